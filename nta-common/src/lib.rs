@@ -1,1 +1,26 @@
-//! stub
+//! What the eBPF program and the daemon must agree on, and nothing else: the packet parser, the flow keys, the flow
+//! accounting and the counters.
+//!
+//! Everything here is compiled twice: for the BPF target (no allocator, 512 bytes of stack, every read bounds-checked
+//! by the verifier) and for the host, where replay and the tests run the very same lines.
+//!
+//! Layout rules for the types that live in BPF maps: `repr(C)`, fixed-width integers, no `bool`, no `Option`, no
+//! `usize`; padding is explicit and zero because hash-map keys compare bytes; sizes are asserted at compile time;
+//! [`aya::Pod`] stands next to the struct behind the feature `user`.
+
+#![no_std]
+// For the atomic additions in `flow`; the BPF target needs an unstable toolchain anyway.
+#![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
+#![warn(missing_docs)]
+
+pub mod counters;
+pub mod flow;
+pub mod limits;
+pub mod packet;
+pub mod settings;
+pub mod tcp;
+
+pub use counters::{Counter, LedgerSlot};
+pub use flow::{Clock, Direction, FlowKey4, FlowKey6, FlowStats};
+pub use packet::{Family, Packet, PacketReader, SliceReader, parse};
+pub use settings::{ReplayMeta, Settings};

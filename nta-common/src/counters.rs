@@ -1,0 +1,172 @@
+//! The ledger: every packet that a program sees lands in exactly one place, and these counters prove it.
+
+/// One row of the ledger. The first group partitions [`Counter::Seen`]; the notes after it are told beside it.
+///
+/// `seen = flow + overflow + non-IP (arp, other) + malformed (by reason) + sampled out`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u32)]
+pub enum Counter {
+    /// Every packet the program was called for.
+    Seen = 0,
+    /// Counted in an entry of a flow map.
+    Flow,
+    /// The flow map was full: counted in the overflow aggregate.
+    Overflow,
+    /// ARP, which is no IP.
+    Arp,
+    /// Any other ethertype that is neither IPv4 nor IPv6.
+    NonIp,
+    /// Left out by sampling.
+    SampledOut,
+    /// Shorter than an Ethernet header.
+    EthTruncated,
+    /// Ends inside a VLAN tag.
+    VlanTruncated,
+    /// More tags than [`crate::limits::MAX_VLAN_TAGS`].
+    VlanTooDeep,
+    /// Ends inside the fixed IPv4 header.
+    Ipv4Truncated,
+    /// IPv4 with a wrong version, a header length under 20 or a total length under the header's.
+    Ipv4Malformed,
+    /// Ends inside the fixed IPv6 header.
+    Ipv6Truncated,
+    /// IPv6 with a wrong version.
+    Ipv6Malformed,
+    // Notes: told beside the ledger, not part of its sum.
+    /// Accounted by its IP header, but the transport header was cut off or malformed (ports are 0).
+    L4Truncated,
+    /// Accounted, but the chain of IPv6 extension headers was longer than the walk or cut off.
+    Ipv6ChainCut,
+    /// First fragments.
+    FragmentFirst,
+    /// Later fragments, which carry no ports.
+    FragmentLater,
+    /// Flow entries created.
+    FlowCreated,
+    /// Two CPUs created the same flow at once; the loser found the winner's entry.
+    FlowRace,
+    /// The map refused a new flow.
+    FlowInsertFailed,
+    /// Left to the interface where the packet came in (forwarded, already counted there). Not part of `seen`.
+    AlreadyCounted,
+}
+
+impl Counter {
+    /// Number of counters.
+    pub const COUNT: usize = Self::AlreadyCounted as usize + 1;
+
+    /// All counters in order.
+    pub const ALL: [Self; Self::COUNT] = [
+        Self::Seen,
+        Self::Flow,
+        Self::Overflow,
+        Self::Arp,
+        Self::NonIp,
+        Self::SampledOut,
+        Self::EthTruncated,
+        Self::VlanTruncated,
+        Self::VlanTooDeep,
+        Self::Ipv4Truncated,
+        Self::Ipv4Malformed,
+        Self::Ipv6Truncated,
+        Self::Ipv6Malformed,
+        Self::L4Truncated,
+        Self::Ipv6ChainCut,
+        Self::FragmentFirst,
+        Self::FragmentLater,
+        Self::FlowCreated,
+        Self::FlowRace,
+        Self::FlowInsertFailed,
+        Self::AlreadyCounted,
+    ];
+
+    /// The name under which API, metrics and the replay document tell this counter.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Seen => "seen",
+            Self::Flow => "flow",
+            Self::Overflow => "overflow",
+            Self::Arp => "arp",
+            Self::NonIp => "non_ip",
+            Self::SampledOut => "sampled_out",
+            Self::EthTruncated => "eth_truncated",
+            Self::VlanTruncated => "vlan_truncated",
+            Self::VlanTooDeep => "vlan_too_deep",
+            Self::Ipv4Truncated => "ipv4_truncated",
+            Self::Ipv4Malformed => "ipv4_malformed",
+            Self::Ipv6Truncated => "ipv6_truncated",
+            Self::Ipv6Malformed => "ipv6_malformed",
+            Self::L4Truncated => "l4_truncated",
+            Self::Ipv6ChainCut => "ipv6_chain_cut",
+            Self::FragmentFirst => "fragment_first",
+            Self::FragmentLater => "fragment_later",
+            Self::FlowCreated => "flow_created",
+            Self::FlowRace => "flow_race",
+            Self::FlowInsertFailed => "flow_insert_failed",
+            Self::AlreadyCounted => "already_counted",
+        }
+    }
+
+    /// Whether this counter is one of the parts whose sum is [`Counter::Seen`].
+    pub const fn is_part(self) -> bool {
+        (self as u32) > Self::Seen as u32 && (self as u32) <= Self::Ipv6Malformed as u32
+    }
+
+    /// Whether this counter says why a packet is not in a flow (the `skipped` of a replay).
+    pub const fn is_skip(self) -> bool {
+        self.is_part() && !matches!(self, Self::Flow | Self::Overflow)
+    }
+}
+
+/// The counters of one interface on one CPU: the value of the per-CPU ledger map.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct LedgerSlot {
+    /// Packets by [`Counter`].
+    pub packets: [u64; Counter::COUNT],
+    /// Frame bytes of the packets behind [`Counter::Seen`].
+    pub seen_bytes: u64,
+    /// Frame bytes of the packets behind [`Counter::Overflow`].
+    pub overflow_bytes: u64,
+}
+
+impl Default for LedgerSlot {
+    fn default() -> Self {
+        Self { packets: [0; Counter::COUNT], seen_bytes: 0, overflow_bytes: 0 }
+    }
+}
+
+impl LedgerSlot {
+    /// Adds one to a counter.
+    #[inline(always)]
+    pub fn bump(&mut self, counter: Counter) {
+        self.packets[counter as usize] += 1;
+    }
+
+    /// Reads a counter.
+    #[inline(always)]
+    pub fn get(&self, counter: Counter) -> u64 {
+        self.packets[counter as usize]
+    }
+
+    /// Adds another slot to this one (another CPU, another interface).
+    pub fn merge(&mut self, other: &Self) {
+        for (mine, theirs) in self.packets.iter_mut().zip(&other.packets) {
+            *mine += theirs;
+        }
+        self.seen_bytes += other.seen_bytes;
+        self.overflow_bytes += other.overflow_bytes;
+    }
+
+    /// `seen` minus the sum of its parts; 0 when the ledger balances.
+    pub fn imbalance(&self) -> i64 {
+        let parts: u64 = Counter::ALL.iter().filter(|c| c.is_part()).map(|&c| self.get(c)).sum();
+        self.get(Counter::Seen).wrapping_sub(parts) as i64
+    }
+}
+
+const _: () = assert!(size_of::<LedgerSlot>() == 8 * (Counter::COUNT + 2));
+
+// SAFETY: `repr(C)`, only u64 fields, no padding (the size is asserted above), valid for any bytes.
+#[cfg(feature = "user")]
+unsafe impl aya::Pod for LedgerSlot {}

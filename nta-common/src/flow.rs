@@ -1,0 +1,252 @@
+//! Flow keys, flow counters and their one update function, shared by the kernel program and replay.
+//!
+//! A flow is bidirectional: both directions of a conversation share one entry, so that a round trip can be measured
+//! inside it and one look-up serves a packet. The key holds the two endpoints in numeric order (the order of the
+//! Community ID specification); a packet's direction is 0 when it was sent by endpoint `a`, 1 when by `b`.
+
+use crate::packet::{Fragment, Packet, proto};
+use crate::tcp::{self, TcpDirection};
+
+/// Key of the IPv4 flow map. 16 bytes, because hashing the key is the largest part of a look-up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(C)]
+pub struct FlowKey4 {
+    /// Address of the lower endpoint.
+    pub a: u32,
+    /// Address of the higher endpoint.
+    pub b: u32,
+    /// Port of `a`; the ICMP type for ICMP.
+    pub a_port: u16,
+    /// Port of `b`.
+    pub b_port: u16,
+    /// IP protocol number.
+    pub proto: u8,
+    /// Padding, always 0.
+    pub zero: [u8; 3],
+}
+
+/// Key of the IPv6 flow map.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(C)]
+pub struct FlowKey6 {
+    /// Address of the lower endpoint, most significant word first.
+    pub a: [u32; 4],
+    /// Address of the higher endpoint.
+    pub b: [u32; 4],
+    /// Port of `a`; the ICMPv6 type for ICMPv6.
+    pub a_port: u16,
+    /// Port of `b`.
+    pub b_port: u16,
+    /// IP protocol number.
+    pub proto: u8,
+    /// Padding, always 0.
+    pub zero: [u8; 3],
+}
+
+impl FlowKey4 {
+    /// The key of an IPv4 packet and the packet's direction in it.
+    #[inline(always)]
+    pub fn of(p: &Packet) -> (Self, u32) {
+        let from = (u64::from(p.src4) << 16) | u64::from(p.src_port);
+        let to = (u64::from(p.dst4) << 16) | u64::from(p.dst_port);
+        if from <= to {
+            (Self { a: p.src4, b: p.dst4, a_port: p.src_port, b_port: p.dst_port, proto: p.proto, zero: [0; 3] }, 0)
+        } else {
+            (Self { a: p.dst4, b: p.src4, a_port: p.dst_port, b_port: p.src_port, proto: p.proto, zero: [0; 3] }, 1)
+        }
+    }
+}
+
+impl FlowKey6 {
+    /// The key of an IPv6 packet and the packet's direction in it.
+    #[inline(always)]
+    pub fn of(p: &Packet) -> (Self, u32) {
+        if in_order(p) {
+            (Self { a: p.src6, b: p.dst6, a_port: p.src_port, b_port: p.dst_port, proto: p.proto, zero: [0; 3] }, 0)
+        } else {
+            (Self { a: p.dst6, b: p.src6, a_port: p.dst_port, b_port: p.src_port, proto: p.proto, zero: [0; 3] }, 1)
+        }
+    }
+}
+
+/// Whether the IPv6 source endpoint is the lower one. Word by word: comparing arrays would call `memcmp`.
+#[inline(always)]
+fn in_order(p: &Packet) -> bool {
+    let [s, d] = [p.src6, p.dst6];
+    if s[0] != d[0] {
+        return s[0] < d[0];
+    }
+    if s[1] != d[1] {
+        return s[1] < d[1];
+    }
+    if s[2] != d[2] {
+        return s[2] < d[2];
+    }
+    if s[3] != d[3] {
+        return s[3] < d[3];
+    }
+    p.src_port <= p.dst_port
+}
+
+/// Two clocks over one time base, in nanoseconds.
+///
+/// In the kernel the coarse one is the jiffies counter, which costs nothing, and the exact one `bpf_ktime_get_ns`,
+/// which costs a third of the whole packet; in replay both are the capture's time stamp.
+pub trait Clock {
+    /// Time with the resolution of a timer tick.
+    fn coarse_ns(&self) -> u64;
+    /// Exact time, for round-trip samples.
+    fn exact_ns(&self) -> u64;
+}
+
+/// Packets and bytes of one direction in two words, so that two atomic additions count a packet.
+///
+/// `packed` holds the packets in its upper half and the link-layer overhead (frame bytes that are not the IP packet:
+/// headers, tags, padding; negative where the IP header claims more than the frame holds) in its lower half. Both wrap;
+/// only differences between two readings are taken, and those are exact while fewer than 2^32 packets and 2^31 bytes
+/// of overhead lie between them: 100 million packets of one direction of one flow between two drains.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Volume {
+    bytes: u64,
+    packed: u64,
+}
+
+/// What was counted between two readings of a [`Volume`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Packets.
+    pub packets: u64,
+    /// Frame bytes on the wire, without the frame check sequence.
+    pub bytes: u64,
+    /// Bytes of IP packets, by their headers.
+    pub ip_bytes: u64,
+}
+
+impl Volume {
+    /// Counts one packet.
+    #[inline(always)]
+    fn add(&mut self, wire_len: u32, ip_len: u32) {
+        let overhead = i64::from(wire_len) - i64::from(ip_len);
+        add(&mut self.bytes, u64::from(wire_len));
+        add(&mut self.packed, (1 << 32_u64) + overhead as u64);
+    }
+
+    /// What was counted since an earlier reading.
+    pub fn since(&self, earlier: &Self) -> Counts {
+        let bytes = self.bytes.wrapping_sub(earlier.bytes);
+        let packed = self.packed.wrapping_sub(earlier.packed);
+        let overhead = i64::from(packed as u32 as i32);
+        let packets = packed.wrapping_sub(overhead as u64) >> 32;
+        Counts { packets, bytes, ip_bytes: bytes.wrapping_sub(overhead as u64) }
+    }
+}
+
+impl core::ops::AddAssign for Counts {
+    fn add_assign(&mut self, other: Self) {
+        self.packets += other.packets;
+        self.bytes += other.bytes;
+        self.ip_bytes += other.ip_bytes;
+    }
+}
+
+/// One direction of a flow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Direction {
+    /// Packets and bytes, exact whatever the number of CPUs.
+    pub volume: Volume,
+    /// TCP state and counters.
+    pub tcp: TcpDirection,
+}
+
+/// Everything that is kept of a flow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct FlowStats {
+    /// Coarse time of the first packet.
+    pub first_ns: u64,
+    /// Coarse time of the last packet.
+    pub last_ns: u64,
+    /// From `a` to `b` and back.
+    pub dir: [Direction; 2],
+    /// TCP state that belongs to both directions.
+    pub tcp: tcp::TcpFlow,
+    /// Direction of the originator: who sent the first packet, or who must have, when that was a SYN-ACK.
+    pub originator: u32,
+    /// VLAN id of the outermost tag of the first packet, 0 without one.
+    pub vlan: u16,
+    /// Padding, always 0.
+    pub zero: u16,
+}
+
+impl FlowStats {
+    /// Makes an entry, empty but for these fields, ready for the first packet `p`: [`FlowStats::add`] follows.
+    #[inline(always)]
+    pub fn begin(&mut self, p: &Packet, direction: u32, now_ns: u64) {
+        let answers = p.proto == proto::TCP && p.tcp_flags & (tcp::SYN | tcp::ACK) == tcp::SYN | tcp::ACK;
+        self.first_ns = now_ns;
+        self.last_ns = now_ns;
+        self.originator = if answers { direction ^ 1 } else { direction };
+        self.vlan = p.vlan;
+    }
+
+    /// The one place where a packet is counted, in the kernel and in replay.
+    #[inline(always)]
+    pub fn add<C: Clock>(&mut self, p: &Packet, direction: u32, now_ns: u64, clock: &C) {
+        // Coarse time may step back between CPUs or in a capture; the later one stands.
+        if now_ns > self.last_ns {
+            self.last_ns = now_ns;
+        }
+        let [a, b] = &mut self.dir;
+        let (from, to) = if direction == 0 { (a, b) } else { (b, a) };
+        from.volume.add(p.wire_len, p.ip_len);
+        if p.proto == proto::TCP && p.l4_truncated == 0 && p.fragment != Fragment::Later {
+            tcp::track(&mut from.tcp, &mut to.tcp, &mut self.tcp, p, now_ns, clock);
+        }
+    }
+}
+
+/// Adds to a counter that several CPUs may write at once: atomic on BPF, plain where one thread owns the entry.
+///
+/// Assembly, because the BPF target of rustc has no `fetch_add`; `BPF_XADD` is in every kernel that runs us.
+#[inline(always)]
+pub(crate) fn add(counter: &mut u64, n: u64) {
+    #[cfg(target_arch = "bpf")]
+    // SAFETY: a `&mut u64` is a valid, aligned pointer to 8 bytes; other CPUs reach the same map entry only through
+    // atomic additions like this one or through the map's own copying reads.
+    unsafe {
+        core::arch::asm!("lock *(u64 *)({counter} + 0) += {n}", counter = in(reg) counter, n = in(reg) n);
+    }
+    #[cfg(not(target_arch = "bpf"))]
+    {
+        *counter = counter.wrapping_add(n);
+    }
+}
+
+/// As [`add`] for the 32-bit event counters, one step.
+#[inline(always)]
+pub(crate) fn bump(counter: &mut u32) {
+    #[cfg(target_arch = "bpf")]
+    // SAFETY: as in `add`, for 4 bytes.
+    unsafe {
+        core::arch::asm!("lock *(u32 *)({counter} + 0) += {n}", counter = in(reg) counter, n = in(wreg) 1_u32);
+    }
+    #[cfg(not(target_arch = "bpf"))]
+    {
+        *counter = counter.wrapping_add(1);
+    }
+}
+
+const _: () = assert!(size_of::<FlowKey4>() == 16 && size_of::<FlowKey6>() == 40);
+const _: () = assert!(size_of::<FlowStats>() == 24 + 2 * size_of::<Direction>() + size_of::<tcp::TcpFlow>());
+
+// SAFETY: `repr(C)`, only integers and arrays of them, padding explicit (sizes asserted above), valid for any bytes.
+#[cfg(feature = "user")]
+unsafe impl aya::Pod for FlowKey4 {}
+// SAFETY: as above.
+#[cfg(feature = "user")]
+unsafe impl aya::Pod for FlowKey6 {}
+// SAFETY: as above.
+#[cfg(feature = "user")]
+unsafe impl aya::Pod for FlowStats {}

@@ -1,0 +1,21 @@
+//! Every limit that kernel and user space share, by name.
+
+/// Bytes of a frame that the parser may look at. Headers that reach past it count as truncated. Chosen so that every
+/// legal header chain up to the other limits fits; a power of two because the eBPF reader masks offsets with it.
+pub const MAX_HEADER_BYTES: usize = 1024;
+
+/// 802.1Q / 802.1ad tags that are walked before a frame counts as [`crate::Counter::VlanTooDeep`].
+pub const MAX_VLAN_TAGS: usize = 3;
+
+/// IPv6 extension headers that are walked before the walk stops and the packet is accounted with the header type
+/// reached (RFC 8200 names seven kinds; more than six in one packet is not seen outside of tests).
+pub const MAX_IPV6_EXTENSIONS: usize = 6;
+
+/// TCP options that are looked at when searching for the timestamp (RFC 9293: at most 40 bytes of options).
+pub const MAX_TCP_OPTIONS: usize = 12;
+
+/// Interfaces that one daemon watches; each owns a slot of the ledger.
+pub const MAX_INTERFACES: usize = 16;
+
+/// Default size of each flow map, in flows. The daemon computes the real one from `capture.map_memory_mib`.
+pub const DEFAULT_FLOWS: u32 = 65_536;

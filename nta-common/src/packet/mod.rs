@@ -1,0 +1,193 @@
+//! The one parser: from the first byte of an Ethernet frame to ports and TCP fields, one step per header.
+//!
+//! Each step reads its fixed header through [`PacketReader`], checks it, advances the offset and names the next
+//! header. Nothing allocates, nothing panics, every loop has a named bound; the same lines pass the verifier of every
+//! supported kernel and run on the bytes of a capture file.
+//!
+//! What cannot be parsed is counted by reason ([`Counter`]). From the IP header on a packet is always accounted: the
+//! IP length decides what is counted, not whether everything behind it was understood.
+
+mod eth;
+mod icmp;
+mod ipv4;
+mod ipv6;
+mod tcp;
+mod udp;
+
+use crate::Counter;
+use crate::limits::MAX_HEADER_BYTES;
+
+/// IP protocol numbers that the parser knows by name (IANA "Protocol Numbers").
+pub mod proto {
+    /// Internet Control Message Protocol (RFC 792).
+    pub const ICMP: u8 = 1;
+    /// Transmission Control Protocol (RFC 9293).
+    pub const TCP: u8 = 6;
+    /// User Datagram Protocol (RFC 768).
+    pub const UDP: u8 = 17;
+    /// ICMP for IPv6 (RFC 4443).
+    pub const ICMPV6: u8 = 58;
+    /// Stream Control Transmission Protocol (RFC 9260).
+    pub const SCTP: u8 = 132;
+    /// UDP-Lite (RFC 3828).
+    pub const UDP_LITE: u8 = 136;
+}
+
+/// A bounds-checked view of a frame.
+pub trait PacketReader {
+    /// The `N` bytes at `offset`, or `None` when they are not all there.
+    ///
+    /// An implementation must refuse everything that reaches past [`MAX_HEADER_BYTES`].
+    fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]>;
+
+    /// The frame's length on the wire in bytes (a capture may hold less of it).
+    fn wire_len(&self) -> u32;
+}
+
+/// The reader over bytes in memory: replay, tests, fuzzing.
+#[derive(Clone, Copy, Debug)]
+pub struct SliceReader<'a> {
+    data: &'a [u8],
+    wire_len: u32,
+}
+
+impl<'a> SliceReader<'a> {
+    /// A view of `data`, of a frame that had `wire_len` bytes.
+    #[inline]
+    pub fn new(data: &'a [u8], wire_len: u32) -> Self {
+        Self { data: &data[..data.len().min(MAX_HEADER_BYTES)], wire_len }
+    }
+}
+
+impl PacketReader for SliceReader<'_> {
+    #[inline(always)]
+    fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
+        self.data.get(offset..)?.first_chunk::<N>().copied()
+    }
+
+    #[inline(always)]
+    fn wire_len(&self) -> u32 {
+        self.wire_len
+    }
+}
+
+/// Which address family a parsed packet belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Family {
+    /// IPv4: addresses in `src4` and `dst4`.
+    V4,
+    /// IPv6: addresses in `src6` and `dst6`.
+    V6,
+}
+
+/// Where a packet stands in a fragmented datagram.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Fragment {
+    /// Not fragmented.
+    #[default]
+    None,
+    /// The first fragment: carries the transport header.
+    First,
+    /// A later one: carries no ports.
+    Later,
+}
+
+/// What the parser found; fields that a packet does not have are 0.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Packet {
+    /// IPv4 source address as a number (`192.0.2.1` is `0xc0000201`).
+    pub src4: u32,
+    /// IPv4 destination address.
+    pub dst4: u32,
+    /// IPv6 source address, most significant word first.
+    pub src6: [u32; 4],
+    /// IPv6 destination address.
+    pub dst6: [u32; 4],
+    /// Source port; ICMP type for ICMP and ICMPv6.
+    pub src_port: u16,
+    /// Destination port; for ICMP the type of the counterpart, else the code.
+    pub dst_port: u16,
+    /// IP protocol number of the transport header.
+    pub proto: u8,
+    /// TCP flags as in the header's byte 13 (CWR ECE URG ACK PSH RST SYN FIN).
+    pub tcp_flags: u8,
+    /// Place in a fragmented datagram.
+    pub fragment: Fragment,
+    /// 1 when the transport header was cut off or malformed.
+    pub l4_truncated: u8,
+    /// 1 when the IPv6 extension chain was cut off or too long.
+    pub chain_cut: u8,
+    /// 1 when a TCP timestamp option was found.
+    pub has_timestamps: u8,
+    /// VLAN id of the outermost tag, 0 without a tag.
+    pub vlan: u16,
+    /// Frame bytes on the wire.
+    pub wire_len: u32,
+    /// Bytes of the IP packet, by its header.
+    pub ip_len: u32,
+    /// Bytes behind the transport header, by the IP length.
+    pub payload_len: u32,
+    /// TCP sequence number.
+    pub seq: u32,
+    /// TCP acknowledgment number.
+    pub ack: u32,
+    /// TCP window as in the header (unscaled).
+    pub window: u16,
+    /// TCP timestamp value (RFC 7323).
+    pub ts_val: u32,
+    /// TCP timestamp echo reply.
+    pub ts_ecr: u32,
+}
+
+/// Parses a frame that starts with an Ethernet header into `packet`, which must be fresh ([`Packet::default`]).
+///
+/// It writes into a caller's packet because a value of this size, returned through a `Result`, would not fit the
+/// 512-byte stack of a BPF program. `Err` names the counter of a frame that holds no parseable IP packet.
+#[inline(always)]
+pub fn parse<R: PacketReader>(reader: &R, packet: &mut Packet) -> Result<Family, Counter> {
+    packet.wire_len = reader.wire_len();
+    let (ether_type, offset) = eth::parse(reader, packet)?;
+    let (family, l4) = match ether_type {
+        eth::IPV4 => (Family::V4, ipv4::parse(reader, offset, packet)?),
+        eth::IPV6 => (Family::V6, ipv6::parse(reader, offset, packet)?),
+        eth::ARP => return Err(Counter::Arp),
+        _ => return Err(Counter::NonIp),
+    };
+    transport(reader, l4.offset, l4.len, packet);
+    Ok(family)
+}
+
+/// Where the IP header says the transport header is.
+#[derive(Clone, Copy)]
+struct L4 {
+    offset: usize,
+    /// Bytes from there to the end of the IP packet.
+    len: u32,
+}
+
+/// Parses the transport header of `packet.proto` at `offset`; `l4_len` is what the IP header says is there.
+#[inline(always)]
+fn transport<R: PacketReader>(reader: &R, offset: usize, l4_len: u32, packet: &mut Packet) {
+    if packet.fragment == Fragment::Later {
+        packet.payload_len = l4_len;
+        return;
+    }
+    let parsed = match packet.proto {
+        proto::TCP => tcp::parse(reader, offset, l4_len, packet),
+        proto::UDP | proto::UDP_LITE => udp::parse(reader, offset, l4_len, packet, udp::UDP_LEN),
+        proto::SCTP => udp::parse(reader, offset, l4_len, packet, udp::SCTP_LEN),
+        proto::ICMP => icmp::parse(reader, offset, l4_len, packet, icmp::counterpart_v4),
+        proto::ICMPV6 => icmp::parse(reader, offset, l4_len, packet, icmp::counterpart_v6),
+        _ => {
+            packet.payload_len = l4_len;
+            Some(())
+        }
+    };
+    if parsed.is_none() {
+        packet.l4_truncated = 1;
+    }
+}
+
+#[cfg(test)]
+mod tests;

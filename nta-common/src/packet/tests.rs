@@ -1,0 +1,199 @@
+//! Frames built byte by byte, one line each: what the parser must make of them.
+
+extern crate std;
+
+use std::vec::Vec;
+
+use super::{Family, Fragment, Packet, PacketReader, SliceReader, parse, proto};
+use crate::Counter;
+
+/// Ethernet header with zero addresses.
+fn eth(ether_type: u16) -> Vec<u8> {
+    let mut frame = std::vec![0; 12];
+    frame.extend(ether_type.to_be_bytes());
+    frame
+}
+
+fn tag(vlan: u16, next: u16) -> Vec<u8> {
+    [vlan.to_be_bytes(), next.to_be_bytes()].concat()
+}
+
+fn ipv4(proto: u8, options: &[u8], fragment: u16, payload: &[u8]) -> Vec<u8> {
+    let header = 20 + options.len();
+    let mut h = std::vec![0x40 | (header / 4) as u8, 0];
+    h.extend(((header + payload.len()) as u16).to_be_bytes());
+    h.extend([0, 7]);
+    h.extend(fragment.to_be_bytes());
+    h.extend([64, proto, 0, 0, 192, 0, 2, 1, 192, 0, 2, 2]);
+    h.extend(options);
+    h.extend(payload);
+    h
+}
+
+fn ipv6(next: u8, payload: &[u8]) -> Vec<u8> {
+    let mut h = std::vec![0x60, 0, 0, 0];
+    h.extend((payload.len() as u16).to_be_bytes());
+    h.extend([next, 64]);
+    h.extend([0x20, 1, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
+    h.extend([0x20, 1, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2]);
+    h.extend(payload);
+    h
+}
+
+fn tcp(options: &[u8], payload: &[u8]) -> Vec<u8> {
+    let mut h = std::vec![0x1f, 0x90, 0, 80, 0, 0, 0, 5, 0, 0, 0, 9, ((20 + options.len()) / 4 * 16) as u8, 0x18];
+    h.extend([0x10, 0, 0, 0, 0, 0]);
+    h.extend(options);
+    h.extend(payload);
+    h
+}
+
+const UDP: [u8; 12] = [0x14, 0xe9, 0, 53, 0, 12, 0, 0, 1, 2, 3, 4];
+
+fn run(frame: &[u8]) -> (Result<Family, Counter>, Packet) {
+    let mut packet = Packet::default();
+    let reader = SliceReader::new(frame, frame.len() as u32);
+    (parse(&reader, &mut packet), packet)
+}
+
+#[test]
+fn tcp_over_ipv4_with_options_and_timestamps() {
+    let options = [2, 4, 5, 180, 8, 10, 0, 0, 1, 0, 0, 0, 2, 0, 1, 0];
+    let frame = [eth(0x0800), ipv4(proto::TCP, &[1, 1, 1, 0], 0, &tcp(&options, b"abc"))].concat();
+    let (family, p) = run(&frame);
+    assert_eq!(family, Ok(Family::V4));
+    assert_eq!((p.src4, p.dst4, p.src_port, p.dst_port), (0xc000_0201, 0xc000_0202, 8080, 80));
+    assert_eq!((p.seq, p.ack, p.tcp_flags, p.window, p.payload_len), (5, 9, 0x18, 0x1000, 3));
+    assert_eq!((p.has_timestamps, p.ts_val, p.ts_ecr), (1, 0x100, 0x200));
+    assert_eq!((p.ip_len, p.wire_len), (24 + 36 + 3, frame.len() as u32));
+}
+
+#[test]
+fn usual_timestamp_layout_and_bad_option_lengths() {
+    let usual = [1, 1, 8, 10, 0, 0, 0, 7, 0, 0, 0, 8];
+    let (_, p) = run(&[eth(0x0800), ipv4(proto::TCP, &[], 0, &tcp(&usual, b""))].concat());
+    assert_eq!((p.ts_val, p.ts_ecr), (7, 8));
+    for bad in [[5, 0, 8, 10], [8, 10, 0, 0], [8, 9, 1, 1], [0, 0, 8, 10]] {
+        let (family, p) = run(&[eth(0x0800), ipv4(proto::TCP, &[], 0, &tcp(&bad, b""))].concat());
+        assert_eq!((family, p.has_timestamps), (Ok(Family::V4), 0), "{bad:?}");
+    }
+}
+
+#[test]
+fn up_to_three_vlan_tags() {
+    let datagram = ipv4(proto::UDP, &[], 0, &UDP);
+    let types = [0x88a8, 0x8100, 0x9100];
+    for depth in 0..=4_u16 {
+        let mut frame = eth(if depth == 0 { 0x0800 } else { types[0] });
+        for n in 1..=depth {
+            frame.extend(tag(100 * n, if n == depth { 0x0800 } else { types[usize::from(n) % 3] }));
+        }
+        frame.extend(&datagram);
+        let (family, p) = run(&frame);
+        if depth < 4 {
+            assert_eq!((family, p.dst_port), (Ok(Family::V4), 53), "{depth} tags");
+            assert_eq!(p.vlan, if depth == 0 { 0 } else { 100 });
+        } else {
+            assert_eq!(family, Err(Counter::VlanTooDeep));
+        }
+    }
+}
+
+#[test]
+fn ipv6_extension_headers_are_walked() {
+    let mut chain = std::vec![60, 0, 1, 4, 0, 0, 0, 0]; // hop by hop, then destination options
+    chain.extend([51, 1, 1, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]); // 16 bytes, then authentication
+    chain.extend([17, 4, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]); // 24 bytes, then UDP
+    chain.extend(UDP);
+    let (family, p) = run(&[eth(0x86dd), ipv6(0, &chain)].concat());
+    assert_eq!(family, Ok(Family::V6));
+    assert_eq!((p.proto, p.src_port, p.dst_port, p.payload_len, p.chain_cut), (proto::UDP, 5353, 53, 4, 0));
+    assert_eq!((p.src6, p.dst6), ([0x2001_0db8, 0, 0, 1], [0x2001_0db8, 0, 0, 2]));
+
+    let endless: Vec<u8> = [60_u8, 0, 1, 4, 0, 0, 0, 0].repeat(9);
+    let (family, p) = run(&[eth(0x86dd), ipv6(0, &endless)].concat());
+    assert_eq!((family, p.chain_cut, p.proto, p.ip_len), (Ok(Family::V6), 1, 60, 40 + 72));
+}
+
+#[test]
+fn fragments_keep_ports_only_in_the_first() {
+    for (field, place, port) in [
+        (0x2000, Fragment::First, 53),
+        (0x2003, Fragment::Later, 0),
+        (0x0003, Fragment::Later, 0),
+        (0x4000, Fragment::None, 53),
+    ] {
+        let (family, p) = run(&[eth(0x0800), ipv4(proto::UDP, &[], field, &UDP)].concat());
+        assert_eq!((family, p.fragment, p.dst_port), (Ok(Family::V4), place, port), "{field:#x}");
+    }
+    for (field, place, port) in [(1_u16, Fragment::First, 53), (0x0100, Fragment::Later, 0), (0, Fragment::None, 53)] {
+        let mut chain = std::vec![17, 0];
+        chain.extend(field.to_be_bytes());
+        chain.extend([0, 0, 0, 7]);
+        chain.extend(UDP);
+        let (family, p) = run(&[eth(0x86dd), ipv6(44, &chain)].concat());
+        assert_eq!((family, p.fragment, p.dst_port), (Ok(Family::V6), place, port), "{field:#x}");
+    }
+}
+
+#[test]
+fn icmp_queries_and_answers_are_counterparts() {
+    for (ether, header, kind, code, ports) in [
+        (0x0800, proto::ICMP, 8, 0, (8, 0)),
+        (0x0800, proto::ICMP, 0, 0, (0, 8)),
+        (0x0800, proto::ICMP, 3, 1, (3, 1)),
+        (0x86dd, proto::ICMPV6, 128, 0, (128, 129)),
+        (0x86dd, proto::ICMPV6, 1, 4, (1, 4)),
+    ] {
+        let body = [kind, code, 0, 0, 0, 0, 0, 0];
+        let ip = if ether == 0x0800 { ipv4(header, &[], 0, &body) } else { ipv6(header, &body) };
+        let (_, p) = run(&[eth(ether), ip].concat());
+        assert_eq!((p.src_port, p.dst_port), ports);
+    }
+}
+
+#[test]
+fn what_is_no_ip_is_counted_by_reason() {
+    let short_v4 = [eth(0x0800), std::vec![0x45; 19]].concat();
+    let bad_version = [eth(0x0800), std::vec![0x65; 20]].concat();
+    let bad_length = [eth(0x0800), std::vec![0x4f, 0, 0, 30, 0, 0, 0, 0, 0, 17, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]].concat();
+    for (frame, reason) in [
+        (std::vec![0; 13], Counter::EthTruncated),
+        (eth(0x0806), Counter::Arp),
+        (eth(0x88cc), Counter::NonIp),
+        ([eth(0x8100), std::vec![0, 1, 8]].concat(), Counter::VlanTruncated),
+        (short_v4, Counter::Ipv4Truncated),
+        (bad_version, Counter::Ipv4Malformed),
+        (bad_length, Counter::Ipv4Malformed),
+        ([eth(0x86dd), std::vec![0x60; 39]].concat(), Counter::Ipv6Truncated),
+        ([eth(0x86dd), std::vec![0x40; 40]].concat(), Counter::Ipv6Malformed),
+    ] {
+        assert_eq!(run(&frame).0, Err(reason), "{frame:?}");
+    }
+}
+
+#[test]
+fn a_cut_transport_header_still_counts_from_the_ip_header() {
+    let whole = [eth(0x0800), ipv4(proto::TCP, &[], 0, &tcp(&[], b"0123456789"))].concat();
+    let cut = &whole[..14 + 20 + 10];
+    let mut p = Packet::default();
+    assert_eq!(parse(&SliceReader::new(cut, whole.len() as u32), &mut p), Ok(Family::V4));
+    assert_eq!((p.l4_truncated, p.ip_len, p.src_port, p.dst_port, p.wire_len), (1, 50, 8080, 80, 64));
+}
+
+#[test]
+fn no_bytes_can_make_it_panic_or_read_past_the_limit() {
+    let mut frame = [eth(0x86dd), ipv6(0, &[60, 255, 0, 0].repeat(400))].concat();
+    assert!(SliceReader::new(&frame, 0).read::<2>(crate::limits::MAX_HEADER_BYTES - 1).is_none());
+    let mut state = 0x9e37_79b9_u32;
+    for round in 0..20_000 {
+        for _ in 0..4 {
+            state ^= state << 13;
+            state ^= state >> 17;
+            state ^= state << 5;
+            let at = state as usize % 80;
+            frame[at] = (state >> 16) as u8;
+        }
+        let _ = run(&frame[..round % frame.len()]);
+    }
+}

@@ -1,0 +1,42 @@
+//! What the daemon tells the program: load-time constants, and what travels in front of a replayed packet.
+
+/// Load-time settings, written into the program's read-only data before it is loaded: the verifier sees constants and
+/// removes the branches that they switch off.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Settings {
+    /// Interface indices that are watched; the position is the slot in the ledger. 0 ends the list.
+    pub interfaces: [u32; crate::limits::MAX_INTERFACES],
+    /// 1 when packets are injected by replay and carry a [`ReplayMeta`] in front of them, else 0.
+    pub replay: u32,
+    /// Length of a jiffy in nanoseconds (`1e9 / CONFIG_HZ`), for the free coarse clock.
+    pub jiffy_ns: u32,
+    /// What to subtract from `jiffies * jiffy_ns` to get the time of `bpf_ktime_get_ns`.
+    pub jiffies_origin_ns: u64,
+}
+
+/// What travels in front of each replayed packet as XDP metadata.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct ReplayMeta {
+    /// Capture time in nanoseconds since the Unix epoch.
+    pub time_ns: u64,
+    /// Length of the frame on the wire in bytes, which a capture's snaplen may have cut.
+    pub wire_len: u32,
+    /// Captured bytes that are real; test runs refuse frames under 14 bytes, so shorter ones are padded behind it.
+    pub captured_len: u32,
+}
+
+impl ReplayMeta {
+    /// Bytes in front of the packet. XDP metadata must be a multiple of 4 and at most 32 bytes on older kernels.
+    pub const SIZE: usize = size_of::<Self>();
+}
+
+const _: () = assert!(size_of::<Settings>() == 80 && ReplayMeta::SIZE == 16);
+
+// SAFETY: `repr(C)`, only integers, no padding (sizes asserted above), valid for any bytes.
+#[cfg(feature = "user")]
+unsafe impl aya::Pod for Settings {}
+// SAFETY: as above.
+#[cfg(feature = "user")]
+unsafe impl aya::Pod for ReplayMeta {}

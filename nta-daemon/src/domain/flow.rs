@@ -1,0 +1,259 @@
+//! Flows as the daemon sees them: cumulative readings of the packet path turned into differences and totals.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use nta_common::flow::Counts;
+use nta_common::packet::proto;
+use nta_common::tcp::{FIN, RTT_BUCKETS, TcpDirection};
+use nta_common::{FlowKey4, FlowKey6, FlowStats};
+
+use super::Timestamp;
+
+/// Key of a flow of either family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum FlowKey {
+    /// IPv4.
+    V4(FlowKey4),
+    /// IPv6.
+    V6(FlowKey6),
+}
+
+impl FlowKey {
+    /// Both endpoints in key order: `a`, then `b`.
+    pub fn endpoints(&self) -> [(IpAddr, u16); 2] {
+        match self {
+            Self::V4(k) => [(Ipv4Addr::from(k.a).into(), k.a_port), (Ipv4Addr::from(k.b).into(), k.b_port)],
+            Self::V6(k) => [(ipv6(k.a), k.a_port), (ipv6(k.b), k.b_port)],
+        }
+    }
+
+    /// IP protocol number.
+    pub const fn proto(&self) -> u8 {
+        match self {
+            Self::V4(k) => k.proto,
+            Self::V6(k) => k.proto,
+        }
+    }
+
+    /// The identity of the flow that began at `first_ns`.
+    pub fn id(&self, first_ns: u64) -> FlowId {
+        use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+        // SipHash with fixed keys: the same flow has the same identity in every engine and after every restart.
+        let mut hasher = DefaultHasher::new();
+        self.hash(&mut hasher);
+        first_ns.hash(&mut hasher);
+        FlowId(hasher.finish())
+    }
+}
+
+fn ipv6(words: [u32; 4]) -> IpAddr {
+    let bits = words.iter().fold(0_u128, |bits, word| (bits << 32) | u128::from(*word));
+    Ipv6Addr::from_bits(bits).into()
+}
+
+/// Identity of a flow: a hash of its key and its first packet's time. Shown as 16 hexadecimal digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct FlowId(pub u64);
+
+impl fmt::Display for FlowId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+/// TCP events of one direction.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TcpCounts {
+    /// SYN without ACK, retries included.
+    pub syn: u32,
+    /// SYN-ACK, retries included.
+    pub syn_ack: u32,
+    /// SYN or SYN-ACK sent again.
+    pub syn_retry: u32,
+    /// FIN.
+    pub fin: u32,
+    /// RST.
+    pub rst: u32,
+    /// Segments sent again.
+    pub retransmissions: u32,
+    /// Segments that arrived late.
+    pub out_of_order: u32,
+    /// Duplicate ACKs sent.
+    pub dup_acks: u32,
+    /// Segments that announced a window of 0.
+    pub zero_windows: u32,
+}
+
+impl TcpCounts {
+    /// What happened between two readings.
+    pub fn between(earlier: &TcpDirection, later: &TcpDirection) -> Self {
+        Self {
+            syn: later.syn.wrapping_sub(earlier.syn),
+            syn_ack: later.syn_ack.wrapping_sub(earlier.syn_ack),
+            syn_retry: later.syn_retry.wrapping_sub(earlier.syn_retry),
+            fin: later.fin.wrapping_sub(earlier.fin),
+            rst: later.rst.wrapping_sub(earlier.rst),
+            retransmissions: later.retransmissions.wrapping_sub(earlier.retransmissions),
+            out_of_order: later.out_of_order.wrapping_sub(earlier.out_of_order),
+            dup_acks: later.dup_acks.wrapping_sub(earlier.dup_acks),
+            zero_windows: later.zero_windows.wrapping_sub(earlier.zero_windows),
+        }
+    }
+
+    /// What happened up to a reading.
+    pub fn of(reading: &TcpDirection) -> Self {
+        Self::between(&TcpDirection::default(), reading)
+    }
+}
+
+/// Round trips of both directions between two readings.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RttDelta {
+    /// Samples.
+    pub count: u32,
+    /// Their sum in microseconds.
+    pub sum_us: u32,
+    /// Samples by size, see [`RTT_BUCKETS`].
+    pub histogram: [u32; RTT_BUCKETS],
+}
+
+/// What a flow did between two readings.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FlowDelta {
+    /// Packets and bytes from `a` to `b`, and back.
+    pub counts: [Counts; 2],
+    /// TCP events from `a`, and from `b`.
+    pub tcp: [TcpCounts; 2],
+    /// Round trips.
+    pub rtt: RttDelta,
+    /// Whether this is the flow's first reading.
+    pub is_new: bool,
+}
+
+impl FlowDelta {
+    /// Packets of both directions.
+    pub fn packets(&self) -> u64 {
+        self.counts[0].packets + self.counts[1].packets
+    }
+
+    /// Frame bytes of both directions.
+    pub fn bytes(&self) -> u64 {
+        self.counts[0].bytes + self.counts[1].bytes
+    }
+}
+
+/// Why a flow is no longer kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndReason {
+    /// FIN from both sides, or a reset.
+    Closed,
+    /// No packet for longer than the protocol's time-out.
+    Idle,
+    /// The capture or the daemon ended.
+    Shutdown,
+}
+
+/// A flow between readings: the last reading and the totals since its first packet.
+#[derive(Clone, Copy, Debug)]
+pub struct Tracked {
+    /// Identity.
+    pub id: FlowId,
+    /// The last reading of the packet path.
+    pub last: FlowStats,
+    /// Everything counted from `a` to `b`, and back.
+    pub totals: [Counts; 2],
+    /// Time of the first packet, capture or wall clock.
+    pub first: Timestamp,
+    /// Time of the last packet.
+    pub seen: Timestamp,
+}
+
+impl Tracked {
+    /// A flow of which nothing was read yet. `clock_offset_ns` turns the packet path's clock into Unix time.
+    pub fn new(key: &FlowKey, reading: &FlowStats, clock_offset_ns: u64) -> Self {
+        let first_ns = reading.first_ns.wrapping_add(clock_offset_ns);
+        Self {
+            id: key.id(first_ns),
+            last: FlowStats::default(),
+            totals: [Counts::default(); 2],
+            first: Timestamp::from_nanos(first_ns),
+            seen: Timestamp::from_nanos(first_ns),
+        }
+    }
+
+    /// Takes a new reading; `None` when nothing was counted since the last one.
+    pub fn advance(&mut self, reading: &FlowStats, clock_offset_ns: u64) -> Option<FlowDelta> {
+        let [(a, last_a), (b, last_b)] = [(&reading.dir[0], &self.last.dir[0]), (&reading.dir[1], &self.last.dir[1])];
+        let counts = [a.volume.since(&last_a.volume), b.volume.since(&last_b.volume)];
+        if counts[0].packets == 0 && counts[1].packets == 0 {
+            return None;
+        }
+        let mut rtt = RttDelta {
+            count: samples(reading, |d| d.rtt.count).wrapping_sub(samples(&self.last, |d| d.rtt.count)),
+            sum_us: samples(reading, |d| d.rtt.sum_us).wrapping_sub(samples(&self.last, |d| d.rtt.sum_us)),
+            ..RttDelta::default()
+        };
+        for (i, bucket) in rtt.histogram.iter_mut().enumerate() {
+            *bucket = reading.tcp.rtt_histogram[i].wrapping_sub(self.last.tcp.rtt_histogram[i]);
+        }
+        let delta = FlowDelta {
+            counts,
+            tcp: [TcpCounts::between(&last_a.tcp, &a.tcp), TcpCounts::between(&last_b.tcp, &b.tcp)],
+            rtt,
+            is_new: self.last.last_ns == 0 && self.totals == [Counts::default(); 2],
+        };
+        self.totals[0] += counts[0];
+        self.totals[1] += counts[1];
+        self.seen = Timestamp::from_nanos(reading.last_ns.wrapping_add(clock_offset_ns));
+        self.last = *reading;
+        Some(delta)
+    }
+
+    /// Whether the flow is over at `now`, by its last reading.
+    pub fn ended(&self, key: &FlowKey, now: Timestamp) -> Option<EndReason> {
+        let idle_ns = now.since(self.seen);
+        let closed = key.proto() == proto::TCP && self.is_closed();
+        if closed && idle_ns >= CLOSE_DELAY_NS {
+            return Some(EndReason::Closed);
+        }
+        (idle_ns >= self.idle_timeout_ns(key.proto())).then_some(EndReason::Idle)
+    }
+
+    fn is_closed(&self) -> bool {
+        let [a, b] = &self.last.dir;
+        a.tcp.rst != 0 || b.tcp.rst != 0 || (a.tcp.flags & FIN != 0 && b.tcp.flags & FIN != 0)
+    }
+
+    fn idle_timeout_ns(&self, protocol: u8) -> u64 {
+        let answered = self.totals[0].packets != 0 && self.totals[1].packets != 0;
+        match protocol {
+            proto::TCP if answered => TCP_IDLE_NS,
+            _ => OTHER_IDLE_NS,
+        }
+    }
+}
+
+fn samples(reading: &FlowStats, field: impl Fn(&TcpDirection) -> u32) -> u32 {
+    field(&reading.dir[0].tcp).wrapping_add(field(&reading.dir[1].tcp))
+}
+
+/// A flow that changed, as a source reports it.
+#[derive(Clone, Copy, Debug)]
+pub struct FlowUpdate<'a> {
+    /// Which flow.
+    pub key: &'a FlowKey,
+    /// The flow after the change.
+    pub flow: &'a Tracked,
+    /// What changed; `None` when the flow only ended.
+    pub delta: Option<&'a FlowDelta>,
+    /// Why it is not kept any longer, if so.
+    pub ended: Option<EndReason>,
+}
+
+/// A closed connection is kept this long for its stragglers. Zeek waits 5 s (`tcp_close_delay`).
+const CLOSE_DELAY_NS: u64 = 10_000_000_000;
+/// Zeek's `tcp_inactivity_timeout`: 5 minutes.
+const TCP_IDLE_NS: u64 = 300_000_000_000;
+/// Zeek's `udp_inactivity_timeout` and `icmp_inactivity_timeout`: 1 minute; also for unanswered TCP.
+const OTHER_IDLE_NS: u64 = 60_000_000_000;

@@ -1,0 +1,73 @@
+//! A flow as it is stored and shown: seen from its originator.
+
+use std::net::IpAddr;
+
+use nta_common::flow::Counts;
+
+use super::{EndReason, FlowId, FlowKey, FlowUpdate, TcpCounts, Timestamp, Tracked};
+
+/// One side of a flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Address.
+    pub address: IpAddr,
+    /// Port; ICMP type (or code) for ICMP.
+    pub port: u16,
+    /// What this side sent.
+    pub sent: Counts,
+    /// TCP events in what it sent.
+    pub tcp: TcpCounts,
+}
+
+/// Everything that is told about a flow, cumulative since its first packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FlowRecord {
+    /// Identity; stays the same over all updates.
+    pub id: FlowId,
+    /// IP protocol number.
+    pub proto: u8,
+    /// Who began.
+    pub originator: Endpoint,
+    /// Who was asked.
+    pub responder: Endpoint,
+    /// VLAN id of the outermost tag, 0 without one.
+    pub vlan: u16,
+    /// First packet.
+    pub first: Timestamp,
+    /// Last packet so far.
+    pub last: Timestamp,
+    /// Round trip of the TCP handshake to the responder and to the originator, in microseconds; 0 when not seen.
+    pub handshake_us: [u32; 2],
+    /// Why it ended; `None` while it is alive.
+    pub ended: Option<EndReason>,
+}
+
+impl FlowRecord {
+    /// The record of a flow after an update.
+    pub fn of(update: &FlowUpdate<'_>) -> Self {
+        Self::new(update.key, update.flow, update.ended)
+    }
+
+    /// The record of a tracked flow.
+    pub fn new(key: &FlowKey, flow: &Tracked, ended: Option<EndReason>) -> Self {
+        let endpoints = key.endpoints();
+        let side = |i: usize| Endpoint {
+            address: endpoints[i].0,
+            port: endpoints[i].1,
+            sent: flow.totals[i],
+            tcp: TcpCounts::of(&flow.last.dir[i].tcp),
+        };
+        let originator = usize::from(flow.last.originator != 0);
+        Self {
+            id: flow.id,
+            proto: key.proto(),
+            originator: side(originator),
+            responder: side(1 - originator),
+            vlan: flow.last.vlan,
+            first: flow.first,
+            last: flow.seen,
+            handshake_us: [flow.last.tcp.handshake_responder_us, flow.last.tcp.handshake_originator_us],
+            ended,
+        }
+    }
+}

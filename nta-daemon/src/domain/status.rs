@@ -1,0 +1,78 @@
+//! What the running pipeline tells about itself, published after every window for the API to show.
+
+use super::{Ledger, Timestamp};
+
+/// Where packets come from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// Programs on network interfaces.
+    #[default]
+    Live,
+    /// A capture file.
+    Replay,
+}
+
+/// How a program was attached to an interface, and why so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attachment {
+    /// Interface name.
+    pub interface: String,
+    /// Interface index.
+    pub index: u32,
+    /// Hook that counts incoming packets: `xdp` (native), `xdp-generic`, `tcx`, `tc`.
+    pub ingress: String,
+    /// Hook that counts outgoing packets: `tcx`, `tc`.
+    pub egress: String,
+    /// What a counted packet is: `wire` at XDP, `skb` at TC, where offloads may have merged packets.
+    pub count_basis: String,
+    /// Why these hooks and not better ones, one sentence.
+    pub reason: String,
+}
+
+/// How full a kernel map (or the table of a replay) is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MapFill {
+    /// Name of the map.
+    pub name: String,
+    /// Entries in use at the last reading.
+    pub entries: u64,
+    /// Entries it can hold; 0 when not limited.
+    pub max_entries: u64,
+    /// Memory it takes in bytes.
+    pub memory_bytes: u64,
+}
+
+/// A snapshot of the pipeline.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Status {
+    /// Live or replay.
+    pub mode: Mode,
+    /// Replay engine (`kernel`, `user`), or `live`.
+    pub engine: String,
+    /// When the pipeline started (wall clock).
+    pub started: Timestamp,
+    /// Attached programs; empty in replay.
+    pub attachments: Vec<Attachment>,
+    /// Ledger of every interface.
+    pub ledger: Ledger,
+    /// Map fill.
+    pub maps: Vec<MapFill>,
+    /// Windows closed so far.
+    pub windows_closed: u64,
+    /// Start of the open window.
+    pub window_open_since: Option<Timestamp>,
+    /// End of the last closed window.
+    pub last_window_end: Option<Timestamp>,
+    /// Length of a window in nanoseconds.
+    pub window_ns: u64,
+    /// Flows alive.
+    pub flows_active: u64,
+    /// Flows seen since the start.
+    pub flows_total: u64,
+    /// Packets that came later than their window.
+    pub late_packets: u64,
+    /// How long the last drain of the maps took, in nanoseconds.
+    pub last_drain_ns: u64,
+    /// Why capture does not work, if so: the health check fails with it.
+    pub failure: Option<String>,
+}

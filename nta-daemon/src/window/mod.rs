@@ -1,0 +1,97 @@
+//! Windows: what happened in 5 seconds, over the whole network. Time comes in as an argument; nothing here reads a
+//! clock or does I/O, so a replay and a live run of the same packets give the same windows.
+
+mod bucket;
+mod rtt;
+
+pub use bucket::{Protocol, Talker, Window};
+
+use bucket::Bucket;
+
+use nta_common::LedgerSlot;
+
+use crate::domain::{FlowUpdate, Timestamp, difference};
+
+/// Length of a window unless `--window` says otherwise.
+pub const DEFAULT_WINDOW_NS: u64 = 5_000_000_000;
+
+/// A time stamp this far before the open window is no late packet but a clock that was set back (or captures put
+/// together in the wrong order): the window is closed and one is opened back there.
+const STEP_BACK_NS: u64 = 60_000_000_000;
+
+/// The open window, and the rule that says when it closes.
+#[derive(Debug)]
+pub struct Windows {
+    span_ns: u64,
+    open: Option<Bucket>,
+    next_id: u64,
+    ledger: LedgerSlot,
+}
+
+/// What the next packet's time means for the open window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arrival {
+    /// It belongs to the open window.
+    Inside,
+    /// It is older than the open window, which counts it all the same.
+    Late,
+    /// The open window has to be closed first.
+    Closes,
+}
+
+impl Windows {
+    /// Windows of `span_ns` nanoseconds, aligned to the Unix epoch.
+    pub fn new(span_ns: u64) -> Self {
+        Self { span_ns: span_ns.max(1), open: None, next_id: 1, ledger: LedgerSlot::default() }
+    }
+
+    /// Opens the window that `time` lies in, if none is open.
+    pub fn open_at(&mut self, time: Timestamp) {
+        if self.open.is_none() {
+            let start = time.floor(self.span_ns);
+            self.open = Some(Bucket::new(self.next_id, start, start.plus(self.span_ns)));
+            self.next_id += 1;
+        }
+    }
+
+    /// End of the open window.
+    pub fn end(&self) -> Option<Timestamp> {
+        self.open.as_ref().map(|bucket| bucket.end)
+    }
+
+    /// What a packet of this time means for the open window.
+    pub fn arrival(&self, time: Timestamp) -> Arrival {
+        let Some(open) = &self.open else { return Arrival::Inside };
+        if time >= open.end {
+            Arrival::Closes
+        } else if time >= open.start {
+            Arrival::Inside
+        } else if open.start.since(time) > STEP_BACK_NS {
+            Arrival::Closes
+        } else {
+            Arrival::Late
+        }
+    }
+
+    /// Counts a packet that came later than its window.
+    pub fn note_late(&mut self) {
+        if let Some(open) = &mut self.open {
+            open.late_packets += 1;
+        }
+    }
+
+    /// Adds a flow's change to the open window.
+    pub fn add(&mut self, update: &FlowUpdate<'_>) {
+        if let Some(open) = &mut self.open {
+            open.add(update);
+        }
+    }
+
+    /// Closes the open window; `ledger` is the cumulative reading taken with the last changes.
+    pub fn close(&mut self, ledger: &LedgerSlot) -> Option<Window> {
+        let open = self.open.take()?;
+        let counted = difference(ledger, &self.ledger);
+        self.ledger = *ledger;
+        Some(open.close(counted))
+    }
+}

@@ -1,0 +1,39 @@
+//! The two clocks of accounting, live and in replay.
+
+use aya_ebpf::helpers::generated::{bpf_jiffies64, bpf_ktime_get_ns};
+use nta_common::Clock;
+
+use crate::settings;
+
+/// Live: jiffies, which the verifier inlines as one load, and the exact clock only where it is asked for.
+pub(crate) struct KernelClock;
+
+impl Clock for KernelClock {
+    #[inline(always)]
+    fn coarse_ns(&self) -> u64 {
+        // SAFETY: a helper without arguments.
+        let jiffies = unsafe { bpf_jiffies64() };
+        jiffies.wrapping_mul(settings::jiffy_ns()).wrapping_sub(settings::jiffies_origin_ns())
+    }
+
+    #[inline(always)]
+    fn exact_ns(&self) -> u64 {
+        // SAFETY: a helper without arguments.
+        unsafe { bpf_ktime_get_ns() }
+    }
+}
+
+/// Replay: the capture's time stamp.
+pub(crate) struct ReplayClock(pub(crate) u64);
+
+impl Clock for ReplayClock {
+    #[inline(always)]
+    fn coarse_ns(&self) -> u64 {
+        self.0
+    }
+
+    #[inline(always)]
+    fn exact_ns(&self) -> u64 {
+        self.0
+    }
+}

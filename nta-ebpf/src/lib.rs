@@ -1,0 +1,3 @@
+//! Empty library target, so that tools can name the package.
+
+#![no_std]

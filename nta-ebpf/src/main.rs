@@ -1,0 +1,87 @@
+//! The eBPF programs: what is attached to an interface and what happens to a packet there.
+//!
+//! Three entry points over one parser and one accounting (`nta-common`): XDP and TC at ingress, TC at egress. Each
+//! passes every packet on, whatever happened to it here.
+
+#![no_std]
+#![no_main]
+
+mod account;
+mod clock;
+mod maps;
+mod reader;
+mod settings;
+
+use aya_ebpf::bindings::xdp_action::XDP_PASS;
+use aya_ebpf::macros::{classifier, xdp};
+use aya_ebpf::programs::{TcContext, XdpContext};
+use nta_common::Counter;
+
+use crate::clock::{KernelClock, ReplayClock};
+use crate::reader::{SkbReader, XdpReader};
+
+/// `TCX_NEXT` and `TC_ACT_UNSPEC`: go on with the next program, with the packet as it is.
+const TC_NEXT: i32 = -1;
+
+/// Ingress of a device by XDP; also what the kernel engine of a replay injects packets into.
+#[xdp]
+pub fn nta_xdp(ctx: XdpContext) -> u32 {
+    if settings::replay() {
+        if let Some((reader, time_ns)) = XdpReader::replayed(&ctx) {
+            account::packet(&reader, &ReplayClock(time_ns), 0);
+        }
+    } else {
+        // SAFETY: the context is valid for the length of the call.
+        let interface = unsafe { (*ctx.ctx).ingress_ifindex };
+        account::packet(&XdpReader::live(&ctx), &KernelClock, settings::slot(interface));
+    }
+    XDP_PASS
+}
+
+/// Ingress of a device by TCX or clsact.
+#[classifier]
+pub fn nta_tc_ingress(ctx: TcContext) -> i32 {
+    // SAFETY: the context is valid for the length of the call.
+    let interface = unsafe { (*ctx.skb.skb).ifindex };
+    account::packet(&SkbReader::new(&ctx), &KernelClock, settings::slot(interface));
+    TC_NEXT
+}
+
+/// Egress of a device by TCX or clsact: counts what did not come in by a watched interface, so that a forwarded packet
+/// is counted once.
+#[classifier]
+pub fn nta_tc_egress(ctx: TcContext) -> i32 {
+    // SAFETY: the context is valid for the length of the call.
+    let (interface, entered_by) = unsafe { ((*ctx.skb.skb).ifindex, (*ctx.skb.skb).ingress_ifindex) };
+    if settings::is_watched(entered_by) {
+        account::note(settings::slot(interface), Counter::AlreadyCounted);
+    } else {
+        account::packet(&SkbReader::new(&ctx), &KernelClock, settings::slot(interface));
+    }
+    TC_NEXT
+}
+
+/// What a packet costs before any of our work: the yardstick of the kernel bench.
+#[cfg(feature = "bench")]
+#[xdp]
+pub fn nta_xdp_empty(_ctx: XdpContext) -> u32 {
+    XDP_PASS
+}
+
+/// The same for TC.
+#[cfg(feature = "bench")]
+#[classifier]
+pub fn nta_tc_empty(_ctx: TcContext) -> i32 {
+    TC_NEXT
+}
+
+/// Never reached: it loops, so the verifier refuses a program from which a panic could be reached.
+#[cfg(not(test))]
+#[panic_handler]
+fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}
+
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

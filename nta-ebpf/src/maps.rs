@@ -1,0 +1,24 @@
+//! Every map: key, value, who writes, who reads, what happens when it is full.
+
+use aya_ebpf::macros::map;
+use aya_ebpf::maps::{HashMap, PerCpuArray};
+use nta_common::limits::{DEFAULT_FLOWS, MAX_INTERFACES};
+use nta_common::{FlowKey4, FlowKey6, FlowStats, LedgerSlot};
+
+/// IPv4 flows. The programs create and update entries, the daemon reads and deletes them. A plain hash, not an LRU one:
+/// that would evict early and silently. When full, packets go to [`nta_common::Counter::Overflow`].
+/// The daemon sets the size.
+#[map]
+pub(crate) static FLOWS4: HashMap<FlowKey4, FlowStats> = HashMap::with_max_entries(DEFAULT_FLOWS, 0);
+
+/// IPv6 flows; as [`FLOWS4`], apart from it so that IPv4 need not hash 40 bytes.
+#[map]
+pub(crate) static FLOWS6: HashMap<FlowKey6, FlowStats> = HashMap::with_max_entries(DEFAULT_FLOWS, 0);
+
+/// The ledger: slot by interface, one copy per CPU. Fixed size, never full.
+#[map]
+pub(crate) static LEDGER: PerCpuArray<LedgerSlot> = PerCpuArray::with_max_entries(MAX_INTERFACES as u32, 0);
+
+/// Where a new flow entry is put together: it is larger than the stack of a program.
+#[map]
+pub(crate) static FRESH: PerCpuArray<FlowStats> = PerCpuArray::with_max_entries(1, 0);

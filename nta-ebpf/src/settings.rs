@@ -1,0 +1,56 @@
+//! The daemon's load-time constants. The verifier knows their values, so a branch that they switch off costs nothing.
+
+use nta_common::Settings;
+use nta_common::limits::MAX_INTERFACES;
+
+/// Written by the daemon before the program is loaded.
+#[unsafe(no_mangle)]
+static SETTINGS: Settings =
+    Settings { interfaces: [0; MAX_INTERFACES], replay: 0, jiffy_ns: 0, jiffies_origin_ns: 0 };
+
+macro_rules! setting {
+    ($($field:tt)+) => {
+        // SAFETY: reads a field of an initialised static; volatile, because the loader replaces its bytes and the
+        // compiler must not fold the zeros in.
+        unsafe { core::ptr::read_volatile(&raw const SETTINGS.$($field)+) }
+    };
+}
+
+/// Whether packets are injected by a replay.
+#[inline(always)]
+pub(crate) fn replay() -> bool {
+    setting!(replay) != 0
+}
+
+/// Nanoseconds of a jiffy.
+#[inline(always)]
+pub(crate) fn jiffy_ns() -> u64 {
+    u64::from(setting!(jiffy_ns))
+}
+
+/// See [`Settings::jiffies_origin_ns`].
+#[inline(always)]
+pub(crate) fn jiffies_origin_ns() -> u64 {
+    setting!(jiffies_origin_ns)
+}
+
+/// The ledger slot of an interface; the last slot takes those that the daemon did not name.
+#[inline(always)]
+pub(crate) fn slot(interface: u32) -> u32 {
+    for slot in 0..MAX_INTERFACES - 1 {
+        let watched = setting!(interfaces[slot]);
+        if watched == 0 {
+            break;
+        }
+        if watched == interface {
+            return slot as u32;
+        }
+    }
+    MAX_INTERFACES as u32 - 1
+}
+
+/// Whether packets that enter by this interface are counted there.
+#[inline(always)]
+pub(crate) fn is_watched(interface: u32) -> bool {
+    interface != 0 && slot(interface) != MAX_INTERFACES as u32 - 1
+}
