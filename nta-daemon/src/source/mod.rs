@@ -1,0 +1,3 @@
+//! Where traffic comes from.
+
+pub mod capture;
