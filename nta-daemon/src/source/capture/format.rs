@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::error::End;
 use super::input::Input;
+use super::{pcap, pcapng};
 
 /// File format and compression, for reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,19 +59,21 @@ impl fmt::Display for Compression {
 /// How a file with neither magic number ended before it began.
 pub(super) fn not_a_capture(input: &mut Input) -> End {
     input.ensure(LONGEST_OTHER_MAGIC);
-    let damage = input.end("the magic number");
     let bytes = input.available();
-    let start: Vec<String> = bytes.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
-    let known = OTHER_FORMATS.iter().find(|(magic, _)| bytes.starts_with(magic));
-    match (known, damage) {
-        (_, damage @ (End::Complete | End::Corrupt { .. })) => damage,
-        (_, damage @ End::CutOff { .. }) if bytes.is_empty() => damage,
-        (Some((_, what)), _) => End::Corrupt { at_byte: 0, detail: format!("it is {what}") },
-        (None, _) => {
-            let detail = format!("starts with {}, expected pcap or pcapng magic", start.join(" "));
-            End::Corrupt { at_byte: 0, detail }
-        }
+    let within_magic = pcap::begins_magic(bytes) || pcapng::SECTION_MAGIC.starts_with(bytes);
+    match input.end("the magic number") {
+        // bytes that fit neither magic number, whatever comes after them
+        End::CutOff { .. } if !within_magic => input.corrupt(what_else(bytes)),
+        end => end,
     }
+}
+
+fn what_else(bytes: &[u8]) -> String {
+    if let Some((_, what)) = OTHER_FORMATS.iter().find(|(magic, _)| bytes.starts_with(magic)) {
+        return format!("it is {what}");
+    }
+    let start: Vec<String> = bytes.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+    format!("starts with {}, expected pcap or pcapng magic", start.join(" "))
 }
 
 /// Of [`OTHER_FORMATS`].

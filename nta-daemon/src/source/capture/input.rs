@@ -124,6 +124,12 @@ impl Input {
         End::Corrupt { at_byte: self.offset, detail }
     }
 
+    /// How much memory the buffer takes.
+    #[cfg(test)]
+    pub(super) fn capacity(&self) -> usize {
+        self.buffer.capacity()
+    }
+
     #[cold]
     fn refill(&mut self, count: usize) -> bool {
         self.buffer.copy_within(self.start..self.end, HEADROOM);

@@ -14,6 +14,7 @@ mod input;
 mod link_type;
 mod pcap;
 mod pcapng;
+mod record;
 mod stream;
 
 use std::collections::BTreeMap;
@@ -28,8 +29,7 @@ pub use link_type::LinkType;
 
 use input::Input;
 use link_type::Link;
-use pcap::Pcap;
-use pcapng::PcapNg;
+use record::{Record, Records};
 use stream::Stream;
 
 /// Opens a capture: the path of a file, or `-` for standard input.
@@ -86,14 +86,14 @@ impl CaptureReader {
         };
         let compression = stream.compression();
         let mut input = Input::new(stream);
-        match Records::open(&name, &mut input) {
+        match Records::open(&mut input) {
             Ok(records) => {
                 let format = Format { container: records.container(), compression };
                 let skipped = BTreeMap::new();
                 let end = End::Complete;
                 Ok(Self { name, total_bytes: None, format, input, records, frames: 0, skipped, finished: false, end })
             }
-            Err(error) => Err(error),
+            Err(end) => Err(CaptureError::from_end(&name, end)),
         }
     }
 
@@ -163,11 +163,7 @@ impl CaptureReader {
     #[inline]
     fn next_supported(&mut self) -> Option<Record> {
         while !self.finished {
-            let next = match &mut self.records {
-                Records::Pcap(pcap) => pcap.next(&mut self.input),
-                Records::PcapNg(pcapng) => pcapng.next(&mut self.input),
-            };
-            match next {
+            match self.records.next(&mut self.input) {
                 Ok(Record { link: Link::Unsupported(link_type), .. }) => self.skip(link_type),
                 Ok(record) => return Some(record),
                 Err(end) => self.finish(end),
@@ -188,42 +184,10 @@ impl CaptureReader {
     }
 }
 
-/// The records of either file format.
-enum Records {
-    Pcap(Pcap),
-    PcapNg(PcapNg),
-}
-
-impl Records {
-    fn open(name: &str, input: &mut Input) -> Result<Self, CaptureError> {
-        let magic = input.peek::<4>().copied();
-        let opened = match magic {
-            Some(pcapng::SECTION_MAGIC) => PcapNg::open(input).map(Self::PcapNg),
-            Some(magic) if pcap::is_magic(magic) => Pcap::open(input).map(Self::Pcap),
-            _ => Err(format::not_a_capture(input)),
-        };
-        opened.map_err(|end| CaptureError::from_end(name, end))
-    }
-
-    fn container(&self) -> Container {
-        match self {
-            Self::Pcap(_) => Container::Pcap,
-            Self::PcapNg(_) => Container::PcapNg,
-        }
-    }
-}
-
-/// Where a record's captured bytes lie in the input's buffer, until the input reads on.
-#[derive(Clone, Copy, Debug)]
-struct Record {
-    time_ns: u64,
-    wire_len: u32,
-    link: Link,
-    start: usize,
-    len: usize,
-}
-
 /// A name that stays on one line, whatever a file is called.
 fn printable(name: &str) -> String {
     name.chars().map(|character| if character.is_control() { '\u{fffd}' } else { character }).collect()
 }
+
+#[cfg(test)]
+mod tests;

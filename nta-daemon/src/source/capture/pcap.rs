@@ -4,11 +4,11 @@
 
 use pcap_parser::{PcapHeader, parse_pcap_header};
 
-use super::Record;
 use super::byte_order::ByteOrder;
 use super::error::End;
 use super::input::{Input, MAX_FRAME_BYTES, MAX_RECORD_BYTES};
 use super::link_type::{Link, LinkType};
+use super::record::Record;
 
 /// Reads the records of a pcap file.
 pub(super) struct Pcap {
@@ -124,6 +124,11 @@ impl Pcap {
 
 pub(super) fn is_magic(magic: [u8; 4]) -> bool {
     MAGICS.contains(&magic)
+}
+
+/// Whether a file that ends within its magic number may have been one of these.
+pub(super) fn begins_magic(bytes: &[u8]) -> bool {
+    MAGICS.iter().any(|magic| magic.starts_with(bytes))
 }
 
 const MICROSECONDS_BIG: [u8; 4] = [0xa1, 0xb2, 0xc3, 0xd4];

@@ -10,11 +10,11 @@ use pcap_parser::pcapng::{
     parse_interfacedescriptionblock_be, parse_interfacedescriptionblock_le, parse_sectionheaderblock,
 };
 
-use super::Record;
 use super::byte_order::ByteOrder;
 use super::error::End;
 use super::input::{Input, MAX_FRAME_BYTES, MAX_RECORD_BYTES};
 use super::link_type::Link;
+use super::record::Record;
 use interface::Interface;
 
 /// Reads the packets of a pcapng file.
