@@ -39,7 +39,7 @@ pub fn open(path: &Path) -> Result<CaptureReader, CaptureError> {
     if path == Path::new("-") {
         return CaptureReader::from_read("standard input".to_owned(), Box::new(io::stdin()));
     }
-    let name = printable(&path.to_string_lossy());
+    let name = printable(path.to_string_lossy().into_owned());
     let file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(CaptureError::NotFound { path: name }),
@@ -79,7 +79,7 @@ pub struct CaptureReader {
 impl CaptureReader {
     /// Reads a capture from any byte stream; `name` stands for it in messages.
     pub fn from_read(name: String, read: Box<dyn Read + Send>) -> Result<Self, CaptureError> {
-        let name = printable(&name);
+        let name = printable(name);
         let stream = match Stream::new(read) {
             Ok(stream) => stream,
             Err(source) => return Err(CaptureError::Io { path: name, source }),
@@ -185,8 +185,8 @@ impl CaptureReader {
 }
 
 /// A name that stays on one line, whatever a file is called.
-fn printable(name: &str) -> String {
-    name.chars().map(|character| if character.is_control() { '\u{fffd}' } else { character }).collect()
+fn printable(name: String) -> String {
+    if name.contains(char::is_control) { name.replace(char::is_control, "\u{fffd}") } else { name }
 }
 
 #[cfg(test)]

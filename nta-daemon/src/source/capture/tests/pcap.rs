@@ -51,7 +51,7 @@ fn lengths_in_the_other_order() {
 #[test]
 fn aix() {
     let mut file = pcap_header(Order::Big, MICROSECONDS, (2, 2), 6);
-    file.extend(record(Order::Big, [5, 7, 14, 60], &[0xab; 14]));
+    file.extend(record(Order::Big, [5, 7, 60, 14], &[0xab; 14]));
     assert_eq!(whole(&file), [frame(5_000_000_007, 60, &[0xab; 14])]);
 }
 
