@@ -4,7 +4,7 @@
 //! file or stdin ─ stream (gunzip, unzstd) ─ input (one buffer) ─ pcap | pcapng (records) ─ ethernet (link headers) ─ Frame
 //! ```
 //! Every frame is a slice of the one buffer: no allocation and no copy per packet. Memory is bounded whatever a file claims:
-//! see [`input`] for the limits.
+//! the limits are in `input`.
 
 mod byte_order;
 mod error;
