@@ -1,6 +1,7 @@
 //! Where packets come from: programs in the kernel, live or fed by a replay, and the user engine of a replay. Each is a
 //! [`FlowSource`], so everything behind it is the same.
 
+pub mod capture;
 pub mod kernel;
 pub mod replay;
 

@@ -41,7 +41,7 @@ impl KernelOptions {
 }
 
 /// Flows that fit `mib` MiB of map memory: IPv4, IPv6.
-pub fn max_flows(mib: u64) -> [u32; 2] {
+pub(crate) fn max_flows(mib: u64) -> [u32; 2] {
     let budget = mib.saturating_mul(1 << 20);
     let [v4, v6] = flow_bytes();
     let entries = |share: u64, each: u64| (budget / 100 * share / each).clamp(MIN_FLOWS, 1 << 26) as u32;
