@@ -5,5 +5,7 @@
 //! the core but not each other's insides; `pipeline` joins them and `app` wires the tasks.
 
 pub mod domain;
+pub mod pipeline;
+pub mod replay;
 pub mod source;
 pub mod window;
