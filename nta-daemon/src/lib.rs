@@ -5,4 +5,5 @@
 //! the core but not each other's insides; `pipeline` joins them and `app` wires the tasks.
 
 pub mod domain;
+pub mod json;
 pub mod window;
