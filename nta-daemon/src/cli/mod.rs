@@ -78,6 +78,16 @@ impl Cli {
     }
 }
 
+/// Waits for SIGINT or SIGTERM.
+async fn signal() -> &'static str {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else { return "no signals" };
+    tokio::select! {
+        _ = terminate.recv() => "SIGTERM",
+        _ = tokio::signal::ctrl_c() => "SIGINT",
+    }
+}
+
 /// One line on standard error, and the exit status.
 fn fail(status: u8, error: &impl std::fmt::Display) -> ExitCode {
     eprintln!("nta-daemon: {error}");

@@ -1,0 +1,170 @@
+//! A flow as JSON, seen from its originator; the directions are named as Zeek does.
+
+use serde::{Deserialize, Serialize};
+
+use nta_common::packet::proto;
+
+use super::{protocol_name, seconds};
+use crate::domain::{EndReason, FlowRecord, TcpCounts};
+
+/// A flow, cumulative since its first packet.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FlowJson {
+    /// Identity, 16 hexadecimal digits; stays the same over all updates.
+    pub id: String,
+    /// Name of the IP protocol, see [`protocol_name`].
+    pub protocol: String,
+    /// IP protocol number.
+    pub protocol_number: u8,
+    /// Address of the originator.
+    pub source: String,
+    /// Port of the originator; ICMP type for ICMP.
+    pub source_port: u16,
+    /// Address of the responder.
+    pub destination: String,
+    /// Port of the responder; ICMP code for ICMP.
+    pub destination_port: u16,
+    /// Packets of both directions.
+    pub packets: u64,
+    /// Frame bytes of both directions.
+    pub bytes: u64,
+    /// IP bytes of both directions.
+    pub ip_bytes: u64,
+    /// Packets from the originator.
+    pub orig_packets: u64,
+    /// Frame bytes from the originator.
+    pub orig_bytes: u64,
+    /// IP bytes from the originator.
+    pub orig_ip_bytes: u64,
+    /// Packets from the responder.
+    pub resp_packets: u64,
+    /// Frame bytes from the responder.
+    pub resp_bytes: u64,
+    /// IP bytes from the responder.
+    pub resp_ip_bytes: u64,
+    /// First packet.
+    pub first_time: String,
+    /// Last packet so far.
+    pub last_time: String,
+    /// Between them.
+    pub duration_s: f64,
+    /// VLAN id of the outermost tag; null without one.
+    pub vlan: Option<u16>,
+    /// `active`, or why it ended: `closed`, `idle`, `shutdown`.
+    pub state: String,
+    /// TCP events; null for other protocols.
+    pub tcp: Option<TcpJson>,
+}
+
+impl From<&FlowRecord> for FlowJson {
+    fn from(flow: &FlowRecord) -> Self {
+        let (orig, resp) = (&flow.originator.sent, &flow.responder.sent);
+        Self {
+            id: flow.id.to_string(),
+            protocol: protocol_name(flow.proto),
+            protocol_number: flow.proto,
+            source: flow.originator.address.to_string(),
+            source_port: flow.originator.port,
+            destination: flow.responder.address.to_string(),
+            destination_port: flow.responder.port,
+            packets: orig.packets + resp.packets,
+            bytes: orig.bytes + resp.bytes,
+            ip_bytes: orig.ip_bytes + resp.ip_bytes,
+            orig_packets: orig.packets,
+            orig_bytes: orig.bytes,
+            orig_ip_bytes: orig.ip_bytes,
+            resp_packets: resp.packets,
+            resp_bytes: resp.bytes,
+            resp_ip_bytes: resp.ip_bytes,
+            first_time: flow.first.to_string(),
+            last_time: flow.last.to_string(),
+            duration_s: seconds(flow.last.since(flow.first)),
+            vlan: (flow.vlan != 0).then_some(flow.vlan),
+            state: state_name(flow.ended).to_owned(),
+            tcp: (flow.proto == proto::TCP).then(|| TcpJson::from(flow)),
+        }
+    }
+}
+
+/// TCP events of a flow.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TcpJson {
+    /// What the originator sent.
+    pub orig: TcpSideJson,
+    /// What the responder sent.
+    pub resp: TcpSideJson,
+    /// Round trips of the handshake.
+    pub handshake: HandshakeJson,
+}
+
+impl From<&FlowRecord> for TcpJson {
+    fn from(flow: &FlowRecord) -> Self {
+        let [to_responder, to_originator] = flow.handshake_us;
+        let milliseconds = |us: u32| (us != 0).then(|| f64::from(us) / 1000.0);
+        Self {
+            orig: TcpSideJson::from(&flow.originator.tcp),
+            resp: TcpSideJson::from(&flow.responder.tcp),
+            handshake: HandshakeJson {
+                resp_rtt_ms: milliseconds(to_responder),
+                orig_rtt_ms: milliseconds(to_originator),
+            },
+        }
+    }
+}
+
+/// Round trips of the TCP handshake as seen from the gateway; null when that part was not seen.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct HandshakeJson {
+    /// Gateway to responder and back (SYN to SYN-ACK).
+    pub resp_rtt_ms: Option<f64>,
+    /// Gateway to originator and back (SYN-ACK to ACK).
+    pub orig_rtt_ms: Option<f64>,
+}
+
+/// TCP events in what one side sent.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TcpSideJson {
+    /// SYN without ACK, retries included.
+    pub syn: u32,
+    /// SYN-ACK, retries included.
+    pub syn_ack: u32,
+    /// SYN or SYN-ACK sent again.
+    pub syn_retries: u32,
+    /// FIN.
+    pub fin: u32,
+    /// RST.
+    pub rst: u32,
+    /// Segments sent again.
+    pub retransmissions: u32,
+    /// Segments that arrived late.
+    pub out_of_order: u32,
+    /// Duplicate ACKs sent.
+    pub duplicate_acks: u32,
+    /// Segments that announced a window of 0.
+    pub zero_windows: u32,
+}
+
+impl From<&TcpCounts> for TcpSideJson {
+    fn from(tcp: &TcpCounts) -> Self {
+        Self {
+            syn: tcp.syn,
+            syn_ack: tcp.syn_ack,
+            syn_retries: tcp.syn_retry,
+            fin: tcp.fin,
+            rst: tcp.rst,
+            retransmissions: tcp.retransmissions,
+            out_of_order: tcp.out_of_order,
+            duplicate_acks: tcp.dup_acks,
+            zero_windows: tcp.zero_windows,
+        }
+    }
+}
+
+fn state_name(ended: Option<EndReason>) -> &'static str {
+    match ended {
+        None => "active",
+        Some(EndReason::Closed) => "closed",
+        Some(EndReason::Idle) => "idle",
+        Some(EndReason::Shutdown) => "shutdown",
+    }
+}

@@ -1,0 +1,19 @@
+//! The shapes in which windows, flows and ledgers leave the daemon: the API, the store's documents and `replay
+//! --format json` use exactly these. Times are RFC 3339 in UTC, units stand in the field's name.
+
+mod flow;
+mod ledger;
+mod protocol;
+mod status;
+mod window;
+
+pub use flow::{FlowJson, HandshakeJson, TcpJson, TcpSideJson};
+pub use ledger::{CountsJson, InterfaceJson, LedgerJson, skipped};
+pub use protocol::protocol_name;
+pub use status::{AttachmentJson, MapJson, StatusJson, mode_name};
+pub use window::{ProtocolJson, RttJson, TalkerJson, WindowJson};
+
+/// Nanoseconds as seconds.
+pub(crate) fn seconds(ns: u64) -> f64 {
+    ns as f64 / 1e9
+}

@@ -1,0 +1,129 @@
+//! What the pipeline tells about itself, as JSON.
+
+use serde::{Deserialize, Serialize};
+
+use super::{LedgerJson, seconds};
+use crate::domain::{Attachment, MapFill, Mode, Status};
+
+/// A snapshot of the pipeline.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StatusJson {
+    /// `live` or `replay`.
+    pub mode: String,
+    /// Replay engine (`kernel`, `user`), or `live`.
+    pub engine: String,
+    /// When the pipeline started.
+    pub started: String,
+    /// Attached programs; empty in replay.
+    pub interfaces: Vec<AttachmentJson>,
+    /// Where every packet ended up.
+    pub ledger: LedgerJson,
+    /// How full the maps are.
+    pub maps: Vec<MapJson>,
+    /// Windows closed so far.
+    pub windows_closed: u64,
+    /// Length of a window.
+    pub window_span_s: f64,
+    /// Start of the open window; null when none is open.
+    pub window_open_since: Option<String>,
+    /// End of the last closed window; null before the first.
+    pub last_window_end: Option<String>,
+    /// Flows alive.
+    pub flows_active: u64,
+    /// Flows since the start.
+    pub flows_total: u64,
+    /// Packets that came later than their window.
+    pub late_packets: u64,
+    /// How long the last drain of the maps took.
+    pub last_drain_ms: f64,
+    /// Why capture does not work; null while it does.
+    pub failure: Option<String>,
+}
+
+impl From<&Status> for StatusJson {
+    fn from(status: &Status) -> Self {
+        Self {
+            mode: mode_name(status.mode).to_owned(),
+            engine: status.engine.clone(),
+            started: status.started.to_string(),
+            interfaces: status.attachments.iter().map(AttachmentJson::from).collect(),
+            ledger: LedgerJson::from(&status.ledger),
+            maps: status.maps.iter().map(MapJson::from).collect(),
+            windows_closed: status.windows_closed,
+            window_span_s: seconds(status.window_ns),
+            window_open_since: status.window_open_since.map(|time| time.to_string()),
+            last_window_end: status.last_window_end.map(|time| time.to_string()),
+            flows_active: status.flows_active,
+            flows_total: status.flows_total,
+            late_packets: status.late_packets,
+            last_drain_ms: seconds(status.last_drain_ns) * 1000.0,
+            failure: status.failure.clone(),
+        }
+    }
+}
+
+/// How a program was attached to an interface, and why so.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttachmentJson {
+    /// Interface name.
+    pub name: String,
+    /// Interface index.
+    pub index: u32,
+    /// Hook for incoming packets: `xdp`, `xdp-generic`, `tcx`, `tc`.
+    pub ingress: String,
+    /// Hook for outgoing packets: `tcx`, `tc`.
+    pub egress: String,
+    /// What a counted packet is: `wire`, or `skb` where offloads may have merged packets.
+    pub count_basis: String,
+    /// Why these hooks and not better ones.
+    pub reason: String,
+}
+
+impl From<&Attachment> for AttachmentJson {
+    fn from(attachment: &Attachment) -> Self {
+        Self {
+            name: attachment.interface.clone(),
+            index: attachment.index,
+            ingress: attachment.ingress.clone(),
+            egress: attachment.egress.clone(),
+            count_basis: attachment.count_basis.clone(),
+            reason: attachment.reason.clone(),
+        }
+    }
+}
+
+/// How full a map is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MapJson {
+    /// Name of the map.
+    pub name: String,
+    /// Entries in use at the last reading.
+    pub entries: u64,
+    /// Entries it can hold; null when not limited.
+    pub max_entries: Option<u64>,
+    /// `entries` / `max_entries`, 0 to 1; null when not limited.
+    pub fill_ratio: Option<f64>,
+    /// Memory it takes.
+    pub memory_bytes: u64,
+}
+
+impl From<&MapFill> for MapJson {
+    fn from(map: &MapFill) -> Self {
+        let limited = map.max_entries > 0;
+        Self {
+            name: map.name.clone(),
+            entries: map.entries,
+            max_entries: limited.then_some(map.max_entries),
+            fill_ratio: limited.then(|| map.entries as f64 / map.max_entries as f64),
+            memory_bytes: map.memory_bytes,
+        }
+    }
+}
+
+/// `live` or `replay`.
+pub const fn mode_name(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Live => "live",
+        Mode::Replay => "replay",
+    }
+}

@@ -1,0 +1,211 @@
+//! A window as JSON.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{CountsJson, protocol_name, seconds, skipped};
+use crate::window::{Protocol, Talker, Window};
+
+/// A closed window. `bytes` are frame bytes, `ip_bytes` IP bytes by the headers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WindowJson {
+    /// In a replay document the window's number in the run, from 1; in the API its id in the store.
+    pub id: u64,
+    /// First instant.
+    pub start: String,
+    /// First instant behind it.
+    pub end: String,
+    /// Length in seconds.
+    pub span_s: f64,
+    /// Every packet seen, IP or not.
+    pub packets: u64,
+    /// Frame bytes of those.
+    pub bytes: u64,
+    /// `bytes` × 8 / `span_s`.
+    pub bandwidth_bps: f64,
+    /// `packets` / `span_s`.
+    pub packets_per_s: f64,
+    /// Bytes of IP packets by their headers.
+    pub ip_bytes: u64,
+    /// Flows with at least one packet.
+    pub flows: u64,
+    /// Flows whose first packet fell into the window.
+    pub new_flows: u64,
+    /// New TCP connections tried: `syn` less `syn_retries` (a repeated SYN-ACK counts as a retry too, so that in
+    /// heavy loss this is a lower bound).
+    pub connections: u64,
+    /// Segments with SYN and without ACK, retries included.
+    pub syn: u64,
+    /// Segments with SYN and ACK, retries included.
+    pub syn_ack: u64,
+    /// SYN or SYN-ACK sent again.
+    pub syn_retries: u64,
+    /// Segments with FIN.
+    pub fin: u64,
+    /// Segments with RST.
+    pub rst: u64,
+    /// TCP packets.
+    pub tcp_packets: u64,
+    /// TCP segments sent again.
+    pub retransmissions: u64,
+    /// TCP segments that arrived late.
+    pub out_of_order: u64,
+    /// Duplicate ACKs.
+    pub duplicate_acks: u64,
+    /// Segments that announced a window of 0.
+    pub zero_windows: u64,
+    /// `retransmissions` / `tcp_packets`; null without TCP.
+    pub loss_ratio: Option<f64>,
+    /// Round trips.
+    pub rtt: RttJson,
+    /// Every IP protocol, most bytes first.
+    pub protocols: Vec<ProtocolJson>,
+    /// The hosts with the most bytes, most first.
+    pub top_talkers: Vec<TalkerJson>,
+    /// All other hosts together; null when there are none.
+    pub others: Option<TalkerJson>,
+    /// Packets whose time lay before the window's start.
+    pub late_packets: u64,
+    /// Packets in no flow by reason, without the reasons that did not occur.
+    pub skipped: BTreeMap<String, u64>,
+    /// Where every packet of the window ended up.
+    pub ledger: CountsJson,
+}
+
+impl From<&Window> for WindowJson {
+    fn from(window: &Window) -> Self {
+        let span_s = seconds(window.end.since(window.start));
+        let per_second = |count: u64| if span_s > 0.0 { count as f64 / span_s } else { 0.0 };
+        let tcp = &window.tcp;
+        let ip_frame_bytes = window.protocols.iter().map(|p| p.bytes).sum();
+        Self {
+            id: window.id,
+            start: window.start.to_string(),
+            end: window.end.to_string(),
+            span_s,
+            packets: window.packets,
+            bytes: window.bytes,
+            bandwidth_bps: per_second(window.bytes) * 8.0,
+            packets_per_s: per_second(window.packets),
+            ip_bytes: window.ip_bytes,
+            flows: window.flows,
+            new_flows: window.new_flows,
+            connections: u64::from(tcp.syn.saturating_sub(tcp.syn_retry)),
+            syn: tcp.syn.into(),
+            syn_ack: tcp.syn_ack.into(),
+            syn_retries: tcp.syn_retry.into(),
+            fin: tcp.fin.into(),
+            rst: tcp.rst.into(),
+            tcp_packets: window.tcp_packets,
+            retransmissions: tcp.retransmissions.into(),
+            out_of_order: tcp.out_of_order.into(),
+            duplicate_acks: tcp.dup_acks.into(),
+            zero_windows: tcp.zero_windows.into(),
+            loss_ratio: ratio(tcp.retransmissions.into(), window.tcp_packets),
+            rtt: RttJson::from(window),
+            protocols: window.protocols.iter().map(|p| ProtocolJson::new(p, ip_frame_bytes)).collect(),
+            top_talkers: window.top_talkers.iter().map(TalkerJson::from).collect(),
+            others: window.others.as_ref().map(TalkerJson::from),
+            late_packets: window.late_packets,
+            skipped: skipped(&window.ledger),
+            ledger: CountsJson(window.ledger),
+        }
+    }
+}
+
+/// Round trips of a window; the numbers are null without samples.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RttJson {
+    /// Samples.
+    pub samples: u64,
+    /// Mean.
+    pub mean_ms: Option<f64>,
+    /// Median.
+    pub p50_ms: Option<f64>,
+    /// 95 % are not longer.
+    pub p95_ms: Option<f64>,
+    /// 99 % are not longer.
+    pub p99_ms: Option<f64>,
+    /// Largest mean of a flow.
+    pub max_ms: Option<f64>,
+}
+
+impl From<&Window> for RttJson {
+    fn from(window: &Window) -> Self {
+        let [p50_ms, p95_ms, p99_ms] = window.rtt_quantiles_ms;
+        Self {
+            samples: window.rtt_samples,
+            mean_ms: window.rtt_mean_ms,
+            p50_ms,
+            p95_ms,
+            p99_ms,
+            max_ms: window.rtt_max_ms,
+        }
+    }
+}
+
+/// What one IP protocol did in a window.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ProtocolJson {
+    /// Name, see [`protocol_name`].
+    pub protocol: String,
+    /// IP protocol number.
+    pub number: u8,
+    /// Packets.
+    pub packets: u64,
+    /// Frame bytes.
+    pub bytes: u64,
+    /// Flows.
+    pub flows: u64,
+    /// Part of the frame bytes of all IP protocols, 0 to 1.
+    pub share: f64,
+}
+
+impl ProtocolJson {
+    fn new(protocol: &Protocol, all_bytes: u64) -> Self {
+        Self {
+            protocol: protocol_name(protocol.number),
+            number: protocol.number,
+            packets: protocol.packets,
+            bytes: protocol.bytes,
+            flows: protocol.flows,
+            share: ratio(protocol.bytes, all_bytes).unwrap_or_default(),
+        }
+    }
+}
+
+/// What one host did in a window.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TalkerJson {
+    /// Its address; left out in the sum of the others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+    /// Packets sent.
+    pub packets_sent: u64,
+    /// Packets received.
+    pub packets_received: u64,
+    /// Frame bytes sent.
+    pub bytes_sent: u64,
+    /// Frame bytes received.
+    pub bytes_received: u64,
+    /// Flows it took part in.
+    pub flows: u64,
+}
+
+impl From<&Talker> for TalkerJson {
+    fn from(talker: &Talker) -> Self {
+        Self {
+            address: talker.address.map(|address| address.to_string()),
+            packets_sent: talker.packets_sent,
+            packets_received: talker.packets_received,
+            bytes_sent: talker.bytes_sent,
+            bytes_received: talker.bytes_received,
+            flows: talker.flows,
+        }
+    }
+}
+
+fn ratio(part: u64, whole: u64) -> Option<f64> {
+    (whole > 0).then(|| part as f64 / whole as f64)
+}

@@ -1,0 +1,109 @@
+//! What can go wrong in the store.
+
+use std::path::PathBuf;
+
+/// An error of the store; names the object, keeps the cause.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The URL is of a database that is planned.
+    #[error("database `{url}`: PostgreSQL is not supported yet, use sqlite:PATH")]
+    NotYet {
+        /// The URL without its password.
+        url: String,
+    },
+    /// The URL is of no known kind.
+    #[error("database `{url}`: expected sqlite:PATH or sqlite::memory:")]
+    Url {
+        /// The URL.
+        url: String,
+    },
+    /// The folder of the database file cannot be made.
+    #[error("folder `{}` of the database cannot be created", path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The database cannot be opened.
+    #[error("database `{url}` cannot be opened")]
+    Open {
+        /// The URL.
+        url: String,
+        /// Why.
+        source: sqlx::Error,
+    },
+    /// The tables cannot be brought to this version.
+    #[error("database `{url}` cannot be migrated")]
+    Migrate {
+        /// The URL.
+        url: String,
+        /// Why.
+        source: sqlx::migrate::MigrateError,
+    },
+    /// A statement failed.
+    #[error("table `{table}`: the database refused a statement")]
+    Query {
+        /// The table.
+        table: &'static str,
+        /// Why.
+        source: sqlx::Error,
+    },
+    /// A stored document or value cannot be read back.
+    #[error("table `{table}`, row {id}: {reason}")]
+    Corrupt {
+        /// The table.
+        table: &'static str,
+        /// The row.
+        id: i64,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A window cannot be told as JSON.
+    #[error("window {number} cannot be encoded")]
+    Encode {
+        /// Its number in the run.
+        number: u64,
+        /// Why.
+        source: serde_json::Error,
+    },
+    /// The writer has ended.
+    #[error("the store's writer has ended")]
+    Closed,
+    /// Batches could not be written, although tried again and again.
+    #[error("{batches} batches could not be written: {last}")]
+    Lost {
+        /// How many since the last flush.
+        batches: u64,
+        /// The last error.
+        last: String,
+    },
+}
+
+impl StoreError {
+    /// Names the table that a database error came from.
+    pub(super) fn query(table: &'static str) -> impl Fn(sqlx::Error) -> Self {
+        move |source| Self::Query { table, source }
+    }
+
+    /// Whether trying again is of no use: the database understood and refused the very values.
+    pub(super) fn is_permanent(&self) -> bool {
+        match self {
+            Self::Query { source: sqlx::Error::Database(error), .. } => error.kind() != sqlx::error::ErrorKind::Other,
+            Self::Query { source: sqlx::Error::Encode(_) | sqlx::Error::Protocol(_), .. } | Self::Encode { .. } => true,
+            _ => false,
+        }
+    }
+
+    /// The message with all causes, for a log line or the status.
+    pub fn chain(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            text.push_str(": ");
+            text.push_str(&error.to_string());
+            cause = error.source();
+        }
+        text
+    }
+}

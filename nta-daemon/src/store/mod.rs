@@ -1,0 +1,72 @@
+//! The database: runs, windows and flows. All SQL lives in this folder.
+//!
+//! One connection writes (see [`writer`]), others read. SQLite today; the statements keep to what PostgreSQL has too.
+
+mod error;
+mod flows;
+mod open;
+mod page;
+mod retention;
+mod runs;
+mod stats;
+mod windows;
+mod write;
+mod writer;
+
+use std::sync::Arc;
+
+use sqlx::SqlitePool;
+
+pub use error::StoreError;
+pub use flows::{FlowPage, FlowSort};
+pub use page::{Key, Position};
+pub use retention::Retention;
+pub use runs::{Run, RunId};
+pub use stats::StoreStats;
+pub use windows::{WindowFilter, WindowPage, WindowSort, WindowsSummary};
+pub use writer::{Batch, StoreWriter};
+
+use stats::Counters;
+
+/// A handle on the database; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Store {
+    read: SqlitePool,
+    write: SqlitePool,
+    retention: Retention,
+    counters: Arc<Counters>,
+}
+
+impl Store {
+    /// Keeps this much instead of the default.
+    #[must_use]
+    pub const fn with_retention(mut self, retention: Retention) -> Self {
+        self.retention = retention;
+        self
+    }
+
+    /// What was written so far, and what went wrong.
+    pub fn stats(&self) -> StoreStats {
+        self.counters.snapshot()
+    }
+
+    /// Whether the database answers.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        let query = sqlx::query_scalar::<_, i64>("SELECT 1").fetch_one(&self.read);
+        query.await.map_err(StoreError::query("runs"))?;
+        Ok(())
+    }
+}
+
+/// Unsigned numbers as the database's signed ones; what does not fit is told as the largest.
+fn to_sql(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+/// Back from the database; nothing negative was ever written.
+fn from_sql(value: i64) -> u64 {
+    u64::try_from(value).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests;

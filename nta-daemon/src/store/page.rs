@@ -1,0 +1,37 @@
+//! Keyset paging: a page begins behind the last row of the one before, so that rows that arrive in between neither
+//! shift nor repeat anything.
+
+use sqlx::{QueryBuilder, Sqlite};
+
+/// Where a row stands in a sorted list: its sort value, then its id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Key {
+    /// Value of the sort column.
+    pub value: i64,
+    /// The row's id, which decides between equal values.
+    pub id: i64,
+}
+
+/// Which page of a sorted list.
+#[derive(Clone, Copy, Debug)]
+pub struct Position {
+    /// Largest first.
+    pub descending: bool,
+    /// Behind this row; `None` for the first page.
+    pub after: Option<Key>,
+    /// At most this many rows.
+    pub limit: u32,
+}
+
+impl Position {
+    /// Appends `AND …` for the cursor, then the order and the limit. `column` comes from an enum, never from a client.
+    pub(super) fn push(&self, query: &mut QueryBuilder<Sqlite>, column: &'static str) {
+        let (compare, order) = if self.descending { ("<", "DESC") } else { (">", "ASC") };
+        if let Some(key) = self.after {
+            query.push(format_args!(" AND ({column}, id) {compare} ("));
+            query.push_bind(key.value).push(", ").push_bind(key.id).push(")");
+        }
+        query.push(format_args!(" ORDER BY {column} {order}, id {order} LIMIT "));
+        query.push_bind(i64::from(self.limit));
+    }
+}

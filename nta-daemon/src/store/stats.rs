@@ -1,0 +1,78 @@
+//! What the store counts about itself.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// A snapshot of the store's counters.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct StoreStats {
+    /// Batches committed.
+    pub batches: u64,
+    /// Windows committed.
+    pub windows: u64,
+    /// Flow rows inserted or updated.
+    pub flow_rows: u64,
+    /// Attempts that failed.
+    pub failures: u64,
+    /// Batches given up after the last attempt.
+    pub batches_lost: u64,
+    /// Batches that wait.
+    pub queue_length: u64,
+    /// Batches that can wait.
+    pub queue_capacity: u64,
+    /// Batches refused because the queue was full; the caller kept them.
+    pub queue_full: u64,
+    /// Windows deleted by retention.
+    pub windows_deleted: u64,
+    /// Flows deleted by retention.
+    pub flows_deleted: u64,
+    /// How long the last commit took, from the begin of its transaction.
+    pub last_commit_us: u64,
+    /// The last error; stays after recovery.
+    pub last_error: Option<String>,
+}
+
+/// The counters behind it, shared by all handles.
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    pub(super) batches: AtomicU64,
+    pub(super) windows: AtomicU64,
+    pub(super) flow_rows: AtomicU64,
+    pub(super) failures: AtomicU64,
+    pub(super) batches_lost: AtomicU64,
+    pub(super) queue_length: AtomicU64,
+    pub(super) queue_capacity: AtomicU64,
+    pub(super) queue_full: AtomicU64,
+    pub(super) windows_deleted: AtomicU64,
+    pub(super) flows_deleted: AtomicU64,
+    pub(super) last_commit_us: AtomicU64,
+    last_error: Mutex<Option<String>>,
+}
+
+impl Counters {
+    pub(super) fn failed(&self, error: String) {
+        self.failures.fetch_add(1, Relaxed);
+        *self.last_error.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(error);
+    }
+
+    pub(super) fn last_error(&self) -> Option<String> {
+        self.last_error.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn snapshot(&self) -> StoreStats {
+        StoreStats {
+            batches: self.batches.load(Relaxed),
+            windows: self.windows.load(Relaxed),
+            flow_rows: self.flow_rows.load(Relaxed),
+            failures: self.failures.load(Relaxed),
+            batches_lost: self.batches_lost.load(Relaxed),
+            queue_length: self.queue_length.load(Relaxed),
+            queue_capacity: self.queue_capacity.load(Relaxed),
+            queue_full: self.queue_full.load(Relaxed),
+            windows_deleted: self.windows_deleted.load(Relaxed),
+            flows_deleted: self.flows_deleted.load(Relaxed),
+            last_commit_us: self.last_commit_us.load(Relaxed),
+            last_error: self.last_error(),
+        }
+    }
+}

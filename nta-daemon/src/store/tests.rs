@@ -1,0 +1,172 @@
+//! The store against a real database.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use nta_common::flow::Counts;
+
+use super::*;
+use crate::domain::{EndReason, Endpoint, FlowId, FlowRecord, Mode, TcpCounts, Timestamp};
+use crate::window::Window;
+
+const S: u64 = 1_000_000_000;
+const FIRST_PAGE: Position = Position { descending: false, after: None, limit: 10 };
+
+fn flow(id: u64, last_s: u64, packets: u64) -> FlowRecord {
+    let side = |last_octet: u8, port| Endpoint {
+        address: IpAddr::V4(Ipv4Addr::new(10, 0, 0, last_octet)),
+        port,
+        sent: Counts { packets, bytes: packets * 100, ip_bytes: packets * 86 },
+        tcp: TcpCounts { syn: 1, zero_windows: 2, ..TcpCounts::default() },
+    };
+    FlowRecord {
+        id: FlowId(id),
+        proto: 6,
+        originator: side(1, 40_000),
+        responder: side(2, 443),
+        vlan: 7,
+        first: Timestamp::from_nanos(S),
+        last: Timestamp::from_nanos(last_s * S),
+        handshake_us: [1500, 0],
+        ended: None,
+    }
+}
+
+fn window(id: u64) -> Window {
+    let start = Timestamp::from_nanos(id * 5 * S);
+    Window { id, start, end: start.plus(5 * S), packets: id, bytes: id * 1000, ..Window::default() }
+}
+
+async fn begin(store: &Store) -> (StoreWriter, tokio::task::JoinHandle<()>) {
+    let run = Run {
+        started: Timestamp::from_nanos(S),
+        mode: Mode::Replay,
+        source: "a.pcap".to_owned(),
+        version: "0".to_owned(),
+    };
+    let run = store.begin_run(&run).await.expect("run");
+    store.writer(run, 4)
+}
+
+#[tokio::test]
+async fn what_was_written_is_there_after_a_restart() {
+    let folder = tempfile::tempdir().expect("folder");
+    let url = format!("sqlite:{}", folder.path().join("new/folder/nta.db").display());
+    let store = Store::open(&url).await.expect("open");
+    let (writer, task) = begin(&store).await;
+    let record = FlowRecord { ended: Some(EndReason::Closed), ..flow(u64::MAX, 9, 3) };
+    writer.send(Batch { window: Some(window(1)), flows: vec![record] }).await.expect("send");
+    writer.shutdown().await.expect("shutdown");
+    task.await.expect("writer");
+    store.close().await;
+
+    let store = Store::open(&url).await.expect("open again");
+    assert_eq!(store.flows(FlowSort::Time, FIRST_PAGE).await.expect("flows").items, [record]);
+    let read = store.window(1).await.expect("query").expect("window");
+    assert_eq!(read, crate::json::WindowJson::from(&window(1)));
+    assert_eq!(store.window(2).await.expect("query"), None);
+}
+
+#[tokio::test]
+async fn an_update_replaces_the_cumulative_values_and_keeps_one_row() {
+    let store = Store::open("sqlite::memory:").await.expect("open");
+    let (writer, _task) = begin(&store).await;
+    for flows in [vec![flow(1, 2, 10), flow(2, 2, 1)], vec![flow(1, 3, 20), flow(1, 4, 30)]] {
+        writer.send(Batch { window: None, flows }).await.expect("send");
+    }
+    writer.flush().await.expect("flush");
+    let page = store.flows(FlowSort::Time, FIRST_PAGE).await.expect("flows");
+    assert_eq!(page.items, [flow(1, 4, 30), flow(2, 2, 1)]);
+    assert_eq!(store.last_flows(1).await.expect("last"), [flow(1, 4, 30)]);
+    let stats = store.stats();
+    assert_eq!((stats.batches, stats.flow_rows, stats.failures, stats.queue_length), (2, 3, 0, 0));
+}
+
+#[tokio::test]
+async fn a_window_sent_twice_is_stored_once() {
+    let store = Store::open("sqlite::memory:").await.expect("open");
+    let (writer, _task) = begin(&store).await;
+    for _ in 0..2 {
+        writer.send(Batch { window: Some(window(3)), flows: vec![] }).await.expect("send");
+    }
+    writer.flush().await.expect("flush");
+    let summary = store.windows_summary(&WindowFilter::default()).await.expect("summary");
+    assert_eq!((summary.windows, summary.packets), (1, 3));
+}
+
+#[tokio::test]
+async fn retention_deletes_the_oldest_first() {
+    let store = Store::open("sqlite::memory:").await.expect("open");
+    let store = store.with_retention(Retention { max_windows: 3, max_flows: 2, max_age_ns: None });
+    let (writer, _task) = begin(&store).await;
+    for id in 1..=5 {
+        writer.send(Batch { window: Some(window(id)), flows: vec![flow(id, 100 - id, 1)] }).await.expect("send");
+    }
+    writer.flush().await.expect("flush");
+    store.retain().await.expect("retention");
+    let windows = store.windows(&WindowFilter::default(), WindowSort::Time, FIRST_PAGE).await.expect("windows");
+    assert_eq!(windows.items.iter().map(|w| w.id).collect::<Vec<_>>(), [3, 4, 5]);
+    let flows = store.last_flows(10).await.expect("flows");
+    assert_eq!(flows.iter().map(|f| f.id.0).collect::<Vec<_>>(), [1, 2], "the latest last packets");
+    assert_eq!((store.stats().windows_deleted, store.stats().flows_deleted), (2, 3));
+
+    let store = store.with_retention(Retention { max_age_ns: Some(5 * S), ..Retention::default() });
+    store.retain().await.expect("retention by age");
+    let windows = store.windows(&WindowFilter::default(), WindowSort::Time, FIRST_PAGE).await.expect("windows");
+    assert_eq!(windows.items.iter().map(|w| w.id).collect::<Vec<_>>(), [4, 5]);
+}
+
+#[tokio::test]
+async fn a_full_queue_gives_the_batch_back() {
+    let store = Store::open("sqlite::memory:").await.expect("open");
+    let (writer, task) = begin(&store).await;
+    // The single-threaded runtime of the test does not run the writer before the next await.
+    let batch = |id| Batch { window: Some(window(id)), flows: vec![] };
+    for id in 1..=4 {
+        assert!(writer.try_send(batch(id)).is_ok());
+    }
+    let back = writer.try_send(batch(5)).expect_err("full");
+    assert_eq!(back.window, Some(window(5)));
+    assert_eq!((store.stats().queue_length, store.stats().queue_full), (4, 1));
+    drop(writer);
+    task.await.expect("the writer ends when all senders are gone");
+    assert_eq!(store.stats().windows, 4);
+}
+
+#[tokio::test]
+async fn a_batch_that_the_database_refuses_is_counted_and_told() {
+    let store = Store::open("sqlite::memory:").await.expect("open");
+    let (writer, _task) = store.writer(RunId(404), 4); // no such run: a foreign key fails
+    writer.send(Batch { window: Some(window(1)), flows: vec![] }).await.expect("send");
+    let error = writer.flush().await.expect_err("lost");
+    assert!(matches!(error, StoreError::Lost { batches: 1, .. }), "{error}");
+    writer.flush().await.expect("told once");
+    assert_eq!((store.stats().batches, store.stats().batches_lost, store.stats().failures), (0, 1, 1));
+    assert!(store.stats().last_error.is_some());
+}
+
+#[tokio::test]
+async fn other_databases_are_refused_by_name() {
+    let error = Store::open("postgres://me:secret@db/nta").await.expect_err("not yet");
+    assert!(matches!(error, StoreError::NotYet { .. }) && !error.to_string().contains("secret"), "{error}");
+    assert!(matches!(Store::open("mysql://db/nta").await, Err(StoreError::Url { .. })));
+    let folder = tempfile::tempdir().expect("folder");
+    let error = Store::open(&format!("sqlite:{}", folder.path().display())).await.expect_err("a folder");
+    assert!(matches!(error, StoreError::Open { .. }), "{error}");
+}
+
+/// Not a test of speed but the way to measure it: `cargo test --release -p nta-daemon -- --ignored --nocapture upsert`.
+#[tokio::test]
+#[ignore = "a measurement"]
+async fn upsert_of_100_000_flows() {
+    let folder = tempfile::tempdir().expect("folder");
+    let url = format!("sqlite:{}", folder.path().join("nta.db").display());
+    let store = Store::open(&url).await.expect("open");
+    let (writer, _task) = begin(&store).await;
+    for round in 1..=4_u64 {
+        // Identities are hashes: spread over all 64 bits.
+        let flows = (0..100_000).map(|i: u64| flow(i.wrapping_mul(0x9e37_79b9_7f4a_7c15), round, round)).collect();
+        writer.send(Batch { window: Some(window(round)), flows }).await.expect("send");
+        writer.flush().await.expect("flush");
+        eprintln!("round {round}: 100,000 flows in {} ms", store.stats().last_commit_us / 1000);
+    }
+}

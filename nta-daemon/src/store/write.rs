@@ -1,0 +1,130 @@
+//! Writing one batch: a window and the flows that changed, in one transaction.
+
+use sqlx::{AssertSqlSafe, QueryBuilder, Sqlite, SqliteConnection, SqlitePool};
+
+use nta_common::packet::proto;
+
+use super::flows::{state, tcp_row};
+use super::{Batch, RunId, StoreError, to_sql};
+use crate::domain::FlowRecord;
+use crate::json::WindowJson;
+use crate::window::Window;
+
+/// Rows in one statement. SQLite binds at most 32,766 values, which would be 1,724 rows; larger statements than this
+/// one are no faster.
+const CHUNK_ROWS: usize = 500;
+
+/// Commits the batch, or leaves the database as it was.
+pub(super) async fn commit(pool: &SqlitePool, run: RunId, batch: &mut Batch) -> Result<(), StoreError> {
+    let flows_error = StoreError::query("flows");
+    let mut transaction = pool.begin().await.map_err(StoreError::query("windows"))?;
+    if let Some(window) = &batch.window {
+        insert_window(&mut transaction, run, window).await?;
+    }
+    in_key_order(&mut batch.flows);
+    for chunk in batch.flows.chunks(CHUNK_ROWS) {
+        upsert_flows(&mut transaction, run, chunk).await?;
+    }
+    transaction.commit().await.map_err(flows_error)
+}
+
+/// Sorts by identity, so that the rows go into the table from left to right, and keeps the last record of each flow.
+fn in_key_order(flows: &mut Vec<FlowRecord>) {
+    flows.sort_by_key(|flow| flow.id.0.cast_signed());
+    flows.dedup_by(|later, earlier| {
+        let same = later.id == earlier.id;
+        if same {
+            *earlier = *later;
+        }
+        same
+    });
+}
+
+async fn insert_window(connection: &mut SqliteConnection, run: RunId, window: &Window) -> Result<(), StoreError> {
+    let json = WindowJson::from(window);
+    let body = serde_json::to_string(&json).map_err(|source| StoreError::Encode { number: window.id, source })?;
+    // The column is for sorting; the exact value stands in the body.
+    let bandwidth_bps = json.bandwidth_bps.round() as i64;
+    sqlx::query(
+        "INSERT INTO windows (run_id, number, start_ns, end_ns, span_ns, packets, bytes, flows, connections, \
+         bandwidth_bps, rtt_samples, rtt_mean_ms, rtt_max_ms, body) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) \
+         ON CONFLICT (run_id, number) DO NOTHING",
+    )
+    .bind(run.0)
+    .bind(to_sql(window.id))
+    .bind(to_sql(window.start.as_nanos()))
+    .bind(to_sql(window.end.as_nanos()))
+    .bind(to_sql(window.end.since(window.start)))
+    .bind(to_sql(window.packets))
+    .bind(to_sql(window.bytes))
+    .bind(to_sql(window.flows))
+    .bind(to_sql(json.connections))
+    .bind(bandwidth_bps)
+    .bind(to_sql(window.rtt_samples))
+    .bind(window.rtt_mean_ms)
+    .bind(window.rtt_max_ms)
+    .bind(body)
+    .execute(connection)
+    .await
+    .map_err(StoreError::query("windows"))?;
+    Ok(())
+}
+
+async fn upsert_flows(connection: &mut SqliteConnection, run: RunId, flows: &[FlowRecord]) -> Result<(), StoreError> {
+    let whole = flows.len() == CHUNK_ROWS;
+    // Binding to `?` and not to `$1`: SQLite looks up a numbered parameter's name in a list that grows with them.
+    let mut query = sqlx::query::<Sqlite>(AssertSqlSafe(upsert_sql(flows.len()))).persistent(whole);
+    for flow in flows {
+        let (orig, resp) = (&flow.originator, &flow.responder);
+        query = query
+            .bind(flow.id.0.cast_signed())
+            .bind(run.0)
+            .bind(flow.proto)
+            .bind(orig.address.to_string())
+            .bind(orig.port)
+            .bind(resp.address.to_string())
+            .bind(resp.port)
+            .bind(flow.vlan)
+            .bind(to_sql(flow.first.as_nanos()))
+            .bind(to_sql(flow.last.as_nanos()))
+            .bind(to_sql(orig.sent.packets))
+            .bind(to_sql(orig.sent.bytes))
+            .bind(to_sql(orig.sent.ip_bytes))
+            .bind(to_sql(resp.sent.packets))
+            .bind(to_sql(resp.sent.bytes))
+            .bind(to_sql(resp.sent.ip_bytes))
+            .bind(flow.handshake_us[0])
+            .bind(flow.handshake_us[1])
+            .bind(state(flow.ended))
+            .bind(tcp(flow));
+    }
+    query.execute(connection).await.map_err(StoreError::query("flows"))?;
+    Ok(())
+}
+
+fn tcp(flow: &FlowRecord) -> Option<String> {
+    let sides = [tcp_row(&flow.originator.tcp), tcp_row(&flow.responder.tcp)];
+    (flow.proto == proto::TCP).then(|| serde_json::json!(sides).to_string())
+}
+
+fn upsert_sql(rows: usize) -> String {
+    let mut sql = QueryBuilder::<Sqlite>::new(
+        "INSERT INTO flows (id, run_id, proto, orig_addr, orig_port, resp_addr, resp_port, vlan, first_ns, last_ns, \
+         orig_packets, orig_bytes, orig_ip_bytes, resp_packets, resp_bytes, resp_ip_bytes, handshake_resp_us, \
+         handshake_orig_us, state, tcp) VALUES ",
+    );
+    for row in 0..rows {
+        sql.push(if row == 0 { "" } else { ", " }).push("(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)");
+    }
+    sql.push(
+        " ON CONFLICT (id) DO UPDATE SET run_id = excluded.run_id, orig_addr = excluded.orig_addr, \
+         orig_port = excluded.orig_port, resp_addr = excluded.resp_addr, resp_port = excluded.resp_port, \
+         vlan = excluded.vlan, last_ns = excluded.last_ns, orig_packets = excluded.orig_packets, \
+         orig_bytes = excluded.orig_bytes, orig_ip_bytes = excluded.orig_ip_bytes, \
+         resp_packets = excluded.resp_packets, resp_bytes = excluded.resp_bytes, \
+         resp_ip_bytes = excluded.resp_ip_bytes, handshake_resp_us = excluded.handshake_resp_us, \
+         handshake_orig_us = excluded.handshake_orig_us, state = excluded.state, tcp = excluded.tcp",
+    );
+    sql.into_string()
+}
