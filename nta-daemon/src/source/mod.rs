@@ -45,6 +45,14 @@ pub enum SourceError {
         /// What the kernel said.
         source: aya::programs::ProgramError,
     },
+    /// A program was refused by the kernel's verifier.
+    #[error("program {name}: the kernel's verifier refused it (whole log with --log debug): {end}")]
+    Verifier {
+        /// The program.
+        name: &'static str,
+        /// The end of the verifier's log.
+        end: String,
+    },
     /// A program or map is missing from the object.
     #[error("the eBPF object has no {0}")]
     Missing(&'static str),

@@ -20,6 +20,8 @@ pub(super) static OBJECT: &[u8] =
 const IPV4_SHARE: u64 = 60;
 /// Fewer flows than this make no useful map, whatever the budget says.
 const MIN_FLOWS: u64 = 64;
+/// Lines of the verifier's log that an error tells.
+const VERIFIER_LINES: usize = 6;
 const NANOS_PER_JIFFY_IN_REPLAY: u32 = 1;
 
 /// What the programs are loaded with.
@@ -141,10 +143,17 @@ fn permission(error: aya::EbpfError, action: &str) -> SourceError {
 
 fn program_error(name: &'static str, source: ProgramError) -> SourceError {
     if causes(&source).any(is_permission) {
-        SourceError::Permission { action: format!("load program {name}") }
-    } else {
-        SourceError::Program { name, source }
+        return SourceError::Permission { action: format!("load program {name}") };
     }
+    if let ProgramError::LoadError { verifier_log, .. } = &source {
+        // Thousands of lines: whole at debug level, its end in the error.
+        let log = verifier_log.to_string();
+        tracing::debug!(program = name, %log, "verifier log");
+        let lines: Vec<&str> = log.lines().filter(|line| !line.trim().is_empty()).collect();
+        let end = lines[lines.len().saturating_sub(VERIFIER_LINES)..].join(" | ");
+        return SourceError::Verifier { name, end };
+    }
+    SourceError::Program { name, source }
 }
 
 pub(super) fn causes<'a>(
