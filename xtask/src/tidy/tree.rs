@@ -18,7 +18,9 @@ pub(super) fn files(root: &Path) -> Result<Vec<String>> {
         return Ok(files);
     }
     let mut git = Command::new("git");
-    git.args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"]).current_dir(root);
+    // In a container the checkout often belongs to another user, which git would refuse to look at.
+    git.args(["-c", "safe.directory=*", "ls-files", "-z", "--cached", "--others", "--exclude-standard"])
+        .current_dir(root);
     let list = process::output(&mut git)?;
     let mut files: Vec<String> = list.split('\0').filter(|file| !file.is_empty()).map(str::to_owned).collect();
     files.sort();
