@@ -11,7 +11,8 @@ use crate::{host, process};
 
 /// Runs `cargo nextest run` with these arguments and adds its counts to the group.
 pub(super) fn run(group: Group, args: &[&str], runner_args: &[&str]) -> Result<Group> {
-    let report = host::target_dir().join("nextest/default/junit.xml");
+    // Below the checkout even if cargo's target directory is elsewhere.
+    let report = host::root().join("target/nextest/default/junit.xml");
     if report.exists() {
         fs::remove_file(&report).context("cannot remove the report of an earlier run")?;
     }
@@ -50,6 +51,9 @@ fn conclude(mut group: Group, status: ExitStatus, counts: Option<Counts>, report
         let why = format!("cargo nextest ended with {status} and without a summary, see above");
         return if status.success() { group } else { group.fail(&why) };
     };
+    if counts.run > 0 && report.is_empty() {
+        group = group.fail("nextest left no JUnit report, so what was not run is unknown");
+    }
     let mut partial = 0;
     for test in report.split("<testcase ").skip(1) {
         let name = test.split_once("name=\"").and_then(|(_, rest)| rest.split('"').next()).unwrap_or("?");
