@@ -5,6 +5,8 @@
 
 #![no_std]
 #![no_main]
+// For one line of assembly in `reader`; the BPF target needs an unstable toolchain anyway.
+#![feature(asm_experimental_arch)]
 
 mod account;
 mod clock;
