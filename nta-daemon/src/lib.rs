@@ -4,6 +4,7 @@
 //! Modules in data-path order. `domain` and `window` are the pure core; `source`, `store` and `api` are edges that know
 //! the core but not each other's insides; `pipeline` joins them and `app` wires the tasks.
 
+pub mod api;
 pub mod domain;
 pub mod json;
 pub mod store;
