@@ -131,6 +131,7 @@ impl Task {
             let begin = Instant::now();
             match write::commit(&self.store.write, self.run, &mut batch).await {
                 Ok(()) => {
+                    counters.failing.store(false, Relaxed);
                     counters.batches.fetch_add(1, Relaxed);
                     counters.windows.fetch_add(u64::from(batch.window.is_some()), Relaxed);
                     counters.flow_rows.fetch_add(batch.flows.len() as u64, Relaxed);

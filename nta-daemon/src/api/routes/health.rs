@@ -45,6 +45,9 @@ pub(in crate::api) async fn get(State(state): State<ApiState>) -> Response {
         warn!(error = error.chain(), "api: store failed the health check");
         reasons.push("store: the database does not answer".to_owned());
     }
+    if state.store.stats().failing {
+        reasons.push("store: the database takes no writes, see `last_error` in /api/status".to_owned());
+    }
     if reasons.is_empty() {
         return Json(Health { status: "ok", about }).into_response();
     }
