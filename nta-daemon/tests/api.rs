@@ -38,6 +38,21 @@ async fn every_path_answers_with_and_without_its_trailing_slash() {
 }
 
 #[tokio::test]
+async fn the_openapi_document_describes_exactly_the_paths_of_the_index() {
+    let app = App::with(0, 0).await;
+    let document = app.json("/openapi.json").await;
+    let keys = |value: &Value| value.as_object().expect("object").keys().cloned().collect::<HashSet<_>>();
+    let mut index = keys(&app.json("/").await["paths"]);
+    index.insert("/".to_owned());
+    assert_eq!(keys(&document["paths"]), index);
+    assert!(document["openapi"].as_str().is_some_and(|version| version.starts_with("3.1")));
+    let schemas = keys(&document["components"]["schemas"]);
+    for name in ["WindowJson", "FlowJson", "LedgerJson", "Problem", "StatusPage"] {
+        assert!(schemas.contains(name), "{name} in {schemas:?}");
+    }
+}
+
+#[tokio::test]
 async fn errors_are_problems_that_name_the_field() {
     let app = App::with(1, 1).await;
     for (path, status, field) in [

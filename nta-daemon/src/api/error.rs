@@ -68,7 +68,7 @@ impl IntoResponse for ApiError {
 }
 
 /// The document of RFC 9457.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub(super) struct Problem {
     r#type: String,
     title: &'static str,

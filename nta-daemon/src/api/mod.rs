@@ -2,6 +2,7 @@
 //! published status; never touches the data path.
 
 mod error;
+mod openapi;
 mod page;
 mod params;
 mod process;

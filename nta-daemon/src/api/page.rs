@@ -56,7 +56,7 @@ impl<S: Copy> PageRequest<S> {
 }
 
 /// A page of a list.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub(super) struct List<T> {
     /// The items.
     items: Vec<T>,

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// Cost so far; null where `/proc` does not tell.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub(super) struct ProcessJson {
     /// CPU time of all threads, user and system.
     pub(super) cpu_s: Option<f64>,

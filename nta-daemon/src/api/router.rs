@@ -11,6 +11,7 @@ use tower_http::normalize_path::NormalizePath;
 use tower_http::timeout::TimeoutLayer;
 
 use super::error::as_problem;
+use super::openapi;
 use super::routes::{flows, health, index, metrics, prometheus, status};
 use super::{ApiError, ApiState};
 
@@ -31,6 +32,7 @@ pub fn router(state: ApiState) -> Router {
         .route("/api/metrics/{id}", get(metrics::one))
         .route("/api/last10", get(flows::last10))
         .route("/api/alltraffic", get(flows::all))
+        .route("/openapi.json", get(openapi::get))
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, REQUEST_TIMEOUT))

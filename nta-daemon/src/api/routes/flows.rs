@@ -9,6 +9,7 @@ use futures_util::Stream;
 use futures_util::stream::try_unfold;
 use tracing::error;
 
+use crate::api::error::Problem;
 use crate::api::page::{List, PageRequest, Sorts};
 use crate::api::params::Params;
 use crate::api::{ApiError, ApiState};
@@ -23,6 +24,15 @@ const STREAM_ROWS: u32 = 500;
 const NDJSON: &str = "application/x-ndjson";
 
 /// The ten flows with the latest last packet, latest first.
+#[utoipa::path(
+    get,
+    path = "/api/last10",
+    tag = "flows",
+    responses(
+        (status = 200, body = List<FlowJson>),
+        (status = 503, description = "the store cannot answer", body = Problem, content_type = "application/problem+json"),
+    )
+)]
 pub(in crate::api) async fn last10(State(state): State<ApiState>) -> Result<Json<List<FlowJson>>, ApiError> {
     let flows = state.store.last_flows(LAST).await?;
     Ok(Json(List::whole(flows.iter().map(FlowJson::from).collect(), LAST)))
@@ -33,6 +43,24 @@ pub(in crate::api) async fn last10(State(state): State<ApiState>) -> Result<Json
 ///
 /// `time` is the first packet's: in that order a walk meets every flow once. In the order of `last_time` a flow that
 /// is alive moves while one reads.
+#[utoipa::path(
+    get,
+    path = "/api/alltraffic",
+    tag = "flows",
+    params(
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000, description = "items of a page, default 100"),
+        ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before"),
+        ("sort" = Option<String>, Query, description = "time, last_time; `-` before it: latest first (default -time)"),
+    ),
+    responses(
+        (status = 200, content(
+            (List<FlowJson> = "application/json"),
+            (FlowJson = "application/x-ndjson"),
+        )),
+        (status = 400, description = "a parameter is wrong; `field` names it", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "the store cannot answer", body = Problem, content_type = "application/problem+json"),
+    )
+)]
 pub(in crate::api) async fn all(
     State(state): State<ApiState>,
     headers: HeaderMap,

@@ -12,8 +12,8 @@ use crate::api::error::{Problem, problem_response};
 use crate::api::state::{VERSION, now};
 use crate::json::mode_name;
 
-#[derive(Debug, Serialize)]
-struct Health {
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(in crate::api) struct Health {
     /// `ok`.
     status: &'static str,
     #[serde(flatten)]
@@ -21,22 +21,26 @@ struct Health {
 }
 
 /// The same document when something does not work: a problem, whose `status` is the number and `detail` the reason.
-#[derive(Debug, Serialize)]
-struct Failing {
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(in crate::api) struct Failing {
     #[serde(flatten)]
     problem: Problem,
     #[serde(flatten)]
     about: About,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 struct About {
     timestamp: String,
     mode: &'static str,
     version: &'static str,
 }
 
-/// 200 while both work, 503 with the reason else.
+/// Whether capture and store work: 200 while both do, 503 with the reason else.
+#[utoipa::path(get, path = "/health", tag = "health", responses(
+    (status = 200, body = Health),
+    (status = 503, body = Failing, content_type = "application/problem+json"),
+))]
 pub(in crate::api) async fn get(State(state): State<ApiState>) -> Response {
     let status = state.status();
     let about = About { timestamp: now().to_string(), mode: mode_name(status.mode), version: VERSION };

@@ -5,6 +5,7 @@ use axum::extract::{Path, State};
 use axum::http::Uri;
 use serde::Serialize;
 
+use crate::api::error::Problem;
 use crate::api::page::{List, PageRequest, Sorts};
 use crate::api::params::Params;
 use crate::api::{ApiError, ApiState};
@@ -22,6 +23,25 @@ const SORTS: Sorts<WindowSort> = &[
 ];
 
 /// A page of windows, the newest first unless `sort` says otherwise.
+#[utoipa::path(
+    get,
+    path = "/api/metrics",
+    tag = "windows",
+    params(
+        ("from" = Option<String>, Query, description = "windows that end later: RFC 3339, or seconds since the Unix epoch"),
+        ("to" = Option<String>, Query, description = "windows that start earlier: RFC 3339, or seconds since the Unix epoch"),
+        ("span" = Option<String>, Query, description = "length of the windows in seconds"),
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000, description = "items of a page, default 100"),
+        ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before"),
+        ("sort" = Option<String>, Query, description = "time, bandwidth, packets, bytes, flows, connections; \
+            `-` before it: largest first (default -time)"),
+    ),
+    responses(
+        (status = 200, body = List<WindowJson>),
+        (status = 400, description = "a parameter is wrong; `field` names it", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "the store cannot answer", body = Problem, content_type = "application/problem+json"),
+    )
+)]
 pub(in crate::api) async fn list(State(state): State<ApiState>, uri: Uri) -> Result<Json<List<WindowJson>>, ApiError> {
     let params = Params::read(&uri, &["from", "to", "span", "limit", "cursor", "sort"])?;
     let [from, to] = params.interval()?;
@@ -32,6 +52,18 @@ pub(in crate::api) async fn list(State(state): State<ApiState>, uri: Uri) -> Res
 }
 
 /// One window.
+#[utoipa::path(
+    get,
+    path = "/api/metrics/{id}",
+    tag = "windows",
+    params(("id" = u64, Path, description = "id of the window")),
+    responses(
+        (status = 200, body = WindowJson),
+        (status = 400, description = "a parameter is wrong; `field` names it", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "no such window", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "the store cannot answer", body = Problem, content_type = "application/problem+json"),
+    )
+)]
 pub(in crate::api) async fn one(
     State(state): State<ApiState>,
     Path(id): Path<String>,
@@ -44,6 +76,20 @@ pub(in crate::api) async fn one(
 }
 
 /// Sums over all windows, or those from `from` to `to`.
+#[utoipa::path(
+    get,
+    path = "/api/metrics/summary",
+    tag = "windows",
+    params(
+        ("from" = Option<String>, Query, description = "windows that end later: RFC 3339, or seconds since the Unix epoch"),
+        ("to" = Option<String>, Query, description = "windows that start earlier: RFC 3339, or seconds since the Unix epoch"),
+    ),
+    responses(
+        (status = 200, body = Summary),
+        (status = 400, description = "a parameter is wrong; `field` names it", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "the store cannot answer", body = Problem, content_type = "application/problem+json"),
+    )
+)]
 pub(in crate::api) async fn summary(State(state): State<ApiState>, uri: Uri) -> Result<Json<Summary>, ApiError> {
     let params = Params::read(&uri, &["from", "to"])?;
     let [from, to] = params.interval()?;
@@ -52,7 +98,7 @@ pub(in crate::api) async fn summary(State(state): State<ApiState>, uri: Uri) -> 
 }
 
 /// The answer to `/api/metrics/summary`. Numbers without anything to be made from are null.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(in crate::api) struct Summary {
     total_windows: i64,
     time_span: TimeSpan,
@@ -64,7 +110,7 @@ pub(in crate::api) struct Summary {
 }
 
 /// From the first window's start to the last one's end.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 struct TimeSpan {
     from: Option<String>,
     to: Option<String>,
@@ -72,7 +118,7 @@ struct TimeSpan {
 }
 
 /// Mean over the time that windows cover; largest and smallest window.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 struct Bandwidth {
     mean_bps: Option<f64>,
     max_bps: Option<i64>,
@@ -81,7 +127,7 @@ struct Bandwidth {
 
 /// Round trips in milliseconds: the mean of all samples, the largest mean of a flow in a window, the smallest mean of
 /// a window.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 struct Latency {
     unit: &'static str,
     samples: i64,
@@ -91,7 +137,7 @@ struct Latency {
 }
 
 /// New TCP connections.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 struct Connections {
     total_across_windows: i64,
     mean_per_window: Option<f64>,

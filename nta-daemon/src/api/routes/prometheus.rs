@@ -19,6 +19,9 @@ use crate::json::{mode_name, seconds};
 use crate::store::StoreStats;
 
 /// Everything, from one snapshot.
+#[utoipa::path(get, path = "/metrics", tag = "health", responses(
+    (status = 200, body = String, content_type = "application/openmetrics-text"),
+))]
 pub(in crate::api) async fn get(State(state): State<ApiState>) -> Result<Response, ApiError> {
     let snapshot = Snapshot { status: state.status(), store: state.store.stats(), process: process::read() };
     let mut registry = Registry::with_prefix("nta");

@@ -10,7 +10,7 @@ use crate::api::state::{VERSION, now};
 use crate::json::{StatusJson, seconds};
 use crate::store::StoreStats;
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
 pub(in crate::api) struct StatusPage {
     version: String,
     timestamp: String,
@@ -21,7 +21,7 @@ pub(in crate::api) struct StatusPage {
     process: ProcessJson,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
 struct StoreJson {
     /// Windows in the database; null when it does not answer.
     stored_windows: Option<u64>,
@@ -32,7 +32,10 @@ struct StoreJson {
     stats: StoreStats,
 }
 
+/// Everything the daemon tells about itself.
+///
 /// Answers also when the store does not: this is where one looks then.
+#[utoipa::path(get, path = "/api/status", tag = "health", responses((status = 200, body = StatusPage)))]
 pub(in crate::api) async fn get(State(state): State<ApiState>) -> Json<StatusPage> {
     let status = state.status();
     let now = now();
