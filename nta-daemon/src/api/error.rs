@@ -92,6 +92,18 @@ impl IntoResponse for Problem {
     }
 }
 
+/// What every route that reads the store may answer instead, for the OpenAPI document.
+#[derive(utoipa::IntoResponses)]
+#[expect(dead_code, reason = "only described, never built: the handlers answer with `ApiError`")]
+pub(super) enum Refusals {
+    /// A parameter is wrong; `field` names it.
+    #[response(status = 400, content_type = "application/problem+json")]
+    Invalid(#[to_schema] Problem),
+    /// The store cannot answer.
+    #[response(status = 503, content_type = "application/problem+json")]
+    Store(#[to_schema] Problem),
+}
+
 /// A document with the media type of problems.
 pub(super) fn problem_response<T: Serialize>(status: u16, document: Json<T>) -> Response {
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);

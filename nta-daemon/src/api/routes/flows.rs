@@ -9,7 +9,7 @@ use futures_util::Stream;
 use futures_util::stream::try_unfold;
 use tracing::error;
 
-use crate::api::error::Problem;
+use crate::api::error::Refusals;
 use crate::api::page::{List, PageRequest, Sorts};
 use crate::api::params::Params;
 use crate::api::{ApiError, ApiState};
@@ -28,10 +28,7 @@ const NDJSON: &str = "application/x-ndjson";
     get,
     path = "/api/last10",
     tag = "flows",
-    responses(
-        (status = 200, body = List<FlowJson>),
-        (status = 503, description = "the store cannot answer", body = Problem, content_type = "application/problem+json"),
-    )
+    responses((status = 200, body = List<FlowJson>), Refusals)
 )]
 pub(in crate::api) async fn last10(State(state): State<ApiState>) -> Result<Json<List<FlowJson>>, ApiError> {
     let flows = state.store.last_flows(LAST).await?;
@@ -57,8 +54,7 @@ pub(in crate::api) async fn last10(State(state): State<ApiState>) -> Result<Json
             (List<FlowJson> = "application/json"),
             (FlowJson = "application/x-ndjson"),
         )),
-        (status = 400, description = "a parameter is wrong; `field` names it", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "the store cannot answer", body = Problem, content_type = "application/problem+json"),
+        Refusals,
     )
 )]
 pub(in crate::api) async fn all(

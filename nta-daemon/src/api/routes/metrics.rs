@@ -5,7 +5,7 @@ use axum::extract::{Path, State};
 use axum::http::Uri;
 use serde::Serialize;
 
-use crate::api::error::Problem;
+use crate::api::error::{Problem, Refusals};
 use crate::api::page::{List, PageRequest, Sorts};
 use crate::api::params::Params;
 use crate::api::{ApiError, ApiState};
@@ -28,8 +28,8 @@ const SORTS: Sorts<WindowSort> = &[
     path = "/api/metrics",
     tag = "windows",
     params(
-        ("from" = Option<String>, Query, description = "windows that end later: RFC 3339, or seconds since the Unix epoch"),
-        ("to" = Option<String>, Query, description = "windows that start earlier: RFC 3339, or seconds since the Unix epoch"),
+        ("from" = Option<String>, Query, description = "windows that end later; RFC 3339 or Unix seconds"),
+        ("to" = Option<String>, Query, description = "windows that start earlier; RFC 3339 or Unix seconds"),
         ("span" = Option<String>, Query, description = "length of the windows in seconds"),
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000, description = "items of a page, default 100"),
         ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before"),
@@ -38,8 +38,7 @@ const SORTS: Sorts<WindowSort> = &[
     ),
     responses(
         (status = 200, body = List<WindowJson>),
-        (status = 400, description = "a parameter is wrong; `field` names it", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "the store cannot answer", body = Problem, content_type = "application/problem+json"),
+        Refusals,
     )
 )]
 pub(in crate::api) async fn list(State(state): State<ApiState>, uri: Uri) -> Result<Json<List<WindowJson>>, ApiError> {
@@ -59,9 +58,8 @@ pub(in crate::api) async fn list(State(state): State<ApiState>, uri: Uri) -> Res
     params(("id" = u64, Path, description = "id of the window")),
     responses(
         (status = 200, body = WindowJson),
-        (status = 400, description = "a parameter is wrong; `field` names it", body = Problem, content_type = "application/problem+json"),
+        Refusals,
         (status = 404, description = "no such window", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "the store cannot answer", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(in crate::api) async fn one(
@@ -81,13 +79,12 @@ pub(in crate::api) async fn one(
     path = "/api/metrics/summary",
     tag = "windows",
     params(
-        ("from" = Option<String>, Query, description = "windows that end later: RFC 3339, or seconds since the Unix epoch"),
-        ("to" = Option<String>, Query, description = "windows that start earlier: RFC 3339, or seconds since the Unix epoch"),
+        ("from" = Option<String>, Query, description = "windows that end later; RFC 3339 or Unix seconds"),
+        ("to" = Option<String>, Query, description = "windows that start earlier; RFC 3339 or Unix seconds"),
     ),
     responses(
         (status = 200, body = Summary),
-        (status = 400, description = "a parameter is wrong; `field` names it", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "the store cannot answer", body = Problem, content_type = "application/problem+json"),
+        Refusals,
     )
 )]
 pub(in crate::api) async fn summary(State(state): State<ApiState>, uri: Uri) -> Result<Json<Summary>, ApiError> {
