@@ -4,6 +4,7 @@
 //! inside it and one look-up serves a packet. The key holds the two endpoints in numeric order (the order of the
 //! Community ID specification); a packet's direction is 0 when it was sent by endpoint `a`, 1 when by `b`.
 
+use crate::account::First;
 use crate::packet::{Fragment, Packet, proto};
 use crate::tcp::{self, TcpDirection};
 
@@ -181,13 +182,14 @@ pub struct FlowStats {
 }
 
 impl FlowStats {
-    /// Makes an entry, empty but for these fields, ready for the first packet `p`: [`FlowStats::add`] follows.
+    /// Makes an entry, empty but for these fields, ready for its first packet: [`FlowStats::add`] follows.
     #[inline(always)]
-    pub fn begin(&mut self, p: &Packet, direction: u32, now_ns: u64) {
+    pub fn begin(&mut self, first: &First<'_>) {
+        let p = first.packet;
         let answers = p.proto == proto::TCP && p.tcp_flags & (tcp::SYN | tcp::ACK) == tcp::SYN | tcp::ACK;
-        self.first_ns = now_ns;
-        self.last_ns = now_ns;
-        self.originator = if answers { direction ^ 1 } else { direction };
+        self.first_ns = first.now_ns;
+        self.last_ns = first.now_ns;
+        self.originator = if answers { first.direction ^ 1 } else { first.direction };
         self.vlan = p.vlan;
     }
 

@@ -13,6 +13,7 @@
 #![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
 #![warn(missing_docs)]
 
+pub mod account;
 pub mod counters;
 pub mod flow;
 pub mod limits;
@@ -20,6 +21,7 @@ pub mod packet;
 pub mod settings;
 pub mod tcp;
 
+pub use account::{First, Flows, account};
 pub use counters::{Counter, LedgerSlot};
 pub use flow::{Clock, Direction, FlowKey4, FlowKey6, FlowStats};
 pub use packet::{Family, Packet, PacketReader, SliceReader, parse};

@@ -2,10 +2,20 @@
 //! stored and served.
 //!
 //! Modules in data-path order. `domain` and `window` are the pure core; `source`, `store` and `api` are edges that know
-//! the core but not each other's insides; `pipeline` joins them and `app` wires the tasks.
+//! the core but not each other's insides; `pipeline` joins them, `app` wires the tasks, `cli` is what a user types.
+
+pub mod domain;
+pub mod source;
+pub mod window;
+
+pub mod live;
+pub mod pipeline;
+pub mod replay;
 
 pub mod api;
-pub mod domain;
 pub mod json;
 pub mod store;
-pub mod window;
+
+pub mod app;
+pub mod cli;
+pub mod config;

@@ -5,6 +5,13 @@ use nta_common::Clock;
 
 use crate::settings;
 
+/// Jiffies and exact nanoseconds of one moment.
+#[inline(always)]
+pub(crate) fn both() -> [u64; 2] {
+    // SAFETY: helpers without arguments.
+    unsafe { [bpf_jiffies64(), bpf_ktime_get_ns()] }
+}
+
 /// Live: jiffies, which the verifier inlines as one load, and the exact clock only where it is asked for.
 pub(crate) struct KernelClock;
 

@@ -8,6 +8,7 @@
 
 mod account;
 mod clock;
+mod flows;
 mod maps;
 mod reader;
 mod settings;
@@ -59,6 +60,17 @@ pub fn nta_tc_egress(ctx: TcContext) -> i32 {
         account::packet(&SkbReader::new(&ctx), &KernelClock, settings::slot(interface));
     }
     TC_NEXT
+}
+
+/// Writes the jiffies counter and the exact clock side by side, so that the daemon can tell how they relate. Only ever
+/// run by `BPF_PROG_TEST_RUN`.
+#[xdp]
+pub fn nta_clock(_ctx: XdpContext) -> u32 {
+    if let Some(clocks) = maps::CLOCKS.get_ptr_mut(0) {
+        // SAFETY: an array entry is valid while the program runs, and only the daemon's single thread runs this one.
+        unsafe { *clocks = clock::both() };
+    }
+    XDP_PASS
 }
 
 /// What a packet costs before any of our work: the yardstick of the kernel bench.

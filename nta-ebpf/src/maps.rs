@@ -1,7 +1,7 @@
 //! Every map: key, value, who writes, who reads, what happens when it is full.
 
 use aya_ebpf::macros::map;
-use aya_ebpf::maps::{HashMap, PerCpuArray};
+use aya_ebpf::maps::{Array, HashMap, PerCpuArray};
 use nta_common::limits::{DEFAULT_FLOWS, MAX_INTERFACES};
 use nta_common::{FlowKey4, FlowKey6, FlowStats, LedgerSlot};
 
@@ -22,3 +22,7 @@ pub(crate) static LEDGER: PerCpuArray<LedgerSlot> = PerCpuArray::with_max_entrie
 /// Where a new flow entry is put together: it is larger than the stack of a program.
 #[map]
 pub(crate) static FRESH: PerCpuArray<FlowStats> = PerCpuArray::with_max_entries(1, 0);
+
+/// Jiffies and exact nanoseconds of one moment, for the daemon's calibration.
+#[map]
+pub(crate) static CLOCKS: Array<[u64; 2]> = Array::with_max_entries(1, 0);

@@ -1,0 +1,72 @@
+//! What happens to one packet: counted in the ledger, parsed, counted in its flow. The kernel programs and the user
+//! engine of a replay differ only in where their flows live ([`Flows`]).
+
+use crate::packet::Fragment;
+use crate::{Clock, Counter, Family, FlowKey4, FlowKey6, FlowStats, LedgerSlot, Packet, PacketReader, parse};
+
+/// Where flows are kept.
+pub trait Flows {
+    /// The entry of an IPv4 flow. An absent one is made with [`FlowStats::begin`] and noted in the ledger; `None` when
+    /// there is no room for it.
+    fn entry4(&mut self, key: &FlowKey4, first: &First<'_>, ledger: &mut LedgerSlot) -> Option<&mut FlowStats>;
+
+    /// The same for IPv6.
+    fn entry6(&mut self, key: &FlowKey6, first: &First<'_>, ledger: &mut LedgerSlot) -> Option<&mut FlowStats>;
+}
+
+/// What a new flow starts from: its first packet.
+#[derive(Clone, Copy)]
+pub struct First<'a> {
+    /// The packet.
+    pub packet: &'a Packet,
+    /// Its direction: 0 from endpoint `a`, 1 from `b`.
+    pub direction: u32,
+    /// Its coarse time.
+    pub now_ns: u64,
+}
+
+/// Accounts one frame.
+#[inline(always)]
+pub fn account<R: PacketReader, C: Clock, F: Flows>(reader: &R, clock: &C, flows: &mut F, ledger: &mut LedgerSlot) {
+    ledger.bump(Counter::Seen);
+    ledger.seen_bytes += u64::from(reader.wire_len());
+    let mut packet = Packet::default();
+    let family = match parse(reader, &mut packet) {
+        Ok(family) => family,
+        Err(reason) => return ledger.bump(reason),
+    };
+    notes(ledger, &packet);
+    let now_ns = clock.coarse_ns();
+    let (flow, direction) = match family {
+        Family::V4 => {
+            let (key, direction) = FlowKey4::of(&packet);
+            (flows.entry4(&key, &First { packet: &packet, direction, now_ns }, ledger), direction)
+        }
+        Family::V6 => {
+            let (key, direction) = FlowKey6::of(&packet);
+            (flows.entry6(&key, &First { packet: &packet, direction, now_ns }, ledger), direction)
+        }
+    };
+    if let Some(flow) = flow {
+        ledger.bump(Counter::Flow);
+        flow.add(&packet, direction, now_ns, clock);
+    } else {
+        ledger.bump(Counter::Overflow);
+        ledger.overflow_bytes += u64::from(packet.wire_len);
+    }
+}
+
+#[inline(always)]
+fn notes(ledger: &mut LedgerSlot, packet: &Packet) {
+    if packet.l4_truncated != 0 {
+        ledger.bump(Counter::L4Truncated);
+    }
+    if packet.chain_cut != 0 {
+        ledger.bump(Counter::Ipv6ChainCut);
+    }
+    match packet.fragment {
+        Fragment::None => {}
+        Fragment::First => ledger.bump(Counter::FragmentFirst),
+        Fragment::Later => ledger.bump(Counter::FragmentLater),
+    }
+}

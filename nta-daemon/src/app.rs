@@ -1,0 +1,166 @@
+//! Wires the tasks of a serving daemon: pipeline thread, store writer, HTTP server; and drains them in order.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::api::{self, ApiState};
+use crate::domain::{FlowRecord, FlowUpdate, Mode, Status};
+use crate::live;
+use crate::pipeline::Output;
+use crate::store::{Batch, Run, Store, StoreError, StoreWriter};
+use crate::window::Window;
+
+/// Windows that may wait for the database.
+const STORE_QUEUE: usize = 64;
+/// Windows kept back while the queue is full; beyond it the oldest one's flows and window are given up, and counted.
+const MAX_HELD_BACK: usize = 1024;
+/// How long a shutdown waits for each of its steps.
+pub const DRAIN_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Why the daemon cannot serve.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// The database cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// A store with its writer, and a server in front of it.
+pub struct App {
+    /// Publishes the pipeline's state.
+    pub status: watch::Sender<Status>,
+    /// The address that is listened on.
+    pub address: SocketAddr,
+    store: Store,
+    writer: StoreWriter,
+    write_task: JoinHandle<()>,
+    server: JoinHandle<std::io::Result<()>>,
+    stop_server: tokio::sync::oneshot::Sender<()>,
+}
+
+impl App {
+    /// Opens the database, registers the run and starts serving.
+    pub async fn start(database: &str, listen: SocketAddr, source: &str, status: Status) -> Result<Self, AppError> {
+        let listener =
+            TcpListener::bind(listen).await.map_err(|source| AppError::Listen { address: listen, source })?;
+        let address = listener.local_addr().unwrap_or(listen);
+        let store = Store::open(database).await?;
+        let run = Run {
+            started: live::now(),
+            mode: status.mode,
+            source: source.to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        };
+        let run = store.begin_run(&run).await?;
+        let (writer, write_task) = store.writer(run, STORE_QUEUE);
+        let (status, watched) = watch::channel(status);
+        let (stop_server, stopped) = tokio::sync::oneshot::channel::<()>();
+        let state = ApiState::new(store.clone(), watched);
+        let server = tokio::spawn(api::serve(listener, state, async {
+            let _ = stopped.await; // an error means that the sender is gone, which stops the server too
+        }));
+        Ok(Self { status, address, store, writer, write_task, server, stop_server })
+    }
+
+    /// An output that stores what the pipeline produces. Live, it never waits for the database; a replay does.
+    pub fn output(&self) -> StoreOutput {
+        let waits = self.status.borrow().mode == Mode::Replay;
+        StoreOutput {
+            writer: self.writer.clone(),
+            status: self.status.clone(),
+            flows: Vec::new(),
+            held_back: std::collections::VecDeque::new(),
+            waits,
+            given_up: 0,
+        }
+    }
+
+    /// Stops the server, then writes what is queued, each within the deadline.
+    pub async fn drain(self) {
+        let _ = self.stop_server.send(()); // an error means that the server has ended by itself
+        let ended = tokio::time::timeout(DRAIN_DEADLINE, async {
+            report("server", &self.server.await.map(|served| served.map_err(|e| e.to_string())));
+            report("store", &Ok(self.writer.shutdown().await.map_err(|e| e.to_string())));
+            report("store", &self.write_task.await.map(Ok));
+            self.store.close().await;
+        });
+        if ended.await.is_err() {
+            tracing::warn!(deadline_s = DRAIN_DEADLINE.as_secs(), "shutdown took too long, giving up on the rest");
+        }
+    }
+}
+
+fn report(what: &str, ended: &Result<Result<(), String>, tokio::task::JoinError>) {
+    match ended {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::error!(%error, "{what} ended with an error"),
+        Err(error) => tracing::error!(%error, "{what} ended abnormally"),
+    }
+}
+
+/// Puts each window with its flows into the store's queue and publishes the state.
+pub struct StoreOutput {
+    writer: StoreWriter,
+    status: watch::Sender<Status>,
+    flows: Vec<FlowRecord>,
+    held_back: std::collections::VecDeque<Batch>,
+    waits: bool,
+    given_up: u64,
+}
+
+impl StoreOutput {
+    fn send(&mut self, batch: Batch) {
+        if self.waits {
+            // A replay runs on a thread of its own, so it may block there.
+            if let Err(error) = tokio::runtime::Handle::current().block_on(self.writer.send(batch)) {
+                tracing::error!(%error, "window not stored");
+            }
+            return;
+        }
+        self.held_back.push_back(batch);
+        while let Some(next) = self.held_back.pop_front() {
+            if let Err(refused) = self.writer.try_send(next) {
+                self.held_back.push_front(refused);
+                break;
+            }
+        }
+        if self.held_back.len() > MAX_HELD_BACK {
+            self.held_back.pop_front();
+            self.given_up += 1;
+            tracing::error!(windows = self.given_up, "the database is too slow: windows were given up");
+        }
+    }
+
+    /// Sends the ends of flows that came after the last window.
+    pub fn finish(mut self) {
+        if !self.flows.is_empty() {
+            let flows = std::mem::take(&mut self.flows);
+            self.send(Batch { window: None, flows });
+        }
+    }
+}
+
+impl Output for StoreOutput {
+    fn flow(&mut self, update: &FlowUpdate<'_>) {
+        self.flows.push(FlowRecord::of(update));
+    }
+
+    fn window(&mut self, window: Window, status: &Status) {
+        let flows = std::mem::take(&mut self.flows);
+        self.send(Batch { window: Some(window), flows });
+        // A failure that the thread behind the pipeline set stays until it says otherwise.
+        self.status.send_replace(status.clone());
+    }
+}

@@ -1,0 +1,174 @@
+//! `doctor`: what this machine can do, and what an operator would have to change.
+
+use std::fs;
+use std::path::Path;
+use std::process::ExitCode;
+
+use serde::Serialize;
+
+use super::fail;
+use crate::source::kernel::device::Device;
+use crate::source::kernel::{Attach, AttachedKernel};
+
+/// Flags of `doctor`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  nta-daemon doctor\n  nta-daemon doctor --format json")]
+pub(super) struct Args {
+    /// Output format.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Format {
+    /// To read.
+    Text,
+    /// One JSON document.
+    Json,
+}
+
+#[derive(Serialize)]
+struct Report {
+    version: &'static str,
+    checks: Vec<Check>,
+    interfaces: Vec<Interface>,
+}
+
+#[derive(Serialize)]
+struct Check {
+    name: &'static str,
+    ok: bool,
+    /// What was found, and what to do when it is not ok.
+    detail: String,
+}
+
+#[derive(Serialize)]
+struct Interface {
+    name: String,
+    state: String,
+    driver: Option<String>,
+    mtu_bytes: u32,
+    default_route: bool,
+    /// Hooks that `--attach auto` takes; null when attaching fails.
+    ingress: Option<String>,
+    egress: Option<String>,
+    reason: String,
+}
+
+/// Capabilities by bit (linux/capability.h).
+const CAPABILITIES: [(&str, u64); 4] =
+    [("CAP_NET_ADMIN", 12), ("CAP_SYS_ADMIN", 21), ("CAP_PERFMON", 38), ("CAP_BPF", 39)];
+
+/// Oldest kernel that is tested.
+const OLDEST_KERNEL: (u32, u32) = (5, 10);
+
+#[expect(clippy::print_stdout, reason = "the command's result")]
+pub(super) fn execute(args: &Args) -> ExitCode {
+    let report = Report {
+        version: env!("CARGO_PKG_VERSION"),
+        checks: vec![kernel(), btf(), capabilities(), bpffs()],
+        interfaces: interfaces(),
+    };
+    match args.format {
+        Format::Json => match serde_json::to_string_pretty(&report) {
+            Ok(text) => println!("{text}"),
+            Err(error) => return fail(1, &error),
+        },
+        Format::Text => print(&report),
+    }
+    // A machine on which nothing can be attached is a finding, and scripts want to see it.
+    let attachable = report.interfaces.is_empty() || report.interfaces.iter().any(|i| i.ingress.is_some());
+    if attachable { ExitCode::SUCCESS } else { ExitCode::from(1) }
+}
+
+#[expect(clippy::print_stdout, reason = "the command's result")]
+fn print(report: &Report) {
+    println!("nta-daemon {}", report.version);
+    for check in &report.checks {
+        println!("{:<4} {:<13} {}", if check.ok { "ok" } else { "NO" }, check.name, check.detail);
+    }
+    for i in &report.interfaces {
+        let driver = i.driver.as_deref().unwrap_or("virtual");
+        let route = if i.default_route { ", default route" } else { "" };
+        println!("\n{} ({driver}, {}, MTU {}{route})", i.name, i.state, i.mtu_bytes);
+        match (&i.ingress, &i.egress) {
+            (Some(ingress), Some(egress)) => println!("     would get  ingress {ingress}, egress {egress}"),
+            _ => println!("     cannot be attached"),
+        }
+        println!("     because    {}", i.reason);
+    }
+}
+
+fn kernel() -> Check {
+    let release = read("/proc/sys/kernel/osrelease");
+    let mut numbers = release.split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
+    let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    let ok = version >= OLDEST_KERNEL;
+    let detail = if ok { release } else { format!("{release}: 5.10 is the oldest that is supported") };
+    Check { name: "kernel", ok, detail }
+}
+
+fn btf() -> Check {
+    const PATH: &str = "/sys/kernel/btf/vmlinux";
+    let ok = Path::new(PATH).exists();
+    let detail = if ok { PATH.to_owned() } else { format!("no {PATH}: works without, diagnostics are poorer") };
+    Check { name: "BTF", ok, detail }
+}
+
+fn capabilities() -> Check {
+    let status = read("/proc/self/status");
+    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    let mask = effective.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok()).unwrap_or(0);
+    let has = |name: &str| CAPABILITIES.iter().any(|(n, bit)| *n == name && mask & (1 << bit) != 0);
+    let ok = has("CAP_SYS_ADMIN") || (has("CAP_BPF") && has("CAP_NET_ADMIN") && has("CAP_PERFMON"));
+    let held: Vec<&str> = CAPABILITIES.iter().map(|(name, _)| *name).filter(|name| has(name)).collect();
+    let held = if held.is_empty() { "none of them".to_owned() } else { held.join(", ") };
+    let detail =
+        if ok { held } else { format!("has {held}; live capture needs CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON") };
+    Check { name: "capabilities", ok, detail }
+}
+
+fn bpffs() -> Check {
+    let mounts = read("/proc/self/mounts");
+    let mounted = mounts.lines().find(|line| line.split(' ').nth(2) == Some("bpf"));
+    let place = mounted.and_then(|line| line.split(' ').nth(1));
+    match place {
+        Some(place) => Check { name: "bpffs", ok: true, detail: place.to_owned() },
+        None => {
+            let detail = "not mounted, not needed; mount -t bpf bpf /sys/fs/bpf".to_owned();
+            Check { name: "bpffs", ok: false, detail }
+        }
+    }
+}
+
+/// Attaches to each interface for a moment, which is the only way to know what it takes.
+fn interfaces() -> Vec<Interface> {
+    let default = Device::of_default_route();
+    Device::all()
+        .into_iter()
+        .map(|device| {
+            let tried = AttachedKernel::load_and_attach(std::slice::from_ref(&device), Attach::Auto, 1);
+            let (ingress, egress, reason) = match tried {
+                Ok((attached, _)) => match attached.attachments.first() {
+                    Some(a) => (Some(a.ingress.clone()), Some(a.egress.clone()), a.reason.clone()),
+                    None => (None, None, String::new()),
+                },
+                Err(error) => (None, None, error.to_string()),
+            };
+            Interface {
+                default_route: default.as_deref() == Some(device.name.as_str()),
+                name: device.name,
+                state: device.state,
+                driver: device.driver,
+                mtu_bytes: device.mtu,
+                ingress,
+                egress,
+                reason,
+            }
+        })
+        .collect()
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(path).unwrap_or_default().trim().to_owned()
+}

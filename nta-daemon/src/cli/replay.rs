@@ -1,0 +1,234 @@
+//! `replay`: capture files.
+
+use std::io::IsTerminal as _;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+use clap::ValueEnum;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::output::{self, Collected};
+use super::{EXIT_USAGE, fail};
+use crate::app::App;
+use crate::config::Config;
+use crate::domain::{FlowUpdate, Mode, Status};
+use crate::live;
+use crate::pipeline::Output;
+use crate::replay::{Replay, ReplayError, Speed, Summary};
+use crate::source::SourceError;
+use crate::source::kernel::KernelOptions;
+use crate::source::replay::{Engine, KernelEngine, UserEngine};
+use crate::window::Window;
+
+/// Flags of `replay`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  \
+    nta-daemon replay capture.pcap\n  \
+    nta-daemon replay --format json capture.pcapng.gz | jq .windows[0]\n  \
+    tcpdump -w - -c 1000 | nta-daemon replay -\n  \
+    nta-daemon replay --engine kernel capture.pcap     # through the real eBPF program\n  \
+    nta-daemon replay --serve capture.pcap             # keeps serving what it found on 127.0.0.1:5000")]
+pub(super) struct Args {
+    /// Captures: pcap or pcapng, plain, gzip or zstd compressed; - for standard input.
+    #[arg(required = true, value_name = "PATH")]
+    paths: Vec<PathBuf>,
+    /// What accounts the packets. auto: the user engine.
+    #[arg(long, env = "NTA_ENGINE", value_enum, default_value_t = EngineChoice::Auto)]
+    engine: EngineChoice,
+    /// Pace: max, or a multiple of the capture's own.
+    #[arg(long, env = "NTA_SPEED", default_value = "max", value_name = "max|N")]
+    speed: Speed,
+    /// Length of a window in seconds.
+    #[arg(long, env = "NTA_WINDOW", value_name = "SECONDS")]
+    window: Option<u64>,
+    /// Database to store windows and flows in; with --serve in memory unless given.
+    #[arg(long, env = "NTA_DATABASE", value_name = "URL")]
+    database: Option<String>,
+    /// What is printed.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+    /// Keep serving what was found over REST.
+    #[arg(long)]
+    serve: bool,
+    /// Address and port of REST, with --serve.
+    #[arg(long, env = "NTA_LISTEN", value_name = "ADDR:PORT")]
+    listen: Option<SocketAddr>,
+    /// Configuration file (TOML).
+    #[arg(long, env = "NTA_CONFIG")]
+    config: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum EngineChoice {
+    /// The user engine: no privileges, millions of packets a second, the same result.
+    Auto,
+    /// Every packet through the real eBPF program (needs the rights to load it).
+    Kernel,
+    /// The program's code in user space.
+    User,
+}
+
+/// Output formats.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    /// A summary to read.
+    Text,
+    /// One JSON document.
+    Json,
+    /// One JSON object a line: flows as they end, windows as they close, a summary.
+    Jsonl,
+}
+
+/// In memory, shared by the pool's connections.
+const MEMORY: &str = "sqlite::memory:";
+
+pub(super) fn execute(args: Args) -> ExitCode {
+    let mut config = match Config::load(args.config.as_deref()) {
+        Ok(config) => config,
+        Err(error) => return fail(EXIT_USAGE, &error),
+    };
+    config.windows.seconds = args.window.unwrap_or(config.windows.seconds);
+    config.api.listen = args.listen.unwrap_or(config.api.listen);
+    config.store.database = args.database.clone().unwrap_or_else(|| MEMORY.to_owned());
+    if let Err(error) = config.check() {
+        return fail(EXIT_USAGE, &error);
+    }
+    if args.paths.iter().filter(|path| path.as_os_str() == "-").count() > 1 {
+        return fail(EXIT_USAGE, &"standard input can be read only once");
+    }
+    let mut engine = match engine(args.engine, &args.paths, config.capture.map_memory_mib) {
+        Ok(engine) => engine,
+        Err(error) => return fail(1, &error),
+    };
+    if !args.serve && args.database.is_none() {
+        let mut collected = Collected::new(args.format);
+        let replayed = replay(&args, &config, engine.as_mut(), &mut collected, &Arc::default());
+        return conclude(replayed, collected);
+    }
+    match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime.block_on(with_store(args, config, engine)),
+        Err(error) => fail(1, &error),
+    }
+}
+
+fn engine(choice: EngineChoice, paths: &[PathBuf], map_memory_mib: u64) -> Result<Box<dyn Engine>, SourceError> {
+    let name = paths.first().map_or_else(String::new, |path| path.display().to_string());
+    match choice {
+        EngineChoice::Kernel => Ok(Box::new(KernelEngine::new(&name, map_memory_mib)?)),
+        EngineChoice::Auto | EngineChoice::User => {
+            let limits = KernelOptions { map_memory_mib, interfaces: Vec::new(), replay_name: None };
+            Ok(Box::new(UserEngine::new(&name, limits.max_flows())))
+        }
+    }
+}
+
+fn status(engine: &dyn Engine) -> Status {
+    Status { mode: Mode::Replay, engine: engine.name().to_owned(), started: live::now(), ..Status::default() }
+}
+
+fn replay(
+    args: &Args,
+    config: &Config,
+    engine: &mut dyn Engine,
+    output: &mut dyn Output,
+    stop: &Arc<AtomicBool>,
+) -> Result<Summary, ReplayError> {
+    let bar = if std::io::stderr().is_terminal() { ProgressBar::new(0) } else { ProgressBar::hidden() };
+    if let Ok(style) = ProgressStyle::with_template("{bar:40} {bytes}/{total_bytes} {bytes_per_sec} {eta}") {
+        bar.set_style(style);
+    }
+    let mut progress = |read: u64, total: Option<u64>| {
+        bar.set_length(total.unwrap_or(read));
+        bar.set_position(read);
+        !stop.load(Relaxed)
+    };
+    let mut replay = Replay {
+        paths: args.paths.clone(),
+        speed: args.speed,
+        window_ns: config.windows.span_ns(),
+        progress: &mut progress,
+    };
+    let status = status(engine);
+    let replayed = replay.run(engine, status, output);
+    bar.finish_and_clear();
+    replayed
+}
+
+fn conclude(replayed: Result<Summary, ReplayError>, collected: Collected) -> ExitCode {
+    match replayed {
+        Ok(summary) => match collected.print(&summary) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(1, &format_args!("cannot write the result: {error}")),
+        },
+        Err(error @ (ReplayError::Capture(_) | ReplayError::LinkType(_))) => fail(EXIT_USAGE, &error),
+        Err(error) => fail(1, &error),
+    }
+}
+
+/// Replays into a database and, with `--serve`, goes on serving until a signal.
+async fn with_store(args: Args, config: Config, mut engine: Box<dyn Engine>) -> ExitCode {
+    let serve = args.serve;
+    let names: Vec<String> = args.paths.iter().map(|path| path.display().to_string()).collect();
+    let listen = if serve { config.api.listen } else { SocketAddr::from(([127, 0, 0, 1], 0)) };
+    let app = match App::start(&config.store.database, listen, &names.join(","), status(engine.as_ref())).await {
+        Ok(app) => app,
+        Err(error) => return fail(1, &error),
+    };
+    let mut both = Both { store: app.output(), collected: Collected::new(args.format) };
+    let stop = Arc::new(AtomicBool::new(false));
+    let stopped = Arc::clone(&stop);
+    let mut work = tokio::task::spawn_blocking(move || {
+        let replayed = replay(&args, &config, engine.as_mut(), &mut both, &stopped);
+        both.store.finish();
+        conclude(replayed, both.collected)
+    });
+    let mut interrupted = false;
+    let ended = tokio::select! {
+        ended = &mut work => ended,
+        signal = super::signal() => {
+            tracing::info!(signal, "stopping");
+            stop.store(true, Relaxed);
+            interrupted = true;
+            work.await
+        }
+    };
+    let code = ended.unwrap_or_else(|error| fail(1, &error));
+    if serve && !interrupted && code == ExitCode::SUCCESS {
+        tracing::info!(url = %format!("http://{}", app.address), "replay done, serving what it found; stop with Ctrl-C");
+        let signal = super::signal().await;
+        tracing::info!(signal, "stopping");
+    }
+    app.drain().await;
+    code
+}
+
+/// Stores and collects.
+struct Both {
+    store: crate::app::StoreOutput,
+    collected: Collected,
+}
+
+impl Output for Both {
+    fn flow(&mut self, update: &FlowUpdate<'_>) {
+        self.store.flow(update);
+        self.collected.flow(update);
+    }
+
+    fn window(&mut self, window: Window, status: &Status) {
+        self.store.window(window.clone(), status);
+        self.collected.window(window, status);
+    }
+}
+
+impl Output for Collected {
+    fn flow(&mut self, update: &FlowUpdate<'_>) {
+        output::flow(self, update);
+    }
+
+    fn window(&mut self, window: Window, _status: &Status) {
+        output::window(self, &window);
+    }
+}

@@ -1,0 +1,154 @@
+//! `run`: live capture.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::mpsc;
+
+use clap::ValueEnum as _;
+
+use super::{EXIT_USAGE, fail};
+use crate::app::App;
+use crate::config::Config;
+use crate::live::Live;
+use crate::source::SourceError;
+use crate::source::kernel::device::Device;
+use crate::source::kernel::{Attach, AttachedKernel};
+
+/// Flags of `run`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  \
+    nta-daemon run                                  # the interface of the default route\n  \
+    nta-daemon run --interface eth0 --interface eth1\n  \
+    nta-daemon run --interface eth0 --attach tcx --database sqlite:/var/lib/nta/nta.db\n  \
+    nta-daemon run --dry-run                        # load, attach, detach, say what happened")]
+pub(super) struct Args {
+    /// Interface to watch; may be given several times. Default: the one of the default route.
+    #[arg(long, short, env = "NTA_INTERFACE", value_delimiter = ',')]
+    interface: Vec<String>,
+    /// Where to attach.
+    #[arg(long, env = "NTA_ATTACH", value_enum)]
+    attach: Option<Attach>,
+    /// Configuration file (TOML).
+    #[arg(long, env = "NTA_CONFIG")]
+    config: Option<PathBuf>,
+    /// Address and port of REST.
+    #[arg(long, env = "NTA_LISTEN", value_name = "ADDR:PORT")]
+    listen: Option<SocketAddr>,
+    /// Database URL, such as sqlite:/var/lib/nta/nta.db.
+    #[arg(long, env = "NTA_DATABASE", value_name = "URL")]
+    database: Option<String>,
+    /// Length of a window in seconds.
+    #[arg(long, env = "NTA_WINDOW", value_name = "SECONDS")]
+    window: Option<u64>,
+    /// Load and attach, say how, detach and exit.
+    #[arg(long)]
+    dry_run: bool,
+}
+
+pub(super) fn execute(args: Args) -> ExitCode {
+    let dry_run = args.dry_run;
+    let (config, attach) = match settle(args) {
+        Ok(settled) => settled,
+        Err(error) => return fail(EXIT_USAGE, &error),
+    };
+    let devices = match devices(&config.capture.interfaces) {
+        Ok(devices) => devices,
+        Err(error) => return fail(EXIT_USAGE, &error),
+    };
+    let live = match AttachedKernel::load_and_attach(&devices, attach, config.capture.map_memory_mib) {
+        Ok((attached, flows)) => Live { attached, flows, window_ns: config.windows.span_ns() },
+        Err(error) => return fail(1, &error),
+    };
+    for a in &live.attached.attachments {
+        let (interface, ingress, egress, reason) = (&a.interface, &a.ingress, &a.egress, &a.reason);
+        tracing::info!(interface, ingress, egress, count_basis = a.count_basis, reason, "attached");
+    }
+    if dry_run {
+        tracing::info!("dry run: detaching");
+        return ExitCode::SUCCESS;
+    }
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(1, &error),
+    };
+    match runtime.block_on(serve(&config, live)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(1, &error),
+    }
+}
+
+/// Flags over environment over file over defaults; clap has joined the first two.
+fn settle(args: Args) -> Result<(Config, Attach), String> {
+    let mut config = Config::load(args.config.as_deref()).map_err(|e| e.to_string())?;
+    if !args.interface.is_empty() {
+        config.capture.interfaces = args.interface;
+    }
+    if let Some(seconds) = args.window {
+        config.windows.seconds = seconds;
+    }
+    if let Some(listen) = args.listen {
+        config.api.listen = listen;
+    }
+    if let Some(database) = args.database {
+        config.store.database = database;
+    }
+    config.check().map_err(|e| e.to_string())?;
+    let attach = match args.attach {
+        Some(attach) => attach,
+        None => Attach::from_str(&config.capture.attach, false)
+            .map_err(|_| format!("capture.attach is {:?}: auto, xdp, xdp-generic, tcx or tc", config.capture.attach))?,
+    };
+    Ok((config, attach))
+}
+
+/// The named interfaces, or the one of the default route.
+fn devices(names: &[String]) -> Result<Vec<Device>, SourceError> {
+    if !names.is_empty() {
+        return names.iter().map(|name| Device::find(name)).collect();
+    }
+    let name = Device::of_default_route().ok_or_else(|| {
+        let all: Vec<String> = Device::all().into_iter().map(|device| device.name).collect();
+        let there_are = if all.is_empty() { "there is none".to_owned() } else { format!("there are {}", all.join(", ")) };
+        SourceError::Unsupported(format!("no default route: name an interface with --interface ({there_are})"))
+    })?;
+    Ok(vec![Device::find(&name)?])
+}
+
+async fn serve(config: &Config, live: Live) -> Result<(), String> {
+    let names: Vec<&str> = live.attached.attachments.iter().map(|a| a.interface.as_str()).collect();
+    let app = App::start(&config.store.database, config.api.listen, &names.join(","), live.status())
+        .await
+        .map_err(|e| e.to_string())?;
+    tracing::info!(url = %format!("http://{}", app.address), database = config.store.database, "serving");
+    let (stop, stopped) = mpsc::channel();
+    let mut output = app.output();
+    let status = app.status.clone();
+    let mut capture = tokio::task::spawn_blocking(move || {
+        let ended = live.run(&stopped, &mut output);
+        output.finish();
+        if let Err(error) = &ended {
+            tracing::error!(%error, "capture ended");
+            status.send_modify(|status| status.failure = Some(error.to_string()));
+        }
+        ended.map_err(|e| e.to_string())
+    });
+    // Capture that fails keeps the API up, so that health can say so; a signal ends both.
+    tokio::select! {
+        signal = super::signal() => tracing::info!(signal, "stopping"),
+        _ = &mut capture => {
+            let signal = super::signal().await;
+            tracing::info!(signal, "stopping");
+            app.drain().await;
+            return Err("capture had failed".to_owned());
+        }
+    }
+    drop(stop);
+    let ended = tokio::time::timeout(crate::app::DRAIN_DEADLINE, capture).await;
+    app.drain().await;
+    match ended {
+        Ok(Ok(ended)) => ended,
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err("the capture did not end in time".to_owned()),
+    }
+}

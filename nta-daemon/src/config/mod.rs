@@ -1,0 +1,110 @@
+//! The configuration: one struct per section, every field with its default and unit. Unknown keys are refused.
+//!
+//! Order of precedence: command-line flag, `NTA_*` environment variable, configuration file, default.
+
+mod api;
+mod capture;
+mod store;
+mod windows;
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+pub use api::ApiConfig;
+pub use capture::CaptureConfig;
+pub use store::StoreConfig;
+pub use windows::WindowsConfig;
+
+/// Everything that can be configured.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// What is captured, and how.
+    pub capture: CaptureConfig,
+    /// Windows.
+    pub windows: WindowsConfig,
+    /// The database.
+    pub store: StoreConfig,
+    /// The HTTP interface.
+    pub api: ApiConfig,
+}
+
+/// Why a configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("{path}: {source}", path = path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// The file is no valid configuration.
+    #[error("{path}: {source}", path = path.display())]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// Where and what.
+        source: Box<toml::de::Error>,
+    },
+    /// A value is out of its range.
+    #[error("{key} is {value}: {expected}")]
+    Value {
+        /// Section and key.
+        key: &'static str,
+        /// What it is.
+        value: String,
+        /// What it may be.
+        expected: &'static str,
+    },
+}
+
+impl Config {
+    /// Reads a file and checks it; without one, the defaults.
+    pub fn load(path: Option<&Path>) -> Result<Self, ConfigError> {
+        let Some(path) = path else { return Ok(Self::default()) };
+        let read = |source| ConfigError::Read { path: path.to_owned(), source };
+        let text = std::fs::read_to_string(path).map_err(read)?;
+        let parse = |source| ConfigError::Parse { path: path.to_owned(), source: Box::new(source) };
+        let config: Self = toml::from_str(&text).map_err(parse)?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// Checks what types cannot.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        self.capture.check()?;
+        self.windows.check()
+    }
+
+    /// As a commented TOML file that [`Config::load`] reads back the same.
+    pub fn to_toml(&self) -> String {
+        [self.capture.to_toml(), self.windows.to_toml(), self.store.to_toml(), self.api.to_toml()].join("\n")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_printed_reads_back_the_same() {
+        let mut config = Config::default();
+        config.capture.interfaces = vec!["eth0".to_owned(), "wan \"x\"".to_owned()];
+        config.windows.seconds = 10;
+        let read: Config = toml::from_str(&config.to_toml()).expect("own output");
+        assert_eq!(read, config);
+    }
+
+    #[test]
+    fn unknown_keys_and_wrong_values_are_named() {
+        let error = toml::from_str::<Config>("[capture]\ninterfase = []").expect_err("unknown key");
+        assert!(error.to_string().contains("interfase"), "{error}");
+        let mut config = Config::default();
+        config.windows.seconds = 0;
+        let error = config.check().expect_err("no window").to_string();
+        assert!(error.contains("windows.seconds") && error.contains('0'), "{error}");
+    }
+}

@@ -1,0 +1,23 @@
+//! `[store]`: where windows and flows are kept.
+
+use serde::{Deserialize, Serialize};
+
+/// Where windows and flows are kept.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct StoreConfig {
+    /// Database URL. Default: `sqlite:nta.db`, a file in the working directory.
+    pub database: String,
+}
+
+impl Default for StoreConfig {
+    fn default() -> Self {
+        Self { database: "sqlite:nta.db".to_owned() }
+    }
+}
+
+impl StoreConfig {
+    pub(super) fn to_toml(&self) -> String {
+        format!("[store]\n# Database URL, such as sqlite:/var/lib/nta/nta.db.\ndatabase = {:?}\n", self.database)
+    }
+}

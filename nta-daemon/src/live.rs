@@ -1,0 +1,54 @@
+//! Live capture: attached programs, windows by the wall clock.
+
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::domain::{Mode, Status, Timestamp};
+use crate::pipeline::{Output, Pipeline};
+use crate::source::SourceError;
+use crate::source::kernel::{AttachedKernel, KernelFlows};
+
+/// The wall clock.
+pub fn now() -> Timestamp {
+    Timestamp::from_nanos(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_nanos() as u64))
+}
+
+/// Programs that count, and the maps they count into.
+pub struct Live {
+    /// Keeps the programs attached.
+    pub attached: AttachedKernel,
+    /// What they count.
+    pub flows: KernelFlows,
+    /// Length of a window in nanoseconds.
+    pub window_ns: u64,
+}
+
+impl Live {
+    /// What is told before the first window closes.
+    pub fn status(&self) -> Status {
+        Status {
+            mode: Mode::Live,
+            engine: "live".to_owned(),
+            started: now(),
+            attachments: self.attached.attachments.clone(),
+            window_ns: self.window_ns,
+            ..Status::default()
+        }
+    }
+
+    /// Closes a window whenever its time is over, until `stop` says so or its sender is gone; then closes the open one
+    /// early, ends every flow and detaches.
+    pub fn run(mut self, stop: &Receiver<()>, output: &mut dyn Output) -> Result<(), SourceError> {
+        let mut pipeline = Pipeline::new(self.window_ns, self.status());
+        loop {
+            pipeline.open_at(now());
+            let end = pipeline.window_end().unwrap_or_else(now);
+            let wait = Duration::from_nanos(end.since(now()));
+            match stop.recv_timeout(wait) {
+                Err(RecvTimeoutError::Timeout) => pipeline.close(&mut self.flows, output)?,
+                Ok(()) | Err(RecvTimeoutError::Disconnected) => break,
+            }
+        }
+        pipeline.finish(&mut self.flows, output)
+    }
+}

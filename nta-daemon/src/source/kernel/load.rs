@@ -1,0 +1,168 @@
+//! Loading: settings into the object, map sizes from a memory budget, programs through the verifier.
+
+use std::io;
+
+use aya::maps::Array;
+use aya::programs::{ProgramError, SchedClassifier, TestRun as _, TestRunOptions, Xdp};
+use aya::{Ebpf, EbpfLoader};
+use nta_common::Settings;
+use nta_common::limits::MAX_INTERFACES;
+
+use super::clock::{Jiffies, calibrate};
+use super::maps::{KernelFlows, flow_bytes};
+use crate::source::SourceError;
+
+/// The object that `cargo xtask build-ebpf` builds, as committed.
+pub(super) static OBJECT: &[u8] =
+    aya::include_bytes_aligned!(concat!(env!("CARGO_MANIFEST_DIR"), "/../nta-ebpf/object/nta-ebpf.o"));
+
+/// Share of the map memory that goes to IPv4, in percent.
+const IPV4_SHARE: u64 = 60;
+/// Fewer flows than this make no useful map, whatever the budget says.
+const MIN_FLOWS: u64 = 64;
+/// Lines of the verifier's log that an error tells.
+const VERIFIER_LINES: usize = 6;
+const NANOS_PER_JIFFY_IN_REPLAY: u32 = 1;
+
+/// What the programs are loaded with.
+#[derive(Clone, Debug)]
+pub struct KernelOptions {
+    /// Memory for the flow maps in MiB.
+    pub map_memory_mib: u64,
+    /// Index and name of each watched interface; empty for a replay.
+    pub interfaces: Vec<(u32, String)>,
+    /// Name under which a replay's ledger is told.
+    pub replay_name: Option<String>,
+}
+
+impl KernelOptions {
+    /// Flows that fit the budget: IPv4, IPv6.
+    pub fn max_flows(&self) -> [u32; 2] {
+        max_flows(self.map_memory_mib)
+    }
+}
+
+/// Flows that fit `mib` MiB of map memory: IPv4, IPv6.
+pub(crate) fn max_flows(mib: u64) -> [u32; 2] {
+    let budget = mib.saturating_mul(1 << 20);
+    let [v4, v6] = flow_bytes();
+    let entries = |share: u64, each: u64| (budget / 100 * share / each).clamp(MIN_FLOWS, 1 << 26) as u32;
+    [entries(IPV4_SHARE, v4), entries(100 - IPV4_SHARE, v6)]
+}
+
+/// The object, loaded: its maps exist, its programs are ready to be verified.
+pub struct Kernel {
+    ebpf: Ebpf,
+}
+
+impl Kernel {
+    /// Creates the maps and hands them out as a source.
+    pub fn load(options: &KernelOptions) -> Result<(Self, KernelFlows), SourceError> {
+        let replay = options.replay_name.is_some();
+        let jiffies = if replay { None } else { Some(jiffies()?) };
+        let mut settings = Settings {
+            replay: u32::from(replay),
+            jiffy_ns: jiffies.map_or(NANOS_PER_JIFFY_IN_REPLAY, |j| j.tick_ns as u32),
+            jiffies_origin_ns: jiffies.map_or(0, |j| j.origin_ns),
+            interfaces: [0; MAX_INTERFACES],
+        };
+        // The last slot takes what enters by an interface that is not named here.
+        if options.interfaces.len() >= MAX_INTERFACES {
+            let most = MAX_INTERFACES - 1;
+            return Err(SourceError::Unsupported(format!("at most {most} interfaces can be watched at once")));
+        }
+        for (slot, (index, _)) in settings.interfaces.iter_mut().zip(&options.interfaces) {
+            *slot = *index;
+        }
+        let max_flows = options.max_flows();
+        let mut ebpf = EbpfLoader::new()
+            .override_global("SETTINGS", &settings, true)
+            .map_max_entries("FLOWS4", max_flows[0])
+            .map_max_entries("FLOWS6", max_flows[1])
+            .load(OBJECT)
+            .map_err(|error| permission(error, "create BPF maps"))?;
+        let names = match &options.replay_name {
+            Some(name) => vec![name.clone()],
+            None => options.interfaces.iter().map(|(_, name)| name.clone()).collect(),
+        };
+        let flows = KernelFlows::take(&mut ebpf, max_flows, names, !replay)?;
+        Ok((Self { ebpf }, flows))
+    }
+
+    /// An XDP program, through the verifier.
+    pub fn xdp(&mut self, name: &'static str) -> Result<&mut Xdp, SourceError> {
+        let program = self.ebpf.program_mut(name).ok_or(SourceError::Missing(name))?;
+        let program: &mut Xdp = program.try_into().map_err(|source| SourceError::Program { name, source })?;
+        if program.fd().is_err() {
+            program.load().map_err(|source| program_error(name, source))?;
+        }
+        Ok(program)
+    }
+
+    /// A TC program, through the verifier.
+    pub fn classifier(&mut self, name: &'static str) -> Result<&mut SchedClassifier, SourceError> {
+        let program = self.ebpf.program_mut(name).ok_or(SourceError::Missing(name))?;
+        let program: &mut SchedClassifier =
+            program.try_into().map_err(|source| SourceError::Program { name, source })?;
+        if program.fd().is_err() {
+            program.load().map_err(|source| program_error(name, source))?;
+        }
+        Ok(program)
+    }
+}
+
+/// Loads the clock program alone and calibrates with it.
+fn jiffies() -> Result<Jiffies, SourceError> {
+    let mut ebpf = EbpfLoader::new()
+        .map_max_entries("FLOWS4", 1)
+        .map_max_entries("FLOWS6", 1)
+        .load(OBJECT)
+        .map_err(|error| permission(error, "create BPF maps"))?;
+    let clocks = ebpf.take_map("CLOCKS").ok_or(SourceError::Missing("map CLOCKS"))?;
+    let map_error = |e| SourceError::Map { name: "CLOCKS", source: io::Error::other(e) };
+    let clocks: Array<_, [u64; 2]> = Array::try_from(clocks).map_err(map_error)?;
+    let mut kernel = Kernel { ebpf };
+    let program = kernel.xdp("nta_clock")?;
+    calibrate(|| {
+        let frame = [0; 64];
+        program
+            .test_run(TestRunOptions { data_in: Some(&frame), ..TestRunOptions::new() })
+            .map_err(|source| SourceError::Program { name: "nta_clock", source })?;
+        clocks.get(&0, 0).map_err(map_error)
+    })
+}
+
+/// Tells a missing capability from every other failure.
+fn permission(error: aya::EbpfError, action: &str) -> SourceError {
+    if causes(&error).any(is_permission) {
+        SourceError::Permission { action: action.to_owned() }
+    } else {
+        SourceError::Object(error)
+    }
+}
+
+fn program_error(name: &'static str, source: ProgramError) -> SourceError {
+    if causes(&source).any(is_permission) {
+        return SourceError::Permission { action: format!("load program {name}") };
+    }
+    if let ProgramError::LoadError { verifier_log, .. } = &source {
+        // Thousands of lines: whole at debug level, its end in the error.
+        let log = verifier_log.to_string();
+        tracing::debug!(program = name, %log, "verifier log");
+        let lines: Vec<&str> = log.lines().filter(|line| !line.trim().is_empty()).collect();
+        let end = lines[lines.len().saturating_sub(VERIFIER_LINES)..].join(" | ");
+        return SourceError::Verifier { name, end };
+    }
+    SourceError::Program { name, source }
+}
+
+pub(super) fn causes<'a>(
+    error: &'a (dyn std::error::Error + 'static),
+) -> impl Iterator<Item = &'a (dyn std::error::Error + 'static)> {
+    std::iter::successors(Some(error), |error| error.source())
+}
+
+fn is_permission(error: &(dyn std::error::Error + 'static)) -> bool {
+    // EPERM only: the verifier says EACCES.
+    error.downcast_ref::<io::Error>().is_some_and(|e| e.raw_os_error() == Some(libc::EPERM))
+}

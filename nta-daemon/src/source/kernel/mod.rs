@@ -1,0 +1,13 @@
+//! The kernel side: load the programs, attach them, read the maps. All `unsafe` of the daemon is in here, in [`batch`].
+
+pub mod attach;
+mod batch;
+mod clock;
+pub mod device;
+mod load;
+mod maps;
+mod tracker;
+
+pub use attach::{Attach, AttachedKernel};
+pub use load::{Kernel, KernelOptions};
+pub use maps::KernelFlows;

@@ -1,0 +1,60 @@
+//! The flows of the kernel programs: the two hash maps.
+
+use aya_ebpf::bindings::BPF_NOEXIST;
+use aya_ebpf::maps::HashMap;
+use nta_common::{Counter, First, FlowKey4, FlowKey6, FlowStats, Flows, LedgerSlot};
+
+use crate::maps::{FLOWS4, FLOWS6, FRESH};
+
+/// Entries of the flow maps.
+pub(crate) struct KernelFlows;
+
+impl Flows for KernelFlows {
+    #[inline(always)]
+    fn entry4(&mut self, key: &FlowKey4, first: &First<'_>, ledger: &mut LedgerSlot) -> Option<&mut FlowStats> {
+        entry(&FLOWS4, key, first, ledger)
+    }
+
+    #[inline(always)]
+    fn entry6(&mut self, key: &FlowKey6, first: &First<'_>, ledger: &mut LedgerSlot) -> Option<&mut FlowStats> {
+        entry(&FLOWS6, key, first, ledger)
+    }
+}
+
+#[inline(always)]
+fn entry<'a, K>(
+    flows: &HashMap<K, FlowStats>,
+    key: &K,
+    first: &First<'_>,
+    ledger: &mut LedgerSlot,
+) -> Option<&'a mut FlowStats> {
+    let flow = match flows.get_ptr_mut(key) {
+        Some(flow) => flow,
+        None => create(flows, key, first, ledger)?,
+    };
+    // SAFETY: a map entry stays valid until the program returns; what several CPUs write at once is written atomically.
+    Some(unsafe { &mut *flow })
+}
+
+/// Inserts an empty entry and looks it up again. Of two CPUs that do so at once one loses (`BPF_NOEXIST`) and finds the
+/// winner's entry: no packet of either is lost.
+#[inline(always)]
+fn create<K>(
+    flows: &HashMap<K, FlowStats>,
+    key: &K,
+    first: &First<'_>,
+    ledger: &mut LedgerSlot,
+) -> Option<*mut FlowStats> {
+    let fresh = FRESH.get_ptr_mut(0)?;
+    // SAFETY: this CPU's copy of the scratch entry, in which only the fields of `begin` are ever written.
+    let fresh = unsafe { &mut *fresh };
+    fresh.begin(first);
+    let inserted = flows.insert(key, &*fresh, u64::from(BPF_NOEXIST)).is_ok();
+    let flow = flows.get_ptr_mut(key);
+    ledger.bump(match (inserted, flow.is_some()) {
+        (true, _) => Counter::FlowCreated,
+        (false, true) => Counter::FlowRace,
+        (false, false) => Counter::FlowInsertFailed,
+    });
+    flow
+}

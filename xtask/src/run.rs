@@ -1,0 +1,128 @@
+//! `cargo xtask run`: builds the daemon and starts it, live where it may, else on the bundled capture.
+
+use std::path::Path;
+use std::process::{Command, ExitCode, ExitStatus};
+use std::{env, fs};
+
+use anyhow::{Context, Result};
+
+use crate::daemon;
+use crate::host::{self, Privileges};
+
+pub(crate) const HELP: &str = "\
+Builds the daemon and starts it with an embedded SQLite database (target/nta/nta.db) on http://127.0.0.1:5000: live on the
+default route's interface as root or with CAP_BPF and CAP_NET_ADMIN, else on the bundled capture. Arguments are passed
+to the daemon and win over these defaults.
+
+Examples:
+  cargo xtask run
+  cargo xtask run --interface eth0 --attach xdp
+  cargo xtask run --listen 127.0.0.1:8080";
+
+/// The status by which `nta-daemon run` says that it may not attach here.
+const MAY_NOT_ATTACH: i32 = 3;
+
+const DEMO: &str = "tests/cases/demo/input.pcap";
+
+/// Builds, decides, runs.
+pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
+    let binary = daemon::build_release()?;
+    fs::create_dir_all(host::target_dir().join("nta")).context("cannot make the folder of the database")?;
+
+    if !Privileges::current().load_bpf {
+        return replay(&binary, args, "no CAP_BPF and CAP_NET_ADMIN; live capture needs root");
+    }
+    eprintln!("live on the network interface, because this process may load eBPF: {}", url(args));
+    let status = daemon::foreground(live(&binary, args).current_dir(host::root()))?;
+    if status.code() == Some(MAY_NOT_ATTACH) {
+        return replay(&binary, args, "this machine does not let the daemon attach, see above");
+    }
+    Ok(exit_code(status))
+}
+
+fn live(binary: &Path, args: &[String]) -> Command {
+    let mut command = daemon::command(binary);
+    command.arg("run").args(with_defaults(args));
+    command
+}
+
+fn replay(binary: &Path, args: &[String], why: &str) -> Result<ExitCode> {
+    let kept = without_live_flags(args);
+    eprintln!("replay of {DEMO}, because {why}: {}", url(args));
+    let mut command = daemon::command(binary);
+    command.args(["replay", DEMO, "--serve"]).args(with_defaults(&kept)).current_dir(host::root());
+    Ok(exit_code(daemon::foreground(&mut command)?))
+}
+
+/// The user's arguments, and ours where neither they nor the environment nor a configuration file say otherwise.
+fn with_defaults(args: &[String]) -> Vec<String> {
+    let database = format!("sqlite:{}", host::target_dir().join("nta/nta.db").display());
+    let defaults = [("--database", "NTA_DATABASE", database.as_str()), ("--listen", "NTA_LISTEN", LISTEN)];
+    let mut all = Vec::new();
+    if value(args, "--config").is_none() && env::var_os("NTA_CONFIG").is_none() {
+        for (flag, variable, default) in defaults {
+            if value(args, flag).is_none() && env::var_os(variable).is_none() {
+                all.extend([flag.to_owned(), default.to_owned()]);
+            }
+        }
+    }
+    all.extend_from_slice(args);
+    all
+}
+
+/// What `replay` would not understand: which interface to attach to, and how.
+fn without_live_flags(args: &[String]) -> Vec<String> {
+    let mut kept = Vec::new();
+    let mut args = args.iter();
+    while let Some(arg) = args.next() {
+        if LIVE_FLAGS.contains(&arg.as_str()) {
+            args.next();
+        } else if !LIVE_FLAGS.iter().any(|flag| arg.strip_prefix(flag).is_some_and(|rest| rest.starts_with('='))) {
+            kept.push(arg.clone());
+        }
+    }
+    kept
+}
+
+fn url(args: &[String]) -> String {
+    let variable = env::var("NTA_LISTEN").ok();
+    format!("http://{}", value(args, "--listen").or(variable.as_deref()).unwrap_or(LISTEN))
+}
+
+/// The value of a flag in either spelling.
+fn value<'a>(args: &'a [String], flag: &str) -> Option<&'a str> {
+    let joined = args.iter().find_map(|arg| arg.strip_prefix(flag)?.strip_prefix('='));
+    let apart = args.iter().position(|arg| arg == flag).and_then(|at| args.get(at + 1));
+    joined.or(apart.map(String::as_str))
+}
+
+/// The daemon's status as ours; a signal that ended it counts as a failure.
+pub(crate) fn exit_code(status: ExitStatus) -> ExitCode {
+    status.code().and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from)
+}
+
+const LISTEN: &str = "127.0.0.1:5000";
+const LIVE_FLAGS: [&str; 4] = ["--interface", "-i", "--attach", "--config"];
+
+#[cfg(test)]
+mod tests {
+    use super::{url, with_defaults, without_live_flags};
+
+    fn words(line: &str) -> Vec<String> {
+        line.split_whitespace().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn the_users_arguments_win() {
+        let args = with_defaults(&words("--listen=[::1]:80 --window 1"));
+        assert_eq!(args.iter().filter(|arg| arg.starts_with("--listen")).count(), 1);
+        assert!(args.contains(&"--database".to_owned()));
+        assert_eq!(url(&words("--listen=[::1]:80")), "http://[::1]:80");
+        assert_eq!(url(&words("--window 1")), "http://127.0.0.1:5000");
+    }
+
+    #[test]
+    fn the_replay_gets_no_flags_of_live_capture() {
+        assert_eq!(without_live_flags(&words("--interface eth0 --window 1 --attach=xdp")), words("--window 1"));
+    }
+}

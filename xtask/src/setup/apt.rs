@@ -1,0 +1,69 @@
+//! Debian's and Ubuntu's packages, without questions.
+
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+
+use anyhow::{Result, anyhow, bail};
+
+use crate::host;
+use crate::step::step;
+
+/// Installs these packages; if that may not be, the error is the command for a user to run.
+pub(crate) fn install(group: &str, packages: &[&str]) -> Result<()> {
+    let by_hand = format!("{group}: apt-get install {}", packages.join(" "));
+    let Some(apt) = Apt::usable() else {
+        bail!("{by_hand}   (as root; apt cannot be used from here)");
+    };
+    apt.update()?;
+    let mut command = apt.command();
+    command.args(["install", "-y", "--no-install-recommends"]).args(packages);
+    step(&format!("{group}: installing {}", packages.join(" ")), &mut command)
+        .map_err(|error| anyhow!("{by_hand}   (it failed here: {error:#})"))
+}
+
+/// Whether apt may be used and knows all these packages.
+pub(crate) fn offers(packages: &[&str]) -> bool {
+    let Some(apt) = Apt::usable() else {
+        return false;
+    };
+    if apt.update().is_err() {
+        return false;
+    }
+    let mut show = Command::new("apt-cache");
+    show.args(["show", "--no-all-versions"]).args(packages).stdout(Stdio::null()).stderr(Stdio::null());
+    show.status().is_ok_and(|status| status.success())
+}
+
+/// An apt that this process may call.
+#[derive(Clone, Copy)]
+struct Apt {
+    through_sudo: bool,
+}
+
+impl Apt {
+    fn usable() -> Option<Self> {
+        host::find_program("apt-get")?;
+        if host::is_root() {
+            return Some(Self { through_sudo: false });
+        }
+        let mut sudo = Command::new("sudo");
+        sudo.args(["-n", "true"]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        sudo.status().is_ok_and(|status| status.success()).then_some(Self { through_sudo: true })
+    }
+
+    fn command(self) -> Command {
+        let mut command = Command::new(if self.through_sudo { "sudo" } else { "env" });
+        if self.through_sudo {
+            command.args(["-n", "env"]);
+        }
+        command.args(["DEBIAN_FRONTEND=noninteractive", "LC_ALL=C", "apt-get", "-q", "-o", "DPkg::Lock::Timeout=300"]);
+        command
+    }
+
+    /// Once per process.
+    fn update(self) -> Result<()> {
+        static DONE: OnceLock<Result<(), String>> = OnceLock::new();
+        let update = || step("updating the lists of packages", self.command().arg("update"));
+        DONE.get_or_init(|| update().map_err(|error| format!("{error:#}"))).clone().map_err(|error| anyhow!(error))
+    }
+}

@@ -1,0 +1,124 @@
+//! `cargo xtask setup`: installs what is missing where it may, and elsewhere names the exact command.
+//!
+//! Finding out that nothing is missing takes a few `stat` calls, so every command may ask for what it needs.
+#![expect(clippy::print_stdout, reason = "the command's answer")]
+
+mod apt;
+mod bpf;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+
+use crate::host;
+
+pub(crate) const HELP: &str = "\
+Installs what building and testing need and this machine lacks; does nothing, quickly, when all is there. Packages come
+from apt (as root, or with a sudo that asks no password); where that is not possible, the exact commands are printed and
+the status is 1. The other commands call this for their own needs, so it seldom has to be called by hand.
+
+  build       a C compiler (SQLite is compiled in)
+  bpf         a Rust compiler with the sources of `core`, and bpf-linker; optional, as the built object is committed
+  test tools  what the tests drive and compare with: tshark, tcpdump, iperf3, …
+
+Example:
+  cargo xtask setup";
+
+/// A group of things that a command needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Need {
+    /// To build the daemon; without it nothing works.
+    Build,
+    /// To build the eBPF object; without it the committed object is used.
+    Bpf,
+    /// To run every test; without it some are reported as not run.
+    TestTools,
+}
+
+/// A Debian package, and the file or program that shows that it is installed.
+pub(crate) struct Package {
+    name: &'static str,
+    shown_by: &'static str,
+}
+
+const BUILD: &[Package] = &[
+    Package { name: "gcc", shown_by: "cc" }, // links every program here and compiles the bundled SQLite
+    Package { name: "libc6-dev", shown_by: "/usr/include/stdio.h" },
+];
+
+/// Each with the tests that use it.
+const TEST_TOOLS: &[Package] = &[
+    Package { name: "tshark", shown_by: "tshark" }, // conversations: the truth to compare flows with
+    Package { name: "wireshark-common", shown_by: "capinfos" }, // packet counts of every capture; editcap, mergecap
+    Package { name: "tcpdump", shown_by: "tcpdump" }, // live: what really crossed the veth pair
+    Package { name: "iperf3", shown_by: "iperf3" }, // live: bulk TCP and UDP
+    Package { name: "curl", shown_by: "curl" },     // live: HTTP, IPv4 and IPv6
+    Package { name: "iputils-ping", shown_by: "ping" }, // live: ICMP and ICMPv6
+    Package { name: "iproute2", shown_by: "ip" },   // kernel, live: network namespaces and veth pairs
+    Package { name: "ethtool", shown_by: "ethtool" }, // live: offloads off, so that packets are counted alike
+];
+
+/// Installs everything, or says what is missing.
+pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
+    if let Some(arg) = args.first() {
+        bail!("setup takes no `{arg}`; see `cargo xtask setup --help`");
+    }
+    let missing = ensure(&[Need::Build, Need::Bpf, Need::TestTools])?;
+    if missing.is_empty() {
+        println!("nothing is missing");
+        return Ok(ExitCode::SUCCESS);
+    }
+    for what in missing {
+        println!("missing: {what}");
+    }
+    Ok(ExitCode::FAILURE)
+}
+
+/// Sees to these needs, and returns what could not be had, each with the command that would get it.
+///
+/// # Errors
+///
+/// If what the daemon's build needs cannot be had; the other needs have something to fall back on.
+pub(crate) fn ensure(needs: &[Need]) -> Result<Vec<String>> {
+    let mut missing = Vec::new();
+    if needs.contains(&Need::Build)
+        && let Err(error) = packages("build", BUILD)
+    {
+        bail!("{error:#}");
+    }
+    if needs.contains(&Need::TestTools)
+        && let Err(error) = packages("test tools", TEST_TOOLS)
+    {
+        missing.push(format!("{error:#}"));
+    }
+    if needs.contains(&Need::Bpf)
+        && let Err(error) = bpf::ensure()
+    {
+        missing.push(format!("{error:#}"));
+    }
+    Ok(missing)
+}
+
+fn packages(group: &str, packages: &[Package]) -> Result<()> {
+    let absent: Vec<&str> =
+        packages.iter().filter(|package| !is_installed(package)).map(|package| package.name).collect();
+    if absent.is_empty() { Ok(()) } else { apt::install(group, &absent) }
+}
+
+fn is_installed(package: &Package) -> bool {
+    let shown_by = Path::new(package.shown_by);
+    if shown_by.is_absolute() { shown_by.exists() } else { host::find_program(package.shown_by).is_some() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Package, is_installed};
+
+    #[test]
+    fn a_package_is_known_by_its_program_or_its_file() {
+        assert!(is_installed(&Package { name: "dash", shown_by: "sh" }));
+        assert!(is_installed(&Package { name: "base-files", shown_by: "/etc" }));
+        assert!(!is_installed(&Package { name: "none", shown_by: "nta-no-such-program" }));
+    }
+}

@@ -1,0 +1,147 @@
+//! `cargo xtask test`: every test, and an account of what was not run and why.
+
+mod libtest;
+mod nextest;
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+
+use crate::build_ebpf;
+use crate::host::{self, Privileges};
+use crate::report::{self, Group};
+use crate::setup::{self, Need};
+use crate::{lint, process, tidy};
+
+pub(crate) const HELP: &str = "\
+Runs every test: the house's own checks, formatting, clippy, unit and integration tests, doctests, kernel tests (as
+root, where the kernel loads eBPF), and the proof that the committed eBPF object is what its sources give. Uses
+cargo-nextest if it is installed, else cargo's own runner. What could not run is named with the reason and counted as
+skipped, never as passed; the last line is `N passed, N failed, N skipped`, and the status 1 if anything failed.
+
+  all      everything (the default)
+  unit     unit, integration and documentation tests that need no privileges
+  kernel   tests that load the program into this kernel
+
+A test says that it cannot run by printing `not run: <test>: <reason>`. Tests find the daemon by NTA_DAEMON.
+
+Examples:
+  cargo xtask test
+  cargo xtask test kernel";
+
+/// Runs one kind of test, or all.
+pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
+    let kind = args.first().map_or("all", String::as_str);
+    if let Some(arg) = args.get(1) {
+        bail!("test takes one word, not `{arg}` too; see `cargo xtask test --help`");
+    }
+    let groups = match kind {
+        "all" => {
+            let mut groups = vec![set_up(&[Need::Build, Need::Bpf, Need::TestTools])?];
+            groups.extend([tidy::group()?, lint::format(), lint::clippy()]);
+            groups.extend(tests()?);
+            groups.push(lint::deny());
+            groups
+        }
+        "unit" => vec![set_up(&[Need::Build, Need::TestTools])?, unit()?, doc()?],
+        "kernel" => vec![set_up(&[Need::Build, Need::TestTools])?, kernel()?],
+        other => bail!("no tests are called `{other}`; see `cargo xtask test --help`"),
+    };
+    Ok(report::conclude(&groups))
+}
+
+/// What the tests need; what cannot be had is not run, and why is said once.
+pub(crate) fn set_up(needs: &[Need]) -> Result<Group> {
+    let missing = setup::ensure(needs)?;
+    let group = Group::new("setup");
+    Ok(if missing.is_empty() { group.pass() } else { missing.iter().fold(group, |group, what| group.not_run(what)) })
+}
+
+/// Every group that runs code of ours.
+pub(crate) fn tests() -> Result<Vec<Group>> {
+    Ok(vec![unit()?, doc()?, kernel()?, build_ebpf::check()?])
+}
+
+/// Everything of the workspace that runs anywhere.
+fn unit() -> Result<Group> {
+    runner("unit", &["--workspace"], false)
+}
+
+/// Documentation tests, which nextest cannot run.
+fn doc() -> Result<Group> {
+    libtest::run(Group::new("doctest"), &["--doc", "--workspace"], &[])
+}
+
+/// What needs this kernel: run where it may, else said why not.
+fn kernel() -> Result<Group> {
+    let targets = kernel_targets(&fs::read_to_string(host::root().join("tests/Cargo.toml")).unwrap_or_default());
+    if targets.is_empty() {
+        return Ok(Group::new("kernel").not_run("there are no kernel tests yet"));
+    }
+    let may = Privileges::current();
+    if !may.load_bpf || !may.administer {
+        return Ok(Group::new("kernel").not_run("loading eBPF and making network namespaces needs root"));
+    }
+    let mut args = vec!["-p", "nta-tests", "--features", "kernel"];
+    args.extend(targets.iter().flat_map(|target| ["--test", target]));
+    runner("kernel", &args, true)
+}
+
+/// Runs tests with the runner that is there; `alone` if they must not run side by side.
+fn runner(name: &str, args: &[&str], alone: bool) -> Result<Group> {
+    // The tests start the daemon's binary, which a test build of a library alone would not make.
+    process::run(&mut process::cargo(["build", "-p", "nta-daemon", "--all-features"]))
+        .context("the daemon does not build")?;
+    let group = Group::new(name);
+    let threads: &[&str] = if alone { &["--test-threads", "1"] } else { &[] };
+    match host::find_program("cargo-nextest") {
+        Some(_) => nextest::run(group, args, threads),
+        None => libtest::run(group, args, threads),
+    }
+}
+
+/// Where the tests find the daemon, by the variable NTA_DAEMON.
+fn daemon() -> PathBuf {
+    host::target_dir().join("debug/nta-daemon")
+}
+
+/// The test targets that the feature `kernel` switches on, as tests/Cargo.toml declares them.
+fn kernel_targets(manifest: &str) -> Vec<String> {
+    let sections = manifest.split("[[test]]").skip(1).map(|section| section.split("\n[").next().unwrap_or_default());
+    let kernel = sections.filter(|section| {
+        section.lines().any(|line| line.starts_with("required-features") && line.contains("\"kernel\""))
+    });
+    let name = |section: &str| {
+        let line = section.lines().find_map(|line| line.strip_prefix("name")?.trim_start().strip_prefix('='));
+        line.map(|name| name.trim().trim_matches('"').to_owned())
+    };
+    kernel.filter_map(name).collect()
+}
+
+/// The text after `not run:`, if a line of a test's output says that something was not.
+fn not_run(line: &str) -> Option<&str> {
+    line.trim().strip_prefix("not run: ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{kernel_targets, not_run};
+
+    #[test]
+    fn kernel_tests_are_those_behind_the_feature() {
+        let manifest = "[package]\nname = \"nta-tests\"\n\n[[test]]\nname = \"replay\"\npath = \"replay/main.rs\"\n\n\
+                        [[test]]\nname = \"live\"\nrequired-features = [\"kernel\"]\n\n\
+                        [[test]]\nname = \"kernel\"\npath = \"kernel/main.rs\"\nrequired-features = [\"kernel\"]\n\n\
+                        [lints]\nworkspace = true\n";
+        assert_eq!(kernel_targets(manifest), ["live", "kernel"]);
+        assert!(kernel_targets("[package]\nname = \"kernel\"\n").is_empty());
+    }
+
+    #[test]
+    fn a_line_that_says_not_run_is_found() {
+        assert_eq!(not_run("  not run: live: no netns"), Some("live: no netns"));
+        assert_eq!(not_run("it was not run: x"), None);
+    }
+}
