@@ -1,7 +1,28 @@
-//! stub until merged
-use crate::domain::Status;
-use crate::store::Store;
-#[derive(Clone)]
-pub struct ApiState;
-impl ApiState { pub fn new(_: Store, _: tokio::sync::watch::Receiver<Status>) -> Self { Self } }
-pub async fn serve(_l: tokio::net::TcpListener, _s: ApiState, stop: impl Future<Output=()> + Send + 'static) -> std::io::Result<()> { stop.await; Ok(()) }
+//! The REST API: one router, one file for each resource, one error type. Reads the store and the pipeline's last
+//! published status; never touches the data path.
+
+mod error;
+mod openapi;
+mod page;
+mod params;
+mod process;
+mod router;
+mod routes;
+mod state;
+
+use std::future::Future;
+
+use tokio::net::TcpListener;
+
+pub use error::ApiError;
+pub use router::router;
+pub use state::ApiState;
+
+/// Serves until `shutdown` completes, then lets open requests finish. A stream to a slow reader may take long: the
+/// caller sets the deadline.
+pub async fn serve<F>(listener: TcpListener, state: ApiState, shutdown: F) -> std::io::Result<()>
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    axum::serve(listener, router(state)).with_graceful_shutdown(shutdown).await
+}

@@ -8,7 +8,7 @@ use super::{protocol_name, seconds};
 use crate::domain::{EndReason, FlowRecord, TcpCounts};
 
 /// A flow, cumulative since its first packet.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct FlowJson {
     /// Identity, 16 hexadecimal digits; stays the same over all updates.
     pub id: String,
@@ -87,7 +87,7 @@ impl From<&FlowRecord> for FlowJson {
 }
 
 /// TCP events of a flow.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct TcpJson {
     /// What the originator sent.
     pub orig: TcpSideJson,
@@ -113,7 +113,7 @@ impl From<&FlowRecord> for TcpJson {
 }
 
 /// Round trips of the TCP handshake as seen from the gateway; null when that part was not seen.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct HandshakeJson {
     /// Gateway to responder and back (SYN to SYN-ACK).
     pub resp_rtt_ms: Option<f64>,
@@ -122,7 +122,7 @@ pub struct HandshakeJson {
 }
 
 /// TCP events in what one side sent.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct TcpSideJson {
     /// SYN without ACK, retries included.
     pub syn: u32,

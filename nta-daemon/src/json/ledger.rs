@@ -9,7 +9,8 @@ use serde::ser::{Serialize, SerializeMap as _, Serializer};
 use crate::domain::{Interface, Ledger};
 
 /// Every counter by its name (see [`Counter::name`]), then `seen_bytes` and `overflow_bytes`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, utoipa::ToSchema)]
+#[schema(value_type = BTreeMap<String, u64>)]
 pub struct CountsJson(pub LedgerSlot);
 
 impl Serialize for CountsJson {
@@ -44,7 +45,7 @@ impl From<&LedgerSlot> for CountsJson {
 }
 
 /// The counters of one interface (or capture).
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
 pub struct InterfaceJson {
     /// Name as in `ip link`, or the capture's file name.
     pub name: String,
@@ -60,7 +61,7 @@ impl From<&Interface> for InterfaceJson {
 }
 
 /// The ledger of all interfaces.
-#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
 pub struct LedgerJson {
     /// One row per interface.
     pub interfaces: Vec<InterfaceJson>,

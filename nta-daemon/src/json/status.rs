@@ -6,7 +6,7 @@ use super::{LedgerJson, seconds};
 use crate::domain::{Attachment, MapFill, Mode, Status};
 
 /// A snapshot of the pipeline.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct StatusJson {
     /// `live` or `replay`.
     pub mode: String,
@@ -63,7 +63,7 @@ impl From<&Status> for StatusJson {
 }
 
 /// How a program was attached to an interface, and why so.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct AttachmentJson {
     /// Interface name.
     pub name: String,
@@ -93,7 +93,7 @@ impl From<&Attachment> for AttachmentJson {
 }
 
 /// How full a map is.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct MapJson {
     /// Name of the map.
     pub name: String,

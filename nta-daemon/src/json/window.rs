@@ -8,7 +8,7 @@ use super::{CountsJson, protocol_name, seconds, skipped};
 use crate::window::{Protocol, Talker, Window};
 
 /// A closed window. `bytes` are frame bytes, `ip_bytes` IP bytes by the headers.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct WindowJson {
     /// In a replay document the window's number in the run, from 1; in the API its id in the store.
     pub id: u64,
@@ -115,7 +115,7 @@ impl From<&Window> for WindowJson {
 }
 
 /// Round trips of a window; the numbers are null without samples.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct RttJson {
     /// Samples.
     pub samples: u64,
@@ -146,7 +146,7 @@ impl From<&Window> for RttJson {
 }
 
 /// What one IP protocol did in a window.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ProtocolJson {
     /// Name, see [`protocol_name`].
     pub protocol: String,
@@ -176,7 +176,7 @@ impl ProtocolJson {
 }
 
 /// What one host did in a window.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct TalkerJson {
     /// Its address; left out in the sum of the others.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -86,11 +86,11 @@ impl StoreError {
         move |source| Self::Query { table, source }
     }
 
-    /// Whether trying again is of no use: the database understood and refused the very values.
+    /// Whether trying again is of no use: the database refused the very values, or was closed.
     pub(super) fn is_permanent(&self) -> bool {
         match self {
             Self::Query { source: sqlx::Error::Database(error), .. } => error.kind() != sqlx::error::ErrorKind::Other,
-            Self::Query { source: sqlx::Error::Encode(_) | sqlx::Error::Protocol(_), .. } | Self::Encode { .. } => true,
+            Self::Query { source: sqlx::Error::Encode(_) | sqlx::Error::PoolClosed, .. } | Self::Encode { .. } => true,
             _ => false,
         }
     }

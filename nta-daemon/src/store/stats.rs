@@ -1,10 +1,10 @@
 //! What the store counts about itself.
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 /// A snapshot of the store's counters.
-#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
 pub struct StoreStats {
     /// Batches committed.
     pub batches: u64,
@@ -14,6 +14,8 @@ pub struct StoreStats {
     pub flow_rows: u64,
     /// Attempts that failed.
     pub failures: u64,
+    /// Whether the last attempt failed: the database takes no writes at the moment.
+    pub failing: bool,
     /// Batches given up after the last attempt.
     pub batches_lost: u64,
     /// Batches that wait.
@@ -39,6 +41,7 @@ pub(super) struct Counters {
     pub(super) windows: AtomicU64,
     pub(super) flow_rows: AtomicU64,
     pub(super) failures: AtomicU64,
+    pub(super) failing: AtomicBool,
     pub(super) batches_lost: AtomicU64,
     pub(super) queue_length: AtomicU64,
     pub(super) queue_capacity: AtomicU64,
@@ -52,6 +55,7 @@ pub(super) struct Counters {
 impl Counters {
     pub(super) fn failed(&self, error: String) {
         self.failures.fetch_add(1, Relaxed);
+        self.failing.store(true, Relaxed);
         *self.last_error.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(error);
     }
 
@@ -65,6 +69,7 @@ impl Counters {
             windows: self.windows.load(Relaxed),
             flow_rows: self.flow_rows.load(Relaxed),
             failures: self.failures.load(Relaxed),
+            failing: self.failing.load(Relaxed),
             batches_lost: self.batches_lost.load(Relaxed),
             queue_length: self.queue_length.load(Relaxed),
             queue_capacity: self.queue_capacity.load(Relaxed),

@@ -141,7 +141,12 @@ async fn a_batch_that_the_database_refuses_is_counted_and_told() {
     assert!(matches!(error, StoreError::Lost { batches: 1, .. }), "{error}");
     writer.flush().await.expect("told once");
     assert_eq!((store.stats().batches, store.stats().batches_lost, store.stats().failures), (0, 1, 1));
-    assert!(store.stats().last_error.is_some());
+    assert!(store.stats().failing && store.stats().last_error.is_some());
+
+    let (writer, _task) = begin(&store).await;
+    writer.send(Batch { window: Some(window(1)), flows: vec![] }).await.expect("send");
+    writer.flush().await.expect("flush");
+    assert!(!store.stats().failing, "over with the next batch that goes through");
 }
 
 #[tokio::test]

@@ -153,6 +153,12 @@ impl Store {
         row.as_ref().map(Row::window).transpose()
     }
 
+    /// How many windows are stored.
+    pub async fn window_count(&self) -> Result<u64, StoreError> {
+        let count = sqlx::query_scalar("SELECT count(*) FROM windows").fetch_one(&self.read).await;
+        Ok(from_sql(count.map_err(StoreError::query("windows"))?))
+    }
+
     /// Sums over all windows that pass the filter.
     pub async fn windows_summary(&self, filter: &WindowFilter) -> Result<WindowsSummary, StoreError> {
         let mut query = QueryBuilder::new(

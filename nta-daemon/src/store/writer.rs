@@ -41,7 +41,8 @@ pub struct StoreWriter {
 }
 
 enum Message {
-    Write(Batch),
+    // Boxed to keep the queue's slots small.
+    Write(Box<Batch>),
     Flush(oneshot::Sender<Result<(), StoreError>>),
     Stop,
 }
@@ -62,11 +63,11 @@ impl StoreWriter {
     #[expect(clippy::result_large_err, reason = "the batch itself goes back, to be merged or tried again")]
     pub fn try_send(&self, batch: Batch) -> Result<(), Batch> {
         self.counters.queue_length.fetch_add(1, Relaxed);
-        self.queue.try_send(Message::Write(batch)).map_err(|refused| {
+        self.queue.try_send(Message::Write(Box::new(batch))).map_err(|refused| {
             self.counters.queue_length.fetch_sub(1, Relaxed);
             self.counters.queue_full.fetch_add(1, Relaxed);
             match refused.into_inner() {
-                Message::Write(batch) => batch,
+                Message::Write(batch) => *batch,
                 Message::Flush(_) | Message::Stop => Batch::default(),
             }
         })
@@ -76,7 +77,7 @@ impl StoreWriter {
     pub async fn send(&self, batch: Batch) -> Result<(), StoreError> {
         let Ok(permit) = self.queue.reserve().await else { return Err(StoreError::Closed) };
         self.counters.queue_length.fetch_add(1, Relaxed);
-        permit.send(Message::Write(batch));
+        permit.send(Message::Write(Box::new(batch)));
         Ok(())
     }
 
@@ -113,7 +114,7 @@ impl Task {
             match message {
                 Message::Write(batch) => {
                     self.store.counters.queue_length.fetch_sub(1, Relaxed);
-                    self.write(batch).await;
+                    self.write(*batch).await;
                     self.retain().await;
                 }
                 // Nobody may be waiting any more.
@@ -130,6 +131,7 @@ impl Task {
             let begin = Instant::now();
             match write::commit(&self.store.write, self.run, &mut batch).await {
                 Ok(()) => {
+                    counters.failing.store(false, Relaxed);
                     counters.batches.fetch_add(1, Relaxed);
                     counters.windows.fetch_add(u64::from(batch.window.is_some()), Relaxed);
                     counters.flow_rows.fetch_add(batch.flows.len() as u64, Relaxed);

@@ -1,0 +1,49 @@
+//! What this process costs, read from `/proc/self`.
+
+use serde::{Deserialize, Serialize};
+
+/// Cost so far; null where `/proc` does not tell.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub(super) struct ProcessJson {
+    /// CPU time of all threads, user and system.
+    pub(super) cpu_s: Option<f64>,
+    /// Resident memory.
+    pub(super) rss_bytes: Option<u64>,
+}
+
+/// Reads both.
+pub(super) fn read() -> ProcessJson {
+    let read = |path: &str| std::fs::read_to_string(path).ok();
+    ProcessJson {
+        cpu_s: read("/proc/self/stat").and_then(|stat| cpu_s(&stat)),
+        rss_bytes: read("/proc/self/status").and_then(|status| rss_bytes(&status)),
+    }
+}
+
+/// Fields 14 and 15 of `proc_pid_stat(5)`. The second field, the name, may hold spaces and ends with the last `)`.
+fn cpu_s(stat: &str) -> Option<f64> {
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
+    let mut ticks = || fields.next()?.parse::<u32>().ok();
+    Some((f64::from(ticks()?) + f64::from(ticks()?)) / TICKS_PER_S)
+}
+
+fn rss_bytes(status: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kib| kib * 1024)
+}
+
+/// `USER_HZ`: 100 on every architecture that Linux and Rust share, whatever the kernel's own tick is.
+const TICKS_PER_S: f64 = 100.0;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_files_are_understood() {
+        let stat = "42 (a ) name) S 1 42 42 0 -1 4194560 1 2 3 4 250 150 0 0 20 0 1 0 100 1 2";
+        assert_eq!(cpu_s(stat), Some(4.0));
+        assert_eq!(rss_bytes("Name:\tx\nVmRSS:\t    2048 kB\n"), Some(2 * 1024 * 1024));
+        assert!(read().rss_bytes.is_some_and(|bytes| bytes > 0));
+    }
+}

@@ -1,0 +1,150 @@
+//! `GET /metrics`: the same numbers as `/api/status` for Prometheus, in the OpenMetrics text format. Labels are
+//! interfaces, maps and names fixed at compile time, never addresses.
+
+use axum::extract::State;
+use axum::http::header;
+use axum::response::{IntoResponse as _, Response};
+use nta_common::Counter;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::Registry;
+
+use crate::api::process::{self, ProcessJson};
+use crate::api::state::VERSION;
+use crate::api::{ApiError, ApiState};
+use crate::domain::Status;
+use crate::json::{mode_name, seconds};
+use crate::store::StoreStats;
+
+/// Everything, from one snapshot.
+#[utoipa::path(get, path = "/metrics", tag = "health", responses(
+    (status = 200, body = String, content_type = "application/openmetrics-text"),
+))]
+pub(in crate::api) async fn get(State(state): State<ApiState>) -> Result<Response, ApiError> {
+    let snapshot = Snapshot { status: state.status(), store: state.store.stats(), process: process::read() };
+    let mut registry = Registry::with_prefix("nta");
+    registry.register_collector(Box::new(snapshot));
+    let mut text = String::new();
+    encode(&mut text, &registry).map_err(|_cannot_fail| ApiError::Internal)?;
+    Ok(([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response())
+}
+
+#[derive(Debug)]
+struct Snapshot {
+    status: Status,
+    store: StoreStats,
+    process: ProcessJson,
+}
+
+impl Collector for Snapshot {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> std::fmt::Result {
+        let mut page = Page(encoder);
+        self.pipeline(&mut page)?;
+        self.maps(&mut page)?;
+        self.store(&mut page)?;
+        self.process(&mut page)
+    }
+}
+
+impl Snapshot {
+    fn pipeline(&self, page: &mut Page<'_>) -> std::fmt::Result {
+        let status = &self.status;
+        let interfaces = || status.ledger.interfaces.iter();
+        let of = |value: fn(&nta_common::LedgerSlot) -> u64| {
+            interfaces().map(move |i| (vec![("interface", i.name.as_str())], value(&i.counts) as f64))
+        };
+        page.family("packets", "Packets seen", COUNTER, of(|counts| counts.get(Counter::Seen)))?;
+        page.family("bytes", "Frame bytes seen", COUNTER, of(|counts| counts.seen_bytes))?;
+        let ledger = interfaces().flat_map(|i| {
+            let labels = |c: Counter| vec![("interface", i.name.as_str()), ("counter", c.name())];
+            Counter::ALL.into_iter().map(move |c| (labels(c), i.counts.get(c) as f64))
+        });
+        page.family("ledger_packets", "Packets by what became of them", COUNTER, ledger)?;
+        let balanced = f64::from(u8::from(status.ledger.balances()));
+        page.one("ledger_balanced", "1 when every packet seen is accounted for", GAUGE, balanced)?;
+        page.one("flows_active", "Flows alive", GAUGE, status.flows_active as f64)?;
+        page.one("flows", "Flows since the start", COUNTER, status.flows_total as f64)?;
+        page.one("windows_closed", "Windows closed", COUNTER, status.windows_closed as f64)?;
+        page.one("late_packets", "Packets later than their window", COUNTER, status.late_packets as f64)?;
+        page.one("drain_seconds", "Time of the last drain of the maps", GAUGE, seconds(status.last_drain_ns))?;
+        let up = f64::from(u8::from(status.failure.is_none()));
+        page.one("capture_up", "1 while capture works", GAUGE, up)?;
+        let start = status.started.as_secs_f64();
+        page.one("start_time_seconds", "Start of the pipeline in Unix time", GAUGE, start)?;
+        let labels = vec![("version", VERSION), ("mode", mode_name(status.mode)), ("engine", status.engine.as_str())];
+        page.family("build_info", "Version, mode and engine", GAUGE, [(labels, 1.0)])
+    }
+
+    fn maps(&self, page: &mut Page<'_>) -> std::fmt::Result {
+        let of = |value: fn(&crate::domain::MapFill) -> u64| {
+            self.status.maps.iter().map(move |map| (vec![("map", map.name.as_str())], value(map) as f64))
+        };
+        page.family("map_entries", "Entries in use", GAUGE, of(|map| map.entries))?;
+        page.family("map_max_entries", "Entries a map can hold, 0 without limit", GAUGE, of(|map| map.max_entries))?;
+        page.family("map_memory_bytes", "Memory of a map", GAUGE, of(|map| map.memory_bytes))
+    }
+
+    fn store(&self, page: &mut Page<'_>) -> std::fmt::Result {
+        let store = &self.store;
+        page.one("store_batches", "Batches committed", COUNTER, store.batches as f64)?;
+        page.one("store_batches_lost", "Batches given up", COUNTER, store.batches_lost as f64)?;
+        page.one("store_failures", "Attempts to write that failed", COUNTER, store.failures as f64)?;
+        page.one("store_queue_length", "Batches waiting", GAUGE, store.queue_length as f64)?;
+        page.one("store_queue_full", "Batches refused by a full queue", COUNTER, store.queue_full as f64)?;
+        let commit_s = store.last_commit_us as f64 / 1e6;
+        page.one("store_commit_seconds", "Time of the last commit", GAUGE, commit_s)?;
+        let table = |name| vec![("table", name)];
+        let written = [(table("windows"), store.windows as f64), (table("flows"), store.flow_rows as f64)];
+        page.family("store_rows_written", "Rows inserted or updated", COUNTER, written)?;
+        let deleted = [(table("windows"), store.windows_deleted as f64), (table("flows"), store.flows_deleted as f64)];
+        page.family("store_rows_deleted", "Rows deleted by retention", COUNTER, deleted)
+    }
+
+    fn process(&self, page: &mut Page<'_>) -> std::fmt::Result {
+        if let Some(cpu_s) = self.process.cpu_s {
+            page.one("process_cpu_seconds", "CPU time of the daemon", COUNTER, cpu_s)?;
+        }
+        if let Some(bytes) = self.process.rss_bytes {
+            page.one("process_resident_memory_bytes", "Resident memory of the daemon", GAUGE, bytes as f64)?;
+        }
+        Ok(())
+    }
+}
+
+type Labels<'a> = Vec<(&'a str, &'a str)>;
+
+/// The exposition, written family by family.
+struct Page<'e>(DescriptorEncoder<'e>);
+
+impl Page<'_> {
+    fn one(&mut self, name: &str, help: &str, kind: MetricType, value: f64) -> std::fmt::Result {
+        write_value(&mut self.0.encode_descriptor(name, help, None, kind)?, kind, value)
+    }
+
+    fn family<'a>(
+        &mut self,
+        name: &str,
+        help: &str,
+        kind: MetricType,
+        rows: impl IntoIterator<Item = (Labels<'a>, f64)>,
+    ) -> std::fmt::Result {
+        let mut family = self.0.encode_descriptor(name, help, None, kind)?;
+        for (labels, value) in rows {
+            write_value(&mut family.encode_family(&labels)?, kind, value)?;
+        }
+        Ok(())
+    }
+}
+
+fn write_value(metric: &mut MetricEncoder<'_>, kind: MetricType, value: f64) -> std::fmt::Result {
+    match kind {
+        MetricType::Counter => metric.encode_counter::<NoLabelSet, f64, f64>(&value, None),
+        _ => metric.encode_gauge(&value),
+    }
+}
+
+const COUNTER: MetricType = MetricType::Counter;
+const GAUGE: MetricType = MetricType::Gauge;
+const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";

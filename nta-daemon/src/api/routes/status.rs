@@ -1,0 +1,55 @@
+//! `GET /api/status`: everything the daemon tells about itself.
+
+use axum::Json;
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+
+use crate::api::ApiState;
+use crate::api::process::{self, ProcessJson};
+use crate::api::state::{VERSION, now};
+use crate::json::{StatusJson, seconds};
+use crate::store::StoreStats;
+
+#[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
+pub(in crate::api) struct StatusPage {
+    version: String,
+    timestamp: String,
+    uptime_s: f64,
+    #[serde(flatten)]
+    pipeline: StatusJson,
+    store: StoreJson,
+    process: ProcessJson,
+}
+
+#[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
+struct StoreJson {
+    /// Windows in the database; null when it does not answer.
+    stored_windows: Option<u64>,
+    /// Flows in the database; null when it does not answer.
+    stored_flows: Option<u64>,
+    /// What the writer did since the start.
+    #[serde(flatten)]
+    stats: StoreStats,
+}
+
+/// Everything the daemon tells about itself.
+///
+/// Answers also when the store does not: this is where one looks then.
+#[utoipa::path(get, path = "/api/status", tag = "health", responses((status = 200, body = StatusPage)))]
+pub(in crate::api) async fn get(State(state): State<ApiState>) -> Json<StatusPage> {
+    let status = state.status();
+    let now = now();
+    let store = StoreJson {
+        stored_windows: state.store.window_count().await.ok(),
+        stored_flows: state.store.flow_count().await.ok(),
+        stats: state.store.stats(),
+    };
+    Json(StatusPage {
+        version: VERSION.to_owned(),
+        timestamp: now.to_string(),
+        uptime_s: seconds(now.since(status.started)),
+        pipeline: StatusJson::from(&status),
+        store,
+        process: process::read(),
+    })
+}

@@ -1,0 +1,377 @@
+//! The API through its router, over a real database.
+
+use std::collections::HashSet;
+use std::net::{IpAddr, Ipv4Addr};
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::http::{Method, Request, StatusCode, header};
+use nta_common::flow::Counts;
+use nta_common::{Counter, LedgerSlot};
+use nta_daemon::api::{ApiState, router, serve};
+use nta_daemon::domain::{
+    Attachment, Endpoint, FlowId, FlowRecord, Interface, Ledger, MapFill, Mode, Status, TcpCounts, Timestamp,
+};
+use nta_daemon::json::{FlowJson, StatusJson, WindowJson};
+use nta_daemon::store::{Batch, Run, Store, StoreWriter};
+use nta_daemon::window::Window;
+use serde_json::Value;
+use tokio::sync::watch;
+use tower::ServiceExt as _;
+
+const S: u64 = 1_000_000_000;
+
+#[tokio::test]
+async fn every_path_answers_with_and_without_its_trailing_slash() {
+    let app = App::with(3, 12).await;
+    let index = app.json("/").await;
+    for path in index["paths"].as_object().expect("paths").keys() {
+        let path = path.replace("{id}", "1");
+        for path in [path.clone(), format!("{path}/")] {
+            let (status, ..) = app.get(&path).await;
+            assert_eq!(status, StatusCode::OK, "{path}");
+        }
+    }
+    let (status, _, body) = app.get("/api/metrics/?limit=1").await;
+    assert_eq!(status, StatusCode::OK);
+    assert_eq!(parse(&body)["items"].as_array().map(Vec::len), Some(1), "the query survives the slash");
+}
+
+#[tokio::test]
+async fn the_openapi_document_describes_exactly_the_paths_of_the_index() {
+    let app = App::with(0, 0).await;
+    let document = app.json("/openapi.json").await;
+    let keys = |value: &Value| value.as_object().expect("object").keys().cloned().collect::<HashSet<_>>();
+    let mut index = keys(&app.json("/").await["paths"]);
+    index.insert("/".to_owned());
+    assert_eq!(keys(&document["paths"]), index);
+    assert!(document["openapi"].as_str().is_some_and(|version| version.starts_with("3.1")));
+    let schemas = keys(&document["components"]["schemas"]);
+    for name in ["WindowJson", "FlowJson", "LedgerJson", "Problem", "StatusPage"] {
+        assert!(schemas.contains(name), "{name} in {schemas:?}");
+    }
+}
+
+#[tokio::test]
+async fn errors_are_problems_that_name_the_field() {
+    let app = App::with(1, 1).await;
+    for (path, status, field) in [
+        ("/nowhere", 404, None),
+        ("/api/metrics/99", 404, None),
+        ("/api/metrics/one", 400, Some("id")),
+        ("/api/metrics?limit=abc", 400, Some("limit")),
+        ("/api/metrics?limit=0", 400, Some("limit")),
+        ("/api/metrics?limit=1001", 400, Some("limit")),
+        ("/api/metrics?limit=1&limit=2", 400, Some("limit")),
+        ("/api/metrics?cursor=xyz", 400, Some("cursor")),
+        ("/api/metrics?cursor=ff00000000000000010000000000000001", 400, Some("cursor")),
+        ("/api/metrics?sort=time&cursor=8000000000000000010000000000000001", 400, Some("cursor")),
+        ("/api/metrics?sort=colour", 400, Some("sort")),
+        ("/api/metrics?from=yesterday", 400, Some("from")),
+        ("/api/metrics?from=20&to=10", 400, Some("from")),
+        ("/api/metrics?span=30", 400, Some("span")),
+        ("/api/metrics?form=10", 400, Some("form")),
+        ("/api/metrics/summary?to=never", 400, Some("to")),
+        ("/api/alltraffic?sort=bandwidth", 400, Some("sort")),
+        ("/api/alltraffic/?limit=-1", 400, Some("limit")),
+    ] {
+        let (got, media_type, body) = app.get(path).await;
+        let problem = parse(&body);
+        assert_eq!((got.as_u16(), media_type.as_str()), (status, "application/problem+json"), "{path}: {problem}");
+        assert_eq!(problem["status"], status, "{path}");
+        assert_eq!(problem.get("field").and_then(Value::as_str), field, "{path}");
+        assert!(problem["type"].is_string() && problem["title"].is_string() && problem["detail"].is_string());
+    }
+    let allowed = parse(&app.get("/api/metrics?sort=colour").await.2);
+    assert!(allowed["detail"].as_str().is_some_and(|detail| detail.contains("-bandwidth")), "{allowed}");
+}
+
+#[tokio::test]
+async fn a_wrong_method_and_a_large_body_are_problems_too() {
+    let app = App::with(0, 0).await;
+    let request = |body: Body| Request::builder().method(Method::POST).uri("/health").body(body).expect("request");
+    let response = app.router.clone().oneshot(request(Body::empty())).await.expect("response");
+    assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED);
+    assert_eq!(response.headers()[header::CONTENT_TYPE], "application/problem+json");
+    assert_eq!(response.headers()[header::ALLOW], "GET,HEAD");
+
+    let mut large = request(Body::from(vec![0; 100_000]));
+    large.headers_mut().insert(header::CONTENT_LENGTH, 100_000.into());
+    let response = app.router.clone().oneshot(large).await.expect("response");
+    assert_eq!(response.status(), StatusCode::PAYLOAD_TOO_LARGE);
+    assert_eq!(response.headers()[header::CONTENT_TYPE], "application/problem+json");
+}
+
+#[tokio::test]
+async fn health_tells_why_it_fails() {
+    let app = App::with(0, 0).await;
+    let health = app.json("/health").await;
+    assert_eq!((&health["status"], &health["mode"]), (&"ok".into(), &"replay".into()));
+    assert_eq!(health["version"], env!("CARGO_PKG_VERSION"));
+    assert!(health["timestamp"].as_str().is_some_and(|time| time.ends_with('Z')));
+
+    app.status.send_modify(|status| status.failure = Some("eth0 went away".to_owned()));
+    let (status, media_type, body) = app.get("/health").await;
+    assert_eq!((status, media_type.as_str()), (StatusCode::SERVICE_UNAVAILABLE, "application/problem+json"));
+    assert_eq!(parse(&body)["detail"], "capture: eth0 went away");
+    assert_eq!(parse(&body)["status"], 503);
+
+    app.status.send_modify(|status| status.failure = None);
+    app.store.close().await;
+    app.writer.send(Batch { window: Some(window(1)), flows: vec![] }).await.expect("send");
+    app.writer.flush().await.expect_err("closed");
+    let (status, _, body) = app.get("/health").await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    let reasons = parse(&body)["detail"].as_str().expect("reasons").to_owned();
+    assert!(reasons.contains("does not answer") && reasons.contains("takes no writes"), "{reasons}");
+    assert_eq!(app.get("/api/metrics").await.0, StatusCode::SERVICE_UNAVAILABLE);
+    let status = app.json("/api/status").await;
+    assert_eq!(status["store"]["stored_flows"], Value::Null, "the status answers all the same");
+}
+
+#[tokio::test]
+async fn the_status_tells_interfaces_ledger_maps_store_and_cost() {
+    let app = App::with(2, 3).await;
+    let status = app.json("/api/status").await;
+    assert_eq!(status["interfaces"][0]["reason"], "veth: native XDP would switch off GSO");
+    assert_eq!(status["ledger"]["total"]["seen"], 3);
+    assert_eq!(status["ledger"]["balanced"], true);
+    assert_eq!(status["maps"][0]["fill_ratio"], 0.25);
+    assert_eq!((&status["store"]["stored_windows"], &status["store"]["flow_rows"]), (&2.into(), &3.into()));
+    assert!(status["process"]["rss_bytes"].as_u64().is_some_and(|bytes| bytes > 0));
+    assert!(status["uptime_s"].as_f64().is_some_and(|seconds| seconds > 0.0));
+    serde_json::from_value::<StatusJson>(status).expect("the shape that is documented");
+}
+
+#[tokio::test]
+async fn windows_are_listed_filtered_sorted_and_summed() {
+    let app = App::with(5, 0).await;
+    let ids =
+        |page: &Value| page["items"].as_array().expect("items").iter().map(|w| w["id"].as_u64()).collect::<Vec<_>>();
+    let some = |ids: &[u64]| ids.iter().copied().map(Some).collect::<Vec<_>>();
+    assert_eq!(ids(&app.json("/api/metrics").await), some(&[5, 4, 3, 2, 1]));
+    assert_eq!(ids(&app.json("/api/metrics?sort=bandwidth&limit=2").await), some(&[1, 2]));
+    // Windows 1 to 5 start at 5, 10, … 25 s.
+    assert_eq!(ids(&app.json("/api/metrics?from=15&to=1970-01-01T00:00:20Z&span=5").await), some(&[3]));
+    assert_eq!(ids(&app.json("/api/metrics?from=14.5&to=20.5&sort=time").await), some(&[2, 3, 4]));
+
+    let one: WindowJson = serde_json::from_value(app.json("/api/metrics/3").await).expect("a window");
+    assert_eq!(one, WindowJson::from(&window(3)));
+    assert_eq!((one.connections, one.loss_ratio, one.rtt.mean_ms), (3, Some(0.2), Some(30.0)));
+
+    let summary = app.json("/api/metrics/summary").await;
+    assert_eq!(summary["total_windows"], 5);
+    assert_eq!(summary["time_span"]["seconds"], 25.0);
+    assert_eq!(summary["time_span"]["from"], "1970-01-01T00:00:05.000000Z");
+    assert_eq!(summary["bandwidth"]["mean_bps"], 15_000.0 * 8.0 / 25.0);
+    assert_eq!((&summary["bandwidth"]["min_bps"], &summary["bandwidth"]["max_bps"]), (&1600.into(), &8000.into()));
+    assert_eq!(summary["connections"]["total_across_windows"], 15);
+    assert_eq!(summary["connections"]["mean_per_window"], 3.0);
+    assert_eq!((&summary["latency"]["mean_rtt"], &summary["latency"]["max_rtt"]), (&30.0.into(), &100.0.into()));
+    let none = app.json("/api/metrics/summary?from=1000").await;
+    assert_eq!((&none["total_windows"], &none["bandwidth"]["mean_bps"]), (&0.into(), &Value::Null));
+}
+
+#[tokio::test]
+async fn a_walk_through_the_pages_meets_every_item_once_while_new_ones_arrive() {
+    for (sort, path) in [("time", "/api/alltraffic"), ("-time", "/api/alltraffic"), ("time", "/api/metrics")] {
+        let app = App::with(25, 25).await;
+        let mut met = Vec::new();
+        let mut url = format!("{path}?limit=4&sort={sort}");
+        for new in 100.. {
+            let page = app.json(&url).await;
+            assert_eq!(page["limit"], 4);
+            met.extend(page["items"].as_array().expect("items").iter().map(|item| item["id"].to_string()));
+            let Some(cursor) = page["next_cursor"].as_str() else { break };
+            url = format!("{path}?limit=4&cursor={cursor}");
+            if new < 110 {
+                // A new one, and an old one that changed.
+                app.write(Some(window(new)), vec![flow(new), FlowRecord { last: time(9000 + new), ..flow(3) }]).await;
+            }
+        }
+        let unique: HashSet<_> = met.iter().collect();
+        assert_eq!(unique.len(), met.len(), "{path} {sort}: nothing twice");
+        let known = |id: u64| if path.contains("metrics") { id.to_string() } else { format!("\"{}\"", FlowId(id)) };
+        let old = (1..=25).filter(|id| met.contains(&known(*id))).count();
+        assert_eq!(old, 25, "{path} {sort}: nothing left out");
+    }
+}
+
+#[tokio::test]
+async fn the_last_ten_are_those_with_the_latest_packet() {
+    let app = App::with(0, 30).await;
+    app.write(None, vec![FlowRecord { last: time(9999), ..flow(1) }]).await;
+    let last = app.json("/api/last10").await;
+    let items: Vec<FlowJson> = serde_json::from_value(last["items"].clone()).expect("flows");
+    assert_eq!(items.len(), 10);
+    assert_eq!(items[0].id, FlowId(1).to_string());
+    assert_eq!(items[1], FlowJson::from(&flow(30)));
+    assert_eq!((last["limit"].as_u64(), &last["next_cursor"]), (Some(10), &Value::Null));
+}
+
+#[tokio::test]
+async fn ndjson_streams_all_flows() {
+    let app = App::with(0, 1234).await;
+    let request = Request::get("/api/alltraffic/").header(header::ACCEPT, "text/html;q=0.1, application/x-ndjson");
+    let response = app.router.clone().oneshot(request.body(Body::empty()).expect("request")).await.expect("response");
+    assert_eq!(response.headers()[header::CONTENT_TYPE], "application/x-ndjson");
+    let body = to_bytes(response.into_body(), usize::MAX).await.expect("body");
+    let flows: Vec<FlowJson> = body
+        .split(|byte| *byte == b'\n')
+        .filter(|line| !line.is_empty())
+        .map(|line| serde_json::from_slice(line).expect("a flow a line"))
+        .collect();
+    assert_eq!(flows.iter().map(|f| &f.id).collect::<HashSet<_>>().len(), 1234);
+    assert_eq!(flows.len(), 1234);
+}
+
+#[tokio::test]
+async fn prometheus_gets_the_ledger_and_the_cost() {
+    let app = App::with(2, 3).await;
+    let (status, media_type, body) = app.get("/metrics").await;
+    assert_eq!(status, StatusCode::OK);
+    assert!(media_type.starts_with("application/openmetrics-text"));
+    let text = String::from_utf8(body).expect("text");
+    for line in [
+        "nta_packets_total{interface=\"eth0\"} 3.0",
+        "nta_ledger_packets_total{interface=\"eth0\",counter=\"arp\"} 1.0",
+        "nta_map_max_entries{map=\"flows4\"} 400.0",
+        "nta_store_rows_written_total{table=\"flows\"} 3.0",
+        "nta_windows_closed_total 2.0",
+        "nta_capture_up 1.0",
+        "# EOF",
+    ] {
+        assert!(text.lines().any(|l| l == line), "{line} in\n{text}");
+    }
+    assert!(text.contains("nta_process_cpu_seconds_total ") && text.contains("nta_build_info{version="));
+}
+
+#[tokio::test]
+async fn the_server_ends_when_it_is_told_to() {
+    let app = App::with(0, 0).await;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("listener");
+    let address = listener.local_addr().expect("address");
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let state = ApiState::new(app.store.clone(), app.status.subscribe());
+    let server = tokio::spawn(serve(listener, state, async { drop(stopped.await) }));
+    drop(tokio::net::TcpStream::connect(address).await.expect("it listens"));
+    drop(stop);
+    server.await.expect("task").expect("server");
+}
+
+struct App {
+    router: Router,
+    store: Store,
+    writer: StoreWriter,
+    status: watch::Sender<Status>,
+    _folder: tempfile::TempDir,
+}
+
+impl App {
+    /// An app over a database with windows and flows from 1 on.
+    async fn with(windows: u64, flows: u64) -> Self {
+        let folder = tempfile::tempdir().expect("folder");
+        let url = format!("sqlite:{}", folder.path().join("nta.db").display());
+        let store = Store::open(&url).await.expect("store");
+        let run = Run { started: time(1), mode: Mode::Replay, source: "a.pcap".to_owned(), version: "0".to_owned() };
+        let (writer, _task) = store.writer(store.begin_run(&run).await.expect("run"), 16);
+        let (sender, receiver) = watch::channel(status(windows));
+        let router = router(ApiState::new(store.clone(), receiver));
+        let app = Self { router, store, writer, status: sender, _folder: folder };
+        app.write(None, (1..=flows).map(flow).collect()).await;
+        for id in 1..=windows {
+            app.write(Some(window(id)), vec![]).await;
+        }
+        app
+    }
+
+    async fn write(&self, window: Option<Window>, flows: Vec<FlowRecord>) {
+        self.writer.send(Batch { window, flows }).await.expect("send");
+        self.writer.flush().await.expect("flush");
+    }
+
+    async fn get(&self, path: &str) -> (StatusCode, String, Vec<u8>) {
+        let request = Request::get(path).body(Body::empty()).expect("request");
+        let response = self.router.clone().oneshot(request).await.expect("response");
+        let media_type = response.headers()[header::CONTENT_TYPE].to_str().expect("text").to_owned();
+        let status = response.status();
+        (status, media_type, to_bytes(response.into_body(), usize::MAX).await.expect("body").to_vec())
+    }
+
+    async fn json(&self, path: &str) -> Value {
+        let (status, media_type, body) = self.get(path).await;
+        let value = parse(&body);
+        assert_eq!((status, media_type.as_str()), (StatusCode::OK, "application/json"), "{path}: {value}");
+        value
+    }
+}
+
+fn parse(body: &[u8]) -> Value {
+    serde_json::from_slice(body).expect("JSON")
+}
+
+const fn time(seconds: u64) -> Timestamp {
+    Timestamp::from_nanos(seconds * S)
+}
+
+fn window(id: u64) -> Window {
+    let tcp = TcpCounts { syn: 3, retransmissions: 2, ..TcpCounts::default() };
+    Window {
+        id,
+        start: time(id * 5),
+        end: time(id * 5 + 5),
+        packets: id,
+        bytes: id * 1000,
+        tcp,
+        tcp_packets: 10,
+        rtt_samples: 2,
+        rtt_mean_ms: Some(30.0),
+        rtt_max_ms: Some(100.0),
+        ..Window::default()
+    }
+}
+
+fn flow(id: u64) -> FlowRecord {
+    let side = |last_octet: u8, port| Endpoint {
+        address: IpAddr::V4(Ipv4Addr::new(10, 0, 0, last_octet)),
+        port,
+        sent: Counts { packets: 4, bytes: 400, ip_bytes: 344 },
+        tcp: TcpCounts::default(),
+    };
+    FlowRecord {
+        id: FlowId(id),
+        proto: 17,
+        originator: side(1, 40_000),
+        responder: side(2, 53),
+        vlan: 0,
+        first: time(id / 3), // three flows at a time begin at the same instant
+        last: time(1000 + id),
+        handshake_us: [0, 0],
+        ended: None,
+    }
+}
+
+fn status(windows_closed: u64) -> Status {
+    let mut counts = LedgerSlot { seen_bytes: 300, ..LedgerSlot::default() };
+    for counter in [Counter::Seen, Counter::Seen, Counter::Seen, Counter::Flow, Counter::Flow, Counter::Arp] {
+        counts.bump(counter);
+    }
+    Status {
+        mode: Mode::Replay,
+        engine: "user".to_owned(),
+        started: time(1),
+        attachments: vec![Attachment {
+            interface: "eth0".to_owned(),
+            index: 2,
+            ingress: "tcx".to_owned(),
+            egress: "tcx".to_owned(),
+            count_basis: "skb".to_owned(),
+            reason: "veth: native XDP would switch off GSO".to_owned(),
+        }],
+        ledger: Ledger { interfaces: vec![Interface { name: "eth0".to_owned(), counts }] },
+        maps: vec![MapFill { name: "flows4".to_owned(), entries: 100, max_entries: 400, memory_bytes: 1 << 20 }],
+        windows_closed,
+        window_ns: 5 * S,
+        ..Status::default()
+    }
+}
