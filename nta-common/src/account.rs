@@ -1,7 +1,7 @@
 //! What happens to one packet: counted in the ledger, parsed, counted in its flow. The kernel programs and the user
 //! engine of a replay differ only in where their flows live ([`Flows`]).
 
-use crate::packet::Fragment;
+use crate::packet::fragment;
 use crate::{Clock, Counter, Family, FlowKey4, FlowKey6, FlowStats, LedgerSlot, Packet, PacketReader, parse};
 
 /// Where flows are kept.
@@ -25,31 +25,37 @@ pub struct First<'a> {
     pub now_ns: u64,
 }
 
-/// Accounts one frame.
+/// Accounts one frame; `packet` is where it is parsed to.
 #[inline(always)]
-pub fn account<R: PacketReader, C: Clock, F: Flows>(reader: &R, clock: &C, flows: &mut F, ledger: &mut LedgerSlot) {
+pub fn account<R: PacketReader, C: Clock, F: Flows>(
+    reader: &R,
+    clock: &C,
+    flows: &mut F,
+    ledger: &mut LedgerSlot,
+    packet: &mut Packet,
+) {
     ledger.bump(Counter::Seen);
     ledger.seen_bytes += u64::from(reader.wire_len());
-    let mut packet = Packet::default();
-    let family = match parse(reader, &mut packet) {
+    let family = match parse(reader, packet) {
         Ok(family) => family,
         Err(reason) => return ledger.bump(reason),
     };
-    notes(ledger, &packet);
+    reader.parsed(packet);
+    notes(ledger, packet);
     let now_ns = clock.coarse_ns();
     let (flow, direction) = match family {
         Family::V4 => {
-            let (key, direction) = FlowKey4::of(&packet);
-            (flows.entry4(&key, &First { packet: &packet, direction, now_ns }, ledger), direction)
+            let (key, direction) = FlowKey4::of(packet);
+            (flows.entry4(&key, &First { packet, direction, now_ns }, ledger), direction)
         }
         Family::V6 => {
-            let (key, direction) = FlowKey6::of(&packet);
-            (flows.entry6(&key, &First { packet: &packet, direction, now_ns }, ledger), direction)
+            let (key, direction) = FlowKey6::of(packet);
+            (flows.entry6(&key, &First { packet, direction, now_ns }, ledger), direction)
         }
     };
     if let Some(flow) = flow {
         ledger.bump(Counter::Flow);
-        flow.add(&packet, direction, now_ns, clock);
+        flow.add(packet, direction, now_ns, clock);
     } else {
         ledger.bump(Counter::Overflow);
         ledger.overflow_bytes += u64::from(packet.wire_len);
@@ -65,8 +71,8 @@ fn notes(ledger: &mut LedgerSlot, packet: &Packet) {
         ledger.bump(Counter::Ipv6ChainCut);
     }
     match packet.fragment {
-        Fragment::None => {}
-        Fragment::First => ledger.bump(Counter::FragmentFirst),
-        Fragment::Later => ledger.bump(Counter::FragmentLater),
+        fragment::NONE => {}
+        fragment::FIRST => ledger.bump(Counter::FragmentFirst),
+        _ => ledger.bump(Counter::FragmentLater),
     }
 }

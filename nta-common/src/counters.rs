@@ -1,5 +1,7 @@
 //! The ledger: every packet that a program sees lands in exactly one place, and these counters prove it.
 
+use crate::Packet;
+
 /// One row of the ledger. The first group partitions [`Counter::Seen`]; the notes after it are told beside it.
 ///
 /// `seen = flow + overflow + non-IP (arp, other) + malformed (by reason) + sampled out`
@@ -130,6 +132,17 @@ pub struct LedgerSlot {
     pub overflow_bytes: u64,
 }
 
+/// What a program owns on one CPU for one interface: a row of the ledger, and room for the packet at hand, which one
+/// look-up yields together.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub struct CpuSlot {
+    /// The counters.
+    pub ledger: LedgerSlot,
+    /// The packet that is parsed right now.
+    pub packet: Packet,
+}
+
 impl Default for LedgerSlot {
     fn default() -> Self {
         Self { packets: [0; Counter::COUNT], seen_bytes: 0, overflow_bytes: 0 }
@@ -165,8 +178,9 @@ impl LedgerSlot {
     }
 }
 
+const _: () = assert!(size_of::<CpuSlot>() == size_of::<LedgerSlot>() + 88);
 const _: () = assert!(size_of::<LedgerSlot>() == 8 * (Counter::COUNT + 2));
 
-// SAFETY: `repr(C)`, only u64 fields, no padding (the size is asserted above), valid for any bytes.
+// SAFETY: `repr(C)`, only integers, no padding (the sizes are asserted above), valid for any bytes.
 #[cfg(feature = "user")]
-unsafe impl aya::Pod for LedgerSlot {}
+unsafe impl aya::Pod for CpuSlot {}

@@ -5,7 +5,7 @@
 //! Community ID specification); a packet's direction is 0 when it was sent by endpoint `a`, 1 when by `b`.
 
 use crate::account::First;
-use crate::packet::{Fragment, Packet, proto};
+use crate::packet::{Packet, fragment, proto};
 use crate::tcp::{self, TcpDirection};
 
 /// Key of the IPv4 flow map. 16 bytes, because hashing the key is the largest part of a look-up.
@@ -203,7 +203,7 @@ impl FlowStats {
         let [a, b] = &mut self.dir;
         let (from, to) = if direction == 0 { (a, b) } else { (b, a) };
         from.volume.add(p.wire_len, p.ip_len);
-        if p.proto == proto::TCP && p.l4_truncated == 0 && p.fragment != Fragment::Later {
+        if p.proto == proto::TCP && p.l4_truncated == 0 && p.fragment != fragment::LATER {
             tcp::track(&mut from.tcp, &mut to.tcp, &mut self.tcp, p, now_ns, clock);
         }
     }

@@ -22,7 +22,7 @@ pub mod settings;
 pub mod tcp;
 
 pub use account::{First, Flows, account};
-pub use counters::{Counter, LedgerSlot};
+pub use counters::{Counter, CpuSlot, LedgerSlot};
 pub use flow::{Clock, Direction, FlowKey4, FlowKey6, FlowStats};
 pub use packet::{Family, Packet, PacketReader, SliceReader, parse};
 pub use settings::{ReplayMeta, Settings};

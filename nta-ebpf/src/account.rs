@@ -8,17 +8,18 @@ use crate::maps::LEDGER;
 /// Accounts a packet of the interface that owns the ledger slot.
 #[inline(always)]
 pub(crate) fn packet<R: PacketReader, C: Clock>(reader: &R, clock: &C, slot: u32) {
-    if let Some(ledger) = LEDGER.get_ptr_mut(slot) {
+    if let Some(slot) = LEDGER.get_ptr_mut(slot) {
         // SAFETY: this CPU's copy of an array entry; programs on one CPU do not interrupt each other at these hooks.
-        nta_common::account(reader, clock, &mut KernelFlows, unsafe { &mut *ledger });
+        let slot = unsafe { &mut *slot };
+        nta_common::account(reader, clock, &mut KernelFlows, &mut slot.ledger, &mut slot.packet);
     }
 }
 
 /// Adds one to a counter of a ledger slot.
 #[inline(always)]
 pub(crate) fn note(slot: u32, counter: Counter) {
-    if let Some(ledger) = LEDGER.get_ptr_mut(slot) {
+    if let Some(slot) = LEDGER.get_ptr_mut(slot) {
         // SAFETY: as in `packet`.
-        unsafe { (*ledger).bump(counter) };
+        unsafe { (*slot).ledger.bump(counter) };
     }
 }

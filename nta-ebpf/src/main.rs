@@ -21,7 +21,7 @@ use aya_ebpf::programs::{TcContext, XdpContext};
 use nta_common::Counter;
 
 use crate::clock::{KernelClock, ReplayClock};
-use crate::reader::{SkbReader, XdpReader};
+use crate::reader::{ShortReader, SkbReader, XdpReader};
 
 /// `TCX_NEXT` and `TC_ACT_UNSPEC`: go on with the next program, with the packet as it is.
 const TC_NEXT: i32 = -1;
@@ -30,8 +30,12 @@ const TC_NEXT: i32 = -1;
 #[xdp]
 pub fn nta_xdp(ctx: XdpContext) -> u32 {
     if settings::replay() {
-        if let Some((reader, time_ns)) = XdpReader::replayed(&ctx) {
-            account::packet(&reader, &ReplayClock(time_ns), 0);
+        if let Some((reader, meta)) = XdpReader::replayed(&ctx) {
+            let clock = ReplayClock(meta.time_ns);
+            match ShortReader::of(&meta) {
+                Some(short) => account::packet(&short, &clock, 0),
+                None => account::packet(&reader, &clock, 0),
+            }
         }
     } else {
         // SAFETY: the context is valid for the length of the call.

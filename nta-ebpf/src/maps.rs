@@ -3,7 +3,7 @@
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, PerCpuArray};
 use nta_common::limits::{DEFAULT_FLOWS, MAX_INTERFACES};
-use nta_common::{FlowKey4, FlowKey6, FlowStats, LedgerSlot};
+use nta_common::{CpuSlot, FlowKey4, FlowKey6, FlowStats};
 
 /// IPv4 flows. The programs create and update entries, the daemon reads and deletes them. A plain hash, not an LRU one:
 /// that would evict early and silently. When full, packets go to [`nta_common::Counter::Overflow`].
@@ -15,9 +15,9 @@ pub(crate) static FLOWS4: HashMap<FlowKey4, FlowStats> = HashMap::with_max_entri
 #[map]
 pub(crate) static FLOWS6: HashMap<FlowKey6, FlowStats> = HashMap::with_max_entries(DEFAULT_FLOWS, 0);
 
-/// The ledger: slot by interface, one copy per CPU. Fixed size, never full.
+/// The ledger, and room for the packet at hand: slot by interface, one copy per CPU. Fixed size, never full.
 #[map]
-pub(crate) static LEDGER: PerCpuArray<LedgerSlot> = PerCpuArray::with_max_entries(MAX_INTERFACES as u32, 0);
+pub(crate) static LEDGER: PerCpuArray<CpuSlot> = PerCpuArray::with_max_entries(MAX_INTERFACES as u32, 0);
 
 /// Where a new flow entry is put together: it is larger than the stack of a program.
 #[map]

@@ -2,7 +2,7 @@
 
 use aya_ebpf::programs::{TcContext, XdpContext};
 use nta_common::limits::MAX_HEADER_BYTES;
-use nta_common::{PacketReader, ReplayMeta};
+use nta_common::{Packet, PacketReader, ReplayMeta};
 
 /// Smallest frame that a test run accepts; shorter captured frames are padded to it.
 const MIN_FRAME: u32 = 14;
@@ -25,9 +25,9 @@ impl XdpReader {
         Self { data, data_end, wire_len: (data_end - data) as u32 }
     }
 
-    /// A packet of a capture, with the length and the time that travel in front of it.
+    /// A packet of a capture, and what travels in front of it.
     #[inline(always)]
-    pub(crate) fn replayed(ctx: &XdpContext) -> Option<(Self, u64)> {
+    pub(crate) fn replayed(ctx: &XdpContext) -> Option<(Self, ReplayMeta)> {
         let (meta, data, data_end) = (ctx.metadata(), ctx.data(), ctx.data_end());
         if meta + ReplayMeta::SIZE > data {
             return None;
@@ -35,9 +35,32 @@ impl XdpReader {
         // SAFETY: the check above proves that the metadata area holds a `ReplayMeta`; its start is 4-byte aligned, so
         // it is read unaligned.
         let meta = unsafe { core::ptr::read_unaligned(meta as *const ReplayMeta) };
-        // A padded frame shows no byte at all, which reads as "shorter than an Ethernet header", as it was.
-        let data_end = if meta.captured_len < MIN_FRAME { data } else { data_end };
-        Some((Self { data, data_end, wire_len: meta.wire_len }, meta.time_ns))
+        Some((Self { data, data_end, wire_len: meta.wire_len }, meta))
+    }
+}
+
+/// A captured frame that is shorter than an Ethernet header, and was padded for the test run: shows no byte.
+pub(crate) struct ShortReader {
+    wire_len: u32,
+}
+
+impl ShortReader {
+    /// The reader for this frame, if it is such a one.
+    #[inline(always)]
+    pub(crate) fn of(meta: &ReplayMeta) -> Option<Self> {
+        (meta.captured_len < MIN_FRAME).then_some(Self { wire_len: meta.wire_len })
+    }
+}
+
+impl PacketReader for ShortReader {
+    #[inline(always)]
+    fn read<const N: usize>(&self, _offset: usize) -> Option<[u8; N]> {
+        None
+    }
+
+    #[inline(always)]
+    fn wire_len(&self) -> u32 {
+        self.wire_len
     }
 }
 
@@ -45,6 +68,16 @@ impl PacketReader for XdpReader {
     #[inline(always)]
     fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
         direct(self.data, self.data_end, offset)
+    }
+
+    #[inline(always)]
+    fn forget(&self, offset: usize) -> usize {
+        forget(offset)
+    }
+
+    #[inline(always)]
+    fn parsed(&self, packet: &mut Packet) {
+        reload(packet);
     }
 
     #[inline(always)]
@@ -82,6 +115,16 @@ impl PacketReader for SkbReader {
     }
 
     #[inline(always)]
+    fn forget(&self, offset: usize) -> usize {
+        forget(offset)
+    }
+
+    #[inline(always)]
+    fn parsed(&self, packet: &mut Packet) {
+        reload(packet);
+    }
+
+    #[inline(always)]
     fn wire_len(&self) -> u32 {
         self.wire_len
     }
@@ -109,4 +152,23 @@ fn same_register(mut pointer: usize) -> usize {
     // SAFETY: a register moved to itself. Not empty: two lines of source at one instruction make an invalid `.BTF.ext`.
     unsafe { core::arch::asm!("{0} = {0}", inout(reg) pointer, options(pure, nomem, nostack, preserves_flags)) };
     pointer
+}
+
+/// See [`PacketReader::parsed`].
+#[inline(always)]
+fn reload(packet: &mut Packet) {
+    // SAFETY: a register moved to itself. It claims to touch memory, so that the compiler keeps no field in a register.
+    unsafe { core::arch::asm!("{0} = {0}", in(reg) packet, options(nostack, preserves_flags)) };
+}
+
+/// Zero, in memory that could be written: the verifier takes what it reads there for any number.
+#[unsafe(no_mangle)]
+static mut ANY: usize = 0;
+
+/// See [`PacketReader::forget`].
+#[inline(always)]
+fn forget(offset: usize) -> usize {
+    // SAFETY: an initialised static that nobody writes; volatile, so that the compiler does not know its value either.
+    let any = unsafe { core::ptr::read_volatile(&raw const ANY) };
+    (offset + any) & (MAX_HEADER_BYTES - 1)
 }

@@ -5,8 +5,7 @@ use nta_common::limits::MAX_INTERFACES;
 
 /// Written by the daemon before the program is loaded.
 #[unsafe(no_mangle)]
-static SETTINGS: Settings =
-    Settings { interfaces: [0; MAX_INTERFACES], replay: 0, jiffy_ns: 0, jiffies_origin_ns: 0 };
+static SETTINGS: Settings = Settings { interfaces: [0; MAX_INTERFACES], replay: 0, jiffy_ns: 0, jiffies_origin_ns: 0 };
 
 macro_rules! setting {
     ($($field:tt)+) => {

@@ -3,7 +3,7 @@
 //! Offsets: version and header length 0, total length 2..4, flags and fragment offset 6..8, protocol 9, source 12..16,
 //! destination 16..20.
 
-use super::{Fragment, L4, Packet, PacketReader};
+use super::{L4, Packet, PacketReader, fragment};
 use crate::Counter;
 
 const HEADER_LEN: usize = 20;
@@ -28,11 +28,11 @@ pub(super) fn parse<R: PacketReader>(reader: &R, offset: usize, packet: &mut Pac
     packet.dst4 = u32::from_be_bytes([h[16], h[17], h[18], h[19]]);
     packet.proto = h[9];
     packet.ip_len = total_len;
-    let fragment = u16::from_be_bytes([h[6], h[7]]);
-    if fragment & FRAGMENT_OFFSET != 0 {
-        packet.fragment = Fragment::Later;
-    } else if fragment & MORE_FRAGMENTS != 0 {
-        packet.fragment = Fragment::First;
+    let field = u16::from_be_bytes([h[6], h[7]]);
+    if field & FRAGMENT_OFFSET != 0 {
+        packet.fragment = fragment::LATER;
+    } else if field & MORE_FRAGMENTS != 0 {
+        packet.fragment = fragment::FIRST;
     }
     Ok(L4 { offset: offset + header_len, len: total_len - header_len as u32 })
 }

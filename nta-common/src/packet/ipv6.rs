@@ -4,9 +4,9 @@
 //! the next one in byte 0 and its own length in byte 1, in units of 8 bytes beyond the first 8 (the authentication
 //! header: of 4 bytes beyond the first 8, RFC 4302).
 
-use super::{Fragment, L4, Packet, PacketReader};
+use super::{L4, Packet, PacketReader, fragment};
 use crate::Counter;
-use crate::limits::MAX_IPV6_EXTENSIONS;
+use crate::limits::{MAX_HEADER_BYTES, MAX_IPV6_EXTENSIONS};
 
 const HEADER_LEN: usize = 40;
 
@@ -47,9 +47,14 @@ pub(super) fn parse<R: PacketReader>(reader: &R, offset: usize, packet: &mut Pac
     let mut next = h[6];
     let mut at = offset + HEADER_LEN;
     for _ in 0..MAX_IPV6_EXTENSIONS {
-        if packet.fragment == Fragment::Later || !is_extension(next) {
+        if packet.fragment == fragment::LATER || !is_extension(next) {
             break;
         }
+        if at >= MAX_HEADER_BYTES {
+            packet.chain_cut = 1;
+            break;
+        }
+        at = reader.forget(at);
         let Some(e) = reader.read::<4>(at) else {
             packet.chain_cut = 1;
             break;
@@ -58,9 +63,9 @@ pub(super) fn parse<R: PacketReader>(reader: &R, offset: usize, packet: &mut Pac
             FRAGMENT => {
                 let field = u16::from_be_bytes([e[2], e[3]]);
                 if field & FRAGMENT_OFFSET != 0 {
-                    packet.fragment = Fragment::Later;
+                    packet.fragment = fragment::LATER;
                 } else if field & MORE_FRAGMENTS != 0 {
-                    packet.fragment = Fragment::First;
+                    packet.fragment = fragment::FIRST;
                 }
                 8
             }
@@ -72,7 +77,7 @@ pub(super) fn parse<R: PacketReader>(reader: &R, offset: usize, packet: &mut Pac
         remaining = remaining.saturating_sub(len as u32);
     }
     packet.proto = next;
-    if is_extension(next) && packet.fragment != Fragment::Later {
+    if is_extension(next) && packet.fragment != fragment::LATER {
         packet.chain_cut = 1;
     }
     Ok(L4 { offset: at, len: remaining })

@@ -42,6 +42,20 @@ pub trait PacketReader {
 
     /// The frame's length on the wire in bytes (a capture may hold less of it).
     fn wire_len(&self) -> u32;
+
+    /// The same offset, without what the kernel's verifier has concluded about it (all it knows afterwards is that it
+    /// is below [`MAX_HEADER_BYTES`]; an offset that is not must be kept out by the caller). At the head of a loop whose
+    /// steps have different lengths this makes every way round end in one state, where otherwise their number would
+    /// double with every round.
+    #[inline(always)]
+    fn forget(&self, offset: usize) -> usize {
+        offset
+    }
+
+    /// Called when a packet is parsed: whatever is read of it from here on must come from memory again. In the kernel
+    /// that makes one path of the hundreds on which the parser can end.
+    #[inline(always)]
+    fn parsed(&self, _packet: &mut Packet) {}
 }
 
 /// The reader over bytes in memory: replay, tests, fuzzing.
@@ -80,22 +94,53 @@ pub enum Family {
     V6,
 }
 
-/// Where a packet stands in a fragmented datagram.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Fragment {
+/// Where a packet stands in a fragmented datagram: the values of [`Packet::fragment`].
+pub mod fragment {
     /// Not fragmented.
-    #[default]
-    None,
+    pub const NONE: u8 = 0;
     /// The first fragment: carries the transport header.
-    First,
+    pub const FIRST: u8 = 1;
     /// A later one: carries no ports.
-    Later,
+    pub const LATER: u8 = 2;
 }
 
-/// What the parser found; fields that a packet does not have are 0.
+/// What the parser found. [`Packet::reset`] comes first; then what a packet does not have is 0, except that the TCP
+/// fields behind `payload_len` mean something only for TCP with a whole header.
 #[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
 pub struct Packet {
+    /// Source port; ICMP type for ICMP and ICMPv6.
+    pub src_port: u16,
+    /// Destination port; for ICMP the type of the counterpart, else the code.
+    pub dst_port: u16,
+    /// VLAN id of the outermost tag, 0 without a tag.
+    pub vlan: u16,
+    /// IP protocol number of the transport header.
+    pub proto: u8,
+    /// TCP flags as in the header's byte 13 (CWR ECE URG ACK PSH RST SYN FIN).
+    pub tcp_flags: u8,
+    /// Place in a fragmented datagram, see [`fragment`].
+    pub fragment: u8,
+    /// 1 when the transport header was cut off or malformed.
+    pub l4_truncated: u8,
+    /// 1 when the IPv6 extension chain was cut off or too long.
+    pub chain_cut: u8,
+    /// 1 when a TCP timestamp option was found.
+    pub has_timestamps: u8,
+    /// Bytes behind the transport header, by the IP length.
+    pub payload_len: u32,
+    /// Frame bytes on the wire.
+    pub wire_len: u32,
+    /// Bytes of the IP packet, by its header.
+    pub ip_len: u32,
+    /// TCP sequence number.
+    pub seq: u32,
+    /// TCP acknowledgment number.
+    pub ack: u32,
+    /// TCP timestamp value (RFC 7323).
+    pub ts_val: u32,
+    /// TCP timestamp echo reply.
+    pub ts_ecr: u32,
     /// IPv4 source address as a number (`192.0.2.1` is `0xc0000201`).
     pub src4: u32,
     /// IPv4 destination address.
@@ -104,50 +149,39 @@ pub struct Packet {
     pub src6: [u32; 4],
     /// IPv6 destination address.
     pub dst6: [u32; 4],
-    /// Source port; ICMP type for ICMP and ICMPv6.
-    pub src_port: u16,
-    /// Destination port; for ICMP the type of the counterpart, else the code.
-    pub dst_port: u16,
-    /// IP protocol number of the transport header.
-    pub proto: u8,
-    /// TCP flags as in the header's byte 13 (CWR ECE URG ACK PSH RST SYN FIN).
-    pub tcp_flags: u8,
-    /// Place in a fragmented datagram.
-    pub fragment: Fragment,
-    /// 1 when the transport header was cut off or malformed.
-    pub l4_truncated: u8,
-    /// 1 when the IPv6 extension chain was cut off or too long.
-    pub chain_cut: u8,
-    /// 1 when a TCP timestamp option was found.
-    pub has_timestamps: u8,
-    /// VLAN id of the outermost tag, 0 without a tag.
-    pub vlan: u16,
-    /// Frame bytes on the wire.
-    pub wire_len: u32,
-    /// Bytes of the IP packet, by its header.
-    pub ip_len: u32,
-    /// Bytes behind the transport header, by the IP length.
-    pub payload_len: u32,
-    /// TCP sequence number.
-    pub seq: u32,
-    /// TCP acknowledgment number.
-    pub ack: u32,
     /// TCP window as in the header (unscaled).
     pub window: u16,
-    /// TCP timestamp value (RFC 7323).
-    pub ts_val: u32,
-    /// TCP timestamp echo reply.
-    pub ts_ecr: u32,
+    /// Padding, always 0.
+    pub zero: u16,
 }
 
-/// Parses a frame that starts with an Ethernet header into `packet`, which must be fresh ([`Packet::default`]).
+impl Packet {
+    /// Forgets the last packet: what a parse may leave unwritten becomes 0.
+    #[inline(always)]
+    pub fn reset(&mut self, wire_len: u32) {
+        self.src_port = 0;
+        self.dst_port = 0;
+        self.vlan = 0;
+        self.proto = 0;
+        self.tcp_flags = 0;
+        self.fragment = fragment::NONE;
+        self.l4_truncated = 0;
+        self.chain_cut = 0;
+        self.has_timestamps = 0;
+        self.payload_len = 0;
+        self.wire_len = wire_len;
+    }
+}
+
+/// Parses a frame that starts with an Ethernet header into `packet`.
 ///
 /// It writes into a caller's packet because a value of this size, returned through a `Result`, would not fit the
 /// 512-byte stack of a BPF program. `Err` names the counter of a frame that holds no parseable IP packet.
 #[inline(always)]
 pub fn parse<R: PacketReader>(reader: &R, packet: &mut Packet) -> Result<Family, Counter> {
-    packet.wire_len = reader.wire_len();
+    packet.reset(reader.wire_len());
     let (ether_type, offset) = eth::parse(reader, packet)?;
+    let offset = reader.forget(offset);
     let (family, l4) = match ether_type {
         eth::IPV4 => (Family::V4, ipv4::parse(reader, offset, packet)?),
         eth::IPV6 => (Family::V6, ipv6::parse(reader, offset, packet)?),
@@ -169,10 +203,15 @@ struct L4 {
 /// Parses the transport header of `packet.proto` at `offset`; `l4_len` is what the IP header says is there.
 #[inline(always)]
 fn transport<R: PacketReader>(reader: &R, offset: usize, l4_len: u32, packet: &mut Packet) {
-    if packet.fragment == Fragment::Later {
+    if packet.fragment == fragment::LATER {
         packet.payload_len = l4_len;
         return;
     }
+    if offset >= MAX_HEADER_BYTES {
+        packet.l4_truncated = 1;
+        return;
+    }
+    let offset = reader.forget(offset);
     let parsed = match packet.proto {
         proto::TCP => tcp::parse(reader, offset, l4_len, packet),
         proto::UDP | proto::UDP_LITE => udp::parse(reader, offset, l4_len, packet, udp::UDP_LEN),

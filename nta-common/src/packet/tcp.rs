@@ -3,7 +3,7 @@
 //! Offsets: ports 0..4, sequence 4..8, acknowledgment 8..12, data offset 12, flags 13, window 14..16, options from 20.
 
 use super::{Packet, PacketReader};
-use crate::limits::MAX_TCP_OPTIONS;
+use crate::limits::{MAX_HEADER_BYTES, MAX_TCP_OPTIONS};
 
 const HEADER_LEN: usize = 20;
 const END_OF_OPTIONS: u8 = 0;
@@ -34,7 +34,8 @@ pub(super) fn parse<R: PacketReader>(reader: &R, offset: usize, l4_len: u32, pac
     packet.window = u16::from_be_bytes([h[14], h[15]]);
     packet.payload_len = l4_len - header_len as u32;
     if header_len > HEADER_LEN {
-        timestamps(reader, offset + HEADER_LEN, offset + header_len, packet);
+        let (options, end) = (offset + HEADER_LEN, offset + header_len);
+        timestamps(reader, options, if end < MAX_HEADER_BYTES { reader.forget(end) } else { MAX_HEADER_BYTES }, packet);
     }
     Some(())
 }
@@ -52,9 +53,10 @@ fn timestamps<R: PacketReader>(reader: &R, options: usize, end: usize, packet: &
     }
     let mut at = options;
     for _ in 0..MAX_TCP_OPTIONS {
-        if at >= end {
+        if at >= end || at >= MAX_HEADER_BYTES {
             return;
         }
+        at = reader.forget(at);
         let Some([kind]) = reader.read::<1>(at) else { return };
         if kind == END_OF_OPTIONS {
             return;

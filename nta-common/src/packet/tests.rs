@@ -4,7 +4,7 @@ extern crate std;
 
 use std::vec::Vec;
 
-use super::{Family, Fragment, Packet, PacketReader, SliceReader, parse, proto};
+use super::{Family, Packet, PacketReader, SliceReader, fragment, parse, proto};
 use crate::Counter;
 
 /// Ethernet header with zero addresses.
@@ -118,15 +118,15 @@ fn ipv6_extension_headers_are_walked() {
 #[test]
 fn fragments_keep_ports_only_in_the_first() {
     for (field, place, port) in [
-        (0x2000, Fragment::First, 53),
-        (0x2003, Fragment::Later, 0),
-        (0x0003, Fragment::Later, 0),
-        (0x4000, Fragment::None, 53),
+        (0x2000, fragment::FIRST, 53),
+        (0x2003, fragment::LATER, 0),
+        (0x0003, fragment::LATER, 0),
+        (0x4000, fragment::NONE, 53),
     ] {
         let (family, p) = run(&[eth(0x0800), ipv4(proto::UDP, &[], field, &UDP)].concat());
         assert_eq!((family, p.fragment, p.dst_port), (Ok(Family::V4), place, port), "{field:#x}");
     }
-    for (field, place, port) in [(1_u16, Fragment::First, 53), (0x0100, Fragment::Later, 0), (0, Fragment::None, 53)] {
+    for (field, place, port) in [(1_u16, fragment::FIRST, 53), (0x0100, fragment::LATER, 0), (0, fragment::NONE, 53)] {
         let mut chain = std::vec![17, 0];
         chain.extend(field.to_be_bytes());
         chain.extend([0, 0, 0, 7]);

@@ -32,7 +32,10 @@ pub(super) fn print(args: &Args) -> ExitCode {
 pub(super) fn check(args: &Args) -> ExitCode {
     match Config::load(args.config.as_deref()) {
         Ok(_) => {
-            println!("{}: ok", args.config.as_ref().map_or_else(|| "defaults".into(), |path| path.display().to_string()));
+            println!(
+                "{}: ok",
+                args.config.as_ref().map_or_else(|| "defaults".into(), |path| path.display().to_string())
+            );
             ExitCode::SUCCESS
         }
         Err(error) => fail(EXIT_USAGE, &error),

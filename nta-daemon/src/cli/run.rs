@@ -109,7 +109,8 @@ fn devices(names: &[String]) -> Result<Vec<Device>, SourceError> {
     }
     let name = Device::of_default_route().ok_or_else(|| {
         let all: Vec<String> = Device::all().into_iter().map(|device| device.name).collect();
-        let there_are = if all.is_empty() { "there is none".to_owned() } else { format!("there are {}", all.join(", ")) };
+        let there_are =
+            if all.is_empty() { "there is none".to_owned() } else { format!("there are {}", all.join(", ")) };
         SourceError::Unsupported(format!("no default route: name an interface with --interface ({there_are})"))
     })?;
     Ok(vec![Device::find(&name)?])

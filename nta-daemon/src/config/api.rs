@@ -20,6 +20,9 @@ impl Default for ApiConfig {
 
 impl ApiConfig {
     pub(super) fn to_toml(&self) -> String {
-        format!("[api]\n# Address and port of REST; without tokens, keep it on the loopback.\nlisten = \"{}\"\n", self.listen)
+        format!(
+            "[api]\n# Address and port of REST; without tokens, keep it on the loopback.\nlisten = \"{}\"\n",
+            self.listen
+        )
     }
 }

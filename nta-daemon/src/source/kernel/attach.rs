@@ -73,11 +73,7 @@ pub struct AttachedKernel {
 
 impl AttachedKernel {
     /// Attaches to every interface of the options, or to none.
-    pub fn attach(
-        mut kernel: Kernel,
-        devices: &[Device],
-        mode: Attach,
-    ) -> Result<Self, SourceError> {
+    pub fn attach(mut kernel: Kernel, devices: &[Device], mode: Attach) -> Result<Self, SourceError> {
         let mut attachments = Vec::with_capacity(devices.len());
         for device in devices {
             attachments.push(attach_device(&mut kernel, device, mode)?);
@@ -231,7 +227,9 @@ fn explain(hook: Hook, error: &SourceError) -> String {
         Some(libc::EPERM) => NO_PERMISSION.to_owned(),
         Some(libc::EBUSY | libc::EEXIST) => "another program is attached there".to_owned(),
         Some(libc::EOPNOTSUPP) if native => "the driver has no native XDP".to_owned(),
-        Some(libc::ERANGE | libc::EINVAL) if native => "refused by the driver (MTU or queues do not suit XDP)".to_owned(),
+        Some(libc::ERANGE | libc::EINVAL) if native => {
+            "refused by the driver (MTU or queues do not suit XDP)".to_owned()
+        }
         Some(libc::EINVAL) if hook == Hook::Tcx => "this kernel has no TCX (6.6 and later have)".to_owned(),
         _ => match error {
             SourceError::Program { source: ProgramError::TcError(error), .. } => error.to_string(),

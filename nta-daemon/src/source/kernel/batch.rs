@@ -151,11 +151,8 @@ pub(super) fn lookup_and_delete<K: Pod, V: Pod>(map: BorrowedFd<'_>, key: &K) ->
 
 /// Removes an entry, if it is there.
 pub(super) fn delete<K: Pod>(map: BorrowedFd<'_>, key: &K) -> io::Result<()> {
-    let mut attr = ElemAttr {
-        map_fd: map.as_raw_fd() as u32,
-        key: std::ptr::from_ref(key) as u64,
-        ..ElemAttr::default()
-    };
+    let mut attr =
+        ElemAttr { map_fd: map.as_raw_fd() as u32, key: std::ptr::from_ref(key) as u64, ..ElemAttr::default() };
     match bpf(BPF_MAP_DELETE_ELEM, &mut attr) {
         Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(()),
         done => done,

@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::AsFd as _;
 
 use aya::maps::{Map, MapData, PerCpuArray};
-use nta_common::{FlowKey4, FlowKey6, FlowStats, LedgerSlot};
+use nta_common::{CpuSlot, FlowKey4, FlowKey6, FlowStats, LedgerSlot};
 
 use super::batch::{BatchReader, delete, lookup, lookup_and_delete};
 use super::clock::wall_offset_ns;
@@ -19,7 +19,7 @@ const ENTRY_OVERHEAD: u64 = 48;
 pub struct KernelFlows {
     v4: FlowMap<FlowKey4>,
     v6: FlowMap<FlowKey6>,
-    ledger: PerCpuArray<MapData, LedgerSlot>,
+    ledger: PerCpuArray<MapData, CpuSlot>,
     /// Interface names by ledger slot.
     slots: Vec<String>,
     tracker: Tracker,
@@ -141,7 +141,7 @@ impl FlowSource for KernelFlows {
             let per_cpu = self.ledger.get(&(slot as u32), 0).map_err(|e| map_error("LEDGER", e))?;
             let mut counts = LedgerSlot::default();
             for cpu in per_cpu.iter() {
-                counts.merge(cpu);
+                counts.merge(&cpu.ledger);
             }
             interfaces.push(Interface { name: name.clone(), counts });
         }

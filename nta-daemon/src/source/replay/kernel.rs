@@ -26,8 +26,7 @@ pub struct KernelEngine {
 impl KernelEngine {
     /// Loads the program and proves with one frame that this kernel can run it this way.
     pub fn new(name: &str, map_memory_mib: u64) -> Result<Self, SourceError> {
-        let options =
-            KernelOptions { map_memory_mib, interfaces: Vec::new(), replay_name: Some(name.to_owned()) };
+        let options = KernelOptions { map_memory_mib, interfaces: Vec::new(), replay_name: Some(name.to_owned()) };
         let probe = Self::load(&options)?;
         probe.probe()?;
         Self::load(&options)
@@ -44,7 +43,8 @@ impl KernelEngine {
             Err(SourceError::Program { source: ProgramError::SyscallError(error), .. })
                 if error.io_error.raw_os_error() == Some(libc::EINVAL) =>
             {
-                let reason = "the kernel engine needs test runs with XDP metadata (kernel 5.18 and later): use --engine user";
+                let reason =
+                    "the kernel engine needs test runs with XDP metadata (kernel 5.18 and later): use --engine user";
                 Err(SourceError::Unsupported(reason.to_owned()))
             }
             Err(error) => Err(error),
@@ -67,8 +67,7 @@ impl Engine for KernelEngine {
         let mut context = [0; 24];
         context[..4].copy_from_slice(&(ReplayMeta::SIZE as u32).to_ne_bytes());
         context[4..8].copy_from_slice(&(self.buffer.len() as u32).to_ne_bytes());
-        let options =
-            TestRunOptions { data_in: Some(&self.buffer), ctx_in: Some(&context), ..TestRunOptions::new() };
+        let options = TestRunOptions { data_in: Some(&self.buffer), ctx_in: Some(&context), ..TestRunOptions::new() };
         let program = self.kernel.xdp(PROGRAM)?;
         program.test_run(options).map(drop).map_err(|source| SourceError::Program { name: PROGRAM, source })
     }

@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 
-use nta_common::{Clock, Counter, First, FlowKey4, FlowKey6, FlowStats, Flows, LedgerSlot, SliceReader, account};
+use nta_common::{
+    Clock, Counter, First, FlowKey4, FlowKey6, FlowStats, Flows, LedgerSlot, Packet, SliceReader, account,
+};
 
 use super::Engine;
 use crate::domain::{EndReason, FlowKey, FlowUpdate, Interface, Ledger, MapFill, Timestamp, Tracked};
@@ -62,7 +64,8 @@ impl UserEngine {
 
 impl Engine for UserEngine {
     fn inject(&mut self, time_ns: u64, wire_len: u32, data: &[u8]) -> Result<(), SourceError> {
-        account(&SliceReader::new(data, wire_len), &CaptureClock(time_ns), &mut self.flows, &mut self.ledger);
+        let reader = SliceReader::new(data, wire_len);
+        account(&reader, &CaptureClock(time_ns), &mut self.flows, &mut self.ledger, &mut Packet::default());
         Ok(())
     }
 
