@@ -96,8 +96,9 @@ fn settle(args: Args) -> Result<(Config, Attach), String> {
     config.check().map_err(|e| e.to_string())?;
     let attach = match args.attach {
         Some(attach) => attach,
-        None => Attach::from_str(&config.capture.attach, false)
-            .map_err(|_| format!("capture.attach is {:?}: auto, xdp, xdp-generic, tcx or tc", config.capture.attach))?,
+        None => Attach::from_str(&config.capture.attach, false).map_err(|_unknown| {
+            format!("capture.attach is {:?}: auto, xdp, xdp-generic, tcx or tc", config.capture.attach)
+        })?,
     };
     Ok((config, attach))
 }
@@ -122,7 +123,7 @@ async fn serve(config: &Config, live: Live) -> Result<(), String> {
         .await
         .map_err(|e| e.to_string())?;
     tracing::info!(url = %format!("http://{}", app.address), database = config.store.database, "serving");
-    let (stop, stopped) = mpsc::channel();
+    let (stop, stopped) = mpsc::sync_channel(1);
     let mut output = app.output();
     let status = app.status.clone();
     let mut capture = tokio::task::spawn_blocking(move || {
