@@ -25,7 +25,7 @@ pub struct First<'a> {
     pub now_ns: u64,
 }
 
-/// Accounts one frame; `packet` is where it is parsed to.
+/// Accounts one frame; `packet` is where it is parsed to. Returns the part of the ledger that it was counted in.
 #[inline(always)]
 pub fn account<R: PacketReader, C: Clock, F: Flows>(
     reader: &R,
@@ -33,12 +33,15 @@ pub fn account<R: PacketReader, C: Clock, F: Flows>(
     flows: &mut F,
     ledger: &mut LedgerSlot,
     packet: &mut Packet,
-) {
+) -> Counter {
     ledger.bump(Counter::Seen);
     ledger.seen_bytes += u64::from(reader.wire_len());
     let family = match parse(reader, packet) {
         Ok(family) => family,
-        Err(reason) => return ledger.bump(reason),
+        Err(reason) => {
+            ledger.bump(reason);
+            return reason;
+        }
     };
     reader.parsed(packet);
     notes(ledger, packet);
@@ -53,13 +56,14 @@ pub fn account<R: PacketReader, C: Clock, F: Flows>(
             (flows.entry6(&key, &First { packet, direction, now_ns }, ledger), direction)
         }
     };
-    if let Some(flow) = flow {
-        ledger.bump(Counter::Flow);
-        flow.add(packet, direction, now_ns, clock);
-    } else {
+    let Some(flow) = flow else {
         ledger.bump(Counter::Overflow);
         ledger.overflow_bytes += u64::from(packet.wire_len);
-    }
+        return Counter::Overflow;
+    };
+    ledger.bump(Counter::Flow);
+    flow.add(packet, direction, now_ns, clock);
+    Counter::Flow
 }
 
 #[inline(always)]

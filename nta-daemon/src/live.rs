@@ -8,6 +8,9 @@ use crate::pipeline::{Output, Pipeline};
 use crate::source::SourceError;
 use crate::source::kernel::{AttachedKernel, KernelFlows};
 
+/// How often the log of a debug build of the programs is read.
+const DIAGNOSTICS_EVERY: Duration = Duration::from_millis(200);
+
 /// The wall clock.
 pub fn now() -> Timestamp {
     Timestamp::from_nanos(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_nanos() as u64))
@@ -43,8 +46,13 @@ impl Live {
         loop {
             pipeline.open_at(now());
             let end = pipeline.window_end().unwrap_or_else(now);
-            let wait = Duration::from_nanos(end.since(now()));
+            let mut wait = Duration::from_nanos(end.since(now()));
+            if self.attached.kernel().has_diagnostics() {
+                self.attached.kernel().flush_diagnostics();
+                wait = wait.min(DIAGNOSTICS_EVERY);
+            }
             match stop.recv_timeout(wait) {
+                Err(RecvTimeoutError::Timeout) if now() < end => {}
                 Err(RecvTimeoutError::Timeout) => pipeline.close(&mut self.flows, output)?,
                 Ok(()) | Err(RecvTimeoutError::Disconnected) => break,
             }

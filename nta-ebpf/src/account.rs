@@ -5,14 +5,13 @@ use nta_common::{Clock, Counter, PacketReader};
 use crate::flows::KernelFlows;
 use crate::maps::LEDGER;
 
-/// Accounts a packet of the interface that owns the ledger slot.
+/// Accounts a packet of the interface that owns the ledger slot. Returns where it was counted.
 #[inline(always)]
-pub(crate) fn packet<R: PacketReader, C: Clock>(reader: &R, clock: &C, slot: u32) {
-    if let Some(slot) = LEDGER.get_ptr_mut(slot) {
-        // SAFETY: this CPU's copy of an array entry; programs on one CPU do not interrupt each other at these hooks.
-        let slot = unsafe { &mut *slot };
-        nta_common::account(reader, clock, &mut KernelFlows, &mut slot.ledger, &mut slot.packet);
-    }
+pub(crate) fn packet<R: PacketReader, C: Clock>(reader: &R, clock: &C, slot: u32) -> Counter {
+    let Some(slot) = LEDGER.get_ptr_mut(slot) else { return Counter::Seen };
+    // SAFETY: this CPU's copy of an array entry; programs on one CPU do not interrupt each other at these hooks.
+    let slot = unsafe { &mut *slot };
+    nta_common::account(reader, clock, &mut KernelFlows, &mut slot.ledger, &mut slot.packet)
 }
 
 /// Adds one to a counter of a ledger slot.

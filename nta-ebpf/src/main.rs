@@ -8,6 +8,9 @@
 // For one line of assembly in `reader`; the BPF target needs an unstable toolchain anyway.
 #![feature(asm_experimental_arch)]
 
+#[macro_use]
+mod diagnose;
+
 mod account;
 mod clock;
 mod flows;
@@ -32,15 +35,17 @@ pub fn nta_xdp(ctx: XdpContext) -> u32 {
     if settings::replay() {
         if let Some((reader, meta)) = XdpReader::replayed(&ctx) {
             let clock = ReplayClock(meta.time_ns);
-            match ShortReader::of(&meta) {
+            let counted = match ShortReader::of(&meta) {
                 Some(short) => account::packet(&short, &clock, 0),
                 None => account::packet(&reader, &clock, 0),
-            }
+            };
+            diagnose!(&ctx, counted, 0_u32);
         }
     } else {
         // SAFETY: the context is valid for the length of the call.
         let interface = unsafe { (*ctx.ctx).ingress_ifindex };
-        account::packet(&XdpReader::live(&ctx), &KernelClock, settings::slot(interface));
+        let counted = account::packet(&XdpReader::live(&ctx), &KernelClock, settings::slot(interface));
+        diagnose!(&ctx, counted, interface);
     }
     XDP_PASS
 }
@@ -50,7 +55,8 @@ pub fn nta_xdp(ctx: XdpContext) -> u32 {
 pub fn nta_tc_ingress(ctx: TcContext) -> i32 {
     // SAFETY: the context is valid for the length of the call.
     let interface = unsafe { (*ctx.skb.skb).ifindex };
-    account::packet(&SkbReader::new(&ctx), &KernelClock, settings::slot(interface));
+    let counted = account::packet(&SkbReader::new(&ctx), &KernelClock, settings::slot(interface));
+    diagnose!(&ctx, counted, interface);
     TC_NEXT
 }
 
@@ -63,7 +69,8 @@ pub fn nta_tc_egress(ctx: TcContext) -> i32 {
     if settings::is_watched(entered_by) {
         account::note(settings::slot(interface), Counter::AlreadyCounted);
     } else {
-        account::packet(&SkbReader::new(&ctx), &KernelClock, settings::slot(interface));
+        let counted = account::packet(&SkbReader::new(&ctx), &KernelClock, settings::slot(interface));
+        diagnose!(&ctx, counted, interface);
     }
     TC_NEXT
 }

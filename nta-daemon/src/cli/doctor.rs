@@ -147,7 +147,7 @@ fn interfaces() -> Vec<Interface> {
     Device::all()
         .into_iter()
         .map(|device| {
-            let tried = AttachedKernel::load_and_attach(std::slice::from_ref(&device), Attach::Auto, 1);
+            let tried = AttachedKernel::load_and_attach(std::slice::from_ref(&device), Attach::Auto, 1, None);
             let (ingress, egress, reason) = match tried {
                 Ok((attached, _)) => match attached.attachments.first() {
                     Some(a) => (Some(a.ingress.clone()), Some(a.egress.clone()), a.reason.clone()),

@@ -119,7 +119,7 @@ fn engine(choice: EngineChoice, paths: &[PathBuf], map_memory_mib: u64) -> Resul
     match choice {
         EngineChoice::Kernel => Ok(Box::new(KernelEngine::new(&name, map_memory_mib)?)),
         EngineChoice::Auto | EngineChoice::User => {
-            let limits = KernelOptions { map_memory_mib, interfaces: Vec::new(), replay_name: None };
+            let limits = KernelOptions { map_memory_mib, interfaces: Vec::new(), replay_name: None, object: None };
             Ok(Box::new(UserEngine::new(&name, limits.max_flows())))
         }
     }

@@ -41,6 +41,10 @@ pub(super) struct Args {
     /// Length of a window in seconds.
     #[arg(long, env = "NTA_WINDOW", value_name = "SECONDS")]
     window: Option<u64>,
+    /// eBPF object to load instead of the built-in one (`cargo xtask build-ebpf --features debug-log` makes one whose
+    /// programs write diagnostics to the log, with --log debug).
+    #[arg(long, env = "NTA_EBPF_OBJECT", value_name = "FILE")]
+    ebpf_object: Option<PathBuf>,
     /// Load and attach, say how, detach and exit.
     #[arg(long)]
     dry_run: bool,
@@ -48,6 +52,7 @@ pub(super) struct Args {
 
 pub(super) fn execute(args: Args) -> ExitCode {
     let dry_run = args.dry_run;
+    let object = args.ebpf_object.clone();
     let (config, attach) = match settle(args) {
         Ok(settled) => settled,
         Err(error) => return fail(EXIT_USAGE, &error),
@@ -56,7 +61,7 @@ pub(super) fn execute(args: Args) -> ExitCode {
         Ok(devices) => devices,
         Err(error) => return fail(EXIT_USAGE, &error),
     };
-    let live = match AttachedKernel::load_and_attach(&devices, attach, config.capture.map_memory_mib) {
+    let live = match AttachedKernel::load_and_attach(&devices, attach, config.capture.map_memory_mib, object) {
         Ok((attached, flows)) => Live { attached, flows, window_ns: config.windows.span_ns() },
         Err(error) => return fail(1, &error),
     };

@@ -3,6 +3,8 @@
 //! Every attachment is a BPF link held by this process (or, before kernel 6.6 at TC, a filter that is removed by name
 //! at the next start): when the process dies, by whatever signal, the kernel detaches the programs.
 
+use std::path::PathBuf;
+
 use aya::programs::tc::{NlOptions, TcAttachOptions, TcError, TcHandle, qdisc_add_clsact, qdisc_detach_program};
 use aya::programs::xdp::XdpMode;
 use aya::programs::{LinkOrder, ProgramError, TcAttachType};
@@ -81,14 +83,20 @@ impl AttachedKernel {
         Ok(Self { kernel, attachments })
     }
 
+    /// The loaded programs.
+    pub const fn kernel(&mut self) -> &mut Kernel {
+        &mut self.kernel
+    }
+
     /// Loads, then attaches.
     pub fn load_and_attach(
         devices: &[Device],
         mode: Attach,
         map_memory_mib: u64,
+        object: Option<PathBuf>,
     ) -> Result<(Self, KernelFlows), SourceError> {
         let interfaces = devices.iter().map(|device| (device.index, device.name.clone())).collect();
-        let options = KernelOptions { map_memory_mib, interfaces, replay_name: None };
+        let options = KernelOptions { map_memory_mib, interfaces, replay_name: None, object };
         let (kernel, flows) = Kernel::load(&options)?;
         Ok((Self::attach(kernel, devices, mode)?, flows))
     }
@@ -97,7 +105,6 @@ impl AttachedKernel {
 impl Drop for AttachedKernel {
     /// Links detach by themselves; clsact filters outlive the process and are removed here.
     fn drop(&mut self) {
-        let _ = &self.kernel;
         for attachment in &self.attachments {
             if attachment.ingress == Hook::Tc.name() || attachment.egress == Hook::Tc.name() {
                 remove_filters(&attachment.interface);

@@ -1,10 +1,12 @@
 //! Loading: settings into the object, map sizes from a memory budget, programs through the verifier.
 
 use std::io;
+use std::path::{Path, PathBuf};
 
 use aya::maps::Array;
 use aya::programs::{ProgramError, SchedClassifier, TestRun as _, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfLoader};
+use aya_log::EbpfLogger;
 use nta_common::Settings;
 use nta_common::limits::MAX_INTERFACES;
 
@@ -33,6 +35,8 @@ pub struct KernelOptions {
     pub interfaces: Vec<(u32, String)>,
     /// Name under which a replay's ledger is told.
     pub replay_name: Option<String>,
+    /// An object to load instead of the built-in one: a debug build whose program writes diagnostics to the log.
+    pub object: Option<PathBuf>,
 }
 
 impl KernelOptions {
@@ -53,6 +57,8 @@ pub(crate) fn max_flows(mib: u64) -> [u32; 2] {
 /// The object, loaded: its maps exist, its programs are ready to be verified.
 pub struct Kernel {
     ebpf: Ebpf,
+    /// Reads what a debug build of the programs logs.
+    diagnostics: Option<EbpfLogger<&'static dyn log::Log>>,
 }
 
 impl Kernel {
@@ -75,18 +81,33 @@ impl Kernel {
             *slot = *index;
         }
         let max_flows = options.max_flows();
+        let file = options.object.as_deref().map(read_object).transpose()?;
         let mut ebpf = EbpfLoader::new()
             .override_global("SETTINGS", &settings, true)
             .map_max_entries("FLOWS4", max_flows[0])
             .map_max_entries("FLOWS6", max_flows[1])
-            .load(OBJECT)
+            .load(file.as_deref().unwrap_or(OBJECT))
             .map_err(|error| permission(error, "create BPF maps"))?;
+        // Only a debug build has the map that this reads.
+        let diagnostics = EbpfLogger::init(&mut ebpf).ok();
         let names = match &options.replay_name {
             Some(name) => vec![name.clone()],
             None => options.interfaces.iter().map(|(_, name)| name.clone()).collect(),
         };
         let flows = KernelFlows::take(&mut ebpf, max_flows, names, !replay)?;
-        Ok((Self { ebpf }, flows))
+        Ok((Self { ebpf, diagnostics }, flows))
+    }
+
+    /// Whether the programs write diagnostics.
+    pub const fn has_diagnostics(&self) -> bool {
+        self.diagnostics.is_some()
+    }
+
+    /// Passes what the programs logged on to the daemon's log.
+    pub fn flush_diagnostics(&mut self) {
+        if let Some(diagnostics) = &mut self.diagnostics {
+            diagnostics.flush();
+        }
     }
 
     /// An XDP program, through the verifier.
@@ -111,6 +132,10 @@ impl Kernel {
     }
 }
 
+fn read_object(path: &Path) -> Result<Vec<u8>, SourceError> {
+    std::fs::read(path).map_err(|e| SourceError::Unsupported(format!("eBPF object {}: {e}", path.display())))
+}
+
 /// Loads the clock program alone and calibrates with it.
 fn jiffies() -> Result<Jiffies, SourceError> {
     let mut ebpf = EbpfLoader::new()
@@ -121,7 +146,7 @@ fn jiffies() -> Result<Jiffies, SourceError> {
     let clocks = ebpf.take_map("CLOCKS").ok_or(SourceError::Missing("map CLOCKS"))?;
     let map_error = |e| SourceError::Map { name: "CLOCKS", source: io::Error::other(e) };
     let clocks: Array<_, [u64; 2]> = Array::try_from(clocks).map_err(map_error)?;
-    let mut kernel = Kernel { ebpf };
+    let mut kernel = Kernel { ebpf, diagnostics: None };
     let program = kernel.xdp("nta_clock")?;
     calibrate(|| {
         let frame = [0; 64];

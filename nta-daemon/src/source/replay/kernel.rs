@@ -26,7 +26,8 @@ pub struct KernelEngine {
 impl KernelEngine {
     /// Loads the program and proves with one frame that this kernel can run it this way.
     pub fn new(name: &str, map_memory_mib: u64) -> Result<Self, SourceError> {
-        let options = KernelOptions { map_memory_mib, interfaces: Vec::new(), replay_name: Some(name.to_owned()) };
+        let options =
+            KernelOptions { map_memory_mib, interfaces: Vec::new(), replay_name: Some(name.to_owned()), object: None };
         let probe = Self::load(&options)?;
         probe.probe()?;
         Self::load(&options)
