@@ -19,9 +19,6 @@ Examples:
   cargo xtask run --interface eth0 --attach xdp
   cargo xtask run --listen 127.0.0.1:8080";
 
-/// The status by which `nta-daemon run` says that it may not attach here.
-const MAY_NOT_ATTACH: i32 = 3;
-
 const DEMO: &str = "tests/cases/demo/input.pcap";
 
 /// Builds, decides, runs.
@@ -32,12 +29,17 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
     if !Privileges::current().load_bpf {
         return replay(&binary, args, "no CAP_BPF and CAP_NET_ADMIN; live capture needs root");
     }
-    eprintln!("live on the network interface, because this process may load eBPF: {}", url(args));
-    let status = daemon::foreground(live(&binary, args).current_dir(host::root()))?;
-    if status.code() == Some(MAY_NOT_ATTACH) {
+    // Only attaching tells whether attaching works; the dry run detaches again and says what is wrong, if anything.
+    let tried = daemon::foreground(live(&binary, args).args(["--dry-run", "--log", "warn"]).current_dir(host::root()))?;
+    let names_a_device = args.iter().any(|arg| LIVE_FLAGS.iter().any(|flag| arg.starts_with(flag)));
+    if !tried.success() {
+        if names_a_device || tried.code().is_none() {
+            return Ok(exit_code(tried));
+        }
         return replay(&binary, args, "this machine does not let the daemon attach, see above");
     }
-    Ok(exit_code(status))
+    eprintln!("live on the network interface, because this process may load eBPF: {}", url(args));
+    Ok(exit_code(daemon::foreground(live(&binary, args).current_dir(host::root()))?))
 }
 
 fn live(binary: &Path, args: &[String]) -> Command {

@@ -64,6 +64,7 @@ pub struct Kernel {
 impl Kernel {
     /// Creates the maps and hands them out as a source.
     pub fn load(options: &KernelOptions) -> Result<(Self, KernelFlows), SourceError> {
+        lift_memlock();
         let replay = options.replay_name.is_some();
         let jiffies = if replay { None } else { Some(jiffies()?) };
         let mut settings = Settings {
@@ -129,6 +130,16 @@ impl Kernel {
             program.load().map_err(|source| program_error(name, source))?;
         }
         Ok(program)
+    }
+}
+
+/// Before 5.11 maps count as locked memory, of which a process may have 64 KiB by default. Where raising the limit is
+/// refused, creating the maps says so.
+fn lift_memlock() {
+    let limit = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
+    // SAFETY: a valid structure that outlives the call.
+    if unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const limit) } != 0 {
+        tracing::debug!(error = %io::Error::last_os_error(), "RLIMIT_MEMLOCK stays as it is");
     }
 }
 
