@@ -12,6 +12,8 @@
 mod diagnose;
 
 mod account;
+#[cfg(feature = "bench")]
+mod bench;
 mod clock;
 mod flows;
 mod maps;
@@ -33,31 +35,45 @@ const TC_NEXT: i32 = -1;
 #[xdp]
 pub fn nta_xdp(ctx: XdpContext) -> u32 {
     if settings::replay() {
-        if let Some((reader, meta)) = XdpReader::replayed(&ctx) {
-            let clock = ReplayClock(meta.time_ns);
-            let counted = match ShortReader::of(&meta) {
-                Some(short) => account::packet(&short, &clock, 0),
-                None => account::packet(&reader, &clock, 0),
-            };
-            diagnose!(&ctx, counted, 0_u32);
-        }
+        replayed(&ctx)
     } else {
-        // SAFETY: the context is valid for the length of the call.
-        let interface = unsafe { (*ctx.ctx).ingress_ifindex };
-        let counted = account::packet(&XdpReader::live(&ctx), &KernelClock, settings::slot(interface));
-        diagnose!(&ctx, counted, interface);
+        entered_by_xdp(&ctx)
     }
     XDP_PASS
+}
+
+#[inline(always)]
+fn replayed(ctx: &XdpContext) {
+    let Some((reader, meta)) = XdpReader::replayed(ctx) else { return };
+    let clock = ReplayClock(meta.time_ns);
+    let counted = match ShortReader::of(&meta) {
+        Some(short) => account::packet(&short, &clock, 0),
+        None => account::packet(&reader, &clock, 0),
+    };
+    diagnose!(ctx, counted, 0_u32);
+}
+
+#[inline(always)]
+fn entered_by_xdp(ctx: &XdpContext) {
+    // SAFETY: the context is valid for the length of the call.
+    let interface = unsafe { (*ctx.ctx).ingress_ifindex };
+    let counted = account::packet(&XdpReader::live(ctx), &KernelClock, settings::slot(interface));
+    diagnose!(ctx, counted, interface);
 }
 
 /// Ingress of a device by TCX or clsact.
 #[classifier]
 pub fn nta_tc_ingress(ctx: TcContext) -> i32 {
+    entered_by_tc(&ctx);
+    TC_NEXT
+}
+
+#[inline(always)]
+fn entered_by_tc(ctx: &TcContext) {
     // SAFETY: the context is valid for the length of the call.
     let interface = unsafe { (*ctx.skb.skb).ifindex };
-    let counted = account::packet(&SkbReader::new(&ctx), &KernelClock, settings::slot(interface));
-    diagnose!(&ctx, counted, interface);
-    TC_NEXT
+    let counted = account::packet(&SkbReader::new(ctx), &KernelClock, settings::slot(interface));
+    diagnose!(ctx, counted, interface);
 }
 
 /// Egress of a device by TCX or clsact: counts what did not come in by a watched interface, so that a forwarded packet
@@ -84,20 +100,6 @@ pub fn nta_clock(_ctx: XdpContext) -> u32 {
         unsafe { *clocks = clock::both() };
     }
     XDP_PASS
-}
-
-/// What a packet costs before any of our work: the yardstick of the kernel bench.
-#[cfg(feature = "bench")]
-#[xdp]
-pub fn nta_xdp_empty(_ctx: XdpContext) -> u32 {
-    XDP_PASS
-}
-
-/// The same for TC.
-#[cfg(feature = "bench")]
-#[classifier]
-pub fn nta_tc_empty(_ctx: TcContext) -> i32 {
-    TC_NEXT
 }
 
 /// Never reached: it loops, so the verifier refuses a program from which a panic could be reached.

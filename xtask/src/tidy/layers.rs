@@ -16,14 +16,15 @@ const CORE: &[(&str, &[&str])] = &[
 /// The edges, each with the modules that it may know; each keeps its own settings in `config`.
 const EDGES: &[(&str, &[&str])] = &[
     ("source", &["domain", "config"]),
-    ("store", &["domain", "config"]),
+    ("json", &["domain", "window"]),
+    ("store", &["domain", "config", "window", "json"]),
     ("telemetry", &["domain", "config"]),
-    ("api", &["domain", "config", "store", "window"]),
-    ("export", &["domain", "config", "store", "window"]),
+    ("api", &["domain", "config", "store", "window", "json"]),
+    ("export", &["domain", "config", "store", "window", "json"]),
 ];
 
 /// What joins the others and may know them all.
-const TOP: &[&str] = &["main", "lib", "cli", "app", "pipeline", "config"];
+const TOP: &[&str] = &["main", "lib", "cli", "app", "pipeline", "live", "replay", "config"];
 
 /// Crates that do I/O or wait, which the core must not.
 const IMPURE_CRATES: &[&str] = &["tokio", "sqlx", "axum", "aya"];

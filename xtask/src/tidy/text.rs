@@ -19,6 +19,10 @@ const CLOCK_PLACES: &[&str] = &[
     "nta-daemon/src/source.rs",
     "nta-daemon/src/app",
     "nta-daemon/src/pipeline",
+    "nta-daemon/src/live",
+    "nta-daemon/src/replay", // its pace
+    "nta-daemon/src/store/writer", // its own cost
+    "nta-daemon/src/api",
     "nta-daemon/src/telemetry",
     "nta-daemon/src/cli",
     "xtask/",
