@@ -83,7 +83,9 @@ pub fn nta_tc_egress(ctx: TcContext) -> i32 {
     // SAFETY: the context is valid for the length of the call.
     let (interface, entered_by) = unsafe { ((*ctx.skb.skb).ifindex, (*ctx.skb.skb).ingress_ifindex) };
     if settings::is_watched(entered_by) {
-        account::note(settings::slot(interface), Counter::AlreadyCounted);
+        // SAFETY: as above.
+        let packets = unsafe { (*ctx.skb.skb).gso_segs };
+        account::note(settings::slot(interface), Counter::AlreadyCounted, if packets > 1 { packets } else { 1 });
     } else {
         let counted = account::packet(&SkbReader::new(&ctx), &KernelClock, settings::slot(interface));
         diagnose!(&ctx, counted, interface);
