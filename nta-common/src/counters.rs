@@ -184,7 +184,7 @@ impl LedgerSlot {
     }
 }
 
-const _: () = assert!(size_of::<CpuSlot>() == size_of::<LedgerSlot>() + 88);
+const _: () = assert!(size_of::<CpuSlot>() == size_of::<LedgerSlot>() + 88 && align_of::<Packet>() == 8);
 const _: () = assert!(size_of::<LedgerSlot>() == 8 * (Counter::COUNT + 2));
 
 // SAFETY: `repr(C)`, only integers, no padding (the sizes are asserted above), valid for any bytes.

@@ -8,40 +8,43 @@ use crate::account::First;
 use crate::packet::{Packet, fragment, proto};
 use crate::tcp::{self, TcpDirection};
 
-/// Key of the IPv4 flow map. 16 bytes, because hashing the key is the largest part of a look-up.
+/// Key of the IPv4 flow map: two words, because hashing and comparing the key is the largest part of a look-up, and a key
+/// that is written in smaller pieces than it is read in stalls the processor.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(C)]
 pub struct FlowKey4 {
-    /// Address of the lower endpoint.
-    pub a: u32,
-    /// Address of the higher endpoint.
-    pub b: u32,
-    /// Port of `a`; the ICMP type for ICMP.
-    pub a_port: u16,
-    /// Port of `b`.
-    pub b_port: u16,
-    /// IP protocol number.
-    pub proto: u8,
-    /// Padding, always 0.
-    pub zero: [u8; 3],
+    /// Lower endpoint's address, higher endpoint's.
+    addresses: u64,
+    ports_proto: PortsProto,
 }
 
 /// Key of the IPv6 flow map.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(C)]
 pub struct FlowKey6 {
-    /// Address of the lower endpoint, most significant word first.
-    pub a: [u32; 4],
-    /// Address of the higher endpoint.
-    pub b: [u32; 4],
-    /// Port of `a`; the ICMPv6 type for ICMPv6.
-    pub a_port: u16,
-    /// Port of `b`.
-    pub b_port: u16,
-    /// IP protocol number.
-    pub proto: u8,
-    /// Padding, always 0.
-    pub zero: [u8; 3],
+    a: [u64; 2],
+    b: [u64; 2],
+    ports_proto: PortsProto,
+}
+
+/// Both ports and the protocol in one word: port of `a` (16 bits), port of `b` (16), protocol (8), 24 zero bits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(transparent)]
+struct PortsProto(u64);
+
+impl PortsProto {
+    #[inline(always)]
+    fn new(a_port: u16, b_port: u16, proto: u8) -> Self {
+        Self((u64::from(a_port) << 48) | (u64::from(b_port) << 32) | (u64::from(proto) << 24))
+    }
+
+    const fn ports(self) -> [u16; 2] {
+        [(self.0 >> 48) as u16, (self.0 >> 32) as u16]
+    }
+
+    const fn proto(self) -> u8 {
+        (self.0 >> 24) as u8
+    }
 }
 
 impl FlowKey4 {
@@ -50,11 +53,27 @@ impl FlowKey4 {
     pub fn of(p: &Packet) -> (Self, u32) {
         let from = (u64::from(p.src4) << 16) | u64::from(p.src_port);
         let to = (u64::from(p.dst4) << 16) | u64::from(p.dst_port);
-        if from <= to {
-            (Self { a: p.src4, b: p.dst4, a_port: p.src_port, b_port: p.dst_port, proto: p.proto, zero: [0; 3] }, 0)
-        } else {
-            (Self { a: p.dst4, b: p.src4, a_port: p.dst_port, b_port: p.src_port, proto: p.proto, zero: [0; 3] }, 1)
-        }
+        if from <= to { (Self::between(from, to, p.proto), 0) } else { (Self::between(to, from, p.proto), 1) }
+    }
+
+    #[inline(always)]
+    fn between(a: u64, b: u64, proto: u8) -> Self {
+        Self { addresses: (a >> 16 << 32) | (b >> 16), ports_proto: PortsProto::new(a as u16, b as u16, proto) }
+    }
+
+    /// Addresses of the lower and the higher endpoint.
+    pub const fn addresses(&self) -> [u32; 2] {
+        [(self.addresses >> 32) as u32, self.addresses as u32]
+    }
+
+    /// Their ports.
+    pub const fn ports(&self) -> [u16; 2] {
+        self.ports_proto.ports()
+    }
+
+    /// IP protocol number.
+    pub const fn proto(&self) -> u8 {
+        self.ports_proto.proto()
     }
 }
 
@@ -63,11 +82,30 @@ impl FlowKey6 {
     #[inline(always)]
     pub fn of(p: &Packet) -> (Self, u32) {
         if in_order(p) {
-            (Self { a: p.src6, b: p.dst6, a_port: p.src_port, b_port: p.dst_port, proto: p.proto, zero: [0; 3] }, 0)
+            (Self { a: p.src6, b: p.dst6, ports_proto: PortsProto::new(p.src_port, p.dst_port, p.proto) }, 0)
         } else {
-            (Self { a: p.dst6, b: p.src6, a_port: p.dst_port, b_port: p.src_port, proto: p.proto, zero: [0; 3] }, 1)
+            (Self { a: p.dst6, b: p.src6, ports_proto: PortsProto::new(p.dst_port, p.src_port, p.proto) }, 1)
         }
     }
+
+    /// Addresses of the lower and the higher endpoint.
+    pub const fn addresses(&self) -> [u128; 2] {
+        [join(self.a), join(self.b)]
+    }
+
+    /// Their ports.
+    pub const fn ports(&self) -> [u16; 2] {
+        self.ports_proto.ports()
+    }
+
+    /// IP protocol number.
+    pub const fn proto(&self) -> u8 {
+        self.ports_proto.proto()
+    }
+}
+
+const fn join(words: [u64; 2]) -> u128 {
+    ((words[0] as u128) << 64) | words[1] as u128
 }
 
 /// Whether the IPv6 source endpoint is the lower one. Word by word: comparing arrays would call `memcmp`.
@@ -79,12 +117,6 @@ fn in_order(p: &Packet) -> bool {
     }
     if s[1] != d[1] {
         return s[1] < d[1];
-    }
-    if s[2] != d[2] {
-        return s[2] < d[2];
-    }
-    if s[3] != d[3] {
-        return s[3] < d[3];
     }
     p.src_port <= p.dst_port
 }

@@ -161,7 +161,7 @@ pub(crate) fn track<C: Clock>(
     if p.window == 0 && control == 0 {
         bump(&mut from.zero_windows);
     }
-    from.window = p.window;
+    from.window = p.window as u16;
     if p.tcp_flags & ACK != 0 {
         if flow.syn_ack_ns != 0 && control == 0 {
             handshake_done(from, to, flow, p, clock);
@@ -186,7 +186,7 @@ fn sequence(from: &mut TcpDirection, to: &TcpDirection, flow: &TcpFlow, p: &Pack
     if span == 0 {
         let duplicate = control == 0
             && p.window != 0
-            && p.window == from.window
+            && p.window == u32::from(from.window)
             && p.seq == from.next_seq
             && p.ack == from.last_ack
             && p.tcp_flags & ACK != 0;

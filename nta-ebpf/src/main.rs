@@ -33,6 +33,7 @@ const TC_NEXT: i32 = -1;
 
 /// Ingress of a device by XDP; also what the kernel engine of a replay injects packets into.
 #[xdp]
+#[inline(always)] // into the entry point that the macro makes: a call of its own costs
 pub fn nta_xdp(ctx: XdpContext) -> u32 {
     if settings::replay() {
         replayed(&ctx)
@@ -56,9 +57,9 @@ fn replayed(ctx: &XdpContext) {
 #[inline(always)]
 fn entered_by_xdp(ctx: &XdpContext) {
     // SAFETY: the context is valid for the length of the call.
-    let interface = unsafe { (*ctx.ctx).ingress_ifindex };
-    let counted = account::packet(&XdpReader::live(ctx), &KernelClock, settings::slot(interface));
-    diagnose!(ctx, counted, interface);
+    let slot = settings::own_slot(|| unsafe { (*ctx.ctx).ingress_ifindex });
+    let counted = account::packet(&XdpReader::live(ctx), &KernelClock, slot);
+    diagnose!(ctx, counted, slot);
 }
 
 /// Ingress of a device by TCX or clsact.
@@ -71,9 +72,9 @@ pub fn nta_tc_ingress(ctx: TcContext) -> i32 {
 #[inline(always)]
 fn entered_by_tc(ctx: &TcContext) {
     // SAFETY: the context is valid for the length of the call.
-    let interface = unsafe { (*ctx.skb.skb).ifindex };
-    let counted = account::packet(&SkbReader::new(ctx), &KernelClock, settings::slot(interface));
-    diagnose!(ctx, counted, interface);
+    let slot = settings::own_slot(|| unsafe { (*ctx.skb.skb).ifindex });
+    let counted = account::packet(&SkbReader::new(ctx), &KernelClock, slot);
+    diagnose!(ctx, counted, slot);
 }
 
 /// Egress of a device by TCX or clsact: counts what did not come in by a watched interface, so that a forwarded packet
@@ -81,14 +82,16 @@ fn entered_by_tc(ctx: &TcContext) {
 #[classifier]
 pub fn nta_tc_egress(ctx: TcContext) -> i32 {
     // SAFETY: the context is valid for the length of the call.
-    let (interface, entered_by) = unsafe { ((*ctx.skb.skb).ifindex, (*ctx.skb.skb).ingress_ifindex) };
+    let entered_by = unsafe { (*ctx.skb.skb).ingress_ifindex };
+    // SAFETY: as above.
+    let slot = settings::own_slot(|| unsafe { (*ctx.skb.skb).ifindex });
     if settings::is_watched(entered_by) {
         // SAFETY: as above.
         let packets = unsafe { (*ctx.skb.skb).gso_segs };
-        account::note(settings::slot(interface), Counter::AlreadyCounted, if packets > 1 { packets } else { 1 });
+        account::note(slot, Counter::AlreadyCounted, if packets > 1 { packets } else { 1 });
     } else {
-        let counted = account::packet(&SkbReader::new(&ctx), &KernelClock, settings::slot(interface));
-        diagnose!(&ctx, counted, interface);
+        let counted = account::packet(&SkbReader::new(&ctx), &KernelClock, slot);
+        diagnose!(&ctx, counted, slot);
     }
     TC_NEXT
 }

@@ -3,6 +3,8 @@
 //!
 //! Run by `cargo xtask bench kernel`, which builds the bench object and names it in `NTA_BENCH_OBJECT`.
 
+#![expect(clippy::print_stdout, reason = "the bench's result")]
+
 use std::time::Duration;
 
 use aya::programs::{ProgramError, SchedClassifier, TestRun as _, TestRunOptions, TestRunResult, Xdp};

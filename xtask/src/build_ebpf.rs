@@ -73,6 +73,13 @@ pub(crate) fn check() -> Result<Group> {
     Ok(group.fail(&format!("the same compiler gives other bytes; compare with {}", copy.display())))
 }
 
+/// Builds an object with extra features and says where it is.
+pub(crate) fn with_features(features: &str) -> Result<PathBuf> {
+    let options = Options::parse(&["--features".to_owned(), features.to_owned()])?;
+    build(&options)?;
+    Ok(options.place())
+}
+
 fn build(options: &Options) -> Result<()> {
     setup::ensure(&[Need::Bpf])?;
     let record_file = committed().with_file_name("BUILD.toml");

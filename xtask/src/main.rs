@@ -4,6 +4,7 @@
 //! of the others and on little else, so that the first `cargo xtask` starts within seconds.
 #![expect(clippy::print_stdout, reason = "a command line tool answers on stdout")]
 
+mod bench;
 mod build;
 mod build_ebpf;
 mod ci;
@@ -46,6 +47,7 @@ const COMMANDS: &[Command] = &[
         help: build_ebpf::HELP,
         run: build_ebpf::run,
     },
+    Command { name: "bench", about: "measure, as ratios in one run", help: bench::HELP, run: bench::run },
     Command {
         name: "lint",
         about: "formatting, clippy, rustdoc, licences, unused dependencies",

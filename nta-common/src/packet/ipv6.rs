@@ -36,14 +36,14 @@ pub(super) fn parse<R: PacketReader>(reader: &R, offset: usize, packet: &mut Pac
         remaining = packet.wire_len.saturating_sub((offset + HEADER_LEN) as u32);
     }
     packet.ip_len = remaining + HEADER_LEN as u32;
-    packet.src6 = words(
-        [h[8], h[9], h[10], h[11], h[12], h[13], h[14], h[15]],
-        [h[16], h[17], h[18], h[19], h[20], h[21], h[22], h[23]],
-    );
-    packet.dst6 = words(
-        [h[24], h[25], h[26], h[27], h[28], h[29], h[30], h[31]],
-        [h[32], h[33], h[34], h[35], h[36], h[37], h[38], h[39]],
-    );
+    packet.src6 = [
+        word([h[8], h[9], h[10], h[11], h[12], h[13], h[14], h[15]]),
+        word([h[16], h[17], h[18], h[19], h[20], h[21], h[22], h[23]]),
+    ];
+    packet.dst6 = [
+        word([h[24], h[25], h[26], h[27], h[28], h[29], h[30], h[31]]),
+        word([h[32], h[33], h[34], h[35], h[36], h[37], h[38], h[39]]),
+    ];
     let mut next = h[6];
     let mut at = offset + HEADER_LEN;
     for _ in 0..MAX_IPV6_EXTENSIONS {
@@ -92,7 +92,6 @@ fn is_extension(next: u8) -> bool {
 }
 
 #[inline(always)]
-fn words(high: [u8; 8], low: [u8; 8]) -> [u32; 4] {
-    let (high, low) = (u64::from_be_bytes(high), u64::from_be_bytes(low));
-    [(high >> 32) as u32, high as u32, (low >> 32) as u32, low as u32]
+const fn word(bytes: [u8; 8]) -> u64 {
+    u64::from_be_bytes(bytes)
 }

@@ -116,6 +116,7 @@ pub mod fragment {
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C)]
 pub struct Packet {
+    // `reset` clears the first 16 bytes: the fields up to and with `payload_len`.
     /// Source port; ICMP type for ICMP and ICMPv6.
     pub src_port: u16,
     /// Destination port; for ICMP the type of the counterpart, else the code.
@@ -152,30 +153,25 @@ pub struct Packet {
     pub src4: u32,
     /// IPv4 destination address.
     pub dst4: u32,
-    /// IPv6 source address, most significant word first.
-    pub src6: [u32; 4],
-    /// IPv6 destination address.
-    pub dst6: [u32; 4],
     /// TCP window as in the header (unscaled).
-    pub window: u16,
-    /// Padding, always 0.
-    pub zero: u16,
+    pub window: u32,
+    /// IPv6 source address, most significant word first.
+    pub src6: [u64; 2],
+    /// IPv6 destination address.
+    pub dst6: [u64; 2],
 }
 
 impl Packet {
     /// Forgets the last packet: what a parse may leave unwritten becomes 0.
     #[inline(always)]
     pub fn reset(&mut self, wire_len: u32) {
-        self.src_port = 0;
-        self.dst_port = 0;
-        self.vlan = 0;
-        self.proto = 0;
-        self.tcp_flags = 0;
-        self.fragment = fragment::NONE;
-        self.l4_truncated = 0;
-        self.chain_cut = 0;
-        self.has_timestamps = 0;
-        self.payload_len = 0;
+        let words: *mut u64 = core::ptr::from_mut(self).cast();
+        // SAFETY: the structure is `repr(C)` and aligned to 8, and its first 16 bytes are integers, for which 0 is valid.
+        // Volatile, because the compiler would make a call of `memset` of it, which on BPF writes byte by byte.
+        unsafe {
+            words.write_volatile(0);
+            words.add(1).write_volatile(0);
+        }
         self.wire_len = wire_len;
     }
 

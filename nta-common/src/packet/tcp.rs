@@ -31,7 +31,7 @@ pub(super) fn parse<R: PacketReader>(reader: &R, offset: usize, l4_len: u32, pac
     packet.seq = u32::from_be_bytes([h[4], h[5], h[6], h[7]]);
     packet.ack = u32::from_be_bytes([h[8], h[9], h[10], h[11]]);
     packet.tcp_flags = h[13];
-    packet.window = u16::from_be_bytes([h[14], h[15]]);
+    packet.window = u32::from(u16::from_be_bytes([h[14], h[15]]));
     packet.payload_len = l4_len - header_len as u32;
     if header_len > HEADER_LEN {
         let (options, end) = (offset + HEADER_LEN, offset + header_len);

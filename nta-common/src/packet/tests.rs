@@ -108,7 +108,7 @@ fn ipv6_extension_headers_are_walked() {
     let (family, p) = run(&[eth(0x86dd), ipv6(0, &chain)].concat());
     assert_eq!(family, Ok(Family::V6));
     assert_eq!((p.proto, p.src_port, p.dst_port, p.payload_len, p.chain_cut), (proto::UDP, 5353, 53, 4, 0));
-    assert_eq!((p.src6, p.dst6), ([0x2001_0db8, 0, 0, 1], [0x2001_0db8, 0, 0, 2]));
+    assert_eq!((p.src6, p.dst6), ([0x2001_0db8_0000_0000, 1], [0x2001_0db8_0000_0000, 2]));
 
     let endless: Vec<u8> = [60_u8, 0, 1, 4, 0, 0, 0, 0].repeat(9);
     let (family, p) = run(&[eth(0x86dd), ipv6(0, &endless)].concat());

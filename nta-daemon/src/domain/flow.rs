@@ -22,17 +22,18 @@ pub enum FlowKey {
 impl FlowKey {
     /// Both endpoints in key order: `a`, then `b`.
     pub fn endpoints(&self) -> [(IpAddr, u16); 2] {
-        match self {
-            Self::V4(k) => [(Ipv4Addr::from(k.a).into(), k.a_port), (Ipv4Addr::from(k.b).into(), k.b_port)],
-            Self::V6(k) => [(ipv6(k.a), k.a_port), (ipv6(k.b), k.b_port)],
-        }
+        let ([a, b], [a_port, b_port]): ([IpAddr; 2], _) = match self {
+            Self::V4(k) => (k.addresses().map(|a| Ipv4Addr::from(a).into()), k.ports()),
+            Self::V6(k) => (k.addresses().map(|a| Ipv6Addr::from(a).into()), k.ports()),
+        };
+        [(a, a_port), (b, b_port)]
     }
 
     /// IP protocol number.
     pub const fn proto(&self) -> u8 {
         match self {
-            Self::V4(k) => k.proto,
-            Self::V6(k) => k.proto,
+            Self::V4(k) => k.proto(),
+            Self::V6(k) => k.proto(),
         }
     }
 
@@ -45,11 +46,6 @@ impl FlowKey {
         first_ns.hash(&mut hasher);
         FlowId(hasher.finish())
     }
-}
-
-fn ipv6(words: [u32; 4]) -> IpAddr {
-    let bits = words.iter().fold(0_u128, |bits, word| (bits << 32) | u128::from(*word));
-    Ipv6Addr::from_bits(bits).into()
 }
 
 /// Identity of a flow: a hash of its key and its first packet's time. Shown as 16 hexadecimal digits.
