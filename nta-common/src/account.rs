@@ -45,6 +45,7 @@ pub fn account<R: PacketReader, C: Clock, F: Flows>(
     };
     reader.parsed(packet);
     notes(ledger, packet);
+    let packets = split(reader, ledger, packet);
     let now_ns = clock.coarse_ns();
     let (flow, direction) = match family {
         Family::V4 => {
@@ -57,13 +58,25 @@ pub fn account<R: PacketReader, C: Clock, F: Flows>(
         }
     };
     let Some(flow) = flow else {
-        ledger.bump(Counter::Overflow);
+        ledger.add(Counter::Overflow, packets);
         ledger.overflow_bytes += u64::from(packet.wire_len);
         return Counter::Overflow;
     };
-    ledger.bump(Counter::Flow);
-    flow.add(packet, direction, now_ns, clock);
+    ledger.add(Counter::Flow, packets);
+    flow.add(packet, packets, direction, now_ns, clock);
     Counter::Flow
+}
+
+/// How many packets on the wire the frame stands for; those beyond the one that was counted already are added.
+#[inline(always)]
+fn split<R: PacketReader>(reader: &R, ledger: &mut LedgerSlot, packet: &mut Packet) -> u32 {
+    let frame_len = packet.wire_len;
+    let packets = packet.split(reader.segment_len());
+    if packets > 1 {
+        ledger.add(Counter::Seen, packets - 1);
+        ledger.seen_bytes += u64::from(packet.wire_len - frame_len);
+    }
+    packets
 }
 
 #[inline(always)]

@@ -156,6 +156,12 @@ impl LedgerSlot {
         self.packets[counter as usize] += 1;
     }
 
+    /// Adds to a counter.
+    #[inline(always)]
+    pub fn add(&mut self, counter: Counter, packets: u32) {
+        self.packets[counter as usize] += u64::from(packets);
+    }
+
     /// Reads a counter.
     #[inline(always)]
     pub fn get(&self, counter: Counter) -> u64 {

@@ -157,12 +157,12 @@ pub struct Counts {
 }
 
 impl Volume {
-    /// Counts one packet.
+    /// Counts packets of these lengths together.
     #[inline(always)]
-    fn add(&mut self, wire_len: u32, ip_len: u32) {
+    fn add(&mut self, packets: u32, wire_len: u32, ip_len: u32) {
         let overhead = i64::from(wire_len) - i64::from(ip_len);
         add(&mut self.bytes, u64::from(wire_len));
-        add(&mut self.packed, (1 << 32_u64) + overhead as u64);
+        add(&mut self.packed, (u64::from(packets) << 32).wrapping_add(overhead as u64));
     }
 
     /// What was counted since an earlier reading.
@@ -225,16 +225,16 @@ impl FlowStats {
         self.vlan = p.vlan;
     }
 
-    /// The one place where a packet is counted, in the kernel and in replay.
+    /// The one place where a packet is counted, in the kernel and in replay. `packets` is how many the frame stands for.
     #[inline(always)]
-    pub fn add<C: Clock>(&mut self, p: &Packet, direction: u32, now_ns: u64, clock: &C) {
+    pub fn add<C: Clock>(&mut self, p: &Packet, packets: u32, direction: u32, now_ns: u64, clock: &C) {
         // Coarse time may step back between CPUs or in a capture; the later one stands.
         if now_ns > self.last_ns {
             self.last_ns = now_ns;
         }
         let [a, b] = &mut self.dir;
         let (from, to) = if direction == 0 { (a, b) } else { (b, a) };
-        from.volume.add(p.wire_len, p.ip_len);
+        from.volume.add(packets, p.wire_len, p.ip_len);
         if p.proto == proto::TCP && p.l4_truncated == 0 && p.fragment != fragment::LATER {
             tcp::track(&mut from.tcp, &mut to.tcp, &mut self.tcp, p, now_ns, clock);
         }

@@ -365,7 +365,7 @@ fn status(windows_closed: u64) -> Status {
             index: 2,
             ingress: "tcx".to_owned(),
             egress: "tcx".to_owned(),
-            count_basis: "skb".to_owned(),
+            count_basis: "segments".to_owned(),
             reason: "veth: native XDP would switch off GSO".to_owned(),
         }],
         ledger: Ledger { interfaces: vec![Interface { name: "eth0".to_owned(), counts }] },

@@ -14,11 +14,11 @@ pub(crate) fn packet<R: PacketReader, C: Clock>(reader: &R, clock: &C, slot: u32
     nta_common::account(reader, clock, &mut KernelFlows, &mut slot.ledger, &mut slot.packet)
 }
 
-/// Adds one to a counter of a ledger slot.
+/// Adds to a counter of a ledger slot.
 #[inline(always)]
-pub(crate) fn note(slot: u32, counter: Counter) {
+pub(crate) fn note(slot: u32, counter: Counter, packets: u32) {
     if let Some(slot) = LEDGER.get_ptr_mut(slot) {
         // SAFETY: as in `packet`.
-        unsafe { (*slot).ledger.bump(counter) };
+        unsafe { (*slot).ledger.add(counter, packets) };
     }
 }

@@ -86,7 +86,9 @@ pub fn nta_tc_egress(ctx: TcContext) -> i32 {
     // SAFETY: as above.
     let slot = settings::own_slot(|| unsafe { (*ctx.skb.skb).ifindex });
     if settings::is_watched(entered_by) {
-        account::note(slot, Counter::AlreadyCounted);
+        // SAFETY: as above.
+        let packets = unsafe { (*ctx.skb.skb).gso_segs };
+        account::note(slot, Counter::AlreadyCounted, if packets > 1 { packets } else { 1 });
     } else {
         let counted = account::packet(&SkbReader::new(&ctx), &KernelClock, slot);
         diagnose!(&ctx, counted, slot);

@@ -91,6 +91,7 @@ pub(crate) struct SkbReader {
     data: usize,
     data_end: usize,
     wire_len: u32,
+    segment_len: u32,
 }
 
 impl SkbReader {
@@ -104,7 +105,9 @@ impl SkbReader {
             // A failure (no memory) leaves the packet as it was: what is not readable counts as truncated.
             let _ = ctx.pull_data(want);
         }
-        Self { data: ctx.data(), data_end: ctx.data_end(), wire_len }
+        // SAFETY: the context is valid for the length of the call.
+        let segment_len = unsafe { (*ctx.skb.skb).gso_size };
+        Self { data: ctx.data(), data_end: ctx.data_end(), wire_len, segment_len }
     }
 }
 
@@ -127,6 +130,11 @@ impl PacketReader for SkbReader {
     #[inline(always)]
     fn wire_len(&self) -> u32 {
         self.wire_len
+    }
+
+    #[inline(always)]
+    fn segment_len(&self) -> u32 {
+        self.segment_len
     }
 }
 

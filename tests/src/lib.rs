@@ -1,1 +1,3 @@
-//! stub
+//! Helpers that several test targets share.
+
+pub mod netns;

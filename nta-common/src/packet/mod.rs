@@ -43,6 +43,13 @@ pub trait PacketReader {
     /// The frame's length on the wire in bytes (a capture may hold less of it).
     fn wire_len(&self) -> u32;
 
+    /// Payload bytes of each packet on the wire, when the frame is one that the stack merged from several (GRO) or has
+    /// yet to split (GSO); else 0.
+    #[inline(always)]
+    fn segment_len(&self) -> u32 {
+        0
+    }
+
     /// The same offset, without what the kernel's verifier has concluded about it (all it knows afterwards is that it
     /// is below [`MAX_HEADER_BYTES`]; an offset that is not must be kept out by the caller). At the head of a loop whose
     /// steps have different lengths this makes every way round end in one state, where otherwise their number would
@@ -166,6 +173,20 @@ impl Packet {
             words.add(1).write_volatile(0);
         }
         self.wire_len = wire_len;
+    }
+
+    /// Turns the lengths of a frame that stands for several packets, each with `segment_len` bytes of payload, into
+    /// those of all of them, each with its own headers, and returns their number.
+    #[inline(always)]
+    pub(crate) fn split(&mut self, segment_len: u32) -> u32 {
+        if segment_len == 0 || self.payload_len <= segment_len || self.l4_truncated != 0 {
+            return 1;
+        }
+        let packets = self.payload_len.div_ceil(segment_len);
+        let more = packets - 1;
+        self.wire_len += more * self.wire_len.saturating_sub(self.payload_len);
+        self.ip_len += more * self.ip_len.saturating_sub(self.payload_len);
+        packets
     }
 }
 

@@ -197,3 +197,18 @@ fn no_bytes_can_make_it_panic_or_read_past_the_limit() {
         let _ = run(&frame[..round % frame.len()]);
     }
 }
+
+#[test]
+fn a_merged_frame_stands_for_packets_with_headers_of_their_own() {
+    let payload = std::vec![7; 2_500];
+    let frame = [eth(0x0800), ipv4(proto::TCP, &[], 0, &tcp(&[], &payload))].concat();
+    let parsed = run(&frame).1;
+    let split = |segment_len| {
+        let mut p = parsed;
+        (p.split(segment_len), p.wire_len, p.ip_len)
+    };
+    assert_eq!(split(0), (1, 2_554, 2_540));
+    assert_eq!(split(2_500), (1, 2_554, 2_540));
+    assert_eq!(split(1_000), (3, 2_554 + 2 * 54, 2_540 + 2 * 40));
+    assert_eq!(split(500), (5, 2_554 + 4 * 54, 2_540 + 4 * 40));
+}

@@ -23,7 +23,8 @@ pub struct Attachment {
     pub ingress: String,
     /// Hook that counts outgoing packets: `tcx`, `tc`.
     pub egress: String,
-    /// What a counted packet is: `wire` at XDP, `skb` at TC, where offloads may have merged packets.
+    /// How packets are counted: `wire` at XDP, as they come by; `segments` at TC, where offloads merge packets: each of
+    /// these as those that it stands for on the wire.
     pub count_basis: String,
     /// Why these hooks and not better ones, one sentence.
     pub reason: String,

@@ -73,7 +73,8 @@ pub struct AttachmentJson {
     pub ingress: String,
     /// Hook for outgoing packets: `tcx`, `tc`.
     pub egress: String,
-    /// What a counted packet is: `wire`, or `skb` where offloads may have merged packets.
+    /// How packets are counted: `wire`, as they come by, or `segments`, where offloads merge packets: each of these as
+    /// those that it stands for on the wire.
     pub count_basis: String,
     /// Why these hooks and not better ones.
     pub reason: String,

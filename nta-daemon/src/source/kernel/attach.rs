@@ -148,7 +148,7 @@ fn attach_device(kernel: &mut Kernel, device: &Device, mode: Attach) -> Result<A
         index: device.index,
         ingress: ingress.name().to_owned(),
         egress: egress.name().to_owned(),
-        count_basis: if xdp { "wire" } else { "skb" }.to_owned(),
+        count_basis: if xdp { "wire" } else { "segments" }.to_owned(),
         reason: reason(device, mode, &refused),
     })
 }

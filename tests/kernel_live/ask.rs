@@ -1,0 +1,47 @@
+//! Commands that only look: `run --dry-run` and `doctor`.
+
+use nta_tests::netns::{alone, output};
+use serde_json::Value;
+
+use crate::attached::{filters, xdp};
+use crate::daemon::command;
+use crate::{Pair, can_run, has_tcx};
+
+#[test]
+fn a_dry_run_says_how_it_would_attach_and_leaves_nothing() {
+    if !can_run("a_dry_run_says_how_it_would_attach_and_leaves_nothing", &["tc"]) {
+        return;
+    }
+    let _alone = alone();
+    let pair = Pair::new();
+    for attach in ["auto", "xdp", "tc"] {
+        let arguments = ["run", "--dry-run", "--interface", "v0", "--attach", attach];
+        let answer = output(&mut command(&pair.inside, &arguments));
+        let said = String::from_utf8_lossy(&answer.stderr);
+        assert!(answer.status.success(), "{attach}: {said}");
+        assert!(said.contains("attached") && said.contains("v0"), "{attach}: {said}");
+        assert!(!said.contains('\u{1b}'), "colours are for terminals: {said}");
+        assert_eq!((xdp(&pair.inside, "v0"), filters(&pair.inside, "v0")), (None, [0, 0]), "{attach}");
+    }
+}
+
+#[test]
+fn doctor_says_what_each_interface_would_get() {
+    if !can_run("doctor_says_what_each_interface_would_get", &["tc"]) {
+        return;
+    }
+    let _alone = alone();
+    let pair = Pair::new();
+    let answer = output(&mut command(&pair.inside, &["doctor", "--format", "json"]));
+    assert!(answer.status.success(), "{}", String::from_utf8_lossy(&answer.stderr));
+    let report: Value = serde_json::from_slice(&answer.stdout).expect("JSON");
+    let interfaces = report["interfaces"].as_array().expect("interfaces");
+    let veth = interfaces.iter().find(|interface| interface["name"] == "v0").expect("v0");
+    let hook = if has_tcx() { "tcx" } else { "tc" };
+    assert_eq!((&veth["ingress"], &veth["egress"]), (&hook.into(), &hook.into()), "{veth}");
+    assert!(veth["reason"].as_str().is_some_and(|reason| reason.contains("v0")), "{veth}");
+    for check in report["checks"].as_array().expect("checks") {
+        assert!(check["name"].is_string() && check["ok"].is_boolean() && check["detail"].is_string(), "{check}");
+    }
+    assert_eq!((xdp(&pair.inside, "v0"), filters(&pair.inside, "v0")), (None, [0, 0]));
+}

@@ -1,0 +1,121 @@
+//! The daemon under test, inside a network namespace, and its REST API seen from there.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use nta_tests::netns::{Namespace, output, wait_for};
+use serde_json::Value;
+
+use crate::process::Process;
+
+/// Where each daemon listens: every namespace has its own loopback.
+const LISTEN: &str = "127.0.0.1:5000";
+/// Length of the windows in the tests, in seconds.
+pub(crate) const WINDOW_S: i64 = 2;
+/// The daemon itself gives its parts 10 seconds each.
+pub(crate) const STOP_DEADLINE: Duration = Duration::from_secs(10);
+
+/// The binary: `NTA_DAEMON`, else the one beside the tests.
+pub(crate) fn binary() -> PathBuf {
+    if let Some(path) = std::env::var_os("NTA_DAEMON") {
+        return path.into();
+    }
+    let tests = std::env::current_exe().expect("the path of the tests");
+    tests.ancestors().nth(2).expect("target/debug/deps/TEST").join("nta-daemon")
+}
+
+/// The daemon's command, inside the namespace.
+pub(crate) fn command(namespace: &Namespace, arguments: &[&str]) -> Command {
+    let mut command = namespace.command(binary().to_str().expect("a path in UTF-8"));
+    command.args(arguments);
+    command
+}
+
+/// A daemon that captures.
+pub(crate) struct Daemon<'a> {
+    pub(crate) process: Process,
+    namespace: &'a Namespace,
+}
+
+impl<'a> Daemon<'a> {
+    /// Starts it and does not wait; database and log go to the folder.
+    pub(crate) fn spawn(namespace: &'a Namespace, folder: &Path, interfaces: &str, attach: &str) -> Self {
+        let database = format!("sqlite:{}", folder.join("nta.db").display());
+        let window = WINDOW_S.to_string();
+        let arguments = ["run", "--interface", interfaces, "--attach", attach, "--window", &window];
+        let mut command = command(namespace, &arguments);
+        command.args(["--listen", LISTEN, "--database", &database]);
+        Self { process: Process::start(&mut command, folder, "daemon.log"), namespace }
+    }
+
+    /// Starts it and returns when it is healthy.
+    pub(crate) fn start(namespace: &'a Namespace, folder: &Path, interfaces: &str, attach: &str) -> Self {
+        let mut daemon = Self::spawn(namespace, folder, interfaces, attach);
+        wait_for("a healthy daemon", Duration::from_secs(30), || {
+            assert!(daemon.process.ended().is_none(), "the daemon ended: {}", daemon.process.log());
+            daemon.try_get("/health")
+        });
+        daemon
+    }
+
+    /// The document at this path; `None` unless the answer is 200.
+    pub(crate) fn try_get(&self, path: &str) -> Option<Value> {
+        let url = format!("http://{LISTEN}{path}");
+        let answer = output(self.namespace.command("curl").args(["-s", "-f", "-m", "10", &url]));
+        answer.status.success().then(|| serde_json::from_slice(&answer.stdout).expect("JSON"))
+    }
+
+    /// The document at this path.
+    pub(crate) fn get(&self, path: &str) -> Value {
+        self.try_get(path).unwrap_or_else(|| panic!("no answer to {path}"))
+    }
+
+    pub(crate) fn status(&self) -> Value {
+        self.get("/api/status")
+    }
+
+    /// All items of a list, page by page.
+    pub(crate) fn all(&self, path: &str) -> Vec<Value> {
+        let mut items = Vec::new();
+        let mut cursor = String::new();
+        for _page in 0..1000 {
+            let page = self.get(&format!("{path}?limit=250{cursor}"));
+            items.extend(page["items"].as_array().expect("items").iter().cloned());
+            match page["next_cursor"].as_str() {
+                Some(next) => cursor = format!("&cursor={next}"),
+                None => return items,
+            }
+        }
+        panic!("{path} has no end");
+    }
+
+    /// The newest window.
+    pub(crate) fn newest_window(&self) -> Option<Value> {
+        self.get("/api/metrics?limit=1&sort=-time")["items"].get(0).cloned()
+    }
+
+    /// Waits until everything that was counted up to now can be read.
+    pub(crate) fn wait_for_window(&self) {
+        let now = Timestamp::now();
+        wait_for("the window", Duration::from_secs(10), || {
+            self.newest_window().filter(|window| time(&window["end"]) > now)
+        });
+    }
+
+    /// Ends it as systemd does.
+    pub(crate) fn stop(&mut self) -> ExitStatus {
+        self.process.stop("TERM", STOP_DEADLINE)
+    }
+}
+
+/// A time stamp of the API.
+pub(crate) fn time(value: &Value) -> Timestamp {
+    value.as_str().and_then(|text| text.parse().ok()).unwrap_or_else(|| panic!("no time stamp: {value}"))
+}
+
+/// A number of the API.
+pub(crate) fn number(value: &Value) -> u64 {
+    value.as_u64().unwrap_or_else(|| panic!("no number: {value}"))
+}

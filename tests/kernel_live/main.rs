@@ -1,0 +1,70 @@
+//! The daemon on real interfaces of this kernel, beside real tools: what it counts, how soon it tells, how it ends.
+//!
+//! Each test makes its own network namespaces, and they run one after another.
+
+#![expect(clippy::print_stdout, reason = "what a test measured, and what it could not run")]
+
+mod exact;
+mod forward;
+mod latency;
+
+mod ask;
+mod end;
+mod refuse;
+
+mod attached;
+mod capture;
+mod daemon;
+mod process;
+mod traffic;
+
+use nta_tests::netns::{End, Namespace, veth};
+
+/// Two namespaces: the daemon's (`v0`, 10.77.1.1, fd77:1::1) and a peer (`v1`, 10.77.1.2, fd77:1::2).
+struct Pair {
+    inside: Namespace,
+    peer: Namespace,
+}
+
+impl Pair {
+    fn new() -> Self {
+        let pair = Self { inside: Namespace::new("in"), peer: Namespace::new("peer") };
+        veth([
+            End { namespace: &pair.inside, interface: "v0", v4: "10.77.1.1", v6: "fd77:1::1" },
+            End { namespace: &pair.peer, interface: "v1", v4: "10.77.1.2", v6: "fd77:1::2" },
+        ]);
+        pair
+    }
+
+    /// Both ends without offloads, after a program was attached.
+    fn no_offloads(&self) {
+        self.inside.no_offloads("v0");
+        self.peer.no_offloads("v1");
+    }
+}
+
+/// Whether a test can run here; if not, says why.
+fn can_run(test: &str, tools: &[&str]) -> bool {
+    let reason = if std::fs::read_to_string("/proc/self/status").is_ok_and(|s| !s.contains("\nUid:\t0\t")) {
+        Some("making network namespaces needs root".to_owned())
+    } else {
+        let missing = ["ip", "ethtool", "curl"].iter().chain(tools).find(|tool| !is_installed(tool));
+        missing.map(|tool| format!("{tool} is not installed"))
+    };
+    if let Some(reason) = &reason {
+        println!("not run: {test}: {reason}");
+    }
+    reason.is_none()
+}
+
+fn is_installed(tool: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| folder.join(tool).is_file())
+}
+
+/// Whether this kernel has TCX (6.6 and later).
+fn has_tcx() -> bool {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let mut numbers = release.split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) >= (6, 6)
+}

@@ -1,0 +1,107 @@
+//! What cannot be done is refused with one line that says why, and nobody is disturbed by the attempt.
+
+use std::path::Path;
+use std::process::Output;
+
+use nta_tests::netns::{Namespace, alone, output};
+
+use crate::attached::{filters, xdp};
+use crate::daemon::{Daemon, binary, command, number};
+use crate::{Pair, can_run, traffic};
+
+#[test]
+fn a_second_xdp_program_is_refused_and_the_first_goes_on() {
+    if !can_run("a_second_xdp_program_is_refused_and_the_first_goes_on", &["ping"]) {
+        return;
+    }
+    let _alone = alone();
+    let folder = tempfile::tempdir().expect("a folder");
+    let pair = Pair::new();
+    let first = Daemon::start(&pair.inside, folder.path(), "v0", "xdp");
+    let program = xdp(&pair.inside, "v0");
+    assert!(program.is_some());
+    for attach in ["xdp", "xdp-generic"] {
+        let (code, line) = refused(&run(&pair.inside, folder.path(), "v0", attach));
+        assert_eq!(code, Some(1), "{line}");
+        assert!(line.contains("v0") && line.contains("another program is attached"), "{line}");
+        assert_eq!(xdp(&pair.inside, "v0"), program, "the first program stays");
+    }
+    counts_pings(&first, &pair);
+}
+
+#[test]
+fn nobody_disturbs_a_daemon_at_clsact() {
+    if !can_run("nobody_disturbs_a_daemon_at_clsact", &["tc", "ping"]) {
+        return;
+    }
+    let _alone = alone();
+    let folder = tempfile::tempdir().expect("a folder");
+    let pair = Pair::new();
+    let first = Daemon::start(&pair.inside, folder.path(), "v0", "tc");
+    let (code, line) = refused(&run(&pair.inside, folder.path(), "v0", "tc"));
+    assert_eq!(code, Some(1), "{line}");
+    assert!(line.contains("v0") && line.contains("another"), "{line}");
+    assert!(run(&pair.inside, folder.path(), "v0", "auto").status.success(), "another hook is free");
+    assert!(output(&mut command(&pair.inside, &["doctor"])).status.success());
+    assert_eq!(filters(&pair.inside, "v0"), [1, 1], "the first one's filters stay");
+    counts_pings(&first, &pair);
+}
+
+/// `run --dry-run`.
+fn run(namespace: &Namespace, folder: &Path, interface: &str, attach: &str) -> Output {
+    let database = format!("sqlite:{}", folder.join("second.db").display());
+    let arguments = ["run", "--dry-run", "--interface", interface, "--attach", attach, "--database", &database];
+    output(&mut command(namespace, &arguments))
+}
+
+/// Exit status, and the one line that says why.
+fn refused(answer: &Output) -> (Option<i32>, String) {
+    let text = String::from_utf8_lossy(&answer.stderr).into_owned();
+    assert_eq!(text.lines().count(), 1, "one line: {text}");
+    assert!(text.starts_with("nta-daemon: "), "{text}");
+    (answer.status.code(), text)
+}
+
+fn counts_pings(daemon: &Daemon<'_>, pair: &Pair) {
+    traffic::pings(&pair.peer, "10.77.1.1", "fd77:1::1");
+    daemon.wait_for_window();
+    assert_eq!(number(&daemon.status()["ledger"]["total"]["seen"]), 80);
+}
+
+#[test]
+fn without_the_right_to_it_names_the_capabilities() {
+    if !can_run("without_the_right_to_it_names_the_capabilities", &["setpriv"]) {
+        return;
+    }
+    let _alone = alone();
+    let pair = Pair::new();
+    // Somewhere that nobody may go.
+    let folder = tempfile::Builder::new().permissions(readable()).tempdir().expect("a folder");
+    let daemon = folder.path().join("nta-daemon");
+    if std::fs::hard_link(binary(), &daemon).is_err() {
+        std::fs::copy(binary(), &daemon).expect("a copy of the daemon");
+    }
+    let mut command = pair.inside.command("setpriv");
+    command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]).arg(&daemon);
+    let (code, line) = refused(&output(command.args(["run", "--interface", "v0"])));
+    assert_eq!(code, Some(1), "{line}");
+    for capability in ["CAP_BPF", "CAP_NET_ADMIN", "CAP_PERFMON"] {
+        assert!(line.contains(capability), "{line}");
+    }
+}
+
+fn readable() -> std::fs::Permissions {
+    std::os::unix::fs::PermissionsExt::from_mode(0o755)
+}
+
+#[test]
+fn an_interface_that_does_not_exist_is_named() {
+    if !can_run("an_interface_that_does_not_exist_is_named", &[]) {
+        return;
+    }
+    let _alone = alone();
+    let pair = Pair::new();
+    let (code, line) = refused(&output(&mut command(&pair.inside, &["run", "--interface", "nowhere9"])));
+    assert_eq!(code, Some(2), "{line}");
+    assert!(line.contains("nowhere9"), "{line}");
+}
