@@ -92,8 +92,14 @@ impl Pipeline {
         };
         let began = Instant::now();
         source.drain(&mut sink)?;
+        let windows = &mut self.windows;
+        source.overflows(&mut |overflow| windows.add_overflow(&overflow))?;
         self.status.last_drain_ns = began.elapsed().as_nanos() as u64;
         if end.since(self.last_expiry) >= EXPIRE_EVERY_NS {
+            let mut sink = |update: FlowUpdate<'_>| {
+                windows.add(&update);
+                output.flow(&update);
+            };
             source.expire(end, &mut sink)?;
             self.last_expiry = end;
         }
