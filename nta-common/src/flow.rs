@@ -130,7 +130,7 @@ impl Volume {
     fn add(&mut self, wire_len: u32, ip_len: u32) {
         let overhead = i64::from(wire_len) - i64::from(ip_len);
         add(&mut self.bytes, u64::from(wire_len));
-        add(&mut self.packed, (1 << 32_u64) + overhead as u64);
+        add(&mut self.packed, (1_u64 << 32).wrapping_add(overhead as u64));
     }
 
     /// What was counted since an earlier reading.
@@ -252,3 +252,19 @@ unsafe impl aya::Pod for FlowKey6 {}
 // SAFETY: as above.
 #[cfg(feature = "user")]
 unsafe impl aya::Pod for FlowStats {}
+
+#[cfg(test)]
+mod tests {
+    use super::{Counts, Volume};
+
+    #[test]
+    fn an_ip_header_may_claim_more_than_the_frame_holds() {
+        let mut volume = Volume::default();
+        volume.add(60, 1500);
+        let first = volume;
+        assert_eq!(first.since(&Volume::default()), Counts { packets: 1, bytes: 60, ip_bytes: 1500 });
+        volume.add(60, 65535);
+        volume.add(1514, 1500);
+        assert_eq!(volume.since(&first), Counts { packets: 2, bytes: 1574, ip_bytes: 67035 });
+    }
+}
