@@ -385,3 +385,19 @@ unsafe impl aya::Pod for OverflowKey {}
 // SAFETY: as above.
 #[cfg(feature = "user")]
 unsafe impl aya::Pod for Volume {}
+
+#[cfg(test)]
+mod tests {
+    use super::{Counts, Volume};
+
+    #[test]
+    fn an_ip_header_may_claim_more_than_the_frame_holds() {
+        let mut volume = Volume::default();
+        volume.add(1, 60, 1500);
+        let first = volume;
+        assert_eq!(first.since(&Volume::default()), Counts { packets: 1, bytes: 60, ip_bytes: 1500 });
+        volume.add(1, 60, 65535);
+        volume.add(1, 1514, 1500);
+        assert_eq!(volume.since(&first), Counts { packets: 2, bytes: 1574, ip_bytes: 67035 });
+    }
+}
