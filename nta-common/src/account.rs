@@ -55,11 +55,11 @@ pub fn account<R: PacketReader, C: Clock, F: Flows>(
     };
     reader.parsed(packet);
     notes(ledger, packet);
+    let now_ns = clock.coarse_ns();
     if packet.fragment != fragment::NONE {
-        fragments(flows, family, ledger, packet);
+        fragments(flows, family, ledger, packet, now_ns);
     }
     let packets = split(reader, ledger, packet);
-    let now_ns = clock.coarse_ns();
     let (flow, direction) = match family {
         Family::V4 => {
             let (key, direction) = FlowKey4::of(packet);
@@ -98,21 +98,16 @@ fn split<R: PacketReader>(reader: &R, ledger: &mut LedgerSlot, packet: &mut Pack
 
 /// Gives a later fragment the ports of its datagram.
 #[inline(always)]
-fn fragments<F: Flows>(flows: &mut F, family: Family, ledger: &mut LedgerSlot, packet: &mut Packet) {
+fn fragments<F: Flows>(flows: &mut F, family: Family, ledger: &mut LedgerSlot, packet: &mut Packet, now_ns: u64) {
     let key = FragmentKey::of(packet, family);
     if packet.fragment == fragment::FIRST {
         ledger.bump(Counter::FragmentFirst);
-        flows.remember(&key, FragmentPorts::of(packet));
+        flows.remember(&key, FragmentPorts::of(packet, now_ns));
         return;
     }
     ledger.bump(Counter::FragmentLater);
-    match flows.recall(&key) {
-        Some(ports) => {
-            ports.apply(packet);
-            ledger.bump(Counter::FragmentHit);
-        }
-        None => ledger.bump(Counter::FragmentMiss),
-    }
+    let known = flows.recall(&key).is_some_and(|ports| ports.apply(packet, now_ns));
+    ledger.bump(if known { Counter::FragmentHit } else { Counter::FragmentMiss });
 }
 
 #[inline(always)]

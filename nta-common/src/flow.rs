@@ -194,26 +194,36 @@ impl FragmentKey {
     }
 }
 
-/// What the first fragment tells of the later ones: source port (16 bits), destination port (16), protocol (8).
+/// What the first fragment tells of the later ones: source port (16 bits), destination port (16), protocol (8), and when
+/// it passed, in units of 2^30 ns (24 bits).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(transparent)]
-pub struct FragmentPorts(pub u64);
+pub struct FragmentPorts(u64);
 
 impl FragmentPorts {
     /// The ports of a first fragment.
     #[inline(always)]
-    pub fn of(p: &Packet) -> Self {
-        Self((u64::from(p.src_port) << 48) | (u64::from(p.dst_port) << 32) | (u64::from(p.proto) << 24))
+    pub fn of(p: &Packet, now_ns: u64) -> Self {
+        let ports = (u64::from(p.src_port) << 48) | (u64::from(p.dst_port) << 32) | (u64::from(p.proto) << 24);
+        Self(ports | (now_ns >> 30 & 0xff_ffff))
     }
 
-    /// Gives them to a later one.
+    /// Gives them to a later fragment; `false` when that comes too late to belong to the same datagram.
     #[inline(always)]
-    pub fn apply(self, p: &mut Packet) {
+    pub fn apply(self, p: &mut Packet, now_ns: u64) -> bool {
+        let age = (now_ns >> 30).wrapping_sub(self.0) & 0xff_ffff;
+        if age > REASSEMBLY_TIMEOUT {
+            return false;
+        }
         p.src_port = (self.0 >> 48) as u16;
         p.dst_port = (self.0 >> 32) as u16;
         p.proto = (self.0 >> 24) as u8;
+        true
     }
 }
+
+/// 60 s (RFC 8200) in units of 2^30 ns.
+const REASSEMBLY_TIMEOUT: u64 = 56;
 
 /// Two clocks over one time base, in nanoseconds.
 ///

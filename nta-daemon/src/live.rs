@@ -3,9 +3,10 @@
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::domain::{Mode, Status, Timestamp};
+use crate::domain::{Mode, NicCounts, Status, Timestamp};
 use crate::pipeline::{Output, Pipeline};
 use crate::source::SourceError;
+use crate::source::kernel::device::Device;
 use crate::source::kernel::{AttachedKernel, KernelFlows};
 
 /// How often the log of a debug build of the programs is read.
@@ -39,10 +40,16 @@ impl Live {
         }
     }
 
+    /// What each attached interface has counted itself.
+    fn nics(&self) -> Vec<NicCounts> {
+        self.attached.attachments.iter().map(|attachment| Device::counts(&attachment.interface)).collect()
+    }
+
     /// Closes a window whenever its time is over, until `stop` says so or its sender is gone; then closes the open one
     /// early, ends every flow and detaches.
     pub fn run(mut self, stop: &Receiver<()>, output: &mut dyn Output) -> Result<(), SourceError> {
         let mut pipeline = Pipeline::new(self.window_ns, self.status());
+        let attached_at = self.nics();
         loop {
             pipeline.open_at(now());
             let end = pipeline.window_end().unwrap_or_else(now);
@@ -53,7 +60,11 @@ impl Live {
             }
             match stop.recv_timeout(wait) {
                 Err(RecvTimeoutError::Timeout) if now() < end => {}
-                Err(RecvTimeoutError::Timeout) => pipeline.close(&mut self.flows, output)?,
+                Err(RecvTimeoutError::Timeout) => {
+                    let nics = self.nics();
+                    pipeline.hold_against(nics.iter().zip(&attached_at).map(|(now, then)| now.since(then)).collect());
+                    pipeline.close(&mut self.flows, output)?;
+                }
                 Ok(()) | Err(RecvTimeoutError::Disconnected) => break,
             }
         }

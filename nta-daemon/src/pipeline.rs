@@ -3,12 +3,17 @@
 
 use std::time::Instant;
 
-use crate::domain::{FlowUpdate, Status, Timestamp};
+use nta_common::Counter;
+
+use crate::domain::{FlowUpdate, NicCounts, Status, Timestamp};
 use crate::source::{FlowSource, SourceError};
 use crate::window::{Arrival, Window, Windows};
 
 /// How often flows that are over are looked for, in event time.
 const EXPIRE_EVERY_NS: u64 = 10_000_000_000;
+
+/// An interface that has passed this many packets while the program saw none has a program that is not called.
+const LIVENESS_PACKETS: u64 = 100;
 
 /// Takes what the pipeline produces, in order.
 pub trait Output {
@@ -24,13 +29,14 @@ pub struct Pipeline {
     windows: Windows,
     status: Status,
     last_expiry: Timestamp,
+    nics: Vec<NicCounts>,
 }
 
 impl Pipeline {
     /// A pipeline with windows of `span_ns`; `status` says what it runs on.
     pub fn new(span_ns: u64, status: Status) -> Self {
         let status = Status { window_ns: span_ns, ..status };
-        Self { windows: Windows::new(span_ns), status, last_expiry: Timestamp::default() }
+        Self { windows: Windows::new(span_ns), status, last_expiry: Timestamp::default(), nics: Vec::new() }
     }
 
     /// What the pipeline tells about itself.
@@ -38,9 +44,28 @@ impl Pipeline {
         &self.status
     }
 
-    /// Records why capture does not work.
-    pub fn fail(&mut self, reason: String) {
-        self.status.failure = Some(reason);
+    /// Takes what the interfaces counted themselves since the programs were attached, in the order of the attachments;
+    /// the next closing of a window holds the ledger against it.
+    pub fn hold_against(&mut self, nics: Vec<NicCounts>) {
+        self.nics = nics;
+    }
+
+    /// An interface whose traffic no program has seen is a failure, until one has.
+    fn judge_attachments(&mut self) {
+        if self.nics.is_empty() {
+            return;
+        }
+        self.status.failure = None;
+        let seen = self.status.ledger.interfaces.iter().map(|i| i.counts.get(Counter::Seen));
+        for ((attachment, nic), seen) in self.status.attachments.iter_mut().zip(&self.nics).zip(seen) {
+            attachment.nic = *nic;
+            let passed = nic.rx_packets + nic.tx_packets;
+            if seen == 0 && passed >= LIVENESS_PACKETS {
+                let name = &attachment.interface;
+                let reason = format!("{name} has passed {passed} packets and the programs attached to it saw none");
+                self.status.failure = Some(reason);
+            }
+        }
     }
 
     /// End of the open window.
@@ -122,6 +147,7 @@ impl Pipeline {
             self.last_expiry = end;
         }
         self.status.ledger = source.ledger()?;
+        self.judge_attachments();
         let Some(window) = self.windows.close(&self.status.ledger.total()) else { return Ok(()) };
         self.status.windows_closed += 1;
         self.status.last_window_end = Some(end);

@@ -10,7 +10,7 @@ use nta_common::flow::Counts;
 use nta_common::{Counter, LedgerSlot};
 use nta_daemon::api::{ApiState, router, serve};
 use nta_daemon::domain::{
-    Attachment, Endpoint, FlowId, FlowRecord, Interface, Ledger, MapFill, Mode, Status, TcpCounts, Timestamp,
+    Attachment, Endpoint, FlowId, FlowRecord, Interface, Ledger, MapFill, Mode, NicCounts, Status, TcpCounts, Timestamp,
 };
 use nta_daemon::json::{FlowJson, StatusJson, WindowJson};
 use nta_daemon::store::{Batch, Run, Store, StoreWriter};
@@ -367,6 +367,7 @@ fn status(windows_closed: u64) -> Status {
             egress: "tcx".to_owned(),
             count_basis: "segments".to_owned(),
             reason: "veth: native XDP would switch off GSO".to_owned(),
+            nic: NicCounts { rx_packets: 60, tx_packets: 40, ..NicCounts::default() },
         }],
         ledger: Ledger { interfaces: vec![Interface { name: "eth0".to_owned(), counts }] },
         maps: vec![MapFill { name: "flows4".to_owned(), entries: 100, max_entries: 400, memory_bytes: 1 << 20 }],

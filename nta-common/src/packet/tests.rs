@@ -212,3 +212,61 @@ fn a_merged_frame_stands_for_packets_with_headers_of_their_own() {
     assert_eq!(split(1_000), (3, 2_554 + 2 * 54, 2_540 + 2 * 40));
     assert_eq!(split(500), (5, 2_554 + 4 * 54, 2_540 + 4 * 40));
 }
+
+#[test]
+fn mpls_labels_and_pppoe_are_stepped_over() {
+    let datagram = ipv4(proto::UDP, &[], 0, &UDP);
+    let labels = [0, 1, 0x10, 64, 0, 1, 0x11, 64];
+    let (family, p) = run(&[eth(0x8847), labels.to_vec(), datagram.clone()].concat());
+    assert_eq!((family, p.dst_port), (Ok(Family::V4), 53));
+    let (family, _) = run(&[eth(0x8847), [0, 1, 0x10, 64].repeat(7), datagram.clone()].concat());
+    assert_eq!(family, Err(Counter::ShimMalformed));
+    let (family, _) = run(&[eth(0x8847), std::vec![0, 1, 0x11, 64, 0, 0]].concat());
+    assert_eq!(family, Err(Counter::NonIp), "a pseudowire");
+
+    let pppoe = [0x11, 0, 0, 1, 0, 34];
+    let (family, p) = run(&[eth(0x8864), pppoe.to_vec(), std::vec![0, 0x21], datagram].concat());
+    assert_eq!((family, p.dst_port), (Ok(Family::V4), 53));
+    let (family, p) = run(&[eth(0x8864), pppoe.to_vec(), std::vec![0, 0x57], ipv6(proto::UDP, &UDP)].concat());
+    assert_eq!((family, p.dst_port), (Ok(Family::V6), 53));
+    let (family, _) = run(&[eth(0x8864), pppoe.to_vec(), std::vec![0xc0, 0x21, 1, 1]].concat());
+    assert_eq!(family, Err(Counter::NonIp), "a PPP control packet");
+}
+
+#[test]
+fn tunnels_are_opened_only_when_asked_to() {
+    let inner4 = ipv4(proto::UDP, &[], 0, &UDP);
+    let inner6 = ipv6(proto::UDP, &UDP);
+    let outer_udp = |port: u16, payload: &[u8]| {
+        let mut datagram = std::vec![0x30, 0x39];
+        datagram.extend(port.to_be_bytes());
+        datagram.extend((8 + payload.len() as u16).to_be_bytes());
+        datagram.extend([0, 0]);
+        datagram.extend(payload);
+        datagram
+    };
+    let frame4 = [eth(0x0800), inner4.clone()].concat();
+    let vxlan = [std::vec![8, 0, 0, 0, 0, 0, 7, 0], frame4.clone()].concat();
+    let geneve = [std::vec![1, 0, 0x65, 0x58, 0, 0, 7, 0, 1, 2, 3, 4], frame4].concat();
+    let gre_key = [std::vec![0x20, 0, 0x86, 0xdd, 0, 0, 0, 9], inner6.clone()].concat();
+    for (name, outer, (family, outer_port)) in [
+        ("vxlan", ipv4(proto::UDP, &[], 0, &outer_udp(4789, &vxlan)), (Family::V4, 4789)),
+        ("geneve", ipv4(proto::UDP, &[], 0, &outer_udp(6081, &geneve)), (Family::V4, 6081)),
+        ("gre", ipv4(47, &[], 0, &gre_key), (Family::V6, 0)),
+        ("ipip", ipv4(4, &[], 0, &inner4), (Family::V4, 0)),
+        ("6in4", ipv4(41, &[], 0, &inner6), (Family::V6, 0)),
+    ] {
+        let frame = [eth(0x0800), outer].concat();
+        let reader = SliceReader::new(&frame, frame.len() as u32);
+        let mut p = Packet::default();
+        assert_eq!(parse(&reader, &mut p), Ok(Family::V4), "{name} closed");
+        assert_eq!((p.tunnel, p.dst_port), (0, outer_port), "{name} closed");
+        assert_eq!(parse(&reader.with_tunnels(true), &mut p), Ok(family), "{name} opened");
+        assert_eq!((p.tunnel, p.proto, p.dst_port, p.payload_len), (1, proto::UDP, 53, 4), "{name} opened");
+        assert_eq!(p.wire_len, frame.len() as u32, "{name}: the whole frame is counted");
+    }
+    let empty = [eth(0x0800), ipv4(4, &[], 0, &[0x65; 30])].concat();
+    let mut p = Packet::default();
+    let reader = SliceReader::new(&empty, empty.len() as u32).with_tunnels(true);
+    assert_eq!((parse(&reader, &mut p), p.proto, p.tunnel), (Ok(Family::V4), 4, 0), "no packet inside");
+}

@@ -9,5 +9,5 @@ mod time;
 pub use flow::{EndReason, FlowDelta, FlowId, FlowKey, FlowUpdate, OverflowDelta, RttDelta, TcpCounts, Tracked};
 pub use ledger::{Interface, Ledger, difference};
 pub use record::{Endpoint, FlowRecord};
-pub use status::{Attachment, MapFill, Mode, Status};
+pub use status::{Attachment, MapFill, Mode, NicCounts, Status};
 pub use time::Timestamp;

@@ -28,6 +28,37 @@ pub struct Attachment {
     pub count_basis: String,
     /// Why these hooks and not better ones, one sentence.
     pub reason: String,
+    /// What the interface counted itself.
+    pub nic: NicCounts,
+}
+
+/// What the interface's own driver counted since the programs were attached, to hold the ledger against.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NicCounts {
+    /// Packets received.
+    pub rx_packets: u64,
+    /// Bytes received.
+    pub rx_bytes: u64,
+    /// Packets dropped before anyone saw them.
+    pub rx_dropped: u64,
+    /// Packets sent.
+    pub tx_packets: u64,
+    /// Bytes sent.
+    pub tx_bytes: u64,
+}
+
+impl NicCounts {
+    /// What was counted since an earlier reading.
+    #[must_use]
+    pub const fn since(&self, earlier: &Self) -> Self {
+        Self {
+            rx_packets: self.rx_packets.wrapping_sub(earlier.rx_packets),
+            rx_bytes: self.rx_bytes.wrapping_sub(earlier.rx_bytes),
+            rx_dropped: self.rx_dropped.wrapping_sub(earlier.rx_dropped),
+            tx_packets: self.tx_packets.wrapping_sub(earlier.tx_packets),
+            tx_bytes: self.tx_bytes.wrapping_sub(earlier.tx_bytes),
+        }
+    }
 }
 
 /// How full a kernel map (or the table of a replay) is.

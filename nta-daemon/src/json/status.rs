@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{LedgerJson, seconds};
-use crate::domain::{Attachment, MapFill, Mode, Status};
+use crate::domain::{Attachment, MapFill, Mode, NicCounts, Status};
 
 /// A snapshot of the pipeline.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -78,6 +78,30 @@ pub struct AttachmentJson {
     pub count_basis: String,
     /// Why these hooks and not better ones.
     pub reason: String,
+    /// What the interface counted itself since then, to hold the ledger against.
+    pub nic: NicJson,
+}
+
+/// What an interface counted itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct NicJson {
+    /// Packets received.
+    pub rx_packets: u64,
+    /// Bytes received.
+    pub rx_bytes: u64,
+    /// Packets dropped before anyone saw them.
+    pub rx_dropped: u64,
+    /// Packets sent.
+    pub tx_packets: u64,
+    /// Bytes sent.
+    pub tx_bytes: u64,
+}
+
+impl From<NicCounts> for NicJson {
+    fn from(nic: NicCounts) -> Self {
+        let NicCounts { rx_packets, rx_bytes, rx_dropped, tx_packets, tx_bytes } = nic;
+        Self { rx_packets, rx_bytes, rx_dropped, tx_packets, tx_bytes }
+    }
 }
 
 impl From<&Attachment> for AttachmentJson {
@@ -89,6 +113,7 @@ impl From<&Attachment> for AttachmentJson {
             egress: attachment.egress.clone(),
             count_basis: attachment.count_basis.clone(),
             reason: attachment.reason.clone(),
+            nic: attachment.nic.into(),
         }
     }
 }

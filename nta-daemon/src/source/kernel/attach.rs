@@ -10,7 +10,7 @@ use aya::programs::{LinkOrder, ProgramError, TcAttachType};
 use super::device::Device;
 use super::load::{Kernel, KernelOptions, causes};
 use super::maps::KernelFlows;
-use crate::domain::Attachment;
+use crate::domain::{Attachment, NicCounts};
 use crate::source::SourceError;
 
 /// The hooks to attach to, as given on the command line.
@@ -147,6 +147,7 @@ fn attach_device(kernel: &mut Kernel, device: &Device, mode: Attach) -> Result<A
         egress: egress.name().to_owned(),
         count_basis: if xdp { "wire" } else { "segments" }.to_owned(),
         reason: reason(device, mode, &refused),
+        nic: NicCounts::default(),
     })
 }
 

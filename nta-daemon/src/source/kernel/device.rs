@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::domain::NicCounts;
 use crate::source::SourceError;
 
 /// A network interface.
@@ -43,12 +44,34 @@ impl Device {
         devices
     }
 
+    /// What an interface of this network namespace has counted itself since it exists.
+    pub fn counts(name: &str) -> NicCounts {
+        counts(&fs::read_to_string("/proc/net/dev").unwrap_or_default(), name).unwrap_or_default()
+    }
+
     /// The interface of the default route: IPv4's with the lowest metric, else IPv6's.
     pub fn of_default_route() -> Option<String> {
         let v4 = fs::read_to_string("/proc/net/route").unwrap_or_default();
         let v6 = fs::read_to_string("/proc/net/ipv6_route").unwrap_or_default();
         default_route_v4(&v4).or_else(|| default_route_v6(&v6))
     }
+}
+
+/// Lines are `name: bytes packets errs drop …` received (8 columns), then the same sent.
+fn counts(table: &str, name: &str) -> Option<NicCounts> {
+    let columns = table.lines().find_map(|line| {
+        let (face, columns) = line.split_once(':')?;
+        (face.trim() == name).then_some(columns)
+    })?;
+    let columns: Vec<u64> = columns.split_whitespace().map_while(|column| column.parse().ok()).collect();
+    let column = |at: usize| columns.get(at).copied().unwrap_or_default();
+    Some(NicCounts {
+        rx_bytes: column(0),
+        rx_packets: column(1),
+        rx_dropped: column(3),
+        tx_bytes: column(8),
+        tx_packets: column(9),
+    })
 }
 
 /// Lines are `Iface Destination Gateway Flags RefCnt Use Metric Mask …`.
@@ -92,6 +115,16 @@ fn read(path: &Path) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn counters_of_an_interface_are_found_by_its_whole_name() {
+        let table = "Inter-|   Receive |  Transmit\n face |bytes packets errs drop fifo frame compressed multicast|bytes\n\
+            veth0:     100       2    0    1    0     0          0         0      300       4    0    0    0\n\
+            \x20  eth0: 5 6 0 7 0 0 0 0 8 9 0 0 0 0 0 0\n";
+        let eth0 = NicCounts { rx_bytes: 5, rx_packets: 6, rx_dropped: 7, tx_bytes: 8, tx_packets: 9 };
+        assert_eq!(counts(table, "eth0"), Some(eth0));
+        assert_eq!(counts(table, "eth"), None);
+    }
 
     #[test]
     fn the_default_route_with_the_lowest_metric_wins() {

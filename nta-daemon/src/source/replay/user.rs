@@ -328,3 +328,59 @@ impl FlowSource for UserEngine {
         (self.flows.v4.index.len() + self.flows.v6.index.len()) as u64
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: u64 = 1_000_000_000;
+
+    /// An IPv4/UDP frame from 192.0.2.1:1000 to 198.51.100.`to`:53; `field` is the fragment field.
+    fn udp(id: u8, field: u16, to: u8) -> Vec<u8> {
+        let mut frame = vec![0; 12];
+        frame.extend([8, 0, 0x45, 0, 0, 36, 0, id]);
+        frame.extend(field.to_be_bytes());
+        frame.extend([
+            64, 17, 0, 0, 192, 0, 2, 1, 198, 51, 100, to, 3, 0xe8, 0, 53, 0, 16, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8,
+        ]);
+        frame
+    }
+
+    fn flows(engine: &mut UserEngine) -> Vec<(u16, u64)> {
+        let mut flows = Vec::new();
+        let mut sink =
+            |update: FlowUpdate<'_>| flows.push((update.key.endpoints()[1].1, update.flow.totals[0].packets));
+        engine.drain(&mut sink).expect("no I/O here");
+        flows.sort_unstable();
+        flows
+    }
+
+    #[test]
+    fn later_fragments_are_counted_in_the_flow_of_the_first() {
+        let mut engine = UserEngine::new("test", [8, 8], false);
+        let mut inject = |second: u64, frame: &[u8]| engine.inject(second * SECOND, frame.len() as u32, frame);
+        inject(1, &udp(1, 0x2000, 2)).expect("accounted");
+        inject(2, &udp(1, 0x2005, 2)).expect("accounted");
+        inject(3, &udp(2, 0x0005, 2)).expect("accounted"); // of a datagram whose first fragment was not seen
+        inject(100, &udp(1, 0x0005, 2)).expect("accounted"); // too late for the first datagram
+        assert_eq!(flows(&mut engine), [(0, 2), (53, 2)]);
+        let count = |counter| engine.ledger.get(counter);
+        assert_eq!((count(Counter::FragmentHit), count(Counter::FragmentMiss)), (1, 2));
+    }
+
+    #[test]
+    fn what_finds_the_table_full_is_counted_by_destination() {
+        let mut engine = UserEngine::new("test", [1, 1], false);
+        for (second, to) in [(1, 2), (1, 3), (2, 3), (2, 4), (2, 2)] {
+            let frame = udp(0, 0, to);
+            engine.inject(second * SECOND, frame.len() as u32, &frame).expect("accounted");
+        }
+        assert_eq!(flows(&mut engine), [(53, 2)]);
+        let mut told = Vec::new();
+        engine.overflows(&mut |o| told.push((o.destination.to_string(), o.port, o.counts.packets))).expect("no I/O");
+        told.sort();
+        assert_eq!(told, [("198.51.100.3".to_owned(), 53, 2), ("198.51.100.4".to_owned(), 53, 1)]);
+        assert_eq!((engine.ledger.get(Counter::Overflow), engine.ledger.imbalance()), (3, 0));
+        engine.overflows(&mut |o| panic!("told twice: {o:?}")).expect("no I/O");
+    }
+}
