@@ -82,7 +82,7 @@ fn asked_to_end_it_stores_the_open_window_and_detaches() {
     let _alone = alone();
     for attach in ["xdp", "auto", "tc"] {
         let folder = tempfile::tempdir().expect("a folder");
-        let pair = Pair::new();
+        let pair = Pair::silent();
         let mut daemon = Daemon::start(&pair.inside, folder.path(), "v0", attach);
         traffic::pings(&pair.peer, "10.77.1.1", "fd77:1::1");
         let held = Held::of(daemon.process.id());
@@ -126,7 +126,7 @@ fn a_reader_that_never_finishes_does_not_hold_up_the_end() {
     }
     let _alone = alone();
     let folder = tempfile::tempdir().expect("a folder");
-    let pair = Pair::new();
+    let pair = Pair::silent();
     let mut daemon = Daemon::start(&pair.inside, folder.path(), "v0", "auto");
     traffic::pings(&pair.peer, "10.77.1.1", "fd77:1::1");
     // Half a request: the server waits for the rest.

@@ -46,7 +46,7 @@ fn exact(test: &str, attach: &str, ingress: &str, basis: &str) {
     }
     let _alone = alone();
     let folder = tempfile::tempdir().expect("a folder");
-    let pair = Pair::new();
+    let pair = Pair::silent();
     let _servers = traffic::Servers::start(&pair.inside, folder.path());
     let capture = Capture::start(&pair.inside, folder.path(), "v0");
     let mut daemon = Daemon::start(&pair.inside, folder.path(), "v0", attach);

@@ -1,6 +1,6 @@
 //! A packet that a gateway forwards is counted once, where it came in.
 
-use nta_tests::netns::{End, Namespace, alone, veth};
+use nta_tests::netns::{End, Namespace, alone, silent, veth};
 
 use crate::capture::{Capture, counts, directions};
 use crate::daemon::{Daemon, number};
@@ -27,14 +27,17 @@ fn forwarded(attach: &str) {
     let [client, gateway, server] = ["client", "gate", "server"].map(Namespace::new);
     let left = End { namespace: &gateway, interface: "left", v4: "10.77.1.1", v6: "fd77:1::1" };
     let right = End { namespace: &gateway, interface: "right", v4: "10.77.2.1", v6: "fd77:2::1" };
-    veth([left, End { namespace: &client, interface: "v0", v4: "10.77.1.2", v6: "fd77:1::2" }]);
-    veth([right, End { namespace: &server, interface: "v0", v4: "10.77.2.2", v6: "fd77:2::2" }]);
+    // First, because a router joins more groups.
     gateway.sysctl("ipv4/ip_forward", "1");
     gateway.sysctl("ipv6/conf/all/forwarding", "1");
+    veth([left, End { namespace: &client, interface: "v0", v4: "10.77.1.2", v6: "fd77:1::2" }]);
+    veth([right, End { namespace: &server, interface: "v0", v4: "10.77.2.2", v6: "fd77:2::2" }]);
     for (end, via) in [(&client, left), (&server, right)] {
         end.ip(&format!("route add default via {}", via.v4));
         end.ip(&format!("-6 route add default via {}", via.v6));
     }
+    silent(&gateway, "left");
+    silent(&gateway, "right");
     let _servers = traffic::Servers::start(&server, folder.path());
     let captures = [left, right].map(|side| Capture::start(&gateway, folder.path(), side.interface));
     let mut daemon = Daemon::start(&gateway, folder.path(), "left,right", attach);
