@@ -119,11 +119,11 @@ pub(super) fn flow(to: &mut Collected, update: &FlowUpdate<'_>) {
             to.note(written);
         }
         Format::Text => {
-            let record = FlowRecord::of(update);
-            let at = to.top_flows.partition_point(|top| bytes(top) >= bytes(&record));
+            let size = update.flow.totals[0].bytes + update.flow.totals[1].bytes;
+            let at = to.top_flows.partition_point(|top| bytes(top) >= size);
             if at < TOP_FLOWS {
                 to.top_flows.truncate(TOP_FLOWS - 1);
-                to.top_flows.insert(at.min(to.top_flows.len()), record);
+                to.top_flows.insert(at.min(to.top_flows.len()), FlowRecord::of(update));
             }
         }
     }

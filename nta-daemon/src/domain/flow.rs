@@ -208,25 +208,24 @@ impl Tracked {
 
     /// Whether the flow is over at `now`, by its last reading.
     pub fn ended(&self, key: &FlowKey, now: Timestamp) -> Option<EndReason> {
-        let idle_ns = now.since(self.seen);
-        let closed = key.proto() == proto::TCP && self.is_closed();
-        if closed && idle_ns >= CLOSE_DELAY_NS {
-            return Some(EndReason::Closed);
-        }
-        (idle_ns >= self.idle_timeout_ns(key.proto())).then_some(EndReason::Idle)
+        (now >= self.deadline(key)).then_some(if self.is_closed(key) { EndReason::Closed } else { EndReason::Idle })
     }
 
-    fn is_closed(&self) -> bool {
-        let [a, b] = &self.last.dir;
-        a.tcp.rst != 0 || b.tcp.rst != 0 || (a.tcp.flags & FIN != 0 && b.tcp.flags & FIN != 0)
-    }
-
-    fn idle_timeout_ns(&self, protocol: u8) -> u64 {
+    /// When the flow is over if no packet comes any more.
+    pub fn deadline(&self, key: &FlowKey) -> Timestamp {
         let answered = self.totals[0].packets != 0 && self.totals[1].packets != 0;
-        match protocol {
+        let after_ns = match key.proto() {
+            proto::TCP if self.is_closed(key) => CLOSE_DELAY_NS,
             proto::TCP if answered => TCP_IDLE_NS,
             _ => OTHER_IDLE_NS,
-        }
+        };
+        self.seen.plus(after_ns)
+    }
+
+    fn is_closed(&self, key: &FlowKey) -> bool {
+        let [a, b] = &self.last.dir;
+        let reset = a.tcp.rst != 0 || b.tcp.rst != 0;
+        key.proto() == proto::TCP && (reset || (a.tcp.flags & FIN != 0 && b.tcp.flags & FIN != 0))
     }
 }
 

@@ -1,6 +1,6 @@
 //! The user engine: the same parser and accounting over the capture's bytes, without privileges.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
 
 use nta_common::{
@@ -30,6 +30,7 @@ struct Table<K> {
     entries: Vec<Entry>,
     free: Vec<u32>,
     changed: Vec<u32>,
+    deadlines: Deadlines,
     max_entries: u32,
 }
 
@@ -39,6 +40,37 @@ struct Entry {
     /// `None` in a free slot, and before the first drain.
     tracked: Option<Tracked>,
     changed: bool,
+    /// The earliest interval of [`Deadlines`] in which the entry is listed.
+    listed: u64,
+}
+
+/// When which entries have to be looked at again: lists by intervals of time. Looking at every entry every ten seconds
+/// took a quarter of a replay.
+#[derive(Default)]
+struct Deadlines {
+    intervals: BTreeMap<u64, Vec<u32>>,
+}
+
+/// Of an entry that is in no list.
+const UNLISTED: u64 = u64::MAX;
+
+impl Deadlines {
+    /// Width of an interval: how often the pipeline asks.
+    const INTERVAL_NS: u64 = 10_000_000_000;
+
+    const fn interval(deadline: Timestamp) -> u64 {
+        deadline.as_nanos() / Self::INTERVAL_NS
+    }
+
+    fn list(&mut self, interval: u64, slot: u32) {
+        self.intervals.entry(interval).or_default().push(slot);
+    }
+
+    /// Takes the lists of all intervals that have begun.
+    fn due(&mut self, now: Timestamp) -> BTreeMap<u64, Vec<u32>> {
+        let later = self.intervals.split_off(&(Self::interval(now) + 1));
+        std::mem::replace(&mut self.intervals, later)
+    }
 }
 
 /// The capture's time stamp.
@@ -86,7 +118,24 @@ impl Flows for UserFlows {
     }
 }
 
-impl<K: Copy + Eq + Hash> Table<K> {
+/// A key of one family.
+trait FamilyKey: Copy + Eq + Hash {
+    fn of(any: &FlowKey) -> Option<Self>;
+}
+
+impl FamilyKey for FlowKey4 {
+    fn of(any: &FlowKey) -> Option<Self> {
+        if let FlowKey::V4(key) = any { Some(*key) } else { None }
+    }
+}
+
+impl FamilyKey for FlowKey6 {
+    fn of(any: &FlowKey) -> Option<Self> {
+        if let FlowKey::V6(key) = any { Some(*key) } else { None }
+    }
+}
+
+impl<K: FamilyKey> Table<K> {
     fn new(name: &'static str, max_entries: u32) -> Self {
         Self {
             name,
@@ -94,6 +143,7 @@ impl<K: Copy + Eq + Hash> Table<K> {
             entries: Vec::new(),
             free: Vec::new(),
             changed: Vec::new(),
+            deadlines: Deadlines::default(),
             max_entries,
         }
     }
@@ -119,7 +169,7 @@ impl<K: Copy + Eq + Hash> Table<K> {
         }
         let mut stats = FlowStats::default();
         stats.begin(first);
-        let entry = Entry { key: any, stats, tracked: None, changed: false };
+        let entry = Entry { key: any, stats, tracked: None, changed: false, listed: UNLISTED };
         let slot = if let Some(slot) = self.free.pop() {
             self.entries[slot as usize] = entry;
             slot
@@ -134,26 +184,54 @@ impl<K: Copy + Eq + Hash> Table<K> {
 
     fn drain(&mut self, sink: &mut Sink<'_>) {
         for slot in self.changed.drain(..) {
-            let Entry { key, stats, tracked, changed } = &mut self.entries[slot as usize];
-            *changed = false;
-            let flow = tracked.get_or_insert_with(|| Tracked::new(key, stats, 0));
-            if let Some(delta) = flow.advance(stats, 0) {
-                sink(FlowUpdate { key, flow, delta: Some(&delta), ended: None });
+            let entry = &mut self.entries[slot as usize];
+            entry.changed = false;
+            let flow = entry.tracked.get_or_insert_with(|| Tracked::new(&entry.key, &entry.stats, 0));
+            if let Some(delta) = flow.advance(&entry.stats, 0) {
+                sink(FlowUpdate { key: &entry.key, flow, delta: Some(&delta), ended: None });
+            }
+            // A later deadline is found out when the listed one has come; only an earlier one is news.
+            let interval = Deadlines::interval(flow.deadline(&entry.key));
+            if interval < entry.listed {
+                entry.listed = interval;
+                self.deadlines.list(interval, slot);
             }
         }
     }
 
-    fn remove_if(&mut self, ended: impl Fn(&FlowKey, &Tracked) -> Option<EndReason>, sink: &mut Sink<'_>) {
-        let Self { index, entries, free, .. } = self;
-        index.retain(|_, slot| {
-            let entry = &mut entries[*slot as usize];
-            let Some(flow) = &entry.tracked else { return true };
-            let Some(reason) = ended(&entry.key, flow) else { return true };
-            sink(FlowUpdate { key: &entry.key, flow, delta: None, ended: Some(reason) });
-            entry.tracked = None;
-            free.push(*slot);
-            false
-        });
+    fn expire(&mut self, now: Timestamp, sink: &mut Sink<'_>) {
+        for (interval, slots) in self.deadlines.due(now) {
+            for slot in slots {
+                let entry = &mut self.entries[slot as usize];
+                let Some(flow) = entry.tracked.as_ref().filter(|_| entry.listed == interval) else { continue };
+                if let Some(reason) = flow.ended(&entry.key, now) {
+                    sink(FlowUpdate { key: &entry.key, flow, delta: None, ended: Some(reason) });
+                    self.forget(slot);
+                } else {
+                    entry.listed = Deadlines::interval(flow.deadline(&entry.key));
+                    self.deadlines.list(entry.listed, slot);
+                }
+            }
+        }
+    }
+
+    fn finish(&mut self, sink: &mut Sink<'_>) {
+        for entry in &self.entries {
+            if let Some(flow) = &entry.tracked {
+                sink(FlowUpdate { key: &entry.key, flow, delta: None, ended: Some(EndReason::Shutdown) });
+            }
+        }
+        *self = Self::new(self.name, self.max_entries);
+    }
+
+    fn forget(&mut self, slot: u32) {
+        let entry = &mut self.entries[slot as usize];
+        entry.tracked = None;
+        entry.listed = UNLISTED;
+        if let Some(key) = K::of(&entry.key) {
+            self.index.remove(&key);
+        }
+        self.free.push(slot);
     }
 
     fn fill(&self) -> MapFill {
@@ -175,14 +253,14 @@ impl FlowSource for UserEngine {
     }
 
     fn expire(&mut self, now: Timestamp, sink: &mut Sink<'_>) -> Result<(), SourceError> {
-        self.flows.v4.remove_if(|key, flow| flow.ended(key, now), sink);
-        self.flows.v6.remove_if(|key, flow| flow.ended(key, now), sink);
+        self.flows.v4.expire(now, sink);
+        self.flows.v6.expire(now, sink);
         Ok(())
     }
 
     fn finish(&mut self, sink: &mut Sink<'_>) {
-        self.flows.v4.remove_if(|_, _| Some(EndReason::Shutdown), sink);
-        self.flows.v6.remove_if(|_, _| Some(EndReason::Shutdown), sink);
+        self.flows.v4.finish(sink);
+        self.flows.v6.finish(sink);
     }
 
     fn ledger(&mut self) -> Result<Ledger, SourceError> {
