@@ -53,7 +53,7 @@ fn exact(test: &str, attach: &str, ingress: &str, basis: &str) {
     says_how_it_is_attached(&daemon.status(), ingress, basis);
     pair.no_offloads();
 
-    traffic::everything(&pair.peer, "10.77.1.1", "fd77:1::1");
+    traffic::everything(&pair.peer, "10.77.1.1", "fd77:1::1", 72);
     traffic::odd_frames(&pair.peer, "v1");
 
     let truth = capture.finish();

@@ -7,22 +7,29 @@ use crate::daemon::{Daemon, number};
 use crate::{can_run, has_tcx, traffic};
 
 #[test]
-fn a_forwarded_packet_is_counted_once() {
-    const TEST: &str = "a_forwarded_packet_is_counted_once";
-    if !can_run(TEST, &["tcpdump", "tshark", "iperf3", "python3", "ping"]) {
-        return;
-    }
-    let _alone = alone();
-    for attach in ["xdp", "tcx", "tc"] {
-        if attach == "tcx" && !has_tcx() {
-            println!("not run: {TEST}: tcx: TCX came with Linux 6.6");
-            continue;
-        }
-        forwarded(attach);
+fn xdp_counts_a_forwarded_packet_once() {
+    forwarded("xdp_counts_a_forwarded_packet_once", "xdp");
+}
+
+#[test]
+fn tcx_counts_a_forwarded_packet_once() {
+    if has_tcx() {
+        forwarded("tcx_counts_a_forwarded_packet_once", "tcx");
+    } else {
+        println!("not run: tcx_counts_a_forwarded_packet_once: TCX came with Linux 6.6");
     }
 }
 
-fn forwarded(attach: &str) {
+#[test]
+fn tc_counts_a_forwarded_packet_once() {
+    forwarded("tc_counts_a_forwarded_packet_once", "tc");
+}
+
+fn forwarded(test: &str, attach: &str) {
+    if !can_run(test, &["tcpdump", "tshark", "iperf3", "python3", "ping"]) {
+        return;
+    }
+    let _alone = alone();
     let folder = tempfile::tempdir().expect("a folder");
     let [client, gateway, server] = ["client", "gate", "server"].map(Namespace::new);
     let left = End { namespace: &gateway, interface: "left", v4: "10.77.1.1", v6: "fd77:1::1" };
@@ -45,7 +52,7 @@ fn forwarded(attach: &str) {
         namespace.no_offloads(interface);
     }
 
-    traffic::everything(&client, right_host().0, right_host().1);
+    traffic::everything(&client, "10.77.2.2", "fd77:2::2", 24);
 
     let [left, right] = captures.map(Capture::finish);
     daemon.wait_for_window();
@@ -64,9 +71,4 @@ fn forwarded(attach: &str) {
     }
     assert!(daemon.stop().success());
     println!("{attach}: {} flows, {} forwarded packets, each counted once", flows.len(), left.packets);
-}
-
-/// The server's addresses.
-const fn right_host() -> (&'static str, &'static str) {
-    ("10.77.2.2", "fd77:2::2")
 }
