@@ -18,8 +18,10 @@ use crate::window::Window;
 const STORE_QUEUE: usize = 64;
 /// Windows kept back while the queue is full; beyond it the oldest one's flows and window are given up, and counted.
 const MAX_HELD_BACK: usize = 1024;
-/// How long a shutdown waits for each of its steps.
+/// How long a shutdown waits for the capture, and for the store.
 pub const DRAIN_DEADLINE: Duration = Duration::from_secs(10);
+/// How long a shutdown waits for requests under way. One that takes longer must not cost what is to be stored.
+const SERVER_DEADLINE: Duration = Duration::from_secs(2);
 
 /// Why the daemon cannot serve.
 #[derive(Debug, thiserror::Error)]
@@ -87,11 +89,14 @@ impl App {
         }
     }
 
-    /// Stops the server, then writes what is queued, each within the deadline.
+    /// Stops the server, then writes what is queued, each within its deadline.
     pub async fn drain(self) {
         let _ = self.stop_server.send(()); // an error means that the server has ended by itself
+        match tokio::time::timeout(SERVER_DEADLINE, self.server).await {
+            Ok(ended) => report("server", &ended.map(|served| served.map_err(|e| e.to_string()))),
+            Err(_) => tracing::warn!(deadline_s = SERVER_DEADLINE.as_secs(), "requests under way are broken off"),
+        }
         let ended = tokio::time::timeout(DRAIN_DEADLINE, async {
-            report("server", &self.server.await.map(|served| served.map_err(|e| e.to_string())));
             report("store", &Ok(self.writer.shutdown().await.map_err(|e| e.to_string())));
             report("store", &self.write_task.await.map(Ok));
             self.store.close().await;
@@ -123,11 +128,7 @@ pub struct StoreOutput {
 impl StoreOutput {
     fn send(&mut self, batch: Batch) {
         if self.waits {
-            // A replay runs on a thread of its own, so it may block there.
-            if let Err(error) = tokio::runtime::Handle::current().block_on(self.writer.send(batch)) {
-                tracing::error!(%error, "window not stored");
-            }
-            return;
+            return self.send_waiting(batch);
         }
         self.held_back.push_back(batch);
         while let Some(next) = self.held_back.pop_front() {
@@ -143,11 +144,21 @@ impl StoreOutput {
         }
     }
 
-    /// Sends the ends of flows that came after the last window.
+    /// For a replay, and at the end: they run on a thread of their own, which may block.
+    fn send_waiting(&self, batch: Batch) {
+        if let Err(error) = tokio::runtime::Handle::current().block_on(self.writer.send(batch)) {
+            tracing::error!(%error, "window not stored");
+        }
+    }
+
+    /// Sends what was kept back, then the ends of flows that came after the last window.
     pub fn finish(mut self) {
+        for batch in std::mem::take(&mut self.held_back) {
+            self.send_waiting(batch);
+        }
         if !self.flows.is_empty() {
             let flows = std::mem::take(&mut self.flows);
-            self.send(Batch { window: None, flows });
+            self.send_waiting(Batch { window: None, flows });
         }
     }
 }

@@ -14,7 +14,8 @@ pub(crate) fn filters(namespace: &Namespace, interface: &str) -> [usize; 2] {
     ["ingress", "egress"].map(|direction| {
         let mut tc = Command::new("tc");
         tc.args(["-n", namespace.name(), "filter", "show", "dev", interface, direction]);
-        run(&mut tc).matches(&format!(" nta_tc_{direction} ")).count()
+        let name = format!("name nta_tc_{direction} ");
+        run(&mut tc).matches(&name).count()
     })
 }
 

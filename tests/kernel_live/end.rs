@@ -11,7 +11,7 @@ use crate::daemon::{Daemon, number};
 use crate::{Pair, can_run, has_tcx, traffic};
 
 /// Kills for each hook.
-const KILLS: u64 = 5;
+const KILLS: u32 = 5;
 
 #[test]
 fn killed_at_any_moment_it_leaves_nothing_attached() {
@@ -32,11 +32,12 @@ fn killed_at_any_moment_it_leaves_nothing_attached() {
             continue;
         }
         let mut moments = Vec::new();
-        for _ in 0..KILLS {
+        for part in 0..KILLS {
             // A linear congruential generator (Knuth's MMIX), so that the moments are the same in every run.
             random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             let share = (random >> 33) as f64 / f64::from(1_u32 << 31);
-            let moment = start_up.mul_f64(share * 1.3);
+            // Spread over the start-up and the time after it.
+            let moment = start_up.mul_f64((f64::from(part) + share) / f64::from(KILLS) * 1.4);
             let held = killed_after(&pair, folder.path(), attach, moment);
             moments.push((moment.as_millis(), held.len()));
             held.wait_gone(attach != "tc");
@@ -82,7 +83,7 @@ fn asked_to_end_it_stores_the_open_window_and_detaches() {
     let _alone = alone();
     for attach in ["xdp", "auto", "tc"] {
         let folder = tempfile::tempdir().expect("a folder");
-        let pair = Pair::new();
+        let pair = Pair::silent();
         let mut daemon = Daemon::start(&pair.inside, folder.path(), "v0", attach);
         traffic::pings(&pair.peer, "10.77.1.1", "fd77:1::1");
         let held = Held::of(daemon.process.id());
@@ -126,7 +127,7 @@ fn a_reader_that_never_finishes_does_not_hold_up_the_end() {
     }
     let _alone = alone();
     let folder = tempfile::tempdir().expect("a folder");
-    let pair = Pair::new();
+    let pair = Pair::silent();
     let mut daemon = Daemon::start(&pair.inside, folder.path(), "v0", "auto");
     traffic::pings(&pair.peer, "10.77.1.1", "fd77:1::1");
     // Half a request: the server waits for the rest.

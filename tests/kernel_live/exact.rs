@@ -46,14 +46,14 @@ fn exact(test: &str, attach: &str, ingress: &str, basis: &str) {
     }
     let _alone = alone();
     let folder = tempfile::tempdir().expect("a folder");
-    let pair = Pair::new();
+    let pair = Pair::silent();
     let _servers = traffic::Servers::start(&pair.inside, folder.path());
     let capture = Capture::start(&pair.inside, folder.path(), "v0");
     let mut daemon = Daemon::start(&pair.inside, folder.path(), "v0", attach);
     says_how_it_is_attached(&daemon.status(), ingress, basis);
     pair.no_offloads();
 
-    traffic::everything(&pair.peer, "10.77.1.1", "fd77:1::1");
+    traffic::everything(&pair.peer, "10.77.1.1", "fd77:1::1", 72);
     traffic::odd_frames(&pair.peer, "v1");
 
     let truth = capture.finish();

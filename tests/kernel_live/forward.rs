@@ -1,40 +1,50 @@
 //! A packet that a gateway forwards is counted once, where it came in.
 
-use nta_tests::netns::{End, Namespace, alone, veth};
+use nta_tests::netns::{End, Namespace, alone, silent, veth};
 
 use crate::capture::{Capture, counts, directions};
 use crate::daemon::{Daemon, number};
 use crate::{can_run, has_tcx, traffic};
 
 #[test]
-fn a_forwarded_packet_is_counted_once() {
-    const TEST: &str = "a_forwarded_packet_is_counted_once";
-    if !can_run(TEST, &["tcpdump", "tshark", "iperf3", "python3", "ping"]) {
-        return;
-    }
-    let _alone = alone();
-    for attach in ["xdp", "tcx", "tc"] {
-        if attach == "tcx" && !has_tcx() {
-            println!("not run: {TEST}: tcx: TCX came with Linux 6.6");
-            continue;
-        }
-        forwarded(attach);
+fn xdp_counts_a_forwarded_packet_once() {
+    forwarded("xdp_counts_a_forwarded_packet_once", "xdp");
+}
+
+#[test]
+fn tcx_counts_a_forwarded_packet_once() {
+    if has_tcx() {
+        forwarded("tcx_counts_a_forwarded_packet_once", "tcx");
+    } else {
+        println!("not run: tcx_counts_a_forwarded_packet_once: TCX came with Linux 6.6");
     }
 }
 
-fn forwarded(attach: &str) {
+#[test]
+fn tc_counts_a_forwarded_packet_once() {
+    forwarded("tc_counts_a_forwarded_packet_once", "tc");
+}
+
+fn forwarded(test: &str, attach: &str) {
+    if !can_run(test, &["tcpdump", "tshark", "iperf3", "python3", "ping"]) {
+        return;
+    }
+    let _alone = alone();
     let folder = tempfile::tempdir().expect("a folder");
     let [client, gateway, server] = ["client", "gate", "server"].map(Namespace::new);
     let left = End { namespace: &gateway, interface: "left", v4: "10.77.1.1", v6: "fd77:1::1" };
     let right = End { namespace: &gateway, interface: "right", v4: "10.77.2.1", v6: "fd77:2::1" };
-    veth([left, End { namespace: &client, interface: "v0", v4: "10.77.1.2", v6: "fd77:1::2" }]);
-    veth([right, End { namespace: &server, interface: "v0", v4: "10.77.2.2", v6: "fd77:2::2" }]);
+    // First, because a router joins more groups.
     gateway.sysctl("ipv4/ip_forward", "1");
     gateway.sysctl("ipv6/conf/all/forwarding", "1");
+    veth([left, End { namespace: &client, interface: "v0", v4: "10.77.1.2", v6: "fd77:1::2" }]);
+    veth([right, End { namespace: &server, interface: "v0", v4: "10.77.2.2", v6: "fd77:2::2" }]);
     for (end, via) in [(&client, left), (&server, right)] {
         end.ip(&format!("route add default via {}", via.v4));
         end.ip(&format!("-6 route add default via {}", via.v6));
     }
+    silent(&gateway, "left");
+    silent(&gateway, "right");
     let _servers = traffic::Servers::start(&server, folder.path());
     let captures = [left, right].map(|side| Capture::start(&gateway, folder.path(), side.interface));
     let mut daemon = Daemon::start(&gateway, folder.path(), "left,right", attach);
@@ -42,7 +52,7 @@ fn forwarded(attach: &str) {
         namespace.no_offloads(interface);
     }
 
-    traffic::everything(&client, right_host().0, right_host().1);
+    traffic::everything(&client, "10.77.2.2", "fd77:2::2", 24);
 
     let [left, right] = captures.map(Capture::finish);
     daemon.wait_for_window();
@@ -61,9 +71,4 @@ fn forwarded(attach: &str) {
     }
     assert!(daemon.stop().success());
     println!("{attach}: {} flows, {} forwarded packets, each counted once", flows.len(), left.packets);
-}
-
-/// The server's addresses.
-const fn right_host() -> (&'static str, &'static str) {
-    ("10.77.2.2", "fd77:2::2")
 }

@@ -18,7 +18,7 @@ mod daemon;
 mod process;
 mod traffic;
 
-use nta_tests::netns::{End, Namespace, veth};
+use nta_tests::netns::{End, Namespace, silent, veth};
 
 /// Two namespaces: the daemon's (`v0`, 10.77.1.1, fd77:1::1) and a peer (`v1`, 10.77.1.2, fd77:1::2).
 struct Pair {
@@ -33,6 +33,13 @@ impl Pair {
             End { namespace: &pair.inside, interface: "v0", v4: "10.77.1.1", v6: "fd77:1::1" },
             End { namespace: &pair.peer, interface: "v1", v4: "10.77.1.2", v6: "fd77:1::2" },
         ]);
+        pair
+    }
+
+    /// The same, when nothing comes any more that a test has not sent.
+    fn silent() -> Self {
+        let pair = Self::new();
+        silent(&pair.inside, "v0");
         pair
     }
 

@@ -16,7 +16,7 @@ fn a_second_xdp_program_is_refused_and_the_first_goes_on() {
     }
     let _alone = alone();
     let folder = tempfile::tempdir().expect("a folder");
-    let pair = Pair::new();
+    let pair = Pair::silent();
     let first = Daemon::start(&pair.inside, folder.path(), "v0", "xdp");
     let program = xdp(&pair.inside, "v0");
     assert!(program.is_some());
@@ -36,7 +36,7 @@ fn nobody_disturbs_a_daemon_at_clsact() {
     }
     let _alone = alone();
     let folder = tempfile::tempdir().expect("a folder");
-    let pair = Pair::new();
+    let pair = Pair::silent();
     let first = Daemon::start(&pair.inside, folder.path(), "v0", "tc");
     let (code, line) = refused(&run(&pair.inside, folder.path(), "v0", "tc"));
     assert_eq!(code, Some(1), "{line}");

@@ -45,9 +45,9 @@ impl Servers {
     }
 }
 
-/// Talks to the servers over both IP versions, in bulk and in small; some 80,000 packets.
-pub(crate) fn everything(client: &Namespace, v4: &str, v6: &str) {
-    bulk(client, v4, v6);
+/// Talks to the servers over both IP versions, in bulk and in small; some 800 packets a megabyte.
+pub(crate) fn everything(client: &Namespace, v4: &str, v6: &str, megabytes: u32) {
+    bulk(client, v4, v6, megabytes);
     for url in [format!("http://{v4}:{HTTP_PORT}/document"), format!("http://[{v6}]:{HTTP_PORT}/document")] {
         client.run(&format!("curl -s -f -o /dev/null -m 10 {url}"));
     }
@@ -55,10 +55,10 @@ pub(crate) fn everything(client: &Namespace, v4: &str, v6: &str) {
 }
 
 /// TCP over several connections at once and both ways, UDP at a fixed rate.
-fn bulk(client: &Namespace, v4: &str, v6: &str) {
-    client.run(&format!("iperf3 -c {v4} -n 50M -P 4"));
-    client.run(&format!("iperf3 -6 -c {v6} -n 20M -R"));
-    client.run(&format!("iperf3 -c {v4} -u -b 60M -n 5M -l 1400"));
+fn bulk(client: &Namespace, v4: &str, v6: &str, megabytes: u32) {
+    client.run(&format!("iperf3 -c {v4} -n {}M -P 4", megabytes * 2 / 3));
+    client.run(&format!("iperf3 -6 -c {v6} -n {}M -R", megabytes / 4));
+    client.run(&format!("iperf3 -c {v4} -u -b 60M -n {}M -l 1400", megabytes / 12));
 }
 
 /// Echoes over both IP versions.

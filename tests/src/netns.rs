@@ -1,7 +1,7 @@
 //! Network namespaces and veth pairs between them, removed when they go out of scope, panic or not.
 //!
 //! Nothing speaks in them that was not asked to: no duplicate address detection, no router solicitations, neighbours
-//! are entered by hand, and multicast reports are over before [`veth`] returns.
+//! are entered by hand, and [`silent`] waits until multicast reports are over.
 
 use std::process::{Command, Output};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -110,12 +110,12 @@ impl Namespace {
     ///
     /// # Panics
     /// When the interface does not exist.
-    pub fn packets(&self, interface: &str) -> u64 {
+    pub fn packets(&self, interface: &str) -> [u64; 2] {
         let table = self.run("cat /proc/net/dev");
         let row = table.lines().find_map(|line| line.trim().strip_prefix(interface)?.strip_prefix(':'));
         let row: Vec<&str> =
             row.unwrap_or_else(|| panic!("no {interface} in {}", self.name)).split_whitespace().collect();
-        [row[1], row[9]].iter().map(|number| number.parse::<u64>().unwrap_or(0)).sum()
+        [row[1], row[9]].map(|number| number.parse().unwrap_or(0))
     }
 }
 
@@ -138,7 +138,7 @@ pub struct End<'a> {
     pub v6: &'a str,
 }
 
-/// Connects two namespaces; returns when both ends are up and silent.
+/// Connects two namespaces.
 pub fn veth(ends: [End<'_>; 2]) {
     let [a, b] = ends;
     let mac = |end: &End<'_>| {
@@ -164,15 +164,19 @@ pub fn veth(ends: [End<'_>; 2]) {
             namespace.ip(&format!("neigh replace {address} lladdr {} dev {interface} nud permanent", mac(&peer)));
         }
     }
+}
+
+/// Waits until nothing more comes from a veth pair that was just made, given either end.
+pub fn silent(namespace: &Namespace, interface: &str) {
     let began = Instant::now();
-    let mut last = (u64::MAX, began);
+    let mut last = ([0, 0], began);
     wait_for("a silent veth pair", Duration::from_secs(10), || {
-        let packets = a.namespace.packets(a.interface);
+        let packets = namespace.packets(interface);
         if packets != last.0 {
             last = (packets, Instant::now());
         }
         // The kernel tells one end of its carrier up to a second later.
-        let reported = packets >= REPORTS || began.elapsed() > LAST_REPORT;
+        let reported = packets.iter().all(|sent| *sent >= REPORTS) || began.elapsed() > LAST_REPORT;
         (reported && last.1.elapsed() >= SILENCE).then_some(())
     });
 }
@@ -193,8 +197,8 @@ fn remove_orphans() {
 const PREFIX: &str = "nta-test-";
 /// A veth pair that was silent for so long has nothing more to say.
 const SILENCE: Duration = Duration::from_millis(250);
-/// Multicast reports (MLDv2) of both ends, each of which repeats its own once.
-const REPORTS: u64 = 4;
+/// Multicast reports (MLDv2) that each end sends at least.
+const REPORTS: u64 = 2;
 /// When the last of them comes at the latest.
 const LAST_REPORT: Duration = Duration::from_secs(3);
 /// Keeps the stack from speaking by itself.

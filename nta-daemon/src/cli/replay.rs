@@ -11,7 +11,7 @@ use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::output::{self, Collected};
-use super::{EXIT_USAGE, fail};
+use super::{EXIT_USAGE, Signals, fail};
 use crate::app::App;
 use crate::config::{CaptureConfig, Config};
 use crate::domain::{FlowUpdate, Mode, Status};
@@ -170,6 +170,10 @@ fn conclude(replayed: Result<Summary, ReplayError>, collected: Collected) -> Exi
 
 /// Replays into a database and, with `--serve`, goes on serving until a signal.
 async fn with_store(args: Args, config: Config, mut engine: Box<dyn Engine>) -> ExitCode {
+    let mut signals = match Signals::catch() {
+        Ok(signals) => signals,
+        Err(error) => return fail(1, &error),
+    };
     let serve = args.serve;
     let names: Vec<String> = args.paths.iter().map(|path| path.display().to_string()).collect();
     let listen = if serve { config.api.listen } else { SocketAddr::from(([127, 0, 0, 1], 0)) };
@@ -188,7 +192,7 @@ async fn with_store(args: Args, config: Config, mut engine: Box<dyn Engine>) -> 
     let mut interrupted = false;
     let ended = tokio::select! {
         ended = &mut work => ended,
-        signal = super::signal() => {
+        signal = signals.next() => {
             tracing::info!(signal, "stopping");
             stop.store(true, Relaxed);
             interrupted = true;
@@ -198,7 +202,7 @@ async fn with_store(args: Args, config: Config, mut engine: Box<dyn Engine>) -> 
     let code = ended.unwrap_or_else(|error| fail(1, &error));
     if serve && !interrupted && code == ExitCode::SUCCESS {
         tracing::info!(url = %format!("http://{}", app.address), "replay done, serving what it found; stop with Ctrl-C");
-        let signal = super::signal().await;
+        let signal = signals.next().await;
         tracing::info!(signal, "stopping");
     }
     app.drain().await;

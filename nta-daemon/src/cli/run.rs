@@ -7,7 +7,7 @@ use std::sync::mpsc;
 
 use clap::ValueEnum as _;
 
-use super::{EXIT_USAGE, fail};
+use super::{EXIT_USAGE, Signals, fail};
 use crate::app::App;
 use crate::config::{CaptureConfig, Config};
 use crate::live::Live;
@@ -61,6 +61,15 @@ pub(super) fn execute(args: Args) -> ExitCode {
         Ok(devices) => devices,
         Err(error) => return fail(EXIT_USAGE, &error),
     };
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(1, &error),
+    };
+    // Before anything is attached: whoever asks to end it meanwhile gets it detached.
+    let signals = match runtime.block_on(async { Signals::catch() }) {
+        Ok(signals) => signals,
+        Err(error) => return fail(1, &error),
+    };
     let CaptureConfig { map_memory_mib, tunnels, .. } = config.capture;
     let options = KernelOptions { map_memory_mib, tunnels, object, ..KernelOptions::default() };
     let live = match AttachedKernel::load_and_attach(&devices, attach, options) {
@@ -75,11 +84,10 @@ pub(super) fn execute(args: Args) -> ExitCode {
         tracing::info!("dry run: detaching");
         return ExitCode::SUCCESS;
     }
-    let runtime = match tokio::runtime::Runtime::new() {
-        Ok(runtime) => runtime,
-        Err(error) => return fail(1, &error),
-    };
-    match runtime.block_on(serve(&config, live)) {
+    let served = runtime.block_on(serve(&config, live, signals));
+    // Whatever did not end within its deadline ends with the process.
+    runtime.shutdown_background();
+    match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(1, &error),
     }
@@ -124,7 +132,7 @@ fn devices(names: &[String]) -> Result<Vec<Device>, SourceError> {
     Ok(vec![Device::find(&name)?])
 }
 
-async fn serve(config: &Config, live: Live) -> Result<(), String> {
+async fn serve(config: &Config, live: Live, mut signals: Signals) -> Result<(), String> {
     let names: Vec<&str> = live.attached.attachments.iter().map(|a| a.interface.as_str()).collect();
     let app = App::start(&config.store.database, config.api.listen, &names.join(","), live.status())
         .await
@@ -132,24 +140,28 @@ async fn serve(config: &Config, live: Live) -> Result<(), String> {
     tracing::info!(url = %format!("http://{}", app.address), database = config.store.database, "serving");
     let (stop, stopped) = mpsc::sync_channel(1);
     let mut output = app.output();
-    let status = app.status.clone();
     let mut capture = tokio::task::spawn_blocking(move || {
         let ended = live.run(&stopped, &mut output);
         output.finish();
         if let Err(error) = &ended {
             tracing::error!(%error, "capture ended");
-            status.send_modify(|status| status.failure = Some(error.to_string()));
         }
         ended.map_err(|e| e.to_string())
     });
     // Capture that fails keeps the API up, so that health can say so; a signal ends both.
     tokio::select! {
-        signal = super::signal() => tracing::info!(signal, "stopping"),
-        _ = &mut capture => {
-            let signal = super::signal().await;
+        signal = signals.next() => tracing::info!(signal, "stopping"),
+        ended = &mut capture => {
+            let reason = match ended {
+                Ok(Ok(())) => "it ended by itself".to_owned(),
+                Ok(Err(error)) => error,
+                Err(panicked) => panicked.to_string(),
+            };
+            app.status.send_modify(|status| status.failure = Some(reason.clone()));
+            let signal = signals.next().await;
             tracing::info!(signal, "stopping");
             app.drain().await;
-            return Err("capture had failed".to_owned());
+            return Err(format!("capture had failed: {reason}"));
         }
     }
     drop(stop);

@@ -3,10 +3,11 @@
 //! Every attachment is a BPF link held by this process (or, before kernel 6.6 at TC, a filter that is removed by name
 //! at the next start): when the process dies, by whatever signal, the kernel detaches the programs.
 
-use aya::programs::tc::{NlOptions, TcAttachOptions, TcError, TcHandle, qdisc_add_clsact, qdisc_detach_program};
+use aya::programs::tc::{NlOptions, TcAttachOptions, TcError, TcHandle, qdisc_add_clsact};
 use aya::programs::xdp::XdpMode;
 use aya::programs::{LinkOrder, ProgramError, TcAttachType};
 
+use super::clsact::Claim;
 use super::device::Device;
 use super::load::{Kernel, KernelOptions, causes};
 use super::maps::KernelFlows;
@@ -69,16 +70,38 @@ pub struct AttachedKernel {
     kernel: Kernel,
     /// How each interface was attached.
     pub attachments: Vec<Attachment>,
+    /// Interfaces with filters of ours at clsact.
+    claims: Vec<(String, Claim)>,
 }
 
 impl AttachedKernel {
     /// Attaches to every interface of the options, or to none.
-    pub fn attach(mut kernel: Kernel, devices: &[Device], mode: Attach) -> Result<Self, SourceError> {
-        let mut attachments = Vec::with_capacity(devices.len());
+    pub fn attach(kernel: Kernel, devices: &[Device], mode: Attach) -> Result<Self, SourceError> {
+        let mut attached = Self { kernel, attachments: Vec::with_capacity(devices.len()), claims: Vec::new() };
         for device in devices {
-            attachments.push(attach_device(&mut kernel, device, mode)?);
+            attached.attach_device(device, mode)?;
         }
-        Ok(Self { kernel, attachments })
+        Ok(attached)
+    }
+
+    fn attach_device(&mut self, device: &Device, mode: Attach) -> Result<(), SourceError> {
+        let claim = Claim::on(&device.name);
+        let claimed = claim.is_some();
+        if let Some(claim) = claim {
+            let filters = claim.remove_filters(&device.name);
+            if filters > 0 {
+                tracing::info!(interface = device.name, filters, "removed filters that an earlier run left behind");
+            }
+            // Kept from here on, so that an error takes away what was attached up to it.
+            self.claims.push((device.name.clone(), claim));
+        }
+        let attachment = attach_device(&mut self.kernel, device, mode, claimed)?;
+        let at_clsact = [&attachment.ingress, &attachment.egress].iter().any(|hook| *hook == Hook::Tc.name());
+        if claimed && !at_clsact {
+            self.claims.pop();
+        }
+        self.attachments.push(attachment);
+        Ok(())
     }
 
     /// The loaded programs.
@@ -102,23 +125,20 @@ impl AttachedKernel {
 impl Drop for AttachedKernel {
     /// Links detach by themselves; clsact filters outlive the process and are removed here.
     fn drop(&mut self) {
-        for attachment in &self.attachments {
-            if attachment.ingress == Hook::Tc.name() || attachment.egress == Hook::Tc.name() {
-                remove_filters(&attachment.interface);
-            }
+        for (interface, claim) in &self.claims {
+            claim.remove_filters(interface);
         }
     }
 }
 
-fn attach_device(kernel: &mut Kernel, device: &Device, mode: Attach) -> Result<Attachment, SourceError> {
-    // A run that was killed on a kernel without TCX left its filters behind.
-    remove_filters(&device.name);
+/// `claimed` says whether filters at clsact may be ours.
+fn attach_device(kernel: &mut Kernel, device: &Device, mode: Attach, claimed: bool) -> Result<Attachment, SourceError> {
     let mut refused = Vec::new();
     let order = mode.order(device.driver.is_some());
     let ingress = order
         .iter()
         .copied()
-        .find(|hook| match attach_hook(kernel, &device.name, *hook, TcAttachType::Ingress) {
+        .find(|hook| match attach_hook(kernel, &device.name, *hook, TcAttachType::Ingress, claimed) {
             Ok(()) => true,
             Err(reason) => {
                 refused.push(format!("{}: {reason}", hook.name()));
@@ -131,7 +151,7 @@ fn attach_device(kernel: &mut Kernel, device: &Device, mode: Attach) -> Result<A
     let egress = egress_order
         .iter()
         .copied()
-        .find(|hook| match attach_hook(kernel, &device.name, *hook, TcAttachType::Egress) {
+        .find(|hook| match attach_hook(kernel, &device.name, *hook, TcAttachType::Egress, claimed) {
             Ok(()) => true,
             Err(reason) => {
                 refused.push(format!("egress {}: {reason}", hook.name()));
@@ -170,11 +190,18 @@ fn attach_error(device: &Device, mode: Attach, refused: &[String]) -> SourceErro
     SourceError::Attach { interface: device.name.clone(), mode, reason: refused.join("; ") }
 }
 
-fn attach_hook(kernel: &mut Kernel, interface: &str, hook: Hook, direction: TcAttachType) -> Result<(), String> {
+fn attach_hook(
+    kernel: &mut Kernel,
+    interface: &str,
+    hook: Hook,
+    direction: TcAttachType,
+    claimed: bool,
+) -> Result<(), String> {
     let attached = match hook {
         Hook::XdpNative => xdp(kernel, interface, XdpMode::Driver),
         Hook::XdpGeneric => xdp(kernel, interface, XdpMode::Skb),
         Hook::Tcx => tc(kernel, interface, direction, TcAttachOptions::TcxOrder(LinkOrder::default())),
+        Hook::Tc if !claimed => return Err("another nta-daemon has its filters there".to_owned()),
         Hook::Tc => {
             let _ = qdisc_add_clsact(interface); // there already, or the attach below says why not
             let options = NlOptions { handle: TcHandle::new(0, 1), ..NlOptions::default() };
@@ -201,19 +228,10 @@ fn tc(
     attached.map(drop).map_err(|source| SourceError::Program { name, source })
 }
 
-const fn program_at(direction: TcAttachType) -> &'static str {
+pub(super) const fn program_at(direction: TcAttachType) -> &'static str {
     match direction {
         TcAttachType::Ingress => "nta_tc_ingress",
         _ => "nta_tc_egress",
-    }
-}
-
-fn remove_filters(interface: &str) {
-    for direction in [TcAttachType::Ingress, TcAttachType::Egress] {
-        match qdisc_detach_program(interface, direction, program_at(direction)) {
-            Ok(()) => tracing::info!(interface, "removed a filter that an earlier run left behind"),
-            Err(error) => tracing::trace!(interface, %error, "no filter of an earlier run"),
-        }
     }
 }
 

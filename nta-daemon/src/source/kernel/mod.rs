@@ -3,6 +3,7 @@
 pub mod attach;
 mod batch;
 mod clock;
+mod clsact;
 pub mod device;
 mod load;
 mod maps;
