@@ -1,6 +1,7 @@
 //! What happens to one packet: counted in the ledger, parsed, counted in its flow. The kernel programs and the user
 //! engine of a replay differ only in where their flows live ([`Flows`]).
 
+use crate::flow::{FragmentKey, FragmentPorts, OverflowKey, Volume};
 use crate::packet::fragment;
 use crate::{Clock, Counter, Family, FlowKey4, FlowKey6, FlowStats, LedgerSlot, Packet, PacketReader, parse};
 
@@ -12,6 +13,15 @@ pub trait Flows {
 
     /// The same for IPv6.
     fn entry6(&mut self, key: &FlowKey6, first: &First<'_>, ledger: &mut LedgerSlot) -> Option<&mut FlowStats>;
+
+    /// The aggregate of what went to a destination and found no room as a flow; `None` when that is full as well.
+    fn overflow(&mut self, key: &OverflowKey) -> Option<&mut Volume>;
+
+    /// Remembers the ports of a fragmented datagram, in place of the oldest if there is no room.
+    fn remember(&mut self, key: &FragmentKey, ports: FragmentPorts);
+
+    /// The ports of a datagram whose first fragment was seen.
+    fn recall(&mut self, key: &FragmentKey) -> Option<FragmentPorts>;
 }
 
 /// What a new flow starts from: its first packet.
@@ -45,6 +55,9 @@ pub fn account<R: PacketReader, C: Clock, F: Flows>(
     };
     reader.parsed(packet);
     notes(ledger, packet);
+    if packet.fragment != fragment::NONE {
+        fragments(flows, family, ledger, packet);
+    }
     let packets = split(reader, ledger, packet);
     let now_ns = clock.coarse_ns();
     let (flow, direction) = match family {
@@ -60,6 +73,10 @@ pub fn account<R: PacketReader, C: Clock, F: Flows>(
     let Some(flow) = flow else {
         ledger.add(Counter::Overflow, packets);
         ledger.overflow_bytes += u64::from(packet.wire_len);
+        match flows.overflow(&OverflowKey::of(packet, family)) {
+            Some(aggregate) => aggregate.add(packets, packet.wire_len, packet.ip_len),
+            None => ledger.add(Counter::OverflowUntold, packets),
+        }
         return Counter::Overflow;
     };
     ledger.add(Counter::Flow, packets);
@@ -79,6 +96,25 @@ fn split<R: PacketReader>(reader: &R, ledger: &mut LedgerSlot, packet: &mut Pack
     packets
 }
 
+/// Gives a later fragment the ports of its datagram.
+#[inline(always)]
+fn fragments<F: Flows>(flows: &mut F, family: Family, ledger: &mut LedgerSlot, packet: &mut Packet) {
+    let key = FragmentKey::of(packet, family);
+    if packet.fragment == fragment::FIRST {
+        ledger.bump(Counter::FragmentFirst);
+        flows.remember(&key, FragmentPorts::of(packet));
+        return;
+    }
+    ledger.bump(Counter::FragmentLater);
+    match flows.recall(&key) {
+        Some(ports) => {
+            ports.apply(packet);
+            ledger.bump(Counter::FragmentHit);
+        }
+        None => ledger.bump(Counter::FragmentMiss),
+    }
+}
+
 #[inline(always)]
 fn notes(ledger: &mut LedgerSlot, packet: &Packet) {
     if packet.l4_truncated != 0 {
@@ -87,9 +123,7 @@ fn notes(ledger: &mut LedgerSlot, packet: &Packet) {
     if packet.chain_cut != 0 {
         ledger.bump(Counter::Ipv6ChainCut);
     }
-    match packet.fragment {
-        fragment::NONE => {}
-        fragment::FIRST => ledger.bump(Counter::FragmentFirst),
-        _ => ledger.bump(Counter::FragmentLater),
+    if packet.tunnel != 0 {
+        ledger.bump(Counter::TunnelOpened);
     }
 }

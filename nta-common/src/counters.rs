@@ -26,6 +26,9 @@ pub enum Counter {
     VlanTruncated,
     /// More tags than [`crate::limits::MAX_VLAN_TAGS`].
     VlanTooDeep,
+    /// Ends inside an MPLS label stack or a PPPoE header, or has more labels than
+    /// [`crate::limits::MAX_MPLS_LABELS`].
+    ShimMalformed,
     /// Ends inside the fixed IPv4 header.
     Ipv4Truncated,
     /// IPv4 with a wrong version, a header length under 20 or a total length under the header's.
@@ -49,6 +52,14 @@ pub enum Counter {
     FlowRace,
     /// The map refused a new flow.
     FlowInsertFailed,
+    /// Later fragments whose first one was remembered: counted in its flow.
+    FragmentHit,
+    /// Later fragments whose first one was not seen (or forgotten): counted in a flow without ports.
+    FragmentMiss,
+    /// Overflow packets for whose destination there was no room in the aggregate either.
+    OverflowUntold,
+    /// Packets whose inner packet was accounted in place of the tunnel.
+    TunnelOpened,
     /// Left to the interface where the packet came in (forwarded, already counted there). Not part of `seen`.
     AlreadyCounted,
 }
@@ -68,6 +79,7 @@ impl Counter {
         Self::EthTruncated,
         Self::VlanTruncated,
         Self::VlanTooDeep,
+        Self::ShimMalformed,
         Self::Ipv4Truncated,
         Self::Ipv4Malformed,
         Self::Ipv6Truncated,
@@ -79,6 +91,10 @@ impl Counter {
         Self::FlowCreated,
         Self::FlowRace,
         Self::FlowInsertFailed,
+        Self::FragmentHit,
+        Self::FragmentMiss,
+        Self::OverflowUntold,
+        Self::TunnelOpened,
         Self::AlreadyCounted,
     ];
 
@@ -94,6 +110,7 @@ impl Counter {
             Self::EthTruncated => "eth_truncated",
             Self::VlanTruncated => "vlan_truncated",
             Self::VlanTooDeep => "vlan_too_deep",
+            Self::ShimMalformed => "shim_malformed",
             Self::Ipv4Truncated => "ipv4_truncated",
             Self::Ipv4Malformed => "ipv4_malformed",
             Self::Ipv6Truncated => "ipv6_truncated",
@@ -105,6 +122,10 @@ impl Counter {
             Self::FlowCreated => "flow_created",
             Self::FlowRace => "flow_race",
             Self::FlowInsertFailed => "flow_insert_failed",
+            Self::FragmentHit => "fragment_hit",
+            Self::FragmentMiss => "fragment_miss",
+            Self::OverflowUntold => "overflow_untold",
+            Self::TunnelOpened => "tunnel_opened",
             Self::AlreadyCounted => "already_counted",
         }
     }
@@ -184,7 +205,7 @@ impl LedgerSlot {
     }
 }
 
-const _: () = assert!(size_of::<CpuSlot>() == size_of::<LedgerSlot>() + 88 && align_of::<Packet>() == 8);
+const _: () = assert!(size_of::<CpuSlot>() == size_of::<LedgerSlot>() + 96 && align_of::<Packet>() == 8);
 const _: () = assert!(size_of::<LedgerSlot>() == 8 * (Counter::COUNT + 2));
 
 // SAFETY: `repr(C)`, only integers, no padding (the sizes are asserted above), valid for any bytes.

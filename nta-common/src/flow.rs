@@ -5,7 +5,7 @@
 //! Community ID specification); a packet's direction is 0 when it was sent by endpoint `a`, 1 when by `b`.
 
 use crate::account::First;
-use crate::packet::{Packet, fragment, proto};
+use crate::packet::{Family, Packet, fragment, proto};
 use crate::tcp::{self, TcpDirection};
 
 /// Key of the IPv4 flow map: two words, because hashing and comparing the key is the largest part of a look-up, and a key
@@ -121,6 +121,100 @@ fn in_order(p: &Packet) -> bool {
     p.src_port <= p.dst_port
 }
 
+/// Key of the overflow aggregate: where a packet went whose flow found no room, and whether it was a bare SYN. Sources are
+/// left out, so a flood with made-up ones is still measured exactly.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(C)]
+pub struct OverflowKey {
+    /// Destination; IPv4 as an IPv4-mapped address (RFC 4291).
+    destination: [u64; 2],
+    /// Destination port (16 bits), protocol (8), 1 for SYN without ACK (8), 32 zero bits.
+    port_proto_syn: u64,
+}
+
+impl OverflowKey {
+    /// The key of a packet.
+    #[inline(always)]
+    pub fn of(p: &Packet, family: Family) -> Self {
+        let destination = match family {
+            Family::V4 => [0, IPV4_MAPPED | u64::from(p.dst4)],
+            Family::V6 => p.dst6,
+        };
+        let syn = p.proto == proto::TCP && p.tcp_flags & (tcp::SYN | tcp::ACK) == tcp::SYN;
+        let port_proto_syn =
+            (u64::from(p.dst_port) << 48) | (u64::from(p.proto) << 40) | (u64::from(u8::from(syn)) << 32);
+        Self { destination, port_proto_syn }
+    }
+
+    /// Destination address, IPv4 as an IPv4-mapped one.
+    pub const fn destination(&self) -> u128 {
+        join(self.destination)
+    }
+
+    /// Destination port.
+    pub const fn port(&self) -> u16 {
+        (self.port_proto_syn >> 48) as u16
+    }
+
+    /// IP protocol number.
+    pub const fn proto(&self) -> u8 {
+        (self.port_proto_syn >> 40) as u8
+    }
+
+    /// Whether these are SYNs without ACK.
+    pub const fn is_syn(&self) -> bool {
+        (self.port_proto_syn >> 32) as u8 != 0
+    }
+}
+
+/// The upper half of `::ffff:0:0/96`.
+const IPV4_MAPPED: u64 = 0xffff << 32;
+
+/// Key of the fragment map: one datagram.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[repr(C)]
+pub struct FragmentKey {
+    source: [u64; 2],
+    destination: [u64; 2],
+    /// Identification (32 bits), protocol (8), 24 zero bits.
+    id_proto: u64,
+}
+
+impl FragmentKey {
+    /// The key of a fragment.
+    #[inline(always)]
+    pub fn of(p: &Packet, family: Family) -> Self {
+        let (source, destination) = match family {
+            Family::V4 => ([0, IPV4_MAPPED | u64::from(p.src4)], [0, IPV4_MAPPED | u64::from(p.dst4)]),
+            Family::V6 => (p.src6, p.dst6),
+        };
+        // The protocol of a later IPv6 fragment is that of its first header, which need not be the transport's.
+        let proto = if matches!(family, Family::V4) { p.proto } else { 0 };
+        Self { source, destination, id_proto: (u64::from(p.fragment_id) << 32) | (u64::from(proto) << 24) }
+    }
+}
+
+/// What the first fragment tells of the later ones: source port (16 bits), destination port (16), protocol (8).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(transparent)]
+pub struct FragmentPorts(pub u64);
+
+impl FragmentPorts {
+    /// The ports of a first fragment.
+    #[inline(always)]
+    pub fn of(p: &Packet) -> Self {
+        Self((u64::from(p.src_port) << 48) | (u64::from(p.dst_port) << 32) | (u64::from(p.proto) << 24))
+    }
+
+    /// Gives them to a later one.
+    #[inline(always)]
+    pub fn apply(self, p: &mut Packet) {
+        p.src_port = (self.0 >> 48) as u16;
+        p.dst_port = (self.0 >> 32) as u16;
+        p.proto = (self.0 >> 24) as u8;
+    }
+}
+
 /// Two clocks over one time base, in nanoseconds.
 ///
 /// In the kernel the coarse one is the jiffies counter, which costs nothing, and the exact one `bpf_ktime_get_ns`,
@@ -159,7 +253,7 @@ pub struct Counts {
 impl Volume {
     /// Counts packets of these lengths together.
     #[inline(always)]
-    fn add(&mut self, packets: u32, wire_len: u32, ip_len: u32) {
+    pub(crate) fn add(&mut self, packets: u32, wire_len: u32, ip_len: u32) {
         let overhead = i64::from(wire_len) - i64::from(ip_len);
         add(&mut self.bytes, u64::from(wire_len));
         add(&mut self.packed, (u64::from(packets) << 32).wrapping_add(overhead as u64));
@@ -273,6 +367,7 @@ pub(crate) fn bump(counter: &mut u32) {
 }
 
 const _: () = assert!(size_of::<FlowKey4>() == 16 && size_of::<FlowKey6>() == 40);
+const _: () = assert!(size_of::<OverflowKey>() == 24 && size_of::<FragmentKey>() == 40);
 const _: () = assert!(size_of::<FlowStats>() == 24 + 2 * size_of::<Direction>() + size_of::<tcp::TcpFlow>());
 
 // SAFETY: `repr(C)`, only integers and arrays of them, padding explicit (sizes asserted above), valid for any bytes.
@@ -284,3 +379,25 @@ unsafe impl aya::Pod for FlowKey6 {}
 // SAFETY: as above.
 #[cfg(feature = "user")]
 unsafe impl aya::Pod for FlowStats {}
+// SAFETY: as above.
+#[cfg(feature = "user")]
+unsafe impl aya::Pod for OverflowKey {}
+// SAFETY: as above.
+#[cfg(feature = "user")]
+unsafe impl aya::Pod for Volume {}
+
+#[cfg(test)]
+mod tests {
+    use super::{Counts, Volume};
+
+    #[test]
+    fn an_ip_header_may_claim_more_than_the_frame_holds() {
+        let mut volume = Volume::default();
+        volume.add(1, 60, 1500);
+        let first = volume;
+        assert_eq!(first.since(&Volume::default()), Counts { packets: 1, bytes: 60, ip_bytes: 1500 });
+        volume.add(1, 60, 65535);
+        volume.add(1, 1514, 1500);
+        assert_eq!(volume.since(&first), Counts { packets: 2, bytes: 1574, ip_bytes: 67035 });
+    }
+}

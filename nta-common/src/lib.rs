@@ -23,6 +23,6 @@ pub mod tcp;
 
 pub use account::{First, Flows, account};
 pub use counters::{Counter, CpuSlot, LedgerSlot};
-pub use flow::{Clock, Direction, FlowKey4, FlowKey6, FlowStats};
+pub use flow::{Clock, Direction, FlowKey4, FlowKey6, FlowStats, FragmentKey, FragmentPorts, OverflowKey, Volume};
 pub use packet::{Family, Packet, PacketReader, SliceReader, parse};
 pub use settings::{ReplayMeta, Settings};

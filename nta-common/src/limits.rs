@@ -7,6 +7,12 @@ pub const MAX_HEADER_BYTES: usize = 1024;
 /// 802.1Q / 802.1ad tags that are walked before a frame counts as [`crate::Counter::VlanTooDeep`].
 pub const MAX_VLAN_TAGS: usize = 3;
 
+/// MPLS labels that are walked (RFC 3032 sets no limit; more than four are not seen outside of tests).
+pub const MAX_MPLS_LABELS: usize = 6;
+
+/// Tunnels inside one another that are opened when the setting says so.
+pub const MAX_TUNNELS: usize = 1;
+
 /// IPv6 extension headers that are walked before the walk stops and the packet is accounted with the header type
 /// reached (RFC 8200 names seven kinds; more than six in one packet is not seen outside of tests).
 pub const MAX_IPV6_EXTENSIONS: usize = 6;
@@ -16,6 +22,12 @@ pub const MAX_TCP_OPTIONS: usize = 12;
 
 /// Interfaces that one daemon watches; each owns a slot of the ledger.
 pub const MAX_INTERFACES: usize = 16;
+
+/// Overflow aggregates: destinations, with port and protocol, of packets that found the flow map full.
+pub const MAX_OVERFLOWS: u32 = 16_384;
+
+/// Fragmented datagrams whose ports are remembered at once (Cilium's default).
+pub const MAX_FRAGMENTED: u32 = 8_192;
 
 /// Default size of each flow map, in flows. The daemon computes the real one from `capture.map_memory_mib`.
 pub const DEFAULT_FLOWS: u32 = 65_536;

@@ -13,6 +13,10 @@ pub struct Settings {
     pub jiffy_ns: u32,
     /// What to subtract from `jiffies * jiffy_ns` to get the time of `bpf_ktime_get_ns`.
     pub jiffies_origin_ns: u64,
+    /// 1 to account the inner packet of VXLAN, Geneve, GRE and IP-in-IP in place of the tunnel, else 0.
+    pub tunnels: u32,
+    /// Padding, always 0.
+    pub zero: u32,
 }
 
 /// What travels in front of each replayed packet as XDP metadata.
@@ -32,7 +36,7 @@ impl ReplayMeta {
     pub const SIZE: usize = size_of::<Self>();
 }
 
-const _: () = assert!(size_of::<Settings>() == 80 && ReplayMeta::SIZE == 16);
+const _: () = assert!(size_of::<Settings>() == 88 && ReplayMeta::SIZE == 16);
 
 // SAFETY: `repr(C)`, only integers, no padding (sizes asserted above), valid for any bytes.
 #[cfg(feature = "user")]

@@ -68,12 +68,30 @@ impl Pipeline {
                 self.status.late_packets += 1;
                 return Ok(());
             }
-            Arrival::Closes => self.close(source, output)?,
+            Arrival::Closes => {
+                self.close(source, output)?;
+                self.expire_after_silence(time, source, output)?;
+            }
         }
         if self.windows.end().is_none() {
             self.open_at(time);
         }
         Ok(())
+    }
+
+    /// Ends the flows that a silence in a capture ended, before this packet could be counted into one of them; live, the
+    /// wall clock goes on and [`Pipeline::close`] ends them.
+    fn expire_after_silence<S: FlowSource + ?Sized>(
+        &mut self,
+        time: Timestamp,
+        source: &mut S,
+        output: &mut dyn Output,
+    ) -> Result<(), SourceError> {
+        if time.since(self.last_expiry) < EXPIRE_EVERY_NS {
+            return Ok(());
+        }
+        self.last_expiry = time;
+        source.expire(time, &mut |update| output.flow(&update))
     }
 
     /// Closes the open window: drains the source into it, and ends flows that are over.
@@ -92,8 +110,14 @@ impl Pipeline {
         };
         let began = Instant::now();
         source.drain(&mut sink)?;
+        let windows = &mut self.windows;
+        source.overflows(&mut |overflow| windows.add_overflow(&overflow))?;
         self.status.last_drain_ns = began.elapsed().as_nanos() as u64;
         if end.since(self.last_expiry) >= EXPIRE_EVERY_NS {
+            let mut sink = |update: FlowUpdate<'_>| {
+                windows.add(&update);
+                output.flow(&update);
+            };
             source.expire(end, &mut sink)?;
             self.last_expiry = end;
         }

@@ -2,9 +2,11 @@
 
 use aya_ebpf::bindings::BPF_NOEXIST;
 use aya_ebpf::maps::HashMap;
-use nta_common::{Counter, First, FlowKey4, FlowKey6, FlowStats, Flows, LedgerSlot};
+use nta_common::{
+    Counter, First, FlowKey4, FlowKey6, FlowStats, Flows, FragmentKey, FragmentPorts, LedgerSlot, OverflowKey, Volume,
+};
 
-use crate::maps::{FLOWS4, FLOWS6, FRESH};
+use crate::maps::{FLOWS4, FLOWS6, FRAGMENTS, FRESH, OVERFLOW};
 
 /// Entries of the flow maps.
 pub(crate) struct KernelFlows;
@@ -18,6 +20,32 @@ impl Flows for KernelFlows {
     #[inline(always)]
     fn entry6(&mut self, key: &FlowKey6, first: &First<'_>, ledger: &mut LedgerSlot) -> Option<&mut FlowStats> {
         entry(&FLOWS6, key, first, ledger)
+    }
+
+    #[inline(always)]
+    fn overflow(&mut self, key: &OverflowKey) -> Option<&mut Volume> {
+        let aggregate = match OVERFLOW.get_ptr_mut(key) {
+            Some(aggregate) => aggregate,
+            None => {
+                // Of two CPUs one loses and finds the other's.
+                let _ = OVERFLOW.insert(key, Volume::default(), u64::from(BPF_NOEXIST));
+                OVERFLOW.get_ptr_mut(key)?
+            }
+        };
+        // SAFETY: as in `entry`.
+        Some(unsafe { &mut *aggregate })
+    }
+
+    #[inline(always)]
+    fn remember(&mut self, key: &FragmentKey, ports: FragmentPorts) {
+        // A failure shows as a miss of the later fragments.
+        let _ = FRAGMENTS.insert(key, ports, 0);
+    }
+
+    #[inline(always)]
+    fn recall(&mut self, key: &FragmentKey) -> Option<FragmentPorts> {
+        // SAFETY: a word that is read once.
+        unsafe { FRAGMENTS.get(key) }.copied()
     }
 }
 

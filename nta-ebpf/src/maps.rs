@@ -1,9 +1,9 @@
 //! Every map: key, value, who writes, who reads, what happens when it is full.
 
 use aya_ebpf::macros::map;
-use aya_ebpf::maps::{Array, HashMap, PerCpuArray};
-use nta_common::limits::{DEFAULT_FLOWS, MAX_INTERFACES};
-use nta_common::{CpuSlot, FlowKey4, FlowKey6, FlowStats};
+use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray};
+use nta_common::limits::{DEFAULT_FLOWS, MAX_FRAGMENTED, MAX_INTERFACES, MAX_OVERFLOWS};
+use nta_common::{CpuSlot, FlowKey4, FlowKey6, FlowStats, FragmentKey, FragmentPorts, OverflowKey, Volume};
 
 /// IPv4 flows. The programs create and update entries, the daemon reads and deletes them. A plain hash, not an LRU one:
 /// that would evict early and silently. When full, packets go to [`nta_common::Counter::Overflow`].
@@ -14,6 +14,16 @@ pub(crate) static FLOWS4: HashMap<FlowKey4, FlowStats> = HashMap::with_max_entri
 /// IPv6 flows; as [`FLOWS4`], apart from it so that IPv4 need not hash 40 bytes.
 #[map]
 pub(crate) static FLOWS6: HashMap<FlowKey6, FlowStats> = HashMap::with_max_entries(DEFAULT_FLOWS, 0);
+
+/// Packets whose flow found no room, by destination. Written by the programs, read and cleaned by the daemon. When full,
+/// packets are noted as [`nta_common::Counter::OverflowUntold`].
+#[map]
+pub(crate) static OVERFLOW: HashMap<OverflowKey, Volume> = HashMap::with_max_entries(MAX_OVERFLOWS, 0);
+
+/// Ports of fragmented datagrams, for their later fragments. Only the programs use it. The one LRU map: what it forgets
+/// early shows as [`nta_common::Counter::FragmentMiss`], and no packet is lost by it.
+#[map]
+pub(crate) static FRAGMENTS: LruHashMap<FragmentKey, FragmentPorts> = LruHashMap::with_max_entries(MAX_FRAGMENTED, 0);
 
 /// The ledger, and room for the packet at hand: slot by interface, one copy per CPU. Fixed size, never full.
 #[map]

@@ -4,11 +4,16 @@ use aya_ebpf::programs::{TcContext, XdpContext};
 use nta_common::limits::MAX_HEADER_BYTES;
 use nta_common::{Packet, PacketReader, ReplayMeta};
 
+use crate::settings;
+
 /// Smallest frame that a test run accepts; shorter captured frames are padded to it.
 const MIN_FRAME: u32 = 14;
 
 /// What is made readable of a packet whose headers are not in the linear part: more than any usual chain of headers.
 const PULL_BYTES: u32 = 256;
+
+/// Bytes of an 802.1Q tag.
+const VLAN_TAG_LEN: u32 = 4;
 
 /// A frame at the XDP hook.
 pub(crate) struct XdpReader {
@@ -76,6 +81,11 @@ impl PacketReader for XdpReader {
     }
 
     #[inline(always)]
+    fn opens_tunnels(&self) -> bool {
+        settings::tunnels()
+    }
+
+    #[inline(always)]
     fn parsed(&self, packet: &mut Packet) {
         reload(packet);
     }
@@ -92,6 +102,8 @@ pub(crate) struct SkbReader {
     data_end: usize,
     wire_len: u32,
     segment_len: u32,
+    /// The tag that the stack (or the NIC) took out of the frame.
+    vlan_tag: Option<u16>,
 }
 
 impl SkbReader {
@@ -106,8 +118,12 @@ impl SkbReader {
             let _ = ctx.pull_data(want);
         }
         // SAFETY: the context is valid for the length of the call.
-        let segment_len = unsafe { (*ctx.skb.skb).gso_size };
-        Self { data: ctx.data(), data_end: ctx.data_end(), wire_len, segment_len }
+        let (segment_len, tagged, tag) =
+            unsafe { ((*ctx.skb.skb).gso_size, (*ctx.skb.skb).vlan_present, (*ctx.skb.skb).vlan_tci) };
+        let vlan_tag = (tagged != 0).then_some(tag as u16);
+        // On the wire the tag was part of the frame.
+        let wire_len = if tagged != 0 { wire_len + VLAN_TAG_LEN } else { wire_len };
+        Self { data: ctx.data(), data_end: ctx.data_end(), wire_len, segment_len, vlan_tag }
     }
 }
 
@@ -123,6 +139,11 @@ impl PacketReader for SkbReader {
     }
 
     #[inline(always)]
+    fn opens_tunnels(&self) -> bool {
+        settings::tunnels()
+    }
+
+    #[inline(always)]
     fn parsed(&self, packet: &mut Packet) {
         reload(packet);
     }
@@ -135,6 +156,11 @@ impl PacketReader for SkbReader {
     #[inline(always)]
     fn segment_len(&self) -> u32 {
         self.segment_len
+    }
+
+    #[inline(always)]
+    fn vlan_tag(&self) -> Option<u16> {
+        self.vlan_tag
     }
 }
 

@@ -5,7 +5,8 @@ use nta_common::limits::MAX_INTERFACES;
 
 /// Written by the daemon before the program is loaded.
 #[unsafe(no_mangle)]
-static SETTINGS: Settings = Settings { interfaces: [0; MAX_INTERFACES], replay: 0, jiffy_ns: 0, jiffies_origin_ns: 0 };
+static SETTINGS: Settings =
+    Settings { interfaces: [0; MAX_INTERFACES], replay: 0, jiffy_ns: 0, jiffies_origin_ns: 0, tunnels: 0, zero: 0 };
 
 macro_rules! setting {
     ($($field:tt)+) => {
@@ -19,6 +20,12 @@ macro_rules! setting {
 #[inline(always)]
 pub(crate) fn replay() -> bool {
     setting!(replay) != 0
+}
+
+/// Whether the inner packet of a tunnel is accounted in place of the tunnel.
+#[inline(always)]
+pub(crate) fn tunnels() -> bool {
+    setting!(tunnels) != 0
 }
 
 /// Nanoseconds of a jiffy.

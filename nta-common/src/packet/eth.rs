@@ -2,7 +2,7 @@
 //!
 //! Offsets: destination 0..6, source 6..12, type 12..14; a tag is 4 bytes: control information 0..2, next type 2..4.
 
-use super::{Packet, PacketReader};
+use super::{Next, Packet, PacketReader, shim};
 use crate::Counter;
 use crate::limits::MAX_VLAN_TAGS;
 
@@ -17,19 +17,19 @@ const VLAN_QINQ: u16 = 0x9100;
 const TYPE_AT: usize = 12;
 const HEADER_LEN: usize = 14;
 const TAG_LEN: usize = 4;
-const VLAN_ID_MASK: u16 = 0x0fff;
+pub(super) const VLAN_ID_MASK: u16 = 0x0fff;
 
-/// Returns the type behind all VLAN tags and the offset of its header.
+/// The header behind all VLAN tags and shims of the Ethernet frame that begins at `start`.
 #[inline(always)]
-pub(super) fn parse<R: PacketReader>(reader: &R, packet: &mut Packet) -> Result<(u16, usize), Counter> {
-    let Some(ether_type) = reader.read::<2>(TYPE_AT) else {
+pub(super) fn parse<R: PacketReader>(reader: &R, start: usize, packet: &mut Packet) -> Result<Next, Counter> {
+    let Some(ether_type) = reader.read::<2>(start + TYPE_AT) else {
         return Err(Counter::EthTruncated);
     };
     let mut ether_type = u16::from_be_bytes(ether_type);
-    let mut offset = HEADER_LEN;
+    let mut offset = start + HEADER_LEN;
     for depth in 0..MAX_VLAN_TAGS {
         if !is_vlan(ether_type) {
-            return Ok((ether_type, offset));
+            return shim::skip(reader, Next { ether_type, offset });
         }
         let Some([tci_high, tci_low, type_high, type_low]) = reader.read::<TAG_LEN>(offset) else {
             return Err(Counter::VlanTruncated);
@@ -40,7 +40,7 @@ pub(super) fn parse<R: PacketReader>(reader: &R, packet: &mut Packet) -> Result<
         ether_type = u16::from_be_bytes([type_high, type_low]);
         offset += TAG_LEN;
     }
-    if is_vlan(ether_type) { Err(Counter::VlanTooDeep) } else { Ok((ether_type, offset)) }
+    if is_vlan(ether_type) { Err(Counter::VlanTooDeep) } else { shim::skip(reader, Next { ether_type, offset }) }
 }
 
 #[inline(always)]

@@ -67,6 +67,9 @@ pub(super) fn parse<R: PacketReader>(reader: &R, offset: usize, packet: &mut Pac
                 } else if field & MORE_FRAGMENTS != 0 {
                     packet.fragment = fragment::FIRST;
                 }
+                if let Some(id) = reader.read::<4>(at + 4) {
+                    packet.fragment_id = u32::from_be_bytes(id);
+                }
                 8
             }
             AUTHENTICATION => (usize::from(e[1]) + 2) * 4,

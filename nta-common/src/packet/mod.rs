@@ -11,11 +11,13 @@ mod eth;
 mod icmp;
 mod ipv4;
 mod ipv6;
+mod shim;
 mod tcp;
+mod tunnel;
 mod udp;
 
 use crate::Counter;
-use crate::limits::MAX_HEADER_BYTES;
+use crate::limits::{MAX_HEADER_BYTES, MAX_TUNNELS};
 
 /// IP protocol numbers that the parser knows by name (IANA "Protocol Numbers").
 pub mod proto {
@@ -50,6 +52,18 @@ pub trait PacketReader {
         0
     }
 
+    /// The VLAN tag that was taken out of the frame before we saw it: its tag control information.
+    #[inline(always)]
+    fn vlan_tag(&self) -> Option<u16> {
+        None
+    }
+
+    /// Whether the inner packet of a tunnel is to be accounted in place of the tunnel.
+    #[inline(always)]
+    fn opens_tunnels(&self) -> bool {
+        false
+    }
+
     /// The same offset, without what the kernel's verifier has concluded about it (all it knows afterwards is that it
     /// is below [`MAX_HEADER_BYTES`]; an offset that is not must be kept out by the caller). At the head of a loop whose
     /// steps have different lengths this makes every way round end in one state, where otherwise their number would
@@ -70,13 +84,21 @@ pub trait PacketReader {
 pub struct SliceReader<'a> {
     data: &'a [u8],
     wire_len: u32,
+    opens_tunnels: bool,
 }
 
 impl<'a> SliceReader<'a> {
     /// A view of `data`, of a frame that had `wire_len` bytes.
     #[inline]
     pub fn new(data: &'a [u8], wire_len: u32) -> Self {
-        Self { data: &data[..data.len().min(MAX_HEADER_BYTES)], wire_len }
+        Self { data: &data[..data.len().min(MAX_HEADER_BYTES)], wire_len, opens_tunnels: false }
+    }
+
+    /// The same view, with tunnels opened or not.
+    #[inline]
+    #[must_use]
+    pub fn with_tunnels(self, opens_tunnels: bool) -> Self {
+        Self { opens_tunnels, ..self }
     }
 }
 
@@ -89,6 +111,11 @@ impl PacketReader for SliceReader<'_> {
     #[inline(always)]
     fn wire_len(&self) -> u32 {
         self.wire_len
+    }
+
+    #[inline(always)]
+    fn opens_tunnels(&self) -> bool {
+        self.opens_tunnels
     }
 }
 
@@ -155,6 +182,10 @@ pub struct Packet {
     pub dst4: u32,
     /// TCP window as in the header (unscaled).
     pub window: u32,
+    /// Identification of the datagram that a fragment belongs to.
+    pub fragment_id: u32,
+    /// 1 when this is the inner packet of a tunnel.
+    pub tunnel: u32,
     /// IPv6 source address, most significant word first.
     pub src6: [u64; 2],
     /// IPv6 destination address.
@@ -172,6 +203,7 @@ impl Packet {
             words.write_volatile(0);
             words.add(1).write_volatile(0);
         }
+        self.tunnel = 0;
         self.wire_len = wire_len;
     }
 
@@ -197,16 +229,38 @@ impl Packet {
 #[inline(always)]
 pub fn parse<R: PacketReader>(reader: &R, packet: &mut Packet) -> Result<Family, Counter> {
     packet.reset(reader.wire_len());
-    let (ether_type, offset) = eth::parse(reader, packet)?;
-    let offset = reader.forget(offset);
-    let (family, l4) = match ether_type {
-        eth::IPV4 => (Family::V4, ipv4::parse(reader, offset, packet)?),
-        eth::IPV6 => (Family::V6, ipv6::parse(reader, offset, packet)?),
-        eth::ARP => return Err(Counter::Arp),
-        _ => return Err(Counter::NonIp),
-    };
-    transport(reader, l4.offset, l4.len, packet);
-    Ok(family)
+    let mut at = eth::parse(reader, 0, packet)?;
+    if let Some(tag) = reader.vlan_tag() {
+        packet.vlan = tag & eth::VLAN_ID_MASK;
+    }
+    for depth in 0..=MAX_TUNNELS {
+        let offset = reader.forget(at.offset);
+        let (family, l4) = match at.ether_type {
+            eth::IPV4 => (Family::V4, ipv4::parse(reader, offset, packet)?),
+            eth::IPV6 => (Family::V6, ipv6::parse(reader, offset, packet)?),
+            eth::ARP => return Err(Counter::Arp),
+            _ => return Err(Counter::NonIp),
+        };
+        transport(reader, l4.offset, l4.len, packet);
+        if !reader.opens_tunnels() || depth == MAX_TUNNELS {
+            return Ok(family);
+        }
+        // A tunnel whose inside is not understood is accounted as what it is.
+        let Some(inner) = tunnel::enter(reader, l4, packet) else { return Ok(family) };
+        let vlan = packet.vlan;
+        packet.reset(packet.wire_len);
+        packet.vlan = vlan;
+        packet.tunnel = 1;
+        at = inner;
+    }
+    Err(Counter::NonIp) // not reached: the loop returns in its last round
+}
+
+/// A header to come: its type, as in an Ethernet header, and where it begins.
+#[derive(Clone, Copy)]
+struct Next {
+    ether_type: u16,
+    offset: usize,
 }
 
 /// Where the IP header says the transport header is.

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::fail;
 use crate::source::kernel::device::Device;
-use crate::source::kernel::{Attach, AttachedKernel};
+use crate::source::kernel::{Attach, AttachedKernel, KernelOptions};
 
 /// Flags of `doctor`.
 #[derive(Debug, clap::Args)]
@@ -147,7 +147,8 @@ fn interfaces() -> Vec<Interface> {
     Device::all()
         .into_iter()
         .map(|device| {
-            let tried = AttachedKernel::load_and_attach(std::slice::from_ref(&device), Attach::Auto, 1, None);
+            let options = KernelOptions { map_memory_mib: 1, ..KernelOptions::default() };
+            let tried = AttachedKernel::load_and_attach(std::slice::from_ref(&device), Attach::Auto, options);
             let (ingress, egress, reason) = match tried {
                 Ok((attached, _)) => match attached.attachments.first() {
                     Some(a) => (Some(a.ingress.clone()), Some(a.egress.clone()), a.reason.clone()),

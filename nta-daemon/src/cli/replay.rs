@@ -13,7 +13,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::output::{self, Collected};
 use super::{EXIT_USAGE, Signals, fail};
 use crate::app::App;
-use crate::config::Config;
+use crate::config::{CaptureConfig, Config};
 use crate::domain::{FlowUpdate, Mode, Status};
 use crate::live;
 use crate::pipeline::Output;
@@ -99,7 +99,7 @@ pub(super) fn execute(args: Args) -> ExitCode {
     if args.paths.iter().filter(|path| path.as_os_str() == "-").count() > 1 {
         return fail(EXIT_USAGE, &"standard input can be read only once");
     }
-    let mut engine = match engine(args.engine, &args.paths, config.capture.map_memory_mib) {
+    let mut engine = match engine(args.engine, &args.paths, &config.capture) {
         Ok(engine) => engine,
         Err(error) => return fail(1, &error),
     };
@@ -114,13 +114,13 @@ pub(super) fn execute(args: Args) -> ExitCode {
     }
 }
 
-fn engine(choice: EngineChoice, paths: &[PathBuf], map_memory_mib: u64) -> Result<Box<dyn Engine>, SourceError> {
+fn engine(choice: EngineChoice, paths: &[PathBuf], capture: &CaptureConfig) -> Result<Box<dyn Engine>, SourceError> {
     let name = paths.first().map_or_else(String::new, |path| path.display().to_string());
     match choice {
-        EngineChoice::Kernel => Ok(Box::new(KernelEngine::new(&name, map_memory_mib)?)),
+        EngineChoice::Kernel => Ok(Box::new(KernelEngine::new(&name, capture.map_memory_mib, capture.tunnels)?)),
         EngineChoice::Auto | EngineChoice::User => {
-            let limits = KernelOptions { map_memory_mib, interfaces: Vec::new(), replay_name: None, object: None };
-            Ok(Box::new(UserEngine::new(&name, limits.max_flows())))
+            let limits = KernelOptions { map_memory_mib: capture.map_memory_mib, ..KernelOptions::default() };
+            Ok(Box::new(UserEngine::new(&name, limits.max_flows(), capture.tunnels)))
         }
     }
 }

@@ -9,11 +9,11 @@ use clap::ValueEnum as _;
 
 use super::{EXIT_USAGE, Signals, fail};
 use crate::app::App;
-use crate::config::Config;
+use crate::config::{CaptureConfig, Config};
 use crate::live::Live;
 use crate::source::SourceError;
 use crate::source::kernel::device::Device;
-use crate::source::kernel::{Attach, AttachedKernel};
+use crate::source::kernel::{Attach, AttachedKernel, KernelOptions};
 
 /// Flags of `run`.
 #[derive(Debug, clap::Args)]
@@ -70,7 +70,9 @@ pub(super) fn execute(args: Args) -> ExitCode {
         Ok(signals) => signals,
         Err(error) => return fail(1, &error),
     };
-    let live = match AttachedKernel::load_and_attach(&devices, attach, config.capture.map_memory_mib, object) {
+    let CaptureConfig { map_memory_mib, tunnels, .. } = config.capture;
+    let options = KernelOptions { map_memory_mib, tunnels, object, ..KernelOptions::default() };
+    let live = match AttachedKernel::load_and_attach(&devices, attach, options) {
         Ok((attached, flows)) => Live { attached, flows, window_ns: config.windows.span_ns() },
         Err(error) => return fail(1, &error),
     };

@@ -19,11 +19,13 @@ pub struct CaptureConfig {
     pub attach: String,
     /// Kernel memory for the flow maps in MiB. Default: 64, which holds about 97,000 IPv4 and 61,000 IPv6 flows.
     pub map_memory_mib: u64,
+    /// Whether the inner packet of VXLAN, Geneve, GRE and IP-in-IP is accounted in place of the tunnel. Default: false.
+    pub tunnels: bool,
 }
 
 impl Default for CaptureConfig {
     fn default() -> Self {
-        Self { interfaces: Vec::new(), attach: "auto".to_owned(), map_memory_mib: 64 }
+        Self { interfaces: Vec::new(), attach: "auto".to_owned(), map_memory_mib: 64, tunnels: false }
     }
 }
 
@@ -48,10 +50,13 @@ impl CaptureConfig {
              # Hook: auto, xdp, xdp-generic, tcx or tc.\n\
              attach = {:?}\n\
              # Kernel memory for the flow maps in MiB.\n\
-             map_memory_mib = {}\n",
+             map_memory_mib = {}\n\
+             # Account the inner packet of VXLAN, Geneve, GRE and IP-in-IP in place of the tunnel.\n\
+             tunnels = {}\n",
             interfaces.join(", "),
             self.attach,
-            self.map_memory_mib
+            self.map_memory_mib,
+            self.tunnels
         )
     }
 }

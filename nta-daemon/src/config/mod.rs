@@ -42,12 +42,14 @@ pub enum ConfigError {
         source: std::io::Error,
     },
     /// The file is no valid configuration.
-    #[error("{path}: {source}", path = path.display())]
+    #[error("{path}: line {line}: {message}", path = path.display())]
     Parse {
         /// The file.
         path: PathBuf,
-        /// Where and what.
-        source: Box<toml::de::Error>,
+        /// Where, from 1.
+        line: usize,
+        /// What, in one line.
+        message: String,
     },
     /// A value is out of its range.
     #[error("{key} is {value}: {expected}")]
@@ -61,14 +63,22 @@ pub enum ConfigError {
     },
 }
 
+impl ConfigError {
+    /// The parser's own rendering draws the place in several lines; a log and a terminal's last line want one.
+    fn parse(path: &Path, text: &str, error: &toml::de::Error) -> Self {
+        let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+        let line = before.matches('\n').count() + 1;
+        Self::Parse { path: path.to_owned(), line, message: error.message().replace('\n', ", ") }
+    }
+}
+
 impl Config {
     /// Reads a file and checks it; without one, the defaults.
     pub fn load(path: Option<&Path>) -> Result<Self, ConfigError> {
         let Some(path) = path else { return Ok(Self::default()) };
         let read = |source| ConfigError::Read { path: path.to_owned(), source };
         let text = std::fs::read_to_string(path).map_err(read)?;
-        let parse = |source| ConfigError::Parse { path: path.to_owned(), source: Box::new(source) };
-        let config: Self = toml::from_str(&text).map_err(parse)?;
+        let config: Self = toml::from_str(&text).map_err(|error| ConfigError::parse(path, &text, &error))?;
         config.check()?;
         Ok(config)
     }

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use nta_common::flow::Counts;
 use nta_common::packet::proto;
 use nta_common::tcp::{FIN, RTT_BUCKETS, TcpDirection};
-use nta_common::{FlowKey4, FlowKey6, FlowStats};
+use nta_common::{FlowKey4, FlowKey6, FlowStats, OverflowKey};
 
 use super::Timestamp;
 
@@ -252,3 +252,26 @@ const CLOSE_DELAY_NS: u64 = 10_000_000_000;
 const TCP_IDLE_NS: u64 = 300_000_000_000;
 /// Zeek's `udp_inactivity_timeout` and `icmp_inactivity_timeout`: 1 minute; also for unanswered TCP.
 const OTHER_IDLE_NS: u64 = 60_000_000_000;
+
+/// Packets to one destination that found the flow table full, counted between two readings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OverflowDelta {
+    /// Where to.
+    pub destination: IpAddr,
+    /// Destination port.
+    pub port: u16,
+    /// IP protocol number.
+    pub proto: u8,
+    /// Whether these are SYNs without ACK.
+    pub syn: bool,
+    /// How much.
+    pub counts: Counts,
+}
+
+impl OverflowDelta {
+    /// What was counted under a key.
+    pub fn new(key: &OverflowKey, counts: Counts) -> Self {
+        let destination = Ipv6Addr::from(key.destination()).to_canonical();
+        Self { destination, port: key.port(), proto: key.proto(), syn: key.is_syn(), counts }
+    }
+}

@@ -6,7 +6,7 @@ mod record;
 mod status;
 mod time;
 
-pub use flow::{EndReason, FlowDelta, FlowId, FlowKey, FlowUpdate, RttDelta, TcpCounts, Tracked};
+pub use flow::{EndReason, FlowDelta, FlowId, FlowKey, FlowUpdate, OverflowDelta, RttDelta, TcpCounts, Tracked};
 pub use ledger::{Interface, Ledger, difference};
 pub use record::{Endpoint, FlowRecord};
 pub use status::{Attachment, MapFill, Mode, Status};

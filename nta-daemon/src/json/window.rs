@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{CountsJson, protocol_name, seconds, skipped};
-use crate::window::{Protocol, Talker, Window};
+use crate::window::{Overflow, Protocol, Talker, Window};
 
 /// A closed window. `bytes` are frame bytes, `ip_bytes` IP bytes by the headers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -65,6 +65,12 @@ pub struct WindowJson {
     pub top_talkers: Vec<TalkerJson>,
     /// All other hosts together; null when there are none.
     pub others: Option<TalkerJson>,
+    /// Destinations of packets that found the flow table full, most packets first; their sources are not known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub overflow: Vec<OverflowJson>,
+    /// All other such destinations together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overflow_others: Option<OverflowJson>,
     /// Packets whose time lay before the window's start.
     pub late_packets: u64,
     /// Packets in no flow by reason, without the reasons that did not occur.
@@ -107,9 +113,41 @@ impl From<&Window> for WindowJson {
             protocols: window.protocols.iter().map(|p| ProtocolJson::new(p, ip_frame_bytes)).collect(),
             top_talkers: window.top_talkers.iter().map(TalkerJson::from).collect(),
             others: window.others.as_ref().map(TalkerJson::from),
+            overflow: window.overflow.iter().map(OverflowJson::from).collect(),
+            overflow_others: window.overflow_others.as_ref().map(OverflowJson::from),
             late_packets: window.late_packets,
             skipped: skipped(&window.ledger),
             ledger: CountsJson(window.ledger),
+        }
+    }
+}
+
+/// Packets to one destination that found the flow table full.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct OverflowJson {
+    /// Where to; null for the sum of the others.
+    pub destination: Option<String>,
+    /// Destination port.
+    pub port: u16,
+    /// Name of the IP protocol.
+    pub protocol: String,
+    /// Whether these are SYNs without ACK.
+    pub syn: bool,
+    /// Packets.
+    pub packets: u64,
+    /// Frame bytes.
+    pub bytes: u64,
+}
+
+impl From<&Overflow> for OverflowJson {
+    fn from(overflow: &Overflow) -> Self {
+        Self {
+            destination: overflow.destination.map(|address| address.to_string()),
+            port: overflow.port,
+            protocol: protocol_name(overflow.proto),
+            syn: overflow.syn,
+            packets: overflow.packets,
+            bytes: overflow.bytes,
         }
     }
 }

@@ -5,7 +5,7 @@ pub mod capture;
 pub mod kernel;
 pub mod replay;
 
-use crate::domain::{FlowUpdate, Ledger, MapFill, Timestamp};
+use crate::domain::{FlowUpdate, Ledger, MapFill, OverflowDelta, Timestamp};
 
 /// Takes flows as they change.
 pub type Sink<'a> = dyn FnMut(FlowUpdate<'_>) + 'a;
@@ -14,6 +14,9 @@ pub type Sink<'a> = dyn FnMut(FlowUpdate<'_>) + 'a;
 pub trait FlowSource: Send {
     /// Reports every flow that changed since the last call.
     fn drain(&mut self, sink: &mut Sink<'_>) -> Result<(), SourceError>;
+
+    /// Reports what was counted since the last call of packets that found the flow table full.
+    fn overflows(&mut self, sink: &mut dyn FnMut(OverflowDelta)) -> Result<(), SourceError>;
 
     /// Forgets flows that are over at `now` and reports each one's end. Follows a [`FlowSource::drain`].
     fn expire(&mut self, now: Timestamp, sink: &mut Sink<'_>) -> Result<(), SourceError>;

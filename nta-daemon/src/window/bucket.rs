@@ -7,10 +7,12 @@ use nta_common::tcp::RTT_BUCKETS;
 use nta_common::{Counter, LedgerSlot};
 
 use super::rtt::quantile_ms;
-use crate::domain::{FlowUpdate, TcpCounts, Timestamp};
+use crate::domain::{FlowUpdate, OverflowDelta, TcpCounts, Timestamp};
 
 /// Hosts that a window tells by name; the rest is summed up as "others".
 const TOP_TALKERS: usize = 10;
+/// Destinations of overflow that a window tells by name.
+const TOP_OVERFLOWS: usize = 100;
 /// Hosts that an open window keeps apart. Beyond it new hosts are summed up as "others" at once.
 const MAX_HOSTS: usize = 65_536;
 
@@ -51,6 +53,10 @@ pub struct Window {
     pub top_talkers: Vec<Talker>,
     /// All other hosts together; `None` when there are none.
     pub others: Option<Talker>,
+    /// Destinations of packets that found the flow table full, most packets first.
+    pub overflow: Vec<Overflow>,
+    /// All other such destinations together; `None` when there are none.
+    pub overflow_others: Option<Overflow>,
     /// Packets that came with a time before the window's start.
     pub late_packets: u64,
     /// What the ledger counted in the window.
@@ -87,6 +93,23 @@ pub struct Talker {
     pub flows: u64,
 }
 
+/// Packets to one destination that found the flow table full. Their sources are not known, everything else is exact.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Overflow {
+    /// Where to; `None` for the sum of the others.
+    pub destination: Option<IpAddr>,
+    /// Destination port.
+    pub port: u16,
+    /// IP protocol number.
+    pub proto: u8,
+    /// Whether these are SYNs without ACK.
+    pub syn: bool,
+    /// Packets.
+    pub packets: u64,
+    /// Frame bytes.
+    pub bytes: u64,
+}
+
 /// A window that is still open.
 #[derive(Debug)]
 pub(super) struct Bucket {
@@ -96,6 +119,7 @@ pub(super) struct Bucket {
     window: Window,
     hosts: HashMap<IpAddr, Talker>,
     others: Talker,
+    overflow: Vec<Overflow>,
     protocols: HashMap<u8, Protocol>,
     rtt_sum_us: u64,
     rtt_histogram: [u64; RTT_BUCKETS],
@@ -110,6 +134,7 @@ impl Bucket {
             window: Window { id, start, end, ..Window::default() },
             hosts: HashMap::new(),
             others: Talker::default(),
+            overflow: Vec::new(),
             protocols: HashMap::new(),
             rtt_sum_us: 0,
             rtt_histogram: [0; RTT_BUCKETS],
@@ -158,6 +183,30 @@ impl Bucket {
         }
     }
 
+    /// Bounded by the aggregate itself ([`nta_common::limits::MAX_OVERFLOWS`] a drain).
+    pub(super) fn add_overflow(&mut self, delta: &OverflowDelta) {
+        let OverflowDelta { destination, port, proto, syn, counts } = *delta;
+        self.window.ip_bytes += counts.ip_bytes;
+        let (packets, bytes) = (counts.packets, counts.bytes);
+        self.overflow.push(Overflow { destination: Some(destination), port, proto, syn, packets, bytes });
+        let protocol = self.protocols.entry(proto).or_insert(Protocol { number: proto, ..Protocol::default() });
+        protocol.packets += packets;
+        protocol.bytes += bytes;
+        if proto == nta_common::packet::proto::TCP {
+            self.window.tcp_packets += packets;
+        }
+        if syn {
+            self.window.tcp.syn = self.window.tcp.syn.saturating_add(u32::try_from(packets).unwrap_or(u32::MAX));
+        }
+        let talker = if self.hosts.len() < MAX_HOSTS || self.hosts.contains_key(&destination) {
+            self.hosts.entry(destination).or_insert(Talker { address: Some(destination), ..Talker::default() })
+        } else {
+            &mut self.others
+        };
+        talker.packets_received += packets;
+        talker.bytes_received += bytes;
+    }
+
     pub(super) fn close(self, ledger: LedgerSlot) -> Window {
         let mut window = self.window;
         window.packets = ledger.get(Counter::Seen);
@@ -181,7 +230,16 @@ impl Bucket {
             others.flows += host.flows;
         }
         window.top_talkers = hosts;
-        window.others = (others.flows > 0).then_some(others);
+        window.others = (others.packets_sent + others.packets_received > 0).then_some(others);
+        let mut overflow = self.overflow;
+        overflow.sort_unstable_by_key(|o| (std::cmp::Reverse(o.packets), o.destination, o.port, o.proto, o.syn));
+        let mut rest = Overflow::default();
+        for other in overflow.drain(TOP_OVERFLOWS.min(overflow.len())..) {
+            rest.packets += other.packets;
+            rest.bytes += other.bytes;
+        }
+        window.overflow = overflow;
+        window.overflow_others = (rest.packets > 0).then_some(rest);
         window
     }
 }

@@ -4,13 +4,13 @@
 mod bucket;
 mod rtt;
 
-pub use bucket::{Protocol, Talker, Window};
+pub use bucket::{Overflow, Protocol, Talker, Window};
 
 use bucket::Bucket;
 
 use nta_common::LedgerSlot;
 
-use crate::domain::{FlowUpdate, Timestamp, difference};
+use crate::domain::{FlowUpdate, OverflowDelta, Timestamp, difference};
 
 /// Length of a window unless `--window` says otherwise.
 pub const DEFAULT_WINDOW_NS: u64 = 5_000_000_000;
@@ -84,6 +84,13 @@ impl Windows {
     pub fn add(&mut self, update: &FlowUpdate<'_>) {
         if let Some(open) = &mut self.open {
             open.add(update);
+        }
+    }
+
+    /// Adds packets that found the flow table full.
+    pub fn add_overflow(&mut self, overflow: &OverflowDelta) {
+        if let Some(open) = &mut self.open {
+            open.add_overflow(overflow);
         }
     }
 

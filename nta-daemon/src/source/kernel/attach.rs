@@ -3,8 +3,6 @@
 //! Every attachment is a BPF link held by this process (or, before kernel 6.6 at TC, a filter that is removed by name
 //! at the next start): when the process dies, by whatever signal, the kernel detaches the programs.
 
-use std::path::PathBuf;
-
 use aya::programs::tc::{NlOptions, TcAttachOptions, TcError, TcHandle, qdisc_add_clsact};
 use aya::programs::xdp::XdpMode;
 use aya::programs::{LinkOrder, ProgramError, TcAttachType};
@@ -111,15 +109,14 @@ impl AttachedKernel {
         &mut self.kernel
     }
 
-    /// Loads, then attaches.
+    /// Loads with these options (the interfaces are those of the devices), then attaches.
     pub fn load_and_attach(
         devices: &[Device],
         mode: Attach,
-        map_memory_mib: u64,
-        object: Option<PathBuf>,
+        options: KernelOptions,
     ) -> Result<(Self, KernelFlows), SourceError> {
         let interfaces = devices.iter().map(|device| (device.index, device.name.clone())).collect();
-        let options = KernelOptions { map_memory_mib, interfaces, replay_name: None, object };
+        let options = KernelOptions { interfaces, ..options };
         let (kernel, flows) = Kernel::load(&options)?;
         Ok((Self::attach(kernel, devices, mode)?, flows))
     }

@@ -27,7 +27,7 @@ const VERIFIER_LINES: usize = 6;
 const NANOS_PER_JIFFY_IN_REPLAY: u32 = 1;
 
 /// What the programs are loaded with.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct KernelOptions {
     /// Memory for the flow maps in MiB.
     pub map_memory_mib: u64,
@@ -35,6 +35,8 @@ pub struct KernelOptions {
     pub interfaces: Vec<(u32, String)>,
     /// Name under which a replay's ledger is told.
     pub replay_name: Option<String>,
+    /// Whether the inner packet of a tunnel is accounted in place of the tunnel.
+    pub tunnels: bool,
     /// An object to load instead of the built-in one: a debug build whose program writes diagnostics to the log.
     pub object: Option<PathBuf>,
 }
@@ -72,6 +74,8 @@ impl Kernel {
             jiffy_ns: jiffies.map_or(NANOS_PER_JIFFY_IN_REPLAY, |j| j.tick_ns as u32),
             jiffies_origin_ns: jiffies.map_or(0, |j| j.origin_ns),
             interfaces: [0; MAX_INTERFACES],
+            tunnels: u32::from(options.tunnels),
+            zero: 0,
         };
         // The last slot takes what enters by an interface that is not named here.
         if options.interfaces.len() >= MAX_INTERFACES {

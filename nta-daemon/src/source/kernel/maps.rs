@@ -1,15 +1,18 @@
 //! The maps of the loaded programs as a [`FlowSource`].
 
+use std::collections::HashMap;
 use std::io;
 use std::os::fd::AsFd as _;
 
 use aya::maps::{Map, MapData, PerCpuArray};
-use nta_common::{CpuSlot, FlowKey4, FlowKey6, FlowStats, LedgerSlot};
+use nta_common::flow::Counts;
+use nta_common::limits::MAX_OVERFLOWS;
+use nta_common::{CpuSlot, FlowKey4, FlowKey6, FlowStats, LedgerSlot, OverflowKey, Volume};
 
 use super::batch::{BatchReader, delete, lookup, lookup_and_delete};
 use super::clock::wall_offset_ns;
 use super::tracker::Tracker;
-use crate::domain::{FlowKey, Interface, Ledger, MapFill, Timestamp};
+use crate::domain::{FlowKey, Interface, Ledger, MapFill, OverflowDelta, Timestamp};
 use crate::source::{FlowSource, Sink, SourceError};
 
 /// What a hash map entry takes in the kernel beyond key and value (`struct htab_elem`).
@@ -19,6 +22,10 @@ const ENTRY_OVERHEAD: u64 = 48;
 pub struct KernelFlows {
     v4: FlowMap<FlowKey4>,
     v6: FlowMap<FlowKey6>,
+    overflow: MapData,
+    overflow_reader: BatchReader<OverflowKey, Volume>,
+    /// What each aggregate held at the last reading.
+    overflow_last: HashMap<OverflowKey, Volume>,
     ledger: PerCpuArray<MapData, CpuSlot>,
     /// Interface names by ledger slot.
     slots: Vec<String>,
@@ -43,7 +50,13 @@ impl KernelFlows {
         live: bool,
     ) -> Result<Self, SourceError> {
         let ledger = ebpf.take_map("LEDGER").ok_or(SourceError::Missing("map LEDGER"))?;
+        let Some(Map::HashMap(overflow)) = ebpf.take_map("OVERFLOW") else {
+            return Err(SourceError::Missing("map OVERFLOW"));
+        };
         Ok(Self {
+            overflow,
+            overflow_reader: BatchReader::new(),
+            overflow_last: HashMap::new(),
             v4: FlowMap::take(ebpf, "FLOWS4", max_entries[0])?,
             v6: FlowMap::take(ebpf, "FLOWS6", max_entries[1])?,
             ledger: PerCpuArray::try_from(ledger).map_err(|e| map_error("LEDGER", e))?,
@@ -119,6 +132,44 @@ impl FlowSource for KernelFlows {
         self.v6.drain(|key, stats| tracker.read(FlowKey::V6(*key), stats, offset, sink))
     }
 
+    fn overflows(&mut self, sink: &mut dyn FnMut(OverflowDelta)) -> Result<(), SourceError> {
+        let fd = self.overflow.fd().as_fd();
+        let failed = |source| SourceError::Map { name: "OVERFLOW", source };
+        let last = &mut self.overflow_last;
+        let mut quiet = Vec::new();
+        let mut tell = |key: &OverflowKey, now: &Volume| {
+            let before = last.insert(*key, *now).unwrap_or_default();
+            let counts = now.since(&before);
+            if counts.packets > 0 {
+                sink(OverflowDelta::new(key, counts));
+            }
+            counts.packets > 0
+        };
+        let visit = |key: &OverflowKey, now: &Volume| {
+            if !tell(key, now) {
+                quiet.push(*key);
+            }
+        };
+        self.overflow_reader.for_each(fd, visit).map_err(failed)?;
+        // Aggregates that saw nothing since the last reading make room; what was counted meanwhile comes with them.
+        for key in quiet {
+            let removed = match lookup_and_delete(fd, &key) {
+                Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+                    let held = lookup(fd, &key).map_err(failed)?;
+                    delete(fd, &key).map_err(failed)?;
+                    held
+                }
+                removed => removed.map_err(failed)?,
+            };
+            let before = self.overflow_last.remove(&key).unwrap_or_default();
+            let counts = removed.map_or_else(Counts::default, |now: Volume| now.since(&before));
+            if counts.packets > 0 {
+                sink(OverflowDelta::new(&key, counts));
+            }
+        }
+        Ok(())
+    }
+
     fn expire(&mut self, now: Timestamp, sink: &mut Sink<'_>) -> Result<(), SourceError> {
         let offset = self.offset_ns();
         for (key, reason) in self.tracker.ended(now) {
@@ -149,7 +200,14 @@ impl FlowSource for KernelFlows {
     }
 
     fn maps(&self) -> Vec<MapFill> {
-        vec![self.v4.fill(), self.v6.fill()]
+        let each = (size_of::<OverflowKey>() + size_of::<Volume>()) as u64 + ENTRY_OVERHEAD;
+        let overflow = MapFill {
+            name: "OVERFLOW".to_owned(),
+            entries: self.overflow_last.len() as u64,
+            max_entries: u64::from(MAX_OVERFLOWS),
+            memory_bytes: u64::from(MAX_OVERFLOWS) * each,
+        };
+        vec![self.v4.fill(), self.v6.fill(), overflow]
     }
 
     fn active(&self) -> u64 {

@@ -8,7 +8,7 @@ use nta_common::ReplayMeta;
 use nta_common::limits::MAX_HEADER_BYTES;
 
 use super::Engine;
-use crate::domain::{Ledger, MapFill, Timestamp};
+use crate::domain::{Ledger, MapFill, OverflowDelta, Timestamp};
 use crate::source::kernel::{Kernel, KernelFlows, KernelOptions};
 use crate::source::{FlowSource, Sink, SourceError};
 
@@ -25,9 +25,9 @@ pub struct KernelEngine {
 
 impl KernelEngine {
     /// Loads the program and proves with one frame that this kernel can run it this way.
-    pub fn new(name: &str, map_memory_mib: u64) -> Result<Self, SourceError> {
+    pub fn new(name: &str, map_memory_mib: u64, tunnels: bool) -> Result<Self, SourceError> {
         let options =
-            KernelOptions { map_memory_mib, interfaces: Vec::new(), replay_name: Some(name.to_owned()), object: None };
+            KernelOptions { map_memory_mib, tunnels, replay_name: Some(name.to_owned()), ..KernelOptions::default() };
         let probe = Self::load(&options)?;
         probe.probe()?;
         Self::load(&options)
@@ -81,6 +81,10 @@ impl Engine for KernelEngine {
 impl FlowSource for KernelEngine {
     fn drain(&mut self, sink: &mut Sink<'_>) -> Result<(), SourceError> {
         self.flows.drain(sink)
+    }
+
+    fn overflows(&mut self, sink: &mut dyn FnMut(OverflowDelta)) -> Result<(), SourceError> {
+        self.flows.overflows(sink)
     }
 
     fn expire(&mut self, now: Timestamp, sink: &mut Sink<'_>) -> Result<(), SourceError> {

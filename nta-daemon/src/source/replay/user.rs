@@ -1,14 +1,16 @@
 //! The user engine: the same parser and accounting over the capture's bytes, without privileges.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::hash::Hash;
 
+use nta_common::limits::{MAX_FRAGMENTED, MAX_OVERFLOWS};
 use nta_common::{
-    Clock, Counter, First, FlowKey4, FlowKey6, FlowStats, Flows, LedgerSlot, Packet, SliceReader, account,
+    Clock, Counter, First, FlowKey4, FlowKey6, FlowStats, Flows, FragmentKey, FragmentPorts, LedgerSlot, OverflowKey,
+    Packet, SliceReader, Volume, account,
 };
 
 use super::Engine;
-use crate::domain::{EndReason, FlowKey, FlowUpdate, Interface, Ledger, MapFill, Timestamp, Tracked};
+use crate::domain::{EndReason, FlowKey, FlowUpdate, Interface, Ledger, MapFill, OverflowDelta, Timestamp, Tracked};
 use crate::source::{FlowSource, Sink, SourceError};
 
 /// Flow tables in memory.
@@ -16,11 +18,22 @@ pub struct UserEngine {
     name: String,
     flows: UserFlows,
     ledger: LedgerSlot,
+    tunnels: bool,
 }
 
 struct UserFlows {
     v4: Table<FlowKey4>,
     v6: Table<FlowKey6>,
+    /// What was counted of each destination, now and at the last reading.
+    overflow: HashMap<OverflowKey, [Volume; 2], foldhash::fast::RandomState>,
+    fragments: Fragments,
+}
+
+/// Ports of fragmented datagrams, the oldest given up first.
+#[derive(Default)]
+struct Fragments {
+    ports: HashMap<FragmentKey, FragmentPorts, foldhash::fast::RandomState>,
+    order: VecDeque<FragmentKey>,
 }
 
 /// A flow table with the limit of the kernel's map, and a list of what changed since the last drain.
@@ -88,15 +101,20 @@ impl Clock for CaptureClock {
 
 impl UserEngine {
     /// Empty tables for `max_flows` IPv4 and IPv6 flows; `name` is the name of the capture.
-    pub fn new(name: &str, max_flows: [u32; 2]) -> Self {
-        let flows = UserFlows { v4: Table::new("FLOWS4", max_flows[0]), v6: Table::new("FLOWS6", max_flows[1]) };
-        Self { name: name.to_owned(), flows, ledger: LedgerSlot::default() }
+    pub fn new(name: &str, max_flows: [u32; 2], tunnels: bool) -> Self {
+        let flows = UserFlows {
+            v4: Table::new("FLOWS4", max_flows[0]),
+            v6: Table::new("FLOWS6", max_flows[1]),
+            overflow: HashMap::default(),
+            fragments: Fragments::default(),
+        };
+        Self { name: name.to_owned(), flows, ledger: LedgerSlot::default(), tunnels }
     }
 }
 
 impl Engine for UserEngine {
     fn inject(&mut self, time_ns: u64, wire_len: u32, data: &[u8]) -> Result<(), SourceError> {
-        let reader = SliceReader::new(data, wire_len);
+        let reader = SliceReader::new(data, wire_len).with_tunnels(self.tunnels);
         account(&reader, &CaptureClock(time_ns), &mut self.flows, &mut self.ledger, &mut Packet::default());
         Ok(())
     }
@@ -115,6 +133,29 @@ impl Flows for UserFlows {
     #[inline]
     fn entry6(&mut self, key: &FlowKey6, first: &First<'_>, ledger: &mut LedgerSlot) -> Option<&mut FlowStats> {
         self.v6.entry(key, FlowKey::V6(*key), first, ledger)
+    }
+
+    fn overflow(&mut self, key: &OverflowKey) -> Option<&mut Volume> {
+        if self.overflow.len() >= MAX_OVERFLOWS as usize && !self.overflow.contains_key(key) {
+            return None;
+        }
+        self.overflow.entry(*key).or_default().first_mut()
+    }
+
+    fn remember(&mut self, key: &FragmentKey, ports: FragmentPorts) {
+        let Fragments { ports: known, order } = &mut self.fragments;
+        if known.insert(*key, ports).is_none() {
+            order.push_back(*key);
+            if order.len() > MAX_FRAGMENTED as usize
+                && let Some(oldest) = order.pop_front()
+            {
+                known.remove(&oldest);
+            }
+        }
+    }
+
+    fn recall(&mut self, key: &FragmentKey) -> Option<FragmentPorts> {
+        self.fragments.ports.get(key).copied()
     }
 }
 
@@ -249,6 +290,18 @@ impl FlowSource for UserEngine {
     fn drain(&mut self, sink: &mut Sink<'_>) -> Result<(), SourceError> {
         self.flows.v4.drain(sink);
         self.flows.v6.drain(sink);
+        Ok(())
+    }
+
+    fn overflows(&mut self, sink: &mut dyn FnMut(OverflowDelta)) -> Result<(), SourceError> {
+        self.flows.overflow.retain(|key, [now, last]| {
+            let counts = now.since(last);
+            *last = *now;
+            if counts.packets > 0 {
+                sink(OverflowDelta::new(key, counts));
+            }
+            counts.packets > 0
+        });
         Ok(())
     }
 

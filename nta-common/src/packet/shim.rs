@@ -1,0 +1,60 @@
+//! What may lie between the link layer and IP: an MPLS label stack (RFC 3032), a PPPoE session header (RFC 2516).
+//!
+//! An MPLS label is 4 bytes, the lowest bit of byte 2 marks the last one; what follows is told by its first four bits, as
+//! routers do (RFC 4928). PPPoE is 6 bytes, then the PPP protocol number in 2.
+
+use super::{Next, PacketReader, eth};
+use crate::Counter;
+use crate::limits::{MAX_HEADER_BYTES, MAX_MPLS_LABELS};
+
+const MPLS: u16 = 0x8847;
+const MPLS_MULTICAST: u16 = 0x8848;
+const PPPOE_SESSION: u16 = 0x8864;
+
+const LABEL_LEN: usize = 4;
+const BOTTOM_OF_STACK: u8 = 0x01;
+const PPPOE_LEN: usize = 6;
+const PPP_IPV4: u16 = 0x0021;
+const PPP_IPV6: u16 = 0x0057;
+
+/// Steps over the shim, if there is one.
+#[inline(always)]
+pub(super) fn skip<R: PacketReader>(reader: &R, next: Next) -> Result<Next, Counter> {
+    match next.ether_type {
+        MPLS | MPLS_MULTICAST => labels(reader, next.offset),
+        PPPOE_SESSION => {
+            let at = reader.forget(next.offset) + PPPOE_LEN;
+            let Some(protocol) = reader.read::<2>(at) else { return Err(Counter::ShimMalformed) };
+            let ether_type = match u16::from_be_bytes(protocol) {
+                PPP_IPV4 => eth::IPV4,
+                PPP_IPV6 => eth::IPV6,
+                _ => 0,
+            };
+            Ok(Next { ether_type, offset: at + 2 })
+        }
+        _ => Ok(next),
+    }
+}
+
+#[inline(always)]
+fn labels<R: PacketReader>(reader: &R, start: usize) -> Result<Next, Counter> {
+    let mut at = start;
+    for _ in 0..MAX_MPLS_LABELS {
+        if at >= MAX_HEADER_BYTES {
+            return Err(Counter::ShimMalformed);
+        }
+        at = reader.forget(at);
+        let Some(label) = reader.read::<LABEL_LEN>(at) else { return Err(Counter::ShimMalformed) };
+        at += LABEL_LEN;
+        if label[2] & BOTTOM_OF_STACK != 0 {
+            let Some([first]) = reader.read::<1>(at) else { return Err(Counter::ShimMalformed) };
+            let ether_type = match first >> 4 {
+                4 => eth::IPV4,
+                6 => eth::IPV6,
+                _ => 0,
+            };
+            return Ok(Next { ether_type, offset: at });
+        }
+    }
+    Err(Counter::ShimMalformed)
+}

@@ -1,0 +1,135 @@
+//! Parity: every capture through the real program and through the same code in user space gives the same flows, field by
+//! field, the same windows and the same ledger.
+//!
+//! Loading the program costs far more than most captures hold, so captures are replayed in batches, as one stream in the
+//! order of their time. A batch that differs is replayed file by file, to name the captures.
+
+use std::fs;
+use std::path::PathBuf;
+
+use nta_tests::capture_list::{ABSENT, all, captures};
+use nta_tests::daemon::{Run, run};
+use nta_tests::{cases, not_run, pool};
+use serde_json::Value;
+
+use super::why_not;
+
+/// Captures replayed by one process.
+const BATCH: usize = 100;
+
+/// A run as it is compared: windows and summary in order, the flows between two of them sorted, because no order is
+/// promised there.
+#[derive(Debug, Default, PartialEq)]
+struct Story {
+    parts: Vec<(Vec<String>, Value)>,
+}
+
+#[test]
+fn both_engines_agree_on_every_capture() {
+    const NAME: &str = "both_engines_agree_on_every_capture";
+    if let Some(reason) = why_not() {
+        return not_run(NAME, &reason);
+    }
+    let mut paths: Vec<PathBuf> =
+        fs::read_dir(cases()).expect("cases").map(|entry| entry.expect("entry").path()).collect();
+    paths = paths.iter().flat_map(|case| [case.join("input.pcap"), case.join("input.pcapng")]).collect();
+    paths.retain(|path| path.is_file());
+    match captures() {
+        Some(folder) => paths.extend(all(&folder).iter().map(|path| folder.join(path))),
+        None => not_run(NAME, ABSENT),
+    }
+    let given = paths.len();
+    let usable = in_time_order(&paths);
+    let batches: Vec<&[PathBuf]> = usable.chunks(BATCH).collect();
+    let results = pool::map(&batches, |batch| compare(batch));
+    let mut wrong = Vec::new();
+    let (mut flows, mut windows) = (0, 0);
+    for (batch, result) in batches.iter().zip(results) {
+        match result {
+            Ok((f, w)) => (flows, windows) = (flows + f, windows + w),
+            Err(what) => wrong.push(blame(batch, &what)),
+        }
+    }
+    println!("{} of {given} captures have frames to compare: {flows} flows, {windows} windows", usable.len());
+    assert!(wrong.is_empty(), "{} batches differ:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(usable.len() >= 4 && flows > 0 && windows > 0);
+}
+
+/// The captures that can be analysed, by the time of their first frame: read the other way round, most of their packets
+/// would be late and share one window.
+fn in_time_order(paths: &[PathBuf]) -> Vec<PathBuf> {
+    let first_time = |path: &PathBuf| {
+        let run = run(["replay".as_ref(), "--format".as_ref(), "jsonl".as_ref(), path.as_os_str()]);
+        let lines = if run.status == Some(0) { run.json() } else { Vec::new() };
+        lines.last().and_then(|summary| summary["first_time"].as_str().map(str::to_owned))
+    };
+    let times = pool::map(paths, first_time);
+    let mut usable: Vec<_> = times.into_iter().zip(paths).filter_map(|(time, path)| Some((time?, path))).collect();
+    usable.sort();
+    usable.into_iter().map(|(_, path)| path.clone()).collect()
+}
+
+/// Flows and windows compared, or what differs.
+fn compare(batch: &[PathBuf]) -> Result<(usize, usize), String> {
+    let [kernel, user] = ["kernel", "user"].map(|engine| {
+        let flags = ["replay", "--engine", engine, "--format", "jsonl"].map(AsRef::as_ref);
+        story(engine, &run(flags.into_iter().chain(batch.iter().map(|path| path.as_os_str()))))
+    });
+    let (kernel, user) = (kernel?, user?);
+    if kernel.parts.len() != user.parts.len() {
+        return Err(format!("{} windows, user {}", kernel.parts.len() - 1, user.parts.len() - 1));
+    }
+    for ((kernel_flows, kernel_end), (user_flows, user_end)) in kernel.parts.iter().zip(&user.parts) {
+        if kernel_end != user_end {
+            return Err(format!("kernel: {kernel_end}\n  user:   {user_end}"));
+        }
+        if let Some((kernel, user)) = kernel_flows.iter().zip(user_flows).find(|(kernel, user)| kernel != user) {
+            return Err(format!("kernel: {kernel}\n  user:   {user}"));
+        }
+        if kernel_flows.len() != user_flows.len() {
+            return Err(format!("{} flows, user {}", kernel_flows.len(), user_flows.len()));
+        }
+    }
+    Ok((kernel.parts.iter().map(|(flows, _)| flows.len()).sum(), kernel.parts.len() - 1))
+}
+
+fn story(engine: &str, run: &Run) -> Result<Story, String> {
+    if run.status != Some(0) {
+        return Err(format!("{engine}: status {:?}: {}", run.status, run.stderr));
+    }
+    let mut story = Story::default();
+    let mut flows = Vec::new();
+    for line in String::from_utf8_lossy(&run.stdout).lines() {
+        if line.starts_with(r#"{"type":"flow""#) {
+            flows.push(line.to_owned());
+            continue;
+        }
+        let mut end: Value = serde_json::from_str(line).map_err(|error| format!("{engine}: {error}: {line}"))?;
+        if end["type"] == "summary" {
+            if end["engine"].take() != engine {
+                return Err(format!("not the engine that was asked for: {line}"));
+            }
+            end["elapsed_s"].take();
+            end["ledger"]["interfaces"].take();
+            end["ledger"]["total"]["flow_race"].take();
+        } else {
+            end["ledger"]["flow_race"].take();
+        }
+        flows.sort();
+        story.parts.push((std::mem::take(&mut flows), end));
+    }
+    Ok(story)
+}
+
+/// Which captures of a batch differ by themselves.
+fn blame(batch: &[PathBuf], what: &str) -> String {
+    let single: Vec<String> = batch
+        .iter()
+        .filter_map(|path| Some(format!("{}:\n  {}", path.display(), compare(std::slice::from_ref(path)).err()?)))
+        .collect();
+    if single.is_empty() {
+        let paths: Vec<String> = batch.iter().map(|path| path.display().to_string()).collect();
+        return format!("only together: {}:\n  {what}", paths.join(" "));
+    }
+    single.join("\n")
+}

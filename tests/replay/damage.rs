@@ -1,0 +1,99 @@
+//! Captures that are not whole: what can be read is analysed, and what is wrong is said.
+
+use std::fs;
+
+use nta_tests::daemon::{Run, run};
+use nta_tests::packet::{ethernet, ipv4, udp};
+use nta_tests::pcap::{ETHERNET, Frame, pcap, pcapng};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// Frames of 71 bytes.
+fn frames() -> Vec<Frame> {
+    let frame = |second| Frame::at(second, ethernet(0x0800, &ipv4(17, &[], 0, &udp(&[0; 29]))));
+    (1..=5).map(frame).collect()
+}
+
+fn replay(bytes: &[u8]) -> (Run, Value) {
+    let folder = TempDir::new().expect("folder");
+    let path = folder.path().join("input");
+    fs::write(&path, bytes).expect("write");
+    let run = run(["replay".as_ref(), "--format".as_ref(), "json".as_ref(), path.as_os_str()]);
+    assert_eq!(run.status, Some(0), "{run:?}");
+    let document = run.json().remove(0);
+    (run, document)
+}
+
+/// Everything up to the cut is analysed, and the cut is said twice: to people and to programs.
+fn check(bytes: &[u8], packets: u64, end: &str) {
+    let (run, document) = replay(bytes);
+    assert_eq!(document["packets"], packets, "{document}");
+    assert_eq!(document["ledger"]["total"]["flow"], packets, "{document}");
+    let capture = &document["captures"][0];
+    assert_eq!((&capture["packets"], &capture["end"]), (&packets.into(), &end.into()), "{document}");
+    if end == "complete" {
+        assert!(run.stderr.is_empty() && capture["detail"].is_null(), "{run:?}");
+        return;
+    }
+    assert!(capture["detail"].as_str().is_some_and(|detail| detail.starts_with("at byte ")), "{document}");
+    assert_eq!(run.stderr.lines().count(), 1, "{run:?}");
+    assert!(run.stderr.contains(end) && run.stderr.contains(&format!("packets={packets}")), "{run:?}");
+    assert!(!run.stderr.contains('\x1b'), "no colours for a file: {run:?}");
+}
+
+#[test]
+fn a_pcap_cut_anywhere() {
+    let whole = pcap(ETHERNET, &frames());
+    let record = (whole.len() - 24) / 5;
+    check(&whole, 5, "complete");
+    for cut in [1, 10, 71, 72, 80, record - 1] {
+        check(&whole[..whole.len() - cut], 4, "cut_off");
+    }
+    check(&whole[..whole.len() - record], 4, "complete");
+    check(&whole[..24 + 1], 0, "cut_off");
+    check(&whole[..24], 0, "complete");
+}
+
+#[test]
+fn a_pcapng_cut_anywhere() {
+    let whole = pcapng(&frames());
+    check(&whole, 5, "complete");
+    for cut in [1, 4, 50, 103] {
+        check(&whole[..whole.len() - cut], 4, "cut_off");
+    }
+}
+
+#[test]
+fn a_record_that_claims_too_much() {
+    let mut bytes = pcap(ETHERNET, &frames());
+    let second = 24 + (bytes.len() - 24) / 5;
+    bytes[second + 8..second + 12].fill(0xff);
+    check(&bytes, 1, "corrupt");
+}
+
+#[test]
+fn a_compressed_capture_cut_in_the_stream() {
+    // Frames that do not compress, so that half the stream holds about half of them.
+    let mut state = 1_u32;
+    let mut noise = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 24) as u8
+    };
+    let frame = |second| {
+        let payload: Vec<u8> = (0..1400).map(|_| noise()).collect();
+        Frame::at(second, ethernet(0x0800, &ipv4(17, &[], 0, &udp(&payload))))
+    };
+    let frames: Vec<Frame> = (1..=500).map(frame).collect();
+    let whole = zstd::encode_all(&pcap(ETHERNET, &frames)[..], 3).expect("zstd");
+    let (run, document) = replay(&whole[..whole.len() / 2]);
+    let packets = document["packets"].as_u64().expect("packets");
+    assert!((100..=250).contains(&packets), "{document}");
+    assert_eq!(document["captures"][0]["end"], "cut_off", "{run:?}");
+}
+
+#[test]
+fn no_frames_are_no_error() {
+    let (_, document) = replay(&pcap(ETHERNET, &[]));
+    assert_eq!(document["packets"], 0);
+    assert!(document["first_time"].is_null() && document["windows"] == serde_json::json!([]), "{document}");
+}

@@ -1,0 +1,8 @@
+//! Captures in, results out: what `replay` prints against what other tools and the manifest say.
+
+mod capinfos;
+mod cases;
+mod conversations;
+mod damage;
+mod refusals;
+mod stdin;

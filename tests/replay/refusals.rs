@@ -1,0 +1,141 @@
+//! What is no input: status 2, one line on standard error that names file and reason, nothing on standard output.
+
+use std::fs;
+use std::path::Path;
+
+use nta_tests::daemon::run;
+use nta_tests::packet::{ethernet, ipv4, udp};
+use nta_tests::pcap::{ETHERNET, Frame, RADIOTAP, pcap};
+use nta_tests::{cases, root};
+use tempfile::TempDir;
+
+/// Replays a file that holds these bytes and demands a refusal that says so.
+fn refused(name: &str, bytes: &[u8], reason: &str) {
+    let folder = TempDir::new().expect("folder");
+    let path = folder.path().join(name);
+    fs::write(&path, bytes).expect("write");
+    path_refused(&path, reason);
+}
+
+fn path_refused(path: &Path, reason: &str) {
+    for format in ["text", "json", "jsonl"] {
+        let run = run(["replay".as_ref(), "--format".as_ref(), format.as_ref(), path.as_os_str()]);
+        assert!(run.is_refused(), "{run:?}");
+        assert!(run.stderr.contains(&path.display().to_string()) && run.stderr.contains(reason), "{run:?}");
+    }
+}
+
+#[test]
+fn a_missing_file() {
+    path_refused(&root().join("missing.pcap"), "no such file");
+}
+
+#[test]
+fn a_text_file() {
+    path_refused(&cases().join("demo/README.md"), "not a capture file");
+}
+
+#[test]
+fn a_folder() {
+    path_refused(&cases(), "cannot be read: Is a directory");
+}
+
+#[test]
+fn an_empty_file() {
+    refused("empty.pcap", &[], "empty file");
+}
+
+#[test]
+fn garbage() {
+    let garbage: Vec<u8> = (0..10_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    refused("garbage.pcap", &garbage, "not a capture file");
+}
+
+#[test]
+fn a_file_that_ends_in_its_header() {
+    refused("header.pcap", &pcap(ETHERNET, &[])[..20], "cut off in the file header");
+}
+
+#[test]
+fn a_compressed_file_that_holds_no_capture() {
+    refused("text.pcap.zst", &zstd::encode_all(&b"no capture"[..], 3).expect("zstd"), "not a capture file");
+}
+
+#[test]
+fn a_name_with_a_line_feed_stays_on_one_line() {
+    let run = run(["replay", "two\nlines.pcap"]);
+    assert!(run.is_refused(), "{run:?}");
+}
+
+#[test]
+fn a_link_type_that_nothing_reads() {
+    let frames = [Frame::at(1, vec![0; 40]), Frame::at(2, vec![0; 40])];
+    let reason = "no frame can be analysed: 2 of link type 127 (IEEE802_11_RADIOTAP)";
+    refused("wlan.pcap", &pcap(RADIOTAP, &frames), reason);
+}
+
+#[test]
+fn a_good_capture_beside_a_missing_one() {
+    let folder = TempDir::new().expect("folder");
+    let good = folder.path().join("good.pcap");
+    let frame = ethernet(0x0800, &ipv4(17, &[], 0, &udp(b"x")));
+    fs::write(&good, pcap(ETHERNET, &[Frame::at(1, frame)])).expect("write");
+    let missing = folder.path().join("missing.pcap");
+    let run = run(["replay".as_ref(), good.as_os_str(), missing.as_os_str()]);
+    assert!(run.is_refused() && run.stderr.contains("missing.pcap: no such file"), "{run:?}");
+}
+
+#[test]
+fn standard_input_twice() {
+    let run = run(["replay", "-", "-"]);
+    assert!(run.is_refused() && run.stderr.contains("standard input can be read only once"), "{run:?}");
+}
+
+#[test]
+fn nothing_on_standard_input() {
+    let run = run(["replay", "-"]);
+    assert!(run.is_refused() && run.stderr.contains("standard input: empty file"), "{run:?}");
+}
+
+#[test]
+fn windows_out_of_range() {
+    for seconds in ["0", "301", "99999999999"] {
+        let run = run(["replay", "--window", seconds, "-"]);
+        assert!(run.is_refused() && run.stderr.contains("windows.seconds"), "{run:?}");
+    }
+}
+
+#[test]
+fn flags_that_cannot_be_read() {
+    let flags = [["--window", "x"], ["--window", "-1"], ["--speed", "0"], ["--speed", "fast"], ["--engine", "warp"]];
+    for [flag, value] in flags {
+        let run = run(["replay", &format!("{flag}={value}"), "-"]);
+        assert_eq!((run.status, run.stdout.len()), (Some(2), 0), "{run:?}");
+        let first = run.stderr.lines().next().unwrap_or_default();
+        assert!(first.contains(flag) && first.contains(value), "{run:?}");
+    }
+}
+
+#[test]
+fn configurations_that_cannot_be_used() {
+    let folder = TempDir::new().expect("folder");
+    let missing = folder.path().join("missing.toml");
+    let config = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        fs::write(&path, text).expect("write");
+        path
+    };
+    let unknown = config("unknown.toml", "[windows]\nseconds = 5\nsecond = 6\n");
+    let syntax = config("syntax.toml", "[windows\n");
+    let value = config("value.toml", "[windows]\nseconds = 0\n");
+    let bad = [
+        (missing, "missing.toml: No such file"),
+        (unknown, "unknown.toml: line 3: unknown field `second`"),
+        (syntax, "syntax.toml: line 1: unclosed table"),
+        (value, "windows.seconds is 0"),
+    ];
+    for (path, reason) in bad {
+        let run = run(["replay".as_ref(), "--config".as_ref(), path.as_os_str(), "-".as_ref()]);
+        assert!(run.is_refused() && run.stderr.contains(reason), "{run:?}");
+    }
+}

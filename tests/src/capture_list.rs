@@ -1,0 +1,30 @@
+//! The big collection of captures beside the workspace (`../shared/captures`, or NTA_CAPTURES), which is not part of it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::root;
+
+/// Where the collection is, if it is on this machine.
+pub fn captures() -> Option<PathBuf> {
+    let folder = std::env::var_os("NTA_CAPTURES").map_or_else(|| root().join("../shared/captures"), PathBuf::from);
+    folder.join(MANIFEST).is_file().then_some(folder)
+}
+
+/// Why nothing was compared when [`captures`] is `None`.
+pub const ABSENT: &str = "no captures: neither ../shared/captures nor NTA_CAPTURES has a MANIFEST.tsv";
+
+/// Every capture of the collection, relative to it, in the manifest's order.
+pub fn all(captures: &Path) -> Vec<String> {
+    rows(captures).into_iter().map(|(path, _)| path).collect()
+}
+
+/// Every capture with the number of frames that the manifest gives it.
+pub fn rows(captures: &Path) -> Vec<(String, Option<u64>)> {
+    let manifest = fs::read_to_string(captures.join(MANIFEST)).expect("MANIFEST.tsv");
+    let rows = manifest.lines().skip(1).map(|row| row.split('\t').collect::<Vec<_>>());
+    // path, bytes, sha256, link-type, packets, …
+    rows.filter(|row| row.len() > 4).map(|row| (row[0].to_owned(), row[4].parse().ok())).collect()
+}
+
+const MANIFEST: &str = "MANIFEST.tsv";
