@@ -42,17 +42,39 @@ pub(crate) struct Daemon<'a> {
 impl<'a> Daemon<'a> {
     /// Starts it and does not wait; database and log go to the folder.
     pub(crate) fn spawn(namespace: &'a Namespace, folder: &Path, interfaces: &str, attach: &str) -> Self {
+        let mut command = Self::command(namespace, folder, interfaces, attach);
+        Self { process: Process::start(&mut command, folder, "daemon.log"), namespace }
+    }
+
+    fn command(namespace: &Namespace, folder: &Path, interfaces: &str, attach: &str) -> Command {
         let database = format!("sqlite:{}", folder.join("nta.db").display());
         let window = WINDOW_S.to_string();
         let arguments = ["run", "--interface", interfaces, "--attach", attach, "--window", &window];
         let mut command = command(namespace, &arguments);
         command.args(["--listen", LISTEN, "--database", &database]);
-        Self { process: Process::start(&mut command, folder, "daemon.log"), namespace }
+        command
     }
 
     /// Starts it and returns when it is healthy.
     pub(crate) fn start(namespace: &'a Namespace, folder: &Path, interfaces: &str, attach: &str) -> Self {
-        let mut daemon = Self::spawn(namespace, folder, interfaces, attach);
+        Self::spawn(namespace, folder, interfaces, attach).healthy()
+    }
+
+    /// The same with a configuration file.
+    pub(crate) fn start_with(
+        namespace: &'a Namespace,
+        folder: &Path,
+        interfaces: &str,
+        attach: &str,
+        config: &Path,
+    ) -> Self {
+        let mut command = Self::command(namespace, folder, interfaces, attach);
+        command.arg("--config").arg(config);
+        Self { process: Process::start(&mut command, folder, "daemon.log"), namespace }.healthy()
+    }
+
+    fn healthy(self) -> Self {
+        let mut daemon = self;
         wait_for("a healthy daemon", Duration::from_secs(30), || {
             assert!(daemon.process.ended().is_none(), "the daemon ended: {}", daemon.process.log());
             daemon.try_get("/health")

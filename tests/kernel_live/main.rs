@@ -7,6 +7,7 @@
 mod exact;
 mod forward;
 mod latency;
+mod ledger;
 
 mod ask;
 mod end;

@@ -48,6 +48,11 @@ impl Process {
         wait_for(&format!("end after SIG{signal}"), deadline, || self.ended())
     }
 
+    /// Waits until it ends by itself.
+    pub(crate) fn wait(&mut self, deadline: Duration) -> ExitStatus {
+        wait_for("the end of a program", deadline, || self.ended())
+    }
+
     /// Waits until it listens on a TCP port of its network namespace.
     pub(crate) fn wait_listening(&mut self, port: u16) {
         let wanted = format!(":{port:04X}");
