@@ -1,5 +1,6 @@
 //! Tests that load the program into the running kernel. They need root and run one at a time.
 
+mod flood;
 mod parity;
 mod parse;
 
