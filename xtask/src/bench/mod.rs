@@ -6,13 +6,18 @@ use anyhow::{Result, bail};
 
 use crate::{build_ebpf, process, run};
 
+mod replay;
+
 pub(crate) const HELP: &str = "\
 Measures. `kernel`: nanoseconds of a packet in each program above the empty program of its kind, by repeated test runs
 interleaved in one series (needs root and a BPF toolchain: the empty programs are only in the bench build of the object).
-With --format json one object a line.
+`drain`: milliseconds to read 100,000 flows out of the maps. `replay`: the user engine beside softflowd over the mixed
+capture (made from ../shared/captures, or named by NTA_MIXED). With --format json one object a line.
 
 Examples:
   cargo xtask bench kernel
+  cargo xtask bench drain
+  cargo xtask bench replay
   cargo xtask bench kernel --format json";
 
 /// Dispatches to the bench named.
@@ -21,8 +26,20 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
     match words.as_slice() {
         ["kernel"] | ["kernel", "--format", "text"] => kernel(false),
         ["kernel", "--format", "json"] => kernel(true),
-        _ => bail!("bench takes `kernel` and, behind it, `--format json`; see `cargo xtask bench --help`"),
+        ["drain"] | ["drain", "--format", "text"] => drain(false),
+        ["drain", "--format", "json"] => drain(true),
+        ["replay"] | ["replay", "--format", "text"] => replay::bench(false),
+        ["replay", "--format", "json"] => replay::bench(true),
+        _ => bail!("bench takes `kernel`, `drain` or `replay`, then `--format json`; see `cargo xtask bench --help`"),
     }
+}
+
+fn drain(json: bool) -> Result<ExitCode> {
+    let mut command = process::cargo(["bench", "--quiet", "--package", "nta-daemon", "--bench", "drain", "--"]);
+    if json {
+        command.arg("--json");
+    }
+    Ok(run::exit_code(process::status(&mut command)?))
 }
 
 fn kernel(json: bool) -> Result<ExitCode> {
