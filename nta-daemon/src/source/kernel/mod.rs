@@ -9,5 +9,6 @@ mod maps;
 mod tracker;
 
 pub use attach::{Attach, AttachedKernel};
+pub use aya::programs::ProgramInfo;
 pub use load::{Kernel, KernelOptions};
 pub use maps::KernelFlows;
