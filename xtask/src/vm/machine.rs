@@ -3,13 +3,15 @@
 use std::fs::OpenOptions;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+
+use crate::{daemon, host};
 
 /// What a machine did.
 #[derive(Debug)]
@@ -47,7 +49,9 @@ pub(super) fn run(vmlinuz: &Path, initramfs: &Path) -> Result<Ran> {
 }
 
 fn boot(accelerator: &'static str, vmlinuz: &Path, initramfs: &Path, boot_limit: Duration) -> Result<Ran> {
-    let mut command = Command::new("qemu-system-x86_64");
+    let qemu = host::find_program("qemu-system-x86_64").context("there is no qemu-system-x86_64")?;
+    // Does not outlive this program, either.
+    let mut command = daemon::command(&qemu);
     command.args(["-accel", accelerator, "-cpu", "max", "-m", "1024", "-nographic", "-no-reboot", "-nic", "none"]);
     command.arg("-kernel").arg(vmlinuz).arg("-initrd").arg(initramfs);
     command.args(["-append", "console=ttyS0 panic=-1 quiet"]);
@@ -57,7 +61,7 @@ fn boot(accelerator: &'static str, vmlinuz: &Path, initramfs: &Path, boot_limit:
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .context("cannot start qemu-system-x86_64")?;
+        .context("cannot start QEMU")?;
     let output = lines([child.stdout.take().map(boxed), child.stderr.take().map(boxed)]);
     let mut lines: Vec<String> = Vec::new();
     let mut limit = boot_limit;

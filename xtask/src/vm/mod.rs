@@ -9,6 +9,7 @@ mod machine;
 mod modules;
 mod outcome;
 
+use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -84,7 +85,9 @@ pub(crate) fn group(kernels: &[Kernel], json: bool) -> Result<Group> {
 
 fn boot(kernel: Kernel, image: &kernels::Image, daemon: &Path) -> Result<Outcome> {
     let initramfs = image::build(kernel.name, image, daemon)?;
-    Ok(Outcome::of(&machine::run(&image.vmlinuz, &initramfs)?))
+    let ran = machine::run(&image.vmlinuz, &initramfs)?;
+    fs::write(initramfs.with_file_name("console.log"), ran.lines.join("\n"))?;
+    Ok(Outcome::of(&ran))
 }
 
 /// Why this host cannot run any of it.

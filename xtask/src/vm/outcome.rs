@@ -26,6 +26,8 @@ const HAS_TEST_METADATA: (u32, u32) = (5, 18);
 const HAS_INSN_COUNT: (u32, u32) = (5, 16);
 /// Five echo requests came and five replies went.
 const PINGED_PACKETS: u64 = 10;
+/// How the kernel begins to say that it cannot go on.
+const TROUBLE: &[&str] = &["BUG: ", "Oops: ", "general protection fault", "Kernel panic"];
 /// Lines of the console that an error shows.
 const TAIL: usize = 5;
 
@@ -58,7 +60,10 @@ pub(super) struct Outcome {
 impl Outcome {
     pub(super) fn of(ran: &Ran) -> Self {
         let checks = ran.lines.iter().filter_map(|line| Check::parse(line)).collect();
-        let tail = ran.lines[ran.lines.len().saturating_sub(TAIL)..].join(" | ");
+        // Where the kernel went wrong, if it did, else where everything ended.
+        let wrong = ran.lines.iter().position(|line| TROUBLE.iter().any(|word| line.contains(word)));
+        let from = wrong.unwrap_or(ran.lines.len().saturating_sub(TAIL));
+        let tail = ran.lines[from..].iter().take(TAIL).map(String::as_str).collect::<Vec<_>>().join(" | ");
         Self { checks, tail, accelerator: ran.accelerator, seconds: ran.seconds }
     }
 
@@ -85,6 +90,11 @@ impl Outcome {
 
     /// Counts every check into the group.
     pub(super) fn count(&self, kernel: &str, group: Group) -> Group {
+        // One that ended early is one failure, not one for each check that it did not come to.
+        if self.check("end").is_none() {
+            let came_to = self.checks.last().map_or("nothing", |check| &check.name);
+            return group.fail(&format!("{kernel}: ended early, after {came_to}: {}", self.tail));
+        }
         let mut group = CHECKS.iter().fold(group, |group, name| match self.judge(name) {
             Ok(None) => group.pass(),
             Ok(Some(reason)) => group.not_run(&format!("{kernel}: {name}: {reason}")),
@@ -98,7 +108,7 @@ impl Outcome {
 
     /// Passed, not run for a reason that this kernel has, or failed.
     fn judge(&self, name: &str) -> Result<Option<String>, String> {
-        let check = self.check(name).ok_or_else(|| format!("no result; the console ends with: {}", self.tail))?;
+        let check = self.check(name).ok_or_else(|| format!("no result; the console says: {}", self.tail))?;
         let older_than = |version| self.version() < version;
         match (name, check.result.as_str()) {
             // That this is said, and nothing else goes wrong, is what there is to prove.
