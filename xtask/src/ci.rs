@@ -5,10 +5,10 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 
 use crate::setup::Need;
-use crate::{lint, report, test, tidy};
+use crate::{lint, report, test, tidy, vm};
 
 pub(crate) const HELP: &str = "\
-Runs lint, tidy and test, each check once, and ends with one summary; also asks for known vulnerabilities, which needs
+Runs lint, tidy and test, each check once and on every kernel, and ends with one summary; also asks for known vulnerabilities, which needs
 cargo-deny and the network.
 
 Example:
@@ -23,5 +23,6 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
     groups.extend(lint::groups());
     groups.push(lint::advisories());
     groups.extend(test::tests()?);
+    groups.push(vm::group(vm::KERNELS, false)?);
     Ok(report::conclude(&groups))
 }

@@ -34,7 +34,7 @@ pub(crate) fn foreground(daemon: &mut Command) -> Result<ExitStatus> {
     status
 }
 
-/// A daemon that gets SIGTERM even if this program is killed hard, where util-linux can arrange that.
+/// A daemon, or another program, that gets SIGTERM even if this program is killed hard, where util-linux can arrange that.
 pub(crate) fn command(binary: &Path) -> Command {
     let Some(setpriv) = host::find_program("setpriv") else {
         return Command::new(binary);

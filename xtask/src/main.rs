@@ -21,6 +21,7 @@ mod host;
 mod process;
 mod report;
 mod step;
+mod vm;
 
 use std::process::ExitCode;
 

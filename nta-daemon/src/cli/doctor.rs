@@ -7,8 +7,9 @@ use std::process::ExitCode;
 use serde::Serialize;
 
 use super::fail;
+use crate::source::SourceError;
 use crate::source::kernel::device::Device;
-use crate::source::kernel::{Attach, AttachedKernel, KernelOptions};
+use crate::source::kernel::{Attach, AttachedKernel, Kernel, KernelOptions, ProgramInfo};
 
 /// Flags of `doctor`.
 #[derive(Debug, clap::Args)]
@@ -31,6 +32,7 @@ enum Format {
 struct Report {
     version: &'static str,
     checks: Vec<Check>,
+    programs: Vec<Program>,
     interfaces: Vec<Interface>,
 }
 
@@ -40,6 +42,20 @@ struct Check {
     ok: bool,
     /// What was found, and what to do when it is not ok.
     detail: String,
+}
+
+/// What the verifier and the JIT made of a program.
+#[derive(Serialize)]
+struct Program {
+    name: &'static str,
+    /// Instructions that the verifier walked; null before kernel 5.16, which does not tell.
+    verified_insns: Option<u32>,
+    /// Size after the verifier's rewriting; null where the kernel keeps it from this process.
+    translated_bytes: Option<u32>,
+    /// Size of the machine code; 0 where the JIT is off.
+    jit_bytes: Option<u32>,
+    /// Why it did not load.
+    error: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -67,6 +83,7 @@ pub(super) fn execute(args: &Args) -> ExitCode {
     let report = Report {
         version: env!("CARGO_PKG_VERSION"),
         checks: vec![kernel(), btf(), capabilities(), bpffs()],
+        programs: programs(),
         interfaces: interfaces(),
     };
     match args.format {
@@ -86,6 +103,14 @@ fn print(report: &Report) {
     println!("nta-daemon {}", report.version);
     for check in &report.checks {
         println!("{:<4} {:<13} {}", if check.ok { "ok" } else { "NO" }, check.name, check.detail);
+    }
+    for p in &report.programs {
+        let size = |n: Option<u32>| n.map_or_else(|| "?".to_owned(), |n| n.to_string());
+        let (insns, translated, jit) = (size(p.verified_insns), size(p.translated_bytes), size(p.jit_bytes));
+        match &p.error {
+            None => println!("ok   {:<14} {insns} verified instructions, {translated} B, JIT {jit} B", p.name),
+            Some(error) => println!("NO   {:<14} {error}", p.name),
+        }
     }
     for i in &report.interfaces {
         let driver = i.driver.as_deref().unwrap_or("virtual");
@@ -139,6 +164,29 @@ fn bpffs() -> Check {
             Check { name: "bpffs", ok: false, detail }
         }
     }
+}
+
+/// Loads the programs, with the least memory, as only the verifier knows whether it takes them.
+fn programs() -> Vec<Program> {
+    let options = KernelOptions { map_memory_mib: 1, ..KernelOptions::default() };
+    let verified = match Kernel::load(&options) {
+        Ok((mut kernel, _flows)) => kernel.verify(),
+        Err(error) => vec![("maps", Err(error))],
+    };
+    let tell = |(name, info): (_, Result<ProgramInfo, SourceError>)| match info {
+        Ok(info) => Program {
+            name,
+            verified_insns: info.verified_instruction_count(),
+            translated_bytes: info.size_translated(),
+            jit_bytes: Some(info.size_jitted()),
+            error: None,
+        },
+        Err(error) => {
+            let error = Some(error.to_string());
+            Program { name, verified_insns: None, translated_bytes: None, jit_bytes: None, error }
+        }
+    };
+    verified.into_iter().map(tell).collect()
 }
 
 /// Attaches to each interface for a moment, which is the only way to know what it takes.

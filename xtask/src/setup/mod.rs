@@ -21,6 +21,7 @@ the status is 1. The other commands call this for their own needs, so it seldom 
   build       a C compiler (SQLite is compiled in)
   bpf         a Rust compiler with the sources of `core`, and bpf-linker; optional, as the built object is committed
   test tools  what the tests drive and compare with: tshark, tcpdump, iperf3, …
+  machines    QEMU, in which the tests boot other kernels
 
 Example:
   cargo xtask setup";
@@ -34,6 +35,8 @@ pub(crate) enum Need {
     Bpf,
     /// To run every test; without it some are reported as not run.
     TestTools,
+    /// To boot other kernels; without it the tests there are reported as not run.
+    Machines,
 }
 
 /// A Debian package, and the file or program that shows that it is installed.
@@ -60,12 +63,19 @@ const TEST_TOOLS: &[Package] = &[
     Package { name: "ethtool", shown_by: "ethtool" }, // live: offloads off, so that packets are counted alike
 ];
 
+/// For `test vm`; the kernels themselves are not installed, but kept beside the build.
+const MACHINES: &[Package] = &[
+    Package { name: "qemu-system-x86", shown_by: "qemu-system-x86_64" },
+    Package { name: "debian-archive-keyring", shown_by: "/usr/share/keyrings/debian-archive-keyring.gpg" },
+    Package { name: "xz-utils", shown_by: "xz" }, // newer kernels' modules are compressed
+];
+
 /// Installs everything, or says what is missing.
 pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
     if let Some(arg) = args.first() {
         bail!("setup takes no `{arg}`; see `cargo xtask setup --help`");
     }
-    let missing = ensure(&[Need::Build, Need::Bpf, Need::TestTools])?;
+    let missing = ensure(&[Need::Build, Need::Bpf, Need::TestTools, Need::Machines])?;
     if missing.is_empty() {
         println!("nothing is missing");
         return Ok(ExitCode::SUCCESS);
@@ -90,6 +100,11 @@ pub(crate) fn ensure(needs: &[Need]) -> Result<Vec<String>> {
     }
     if needs.contains(&Need::TestTools)
         && let Err(error) = packages("test tools", TEST_TOOLS)
+    {
+        missing.push(format!("{error:#}"));
+    }
+    if needs.contains(&Need::Machines)
+        && let Err(error) = packages("machines", MACHINES)
     {
         missing.push(format!("{error:#}"));
     }

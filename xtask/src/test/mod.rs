@@ -13,7 +13,7 @@ use crate::build_ebpf;
 use crate::host::{self, Privileges};
 use crate::report::{self, Group};
 use crate::setup::{self, Need};
-use crate::{lint, process, tidy};
+use crate::{lint, process, tidy, vm};
 
 pub(crate) const HELP: &str = "\
 Runs every test: the house's own checks, formatting, clippy, unit and integration tests, doctests, kernel tests (as
@@ -24,16 +24,23 @@ skipped, never as passed; the last line is `N passed, N failed, N skipped`, and 
   all      everything (the default)
   unit     unit, integration and documentation tests that need no privileges
   kernel   tests that load the program into this kernel
+  vm       the program on Debian's kernels 5.10, 6.1, 6.12 and newest, or those named, each booted in QEMU: which hooks
+           it takes, what its verifier walks (with a ceiling), parity of the engines, a live run; `all` boots 6.1
 
 A test says that it cannot run by printing `not run: <test>: <reason>`. Tests find the daemon by NTA_DAEMON.
 
 Examples:
   cargo xtask test
-  cargo xtask test kernel";
+  cargo xtask test kernel
+  cargo xtask test vm
+  cargo xtask test vm 5.10 newest --format json";
 
 /// Runs one kind of test, or all.
 pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
     let kind = args.first().map_or("all", String::as_str);
+    if kind == "vm" {
+        return vm::command(&args[1..]);
+    }
     if let Some(arg) = args.get(1) {
         bail!("test takes one word, not `{arg}` too; see `cargo xtask test --help`");
     }
@@ -42,6 +49,7 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
             let mut groups = vec![set_up(&[Need::Build, Need::Bpf, Need::TestTools])?];
             groups.extend([tidy::group()?, lint::format(), lint::clippy()]);
             groups.extend(tests()?);
+            groups.push(vm::group(&[vm::EVERYDAY], false)?);
             groups.push(lint::deny());
             groups
         }

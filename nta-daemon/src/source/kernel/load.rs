@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use aya::maps::Array;
-use aya::programs::{ProgramError, SchedClassifier, TestRun as _, TestRunOptions, Xdp};
+use aya::programs::{ProgramError, ProgramInfo, SchedClassifier, TestRun as _, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfLoader};
 use aya_log::EbpfLogger;
 use nta_common::Settings;
@@ -115,6 +115,17 @@ impl Kernel {
         }
     }
 
+    /// Every program that counts, through the verifier, with what the kernel says about it.
+    pub fn verify(&mut self) -> Vec<(&'static str, Result<ProgramInfo, SourceError>)> {
+        let xdp = |kernel: &mut Self, name| info(name, kernel.xdp(name)?.info());
+        let tc = |kernel: &mut Self, name| info(name, kernel.classifier(name)?.info());
+        vec![
+            ("nta_xdp", xdp(self, "nta_xdp")),
+            ("nta_tc_ingress", tc(self, "nta_tc_ingress")),
+            ("nta_tc_egress", tc(self, "nta_tc_egress")),
+        ]
+    }
+
     /// An XDP program, through the verifier.
     pub fn xdp(&mut self, name: &'static str) -> Result<&mut Xdp, SourceError> {
         let program = self.ebpf.program_mut(name).ok_or(SourceError::Missing(name))?;
@@ -135,6 +146,10 @@ impl Kernel {
         }
         Ok(program)
     }
+}
+
+fn info(name: &'static str, info: Result<ProgramInfo, ProgramError>) -> Result<ProgramInfo, SourceError> {
+    info.map_err(|source| SourceError::Program { name, source })
 }
 
 /// Before 5.11 maps count as locked memory, of which a process may have 64 KiB by default. Where raising the limit is

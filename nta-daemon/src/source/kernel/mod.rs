@@ -10,5 +10,6 @@ mod maps;
 mod tracker;
 
 pub use attach::{Attach, AttachedKernel};
+pub use aya::programs::ProgramInfo;
 pub use load::{Kernel, KernelOptions};
 pub use maps::KernelFlows;

@@ -1,0 +1,118 @@
+//! The machine's first and only file system: busybox, the daemon with its libraries, modules, captures, our `init`.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::{env, fs};
+
+use anyhow::{Context, Result};
+
+use super::capture;
+use super::cpio::Archive;
+use super::kernels::{self, Image};
+use crate::{host, process};
+
+const INIT: &str = include_str!("init.sh");
+/// Captures of the test cases that are taken along, small ones first.
+const MOST_CAPTURES: usize = 12;
+const MOST_CAPTURE_BYTES: u64 = 64 * 1024;
+
+/// Builds the archive for a kernel and returns where it lies.
+pub(super) fn build(kernel: &str, image: &Image, daemon: &Path) -> Result<PathBuf> {
+    let mut archive = Archive::default();
+    for folder in ["bin", "proc", "sys", "dev", "tmp", "modules", "captures"] {
+        archive.folder(folder);
+    }
+    archive.file("init", INIT.as_bytes());
+    archive.file("bin/busybox", &read(&kernels::busybox()?)?);
+    archive.file("bin/nta-daemon", &read(&stripped(daemon)?)?);
+    let mut folders = Vec::new();
+    for library in libraries(&process::output(Command::new("ldd").arg(daemon))?) {
+        for folder in above(&library) {
+            if !folders.contains(&folder) {
+                archive.folder(&folder);
+                folders.push(folder);
+            }
+        }
+        archive.file(&library, &read(Path::new(&library))?);
+    }
+    let mut order = String::new();
+    for module in &image.modules {
+        let name = module.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        archive.file(&format!("modules/{name}"), &read(module)?);
+        order += &format!("{name}\n");
+    }
+    archive.file("modules/order", order.as_bytes());
+    archive.file("captures/built-in.pcap", &capture::pcap());
+    for (name, path) in captures() {
+        archive.file(&format!("captures/{name}"), &read(&path)?);
+    }
+    let file = kernels::folder().join(kernel).join("initramfs.cpio");
+    fs::write(&file, archive.finish()).with_context(|| format!("cannot write {}", file.display()))?;
+    Ok(file)
+}
+
+/// Without its debug information, a tenth remains; as it is where there is no `strip`.
+fn stripped(daemon: &Path) -> Result<PathBuf> {
+    if host::find_program("strip").is_none() {
+        return Ok(daemon.to_owned());
+    }
+    let small = kernels::folder().join("nta-daemon");
+    process::run(Command::new("strip").arg("-o").arg(&small).arg(daemon))?;
+    Ok(small)
+}
+
+/// Paths of libraries and of the loader in what `ldd` prints.
+fn libraries(text: &str) -> Vec<String> {
+    text.lines()
+        .filter_map(|line| line.split_whitespace().find(|word| word.starts_with('/')).map(str::to_owned))
+        .collect()
+}
+
+/// The folders above a file, outermost first.
+fn above(path: &str) -> Vec<String> {
+    let ends = path.match_indices('/').map(|(at, _)| at).filter(|at| *at > 0);
+    ends.map(|at| path[1..at].to_owned()).collect()
+}
+
+/// Inputs of test cases, each under its case's name.
+fn captures() -> Vec<(String, PathBuf)> {
+    let cases = fs::read_dir(host::root().join("tests/cases")).into_iter().flatten().flatten();
+    let mut found: Vec<_> = cases
+        .flat_map(|case| {
+            let name = case.file_name().to_string_lossy().into_owned();
+            let files = fs::read_dir(case.path()).into_iter().flatten().flatten();
+            files.map(move |file| (format!("{name}-{}", file.file_name().to_string_lossy()), file))
+        })
+        .filter(|(name, _)| name.ends_with(".pcap") || name.ends_with(".pcapng"))
+        .filter_map(|(name, file)| Some((file.metadata().ok()?.len(), name, file.path())))
+        .filter(|(size, ..)| *size <= MOST_CAPTURE_BYTES)
+        .collect();
+    found.sort();
+    found.into_iter().take(MOST_CAPTURES).map(|(_, name, path)| (name, path)).collect()
+}
+
+/// The daemon to test: the caller's, or a debug build of this checkout.
+pub(super) fn daemon() -> Result<PathBuf> {
+    if let Some(daemon) = env::var_os("NTA_DAEMON") {
+        return Ok(PathBuf::from(daemon));
+    }
+    process::run(&mut process::cargo(["build", "-p", "nta-daemon", "--all-features"]))
+        .context("the daemon does not build")?;
+    Ok(host::target_dir().join("debug/nta-daemon"))
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).with_context(|| format!("cannot read {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{above, libraries};
+
+    #[test]
+    fn libraries_and_their_folders() {
+        let text = "\tlinux-vdso.so.1 (0x7f)\n\tlibc.so.6 => /lib/x/libc.so.6 (0x7f)\n\t/lib64/ld.so.2 (0x7f)\n";
+        assert_eq!(libraries(text), ["/lib/x/libc.so.6", "/lib64/ld.so.2"]);
+        assert_eq!(above("/lib/x/libc.so.6"), ["lib", "lib/x"]);
+    }
+}
