@@ -6,7 +6,7 @@
 
 use crate::account::First;
 use crate::packet::{Packet, fragment, proto};
-use crate::tcp::{self, TcpDirection};
+use crate::tcp::{self, Sent, TcpDirection};
 
 /// Key of the IPv4 flow map: two words, because hashing and comparing the key is the largest part of a look-up, and a key
 /// that is written in smaller pieces than it is read in stalls the processor.
@@ -236,7 +236,8 @@ impl FlowStats {
         let (from, to) = if direction == 0 { (a, b) } else { (b, a) };
         from.volume.add(packets, p.wire_len, p.ip_len);
         if p.proto == proto::TCP && p.l4_truncated == 0 && p.fragment != fragment::LATER {
-            tcp::track(&mut from.tcp, &mut to.tcp, &mut self.tcp, p, now_ns, clock);
+            let sent = Sent { now_ns, direction, originator: self.originator };
+            tcp::track(&mut from.tcp, &mut to.tcp, &mut self.tcp, p, sent, clock);
         }
     }
 }

@@ -1,13 +1,17 @@
 //! The nouns of the system. Pure values: no clock, no I/O, and not serializable; the edges convert.
 
+mod community_id;
 mod flow;
 mod ledger;
 mod record;
 mod status;
 mod time;
+mod zeek;
 
+pub use community_id::community_id;
 pub use flow::{EndReason, FlowDelta, FlowId, FlowKey, FlowUpdate, RttDelta, TcpCounts, Tracked};
 pub use ledger::{Interface, Ledger, difference};
 pub use record::{Endpoint, FlowRecord};
 pub use status::{Attachment, MapFill, Mode, Status};
 pub use time::Timestamp;
+pub use zeek::{ConnState, History};

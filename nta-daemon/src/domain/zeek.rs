@@ -1,0 +1,369 @@
+//! A flow in Zeek's words: who began, `conn_state`, `history`, payload bytes. After Zeek's
+//! `base/protocols/conn/main.zeek` and `TCP_Endpoint.cc`, restated.
+
+use std::fmt;
+
+use nta_common::packet::proto;
+use nta_common::tcp::{Endpoint, TcpDirection, letter};
+
+use super::{FlowKey, Tracked};
+
+/// Most letters that a history holds: 24 and the mark of a flip.
+const MAX_LETTERS: usize = 25;
+
+/// Letters of a connection's history; upper case is the originator's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct History {
+    letters: [u8; MAX_LETTERS],
+    len: u8,
+}
+
+impl History {
+    /// As text; empty when nothing was told.
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.letters[..usize::from(self.len)]).unwrap_or_default()
+    }
+
+    /// The history that reads like this, cut to what fits.
+    pub fn parse(text: &str) -> Self {
+        let mut history = Self::default();
+        text.bytes().for_each(|letter| history.push(letter));
+        history
+    }
+
+    fn push(&mut self, letter: u8) {
+        if let Some(place) = self.letters.get_mut(usize::from(self.len)) {
+            *place = letter;
+            self.len += 1;
+        }
+    }
+
+    /// What Zeek asks of a history before it says `RSTOS0`: a SYN, then a RST, and nothing but repetitions between.
+    fn is_syn_then_reset(&self) -> bool {
+        let text = self.as_str();
+        let Some(rest) = text.strip_prefix('^').unwrap_or(text).strip_prefix('S') else { return false };
+        rest.split_once('R').is_some_and(|(between, _)| !between.contains(['H', 'A', 'F', 'G', 'I', 'Q']))
+    }
+}
+
+impl fmt::Display for History {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// How far a connection came: Zeek's `conn_state`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ConnState {
+    /// Attempt without an answer.
+    S0,
+    /// Established, not ended.
+    S1,
+    /// Established and ended normally.
+    Sf,
+    /// Attempt refused.
+    Rej,
+    /// Established, the originator closed, the responder did not answer that.
+    S2,
+    /// Established, the responder closed, the originator did not answer that.
+    S3,
+    /// Established, the originator aborted.
+    Rsto,
+    /// The responder aborted.
+    Rstr,
+    /// The originator sent a SYN and then a RST; no SYN-ACK was seen.
+    Rstos0,
+    /// The responder sent a SYN-ACK and then a RST; no SYN was seen.
+    Rstrh,
+    /// The originator sent a SYN and then a FIN; no SYN-ACK was seen.
+    Sh,
+    /// The responder sent a SYN-ACK and then a FIN; no SYN was seen.
+    Shr,
+    /// None of these: traffic from the middle of a connection, or a protocol without connections.
+    #[default]
+    Oth,
+}
+
+impl ConnState {
+    const ALL: [Self; 13] = [
+        Self::S0,
+        Self::S1,
+        Self::Sf,
+        Self::Rej,
+        Self::S2,
+        Self::S3,
+        Self::Rsto,
+        Self::Rstr,
+        Self::Rstos0,
+        Self::Rstrh,
+        Self::Sh,
+        Self::Shr,
+        Self::Oth,
+    ];
+
+    /// Zeek's word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::S0 => "S0",
+            Self::S1 => "S1",
+            Self::Sf => "SF",
+            Self::Rej => "REJ",
+            Self::S2 => "S2",
+            Self::S3 => "S3",
+            Self::Rsto => "RSTO",
+            Self::Rstr => "RSTR",
+            Self::Rstos0 => "RSTOS0",
+            Self::Rstrh => "RSTRH",
+            Self::Sh => "SH",
+            Self::Shr => "SHR",
+            Self::Oth => "OTH",
+        }
+    }
+
+    /// The state of that name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.as_str() == name)
+    }
+}
+
+/// A flow in Zeek's words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Zeek {
+    /// Index of the originator among the key's endpoints.
+    pub(super) originator: usize,
+    /// One of Zeek's thirteen states.
+    pub(super) conn_state: ConnState,
+    /// What happened in which order.
+    pub(super) history: History,
+    /// Payload bytes of the originator and of the responder: of TCP by sequence numbers; `None` when unknown.
+    pub(super) payload_bytes: [Option<u64>; 2],
+}
+
+impl Zeek {
+    /// Of a flow up to its last reading.
+    pub(super) fn of(key: &FlowKey, flow: &Tracked) -> Self {
+        let (originator, flipped) = originator(key, flow);
+        let sides = [originator, 1 - originator];
+        let history = history(key, flow, originator, flipped);
+        let payload_bytes = sides.map(|side| payload(key, flow, side));
+        let conn_state = match key.proto() {
+            proto::TCP => tcp_state(sides.map(|side| &flow.last.dir[side].tcp), &history, &payload_bytes),
+            proto::UDP => match sides.map(|side| flow.totals[side].packets != 0) {
+                [true, true] => ConnState::Sf,
+                [true, false] => ConnState::S0,
+                [false, true] => ConnState::Shr,
+                [false, false] => ConnState::Oth,
+            },
+            _ => ConnState::Oth,
+        };
+        Self { originator, conn_state, history, payload_bytes }
+    }
+}
+
+/// Who began, and whether that is not who sent the first packet: a SYN-ACK answers, and a connection whose beginning
+/// was not seen belongs to the side whose port is no server's.
+fn originator(key: &FlowKey, flow: &Tracked) -> (usize, bool) {
+    let kept = usize::from(flow.last.originator != 0);
+    let ports = key.endpoints().map(|(_, port)| port);
+    let first = flow.last.tcp.letters().next();
+    let (sender, may_be_server) = match (key.proto(), first) {
+        (proto::TCP, Some((letter::HANDSHAKE, _))) => return (kept, true),
+        (proto::TCP, Some((letter::SYN | letter::MULTI_FLAG, _))) => return (kept, false),
+        (proto::TCP, Some((_, direction))) => (direction as usize, true),
+        (proto::UDP, _) => (kept, false),
+        _ => return (kept, false),
+    };
+    let (own, other) = (ports[sender], ports[1 - sender]);
+    let likely = |port| is_server_port(key.proto(), port);
+    let flipped = likely(own) && (!likely(other) || (may_be_server && own < other));
+    (if flipped { 1 - sender } else { sender }, flipped)
+}
+
+fn history(key: &FlowKey, flow: &Tracked, originator: usize, flipped: bool) -> History {
+    let mut history = History::default();
+    if flipped {
+        history.push(b'^');
+    }
+    match key.proto() {
+        proto::TCP => {
+            for (code, direction) in flow.last.tcp.letters() {
+                let letter = letter_of(code);
+                history.push(if direction as usize == originator { letter.to_ascii_uppercase() } else { letter });
+            }
+        }
+        proto::UDP => {
+            let mut sides = [(originator, b'D'), (1 - originator, b'd')];
+            if flipped {
+                sides.reverse();
+            }
+            for (side, letter) in sides {
+                if flow.totals[side].packets != 0 {
+                    history.push(letter);
+                }
+            }
+        }
+        _ => {}
+    }
+    history
+}
+
+const fn letter_of(code: u32) -> u8 {
+    match code {
+        letter::SYN => b's',
+        letter::HANDSHAKE => b'h',
+        letter::ACK => b'a',
+        letter::DATA => b'd',
+        letter::FIN => b'f',
+        letter::RESET => b'r',
+        letter::INCONSISTENT => b'i',
+        letter::MULTI_FLAG => b'q',
+        letter::RETRANSMISSION => b't',
+        _ => b'w',
+    }
+}
+
+fn tcp_state(sides: [&TcpDirection; 2], history: &History, payload: &[Option<u64>; 2]) -> ConnState {
+    use Endpoint::{Closed, Established, Inactive, Partial, Reset, SynAckSent, SynSent};
+    let [orig, resp] = sides.map(|side| side.marks.state());
+    let silent = |state| matches!(state, Inactive | Partial);
+    let no_payload = payload.iter().all(|bytes| bytes.unwrap_or(0) == 0);
+    match (orig, resp) {
+        (SynSent | SynAckSent, Reset) => ConnState::Rej,
+        (Reset, Reset) if no_payload => ConnState::Rej,
+        (state, Reset) if silent(state) => ConnState::Rstrh,
+        (_, Reset) => ConnState::Rstr,
+        (Reset, state) if silent(state) => {
+            if history.is_syn_then_reset() {
+                ConnState::Rstos0
+            } else {
+                ConnState::Oth
+            }
+        }
+        (Reset, _) => ConnState::Rsto,
+        (Closed, Closed) => ConnState::Sf,
+        (Closed, state) => {
+            if silent(state) {
+                ConnState::Sh
+            } else {
+                ConnState::S2
+            }
+        }
+        (state, Closed) => {
+            if silent(state) {
+                ConnState::Shr
+            } else {
+                ConnState::S3
+            }
+        }
+        (SynSent, Inactive) => ConnState::S0,
+        (Established, Established) => ConnState::S1,
+        _ => ConnState::Oth,
+    }
+}
+
+fn payload(key: &FlowKey, flow: &Tracked, side: usize) -> Option<u64> {
+    let transport = match key.proto() {
+        proto::TCP => return Some(tcp_payload(&flow.last.dir[side].tcp, &flow.last.dir[1 - side].tcp)),
+        proto::UDP | proto::UDP_LITE | proto::ICMP | proto::ICMPV6 => 8,
+        _ => return None,
+    };
+    let network = if matches!(key, FlowKey::V4(_)) { 20 } else { 40 };
+    let sent = flow.totals[side];
+    sent.ip_bytes.checked_sub(sent.packets * (network + transport))
+}
+
+/// Bytes of a stream by its sequence numbers, without SYN and FIN, those that the peer acknowledged unseen included.
+fn tcp_payload(own: &TcpDirection, peer: &TcpDirection) -> u64 {
+    let state = own.marks.state();
+    let never_open = own.marks.before() == Endpoint::SynSent && peer.marks.state() == Endpoint::Inactive;
+    if own.flags == 0 || (state == Endpoint::Reset && never_open) {
+        return 0;
+    }
+    let began = own.first_seq.wrapping_add(u32::from(own.syn + own.syn_ack != 0));
+    let mut size = (i64::from(own.wraps) << 32) + i64::from(own.next_seq) - i64::from(began);
+    if size < -i64::from(1_u32 << 31) {
+        size += 1 << 32;
+    }
+    let unseen = peer.last_ack().wrapping_sub(own.next_seq);
+    if peer.rst == 0 && peer.last_ack() != 0 && (unseen as i32) > 0 {
+        size += i64::from(unseen);
+    }
+    let size = u64::try_from(size).unwrap_or(0);
+    size - u64::from(own.fin != 0 && size != 0)
+}
+
+/// Ports at which Zeek expects a server (`likely_server_ports` of its standard scripts).
+fn is_server_port(proto: u8, port: u16) -> bool {
+    match proto {
+        proto::TCP => matches!(
+            port,
+            21 | 22
+                | 25
+                | 53
+                | 80
+                | 81
+                | 88
+                | 102
+                | 110
+                | 139
+                | 143
+                | 389
+                | 443
+                | 445
+                | 502
+                | 514
+                | 563
+                | 585
+                | 587
+                | 614
+                | 631
+                | 636
+                | 989
+                | 990
+                | 992
+                | 993
+                | 995
+                | 1080
+                | 1434
+                | 1883
+                | 2811
+                | 3128
+                | 3268
+                | 3306
+                | 3389
+                | 5060
+                | 5222
+                | 5223
+                | 5269
+                | 5432
+                | 6379
+                | 6666..=6669 | 8000 | 8080 | 8888 | 20000
+        ),
+        _ => matches!(
+            port,
+            53 | 67
+                | 68
+                | 88
+                | 123
+                | 137
+                | 161
+                | 162
+                | 389
+                | 443
+                | 514
+                | 1812
+                | 2123
+                | 2152
+                | 3389
+                | 3544
+                | 4011
+                | 4789
+                | 5060
+                | 5072
+                | 5353
+                | 5355
+                | 6081
+                | 20000
+        ),
+    }
+}
