@@ -68,7 +68,15 @@ impl Pipeline {
                 self.status.late_packets += 1;
                 return Ok(());
             }
-            Arrival::Closes => self.close(source, output)?,
+            Arrival::Closes => {
+                let end = self.windows.end();
+                self.close(source, output)?;
+                // Behind a pause, what ended in it must be gone before this packet is counted.
+                if end.is_some_and(|end| time.since(end) >= self.status.window_ns) {
+                    source.expire(time, &mut |update| output.flow(&update))?;
+                    self.last_expiry = time;
+                }
+            }
         }
         if self.windows.end().is_none() {
             self.open_at(time);

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use nta_common::flow::Counts;
 use nta_common::packet::proto;
-use nta_common::tcp::{FIN, RTT_BUCKETS, TcpDirection};
+use nta_common::tcp::{RTT_BUCKETS, TcpDirection};
 use nta_common::{FlowKey4, FlowKey6, FlowStats};
 
 use super::Timestamp;
@@ -216,16 +216,26 @@ impl Tracked {
         let answered = self.totals[0].packets != 0 && self.totals[1].packets != 0;
         let after_ns = match key.proto() {
             proto::TCP if self.is_closed(key) => CLOSE_DELAY_NS,
+            proto::TCP if self.is_attempt() => ATTEMPT_DELAY_NS,
             proto::TCP if answered => TCP_IDLE_NS,
             _ => OTHER_IDLE_NS,
         };
         self.seen.plus(after_ns)
     }
 
+    /// Whether the endpoints' states allow nothing more: a reset, both closed, or one closed and nothing of the other.
     fn is_closed(&self, key: &FlowKey) -> bool {
-        let [a, b] = &self.last.dir;
-        let reset = a.tcp.rst != 0 || b.tcp.rst != 0;
-        key.proto() == proto::TCP && (reset || (a.tcp.flags & FIN != 0 && b.tcp.flags & FIN != 0))
+        use nta_common::tcp::Endpoint::{Closed, Inactive, Reset};
+        let states = self.last.dir.map(|side| side.tcp.marks.state());
+        key.proto() == proto::TCP
+            && matches!(states, [Reset, _] | [_, Reset] | [Closed, Closed | Inactive] | [Inactive, Closed])
+    }
+
+    /// Whether it is a SYN that nobody answered.
+    fn is_attempt(&self) -> bool {
+        use nta_common::tcp::Endpoint::{Inactive, SynAckSent, SynSent};
+        let states = self.last.dir.map(|side| side.tcp.marks.state());
+        matches!(states, [SynSent | SynAckSent, Inactive] | [Inactive, SynSent | SynAckSent])
     }
 }
 
@@ -246,8 +256,11 @@ pub struct FlowUpdate<'a> {
     pub ended: Option<EndReason>,
 }
 
-/// A closed connection is kept this long for its stragglers. Zeek waits 5 s (`tcp_close_delay`).
-const CLOSE_DELAY_NS: u64 = 10_000_000_000;
+/// A closed connection is kept this long for its stragglers: Zeek's `tcp_close_delay`.
+const CLOSE_DELAY_NS: u64 = 5_000_000_000;
+/// An attempt without an answer is over this long after its last packet. Zeek's `tcp_attempt_delay` counts from the
+/// first, which makes a connection of each later SYN of a row of retries.
+const ATTEMPT_DELAY_NS: u64 = 5_000_000_000;
 /// Zeek's `tcp_inactivity_timeout`: 5 minutes.
 const TCP_IDLE_NS: u64 = 300_000_000_000;
 /// Zeek's `udp_inactivity_timeout` and `icmp_inactivity_timeout`: 1 minute; also for unanswered TCP.
