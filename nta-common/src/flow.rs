@@ -211,6 +211,24 @@ pub struct FlowStats {
     pub vlan: u16,
     /// Padding, always 0.
     pub zero: u16,
+    /// The connections before, see [`Cut`].
+    pub cut: Cut,
+}
+
+/// What a flow's entry held when a new connection of the same ports began.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Cut {
+    /// Coarse time of the first packet of the connection before it.
+    first_ns: u64,
+    /// Coarse time of the last packet before it.
+    last_ns: u64,
+    volumes: [Volume; 2],
+    tcp: tcp::TcpCut,
+    /// Direction of the originator before it.
+    originator: u32,
+    /// How many cuts there were.
+    pub count: u32,
 }
 
 impl FlowStats {
@@ -228,6 +246,11 @@ impl FlowStats {
     /// The one place where a packet is counted, in the kernel and in replay. `packets` is how many the frame stands for.
     #[inline(always)]
     pub fn add<C: Clock>(&mut self, p: &Packet, packets: u32, direction: u32, now_ns: u64, clock: &C) {
+        let tcp = p.proto == proto::TCP && p.l4_truncated == 0 && p.fragment != fragment::LATER;
+        let news = tcp && self.dir[(direction & 1) as usize].tcp.is_news(p);
+        if news {
+            self.cut_if_anew(p, direction, now_ns);
+        }
         // Coarse time may step back between CPUs or in a capture; the later one stands.
         if now_ns > self.last_ns {
             self.last_ns = now_ns;
@@ -235,10 +258,52 @@ impl FlowStats {
         let [a, b] = &mut self.dir;
         let (from, to) = if direction == 0 { (a, b) } else { (b, a) };
         from.volume.add(packets, p.wire_len, p.ip_len);
-        if p.proto == proto::TCP && p.l4_truncated == 0 && p.fragment != fragment::LATER {
-            let sent = Sent { now_ns, direction, originator: self.originator };
+        if tcp {
+            let sent = Sent { now_ns, direction, originator: self.originator, news };
             tcp::track(&mut from.tcp, &mut to.tcp, &mut self.tcp, p, sent, clock);
         }
+    }
+}
+
+impl FlowStats {
+    /// Cuts the flow when this segment begins a new connection.
+    #[inline(always)]
+    fn cut_if_anew(&mut self, p: &Packet, direction: u32, now_ns: u64) {
+        let [a, b] = &mut self.dir;
+        let ages =
+            tcp::Ages { first_ns: now_ns.saturating_sub(self.first_ns), last_ns: now_ns.saturating_sub(self.last_ns) };
+        let by_originator = direction == self.originator;
+        let anew = if direction == 0 {
+            tcp::begins_anew(&a.tcp, &b.tcp, p, by_originator, ages)
+        } else {
+            tcp::begins_anew(&b.tcp, &a.tcp, p, by_originator, ages)
+        };
+        if !anew {
+            return;
+        }
+        let answers = p.tcp_flags & (tcp::SYN | tcp::ACK) == tcp::SYN | tcp::ACK;
+        self.cut.first_ns = self.first_ns;
+        self.cut.last_ns = self.last_ns;
+        self.cut.originator = self.originator;
+        self.cut.volumes[0] = a.volume;
+        self.cut.volumes[1] = b.volume;
+        self.cut.tcp.take(&mut a.tcp, &mut b.tcp, &mut self.tcp);
+        self.cut.count = self.cut.count.wrapping_add(1);
+        self.first_ns = now_ns;
+        self.originator = if answers { direction ^ 1 } else { direction };
+    }
+
+    /// The reading as it was at the last cut.
+    pub fn before_cut(&self) -> Self {
+        let mut before = *self;
+        before.first_ns = self.cut.first_ns;
+        before.last_ns = self.cut.last_ns;
+        before.originator = self.cut.originator;
+        let [a, b] = &mut before.dir;
+        a.volume = self.cut.volumes[0];
+        b.volume = self.cut.volumes[1];
+        self.cut.tcp.restore(&mut a.tcp, &mut b.tcp, &mut before.tcp);
+        before
     }
 }
 
@@ -274,7 +339,8 @@ pub(crate) fn bump(counter: &mut u32) {
 }
 
 const _: () = assert!(size_of::<FlowKey4>() == 16 && size_of::<FlowKey6>() == 40);
-const _: () = assert!(size_of::<FlowStats>() == 24 + 2 * size_of::<Direction>() + size_of::<tcp::TcpFlow>());
+const _: () = assert!(size_of::<FlowStats>() == 24 + 2 * size_of::<Direction>() + size_of::<tcp::TcpFlow>() + 104);
+const _: () = assert!(size_of::<Cut>() == 104);
 
 // SAFETY: `repr(C)`, only integers and arrays of them, padding explicit (sizes asserted above), valid for any bytes.
 #[cfg(feature = "user")]

@@ -109,19 +109,27 @@ fn daemon() -> PathBuf {
 
 fn compare(name: &str, theirs: &Log, ours: &Log, tally: &mut Tally) {
     let mut left: Vec<&Connection> = ours.connections.iter().collect();
+    tally.connections += theirs.connections.len();
+    // Equal ones first: several connections may share their addresses and ports.
+    let (mut pairs, mut others) = (Vec::new(), Vec::new());
     for expected in &theirs.connections {
-        tally.connections += 1;
-        // Equal ones first: several connections may share their addresses and ports.
-        let same_ends: Vec<usize> = (0..left.len()).filter(|i| left[*i].is_between_the_ends_of(expected)).collect();
-        let best = same_ends.iter().copied().max_by_key(|i| {
-            let equal = FIELDS.iter().filter(|field| left[*i].get(field) == expected.get(field)).count();
-            (equal, std::cmp::Reverse(*i))
-        });
-        let Some(best) = best else {
-            println!("{name}: missing {expected}");
-            continue;
+        let is_equal = |found: &&Connection| {
+            found.begins_as(expected)
+                && found.get("proto") == expected.get("proto")
+                && FIELDS.iter().all(|field| found.get(field) == expected.get(field))
         };
-        let found = left.remove(best);
+        match left.iter().position(is_equal) {
+            Some(at) => pairs.push((expected, left.remove(at))),
+            None => others.push(expected),
+        }
+    }
+    for expected in others {
+        match left.iter().position(|found| found.is_between_the_ends_of(expected)) {
+            Some(at) => pairs.push((expected, left.remove(at))),
+            None => println!("{name}: missing {expected}"),
+        }
+    }
+    for (expected, found) in pairs {
         let differences: Vec<String> = FIELDS
             .iter()
             .filter(|field| found.get(field) != expected.get(field))

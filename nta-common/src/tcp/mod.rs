@@ -10,6 +10,7 @@
 //! Counters are exact with any number of CPUs (atomic additions); the state between packets (highest sequence number
 //! and so on) belongs to whichever CPU came last, which is the order that the analysis assumes anyway.
 
+mod cut;
 mod rtt;
 mod sequence;
 mod state;
@@ -17,6 +18,8 @@ mod state;
 use crate::flow::{Clock, bump};
 use crate::packet::Packet;
 
+pub use cut::TcpCut;
+pub(crate) use cut::{Ages, begins_anew};
 use rtt::PendingTimestamp;
 pub use rtt::{RTT_BUCKETS, Rtt};
 pub use state::{Endpoint, Marks, letter};
@@ -92,6 +95,12 @@ pub struct TcpDirection {
 }
 
 impl TcpDirection {
+    /// Whether a segment is news of this direction.
+    #[inline(always)]
+    pub(crate) const fn is_news(&self, p: &Packet) -> bool {
+        self.marks.is_news(p, p.tcp_flags & (SYN | FIN | RST))
+    }
+
     /// Last acknowledgment number sent, 0 before the first.
     pub const fn last_ack(&self) -> u32 {
         self.last_ack
@@ -125,6 +134,8 @@ pub(crate) struct Sent {
     pub(crate) direction: u32,
     /// Direction of the flow's originator.
     pub(crate) originator: u32,
+    /// Whether it is news of its direction.
+    pub(crate) news: bool,
 }
 
 /// Accounts one TCP segment sent by `from`.
@@ -151,7 +162,7 @@ pub(crate) fn track<C: Clock>(
             from.wraps = 0;
         }
     }
-    if from.marks.is_news(p, control) {
+    if sent.news {
         state::news(from, to, flow, p, sent.direction, sent.direction == sent.originator);
     }
     let span = p.payload_len + u32::from(control & SYN != 0) + u32::from(control & FIN != 0);

@@ -47,7 +47,7 @@ impl Endpoint {
 #[repr(transparent)]
 pub struct Marks(u32);
 
-/// Set while the state is anything but inactive.
+/// Set while the connection is open at this end: whatever else it is, each segment is looked at.
 const ACTIVE: u32 = 1 << 8;
 const STATE_SHIFT: u32 = 9;
 const BEFORE_SHIFT: u32 = 12;
@@ -83,6 +83,11 @@ const LETTER_BITS: u32 = 5;
 /// A word of the history below this has room.
 const ROOM: u64 = 1 << 55;
 
+#[inline(always)]
+const fn bit(code: u32) -> u32 {
+    if code == letter::HANDSHAKE { 1 } else { 1 << (code - 1) }
+}
+
 impl Marks {
     /// State of the endpoint.
     #[inline(always)]
@@ -96,8 +101,13 @@ impl Marks {
         Endpoint::of(self.0 >> BEFORE_SHIFT)
     }
 
+    /// Whether a letter was told; `s` and `h` are one.
+    pub const fn told(self, code: u32) -> bool {
+        self.0 & bit(code) != 0
+    }
+
     /// Whether a segment of this direction is news: a letter not told yet, a flag that may change the state, or any
-    /// segment of an inactive endpoint.
+    /// segment of an endpoint that is not open.
     #[inline(always)]
     pub(super) const fn is_news(self, p: &Packet, control: u8) -> bool {
         let bit = if control != 0 {
@@ -112,9 +122,8 @@ impl Marks {
 
     #[inline(always)]
     const fn tells(&mut self, code: u32) -> bool {
-        let bit = if code == letter::HANDSHAKE { 1 } else { 1 << (code - 1) };
-        let new = self.0 & bit == 0;
-        self.0 |= bit;
+        let new = self.0 & bit(code) == 0;
+        self.0 |= bit(code);
         new
     }
 
@@ -123,7 +132,8 @@ impl Marks {
         let old = (self.0 >> STATE_SHIFT) & 7;
         if old != state as u32 {
             let kept = self.0 & 0xff;
-            self.0 = kept | ACTIVE | ((state as u32) << STATE_SHIFT) | (old << BEFORE_SHIFT);
+            let active = if matches!(state, Endpoint::Partial | Endpoint::Established) { ACTIVE } else { 0 };
+            self.0 = kept | active | ((state as u32) << STATE_SHIFT) | (old << BEFORE_SHIFT);
         }
     }
 }

@@ -81,6 +81,20 @@ pub struct TcpCounts {
     pub zero_windows: u32,
 }
 
+impl std::ops::AddAssign for TcpCounts {
+    fn add_assign(&mut self, other: Self) {
+        self.syn += other.syn;
+        self.syn_ack += other.syn_ack;
+        self.syn_retry += other.syn_retry;
+        self.fin += other.fin;
+        self.rst += other.rst;
+        self.retransmissions += other.retransmissions;
+        self.out_of_order += other.out_of_order;
+        self.dup_acks += other.dup_acks;
+        self.zero_windows += other.zero_windows;
+    }
+}
+
 impl TcpCounts {
     /// What happened between two readings.
     pub fn between(earlier: &TcpDirection, later: &TcpDirection) -> Self {
@@ -95,11 +109,6 @@ impl TcpCounts {
             dup_acks: later.dup_acks.wrapping_sub(earlier.dup_acks),
             zero_windows: later.zero_windows.wrapping_sub(earlier.zero_windows),
         }
-    }
-
-    /// What happened up to a reading.
-    pub fn of(reading: &TcpDirection) -> Self {
-        Self::between(&TcpDirection::default(), reading)
     }
 }
 
@@ -159,6 +168,8 @@ pub struct Tracked {
     pub last: FlowStats,
     /// Everything counted from `a` to `b`, and back.
     pub totals: [Counts; 2],
+    /// TCP events from `a`, and from `b`.
+    pub tcp_totals: [TcpCounts; 2],
     /// Time of the first packet, capture or wall clock.
     pub first: Timestamp,
     /// Time of the last packet.
@@ -173,9 +184,30 @@ impl Tracked {
             id: key.id(first_ns),
             last: FlowStats::default(),
             totals: [Counts::default(); 2],
+            tcp_totals: [TcpCounts::default(); 2],
             first: Timestamp::from_nanos(first_ns),
             seen: Timestamp::from_nanos(first_ns),
         }
+    }
+
+    /// When another connection of the same ports has begun since the last reading: what this one did to its end, if
+    /// anything, and the flow of the new one.
+    pub fn split(
+        &mut self,
+        key: &FlowKey,
+        reading: &FlowStats,
+        clock_offset_ns: u64,
+    ) -> Option<(Option<FlowDelta>, Self)> {
+        if reading.cut.count == self.last.cut.count {
+            return None;
+        }
+        let before = reading.before_cut();
+        if self.totals == [Counts::default(); 2] {
+            *self = Self { last: self.last, ..Self::new(key, &before, clock_offset_ns) };
+        }
+        let delta = self.advance(&before, clock_offset_ns);
+        let next = Self { last: before, ..Self::new(key, reading, clock_offset_ns) };
+        Some((delta, next))
     }
 
     /// Takes a new reading; `None` when nothing was counted since the last one.
@@ -197,8 +229,10 @@ impl Tracked {
             counts,
             tcp: [TcpCounts::between(&last_a.tcp, &a.tcp), TcpCounts::between(&last_b.tcp, &b.tcp)],
             rtt,
-            is_new: self.last.last_ns == 0 && self.totals == [Counts::default(); 2],
+            is_new: self.totals == [Counts::default(); 2],
         };
+        self.tcp_totals[0] += delta.tcp[0];
+        self.tcp_totals[1] += delta.tcp[1];
         self.totals[0] += counts[0];
         self.totals[1] += counts[1];
         self.seen = Timestamp::from_nanos(reading.last_ns.wrapping_add(clock_offset_ns));

@@ -63,7 +63,7 @@ impl FlowRecord {
             address: endpoints[i].0,
             port: endpoints[i].1,
             sent: flow.totals[i],
-            tcp: TcpCounts::of(&flow.last.dir[i].tcp),
+            tcp: flow.tcp_totals[i],
             payload_bytes,
         };
         Self {

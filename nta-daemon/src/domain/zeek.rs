@@ -2,9 +2,10 @@
 //! `base/protocols/conn/main.zeek` and `TCP_Endpoint.cc`, restated.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use nta_common::packet::proto;
-use nta_common::tcp::{Endpoint, TcpDirection, letter};
+use nta_common::tcp::{Endpoint, Marks, TcpDirection, letter};
 
 use super::{FlowKey, Tracked};
 
@@ -166,7 +167,7 @@ fn originator(key: &FlowKey, flow: &Tracked) -> (usize, bool) {
     let kept = usize::from(flow.last.originator != 0);
     let ports = key.endpoints().map(|(_, port)| port);
     let first = flow.last.tcp.letters().next();
-    let (sender, may_be_server) = match (key.proto(), first) {
+    let (sender, both_likely) = match (key.proto(), first) {
         (proto::TCP, Some((letter::HANDSHAKE, _))) => return (kept, true),
         (proto::TCP, Some((letter::SYN | letter::MULTI_FLAG, _))) => return (kept, false),
         (proto::TCP, Some((_, direction))) => (direction as usize, true),
@@ -175,7 +176,12 @@ fn originator(key: &FlowKey, flow: &Tracked) -> (usize, bool) {
     };
     let (own, other) = (ports[sender], ports[1 - sender]);
     let likely = |port| is_server_port(key.proto(), port);
-    let flipped = likely(own) && (!likely(other) || (may_be_server && own < other));
+    // A group never began anything.
+    let is_group = match key.endpoints()[1 - sender].0 {
+        IpAddr::V4(address) => address.is_multicast() || address.is_broadcast(),
+        IpAddr::V6(address) => address.is_multicast(),
+    };
+    let flipped = !is_group && likely(own) && (!likely(other) || (both_likely && own < other));
     (if flipped { 1 - sender } else { sender }, flipped)
 }
 
@@ -276,20 +282,20 @@ fn payload(key: &FlowKey, flow: &Tracked, side: usize) -> Option<u64> {
 fn tcp_payload(own: &TcpDirection, peer: &TcpDirection) -> u64 {
     let state = own.marks.state();
     let never_open = own.marks.before() == Endpoint::SynSent && peer.marks.state() == Endpoint::Inactive;
-    if own.flags == 0 || (state == Endpoint::Reset && never_open) {
+    if own.marks == Marks::default() || (state == Endpoint::Reset && never_open) {
         return 0;
     }
-    let began = own.first_seq.wrapping_add(u32::from(own.syn + own.syn_ack != 0));
+    let began = own.first_seq.wrapping_add(u32::from(own.marks.told(letter::SYN)));
     let mut size = (i64::from(own.wraps) << 32) + i64::from(own.next_seq) - i64::from(began);
     if size < -i64::from(1_u32 << 31) {
         size += 1 << 32;
     }
     let unseen = peer.last_ack().wrapping_sub(own.next_seq);
-    if peer.rst == 0 && peer.last_ack() != 0 && (unseen as i32) > 0 {
+    if !peer.marks.told(letter::RESET) && peer.last_ack() != 0 && (unseen as i32) > 0 {
         size += i64::from(unseen);
     }
     let size = u64::try_from(size).unwrap_or(0);
-    size - u64::from(own.fin != 0 && size != 0)
+    size - u64::from(own.marks.told(letter::FIN) && size != 0)
 }
 
 /// Ports at which Zeek expects a server (`likely_server_ports` of its standard scripts).
@@ -342,7 +348,6 @@ fn is_server_port(proto: u8, port: u16) -> bool {
         _ => matches!(
             port,
             53 | 67
-                | 68
                 | 88
                 | 123
                 | 137
@@ -356,7 +361,6 @@ fn is_server_port(proto: u8, port: u16) -> bool {
                 | 2152
                 | 3389
                 | 3544
-                | 4011
                 | 4789
                 | 5060
                 | 5072
