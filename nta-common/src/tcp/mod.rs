@@ -250,3 +250,6 @@ const fn after(a: u32, b: u32) -> bool {
 }
 
 const _: () = assert!(size_of::<TcpDirection>() == 120 && size_of::<TcpFlow>() == 40 + 4 * RTT_BUCKETS);
+
+#[cfg(test)]
+mod tests;

@@ -5,13 +5,16 @@ mod flow;
 mod ledger;
 mod record;
 mod status;
+mod tcp_counts;
 mod time;
+mod words;
 mod zeek;
 
 pub use community_id::community_id;
-pub use flow::{EndReason, FlowDelta, FlowId, FlowKey, FlowUpdate, RttDelta, TcpCounts, Tracked};
+pub use flow::{EndReason, FlowDelta, FlowId, FlowKey, FlowUpdate, RttDelta, Tracked};
 pub use ledger::{Interface, Ledger, difference};
 pub use record::{Endpoint, FlowRecord};
 pub use status::{Attachment, MapFill, Mode, Status};
+pub use tcp_counts::TcpCounts;
 pub use time::Timestamp;
-pub use zeek::{ConnState, History};
+pub use words::{ConnState, History};

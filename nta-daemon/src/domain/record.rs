@@ -4,7 +4,8 @@ use std::net::IpAddr;
 
 use nta_common::flow::Counts;
 
-use super::zeek::{ConnState, History, Zeek};
+use super::words::{ConnState, History};
+use super::zeek::Zeek;
 use super::{EndReason, FlowId, FlowKey, FlowUpdate, TcpCounts, Timestamp, Tracked};
 
 /// One side of a flow.
