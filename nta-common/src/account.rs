@@ -1,9 +1,9 @@
 //! What happens to one packet: counted in the ledger, parsed, counted in its flow. The kernel programs and the user
 //! engine of a replay differ only in where their flows live ([`Flows`]).
 
-use crate::flow::{FragmentKey, FragmentPorts, OverflowKey, Volume};
 use crate::packet::fragment;
 use crate::{Clock, Counter, Family, FlowKey4, FlowKey6, FlowStats, LedgerSlot, Packet, PacketReader, parse};
+use crate::{FragmentKey, FragmentPorts, OverflowKey, Volume};
 
 /// Where flows are kept.
 pub trait Flows {

@@ -16,6 +16,7 @@
 pub mod account;
 pub mod counters;
 pub mod flow;
+mod key;
 pub mod limits;
 pub mod packet;
 pub mod settings;
@@ -23,6 +24,7 @@ pub mod tcp;
 
 pub use account::{First, Flows, account};
 pub use counters::{Counter, CpuSlot, LedgerSlot};
-pub use flow::{Clock, Direction, FlowKey4, FlowKey6, FlowStats, FragmentKey, FragmentPorts, OverflowKey, Volume};
+pub use flow::{Clock, Direction, FlowStats, Volume};
+pub use key::{FlowKey4, FlowKey6, FragmentKey, FragmentPorts, OverflowKey};
 pub use packet::{Family, Packet, PacketReader, SliceReader, parse};
 pub use settings::{ReplayMeta, Settings};

@@ -337,6 +337,7 @@ fn flow(id: u64) -> FlowRecord {
         port,
         sent: Counts { packets: 4, bytes: 400, ip_bytes: 344 },
         tcp: TcpCounts::default(),
+        payload_bytes: Some(40),
     };
     FlowRecord {
         id: FlowId(id),
@@ -347,6 +348,8 @@ fn flow(id: u64) -> FlowRecord {
         first: time(id / 3), // three flows at a time begin at the same instant
         last: time(1000 + id),
         handshake_us: [0, 0],
+        conn_state: nta_daemon::domain::ConnState::S1,
+        history: nta_daemon::domain::History::parse("ShADad"),
         ended: None,
     }
 }

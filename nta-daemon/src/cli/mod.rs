@@ -1,6 +1,7 @@
 //! The command line: one file per command.
 
 mod config;
+mod conn_log;
 mod doctor;
 mod output;
 mod replay;

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Write as _};
+use std::path::Path;
 
 use serde::Serialize;
 
+use super::conn_log::ConnLog;
 use super::replay::Format;
 use crate::domain::{FlowRecord, FlowUpdate, Timestamp};
 use crate::json::{FlowJson, LedgerJson, WindowJson, skipped};
@@ -21,6 +23,7 @@ pub(super) struct Collected {
     windows: Vec<WindowJson>,
     window_count: u64,
     top_flows: Vec<FlowRecord>,
+    conn_log: Option<ConnLog>,
     failed: Option<io::Error>,
 }
 
@@ -77,8 +80,10 @@ enum Line<'a> {
 }
 
 impl Collected {
-    pub(super) const fn new(format: Format) -> Self {
-        Self { format, windows: Vec::new(), window_count: 0, top_flows: Vec::new(), failed: None }
+    /// Output in this format; `folder` is where conn.log goes, if not to standard output.
+    pub(super) fn new(format: Format, folder: Option<&Path>) -> io::Result<Self> {
+        let conn_log = if format == Format::Zeek { Some(ConnLog::create(folder)?) } else { None };
+        Ok(Self { format, windows: Vec::new(), window_count: 0, top_flows: Vec::new(), conn_log, failed: None })
     }
 
     /// Prints what is left to print, and warns of files that are not whole.
@@ -92,6 +97,7 @@ impl Collected {
             (Some(error), _) => Err(error),
             (None, Format::Text) => text(summary, self.window_count, &self.top_flows),
             (None, Format::Json) => line(&document(summary, &self.windows)),
+            (None, Format::Zeek) => self.conn_log.map_or(Ok(()), |mut log| log.close()),
             (None, Format::Jsonl) => line(&Line::Summary(&document(summary, &[]))),
         };
         match written {
@@ -114,6 +120,12 @@ pub(super) fn flow(to: &mut Collected, update: &FlowUpdate<'_>) {
     }
     match to.format {
         Format::Json => {}
+        Format::Zeek => {
+            if let Some(log) = &mut to.conn_log {
+                let written = log.connection(&FlowRecord::of(update));
+                to.note(written);
+            }
+        }
         Format::Jsonl => {
             let written = line(&Line::Flow(&FlowJson::from(&FlowRecord::of(update))));
             to.note(written);
@@ -137,7 +149,7 @@ pub(super) fn window(to: &mut Collected, window: &Window) {
             let written = line(&Line::Window(&WindowJson::from(window)));
             to.note(written);
         }
-        Format::Text => {}
+        Format::Text | Format::Zeek => {}
     }
 }
 

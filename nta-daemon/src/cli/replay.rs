@@ -30,6 +30,7 @@ use crate::window::Window;
     nta-daemon replay --format json capture.pcapng.gz | jq .windows[0]\n  \
     tcpdump -w - -c 1000 | nta-daemon replay -\n  \
     nta-daemon replay --engine kernel capture.pcap     # through the real eBPF program\n  \
+    nta-daemon replay --format zeek capture.pcap | zeek-cut id.orig_h conn_state\n  \
     nta-daemon replay --serve capture.pcap             # keeps serving what it found on 127.0.0.1:5000")]
 pub(super) struct Args {
     /// Captures: pcap or pcapng, plain, gzip or zstd compressed; - for standard input.
@@ -50,6 +51,9 @@ pub(super) struct Args {
     /// What is printed.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
+    /// Folder for conn.log, with --format zeek; standard output unless given.
+    #[arg(long, value_name = "DIR")]
+    output: Option<PathBuf>,
     /// Keep serving what was found over REST.
     #[arg(long)]
     serve: bool,
@@ -80,6 +84,8 @@ pub(super) enum Format {
     Json,
     /// One JSON object a line: flows as they end, windows as they close, a summary.
     Jsonl,
+    /// Zeek's conn.log: connections as they end.
+    Zeek,
 }
 
 /// In memory, shared by the pool's connections.
@@ -99,17 +105,20 @@ pub(super) fn execute(args: Args) -> ExitCode {
     if args.paths.iter().filter(|path| path.as_os_str() == "-").count() > 1 {
         return fail(EXIT_USAGE, &"standard input can be read only once");
     }
+    let mut collected = match Collected::new(args.format, args.output.as_deref()) {
+        Ok(collected) => collected,
+        Err(error) => return fail(1, &format_args!("cannot write the result: {error}")),
+    };
     let mut engine = match engine(args.engine, &args.paths, &config.capture) {
         Ok(engine) => engine,
         Err(error) => return fail(1, &error),
     };
     if !args.serve && args.database.is_none() {
-        let mut collected = Collected::new(args.format);
         let replayed = replay(&args, &config, engine.as_mut(), &mut collected, &Arc::default());
         return conclude(replayed, collected);
     }
     match tokio::runtime::Runtime::new() {
-        Ok(runtime) => runtime.block_on(with_store(args, config, engine)),
+        Ok(runtime) => runtime.block_on(with_store(args, config, engine, collected)),
         Err(error) => fail(1, &error),
     }
 }
@@ -169,7 +178,7 @@ fn conclude(replayed: Result<Summary, ReplayError>, collected: Collected) -> Exi
 }
 
 /// Replays into a database and, with `--serve`, goes on serving until a signal.
-async fn with_store(args: Args, config: Config, mut engine: Box<dyn Engine>) -> ExitCode {
+async fn with_store(args: Args, config: Config, mut engine: Box<dyn Engine>, collected: Collected) -> ExitCode {
     let mut signals = match Signals::catch() {
         Ok(signals) => signals,
         Err(error) => return fail(1, &error),
@@ -181,7 +190,7 @@ async fn with_store(args: Args, config: Config, mut engine: Box<dyn Engine>) -> 
         Ok(app) => app,
         Err(error) => return fail(1, &error),
     };
-    let mut both = Both { store: app.output(), collected: Collected::new(args.format) };
+    let mut both = Both { store: app.output(), collected };
     let stop = Arc::new(AtomicBool::new(false));
     let stopped = Arc::clone(&stop);
     let mut work = tokio::task::spawn_blocking(move || {

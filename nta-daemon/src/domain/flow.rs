@@ -5,10 +5,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use nta_common::flow::Counts;
 use nta_common::packet::proto;
-use nta_common::tcp::{FIN, RTT_BUCKETS, TcpDirection};
+use nta_common::tcp::{RTT_BUCKETS, TcpDirection};
 use nta_common::{FlowKey4, FlowKey6, FlowStats, OverflowKey};
 
-use super::Timestamp;
+use super::{TcpCounts, Timestamp};
 
 /// Key of a flow of either family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -55,51 +55,6 @@ pub struct FlowId(pub u64);
 impl fmt::Display for FlowId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:016x}", self.0)
-    }
-}
-
-/// TCP events of one direction.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct TcpCounts {
-    /// SYN without ACK, retries included.
-    pub syn: u32,
-    /// SYN-ACK, retries included.
-    pub syn_ack: u32,
-    /// SYN or SYN-ACK sent again.
-    pub syn_retry: u32,
-    /// FIN.
-    pub fin: u32,
-    /// RST.
-    pub rst: u32,
-    /// Segments sent again.
-    pub retransmissions: u32,
-    /// Segments that arrived late.
-    pub out_of_order: u32,
-    /// Duplicate ACKs sent.
-    pub dup_acks: u32,
-    /// Segments that announced a window of 0.
-    pub zero_windows: u32,
-}
-
-impl TcpCounts {
-    /// What happened between two readings.
-    pub fn between(earlier: &TcpDirection, later: &TcpDirection) -> Self {
-        Self {
-            syn: later.syn.wrapping_sub(earlier.syn),
-            syn_ack: later.syn_ack.wrapping_sub(earlier.syn_ack),
-            syn_retry: later.syn_retry.wrapping_sub(earlier.syn_retry),
-            fin: later.fin.wrapping_sub(earlier.fin),
-            rst: later.rst.wrapping_sub(earlier.rst),
-            retransmissions: later.retransmissions.wrapping_sub(earlier.retransmissions),
-            out_of_order: later.out_of_order.wrapping_sub(earlier.out_of_order),
-            dup_acks: later.dup_acks.wrapping_sub(earlier.dup_acks),
-            zero_windows: later.zero_windows.wrapping_sub(earlier.zero_windows),
-        }
-    }
-
-    /// What happened up to a reading.
-    pub fn of(reading: &TcpDirection) -> Self {
-        Self::between(&TcpDirection::default(), reading)
     }
 }
 
@@ -159,6 +114,8 @@ pub struct Tracked {
     pub last: FlowStats,
     /// Everything counted from `a` to `b`, and back.
     pub totals: [Counts; 2],
+    /// TCP events from `a`, and from `b`.
+    pub tcp_totals: [TcpCounts; 2],
     /// Time of the first packet, capture or wall clock.
     pub first: Timestamp,
     /// Time of the last packet.
@@ -173,9 +130,30 @@ impl Tracked {
             id: key.id(first_ns),
             last: FlowStats::default(),
             totals: [Counts::default(); 2],
+            tcp_totals: [TcpCounts::default(); 2],
             first: Timestamp::from_nanos(first_ns),
             seen: Timestamp::from_nanos(first_ns),
         }
+    }
+
+    /// When another connection of the same ports has begun since the last reading: what this one did to its end, if
+    /// anything, and the flow of the new one.
+    pub fn split(
+        &mut self,
+        key: &FlowKey,
+        reading: &FlowStats,
+        clock_offset_ns: u64,
+    ) -> Option<(Option<FlowDelta>, Self)> {
+        if reading.cut.count == self.last.cut.count {
+            return None;
+        }
+        let before = reading.before_cut();
+        if self.totals == [Counts::default(); 2] {
+            *self = Self { last: self.last, ..Self::new(key, &before, clock_offset_ns) };
+        }
+        let delta = self.advance(&before, clock_offset_ns);
+        let next = Self { last: before, ..Self::new(key, reading, clock_offset_ns) };
+        Some((delta, next))
     }
 
     /// Takes a new reading; `None` when nothing was counted since the last one.
@@ -197,8 +175,10 @@ impl Tracked {
             counts,
             tcp: [TcpCounts::between(&last_a.tcp, &a.tcp), TcpCounts::between(&last_b.tcp, &b.tcp)],
             rtt,
-            is_new: self.last.last_ns == 0 && self.totals == [Counts::default(); 2],
+            is_new: self.totals == [Counts::default(); 2],
         };
+        self.tcp_totals[0] += delta.tcp[0];
+        self.tcp_totals[1] += delta.tcp[1];
         self.totals[0] += counts[0];
         self.totals[1] += counts[1];
         self.seen = Timestamp::from_nanos(reading.last_ns.wrapping_add(clock_offset_ns));
@@ -216,16 +196,26 @@ impl Tracked {
         let answered = self.totals[0].packets != 0 && self.totals[1].packets != 0;
         let after_ns = match key.proto() {
             proto::TCP if self.is_closed(key) => CLOSE_DELAY_NS,
+            proto::TCP if self.is_attempt() => ATTEMPT_DELAY_NS,
             proto::TCP if answered => TCP_IDLE_NS,
             _ => OTHER_IDLE_NS,
         };
         self.seen.plus(after_ns)
     }
 
+    /// Whether the endpoints' states allow nothing more: a reset, both closed, or one closed and nothing of the other.
     fn is_closed(&self, key: &FlowKey) -> bool {
-        let [a, b] = &self.last.dir;
-        let reset = a.tcp.rst != 0 || b.tcp.rst != 0;
-        key.proto() == proto::TCP && (reset || (a.tcp.flags & FIN != 0 && b.tcp.flags & FIN != 0))
+        use nta_common::tcp::Endpoint::{Closed, Inactive, Reset};
+        let states = self.last.dir.map(|side| side.tcp.marks.state());
+        key.proto() == proto::TCP
+            && matches!(states, [Reset, _] | [_, Reset] | [Closed, Closed | Inactive] | [Inactive, Closed])
+    }
+
+    /// Whether it is a SYN that nobody answered.
+    fn is_attempt(&self) -> bool {
+        use nta_common::tcp::Endpoint::{Inactive, SynAckSent, SynSent};
+        let states = self.last.dir.map(|side| side.tcp.marks.state());
+        matches!(states, [SynSent | SynAckSent, Inactive] | [Inactive, SynSent | SynAckSent])
     }
 }
 
@@ -246,8 +236,11 @@ pub struct FlowUpdate<'a> {
     pub ended: Option<EndReason>,
 }
 
-/// A closed connection is kept this long for its stragglers. Zeek waits 5 s (`tcp_close_delay`).
-const CLOSE_DELAY_NS: u64 = 10_000_000_000;
+/// A closed connection is kept this long for its stragglers: Zeek's `tcp_close_delay`.
+const CLOSE_DELAY_NS: u64 = 5_000_000_000;
+/// An attempt without an answer is over this long after its last packet. Zeek's `tcp_attempt_delay` counts from the
+/// first, which makes a connection of each later SYN of a row of retries.
+const ATTEMPT_DELAY_NS: u64 = 5_000_000_000;
 /// Zeek's `tcp_inactivity_timeout`: 5 minutes.
 const TCP_IDLE_NS: u64 = 300_000_000_000;
 /// Zeek's `udp_inactivity_timeout` and `icmp_inactivity_timeout`: 1 minute; also for unanswered TCP.

@@ -1,13 +1,20 @@
 //! The nouns of the system. Pure values: no clock, no I/O, and not serializable; the edges convert.
 
+mod community_id;
 mod flow;
 mod ledger;
 mod record;
 mod status;
+mod tcp_counts;
 mod time;
+mod words;
+mod zeek;
 
-pub use flow::{EndReason, FlowDelta, FlowId, FlowKey, FlowUpdate, OverflowDelta, RttDelta, TcpCounts, Tracked};
+pub use community_id::community_id;
+pub use flow::{EndReason, FlowDelta, FlowId, FlowKey, FlowUpdate, OverflowDelta, RttDelta, Tracked};
 pub use ledger::{Interface, Ledger, difference};
 pub use record::{Endpoint, FlowRecord};
 pub use status::{Attachment, MapFill, Mode, NicCounts, Status};
+pub use tcp_counts::TcpCounts;
 pub use time::Timestamp;
+pub use words::{ConnState, History};

@@ -4,6 +4,8 @@ use std::net::IpAddr;
 
 use nta_common::flow::Counts;
 
+use super::words::{ConnState, History};
+use super::zeek::Zeek;
 use super::{EndReason, FlowId, FlowKey, FlowUpdate, TcpCounts, Timestamp, Tracked};
 
 /// One side of a flow.
@@ -17,6 +19,8 @@ pub struct Endpoint {
     pub sent: Counts,
     /// TCP events in what it sent.
     pub tcp: TcpCounts,
+    /// Payload bytes: of TCP by sequence numbers; `None` when unknown.
+    pub payload_bytes: Option<u64>,
 }
 
 /// Everything that is told about a flow, cumulative since its first packet.
@@ -38,6 +42,10 @@ pub struct FlowRecord {
     pub last: Timestamp,
     /// Round trip of the TCP handshake to the responder and to the originator, in microseconds; 0 when not seen.
     pub handshake_us: [u32; 2],
+    /// Zeek's word for how far the connection came.
+    pub conn_state: ConnState,
+    /// Zeek's letters for what happened in which order.
+    pub history: History,
     /// Why it ended; `None` while it is alive.
     pub ended: Option<EndReason>,
 }
@@ -51,22 +59,25 @@ impl FlowRecord {
     /// The record of a tracked flow.
     pub fn new(key: &FlowKey, flow: &Tracked, ended: Option<EndReason>) -> Self {
         let endpoints = key.endpoints();
-        let side = |i: usize| Endpoint {
+        let zeek = Zeek::of(key, flow);
+        let side = |i: usize, payload_bytes| Endpoint {
             address: endpoints[i].0,
             port: endpoints[i].1,
             sent: flow.totals[i],
-            tcp: TcpCounts::of(&flow.last.dir[i].tcp),
+            tcp: flow.tcp_totals[i],
+            payload_bytes,
         };
-        let originator = usize::from(flow.last.originator != 0);
         Self {
             id: flow.id,
             proto: key.proto(),
-            originator: side(originator),
-            responder: side(1 - originator),
+            originator: side(zeek.originator, zeek.payload_bytes[0]),
+            responder: side(1 - zeek.originator, zeek.payload_bytes[1]),
             vlan: flow.last.vlan,
             first: flow.first,
             last: flow.seen,
             handshake_us: [flow.last.tcp.handshake_responder_us, flow.last.tcp.handshake_originator_us],
+            conn_state: zeek.conn_state,
+            history: zeek.history,
             ended,
         }
     }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use nta_common::packet::proto;
 
 use super::{protocol_name, seconds};
-use crate::domain::{EndReason, FlowRecord, TcpCounts};
+use crate::domain::{EndReason, FlowRecord, TcpCounts, community_id};
 
 /// A flow, cumulative since its first packet.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -42,6 +42,10 @@ pub struct FlowJson {
     pub resp_bytes: u64,
     /// IP bytes from the responder.
     pub resp_ip_bytes: u64,
+    /// Payload bytes from the originator: of TCP by sequence numbers; null when unknown.
+    pub orig_payload_bytes: Option<u64>,
+    /// Payload bytes from the responder.
+    pub resp_payload_bytes: Option<u64>,
     /// First packet.
     pub first_time: String,
     /// Last packet so far.
@@ -52,6 +56,12 @@ pub struct FlowJson {
     pub vlan: Option<u16>,
     /// `active`, or why it ended: `closed`, `idle`, `shutdown`.
     pub state: String,
+    /// Zeek's word for how far the connection came: `S0`, `S1`, `SF`, `REJ` …; `OTH` without connections.
+    pub conn_state: String,
+    /// Zeek's letters for what happened, in order, the originator's in upper case; null without any.
+    pub history: Option<String>,
+    /// Community ID, version 1, seed 0.
+    pub community_id: String,
     /// TCP events; null for other protocols.
     pub tcp: Option<TcpJson>,
 }
@@ -76,11 +86,16 @@ impl From<&FlowRecord> for FlowJson {
             resp_packets: resp.packets,
             resp_bytes: resp.bytes,
             resp_ip_bytes: resp.ip_bytes,
+            orig_payload_bytes: flow.originator.payload_bytes,
+            resp_payload_bytes: flow.responder.payload_bytes,
             first_time: flow.first.to_string(),
             last_time: flow.last.to_string(),
             duration_s: seconds(flow.last.since(flow.first)),
             vlan: (flow.vlan != 0).then_some(flow.vlan),
             state: state_name(flow.ended).to_owned(),
+            conn_state: flow.conn_state.as_str().to_owned(),
+            history: Some(flow.history.to_string()).filter(|history| !history.is_empty()),
+            community_id: community_id(flow),
             tcp: (flow.proto == proto::TCP).then(|| TcpJson::from(flow)),
         }
     }

@@ -6,7 +6,7 @@ use nta_common::flow::Counts;
 use sqlx::{FromRow, QueryBuilder};
 
 use super::{Key, Position, Store, StoreError, from_sql};
-use crate::domain::{EndReason, Endpoint, FlowId, FlowRecord, TcpCounts, Timestamp};
+use crate::domain::{ConnState, EndReason, Endpoint, FlowId, FlowRecord, History, TcpCounts, Timestamp};
 
 /// Order of a list of flows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,6 +91,10 @@ struct Row {
     handshake_orig_us: u32,
     state: i64,
     tcp: Option<String>,
+    conn_state: String,
+    history: String,
+    orig_payload: Option<i64>,
+    resp_payload: Option<i64>,
 }
 
 impl Row {
@@ -109,17 +113,21 @@ impl Row {
                 port: self.orig_port,
                 sent: counts(self.orig_packets, self.orig_bytes, self.orig_ip_bytes),
                 tcp: orig_tcp,
+                payload_bytes: self.orig_payload.map(from_sql),
             },
             responder: Endpoint {
                 address: self.address(&self.resp_addr)?,
                 port: self.resp_port,
                 sent: counts(self.resp_packets, self.resp_bytes, self.resp_ip_bytes),
                 tcp: resp_tcp,
+                payload_bytes: self.resp_payload.map(from_sql),
             },
             vlan: self.vlan,
             first: Timestamp::from_nanos(from_sql(self.first_ns)),
             last: Timestamp::from_nanos(from_sql(self.last_ns)),
             handshake_us: [self.handshake_resp_us, self.handshake_orig_us],
+            conn_state: ConnState::parse(&self.conn_state).unwrap_or_default(),
+            history: History::parse(&self.history),
             ended: self.ended()?,
         })
     }

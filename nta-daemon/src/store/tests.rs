@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use nta_common::flow::Counts;
 
 use super::*;
-use crate::domain::{EndReason, Endpoint, FlowId, FlowRecord, Mode, TcpCounts, Timestamp};
+use crate::domain::{ConnState, EndReason, Endpoint, FlowId, FlowRecord, History, Mode, TcpCounts, Timestamp};
 use crate::window::Window;
 
 const S: u64 = 1_000_000_000;
@@ -17,6 +17,7 @@ fn flow(id: u64, last_s: u64, packets: u64) -> FlowRecord {
         port,
         sent: Counts { packets, bytes: packets * 100, ip_bytes: packets * 86 },
         tcp: TcpCounts { syn: 1, zero_windows: 2, ..TcpCounts::default() },
+        payload_bytes: Some(packets * 40),
     };
     FlowRecord {
         id: FlowId(id),
@@ -27,6 +28,8 @@ fn flow(id: u64, last_s: u64, packets: u64) -> FlowRecord {
         first: Timestamp::from_nanos(S),
         last: Timestamp::from_nanos(last_s * S),
         handshake_us: [1500, 0],
+        conn_state: ConnState::S1,
+        history: History::parse("ShADad"),
         ended: None,
     }
 }

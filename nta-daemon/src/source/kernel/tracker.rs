@@ -25,6 +25,7 @@ impl Tracker {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(entry) => entry.insert(Tracked::new(&key, reading, clock_offset_ns)),
         };
+        split(flow, &key, reading, clock_offset_ns, sink);
         if let Some(delta) = flow.advance(reading, clock_offset_ns) {
             sink(FlowUpdate { key: &key, flow, delta: Some(&delta), ended: None });
         }
@@ -45,6 +46,9 @@ impl Tracker {
         sink: &mut Sink<'_>,
     ) {
         if let Some(mut flow) = self.flows.remove(key) {
+            if let Some(last) = last {
+                split(&mut flow, key, last, clock_offset_ns, sink);
+            }
             let delta = last.and_then(|last| flow.advance(last, clock_offset_ns));
             sink(FlowUpdate { key, flow: &flow, delta: delta.as_ref(), ended: Some(reason) });
         }
@@ -55,5 +59,13 @@ impl Tracker {
         for (key, flow) in self.flows.drain() {
             sink(FlowUpdate { key: &key, flow: &flow, delta: None, ended: Some(EndReason::Shutdown) });
         }
+    }
+}
+
+/// Reports the end of a flow whose ports another connection uses now, and goes on with that one.
+fn split(flow: &mut Tracked, key: &FlowKey, reading: &FlowStats, clock_offset_ns: u64, sink: &mut Sink<'_>) {
+    if let Some((delta, next)) = flow.split(key, reading, clock_offset_ns) {
+        sink(FlowUpdate { key, flow, delta: delta.as_ref(), ended: Some(EndReason::Closed) });
+        *flow = next;
     }
 }

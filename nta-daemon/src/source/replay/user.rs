@@ -228,6 +228,11 @@ impl<K: FamilyKey> Table<K> {
             let entry = &mut self.entries[slot as usize];
             entry.changed = false;
             let flow = entry.tracked.get_or_insert_with(|| Tracked::new(&entry.key, &entry.stats, 0));
+            if let Some((delta, next)) = flow.split(&entry.key, &entry.stats, 0) {
+                let ended = Some(EndReason::Closed);
+                sink(FlowUpdate { key: &entry.key, flow, delta: delta.as_ref(), ended });
+                *flow = next;
+            }
             if let Some(delta) = flow.advance(&entry.stats, 0) {
                 sink(FlowUpdate { key: &entry.key, flow, delta: Some(&delta), ended: None });
             }

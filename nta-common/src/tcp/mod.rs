@@ -1,0 +1,255 @@
+//! TCP as seen by a bystander: sequence analysis and round-trip times from the packets of both directions.
+//!
+//! * Retransmissions, out-of-order segments, duplicate ACKs, zero windows: Wireshark's rules
+//!   (`tcp_analyze_sequence_number` in packet-tcp.c, Wireshark 4), restated; sequence numbers compare as RFC 1982
+//!   serial numbers, so wrap-around is harmless.
+//! * Round trips: of the handshake (SYN to SYN-ACK, SYN-ACK to ACK), and of TCP timestamps (RFC 7323) with two pending
+//!   values a direction, at most one new every 100 ms, as ePPing does.
+//! * The life of the connection in Zeek's words: endpoint states and `history`.
+//!
+//! Counters are exact with any number of CPUs (atomic additions); the state between packets (highest sequence number
+//! and so on) belongs to whichever CPU came last, which is the order that the analysis assumes anyway.
+
+mod cut;
+mod rtt;
+mod sequence;
+mod state;
+
+use crate::flow::{Clock, bump};
+use crate::packet::Packet;
+
+pub use cut::TcpCut;
+pub(crate) use cut::{Ages, begins_anew};
+use rtt::PendingTimestamp;
+pub use rtt::{RTT_BUCKETS, Rtt};
+pub use state::{Endpoint, Marks, letter};
+
+/// FIN, SYN, RST, PSH, ACK, URG, ECE, CWR as in byte 13 of the header.
+pub const FIN: u8 = 0x01;
+/// Synchronize.
+pub const SYN: u8 = 0x02;
+/// Reset.
+pub const RST: u8 = 0x04;
+/// Acknowledgment field is valid.
+pub const ACK: u8 = 0x10;
+
+/// Unit of the 32-bit times kept per direction: 1,024 ns, so that a shift converts. Wraps after 73 minutes.
+const TICK_SHIFT: u32 = 10;
+
+/// TCP of one direction.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct TcpDirection {
+    /// Sequence number behind the highest byte seen.
+    pub next_seq: u32,
+    /// When `next_seq` last moved.
+    next_seq_at: u32,
+    /// Last acknowledgment number sent.
+    last_ack: u32,
+    /// When it was sent.
+    last_ack_at: u32,
+    /// Timestamp values that wait for their echo.
+    pending: [PendingTimestamp; 2],
+    /// Last window, unscaled.
+    window: u16,
+    /// Duplicate ACKs in a row.
+    dup_ack_run: u8,
+    /// All flags ever set.
+    pub flags: u8,
+    /// Sequence number of the first segment.
+    pub first_seq: u32,
+    /// SYN without ACK, SYN retries included.
+    pub syn: u32,
+    /// SYN-ACK, retries included.
+    pub syn_ack: u32,
+    /// SYN or SYN-ACK sent again.
+    pub syn_retry: u32,
+    /// FIN.
+    pub fin: u32,
+    /// RST.
+    pub rst: u32,
+    /// Segments sent again (generic, fast and spurious ones together).
+    pub retransmissions: u32,
+    /// Of these, segments whose bytes had all been acknowledged already.
+    pub spurious_retransmissions: u32,
+    /// Segments that arrived late but were not sent again.
+    pub out_of_order: u32,
+    /// Duplicate ACKs sent.
+    pub dup_acks: u32,
+    /// Segments that announced a window of 0.
+    pub zero_windows: u32,
+    /// Gaps: segments that began behind the next expected byte.
+    pub gaps: u32,
+    /// Keep-alive probes.
+    pub keep_alives: u32,
+    /// Round trips from this bystander to the far end of this direction and back.
+    pub rtt: Rtt,
+    /// What Zeek would have told: letters and state.
+    pub marks: Marks,
+    /// Segments with payload that brought no byte beyond the highest seen.
+    pub resent: u32,
+    /// How often `next_seq` passed 0.
+    pub wraps: u32,
+    /// Padding, always 0.
+    pub zero: u32,
+}
+
+impl TcpDirection {
+    /// Whether a segment is news of this direction.
+    #[inline(always)]
+    pub(crate) const fn is_news(&self, p: &Packet) -> bool {
+        self.marks.is_news(p, p.tcp_flags & (SYN | FIN | RST))
+    }
+
+    /// Last acknowledgment number sent, 0 before the first.
+    pub const fn last_ack(&self) -> u32 {
+        self.last_ack
+    }
+}
+
+/// TCP of both directions together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct TcpFlow {
+    /// Exact time of the last SYN; 0 without one.
+    syn_ns: u64,
+    /// Exact time of the last SYN-ACK.
+    syn_ack_ns: u64,
+    /// SYN to SYN-ACK in microseconds: the round trip to the responder.
+    pub handshake_responder_us: u32,
+    /// SYN-ACK to ACK in microseconds: the round trip to the originator.
+    pub handshake_originator_us: u32,
+    /// All round-trip samples of both directions by size, see [`RTT_BUCKETS`].
+    pub rtt_histogram: [u32; RTT_BUCKETS],
+    /// Letters of Zeek's `history`, see [`TcpFlow::letters`].
+    history: [u64; 2],
+}
+
+/// By whom and when a segment was sent.
+#[derive(Clone, Copy)]
+pub(crate) struct Sent {
+    /// Coarse time.
+    pub(crate) now_ns: u64,
+    /// Direction of the segment.
+    pub(crate) direction: u32,
+    /// Direction of the flow's originator.
+    pub(crate) originator: u32,
+    /// Whether it is news of its direction.
+    pub(crate) news: bool,
+}
+
+/// Accounts one TCP segment sent by `from`.
+#[inline(always)]
+pub(crate) fn track<C: Clock>(
+    from: &mut TcpDirection,
+    to: &mut TcpDirection,
+    flow: &mut TcpFlow,
+    p: &Packet,
+    sent: Sent,
+    clock: &C,
+) {
+    let now_ns = sent.now_ns;
+    let now = (now_ns >> TICK_SHIFT) as u32;
+    let control = p.tcp_flags & (SYN | FIN | RST);
+    let first = from.flags == 0;
+    from.flags |= p.tcp_flags;
+    if control != 0 {
+        handshake_and_close(from, to, flow, p, clock);
+        if control & SYN != 0 && !first && p.seq != from.first_seq {
+            // The ports are used again, or the connection begins only now.
+            from.first_seq = p.seq;
+            from.next_seq = p.seq;
+            from.wraps = 0;
+        }
+    }
+    if sent.news {
+        state::news(from, to, flow, p, sent.direction, sent.direction == sent.originator);
+    }
+    let span = p.payload_len + u32::from(control & SYN != 0) + u32::from(control & FIN != 0);
+    let end = p.seq.wrapping_add(span);
+    if first {
+        from.first_seq = p.seq;
+        from.next_seq = end;
+        from.next_seq_at = now;
+    } else {
+        sequence::sequence(from, to, flow, p, span, now);
+        if after(end, from.next_seq) {
+            // What a RST claims is not part of the stream.
+            if control & RST == 0 {
+                from.wraps += u32::from(end < from.next_seq);
+                from.next_seq = end;
+                from.next_seq_at = now;
+            }
+        } else if p.payload_len != 0 {
+            bump(&mut from.resent);
+            if state::is_told(from.resent) {
+                flow.tell(letter::RETRANSMISSION, sent.direction);
+            }
+        }
+    }
+    if p.window == 0 && control == 0 {
+        bump(&mut from.zero_windows);
+        let listens = !matches!(to.marks.state(), Endpoint::Closed) && !matches!(from.marks.state(), Endpoint::Reset);
+        if listens && state::is_told(from.zero_windows) {
+            flow.tell(letter::ZERO_WINDOW, sent.direction);
+        }
+    }
+    from.window = p.window as u16;
+    if p.tcp_flags & ACK != 0 {
+        if flow.syn_ack_ns != 0 && control == 0 {
+            rtt::handshake_done(from, to, flow, p, clock);
+        }
+        from.last_ack = p.ack;
+        from.last_ack_at = now;
+    }
+    if p.has_timestamps != 0 {
+        rtt::timestamps(from, to, flow, p, now, clock);
+    }
+}
+
+/// Counts SYN, FIN and RST, and takes the times of the handshake.
+#[inline(always)]
+fn handshake_and_close<C: Clock>(
+    from: &mut TcpDirection,
+    to: &mut TcpDirection,
+    flow: &mut TcpFlow,
+    p: &Packet,
+    clock: &C,
+) {
+    if p.tcp_flags & SYN != 0 {
+        let counter = if p.tcp_flags & ACK == 0 {
+            flow.syn_ns = clock.exact_ns();
+            &mut from.syn
+        } else {
+            if flow.syn_ns != 0 && flow.syn_ack_ns == 0 && p.ack == to.next_seq {
+                flow.syn_ack_ns = clock.exact_ns();
+                flow.handshake_responder_us = rtt::micros(flow.syn_ack_ns.saturating_sub(flow.syn_ns));
+                let rtt_us = flow.handshake_responder_us;
+                to.rtt.sample(rtt_us, &mut flow.rtt_histogram);
+            }
+            &mut from.syn_ack
+        };
+        let again = *counter != 0 && p.seq == from.first_seq;
+        bump(counter);
+        if again {
+            bump(&mut from.syn_retry);
+        }
+    }
+    if p.tcp_flags & FIN != 0 {
+        bump(&mut from.fin);
+    }
+    if p.tcp_flags & RST != 0 {
+        bump(&mut from.rst);
+    }
+}
+
+/// Whether serial number `a` comes after `b` (RFC 1982).
+#[inline(always)]
+const fn after(a: u32, b: u32) -> bool {
+    (a.wrapping_sub(b) as i32) > 0
+}
+
+const _: () = assert!(size_of::<TcpDirection>() == 120 && size_of::<TcpFlow>() == 40 + 4 * RTT_BUCKETS);
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,144 @@
+//! Round trips: of the handshake and of TCP timestamps.
+
+use super::{ACK, TICK_SHIFT, TcpDirection, TcpFlow};
+use crate::flow::{Clock, bump};
+use crate::packet::Packet;
+
+/// Buckets of the round-trip histogram: bucket `i` counts samples under `128 µs << i`, the last one all above.
+pub const RTT_BUCKETS: usize = 16;
+
+/// Upper edge of the first histogram bucket in microseconds.
+const FIRST_EDGE_US: u32 = 128;
+/// By how much the coarse clock may lag behind the exact one: two jiffies of the slowest kernel (`CONFIG_HZ=100`).
+const COARSE_LAG: u32 = 20_000_000 >> TICK_SHIFT;
+/// A new timestamp value is kept for matching at most every 100 ms (ePPing and LibreQoS use the same pace).
+const SAMPLE_EVERY: u32 = 100_000_000 >> TICK_SHIFT;
+/// A pending timestamp value that was not echoed within 10 s is given up.
+const SAMPLE_TIMEOUT: u64 = 10_000_000_000 >> TICK_SHIFT;
+
+/// A timestamp value that waits for its echo.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub(super) struct PendingTimestamp {
+    value: u32,
+    /// When it passed; 0 means the slot is free.
+    at: u32,
+}
+
+/// Round-trip times.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Rtt {
+    /// Sum of all samples in microseconds, wraps.
+    pub sum_us: u32,
+    /// Number of samples.
+    pub count: u32,
+    /// Shortest sample in microseconds; 0 without one.
+    pub min_us: u32,
+    /// Longest sample in microseconds.
+    pub max_us: u32,
+}
+
+/// The ACK that completes the handshake: round trip to the originator.
+#[inline(always)]
+pub(super) fn handshake_done<C: Clock>(
+    from: &TcpDirection,
+    to: &mut TcpDirection,
+    flow: &mut TcpFlow,
+    p: &Packet,
+    clock: &C,
+) {
+    if flow.handshake_originator_us != 0 || from.syn == 0 || p.ack != to.first_seq.wrapping_add(1) {
+        return;
+    }
+    let rtt_us = micros(clock.exact_ns().saturating_sub(flow.syn_ack_ns));
+    flow.handshake_originator_us = rtt_us;
+    to.rtt.sample(rtt_us, &mut flow.rtt_histogram);
+}
+
+/// Matches the echo against the other direction's pending values, and keeps this segment's value if it is its turn.
+///
+/// Values of pure ACKs are not kept: the other side has no reason to answer them at once.
+#[inline(always)]
+pub(super) fn timestamps<C: Clock>(
+    from: &mut TcpDirection,
+    to: &mut TcpDirection,
+    flow: &mut TcpFlow,
+    p: &Packet,
+    now: u32,
+    clock: &C,
+) {
+    let [older, newer] = to.pending;
+    let matched = (newer.at != 0 && newer.value == p.ts_ecr) || (older.at != 0 && older.value == p.ts_ecr);
+    if matched && p.tcp_flags & ACK != 0 {
+        let sent = if newer.at != 0 && newer.value == p.ts_ecr { newer.at } else { older.at };
+        let ticks = ((clock.exact_ns() >> TICK_SHIFT) as u32).wrapping_sub(sent);
+        // What was sent before the matched value will not be echoed any more.
+        to.pending[0] = PendingTimestamp::default();
+        if sent == newer.at {
+            to.pending[1] = PendingTimestamp::default();
+        }
+        if u64::from(ticks) < SAMPLE_TIMEOUT {
+            to.rtt.sample(micros(u64::from(ticks) << TICK_SHIFT), &mut flow.rtt_histogram);
+        }
+    }
+    if p.payload_len == 0 {
+        return;
+    }
+    let last = from.pending[1];
+    if last.at != 0 && (since(last.at, now) < SAMPLE_EVERY || last.value == p.ts_val) {
+        return;
+    }
+    // 0 marks a free slot; a time that happens to be 0 is told one tick late.
+    let at = ((clock.exact_ns() >> TICK_SHIFT) as u32).max(1);
+    from.pending = [last, PendingTimestamp { value: p.ts_val, at }];
+}
+
+impl Rtt {
+    /// Takes a sample in microseconds.
+    #[inline(always)]
+    pub(super) fn sample(&mut self, us: u32, histogram: &mut [u32; RTT_BUCKETS]) {
+        self.sum_us = self.sum_us.wrapping_add(us);
+        if self.count == 0 || us < self.min_us {
+            self.min_us = us;
+        }
+        if us > self.max_us {
+            self.max_us = us;
+        }
+        bump(&mut self.count);
+        bump(&mut histogram[bucket(us)]);
+    }
+}
+
+/// The histogram bucket of a sample: how many edges it has reached. Counted, because BPF has no instruction for leading
+/// zeros, and because the verifier can see that a sum of 15 answers stays below 16.
+#[inline(always)]
+const fn bucket(us: u32) -> usize {
+    let mut bucket = 0;
+    let mut edge = 0;
+    while edge < RTT_BUCKETS - 1 {
+        bucket += (us >= FIRST_EDGE_US << edge) as usize;
+        edge += 1;
+    }
+    bucket
+}
+
+/// Nanoseconds to microseconds, at least 1 so that a measured time is told from none, at most `u32::MAX`.
+#[inline(always)]
+pub(super) fn micros(ns: u64) -> u32 {
+    let us = ns / 1000;
+    if us == 0 {
+        1
+    } else if us > u64::from(u32::MAX) {
+        u32::MAX
+    } else {
+        us as u32
+    }
+}
+
+/// Ticks from an exact time to a coarse one, which may lag by a timer tick and so seem earlier.
+#[inline(always)]
+const fn since(exact: u32, coarse: u32) -> u32 {
+    let ticks = coarse.wrapping_sub(exact);
+    if ticks > u32::MAX - COARSE_LAG { 0 } else { ticks }
+}

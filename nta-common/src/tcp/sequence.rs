@@ -1,0 +1,67 @@
+//! Sequence analysis: retransmissions, late segments, duplicate ACKs, keep-alives, gaps.
+
+use super::{ACK, FIN, RST, SYN, TICK_SHIFT, TcpDirection, TcpFlow, after};
+use crate::flow::bump;
+use crate::packet::Packet;
+
+/// Three duplicate ACKs make a fast retransmission (RFC 5681); Wireshark takes two and 20 ms.
+const FAST_RETRANSMIT_WITHIN: u32 = 20_000_000 >> TICK_SHIFT;
+/// Without a measured handshake, a segment that comes late by less than this was reordered, not sent again.
+const REORDER_WITHIN: u32 = 3_000_000 >> TICK_SHIFT;
+
+/// Wireshark's order of questions about a segment whose direction is known already.
+#[inline(always)]
+pub(super) fn sequence(from: &mut TcpDirection, to: &TcpDirection, flow: &TcpFlow, p: &Packet, span: u32, now: u32) {
+    let control = p.tcp_flags & (SYN | FIN | RST);
+    let repeats_last_byte = p.seq == from.next_seq.wrapping_sub(1);
+    if span <= 1 && repeats_last_byte && control == 0 {
+        bump(&mut from.keep_alives);
+        return;
+    }
+    if span == 0 {
+        let duplicate = control == 0
+            && p.window != 0
+            && p.window == u32::from(from.window)
+            && p.seq == from.next_seq
+            && p.ack == from.last_ack
+            && p.tcp_flags & ACK != 0;
+        if duplicate {
+            bump(&mut from.dup_acks);
+            from.dup_ack_run = from.dup_ack_run.saturating_add(1);
+        } else {
+            from.dup_ack_run = 0;
+        }
+        return;
+    }
+    from.dup_ack_run = 0;
+    if !after(from.next_seq, p.seq) {
+        if p.seq != from.next_seq && control & RST == 0 {
+            bump(&mut from.gaps);
+        }
+        return;
+    }
+    if span > 1 && repeats_last_byte {
+        return;
+    }
+    repeated(from, to, flow, p, span, now);
+}
+
+/// A segment that does not advance the sequence: sent again, or late.
+#[inline(always)]
+fn repeated(from: &mut TcpDirection, to: &TcpDirection, flow: &TcpFlow, p: &Packet, span: u32, now: u32) {
+    let end = p.seq.wrapping_add(span);
+    let acknowledged = to.flags & ACK != 0 && !after(end, to.last_ack);
+    let asked_for =
+        to.dup_ack_run >= 2 && to.last_ack == p.seq && now.wrapping_sub(to.last_ack_at) < FAST_RETRANSMIT_WITHIN;
+    if acknowledged {
+        bump(&mut from.spurious_retransmissions);
+    } else if !asked_for {
+        let rtt_us = flow.handshake_responder_us + flow.handshake_originator_us;
+        let reordered_within = if rtt_us == 0 { REORDER_WITHIN } else { rtt_us };
+        if now.wrapping_sub(from.next_seq_at) < reordered_within && end != from.next_seq {
+            bump(&mut from.out_of_order);
+            return;
+        }
+    }
+    bump(&mut from.retransmissions);
+}

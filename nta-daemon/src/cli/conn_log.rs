@@ -1,0 +1,132 @@
+//! `replay --format zeek`: connections as Zeek writes them into `conn.log`.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
+
+use nta_common::packet::proto;
+
+use crate::domain::{Endpoint, FlowId, FlowRecord, Timestamp, community_id};
+
+/// Columns with their Zeek types, in Zeek's order; the last is that of its policy script `community-id-logging`.
+const COLUMNS: [(&str, &str); 23] = [
+    ("ts", "time"),
+    ("uid", "string"),
+    ("id.orig_h", "addr"),
+    ("id.orig_p", "port"),
+    ("id.resp_h", "addr"),
+    ("id.resp_p", "port"),
+    ("proto", "enum"),
+    ("service", "string"),
+    ("duration", "interval"),
+    ("orig_bytes", "count"),
+    ("resp_bytes", "count"),
+    ("conn_state", "string"),
+    ("local_orig", "bool"),
+    ("local_resp", "bool"),
+    ("missed_bytes", "count"),
+    ("history", "string"),
+    ("orig_pkts", "count"),
+    ("orig_ip_bytes", "count"),
+    ("resp_pkts", "count"),
+    ("resp_ip_bytes", "count"),
+    ("tunnel_parents", "set[string]"),
+    ("ip_proto", "count"),
+    ("community_id", "string"),
+];
+
+const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+
+/// A conn.log that is being written.
+pub(super) struct ConnLog {
+    to: BufWriter<Box<dyn Write + Send>>,
+    last: Timestamp,
+}
+
+impl ConnLog {
+    /// Begins `conn.log` in the folder, which is made, or on standard output.
+    pub(super) fn create(folder: Option<&Path>) -> io::Result<Self> {
+        let to: Box<dyn Write + Send> = match folder {
+            Some(folder) => {
+                std::fs::create_dir_all(folder)?;
+                Box::new(File::create(folder.join("conn.log"))?)
+            }
+            None => Box::new(io::stdout()),
+        };
+        let mut log = Self { to: BufWriter::new(to), last: Timestamp::default() };
+        log.header()?;
+        Ok(log)
+    }
+
+    fn header(&mut self) -> io::Result<()> {
+        let names = COLUMNS.map(|(name, _)| name).join("\t");
+        let types = COLUMNS.map(|(_, kind)| kind).join("\t");
+        writeln!(self.to, "#separator \\x09\n#set_separator\t,\n#empty_field\t(empty)\n#unset_field\t-\n#path\tconn")?;
+        writeln!(self.to, "#fields\t{names}\n#types\t{types}")
+    }
+
+    /// Writes a connection that is over.
+    pub(super) fn connection(&mut self, flow: &FlowRecord) -> io::Result<()> {
+        self.last = self.last.max(flow.last);
+        let (orig, resp) = (&flow.originator, &flow.responder);
+        let duration = flow.last.since(flow.first);
+        // As in Zeek, what lasted no time has no duration and no payload bytes.
+        let lasted = duration / 1_000 != 0;
+        let payload = |side: &Endpoint| optional(side.payload_bytes.filter(|_| lasted));
+        let (orig_port, resp_port) = if is_named(flow.proto) { (orig.port, resp.port) } else { (0, 0) };
+        write!(self.to, "{}\t{}\t", time(flow.first), uid(flow.id))?;
+        write!(self.to, "{}\t{orig_port}\t{}\t{resp_port}\t", orig.address, resp.address)?;
+        write!(self.to, "{}\t-\t", transport(flow.proto))?;
+        write!(self.to, "{}\t", optional(lasted.then(|| seconds(duration))))?;
+        write!(self.to, "{}\t{}\t{}\t-\t-\t0\t", payload(orig), payload(resp), flow.conn_state.as_str())?;
+        write!(self.to, "{}\t", optional(Some(flow.history).filter(|history| !history.as_str().is_empty())))?;
+        write!(self.to, "{}\t{}\t", orig.sent.packets, orig.sent.ip_bytes)?;
+        write!(self.to, "{}\t{}\t", resp.sent.packets, resp.sent.ip_bytes)?;
+        writeln!(self.to, "-\t{}\t{}", flow.proto, community_id(flow))
+    }
+
+    /// Ends the log.
+    pub(super) fn close(&mut self) -> io::Result<()> {
+        // Zeek writes the time of day here; the capture's own keeps the output the same at every run.
+        let at: String =
+            self.last.to_string().chars().take(19).map(|c| if c.is_ascii_digit() { c } else { '-' }).collect();
+        writeln!(self.to, "#close\t{at}")?;
+        self.to.flush()
+    }
+}
+
+const fn is_named(number: u8) -> bool {
+    matches!(number, proto::TCP | proto::UDP | proto::ICMP | proto::ICMPV6)
+}
+
+const fn transport(number: u8) -> &'static str {
+    match number {
+        proto::TCP => "tcp",
+        proto::UDP => "udp",
+        proto::ICMP | proto::ICMPV6 => "icmp",
+        _ => "unknown_transport",
+    }
+}
+
+fn time(at: Timestamp) -> String {
+    seconds(at.as_nanos())
+}
+
+fn seconds(ns: u64) -> String {
+    format!("{}.{:06}", ns / 1_000_000_000, ns / 1_000 % 1_000_000)
+}
+
+fn optional(value: Option<impl ToString>) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| value.to_string())
+}
+
+/// The flow's identity as Zeek writes one: `C` and the number in base 62.
+fn uid(id: FlowId) -> String {
+    let mut digits = Vec::new();
+    let mut rest = id.0;
+    while rest != 0 || digits.is_empty() {
+        digits.push(char::from(DIGITS[(rest % 62) as usize]));
+        rest /= 62;
+    }
+    std::iter::once('C').chain(digits.into_iter().rev()).collect()
+}

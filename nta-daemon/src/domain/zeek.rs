@@ -1,0 +1,255 @@
+//! A flow in Zeek's words: who began, `conn_state`, `history`, payload bytes. After Zeek's
+//! `base/protocols/conn/main.zeek` and `TCP_Endpoint.cc`, restated.
+
+use std::net::IpAddr;
+
+use nta_common::packet::proto;
+use nta_common::tcp::{Endpoint, Marks, TcpDirection, letter};
+
+use super::words::{ConnState, History};
+use super::{FlowKey, Tracked};
+
+/// A flow in Zeek's words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Zeek {
+    /// Index of the originator among the key's endpoints.
+    pub(super) originator: usize,
+    /// One of Zeek's thirteen states.
+    pub(super) conn_state: ConnState,
+    /// What happened in which order.
+    pub(super) history: History,
+    /// Payload bytes of the originator and of the responder: of TCP by sequence numbers; `None` when unknown.
+    pub(super) payload_bytes: [Option<u64>; 2],
+}
+
+impl Zeek {
+    /// Of a flow up to its last reading.
+    pub(super) fn of(key: &FlowKey, flow: &Tracked) -> Self {
+        let (originator, flipped) = originator(key, flow);
+        let sides = [originator, 1 - originator];
+        let history = history(key, flow, originator, flipped);
+        let payload_bytes = sides.map(|side| payload(key, flow, side));
+        let conn_state = match key.proto() {
+            proto::TCP => tcp_state(sides.map(|side| &flow.last.dir[side].tcp), &history, &payload_bytes),
+            proto::UDP => match sides.map(|side| flow.totals[side].packets != 0) {
+                [true, true] => ConnState::Sf,
+                [true, false] => ConnState::S0,
+                [false, true] => ConnState::Shr,
+                [false, false] => ConnState::Oth,
+            },
+            _ => ConnState::Oth,
+        };
+        Self { originator, conn_state, history, payload_bytes }
+    }
+}
+
+/// Who began, and whether that is not who sent the first packet: a SYN-ACK answers, and a connection whose beginning
+/// was not seen belongs to the side whose port is no server's.
+fn originator(key: &FlowKey, flow: &Tracked) -> (usize, bool) {
+    let kept = usize::from(flow.last.originator != 0);
+    let ports = key.endpoints().map(|(_, port)| port);
+    let first = flow.last.tcp.letters().next();
+    let (sender, both_likely) = match (key.proto(), first) {
+        (proto::TCP, Some((letter::HANDSHAKE, _))) => return (kept, true),
+        (proto::TCP, Some((letter::SYN | letter::MULTI_FLAG, _))) => return (kept, false),
+        (proto::TCP, Some((_, direction))) => (direction as usize, true),
+        (proto::UDP, _) => (kept, false),
+        _ => return (kept, false),
+    };
+    let (own, other) = (ports[sender], ports[1 - sender]);
+    let likely = |port| is_server_port(key.proto(), port);
+    // A group never began anything.
+    let is_group = match key.endpoints()[1 - sender].0 {
+        IpAddr::V4(address) => address.is_multicast() || address.is_broadcast(),
+        IpAddr::V6(address) => address.is_multicast(),
+    };
+    let flipped = !is_group && likely(own) && (!likely(other) || (both_likely && own < other));
+    (if flipped { 1 - sender } else { sender }, flipped)
+}
+
+fn history(key: &FlowKey, flow: &Tracked, originator: usize, flipped: bool) -> History {
+    let mut history = History::default();
+    if flipped {
+        history.push(b'^');
+    }
+    match key.proto() {
+        proto::TCP => {
+            for (code, direction) in flow.last.tcp.letters() {
+                let letter = letter_of(code);
+                history.push(if direction as usize == originator { letter.to_ascii_uppercase() } else { letter });
+            }
+        }
+        proto::UDP => {
+            let mut sides = [(originator, b'D'), (1 - originator, b'd')];
+            if flipped {
+                sides.reverse();
+            }
+            for (side, letter) in sides {
+                if flow.totals[side].packets != 0 {
+                    history.push(letter);
+                }
+            }
+        }
+        _ => {}
+    }
+    history
+}
+
+const fn letter_of(code: u32) -> u8 {
+    match code {
+        letter::SYN => b's',
+        letter::HANDSHAKE => b'h',
+        letter::ACK => b'a',
+        letter::DATA => b'd',
+        letter::FIN => b'f',
+        letter::RESET => b'r',
+        letter::INCONSISTENT => b'i',
+        letter::MULTI_FLAG => b'q',
+        letter::RETRANSMISSION => b't',
+        _ => b'w',
+    }
+}
+
+fn tcp_state(sides: [&TcpDirection; 2], history: &History, payload: &[Option<u64>; 2]) -> ConnState {
+    use Endpoint::{Closed, Established, Inactive, Partial, Reset, SynAckSent, SynSent};
+    let [orig, resp] = sides.map(|side| side.marks.state());
+    let silent = |state| matches!(state, Inactive | Partial);
+    let no_payload = payload.iter().all(|bytes| bytes.unwrap_or(0) == 0);
+    match (orig, resp) {
+        (SynSent | SynAckSent, Reset) => ConnState::Rej,
+        (Reset, Reset) if no_payload => ConnState::Rej,
+        (state, Reset) if silent(state) => ConnState::Rstrh,
+        (_, Reset) => ConnState::Rstr,
+        (Reset, state) if silent(state) => {
+            if history.is_syn_then_reset() {
+                ConnState::Rstos0
+            } else {
+                ConnState::Oth
+            }
+        }
+        (Reset, _) => ConnState::Rsto,
+        (Closed, Closed) => ConnState::Sf,
+        (Closed, state) => {
+            if silent(state) {
+                ConnState::Sh
+            } else {
+                ConnState::S2
+            }
+        }
+        (state, Closed) => {
+            if silent(state) {
+                ConnState::Shr
+            } else {
+                ConnState::S3
+            }
+        }
+        (SynSent, Inactive) => ConnState::S0,
+        (Established, Established) => ConnState::S1,
+        _ => ConnState::Oth,
+    }
+}
+
+fn payload(key: &FlowKey, flow: &Tracked, side: usize) -> Option<u64> {
+    let transport = match key.proto() {
+        proto::TCP => return Some(tcp_payload(&flow.last.dir[side].tcp, &flow.last.dir[1 - side].tcp)),
+        proto::UDP | proto::UDP_LITE | proto::ICMP | proto::ICMPV6 => 8,
+        _ => return None,
+    };
+    let network = if matches!(key, FlowKey::V4(_)) { 20 } else { 40 };
+    let sent = flow.totals[side];
+    sent.ip_bytes.checked_sub(sent.packets * (network + transport))
+}
+
+/// Bytes of a stream by its sequence numbers, without SYN and FIN, those that the peer acknowledged unseen included.
+fn tcp_payload(own: &TcpDirection, peer: &TcpDirection) -> u64 {
+    let state = own.marks.state();
+    let never_open = own.marks.before() == Endpoint::SynSent && peer.marks.state() == Endpoint::Inactive;
+    if own.marks == Marks::default() || (state == Endpoint::Reset && never_open) {
+        return 0;
+    }
+    let began = own.first_seq.wrapping_add(u32::from(own.marks.told(letter::SYN)));
+    let mut size = (i64::from(own.wraps) << 32) + i64::from(own.next_seq) - i64::from(began);
+    if size < -i64::from(1_u32 << 31) {
+        size += 1 << 32;
+    }
+    let unseen = peer.last_ack().wrapping_sub(own.next_seq);
+    if !peer.marks.told(letter::RESET) && peer.last_ack() != 0 && (unseen as i32) > 0 {
+        size += i64::from(unseen);
+    }
+    let size = u64::try_from(size).unwrap_or(0);
+    size - u64::from(own.marks.told(letter::FIN) && size != 0)
+}
+
+/// Ports at which Zeek expects a server (`likely_server_ports` of its standard scripts).
+fn is_server_port(proto: u8, port: u16) -> bool {
+    match proto {
+        proto::TCP => matches!(
+            port,
+            21 | 22
+                | 25
+                | 53
+                | 80
+                | 81
+                | 88
+                | 102
+                | 110
+                | 139
+                | 143
+                | 389
+                | 443
+                | 445
+                | 502
+                | 514
+                | 563
+                | 585
+                | 587
+                | 614
+                | 631
+                | 636
+                | 989
+                | 990
+                | 992
+                | 993
+                | 995
+                | 1080
+                | 1434
+                | 1883
+                | 2811
+                | 3128
+                | 3268
+                | 3306
+                | 3389
+                | 5060
+                | 5222
+                | 5223
+                | 5269
+                | 5432
+                | 6379
+                | 6666..=6669 | 8000 | 8080 | 8888 | 20000
+        ),
+        _ => matches!(
+            port,
+            53 | 67
+                | 88
+                | 123
+                | 137
+                | 161
+                | 162
+                | 389
+                | 443
+                | 514
+                | 1812
+                | 2123
+                | 2152
+                | 3389
+                | 3544
+                | 4789
+                | 5060
+                | 5072
+                | 5353
+                | 5355
+                | 6081
+                | 20000
+        ),
+    }
+}
