@@ -48,6 +48,12 @@ impl Volume {
         add(&mut self.packed, (u64::from(packets) << 32).wrapping_add(overhead as u64));
     }
 
+    /// Whether this can be an earlier reading of `later`: counts only rise.
+    fn precedes(&self, later: &Self) -> bool {
+        let rise = later.since(self);
+        rise.packets < 1 << 31 && rise.bytes < 1 << 62
+    }
+
     /// What was counted since an earlier reading.
     pub fn since(&self, earlier: &Self) -> Counts {
         let bytes = self.bytes.wrapping_sub(earlier.bytes);
@@ -176,15 +182,20 @@ impl FlowStats {
         self.originator = if answers { direction ^ 1 } else { direction };
     }
 
-    /// The reading as it was at the last cut.
-    pub fn before_cut(&self) -> Self {
+    /// The reading as it was at the last cut. `last` is the reading before: a map entry may be copied in the middle of a
+    /// cut, and what the copy says then must still lie between the two.
+    pub fn before_cut(&self, last: &Self) -> Self {
         let mut before = *self;
         before.first_ns = self.cut.first_ns;
         before.last_ns = self.cut.last_ns;
         before.originator = self.cut.originator;
+        for i in 0..2 {
+            let (earlier, cut, later) = (&last.dir[i].volume, self.cut.volumes[i], &self.dir[i].volume);
+            if earlier.precedes(&cut) && cut.precedes(later) {
+                before.dir[i].volume = cut;
+            }
+        }
         let [a, b] = &mut before.dir;
-        a.volume = self.cut.volumes[0];
-        b.volume = self.cut.volumes[1];
         self.cut.tcp.restore(&mut a.tcp, &mut b.tcp, &mut before.tcp);
         before
     }

@@ -147,7 +147,7 @@ impl Tracked {
         if reading.cut.count == self.last.cut.count {
             return None;
         }
-        let before = reading.before_cut();
+        let before = reading.before_cut(&self.last);
         if self.totals == [Counts::default(); 2] {
             *self = Self { last: self.last, ..Self::new(key, &before, clock_offset_ns) };
         }

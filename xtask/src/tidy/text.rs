@@ -11,7 +11,8 @@ const MAX_LINES: usize = 400;
 const UNSAFE_PLACES: &[&str] = &["nta-ebpf/", "nta-common/", "nta-daemon/src/source/kernel/"];
 
 /// Where standard output belongs to us.
-const PRINTING_PLACES: &[&str] = &["nta-daemon/src/cli", "nta-daemon/src/main.rs", "xtask/", "tests/"];
+const PRINTING_PLACES: &[&str] =
+    &["nta-daemon/src/cli", "nta-daemon/src/main.rs", "nta-daemon/benches/", "xtask/", "tests/"];
 
 /// Where a clock is read; elsewhere time is an argument, so that a replay equals a live run.
 const CLOCK_PLACES: &[&str] = &[
@@ -24,6 +25,7 @@ const CLOCK_PLACES: &[&str] = &[
     "nta-daemon/src/store/writer", // its own cost
     "nta-daemon/src/api",
     "nta-daemon/src/telemetry",
+    "nta-daemon/benches/",
     "nta-daemon/src/cli",
     "xtask/",
     "tests/",
