@@ -43,6 +43,18 @@ pub fn nta_xdp(ctx: XdpContext) -> u32 {
     XDP_PASS
 }
 
+/// The same live, for interfaces whose frames may not fit one buffer: a kernel (5.18 and later) hands this program such
+/// frames in fragments, of which the first holds the headers.
+#[xdp(frags)]
+#[inline(always)]
+pub fn nta_xdp_frags(ctx: XdpContext) -> u32 {
+    // SAFETY: the context is valid for the length of the call.
+    let slot = settings::own_slot(|| unsafe { (*ctx.ctx).ingress_ifindex });
+    let counted = account::packet(&XdpReader::in_fragments(&ctx), &KernelClock, slot);
+    diagnose!(&ctx, counted, slot);
+    XDP_PASS
+}
+
 #[inline(always)]
 fn replayed(ctx: &XdpContext) {
     let Some((reader, meta)) = XdpReader::replayed(ctx) else { return };

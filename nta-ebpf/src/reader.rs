@@ -1,5 +1,6 @@
 //! `PacketReader` over a packet in the kernel: the only place that reads packet memory.
 
+use aya_ebpf::helpers::generated::bpf_xdp_get_buff_len;
 use aya_ebpf::programs::{TcContext, XdpContext};
 use nta_common::limits::MAX_HEADER_BYTES;
 use nta_common::{Packet, PacketReader, ReplayMeta};
@@ -28,6 +29,14 @@ impl XdpReader {
     pub(crate) fn live(ctx: &XdpContext) -> Self {
         let (data, data_end) = (ctx.data(), ctx.data_end());
         Self { data, data_end, wire_len: (data_end - data) as u32 }
+    }
+
+    /// A packet from the network that may lie in several buffers.
+    #[inline(always)]
+    pub(crate) fn in_fragments(ctx: &XdpContext) -> Self {
+        // SAFETY: the context is valid for the length of the call.
+        let wire_len = unsafe { bpf_xdp_get_buff_len(ctx.ctx) } as u32;
+        Self { data: ctx.data(), data_end: ctx.data_end(), wire_len }
     }
 
     /// A packet of a capture, and what travels in front of it.

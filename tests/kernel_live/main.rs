@@ -6,6 +6,7 @@
 
 mod exact;
 mod forward;
+mod jumbo;
 mod latency;
 mod ledger;
 

@@ -17,7 +17,7 @@ pub struct CaptureConfig {
     pub interfaces: Vec<String>,
     /// Hook: `auto`, `xdp`, `xdp-generic`, `tcx` or `tc`. Default: `auto`.
     pub attach: String,
-    /// Kernel memory for the flow maps in MiB. Default: 64, which holds about 97,000 IPv4 and 61,000 IPv6 flows.
+    /// Kernel memory for the flow maps in MiB. Default: 64, which holds about 70,000 IPv4 and 45,000 IPv6 flows.
     pub map_memory_mib: u64,
     /// Whether the inner packet of VXLAN, Geneve, GRE and IP-in-IP is accounted in place of the tunnel. Default: false.
     pub tunnels: bool,

@@ -161,20 +161,3 @@ async fn other_databases_are_refused_by_name() {
     let error = Store::open(&format!("sqlite:{}", folder.path().display())).await.expect_err("a folder");
     assert!(matches!(error, StoreError::Open { .. }), "{error}");
 }
-
-/// Not a test of speed but the way to measure it: `cargo test --release -p nta-daemon -- --ignored --nocapture upsert`.
-#[tokio::test]
-#[ignore = "a measurement"]
-async fn upsert_of_100_000_flows() {
-    let folder = tempfile::tempdir().expect("folder");
-    let url = format!("sqlite:{}", folder.path().join("nta.db").display());
-    let store = Store::open(&url).await.expect("open");
-    let (writer, _task) = begin(&store).await;
-    for round in 1..=4_u64 {
-        // Identities are hashes: spread over all 64 bits.
-        let flows = (0..100_000).map(|i: u64| flow(i.wrapping_mul(0x9e37_79b9_7f4a_7c15), round, round)).collect();
-        writer.send(Batch { window: Some(window(round)), flows }).await.expect("send");
-        writer.flush().await.expect("flush");
-        eprintln!("round {round}: 100,000 flows in {} ms", store.stats().last_commit_us / 1000);
-    }
-}

@@ -23,7 +23,7 @@ const CLOCK_PLACES: &[&str] = &[
     "nta-daemon/src/live",
     "nta-daemon/src/replay",       // its pace
     "nta-daemon/src/store/writer", // its own cost
-    "nta-daemon/src/api",
+    "nta-daemon/src/api/state",
     "nta-daemon/src/telemetry",
     "nta-daemon/benches/",
     "nta-daemon/src/cli",

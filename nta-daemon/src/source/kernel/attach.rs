@@ -138,7 +138,7 @@ fn attach_device(kernel: &mut Kernel, device: &Device, mode: Attach, claimed: bo
     let ingress = order
         .iter()
         .copied()
-        .find(|hook| match attach_hook(kernel, &device.name, *hook, TcAttachType::Ingress, claimed) {
+        .find(|hook| match attach_hook(kernel, device, *hook, TcAttachType::Ingress, claimed) {
             Ok(()) => true,
             Err(reason) => {
                 refused.push(format!("{}: {reason}", hook.name()));
@@ -151,7 +151,7 @@ fn attach_device(kernel: &mut Kernel, device: &Device, mode: Attach, claimed: bo
     let egress = egress_order
         .iter()
         .copied()
-        .find(|hook| match attach_hook(kernel, &device.name, *hook, TcAttachType::Egress, claimed) {
+        .find(|hook| match attach_hook(kernel, device, *hook, TcAttachType::Egress, claimed) {
             Ok(()) => true,
             Err(reason) => {
                 refused.push(format!("egress {}: {reason}", hook.name()));
@@ -192,14 +192,15 @@ fn attach_error(device: &Device, mode: Attach, refused: &[String]) -> SourceErro
 
 fn attach_hook(
     kernel: &mut Kernel,
-    interface: &str,
+    device: &Device,
     hook: Hook,
     direction: TcAttachType,
     claimed: bool,
 ) -> Result<(), String> {
+    let interface = device.name.as_str();
     let attached = match hook {
-        Hook::XdpNative => xdp(kernel, interface, XdpMode::Driver),
-        Hook::XdpGeneric => xdp(kernel, interface, XdpMode::Skb),
+        Hook::XdpNative => xdp(kernel, device, XdpMode::Driver),
+        Hook::XdpGeneric => xdp(kernel, device, XdpMode::Skb),
         Hook::Tcx => tc(kernel, interface, direction, TcAttachOptions::TcxOrder(LinkOrder::default())),
         Hook::Tc if !claimed => return Err("another nta-daemon has its filters there".to_owned()),
         Hook::Tc => {
@@ -211,11 +212,17 @@ fn attach_hook(
     attached.map_err(|error| explain(hook, &error))
 }
 
-fn xdp(kernel: &mut Kernel, interface: &str, mode: XdpMode) -> Result<(), SourceError> {
-    const NAME: &str = "nta_xdp";
-    let attached = kernel.xdp(NAME)?.attach(interface, mode);
-    attached.map(drop).map_err(|source| SourceError::Program { name: NAME, source })
+fn xdp(kernel: &mut Kernel, device: &Device, mode: XdpMode) -> Result<(), SourceError> {
+    let mut attach = |name: &'static str| {
+        let attached = kernel.xdp(name)?.attach(&device.name, mode);
+        attached.map(drop).map_err(|source| SourceError::Program { name, source })
+    };
+    // Frames over one buffer need the program that takes them in fragments, where the kernel and the driver know it.
+    if device.mtu > SINGLE_BUFFER_MTU && attach("nta_xdp_frags").is_ok() { Ok(()) } else { attach("nta_xdp") }
 }
+
+/// Largest MTU that every driver handles in one buffer for XDP (3 KB for the tightest ones).
+const SINGLE_BUFFER_MTU: u32 = 3_000;
 
 fn tc(
     kernel: &mut Kernel,

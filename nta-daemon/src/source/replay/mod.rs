@@ -1,5 +1,7 @@
 //! Replay: the frames of a capture through one of two engines with the same result.
 
+mod deadlines;
+mod fragments;
 mod kernel;
 mod user;
 

@@ -1,15 +1,17 @@
 //! The user engine: the same parser and accounting over the capture's bytes, without privileges.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::HashMap;
 use std::hash::Hash;
 
-use nta_common::limits::{MAX_FRAGMENTED, MAX_OVERFLOWS};
+use nta_common::limits::MAX_OVERFLOWS;
 use nta_common::{
     Clock, Counter, First, FlowKey4, FlowKey6, FlowStats, Flows, FragmentKey, FragmentPorts, LedgerSlot, OverflowKey,
     Packet, SliceReader, Volume, account,
 };
 
 use super::Engine;
+use super::deadlines::{Deadlines, UNLISTED};
+use super::fragments::Fragments;
 use crate::domain::{EndReason, FlowKey, FlowUpdate, Interface, Ledger, MapFill, OverflowDelta, Timestamp, Tracked};
 use crate::source::{FlowSource, Sink, SourceError};
 
@@ -27,13 +29,6 @@ struct UserFlows {
     /// What was counted of each destination, now and at the last reading.
     overflow: HashMap<OverflowKey, [Volume; 2], foldhash::fast::RandomState>,
     fragments: Fragments,
-}
-
-/// Ports of fragmented datagrams, the oldest given up first.
-#[derive(Default)]
-struct Fragments {
-    ports: HashMap<FragmentKey, FragmentPorts, foldhash::fast::RandomState>,
-    order: VecDeque<FragmentKey>,
 }
 
 /// A flow table with the limit of the kernel's map, and a list of what changed since the last drain.
@@ -55,35 +50,6 @@ struct Entry {
     changed: bool,
     /// The earliest interval of [`Deadlines`] in which the entry is listed.
     listed: u64,
-}
-
-/// When which entries have to be looked at again: lists by intervals of time. Looking at every entry every ten seconds
-/// took a quarter of a replay.
-#[derive(Default)]
-struct Deadlines {
-    intervals: BTreeMap<u64, Vec<u32>>,
-}
-
-/// Of an entry that is in no list.
-const UNLISTED: u64 = u64::MAX;
-
-impl Deadlines {
-    /// Width of an interval: how often the pipeline asks.
-    const INTERVAL_NS: u64 = 10_000_000_000;
-
-    const fn interval(deadline: Timestamp) -> u64 {
-        deadline.as_nanos() / Self::INTERVAL_NS
-    }
-
-    fn list(&mut self, interval: u64, slot: u32) {
-        self.intervals.entry(interval).or_default().push(slot);
-    }
-
-    /// Takes the lists of all intervals that have begun.
-    fn due(&mut self, now: Timestamp) -> BTreeMap<u64, Vec<u32>> {
-        let later = self.intervals.split_off(&(Self::interval(now) + 1));
-        std::mem::replace(&mut self.intervals, later)
-    }
 }
 
 /// The capture's time stamp.
@@ -143,19 +109,11 @@ impl Flows for UserFlows {
     }
 
     fn remember(&mut self, key: &FragmentKey, ports: FragmentPorts) {
-        let Fragments { ports: known, order } = &mut self.fragments;
-        if known.insert(*key, ports).is_none() {
-            order.push_back(*key);
-            if order.len() > MAX_FRAGMENTED as usize
-                && let Some(oldest) = order.pop_front()
-            {
-                known.remove(&oldest);
-            }
-        }
+        self.fragments.remember(key, ports);
     }
 
     fn recall(&mut self, key: &FragmentKey) -> Option<FragmentPorts> {
-        self.fragments.ports.get(key).copied()
+        self.fragments.recall(key)
     }
 }
 
