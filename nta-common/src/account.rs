@@ -54,10 +54,12 @@ pub fn account<R: PacketReader, C: Clock, F: Flows>(
         }
     };
     reader.parsed(packet);
-    notes(ledger, packet);
     let now_ns = clock.coarse_ns();
-    if packet.fragment != fragment::NONE {
-        fragments(flows, family, ledger, packet, now_ns);
+    if packet.is_odd() {
+        notes(ledger, packet);
+        if packet.fragment != fragment::NONE {
+            fragments(flows, family, ledger, packet, now_ns);
+        }
     }
     let packets = split(reader, ledger, packet);
     let (flow, direction) = match family {

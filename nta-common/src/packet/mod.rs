@@ -160,8 +160,8 @@ pub struct Packet {
     pub l4_truncated: u8,
     /// 1 when the IPv6 extension chain was cut off or too long.
     pub chain_cut: u8,
-    /// 1 when a TCP timestamp option was found.
-    pub has_timestamps: u8,
+    /// 1 when this is the inner packet of a tunnel.
+    pub tunnel: u8,
     /// Bytes behind the transport header, by the IP length.
     pub payload_len: u32,
     /// Frame bytes on the wire.
@@ -184,8 +184,8 @@ pub struct Packet {
     pub window: u32,
     /// Identification of the datagram that a fragment belongs to.
     pub fragment_id: u32,
-    /// 1 when this is the inner packet of a tunnel.
-    pub tunnel: u32,
+    /// 1 when a TCP timestamp option was found.
+    pub has_timestamps: u32,
     /// IPv6 source address, most significant word first.
     pub src6: [u64; 2],
     /// IPv6 destination address.
@@ -203,8 +203,13 @@ impl Packet {
             words.write_volatile(0);
             words.add(1).write_volatile(0);
         }
-        self.tunnel = 0;
         self.wire_len = wire_len;
+    }
+
+    /// Whether there is anything unusual about the packet: a fragment, cut headers, a tunnel. One word read for all four.
+    #[inline(always)]
+    pub(crate) const fn is_odd(&self) -> bool {
+        u32::from_ne_bytes([self.fragment, self.l4_truncated, self.chain_cut, self.tunnel]) != 0
     }
 
     /// Turns the lengths of a frame that stands for several packets, each with `segment_len` bytes of payload, into
