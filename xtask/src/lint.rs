@@ -51,7 +51,8 @@ pub(crate) fn clippy() -> Group {
 
 fn docs() -> Group {
     let mut command = process::cargo(["doc", "--workspace", "--no-deps", "--document-private-items", "--all-features"]);
-    Group::new("doc").conclude(&process::run(command.env("RUSTDOCFLAGS", "-D warnings")))
+    Group::new("doc")
+        .conclude(&process::run(command.env("RUSTDOCFLAGS", "-D warnings -A rustdoc::private_intra_doc_links")))
 }
 
 /// Licences, duplicates and sources; advisories are left out, as they need the network and change by the day.
