@@ -4,7 +4,7 @@ use super::machine::Ran;
 use crate::report::Group;
 
 /// Most instructions that the verifier may have to walk for a program: it refuses at 1,000,000.
-pub(super) const CEILING: u32 = 400_000;
+pub(super) const CEILING: u32 = 200_000;
 
 /// What every machine has to answer.
 const CHECKS: &[&str] = &[
