@@ -54,7 +54,9 @@ pub(super) fn ensure() -> Result<()> {
 
 fn install_linker() -> Result<()> {
     let mut command = process::cargo(["install", "bpf-linker", "--version", LINKER_VERSION, "--locked"]);
-    command.args(["--no-default-features", "--features", "llvm-22"]).env("LLVM_SYS_221_PREFIX", LLVM_PREFIX);
+    command.args(["--no-default-features", "--features", "llvm-22"]);
+    // The crate's own build script takes the first llvm-config on the path, of whatever version, unless it is told.
+    command.env("LLVM_SYS_221_PREFIX", LLVM_PREFIX).env("LLVM_PREFIX", LLVM_PREFIX);
     // Else it would land in the middle of this workspace's own build, or under its flags.
     command.env_remove("CARGO_TARGET_DIR").env_remove("RUSTFLAGS").current_dir("/");
     step("bpf toolchain: compiling bpf-linker (about a minute)", &mut command)
@@ -63,7 +65,7 @@ fn install_linker() -> Result<()> {
 fn by_hand(packages: &[&str]) -> String {
     let has_apt = host::find_program("apt-get").is_some();
     let linker = format!(
-        "LLVM_SYS_221_PREFIX={LLVM_PREFIX} cargo install bpf-linker --version {LINKER_VERSION} \
+        "LLVM_PREFIX={LLVM_PREFIX} LLVM_SYS_221_PREFIX={LLVM_PREFIX} cargo install bpf-linker --version {LINKER_VERSION} \
          --no-default-features --features llvm-22"
     );
     let debian = format!("apt-get install {} && {linker}", packages.join(" "));
