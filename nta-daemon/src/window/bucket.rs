@@ -148,7 +148,7 @@ impl Bucket {
         window.new_flows += u64::from(delta.is_new);
         window.ip_bytes += delta.counts[0].ip_bytes + delta.counts[1].ip_bytes;
         for counts in &delta.tcp {
-            add_tcp(&mut window.tcp, counts);
+            window.tcp += *counts;
         }
         let number = update.key.proto();
         if number == nta_common::packet::proto::TCP {
@@ -242,16 +242,4 @@ impl Bucket {
         window.overflow_others = (rest.packets > 0).then_some(rest);
         window
     }
-}
-
-fn add_tcp(sum: &mut TcpCounts, counts: &TcpCounts) {
-    sum.syn += counts.syn;
-    sum.syn_ack += counts.syn_ack;
-    sum.syn_retry += counts.syn_retry;
-    sum.fin += counts.fin;
-    sum.rst += counts.rst;
-    sum.retransmissions += counts.retransmissions;
-    sum.out_of_order += counts.out_of_order;
-    sum.dup_acks += counts.dup_acks;
-    sum.zero_windows += counts.zero_windows;
 }

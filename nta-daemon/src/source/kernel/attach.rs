@@ -134,31 +134,17 @@ impl Drop for AttachedKernel {
 /// `claimed` says whether filters at clsact may be ours.
 fn attach_device(kernel: &mut Kernel, device: &Device, mode: Attach, claimed: bool) -> Result<Attachment, SourceError> {
     let mut refused = Vec::new();
-    let order = mode.order(device.driver.is_some());
-    let ingress = order
-        .iter()
-        .copied()
-        .find(|hook| match attach_hook(kernel, device, *hook, TcAttachType::Ingress, claimed) {
-            Ok(()) => true,
-            Err(reason) => {
-                refused.push(format!("{}: {reason}", hook.name()));
-                false
-            }
-        })
-        .ok_or_else(|| attach_error(device, mode, &refused))?;
+    let mut first = |order: &[Hook], direction: TcAttachType, prefix: &str| {
+        let taken = order.iter().copied().find(|hook| {
+            let attached = attach_hook(kernel, device, *hook, direction, claimed);
+            attached.map_err(|reason| refused.push(format!("{prefix}{}: {reason}", hook.name()))).is_ok()
+        });
+        taken.ok_or_else(|| attach_error(device, mode, &refused))
+    };
+    let ingress = first(mode.order(device.driver.is_some()), TcAttachType::Ingress, "")?;
     // Egress has no XDP: TCX, or clsact where that is asked for or TCX is missing.
     let egress_order: &[Hook] = if mode == Attach::Tc { &[Hook::Tc] } else { &[Hook::Tcx, Hook::Tc] };
-    let egress = egress_order
-        .iter()
-        .copied()
-        .find(|hook| match attach_hook(kernel, device, *hook, TcAttachType::Egress, claimed) {
-            Ok(()) => true,
-            Err(reason) => {
-                refused.push(format!("egress {}: {reason}", hook.name()));
-                false
-            }
-        })
-        .ok_or_else(|| attach_error(device, mode, &refused))?;
+    let egress = first(egress_order, TcAttachType::Egress, "egress ")?;
     let xdp = matches!(ingress, Hook::XdpNative | Hook::XdpGeneric);
     Ok(Attachment {
         interface: device.name.clone(),
