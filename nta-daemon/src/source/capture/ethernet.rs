@@ -45,6 +45,7 @@ fn parse(link: Link, packet: &[u8]) -> Option<Header> {
         Link::CookedV2 => cooked_v2(packet),
         Link::Ppp => ppp(packet),
         Link::CiscoHdlc => cisco_hdlc(packet),
+        Link::Fddi => fddi(packet),
         Link::Ethernet | Link::Unsupported(_) => Some(Header::not_ip(packet.len())),
     }
 }
@@ -119,6 +120,20 @@ fn cisco_hdlc(packet: &[u8]) -> Option<Header> {
     Some(Header::new(4, ethertype(u16::from_be_bytes([header[2], header[3]]))))
 }
 
+/// LINKTYPE_FDDI: frame control, destination, source (ANSI X3.139), and the LLC header of IP over FDDI (RFC 1390), which is
+/// that of SNAP with an ethertype (RFC 1042).
+fn fddi(packet: &[u8]) -> Option<Header> {
+    let header: &[u8; FDDI_LEN] = packet.first_chunk()?;
+    let source = source(6, *header[7..].first_chunk()?);
+    let [llc @ .., type_high, type_low] = packet[FDDI_LEN..].first_chunk::<8>()?;
+    let (len, ethertype) = if *llc == SNAP {
+        (FDDI_LEN + 8, ethertype(u16::from_be_bytes([*type_high, *type_low])))
+    } else {
+        (FDDI_LEN, ETHERTYPE_NOT_IP)
+    };
+    Some(Header { len, ethertype, source })
+}
+
 /// Below 0x0600 it is a length or a Linux protocol number (802.2, 802.3, CAN), not an ethertype.
 fn ethertype(protocol: u16) -> u16 {
     if protocol < MIN_ETHERTYPE { ETHERTYPE_NOT_IP } else { protocol }
@@ -135,6 +150,9 @@ const ETHERTYPE_IPV4: u16 = 0x0800;
 const ETHERTYPE_IPV6: u16 = 0x86dd;
 const ETHERTYPE_MPLS: u16 = 0x8847;
 const ETHERTYPE_MPLS_MULTICAST: u16 = 0x8848;
+const FDDI_LEN: usize = 13;
+/// LLC's two service access points and its control byte, and the organization whose protocol numbers are ethertypes.
+const SNAP: [u8; 6] = [0xaa, 0xaa, 0x03, 0, 0, 0];
 /// IEEE 802.3 section 3.2.6: smaller values are lengths.
 const MIN_ETHERTYPE: u16 = 0x0600;
 
@@ -200,5 +218,13 @@ mod tests {
         check(Link::Ppp, &[0x0f, 0x00, 0x08, 0x00, 0x45], ZERO, 0x0800, &[0x45]);
         check(Link::CiscoHdlc, &[0x0f, 0x00, 0x86, 0xdd, 0x60], ZERO, 0x86dd, &[0x60]);
         check(Link::CiscoHdlc, &[0x0f, 0x00, 0x86], ZERO, ETHERTYPE_NOT_IP, &[]);
+    }
+    #[test]
+    fn fddi() {
+        let snap = [0x50, 9, 9, 9, 9, 9, 9, 2, 3, 4, 5, 6, 7, 0xaa, 0xaa, 3, 0, 0, 0, 0x08, 0x00, 0x45];
+        check(Link::Fddi, &snap, [2, 3, 4, 5, 6, 7], 0x0800, &[0x45]);
+        let netbios = [&snap[..13], &[0xf0, 0xf0, 3, 0, 0, 0, 0, 0, 0]].concat();
+        check(Link::Fddi, &netbios, [2, 3, 4, 5, 6, 7], ETHERTYPE_NOT_IP, &netbios[13..]);
+        check(Link::Fddi, &snap[..20], ZERO, ETHERTYPE_NOT_IP, &[]);
     }
 }
