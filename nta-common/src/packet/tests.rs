@@ -105,7 +105,7 @@ fn a_frame_in_a_frame_is_stepped_into() {
     let tagged = [tag(7, 0x0800), datagram.clone()].concat();
     for (name, frame, vlan) in [
         ("vn-tag", [eth(0x8926), std::vec![0; 4], 0x8100_u16.to_be_bytes().to_vec(), tagged.clone()].concat(), 0),
-        ("fabricpath", [eth(0x8903), std::vec![0; 2], eth(0x0800), datagram.clone()].concat(), 0),
+        ("fabricpath", [eth(0x8903), std::vec![0; 2], eth(0x0800), datagram].concat(), 0),
         ("backbone", [eth(0x8100), tag(9, 0x88e7), std::vec![0; 4], eth(0x8100), tagged].concat(), 9),
     ] {
         let (family, p) = run(&frame);

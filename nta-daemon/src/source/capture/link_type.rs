@@ -22,6 +22,8 @@ pub(super) enum Link {
     Ppp,
     CiscoHdlc,
     Fddi,
+    Wireless,
+    Radiotap,
     Unsupported(LinkType),
 }
 
@@ -58,6 +60,8 @@ impl LinkType {
             9 | 50 => Link::Ppp,
             104 => Link::CiscoHdlc,
             10 => Link::Fddi,
+            105 => Link::Wireless,
+            127 => Link::Radiotap,
             _ => Link::Unsupported(self),
         }
     }
@@ -75,7 +79,7 @@ impl fmt::Display for LinkType {
 }
 
 /// For messages: what [`LinkType::link`] supports.
-pub(super) const SUPPORTED: &str = "Ethernet, raw IP, Linux cooked, BSD loopback, PPP, Cisco HDLC and FDDI";
+pub(super) const SUPPORTED: &str = "Ethernet, raw IP, Linux cooked, BSD loopback, PPP, Cisco HDLC, FDDI and 802.11";
 
 /// What captures of other links are called.
 const NAMES: &[(u32, &str)] = &[
