@@ -1,8 +1,8 @@
 //! Ethernet II (IEEE 802.3), VLAN tags (IEEE 802.1Q, 802.1ad), and what wraps a frame into another one.
 //!
 //! Offsets: destination 0..6, source 6..12, type 12..14; a tag is 4 bytes: control information 0..2, next type 2..4. A
-//! VN-Tag (IEEE 802.1BR) is 4 bytes before the next type; FabricPath has 2 bytes and then a frame, a provider backbone
-//! bridge (IEEE 802.1ah) 4 bytes and then a frame.
+//! VN-Tag (Cisco's, before IEEE 802.1BR) has 4 bytes before the next type; FabricPath has 2 bytes and then a frame, a
+//! backbone bridge (IEEE 802.1ah) 4 bytes and then a frame.
 
 use super::{Next, Packet, PacketReader, shim};
 use crate::Counter;
