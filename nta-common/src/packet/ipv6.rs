@@ -10,6 +10,9 @@ use crate::limits::{MAX_HEADER_BYTES, MAX_IPV6_EXTENSIONS};
 
 const HEADER_LEN: usize = 40;
 
+/// What a frame is padded to (IEEE 802.3 section 3.2.8), with a VLAN tag: one no longer carries no jumbogram, but nothing.
+const PADDED_LEN: u32 = 64;
+
 const HOP_BY_HOP: u8 = 0;
 const ROUTING: u8 = 43;
 const FRAGMENT: u8 = 44;
@@ -31,7 +34,7 @@ pub(super) fn parse<R: PacketReader>(reader: &R, offset: usize, packet: &mut Pac
         return Err(Counter::Ipv6Malformed);
     }
     let mut remaining = u32::from(u16::from_be_bytes([h[4], h[5]]));
-    if remaining == 0 {
+    if remaining == 0 && packet.wire_len > PADDED_LEN {
         // A jumbogram (RFC 2675) or segmentation offload: the frame's length counts.
         remaining = packet.wire_len.saturating_sub((offset + HEADER_LEN) as u32);
     }

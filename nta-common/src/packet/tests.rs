@@ -100,6 +100,30 @@ fn up_to_three_vlan_tags() {
 }
 
 #[test]
+fn a_frame_in_a_frame_is_stepped_into() {
+    let datagram = ipv4(proto::UDP, &[], 0, &UDP);
+    let tagged = [tag(7, 0x0800), datagram.clone()].concat();
+    for (name, frame, vlan) in [
+        ("vn-tag", [eth(0x8926), std::vec![0; 4], 0x8100_u16.to_be_bytes().to_vec(), tagged.clone()].concat(), 0),
+        ("fabricpath", [eth(0x8903), std::vec![0; 2], eth(0x0800), datagram].concat(), 0),
+        ("backbone", [eth(0x8100), tag(9, 0x88e7), std::vec![0; 4], eth(0x8100), tagged].concat(), 9),
+    ] {
+        let (family, p) = run(&frame);
+        assert_eq!((family, p.dst_port, p.vlan), (Ok(Family::V4), 53, vlan), "{name}");
+        assert_eq!(run(&frame[..18]).0, Err(Counter::VlanTruncated), "{name}");
+    }
+}
+
+#[test]
+fn padding_of_an_empty_ipv6_packet_is_not_counted() {
+    let mut frame = [eth(0x86dd), ipv6(59, &[])].concat();
+    for (len, ip_len) in [(60, 40), (64, 40), (65, 51)] {
+        frame.resize(len, 0);
+        assert_eq!(run(&frame).1.ip_len, ip_len, "{len}");
+    }
+}
+
+#[test]
 fn ipv6_extension_headers_are_walked() {
     let mut chain = std::vec![60, 0, 1, 4, 0, 0, 0, 0]; // hop by hop, then destination options
     chain.extend([51, 1, 1, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]); // 16 bytes, then authentication

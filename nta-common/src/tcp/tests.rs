@@ -85,6 +85,15 @@ fn an_attempt_is_over_after_five_seconds_but_a_retry_before_is_not_new() {
 }
 
 #[test]
+fn a_connection_that_begins_with_a_fin_is_over_five_seconds_after_it() {
+    let fin = [(0, 0, FIN | ACK, 7, 0), (0, 1, ACK, 9, 0)];
+    assert_eq!(flow(&[fin[0], fin[1], (5, 1, FIN | ACK, 9, 0)]).cut.count, 0);
+    let later = flow(&[fin[0], fin[1], (4, 1, ACK, 9, 0), (6, 1, FIN | ACK, 9, 0)]);
+    assert_eq!(told(&later), (Endpoint::Inactive, Endpoint::Closed, vec![(letter::FIN, 1)]));
+    assert_eq!((later.cut.count, later.originator), (1, 1));
+}
+
+#[test]
 fn the_middle_of_a_connection_is_partial() {
     let flow = flow(&[(0, 0, ACK, 7, 5), (0, 1, ACK, 9, 0), (0, 0, ACK, 7, 5)]);
     let letters = vec![(letter::DATA, 0), (letter::ACK, 1), (letter::RETRANSMISSION, 0)];

@@ -4,6 +4,7 @@ mod community_id;
 mod flow;
 mod ledger;
 mod record;
+mod server_ports;
 mod status;
 mod tcp_counts;
 mod time;

@@ -16,6 +16,7 @@ mod pcap;
 mod pcapng;
 mod record;
 mod stream;
+mod wireless;
 
 use std::collections::BTreeMap;
 use std::fs::File;
