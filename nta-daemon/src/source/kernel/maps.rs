@@ -128,6 +128,7 @@ impl FlowSource for KernelFlows {
     fn drain(&mut self, sink: &mut Sink<'_>) -> Result<(), SourceError> {
         let offset = self.offset_ns();
         let tracker = &mut self.tracker;
+        tracker.rewind();
         self.v4.drain(|key, stats| tracker.read(FlowKey::V4(*key), stats, offset, sink))?;
         self.v6.drain(|key, stats| tracker.read(FlowKey::V6(*key), stats, offset, sink))
     }
