@@ -9,8 +9,9 @@ use nta_common::flow::Counts;
 use nta_common::limits::MAX_OVERFLOWS;
 use nta_common::{CpuSlot, FlowKey4, FlowKey6, FlowStats, LedgerSlot, OverflowKey, Volume};
 
-use super::batch::{BatchReader, delete, lookup, lookup_and_delete};
 use super::clock::wall_offset_ns;
+use super::elements::{delete, lookup, lookup_and_delete};
+use super::read::MapReader;
 use super::tracker::Tracker;
 use crate::domain::{FlowKey, Interface, Ledger, MapFill, OverflowDelta, Timestamp};
 use crate::source::{FlowSource, Sink, SourceError};
@@ -23,7 +24,7 @@ pub struct KernelFlows {
     v4: FlowMap<FlowKey4>,
     v6: FlowMap<FlowKey6>,
     overflow: MapData,
-    overflow_reader: BatchReader<OverflowKey, Volume>,
+    overflow_reader: MapReader<OverflowKey, Volume>,
     /// What each aggregate held at the last reading.
     overflow_last: HashMap<OverflowKey, Volume>,
     ledger: PerCpuArray<MapData, CpuSlot>,
@@ -38,7 +39,7 @@ struct FlowMap<K> {
     name: &'static str,
     map: MapData,
     max_entries: u32,
-    reader: BatchReader<K, FlowStats>,
+    reader: MapReader<K, FlowStats>,
     entries: u64,
 }
 
@@ -55,7 +56,7 @@ impl KernelFlows {
         };
         Ok(Self {
             overflow,
-            overflow_reader: BatchReader::new(),
+            overflow_reader: MapReader::new(),
             overflow_last: HashMap::new(),
             v4: FlowMap::take(ebpf, "FLOWS4", max_entries[0])?,
             v6: FlowMap::take(ebpf, "FLOWS6", max_entries[1])?,
@@ -71,10 +72,10 @@ impl KernelFlows {
     }
 }
 
-impl<K: aya::Pod> FlowMap<K> {
+impl<K: aya::Pod + Send> FlowMap<K> {
     fn take(ebpf: &mut aya::Ebpf, name: &'static str, max_entries: u32) -> Result<Self, SourceError> {
         let Some(Map::HashMap(map)) = ebpf.take_map(name) else { return Err(SourceError::Missing(name)) };
-        Ok(Self { name, map, max_entries, reader: BatchReader::new(), entries: 0 })
+        Ok(Self { name, map, max_entries, reader: MapReader::new(), entries: 0 })
     }
 
     fn drain(&mut self, mut visit: impl FnMut(&K, &FlowStats)) -> Result<(), SourceError> {
@@ -128,6 +129,7 @@ impl FlowSource for KernelFlows {
     fn drain(&mut self, sink: &mut Sink<'_>) -> Result<(), SourceError> {
         let offset = self.offset_ns();
         let tracker = &mut self.tracker;
+        tracker.rewind();
         self.v4.drain(|key, stats| tracker.read(FlowKey::V4(*key), stats, offset, sink))?;
         self.v6.drain(|key, stats| tracker.read(FlowKey::V6(*key), stats, offset, sink))
     }
