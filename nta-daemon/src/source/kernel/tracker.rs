@@ -36,6 +36,11 @@ impl Tracker {
         self.flows.iter().filter_map(|(key, flow)| Some((*key, flow.ended(key, now)?))).collect()
     }
 
+    /// Every flow, with why it ends now.
+    pub(super) fn all(&self, now: Timestamp) -> Vec<(FlowKey, EndReason)> {
+        self.flows.iter().map(|(key, flow)| (*key, flow.ended(key, now).unwrap_or(EndReason::Shutdown))).collect()
+    }
+
     /// Forgets a flow; `last` is what the map held when its entry was removed.
     pub(super) fn remove(
         &mut self,
