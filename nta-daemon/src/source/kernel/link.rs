@@ -55,8 +55,8 @@ impl Linker<'_> {
         if let Some(path) = pinned.as_deref().filter(|path| path.exists()) {
             match self.adopt(hook, direction, path) {
                 Ok(()) => {
-                    let interface = &self.device.name;
-                    tracing::info!(interface, hook = hook.name(), "replaced the program of the run before");
+                    let (interface, hook, path) = (&self.device.name, hook.name(), path.display().to_string());
+                    tracing::info!(interface, hook, path, "replaced the program of the run before");
                     return Ok(());
                 }
                 Err(error) => {
