@@ -8,7 +8,8 @@ use nta_tests::netns::{Namespace, alone, output, run, wait_for};
 use serde_json::Value;
 
 use crate::attached::xdp;
-use crate::daemon::{Daemon, command, number};
+use crate::daemon::{Daemon, binary, command, number};
+use crate::foreign::{Foreign, PASS};
 use crate::process::Process;
 use crate::{Pair, can_run, has_tcx, traffic};
 
@@ -187,6 +188,82 @@ fn what_is_pinned_for_another_size_or_a_lost_interface_is_removed() {
     traffic::pings(&pair.peer, "10.77.1.1", "fd77:1::1");
     daemon.wait_for_window();
     assert_eq!(seen(&daemon), PINGS);
+}
+
+#[test]
+fn what_is_pinned_elsewhere_is_refused_rather_than_counted_twice() {
+    const TEST: &str = "what_is_pinned_elsewhere_is_refused_rather_than_counted_twice";
+    if !can_run(TEST, &[]) || no_tcx(TEST) {
+        return;
+    }
+    let _alone = alone();
+    for (attach, program) in [("tcx", "nta_tc_ingress"), ("xdp", "nta_tc_egress")] {
+        let (folder, bpffs) = (tempfile::tempdir().expect("a folder"), Bpffs::new());
+        let pair = Pair::new();
+        let config = bpffs.config(folder.path(), true);
+        let mut daemon = Daemon::start_with(&pair.inside, folder.path(), "v0", attach, &config);
+        assert!(daemon.stop().success());
+        // A dry run does not know of pins, as a daemon does that has another pin path.
+        let dry = || output(&mut command(&pair.inside, &["run", "--dry-run", "--interface", "v0"]));
+        let line = String::from_utf8_lossy(&dry().stderr).into_owned();
+        assert!(line.contains("v0") && line.contains(program) && line.contains("--detach"), "{attach}: {line}");
+        detach(&pair.inside, &config, "removed");
+        wait_for("a free interface", Duration::from_secs(5), || dry().status.success().then_some(()));
+    }
+}
+
+#[test]
+fn a_start_that_fails_leaves_nothing_pinned() {
+    if !can_run("a_start_that_fails_leaves_nothing_pinned", &["python3"]) {
+        return;
+    }
+    let _alone = alone();
+    let (folder, bpffs) = (tempfile::tempdir().expect("a folder"), Bpffs::new());
+    let pair = Pair::new();
+    pair.inside.ip("link add d0 type veth peer name d1");
+    let _foreign = Foreign::attach(&pair.inside, folder.path(), "d0", "xdp", "foreign_xdp", PASS);
+    let config = bpffs.config(folder.path(), true);
+    let arguments = ["run", "--interface", "v0,d0", "--attach", "xdp", "--config"];
+    let answer = output(command(&pair.inside, &arguments).arg(&config));
+    let line = String::from_utf8_lossy(&answer.stderr);
+    assert_eq!(answer.status.code(), Some(1), "{line}");
+    assert!(line.contains("d0") && line.contains("foreign_xdp"), "{line}");
+    assert_eq!(bpffs.pinned(), Vec::<String>::new());
+    wait_for("a free v0", Duration::from_secs(5), || xdp(&pair.inside, "v0").is_none().then_some(()));
+}
+
+#[test]
+fn the_capabilities_of_the_service_are_enough() {
+    const TEST: &str = "the_capabilities_of_the_service_are_enough";
+    const CAPABILITIES: &str = "+bpf,+net_admin,+perfmon";
+    const NOBODY: u32 = 65534;
+    if !can_run(TEST, &["setpriv", "ping"]) || no_tcx(TEST) {
+        return;
+    }
+    let _alone = alone();
+    let everyone = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    let folder = tempfile::Builder::new().permissions(everyone).tempdir().expect("a folder");
+    let (bpffs, pair) = (Bpffs::new(), Pair::silent());
+    let config = bpffs.config(folder.path(), true);
+    let (program, state) = (folder.path().join("nta-daemon"), folder.path().join("state"));
+    std::fs::copy(binary(), &program).expect("a copy of the daemon, where nobody may go");
+    for place in [&bpffs.pins(), &state] {
+        std::fs::create_dir(place).expect("a folder");
+        std::os::unix::fs::chown(place, Some(NOBODY), Some(NOBODY)).expect("its owner");
+    }
+    let database = format!("sqlite:{}", state.join("nta.db").display());
+    let start = || {
+        let mut setpriv = pair.inside.command("setpriv");
+        setpriv.args(["--reuid", "65534", "--regid", "65534", "--clear-groups", "--inh-caps", CAPABILITIES]);
+        setpriv.args(["--ambient-caps", CAPABILITIES, "--bounding-set", &format!("-all,{CAPABILITIES}")]);
+        setpriv.arg(&program).args(["run", "--interface", "v0", "--window", "2", "--database", &database, "--config"]);
+        Daemon::start_command(&pair.inside, folder.path(), setpriv.arg(&config))
+    };
+    assert!(start().stop().success());
+    traffic::pings(&pair.peer, "10.77.1.1", "fd77:1::1");
+    let daemon = start();
+    daemon.wait_for_window();
+    assert_eq!(seen(&daemon), PINGS, "pinned and adopted without root");
 }
 
 #[test]

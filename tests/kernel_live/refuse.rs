@@ -81,8 +81,8 @@ fn readable() -> std::fs::Permissions {
 }
 
 #[test]
-fn an_interface_that_does_not_exist_is_named() {
-    if !can_run("an_interface_that_does_not_exist_is_named", &[]) {
+fn an_interface_that_does_not_exist_or_is_named_twice_is_told() {
+    if !can_run("an_interface_that_does_not_exist_or_is_named_twice_is_told", &[]) {
         return;
     }
     let _alone = alone();
@@ -90,4 +90,6 @@ fn an_interface_that_does_not_exist_is_named() {
     let (code, line) = refused(&output(&mut command(&pair.inside, &["run", "--interface", "nowhere9"])));
     assert_eq!(code, Some(2), "{line}");
     assert!(line.contains("nowhere9"), "{line}");
+    let (code, line) = refused(&run(&pair.inside, Path::new("/nowhere"), "v0,v0", "auto"));
+    assert!(code == Some(1) && line.contains("v0") && line.contains("once"), "{line}");
 }
