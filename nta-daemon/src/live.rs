@@ -5,9 +5,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::domain::{Mode, NicCounts, Status, Timestamp};
 use crate::pipeline::{Output, Pipeline};
-use crate::source::SourceError;
 use crate::source::kernel::device::Device;
 use crate::source::kernel::{AttachedKernel, KernelFlows};
+use crate::source::{FlowSource as _, SourceError};
 
 /// How often the log of a debug build of the programs is read.
 const DIAGNOSTICS_EVERY: Duration = Duration::from_millis(200);
@@ -46,9 +46,11 @@ impl Live {
     }
 
     /// Closes a window whenever its time is over, until `stop` says so or its sender is gone; then closes the open one
-    /// early, ends every flow and detaches.
+    /// early, ends every flow, and detaches or hands over to the next daemon.
     pub fn run(mut self, stop: &Receiver<()>, output: &mut dyn Output) -> Result<(), SourceError> {
         let mut pipeline = Pipeline::new(self.window_ns, self.status());
+        self.attached.take_over();
+        pipeline.begin_from(&self.flows.ledger()?);
         let attached_at = self.nics();
         loop {
             pipeline.open_at(now());
@@ -68,6 +70,11 @@ impl Live {
                 Ok(()) | Err(RecvTimeoutError::Disconnected) => break,
             }
         }
-        pipeline.finish(&mut self.flows, output)
+        if self.attached.stays() {
+            self.flows.leave();
+            pipeline.leave();
+        }
+        pipeline.finish(&mut self.flows, output)?;
+        self.attached.hand_over(&self.flows)
     }
 }

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use nta_common::Counter;
 
-use crate::domain::{FlowUpdate, NicCounts, Status, Timestamp};
+use crate::domain::{FlowUpdate, Ledger, NicCounts, Status, Timestamp};
 use crate::source::{FlowSource, SourceError};
 use crate::window::{Arrival, Window, Windows};
 
@@ -30,13 +30,21 @@ pub struct Pipeline {
     status: Status,
     last_expiry: Timestamp,
     nics: Vec<NicCounts>,
+    /// What each interface's ledger held when the programs were attached: counted by programs of a daemon before.
+    seen_before: Vec<u64>,
 }
 
 impl Pipeline {
     /// A pipeline with windows of `span_ns`; `status` says what it runs on.
     pub fn new(span_ns: u64, status: Status) -> Self {
         let status = Status { window_ns: span_ns, ..status };
-        Self { windows: Windows::new(span_ns), status, last_expiry: Timestamp::default(), nics: Vec::new() }
+        Self {
+            windows: Windows::new(span_ns),
+            status,
+            last_expiry: Timestamp::default(),
+            nics: Vec::new(),
+            seen_before: Vec::new(),
+        }
     }
 
     /// What the pipeline tells about itself.
@@ -50,13 +58,25 @@ impl Pipeline {
         self.nics = nics;
     }
 
+    /// Takes the ledger of the moment of attaching, which is not empty after a restart that went on counting.
+    pub fn begin_from(&mut self, ledger: &Ledger) {
+        self.seen_before = ledger.interfaces.iter().map(|i| i.counts.get(Counter::Seen)).collect();
+    }
+
+    /// The next closing takes every flow out of the source, as another daemon goes on with it.
+    pub fn leave(&mut self) {
+        self.last_expiry = Timestamp::default();
+    }
+
     /// An interface whose traffic no program has seen is a failure, until one has.
     fn judge_attachments(&mut self) {
         if self.nics.is_empty() {
             return;
         }
         self.status.failure = None;
+        let before = self.seen_before.iter().copied().chain(std::iter::repeat(0));
         let seen = self.status.ledger.interfaces.iter().map(|i| i.counts.get(Counter::Seen));
+        let seen = seen.zip(before).map(|(seen, before)| seen - before);
         for ((attachment, nic), seen) in self.status.attachments.iter_mut().zip(&self.nics).zip(seen) {
             attachment.nic = *nic;
             let passed = nic.rx_packets + nic.tx_packets;

@@ -11,12 +11,15 @@ mod latency;
 mod ledger;
 
 mod ask;
+mod coexist;
 mod end;
+mod pin;
 mod refuse;
 
 mod attached;
 mod capture;
 mod daemon;
+mod foreign;
 mod process;
 mod traffic;
 

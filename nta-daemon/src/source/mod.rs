@@ -86,6 +86,22 @@ pub enum SourceError {
         /// Why not, for each that was tried.
         reason: String,
     },
+    /// Another daemon counts there.
+    #[error("interface {interface} is watched by {by}: it would be counted twice")]
+    Watched {
+        /// The interface.
+        interface: String,
+        /// Who.
+        by: String,
+    },
+    /// Nothing can be pinned, or what is pinned cannot be used.
+    #[error("capture.pin_path {path}: {reason}")]
+    Pin {
+        /// The path.
+        path: String,
+        /// Why not.
+        reason: String,
+    },
     /// This kernel cannot do what was asked.
     #[error("{0}")]
     Unsupported(String),

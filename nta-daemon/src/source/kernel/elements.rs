@@ -120,10 +120,15 @@ fn fetch<K: Pod, V: Pod>(command: libc::c_int, map: BorrowedFd<'_>, key: &K) -> 
     }
 }
 
-/// The system call. `A` is one of the attribute structures above, whose pointers outlive the call.
-fn bpf<A>(command: libc::c_int, attr: &mut A) -> io::Result<()> {
+/// The system call. `A` is one of the attribute structures, whose pointers outlive the call.
+pub(super) fn bpf<A>(command: libc::c_int, attr: &mut A) -> io::Result<()> {
+    bpf_fd(command, attr).map(drop)
+}
+
+/// The same for commands that answer with a file descriptor.
+pub(super) fn bpf_fd<A>(command: libc::c_int, attr: &mut A) -> io::Result<libc::c_int> {
     // SAFETY: `attr` is a valid, initialised attribute structure of the size passed; the buffers that it points to are
     // alive and as large as the map's key and value sizes, which the types K and V of the callers mirror.
     let status = unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(attr), size_of::<A>()) };
-    if status < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    if status < 0 { Err(io::Error::last_os_error()) } else { Ok(status as libc::c_int) }
 }

@@ -12,6 +12,7 @@ use nta_common::limits::MAX_INTERFACES;
 
 use super::clock::{Jiffies, calibrate};
 use super::maps::{KernelFlows, flow_bytes};
+use super::pin::PINNED_MAPS;
 use crate::source::SourceError;
 
 /// The object that `cargo xtask build-ebpf` builds, as committed.
@@ -39,6 +40,8 @@ pub struct KernelOptions {
     pub tunnels: bool,
     /// An object to load instead of the built-in one: a debug build whose program writes diagnostics to the log.
     pub object: Option<PathBuf>,
+    /// Folder on a BPF file system where the maps are pinned, or taken from if they are there.
+    pub maps_folder: Option<PathBuf>,
 }
 
 impl KernelOptions {
@@ -87,12 +90,18 @@ impl Kernel {
         }
         let max_flows = options.max_flows();
         let file = options.object.as_deref().map(read_object).transpose()?;
-        let mut ebpf = EbpfLoader::new()
+        let mut loader = EbpfLoader::new();
+        loader
             .override_global("SETTINGS", &settings, true)
             .map_max_entries("FLOWS4", max_flows[0])
-            .map_max_entries("FLOWS6", max_flows[1])
-            .load(file.as_deref().unwrap_or(OBJECT))
-            .map_err(|error| permission(error, "create BPF maps"))?;
+            .map_max_entries("FLOWS6", max_flows[1]);
+        if let Some(folder) = &options.maps_folder {
+            for name in PINNED_MAPS {
+                loader.map_pin_path(name, folder.join(name));
+            }
+        }
+        let mut ebpf =
+            loader.load(file.as_deref().unwrap_or(OBJECT)).map_err(|error| permission(error, "create BPF maps"))?;
         // Only a debug build has the map that this reads.
         let diagnostics = EbpfLogger::init(&mut ebpf).ok();
         let names = match &options.replay_name {

@@ -13,7 +13,7 @@ use super::clock::wall_offset_ns;
 use super::elements::{delete, lookup, lookup_and_delete};
 use super::read::MapReader;
 use super::tracker::Tracker;
-use crate::domain::{FlowKey, Interface, Ledger, MapFill, OverflowDelta, Timestamp};
+use crate::domain::{FlowKey, Interface, Ledger, MapFill, OverflowDelta, Timestamp, difference};
 use crate::source::{FlowSource, Sink, SourceError};
 
 /// What a hash map entry takes in the kernel beyond key and value (`struct htab_elem`).
@@ -28,6 +28,12 @@ pub struct KernelFlows {
     /// What each aggregate held at the last reading.
     overflow_last: HashMap<OverflowKey, Volume>,
     ledger: PerCpuArray<MapData, CpuSlot>,
+    /// What the ledger held, by slot, before this daemon: counted by the one before.
+    base: Vec<LedgerSlot>,
+    /// What the ledger held, by slot, at the last reading.
+    read: Vec<LedgerSlot>,
+    /// The maps stay for the next daemon: what is told of them is taken out.
+    leaving: bool,
     /// Interface names by ledger slot.
     slots: Vec<String>,
     tracker: Tracker,
@@ -61,10 +67,28 @@ impl KernelFlows {
             v4: FlowMap::take(ebpf, "FLOWS4", max_entries[0])?,
             v6: FlowMap::take(ebpf, "FLOWS6", max_entries[1])?,
             ledger: PerCpuArray::try_from(ledger).map_err(|e| map_error("LEDGER", e))?,
+            base: Vec::new(),
+            read: Vec::new(),
+            leaving: false,
             slots,
             tracker: Tracker::default(),
             live,
         })
+    }
+
+    /// Goes on with pinned maps of an earlier daemon, whose ledger held this at its last window.
+    pub(super) fn go_on_from(&mut self, base: &[LedgerSlot]) {
+        self.base = base.to_vec();
+    }
+
+    /// The next readings take everything out of the maps, so that the next daemon finds what is counted after them.
+    pub fn leave(&mut self) {
+        self.leaving = true;
+    }
+
+    /// What the ledger held, by slot, at the last reading.
+    pub(super) fn last_ledger(&self) -> &[LedgerSlot] {
+        &self.read
     }
 
     fn offset_ns(&self) -> u64 {
@@ -138,6 +162,7 @@ impl FlowSource for KernelFlows {
         let fd = self.overflow.fd().as_fd();
         let failed = |source| SourceError::Map { name: "OVERFLOW", source };
         let last = &mut self.overflow_last;
+        let leaving = self.leaving;
         let mut quiet = Vec::new();
         let mut tell = |key: &OverflowKey, now: &Volume| {
             let before = last.insert(*key, *now).unwrap_or_default();
@@ -148,7 +173,7 @@ impl FlowSource for KernelFlows {
             counts.packets > 0
         };
         let visit = |key: &OverflowKey, now: &Volume| {
-            if !tell(key, now) {
+            if !tell(key, now) || leaving {
                 quiet.push(*key);
             }
         };
@@ -174,7 +199,8 @@ impl FlowSource for KernelFlows {
 
     fn expire(&mut self, now: Timestamp, sink: &mut Sink<'_>) -> Result<(), SourceError> {
         let offset = self.offset_ns();
-        for (key, reason) in self.tracker.ended(now) {
+        let over = if self.leaving { self.tracker.all(now) } else { self.tracker.ended(now) };
+        for (key, reason) in over {
             let last = match &key {
                 FlowKey::V4(key) => self.v4.remove(key)?,
                 FlowKey::V6(key) => self.v6.remove(key)?,
@@ -190,12 +216,15 @@ impl FlowSource for KernelFlows {
 
     fn ledger(&mut self) -> Result<Ledger, SourceError> {
         let mut interfaces = Vec::with_capacity(self.slots.len());
+        self.read.clear();
         for (slot, name) in self.slots.iter().enumerate() {
             let per_cpu = self.ledger.get(&(slot as u32), 0).map_err(|e| map_error("LEDGER", e))?;
             let mut counts = LedgerSlot::default();
             for cpu in per_cpu.iter() {
                 counts.merge(&cpu.ledger);
             }
+            self.read.push(counts);
+            let counts = self.base.get(slot).map_or(counts, |base| difference(&counts, base));
             interfaces.push(Interface { name: name.clone(), counts });
         }
         Ok(Ledger { interfaces })

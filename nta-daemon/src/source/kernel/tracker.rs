@@ -119,11 +119,22 @@ impl Tracker {
 
     /// Flows that are over at `now`.
     pub(super) fn ended(&self, now: Timestamp) -> Vec<(FlowKey, EndReason)> {
-        let over = |(slot, head): (usize, &Option<Head>)| {
-            let head = head.as_ref().filter(|head| now >= head.deadline)?;
-            Some((head.key, self.flows[slot / PIECE][slot % PIECE].ended(&head.key, now)?))
+        let over = |(head, flow): (&Head, &Tracked)| {
+            let reason = if now >= head.deadline { flow.ended(&head.key, now) } else { None };
+            reason.map(|reason| (head.key, reason))
         };
-        self.heads.iter().enumerate().filter_map(over).collect()
+        self.kept().filter_map(over).collect()
+    }
+
+    /// Every flow, with why it ends now.
+    pub(super) fn all(&self, now: Timestamp) -> Vec<(FlowKey, EndReason)> {
+        let reason = |head: &Head, flow: &Tracked| flow.ended(&head.key, now).unwrap_or(EndReason::Shutdown);
+        self.kept().map(|(head, flow)| (head.key, reason(head, flow))).collect()
+    }
+
+    fn kept(&self) -> impl Iterator<Item = (&Head, &Tracked)> {
+        // Pieces are filled in the order of the slots.
+        self.heads.iter().zip(self.flows.iter().flatten()).filter_map(|(head, flow)| Some((head.as_ref()?, flow)))
     }
 
     /// Forgets a flow; `last` is what the map held when its entry was removed.
@@ -153,11 +164,8 @@ impl Tracker {
 
     /// Reports the end of every flow.
     pub(super) fn finish(&mut self, sink: &mut Sink<'_>) {
-        for (slot, head) in self.heads.iter().enumerate() {
-            if let Some(head) = head {
-                let flow = &self.flows[slot / PIECE][slot % PIECE];
-                sink(FlowUpdate { key: &head.key, flow, delta: None, ended: Some(EndReason::Shutdown) });
-            }
+        for (head, flow) in self.kept() {
+            sink(FlowUpdate { key: &head.key, flow, delta: None, ended: Some(EndReason::Shutdown) });
         }
         *self = Self::default();
     }
