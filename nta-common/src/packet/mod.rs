@@ -15,6 +15,7 @@ mod shim;
 mod tcp;
 mod tunnel;
 mod udp;
+mod usual;
 
 use crate::Counter;
 use crate::limits::{MAX_HEADER_BYTES, MAX_TUNNELS};
@@ -196,6 +197,12 @@ impl Packet {
     /// Forgets the last packet: what a parse may leave unwritten becomes 0.
     #[inline(always)]
     pub fn reset(&mut self, wire_len: u32) {
+        self.clear();
+        self.wire_len = wire_len;
+    }
+
+    #[inline(always)]
+    fn clear(&mut self) {
         let words: *mut u64 = core::ptr::from_mut(self).cast();
         // SAFETY: the structure is `repr(C)` and aligned to 8, and its first 16 bytes are integers, for which 0 is valid.
         // Volatile, because the compiler would make a call of `memset` of it, which on BPF writes byte by byte.
@@ -203,13 +210,18 @@ impl Packet {
             words.write_volatile(0);
             words.add(1).write_volatile(0);
         }
-        self.wire_len = wire_len;
     }
 
     /// Whether there is anything unusual about the packet: a fragment, cut headers, a tunnel. One word read for all four.
     #[inline(always)]
     pub(crate) const fn is_odd(&self) -> bool {
         u32::from_ne_bytes([self.fragment, self.l4_truncated, self.chain_cut, self.tunnel]) != 0
+    }
+
+    /// Whether it carries a whole TCP header.
+    #[inline(always)]
+    pub(crate) const fn has_tcp(&self) -> bool {
+        self.proto == proto::TCP && (!self.is_odd() || (self.l4_truncated == 0 && self.fragment != fragment::LATER))
     }
 
     /// Turns the lengths of a frame that stands for several packets, each with `segment_len` bytes of payload, into
@@ -233,6 +245,18 @@ impl Packet {
 /// 512-byte stack of a BPF program. `Err` names the counter of a frame that holds no parseable IP packet.
 #[inline(always)]
 pub fn parse<R: PacketReader>(reader: &R, packet: &mut Packet) -> Result<Family, Counter> {
+    if usual::parse(reader, packet).is_some() {
+        if let Some(tag) = reader.vlan_tag() {
+            packet.vlan = tag & eth::VLAN_ID_MASK;
+        }
+        return Ok(Family::V4);
+    }
+    general(reader, packet)
+}
+
+/// Any frame, header by header.
+#[inline(always)]
+fn general<R: PacketReader>(reader: &R, packet: &mut Packet) -> Result<Family, Counter> {
     packet.reset(reader.wire_len());
     let mut at = eth::parse(reader, 0, packet)?;
     if let Some(tag) = reader.vlan_tag() {

@@ -8,7 +8,7 @@ use super::{Family, Packet, PacketReader, SliceReader, fragment, parse, proto};
 use crate::Counter;
 
 /// Ethernet header with zero addresses.
-fn eth(ether_type: u16) -> Vec<u8> {
+pub(super) fn eth(ether_type: u16) -> Vec<u8> {
     let mut frame = std::vec![0; 12];
     frame.extend(ether_type.to_be_bytes());
     frame
@@ -18,7 +18,7 @@ fn tag(vlan: u16, next: u16) -> Vec<u8> {
     [vlan.to_be_bytes(), next.to_be_bytes()].concat()
 }
 
-fn ipv4(proto: u8, options: &[u8], fragment: u16, payload: &[u8]) -> Vec<u8> {
+pub(super) fn ipv4(proto: u8, options: &[u8], fragment: u16, payload: &[u8]) -> Vec<u8> {
     let header = 20 + options.len();
     let mut h = std::vec![0x40 | (header / 4) as u8, 0];
     h.extend(((header + payload.len()) as u16).to_be_bytes());
@@ -40,7 +40,7 @@ fn ipv6(next: u8, payload: &[u8]) -> Vec<u8> {
     h
 }
 
-fn tcp(options: &[u8], payload: &[u8]) -> Vec<u8> {
+pub(super) fn tcp(options: &[u8], payload: &[u8]) -> Vec<u8> {
     let mut h = std::vec![0x1f, 0x90, 0, 80, 0, 0, 0, 5, 0, 0, 0, 9, ((20 + options.len()) / 4 * 16) as u8, 0x18];
     h.extend([0x10, 0, 0, 0, 0, 0]);
     h.extend(options);
@@ -48,7 +48,7 @@ fn tcp(options: &[u8], payload: &[u8]) -> Vec<u8> {
     h
 }
 
-const UDP: [u8; 12] = [0x14, 0xe9, 0, 53, 0, 12, 0, 0, 1, 2, 3, 4];
+pub(super) const UDP: [u8; 12] = [0x14, 0xe9, 0, 53, 0, 12, 0, 0, 1, 2, 3, 4];
 
 fn run(frame: &[u8]) -> (Result<Family, Counter>, Packet) {
     let mut packet = Packet::default();

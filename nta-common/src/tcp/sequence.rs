@@ -1,6 +1,7 @@
-//! Sequence analysis: retransmissions, late segments, duplicate ACKs, keep-alives, gaps.
+//! Sequence analysis: retransmissions, late segments, duplicate ACKs; what is none of them (keep-alives, gaps) is told
+//! apart, not counted.
 
-use super::{ACK, FIN, RST, SYN, TICK_SHIFT, TcpDirection, TcpFlow, after};
+use super::{ACK, TICK_SHIFT, TcpDirection, TcpFlow, after};
 use crate::flow::bump;
 use crate::packet::Packet;
 
@@ -11,11 +12,17 @@ const REORDER_WITHIN: u32 = 3_000_000 >> TICK_SHIFT;
 
 /// Wireshark's order of questions about a segment whose direction is known already.
 #[inline(always)]
-pub(super) fn sequence(from: &mut TcpDirection, to: &TcpDirection, flow: &TcpFlow, p: &Packet, span: u32, now: u32) {
-    let control = p.tcp_flags & (SYN | FIN | RST);
+pub(super) fn sequence(
+    from: &mut TcpDirection,
+    to: &TcpDirection,
+    flow: &TcpFlow,
+    p: &Packet,
+    control: u8,
+    span: u32,
+    now: u32,
+) {
     let repeats_last_byte = p.seq == from.next_seq.wrapping_sub(1);
     if span <= 1 && repeats_last_byte && control == 0 {
-        bump(&mut from.keep_alives);
         return;
     }
     if span == 0 {
@@ -35,9 +42,6 @@ pub(super) fn sequence(from: &mut TcpDirection, to: &TcpDirection, flow: &TcpFlo
     }
     from.dup_ack_run = 0;
     if !after(from.next_seq, p.seq) {
-        if p.seq != from.next_seq && control & RST == 0 {
-            bump(&mut from.gaps);
-        }
         return;
     }
     if span > 1 && repeats_last_byte {
@@ -53,9 +57,7 @@ fn repeated(from: &mut TcpDirection, to: &TcpDirection, flow: &TcpFlow, p: &Pack
     let acknowledged = to.flags & ACK != 0 && !after(end, to.last_ack);
     let asked_for =
         to.dup_ack_run >= 2 && to.last_ack == p.seq && now.wrapping_sub(to.last_ack_at) < FAST_RETRANSMIT_WITHIN;
-    if acknowledged {
-        bump(&mut from.spurious_retransmissions);
-    } else if !asked_for {
+    if !acknowledged && !asked_for {
         let rtt_us = flow.handshake_responder_us + flow.handshake_originator_us;
         let reordered_within = if rtt_us == 0 { REORDER_WITHIN } else { rtt_us };
         if now.wrapping_sub(from.next_seq_at) < reordered_within && end != from.next_seq {
