@@ -86,8 +86,7 @@ struct Frame<'a> {
 impl<'a> Frame<'a> {
     fn take(input: &'a [u8]) -> Option<(Self, &'a [u8])> {
         let (head, rest) = input.split_first_chunk::<6>()?;
-        let [len, cut, after_ms] =
-            [[head[0], head[1]], [head[2], head[3]], [head[4], head[5]]].map(u16::from_le_bytes);
+        let [len, cut, after_ms] = [[head[0], head[1]], [head[2], head[3]], [head[4], head[5]]].map(u16::from_le_bytes);
         let (data, rest) = rest.split_at(usize::from(len).min(rest.len()));
         Some((Self { data, cut, after_ms }, rest))
     }
