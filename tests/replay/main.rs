@@ -6,3 +6,4 @@ mod conversations;
 mod damage;
 mod refusals;
 mod stdin;
+mod tcp;
