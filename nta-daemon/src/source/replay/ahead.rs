@@ -127,7 +127,7 @@ pub struct Batches {
 
 impl Batches {
     /// The next batch; `None` behind the last one of the last file.
-    pub fn next(&mut self) -> Option<&Batch> {
+    pub fn next_batch(&mut self) -> Option<&Batch> {
         if let Some(used) = self.current.take() {
             // The reader is gone when it has read everything.
             let _gone = self.empty.send(used);
