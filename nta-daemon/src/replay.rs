@@ -423,7 +423,6 @@ mod tests {
         for path in &paths {
             same(std::slice::from_ref(path));
         }
-        same(&paths);
         let (_, summary) = run(&paths[..1], 16, ReadAhead::Always, u64::MAX);
         let summary = summary.expect("replayed");
         assert_eq!((summary.packets, summary.late_packets), (8_000, 79));
@@ -447,12 +446,12 @@ mod tests {
     fn what_is_stopped_has_told_every_packet_that_it_counted() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("many");
-        fs::write(&path, many(8_000)).expect("written");
+        fs::write(&path, many(20_000)).expect("written");
         for read_ahead in [ReadAhead::Never, ReadAhead::Always] {
             let (_, summary) = run(&[path.clone(), path.clone()], 16, read_ahead, 2);
             let summary = summary.expect("replayed");
             assert_eq!(summary.packets, summary.ledger.total().get(nta_common::Counter::Seen), "{read_ahead:?}");
-            assert!((1..8_000).contains(&summary.packets), "{summary:?}");
+            assert!((1..20_000).contains(&summary.packets), "{summary:?}");
             assert_eq!(summary.files.len(), 1, "{summary:?}");
         }
     }
