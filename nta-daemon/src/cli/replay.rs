@@ -17,7 +17,7 @@ use crate::config::{CaptureConfig, Config};
 use crate::domain::{FlowUpdate, Mode, Status};
 use crate::live;
 use crate::pipeline::Output;
-use crate::replay::{Replay, ReplayError, Speed, Summary};
+use crate::replay::{ReadAhead, Replay, ReplayError, Speed, Summary};
 use crate::source::SourceError;
 use crate::source::kernel::KernelOptions;
 use crate::source::replay::{Engine, KernelEngine, UserEngine};
@@ -158,6 +158,7 @@ fn replay(
         paths: args.paths.clone(),
         speed: args.speed,
         window_ns: config.windows.span_ns(),
+        read_ahead: ReadAhead::Auto,
         progress: &mut progress,
     };
     let status = status(engine);

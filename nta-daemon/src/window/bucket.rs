@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
+use foldhash::fast::RandomState;
 use nta_common::tcp::RTT_BUCKETS;
 use nta_common::{Counter, LedgerSlot};
 
@@ -117,10 +118,10 @@ pub(super) struct Bucket {
     pub(super) end: Timestamp,
     pub(super) late_packets: u64,
     window: Window,
-    hosts: HashMap<IpAddr, Talker>,
+    hosts: HashMap<IpAddr, Talker, RandomState>,
     others: Talker,
     overflow: Vec<Overflow>,
-    protocols: HashMap<u8, Protocol>,
+    protocols: HashMap<u8, Protocol, RandomState>,
     rtt_sum_us: u64,
     rtt_histogram: [u64; RTT_BUCKETS],
 }
@@ -132,10 +133,10 @@ impl Bucket {
             end,
             late_packets: 0,
             window: Window { id, start, end, ..Window::default() },
-            hosts: HashMap::new(),
+            hosts: HashMap::default(),
             others: Talker::default(),
             overflow: Vec::new(),
-            protocols: HashMap::new(),
+            protocols: HashMap::default(),
             rtt_sum_us: 0,
             rtt_histogram: [0; RTT_BUCKETS],
         }
