@@ -10,8 +10,9 @@ use crate::source::SourceError;
 use crate::source::capture::{self, CaptureError, CaptureReader, End, Frame};
 use crate::source::replay::Engine;
 
-/// Frames between two looks at the progress and the stop flag.
-const CHECK_EVERY: u64 = 4096;
+/// Frames between two looks at the progress, the stop flag and the events, of which each frame makes at most two: no
+/// more than the ring of the kernel engine holds.
+const CHECK_EVERY: u64 = 1024;
 
 /// How fast frames are fed.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -157,6 +158,7 @@ impl Replay<'_> {
             until_check -= 1;
             if until_check == 0 {
                 until_check = CHECK_EVERY;
+                pipeline.take_events(engine, output)?;
                 if !(self.progress)(read_before + reader.bytes_read(), total) {
                     break;
                 }

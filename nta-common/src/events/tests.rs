@@ -114,7 +114,8 @@ const SECOND: u64 = 1_000_000_000;
 
 #[test]
 fn a_dns_message_is_told_by_either_port_up_to_its_limit() {
-    for (ports, len, told) in [([999, 53], 12, 12), ([5353, 5353], 29, 29), ([53, 999], 512, 512), ([53, 999], 700, 512)]
+    for (ports, len, told) in
+        [([999, 53], 12, 12), ([5353, 5353], 29, 29), ([53, 999], 512, 512), ([53, 999], 700, 512)]
     {
         let (mut bench, mut slot) = (Bench { room: 9, ..Bench::default() }, CpuSlot::default());
         assert_eq!(run(&mut bench, &mut slot, 7, &udp(ports, len)), Counter::Flow);

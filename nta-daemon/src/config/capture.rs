@@ -21,11 +21,13 @@ pub struct CaptureConfig {
     pub map_memory_mib: u64,
     /// Whether the inner packet of VXLAN, Geneve, GRE and IP-in-IP is accounted in place of the tunnel. Default: false.
     pub tunnels: bool,
+    /// Every how many-th packet is accounted, on each CPU; the others are only counted (`sampled_out`). Default: 1.
+    pub sample: u32,
 }
 
 impl Default for CaptureConfig {
     fn default() -> Self {
-        Self { interfaces: Vec::new(), attach: "auto".to_owned(), map_memory_mib: 64, tunnels: false }
+        Self { interfaces: Vec::new(), attach: "auto".to_owned(), map_memory_mib: 64, tunnels: false, sample: 1 }
     }
 }
 
@@ -36,6 +38,13 @@ impl CaptureConfig {
                 key: "capture.map_memory_mib",
                 value: self.map_memory_mib.to_string(),
                 expected: "from 1 to 65536 MiB",
+            });
+        }
+        if self.sample == 0 {
+            return Err(ConfigError::Value {
+                key: "capture.sample",
+                value: self.sample.to_string(),
+                expected: "1 to account every packet, N to account every Nth",
             });
         }
         Ok(())
@@ -52,11 +61,14 @@ impl CaptureConfig {
              # Kernel memory for the flow maps in MiB.\n\
              map_memory_mib = {}\n\
              # Account the inner packet of VXLAN, Geneve, GRE and IP-in-IP in place of the tunnel.\n\
-             tunnels = {}\n",
+             tunnels = {}\n\
+             # Account every Nth packet on each CPU, and only count the others.\n\
+             sample = {}\n",
             interfaces.join(", "),
             self.attach,
             self.map_memory_mib,
-            self.tunnels
+            self.tunnels,
+            self.sample
         )
     }
 }

@@ -11,8 +11,9 @@ use nta_common::{CpuSlot, FlowKey4, FlowKey6, FlowStats, LedgerSlot, OverflowKey
 
 use super::batch::{BatchReader, delete, lookup, lookup_and_delete};
 use super::clock::wall_offset_ns;
+use super::events::EventRing;
 use super::tracker::Tracker;
-use crate::domain::{FlowKey, Interface, Ledger, MapFill, OverflowDelta, Timestamp};
+use crate::domain::{Event, FlowKey, Interface, Ledger, MapFill, OverflowDelta, Timestamp};
 use crate::source::{FlowSource, Sink, SourceError};
 
 /// What a hash map entry takes in the kernel beyond key and value (`struct htab_elem`).
@@ -27,6 +28,7 @@ pub struct KernelFlows {
     /// What each aggregate held at the last reading.
     overflow_last: HashMap<OverflowKey, Volume>,
     ledger: PerCpuArray<MapData, CpuSlot>,
+    events: EventRing,
     /// Interface names by ledger slot.
     slots: Vec<String>,
     tracker: Tracker,
@@ -47,6 +49,7 @@ impl KernelFlows {
         ebpf: &mut aya::Ebpf,
         max_entries: [u32; 2],
         slots: Vec<String>,
+        ring_bytes: u32,
         live: bool,
     ) -> Result<Self, SourceError> {
         let ledger = ebpf.take_map("LEDGER").ok_or(SourceError::Missing("map LEDGER"))?;
@@ -60,6 +63,7 @@ impl KernelFlows {
             v4: FlowMap::take(ebpf, "FLOWS4", max_entries[0])?,
             v6: FlowMap::take(ebpf, "FLOWS6", max_entries[1])?,
             ledger: PerCpuArray::try_from(ledger).map_err(|e| map_error("LEDGER", e))?,
+            events: EventRing::take(ebpf, ring_bytes)?,
             slots,
             tracker: Tracker::default(),
             live,
@@ -114,7 +118,7 @@ impl<K: aya::Pod> FlowMap<K> {
     }
 }
 
-fn map_error(name: &'static str, error: aya::maps::MapError) -> SourceError {
+pub(super) fn map_error(name: &'static str, error: aya::maps::MapError) -> SourceError {
     SourceError::Map { name, source: io::Error::other(error) }
 }
 
@@ -170,6 +174,12 @@ impl FlowSource for KernelFlows {
         Ok(())
     }
 
+    fn events(&mut self, sink: &mut dyn FnMut(Event)) -> Result<(), SourceError> {
+        let offset = self.offset_ns();
+        self.events.read(offset, sink);
+        Ok(())
+    }
+
     fn expire(&mut self, now: Timestamp, sink: &mut Sink<'_>) -> Result<(), SourceError> {
         let offset = self.offset_ns();
         for (key, reason) in self.tracker.ended(now) {
@@ -207,7 +217,7 @@ impl FlowSource for KernelFlows {
             max_entries: u64::from(MAX_OVERFLOWS),
             memory_bytes: u64::from(MAX_OVERFLOWS) * each,
         };
-        vec![self.v4.fill(), self.v6.fill(), overflow]
+        vec![self.v4.fill(), self.v6.fill(), overflow, self.events.fill()]
     }
 
     fn active(&self) -> u64 {

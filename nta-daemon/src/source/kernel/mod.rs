@@ -5,6 +5,7 @@ mod batch;
 mod clock;
 mod clsact;
 pub mod device;
+mod events;
 mod load;
 mod maps;
 mod tracker;

@@ -1,6 +1,7 @@
 //! Replay: the frames of a capture through one of two engines with the same result.
 
 mod deadlines;
+mod events;
 mod fragments;
 mod kernel;
 mod user;
