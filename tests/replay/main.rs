@@ -4,5 +4,6 @@ mod capinfos;
 mod cases;
 mod conversations;
 mod damage;
+mod events;
 mod refusals;
 mod stdin;
