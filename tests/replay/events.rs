@@ -105,8 +105,8 @@ fn our_dns(line: &Value) -> Option<String> {
     let response = line["response"].as_bool().expect("response");
     let rcode = if response { line["rcode"].as_u64().expect("rcode") } else { 0 };
     let names: Vec<&str> = line["questions"].as_array().expect("questions").iter().map(|q| text(&q["name"])).collect();
-    // A space is printed as it is by tshark.
-    let names = names.join("|").replace("\\ ", " ");
+    // Spaces and dots inside a label are printed as they are by tshark.
+    let names = names.join("|").replace("\\ ", " ").replace("\\.", ".");
     Some(format!("{} {response} {rcode} {names} {}", line["id"], line["answers"]))
 }
 
