@@ -108,9 +108,25 @@ fn our_dns(line: &Value) -> Option<String> {
     let response = line["response"].as_bool().expect("response");
     let rcode = if response { line["rcode"].as_u64().expect("rcode") } else { 0 };
     let names: Vec<&str> = line["questions"].as_array().expect("questions").iter().map(|q| text(&q["name"])).collect();
-    // Spaces and dots inside a label are printed as they are by tshark.
-    let names = names.join("|").replace("\\ ", " ").replace("\\.", ".");
+    let names = unescaped(&names.join("|"));
     Some(format!("{} {response} {rcode} {names} {}", line["id"], line["answers"]))
+}
+
+/// tshark prints every byte of a name as it is: `\DDD` and `\X` back to what they stand for.
+fn unescaped(names: &str) -> String {
+    let mut bytes = Vec::new();
+    let mut rest = names.as_bytes();
+    while let Some((&first, behind)) = rest.split_first() {
+        let digits = behind.get(..3).and_then(|digits| str::from_utf8(digits).ok()?.parse().ok());
+        let byte;
+        (byte, rest) = match (first, digits, behind) {
+            (b'\\', Some(byte), _) => (byte, &behind[3..]),
+            (b'\\', None, [escaped, behind @ ..]) => (*escaped, behind),
+            _ => (first, behind),
+        };
+        bytes.push(byte);
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 fn their_dns(row: &[String]) -> String {
