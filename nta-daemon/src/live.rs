@@ -12,6 +12,9 @@ use crate::source::{FlowSource as _, SourceError};
 /// How often the log of a debug build of the programs is read.
 const DIAGNOSTICS_EVERY: Duration = Duration::from_millis(200);
 
+/// How often events are taken out of their ring, which holds 4 MiB unless configured otherwise.
+const EVENTS_EVERY: Duration = Duration::from_millis(100);
+
 /// The wall clock.
 pub fn now() -> Timestamp {
     Timestamp::from_nanos(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_nanos() as u64))
@@ -55,13 +58,13 @@ impl Live {
         loop {
             pipeline.open_at(now());
             let end = pipeline.window_end().unwrap_or_else(now);
-            let mut wait = Duration::from_nanos(end.since(now()));
+            let mut wait = Duration::from_nanos(end.since(now())).min(EVENTS_EVERY);
             if self.attached.kernel().has_diagnostics() {
                 self.attached.kernel().flush_diagnostics();
                 wait = wait.min(DIAGNOSTICS_EVERY);
             }
             match stop.recv_timeout(wait) {
-                Err(RecvTimeoutError::Timeout) if now() < end => {}
+                Err(RecvTimeoutError::Timeout) if now() < end => pipeline.take_events(&mut self.flows, output)?,
                 Err(RecvTimeoutError::Timeout) => {
                     let nics = self.nics();
                     pipeline.hold_against(nics.iter().zip(&attached_at).map(|(now, then)| now.since(then)).collect());

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use nta_common::Counter;
 
-use crate::domain::{FlowUpdate, Ledger, NicCounts, Status, Timestamp};
+use crate::domain::{Event, FlowUpdate, Ledger, NicCounts, Status, Timestamp};
 use crate::source::{FlowSource, SourceError};
 use crate::window::{Arrival, Window, Windows};
 
@@ -20,7 +20,10 @@ pub trait Output {
     /// A flow changed or ended.
     fn flow(&mut self, update: &FlowUpdate<'_>);
 
-    /// A window closed, after all its flows; `status` is the pipeline's state behind it.
+    /// A packet was told as an event.
+    fn event(&mut self, event: &Event);
+
+    /// A window closed, after all its flows and events; `status` is the pipeline's state behind it.
     fn window(&mut self, window: Window, status: &Status);
 }
 
@@ -139,6 +142,20 @@ impl Pipeline {
         source.expire(time, &mut |update| output.flow(&update))
     }
 
+    /// Takes the events that the source has.
+    pub fn take_events<S: FlowSource + ?Sized>(
+        &mut self,
+        source: &mut S,
+        output: &mut dyn Output,
+    ) -> Result<(), SourceError> {
+        let (windows, counts) = (&mut self.windows, &mut self.status.events);
+        source.events(&mut |event| {
+            windows.add_event(&event);
+            counts.count(&event);
+            output.event(&event);
+        })
+    }
+
     /// Closes the open window: drains the source into it, and ends flows that are over.
     pub fn close<S: FlowSource + ?Sized>(
         &mut self,
@@ -146,6 +163,7 @@ impl Pipeline {
         output: &mut dyn Output,
     ) -> Result<(), SourceError> {
         let Some(end) = self.windows.end() else { return Ok(()) };
+        self.take_events(source, output)?;
         let windows = &mut self.windows;
         let flows_total = &mut self.status.flows_total;
         let mut sink = |update: FlowUpdate<'_>| {

@@ -10,8 +10,9 @@ use crate::source::SourceError;
 use crate::source::capture::{self, CaptureError, CaptureReader, End, Frame};
 use crate::source::replay::{Batches, Engine, GROUP, Reading, read_ahead};
 
-/// Frames between two looks at the progress and the stop flag.
-const CHECK_EVERY: u64 = 4096;
+/// Frames between two looks at the progress, the stop flag and the events, of which each frame makes at most two: no
+/// more than the ring of the kernel engine holds.
+const CHECK_EVERY: u64 = 1024;
 /// Captures of fewer bytes are read before a thread would have begun to (0.1 ms).
 const WORTH_A_THREAD: u64 = 256 << 10;
 
@@ -135,7 +136,8 @@ impl Replay<'_> {
         let total = readers.iter().map(CaptureReader::total_bytes).sum::<Option<u64>>();
         let summary = Summary { engine: engine.name(), ..Summary::default() };
         let pipeline = Pipeline::new(self.window_ns, status);
-        let mut feed = Feed { engine, pipeline, output, pace: Pace::new(self.speed), summary };
+        let mut feed =
+            Feed { engine, pipeline, output, pace: Pace::new(self.speed), summary, until_events: CHECK_EVERY };
         if self.reads_ahead(total) {
             let hinter = feed.engine.hinter();
             read_ahead(&mut readers, hinter.as_ref(), |batches| self.account_batches(batches, total, &mut feed))
@@ -230,6 +232,8 @@ struct Feed<'a> {
     output: &'a mut dyn Output,
     pace: Pace,
     summary: Summary,
+    /// Frames until the events are taken.
+    until_events: u64,
 }
 
 impl Feed<'_> {
@@ -243,6 +247,11 @@ impl Feed<'_> {
         let summary = &mut self.summary;
         summary.bytes += u64::from(wire_len);
         summary.times = Some(summary.times.map_or((time, time), |(first, last)| (first.min(time), last.max(time))));
+        self.until_events -= 1;
+        if self.until_events == 0 {
+            self.until_events = CHECK_EVERY;
+            self.pipeline.take_events(self.engine, self.output)?;
+        }
         Ok(())
     }
 }
@@ -298,8 +307,9 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::domain::{FlowRecord, FlowUpdate};
+    use crate::domain::{Event, FlowRecord, FlowUpdate};
     use crate::json::{FlowJson, WindowJson};
+    use crate::source::EventSettings;
     use crate::source::replay::UserEngine;
     use crate::window::{DEFAULT_WINDOW_NS, Window};
 
@@ -311,6 +321,10 @@ mod tests {
         fn flow(&mut self, update: &FlowUpdate<'_>) {
             let flow = FlowJson::from(&FlowRecord::of(update));
             self.0.push(serde_json::to_string(&flow).expect("a flow is JSON"));
+        }
+
+        fn event(&mut self, event: &Event) {
+            self.0.push(format!("{event:?}"));
         }
 
         fn window(&mut self, window: Window, status: &Status) {
@@ -333,7 +347,7 @@ mod tests {
             progress: &mut progress,
         };
         let mut lines = Lines::default();
-        let mut engine = UserEngine::new("test", [max_flows; 2], true);
+        let mut engine = UserEngine::new("test", [max_flows; 2], true, EventSettings::default());
         match replay.run(&mut engine, Status::default(), &mut lines) {
             Ok(summary) => {
                 lines.0.push(format!("{:?}", Summary { elapsed: Duration::ZERO, ..summary.clone() }));

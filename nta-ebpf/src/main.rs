@@ -15,6 +15,7 @@ mod account;
 #[cfg(feature = "bench")]
 mod bench;
 mod clock;
+mod events;
 mod flows;
 mod maps;
 mod reader;

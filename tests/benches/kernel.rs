@@ -75,7 +75,12 @@ fn main() {
 
 /// Medians of the program's time, and of its distance to the empty program in the same round.
 fn measure(object: &[u8], case: &Case, empty: &str) -> (f64, f64) {
-    let settings = Settings { interfaces: first(LOOPBACK), jiffy_ns: JIFFY_NS, ..Settings::default() };
+    let settings = Settings {
+        interfaces: first(LOOPBACK),
+        jiffy_ns: JIFFY_NS,
+        events_per_second: [5000, 1000, 1000],
+        ..Settings::default()
+    };
     let mut ebpf = EbpfLoader::new()
         .override_global("SETTINGS", &settings, true)
         .map_max_entries("FLOWS4", case.max_flows)

@@ -4,7 +4,7 @@
 //! the next one in byte 0 and its own length in byte 1, in units of 8 bytes beyond the first 8 (the authentication
 //! header: of 4 bytes beyond the first 8, RFC 4302).
 
-use super::{L4, Packet, PacketReader, fragment};
+use super::{L4, Packet, PacketReader, fragment, note};
 use crate::Counter;
 use crate::limits::{MAX_HEADER_BYTES, MAX_IPV6_EXTENSIONS};
 
@@ -54,12 +54,12 @@ pub(super) fn parse<R: PacketReader>(reader: &R, offset: usize, packet: &mut Pac
             break;
         }
         if at >= MAX_HEADER_BYTES {
-            packet.chain_cut = 1;
+            packet.notes |= note::CHAIN_CUT;
             break;
         }
         at = reader.forget(at);
         let Some(e) = reader.read::<4>(at) else {
-            packet.chain_cut = 1;
+            packet.notes |= note::CHAIN_CUT;
             break;
         };
         let len = match next {
@@ -84,7 +84,7 @@ pub(super) fn parse<R: PacketReader>(reader: &R, offset: usize, packet: &mut Pac
     }
     packet.proto = next;
     if is_extension(next) && packet.fragment != fragment::LATER {
-        packet.chain_cut = 1;
+        packet.notes |= note::CHAIN_CUT;
     }
     Ok(L4 { offset: at, len: remaining })
 }

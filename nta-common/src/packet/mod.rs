@@ -7,6 +7,7 @@
 //! What cannot be parsed is counted by reason ([`Counter`]). From the IP header on a packet is always accounted: the
 //! IP length decides what is counted, not whether everything behind it was understood.
 
+mod copy;
 mod eth;
 mod icmp;
 mod ipv4;
@@ -16,6 +17,8 @@ mod tcp;
 mod tunnel;
 mod udp;
 mod usual;
+
+pub use copy::{COPY_UNIT, copied};
 
 use crate::Counter;
 use crate::limits::{MAX_HEADER_BYTES, MAX_TUNNELS};
@@ -74,6 +77,16 @@ pub trait PacketReader {
         offset
     }
 
+    /// Bytes that can be read, counted from the frame's start.
+    fn readable(&self) -> usize;
+
+    /// Copies the bytes from `offset` on into `to`, at most [`copied`] of `N`, and tells how many. Fewer than
+    /// [`COPY_UNIT`] are not copied at all.
+    #[inline(always)]
+    fn copy<const N: usize>(&self, offset: usize, limit: u32, to: &mut [u8; N]) -> u32 {
+        copy::in_units(self, offset, limit, to)
+    }
+
     /// Called when a packet is parsed: whatever is read of it from here on must come from memory again. In the kernel
     /// that makes one path of the hundreds on which the parser can end.
     #[inline(always)]
@@ -115,6 +128,11 @@ impl PacketReader for SliceReader<'_> {
     }
 
     #[inline(always)]
+    fn readable(&self) -> usize {
+        self.data.len()
+    }
+
+    #[inline(always)]
     fn opens_tunnels(&self) -> bool {
         self.opens_tunnels
     }
@@ -139,6 +157,14 @@ pub mod fragment {
     pub const LATER: u8 = 2;
 }
 
+/// Bits of [`Packet::notes`].
+pub mod note {
+    /// The inner packet of a tunnel.
+    pub const TUNNEL: u8 = 1;
+    /// The IPv6 extension chain was cut off or too long.
+    pub const CHAIN_CUT: u8 = 2;
+}
+
 /// What the parser found. [`Packet::reset`] comes first; then what a packet does not have is 0, except that the TCP
 /// fields behind `payload_len` mean something only for TCP with a whole header.
 #[derive(Clone, Copy, Debug, Default)]
@@ -159,10 +185,10 @@ pub struct Packet {
     pub fragment: u8,
     /// 1 when the transport header was cut off or malformed.
     pub l4_truncated: u8,
-    /// 1 when the IPv6 extension chain was cut off or too long.
-    pub chain_cut: u8,
-    /// 1 when this is the inner packet of a tunnel.
-    pub tunnel: u8,
+    /// What else is to be noted of the packet, see [`note`].
+    pub notes: u8,
+    /// 1 when this is a DNS message over UDP, by its ports; it begins at `payload_at`.
+    pub dns: u8,
     /// Bytes behind the transport header, by the IP length.
     pub payload_len: u32,
     /// Frame bytes on the wire.
@@ -187,6 +213,8 @@ pub struct Packet {
     pub fragment_id: u32,
     /// 1 when a TCP timestamp option was found.
     pub has_timestamps: u32,
+    /// Where in the frame the message begins that is told as an event: DNS or ARP, else without meaning.
+    pub payload_at: u32,
     /// IPv6 source address, most significant word first.
     pub src6: [u64; 2],
     /// IPv6 destination address.
@@ -212,10 +240,10 @@ impl Packet {
         }
     }
 
-    /// Whether there is anything unusual about the packet: a fragment, cut headers, a tunnel. One word read for all four.
+    /// Whether there is anything unusual about the packet: a fragment, cut headers, a tunnel, DNS. One word read for all.
     #[inline(always)]
     pub(crate) const fn is_odd(&self) -> bool {
-        u32::from_ne_bytes([self.fragment, self.l4_truncated, self.chain_cut, self.tunnel]) != 0
+        u32::from_ne_bytes([self.fragment, self.l4_truncated, self.notes, self.dns]) != 0
     }
 
     /// Whether it carries a whole TCP header.
@@ -267,7 +295,10 @@ fn general<R: PacketReader>(reader: &R, packet: &mut Packet) -> Result<Family, C
         let (family, l4) = match at.ether_type {
             eth::IPV4 => (Family::V4, ipv4::parse(reader, offset, packet)?),
             eth::IPV6 => (Family::V6, ipv6::parse(reader, offset, packet)?),
-            eth::ARP => return Err(Counter::Arp),
+            eth::ARP => {
+                packet.payload_at = offset as u32;
+                return Err(Counter::Arp);
+            }
             _ => return Err(Counter::NonIp),
         };
         transport(reader, l4.offset, l4.len, packet);
@@ -279,7 +310,7 @@ fn general<R: PacketReader>(reader: &R, packet: &mut Packet) -> Result<Family, C
         let vlan = packet.vlan;
         packet.reset(packet.wire_len);
         packet.vlan = vlan;
-        packet.tunnel = 1;
+        packet.notes = note::TUNNEL;
         at = inner;
     }
     Err(Counter::NonIp) // not reached: the loop returns in its last round
@@ -314,7 +345,8 @@ fn transport<R: PacketReader>(reader: &R, offset: usize, l4_len: u32, packet: &m
     let offset = reader.forget(offset);
     let parsed = match packet.proto {
         proto::TCP => tcp::parse(reader, offset, l4_len, packet),
-        proto::UDP | proto::UDP_LITE => udp::parse(reader, offset, l4_len, packet, udp::UDP_LEN),
+        proto::UDP => udp::parse(reader, offset, l4_len, packet, udp::UDP_LEN).map(|()| udp::dns(offset, packet)),
+        proto::UDP_LITE => udp::parse(reader, offset, l4_len, packet, udp::UDP_LEN),
         proto::SCTP => udp::parse(reader, offset, l4_len, packet, udp::SCTP_LEN),
         proto::ICMP => icmp::parse(reader, offset, l4_len, packet, icmp::counterpart_v4),
         proto::ICMPV6 => icmp::parse(reader, offset, l4_len, packet, icmp::counterpart_v6),

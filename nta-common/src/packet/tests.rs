@@ -4,7 +4,7 @@ extern crate std;
 
 use std::vec::Vec;
 
-use super::{Family, Packet, PacketReader, SliceReader, fragment, parse, proto};
+use super::{Family, Packet, PacketReader, SliceReader, fragment, note, parse, proto};
 use crate::Counter;
 
 /// Ethernet header with zero addresses.
@@ -131,12 +131,12 @@ fn ipv6_extension_headers_are_walked() {
     chain.extend(UDP);
     let (family, p) = run(&[eth(0x86dd), ipv6(0, &chain)].concat());
     assert_eq!(family, Ok(Family::V6));
-    assert_eq!((p.proto, p.src_port, p.dst_port, p.payload_len, p.chain_cut), (proto::UDP, 5353, 53, 4, 0));
+    assert_eq!((p.proto, p.src_port, p.dst_port, p.payload_len, p.notes), (proto::UDP, 5353, 53, 4, 0));
     assert_eq!((p.src6, p.dst6), ([0x2001_0db8_0000_0000, 1], [0x2001_0db8_0000_0000, 2]));
 
     let endless: Vec<u8> = [60_u8, 0, 1, 4, 0, 0, 0, 0].repeat(9);
     let (family, p) = run(&[eth(0x86dd), ipv6(0, &endless)].concat());
-    assert_eq!((family, p.chain_cut, p.proto, p.ip_len), (Ok(Family::V6), 1, 60, 40 + 72));
+    assert_eq!((family, p.notes, p.proto, p.ip_len), (Ok(Family::V6), note::CHAIN_CUT, 60, 40 + 72));
 }
 
 #[test]
@@ -284,13 +284,13 @@ fn tunnels_are_opened_only_when_asked_to() {
         let reader = SliceReader::new(&frame, frame.len() as u32);
         let mut p = Packet::default();
         assert_eq!(parse(&reader, &mut p), Ok(Family::V4), "{name} closed");
-        assert_eq!((p.tunnel, p.dst_port), (0, outer_port), "{name} closed");
+        assert_eq!((p.notes, p.dst_port), (0, outer_port), "{name} closed");
         assert_eq!(parse(&reader.with_tunnels(true), &mut p), Ok(family), "{name} opened");
-        assert_eq!((p.tunnel, p.proto, p.dst_port, p.payload_len), (1, proto::UDP, 53, 4), "{name} opened");
+        assert_eq!((p.notes, p.proto, p.dst_port, p.payload_len), (1, proto::UDP, 53, 4), "{name} opened");
         assert_eq!(p.wire_len, frame.len() as u32, "{name}: the whole frame is counted");
     }
     let empty = [eth(0x0800), ipv4(4, &[], 0, &[0x65; 30])].concat();
     let mut p = Packet::default();
     let reader = SliceReader::new(&empty, empty.len() as u32).with_tunnels(true);
-    assert_eq!((parse(&reader, &mut p), p.proto, p.tunnel), (Ok(Family::V4), 4, 0), "no packet inside");
+    assert_eq!((parse(&reader, &mut p), p.proto, p.notes), (Ok(Family::V4), 4, 0), "no packet inside");
 }

@@ -74,6 +74,9 @@ pub(super) fn parse<R: PacketReader>(reader: &R, packet: &mut Packet) -> Option<
     packet.dst4 = u32::from_be_bytes(field(&h, 30));
     packet.src_port = u16::from_be_bytes(field(&h, 34));
     packet.dst_port = u16::from_be_bytes(field(&h, 36));
+    if h[23] == proto::UDP {
+        udp::dns(TRANSPORT_AT, packet);
+    }
     Some(())
 }
 
@@ -96,7 +99,8 @@ mod tests {
         let timestamps = if p.has_timestamps != 0 { [p.ts_val, p.ts_ecr] } else { [0; 2] };
         let tcp = p.has_tcp().then_some((p.seq, p.ack, p.tcp_flags, p.window, p.has_timestamps, timestamps));
         let id = if p.fragment == fragment::NONE { 0 } else { p.fragment_id };
-        let odd = (p.fragment, id, p.l4_truncated, p.chain_cut, p.tunnel);
+        let dns_at = if p.dns == 0 { 0 } else { p.payload_at };
+        let odd = (p.fragment, id, p.l4_truncated, p.notes, p.dns, dns_at);
         (tcp, odd, (p.proto, p.vlan, p.src_port, p.dst_port, p.src4, p.dst4), (p.payload_len, p.wire_len, p.ip_len))
     }
 
@@ -107,6 +111,7 @@ mod tests {
             [eth(0x0800), ipv4(proto::TCP, &[], 0x4000, &tcp(&[], b"abcdefgh"))].concat(),
             [eth(0x0800), ipv4(proto::TCP, &[], 0, &tcp(&usual, b"abcdefgh"))].concat(),
             [eth(0x0800), ipv4(proto::UDP, &[], 0, &[&UDP[..], &[0; 20]].concat())].concat(),
+            [eth(0x0800), ipv4(proto::UDP, &[], 0, &[&[0, 53][..], &UDP[2..], &[0; 20]].concat())].concat(),
         ];
         let (mut state, mut short) = (0x9e37_79b9_u32, 0);
         let mut next = || {

@@ -8,8 +8,8 @@ use serde::Serialize;
 
 use super::conn_log::ConnLog;
 use super::replay::Format;
-use crate::domain::{FlowRecord, FlowUpdate, Timestamp};
-use crate::json::{FlowJson, LedgerJson, WindowJson, skipped};
+use crate::domain::{Event, FlowRecord, FlowUpdate, Timestamp};
+use crate::json::{ArpJson, DnsJson, FlowJson, LedgerJson, WindowJson, skipped};
 use crate::replay::{FileSummary, Summary};
 use crate::source::capture::End;
 use crate::window::Window;
@@ -20,6 +20,7 @@ const TOP_FLOWS: usize = 10;
 /// What is kept of a replay until it is printed; JSON lines are printed at once.
 pub(super) struct Collected {
     format: Format,
+    events: bool,
     windows: Vec<WindowJson>,
     window_count: u64,
     top_flows: Vec<FlowRecord>,
@@ -75,15 +76,18 @@ struct CaptureJson<'a> {
 #[serde(tag = "type", rename_all = "snake_case")]
 enum Line<'a> {
     Flow(&'a FlowJson),
+    Dns(&'a DnsJson),
+    Arp(&'a ArpJson),
     Window(&'a WindowJson),
     Summary(&'a Document<'a>),
 }
 
 impl Collected {
-    /// Output in this format; `folder` is where conn.log goes, if not to standard output.
-    pub(super) fn new(format: Format, folder: Option<&Path>) -> io::Result<Self> {
+    /// Output in this format; `folder` is where conn.log goes, if not to standard output; `events` prints those as well.
+    pub(super) fn new(format: Format, folder: Option<&Path>, events: bool) -> io::Result<Self> {
         let conn_log = if format == Format::Zeek { Some(ConnLog::create(folder)?) } else { None };
-        Ok(Self { format, windows: Vec::new(), window_count: 0, top_flows: Vec::new(), conn_log, failed: None })
+        let (windows, top_flows) = (Vec::new(), Vec::new());
+        Ok(Self { format, events, windows, window_count: 0, top_flows, conn_log, failed: None })
     }
 
     /// Prints what is left to print, and warns of files that are not whole.
@@ -139,6 +143,18 @@ pub(super) fn flow(to: &mut Collected, update: &FlowUpdate<'_>) {
             }
         }
     }
+}
+
+pub(super) fn event(to: &mut Collected, event: &Event) {
+    if !to.events {
+        return;
+    }
+    let written = match event {
+        Event::Dns(message) => line(&Line::Dns(&DnsJson::from(message))),
+        Event::Arp(packet) => line(&Line::Arp(&ArpJson::from(packet))),
+        Event::ArpMalformed(_) | Event::RawPacket(_) => return,
+    };
+    to.note(written);
 }
 
 pub(super) fn window(to: &mut Collected, window: &Window) {

@@ -11,9 +11,9 @@ use super::{EXIT_USAGE, Signals, fail};
 use crate::app::App;
 use crate::config::{CaptureConfig, Config};
 use crate::live::Live;
-use crate::source::SourceError;
 use crate::source::kernel::device::Device;
 use crate::source::kernel::{Attach, AttachOptions, AttachedKernel, KernelOptions, Pinning, TcxOrder};
+use crate::source::{EventSettings, SourceError};
 
 /// Flags of `run`.
 #[derive(Debug, clap::Args)]
@@ -72,7 +72,8 @@ pub(super) fn execute(args: Args) -> ExitCode {
         Err(error) => return fail(1, &error),
     };
     let CaptureConfig { map_memory_mib, tunnels, .. } = config.capture;
-    let options = KernelOptions { map_memory_mib, tunnels, object, ..KernelOptions::default() };
+    let events = EventSettings::of(&config.capture, &config.events);
+    let options = KernelOptions { map_memory_mib, tunnels, events, object, ..KernelOptions::default() };
     let live = match AttachedKernel::load_and_attach(&devices, &attach, options) {
         Ok((attached, flows)) => Live { attached, flows, window_ns: config.windows.span_ns() },
         Err(error) => return fail(1, &error),

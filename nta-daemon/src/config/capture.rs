@@ -28,6 +28,8 @@ pub struct CaptureConfig {
     pub pin: bool,
     /// Where they are pinned: a folder on a BPF file system. Default: `/sys/fs/bpf/nta`.
     pub pin_path: String,
+    /// Every how many-th packet is accounted, on each CPU; the others are only counted (`sampled_out`). Default: 1.
+    pub sample: u32,
 }
 
 impl Default for CaptureConfig {
@@ -40,6 +42,7 @@ impl Default for CaptureConfig {
             tcx_order: "first".to_owned(),
             pin: false,
             pin_path: "/sys/fs/bpf/nta".to_owned(),
+            sample: 1,
         }
     }
 }
@@ -61,6 +64,13 @@ impl CaptureConfig {
             let value = self.pin_path.clone();
             return Err(ConfigError::Value { key: "capture.pin_path", value, expected: "an absolute path" });
         }
+        if self.sample == 0 {
+            return Err(ConfigError::Value {
+                key: "capture.sample",
+                value: self.sample.to_string(),
+                expected: "1 to account every packet, N to account every Nth",
+            });
+        }
         Ok(())
     }
 
@@ -81,14 +91,17 @@ impl CaptureConfig {
              # Keep programs and maps in the kernel while the daemon restarts, so that packets go on being counted.\n\
              pin = {}\n\
              # Where they are pinned: a folder on a BPF file system.\n\
-             pin_path = {:?}\n",
+             pin_path = {:?}\n\
+             # Account every Nth packet on each CPU, and only count the others.\n\
+             sample = {}\n",
             interfaces.join(", "),
             self.attach,
             self.map_memory_mib,
             self.tunnels,
             self.tcx_order,
             self.pin,
-            self.pin_path
+            self.pin_path,
+            self.sample
         )
     }
 }

@@ -1,6 +1,7 @@
 //! The nouns of the system. Pure values: no clock, no I/O, and not serializable; the edges convert.
 
 mod community_id;
+mod event;
 mod flow;
 mod ledger;
 mod record;
@@ -12,6 +13,7 @@ mod words;
 mod zeek;
 
 pub use community_id::community_id;
+pub use event::{ArpPacket, DnsMessage, Event, EventCounts, Mac, Question, RawPacket};
 pub use flow::{EndReason, FlowDelta, FlowId, FlowKey, FlowUpdate, OverflowDelta, RttDelta, Tracked};
 pub use ledger::{Interface, Ledger, difference};
 pub use record::{Endpoint, FlowRecord};

@@ -8,7 +8,7 @@ use nta_common::tcp::RTT_BUCKETS;
 use nta_common::{Counter, LedgerSlot};
 
 use super::rtt::quantile_ms;
-use crate::domain::{FlowUpdate, OverflowDelta, TcpCounts, Timestamp};
+use crate::domain::{Event, EventCounts, FlowUpdate, OverflowDelta, TcpCounts, Timestamp};
 
 /// Hosts that a window tells by name; the rest is summed up as "others".
 const TOP_TALKERS: usize = 10;
@@ -58,6 +58,8 @@ pub struct Window {
     pub overflow: Vec<Overflow>,
     /// All other such destinations together; `None` when there are none.
     pub overflow_others: Option<Overflow>,
+    /// Events by what they say.
+    pub events: EventCounts,
     /// Packets that came with a time before the window's start.
     pub late_packets: u64,
     /// What the ledger counted in the window.
@@ -206,6 +208,10 @@ impl Bucket {
         };
         talker.packets_received += packets;
         talker.bytes_received += bytes;
+    }
+
+    pub(super) fn add_event(&mut self, event: &Event) {
+        self.window.events.count(event);
     }
 
     pub(super) fn close(self, ledger: LedgerSlot) -> Window {

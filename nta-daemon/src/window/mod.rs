@@ -10,7 +10,7 @@ use bucket::Bucket;
 
 use nta_common::LedgerSlot;
 
-use crate::domain::{FlowUpdate, OverflowDelta, Timestamp, difference};
+use crate::domain::{Event, FlowUpdate, OverflowDelta, Timestamp, difference};
 
 /// Length of a window unless `--window` says otherwise.
 pub const DEFAULT_WINDOW_NS: u64 = 5_000_000_000;
@@ -91,6 +91,13 @@ impl Windows {
     pub fn add_overflow(&mut self, overflow: &OverflowDelta) {
         if let Some(open) = &mut self.open {
             open.add_overflow(overflow);
+        }
+    }
+
+    /// Counts an event.
+    pub fn add_event(&mut self, event: &Event) {
+        if let Some(open) = &mut self.open {
+            open.add_event(event);
         }
     }
 

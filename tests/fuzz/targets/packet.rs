@@ -10,10 +10,11 @@ use std::collections::HashMap;
 use std::hash::Hash;
 
 use libfuzzer_sys::fuzz_target;
+use nta_common::events::EventState;
 use nta_common::packet::fragment;
 use nta_common::{
-    Clock, Counter, First, FlowKey4, FlowKey6, FlowStats, Flows, FragmentKey, FragmentPorts, LedgerSlot, OverflowKey,
-    Packet, PacketReader, SliceReader, Volume, account,
+    Clock, Counter, CpuSlot, Event, EventHead, Events, First, FlowKey4, FlowKey6, FlowStats, Flows, FragmentKey,
+    FragmentPorts, Kind, LedgerSlot, OverflowKey, PacketReader, SliceReader, Volume, account,
 };
 
 /// Flows of each family, overflow aggregates and datagrams that are kept: few, so that inputs fill them.
@@ -28,6 +29,8 @@ const TUNNELS: u8 = 1;
 const MERGED: u8 = 2;
 /// Frames had a tag.
 const TAGGED: u8 = 4;
+/// Every so many-th packet is accounted.
+const SAMPLED: u8 = 8;
 /// No clock starts at 0.
 const START_NS: u64 = 1_000_000_000;
 
@@ -51,8 +54,12 @@ fuzz_target!(|input: &[u8]| {
 /// Accounts a frame and checks what must hold after each.
 fn one(reader: &Reader<'_>, now: &At, tables: &mut Tables, ledger: &mut LedgerSlot) {
     let before = *ledger;
-    let mut packet = Packet::default();
-    let counter = account(reader, now, tables, ledger, &mut packet);
+    let mut slot = CpuSlot { ledger: *ledger, events: tables.state, ..CpuSlot::default() };
+    let mut told = Told { sample: reader.options & SAMPLED, ..Told::default() };
+    let counter = account(reader, now, tables, &mut told, &mut slot);
+    let packet = slot.packet;
+    (*ledger, tables.state) = (slot.ledger, slot.events);
+    assert!(told.events <= 2, "a frame makes at most two events");
     let rise = |counter: Counter| ledger.get(counter) - before.get(counter);
     let bytes = ledger.seen_bytes - before.seen_bytes;
     assert!(counter.is_part() && rise(counter) > 0, "{counter:?} is where the packet is");
@@ -70,7 +77,7 @@ fn one(reader: &Reader<'_>, now: &At, tables: &mut Tables, ledger: &mut LedgerSl
     assert_eq!(bytes, u64::from(packet.wire_len));
     assert!(packet.payload_len <= packet.ip_len, "a payload is within its packet");
     assert!(matches!(packet.fragment, fragment::NONE | fragment::FIRST | fragment::LATER));
-    assert!([packet.l4_truncated, packet.chain_cut, packet.tunnel].iter().all(|flag| *flag <= 1));
+    assert!([packet.l4_truncated, packet.dns].iter().all(|flag| *flag <= 1));
     assert!(packet.vlan < 1 << 12);
     assert!(rise(Counter::FragmentFirst) + rise(Counter::FragmentLater) <= 1);
     assert_eq!(rise(Counter::FragmentLater), rise(Counter::FragmentHit) + rise(Counter::FragmentMiss));
@@ -107,6 +114,10 @@ impl PacketReader for Reader<'_> {
         self.slice.wire_len()
     }
 
+    fn readable(&self) -> usize {
+        self.slice.readable()
+    }
+
     fn segment_len(&self) -> u32 {
         if self.options & MERGED != 0 { SEGMENT_LEN } else { 0 }
     }
@@ -132,9 +143,39 @@ impl Clock for At {
     }
 }
 
+/// Looks at the events of a frame.
+#[derive(Default)]
+struct Told {
+    sample: u8,
+    events: usize,
+}
+
+impl Events for Told {
+    fn sample(&self) -> u32 {
+        u32::from(self.sample)
+    }
+
+    fn raw_every(&self) -> u32 {
+        2
+    }
+
+    fn per_second(&self, _kind: Kind) -> u32 {
+        3
+    }
+
+    fn put<const N: usize>(&mut self, fill: impl FnOnce(&mut Event<N>)) -> bool {
+        let mut event = Event { head: EventHead::default(), data: [0; N] };
+        fill(&mut event);
+        assert!(Kind::of(event.head.kind).is_some() && event.head.data_len as usize <= N);
+        self.events += 1;
+        self.events % 2 == 1
+    }
+}
+
 /// Flows in memory.
 #[derive(Default)]
 struct Tables {
+    state: EventState,
     v4: HashMap<FlowKey4, FlowStats>,
     v6: HashMap<FlowKey6, FlowStats>,
     overflow: HashMap<OverflowKey, Volume>,

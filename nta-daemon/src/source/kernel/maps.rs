@@ -11,9 +11,10 @@ use nta_common::{CpuSlot, FlowKey4, FlowKey6, FlowStats, LedgerSlot, OverflowKey
 
 use super::clock::wall_offset_ns;
 use super::elements::{delete, lookup, lookup_and_delete};
+use super::events::EventRing;
 use super::read::MapReader;
 use super::tracker::Tracker;
-use crate::domain::{FlowKey, Interface, Ledger, MapFill, OverflowDelta, Timestamp, difference};
+use crate::domain::{Event, FlowKey, Interface, Ledger, MapFill, OverflowDelta, Timestamp, difference};
 use crate::source::{FlowSource, Sink, SourceError};
 
 /// What a hash map entry takes in the kernel beyond key and value (`struct htab_elem`).
@@ -34,6 +35,7 @@ pub struct KernelFlows {
     read: Vec<LedgerSlot>,
     /// The maps stay for the next daemon: what is told of them is taken out.
     leaving: bool,
+    events: EventRing,
     /// Interface names by ledger slot.
     slots: Vec<String>,
     tracker: Tracker,
@@ -54,6 +56,7 @@ impl KernelFlows {
         ebpf: &mut aya::Ebpf,
         max_entries: [u32; 2],
         slots: Vec<String>,
+        ring_bytes: u32,
         live: bool,
     ) -> Result<Self, SourceError> {
         let ledger = ebpf.take_map("LEDGER").ok_or(SourceError::Missing("map LEDGER"))?;
@@ -70,6 +73,7 @@ impl KernelFlows {
             base: Vec::new(),
             read: Vec::new(),
             leaving: false,
+            events: EventRing::take(ebpf, ring_bytes)?,
             slots,
             tracker: Tracker::default(),
             live,
@@ -139,7 +143,7 @@ impl<K: aya::Pod + Send> FlowMap<K> {
     }
 }
 
-fn map_error(name: &'static str, error: aya::maps::MapError) -> SourceError {
+pub(super) fn map_error(name: &'static str, error: aya::maps::MapError) -> SourceError {
     SourceError::Map { name, source: io::Error::other(error) }
 }
 
@@ -197,6 +201,12 @@ impl FlowSource for KernelFlows {
         Ok(())
     }
 
+    fn events(&mut self, sink: &mut dyn FnMut(Event)) -> Result<(), SourceError> {
+        let offset = self.offset_ns();
+        self.events.read(offset, sink);
+        Ok(())
+    }
+
     fn expire(&mut self, now: Timestamp, sink: &mut Sink<'_>) -> Result<(), SourceError> {
         let offset = self.offset_ns();
         let over = if self.leaving { self.tracker.all(now) } else { self.tracker.ended(now) };
@@ -238,7 +248,7 @@ impl FlowSource for KernelFlows {
             max_entries: u64::from(MAX_OVERFLOWS),
             memory_bytes: u64::from(MAX_OVERFLOWS) * each,
         };
-        vec![self.v4.fill(), self.v6.fill(), overflow]
+        vec![self.v4.fill(), self.v6.fill(), overflow, self.events.fill()]
     }
 
     fn active(&self) -> u64 {

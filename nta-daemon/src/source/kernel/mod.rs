@@ -6,6 +6,7 @@ mod claim;
 mod clock;
 pub mod device;
 mod elements;
+mod events;
 mod handover;
 mod hook;
 mod link;

@@ -2,6 +2,7 @@
 
 mod ahead;
 mod deadlines;
+mod events;
 mod fragments;
 mod hint;
 mod kernel;

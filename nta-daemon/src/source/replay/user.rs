@@ -5,22 +5,24 @@ use std::collections::HashMap;
 use foldhash::fast::RandomState;
 use nta_common::limits::MAX_OVERFLOWS;
 use nta_common::{
-    Clock, Family, First, FlowKey4, FlowKey6, FlowStats, Flows, FragmentKey, FragmentPorts, LedgerSlot, OverflowKey,
-    Packet, SliceReader, Volume, account,
+    Clock, CpuSlot, Family, First, FlowKey4, FlowKey6, FlowStats, Flows, FragmentKey, FragmentPorts, LedgerSlot,
+    OverflowKey, SliceReader, Volume, account,
 };
 
+use super::events::UserEvents;
 use super::fragments::Fragments;
 use super::hint::{Hint, Hinter, hash};
 use super::table::Table;
 use super::{Engine, GROUP};
-use crate::domain::{FlowKey, Interface, Ledger, MapFill, OverflowDelta, Timestamp};
-use crate::source::{FlowSource, Sink, SourceError};
+use crate::domain::{Event, FlowKey, Interface, Ledger, MapFill, OverflowDelta, Timestamp};
+use crate::source::{EventSettings, FlowSource, Sink, SourceError};
 
 /// Flow tables in memory.
 pub struct UserEngine {
     name: String,
     flows: UserFlows,
-    ledger: LedgerSlot,
+    slot: CpuSlot,
+    events: UserEvents,
     tunnels: bool,
 }
 
@@ -48,7 +50,7 @@ impl Clock for CaptureClock {
 
 impl UserEngine {
     /// Empty tables for `max_flows` IPv4 and IPv6 flows; `name` is the name of the capture.
-    pub fn new(name: &str, max_flows: [u32; 2], tunnels: bool) -> Self {
+    pub fn new(name: &str, max_flows: [u32; 2], tunnels: bool, events: EventSettings) -> Self {
         let flows = UserFlows {
             v4: Table::new("FLOWS4", max_flows[0]),
             v6: Table::new("FLOWS6", max_flows[1]),
@@ -56,14 +58,15 @@ impl UserEngine {
             overflow: HashMap::default(),
             fragments: Fragments::default(),
         };
-        Self { name: name.to_owned(), flows, ledger: LedgerSlot::default(), tunnels }
+        let (slot, events) = (CpuSlot::default(), UserEvents::new(events));
+        Self { name: name.to_owned(), flows, slot, events, tunnels }
     }
 }
 
 impl Engine for UserEngine {
     fn inject(&mut self, time_ns: u64, wire_len: u32, data: &[u8]) -> Result<(), SourceError> {
         let reader = SliceReader::new(data, wire_len).with_tunnels(self.tunnels);
-        account(&reader, &CaptureClock(time_ns), &mut self.flows, &mut self.ledger, &mut Packet::default());
+        account(&reader, &CaptureClock(time_ns), &mut self.flows, &mut self.events, &mut self.slot);
         Ok(())
     }
 
@@ -145,6 +148,11 @@ impl FlowSource for UserEngine {
         Ok(())
     }
 
+    fn events(&mut self, sink: &mut dyn FnMut(Event)) -> Result<(), SourceError> {
+        self.events.read(sink);
+        Ok(())
+    }
+
     fn expire(&mut self, now: Timestamp, sink: &mut Sink<'_>) -> Result<(), SourceError> {
         self.flows.v4.expire(now, sink);
         self.flows.v6.expire(now, sink);
@@ -157,7 +165,7 @@ impl FlowSource for UserEngine {
     }
 
     fn ledger(&mut self) -> Result<Ledger, SourceError> {
-        Ok(Ledger { interfaces: vec![Interface { name: self.name.clone(), counts: self.ledger }] })
+        Ok(Ledger { interfaces: vec![Interface { name: self.name.clone(), counts: self.slot.ledger }] })
     }
 
     fn maps(&self) -> Vec<MapFill> {
@@ -200,20 +208,20 @@ mod tests {
 
     #[test]
     fn later_fragments_are_counted_in_the_flow_of_the_first() {
-        let mut engine = UserEngine::new("test", [8, 8], false);
+        let mut engine = UserEngine::new("test", [8, 8], false, EventSettings::default());
         let mut inject = |second: u64, frame: &[u8]| engine.inject(second * SECOND, frame.len() as u32, frame);
         inject(1, &udp(1, 0x2000, 2)).expect("accounted");
         inject(2, &udp(1, 0x2005, 2)).expect("accounted");
         inject(3, &udp(2, 0x0005, 2)).expect("accounted"); // of a datagram whose first fragment was not seen
         inject(100, &udp(1, 0x0005, 2)).expect("accounted"); // too late for the first datagram
         assert_eq!(flows(&mut engine), [(0, 2), (53, 2)]);
-        let count = |counter| engine.ledger.get(counter);
+        let count = |counter| engine.slot.ledger.get(counter);
         assert_eq!((count(Counter::FragmentHit), count(Counter::FragmentMiss)), (1, 2));
     }
 
     #[test]
     fn what_finds_the_table_full_is_counted_by_destination() {
-        let mut engine = UserEngine::new("test", [1, 1], false);
+        let mut engine = UserEngine::new("test", [1, 1], false, EventSettings::default());
         for (second, to) in [(1, 2), (1, 3), (2, 3), (2, 4), (2, 2)] {
             let frame = udp(0, 0, to);
             engine.inject(second * SECOND, frame.len() as u32, &frame).expect("accounted");
@@ -223,7 +231,7 @@ mod tests {
         engine.overflows(&mut |o| told.push((o.destination.to_string(), o.port, o.counts.packets))).expect("no I/O");
         told.sort();
         assert_eq!(told, [("198.51.100.3".to_owned(), 53, 2), ("198.51.100.4".to_owned(), 53, 1)]);
-        assert_eq!((engine.ledger.get(Counter::Overflow), engine.ledger.imbalance()), (3, 0));
+        assert_eq!((engine.slot.ledger.get(Counter::Overflow), engine.slot.ledger.imbalance()), (3, 0));
         engine.overflows(&mut |o| panic!("told twice: {o:?}")).expect("no I/O");
     }
 }
