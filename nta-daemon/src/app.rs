@@ -8,11 +8,11 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::api::{self, ApiState};
-use crate::domain::{FlowRecord, FlowUpdate, Mode, Status};
+use crate::domain::{Alert, AlertChange, FlowRecord, FlowUpdate, Mode, Status};
 use crate::live;
 use crate::pipeline::Output;
 use crate::store::{Batch, Run, Store, StoreError, StoreWriter};
-use crate::window::Window;
+use crate::window::{Snapshot, Span, Window};
 
 /// Windows that may wait for the database.
 const STORE_QUEUE: usize = 64;
@@ -82,7 +82,9 @@ impl App {
         StoreOutput {
             writer: self.writer.clone(),
             status: self.status.clone(),
+            window: None,
             flows: Vec::new(),
+            alerts: Vec::new(),
             held_back: std::collections::VecDeque::new(),
             waits,
             given_up: 0,
@@ -119,7 +121,9 @@ fn report(what: &str, ended: &Result<Result<(), String>, tokio::task::JoinError>
 pub struct StoreOutput {
     writer: StoreWriter,
     status: watch::Sender<Status>,
+    window: Option<Window>,
     flows: Vec<FlowRecord>,
+    alerts: Vec<Alert>,
     held_back: std::collections::VecDeque<Batch>,
     waits: bool,
     given_up: u64,
@@ -164,13 +168,23 @@ impl StoreOutput {
 }
 
 impl Output for StoreOutput {
-    fn flow(&mut self, update: &FlowUpdate<'_>) {
-        self.flows.push(FlowRecord::of(update));
+    fn flow(&mut self, _update: &FlowUpdate<'_>, flow: &FlowRecord) {
+        self.flows.push(*flow);
     }
 
-    fn window(&mut self, window: Window, status: &Status) {
-        let flows = std::mem::take(&mut self.flows);
-        self.send(Batch { window: Some(window), flows });
+    fn window(&mut self, snapshot: &Snapshot) {
+        if snapshot.span == Span::Base {
+            self.window = Some(snapshot.window.clone());
+        }
+    }
+
+    fn alert(&mut self, _change: AlertChange, alert: &Alert) {
+        self.alerts.push(alert.clone());
+    }
+
+    fn closed(&mut self, status: &Status) {
+        let batch = Batch { window: self.window.take(), flows: std::mem::take(&mut self.flows) };
+        self.send(batch);
         // A failure that the thread behind the pipeline set stays until it says otherwise.
         self.status.send_replace(status.clone());
     }

@@ -3,11 +3,13 @@
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use crate::detect::DetectConfig;
 use crate::domain::{Mode, NicCounts, Status, Timestamp};
-use crate::pipeline::{Output, Pipeline};
+use crate::pipeline::{Output, Pipeline, PipelineOptions};
 use crate::source::SourceError;
 use crate::source::kernel::device::Device;
 use crate::source::kernel::{AttachedKernel, KernelFlows};
+use crate::window::Seed;
 
 /// How often the log of a debug build of the programs is read.
 const DIAGNOSTICS_EVERY: Duration = Duration::from_millis(200);
@@ -25,6 +27,8 @@ pub struct Live {
     pub flows: KernelFlows,
     /// Length of a window in nanoseconds.
     pub window_ns: u64,
+    /// What is looked for.
+    pub detect: DetectConfig,
 }
 
 impl Live {
@@ -48,7 +52,8 @@ impl Live {
     /// Closes a window whenever its time is over, until `stop` says so or its sender is gone; then closes the open one
     /// early, ends every flow and detaches.
     pub fn run(mut self, stop: &Receiver<()>, output: &mut dyn Output) -> Result<(), SourceError> {
-        let mut pipeline = Pipeline::new(self.window_ns, self.status());
+        let options = PipelineOptions { span_ns: self.window_ns, detect: self.detect.clone(), seed: Seed::random() };
+        let mut pipeline = Pipeline::new(&options, self.status());
         let attached_at = self.nics();
         loop {
             pipeline.open_at(now());

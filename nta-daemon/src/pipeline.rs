@@ -5,9 +5,11 @@ use std::time::Instant;
 
 use nta_common::Counter;
 
-use crate::domain::{FlowUpdate, NicCounts, Status, Timestamp};
+use crate::analysis::{Analysis, Verdict};
+use crate::detect::DetectConfig;
+use crate::domain::{Alert, AlertChange, FlowObservation, FlowRecord, FlowUpdate, NicCounts, Status, Timestamp};
 use crate::source::{FlowSource, SourceError};
-use crate::window::{Arrival, Window, Windows};
+use crate::window::{Arrival, Seed, Snapshot, Windows};
 
 /// How often flows that are over are looked for, in event time.
 const EXPIRE_EVERY_NS: u64 = 10_000_000_000;
@@ -17,26 +19,50 @@ const LIVENESS_PACKETS: u64 = 100;
 
 /// Takes what the pipeline produces, in order.
 pub trait Output {
-    /// A flow changed or ended.
-    fn flow(&mut self, update: &FlowUpdate<'_>);
+    /// A flow changed or ended; `flow` is what is told about it from now on.
+    fn flow(&mut self, update: &FlowUpdate<'_>, flow: &FlowRecord);
 
-    /// A window closed, after all its flows; `status` is the pipeline's state behind it.
-    fn window(&mut self, window: Window, status: &Status);
+    /// A window of any span closed; a base window comes after all its flows.
+    fn window(&mut self, snapshot: &Snapshot);
+
+    /// An alert was raised, goes on or is over; comes after the window that says so.
+    fn alert(&mut self, change: AlertChange, alert: &Alert);
+
+    /// Everything about a base window was told; `status` is the pipeline's state behind it.
+    fn closed(&mut self, status: &Status);
+}
+
+/// How windows are cut and judged.
+#[derive(Clone, Debug)]
+pub struct PipelineOptions {
+    /// Length of a base window in nanoseconds.
+    pub span_ns: u64,
+    /// What is looked for.
+    pub detect: DetectConfig,
+    /// Keys the hashes of distinct values: fixed in a replay, so that it always says the same, else random.
+    pub seed: Seed,
 }
 
 /// Windows over one source.
 pub struct Pipeline {
     windows: Windows,
+    analysis: Analysis,
     status: Status,
     last_expiry: Timestamp,
     nics: Vec<NicCounts>,
 }
 
 impl Pipeline {
-    /// A pipeline with windows of `span_ns`; `status` says what it runs on.
-    pub fn new(span_ns: u64, status: Status) -> Self {
-        let status = Status { window_ns: span_ns, ..status };
-        Self { windows: Windows::new(span_ns), status, last_expiry: Timestamp::default(), nics: Vec::new() }
+    /// `status` says what it runs on.
+    pub fn new(options: &PipelineOptions, status: Status) -> Self {
+        let span_ns = options.span_ns;
+        Self {
+            windows: Windows::new(span_ns, options.seed.clone()),
+            analysis: Analysis::new(span_ns, &options.detect),
+            status: Status { window_ns: span_ns, ..status },
+            last_expiry: Timestamp::default(),
+            nics: Vec::new(),
+        }
     }
 
     /// What the pipeline tells about itself.
@@ -116,7 +142,7 @@ impl Pipeline {
             return Ok(());
         }
         self.last_expiry = time;
-        source.expire(time, &mut |update| output.flow(&update))
+        source.expire(time, &mut |update| output.flow(&update, &FlowRecord::of(&update)))
     }
 
     /// Closes the open window: drains the source into it, and ends flows that are over.
@@ -130,8 +156,7 @@ impl Pipeline {
         let flows_total = &mut self.status.flows_total;
         let mut sink = |update: FlowUpdate<'_>| {
             *flows_total += u64::from(update.delta.is_some_and(|delta| delta.is_new));
-            windows.add(&update);
-            output.flow(&update);
+            take(windows, output, &update);
         };
         let began = Instant::now();
         source.drain(&mut sink)?;
@@ -139,22 +164,22 @@ impl Pipeline {
         source.overflows(&mut |overflow| windows.add_overflow(&overflow))?;
         self.status.last_drain_ns = began.elapsed().as_nanos() as u64;
         if end.since(self.last_expiry) >= EXPIRE_EVERY_NS {
-            let mut sink = |update: FlowUpdate<'_>| {
-                windows.add(&update);
-                output.flow(&update);
-            };
-            source.expire(end, &mut sink)?;
+            source.expire(end, &mut |update| take(windows, output, &update))?;
             self.last_expiry = end;
         }
         self.status.ledger = source.ledger()?;
         self.judge_attachments();
-        let Some(window) = self.windows.close(&self.status.ledger.total()) else { return Ok(()) };
+        let Some(snapshot) = self.windows.close(&self.status.ledger.total()) else { return Ok(()) };
         self.status.windows_closed += 1;
         self.status.last_window_end = Some(end);
         self.status.window_open_since = None;
         self.status.flows_active = source.active();
         self.status.maps = source.maps();
-        output.window(window, &self.status);
+        let began = Instant::now();
+        self.analysis.close(&snapshot, &mut |verdict| tell(output, verdict));
+        self.status.last_analysis_ns = began.elapsed().as_nanos() as u64;
+        self.status.detection = self.analysis.counts();
+        output.closed(&self.status);
         Ok(())
     }
 
@@ -165,8 +190,26 @@ impl Pipeline {
         output: &mut dyn Output,
     ) -> Result<(), SourceError> {
         self.close(source, output)?;
-        source.finish(&mut |update| output.flow(&update));
+        self.analysis.finish(&mut |verdict| tell(output, verdict));
+        source.finish(&mut |update| output.flow(&update, &FlowRecord::of(&update)));
         self.status.flows_active = 0;
+        output.closed(&self.status);
         Ok(())
+    }
+}
+
+/// A flow that changed: into the open window, and out.
+fn take(windows: &mut Windows, output: &mut dyn Output, update: &FlowUpdate<'_>) {
+    let flow = FlowRecord::of(update);
+    if let Some(seen) = FlowObservation::of(update, &flow) {
+        windows.add(seen);
+    }
+    output.flow(update, &flow);
+}
+
+fn tell(output: &mut dyn Output, verdict: Verdict<'_>) {
+    match verdict {
+        Verdict::Window(snapshot) => output.window(snapshot),
+        Verdict::Alert(change, alert) => output.alert(change, alert),
     }
 }

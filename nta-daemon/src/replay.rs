@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use crate::detect::DetectConfig;
 use crate::domain::{Ledger, Status, Timestamp};
-use crate::pipeline::{Output, Pipeline};
+use crate::pipeline::{Output, Pipeline, PipelineOptions};
 use crate::source::SourceError;
 use crate::source::capture::{self, CaptureError, CaptureReader, End, Frame};
 use crate::source::replay::Engine;
+use crate::window::Seed;
 
 /// Frames between two looks at the progress and the stop flag.
 const CHECK_EVERY: u64 = 4096;
@@ -96,6 +98,8 @@ pub struct Replay<'a> {
     pub speed: Speed,
     /// Length of a window in nanoseconds.
     pub window_ns: u64,
+    /// What is looked for.
+    pub detect: DetectConfig,
     /// Told bytes read and bytes in all, now and then; answers whether to go on.
     pub progress: &'a mut dyn FnMut(u64, Option<u64>) -> bool,
 }
@@ -114,7 +118,8 @@ impl Replay<'_> {
             readers.push(capture::open(path)?);
         }
         let mut summary = Summary { engine: engine.name(), ..Summary::default() };
-        let mut pipeline = Pipeline::new(self.window_ns, status);
+        let options = PipelineOptions { span_ns: self.window_ns, detect: self.detect.clone(), seed: Seed::fixed() };
+        let mut pipeline = Pipeline::new(&options, status);
         let total = readers.iter().map(CaptureReader::total_bytes).sum::<Option<u64>>();
         let mut read_before = 0;
         let mut pace = Pace::new(self.speed);

@@ -10,18 +10,18 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::output::{self, Collected};
+use super::output::Collected;
 use super::{EXIT_USAGE, Signals, fail};
 use crate::app::App;
 use crate::config::{CaptureConfig, Config};
-use crate::domain::{FlowUpdate, Mode, Status};
+use crate::domain::{Alert, AlertChange, FlowRecord, FlowUpdate, Mode, Status};
 use crate::live;
 use crate::pipeline::Output;
 use crate::replay::{Replay, ReplayError, Speed, Summary};
 use crate::source::SourceError;
 use crate::source::kernel::KernelOptions;
 use crate::source::replay::{Engine, KernelEngine, UserEngine};
-use crate::window::Window;
+use crate::window::Snapshot;
 
 /// Flags of `replay`.
 #[derive(Debug, clap::Args)]
@@ -158,6 +158,7 @@ fn replay(
         paths: args.paths.clone(),
         speed: args.speed,
         window_ns: config.windows.span_ns(),
+        detect: config.detect.clone(),
         progress: &mut progress,
     };
     let status = status(engine);
@@ -225,23 +226,23 @@ struct Both {
 }
 
 impl Output for Both {
-    fn flow(&mut self, update: &FlowUpdate<'_>) {
-        self.store.flow(update);
-        self.collected.flow(update);
+    fn flow(&mut self, update: &FlowUpdate<'_>, flow: &FlowRecord) {
+        self.store.flow(update, flow);
+        self.collected.flow(update, flow);
     }
 
-    fn window(&mut self, window: Window, status: &Status) {
-        self.store.window(window.clone(), status);
-        self.collected.window(window, status);
-    }
-}
-
-impl Output for Collected {
-    fn flow(&mut self, update: &FlowUpdate<'_>) {
-        output::flow(self, update);
+    fn window(&mut self, snapshot: &Snapshot) {
+        self.store.window(snapshot);
+        self.collected.window(snapshot);
     }
 
-    fn window(&mut self, window: Window, _status: &Status) {
-        output::window(self, &window);
+    fn alert(&mut self, change: AlertChange, alert: &Alert) {
+        self.store.alert(change, alert);
+        self.collected.alert(change, alert);
+    }
+
+    fn closed(&mut self, status: &Status) {
+        self.store.closed(status);
+        self.collected.closed(status);
     }
 }

@@ -16,6 +16,8 @@ pub use capture::CaptureConfig;
 pub use store::StoreConfig;
 pub use windows::WindowsConfig;
 
+pub use crate::detect::DetectConfig;
+
 /// Everything that can be configured.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -24,6 +26,8 @@ pub struct Config {
     pub capture: CaptureConfig,
     /// Windows.
     pub windows: WindowsConfig,
+    /// What is looked for, and when it is told.
+    pub detect: DetectConfig,
     /// The database.
     pub store: StoreConfig,
     /// The HTTP interface.
@@ -91,7 +95,14 @@ impl Config {
 
     /// As a commented TOML file that [`Config::load`] reads back the same.
     pub fn to_toml(&self) -> String {
-        [self.capture.to_toml(), self.windows.to_toml(), self.store.to_toml(), self.api.to_toml()].join("\n")
+        [
+            self.capture.to_toml(),
+            self.windows.to_toml(),
+            self.detect.to_toml(),
+            self.store.to_toml(),
+            self.api.to_toml(),
+        ]
+        .join("\n")
     }
 }
 

@@ -74,6 +74,21 @@ pub struct MapFill {
     pub memory_bytes: u64,
 }
 
+/// What became of the detectors' findings since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DetectionCounts {
+    /// Findings.
+    pub findings: u64,
+    /// Of these, about something on the allow-list.
+    pub allowed: u64,
+    /// Of these, not told because the table of alerts was full.
+    pub refused: u64,
+    /// Alerts raised.
+    pub raised: u64,
+    /// Alerts cleared.
+    pub cleared: u64,
+}
+
 /// A snapshot of the pipeline.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Status {
@@ -105,6 +120,10 @@ pub struct Status {
     pub late_packets: u64,
     /// How long the last drain of the maps took, in nanoseconds.
     pub last_drain_ns: u64,
+    /// How long judging the last window took, in nanoseconds.
+    pub last_analysis_ns: u64,
+    /// What became of the detectors' findings.
+    pub detection: DetectionCounts,
     /// Why capture does not work, if so: the health check fails with it.
     pub failure: Option<String>,
 }

@@ -1,12 +1,14 @@
 //! The shapes in which windows, flows and ledgers leave the daemon: the API, the store's documents and `replay
 //! --format json` use exactly these. Times are RFC 3339 in UTC, units stand in the field's name.
 
+mod alert;
 mod flow;
 mod ledger;
 mod protocol;
 mod status;
 mod window;
 
+pub use alert::{AlertJson, ContributorJson, TechniqueJson, WhyJson};
 pub use flow::{FlowJson, HandshakeJson, TcpJson, TcpSideJson};
 pub use ledger::{CountsJson, InterfaceJson, LedgerJson, skipped};
 pub use protocol::protocol_name;

@@ -1,0 +1,80 @@
+//! What happens to a closed window: merged into the longer ones, judged by every detector, its findings made alerts.
+//! Pure, like everything below it: time comes with the windows.
+
+use crate::detect::{self, DetectConfig, Detector, Hygiene, View};
+use crate::domain::{Alert, AlertChange, DetectionCounts};
+use crate::window::{Cascade, Snapshot, Span};
+
+/// What analysis tells, in order.
+#[derive(Clone, Copy, Debug)]
+pub enum Verdict<'a> {
+    /// A window of any span closed; what was found in it follows.
+    Window(&'a Snapshot),
+    /// An alert was raised, goes on or is over.
+    Alert(AlertChange, &'a Alert),
+}
+
+/// Longer windows, detectors and alerts over one stream of base windows.
+pub struct Analysis {
+    medium: Cascade,
+    long: Cascade,
+    detectors: Vec<Box<dyn Detector>>,
+    hygiene: Hygiene,
+}
+
+impl Analysis {
+    /// Over base windows of `base_ns`.
+    pub fn new(base_ns: u64, config: &DetectConfig) -> Self {
+        Self {
+            medium: Cascade::new(Span::Medium, base_ns),
+            long: Cascade::new(Span::Long, base_ns),
+            detectors: detect::detectors(config),
+            hygiene: Hygiene::new(config.hygiene.clone()),
+        }
+    }
+
+    /// What became of the findings so far.
+    pub const fn counts(&self) -> DetectionCounts {
+        self.hygiene.counts()
+    }
+
+    /// Judges a base window, and the longer ones that it completes.
+    pub fn close(&mut self, base: &Snapshot, tell: &mut dyn FnMut(Verdict<'_>)) {
+        let mut medium = Vec::new();
+        self.medium.add(base, &mut |closed| medium.push(closed));
+        let mut long = Vec::new();
+        for closed in &medium {
+            self.long.add(closed, &mut |closed| long.push(closed));
+        }
+        // In the order of their ends: one that a silence closed late comes before this window.
+        let (before, with): (Vec<&Snapshot>, Vec<&Snapshot>) =
+            medium.iter().chain(&long).partition(|closed| closed.window.end <= base.window.start);
+        for closed in before.into_iter().chain([base]).chain(with) {
+            self.judge(closed, tell);
+        }
+    }
+
+    /// Judges what is still open: the end of a capture, or of the daemon.
+    pub fn finish(&mut self, tell: &mut dyn FnMut(Verdict<'_>)) {
+        let mut open = Vec::new();
+        self.medium.flush(&mut |closed| open.push(closed));
+        let mut long = Vec::new();
+        for closed in &open {
+            self.long.add(closed, &mut |closed| long.push(closed));
+        }
+        self.long.flush(&mut |closed| long.push(closed));
+        for closed in open.iter().chain(&long) {
+            self.judge(closed, tell);
+        }
+    }
+
+    fn judge(&mut self, snapshot: &Snapshot, tell: &mut dyn FnMut(Verdict<'_>)) {
+        let view = View { snapshot };
+        let mut findings = Vec::new();
+        for detector in self.detectors.iter_mut().filter(|detector| detector.span() == snapshot.span) {
+            detector.inspect(&view, &mut findings);
+        }
+        tell(Verdict::Window(snapshot));
+        self.hygiene.judge(findings, snapshot.window.end, &mut |change, alert| tell(Verdict::Alert(change, alert)));
+    }
+}

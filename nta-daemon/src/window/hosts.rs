@@ -1,0 +1,129 @@
+//! The hosts of a window: a bounded table, and one row for all that did not fit.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+use super::Talker;
+use super::host::{HostStats, Seed, hash};
+use crate::domain::{FlowObservation, OverflowDelta};
+
+/// Hosts that a window keeps apart. Beyond it new hosts are summed up as "others". At 0.6 KiB a host and in three
+/// spans at once, a flood of made-up addresses costs 240 MiB at most.
+pub const MAX_HOSTS: usize = 131_072;
+
+type Table = HashMap<IpAddr, HostStats, foldhash::fast::RandomState>;
+
+/// Hosts by address.
+#[derive(Clone, Debug)]
+pub struct Hosts {
+    table: Table,
+    others: Talker,
+    seed: Seed,
+}
+
+impl Hosts {
+    /// No hosts yet; `seed` keys the hashes of distinct values.
+    pub fn new(seed: Seed) -> Self {
+        Self { table: HashMap::default(), others: Talker::default(), seed }
+    }
+
+    /// An empty table whose hashes are keyed alike, so that it can be merged with this one.
+    pub(super) fn like(&self) -> Self {
+        Self::new(self.seed.clone())
+    }
+
+    /// Takes a flow for both its ends.
+    pub fn add(&mut self, seen: &FlowObservation) {
+        let ends = [seen.flow.originator.address, seen.flow.responder.address];
+        for (side, address) in ends.into_iter().enumerate() {
+            match entry(&mut self.table, address) {
+                Some(host) => host.add(seen, side, &self.seed),
+                None => {
+                    let (own, back) = (&seen.sent[side], &seen.sent[1 - side]);
+                    self.others.packets_sent += own.packets;
+                    self.others.packets_received += back.packets;
+                    self.others.bytes_sent += own.bytes;
+                    self.others.bytes_received += back.bytes;
+                    self.others.flows += 1;
+                }
+            }
+        }
+    }
+
+    /// Takes packets that found the flow table full.
+    pub fn add_overflow(&mut self, overflow: &OverflowDelta) {
+        let OverflowDelta { destination, proto, syn, counts, .. } = overflow;
+        match entry(&mut self.table, *destination) {
+            Some(host) => host.add_overflow(*proto, *syn, counts),
+            None => {
+                self.others.packets_received += counts.packets;
+                self.others.bytes_received += counts.bytes;
+            }
+        }
+    }
+
+    /// Adds the hosts of another window.
+    pub fn merge(&mut self, other: &Self) {
+        for host in other.iter() {
+            match entry(&mut self.table, host.address) {
+                Some(own) => own.merge(host),
+                None => self.others.take(host),
+            }
+        }
+        self.others.merge(&other.others);
+    }
+
+    /// One host.
+    pub fn get(&self, address: &IpAddr) -> Option<&HostStats> {
+        self.table.get(address)
+    }
+
+    /// All of them, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = &HostStats> {
+        self.table.values()
+    }
+
+    /// How many are kept apart.
+    pub fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.table.is_empty()
+    }
+
+    /// The sum of those that found no room.
+    pub const fn others(&self) -> &Talker {
+        &self.others
+    }
+
+    /// The hosts with the most bytes, largest first, and the sum of all others, if there are any.
+    pub fn top(&self, most: usize) -> (Vec<Talker>, Option<Talker>) {
+        let order = |host: &&HostStats| (std::cmp::Reverse(host.bytes()), host.address);
+        let mut hosts: Vec<&HostStats> = self.table.values().collect();
+        let most = most.min(hosts.len());
+        if most < hosts.len() {
+            hosts.select_nth_unstable_by_key(most, order);
+        }
+        let mut others = self.others;
+        hosts[most..].iter().for_each(|host| others.take(host));
+        hosts.truncate(most);
+        hosts.sort_unstable_by_key(order);
+        let others = (others.packets_sent + others.packets_received > 0).then_some(others);
+        (hosts.into_iter().map(Talker::of).collect(), others)
+    }
+
+    /// The hash under which a distinct value is counted.
+    pub fn hash(&self, value: &impl std::hash::Hash) -> u32 {
+        hash(&self.seed, value)
+    }
+}
+
+/// The host's row; `None` when there is no room for it.
+fn entry(table: &mut Table, address: IpAddr) -> Option<&mut HostStats> {
+    if table.len() >= MAX_HOSTS && !table.contains_key(&address) {
+        return None;
+    }
+    Some(table.entry(address).or_insert_with(|| HostStats::new(address)))
+}
