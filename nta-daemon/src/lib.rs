@@ -11,6 +11,7 @@ pub mod features;
 pub mod source;
 pub mod window;
 
+pub mod evaluate;
 pub mod live;
 pub mod pipeline;
 pub mod replay;

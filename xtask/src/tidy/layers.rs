@@ -11,6 +11,8 @@ const CORE: &[(&str, &[&str])] = &[
     ("baseline", &["domain", "window"]),
     ("features", &["domain", "window", "baseline"]), // a feature says how far from its baseline a value is
     ("detect", &["domain", "window", "baseline", "features"]),
+    ("analysis", &["domain", "window", "baseline", "features", "detect"]),
+    ("evaluate", &["domain"]),
 ];
 
 /// The edges, each with the modules that it may know; each keeps its own settings in `config`.
