@@ -143,7 +143,8 @@ fn time(cell: &str) -> Result<Option<Timestamp>, String> {
         return Ok(None);
     }
     match cell.parse::<f64>() {
-        Ok(seconds) if seconds.is_finite() && seconds >= 0.0 => Ok(Some(Timestamp::from_nanos((seconds * 1e9) as u64))),
+        // Times before 1970 are those of broken clocks; captures are read with 0 there.
+        Ok(seconds) if seconds.is_finite() => Ok(Some(Timestamp::from_nanos((seconds.max(0.0) * 1e9) as u64))),
         _ => Err(format!("'{cell}' is no Unix time in seconds")),
     }
 }

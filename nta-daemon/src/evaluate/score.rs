@@ -111,9 +111,10 @@ pub fn score(labels: &[Label], outcomes: &[Outcome], failed: BTreeMap<String, St
             None => drop(report.not_looked_for.insert(word.to_owned(), rows.len() as u64)),
         }
     }
-    for label in labels.iter().filter(|label| label.is_benign()) {
-        if let Some(outcome) = by_file.get(label.file.as_str()) {
-            report.benign.add(outcome);
+    for outcome in outcomes {
+        let stretches: Vec<&Label> = labels.iter().filter(|l| l.is_benign() && l.file == outcome.file).collect();
+        if !stretches.is_empty() {
+            report.benign.add(outcome, &stretches);
         }
     }
     report.benign.settle();
@@ -163,10 +164,16 @@ fn attack(
 }
 
 impl BenignScore {
-    fn add(&mut self, outcome: &Outcome) {
+    /// A capture with several rows is benign in these stretches only; a row without times means all of it.
+    fn add(&mut self, outcome: &Outcome, stretches: &[&Label]) {
+        let Some((first, last)) = outcome.times else { return };
         self.captures += 1;
-        self.hours += outcome.times.map_or(0.0, |(first, last)| last.since(first) as f64 / 3.6e12);
-        for alert in &outcome.alerts {
+        let span = |label: &Label| (label.start.unwrap_or(first), label.end.unwrap_or(last));
+        self.hours += stretches.iter().map(|label| span(label).1.since(span(label).0) as f64 / 3.6e12).sum::<f64>();
+        let within = |alert: &&Alert| {
+            stretches.iter().map(|label| span(label)).any(|(from, to)| alert.last > from && alert.first <= to)
+        };
+        for alert in outcome.alerts.iter().filter(within) {
             let (severity, kind) = (alert.severity.word().to_owned(), alert.key.kind.word().to_owned());
             *self.by_severity.entry(severity.clone()).or_default() += 1;
             *self.by_type.entry(kind.clone()).or_default() += 1;
