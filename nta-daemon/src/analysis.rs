@@ -1,6 +1,9 @@
 //! What happens to a closed window: merged into the longer ones, judged by every detector, its findings made alerts.
 //! Pure, like everything below it: time comes with the windows.
 
+use std::collections::HashSet;
+
+use crate::baseline::{BaselineConfig, Baselines};
 use crate::detect::{self, DetectConfig, Detector, Hygiene, View};
 use crate::domain::{Alert, AlertChange, DetectionCounts};
 use crate::window::{Cascade, Snapshot, Span};
@@ -20,22 +23,34 @@ pub struct Analysis {
     long: Cascade,
     detectors: Vec<Box<dyn Detector>>,
     hygiene: Hygiene,
+    baselines: Baselines,
 }
 
 impl Analysis {
     /// Over base windows of `base_ns`.
-    pub fn new(base_ns: u64, config: &DetectConfig) -> Self {
+    pub fn new(base_ns: u64, config: &DetectConfig, baseline: &BaselineConfig) -> Self {
         Self {
             medium: Cascade::new(Span::Medium, base_ns),
             long: Cascade::new(Span::Long, base_ns),
             detectors: detect::detectors(config),
             hygiene: Hygiene::new(config.hygiene.clone()),
+            baselines: Baselines::new(baseline.clone()),
         }
     }
 
     /// What became of the findings so far.
     pub const fn counts(&self) -> DetectionCounts {
         self.hygiene.counts()
+    }
+
+    /// What is usual so far.
+    pub const fn baselines(&self) -> &Baselines {
+        &self.baselines
+    }
+
+    /// What is usual, to be replaced by what was learned before.
+    pub const fn baselines_mut(&mut self) -> &mut Baselines {
+        &mut self.baselines
     }
 
     /// Judges a base window, and the longer ones that it completes.
@@ -69,12 +84,29 @@ impl Analysis {
     }
 
     fn judge(&mut self, snapshot: &Snapshot, tell: &mut dyn FnMut(Verdict<'_>)) {
-        let view = View { snapshot };
+        let view = View { snapshot, baselines: &self.baselines };
         let mut findings = Vec::new();
         for detector in self.detectors.iter_mut().filter(|detector| detector.span() == snapshot.span) {
             detector.inspect(&view, &mut findings);
         }
         tell(Verdict::Window(snapshot));
         self.hygiene.judge(findings, snapshot.window.end, &mut |change, alert| tell(Verdict::Alert(change, alert)));
+        if snapshot.span == Span::Medium {
+            self.learn(snapshot);
+        }
+    }
+
+    /// What is under alert is not usual, unless it has gone on for so long that it has become so.
+    fn learn(&mut self, snapshot: &Snapshot) {
+        let accept_after_ns = self.baselines.accept_after_ns();
+        let fresh = |alert: &&Alert| snapshot.window.end.since(alert.raised) < accept_after_ns;
+        let open: Vec<&Alert> = self.hygiene.open().filter(fresh).collect();
+        let kinds: HashSet<_> = open.iter().map(|alert| alert.key.kind).collect();
+        let hosts: HashSet<_> =
+            open.iter().flat_map(|alert| [alert.key.source.host(), alert.key.destination.host()]).flatten().collect();
+        self.baselines.learn(snapshot, &|metric, host| {
+            metric.is_some_and(|metric| kinds.iter().any(|kind| metric.is_disturbed_by(*kind)))
+                || host.is_some_and(|host| hosts.contains(&host))
+        });
     }
 }

@@ -5,6 +5,7 @@
 //! the core but not each other's insides; `pipeline` joins them, `app` wires the tasks, `cli` is what a user types.
 
 pub mod analysis;
+pub mod baseline;
 pub mod detect;
 pub mod domain;
 pub mod features;

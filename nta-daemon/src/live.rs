@@ -3,6 +3,7 @@
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use crate::baseline::BaselineConfig;
 use crate::detect::DetectConfig;
 use crate::domain::{Mode, NicCounts, Status, Timestamp};
 use crate::pipeline::{Output, Pipeline, PipelineOptions};
@@ -29,6 +30,8 @@ pub struct Live {
     pub window_ns: u64,
     /// What is looked for.
     pub detect: DetectConfig,
+    /// How baselines are learned.
+    pub baseline: BaselineConfig,
 }
 
 impl Live {
@@ -52,7 +55,12 @@ impl Live {
     /// Closes a window whenever its time is over, until `stop` says so or its sender is gone; then closes the open one
     /// early, ends every flow and detaches.
     pub fn run(mut self, stop: &Receiver<()>, output: &mut dyn Output) -> Result<(), SourceError> {
-        let options = PipelineOptions { span_ns: self.window_ns, detect: self.detect.clone(), seed: Seed::random() };
+        let options = PipelineOptions {
+            span_ns: self.window_ns,
+            detect: self.detect.clone(),
+            baseline: self.baseline.clone(),
+            seed: Seed::random(),
+        };
         let mut pipeline = Pipeline::new(&options, self.status());
         let attached_at = self.nics();
         loop {

@@ -6,6 +6,7 @@ use std::time::Instant;
 use nta_common::Counter;
 
 use crate::analysis::{Analysis, Verdict};
+use crate::baseline::BaselineConfig;
 use crate::detect::DetectConfig;
 use crate::domain::{Alert, AlertChange, FlowObservation, FlowRecord, FlowUpdate, NicCounts, Status, Timestamp};
 use crate::source::{FlowSource, SourceError};
@@ -39,6 +40,8 @@ pub struct PipelineOptions {
     pub span_ns: u64,
     /// What is looked for.
     pub detect: DetectConfig,
+    /// How baselines are learned.
+    pub baseline: BaselineConfig,
     /// Keys the hashes of distinct values: fixed in a replay, so that it always says the same, else random.
     pub seed: Seed,
 }
@@ -58,7 +61,7 @@ impl Pipeline {
         let span_ns = options.span_ns;
         Self {
             windows: Windows::new(span_ns, options.seed.clone()),
-            analysis: Analysis::new(span_ns, &options.detect),
+            analysis: Analysis::new(span_ns, &options.detect, &options.baseline),
             status: Status { window_ns: span_ns, ..status },
             last_expiry: Timestamp::default(),
             nics: Vec::new(),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use crate::baseline::BaselineConfig;
 use crate::detect::DetectConfig;
 use crate::domain::{Ledger, Status, Timestamp};
 use crate::pipeline::{Output, Pipeline, PipelineOptions};
@@ -100,6 +101,8 @@ pub struct Replay<'a> {
     pub window_ns: u64,
     /// What is looked for.
     pub detect: DetectConfig,
+    /// How baselines are learned.
+    pub baseline: BaselineConfig,
     /// Told bytes read and bytes in all, now and then; answers whether to go on.
     pub progress: &'a mut dyn FnMut(u64, Option<u64>) -> bool,
 }
@@ -118,7 +121,12 @@ impl Replay<'_> {
             readers.push(capture::open(path)?);
         }
         let mut summary = Summary { engine: engine.name(), ..Summary::default() };
-        let options = PipelineOptions { span_ns: self.window_ns, detect: self.detect.clone(), seed: Seed::fixed() };
+        let options = PipelineOptions {
+            span_ns: self.window_ns,
+            detect: self.detect.clone(),
+            baseline: self.baseline.clone(),
+            seed: Seed::fixed(),
+        };
         let mut pipeline = Pipeline::new(&options, status);
         let total = readers.iter().map(CaptureReader::total_bytes).sum::<Option<u64>>();
         let mut read_before = 0;

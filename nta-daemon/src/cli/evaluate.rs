@@ -133,6 +133,7 @@ fn replay(file: &str, path: &Path, config: &Config) -> Result<Outcome, String> {
         speed: Speed::Max,
         window_ns: config.windows.span_ns(),
         detect: config.detect.clone(),
+        baseline: config.baseline.clone(),
         progress: &mut |_, _| true,
     }
     .run(&mut engine, status, &mut alerts)

@@ -159,6 +159,7 @@ fn replay(
         speed: args.speed,
         window_ns: config.windows.span_ns(),
         detect: config.detect.clone(),
+        baseline: config.baseline.clone(),
         progress: &mut progress,
     };
     let status = status(engine);

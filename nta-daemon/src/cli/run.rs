@@ -73,9 +73,13 @@ pub(super) fn execute(args: Args) -> ExitCode {
     let CaptureConfig { map_memory_mib, tunnels, .. } = config.capture;
     let options = KernelOptions { map_memory_mib, tunnels, object, ..KernelOptions::default() };
     let live = match AttachedKernel::load_and_attach(&devices, attach, options) {
-        Ok((attached, flows)) => {
-            Live { attached, flows, window_ns: config.windows.span_ns(), detect: config.detect.clone() }
-        }
+        Ok((attached, flows)) => Live {
+            attached,
+            flows,
+            window_ns: config.windows.span_ns(),
+            detect: config.detect.clone(),
+            baseline: config.baseline.clone(),
+        },
         Err(error) => return fail(1, &error),
     };
     for a in &live.attached.attachments {

@@ -16,6 +16,7 @@ pub use capture::CaptureConfig;
 pub use store::StoreConfig;
 pub use windows::WindowsConfig;
 
+pub use crate::baseline::BaselineConfig;
 pub use crate::detect::DetectConfig;
 
 /// Everything that can be configured.
@@ -28,6 +29,8 @@ pub struct Config {
     pub windows: WindowsConfig,
     /// What is looked for, and when it is told.
     pub detect: DetectConfig,
+    /// How baselines are learned.
+    pub baseline: BaselineConfig,
     /// The database.
     pub store: StoreConfig,
     /// The HTTP interface.
@@ -99,6 +102,7 @@ impl Config {
             self.capture.to_toml(),
             self.windows.to_toml(),
             self.detect.to_toml(),
+            self.baseline.to_toml(),
             self.store.to_toml(),
             self.api.to_toml(),
         ]

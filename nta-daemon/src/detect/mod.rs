@@ -1,14 +1,21 @@
 //! Detectors: each judges one closed window and tells what it finds. Pure: no clock, no I/O, no state outside `self`.
 
+mod high_latency;
 mod hygiene;
+mod long_lived;
+mod packet_loss;
 mod port_scan;
+mod protocol_anomaly;
 mod registry;
+mod rise;
+mod traffic_spike;
 mod tunables;
 
 pub use hygiene::{Hygiene, HygieneConfig};
 pub use registry::{DetectConfig, Entry, detectors, entries};
 pub use tunables::Setting;
 
+use crate::baseline::Baselines;
 use crate::domain::{Finding, Timestamp};
 use crate::window::{Snapshot, Span};
 
@@ -31,6 +38,8 @@ pub trait Detector: Send {
 pub struct View<'a> {
     /// The window: the network, each host, and in a base window each flow.
     pub snapshot: &'a Snapshot,
+    /// What is usual, learned from the windows before.
+    pub baselines: &'a Baselines,
 }
 
 impl View<'_> {

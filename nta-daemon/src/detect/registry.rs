@@ -2,8 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::high_latency::{HighLatency, HighLatencyConfig};
 use super::hygiene::HygieneConfig;
+use super::long_lived::{LongLived, LongLivedConfig};
+use super::packet_loss::{PacketLoss, PacketLossConfig};
 use super::port_scan::{PortScan, PortScanConfig};
+use super::protocol_anomaly::{ProtocolAnomaly, ProtocolAnomalyConfig};
+use super::traffic_spike::{TrafficSpike, TrafficSpikeConfig};
 use super::{Detector, Setting};
 
 /// `[detect]`: what is looked for, and when it is told.
@@ -14,6 +19,16 @@ pub struct DetectConfig {
     pub hygiene: HygieneConfig,
     /// Port scans.
     pub port_scan: PortScanConfig,
+    /// Traffic spikes.
+    pub traffic_spike: TrafficSpikeConfig,
+    /// High latency.
+    pub high_latency: HighLatencyConfig,
+    /// Packet loss.
+    pub packet_loss: PacketLossConfig,
+    /// An unusual mix of protocols.
+    pub protocol_anomaly: ProtocolAnomalyConfig,
+    /// Connections that do not end.
+    pub long_lived_connection: LongLivedConfig,
 }
 
 /// A detector as documentation shows it.
@@ -31,6 +46,21 @@ pub fn detectors(config: &DetectConfig) -> Vec<Box<dyn Detector>> {
     if config.port_scan.enabled {
         list.push(Box::new(PortScan::new(config.port_scan.clone())));
     }
+    if config.traffic_spike.enabled {
+        list.push(Box::new(TrafficSpike::new(config.traffic_spike.clone())));
+    }
+    if config.high_latency.enabled {
+        list.push(Box::new(HighLatency::new(config.high_latency.clone())));
+    }
+    if config.packet_loss.enabled {
+        list.push(Box::new(PacketLoss::new(config.packet_loss.clone())));
+    }
+    if config.protocol_anomaly.enabled {
+        list.push(Box::new(ProtocolAnomaly::new(config.protocol_anomaly.clone())));
+    }
+    if config.long_lived_connection.enabled {
+        list.push(Box::new(LongLived::new(config.long_lived_connection.clone())));
+    }
     list
 }
 
@@ -39,12 +69,26 @@ pub fn entries() -> Vec<Entry> {
     vec![
         Entry { section: HygieneConfig::SECTION, settings: HygieneConfig::settings() },
         Entry { section: PortScanConfig::SECTION, settings: PortScanConfig::settings() },
+        Entry { section: TrafficSpikeConfig::SECTION, settings: TrafficSpikeConfig::settings() },
+        Entry { section: HighLatencyConfig::SECTION, settings: HighLatencyConfig::settings() },
+        Entry { section: PacketLossConfig::SECTION, settings: PacketLossConfig::settings() },
+        Entry { section: ProtocolAnomalyConfig::SECTION, settings: ProtocolAnomalyConfig::settings() },
+        Entry { section: LongLivedConfig::SECTION, settings: LongLivedConfig::settings() },
     ]
 }
 
 impl DetectConfig {
     /// As commented sections of the configuration file.
     pub fn to_toml(&self) -> String {
-        [self.hygiene.to_toml(), self.port_scan.to_toml()].join("\n")
+        [
+            self.hygiene.to_toml(),
+            self.port_scan.to_toml(),
+            self.traffic_spike.to_toml(),
+            self.high_latency.to_toml(),
+            self.packet_loss.to_toml(),
+            self.protocol_anomaly.to_toml(),
+            self.long_lived_connection.to_toml(),
+        ]
+        .join("\n")
     }
 }
