@@ -10,6 +10,8 @@ use crate::window::Snapshot;
 const MIN_RTT_SAMPLES: u64 = 5;
 /// TCP packets that it needs to say anything about loss.
 const MIN_TCP_PACKETS: u64 = 50;
+/// Packets that it needs to say anything about the mix of protocols.
+const MIN_MIX_PACKETS: u64 = 100;
 
 /// A metric of the network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -131,9 +133,9 @@ impl Metric {
     }
 }
 
-/// Share of IP protocols in the packets of flows; `None` without any.
+/// Share of IP protocols in the packets of flows; `None` with too few.
 fn share(snapshot: &Snapshot, numbers: &[u8]) -> Option<f64> {
     let all: u64 = snapshot.window.protocols.iter().map(|protocol| protocol.packets).sum();
     let some = snapshot.window.protocols.iter().filter(|protocol| numbers.contains(&protocol.number));
-    (all > 0).then(|| some.map(|protocol| protocol.packets).sum::<u64>() as f64 / all as f64)
+    (all >= MIN_MIX_PACKETS).then(|| some.map(|protocol| protocol.packets).sum::<u64>() as f64 / all as f64)
 }

@@ -15,9 +15,9 @@ tunables! {
         /// And so many usual deviations (scaled median absolute deviations) above it.
         sigmas: f64 = 5.0,
         /// Never below so many bit/s.
-        min_bps: f64 = 100_000.0,
+        min_bps: f64 = 20_000.0,
         /// Never below so many packets a second.
-        min_packets_per_s: f64 = 50.0,
+        min_packets_per_s: f64 = 15.0,
         /// Never below so many TCP connections a second.
         min_connections_per_s: f64 = 5.0,
         /// Windows of 30 s in a row; at twice the threshold one is enough.
