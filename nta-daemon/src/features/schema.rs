@@ -175,4 +175,14 @@ mod tests {
         let vector = extract(&host, Extent { seconds: 5.0, base_windows: 1.0 });
         assert!(vector.iter().all(|value| *value == 0.0), "{vector:?}");
     }
+
+    #[test]
+    fn the_documentation_lists_every_feature_in_order() {
+        let document = include_str!("../../../docs/FEATURES.md");
+        let rows: Vec<&str> = document.lines().filter(|line| line.starts_with("| ") && line.contains('`')).collect();
+        let expected = FEATURES.iter().enumerate();
+        let expected = expected.map(|(i, f)| format!("| {i} | `{}` | {} | {} |", f.name, f.unit, f.formula));
+        assert_eq!(rows, expected.collect::<Vec<_>>());
+        assert!(document.contains(&format!("Schema version {SCHEMA_VERSION};")));
+    }
 }
