@@ -1,9 +1,10 @@
 //! What happens to one packet: counted in the ledger, parsed, counted in its flow. The kernel programs and the user
 //! engine of a replay differ only in where their flows live ([`Flows`]).
 
-use crate::packet::fragment;
-use crate::{Clock, Counter, Family, FlowKey4, FlowKey6, FlowStats, LedgerSlot, Packet, PacketReader, parse};
-use crate::{FragmentKey, FragmentPorts, OverflowKey, Volume};
+use crate::events;
+use crate::packet::{fragment, note};
+use crate::{Clock, Counter, CpuSlot, Events, Family, FlowKey4, FlowKey6, FlowStats, LedgerSlot, Packet};
+use crate::{FragmentKey, FragmentPorts, OverflowKey, PacketReader, Volume, parse};
 
 /// Where flows are kept.
 pub trait Flows {
@@ -35,21 +36,30 @@ pub struct First<'a> {
     pub now_ns: u64,
 }
 
-/// Accounts one frame; `packet` is where it is parsed to. Returns the part of the ledger that it was counted in.
+/// Accounts one frame and tells it as an event, if it is one. Returns the part of the ledger that it was counted in.
 #[inline(always)]
-pub fn account<R: PacketReader, C: Clock, F: Flows>(
+pub fn account<R: PacketReader, C: Clock, F: Flows, E: Events>(
     reader: &R,
     clock: &C,
     flows: &mut F,
-    ledger: &mut LedgerSlot,
-    packet: &mut Packet,
+    events: &mut E,
+    slot: &mut CpuSlot,
 ) -> Counter {
+    let CpuSlot { ledger, packet, events: state } = slot;
     ledger.bump(Counter::Seen);
     ledger.seen_bytes += u64::from(reader.wire_len());
+    if state.leaves_out(events) {
+        ledger.bump(Counter::SampledOut);
+        return Counter::SampledOut;
+    }
+    events::raw(reader, events, state, ledger, || clock.coarse_ns());
     let family = match parse(reader, packet) {
         Ok(family) => family,
         Err(reason) => {
             ledger.bump(reason);
+            if reason == Counter::Arp {
+                events::arp(reader, packet, events, state, ledger, clock.coarse_ns());
+            }
             return reason;
         }
     };
@@ -59,6 +69,9 @@ pub fn account<R: PacketReader, C: Clock, F: Flows>(
         notes(ledger, packet);
         if packet.fragment != fragment::NONE {
             fragments(flows, family, ledger, packet, now_ns);
+        }
+        if packet.dns != 0 {
+            events::dns(reader, packet, family, events, state, ledger, now_ns);
         }
     }
     let packets = split(reader, ledger, packet);
@@ -117,10 +130,10 @@ fn notes(ledger: &mut LedgerSlot, packet: &Packet) {
     if packet.l4_truncated != 0 {
         ledger.bump(Counter::L4Truncated);
     }
-    if packet.chain_cut != 0 {
+    if packet.notes & note::CHAIN_CUT != 0 {
         ledger.bump(Counter::Ipv6ChainCut);
     }
-    if packet.tunnel != 0 {
+    if packet.notes & note::TUNNEL != 0 {
         ledger.bump(Counter::TunnelOpened);
     }
 }

@@ -1,6 +1,7 @@
 //! The ledger: every packet that a program sees lands in exactly one place, and these counters prove it.
 
 use crate::Packet;
+use crate::events::EventState;
 
 /// One row of the ledger. The first group partitions [`Counter::Seen`]; the notes after it are told beside it.
 ///
@@ -60,6 +61,24 @@ pub enum Counter {
     OverflowUntold,
     /// Packets whose inner packet was accounted in place of the tunnel.
     TunnelOpened,
+    /// DNS messages told as an event.
+    EventDns,
+    /// DNS messages not told: more than the rate limit allows.
+    EventDnsLimited,
+    /// DNS messages not told: no room in the ring buffer.
+    EventDnsNoRoom,
+    /// ARP packets told as an event.
+    EventArp,
+    /// ARP packets not told: more than the rate limit allows.
+    EventArpLimited,
+    /// ARP packets not told: no room in the ring buffer.
+    EventArpNoRoom,
+    /// Packet headers told as an event.
+    EventRaw,
+    /// Packet headers not told: more than the rate limit allows.
+    EventRawLimited,
+    /// Packet headers not told: no room in the ring buffer.
+    EventRawNoRoom,
     /// Left to the interface where the packet came in (forwarded, already counted there). Not part of `seen`.
     AlreadyCounted,
 }
@@ -95,6 +114,15 @@ impl Counter {
         Self::FragmentMiss,
         Self::OverflowUntold,
         Self::TunnelOpened,
+        Self::EventDns,
+        Self::EventDnsLimited,
+        Self::EventDnsNoRoom,
+        Self::EventArp,
+        Self::EventArpLimited,
+        Self::EventArpNoRoom,
+        Self::EventRaw,
+        Self::EventRawLimited,
+        Self::EventRawNoRoom,
         Self::AlreadyCounted,
     ];
 
@@ -126,6 +154,15 @@ impl Counter {
             Self::FragmentMiss => "fragment_miss",
             Self::OverflowUntold => "overflow_untold",
             Self::TunnelOpened => "tunnel_opened",
+            Self::EventDns => "event_dns",
+            Self::EventDnsLimited => "event_dns_limited",
+            Self::EventDnsNoRoom => "event_dns_no_room",
+            Self::EventArp => "event_arp",
+            Self::EventArpLimited => "event_arp_limited",
+            Self::EventArpNoRoom => "event_arp_no_room",
+            Self::EventRaw => "event_raw",
+            Self::EventRawLimited => "event_raw_limited",
+            Self::EventRawNoRoom => "event_raw_no_room",
             Self::AlreadyCounted => "already_counted",
         }
     }
@@ -153,8 +190,8 @@ pub struct LedgerSlot {
     pub overflow_bytes: u64,
 }
 
-/// What a program owns on one CPU for one interface: a row of the ledger, and room for the packet at hand, which one
-/// look-up yields together.
+/// What a program owns on one CPU for one interface: a row of the ledger, room for the packet at hand, and whose turn it
+/// is to be sampled or told as an event. One look-up yields all of it.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C)]
 pub struct CpuSlot {
@@ -162,6 +199,8 @@ pub struct CpuSlot {
     pub ledger: LedgerSlot,
     /// The packet that is parsed right now.
     pub packet: Packet,
+    /// Turns and rate limits.
+    pub events: EventState,
 }
 
 impl Default for LedgerSlot {
@@ -205,7 +244,7 @@ impl LedgerSlot {
     }
 }
 
-const _: () = assert!(size_of::<CpuSlot>() == size_of::<LedgerSlot>() + 96 && align_of::<Packet>() == 8);
+const _: () = assert!(size_of::<CpuSlot>() == size_of::<LedgerSlot>() + 96 + 48 && align_of::<Packet>() == 8);
 const _: () = assert!(size_of::<LedgerSlot>() == 8 * (Counter::COUNT + 2));
 
 // SAFETY: `repr(C)`, only integers, no padding (the sizes are asserted above), valid for any bytes.

@@ -1,7 +1,7 @@
 //! Flow counters and their one update function, shared by the kernel program and replay.
 
 use crate::account::First;
-use crate::packet::{Packet, fragment, proto};
+use crate::packet::{Packet, proto};
 use crate::tcp::{self, Sent, TcpDirection};
 
 /// Two clocks over one time base, in nanoseconds.
@@ -90,16 +90,16 @@ pub struct FlowStats {
     pub first_ns: u64,
     /// Coarse time of the last packet.
     pub last_ns: u64,
-    /// From `a` to `b` and back.
-    pub dir: [Direction; 2],
-    /// TCP state that belongs to both directions.
-    pub tcp: tcp::TcpFlow,
     /// Direction of the originator: who sent the first packet, or who must have, when that was a SYN-ACK.
     pub originator: u32,
     /// VLAN id of the outermost tag of the first packet, 0 without one.
     pub vlan: u16,
     /// Padding, always 0.
     pub zero: u16,
+    /// From `a` to `b` and back.
+    pub dir: [Direction; 2],
+    /// TCP state that belongs to both directions.
+    pub tcp: tcp::TcpFlow,
     /// The connections before, see [`Cut`].
     pub cut: Cut,
 }
@@ -135,8 +135,9 @@ impl FlowStats {
     /// The one place where a packet is counted, in the kernel and in replay. `packets` is how many the frame stands for.
     #[inline(always)]
     pub fn add<C: Clock>(&mut self, p: &Packet, packets: u32, direction: u32, now_ns: u64, clock: &C) {
-        let tcp = p.proto == proto::TCP && p.l4_truncated == 0 && p.fragment != fragment::LATER;
-        let news = tcp && self.dir[(direction & 1) as usize].tcp.is_news(p);
+        let tcp = p.has_tcp();
+        let [a, b] = &self.dir;
+        let news = tcp && (if direction == 0 { a } else { b }).tcp.is_news(p);
         if news {
             self.cut_if_anew(p, direction, now_ns);
         }
@@ -148,8 +149,15 @@ impl FlowStats {
         let (from, to) = if direction == 0 { (a, b) } else { (b, a) };
         from.volume.add(packets, p.wire_len, p.ip_len);
         if tcp {
-            let sent = Sent { now_ns, direction, originator: self.originator, news };
-            tcp::track(&mut from.tcp, &mut to.tcp, &mut self.tcp, p, sent, clock);
+            let by_originator = direction == self.originator;
+            // Twice in the code, so that what a segment that is no news cannot be drops out of its way.
+            if news {
+                let sent = Sent { now_ns, direction, by_originator, news: true };
+                tcp::track(&mut from.tcp, &mut to.tcp, &mut self.tcp, p, sent, clock);
+            } else {
+                let sent = Sent { now_ns, direction, by_originator, news: false };
+                tcp::track(&mut from.tcp, &mut to.tcp, &mut self.tcp, p, sent, clock);
+            }
         }
     }
 }

@@ -29,5 +29,8 @@ pub const MAX_OVERFLOWS: u32 = 16_384;
 /// Fragmented datagrams whose ports are remembered at once (Cilium's default).
 pub const MAX_FRAGMENTED: u32 = 8_192;
 
+/// Default size of the ring buffer of events in bytes: 7,000 DNS messages.
+pub const DEFAULT_RING_BYTES: u32 = 4 << 20;
+
 /// Default size of each flow map, in flows. The daemon computes the real one from `capture.map_memory_mib`.
 pub const DEFAULT_FLOWS: u32 = 65_536;

@@ -15,8 +15,12 @@ pub struct Settings {
     pub jiffies_origin_ns: u64,
     /// 1 to account the inner packet of VXLAN, Geneve, GRE and IP-in-IP in place of the tunnel, else 0.
     pub tunnels: u32,
-    /// Padding, always 0.
-    pub zero: u32,
+    /// Every how many-th packet is accounted; 0 and 1 mean each.
+    pub sample: u32,
+    /// Of how many packets the head of one is told as an event; 0 tells none.
+    pub raw_every: u32,
+    /// Events of each kind ([`crate::Kind`]) that are told in a second, of one interface on one CPU; 0 tells none.
+    pub events_per_second: [u32; 3],
 }
 
 /// What travels in front of each replayed packet as XDP metadata.
@@ -36,7 +40,7 @@ impl ReplayMeta {
     pub const SIZE: usize = size_of::<Self>();
 }
 
-const _: () = assert!(size_of::<Settings>() == 88 && ReplayMeta::SIZE == 16);
+const _: () = assert!(size_of::<Settings>() == 104 && ReplayMeta::SIZE == 16);
 
 // SAFETY: `repr(C)`, only integers, no padding (sizes asserted above), valid for any bytes.
 #[cfg(feature = "user")]

@@ -5,8 +5,8 @@
 
 use std::time::Instant;
 
-use nta_daemon::source::FlowSource as _;
 use nta_daemon::source::replay::{Engine as _, KernelEngine};
+use nta_daemon::source::{EventSettings, FlowSource as _};
 
 const FLOWS: u32 = 100_000;
 /// Holds 100,000 IPv4 flows and some.
@@ -15,7 +15,7 @@ const ROUNDS: usize = 9;
 
 fn main() {
     let json = std::env::args().any(|arg| arg == "--json");
-    let mut engine = match KernelEngine::new("bench", MAP_MEMORY_MIB, false) {
+    let mut engine = match KernelEngine::new("bench", MAP_MEMORY_MIB, false, EventSettings::default()) {
         Ok(engine) => engine,
         Err(error) => return println!("not run: drain bench: {error}"),
     };

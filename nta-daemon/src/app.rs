@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::api::{self, ApiState};
-use crate::domain::{Alert, AlertChange, FlowRecord, FlowUpdate, Mode, Status};
+use crate::domain::{Alert, AlertChange, Event, FlowRecord, FlowUpdate, Mode, RawPacket, Status};
 use crate::live;
 use crate::pipeline::Output;
 use crate::store::{Batch, Run, Store, StoreError, StoreWriter};
@@ -18,6 +18,8 @@ use crate::window::{Snapshot, Span, Window};
 const STORE_QUEUE: usize = 64;
 /// Windows kept back while the queue is full; beyond it the oldest one's flows and window are given up, and counted.
 const MAX_HELD_BACK: usize = 1024;
+/// Heads of frames stored with one window; more are dropped, and counted.
+const MAX_RAW_PACKETS: usize = 50_000;
 /// How long a shutdown waits for the capture, and for the store.
 pub const DRAIN_DEADLINE: Duration = Duration::from_secs(10);
 /// How long a shutdown waits for requests under way. One that takes longer must not cost what is to be stored.
@@ -85,6 +87,7 @@ impl App {
             window: None,
             flows: Vec::new(),
             alerts: Vec::new(),
+            raw_packets: Vec::new(),
             held_back: std::collections::VecDeque::new(),
             waits,
             given_up: 0,
@@ -124,6 +127,7 @@ pub struct StoreOutput {
     window: Option<Window>,
     flows: Vec<FlowRecord>,
     alerts: Vec<Alert>,
+    raw_packets: Vec<RawPacket>,
     held_back: std::collections::VecDeque<Batch>,
     waits: bool,
     given_up: u64,
@@ -161,8 +165,8 @@ impl StoreOutput {
             self.send_waiting(batch);
         }
         if !self.flows.is_empty() {
-            let flows = std::mem::take(&mut self.flows);
-            self.send_waiting(Batch { window: None, flows });
+            let (flows, raw_packets) = (std::mem::take(&mut self.flows), std::mem::take(&mut self.raw_packets));
+            self.send_waiting(Batch { window: None, flows, raw_packets });
         }
     }
 }
@@ -170,6 +174,15 @@ impl StoreOutput {
 impl Output for StoreOutput {
     fn flow(&mut self, _update: &FlowUpdate<'_>, flow: &FlowRecord) {
         self.flows.push(*flow);
+    }
+
+    fn event(&mut self, event: &Event) {
+        let Event::RawPacket(packet) = event else { return };
+        if self.raw_packets.len() < MAX_RAW_PACKETS {
+            self.raw_packets.push(packet.clone());
+        } else {
+            self.writer.note_raw_packet_dropped();
+        }
     }
 
     fn window(&mut self, snapshot: &Snapshot) {
@@ -183,8 +196,9 @@ impl Output for StoreOutput {
     }
 
     fn closed(&mut self, status: &Status) {
-        let batch = Batch { window: self.window.take(), flows: std::mem::take(&mut self.flows) };
-        self.send(batch);
+        let (flows, raw_packets) = (std::mem::take(&mut self.flows), std::mem::take(&mut self.raw_packets));
+        let window = self.window.take();
+        self.send(Batch { window, flows, raw_packets });
         // A failure that the thread behind the pipeline set stays until it says otherwise.
         self.status.send_replace(status.clone());
     }

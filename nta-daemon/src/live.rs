@@ -7,13 +7,16 @@ use crate::baseline::BaselineConfig;
 use crate::detect::DetectConfig;
 use crate::domain::{Mode, NicCounts, Status, Timestamp};
 use crate::pipeline::{Output, Pipeline, PipelineOptions};
-use crate::source::SourceError;
 use crate::source::kernel::device::Device;
 use crate::source::kernel::{AttachedKernel, KernelFlows};
+use crate::source::{FlowSource as _, SourceError};
 use crate::window::Seed;
 
 /// How often the log of a debug build of the programs is read.
 const DIAGNOSTICS_EVERY: Duration = Duration::from_millis(200);
+
+/// How often events are taken out of their ring, which holds 4 MiB unless configured otherwise.
+const EVENTS_EVERY: Duration = Duration::from_millis(100);
 
 /// The wall clock.
 pub fn now() -> Timestamp {
@@ -53,7 +56,7 @@ impl Live {
     }
 
     /// Closes a window whenever its time is over, until `stop` says so or its sender is gone; then closes the open one
-    /// early, ends every flow and detaches.
+    /// early, ends every flow, and detaches or hands over to the next daemon.
     pub fn run(mut self, stop: &Receiver<()>, output: &mut dyn Output) -> Result<(), SourceError> {
         let options = PipelineOptions {
             span_ns: self.window_ns,
@@ -62,17 +65,19 @@ impl Live {
             seed: Seed::random(),
         };
         let mut pipeline = Pipeline::new(&options, self.status());
+        self.attached.take_over();
+        pipeline.begin_from(&self.flows.ledger()?);
         let attached_at = self.nics();
         loop {
             pipeline.open_at(now());
             let end = pipeline.window_end().unwrap_or_else(now);
-            let mut wait = Duration::from_nanos(end.since(now()));
+            let mut wait = Duration::from_nanos(end.since(now())).min(EVENTS_EVERY);
             if self.attached.kernel().has_diagnostics() {
                 self.attached.kernel().flush_diagnostics();
                 wait = wait.min(DIAGNOSTICS_EVERY);
             }
             match stop.recv_timeout(wait) {
-                Err(RecvTimeoutError::Timeout) if now() < end => {}
+                Err(RecvTimeoutError::Timeout) if now() < end => pipeline.take_events(&mut self.flows, output)?,
                 Err(RecvTimeoutError::Timeout) => {
                     let nics = self.nics();
                     pipeline.hold_against(nics.iter().zip(&attached_at).map(|(now, then)| now.since(then)).collect());
@@ -81,6 +86,11 @@ impl Live {
                 Ok(()) | Err(RecvTimeoutError::Disconnected) => break,
             }
         }
-        pipeline.finish(&mut self.flows, output)
+        if self.attached.stays() {
+            self.flows.leave();
+            pipeline.leave();
+        }
+        pipeline.finish(&mut self.flows, output)?;
+        self.attached.hand_over(&self.flows)
     }
 }

@@ -8,7 +8,9 @@ use nta_common::Counter;
 use crate::analysis::{Analysis, Verdict};
 use crate::baseline::BaselineConfig;
 use crate::detect::DetectConfig;
-use crate::domain::{Alert, AlertChange, FlowObservation, FlowRecord, FlowUpdate, NicCounts, Status, Timestamp};
+use crate::domain::{
+    Alert, AlertChange, Event, FlowObservation, FlowRecord, FlowUpdate, Ledger, NicCounts, Status, Timestamp,
+};
 use crate::source::{FlowSource, SourceError};
 use crate::window::{Arrival, Seed, Snapshot, Windows};
 
@@ -22,6 +24,9 @@ const LIVENESS_PACKETS: u64 = 100;
 pub trait Output {
     /// A flow changed or ended; `flow` is what is told about it from now on.
     fn flow(&mut self, update: &FlowUpdate<'_>, flow: &FlowRecord);
+
+    /// A packet was told as an event.
+    fn event(&mut self, event: &Event);
 
     /// A window of any span closed; a base window comes after all its flows.
     fn window(&mut self, snapshot: &Snapshot);
@@ -53,6 +58,8 @@ pub struct Pipeline {
     status: Status,
     last_expiry: Timestamp,
     nics: Vec<NicCounts>,
+    /// What each interface's ledger held when the programs were attached: counted by programs of a daemon before.
+    seen_before: Vec<u64>,
 }
 
 impl Pipeline {
@@ -65,6 +72,7 @@ impl Pipeline {
             status: Status { window_ns: span_ns, ..status },
             last_expiry: Timestamp::default(),
             nics: Vec::new(),
+            seen_before: Vec::new(),
         }
     }
 
@@ -79,13 +87,25 @@ impl Pipeline {
         self.nics = nics;
     }
 
+    /// Takes the ledger of the moment of attaching, which is not empty after a restart that went on counting.
+    pub fn begin_from(&mut self, ledger: &Ledger) {
+        self.seen_before = ledger.interfaces.iter().map(|i| i.counts.get(Counter::Seen)).collect();
+    }
+
+    /// The next closing takes every flow out of the source, as another daemon goes on with it.
+    pub fn leave(&mut self) {
+        self.last_expiry = Timestamp::default();
+    }
+
     /// An interface whose traffic no program has seen is a failure, until one has.
     fn judge_attachments(&mut self) {
         if self.nics.is_empty() {
             return;
         }
         self.status.failure = None;
+        let before = self.seen_before.iter().copied().chain(std::iter::repeat(0));
         let seen = self.status.ledger.interfaces.iter().map(|i| i.counts.get(Counter::Seen));
+        let seen = seen.zip(before).map(|(seen, before)| seen - before);
         for ((attachment, nic), seen) in self.status.attachments.iter_mut().zip(&self.nics).zip(seen) {
             attachment.nic = *nic;
             let passed = nic.rx_packets + nic.tx_packets;
@@ -148,6 +168,20 @@ impl Pipeline {
         source.expire(time, &mut |update| output.flow(&update, &FlowRecord::of(&update)))
     }
 
+    /// Takes the events that the source has.
+    pub fn take_events<S: FlowSource + ?Sized>(
+        &mut self,
+        source: &mut S,
+        output: &mut dyn Output,
+    ) -> Result<(), SourceError> {
+        let (windows, counts) = (&mut self.windows, &mut self.status.events);
+        source.events(&mut |event| {
+            windows.add_event(&event);
+            counts.count(&event);
+            output.event(&event);
+        })
+    }
+
     /// Closes the open window: drains the source into it, and ends flows that are over.
     pub fn close<S: FlowSource + ?Sized>(
         &mut self,
@@ -155,6 +189,7 @@ impl Pipeline {
         output: &mut dyn Output,
     ) -> Result<(), SourceError> {
         let Some(end) = self.windows.end() else { return Ok(()) };
+        self.take_events(source, output)?;
         let windows = &mut self.windows;
         let flows_total = &mut self.status.flows_total;
         let mut sink = |update: FlowUpdate<'_>| {

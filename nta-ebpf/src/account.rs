@@ -2,6 +2,7 @@
 
 use nta_common::{Clock, Counter, PacketReader};
 
+use crate::events::KernelEvents;
 use crate::flows::KernelFlows;
 use crate::maps::LEDGER;
 
@@ -11,7 +12,7 @@ pub(crate) fn packet<R: PacketReader, C: Clock>(reader: &R, clock: &C, slot: u32
     let Some(slot) = LEDGER.get_ptr_mut(slot) else { return Counter::Seen };
     // SAFETY: this CPU's copy of an array entry; programs on one CPU do not interrupt each other at these hooks.
     let slot = unsafe { &mut *slot };
-    nta_common::account(reader, clock, &mut KernelFlows, &mut slot.ledger, &mut slot.packet)
+    nta_common::account(reader, clock, &mut KernelFlows, &mut KernelEvents, slot)
 }
 
 /// Adds to a counter of a ledger slot.

@@ -1,4 +1,5 @@
-//! Programs that only the bench build exports: the yardsticks, and packets of a new flow at every run.
+//! Programs that only the bench build exports: the yardsticks, packets of a new flow at every run, and segments that
+//! each bring the next bytes of one connection.
 
 use aya_ebpf::bindings::xdp_action::XDP_PASS;
 use aya_ebpf::macros::{classifier, map, xdp};
@@ -14,6 +15,12 @@ static RUNS: PerCpuArray<u32> = PerCpuArray::with_max_entries(1, 0);
 /// Where the IPv4 source address lies in a frame without tags.
 const SOURCE_AT: usize = 14 + 12;
 
+/// Where the TCP sequence number lies in an IPv4 frame without tags and options.
+const SEQUENCE_AT: usize = 14 + 20 + 4;
+
+/// Payload of the bench's data segment.
+const SEGMENT: u32 = 1_000;
+
 /// What a packet costs before any of our work.
 #[xdp]
 pub fn nta_xdp_empty(_ctx: XdpContext) -> u32 {
@@ -28,6 +35,7 @@ pub fn nta_tc_empty(_ctx: TcContext) -> i32 {
 
 /// An IPv4 packet of a new flow at every run.
 #[xdp]
+#[inline(always)]
 pub fn nta_xdp_new(ctx: XdpContext) -> u32 {
     renumber(ctx.data(), ctx.data_end());
     entered_by_xdp(&ctx);
@@ -50,8 +58,41 @@ fn renumber(data: usize, data_end: usize) {
 
 /// The same at TC.
 #[classifier]
+#[inline(always)]
 pub fn nta_tc_new(ctx: TcContext) -> i32 {
     renumber(ctx.data(), ctx.data_end());
+    entered_by_tc(&ctx);
+    TC_NEXT
+}
+
+/// The next data segment of one connection over IPv4 at every run.
+#[xdp]
+#[inline(always)]
+pub fn nta_xdp_data(ctx: XdpContext) -> u32 {
+    advance(ctx.data(), ctx.data_end());
+    entered_by_xdp(&ctx);
+    XDP_PASS
+}
+
+#[inline(always)]
+fn advance(data: usize, data_end: usize) {
+    let Some(runs) = RUNS.get_ptr_mut(0) else { return };
+    let sequence = data + SEQUENCE_AT;
+    if sequence + 4 > data_end {
+        return;
+    }
+    // SAFETY: as in `renumber`.
+    unsafe {
+        *runs += SEGMENT;
+        core::ptr::write_unaligned(sequence as *mut u32, (*runs).to_be());
+    }
+}
+
+/// The same at TC.
+#[classifier]
+#[inline(always)]
+pub fn nta_tc_data(ctx: TcContext) -> i32 {
+    advance(ctx.data(), ctx.data_end());
     entered_by_tc(&ctx);
     TC_NEXT
 }

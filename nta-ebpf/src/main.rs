@@ -15,6 +15,7 @@ mod account;
 #[cfg(feature = "bench")]
 mod bench;
 mod clock;
+mod events;
 mod flows;
 mod maps;
 mod reader;
@@ -76,6 +77,7 @@ fn entered_by_xdp(ctx: &XdpContext) {
 
 /// Ingress of a device by TCX or clsact.
 #[classifier]
+#[inline(always)]
 pub fn nta_tc_ingress(ctx: TcContext) -> i32 {
     entered_by_tc(&ctx);
     TC_NEXT
@@ -92,6 +94,7 @@ fn entered_by_tc(ctx: &TcContext) {
 /// Egress of a device by TCX or clsact: counts what did not come in by a watched interface, so that a forwarded packet
 /// is counted once.
 #[classifier]
+#[inline(always)]
 pub fn nta_tc_egress(ctx: TcContext) -> i32 {
     // SAFETY: the context is valid for the length of the call.
     let entered_by = unsafe { (*ctx.skb.skb).ingress_ifindex };

@@ -1,8 +1,8 @@
 //! Every map: key, value, who writes, who reads, what happens when it is full.
 
 use aya_ebpf::macros::map;
-use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray};
-use nta_common::limits::{DEFAULT_FLOWS, MAX_FRAGMENTED, MAX_INTERFACES, MAX_OVERFLOWS};
+use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf};
+use nta_common::limits::{DEFAULT_FLOWS, DEFAULT_RING_BYTES, MAX_FRAGMENTED, MAX_INTERFACES, MAX_OVERFLOWS};
 use nta_common::{CpuSlot, FlowKey4, FlowKey6, FlowStats, FragmentKey, FragmentPorts, OverflowKey, Volume};
 
 /// IPv4 flows. The programs create and update entries, the daemon reads and deletes them. A plain hash, not an LRU one:
@@ -25,9 +25,14 @@ pub(crate) static OVERFLOW: HashMap<OverflowKey, Volume> = HashMap::with_max_ent
 #[map]
 pub(crate) static FRAGMENTS: LruHashMap<FragmentKey, FragmentPorts> = LruHashMap::with_max_entries(MAX_FRAGMENTED, 0);
 
-/// The ledger, and room for the packet at hand: slot by interface, one copy per CPU. Fixed size, never full.
+/// The ledger, room for the packet at hand, turns and rate limits of events: slot by interface, one copy per CPU. Fixed size, never full.
 #[map]
 pub(crate) static LEDGER: PerCpuArray<CpuSlot> = PerCpuArray::with_max_entries(MAX_INTERFACES as u32, 0);
+
+/// Events: DNS, ARP, heads of frames. Written by the programs, read by the daemon ten times a second. When full, the
+/// event is left out and counted (the ledger's `event_…_no_room`). The daemon sets the size.
+#[map]
+pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(DEFAULT_RING_BYTES, 0);
 
 /// Where a new flow entry is put together: it is larger than the stack of a program.
 #[map]

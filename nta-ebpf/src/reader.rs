@@ -1,8 +1,10 @@
 //! `PacketReader` over a packet in the kernel: the only place that reads packet memory.
 
-use aya_ebpf::helpers::generated::bpf_xdp_get_buff_len;
+use aya_ebpf::bindings::__sk_buff;
+use aya_ebpf::helpers::generated::{bpf_skb_load_bytes, bpf_xdp_get_buff_len};
 use aya_ebpf::programs::{TcContext, XdpContext};
 use nta_common::limits::MAX_HEADER_BYTES;
+use nta_common::packet::{COPY_UNIT, copied};
 use nta_common::{Packet, PacketReader, ReplayMeta};
 
 use crate::settings;
@@ -73,6 +75,11 @@ impl PacketReader for ShortReader {
     }
 
     #[inline(always)]
+    fn readable(&self) -> usize {
+        0
+    }
+
+    #[inline(always)]
     fn wire_len(&self) -> u32 {
         self.wire_len
     }
@@ -82,6 +89,11 @@ impl PacketReader for XdpReader {
     #[inline(always)]
     fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
         direct(self.data, self.data_end, offset)
+    }
+
+    #[inline(always)]
+    fn readable(&self) -> usize {
+        self.data_end - self.data
     }
 
     #[inline(always)]
@@ -107,6 +119,8 @@ impl PacketReader for XdpReader {
 
 /// A packet at a TC hook.
 pub(crate) struct SkbReader {
+    skb: *mut __sk_buff,
+    skb_len: u32,
     data: usize,
     data_end: usize,
     wire_len: u32,
@@ -120,8 +134,8 @@ impl SkbReader {
     /// bytes inside the socket buffer and changes nothing that anyone else sees.
     #[inline(always)]
     pub(crate) fn new(ctx: &TcContext) -> Self {
-        let wire_len = ctx.len();
-        let want = if wire_len < PULL_BYTES { wire_len } else { PULL_BYTES };
+        let skb_len = ctx.len();
+        let want = if skb_len < PULL_BYTES { skb_len } else { PULL_BYTES };
         if ctx.data() + want as usize > ctx.data_end() {
             // A failure (no memory) leaves the packet as it was: what is not readable counts as truncated.
             let _ = ctx.pull_data(want);
@@ -131,8 +145,9 @@ impl SkbReader {
             unsafe { ((*ctx.skb.skb).gso_size, (*ctx.skb.skb).vlan_present, (*ctx.skb.skb).vlan_tci) };
         let vlan_tag = (tagged != 0).then_some(tag as u16);
         // On the wire the tag was part of the frame.
-        let wire_len = if tagged != 0 { wire_len + VLAN_TAG_LEN } else { wire_len };
-        Self { data: ctx.data(), data_end: ctx.data_end(), wire_len, segment_len, vlan_tag }
+        let wire_len = if tagged != 0 { skb_len + VLAN_TAG_LEN } else { skb_len };
+        let (skb, data, data_end) = (ctx.skb.skb, ctx.data(), ctx.data_end());
+        Self { skb, skb_len, data, data_end, wire_len, segment_len, vlan_tag }
     }
 }
 
@@ -140,6 +155,30 @@ impl PacketReader for SkbReader {
     #[inline(always)]
     fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
         direct(self.data, self.data_end, offset)
+    }
+
+    #[inline(always)]
+    fn readable(&self) -> usize {
+        self.skb_len as usize
+    }
+
+    /// A payload may lie outside the linear part.
+    #[inline(always)]
+    fn copy<const N: usize>(&self, offset: usize, limit: u32, to: &mut [u8; N]) -> u32 {
+        let len = copied::<N>(self.readable(), offset, limit);
+        if len < COPY_UNIT {
+            return 0;
+        }
+        // The verifier wants to see a length of at least 1 and at most N; it loses a bound when registers are copied.
+        let len = forget(len - COPY_UNIT);
+        if len > N - COPY_UNIT {
+            return 0;
+        }
+        let len = same_register(len) + COPY_UNIT;
+        // SAFETY: the helper writes `len` bytes at most `N` into `to`, and refuses what is not in the packet.
+        let done =
+            unsafe { bpf_skb_load_bytes(self.skb.cast(), forget(offset) as u32, to.as_mut_ptr().cast(), len as u32) };
+        if done == 0 { len as u32 } else { 0 }
     }
 
     #[inline(always)]

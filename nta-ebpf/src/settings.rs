@@ -1,12 +1,20 @@
 //! The daemon's load-time constants. The verifier knows their values, so a branch that they switch off costs nothing.
 
-use nta_common::Settings;
 use nta_common::limits::MAX_INTERFACES;
+use nta_common::{Kind, Settings};
 
 /// Written by the daemon before the program is loaded.
 #[unsafe(no_mangle)]
-static SETTINGS: Settings =
-    Settings { interfaces: [0; MAX_INTERFACES], replay: 0, jiffy_ns: 0, jiffies_origin_ns: 0, tunnels: 0, zero: 0 };
+static SETTINGS: Settings = Settings {
+    interfaces: [0; MAX_INTERFACES],
+    replay: 0,
+    jiffy_ns: 0,
+    jiffies_origin_ns: 0,
+    tunnels: 0,
+    sample: 0,
+    raw_every: 0,
+    events_per_second: [0; 3],
+};
 
 macro_rules! setting {
     ($($field:tt)+) => {
@@ -26,6 +34,28 @@ pub(crate) fn replay() -> bool {
 #[inline(always)]
 pub(crate) fn tunnels() -> bool {
     setting!(tunnels) != 0
+}
+
+/// Every how many-th packet is accounted.
+#[inline(always)]
+pub(crate) fn sample() -> u32 {
+    setting!(sample)
+}
+
+/// Of how many packets the head of one is told.
+#[inline(always)]
+pub(crate) fn raw_every() -> u32 {
+    setting!(raw_every)
+}
+
+/// Events of this kind that are told in a second.
+#[inline(always)]
+pub(crate) fn events_per_second(kind: Kind) -> u32 {
+    match kind {
+        Kind::Dns => setting!(events_per_second[0]),
+        Kind::Arp => setting!(events_per_second[1]),
+        Kind::Raw => setting!(events_per_second[2]),
+    }
 }
 
 /// Nanoseconds of a jiffy.

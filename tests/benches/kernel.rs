@@ -37,10 +37,16 @@ fn main() {
     };
     let object = std::fs::read(&path).expect("the bench object");
     let json = std::env::args().any(|arg| arg == "--json");
-    let cases = |new: &'static str, old: &'static str| {
+    let cases = |new: &'static str, data: &'static str, old: &'static str| {
         vec![
             Case { name: "tcp4-existing", program: old, frame: tcp4(0, &[]), max_flows: FEW_FLOWS },
             Case { name: "tcp4-timestamps", program: old, frame: tcp4(0, &TIMESTAMPS), max_flows: FEW_FLOWS },
+            Case {
+                name: "tcp4-data",
+                program: data,
+                frame: frame(0x0800, 0, &ipv4(6, &data4())),
+                max_flows: FEW_FLOWS,
+            },
             Case { name: "tcp4-new", program: new, frame: tcp4(0, &[]), max_flows: FLOWS },
             Case { name: "tcp6-existing", program: old, frame: tcp6(), max_flows: FEW_FLOWS },
             Case { name: "udp4-existing", program: old, frame: udp4(), max_flows: FEW_FLOWS },
@@ -52,8 +58,8 @@ fn main() {
         println!("{:<5} {:<20} {:>8} {:>16}", "prog", "case", "ns", "ns above empty");
     }
     for (kind, empty, cases) in [
-        ("xdp", "nta_xdp_empty", cases("nta_xdp_new", "nta_xdp")),
-        ("tc", "nta_tc_empty", cases("nta_tc_new", "nta_tc_ingress")),
+        ("xdp", "nta_xdp_empty", cases("nta_xdp_new", "nta_xdp_data", "nta_xdp")),
+        ("tc", "nta_tc_empty", cases("nta_tc_new", "nta_tc_data", "nta_tc_ingress")),
     ] {
         for case in cases {
             let (ns, above) = measure(&object, &case, empty);
@@ -69,7 +75,12 @@ fn main() {
 
 /// Medians of the program's time, and of its distance to the empty program in the same round.
 fn measure(object: &[u8], case: &Case, empty: &str) -> (f64, f64) {
-    let settings = Settings { interfaces: first(LOOPBACK), jiffy_ns: JIFFY_NS, ..Settings::default() };
+    let settings = Settings {
+        interfaces: first(LOOPBACK),
+        jiffy_ns: JIFFY_NS,
+        events_per_second: [5000, 1000, 1000],
+        ..Settings::default()
+    };
     let mut ebpf = EbpfLoader::new()
         .override_global("SETTINGS", &settings, true)
         .map_max_entries("FLOWS4", case.max_flows)
@@ -151,6 +162,13 @@ fn tcp(options: &[u8]) -> Vec<u8> {
     let mut segment = vec![0x9c, 0x40, 1, 187, 0, 0, 0, 1, 0, 0, 0, 1];
     segment.extend([((20 + options.len()) / 4 * 16) as u8, 0x10, 1, 0xf5, 0, 0, 0, 0]);
     segment.extend(options);
+    segment
+}
+
+/// A segment with the payload by which the bench's program counts its sequence number up.
+fn data4() -> Vec<u8> {
+    let mut segment = tcp(&[]);
+    segment.resize(segment.len() + 1_000, 0);
     segment
 }
 

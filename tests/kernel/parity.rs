@@ -1,11 +1,12 @@
 //! Parity: every capture through the real program and through the same code in user space gives the same flows, field by
-//! field, the same windows and the same ledger.
+//! field, the same events in the same order, the same windows and the same ledger.
 //!
 //! Loading the program costs far more than most captures hold, so captures are replayed in batches, as one stream in the
 //! order of their time. A batch that differs is replayed file by file, to name the captures.
 
+use std::ffi::OsStr;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use nta_tests::capture_list::{ABSENT, all, captures};
 use nta_tests::daemon::{Run, run};
@@ -17,11 +18,13 @@ use super::why_not;
 /// Captures replayed by one process.
 const BATCH: usize = 100;
 
-/// A run as it is compared: windows and summary in order, the flows between two of them sorted, because no order is
-/// promised there.
+/// A run as it is compared: events, windows and summary in order, the flows between two of them sorted, because no order
+/// is promised there.
 #[derive(Debug, Default, PartialEq)]
 struct Story {
     parts: Vec<(Vec<String>, Value)>,
+    /// Events with the number of windows that had been closed before.
+    events: Vec<(usize, String)>,
 }
 
 #[test]
@@ -41,18 +44,48 @@ fn both_engines_agree_on_every_capture() {
     let given = paths.len();
     let usable = in_time_order(&paths);
     let batches: Vec<&[PathBuf]> = usable.chunks(BATCH).collect();
-    let results = pool::map(&batches, |batch| compare(batch));
+    let results = pool::map(&batches, |batch| compare(batch, None));
     let mut wrong = Vec::new();
-    let (mut flows, mut windows) = (0, 0);
+    let (mut flows, mut windows, mut events) = (0, 0, 0);
     for (batch, result) in batches.iter().zip(results) {
         match result {
-            Ok((f, w)) => (flows, windows) = (flows + f, windows + w),
+            Ok([f, w, e]) => (flows, windows, events) = (flows + f, windows + w, events + e),
             Err(what) => wrong.push(blame(batch, &what)),
         }
     }
-    println!("{} of {given} captures have frames to compare: {flows} flows, {windows} windows", usable.len());
+    println!(
+        "{} of {given} captures have frames to compare: {flows} flows, {windows} windows, {events} events",
+        usable.len()
+    );
     assert!(wrong.is_empty(), "{} batches differ:\n{}", wrong.len(), wrong.join("\n"));
     assert!(usable.len() >= 4 && flows > 0 && windows > 0);
+}
+
+/// Every third packet accounted, the head of every fifth of these told, and limits that are met.
+const SAMPLED: &str = "[capture]\nsample = 3\n[events]\nraw_packets = 5\ndns_per_second = 2\nraw_per_second = 3\n";
+
+#[test]
+fn both_engines_sample_and_limit_alike() {
+    const NAME: &str = "both_engines_sample_and_limit_alike";
+    if let Some(reason) = why_not() {
+        return not_run(NAME, &reason);
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = folder.path().join("nta.toml");
+    fs::write(&config, SAMPLED).expect("a configuration");
+    let demo = cases().join("demo/input.pcap");
+    if let Err(what) = compare(std::slice::from_ref(&demo), Some(&config)) {
+        panic!("{what}");
+    }
+    let arguments = ["replay", "--format", "json", "--config"].map(OsStr::new);
+    let run = run(arguments.into_iter().chain([config.as_os_str(), demo.as_os_str()]));
+    let ledger = &run.json()[0]["ledger"];
+    let count = |name: &str| ledger["total"][name].as_u64().unwrap_or_else(|| panic!("no {name} in {ledger}"));
+    assert_eq!(ledger["balanced"], true, "{ledger}");
+    assert_eq!(count("seen") / 3, count("seen") - count("sampled_out"), "{ledger}");
+    let accounted = count("seen") - count("sampled_out");
+    assert_eq!(count("event_raw") + count("event_raw_limited"), accounted / 5, "{ledger}");
+    assert!(count("event_raw_limited") > 0, "{ledger}");
 }
 
 /// The captures that can be analysed, by the time of their first frame: read the other way round, most of their packets
@@ -69,15 +102,23 @@ fn in_time_order(paths: &[PathBuf]) -> Vec<PathBuf> {
     usable.into_iter().map(|(_, path)| path.clone()).collect()
 }
 
-/// Flows and windows compared, or what differs.
-fn compare(batch: &[PathBuf]) -> Result<(usize, usize), String> {
+/// Flows, windows and events compared, or what differs.
+fn compare(batch: &[PathBuf], config: Option<&Path>) -> Result<[usize; 3], String> {
     let [kernel, user] = ["kernel", "user"].map(|engine| {
-        let flags = ["replay", "--engine", engine, "--format", "jsonl"].map(AsRef::as_ref);
-        story(engine, &run(flags.into_iter().chain(batch.iter().map(|path| path.as_os_str()))))
+        let flags = ["replay", "--engine", engine, "--format", "jsonl", "--events"].map(OsStr::new);
+        let config = config.iter().flat_map(|path| [OsStr::new("--config"), path.as_os_str()]);
+        story(engine, &run(flags.into_iter().chain(config).chain(batch.iter().map(|path| path.as_os_str()))))
     });
     let (kernel, user) = (kernel?, user?);
     if kernel.parts.len() != user.parts.len() {
         return Err(format!("{} windows, user {}", kernel.parts.len() - 1, user.parts.len() - 1));
+    }
+    let differs = kernel.events.iter().zip(&user.events).find(|(kernel, user)| kernel != user);
+    if let Some((kernel, user)) = differs {
+        return Err(format!("kernel: {kernel:?}\n  user:   {user:?}"));
+    }
+    if kernel.events.len() != user.events.len() {
+        return Err(format!("{} events, user {}", kernel.events.len(), user.events.len()));
     }
     for ((kernel_flows, kernel_end), (user_flows, user_end)) in kernel.parts.iter().zip(&user.parts) {
         if kernel_end != user_end {
@@ -90,7 +131,8 @@ fn compare(batch: &[PathBuf]) -> Result<(usize, usize), String> {
             return Err(format!("{} flows, user {}", kernel_flows.len(), user_flows.len()));
         }
     }
-    Ok((kernel.parts.iter().map(|(flows, _)| flows.len()).sum(), kernel.parts.len() - 1))
+    let flows = kernel.parts.iter().map(|(flows, _)| flows.len()).sum();
+    Ok([flows, kernel.parts.len() - 1, kernel.events.len()])
 }
 
 fn story(engine: &str, run: &Run) -> Result<Story, String> {
@@ -102,6 +144,10 @@ fn story(engine: &str, run: &Run) -> Result<Story, String> {
     for line in String::from_utf8_lossy(&run.stdout).lines() {
         if line.starts_with(r#"{"type":"flow""#) {
             flows.push(line.to_owned());
+            continue;
+        }
+        if line.starts_with(r#"{"type":"dns""#) || line.starts_with(r#"{"type":"arp""#) {
+            story.events.push((story.parts.len(), line.to_owned()));
             continue;
         }
         let mut end: Value = serde_json::from_str(line).map_err(|error| format!("{engine}: {error}: {line}"))?;
@@ -125,7 +171,7 @@ fn story(engine: &str, run: &Run) -> Result<Story, String> {
 fn blame(batch: &[PathBuf], what: &str) -> String {
     let single: Vec<String> = batch
         .iter()
-        .filter_map(|path| Some(format!("{}:\n  {}", path.display(), compare(std::slice::from_ref(path)).err()?)))
+        .filter_map(|path| Some(format!("{}:\n  {}", path.display(), compare(std::slice::from_ref(path), None).err()?)))
         .collect();
     if single.is_empty() {
         let paths: Vec<String> = batch.iter().map(|path| path.display().to_string()).collect();

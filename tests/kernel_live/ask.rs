@@ -26,22 +26,30 @@ fn a_dry_run_says_how_it_would_attach_and_leaves_nothing() {
 }
 
 #[test]
-fn doctor_says_what_each_interface_would_get() {
-    if !can_run("doctor_says_what_each_interface_would_get", &["tc"]) {
+fn doctor_says_what_each_interface_would_take_and_probing_agrees() {
+    if !can_run("doctor_says_what_each_interface_would_take_and_probing_agrees", &["tc"]) {
         return;
     }
     let _alone = alone();
     let pair = Pair::new();
-    let answer = output(&mut command(&pair.inside, &["doctor", "--format", "json"]));
-    assert!(answer.status.success(), "{}", String::from_utf8_lossy(&answer.stderr));
-    let report: Value = serde_json::from_slice(&answer.stdout).expect("JSON");
-    let interfaces = report["interfaces"].as_array().expect("interfaces");
-    let veth = interfaces.iter().find(|interface| interface["name"] == "v0").expect("v0");
-    let hook = if has_tcx() { "tcx" } else { "tc" };
-    assert_eq!((&veth["ingress"], &veth["egress"]), (&hook.into(), &hook.into()), "{veth}");
-    assert!(veth["reason"].as_str().is_some_and(|reason| reason.contains("v0")), "{veth}");
-    for check in report["checks"].as_array().expect("checks") {
-        assert!(check["name"].is_string() && check["ok"].is_boolean() && check["detail"].is_string(), "{check}");
+    for (arguments, probed) in
+        [(&["doctor", "--format", "json"][..], false), (&["doctor", "--format", "json", "--probe", "v0"], true)]
+    {
+        let answer = output(&mut command(&pair.inside, arguments));
+        assert!(answer.status.success(), "{}", String::from_utf8_lossy(&answer.stderr));
+        let report: Value = serde_json::from_slice(&answer.stdout).expect("JSON");
+        let interfaces = report["interfaces"].as_array().expect("interfaces");
+        let veth = interfaces.iter().find(|interface| interface["name"] == "v0").expect("v0");
+        let hook = if has_tcx() { "tcx" } else { "tc" };
+        assert_eq!((&veth["ingress"], &veth["egress"]), (&hook.into(), &hook.into()), "{veth}");
+        assert!(veth["reason"].as_str().is_some_and(|reason| reason.contains("v0")), "{veth}");
+        assert_eq!((&veth["probed"], &veth["watched_by"]), (&probed.into(), &Value::Null), "{veth}");
+        for check in report["checks"].as_array().expect("checks") {
+            assert!(check["name"].is_string() && check["ok"].is_boolean() && check["detail"].is_string(), "{check}");
+        }
+        assert_eq!((xdp(&pair.inside, "v0"), filters(&pair.inside, "v0")), (None, [0, 0]));
     }
-    assert_eq!((xdp(&pair.inside, "v0"), filters(&pair.inside, "v0")), (None, [0, 0]));
+    let answer = output(&mut command(&pair.inside, &["doctor", "--probe", "nowhere9"]));
+    assert_eq!(answer.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&answer.stderr).contains("nowhere9"));
 }

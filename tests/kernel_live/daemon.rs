@@ -69,8 +69,12 @@ impl<'a> Daemon<'a> {
         config: &Path,
     ) -> Self {
         let mut command = Self::command(namespace, folder, interfaces, attach);
-        command.arg("--config").arg(config);
-        Self { process: Process::start(&mut command, folder, "daemon.log"), namespace }.healthy()
+        Self::start_command(namespace, folder, command.arg("--config").arg(config))
+    }
+
+    /// Starts it by a command of the test's own.
+    pub(crate) fn start_command(namespace: &'a Namespace, folder: &Path, command: &mut Command) -> Self {
+        Self { process: Process::start(command, folder, "daemon.log"), namespace }.healthy()
     }
 
     fn healthy(self) -> Self {

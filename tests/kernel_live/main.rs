@@ -4,6 +4,7 @@
 
 #![expect(clippy::print_stdout, reason = "what a test measured, and what it could not run")]
 
+mod events;
 mod exact;
 mod forward;
 mod jumbo;
@@ -11,12 +12,15 @@ mod latency;
 mod ledger;
 
 mod ask;
+mod coexist;
 mod end;
+mod pin;
 mod refuse;
 
 mod attached;
 mod capture;
 mod daemon;
+mod foreign;
 mod process;
 mod traffic;
 

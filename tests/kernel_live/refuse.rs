@@ -10,41 +10,27 @@ use crate::daemon::{Daemon, binary, command, number};
 use crate::{Pair, can_run, traffic};
 
 #[test]
-fn a_second_xdp_program_is_refused_and_the_first_goes_on() {
-    if !can_run("a_second_xdp_program_is_refused_and_the_first_goes_on", &["ping"]) {
+fn a_second_daemon_is_refused_at_every_hook_and_the_first_goes_on() {
+    const TEST: &str = "a_second_daemon_is_refused_at_every_hook_and_the_first_goes_on";
+    if !can_run(TEST, &["tc", "ping"]) {
         return;
     }
     let _alone = alone();
-    let folder = tempfile::tempdir().expect("a folder");
-    let pair = Pair::silent();
-    let first = Daemon::start(&pair.inside, folder.path(), "v0", "xdp");
-    let program = xdp(&pair.inside, "v0");
-    assert!(program.is_some());
-    for attach in ["xdp", "xdp-generic"] {
-        let (code, line) = refused(&run(&pair.inside, folder.path(), "v0", attach));
-        assert_eq!(code, Some(1), "{line}");
-        assert!(line.contains("v0") && line.contains("another program is attached"), "{line}");
-        assert_eq!(xdp(&pair.inside, "v0"), program, "the first program stays");
+    for hook in ["xdp", "auto", "tc"] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let pair = Pair::silent();
+        let first = Daemon::start(&pair.inside, folder.path(), "v0", hook);
+        let (program, count) = (xdp(&pair.inside, "v0"), filters(&pair.inside, "v0"));
+        let pid = first.process.id(); // `ip netns exec` becomes the daemon
+        for attach in ["auto", "xdp", "xdp-generic", "tcx", "tc"] {
+            let (code, line) = refused(&run(&pair.inside, folder.path(), "v0", attach));
+            assert_eq!(code, Some(1), "{hook}, {attach}: {line}");
+            assert!(line.contains("v0") && line.contains(&format!("pid {pid}")), "{hook}, {attach}: {line}");
+        }
+        assert!(output(&mut command(&pair.inside, &["doctor"])).status.success(), "doctor asks only");
+        assert_eq!((xdp(&pair.inside, "v0"), filters(&pair.inside, "v0")), (program, count), "{hook}: as before");
+        counts_pings(&first, &pair);
     }
-    counts_pings(&first, &pair);
-}
-
-#[test]
-fn nobody_disturbs_a_daemon_at_clsact() {
-    if !can_run("nobody_disturbs_a_daemon_at_clsact", &["tc", "ping"]) {
-        return;
-    }
-    let _alone = alone();
-    let folder = tempfile::tempdir().expect("a folder");
-    let pair = Pair::silent();
-    let first = Daemon::start(&pair.inside, folder.path(), "v0", "tc");
-    let (code, line) = refused(&run(&pair.inside, folder.path(), "v0", "tc"));
-    assert_eq!(code, Some(1), "{line}");
-    assert!(line.contains("v0") && line.contains("another"), "{line}");
-    assert!(run(&pair.inside, folder.path(), "v0", "auto").status.success(), "another hook is free");
-    assert!(output(&mut command(&pair.inside, &["doctor"])).status.success());
-    assert_eq!(filters(&pair.inside, "v0"), [1, 1], "the first one's filters stay");
-    counts_pings(&first, &pair);
 }
 
 /// `run --dry-run`.
@@ -95,8 +81,8 @@ fn readable() -> std::fs::Permissions {
 }
 
 #[test]
-fn an_interface_that_does_not_exist_is_named() {
-    if !can_run("an_interface_that_does_not_exist_is_named", &[]) {
+fn an_interface_that_does_not_exist_or_is_named_twice_is_told() {
+    if !can_run("an_interface_that_does_not_exist_or_is_named_twice_is_told", &[]) {
         return;
     }
     let _alone = alone();
@@ -104,4 +90,6 @@ fn an_interface_that_does_not_exist_is_named() {
     let (code, line) = refused(&output(&mut command(&pair.inside, &["run", "--interface", "nowhere9"])));
     assert_eq!(code, Some(2), "{line}");
     assert!(line.contains("nowhere9"), "{line}");
+    let (code, line) = refused(&run(&pair.inside, Path::new("/nowhere"), "v0,v0", "auto"));
+    assert!(code == Some(1) && line.contains("v0") && line.contains("once"), "{line}");
 }

@@ -138,7 +138,7 @@ fn link_types(skipped: &Value) -> impl Iterator<Item = u64> {
     reasons.filter(|(reason, _)| reason.starts_with("link type ")).map(|(_, count)| number(count))
 }
 
-/// `…: no frame can be analysed: 3 of link type 127 (…), 1 of link type 105 (…); supported are …`
+/// `…: no frame can be analysed: 3 of link type 119 (…), 1 of link type 3 (…); supported are …`
 fn refusal(line: &str) -> Result<Outcome, String> {
     let Some((_, kinds)) = line.split_once(": no frame can be analysed: ") else { return Ok(Outcome::Refused) };
     let kinds = kinds.split_once("; supported are ").map_or(kinds, |(kinds, _)| kinds);
@@ -158,5 +158,7 @@ fn number(value: &Value) -> u64 {
     value.as_u64().unwrap_or_else(|| panic!("{value} is no count"))
 }
 
-/// Null, Ethernet, PPP, raw IP (three numbers), PPP in HDLC, Cisco HDLC, loopback, cooked, IPv4, IPv6, cooked v2.
-const SUPPORTED: [&str; 13] = ["0", "1", "9", "12", "14", "101", "50", "104", "108", "113", "228", "229", "276"];
+/// Null, Ethernet, PPP, FDDI, raw IP (three numbers), PPP in HDLC, Cisco HDLC, 802.11 with and without radiotap, loopback,
+/// cooked, IPv4, IPv6, cooked v2.
+const SUPPORTED: [&str; 16] =
+    ["0", "1", "9", "10", "12", "14", "101", "50", "104", "105", "127", "108", "113", "228", "229", "276"];

@@ -4,5 +4,7 @@ mod capinfos;
 mod cases;
 mod conversations;
 mod damage;
+mod events;
 mod refusals;
 mod stdin;
+mod tcp;

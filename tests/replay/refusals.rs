@@ -5,7 +5,7 @@ use std::path::Path;
 
 use nta_tests::daemon::run;
 use nta_tests::packet::{ethernet, ipv4, udp};
-use nta_tests::pcap::{ETHERNET, Frame, RADIOTAP, pcap};
+use nta_tests::pcap::{ETHERNET, Frame, PRISM, pcap};
 use nta_tests::{cases, root};
 use tempfile::TempDir;
 
@@ -70,8 +70,8 @@ fn a_name_with_a_line_feed_stays_on_one_line() {
 #[test]
 fn a_link_type_that_nothing_reads() {
     let frames = [Frame::at(1, vec![0; 40]), Frame::at(2, vec![0; 40])];
-    let reason = "no frame can be analysed: 2 of link type 127 (IEEE802_11_RADIOTAP)";
-    refused("wlan.pcap", &pcap(RADIOTAP, &frames), reason);
+    let reason = "no frame can be analysed: 2 of link type 119 (IEEE802_11_PRISM)";
+    refused("wlan.pcap", &pcap(PRISM, &frames), reason);
 }
 
 #[test]

@@ -2,8 +2,8 @@
 
 /// LINKTYPE_ETHERNET.
 pub const ETHERNET: u32 = 1;
-/// LINKTYPE_IEEE802_11_RADIOTAP, which no part of the daemon reads.
-pub const RADIOTAP: u32 = 127;
+/// LINKTYPE_IEEE802_11_PRISM, which no part of the daemon reads.
+pub const PRISM: u32 = 119;
 
 /// A frame to write.
 #[derive(Clone, Debug)]

@@ -8,6 +8,7 @@ mod bench;
 mod build;
 mod build_ebpf;
 mod ci;
+mod fuzz;
 mod lint;
 mod replay;
 mod run;
@@ -48,6 +49,7 @@ const COMMANDS: &[Command] = &[
         help: build_ebpf::HELP,
         run: build_ebpf::run,
     },
+    Command { name: "fuzz", about: "feed arbitrary bytes to the readers", help: fuzz::HELP, run: fuzz::run },
     Command { name: "bench", about: "measure, as ratios in one run", help: bench::HELP, run: bench::run },
     Command {
         name: "lint",

@@ -4,11 +4,14 @@
 //! the next one in byte 0 and its own length in byte 1, in units of 8 bytes beyond the first 8 (the authentication
 //! header: of 4 bytes beyond the first 8, RFC 4302).
 
-use super::{L4, Packet, PacketReader, fragment};
+use super::{L4, Packet, PacketReader, fragment, note};
 use crate::Counter;
 use crate::limits::{MAX_HEADER_BYTES, MAX_IPV6_EXTENSIONS};
 
 const HEADER_LEN: usize = 40;
+
+/// What a frame is padded to (IEEE 802.3 section 3.2.8), with a VLAN tag: one no longer carries no jumbogram, but nothing.
+const PADDED_LEN: u32 = 64;
 
 const HOP_BY_HOP: u8 = 0;
 const ROUTING: u8 = 43;
@@ -31,7 +34,7 @@ pub(super) fn parse<R: PacketReader>(reader: &R, offset: usize, packet: &mut Pac
         return Err(Counter::Ipv6Malformed);
     }
     let mut remaining = u32::from(u16::from_be_bytes([h[4], h[5]]));
-    if remaining == 0 {
+    if remaining == 0 && packet.wire_len > PADDED_LEN {
         // A jumbogram (RFC 2675) or segmentation offload: the frame's length counts.
         remaining = packet.wire_len.saturating_sub((offset + HEADER_LEN) as u32);
     }
@@ -51,12 +54,12 @@ pub(super) fn parse<R: PacketReader>(reader: &R, offset: usize, packet: &mut Pac
             break;
         }
         if at >= MAX_HEADER_BYTES {
-            packet.chain_cut = 1;
+            packet.notes |= note::CHAIN_CUT;
             break;
         }
         at = reader.forget(at);
         let Some(e) = reader.read::<4>(at) else {
-            packet.chain_cut = 1;
+            packet.notes |= note::CHAIN_CUT;
             break;
         };
         let len = match next {
@@ -81,7 +84,7 @@ pub(super) fn parse<R: PacketReader>(reader: &R, offset: usize, packet: &mut Pac
     }
     packet.proto = next;
     if is_extension(next) && packet.fragment != fragment::LATER {
-        packet.chain_cut = 1;
+        packet.notes |= note::CHAIN_CUT;
     }
     Ok(L4 { offset: at, len: remaining })
 }

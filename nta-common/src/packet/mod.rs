@@ -7,6 +7,7 @@
 //! What cannot be parsed is counted by reason ([`Counter`]). From the IP header on a packet is always accounted: the
 //! IP length decides what is counted, not whether everything behind it was understood.
 
+mod copy;
 mod eth;
 mod icmp;
 mod ipv4;
@@ -15,6 +16,9 @@ mod shim;
 mod tcp;
 mod tunnel;
 mod udp;
+mod usual;
+
+pub use copy::{COPY_UNIT, copied};
 
 use crate::Counter;
 use crate::limits::{MAX_HEADER_BYTES, MAX_TUNNELS};
@@ -73,6 +77,16 @@ pub trait PacketReader {
         offset
     }
 
+    /// Bytes that can be read, counted from the frame's start.
+    fn readable(&self) -> usize;
+
+    /// Copies the bytes from `offset` on into `to`, at most [`copied`] of `N`, and tells how many. Fewer than
+    /// [`COPY_UNIT`] are not copied at all.
+    #[inline(always)]
+    fn copy<const N: usize>(&self, offset: usize, limit: u32, to: &mut [u8; N]) -> u32 {
+        copy::in_units(self, offset, limit, to)
+    }
+
     /// Called when a packet is parsed: whatever is read of it from here on must come from memory again. In the kernel
     /// that makes one path of the hundreds on which the parser can end.
     #[inline(always)]
@@ -114,6 +128,11 @@ impl PacketReader for SliceReader<'_> {
     }
 
     #[inline(always)]
+    fn readable(&self) -> usize {
+        self.data.len()
+    }
+
+    #[inline(always)]
     fn opens_tunnels(&self) -> bool {
         self.opens_tunnels
     }
@@ -138,6 +157,14 @@ pub mod fragment {
     pub const LATER: u8 = 2;
 }
 
+/// Bits of [`Packet::notes`].
+pub mod note {
+    /// The inner packet of a tunnel.
+    pub const TUNNEL: u8 = 1;
+    /// The IPv6 extension chain was cut off or too long.
+    pub const CHAIN_CUT: u8 = 2;
+}
+
 /// What the parser found. [`Packet::reset`] comes first; then what a packet does not have is 0, except that the TCP
 /// fields behind `payload_len` mean something only for TCP with a whole header.
 #[derive(Clone, Copy, Debug, Default)]
@@ -158,10 +185,10 @@ pub struct Packet {
     pub fragment: u8,
     /// 1 when the transport header was cut off or malformed.
     pub l4_truncated: u8,
-    /// 1 when the IPv6 extension chain was cut off or too long.
-    pub chain_cut: u8,
-    /// 1 when this is the inner packet of a tunnel.
-    pub tunnel: u8,
+    /// What else is to be noted of the packet, see [`note`].
+    pub notes: u8,
+    /// 1 when this is a DNS message over UDP, by its ports; it begins at `payload_at`.
+    pub dns: u8,
     /// Bytes behind the transport header, by the IP length.
     pub payload_len: u32,
     /// Frame bytes on the wire.
@@ -186,6 +213,8 @@ pub struct Packet {
     pub fragment_id: u32,
     /// 1 when a TCP timestamp option was found.
     pub has_timestamps: u32,
+    /// Where in the frame the message begins that is told as an event: DNS or ARP, else without meaning.
+    pub payload_at: u32,
     /// IPv6 source address, most significant word first.
     pub src6: [u64; 2],
     /// IPv6 destination address.
@@ -196,6 +225,12 @@ impl Packet {
     /// Forgets the last packet: what a parse may leave unwritten becomes 0.
     #[inline(always)]
     pub fn reset(&mut self, wire_len: u32) {
+        self.clear();
+        self.wire_len = wire_len;
+    }
+
+    #[inline(always)]
+    fn clear(&mut self) {
         let words: *mut u64 = core::ptr::from_mut(self).cast();
         // SAFETY: the structure is `repr(C)` and aligned to 8, and its first 16 bytes are integers, for which 0 is valid.
         // Volatile, because the compiler would make a call of `memset` of it, which on BPF writes byte by byte.
@@ -203,13 +238,18 @@ impl Packet {
             words.write_volatile(0);
             words.add(1).write_volatile(0);
         }
-        self.wire_len = wire_len;
     }
 
-    /// Whether there is anything unusual about the packet: a fragment, cut headers, a tunnel. One word read for all four.
+    /// Whether there is anything unusual about the packet: a fragment, cut headers, a tunnel, DNS. One word read for all.
     #[inline(always)]
     pub(crate) const fn is_odd(&self) -> bool {
-        u32::from_ne_bytes([self.fragment, self.l4_truncated, self.chain_cut, self.tunnel]) != 0
+        u32::from_ne_bytes([self.fragment, self.l4_truncated, self.notes, self.dns]) != 0
+    }
+
+    /// Whether it carries a whole TCP header.
+    #[inline(always)]
+    pub(crate) const fn has_tcp(&self) -> bool {
+        self.proto == proto::TCP && (!self.is_odd() || (self.l4_truncated == 0 && self.fragment != fragment::LATER))
     }
 
     /// Turns the lengths of a frame that stands for several packets, each with `segment_len` bytes of payload, into
@@ -233,6 +273,18 @@ impl Packet {
 /// 512-byte stack of a BPF program. `Err` names the counter of a frame that holds no parseable IP packet.
 #[inline(always)]
 pub fn parse<R: PacketReader>(reader: &R, packet: &mut Packet) -> Result<Family, Counter> {
+    if usual::parse(reader, packet).is_some() {
+        if let Some(tag) = reader.vlan_tag() {
+            packet.vlan = tag & eth::VLAN_ID_MASK;
+        }
+        return Ok(Family::V4);
+    }
+    general(reader, packet)
+}
+
+/// Any frame, header by header.
+#[inline(always)]
+fn general<R: PacketReader>(reader: &R, packet: &mut Packet) -> Result<Family, Counter> {
     packet.reset(reader.wire_len());
     let mut at = eth::parse(reader, 0, packet)?;
     if let Some(tag) = reader.vlan_tag() {
@@ -243,7 +295,10 @@ pub fn parse<R: PacketReader>(reader: &R, packet: &mut Packet) -> Result<Family,
         let (family, l4) = match at.ether_type {
             eth::IPV4 => (Family::V4, ipv4::parse(reader, offset, packet)?),
             eth::IPV6 => (Family::V6, ipv6::parse(reader, offset, packet)?),
-            eth::ARP => return Err(Counter::Arp),
+            eth::ARP => {
+                packet.payload_at = offset as u32;
+                return Err(Counter::Arp);
+            }
             _ => return Err(Counter::NonIp),
         };
         transport(reader, l4.offset, l4.len, packet);
@@ -255,7 +310,7 @@ pub fn parse<R: PacketReader>(reader: &R, packet: &mut Packet) -> Result<Family,
         let vlan = packet.vlan;
         packet.reset(packet.wire_len);
         packet.vlan = vlan;
-        packet.tunnel = 1;
+        packet.notes = note::TUNNEL;
         at = inner;
     }
     Err(Counter::NonIp) // not reached: the loop returns in its last round
@@ -290,7 +345,8 @@ fn transport<R: PacketReader>(reader: &R, offset: usize, l4_len: u32, packet: &m
     let offset = reader.forget(offset);
     let parsed = match packet.proto {
         proto::TCP => tcp::parse(reader, offset, l4_len, packet),
-        proto::UDP | proto::UDP_LITE => udp::parse(reader, offset, l4_len, packet, udp::UDP_LEN),
+        proto::UDP => udp::parse(reader, offset, l4_len, packet, udp::UDP_LEN).map(|()| udp::dns(offset, packet)),
+        proto::UDP_LITE => udp::parse(reader, offset, l4_len, packet, udp::UDP_LEN),
         proto::SCTP => udp::parse(reader, offset, l4_len, packet, udp::SCTP_LEN),
         proto::ICMP => icmp::parse(reader, offset, l4_len, packet, icmp::counterpart_v4),
         proto::ICMPV6 => icmp::parse(reader, offset, l4_len, packet, icmp::counterpart_v6),

@@ -41,14 +41,21 @@ pub(super) fn parse<R: PacketReader>(reader: &R, offset: usize, l4_len: u32, pac
     Some(())
 }
 
+/// Value and echo of the timestamp option, if the options begin with it in its usual layout.
+#[inline(always)]
+pub(super) fn usual_timestamps<R: PacketReader>(reader: &R, options: usize) -> Option<[u32; 2]> {
+    let o = reader.read::<12>(options)?;
+    ([o[0], o[1], o[2], o[3]] == TIMESTAMPS_USUAL)
+        .then(|| [u32::from_be_bytes([o[4], o[5], o[6], o[7]]), u32::from_be_bytes([o[8], o[9], o[10], o[11]])])
+}
+
 #[inline(always)]
 fn timestamps<R: PacketReader>(reader: &R, options: usize, end: usize, packet: &mut Packet) {
-    if let Some(o) = reader.read::<12>(options)
-        && [o[0], o[1], o[2], o[3]] == TIMESTAMPS_USUAL
+    if let Some([value, echo]) = usual_timestamps(reader, options)
         && options + 12 <= end
     {
-        packet.ts_val = u32::from_be_bytes([o[4], o[5], o[6], o[7]]);
-        packet.ts_ecr = u32::from_be_bytes([o[8], o[9], o[10], o[11]]);
+        packet.ts_val = value;
+        packet.ts_ecr = echo;
         packet.has_timestamps = 1;
         return;
     }

@@ -4,11 +4,11 @@ extern crate std;
 
 use std::vec::Vec;
 
-use super::{Family, Packet, PacketReader, SliceReader, fragment, parse, proto};
+use super::{Family, Packet, PacketReader, SliceReader, fragment, note, parse, proto};
 use crate::Counter;
 
 /// Ethernet header with zero addresses.
-fn eth(ether_type: u16) -> Vec<u8> {
+pub(super) fn eth(ether_type: u16) -> Vec<u8> {
     let mut frame = std::vec![0; 12];
     frame.extend(ether_type.to_be_bytes());
     frame
@@ -18,7 +18,7 @@ fn tag(vlan: u16, next: u16) -> Vec<u8> {
     [vlan.to_be_bytes(), next.to_be_bytes()].concat()
 }
 
-fn ipv4(proto: u8, options: &[u8], fragment: u16, payload: &[u8]) -> Vec<u8> {
+pub(super) fn ipv4(proto: u8, options: &[u8], fragment: u16, payload: &[u8]) -> Vec<u8> {
     let header = 20 + options.len();
     let mut h = std::vec![0x40 | (header / 4) as u8, 0];
     h.extend(((header + payload.len()) as u16).to_be_bytes());
@@ -40,7 +40,7 @@ fn ipv6(next: u8, payload: &[u8]) -> Vec<u8> {
     h
 }
 
-fn tcp(options: &[u8], payload: &[u8]) -> Vec<u8> {
+pub(super) fn tcp(options: &[u8], payload: &[u8]) -> Vec<u8> {
     let mut h = std::vec![0x1f, 0x90, 0, 80, 0, 0, 0, 5, 0, 0, 0, 9, ((20 + options.len()) / 4 * 16) as u8, 0x18];
     h.extend([0x10, 0, 0, 0, 0, 0]);
     h.extend(options);
@@ -48,7 +48,7 @@ fn tcp(options: &[u8], payload: &[u8]) -> Vec<u8> {
     h
 }
 
-const UDP: [u8; 12] = [0x14, 0xe9, 0, 53, 0, 12, 0, 0, 1, 2, 3, 4];
+pub(super) const UDP: [u8; 12] = [0x14, 0xe9, 0, 53, 0, 12, 0, 0, 1, 2, 3, 4];
 
 fn run(frame: &[u8]) -> (Result<Family, Counter>, Packet) {
     let mut packet = Packet::default();
@@ -100,6 +100,30 @@ fn up_to_three_vlan_tags() {
 }
 
 #[test]
+fn a_frame_in_a_frame_is_stepped_into() {
+    let datagram = ipv4(proto::UDP, &[], 0, &UDP);
+    let tagged = [tag(7, 0x0800), datagram.clone()].concat();
+    for (name, frame, vlan) in [
+        ("vn-tag", [eth(0x8926), std::vec![0; 4], 0x8100_u16.to_be_bytes().to_vec(), tagged.clone()].concat(), 0),
+        ("fabricpath", [eth(0x8903), std::vec![0; 2], eth(0x0800), datagram].concat(), 0),
+        ("backbone", [eth(0x8100), tag(9, 0x88e7), std::vec![0; 4], eth(0x8100), tagged].concat(), 9),
+    ] {
+        let (family, p) = run(&frame);
+        assert_eq!((family, p.dst_port, p.vlan), (Ok(Family::V4), 53, vlan), "{name}");
+        assert_eq!(run(&frame[..18]).0, Err(Counter::VlanTruncated), "{name}");
+    }
+}
+
+#[test]
+fn padding_of_an_empty_ipv6_packet_is_not_counted() {
+    let mut frame = [eth(0x86dd), ipv6(59, &[])].concat();
+    for (len, ip_len) in [(60, 40), (64, 40), (65, 51)] {
+        frame.resize(len, 0);
+        assert_eq!(run(&frame).1.ip_len, ip_len, "{len}");
+    }
+}
+
+#[test]
 fn ipv6_extension_headers_are_walked() {
     let mut chain = std::vec![60, 0, 1, 4, 0, 0, 0, 0]; // hop by hop, then destination options
     chain.extend([51, 1, 1, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]); // 16 bytes, then authentication
@@ -107,12 +131,12 @@ fn ipv6_extension_headers_are_walked() {
     chain.extend(UDP);
     let (family, p) = run(&[eth(0x86dd), ipv6(0, &chain)].concat());
     assert_eq!(family, Ok(Family::V6));
-    assert_eq!((p.proto, p.src_port, p.dst_port, p.payload_len, p.chain_cut), (proto::UDP, 5353, 53, 4, 0));
+    assert_eq!((p.proto, p.src_port, p.dst_port, p.payload_len, p.notes), (proto::UDP, 5353, 53, 4, 0));
     assert_eq!((p.src6, p.dst6), ([0x2001_0db8_0000_0000, 1], [0x2001_0db8_0000_0000, 2]));
 
     let endless: Vec<u8> = [60_u8, 0, 1, 4, 0, 0, 0, 0].repeat(9);
     let (family, p) = run(&[eth(0x86dd), ipv6(0, &endless)].concat());
-    assert_eq!((family, p.chain_cut, p.proto, p.ip_len), (Ok(Family::V6), 1, 60, 40 + 72));
+    assert_eq!((family, p.notes, p.proto, p.ip_len), (Ok(Family::V6), note::CHAIN_CUT, 60, 40 + 72));
 }
 
 #[test]
@@ -260,13 +284,13 @@ fn tunnels_are_opened_only_when_asked_to() {
         let reader = SliceReader::new(&frame, frame.len() as u32);
         let mut p = Packet::default();
         assert_eq!(parse(&reader, &mut p), Ok(Family::V4), "{name} closed");
-        assert_eq!((p.tunnel, p.dst_port), (0, outer_port), "{name} closed");
+        assert_eq!((p.notes, p.dst_port), (0, outer_port), "{name} closed");
         assert_eq!(parse(&reader.with_tunnels(true), &mut p), Ok(family), "{name} opened");
-        assert_eq!((p.tunnel, p.proto, p.dst_port, p.payload_len), (1, proto::UDP, 53, 4), "{name} opened");
+        assert_eq!((p.notes, p.proto, p.dst_port, p.payload_len), (1, proto::UDP, 53, 4), "{name} opened");
         assert_eq!(p.wire_len, frame.len() as u32, "{name}: the whole frame is counted");
     }
     let empty = [eth(0x0800), ipv4(4, &[], 0, &[0x65; 30])].concat();
     let mut p = Packet::default();
     let reader = SliceReader::new(&empty, empty.len() as u32).with_tunnels(true);
-    assert_eq!((parse(&reader, &mut p), p.proto, p.tunnel), (Ok(Family::V4), 4, 0), "no packet inside");
+    assert_eq!((parse(&reader, &mut p), p.proto, p.notes), (Ok(Family::V4), 4, 0), "no packet inside");
 }

@@ -19,3 +19,16 @@ pub(super) fn parse<R: PacketReader>(
     packet.payload_len = l4_len.checked_sub(header_len)?;
     Some(())
 }
+
+/// DNS (RFC 1035) and multicast DNS (RFC 6762).
+const DNS_PORTS: [u16; 2] = [53, 5353];
+
+/// Marks a DNS message, by its ports.
+#[inline(always)]
+pub(super) fn dns(offset: usize, packet: &mut Packet) {
+    let is_dns = |port: u16| port == DNS_PORTS[0] || port == DNS_PORTS[1];
+    if is_dns(packet.src_port) || is_dns(packet.dst_port) {
+        packet.dns = 1;
+        packet.payload_at = offset as u32 + UDP_LEN;
+    }
+}

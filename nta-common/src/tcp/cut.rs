@@ -49,6 +49,11 @@ pub(crate) fn begins_anew(from: &TcpDirection, to: &TcpDirection, p: &Packet, by
         return closed || other_number;
     }
     if closed {
+        // A FIN before anything else: Zeek waits for nothing more (`ConnectionClosed`, peer inactive).
+        let first = if by_originator { from.marks } else { to.marks };
+        if matches!(first.state(), Closed) && matches!(first.before(), Inactive) {
+            return ages.first_ns > DELAY_NS;
+        }
         let one_lives = !matches!(own, Closed | Reset | Inactive) || !matches!(peer, Closed | Reset | Inactive);
         let over = matches!(own, Reset) || matches!(peer, Reset) || !one_lives;
         return over && ages.last_ns > DELAY_NS;

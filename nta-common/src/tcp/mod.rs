@@ -36,7 +36,7 @@ pub const ACK: u8 = 0x10;
 /// Unit of the 32-bit times kept per direction: 1,024 ns, so that a shift converts. Wraps after 73 minutes.
 const TICK_SHIFT: u32 = 10;
 
-/// TCP of one direction.
+/// TCP of one direction; what every segment touches comes first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct TcpDirection {
@@ -48,14 +48,16 @@ pub struct TcpDirection {
     last_ack: u32,
     /// When it was sent.
     last_ack_at: u32,
-    /// Timestamp values that wait for their echo.
-    pending: [PendingTimestamp; 2],
+    /// What Zeek would have told: letters and state.
+    pub marks: Marks,
     /// Last window, unscaled.
     window: u16,
     /// Duplicate ACKs in a row.
     dup_ack_run: u8,
     /// All flags ever set.
     pub flags: u8,
+    /// Timestamp values that wait for their echo.
+    pending: [PendingTimestamp; 2],
     /// Sequence number of the first segment.
     pub first_seq: u32,
     /// SYN without ACK, SYN retries included.
@@ -70,28 +72,18 @@ pub struct TcpDirection {
     pub rst: u32,
     /// Segments sent again (generic, fast and spurious ones together).
     pub retransmissions: u32,
-    /// Of these, segments whose bytes had all been acknowledged already.
-    pub spurious_retransmissions: u32,
     /// Segments that arrived late but were not sent again.
     pub out_of_order: u32,
     /// Duplicate ACKs sent.
     pub dup_acks: u32,
     /// Segments that announced a window of 0.
     pub zero_windows: u32,
-    /// Gaps: segments that began behind the next expected byte.
-    pub gaps: u32,
-    /// Keep-alive probes.
-    pub keep_alives: u32,
     /// Round trips from this bystander to the far end of this direction and back.
     pub rtt: Rtt,
-    /// What Zeek would have told: letters and state.
-    pub marks: Marks,
     /// Segments with payload that brought no byte beyond the highest seen.
     pub resent: u32,
     /// How often `next_seq` passed 0.
     pub wraps: u32,
-    /// Padding, always 0.
-    pub zero: u32,
 }
 
 impl TcpDirection {
@@ -132,9 +124,9 @@ pub(crate) struct Sent {
     pub(crate) now_ns: u64,
     /// Direction of the segment.
     pub(crate) direction: u32,
-    /// Direction of the flow's originator.
-    pub(crate) originator: u32,
-    /// Whether it is news of its direction.
+    /// Whether the flow's originator sent it.
+    pub(crate) by_originator: bool,
+    /// Whether it is news of its direction; every SYN, FIN and RST is.
     pub(crate) news: bool,
 }
 
@@ -150,7 +142,7 @@ pub(crate) fn track<C: Clock>(
 ) {
     let now_ns = sent.now_ns;
     let now = (now_ns >> TICK_SHIFT) as u32;
-    let control = p.tcp_flags & (SYN | FIN | RST);
+    let control = if sent.news { p.tcp_flags & (SYN | FIN | RST) } else { 0 };
     let first = from.flags == 0;
     from.flags |= p.tcp_flags;
     if control != 0 {
@@ -163,7 +155,7 @@ pub(crate) fn track<C: Clock>(
         }
     }
     if sent.news {
-        state::news(from, to, flow, p, sent.direction, sent.direction == sent.originator);
+        state::news(from, to, flow, p, sent.direction, sent.by_originator);
     }
     let span = p.payload_len + u32::from(control & SYN != 0) + u32::from(control & FIN != 0);
     let end = p.seq.wrapping_add(span);
@@ -172,7 +164,7 @@ pub(crate) fn track<C: Clock>(
         from.next_seq = end;
         from.next_seq_at = now;
     } else {
-        sequence::sequence(from, to, flow, p, span, now);
+        sequence::sequence(from, to, flow, p, control, span, now);
         if after(end, from.next_seq) {
             // What a RST claims is not part of the stream.
             if control & RST == 0 {
@@ -249,7 +241,7 @@ const fn after(a: u32, b: u32) -> bool {
     (a.wrapping_sub(b) as i32) > 0
 }
 
-const _: () = assert!(size_of::<TcpDirection>() == 120 && size_of::<TcpFlow>() == 40 + 4 * RTT_BUCKETS);
+const _: () = assert!(size_of::<TcpDirection>() == 96 && size_of::<TcpFlow>() == 40 + 4 * RTT_BUCKETS);
 
 #[cfg(test)]
 mod tests;

@@ -33,10 +33,6 @@ pub struct Rtt {
     pub sum_us: u32,
     /// Number of samples.
     pub count: u32,
-    /// Shortest sample in microseconds; 0 without one.
-    pub min_us: u32,
-    /// Longest sample in microseconds.
-    pub max_us: u32,
 }
 
 /// The ACK that completes the handshake: round trip to the originator.
@@ -99,12 +95,6 @@ impl Rtt {
     #[inline(always)]
     pub(super) fn sample(&mut self, us: u32, histogram: &mut [u32; RTT_BUCKETS]) {
         self.sum_us = self.sum_us.wrapping_add(us);
-        if self.count == 0 || us < self.min_us {
-            self.min_us = us;
-        }
-        if us > self.max_us {
-            self.max_us = us;
-        }
         bump(&mut self.count);
         bump(&mut histogram[bucket(us)]);
     }

@@ -1,6 +1,7 @@
-//! Sequence analysis: retransmissions, late segments, duplicate ACKs, keep-alives, gaps.
+//! Sequence analysis: retransmissions, late segments, duplicate ACKs; what is none of them (keep-alives, gaps) is told
+//! apart, not counted.
 
-use super::{ACK, FIN, RST, SYN, TICK_SHIFT, TcpDirection, TcpFlow, after};
+use super::{ACK, TICK_SHIFT, TcpDirection, TcpFlow, after};
 use crate::flow::bump;
 use crate::packet::Packet;
 
@@ -8,14 +9,23 @@ use crate::packet::Packet;
 const FAST_RETRANSMIT_WITHIN: u32 = 20_000_000 >> TICK_SHIFT;
 /// Without a measured handshake, a segment that comes late by less than this was reordered, not sent again.
 const REORDER_WITHIN: u32 = 3_000_000 >> TICK_SHIFT;
+/// In `dup_ack_run`: the last segment was a keep-alive probe, whose answer looks like a duplicate ACK. The run is below.
+const PROBED: u8 = 0x80;
 
 /// Wireshark's order of questions about a segment whose direction is known already.
 #[inline(always)]
-pub(super) fn sequence(from: &mut TcpDirection, to: &TcpDirection, flow: &TcpFlow, p: &Packet, span: u32, now: u32) {
-    let control = p.tcp_flags & (SYN | FIN | RST);
+pub(super) fn sequence(
+    from: &mut TcpDirection,
+    to: &TcpDirection,
+    flow: &TcpFlow,
+    p: &Packet,
+    control: u8,
+    span: u32,
+    now: u32,
+) {
     let repeats_last_byte = p.seq == from.next_seq.wrapping_sub(1);
     if span <= 1 && repeats_last_byte && control == 0 {
-        bump(&mut from.keep_alives);
+        from.dup_ack_run = PROBED;
         return;
     }
     if span == 0 {
@@ -24,10 +34,11 @@ pub(super) fn sequence(from: &mut TcpDirection, to: &TcpDirection, flow: &TcpFlo
             && p.window == u32::from(from.window)
             && p.seq == from.next_seq
             && p.ack == from.last_ack
-            && p.tcp_flags & ACK != 0;
+            && p.tcp_flags & ACK != 0
+            && to.dup_ack_run != PROBED;
         if duplicate {
             bump(&mut from.dup_acks);
-            from.dup_ack_run = from.dup_ack_run.saturating_add(1);
+            from.dup_ack_run = (from.dup_ack_run + 1) & !PROBED;
         } else {
             from.dup_ack_run = 0;
         }
@@ -35,9 +46,6 @@ pub(super) fn sequence(from: &mut TcpDirection, to: &TcpDirection, flow: &TcpFlo
     }
     from.dup_ack_run = 0;
     if !after(from.next_seq, p.seq) {
-        if p.seq != from.next_seq && control & RST == 0 {
-            bump(&mut from.gaps);
-        }
         return;
     }
     if span > 1 && repeats_last_byte {
@@ -50,14 +58,14 @@ pub(super) fn sequence(from: &mut TcpDirection, to: &TcpDirection, flow: &TcpFlo
 #[inline(always)]
 fn repeated(from: &mut TcpDirection, to: &TcpDirection, flow: &TcpFlow, p: &Packet, span: u32, now: u32) {
     let end = p.seq.wrapping_add(span);
-    let acknowledged = to.flags & ACK != 0 && !after(end, to.last_ack);
-    let asked_for =
-        to.dup_ack_run >= 2 && to.last_ack == p.seq && now.wrapping_sub(to.last_ack_at) < FAST_RETRANSMIT_WITHIN;
-    if acknowledged {
-        bump(&mut from.spurious_retransmissions);
-    } else if !asked_for {
-        let rtt_us = flow.handshake_responder_us + flow.handshake_originator_us;
-        let reordered_within = if rtt_us == 0 { REORDER_WITHIN } else { rtt_us };
+    let acknowledged = p.payload_len != 0 && to.flags & ACK != 0 && !after(end, to.last_ack);
+    let asked_for = to.dup_ack_run & !PROBED >= 2
+        && to.last_ack == p.seq
+        && now.wrapping_sub(to.last_ack_at) < FAST_RETRANSMIT_WITHIN;
+    if !acknowledged && !asked_for {
+        let rtt_us = flow.handshake_responder_us.saturating_add(flow.handshake_originator_us);
+        // In ticks: 1,000 / 1,024 is 1 - 1/64 - 1/128.
+        let reordered_within = if rtt_us == 0 { REORDER_WITHIN } else { rtt_us - (rtt_us >> 6) - (rtt_us >> 7) };
         if now.wrapping_sub(from.next_seq_at) < reordered_within && end != from.next_seq {
             bump(&mut from.out_of_order);
             return;

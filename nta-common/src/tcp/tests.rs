@@ -85,8 +85,43 @@ fn an_attempt_is_over_after_five_seconds_but_a_retry_before_is_not_new() {
 }
 
 #[test]
+fn a_connection_that_begins_with_a_fin_is_over_five_seconds_after_it() {
+    let fin = [(0, 0, FIN | ACK, 7, 0), (0, 1, ACK, 9, 0)];
+    assert_eq!(flow(&[fin[0], fin[1], (5, 1, FIN | ACK, 9, 0)]).cut.count, 0);
+    let later = flow(&[fin[0], fin[1], (4, 1, ACK, 9, 0), (6, 1, FIN | ACK, 9, 0)]);
+    assert_eq!(told(&later), (Endpoint::Inactive, Endpoint::Closed, vec![(letter::FIN, 1)]));
+    assert_eq!((later.cut.count, later.originator), (1, 1));
+}
+
+#[test]
 fn the_middle_of_a_connection_is_partial() {
     let flow = flow(&[(0, 0, ACK, 7, 5), (0, 1, ACK, 9, 0), (0, 0, ACK, 7, 5)]);
     let letters = vec![(letter::DATA, 0), (letter::ACK, 1), (letter::RETRANSMISSION, 0)];
     assert_eq!(told(&flow), (Endpoint::Partial, Endpoint::Partial, letters));
+}
+
+#[test]
+fn the_answer_to_a_keep_alive_is_no_duplicate_ack() {
+    let probe = [(0, 0, ACK, 100, 10), (0, 1, ACK, 500, 0), (9, 0, ACK, 109, 1), (9, 1, ACK, 500, 0)];
+    let probed = flow(&probe);
+    assert_eq!(probed.dir[1].tcp.dup_acks, 0);
+    let on = [&probe[..], &[(10, 0, ACK, 110, 5), (10, 1, ACK, 500, 0)]].concat();
+    assert_eq!(flow(&on).dir[1].tcp.dup_acks, 1);
+}
+
+#[test]
+fn late_within_a_round_trip_is_out_of_order_and_after_it_sent_again() {
+    // Acknowledgment numbers are 0 here, so both initial numbers are the one before it.
+    let handshake = [(0, 0, SYN, u32::MAX, 0), (100, 1, SYN | ACK, u32::MAX, 0), (100, 0, ACK, 0, 0)];
+    let late = |second| {
+        let side = flow(&[&handshake[..], &[(100, 0, ACK, 0, 10), (second, 0, ACK, 3, 5)]].concat()).dir[0].tcp;
+        (side.out_of_order, side.retransmissions)
+    };
+    assert_eq!((late(199), late(201)), ((1, 0), (0, 1)));
+}
+
+#[test]
+fn a_syn_behind_its_answer_is_not_told_as_bytes_sent_again() {
+    let side = flow(&[(0, 0, SYN, 7, 0), (0, 1, ACK, 9, 0), (0, 0, ACK, 8, 5), (0, 0, SYN, 7, 0)]).dir[0].tcp;
+    assert_eq!((side.out_of_order, side.retransmissions), (1, 0));
 }

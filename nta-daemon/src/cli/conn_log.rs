@@ -69,10 +69,12 @@ impl ConnLog {
     pub(super) fn connection(&mut self, flow: &FlowRecord) -> io::Result<()> {
         self.last = self.last.max(flow.last);
         let (orig, resp) = (&flow.originator, &flow.responder);
-        let duration = flow.last.since(flow.first);
-        // As in Zeek, what lasted no time has no duration and no payload bytes.
-        let lasted = duration / 1_000 != 0;
-        let payload = |side: &Endpoint| optional(side.payload_bytes.filter(|_| lasted));
+        // Zeek's clock counts whole microseconds.
+        let duration = (flow.last.as_nanos() / 1_000).saturating_sub(flow.first.as_nanos() / 1_000) * 1_000;
+        // As in Zeek, what lasted no time has no duration and no payload bytes, and a protocol that it does not analyze has 0
+        // (`set_conn` in base/protocols/conn/main.zeek).
+        let lasted = duration != 0;
+        let payload = |side: &Endpoint| optional(lasted.then(|| side.payload_bytes.unwrap_or(0)));
         let (orig_port, resp_port) = if is_named(flow.proto) { (orig.port, resp.port) } else { (0, 0) };
         write!(self.to, "{}\t{}\t", time(flow.first), uid(flow.id))?;
         write!(self.to, "{}\t{orig_port}\t{}\t{resp_port}\t", orig.address, resp.address)?;

@@ -1,23 +1,36 @@
 //! `doctor`: what this machine can do, and what an operator would have to change.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use serde::Serialize;
 
-use super::fail;
+use super::{EXIT_USAGE, fail};
+use crate::config::Config;
 use crate::source::SourceError;
 use crate::source::kernel::device::Device;
-use crate::source::kernel::{Attach, AttachedKernel, Kernel, KernelOptions, ProgramInfo};
+use crate::source::kernel::{AttachOptions, AttachedKernel, Kernel, KernelOptions, ProgramInfo, detach, predict};
 
 /// Flags of `doctor`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  nta-daemon doctor\n  nta-daemon doctor --format json")]
+#[command(after_help = "Examples:\n  nta-daemon doctor\n  nta-daemon doctor --format json\n  \
+    nta-daemon doctor --probe eth0                  # attach for a moment, to be sure\n  \
+    nta-daemon doctor --detach                      # remove what an ended daemon left pinned")]
 pub(super) struct Args {
     /// Output format.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
+    /// Attach to this interface for a moment, to be sure; on a NIC, native XDP may reset the link. May be given several
+    /// times. Without it nothing is attached and the kernel is asked.
+    #[arg(long, value_name = "INTERFACE")]
+    probe: Vec<String>,
+    /// Remove what an ended daemon has left pinned (`capture.pin`), and do nothing else.
+    #[arg(long, conflicts_with_all = ["probe", "format"])]
+    detach: bool,
+    /// Configuration file (TOML) that names the pin path.
+    #[arg(long, env = "NTA_CONFIG")]
+    config: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
@@ -69,6 +82,10 @@ struct Interface {
     ingress: Option<String>,
     egress: Option<String>,
     reason: String,
+    /// Whether that was found by attaching, or by asking the kernel.
+    probed: bool,
+    /// The daemon that watches it already.
+    watched_by: Option<String>,
 }
 
 /// Capabilities by bit (linux/capability.h).
@@ -80,11 +97,17 @@ const OLDEST_KERNEL: (u32, u32) = (5, 10);
 
 #[expect(clippy::print_stdout, reason = "the command's result")]
 pub(super) fn execute(args: &Args) -> ExitCode {
+    if args.detach {
+        return detach_pinned(args.config.as_deref());
+    }
+    if let Some(error) = args.probe.iter().find_map(|name| Device::find(name).err()) {
+        return fail(EXIT_USAGE, &error);
+    }
     let report = Report {
         version: env!("CARGO_PKG_VERSION"),
         checks: vec![kernel(), btf(), capabilities(), bpffs()],
         programs: programs(),
-        interfaces: interfaces(),
+        interfaces: interfaces(&args.probe),
     };
     match args.format {
         Format::Json => match serde_json::to_string_pretty(&report) {
@@ -94,8 +117,9 @@ pub(super) fn execute(args: &Args) -> ExitCode {
         Format::Text => print(&report),
     }
     // A machine on which nothing can be attached is a finding, and scripts want to see it.
+    let loads = report.programs.iter().all(|program| program.error.is_none());
     let attachable = report.interfaces.is_empty() || report.interfaces.iter().any(|i| i.ingress.is_some());
-    if attachable { ExitCode::SUCCESS } else { ExitCode::from(1) }
+    if loads && attachable { ExitCode::SUCCESS } else { ExitCode::from(1) }
 }
 
 #[expect(clippy::print_stdout, reason = "the command's result")]
@@ -117,10 +141,14 @@ fn print(report: &Report) {
         let route = if i.default_route { ", default route" } else { "" };
         println!("\n{} ({driver}, {}, MTU {}{route})", i.name, i.state, i.mtu_bytes);
         match (&i.ingress, &i.egress) {
-            (Some(ingress), Some(egress)) => println!("     would get  ingress {ingress}, egress {egress}"),
+            (Some(ingress), Some(egress)) if i.probed => println!("     takes      ingress {ingress}, egress {egress}"),
+            (Some(ingress), Some(egress)) => println!("     would take ingress {ingress}, egress {egress}"),
             _ => println!("     cannot be attached"),
         }
         println!("     because    {}", i.reason);
+        if let Some(by) = &i.watched_by {
+            println!("     watched by {by}");
+        }
     }
 }
 
@@ -189,33 +217,58 @@ fn programs() -> Vec<Program> {
     verified.into_iter().map(tell).collect()
 }
 
-/// Attaches to each interface for a moment, which is the only way to know what it takes.
-fn interfaces() -> Vec<Interface> {
+/// What each interface would take, and of those that are named what they do take.
+fn interfaces(probe: &[String]) -> Vec<Interface> {
     let default = Device::of_default_route();
-    Device::all()
-        .into_iter()
-        .map(|device| {
-            let options = KernelOptions { map_memory_mib: 1, ..KernelOptions::default() };
-            let tried = AttachedKernel::load_and_attach(std::slice::from_ref(&device), Attach::Auto, options);
-            let (ingress, egress, reason) = match tried {
-                Ok((attached, _)) => match attached.attachments.first() {
-                    Some(a) => (Some(a.ingress.clone()), Some(a.egress.clone()), a.reason.clone()),
-                    None => (None, None, String::new()),
-                },
-                Err(error) => (None, None, error.to_string()),
-            };
-            Interface {
-                default_route: default.as_deref() == Some(device.name.as_str()),
-                name: device.name,
-                state: device.state,
-                driver: device.driver,
-                mtu_bytes: device.mtu,
-                ingress,
-                egress,
-                reason,
-            }
-        })
-        .collect()
+    let tell = |device: Device| {
+        let predicted = predict(&device);
+        let probed = probe.contains(&device.name);
+        let (ingress, egress, reason) = if probed {
+            attach_once(&device)
+        } else {
+            (Some(predicted.ingress), Some(predicted.egress), predicted.reason)
+        };
+        Interface {
+            default_route: default.as_deref() == Some(device.name.as_str()),
+            name: device.name,
+            state: device.state,
+            driver: device.driver,
+            mtu_bytes: device.mtu,
+            ingress,
+            egress,
+            reason,
+            probed,
+            watched_by: predicted.watched_by,
+        }
+    };
+    Device::all().into_iter().map(tell).collect()
+}
+
+/// Attaches for a moment, which is the only way to be sure.
+fn attach_once(device: &Device) -> (Option<String>, Option<String>, String) {
+    let options = KernelOptions { map_memory_mib: 1, ..KernelOptions::default() };
+    match AttachedKernel::load_and_attach(std::slice::from_ref(device), &AttachOptions::default(), options) {
+        Ok((attached, _)) => match attached.attachments.first() {
+            Some(a) => (Some(a.ingress.clone()), Some(a.egress.clone()), a.reason.clone()),
+            None => (None, None, String::new()),
+        },
+        Err(error) => (None, None, error.to_string()),
+    }
+}
+
+/// Removes what is pinned and watched by nobody.
+#[expect(clippy::print_stdout, reason = "the command's result")]
+fn detach_pinned(config: Option<&Path>) -> ExitCode {
+    let path = match Config::load(config) {
+        Ok(config) => PathBuf::from(config.capture.pin_path),
+        Err(error) => return fail(EXIT_USAGE, &error),
+    };
+    match detach(&path, None) {
+        Ok(removed) if removed.is_empty() => println!("nothing to detach below {}", path.display()),
+        Ok(removed) => removed.iter().for_each(|path| println!("removed {path}")),
+        Err(error) => return fail(1, &error),
+    }
+    ExitCode::SUCCESS
 }
 
 fn read(path: &str) -> String {

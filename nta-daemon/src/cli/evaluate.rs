@@ -12,11 +12,12 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{EXIT_USAGE, fail};
 use crate::config::Config;
-use crate::domain::{Alert, AlertChange, AlertId, FlowRecord, FlowUpdate, Mode, Status};
+use crate::domain::{Alert, AlertChange, AlertId, Event, FlowRecord, FlowUpdate, Mode, Status};
 use crate::evaluate::{Outcome, Report, read, score};
 use crate::live;
 use crate::pipeline::Output;
-use crate::replay::{Replay, Speed};
+use crate::replay::{ReadAhead, Replay, Speed};
+use crate::source::EventSettings;
 use crate::source::kernel::KernelOptions;
 use crate::source::replay::{Engine as _, UserEngine};
 use crate::window::Snapshot;
@@ -124,7 +125,12 @@ fn replay_all(files: &[&str], folder: &Path, config: &Config) -> Results {
 
 fn replay(file: &str, path: &Path, config: &Config) -> Result<Outcome, String> {
     let limits = KernelOptions { map_memory_mib: config.capture.map_memory_mib, ..KernelOptions::default() };
-    let mut engine = UserEngine::new(file, limits.max_flows(), config.capture.tunnels);
+    let mut engine = UserEngine::new(
+        file,
+        limits.max_flows(),
+        config.capture.tunnels,
+        EventSettings::of(&config.capture, &config.events),
+    );
     let mut alerts = Alerts::default();
     let status =
         Status { mode: Mode::Replay, engine: engine.name().to_owned(), started: live::now(), ..Status::default() };
@@ -134,6 +140,7 @@ fn replay(file: &str, path: &Path, config: &Config) -> Result<Outcome, String> {
         window_ns: config.windows.span_ns(),
         detect: config.detect.clone(),
         baseline: config.baseline.clone(),
+        read_ahead: ReadAhead::Never,
         progress: &mut |_, _| true,
     }
     .run(&mut engine, status, &mut alerts)
@@ -147,6 +154,8 @@ struct Alerts(BTreeMap<AlertId, Alert>);
 
 impl Output for Alerts {
     fn flow(&mut self, _update: &FlowUpdate<'_>, _flow: &FlowRecord) {}
+
+    fn event(&mut self, _event: &Event) {}
 
     fn window(&mut self, _snapshot: &Snapshot) {}
 

@@ -8,8 +8,8 @@ use serde::Serialize;
 
 use super::conn_log::ConnLog;
 use super::replay::Format;
-use crate::domain::{Alert, AlertChange, FlowRecord, FlowUpdate, Status, Timestamp};
-use crate::json::{AlertJson, FlowJson, LedgerJson, WindowJson, skipped};
+use crate::domain::{Alert, AlertChange, Event, FlowRecord, FlowUpdate, Status, Timestamp};
+use crate::json::{AlertJson, ArpJson, DnsJson, FlowJson, LedgerJson, WindowJson, skipped};
 use crate::pipeline::Output;
 use crate::replay::{FileSummary, Summary};
 use crate::source::capture::End;
@@ -23,6 +23,7 @@ const MAX_ALERTS: usize = 10_000;
 /// What is kept of a replay until it is printed; JSON lines are printed at once.
 pub(super) struct Collected {
     format: Format,
+    events: bool,
     windows: Vec<WindowJson>,
     window_count: u64,
     top_flows: Vec<FlowRecord>,
@@ -82,17 +83,20 @@ struct CaptureJson<'a> {
 #[serde(tag = "type", rename_all = "snake_case")]
 enum Line<'a> {
     Flow(&'a FlowJson),
+    Dns(&'a DnsJson),
+    Arp(&'a ArpJson),
     Window(&'a WindowJson),
     Alert(&'a AlertJson),
     Summary(&'a Document<'a>),
 }
 
 impl Collected {
-    /// Output in this format; `folder` is where conn.log goes, if not to standard output.
-    pub(super) fn new(format: Format, folder: Option<&Path>) -> io::Result<Self> {
+    /// Output in this format; `folder` is where conn.log goes, if not to standard output; `events` prints those as well.
+    pub(super) fn new(format: Format, folder: Option<&Path>, events: bool) -> io::Result<Self> {
         let conn_log = if format == Format::Zeek { Some(ConnLog::create(folder)?) } else { None };
         Ok(Self {
             format,
+            events,
             windows: Vec::new(),
             window_count: 0,
             top_flows: Vec::new(),
@@ -157,6 +161,18 @@ impl Output for Collected {
                 }
             }
         }
+    }
+
+    fn event(&mut self, event: &Event) {
+        if !self.events {
+            return;
+        }
+        let written = match event {
+            Event::Dns(message) => line(&Line::Dns(&DnsJson::from(message))),
+            Event::Arp(packet) => line(&Line::Arp(&ArpJson::from(packet))),
+            Event::ArpMalformed(_) | Event::RawPacket(_) => return,
+        };
+        self.note(written);
     }
 
     fn window(&mut self, snapshot: &Snapshot) {

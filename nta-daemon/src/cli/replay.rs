@@ -13,14 +13,14 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::output::Collected;
 use super::{EXIT_USAGE, Signals, fail};
 use crate::app::App;
-use crate::config::{CaptureConfig, Config};
-use crate::domain::{Alert, AlertChange, FlowRecord, FlowUpdate, Mode, Status};
+use crate::config::Config;
+use crate::domain::{Alert, AlertChange, Event, FlowRecord, FlowUpdate, Mode, Status};
 use crate::live;
 use crate::pipeline::Output;
-use crate::replay::{Replay, ReplayError, Speed, Summary};
-use crate::source::SourceError;
+use crate::replay::{ReadAhead, Replay, ReplayError, Speed, Summary};
 use crate::source::kernel::KernelOptions;
 use crate::source::replay::{Engine, KernelEngine, UserEngine};
+use crate::source::{EventSettings, SourceError};
 use crate::window::Snapshot;
 
 /// Flags of `replay`.
@@ -30,6 +30,7 @@ use crate::window::Snapshot;
     nta-daemon replay --format json capture.pcapng.gz | jq .windows[0]\n  \
     tcpdump -w - -c 1000 | nta-daemon replay -\n  \
     nta-daemon replay --engine kernel capture.pcap     # through the real eBPF program\n  \
+    nta-daemon replay --format jsonl --events capture.pcap | jq 'select(.type == \"dns\")'\n  \
     nta-daemon replay --format zeek capture.pcap | zeek-cut id.orig_h conn_state\n  \
     nta-daemon replay --serve capture.pcap             # keeps serving what it found on 127.0.0.1:5000")]
 pub(super) struct Args {
@@ -51,6 +52,9 @@ pub(super) struct Args {
     /// What is printed.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
+    /// With --format jsonl: a line for every DNS message and ARP packet as well.
+    #[arg(long)]
+    events: bool,
     /// Folder for conn.log, with --format zeek; standard output unless given.
     #[arg(long, value_name = "DIR")]
     output: Option<PathBuf>,
@@ -102,14 +106,17 @@ pub(super) fn execute(args: Args) -> ExitCode {
     if let Err(error) = config.check() {
         return fail(EXIT_USAGE, &error);
     }
+    if args.events && args.format != Format::Jsonl {
+        return fail(EXIT_USAGE, &"--events needs --format jsonl");
+    }
     if args.paths.iter().filter(|path| path.as_os_str() == "-").count() > 1 {
         return fail(EXIT_USAGE, &"standard input can be read only once");
     }
-    let mut collected = match Collected::new(args.format, args.output.as_deref()) {
+    let mut collected = match Collected::new(args.format, args.output.as_deref(), args.events) {
         Ok(collected) => collected,
         Err(error) => return fail(1, &format_args!("cannot write the result: {error}")),
     };
-    let mut engine = match engine(args.engine, &args.paths, &config.capture) {
+    let mut engine = match engine(args.engine, &args.paths, &config) {
         Ok(engine) => engine,
         Err(error) => return fail(1, &error),
     };
@@ -123,13 +130,17 @@ pub(super) fn execute(args: Args) -> ExitCode {
     }
 }
 
-fn engine(choice: EngineChoice, paths: &[PathBuf], capture: &CaptureConfig) -> Result<Box<dyn Engine>, SourceError> {
+fn engine(choice: EngineChoice, paths: &[PathBuf], config: &Config) -> Result<Box<dyn Engine>, SourceError> {
     let name = paths.first().map_or_else(String::new, |path| path.display().to_string());
+    let capture = &config.capture;
+    let events = EventSettings::of(capture, &config.events);
     match choice {
-        EngineChoice::Kernel => Ok(Box::new(KernelEngine::new(&name, capture.map_memory_mib, capture.tunnels)?)),
+        EngineChoice::Kernel => {
+            Ok(Box::new(KernelEngine::new(&name, capture.map_memory_mib, capture.tunnels, events)?))
+        }
         EngineChoice::Auto | EngineChoice::User => {
             let limits = KernelOptions { map_memory_mib: capture.map_memory_mib, ..KernelOptions::default() };
-            Ok(Box::new(UserEngine::new(&name, limits.max_flows(), capture.tunnels)))
+            Ok(Box::new(UserEngine::new(&name, limits.max_flows(), capture.tunnels, events)))
         }
     }
 }
@@ -160,6 +171,7 @@ fn replay(
         window_ns: config.windows.span_ns(),
         detect: config.detect.clone(),
         baseline: config.baseline.clone(),
+        read_ahead: ReadAhead::Auto,
         progress: &mut progress,
     };
     let status = status(engine);
@@ -230,6 +242,11 @@ impl Output for Both {
     fn flow(&mut self, update: &FlowUpdate<'_>, flow: &FlowRecord) {
         self.store.flow(update, flow);
         self.collected.flow(update, flow);
+    }
+
+    fn event(&mut self, event: &Event) {
+        self.store.event(event);
+        self.collected.event(event);
     }
 
     fn window(&mut self, snapshot: &Snapshot) {

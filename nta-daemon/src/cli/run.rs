@@ -11,9 +11,9 @@ use super::{EXIT_USAGE, Signals, fail};
 use crate::app::App;
 use crate::config::{CaptureConfig, Config};
 use crate::live::Live;
-use crate::source::SourceError;
 use crate::source::kernel::device::Device;
-use crate::source::kernel::{Attach, AttachedKernel, KernelOptions};
+use crate::source::kernel::{Attach, AttachOptions, AttachedKernel, KernelOptions, Pinning, TcxOrder};
+use crate::source::{EventSettings, SourceError};
 
 /// Flags of `run`.
 #[derive(Debug, clap::Args)]
@@ -53,7 +53,8 @@ pub(super) struct Args {
 pub(super) fn execute(args: Args) -> ExitCode {
     let dry_run = args.dry_run;
     let object = args.ebpf_object.clone();
-    let (config, attach) = match settle(args) {
+    let settled = settle(args).and_then(|(config, mode)| Ok((attach_options(&config.capture, mode, dry_run)?, config)));
+    let (attach, config) = match settled {
         Ok(settled) => settled,
         Err(error) => return fail(EXIT_USAGE, &error),
     };
@@ -71,8 +72,9 @@ pub(super) fn execute(args: Args) -> ExitCode {
         Err(error) => return fail(1, &error),
     };
     let CaptureConfig { map_memory_mib, tunnels, .. } = config.capture;
-    let options = KernelOptions { map_memory_mib, tunnels, object, ..KernelOptions::default() };
-    let live = match AttachedKernel::load_and_attach(&devices, attach, options) {
+    let events = EventSettings::of(&config.capture, &config.events);
+    let options = KernelOptions { map_memory_mib, tunnels, events, object, ..KernelOptions::default() };
+    let live = match AttachedKernel::load_and_attach(&devices, &attach, options) {
         Ok((attached, flows)) => Live {
             attached,
             flows,
@@ -122,6 +124,18 @@ fn settle(args: Args) -> Result<(Config, Attach), String> {
         })?,
     };
     Ok((config, attach))
+}
+
+/// What the configuration says about attaching; a dry run leaves alone what is pinned.
+fn attach_options(capture: &CaptureConfig, mode: Attach, dry_run: bool) -> Result<AttachOptions, String> {
+    let tcx_order = TcxOrder::from_str(&capture.tcx_order, false)
+        .map_err(|_unknown| format!("capture.tcx_order is {:?}: first or last", capture.tcx_order))?;
+    let pinning = match PathBuf::from(&capture.pin_path) {
+        _ if dry_run => Pinning::Ignored,
+        path if capture.pin => Pinning::On(path),
+        path => Pinning::Off(path),
+    };
+    Ok(AttachOptions { mode, tcx_order, pinning })
 }
 
 /// The named interfaces, or the one of the default route.

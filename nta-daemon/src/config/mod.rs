@@ -4,6 +4,7 @@
 
 mod api;
 mod capture;
+mod events;
 mod store;
 mod windows;
 
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 pub use api::ApiConfig;
 pub use capture::CaptureConfig;
+pub use events::EventsConfig;
 pub use store::StoreConfig;
 pub use windows::WindowsConfig;
 
@@ -25,6 +27,8 @@ pub use crate::detect::DetectConfig;
 pub struct Config {
     /// What is captured, and how.
     pub capture: CaptureConfig,
+    /// What is told of single packets.
+    pub events: EventsConfig,
     /// Windows.
     pub windows: WindowsConfig,
     /// What is looked for, and when it is told.
@@ -93,18 +97,21 @@ impl Config {
     /// Checks what types cannot.
     pub fn check(&self) -> Result<(), ConfigError> {
         self.capture.check()?;
+        self.events.check()?;
         self.windows.check()
     }
 
     /// As a commented TOML file that [`Config::load`] reads back the same.
     pub fn to_toml(&self) -> String {
+        let Self { capture, events, windows, detect, baseline, store, api } = self;
         [
-            self.capture.to_toml(),
-            self.windows.to_toml(),
-            self.detect.to_toml(),
-            self.baseline.to_toml(),
-            self.store.to_toml(),
-            self.api.to_toml(),
+            capture.to_toml(),
+            events.to_toml(),
+            windows.to_toml(),
+            detect.to_toml(),
+            baseline.to_toml(),
+            store.to_toml(),
+            api.to_toml(),
         ]
         .join("\n")
     }

@@ -2,11 +2,13 @@
 
 mod alert;
 mod community_id;
+mod event;
 mod finding;
 mod flow;
 mod ledger;
 mod observation;
 mod record;
+mod server_ports;
 mod status;
 mod tcp_counts;
 mod time;
@@ -15,6 +17,7 @@ mod zeek;
 
 pub use alert::{Alert, AlertChange, AlertId, AlertKey, AlertState, Severity};
 pub use community_id::community_id;
+pub use event::{ArpPacket, DnsMessage, Event, EventCounts, Mac, Question, RawPacket};
 pub use finding::{AlertKind, Contributor, Finding, Measure, Party};
 pub use flow::{EndReason, FlowDelta, FlowId, FlowKey, FlowUpdate, OverflowDelta, RttDelta, Tracked};
 pub use ledger::{Interface, Ledger, difference};

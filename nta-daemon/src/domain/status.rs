@@ -1,6 +1,6 @@
 //! What the running pipeline tells about itself, published after every window for the API to show.
 
-use super::{Ledger, Timestamp};
+use super::{EventCounts, Ledger, Timestamp};
 
 /// Where packets come from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -118,6 +118,8 @@ pub struct Status {
     pub flows_total: u64,
     /// Packets that came later than their window.
     pub late_packets: u64,
+    /// Events since the start, by what they say.
+    pub events: EventCounts,
     /// How long the last drain of the maps took, in nanoseconds.
     pub last_drain_ns: u64,
     /// How long judging the last window took, in nanoseconds.

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use nta_common::packet::proto;
 use nta_common::tcp::{Endpoint, Marks, TcpDirection, letter};
 
+use super::server_ports::is_server_port;
 use super::words::{ConnState, History};
 use super::{FlowKey, Tracked};
 
@@ -50,6 +51,10 @@ fn originator(key: &FlowKey, flow: &Tracked) -> (usize, bool) {
     let ports = key.endpoints().map(|(_, port)| port);
     let first = flow.last.tcp.letters().next();
     let (sender, both_likely) = match (key.proto(), first) {
+        // A SYN-ACK that stays alone may be a stealth scan: only its ports can turn it round. Otherwise it answers.
+        (proto::TCP, Some((letter::HANDSHAKE, direction))) if flow.last.tcp.letters().count() == 1 => {
+            (direction as usize, false)
+        }
         (proto::TCP, Some((letter::HANDSHAKE, _))) => return (kept, true),
         (proto::TCP, Some((letter::SYN | letter::MULTI_FLAG, _))) => return (kept, false),
         (proto::TCP, Some((_, direction))) => (direction as usize, true),
@@ -58,12 +63,9 @@ fn originator(key: &FlowKey, flow: &Tracked) -> (usize, bool) {
     };
     let (own, other) = (ports[sender], ports[1 - sender]);
     let likely = |port| is_server_port(key.proto(), port);
-    // A group never began anything.
-    let is_group = match key.endpoints()[1 - sender].0 {
-        IpAddr::V4(address) => address.is_multicast() || address.is_broadcast(),
-        IpAddr::V6(address) => address.is_multicast(),
-    };
-    let flipped = !is_group && likely(own) && (!likely(other) || (both_likely && own < other));
+    // `NewConn` in Zeek's IPBasedAnalyzer.cc.
+    let is_broadcast = matches!(key.endpoints()[1 - sender].0, IpAddr::V4(address) if address.is_broadcast());
+    let flipped = !is_broadcast && likely(own) && (!likely(other) || (both_likely && own < other));
     (if flipped { 1 - sender } else { sender }, flipped)
 }
 
@@ -178,78 +180,4 @@ fn tcp_payload(own: &TcpDirection, peer: &TcpDirection) -> u64 {
     }
     let size = u64::try_from(size).unwrap_or(0);
     size - u64::from(own.marks.told(letter::FIN) && size != 0)
-}
-
-/// Ports at which Zeek expects a server (`likely_server_ports` of its standard scripts).
-fn is_server_port(proto: u8, port: u16) -> bool {
-    match proto {
-        proto::TCP => matches!(
-            port,
-            21 | 22
-                | 25
-                | 53
-                | 80
-                | 81
-                | 88
-                | 102
-                | 110
-                | 139
-                | 143
-                | 389
-                | 443
-                | 445
-                | 502
-                | 514
-                | 563
-                | 585
-                | 587
-                | 614
-                | 631
-                | 636
-                | 989
-                | 990
-                | 992
-                | 993
-                | 995
-                | 1080
-                | 1434
-                | 1883
-                | 2811
-                | 3128
-                | 3268
-                | 3306
-                | 3389
-                | 5060
-                | 5222
-                | 5223
-                | 5269
-                | 5432
-                | 6379
-                | 6666..=6669 | 8000 | 8080 | 8888 | 20000
-        ),
-        _ => matches!(
-            port,
-            53 | 67
-                | 88
-                | 123
-                | 137
-                | 161
-                | 162
-                | 389
-                | 443
-                | 514
-                | 1812
-                | 2123
-                | 2152
-                | 3389
-                | 3544
-                | 4789
-                | 5060
-                | 5072
-                | 5353
-                | 5355
-                | 6081
-                | 20000
-        ),
-    }
 }

@@ -2,6 +2,7 @@
 //! --format json` use exactly these. Times are RFC 3339 in UTC, units stand in the field's name.
 
 mod alert;
+mod event;
 mod flow;
 mod ledger;
 mod protocol;
@@ -9,6 +10,7 @@ mod status;
 mod window;
 
 pub use alert::{AlertJson, ContributorJson, TechniqueJson, WhyJson};
+pub use event::{ArpJson, DnsJson, EventCountsJson, EventLossJson, EventsJson, QuestionJson};
 pub use flow::{FlowJson, HandshakeJson, TcpJson, TcpSideJson};
 pub use ledger::{CountsJson, InterfaceJson, LedgerJson, skipped};
 pub use protocol::protocol_name;

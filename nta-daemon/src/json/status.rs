@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{LedgerJson, seconds};
+use super::{EventsJson, LedgerJson, seconds};
 use crate::domain::{Attachment, MapFill, Mode, NicCounts, Status};
 
 /// A snapshot of the pipeline.
@@ -18,6 +18,8 @@ pub struct StatusJson {
     pub interfaces: Vec<AttachmentJson>,
     /// Where every packet ended up.
     pub ledger: LedgerJson,
+    /// DNS messages, ARP packets and heads of frames that were told as events, and what was not told.
+    pub events: EventsJson,
     /// How full the maps are.
     pub maps: Vec<MapJson>,
     /// Windows closed so far.
@@ -48,6 +50,7 @@ impl From<&Status> for StatusJson {
             started: status.started.to_string(),
             interfaces: status.attachments.iter().map(AttachmentJson::from).collect(),
             ledger: LedgerJson::from(&status.ledger),
+            events: EventsJson::new(&status.events, &status.ledger.total()),
             maps: status.maps.iter().map(MapJson::from).collect(),
             windows_closed: status.windows_closed,
             window_span_s: seconds(status.window_ns),

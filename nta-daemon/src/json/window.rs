@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{CountsJson, protocol_name, seconds, skipped};
+use super::{CountsJson, EventCountsJson, protocol_name, seconds, skipped};
 use crate::window::{Overflow, Protocol, Talker, Window};
 
 /// A closed window. `bytes` are frame bytes, `ip_bytes` IP bytes by the headers.
@@ -71,6 +71,9 @@ pub struct WindowJson {
     /// All other such destinations together.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub overflow_others: Option<OverflowJson>,
+    /// DNS messages, ARP packets and heads of frames that were told as events.
+    #[serde(default)]
+    pub events: EventCountsJson,
     /// Packets whose time lay before the window's start.
     pub late_packets: u64,
     /// Packets in no flow by reason, without the reasons that did not occur.
@@ -115,6 +118,7 @@ impl From<&Window> for WindowJson {
             others: window.others.as_ref().map(TalkerJson::from),
             overflow: window.overflow.iter().map(OverflowJson::from).collect(),
             overflow_others: window.overflow_others.as_ref().map(OverflowJson::from),
+            events: EventCountsJson::from(&window.events),
             late_packets: window.late_packets,
             skipped: skipped(&window.ledger),
             ledger: CountsJson(window.ledger),

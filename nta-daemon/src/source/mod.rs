@@ -2,10 +2,14 @@
 //! [`FlowSource`], so everything behind it is the same.
 
 pub mod capture;
+mod dns;
+mod event;
 pub mod kernel;
 pub mod replay;
 
-use crate::domain::{FlowUpdate, Ledger, MapFill, OverflowDelta, Timestamp};
+pub use event::EventSettings;
+
+use crate::domain::{Event, FlowUpdate, Ledger, MapFill, OverflowDelta, Timestamp};
 
 /// Takes flows as they change.
 pub type Sink<'a> = dyn FnMut(FlowUpdate<'_>) + 'a;
@@ -17,6 +21,9 @@ pub trait FlowSource: Send {
 
     /// Reports what was counted since the last call of packets that found the flow table full.
     fn overflows(&mut self, sink: &mut dyn FnMut(OverflowDelta)) -> Result<(), SourceError>;
+
+    /// Reports the events since the last call, in the order of their packets (of each CPU).
+    fn events(&mut self, sink: &mut dyn FnMut(Event)) -> Result<(), SourceError>;
 
     /// Forgets flows that are over at `now` and reports each one's end. Follows a [`FlowSource::drain`].
     fn expire(&mut self, now: Timestamp, sink: &mut Sink<'_>) -> Result<(), SourceError>;
@@ -84,6 +91,22 @@ pub enum SourceError {
         /// The hooks that were asked for.
         mode: String,
         /// Why not, for each that was tried.
+        reason: String,
+    },
+    /// Another daemon counts there.
+    #[error("interface {interface} is watched by {by}: it would be counted twice")]
+    Watched {
+        /// The interface.
+        interface: String,
+        /// Who.
+        by: String,
+    },
+    /// Nothing can be pinned, or what is pinned cannot be used.
+    #[error("capture.pin_path {path}: {reason}")]
+    Pin {
+        /// The path.
+        path: String,
+        /// Why not.
         reason: String,
     },
     /// This kernel cannot do what was asked.

@@ -1,4 +1,4 @@
-//! The database: runs, windows and flows. All SQL lives in this folder.
+//! The database: runs, windows, flows and heads of frames. All SQL lives in this folder.
 //!
 //! One connection writes (see [`writer`]), others read. SQLite today; the statements keep to what PostgreSQL has too.
 
@@ -6,6 +6,7 @@ mod error;
 mod flows;
 mod open;
 mod page;
+mod raw_packets;
 mod retention;
 mod runs;
 mod stats;

@@ -12,6 +12,10 @@ pub struct StoreStats {
     pub windows: u64,
     /// Flow rows inserted or updated.
     pub flow_rows: u64,
+    /// Heads of frames inserted.
+    pub raw_packets: u64,
+    /// Heads of frames of which a window had too many.
+    pub raw_packets_dropped: u64,
     /// Attempts that failed.
     pub failures: u64,
     /// Whether the last attempt failed: the database takes no writes at the moment.
@@ -28,6 +32,8 @@ pub struct StoreStats {
     pub windows_deleted: u64,
     /// Flows deleted by retention.
     pub flows_deleted: u64,
+    /// Heads of frames deleted by retention.
+    pub raw_packets_deleted: u64,
     /// How long the last commit took, from the begin of its transaction.
     pub last_commit_us: u64,
     /// The last error; stays after recovery.
@@ -40,6 +46,8 @@ pub(super) struct Counters {
     pub(super) batches: AtomicU64,
     pub(super) windows: AtomicU64,
     pub(super) flow_rows: AtomicU64,
+    pub(super) raw_packets: AtomicU64,
+    pub(super) raw_packets_dropped: AtomicU64,
     pub(super) failures: AtomicU64,
     pub(super) failing: AtomicBool,
     pub(super) batches_lost: AtomicU64,
@@ -48,6 +56,7 @@ pub(super) struct Counters {
     pub(super) queue_full: AtomicU64,
     pub(super) windows_deleted: AtomicU64,
     pub(super) flows_deleted: AtomicU64,
+    pub(super) raw_packets_deleted: AtomicU64,
     pub(super) last_commit_us: AtomicU64,
     last_error: Mutex<Option<String>>,
 }
@@ -68,6 +77,8 @@ impl Counters {
             batches: self.batches.load(Relaxed),
             windows: self.windows.load(Relaxed),
             flow_rows: self.flow_rows.load(Relaxed),
+            raw_packets: self.raw_packets.load(Relaxed),
+            raw_packets_dropped: self.raw_packets_dropped.load(Relaxed),
             failures: self.failures.load(Relaxed),
             failing: self.failing.load(Relaxed),
             batches_lost: self.batches_lost.load(Relaxed),
@@ -76,6 +87,7 @@ impl Counters {
             queue_full: self.queue_full.load(Relaxed),
             windows_deleted: self.windows_deleted.load(Relaxed),
             flows_deleted: self.flows_deleted.load(Relaxed),
+            raw_packets_deleted: self.raw_packets_deleted.load(Relaxed),
             last_commit_us: self.last_commit_us.load(Relaxed),
             last_error: self.last_error(),
         }

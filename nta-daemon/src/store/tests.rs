@@ -5,7 +5,9 @@ use std::net::{IpAddr, Ipv4Addr};
 use nta_common::flow::Counts;
 
 use super::*;
-use crate::domain::{ConnState, EndReason, Endpoint, FlowId, FlowRecord, History, Mode, TcpCounts, Timestamp};
+use crate::domain::{
+    ConnState, EndReason, Endpoint, FlowId, FlowRecord, History, Mode, RawPacket, TcpCounts, Timestamp,
+};
 use crate::window::Window;
 
 const S: u64 = 1_000_000_000;
@@ -57,7 +59,7 @@ async fn what_was_written_is_there_after_a_restart() {
     let store = Store::open(&url).await.expect("open");
     let (writer, task) = begin(&store).await;
     let record = FlowRecord { ended: Some(EndReason::Closed), ..flow(u64::MAX, 9, 3) };
-    writer.send(Batch { window: Some(window(1)), flows: vec![record] }).await.expect("send");
+    writer.send(Batch { window: Some(window(1)), flows: vec![record], ..Batch::default() }).await.expect("send");
     writer.shutdown().await.expect("shutdown");
     task.await.expect("writer");
     store.close().await;
@@ -74,7 +76,7 @@ async fn an_update_replaces_the_cumulative_values_and_keeps_one_row() {
     let store = Store::open("sqlite::memory:").await.expect("open");
     let (writer, _task) = begin(&store).await;
     for flows in [vec![flow(1, 2, 10), flow(2, 2, 1)], vec![flow(1, 3, 20), flow(1, 4, 30)]] {
-        writer.send(Batch { window: None, flows }).await.expect("send");
+        writer.send(Batch { window: None, flows, ..Batch::default() }).await.expect("send");
     }
     writer.flush().await.expect("flush");
     let page = store.flows(FlowSort::Time, FIRST_PAGE).await.expect("flows");
@@ -89,7 +91,7 @@ async fn a_window_sent_twice_is_stored_once() {
     let store = Store::open("sqlite::memory:").await.expect("open");
     let (writer, _task) = begin(&store).await;
     for _ in 0..2 {
-        writer.send(Batch { window: Some(window(3)), flows: vec![] }).await.expect("send");
+        writer.send(Batch { window: Some(window(3)), flows: vec![], ..Batch::default() }).await.expect("send");
     }
     writer.flush().await.expect("flush");
     let summary = store.windows_summary(&WindowFilter::default()).await.expect("summary");
@@ -99,10 +101,13 @@ async fn a_window_sent_twice_is_stored_once() {
 #[tokio::test]
 async fn retention_deletes_the_oldest_first() {
     let store = Store::open("sqlite::memory:").await.expect("open");
-    let store = store.with_retention(Retention { max_windows: 3, max_flows: 2, max_age_ns: None });
+    let store = store.with_retention(Retention { max_windows: 3, max_flows: 2, ..Retention::default() });
     let (writer, _task) = begin(&store).await;
     for id in 1..=5 {
-        writer.send(Batch { window: Some(window(id)), flows: vec![flow(id, 100 - id, 1)] }).await.expect("send");
+        writer
+            .send(Batch { window: Some(window(id)), flows: vec![flow(id, 100 - id, 1)], ..Batch::default() })
+            .await
+            .expect("send");
     }
     writer.flush().await.expect("flush");
     store.retain().await.expect("retention");
@@ -123,7 +128,7 @@ async fn a_full_queue_gives_the_batch_back() {
     let store = Store::open("sqlite::memory:").await.expect("open");
     let (writer, task) = begin(&store).await;
     // The single-threaded runtime of the test does not run the writer before the next await.
-    let batch = |id| Batch { window: Some(window(id)), flows: vec![] };
+    let batch = |id| Batch { window: Some(window(id)), flows: vec![], ..Batch::default() };
     for id in 1..=4 {
         assert!(writer.try_send(batch(id)).is_ok());
     }
@@ -139,7 +144,7 @@ async fn a_full_queue_gives_the_batch_back() {
 async fn a_batch_that_the_database_refuses_is_counted_and_told() {
     let store = Store::open("sqlite::memory:").await.expect("open");
     let (writer, _task) = store.writer(RunId(404), 4); // no such run: a foreign key fails
-    writer.send(Batch { window: Some(window(1)), flows: vec![] }).await.expect("send");
+    writer.send(Batch { window: Some(window(1)), flows: vec![], ..Batch::default() }).await.expect("send");
     let error = writer.flush().await.expect_err("lost");
     assert!(matches!(error, StoreError::Lost { batches: 1, .. }), "{error}");
     writer.flush().await.expect("told once");
@@ -147,7 +152,7 @@ async fn a_batch_that_the_database_refuses_is_counted_and_told() {
     assert!(store.stats().failing && store.stats().last_error.is_some());
 
     let (writer, _task) = begin(&store).await;
-    writer.send(Batch { window: Some(window(1)), flows: vec![] }).await.expect("send");
+    writer.send(Batch { window: Some(window(1)), flows: vec![], ..Batch::default() }).await.expect("send");
     writer.flush().await.expect("flush");
     assert!(!store.stats().failing, "over with the next batch that goes through");
 }
@@ -160,4 +165,19 @@ async fn other_databases_are_refused_by_name() {
     let folder = tempfile::tempdir().expect("folder");
     let error = Store::open(&format!("sqlite:{}", folder.path().display())).await.expect_err("a folder");
     assert!(matches!(error, StoreError::Open { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn heads_of_frames_are_kept_up_to_the_row_limit() {
+    let store = Store::open("sqlite::memory:").await.expect("open");
+    let store = store.with_retention(Retention { max_raw_packets: 3, ..Retention::default() });
+    let (writer, task) = begin(&store).await;
+    let packet = |n: u64| RawPacket { time: Timestamp::from_nanos(n), wire_len: 1500, head: vec![n as u8; 128] };
+    let raw_packets = (0..700).map(packet).collect();
+    writer.send(Batch { raw_packets, ..Batch::default() }).await.expect("send");
+    writer.shutdown().await.expect("shutdown");
+    task.await.expect("writer");
+    store.retain().await.expect("retention");
+    assert_eq!(store.raw_packets(9).await.expect("rows"), [packet(699), packet(698), packet(697)]);
+    assert_eq!((store.stats().raw_packets, store.stats().raw_packets_deleted), (700, 697));
 }

@@ -5,7 +5,7 @@ use sqlx::{AssertSqlSafe, QueryBuilder, Sqlite, SqliteConnection, SqlitePool};
 use nta_common::packet::proto;
 
 use super::flows::{state, tcp_row};
-use super::{Batch, RunId, StoreError, to_sql};
+use super::{Batch, RunId, StoreError, raw_packets, to_sql};
 use crate::domain::FlowRecord;
 use crate::json::WindowJson;
 use crate::window::Window;
@@ -25,6 +25,7 @@ pub(super) async fn commit(pool: &SqlitePool, run: RunId, batch: &mut Batch) -> 
     for chunk in batch.flows.chunks(CHUNK_ROWS) {
         upsert_flows(&mut transaction, run, chunk).await?;
     }
+    raw_packets::insert(&mut transaction, run, &batch.raw_packets).await?;
     transaction.commit().await.map_err(flows_error)
 }
 

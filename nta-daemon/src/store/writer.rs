@@ -11,7 +11,7 @@ use tracing::{error, warn};
 
 use super::stats::Counters;
 use super::{RunId, Store, StoreError, write};
-use crate::domain::FlowRecord;
+use crate::domain::{FlowRecord, RawPacket};
 use crate::window::Window;
 
 /// Attempts for one batch before it is given up. With the waits between them, and the busy time-out in each, the
@@ -31,6 +31,8 @@ pub struct Batch {
     pub window: Option<Window>,
     /// Flows that changed, cumulative.
     pub flows: Vec<FlowRecord>,
+    /// Heads of frames.
+    pub raw_packets: Vec<RawPacket>,
 }
 
 /// The sending side; cheap to clone. When the last one is dropped, the writer finishes what is queued and ends.
@@ -79,6 +81,11 @@ impl StoreWriter {
         self.counters.queue_length.fetch_add(1, Relaxed);
         permit.send(Message::Write(Box::new(batch)));
         Ok(())
+    }
+
+    /// Counts the head of a frame for which the caller had no room.
+    pub fn note_raw_packet_dropped(&self) {
+        self.counters.raw_packets_dropped.fetch_add(1, Relaxed);
     }
 
     /// Returns when everything sent so far is committed, or tells what had to be given up since the last flush.
@@ -135,10 +142,11 @@ impl Task {
                     counters.batches.fetch_add(1, Relaxed);
                     counters.windows.fetch_add(u64::from(batch.window.is_some()), Relaxed);
                     counters.flow_rows.fetch_add(batch.flows.len() as u64, Relaxed);
+                    counters.raw_packets.fetch_add(batch.raw_packets.len() as u64, Relaxed);
                     let took_us = u64::try_from(begin.elapsed().as_micros()).unwrap_or(u64::MAX);
                     counters.last_commit_us.store(took_us, Relaxed);
                     self.batches += 1;
-                    self.rows += batch.flows.len();
+                    self.rows += batch.flows.len() + batch.raw_packets.len();
                     return;
                 }
                 Err(failure) => {

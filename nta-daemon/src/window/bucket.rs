@@ -3,16 +3,20 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
+use foldhash::fast::RandomState;
 use nta_common::{Counter, LedgerSlot};
 
 use super::host::{HostStats, Rtt, Seed};
 use super::{Distinct, Hosts, Snapshot, Span};
-use crate::domain::{FlowObservation, OverflowDelta, TcpCounts, Timestamp};
+use crate::domain::{Event, EventCounts, FlowObservation, OverflowDelta, TcpCounts, Timestamp};
 
 /// Hosts that a window tells by name; the rest is summed up as "others".
 const TOP_TALKERS: usize = 10;
 /// Destinations of overflow that a window tells by name.
 const TOP_OVERFLOWS: usize = 100;
+
+/// DNS messages and ARP packets that a window hands to detectors; the others are only counted.
+const MAX_EVENTS: usize = 100_000;
 
 /// A closed window. Times are exact; counts are exact.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -57,6 +61,8 @@ pub struct Window {
     pub overflow: Vec<Overflow>,
     /// All other such destinations together; `None` when there are none.
     pub overflow_others: Option<Overflow>,
+    /// Events by what they say.
+    pub events: EventCounts,
     /// Packets that came with a time before the window's start.
     pub late_packets: u64,
     /// What the ledger counted in the window.
@@ -147,7 +153,8 @@ pub(super) struct Bucket {
     window: Window,
     hosts: Hosts,
     flows: Vec<FlowObservation>,
-    protocols: HashMap<u8, Protocol>,
+    events: Vec<Event>,
+    protocols: HashMap<u8, Protocol, RandomState>,
 }
 
 impl Bucket {
@@ -159,7 +166,8 @@ impl Bucket {
             window: Window { id, start, end, ..Window::default() },
             hosts: Hosts::new(seed),
             flows: Vec::new(),
-            protocols: HashMap::new(),
+            events: Vec::new(),
+            protocols: HashMap::default(),
         }
     }
 
@@ -206,6 +214,17 @@ impl Bucket {
         self.hosts.add_overflow(delta);
     }
 
+    /// Bounded by the rate limits of events, and by [`MAX_EVENTS`].
+    pub(super) fn add_event(&mut self, event: &Event) {
+        self.window.events.count(event);
+        if let Event::Dns(message) = event {
+            self.hosts.add_dns(message);
+        }
+        if matches!(event, Event::Dns(_) | Event::Arp(_)) && self.events.len() < MAX_EVENTS {
+            self.events.push(event.clone());
+        }
+    }
+
     pub(super) fn close(self, ledger: LedgerSlot) -> Snapshot {
         let mut window = self.window;
         window.packets = ledger.get(Counter::Seen);
@@ -213,8 +232,14 @@ impl Bucket {
         window.ledger = ledger;
         window.late_packets = self.late_packets;
         window.protocols = self.protocols.into_values().collect();
-        let mut snapshot =
-            Snapshot { span: Span::Base, window, hosts: self.hosts, flows: self.flows, flow_ids: Distinct::default() };
+        let mut snapshot = Snapshot {
+            span: Span::Base,
+            window,
+            hosts: self.hosts,
+            flows: self.flows,
+            events: self.events,
+            flow_ids: Distinct::default(),
+        };
         snapshot.settle();
         snapshot
     }

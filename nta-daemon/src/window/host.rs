@@ -9,10 +9,13 @@ use nta_common::packet::proto;
 use nta_common::tcp::RTT_BUCKETS;
 
 use super::Distinct;
-use crate::domain::{ConnState, FlowObservation, RttDelta, TcpCounts};
+use crate::domain::{ConnState, DnsMessage, FlowObservation, RttDelta, TcpCounts};
 
 /// Keys the hashes under which distinct values are counted.
 pub type Seed = foldhash::quality::SeedableRandomState;
+
+/// Response code of a name that does not exist (RFC 1035).
+const NXDOMAIN: u8 = 3;
 
 /// Packets by IP protocol.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -210,7 +213,32 @@ impl Role {
     }
 }
 
+/// Types of records whose answers or names carry free data, as tunnels use them: NULL, CNAME, MX, TXT, SRV, KEY, and
+/// those for private use (RFC 6895).
+const fn is_carrier(qtype: u16) -> bool {
+    matches!(qtype, 5 | 10 | 15 | 16 | 25 | 33 | 65280..)
+}
+
 impl DnsUse {
+    /// Takes a message; `name` is the hash of the name asked for.
+    pub(super) fn add(&mut self, message: &DnsMessage, name: Option<u32>) {
+        if message.is_malformed {
+            return;
+        }
+        if message.is_response {
+            self.responses += 1;
+            self.nxdomain += u32::from(message.rcode == NXDOMAIN);
+            self.response_bytes += u64::from(message.message_bytes);
+            return;
+        }
+        self.queries += 1;
+        if let (Some(question), Some(name)) = (message.questions.first(), name) {
+            self.name_bytes += question.name.len() as u64;
+            self.carriers += u32::from(is_carrier(question.qtype));
+            self.names.insert(name);
+        }
+    }
+
     fn merge(&mut self, other: &Self) {
         self.queries += other.queries;
         self.responses += other.responses;

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use super::Talker;
 use super::host::{HostStats, Seed, hash};
-use crate::domain::{FlowObservation, OverflowDelta};
+use crate::domain::{DnsMessage, FlowObservation, OverflowDelta};
 
 /// Hosts that a window keeps apart. Beyond it new hosts are summed up as "others". At 0.6 KiB a host and in three
 /// spans at once, a flood of made-up addresses costs 240 MiB at most.
@@ -59,6 +59,14 @@ impl Hosts {
                 self.others.packets_received += counts.packets;
                 self.others.bytes_received += counts.bytes;
             }
+        }
+    }
+
+    /// Takes a DNS message for its client.
+    pub fn add_dns(&mut self, message: &DnsMessage) {
+        let names = message.questions.first().map(|question| hash(&self.seed, &question.name.to_ascii_lowercase()));
+        if let Some(host) = entry(&mut self.table, message.client.0) {
+            host.dns.get_or_insert_default().add(message, names);
         }
     }
 

@@ -18,7 +18,7 @@ use bucket::Bucket;
 
 use nta_common::LedgerSlot;
 
-use crate::domain::{FlowObservation, OverflowDelta, Timestamp, difference};
+use crate::domain::{Event, FlowObservation, OverflowDelta, Timestamp, difference};
 
 /// Length of a window unless `--window` says otherwise.
 pub const DEFAULT_WINDOW_NS: u64 = 5_000_000_000;
@@ -101,6 +101,13 @@ impl Windows {
     pub fn add_overflow(&mut self, overflow: &OverflowDelta) {
         if let Some(open) = &mut self.open {
             open.add_overflow(overflow);
+        }
+    }
+
+    /// Counts an event.
+    pub fn add_event(&mut self, event: &Event) {
+        if let Some(open) = &mut self.open {
+            open.add_event(event);
         }
     }
 

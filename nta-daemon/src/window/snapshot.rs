@@ -1,7 +1,7 @@
 //! A closed window with everything that judges it, and the longer windows made of shorter ones.
 
 use super::{Distinct, Hosts, Window};
-use crate::domain::{FlowObservation, Timestamp};
+use crate::domain::{Event, FlowObservation, Timestamp};
 
 /// Length of a window, as a multiple of the base window.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -40,6 +40,8 @@ pub struct Snapshot {
     pub hosts: Hosts,
     /// Flows with at least one packet; only of a base window.
     pub flows: Vec<FlowObservation>,
+    /// DNS messages and ARP packets, in the order in which they came; only of a base window.
+    pub events: Vec<Event>,
     /// Flows met; only of longer windows.
     pub(super) flow_ids: Distinct,
 }
@@ -114,6 +116,7 @@ fn blank(span: Span, id: u64, start: Timestamp, span_ns: u64, shorter: &Snapshot
         window: Window { id, start, end: start.plus(span_ns), ..Window::default() },
         hosts: shorter.hosts.like(),
         flows: Vec::new(),
+        events: Vec::new(),
         flow_ids: Distinct::default(),
     }
 }

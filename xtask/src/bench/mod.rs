@@ -7,18 +7,21 @@ use anyhow::{Result, bail};
 use crate::{build_ebpf, process, run};
 
 mod replay;
+mod veth;
 
 pub(crate) const HELP: &str = "\
 Measures. `kernel`: nanoseconds of a packet in each program above the empty program of its kind, by repeated test runs
 interleaved in one series (needs root and a BPF toolchain: the empty programs are only in the bench build of the object).
 `drain`: milliseconds to read 100,000 flows out of the maps. `window`: milliseconds to judge a window with
-100,000 hosts. `replay`: the user engine beside softflowd over the mixed
-capture (made from ../shared/captures, or named by NTA_MIXED). With --format json one object a line.
+100,000 hosts. `replay`: the user engine beside softflowd over the mixed capture (made from ../shared/captures, or named
+by NTA_MIXED). `veth`: iperf3's throughput between two network namespaces with our program and without, interleaved
+(needs root). With --format json one object a line.
 
 Examples:
   cargo xtask bench kernel
   cargo xtask bench drain
   cargo xtask bench replay
+  cargo xtask bench veth
   cargo xtask bench kernel --format json";
 
 /// Dispatches to the bench named.
@@ -33,8 +36,10 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
         ["window", "--format", "json"] => daemon_bench("window", true),
         ["replay"] | ["replay", "--format", "text"] => replay::bench(false),
         ["replay", "--format", "json"] => replay::bench(true),
+        ["veth"] | ["veth", "--format", "text"] => veth::bench(false),
+        ["veth", "--format", "json"] => veth::bench(true),
         _ => bail!(
-            "bench takes `kernel`, `drain`, `window` or `replay`, then `--format json`; see `cargo xtask bench --help`"
+            "bench takes `kernel`, `drain`, `window`, `replay` or `veth`, then `--format json`; see `cargo xtask bench --help`"
         ),
     }
 }

@@ -57,6 +57,7 @@ const TEST_TOOLS: &[Package] = &[
     Package { name: "tcpdump", shown_by: "tcpdump" }, // live: what really crossed the veth pair
     Package { name: "iperf3", shown_by: "iperf3" }, // live: bulk TCP and UDP
     Package { name: "tcpreplay", shown_by: "tcpreplay" }, // live: many flows from two processors at once
+    Package { name: "bind9-dnsutils", shown_by: "dig" }, // live: DNS queries of a real resolver
     Package { name: "curl", shown_by: "curl" },     // live: HTTP, IPv4 and IPv6
     Package { name: "iputils-ping", shown_by: "ping" }, // live: ICMP and ICMPv6
     Package { name: "iproute2", shown_by: "ip" },   // kernel, live: network namespaces and veth pairs

@@ -15,7 +15,7 @@ use crate::api::process::{self, ProcessJson};
 use crate::api::state::VERSION;
 use crate::api::{ApiError, ApiState};
 use crate::domain::Status;
-use crate::json::{mode_name, seconds};
+use crate::json::{EventsJson, mode_name, seconds};
 use crate::store::StoreStats;
 
 /// Everything, from one snapshot.
@@ -42,6 +42,7 @@ impl Collector for Snapshot {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> std::fmt::Result {
         let mut page = Page(encoder);
         self.pipeline(&mut page)?;
+        self.events(&mut page)?;
         self.maps(&mut page)?;
         self.store(&mut page)?;
         self.process(&mut page)
@@ -77,6 +78,26 @@ impl Snapshot {
         page.family("build_info", "Version, mode and engine", GAUGE, [(labels, 1.0)])
     }
 
+    fn events(&self, page: &mut Page<'_>) -> std::fmt::Result {
+        let events = EventsJson::new(&self.status.events, &self.status.ledger.total());
+        let told = events.kinds.iter().map(|(kind, of)| (vec![("kind", kind.as_str())], of.told as f64));
+        page.family("events", "Packets told as events", COUNTER, told)?;
+        let lost = events.kinds.iter().flat_map(|(kind, of)| {
+            let labels = |reason| vec![("kind", kind.as_str()), ("reason", reason)];
+            [(labels("limited"), of.limited as f64), (labels("no_room"), of.no_room as f64)]
+        });
+        page.family("events_lost", "Packets not told as events, by reason", COUNTER, lost)?;
+        let counts = &events.counts;
+        let malformed =
+            [("dns", counts.dns_malformed), ("arp", counts.arp_malformed)].map(|(k, n)| (vec![("kind", k)], n as f64));
+        page.family("events_malformed", "Events that are no proper message", COUNTER, malformed)?;
+        page.one("dns_queries", "DNS questions", COUNTER, counts.dns_queries as f64)?;
+        page.one("dns_responses", "DNS answers", COUNTER, counts.dns_responses as f64)?;
+        page.one("dns_nxdomain", "DNS answers that there is no such name", COUNTER, counts.dns_nxdomain as f64)?;
+        page.one("arp_requests", "ARP requests", COUNTER, counts.arp_requests as f64)?;
+        page.one("arp_replies", "ARP replies", COUNTER, counts.arp_replies as f64)
+    }
+
     fn maps(&self, page: &mut Page<'_>) -> std::fmt::Result {
         let of = |value: fn(&crate::domain::MapFill) -> u64| {
             self.status.maps.iter().map(move |map| (vec![("map", map.name.as_str())], value(map) as f64))
@@ -96,10 +117,16 @@ impl Snapshot {
         let commit_s = store.last_commit_us as f64 / 1e6;
         page.one("store_commit_seconds", "Time of the last commit", GAUGE, commit_s)?;
         let table = |name| vec![("table", name)];
-        let written = [(table("windows"), store.windows as f64), (table("flows"), store.flow_rows as f64)];
+        let written = [(table("windows"), store.windows as f64), (table("flows"), store.flow_rows as f64)]
+            .into_iter()
+            .chain([(table("raw_packets"), store.raw_packets as f64)]);
         page.family("store_rows_written", "Rows inserted or updated", COUNTER, written)?;
-        let deleted = [(table("windows"), store.windows_deleted as f64), (table("flows"), store.flows_deleted as f64)];
-        page.family("store_rows_deleted", "Rows deleted by retention", COUNTER, deleted)
+        let deleted = [(table("windows"), store.windows_deleted as f64), (table("flows"), store.flows_deleted as f64)]
+            .into_iter()
+            .chain([(table("raw_packets"), store.raw_packets_deleted as f64)]);
+        page.family("store_rows_deleted", "Rows deleted by retention", COUNTER, deleted)?;
+        let dropped = store.raw_packets_dropped as f64;
+        page.one("store_raw_packets_dropped", "Heads of frames of which a window had too many", COUNTER, dropped)
     }
 
     fn process(&self, page: &mut Page<'_>) -> std::fmt::Result {

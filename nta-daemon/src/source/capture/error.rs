@@ -31,9 +31,10 @@ impl CaptureError {
 
 /// How a capture ended, after its last frame. Offsets count decompressed bytes from the start of the file and point at the
 /// record that could not be read.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum End {
     /// The file ends where a record ends.
+    #[default]
     Complete,
     /// The file, or the compressed stream, ends within a record.
     CutOff { at_byte: u64, detail: String },

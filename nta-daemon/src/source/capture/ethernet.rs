@@ -4,6 +4,7 @@
 
 use super::input::HEADROOM;
 use super::link_type::Link;
+use super::wireless;
 
 /// Writes an Ethernet header in place of the link header and returns the frame. `packet` holds [`HEADROOM`] bytes to write into
 /// before the captured ones, so that a link header shorter than Ethernet's does no copying either.
@@ -45,6 +46,9 @@ fn parse(link: Link, packet: &[u8]) -> Option<Header> {
         Link::CookedV2 => cooked_v2(packet),
         Link::Ppp => ppp(packet),
         Link::CiscoHdlc => cisco_hdlc(packet),
+        Link::Fddi => llc(packet, FDDI_LEN, *packet.get(FDDI_SOURCE..)?.first_chunk()?),
+        Link::Wireless => wireless(packet, 0),
+        Link::Radiotap => wireless(packet, wireless::radiotap_len(packet)?),
         Link::Ethernet | Link::Unsupported(_) => Some(Header::not_ip(packet.len())),
     }
 }
@@ -119,6 +123,22 @@ fn cisco_hdlc(packet: &[u8]) -> Option<Header> {
     Some(Header::new(4, ethertype(u16::from_be_bytes([header[2], header[3]]))))
 }
 
+fn wireless(packet: &[u8], at: usize) -> Option<Header> {
+    let (len, source) = wireless::header(packet.get(at..)?)?;
+    llc(packet, at + len, source)
+}
+
+/// What lies behind an LLC header at `at`, if that is SNAP's and names an ethertype (RFC 1042, for FDDI RFC 1390).
+fn llc(packet: &[u8], at: usize, source: [u8; 6]) -> Option<Header> {
+    let [snap @ .., type_high, type_low] = packet.get(at..)?.first_chunk::<SNAP_LEN>()?;
+    let (len, ethertype) = if *snap == SNAP {
+        (at + SNAP_LEN, ethertype(u16::from_be_bytes([*type_high, *type_low])))
+    } else {
+        (at, ETHERTYPE_NOT_IP)
+    };
+    Some(Header { len, ethertype, source })
+}
+
 /// Below 0x0600 it is a length or a Linux protocol number (802.2, 802.3, CAN), not an ethertype.
 fn ethertype(protocol: u16) -> u16 {
     if protocol < MIN_ETHERTYPE { ETHERTYPE_NOT_IP } else { protocol }
@@ -135,6 +155,12 @@ const ETHERTYPE_IPV4: u16 = 0x0800;
 const ETHERTYPE_IPV6: u16 = 0x86dd;
 const ETHERTYPE_MPLS: u16 = 0x8847;
 const ETHERTYPE_MPLS_MULTICAST: u16 = 0x8848;
+/// Frame control, destination, source (ANSI X3.139).
+const FDDI_LEN: usize = 13;
+const FDDI_SOURCE: usize = 7;
+const SNAP_LEN: usize = 8;
+/// LLC's two service access points and its control byte, and the organization whose protocol numbers are ethertypes.
+const SNAP: [u8; 6] = [0xaa, 0xaa, 0x03, 0, 0, 0];
 /// IEEE 802.3 section 3.2.6: smaller values are lengths.
 const MIN_ETHERTYPE: u16 = 0x0600;
 
@@ -200,5 +226,30 @@ mod tests {
         check(Link::Ppp, &[0x0f, 0x00, 0x08, 0x00, 0x45], ZERO, 0x0800, &[0x45]);
         check(Link::CiscoHdlc, &[0x0f, 0x00, 0x86, 0xdd, 0x60], ZERO, 0x86dd, &[0x60]);
         check(Link::CiscoHdlc, &[0x0f, 0x00, 0x86], ZERO, ETHERTYPE_NOT_IP, &[]);
+    }
+    #[test]
+    fn fddi() {
+        let snap = [0x50, 9, 9, 9, 9, 9, 9, 2, 3, 4, 5, 6, 7, 0xaa, 0xaa, 3, 0, 0, 0, 0x08, 0x00, 0x45];
+        check(Link::Fddi, &snap, [2, 3, 4, 5, 6, 7], 0x0800, &[0x45]);
+        let netbios = [&snap[..13], &[0xf0, 0xf0, 3, 0, 0, 0, 0, 0, 0]].concat();
+        check(Link::Fddi, &netbios, [2, 3, 4, 5, 6, 7], ETHERTYPE_NOT_IP, &netbios[13..]);
+        check(Link::Fddi, &snap[..20], ZERO, ETHERTYPE_NOT_IP, &[]);
+    }
+    #[test]
+    fn wireless() {
+        let body = [0xaa, 0xaa, 3, 0, 0, 0, 0x86, 0xdd, 0x60];
+        let frame = |kind, flags, rest: usize| {
+            [&[kind, flags, 0, 0][..], &[1; 6], &[2; 6], &[3; 6], &vec![0; rest + 2], &body].concat()
+        };
+        check(Link::Wireless, &frame(0x08, 0x01, 0), [2; 6], 0x86dd, &[0x60]);
+        check(Link::Wireless, &frame(0x88, 0x02, 2), [3; 6], 0x86dd, &[0x60]);
+        check(Link::Wireless, &frame(0x88, 0x83, 12), [0; 6], 0x86dd, &[0x60]);
+        for (kind, flags) in [(0x80, 0), (0x48, 1), (0x08, 0x41)] {
+            let frame = frame(kind, flags, 0);
+            check(Link::Wireless, &frame, ZERO, ETHERTYPE_NOT_IP, &[]);
+        }
+        let tapped = [&[0, 0, 9, 0, 0, 0, 0, 0, 7][..], &frame(0x08, 0x02, 0)].concat();
+        check(Link::Radiotap, &tapped, [3; 6], 0x86dd, &[0x60]);
+        check(Link::Radiotap, &tapped[..40], ZERO, ETHERTYPE_NOT_IP, &[]);
     }
 }

@@ -21,6 +21,9 @@ pub(super) enum Link {
     CookedV2,
     Ppp,
     CiscoHdlc,
+    Fddi,
+    Wireless,
+    Radiotap,
     Unsupported(LinkType),
 }
 
@@ -56,6 +59,9 @@ impl LinkType {
             276 => Link::CookedV2,
             9 | 50 => Link::Ppp,
             104 => Link::CiscoHdlc,
+            10 => Link::Fddi,
+            105 => Link::Wireless,
+            127 => Link::Radiotap,
             _ => Link::Unsupported(self),
         }
     }
@@ -73,7 +79,7 @@ impl fmt::Display for LinkType {
 }
 
 /// For messages: what [`LinkType::link`] supports.
-pub(super) const SUPPORTED: &str = "Ethernet, raw IP, Linux cooked, BSD loopback, PPP and Cisco HDLC";
+pub(super) const SUPPORTED: &str = "Ethernet, raw IP, Linux cooked, BSD loopback, PPP, Cisco HDLC, FDDI and 802.11";
 
 /// What captures of other links are called.
 const NAMES: &[(u32, &str)] = &[

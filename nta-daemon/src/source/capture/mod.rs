@@ -16,6 +16,7 @@ mod pcap;
 mod pcapng;
 mod record;
 mod stream;
+mod wireless;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -31,6 +32,10 @@ use input::Input;
 use link_type::Link;
 use record::{Record, Records};
 use stream::Stream;
+
+/// No frame is longer; a record that claims more is damaged, and counts as this long. Flow counters hold differences of
+/// up to 2 GiB between frame and IP packet.
+const MAX_WIRE_LEN: u32 = 1 << 30;
 
 /// Opens a capture: the path of a file, or `-` for standard input.
 ///
@@ -118,7 +123,7 @@ impl CaptureReader {
             Link::Ethernet => self.input.at(record.start, record.len),
             link => ethernet::rewrite(link, self.input.at_with_headroom(record.start, record.len)),
         };
-        Some(Frame { time_ns: record.time_ns, wire_len: record.wire_len, data })
+        Some(Frame { time_ns: record.time_ns, wire_len: record.wire_len.min(MAX_WIRE_LEN), data })
     }
 
     /// How the capture ended. It says something once [`CaptureReader::next_frame`] returned `None`.

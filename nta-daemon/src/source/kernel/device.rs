@@ -104,6 +104,15 @@ fn index_of(name: &str) -> Option<u32> {
     (index != 0).then_some(index)
 }
 
+/// The name of an interface of this network namespace.
+pub(super) fn name_of(index: u32) -> Option<String> {
+    let mut name = [0_u8; libc::IF_NAMESIZE];
+    // SAFETY: the buffer has the length that the call asks for.
+    let found = unsafe { libc::if_indextoname(index, name.as_mut_ptr().cast()) };
+    let name = std::ffi::CStr::from_bytes_until_nul(&name).ok()?;
+    (!found.is_null()).then(|| name.to_string_lossy().into_owned())
+}
+
 fn sysfs(name: &str) -> PathBuf {
     Path::new("/sys/class/net").join(name)
 }

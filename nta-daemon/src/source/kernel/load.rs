@@ -12,7 +12,8 @@ use nta_common::limits::MAX_INTERFACES;
 
 use super::clock::{Jiffies, calibrate};
 use super::maps::{KernelFlows, flow_bytes};
-use crate::source::SourceError;
+use super::pin::PINNED_MAPS;
+use crate::source::{EventSettings, SourceError};
 
 /// The object that `cargo xtask build-ebpf` builds, as committed.
 pub(super) static OBJECT: &[u8] =
@@ -25,6 +26,8 @@ const MIN_FLOWS: u64 = 64;
 /// Lines of the verifier's log that an error tells.
 const VERIFIER_LINES: usize = 6;
 const NANOS_PER_JIFFY_IN_REPLAY: u32 = 1;
+/// Bytes of a ring that nothing is written to; the loader makes a page of it.
+const SMALLEST_RING: u32 = 4096;
 
 /// What the programs are loaded with.
 #[derive(Clone, Debug, Default)]
@@ -37,8 +40,12 @@ pub struct KernelOptions {
     pub replay_name: Option<String>,
     /// Whether the inner packet of a tunnel is accounted in place of the tunnel.
     pub tunnels: bool,
+    /// Sampling and events.
+    pub events: EventSettings,
     /// An object to load instead of the built-in one: a debug build whose program writes diagnostics to the log.
     pub object: Option<PathBuf>,
+    /// Folder on a BPF file system where the maps are pinned, or taken from if they are there.
+    pub maps_folder: Option<PathBuf>,
 }
 
 impl KernelOptions {
@@ -75,7 +82,9 @@ impl Kernel {
             jiffies_origin_ns: jiffies.map_or(0, |j| j.origin_ns),
             interfaces: [0; MAX_INTERFACES],
             tunnels: u32::from(options.tunnels),
-            zero: 0,
+            sample: options.events.sample,
+            raw_every: options.events.raw_every,
+            events_per_second: options.events.per_second,
         };
         // The last slot takes what enters by an interface that is not named here.
         if options.interfaces.len() >= MAX_INTERFACES {
@@ -87,19 +96,26 @@ impl Kernel {
         }
         let max_flows = options.max_flows();
         let file = options.object.as_deref().map(read_object).transpose()?;
-        let mut ebpf = EbpfLoader::new()
+        let mut loader = EbpfLoader::new();
+        loader
             .override_global("SETTINGS", &settings, true)
             .map_max_entries("FLOWS4", max_flows[0])
             .map_max_entries("FLOWS6", max_flows[1])
-            .load(file.as_deref().unwrap_or(OBJECT))
-            .map_err(|error| permission(error, "create BPF maps"))?;
+            .map_max_entries("EVENTS", options.events.ring_bytes);
+        if let Some(folder) = &options.maps_folder {
+            for name in PINNED_MAPS {
+                loader.map_pin_path(name, folder.join(name));
+            }
+        }
+        let mut ebpf =
+            loader.load(file.as_deref().unwrap_or(OBJECT)).map_err(|error| permission(error, "create BPF maps"))?;
         // Only a debug build has the map that this reads.
         let diagnostics = EbpfLogger::init(&mut ebpf).ok();
         let names = match &options.replay_name {
             Some(name) => vec![name.clone()],
             None => options.interfaces.iter().map(|(_, name)| name.clone()).collect(),
         };
-        let flows = KernelFlows::take(&mut ebpf, max_flows, names, !replay)?;
+        let flows = KernelFlows::take(&mut ebpf, max_flows, names, options.events.ring_bytes, !replay)?;
         Ok((Self { ebpf, diagnostics }, flows))
     }
 
@@ -171,6 +187,7 @@ fn jiffies() -> Result<Jiffies, SourceError> {
     let mut ebpf = EbpfLoader::new()
         .map_max_entries("FLOWS4", 1)
         .map_max_entries("FLOWS6", 1)
+        .map_max_entries("EVENTS", SMALLEST_RING)
         .load(OBJECT)
         .map_err(|error| permission(error, "create BPF maps"))?;
     let clocks = ebpf.take_map("CLOCKS").ok_or(SourceError::Missing("map CLOCKS"))?;

@@ -9,10 +9,12 @@ use nta_common::flow::Counts;
 use nta_common::limits::MAX_OVERFLOWS;
 use nta_common::{CpuSlot, FlowKey4, FlowKey6, FlowStats, LedgerSlot, OverflowKey, Volume};
 
-use super::batch::{BatchReader, delete, lookup, lookup_and_delete};
 use super::clock::wall_offset_ns;
+use super::elements::{delete, lookup, lookup_and_delete};
+use super::events::EventRing;
+use super::read::MapReader;
 use super::tracker::Tracker;
-use crate::domain::{FlowKey, Interface, Ledger, MapFill, OverflowDelta, Timestamp};
+use crate::domain::{Event, FlowKey, Interface, Ledger, MapFill, OverflowDelta, Timestamp, difference};
 use crate::source::{FlowSource, Sink, SourceError};
 
 /// What a hash map entry takes in the kernel beyond key and value (`struct htab_elem`).
@@ -23,10 +25,17 @@ pub struct KernelFlows {
     v4: FlowMap<FlowKey4>,
     v6: FlowMap<FlowKey6>,
     overflow: MapData,
-    overflow_reader: BatchReader<OverflowKey, Volume>,
+    overflow_reader: MapReader<OverflowKey, Volume>,
     /// What each aggregate held at the last reading.
     overflow_last: HashMap<OverflowKey, Volume>,
     ledger: PerCpuArray<MapData, CpuSlot>,
+    /// What the ledger held, by slot, before this daemon: counted by the one before.
+    base: Vec<LedgerSlot>,
+    /// What the ledger held, by slot, at the last reading.
+    read: Vec<LedgerSlot>,
+    /// The maps stay for the next daemon: what is told of them is taken out.
+    leaving: bool,
+    events: EventRing,
     /// Interface names by ledger slot.
     slots: Vec<String>,
     tracker: Tracker,
@@ -38,7 +47,7 @@ struct FlowMap<K> {
     name: &'static str,
     map: MapData,
     max_entries: u32,
-    reader: BatchReader<K, FlowStats>,
+    reader: MapReader<K, FlowStats>,
     entries: u64,
 }
 
@@ -47,6 +56,7 @@ impl KernelFlows {
         ebpf: &mut aya::Ebpf,
         max_entries: [u32; 2],
         slots: Vec<String>,
+        ring_bytes: u32,
         live: bool,
     ) -> Result<Self, SourceError> {
         let ledger = ebpf.take_map("LEDGER").ok_or(SourceError::Missing("map LEDGER"))?;
@@ -55,15 +65,34 @@ impl KernelFlows {
         };
         Ok(Self {
             overflow,
-            overflow_reader: BatchReader::new(),
+            overflow_reader: MapReader::new(),
             overflow_last: HashMap::new(),
             v4: FlowMap::take(ebpf, "FLOWS4", max_entries[0])?,
             v6: FlowMap::take(ebpf, "FLOWS6", max_entries[1])?,
             ledger: PerCpuArray::try_from(ledger).map_err(|e| map_error("LEDGER", e))?,
+            base: Vec::new(),
+            read: Vec::new(),
+            leaving: false,
+            events: EventRing::take(ebpf, ring_bytes)?,
             slots,
             tracker: Tracker::default(),
             live,
         })
+    }
+
+    /// Goes on with pinned maps of an earlier daemon, whose ledger held this at its last window.
+    pub(super) fn go_on_from(&mut self, base: &[LedgerSlot]) {
+        self.base = base.to_vec();
+    }
+
+    /// The next readings take everything out of the maps, so that the next daemon finds what is counted after them.
+    pub fn leave(&mut self) {
+        self.leaving = true;
+    }
+
+    /// What the ledger held, by slot, at the last reading.
+    pub(super) fn last_ledger(&self) -> &[LedgerSlot] {
+        &self.read
     }
 
     fn offset_ns(&self) -> u64 {
@@ -71,10 +100,10 @@ impl KernelFlows {
     }
 }
 
-impl<K: aya::Pod> FlowMap<K> {
+impl<K: aya::Pod + Send> FlowMap<K> {
     fn take(ebpf: &mut aya::Ebpf, name: &'static str, max_entries: u32) -> Result<Self, SourceError> {
         let Some(Map::HashMap(map)) = ebpf.take_map(name) else { return Err(SourceError::Missing(name)) };
-        Ok(Self { name, map, max_entries, reader: BatchReader::new(), entries: 0 })
+        Ok(Self { name, map, max_entries, reader: MapReader::new(), entries: 0 })
     }
 
     fn drain(&mut self, mut visit: impl FnMut(&K, &FlowStats)) -> Result<(), SourceError> {
@@ -114,7 +143,7 @@ impl<K: aya::Pod> FlowMap<K> {
     }
 }
 
-fn map_error(name: &'static str, error: aya::maps::MapError) -> SourceError {
+pub(super) fn map_error(name: &'static str, error: aya::maps::MapError) -> SourceError {
     SourceError::Map { name, source: io::Error::other(error) }
 }
 
@@ -128,6 +157,7 @@ impl FlowSource for KernelFlows {
     fn drain(&mut self, sink: &mut Sink<'_>) -> Result<(), SourceError> {
         let offset = self.offset_ns();
         let tracker = &mut self.tracker;
+        tracker.rewind();
         self.v4.drain(|key, stats| tracker.read(FlowKey::V4(*key), stats, offset, sink))?;
         self.v6.drain(|key, stats| tracker.read(FlowKey::V6(*key), stats, offset, sink))
     }
@@ -136,6 +166,7 @@ impl FlowSource for KernelFlows {
         let fd = self.overflow.fd().as_fd();
         let failed = |source| SourceError::Map { name: "OVERFLOW", source };
         let last = &mut self.overflow_last;
+        let leaving = self.leaving;
         let mut quiet = Vec::new();
         let mut tell = |key: &OverflowKey, now: &Volume| {
             let before = last.insert(*key, *now).unwrap_or_default();
@@ -146,7 +177,7 @@ impl FlowSource for KernelFlows {
             counts.packets > 0
         };
         let visit = |key: &OverflowKey, now: &Volume| {
-            if !tell(key, now) {
+            if !tell(key, now) || leaving {
                 quiet.push(*key);
             }
         };
@@ -170,9 +201,16 @@ impl FlowSource for KernelFlows {
         Ok(())
     }
 
+    fn events(&mut self, sink: &mut dyn FnMut(Event)) -> Result<(), SourceError> {
+        let offset = self.offset_ns();
+        self.events.read(offset, sink);
+        Ok(())
+    }
+
     fn expire(&mut self, now: Timestamp, sink: &mut Sink<'_>) -> Result<(), SourceError> {
         let offset = self.offset_ns();
-        for (key, reason) in self.tracker.ended(now) {
+        let over = if self.leaving { self.tracker.all(now) } else { self.tracker.ended(now) };
+        for (key, reason) in over {
             let last = match &key {
                 FlowKey::V4(key) => self.v4.remove(key)?,
                 FlowKey::V6(key) => self.v6.remove(key)?,
@@ -188,12 +226,15 @@ impl FlowSource for KernelFlows {
 
     fn ledger(&mut self) -> Result<Ledger, SourceError> {
         let mut interfaces = Vec::with_capacity(self.slots.len());
+        self.read.clear();
         for (slot, name) in self.slots.iter().enumerate() {
             let per_cpu = self.ledger.get(&(slot as u32), 0).map_err(|e| map_error("LEDGER", e))?;
             let mut counts = LedgerSlot::default();
             for cpu in per_cpu.iter() {
                 counts.merge(&cpu.ledger);
             }
+            self.read.push(counts);
+            let counts = self.base.get(slot).map_or(counts, |base| difference(&counts, base));
             interfaces.push(Interface { name: name.clone(), counts });
         }
         Ok(Ledger { interfaces })
@@ -207,7 +248,7 @@ impl FlowSource for KernelFlows {
             max_entries: u64::from(MAX_OVERFLOWS),
             memory_bytes: u64::from(MAX_OVERFLOWS) * each,
         };
-        vec![self.v4.fill(), self.v6.fill(), overflow]
+        vec![self.v4.fill(), self.v6.fill(), overflow, self.events.fill()]
     }
 
     fn active(&self) -> u64 {

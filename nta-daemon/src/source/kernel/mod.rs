@@ -1,15 +1,28 @@
-//! The kernel side: load the programs, attach them, read the maps. All `unsafe` of the daemon is in here, in [`batch`].
+//! The kernel side: load the programs, attach them, read the maps. All `unsafe` of the daemon is in here: system calls
+//! that neither the standard library nor aya has.
 
 pub mod attach;
-mod batch;
+mod claim;
 mod clock;
-mod clsact;
 pub mod device;
+mod elements;
+mod events;
+mod handover;
+mod hook;
+mod link;
 mod load;
 mod maps;
+mod netlink;
+mod pin;
+mod predict;
+mod present;
+mod read;
 mod tracker;
 
-pub use attach::{Attach, AttachedKernel};
+pub use attach::{AttachOptions, AttachedKernel, Pinning};
 pub use aya::programs::ProgramInfo;
+pub use hook::{Attach, TcxOrder};
 pub use load::{Kernel, KernelOptions};
 pub use maps::KernelFlows;
+pub use pin::detach;
+pub use predict::{Prediction, predict};

@@ -8,9 +8,9 @@ use nta_common::ReplayMeta;
 use nta_common::limits::MAX_HEADER_BYTES;
 
 use super::Engine;
-use crate::domain::{Ledger, MapFill, OverflowDelta, Timestamp};
+use crate::domain::{Event, Ledger, MapFill, OverflowDelta, Timestamp};
 use crate::source::kernel::{Kernel, KernelFlows, KernelOptions};
-use crate::source::{FlowSource, Sink, SourceError};
+use crate::source::{EventSettings, FlowSource, Sink, SourceError};
 
 const PROGRAM: &str = "nta_xdp";
 /// The smallest frame that a test run takes.
@@ -25,9 +25,16 @@ pub struct KernelEngine {
 
 impl KernelEngine {
     /// Loads the program and proves with one frame that this kernel can run it this way.
-    pub fn new(name: &str, map_memory_mib: u64, tunnels: bool) -> Result<Self, SourceError> {
-        let options =
-            KernelOptions { map_memory_mib, tunnels, replay_name: Some(name.to_owned()), ..KernelOptions::default() };
+    pub fn new(name: &str, map_memory_mib: u64, tunnels: bool, events: EventSettings) -> Result<Self, SourceError> {
+        let options = KernelOptions {
+            map_memory_mib,
+            tunnels,
+            events,
+            replay_name: Some(name.to_owned()),
+            object: None,
+            interfaces: Vec::new(),
+            maps_folder: None,
+        };
         let probe = Self::load(&options)?;
         probe.probe()?;
         Self::load(&options)
@@ -85,6 +92,10 @@ impl FlowSource for KernelEngine {
 
     fn overflows(&mut self, sink: &mut dyn FnMut(OverflowDelta)) -> Result<(), SourceError> {
         self.flows.overflows(sink)
+    }
+
+    fn events(&mut self, sink: &mut dyn FnMut(Event)) -> Result<(), SourceError> {
+        self.flows.events(sink)
     }
 
     fn expire(&mut self, now: Timestamp, sink: &mut Sink<'_>) -> Result<(), SourceError> {

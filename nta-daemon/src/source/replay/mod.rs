@@ -1,19 +1,37 @@
 //! Replay: the frames of a capture through one of two engines with the same result.
 
+mod ahead;
 mod deadlines;
+mod events;
 mod fragments;
+mod hint;
 mod kernel;
+mod table;
 mod user;
 
+pub use ahead::{Batch, Batches, Reading, read_ahead};
+pub use hint::{Hint, Hinter};
 pub use kernel::KernelEngine;
 pub use user::UserEngine;
 
 use super::{FlowSource, SourceError};
 
+/// Frames or flows whose memory is read before the first of them is worked on, so that the waits overlap: enough to keep a
+/// core's outstanding reads busy, few enough to be still in the first-level cache when their turn comes.
+pub const GROUP: usize = 16;
+
 /// An engine that frames are fed to, one by one.
 pub trait Engine: FlowSource {
     /// Accounts a frame in Ethernet form.
     fn inject(&mut self, time_ns: u64, wire_len: u32, data: &[u8]) -> Result<(), SourceError>;
+
+    /// What makes the hints for [`Engine::look_ahead`], for an engine that gains by them.
+    fn hinter(&self) -> Option<Hinter> {
+        None
+    }
+
+    /// Told which frames come next, [`GROUP`] at a time. It changes nothing but the time that they take.
+    fn look_ahead(&self, _hints: &[Option<Hint>]) {}
 
     /// `kernel` or `user`.
     fn name(&self) -> &'static str;

@@ -1,0 +1,153 @@
+//! What single packets told: DNS messages, ARP, heads of frames.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
+
+use super::Timestamp;
+
+/// An event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A DNS message.
+    Dns(DnsMessage),
+    /// An ARP packet for IPv4 over Ethernet.
+    Arp(ArpPacket),
+    /// An ARP packet that is cut off or for something else.
+    ArpMalformed(Timestamp),
+    /// The head of a frame.
+    RawPacket(RawPacket),
+}
+
+/// A DNS message over UDP, as far as it was told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DnsMessage {
+    /// When.
+    pub time: Timestamp,
+    /// VLAN id of the outermost tag, 0 without one.
+    pub vlan: u16,
+    /// Who asks, or is answered; by the message's own word.
+    pub client: (IpAddr, u16),
+    /// Who is asked, or answers.
+    pub server: (IpAddr, u16),
+    /// Length of the whole message by its headers.
+    pub message_bytes: u32,
+    /// Number that answer and question share.
+    pub id: u16,
+    /// An answer, not a question.
+    pub is_response: bool,
+    /// Operation: 0 is a query.
+    pub opcode: u8,
+    /// Response code: 0 no error, 3 no such name.
+    pub rcode: u8,
+    /// Questions, at most 16.
+    pub questions: Vec<Question>,
+    /// Answer records, by the header.
+    pub answers: u16,
+    /// Data bytes of each of them, as far as they were told.
+    pub answer_sizes: Vec<u16>,
+    /// Whether there is more of the message than was told.
+    pub is_cut: bool,
+    /// Whether what was told is no proper message.
+    pub is_malformed: bool,
+}
+
+impl DnsMessage {
+    /// Data bytes of all answer records that were told.
+    pub fn answer_bytes(&self) -> u32 {
+        self.answer_sizes.iter().map(|size| u32::from(*size)).sum()
+    }
+}
+
+/// What a DNS message asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Question {
+    /// The name without its last dot; whatever is not printable ASCII as `\\DDD`; at most 255 characters.
+    pub name: String,
+    /// Type of record by number.
+    pub qtype: u16,
+}
+
+/// An Ethernet address.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Mac(pub [u8; 6]);
+
+impl fmt::Display for Mac {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a, b, c, d, e, g] = self.0;
+        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
+    }
+}
+
+/// An ARP packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ArpPacket {
+    /// When.
+    pub time: Timestamp,
+    /// VLAN id of the outermost tag, 0 without one.
+    pub vlan: u16,
+    /// 1 asks, 2 answers.
+    pub operation: u16,
+    /// Who speaks.
+    pub sender: (Mac, Ipv4Addr),
+    /// About or to whom.
+    pub target: (Mac, Ipv4Addr),
+    /// Source of the frame, which an honest sender's is equal to.
+    pub frame_source: Mac,
+    /// Destination of the frame.
+    pub frame_destination: Mac,
+}
+
+/// The head of one frame of many.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RawPacket {
+    /// When.
+    pub time: Timestamp,
+    /// Length on the wire.
+    pub wire_len: u32,
+    /// Its first bytes.
+    pub head: Vec<u8>,
+}
+
+/// Events by what they say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EventCounts {
+    /// DNS questions.
+    pub dns_queries: u64,
+    /// DNS answers.
+    pub dns_responses: u64,
+    /// Answers that there is no such name.
+    pub dns_nxdomain: u64,
+    /// Messages on DNS's ports that are none.
+    pub dns_malformed: u64,
+    /// ARP requests.
+    pub arp_requests: u64,
+    /// ARP replies.
+    pub arp_replies: u64,
+    /// ARP packets that are cut off or not for IPv4 over Ethernet.
+    pub arp_malformed: u64,
+    /// Heads of frames.
+    pub raw_packets: u64,
+}
+
+impl EventCounts {
+    /// Counts an event.
+    pub fn count(&mut self, event: &Event) {
+        match event {
+            Event::Dns(message) if message.is_malformed => self.dns_malformed += 1,
+            Event::Dns(message) if message.is_response => {
+                self.dns_responses += 1;
+                self.dns_nxdomain += u64::from(message.rcode == NXDOMAIN);
+            }
+            Event::Dns(_) => self.dns_queries += 1,
+            Event::Arp(packet) if packet.operation == REQUEST => self.arp_requests += 1,
+            Event::Arp(packet) => self.arp_replies += u64::from(packet.operation == REPLY),
+            Event::ArpMalformed(_) => self.arp_malformed += 1,
+            Event::RawPacket(_) => self.raw_packets += 1,
+        }
+    }
+}
+
+/// The answer "no such name" (RFC 1035 section 4.1.1).
+const NXDOMAIN: u8 = 3;
+const REQUEST: u16 = 1;
+const REPLY: u16 = 2;

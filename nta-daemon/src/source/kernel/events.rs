@@ -1,0 +1,43 @@
+//! The ring buffer of events.
+
+use aya::maps::{MapData, RingBuf};
+use nta_common::EventHead;
+
+use crate::domain::{Event, MapFill};
+use crate::source::SourceError;
+use crate::source::event::decode;
+
+/// The reading end of the ring.
+pub(super) struct EventRing {
+    ring: RingBuf<MapData>,
+    bytes: u32,
+}
+
+impl EventRing {
+    pub(super) fn take(ebpf: &mut aya::Ebpf, bytes: u32) -> Result<Self, SourceError> {
+        let map = ebpf.take_map("EVENTS").ok_or(SourceError::Missing("map EVENTS"))?;
+        Ok(Self { ring: RingBuf::try_from(map).map_err(|e| super::maps::map_error("EVENTS", e))?, bytes })
+    }
+
+    /// Reports what is in the ring; what comes meanwhile may be left to the next call, so that it ends under any load.
+    pub(super) fn read(&mut self, offset_ns: u64, sink: &mut dyn FnMut(Event)) {
+        let mut left = self.bytes as usize / size_of::<EventHead>();
+        while left > 0
+            && let Some(item) = self.ring.next()
+        {
+            left -= 1;
+            let Some((head, data)) = item.split_first_chunk::<{ size_of::<EventHead>() }>() else { continue };
+            // SAFETY: as many bytes as the structure has, and any bytes are valid for its integers.
+            let head: EventHead = unsafe { std::ptr::read_unaligned(head.as_ptr().cast()) };
+            let data = data.get(..head.data_len as usize).unwrap_or_default();
+            if let Some(event) = decode(&head, data, offset_ns) {
+                sink(event);
+            }
+        }
+    }
+
+    /// The ring's memory; what is in it changes all the time.
+    pub(super) fn fill(&self) -> MapFill {
+        MapFill { name: "EVENTS".to_owned(), entries: 0, max_entries: 0, memory_bytes: u64::from(self.bytes) }
+    }
+}

@@ -1,0 +1,197 @@
+//! One hook of one interface: a new link, or the program of a pinned one replaced.
+
+use std::path::Path;
+
+use aya::programs::links::{FdLink, LinkError, PinnedLink};
+use aya::programs::tc::{NlOptions, SchedClassifierLink, TcAttachOptions, TcHandle, qdisc_add_clsact};
+use aya::programs::xdp::{XdpLink, XdpMode};
+use aya::programs::{ProgramError, TcAttachType};
+
+use super::attach::AttachOptions;
+use super::device::Device;
+use super::hook::{DIRECTIONS, Hook, explain, program_at};
+use super::load::{Kernel, causes};
+use super::pin::Pins;
+use super::present::{at_tcx, at_xdp};
+use crate::source::SourceError;
+
+/// Largest MTU that every driver handles in one buffer for XDP (3 KB for the tightest ones).
+const SINGLE_BUFFER_MTU: u32 = 3_000;
+
+/// Attaches to one interface.
+pub(super) struct Linker<'a> {
+    pub(super) kernel: &'a mut Kernel,
+    pub(super) device: &'a Device,
+    pub(super) options: &'a AttachOptions,
+    pub(super) pins: Option<&'a Pins>,
+}
+
+impl Linker<'_> {
+    /// The order, begun with the hook of a pinned link: its program is replaced, so that there is never none and never
+    /// two. A pinned link of a hook that is not wanted any more is removed.
+    pub(super) fn in_order(&self, order: &[Hook], direction: TcAttachType) -> Vec<Hook> {
+        let mut order = order.to_vec();
+        let pinned = self.pins.and_then(|pins| Some((pins, pins.hook_of(self.device.index, direction)?)));
+        if let Some((pins, hook)) = pinned {
+            if order.contains(&hook) {
+                order.retain(|other| *other != hook);
+                order.insert(0, hook);
+            } else {
+                let (interface, hook) = (&self.device.name, hook.name());
+                tracing::warn!(
+                    interface,
+                    hook,
+                    "removed the link that an earlier run had pinned: another hook is asked for"
+                );
+                pins.unlink(self.device.index, direction);
+            }
+        }
+        order
+    }
+
+    /// Attaches, or says why not.
+    pub(super) fn attach(&mut self, hook: Hook, direction: TcAttachType) -> Result<(), String> {
+        let pinned = self.pins.filter(|_| hook != Hook::Tc).map(|pins| pins.link(self.device.index, direction, hook));
+        if let Some(path) = pinned.as_deref().filter(|path| path.exists()) {
+            match self.adopt(hook, direction, path) {
+                Ok(()) => {
+                    let (interface, hook, path) = (&self.device.name, hook.name(), path.display().to_string());
+                    tracing::info!(interface, hook, path, "replaced the program of the run before");
+                    return Ok(());
+                }
+                Err(error) => {
+                    tracing::warn!(path = %path.display(), %error, "removed a pinned link that cannot be used");
+                    std::fs::remove_file(path).map_err(|error| format!("cannot remove {}: {error}", path.display()))?;
+                }
+            }
+        }
+        if hook.is_xdp()
+            && let Some(present) = at_xdp(self.device.index)
+        {
+            return Err(format!("busy: {present}"));
+        }
+        let link = self.link(hook, direction).map_err(|error| explain(hook, &error))?;
+        if let (Some(link), Some(path)) = (link, &pinned) {
+            let pinned = link.pin(path).map(drop);
+            return pinned.map_err(|error| format!("cannot pin {}: {}", path.display(), error_chain(&error)));
+        }
+        if self.pins.is_some() {
+            let interface = &self.device.name;
+            tracing::warn!(
+                interface,
+                hook = hook.name(),
+                "has no link that could be pinned: detached while restarting"
+            );
+        }
+        Ok(())
+    }
+
+    /// Who else is at TCX, and who comes first.
+    pub(super) fn beside(&mut self, ingress: Hook, egress: Hook) -> Vec<String> {
+        let mut told = Vec::new();
+        for ((direction, name), hook) in DIRECTIONS.into_iter().zip([ingress, egress]) {
+            let own = self.kernel.classifier(program_at(direction)).ok().and_then(|program| program.info().ok());
+            let (Hook::Tcx, Some(own)) = (hook, own) else { continue };
+            let present = at_tcx(self.device.index, direction).unwrap_or_default();
+            let Some(at) = present.iter().position(|program| program.id == own.id()) else { continue };
+            let list = |programs: &[_]| programs.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            let (before, after) = (list(&present[..at]), list(&present[at + 1..]));
+            told.extend((!before.is_empty()).then(|| format!("{name}: after {before}")));
+            told.extend((!after.is_empty()).then(|| format!("{name}: before {after}")));
+        }
+        told
+    }
+
+    /// A new link; with pinning it is handed out to be pinned, else the program keeps it.
+    fn link(&mut self, hook: Hook, direction: TcAttachType) -> Result<Option<FdLink>, SourceError> {
+        match hook {
+            Hook::XdpNative => self.xdp(XdpMode::Driver),
+            Hook::XdpGeneric => self.xdp(XdpMode::Skb),
+            Hook::Tcx => self.tc(direction, TcAttachOptions::TcxOrder(self.options.tcx_order.link_order())),
+            Hook::Tc => {
+                let _ = qdisc_add_clsact(&self.device.name); // there already, or the attach below says why not
+                let options = NlOptions { handle: TcHandle::new(0, 1), ..NlOptions::default() };
+                self.tc(direction, TcAttachOptions::Netlink(options))
+            }
+        }
+    }
+
+    /// Frames over one buffer need the program that takes them in fragments, where the kernel and the driver know it.
+    fn xdp_names(&self) -> &'static [&'static str] {
+        if self.device.mtu > SINGLE_BUFFER_MTU { &["nta_xdp_frags", "nta_xdp"] } else { &["nta_xdp"] }
+    }
+
+    fn xdp(&mut self, mode: XdpMode) -> Result<Option<FdLink>, SourceError> {
+        let (index, pinned) = (self.device.index, self.pins.is_some());
+        let names = self.xdp_names();
+        first_of(names, |name| {
+            let program = self.kernel.xdp(name)?;
+            let failed = |source| SourceError::Program { name, source };
+            let id = program.attach_to_if_index(index, mode).map_err(failed)?;
+            if !pinned {
+                return Ok(None);
+            }
+            // Before kernel 5.9 there are no links for XDP.
+            Ok(FdLink::try_from(program.take_link(id).map_err(failed)?).ok())
+        })
+    }
+
+    fn tc(&mut self, direction: TcAttachType, options: TcAttachOptions) -> Result<Option<FdLink>, SourceError> {
+        let name = program_at(direction);
+        let pinned = self.pins.is_some() && matches!(options, TcAttachOptions::TcxOrder(_));
+        let program = self.kernel.classifier(name)?;
+        let failed = |source| SourceError::Program { name, source };
+        let id = program.attach_with_options(&self.device.name, direction, options).map_err(failed)?;
+        if !pinned {
+            return Ok(None);
+        }
+        Ok(FdLink::try_from(program.take_link(id).map_err(failed)?).ok())
+    }
+
+    /// Replaces the program of a pinned link; the pin keeps the link.
+    fn adopt(&mut self, hook: Hook, direction: TcAttachType, path: &Path) -> Result<(), SourceError> {
+        let open = |name| open(path).map_err(|error| SourceError::Program { name, source: link_error(error) });
+        if hook.is_xdp() {
+            let names = self.xdp_names();
+            return first_of(names, |name| {
+                let failed = |source| SourceError::Program { name, source };
+                let link = XdpLink::try_from(open(name)?).map_err(|error| failed(link_error(error)))?;
+                self.kernel.xdp(name)?.attach_to_link(link).map(drop).map_err(failed)
+            });
+        }
+        let name = program_at(direction);
+        let failed = |source| SourceError::Program { name, source };
+        let link = SchedClassifierLink::try_from(open(name)?).map_err(|error| failed(link_error(error)))?;
+        self.kernel.classifier(name)?.attach_to_link(link).map(drop).map_err(failed)
+    }
+}
+
+fn open(path: &Path) -> Result<FdLink, LinkError> {
+    PinnedLink::from_pin(path).map(FdLink::from)
+}
+
+fn error_chain(error: &(dyn std::error::Error + 'static)) -> String {
+    causes(error).map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+fn link_error(error: LinkError) -> ProgramError {
+    match error {
+        LinkError::SyscallError(error) => ProgramError::SyscallError(error),
+        other => ProgramError::IOError(std::io::Error::other(other)),
+    }
+}
+
+/// The first that works, else the last one's error.
+fn first_of<T>(
+    names: &[&'static str],
+    mut attempt: impl FnMut(&'static str) -> Result<T, SourceError>,
+) -> Result<T, SourceError> {
+    let mut outcome = Err(SourceError::Missing("XDP program"));
+    for name in names {
+        outcome = attempt(name);
+        if outcome.is_ok() {
+            break;
+        }
+    }
+    outcome
+}

@@ -1,0 +1,149 @@
+//! The two questions to netlink that decide about XDP: which program an interface has, and whether its driver could
+//! have one. Two requests with one answer each; a netlink crate would be a dozen dependencies for them.
+
+use std::io;
+use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
+
+/// linux/rtnetlink.h, linux/if_link.h
+const RTM_GETLINK: u16 = 18;
+const IFLA_XDP: u16 = 43;
+const IFLA_XDP_ATTACHED: u16 = 2;
+const IFLA_XDP_PROG_ID: u16 = 4;
+/// Of several programs (driver and generic), each has an attribute of its own.
+const IFLA_XDP_DRV_PROG_ID: u16 = 5;
+const IFLA_XDP_SKB_PROG_ID: u16 = 6;
+const IFINFOMSG_BYTES: usize = 16;
+/// linux/genetlink.h
+const GENL_ID_CTRL: u16 = 16;
+const CTRL_CMD_GETFAMILY: u8 = 3;
+const CTRL_ATTR_FAMILY_ID: u16 = 1;
+const CTRL_ATTR_FAMILY_NAME: u16 = 2;
+const GENLMSGHDR_BYTES: usize = 4;
+/// linux/netdev.h (kernel 6.3 and later)
+const NETDEV_CMD_DEV_GET: u8 = 1;
+const NETDEV_A_DEV_IFINDEX: u16 = 1;
+const NETDEV_A_DEV_XDP_FEATURES: u16 = 3;
+const NETDEV_XDP_ACT_BASIC: u64 = 1;
+/// linux/netlink.h
+const NLMSG_ERROR: u16 = 2;
+const NLM_F_REQUEST: u16 = 1;
+const NLMSGHDR_BYTES: usize = 16;
+const TYPE_MASK: u16 = 0x3fff;
+/// Longer than what the kernel tells of one link, with the statistics of 128 virtual functions.
+const ANSWER_BYTES: usize = 64 << 10;
+
+/// Id of the XDP program of an interface.
+pub(super) fn xdp_program(index: u32) -> io::Result<Option<u32>> {
+    let mut request = [0; IFINFOMSG_BYTES];
+    request[4..8].copy_from_slice(&index.to_ne_bytes());
+    let answer = ask(libc::NETLINK_ROUTE, RTM_GETLINK, &request)?;
+    let Some(xdp) = attribute(answer.get(IFINFOMSG_BYTES..).unwrap_or_default(), IFLA_XDP) else { return Ok(None) };
+    if attribute(xdp, IFLA_XDP_ATTACHED).and_then(|mode| mode.first()).is_none_or(|mode| *mode == 0) {
+        return Ok(None);
+    }
+    let ids = [IFLA_XDP_PROG_ID, IFLA_XDP_DRV_PROG_ID, IFLA_XDP_SKB_PROG_ID];
+    Ok(ids.into_iter().find_map(|kind| attribute(xdp, kind)).and_then(u32_of))
+}
+
+/// Whether the driver says that it has native XDP. An error where the kernel does not tell (before 6.3).
+pub(super) fn has_native_xdp(index: u32) -> io::Result<bool> {
+    let missing = || io::Error::from(io::ErrorKind::Unsupported);
+    let family = generic(GENL_ID_CTRL, CTRL_CMD_GETFAMILY, CTRL_ATTR_FAMILY_NAME, b"netdev\0")?;
+    let family = attribute(&family, CTRL_ATTR_FAMILY_ID).and_then(|id| Some(u16::from_ne_bytes(id.try_into().ok()?)));
+    let family = family.ok_or_else(missing)?;
+    let device = generic(family, NETDEV_CMD_DEV_GET, NETDEV_A_DEV_IFINDEX, &index.to_ne_bytes())?;
+    let features =
+        attribute(&device, NETDEV_A_DEV_XDP_FEATURES).and_then(|bits| Some(u64::from_ne_bytes(bits.try_into().ok()?)));
+    Ok(features.ok_or_else(missing)? & NETDEV_XDP_ACT_BASIC != 0)
+}
+
+/// A request of generic netlink with one attribute; returns the attributes of the answer.
+fn generic(family: u16, command: u8, kind: u16, value: &[u8]) -> io::Result<Vec<u8>> {
+    let mut request = vec![command, 1, 0, 0];
+    request.extend_from_slice(&(4 + value.len() as u16).to_ne_bytes());
+    request.extend_from_slice(&kind.to_ne_bytes());
+    request.extend_from_slice(value);
+    request.resize(request.len().next_multiple_of(4), 0);
+    let answer = ask(libc::NETLINK_GENERIC, family, &request)?;
+    Ok(answer.get(GENLMSGHDR_BYTES..).unwrap_or_default().to_vec())
+}
+
+/// Sends a request and returns what follows the header of the answer.
+fn ask(protocol: libc::c_int, kind: u16, payload: &[u8]) -> io::Result<Vec<u8>> {
+    // SAFETY: no pointers.
+    let fd = unsafe { libc::socket(libc::AF_NETLINK, libc::SOCK_RAW | libc::SOCK_CLOEXEC, protocol) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: just opened, and owned by nobody else.
+    let socket = unsafe { OwnedFd::from_raw_fd(fd) };
+    let mut request = Vec::with_capacity(NLMSGHDR_BYTES + payload.len());
+    request.extend_from_slice(&((NLMSGHDR_BYTES + payload.len()) as u32).to_ne_bytes());
+    request.extend_from_slice(&kind.to_ne_bytes());
+    request.extend_from_slice(&NLM_F_REQUEST.to_ne_bytes());
+    request.extend_from_slice(&[0; 8]); // sequence and port: the kernel fills the one, the other is not needed
+    request.extend_from_slice(payload);
+    // SAFETY: the buffer is valid for its length.
+    let sent = unsafe { libc::send(socket.as_raw_fd(), request.as_ptr().cast(), request.len(), 0) };
+    if sent < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let mut answer = vec![0_u8; ANSWER_BYTES];
+    // SAFETY: the buffer is valid for its length.
+    let received = unsafe { libc::recv(socket.as_raw_fd(), answer.as_mut_ptr().cast(), answer.len(), 0) };
+    if received < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    answer.truncate(received as usize);
+    let header = answer.get(..NLMSGHDR_BYTES).ok_or(io::ErrorKind::UnexpectedEof)?;
+    if header[4..6] == NLMSG_ERROR.to_ne_bytes() {
+        let errno = answer.get(NLMSGHDR_BYTES..NLMSGHDR_BYTES + 4).and_then(u32_of).unwrap_or_default() as i32;
+        return Err(io::Error::from_raw_os_error(-errno));
+    }
+    Ok(answer.split_off(NLMSGHDR_BYTES))
+}
+
+/// The value of the first attribute of this kind.
+fn attribute(mut attributes: &[u8], wanted: u16) -> Option<&[u8]> {
+    while let Some((header, _)) = attributes.split_at_checked(4) {
+        let length = usize::from(u16::from_ne_bytes([header[0], header[1]]));
+        let kind = u16::from_ne_bytes([header[2], header[3]]) & TYPE_MASK;
+        let value = attributes.get(4..length)?;
+        if kind == wanted {
+            return Some(value);
+        }
+        attributes = attributes.get(length.next_multiple_of(4)..)?;
+    }
+    None
+}
+
+fn u32_of(bytes: &[u8]) -> Option<u32> {
+    Some(u32::from_ne_bytes(bytes.try_into().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attributes_are_found_behind_others_and_their_padding() {
+        let mut bytes = Vec::new();
+        for (kind, value) in [(1_u16, &[7_u8][..]), (2, &[1, 2, 3, 4])] {
+            bytes.extend_from_slice(&(4 + value.len() as u16).to_ne_bytes());
+            bytes.extend_from_slice(&kind.to_ne_bytes());
+            bytes.extend_from_slice(value);
+            bytes.resize(bytes.len().next_multiple_of(4), 0);
+        }
+        assert_eq!(attribute(&bytes, 1), Some(&[7][..]));
+        assert_eq!(attribute(&bytes, 2), Some(&[1, 2, 3, 4][..]));
+        assert_eq!(attribute(&bytes, 3), None);
+        assert_eq!(attribute(&[0; 8], 1), None, "a length of nothing ends it");
+        assert_eq!(attribute(&bytes[..6], 2), None, "cut short");
+    }
+
+    #[test]
+    fn the_loopback_has_no_program() {
+        const LO: u32 = 1;
+        assert_eq!(xdp_program(LO).ok(), Some(None));
+    }
+}

@@ -1,0 +1,281 @@
+//! Links and maps that outlive the process, pinned on a BPF file system, so that packets are counted while the daemon
+//! restarts. Below `capture.pin_path`:
+//!
+//! - `netN/` for each network namespace (its inode), as interface indices are its own;
+//! - `netN/ifI_DIRECTION_HOOK`: the link of an interface; the next start replaces its program atomically;
+//! - `netN/maps_LAYOUT_I_J/`: the maps of the daemon that watches these interfaces, and its [`handover`].
+
+use std::ffi::CString;
+use std::fs;
+use std::io;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use aya::programs::TcAttachType;
+use aya::programs::links::{FdLink, PinnedLink};
+use nta_common::limits::{MAX_FRAGMENTED, MAX_OVERFLOWS};
+use nta_common::{Counter, CpuSlot, FlowKey4, FlowKey6, FlowStats, FragmentKey, LedgerSlot, OverflowKey};
+
+use super::claim;
+use super::device::{Device, name_of};
+use super::handover;
+use super::hook::{DIRECTIONS, Hook};
+use crate::source::SourceError;
+
+/// What the fields of the pinned maps mean. Raised with every change that the sizes do not show.
+const SCHEMA: usize = 1;
+/// The maps that the next daemon goes on with.
+pub(super) const PINNED_MAPS: [&str; 5] = ["FLOWS4", "FLOWS6", "OVERFLOW", "FRAGMENTS", "LEDGER"];
+const HANDOVER: &str = "handover";
+/// Magic number of a BPF file system (linux/magic.h).
+const BPF_FS_MAGIC: i64 = 0xcafe_4a11;
+
+/// What is pinned for the interfaces of one daemon.
+#[derive(Debug)]
+pub(super) struct Pins {
+    /// Folder of the network namespace.
+    links: PathBuf,
+    /// Folder of the maps.
+    maps: PathBuf,
+    /// What the ledger held when the last daemon ended; empty when the maps are new.
+    base: Vec<LedgerSlot>,
+}
+
+impl Pins {
+    /// Makes the folders, and decides whether the maps in them are gone on with. The interfaces are claimed.
+    pub(super) fn open(path: &Path, devices: &[Device], max_flows: [u32; 2]) -> Result<Self, SourceError> {
+        let failed = |reason: String| SourceError::Pin { path: path.display().to_string(), reason };
+        if !on_bpffs(path) {
+            return Err(failed("no BPF file system is mounted there (mount -t bpf bpf /sys/fs/bpf)".to_owned()));
+        }
+        let links = namespace_folder(path).map_err(|error| failed(error.to_string()))?;
+        let indices: Vec<String> = devices.iter().map(|device| device.index.to_string()).collect();
+        let maps = links.join(format!("maps_{:08x}_{}", layout(max_flows), indices.join("_")));
+        fs::create_dir_all(&maps).map_err(|error| failed(format!("cannot make {}: {error}", maps.display())))?;
+        let mut pins = Self { links, maps, base: Vec::new() };
+        match handover::read(&pins.maps.join(HANDOVER)) {
+            Ok(base) => {
+                tracing::info!(path = %pins.maps.display(), "going on with the maps of the run before");
+                pins.base = base;
+            }
+            Err(error) => {
+                tracing::debug!(%error, "no handover");
+                if remove_folder_content(&pins.maps) > 0 {
+                    tracing::warn!(
+                        path = %pins.maps.display(),
+                        "the run before did not end well: its maps are left behind, and what they held since its last \
+                         window is counted by nobody"
+                    );
+                }
+            }
+        }
+        Ok(pins)
+    }
+
+    /// Where the maps are pinned.
+    pub(super) fn maps(&self) -> &Path {
+        &self.maps
+    }
+
+    /// What the ledger held when the last daemon ended; empty when the maps are new.
+    pub(super) fn base(&self) -> &[LedgerSlot] {
+        &self.base
+    }
+
+    /// The hook at which an earlier run left a link of this interface.
+    pub(super) fn hook_of(&self, index: u32, direction: TcAttachType) -> Option<Hook> {
+        Hook::LINKS.into_iter().find(|hook| self.link(index, direction, *hook).exists())
+    }
+
+    pub(super) fn link(&self, index: u32, direction: TcAttachType, hook: Hook) -> PathBuf {
+        let direction = if direction == TcAttachType::Ingress { "ingress" } else { "egress" };
+        self.links.join(format!("if{index}_{direction}_{}", hook.name()))
+    }
+
+    /// Removes the links that an earlier run left of this interface.
+    pub(super) fn unlink(&self, index: u32, direction: TcAttachType) {
+        for hook in Hook::LINKS {
+            remove(&self.link(index, direction, hook));
+        }
+    }
+
+    /// Ids of the programs that pinned links of these interfaces have.
+    pub(super) fn programs(&self, devices: &[Device]) -> Vec<u32> {
+        let indices = devices.iter().map(|device| device.index);
+        let of = |index: u32| {
+            let hooks = |direction| Hook::LINKS.map(|hook| self.link(index, direction, hook));
+            DIRECTIONS.into_iter().flat_map(move |(direction, _)| hooks(direction)).collect::<Vec<_>>()
+        };
+        indices.flat_map(of).filter_map(|path| program_of(PinnedLink::from_pin(path).ok()?)).collect()
+    }
+
+    /// Removes the maps of a start that failed and the links into them, unless they hold what an earlier run left.
+    pub(super) fn abandon(&self, devices: &[Device]) {
+        if self.base.is_empty() {
+            for (device, (direction, _)) in devices.iter().flat_map(|device| DIRECTIONS.map(|d| (device, d))) {
+                self.unlink(device.index, direction);
+            }
+            remove_folder(&self.maps);
+        }
+    }
+
+    /// The maps are read from now on: if this process dies, nobody knows what it took out of them.
+    pub(super) fn take_over(&self) {
+        remove(&self.maps.join(HANDOVER));
+    }
+
+    /// Leaves to the next daemon what it has to know.
+    pub(super) fn hand_over(&self, rows: &[LedgerSlot]) -> Result<(), SourceError> {
+        let path = self.maps.join(HANDOVER);
+        handover::write(&path, rows)
+            .map_err(|error| SourceError::Pin { path: path.display().to_string(), reason: error.to_string() })
+    }
+
+    /// Removes what is of no use any more: maps of other layouts or sets of our interfaces, everything of interfaces
+    /// that are gone. What belongs to an interface that is there and not ours stays: it may be another daemon's.
+    pub(super) fn clean(&self, devices: &[Device]) {
+        for path in entries(&self.links) {
+            let Some(indices) = indices_of(&path) else { continue };
+            let ours = path.is_dir() && indices.iter().any(|index| devices.iter().any(|d| d.index == *index));
+            let gone = indices.iter().all(|index| name_of(*index).is_none());
+            if path == self.maps || !(ours || gone) {
+                continue;
+            }
+            let why = if gone { "its interface is gone" } else { "of another layout or set of interfaces" };
+            if path.is_dir() {
+                remove_folder(&path);
+            } else {
+                remove(&path);
+            };
+            tracing::warn!(path = %path.display(), why, "removed what an earlier run had pinned; it is not counted");
+        }
+    }
+}
+
+/// Removes what is pinned for these interfaces (or, without any, for all that no daemon watches); says what.
+pub fn detach(path: &Path, devices: Option<&[Device]>) -> Result<Vec<String>, SourceError> {
+    let failed = |error: io::Error| SourceError::Pin { path: path.display().to_string(), reason: error.to_string() };
+    let folder = namespace_folder(path).map_err(failed)?;
+    let mut removed = Vec::new();
+    for path in entries(&folder) {
+        let Some(indices) = indices_of(&path) else { continue };
+        let wanted = devices.is_none_or(|devices| devices.iter().any(|device| indices.contains(&device.index)));
+        let holder = || indices.iter().find_map(|index| claim::holder(&name_of(*index)?));
+        // With devices the caller has the claims itself.
+        if !wanted || (devices.is_none() && holder().is_some()) {
+            continue;
+        }
+        if path.is_dir() {
+            remove_folder(&path);
+        } else {
+            fs::remove_file(&path).map_err(failed)?;
+        }
+        removed.push(path.display().to_string());
+    }
+    Ok(removed)
+}
+
+/// The program behind a link.
+fn program_of(link: PinnedLink) -> Option<u32> {
+    Some(FdLink::from(link).info().ok()?.program_id())
+}
+
+/// Folder of this network namespace.
+fn namespace_folder(path: &Path) -> io::Result<PathBuf> {
+    Ok(path.join(format!("net{}", fs::metadata("/proc/self/ns/net")?.ino())))
+}
+
+/// Interface indices in the name of a link or of a folder of maps; `None` for files that are not ours.
+fn indices_of(path: &Path) -> Option<Vec<u32>> {
+    let name = path.file_name()?.to_str()?;
+    if let Some(rest) = name.strip_prefix("if") {
+        return Some(vec![rest.split('_').next()?.parse().ok()?]);
+    }
+    let (_layout, indices) = name.strip_prefix("maps_")?.split_once('_')?;
+    indices.split('_').map(|index| index.parse().ok()).collect()
+}
+
+/// What two daemons must agree on to go on with each other's maps.
+fn layout(max_flows: [u32; 2]) -> u32 {
+    let parts = [
+        SCHEMA,
+        size_of::<FlowKey4>(),
+        size_of::<FlowKey6>(),
+        size_of::<FlowStats>(),
+        size_of::<CpuSlot>(),
+        size_of::<OverflowKey>(),
+        size_of::<FragmentKey>(),
+        Counter::COUNT,
+        MAX_OVERFLOWS as usize,
+        MAX_FRAGMENTED as usize,
+        max_flows[0] as usize,
+        max_flows[1] as usize,
+    ];
+    // FNV-1a over 32-bit words.
+    parts.iter().fold(0x811c_9dc5, |hash, part| (hash ^ *part as u32).wrapping_mul(0x0100_0193))
+}
+
+fn entries(folder: &Path) -> Vec<PathBuf> {
+    fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
+}
+
+fn remove(path: &Path) {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            tracing::warn!(path = %path.display(), %error, "cannot remove what is pinned");
+        }
+        _ => {}
+    }
+}
+
+fn remove_folder_content(folder: &Path) -> usize {
+    let files = entries(folder);
+    files.iter().for_each(|file| remove(file));
+    files.len()
+}
+
+fn remove_folder(folder: &Path) {
+    remove_folder_content(folder);
+    if let Err(error) = fs::remove_dir(folder) {
+        tracing::warn!(path = %folder.display(), %error, "cannot remove a folder of pinned maps");
+    }
+}
+
+/// Whether the path, or the nearest folder above it that exists, is on a BPF file system.
+fn on_bpffs(path: &Path) -> bool {
+    let Some(folder) = path.ancestors().find(|folder| folder.exists()) else { return false };
+    let Ok(folder) = CString::new(folder.as_os_str().as_bytes()) else { return false };
+    // SAFETY: all zeros are a valid value of this structure of integers.
+    let mut stat: libc::statfs = unsafe { std::mem::zeroed() };
+    // SAFETY: a NUL-terminated string and a structure that outlive the call.
+    let known = unsafe { libc::statfs(folder.as_ptr(), &raw mut stat) } == 0;
+    known && i64::from(stat.f_type as u32) == BPF_FS_MAGIC
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_tell_their_interfaces() {
+        assert_eq!(indices_of(Path::new("/x/if12_ingress_xdp-generic")), Some(vec![12]));
+        assert_eq!(indices_of(Path::new("/x/maps_0a1b2c3d_2_15")), Some(vec![2, 15]));
+        for other in ["/x/maps_0a1b2c3d", "/x/if_ingress", "/x/cilium", "/x/maps_0a_b"] {
+            assert_eq!(indices_of(Path::new(other)), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn maps_of_another_size_are_of_another_layout() {
+        assert_ne!(layout([64, 64]), layout([64, 65]));
+        assert_eq!(layout([64, 64]), layout([64, 64]));
+    }
+
+    #[test]
+    fn a_folder_elsewhere_is_refused_and_named() {
+        let folder = std::env::temp_dir();
+        let refused = Pins::open(&folder, &[], [1, 1]).expect_err("no BPF file system").to_string();
+        assert!(refused.contains("BPF file system") && refused.contains(&folder.display().to_string()), "{refused}");
+    }
+}

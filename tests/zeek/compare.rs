@@ -1,0 +1,133 @@
+//! One log beside another.
+
+use std::collections::BTreeMap;
+
+use crate::log::{Connection, Log};
+
+/// The claim: these columns are equal, in the logs that have them, and who began is the same.
+pub(crate) const CLAIMED: [&str; 7] =
+    ["conn_state", "orig_pkts", "resp_pkts", "orig_ip_bytes", "resp_ip_bytes", "orig_bytes", "resp_bytes"];
+/// Told beside; where a log has none of the claimed columns it takes their place.
+pub(crate) const HISTORY: &str = "history";
+
+/// What a log's connections can be compared by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Basis {
+    Whole,
+    Some,
+    History,
+    Ends,
+    Nothing,
+}
+
+impl Basis {
+    pub(crate) fn of(log: &Log) -> Self {
+        let claimed = CLAIMED.iter().filter(|column| log.has(column)).count();
+        match claimed {
+            7 => Self::Whole,
+            1.. => Self::Some,
+            0 if log.has(HISTORY) => Self::History,
+            _ if log.has("id.orig_h") => Self::Ends,
+            _ => Self::Nothing,
+        }
+    }
+
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Whole => "state, packets, bytes",
+            Self::Some => "a part of state, packets, bytes",
+            Self::History => "history",
+            Self::Ends => "addresses and ports only",
+            Self::Nothing => "nothing",
+        }
+    }
+
+    fn columns(self) -> Vec<&'static str> {
+        match self {
+            Self::Whole | Self::Some => CLAIMED.to_vec(),
+            Self::History => vec![HISTORY],
+            Self::Ends | Self::Nothing => Vec::new(),
+        }
+    }
+}
+
+/// How many connections there are and how many are equal.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Tally {
+    pub(crate) connections: usize,
+    pub(crate) equal: usize,
+    /// Connections of ours that the log does not have.
+    pub(crate) extra: usize,
+    pub(crate) by_column: BTreeMap<&'static str, [usize; 2]>,
+    pub(crate) differences: Vec<String>,
+}
+
+impl Tally {
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.connections += other.connections;
+        self.equal += other.equal;
+        self.extra += other.extra;
+        for (column, [equal, all]) in &other.by_column {
+            let sum = self.by_column.entry(column).or_default();
+            sum[0] += equal;
+            sum[1] += all;
+        }
+    }
+
+    pub(crate) fn share(&self) -> f64 {
+        100.0 * self.equal as f64 / self.connections.max(1) as f64
+    }
+}
+
+/// Compares a log's connections with ours. Their times are masked, so those of the same ends are paired by what else the
+/// log tells of them, equal ones first.
+pub(crate) fn compare<'a>(
+    basis: Basis,
+    theirs: impl Iterator<Item = &'a Connection>,
+    ours: &'a [Connection],
+    tally: &mut Tally,
+) {
+    let columns = basis.columns();
+    let mut left: Vec<&Connection> = ours.iter().collect();
+    let is_equal = |found: &Connection, expected: &Connection| {
+        found.begins_as(expected)
+            && found.agrees(expected, "proto")
+            && found.agrees(expected, "ip_proto")
+            && columns.iter().all(|column| found.agrees(expected, column))
+    };
+    let (mut pairs, mut others) = (Vec::new(), Vec::new());
+    for expected in theirs {
+        tally.connections += 1;
+        let history_too = |found: &&Connection| is_equal(found, expected) && found.agrees(expected, HISTORY);
+        let at = left.iter().position(history_too).or_else(|| left.iter().position(|found| is_equal(found, expected)));
+        match at {
+            Some(at) => pairs.push((expected, left.remove(at))),
+            None => others.push(expected),
+        }
+    }
+    for expected in others {
+        match left.iter().position(|found| found.is_between_the_ends_of(expected)) {
+            Some(at) => pairs.push((expected, left.remove(at))),
+            None => tally.differences.push(format!("missing {expected} {:?}", expected.get(HISTORY))),
+        }
+    }
+    tally.extra = left.len();
+    for (expected, found) in pairs {
+        for column in CLAIMED.into_iter().chain([HISTORY]).filter(|column| expected.get(column).is_some()) {
+            let [equal, all] = tally.by_column.entry(column).or_default();
+            *equal += usize::from(found.agrees(expected, column));
+            *all += 1;
+        }
+        if is_equal(found, expected) {
+            tally.equal += 1;
+            continue;
+        }
+        let told = columns.iter().filter(|column| !found.agrees(expected, column)).map(|column| {
+            format!("{column} {} not {}", found.get(column).unwrap_or("?"), expected.get(column).unwrap_or("?"))
+        });
+        let turned = (!found.begins_as(expected)).then(|| "turned round".to_owned());
+        let told: Vec<String> = told.chain(turned).collect();
+        let histories = [found, expected].map(|connection| connection.get(HISTORY).unwrap_or("?"));
+        tally.differences.push(format!("{expected} {} not {}: {}", histories[0], histories[1], told.join(", ")));
+    }
+}
