@@ -198,8 +198,8 @@ impl Output for StoreOutput {
     fn closed(&mut self, status: &Status) {
         let (flows, raw_packets) = (std::mem::take(&mut self.flows), std::mem::take(&mut self.raw_packets));
         let window = self.window.take();
-        self.send(Batch { window, flows, raw_packets });
-        // A failure that the thread behind the pipeline set stays until it says otherwise.
+        // Before the store has it: who reads a window finds a ledger that is no older.
         self.status.send_replace(status.clone());
+        self.send(Batch { window, flows, raw_packets });
     }
 }
