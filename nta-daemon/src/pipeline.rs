@@ -9,7 +9,7 @@ use crate::analysis::{Analysis, Verdict};
 use crate::baseline::BaselineConfig;
 use crate::detect::DetectConfig;
 use crate::domain::{
-    Alert, AlertChange, Event, FlowObservation, FlowRecord, FlowUpdate, Ledger, NicCounts, Status, Timestamp,
+    Alert, AlertChange, Event, FlowObservation, FlowRecord, FlowUpdate, Ledger, Mode, NicCounts, Status, Timestamp,
 };
 use crate::source::{FlowSource, SourceError};
 use crate::window::{Arrival, Seed, Snapshot, Windows};
@@ -210,7 +210,8 @@ impl Pipeline {
         let Some(snapshot) = self.windows.close(&self.status.ledger.total()) else { return Ok(()) };
         self.status.windows_closed += 1;
         self.status.last_window_end = Some(end);
-        self.status.window_open_since = None;
+        // Live, the next one has begun; a replay knows with its next packet.
+        self.status.window_open_since = (self.status.mode == Mode::Live).then_some(end);
         self.status.flows_active = source.active();
         self.status.maps = source.maps();
         let began = Instant::now();
