@@ -20,6 +20,8 @@ pub(super) enum Attempt {
 /// SSDP, ARD, WS-Discovery, mDNS, CoAP, memcached.
 pub(super) const REFLECTOR_PORTS: [u16; 16] =
     [17, 19, 53, 69, 111, 123, 137, 161, 389, 520, 1900, 3283, 3702, 5353, 5683, 11_211];
+/// UDP ports from here on belong to sessions, not services: the lowest that RTP is given by default.
+pub(super) const FIRST_SESSION_PORT: u16 = 16_384;
 /// More packets than this are no probe: nmap sends a UDP probe up to 10 times (`--max-retries`).
 const MAX_PROBE_PACKETS: u64 = 11;
 /// A TCP probe without SYN is sent twice at most by nmap's defaults for a silent target.

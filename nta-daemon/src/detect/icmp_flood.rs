@@ -146,7 +146,7 @@ mod tests {
     #[test]
     fn a_burst_is_one_at_once() {
         let found = judge(1, |_| vec![Flow::echo(1, 2).sent(12_000, 28)]);
-        assert_eq!(found[0].measure.magnitude(), 50.0);
+        assert_eq!(found[0].measure.magnitude() as u64, 50);
     }
 
     #[test]

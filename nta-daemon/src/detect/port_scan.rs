@@ -14,7 +14,7 @@ use std::net::IpAddr;
 
 use nta_common::packet::proto;
 
-use super::attempt::{self, Attempt};
+use super::attempt::{self, Attempt, FIRST_SESSION_PORT};
 use super::recent::Recent;
 use super::tunables::tunables;
 use super::{Detector, View};
@@ -45,6 +45,8 @@ const SECONDS: u64 = 60;
 const FLOOD_RATE: f64 = 1_000.0;
 /// Mean IP bytes from which on a UDP datagram is no probe, as in `udp_flood`.
 const LARGE_BYTES: u64 = 300;
+/// Candidate pairs that a peer of a call tries at most (RFC 8445, 6.1.2.5), all in vain but one.
+const MAX_CANDIDATES: usize = 100;
 /// Targets that a finding names.
 const MAX_CONTRIBUTORS: usize = 10;
 
@@ -53,6 +55,7 @@ const MAX_CONTRIBUTORS: usize = 10;
 pub(super) struct PortScan {
     config: PortScanConfig,
     sources: Recent<IpAddr, VecDeque<Target>>,
+    dropped: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -78,7 +81,7 @@ struct Scan {
 
 impl PortScan {
     pub(super) fn new(config: PortScanConfig) -> Self {
-        Self { config, sources: Recent::new(MAX_SOURCES, SECONDS) }
+        Self { config, sources: Recent::new(MAX_SOURCES, SECONDS), dropped: 0 }
     }
 
     /// One host's ports.
@@ -92,6 +95,7 @@ impl PortScan {
             failed.len() as u64 >= self.config.min_ports
                 && failed.len() as f64 >= self.config.min_failed_share * tried as f64
         };
+        hosts.values_mut().for_each(drop_sessions);
         hosts.retain(|_, ports| scanned(ports));
         let [answered, failed] = hosts.values().max_by_key(|ports| ports[1].len())?;
         Some(Scan {
@@ -167,6 +171,14 @@ impl PortScan {
     }
 }
 
+/// Takes UDP ports of sessions out unless there are too many of them for one.
+fn drop_sessions([_, failed]: &mut [BTreeSet<(u8, u16)>; 2]) {
+    let is_session = |(protocol, port): &(u8, u16)| *protocol == proto::UDP && *port >= FIRST_SESSION_PORT;
+    if failed.iter().filter(|port| is_session(port)).count() <= MAX_CANDIDATES {
+        failed.retain(|port| !is_session(port));
+    }
+}
+
 /// Pairs of a source and a host between which UDP flows at a rate that is a flood.
 fn flooded(view: &View<'_>) -> BTreeSet<(IpAddr, IpAddr)> {
     let mut packets: HashMap<(IpAddr, IpAddr), u64> = HashMap::new();
@@ -203,6 +215,7 @@ impl Detector for PortScan {
             let targets = self.sources.meet(source);
             if targets.len() >= MAX_TARGETS {
                 targets.pop_front();
+                self.dropped += 1;
             }
             targets.push_back(Target { at: end, proto: seen.flow.proto, host, port: seen.flow.responder.port, failed });
             if failed {
@@ -219,7 +232,7 @@ impl Detector for PortScan {
     }
 
     fn evicted(&self) -> u64 {
-        self.sources.evicted()
+        self.sources.evicted() + self.dropped
     }
 }
 
@@ -239,7 +252,7 @@ mod tests {
             let found = judge(1, |_| (1..14).map(|port| Flow::tcp(1, 40_000, 2, port).history(history)).collect());
             assert_eq!(found.len(), 1, "{history}");
             assert_eq!((found[0].source, found[0].destination), (Party::Host(host(1)), Party::Host(host(2))));
-            assert_eq!(found[0].measure.observed, 13.0);
+            assert_eq!(found[0].measure.observed as u64, 13);
         }
         assert_eq!(judge(1, |_| (1..14).map(|port| Flow::udp(1, 40_000, 2, port)).collect()).len(), 1);
     }
@@ -256,7 +269,7 @@ mod tests {
         for kind in kinds {
             let found = sweep(kind);
             assert_eq!((found.len(), found[0].destination), (1, Party::Many));
-            assert_eq!(found[0].measure.observed, 80.0);
+            assert_eq!(found[0].measure.observed as u64, 80);
         }
     }
 
@@ -291,6 +304,10 @@ mod tests {
             "DNS answers"
         );
         assert!(judge(4, |_| (0..90).map(|hop| Flow::udp(1, 40_000, 2, 33_434 + hop)).collect()).is_empty());
+        assert!(
+            judge(1, |_| (0..90).map(|port| Flow::udp(1, 40_000, 2, 39_900 + port)).collect()).is_empty(),
+            "a call"
+        );
         assert!(judge(1, |_| (0..9_000).map(|port| Flow::udp(1, 40_000, 2, port)).collect()).is_empty(), "a UDP flood");
         assert!(
             judge(4, |_| (10..200).map(|to| Flow::udp(1, 6_881, to, 1_000 + to as u16)).collect()).is_empty(),

@@ -12,7 +12,7 @@ use std::net::IpAddr;
 
 use nta_common::packet::proto;
 
-use super::attempt::{self, Attempt};
+use super::attempt::{self, Attempt, FIRST_SESSION_PORT};
 use super::recent::Recent;
 use super::tunables::tunables;
 use super::{Detector, View};
@@ -39,6 +39,9 @@ const MAX_SOURCES: usize = 16_384;
 /// Hosts, and ports, of a source that are counted; beyond it the one with the fewest failures gives way.
 const MAX_GROUPS: usize = 16;
 
+/// A scan of this time is a fast one: twice `port_scan`'s.
+const FAST_NS: u64 = 120_000_000_000;
+
 /// Finds scans over hours.
 #[derive(Debug)]
 pub(super) struct SlowScan {
@@ -48,7 +51,6 @@ pub(super) struct SlowScan {
 
 #[derive(Debug, Default)]
 struct Source {
-    since: Option<Timestamp>,
     groups: Vec<Group>,
 }
 
@@ -58,6 +60,8 @@ struct Group {
     of: Of,
     failed: Distinct,
     answered: Distinct,
+    /// End of the window of the first failure.
+    since: Timestamp,
     told: u64,
 }
 
@@ -68,7 +72,7 @@ enum Of {
 }
 
 impl Source {
-    fn count(&mut self, of: Of, failed: bool, target: u32) {
+    fn count(&mut self, of: Of, failed: bool, target: u32, now: Timestamp) {
         let place = self.groups.iter().position(|group| group.of == of);
         let group = match place {
             Some(place) => &mut self.groups[place],
@@ -78,7 +82,13 @@ impl Source {
                     let least = (0..self.groups.len()).min_by_key(|i| self.groups[*i].failed.count()).unwrap_or(0);
                     self.groups.swap_remove(least);
                 }
-                self.groups.push(Group { of, failed: Distinct::default(), answered: Distinct::default(), told: 0 });
+                self.groups.push(Group {
+                    of,
+                    failed: Distinct::default(),
+                    answered: Distinct::default(),
+                    since: now,
+                    told: 0,
+                });
                 let last = self.groups.len() - 1;
                 &mut self.groups[last]
             }
@@ -94,13 +104,18 @@ impl SlowScan {
     }
 
     fn judge(&self, view: &View<'_>, address: IpAddr, source: &mut Source) -> Option<Finding> {
-        let since = *source.since.get_or_insert(view.start());
+        let end = view.end();
         let config = &self.config;
         let mut best: Option<(&mut Group, u64, u64, f64)> = None;
         for group in &mut source.groups {
             let threshold = if matches!(group.of, Of::Host(_)) { config.min_ports } else { config.min_hosts };
             let (failed, answered) = (group.failed.count(), group.answered.count());
             let share = failed as f64 / (failed + answered) as f64;
+            if end.since(group.since) < FAST_NS {
+                // What doubles after this goes on slowly.
+                group.told = if failed >= threshold { failed } else { 0 };
+                continue;
+            }
             let due = failed >= threshold.max(group.told * 2) && share >= config.min_failed_share;
             if due && best.as_ref().is_none_or(|(_, most, ..)| failed > *most) {
                 best = Some((group, failed, threshold, share));
@@ -108,7 +123,7 @@ impl SlowScan {
         }
         let (group, failed, threshold, share) = best?;
         group.told = failed;
-        let hours = view.end().since(since) as f64 / 3.6e12;
+        let minutes = end.since(group.since) as f64 / 6e10;
         let (destination, port, name, unit, what) = match group.of {
             Of::Host(host) => (Party::Host(host), None, "ports_tried_in_vain", "ports", format!("ports of {host}")),
             Of::Port(port) => {
@@ -116,7 +131,7 @@ impl SlowScan {
             }
         };
         let sentence = format!(
-            "{address} tried {failed} {what} in vain within {hours:.1} h; {:.0} % of what it tried failed",
+            "{address} tried {failed} {what} in vain within {minutes:.0} minutes; {:.0} % of what it tried failed",
             share * 100.0
         );
         let measure = Measure { name, unit, observed: failed as f64, expected: None, threshold: threshold as f64 };
@@ -124,7 +139,7 @@ impl SlowScan {
         finding.source = address.into();
         finding.destination = destination;
         finding.port = port;
-        finding.facts = vec![("hours", format!("{hours:.2}")), ("failed_share", format!("{share:.3}"))];
+        finding.facts = vec![("minutes", format!("{minutes:.1}")), ("failed_share", format!("{share:.3}"))];
         Some(finding)
     }
 }
@@ -135,20 +150,22 @@ impl Detector for SlowScan {
     }
 
     fn inspect(&mut self, view: &View<'_>, out: &mut Vec<Finding>) {
-        self.sources.advance(view.end());
+        let end = view.end();
+        self.sources.advance(end);
         let hosts = &view.snapshot.hosts;
         let mut met = std::collections::BTreeSet::new();
         for seen in &view.snapshot.flows {
             let Some(attempt) = attempt::judge(seen) else { continue };
             let (flow, failed) = (&seen.flow, attempt == Attempt::Futile);
             let (address, host, port) = (flow.originator.address, flow.responder.address, flow.responder.port);
-            if !matches!(flow.proto, proto::TCP | proto::UDP) {
+            let counts = flow.proto == proto::TCP || (flow.proto == proto::UDP && port < FIRST_SESSION_PORT);
+            if !counts {
                 continue;
             }
             let source = self.sources.meet(address);
-            source.count(Of::Host(host), failed, hosts.hash(&(flow.proto, port)));
+            source.count(Of::Host(host), failed, hosts.hash(&(flow.proto, port)), end);
             if flow.proto == proto::TCP {
-                source.count(Of::Port(port), failed, hosts.hash(&host));
+                source.count(Of::Port(port), failed, hosts.hash(&host), end);
             }
             if failed {
                 met.insert(address);
@@ -183,6 +200,12 @@ mod tests {
         let found = judge(120, 1_800, |i| vec![Flow::tcp(1, 40_000, 1_000 + i as u32, 1433)]);
         assert_eq!(found.iter().map(|f| f.measure.observed).collect::<Vec<_>>(), [50.0, 100.0]);
         assert_eq!((found[0].source, found[0].port), (Party::Host(host(1)), Some(1433)));
+    }
+
+    #[test]
+    fn a_fast_scan_is_not_told_again() {
+        let fast = |i: u64| (0..20).map(|port| Flow::tcp(1, 40_000, 2, 1 + 20 * i.min(2) as u16 + port)).collect();
+        assert!(judge(60, 5, fast).is_empty());
     }
 
     #[test]

@@ -39,7 +39,7 @@ tunables! {
 
 /// Pairs of client and service that are remembered.
 const MAX_PAIRS: usize = 4_096;
-/// Connections of a pair that are remembered.
+/// Connections of a pair that are remembered; further ones are counted and left out.
 const MAX_CONNECTIONS: usize = 2_048;
 /// A connection of which nothing was seen for so many seconds is over: Zeek's `tcp_inactivity_timeout`.
 const FORGET_S: u64 = 300;
@@ -55,6 +55,7 @@ type Connections = HashMap<FlowId, Connection, foldhash::fast::RandomState>;
 pub(super) struct Slowloris {
     config: SlowlorisConfig,
     pairs: Recent<Pair, Connections>,
+    refused: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -70,7 +71,7 @@ struct Connection {
 
 impl Slowloris {
     pub(super) fn new(config: SlowlorisConfig) -> Self {
-        Self { config, pairs: Recent::new(MAX_PAIRS, FORGET_S) }
+        Self { config, pairs: Recent::new(MAX_PAIRS, FORGET_S), refused: 0 }
     }
 
     fn take(&mut self, seen: &FlowObservation) {
@@ -104,7 +105,7 @@ impl Slowloris {
                 let is_drop = !fresh.whole && client_bytes > 1 && client_bytes <= self.config.max_drop_bytes;
                 connections.insert(flow.id, Connection { drops: u32::from(is_drop && server_bytes == 0), ..fresh });
             }
-            None => {}
+            None => self.refused += 1,
         }
     }
 
@@ -177,7 +178,7 @@ impl Detector for Slowloris {
     }
 
     fn evicted(&self) -> u64 {
-        self.pairs.evicted()
+        self.pairs.evicted() + self.refused
     }
 }
 
@@ -203,7 +204,7 @@ mod tests {
                 |i| if i == 0 { (0..50).map(|n| open(n, ConnState::S1, "ShADa", 230, 0)).collect() } else { vec![] },
             );
         assert_eq!((found.len(), found[0].source, found[0].port), (3, Party::Host(host(1)), Some(80)));
-        assert_eq!(found[0].measure.observed, 50.0);
+        assert_eq!(found[0].measure.observed as u64, 50);
     }
 
     #[test]

@@ -47,6 +47,7 @@ type Pair = (IpAddr, IpAddr, u16);
 pub(super) struct SshBruteForce {
     config: SshBruteForceConfig,
     pairs: Recent<Pair, Vec<Connection>>,
+    dropped: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -59,7 +60,7 @@ struct Connection {
 
 impl SshBruteForce {
     pub(super) fn new(config: SshBruteForceConfig) -> Self {
-        Self { config, pairs: Recent::new(MAX_PAIRS, SECONDS) }
+        Self { config, pairs: Recent::new(MAX_PAIRS, SECONDS), dropped: 0 }
     }
 
     fn judge(&self, view: &View<'_>, (client, server, port): Pair, connections: &[Connection]) -> Option<Finding> {
@@ -92,23 +93,22 @@ impl SshBruteForce {
     }
 }
 
-/// Takes a connection's state so far.
-fn update(connections: &mut Vec<Connection>, seen: &FlowObservation) {
+/// Takes a connection's state so far; tells whether the oldest had to give way.
+fn update(connections: &mut Vec<Connection>, seen: &FlowObservation) -> bool {
     let flow = &seen.flow;
     let bytes = flow.originator.sent.bytes + flow.responder.sent.bytes;
     let now =
         Connection { id: flow.id, first: flow.first, bytes, answered: flow.responder.payload_bytes.unwrap_or(0) > 0 };
-    match connections.iter_mut().find(|connection| connection.id == flow.id) {
-        Some(known) => *known = now,
-        None => {
-            if connections.len() >= MAX_CONNECTIONS
-                && let Some(oldest) = (0..connections.len()).min_by_key(|i| (connections[*i].first, connections[*i].id))
-            {
-                connections.swap_remove(oldest);
-            }
-            connections.push(now);
-        }
+    if let Some(known) = connections.iter_mut().find(|connection| connection.id == flow.id) {
+        *known = now;
+        return false;
     }
+    let full = connections.len() >= MAX_CONNECTIONS;
+    if full && let Some(oldest) = (0..connections.len()).min_by_key(|i| (connections[*i].first, connections[*i].id)) {
+        connections.swap_remove(oldest);
+    }
+    connections.push(now);
+    full
 }
 
 impl Detector for SshBruteForce {
@@ -124,7 +124,7 @@ impl Detector for SshBruteForce {
             let flow = &seen.flow;
             if self.config.ports.contains(&flow.responder.port) {
                 let pair = (flow.originator.address, flow.responder.address, flow.responder.port);
-                update(self.pairs.meet(pair), seen);
+                self.dropped += u64::from(update(self.pairs.meet(pair), seen));
                 met.insert(pair);
             }
         }
@@ -138,7 +138,7 @@ impl Detector for SshBruteForce {
     }
 
     fn evicted(&self) -> u64 {
-        self.pairs.evicted()
+        self.pairs.evicted() + self.dropped
     }
 }
 
@@ -167,7 +167,7 @@ mod tests {
             (found.len(), found[0].source, found[0].destination),
             (3, Party::Host(host(1)), Party::Host(host(2)))
         );
-        assert_eq!(found[0].measure.observed, 10.0);
+        assert_eq!(found[0].measure.observed as u64, 10);
     }
 
     #[test]

@@ -28,6 +28,9 @@ tunables! {
         min_syns_30s: u64 = 150,
         /// The same within 180 s, for slow floods. Default: 2 a second.
         min_syns_180s: u64 = 360,
+        /// The same within 30 s when no source sent a quarter of them. Default: 20 a second: a queue of 1,024 half-open
+        /// connections (Linux' `tcp_max_syn_backlog`), each kept for 63 s, is full from 16 on. Below it is background noise.
+        min_syns_30s_many: u64 = 600,
         /// Share of the new connections that must have come to nothing, 0 to 1.
         min_futile_share: f64 = 0.8,
     }
@@ -37,6 +40,8 @@ tunables! {
 const MAX_SERVICES: usize = 16_384;
 /// A window with fewer SYNs to a service is not remembered: at 5 s this is far below the slowest flood.
 const MIN_SYNS_OF_WINDOW: u64 = 3;
+/// From this share on a source is one that floods.
+const MAIN_SHARE: f64 = 0.25;
 
 /// Finds floods in base windows and over the last 30 s and 180 s.
 #[derive(Debug)]
@@ -67,10 +72,14 @@ impl SynFlood {
 
     fn judge(&self, view: &View<'_>, (host, port): (IpAddr, u16), service: &Service) -> Option<Finding> {
         let (end, config) = (view.end(), &self.config);
-        let rules = [(30, config.min_syns_30s), (180, config.min_syns_180s)];
+        let rules = if service.shares.largest() >= MAIN_SHARE {
+            vec![(30, config.min_syns_30s), (180, config.min_syns_180s)]
+        } else {
+            vec![(30, config.min_syns_30s_many)]
+        };
         let (seconds, futile, threshold) = rules
-            .map(|(seconds, least)| (seconds, service.futile.sum(end, seconds), least))
             .into_iter()
+            .map(|(seconds, least)| (seconds, service.futile.sum(end, seconds), least))
             .find(|(_, futile, least)| futile >= least)?;
         let answered = service.answered.sum(end, seconds);
         let share = futile as f64 / (futile + answered) as f64;
@@ -205,6 +214,15 @@ mod tests {
     }
 
     #[test]
+    fn noise_of_many_is_none_and_a_flood_of_many_one() {
+        let many = |i: u64, count: u32| {
+            (0..count).map(move |n| Flow::tcp(10 + i as u32 * count + n, 1_024, 2, 3389)).collect()
+        };
+        assert!(judge(36, |i| many(i, 90)).is_empty());
+        assert_eq!(judge(6, |i| many(i, 120))[0].source, Party::Many);
+    }
+
+    #[test]
     fn a_scan_is_none() {
         assert!(judge(6, |_| (1..1000).map(|port| Flow::tcp(1, 40_000, 2, port)).collect()).is_empty());
     }
@@ -216,6 +234,6 @@ mod tests {
         let mut detector = SynFlood::new(SynFloodConfig::default());
         let found = with_overflow(&mut detector, 0, syns(1, 0, 10, "S"), &[overflow]);
         assert_eq!((found.len(), found[0].source, found[0].port), (1, Party::Many, Some(443)));
-        assert_eq!(found[0].measure.observed, 100_000.0);
+        assert_eq!(found[0].measure.observed as u64, 100_000);
     }
 }

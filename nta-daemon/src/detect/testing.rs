@@ -19,7 +19,7 @@ pub(super) const WINDOW_S: u64 = 5;
 
 /// A flow in the making. Hosts are numbers: 1 is 10.0.0.1.
 #[derive(Clone, Debug)]
-pub(super) struct Flow(FlowObservation);
+pub(super) struct Flow(FlowObservation, u64);
 
 /// The address of a host.
 pub(super) fn host(number: u32) -> IpAddr {
@@ -58,7 +58,7 @@ impl Flow {
             rtt: RttDelta::default(),
             is_new: true,
         };
-        Self(seen).sent(1, 60)
+        Self(seen, 0).sent(1, 60)
     }
 
     pub(super) fn tcp(from: u32, from_port: u16, to: u32, to_port: u16) -> Self {
@@ -119,6 +119,12 @@ impl Flow {
         self
     }
 
+    /// Its last packet came so long after the window's start.
+    pub(super) fn lasting(mut self, seconds: f64) -> Self {
+        self.1 = (seconds * 1e9) as u64;
+        self
+    }
+
     pub(super) fn seen(self) -> FlowObservation {
         self.0
     }
@@ -142,11 +148,11 @@ pub(super) fn with_overflow(
 ) -> Vec<Finding> {
     let mut windows = Windows::new(WINDOW_S * NANOS, Seed::fixed());
     windows.open_at(at(second));
-    for Flow(mut seen) in flows {
+    for Flow(mut seen, lasting_ns) in flows {
         if seen.is_new {
             seen.flow.first = at(second);
         }
-        seen.flow.last = at(second);
+        seen.flow.last = at(second).plus(lasting_ns);
         windows.add(seen);
     }
     overflow.iter().for_each(|overflow| windows.add_overflow(overflow));

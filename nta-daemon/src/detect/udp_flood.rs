@@ -6,7 +6,7 @@
 //! - *scattered* datagrams: flows that began and ended with one or two datagrams, at one service, where one source
 //!   takes port after port, or where nobody answers;
 //! - *sprayed* ones: large datagrams without an answer to many ports of one host (small ones are a scan's);
-//! - *deaf* streams: a thousand datagrams a second at one service and nothing back.
+//! - *deaf* streams: a thousand datagrams a second at one service, for half a second or longer, and nothing back.
 //!
 //! Services that are asked by one datagram from a new port each (DNS, NTP, …) count only where they do not answer.
 //! Known false alarms: one-way streams above the rate (multicast does not count), load generators. Evasion: a slow
@@ -32,7 +32,8 @@ tunables! {
         /// Scattered or sprayed datagrams without an answer within 30 s, whoever sent them. Default: 20 a second, so
         /// that a burst of 600 is one.
         min_unanswered_30s: u64 = 600,
-        /// Datagrams a second of a stream to which nothing comes back.
+        /// Datagrams a second of a stream to which nothing comes back, while it lasts, half a second at least. Juniper's
+        /// default for a UDP flood; a camera's 8 Mbit/s are 800.
         min_deaf_rate: u64 = 1_000,
     }
 }
@@ -49,6 +50,8 @@ const MIN_OF_WINDOW: u64 = 10;
 const LARGE_BYTES: u64 = 300;
 /// A stream whose other side sends less than this share of its packets is deaf.
 const DEAF_SHARE: f64 = 0.01;
+/// A deaf stream that lasts shorter has to have as many datagrams as in this time, in seconds.
+const MIN_DEAF_S: f64 = 0.5;
 /// From this share on one source sent most of it.
 const MAIN_SHARE: f64 = 0.5;
 /// Ports asked by one datagram from a new port each, beside the reflectors' ports: DHCP, QUIC, syslog, RADIUS, IPFIX,
@@ -96,7 +99,7 @@ impl UdpFlood {
         let (what, observed, threshold, seconds) = [
             ("scattered_datagrams", scattered, config.min_scattered_30s, SECONDS),
             ("unanswered_datagrams", hits.unanswered.sum(end, SECONDS), config.min_unanswered_30s, SECONDS),
-            ("deaf_datagrams", hits.deaf.sum(end, window_s), config.min_deaf_rate * window_s, window_s),
+            ("deaf_datagrams", hits.deaf.sum(end, window_s), config.min_deaf_rate / 2, window_s),
         ]
         .into_iter()
         .find(|(_, observed, threshold, _)| observed >= threshold)?;
@@ -130,7 +133,7 @@ impl UdpFlood {
 }
 
 /// What one flow brings in the window: to its service, and to its host when it was one of many ports.
-fn take(seen: &FlowObservation, window_s: f64, min_deaf_rate: u64, met: &mut HashMap<Target, Met>) {
+fn take(seen: &FlowObservation, view: &View<'_>, min_deaf_rate: u64, met: &mut HashMap<Target, Met>) {
     let flow = &seen.flow;
     let (packets, back) = (seen.sent[0].packets, seen.sent[1].packets);
     let service = (flow.responder.address, Some(flow.responder.port));
@@ -146,10 +149,13 @@ fn take(seen: &FlowObservation, window_s: f64, min_deaf_rate: u64, met: &mut Has
             met_host.unanswered += packets;
             met_host.shares.add(source, packets);
         }
-    } else if packets as f64 >= min_deaf_rate as f64 * window_s && (back as f64) < packets as f64 * DEAF_SHARE {
-        let met_service = met.entry(service).or_default();
-        met_service.deaf += packets;
-        met_service.shares.add(source, packets);
+    } else if (back as f64) < packets as f64 * DEAF_SHARE {
+        let lasted_s = flow.last.min(view.end()).since(flow.first.max(view.start())) as f64 / 1e9;
+        if packets as f64 >= min_deaf_rate as f64 * lasted_s.max(MIN_DEAF_S) {
+            let met_service = met.entry(service).or_default();
+            met_service.deaf += packets;
+            met_service.shares.add(source, packets);
+        }
     }
 }
 
@@ -164,7 +170,7 @@ impl Detector for UdpFlood {
         let mut met: HashMap<Target, Met> = HashMap::new();
         for seen in &view.snapshot.flows {
             if seen.flow.proto == proto::UDP && !is_group(seen.flow.responder.address) {
-                take(seen, view.snapshot.seconds(), self.config.min_deaf_rate, &mut met);
+                take(seen, view, self.config.min_deaf_rate, &mut met);
             }
         }
         met.retain(|_, met| met.scattered + met.unanswered + met.deaf >= MIN_OF_WINDOW);
@@ -236,8 +242,11 @@ mod tests {
 
     #[test]
     fn a_stream_that_nobody_answers_is_one_above_the_rate() {
-        assert_eq!(judge(1, |_| vec![Flow::udp(1, 40_000, 2, 80).sent(5_000, 500)]).len(), 1);
-        assert!(judge(1, |_| vec![Flow::udp(1, 40_000, 2, 80).sent(4_000, 500)]).is_empty());
+        let stream = |packets, seconds| Flow::udp(1, 40_000, 2, 80).sent(packets, 500).lasting(seconds);
+        assert_eq!(judge(1, |_| vec![stream(5_000, 4.9)]).len(), 1);
+        assert_eq!(judge(1, |_| vec![stream(600, 0.1)]).len(), 1, "a burst");
+        assert!(judge(1, |_| vec![stream(4_000, 4.9)]).is_empty(), "a camera");
+        assert!(judge(1, |_| vec![stream(400, 0.01)]).is_empty(), "a picture");
     }
 
     #[test]
