@@ -33,8 +33,8 @@ tunables! {
 
 /// Victims and ports that are remembered.
 const MAX_VICTIMS: usize = 8_192;
-/// A window with fewer answers is not remembered.
-const MIN_PACKETS_OF_WINDOW: u64 = 10;
+/// Answers a second below which a window is not remembered.
+const MIN_RATE: f64 = 2.0;
 /// Over which time packets are counted, in seconds.
 const SECONDS: u64 = 30;
 
@@ -123,7 +123,8 @@ impl Detector for Amplification {
                 met.shares.add(reflector.address, seen.sent[side].packets);
             }
         }
-        for (key, met) in met.into_iter().filter(|(_, met)| met.answers >= MIN_PACKETS_OF_WINDOW) {
+        let least = MIN_RATE * view.snapshot.seconds();
+        for (key, met) in met.into_iter().filter(|(_, met)| met.answers as f64 >= least) {
             let victim = self.victims.meet(key);
             victim.asked.add(end, met.asked);
             victim.answers.add(end, met.answers);

@@ -29,8 +29,8 @@ tunables! {
 
 /// Hosts that are remembered.
 const MAX_HOSTS: usize = 16_384;
-/// A window with fewer packets to a host is ordinary ping.
-const MIN_PACKETS_OF_WINDOW: u64 = 10;
+/// Packets a second below which it is ordinary ping, and a window is not remembered.
+const MIN_RATE: f64 = 2.0;
 /// From this share on one source sent most of it.
 const MAIN_SHARE: f64 = 0.5;
 /// Over which time the packets are counted, in seconds.
@@ -109,7 +109,8 @@ impl Detector for IcmpFlood {
             *answers += seen.sent[1].packets;
             shares.add(seen.flow.originator.address, seen.sent[0].packets);
         }
-        met.retain(|_, (packets, ..)| *packets >= MIN_PACKETS_OF_WINDOW);
+        let least = MIN_RATE * view.snapshot.seconds();
+        met.retain(|_, (packets, ..)| *packets as f64 >= least);
         for (host, (packets, answers, shares)) in met {
             let target = self.hosts.meet(host);
             target.packets.add(end, packets);

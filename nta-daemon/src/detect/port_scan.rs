@@ -29,6 +29,9 @@ tunables! {
         /// Distinct hosts that one source must have tried in vain at one port within 60 s. Zeek: 25 in 5 minutes, which
         /// peer-to-peer clients and crawlers reach.
         min_hosts: u64 = 64,
+        /// Share of all hosts tried in vain that must have been tried at that port, 0 to 1. A sweep asks all hosts for the
+        /// same; the peers of a peer-to-peer client have ports of their own, and only some the common one.
+        min_port_share: f64 = 0.7,
         /// Share of the targets that must have failed, 0 to 1: the middle between Jung's scanners (0.8 fail) and
         /// ordinary hosts (0.2).
         min_failed_share: f64 = 0.5,
@@ -86,7 +89,7 @@ impl PortScan {
 
     /// One host's ports.
     fn vertical(&self, targets: &VecDeque<Target>) -> Option<Scan> {
-        let mut hosts: HashMap<IpAddr, [BTreeSet<(u8, u16)>; 2]> = HashMap::new();
+        let mut hosts: BTreeMap<IpAddr, [BTreeSet<(u8, u16)>; 2]> = BTreeMap::new();
         for target in targets.iter().filter(|target| matches!(target.proto, proto::TCP | proto::UDP)) {
             hosts.entry(target.host).or_default()[usize::from(target.failed)].insert((target.proto, target.port));
         }
@@ -111,16 +114,22 @@ impl PortScan {
 
     /// One port of many hosts.
     fn horizontal(&self, targets: &VecDeque<Target>) -> Option<Scan> {
-        let mut ports: HashMap<(u8, u16), [BTreeSet<IpAddr>; 2]> = HashMap::new();
+        let mut ports: BTreeMap<(u8, u16), [BTreeSet<IpAddr>; 2]> = BTreeMap::new();
+        let mut all: HashMap<u8, BTreeSet<IpAddr>> = HashMap::new();
         for target in targets {
+            if target.failed {
+                all.entry(target.proto).or_default().insert(target.host);
+            }
             ports.entry((target.proto, target.port)).or_default()[usize::from(target.failed)].insert(target.host);
         }
-        let scanned = |[answered, failed]: &[BTreeSet<_>; 2]| {
+        let scanned = |protocol: u8, [answered, failed]: &[BTreeSet<_>; 2]| {
             let tried = answered.union(failed).count();
+            let asked = all.get(&protocol).map_or(0, BTreeSet::len) as f64;
             failed.len() as u64 >= self.config.min_hosts
+                && failed.len() as f64 >= self.config.min_port_share * asked
                 && failed.len() as f64 >= self.config.min_failed_share * tried as f64
         };
-        ports.retain(|_, hosts| scanned(hosts));
+        ports.retain(|(protocol, _), hosts| scanned(*protocol, hosts));
         let [answered, failed] = ports.values().max_by_key(|hosts| hosts[1].len())?;
         Some(Scan {
             measure: "hosts_tried_in_vain",

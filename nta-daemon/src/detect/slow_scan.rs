@@ -27,6 +27,8 @@ tunables! {
         /// Distinct hosts that one source must have tried in vain at one TCP port. Zeek's `addr_scan_threshold` is 25 in
         /// five minutes; over hours ordinary hosts meet more that is gone.
         min_hosts: u64 = 50,
+        /// Share of all hosts tried in vain that must have been tried at that port, 0 to 1, as in `port_scan`.
+        min_port_share: f64 = 0.7,
         /// Share of the targets that must have failed, 0 to 1: what Jung et al. 2004 take for a scanner.
         min_failed_share: f64 = 0.8,
         /// A source that tried nothing in vain for so many seconds is forgotten.
@@ -51,6 +53,8 @@ pub(super) struct SlowScan {
 
 #[derive(Debug, Default)]
 struct Source {
+    /// Hosts tried in vain over TCP.
+    hosts: Distinct,
     groups: Vec<Group>,
 }
 
@@ -106,6 +110,7 @@ impl SlowScan {
     fn judge(&self, view: &View<'_>, address: IpAddr, source: &mut Source) -> Option<Finding> {
         let end = view.end();
         let config = &self.config;
+        let asked = source.hosts.count() as f64;
         let mut best: Option<(&mut Group, u64, u64, f64)> = None;
         for group in &mut source.groups {
             let threshold = if matches!(group.of, Of::Host(_)) { config.min_ports } else { config.min_hosts };
@@ -116,7 +121,8 @@ impl SlowScan {
                 group.told = if failed >= threshold { failed } else { 0 };
                 continue;
             }
-            let due = failed >= threshold.max(group.told * 2) && share >= config.min_failed_share;
+            let spread = matches!(group.of, Of::Port(_)) && (failed as f64) < config.min_port_share * asked;
+            let due = !spread && failed >= threshold.max(group.told * 2) && share >= config.min_failed_share;
             if due && best.as_ref().is_none_or(|(_, most, ..)| failed > *most) {
                 best = Some((group, failed, threshold, share));
             }
@@ -165,6 +171,9 @@ impl Detector for SlowScan {
             let source = self.sources.meet(address);
             source.count(Of::Host(host), failed, hosts.hash(&(flow.proto, port)), end);
             if flow.proto == proto::TCP {
+                if failed {
+                    source.hosts.insert(hosts.hash(&host));
+                }
                 source.count(Of::Port(port), failed, hosts.hash(&host), end);
             }
             if failed {
@@ -224,5 +233,7 @@ mod tests {
         };
         assert!(judge(300, 600, browser).is_empty());
         assert!(judge(300, 600, |_| vec![Flow::tcp(1, 40_000, 2, 80)]).is_empty(), "a dead server");
+        let peer = |i: u64| if i.is_multiple_of(2) { 6_881 } else { 20_000 + i as u16 };
+        assert!(judge(300, 600, |i| vec![Flow::tcp(1, 40_000, 1_000 + i as u32, peer(i))]).is_empty(), "peers");
     }
 }

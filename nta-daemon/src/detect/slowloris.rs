@@ -4,12 +4,13 @@
 //! A request is sent whole within a second and answered within a few (RFC 9112; Apache's `RequestReadTimeout` gives a
 //! header 20 s). A connection counts as held when it is open for ten seconds and either the client has sent a little
 //! and the server nothing at all, or the client has since sent drops of a few bytes, one time after another, without a
-//! word of the server: a header line or a byte of a body now and then. Connections opened before the capture count when
+//! word of the server: a header line or a byte of a body now and then; or when the client keeps its receive window shut
+//! (slow read). Connections opened before the capture count when
 //! they show drops. Keep-alive connections of browsers, idle pools and long polling carry a whole request or an answer,
 //! and a browser opens at most 6 to a server.
 //!
 //! Known false alarms: clients of a server that hangs; many devices behind one address that report without an answer.
-//! Evasion: fewer connections, many sources, reading slowly instead of sending slowly.
+//! Evasion: fewer connections, many sources, reading slowly without ever closing the window.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -45,6 +46,9 @@ const MAX_CONNECTIONS: usize = 2_048;
 const FORGET_S: u64 = 300;
 /// Drops without a word of the server that make a connection a held one.
 const MIN_DROPS: u32 = 2;
+/// Times that a client's window was shut, from which on it reads slowly on purpose: a busy one shuts it now and then, on
+/// few connections.
+const MIN_ZERO_WINDOWS: u32 = 2;
 const NANOS: u64 = 1_000_000_000;
 
 type Pair = (IpAddr, IpAddr, u16);
@@ -67,6 +71,8 @@ struct Connection {
     client_bytes: u64,
     server_bytes: u64,
     drops: u32,
+    /// How often the client said that it can take no more.
+    zero_windows: u32,
 }
 
 impl Slowloris {
@@ -90,18 +96,19 @@ impl Slowloris {
             client_bytes,
             server_bytes,
             drops: 0,
+            zero_windows: flow.originator.tcp.zero_windows,
         };
         let full = connections.len() >= MAX_CONNECTIONS;
         match connections.get_mut(&flow.id) {
             Some(known) => {
                 let sent = client_bytes.saturating_sub(known.client_bytes);
-                // One byte is what a keep-alive probe carries.
-                let is_drop = sent > 1 && sent <= self.config.max_drop_bytes;
+                let is_drop = sent > 0 && sent <= self.config.max_drop_bytes;
                 let spoke = server_bytes > known.server_bytes || sent > self.config.max_drop_bytes;
                 let drops = if spoke { 0 } else { known.drops + u32::from(is_drop) };
                 *known = Connection { drops, ..fresh };
             }
             None if !full => {
+                // One byte is what a keep-alive probe carries.
                 let is_drop = !fresh.whole && client_bytes > 1 && client_bytes <= self.config.max_drop_bytes;
                 connections.insert(flow.id, Connection { drops: u32::from(is_drop && server_bytes == 0), ..fresh });
             }
@@ -113,7 +120,8 @@ impl Slowloris {
         let aged = end.since(connection.first) >= self.config.min_age_s * NANOS;
         let mute = connection.server_bytes == 0 && connection.client_bytes <= self.config.max_client_bytes;
         let dropping = connection.drops >= MIN_DROPS;
-        aged && ((mute && (connection.whole || connection.drops > 0)) || dropping)
+        let shut = connection.zero_windows >= MIN_ZERO_WINDOWS;
+        aged && ((mute && (connection.whole || connection.drops > 0)) || dropping || shut)
     }
 
     fn judge(&self, view: &View<'_>, (client, server, port): Pair, connections: &Connections) -> Option<Finding> {
@@ -229,6 +237,18 @@ mod tests {
             }
         };
         assert_eq!(judge(4, |i| (0..50).map(|n| slow(n, i)).collect()).len(), 2);
+    }
+
+    #[test]
+    fn a_client_that_shuts_its_window_is_told() {
+        let found = judge(3, |i| {
+            if i == 0 {
+                (0..50).map(|n| open(n, ConnState::S1, "ShADad", 300, 4_000).zero_windows(3)).collect()
+            } else {
+                vec![]
+            }
+        });
+        assert_eq!(found.len(), 2);
     }
 
     #[test]

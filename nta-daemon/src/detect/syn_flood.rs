@@ -38,8 +38,8 @@ tunables! {
 
 /// Services that are remembered.
 const MAX_SERVICES: usize = 16_384;
-/// A window with fewer SYNs to a service is not remembered: at 5 s this is far below the slowest flood.
-const MIN_SYNS_OF_WINDOW: u64 = 3;
+/// SYNs a second below which a window of a service is not remembered: a quarter of the slowest flood.
+const MIN_RATE: f64 = 0.5;
 /// From this share on a source is one that floods.
 const MAIN_SHARE: f64 = 0.25;
 
@@ -146,7 +146,8 @@ impl Detector for SynFlood {
         let end = view.end();
         self.services.advance(end);
         let mut found = Vec::new();
-        for (key, met) in met(view).into_iter().filter(|(_, met)| met.futile >= MIN_SYNS_OF_WINDOW) {
+        let least = MIN_RATE * view.snapshot.seconds();
+        for (key, met) in met(view).into_iter().filter(|(_, met)| met.futile as f64 >= least) {
             let service = self.services.meet(key);
             service.futile.add(end, met.futile);
             service.answered.add(end, met.answered);

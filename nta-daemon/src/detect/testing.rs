@@ -112,6 +112,12 @@ impl Flow {
         self
     }
 
+    /// So many of the originator's segments announced a window of 0.
+    pub(super) fn zero_windows(mut self, count: u32) -> Self {
+        self.0.flow.originator.tcp.zero_windows = count;
+        self
+    }
+
     /// Began so many seconds after the start of the test, before the window.
     pub(super) fn since(mut self, second: u64) -> Self {
         self.0.is_new = false;

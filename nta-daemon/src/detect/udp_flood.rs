@@ -44,8 +44,8 @@ const MAX_TARGETS: usize = 16_384;
 const SECONDS: u64 = 30;
 /// A flow with more is a conversation.
 const MAX_SCATTERED: u64 = 2;
-/// A window with fewer is not remembered.
-const MIN_OF_WINDOW: u64 = 10;
+/// Datagrams a second below which a window is not remembered: under half of the slowest flood.
+const MIN_RATE: f64 = 2.0;
 /// Mean IP bytes from which on a datagram is no probe: nmap's largest payloads stay below (nmap-payloads, 2023).
 const LARGE_BYTES: u64 = 300;
 /// A stream whose other side sends less than this share of its packets is deaf.
@@ -173,7 +173,8 @@ impl Detector for UdpFlood {
                 take(seen, view, self.config.min_deaf_rate, &mut met);
             }
         }
-        met.retain(|_, met| met.scattered + met.unanswered + met.deaf >= MIN_OF_WINDOW);
+        let least = MIN_RATE * view.snapshot.seconds();
+        met.retain(|_, met| (met.scattered.max(met.unanswered) + met.deaf) as f64 >= least);
         for overflow in view.snapshot.window.overflow.iter().filter(|overflow| overflow.proto == proto::UDP) {
             if let Some(host) = overflow.destination {
                 let met = met.entry((host, Some(overflow.port))).or_default();
