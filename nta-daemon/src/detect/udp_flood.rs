@@ -54,9 +54,9 @@ const DEAF_SHARE: f64 = 0.01;
 const MIN_DEAF_S: f64 = 0.5;
 /// From this share on one source sent most of it.
 const MAIN_SHARE: f64 = 0.5;
-/// Ports asked by one datagram from a new port each, beside the reflectors' ports: DHCP, QUIC, syslog, RADIUS, IPFIX,
-/// NetFlow, sFlow.
-const QUERY_PORTS: [u16; 9] = [67, 443, 514, 1812, 1813, 2055, 4739, 6343, 8125];
+/// Ports asked by one datagram from a new port each, beside the reflectors' ports: DHCP, SNMP traps, QUIC, syslog, RADIUS,
+/// NetFlow, IPFIX, sFlow, StatsD.
+const QUERY_PORTS: [u16; 10] = [67, 162, 443, 514, 1812, 1813, 2055, 4739, 6343, 8125];
 
 /// A service, or with no port a host of which many ports were hit.
 type Target = (IpAddr, Option<u16>);
