@@ -13,7 +13,7 @@ use std::net::IpAddr;
 use nta_common::packet::proto;
 
 use super::attempt::{REFLECTOR_PORTS, is_group};
-use super::recent::{Recent, Shares, Sliding};
+use super::recent::{Recent, Shares, Sliding, Weigh};
 use super::tunables::tunables;
 use super::{Detector, View};
 use crate::domain::{AlertKind, Finding, Measure};
@@ -51,6 +51,12 @@ struct Victim {
     answers: Sliding,
     bytes: Sliding,
     shares: Shares,
+}
+
+impl Weigh for Victim {
+    fn weight(&self) -> u64 {
+        self.answers.total()
+    }
 }
 
 #[derive(Default)]

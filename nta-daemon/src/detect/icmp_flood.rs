@@ -11,7 +11,7 @@ use std::net::IpAddr;
 
 use nta_common::packet::proto;
 
-use super::recent::{Recent, Shares, Sliding};
+use super::recent::{Recent, Shares, Sliding, Weigh};
 use super::tunables::tunables;
 use super::{Detector, View};
 use crate::domain::{AlertKind, Finding, FlowObservation, Measure};
@@ -48,6 +48,12 @@ struct Target {
     packets: Sliding,
     answers: Sliding,
     shares: Shares,
+}
+
+impl Weigh for Target {
+    fn weight(&self) -> u64 {
+        self.packets.total()
+    }
 }
 
 impl IcmpFlood {

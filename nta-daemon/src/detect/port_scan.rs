@@ -15,7 +15,7 @@ use std::net::IpAddr;
 use nta_common::packet::proto;
 
 use super::attempt::{self, Attempt, FIRST_SESSION_PORT};
-use super::recent::Recent;
+use super::recent::{Recent, Weigh};
 use super::tunables::tunables;
 use super::{Detector, View};
 use crate::domain::{AlertKind, Contributor, Finding, FlowObservation, Measure, Party, Timestamp};
@@ -80,6 +80,12 @@ struct Scan {
     share: f64,
     hosts: BTreeMap<IpAddr, usize>,
     ports: BTreeSet<(u8, u16)>,
+}
+
+impl Weigh for VecDeque<Target> {
+    fn weight(&self) -> u64 {
+        self.len() as u64
+    }
 }
 
 impl PortScan {
@@ -213,7 +219,7 @@ impl Detector for PortScan {
         let end = view.end();
         self.sources.advance(end);
         let flooded = flooded(view);
-        let mut met = BTreeSet::new();
+        let mut tried: HashMap<IpAddr, Vec<Target>> = HashMap::new();
         for seen in &view.snapshot.flows {
             let Some(attempt) = attempt::judge(seen) else { continue };
             let (source, host) = (seen.flow.originator.address, seen.flow.responder.address);
@@ -221,18 +227,22 @@ impl Detector for PortScan {
                 continue;
             }
             let failed = attempt == Attempt::Futile;
-            let targets = self.sources.meet(source);
-            if targets.len() >= MAX_TARGETS {
-                targets.pop_front();
-                self.dropped += 1;
-            }
-            targets.push_back(Target { at: end, proto: seen.flow.proto, host, port: seen.flow.responder.port, failed });
-            if failed {
-                met.insert(source);
-            }
+            let target = Target { at: end, proto: seen.flow.proto, host, port: seen.flow.responder.port, failed };
+            tried.entry(source).or_default().push(target);
         }
-        for source in met {
+        // Who tried most comes first, so that a flood of made-up sources does not displace it.
+        let mut tried: Vec<(IpAddr, Vec<Target>)> = tried.into_iter().collect();
+        tried.sort_unstable_by_key(|(source, targets)| (std::cmp::Reverse(targets.len()), *source));
+        for (source, new) in tried {
             let targets = self.sources.meet(source);
+            let failed = new.iter().any(|target| target.failed);
+            targets.extend(new);
+            let beyond = targets.len().saturating_sub(MAX_TARGETS);
+            targets.drain(..beyond);
+            self.dropped += beyond as u64;
+            if !failed {
+                continue;
+            }
             targets.retain(|target| target.at <= end && end.since(target.at) < SECONDS * 1_000_000_000);
             let targets = std::mem::take(targets);
             out.extend(self.judge(view, source, &targets));

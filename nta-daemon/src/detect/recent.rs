@@ -12,11 +12,17 @@ const NANOS: u64 = 1_000_000_000;
 const MAX_SHARES: usize = 32;
 /// Contributors that a finding names.
 const MAX_CONTRIBUTORS: usize = 10;
-/// A source with this share of it all did it.
-const DOMINANT_SHARE: f64 = 0.75;
+/// A source with this share of it all, of which no other has half as much as it, did it.
+const DOMINANT_SHARE: f64 = 0.5;
 
-/// A bounded table. What was not met within the horizon is forgotten; when the table is full, the quarter that was not
-/// met for longest has to go, and is counted.
+/// What is remembered about something.
+pub(super) trait Weigh {
+    /// How much is lost when it is forgotten. Sources can be made up by the million, each with little to its name.
+    fn weight(&self) -> u64;
+}
+
+/// A bounded table. What was not met within the horizon is forgotten; when the table is full, the quarter that weighs
+/// least has to go, of equal ones what was not met for longest, and is counted.
 #[derive(Debug)]
 pub(super) struct Recent<K, V> {
     entries: HashMap<K, (Timestamp, V), foldhash::fast::RandomState>,
@@ -26,7 +32,7 @@ pub(super) struct Recent<K, V> {
     evicted: u64,
 }
 
-impl<K: Copy + Eq + Hash + Ord, V: Default> Recent<K, V> {
+impl<K: Copy + Eq + Hash + Ord, V: Default + Weigh> Recent<K, V> {
     /// At most so many entries, each kept for so many seconds after it was last met.
     pub(super) fn new(most: usize, horizon_s: u64) -> Self {
         let horizon_ns = horizon_s.saturating_mul(NANOS);
@@ -69,10 +75,11 @@ impl<K: Copy + Eq + Hash + Ord, V: Default> Recent<K, V> {
     }
 
     fn evict(&mut self) {
-        let mut order: Vec<(Timestamp, K)> = self.entries.iter().map(|(key, (met, _))| (*met, *key)).collect();
+        let weigh = |(key, (met, value)): (&K, &(Timestamp, V))| (value.weight(), *met, *key);
+        let mut order: Vec<(u64, Timestamp, K)> = self.entries.iter().map(weigh).collect();
         let count = (self.most / 4).clamp(1, order.len());
         order.select_nth_unstable(count - 1);
-        for (_, key) in &order[..count] {
+        for (.., key) in &order[..count] {
             self.entries.remove(key);
         }
         self.evicted += count as u64;
@@ -98,6 +105,11 @@ impl Sliding {
             Some((at, sum)) if *at == end => *sum += amount,
             _ => self.parts.push_back((end, amount)),
         }
+    }
+
+    /// The sum of all that is kept.
+    pub(super) fn total(&self) -> u64 {
+        self.parts.iter().map(|(_, amount)| amount).sum()
     }
 
     /// The sum of the windows that ended in the `seconds` up to `end`.
@@ -150,9 +162,16 @@ impl Shares {
     pub(super) fn party(&self) -> Party {
         let most = self.of.iter().max_by_key(|(host, amount)| (*amount, *host));
         match most {
-            Some((host, _)) if self.largest() >= DOMINANT_SHARE => Party::Host(*host),
+            Some((host, share)) if self.largest() >= DOMINANT_SHARE && !self.has_second(*host, share / 2) => {
+                Party::Host(*host)
+            }
             _ => Party::Many,
         }
+    }
+
+    /// Whether another than this one has more than so much.
+    fn has_second(&self, first: IpAddr, amount: u64) -> bool {
+        self.of.iter().any(|(host, share)| *host != first && *share > amount)
     }
 
     /// The largest shares, largest first.
@@ -166,8 +185,14 @@ impl Shares {
 
 #[cfg(test)]
 mod tests {
-    use super::{Recent, Shares, Sliding};
+    use super::{Recent, Shares, Sliding, Weigh};
     use crate::domain::{Party, Timestamp};
+
+    impl Weigh for u32 {
+        fn weight(&self) -> u64 {
+            u64::from(*self)
+        }
+    }
 
     fn at(seconds: u64) -> Timestamp {
         Timestamp::from_nanos((1_000_000 + seconds) * 1_000_000_000)
@@ -183,6 +208,15 @@ mod tests {
         let mut left: Vec<u32> = table.iter().map(|(key, _)| *key).collect();
         left.sort_unstable();
         assert_eq!((left, table.evicted()), (vec![2, 3, 4, 5, 6, 7, 8], 2));
+    }
+
+    #[test]
+    fn what_weighs_much_outlives_a_million_of_what_does_not() {
+        let mut table: Recent<u32, u32> = Recent::new(8, 100);
+        table.advance(at(0));
+        *table.meet(7) = 2;
+        (100..10_000).for_each(|key| *table.meet(key) = 1);
+        assert!(table.iter().any(|(key, weight)| (*key, *weight) == (7, 2)));
     }
 
     #[test]

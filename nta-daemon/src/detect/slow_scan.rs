@@ -13,7 +13,7 @@ use std::net::IpAddr;
 use nta_common::packet::proto;
 
 use super::attempt::{self, Attempt, FIRST_SESSION_PORT};
-use super::recent::Recent;
+use super::recent::{Recent, Weigh};
 use super::tunables::tunables;
 use super::{Detector, View};
 use crate::domain::{AlertKind, Finding, Measure, Party, Timestamp};
@@ -73,6 +73,12 @@ struct Group {
 enum Of {
     Host(IpAddr),
     Port(u16),
+}
+
+impl Weigh for Source {
+    fn weight(&self) -> u64 {
+        self.groups.iter().map(|group| group.failed.count()).max().unwrap_or(0)
+    }
 }
 
 impl Source {

@@ -18,7 +18,7 @@ use std::net::IpAddr;
 use nta_common::packet::proto;
 
 use super::attempt::is_futile;
-use super::recent::Recent;
+use super::recent::{Recent, Weigh};
 use super::tunables::tunables;
 use super::{Detector, View};
 use crate::domain::{AlertKind, ConnState, Finding, FlowId, FlowObservation, Measure, Timestamp};
@@ -73,6 +73,12 @@ struct Connection {
     drops: u32,
     /// How often the client said that it can take no more.
     zero_windows: u32,
+}
+
+impl Weigh for Connections {
+    fn weight(&self) -> u64 {
+        self.len() as u64
+    }
 }
 
 impl Slowloris {

@@ -12,7 +12,7 @@ use std::net::IpAddr;
 
 use nta_common::packet::proto;
 
-use super::recent::Recent;
+use super::recent::{Recent, Weigh};
 use super::tunables::tunables;
 use super::{Detector, View};
 use crate::domain::{AlertKind, Finding, FlowId, FlowObservation, Measure, Timestamp};
@@ -56,6 +56,12 @@ struct Connection {
     first: Timestamp,
     bytes: u64,
     answered: bool,
+}
+
+impl Weigh for Vec<Connection> {
+    fn weight(&self) -> u64 {
+        self.len() as u64
+    }
 }
 
 impl SshBruteForce {

@@ -15,7 +15,7 @@ use std::net::IpAddr;
 use nta_common::packet::proto;
 
 use super::attempt::is_futile;
-use super::recent::{Recent, Shares, Sliding};
+use super::recent::{Recent, Shares, Sliding, Weigh};
 use super::tunables::tunables;
 use super::{Detector, View};
 use crate::domain::{AlertKind, Finding, Measure};
@@ -63,6 +63,12 @@ struct Met {
     futile: u64,
     answered: u64,
     shares: Shares,
+}
+
+impl Weigh for Service {
+    fn weight(&self) -> u64 {
+        self.futile.total()
+    }
 }
 
 impl SynFlood {

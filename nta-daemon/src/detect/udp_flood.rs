@@ -18,7 +18,7 @@ use std::net::IpAddr;
 use nta_common::packet::proto;
 
 use super::attempt::{REFLECTOR_PORTS, is_group};
-use super::recent::{Recent, Shares, Sliding};
+use super::recent::{Recent, Shares, Sliding, Weigh};
 use super::tunables::tunables;
 use super::{Detector, View};
 use crate::domain::{AlertKind, Finding, FlowObservation, Measure};
@@ -83,6 +83,12 @@ struct Met {
     unanswered: u64,
     deaf: u64,
     shares: Shares,
+}
+
+impl Weigh for Hits {
+    fn weight(&self) -> u64 {
+        self.scattered.total() + self.unanswered.total() + self.deaf.total()
+    }
 }
 
 impl UdpFlood {
