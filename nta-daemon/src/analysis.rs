@@ -39,8 +39,9 @@ impl Analysis {
     }
 
     /// What became of the findings so far.
-    pub const fn counts(&self) -> DetectionCounts {
-        self.hygiene.counts()
+    pub fn counts(&self) -> DetectionCounts {
+        let evicted = self.detectors.iter().map(|detector| detector.evicted()).sum();
+        DetectionCounts { evicted, ..self.hygiene.counts() }
     }
 
     /// What is usual so far.
@@ -89,6 +90,8 @@ impl Analysis {
         for detector in self.detectors.iter_mut().filter(|detector| detector.span() == snapshot.span) {
             detector.inspect(&view, &mut findings);
         }
+        // Detectors go through hosts in no order; what is told must not depend on it.
+        findings.sort_by_key(|finding| (finding.kind, finding.source, finding.destination, finding.port));
         tell(Verdict::Window(snapshot));
         self.hygiene.judge(findings, snapshot.window.end, &mut |change, alert| tell(Verdict::Alert(change, alert)));
         if snapshot.span == Span::Medium {

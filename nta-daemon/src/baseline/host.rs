@@ -94,13 +94,18 @@ impl HostLevels {
     pub(super) fn learn(&mut self, snapshot: &Snapshot, skip: &dyn Fn(IpAddr) -> bool) {
         let (seconds, end_ns) = (snapshot.seconds(), snapshot.window.end.as_nanos());
         // Made-up sources of a flood never take the place of those that are known: one packet makes no host.
+        let mut full = false;
         for host in snapshot.hosts.iter().filter(|host| host.packets() > 1) {
             if skip(host.address) {
                 continue;
             }
             if self.table.len() >= self.most && !self.table.contains_key(&host.address) {
-                self.evict(end_ns);
-                if self.table.len() >= self.most {
+                if !full {
+                    self.evict(end_ns);
+                }
+                // Once all that are kept were seen in this window, nobody goes for another.
+                full = self.table.len() >= self.most;
+                if full {
                     continue;
                 }
             }

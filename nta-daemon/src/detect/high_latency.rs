@@ -4,7 +4,7 @@ use super::rise::{Limits, Streak, above, largest};
 use super::tunables::tunables;
 use super::{Detector, View};
 use crate::baseline::Metric;
-use crate::domain::{AlertKind, Finding, Measure, Party};
+use crate::domain::{AlertKind, Finding, Measure};
 use crate::window::Span;
 
 tunables! {
@@ -71,22 +71,14 @@ impl Detector for HighLatency {
         }
         let Some(measure) = measure else { return };
         let usual = measure.expected.map_or_else(String::new, |usual| format!(", usually {usual:.1} ms"));
+        let sentence = format!(
+            "the median round trip is {:.1} ms{usual} ({} samples)",
+            measure.observed, view.snapshot.window.rtt_samples
+        );
         out.push(Finding {
-            detector: self.name(),
-            kind: AlertKind::HighLatency,
-            source: Party::Nobody,
-            destination: Party::Nobody,
-            port: None,
-            start: view.start(),
-            end: view.end(),
-            score: 1.0 - measure.threshold / measure.observed / 2.0,
-            sentence: format!(
-                "the median round trip is {:.1} ms{usual} ({} samples)",
-                measure.observed, view.snapshot.window.rtt_samples
-            ),
-            measure,
             facts: vec![("rtt_samples", view.snapshot.window.rtt_samples.to_string())],
             contributors: largest(view.snapshot, CONTRIBUTORS, |host| host.rtt.mean_ms().unwrap_or_default()),
+            ..view.finding(self.name(), AlertKind::HighLatency, measure, sentence)
         });
     }
 }

@@ -50,36 +50,31 @@ impl Detector for LongLived {
         for seen in long.into_iter().take(config.most) {
             let (flow, seconds) = (&seen.flow, duration_s(seen));
             let (from, to) = (&flow.originator, &flow.responder);
+            let measure = Measure {
+                name: "duration",
+                unit: "s",
+                observed: seconds,
+                expected: None,
+                threshold: config.min_duration_s,
+            };
+            let sentence = format!(
+                "the connection from {} to {} port {} has lasted {:.1} h",
+                from.address,
+                to.address,
+                to.port,
+                seconds / 3600.0
+            );
             out.push(Finding {
-                detector: self.name(),
-                kind: AlertKind::LongLivedConnection,
                 source: Party::Host(from.address),
                 destination: Party::Host(to.address),
                 port: Some(to.port),
-                start: view.start(),
-                end: view.end(),
-                measure: Measure {
-                    name: "duration",
-                    unit: "s",
-                    observed: seconds,
-                    expected: None,
-                    threshold: config.min_duration_s,
-                },
-                score: (seconds / config.min_duration_s / 24.0).clamp(0.1, 1.0),
-                sentence: format!(
-                    "the connection from {} to {} port {} has lasted {:.1} h",
-                    from.address,
-                    to.address,
-                    to.port,
-                    seconds / 3600.0
-                ),
                 facts: vec![
                     ("flow", flow.id.to_string()),
                     ("began", flow.first.to_string()),
                     ("bytes_sent", from.sent.bytes.to_string()),
                     ("bytes_received", to.sent.bytes.to_string()),
                 ],
-                contributors: Vec::new(),
+                ..view.finding(self.name(), AlertKind::LongLivedConnection, measure, sentence)
             });
         }
     }

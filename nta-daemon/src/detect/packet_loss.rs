@@ -7,7 +7,7 @@ use super::rise::{Limits, Streak, above, largest};
 use super::tunables::tunables;
 use super::{Detector, View};
 use crate::baseline::Metric;
-use crate::domain::{AlertKind, Finding, Measure, Party};
+use crate::domain::{AlertKind, Finding, Measure};
 use crate::window::Span;
 
 tunables! {
@@ -76,23 +76,12 @@ impl Detector for PacketLoss {
         }
         let Some(measure) = measure else { return };
         let window = &view.snapshot.window;
+        let sentence =
+            format!("{:.1} % of {} TCP packets were sent again", measure.observed * 100.0, window.tcp_packets);
         out.push(Finding {
-            detector: self.name(),
-            kind: AlertKind::PacketLoss,
-            source: Party::Nobody,
-            destination: Party::Nobody,
-            port: None,
-            start: view.start(),
-            end: view.end(),
-            score: 1.0 - measure.threshold / measure.observed / 2.0,
-            sentence: format!(
-                "{:.1} % of {} TCP packets were sent again",
-                measure.observed * 100.0,
-                window.tcp_packets
-            ),
-            measure,
             facts: vec![("retransmissions", window.tcp.retransmissions.to_string())],
             contributors: largest(view.snapshot, CONTRIBUTORS, |host| f64::from(host.tcp_sent.retransmissions)),
+            ..view.finding(self.name(), AlertKind::PacketLoss, measure, sentence)
         });
     }
 }

@@ -4,7 +4,7 @@ use super::rise::{Streak, largest};
 use super::tunables::tunables;
 use super::{Detector, View};
 use crate::baseline::Metric;
-use crate::domain::{AlertKind, Finding, Measure, Party};
+use crate::domain::{AlertKind, Finding, Measure};
 use crate::window::Span;
 
 tunables! {
@@ -80,24 +80,16 @@ impl Detector for ProtocolAnomaly {
             count as f64
         };
         let usual = measure.expected.unwrap_or_default();
+        let sentence = format!(
+            "{} has {:.0} % of the packets, usually {:.0} %",
+            metric.word().trim_start_matches("protocol_"),
+            share * 100.0,
+            usual * 100.0
+        );
         out.push(Finding {
-            detector: self.name(),
-            kind: AlertKind::ProtocolAnomaly,
-            source: Party::Nobody,
-            destination: Party::Nobody,
-            port: None,
-            start: view.start(),
-            end: view.end(),
-            score: measure.observed.min(1.0),
-            sentence: format!(
-                "{} has {:.0} % of the packets, usually {:.0} %",
-                metric.word().trim_start_matches("protocol_"),
-                share * 100.0,
-                usual * 100.0
-            ),
-            measure,
             facts: vec![("share", format!("{share:.3}"))],
             contributors: largest(view.snapshot, CONTRIBUTORS, packets),
+            ..view.finding(self.name(), AlertKind::ProtocolAnomaly, measure, sentence)
         });
     }
 }

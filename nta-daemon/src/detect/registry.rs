@@ -2,34 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::high_latency::{HighLatency, HighLatencyConfig};
 use super::hygiene::HygieneConfig;
-use super::long_lived::{LongLived, LongLivedConfig};
-use super::packet_loss::{PacketLoss, PacketLossConfig};
-use super::port_scan::{PortScan, PortScanConfig};
-use super::protocol_anomaly::{ProtocolAnomaly, ProtocolAnomalyConfig};
-use super::traffic_spike::{TrafficSpike, TrafficSpikeConfig};
 use super::{Detector, Setting};
-
-/// `[detect]`: what is looked for, and when it is told.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct DetectConfig {
-    /// What makes findings an alert.
-    pub hygiene: HygieneConfig,
-    /// Port scans.
-    pub port_scan: PortScanConfig,
-    /// Traffic spikes.
-    pub traffic_spike: TrafficSpikeConfig,
-    /// High latency.
-    pub high_latency: HighLatencyConfig,
-    /// Packet loss.
-    pub packet_loss: PacketLossConfig,
-    /// An unusual mix of protocols.
-    pub protocol_anomaly: ProtocolAnomalyConfig,
-    /// Connections that do not end.
-    pub long_lived_connection: LongLivedConfig,
-}
 
 /// A detector as documentation shows it.
 #[derive(Clone, Debug)]
@@ -40,55 +14,72 @@ pub struct Entry {
     pub settings: Vec<Setting>,
 }
 
-/// Every detector that is switched on.
-pub fn detectors(config: &DetectConfig) -> Vec<Box<dyn Detector>> {
-    let mut list: Vec<Box<dyn Detector>> = Vec::new();
-    if config.port_scan.enabled {
-        list.push(Box::new(PortScan::new(config.port_scan.clone())));
-    }
-    if config.traffic_spike.enabled {
-        list.push(Box::new(TrafficSpike::new(config.traffic_spike.clone())));
-    }
-    if config.high_latency.enabled {
-        list.push(Box::new(HighLatency::new(config.high_latency.clone())));
-    }
-    if config.packet_loss.enabled {
-        list.push(Box::new(PacketLoss::new(config.packet_loss.clone())));
-    }
-    if config.protocol_anomaly.enabled {
-        list.push(Box::new(ProtocolAnomaly::new(config.protocol_anomaly.clone())));
-    }
-    if config.long_lived_connection.enabled {
-        list.push(Box::new(LongLived::new(config.long_lived_connection.clone())));
-    }
-    list
+/// One line a detector: its section of `[detect]`, its file, the type that detects, and the type of its settings.
+macro_rules! registry {
+    ($( $(#[doc = $doc:literal])+ $section:ident: $module:ident::$detector:ident($config:ident), )+) => {
+        /// `[detect]`: what is looked for, and when it is told.
+        #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+        #[serde(default, deny_unknown_fields)]
+        pub struct DetectConfig {
+            /// What makes findings an alert.
+            pub hygiene: HygieneConfig,
+            $( $(#[doc = $doc])+ pub $section: super::$module::$config, )+
+        }
+
+        /// Every detector that is switched on.
+        pub fn detectors(config: &DetectConfig) -> Vec<Box<dyn Detector>> {
+            let mut list: Vec<Box<dyn Detector>> = Vec::new();
+            $( if config.$section.enabled {
+                list.push(Box::new(super::$module::$detector::new(config.$section.clone())));
+            } )+
+            list
+        }
+
+        /// Every detector there is, for the documentation.
+        pub fn entries() -> Vec<Entry> {
+            let entry = |section, settings| Entry { section, settings };
+            vec![
+                entry(HygieneConfig::SECTION, HygieneConfig::settings()),
+                $( entry(super::$module::$config::SECTION, super::$module::$config::settings()), )+
+            ]
+        }
+
+        impl DetectConfig {
+            /// As commented sections of the configuration file.
+            pub fn to_toml(&self) -> String {
+                [self.hygiene.to_toml(), $( self.$section.to_toml(), )+].join("\n")
+            }
+        }
+    };
 }
 
-/// Every detector there is, for the documentation.
-pub fn entries() -> Vec<Entry> {
-    vec![
-        Entry { section: HygieneConfig::SECTION, settings: HygieneConfig::settings() },
-        Entry { section: PortScanConfig::SECTION, settings: PortScanConfig::settings() },
-        Entry { section: TrafficSpikeConfig::SECTION, settings: TrafficSpikeConfig::settings() },
-        Entry { section: HighLatencyConfig::SECTION, settings: HighLatencyConfig::settings() },
-        Entry { section: PacketLossConfig::SECTION, settings: PacketLossConfig::settings() },
-        Entry { section: ProtocolAnomalyConfig::SECTION, settings: ProtocolAnomalyConfig::settings() },
-        Entry { section: LongLivedConfig::SECTION, settings: LongLivedConfig::settings() },
-    ]
-}
-
-impl DetectConfig {
-    /// As commented sections of the configuration file.
-    pub fn to_toml(&self) -> String {
-        [
-            self.hygiene.to_toml(),
-            self.port_scan.to_toml(),
-            self.traffic_spike.to_toml(),
-            self.high_latency.to_toml(),
-            self.packet_loss.to_toml(),
-            self.protocol_anomaly.to_toml(),
-            self.long_lived_connection.to_toml(),
-        ]
-        .join("\n")
-    }
+registry! {
+    /// Port scans.
+    port_scan: port_scan::PortScan(PortScanConfig),
+    /// Port scans over hours.
+    slow_scan: slow_scan::SlowScan(SlowScanConfig),
+    /// SSH brute force.
+    ssh_brute_force: ssh_brute_force::SshBruteForce(SshBruteForceConfig),
+    /// Slowloris and slow POST.
+    slowloris: slowloris::Slowloris(SlowlorisConfig),
+    /// SYN floods.
+    syn_flood: syn_flood::SynFlood(SynFloodConfig),
+    /// UDP floods.
+    udp_flood: udp_flood::UdpFlood(UdpFloodConfig),
+    /// ICMP floods.
+    icmp_flood: icmp_flood::IcmpFlood(IcmpFloodConfig),
+    /// Reflected answers.
+    amplification: amplification::Amplification(AmplificationConfig),
+    /// Floods of a network by many.
+    distributed_flood: distributed_flood::DistributedFlood(DistributedFloodConfig),
+    /// Traffic spikes.
+    traffic_spike: traffic_spike::TrafficSpike(TrafficSpikeConfig),
+    /// High latency.
+    high_latency: high_latency::HighLatency(HighLatencyConfig),
+    /// Packet loss.
+    packet_loss: packet_loss::PacketLoss(PacketLossConfig),
+    /// An unusual mix of protocols.
+    protocol_anomaly: protocol_anomaly::ProtocolAnomaly(ProtocolAnomalyConfig),
+    /// Connections that do not end.
+    long_lived_connection: long_lived::LongLived(LongLivedConfig),
 }

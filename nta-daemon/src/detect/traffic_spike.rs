@@ -4,7 +4,7 @@ use super::rise::{Limits, Streak, above, largest};
 use super::tunables::tunables;
 use super::{Detector, View};
 use crate::baseline::Metric;
-use crate::domain::{AlertKind, Finding, Party};
+use crate::domain::{AlertKind, Finding};
 use crate::window::Span;
 
 tunables! {
@@ -72,25 +72,17 @@ impl Detector for TrafficSpike {
                 Metric::Packets => largest(view.snapshot, CONTRIBUTORS, |h| h.packets() as f64 / seconds),
                 _ => largest(view.snapshot, CONTRIBUTORS, |h| f64::from(h.originator.attempts) / seconds),
             };
+            let sentence = format!(
+                "{} of the network is {:.0} {}, {:.1} times the usual {usual:.0}",
+                metric.word(),
+                measure.observed,
+                metric.unit(),
+                measure.observed / usual.max(f64::MIN_POSITIVE),
+            );
             out.push(Finding {
-                detector: "traffic_spike",
-                kind: AlertKind::TrafficSpike,
-                source: Party::Nobody,
-                destination: Party::Nobody,
-                port: None,
-                start: view.start(),
-                end: view.end(),
-                score: 1.0 - measure.threshold / measure.observed.max(measure.threshold) / 2.0,
-                sentence: format!(
-                    "{} of the network is {:.0} {}, {:.1} times the usual {usual:.0}",
-                    metric.word(),
-                    measure.observed,
-                    metric.unit(),
-                    measure.observed / usual.max(f64::MIN_POSITIVE),
-                ),
-                measure,
                 facts: vec![("metric", metric.word().to_owned())],
                 contributors,
+                ..view.finding("traffic_spike", AlertKind::TrafficSpike, measure, sentence)
             });
         }
     }

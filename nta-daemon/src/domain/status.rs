@@ -87,6 +87,8 @@ pub struct DetectionCounts {
     pub raised: u64,
     /// Alerts cleared.
     pub cleared: u64,
+    /// Entries that detectors had to forget because their tables were full.
+    pub evicted: u64,
 }
 
 /// A snapshot of the pipeline.
