@@ -13,7 +13,7 @@ use nta_common::packet::proto;
 use nta_daemon::analysis::{Analysis, Verdict};
 use nta_daemon::baseline::BaselineConfig;
 use nta_daemon::detect::DetectConfig;
-use nta_daemon::domain::{ConnState, Endpoint, FlowId, FlowObservation, FlowRecord, TcpCounts, Timestamp};
+use nta_daemon::domain::{ConnState, Endpoint, FlowId, FlowObservation, FlowRecord, History, TcpCounts, Timestamp};
 use nta_daemon::features::{Extent, extract};
 use nta_daemon::window::{Seed, Snapshot, Windows};
 
@@ -88,8 +88,9 @@ fn median(mut values: Vec<f64>) -> f64 {
     values[values.len() / 2]
 }
 
-/// A connection of each host to one of the servers.
+/// A connection of each host to one of the servers; every tenth host sends it a SYN and no more, as in a flood.
 fn flow(n: u32) -> FlowObservation {
+    let floods = n % 10 == 0;
     let side = |address: u32, port, packets| Endpoint {
         address: IpAddr::V4(Ipv4Addr::from(address)),
         port,
@@ -97,8 +98,9 @@ fn flow(n: u32) -> FlowObservation {
         tcp: TcpCounts { syn: u32::from(port != 443), syn_ack: u32::from(port == 443), ..TcpCounts::default() },
         payload_bytes: Some(packets * 400),
     };
-    let originator = side(0x0a00_0000 + n, 40_000, 10);
-    let responder = side(0xc633_6400 + n % SERVERS, 443, 12);
+    let originator = side(0x0a00_0000 + n, 40_000, if floods { 1 } else { 10 });
+    let responder = side(0xc633_6400 + n % SERVERS, 443, if floods { 0 } else { 12 });
+    let history = History::parse(if floods { "S" } else { "ShADad" });
     let record = FlowRecord {
         id: FlowId(u64::from(n)),
         proto: proto::TCP,
@@ -108,8 +110,8 @@ fn flow(n: u32) -> FlowObservation {
         first: Timestamp::from_nanos(0),
         last: Timestamp::from_nanos(1_000_000_000),
         handshake_us: [20_000, 300],
-        conn_state: ConnState::S1,
-        history: Default::default(),
+        conn_state: if floods { ConnState::S0 } else { ConnState::S1 },
+        history,
         ended: None,
     };
     FlowObservation {

@@ -7,13 +7,12 @@
 //! Known false alarms: a capture point that sees only the answers (asymmetric routing). Evasion: reflectors at unusual
 //! ports, fewer packets than the threshold.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 
 use nta_common::packet::proto;
 
 use super::attempt::{REFLECTOR_PORTS, is_group};
-use super::recent::{Recent, Shares, Sliding, Weigh};
+use super::recent::{Map, Recent, Shares, Sliding, Weigh};
 use super::tunables::tunables;
 use super::{Detector, View};
 use crate::domain::{AlertKind, Finding, Measure};
@@ -110,7 +109,7 @@ impl Detector for Amplification {
     fn inspect(&mut self, view: &View<'_>, out: &mut Vec<Finding>) {
         let end = view.end();
         self.victims.advance(end);
-        let mut met: HashMap<(IpAddr, u16), Met> = HashMap::new();
+        let mut met: Map<(IpAddr, u16), Met> = Map::default();
         for seen in view.snapshot.flows.iter().filter(|seen| seen.flow.proto == proto::UDP) {
             let ends = [&seen.flow.originator, &seen.flow.responder];
             // Whoever seems to have begun: an answer that nobody asked for begins its flow.

@@ -6,13 +6,12 @@
 //!
 //! Known false alarms: a network that is cut off while very many clients keep asking for it.
 
-use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use nta_common::packet::proto;
 
 use super::attempt::{is_futile, is_group};
-use super::recent::Shares;
+use super::recent::{Map, Shares};
 use super::tunables::tunables;
 use super::{Detector, View};
 use crate::domain::{AlertKind, Finding, FlowObservation, Measure, Party};
@@ -103,7 +102,7 @@ impl Detector for DistributedFlood {
 
     fn inspect(&mut self, view: &View<'_>, out: &mut Vec<Finding>) {
         let hosts = &view.snapshot.hosts;
-        let mut networks: HashMap<(IpAddr, u8), Network> = HashMap::new();
+        let mut networks: Map<(IpAddr, u8), Network> = Map::default();
         for seen in view.snapshot.flows.iter().filter(|seen| is_unanswered(seen)) {
             let (from, to) = (seen.flow.originator.address, seen.flow.responder.address);
             let met = networks.entry(network(to)).or_default();

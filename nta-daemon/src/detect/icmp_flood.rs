@@ -6,12 +6,11 @@
 //!
 //! Known false alarms: `ping -f` by an administrator; monitoring of one gateway by more than a hundred hosts a second.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 
 use nta_common::packet::proto;
 
-use super::recent::{Recent, Shares, Sliding, Weigh};
+use super::recent::{Map, Recent, Shares, Sliding, Weigh};
 use super::tunables::tunables;
 use super::{Detector, View};
 use crate::domain::{AlertKind, Finding, FlowObservation, Measure};
@@ -108,7 +107,7 @@ impl Detector for IcmpFlood {
     fn inspect(&mut self, view: &View<'_>, out: &mut Vec<Finding>) {
         let end = view.end();
         self.hosts.advance(end);
-        let mut met: HashMap<IpAddr, (u64, u64, Shares)> = HashMap::new();
+        let mut met: Map<IpAddr, (u64, u64, Shares)> = Map::default();
         for seen in view.snapshot.flows.iter().filter(|seen| is_echo(seen)) {
             let (packets, answers, shares) = met.entry(seen.flow.responder.address).or_default();
             *packets += seen.sent[0].packets;

@@ -9,13 +9,13 @@
 //! Known false alarms: peer-to-peer clients whose peers share a port and are mostly gone; load balancers and inventory
 //! tools that probe by design. Evasion: fewer than the threshold a minute (see `slow_scan`), many sources.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 
 use nta_common::packet::proto;
 
 use super::attempt::{self, Attempt, FIRST_SESSION_PORT};
-use super::recent::{Recent, Weigh};
+use super::recent::{Map, Recent, Weigh};
 use super::tunables::tunables;
 use super::{Detector, View};
 use crate::domain::{AlertKind, Contributor, Finding, FlowObservation, Measure, Party, Timestamp};
@@ -121,7 +121,7 @@ impl PortScan {
     /// One port of many hosts.
     fn horizontal(&self, targets: &VecDeque<Target>) -> Option<Scan> {
         let mut ports: BTreeMap<(u8, u16), [BTreeSet<IpAddr>; 2]> = BTreeMap::new();
-        let mut all: HashMap<u8, BTreeSet<IpAddr>> = HashMap::new();
+        let mut all: Map<u8, BTreeSet<IpAddr>> = Map::default();
         for target in targets {
             if target.failed {
                 all.entry(target.proto).or_default().insert(target.host);
@@ -196,7 +196,7 @@ fn drop_sessions([_, failed]: &mut [BTreeSet<(u8, u16)>; 2]) {
 
 /// Pairs of a source and a host between which UDP flows at a rate that is a flood.
 fn flooded(view: &View<'_>) -> BTreeSet<(IpAddr, IpAddr)> {
-    let mut packets: HashMap<(IpAddr, IpAddr), u64> = HashMap::new();
+    let mut packets: Map<(IpAddr, IpAddr), u64> = Map::default();
     for seen in view.snapshot.flows.iter().filter(|seen| seen.flow.proto == proto::UDP) {
         *packets.entry((seen.flow.originator.address, seen.flow.responder.address)).or_default() +=
             seen.sent[0].packets;
@@ -219,7 +219,7 @@ impl Detector for PortScan {
         let end = view.end();
         self.sources.advance(end);
         let flooded = flooded(view);
-        let mut tried: HashMap<IpAddr, Vec<Target>> = HashMap::new();
+        let mut tried: Map<IpAddr, Vec<Target>> = Map::default();
         for seen in &view.snapshot.flows {
             let Some(attempt) = attempt::judge(seen) else { continue };
             let (source, host) = (seen.flow.originator.address, seen.flow.responder.address);
@@ -244,6 +244,11 @@ impl Detector for PortScan {
                 continue;
             }
             targets.retain(|target| target.at <= end && end.since(target.at) < SECONDS * 1_000_000_000);
+            // Most sources of a flood have tried less than any scan.
+            let least = self.config.min_ports.min(self.config.min_hosts);
+            if (targets.iter().filter(|target| target.failed).count() as u64) < least {
+                continue;
+            }
             let targets = std::mem::take(targets);
             out.extend(self.judge(view, source, &targets));
             *self.sources.meet(source) = targets;

@@ -15,6 +15,9 @@ const MAX_CONTRIBUTORS: usize = 10;
 /// A source with this share of it all, of which no other has half as much as it, did it.
 const DOMINANT_SHARE: f64 = 0.5;
 
+/// A table whose keys strangers choose: keyed anew in each process.
+pub(super) type Map<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
+
 /// What is remembered about something.
 pub(super) trait Weigh {
     /// How much is lost when it is forgotten. Sources can be made up by the million, each with little to its name.
@@ -25,7 +28,7 @@ pub(super) trait Weigh {
 /// least has to go, of equal ones what was not met for longest, and is counted.
 #[derive(Debug)]
 pub(super) struct Recent<K, V> {
-    entries: HashMap<K, (Timestamp, V), foldhash::fast::RandomState>,
+    entries: Map<K, (Timestamp, V)>,
     most: usize,
     horizon_ns: u64,
     now: Timestamp,
@@ -122,22 +125,42 @@ impl Sliding {
 /// Who had which share, the largest only.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Shares {
-    of: Vec<(IpAddr, u64)>,
+    /// Who, as one number for both families, and how much: apart, so that looking for one compares nothing else.
+    who: Vec<u128>,
+    amounts: Vec<u64>,
     total: u64,
     unknown: u64,
+}
+
+fn number(host: IpAddr) -> u128 {
+    match host {
+        IpAddr::V4(host) => host.to_ipv6_mapped().to_bits(),
+        IpAddr::V6(host) => host.to_bits(),
+    }
 }
 
 impl Shares {
     /// Adds to the share of a host.
     pub(super) fn add(&mut self, host: IpAddr, amount: u64) {
         self.total += amount;
-        if let Some((_, share)) = self.of.iter_mut().find(|(known, _)| *known == host) {
-            *share += amount;
-        } else if self.of.len() < MAX_SHARES {
-            self.of.push((host, amount));
-        } else if let Some(least) = self.of.iter_mut().min_by_key(|(known, share)| (*share, *known)) {
-            *least = (host, least.1 + amount);
+        let host = number(host);
+        if let Some(at) = self.who.iter().position(|known| *known == host) {
+            self.amounts[at] += amount;
+        } else if self.who.len() < MAX_SHARES {
+            self.who.push(host);
+            self.amounts.push(amount);
+        } else {
+            let least = self.amounts.iter().copied().min().unwrap_or_default();
+            let at = (0..MAX_SHARES).filter(|at| self.amounts[*at] == least).min_by_key(|at| self.who[*at]);
+            if let Some(at) = at {
+                (self.who[at], self.amounts[at]) = (host, least + amount);
+            }
         }
+    }
+
+    fn of(&self) -> impl Iterator<Item = (IpAddr, u64)> {
+        let host = |number: &u128| std::net::Ipv6Addr::from_bits(*number).to_canonical();
+        self.who.iter().map(host).zip(self.amounts.iter().copied())
     }
 
     /// Adds what nobody knows the source of.
@@ -148,22 +171,22 @@ impl Shares {
 
     /// Adds all shares of another.
     pub(super) fn merge(&mut self, other: &Self) {
-        other.of.iter().for_each(|(host, amount)| self.add(*host, *amount));
+        other.of().for_each(|(host, amount)| self.add(host, amount));
         self.add_unknown(other.unknown);
     }
 
     /// Share of the largest, 0 to 1.
     pub(super) fn largest(&self) -> f64 {
-        let most = self.of.iter().map(|(_, amount)| *amount).max().unwrap_or(0);
+        let most = self.amounts.iter().copied().max().unwrap_or(0);
         if self.total == 0 { 0.0 } else { most as f64 / self.total as f64 }
     }
 
     /// Who did it: one host, or many.
     pub(super) fn party(&self) -> Party {
-        let most = self.of.iter().max_by_key(|(host, amount)| (*amount, *host));
+        let most = self.of().max_by_key(|(host, amount)| (*amount, *host));
         match most {
-            Some((host, share)) if self.largest() >= DOMINANT_SHARE && !self.has_second(*host, share / 2) => {
-                Party::Host(*host)
+            Some((host, share)) if self.largest() >= DOMINANT_SHARE && !self.has_second(host, share / 2) => {
+                Party::Host(host)
             }
             _ => Party::Many,
         }
@@ -171,12 +194,12 @@ impl Shares {
 
     /// Whether another than this one has more than so much.
     fn has_second(&self, first: IpAddr, amount: u64) -> bool {
-        self.of.iter().any(|(host, share)| *host != first && *share > amount)
+        self.of().any(|(host, share)| host != first && share > amount)
     }
 
     /// The largest shares, largest first.
     pub(super) fn contributors(&self) -> Vec<Contributor> {
-        let mut shares = self.of.clone();
+        let mut shares: Vec<(IpAddr, u64)> = self.of().collect();
         shares.sort_unstable_by_key(|(host, amount)| (std::cmp::Reverse(*amount), *host));
         shares.truncate(MAX_CONTRIBUTORS);
         shares.iter().map(|(host, amount)| Contributor { what: host.to_string(), amount: *amount as f64 }).collect()

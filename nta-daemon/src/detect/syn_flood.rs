@@ -9,13 +9,12 @@
 //! Known false alarms: a service that is down while very many clients keep asking for it. A scan asks each service a
 //! few times only.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 
 use nta_common::packet::proto;
 
 use super::attempt::is_futile;
-use super::recent::{Recent, Shares, Sliding, Weigh};
+use super::recent::{Map, Recent, Shares, Sliding, Weigh};
 use super::tunables::tunables;
 use super::{Detector, View};
 use crate::domain::{AlertKind, Finding, Measure};
@@ -119,8 +118,8 @@ impl SynFlood {
 }
 
 /// SYNs of the window by service.
-fn met(view: &View<'_>) -> HashMap<(IpAddr, u16), Met> {
-    let mut met: HashMap<(IpAddr, u16), Met> = HashMap::new();
+fn met(view: &View<'_>) -> Map<(IpAddr, u16), Met> {
+    let mut met: Map<(IpAddr, u16), Met> = Map::default();
     for seen in view.snapshot.flows.iter().filter(|seen| seen.flow.proto == proto::TCP) {
         let flow = &seen.flow;
         let service = (flow.responder.address, flow.responder.port);

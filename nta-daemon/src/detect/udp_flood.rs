@@ -12,13 +12,12 @@
 //! Known false alarms: one-way streams above the rate (multicast does not count), load generators. Evasion: a slow
 //! flood from one source port looks like telemetry.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 
 use nta_common::packet::proto;
 
 use super::attempt::{REFLECTOR_PORTS, is_group};
-use super::recent::{Recent, Shares, Sliding, Weigh};
+use super::recent::{Map, Recent, Shares, Sliding, Weigh};
 use super::tunables::tunables;
 use super::{Detector, View};
 use crate::domain::{AlertKind, Finding, FlowObservation, Measure};
@@ -139,7 +138,7 @@ impl UdpFlood {
 }
 
 /// What one flow brings in the window: to its service, and to its host when it was one of many ports.
-fn take(seen: &FlowObservation, view: &View<'_>, min_deaf_rate: u64, met: &mut HashMap<Target, Met>) {
+fn take(seen: &FlowObservation, view: &View<'_>, min_deaf_rate: u64, met: &mut Map<Target, Met>) {
     let flow = &seen.flow;
     let (packets, back) = (seen.sent[0].packets, seen.sent[1].packets);
     let service = (flow.responder.address, Some(flow.responder.port));
@@ -173,7 +172,7 @@ impl Detector for UdpFlood {
     fn inspect(&mut self, view: &View<'_>, out: &mut Vec<Finding>) {
         let end = view.end();
         self.targets.advance(end);
-        let mut met: HashMap<Target, Met> = HashMap::new();
+        let mut met: Map<Target, Met> = Map::default();
         for seen in &view.snapshot.flows {
             if seen.flow.proto == proto::UDP && !is_group(seen.flow.responder.address) {
                 take(seen, view, self.config.min_deaf_rate, &mut met);
