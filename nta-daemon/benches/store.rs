@@ -24,7 +24,7 @@ async fn main() {
     for round in 1..=ROUNDS {
         // Identities are hashes: spread over all 64 bits.
         let flows = (0..FLOWS).map(|n| flow(n.wrapping_mul(0x9e37_79b9_7f4a_7c15), round)).collect();
-        writer.send(Batch { window: None, flows }).await.expect("sent");
+        writer.send(Batch { window: None, flows, ..Batch::default() }).await.expect("sent");
         writer.flush().await.expect("written");
         let what = if round == 1 { "inserted" } else { "updated" };
         println!("store {FLOWS} flows {what} in {} ms", store.stats().last_commit_us / 1000);

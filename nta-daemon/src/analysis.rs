@@ -15,6 +15,8 @@ pub enum Verdict<'a> {
     Window(&'a Snapshot),
     /// An alert was raised, goes on or is over.
     Alert(AlertChange, &'a Alert),
+    /// All alerts of the window were told.
+    Judged(&'a Snapshot),
 }
 
 /// Longer windows, detectors and alerts over one stream of base windows.
@@ -39,7 +41,7 @@ impl Analysis {
     }
 
     /// What became of the findings so far.
-    pub const fn counts(&self) -> DetectionCounts {
+    pub fn counts(&self) -> DetectionCounts {
         self.hygiene.counts()
     }
 
@@ -91,6 +93,7 @@ impl Analysis {
         }
         tell(Verdict::Window(snapshot));
         self.hygiene.judge(findings, snapshot.window.end, &mut |change, alert| tell(Verdict::Alert(change, alert)));
+        tell(Verdict::Judged(snapshot));
         if snapshot.span == Span::Medium {
             self.learn(snapshot);
         }

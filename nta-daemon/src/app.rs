@@ -1,23 +1,28 @@
 //! Wires the tasks of a serving daemon: pipeline thread, store writer, HTTP server; and drains them in order.
 
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::api::{self, ApiState};
+use crate::api::{self, AnalysisAccess, ApiState};
+use crate::baseline::{BaselineConfig, BaselineHandle, Baselines, Import};
+use crate::config::Config;
 use crate::domain::{Alert, AlertChange, FlowRecord, FlowUpdate, Mode, Status};
+use crate::json::mode_name;
 use crate::live;
 use crate::pipeline::Output;
-use crate::store::{Batch, Run, Store, StoreError, StoreWriter};
+use crate::store::{Batch, Found, Run, Store, StoreError, StoreWriter};
 use crate::window::{Snapshot, Span, Window};
 
 /// Windows that may wait for the database.
 const STORE_QUEUE: usize = 64;
 /// Windows kept back while the queue is full; beyond it the oldest one's flows and window are given up, and counted.
 const MAX_HELD_BACK: usize = 1024;
+/// How often baselines are stored while they change.
+const SAVE_BASELINES_EVERY: Duration = Duration::from_secs(300);
 /// How long a shutdown waits for the capture, and for the store.
 pub const DRAIN_DEADLINE: Duration = Duration::from_secs(10);
 /// How long a shutdown waits for requests under way. One that takes longer must not cost what is to be stored.
@@ -45,6 +50,9 @@ pub struct App {
     pub status: watch::Sender<Status>,
     /// The address that is listened on.
     pub address: SocketAddr,
+    /// What the pipeline is to share its baselines by.
+    pub baselines: BaselineHandle,
+    feature_hosts: usize,
     store: Store,
     writer: StoreWriter,
     write_task: JoinHandle<()>,
@@ -53,12 +61,12 @@ pub struct App {
 }
 
 impl App {
-    /// Opens the database, registers the run and starts serving.
-    pub async fn start(database: &str, listen: SocketAddr, source: &str, status: Status) -> Result<Self, AppError> {
+    /// Opens the database, registers the run and starts serving; live, the baselines go on from where they were.
+    pub async fn start(config: &Config, listen: SocketAddr, source: &str, status: Status) -> Result<Self, AppError> {
         let listener =
             TcpListener::bind(listen).await.map_err(|source| AppError::Listen { address: listen, source })?;
         let address = listener.local_addr().unwrap_or(listen);
-        let store = Store::open(database).await?;
+        let store = Store::open(&config.store.database).await?;
         let run = Run {
             started: live::now(),
             mode: status.mode,
@@ -67,13 +75,23 @@ impl App {
         };
         let run = store.begin_run(&run).await?;
         let (writer, write_task) = store.writer(run, STORE_QUEUE);
+        let baselines = BaselineHandle::default();
+        if status.mode == Mode::Live {
+            restore(&store, &config.baseline, &baselines).await;
+        }
         let (status, watched) = watch::channel(status);
         let (stop_server, stopped) = tokio::sync::oneshot::channel::<()>();
-        let state = ApiState::new(store.clone(), watched);
+        let access = AnalysisAccess {
+            baselines: baselines.clone(),
+            detect: config.detect.clone(),
+            baseline: config.baseline.clone(),
+        };
+        let state = ApiState::new(store.clone(), watched).with_analysis(access);
         let server = tokio::spawn(api::serve(listener, state, async {
             let _ = stopped.await; // an error means that the sender is gone, which stops the server too
         }));
-        Ok(Self { status, address, store, writer, write_task, server, stop_server })
+        let feature_hosts = config.store.feature_hosts;
+        Ok(Self { status, address, baselines, feature_hosts, store, writer, write_task, server, stop_server })
     }
 
     /// An output that stores what the pipeline produces. Live, it never waits for the database; a replay does.
@@ -84,7 +102,10 @@ impl App {
             status: self.status.clone(),
             window: None,
             flows: Vec::new(),
-            alerts: Vec::new(),
+            found: Found::new(self.store.clone(), self.feature_hosts),
+            baselines: self.baselines.clone(),
+            baselines_name: mode_name(self.status.borrow().mode),
+            baselines_saved: Instant::now(),
             held_back: std::collections::VecDeque::new(),
             waits,
             given_up: 0,
@@ -109,6 +130,29 @@ impl App {
     }
 }
 
+/// Takes the stored baselines; without them, or with ones that cannot be used, learning begins anew.
+async fn restore(store: &Store, config: &BaselineConfig, handle: &BaselineHandle) {
+    let export = match store.baselines(mode_name(Mode::Live)).await {
+        Ok(None) => return,
+        Ok(Some(export)) => export,
+        Err(error) => return tracing::warn!(error = error.chain(), "stored baselines cannot be read"),
+    };
+    match Baselines::new(config.clone()).import(export.clone()) {
+        Ok(()) => {
+            tracing::info!(
+                metrics = export.network.len(),
+                hosts = export.hosts.len(),
+                "baselines go on from the database"
+            );
+            handle.publish(export.clone());
+            if let Err(error) = handle.order(Import::All(export)) {
+                tracing::warn!(%error, "stored baselines not taken");
+            }
+        }
+        Err(reason) => tracing::warn!(reason, "stored baselines cannot be used"),
+    }
+}
+
 fn report(what: &str, ended: &Result<Result<(), String>, tokio::task::JoinError>) {
     match ended {
         Ok(Ok(())) => {}
@@ -123,7 +167,10 @@ pub struct StoreOutput {
     status: watch::Sender<Status>,
     window: Option<Window>,
     flows: Vec<FlowRecord>,
-    alerts: Vec<Alert>,
+    found: Found,
+    baselines: BaselineHandle,
+    baselines_name: &'static str,
+    baselines_saved: Instant,
     held_back: std::collections::VecDeque<Batch>,
     waits: bool,
     given_up: u64,
@@ -142,7 +189,12 @@ impl StoreOutput {
             }
         }
         if self.held_back.len() > MAX_HELD_BACK {
-            self.held_back.pop_front();
+            let given_up = self.held_back.pop_front();
+            // Alerts are few, and what an operator needs most.
+            if let (Some(mut oldest), Some(next)) = (given_up, self.held_back.front_mut()) {
+                oldest.alerts.append(&mut next.alerts);
+                next.alerts = oldest.alerts;
+            }
             self.given_up += 1;
             tracing::error!(windows = self.given_up, "the database is too slow: windows were given up");
         }
@@ -160,10 +212,18 @@ impl StoreOutput {
         for batch in std::mem::take(&mut self.held_back) {
             self.send_waiting(batch);
         }
-        if !self.flows.is_empty() {
-            let flows = std::mem::take(&mut self.flows);
-            self.send_waiting(Batch { window: None, flows });
-        }
+        self.baselines.end();
+        let mut batch = self.batch();
+        batch.baselines = self.baselines.latest().map(|export| (self.baselines_name, export));
+        self.send_waiting(batch);
+    }
+
+    /// What was told since the last one.
+    fn batch(&mut self) -> Batch {
+        let flows = std::mem::take(&mut self.flows);
+        let mut batch = Batch { window: self.window.take(), flows, ..Batch::default() };
+        self.found.move_into(&mut batch);
+        batch
     }
 }
 
@@ -176,14 +236,23 @@ impl Output for StoreOutput {
         if snapshot.span == Span::Base {
             self.window = Some(snapshot.window.clone());
         }
+        self.found.window(snapshot);
     }
 
-    fn alert(&mut self, _change: AlertChange, alert: &Alert) {
-        self.alerts.push(alert.clone());
+    fn alert(&mut self, change: AlertChange, alert: &Alert) {
+        self.found.alert(change, alert);
+    }
+
+    fn judged(&mut self, snapshot: &Snapshot) {
+        self.found.judged(snapshot);
     }
 
     fn closed(&mut self, status: &Status) {
-        let batch = Batch { window: self.window.take(), flows: std::mem::take(&mut self.flows) };
+        let mut batch = self.batch();
+        if self.baselines_saved.elapsed() >= SAVE_BASELINES_EVERY {
+            self.baselines_saved = Instant::now();
+            batch.baselines = self.baselines.latest().map(|export| (self.baselines_name, export));
+        }
         self.send(batch);
         // A failure that the thread behind the pipeline set stays until it says otherwise.
         self.status.send_replace(status.clone());

@@ -11,6 +11,7 @@ use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{EXIT_USAGE, fail};
+use crate::baseline::BaselineHandle;
 use crate::config::Config;
 use crate::domain::{Alert, AlertChange, AlertId, FlowRecord, FlowUpdate, Mode, Status};
 use crate::evaluate::{Outcome, Report, read, score};
@@ -134,6 +135,7 @@ fn replay(file: &str, path: &Path, config: &Config) -> Result<Outcome, String> {
         window_ns: config.windows.span_ns(),
         detect: config.detect.clone(),
         baseline: config.baseline.clone(),
+        baselines: BaselineHandle::default(),
         progress: &mut |_, _| true,
     }
     .run(&mut engine, status, &mut alerts)

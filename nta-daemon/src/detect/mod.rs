@@ -1,9 +1,13 @@
 //! Detectors: each judges one closed window and tells what it finds. Pure: no clock, no I/O, no state outside `self`.
 
+mod allow;
 mod high_latency;
 mod hygiene;
+#[cfg(test)]
+mod hygiene_tests;
 mod long_lived;
 mod packet_loss;
+mod patience;
 mod port_scan;
 mod protocol_anomaly;
 mod registry;
@@ -11,8 +15,10 @@ mod rise;
 mod traffic_spike;
 mod tunables;
 
+pub use allow::Allow;
 pub use hygiene::{Hygiene, HygieneConfig};
-pub use registry::{DetectConfig, Entry, detectors, entries};
+pub use patience::RaiseAfter;
+pub use registry::{DetectConfig, Entry, NETWORK_DETECTORS, detectors, entries};
 pub use tunables::Setting;
 
 use crate::baseline::Baselines;

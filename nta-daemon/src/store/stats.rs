@@ -12,6 +12,14 @@ pub struct StoreStats {
     pub windows: u64,
     /// Flow rows inserted or updated.
     pub flow_rows: u64,
+    /// Alert rows inserted or updated.
+    pub alert_rows: u64,
+    /// Anomalies inserted.
+    pub anomaly_rows: u64,
+    /// Feature vectors inserted.
+    pub feature_rows: u64,
+    /// Feature vectors of hosts that were not among the most active: not stored.
+    pub features_left_out: u64,
     /// Attempts that failed.
     pub failures: u64,
     /// Whether the last attempt failed: the database takes no writes at the moment.
@@ -28,6 +36,12 @@ pub struct StoreStats {
     pub windows_deleted: u64,
     /// Flows deleted by retention.
     pub flows_deleted: u64,
+    /// Alerts deleted by retention.
+    pub alerts_deleted: u64,
+    /// Anomalies deleted by retention.
+    pub anomalies_deleted: u64,
+    /// Feature vectors deleted by retention.
+    pub features_deleted: u64,
     /// How long the last commit took, from the begin of its transaction.
     pub last_commit_us: u64,
     /// The last error; stays after recovery.
@@ -40,6 +54,10 @@ pub(super) struct Counters {
     pub(super) batches: AtomicU64,
     pub(super) windows: AtomicU64,
     pub(super) flow_rows: AtomicU64,
+    pub(super) alert_rows: AtomicU64,
+    pub(super) anomaly_rows: AtomicU64,
+    pub(super) feature_rows: AtomicU64,
+    pub(super) features_left_out: AtomicU64,
     pub(super) failures: AtomicU64,
     pub(super) failing: AtomicBool,
     pub(super) batches_lost: AtomicU64,
@@ -48,6 +66,9 @@ pub(super) struct Counters {
     pub(super) queue_full: AtomicU64,
     pub(super) windows_deleted: AtomicU64,
     pub(super) flows_deleted: AtomicU64,
+    pub(super) alerts_deleted: AtomicU64,
+    pub(super) anomalies_deleted: AtomicU64,
+    pub(super) features_deleted: AtomicU64,
     pub(super) last_commit_us: AtomicU64,
     last_error: Mutex<Option<String>>,
 }
@@ -68,6 +89,10 @@ impl Counters {
             batches: self.batches.load(Relaxed),
             windows: self.windows.load(Relaxed),
             flow_rows: self.flow_rows.load(Relaxed),
+            alert_rows: self.alert_rows.load(Relaxed),
+            anomaly_rows: self.anomaly_rows.load(Relaxed),
+            feature_rows: self.feature_rows.load(Relaxed),
+            features_left_out: self.features_left_out.load(Relaxed),
             failures: self.failures.load(Relaxed),
             failing: self.failing.load(Relaxed),
             batches_lost: self.batches_lost.load(Relaxed),
@@ -76,6 +101,9 @@ impl Counters {
             queue_full: self.queue_full.load(Relaxed),
             windows_deleted: self.windows_deleted.load(Relaxed),
             flows_deleted: self.flows_deleted.load(Relaxed),
+            alerts_deleted: self.alerts_deleted.load(Relaxed),
+            anomalies_deleted: self.anomalies_deleted.load(Relaxed),
+            features_deleted: self.features_deleted.load(Relaxed),
             last_commit_us: self.last_commit_us.load(Relaxed),
             last_error: self.last_error(),
         }

@@ -57,7 +57,7 @@ async fn what_was_written_is_there_after_a_restart() {
     let store = Store::open(&url).await.expect("open");
     let (writer, task) = begin(&store).await;
     let record = FlowRecord { ended: Some(EndReason::Closed), ..flow(u64::MAX, 9, 3) };
-    writer.send(Batch { window: Some(window(1)), flows: vec![record] }).await.expect("send");
+    writer.send(Batch { window: Some(window(1)), flows: vec![record], ..Batch::default() }).await.expect("send");
     writer.shutdown().await.expect("shutdown");
     task.await.expect("writer");
     store.close().await;
@@ -74,7 +74,7 @@ async fn an_update_replaces_the_cumulative_values_and_keeps_one_row() {
     let store = Store::open("sqlite::memory:").await.expect("open");
     let (writer, _task) = begin(&store).await;
     for flows in [vec![flow(1, 2, 10), flow(2, 2, 1)], vec![flow(1, 3, 20), flow(1, 4, 30)]] {
-        writer.send(Batch { window: None, flows }).await.expect("send");
+        writer.send(Batch { window: None, flows, ..Batch::default() }).await.expect("send");
     }
     writer.flush().await.expect("flush");
     let page = store.flows(FlowSort::Time, FIRST_PAGE).await.expect("flows");
@@ -89,7 +89,7 @@ async fn a_window_sent_twice_is_stored_once() {
     let store = Store::open("sqlite::memory:").await.expect("open");
     let (writer, _task) = begin(&store).await;
     for _ in 0..2 {
-        writer.send(Batch { window: Some(window(3)), flows: vec![] }).await.expect("send");
+        writer.send(Batch { window: Some(window(3)), flows: vec![], ..Batch::default() }).await.expect("send");
     }
     writer.flush().await.expect("flush");
     let summary = store.windows_summary(&WindowFilter::default()).await.expect("summary");
@@ -99,10 +99,13 @@ async fn a_window_sent_twice_is_stored_once() {
 #[tokio::test]
 async fn retention_deletes_the_oldest_first() {
     let store = Store::open("sqlite::memory:").await.expect("open");
-    let store = store.with_retention(Retention { max_windows: 3, max_flows: 2, max_age_ns: None });
+    let store = store.with_retention(Retention { max_windows: 3, max_flows: 2, ..Retention::default() });
     let (writer, _task) = begin(&store).await;
     for id in 1..=5 {
-        writer.send(Batch { window: Some(window(id)), flows: vec![flow(id, 100 - id, 1)] }).await.expect("send");
+        writer
+            .send(Batch { window: Some(window(id)), flows: vec![flow(id, 100 - id, 1)], ..Batch::default() })
+            .await
+            .expect("send");
     }
     writer.flush().await.expect("flush");
     store.retain().await.expect("retention");
@@ -123,7 +126,7 @@ async fn a_full_queue_gives_the_batch_back() {
     let store = Store::open("sqlite::memory:").await.expect("open");
     let (writer, task) = begin(&store).await;
     // The single-threaded runtime of the test does not run the writer before the next await.
-    let batch = |id| Batch { window: Some(window(id)), flows: vec![] };
+    let batch = |id| Batch { window: Some(window(id)), flows: vec![], ..Batch::default() };
     for id in 1..=4 {
         assert!(writer.try_send(batch(id)).is_ok());
     }
@@ -139,7 +142,7 @@ async fn a_full_queue_gives_the_batch_back() {
 async fn a_batch_that_the_database_refuses_is_counted_and_told() {
     let store = Store::open("sqlite::memory:").await.expect("open");
     let (writer, _task) = store.writer(RunId(404), 4); // no such run: a foreign key fails
-    writer.send(Batch { window: Some(window(1)), flows: vec![] }).await.expect("send");
+    writer.send(Batch { window: Some(window(1)), flows: vec![], ..Batch::default() }).await.expect("send");
     let error = writer.flush().await.expect_err("lost");
     assert!(matches!(error, StoreError::Lost { batches: 1, .. }), "{error}");
     writer.flush().await.expect("told once");
@@ -147,7 +150,7 @@ async fn a_batch_that_the_database_refuses_is_counted_and_told() {
     assert!(store.stats().failing && store.stats().last_error.is_some());
 
     let (writer, _task) = begin(&store).await;
-    writer.send(Batch { window: Some(window(1)), flows: vec![] }).await.expect("send");
+    writer.send(Batch { window: Some(window(1)), flows: vec![], ..Batch::default() }).await.expect("send");
     writer.flush().await.expect("flush");
     assert!(!store.stats().failing, "over with the next batch that goes through");
 }

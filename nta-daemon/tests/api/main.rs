@@ -118,7 +118,7 @@ async fn health_tells_why_it_fails() {
 
     app.status.send_modify(|status| status.failure = None);
     app.store.close().await;
-    app.writer.send(Batch { window: Some(window(1)), flows: vec![] }).await.expect("send");
+    app.writer.send(Batch { window: Some(window(1)), flows: vec![], ..Batch::default() }).await.expect("send");
     app.writer.flush().await.expect_err("closed");
     let (status, _, body) = app.get("/health").await;
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
@@ -286,7 +286,11 @@ impl App {
     }
 
     async fn write(&self, window: Option<Window>, flows: Vec<FlowRecord>) {
-        self.writer.send(Batch { window, flows }).await.expect("send");
+        self.batch(Batch { window, flows, ..Batch::default() }).await;
+    }
+
+    async fn batch(&self, batch: Batch) {
+        self.writer.send(batch).await.expect("send");
         self.writer.flush().await.expect("flush");
     }
 
