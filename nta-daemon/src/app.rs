@@ -112,6 +112,11 @@ impl App {
         }
     }
 
+    /// Returns when everything that was put out so far is in the database.
+    pub async fn flush(&self) {
+        report("store", &Ok(self.writer.flush().await.map_err(|e| e.to_string())));
+    }
+
     /// Stops the server, then writes what is queued, each within its deadline.
     pub async fn drain(self) {
         let _ = self.stop_server.send(()); // an error means that the server has ended by itself

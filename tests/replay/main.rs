@@ -5,4 +5,5 @@ mod cases;
 mod conversations;
 mod damage;
 mod refusals;
+mod serve;
 mod stdin;

@@ -54,15 +54,16 @@ pub fn router(state: ApiState) -> Router {
         .route("/api/baselines/stats", get(baselines::stats))
         .route("/api/baselines/generate", post(baselines::generate))
         .route("/openapi.json", get(openapi::get))
+        .method_not_allowed_fallback(method_not_allowed)
         .layer(RequestBodyLimitLayer::new(BODY_LIMIT_BYTES));
     let imports = Router::new()
         .route("/api/baselines/{type}", get(baselines::one).put(baselines::put))
+        .method_not_allowed_fallback(method_not_allowed)
         .layer(DefaultBodyLimit::disable())
         .layer(RequestBodyLimitLayer::new(IMPORT_LIMIT_BYTES));
     let routes = routes
         .merge(imports)
         .fallback(not_found)
-        .method_not_allowed_fallback(method_not_allowed)
         .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, REQUEST_TIMEOUT))
         .layer(map_response(as_problem))
         .with_state(state);

@@ -196,6 +196,9 @@ async fn with_store(args: Args, config: Config, mut engine: Box<dyn Engine>, col
         Ok(app) => app,
         Err(error) => return fail(1, &error),
     };
+    if serve {
+        tracing::info!(url = %format!("http://{}", app.address), database = config.store.database, "serving");
+    }
     let baselines = app.baselines.clone();
     let mut both = Both { store: app.output(), collected };
     let stop = Arc::new(AtomicBool::new(false));
@@ -217,6 +220,7 @@ async fn with_store(args: Args, config: Config, mut engine: Box<dyn Engine>, col
     };
     let code = ended.unwrap_or_else(|error| fail(1, &error));
     if serve && !interrupted && code == ExitCode::SUCCESS {
+        app.flush().await;
         tracing::info!(url = %format!("http://{}", app.address), "replay done, serving what it found; stop with Ctrl-C");
         let signal = signals.next().await;
         tracing::info!(signal, "stopping");
