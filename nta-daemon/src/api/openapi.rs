@@ -4,7 +4,8 @@ use axum::Json;
 use utoipa::OpenApi;
 
 use super::routes::{
-    alerts, anomalies, baselines, compute, detect, features, flows, health, hosts, index, metrics, prometheus, status,
+    alerts, anomalies, baselines, compute, detect, features, flows, generate, health, hosts, index, metrics,
+    prometheus, status,
 };
 
 /// Every documented handler. A test holds this list equal to the index's.
@@ -35,7 +36,7 @@ use super::routes::{
         baselines::list,
         baselines::one,
         baselines::stats,
-        baselines::generate,
+        generate::post,
         baselines::put,
         flows::search,
         flows::last10,

@@ -14,7 +14,8 @@ use tower_http::timeout::TimeoutLayer;
 use super::error::as_problem;
 use super::openapi;
 use super::routes::{
-    alerts, anomalies, baselines, compute, detect, features, flows, health, hosts, index, metrics, prometheus, status,
+    alerts, anomalies, baselines, compute, detect, features, flows, generate, health, hosts, index, metrics,
+    prometheus, status,
 };
 use super::{ApiError, ApiState};
 
@@ -52,7 +53,7 @@ pub fn router(state: ApiState) -> Router {
         .route("/api/alerts/{id}", get(alerts::one).patch(alerts::patch))
         .route("/api/baselines", get(baselines::list))
         .route("/api/baselines/stats", get(baselines::stats))
-        .route("/api/baselines/generate", post(baselines::generate))
+        .route("/api/baselines/generate", post(generate::post))
         .route("/openapi.json", get(openapi::get))
         .method_not_allowed_fallback(method_not_allowed)
         .layer(RequestBodyLimitLayer::new(BODY_LIMIT_BYTES));

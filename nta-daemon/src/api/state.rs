@@ -43,10 +43,9 @@ impl ApiState {
 
     /// Length of a base window in nanoseconds.
     pub(super) fn base_ns(&self) -> u64 {
-        match self.status.borrow().window_ns {
-            0 => DEFAULT_WINDOW_NS, // nothing is published yet
-            window_ns => window_ns,
-        }
+        let window_ns = self.status.borrow().window_ns;
+        // Nothing is published before the pipeline begins.
+        if window_ns == 0 { DEFAULT_WINDOW_NS } else { window_ns }
     }
 
     /// The pipeline's last published status.

@@ -61,7 +61,7 @@ fn an_alert_is_raised_once_updated_cleared_after_quiet_and_forgotten_after_hold_
     let again = judge(&mut hygiene, vec![finding(SCAN, A, 300, 12.0)], 300);
     assert_eq!(changes(&again), [AlertChange::Raised]);
     assert_eq!((again[0].1.id, again[0].1.cleared), (first[0].1.id, None), "the same alert within the hold-down");
-    assert_eq!(again[0].1.finding.measure.observed, 30.0, "the strongest finding stays");
+    assert_eq!(again[0].1.finding.end, time(110), "the strongest finding stays");
 
     judge(&mut hygiene, vec![], 660);
     let new = judge(&mut hygiene, vec![finding(SCAN, A, 1000, 12.0)], 1000);

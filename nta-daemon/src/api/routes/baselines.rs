@@ -15,15 +15,10 @@ use crate::api::params::Params;
 use crate::api::state::now;
 use crate::api::{ApiError, ApiState};
 use crate::baseline::{Baselines, Export, Import, Metric, Series};
-use crate::domain::{AlertKind, Timestamp};
 use crate::json::mode_name;
-use crate::window::{Snapshot, Span};
 
 /// Types come in their own order, all on one page.
 const SORTS: Sorts<()> = &[("type", ())];
-/// Metrics that cannot be learned from stored windows: they are summed over hosts.
-const NOT_STORED: [Metric; 1] = [Metric::Ports];
-
 /// What is usual of one type of metric.
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub(in crate::api) struct BaselineJson {
@@ -89,25 +84,6 @@ pub(in crate::api) struct Stats {
     hosts_evicted: u64,
 }
 
-/// What was learned from stored windows.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
-pub(in crate::api) struct Generated {
-    /// Windows learned from.
-    windows: usize,
-    /// Start of the first.
-    from: String,
-    /// End of the last.
-    to: String,
-    /// Values left out because an alert disturbed the metric at that time.
-    values_under_alert: usize,
-    /// Metrics that were learned anew.
-    metrics: Vec<&'static str>,
-    /// Metrics that stored windows say nothing about: they stay as they were.
-    unchanged: Vec<&'static str>,
-    /// When it holds: `now`, or `next window` where a pipeline runs.
-    applies: &'static str,
-}
-
 /// What is to be imported: the document of GET, of which only `series` is read.
 #[derive(Debug, utoipa::ToSchema)]
 #[expect(dead_code, reason = "only described: the handler reads field by field")]
@@ -115,14 +91,6 @@ pub(in crate::api) struct ImportRequest {
     /// What was learned, by metric of this type.
     #[schema(value_type = Object)]
     series: BTreeMap<String, Value>,
-}
-
-/// How many windows to learn from.
-#[derive(Debug, utoipa::ToSchema)]
-#[expect(dead_code, reason = "only described: the handler reads field by field")]
-pub(in crate::api) struct GenerateRequest {
-    /// So many of the newest windows of 30 s; a week's 20,160 unless given, which is also the most.
-    windows: Option<u32>,
 }
 
 /// What is known: the pipeline's, or what was stored before its first window; and which of them.
@@ -301,68 +269,8 @@ pub(in crate::api) async fn put(
     Ok(Json(detail(&imported, &kind)?))
 }
 
-/// Learns from stored windows, in place of what is known of these metrics. Windows under an alert that disturbs a metric
-/// are left out, as while capturing.
-#[utoipa::path(
-    post,
-    path = "/api/baselines/generate",
-    tag = "baselines",
-    request_body = GenerateRequest,
-    responses(
-        (status = 200, body = Generated),
-        BodyRefusals,
-        (status = 409, description = "too many imports wait", body = Problem,
-            content_type = "application/problem+json"),
-    )
-)]
-pub(in crate::api) async fn generate(State(state): State<ApiState>, body: Bytes) -> Result<Json<Generated>, ApiError> {
-    let body = Body::read(&body, &["windows"])?;
-    let most = body.number("windows", super::detect::MAX_WINDOWS)?.unwrap_or(super::detect::MAX_WINDOWS);
-    let windows = super::detect::medium_windows(&state, most).await?;
-    let (Some(first), Some(last)) = (windows.first(), windows.last()) else {
-        let detail = "no windows of 30 s are stored yet".to_owned();
-        return Err(ApiError::Unprocessable { field: None, detail });
-    };
-    let (from, to, count) = (first.start, last.end, windows.len());
-    let alerts: Vec<(AlertKind, Timestamp, Timestamp)> = state
-        .store
-        .alerts_between(from, to)
-        .await?
-        .into_iter()
-        .filter_map(|(kind, first, last)| Some((AlertKind::named(&kind)?, first, last)))
-        .collect();
-    let mut learned = Baselines::new(state.analysis.baseline.clone());
-    let values_under_alert = std::cell::Cell::new(0);
-    for window in windows {
-        let (start, end) = (window.start, window.end);
-        let disturbed = |metric: Metric| {
-            alerts.iter().any(|(kind, first, last)| metric.is_disturbed_by(*kind) && *last > start && *first < end)
-        };
-        learned.learn(&Snapshot::of_network(Span::Medium, window), &|metric, _host| {
-            let Some(metric) = metric else { return true };
-            let under_alert = disturbed(metric);
-            values_under_alert.set(values_under_alert.get() + usize::from(under_alert));
-            under_alert || NOT_STORED.contains(&metric)
-        });
-    }
-    let network = learned.export().network;
-    let metrics: Vec<&str> = network.keys().map(|metric| metric.word()).collect();
-    let unchanged = Metric::ALL.iter().filter(|metric| !network.contains_key(metric)).map(|m| m.word()).collect();
-    let applies = if state.analysis.baselines.has_ended() { "now" } else { "next window" };
-    apply(&state, Import::Metrics(network)).await?;
-    Ok(Json(Generated {
-        windows: count,
-        from: from.to_string(),
-        to: to.to_string(),
-        values_under_alert: values_under_alert.get(),
-        metrics,
-        unchanged,
-        applies,
-    }))
-}
-
 /// Hands an import to the pipeline, and stores what is known with it.
-async fn apply(state: &ApiState, import: Import) -> Result<Baselines, ApiError> {
+pub(super) async fn apply(state: &ApiState, import: Import) -> Result<Baselines, ApiError> {
     let (export, _) = known(state).await?;
     let mut imported = baselines(state, export)?;
     let refused = |detail| ApiError::Unprocessable { field: None, detail };

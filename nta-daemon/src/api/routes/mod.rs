@@ -7,6 +7,7 @@ pub(super) mod compute;
 pub(super) mod detect;
 pub(super) mod features;
 pub(super) mod flows;
+pub(super) mod generate;
 pub(super) mod health;
 pub(super) mod hosts;
 pub(super) mod index;
