@@ -24,10 +24,17 @@ struct Served {
 }
 
 impl Served {
-    /// Starts it on a free port and waits for the line that names the address once the capture is through.
-    fn start(capture: &Path, database: &str) -> Self {
-        let mut child = Command::new(daemon())
-            .args(["replay", "--serve", "--listen", "127.0.0.1:0", "--database", database])
+    /// Starts it on a free port, told by flags or by the environment, and waits for the line that names the address once
+    /// the capture is through.
+    fn start(capture: &Path, database: &str, by_flags: bool) -> Self {
+        let mut command = Command::new(daemon());
+        command.args(["replay", "--serve"]).env_remove("NTA_LISTEN").env_remove("NTA_DATABASE");
+        if by_flags {
+            command.args(["--listen", "127.0.0.1:0", "--database", database]);
+        } else {
+            command.env("NTA_LISTEN", "127.0.0.1:0").env("NTA_DATABASE", database);
+        }
+        let mut child = command
             .arg(capture)
             .env_remove("NTA_CONFIG")
             .env_remove("NTA_WINDOW")
@@ -112,7 +119,7 @@ fn a_scan_becomes_an_alert_that_keeps_what_an_operator_says() {
     let (capture, database) = (folder.path().join("scan.pcap"), folder.path().join("nta.db"));
     scan(&capture);
     let database = format!("sqlite:{}", database.display());
-    let served = Served::start(&capture, &database);
+    let served = Served::start(&capture, &database, true);
     let alerts = served.get("/api/alerts/?type=port_scan");
     let alert = &alerts["items"][0];
     assert_eq!((&alert["source"], &alert["destination"]), (&"192.0.2.1".into(), &"198.51.100.2".into()), "{alerts}");
@@ -138,7 +145,7 @@ fn a_scan_becomes_an_alert_that_keeps_what_an_operator_says() {
     served.stop();
 
     // The same capture into the same database tells the same alert again.
-    let again = Served::start(&capture, &database);
+    let again = Served::start(&capture, &database, false);
     let alert = again.get(&path);
     assert_eq!((&alert["status"], &alert["notes"][0]["by"]), (&"resolved".into(), &"mira".into()), "{alert}");
     assert_eq!(again.get("/api/alerts?type=port_scan")["items"].as_array().map(Vec::len), Some(1));

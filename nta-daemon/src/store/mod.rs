@@ -83,4 +83,6 @@ fn from_sql(value: i64) -> u64 {
 }
 
 #[cfg(test)]
+mod detection_tests;
+#[cfg(test)]
 mod tests;

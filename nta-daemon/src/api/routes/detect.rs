@@ -125,10 +125,12 @@ fn judge(mut detectors: Vec<Box<dyn Detector>>, baselines: &Baselines, windows: 
 }
 
 fn names(asked: Option<Vec<&str>>, known: &[Box<dyn Detector>]) -> Result<Vec<&'static str>, ApiError> {
+    let is_on = |name: &str| known.iter().any(|detector| detector.name() == name);
+    let all = || NETWORK_DETECTORS.into_iter().filter(|name| is_on(name)).collect();
     let mut names = Vec::new();
-    for asked in asked.unwrap_or_else(|| NETWORK_DETECTORS.to_vec()) {
+    for asked in asked.unwrap_or_else(all) {
         let name = NETWORK_DETECTORS.into_iter().find(|name| *name == asked);
-        let runs = known.iter().any(|detector| detector.name() == asked);
+        let runs = is_on(asked);
         match name {
             Some(name) if runs => names.push(name),
             Some(_) => {
