@@ -20,7 +20,7 @@ struct Served {
     child: Child,
     address: String,
     /// Kept open: the daemon writes to it until it ends.
-    _log: Lines<BufReader<ChildStderr>>,
+    log: Lines<BufReader<ChildStderr>>,
 }
 
 impl Served {
@@ -43,13 +43,15 @@ impl Served {
             .stderr(Stdio::piped())
             .spawn()
             .expect("the daemon starts");
-        let mut log = BufReader::new(child.stderr.take().expect("piped")).lines();
+        let log = BufReader::new(child.stderr.take().expect("piped")).lines();
+        // From here on it ends with the test, whatever happens.
+        let mut served = Self { child, address: String::new(), log };
         let mut said = String::new();
-        while let Some(Ok(line)) = log.next() {
+        while let Some(Ok(line)) = served.log.next() {
             let address = line.split("http://").nth(1).and_then(|rest| rest.split_whitespace().next());
             if let (true, Some(address)) = (line.contains("replay done"), address) {
-                let address = address.trim_end_matches('"').to_owned();
-                return Self { child, address, _log: log };
+                served.address = address.trim_end_matches('"').to_owned();
+                return served;
             }
             said.push_str(&line);
         }
