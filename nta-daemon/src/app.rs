@@ -21,6 +21,8 @@ use crate::window::{Snapshot, Span, Window};
 const STORE_QUEUE: usize = 64;
 /// Windows kept back while the queue is full; beyond it the oldest one's flows and window are given up, and counted.
 const MAX_HELD_BACK: usize = 1024;
+/// Alerts kept of windows that were given up.
+const MAX_KEPT_ALERTS: usize = 10_000;
 /// How often baselines are stored while they change.
 const SAVE_BASELINES_EVERY: Duration = Duration::from_secs(300);
 /// How long a shutdown waits for the capture, and for the store.
@@ -135,6 +137,15 @@ impl App {
     }
 }
 
+/// Puts older alerts before newer ones, each once in its last state; of too many the oldest go.
+fn keep_alerts(mut older: Vec<Alert>, newer: &mut Vec<Alert>) {
+    let known: std::collections::HashSet<_> = newer.iter().map(|alert| alert.id).collect();
+    older.retain(|alert| !known.contains(&alert.id));
+    older.append(newer);
+    older.drain(..older.len().saturating_sub(MAX_KEPT_ALERTS));
+    *newer = older;
+}
+
 /// Takes the stored baselines; without them, or with ones that cannot be used, learning begins anew.
 async fn restore(store: &Store, config: &BaselineConfig, handle: &BaselineHandle) {
     let export = match store.baselines(mode_name(Mode::Live)).await {
@@ -196,9 +207,8 @@ impl StoreOutput {
         if self.held_back.len() > MAX_HELD_BACK {
             let given_up = self.held_back.pop_front();
             // Alerts are few, and what an operator needs most.
-            if let (Some(mut oldest), Some(next)) = (given_up, self.held_back.front_mut()) {
-                oldest.alerts.append(&mut next.alerts);
-                next.alerts = oldest.alerts;
+            if let (Some(oldest), Some(next)) = (given_up, self.held_back.front_mut()) {
+                keep_alerts(oldest.alerts, &mut next.alerts);
             }
             self.given_up += 1;
             tracing::error!(windows = self.given_up, "the database is too slow: windows were given up");
@@ -261,5 +271,84 @@ impl Output for StoreOutput {
         self.send(batch);
         // A failure that the thread behind the pipeline set stays until it says otherwise.
         self.status.send_replace(status.clone());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::baseline::{Export, Metric, Series};
+    use crate::domain::{AlertKind, Finding, Measure, Party};
+
+    fn config(folder: &std::path::Path) -> Config {
+        let mut config = Config::default();
+        config.store.database = format!("sqlite:{}", folder.join("nta.db").display());
+        config
+    }
+
+    fn finding() -> Finding {
+        Finding {
+            detector: "port_scan",
+            kind: AlertKind::PortScan,
+            source: Party::Nobody,
+            destination: Party::Many,
+            port: None,
+            start: live::now(),
+            end: live::now(),
+            measure: Measure { name: "ports", unit: "ports", observed: 40.0, expected: None, threshold: 15.0 },
+            score: 0.5,
+            sentence: String::new(),
+            facts: Vec::new(),
+            contributors: Vec::new(),
+        }
+    }
+
+    async fn start(config: &Config, mode: Mode) -> App {
+        let listen = SocketAddr::from(([127, 0, 0, 1], 0));
+        App::start(config, listen, "eth0", Status { mode, ..Status::default() }).await.expect("it starts")
+    }
+
+    #[tokio::test]
+    async fn a_live_start_goes_on_with_the_stored_baselines_and_a_replay_begins_anew() {
+        let folder = tempfile::tempdir().expect("folder");
+        let config = config(folder.path());
+        let app = start(&config, Mode::Live).await;
+        assert!(app.baselines.latest().is_none(), "nothing is stored yet");
+        let network = [(Metric::Loss, Series::default())].into();
+        let export = Export { network, updated_ns: 7, ..Export::default() };
+        app.store.save_baselines("live", &export).await.expect("save");
+        app.drain().await;
+
+        let app = start(&config, Mode::Live).await;
+        let mut pipeline = Baselines::new(config.baseline.clone());
+        assert_eq!(app.baselines.carry_out(&mut pipeline), (true, vec![]));
+        assert_eq!(pipeline.export(), export);
+        app.drain().await;
+        let app = start(&config, Mode::Replay).await;
+        assert!(app.baselines.latest().is_none());
+        app.drain().await;
+    }
+
+    #[tokio::test]
+    async fn alerts_outlive_the_windows_that_a_slow_database_makes_us_give_up() {
+        let folder = tempfile::tempdir().expect("folder");
+        let app = start(&config(folder.path()), Mode::Live).await;
+        let mut output = app.output();
+        // The single-threaded runtime of the test does not run the writer: nothing is taken from its queue.
+        let window = |id| Batch { window: Some(Window { id, ..Window::default() }), ..Batch::default() };
+        let mut hygiene = crate::detect::Hygiene::new(crate::detect::HygieneConfig::default());
+        let mut alert = None;
+        hygiene.judge(vec![finding()], live::now(), &mut |_, raised| alert = Some(raised.clone()));
+        let alert = alert.expect("an alert");
+        for id in 0..(STORE_QUEUE + MAX_HELD_BACK + 3) as u64 {
+            // Two alerts take turns: of each only the last state is kept.
+            let alert = Alert { id: crate::domain::AlertId(id % 2), windows: id as u32, ..alert.clone() };
+            output.send(Batch { alerts: vec![alert], ..window(id) });
+        }
+        assert_eq!((output.given_up, output.held_back.len()), (3, MAX_HELD_BACK));
+        let next = output.held_back.front().expect("held back");
+        let told: Vec<u32> = next.alerts.iter().map(|alert| alert.windows).collect();
+        let own = (STORE_QUEUE + 3) as u32;
+        assert_eq!(told, [own - 1, own], "those of the windows that were given up go with the next");
     }
 }
