@@ -127,6 +127,22 @@ async fn a_wrong_method_and_a_large_body_are_problems_too() {
 }
 
 #[tokio::test]
+async fn only_imports_may_be_large() {
+    let app = App::with(0, 0).await;
+    let padded = format!("{{\"series\": {{}}{}}}", " ".repeat(100_000));
+    for (method, path, expected) in [
+        (Method::PATCH, "/api/alerts/0123456789abcdef", 413),
+        (Method::POST, "/api/anomalies/detect", 413),
+        (Method::PUT, "/api/baselines/loss", 400),
+    ] {
+        let (status, problem) = app.send_text(method, path, &padded).await;
+        assert_eq!((status.as_u16(), &problem["status"]), (expected, &expected.into()), "{path}: {problem}");
+    }
+    let (status, _) = app.send_text(Method::PUT, "/api/baselines/loss", &" ".repeat(9 << 20)).await;
+    assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
+}
+
+#[tokio::test]
 async fn health_tells_why_it_fails() {
     let app = App::with(0, 0).await;
     let health = app.json("/health").await;
