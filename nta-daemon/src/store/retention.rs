@@ -11,11 +11,11 @@ pub struct Retention {
     pub max_windows: u64,
     /// Flows.
     pub max_flows: u64,
-    /// Alerts, with their notes. Those that people have not closed go last.
+    /// Alerts, with their notes. Resolved ones go first.
     pub max_alerts: u64,
     /// Anomalies.
     pub max_anomalies: u64,
-    /// Feature vectors; 50 hosts in windows of 5, 30 and 180 s are 720,000 in twenty hours.
+    /// Feature vectors; of 50 hosts in windows of 5, 30 and 180 s a million are a day.
     pub max_features: u64,
     /// Rows that are this much older than the newest one, in nanoseconds, are deleted; `None` keeps them. Measured
     /// against the newest row and not the clock, so that the replay of an old capture is not deleted at once.
