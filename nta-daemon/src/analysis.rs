@@ -15,6 +15,8 @@ pub enum Verdict<'a> {
     Window(&'a Snapshot),
     /// An alert was raised, goes on or is over.
     Alert(AlertChange, &'a Alert),
+    /// All alerts of the window were told.
+    Judged(&'a Snapshot),
 }
 
 /// Longer windows, detectors and alerts over one stream of base windows.
@@ -94,6 +96,7 @@ impl Analysis {
         findings.sort_by_key(|finding| (finding.kind, finding.source, finding.destination, finding.port));
         tell(Verdict::Window(snapshot));
         self.hygiene.judge(findings, snapshot.window.end, &mut |change, alert| tell(Verdict::Alert(change, alert)));
+        tell(Verdict::Judged(snapshot));
         if snapshot.span == Span::Medium {
             self.learn(snapshot);
         }

@@ -3,7 +3,7 @@
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::baseline::BaselineConfig;
+use crate::baseline::{BaselineConfig, BaselineHandle};
 use crate::detect::DetectConfig;
 use crate::domain::{Mode, NicCounts, Status, Timestamp};
 use crate::pipeline::{Output, Pipeline, PipelineOptions};
@@ -35,6 +35,8 @@ pub struct Live {
     pub detect: DetectConfig,
     /// How baselines are learned.
     pub baseline: BaselineConfig,
+    /// Where baselines are shown, and imports of them taken from.
+    pub baselines: BaselineHandle,
 }
 
 impl Live {
@@ -62,6 +64,7 @@ impl Live {
             span_ns: self.window_ns,
             detect: self.detect.clone(),
             baseline: self.baseline.clone(),
+            baselines: self.baselines.clone(),
             seed: Seed::random(),
         };
         let mut pipeline = Pipeline::new(&options, self.status());

@@ -6,7 +6,7 @@ use std::time::Instant;
 use nta_common::Counter;
 
 use crate::analysis::{Analysis, Verdict};
-use crate::baseline::BaselineConfig;
+use crate::baseline::{BaselineConfig, BaselineHandle};
 use crate::detect::DetectConfig;
 use crate::domain::{
     Alert, AlertChange, Event, FlowObservation, FlowRecord, FlowUpdate, Ledger, Mode, NicCounts, Status, Timestamp,
@@ -34,6 +34,9 @@ pub trait Output {
     /// An alert was raised, goes on or is over; comes after the window that says so.
     fn alert(&mut self, change: AlertChange, alert: &Alert);
 
+    /// All alerts of a window were told; comes after the last of them.
+    fn judged(&mut self, _snapshot: &Snapshot) {}
+
     /// Everything about a base window was told; `status` is the pipeline's state behind it.
     fn closed(&mut self, status: &Status);
 }
@@ -47,6 +50,8 @@ pub struct PipelineOptions {
     pub detect: DetectConfig,
     /// How baselines are learned.
     pub baseline: BaselineConfig,
+    /// Where baselines are shown, and imports of them taken from.
+    pub baselines: BaselineHandle,
     /// Keys the hashes of distinct values: fixed in a replay, so that it always says the same, else random.
     pub seed: Seed,
 }
@@ -55,6 +60,7 @@ pub struct PipelineOptions {
 pub struct Pipeline {
     windows: Windows,
     analysis: Analysis,
+    baselines: BaselineHandle,
     status: Status,
     last_expiry: Timestamp,
     nics: Vec<NicCounts>,
@@ -69,6 +75,7 @@ impl Pipeline {
         Self {
             windows: Windows::new(span_ns, options.seed.clone()),
             analysis: Analysis::new(span_ns, &options.detect, &options.baseline),
+            baselines: options.baselines.clone(),
             status: Status { window_ns: span_ns, ..status },
             last_expiry: Timestamp::default(),
             nics: Vec::new(),
@@ -214,12 +221,29 @@ impl Pipeline {
         self.status.window_open_since = (self.status.mode == Mode::Live).then_some(end);
         self.status.flows_active = source.active();
         self.status.maps = source.maps();
+        self.status.window_hosts = snapshot.hosts.len() as u64;
+        let others = snapshot.hosts.others();
+        self.status.window_other_packets = others.packets_sent + others.packets_received;
         let began = Instant::now();
+        let (imported, refused) = self.baselines.carry_out(self.analysis.baselines_mut());
+        for reason in refused {
+            tracing::warn!(reason, "baselines not imported");
+        }
         self.analysis.close(&snapshot, &mut |verdict| tell(output, verdict));
         self.status.last_analysis_ns = began.elapsed().as_nanos() as u64;
-        self.status.detection = self.analysis.counts();
+        self.tell_learned(imported);
         output.closed(&self.status);
         Ok(())
+    }
+
+    /// Takes over what analysis tells about itself, and shows the baselines when they have changed.
+    fn tell_learned(&mut self, imported: bool) {
+        self.status.detection = self.analysis.counts();
+        let learning = self.analysis.baselines().state();
+        if imported || learning.updated != self.status.learning.updated {
+            self.baselines.publish(self.analysis.baselines().export());
+        }
+        self.status.learning = learning;
     }
 
     /// Closes the open window and ends every flow.
@@ -230,6 +254,8 @@ impl Pipeline {
     ) -> Result<(), SourceError> {
         self.close(source, output)?;
         self.analysis.finish(&mut |verdict| tell(output, verdict));
+        self.tell_learned(false);
+        self.baselines.end();
         source.finish(&mut |update| output.flow(&update, &FlowRecord::of(&update)));
         self.status.flows_active = 0;
         output.closed(&self.status);
@@ -250,5 +276,6 @@ fn tell(output: &mut dyn Output, verdict: Verdict<'_>) {
     match verdict {
         Verdict::Window(snapshot) => output.window(snapshot),
         Verdict::Alert(change, alert) => output.alert(change, alert),
+        Verdict::Judged(snapshot) => output.judged(snapshot),
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use crate::baseline::BaselineConfig;
+use crate::baseline::{BaselineConfig, BaselineHandle};
 use crate::detect::DetectConfig;
 use crate::domain::{Ledger, Status, Timestamp};
 use crate::pipeline::{Output, Pipeline, PipelineOptions};
@@ -123,6 +123,8 @@ pub struct Replay<'a> {
     pub baseline: BaselineConfig,
     /// Whether a second thread reads.
     pub read_ahead: ReadAhead,
+    /// Where baselines are shown, and imports of them taken from.
+    pub baselines: BaselineHandle,
     /// Told bytes read and bytes in all, now and then; answers whether to go on.
     pub progress: &'a mut dyn FnMut(u64, Option<u64>) -> bool,
 }
@@ -146,6 +148,7 @@ impl Replay<'_> {
             span_ns: self.window_ns,
             detect: self.detect.clone(),
             baseline: self.baseline.clone(),
+            baselines: self.baselines.clone(),
             seed: Seed::fixed(),
         };
         let pipeline = Pipeline::new(&options, status);
@@ -365,6 +368,7 @@ mod tests {
             window_ns: DEFAULT_WINDOW_NS,
             detect: DetectConfig::default(),
             baseline: BaselineConfig::default(),
+            baselines: BaselineHandle::default(),
             read_ahead,
             progress: &mut progress,
         };

@@ -4,6 +4,7 @@
 //! host a level that follows slowly. All of them are robust: medians and absolute deviations, not means and variances,
 //! so that one odd window moves nothing.
 
+mod handle;
 mod host;
 mod metric;
 mod recent;
@@ -14,12 +15,13 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+pub use handle::{BaselineHandle, Busy, Import};
 pub use host::{HostBaseline, HostLevels, Level};
 pub use metric::Metric;
 use recent::Recent;
 use season::Season;
 
-use crate::domain::Timestamp;
+use crate::domain::{LearningState, MetricState, Timestamp};
 use crate::window::Snapshot;
 
 /// Version of the exported form.
@@ -103,6 +105,12 @@ pub struct Export {
     pub hosts: BTreeMap<IpAddr, HostBaseline>,
 }
 
+impl Default for Export {
+    fn default() -> Self {
+        Self { format: FORMAT, updated_ns: 0, network: BTreeMap::new(), hosts: BTreeMap::new() }
+    }
+}
+
 impl Baselines {
     /// Nothing learned yet.
     pub fn new(config: BaselineConfig) -> Self {
@@ -184,10 +192,38 @@ impl Baselines {
         for (metric, series) in &export.network {
             series.check().map_err(|reason| format!("{}: {reason}", metric.word()))?;
         }
-        self.network = export.network;
         self.hosts.import(export.hosts)?;
+        self.network = export.network;
         self.updated = (export.updated_ns > 0).then(|| Timestamp::from_nanos(export.updated_ns));
         Ok(())
+    }
+
+    /// Takes an import; leaves everything as it was when it is refused.
+    pub fn take(&mut self, import: Import) -> Result<(), String> {
+        match import {
+            Import::All(export) => self.import(export),
+            Import::Metrics(metrics) => {
+                for (metric, series) in &metrics {
+                    series.check().map_err(|reason| format!("{}: {reason}", metric.word()))?;
+                }
+                self.network.extend(metrics);
+                Ok(())
+            }
+        }
+    }
+
+    /// How far learning has come.
+    pub fn state(&self) -> LearningState {
+        let of = |metric: Metric| {
+            let samples = self.network.get(&metric).map_or(0, |series| series.samples);
+            MetricState { name: metric.word(), samples, is_ready: samples >= self.config.warm_up_windows }
+        };
+        LearningState {
+            metrics: Metric::ALL.map(of).into(),
+            hosts: self.hosts.len() as u64,
+            hosts_evicted: self.hosts.evicted(),
+            updated: self.updated,
+        }
     }
 
     /// Takes one metric in place of what is known of it.

@@ -13,6 +13,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::output::Collected;
 use super::{EXIT_USAGE, Signals, fail};
 use crate::app::App;
+use crate::baseline::BaselineHandle;
 use crate::config::Config;
 use crate::domain::{Alert, AlertChange, Event, FlowRecord, FlowUpdate, Mode, Status};
 use crate::live;
@@ -121,7 +122,8 @@ pub(super) fn execute(args: Args) -> ExitCode {
         Err(error) => return fail(1, &error),
     };
     if !args.serve && args.database.is_none() {
-        let replayed = replay(&args, &config, engine.as_mut(), &mut collected, &Arc::default());
+        let replayed =
+            replay(&args, &config, engine.as_mut(), BaselineHandle::default(), &mut collected, &Arc::default());
         return conclude(replayed, collected);
     }
     match tokio::runtime::Runtime::new() {
@@ -153,6 +155,7 @@ fn replay(
     args: &Args,
     config: &Config,
     engine: &mut dyn Engine,
+    baselines: BaselineHandle,
     output: &mut dyn Output,
     stop: &Arc<AtomicBool>,
 ) -> Result<Summary, ReplayError> {
@@ -172,6 +175,7 @@ fn replay(
         detect: config.detect.clone(),
         baseline: config.baseline.clone(),
         read_ahead: ReadAhead::Auto,
+        baselines,
         progress: &mut progress,
     };
     let status = status(engine);
@@ -200,15 +204,19 @@ async fn with_store(args: Args, config: Config, mut engine: Box<dyn Engine>, col
     let serve = args.serve;
     let names: Vec<String> = args.paths.iter().map(|path| path.display().to_string()).collect();
     let listen = if serve { config.api.listen } else { SocketAddr::from(([127, 0, 0, 1], 0)) };
-    let app = match App::start(&config.store.database, listen, &names.join(","), status(engine.as_ref())).await {
+    let app = match App::start(&config, listen, &names.join(","), status(engine.as_ref())).await {
         Ok(app) => app,
         Err(error) => return fail(1, &error),
     };
+    if serve {
+        tracing::info!(url = %format!("http://{}", app.address), database = config.store.database, "serving");
+    }
+    let baselines = app.baselines.clone();
     let mut both = Both { store: app.output(), collected };
     let stop = Arc::new(AtomicBool::new(false));
     let stopped = Arc::clone(&stop);
     let mut work = tokio::task::spawn_blocking(move || {
-        let replayed = replay(&args, &config, engine.as_mut(), &mut both, &stopped);
+        let replayed = replay(&args, &config, engine.as_mut(), baselines, &mut both, &stopped);
         both.store.finish();
         conclude(replayed, both.collected)
     });
@@ -224,6 +232,7 @@ async fn with_store(args: Args, config: Config, mut engine: Box<dyn Engine>, col
     };
     let code = ended.unwrap_or_else(|error| fail(1, &error));
     if serve && !interrupted && code == ExitCode::SUCCESS {
+        app.flush().await;
         tracing::info!(url = %format!("http://{}", app.address), "replay done, serving what it found; stop with Ctrl-C");
         let signal = signals.next().await;
         tracing::info!(signal, "stopping");
@@ -257,6 +266,11 @@ impl Output for Both {
     fn alert(&mut self, change: AlertChange, alert: &Alert) {
         self.store.alert(change, alert);
         self.collected.alert(change, alert);
+    }
+
+    fn judged(&mut self, snapshot: &Snapshot) {
+        self.store.judged(snapshot);
+        self.collected.judged(snapshot);
     }
 
     fn closed(&mut self, status: &Status) {

@@ -126,6 +126,9 @@ mod tests {
         let mut config = Config::default();
         config.capture.interfaces = vec!["eth0".to_owned(), "wan \"x\"".to_owned()];
         config.windows.seconds = 10;
+        config.detect.hygiene.allow = vec!["192.0.2.0/24 port_scan".parse().expect("rule")];
+        let raise_after = std::collections::BTreeMap::from([("port_scan".to_owned(), 2)]);
+        config.detect.hygiene.raise_after = raise_after.try_into().expect("kinds");
         let read: Config = toml::from_str(&config.to_toml()).expect("own output");
         assert_eq!(read, config);
     }
@@ -134,6 +137,10 @@ mod tests {
     fn unknown_keys_and_wrong_values_are_named() {
         let error = toml::from_str::<Config>("[capture]\ninterfase = []").expect_err("unknown key");
         assert!(error.to_string().contains("interfase"), "{error}");
+        for (section, wrong) in [("allow = [\"10.0.0.0/40\"]", "0 to 32"), ("raise_after = { scan = 2 }", "`scan`")] {
+            let error = toml::from_str::<Config>(&format!("[detect.hygiene]\n{section}")).expect_err(section);
+            assert!(error.to_string().contains(wrong), "{error}");
+        }
         let mut config = Config::default();
         config.windows.seconds = 0;
         let error = config.check().expect_err("no window").to_string();

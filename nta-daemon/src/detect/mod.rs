@@ -1,13 +1,17 @@
 //! Detectors: each judges one closed window and tells what it finds. Pure: no clock, no I/O, no state outside `self`.
 
+mod allow;
 mod amplification;
 mod attempt;
 mod distributed_flood;
 mod high_latency;
 mod hygiene;
+#[cfg(test)]
+mod hygiene_tests;
 mod icmp_flood;
 mod long_lived;
 mod packet_loss;
+mod patience;
 mod port_scan;
 mod protocol_anomaly;
 mod recent;
@@ -23,8 +27,10 @@ mod traffic_spike;
 mod tunables;
 mod udp_flood;
 
+pub use allow::Allow;
 pub use hygiene::{Hygiene, HygieneConfig};
-pub use registry::{DetectConfig, Entry, detectors, entries};
+pub use patience::RaiseAfter;
+pub use registry::{DetectConfig, Entry, NETWORK_DETECTORS, detectors, entries};
 pub use tunables::Setting;
 
 use crate::baseline::Baselines;

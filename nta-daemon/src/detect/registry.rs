@@ -5,6 +5,9 @@ use serde::{Deserialize, Serialize};
 use super::hygiene::HygieneConfig;
 use super::{Detector, Setting};
 
+/// Detectors that judge sums over the network against its baselines: what a stored window still holds.
+pub const NETWORK_DETECTORS: [&str; 4] = ["traffic_spike", "high_latency", "packet_loss", "protocol_anomaly"];
+
 /// A detector as documentation shows it.
 #[derive(Clone, Debug)]
 pub struct Entry {

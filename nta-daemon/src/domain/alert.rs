@@ -116,6 +116,8 @@ pub struct Alert {
     pub detectors: Vec<&'static str>,
     /// The strongest finding so far: its numbers are the alert's.
     pub finding: Finding,
+    /// The finding that it was told about last.
+    pub latest: Finding,
 }
 
 /// A change that listeners are told.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{Alert, AlertState, Party};
+use crate::domain::{Alert, AlertState, Finding, Party};
 
 /// An alert.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -92,7 +92,6 @@ pub struct TechniqueJson {
 impl From<&Alert> for AlertJson {
     fn from(alert: &Alert) -> Self {
         let finding = &alert.finding;
-        let measure = &finding.measure;
         Self {
             id: alert.id.to_string(),
             kind: alert.key.kind.word().to_owned(),
@@ -113,32 +112,87 @@ impl From<&Alert> for AlertJson {
             windows: alert.windows,
             detector: finding.detector.to_owned(),
             detectors: alert.detectors.iter().map(|name| (*name).to_owned()).collect(),
-            why: WhyJson {
-                sentence: finding.sentence.clone(),
-                measure: measure.name.to_owned(),
-                unit: measure.unit.to_owned(),
-                observed: measure.observed,
-                expected: measure.expected,
-                threshold: measure.threshold,
-                window_start: finding.start.to_string(),
-                window_end: finding.end.to_string(),
-                facts: finding.facts.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect(),
-                contributors: finding
-                    .contributors
-                    .iter()
-                    .map(|share| ContributorJson { what: share.what.clone(), amount: share.amount })
-                    .collect(),
-                technique: alert
-                    .key
-                    .kind
-                    .technique()
-                    .map(|(id, name)| TechniqueJson { id: id.to_owned(), name: name.to_owned() }),
-                recommendation: alert.key.kind.recommendation().to_owned(),
-            },
+            why: WhyJson::from(finding),
         }
     }
 }
 
-fn party(party: &Party) -> Option<String> {
+impl From<&Finding> for WhyJson {
+    fn from(finding: &Finding) -> Self {
+        let measure = &finding.measure;
+        let technique = finding.kind.technique();
+        Self {
+            sentence: finding.sentence.clone(),
+            measure: measure.name.to_owned(),
+            unit: measure.unit.to_owned(),
+            observed: measure.observed,
+            expected: measure.expected,
+            threshold: measure.threshold,
+            window_start: finding.start.to_string(),
+            window_end: finding.end.to_string(),
+            facts: finding.facts.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect(),
+            contributors: finding
+                .contributors
+                .iter()
+                .map(|share| ContributorJson { what: share.what.clone(), amount: share.amount })
+                .collect(),
+            technique: technique.map(|(id, name)| TechniqueJson { id: id.to_owned(), name: name.to_owned() }),
+            recommendation: finding.kind.recommendation().to_owned(),
+        }
+    }
+}
+
+/// An anomaly: what one detector found in one window, and the alert that it became part of.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct AnomalyJson {
+    /// Id in the store; 0 where it is not stored.
+    #[serde(default)]
+    pub id: u64,
+    /// The alert; null where it was found again and raised none.
+    pub alert: Option<String>,
+    /// Kind, such as `port_scan`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Severity of the alert in that window: `low`, `medium`, `high` or `critical`.
+    pub severity: Option<String>,
+    /// How sure the detector is, 0 to 1.
+    pub score: f64,
+    /// Who does it; null when nobody in particular.
+    pub source: Option<String>,
+    /// Who suffers it; as `source`.
+    pub destination: Option<String>,
+    /// Port at the destination, where it is about one.
+    pub port: Option<u16>,
+    /// Name of the detector.
+    pub detector: String,
+    /// First instant of the window.
+    pub window_start: String,
+    /// First instant behind it.
+    pub window_end: String,
+    /// Why it is one.
+    pub why: WhyJson,
+}
+
+impl From<&Finding> for AnomalyJson {
+    fn from(finding: &Finding) -> Self {
+        Self {
+            id: 0,
+            alert: None,
+            kind: finding.kind.word().to_owned(),
+            severity: None,
+            score: finding.score,
+            source: party(&finding.source),
+            destination: party(&finding.destination),
+            port: finding.port,
+            detector: finding.detector.to_owned(),
+            window_start: finding.start.to_string(),
+            window_end: finding.end.to_string(),
+            why: WhyJson::from(finding),
+        }
+    }
+}
+
+/// The word for a party; `None` when it is nobody in particular.
+pub fn party(party: &Party) -> Option<String> {
     (*party != Party::Nobody).then(|| party.to_string())
 }

@@ -11,7 +11,7 @@ use super::{Distinct, Hosts, Snapshot, Span};
 use crate::domain::{Event, EventCounts, FlowObservation, OverflowDelta, TcpCounts, Timestamp};
 
 /// Hosts that a window tells by name; the rest is summed up as "others".
-const TOP_TALKERS: usize = 10;
+pub(super) const TOP_TALKERS: usize = 10;
 /// Destinations of overflow that a window tells by name.
 const TOP_OVERFLOWS: usize = 100;
 
@@ -248,11 +248,16 @@ impl Bucket {
 impl Window {
     /// Brings lists into order and cuts them, and computes what follows from the sums.
     pub(super) fn settle(&mut self, hosts: &Hosts) {
+        (self.top_talkers, self.others) = hosts.top(TOP_TALKERS);
+        self.settle_sums();
+    }
+
+    /// The same for all that does not need the hosts.
+    pub(super) fn settle_sums(&mut self) {
         self.rtt_samples = self.rtt.count;
         self.rtt_mean_ms = self.rtt.mean_ms();
         self.rtt_quantiles_ms = [0.5, 0.95, 0.99].map(|q| self.rtt.quantile_ms(q));
         self.protocols.sort_unstable_by_key(|p| (std::cmp::Reverse(p.bytes), p.number));
-        (self.top_talkers, self.others) = hosts.top(TOP_TALKERS);
         self.overflow.sort_unstable_by_key(|o| (std::cmp::Reverse(o.packets), o.destination, o.port, o.proto, o.syn));
         let mut rest = self.overflow_others.unwrap_or_default();
         for other in self.overflow.drain(TOP_OVERFLOWS.min(self.overflow.len())..) {
@@ -304,6 +309,7 @@ impl Window {
             rest.bytes += others.bytes;
         }
         self.late_packets += other.late_packets;
+        self.events += other.events;
         self.ledger.merge(&other.ledger);
     }
 }

@@ -5,6 +5,7 @@ mod bucket;
 mod distinct;
 mod host;
 mod hosts;
+mod join;
 mod rtt;
 mod snapshot;
 

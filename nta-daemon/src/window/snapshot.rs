@@ -1,6 +1,6 @@
 //! A closed window with everything that judges it, and the longer windows made of shorter ones.
 
-use super::{Distinct, Hosts, Window};
+use super::{Distinct, Hosts, Seed, Window};
 use crate::domain::{Event, FlowObservation, Timestamp};
 
 /// Length of a window, as a multiple of the base window.
@@ -47,6 +47,12 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// A window of which only the sums over the network are known.
+    pub fn of_network(span: Span, window: Window) -> Self {
+        let hosts = Hosts::new(Seed::fixed());
+        Self { span, window, hosts, flows: Vec::new(), events: Vec::new(), flow_ids: Distinct::default() }
+    }
+
     /// Length in seconds.
     pub fn seconds(&self) -> f64 {
         self.window.end.since(self.window.start) as f64 / 1e9

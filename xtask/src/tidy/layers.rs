@@ -19,9 +19,10 @@ const CORE: &[(&str, &[&str])] = &[
 const EDGES: &[(&str, &[&str])] = &[
     ("source", &["domain", "config"]),
     ("json", &["domain", "window"]),
-    ("store", &["domain", "config", "window", "json"]),
+    ("store", &["domain", "config", "window", "baseline", "features", "json"]),
     ("telemetry", &["domain", "config"]),
-    ("api", &["domain", "config", "store", "window", "json"]),
+    // Stored windows are judged again on request, by the same detectors.
+    ("api", &["domain", "config", "store", "window", "baseline", "features", "detect", "json"]),
     ("export", &["domain", "config", "store", "window", "json"]),
 ];
 
