@@ -14,7 +14,7 @@ use super::{EXIT_USAGE, fail};
 use crate::baseline::BaselineHandle;
 use crate::config::Config;
 use crate::domain::{Alert, AlertChange, AlertId, Event, FlowRecord, FlowUpdate, Mode, Status};
-use crate::evaluate::{Outcome, Report, read, score};
+use crate::evaluate::{Outcome, Report, parse, score};
 use crate::live;
 use crate::pipeline::Output;
 use crate::replay::{ReadAhead, Replay, Speed};
@@ -66,7 +66,11 @@ pub(super) fn execute(args: &Args) -> ExitCode {
     if let Err(error) = config.check() {
         return fail(EXIT_USAGE, &error);
     }
-    let labels = match read(&args.labels) {
+    let labelled = match std::fs::read_to_string(&args.labels) {
+        Ok(labelled) => labelled,
+        Err(error) => return fail(EXIT_USAGE, &format_args!("{}: {error}", args.labels.display())),
+    };
+    let labels = match parse(&args.labels, &labelled) {
         Ok(labels) => labels,
         Err(error) => return fail(EXIT_USAGE, &error),
     };

@@ -11,14 +11,6 @@ const COLUMNS: [&str; 6] = ["file", "type", "attacker", "victim", "attack_start"
 /// A label file that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum LabelError {
-    /// It cannot be read.
-    #[error("{path}: {source}", path = path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        source: std::io::Error,
-    },
     /// A line is wrong.
     #[error("{path}: line {line}: {reason}", path = path.display())]
     Line {
@@ -81,10 +73,8 @@ impl Label {
     }
 }
 
-/// Reads a label file.
-pub fn read(path: &Path) -> Result<Vec<Label>, LabelError> {
-    let read = |source| LabelError::Read { path: path.to_owned(), source };
-    let text = std::fs::read_to_string(path).map_err(read)?;
+/// Reads a label file's text; `path` is its name in errors.
+pub fn parse(path: &Path, text: &str) -> Result<Vec<Label>, LabelError> {
     let wrong = |line: usize, reason: String| LabelError::Line { path: path.to_owned(), line, reason };
     let mut lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty() && !line.starts_with("##"));
     let (_, header) = lines.next().ok_or_else(|| wrong(1, "the file is empty".to_owned()))?;
@@ -154,9 +144,7 @@ mod tests {
     use super::*;
 
     fn parse(text: &str) -> Result<Vec<Label>, LabelError> {
-        let file = tempfile::NamedTempFile::new().expect("a temporary file");
-        std::fs::write(file.path(), text).expect("written");
-        read(file.path())
+        super::parse(Path::new("labels.tsv"), text)
     }
 
     #[test]

@@ -4,5 +4,5 @@
 mod labels;
 mod score;
 
-pub use labels::{Label, LabelError, Side, read};
+pub use labels::{Label, LabelError, Side, parse};
 pub use score::{AttackScore, BenignScore, Outcome, Report, score};
