@@ -5,8 +5,13 @@ use std::collections::HashSet;
 
 use crate::baseline::{BaselineConfig, Baselines};
 use crate::detect::{self, DetectConfig, Detector, Hygiene, View};
-use crate::domain::{Alert, AlertChange, DetectionCounts};
+use crate::domain::{Alert, AlertChange, DetectionCounts, Finding};
 use crate::window::{Cascade, Snapshot, Span};
+
+/// A window with fewer flows is judged before a second thread would have begun.
+const FLOWS_FOR_TWO: usize = 1_000;
+/// Detectors at the head of the registry that take as long as all others and the merging together.
+const HEAVY_DETECTORS: usize = 3;
 
 /// What analysis tells, in order.
 #[derive(Clone, Copy, Debug)]
@@ -58,8 +63,7 @@ impl Analysis {
 
     /// Judges a base window, and the longer ones that it completes.
     pub fn close(&mut self, base: &Snapshot, tell: &mut dyn FnMut(Verdict<'_>)) {
-        let mut medium = Vec::new();
-        self.medium.add(base, &mut |closed| medium.push(closed));
+        let (found, medium) = self.inspect_and_merge(base);
         let mut long = Vec::new();
         for closed in &medium {
             self.long.add(closed, &mut |closed| long.push(closed));
@@ -67,9 +71,38 @@ impl Analysis {
         // In the order of their ends: one that a silence closed late comes before this window.
         let (before, with): (Vec<&Snapshot>, Vec<&Snapshot>) =
             medium.iter().chain(&long).partition(|closed| closed.window.end <= base.window.start);
-        for closed in before.into_iter().chain([base]).chain(with) {
-            self.judge(closed, tell);
+        before.into_iter().for_each(|closed| self.judge(closed, tell));
+        self.conclude(base, found, tell);
+        with.into_iter().for_each(|closed| self.judge(closed, tell));
+    }
+
+    /// Has the detectors of base windows look at one, and merges it into the longer window, whose end it may be. With
+    /// many flows two threads share the work, and find the same.
+    fn inspect_and_merge(&mut self, base: &Snapshot) -> (Vec<Finding>, Vec<Snapshot>) {
+        let Self { medium, detectors, baselines, .. } = self;
+        let view = View { snapshot: base, baselines };
+        let mut merge = || {
+            let mut closed = Vec::new();
+            medium.add(base, &mut |snapshot| closed.push(snapshot));
+            closed
+        };
+        if base.flows.len() < FLOWS_FOR_TWO || std::thread::available_parallelism().map_or(1, usize::from) < 2 {
+            let closed = merge();
+            return (inspect(detectors, &view), closed);
         }
+        let heavy = HEAVY_DETECTORS.min(detectors.len());
+        let (first, second) = detectors.split_at_mut(heavy);
+        std::thread::scope(|scope| {
+            let other = scope.spawn(|| (merge(), inspect(second, &view)));
+            let mut found = inspect(first, &view);
+            let (closed, rest) = match other.join() {
+                Ok(done) => done,
+                // A detector's panic is what it would be on one thread.
+                Err(panic) => std::panic::resume_unwind(panic),
+            };
+            found.extend(rest);
+            (found, closed)
+        })
     }
 
     /// Judges what is still open: the end of a capture, or of the daemon.
@@ -87,11 +120,11 @@ impl Analysis {
     }
 
     fn judge(&mut self, snapshot: &Snapshot, tell: &mut dyn FnMut(Verdict<'_>)) {
-        let view = View { snapshot, baselines: &self.baselines };
-        let mut findings = Vec::new();
-        for detector in self.detectors.iter_mut().filter(|detector| detector.span() == snapshot.span) {
-            detector.inspect(&view, &mut findings);
-        }
+        let findings = inspect(&mut self.detectors, &View { snapshot, baselines: &self.baselines });
+        self.conclude(snapshot, findings, tell);
+    }
+
+    fn conclude(&mut self, snapshot: &Snapshot, mut findings: Vec<Finding>, tell: &mut dyn FnMut(Verdict<'_>)) {
         // Detectors go through hosts in no order; what is told must not depend on it.
         findings.sort_by_key(|finding| (finding.kind, finding.source, finding.destination, finding.port));
         tell(Verdict::Window(snapshot));
@@ -115,4 +148,13 @@ impl Analysis {
                 || host.is_some_and(|host| hosts.contains(&host))
         });
     }
+}
+
+/// What the detectors of a window's span say about it.
+fn inspect(detectors: &mut [Box<dyn Detector>], view: &View<'_>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for detector in detectors.iter_mut().filter(|detector| detector.span() == view.snapshot.span) {
+        detector.inspect(view, &mut findings);
+    }
+    findings
 }

@@ -93,6 +93,22 @@ impl PortScan {
         Self { config, sources: Recent::new(MAX_SOURCES, SECONDS), dropped: 0 }
     }
 
+    /// Whether any host or any port alone was tried in vain often enough: cheaper than the sets that say it exactly.
+    fn may_be_scan(&self, targets: &VecDeque<Target>) -> bool {
+        let mut failed: Vec<(IpAddr, u8, u16)> =
+            targets.iter().filter(|target| target.failed).map(|t| (t.host, t.proto, t.port)).collect();
+        failed.sort_unstable();
+        failed.dedup();
+        let longest = |same: fn(&(IpAddr, u8, u16), &(IpAddr, u8, u16)) -> bool, targets: &[(IpAddr, u8, u16)]| {
+            targets.chunk_by(same).map(<[_]>::len).max().unwrap_or(0) as u64
+        };
+        if longest(|a, b| a.0 == b.0, &failed) >= self.config.min_ports {
+            return true;
+        }
+        failed.sort_unstable_by_key(|(host, protocol, port)| (*protocol, *port, *host));
+        longest(|a, b| (a.1, a.2) == (b.1, b.2), &failed) >= self.config.min_hosts
+    }
+
     /// One host's ports.
     fn vertical(&self, targets: &VecDeque<Target>) -> Option<Scan> {
         let mut hosts: BTreeMap<IpAddr, [BTreeSet<(u8, u16)>; 2]> = BTreeMap::new();
@@ -149,6 +165,9 @@ impl PortScan {
     }
 
     fn judge(&self, view: &View<'_>, source: IpAddr, targets: &VecDeque<Target>) -> Option<Finding> {
+        if !self.may_be_scan(targets) {
+            return None;
+        }
         let scan = self.vertical(targets).or_else(|| self.horizontal(targets))?;
         let (hosts, ports) = (scan.hosts.len(), scan.ports.len());
         let destination = match scan.hosts.first_key_value() {
