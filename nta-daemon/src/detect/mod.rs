@@ -1,5 +1,9 @@
 //! Detectors: each judges one closed window and tells what it finds. Pure: no clock, no I/O, no state outside `self`.
 
+mod arp_spoof;
+mod dns_tunnel;
+#[cfg(test)]
+mod fixture;
 mod high_latency;
 mod hygiene;
 mod long_lived;

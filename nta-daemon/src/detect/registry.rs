@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::arp_spoof::{ArpSpoof, ArpSpoofConfig};
+use super::dns_tunnel::{DnsTunnel, DnsTunnelConfig};
 use super::high_latency::{HighLatency, HighLatencyConfig};
 use super::hygiene::HygieneConfig;
 use super::long_lived::{LongLived, LongLivedConfig};
@@ -29,6 +31,10 @@ pub struct DetectConfig {
     pub protocol_anomaly: ProtocolAnomalyConfig,
     /// Connections that do not end.
     pub long_lived_connection: LongLivedConfig,
+    /// ARP spoofing.
+    pub arp_spoof: ArpSpoofConfig,
+    /// Tunnels through DNS.
+    pub dns_tunnel: DnsTunnelConfig,
 }
 
 /// A detector as documentation shows it.
@@ -61,6 +67,12 @@ pub fn detectors(config: &DetectConfig) -> Vec<Box<dyn Detector>> {
     if config.long_lived_connection.enabled {
         list.push(Box::new(LongLived::new(config.long_lived_connection.clone())));
     }
+    if config.arp_spoof.enabled {
+        list.push(Box::new(ArpSpoof::new(config.arp_spoof.clone())));
+    }
+    if config.dns_tunnel.enabled {
+        list.push(Box::new(DnsTunnel::new(config.dns_tunnel.clone())));
+    }
     list
 }
 
@@ -74,6 +86,8 @@ pub fn entries() -> Vec<Entry> {
         Entry { section: PacketLossConfig::SECTION, settings: PacketLossConfig::settings() },
         Entry { section: ProtocolAnomalyConfig::SECTION, settings: ProtocolAnomalyConfig::settings() },
         Entry { section: LongLivedConfig::SECTION, settings: LongLivedConfig::settings() },
+        Entry { section: ArpSpoofConfig::SECTION, settings: ArpSpoofConfig::settings() },
+        Entry { section: DnsTunnelConfig::SECTION, settings: DnsTunnelConfig::settings() },
     ]
 }
 
@@ -88,6 +102,8 @@ impl DetectConfig {
             self.packet_loss.to_toml(),
             self.protocol_anomaly.to_toml(),
             self.long_lived_connection.to_toml(),
+            self.arp_spoof.to_toml(),
+            self.dns_tunnel.to_toml(),
         ]
         .join("\n")
     }

@@ -3,6 +3,7 @@
 
 mod alert;
 mod event;
+mod features;
 mod flow;
 mod ledger;
 mod protocol;
@@ -11,6 +12,7 @@ mod window;
 
 pub use alert::{AlertJson, ContributorJson, TechniqueJson, WhyJson};
 pub use event::{ArpJson, DnsJson, EventCountsJson, EventLossJson, EventsJson, QuestionJson};
+pub use features::FeaturesJson;
 pub use flow::{FlowJson, HandshakeJson, TcpJson, TcpSideJson};
 pub use ledger::{CountsJson, InterfaceJson, LedgerJson, skipped};
 pub use protocol::protocol_name;
