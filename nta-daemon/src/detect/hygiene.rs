@@ -1,8 +1,8 @@
 //! From findings to alerts: identity, merging, raising and clearing, severity. Whatever a detector says, an operator
 //! sees one alert per thing.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::net::IpAddr;
 
 use super::tunables::tunables;
@@ -34,14 +34,15 @@ tunables! {
 #[derive(Debug)]
 pub struct Hygiene {
     config: HygieneConfig,
-    alerts: HashMap<AlertKey, Alert>,
+    /// In order, so that those that end together are told in the same order every time.
+    alerts: BTreeMap<AlertKey, Alert>,
     counts: DetectionCounts,
 }
 
 impl Hygiene {
     /// No alerts yet.
     pub fn new(config: HygieneConfig) -> Self {
-        Self { config, alerts: HashMap::new(), counts: DetectionCounts::default() }
+        Self { config, alerts: BTreeMap::new(), counts: DetectionCounts::default() }
     }
 
     /// What was done so far.

@@ -13,7 +13,7 @@ use crate::window::{Distinct, Hosts};
 /// goes that was asked for least: a flood of names with a parent each does not hide a tunnel.
 const MAX_PAIRS: usize = 16_384;
 const EVICT_SHARE: usize = 10;
-/// Group of the packets that are no DNS.
+/// Group of the packets that are no DNS, with the server behind it.
 const NO_DNS: &str = "(no DNS)";
 const DNS_PORT: u16 = 53;
 
@@ -138,7 +138,7 @@ impl Memory {
             return;
         }
         if message.is_malformed {
-            let seen = self.entry(client.0, NO_DNS.to_owned());
+            let seen = self.entry(client.0, format!("{NO_DNS} {}", server.0));
             seen.server = server.0;
             seen.foreign += 1;
             return;
