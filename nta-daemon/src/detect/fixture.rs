@@ -1,10 +1,13 @@
 //! Windows by hand, for the detectors' tests.
 
+use nta_common::LedgerSlot;
+use nta_common::flow::Counts;
+
 use super::{Detector, View};
 use crate::baseline::{BaselineConfig, Baselines};
-use crate::domain::{Event, Finding, FlowObservation, Timestamp};
-use nta_common::LedgerSlot;
-
+use crate::domain::{
+    ConnState, Endpoint, Event, Finding, FlowId, FlowObservation, FlowRecord, History, RttDelta, TcpCounts, Timestamp,
+};
 use crate::window::{DEFAULT_WINDOW_NS, Seed, Snapshot, Windows};
 
 /// The base window around `time` with these events.
@@ -29,4 +32,32 @@ pub(super) fn inspect(detector: &mut dyn Detector, windows: impl Iterator<Item =
         detector.inspect(&View { snapshot: &snapshot, baselines: &baselines }, &mut findings);
     }
     findings
+}
+
+/// A new TCP connection in which both sides sent so many bytes in one packet.
+pub(super) fn flow(from: &str, to: &str, port: u16, time_s: f64, bytes: [u64; 2]) -> FlowObservation {
+    let time = Timestamp::from_nanos((1_000_000.0 + time_s) as u64 * 1_000_000_000);
+    let counts = |bytes| Counts { packets: 1, bytes, ip_bytes: bytes };
+    let end = |address: &str, port, bytes| Endpoint {
+        address: address.parse().expect("an address"),
+        port,
+        sent: counts(bytes),
+        tcp: TcpCounts::default(),
+        payload_bytes: None,
+    };
+    let record = FlowRecord {
+        id: FlowId(time.as_nanos()),
+        proto: nta_common::packet::proto::TCP,
+        originator: end(from, 40_000, bytes[0]),
+        responder: end(to, port, bytes[1]),
+        vlan: 0,
+        first: time,
+        last: time,
+        handshake_us: [0; 2],
+        conn_state: ConnState::Sf,
+        history: History::default(),
+        ended: None,
+    };
+    let (tcp, rtt) = ([TcpCounts::default(); 2], RttDelta::default());
+    FlowObservation { flow: record, sent: bytes.map(counts), tcp, rtt, is_new: true }
 }

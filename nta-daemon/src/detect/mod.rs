@@ -1,12 +1,15 @@
 //! Detectors: each judges one closed window and tells what it finds. Pure: no clock, no I/O, no state outside `self`.
 
 mod arp_spoof;
+mod beaconing;
+mod data_exfiltration;
 mod dns_tunnel;
 #[cfg(test)]
 mod fixture;
 mod high_latency;
 mod hygiene;
 mod long_lived;
+mod networks;
 mod packet_loss;
 mod port_scan;
 mod protocol_anomaly;
@@ -16,6 +19,7 @@ mod traffic_spike;
 mod tunables;
 
 pub use hygiene::{Hygiene, HygieneConfig};
+pub use networks::Networks;
 pub use registry::{DetectConfig, Entry, detectors, entries};
 pub use tunables::Setting;
 

@@ -3,10 +3,13 @@
 use serde::{Deserialize, Serialize};
 
 use super::arp_spoof::{ArpSpoof, ArpSpoofConfig};
+use super::beaconing::{Beaconing, BeaconingConfig};
+use super::data_exfiltration::{DataExfiltration, DataExfiltrationConfig};
 use super::dns_tunnel::{DnsTunnel, DnsTunnelConfig};
 use super::high_latency::{HighLatency, HighLatencyConfig};
 use super::hygiene::HygieneConfig;
 use super::long_lived::{LongLived, LongLivedConfig};
+use super::networks::Networks;
 use super::packet_loss::{PacketLoss, PacketLossConfig};
 use super::port_scan::{PortScan, PortScanConfig};
 use super::protocol_anomaly::{ProtocolAnomaly, ProtocolAnomalyConfig};
@@ -17,6 +20,8 @@ use super::{Detector, Setting};
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DetectConfig {
+    /// Networks that are one's own; all others are outside.
+    pub local_networks: Networks,
     /// What makes findings an alert.
     pub hygiene: HygieneConfig,
     /// Port scans.
@@ -35,6 +40,10 @@ pub struct DetectConfig {
     pub arp_spoof: ArpSpoofConfig,
     /// Tunnels through DNS.
     pub dns_tunnel: DnsTunnelConfig,
+    /// Regular calls to the outside.
+    pub beaconing: BeaconingConfig,
+    /// Much more sent to the outside than usual.
+    pub data_exfiltration: DataExfiltrationConfig,
 }
 
 /// A detector as documentation shows it.
@@ -73,6 +82,12 @@ pub fn detectors(config: &DetectConfig) -> Vec<Box<dyn Detector>> {
     if config.dns_tunnel.enabled {
         list.push(Box::new(DnsTunnel::new(config.dns_tunnel.clone())));
     }
+    if config.beaconing.enabled {
+        list.push(Box::new(Beaconing::new(config.beaconing.clone(), config.local_networks.clone())));
+    }
+    if config.data_exfiltration.enabled {
+        list.push(Box::new(DataExfiltration::new(config.data_exfiltration.clone(), config.local_networks.clone())));
+    }
     list
 }
 
@@ -88,6 +103,9 @@ pub fn entries() -> Vec<Entry> {
         Entry { section: LongLivedConfig::SECTION, settings: LongLivedConfig::settings() },
         Entry { section: ArpSpoofConfig::SECTION, settings: ArpSpoofConfig::settings() },
         Entry { section: DnsTunnelConfig::SECTION, settings: DnsTunnelConfig::settings() },
+        Entry { section: BeaconingConfig::SECTION, settings: BeaconingConfig::settings() },
+        Entry { section: DataExfiltrationConfig::SECTION, settings: DataExfiltrationConfig::settings() },
+        Entry { section: Networks::SECTION, settings: Networks::settings() },
     ]
 }
 
@@ -95,6 +113,7 @@ impl DetectConfig {
     /// As commented sections of the configuration file.
     pub fn to_toml(&self) -> String {
         [
+            self.local_networks.to_toml(),
             self.hygiene.to_toml(),
             self.port_scan.to_toml(),
             self.traffic_spike.to_toml(),
@@ -104,6 +123,8 @@ impl DetectConfig {
             self.long_lived_connection.to_toml(),
             self.arp_spoof.to_toml(),
             self.dns_tunnel.to_toml(),
+            self.beaconing.to_toml(),
+            self.data_exfiltration.to_toml(),
         ]
         .join("\n")
     }
