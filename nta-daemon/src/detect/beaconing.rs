@@ -214,7 +214,8 @@ impl Detector for Beaconing {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::detect::fixture;
+    use crate::detect::{Hygiene, HygieneConfig, fixture};
+    use crate::domain::Severity;
 
     /// How often calls at these times, with these sizes, are told.
     fn told(to: &str, port: u16, calls: &[(f64, u64)]) -> usize {
@@ -271,5 +272,22 @@ mod tests {
         let mut calls = every_minute(40, 0.0);
         calls.iter_mut().skip(25).for_each(|call| call.0 += 28_800.0);
         assert_eq!(told("203.0.113.9", 443, &calls), 20);
+    }
+
+    #[test]
+    fn an_alert_stays_medium_however_long_it_goes_on() {
+        let mut detector = Beaconing::new(BeaconingConfig::default(), Networks::default());
+        let windows = every_minute(60, 0.0).into_iter().map(|(time_s, bytes)| {
+            let flow = fixture::flow("10.0.0.5", "203.0.113.9", 443, time_s, [bytes, 500]);
+            fixture::full(flow.flow.first, &[], vec![flow])
+        });
+        let findings = fixture::inspect(&mut detector, windows);
+        let mut hygiene = Hygiene::new(HygieneConfig { clear_after_s: 120, ..HygieneConfig::default() });
+        let mut last = None;
+        for finding in findings {
+            let now = finding.end;
+            hygiene.judge(vec![finding], now, &mut |_, alert| last = Some((alert.windows, alert.severity)));
+        }
+        assert_eq!(last, Some((40, Severity::Medium)));
     }
 }
