@@ -73,12 +73,13 @@ struct Binding {
     challenger: Option<Holder>,
 }
 
-/// What one station claimed towards one target without being asked.
+/// What one station claimed towards one target by questions and unasked replies.
 #[derive(Clone, Copy, Debug)]
 struct Unasked {
-    /// The last times, newest at `next - 1`.
+    /// Times of the last unasked replies, newest at `next - 1`.
     times: [Timestamp; Self::KEPT],
     next: usize,
+    /// Question or reply.
     last: Timestamp,
 }
 
@@ -93,7 +94,6 @@ impl Unasked {
     const fn add(&mut self, time: Timestamp) {
         self.times[self.next % Self::KEPT] = time;
         self.next += 1;
-        self.last = time;
     }
 
     fn since(&self, now: Timestamp, within_ns: u64) -> u32 {
@@ -173,15 +173,18 @@ impl Memory {
             let other = other.filter(|holder| holder.mac != sender && now.since(holder.last) <= self.handover_ns);
             return other.map(|holder| claim(Sign::Conflict(holder.mac), 0));
         }
-        let unasked = if is_unasked { self.note_unasked((vlan, sender, address, target), now) } else { 0 };
+        let speaks_to = (is_unasked || !is_reply) && !is_announcement;
+        let unasked = if speaks_to { self.note_towards((vlan, sender, address, target), now, is_unasked) } else { 0 };
         let is_twofold = is_unasked && self.asked(vlan, target, address, now, AT_ONCE_NS);
         let forged = self.note_station(packet, is_twofold);
         let seen = Holder { mac: sender, last: now, open: !is_unasked };
         if let Some((suspect, holder)) = self.bind(vlan, address, seen) {
             return Some(Claim { attacker: suspect, ..claim(Sign::Conflict(holder), unasked) });
         }
-        let back = self.unasked.get(&(vlan, sender, target, address)).filter(|_| is_unasked);
-        if back.is_some_and(|back| now.since(back.last) <= self.memory_ns) {
+        // A question claims as well: tools poison by questions too. A station that moved may ask for its old address.
+        let within_ns = if is_unasked { self.memory_ns } else { self.handover_ns };
+        let back = self.unasked.get(&(vlan, sender, target, address)).filter(|_| speaks_to);
+        if back.is_some_and(|back| now.since(back.last) <= within_ns) {
             return Some(claim(Sign::BothWays(target), unasked));
         }
         if unasked >= self.min_repeats {
@@ -211,9 +214,14 @@ impl Memory {
         self.questions.get(&(vlan, asked, asker)).is_some_and(|time| now.since(*time) <= within_ns)
     }
 
-    fn note_unasked(&mut self, key: (u16, Mac, Ipv4Addr, Ipv4Addr), now: Timestamp) -> u32 {
+    /// Notes whom the station spoke to in which name; how many unasked replies that were of late.
+    fn note_towards(&mut self, key: (u16, Mac, Ipv4Addr, Ipv4Addr), now: Timestamp, is_unasked: bool) -> u32 {
         make_room(&mut self.unasked, &key, |entry| entry.last);
         let entry = self.unasked.entry(key).or_insert_with(Unasked::new);
+        entry.last = now;
+        if !is_unasked {
+            return 0;
+        }
         entry.add(now);
         entry.since(now, self.repeat_within_ns)
     }

@@ -66,6 +66,13 @@ fn both_directions_without_a_question_are_a_station_in_the_middle() {
 }
 
 #[test]
+fn both_directions_by_questions_tell_too() {
+    let found = told(&[ask(0.0, (EVIL, GATEWAY), HOST), ask(0.1, (EVIL, HOST), GATEWAY)]);
+    assert!(is(&found, EVIL, HOST, "both_ways"), "{found:?}");
+    assert!(told(&[ask(0.0, (HONEST, GATEWAY), HOST), ask(61.0, (HONEST, HOST), GATEWAY)]).is_empty());
+}
+
+#[test]
 fn repetition_tells_from_the_fifth_and_restoring_tells_too() {
     let mut packets: Vec<_> = (0..4).map(|i| reply(f64::from(i) * 2.0, (EVIL, GATEWAY), (VICTIM, HOST))).collect();
     assert!(told(&packets).is_empty());
