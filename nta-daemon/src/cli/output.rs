@@ -9,11 +9,11 @@ use serde::Serialize;
 use super::conn_log::ConnLog;
 use super::replay::Format;
 use crate::domain::{Alert, AlertChange, Event, FlowRecord, FlowUpdate, Status, Timestamp};
-use crate::json::{AlertJson, ArpJson, DnsJson, FlowJson, LedgerJson, WindowJson, skipped};
+use crate::json::{AlertJson, ArpJson, DnsJson, FeaturesJson, FlowJson, LedgerJson, WindowJson, skipped};
 use crate::pipeline::Output;
 use crate::replay::{FileSummary, Summary};
 use crate::source::capture::End;
-use crate::window::{Snapshot, Span};
+use crate::window::{HostStats, Snapshot, Span};
 
 /// Flows that the text names, those with the most bytes.
 const TOP_FLOWS: usize = 10;
@@ -24,6 +24,7 @@ const MAX_ALERTS: usize = 10_000;
 pub(super) struct Collected {
     format: Format,
     events: bool,
+    features: bool,
     windows: Vec<WindowJson>,
     window_count: u64,
     top_flows: Vec<FlowRecord>,
@@ -86,17 +87,20 @@ enum Line<'a> {
     Dns(&'a DnsJson),
     Arp(&'a ArpJson),
     Window(&'a WindowJson),
+    Features(&'a FeaturesJson),
     Alert(&'a AlertJson),
     Summary(&'a Document<'a>),
 }
 
 impl Collected {
-    /// Output in this format; `folder` is where conn.log goes, if not to standard output; `events` prints those as well.
-    pub(super) fn new(format: Format, folder: Option<&Path>, events: bool) -> io::Result<Self> {
+    /// Output in this format; `folder` is where conn.log goes, if not to standard output; `events` and `features` print
+    /// those as well.
+    pub(super) fn new(format: Format, folder: Option<&Path>, events: bool, features: bool) -> io::Result<Self> {
         let conn_log = if format == Format::Zeek { Some(ConnLog::create(folder)?) } else { None };
         Ok(Self {
             format,
             events,
+            features,
             windows: Vec::new(),
             window_count: 0,
             top_flows: Vec::new(),
@@ -125,6 +129,16 @@ impl Collected {
             // Whoever read has had enough (`| head`).
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
             written => written,
+        }
+    }
+
+    /// A line for every host of a window, in order of their addresses.
+    fn vectors(&mut self, snapshot: &Snapshot) {
+        let mut hosts: Vec<&HostStats> = snapshot.hosts.iter().collect();
+        hosts.sort_unstable_by_key(|host| host.address);
+        for host in hosts {
+            let written = line(&Line::Features(&FeaturesJson::of(snapshot, host)));
+            self.note(written);
         }
     }
 
@@ -176,6 +190,9 @@ impl Output for Collected {
     }
 
     fn window(&mut self, snapshot: &Snapshot) {
+        if self.features {
+            self.vectors(snapshot);
+        }
         if snapshot.span != Span::Base {
             return;
         }

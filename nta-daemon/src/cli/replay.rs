@@ -56,6 +56,10 @@ pub(super) struct Args {
     /// With --format jsonl: a line for every DNS message and ARP packet as well.
     #[arg(long)]
     events: bool,
+    /// With --format jsonl: a line for every host of every window of 5, 30 and 180 s with its features, see
+    /// docs/FEATURES.md.
+    #[arg(long)]
+    features: bool,
     /// Folder for conn.log, with --format zeek; standard output unless given.
     #[arg(long, value_name = "DIR")]
     output: Option<PathBuf>,
@@ -110,10 +114,13 @@ pub(super) fn execute(args: Args) -> ExitCode {
     if args.events && args.format != Format::Jsonl {
         return fail(EXIT_USAGE, &"--events needs --format jsonl");
     }
+    if args.features && args.format != Format::Jsonl {
+        return fail(EXIT_USAGE, &"--features needs --format jsonl");
+    }
     if args.paths.iter().filter(|path| path.as_os_str() == "-").count() > 1 {
         return fail(EXIT_USAGE, &"standard input can be read only once");
     }
-    let mut collected = match Collected::new(args.format, args.output.as_deref(), args.events) {
+    let mut collected = match Collected::new(args.format, args.output.as_deref(), args.events, args.features) {
         Ok(collected) => collected,
         Err(error) => return fail(1, &format_args!("cannot write the result: {error}")),
     };

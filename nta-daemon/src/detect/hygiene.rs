@@ -239,8 +239,13 @@ impl Alert {
         let steps = usize::from(magnitude >= MAGNITUDE_STEP)
             + usize::from(magnitude >= MAGNITUDE_STEP * MAGNITUDE_STEP)
             + usize::from(self.windows >= LASTING_WINDOWS);
-        self.severity = least(self.key.kind).raised(steps);
+        self.severity = least(self.key.kind).raised(steps).min(most(self.key.kind));
     }
+}
+
+/// Severity that no magnitude and no repetition exceeds: regular calls repeat by nature, and most are an update's.
+const fn most(kind: AlertKind) -> Severity {
+    if matches!(kind, AlertKind::Beaconing) { Severity::Medium } else { Severity::Critical }
 }
 
 /// Severity of a finding that just reaches its threshold.

@@ -2,14 +2,21 @@
 
 mod allow;
 mod amplification;
+mod arp_spoof;
 mod attempt;
+mod beaconing;
+mod data_exfiltration;
 mod distributed_flood;
+mod dns_tunnel;
+#[cfg(test)]
+mod fixture;
 mod high_latency;
 mod hygiene;
 #[cfg(test)]
 mod hygiene_tests;
 mod icmp_flood;
 mod long_lived;
+mod networks;
 mod packet_loss;
 mod patience;
 mod port_scan;
@@ -29,6 +36,7 @@ mod udp_flood;
 
 pub use allow::Allow;
 pub use hygiene::{Hygiene, HygieneConfig};
+pub use networks::Networks;
 pub use patience::RaiseAfter;
 pub use registry::{DetectConfig, Entry, NETWORK_DETECTORS, detectors, entries};
 pub use tunables::Setting;

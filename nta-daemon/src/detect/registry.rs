@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::hygiene::HygieneConfig;
+use super::networks::Networks;
 use super::{Detector, Setting};
 
 /// Detectors that judge sums over the network against its baselines: what a stored window still holds.
@@ -17,13 +18,16 @@ pub struct Entry {
     pub settings: Vec<Setting>,
 }
 
-/// One line a detector: its section of `[detect]`, its file, the type that detects, and the type of its settings.
+/// One line a detector: its section of `[detect]`, its file, the type that detects, the type of its settings, and what
+/// else of `[detect]` it is made with.
 macro_rules! registry {
-    ($( $(#[doc = $doc:literal])+ $section:ident: $module:ident::$detector:ident($config:ident), )+) => {
+    ($( $(#[doc = $doc:literal])+ $section:ident: $module:ident::$detector:ident($config:ident $(, $with:ident)?), )+) => {
         /// `[detect]`: what is looked for, and when it is told.
         #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
         #[serde(default, deny_unknown_fields)]
         pub struct DetectConfig {
+            /// Networks that are one's own; all others are outside.
+            pub local_networks: Networks,
             /// What makes findings an alert.
             pub hygiene: HygieneConfig,
             $( $(#[doc = $doc])+ pub $section: super::$module::$config, )+
@@ -33,7 +37,9 @@ macro_rules! registry {
         pub fn detectors(config: &DetectConfig) -> Vec<Box<dyn Detector>> {
             let mut list: Vec<Box<dyn Detector>> = Vec::new();
             $( if config.$section.enabled {
-                list.push(Box::new(super::$module::$detector::new(config.$section.clone())));
+                list.push(Box::new(super::$module::$detector::new(
+                    config.$section.clone() $(, config.$with.clone())?
+                )));
             } )+
             list
         }
@@ -42,6 +48,7 @@ macro_rules! registry {
         pub fn entries() -> Vec<Entry> {
             let entry = |section, settings| Entry { section, settings };
             vec![
+                entry(Networks::SECTION, Networks::settings()),
                 entry(HygieneConfig::SECTION, HygieneConfig::settings()),
                 $( entry(super::$module::$config::SECTION, super::$module::$config::settings()), )+
             ]
@@ -50,7 +57,7 @@ macro_rules! registry {
         impl DetectConfig {
             /// As commented sections of the configuration file.
             pub fn to_toml(&self) -> String {
-                [self.hygiene.to_toml(), $( self.$section.to_toml(), )+].join("\n")
+                [self.local_networks.to_toml(), self.hygiene.to_toml(), $( self.$section.to_toml(), )+].join("\n")
             }
         }
     };
@@ -75,6 +82,14 @@ registry! {
     amplification: amplification::Amplification(AmplificationConfig),
     /// Floods of a network by many.
     distributed_flood: distributed_flood::DistributedFlood(DistributedFloodConfig),
+    /// ARP spoofing.
+    arp_spoof: arp_spoof::ArpSpoof(ArpSpoofConfig),
+    /// Tunnels through DNS.
+    dns_tunnel: dns_tunnel::DnsTunnel(DnsTunnelConfig),
+    /// Regular calls to the outside.
+    beaconing: beaconing::Beaconing(BeaconingConfig, local_networks),
+    /// Much more sent to the outside than usual.
+    data_exfiltration: data_exfiltration::DataExfiltration(DataExfiltrationConfig, local_networks),
     /// Traffic spikes.
     traffic_spike: traffic_spike::TrafficSpike(TrafficSpikeConfig),
     /// High latency.

@@ -4,6 +4,7 @@
 mod alert;
 mod detection;
 mod event;
+mod features;
 mod flow;
 mod ledger;
 mod protocol;
@@ -14,6 +15,7 @@ mod window;
 pub use alert::{AlertJson, AnomalyJson, ContributorJson, TechniqueJson, WhyJson, party};
 pub use detection::{DetectionJson, HostsJson, LearningJson, MetricStateJson};
 pub use event::{ArpJson, DnsJson, EventCountsJson, EventLossJson, EventsJson, QuestionJson};
+pub use features::FeaturesJson;
 pub use flow::{FlowJson, HandshakeJson, TcpJson, TcpSideJson};
 pub use ledger::{CountsJson, InterfaceJson, LedgerJson, skipped};
 pub use protocol::{protocol_name, protocol_number};

@@ -18,7 +18,7 @@ const CORE: &[(&str, &[&str])] = &[
 /// The edges, each with the modules that it may know; each keeps its own settings in `config`.
 const EDGES: &[(&str, &[&str])] = &[
     ("source", &["domain", "config"]),
-    ("json", &["domain", "window"]),
+    ("json", &["domain", "window", "features"]),
     ("store", &["domain", "config", "window", "baseline", "features", "json"]),
     ("telemetry", &["domain", "config"]),
     // Stored windows are judged again on request, by the same detectors.

@@ -1,0 +1,3 @@
+//! What detection is built on, against what other tools compute.
+
+mod features;
