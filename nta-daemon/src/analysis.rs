@@ -9,7 +9,7 @@ use crate::domain::{Alert, AlertChange, DetectionCounts, Finding};
 use crate::window::{Cascade, Snapshot, Span};
 
 /// A window with fewer flows is judged before a second thread would have begun.
-const FLOWS_FOR_TWO: usize = 1_000;
+const FLOWS_FOR_TWO: usize = 300;
 /// Detectors at the head of the registry that take as long as all others and the merging together.
 const HEAVY_DETECTORS: usize = 3;
 

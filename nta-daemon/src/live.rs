@@ -64,7 +64,7 @@ impl Live {
             span_ns: self.window_ns,
             detect: self.detect.clone(),
             baseline: self.baseline.clone(),
-            baselines: self.baselines.clone(),
+            baselines: Some(self.baselines.clone()),
             seed: Seed::random(),
         };
         let mut pipeline = Pipeline::new(&options, self.status());

@@ -50,8 +50,8 @@ pub struct PipelineOptions {
     pub detect: DetectConfig,
     /// How baselines are learned.
     pub baseline: BaselineConfig,
-    /// Where baselines are shown, and imports of them taken from.
-    pub baselines: BaselineHandle,
+    /// Where baselines are shown, and imports of them taken from, if anybody looks.
+    pub baselines: Option<BaselineHandle>,
     /// Keys the hashes of distinct values: fixed in a replay, so that it always says the same, else random.
     pub seed: Seed,
 }
@@ -60,7 +60,7 @@ pub struct PipelineOptions {
 pub struct Pipeline {
     windows: Windows,
     analysis: Analysis,
-    baselines: BaselineHandle,
+    baselines: Option<BaselineHandle>,
     status: Status,
     last_expiry: Timestamp,
     nics: Vec<NicCounts>,
@@ -225,7 +225,9 @@ impl Pipeline {
         let others = snapshot.hosts.others();
         self.status.window_other_packets = others.packets_sent + others.packets_received;
         let began = Instant::now();
-        let (imported, refused) = self.baselines.carry_out(self.analysis.baselines_mut());
+        let known = self.analysis.baselines_mut();
+        let (imported, refused) =
+            self.baselines.as_ref().map_or_else(Default::default, |ordered| ordered.carry_out(known));
         for reason in refused {
             tracing::warn!(reason, "baselines not imported");
         }
@@ -240,8 +242,9 @@ impl Pipeline {
     fn tell_learned(&mut self, imported: bool) {
         self.status.detection = self.analysis.counts();
         let learning = self.analysis.baselines().state();
-        if imported || learning.updated != self.status.learning.updated {
-            self.baselines.publish(self.analysis.baselines().export());
+        let changed = imported || learning.updated != self.status.learning.updated;
+        if let Some(baselines) = self.baselines.as_ref().filter(|_| changed) {
+            baselines.publish(self.analysis.baselines().export());
         }
         self.status.learning = learning;
     }
@@ -255,7 +258,9 @@ impl Pipeline {
         self.close(source, output)?;
         self.analysis.finish(&mut |verdict| tell(output, verdict));
         self.tell_learned(false);
-        self.baselines.end();
+        if let Some(baselines) = &self.baselines {
+            baselines.end();
+        }
         source.finish(&mut |update| output.flow(&update, &FlowRecord::of(&update)));
         self.status.flows_active = 0;
         output.closed(&self.status);

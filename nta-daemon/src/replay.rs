@@ -123,8 +123,8 @@ pub struct Replay<'a> {
     pub baseline: BaselineConfig,
     /// Whether a second thread reads.
     pub read_ahead: ReadAhead,
-    /// Where baselines are shown, and imports of them taken from.
-    pub baselines: BaselineHandle,
+    /// Where baselines are shown, and imports of them taken from, if anybody looks.
+    pub baselines: Option<BaselineHandle>,
     /// Told bytes read and bytes in all, now and then; answers whether to go on.
     pub progress: &'a mut dyn FnMut(u64, Option<u64>) -> bool,
 }
@@ -368,7 +368,7 @@ mod tests {
             window_ns: DEFAULT_WINDOW_NS,
             detect: DetectConfig::default(),
             baseline: BaselineConfig::default(),
-            baselines: BaselineHandle::default(),
+            baselines: None,
             read_ahead,
             progress: &mut progress,
         };

@@ -11,7 +11,6 @@ use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{EXIT_USAGE, fail};
-use crate::baseline::BaselineHandle;
 use crate::config::Config;
 use crate::domain::{Alert, AlertChange, AlertId, Event, FlowRecord, FlowUpdate, Mode, Status};
 use crate::evaluate::{Outcome, Report, parse, score};
@@ -146,7 +145,7 @@ fn replay(file: &str, path: &Path, config: &Config) -> Result<Outcome, String> {
         detect: config.detect.clone(),
         baseline: config.baseline.clone(),
         read_ahead: ReadAhead::Never,
-        baselines: BaselineHandle::default(),
+        baselines: None,
         progress: &mut |_, _| true,
     }
     .run(&mut engine, status, &mut alerts)

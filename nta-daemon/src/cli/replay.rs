@@ -129,8 +129,7 @@ pub(super) fn execute(args: Args) -> ExitCode {
         Err(error) => return fail(1, &error),
     };
     if !args.serve && args.database.is_none() {
-        let replayed =
-            replay(&args, &config, engine.as_mut(), BaselineHandle::default(), &mut collected, &Arc::default());
+        let replayed = replay(&args, &config, engine.as_mut(), None, &mut collected, &Arc::default());
         return conclude(replayed, collected);
     }
     match tokio::runtime::Runtime::new() {
@@ -162,7 +161,7 @@ fn replay(
     args: &Args,
     config: &Config,
     engine: &mut dyn Engine,
-    baselines: BaselineHandle,
+    baselines: Option<BaselineHandle>,
     output: &mut dyn Output,
     stop: &Arc<AtomicBool>,
 ) -> Result<Summary, ReplayError> {
@@ -218,7 +217,7 @@ async fn with_store(args: Args, config: Config, mut engine: Box<dyn Engine>, col
     if serve {
         tracing::info!(url = %format!("http://{}", app.address), database = config.store.database, "serving");
     }
-    let baselines = app.baselines.clone();
+    let baselines = Some(app.baselines.clone());
     let mut both = Both { store: app.output(), collected };
     let stop = Arc::new(AtomicBool::new(false));
     let stopped = Arc::clone(&stop);

@@ -9,7 +9,7 @@
 //! Known false alarms: peer-to-peer clients whose peers share a port and are mostly gone; load balancers and inventory
 //! tools that probe by design. Evasion: fewer than the threshold a minute (see `slow_scan`), many sources.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::net::IpAddr;
 
 use nta_common::packet::proto;
@@ -78,8 +78,25 @@ struct Scan {
     failed: usize,
     threshold: u64,
     share: f64,
-    hosts: BTreeMap<IpAddr, usize>,
-    ports: BTreeSet<(u8, u16)>,
+    /// In order, each with its targets in vain.
+    hosts: Vec<(IpAddr, usize)>,
+    /// In order.
+    ports: Vec<(u8, u16)>,
+}
+
+/// A target without its time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Tried {
+    host: IpAddr,
+    proto: u8,
+    port: u16,
+    failed: bool,
+}
+
+impl From<&Target> for Tried {
+    fn from(target: &Target) -> Self {
+        Self { host: target.host, proto: target.proto, port: target.port, failed: target.failed }
+    }
 }
 
 impl Weigh for VecDeque<Target> {
@@ -93,84 +110,75 @@ impl PortScan {
         Self { config, sources: Recent::new(MAX_SOURCES, SECONDS), dropped: 0 }
     }
 
-    /// Whether any host or any port alone was tried in vain often enough: cheaper than the sets that say it exactly.
-    fn may_be_scan(&self, targets: &VecDeque<Target>) -> bool {
-        let mut failed: Vec<(IpAddr, u8, u16)> =
-            targets.iter().filter(|target| target.failed).map(|t| (t.host, t.proto, t.port)).collect();
-        failed.sort_unstable();
-        failed.dedup();
-        let longest = |same: fn(&(IpAddr, u8, u16), &(IpAddr, u8, u16)) -> bool, targets: &[(IpAddr, u8, u16)]| {
-            targets.chunk_by(same).map(<[_]>::len).max().unwrap_or(0) as u64
-        };
-        if longest(|a, b| a.0 == b.0, &failed) >= self.config.min_ports {
-            return true;
+    /// One host's ports. `targets` are in order by host, protocol and port.
+    fn vertical(&self, targets: &[Tried]) -> Option<Scan> {
+        let mut hosts: Vec<(IpAddr, Vec<(u8, u16)>, usize)> = Vec::new();
+        for of_host in targets.chunk_by(|a, b| a.host == b.host) {
+            let ports = || of_host.iter().filter(|target| matches!(target.proto, proto::TCP | proto::UDP));
+            let mut failed: Vec<(u8, u16)> = ports().filter(|t| t.failed).map(|t| (t.proto, t.port)).collect();
+            if (failed.len() as u64) < self.config.min_ports {
+                continue;
+            }
+            drop_sessions(&mut failed);
+            let mut tried: Vec<(u8, u16)> = ports().filter(|t| !t.failed).map(|t| (t.proto, t.port)).collect();
+            tried.extend(&failed);
+            let tried = distinct(tried).len();
+            if self.is_scan(failed.len(), self.config.min_ports, tried) {
+                hosts.push((of_host[0].host, failed, tried));
+            }
         }
-        failed.sort_unstable_by_key(|(host, protocol, port)| (*protocol, *port, *host));
-        longest(|a, b| (a.1, a.2) == (b.1, b.2), &failed) >= self.config.min_hosts
-    }
-
-    /// One host's ports.
-    fn vertical(&self, targets: &VecDeque<Target>) -> Option<Scan> {
-        let mut hosts: BTreeMap<IpAddr, [BTreeSet<(u8, u16)>; 2]> = BTreeMap::new();
-        for target in targets.iter().filter(|target| matches!(target.proto, proto::TCP | proto::UDP)) {
-            hosts.entry(target.host).or_default()[usize::from(target.failed)].insert((target.proto, target.port));
-        }
-        let scanned = |[answered, failed]: &[BTreeSet<_>; 2]| {
-            let tried = answered.union(failed).count();
-            failed.len() as u64 >= self.config.min_ports
-                && failed.len() as f64 >= self.config.min_failed_share * tried as f64
-        };
-        hosts.values_mut().for_each(drop_sessions);
-        hosts.retain(|_, ports| scanned(ports));
-        let [answered, failed] = hosts.values().max_by_key(|ports| ports[1].len())?;
+        let (_, failed, tried) = hosts.iter().max_by_key(|(_, failed, _)| failed.len())?;
         Some(Scan {
             measure: "ports_tried_in_vain",
             unit: "ports",
             failed: failed.len(),
             threshold: self.config.min_ports,
-            share: failed.len() as f64 / answered.union(failed).count() as f64,
-            ports: hosts.values().flat_map(|ports| ports[1].iter().copied()).collect(),
-            hosts: hosts.iter().map(|(host, ports)| (*host, ports[1].len())).collect(),
+            share: failed.len() as f64 / *tried as f64,
+            ports: distinct(hosts.iter().flat_map(|(_, ports, _)| ports.iter().copied()).collect()),
+            hosts: hosts.iter().map(|(host, ports, _)| (*host, ports.len())).collect(),
         })
     }
 
-    /// One port of many hosts.
-    fn horizontal(&self, targets: &VecDeque<Target>) -> Option<Scan> {
-        let mut ports: BTreeMap<(u8, u16), [BTreeSet<IpAddr>; 2]> = BTreeMap::new();
-        let mut all: Map<u8, BTreeSet<IpAddr>> = Map::default();
-        for target in targets {
-            if target.failed {
-                all.entry(target.proto).or_default().insert(target.host);
+    /// One port of many hosts. `targets` are in order by protocol, port and host.
+    fn horizontal(&self, targets: &[Tried]) -> Option<Scan> {
+        let mut ports: Vec<((u8, u16), Vec<IpAddr>, usize)> = Vec::new();
+        for of_protocol in targets.chunk_by(|a, b| a.proto == b.proto) {
+            let asked = distinct(of_protocol.iter().filter(|t| t.failed).map(|t| t.host).collect()).len() as f64;
+            for of_port in of_protocol.chunk_by(|a, b| a.port == b.port) {
+                let failed: Vec<IpAddr> = of_port.iter().filter(|t| t.failed).map(|t| t.host).collect();
+                let tried = of_port.chunk_by(|a, b| a.host == b.host).count();
+                let most = failed.len() as f64 >= self.config.min_port_share * asked;
+                if most && self.is_scan(failed.len(), self.config.min_hosts, tried) {
+                    ports.push(((of_port[0].proto, of_port[0].port), failed, tried));
+                }
             }
-            ports.entry((target.proto, target.port)).or_default()[usize::from(target.failed)].insert(target.host);
         }
-        let scanned = |protocol: u8, [answered, failed]: &[BTreeSet<_>; 2]| {
-            let tried = answered.union(failed).count();
-            let asked = all.get(&protocol).map_or(0, BTreeSet::len) as f64;
-            failed.len() as u64 >= self.config.min_hosts
-                && failed.len() as f64 >= self.config.min_port_share * asked
-                && failed.len() as f64 >= self.config.min_failed_share * tried as f64
-        };
-        ports.retain(|(protocol, _), hosts| scanned(*protocol, hosts));
-        let [answered, failed] = ports.values().max_by_key(|hosts| hosts[1].len())?;
+        let (_, failed, tried) = ports.iter().max_by_key(|(_, failed, _)| failed.len())?;
         Some(Scan {
             measure: "hosts_tried_in_vain",
             unit: "hosts",
             failed: failed.len(),
             threshold: self.config.min_hosts,
-            share: failed.len() as f64 / answered.union(failed).count() as f64,
-            hosts: ports.values().flat_map(|hosts| hosts[1].iter().map(|host| (*host, 1))).collect(),
-            ports: ports.keys().copied().collect(),
+            share: failed.len() as f64 / *tried as f64,
+            hosts: distinct(ports.iter().flat_map(|(_, hosts, _)| hosts.iter().map(|host| (*host, 1))).collect()),
+            ports: ports.iter().map(|(port, ..)| *port).collect(),
         })
     }
 
+    fn is_scan(&self, failed: usize, least: u64, tried: usize) -> bool {
+        failed as u64 >= least && failed as f64 >= self.config.min_failed_share * tried as f64
+    }
+
     fn judge(&self, view: &View<'_>, source: IpAddr, targets: &VecDeque<Target>) -> Option<Finding> {
-        if !self.may_be_scan(targets) {
-            return None;
-        }
-        let scan = self.vertical(targets).or_else(|| self.horizontal(targets))?;
+        let mut targets: Vec<Tried> = targets.iter().map(Tried::from).collect();
+        targets.sort_unstable_by_key(|t| (t.host, t.proto, t.port, t.failed));
+        targets.dedup();
+        let scan = self.vertical(&targets).or_else(|| {
+            targets.sort_unstable_by_key(|t| (t.proto, t.port, t.host, t.failed));
+            self.horizontal(&targets)
+        })?;
         let (hosts, ports) = (scan.hosts.len(), scan.ports.len());
-        let destination = match scan.hosts.first_key_value() {
+        let destination = match scan.hosts.first() {
             Some((host, _)) if hosts == 1 => Party::Host(*host),
             _ => Party::Many,
         };
@@ -196,7 +204,7 @@ impl PortScan {
             ("ports_tried", ports.to_string()),
             ("failed_share", format!("{:.3}", scan.share)),
         ];
-        let mut shares: Vec<(IpAddr, usize)> = scan.hosts.into_iter().collect();
+        let mut shares = scan.hosts;
         shares.sort_by_key(|(host, ports)| (std::cmp::Reverse(*ports), *host));
         shares.truncate(MAX_CONTRIBUTORS);
         finding.contributors =
@@ -206,11 +214,17 @@ impl PortScan {
 }
 
 /// Takes UDP ports of sessions out unless there are too many of them for one.
-fn drop_sessions([_, failed]: &mut [BTreeSet<(u8, u16)>; 2]) {
+fn drop_sessions(failed: &mut Vec<(u8, u16)>) {
     let is_session = |(protocol, port): &(u8, u16)| *protocol == proto::UDP && *port >= FIRST_SESSION_PORT;
     if failed.iter().filter(|port| is_session(port)).count() <= MAX_CANDIDATES {
         failed.retain(|port| !is_session(port));
     }
+}
+
+fn distinct<T: Ord>(mut all: Vec<T>) -> Vec<T> {
+    all.sort_unstable();
+    all.dedup();
+    all
 }
 
 /// Pairs of a source and a host between which UDP flows at a rate that is a flood.

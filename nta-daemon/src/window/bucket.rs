@@ -158,17 +158,21 @@ pub(super) struct Bucket {
 }
 
 impl Bucket {
-    pub(super) fn new(id: u64, start: Timestamp, end: Timestamp, seed: Seed) -> Self {
+    pub(super) fn new(id: u64, start: Timestamp, end: Timestamp, seed: Seed, flows: usize) -> Self {
         Self {
             start,
             end,
             late_packets: 0,
             window: Window { id, start, end, ..Window::default() },
             hosts: Hosts::new(seed),
-            flows: Vec::new(),
+            flows: Vec::with_capacity(flows),
             events: Vec::new(),
             protocols: HashMap::default(),
         }
+    }
+
+    pub(super) const fn flow_count(&self) -> usize {
+        self.flows.len()
     }
 
     pub(super) fn add(&mut self, seen: FlowObservation) {

@@ -36,6 +36,8 @@ pub struct Windows {
     next_id: u64,
     ledger: LedgerSlot,
     seed: Seed,
+    /// Flows of the last window: room for as many is made at once.
+    flows: usize,
 }
 
 /// What the next packet's time means for the open window.
@@ -53,14 +55,14 @@ impl Windows {
     /// Windows of `span_ns` nanoseconds, aligned to the Unix epoch. `seed` keys the hashes by which distinct values are
     /// counted.
     pub fn new(span_ns: u64, seed: Seed) -> Self {
-        Self { span_ns: span_ns.max(1), open: None, next_id: 1, ledger: LedgerSlot::default(), seed }
+        Self { span_ns: span_ns.max(1), open: None, next_id: 1, ledger: LedgerSlot::default(), seed, flows: 0 }
     }
 
     /// Opens the window that `time` lies in, if none is open.
     pub fn open_at(&mut self, time: Timestamp) {
         if self.open.is_none() {
             let start = time.floor(self.span_ns);
-            self.open = Some(Bucket::new(self.next_id, start, start.plus(self.span_ns), self.seed.clone()));
+            self.open = Some(Bucket::new(self.next_id, start, start.plus(self.span_ns), self.seed.clone(), self.flows));
             self.next_id += 1;
         }
     }
@@ -115,6 +117,7 @@ impl Windows {
     /// Closes the open window; `ledger` is the cumulative reading taken with the last changes.
     pub fn close(&mut self, ledger: &LedgerSlot) -> Option<Snapshot> {
         let open = self.open.take()?;
+        self.flows = open.flow_count();
         let counted = difference(ledger, &self.ledger);
         self.ledger = *ledger;
         Some(open.close(counted))
