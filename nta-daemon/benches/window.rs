@@ -10,7 +10,7 @@ use std::time::Instant;
 use nta_common::LedgerSlot;
 use nta_common::flow::Counts;
 use nta_common::packet::proto;
-use nta_daemon::analysis::{Analysis, Verdict};
+use nta_daemon::analysis::Analysis;
 use nta_daemon::baseline::BaselineConfig;
 use nta_daemon::detect::DetectConfig;
 use nta_daemon::domain::{ConnState, Endpoint, FlowId, FlowObservation, FlowRecord, History, TcpCounts, Timestamp};
@@ -46,12 +46,9 @@ fn main() {
         steps[2].1.push(ms(began));
         assert!(sum > 0.0);
         let began = Instant::now();
-        analysis.close(&snapshot, &mut |verdict| {
-            if let Verdict::Window(window) = verdict {
-                memory = memory.max(bytes(window));
-            }
-        });
+        let judged = analysis.close(snapshot);
         steps[3].1.push(ms(began));
+        memory = judged.iter().map(|judged| bytes(&judged.snapshot)).fold(memory, usize::max);
     }
     let mut total = 0.0;
     for (step, times) in steps {

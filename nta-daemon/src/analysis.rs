@@ -13,15 +13,13 @@ const FLOWS_FOR_TWO: usize = 300;
 /// Detectors at the head of the registry that take as long as all others and the merging together.
 const HEAVY_DETECTORS: usize = 3;
 
-/// What analysis tells, in order.
-#[derive(Clone, Copy, Debug)]
-pub enum Verdict<'a> {
-    /// A window of any span closed; what was found in it follows.
-    Window(&'a Snapshot),
-    /// An alert was raised, goes on or is over.
-    Alert(AlertChange, &'a Alert),
-    /// All alerts of the window were told.
-    Judged(&'a Snapshot),
+/// A window of any span with what was found in it, in the order in which it is to be told.
+#[derive(Clone, Debug)]
+pub struct Judged {
+    /// The window.
+    pub snapshot: Snapshot,
+    /// Alerts that were raised, go on or are over with it.
+    pub alerts: Vec<(AlertChange, Alert)>,
 }
 
 /// Longer windows, detectors and alerts over one stream of base windows.
@@ -62,18 +60,20 @@ impl Analysis {
     }
 
     /// Judges a base window, and the longer ones that it completes.
-    pub fn close(&mut self, base: &Snapshot, tell: &mut dyn FnMut(Verdict<'_>)) {
-        let (found, medium) = self.inspect_and_merge(base);
+    pub fn close(&mut self, base: Snapshot) -> Vec<Judged> {
+        let (found, medium) = self.inspect_and_merge(&base);
         let mut long = Vec::new();
         for closed in &medium {
             self.long.add(closed, &mut |closed| long.push(closed));
         }
         // In the order of their ends: one that a silence closed late comes before this window.
-        let (before, with): (Vec<&Snapshot>, Vec<&Snapshot>) =
-            medium.iter().chain(&long).partition(|closed| closed.window.end <= base.window.start);
-        before.into_iter().for_each(|closed| self.judge(closed, tell));
-        self.conclude(base, found, tell);
-        with.into_iter().for_each(|closed| self.judge(closed, tell));
+        let start = base.window.start;
+        let (before, with): (Vec<_>, Vec<_>) =
+            medium.into_iter().chain(long).partition(|closed| closed.window.end <= start);
+        let mut judged: Vec<Judged> = before.into_iter().map(|closed| self.judge(closed)).collect();
+        judged.push(self.conclude(base, found));
+        judged.extend(with.into_iter().map(|closed| self.judge(closed)));
+        judged
     }
 
     /// Has the detectors of base windows look at one, and merges it into the longer window, whose end it may be. With
@@ -106,7 +106,7 @@ impl Analysis {
     }
 
     /// Judges what is still open: the end of a capture, or of the daemon.
-    pub fn finish(&mut self, tell: &mut dyn FnMut(Verdict<'_>)) {
+    pub fn finish(&mut self) -> Vec<Judged> {
         let mut open = Vec::new();
         self.medium.flush(&mut |closed| open.push(closed));
         let mut long = Vec::new();
@@ -114,25 +114,23 @@ impl Analysis {
             self.long.add(closed, &mut |closed| long.push(closed));
         }
         self.long.flush(&mut |closed| long.push(closed));
-        for closed in open.iter().chain(&long) {
-            self.judge(closed, tell);
-        }
+        open.into_iter().chain(long).map(|closed| self.judge(closed)).collect()
     }
 
-    fn judge(&mut self, snapshot: &Snapshot, tell: &mut dyn FnMut(Verdict<'_>)) {
-        let findings = inspect(&mut self.detectors, &View { snapshot, baselines: &self.baselines });
-        self.conclude(snapshot, findings, tell);
+    fn judge(&mut self, snapshot: Snapshot) -> Judged {
+        let findings = inspect(&mut self.detectors, &View { snapshot: &snapshot, baselines: &self.baselines });
+        self.conclude(snapshot, findings)
     }
 
-    fn conclude(&mut self, snapshot: &Snapshot, mut findings: Vec<Finding>, tell: &mut dyn FnMut(Verdict<'_>)) {
+    fn conclude(&mut self, snapshot: Snapshot, mut findings: Vec<Finding>) -> Judged {
         // Detectors go through hosts in no order; what is told must not depend on it.
         findings.sort_by_key(|finding| (finding.kind, finding.source, finding.destination, finding.port));
-        tell(Verdict::Window(snapshot));
-        self.hygiene.judge(findings, snapshot.window.end, &mut |change, alert| tell(Verdict::Alert(change, alert)));
-        tell(Verdict::Judged(snapshot));
+        let mut alerts = Vec::new();
+        self.hygiene.judge(findings, snapshot.window.end, &mut |change, alert| alerts.push((change, alert.clone())));
         if snapshot.span == Span::Medium {
-            self.learn(snapshot);
+            self.learn(&snapshot);
         }
+        Judged { snapshot, alerts }
     }
 
     /// What is under alert is not usual, unless it has gone on for so long that it has become so.

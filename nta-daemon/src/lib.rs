@@ -13,6 +13,7 @@ pub mod source;
 pub mod window;
 
 pub mod evaluate;
+pub mod judge;
 pub mod live;
 pub mod pipeline;
 pub mod replay;

@@ -65,6 +65,7 @@ impl Live {
             detect: self.detect.clone(),
             baseline: self.baseline.clone(),
             baselines: Some(self.baselines.clone()),
+            judge_beside: false,
             seed: Seed::random(),
         };
         let mut pipeline = Pipeline::new(&options, self.status());

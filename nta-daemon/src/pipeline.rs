@@ -5,12 +5,13 @@ use std::time::Instant;
 
 use nta_common::Counter;
 
-use crate::analysis::{Analysis, Verdict};
+use crate::analysis::{Analysis, Judged};
 use crate::baseline::{BaselineConfig, BaselineHandle};
 use crate::detect::DetectConfig;
 use crate::domain::{
     Alert, AlertChange, Event, FlowObservation, FlowRecord, FlowUpdate, Ledger, Mode, NicCounts, Status, Timestamp,
 };
+use crate::judge::{Done, Judge};
 use crate::source::{FlowSource, SourceError};
 use crate::window::{Arrival, Seed, Snapshot, Windows};
 
@@ -52,6 +53,8 @@ pub struct PipelineOptions {
     pub baseline: BaselineConfig,
     /// Where baselines are shown, and imports of them taken from, if anybody looks.
     pub baselines: Option<BaselineHandle>,
+    /// Whether windows are judged on a thread of their own, one behind; not with `baselines`, whose imports wait for none.
+    pub judge_beside: bool,
     /// Keys the hashes of distinct values: fixed in a replay, so that it always says the same, else random.
     pub seed: Seed,
 }
@@ -59,7 +62,9 @@ pub struct PipelineOptions {
 /// Windows over one source.
 pub struct Pipeline {
     windows: Windows,
-    analysis: Analysis,
+    judge: Judge,
+    /// The state behind the window that is being judged.
+    behind: Option<Status>,
     baselines: Option<BaselineHandle>,
     status: Status,
     last_expiry: Timestamp,
@@ -72,9 +77,13 @@ impl Pipeline {
     /// `status` says what it runs on.
     pub fn new(options: &PipelineOptions, status: Status) -> Self {
         let span_ns = options.span_ns;
+        let analysis = Analysis::new(span_ns, &options.detect, &options.baseline);
+        let beside = options.judge_beside && options.baselines.is_none();
+        let judge = if beside { Judge::beside(analysis) } else { Judge::Here(Box::new(analysis)) };
         Self {
             windows: Windows::new(span_ns, options.seed.clone()),
-            analysis: Analysis::new(span_ns, &options.detect, &options.baseline),
+            judge,
+            behind: None,
             baselines: options.baselines.clone(),
             status: Status { window_ns: span_ns, ..status },
             last_expiry: Timestamp::default(),
@@ -172,6 +181,7 @@ impl Pipeline {
             return Ok(());
         }
         self.last_expiry = time;
+        self.catch_up(output);
         source.expire(time, &mut |update| output.flow(&update, &FlowRecord::of(&update)))
     }
 
@@ -196,6 +206,7 @@ impl Pipeline {
         output: &mut dyn Output,
     ) -> Result<(), SourceError> {
         let Some(end) = self.windows.end() else { return Ok(()) };
+        self.catch_up(output);
         self.take_events(source, output)?;
         let windows = &mut self.windows;
         let flows_total = &mut self.status.flows_total;
@@ -224,47 +235,67 @@ impl Pipeline {
         self.status.window_hosts = snapshot.hosts.len() as u64;
         let others = snapshot.hosts.others();
         self.status.window_other_packets = others.packets_sent + others.packets_received;
-        let began = Instant::now();
-        let known = self.analysis.baselines_mut();
-        let (imported, refused) =
-            self.baselines.as_ref().map_or_else(Default::default, |ordered| ordered.carry_out(known));
-        for reason in refused {
-            tracing::warn!(reason, "baselines not imported");
+        let imported = self.import_baselines();
+        let status = self.status.clone();
+        match self.judge.close(snapshot) {
+            Some(done) => self.tell(done, status, imported, output),
+            None => self.behind = Some(status),
         }
-        self.analysis.close(&snapshot, &mut |verdict| tell(output, verdict));
-        self.status.last_analysis_ns = began.elapsed().as_nanos() as u64;
-        self.tell_learned(imported);
-        output.closed(&self.status);
         Ok(())
     }
 
-    /// Takes over what analysis tells about itself, and shows the baselines when they have changed.
-    fn tell_learned(&mut self, imported: bool) {
-        self.status.detection = self.analysis.counts();
-        let learning = self.analysis.baselines().state();
-        let changed = imported || learning.updated != self.status.learning.updated;
-        if let Some(baselines) = self.baselines.as_ref().filter(|_| changed) {
-            baselines.publish(self.analysis.baselines().export());
+    /// Tells what came of the window before, which another thread has judged meanwhile.
+    fn catch_up(&mut self, output: &mut dyn Output) {
+        if let (Some(done), Some(status)) = (self.judge.wait(), self.behind.take()) {
+            self.tell(done, status, false, output);
         }
-        self.status.learning = learning;
+    }
+
+    /// Carries out what was ordered; answers whether anything was.
+    fn import_baselines(&mut self) -> bool {
+        let (Some(baselines), Judge::Here(analysis)) = (&self.baselines, &mut self.judge) else { return false };
+        let (imported, refused) = baselines.carry_out(analysis.baselines_mut());
+        for reason in refused {
+            tracing::warn!(reason, "baselines not imported");
+        }
+        imported
+    }
+
+    /// Tells what came of a window behind which the state was this, and shows the baselines when they have changed.
+    fn tell(&mut self, done: Done, mut status: Status, imported: bool, output: &mut dyn Output) {
+        let Done { judged, detection, learning, took_ns } = done;
+        let changed = imported || learning.updated != self.status.learning.updated;
+        if let (Some(baselines), Judge::Here(analysis)) = (self.baselines.as_ref().filter(|_| changed), &self.judge) {
+            baselines.publish(analysis.baselines().export());
+        }
+        for status in [&mut self.status, &mut status] {
+            (status.detection, status.last_analysis_ns) = (detection, took_ns);
+            status.learning.clone_from(&learning);
+        }
+        tell(judged, output);
+        output.closed(&status);
     }
 
     /// Closes the open window and ends every flow.
     pub fn finish<S: FlowSource + ?Sized>(
-        &mut self,
+        mut self,
         source: &mut S,
         output: &mut dyn Output,
-    ) -> Result<(), SourceError> {
+    ) -> Result<Status, SourceError> {
         self.close(source, output)?;
-        self.analysis.finish(&mut |verdict| tell(output, verdict));
-        self.tell_learned(false);
-        if let Some(baselines) = &self.baselines {
+        self.catch_up(output);
+        let Self { judge, baselines, mut status, .. } = self;
+        let (Done { judged, detection, learning, .. }, analysis) = judge.finish();
+        (status.detection, status.learning) = (detection, learning);
+        tell(judged, output);
+        if let Some(baselines) = &baselines {
+            baselines.publish(analysis.baselines().export());
             baselines.end();
         }
         source.finish(&mut |update| output.flow(&update, &FlowRecord::of(&update)));
-        self.status.flows_active = 0;
-        output.closed(&self.status);
-        Ok(())
+        status.flows_active = 0;
+        output.closed(&status);
+        Ok(status)
     }
 }
 
@@ -277,10 +308,10 @@ fn take(windows: &mut Windows, output: &mut dyn Output, update: &FlowUpdate<'_>)
     output.flow(update, &flow);
 }
 
-fn tell(output: &mut dyn Output, verdict: Verdict<'_>) {
-    match verdict {
-        Verdict::Window(snapshot) => output.window(snapshot),
-        Verdict::Alert(change, alert) => output.alert(change, alert),
-        Verdict::Judged(snapshot) => output.judged(snapshot),
+fn tell(judged: Vec<Judged>, output: &mut dyn Output) {
+    for Judged { snapshot, alerts } in judged {
+        output.window(&snapshot);
+        alerts.iter().for_each(|(change, alert)| output.alert(*change, alert));
+        output.judged(&snapshot);
     }
 }

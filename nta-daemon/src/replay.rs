@@ -121,8 +121,10 @@ pub struct Replay<'a> {
     pub detect: DetectConfig,
     /// How baselines are learned.
     pub baseline: BaselineConfig,
-    /// Whether a second thread reads.
+    /// Whether a second thread reads, and judges windows.
     pub read_ahead: ReadAhead,
+    /// Whether somebody wants events, in their order among windows; then windows are judged in turn.
+    pub tells_events: bool,
     /// Where baselines are shown, and imports of them taken from, if anybody looks.
     pub baselines: Option<BaselineHandle>,
     /// Told bytes read and bytes in all, now and then; answers whether to go on.
@@ -149,6 +151,7 @@ impl Replay<'_> {
             detect: self.detect.clone(),
             baseline: self.baseline.clone(),
             baselines: self.baselines.clone(),
+            judge_beside: self.reads_ahead(total) && !self.tells_events,
             seed: Seed::fixed(),
         };
         let pipeline = Pipeline::new(&options, status);
@@ -161,11 +164,11 @@ impl Replay<'_> {
         } else {
             self.account_readers(&mut readers, total, &mut feed)?;
         }
-        let Feed { engine, mut pipeline, output, mut summary, .. } = feed;
-        pipeline.finish(engine, output)?;
+        let Feed { engine, pipeline, output, mut summary, .. } = feed;
+        let status = pipeline.finish(engine, output)?;
         summary.ledger = engine.ledger()?;
-        summary.flows = pipeline.status().flows_total;
-        summary.late_packets = pipeline.status().late_packets;
+        summary.flows = status.flows_total;
+        summary.late_packets = status.late_packets;
         summary.elapsed = began.elapsed();
         Ok(summary)
     }
@@ -331,7 +334,7 @@ mod tests {
 
     /// What comes out of a replay, as JSON lines.
     #[derive(Default)]
-    struct Lines(Vec<String>);
+    struct Lines(Vec<String>, Vec<String>);
 
     impl Output for Lines {
         fn flow(&mut self, _update: &FlowUpdate<'_>, flow: &FlowRecord) {
@@ -340,7 +343,7 @@ mod tests {
         }
 
         fn event(&mut self, event: &Event) {
-            self.0.push(format!("{event:?}"));
+            self.1.push(format!("{event:?}"));
         }
 
         fn window(&mut self, snapshot: &Snapshot) {
@@ -370,12 +373,15 @@ mod tests {
             baseline: BaselineConfig::default(),
             baselines: None,
             read_ahead,
+            tells_events: false,
             progress: &mut progress,
         };
         let mut lines = Lines::default();
         let mut engine = UserEngine::new("test", [max_flows; 2], true, EventSettings::default());
         match replay.run(&mut engine, Status::default(), &mut lines) {
             Ok(summary) => {
+                // Events come in their order, but not in turn with windows that are judged beside.
+                lines.0.append(&mut lines.1);
                 lines.0.push(format!("{:?}", Summary { elapsed: Duration::ZERO, ..summary.clone() }));
                 (lines.0, Some(summary))
             }

@@ -27,7 +27,7 @@ const EDGES: &[(&str, &[&str])] = &[
 ];
 
 /// What joins the others and may know them all.
-const TOP: &[&str] = &["main", "lib", "cli", "app", "pipeline", "live", "replay", "config"];
+const TOP: &[&str] = &["main", "lib", "cli", "app", "pipeline", "judge", "live", "replay", "config"];
 
 /// Crates that do I/O or wait, which the core must not.
 const IMPURE_CRATES: &[&str] = &["tokio", "sqlx", "axum", "aya"];
