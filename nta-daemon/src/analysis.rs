@@ -9,7 +9,7 @@ use crate::domain::{Alert, AlertChange, DetectionCounts, Finding};
 use crate::window::{Cascade, Snapshot, Span};
 
 /// A window with fewer flows is judged before a second thread would have begun.
-const FLOWS_FOR_TWO: usize = 300;
+const FLOWS_FOR_TWO: usize = 1_000;
 /// Detectors at the head of the registry that take as long as all others and the merging together.
 const HEAVY_DETECTORS: usize = 3;
 
@@ -29,6 +29,8 @@ pub struct Analysis {
     detectors: Vec<Box<dyn Detector>>,
     hygiene: Hygiene,
     baselines: Baselines,
+    /// Whether a second thread may help with a large window.
+    may_share: bool,
 }
 
 impl Analysis {
@@ -40,7 +42,13 @@ impl Analysis {
             detectors: detect::detectors(config),
             hygiene: Hygiene::new(config.hygiene.clone()),
             baselines: Baselines::new(baseline.clone()),
+            may_share: std::thread::available_parallelism().is_ok_and(|cores| cores.get() > 1),
         }
+    }
+
+    /// Keeps to one thread: others are busy with the packets meanwhile.
+    pub const fn alone(&mut self) {
+        self.may_share = false;
     }
 
     /// What became of the findings so far.
@@ -79,14 +87,14 @@ impl Analysis {
     /// Has the detectors of base windows look at one, and merges it into the longer window, whose end it may be. With
     /// many flows two threads share the work, and find the same.
     fn inspect_and_merge(&mut self, base: &Snapshot) -> (Vec<Finding>, Vec<Snapshot>) {
-        let Self { medium, detectors, baselines, .. } = self;
+        let Self { medium, detectors, baselines, may_share, .. } = self;
         let view = View { snapshot: base, baselines };
         let mut merge = || {
             let mut closed = Vec::new();
             medium.add(base, &mut |snapshot| closed.push(snapshot));
             closed
         };
-        if base.flows.len() < FLOWS_FOR_TWO || std::thread::available_parallelism().map_or(1, usize::from) < 2 {
+        if !*may_share || base.flows.len() < FLOWS_FOR_TWO {
             let closed = merge();
             return (inspect(detectors, &view), closed);
         }

@@ -50,6 +50,7 @@ pub struct Beside {
 impl Judge {
     /// On a thread of its own if there is one to be had.
     pub fn beside(mut analysis: Analysis) -> Self {
+        analysis.alone();
         let (windows, to_judge) = sync_channel::<Snapshot>(1);
         let (tell, done) = sync_channel(1);
         let work = move || {
