@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use nta_tests::netns::{Namespace, output, wait_for};
 use serde_json::Value;
 
-use crate::process::Process;
+use nta_tests::process::Process;
 
 /// Where each daemon listens: every namespace has its own loopback.
 const LISTEN: &str = "127.0.0.1:5000";

@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use nta_tests::netns::{alone, wait_for};
+use nta_tests::process::Process;
 use serde_json::Value;
 
 use crate::attached::{Held, filters, xdp};
@@ -134,7 +135,7 @@ fn a_reader_that_never_finishes_does_not_hold_up_the_end() {
     const HALF: &str = "import socket,time\ns=socket.create_connection(('127.0.0.1',5000))\n\
         s.send(b'GET /api/status HTTP/1.1\\r\\n')\nprint('sent',flush=True)\ntime.sleep(60)";
     let mut reader = pair.inside.command("python3");
-    let reader = crate::process::Process::start(reader.args(["-c", HALF]), folder.path(), "reader.log");
+    let reader = Process::start(reader.args(["-c", HALF]), folder.path(), "reader.log");
     wait_for("half a request", Duration::from_secs(5), || reader.log().contains("sent").then_some(()));
     let status = daemon.stop();
     assert!(status.success(), "{status}");

@@ -9,7 +9,7 @@ use nta_tests::pcap::{ETHERNET, Frame, pcap};
 
 use crate::can_run;
 use crate::daemon::{Daemon, number};
-use crate::process::Process;
+use nta_tests::process::Process;
 
 /// Packets of a round from each side.
 const PACKETS: u64 = 200_000;

@@ -88,7 +88,7 @@ enum Line<'a> {
     Arp(&'a ArpJson),
     Window(&'a WindowJson),
     Features(&'a FeaturesJson),
-    Alert(&'a AlertJson),
+    Alert { alert: &'a AlertJson },
     Summary(&'a Document<'a>),
 }
 
@@ -235,7 +235,7 @@ fn line(value: &impl Serialize) -> io::Result<()> {
 /// The alerts, each a line, and the summary.
 fn jsonl_end(summary: &Summary, alerts: &[Alert], untold: u64) -> io::Result<()> {
     for alert in alerts {
-        line(&Line::Alert(&AlertJson::from(alert)))?;
+        line(&Line::Alert { alert: &AlertJson::from(alert) })?;
     }
     line(&Line::Summary(&document(summary, &[], &[], untold)))
 }

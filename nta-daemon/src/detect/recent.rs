@@ -128,6 +128,8 @@ pub(super) struct Shares {
     /// Who, as one number for both families, and how much: apart, so that looking for one compares nothing else.
     who: Vec<u128>,
     amounts: Vec<u64>,
+    /// What of each may have been another's, whose place it took.
+    borrowed: Vec<u64>,
     total: u64,
     unknown: u64,
 }
@@ -142,18 +144,24 @@ fn number(host: IpAddr) -> u128 {
 impl Shares {
     /// Adds to the share of a host.
     pub(super) fn add(&mut self, host: IpAddr, amount: u64) {
+        self.add_part(number(host), amount, 0);
+    }
+
+    /// `borrowed` of it may be another's.
+    fn add_part(&mut self, host: u128, amount: u64, borrowed: u64) {
         self.total += amount;
-        let host = number(host);
         if let Some(at) = self.who.iter().position(|known| *known == host) {
             self.amounts[at] += amount;
+            self.borrowed[at] += borrowed;
         } else if self.who.len() < MAX_SHARES {
             self.who.push(host);
             self.amounts.push(amount);
+            self.borrowed.push(borrowed);
         } else {
             let least = self.amounts.iter().copied().min().unwrap_or_default();
             let at = (0..MAX_SHARES).filter(|at| self.amounts[*at] == least).min_by_key(|at| self.who[*at]);
             if let Some(at) = at {
-                (self.who[at], self.amounts[at]) = (host, least + amount);
+                (self.who[at], self.amounts[at], self.borrowed[at]) = (host, least + amount, least + borrowed);
             }
         }
     }
@@ -171,7 +179,9 @@ impl Shares {
 
     /// Adds all shares of another.
     pub(super) fn merge(&mut self, other: &Self) {
-        other.of().for_each(|(host, amount)| self.add(host, amount));
+        for (at, host) in other.who.iter().enumerate() {
+            self.add_part(*host, other.amounts[at], other.borrowed[at]);
+        }
         self.add_unknown(other.unknown);
     }
 
@@ -197,9 +207,10 @@ impl Shares {
         self.of().any(|(host, share)| host != first && share > amount)
     }
 
-    /// The largest shares, largest first.
+    /// The largest shares, largest first: what each has at least.
     pub(super) fn contributors(&self) -> Vec<Contributor> {
-        let mut shares: Vec<(IpAddr, u64)> = self.of().collect();
+        let sure = self.of().zip(&self.borrowed).map(|((host, amount), borrowed)| (host, amount - borrowed));
+        let mut shares: Vec<(IpAddr, u64)> = sure.filter(|(_, amount)| *amount > 0).collect();
         shares.sort_unstable_by_key(|(host, amount)| (std::cmp::Reverse(*amount), *host));
         shares.truncate(MAX_CONTRIBUTORS);
         shares.iter().map(|(host, amount)| Contributor { what: host.to_string(), amount: *amount as f64 }).collect()

@@ -229,7 +229,9 @@ impl Bucket {
         }
     }
 
-    pub(super) fn close(self, ledger: LedgerSlot) -> Snapshot {
+    pub(super) fn close(mut self, ledger: LedgerSlot) -> Snapshot {
+        // Tables hand out flows in an order of their own; what is found in them must not depend on it.
+        self.flows.sort_by_cached_key(|seen| (seen.flow.id, seen.flow.first));
         let mut window = self.window;
         window.packets = ledger.get(Counter::Seen);
         window.bytes = ledger.seen_bytes;

@@ -11,7 +11,6 @@ const CORE: &[(&str, &[&str])] = &[
     ("baseline", &["domain", "window"]),
     ("features", &["domain", "window", "baseline"]), // a feature says how far from its baseline a value is
     ("detect", &["domain", "window", "baseline", "features"]),
-    ("analysis", &["domain", "window", "baseline", "features", "detect"]),
     ("evaluate", &["domain"]),
 ];
 
@@ -27,7 +26,7 @@ const EDGES: &[(&str, &[&str])] = &[
 ];
 
 /// What joins the others and may know them all.
-const TOP: &[&str] = &["main", "lib", "cli", "app", "pipeline", "judge", "live", "replay", "config"];
+const TOP: &[&str] = &["main", "lib", "cli", "app", "pipeline", "analysis", "judge", "live", "replay", "config"];
 
 /// Crates that do I/O or wait, which the core must not.
 const IMPURE_CRATES: &[&str] = &["tokio", "sqlx", "axum", "aya"];
