@@ -1,18 +1,21 @@
 //! Wires the tasks of a serving daemon: pipeline thread, store writer, HTTP server; and drains them in order.
 
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::api::{self, ApiState};
-use crate::domain::{Event, FlowRecord, FlowUpdate, Mode, RawPacket, Status};
+use crate::api::{self, AnalysisAccess, ApiState};
+use crate::baseline::{BaselineConfig, BaselineHandle, Baselines, Import};
+use crate::config::Config;
+use crate::domain::{Alert, AlertChange, Event, FlowRecord, FlowUpdate, Mode, RawPacket, Status};
+use crate::json::mode_name;
 use crate::live;
 use crate::pipeline::Output;
-use crate::store::{Batch, Run, Store, StoreError, StoreWriter};
-use crate::window::Window;
+use crate::store::{Batch, Found, Run, Store, StoreError, StoreWriter};
+use crate::window::{Snapshot, Span, Window};
 
 /// Windows that may wait for the database.
 const STORE_QUEUE: usize = 64;
@@ -20,6 +23,10 @@ const STORE_QUEUE: usize = 64;
 const MAX_HELD_BACK: usize = 1024;
 /// Heads of frames stored with one window; more are dropped, and counted.
 const MAX_RAW_PACKETS: usize = 50_000;
+/// Alerts kept of windows that were given up.
+const MAX_KEPT_ALERTS: usize = 10_000;
+/// How often baselines are stored while they change.
+const SAVE_BASELINES_EVERY: Duration = Duration::from_secs(300);
 /// How long a shutdown waits for the capture, and for the store.
 pub const DRAIN_DEADLINE: Duration = Duration::from_secs(10);
 /// How long a shutdown waits for requests under way. One that takes longer must not cost what is to be stored.
@@ -47,6 +54,9 @@ pub struct App {
     pub status: watch::Sender<Status>,
     /// The address that is listened on.
     pub address: SocketAddr,
+    /// What the pipeline is to share its baselines by.
+    pub baselines: BaselineHandle,
+    feature_hosts: usize,
     store: Store,
     writer: StoreWriter,
     write_task: JoinHandle<()>,
@@ -55,12 +65,12 @@ pub struct App {
 }
 
 impl App {
-    /// Opens the database, registers the run and starts serving.
-    pub async fn start(database: &str, listen: SocketAddr, source: &str, status: Status) -> Result<Self, AppError> {
+    /// Opens the database, registers the run and starts serving; live, the baselines go on from where they were.
+    pub async fn start(config: &Config, listen: SocketAddr, source: &str, status: Status) -> Result<Self, AppError> {
         let listener =
             TcpListener::bind(listen).await.map_err(|source| AppError::Listen { address: listen, source })?;
         let address = listener.local_addr().unwrap_or(listen);
-        let store = Store::open(database).await?;
+        let store = Store::open(&config.store.database).await?;
         let run = Run {
             started: live::now(),
             mode: status.mode,
@@ -69,13 +79,23 @@ impl App {
         };
         let run = store.begin_run(&run).await?;
         let (writer, write_task) = store.writer(run, STORE_QUEUE);
+        let baselines = BaselineHandle::default();
+        if status.mode == Mode::Live {
+            restore(&store, &config.baseline, &baselines).await;
+        }
         let (status, watched) = watch::channel(status);
         let (stop_server, stopped) = tokio::sync::oneshot::channel::<()>();
-        let state = ApiState::new(store.clone(), watched);
+        let access = AnalysisAccess {
+            baselines: baselines.clone(),
+            detect: config.detect.clone(),
+            baseline: config.baseline.clone(),
+        };
+        let state = ApiState::new(store.clone(), watched).with_analysis(access);
         let server = tokio::spawn(api::serve(listener, state, async {
             let _ = stopped.await; // an error means that the sender is gone, which stops the server too
         }));
-        Ok(Self { status, address, store, writer, write_task, server, stop_server })
+        let feature_hosts = config.store.feature_hosts;
+        Ok(Self { status, address, baselines, feature_hosts, store, writer, write_task, server, stop_server })
     }
 
     /// An output that stores what the pipeline produces. Live, it never waits for the database; a replay does.
@@ -84,12 +104,22 @@ impl App {
         StoreOutput {
             writer: self.writer.clone(),
             status: self.status.clone(),
+            window: None,
             flows: Vec::new(),
             raw_packets: Vec::new(),
+            found: Found::new(self.store.clone(), self.feature_hosts),
+            baselines: self.baselines.clone(),
+            baselines_name: mode_name(self.status.borrow().mode),
+            baselines_saved: Instant::now(),
             held_back: std::collections::VecDeque::new(),
             waits,
             given_up: 0,
         }
+    }
+
+    /// Returns when everything that was put out so far is in the database.
+    pub async fn flush(&self) {
+        report("store", &Ok(self.writer.flush().await.map_err(|e| e.to_string())));
     }
 
     /// Stops the server, then writes what is queued, each within its deadline.
@@ -110,6 +140,38 @@ impl App {
     }
 }
 
+/// Puts older alerts before newer ones, each once in its last state; of too many the oldest go.
+fn keep_alerts(mut older: Vec<Alert>, newer: &mut Vec<Alert>) {
+    let known: std::collections::HashSet<_> = newer.iter().map(|alert| alert.id).collect();
+    older.retain(|alert| !known.contains(&alert.id));
+    older.append(newer);
+    older.drain(..older.len().saturating_sub(MAX_KEPT_ALERTS));
+    *newer = older;
+}
+
+/// Takes the stored baselines; without them, or with ones that cannot be used, learning begins anew.
+async fn restore(store: &Store, config: &BaselineConfig, handle: &BaselineHandle) {
+    let export = match store.baselines(mode_name(Mode::Live)).await {
+        Ok(None) => return,
+        Ok(Some(export)) => export,
+        Err(error) => return tracing::warn!(error = error.chain(), "stored baselines cannot be read"),
+    };
+    match Baselines::new(config.clone()).import(export.clone()) {
+        Ok(()) => {
+            tracing::info!(
+                metrics = export.network.len(),
+                hosts = export.hosts.len(),
+                "baselines go on from the database"
+            );
+            handle.publish(export.clone());
+            if let Err(error) = handle.order(Import::All(export)) {
+                tracing::warn!(%error, "stored baselines not taken");
+            }
+        }
+        Err(reason) => tracing::warn!(reason, "stored baselines cannot be used"),
+    }
+}
+
 fn report(what: &str, ended: &Result<Result<(), String>, tokio::task::JoinError>) {
     match ended {
         Ok(Ok(())) => {}
@@ -122,8 +184,13 @@ fn report(what: &str, ended: &Result<Result<(), String>, tokio::task::JoinError>
 pub struct StoreOutput {
     writer: StoreWriter,
     status: watch::Sender<Status>,
+    window: Option<Window>,
     flows: Vec<FlowRecord>,
     raw_packets: Vec<RawPacket>,
+    found: Found,
+    baselines: BaselineHandle,
+    baselines_name: &'static str,
+    baselines_saved: Instant,
     held_back: std::collections::VecDeque<Batch>,
     waits: bool,
     given_up: u64,
@@ -142,7 +209,11 @@ impl StoreOutput {
             }
         }
         if self.held_back.len() > MAX_HELD_BACK {
-            self.held_back.pop_front();
+            let given_up = self.held_back.pop_front();
+            // Alerts are few, and what an operator needs most.
+            if let (Some(oldest), Some(next)) = (given_up, self.held_back.front_mut()) {
+                keep_alerts(oldest.alerts, &mut next.alerts);
+            }
             self.given_up += 1;
             tracing::error!(windows = self.given_up, "the database is too slow: windows were given up");
         }
@@ -160,16 +231,24 @@ impl StoreOutput {
         for batch in std::mem::take(&mut self.held_back) {
             self.send_waiting(batch);
         }
-        if !self.flows.is_empty() {
-            let (flows, raw_packets) = (std::mem::take(&mut self.flows), std::mem::take(&mut self.raw_packets));
-            self.send_waiting(Batch { window: None, flows, raw_packets });
-        }
+        self.baselines.end();
+        let mut batch = self.batch();
+        batch.baselines = self.baselines.latest().map(|export| (self.baselines_name, export));
+        self.send_waiting(batch);
+    }
+
+    /// What was told since the last one.
+    fn batch(&mut self) -> Batch {
+        let (flows, raw_packets) = (std::mem::take(&mut self.flows), std::mem::take(&mut self.raw_packets));
+        let mut batch = Batch { window: self.window.take(), flows, raw_packets, ..Batch::default() };
+        self.found.move_into(&mut batch);
+        batch
     }
 }
 
 impl Output for StoreOutput {
-    fn flow(&mut self, update: &FlowUpdate<'_>) {
-        self.flows.push(FlowRecord::of(update));
+    fn flow(&mut self, _update: &FlowUpdate<'_>, flow: &FlowRecord) {
+        self.flows.push(*flow);
     }
 
     fn event(&mut self, event: &Event) {
@@ -181,10 +260,108 @@ impl Output for StoreOutput {
         }
     }
 
-    fn window(&mut self, window: Window, status: &Status) {
-        let (flows, raw_packets) = (std::mem::take(&mut self.flows), std::mem::take(&mut self.raw_packets));
+    fn window(&mut self, snapshot: &Snapshot) {
+        if snapshot.span == Span::Base {
+            self.window = Some(snapshot.window.clone());
+        }
+        self.found.window(snapshot);
+    }
+
+    fn alert(&mut self, change: AlertChange, alert: &Alert) {
+        self.found.alert(change, alert);
+    }
+
+    fn judged(&mut self, snapshot: &Snapshot) {
+        self.found.judged(snapshot);
+    }
+
+    fn closed(&mut self, status: &Status) {
+        let mut batch = self.batch();
+        if self.baselines_saved.elapsed() >= SAVE_BASELINES_EVERY {
+            self.baselines_saved = Instant::now();
+            batch.baselines = self.baselines.latest().map(|export| (self.baselines_name, export));
+        }
         // Before the store has it: who reads a window finds a ledger that is no older.
         self.status.send_replace(status.clone());
-        self.send(Batch { window: Some(window), flows, raw_packets });
+        self.send(batch);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::baseline::{Export, Metric, Series};
+    use crate::domain::{AlertKind, Finding, Measure, Party};
+
+    fn config(folder: &std::path::Path) -> Config {
+        let mut config = Config::default();
+        config.store.database = format!("sqlite:{}", folder.join("nta.db").display());
+        config
+    }
+
+    fn finding() -> Finding {
+        Finding {
+            detector: "port_scan",
+            kind: AlertKind::PortScan,
+            source: Party::Nobody,
+            destination: Party::Many,
+            port: None,
+            start: live::now(),
+            end: live::now(),
+            measure: Measure { name: "ports", unit: "ports", observed: 40.0, expected: None, threshold: 15.0 },
+            score: 0.5,
+            sentence: String::new(),
+            facts: Vec::new(),
+            contributors: Vec::new(),
+        }
+    }
+
+    async fn start(config: &Config, mode: Mode) -> App {
+        let listen = SocketAddr::from(([127, 0, 0, 1], 0));
+        App::start(config, listen, "eth0", Status { mode, ..Status::default() }).await.expect("it starts")
+    }
+
+    #[tokio::test]
+    async fn a_live_start_goes_on_with_the_stored_baselines_and_a_replay_begins_anew() {
+        let folder = tempfile::tempdir().expect("folder");
+        let config = config(folder.path());
+        let app = start(&config, Mode::Live).await;
+        assert!(app.baselines.latest().is_none(), "nothing is stored yet");
+        let network = [(Metric::Loss, Series::default())].into();
+        let export = Export { network, updated_ns: 7, ..Export::default() };
+        app.store.save_baselines("live", &export).await.expect("save");
+        app.drain().await;
+
+        let app = start(&config, Mode::Live).await;
+        let mut pipeline = Baselines::new(config.baseline.clone());
+        assert_eq!(app.baselines.carry_out(&mut pipeline), (true, vec![]));
+        assert_eq!(pipeline.export(), export);
+        app.drain().await;
+        let app = start(&config, Mode::Replay).await;
+        assert!(app.baselines.latest().is_none());
+        app.drain().await;
+    }
+
+    #[tokio::test]
+    async fn alerts_outlive_the_windows_that_a_slow_database_makes_us_give_up() {
+        let folder = tempfile::tempdir().expect("folder");
+        let app = start(&config(folder.path()), Mode::Live).await;
+        let mut output = app.output();
+        // The single-threaded runtime of the test does not run the writer: nothing is taken from its queue.
+        let window = |id| Batch { window: Some(Window { id, ..Window::default() }), ..Batch::default() };
+        let mut hygiene = crate::detect::Hygiene::new(crate::detect::HygieneConfig::default());
+        let mut alert = None;
+        hygiene.judge(vec![finding()], live::now(), &mut |_, raised| alert = Some(raised.clone()));
+        let alert = alert.expect("an alert");
+        for id in 0..(STORE_QUEUE + MAX_HELD_BACK + 3) as u64 {
+            // Two alerts take turns: of each only the last state is kept.
+            let alert = Alert { id: crate::domain::AlertId(id % 2), windows: id as u32, ..alert.clone() };
+            output.send(Batch { alerts: vec![alert], ..window(id) });
+        }
+        assert_eq!((output.given_up, output.held_back.len()), (3, MAX_HELD_BACK));
+        let next = output.held_back.front().expect("held back");
+        let told: Vec<u32> = next.alerts.iter().map(|alert| alert.windows).collect();
+        let own = (STORE_QUEUE + 3) as u32;
+        assert_eq!(told, [own - 1, own], "those of the windows that were given up go with the next");
     }
 }

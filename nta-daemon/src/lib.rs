@@ -4,10 +4,16 @@
 //! Modules in data-path order. `domain` and `window` are the pure core; `source`, `store` and `api` are edges that know
 //! the core but not each other's insides; `pipeline` joins them, `app` wires the tasks, `cli` is what a user types.
 
+pub mod analysis;
+pub mod baseline;
+pub mod detect;
 pub mod domain;
+pub mod features;
 pub mod source;
 pub mod window;
 
+pub mod evaluate;
+pub mod judge;
 pub mod live;
 pub mod pipeline;
 pub mod replay;

@@ -3,11 +3,14 @@
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use crate::baseline::{BaselineConfig, BaselineHandle};
+use crate::detect::DetectConfig;
 use crate::domain::{Mode, NicCounts, Status, Timestamp};
-use crate::pipeline::{Output, Pipeline};
+use crate::pipeline::{Output, Pipeline, PipelineOptions};
 use crate::source::kernel::device::Device;
 use crate::source::kernel::{AttachedKernel, KernelFlows};
 use crate::source::{FlowSource as _, SourceError};
+use crate::window::Seed;
 
 /// How often the log of a debug build of the programs is read.
 const DIAGNOSTICS_EVERY: Duration = Duration::from_millis(200);
@@ -28,6 +31,12 @@ pub struct Live {
     pub flows: KernelFlows,
     /// Length of a window in nanoseconds.
     pub window_ns: u64,
+    /// What is looked for.
+    pub detect: DetectConfig,
+    /// How baselines are learned.
+    pub baseline: BaselineConfig,
+    /// Where baselines are shown, and imports of them taken from.
+    pub baselines: BaselineHandle,
 }
 
 impl Live {
@@ -51,7 +60,15 @@ impl Live {
     /// Closes a window whenever its time is over, until `stop` says so or its sender is gone; then closes the open one
     /// early, ends every flow, and detaches or hands over to the next daemon.
     pub fn run(mut self, stop: &Receiver<()>, output: &mut dyn Output) -> Result<(), SourceError> {
-        let mut pipeline = Pipeline::new(self.window_ns, self.status());
+        let options = PipelineOptions {
+            span_ns: self.window_ns,
+            detect: self.detect.clone(),
+            baseline: self.baseline.clone(),
+            baselines: Some(self.baselines.clone()),
+            judge_beside: false,
+            seed: Seed::random(),
+        };
+        let mut pipeline = Pipeline::new(&options, self.status());
         self.attached.take_over();
         pipeline.begin_from(&self.flows.ledger()?);
         let attached_at = self.nics();

@@ -5,9 +5,15 @@ use std::time::Instant;
 
 use nta_common::Counter;
 
-use crate::domain::{Event, FlowUpdate, Ledger, NicCounts, Status, Timestamp};
+use crate::analysis::{Analysis, Judged};
+use crate::baseline::{BaselineConfig, BaselineHandle};
+use crate::detect::DetectConfig;
+use crate::domain::{
+    Alert, AlertChange, Event, FlowObservation, FlowRecord, FlowUpdate, Ledger, Mode, NicCounts, Status, Timestamp,
+};
+use crate::judge::{Done, Judge};
 use crate::source::{FlowSource, SourceError};
-use crate::window::{Arrival, Window, Windows};
+use crate::window::{Arrival, Seed, Snapshot, Windows};
 
 /// How often flows that are over are looked for, in event time.
 const EXPIRE_EVERY_NS: u64 = 10_000_000_000;
@@ -17,19 +23,49 @@ const LIVENESS_PACKETS: u64 = 100;
 
 /// Takes what the pipeline produces, in order.
 pub trait Output {
-    /// A flow changed or ended.
-    fn flow(&mut self, update: &FlowUpdate<'_>);
+    /// A flow changed or ended; `flow` is what is told about it from now on.
+    fn flow(&mut self, update: &FlowUpdate<'_>, flow: &FlowRecord);
 
     /// A packet was told as an event.
     fn event(&mut self, event: &Event);
 
-    /// A window closed, after all its flows and events; `status` is the pipeline's state behind it.
-    fn window(&mut self, window: Window, status: &Status);
+    /// A window of any span closed; a base window comes after all its flows.
+    fn window(&mut self, snapshot: &Snapshot);
+
+    /// An alert was raised, goes on or is over; comes after the window that says so.
+    fn alert(&mut self, change: AlertChange, alert: &Alert);
+
+    /// All alerts of a window were told; comes after the last of them.
+    fn judged(&mut self, _snapshot: &Snapshot) {}
+
+    /// Everything about a base window was told; `status` is the pipeline's state behind it.
+    fn closed(&mut self, status: &Status);
+}
+
+/// How windows are cut and judged.
+#[derive(Clone, Debug)]
+pub struct PipelineOptions {
+    /// Length of a base window in nanoseconds.
+    pub span_ns: u64,
+    /// What is looked for.
+    pub detect: DetectConfig,
+    /// How baselines are learned.
+    pub baseline: BaselineConfig,
+    /// Where baselines are shown, and imports of them taken from, if anybody looks.
+    pub baselines: Option<BaselineHandle>,
+    /// Whether windows are judged on a thread of their own, one behind; not with `baselines`, whose imports wait for none.
+    pub judge_beside: bool,
+    /// Keys the hashes of distinct values: fixed in a replay, so that it always says the same, else random.
+    pub seed: Seed,
 }
 
 /// Windows over one source.
 pub struct Pipeline {
     windows: Windows,
+    judge: Judge,
+    /// The state behind the window that is being judged.
+    behind: Option<Status>,
+    baselines: Option<BaselineHandle>,
     status: Status,
     last_expiry: Timestamp,
     nics: Vec<NicCounts>,
@@ -38,12 +74,18 @@ pub struct Pipeline {
 }
 
 impl Pipeline {
-    /// A pipeline with windows of `span_ns`; `status` says what it runs on.
-    pub fn new(span_ns: u64, status: Status) -> Self {
-        let status = Status { window_ns: span_ns, ..status };
+    /// `status` says what it runs on.
+    pub fn new(options: &PipelineOptions, status: Status) -> Self {
+        let span_ns = options.span_ns;
+        let analysis = Analysis::new(span_ns, &options.detect, &options.baseline);
+        let beside = options.judge_beside && options.baselines.is_none();
+        let judge = if beside { Judge::beside(analysis) } else { Judge::Here(Box::new(analysis)) };
         Self {
-            windows: Windows::new(span_ns),
-            status,
+            windows: Windows::new(span_ns, options.seed.clone()),
+            judge,
+            behind: None,
+            baselines: options.baselines.clone(),
+            status: Status { window_ns: span_ns, ..status },
             last_expiry: Timestamp::default(),
             nics: Vec::new(),
             seen_before: Vec::new(),
@@ -139,7 +181,8 @@ impl Pipeline {
             return Ok(());
         }
         self.last_expiry = time;
-        source.expire(time, &mut |update| output.flow(&update))
+        self.catch_up(output);
+        source.expire(time, &mut |update| output.flow(&update, &FlowRecord::of(&update)))
     }
 
     /// Takes the events that the source has.
@@ -163,13 +206,13 @@ impl Pipeline {
         output: &mut dyn Output,
     ) -> Result<(), SourceError> {
         let Some(end) = self.windows.end() else { return Ok(()) };
+        self.catch_up(output);
         self.take_events(source, output)?;
         let windows = &mut self.windows;
         let flows_total = &mut self.status.flows_total;
         let mut sink = |update: FlowUpdate<'_>| {
             *flows_total += u64::from(update.delta.is_some_and(|delta| delta.is_new));
-            windows.add(&update);
-            output.flow(&update);
+            take(windows, output, &update);
         };
         let began = Instant::now();
         source.drain(&mut sink)?;
@@ -177,34 +220,98 @@ impl Pipeline {
         source.overflows(&mut |overflow| windows.add_overflow(&overflow))?;
         self.status.last_drain_ns = began.elapsed().as_nanos() as u64;
         if end.since(self.last_expiry) >= EXPIRE_EVERY_NS {
-            let mut sink = |update: FlowUpdate<'_>| {
-                windows.add(&update);
-                output.flow(&update);
-            };
-            source.expire(end, &mut sink)?;
+            source.expire(end, &mut |update| take(windows, output, &update))?;
             self.last_expiry = end;
         }
         self.status.ledger = source.ledger()?;
         self.judge_attachments();
-        let Some(window) = self.windows.close(&self.status.ledger.total()) else { return Ok(()) };
+        let Some(snapshot) = self.windows.close(&self.status.ledger.total()) else { return Ok(()) };
         self.status.windows_closed += 1;
         self.status.last_window_end = Some(end);
-        self.status.window_open_since = None;
+        // Live, the next one has begun; a replay knows with its next packet.
+        self.status.window_open_since = (self.status.mode == Mode::Live).then_some(end);
         self.status.flows_active = source.active();
         self.status.maps = source.maps();
-        output.window(window, &self.status);
+        self.status.window_hosts = snapshot.hosts.len() as u64;
+        let others = snapshot.hosts.others();
+        self.status.window_other_packets = others.packets_sent + others.packets_received;
+        let imported = self.import_baselines();
+        let status = self.status.clone();
+        match self.judge.close(snapshot) {
+            Some(done) => self.tell(done, status, imported, output),
+            None => self.behind = Some(status),
+        }
         Ok(())
+    }
+
+    /// Tells what came of the window before, which another thread has judged meanwhile.
+    fn catch_up(&mut self, output: &mut dyn Output) {
+        if let (Some(done), Some(status)) = (self.judge.wait(), self.behind.take()) {
+            self.tell(done, status, false, output);
+        }
+    }
+
+    /// Carries out what was ordered; answers whether anything was.
+    fn import_baselines(&mut self) -> bool {
+        let (Some(baselines), Judge::Here(analysis)) = (&self.baselines, &mut self.judge) else { return false };
+        let (imported, refused) = baselines.carry_out(analysis.baselines_mut());
+        for reason in refused {
+            tracing::warn!(reason, "baselines not imported");
+        }
+        imported
+    }
+
+    /// Tells what came of a window behind which the state was this, and shows the baselines when they have changed.
+    fn tell(&mut self, done: Done, mut status: Status, imported: bool, output: &mut dyn Output) {
+        let Done { judged, detection, learning, took_ns } = done;
+        let changed = imported || learning.updated != self.status.learning.updated;
+        if let (Some(baselines), Judge::Here(analysis)) = (self.baselines.as_ref().filter(|_| changed), &self.judge) {
+            baselines.publish(analysis.baselines().export());
+        }
+        for status in [&mut self.status, &mut status] {
+            (status.detection, status.last_analysis_ns) = (detection, took_ns);
+            status.learning.clone_from(&learning);
+        }
+        tell(judged, output);
+        output.closed(&status);
     }
 
     /// Closes the open window and ends every flow.
     pub fn finish<S: FlowSource + ?Sized>(
-        &mut self,
+        mut self,
         source: &mut S,
         output: &mut dyn Output,
-    ) -> Result<(), SourceError> {
+    ) -> Result<Status, SourceError> {
         self.close(source, output)?;
-        source.finish(&mut |update| output.flow(&update));
-        self.status.flows_active = 0;
-        Ok(())
+        self.catch_up(output);
+        let Self { judge, baselines, mut status, .. } = self;
+        let (Done { judged, detection, learning, .. }, analysis) = judge.finish();
+        (status.detection, status.learning) = (detection, learning);
+        tell(judged, output);
+        if let Some(baselines) = &baselines {
+            baselines.publish(analysis.baselines().export());
+            baselines.end();
+        }
+        source.finish(&mut |update| output.flow(&update, &FlowRecord::of(&update)));
+        status.flows_active = 0;
+        output.closed(&status);
+        Ok(status)
+    }
+}
+
+/// A flow that changed: into the open window, and out.
+fn take(windows: &mut Windows, output: &mut dyn Output, update: &FlowUpdate<'_>) {
+    let flow = FlowRecord::of(update);
+    if let Some(seen) = FlowObservation::of(update, &flow) {
+        windows.add(seen);
+    }
+    output.flow(update, &flow);
+}
+
+fn tell(judged: Vec<Judged>, output: &mut dyn Output) {
+    for Judged { snapshot, alerts } in judged {
+        output.window(&snapshot);
+        alerts.iter().for_each(|(change, alert)| output.alert(*change, alert));
+        output.judged(&snapshot);
     }
 }

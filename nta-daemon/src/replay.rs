@@ -4,11 +4,14 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use crate::baseline::{BaselineConfig, BaselineHandle};
+use crate::detect::DetectConfig;
 use crate::domain::{Ledger, Status, Timestamp};
-use crate::pipeline::{Output, Pipeline};
+use crate::pipeline::{Output, Pipeline, PipelineOptions};
 use crate::source::SourceError;
 use crate::source::capture::{self, CaptureError, CaptureReader, End, Frame};
 use crate::source::replay::{Batches, Engine, GROUP, Reading, read_ahead};
+use crate::window::Seed;
 
 /// Frames between two looks at the progress, the stop flag and the events, of which each frame makes at most two: no
 /// more than the ring of the kernel engine holds.
@@ -114,8 +117,16 @@ pub struct Replay<'a> {
     pub speed: Speed,
     /// Length of a window in nanoseconds.
     pub window_ns: u64,
-    /// Whether a second thread reads.
+    /// What is looked for.
+    pub detect: DetectConfig,
+    /// How baselines are learned.
+    pub baseline: BaselineConfig,
+    /// Whether a second thread reads, and judges windows.
     pub read_ahead: ReadAhead,
+    /// Whether somebody wants events, in their order among windows; then windows are judged in turn.
+    pub tells_events: bool,
+    /// Where baselines are shown, and imports of them taken from, if anybody looks.
+    pub baselines: Option<BaselineHandle>,
     /// Told bytes read and bytes in all, now and then; answers whether to go on.
     pub progress: &'a mut dyn FnMut(u64, Option<u64>) -> bool,
 }
@@ -135,7 +146,15 @@ impl Replay<'_> {
         }
         let total = readers.iter().map(CaptureReader::total_bytes).sum::<Option<u64>>();
         let summary = Summary { engine: engine.name(), ..Summary::default() };
-        let pipeline = Pipeline::new(self.window_ns, status);
+        let options = PipelineOptions {
+            span_ns: self.window_ns,
+            detect: self.detect.clone(),
+            baseline: self.baseline.clone(),
+            baselines: self.baselines.clone(),
+            judge_beside: self.reads_ahead(total) && !self.tells_events,
+            seed: Seed::fixed(),
+        };
+        let pipeline = Pipeline::new(&options, status);
         let mut feed =
             Feed { engine, pipeline, output, pace: Pace::new(self.speed), summary, until_events: CHECK_EVERY };
         if self.reads_ahead(total) {
@@ -145,11 +164,11 @@ impl Replay<'_> {
         } else {
             self.account_readers(&mut readers, total, &mut feed)?;
         }
-        let Feed { engine, mut pipeline, output, mut summary, .. } = feed;
-        pipeline.finish(engine, output)?;
+        let Feed { engine, pipeline, output, mut summary, .. } = feed;
+        let status = pipeline.finish(engine, output)?;
         summary.ledger = engine.ledger()?;
-        summary.flows = pipeline.status().flows_total;
-        summary.late_packets = pipeline.status().late_packets;
+        summary.flows = status.flows_total;
+        summary.late_packets = status.late_packets;
         summary.elapsed = began.elapsed();
         Ok(summary)
     }
@@ -307,28 +326,35 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::domain::{Event, FlowRecord, FlowUpdate};
+    use crate::domain::{Alert, AlertChange, Event, FlowRecord, FlowUpdate};
     use crate::json::{FlowJson, WindowJson};
     use crate::source::EventSettings;
     use crate::source::replay::UserEngine;
-    use crate::window::{DEFAULT_WINDOW_NS, Window};
+    use crate::window::{DEFAULT_WINDOW_NS, Snapshot};
 
     /// What comes out of a replay, as JSON lines.
     #[derive(Default)]
-    struct Lines(Vec<String>);
+    struct Lines(Vec<String>, Vec<String>);
 
     impl Output for Lines {
-        fn flow(&mut self, update: &FlowUpdate<'_>) {
-            let flow = FlowJson::from(&FlowRecord::of(update));
+        fn flow(&mut self, _update: &FlowUpdate<'_>, flow: &FlowRecord) {
+            let flow = FlowJson::from(flow);
             self.0.push(serde_json::to_string(&flow).expect("a flow is JSON"));
         }
 
         fn event(&mut self, event: &Event) {
-            self.0.push(format!("{event:?}"));
+            self.1.push(format!("{event:?}"));
         }
 
-        fn window(&mut self, window: Window, status: &Status) {
-            self.0.push(serde_json::to_string(&WindowJson::from(&window)).expect("a window is JSON"));
+        fn window(&mut self, snapshot: &Snapshot) {
+            self.0.push(serde_json::to_string(&WindowJson::from(&snapshot.window)).expect("a window is JSON"));
+        }
+
+        fn alert(&mut self, change: AlertChange, alert: &Alert) {
+            self.0.push(format!("{change:?} {alert:?}"));
+        }
+
+        fn closed(&mut self, status: &Status) {
             self.0.push(format!("{:?}", (status.flows_active, status.late_packets, &status.ledger)));
         }
     }
@@ -343,13 +369,19 @@ mod tests {
             paths: paths.to_vec(),
             speed: Speed::Max,
             window_ns: DEFAULT_WINDOW_NS,
+            detect: DetectConfig::default(),
+            baseline: BaselineConfig::default(),
+            baselines: None,
             read_ahead,
+            tells_events: false,
             progress: &mut progress,
         };
         let mut lines = Lines::default();
         let mut engine = UserEngine::new("test", [max_flows; 2], true, EventSettings::default());
         match replay.run(&mut engine, Status::default(), &mut lines) {
             Ok(summary) => {
+                // Events come in their order, but not in turn with windows that are judged beside.
+                lines.0.append(&mut lines.1);
                 lines.0.push(format!("{:?}", Summary { elapsed: Duration::ZERO, ..summary.clone() }));
                 (lines.0, Some(summary))
             }

@@ -9,6 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use nta_tests::capture_list::{ABSENT, all, captures};
+use nta_tests::case::{folders, input};
 use nta_tests::daemon::{Run, run};
 use nta_tests::{cases, not_run, pool};
 use serde_json::Value;
@@ -33,10 +34,7 @@ fn both_engines_agree_on_every_capture() {
     if let Some(reason) = why_not() {
         return not_run(NAME, &reason);
     }
-    let mut paths: Vec<PathBuf> =
-        fs::read_dir(cases()).expect("cases").map(|entry| entry.expect("entry").path()).collect();
-    paths = paths.iter().flat_map(|case| [case.join("input.pcap"), case.join("input.pcapng")]).collect();
-    paths.retain(|path| path.is_file());
+    let mut paths: Vec<PathBuf> = folders().iter().map(|case| input(case)).collect();
     match captures() {
         Some(folder) => paths.extend(all(&folder).iter().map(|path| folder.join(path))),
         None => not_run(NAME, ABSENT),

@@ -9,7 +9,7 @@ use nta_tests::netns::{Namespace, run, wait_for};
 use serde_json::Value;
 
 use crate::daemon::{number, time};
-use crate::process::Process;
+use nta_tests::process::Process;
 
 /// One direction of a conversation: protocol, source and destination with their ports (0 but for TCP and UDP).
 pub(crate) type Direction = (u64, String, u64, String, u64);

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use nta_tests::netns::{Namespace, output, wait_for};
 use serde_json::Value;
 
-use crate::process::Process;
+use nta_tests::process::Process;
 
 /// Where each daemon listens: every namespace has its own loopback.
 const LISTEN: &str = "127.0.0.1:5000";
@@ -107,7 +107,8 @@ impl<'a> Daemon<'a> {
         let mut items = Vec::new();
         let mut cursor = String::new();
         for _page in 0..1000 {
-            let page = self.get(&format!("{path}?limit=250{cursor}"));
+            let sign = if path.contains('?') { '&' } else { '?' };
+            let page = self.get(&format!("{path}{sign}limit=250{cursor}"));
             items.extend(page["items"].as_array().expect("items").iter().cloned());
             match page["next_cursor"].as_str() {
                 Some(next) => cursor = format!("&cursor={next}"),
@@ -117,9 +118,14 @@ impl<'a> Daemon<'a> {
         panic!("{path} has no end");
     }
 
+    /// Every base window.
+    pub(crate) fn windows(&self) -> Vec<Value> {
+        self.all(&format!("/api/metrics?span={WINDOW_S}"))
+    }
+
     /// The newest window.
     pub(crate) fn newest_window(&self) -> Option<Value> {
-        self.get("/api/metrics?limit=1&sort=-time")["items"].get(0).cloned()
+        self.get(&format!("/api/metrics?span={WINDOW_S}&limit=1&sort=-time"))["items"].get(0).cloned()
     }
 
     /// Waits until everything that was counted up to now can be read.

@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use nta_tests::netns::{alone, wait_for};
+use nta_tests::process::Process;
 use serde_json::Value;
 
 use crate::attached::{Held, filters, xdp};
@@ -100,7 +101,7 @@ fn asked_to_end_it_stores_the_open_window_and_detaches() {
         let packets = |items: &[Value]| items.iter().map(|item| number(&item["packets"])).sum::<u64>();
         assert_eq!((flows.len(), packets(&flows)), (2, 80), "{attach}: {flows:?}");
         assert!(flows.iter().all(|flow| flow["state"] == "shutdown"), "{attach}: {flows:?}");
-        assert_eq!(packets(&again.all("/api/metrics")), 80, "{attach}: windows");
+        assert_eq!(packets(&again.windows()), 80, "{attach}: windows");
         println!("{attach}: ended {} ms after SIGTERM", took.as_millis());
     }
 }
@@ -134,7 +135,7 @@ fn a_reader_that_never_finishes_does_not_hold_up_the_end() {
     const HALF: &str = "import socket,time\ns=socket.create_connection(('127.0.0.1',5000))\n\
         s.send(b'GET /api/status HTTP/1.1\\r\\n')\nprint('sent',flush=True)\ntime.sleep(60)";
     let mut reader = pair.inside.command("python3");
-    let reader = crate::process::Process::start(reader.args(["-c", HALF]), folder.path(), "reader.log");
+    let reader = Process::start(reader.args(["-c", HALF]), folder.path(), "reader.log");
     wait_for("half a request", Duration::from_secs(5), || reader.log().contains("sent").then_some(()));
     let status = daemon.stop();
     assert!(status.success(), "{status}");

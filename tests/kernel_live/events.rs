@@ -10,8 +10,8 @@ use nta_tests::pcap::{ETHERNET, Frame, pcap};
 use serde_json::Value;
 
 use crate::daemon::{Daemon, number};
-use crate::process::Process;
 use crate::{Pair, can_run, traffic};
+use nta_tests::process::Process;
 
 /// Answers every query with "no such name".
 const NO_SUCH_NAME: &str = r#"

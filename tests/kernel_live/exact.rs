@@ -61,7 +61,7 @@ fn exact(test: &str, attach: &str, ingress: &str, basis: &str) {
     let flows = daemon.all("/api/alltraffic");
     let error_s = same_flows(&flows, &truth);
     same_ledger(&daemon.status(), &truth);
-    let windows = daemon.all("/api/metrics");
+    let windows = daemon.windows();
     assert_eq!(windows.iter().map(|window| number(&window["packets"])).sum::<u64>(), truth.packets, "all windows");
     assert!(daemon.stop().success());
     println!(

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use nta_tests::netns::{Namespace, wait_for};
 
-use crate::process::Process;
+use nta_tests::process::Process;
 
 const SCRIPT: &str = include_str!("foreign.py");
 /// `XDP_PASS`.

@@ -6,8 +6,8 @@ use jiff::Timestamp;
 use nta_tests::netns::alone;
 
 use crate::daemon::{Daemon, WINDOW_S, number, time};
-use crate::process::Process;
 use crate::{Pair, can_run};
+use nta_tests::process::Process;
 
 /// Sends datagrams from many ports, each a flow of its own, at a steady pace: flows a second and seconds follow.
 const MANY_FLOWS: &str = r#"

@@ -9,7 +9,7 @@ use nta_tests::pcap::{ETHERNET, Frame, pcap};
 
 use crate::can_run;
 use crate::daemon::{Daemon, number};
-use crate::process::Process;
+use nta_tests::process::Process;
 
 /// Packets of a round from each side.
 const PACKETS: u64 = 200_000;
@@ -77,14 +77,14 @@ fn balances(test: &str, map_memory_mib: u32, expected: impl Fn(u64, u64) -> bool
         assert_eq!(flow + overflow, 2 * round * PACKETS, "round {round}: {total}");
         assert!(expected(flow, overflow), "round {round}: {total}");
         // What every window told adds up to the same.
-        let windows = daemon.all("/api/metrics");
+        let windows = daemon.windows();
         let sum = |field: &str| windows.iter().map(|window| number(&window[field])).sum::<u64>();
         assert_eq!(sum("packets"), 2 * round * PACKETS, "round {round}");
         println!("{map_memory_mib} MiB, round {round}: {flow} in flows, {overflow} in the overflow aggregate");
     }
     // The overflow aggregate tells where all of it went: one destination a side.
     let told: u64 = daemon
-        .all("/api/metrics")
+        .windows()
         .iter()
         .flat_map(|window| window["overflow"].as_array().cloned().unwrap_or_default())
         .map(|overflow| number(&overflow["packets"]))

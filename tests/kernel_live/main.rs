@@ -21,7 +21,6 @@ mod attached;
 mod capture;
 mod daemon;
 mod foreign;
-mod process;
 mod traffic;
 
 use nta_tests::netns::{End, Namespace, silent, veth};

@@ -10,8 +10,8 @@ use serde_json::Value;
 use crate::attached::xdp;
 use crate::daemon::{Daemon, binary, command, number};
 use crate::foreign::{Foreign, PASS};
-use crate::process::Process;
 use crate::{Pair, can_run, has_tcx, traffic};
+use nta_tests::process::Process;
 
 /// Packets of [`traffic::pings`], both ways.
 const PINGS: u64 = 80;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use nta_tests::netns::{Namespace, run};
 
-use crate::process::Process;
+use nta_tests::process::Process;
 
 const IPERF_PORT: u16 = 5201;
 const HTTP_PORT: u16 = 8000;

@@ -1,20 +1,21 @@
-//! Bundled captures: `tests/cases/<name>/` holds input.pcap or input.pcapng, expected.json and a README.md with the
-//! provenance. A new folder is a new test; what is expected comes from Wireshark's tools, never from our own output:
-//! `UPDATE=1 cargo test -p nta-tests --test replay cases` writes every expected.json anew with tshark and capinfos.
+//! Bundled captures: `tests/cases/<name>/` holds input.pcap or input.pcapng (or one of them with .gz), expected.json and
+//! a README.md with the provenance. A new folder is a new test; what is expected comes from Wireshark's tools, never from
+//! our own output: `UPDATE=1 cargo test -p nta-tests --test replay cases` writes every expected.json anew with tshark and
+//! capinfos. Alerts, where a case says something about them, are the test `detection`'s.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use nta_tests::case::{folders, input};
 use nta_tests::conversations::Conversations;
 use nta_tests::daemon::run;
 use nta_tests::tshark::{Tshark, capinfos};
-use nta_tests::{cases, installed, not_run};
+use nta_tests::{installed, not_run};
 use serde_json::{Value, json};
 
 #[test]
 fn every_case_gives_what_is_expected() {
-    let folders: Vec<PathBuf> =
-        fs::read_dir(cases()).expect("cases").map(|entry| entry.expect("entry").path()).collect();
+    let folders = folders();
     assert!(folders.len() >= 4, "the cases are gone: {folders:?}");
     for folder in folders {
         let readme = fs::read_to_string(folder.join("README.md")).expect("README.md");
@@ -42,7 +43,7 @@ fn what_is_expected_is_what_tshark_says() {
     if !installed("tshark") || !installed("capinfos") {
         return not_run("what_is_expected_is_what_tshark_says", "tshark or capinfos is not installed");
     }
-    for folder in fs::read_dir(cases()).expect("cases").map(|entry| entry.expect("entry").path()) {
+    for folder in folders() {
         let text = fs::read_to_string(folder.join("expected.json")).expect("expected.json");
         assert_eq!(read(&folder, &text), expectation(&folder), "{}", folder.display());
     }
@@ -50,11 +51,6 @@ fn what_is_expected_is_what_tshark_says() {
 
 fn read(folder: &Path, text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{}/expected.json: {error}", folder.display()))
-}
-
-fn input(folder: &Path) -> PathBuf {
-    let names = ["input.pcap", "input.pcapng"].map(|name| folder.join(name));
-    names.into_iter().find(|path| path.is_file()).unwrap_or_else(|| panic!("{} has no input", folder.display()))
 }
 
 /// What Wireshark's tools say.

@@ -6,5 +6,6 @@ mod conversations;
 mod damage;
 mod events;
 mod refusals;
+mod serve;
 mod stdin;
 mod tcp;

@@ -4,12 +4,14 @@
 //! mistake in a shared type cannot hide itself.
 
 pub mod capture_list;
+pub mod case;
 pub mod conversations;
 pub mod daemon;
 pub mod netns;
 pub mod packet;
 pub mod pcap;
 pub mod pool;
+pub mod process;
 pub mod tshark;
 
 use std::path::{Path, PathBuf};

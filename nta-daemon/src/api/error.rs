@@ -26,6 +26,20 @@ pub enum ApiError {
         /// What there is not.
         detail: String,
     },
+    /// The request is sound and cannot be done with what there is.
+    #[error("{detail}")]
+    Unprocessable {
+        /// The field that asks for it, where there is one.
+        field: Option<String>,
+        /// Why not.
+        detail: String,
+    },
+    /// What is asked for has reached a limit.
+    #[error("{detail}")]
+    Conflict {
+        /// Which.
+        detail: String,
+    },
     /// The path is there, the method is not.
     #[error("this path does not take that method; the header `Allow` lists those it takes")]
     Method,
@@ -47,6 +61,8 @@ impl ApiError {
         match self {
             Self::Invalid { .. } => StatusCode::BAD_REQUEST,
             Self::NotFound { .. } => StatusCode::NOT_FOUND,
+            Self::Unprocessable { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::Conflict { .. } => StatusCode::CONFLICT,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
@@ -60,8 +76,10 @@ impl IntoResponse for ApiError {
             error!(error = cause.chain(), "api: store failed");
         }
         let mut problem = Problem::new(self.status(), self.to_string());
-        if let Self::Invalid { field, detail } = self {
-            (problem.field, problem.detail) = (Some(field), detail);
+        match self {
+            Self::Invalid { field, detail } => (problem.field, problem.detail) = (Some(field), detail),
+            Self::Unprocessable { field, .. } => problem.field = field,
+            _ => {}
         }
         problem.into_response()
     }
@@ -99,6 +117,24 @@ pub(super) enum Refusals {
     /// A parameter is wrong; `field` names it.
     #[response(status = 400, content_type = "application/problem+json")]
     Invalid(#[to_schema] Problem),
+    /// The store cannot answer.
+    #[response(status = 503, content_type = "application/problem+json")]
+    Store(#[to_schema] Problem),
+}
+
+/// What every route that takes a body may answer instead, for the OpenAPI document.
+#[derive(utoipa::IntoResponses)]
+#[expect(dead_code, reason = "only described, never built: the handlers answer with `ApiError`")]
+pub(super) enum BodyRefusals {
+    /// A field is wrong; `field` names it.
+    #[response(status = 400, content_type = "application/problem+json")]
+    Invalid(#[to_schema] Problem),
+    /// The body is larger than this path takes.
+    #[response(status = 413, content_type = "application/problem+json")]
+    Large(#[to_schema] Problem),
+    /// It cannot be done with what is stored; `detail` says why.
+    #[response(status = 422, content_type = "application/problem+json")]
+    Unprocessable(#[to_schema] Problem),
     /// The store cannot answer.
     #[response(status = 503, content_type = "application/problem+json")]
     Store(#[to_schema] Problem),

@@ -1,6 +1,7 @@
 //! The REST API: one router, one file for each resource, one error type. Reads the store and the pipeline's last
 //! published status; never touches the data path.
 
+mod body;
 mod error;
 mod openapi;
 mod page;
@@ -16,7 +17,7 @@ use tokio::net::TcpListener;
 
 pub use error::ApiError;
 pub use router::router;
-pub use state::ApiState;
+pub use state::{AnalysisAccess, ApiState};
 
 /// Serves until `shutdown` completes, then lets open requests finish. A stream to a slow reader may take long: the
 /// caller sets the deadline.

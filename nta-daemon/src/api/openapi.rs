@@ -3,12 +3,15 @@
 use axum::Json;
 use utoipa::OpenApi;
 
-use super::routes::{flows, health, index, metrics, prometheus, status};
+use super::routes::{
+    alerts, anomalies, baselines, compute, detect, features, flows, generate, health, hosts, index, metrics,
+    prometheus, status,
+};
 
 /// Every documented handler. A test holds this list equal to the index's.
 #[derive(OpenApi)]
 #[openapi(
-    info(title = "nta", description = "Network traffic analyzer: windows, flows and its own state."),
+    info(title = "nta", description = "Network traffic analyzer: windows, flows, alerts and its own state."),
     paths(
         index::get,
         health::get,
@@ -17,6 +20,25 @@ use super::routes::{flows, health, index, metrics, prometheus, status};
         metrics::list,
         metrics::summary,
         metrics::one,
+        compute::post,
+        features::list,
+        hosts::list,
+        hosts::one,
+        anomalies::list,
+        anomalies::by_type,
+        anomalies::top,
+        anomalies::summary,
+        anomalies::window,
+        detect::post,
+        alerts::list,
+        alerts::one,
+        alerts::patch,
+        baselines::list,
+        baselines::one,
+        baselines::stats,
+        generate::post,
+        baselines::put,
+        flows::search,
         flows::last10,
         flows::all,
         get,

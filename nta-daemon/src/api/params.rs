@@ -1,11 +1,13 @@
 //! Query parameters, checked one by one so that an error can name the one that is wrong. An unknown parameter is an
 //! error too: a mistyped filter must not look like an answer.
 
+use std::str::FromStr;
+
 use axum::extract::Query;
 use axum::http::Uri;
 
 use super::ApiError;
-use crate::domain::Timestamp;
+use crate::domain::{AlertKind, Severity, Timestamp};
 
 /// The parameters of a request.
 #[derive(Debug)]
@@ -35,12 +37,40 @@ impl Params {
 
     /// A point in time: RFC 3339, or seconds since the Unix epoch.
     pub(super) fn time(&self, name: &str) -> Result<Option<Timestamp>, ApiError> {
-        self.get(name)
-            .map(|text| {
-                let wrong = "expected RFC 3339 as in 2026-01-31T12:00:00Z, or seconds since the Unix epoch";
-                parse_time(text).ok_or_else(|| ApiError::invalid(name, format!("`{text}`: {wrong}")))
-            })
-            .transpose()
+        self.get(name).map(|text| time(name, text)).transpose()
+    }
+
+    /// A value that can be parsed; `expected` says what would be right.
+    pub(super) fn parsed<T: FromStr>(&self, name: &str, expected: &str) -> Result<Option<T>, ApiError> {
+        let wrong = |text: &str| ApiError::invalid(name, format!("`{text}`: expected {expected}"));
+        self.get(name).map(|text| text.parse().map_err(|_wrong| wrong(text))).transpose()
+    }
+
+    /// One of some words, or what each stands for.
+    pub(super) fn word<T>(
+        &self,
+        name: &str,
+        known: impl IntoIterator<Item = (&'static str, T)>,
+    ) -> Result<Option<T>, ApiError> {
+        let Some(text) = self.get(name) else { return Ok(None) };
+        let mut words = Vec::new();
+        for (word, value) in known {
+            if word == text {
+                return Ok(Some(value));
+            }
+            words.push(word);
+        }
+        Err(ApiError::invalid(name, format!("`{text}`: expected one of {}", words.join(", "))))
+    }
+
+    /// A kind of alert.
+    pub(super) fn kind(&self, name: &str) -> Result<Option<&'static str>, ApiError> {
+        self.word(name, AlertKind::ALL.map(|kind| (kind.word(), kind.word())))
+    }
+
+    /// A severity.
+    pub(super) fn severity(&self, name: &str) -> Result<Option<Severity>, ApiError> {
+        self.word(name, Severity::ALL.map(|severity| (severity.word(), severity)))
     }
 
     /// The interval `from` to `to`.
@@ -51,6 +81,12 @@ impl Params {
             _ => Ok([from, to]),
         }
     }
+}
+
+/// A point in time: RFC 3339, or seconds since the Unix epoch; `name` is the field that it stands in.
+fn time(name: &str, text: &str) -> Result<Timestamp, ApiError> {
+    let wrong = "expected RFC 3339 as in 2026-01-31T12:00:00Z, or seconds since the Unix epoch";
+    parse_time(text).ok_or_else(|| ApiError::invalid(name, format!("`{text}`: {wrong}")))
 }
 
 /// Times before 1970 become 1970: there are no windows that early.

@@ -1,21 +1,51 @@
 //! What every handler may read.
 
+use std::sync::Arc;
+
 use tokio::sync::watch;
 
+use crate::baseline::{BaselineConfig, BaselineHandle};
+use crate::detect::DetectConfig;
 use crate::domain::{Status, Timestamp};
 use crate::store::Store;
+use crate::window::DEFAULT_WINDOW_NS;
 
 /// Shared by all requests; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct ApiState {
     pub(super) store: Store,
+    pub(super) analysis: Arc<AnalysisAccess>,
     status: watch::Receiver<Status>,
+}
+
+/// What handlers need to read and change baselines, and to judge windows again.
+#[derive(Clone, Debug, Default)]
+pub struct AnalysisAccess {
+    /// Shared with the pipeline.
+    pub baselines: BaselineHandle,
+    /// What is looked for.
+    pub detect: DetectConfig,
+    /// How baselines are learned.
+    pub baseline: BaselineConfig,
 }
 
 impl ApiState {
     /// Serves this store and this status.
-    pub const fn new(store: Store, status: watch::Receiver<Status>) -> Self {
-        Self { store, status }
+    pub fn new(store: Store, status: watch::Receiver<Status>) -> Self {
+        Self { store, analysis: Arc::default(), status }
+    }
+
+    /// Serves these baselines.
+    #[must_use]
+    pub fn with_analysis(self, analysis: AnalysisAccess) -> Self {
+        Self { analysis: Arc::new(analysis), ..self }
+    }
+
+    /// Length of a base window in nanoseconds.
+    pub(super) fn base_ns(&self) -> u64 {
+        let window_ns = self.status.borrow().window_ns;
+        // Nothing is published before the pipeline begins.
+        if window_ns == 0 { DEFAULT_WINDOW_NS } else { window_ns }
     }
 
     /// The pipeline's last published status.

@@ -3,6 +3,7 @@
 mod config;
 mod conn_log;
 mod doctor;
+mod evaluate;
 mod output;
 mod replay;
 mod run;
@@ -47,6 +48,8 @@ enum Command {
     Run(run::Args),
     /// Analyse capture files.
     Replay(replay::Args),
+    /// Hold detection against labelled captures: recall, precision, time to detect, false alarms an hour.
+    Evaluate(evaluate::Args),
     /// Print the effective configuration as a commented file.
     PrintConfig(config::Args),
     /// Check a configuration file and say what is wrong with it.
@@ -64,6 +67,7 @@ impl Cli {
         match self.command {
             Command::Run(args) => run::execute(args),
             Command::Replay(args) => replay::execute(args),
+            Command::Evaluate(args) => evaluate::execute(&args),
             Command::PrintConfig(args) => config::print(&args),
             Command::CheckConfig(args) => config::check(&args),
             Command::Doctor(args) => doctor::execute(&args),

@@ -8,22 +8,28 @@ use serde::Serialize;
 
 use super::conn_log::ConnLog;
 use super::replay::Format;
-use crate::domain::{Event, FlowRecord, FlowUpdate, Timestamp};
-use crate::json::{ArpJson, DnsJson, FlowJson, LedgerJson, WindowJson, skipped};
+use crate::domain::{Alert, AlertChange, Event, FlowRecord, FlowUpdate, Status, Timestamp};
+use crate::json::{AlertJson, ArpJson, DnsJson, FeaturesJson, FlowJson, LedgerJson, WindowJson, skipped};
+use crate::pipeline::Output;
 use crate::replay::{FileSummary, Summary};
 use crate::source::capture::End;
-use crate::window::Window;
+use crate::window::{HostStats, Snapshot, Span};
 
 /// Flows that the text names, those with the most bytes.
 const TOP_FLOWS: usize = 10;
+/// Alerts that a replay tells; those beyond it are counted.
+const MAX_ALERTS: usize = 10_000;
 
 /// What is kept of a replay until it is printed; JSON lines are printed at once.
 pub(super) struct Collected {
     format: Format,
     events: bool,
+    features: bool,
     windows: Vec<WindowJson>,
     window_count: u64,
     top_flows: Vec<FlowRecord>,
+    alerts: Vec<Alert>,
+    alerts_untold: u64,
     conn_log: Option<ConnLog>,
     failed: Option<io::Error>,
 }
@@ -49,8 +55,10 @@ struct Document<'a> {
     late_packets: u64,
     /// Windows in order.
     windows: &'a [WindowJson],
-    /// Alerts; empty until detectors exist.
-    alerts: [(); 0],
+    /// Alerts in the order in which they were raised, each in its last state.
+    alerts: Vec<AlertJson>,
+    /// Alerts beyond the 10,000 that are told.
+    alerts_untold: u64,
     /// Where every packet ended up.
     ledger: LedgerJson,
     /// The files.
@@ -79,15 +87,28 @@ enum Line<'a> {
     Dns(&'a DnsJson),
     Arp(&'a ArpJson),
     Window(&'a WindowJson),
+    Features(&'a FeaturesJson),
+    Alert { alert: &'a AlertJson },
     Summary(&'a Document<'a>),
 }
 
 impl Collected {
-    /// Output in this format; `folder` is where conn.log goes, if not to standard output; `events` prints those as well.
-    pub(super) fn new(format: Format, folder: Option<&Path>, events: bool) -> io::Result<Self> {
+    /// Output in this format; `folder` is where conn.log goes, if not to standard output; `events` and `features` print
+    /// those as well.
+    pub(super) fn new(format: Format, folder: Option<&Path>, events: bool, features: bool) -> io::Result<Self> {
         let conn_log = if format == Format::Zeek { Some(ConnLog::create(folder)?) } else { None };
-        let (windows, top_flows) = (Vec::new(), Vec::new());
-        Ok(Self { format, events, windows, window_count: 0, top_flows, conn_log, failed: None })
+        Ok(Self {
+            format,
+            events,
+            features,
+            windows: Vec::new(),
+            window_count: 0,
+            top_flows: Vec::new(),
+            alerts: Vec::new(),
+            alerts_untold: 0,
+            conn_log,
+            failed: None,
+        })
     }
 
     /// Prints what is left to print, and warns of files that are not whole.
@@ -99,15 +120,25 @@ impl Collected {
         }
         let written = match (self.failed, self.format) {
             (Some(error), _) => Err(error),
-            (None, Format::Text) => text(summary, self.window_count, &self.top_flows),
-            (None, Format::Json) => line(&document(summary, &self.windows)),
+            (None, Format::Text) => text(summary, self.window_count, &self.top_flows, &self.alerts),
+            (None, Format::Json) => line(&document(summary, &self.windows, &self.alerts, self.alerts_untold)),
             (None, Format::Zeek) => self.conn_log.map_or(Ok(()), |mut log| log.close()),
-            (None, Format::Jsonl) => line(&Line::Summary(&document(summary, &[]))),
+            (None, Format::Jsonl) => jsonl_end(summary, &self.alerts, self.alerts_untold),
         };
         match written {
             // Whoever read has had enough (`| head`).
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
             written => written,
+        }
+    }
+
+    /// A line for every host of a window, in order of their addresses.
+    fn vectors(&mut self, snapshot: &Snapshot) {
+        let mut hosts: Vec<&HostStats> = snapshot.hosts.iter().collect();
+        hosts.sort_unstable_by_key(|host| host.address);
+        for host in hosts {
+            let written = line(&Line::Features(&FeaturesJson::of(snapshot, host)));
+            self.note(written);
         }
     }
 
@@ -118,55 +149,76 @@ impl Collected {
     }
 }
 
-pub(super) fn flow(to: &mut Collected, update: &FlowUpdate<'_>) {
-    if update.ended.is_none() {
-        return;
-    }
-    match to.format {
-        Format::Json => {}
-        Format::Zeek => {
-            if let Some(log) = &mut to.conn_log {
-                let written = log.connection(&FlowRecord::of(update));
-                to.note(written);
+impl Output for Collected {
+    fn flow(&mut self, update: &FlowUpdate<'_>, flow: &FlowRecord) {
+        if update.ended.is_none() {
+            return;
+        }
+        match self.format {
+            Format::Json => {}
+            Format::Zeek => {
+                if let Some(log) = &mut self.conn_log {
+                    let written = log.connection(flow);
+                    self.note(written);
+                }
+            }
+            Format::Jsonl => {
+                let written = line(&Line::Flow(&FlowJson::from(flow)));
+                self.note(written);
+            }
+            Format::Text => {
+                let size = bytes(flow);
+                let at = self.top_flows.partition_point(|top| bytes(top) >= size);
+                if at < TOP_FLOWS {
+                    self.top_flows.truncate(TOP_FLOWS - 1);
+                    self.top_flows.insert(at.min(self.top_flows.len()), *flow);
+                }
             }
         }
-        Format::Jsonl => {
-            let written = line(&Line::Flow(&FlowJson::from(&FlowRecord::of(update))));
-            to.note(written);
+    }
+
+    fn event(&mut self, event: &Event) {
+        if !self.events {
+            return;
         }
-        Format::Text => {
-            let size = update.flow.totals[0].bytes + update.flow.totals[1].bytes;
-            let at = to.top_flows.partition_point(|top| bytes(top) >= size);
-            if at < TOP_FLOWS {
-                to.top_flows.truncate(TOP_FLOWS - 1);
-                to.top_flows.insert(at.min(to.top_flows.len()), FlowRecord::of(update));
+        let written = match event {
+            Event::Dns(message) => line(&Line::Dns(&DnsJson::from(message))),
+            Event::Arp(packet) => line(&Line::Arp(&ArpJson::from(packet))),
+            Event::ArpMalformed(_) | Event::RawPacket(_) => return,
+        };
+        self.note(written);
+    }
+
+    fn window(&mut self, snapshot: &Snapshot) {
+        if self.features {
+            self.vectors(snapshot);
+        }
+        if snapshot.span != Span::Base {
+            return;
+        }
+        self.window_count += 1;
+        match self.format {
+            Format::Json => self.windows.push(WindowJson::from(&snapshot.window)),
+            Format::Jsonl => {
+                let written = line(&Line::Window(&WindowJson::from(&snapshot.window)));
+                self.note(written);
             }
+            Format::Text | Format::Zeek => {}
         }
     }
-}
 
-pub(super) fn event(to: &mut Collected, event: &Event) {
-    if !to.events {
-        return;
-    }
-    let written = match event {
-        Event::Dns(message) => line(&Line::Dns(&DnsJson::from(message))),
-        Event::Arp(packet) => line(&Line::Arp(&ArpJson::from(packet))),
-        Event::ArpMalformed(_) | Event::RawPacket(_) => return,
-    };
-    to.note(written);
-}
-
-pub(super) fn window(to: &mut Collected, window: &Window) {
-    to.window_count += 1;
-    match to.format {
-        Format::Json => to.windows.push(WindowJson::from(window)),
-        Format::Jsonl => {
-            let written = line(&Line::Window(&WindowJson::from(window)));
-            to.note(written);
+    /// An alert is told once, in its last state.
+    fn alert(&mut self, _change: AlertChange, alert: &Alert) {
+        if let Some(known) = self.alerts.iter_mut().find(|known| known.id == alert.id) {
+            known.clone_from(alert);
+        } else if self.alerts.len() < MAX_ALERTS {
+            self.alerts.push(alert.clone());
+        } else {
+            self.alerts_untold += 1;
         }
-        Format::Text | Format::Zeek => {}
     }
+
+    fn closed(&mut self, _status: &Status) {}
 }
 
 fn bytes(flow: &FlowRecord) -> u64 {
@@ -180,7 +232,15 @@ fn line(value: &impl Serialize) -> io::Result<()> {
     out.flush()
 }
 
-fn document<'a>(summary: &'a Summary, windows: &'a [WindowJson]) -> Document<'a> {
+/// The alerts, each a line, and the summary.
+fn jsonl_end(summary: &Summary, alerts: &[Alert], untold: u64) -> io::Result<()> {
+    for alert in alerts {
+        line(&Line::Alert { alert: &AlertJson::from(alert) })?;
+    }
+    line(&Line::Summary(&document(summary, &[], &[], untold)))
+}
+
+fn document<'a>(summary: &'a Summary, windows: &'a [WindowJson], alerts: &[Alert], untold: u64) -> Document<'a> {
     let mut reasons = skipped(&summary.ledger.total());
     reasons.extend(summary.skipped_link_types.clone());
     Document {
@@ -193,7 +253,8 @@ fn document<'a>(summary: &'a Summary, windows: &'a [WindowJson]) -> Document<'a>
         flows: summary.flows,
         late_packets: summary.late_packets,
         windows,
-        alerts: [],
+        alerts: alerts.iter().map(AlertJson::from).collect(),
+        alerts_untold: untold,
         ledger: LedgerJson::from(&summary.ledger),
         captures: summary.files.iter().map(capture).collect(),
         elapsed_s: summary.elapsed.as_secs_f64(),
@@ -213,7 +274,7 @@ fn end(end: &End) -> (&'static str, Option<String>) {
     }
 }
 
-fn text(summary: &Summary, windows: u64, top: &[FlowRecord]) -> io::Result<()> {
+fn text(summary: &Summary, windows: u64, top: &[FlowRecord], alerts: &[Alert]) -> io::Result<()> {
     let mut out = io::BufWriter::new(io::stdout().lock());
     for file in &summary.files {
         let (state, _) = end(&file.end);
@@ -237,6 +298,11 @@ fn text(summary: &Summary, windows: u64, top: &[FlowRecord]) -> io::Result<()> {
     let balance = if summary.ledger.balances() { "balances" } else { "DOES NOT BALANCE" };
     writeln!(out, "ledger    {balance}")?;
     writeln!(out, "engine    {}, {:.3} s, {rate:.0} packets/s", summary.engine, summary.elapsed.as_secs_f64())?;
+    writeln!(out, "alerts    {}", alerts.len())?;
+    for alert in alerts {
+        let (kind, severity) = (alert.key.kind, alert.severity.word());
+        writeln!(out, "  {} {severity:<8} {kind}: {}", show(alert.raised), alert.finding.sentence)?;
+    }
     if !top.is_empty() {
         writeln!(out, "\nflows with the most bytes")?;
         writeln!(out, "{:>12} {:>10}  {:<9} originator > responder", "bytes", "packets", "protocol")?;

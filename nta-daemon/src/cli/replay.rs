@@ -10,18 +10,19 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::output::{self, Collected};
+use super::output::Collected;
 use super::{EXIT_USAGE, Signals, fail};
 use crate::app::App;
+use crate::baseline::BaselineHandle;
 use crate::config::Config;
-use crate::domain::{Event, FlowUpdate, Mode, Status};
+use crate::domain::{Alert, AlertChange, Event, FlowRecord, FlowUpdate, Mode, Status};
 use crate::live;
 use crate::pipeline::Output;
 use crate::replay::{ReadAhead, Replay, ReplayError, Speed, Summary};
 use crate::source::kernel::KernelOptions;
 use crate::source::replay::{Engine, KernelEngine, UserEngine};
 use crate::source::{EventSettings, SourceError};
-use crate::window::Window;
+use crate::window::Snapshot;
 
 /// Flags of `replay`.
 #[derive(Debug, clap::Args)]
@@ -55,6 +56,10 @@ pub(super) struct Args {
     /// With --format jsonl: a line for every DNS message and ARP packet as well.
     #[arg(long)]
     events: bool,
+    /// With --format jsonl: a line for every host of every window of 5, 30 and 180 s with its features, see
+    /// docs/FEATURES.md.
+    #[arg(long)]
+    features: bool,
     /// Folder for conn.log, with --format zeek; standard output unless given.
     #[arg(long, value_name = "DIR")]
     output: Option<PathBuf>,
@@ -109,10 +114,13 @@ pub(super) fn execute(args: Args) -> ExitCode {
     if args.events && args.format != Format::Jsonl {
         return fail(EXIT_USAGE, &"--events needs --format jsonl");
     }
+    if args.features && args.format != Format::Jsonl {
+        return fail(EXIT_USAGE, &"--features needs --format jsonl");
+    }
     if args.paths.iter().filter(|path| path.as_os_str() == "-").count() > 1 {
         return fail(EXIT_USAGE, &"standard input can be read only once");
     }
-    let mut collected = match Collected::new(args.format, args.output.as_deref(), args.events) {
+    let mut collected = match Collected::new(args.format, args.output.as_deref(), args.events, args.features) {
         Ok(collected) => collected,
         Err(error) => return fail(1, &format_args!("cannot write the result: {error}")),
     };
@@ -121,7 +129,7 @@ pub(super) fn execute(args: Args) -> ExitCode {
         Err(error) => return fail(1, &error),
     };
     if !args.serve && args.database.is_none() {
-        let replayed = replay(&args, &config, engine.as_mut(), &mut collected, &Arc::default());
+        let replayed = replay(&args, &config, engine.as_mut(), None, &mut collected, &Arc::default());
         return conclude(replayed, collected);
     }
     match tokio::runtime::Runtime::new() {
@@ -153,6 +161,7 @@ fn replay(
     args: &Args,
     config: &Config,
     engine: &mut dyn Engine,
+    baselines: Option<BaselineHandle>,
     output: &mut dyn Output,
     stop: &Arc<AtomicBool>,
 ) -> Result<Summary, ReplayError> {
@@ -169,7 +178,11 @@ fn replay(
         paths: args.paths.clone(),
         speed: args.speed,
         window_ns: config.windows.span_ns(),
+        detect: config.detect.clone(),
+        baseline: config.baseline.clone(),
         read_ahead: ReadAhead::Auto,
+        tells_events: args.events,
+        baselines,
         progress: &mut progress,
     };
     let status = status(engine);
@@ -198,15 +211,19 @@ async fn with_store(args: Args, config: Config, mut engine: Box<dyn Engine>, col
     let serve = args.serve;
     let names: Vec<String> = args.paths.iter().map(|path| path.display().to_string()).collect();
     let listen = if serve { config.api.listen } else { SocketAddr::from(([127, 0, 0, 1], 0)) };
-    let app = match App::start(&config.store.database, listen, &names.join(","), status(engine.as_ref())).await {
+    let app = match App::start(&config, listen, &names.join(","), status(engine.as_ref())).await {
         Ok(app) => app,
         Err(error) => return fail(1, &error),
     };
+    if serve {
+        tracing::info!(url = %format!("http://{}", app.address), database = config.store.database, "serving");
+    }
+    let baselines = Some(app.baselines.clone());
     let mut both = Both { store: app.output(), collected };
     let stop = Arc::new(AtomicBool::new(false));
     let stopped = Arc::clone(&stop);
     let mut work = tokio::task::spawn_blocking(move || {
-        let replayed = replay(&args, &config, engine.as_mut(), &mut both, &stopped);
+        let replayed = replay(&args, &config, engine.as_mut(), baselines, &mut both, &stopped);
         both.store.finish();
         conclude(replayed, both.collected)
     });
@@ -222,6 +239,7 @@ async fn with_store(args: Args, config: Config, mut engine: Box<dyn Engine>, col
     };
     let code = ended.unwrap_or_else(|error| fail(1, &error));
     if serve && !interrupted && code == ExitCode::SUCCESS {
+        app.flush().await;
         tracing::info!(url = %format!("http://{}", app.address), "replay done, serving what it found; stop with Ctrl-C");
         let signal = signals.next().await;
         tracing::info!(signal, "stopping");
@@ -237,9 +255,9 @@ struct Both {
 }
 
 impl Output for Both {
-    fn flow(&mut self, update: &FlowUpdate<'_>) {
-        self.store.flow(update);
-        self.collected.flow(update);
+    fn flow(&mut self, update: &FlowUpdate<'_>, flow: &FlowRecord) {
+        self.store.flow(update, flow);
+        self.collected.flow(update, flow);
     }
 
     fn event(&mut self, event: &Event) {
@@ -247,22 +265,23 @@ impl Output for Both {
         self.collected.event(event);
     }
 
-    fn window(&mut self, window: Window, status: &Status) {
-        self.store.window(window.clone(), status);
-        self.collected.window(window, status);
-    }
-}
-
-impl Output for Collected {
-    fn flow(&mut self, update: &FlowUpdate<'_>) {
-        output::flow(self, update);
+    fn window(&mut self, snapshot: &Snapshot) {
+        self.store.window(snapshot);
+        self.collected.window(snapshot);
     }
 
-    fn event(&mut self, event: &Event) {
-        output::event(self, event);
+    fn alert(&mut self, change: AlertChange, alert: &Alert) {
+        self.store.alert(change, alert);
+        self.collected.alert(change, alert);
     }
 
-    fn window(&mut self, window: Window, _status: &Status) {
-        output::window(self, &window);
+    fn judged(&mut self, snapshot: &Snapshot) {
+        self.store.judged(snapshot);
+        self.collected.judged(snapshot);
+    }
+
+    fn closed(&mut self, status: &Status) {
+        self.store.closed(status);
+        self.collected.closed(status);
     }
 }

@@ -9,6 +9,7 @@ use clap::ValueEnum as _;
 
 use super::{EXIT_USAGE, Signals, fail};
 use crate::app::App;
+use crate::baseline::BaselineHandle;
 use crate::config::{CaptureConfig, Config};
 use crate::live::Live;
 use crate::source::kernel::device::Device;
@@ -75,7 +76,14 @@ pub(super) fn execute(args: Args) -> ExitCode {
     let events = EventSettings::of(&config.capture, &config.events);
     let options = KernelOptions { map_memory_mib, tunnels, events, object, ..KernelOptions::default() };
     let live = match AttachedKernel::load_and_attach(&devices, &attach, options) {
-        Ok((attached, flows)) => Live { attached, flows, window_ns: config.windows.span_ns() },
+        Ok((attached, flows)) => Live {
+            attached,
+            flows,
+            window_ns: config.windows.span_ns(),
+            detect: config.detect.clone(),
+            baseline: config.baseline.clone(),
+            baselines: BaselineHandle::default(),
+        },
         Err(error) => return fail(1, &error),
     };
     for a in &live.attached.attachments {
@@ -146,12 +154,12 @@ fn devices(names: &[String]) -> Result<Vec<Device>, SourceError> {
     Ok(vec![Device::find(&name)?])
 }
 
-async fn serve(config: &Config, live: Live, mut signals: Signals) -> Result<(), String> {
+async fn serve(config: &Config, mut live: Live, mut signals: Signals) -> Result<(), String> {
     let names: Vec<&str> = live.attached.attachments.iter().map(|a| a.interface.as_str()).collect();
-    let app = App::start(&config.store.database, config.api.listen, &names.join(","), live.status())
-        .await
-        .map_err(|e| e.to_string())?;
+    let app =
+        App::start(config, config.api.listen, &names.join(","), live.status()).await.map_err(|e| e.to_string())?;
     tracing::info!(url = %format!("http://{}", app.address), database = config.store.database, "serving");
+    live.baselines = app.baselines.clone();
     let (stop, stopped) = mpsc::sync_channel(1);
     let mut output = app.output();
     let mut capture = tokio::task::spawn_blocking(move || {

@@ -18,6 +18,9 @@ pub use events::EventsConfig;
 pub use store::StoreConfig;
 pub use windows::WindowsConfig;
 
+pub use crate::baseline::BaselineConfig;
+pub use crate::detect::DetectConfig;
+
 /// Everything that can be configured.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -28,6 +31,10 @@ pub struct Config {
     pub events: EventsConfig,
     /// Windows.
     pub windows: WindowsConfig,
+    /// What is looked for, and when it is told.
+    pub detect: DetectConfig,
+    /// How baselines are learned.
+    pub baseline: BaselineConfig,
     /// The database.
     pub store: StoreConfig,
     /// The HTTP interface.
@@ -96,8 +103,17 @@ impl Config {
 
     /// As a commented TOML file that [`Config::load`] reads back the same.
     pub fn to_toml(&self) -> String {
-        let Self { capture, events, windows, store, api } = self;
-        [capture.to_toml(), events.to_toml(), windows.to_toml(), store.to_toml(), api.to_toml()].join("\n")
+        let Self { capture, events, windows, detect, baseline, store, api } = self;
+        [
+            capture.to_toml(),
+            events.to_toml(),
+            windows.to_toml(),
+            detect.to_toml(),
+            baseline.to_toml(),
+            store.to_toml(),
+            api.to_toml(),
+        ]
+        .join("\n")
     }
 }
 
@@ -110,6 +126,9 @@ mod tests {
         let mut config = Config::default();
         config.capture.interfaces = vec!["eth0".to_owned(), "wan \"x\"".to_owned()];
         config.windows.seconds = 10;
+        config.detect.hygiene.allow = vec!["192.0.2.0/24 port_scan".parse().expect("rule")];
+        let raise_after = std::collections::BTreeMap::from([("port_scan".to_owned(), 2)]);
+        config.detect.hygiene.raise_after = raise_after.try_into().expect("kinds");
         let read: Config = toml::from_str(&config.to_toml()).expect("own output");
         assert_eq!(read, config);
     }
@@ -118,6 +137,10 @@ mod tests {
     fn unknown_keys_and_wrong_values_are_named() {
         let error = toml::from_str::<Config>("[capture]\ninterfase = []").expect_err("unknown key");
         assert!(error.to_string().contains("interfase"), "{error}");
+        for (section, wrong) in [("allow = [\"10.0.0.0/40\"]", "0 to 32"), ("raise_after = { scan = 2 }", "`scan`")] {
+            let error = toml::from_str::<Config>(&format!("[detect.hygiene]\n{section}")).expect_err(section);
+            assert!(error.to_string().contains(wrong), "{error}");
+        }
         let mut config = Config::default();
         config.windows.seconds = 0;
         let error = config.check().expect_err("no window").to_string();

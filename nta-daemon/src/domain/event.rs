@@ -129,6 +129,19 @@ pub struct EventCounts {
     pub raw_packets: u64,
 }
 
+impl std::ops::AddAssign for EventCounts {
+    fn add_assign(&mut self, other: Self) {
+        self.dns_queries += other.dns_queries;
+        self.dns_responses += other.dns_responses;
+        self.dns_nxdomain += other.dns_nxdomain;
+        self.dns_malformed += other.dns_malformed;
+        self.arp_requests += other.arp_requests;
+        self.arp_replies += other.arp_replies;
+        self.arp_malformed += other.arp_malformed;
+        self.raw_packets += other.raw_packets;
+    }
+}
+
 impl EventCounts {
     /// Counts an event.
     pub fn count(&mut self, event: &Event) {

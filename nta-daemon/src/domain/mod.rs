@@ -1,9 +1,12 @@
 //! The nouns of the system. Pure values: no clock, no I/O, and not serializable; the edges convert.
 
+mod alert;
 mod community_id;
 mod event;
+mod finding;
 mod flow;
 mod ledger;
+mod observation;
 mod record;
 mod server_ports;
 mod status;
@@ -12,12 +15,15 @@ mod time;
 mod words;
 mod zeek;
 
+pub use alert::{Alert, AlertChange, AlertId, AlertKey, AlertState, Severity};
 pub use community_id::community_id;
 pub use event::{ArpPacket, DnsMessage, Event, EventCounts, Mac, Question, RawPacket};
+pub use finding::{AlertKind, Contributor, Finding, Measure, Party};
 pub use flow::{EndReason, FlowDelta, FlowId, FlowKey, FlowUpdate, OverflowDelta, RttDelta, Tracked};
 pub use ledger::{Interface, Ledger, difference};
+pub use observation::FlowObservation;
 pub use record::{Endpoint, FlowRecord};
-pub use status::{Attachment, MapFill, Mode, NicCounts, Status};
+pub use status::{Attachment, DetectionCounts, LearningState, MapFill, MetricState, Mode, NicCounts, Status};
 pub use tcp_counts::TcpCounts;
 pub use time::Timestamp;
 pub use words::{ConnState, History};

@@ -74,6 +74,53 @@ pub struct MapFill {
     pub memory_bytes: u64,
 }
 
+/// What became of the detectors' findings since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DetectionCounts {
+    /// Findings.
+    pub findings: u64,
+    /// Of these, about something on the allow-list.
+    pub allowed: u64,
+    /// Of these, not told because the table of alerts was full.
+    pub refused: u64,
+    /// Of these, not told because baselines were given time to warm up.
+    pub warming_up: u64,
+    /// Of these, not told because their kind needs more windows.
+    pub waiting: u64,
+    /// Alerts raised, those that came back among them.
+    pub raised: u64,
+    /// Alerts cleared.
+    pub cleared: u64,
+    /// Entries that detectors had to forget because their tables were full.
+    pub evicted: u64,
+    /// Alerts that go on, by severity, mildest first.
+    pub open: [u64; 4],
+}
+
+/// What is known of a metric of the network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MetricState {
+    /// Its name.
+    pub name: &'static str,
+    /// Windows learned from.
+    pub samples: u32,
+    /// Whether anything is expected of it yet.
+    pub is_ready: bool,
+}
+
+/// How far baselines have come.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LearningState {
+    /// Every metric of the network.
+    pub metrics: Vec<MetricState>,
+    /// Hosts that a level is kept for.
+    pub hosts: u64,
+    /// Hosts that had to go.
+    pub hosts_evicted: u64,
+    /// End of the last window learned from.
+    pub updated: Option<Timestamp>,
+}
+
 /// A snapshot of the pipeline.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Status {
@@ -107,6 +154,16 @@ pub struct Status {
     pub events: EventCounts,
     /// How long the last drain of the maps took, in nanoseconds.
     pub last_drain_ns: u64,
+    /// How long judging the last window took, in nanoseconds.
+    pub last_analysis_ns: u64,
+    /// What became of the detectors' findings.
+    pub detection: DetectionCounts,
+    /// Hosts of the last base window.
+    pub window_hosts: u64,
+    /// Packets of the last base window by hosts that found no room in it.
+    pub window_other_packets: u64,
+    /// How far baselines have come.
+    pub learning: LearningState,
     /// Why capture does not work, if so: the health check fails with it.
     pub failure: Option<String>,
 }

@@ -139,6 +139,21 @@ pub struct EventCountsJson {
     pub raw_packets: u64,
 }
 
+impl From<&EventCountsJson> for EventCounts {
+    fn from(json: &EventCountsJson) -> Self {
+        Self {
+            dns_queries: json.dns_queries,
+            dns_responses: json.dns_responses,
+            dns_nxdomain: json.dns_nxdomain,
+            dns_malformed: json.dns_malformed,
+            arp_requests: json.arp_requests,
+            arp_replies: json.arp_replies,
+            arp_malformed: json.arp_malformed,
+            raw_packets: json.raw_packets,
+        }
+    }
+}
+
 impl From<&EventCounts> for EventCountsJson {
     fn from(counts: &EventCounts) -> Self {
         let EventCounts {

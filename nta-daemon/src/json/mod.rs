@@ -1,19 +1,26 @@
 //! The shapes in which windows, flows and ledgers leave the daemon: the API, the store's documents and `replay
 //! --format json` use exactly these. Times are RFC 3339 in UTC, units stand in the field's name.
 
+mod alert;
+mod detection;
 mod event;
+mod features;
 mod flow;
 mod ledger;
 mod protocol;
 mod status;
+mod stored;
 mod window;
 
+pub use alert::{AlertJson, AnomalyJson, ContributorJson, TechniqueJson, WhyJson, party};
+pub use detection::{DetectionJson, HostsJson, LearningJson, MetricStateJson};
 pub use event::{ArpJson, DnsJson, EventCountsJson, EventLossJson, EventsJson, QuestionJson};
+pub use features::FeaturesJson;
 pub use flow::{FlowJson, HandshakeJson, TcpJson, TcpSideJson};
 pub use ledger::{CountsJson, InterfaceJson, LedgerJson, skipped};
-pub use protocol::protocol_name;
+pub use protocol::{protocol_name, protocol_number};
 pub use status::{AttachmentJson, MapJson, StatusJson, mode_name};
-pub use window::{ProtocolJson, RttJson, TalkerJson, WindowJson};
+pub use window::{OverflowJson, ProtocolJson, RttJson, TalkerJson, WindowJson};
 
 /// Nanoseconds as seconds.
 pub(crate) fn seconds(ns: u64) -> f64 {

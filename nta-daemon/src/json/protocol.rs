@@ -24,3 +24,8 @@ pub fn protocol_name(number: u8) -> String {
     };
     name.to_owned()
 }
+
+/// The number of a name that [`protocol_name`] gives, or of a number as text.
+pub fn protocol_number(name: &str) -> Option<u8> {
+    name.parse().ok().or_else(|| (0..=u8::MAX).find(|number| protocol_name(*number) == name))
+}

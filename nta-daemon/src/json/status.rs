@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{EventsJson, LedgerJson, seconds};
+use super::{DetectionJson, EventsJson, HostsJson, LearningJson, LedgerJson, seconds};
 use crate::domain::{Attachment, MapFill, Mode, NicCounts, Status};
 
 /// A snapshot of the pipeline.
@@ -38,6 +38,18 @@ pub struct StatusJson {
     pub late_packets: u64,
     /// How long the last drain of the maps took.
     pub last_drain_ms: f64,
+    /// How long judging the last window took.
+    #[serde(default)]
+    pub last_analysis_ms: f64,
+    /// What became of the detectors' findings.
+    #[serde(default)]
+    pub detection: DetectionJson,
+    /// Hosts of windows and baselines.
+    #[serde(default)]
+    pub hosts: HostsJson,
+    /// How far baselines have come.
+    #[serde(default)]
+    pub baselines: LearningJson,
     /// Why capture does not work; null while it does.
     pub failure: Option<String>,
 }
@@ -60,6 +72,10 @@ impl From<&Status> for StatusJson {
             flows_total: status.flows_total,
             late_packets: status.late_packets,
             last_drain_ms: seconds(status.last_drain_ns) * 1000.0,
+            last_analysis_ms: seconds(status.last_analysis_ns) * 1000.0,
+            detection: DetectionJson::from(&status.detection),
+            hosts: HostsJson::from(status),
+            baselines: LearningJson::from(&status.learning),
             failure: status.failure.clone(),
         }
     }

@@ -59,10 +59,12 @@ pub enum StoreError {
         /// What is wrong with it.
         reason: String,
     },
-    /// A window cannot be told as JSON.
-    #[error("window {number} cannot be encoded")]
+    /// A row cannot be told as JSON.
+    #[error("table `{table}`, number {number}: cannot be encoded")]
     Encode {
-        /// Its number in the run.
+        /// The table.
+        table: &'static str,
+        /// The row's number in the run.
         number: u64,
         /// Why.
         source: serde_json::Error,

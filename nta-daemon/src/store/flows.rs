@@ -3,8 +3,9 @@
 use std::net::IpAddr;
 
 use nta_common::flow::Counts;
-use sqlx::{FromRow, QueryBuilder};
+use sqlx::{FromRow, QueryBuilder, Sqlite};
 
+use super::hosts::interval;
 use super::{Key, Position, Store, StoreError, from_sql};
 use crate::domain::{ConnState, EndReason, Endpoint, FlowId, FlowRecord, History, TcpCounts, Timestamp};
 
@@ -34,6 +35,37 @@ impl FlowSort {
     }
 }
 
+/// Which flows.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct FlowFilter {
+    /// With this host at either end.
+    pub host: Option<IpAddr>,
+    /// With this port at either end.
+    pub port: Option<u16>,
+    /// Of this IP protocol.
+    pub proto: Option<u8>,
+    /// With a packet at this time or later.
+    pub from: Option<Timestamp>,
+    /// With a packet before this time.
+    pub to: Option<Timestamp>,
+}
+
+impl FlowFilter {
+    fn push(&self, query: &mut QueryBuilder<Sqlite>) {
+        query.push(" WHERE 1 = 1");
+        if let Some(host) = self.host {
+            query.push(" AND ").push_bind(host.to_string()).push(" IN (orig_addr, resp_addr)");
+        }
+        if let Some(port) = self.port {
+            query.push(" AND ").push_bind(port).push(" IN (orig_port, resp_port)");
+        }
+        if let Some(proto) = self.proto {
+            query.push(" AND proto = ").push_bind(proto);
+        }
+        interval(query, self.from, self.to);
+    }
+}
+
 /// Some flows, and where the next page begins.
 #[derive(Clone, Debug)]
 pub struct FlowPage {
@@ -44,17 +76,25 @@ pub struct FlowPage {
 }
 
 impl Store {
-    /// A page of flows.
+    /// A page of all flows.
     pub async fn flows(&self, sort: FlowSort, position: Position) -> Result<FlowPage, StoreError> {
-        let mut query = QueryBuilder::new("SELECT * FROM flows WHERE 1 = 1");
-        // One more row than asked for tells whether there is a next page.
-        Position { limit: position.limit.saturating_add(1), ..position }.push(&mut query, sort.column());
-        let rows: Vec<Row> = query.build_query_as().fetch_all(&self.read).await.map_err(StoreError::query("flows"))?;
-        let kept = rows.len().min(position.limit as usize);
-        let next = (rows.len() > kept).then(|| rows[..kept].last()).flatten();
-        let next = next.map(|row| sort.key(row));
-        let items = rows[..kept].iter().map(Row::record).collect::<Result<_, _>>()?;
-        Ok(FlowPage { items, next })
+        self.find_flows(&FlowFilter::default(), sort, position).await
+    }
+
+    /// A page of the flows that pass the filter.
+    pub async fn find_flows(
+        &self,
+        filter: &FlowFilter,
+        sort: FlowSort,
+        position: Position,
+    ) -> Result<FlowPage, StoreError> {
+        let mut query = QueryBuilder::new("SELECT * FROM flows");
+        filter.push(&mut query);
+        position.and_one().push(&mut query, sort.column());
+        let mut rows: Vec<Row> =
+            query.build_query_as().fetch_all(&self.read).await.map_err(StoreError::query("flows"))?;
+        let next = position.cut(&mut rows, |row| sort.key(row));
+        Ok(FlowPage { items: rows.iter().map(Row::record).collect::<Result<_, _>>()?, next })
     }
 
     /// The flows with the latest last packet, latest first.

@@ -1,9 +1,17 @@
-//! The database: runs, windows, flows and heads of frames. All SQL lives in this folder.
+//! The database: runs, windows, flows, alerts, feature vectors, baselines, heads of frames. All SQL lives in this folder.
 //!
 //! One connection writes (see [`writer`]), others read. SQLite today; the statements keep to what PostgreSQL has too.
 
+mod alert_status;
+mod alerts;
+mod anomalies;
+mod baselines;
 mod error;
+mod features;
 mod flows;
+mod found;
+mod hosts;
+mod merged;
 mod open;
 mod page;
 mod raw_packets;
@@ -18,8 +26,14 @@ use std::sync::Arc;
 
 use sqlx::SqlitePool;
 
+pub use alert_status::{AlertPatch, Note, Patched};
+pub use alerts::{AlertFilter, AlertPage, AlertSort, StoredAlert};
+pub use anomalies::{Anomaly, AnomalyFilter, AnomalyPage, AnomalySort, KindCount};
 pub use error::StoreError;
-pub use flows::{FlowPage, FlowSort};
+pub use features::{FeatureFilter, FeaturePage, FeatureRow};
+pub use flows::{FlowFilter, FlowPage, FlowSort};
+pub use found::Found;
+pub use hosts::{HostPage, HostSort, HostTotals, Share};
 pub use page::{Key, Position};
 pub use retention::Retention;
 pub use runs::{Run, RunId};
@@ -69,5 +83,7 @@ fn from_sql(value: i64) -> u64 {
     u64::try_from(value).unwrap_or_default()
 }
 
+#[cfg(test)]
+mod detection_tests;
 #[cfg(test)]
 mod tests;

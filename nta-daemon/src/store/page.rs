@@ -26,12 +26,29 @@ pub struct Position {
 impl Position {
     /// Appends `AND …` for the cursor, then the order and the limit. `column` comes from an enum, never from a client.
     pub(super) fn push(&self, query: &mut QueryBuilder<Sqlite>, column: &'static str) {
+        self.push_by(query, column, "id");
+    }
+
+    /// The same where another column decides between equal values.
+    pub(super) fn push_by(&self, query: &mut QueryBuilder<Sqlite>, column: &'static str, id: &'static str) {
         let (compare, order) = if self.descending { ("<", "DESC") } else { (">", "ASC") };
         if let Some(key) = self.after {
-            query.push(format_args!(" AND ({column}, id) {compare} ("));
+            query.push(format_args!(" AND ({column}, {id}) {compare} ("));
             query.push_bind(key.value).push(", ").push_bind(key.id).push(")");
         }
-        query.push(format_args!(" ORDER BY {column} {order}, id {order} LIMIT "));
+        query.push(format_args!(" ORDER BY {column} {order}, {id} {order} LIMIT "));
         query.push_bind(i64::from(self.limit));
+    }
+
+    /// One more row than asked for, which tells whether there is a next page.
+    pub(super) const fn and_one(self) -> Self {
+        Self { limit: self.limit.saturating_add(1), ..self }
+    }
+
+    /// Cuts the row that only told of a next page; answers the key of the last one that stays, if there is one.
+    pub(super) fn cut<T>(&self, rows: &mut Vec<T>, key: impl Fn(&T) -> Key) -> Option<Key> {
+        let more = rows.len() > self.limit as usize;
+        rows.truncate(self.limit as usize);
+        if more { rows.last().map(key) } else { None }
     }
 }

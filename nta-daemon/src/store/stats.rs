@@ -16,6 +16,14 @@ pub struct StoreStats {
     pub raw_packets: u64,
     /// Heads of frames of which a window had too many.
     pub raw_packets_dropped: u64,
+    /// Alert rows inserted or updated.
+    pub alert_rows: u64,
+    /// Anomalies inserted.
+    pub anomaly_rows: u64,
+    /// Feature vectors inserted.
+    pub feature_rows: u64,
+    /// Feature vectors of hosts that were not among the most active: not stored.
+    pub features_left_out: u64,
     /// Attempts that failed.
     pub failures: u64,
     /// Whether the last attempt failed: the database takes no writes at the moment.
@@ -34,6 +42,12 @@ pub struct StoreStats {
     pub flows_deleted: u64,
     /// Heads of frames deleted by retention.
     pub raw_packets_deleted: u64,
+    /// Alerts deleted by retention.
+    pub alerts_deleted: u64,
+    /// Anomalies deleted by retention.
+    pub anomalies_deleted: u64,
+    /// Feature vectors deleted by retention.
+    pub features_deleted: u64,
     /// How long the last commit took, from the begin of its transaction.
     pub last_commit_us: u64,
     /// The last error; stays after recovery.
@@ -48,6 +62,10 @@ pub(super) struct Counters {
     pub(super) flow_rows: AtomicU64,
     pub(super) raw_packets: AtomicU64,
     pub(super) raw_packets_dropped: AtomicU64,
+    pub(super) alert_rows: AtomicU64,
+    pub(super) anomaly_rows: AtomicU64,
+    pub(super) feature_rows: AtomicU64,
+    pub(super) features_left_out: AtomicU64,
     pub(super) failures: AtomicU64,
     pub(super) failing: AtomicBool,
     pub(super) batches_lost: AtomicU64,
@@ -57,6 +75,9 @@ pub(super) struct Counters {
     pub(super) windows_deleted: AtomicU64,
     pub(super) flows_deleted: AtomicU64,
     pub(super) raw_packets_deleted: AtomicU64,
+    pub(super) alerts_deleted: AtomicU64,
+    pub(super) anomalies_deleted: AtomicU64,
+    pub(super) features_deleted: AtomicU64,
     pub(super) last_commit_us: AtomicU64,
     last_error: Mutex<Option<String>>,
 }
@@ -79,6 +100,10 @@ impl Counters {
             flow_rows: self.flow_rows.load(Relaxed),
             raw_packets: self.raw_packets.load(Relaxed),
             raw_packets_dropped: self.raw_packets_dropped.load(Relaxed),
+            alert_rows: self.alert_rows.load(Relaxed),
+            anomaly_rows: self.anomaly_rows.load(Relaxed),
+            feature_rows: self.feature_rows.load(Relaxed),
+            features_left_out: self.features_left_out.load(Relaxed),
             failures: self.failures.load(Relaxed),
             failing: self.failing.load(Relaxed),
             batches_lost: self.batches_lost.load(Relaxed),
@@ -88,6 +113,9 @@ impl Counters {
             windows_deleted: self.windows_deleted.load(Relaxed),
             flows_deleted: self.flows_deleted.load(Relaxed),
             raw_packets_deleted: self.raw_packets_deleted.load(Relaxed),
+            alerts_deleted: self.alerts_deleted.load(Relaxed),
+            anomalies_deleted: self.anomalies_deleted.load(Relaxed),
+            features_deleted: self.features_deleted.load(Relaxed),
             last_commit_us: self.last_commit_us.load(Relaxed),
             last_error: self.last_error(),
         }

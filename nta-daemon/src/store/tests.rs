@@ -13,7 +13,7 @@ use crate::window::Window;
 const S: u64 = 1_000_000_000;
 const FIRST_PAGE: Position = Position { descending: false, after: None, limit: 10 };
 
-fn flow(id: u64, last_s: u64, packets: u64) -> FlowRecord {
+pub(super) fn flow(id: u64, last_s: u64, packets: u64) -> FlowRecord {
     let side = |last_octet: u8, port| Endpoint {
         address: IpAddr::V4(Ipv4Addr::new(10, 0, 0, last_octet)),
         port,
@@ -36,12 +36,12 @@ fn flow(id: u64, last_s: u64, packets: u64) -> FlowRecord {
     }
 }
 
-fn window(id: u64) -> Window {
+pub(super) fn window(id: u64) -> Window {
     let start = Timestamp::from_nanos(id * 5 * S);
     Window { id, start, end: start.plus(5 * S), packets: id, bytes: id * 1000, ..Window::default() }
 }
 
-async fn begin(store: &Store) -> (StoreWriter, tokio::task::JoinHandle<()>) {
+pub(super) async fn begin(store: &Store) -> (StoreWriter, tokio::task::JoinHandle<()>) {
     let run = Run {
         started: Timestamp::from_nanos(S),
         mode: Mode::Replay,

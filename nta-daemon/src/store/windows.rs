@@ -13,21 +13,21 @@ pub struct WindowFilter {
     pub from: Option<Timestamp>,
     /// Windows that start before this time.
     pub to: Option<Timestamp>,
-    /// Windows of this length in nanoseconds.
+    /// Windows of this length in nanoseconds; `None` for base windows of any.
     pub span_ns: Option<u64>,
 }
 
 impl WindowFilter {
-    fn push(&self, query: &mut QueryBuilder<Sqlite>) {
-        query.push(" WHERE 1 = 1");
+    pub(super) fn push(&self, query: &mut QueryBuilder<Sqlite>) {
+        match self.span_ns {
+            Some(span_ns) => query.push(" WHERE factor IN (1, 6, 36) AND span_ns = ").push_bind(to_sql(span_ns)),
+            None => query.push(" WHERE factor = 1"),
+        };
         if let Some(from) = self.from {
             query.push(" AND end_ns > ").push_bind(to_sql(from.as_nanos()));
         }
         if let Some(to) = self.to {
             query.push(" AND start_ns < ").push_bind(to_sql(to.as_nanos()));
-        }
-        if let Some(span_ns) = self.span_ns {
-            query.push(" AND span_ns = ").push_bind(to_sql(span_ns));
         }
     }
 }
@@ -50,7 +50,7 @@ pub enum WindowSort {
 }
 
 impl WindowSort {
-    const fn column(self) -> &'static str {
+    pub(super) const fn column(self) -> &'static str {
         match self {
             Self::Time => "start_ns",
             Self::Bandwidth => "bandwidth_bps",
@@ -153,13 +153,13 @@ impl Store {
         row.as_ref().map(Row::window).transpose()
     }
 
-    /// How many windows are stored.
+    /// How many base windows are stored.
     pub async fn window_count(&self) -> Result<u64, StoreError> {
-        let count = sqlx::query_scalar("SELECT count(*) FROM windows").fetch_one(&self.read).await;
+        let count = sqlx::query_scalar("SELECT count(*) FROM windows WHERE factor = 1").fetch_one(&self.read).await;
         Ok(from_sql(count.map_err(StoreError::query("windows"))?))
     }
 
-    /// Sums over all windows that pass the filter.
+    /// Sums over all windows that pass the filter; base windows unless it names a length.
     pub async fn windows_summary(&self, filter: &WindowFilter) -> Result<WindowsSummary, StoreError> {
         let mut query = QueryBuilder::new(
             "SELECT count(*) AS windows, min(start_ns) AS first_ns, max(end_ns) AS last_ns, \

@@ -1,14 +1,14 @@
-//! Writing one batch: a window and the flows that changed, in one transaction.
+//! Writing one batch: a window with all that was found in it and the flows that changed, in one transaction.
 
 use sqlx::{AssertSqlSafe, QueryBuilder, Sqlite, SqliteConnection, SqlitePool};
 
 use nta_common::packet::proto;
 
 use super::flows::{state, tcp_row};
-use super::{Batch, RunId, StoreError, raw_packets, to_sql};
+use super::{Batch, RunId, StoreError, alerts, anomalies, baselines, features, raw_packets, to_sql};
 use crate::domain::FlowRecord;
 use crate::json::WindowJson;
-use crate::window::Window;
+use crate::window::{Span, Window};
 
 /// Rows in one statement. SQLite binds at most 32,766 values, which would be 1,365 rows. 100,000 flows take 0.4 to
 /// 0.7 s with 100, 500 or 1,500 rows, and with 8 or 64 MiB of page cache alike: the time goes into rows.
@@ -19,7 +19,16 @@ pub(super) async fn commit(pool: &SqlitePool, run: RunId, batch: &mut Batch) -> 
     let flows_error = StoreError::query("flows");
     let mut transaction = pool.begin().await.map_err(StoreError::query("windows"))?;
     if let Some(window) = &batch.window {
-        insert_window(&mut transaction, run, window).await?;
+        insert_window(&mut transaction, run, Span::Base, window).await?;
+    }
+    for (span, window) in &batch.longer {
+        insert_window(&mut transaction, run, *span, window).await?;
+    }
+    alerts::write(&mut transaction, run, &batch.alerts).await?;
+    anomalies::write(&mut transaction, run, &batch.anomalies).await?;
+    features::write(&mut transaction, run, &batch.features).await?;
+    if let Some((name, export)) = &batch.baselines {
+        baselines::write(&mut transaction, name, export).await?;
     }
     in_key_order(&mut batch.flows);
     for chunk in batch.flows.chunks(CHUNK_ROWS) {
@@ -41,18 +50,28 @@ fn in_key_order(flows: &mut Vec<FlowRecord>) {
     });
 }
 
-async fn insert_window(connection: &mut SqliteConnection, run: RunId, window: &Window) -> Result<(), StoreError> {
+async fn insert_window(
+    connection: &mut SqliteConnection,
+    run: RunId,
+    span: Span,
+    window: &Window,
+) -> Result<(), StoreError> {
     let json = WindowJson::from(window);
-    let body = serde_json::to_string(&json).map_err(|source| StoreError::Encode { number: window.id, source })?;
+    let body = serde_json::to_string(&json).map_err(|source| StoreError::Encode {
+        table: "windows",
+        number: window.id,
+        source,
+    })?;
     // The column is for sorting; the exact value stands in the body.
     let bandwidth_bps = json.bandwidth_bps.round() as i64;
     sqlx::query(
-        "INSERT INTO windows (run_id, number, start_ns, end_ns, span_ns, packets, bytes, flows, connections, \
-         bandwidth_bps, rtt_samples, rtt_mean_ms, rtt_max_ms, body) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) \
-         ON CONFLICT (run_id, number) DO NOTHING",
+        "INSERT INTO windows (run_id, factor, number, start_ns, end_ns, span_ns, packets, bytes, flows, connections, \
+         bandwidth_bps, rtt_samples, rtt_mean_ms, rtt_max_ms, rtt_histogram, body) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) \
+         ON CONFLICT (run_id, factor, number) DO NOTHING",
     )
     .bind(run.0)
+    .bind(to_sql(span.factor()))
     .bind(to_sql(window.id))
     .bind(to_sql(window.start.as_nanos()))
     .bind(to_sql(window.end.as_nanos()))
@@ -65,6 +84,7 @@ async fn insert_window(connection: &mut SqliteConnection, run: RunId, window: &W
     .bind(to_sql(window.rtt_samples))
     .bind(window.rtt_mean_ms)
     .bind(window.rtt_max_ms)
+    .bind((window.rtt.count > 0).then(|| format!("{:?}", window.rtt.histogram)))
     .bind(body)
     .execute(connection)
     .await

@@ -10,9 +10,10 @@ use tokio::task::JoinHandle;
 use tracing::{error, warn};
 
 use super::stats::Counters;
-use super::{RunId, Store, StoreError, write};
-use crate::domain::{FlowRecord, RawPacket};
-use crate::window::Window;
+use super::{Anomaly, FeatureRow, RunId, Store, StoreError, write};
+use crate::baseline::Export;
+use crate::domain::{Alert, FlowRecord, RawPacket};
+use crate::window::{Span, Window};
 
 /// Attempts for one batch before it is given up. With the waits between them, and the busy time-out in each, the
 /// database may be away for some seconds.
@@ -21,7 +22,7 @@ const ATTEMPTS: u32 = 6;
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 /// Retention runs after this many batches …
 const RETAIN_BATCHES: u32 = 16;
-/// … or this many flow rows.
+/// … or this many rows.
 const RETAIN_ROWS: usize = 100_000;
 
 /// What a closed window adds to the store; committed as a whole.
@@ -33,6 +34,16 @@ pub struct Batch {
     pub flows: Vec<FlowRecord>,
     /// Heads of frames.
     pub raw_packets: Vec<RawPacket>,
+    /// Longer windows that closed with it.
+    pub longer: Vec<(Span, Window)>,
+    /// Alerts that changed, each in its last state.
+    pub alerts: Vec<Alert>,
+    /// What was found.
+    pub anomalies: Vec<Anomaly>,
+    /// Feature vectors.
+    pub features: Vec<FeatureRow>,
+    /// What is usual, under its name.
+    pub baselines: Option<(&'static str, Arc<Export>)>,
 }
 
 /// The sending side; cheap to clone. When the last one is dropped, the writer finishes what is queued and ends.
@@ -143,10 +154,14 @@ impl Task {
                     counters.windows.fetch_add(u64::from(batch.window.is_some()), Relaxed);
                     counters.flow_rows.fetch_add(batch.flows.len() as u64, Relaxed);
                     counters.raw_packets.fetch_add(batch.raw_packets.len() as u64, Relaxed);
+                    counters.alert_rows.fetch_add(batch.alerts.len() as u64, Relaxed);
+                    counters.anomaly_rows.fetch_add(batch.anomalies.len() as u64, Relaxed);
+                    counters.feature_rows.fetch_add(batch.features.len() as u64, Relaxed);
                     let took_us = u64::try_from(begin.elapsed().as_micros()).unwrap_or(u64::MAX);
                     counters.last_commit_us.store(took_us, Relaxed);
                     self.batches += 1;
-                    self.rows += batch.flows.len() + batch.raw_packets.len();
+                    self.rows +=
+                        batch.flows.len() + batch.features.len() + batch.anomalies.len() + batch.raw_packets.len();
                     return;
                 }
                 Err(failure) => {

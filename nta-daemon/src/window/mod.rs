@@ -1,16 +1,25 @@
-//! Windows: what happened in 5 seconds, over the whole network. Time comes in as an argument; nothing here reads a
+//! Windows: what happened in 5 seconds, over the whole network and per host, and the longer ones merged from them. Time comes in as an argument; nothing here reads a
 //! clock or does I/O, so a replay and a live run of the same packets give the same windows.
 
 mod bucket;
+mod distinct;
+mod host;
+mod hosts;
+mod join;
 mod rtt;
+mod snapshot;
 
 pub use bucket::{Overflow, Protocol, Talker, Window};
+pub use distinct::Distinct;
+pub use host::{ByProtocol, DnsUse, HostStats, Role, Rtt, Seed};
+pub use hosts::{Hosts, MAX_HOSTS};
+pub use snapshot::{Cascade, Snapshot, Span};
 
 use bucket::Bucket;
 
 use nta_common::LedgerSlot;
 
-use crate::domain::{Event, FlowUpdate, OverflowDelta, Timestamp, difference};
+use crate::domain::{Event, FlowObservation, OverflowDelta, Timestamp, difference};
 
 /// Length of a window unless `--window` says otherwise.
 pub const DEFAULT_WINDOW_NS: u64 = 5_000_000_000;
@@ -26,6 +35,9 @@ pub struct Windows {
     open: Option<Bucket>,
     next_id: u64,
     ledger: LedgerSlot,
+    seed: Seed,
+    /// Flows of the last window: room for as many is made at once.
+    flows: usize,
 }
 
 /// What the next packet's time means for the open window.
@@ -40,16 +52,17 @@ pub enum Arrival {
 }
 
 impl Windows {
-    /// Windows of `span_ns` nanoseconds, aligned to the Unix epoch.
-    pub fn new(span_ns: u64) -> Self {
-        Self { span_ns: span_ns.max(1), open: None, next_id: 1, ledger: LedgerSlot::default() }
+    /// Windows of `span_ns` nanoseconds, aligned to the Unix epoch. `seed` keys the hashes by which distinct values are
+    /// counted.
+    pub fn new(span_ns: u64, seed: Seed) -> Self {
+        Self { span_ns: span_ns.max(1), open: None, next_id: 1, ledger: LedgerSlot::default(), seed, flows: 0 }
     }
 
     /// Opens the window that `time` lies in, if none is open.
     pub fn open_at(&mut self, time: Timestamp) {
         if self.open.is_none() {
             let start = time.floor(self.span_ns);
-            self.open = Some(Bucket::new(self.next_id, start, start.plus(self.span_ns)));
+            self.open = Some(Bucket::new(self.next_id, start, start.plus(self.span_ns), self.seed.clone(), self.flows));
             self.next_id += 1;
         }
     }
@@ -81,9 +94,9 @@ impl Windows {
     }
 
     /// Adds a flow's change to the open window.
-    pub fn add(&mut self, update: &FlowUpdate<'_>) {
+    pub fn add(&mut self, seen: FlowObservation) {
         if let Some(open) = &mut self.open {
-            open.add(update);
+            open.add(seen);
         }
     }
 
@@ -102,8 +115,9 @@ impl Windows {
     }
 
     /// Closes the open window; `ledger` is the cumulative reading taken with the last changes.
-    pub fn close(&mut self, ledger: &LedgerSlot) -> Option<Window> {
+    pub fn close(&mut self, ledger: &LedgerSlot) -> Option<Snapshot> {
         let open = self.open.take()?;
+        self.flows = open.flow_count();
         let counted = difference(ledger, &self.ledger);
         self.ledger = *ledger;
         Some(open.close(counted))

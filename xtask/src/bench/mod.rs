@@ -12,9 +12,10 @@ mod veth;
 pub(crate) const HELP: &str = "\
 Measures. `kernel`: nanoseconds of a packet in each program above the empty program of its kind, by repeated test runs
 interleaved in one series (needs root and a BPF toolchain: the empty programs are only in the bench build of the object).
-`drain`: milliseconds to read 100,000 flows out of the maps. `replay`: the user engine beside softflowd over the mixed
-capture (made from ../shared/captures, or named by NTA_MIXED). `veth`: iperf3's throughput
-between two network namespaces with our program and without, interleaved (needs root). With --format json one object a line.
+`drain`: milliseconds to read 100,000 flows out of the maps. `window`: milliseconds to judge a window with
+100,000 hosts. `replay`: the user engine beside softflowd over the mixed capture (made from ../shared/captures, or named
+by NTA_MIXED). `veth`: iperf3's throughput between two network namespaces with our program and without, interleaved
+(needs root). With --format json one object a line.
 
 Examples:
   cargo xtask bench kernel
@@ -29,20 +30,22 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
     match words.as_slice() {
         ["kernel"] | ["kernel", "--format", "text"] => kernel(false),
         ["kernel", "--format", "json"] => kernel(true),
-        ["drain"] | ["drain", "--format", "text"] => drain(false),
-        ["drain", "--format", "json"] => drain(true),
+        ["drain"] | ["drain", "--format", "text"] => daemon_bench("drain", false),
+        ["drain", "--format", "json"] => daemon_bench("drain", true),
+        ["window"] | ["window", "--format", "text"] => daemon_bench("window", false),
+        ["window", "--format", "json"] => daemon_bench("window", true),
         ["replay"] | ["replay", "--format", "text"] => replay::bench(false),
         ["replay", "--format", "json"] => replay::bench(true),
         ["veth"] | ["veth", "--format", "text"] => veth::bench(false),
         ["veth", "--format", "json"] => veth::bench(true),
         _ => bail!(
-            "bench takes `kernel`, `drain`, `replay` or `veth`, then `--format json`; see `cargo xtask bench --help`"
+            "bench takes `kernel`, `drain`, `window`, `replay` or `veth`, then `--format json`; see `cargo xtask bench --help`"
         ),
     }
 }
 
-fn drain(json: bool) -> Result<ExitCode> {
-    let mut command = process::cargo(["bench", "--quiet", "--package", "nta-daemon", "--bench", "drain", "--"]);
+fn daemon_bench(name: &str, json: bool) -> Result<ExitCode> {
+    let mut command = process::cargo(["bench", "--quiet", "--package", "nta-daemon", "--bench", name, "--"]);
     if json {
         command.arg("--json");
     }

@@ -50,7 +50,7 @@ const BUILD: &[Package] = &[
     Package { name: "libc6-dev", shown_by: "/usr/include/stdio.h" },
 ];
 
-/// Each with the tests that use it.
+/// Each with the tests that use it. An SSH server to attack is not among them: installing one starts it.
 const TEST_TOOLS: &[Package] = &[
     Package { name: "tshark", shown_by: "tshark" }, // conversations: the truth to compare flows with
     Package { name: "wireshark-common", shown_by: "capinfos" }, // packet counts of every capture; editcap, mergecap
@@ -58,6 +58,11 @@ const TEST_TOOLS: &[Package] = &[
     Package { name: "iperf3", shown_by: "iperf3" }, // live: bulk TCP and UDP
     Package { name: "tcpreplay", shown_by: "tcpreplay" }, // live: many flows from two processors at once
     Package { name: "bind9-dnsutils", shown_by: "dig" }, // live: DNS queries of a real resolver
+    Package { name: "nmap", shown_by: "nmap" },     // detection: port scans, guessed SSH passwords
+    Package { name: "hping3", shown_by: "hping3" }, // detection: SYN and UDP floods
+    Package { name: "slowhttptest", shown_by: "slowhttptest" }, // detection: slowloris
+    Package { name: "dsniff", shown_by: "arpspoof" }, // detection: ARP spoofing
+    Package { name: "iodine", shown_by: "iodine" }, // detection: a DNS tunnel, both of its ends
     Package { name: "curl", shown_by: "curl" },     // live: HTTP, IPv4 and IPv6
     Package { name: "iputils-ping", shown_by: "ping" }, // live: ICMP and ICMPv6
     Package { name: "iproute2", shown_by: "ip" },   // kernel, live: network namespaces and veth pairs

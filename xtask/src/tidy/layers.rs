@@ -11,20 +11,22 @@ const CORE: &[(&str, &[&str])] = &[
     ("baseline", &["domain", "window"]),
     ("features", &["domain", "window", "baseline"]), // a feature says how far from its baseline a value is
     ("detect", &["domain", "window", "baseline", "features"]),
+    ("evaluate", &["domain"]),
 ];
 
 /// The edges, each with the modules that it may know; each keeps its own settings in `config`.
 const EDGES: &[(&str, &[&str])] = &[
     ("source", &["domain", "config"]),
-    ("json", &["domain", "window"]),
-    ("store", &["domain", "config", "window", "json"]),
+    ("json", &["domain", "window", "features"]),
+    ("store", &["domain", "config", "window", "baseline", "features", "json"]),
     ("telemetry", &["domain", "config"]),
-    ("api", &["domain", "config", "store", "window", "json"]),
+    // Stored windows are judged again on request, by the same detectors.
+    ("api", &["domain", "config", "store", "window", "baseline", "features", "detect", "json"]),
     ("export", &["domain", "config", "store", "window", "json"]),
 ];
 
 /// What joins the others and may know them all.
-const TOP: &[&str] = &["main", "lib", "cli", "app", "pipeline", "live", "replay", "config"];
+const TOP: &[&str] = &["main", "lib", "cli", "app", "pipeline", "analysis", "judge", "live", "replay", "config"];
 
 /// Crates that do I/O or wait, which the core must not.
 const IMPURE_CRATES: &[&str] = &["tokio", "sqlx", "axum", "aya"];

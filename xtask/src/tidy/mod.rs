@@ -5,6 +5,7 @@
 //! rustfmt has laid out.
 #![expect(clippy::print_stdout, reason = "the findings are what the command is for")]
 
+mod detectors;
 mod layers;
 mod paths;
 mod source;
@@ -28,6 +29,7 @@ Checks what no compiler checks, and prints `path:line: message` for every findin
   - the layers inside nta-daemon: domain <- window <- {baseline, features} <- detect are pure; edges do not know each other
   - `unsafe`, println!, clocks and unbounded channels only where they belong; `#[allow]` and `#[expect]` with a reason
   - every folder of tests/cases has a README.md and a capture
+  - every detector has a heading or a row in docs/DETECTORS.md, and a hit and a quiet case with alerts.json
   - no tracked file names somebody's home folder
 
 Example:
@@ -84,6 +86,8 @@ fn findings() -> Result<Vec<Finding>> {
     let root = host::root();
     let files = tree::files(&root)?;
     let mut findings = tree::check_cases(&files);
+    let read = |path: &str| fs::read_to_string(root.join(path)).with_context(|| format!("cannot read {path}"));
+    findings.extend(detectors::check(&read(detectors::REGISTRY)?, &read(detectors::DOCUMENT)?, &files));
     for file in &files {
         let bytes = match fs::read(root.join(file)) {
             Ok(bytes) => bytes,

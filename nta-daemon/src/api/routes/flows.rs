@@ -1,4 +1,4 @@
-//! `/api/last10` and `/api/alltraffic`: flows.
+//! `/api/last10`, `/api/alltraffic` and `/api/flows`: flows.
 
 use axum::Json;
 use axum::body::{Body, Bytes};
@@ -13,8 +13,8 @@ use crate::api::error::Refusals;
 use crate::api::page::{List, PageRequest, Sorts};
 use crate::api::params::Params;
 use crate::api::{ApiError, ApiState};
-use crate::json::FlowJson;
-use crate::store::{FlowSort, Key, Position, Store};
+use crate::json::{FlowJson, protocol_number};
+use crate::store::{FlowFilter, FlowSort, Key, Position, Store};
 
 const SORTS: Sorts<FlowSort> = &[("time", FlowSort::Time), ("last_time", FlowSort::LastTime)];
 /// Flows of `/api/last10`.
@@ -71,6 +71,40 @@ pub(in crate::api) async fn all(
     let flows = state.store.flows(page.sort, page.position).await?;
     let items = flows.items.iter().map(FlowJson::from).collect();
     Ok(Json(page.list(items, flows.next)).into_response())
+}
+
+/// The flows that pass every filter given, latest first packet first unless `sort` says otherwise.
+#[utoipa::path(
+    get,
+    path = "/api/flows",
+    tag = "flows",
+    params(
+        ("host" = Option<String>, Query, description = "address at either end"),
+        ("port" = Option<u16>, Query, description = "port at either end"),
+        ("proto" = Option<String>, Query, description = "IP protocol: tcp, udp, icmp … or its number"),
+        ("from" = Option<String>, Query, description = "with a packet at this time or later; RFC 3339 or Unix seconds"),
+        ("to" = Option<String>, Query, description = "with a packet before this time; RFC 3339 or Unix seconds"),
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000, description = "items of a page, default 100"),
+        ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before"),
+        ("sort" = Option<String>, Query, description = "time, last_time; `-` before it: latest first (default -time)"),
+    ),
+    responses((status = 200, body = List<FlowJson>), Refusals)
+)]
+pub(in crate::api) async fn search(State(state): State<ApiState>, uri: Uri) -> Result<Json<List<FlowJson>>, ApiError> {
+    let params = Params::read(&uri, &["host", "port", "proto", "from", "to", "limit", "cursor", "sort"])?;
+    let [from, to] = params.interval()?;
+    let unknown = |text: &str| ApiError::invalid("proto", format!("`{text}`: expected tcp, udp, icmp … or a number"));
+    let proto = params.get("proto").map(|text| protocol_number(text).ok_or_else(|| unknown(text))).transpose()?;
+    let filter = FlowFilter {
+        host: params.parsed("host", "an IPv4 or IPv6 address")?,
+        port: params.parsed("port", "a number from 0 to 65535")?,
+        proto,
+        from,
+        to,
+    };
+    let page = PageRequest::read(&params, SORTS)?;
+    let flows = state.store.find_flows(&filter, page.sort, page.position).await?;
+    Ok(Json(page.list(flows.items.iter().map(FlowJson::from).collect(), flows.next)))
 }
 
 fn accepts_ndjson(headers: &HeaderMap) -> bool {

@@ -12,6 +12,7 @@ use crate::api::{ApiError, ApiState};
 use crate::domain::Timestamp;
 use crate::json::{WindowJson, seconds};
 use crate::store::{WindowFilter, WindowSort, WindowsSummary};
+use crate::window::Span;
 
 const SORTS: Sorts<WindowSort> = &[
     ("time", WindowSort::Time),
@@ -22,7 +23,15 @@ const SORTS: Sorts<WindowSort> = &[
     ("connections", WindowSort::Connections),
 ];
 
+/// Length of the windows of a list unless `span` says otherwise, in nanoseconds.
+const DEFAULT_SPAN_NS: u64 = 10_000_000_000;
+/// Longest windows that are made of base windows, in nanoseconds: an hour.
+const MAX_SPAN_NS: u64 = 3_600_000_000_000;
+
 /// A page of windows, the newest first unless `sort` says otherwise.
+///
+/// Base windows and those of six and thirty-six times their length are stored and have ids of their own. Others are made
+/// of base windows when they are asked for: their id is the first one's, their flows are at least so many.
 #[utoipa::path(
     get,
     path = "/api/metrics",
@@ -30,7 +39,8 @@ const SORTS: Sorts<WindowSort> = &[
     params(
         ("from" = Option<String>, Query, description = "windows that end later; RFC 3339 or Unix seconds"),
         ("to" = Option<String>, Query, description = "windows that start earlier; RFC 3339 or Unix seconds"),
-        ("span" = Option<String>, Query, description = "length of the windows in seconds"),
+        ("span" = Option<String>, Query, description = "length of the windows in seconds: a multiple of the base \
+            window's (default 10, or the base window's where 10 is no multiple)"),
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000, description = "items of a page, default 100"),
         ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before"),
         ("sort" = Option<String>, Query, description = "time, bandwidth, packets, bytes, flows, connections; \
@@ -44,9 +54,15 @@ const SORTS: Sorts<WindowSort> = &[
 pub(in crate::api) async fn list(State(state): State<ApiState>, uri: Uri) -> Result<Json<List<WindowJson>>, ApiError> {
     let params = Params::read(&uri, &["from", "to", "span", "limit", "cursor", "sort"])?;
     let [from, to] = params.interval()?;
-    let span_ns = params.get("span").map(|text| span(text, state.status().window_ns)).transpose()?;
+    let base_ns = state.base_ns();
+    let span_ns = params.get("span").map_or_else(|| Ok(default_span(base_ns)), |text| span("span", text, base_ns))?;
     let page = PageRequest::read(&params, SORTS)?;
-    let windows = state.store.windows(&WindowFilter { from, to, span_ns }, page.sort, page.position).await?;
+    let filter = WindowFilter { from, to, span_ns: Some(span_ns) };
+    let windows = if Span::ALL.iter().any(|span| span.factor() * base_ns == span_ns) {
+        state.store.windows(&filter, page.sort, page.position).await?
+    } else {
+        state.store.merged_windows(&filter, base_ns, page.sort, page.position).await?
+    };
     Ok(Json(page.list(windows.items, windows.next)))
 }
 
@@ -66,9 +82,7 @@ pub(in crate::api) async fn one(
     State(state): State<ApiState>,
     Path(id): Path<String>,
 ) -> Result<Json<WindowJson>, ApiError> {
-    let id: u64 = id
-        .parse()
-        .map_err(|_not_a_number| ApiError::invalid("id", format!("`{id}`: expected the number of a window")))?;
+    let id = window_id(&id)?;
     let window = state.store.window(id).await?;
     window.map(Json).ok_or_else(|| ApiError::NotFound { detail: format!("there is no window {id}") })
 }
@@ -174,11 +188,23 @@ impl From<&WindowsSummary> for Summary {
     }
 }
 
-/// The length of the windows asked for, in seconds. Only the base window exists yet.
-fn span(text: &str, base_ns: u64) -> Result<u64, ApiError> {
+/// The id of a window in a path.
+pub(super) fn window_id(text: &str) -> Result<u64, ApiError> {
+    let wrong = |_not_a_number| ApiError::invalid("id", format!("`{text}`: expected the number of a window"));
+    text.parse().map_err(wrong)
+}
+
+pub(super) const fn default_span(base_ns: u64) -> u64 {
+    if DEFAULT_SPAN_NS.is_multiple_of(base_ns) { DEFAULT_SPAN_NS } else { base_ns }
+}
+
+/// The length of the windows asked for in seconds, as nanoseconds; `name` is the field that it stands in.
+pub(super) fn span(name: &str, text: &str, base_ns: u64) -> Result<u64, ApiError> {
     let asked_s = text.strip_suffix('s').unwrap_or(text).parse::<f64>().ok();
-    let same = |asked_s: &f64| (asked_s - seconds(base_ns)).abs() < 1e-9;
-    asked_s.filter(same).map(|_| base_ns).ok_or_else(|| {
-        ApiError::invalid("span", format!("`{text}`: windows are available with a span of {}", seconds(base_ns)))
+    let asked_ns = asked_s.filter(|s| s.is_finite() && *s > 0.0).map(|s| (s * 1e9).round() as u64);
+    let fits = |ns: &u64| ns.is_multiple_of(base_ns) && (base_ns..=MAX_SPAN_NS.max(base_ns * 36)).contains(ns);
+    asked_ns.filter(fits).ok_or_else(|| {
+        let base = seconds(base_ns);
+        ApiError::invalid(name, format!("`{text}`: expected a multiple of {base} (the base window), up to an hour"))
     })
 }

@@ -1,7 +1,15 @@
 //! One file for each resource: request, answer, handler.
 
+pub(super) mod alerts;
+pub(super) mod anomalies;
+pub(super) mod baselines;
+pub(super) mod compute;
+pub(super) mod detect;
+pub(super) mod features;
 pub(super) mod flows;
+pub(super) mod generate;
 pub(super) mod health;
+pub(super) mod hosts;
 pub(super) mod index;
 pub(super) mod metrics;
 pub(super) mod prometheus;

@@ -14,7 +14,7 @@ use prometheus_client::registry::Registry;
 use crate::api::process::{self, ProcessJson};
 use crate::api::state::VERSION;
 use crate::api::{ApiError, ApiState};
-use crate::domain::Status;
+use crate::domain::{Severity, Status};
 use crate::json::{EventsJson, mode_name, seconds};
 use crate::store::StoreStats;
 
@@ -43,6 +43,7 @@ impl Collector for Snapshot {
         let mut page = Page(encoder);
         self.pipeline(&mut page)?;
         self.events(&mut page)?;
+        self.detection(&mut page)?;
         self.maps(&mut page)?;
         self.store(&mut page)?;
         self.process(&mut page)
@@ -98,6 +99,37 @@ impl Snapshot {
         page.one("arp_replies", "ARP replies", COUNTER, counts.arp_replies as f64)
     }
 
+    fn detection(&self, page: &mut Page<'_>) -> std::fmt::Result {
+        let status = &self.status;
+        let counts = &status.detection;
+        page.one("analysis_seconds", "Time of judging the last window", GAUGE, seconds(status.last_analysis_ns))?;
+        let outcome = |name| vec![("outcome", name)];
+        let told = counts.allowed + counts.refused + counts.warming_up + counts.waiting;
+        let findings = [
+            (outcome("alerted"), counts.findings.saturating_sub(told) as f64),
+            (outcome("allowed"), counts.allowed as f64),
+            (outcome("refused"), counts.refused as f64),
+            (outcome("warming_up"), counts.warming_up as f64),
+            (outcome("waiting"), counts.waiting as f64),
+        ];
+        page.family("findings", "Findings by what became of them", COUNTER, findings)?;
+        page.one("alerts_raised", "Alerts raised, those that came back among them", COUNTER, counts.raised as f64)?;
+        page.one("alerts_cleared", "Alerts cleared", COUNTER, counts.cleared as f64)?;
+        let open = Severity::ALL.iter().zip(counts.open).map(|(s, n)| (vec![("severity", s.word())], n as f64));
+        page.family("alerts_open", "Alerts that go on", GAUGE, open)?;
+        page.one("window_hosts", "Hosts of the last base window", GAUGE, status.window_hosts as f64)?;
+        let beyond = status.window_other_packets as f64;
+        page.one("window_hosts_beyond_limit_packets", "Packets of hosts beyond the limit in it", GAUGE, beyond)?;
+        let learning = &status.learning;
+        page.one("baseline_hosts", "Hosts that a baseline is kept for", GAUGE, learning.hosts as f64)?;
+        page.one("baseline_hosts_evicted", "Hosts whose baseline had to go", COUNTER, learning.hosts_evicted as f64)?;
+        let metrics = || learning.metrics.iter();
+        let samples = metrics().map(|m| (vec![("metric", m.name)], f64::from(m.samples)));
+        page.family("baseline_samples", "Windows learned from", GAUGE, samples)?;
+        let ready = metrics().map(|m| (vec![("metric", m.name)], f64::from(u8::from(m.is_ready))));
+        page.family("baseline_ready", "1 when anything is expected of the metric", GAUGE, ready)
+    }
+
     fn maps(&self, page: &mut Page<'_>) -> std::fmt::Result {
         let of = |value: fn(&crate::domain::MapFill) -> u64| {
             self.status.maps.iter().map(move |map| (vec![("map", map.name.as_str())], value(map) as f64))
@@ -117,16 +149,28 @@ impl Snapshot {
         let commit_s = store.last_commit_us as f64 / 1e6;
         page.one("store_commit_seconds", "Time of the last commit", GAUGE, commit_s)?;
         let table = |name| vec![("table", name)];
-        let written = [(table("windows"), store.windows as f64), (table("flows"), store.flow_rows as f64)]
-            .into_iter()
-            .chain([(table("raw_packets"), store.raw_packets as f64)]);
+        let written = [
+            (table("windows"), store.windows as f64),
+            (table("flows"), store.flow_rows as f64),
+            (table("raw_packets"), store.raw_packets as f64),
+            (table("detected_alerts"), store.alert_rows as f64),
+            (table("anomalies"), store.anomaly_rows as f64),
+            (table("aggregated_features"), store.feature_rows as f64),
+        ];
         page.family("store_rows_written", "Rows inserted or updated", COUNTER, written)?;
-        let deleted = [(table("windows"), store.windows_deleted as f64), (table("flows"), store.flows_deleted as f64)]
-            .into_iter()
-            .chain([(table("raw_packets"), store.raw_packets_deleted as f64)]);
-        page.family("store_rows_deleted", "Rows deleted by retention", COUNTER, deleted)?;
+        let deleted = [
+            (table("windows"), store.windows_deleted as f64),
+            (table("flows"), store.flows_deleted as f64),
+            (table("raw_packets"), store.raw_packets_deleted as f64),
+            (table("detected_alerts"), store.alerts_deleted as f64),
+            (table("anomalies"), store.anomalies_deleted as f64),
+            (table("aggregated_features"), store.features_deleted as f64),
+        ];
         let dropped = store.raw_packets_dropped as f64;
-        page.one("store_raw_packets_dropped", "Heads of frames of which a window had too many", COUNTER, dropped)
+        page.one("store_raw_packets_dropped", "Heads of frames of which a window had too many", COUNTER, dropped)?;
+        let left_out = store.features_left_out as f64;
+        page.one("store_features_left_out", "Hosts whose features were not stored", COUNTER, left_out)?;
+        page.family("store_rows_deleted", "Rows deleted by retention", COUNTER, deleted)
     }
 
     fn process(&self, page: &mut Page<'_>) -> std::fmt::Result {

@@ -5,17 +5,17 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-use nta_tests::netns::{run, wait_for};
+use crate::netns::{run, wait_for};
 
 /// A running program; killed when it goes out of scope.
-pub(crate) struct Process {
+pub struct Process {
     child: Child,
     log: PathBuf,
 }
 
 impl Process {
     /// Starts it; what it writes goes to a file of that name in the folder.
-    pub(crate) fn start(command: &mut Command, folder: &Path, log: &str) -> Self {
+    pub fn start(command: &mut Command, folder: &Path, log: &str) -> Self {
         let log = folder.join(log);
         let file = File::create(&log).expect("a log file");
         let both = file.try_clone().expect("a second handle of it");
@@ -23,38 +23,38 @@ impl Process {
         Self { child: child.unwrap_or_else(|error| panic!("{command:?}: {error}")), log }
     }
 
-    pub(crate) fn id(&self) -> u32 {
+    pub fn id(&self) -> u32 {
         self.child.id()
     }
 
     /// What it wrote so far.
-    pub(crate) fn log(&self) -> String {
+    pub fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
     /// The exit status, if it has ended.
-    pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
+    pub fn ended(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().expect("a child's status")
     }
 
     /// Sends a signal, such as `TERM`.
-    pub(crate) fn signal(&self, name: &str) {
+    pub fn signal(&self, name: &str) {
         run(Command::new("kill").args([&format!("-{name}"), &self.id().to_string()]));
     }
 
     /// Sends a signal and waits for the end.
-    pub(crate) fn stop(&mut self, signal: &str, deadline: Duration) -> ExitStatus {
+    pub fn stop(&mut self, signal: &str, deadline: Duration) -> ExitStatus {
         self.signal(signal);
         wait_for(&format!("end after SIG{signal}"), deadline, || self.ended())
     }
 
     /// Waits until it ends by itself.
-    pub(crate) fn wait(&mut self, deadline: Duration) -> ExitStatus {
+    pub fn wait(&mut self, deadline: Duration) -> ExitStatus {
         wait_for("the end of a program", deadline, || self.ended())
     }
 
     /// Waits until it listens on a TCP port of its network namespace.
-    pub(crate) fn wait_listening(&mut self, port: u16) {
+    pub fn wait_listening(&mut self, port: u16) {
         let wanted = format!(":{port:04X}");
         wait_for(&format!("a listener on port {port}"), Duration::from_secs(10), || {
             assert!(self.ended().is_none(), "ended early: {}", self.log());

@@ -1,5 +1,9 @@
 //! The API through its router, over a real database.
 
+mod alerts;
+mod baselines;
+mod hosts;
+
 use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -8,9 +12,11 @@ use axum::body::{Body, to_bytes};
 use axum::http::{Method, Request, StatusCode, header};
 use nta_common::flow::Counts;
 use nta_common::{Counter, LedgerSlot};
-use nta_daemon::api::{ApiState, router, serve};
+use nta_daemon::api::{AnalysisAccess, ApiState, router, serve};
+use nta_daemon::baseline::BaselineHandle;
 use nta_daemon::domain::{
-    Attachment, Endpoint, FlowId, FlowRecord, Interface, Ledger, MapFill, Mode, NicCounts, Status, TcpCounts, Timestamp,
+    Attachment, DetectionCounts, Endpoint, FlowId, FlowRecord, Interface, LearningState, Ledger, MapFill, MetricState,
+    Mode, NicCounts, Status, TcpCounts, Timestamp,
 };
 use nta_daemon::json::{FlowJson, StatusJson, WindowJson};
 use nta_daemon::store::{Batch, Run, Store, StoreWriter};
@@ -24,12 +30,20 @@ const S: u64 = 1_000_000_000;
 #[tokio::test]
 async fn every_path_answers_with_and_without_its_trailing_slash() {
     let app = App::with(3, 12).await;
-    let index = app.json("/").await;
-    for path in index["paths"].as_object().expect("paths").keys() {
-        let path = path.replace("{id}", "1");
+    let document = app.json("/openapi.json").await;
+    for (path, methods) in document["paths"].as_object().expect("paths") {
+        // Without alerts there is none to show; everything else is there.
+        let alert = path.starts_with("/api/alerts/{");
+        let path = path.replace("{ip}", "10.0.0.1").replace("{type}", "loss").replace("{id}", "1");
+        let path = if alert { path.replace("/1", "/0123456789abcdef") } else { path };
+        let expected = match methods.get("get") {
+            Some(_) if alert => StatusCode::NOT_FOUND,
+            Some(_) => StatusCode::OK,
+            None => StatusCode::METHOD_NOT_ALLOWED,
+        };
         for path in [path.clone(), format!("{path}/")] {
             let (status, ..) = app.get(&path).await;
-            assert_eq!(status, StatusCode::OK, "{path}");
+            assert_eq!(status, expected, "{path}");
         }
     }
     let (status, _, body) = app.get("/api/metrics/?limit=1").await;
@@ -47,7 +61,7 @@ async fn the_openapi_document_describes_exactly_the_paths_of_the_index() {
     assert_eq!(keys(&document["paths"]), index);
     assert!(document["openapi"].as_str().is_some_and(|version| version.starts_with("3.1")));
     let schemas = keys(&document["components"]["schemas"]);
-    for name in ["WindowJson", "FlowJson", "LedgerJson", "Problem", "StatusPage"] {
+    for name in ["WindowJson", "FlowJson", "LedgerJson", "Problem", "StatusPage", "AlertDetail", "AnomalyJson"] {
         assert!(schemas.contains(name), "{name} in {schemas:?}");
     }
 }
@@ -69,8 +83,18 @@ async fn errors_are_problems_that_name_the_field() {
         ("/api/metrics?sort=colour", 400, Some("sort")),
         ("/api/metrics?from=yesterday", 400, Some("from")),
         ("/api/metrics?from=20&to=10", 400, Some("from")),
-        ("/api/metrics?span=30", 400, Some("span")),
+        ("/api/metrics?span=7", 400, Some("span")),
         ("/api/metrics?form=10", 400, Some("form")),
+        ("/api/metrics?span=-5", 400, Some("span")),
+        ("/api/alerts?type=colour", 400, Some("type")),
+        ("/api/alerts?severity=bad", 400, Some("severity")),
+        ("/api/alerts?status=closed", 400, Some("status")),
+        ("/api/alerts/1", 400, Some("id")),
+        ("/api/alerts/0123456789abcdef", 404, None),
+        ("/api/anomalies?type=colour", 400, Some("type")),
+        ("/api/anomalies/top?sort=time", 400, Some("sort")),
+        ("/api/anomalies/by-type?limit=3", 400, Some("limit")),
+        ("/api/baselines?sort=colour", 400, Some("sort")),
         ("/api/metrics/summary?to=never", 400, Some("to")),
         ("/api/alltraffic?sort=bandwidth", 400, Some("sort")),
         ("/api/alltraffic/?limit=-1", 400, Some("limit")),
@@ -100,6 +124,22 @@ async fn a_wrong_method_and_a_large_body_are_problems_too() {
     let response = app.router.clone().oneshot(large).await.expect("response");
     assert_eq!(response.status(), StatusCode::PAYLOAD_TOO_LARGE);
     assert_eq!(response.headers()[header::CONTENT_TYPE], "application/problem+json");
+}
+
+#[tokio::test]
+async fn only_imports_may_be_large() {
+    let app = App::with(0, 0).await;
+    let padded = format!("{{\"series\": {{}}{}}}", " ".repeat(100_000));
+    for (method, path, expected) in [
+        (Method::PATCH, "/api/alerts/0123456789abcdef", 413),
+        (Method::POST, "/api/anomalies/detect", 413),
+        (Method::PUT, "/api/baselines/loss", 400),
+    ] {
+        let (status, problem) = app.send_text(method, path, &padded).await;
+        assert_eq!((status.as_u16(), &problem["status"]), (expected, &expected.into()), "{path}: {problem}");
+    }
+    let (status, _) = app.send_text(Method::PUT, "/api/baselines/loss", &" ".repeat(9 << 20)).await;
+    assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
 }
 
 #[tokio::test]
@@ -140,6 +180,9 @@ async fn the_status_tells_interfaces_ledger_maps_store_and_cost() {
     assert_eq!((&status["store"]["stored_windows"], &status["store"]["flow_rows"]), (&2.into(), &3.into()));
     assert!(status["process"]["rss_bytes"].as_u64().is_some_and(|bytes| bytes > 0));
     assert!(status["uptime_s"].as_f64().is_some_and(|seconds| seconds > 0.0));
+    assert_eq!((&status["detection"]["findings"], &status["detection"]["alerts_open"]["high"]), (&7.into(), &2.into()));
+    assert_eq!((&status["hosts"]["with_baseline"], &status["last_analysis_ms"]), (&9.into(), &1.5.into()));
+    assert_eq!(status["baselines"]["metrics"][0]["state"], "ready");
     serde_json::from_value::<StatusJson>(status).expect("the shape that is documented");
 }
 
@@ -149,11 +192,11 @@ async fn windows_are_listed_filtered_sorted_and_summed() {
     let ids =
         |page: &Value| page["items"].as_array().expect("items").iter().map(|w| w["id"].as_u64()).collect::<Vec<_>>();
     let some = |ids: &[u64]| ids.iter().copied().map(Some).collect::<Vec<_>>();
-    assert_eq!(ids(&app.json("/api/metrics").await), some(&[5, 4, 3, 2, 1]));
-    assert_eq!(ids(&app.json("/api/metrics?sort=bandwidth&limit=2").await), some(&[1, 2]));
+    assert_eq!(ids(&app.json("/api/metrics?span=5").await), some(&[5, 4, 3, 2, 1]));
+    assert_eq!(ids(&app.json("/api/metrics?span=5s&sort=bandwidth&limit=2").await), some(&[1, 2]));
     // Windows 1 to 5 start at 5, 10, … 25 s.
     assert_eq!(ids(&app.json("/api/metrics?from=15&to=1970-01-01T00:00:20Z&span=5").await), some(&[3]));
-    assert_eq!(ids(&app.json("/api/metrics?from=14.5&to=20.5&sort=time").await), some(&[2, 3, 4]));
+    assert_eq!(ids(&app.json("/api/metrics?span=5&from=14.5&to=20.5&sort=time").await), some(&[2, 3, 4]));
 
     let one: WindowJson = serde_json::from_value(app.json("/api/metrics/3").await).expect("a window");
     assert_eq!(one, WindowJson::from(&window(3)));
@@ -174,16 +217,17 @@ async fn windows_are_listed_filtered_sorted_and_summed() {
 
 #[tokio::test]
 async fn a_walk_through_the_pages_meets_every_item_once_while_new_ones_arrive() {
-    for (sort, path) in [("time", "/api/alltraffic"), ("-time", "/api/alltraffic"), ("time", "/api/metrics")] {
+    for (sort, path) in [("time", "/api/alltraffic"), ("-time", "/api/alltraffic"), ("time", "/api/metrics?span=5")] {
         let app = App::with(25, 25).await;
         let mut met = Vec::new();
-        let mut url = format!("{path}?limit=4&sort={sort}");
+        let sign = if path.contains('?') { '&' } else { '?' };
+        let mut url = format!("{path}{sign}limit=4&sort={sort}");
         for new in 100.. {
             let page = app.json(&url).await;
             assert_eq!(page["limit"], 4);
             met.extend(page["items"].as_array().expect("items").iter().map(|item| item["id"].to_string()));
             let Some(cursor) = page["next_cursor"].as_str() else { break };
-            url = format!("{path}?limit=4&cursor={cursor}");
+            url = format!("{path}{sign}limit=4&cursor={cursor}");
             if new < 110 {
                 // A new one, and an old one that changed.
                 app.write(Some(window(new)), vec![flow(new), FlowRecord { last: time(9000 + new), ..flow(3) }]).await;
@@ -238,6 +282,14 @@ async fn prometheus_gets_the_ledger_and_the_cost() {
         "nta_map_max_entries{map=\"flows4\"} 400.0",
         "nta_store_rows_written_total{table=\"flows\"} 3.0",
         "nta_windows_closed_total 2.0",
+        "nta_findings_total{outcome=\"alerted\"} 4.0",
+        "nta_findings_total{outcome=\"allowed\"} 3.0",
+        "nta_alerts_raised_total 3.0",
+        "nta_alerts_open{severity=\"high\"} 2.0",
+        "nta_analysis_seconds 0.0015",
+        "nta_baseline_hosts 9.0",
+        "nta_baseline_ready{metric=\"bandwidth\"} 1.0",
+        "nta_store_rows_written_total{table=\"detected_alerts\"} 0.0",
         "nta_capture_up 1.0",
         "# EOF",
     ] {
@@ -264,6 +316,8 @@ struct App {
     store: Store,
     writer: StoreWriter,
     status: watch::Sender<Status>,
+    baselines: BaselineHandle,
+    url: String,
     _folder: tempfile::TempDir,
 }
 
@@ -276,8 +330,10 @@ impl App {
         let run = Run { started: time(1), mode: Mode::Replay, source: "a.pcap".to_owned(), version: "0".to_owned() };
         let (writer, _task) = store.writer(store.begin_run(&run).await.expect("run"), 16);
         let (sender, receiver) = watch::channel(status(windows));
-        let router = router(ApiState::new(store.clone(), receiver));
-        let app = Self { router, store, writer, status: sender, _folder: folder };
+        let access = AnalysisAccess::default();
+        let baselines = access.baselines.clone();
+        let router = router(ApiState::new(store.clone(), receiver).with_analysis(access));
+        let app = Self { router, store, writer, status: sender, baselines, url, _folder: folder };
         app.write(None, (1..=flows).map(flow).collect()).await;
         for id in 1..=windows {
             app.write(Some(window(id)), vec![]).await;
@@ -286,7 +342,11 @@ impl App {
     }
 
     async fn write(&self, window: Option<Window>, flows: Vec<FlowRecord>) {
-        self.writer.send(Batch { window, flows, ..Batch::default() }).await.expect("send");
+        self.batch(Batch { window, flows, ..Batch::default() }).await;
+    }
+
+    async fn batch(&self, batch: Batch) {
+        self.writer.send(batch).await.expect("send");
         self.writer.flush().await.expect("flush");
     }
 
@@ -296,6 +356,17 @@ impl App {
         let media_type = response.headers()[header::CONTENT_TYPE].to_str().expect("text").to_owned();
         let status = response.status();
         (status, media_type, to_bytes(response.into_body(), usize::MAX).await.expect("body").to_vec())
+    }
+
+    async fn send(&self, method: Method, path: &str, body: &Value) -> (StatusCode, Value) {
+        self.send_text(method, path, &body.to_string()).await
+    }
+
+    async fn send_text(&self, method: Method, path: &str, body: &str) -> (StatusCode, Value) {
+        let request = Request::builder().method(method).uri(path).body(Body::from(body.to_owned())).expect("request");
+        let response = self.router.clone().oneshot(request).await.expect("response");
+        let status = response.status();
+        (status, parse(&to_bytes(response.into_body(), usize::MAX).await.expect("body")))
     }
 
     async fn json(&self, path: &str) -> Value {
@@ -376,6 +447,20 @@ fn status(windows_closed: u64) -> Status {
         maps: vec![MapFill { name: "flows4".to_owned(), entries: 100, max_entries: 400, memory_bytes: 1 << 20 }],
         windows_closed,
         window_ns: 5 * S,
+        last_analysis_ns: 1_500_000,
+        detection: DetectionCounts {
+            findings: 7,
+            allowed: 3,
+            raised: 3,
+            cleared: 1,
+            open: [0, 0, 2, 0],
+            ..DetectionCounts::default()
+        },
+        learning: LearningState {
+            metrics: vec![MetricState { name: "bandwidth", samples: 40, is_ready: true }],
+            hosts: 9,
+            ..LearningState::default()
+        },
         ..Status::default()
     }
 }

@@ -1,0 +1,121 @@
+//! How long a window with 100,000 hosts takes: its flows taken in, the window closed and merged, every host's features
+//! computed, every detector asked. Needs no rights.
+//!
+//! Run by `cargo xtask bench window`.
+#![expect(clippy::print_stdout, reason = "the bench's result")]
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Instant;
+
+use nta_common::LedgerSlot;
+use nta_common::flow::Counts;
+use nta_common::packet::proto;
+use nta_daemon::analysis::Analysis;
+use nta_daemon::baseline::BaselineConfig;
+use nta_daemon::detect::DetectConfig;
+use nta_daemon::domain::{ConnState, Endpoint, FlowId, FlowObservation, FlowRecord, History, TcpCounts, Timestamp};
+use nta_daemon::features::{Extent, extract};
+use nta_daemon::window::{Seed, Snapshot, Windows};
+
+const HOSTS: u32 = 100_000;
+/// Servers that these hosts talk to.
+const SERVERS: u32 = 200;
+const SPAN_NS: u64 = 5_000_000_000;
+const ROUNDS: u64 = 13;
+
+fn main() {
+    let json = std::env::args().any(|arg| arg == "--json");
+    let flows: Vec<FlowObservation> = (0..HOSTS).map(flow).collect();
+    let mut windows = Windows::new(SPAN_NS, Seed::random());
+    let mut analysis = Analysis::new(SPAN_NS, &DetectConfig::default(), &BaselineConfig::default());
+    let mut steps: [(&str, Vec<f64>); 4] =
+        [("add", Vec::new()), ("close", Vec::new()), ("features", Vec::new()), ("analysis", Vec::new())];
+    let mut memory = 0;
+    for round in 0..ROUNDS {
+        windows.open_at(Timestamp::from_nanos(round * SPAN_NS));
+        let input = flows.clone();
+        let began = Instant::now();
+        input.into_iter().for_each(|seen| windows.add(seen));
+        steps[0].1.push(ms(began));
+        let began = Instant::now();
+        let Some(snapshot) = windows.close(&LedgerSlot::default()) else { return };
+        steps[1].1.push(ms(began));
+        let began = Instant::now();
+        let extent = Extent { seconds: 5.0, base_windows: 1.0 };
+        let sum: f64 = snapshot.hosts.iter().map(|host| extract(host, extent)[0]).sum();
+        steps[2].1.push(ms(began));
+        assert!(sum > 0.0);
+        let began = Instant::now();
+        let judged = analysis.close(snapshot);
+        steps[3].1.push(ms(began));
+        memory = judged.iter().map(|judged| bytes(&judged.snapshot)).fold(memory, usize::max);
+    }
+    let mut total = 0.0;
+    for (step, times) in steps {
+        let (middle, longest) = (median(times.clone()), times.iter().copied().fold(0.0, f64::max));
+        total += middle;
+        line(json, step, middle, longest);
+    }
+    line(json, "total", total, total);
+    if !json {
+        println!("hosts of the longest window: {:.1} MiB", memory as f64 / f64::from(1 << 20));
+    }
+}
+
+fn bytes(snapshot: &Snapshot) -> usize {
+    snapshot.hosts.iter().map(nta_daemon::window::HostStats::memory_bytes).sum()
+}
+
+fn line(json: bool, step: &str, median_ms: f64, longest_ms: f64) {
+    if json {
+        println!(
+            r#"{{"bench":"window","step":"{step}","hosts":{HOSTS},"ms":{median_ms:.2},"longest_ms":{longest_ms:.2}}}"#
+        );
+    } else {
+        println!("window {step:<10} {HOSTS:>7} hosts {median_ms:>8.2} ms, longest {longest_ms:.2} ms");
+    }
+}
+
+fn ms(began: Instant) -> f64 {
+    began.elapsed().as_secs_f64() * 1000.0
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_unstable_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+/// A connection of each host to one of the servers; every tenth host sends it a SYN and no more, as in a flood.
+fn flow(n: u32) -> FlowObservation {
+    let floods = n % 10 == 0;
+    let side = |address: u32, port, packets| Endpoint {
+        address: IpAddr::V4(Ipv4Addr::from(address)),
+        port,
+        sent: Counts { packets, bytes: packets * 500, ip_bytes: packets * 486 },
+        tcp: TcpCounts { syn: u32::from(port != 443), syn_ack: u32::from(port == 443), ..TcpCounts::default() },
+        payload_bytes: Some(packets * 400),
+    };
+    let originator = side(0x0a00_0000 + n, 40_000, if floods { 1 } else { 10 });
+    let responder = side(0xc633_6400 + n % SERVERS, 443, if floods { 0 } else { 12 });
+    let history = History::parse(if floods { "S" } else { "ShADad" });
+    let record = FlowRecord {
+        id: FlowId(u64::from(n)),
+        proto: proto::TCP,
+        originator,
+        responder,
+        vlan: 0,
+        first: Timestamp::from_nanos(0),
+        last: Timestamp::from_nanos(1_000_000_000),
+        handshake_us: [20_000, 300],
+        conn_state: if floods { ConnState::S0 } else { ConnState::S1 },
+        history,
+        ended: None,
+    };
+    FlowObservation {
+        flow: record,
+        sent: [originator.sent, responder.sent],
+        tcp: [originator.tcp, responder.tcp],
+        rtt: Default::default(),
+        is_new: true,
+    }
+}

@@ -1,0 +1,282 @@
+//! `/api/baselines`: what is usual on the network, by type.
+
+use std::collections::BTreeMap;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::api::body::Body;
+use crate::api::error::{BodyRefusals, Problem, Refusals};
+use crate::api::page::{List, PageRequest, Sorts};
+use crate::api::params::Params;
+use crate::api::state::now;
+use crate::api::{ApiError, ApiState};
+use crate::baseline::{Baselines, Export, Import, Metric, Series};
+use crate::json::mode_name;
+
+/// Types come in their own order, all on one page.
+const SORTS: Sorts<()> = &[("type", ())];
+/// What is usual of one type of metric.
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+pub(in crate::api) struct BaselineJson {
+    /// `bandwidth`, `latency`, `loss`, `protocol`, `connections` or `ports`.
+    r#type: &'static str,
+    /// `ready` when something is expected of each metric, else `warm_up`.
+    state: &'static str,
+    metrics: Vec<MetricJson>,
+}
+
+/// What is usual of one metric.
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+struct MetricJson {
+    metric: &'static str,
+    unit: &'static str,
+    state: &'static str,
+    /// Windows of 30 s learned from.
+    samples: u32,
+    /// Hours of the week that are known.
+    hours_known: usize,
+    /// What is expected at the end of the last window learned from; null in warm-up.
+    expected: Option<ExpectedJson>,
+}
+
+/// A usual value, as median and standard deviation.
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+struct ExpectedJson {
+    median: f64,
+    sigma: f64,
+}
+
+/// One type, with all that was learned: what PUT takes.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(in crate::api) struct BaselineDetail {
+    #[serde(flatten)]
+    baseline: BaselineJson,
+    /// End of the last window learned from; null when nothing is learned.
+    updated: Option<String>,
+    /// What was learned, by metric.
+    #[schema(value_type = Object)]
+    series: BTreeMap<Metric, Series>,
+}
+
+/// How far learning has come.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(in crate::api) struct Stats {
+    /// Under which name it is stored: `live` or `replay`.
+    name: &'static str,
+    /// End of the last window learned from; null when nothing is learned.
+    updated: Option<String>,
+    /// `pipeline`, `store` before the first window, or `none`.
+    origin: &'static str,
+    /// Windows of 30 s that a metric needs.
+    warm_up_windows: u32,
+    metrics: usize,
+    metrics_ready: usize,
+    /// Windows learned from by the metric that has most.
+    samples: u32,
+    /// Hosts that a level is kept for.
+    hosts: usize,
+    max_hosts: usize,
+    /// Hosts that had to go since the start.
+    hosts_evicted: u64,
+}
+
+/// What is to be imported: the document of GET, of which only `series` is read.
+#[derive(Debug, utoipa::ToSchema)]
+#[expect(dead_code, reason = "only described: the handler reads field by field")]
+pub(in crate::api) struct ImportRequest {
+    /// What was learned, by metric of this type.
+    #[schema(value_type = Object)]
+    series: BTreeMap<String, Value>,
+}
+
+/// What is known: the pipeline's, or what was stored before its first window; and which of them.
+pub(super) async fn known(state: &ApiState) -> Result<(Export, &'static str), ApiError> {
+    if let Some(export) = state.analysis.baselines.latest() {
+        return Ok(((*export).clone(), "pipeline"));
+    }
+    Ok(match state.store.baselines(name(state)).await? {
+        Some(export) => (export, "store"),
+        None => (Export::default(), "none"),
+    })
+}
+
+fn name(state: &ApiState) -> &'static str {
+    mode_name(state.status().mode)
+}
+
+fn baselines(state: &ApiState, export: Export) -> Result<Baselines, ApiError> {
+    let mut baselines = Baselines::new(state.analysis.baseline.clone());
+    let import = baselines.import(export);
+    import.map_err(|detail| ApiError::Unprocessable { field: None, detail: format!("stored baselines: {detail}") })?;
+    Ok(baselines)
+}
+
+fn describe(baselines: &Baselines) -> Vec<BaselineJson> {
+    let overview = baselines.overview(baselines.updated().unwrap_or_else(now));
+    let state = |ready: bool| if ready { "ready" } else { "warm_up" };
+    let metric = |metric: &Metric| {
+        let row = overview.iter().find(|row| row.0 == *metric);
+        let (samples, expected, hours_known) = row.map_or((0, None, 0), |row| (row.1, row.2, row.3));
+        MetricJson {
+            metric: metric.word(),
+            unit: metric.unit(),
+            state: state(expected.is_some()),
+            samples,
+            hours_known,
+            expected: expected.map(|e| ExpectedJson { median: e.median, sigma: e.sigma }),
+        }
+    };
+    let of = |(name, metrics): &(&'static str, &[Metric])| {
+        let metrics: Vec<MetricJson> = metrics.iter().map(metric).collect();
+        let ready = metrics.iter().all(|metric| metric.expected.is_some());
+        BaselineJson { r#type: name, state: state(ready), metrics }
+    };
+    Metric::TYPES.iter().map(of).collect()
+}
+
+fn metrics_of(kind: &str) -> Result<&'static [Metric], ApiError> {
+    let found = Metric::TYPES.iter().find(|(name, _)| *name == kind);
+    found.map(|(_, metrics)| *metrics).ok_or_else(|| {
+        let names: Vec<&str> = Metric::TYPES.iter().map(|(name, _)| *name).collect();
+        ApiError::NotFound { detail: format!("there is no baseline `{kind}`; there are {}", names.join(", ")) }
+    })
+}
+
+fn detail(baselines: &Baselines, kind: &str) -> Result<BaselineDetail, ApiError> {
+    let metrics = metrics_of(kind)?;
+    let baseline = describe(baselines).into_iter().find(|baseline| baseline.r#type == kind);
+    let series = |metric: &Metric| baselines.series(*metric).map(|series| (*metric, series.clone()));
+    Ok(BaselineDetail {
+        baseline: baseline.ok_or(ApiError::Internal)?,
+        updated: baselines.updated().map(|time| time.to_string()),
+        series: metrics.iter().filter_map(series).collect(),
+    })
+}
+
+/// Every type of baseline.
+#[utoipa::path(
+    get,
+    path = "/api/baselines",
+    tag = "baselines",
+    params(
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000, description = "items of a page, default 100"),
+        ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before"),
+        ("sort" = Option<String>, Query, description = "type; the list has one page and one order"),
+    ),
+    responses((status = 200, body = List<BaselineJson>), Refusals)
+)]
+pub(in crate::api) async fn list(
+    State(state): State<ApiState>,
+    uri: axum::http::Uri,
+) -> Result<Json<List<BaselineJson>>, ApiError> {
+    let params = Params::read(&uri, &["limit", "cursor", "sort"])?;
+    let page = PageRequest::read(&params, SORTS)?;
+    let (export, _) = known(&state).await?;
+    let mut items = describe(&baselines(&state, export)?);
+    items.truncate(page.position.limit as usize);
+    Ok(Json(page.list(items, None)))
+}
+
+/// One type, with all that was learned.
+#[utoipa::path(
+    get,
+    path = "/api/baselines/{type}",
+    tag = "baselines",
+    params(("type" = String, Path, description = "bandwidth, latency, loss, protocol, connections, ports")),
+    responses(
+        (status = 200, body = BaselineDetail),
+        Refusals,
+        (status = 404, description = "no such type; `detail` names those there are", body = Problem,
+            content_type = "application/problem+json"),
+    )
+)]
+pub(in crate::api) async fn one(
+    State(state): State<ApiState>,
+    Path(kind): Path<String>,
+) -> Result<Json<BaselineDetail>, ApiError> {
+    metrics_of(&kind)?;
+    let (export, _) = known(&state).await?;
+    Ok(Json(detail(&baselines(&state, export)?, &kind)?))
+}
+
+/// How far learning has come.
+#[utoipa::path(
+    get,
+    path = "/api/baselines/stats",
+    tag = "baselines",
+    responses((status = 200, body = Stats), Refusals)
+)]
+pub(in crate::api) async fn stats(State(state): State<ApiState>) -> Result<Json<Stats>, ApiError> {
+    let (export, origin) = known(&state).await?;
+    let hosts = export.hosts.len();
+    let learning = baselines(&state, export)?.state();
+    let config = &state.analysis.baseline;
+    Ok(Json(Stats {
+        name: name(&state),
+        updated: learning.updated.map(|time| time.to_string()),
+        origin,
+        warm_up_windows: config.warm_up_windows,
+        metrics: learning.metrics.len(),
+        metrics_ready: learning.metrics.iter().filter(|metric| metric.is_ready).count(),
+        samples: learning.metrics.iter().map(|metric| metric.samples).max().unwrap_or_default(),
+        hosts,
+        max_hosts: config.max_hosts,
+        hosts_evicted: state.status().learning.hosts_evicted,
+    }))
+}
+
+/// Imports what was learned of one type elsewhere or before. The pipeline takes it at its next window.
+#[utoipa::path(
+    put,
+    path = "/api/baselines/{type}",
+    tag = "baselines",
+    params(("type" = String, Path, description = "bandwidth, latency, loss, protocol, connections, ports")),
+    request_body = ImportRequest,
+    responses(
+        (status = 200, body = BaselineDetail),
+        BodyRefusals,
+        (status = 404, description = "no such type; `detail` names those there are", body = Problem,
+            content_type = "application/problem+json"),
+        (status = 409, description = "too many imports wait", body = Problem,
+            content_type = "application/problem+json"),
+    )
+)]
+pub(in crate::api) async fn put(
+    State(state): State<ApiState>,
+    Path(kind): Path<String>,
+    body: Bytes,
+) -> Result<Json<BaselineDetail>, ApiError> {
+    let metrics = metrics_of(&kind)?;
+    let body = Body::read_any(&body)?;
+    let wrong = |reason: String| ApiError::invalid("series", reason);
+    let series = body.get("series").ok_or_else(|| wrong("missing; it is an object of metrics".to_owned()))?;
+    let read: Result<BTreeMap<Metric, Series>, _> = serde_json::from_value(series.clone());
+    let series = read.map_err(|error| wrong(error.to_string()))?;
+    if series.is_empty() {
+        return Err(wrong("is empty: nothing is to be imported".to_owned()));
+    }
+    if let Some(other) = series.keys().find(|metric| !metrics.contains(metric)) {
+        let names: Vec<&str> = metrics.iter().map(|metric| metric.word()).collect();
+        return Err(wrong(format!("`{}` is not of this type, which has {}", other.word(), names.join(", "))));
+    }
+    let mut scratch = Baselines::new(state.analysis.baseline.clone());
+    scratch.take(Import::Metrics(series.clone())).map_err(wrong)?;
+    let imported = apply(&state, Import::Metrics(series)).await?;
+    Ok(Json(detail(&imported, &kind)?))
+}
+
+/// Hands an import to the pipeline, and stores what is known with it.
+pub(super) async fn apply(state: &ApiState, import: Import) -> Result<Baselines, ApiError> {
+    let (export, _) = known(state).await?;
+    let mut imported = baselines(state, export)?;
+    let refused = |detail| ApiError::Unprocessable { field: None, detail };
+    imported.take(import.clone()).map_err(refused)?;
+    let busy = |busy: crate::baseline::Busy| ApiError::Conflict { detail: busy.to_string() };
+    state.analysis.baselines.order(import).map_err(busy)?;
+    state.store.save_baselines(name(state), &imported.export()).await?;
+    Ok(imported)
+}

@@ -1,0 +1,160 @@
+//! `POST /api/anomalies/detect`: stored windows judged again.
+//!
+//! Of a stored window the sums over the network are left, not its hosts and flows. So only the detectors that hold those
+//! sums against the baselines can judge it again; it is held against what is usual *now*. Nothing is stored and no alert
+//! is raised: an operator asks what would have been found.
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::State;
+use serde::Serialize;
+
+use crate::api::body::Body;
+use crate::api::error::BodyRefusals;
+use crate::api::{ApiError, ApiState};
+use crate::baseline::{Baselines, Metric};
+use crate::detect::{Detector, NETWORK_DETECTORS, View, detectors};
+use crate::domain::{Finding, LearningState};
+use crate::json::AnomalyJson;
+use crate::store::WindowFilter;
+use crate::window::{Snapshot, Span, Window};
+
+/// Windows of 30 s that are judged unless `windows` says otherwise: an hour.
+const DEFAULT_WINDOWS: u32 = 120;
+/// At most: a week.
+pub(super) const MAX_WINDOWS: u32 = 20_160;
+/// Anomalies that are told; those beyond it are counted.
+const MAX_TOLD: usize = 1000;
+
+/// What to judge again.
+#[derive(Debug, utoipa::ToSchema)]
+#[expect(dead_code, reason = "only described: the handler reads field by field")]
+pub(in crate::api) struct DetectRequest {
+    /// So many of the newest windows of 30 s; 120 unless given, at most 20,160.
+    windows: Option<u32>,
+    /// Detectors: traffic_spike, high_latency, packet_loss, protocol_anomaly; all of them unless given.
+    detectors: Option<Vec<String>>,
+}
+
+/// What was found again.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(in crate::api) struct DetectAnswer {
+    /// Windows that were judged.
+    windows: usize,
+    /// Length of each in seconds.
+    span_s: f64,
+    /// Start of the first.
+    from: String,
+    /// End of the last.
+    to: String,
+    detectors: Vec<String>,
+    /// Metrics of which nothing is expected yet: rules that need them found nothing.
+    metrics_in_warm_up: Vec<String>,
+    /// Anomalies found.
+    total: usize,
+    /// The first thousand of them; they are not stored, and name no alert and no hosts.
+    items: Vec<AnomalyJson>,
+}
+
+/// Judges stored windows again, by the detectors that need no more than sums over the network, against what is usual
+/// now.
+#[utoipa::path(
+    post,
+    path = "/api/anomalies/detect",
+    tag = "anomalies",
+    request_body = DetectRequest,
+    responses((status = 200, body = DetectAnswer), BodyRefusals)
+)]
+pub(in crate::api) async fn post(State(state): State<ApiState>, body: Bytes) -> Result<Json<DetectAnswer>, ApiError> {
+    let body = Body::read(&body, &["windows", "detectors"])?;
+    let most = body.number("windows", MAX_WINDOWS)?.unwrap_or(DEFAULT_WINDOWS);
+    let mut chosen = detectors(&state.analysis.detect);
+    let names = names(body.words("detectors")?, &chosen)?;
+    chosen.retain(|detector| names.contains(&detector.name()));
+
+    let (export, _) = super::baselines::known(&state).await?;
+    let mut baselines = Baselines::new(state.analysis.baseline.clone());
+    let import = baselines.import(export);
+    import.map_err(|detail| ApiError::Unprocessable { field: None, detail: format!("baselines: {detail}") })?;
+    let learning = baselines.state();
+    let cold = cold(&learning);
+    if cold.len() == learning.metrics.len() {
+        let detail = format!(
+            "the baselines are in warm-up: no metric has the {} windows after which anything is expected of it",
+            state.analysis.baseline.warm_up_windows
+        );
+        return Err(ApiError::Unprocessable { field: None, detail });
+    }
+    let windows = medium_windows(&state, most).await?;
+    let (Some(first), Some(last)) = (windows.first(), windows.last()) else {
+        let detail = "no windows of 30 s are stored yet".to_owned();
+        return Err(ApiError::Unprocessable { field: Some("windows".to_owned()), detail });
+    };
+    let (from, to, count) = (first.start, last.end, windows.len());
+    let span_s = crate::json::seconds(first.end.since(first.start));
+    let findings = judge(chosen, &baselines, windows);
+    Ok(Json(DetectAnswer {
+        windows: count,
+        span_s,
+        from: from.to_string(),
+        to: to.to_string(),
+        detectors: names.into_iter().map(str::to_owned).collect(),
+        metrics_in_warm_up: cold,
+        total: findings.len(),
+        items: findings.iter().take(MAX_TOLD).map(AnomalyJson::from).collect(),
+    }))
+}
+
+/// The newest stored windows of 30 s, oldest first.
+pub(super) async fn medium_windows(state: &ApiState, most: u32) -> Result<Vec<Window>, ApiError> {
+    let span_ns = Some(state.base_ns() * Span::Medium.factor());
+    let filter = WindowFilter { span_ns, ..WindowFilter::default() };
+    Ok(state.store.network_windows(Span::Medium, &filter, most).await?)
+}
+
+fn judge(mut detectors: Vec<Box<dyn Detector>>, baselines: &Baselines, windows: Vec<Window>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for window in windows {
+        let snapshot = Snapshot::of_network(Span::Medium, window);
+        let view = View { snapshot: &snapshot, baselines };
+        for detector in &mut detectors {
+            detector.inspect(&view, &mut findings);
+        }
+    }
+    findings
+}
+
+fn names(asked: Option<Vec<&str>>, known: &[Box<dyn Detector>]) -> Result<Vec<&'static str>, ApiError> {
+    let is_on = |name: &str| known.iter().any(|detector| detector.name() == name);
+    let all = || NETWORK_DETECTORS.into_iter().filter(|name| is_on(name)).collect();
+    let mut names = Vec::new();
+    for asked in asked.unwrap_or_else(all) {
+        let name = NETWORK_DETECTORS.into_iter().find(|name| *name == asked);
+        let runs = is_on(asked);
+        match name {
+            Some(name) if runs => names.push(name),
+            Some(_) => {
+                let detail = format!("`{asked}` is switched off in the configuration");
+                return Err(ApiError::Unprocessable { field: Some("detectors".to_owned()), detail });
+            }
+            None if runs => {
+                let detail = format!(
+                    "`{asked}` judges hosts and flows of a window, which are not stored; replay the capture instead. \
+                     Stored windows can be judged by {}",
+                    NETWORK_DETECTORS.join(", ")
+                );
+                return Err(ApiError::Unprocessable { field: Some("detectors".to_owned()), detail });
+            }
+            None => {
+                let detail = format!("`{asked}`: expected some of {}", NETWORK_DETECTORS.join(", "));
+                return Err(ApiError::invalid("detectors", detail));
+            }
+        }
+    }
+    Ok(names)
+}
+
+fn cold(learning: &LearningState) -> Vec<String> {
+    let metrics = learning.metrics.iter().zip(Metric::ALL);
+    metrics.filter(|(state, _)| !state.is_ready).map(|(_, metric)| metric.word().to_owned()).collect()
+}

@@ -1,0 +1,211 @@
+//! `/api/hosts`: who is on the network, as sums over the stored flows, and the profile of each.
+
+use std::net::IpAddr;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::Uri;
+use serde::Serialize;
+
+use crate::api::error::{Problem, Refusals};
+use crate::api::page::{List, PageRequest, Sorts};
+use crate::api::params::Params;
+use crate::api::{ApiError, ApiState};
+use crate::baseline::{HostBaseline, Level};
+use crate::domain::Timestamp;
+use crate::json::protocol_name;
+use crate::store::{AlertFilter, AlertSort, HostSort, HostTotals, Position, Share};
+
+use super::alerts::AlertItem;
+
+const SORTS: Sorts<HostSort> = &[
+    ("bytes", HostSort::Bytes),
+    ("packets", HostSort::Packets),
+    ("flows", HostSort::Flows),
+    ("last_time", HostSort::LastTime),
+];
+/// Peers, ports and alerts that a profile names.
+const TOP: u32 = 10;
+
+/// What a host did in the stored flows.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(in crate::api) struct HostJson {
+    /// Its address.
+    address: String,
+    flows: i64,
+    /// Flows that it began.
+    flows_out: i64,
+    /// Flows that others began.
+    flows_in: i64,
+    packets_sent: i64,
+    packets_received: i64,
+    bytes_sent: i64,
+    bytes_received: i64,
+    /// First packet.
+    first_time: String,
+    /// Last packet.
+    last_time: String,
+}
+
+/// A host's profile.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(in crate::api) struct HostProfile {
+    #[serde(flatten)]
+    totals: HostJson,
+    /// The ten peers with the most bytes.
+    top_peers: Vec<PeerJson>,
+    /// The ten ports with the most bytes: its own that others ask for, and others' that it asks for.
+    top_ports: Vec<PortJson>,
+    /// What is usual for it; null when nothing is learned of it.
+    baseline: Option<HostBaselineJson>,
+    /// The ten newest alerts about it.
+    alerts: Vec<AlertItem>,
+}
+
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+struct PeerJson {
+    address: String,
+    flows: i64,
+    bytes: i64,
+}
+
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+struct PortJson {
+    port: String,
+    protocol: String,
+    /// `own` when others ask for it, `peer` when the host asks for it.
+    side: &'static str,
+    flows: i64,
+    bytes: i64,
+}
+
+/// What is usual for a host in a window of 30 s.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+struct HostBaselineJson {
+    /// `ready` when it is used, else `warm_up`.
+    state: &'static str,
+    samples: u32,
+    bytes_sent_per_s: LevelJson,
+    bytes_received_per_s: LevelJson,
+    new_flows_per_s: LevelJson,
+    peers: LevelJson,
+    ports: LevelJson,
+    rtt_ms: LevelJson,
+}
+
+/// A usual value and its usual absolute deviation.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+struct LevelJson {
+    level: f64,
+    deviation: f64,
+}
+
+impl From<Level> for LevelJson {
+    fn from(level: Level) -> Self {
+        Self { level: level.level, deviation: level.deviation }
+    }
+}
+
+impl From<HostTotals> for HostJson {
+    fn from(totals: HostTotals) -> Self {
+        let time = |ns: i64| Timestamp::from_nanos(u64::try_from(ns).unwrap_or_default()).to_string();
+        Self {
+            address: totals.host,
+            flows: totals.flows,
+            flows_out: totals.flows_out,
+            flows_in: totals.flows_in,
+            packets_sent: totals.packets_sent,
+            packets_received: totals.packets_received,
+            bytes_sent: totals.bytes_sent,
+            bytes_received: totals.bytes_received,
+            first_time: time(totals.first_ns),
+            last_time: time(totals.last_ns),
+        }
+    }
+}
+
+/// A page of hosts, those with the most bytes first unless `sort` says otherwise.
+#[utoipa::path(
+    get,
+    path = "/api/hosts",
+    tag = "hosts",
+    params(
+        ("from" = Option<String>, Query, description = "flows with a packet at this time or later"),
+        ("to" = Option<String>, Query, description = "flows with a packet before this time"),
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000, description = "items of a page, default 100"),
+        ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before"),
+        ("sort" = Option<String>, Query, description = "bytes, packets, flows, last_time; `-` before it: largest \
+            first (default -bytes)"),
+    ),
+    responses((status = 200, body = List<HostJson>), Refusals)
+)]
+pub(in crate::api) async fn list(State(state): State<ApiState>, uri: Uri) -> Result<Json<List<HostJson>>, ApiError> {
+    let params = Params::read(&uri, &["from", "to", "limit", "cursor", "sort"])?;
+    let interval = params.interval()?;
+    let page = PageRequest::read(&params, SORTS)?;
+    let hosts = state.store.hosts(interval, page.sort, page.position).await?;
+    Ok(Json(page.list(hosts.items.into_iter().map(HostJson::from).collect(), hosts.next)))
+}
+
+/// A host's profile: totals, peers, ports, what is usual, alerts.
+#[utoipa::path(
+    get,
+    path = "/api/hosts/{ip}",
+    tag = "hosts",
+    params(("ip" = String, Path, description = "IPv4 or IPv6 address")),
+    responses(
+        (status = 200, body = HostProfile),
+        Refusals,
+        (status = 404, description = "no stored flow has this host", body = Problem,
+            content_type = "application/problem+json"),
+    )
+)]
+pub(in crate::api) async fn one(
+    State(state): State<ApiState>,
+    Path(ip): Path<String>,
+) -> Result<Json<HostProfile>, ApiError> {
+    let wrong = |_wrong| ApiError::invalid("ip", format!("`{ip}`: expected an IPv4 or IPv6 address"));
+    let address: IpAddr = ip.parse().map_err(wrong)?;
+    let totals = state.store.host(address).await?;
+    let totals =
+        totals.ok_or_else(|| ApiError::NotFound { detail: format!("no stored flow has the host {address}") })?;
+    let filter = AlertFilter { host: Some(address.to_string()), ..AlertFilter::default() };
+    let newest = Position { descending: true, after: None, limit: TOP };
+    let alerts = state.store.alerts(&filter, AlertSort::Time, newest).await?;
+    let (baselines, _) = super::baselines::known(&state).await?;
+    let warm_up = state.analysis.baseline.warm_up_windows;
+    Ok(Json(HostProfile {
+        totals: totals.into(),
+        top_peers: state.store.top_peers(address, TOP).await?.into_iter().map(peer).collect(),
+        top_ports: state.store.top_ports(address, TOP).await?.into_iter().map(port).collect(),
+        baseline: baselines.hosts.get(&address).map(|host| baseline(host, warm_up)),
+        alerts: alerts.items.into_iter().map(AlertItem::from).collect(),
+    }))
+}
+
+fn peer(share: Share) -> PeerJson {
+    PeerJson { address: share.what, flows: share.flows, bytes: share.bytes }
+}
+
+fn port(share: Share) -> PortJson {
+    PortJson {
+        port: share.what,
+        protocol: protocol_name(share.proto),
+        side: if share.is_responder { "own" } else { "peer" },
+        flows: share.flows,
+        bytes: share.bytes,
+    }
+}
+
+fn baseline(host: &HostBaseline, warm_up: u32) -> HostBaselineJson {
+    HostBaselineJson {
+        state: if host.samples >= warm_up { "ready" } else { "warm_up" },
+        samples: host.samples,
+        bytes_sent_per_s: host.bytes_sent.into(),
+        bytes_received_per_s: host.bytes_received.into(),
+        new_flows_per_s: host.new_flows.into(),
+        peers: host.peers.into(),
+        ports: host.ports.into(),
+        rtt_ms: host.rtt_ms.into(),
+    }
+}

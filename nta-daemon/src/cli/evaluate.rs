@@ -1,0 +1,220 @@
+//! `evaluate`: detection held against labelled captures.
+
+use std::collections::BTreeMap;
+use std::io::{self, IsTerminal as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use clap::ValueEnum;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::{EXIT_USAGE, fail};
+use crate::config::Config;
+use crate::domain::{Alert, AlertChange, AlertId, Event, FlowRecord, FlowUpdate, Mode, Status};
+use crate::evaluate::{Outcome, Report, parse, score};
+use crate::live;
+use crate::pipeline::Output;
+use crate::replay::{ReadAhead, Replay, Speed};
+use crate::source::EventSettings;
+use crate::source::kernel::KernelOptions;
+use crate::source::replay::{Engine as _, UserEngine};
+use crate::window::Snapshot;
+
+/// Flags of `evaluate`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  \
+    nta-daemon evaluate --labels labels.tsv captures/\n  \
+    nta-daemon evaluate --labels labels.tsv --format json captures/ | jq '.attacks[] | {type, recall}'\n\n\
+    labels.tsv, tab-separated: file type attacker victim attack_start attack_end tool; times in Unix seconds; type is\n\
+    benign, portscan, sshbrute, slowloris, arpspoof, dnstunnel, synflood, udpflood, icmpflood or an alert's type; - is\n\
+    unknown, * a made-up source.")]
+pub(super) struct Args {
+    /// Folder that the labels' file names are relative to.
+    #[arg(value_name = "DIR")]
+    folder: PathBuf,
+    /// What is known about the captures.
+    #[arg(long, value_name = "FILE")]
+    labels: PathBuf,
+    /// What is printed.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+    /// Length of a window in seconds.
+    #[arg(long, env = "NTA_WINDOW", value_name = "SECONDS")]
+    window: Option<u64>,
+    /// Configuration file (TOML).
+    #[arg(long, env = "NTA_CONFIG")]
+    config: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// Tables to read.
+    Text,
+    /// One JSON document.
+    Json,
+}
+
+pub(super) fn execute(args: &Args) -> ExitCode {
+    let mut config = match Config::load(args.config.as_deref()) {
+        Ok(config) => config,
+        Err(error) => return fail(EXIT_USAGE, &error),
+    };
+    config.windows.seconds = args.window.unwrap_or(config.windows.seconds);
+    if let Err(error) = config.check() {
+        return fail(EXIT_USAGE, &error);
+    }
+    let labelled = match std::fs::read_to_string(&args.labels) {
+        Ok(labelled) => labelled,
+        Err(error) => return fail(EXIT_USAGE, &format_args!("{}: {error}", args.labels.display())),
+    };
+    let labels = match parse(&args.labels, &labelled) {
+        Ok(labels) => labels,
+        Err(error) => return fail(EXIT_USAGE, &error),
+    };
+    if !args.folder.is_dir() {
+        return fail(EXIT_USAGE, &format_args!("{}: no such folder", args.folder.display()));
+    }
+    let mut files: Vec<&str> = labels.iter().map(|label| label.file.as_str()).collect();
+    files.sort_unstable();
+    files.dedup();
+    let (outcomes, failed) = replay_all(&files, &args.folder, &config);
+    let report = score(&labels, &outcomes, failed);
+    let written = match args.format {
+        Format::Text => text(&report),
+        Format::Json => serde_json::to_string(&report).map_err(io::Error::from).and_then(|json| {
+            let mut out = io::stdout().lock();
+            writeln!(out, "{json}")
+        }),
+    };
+    match written {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => fail(1, &error),
+        _ if outcomes.is_empty() => fail(EXIT_USAGE, &"none of the labelled captures could be analysed"),
+        _ => ExitCode::SUCCESS,
+    }
+}
+
+type Results = (Vec<Outcome>, BTreeMap<String, String>);
+
+/// Every capture through the user engine, as many at a time as there are processors.
+fn replay_all(files: &[&str], folder: &Path, config: &Config) -> Results {
+    let bar = if io::stderr().is_terminal() { ProgressBar::new(files.len() as u64) } else { ProgressBar::hidden() };
+    if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos}/{len} captures {eta}") {
+        bar.set_style(style);
+    }
+    let results: Mutex<Results> = Mutex::default();
+    let next = AtomicUsize::new(0);
+    let work = || {
+        while let Some(file) = files.get(next.fetch_add(1, Relaxed)) {
+            let outcome = replay(file, &folder.join(file), config);
+            let mut results = results.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            match outcome {
+                Ok(outcome) => results.0.push(outcome),
+                Err(reason) => drop(results.1.insert((*file).to_owned(), reason)),
+            }
+            bar.inc(1);
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(work);
+        }
+    });
+    bar.finish_and_clear();
+    let mut results = results.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    results.0.sort_unstable_by(|a, b| a.file.cmp(&b.file));
+    results
+}
+
+fn replay(file: &str, path: &Path, config: &Config) -> Result<Outcome, String> {
+    let limits = KernelOptions { map_memory_mib: config.capture.map_memory_mib, ..KernelOptions::default() };
+    let mut engine = UserEngine::new(
+        file,
+        limits.max_flows(),
+        config.capture.tunnels,
+        EventSettings::of(&config.capture, &config.events),
+    );
+    let mut alerts = Alerts::default();
+    let status =
+        Status { mode: Mode::Replay, engine: engine.name().to_owned(), started: live::now(), ..Status::default() };
+    let summary = Replay {
+        paths: vec![path.to_owned()],
+        speed: Speed::Max,
+        window_ns: config.windows.span_ns(),
+        detect: config.detect.clone(),
+        baseline: config.baseline.clone(),
+        read_ahead: ReadAhead::Never,
+        tells_events: false,
+        baselines: None,
+        progress: &mut |_, _| true,
+    }
+    .run(&mut engine, status, &mut alerts)
+    .map_err(|error| error.to_string())?;
+    Ok(Outcome { file: file.to_owned(), alerts: alerts.0.into_values().collect(), times: summary.times })
+}
+
+/// Every alert in its last state. Bounded by the hygiene layer, which keeps no more.
+#[derive(Default)]
+struct Alerts(BTreeMap<AlertId, Alert>);
+
+impl Output for Alerts {
+    fn flow(&mut self, _update: &FlowUpdate<'_>, _flow: &FlowRecord) {}
+
+    fn event(&mut self, _event: &Event) {}
+
+    fn window(&mut self, _snapshot: &Snapshot) {}
+
+    fn alert(&mut self, _change: AlertChange, alert: &Alert) {
+        self.0.insert(alert.id, alert.clone());
+    }
+
+    fn closed(&mut self, _status: &Status) {}
+}
+
+fn text(report: &Report) -> io::Result<()> {
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    writeln!(
+        out,
+        "{:<12} {:>8} {:>6} {:>7} {:>9}  time to detect",
+        "attack", "captures", "found", "recall", "precision"
+    )?;
+    for attack in &report.attacks {
+        let precision = attack.precision.map_or_else(|| "-".to_owned(), |p| format!("{:.1} %", p * 100.0));
+        let delay = attack
+            .time_to_detect_s
+            .map_or_else(String::new, |[median, longest]| format!("median {median:.1} s, longest {longest:.1} s"));
+        let recall = format!("{:.1} %", attack.recall * 100.0);
+        let (word, captures, found) = (&attack.word, attack.captures, attack.found);
+        writeln!(out, "{word:<12} {captures:>8} {found:>6} {recall:>7} {precision:>9}  {delay}")?;
+    }
+    for attack in report.attacks.iter().filter(|attack| !attack.misses.is_empty()) {
+        writeln!(out, "\n{} missed in:", attack.word)?;
+        for file in &attack.misses {
+            writeln!(out, "  {file}")?;
+        }
+    }
+    let benign = &report.benign;
+    writeln!(out, "\nbenign: {} captures, {:.2} h", benign.captures, benign.hours)?;
+    writeln!(
+        out,
+        "  alerts an hour: {:.2}, of severity high or critical: {:.2}",
+        benign.alerts_per_hour, benign.high_per_hour
+    )?;
+    for [file, kind, severity, sentence] in &benign.alerts {
+        writeln!(out, "  {severity:<8} {kind:<22} {file}: {sentence}")?;
+    }
+    if !report.not_looked_for.is_empty() {
+        writeln!(out, "\nlabelled, but no detector looks for it:")?;
+        for (word, rows) in &report.not_looked_for {
+            writeln!(out, "  {word}: {rows}")?;
+        }
+    }
+    if !report.failed.is_empty() {
+        writeln!(out, "\nnot analysed:")?;
+        for (file, reason) in &report.failed {
+            writeln!(out, "  {file}: {reason}")?;
+        }
+    }
+    out.flush()
+}

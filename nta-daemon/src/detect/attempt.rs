@@ -1,0 +1,118 @@
+//! What became of an attempt to reach a service, as its flow tells: the common ground of scans and floods.
+
+use std::net::IpAddr;
+
+use nta_common::packet::proto;
+
+use crate::domain::FlowObservation;
+
+/// A packet that asks whether somebody is there, by its answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Attempt {
+    /// Nothing came of it: silence, a refusal, or a handshake that its originator never finished.
+    Futile,
+    /// They talked.
+    Answered,
+}
+
+/// Ports from which public servers answer, and are made to answer strangers (CISA TA14-017A, US-CERT's table of
+/// amplification factors; Rossow 2014): quote, chargen, DNS, TFTP, portmapper, NTP, NetBIOS, SNMP, CLDAP, RIP,
+/// SSDP, ARD, WS-Discovery, mDNS, CoAP, memcached.
+pub(super) const REFLECTOR_PORTS: [u16; 16] =
+    [17, 19, 53, 69, 111, 123, 137, 161, 389, 520, 1900, 3283, 3702, 5353, 5683, 11_211];
+/// UDP ports from here on belong to sessions, not services: the lowest that RTP is given by default.
+pub(super) const FIRST_SESSION_PORT: u16 = 16_384;
+/// More packets than this are no probe: nmap sends a UDP probe up to 10 times (`--max-retries`).
+const MAX_PROBE_PACKETS: u64 = 11;
+/// A TCP probe without SYN is sent twice at most by nmap's defaults for a silent target.
+const MAX_BARE_PACKETS: u64 = 2;
+/// UDP ports of traceroute: 33434 and, three for each of 30 hops, what follows.
+const TRACEROUTE_PORTS: std::ops::RangeInclusive<u16> = 33_434..=33_534;
+/// Ports below are a server's.
+const FIRST_CLIENT_PORT: u16 = 1024;
+
+/// What a flow that began in the window says; `None` when it is no attempt or says nothing.
+pub(super) fn judge(seen: &FlowObservation) -> Option<Attempt> {
+    let flow = &seen.flow;
+    if !seen.is_new || is_group(flow.responder.address) {
+        return None;
+    }
+    let silent = flow.responder.sent.packets == 0;
+    match flow.proto {
+        proto::TCP if flow.originator.tcp.syn > 0 => {
+            Some(if is_futile(seen) { Attempt::Futile } else { Attempt::Answered })
+        }
+        proto::TCP => is_bare_probe(seen).then_some(Attempt::Futile),
+        proto::UDP if !silent => Some(Attempt::Answered),
+        proto::UDP => is_udp_probe(seen).then_some(Attempt::Futile),
+        proto::ICMP if flow.originator.port == 8 => Some(if silent { Attempt::Futile } else { Attempt::Answered }),
+        proto::ICMPV6 if flow.originator.port == 128 => Some(if silent { Attempt::Futile } else { Attempt::Answered }),
+        _ => None,
+    }
+}
+
+/// Whether a TCP flow with a SYN came to nothing: its originator sent SYNs and resets, and never an ACK or data. An
+/// answer that the capture does not show still shows in the ACK to it.
+pub(super) fn is_futile(seen: &FlowObservation) -> bool {
+    let flow = &seen.flow;
+    flow.originator.tcp.syn > 0 && !flow.history.as_str().contains(['A', 'D', 'F'])
+}
+
+/// A lone ACK, FIN, or nothing at all, to which nobody or only a reset answered: nmap's -sA, -sF, -sN, -sX.
+fn is_bare_probe(seen: &FlowObservation) -> bool {
+    let flow = &seen.flow;
+    let (own, back) = (&flow.originator, &flow.responder);
+    let letters = flow.history.as_str();
+    own.sent.packets > 0
+        && own.sent.packets <= MAX_BARE_PACKETS
+        && own.payload_bytes.unwrap_or(0) == 0
+        && back.tcp.syn_ack == 0
+        && back.sent.packets <= u64::from(back.tcp.rst)
+        && letters.chars().all(|letter| matches!(letter, 'A' | 'F' | 'Q' | 'I' | 'T' | 'W' | 'r'))
+}
+
+fn is_udp_probe(seen: &FlowObservation) -> bool {
+    let flow = &seen.flow;
+    let (from, to) = (flow.originator.port, flow.responder.port);
+    let is_answer = to >= FIRST_CLIENT_PORT && (from < FIRST_CLIENT_PORT || REFLECTOR_PORTS.contains(&from));
+    flow.originator.sent.packets <= MAX_PROBE_PACKETS && !is_answer && !TRACEROUTE_PORTS.contains(&to)
+}
+
+/// Whether an address stands for several hosts. The last of a /24 counts as one: that costs a scan one host.
+pub(super) fn is_group(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => address.is_multicast() || address.octets()[3] == 255,
+        IpAddr::V6(address) => address.is_multicast(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::Flow;
+    use super::{Attempt, judge};
+
+    #[test]
+    fn what_flows_say() {
+        let tcp = |history: &str| judge(&Flow::tcp(1, 40_000, 2, 80).history(history).seen());
+        for futile in ["S", "Sr", "ShR", "STr", "SR", "A", "Ar", "F", "", "Fr"] {
+            assert_eq!(tcp(futile), Some(Attempt::Futile), "{futile}");
+        }
+        for answered in ["ShA", "ShADadFf", "SAD"] {
+            assert_eq!(tcp(answered), Some(Attempt::Answered), "{answered}");
+        }
+        for neither in ["h", "hR", "^r", "R", "Aa", "AD", "Da"] {
+            assert_eq!(tcp(neither), None, "{neither}");
+        }
+    }
+
+    #[test]
+    fn udp_answers_groups_and_traceroutes_are_no_probes() {
+        let udp = |from, to| judge(&Flow::udp(1, from, 2, to).seen());
+        assert_eq!(udp(40_000, 161), Some(Attempt::Futile));
+        assert_eq!(udp(61_000, 5_000), Some(Attempt::Futile));
+        assert_eq!(udp(53, 5_000), None);
+        assert_eq!(udp(40_000, 33_440), None);
+        assert_eq!(judge(&Flow::udp(1, 40_000, 255, 161).seen()), None);
+        assert_eq!(judge(&Flow::udp(1, 40_000, 2, 161).answered(1, 60).seen()), Some(Attempt::Answered));
+    }
+}

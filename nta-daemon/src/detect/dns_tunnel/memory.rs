@@ -1,0 +1,212 @@
+//! What each client asked of each parent domain lately: two generations that take turns, in bounded tables.
+
+use std::collections::{BTreeSet, HashMap};
+use std::net::{IpAddr, Ipv4Addr};
+
+use foldhash::fast::RandomState;
+
+use super::name::Name;
+use crate::domain::{DnsMessage, Timestamp};
+use crate::window::{Distinct, Hosts};
+
+/// Pairs of client and parent domain in a generation. At 2 KiB at most, both take 64 MiB. When it is full, the tenth
+/// goes that was asked for least: a flood of names with a parent each does not hide a tunnel.
+const MAX_PAIRS: usize = 16_384;
+const EVICT_SHARE: usize = 10;
+/// Group of the packets that are no DNS, with the server behind it.
+const NO_DNS: &str = "(no DNS)";
+const DNS_PORT: u16 = 53;
+
+/// A client, and a domain that it asks for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct Pair {
+    pub(super) client: IpAddr,
+    pub(super) parent: String,
+}
+
+/// What the client asked of it.
+#[derive(Clone, Debug)]
+pub(super) struct Use {
+    /// Asked last.
+    pub(super) server: IpAddr,
+    pub(super) queries: u32,
+    /// Queries for types whose answers hold free data.
+    pub(super) carriers: u32,
+    /// Different names.
+    pub(super) names: Distinct,
+    /// Bytes in front of the parent, of all queries.
+    pub(super) bytes: u64,
+    /// Entropy of each, summed.
+    entropy: f64,
+    /// Answers with data.
+    pub(super) answers: u32,
+    /// Bytes of their data.
+    pub(super) answer_bytes: u64,
+    /// Packets that are no DNS.
+    pub(super) foreign: u32,
+}
+
+impl Default for Use {
+    fn default() -> Self {
+        Self {
+            server: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            queries: 0,
+            carriers: 0,
+            names: Distinct::default(),
+            bytes: 0,
+            entropy: 0.0,
+            answers: 0,
+            answer_bytes: 0,
+            foreign: 0,
+        }
+    }
+}
+
+impl Use {
+    fn merge(&mut self, other: &Self) {
+        self.queries += other.queries;
+        self.carriers += other.carriers;
+        self.names.merge(&other.names);
+        self.bytes += other.bytes;
+        self.entropy += other.entropy;
+        self.answers += other.answers;
+        self.answer_bytes += other.answer_bytes;
+        self.foreign += other.foreign;
+    }
+
+    /// Bytes in front of the parent, per query.
+    pub(super) fn mean_bytes(&self) -> f64 {
+        self.bytes as f64 / f64::from(self.queries.max(1))
+    }
+
+    /// Bits a byte, mean of the queries.
+    pub(super) fn mean_entropy(&self) -> f64 {
+        self.entropy / f64::from(self.queries.max(1))
+    }
+
+    /// Data bytes per answer.
+    pub(super) fn mean_answer(&self) -> f64 {
+        self.answer_bytes as f64 / f64::from(self.answers.max(1))
+    }
+}
+
+type Generation = HashMap<Pair, Use, RandomState>;
+
+/// The last one to two spans.
+#[derive(Debug)]
+pub(super) struct Memory {
+    span_ns: u64,
+    began: Timestamp,
+    now: Generation,
+    before: Generation,
+    /// Pairs asked for since the last look; bounded by the events of a window.
+    touched: BTreeSet<Pair>,
+}
+
+impl Memory {
+    pub(super) fn new(span_ns: u64) -> Self {
+        Self {
+            span_ns,
+            began: Timestamp::default(),
+            now: Generation::default(),
+            before: Generation::default(),
+            touched: BTreeSet::new(),
+        }
+    }
+
+    /// Forgets what is too old at this time, which may also have been set back.
+    pub(super) fn turn(&mut self, now: Timestamp) {
+        let age = now.since(self.began);
+        if now < self.began || age >= 2 * self.span_ns {
+            self.before.clear();
+            self.now.clear();
+            self.began = now;
+        } else if age >= self.span_ns {
+            self.before = std::mem::take(&mut self.now);
+            self.began = now;
+        }
+    }
+
+    /// Takes a message.
+    pub(super) fn take(&mut self, message: &DnsMessage, hosts: &Hosts) {
+        let (mut client, mut server) = (message.client, message.server);
+        if client.1 == DNS_PORT && server.1 != DNS_PORT {
+            (client, server) = (server, client);
+        }
+        // Multicast DNS and name service on the link.
+        if server.1 != DNS_PORT || server.0.is_multicast() {
+            return;
+        }
+        if message.is_malformed {
+            let seen = self.entry(client.0, format!("{NO_DNS} {}", server.0));
+            seen.server = server.0;
+            seen.foreign += 1;
+            return;
+        }
+        let Some(question) = message.questions.first() else { return };
+        let Some(name) = Name::of(&question.name).filter(|_| !is_reversed_address(&question.name)) else { return };
+        let is_carrier = is_carrier(question.qtype);
+        let hash = hosts.hash(&question.name.to_ascii_lowercase());
+        let seen = self.entry(client.0, name.parent);
+        seen.server = server.0;
+        if message.is_response {
+            if message.answers > 0 && is_carrier {
+                seen.answers += 1;
+                seen.answer_bytes += u64::from(message.answer_bytes());
+            }
+            return;
+        }
+        seen.queries += 1;
+        seen.carriers += u32::from(is_carrier);
+        seen.names.insert(hash);
+        seen.bytes += u64::from(name.bytes);
+        seen.entropy += name.entropy;
+    }
+
+    /// The pairs that were asked for since the last call, in order.
+    pub(super) fn seen_now(&mut self) -> Vec<Pair> {
+        std::mem::take(&mut self.touched).into_iter().collect()
+    }
+
+    /// What the client asked of it in both generations.
+    pub(super) fn of(&self, pair: &Pair) -> Option<Use> {
+        let mut sum = self.now.get(pair)?.clone();
+        if let Some(before) = self.before.get(pair) {
+            sum.merge(before);
+        }
+        Some(sum)
+    }
+
+    fn entry(&mut self, client: IpAddr, parent: String) -> &mut Use {
+        let pair = Pair { client, parent };
+        if self.now.len() >= MAX_PAIRS && !self.now.contains_key(&pair) {
+            self.evict();
+        }
+        if !self.touched.contains(&pair) {
+            self.touched.insert(pair.clone());
+        }
+        self.now.entry(pair).or_default()
+    }
+
+    fn evict(&mut self) {
+        let rank = |seen: &Use| seen.queries + seen.foreign;
+        let mut ranks: Vec<u32> = self.now.values().map(rank).collect();
+        let (_, limit, _) = ranks.select_nth_unstable(MAX_PAIRS / EVICT_SHARE);
+        let limit = *limit;
+        self.now.retain(|_, seen| rank(seen) > limit);
+    }
+}
+
+/// Types whose answers hold free data: NULL, CNAME, MX, TXT, KEY, and those for private use (RFC 6895). SRV is left
+/// out: directories ask for many under one parent.
+const fn is_carrier(qtype: u16) -> bool {
+    matches!(qtype, 5 | 10 | 15 | 16 | 25 | 65280..=65534)
+}
+
+/// Whether a name begins with an address backwards, as block lists are asked (RFC 5782).
+fn is_reversed_address(name: &str) -> bool {
+    let octets = name.split('.').take_while(|label| label.parse::<u8>().is_ok()).count();
+    let is_nibble = |label: &&str| label.len() == 1 && label.as_bytes()[0].is_ascii_hexdigit();
+    let nibbles = name.split('.').take_while(is_nibble).count();
+    octets == 4 || nibbles == 32
+}

@@ -1,0 +1,130 @@
+//! Each way to carry data is told; names of the same look that everybody asks for are not.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use super::*;
+use crate::detect::fixture;
+use crate::domain::{DnsMessage, Question, Timestamp};
+
+const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 5));
+const SERVER: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 53));
+const A: u16 = 1;
+const TXT: u16 = 16;
+
+fn message(time_s: f64, name: &str, qtype: u16) -> DnsMessage {
+    DnsMessage {
+        time: Timestamp::from_nanos(((1000.0 + time_s) * 1e9) as u64),
+        vlan: 0,
+        client: (CLIENT, 40_000),
+        server: (SERVER, 53),
+        message_bytes: 60,
+        id: 1,
+        is_response: false,
+        opcode: 0,
+        rcode: 0,
+        questions: vec![Question { name: name.to_owned(), qtype }],
+        answers: 0,
+        answer_sizes: Vec::new(),
+        is_cut: false,
+        is_malformed: false,
+    }
+}
+
+/// Hexadecimal digits that look random, always the same.
+fn digits(seed: u32, length: usize) -> String {
+    let mut state = u64::from(seed) + 1;
+    let mut digit = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        char::from_digit((state >> 60) as u32, 16).expect("four bits")
+    };
+    (0..length).map(|_| digit()).collect()
+}
+
+/// The rules by which messages in one window each are told.
+fn rules(messages: Vec<DnsMessage>) -> Vec<String> {
+    let windows = messages.into_iter().map(|message| fixture::window(message.time, &[Event::Dns(message)]));
+    let findings = fixture::inspect(&mut DnsTunnel::new(DnsTunnelConfig::default()), windows);
+    assert!(findings.iter().all(|f| (f.source, f.destination) == (Party::Host(CLIENT), Party::Host(SERVER))));
+    findings.iter().map(|f| f.facts[0].1.clone()).collect()
+}
+
+fn queries(count: u32, every_s: f64, qtype: u16, name: impl Fn(u32) -> String) -> Vec<DnsMessage> {
+    (0..count).map(|i| message(f64::from(i) * every_s, &name(i), qtype)).collect()
+}
+
+#[test]
+fn long_random_names_are_upload_from_the_twentieth_on() {
+    let tunnel = |count| rules(queries(count, 0.5, A, |i| format!("{}.tunnel.example", digits(i, 40))));
+    assert_eq!(tunnel(19), Vec::<String>::new());
+    assert_eq!(tunnel(20), ["upload"]);
+}
+
+#[test]
+fn names_without_a_domain_are_judged_together() {
+    let found = rules(queries(20, 0.5, A, |i| format!("dnscat.{}.{}1", digits(i, 40), digits(i + 99, 10))));
+    assert_eq!(found, ["upload"]);
+}
+
+#[test]
+fn few_names_as_long_as_they_get_are_exfiltration() {
+    let found = rules(queries(5, 20.0, A, |i| format!("{}.{}.drop.example", digits(i, 60), digits(i + 50, 60))));
+    assert_eq!(found, ["long_names"]);
+}
+
+#[test]
+fn short_numbers_in_a_carrier_type_are_polling_for_data() {
+    assert_eq!(rules(queries(20, 0.1, TXT, |i| format!("{i}.shell.example"))), ["carrier"]);
+    assert!(rules(queries(20, 0.1, A, |i| format!("{i}.shell.example"))).is_empty());
+}
+
+#[test]
+fn hundreds_of_names_are_told_whatever_their_type() {
+    // Beyond 190 names are estimated, to 2.3 %.
+    let poll = |count| rules(queries(count, 0.1, A, |i| format!("{i}.poll.example")));
+    assert_eq!(poll(270), Vec::<String>::new());
+    assert!(poll(330).iter().all(|rule| rule == "polling") && !poll(330).is_empty());
+}
+
+#[test]
+fn commands_in_large_answers_are_told() {
+    let mut messages = Vec::new();
+    for i in 0..10 {
+        let query = message(f64::from(i) * 2.0, &format!("l.{i}.cmd.example"), TXT);
+        let answer = DnsMessage { is_response: true, answers: 1, answer_sizes: vec![255], ..query.clone() };
+        messages.extend([query, answer]);
+    }
+    assert_eq!(rules(messages), ["answers"]);
+}
+
+#[test]
+fn packets_that_are_no_dns_are_told_with_the_client_as_source() {
+    let foreign = |i: u32| {
+        let there = DnsMessage { is_malformed: true, questions: Vec::new(), ..message(f64::from(i) * 0.1, "", A) };
+        // A parser that takes a mark for flags may mistake the sides.
+        if i.is_multiple_of(2) { there } else { DnsMessage { client: there.server, server: there.client, ..there } }
+    };
+    assert!(rules((0..99).map(foreign).collect()).is_empty());
+    assert_eq!(rules((0..100).map(foreign).collect()), ["no_dns"]);
+}
+
+#[test]
+fn what_came_too_long_ago_is_forgotten() {
+    assert!(rules(queries(60, 12.0, A, |i| format!("{}.slow.example", digits(i, 40)))).is_empty());
+}
+
+#[test]
+fn clouds_block_lists_reverse_names_and_mail_are_quiet() {
+    let quiet: [&dyn Fn(u32) -> String; 6] = [
+        &|i| format!("d{}.cloudfront.net", digits(i, 40)),
+        &|i| format!("{}.avts.mcafee.com", digits(i, 60)),
+        &|i| format!("{i}.2.0.192.list.example"),
+        &|i| format!("{i}.2.0.192.in-addr.arpa"),
+        &|i| format!("_ldap._tcp.site{i}.corp.example"),
+        &|i| format!("mail{}.example.com", i % 8),
+    ];
+    for (case, name) in quiet.into_iter().enumerate() {
+        assert!(rules(queries(60, 0.5, A, name)).is_empty(), "case {case}");
+    }
+    // Made-up domains (DGA) have a parent each.
+    assert!(rules(queries(400, 0.1, A, |i| format!("{}.com", digits(i, 16)))).is_empty());
+}

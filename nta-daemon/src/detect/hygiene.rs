@@ -1,0 +1,271 @@
+//! From findings to alerts: identity, merging, raising and clearing, severity. Whatever a detector says, an operator
+//! sees one alert per thing.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
+use super::allow::Allow;
+use super::patience::RaiseAfter;
+use super::tunables::tunables;
+use crate::domain::{
+    Alert, AlertChange, AlertKey, AlertKind, AlertState, DetectionCounts, Finding, Severity, Timestamp,
+};
+
+/// A finding this many times its threshold is one step worse; its square two.
+const MAGNITUDE_STEP: f64 = 10.0;
+/// An alert that goes on for so many windows is one step worse.
+const LASTING_WINDOWS: u32 = 12;
+const NANOS: u64 = 1_000_000_000;
+
+tunables! {
+    /// What makes findings an alert.
+    HygieneConfig in "detect.hygiene" {
+        /// An alert is cleared when nothing was found for so long, in seconds of the traffic's own time.
+        clear_after_s: u64 = 60,
+        /// One that comes back within so many seconds after it was cleared is the same alert.
+        hold_down_s: u64 = 300,
+        /// What no alert is raised about, as source or as destination: addresses and networks, alone or with the kinds
+        /// that they are for, as in "192.0.2.0/24 port_scan".
+        allow: Vec<Allow> = Vec::new(),
+        /// Windows with a finding that a kind needs before it is an alert, as in { port_scan = 2 }; 1 unless named. Windows
+        /// further apart than clear_after_s do not add up.
+        raise_after: RaiseAfter = RaiseAfter::default(),
+        /// For so many seconds after the first window, findings that rest on a baseline are counted and not told; those of
+        /// attacks, which rest on none, always are.
+        warm_up_s: u64 = 0,
+        /// Alerts that are kept at once, open ones and those that may come back; findings beyond it are counted and not
+        /// told.
+        max_alerts: usize = 10_000,
+    }
+}
+
+/// The alerts that go on, or may come back.
+#[derive(Debug)]
+pub struct Hygiene {
+    config: HygieneConfig,
+    /// In order, so that what is told at once is told in the same order every time.
+    alerts: BTreeMap<AlertKey, Alert>,
+    /// What has not been found often enough.
+    waiting: BTreeMap<AlertKey, Waiting>,
+    began: Option<Timestamp>,
+    counts: DetectionCounts,
+}
+
+/// Windows with a finding that is no alert yet.
+#[derive(Debug)]
+struct Waiting {
+    windows: u32,
+    first: Timestamp,
+    last: Timestamp,
+}
+
+impl Hygiene {
+    /// No alerts yet.
+    pub fn new(config: HygieneConfig) -> Self {
+        let (alerts, waiting) = (BTreeMap::new(), BTreeMap::new());
+        Self { config, alerts, waiting, began: None, counts: DetectionCounts::default() }
+    }
+
+    /// What was done so far.
+    pub fn counts(&self) -> DetectionCounts {
+        let mut open = [0; Severity::ALL.len()];
+        for alert in self.open() {
+            open[alert.severity as usize] += 1;
+        }
+        DetectionCounts { open, ..self.counts }
+    }
+
+    /// Alerts that go on.
+    pub fn open(&self) -> impl Iterator<Item = &Alert> {
+        self.alerts.values().filter(|alert| alert.state == AlertState::Raised)
+    }
+
+    /// Takes the findings of a window that ended at `now`, and tells what changes.
+    pub fn judge(&mut self, mut findings: Vec<Finding>, now: Timestamp, tell: &mut dyn FnMut(AlertChange, &Alert)) {
+        // Detectors meet hosts in no order.
+        findings.sort_by(order);
+        // After a silence: what was over before this window is over, before it can be found again.
+        if let Some(start) = findings.iter().map(|finding| finding.start).min() {
+            self.began.get_or_insert(start);
+            self.expire(start, tell);
+        }
+        self.began.get_or_insert(now);
+        for finding in findings {
+            self.take(finding, now, tell);
+        }
+        self.expire(now, tell);
+    }
+
+    fn take(&mut self, finding: Finding, now: Timestamp, tell: &mut dyn FnMut(AlertChange, &Alert)) {
+        self.counts.findings += 1;
+        if self.config.allow.iter().any(|allow| allow.covers(&finding)) {
+            self.counts.allowed += 1;
+            return;
+        }
+        if finding.measure.expected.is_some() && self.is_warming_up(finding.end) {
+            self.counts.warming_up += 1;
+            return;
+        }
+        let key = AlertKey::of(&finding);
+        let full = self.alerts.len() + self.waiting.len() >= self.config.max_alerts;
+        let (first, windows) = match self.alerts.get(&key) {
+            Some(known) if known.state == AlertState::Raised => (finding.start, 1),
+            // One that comes back has to be found as often as a new one.
+            _ => match self.wait(&key, &finding, full) {
+                Some(waited) => waited,
+                None => return,
+            },
+        };
+        match self.alerts.entry(key) {
+            Entry::Occupied(mut known) => {
+                let alert = known.get_mut();
+                let change = if alert.state == AlertState::Cleared {
+                    alert.state = AlertState::Raised;
+                    alert.cleared = None;
+                    alert.windows += windows - 1;
+                    self.counts.raised += 1;
+                    AlertChange::Raised
+                } else {
+                    AlertChange::Updated
+                };
+                alert.add(finding);
+                tell(change, alert);
+            }
+            Entry::Vacant(_) if full => self.counts.refused += 1,
+            Entry::Vacant(vacant) => {
+                self.counts.raised += 1;
+                let mut alert = Alert::raise(finding, now);
+                (alert.first, alert.windows) = (first, windows);
+                tell(AlertChange::Raised, vacant.insert(alert));
+            }
+        }
+    }
+
+    /// Whether it has been found often enough: since when, and in how many windows.
+    fn wait(&mut self, key: &AlertKey, finding: &Finding, full: bool) -> Option<(Timestamp, u32)> {
+        let least = self.config.raise_after.of(key.kind);
+        if least <= 1 {
+            return Some((finding.start, 1));
+        }
+        if full && !self.waiting.contains_key(key) {
+            self.counts.refused += 1;
+            return None;
+        }
+        let new = || Waiting { windows: 0, first: finding.start, last: Timestamp::default() };
+        let waiting = self.waiting.entry(*key).or_insert_with(new);
+        waiting.windows += u32::from(finding.end > waiting.last);
+        waiting.last = waiting.last.max(finding.end);
+        if waiting.windows < least {
+            self.counts.waiting += 1;
+            return None;
+        }
+        let told = (waiting.first, waiting.windows);
+        self.waiting.remove(key);
+        Some(told)
+    }
+
+    fn is_warming_up(&self, time: Timestamp) -> bool {
+        self.began.is_some_and(|began| time.since(began) <= self.config.warm_up_s * NANOS) && self.config.warm_up_s > 0
+    }
+
+    fn expire(&mut self, now: Timestamp, tell: &mut dyn FnMut(AlertChange, &Alert)) {
+        let clear_after_ns = self.config.clear_after_s * NANOS;
+        let forget_after_ns = clear_after_ns + self.config.hold_down_s * NANOS;
+        self.waiting.retain(|_, waiting| now.since(waiting.last) < clear_after_ns);
+        let counts = &mut self.counts;
+        self.alerts.retain(|_, alert| {
+            let quiet_ns = now.since(alert.last);
+            if alert.state == AlertState::Raised && quiet_ns >= clear_after_ns {
+                alert.state = AlertState::Cleared;
+                alert.cleared = Some(now);
+                counts.cleared += 1;
+                tell(AlertChange::Cleared, alert);
+            }
+            quiet_ns < forget_after_ns
+        });
+    }
+}
+
+/// By what it is about, then by when and by whom, then by what decided.
+fn order(a: &Finding, b: &Finding) -> std::cmp::Ordering {
+    let key = |finding: &Finding| {
+        (AlertKey::of(finding), finding.end, finding.start, finding.detector, finding.measure.name, finding.port)
+    };
+    key(a)
+        .cmp(&key(b))
+        .then_with(|| b.measure.magnitude().total_cmp(&a.measure.magnitude()))
+        .then_with(|| a.sentence.cmp(&b.sentence))
+}
+
+impl Alert {
+    fn raise(finding: Finding, now: Timestamp) -> Self {
+        let key = AlertKey::of(&finding);
+        let mut alert = Self {
+            id: key.id(now),
+            key,
+            state: AlertState::Raised,
+            severity: Severity::Low,
+            first: finding.start,
+            last: finding.end,
+            raised: now,
+            cleared: None,
+            windows: 1,
+            merged: 0,
+            detectors: vec![finding.detector],
+            latest: finding.clone(),
+            finding,
+        };
+        alert.judge_severity();
+        alert
+    }
+
+    fn add(&mut self, finding: Finding) {
+        self.windows += u32::from(finding.end > self.last);
+        self.merged += 1;
+        self.first = self.first.min(finding.start);
+        self.last = self.last.max(finding.end);
+        if !self.detectors.contains(&finding.detector) {
+            self.detectors.push(finding.detector);
+        }
+        if finding.measure.magnitude() > self.finding.measure.magnitude() {
+            self.finding = finding.clone();
+        }
+        self.latest = finding;
+        self.judge_severity();
+    }
+
+    fn judge_severity(&mut self) {
+        let magnitude = self.finding.measure.magnitude();
+        let steps = usize::from(magnitude >= MAGNITUDE_STEP)
+            + usize::from(magnitude >= MAGNITUDE_STEP * MAGNITUDE_STEP)
+            + usize::from(self.windows >= LASTING_WINDOWS);
+        self.severity = least(self.key.kind).raised(steps).min(most(self.key.kind));
+    }
+}
+
+/// Severity that no magnitude and no repetition exceeds: regular calls repeat by nature, and most are an update's.
+const fn most(kind: AlertKind) -> Severity {
+    if matches!(kind, AlertKind::Beaconing) { Severity::Medium } else { Severity::Critical }
+}
+
+/// Severity of a finding that just reaches its threshold.
+const fn least(kind: AlertKind) -> Severity {
+    match kind {
+        AlertKind::ArpSpoof | AlertKind::DnsTunnel | AlertKind::DataExfiltration | AlertKind::Amplification => {
+            Severity::High
+        }
+        AlertKind::PortScan
+        | AlertKind::SshBruteForce
+        | AlertKind::Slowloris
+        | AlertKind::SynFlood
+        | AlertKind::UdpFlood
+        | AlertKind::IcmpFlood
+        | AlertKind::DistributedFlood
+        | AlertKind::Beaconing => Severity::Medium,
+        AlertKind::TrafficSpike
+        | AlertKind::HighLatency
+        | AlertKind::PacketLoss
+        | AlertKind::ProtocolAnomaly
+        | AlertKind::LongLivedConnection => Severity::Low,
+    }
+}

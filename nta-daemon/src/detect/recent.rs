@@ -1,0 +1,292 @@
+//! What a detector remembers beyond one window: bounded, and forgotten after a while.
+
+use std::collections::{HashMap, VecDeque};
+use std::hash::Hash;
+use std::net::IpAddr;
+
+use crate::domain::{Contributor, Party, Timestamp};
+
+const NANOS: u64 = 1_000_000_000;
+/// Sources of which a share is kept. Space-Saving (Metwally et al. 2005): a new one takes the place and the count of
+/// the smallest, so that no source with more than 1/32 of all is missed.
+const MAX_SHARES: usize = 32;
+/// Contributors that a finding names.
+const MAX_CONTRIBUTORS: usize = 10;
+/// A source with this share of it all, of which no other has half as much as it, did it.
+const DOMINANT_SHARE: f64 = 0.5;
+
+/// A table whose keys strangers choose: keyed anew in each process.
+pub(super) type Map<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
+
+/// What is remembered about something.
+pub(super) trait Weigh {
+    /// How much is lost when it is forgotten. Sources can be made up by the million, each with little to its name.
+    fn weight(&self) -> u64;
+}
+
+/// A bounded table. What was not met within the horizon is forgotten; when the table is full, the quarter that weighs
+/// least has to go, of equal ones what was not met for longest, and is counted.
+#[derive(Debug)]
+pub(super) struct Recent<K, V> {
+    entries: Map<K, (Timestamp, V)>,
+    most: usize,
+    horizon_ns: u64,
+    now: Timestamp,
+    evicted: u64,
+}
+
+impl<K: Copy + Eq + Hash + Ord, V: Default + Weigh> Recent<K, V> {
+    /// At most so many entries, each kept for so many seconds after it was last met.
+    pub(super) fn new(most: usize, horizon_s: u64) -> Self {
+        let horizon_ns = horizon_s.saturating_mul(NANOS);
+        Self { entries: HashMap::default(), most, horizon_ns, now: Timestamp::default(), evicted: 0 }
+    }
+
+    /// A window that ends at `now` comes next. A clock set back beyond the horizon starts anew.
+    pub(super) fn advance(&mut self, now: Timestamp) {
+        if self.now.since(now) > self.horizon_ns {
+            self.entries.clear();
+        }
+        self.now = now;
+        let horizon_ns = self.horizon_ns;
+        self.entries.retain(|_, (met, _)| now.since(*met) <= horizon_ns);
+    }
+
+    /// The entry of a key, now met.
+    pub(super) fn meet(&mut self, key: K) -> &mut V {
+        if self.entries.len() >= self.most && !self.entries.contains_key(&key) {
+            self.evict();
+        }
+        let entry = self.entries.entry(key).or_default();
+        entry.0 = self.now;
+        &mut entry.1
+    }
+
+    /// All entries, in no order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
+        self.entries.iter().map(|(key, (_, value))| (key, value))
+    }
+
+    /// All entries to change, in no order.
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (&K, &mut V)> {
+        self.entries.iter_mut().map(|(key, (_, value))| (key, value))
+    }
+
+    /// Entries that had to go because the table was full.
+    pub(super) const fn evicted(&self) -> u64 {
+        self.evicted
+    }
+
+    fn evict(&mut self) {
+        let weigh = |(key, (met, value)): (&K, &(Timestamp, V))| (value.weight(), *met, *key);
+        let mut order: Vec<(u64, Timestamp, K)> = self.entries.iter().map(weigh).collect();
+        let count = (self.most / 4).clamp(1, order.len());
+        order.select_nth_unstable(count - 1);
+        for (.., key) in &order[..count] {
+            self.entries.remove(key);
+        }
+        self.evicted += count as u64;
+    }
+}
+
+/// A sum over the last seconds, kept by window; bounded by the longest time asked for.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Sliding {
+    parts: VecDeque<(Timestamp, u64)>,
+}
+
+impl Sliding {
+    /// Longest time that can be asked for, in seconds.
+    pub(super) const LONGEST_S: u64 = 180;
+
+    /// Adds what the window that ends at `end` brought.
+    pub(super) fn add(&mut self, end: Timestamp, amount: u64) {
+        while self.parts.front().is_some_and(|(at, _)| end.since(*at) >= Self::LONGEST_S * NANOS || *at > end) {
+            self.parts.pop_front();
+        }
+        match self.parts.back_mut() {
+            Some((at, sum)) if *at == end => *sum += amount,
+            _ => self.parts.push_back((end, amount)),
+        }
+    }
+
+    /// The sum of all that is kept.
+    pub(super) fn total(&self) -> u64 {
+        self.parts.iter().map(|(_, amount)| amount).sum()
+    }
+
+    /// The sum of the windows that ended in the `seconds` up to `end`.
+    pub(super) fn sum(&self, end: Timestamp, seconds: u64) -> u64 {
+        let recent = |at: Timestamp| at <= end && end.since(at) < seconds * NANOS;
+        self.parts.iter().filter(|(at, _)| recent(*at)).map(|(_, amount)| amount).sum()
+    }
+}
+
+/// Who had which share, the largest only.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Shares {
+    /// Who, as one number for both families, and how much: apart, so that looking for one compares nothing else.
+    who: Vec<u128>,
+    amounts: Vec<u64>,
+    /// What of each may have been another's, whose place it took.
+    borrowed: Vec<u64>,
+    total: u64,
+    unknown: u64,
+}
+
+fn number(host: IpAddr) -> u128 {
+    match host {
+        IpAddr::V4(host) => host.to_ipv6_mapped().to_bits(),
+        IpAddr::V6(host) => host.to_bits(),
+    }
+}
+
+impl Shares {
+    /// Adds to the share of a host.
+    pub(super) fn add(&mut self, host: IpAddr, amount: u64) {
+        self.add_part(number(host), amount, 0);
+    }
+
+    /// `borrowed` of it may be another's.
+    fn add_part(&mut self, host: u128, amount: u64, borrowed: u64) {
+        self.total += amount;
+        if let Some(at) = self.who.iter().position(|known| *known == host) {
+            self.amounts[at] += amount;
+            self.borrowed[at] += borrowed;
+        } else if self.who.len() < MAX_SHARES {
+            self.who.push(host);
+            self.amounts.push(amount);
+            self.borrowed.push(borrowed);
+        } else {
+            let least = self.amounts.iter().copied().min().unwrap_or_default();
+            let at = (0..MAX_SHARES).filter(|at| self.amounts[*at] == least).min_by_key(|at| self.who[*at]);
+            if let Some(at) = at {
+                (self.who[at], self.amounts[at], self.borrowed[at]) = (host, least + amount, least + borrowed);
+            }
+        }
+    }
+
+    fn of(&self) -> impl Iterator<Item = (IpAddr, u64)> {
+        let host = |number: &u128| std::net::Ipv6Addr::from_bits(*number).to_canonical();
+        self.who.iter().map(host).zip(self.amounts.iter().copied())
+    }
+
+    /// Adds what nobody knows the source of.
+    pub(super) const fn add_unknown(&mut self, amount: u64) {
+        self.total += amount;
+        self.unknown += amount;
+    }
+
+    /// Adds all shares of another.
+    pub(super) fn merge(&mut self, other: &Self) {
+        for (at, host) in other.who.iter().enumerate() {
+            self.add_part(*host, other.amounts[at], other.borrowed[at]);
+        }
+        self.add_unknown(other.unknown);
+    }
+
+    /// Share of the largest, 0 to 1.
+    pub(super) fn largest(&self) -> f64 {
+        let most = self.amounts.iter().copied().max().unwrap_or(0);
+        if self.total == 0 { 0.0 } else { most as f64 / self.total as f64 }
+    }
+
+    /// Who did it: one host, or many.
+    pub(super) fn party(&self) -> Party {
+        let most = self.of().max_by_key(|(host, amount)| (*amount, *host));
+        match most {
+            Some((host, share)) if self.largest() >= DOMINANT_SHARE && !self.has_second(host, share / 2) => {
+                Party::Host(host)
+            }
+            _ => Party::Many,
+        }
+    }
+
+    /// Whether another than this one has more than so much.
+    fn has_second(&self, first: IpAddr, amount: u64) -> bool {
+        self.of().any(|(host, share)| host != first && share > amount)
+    }
+
+    /// The largest shares, largest first: what each has at least.
+    pub(super) fn contributors(&self) -> Vec<Contributor> {
+        let sure = self.of().zip(&self.borrowed).map(|((host, amount), borrowed)| (host, amount - borrowed));
+        let mut shares: Vec<(IpAddr, u64)> = sure.filter(|(_, amount)| *amount > 0).collect();
+        shares.sort_unstable_by_key(|(host, amount)| (std::cmp::Reverse(*amount), *host));
+        shares.truncate(MAX_CONTRIBUTORS);
+        shares.iter().map(|(host, amount)| Contributor { what: host.to_string(), amount: *amount as f64 }).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Recent, Shares, Sliding, Weigh};
+    use crate::domain::{Party, Timestamp};
+
+    impl Weigh for u32 {
+        fn weight(&self) -> u64 {
+            u64::from(*self)
+        }
+    }
+
+    fn at(seconds: u64) -> Timestamp {
+        Timestamp::from_nanos((1_000_000 + seconds) * 1_000_000_000)
+    }
+
+    #[test]
+    fn a_full_table_forgets_the_oldest_and_counts_them() {
+        let mut table: Recent<u32, u32> = Recent::new(8, 100);
+        for i in 0..9 {
+            table.advance(at(u64::from(i)));
+            *table.meet(i) += 1;
+        }
+        let mut left: Vec<u32> = table.iter().map(|(key, _)| *key).collect();
+        left.sort_unstable();
+        assert_eq!((left, table.evicted()), (vec![2, 3, 4, 5, 6, 7, 8], 2));
+    }
+
+    #[test]
+    fn what_weighs_much_outlives_a_million_of_what_does_not() {
+        let mut table: Recent<u32, u32> = Recent::new(8, 100);
+        table.advance(at(0));
+        *table.meet(7) = 2;
+        (100..10_000).for_each(|key| *table.meet(key) = 1);
+        assert!(table.iter().any(|(key, weight)| (*key, *weight) == (7, 2)));
+    }
+
+    #[test]
+    fn what_is_not_met_is_forgotten_and_so_is_all_when_the_clock_goes_back() {
+        let mut table: Recent<u32, u32> = Recent::new(8, 100);
+        table.advance(at(1000));
+        *table.meet(1) = 1;
+        table.advance(at(1100));
+        *table.meet(2) = 1;
+        table.advance(at(1101));
+        assert_eq!(table.iter().count(), 1);
+        table.advance(at(1050));
+        assert_eq!(table.iter().count(), 1, "a small step back is none");
+        table.advance(at(0));
+        assert_eq!(table.iter().count(), 0);
+    }
+
+    #[test]
+    fn sums_slide() {
+        let mut sum = Sliding::default();
+        (1..=12).for_each(|i| sum.add(at(i * 5), 10));
+        assert_eq!((sum.sum(at(60), 30), sum.sum(at(60), 180), sum.sum(at(300), 180)), (60, 120, 0));
+    }
+
+    #[test]
+    fn a_source_among_many_is_not_lost() {
+        let mut shares = Shares::default();
+        for i in 0..10_000_u32 {
+            shares.add(std::net::Ipv4Addr::from(i).into(), 1);
+            if i % 5 == 0 {
+                shares.add([10, 0, 0, 1].into(), 1);
+            }
+        }
+        assert_eq!(shares.party(), Party::Many);
+        assert_eq!(shares.contributors()[0].what, "10.0.0.1");
+        shares.add([10, 0, 0, 1].into(), 40_000);
+        assert_eq!(shares.party(), Party::Host([10, 0, 0, 1].into()));
+    }
+}

@@ -1,0 +1,103 @@
+//! The list of detectors, and their part of the configuration.
+
+use serde::{Deserialize, Serialize};
+
+use super::hygiene::HygieneConfig;
+use super::networks::Networks;
+use super::{Detector, Setting};
+
+/// Detectors that judge sums over the network against its baselines: what a stored window still holds.
+pub const NETWORK_DETECTORS: [&str; 4] = ["traffic_spike", "high_latency", "packet_loss", "protocol_anomaly"];
+
+/// A detector as documentation shows it.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// Section of the configuration.
+    pub section: &'static str,
+    /// Settings.
+    pub settings: Vec<Setting>,
+}
+
+/// One line a detector: its section of `[detect]`, its file, the type that detects, the type of its settings, and what
+/// else of `[detect]` it is made with.
+macro_rules! registry {
+    ($( $(#[doc = $doc:literal])+ $section:ident: $module:ident::$detector:ident($config:ident $(, $with:ident)?), )+) => {
+        /// `[detect]`: what is looked for, and when it is told.
+        #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+        #[serde(default, deny_unknown_fields)]
+        pub struct DetectConfig {
+            /// Networks that are one's own; all others are outside.
+            pub local_networks: Networks,
+            /// What makes findings an alert.
+            pub hygiene: HygieneConfig,
+            $( $(#[doc = $doc])+ pub $section: super::$module::$config, )+
+        }
+
+        /// Every detector that is switched on.
+        pub fn detectors(config: &DetectConfig) -> Vec<Box<dyn Detector>> {
+            let mut list: Vec<Box<dyn Detector>> = Vec::new();
+            $( if config.$section.enabled {
+                list.push(Box::new(super::$module::$detector::new(
+                    config.$section.clone() $(, config.$with.clone())?
+                )));
+            } )+
+            list
+        }
+
+        /// Every detector there is, for the documentation.
+        pub fn entries() -> Vec<Entry> {
+            let entry = |section, settings| Entry { section, settings };
+            vec![
+                entry(Networks::SECTION, Networks::settings()),
+                entry(HygieneConfig::SECTION, HygieneConfig::settings()),
+                $( entry(super::$module::$config::SECTION, super::$module::$config::settings()), )+
+            ]
+        }
+
+        impl DetectConfig {
+            /// As commented sections of the configuration file.
+            pub fn to_toml(&self) -> String {
+                [self.local_networks.to_toml(), self.hygiene.to_toml(), $( self.$section.to_toml(), )+].join("\n")
+            }
+        }
+    };
+}
+
+registry! {
+    /// Port scans.
+    port_scan: port_scan::PortScan(PortScanConfig),
+    /// Port scans over hours.
+    slow_scan: slow_scan::SlowScan(SlowScanConfig),
+    /// SSH brute force.
+    ssh_brute_force: ssh_brute_force::SshBruteForce(SshBruteForceConfig),
+    /// Slowloris and slow POST.
+    slowloris: slowloris::Slowloris(SlowlorisConfig),
+    /// SYN floods.
+    syn_flood: syn_flood::SynFlood(SynFloodConfig),
+    /// UDP floods.
+    udp_flood: udp_flood::UdpFlood(UdpFloodConfig),
+    /// ICMP floods.
+    icmp_flood: icmp_flood::IcmpFlood(IcmpFloodConfig),
+    /// Reflected answers.
+    amplification: amplification::Amplification(AmplificationConfig),
+    /// Floods of a network by many.
+    distributed_flood: distributed_flood::DistributedFlood(DistributedFloodConfig),
+    /// ARP spoofing.
+    arp_spoof: arp_spoof::ArpSpoof(ArpSpoofConfig),
+    /// Tunnels through DNS.
+    dns_tunnel: dns_tunnel::DnsTunnel(DnsTunnelConfig),
+    /// Regular calls to the outside.
+    beaconing: beaconing::Beaconing(BeaconingConfig, local_networks),
+    /// Much more sent to the outside than usual.
+    data_exfiltration: data_exfiltration::DataExfiltration(DataExfiltrationConfig, local_networks),
+    /// Traffic spikes.
+    traffic_spike: traffic_spike::TrafficSpike(TrafficSpikeConfig),
+    /// High latency.
+    high_latency: high_latency::HighLatency(HighLatencyConfig),
+    /// Packet loss.
+    packet_loss: packet_loss::PacketLoss(PacketLossConfig),
+    /// An unusual mix of protocols.
+    protocol_anomaly: protocol_anomaly::ProtocolAnomaly(ProtocolAnomalyConfig),
+    /// Connections that do not end.
+    long_lived_connection: long_lived::LongLived(LongLivedConfig),
+}

@@ -1,0 +1,132 @@
+//! An alert: what findings about one thing have become.
+
+use std::fmt;
+
+use super::{AlertKind, Finding, Party, Timestamp};
+
+/// How bad it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Severity {
+    /// Worth knowing.
+    Low,
+    /// Worth looking at.
+    Medium,
+    /// Look now.
+    High,
+    /// Act now.
+    Critical,
+}
+
+impl Severity {
+    /// All of them, mildest first.
+    pub const ALL: [Self; 4] = [Self::Low, Self::Medium, Self::High, Self::Critical];
+
+    /// The word for it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Low => "low",
+            Self::Medium => "medium",
+            Self::High => "high",
+            Self::Critical => "critical",
+        }
+    }
+
+    /// The severity that this word names.
+    pub fn named(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|severity| severity.word() == word)
+    }
+
+    /// So many steps worse, at most critical.
+    #[must_use]
+    pub fn raised(self, steps: usize) -> Self {
+        Self::ALL[(self as usize + steps).min(Self::ALL.len() - 1)]
+    }
+}
+
+/// Identity of an alert: kind, parties and the time it was raised. Shown as 16 hexadecimal digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct AlertId(pub u64);
+
+impl fmt::Display for AlertId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+/// What makes two findings be about the same thing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct AlertKey {
+    /// Kind.
+    pub kind: AlertKind,
+    /// Who does it.
+    pub source: Party,
+    /// Who suffers it.
+    pub destination: Party,
+}
+
+impl AlertKey {
+    /// What a finding is about.
+    pub const fn of(finding: &Finding) -> Self {
+        Self { kind: finding.kind, source: finding.source, destination: finding.destination }
+    }
+
+    /// The identity of the alert that was raised at this time.
+    pub fn id(&self, raised: Timestamp) -> AlertId {
+        use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+        // SipHash with fixed keys: a replay gives the same identities every time.
+        let mut hasher = DefaultHasher::new();
+        (self, raised.as_nanos()).hash(&mut hasher);
+        AlertId(hasher.finish())
+    }
+}
+
+/// What became of an alert by itself; what people do about it is kept in the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AlertState {
+    /// It goes on.
+    Raised,
+    /// It has stopped.
+    Cleared,
+}
+
+/// An alert.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Alert {
+    /// Identity.
+    pub id: AlertId,
+    /// What it is about.
+    pub key: AlertKey,
+    /// Whether it goes on.
+    pub state: AlertState,
+    /// How bad it is: from kind, magnitude and repetition.
+    pub severity: Severity,
+    /// Start of the first window with a finding.
+    pub first: Timestamp,
+    /// End of the last window with a finding.
+    pub last: Timestamp,
+    /// End of the window in which it was raised: when an operator could first know.
+    pub raised: Timestamp,
+    /// When it was cleared.
+    pub cleared: Option<Timestamp>,
+    /// Windows with a finding.
+    pub windows: u32,
+    /// Findings that were merged into it after the first.
+    pub merged: u32,
+    /// Detectors that found it, in the order in which they did.
+    pub detectors: Vec<&'static str>,
+    /// The strongest finding so far: its numbers are the alert's.
+    pub finding: Finding,
+    /// The finding that it was told about last.
+    pub latest: Finding,
+}
+
+/// A change that listeners are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AlertChange {
+    /// It is new, or has come back.
+    Raised,
+    /// It goes on, or is worse.
+    Updated,
+    /// It has stopped.
+    Cleared,
+}

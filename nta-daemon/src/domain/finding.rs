@@ -1,0 +1,275 @@
+//! A finding: one detector's judgement about one window.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use super::Timestamp;
+
+/// What kind of thing was found; the words are the API's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum AlertKind {
+    /// Many ports of a host, or one port of many hosts, tried.
+    PortScan,
+    /// Passwords guessed at an SSH server.
+    SshBruteForce,
+    /// Connections held open with next to nothing sent.
+    Slowloris,
+    /// A station that claims another's IP address.
+    ArpSpoof,
+    /// Data carried in DNS messages.
+    DnsTunnel,
+    /// SYNs in masses.
+    SynFlood,
+    /// UDP packets in masses.
+    UdpFlood,
+    /// ICMP packets in masses.
+    IcmpFlood,
+    /// Answers of public servers in masses to someone who did not ask.
+    Amplification,
+    /// Many sources that are each below notice flood one network together.
+    DistributedFlood,
+    /// Much more traffic than usual.
+    TrafficSpike,
+    /// Round trips much longer than usual.
+    HighLatency,
+    /// Many segments sent again.
+    PacketLoss,
+    /// A mix of protocols unlike the usual one.
+    ProtocolAnomaly,
+    /// A connection that does not end.
+    LongLivedConnection,
+    /// A host that calls another at regular intervals.
+    Beaconing,
+    /// Much more sent to the outside than usual.
+    DataExfiltration,
+}
+
+impl AlertKind {
+    /// All of them.
+    pub const ALL: [Self; 17] = [
+        Self::PortScan,
+        Self::SshBruteForce,
+        Self::Slowloris,
+        Self::ArpSpoof,
+        Self::DnsTunnel,
+        Self::SynFlood,
+        Self::UdpFlood,
+        Self::IcmpFlood,
+        Self::Amplification,
+        Self::DistributedFlood,
+        Self::TrafficSpike,
+        Self::HighLatency,
+        Self::PacketLoss,
+        Self::ProtocolAnomaly,
+        Self::LongLivedConnection,
+        Self::Beaconing,
+        Self::DataExfiltration,
+    ];
+
+    /// The word for it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::PortScan => "port_scan",
+            Self::SshBruteForce => "ssh_brute_force",
+            Self::Slowloris => "slowloris",
+            Self::ArpSpoof => "arp_spoof",
+            Self::DnsTunnel => "dns_tunnel",
+            Self::SynFlood => "syn_flood",
+            Self::UdpFlood => "udp_flood",
+            Self::IcmpFlood => "icmp_flood",
+            Self::Amplification => "amplification",
+            Self::DistributedFlood => "distributed_flood",
+            Self::TrafficSpike => "traffic_spike",
+            Self::HighLatency => "high_latency",
+            Self::PacketLoss => "packet_loss",
+            Self::ProtocolAnomaly => "protocol_anomaly",
+            Self::LongLivedConnection => "long_lived_connection",
+            Self::Beaconing => "beaconing",
+            Self::DataExfiltration => "data_exfiltration",
+        }
+    }
+
+    /// The kind that this word names.
+    pub fn named(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.word() == word)
+    }
+
+    /// Technique of MITRE ATT&CK (Enterprise, v17): number and name.
+    pub const fn technique(self) -> Option<(&'static str, &'static str)> {
+        match self {
+            Self::PortScan => Some(("T1046", "Network Service Discovery")),
+            Self::SshBruteForce => Some(("T1110", "Brute Force")),
+            Self::Slowloris => Some(("T1499.002", "Endpoint Denial of Service: Service Exhaustion Flood")),
+            Self::ArpSpoof => Some(("T1557.002", "Adversary-in-the-Middle: ARP Cache Poisoning")),
+            Self::DnsTunnel => Some(("T1071.004", "Application Layer Protocol: DNS")),
+            Self::SynFlood => Some(("T1499.001", "Endpoint Denial of Service: OS Exhaustion Flood")),
+            Self::UdpFlood | Self::IcmpFlood | Self::DistributedFlood => {
+                Some(("T1498.001", "Network Denial of Service: Direct Network Flood"))
+            }
+            Self::Amplification => Some(("T1498.002", "Network Denial of Service: Reflection Amplification")),
+            Self::Beaconing => Some(("T1071", "Application Layer Protocol")),
+            Self::DataExfiltration => Some(("T1048", "Exfiltration Over Alternative Protocol")),
+            Self::TrafficSpike
+            | Self::HighLatency
+            | Self::PacketLoss
+            | Self::ProtocolAnomaly
+            | Self::LongLivedConnection => None,
+        }
+    }
+
+    /// What an operator should do about it.
+    pub const fn recommendation(self) -> &'static str {
+        match self {
+            Self::PortScan => {
+                "Find out who runs the source. If it is no scanner of yours, block it and look what it reached: its connections with answers."
+            }
+            Self::SshBruteForce => {
+                "Block the source, look in the server's log for a login that succeeded, allow keys only."
+            }
+            Self::Slowloris => {
+                "Limit connections and header time-outs per client at the server or a proxy before it, and block the source."
+            }
+            Self::ArpSpoof => {
+                "Find the station's switch port by its MAC address and shut it; compare the gateway's ARP table; switch on dynamic ARP inspection."
+            }
+            Self::DnsTunnel => {
+                "Look at the names asked for and at the process behind the queries; block the domain at the resolver and direct DNS at the gateway."
+            }
+            Self::SynFlood => {
+                "Switch on SYN cookies at the target, and block or rate-limit the sources, or ask the provider to."
+            }
+            Self::UdpFlood => "Block or rate-limit the sources or the destination port upstream.",
+            Self::IcmpFlood => "Rate-limit ICMP at the edge; block the source.",
+            Self::Amplification => {
+                "Ask the provider to filter the source port towards the target; check that no server of yours answers strangers."
+            }
+            Self::DistributedFlood => {
+                "Announce the prefix to your scrubbing service or rate-limit it upstream: blocking single sources will not help."
+            }
+            Self::TrafficSpike => {
+                "Look at the top contributors; if they are wanted, acknowledge: the baseline learns the new level."
+            }
+            Self::HighLatency => "Look whether a link is full or a path has changed; compare the affected hosts.",
+            Self::PacketLoss => "Look for errors and drops on the interfaces along the path, and for full links.",
+            Self::ProtocolAnomaly => {
+                "Look at the hosts that contribute; a new protocol may be a new service, a tunnel or a worm."
+            }
+            Self::LongLivedConnection => "Find out what the connection is for; close it if nobody knows.",
+            Self::Beaconing => "Look at the process behind the connections and at the reputation of the destination.",
+            Self::DataExfiltration => {
+                "Find out what was sent and by which process; block the destination if nobody knows."
+            }
+        }
+    }
+}
+
+impl fmt::Display for AlertKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
+/// One side of what was found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Party {
+    /// Not known, or nobody in particular.
+    #[default]
+    Nobody,
+    /// Many, none of whom stands out.
+    Many,
+    /// A host.
+    Host(IpAddr),
+    /// A station on the link.
+    Mac([u8; 6]),
+    /// A network: address and prefix length.
+    Network(IpAddr, u8),
+}
+
+impl Party {
+    /// The address, if it is a host.
+    pub const fn host(&self) -> Option<IpAddr> {
+        match self {
+            Self::Host(address) => Some(*address),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Party {
+    /// `-` for nobody, `*` for many.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nobody => f.write_str("-"),
+            Self::Many => f.write_str("*"),
+            Self::Host(address) => address.fmt(f),
+            Self::Mac([a, b, c, d, e, g]) => write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}"),
+            Self::Network(address, prefix) => write!(f, "{address}/{prefix}"),
+        }
+    }
+}
+
+impl From<IpAddr> for Party {
+    fn from(address: IpAddr) -> Self {
+        Self::Host(address)
+    }
+}
+
+/// The number that a rule judged.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Measure {
+    /// What was measured, such as `ports_tried`.
+    pub name: &'static str,
+    /// Its unit, such as `1/s`.
+    pub unit: &'static str,
+    /// What was seen.
+    pub observed: f64,
+    /// What is usual, where a baseline says so.
+    pub expected: Option<f64>,
+    /// From where on it is a finding.
+    pub threshold: f64,
+}
+
+impl Measure {
+    /// How many times the threshold was seen; 1 when the threshold is 0.
+    pub fn magnitude(&self) -> f64 {
+        if self.threshold > 0.0 { self.observed / self.threshold } else { 1.0 }
+    }
+}
+
+/// Who or what had a share in it, and how much.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Contributor {
+    /// A host, a port, a name.
+    pub what: String,
+    /// Its share, in the unit of the measure unless `what` says otherwise.
+    pub amount: f64,
+}
+
+/// One detector's judgement about one window.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Finding {
+    /// Name of the detector.
+    pub detector: &'static str,
+    /// Kind.
+    pub kind: AlertKind,
+    /// Who does it.
+    pub source: Party,
+    /// Who suffers it.
+    pub destination: Party,
+    /// Port that it is about, at the destination.
+    pub port: Option<u16>,
+    /// First instant of the window.
+    pub start: Timestamp,
+    /// First instant behind it.
+    pub end: Timestamp,
+    /// The number that decided.
+    pub measure: Measure,
+    /// How sure the detector is, 0 to 1.
+    pub score: f64,
+    /// What happened, one sentence with the numbers.
+    pub sentence: String,
+    /// Further facts: name and value.
+    pub facts: Vec<(&'static str, String)>,
+    /// Largest shares first.
+    pub contributors: Vec<Contributor>,
+}

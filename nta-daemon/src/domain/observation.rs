@@ -1,0 +1,49 @@
+//! What one flow did in one window.
+
+use nta_common::flow::Counts;
+
+use super::{FlowRecord, FlowUpdate, RttDelta, TcpCounts};
+
+/// A flow in a window, seen from its originator: the whole flow so far, and what of it fell into the window.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FlowObservation {
+    /// The flow since its first packet.
+    pub flow: FlowRecord,
+    /// What originator and responder sent in the window.
+    pub sent: [Counts; 2],
+    /// TCP events in what originator and responder sent in the window.
+    pub tcp: [TcpCounts; 2],
+    /// Round-trip samples of the window.
+    pub rtt: RttDelta,
+    /// Whether the flow began in the window.
+    pub is_new: bool,
+}
+
+impl FlowObservation {
+    /// Of a flow that changed; `None` when it only ended. `flow` is the record of the same update.
+    pub fn of(update: &FlowUpdate<'_>, flow: &FlowRecord) -> Option<Self> {
+        let delta = update.delta?;
+        let originator_is_a = update.key.endpoints()[0] == (flow.originator.address, flow.originator.port);
+        let (mut sent, mut tcp) = (delta.counts, delta.tcp);
+        if !originator_is_a {
+            sent.reverse();
+            tcp.reverse();
+        }
+        Some(Self { flow: *flow, sent, tcp, rtt: delta.rtt, is_new: delta.is_new })
+    }
+
+    /// Packets of both directions in the window.
+    pub const fn packets(&self) -> u64 {
+        self.sent[0].packets + self.sent[1].packets
+    }
+
+    /// Frame bytes of both directions in the window.
+    pub const fn bytes(&self) -> u64 {
+        self.sent[0].bytes + self.sent[1].bytes
+    }
+
+    /// Whether the originator tried to open a TCP connection in the window: a SYN of a new flow.
+    pub fn is_attempt(&self) -> bool {
+        self.is_new && self.flow.proto == nta_common::packet::proto::TCP && self.flow.originator.tcp.syn > 0
+    }
+}

@@ -1,0 +1,176 @@
+//! `labels.tsv`: what is known about captures.
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use crate::domain::{AlertKind, Party, Timestamp};
+
+/// Columns, in any order; all but `tool` are needed.
+const COLUMNS: [&str; 6] = ["file", "type", "attacker", "victim", "attack_start", "attack_end"];
+
+/// A label file that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum LabelError {
+    /// A line is wrong.
+    #[error("{path}: line {line}: {reason}", path = path.display())]
+    Line {
+        /// The file.
+        path: PathBuf,
+        /// Number of the line, from 1.
+        line: usize,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+/// A side of an attack, as labelled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// Not known.
+    Unknown,
+    /// Made-up addresses.
+    Spoofed,
+    /// One of these.
+    Parties(Vec<Party>),
+}
+
+/// One row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Label {
+    /// Capture, relative to the folder.
+    pub file: String,
+    /// `benign`, or the word for the attack.
+    pub word: String,
+    /// Who attacks.
+    pub attacker: Side,
+    /// Who is attacked.
+    pub victim: Side,
+    /// First packet of the attack, or of the capture; `None` when not known.
+    pub start: Option<Timestamp>,
+    /// Its last packet.
+    pub end: Option<Timestamp>,
+}
+
+impl Label {
+    /// Whether nothing is to be found.
+    pub fn is_benign(&self) -> bool {
+        self.word == "benign"
+    }
+
+    /// The kind of alert that it calls for; `None` for benign traffic and for attacks that nothing here looks for.
+    pub fn kind(&self) -> Option<AlertKind> {
+        let short = match self.word.as_str() {
+            "portscan" | "hostsweep" => AlertKind::PortScan,
+            "sshbrute" => AlertKind::SshBruteForce,
+            "arpspoof" => AlertKind::ArpSpoof,
+            "dnstunnel" => AlertKind::DnsTunnel,
+            "synflood" => AlertKind::SynFlood,
+            "udpflood" => AlertKind::UdpFlood,
+            "icmpflood" => AlertKind::IcmpFlood,
+            word => return AlertKind::named(word),
+        };
+        Some(short)
+    }
+}
+
+/// Reads a label file's text; `path` is its name in errors.
+pub fn parse(path: &Path, text: &str) -> Result<Vec<Label>, LabelError> {
+    let wrong = |line: usize, reason: String| LabelError::Line { path: path.to_owned(), line, reason };
+    let mut lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty() && !line.starts_with("##"));
+    let (_, header) = lines.next().ok_or_else(|| wrong(1, "the file is empty".to_owned()))?;
+    let names: Vec<&str> = header.trim_start_matches('#').split('\t').map(str::trim).collect();
+    let mut at = [0; COLUMNS.len()];
+    for (index, column) in at.iter_mut().zip(COLUMNS) {
+        *index = names.iter().position(|name| *name == column).ok_or_else(|| {
+            wrong(1, format!("there is no column '{column}' (tab-separated: {} tool)", COLUMNS.join(" ")))
+        })?;
+    }
+    lines.map(|(number, line)| label(line, at).map_err(|reason| wrong(number + 1, reason))).collect()
+}
+
+fn label(line: &str, at: [usize; COLUMNS.len()]) -> Result<Label, String> {
+    let cells: Vec<&str> = line.split('\t').map(str::trim).collect();
+    let cell = |column: usize| cells.get(at[column]).copied().unwrap_or_default();
+    if cell(0).is_empty() || cell(1).is_empty() {
+        return Err("file and type are needed".to_owned());
+    }
+    Ok(Label {
+        file: cell(0).to_owned(),
+        word: cell(1).to_owned(),
+        attacker: side(cell(2))?,
+        victim: side(cell(3))?,
+        start: time(cell(4))?,
+        end: time(cell(5))?,
+    })
+}
+
+fn side(cell: &str) -> Result<Side, String> {
+    match cell {
+        "" | "-" => Ok(Side::Unknown),
+        "*" => Ok(Side::Spoofed),
+        list => list.split(',').map(|one| party(one.trim())).collect::<Result<_, _>>().map(Side::Parties),
+    }
+}
+
+fn party(text: &str) -> Result<Party, String> {
+    if let Ok(address) = text.parse::<IpAddr>() {
+        return Ok(Party::Host(address));
+    }
+    let mut octets = [0; 6];
+    let mut parts = text.split(':');
+    for octet in &mut octets {
+        let part = parts.next().and_then(|part| u8::from_str_radix(part, 16).ok());
+        *octet = part.ok_or_else(|| format!("'{text}' is neither an IP nor a MAC address"))?;
+    }
+    if parts.next().is_some() {
+        return Err(format!("'{text}' is neither an IP nor a MAC address"));
+    }
+    Ok(Party::Mac(octets))
+}
+
+fn time(cell: &str) -> Result<Option<Timestamp>, String> {
+    if matches!(cell, "" | "-") {
+        return Ok(None);
+    }
+    match cell.parse::<f64>() {
+        // Times before 1970 are those of broken clocks; captures are read with 0 there.
+        Ok(seconds) if seconds.is_finite() => Ok(Some(Timestamp::from_nanos((seconds.max(0.0) * 1e9) as u64))),
+        _ => Err(format!("'{cell}' is no Unix time in seconds")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Vec<Label>, LabelError> {
+        super::parse(Path::new("labels.tsv"), text)
+    }
+
+    #[test]
+    fn rows_are_read_by_the_names_of_their_columns() {
+        let text = "file\ttype\tattacker\tvictim\tattack_start\tattack_end\ttool\n\
+                    a.pcap\tportscan\t192.0.2.1\t-\t12.5\t13\tnmap\n\
+                    b.pcap\tarpspoof\t00:25:b3:bf:91:ee\t192.0.2.9,192.0.2.10\t-\t-\t-\n";
+        let labels = parse(text).expect("two rows");
+        assert_eq!(labels[0].kind(), Some(AlertKind::PortScan));
+        assert_eq!(labels[0].start, Some(Timestamp::from_nanos(12_500_000_000)));
+        assert_eq!(labels[1].attacker, Side::Parties(vec![Party::Mac([0, 0x25, 0xb3, 0xbf, 0x91, 0xee])]));
+        assert!(matches!(&labels[1].victim, Side::Parties(hosts) if hosts.len() == 2));
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_with_its_line() {
+        let header = "file\ttype\tattacker\tvictim\tattack_start\tattack_end\ttool\n";
+        for (text, says) in [
+            ("", "empty"),
+            ("file\ttype\n", "no column 'attacker'"),
+            (&format!("{header}a.pcap\tportscan\thost\t-\t1\t2\t-\n"), "line 2: 'host'"),
+            (&format!("{header}a.pcap\tportscan\t-\t-\tnow\t2\t-\n"), "'now' is no Unix time"),
+            (&format!("{header}\tportscan\t-\t-\t1\t2\t-\n"), "file and type"),
+        ] {
+            let error = parse(text).expect_err(says).to_string();
+            assert!(error.contains(says), "{error}");
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! How good detection is: alerts of captures held against labels. Per attack recall, precision and time to detect; over
+//! benign captures false alarms an hour.
+
+mod labels;
+mod score;
+
+pub use labels::{Label, LabelError, Side, parse};
+pub use score::{AttackScore, BenignScore, Outcome, Report, score};

@@ -1,0 +1,5 @@
+//! Feature vectors: what a host did in a window, as numbers that training, prediction and the API share.
+
+mod schema;
+
+pub use schema::{Extent, FEATURES, Feature, FeatureVector, SCHEMA_VERSION, extract};

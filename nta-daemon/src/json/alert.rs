@@ -1,0 +1,198 @@
+//! An alert as JSON, with its explanation.
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::{Alert, AlertState, Finding, Party};
+
+/// An alert.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct AlertJson {
+    /// Identity, 16 hexadecimal digits.
+    pub id: String,
+    /// Kind, such as `port_scan`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// `low`, `medium`, `high` or `critical`.
+    pub severity: String,
+    /// How sure the detectors are, 0 to 1.
+    pub score: f64,
+    /// Who does it: an address, a MAC address, a network, `*` for many; null when nobody in particular.
+    pub source: Option<String>,
+    /// Who suffers it; as `source`.
+    pub destination: Option<String>,
+    /// Port at the destination, where it is about one.
+    pub port: Option<u16>,
+    /// `raised` or `cleared`.
+    pub state: String,
+    /// Start of the first window with a finding.
+    pub window_start: String,
+    /// End of the last window with a finding.
+    pub window_end: String,
+    /// End of the window in which it was raised.
+    pub raised_at: String,
+    /// When it was cleared; null while it goes on.
+    pub cleared_at: Option<String>,
+    /// Windows with a finding.
+    pub windows: u32,
+    /// The detector whose finding is told.
+    pub detector: String,
+    /// All detectors that found it.
+    pub detectors: Vec<String>,
+    /// Why it was raised.
+    pub why: WhyJson,
+}
+
+/// Why an alert was raised: the strongest finding.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct WhyJson {
+    /// What happened, in one sentence.
+    pub sentence: String,
+    /// What was measured.
+    pub measure: String,
+    /// Its unit.
+    pub unit: String,
+    /// What was seen.
+    pub observed: f64,
+    /// What is usual, where a baseline says so.
+    pub expected: Option<f64>,
+    /// From where on it is a finding.
+    pub threshold: f64,
+    /// First instant of the window.
+    pub window_start: String,
+    /// First instant behind it.
+    pub window_end: String,
+    /// Further facts by name.
+    pub facts: std::collections::BTreeMap<String, String>,
+    /// Largest shares first.
+    pub contributors: Vec<ContributorJson>,
+    /// Technique of MITRE ATT&CK, where there is one.
+    pub technique: Option<TechniqueJson>,
+    /// What to do about it.
+    pub recommendation: String,
+}
+
+/// Who or what had a share in it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct ContributorJson {
+    /// A host, a port, a name.
+    pub what: String,
+    /// Its share, in the unit of the measure.
+    pub amount: f64,
+}
+
+/// A technique of MITRE ATT&CK.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct TechniqueJson {
+    /// Its number, such as `T1046`.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+}
+
+impl From<&Alert> for AlertJson {
+    fn from(alert: &Alert) -> Self {
+        let finding = &alert.finding;
+        Self {
+            id: alert.id.to_string(),
+            kind: alert.key.kind.word().to_owned(),
+            severity: alert.severity.word().to_owned(),
+            score: finding.score,
+            source: party(&alert.key.source),
+            destination: party(&alert.key.destination),
+            port: finding.port,
+            state: match alert.state {
+                AlertState::Raised => "raised",
+                AlertState::Cleared => "cleared",
+            }
+            .to_owned(),
+            window_start: alert.first.to_string(),
+            window_end: alert.last.to_string(),
+            raised_at: alert.raised.to_string(),
+            cleared_at: alert.cleared.map(|time| time.to_string()),
+            windows: alert.windows,
+            detector: finding.detector.to_owned(),
+            detectors: alert.detectors.iter().map(|name| (*name).to_owned()).collect(),
+            why: WhyJson::from(finding),
+        }
+    }
+}
+
+impl From<&Finding> for WhyJson {
+    fn from(finding: &Finding) -> Self {
+        let measure = &finding.measure;
+        let technique = finding.kind.technique();
+        Self {
+            sentence: finding.sentence.clone(),
+            measure: measure.name.to_owned(),
+            unit: measure.unit.to_owned(),
+            observed: measure.observed,
+            expected: measure.expected,
+            threshold: measure.threshold,
+            window_start: finding.start.to_string(),
+            window_end: finding.end.to_string(),
+            facts: finding.facts.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect(),
+            contributors: finding
+                .contributors
+                .iter()
+                .map(|share| ContributorJson { what: share.what.clone(), amount: share.amount })
+                .collect(),
+            technique: technique.map(|(id, name)| TechniqueJson { id: id.to_owned(), name: name.to_owned() }),
+            recommendation: finding.kind.recommendation().to_owned(),
+        }
+    }
+}
+
+/// An anomaly: what one detector found in one window, and the alert that it became part of.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct AnomalyJson {
+    /// Id in the store; 0 where it is not stored.
+    #[serde(default)]
+    pub id: u64,
+    /// The alert; null where it was found again and raised none.
+    pub alert: Option<String>,
+    /// Kind, such as `port_scan`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Severity of the alert in that window: `low`, `medium`, `high` or `critical`.
+    pub severity: Option<String>,
+    /// How sure the detector is, 0 to 1.
+    pub score: f64,
+    /// Who does it; null when nobody in particular.
+    pub source: Option<String>,
+    /// Who suffers it; as `source`.
+    pub destination: Option<String>,
+    /// Port at the destination, where it is about one.
+    pub port: Option<u16>,
+    /// Name of the detector.
+    pub detector: String,
+    /// First instant of the window.
+    pub window_start: String,
+    /// First instant behind it.
+    pub window_end: String,
+    /// Why it is one.
+    pub why: WhyJson,
+}
+
+impl From<&Finding> for AnomalyJson {
+    fn from(finding: &Finding) -> Self {
+        Self {
+            id: 0,
+            alert: None,
+            kind: finding.kind.word().to_owned(),
+            severity: None,
+            score: finding.score,
+            source: party(&finding.source),
+            destination: party(&finding.destination),
+            port: finding.port,
+            detector: finding.detector.to_owned(),
+            window_start: finding.start.to_string(),
+            window_end: finding.end.to_string(),
+            why: WhyJson::from(finding),
+        }
+    }
+}
+
+/// The word for a party; `None` when it is nobody in particular.
+pub fn party(party: &Party) -> Option<String> {
+    (*party != Party::Nobody).then(|| party.to_string())
+}

@@ -1,0 +1,43 @@
+//! The feature vector of a host in a window as JSON.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::seconds;
+use crate::features::{Extent, FEATURES, SCHEMA_VERSION, extract};
+use crate::window::{HostStats, Snapshot};
+
+/// What a host did in a window, as numbers by name.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct FeaturesJson {
+    /// First instant of the window.
+    pub start: String,
+    /// First instant behind it.
+    pub end: String,
+    /// Length in seconds.
+    pub span_s: f64,
+    /// The host's address.
+    pub host: String,
+    /// Version of the schema: names, order and formulas.
+    pub schema: u32,
+    /// Values by name; docs/FEATURES.md has their units.
+    pub features: BTreeMap<String, f64>,
+}
+
+impl FeaturesJson {
+    /// Of a host in a window.
+    pub fn of(snapshot: &Snapshot, host: &HostStats) -> Self {
+        let window = &snapshot.window;
+        let extent = Extent { seconds: snapshot.seconds(), base_windows: snapshot.span.factor() as f64 };
+        let values = extract(host, extent);
+        Self {
+            start: window.start.to_string(),
+            end: window.end.to_string(),
+            span_s: seconds(window.end.since(window.start)),
+            host: host.address.to_string(),
+            schema: SCHEMA_VERSION,
+            features: FEATURES.iter().map(|feature| feature.name.to_owned()).zip(values).collect(),
+        }
+    }
+}

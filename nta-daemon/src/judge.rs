@@ -1,0 +1,107 @@
+//! Who judges closed windows: the pipeline's own thread, or one beside it that judges a window while the packets of the
+//! next are counted. Both say the same in the same order.
+
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use crate::analysis::{Analysis, Judged};
+use crate::domain::{DetectionCounts, LearningState};
+use crate::window::Snapshot;
+
+/// What came of a window.
+pub struct Done {
+    /// The window, and longer ones that ended with it.
+    pub judged: Vec<Judged>,
+    /// What became of the findings so far.
+    pub detection: DetectionCounts,
+    /// How far baselines have come.
+    pub learning: LearningState,
+    /// How long it took, in nanoseconds.
+    pub took_ns: u64,
+}
+
+impl Done {
+    fn of(analysis: &mut Analysis, judge: impl FnOnce(&mut Analysis) -> Vec<Judged>) -> Self {
+        let began = Instant::now();
+        let judged = judge(analysis);
+        let took_ns = began.elapsed().as_nanos() as u64;
+        Self { judged, detection: analysis.counts(), learning: analysis.baselines().state(), took_ns }
+    }
+}
+
+/// Judges windows.
+pub enum Judge {
+    /// At once.
+    Here(Box<Analysis>),
+    /// On a thread of its own, one window behind.
+    Beside(Beside),
+}
+
+/// The thread that judges.
+pub struct Beside {
+    windows: SyncSender<Snapshot>,
+    done: Receiver<Done>,
+    thread: JoinHandle<Analysis>,
+    /// Whether a window is being judged.
+    busy: bool,
+}
+
+impl Judge {
+    /// On a thread of its own if there is one to be had.
+    pub fn beside(mut analysis: Analysis) -> Self {
+        analysis.alone();
+        let (windows, to_judge) = sync_channel::<Snapshot>(1);
+        let (tell, done) = sync_channel(1);
+        let work = move || {
+            while let Ok(snapshot) = to_judge.recv() {
+                if tell.send(Done::of(&mut analysis, |analysis| analysis.close(snapshot))).is_err() {
+                    break;
+                }
+            }
+            analysis
+        };
+        let thread = std::thread::spawn(work);
+        Self::Beside(Beside { windows, done, thread, busy: false })
+    }
+
+    /// Takes a closed window; what came of it, if that is known at once.
+    pub fn close(&mut self, snapshot: Snapshot) -> Option<Done> {
+        match self {
+            Self::Here(analysis) => Some(Done::of(analysis, |analysis| analysis.close(snapshot))),
+            Self::Beside(beside) => {
+                // A thread that is gone shows when it is waited for.
+                beside.busy = beside.windows.send(snapshot).is_ok();
+                None
+            }
+        }
+    }
+
+    /// Waits for the window that is being judged, if one is.
+    pub fn wait(&mut self) -> Option<Done> {
+        let Self::Beside(beside) = self else { return None };
+        if !std::mem::take(&mut beside.busy) {
+            return None;
+        }
+        beside.done.recv().ok()
+    }
+
+    /// Judges what is still open. No window comes any more.
+    ///
+    /// # Panics
+    /// As the thread that judges did.
+    pub fn finish(self) -> (Done, Box<Analysis>) {
+        let mut analysis = match self {
+            Self::Here(analysis) => analysis,
+            Self::Beside(beside) => {
+                drop((beside.windows, beside.done));
+                match beside.thread.join() {
+                    Ok(analysis) => Box::new(analysis),
+                    Err(panic) => std::panic::resume_unwind(panic),
+                }
+            }
+        };
+        let done = Done::of(&mut analysis, Analysis::finish);
+        (done, analysis)
+    }
+}

@@ -1,0 +1,135 @@
+//! The table `aggregated_features`: feature vectors of hosts.
+
+use std::net::IpAddr;
+
+use sqlx::{AssertSqlSafe, FromRow, QueryBuilder, Sqlite, SqliteConnection};
+
+use super::{Key, Position, RunId, Store, StoreError, from_sql, to_sql};
+use crate::domain::Timestamp;
+
+/// Rows in one statement.
+const CHUNK_ROWS: usize = 100;
+
+/// What a host did in a window, as numbers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FeatureRow {
+    /// First instant of the window.
+    pub start: Timestamp,
+    /// First instant behind it.
+    pub end: Timestamp,
+    /// The host.
+    pub host: IpAddr,
+    /// Version of the schema that the vector follows.
+    pub schema_version: u32,
+    /// The values, in the schema's order.
+    pub vector: Vec<f64>,
+}
+
+pub(super) async fn write(
+    connection: &mut SqliteConnection,
+    run: RunId,
+    rows: &[FeatureRow],
+) -> Result<(), StoreError> {
+    for chunk in rows.chunks(CHUNK_ROWS) {
+        let mut sql = String::from(
+            "INSERT INTO aggregated_features (run_id, start_ns, end_ns, span_ns, host, schema_version, vector) VALUES ",
+        );
+        let places = vec!["(?, ?, ?, ?, ?, ?, ?)"; chunk.len()].join(", ");
+        sql.push_str(&places);
+        sql.push_str(" ON CONFLICT (run_id, span_ns, start_ns, host) DO UPDATE SET vector = excluded.vector");
+        let mut query = sqlx::query::<Sqlite>(AssertSqlSafe(sql)).persistent(chunk.len() == CHUNK_ROWS);
+        for row in chunk {
+            let encode = |source| StoreError::Encode { table: TABLE, number: row.start.as_nanos(), source };
+            query = query
+                .bind(run.0)
+                .bind(to_sql(row.start.as_nanos()))
+                .bind(to_sql(row.end.as_nanos()))
+                .bind(to_sql(row.end.since(row.start)))
+                .bind(row.host.to_string())
+                .bind(row.schema_version)
+                .bind(serde_json::to_string(&row.vector).map_err(encode)?);
+        }
+        query.execute(&mut *connection).await.map_err(StoreError::query(TABLE))?;
+    }
+    Ok(())
+}
+
+const TABLE: &str = "aggregated_features";
+
+/// Which feature vectors.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct FeatureFilter {
+    /// Of windows of this length in nanoseconds.
+    pub span_ns: Option<u64>,
+    /// Of this host.
+    pub host: Option<IpAddr>,
+    /// Of windows that end behind this time.
+    pub from: Option<Timestamp>,
+    /// Of windows that start before this time.
+    pub to: Option<Timestamp>,
+}
+
+/// Some feature vectors, and where the next page begins.
+#[derive(Clone, Debug)]
+pub struct FeaturePage {
+    /// Id and vector.
+    pub items: Vec<(u64, FeatureRow)>,
+    /// Key of the last one, when there are more behind it.
+    pub next: Option<Key>,
+}
+
+#[derive(FromRow)]
+struct Row {
+    id: i64,
+    start_ns: i64,
+    end_ns: i64,
+    host: String,
+    schema_version: u32,
+    vector: String,
+}
+
+impl Row {
+    fn features(self) -> Result<(u64, FeatureRow), StoreError> {
+        let corrupt = |reason: String| StoreError::Corrupt { table: TABLE, id: self.id, reason };
+        let time = |ns: i64| Timestamp::from_nanos(from_sql(ns));
+        let row = FeatureRow {
+            start: time(self.start_ns),
+            end: time(self.end_ns),
+            host: self.host.parse().map_err(|error| corrupt(format!("host `{}`: {error}", self.host)))?,
+            schema_version: self.schema_version,
+            vector: serde_json::from_str(&self.vector).map_err(|error| corrupt(format!("vector: {error}")))?,
+        };
+        Ok((from_sql(self.id), row))
+    }
+}
+
+impl Store {
+    /// A page of feature vectors, in the order of time.
+    pub async fn features(&self, filter: &FeatureFilter, position: Position) -> Result<FeaturePage, StoreError> {
+        let mut query = QueryBuilder::new(
+            "SELECT id, start_ns, end_ns, host, schema_version, vector FROM aggregated_features WHERE 1 = 1",
+        );
+        if let Some(span_ns) = filter.span_ns {
+            query.push(" AND span_ns = ").push_bind(to_sql(span_ns));
+        }
+        if let Some(host) = filter.host {
+            query.push(" AND host = ").push_bind(host.to_string());
+        }
+        if let Some(from) = filter.from {
+            query.push(" AND end_ns > ").push_bind(to_sql(from.as_nanos()));
+        }
+        if let Some(to) = filter.to {
+            query.push(" AND start_ns < ").push_bind(to_sql(to.as_nanos()));
+        }
+        position.and_one().push(&mut query, "start_ns");
+        let mut rows: Vec<Row> =
+            query.build_query_as().fetch_all(&self.read).await.map_err(StoreError::query(TABLE))?;
+        let next = position.cut(&mut rows, |row| Key { value: row.start_ns, id: row.id });
+        Ok(FeaturePage { items: rows.into_iter().map(Row::features).collect::<Result<_, _>>()?, next })
+    }
+
+    /// Counts hosts whose vectors were not stored because they were not among the most active.
+    pub fn count_features_left_out(&self, hosts: u64) {
+        self.counters.features_left_out.fetch_add(hosts, std::sync::atomic::Ordering::Relaxed);
+    }
+}

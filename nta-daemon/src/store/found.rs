@@ -1,0 +1,94 @@
+//! What analysis tells between two batches, as rows for the next one.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use super::{Anomaly, Batch, FeatureRow, Store};
+use crate::domain::{Alert, AlertChange, AlertId};
+use crate::features::{self, Extent, SCHEMA_VERSION};
+use crate::window::{HostStats, Snapshot, Span, Window};
+
+/// Hosts named by alerts whose features are stored at most, as a multiple of the most active ones.
+const NAMED_FACTOR: usize = 10;
+
+/// Longer windows, alerts, anomalies and features on their way into a batch.
+#[derive(Debug)]
+pub struct Found {
+    store: Store,
+    /// Hosts of a window whose features are stored for being active.
+    active_hosts: usize,
+    longer: Vec<(Span, Window)>,
+    alerts: BTreeMap<AlertId, Alert>,
+    anomalies: Vec<Anomaly>,
+    features: Vec<FeatureRow>,
+    /// Parties of alerts that go on; as many as the hygiene layer keeps.
+    open: BTreeMap<AlertId, [Option<IpAddr>; 2]>,
+    anomalies_told: u64,
+}
+
+impl Found {
+    /// Nothing yet; `active_hosts` says of how many hosts a window's features are stored.
+    pub fn new(store: Store, active_hosts: usize) -> Self {
+        let (longer, anomalies, features) = (Vec::new(), Vec::new(), Vec::new());
+        let (alerts, open) = (BTreeMap::new(), BTreeMap::new());
+        Self { store, active_hosts, longer, alerts, anomalies, features, open, anomalies_told: 0 }
+    }
+
+    /// Takes a window that closed.
+    pub fn window(&mut self, snapshot: &Snapshot) {
+        if snapshot.span != Span::Base {
+            self.longer.push((snapshot.span, snapshot.window.clone()));
+        }
+    }
+
+    /// Takes an alert that changed.
+    pub fn alert(&mut self, change: AlertChange, alert: &Alert) {
+        if change == AlertChange::Cleared {
+            self.open.remove(&alert.id);
+        } else {
+            self.open.insert(alert.id, [alert.key.source.host(), alert.key.destination.host()]);
+            self.anomalies_told += 1;
+            self.anomalies.push(Anomaly {
+                number: self.anomalies_told,
+                alert: alert.id,
+                severity: alert.severity,
+                finding: alert.latest.clone(),
+            });
+        }
+        self.alerts.insert(alert.id, alert.clone());
+    }
+
+    /// Takes the features of a window whose alerts were told: of its most active hosts, and of those that alerts name.
+    pub fn judged(&mut self, snapshot: &Snapshot) {
+        let mut hosts: Vec<&HostStats> = snapshot.hosts.iter().collect();
+        let order = |host: &&HostStats| (std::cmp::Reverse(host.packets()), host.address);
+        let active = self.active_hosts.min(hosts.len());
+        if active < hosts.len() {
+            hosts.select_nth_unstable_by_key(active, order);
+        }
+        let named: BTreeSet<IpAddr> = self.open.values().flatten().flatten().copied().collect();
+        let is_active: BTreeSet<IpAddr> = hosts[..active].iter().map(|host| host.address).collect();
+        let known = snapshot.hosts.len();
+        hosts.truncate(active);
+        hosts.sort_unstable_by_key(order);
+        let named = named.iter().filter(|address| !is_active.contains(address));
+        hosts.extend(named.filter_map(|a| snapshot.hosts.get(a)).take(self.active_hosts * NAMED_FACTOR));
+        self.store.count_features_left_out((known - hosts.len()) as u64);
+        let extent = Extent { seconds: snapshot.seconds(), base_windows: snapshot.span.factor() as f64 };
+        self.features.extend(hosts.into_iter().map(|host| FeatureRow {
+            start: snapshot.window.start,
+            end: snapshot.window.end,
+            host: host.address,
+            schema_version: SCHEMA_VERSION,
+            vector: features::extract(host, extent).into(),
+        }));
+    }
+
+    /// Moves everything into a batch.
+    pub fn move_into(&mut self, batch: &mut Batch) {
+        batch.longer = std::mem::take(&mut self.longer);
+        batch.alerts = std::mem::take(&mut self.alerts).into_values().collect();
+        batch.anomalies = std::mem::take(&mut self.anomalies);
+        batch.features = std::mem::take(&mut self.features);
+    }
+}

@@ -1,0 +1,212 @@
+//! `/api/alerts` and `/api/anomalies`: what was found, and what people do about it.
+
+use axum::http::{Method, StatusCode};
+use nta_daemon::domain::{
+    Alert, AlertChange, AlertKey, AlertKind, AlertState, Contributor, Finding, Measure, Party, Severity,
+};
+use nta_daemon::store::{Anomaly, Batch, Found, Store};
+use serde_json::{Value, json};
+
+use crate::{App, parse, time, window};
+
+/// A port scan by a host, found in the window with this number.
+fn alert(kind: AlertKind, source: u8, window: u64, score: f64) -> Alert {
+    let finding = Finding {
+        detector: kind.word(),
+        kind,
+        source: Party::Host([192, 0, 2, source].into()),
+        destination: Party::Many,
+        port: None,
+        start: time(window * 5),
+        end: time(window * 5 + 5),
+        measure: Measure { name: "services", unit: "services", observed: 40.0, expected: None, threshold: 15.0 },
+        score,
+        sentence: format!("192.0.2.{source} tried 40 ports"),
+        facts: vec![("attempts", "41".to_owned())],
+        contributors: vec![Contributor { what: "port 22".to_owned(), amount: 3.0 }],
+    };
+    let key = AlertKey::of(&finding);
+    Alert {
+        id: key.id(finding.end),
+        key,
+        state: AlertState::Raised,
+        severity: Severity::Medium,
+        first: finding.start,
+        last: finding.end,
+        raised: finding.end,
+        cleared: None,
+        windows: 1,
+        merged: 0,
+        detectors: vec![finding.detector],
+        latest: finding.clone(),
+        finding,
+    }
+}
+
+/// Stores alerts as the pipeline tells them, each with its finding, together with their windows 1 to 3.
+async fn with_alerts() -> (App, Vec<Alert>) {
+    let app = App::with(3, 2).await;
+    let mut alerts = vec![
+        alert(AlertKind::PortScan, 1, 1, 0.9),
+        alert(AlertKind::PortScan, 2, 2, 0.7),
+        alert(AlertKind::SynFlood, 3, 3, 1.0),
+    ];
+    alerts[2].severity = Severity::Critical;
+    tell(&app, AlertChange::Raised, &alerts).await;
+    (app, alerts)
+}
+
+async fn tell(app: &App, change: AlertChange, alerts: &[Alert]) {
+    let mut found = Found::new(app.store.clone(), 0);
+    alerts.iter().for_each(|alert| found.alert(change, alert));
+    let mut batch = Batch::default();
+    found.move_into(&mut batch);
+    // A number of each anomaly in the run, behind those that are there.
+    let there = app.store.stats().anomaly_rows;
+    batch.anomalies.iter_mut().for_each(|anomaly: &mut Anomaly| anomaly.number += there);
+    app.batch(batch).await;
+}
+
+fn ids(page: &Value) -> Vec<String> {
+    let id = |item: &Value| item["id"].as_str().map_or_else(|| item["id"].to_string(), str::to_owned);
+    page["items"].as_array().expect("items").iter().map(id).collect()
+}
+
+#[tokio::test]
+async fn alerts_are_listed_filtered_and_sorted() {
+    let (app, alerts) = with_alerts().await;
+    let id = |n: usize| alerts[n].id.to_string();
+    assert_eq!(ids(&app.json("/api/alerts").await), [id(2), id(1), id(0)]);
+    assert_eq!(ids(&app.json("/api/alerts?sort=score&limit=2").await), [id(1), id(0)]);
+    assert_eq!(ids(&app.json("/api/alerts?sort=-severity&limit=1").await), [id(2)]);
+    for (filter, expected) in [
+        ("type=port_scan", vec![1, 0]),
+        ("severity=critical", vec![2]),
+        ("source=192.0.2.2", vec![1]),
+        ("destination=*", vec![2, 1, 0]),
+        ("status=open&type=syn_flood", vec![2]),
+        ("status=resolved", vec![]),
+        ("state=cleared", vec![]),
+        ("from=10&to=14", vec![1]),
+    ] {
+        let expected: Vec<String> = expected.into_iter().map(id).collect();
+        assert_eq!(ids(&app.json(&format!("/api/alerts?{filter}")).await), expected, "{filter}");
+    }
+    let first = app.json("/api/alerts?limit=2").await;
+    let cursor = first["next_cursor"].as_str().expect("more");
+    assert_eq!(ids(&app.json(&format!("/api/alerts?limit=2&cursor={cursor}")).await), [id(0)]);
+
+    let one = app.json(&format!("/api/alerts/{}", id(0))).await;
+    assert_eq!((&one["type"], &one["status"], &one["status_by"]), (&"port_scan".into(), &"open".into(), &Value::Null));
+    assert_eq!(one["why"]["technique"]["id"], "T1046");
+    assert_eq!(one["why"]["facts"]["attempts"], "41");
+    assert_eq!(one["notes"], json!([]));
+}
+
+#[tokio::test]
+async fn what_people_do_survives_what_the_pipeline_tells_later() {
+    let (app, alerts) = with_alerts().await;
+    let path = format!("/api/alerts/{}/", alerts[0].id);
+    let change = json!({"status": "acknowledged", "note": "our scanner", "by": "mira"});
+    let (status, changed) = app.send(Method::PATCH, &path, &change).await;
+    assert_eq!(status, StatusCode::OK, "{changed}");
+    assert_eq!((&changed["status"], &changed["status_by"]), (&"acknowledged".into(), &"mira".into()));
+    assert!(changed["status_at"].as_str().is_some_and(|at| at.ends_with('Z')));
+
+    let mut later = alerts[0].clone();
+    (later.state, later.cleared, later.windows) = (AlertState::Cleared, Some(time(100)), 9);
+    tell(&app, AlertChange::Cleared, &[later]).await;
+    let (_, noted) = app.send(Method::PATCH, &path, &json!({"note": "closed"})).await;
+    assert_eq!((&noted["state"], &noted["windows"]), (&"cleared".into(), &9.into()), "the pipeline's part is new");
+    assert_eq!((&noted["status"], &noted["status_by"]), (&"acknowledged".into(), &"mira".into()));
+    let notes = noted["notes"].as_array().expect("notes");
+    let said: Vec<_> = notes.iter().map(|note| (note["by"].as_str(), note["note"].as_str())).collect();
+    assert_eq!(said, [(Some("mira"), Some("our scanner")), (Some("api"), Some("closed"))]);
+    assert_eq!(ids(&app.json("/api/alerts?status=acknowledged").await), [alerts[0].id.to_string()]);
+
+    app.store.close().await;
+    let store = Store::open(&app.url).await.expect("open again");
+    let stored = store.alert(&alerts[0].id.to_string()).await.expect("query").expect("alert");
+    assert_eq!((stored.status.as_str(), stored.alert.windows), ("acknowledged", 9));
+    assert_eq!(store.alert_notes(&stored.alert.id).await.expect("notes").len(), 2);
+}
+
+#[tokio::test]
+async fn changes_that_make_no_sense_are_refused_by_field() {
+    let (app, alerts) = with_alerts().await;
+    let path = format!("/api/alerts/{}", alerts[0].id);
+    for (path, body, status, field) in [
+        (path.as_str(), json!({"status": "closed"}), 400, Some("status")),
+        (&path, json!({"status": 1}), 400, Some("status")),
+        (&path, json!({"note": ""}), 400, Some("note")),
+        (&path, json!({"note": "x".repeat(4001)}), 400, Some("note")),
+        (&path, json!({"status": "open", "who": "me"}), 400, Some("who")),
+        (&path, json!({"by": "me"}), 400, Some("status")),
+        (&path, json!([1]), 400, Some("body")),
+        ("/api/alerts/0123456789abcdef", json!({"status": "open"}), 404, None),
+        ("/api/alerts/17", json!({"status": "open"}), 400, Some("id")),
+    ] {
+        let (got, problem) = app.send(Method::PATCH, path, &body).await;
+        assert_eq!(got.as_u16(), status, "{path} {body}: {problem}");
+        assert_eq!(problem.get("field").and_then(Value::as_str), field, "{body}");
+    }
+    let broken = app.send_text(Method::PATCH, &path, "{\"status\": ").await;
+    assert_eq!((broken.0, &broken.1["field"]), (StatusCode::BAD_REQUEST, &"body".into()));
+    assert!(broken.1["detail"].as_str().is_some_and(|detail| detail.contains("line 1")), "{}", broken.1);
+
+    for _ in 0..200 {
+        assert_eq!(app.send(Method::PATCH, &path, &json!({"note": "again"})).await.0, StatusCode::OK);
+    }
+    let (full, _) = app.send(Method::PATCH, &path, &json!({"note": "again", "status": "resolved"})).await;
+    assert_eq!(full, StatusCode::CONFLICT);
+    assert_eq!(app.json(&path).await["status"], "open", "both or neither");
+}
+
+#[tokio::test]
+async fn anomalies_are_what_alerts_are_made_of() {
+    let (app, alerts) = with_alerts().await;
+    let mut goes_on = alerts[0].clone();
+    goes_on.latest = alert(AlertKind::PortScan, 1, 3, 0.5).latest;
+    goes_on.severity = Severity::High;
+    tell(&app, AlertChange::Updated, &[goes_on]).await;
+
+    let all = app.json("/api/anomalies").await;
+    let alerts_named: Vec<_> = all["items"].as_array().expect("items").iter().map(|a| a["alert"].as_str()).collect();
+    let id = |n: usize| alerts[n].id.to_string();
+    assert_eq!(alerts_named, [Some(id(0).as_str()), Some(&id(2)), Some(&id(1)), Some(&id(0))]);
+    let by_type = app.json("/api/anomalies/by-type").await;
+    let expected = json!({"total": 4, "by_type": {
+        "port_scan": {"count": 3, "by_severity": {"medium": 2, "high": 1}},
+        "syn_flood": {"count": 1, "by_severity": {"critical": 1}},
+    }});
+    assert_eq!(by_type, expected);
+    let top = app.json("/api/anomalies/top?limit=2").await;
+    let scores: Vec<_> = top["items"].as_array().expect("items").iter().map(|a| a["score"].as_f64()).collect();
+    assert_eq!(scores, [Some(1.0), Some(0.9)]);
+    let summary = app.json("/api/anomalies/summary?type=port_scan").await;
+    assert_eq!((&summary["total"], &summary["types"], &summary["max_score"]), (&3.into(), &1.into(), &0.9.into()));
+    assert!(summary["mean_score"].as_f64().is_some_and(|mean| (mean - 0.7).abs() < 1e-9), "{summary}");
+    assert_eq!(summary["last"], "1970-01-01T00:00:20.000000Z");
+    let none = app.json("/api/anomalies/summary?from=1000").await;
+    assert_eq!((&none["total"], &none["mean_score"]), (&0.into(), &Value::Null));
+
+    assert_eq!(app.json("/api/anomalies/window/3").await["items"].as_array().map(Vec::len), Some(2));
+    assert_eq!(app.json("/api/anomalies/window/2").await["items"][0]["source"], "192.0.2.2");
+    assert_eq!(app.get("/api/anomalies/window/99").await.0, StatusCode::NOT_FOUND);
+    assert_eq!(ids(&app.json("/api/anomalies?severity=high&from=15").await), ["4"]);
+}
+
+#[tokio::test]
+async fn a_longer_window_has_anomalies_of_its_own() {
+    let app = App::with(1, 0).await;
+    let mut long = alert(AlertKind::TrafficSpike, 1, 0, 0.8);
+    (long.latest.start, long.latest.end) = (time(0), time(30));
+    let spike = nta_daemon::window::Window { start: time(0), end: time(30), ..window(1) };
+    app.batch(Batch { longer: vec![(nta_daemon::window::Span::Medium, spike)], ..Batch::default() }).await;
+    tell(&app, AlertChange::Raised, &[long]).await;
+    let id = app.json("/api/metrics?span=30").await["items"][0]["id"].clone();
+    let of = async |id: &Value| app.json(&format!("/api/anomalies/window/{id}")).await["items"].clone();
+    assert_eq!(of(&id).await[0]["type"], "traffic_spike");
+    assert_eq!(of(&1.into()).await, json!([]), "not of the base window in it");
+    assert_eq!(parse(&app.get("/api/anomalies/window/x").await.2)["field"], "id");
+}

@@ -1,0 +1,133 @@
+//! `/api/baselines` and `POST /api/anomalies/detect`: what is usual, and stored windows held against it.
+
+use axum::http::{Method, StatusCode};
+use nta_daemon::baseline::{Baselines, Import, Metric};
+use nta_daemon::store::Batch;
+use nta_daemon::window::{Protocol, Snapshot, Span, Window};
+use serde_json::{Value, json};
+
+use crate::{App, parse, time};
+
+/// A window of 30 s with this many bytes.
+fn medium(number: u64, bytes: u64) -> Window {
+    Window {
+        id: number,
+        start: time(number * 30),
+        end: time(number * 30 + 30),
+        packets: 900,
+        bytes,
+        protocols: vec![Protocol { number: 6, packets: 900, bytes, flows: 9 }],
+        tcp_packets: 900,
+        ..Window::default()
+    }
+}
+
+/// Windows 1 to `count` of 30 s, all alike but the last, which has twenty times the bytes.
+async fn with_medium_windows(count: u64) -> App {
+    let app = App::with(1, 1).await;
+    let bytes = |number| if number == count { 20_000_000 } else { 1_000_000 };
+    let longer = (1..=count).map(|number| (Span::Medium, medium(number, bytes(number)))).collect();
+    app.batch(Batch { longer, ..Batch::default() }).await;
+    app
+}
+
+#[tokio::test]
+async fn types_are_listed_and_an_unknown_one_names_them() {
+    let app = App::with(0, 0).await;
+    let list = app.json("/api/baselines").await;
+    let types: Vec<_> = list["items"].as_array().expect("items").iter().map(|t| t["type"].as_str()).collect();
+    let all = ["bandwidth", "latency", "loss", "protocol", "connections", "ports"];
+    assert_eq!(types, all.map(Some));
+    assert_eq!(list["items"][0]["state"], "warm_up");
+    assert_eq!(app.json("/api/baselines/stats").await["origin"], "none");
+    let (status, _, body) = app.get("/api/baselines/colour").await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
+    let detail = parse(&body)["detail"].as_str().expect("detail").to_owned();
+    assert!(all.iter().all(|name| detail.contains(name)), "{detail}");
+}
+
+#[tokio::test]
+async fn what_is_generated_can_be_read_imported_and_judged_by() {
+    let app = with_medium_windows(40).await;
+    let (status, refused) = app.send(Method::POST, "/api/anomalies/detect", &json!({})).await;
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "nothing is expected yet: {refused}");
+    assert!(refused["detail"].as_str().is_some_and(|detail| detail.contains("warm-up")), "{refused}");
+
+    app.baselines.end(); // as after a replay
+    let (status, generated) = app.send(Method::POST, "/api/baselines/generate/", &json!({})).await;
+    assert_eq!((status, &generated["windows"]), (StatusCode::OK, &40.into()), "{generated}");
+    assert_eq!((&generated["applies"], &generated["unchanged"]), (&"now".into(), &json!(["latency", "ports"])));
+    let bandwidth = app.json("/api/baselines/bandwidth").await;
+    assert_eq!((&bandwidth["state"], &bandwidth["metrics"][0]["samples"]), (&"ready".into(), &40.into()));
+    let median = bandwidth["metrics"][0]["expected"]["median"].as_f64().expect("median");
+    assert!((median - 8_000_000.0 / 30.0).abs() < 1.0, "{median}");
+    let stats = app.json("/api/baselines/stats").await;
+    assert_eq!(
+        (&stats["samples"], &stats["origin"], &stats["name"]),
+        (&40.into(), &"pipeline".into(), &"replay".into())
+    );
+
+    // The document of GET is what PUT takes, in a new database.
+    let other = with_medium_windows(40).await;
+    other.baselines.end();
+    let (status, imported) = other.send(Method::PUT, "/api/baselines/bandwidth", &bandwidth).await;
+    assert_eq!(status, StatusCode::OK, "{imported}");
+    assert_eq!(other.json("/api/baselines/bandwidth").await["series"], bandwidth["series"]);
+    assert_eq!(other.store.baselines("replay").await.expect("query").map(|export| export.network.len()), Some(2));
+
+    let (status, found) = other.send(Method::POST, "/api/anomalies/detect", &json!({"windows": 30})).await;
+    assert_eq!((status, &found["windows"], &found["span_s"]), (StatusCode::OK, &30.into(), &30.0.into()), "{found}");
+    assert_eq!((&found["total"], &found["items"][0]["type"]), (&1.into(), &"traffic_spike".into()), "{found}");
+    assert_eq!(found["items"][0]["window_start"], "1970-01-01T00:20:00.000000Z");
+    assert!(found["metrics_in_warm_up"].as_array().is_some_and(|cold| cold.contains(&"loss".into())), "{found}");
+    assert_eq!(other.json("/api/anomalies").await["items"], json!([]), "nothing is stored");
+    let only = json!({"detectors": ["packet_loss"]});
+    assert_eq!(other.send(Method::POST, "/api/anomalies/detect", &only).await.1["total"], 0);
+}
+
+#[tokio::test]
+async fn imports_and_requests_that_cannot_be_done_say_why() {
+    let app = with_medium_windows(25).await;
+    let mut learned = Baselines::new(nta_daemon::baseline::BaselineConfig::default());
+    (1..30).for_each(|n| {
+        learned.learn(&Snapshot::of_network(Span::Medium, medium(n, 5_000)), &|_, _| false);
+    });
+    let loss = serde_json::to_value(learned.series(Metric::Loss)).expect("JSON");
+    for (method, path, body, status, field) in [
+        (Method::PUT, "/api/baselines/bandwidth", json!({}), 400, Some("series")),
+        (Method::PUT, "/api/baselines/bandwidth", json!({"series": {}}), 400, Some("series")),
+        (Method::PUT, "/api/baselines/bandwidth", json!({"series": {"loss": loss.clone()}}), 400, Some("series")),
+        (Method::PUT, "/api/baselines/loss", json!({"series": {"loss": {"samples": -1}}}), 400, Some("series")),
+        (Method::PUT, "/api/baselines/colour", json!({"series": {"loss": loss.clone()}}), 404, None),
+        (Method::PUT, "/api/baselines/loss", json!({"series": {"loss": loss}}), 200, None),
+        (Method::POST, "/api/baselines/generate", json!({"windows": 0}), 400, Some("windows")),
+        (Method::POST, "/api/anomalies/detect", json!({"windows": "all"}), 400, Some("windows")),
+        (Method::POST, "/api/anomalies/detect", json!({"detectors": ["port_scan"]}), 422, Some("detectors")),
+        (Method::POST, "/api/anomalies/detect", json!({"detectors": ["nonsense"]}), 400, Some("detectors")),
+        (Method::POST, "/api/metrics/compute", json!({"capture": "a.pcap"}), 422, Some("capture")),
+        (Method::POST, "/api/metrics/compute", json!({"window_size": 7}), 400, Some("window_size")),
+        (Method::POST, "/api/metrics/compute", json!({"window_size": 15}), 200, None),
+    ] {
+        let (got, answer) = app.send(method.clone(), path, &body).await;
+        assert_eq!(got.as_u16(), status, "{method} {path} {body}: {answer}");
+        assert_eq!(answer.get("field").and_then(Value::as_str), field, "{path} {body}");
+    }
+    let empty = App::with(0, 0).await;
+    let (status, answer) = empty.send(Method::POST, "/api/baselines/generate", &json!({})).await;
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{answer}");
+}
+
+#[tokio::test]
+async fn a_running_pipeline_takes_imports_at_its_next_window() {
+    let app = with_medium_windows(40).await;
+    let (status, generated) = app.send(Method::POST, "/api/baselines/generate", &json!({})).await;
+    assert_eq!((status, &generated["applies"]), (StatusCode::OK, &"next window".into()), "{generated}");
+    let mut pipeline = Baselines::new(nta_daemon::baseline::BaselineConfig::default());
+    assert_eq!(app.baselines.carry_out(&mut pipeline), (true, vec![]));
+    assert!(pipeline.series(Metric::Bandwidth).is_some());
+    for _ in 0..8 {
+        app.baselines.order(Import::Metrics([].into())).expect("room");
+    }
+    let (status, _) = app.send(Method::POST, "/api/baselines/generate", &json!({})).await;
+    assert_eq!(status, StatusCode::CONFLICT);
+}

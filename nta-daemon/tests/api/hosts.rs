@@ -1,0 +1,119 @@
+//! `/api/flows`, `/api/hosts`, `/api/features` and windows of other lengths.
+
+use axum::http::{Method, StatusCode};
+use nta_daemon::domain::FlowRecord;
+use nta_daemon::features::{FEATURES, SCHEMA_VERSION};
+use nta_daemon::store::{Batch, FeatureRow};
+use nta_daemon::window::{Span, Window};
+use serde_json::{Value, json};
+
+use crate::{App, flow, time, window};
+
+fn field<'a>(page: &'a Value, name: &str) -> Vec<&'a Value> {
+    page["items"].as_array().expect("items").iter().map(|item| &item[name]).collect()
+}
+
+#[tokio::test]
+async fn flows_are_searched() {
+    let app = App::with(0, 6).await;
+    let mut other = flow(7);
+    (other.originator.address, other.responder.port, other.proto) = ([10, 0, 0, 9].into(), 443, 6);
+    app.write(None, vec![other]).await;
+    for (query, count) in [
+        ("host=10.0.0.9", 1),
+        ("host=10.0.0.2", 7),
+        ("port=443", 1),
+        ("port=40000", 7),
+        ("proto=udp", 6),
+        ("proto=6&host=10.0.0.2", 1),
+        ("from=1006", 2),
+        ("to=1", 2),
+        ("host=10.0.0.2&limit=3", 3),
+    ] {
+        let page = app.json(&format!("/api/flows/?{query}")).await;
+        assert_eq!(page["items"].as_array().map(Vec::len), Some(count), "{query}: {page}");
+    }
+    for (query, name) in [("host=ten", "host"), ("port=x", "port"), ("proto=quic", "proto"), ("hosts=1", "hosts")] {
+        let (status, _, body) = app.get(&format!("/api/flows?{query}")).await;
+        assert_eq!((status, &crate::parse(&body)["field"]), (StatusCode::BAD_REQUEST, &name.into()), "{query}");
+    }
+}
+
+#[tokio::test]
+async fn hosts_are_summed_over_flows_and_each_has_a_profile() {
+    let app = App::with(0, 4).await;
+    let mut other = flow(9);
+    other.originator.address = [10, 0, 0, 7].into();
+    app.write(None, vec![other, FlowRecord { last: time(5000), ..flow(1) }]).await;
+    let page = app.json("/api/hosts").await;
+    assert_eq!(field(&page, "address"), ["10.0.0.2", "10.0.0.1", "10.0.0.7"]);
+    assert_eq!((&page["items"][0]["flows_in"], &page["items"][0]["flows_out"]), (&5.into(), &0.into()));
+    assert_eq!(page["items"][1]["bytes_sent"], 1600);
+    let mut met = Vec::new();
+    let mut path = "/api/hosts?limit=1&sort=flows".to_owned();
+    for _ in 0..3 {
+        let page = app.json(&path).await;
+        met.extend(field(&page, "address").into_iter().map(Value::to_string));
+        let Some(cursor) = page["next_cursor"].as_str() else { break };
+        path = format!("/api/hosts?limit=1&cursor={cursor}");
+    }
+    assert_eq!(met, ["\"10.0.0.7\"", "\"10.0.0.1\"", "\"10.0.0.2\""]);
+
+    let host = app.json("/api/hosts/10.0.0.2").await;
+    assert_eq!((&host["flows"], &host["last_time"]), (&5.into(), &"1970-01-01T01:23:20.000000Z".into()));
+    let peers: Vec<_> = host["top_peers"].as_array().expect("peers").iter().map(|p| &p["address"]).collect();
+    assert_eq!(peers, ["10.0.0.1", "10.0.0.7"]);
+    let port = json!({"port": "53", "protocol": "udp", "side": "own", "flows": 5, "bytes": 4000});
+    assert_eq!(host["top_ports"], json!([port]));
+    assert_eq!((&host["baseline"], &host["alerts"]), (&Value::Null, &json!([])));
+    assert_eq!(app.get("/api/hosts/10.9.9.9").await.0, StatusCode::NOT_FOUND);
+    assert_eq!(app.get("/api/hosts/localhost").await.0, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn features_are_told_by_name() {
+    let app = App::with(0, 0).await;
+    let row = |host: u8, start: u64, length: u64| FeatureRow {
+        start: time(start),
+        end: time(start + length),
+        host: [10, 0, 0, host].into(),
+        schema_version: SCHEMA_VERSION,
+        vector: (0..FEATURES.len()).map(|n| n as f64).collect(),
+    };
+    let features = vec![row(1, 0, 5), row(2, 0, 5), row(1, 5, 5), row(1, 0, 30)];
+    app.batch(Batch { features: features.clone(), ..Batch::default() }).await;
+    app.batch(Batch { features, ..Batch::default() }).await;
+    let page = app.json("/api/features").await;
+    assert_eq!(field(&page, "window_size_s"), [5.0, 5.0, 5.0], "those of base windows, each once");
+    let newest = &page["items"][0];
+    assert_eq!((&newest["host"], &newest["prediction"]), (&"10.0.0.1".into(), &Value::Null));
+    assert_eq!(newest["features"].as_object().map(serde_json::Map::len), Some(FEATURES.len()));
+    assert_eq!(newest["features"][FEATURES[3].name], 3.0);
+    assert_eq!(field(&app.json("/api/features?window_size=30").await, "host"), ["10.0.0.1"]);
+    assert_eq!(app.json("/api/features?host=10.0.0.2").await["items"].as_array().map(Vec::len), Some(1));
+    assert_eq!(app.get("/api/features?window_size=7").await.0, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn windows_of_ten_seconds_are_made_of_base_windows() {
+    // Windows 1 to 5 start at 5, 10, … 25 s: the first and the last have no neighbour.
+    let app = App::with(5, 0).await;
+    let page = app.json("/api/metrics").await;
+    assert_eq!(field(&page, "id"), [4, 2, 1]);
+    assert_eq!(field(&page, "packets"), [9, 5, 1]);
+    assert_eq!(field(&page, "span_s"), [10.0, 10.0, 10.0]);
+    assert_eq!(page["items"][1]["start"], "1970-01-01T00:00:10.000000Z");
+    assert_eq!(page["items"][1]["rtt"]["mean_ms"], 30.0);
+    assert_eq!(field(&app.json("/api/metrics?span=10&sort=packets&limit=2").await, "id"), [1, 2]);
+    assert_eq!(field(&app.json("/api/metrics?from=20&to=25").await, "id"), [4]);
+    assert_eq!(field(&app.json("/api/metrics?span=15").await, "packets"), [12, 3]);
+    assert_eq!(app.json("/api/metrics/2").await["packets"], 2, "an id is of a stored window");
+
+    let long = Window { start: time(0), end: time(30), ..window(1) };
+    app.batch(Batch { longer: vec![(Span::Medium, long)], ..Batch::default() }).await;
+    assert_eq!(field(&app.json("/api/metrics?span=30").await, "id"), [6]);
+    assert_eq!(app.json("/api/metrics/summary").await["total_windows"], 5, "base windows only");
+    let (status, computed) = app.send(Method::POST, "/api/metrics/compute", &json!({"force": true})).await;
+    assert_eq!((status, &computed["base_windows"]), (StatusCode::OK, &5.into()), "{computed}");
+    assert_eq!((&computed["newest"]["id"], &computed["path"]), (&4.into(), &"/api/metrics?span=10".into()));
+}

@@ -1,0 +1,8 @@
+//! Detection: bundled cases, labelled captures, synthetic days, and what it is built on, against what other tools compute.
+
+mod cases;
+mod day;
+mod evaluate;
+mod features;
+
+mod traffic;
