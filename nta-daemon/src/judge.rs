@@ -48,8 +48,8 @@ pub struct Beside {
 }
 
 impl Judge {
-    /// On a thread of its own if there is one to be had.
-    pub fn beside(mut analysis: Analysis) -> Self {
+    /// On a thread of its own, if there is one to be had.
+    pub fn beside(mut analysis: Analysis) -> std::io::Result<Self> {
         analysis.alone();
         let (windows, to_judge) = sync_channel::<Snapshot>(1);
         let (tell, done) = sync_channel(1);
@@ -61,8 +61,8 @@ impl Judge {
             }
             analysis
         };
-        let thread = std::thread::spawn(work);
-        Self::Beside(Beside { windows, done, thread, busy: false })
+        let thread = std::thread::Builder::new().name("nta-judge".to_owned()).spawn(work);
+        Ok(Self::Beside(Beside { windows, done, thread: thread?, busy: false }))
     }
 
     /// Takes a closed window; what came of it, if that is known at once.

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use crate::baseline::{BaselineConfig, BaselineHandle};
 use crate::detect::DetectConfig;
 use crate::domain::{Mode, NicCounts, Status, Timestamp};
-use crate::pipeline::{Output, Pipeline, PipelineOptions};
+use crate::pipeline::{Output, Pipeline, PipelineOptions, Telling};
 use crate::source::kernel::device::Device;
 use crate::source::kernel::{AttachedKernel, KernelFlows};
 use crate::source::{FlowSource as _, SourceError};
@@ -65,7 +65,7 @@ impl Live {
             detect: self.detect.clone(),
             baseline: self.baseline.clone(),
             baselines: Some(self.baselines.clone()),
-            judge_beside: false,
+            telling: Telling::AtOnce,
             seed: Seed::random(),
         };
         let mut pipeline = Pipeline::new(&options, self.status());

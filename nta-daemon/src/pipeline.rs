@@ -42,6 +42,18 @@ pub trait Output {
     fn closed(&mut self, status: &Status);
 }
 
+/// When what came of a window is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Telling {
+    /// As soon as it has closed.
+    AtOnce,
+    /// Once the flows of the next one were told: a window can be judged meanwhile.
+    Behind {
+        /// Whether a thread of its own does so; not with `baselines`, whose imports wait for none.
+        beside: bool,
+    },
+}
+
 /// How windows are cut and judged.
 #[derive(Clone, Debug)]
 pub struct PipelineOptions {
@@ -53,8 +65,8 @@ pub struct PipelineOptions {
     pub baseline: BaselineConfig,
     /// Where baselines are shown, and imports of them taken from, if anybody looks.
     pub baselines: Option<BaselineHandle>,
-    /// Whether windows are judged on a thread of their own, one behind; not with `baselines`, whose imports wait for none.
-    pub judge_beside: bool,
+    /// When what came of a window is told.
+    pub telling: Telling,
     /// Keys the hashes of distinct values: fixed in a replay, so that it always says the same, else random.
     pub seed: Seed,
 }
@@ -63,8 +75,9 @@ pub struct PipelineOptions {
 pub struct Pipeline {
     windows: Windows,
     judge: Judge,
-    /// The state behind the window that is being judged.
-    behind: Option<Status>,
+    telling: Telling,
+    /// What came of the window before, if it is known yet, and the state behind it.
+    behind: Option<(Option<Done>, Status)>,
     baselines: Option<BaselineHandle>,
     status: Status,
     last_expiry: Timestamp,
@@ -77,12 +90,15 @@ impl Pipeline {
     /// `status` says what it runs on.
     pub fn new(options: &PipelineOptions, status: Status) -> Self {
         let span_ns = options.span_ns;
-        let analysis = Analysis::new(span_ns, &options.detect, &options.baseline);
-        let beside = options.judge_beside && options.baselines.is_none();
-        let judge = if beside { Judge::beside(analysis) } else { Judge::Here(Box::new(analysis)) };
+        let analysis = || Analysis::new(span_ns, &options.detect, &options.baseline);
+        let beside = options.telling == Telling::Behind { beside: true } && options.baselines.is_none();
+        // Without a thread it is done here, with the same result.
+        let judge = if beside { Judge::beside(analysis()).ok() } else { None };
+        let judge = judge.unwrap_or_else(|| Judge::Here(Box::new(analysis())));
         Self {
             windows: Windows::new(span_ns, options.seed.clone()),
             judge,
+            telling: options.telling,
             behind: None,
             baselines: options.baselines.clone(),
             status: Status { window_ns: span_ns, ..status },
@@ -181,7 +197,6 @@ impl Pipeline {
             return Ok(());
         }
         self.last_expiry = time;
-        self.catch_up(output);
         source.expire(time, &mut |update| output.flow(&update, &FlowRecord::of(&update)))
     }
 
@@ -206,7 +221,6 @@ impl Pipeline {
         output: &mut dyn Output,
     ) -> Result<(), SourceError> {
         let Some(end) = self.windows.end() else { return Ok(()) };
-        self.catch_up(output);
         self.take_events(source, output)?;
         let windows = &mut self.windows;
         let flows_total = &mut self.status.flows_total;
@@ -236,17 +250,20 @@ impl Pipeline {
         let others = snapshot.hosts.others();
         self.status.window_other_packets = others.packets_sent + others.packets_received;
         let imported = self.import_baselines();
+        self.catch_up(output);
         let status = self.status.clone();
-        match self.judge.close(snapshot) {
-            Some(done) => self.tell(done, status, imported, output),
-            None => self.behind = Some(status),
+        let done = self.judge.close(snapshot);
+        match (done, self.telling) {
+            (Some(done), Telling::AtOnce) => self.tell(done, status, imported, output),
+            (done, _) => self.behind = Some((done, status)),
         }
         Ok(())
     }
 
-    /// Tells what came of the window before, which another thread has judged meanwhile.
+    /// Tells what came of the window before.
     fn catch_up(&mut self, output: &mut dyn Output) {
-        if let (Some(done), Some(status)) = (self.judge.wait(), self.behind.take()) {
+        let Some((done, status)) = self.behind.take() else { return };
+        if let Some(done) = done.or_else(|| self.judge.wait()) {
             self.tell(done, status, false, output);
         }
     }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::baseline::{BaselineConfig, BaselineHandle};
 use crate::detect::DetectConfig;
 use crate::domain::{Ledger, Status, Timestamp};
-use crate::pipeline::{Output, Pipeline, PipelineOptions};
+use crate::pipeline::{Output, Pipeline, PipelineOptions, Telling};
 use crate::source::SourceError;
 use crate::source::capture::{self, CaptureError, CaptureReader, End, Frame};
 use crate::source::replay::{Batches, Engine, GROUP, Reading, read_ahead};
@@ -123,8 +123,6 @@ pub struct Replay<'a> {
     pub baseline: BaselineConfig,
     /// Whether a second thread reads, and judges windows.
     pub read_ahead: ReadAhead,
-    /// Whether somebody wants events, in their order among windows; then windows are judged in turn.
-    pub tells_events: bool,
     /// Where baselines are shown, and imports of them taken from, if anybody looks.
     pub baselines: Option<BaselineHandle>,
     /// Told bytes read and bytes in all, now and then; answers whether to go on.
@@ -151,7 +149,7 @@ impl Replay<'_> {
             detect: self.detect.clone(),
             baseline: self.baseline.clone(),
             baselines: self.baselines.clone(),
-            judge_beside: self.reads_ahead(total) && !self.tells_events,
+            telling: Telling::Behind { beside: self.reads_ahead(total) },
             seed: Seed::fixed(),
         };
         let pipeline = Pipeline::new(&options, status);
@@ -334,7 +332,7 @@ mod tests {
 
     /// What comes out of a replay, as JSON lines.
     #[derive(Default)]
-    struct Lines(Vec<String>, Vec<String>);
+    struct Lines(Vec<String>);
 
     impl Output for Lines {
         fn flow(&mut self, _update: &FlowUpdate<'_>, flow: &FlowRecord) {
@@ -343,7 +341,7 @@ mod tests {
         }
 
         fn event(&mut self, event: &Event) {
-            self.1.push(format!("{event:?}"));
+            self.0.push(format!("{event:?}"));
         }
 
         fn window(&mut self, snapshot: &Snapshot) {
@@ -373,15 +371,12 @@ mod tests {
             baseline: BaselineConfig::default(),
             baselines: None,
             read_ahead,
-            tells_events: false,
             progress: &mut progress,
         };
         let mut lines = Lines::default();
         let mut engine = UserEngine::new("test", [max_flows; 2], true, EventSettings::default());
         match replay.run(&mut engine, Status::default(), &mut lines) {
             Ok(summary) => {
-                // Events come in their order, but not in turn with windows that are judged beside.
-                lines.0.append(&mut lines.1);
                 lines.0.push(format!("{:?}", Summary { elapsed: Duration::ZERO, ..summary.clone() }));
                 (lines.0, Some(summary))
             }

@@ -145,7 +145,6 @@ fn replay(file: &str, path: &Path, config: &Config) -> Result<Outcome, String> {
         detect: config.detect.clone(),
         baseline: config.baseline.clone(),
         read_ahead: ReadAhead::Never,
-        tells_events: false,
         baselines: None,
         progress: &mut |_, _| true,
     }

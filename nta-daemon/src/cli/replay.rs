@@ -181,7 +181,6 @@ fn replay(
         detect: config.detect.clone(),
         baseline: config.baseline.clone(),
         read_ahead: ReadAhead::Auto,
-        tells_events: args.events,
         baselines,
         progress: &mut progress,
     };
