@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use crate::baseline::{BaselineConfig, Baselines};
 use crate::detect::{self, DetectConfig, Detector, Hygiene, View};
 use crate::domain::{Alert, AlertChange, DetectionCounts, Finding};
-use crate::window::{Cascade, Snapshot, Span};
+use crate::window::{Cascade, Closed, Snapshot, Span};
 
 /// A window with fewer flows is judged before a second thread would have begun.
 const FLOWS_FOR_TWO: usize = 1_000;
@@ -68,7 +68,8 @@ impl Analysis {
     }
 
     /// Judges a base window, and the longer ones that it completes.
-    pub fn close(&mut self, base: Snapshot) -> Vec<Judged> {
+    pub fn close(&mut self, closed: Closed) -> Vec<Judged> {
+        let base = closed.complete();
         let (found, medium) = self.inspect_and_merge(&base);
         let mut long = Vec::new();
         for closed in &medium {

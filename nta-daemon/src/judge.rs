@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use crate::analysis::{Analysis, Judged};
 use crate::domain::{DetectionCounts, LearningState};
-use crate::window::Snapshot;
+use crate::window::Closed;
 
 /// What came of a window.
 pub struct Done {
@@ -40,7 +40,7 @@ pub enum Judge {
 
 /// The thread that judges.
 pub struct Beside {
-    windows: SyncSender<Snapshot>,
+    windows: SyncSender<Closed>,
     done: Receiver<Done>,
     thread: JoinHandle<Analysis>,
     /// Whether a window is being judged.
@@ -51,11 +51,11 @@ impl Judge {
     /// On a thread of its own, if there is one to be had.
     pub fn beside(mut analysis: Analysis) -> std::io::Result<Self> {
         analysis.alone();
-        let (windows, to_judge) = sync_channel::<Snapshot>(1);
+        let (windows, to_judge) = sync_channel::<Closed>(1);
         let (tell, done) = sync_channel(1);
         let work = move || {
-            while let Ok(snapshot) = to_judge.recv() {
-                if tell.send(Done::of(&mut analysis, |analysis| analysis.close(snapshot))).is_err() {
+            while let Ok(closed) = to_judge.recv() {
+                if tell.send(Done::of(&mut analysis, |analysis| analysis.close(closed))).is_err() {
                     break;
                 }
             }
@@ -66,12 +66,12 @@ impl Judge {
     }
 
     /// Takes a closed window; what came of it, if that is known at once.
-    pub fn close(&mut self, snapshot: Snapshot) -> Option<Done> {
+    pub fn close(&mut self, closed: Closed) -> Option<Done> {
         match self {
-            Self::Here(analysis) => Some(Done::of(analysis, |analysis| analysis.close(snapshot))),
+            Self::Here(analysis) => Some(Done::of(analysis, |analysis| analysis.close(closed))),
             Self::Beside(beside) => {
                 // A thread that is gone shows when it is waited for.
-                beside.busy = beside.windows.send(snapshot).is_ok();
+                beside.busy = beside.windows.send(closed).is_ok();
                 None
             }
         }

@@ -13,7 +13,7 @@ use crate::domain::{
 };
 use crate::judge::{Done, Judge};
 use crate::source::{FlowSource, SourceError};
-use crate::window::{Arrival, Seed, Snapshot, Windows};
+use crate::window::{Arrival, Seed, Snapshot, Span, Windows};
 
 /// How often flows that are over are looked for, in event time.
 const EXPIRE_EVERY_NS: u64 = 10_000_000_000;
@@ -239,20 +239,17 @@ impl Pipeline {
         }
         self.status.ledger = source.ledger()?;
         self.judge_attachments();
-        let Some(snapshot) = self.windows.close(&self.status.ledger.total()) else { return Ok(()) };
+        let Some(closed) = self.windows.close(&self.status.ledger.total()) else { return Ok(()) };
         self.status.windows_closed += 1;
         self.status.last_window_end = Some(end);
         // Live, the next one has begun; a replay knows with its next packet.
         self.status.window_open_since = (self.status.mode == Mode::Live).then_some(end);
         self.status.flows_active = source.active();
         self.status.maps = source.maps();
-        self.status.window_hosts = snapshot.hosts.len() as u64;
-        let others = snapshot.hosts.others();
-        self.status.window_other_packets = others.packets_sent + others.packets_received;
         let imported = self.import_baselines();
         self.catch_up(output);
         let status = self.status.clone();
-        let done = self.judge.close(snapshot);
+        let done = self.judge.close(closed);
         match (done, self.telling) {
             (Some(done), Telling::AtOnce) => self.tell(done, status, imported, output),
             (done, _) => self.behind = Some((done, status)),
@@ -288,6 +285,11 @@ impl Pipeline {
         for status in [&mut self.status, &mut status] {
             (status.detection, status.last_analysis_ns) = (detection, took_ns);
             status.learning.clone_from(&learning);
+            if let Some(base) = judged.iter().map(|judged| &judged.snapshot).find(|window| window.span == Span::Base) {
+                status.window_hosts = base.hosts.len() as u64;
+                let others = base.hosts.others();
+                status.window_other_packets = others.packets_sent + others.packets_received;
+            }
         }
         tell(judged, output);
         output.closed(&status);

@@ -163,7 +163,7 @@ pub(super) fn with_overflow(
         windows.add(seen);
     }
     overflow.iter().for_each(|overflow| windows.add_overflow(overflow));
-    let snapshot = windows.close(&LedgerSlot::default()).expect("a window is open");
+    let snapshot = windows.close(&LedgerSlot::default()).expect("a window is open").complete();
     let mut findings = Vec::new();
     detector
         .inspect(&View { snapshot: &snapshot, baselines: &Baselines::new(BaselineConfig::default()) }, &mut findings);

@@ -66,7 +66,7 @@ fn snapshot(hosts: u8) -> Snapshot {
             is_new: true,
         });
     }
-    windows.close(&LedgerSlot::default()).expect("an open window")
+    windows.close(&LedgerSlot::default()).expect("an open window").complete()
 }
 
 async fn write(store: &Store, writer: &StoreWriter, batch: Batch) {

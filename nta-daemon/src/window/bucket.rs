@@ -151,9 +151,10 @@ pub(super) struct Bucket {
     pub(super) end: Timestamp,
     pub(super) late_packets: u64,
     window: Window,
-    hosts: Hosts,
     flows: Vec<FlowObservation>,
     events: Vec<Event>,
+    overflow: Vec<OverflowDelta>,
+    seed: Seed,
     protocols: HashMap<u8, Protocol, RandomState>,
 }
 
@@ -164,9 +165,10 @@ impl Bucket {
             end,
             late_packets: 0,
             window: Window { id, start, end, ..Window::default() },
-            hosts: Hosts::new(seed),
             flows: Vec::with_capacity(flows),
             events: Vec::new(),
+            overflow: Vec::new(),
+            seed,
             protocols: HashMap::default(),
         }
     }
@@ -196,7 +198,6 @@ impl Bucket {
         protocol.packets += seen.packets();
         protocol.bytes += seen.bytes();
         protocol.flows += 1;
-        self.hosts.add(&seen);
         self.flows.push(seen);
     }
 
@@ -215,37 +216,53 @@ impl Bucket {
         if syn {
             self.window.tcp.syn = self.window.tcp.syn.saturating_add(u32::try_from(packets).unwrap_or(u32::MAX));
         }
-        self.hosts.add_overflow(delta);
+        self.overflow.push(*delta);
     }
 
     /// Bounded by the rate limits of events, and by [`MAX_EVENTS`].
     pub(super) fn add_event(&mut self, event: &Event) {
         self.window.events.count(event);
-        if let Event::Dns(message) = event {
-            self.hosts.add_dns(message);
-        }
         if matches!(event, Event::Dns(_) | Event::Arp(_)) && self.events.len() < MAX_EVENTS {
             self.events.push(event.clone());
         }
     }
 
-    pub(super) fn close(mut self, ledger: LedgerSlot) -> Snapshot {
-        // Tables hand out flows in an order of their own; what is found in them must not depend on it.
-        self.flows.sort_by_cached_key(|seen| (seen.flow.id, seen.flow.first));
+    pub(super) fn close(self, ledger: LedgerSlot) -> Closed {
         let mut window = self.window;
         window.packets = ledger.get(Counter::Seen);
         window.bytes = ledger.seen_bytes;
         window.ledger = ledger;
         window.late_packets = self.late_packets;
         window.protocols = self.protocols.into_values().collect();
-        let mut snapshot = Snapshot {
-            span: Span::Base,
-            window,
-            hosts: self.hosts,
-            flows: self.flows,
-            events: self.events,
-            flow_ids: Distinct::default(),
-        };
+        Closed { window, flows: self.flows, events: self.events, overflow: self.overflow, seed: self.seed }
+    }
+}
+
+/// A base window that has closed and is not yet brought into shape, which takes longer than closing it.
+#[derive(Clone, Debug)]
+pub struct Closed {
+    window: Window,
+    flows: Vec<FlowObservation>,
+    events: Vec<Event>,
+    overflow: Vec<OverflowDelta>,
+    seed: Seed,
+}
+
+impl Closed {
+    /// The window with its hosts. DNS of hosts is that of the messages that were kept ([`MAX_EVENTS`]).
+    pub fn complete(self) -> Snapshot {
+        let Self { window, mut flows, events, overflow, seed } = self;
+        // Tables hand out flows in an order of their own; what is found in them must not depend on it.
+        flows.sort_by_cached_key(|seen| (seen.flow.id, seen.flow.first));
+        let mut hosts = Hosts::new(seed);
+        flows.iter().for_each(|seen| hosts.add(seen));
+        overflow.iter().for_each(|delta| hosts.add_overflow(delta));
+        for event in &events {
+            if let Event::Dns(message) = event {
+                hosts.add_dns(message);
+            }
+        }
+        let mut snapshot = Snapshot { span: Span::Base, window, hosts, flows, events, flow_ids: Distinct::default() };
         snapshot.settle();
         snapshot
     }

@@ -9,7 +9,7 @@ mod join;
 mod rtt;
 mod snapshot;
 
-pub use bucket::{Overflow, Protocol, Talker, Window};
+pub use bucket::{Closed, Overflow, Protocol, Talker, Window};
 pub use distinct::Distinct;
 pub use host::{ByProtocol, DnsUse, HostStats, Role, Rtt, Seed};
 pub use hosts::{Hosts, MAX_HOSTS};
@@ -115,7 +115,7 @@ impl Windows {
     }
 
     /// Closes the open window; `ledger` is the cumulative reading taken with the last changes.
-    pub fn close(&mut self, ledger: &LedgerSlot) -> Option<Snapshot> {
+    pub fn close(&mut self, ledger: &LedgerSlot) -> Option<Closed> {
         let open = self.open.take()?;
         self.flows = open.flow_count();
         let counted = difference(ledger, &self.ledger);
