@@ -88,7 +88,7 @@ fn median(mut values: Vec<f64>) -> f64 {
 
 /// A connection of each host to one of the servers; every tenth host sends it a SYN and no more, as in a flood.
 fn flow(n: u32) -> FlowObservation {
-    let floods = n % 10 == 0;
+    let floods = n.is_multiple_of(10);
     let side = |address: u32, port, packets| Endpoint {
         address: IpAddr::V4(Ipv4Addr::from(address)),
         port,

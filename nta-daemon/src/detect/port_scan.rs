@@ -84,6 +84,11 @@ struct Scan {
     ports: Vec<(u8, u16)>,
 }
 
+/// A host, its ports that were tried in vain, and how many were tried.
+type Host = (IpAddr, Vec<(u8, u16)>, usize);
+/// A port, its hosts that were tried in vain, and how many were tried.
+type Port = ((u8, u16), Vec<IpAddr>, usize);
+
 /// A target without its time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Tried {
@@ -112,7 +117,7 @@ impl PortScan {
 
     /// One host's ports. `targets` are in order by host, protocol and port.
     fn vertical(&self, targets: &[Tried]) -> Option<Scan> {
-        let mut hosts: Vec<(IpAddr, Vec<(u8, u16)>, usize)> = Vec::new();
+        let mut hosts: Vec<Host> = Vec::new();
         for of_host in targets.chunk_by(|a, b| a.host == b.host) {
             let ports = || of_host.iter().filter(|target| matches!(target.proto, proto::TCP | proto::UDP));
             let mut failed: Vec<(u8, u16)> = ports().filter(|t| t.failed).map(|t| (t.proto, t.port)).collect();
@@ -141,7 +146,7 @@ impl PortScan {
 
     /// One port of many hosts. `targets` are in order by protocol, port and host.
     fn horizontal(&self, targets: &[Tried]) -> Option<Scan> {
-        let mut ports: Vec<((u8, u16), Vec<IpAddr>, usize)> = Vec::new();
+        let mut ports: Vec<Port> = Vec::new();
         for of_protocol in targets.chunk_by(|a, b| a.proto == b.proto) {
             let asked = distinct(of_protocol.iter().filter(|t| t.failed).map(|t| t.host).collect()).len() as f64;
             for of_port in of_protocol.chunk_by(|a, b| a.port == b.port) {

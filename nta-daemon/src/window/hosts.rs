@@ -146,7 +146,7 @@ impl Table {
             Entry::Vacant(_) if count >= MAX_HOSTS => return None,
             Entry::Vacant(new) => {
                 new.insert(count as u32);
-                if count % PIECE == 0 {
+                if count.is_multiple_of(PIECE) {
                     self.pieces.push(Vec::with_capacity(PIECE));
                 }
                 self.pieces[count / PIECE].push(HostStats::new(address));
