@@ -42,6 +42,13 @@ const DIFFERENT: &[(&str, Outcome, Option<u64>, &str)] = &[
         None,
         "reserved bits of the link type are set; there is no frame that it could matter for",
     ),
+    (
+        "benign/nfstream/fuzz-2021-06-07-c6c72a0a56.pcap",
+        Outcome::Read(1, None),
+        Some(1),
+        "a frame of 4,093,509,168 bytes on the wire by its damaged record: counted as one of 1 GiB",
+    ),
+    ("parsing/ndpi/fuzz-2021-06-07-c6c72a0a56.pcap", Outcome::Read(1, None), Some(1), "the same file"),
 ];
 
 #[test]

@@ -129,7 +129,9 @@ fn a_scan_becomes_an_alert_that_keeps_what_an_operator_says() {
     let id = alert["id"].as_str().expect("id").to_owned();
     assert_eq!(served.get("/api/anomalies/by-type")["by_type"]["port_scan"]["count"], 1);
     let features = served.get("/api/features?host=192.0.2.1&window_size=5");
-    assert_eq!(features["items"][0]["features"]["ports_out"], 200.0, "{features}");
+    // Distinct counts beyond 190 are estimated, to 2.3 %.
+    let ports = features["items"][0]["features"]["ports_out"].as_f64().expect("a number");
+    assert!((190.0..=210.0).contains(&ports), "{features}");
     for (span, windows) in [("5", 1), ("10", 1), ("30", 1), ("180", 1)] {
         let stored = served.get(&format!("/api/metrics?span={span}"));
         assert_eq!(stored["items"].as_array().map(Vec::len), Some(windows), "{span}: {stored}");
