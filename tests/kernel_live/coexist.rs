@@ -19,9 +19,10 @@ fn a_foreign_xdp_program_is_named_and_goes_on() {
         return;
     }
     let _alone = alone();
-    let folder = tempfile::tempdir().expect("a folder");
     let pair = Pair::silent();
     for (name, told) in [("foreign_xdp", "program foreign_xdp id "), ("xdp_dispatcher", "libxdp's dispatcher")] {
+        // A database of its own: the window that a daemon stores when it is stopped may end in the future.
+        let folder = tempfile::tempdir().expect("a folder");
         let foreign = Foreign::attach(&pair.inside, folder.path(), "v0", "xdp", name, PASS);
         for attach in ["xdp", "xdp-generic"] {
             let arguments = ["run", "--dry-run", "--interface", "v0", "--attach", attach];
@@ -37,6 +38,7 @@ fn a_foreign_xdp_program_is_named_and_goes_on() {
         assert!(daemon.stop().success());
     }
     // The other way round: the kernel refuses them, and ours goes on.
+    let folder = tempfile::tempdir().expect("a folder");
     let daemon = Daemon::start(&pair.inside, folder.path(), "v0", "xdp");
     let program = xdp(&pair.inside, "v0");
     let mut late = Foreign::start(&pair.inside, folder.path(), "v0", "xdp", "foreign_xdp", PASS);
