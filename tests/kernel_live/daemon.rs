@@ -131,8 +131,10 @@ impl<'a> Daemon<'a> {
     /// Waits until everything that was counted up to now can be read.
     pub(crate) fn wait_for_window(&self) {
         let now = Timestamp::now();
+        // What a daemon before stored of its last window when it was stopped may end in the future as well.
+        let known = self.newest_window().map_or(0, |window| number(&window["id"]));
         wait_for("the window", Duration::from_secs(10), || {
-            self.newest_window().filter(|window| time(&window["end"]) > now)
+            self.newest_window().filter(|window| time(&window["end"]) > now && number(&window["id"]) > known)
         });
     }
 

@@ -5,6 +5,7 @@
 //! links stay, and the next start replaces their programs atomically.
 
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use aya::programs::TcAttachType;
 
@@ -15,7 +16,7 @@ use super::link::Linker;
 use super::load::{Kernel, KernelOptions};
 use super::maps::KernelFlows;
 use super::pin::{Pins, detach};
-use super::present::{at_tcx, at_xdp};
+use super::present::{Present, at_tcx, at_xdp};
 use crate::domain::{Attachment, NicCounts};
 use crate::source::SourceError;
 
@@ -146,21 +147,31 @@ fn abandon(pins: Option<&Pins>, devices: &[Device]) {
     }
 }
 
+/// A link that nobody holds any more is taken away by the kernel in its own time.
+const GONE_WITHIN: Duration = Duration::from_secs(2);
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
 /// Our own programs where no daemon claims the interface and nothing is known to be pinned: they count, and a second
 /// set would count everything again.
 fn refuse_strays(devices: &[Device], pins: Option<&Pins>) -> Result<(), SourceError> {
     let known = pins.map(|pins| pins.programs(devices)).unwrap_or_default();
     for device in devices {
-        let at_tcx =
-            DIRECTIONS.into_iter().flat_map(|(direction, _)| at_tcx(device.index, direction).unwrap_or_default());
-        let stray =
-            at_tcx.chain(at_xdp(device.index)).find(|present| present.is_ours() && !known.contains(&present.id));
-        if let Some(stray) = stray {
-            let by = format!("{stray}, which an ended nta-daemon has pinned (nta-daemon doctor --detach removes it)");
-            return Err(SourceError::Watched { interface: device.name.clone(), by });
+        let began = Instant::now();
+        while let Some(stray) = stray(device, &known) {
+            if began.elapsed() >= GONE_WITHIN {
+                let by =
+                    format!("{stray}, which an ended nta-daemon has pinned (nta-daemon doctor --detach removes it)");
+                return Err(SourceError::Watched { interface: device.name.clone(), by });
+            }
+            std::thread::sleep(LOOK_EVERY);
         }
     }
     Ok(())
+}
+
+fn stray(device: &Device, known: &[u32]) -> Option<Present> {
+    let at_tcx = DIRECTIONS.into_iter().flat_map(|(direction, _)| at_tcx(device.index, direction).unwrap_or_default());
+    at_tcx.chain(at_xdp(device.index)).find(|present| present.is_ours() && !known.contains(&present.id))
 }
 
 fn attach_device(linker: &mut Linker<'_>, device: &Device, options: &AttachOptions) -> Result<Attachment, SourceError> {
