@@ -6,6 +6,7 @@
 use aya::programs::{ProgramError, TestRun as _, TestRunOptions};
 use nta_common::ReplayMeta;
 use nta_common::limits::MAX_HEADER_BYTES;
+use rustix::thread::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity};
 
 use super::Engine;
 use crate::domain::{Event, Ledger, MapFill, OverflowDelta, Timestamp};
@@ -21,6 +22,39 @@ pub struct KernelEngine {
     kernel: Kernel,
     flows: KernelFlows,
     buffer: Vec<u8>,
+    /// Since the first frame.
+    pinned: Option<Pinned>,
+}
+
+/// This thread keeps to one processor. Sampling and rate limits count per processor: moved about, the thread would
+/// meet them anew, and the same capture would give other events.
+#[derive(Debug)]
+struct Pinned {
+    before: Option<CpuSet>,
+}
+
+impl Pinned {
+    /// As far as the kernel allows it.
+    fn here() -> Self {
+        let before = sched_getaffinity(None).ok();
+        let mut one = CpuSet::new();
+        one.set(sched_getcpu());
+        let before = before.filter(|_| sched_setaffinity(None, &one).is_ok());
+        if before.is_none() {
+            tracing::debug!("not kept to one processor: sampling may differ from run to run");
+        }
+        Self { before }
+    }
+}
+
+impl Drop for Pinned {
+    fn drop(&mut self) {
+        if let Some(before) = &self.before
+            && let Err(error) = sched_setaffinity(None, before)
+        {
+            tracing::debug!(%error, "the thread stays on its processor");
+        }
+    }
 }
 
 impl KernelEngine {
@@ -43,7 +77,7 @@ impl KernelEngine {
     fn load(options: &KernelOptions) -> Result<Self, SourceError> {
         let (mut kernel, flows) = Kernel::load(options)?;
         kernel.xdp(PROGRAM)?;
-        Ok(Self { kernel, flows, buffer: Vec::with_capacity(ReplayMeta::SIZE + MAX_HEADER_BYTES) })
+        Ok(Self { kernel, flows, buffer: Vec::with_capacity(ReplayMeta::SIZE + MAX_HEADER_BYTES), pinned: None })
     }
 
     fn probe(mut self) -> Result<(), SourceError> {
@@ -63,6 +97,7 @@ impl KernelEngine {
 
 impl Engine for KernelEngine {
     fn inject(&mut self, time_ns: u64, wire_len: u32, data: &[u8]) -> Result<(), SourceError> {
+        self.pinned.get_or_insert_with(Pinned::here);
         let shown = &data[..data.len().min(MAX_HEADER_BYTES)];
         let frame_len = shown.len().max(MIN_FRAME);
         self.buffer.clear();
