@@ -18,9 +18,9 @@ use nta_common::packet::proto;
 use super::networks::{Networks, is_outside};
 use super::tunables::tunables;
 use super::{Detector, View};
-use crate::domain::{AlertKind, Contributor, Finding, FlowObservation, Measure, Party, Timestamp};
+use crate::domain::{AlertKind, Contributor, Finding, FlowId, FlowObservation, Measure, Party, Timestamp};
 
-/// Services whose calls are remembered: 20 MiB. When it is full the tenth goes that was called longest ago.
+/// Services whose calls are remembered: 25 MiB, if each is called again and again. When it is full the tenth goes that was called longest ago.
 const MAX_SERVICES: usize = 65_536;
 const EVICT_SHARE: usize = 10;
 /// Intervals that are remembered of each.
@@ -57,9 +57,15 @@ struct Calls {
     last: Timestamp,
     /// Port of the caller.
     port: u16,
-    intervals_s: [f32; RING],
+    /// The intervals between its calls; most services are called once.
+    intervals: Option<Box<Intervals>>,
+}
+
+#[derive(Clone, Debug)]
+struct Intervals {
+    seconds: [f32; RING],
     bytes: [u32; RING],
-    /// Intervals so far.
+    /// How many so far.
     count: usize,
 }
 
@@ -114,7 +120,7 @@ impl Beaconing {
         let key = (flow.originator.address, flow.responder.address, flow.responder.port, flow.proto);
         self.make_room(&key);
         let port = flow.originator.port;
-        let fresh = Calls { last: flow.first, port, intervals_s: [0.0; RING], bytes: [0; RING], count: 0 };
+        let fresh = Calls { last: flow.first, port, intervals: None };
         let calls = self.services.entry(key).or_insert(fresh);
         // The same ports over UDP are one session that was silent for longer than a flow lives.
         if flow.proto == proto::UDP && std::mem::replace(&mut calls.port, port) == port {
@@ -125,10 +131,12 @@ impl Beaconing {
         if interval_s < self.config.min_interval_s / 2.0 {
             return None;
         }
-        let at = calls.count % RING;
-        calls.intervals_s[at] = interval_s as f32;
-        calls.bytes[at] = u32::try_from(seen.sent[0].bytes).unwrap_or(u32::MAX);
-        calls.count += 1;
+        let none = || Box::new(Intervals { seconds: [0.0; RING], bytes: [0; RING], count: 0 });
+        let intervals = calls.intervals.get_or_insert_with(none);
+        let at = intervals.count % RING;
+        intervals.seconds[at] = interval_s as f32;
+        intervals.bytes[at] = u32::try_from(seen.sent[0].bytes).unwrap_or(u32::MAX);
+        intervals.count += 1;
         calls.last = flow.first;
         Some(key)
     }
@@ -144,12 +152,13 @@ impl Beaconing {
     }
 
     fn judge(&self, view: &View<'_>, service: &Service) -> Option<Finding> {
-        let (config, calls) = (&self.config, self.services.get(service)?);
+        let config = &self.config;
+        let calls = self.services.get(service)?.intervals.as_deref()?;
         let known = calls.count.min(RING);
         if known < config.min_intervals.clamp(4, RING) {
             return None;
         }
-        let times = Regularity::of(calls.intervals_s[..known].iter().map(|s| f64::from(*s)).collect());
+        let times = Regularity::of(calls.seconds[..known].iter().map(|s| f64::from(*s)).collect());
         let sizes = Regularity::of(calls.bytes[..known].iter().map(|bytes| f64::from(*bytes)).collect());
         let is_regular = times.median >= config.min_interval_s
             && times.deviation <= config.max_deviation
@@ -202,9 +211,11 @@ impl Detector for Beaconing {
     }
 
     fn inspect(&mut self, view: &View<'_>, out: &mut Vec<Finding>) {
-        let mut calls: Vec<&FlowObservation> = view.snapshot.flows.iter().filter(|seen| self.concerns(seen)).collect();
-        calls.sort_unstable_by_key(|seen| (seen.flow.first, seen.flow.id));
-        let mut called: Vec<Service> = calls.into_iter().filter_map(|seen| self.take(seen)).collect();
+        let concerned = view.snapshot.flows.iter().filter(|seen| self.concerns(seen));
+        let mut calls: Vec<(Timestamp, FlowId, &FlowObservation)> =
+            concerned.map(|seen| (seen.flow.first, seen.flow.id, seen)).collect();
+        calls.sort_unstable_by_key(|(first, id, _)| (*first, *id));
+        let mut called: Vec<Service> = calls.into_iter().filter_map(|(.., seen)| self.take(seen)).collect();
         called.sort_unstable();
         called.dedup();
         out.extend(called.iter().filter_map(|service| self.judge(view, service)));

@@ -39,7 +39,6 @@ pub(super) struct DistributedFlood {
 
 #[derive(Default)]
 struct Network {
-    packets: u64,
     sources: Distinct,
     hosts: Distinct,
     from: Shares,
@@ -51,13 +50,13 @@ impl DistributedFlood {
         Self { config }
     }
 
-    fn judge(&self, view: &View<'_>, network: (IpAddr, u8), met: &Network) -> Option<Finding> {
+    fn judge(&self, view: &View<'_>, network: (IpAddr, u8), packets: u64, met: &Network) -> Option<Finding> {
         let config = &self.config;
         let seconds = view.snapshot.seconds();
-        let rate = met.packets as f64 / seconds;
+        let rate = packets as f64 / seconds;
         let (sources, hosts) = (met.sources.count(), met.hosts.count());
         let spread = met.from.largest() < config.max_share && met.to.largest() <= config.max_share;
-        if rate < config.min_rate as f64 || sources < config.min_sources || hosts < config.min_hosts || !spread {
+        if sources < config.min_sources || hosts < config.min_hosts || !spread {
             return None;
         }
         let measure = Measure {
@@ -68,8 +67,8 @@ impl DistributedFlood {
             threshold: config.min_rate as f64,
         };
         let sentence = format!(
-            "{hosts} hosts of {}/{} got {} packets from {sources} sources within {seconds} s without an answer",
-            network.0, network.1, met.packets
+            "{hosts} hosts of {}/{} got {packets} packets from {sources} sources within {seconds} s without an answer",
+            network.0, network.1
         );
         let mut finding = view.finding(self.name(), AlertKind::DistributedFlood, measure, sentence);
         finding.source = Party::Many;
@@ -101,19 +100,29 @@ impl Detector for DistributedFlood {
     }
 
     fn inspect(&mut self, view: &View<'_>, out: &mut Vec<Finding>) {
-        let hosts = &view.snapshot.hosts;
-        let mut networks: Map<(IpAddr, u8), Network> = Map::default();
-        for seen in view.snapshot.flows.iter().filter(|seen| is_unanswered(seen)) {
-            let (from, to) = (seen.flow.originator.address, seen.flow.responder.address);
-            let met = networks.entry(network(to)).or_default();
-            let packets = seen.sent[0].packets;
-            met.packets += packets;
-            met.sources.insert(hosts.hash(&from));
-            met.hosts.insert(hosts.hash(&to));
-            met.from.add(from, packets);
-            met.to.add(to, packets);
+        let (flows, hosts) = (&view.snapshot.flows, &view.snapshot.hosts);
+        // Who and whom is asked only of networks that get as much, which are few, if any.
+        let mut packets: Map<(IpAddr, u8), u64> = Map::default();
+        for seen in flows.iter().filter(|seen| is_unanswered(seen)) {
+            *packets.entry(network(seen.flow.responder.address)).or_default() += seen.sent[0].packets;
         }
-        out.extend(networks.iter().filter_map(|(network, met)| self.judge(view, *network, met)));
+        let least = self.config.min_rate as f64 * view.snapshot.seconds();
+        packets.retain(|_, packets| *packets as f64 >= least);
+        if packets.is_empty() {
+            return;
+        }
+        let mut networks: Map<(IpAddr, u8), Network> = Map::default();
+        for seen in flows.iter().filter(|seen| is_unanswered(seen)) {
+            let (from, to) = (seen.flow.originator.address, seen.flow.responder.address);
+            if packets.contains_key(&network(to)) {
+                let met = networks.entry(network(to)).or_default();
+                met.sources.insert(hosts.hash(&from));
+                met.hosts.insert(hosts.hash(&to));
+                met.from.add(from, seen.sent[0].packets);
+                met.to.add(to, seen.sent[0].packets);
+            }
+        }
+        out.extend(networks.iter().filter_map(|(network, met)| self.judge(view, *network, packets[network], met)));
     }
 }
 

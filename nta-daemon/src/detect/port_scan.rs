@@ -15,7 +15,7 @@ use std::net::IpAddr;
 use nta_common::packet::proto;
 
 use super::attempt::{self, Attempt, FIRST_SESSION_PORT};
-use super::recent::{Map, Recent, Weigh};
+use super::recent::{Map, Recent, Weigh, address, number};
 use super::tunables::tunables;
 use super::{Detector, View};
 use crate::domain::{AlertKind, Contributor, Finding, FlowObservation, Measure, Party, Timestamp};
@@ -89,10 +89,10 @@ type Host = (IpAddr, Vec<(u8, u16)>, usize);
 /// A port, its hosts that were tried in vain, and how many were tried.
 type Port = ((u8, u16), Vec<IpAddr>, usize);
 
-/// A target without its time.
+/// A target without its time; the host as one number for both families, which is faster to sort.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Tried {
-    host: IpAddr,
+    host: u128,
     proto: u8,
     port: u16,
     failed: bool,
@@ -100,7 +100,13 @@ struct Tried {
 
 impl From<&Target> for Tried {
     fn from(target: &Target) -> Self {
-        Self { host: target.host, proto: target.proto, port: target.port, failed: target.failed }
+        Self { host: number(target.host), proto: target.proto, port: target.port, failed: target.failed }
+    }
+}
+
+impl Tried {
+    fn service(&self) -> u32 {
+        u32::from(self.proto) << 16 | u32::from(self.port)
     }
 }
 
@@ -129,7 +135,7 @@ impl PortScan {
             tried.extend(&failed);
             let tried = distinct(tried).len();
             if self.is_scan(failed.len(), self.config.min_ports, tried) {
-                hosts.push((of_host[0].host, failed, tried));
+                hosts.push((address(of_host[0].host), failed, tried));
             }
         }
         let (_, failed, tried) = hosts.iter().max_by_key(|(_, failed, _)| failed.len())?;
@@ -150,7 +156,7 @@ impl PortScan {
         for of_protocol in targets.chunk_by(|a, b| a.proto == b.proto) {
             let asked = distinct(of_protocol.iter().filter(|t| t.failed).map(|t| t.host).collect()).len() as f64;
             for of_port in of_protocol.chunk_by(|a, b| a.port == b.port) {
-                let failed: Vec<IpAddr> = of_port.iter().filter(|t| t.failed).map(|t| t.host).collect();
+                let failed: Vec<IpAddr> = of_port.iter().filter(|t| t.failed).map(|t| address(t.host)).collect();
                 let tried = of_port.chunk_by(|a, b| a.host == b.host).count();
                 let most = failed.len() as f64 >= self.config.min_port_share * asked;
                 if most && self.is_scan(failed.len(), self.config.min_hosts, tried) {
@@ -176,10 +182,13 @@ impl PortScan {
 
     fn judge(&self, view: &View<'_>, source: IpAddr, targets: &VecDeque<Target>) -> Option<Finding> {
         let mut targets: Vec<Tried> = targets.iter().map(Tried::from).collect();
-        targets.sort_unstable_by_key(|t| (t.host, t.proto, t.port, t.failed));
+        targets.sort_unstable_by_key(|t| (t.host, t.service(), t.failed));
         targets.dedup();
         let scan = self.vertical(&targets).or_else(|| {
-            targets.sort_unstable_by_key(|t| (t.proto, t.port, t.host, t.failed));
+            if (targets.iter().filter(|target| target.failed).count() as u64) < self.config.min_hosts {
+                return None;
+            }
+            targets.sort_unstable_by_key(|t| (t.service(), t.host, t.failed));
             self.horizontal(&targets)
         })?;
         let (hosts, ports) = (scan.hosts.len(), scan.ports.len());

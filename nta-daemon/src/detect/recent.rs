@@ -62,6 +62,13 @@ impl<K: Copy + Eq + Hash + Ord, V: Default + Weigh> Recent<K, V> {
         &mut entry.1
     }
 
+    /// The entry of a key, now met, if there is one.
+    pub(super) fn meet_known(&mut self, key: &K) -> Option<&mut V> {
+        let (met, value) = self.entries.get_mut(key)?;
+        *met = self.now;
+        Some(value)
+    }
+
     /// All entries, in no order.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
         self.entries.iter().map(|(key, (_, value))| (key, value))
@@ -125,50 +132,101 @@ impl Sliding {
 /// Who had which share, the largest only.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Shares {
-    /// Who, as one number for both families, and how much: apart, so that looking for one compares nothing else.
-    who: Vec<u128>,
-    amounts: Vec<u64>,
-    /// What of each may have been another's, whose place it took.
-    borrowed: Vec<u64>,
+    kept: Kept,
     total: u64,
     unknown: u64,
 }
 
-fn number(host: IpAddr) -> u128 {
+/// Most of what is watched has one source and needs no memory of its own.
+#[derive(Clone, Debug, Default)]
+enum Kept {
+    #[default]
+    Nobody,
+    One(u128, Share),
+    Many(Box<Many>),
+}
+
+/// Hosts, each as one number for both families, and their shares: apart, so that looking for one compares nothing else.
+#[derive(Clone, Debug)]
+struct Many {
+    who: Vec<u128>,
+    shares: Vec<Share>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Share {
+    amount: u64,
+    /// What of it may have been another's, whose place it took.
+    borrowed: u64,
+}
+
+/// One number for addresses of both families: IPv4 as mapped into IPv6 (RFC 4291).
+pub(super) const fn number(host: IpAddr) -> u128 {
     match host {
         IpAddr::V4(host) => host.to_ipv6_mapped().to_bits(),
         IpAddr::V6(host) => host.to_bits(),
     }
 }
 
-impl Shares {
-    /// Adds to the share of a host.
-    pub(super) fn add(&mut self, host: IpAddr, amount: u64) {
-        self.add_part(number(host), amount, 0);
-    }
+/// The address of a number.
+pub(super) const fn address(number: u128) -> IpAddr {
+    std::net::Ipv6Addr::from_bits(number).to_canonical()
+}
 
-    /// `borrowed` of it may be another's.
-    fn add_part(&mut self, host: u128, amount: u64, borrowed: u64) {
-        self.total += amount;
+impl Share {
+    const fn add(&mut self, other: Self) {
+        self.amount += other.amount;
+        self.borrowed += other.borrowed;
+    }
+}
+
+impl Many {
+    fn add(&mut self, host: u128, share: Share) {
         if let Some(at) = self.who.iter().position(|known| *known == host) {
-            self.amounts[at] += amount;
-            self.borrowed[at] += borrowed;
+            self.shares[at].add(share);
         } else if self.who.len() < MAX_SHARES {
             self.who.push(host);
-            self.amounts.push(amount);
-            self.borrowed.push(borrowed);
+            self.shares.push(share);
         } else {
-            let least = self.amounts.iter().copied().min().unwrap_or_default();
-            let at = (0..MAX_SHARES).filter(|at| self.amounts[*at] == least).min_by_key(|at| self.who[*at]);
+            let least = self.shares.iter().map(|share| share.amount).min().unwrap_or_default();
+            let at = (0..MAX_SHARES).filter(|at| self.shares[*at].amount == least).min_by_key(|at| self.who[*at]);
             if let Some(at) = at {
-                (self.who[at], self.amounts[at], self.borrowed[at]) = (host, least + amount, least + borrowed);
+                self.who[at] = host;
+                self.shares[at] = Share { amount: least + share.amount, borrowed: least + share.borrowed };
             }
         }
     }
+}
 
-    fn of(&self) -> impl Iterator<Item = (IpAddr, u64)> {
-        let host = |number: &u128| std::net::Ipv6Addr::from_bits(*number).to_canonical();
-        self.who.iter().map(host).zip(self.amounts.iter().copied())
+impl Shares {
+    /// Adds to the share of a host.
+    pub(super) fn add(&mut self, host: IpAddr, amount: u64) {
+        self.add_part(number(host), Share { amount, borrowed: 0 });
+    }
+
+    fn add_part(&mut self, host: u128, share: Share) {
+        self.total += share.amount;
+        match &mut self.kept {
+            Kept::Nobody => self.kept = Kept::One(host, share),
+            Kept::One(known, own) if *known == host => own.add(share),
+            Kept::One(known, own) => {
+                self.kept = Kept::Many(Box::new(Many { who: vec![*known, host], shares: vec![*own, share] }));
+            }
+            Kept::Many(many) => many.add(host, share),
+        }
+    }
+
+    fn kept(&self) -> impl Iterator<Item = (u128, Share)> {
+        let (one, many) = match &self.kept {
+            Kept::Nobody => (None, None),
+            Kept::One(host, share) => (Some((*host, *share)), None),
+            Kept::Many(many) => (None, Some(many.who.iter().copied().zip(many.shares.iter().copied()))),
+        };
+        one.into_iter().chain(many.into_iter().flatten())
+    }
+
+    fn of(&self) -> impl Iterator<Item = (IpAddr, Share)> {
+        self.kept().map(|(number, share)| (address(number), share))
     }
 
     /// Adds what nobody knows the source of.
@@ -179,23 +237,23 @@ impl Shares {
 
     /// Adds all shares of another.
     pub(super) fn merge(&mut self, other: &Self) {
-        for (at, host) in other.who.iter().enumerate() {
-            self.add_part(*host, other.amounts[at], other.borrowed[at]);
+        for (host, share) in other.kept() {
+            self.add_part(host, share);
         }
         self.add_unknown(other.unknown);
     }
 
     /// Share of the largest, 0 to 1.
     pub(super) fn largest(&self) -> f64 {
-        let most = self.amounts.iter().copied().max().unwrap_or(0);
+        let most = self.kept().map(|(_, share)| share.amount).max().unwrap_or(0);
         if self.total == 0 { 0.0 } else { most as f64 / self.total as f64 }
     }
 
     /// Who did it: one host, or many.
     pub(super) fn party(&self) -> Party {
-        let most = self.of().max_by_key(|(host, amount)| (*amount, *host));
+        let most = self.of().map(|(host, share)| (share.amount, host)).max();
         match most {
-            Some((host, share)) if self.largest() >= DOMINANT_SHARE && !self.has_second(host, share / 2) => {
+            Some((amount, host)) if self.largest() >= DOMINANT_SHARE && !self.has_second(host, amount / 2) => {
                 Party::Host(host)
             }
             _ => Party::Many,
@@ -204,12 +262,12 @@ impl Shares {
 
     /// Whether another than this one has more than so much.
     fn has_second(&self, first: IpAddr, amount: u64) -> bool {
-        self.of().any(|(host, share)| host != first && share > amount)
+        self.of().any(|(host, share)| host != first && share.amount > amount)
     }
 
     /// The largest shares, largest first: what each has at least.
     pub(super) fn contributors(&self) -> Vec<Contributor> {
-        let sure = self.of().zip(&self.borrowed).map(|((host, amount), borrowed)| (host, amount - borrowed));
+        let sure = self.of().map(|(host, share)| (host, share.amount - share.borrowed));
         let mut shares: Vec<(IpAddr, u64)> = sure.filter(|(_, amount)| *amount > 0).collect();
         shares.sort_unstable_by_key(|(host, amount)| (std::cmp::Reverse(*amount), *host));
         shares.truncate(MAX_CONTRIBUTORS);

@@ -88,11 +88,14 @@ impl Slowloris {
 
     fn take(&mut self, seen: &FlowObservation) {
         let flow = &seen.flow;
-        let connections = self.pairs.meet((flow.originator.address, flow.responder.address, flow.responder.port));
+        let pair = (flow.originator.address, flow.responder.address, flow.responder.port);
         if !is_open(seen) {
-            connections.remove(&flow.id);
+            if let Some(connections) = self.pairs.meet_known(&pair) {
+                connections.remove(&flow.id);
+            }
             return;
         }
+        let connections = self.pairs.meet(pair);
         let [client_bytes, server_bytes] =
             [&flow.originator, &flow.responder].map(|side| side.payload_bytes.unwrap_or(0));
         let fresh = Connection {
@@ -104,6 +107,9 @@ impl Slowloris {
             drops: 0,
             zero_windows: flow.originator.tcp.zero_windows,
         };
+        if connections.len() >= MAX_CONNECTIONS {
+            forget(connections, flow.last);
+        }
         let full = connections.len() >= MAX_CONNECTIONS;
         match connections.get_mut(&flow.id) {
             Some(known) => {
@@ -167,11 +173,16 @@ impl Slowloris {
 /// Whether both sides may still send, and the handshake, if it was seen, was finished.
 fn is_open(seen: &FlowObservation) -> bool {
     let flow = &seen.flow;
-    let unfinished = flow.originator.tcp.syn > 0 && is_futile(seen);
-    !unfinished
-        && flow.ended.is_none()
+    let unfinished = || flow.originator.tcp.syn > 0 && is_futile(seen);
+    flow.ended.is_none()
         && matches!(flow.conn_state, ConnState::S1 | ConnState::Oth)
         && flow.originator.tcp.rst + flow.responder.tcp.rst + flow.originator.tcp.fin + flow.responder.tcp.fin == 0
+        && !unfinished()
+}
+
+/// Forgets connections of which nothing was seen for long.
+fn forget(connections: &mut Connections, now: Timestamp) {
+    connections.retain(|_, connection| now.since(connection.seen) < FORGET_S * NANOS);
 }
 
 impl Detector for Slowloris {
@@ -185,10 +196,13 @@ impl Detector for Slowloris {
         for seen in view.snapshot.flows.iter().filter(|seen| seen.flow.proto == proto::TCP) {
             self.take(seen);
         }
-        for (_, connections) in self.pairs.iter_mut() {
-            connections.retain(|_, connection| end.since(connection.seen) < FORGET_S * NANOS);
+        // Most pairs never have as many.
+        let least = self.config.min_connections as usize;
+        for (_, connections) in self.pairs.iter_mut().filter(|(_, connections)| connections.len() >= least) {
+            forget(connections, end);
         }
-        out.extend(self.pairs.iter().filter_map(|(pair, connections)| self.judge(view, *pair, connections)));
+        let many = self.pairs.iter().filter(|(_, connections)| connections.len() >= least);
+        out.extend(many.filter_map(|(pair, connections)| self.judge(view, *pair, connections)));
     }
 
     fn evicted(&self) -> u64 {
