@@ -1,5 +1,8 @@
 //! Debian's and Ubuntu's packages, without questions.
 
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
@@ -32,6 +35,34 @@ pub(crate) fn offers(packages: &[&str]) -> bool {
     let mut show = Command::new("apt-cache");
     show.args(["show", "--no-all-versions"]).args(packages).stdout(Stdio::null()).stderr(Stdio::null());
     show.status().is_ok_and(|status| status.success())
+}
+
+/// While held, installing a package starts none of its services; only root can hold it.
+pub(crate) struct NoServices {
+    ours: bool,
+}
+
+/// What Debian's `invoke-rc.d` asks before it starts a service; 101 forbids it.
+const POLICY: &str = "/usr/sbin/policy-rc.d";
+
+impl NoServices {
+    /// A policy that is there already is left alone.
+    pub(crate) fn hold() -> Self {
+        let mut options = OpenOptions::new();
+        let file = options.write(true).create_new(true).mode(0o755).open(POLICY);
+        // Not root, or there is one: nothing to take back.
+        let ours = file.is_ok_and(|mut file| file.write_all(b"#!/bin/sh\nexit 101\n").is_ok());
+        Self { ours }
+    }
+}
+
+impl Drop for NoServices {
+    fn drop(&mut self) {
+        if self.ours {
+            // It can only be gone already.
+            let _gone = fs::remove_file(POLICY);
+        }
+    }
 }
 
 /// An apt that this process may call.
