@@ -134,9 +134,9 @@ impl Maker<'_> {
                 format!("scp {SSH} -i $S/key $S/www/f{size} root@{victim}:/dev/null")
             }),
             "backup" => {
-                let (megabytes, rate) = (self.rng.u32(5..25), self.rng.u32(1_000..8_000));
+                let megabytes = self.rng.u32(5..25);
                 let start = self.rng.u32(5..30);
-                format!("sleep {start}; head -c {megabytes}000000 /dev/zero | scp {SSH} -l {rate} -i $S/key /dev/stdin root@{host}:/dev/null")
+                format!("sleep {start}; head -c {megabytes}000000 /dev/urandom | ssh {SSH} -i $S/key root@{host} 'cat >/dev/null'")
             }
             "download" => {
                 let rate = self.rng.u32(200..1_500);
@@ -214,7 +214,7 @@ impl Maker<'_> {
                 .map(|_| format!("-o /dev/null http://{}/f{}", maker.pick(&[first, second]), maker.size()))
                 .collect();
             format!(
-                "dig +short +tries=1 @{dns} {} >/dev/null; curl -s -m 20 -Z --parallel-max 6 {}",
+                "dig +short +tries=1 @{dns} {} >/dev/null; curl -sS --no-progress-meter -m 20 -Z --parallel-max 6 {}",
                 names.join(" "),
                 urls.join(" ")
             )

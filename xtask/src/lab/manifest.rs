@@ -37,7 +37,7 @@ const PACKAGES: &[&str] = &[
 
 /// The whole text.
 pub(crate) fn text(seed: u64, wall_s: f64, done: &[(Scenario, Outcome)], failed: &[(String, String)]) -> String {
-    let captured: f64 = done.iter().map(|(_, outcome)| outcome.seconds()).sum();
+    let captured = done.iter().fold(0.0, |sum, (_, outcome)| sum + outcome.seconds());
     let made: Vec<Value> = done.iter().map(|(scenario, outcome)| entry(scenario, outcome)).collect();
     let failed: Vec<Value> = failed.iter().map(|(name, why)| json!({ "name": name, "why": why })).collect();
     let manifest = json!({

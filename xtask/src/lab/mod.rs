@@ -119,6 +119,9 @@ impl Options {
     }
 }
 
+/// What was made, and what failed with the reason why, by name.
+type Results = (Vec<(Scenario, Outcome)>, Vec<(String, String)>);
+
 /// A run: where it writes to, and whether it is to stop.
 struct Lab {
     out: PathBuf,
@@ -149,7 +152,7 @@ impl Lab {
         fs::write(self.out.join("labels.tsv"), labels::table(&rows))?;
         let wall = began.elapsed().as_secs_f64();
         fs::write(self.out.join("manifest.json"), manifest::text(seed, wall, &done, &failed))?;
-        let captured: f64 = done.iter().map(|(_, outcome)| outcome.seconds()).sum();
+        let captured = done.iter().fold(0.0, |sum, (_, outcome)| sum + outcome.seconds());
         let frames: u64 = done.iter().map(|(_, outcome)| outcome.all.frames).sum();
         println!(
             "{} of {} scenarios, {captured:.0} s captured, {frames} frames, in {wall:.0} s: {}",
@@ -164,7 +167,7 @@ impl Lab {
     }
 
     /// Runs scenarios side by side; the results are in the order of the plan.
-    fn run_all(&self, plan: &[Scenario], jobs: usize) -> (Vec<(Scenario, Outcome)>, Vec<(String, String)>) {
+    fn run_all(&self, plan: &[Scenario], jobs: usize) -> Results {
         // Longest first, so that none is left over at the end.
         let mut order: Vec<usize> = (0..plan.len()).collect();
         order.sort_by_key(|&n| std::cmp::Reverse(plan[n].seconds));

@@ -33,7 +33,7 @@ impl Network {
         let clients: Vec<String> = (0..site.clients.len()).map(|n| format!("c{n}")).collect();
         let stations = clients.iter().map(String::as_str);
         for name in ["gw", "wan", "victim", "attacker"].into_iter().chain(stations.clone()) {
-            namespaces.add(format!("{prefix}{name}"))?;
+            namespaces.add(&format!("{prefix}{name}"))?;
         }
         let inside = |name: &str| format!("{prefix}{name}");
         let gateway = &site.gateway;
@@ -206,17 +206,17 @@ struct Namespaces {
 }
 
 impl Namespaces {
-    fn add(&mut self, name: String) -> Result<()> {
-        process::output(Command::new("ip").args(["netns", "add", &name]))?;
+    fn add(&mut self, name: &str) -> Result<()> {
+        process::output(Command::new("ip").args(["netns", "add", name]))?;
         let added = [
             "ipv4/conf/all/rp_filter=0",
             "ipv4/conf/default/rp_filter=0",
             "ipv4/ping_group_range=0 0",
             "ipv6/conf/default/accept_dad=0",
         ];
-        self.names.push(name.clone());
-        ip(&name, "link set lo up\n")?;
-        set(&name, &added)
+        self.names.push(name.to_owned());
+        ip(name, "link set lo up\n")?;
+        set(name, &added)
     }
 }
 

