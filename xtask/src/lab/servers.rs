@@ -45,6 +45,8 @@ pub(crate) fn share(folder: &Path) -> Result<()> {
         let bytes: Vec<u8> = (0..size).map(|_| rng.u8(..)).collect();
         fs::write(pages.join(format!("f{size}")), bytes)?;
     }
+    // A program that takes what is posted to it.
+    fs::write(pages.join("post.up"), "")?;
     let words: String = (0..WORDS).fold(String::new(), |mut words, _| {
         let word: String = (0..rng.usize(5..12)).map(|_| rng.alphanumeric()).collect();
         // Writing to a string cannot fail.
@@ -129,7 +131,8 @@ fn lighttpd(files: &Files<'_>) -> Result<String> {
     let text = format!(
         "server.document-root = \"{}/www\"\nserver.port = 80\nserver.bind = \"0.0.0.0\"\n\
          $SERVER[\"socket\"] == \"[::]:80\" {{ }}\nserver.max-connections = 512\n\
-         mimetype.assign = ( \"\" => \"application/octet-stream\" )\n",
+         mimetype.assign = ( \"\" => \"application/octet-stream\" )\n\
+         server.modules += ( \"mod_cgi\" )\ncgi.assign = ( \".up\" => \"/bin/true\" )\n",
         files.shared.display()
     );
     let config = files.work.join("lighttpd.conf");

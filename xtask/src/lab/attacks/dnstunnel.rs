@@ -27,9 +27,9 @@ fn iodine(rng: &mut Rng, site: &Site, number: u32) -> Attack {
     let kind = way(&["NULL", "TXT", "CNAME", "MX", "SRV", "A"], number);
     let (name_length, limit) = (rng.u32(150..255), rng.u32(40..60));
     // iodine needs some seconds to find out what gets through; then something goes through the tunnel.
-    let inside = match rng.u8(0..3) {
+    let inside = match number % 3 {
         0 => "ping -q -i 0.2 -s 300 -W 1 10.99.0.1 >/dev/null; sleep 1".to_owned(),
-        1 => "curl -s -m 20 -o /dev/null http://10.99.0.1/f60000; sleep 1".to_owned(),
+        1 => "curl -s -m 20 -o /dev/null http://10.99.0.1/f150000; sleep 1".to_owned(),
         _ => "ping -q -c 3 10.99.0.1 >/dev/null; sleep 2; curl -s -m 9 -o /dev/null http://10.99.0.1/f8000; sleep 2"
             .to_owned(),
     };

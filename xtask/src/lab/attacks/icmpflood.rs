@@ -12,12 +12,15 @@ pub(super) const HPING: Recipe =
 pub(super) const NPING: Recipe =
     Recipe { kind: "icmpflood", tool: "nping", alone: 2, may_come_from_outside: true, make: nping };
 
+/// ping, too, counts in whole milliseconds.
+const PING_MOST: u32 = 1_000;
+
 fn ping(rng: &mut Rng, site: &Site, number: u32) -> Attack {
-    let (victim, rate, seconds) = (flooded(rng, site), rate(rng), rng.u32(5..15));
+    let (victim, rate, seconds) = (flooded(rng, site), rate(rng).min(PING_MOST), rng.u32(5..15));
     let size = rng.choice([56, 56, 400, 1_000]).unwrap_or(56);
     // Without an interval, -f waits for nothing but the answers: ten thousands a second on a veth pair, for a blink.
     let flood = if number == 1 { "-f " } else { "" };
-    let line = format!("exec ping -q {flood}-i {:.4} -s {size} {victim}", 1.0 / f64::from(rate));
+    let line = format!("exec ping -q {flood}-i {:.3} -s {size} {victim}", 1.0 / f64::from(rate));
     Attack { least: 500, ..Attack::new(&PING, site, &victim, seconds, line) }
 }
 

@@ -23,7 +23,7 @@ fn nmap(rng: &mut Rng, site: &Site, number: u32) -> Attack {
     // nmap -T2 sends a probe every 0.4 s.
     let ways = [
         format!("-sS {timing} --top-ports 1000"),
-        format!("-sT {timing} --top-ports {top}"),
+        format!("-sT {timing} --max-rate {} --top-ports {top}", rng.choice([10, 40, 150]).unwrap_or(40)),
         format!("-sU -T4 --max-retries 1 --top-ports {}", rng.u32(60..120)),
         format!("-sS -T2 --top-ports {top}"),
         format!("{} {timing} --top-ports {top}", rng.choice(["-sF", "-sX", "-sN", "-sA"]).unwrap_or("-sF")),
@@ -55,9 +55,9 @@ fn hping(rng: &mut Rng, site: &Site, number: u32) -> Attack {
 fn netcat(rng: &mut Rng, site: &Site, _: u32) -> Attack {
     let victim = target(rng, site);
     let first = rng.u32(1..1000);
-    let how = rng.choice(["-z -w 1", "-z -w 1 -r", "-z -w 2 -v"]).unwrap_or("-z -w 1");
+    let how = rng.choice(["-z -w 1", "-z -w 1 -r", "-z -w 1 -i 1"]).unwrap_or("-z -w 1");
     let line = format!("exec nc -n {how} {victim} {first}-{}", first + rng.u32(200..2000));
-    Attack::new(&NETCAT, site, &victim, rng.u32(20..50), line)
+    Attack::new(&NETCAT, site, &victim, rng.u32(30..50), line)
 }
 
 fn nping(rng: &mut Rng, site: &Site, _: u32) -> Attack {

