@@ -118,7 +118,8 @@ impl Maker<'_> {
             "browser" => self.browser(),
             "dns" => self.repeat(1.0, 6.0, |maker| format!("dig +short +tries=1 @{dns} {} >/dev/null", maker.name())),
             "longnames" => self.repeat(0.3, 3.0, |maker| {
-                format!("dig +short +tries=1 @{dns} {} {} >/dev/null", maker.pick(&["A", "A", "AAAA", "TXT"]), maker.long_name())
+                let (kind, name) = (maker.pick(&["A", "A", "AAAA", "TXT"]), maker.long_name());
+                format!("dig +short +tries=1 @{dns} {kind} {name} >/dev/null")
             }),
             "ssh" => self.repeat(8.0, 25.0, |maker| {
                 let to = if maker.rng.bool() { host } else { victim };
@@ -127,7 +128,11 @@ impl Maker<'_> {
             }),
             "wrongpassword" => self.repeat(20.0, 45.0, |maker| {
                 let tries = maker.rng.u32(1..3);
-                format!("for n in $(seq {tries}); do sshpass -p typo{tries} ssh {SSH} -o PubkeyAuthentication=no -o NumberOfPasswordPrompts=1 root@{victim} true; sleep 2; done; ssh {SSH} -i $S/key root@{victim} true")
+                let wrong = "-o PubkeyAuthentication=no -o NumberOfPasswordPrompts=1";
+                format!(
+                    "for n in $(seq {tries}); do sshpass -p typo ssh {SSH} {wrong} root@{victim} true; sleep 2; done; \
+                     ssh {SSH} -i $S/key root@{victim} true"
+                )
             }),
             "files" => self.repeat(15.0, 40.0, |maker| {
                 let size = maker.pick(&[20_000, 150_000, 400_000, 1_000_000]);
@@ -136,24 +141,35 @@ impl Maker<'_> {
             "backup" => {
                 let megabytes = self.rng.u32(5..25);
                 let start = self.rng.u32(5..30);
-                format!("sleep {start}; head -c {megabytes}000000 /dev/urandom | ssh {SSH} -i $S/key root@{host} 'cat >/dev/null'")
+                format!(
+                    "sleep {start}; head -c {megabytes}000000 /dev/urandom | \
+                     ssh {SSH} -i $S/key root@{host} 'cat >/dev/null'"
+                )
             }
             "download" => {
                 let rate = self.rng.u32(200..1_500);
                 let line = format!("{CURL} --limit-rate {rate}k http://{web}/f4000000");
                 self.repeat(2.0, 15.0, |_| line.clone())
             }
-            "slowdownload" => format!("curl -s -o /dev/null --limit-rate {}k http://{web}/f1000000", self.rng.u32(4..9)),
+            "slowdownload" => {
+                let rate = self.rng.u32(4..9);
+                format!("curl -s -o /dev/null --limit-rate {rate}k http://{web}/f1000000")
+            }
             "udpbulk" => {
                 let rate = self.rng.u32(300..3_000);
                 let reverse = self.pick(&["", "-R"]);
-                format!("sleep 5; iperf3 -u -c {host} -b {rate}k -l {} -t {} {reverse}", self.rng.u32(400..1300), seconds - 15)
+                let (size, length) = (self.rng.u32(400..1300), seconds - 15);
+                format!("sleep 5; iperf3 -u -c {host} -b {rate}k -l {size} -t {length} {reverse}")
             }
             "video" => {
                 let (period, size) = (self.rng.u32(3..8), self.pick(&[400_000, 1_000_000]));
-                self.repeat(f64::from(period), f64::from(period) + 0.5, |_| format!("{CURL} --limit-rate 2M http://{web}/f{size}"))
+                let line = format!("{CURL} --limit-rate 2M http://{web}/f{size}");
+                self.repeat(f64::from(period), f64::from(period) + 0.5, |_| line.clone())
             }
-            "voice" => format!("sleep {}; python3 $S/client.py voice {host} {} {}", self.rng.u32(1..20), seconds - 25, self.rng.u32(60..172)),
+            "voice" => {
+                let (start, length, size) = (self.rng.u32(1..20), seconds - 25, self.rng.u32(60..172));
+                format!("sleep {start}; python3 $S/client.py voice {host} {length} {size}")
+            }
             "ntp" => format!("python3 $S/client.py ntp {host} {seconds} {}", self.pick(&[4, 8, 16])),
             "mail" => format!("python3 $S/client.py mail {host} {seconds} {}", self.rng.u32(5..20)),
             "idle" => format!("python3 $S/client.py idle {host} {seconds} {}", self.rng.u32(1..12)),
@@ -180,10 +196,7 @@ impl Maker<'_> {
                 self.repeat(20.0, 40.0, |_| format!("for h in {}; do ping -q -c 1 -W 0.3 $h; done", hosts.join(" ")))
             }
             "short" => self.repeat(0.1, 0.6, |_| format!("{CURL} http://{victim}/f300")),
-            "longpoll" => {
-                let held = self.rng.u32(5..25);
-                format!("for n in $(seq {held}); do python3 -c 'import socket,time; s=socket.create_connection((\"{host}\",5222)); time.sleep({seconds})' & sleep 0.5; done; wait")
-            }
+            "longpoll" => format!("python3 $S/client.py hold {host} {seconds} {}", self.rng.u32(5..25)),
             _ => self.web(),
         }
     }

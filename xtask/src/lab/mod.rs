@@ -34,8 +34,8 @@ use crate::host;
 use crate::setup::{self, Need};
 
 pub(crate) const HELP: &str = "\
-Makes captures to train and test on: each scenario is a small network of its own in namespaces (LAN with clients, victim
-and attacker, a gateway, a WAN with servers), with a benign load of real clients, and attacks of real tools, varied by the
+Makes labelled captures: each scenario is a small network of its own in namespaces (LAN with clients, victim and
+attacker, a gateway, a WAN with servers), with a benign load of real clients, and attacks of real tools, varied by the
 seed. Needs root; installs the tools by apt. docs/LAB.md has the network and the list of attacks.
 
   --scenario NAME  only this one; again for more; a name's beginning stands for all that begin so

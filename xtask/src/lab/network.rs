@@ -40,7 +40,8 @@ impl Network {
         ip(
             &inside("gw"),
             &format!(
-                "link add {LAN} address {} type bridge mcast_snooping 0\naddress add {}/24 dev {LAN}\nlink set {LAN} up\n{}",
+                "link add {LAN} address {} type bridge mcast_snooping 0\n\
+                 address add {}/24 dev {LAN}\nlink set {LAN} up\n{}",
                 gateway.mac,
                 gateway.address,
                 site.lan_v6(1).map_or_else(String::new, |six| format!("address add {six}/64 dev {LAN} nodad\n")),

@@ -78,7 +78,8 @@ pub(crate) fn start(site: &Site, network: &Network, files: &Files<'_>) -> Result
     }
     let wan = network.place(Place::Wan);
     let dnsmasq = format!(
-        "exec dnsmasq --keep-in-foreground --conf-file={} --no-resolv --no-hosts --user=root --pid-file= --bind-interfaces \
+        "exec dnsmasq --keep-in-foreground --conf-file={} --no-resolv --no-hosts --user=root --pid-file= \
+         --bind-interfaces \
          --except-interface=lo --listen-address={dns} --server=/{}/{tunnel} --cache-size=1000",
         names,
         super::attacks::ZONE

@@ -48,7 +48,8 @@ fn dig(rng: &mut Rng, site: &Site, number: u32) -> Attack {
     let label = format!("$(head -c {bytes} /dev/urandom | base32 | tr -d '=\\n')");
     let name = vec![label; labels as usize].join(".");
     let line = format!(
-        "for n in $(seq 2000); do dig +short +tries=1 +time=1 @{server} {kind} {name}.$n.{ZONE} >/dev/null; sleep {pause}; done"
+        "for n in $(seq 2000); do dig +short +tries=1 +time=1 @{server} {kind} {name}.$n.{ZONE} >/dev/null; \
+         sleep {pause}; done"
     );
     Attack { server: end(site), ..Attack::new(&DIG, site, &server, rng.u32(30..60), line) }
 }

@@ -76,7 +76,8 @@ fn zmap(rng: &mut Rng, site: &Site, _: u32) -> Attack {
     let (gateway, own) = (&site.gateway.mac, site.attacker.address);
     // zmap speaks to its gateway only: what it sweeps lies beyond it.
     let line = format!(
-        "exec zmap -q -p {port} -r {rate} -b /dev/null -i eth0 -G {gateway} -S {own} -c 3 -n {} -o $W/zmap.csv {}.{}.0.0/16",
+        "exec zmap -q -p {port} -r {rate} -b /dev/null -i eth0 -G {gateway} -S {own} -c 3 -n {} \
+         -o $W/zmap.csv {}.{}.0.0/16",
         rate * rng.u32(10..30),
         server[0],
         server[1],

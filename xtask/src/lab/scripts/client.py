@@ -1,4 +1,4 @@
-"""Clients without a program of their own: `client.py voice|ntp|mail|idle SERVER SECONDS [NUMBER]`."""
+"""Clients without a program of their own: `client.py voice|ntp|mail|idle|hold SERVER SECONDS [NUMBER]`."""
 import os, random, socket, struct, sys, time
 
 what, server, seconds = sys.argv[1], sys.argv[2], float(sys.argv[3])
@@ -64,5 +64,13 @@ def idle():
             one.recv(64)
         time.sleep(random.uniform(8, 20))
 
+def hold():
+    """Connections that are held and say nothing, as those that wait for news do."""
+    held = []
+    for _ in range(int(number)):
+        held.append(socket.create_connection((server, 5222), 5))
+        time.sleep(0.5)
+    time.sleep(max(0, until - time.time()))
+
 random.seed(7)
-{"voice": voice, "ntp": ntp, "mail": mail, "idle": idle}[what]()
+{"voice": voice, "ntp": ntp, "mail": mail, "idle": idle, "hold": hold}[what]()
