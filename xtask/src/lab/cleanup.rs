@@ -63,7 +63,7 @@ fn owner(name: &str, prefix: &str) -> Option<u32> {
 
 /// Whether this is the process id of an xtask: another program may have got it since.
 fn is_alive(pid: u32) -> bool {
-    fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim_end() == "xtask")
+    fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.starts_with("xtask"))
 }
 
 #[cfg(test)]
