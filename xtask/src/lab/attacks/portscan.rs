@@ -31,9 +31,10 @@ fn nmap(rng: &mut Rng, site: &Site, number: u32) -> Attack {
         format!("-sS --max-rate {} -p {}-65535 -r", rng.choice([50, 200, 1000]).unwrap_or(50), rng.u32(1..30_000)),
     ];
     let sweep = format!("-sS {timing} -p {} --max-retries 1", rng.choice([22, 80, 445, 3389]).unwrap_or(445));
-    if number == 8 {
-        let line = format!("exec nmap -n -Pn --disable-arp-ping {sweep} {}.0/24", site.prefix());
-        return Attack::new(&NMAP, site, &"-", 30, line);
+    // On the LAN itself a sweep is ARP only: nobody answers for most addresses. Beyond the gateway every probe is seen.
+    if number == 8 && !site.attacker_outside {
+        let [a, b, c, _] = site.servers[0].octets();
+        return Attack::new(&NMAP, site, &"-", 30, format!("exec nmap -n -Pn {sweep} {a}.{b}.{c}.0/24"));
     }
     let ways: Vec<&str> = ways.iter().map(String::as_str).collect();
     let line = format!("exec nmap -n -Pn {} {victim}", way(&ways, number));
