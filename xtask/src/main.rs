@@ -9,6 +9,7 @@ mod build;
 mod build_ebpf;
 mod ci;
 mod fuzz;
+mod lab;
 mod lint;
 mod replay;
 mod run;
@@ -51,6 +52,12 @@ const COMMANDS: &[Command] = &[
     },
     Command { name: "fuzz", about: "feed arbitrary bytes to the readers", help: fuzz::HELP, run: fuzz::run },
     Command { name: "bench", about: "measure, as ratios in one run", help: bench::HELP, run: bench::run },
+    Command {
+        name: "lab",
+        about: "make labelled captures of attacks and of benign traffic",
+        help: lab::HELP,
+        run: lab::run,
+    },
     Command {
         name: "lint",
         about: "formatting, clippy, rustdoc, licences, unused dependencies",

@@ -1,5 +1,9 @@
 //! Debian's and Ubuntu's packages, without questions.
 
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
@@ -34,6 +38,41 @@ pub(crate) fn offers(packages: &[&str]) -> bool {
     show.status().is_ok_and(|status| status.success())
 }
 
+/// While held, installing a package starts none of its services; only root can hold it.
+pub(crate) struct NoServices {
+    /// The file to take away again, if it is ours.
+    policy: Option<PathBuf>,
+}
+
+/// What Debian's `invoke-rc.d` asks before it starts a service; 101 forbids it.
+const POLICY: &str = "/usr/sbin/policy-rc.d";
+const FORBID: &str = "#!/bin/sh\n# of `cargo xtask lab`, while it installs\nexit 101\n";
+
+impl NoServices {
+    pub(crate) fn hold() -> Self {
+        Self::hold_at(Path::new(POLICY))
+    }
+
+    /// A policy of somebody else is left alone; one that a killed run of ours left is taken over.
+    fn hold_at(path: &Path) -> Self {
+        let mut options = OpenOptions::new();
+        let file = options.write(true).create_new(true).mode(0o755).open(path);
+        // Not root: nothing to take back.
+        let is_new = file.is_ok_and(|mut file| file.write_all(FORBID.as_bytes()).is_ok());
+        let is_ours = is_new || fs::read_to_string(path).is_ok_and(|text| text == FORBID);
+        Self { policy: is_ours.then(|| path.to_owned()) }
+    }
+}
+
+impl Drop for NoServices {
+    fn drop(&mut self) {
+        if let Some(policy) = &self.policy {
+            // It can only be gone already.
+            let _gone = fs::remove_file(policy);
+        }
+    }
+}
+
 /// An apt that this process may call.
 #[derive(Clone, Copy)]
 struct Apt {
@@ -65,5 +104,29 @@ impl Apt {
         static DONE: OnceLock<Result<(), String>> = OnceLock::new();
         let update = || step("updating the lists of packages", self.command().arg("update"));
         DONE.get_or_init(|| update().map_err(|error| format!("{error:#}"))).clone().map_err(|error| anyhow!(error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn services_are_forbidden_while_held_and_a_policy_of_others_is_left_alone() {
+        let path = std::env::temp_dir().join(format!("nta-policy-{}", std::process::id()));
+        let held = NoServices::hold_at(&path);
+        let mode = fs::metadata(&path).expect("a policy").permissions().mode();
+        assert_eq!(mode & 0o111, 0o111, "{mode:o}");
+        assert_eq!(Command::new(&path).status().expect("it runs").code(), Some(101));
+        // As a killed run leaves it.
+        std::mem::forget(held);
+        drop(NoServices::hold_at(&path));
+        assert!(!path.exists());
+        fs::write(&path, "#!/bin/sh\nexit 0\n").expect("a file");
+        drop(NoServices::hold_at(&path));
+        assert!(path.exists());
+        fs::remove_file(&path).expect("it is there");
     }
 }

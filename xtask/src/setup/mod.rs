@@ -23,6 +23,8 @@ the status is 1. The other commands call this for their own needs, so it seldom 
   test tools  what the tests drive and compare with: tshark, tcpdump, iperf3, …
   machines    QEMU, in which the tests boot other kernels
 
+`cargo xtask lab` installs what it needs by itself; no service is started by that.
+
 Example:
   cargo xtask setup";
 
@@ -37,6 +39,8 @@ pub(crate) enum Need {
     TestTools,
     /// To boot other kernels; without it the tests there are reported as not run.
     Machines,
+    /// For `lab`: its servers, clients and attack tools.
+    Lab,
 }
 
 /// A Debian package, and the file or program that shows that it is installed.
@@ -76,6 +80,22 @@ const MACHINES: &[Package] = &[
     Package { name: "xz-utils", shown_by: "xz" }, // newer kernels' modules are compressed
 ];
 
+/// For `lab`, beside the test tools.
+const LAB: &[Package] = &[
+    Package { name: "hydra", shown_by: "hydra" },
+    Package { name: "ncrack", shown_by: "ncrack" },
+    Package { name: "zmap", shown_by: "zmap" },
+    Package { name: "netcat-openbsd", shown_by: "nc" },
+    Package { name: "python3-scapy", shown_by: "/usr/lib/python3/dist-packages/scapy" },
+    Package { name: "python3-paramiko", shown_by: "/usr/lib/python3/dist-packages/paramiko" },
+    Package { name: "lighttpd", shown_by: "lighttpd" },
+    Package { name: "dnsmasq-base", shown_by: "dnsmasq" }, // the program without the service
+    Package { name: "openssh-server", shown_by: "sshd" },
+    Package { name: "openssh-client", shown_by: "ssh" },
+    Package { name: "sshpass", shown_by: "sshpass" },
+    Package { name: "util-linux", shown_by: "setpriv" }, // nsenter, setpriv: programs end with the lab
+];
+
 /// Installs everything, or says what is missing.
 pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
     if let Some(arg) = args.first() {
@@ -113,6 +133,14 @@ pub(crate) fn ensure(needs: &[Need]) -> Result<Vec<String>> {
         && let Err(error) = packages("machines", MACHINES)
     {
         missing.push(format!("{error:#}"));
+    }
+    if needs.contains(&Need::Lab) {
+        let _quiet = apt::NoServices::hold();
+        for (group, list) in [("test tools", TEST_TOOLS), ("lab", LAB)] {
+            if let Err(error) = packages(group, list) {
+                missing.push(format!("{error:#}"));
+            }
+        }
     }
     if needs.contains(&Need::Bpf)
         && let Err(error) = bpf::ensure()
