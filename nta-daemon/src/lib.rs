@@ -9,6 +9,7 @@ pub mod baseline;
 pub mod detect;
 pub mod domain;
 pub mod features;
+pub mod model;
 pub mod source;
 pub mod window;
 

@@ -1,0 +1,3 @@
+//! Learned judges of hosts: trained elsewhere, read from files, asked by detectors.
+
+pub mod forest;
