@@ -14,6 +14,7 @@ pub mod source;
 pub mod window;
 
 pub mod evaluate;
+pub mod forest_file;
 pub mod judge;
 pub mod live;
 pub mod pipeline;

@@ -23,12 +23,32 @@ use rand::seq::index;
 pub use file::{ForestError, MAX_FILE_BYTES, Manifest, Schema};
 use tree::{Tree, expected_cuts};
 
+use crate::features::{FEATURES, SCHEMA_VERSION};
+use crate::window::{HostStats, Span};
+
 /// Most features of a row.
 pub const MAX_FEATURES: usize = 1024;
 /// Most trees of a forest.
 pub const MAX_TREES: u32 = 10_000;
 /// Most rows that a tree is grown from.
 pub const MAX_SAMPLES: u32 = 65_536;
+
+/// The windows that forests of hosts are trained on, and judge.
+pub const SPAN: Span = Span::Medium;
+
+/// What the rows of hosts mean; `base_s` is the length of the base window in seconds.
+pub fn schema(base_s: u64) -> Schema {
+    Schema {
+        version: SCHEMA_VERSION,
+        features: FEATURES.iter().map(|feature| feature.name.to_owned()).collect(),
+        window_s: base_s * SPAN.factor(),
+    }
+}
+
+/// Whether a host did enough in a window to be judged, and to be learned from.
+pub const fn is_judged(host: &HostStats, min_packets: u64) -> bool {
+    host.packets() >= min_packets
+}
 
 /// How a forest is trained.
 #[derive(Clone, Debug)]
