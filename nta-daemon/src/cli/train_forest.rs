@@ -235,7 +235,7 @@ impl Output for Rows {
         // Hosts come in no order, and which are kept must not depend on it.
         let mut hosts: Vec<_> = snapshot.hosts.iter().filter(|host| is_judged(host, self.min_packets)).collect();
         hosts.sort_unstable_by_key(|host| host.address);
-        hosts.into_iter().for_each(|host| self.take(extract(host, extent)));
+        hosts.into_iter().for_each(|host| self.take(forest::row(&extract(host, extent))));
     }
 
     fn alert(&mut self, _change: AlertChange, _alert: &Alert) {}

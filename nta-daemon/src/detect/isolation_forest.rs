@@ -17,7 +17,7 @@ use super::tunables::tunables;
 use super::{Detector, View};
 use crate::domain::{AlertKind, Contributor, Finding, Measure};
 use crate::features::{Extent, FEATURES, FeatureVector, extract};
-use crate::model::forest::{IsolationForest, Verdict, is_judged};
+use crate::model::forest::{self, IsolationForest, Verdict, is_judged};
 use crate::window::{HostStats, Span};
 
 tunables! {
@@ -123,15 +123,16 @@ impl Detector for Forest {
         let before = std::mem::take(&mut self.rows);
         for host in self.chosen(view) {
             let vector = extract(host, extent);
+            let row = forest::row(&vector);
             // Features are finite and as many as the forest was checked for when it was read.
-            let Ok(score) = self.forest.score(&vector) else { continue };
+            let Ok(score) = self.forest.score(&row) else { continue };
             if score <= self.threshold {
                 continue;
             }
-            let row = before.get(&host.address).copied().unwrap_or(0) + 1;
-            self.rows.insert(host.address, row);
-            if row >= self.config.windows
-                && let Ok(verdict) = self.forest.explain(&vector)
+            let windows = before.get(&host.address).copied().unwrap_or(0) + 1;
+            self.rows.insert(host.address, windows);
+            if windows >= self.config.windows
+                && let Ok(verdict) = self.forest.explain(&row)
             {
                 out.push(self.finding(view, host.address, &vector, &verdict));
             }
@@ -168,7 +169,7 @@ mod tests {
         for window in 0..60 {
             medium(window, usual(window), |view| {
                 let extent = Extent { seconds: view.snapshot.seconds(), base_windows: 6.0 };
-                rows.extend(view.snapshot.hosts.iter().map(|host| extract(host, extent)));
+                rows.extend(view.snapshot.hosts.iter().map(|host| forest::row(&extract(host, extent))));
             });
         }
         Arc::new(train(&rows, &Params::default()).expect("a forest"))

@@ -23,7 +23,7 @@ use rand::seq::index;
 pub use file::{ForestError, MAX_FILE_BYTES, Manifest, Schema};
 use tree::{Tree, expected_cuts};
 
-use crate::features::{FEATURES, SCHEMA_VERSION};
+use crate::features::{FEATURES, FeatureVector, SCHEMA_VERSION};
 use crate::window::{HostStats, Span};
 
 /// Most features of a row.
@@ -43,6 +43,12 @@ pub fn schema(base_s: u64) -> Schema {
         features: FEATURES.iter().map(|feature| feature.name.to_owned()).collect(),
         window_s: base_s * SPAN.factor(),
     }
+}
+
+/// The row of a host: its features on a logarithmic scale. Rates and counts differ by powers of ten, and a cut between the
+/// least and the greatest would leave all but a few rows on one side.
+pub fn row(vector: &FeatureVector) -> FeatureVector {
+    vector.map(|value| value.abs().ln_1p().copysign(value))
 }
 
 /// Whether a host did enough in a window to be judged, and to be learned from.
