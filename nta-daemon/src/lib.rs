@@ -9,10 +9,12 @@ pub mod baseline;
 pub mod detect;
 pub mod domain;
 pub mod features;
+pub mod model;
 pub mod source;
 pub mod window;
 
 pub mod evaluate;
+pub mod forest_file;
 pub mod judge;
 pub mod live;
 pub mod pipeline;

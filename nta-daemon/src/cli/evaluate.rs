@@ -13,10 +13,12 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::{EXIT_USAGE, fail};
 use crate::config::Config;
 use crate::domain::{Alert, AlertChange, AlertId, Event, FlowRecord, FlowUpdate, Mode, Status};
-use crate::evaluate::{Outcome, Report, parse, score};
+use crate::evaluate::{Judges, Outcome, Report, parse, score};
+use crate::forest_file;
 use crate::live;
+use crate::model::Models;
 use crate::pipeline::Output;
-use crate::replay::{ReadAhead, Replay, Speed};
+use crate::replay::{ReadAhead, Replay, Speed, Summary};
 use crate::source::EventSettings;
 use crate::source::kernel::KernelOptions;
 use crate::source::replay::{Engine as _, UserEngine};
@@ -26,6 +28,7 @@ use crate::window::Snapshot;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
     nta-daemon evaluate --labels labels.tsv captures/\n  \
+    nta-daemon evaluate --labels labels.tsv --judges rules captures/\n  \
     nta-daemon evaluate --labels labels.tsv --format json captures/ | jq '.attacks[] | {type, recall}'\n\n\
     labels.tsv, tab-separated: file type attacker victim attack_start attack_end tool; times in Unix seconds; type is\n\
     benign, portscan, sshbrute, slowloris, arpspoof, dnstunnel, synflood, udpflood, icmpflood or an alert's type; - is\n\
@@ -37,6 +40,10 @@ pub(super) struct Args {
     /// What is known about the captures.
     #[arg(long, value_name = "FILE")]
     labels: PathBuf,
+    /// Who takes part, so that each can be held against the labels alone. Of the isolation forest alone, which knows no
+    /// attack by name, an alert of any kind about attacker or victim counts.
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "all")]
+    judges: Vec<Judge>,
     /// What is printed.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
@@ -54,6 +61,20 @@ enum Format {
     Text,
     /// One JSON document.
     Json,
+}
+
+/// Who judges.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+#[value(rename_all = "snake_case")]
+enum Judge {
+    /// The detectors that need no model.
+    Rules,
+    /// The model of labelled traffic.
+    Xgboost,
+    /// The model of the site's own traffic.
+    IsolationForest,
+    /// All of them.
+    All,
 }
 
 pub(super) fn execute(args: &Args) -> ExitCode {
@@ -79,8 +100,20 @@ pub(super) fn execute(args: &Args) -> ExitCode {
     let mut files: Vec<&str> = labels.iter().map(|label| label.file.as_str()).collect();
     files.sort_unstable();
     files.dedup();
-    let (outcomes, failed) = replay_all(&files, &args.folder, &config);
-    let report = score(&labels, &outcomes, failed);
+    let takes_part = |judge| args.judges.contains(&judge) || args.judges.contains(&Judge::All);
+    if !takes_part(Judge::Rules) {
+        config.detect.without_rules();
+    }
+    config.detect.isolation_forest.enabled &= takes_part(Judge::IsolationForest);
+    let models = Models { forest: forest_file::load(&config) };
+    if args.judges == [Judge::IsolationForest] && models.forest.is_none() {
+        return fail(EXIT_USAGE, &"there is no isolation forest to judge: name one as forest of [model]");
+    }
+    let (outcomes, failed) = replay_all(&files, &args.folder, &config, &models);
+    let judges = if args.judges == [Judge::IsolationForest] { Judges::Nameless } else { Judges::Naming };
+    let mut report = score(&labels, &outcomes, failed, judges);
+    report.judges =
+        args.judges.iter().filter_map(|judge| Some(judge.to_possible_value()?.get_name().to_owned())).collect();
     let written = match args.format {
         Format::Text => text(&report),
         Format::Json => serde_json::to_string(&report).map_err(io::Error::from).and_then(|json| {
@@ -98,7 +131,7 @@ pub(super) fn execute(args: &Args) -> ExitCode {
 type Results = (Vec<Outcome>, BTreeMap<String, String>);
 
 /// Every capture through the user engine, as many at a time as there are processors.
-fn replay_all(files: &[&str], folder: &Path, config: &Config) -> Results {
+fn replay_all(files: &[&str], folder: &Path, config: &Config, models: &Models) -> Results {
     let bar = if io::stderr().is_terminal() { ProgressBar::new(files.len() as u64) } else { ProgressBar::hidden() };
     if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos}/{len} captures {eta}") {
         bar.set_style(style);
@@ -107,7 +140,7 @@ fn replay_all(files: &[&str], folder: &Path, config: &Config) -> Results {
     let next = AtomicUsize::new(0);
     let work = || {
         while let Some(file) = files.get(next.fetch_add(1, Relaxed)) {
-            let outcome = replay(file, &folder.join(file), config);
+            let outcome = replay(file, &folder.join(file), config, models);
             let mut results = results.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             match outcome {
                 Ok(outcome) => results.0.push(outcome),
@@ -127,7 +160,20 @@ fn replay_all(files: &[&str], folder: &Path, config: &Config) -> Results {
     results
 }
 
-fn replay(file: &str, path: &Path, config: &Config) -> Result<Outcome, String> {
+fn replay(file: &str, path: &Path, config: &Config, models: &Models) -> Result<Outcome, String> {
+    let mut alerts = Alerts::default();
+    let summary = replay_into(file, path, config, models, &mut alerts)?;
+    Ok(Outcome { file: file.to_owned(), alerts: alerts.0.into_values().collect(), times: summary.times })
+}
+
+/// One capture through the user engine, on this thread.
+pub(super) fn replay_into(
+    file: &str,
+    path: &Path,
+    config: &Config,
+    models: &Models,
+    output: &mut dyn Output,
+) -> Result<Summary, String> {
     let limits = KernelOptions { map_memory_mib: config.capture.map_memory_mib, ..KernelOptions::default() };
     let mut engine = UserEngine::new(
         file,
@@ -135,22 +181,21 @@ fn replay(file: &str, path: &Path, config: &Config) -> Result<Outcome, String> {
         config.capture.tunnels,
         EventSettings::of(&config.capture, &config.events),
     );
-    let mut alerts = Alerts::default();
     let status =
         Status { mode: Mode::Replay, engine: engine.name().to_owned(), started: live::now(), ..Status::default() };
-    let summary = Replay {
+    Replay {
         paths: vec![path.to_owned()],
         speed: Speed::Max,
         window_ns: config.windows.span_ns(),
         detect: config.detect.clone(),
         baseline: config.baseline.clone(),
+        models: models.clone(),
         read_ahead: ReadAhead::Never,
         baselines: None,
         progress: &mut |_, _| true,
     }
-    .run(&mut engine, status, &mut alerts)
-    .map_err(|error| error.to_string())?;
-    Ok(Outcome { file: file.to_owned(), alerts: alerts.0.into_values().collect(), times: summary.times })
+    .run(&mut engine, status, output)
+    .map_err(|error| error.to_string())
 }
 
 /// Every alert in its last state. Bounded by the hygiene layer, which keeps no more.
@@ -175,8 +220,8 @@ fn text(report: &Report) -> io::Result<()> {
     let mut out = io::BufWriter::new(io::stdout().lock());
     writeln!(
         out,
-        "{:<12} {:>8} {:>6} {:>7} {:>9}  time to detect",
-        "attack", "captures", "found", "recall", "precision"
+        "{:<12} {:>8} {:>6} {:>7} {:>9} {:>5}  time to detect",
+        "attack", "captures", "found", "recall", "precision", "F1"
     )?;
     for attack in &report.attacks {
         let precision = attack.precision.map_or_else(|| "-".to_owned(), |p| format!("{:.1} %", p * 100.0));
@@ -185,7 +230,11 @@ fn text(report: &Report) -> io::Result<()> {
             .map_or_else(String::new, |[median, longest]| format!("median {median:.1} s, longest {longest:.1} s"));
         let recall = format!("{:.1} %", attack.recall * 100.0);
         let (word, captures, found) = (&attack.word, attack.captures, attack.found);
-        writeln!(out, "{word:<12} {captures:>8} {found:>6} {recall:>7} {precision:>9}  {delay}")?;
+        let f1 = format!("{:.3}", attack.f1);
+        writeln!(out, "{word:<12} {captures:>8} {found:>6} {recall:>7} {precision:>9} {f1:>5}  {delay}")?;
+    }
+    if let Some(macro_f1) = report.macro_f1 {
+        writeln!(out, "\nmacro-F1: {macro_f1:.3}, judges: {}", report.judges.join(", "))?;
     }
     for attack in report.attacks.iter().filter(|attack| !attack.misses.is_empty()) {
         writeln!(out, "\n{} missed in:", attack.word)?;

@@ -7,6 +7,7 @@ mod evaluate;
 mod output;
 mod replay;
 mod run;
+mod train_forest;
 
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
@@ -50,6 +51,8 @@ enum Command {
     Replay(replay::Args),
     /// Hold detection against labelled captures: recall, precision, time to detect, false alarms an hour.
     Evaluate(evaluate::Args),
+    /// Learn from captures: a model that judges beside the rules.
+    Train(train_forest::Args),
     /// Print the effective configuration as a commented file.
     PrintConfig(config::Args),
     /// Check a configuration file and say what is wrong with it.
@@ -68,6 +71,7 @@ impl Cli {
             Command::Run(args) => run::execute(args),
             Command::Replay(args) => replay::execute(args),
             Command::Evaluate(args) => evaluate::execute(&args),
+            Command::Train(args) => train_forest::execute(&args),
             Command::PrintConfig(args) => config::print(&args),
             Command::CheckConfig(args) => config::check(&args),
             Command::Doctor(args) => doctor::execute(&args),

@@ -11,7 +11,9 @@ use super::{EXIT_USAGE, Signals, fail};
 use crate::app::App;
 use crate::baseline::BaselineHandle;
 use crate::config::{CaptureConfig, Config};
+use crate::forest_file;
 use crate::live::Live;
+use crate::model::Models;
 use crate::source::kernel::device::Device;
 use crate::source::kernel::{Attach, AttachOptions, AttachedKernel, KernelOptions, Pinning, TcxOrder};
 use crate::source::{EventSettings, SourceError};
@@ -82,6 +84,7 @@ pub(super) fn execute(args: Args) -> ExitCode {
             window_ns: config.windows.span_ns(),
             detect: config.detect.clone(),
             baseline: config.baseline.clone(),
+            models: Models { forest: forest_file::load(&config) },
             baselines: BaselineHandle::default(),
         },
         Err(error) => return fail(1, &error),

@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
 use super::allow::Allow;
+use super::fusion::{ByHost, is_learned, is_learned_only, models_keys};
 use super::patience::RaiseAfter;
 use super::tunables::tunables;
 use crate::domain::{
-    Alert, AlertChange, AlertKey, AlertKind, AlertState, DetectionCounts, Finding, Severity, Timestamp,
+    Alert, AlertChange, AlertKey, AlertKind, AlertState, DetectionCounts, Finding, Opinion, Severity, Timestamp,
 };
 
 /// A finding this many times its threshold is one step worse; its square two.
@@ -30,6 +31,9 @@ tunables! {
         /// Windows with a finding that a kind needs before it is an alert, as in { port_scan = 2 }; 1 unless named. Windows
         /// further apart than clear_after_s do not add up.
         raise_after: RaiseAfter = RaiseAfter::default(),
+        /// Windows with a finding that a learned model needs before it raises an alert of its own; one that joins what a rule
+        /// found needs none.
+        model_windows: u32 = 2,
         /// For so many seconds after the first window, findings that rest on a baseline are counted and not told; those of
         /// attacks, which rest on none, always are.
         warm_up_s: u64 = 0,
@@ -45,6 +49,8 @@ pub struct Hygiene {
     config: HygieneConfig,
     /// In order, so that what is told at once is told in the same order every time.
     alerts: BTreeMap<AlertKey, Alert>,
+    /// The open ones of them.
+    by_host: ByHost,
     /// What has not been found often enough.
     waiting: BTreeMap<AlertKey, Waiting>,
     began: Option<Timestamp>,
@@ -57,13 +63,16 @@ struct Waiting {
     windows: u32,
     first: Timestamp,
     last: Timestamp,
+    /// Further apart than so many nanoseconds windows do not add up.
+    patience_ns: u64,
 }
 
 impl Hygiene {
     /// No alerts yet.
     pub fn new(config: HygieneConfig) -> Self {
         let (alerts, waiting) = (BTreeMap::new(), BTreeMap::new());
-        Self { config, alerts, waiting, began: None, counts: DetectionCounts::default() }
+        let by_host = ByHost::default();
+        Self { config, alerts, by_host, waiting, began: None, counts: DetectionCounts::default() }
     }
 
     /// What was done so far.
@@ -106,7 +115,7 @@ impl Hygiene {
             self.counts.warming_up += 1;
             return;
         }
-        let key = AlertKey::of(&finding);
+        let key = self.belongs_to(&finding, now, tell);
         let full = self.alerts.len() + self.waiting.len() >= self.config.max_alerts;
         let (first, windows) = match self.alerts.get(&key) {
             Some(known) if known.state == AlertState::Raised => (finding.start, 1),
@@ -124,6 +133,7 @@ impl Hygiene {
                     alert.cleared = None;
                     alert.windows += windows - 1;
                     self.counts.raised += 1;
+                    self.by_host.insert(alert);
                     AlertChange::Raised
                 } else {
                     AlertChange::Updated
@@ -136,14 +146,58 @@ impl Hygiene {
                 self.counts.raised += 1;
                 let mut alert = Alert::raise(finding, now);
                 (alert.first, alert.windows) = (first, windows);
+                self.by_host.insert(&alert);
                 tell(AlertChange::Raised, vacant.insert(alert));
             }
         }
     }
 
+    /// The alert that a finding is about. A model's joins an open one about its host; what models alone had found
+    /// becomes the rule's that names both parties.
+    fn belongs_to(&mut self, finding: &Finding, now: Timestamp, tell: &mut dyn FnMut(AlertChange, &Alert)) -> AlertKey {
+        let own = AlertKey::of(finding);
+        if self.is_open(&own) {
+            return own;
+        }
+        if is_learned(finding.detector) {
+            return self.by_host.joinable(finding).unwrap_or(own);
+        }
+        let theirs =
+            models_keys(&own).find(|key| self.is_open(key) && self.alerts.get(key).is_some_and(is_learned_only));
+        let Some(theirs) = theirs else { return own };
+        let comes_back = self.alerts.contains_key(&own);
+        if let Some(mut alert) = self.alerts.remove(&theirs) {
+            self.by_host.remove(&alert);
+            if comes_back {
+                // The rule's has an identity already.
+                (alert.state, alert.cleared) = (AlertState::Cleared, Some(now));
+                self.counts.cleared += 1;
+                tell(AlertChange::Cleared, &alert);
+            } else {
+                alert.key = own;
+                self.by_host.insert(&alert);
+                self.alerts.insert(own, alert);
+            }
+        }
+        own
+    }
+
+    fn is_open(&self, key: &AlertKey) -> bool {
+        self.alerts.get(key).is_some_and(|alert| alert.state == AlertState::Raised)
+    }
+
     /// Whether it has been found often enough: since when, and in how many windows.
     fn wait(&mut self, key: &AlertKey, finding: &Finding, full: bool) -> Option<(Timestamp, u32)> {
-        let least = self.config.raise_after.of(key.kind);
+        let mut least = self.config.raise_after.of(key.kind);
+        let mut patience_ns = self.config.clear_after_s * NANOS;
+        if is_learned(finding.detector) {
+            least = least.max(self.config.model_windows);
+            // Models judge windows of 180 s as well: the next one is never nearer.
+            patience_ns += finding.end.since(finding.start);
+            if self.waiting.get(key).is_some_and(|waiting| finding.end.since(waiting.last) >= patience_ns) {
+                self.waiting.remove(key);
+            }
+        }
         if least <= 1 {
             return Some((finding.start, 1));
         }
@@ -151,7 +205,7 @@ impl Hygiene {
             self.counts.refused += 1;
             return None;
         }
-        let new = || Waiting { windows: 0, first: finding.start, last: Timestamp::default() };
+        let new = || Waiting { windows: 0, first: finding.start, last: Timestamp::default(), patience_ns };
         let waiting = self.waiting.entry(*key).or_insert_with(new);
         waiting.windows += u32::from(finding.end > waiting.last);
         waiting.last = waiting.last.max(finding.end);
@@ -171,14 +225,15 @@ impl Hygiene {
     fn expire(&mut self, now: Timestamp, tell: &mut dyn FnMut(AlertChange, &Alert)) {
         let clear_after_ns = self.config.clear_after_s * NANOS;
         let forget_after_ns = clear_after_ns + self.config.hold_down_s * NANOS;
-        self.waiting.retain(|_, waiting| now.since(waiting.last) < clear_after_ns);
-        let counts = &mut self.counts;
+        self.waiting.retain(|_, waiting| now.since(waiting.last) < waiting.patience_ns);
+        let (counts, by_host) = (&mut self.counts, &mut self.by_host);
         self.alerts.retain(|_, alert| {
             let quiet_ns = now.since(alert.last);
             if alert.state == AlertState::Raised && quiet_ns >= clear_after_ns {
                 alert.state = AlertState::Cleared;
                 alert.cleared = Some(now);
                 counts.cleared += 1;
+                by_host.remove(alert);
                 tell(AlertChange::Cleared, alert);
             }
             quiet_ns < forget_after_ns
@@ -212,6 +267,7 @@ impl Alert {
             windows: 1,
             merged: 0,
             detectors: vec![finding.detector],
+            opinions: vec![Opinion::of(&finding)],
             latest: finding.clone(),
             finding,
         };
@@ -227,7 +283,19 @@ impl Alert {
         if !self.detectors.contains(&finding.detector) {
             self.detectors.push(finding.detector);
         }
-        if finding.measure.magnitude() > self.finding.measure.magnitude() {
+        let magnitude = finding.measure.magnitude();
+        match self.opinions.iter_mut().find(|opinion| opinion.detector == finding.detector) {
+            Some(known) if magnitude > known.measure.magnitude() => *known = Opinion::of(&finding),
+            Some(_) => {}
+            None => self.opinions.push(Opinion::of(&finding)),
+        }
+        // A rule's numbers say more than a model's: who, whom, and what was counted.
+        let is_stronger = match (is_learned(finding.detector), is_learned(self.finding.detector)) {
+            (false, true) => true,
+            (true, false) => false,
+            _ => magnitude > self.finding.measure.magnitude(),
+        };
+        if is_stronger {
             self.finding = finding.clone();
         }
         self.latest = finding;
@@ -235,17 +303,23 @@ impl Alert {
     }
 
     fn judge_severity(&mut self) {
+        let lasts = usize::from(self.windows >= LASTING_WINDOWS);
+        if is_learned_only(self) {
+            // Nobody can check what a model says of its own, and how sure it is says nothing of how bad it is.
+            self.severity = Severity::Low.raised(lasts);
+            return;
+        }
         let magnitude = self.finding.measure.magnitude();
         let steps = usize::from(magnitude >= MAGNITUDE_STEP)
             + usize::from(magnitude >= MAGNITUDE_STEP * MAGNITUDE_STEP)
-            + usize::from(self.windows >= LASTING_WINDOWS);
+            + lasts;
         self.severity = least(self.key.kind).raised(steps).min(most(self.key.kind));
     }
 }
 
 /// Severity that no magnitude and no repetition exceeds: regular calls repeat by nature, and most are an update's.
 const fn most(kind: AlertKind) -> Severity {
-    if matches!(kind, AlertKind::Beaconing) { Severity::Medium } else { Severity::Critical }
+    if matches!(kind, AlertKind::Beaconing | AlertKind::HostAnomaly) { Severity::Medium } else { Severity::Critical }
 }
 
 /// Severity of a finding that just reaches its threshold.
@@ -266,6 +340,7 @@ const fn least(kind: AlertKind) -> Severity {
         | AlertKind::HighLatency
         | AlertKind::PacketLoss
         | AlertKind::ProtocolAnomaly
-        | AlertKind::LongLivedConnection => Severity::Low,
+        | AlertKind::LongLivedConnection
+        | AlertKind::HostAnomaly => Severity::Low,
     }
 }

@@ -10,11 +10,15 @@ mod distributed_flood;
 mod dns_tunnel;
 #[cfg(test)]
 mod fixture;
+mod fusion;
+#[cfg(test)]
+mod fusion_tests;
 mod high_latency;
 mod hygiene;
 #[cfg(test)]
 mod hygiene_tests;
 mod icmp_flood;
+mod isolation_forest;
 mod long_lived;
 mod networks;
 mod packet_loss;
@@ -38,7 +42,7 @@ pub use allow::Allow;
 pub use hygiene::{Hygiene, HygieneConfig};
 pub use networks::Networks;
 pub use patience::RaiseAfter;
-pub use registry::{DetectConfig, Entry, NETWORK_DETECTORS, detectors, entries};
+pub use registry::{DetectConfig, Entry, NETWORK_DETECTORS, detectors, entries, learned};
 pub use tunables::Setting;
 
 use crate::baseline::Baselines;

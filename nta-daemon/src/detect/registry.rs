@@ -3,8 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::hygiene::HygieneConfig;
+use super::isolation_forest::{Forest, IsolationForestConfig};
 use super::networks::Networks;
 use super::{Detector, Setting};
+use crate::model::Models;
 
 /// Detectors that judge sums over the network against its baselines: what a stored window still holds.
 pub const NETWORK_DETECTORS: [&str; 4] = ["traffic_spike", "high_latency", "packet_loss", "protocol_anomaly"];
@@ -31,6 +33,8 @@ macro_rules! registry {
             /// What makes findings an alert.
             pub hygiene: HygieneConfig,
             $( $(#[doc = $doc])+ pub $section: super::$module::$config, )+
+            /// Hosts unlike the site's own normal traffic.
+            pub isolation_forest: IsolationForestConfig,
         }
 
         /// Every detector that is switched on.
@@ -51,16 +55,32 @@ macro_rules! registry {
                 entry(Networks::SECTION, Networks::settings()),
                 entry(HygieneConfig::SECTION, HygieneConfig::settings()),
                 $( entry(super::$module::$config::SECTION, super::$module::$config::settings()), )+
+                entry(IsolationForestConfig::SECTION, IsolationForestConfig::settings()),
             ]
         }
 
         impl DetectConfig {
+            /// Switches off every detector that asks no model.
+            pub fn without_rules(&mut self) {
+                $( self.$section.enabled = false; )+
+            }
+
             /// As commented sections of the configuration file.
             pub fn to_toml(&self) -> String {
-                [self.local_networks.to_toml(), self.hygiene.to_toml(), $( self.$section.to_toml(), )+].join("\n")
+                let rules = [self.local_networks.to_toml(), self.hygiene.to_toml(), $( self.$section.to_toml(), )+];
+                [rules.join("\n"), self.isolation_forest.to_toml()].join("\n")
             }
         }
     };
+}
+
+/// The detectors that are switched on and have a model to ask.
+pub fn learned(config: &DetectConfig, models: &Models) -> Vec<Box<dyn Detector>> {
+    let mut list: Vec<Box<dyn Detector>> = Vec::new();
+    if let Some(forest) = models.forest.as_ref().filter(|_| config.isolation_forest.enabled) {
+        list.push(Box::new(Forest::new(config.isolation_forest.clone(), forest.clone())));
+    }
+    list
 }
 
 registry! {

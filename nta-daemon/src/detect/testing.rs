@@ -12,7 +12,7 @@ use crate::domain::{
     ConnState, Endpoint, Finding, FlowId, FlowObservation, FlowRecord, History, OverflowDelta, RttDelta, TcpCounts,
     Timestamp,
 };
-use crate::window::{Seed, Windows};
+use crate::window::{Cascade, Seed, Snapshot, Span, Windows};
 
 const NANOS: u64 = 1_000_000_000;
 /// Length of a window.
@@ -168,6 +168,23 @@ pub(super) fn with_overflow(
     detector
         .inspect(&View { snapshot: &snapshot, baselines: &Baselines::new(BaselineConfig::default()) }, &mut findings);
     findings
+}
+
+/// Shows the longer window that is all of these flows.
+pub(super) fn medium(number: u64, flows: Vec<Flow>, mut show: impl FnMut(&View<'_>)) {
+    let mut windows = Windows::new(WINDOW_S * NANOS, Seed::fixed());
+    let start = number * WINDOW_S * Span::Medium.factor();
+    windows.open_at(at(start));
+    for Flow(mut seen, lasting_ns) in flows {
+        (seen.flow.first, seen.flow.last) = (at(start), at(start).plus(lasting_ns));
+        windows.add(seen);
+    }
+    let base = windows.close(&LedgerSlot::default()).expect("a window is open").complete();
+    let mut cascade = Cascade::new(Span::Medium, WINDOW_S * NANOS);
+    let baselines = Baselines::new(BaselineConfig::default());
+    let mut show = |snapshot: Snapshot| show(&View { snapshot: &snapshot, baselines: &baselines });
+    cascade.add(&base, &mut show);
+    cascade.flush(&mut show);
 }
 
 /// What it says about a row of windows of the same flows, from second 0 on.

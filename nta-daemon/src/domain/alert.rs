@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{AlertKind, Finding, Party, Timestamp};
+use super::{AlertKind, Finding, Measure, Party, Timestamp};
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -114,10 +114,33 @@ pub struct Alert {
     pub merged: u32,
     /// Detectors that found it, in the order in which they did.
     pub detectors: Vec<&'static str>,
-    /// The strongest finding so far: its numbers are the alert's.
+    /// What each of them says, in the same order: its strongest finding.
+    pub opinions: Vec<Opinion>,
+    /// The strongest finding so far, of a rule if one found it: its numbers are the alert's.
     pub finding: Finding,
     /// The finding that it was told about last.
     pub latest: Finding,
+}
+
+/// What one detector says about an alert.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Opinion {
+    /// Its name.
+    pub detector: &'static str,
+    /// How sure it is, 0 to 1.
+    pub score: f64,
+    /// The number that decided.
+    pub measure: Measure,
+    /// What happened, one sentence with the numbers.
+    pub sentence: String,
+}
+
+impl Opinion {
+    /// That of a finding.
+    pub fn of(finding: &Finding) -> Self {
+        let Finding { detector, score, measure, .. } = *finding;
+        Self { detector, score, measure, sentence: finding.sentence.clone() }
+    }
 }
 
 /// A change that listeners are told.

@@ -42,11 +42,13 @@ pub enum AlertKind {
     Beaconing,
     /// Much more sent to the outside than usual.
     DataExfiltration,
+    /// A host unlike those of the site's own normal traffic.
+    HostAnomaly,
 }
 
 impl AlertKind {
     /// All of them.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::PortScan,
         Self::SshBruteForce,
         Self::Slowloris,
@@ -64,6 +66,7 @@ impl AlertKind {
         Self::LongLivedConnection,
         Self::Beaconing,
         Self::DataExfiltration,
+        Self::HostAnomaly,
     ];
 
     /// The word for it.
@@ -86,6 +89,7 @@ impl AlertKind {
             Self::LongLivedConnection => "long_lived_connection",
             Self::Beaconing => "beaconing",
             Self::DataExfiltration => "data_exfiltration",
+            Self::HostAnomaly => "host_anomaly",
         }
     }
 
@@ -113,7 +117,8 @@ impl AlertKind {
             | Self::HighLatency
             | Self::PacketLoss
             | Self::ProtocolAnomaly
-            | Self::LongLivedConnection => None,
+            | Self::LongLivedConnection
+            | Self::HostAnomaly => None,
         }
     }
 
@@ -158,6 +163,9 @@ impl AlertKind {
             Self::Beaconing => "Look at the process behind the connections and at the reputation of the destination.",
             Self::DataExfiltration => {
                 "Find out what was sent and by which process; block the destination if nobody knows."
+            }
+            Self::HostAnomaly => {
+                "Look at what the named features say the host did; if it is wanted, train the forest again with that traffic."
             }
         }
     }
@@ -244,6 +252,9 @@ pub struct Contributor {
     /// Its share, in the unit of the measure unless `what` says otherwise.
     pub amount: f64,
 }
+
+/// Detectors that ask a model, and so know what one host looks like; all others are rules.
+pub const LEARNED: [&str; 2] = ["xgboost", "isolation_forest"];
 
 /// One detector's judgement about one window.
 #[derive(Clone, Debug, PartialEq)]

@@ -15,10 +15,10 @@ mod time;
 mod words;
 mod zeek;
 
-pub use alert::{Alert, AlertChange, AlertId, AlertKey, AlertState, Severity};
+pub use alert::{Alert, AlertChange, AlertId, AlertKey, AlertState, Opinion, Severity};
 pub use community_id::community_id;
 pub use event::{ArpPacket, DnsMessage, Event, EventCounts, Mac, Question, RawPacket};
-pub use finding::{AlertKind, Contributor, Finding, Measure, Party};
+pub use finding::{AlertKind, Contributor, Finding, LEARNED, Measure, Party};
 pub use flow::{EndReason, FlowDelta, FlowId, FlowKey, FlowUpdate, OverflowDelta, RttDelta, Tracked};
 pub use ledger::{Interface, Ledger, difference};
 pub use observation::FlowObservation;

@@ -5,4 +5,4 @@ mod labels;
 mod score;
 
 pub use labels::{Label, LabelError, Side, parse};
-pub use score::{AttackScore, BenignScore, Outcome, Report, score};
+pub use score::{AttackScore, BenignScore, Judges, Outcome, Report, score};

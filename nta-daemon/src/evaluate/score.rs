@@ -22,9 +22,22 @@ pub struct Outcome {
     pub times: Option<(Timestamp, Timestamp)>,
 }
 
+/// What the alerts that are scored say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Judges {
+    /// Which attack it is.
+    Naming,
+    /// Only that a host is unusual: any alert about attacker or victim during the attack counts as found.
+    Nameless,
+}
+
 /// The whole result.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Report {
+    /// Who took part.
+    pub judges: Vec<String>,
+    /// Mean of the attacks' F1; null without attacks.
+    pub macro_f1: Option<f64>,
     /// Each kind of attack.
     pub attacks: Vec<AttackScore>,
     /// Benign captures.
@@ -49,8 +62,11 @@ pub struct AttackScore {
     pub found: u64,
     /// `found` / `captures`.
     pub recall: f64,
-    /// Alerts of this kind that belong to a labelled attack / all alerts of this kind; null without alerts.
+    /// Alerts of this kind that belong to a labelled attack / all alerts of this kind; null without alerts. Of judges
+    /// that know no kinds: of all alerts in these captures.
     pub precision: Option<f64>,
+    /// Harmonic mean of precision and recall; 0 where nothing was found.
+    pub f1: f64,
     /// Seconds from the attack's first packet to the end of the window that raised the alert: median and longest.
     pub time_to_detect_s: Option<[f64; 2]>,
     /// Captures in which it was missed, or the attacker was wrong.
@@ -76,19 +92,38 @@ pub struct BenignScore {
     pub alerts: Vec<[String; 4]>,
 }
 
-/// Whether a label is about this alert.
-fn matches(label: &Label, alert: &Alert) -> bool {
-    if label.kind() != Some(alert.key.kind) {
-        return false;
+impl Judges {
+    /// Whether a label is about this alert.
+    fn matches(self, label: &Label, alert: &Alert) -> bool {
+        let early = label.start.is_some_and(|start| alert.last.plus(SLACK_NS) < start);
+        let late = label.end.is_some_and(|end| end.plus(SLACK_NS) < alert.first);
+        !early
+            && !late
+            && match self {
+                Self::Naming => label.kind() == Some(alert.key.kind) && is_right(label, alert),
+                Self::Nameless => is_about(label, alert),
+            }
     }
-    let early = label.start.is_some_and(|start| alert.last.plus(SLACK_NS) < start);
-    let late = label.end.is_some_and(|end| end.plus(SLACK_NS) < alert.first);
-    let right = match (&label.attacker, &label.victim) {
+}
+
+fn is_right(label: &Label, alert: &Alert) -> bool {
+    match (&label.attacker, &label.victim) {
         (Side::Parties(attackers), _) => attackers.contains(&alert.key.source) || names(attackers, alert),
         (_, Side::Parties(victims)) => victims.contains(&alert.key.destination),
         _ => true,
+    }
+}
+
+/// Whether it names attacker or victim, on whatever side.
+fn is_about(label: &Label, alert: &Alert) -> bool {
+    let known = |side: &Side| match side {
+        Side::Parties(parties) => Some(parties.contains(&alert.key.source) || parties.contains(&alert.key.destination)),
+        Side::Unknown | Side::Spoofed => None,
     };
-    !early && !late && right
+    match (known(&label.attacker), known(&label.victim)) {
+        (None, None) => true,
+        (attacker, victim) => attacker == Some(true) || victim == Some(true),
+    }
 }
 
 /// An alert whose source is many names its sources among the contributors.
@@ -98,7 +133,7 @@ fn names(attackers: &[Party], alert: &Alert) -> bool {
 }
 
 /// The report over all captures.
-pub fn score(labels: &[Label], outcomes: &[Outcome], failed: BTreeMap<String, String>) -> Report {
+pub fn score(labels: &[Label], outcomes: &[Outcome], failed: BTreeMap<String, String>, judges: Judges) -> Report {
     let mut report = Report { failed, ..Report::default() };
     let by_file: BTreeMap<&str, &Outcome> = outcomes.iter().map(|outcome| (outcome.file.as_str(), outcome)).collect();
     let mut words: Vec<&str> = labels.iter().filter(|label| !label.is_benign()).map(|l| l.word.as_str()).collect();
@@ -107,7 +142,7 @@ pub fn score(labels: &[Label], outcomes: &[Outcome], failed: BTreeMap<String, St
     for word in words {
         let rows: Vec<&Label> = labels.iter().filter(|label| label.word == word).collect();
         match rows[0].kind() {
-            Some(kind) => report.attacks.push(attack(word, kind, &rows, labels, &by_file)),
+            Some(kind) => report.attacks.push(attack(judges, (word, kind), &rows, labels, &by_file)),
             None => drop(report.not_looked_for.insert(word.to_owned(), rows.len() as u64)),
         }
     }
@@ -118,12 +153,14 @@ pub fn score(labels: &[Label], outcomes: &[Outcome], failed: BTreeMap<String, St
         }
     }
     report.benign.settle();
+    let scored: Vec<f64> = report.attacks.iter().filter(|attack| attack.captures > 0).map(|attack| attack.f1).collect();
+    report.macro_f1 = (!scored.is_empty()).then(|| scored.iter().sum::<f64>() / scored.len() as f64);
     report
 }
 
 fn attack(
-    word: &str,
-    kind: AlertKind,
+    judges: Judges,
+    (word, kind): (&str, AlertKind),
     rows: &[&Label],
     labels: &[Label],
     by_file: &BTreeMap<&str, &Outcome>,
@@ -137,7 +174,7 @@ fn attack(
         score.captures += 1;
         // Each row of a capture is an attack of its own; all must be found.
         let found = rows.iter().filter(|label| label.file == file).map(|label| {
-            let alerts = by_file[file].alerts.iter().filter(|alert| matches(label, alert));
+            let alerts = by_file[file].alerts.iter().filter(|alert| judges.matches(label, alert));
             let first = alerts.min_by_key(|alert| alert.raised)?;
             Some(label.start.map(|start| first.raised.since(start) as f64 / 1e9))
         });
@@ -154,12 +191,18 @@ fn attack(
     score.time_to_detect_s = delays.last().map(|longest| [delays[delays.len() / 2], *longest]);
     let (mut right, mut all) = (0_u64, 0_u64);
     for (file, outcome) in by_file {
-        for alert in outcome.alerts.iter().filter(|alert| alert.key.kind == kind) {
+        let counts = |alert: &&Alert| match judges {
+            Judges::Naming => alert.key.kind == kind,
+            Judges::Nameless => rows.iter().any(|label| label.file == *file),
+        };
+        for alert in outcome.alerts.iter().filter(counts) {
             all += 1;
-            right += u64::from(labels.iter().any(|label| label.file == *file && matches(label, alert)));
+            right += u64::from(labels.iter().any(|l| l.file == *file && !l.is_benign() && judges.matches(l, alert)));
         }
     }
     score.precision = (all > 0).then(|| right as f64 / all as f64);
+    let (precision, recall) = (score.precision.unwrap_or(0.0), score.recall);
+    score.f1 = if precision + recall > 0.0 { 2.0 * precision * recall / (precision + recall) } else { 0.0 };
     score
 }
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{Alert, AlertState, Finding, Party};
+use crate::domain::{Alert, AlertState, Finding, LEARNED, Opinion, Party};
 
 /// An alert.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -69,6 +69,28 @@ pub struct WhyJson {
     pub technique: Option<TechniqueJson>,
     /// What to do about it.
     pub recommendation: String,
+    /// What each detector says, in the order in which they found it; only of an alert.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub judges: Vec<JudgeJson>,
+}
+
+/// What one detector says about an alert: its strongest finding.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct JudgeJson {
+    /// Its name.
+    pub detector: String,
+    /// `rule` or `model`.
+    pub basis: String,
+    /// How sure it is, 0 to 1.
+    pub score: f64,
+    /// What was measured, such as `ports_tried` or `probability`.
+    pub measure: String,
+    /// What was seen.
+    pub observed: f64,
+    /// From where on it is a finding.
+    pub threshold: f64,
+    /// What happened, in one sentence.
+    pub sentence: String,
 }
 
 /// Who or what had a share in it.
@@ -112,7 +134,21 @@ impl From<&Alert> for AlertJson {
             windows: alert.windows,
             detector: finding.detector.to_owned(),
             detectors: alert.detectors.iter().map(|name| (*name).to_owned()).collect(),
-            why: WhyJson::from(finding),
+            why: WhyJson { judges: alert.opinions.iter().map(JudgeJson::from).collect(), ..WhyJson::from(finding) },
+        }
+    }
+}
+
+impl From<&Opinion> for JudgeJson {
+    fn from(opinion: &Opinion) -> Self {
+        Self {
+            detector: opinion.detector.to_owned(),
+            basis: if LEARNED.contains(&opinion.detector) { "model" } else { "rule" }.to_owned(),
+            score: opinion.score,
+            measure: opinion.measure.name.to_owned(),
+            observed: opinion.measure.observed,
+            threshold: opinion.measure.threshold,
+            sentence: opinion.sentence.clone(),
         }
     }
 }
@@ -138,6 +174,7 @@ impl From<&Finding> for WhyJson {
                 .collect(),
             technique: technique.map(|(id, name)| TechniqueJson { id: id.to_owned(), name: name.to_owned() }),
             recommendation: finding.kind.recommendation().to_owned(),
+            judges: Vec::new(),
         }
     }
 }

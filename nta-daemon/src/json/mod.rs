@@ -12,7 +12,7 @@ mod status;
 mod stored;
 mod window;
 
-pub use alert::{AlertJson, AnomalyJson, ContributorJson, TechniqueJson, WhyJson, party};
+pub use alert::{AlertJson, AnomalyJson, ContributorJson, JudgeJson, TechniqueJson, WhyJson, party};
 pub use detection::{DetectionJson, HostsJson, LearningJson, MetricStateJson};
 pub use event::{ArpJson, DnsJson, EventCountsJson, EventLossJson, EventsJson, QuestionJson};
 pub use features::FeaturesJson;

@@ -21,6 +21,7 @@ pub(super) async fn write(connection: &mut SqliteConnection, run: RunId, alerts:
              VALUES ($1, (SELECT coalesce(max(number), 0) + 1 FROM detected_alerts), \
              $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) \
              ON CONFLICT (id) DO UPDATE SET run_id = excluded.run_id, severity = excluded.severity, \
+             source = excluded.source, destination = excluded.destination, \
              score_ppm = excluded.score_ppm, state = excluded.state, first_ns = excluded.first_ns, \
              last_ns = excluded.last_ns, cleared_ns = excluded.cleared_ns, body = excluded.body",
         )

@@ -44,6 +44,7 @@ fn alert(source: u8, last_s: u64) -> Alert {
         windows: 1,
         merged: 0,
         detectors: vec![finding.detector],
+        opinions: vec![crate::domain::Opinion::of(&finding)],
         latest: finding.clone(),
         finding,
     }

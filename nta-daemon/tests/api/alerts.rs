@@ -38,6 +38,7 @@ fn alert(kind: AlertKind, source: u8, window: u64, score: f64) -> Alert {
         windows: 1,
         merged: 0,
         detectors: vec![finding.detector],
+        opinions: vec![nta_daemon::domain::Opinion::of(&finding)],
         latest: finding.clone(),
         finding,
     }
