@@ -14,6 +14,7 @@ use crate::config::Config;
 use crate::domain::{Alert, AlertChange, Event, FlowRecord, FlowUpdate, Status};
 use crate::evaluate::{Label, parse};
 use crate::features::{Extent, FeatureVector, extract};
+use crate::forest_file;
 use crate::model::Models;
 use crate::model::forest::{self, Manifest, Params, is_judged};
 use crate::pipeline::Output;
@@ -146,7 +147,7 @@ pub(super) fn train_forest(
         .map_err(|error| format!("{replayed} captures have {} hosts in normal windows: {error}", rows.seen))?;
     let from = format!("{} of {} hosts in {} windows of {replayed} captures", rows.kept.len(), rows.seen, rows.windows);
     let manifest = forest.manifest(forest::schema(config.windows.seconds), &from);
-    forest.save(out, manifest.clone()).map_err(|error| error.to_string())?;
+    forest_file::save(&forest, out, manifest.clone()).map_err(|error| error.to_string())?;
     Ok(manifest)
 }
 

@@ -2,9 +2,10 @@
 
 use std::net::IpAddr;
 
+use nta_common::flow::Counts;
 use nta_common::packet::proto;
 
-use crate::domain::FlowObservation;
+use crate::domain::{Endpoint, FlowObservation};
 
 /// A packet that asks whether somebody is there, by its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,24 +32,38 @@ const TRACEROUTE_PORTS: std::ops::RangeInclusive<u16> = 33_434..=33_534;
 /// Ports below are a server's.
 const FIRST_CLIENT_PORT: u16 = 1024;
 
-/// What a flow that began in the window says; `None` when it is no attempt or says nothing.
-pub(super) fn judge(seen: &FlowObservation) -> Option<Attempt> {
+/// Who sent, and to whom, in a flow, and what each sent in the window: its originator, but in UDP. There a datagram from a
+/// server's port is taken for an answer, and its target for who asked; if that never said a word, it did not ask.
+pub(super) const fn sides(seen: &FlowObservation) -> [(&Endpoint, &Counts); 2] {
     let flow = &seen.flow;
-    if !seen.is_new || is_group(flow.responder.address) {
+    let (originator, responder) = ((&flow.originator, &seen.sent[0]), (&flow.responder, &seen.sent[1]));
+    if flow.proto == proto::UDP && flow.originator.sent.packets == 0 {
+        [responder, originator]
+    } else {
+        [originator, responder]
+    }
+}
+
+/// What a flow that began in the window says, who tried and what; `None` when it is no attempt or says nothing.
+pub(super) fn judge(seen: &FlowObservation) -> Option<(Attempt, &Endpoint, &Endpoint)> {
+    let flow = &seen.flow;
+    let [(source, _), (target, _)] = sides(seen);
+    if !seen.is_new || is_group(target.address) {
         return None;
     }
-    let silent = flow.responder.sent.packets == 0;
-    match flow.proto {
+    let silent = target.sent.packets == 0;
+    let attempt = match flow.proto {
         proto::TCP if flow.originator.tcp.syn > 0 => {
             Some(if is_futile(seen) { Attempt::Futile } else { Attempt::Answered })
         }
         proto::TCP => is_bare_probe(seen).then_some(Attempt::Futile),
         proto::UDP if !silent => Some(Attempt::Answered),
-        proto::UDP => is_udp_probe(seen).then_some(Attempt::Futile),
+        proto::UDP => is_udp_probe(source, target).then_some(Attempt::Futile),
         proto::ICMP if flow.originator.port == 8 => Some(if silent { Attempt::Futile } else { Attempt::Answered }),
         proto::ICMPV6 if flow.originator.port == 128 => Some(if silent { Attempt::Futile } else { Attempt::Answered }),
         _ => None,
-    }
+    };
+    attempt.map(|attempt| (attempt, source, target))
 }
 
 /// Whether a TCP flow with a SYN came to nothing: its originator sent SYNs and resets, and never an ACK or data. An
@@ -71,11 +86,14 @@ fn is_bare_probe(seen: &FlowObservation) -> bool {
         && letters.chars().all(|letter| matches!(letter, 'A' | 'F' | 'Q' | 'I' | 'T' | 'W' | 'r'))
 }
 
-fn is_udp_probe(seen: &FlowObservation) -> bool {
-    let flow = &seen.flow;
-    let (from, to) = (flow.originator.port, flow.responder.port);
-    let is_answer = to >= FIRST_CLIENT_PORT && (from < FIRST_CLIENT_PORT || REFLECTOR_PORTS.contains(&from));
-    flow.originator.sent.packets <= MAX_PROBE_PACKETS && !is_answer && !TRACEROUTE_PORTS.contains(&to)
+fn is_udp_probe(source: &Endpoint, target: &Endpoint) -> bool {
+    let (from, to, sent) = (source.port, target.port, &source.sent);
+    // nping sends from port 53 unless told otherwise, and nothing in it.
+    let headers = if source.address.is_ipv4() { 28 } else { 48 };
+    let is_empty = sent.ip_bytes <= sent.packets * headers;
+    let is_answer =
+        !is_empty && to >= FIRST_CLIENT_PORT && (from < FIRST_CLIENT_PORT || REFLECTOR_PORTS.contains(&from));
+    sent.packets <= MAX_PROBE_PACKETS && !is_answer && !TRACEROUTE_PORTS.contains(&to)
 }
 
 /// Whether an address stands for several hosts. The last of a /24 counts as one: that costs a scan one host.
@@ -88,12 +106,17 @@ pub(super) fn is_group(address: IpAddr) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::Flow;
+    use super::super::testing::{Flow, host};
     use super::{Attempt, judge};
+    use crate::domain::FlowObservation;
+
+    fn attempt(seen: &FlowObservation) -> Option<Attempt> {
+        judge(seen).map(|(attempt, ..)| attempt)
+    }
 
     #[test]
     fn what_flows_say() {
-        let tcp = |history: &str| judge(&Flow::tcp(1, 40_000, 2, 80).history(history).seen());
+        let tcp = |history: &str| attempt(&Flow::tcp(1, 40_000, 2, 80).history(history).seen());
         for futile in ["S", "Sr", "ShR", "STr", "SR", "A", "Ar", "F", "", "Fr"] {
             assert_eq!(tcp(futile), Some(Attempt::Futile), "{futile}");
         }
@@ -107,12 +130,22 @@ mod tests {
 
     #[test]
     fn udp_answers_groups_and_traceroutes_are_no_probes() {
-        let udp = |from, to| judge(&Flow::udp(1, from, 2, to).seen());
+        let udp = |from, to| attempt(&Flow::udp(1, from, 2, to).seen());
         assert_eq!(udp(40_000, 161), Some(Attempt::Futile));
         assert_eq!(udp(61_000, 5_000), Some(Attempt::Futile));
         assert_eq!(udp(53, 5_000), None);
         assert_eq!(udp(40_000, 33_440), None);
-        assert_eq!(judge(&Flow::udp(1, 40_000, 255, 161).seen()), None);
-        assert_eq!(judge(&Flow::udp(1, 40_000, 2, 161).answered(1, 60).seen()), Some(Attempt::Answered));
+        assert_eq!(attempt(&Flow::udp(1, 40_000, 255, 161).seen()), None);
+        assert_eq!(attempt(&Flow::udp(1, 40_000, 2, 161).answered(1, 60).seen()), Some(Attempt::Answered));
+    }
+
+    #[test]
+    fn a_datagram_from_a_servers_port_is_its_senders_if_nobody_asked() {
+        // As Zeek turns it round: the target seems to have begun.
+        let unasked = |to, bytes| Flow::udp(2, to, 1, 53).sent(0, 0).answered(1, bytes).seen();
+        let (tried, low, high) = (unasked(161, 60), unasked(161, 60), unasked(5_000, 60));
+        assert_eq!(judge(&tried).map(|(_, source, target)| (source.address, target.port)), Some((host(1), 161)));
+        assert_eq!((attempt(&low), attempt(&high)), (Some(Attempt::Futile), None));
+        assert_eq!(attempt(&unasked(5_000, 28)), Some(Attempt::Futile), "with nothing in it, it answers nothing");
     }
 }

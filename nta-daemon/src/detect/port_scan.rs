@@ -245,8 +245,8 @@ fn distinct<T: Ord>(mut all: Vec<T>) -> Vec<T> {
 fn flooded(view: &View<'_>) -> BTreeSet<(IpAddr, IpAddr)> {
     let mut packets: Map<(IpAddr, IpAddr), u64> = Map::default();
     for seen in view.snapshot.flows.iter().filter(|seen| seen.flow.proto == proto::UDP) {
-        *packets.entry((seen.flow.originator.address, seen.flow.responder.address)).or_default() +=
-            seen.sent[0].packets;
+        let [(source, sent), (target, _)] = attempt::sides(seen);
+        *packets.entry((source.address, target.address)).or_default() += sent.packets;
     }
     let most = FLOOD_RATE * view.snapshot.seconds();
     packets.into_iter().filter(|(_, packets)| *packets as f64 >= most).map(|(pair, _)| pair).collect()
@@ -254,7 +254,8 @@ fn flooded(view: &View<'_>) -> BTreeSet<(IpAddr, IpAddr)> {
 
 /// Whether it is too large for a UDP probe.
 fn is_large(seen: &FlowObservation) -> bool {
-    seen.flow.proto == proto::UDP && seen.sent[0].ip_bytes > seen.sent[0].packets * LARGE_BYTES
+    let [(_, sent), _] = attempt::sides(seen);
+    seen.flow.proto == proto::UDP && sent.ip_bytes > sent.packets * LARGE_BYTES
 }
 
 impl Detector for PortScan {
@@ -268,13 +269,13 @@ impl Detector for PortScan {
         let flooded = flooded(view);
         let mut tried: Map<IpAddr, Vec<Target>> = Map::default();
         for seen in &view.snapshot.flows {
-            let Some(attempt) = attempt::judge(seen) else { continue };
-            let (source, host) = (seen.flow.originator.address, seen.flow.responder.address);
+            let Some((attempt, source, target)) = attempt::judge(seen) else { continue };
+            let (source, host, port) = (source.address, target.address, target.port);
             if is_large(seen) || (seen.flow.proto == proto::UDP && flooded.contains(&(source, host))) {
                 continue;
             }
             let failed = attempt == Attempt::Futile;
-            let target = Target { at: end, proto: seen.flow.proto, host, port: seen.flow.responder.port, failed };
+            let target = Target { at: end, proto: seen.flow.proto, host, port, failed };
             tried.entry(source).or_default().push(target);
         }
         // Who tried most comes first, so that a flood of made-up sources does not displace it.

@@ -167,9 +167,9 @@ impl Detector for SlowScan {
         let hosts = &view.snapshot.hosts;
         let mut met = std::collections::BTreeSet::new();
         for seen in &view.snapshot.flows {
-            let Some(attempt) = attempt::judge(seen) else { continue };
+            let Some((attempt, source, target)) = attempt::judge(seen) else { continue };
             let (flow, failed) = (&seen.flow, attempt == Attempt::Futile);
-            let (address, host, port) = (flow.originator.address, flow.responder.address, flow.responder.port);
+            let (address, host, port) = (source.address, target.address, target.port);
             let counts = flow.proto == proto::TCP || (flow.proto == proto::UDP && port < FIRST_SESSION_PORT);
             if !counts {
                 continue;

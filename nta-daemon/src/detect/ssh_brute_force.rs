@@ -37,6 +37,9 @@ tunables! {
 const MAX_PAIRS: usize = 8_192;
 /// Connections of a pair that are remembered, the latest.
 const MAX_CONNECTIONS: usize = 256;
+/// Bytes of the line with which a client begins (RFC 4253, 4.2). One that sends no more looks whether the server is
+/// there, as monitoring does, and guesses nothing.
+const MAX_IDENTIFICATION: u64 = 255;
 /// Over which time connections are counted, in seconds.
 const SECONDS: u64 = 300;
 
@@ -55,7 +58,8 @@ struct Connection {
     id: FlowId,
     first: Timestamp,
     bytes: u64,
-    answered: bool,
+    /// Whether the server spoke, and the client beyond its name.
+    talked: bool,
 }
 
 impl Weigh for Vec<Connection> {
@@ -70,7 +74,7 @@ impl SshBruteForce {
     }
 
     fn judge(&self, view: &View<'_>, (client, server, port): Pair, connections: &[Connection]) -> Option<Finding> {
-        let talked: Vec<&Connection> = connections.iter().filter(|connection| connection.answered).collect();
+        let talked: Vec<&Connection> = connections.iter().filter(|connection| connection.talked).collect();
         let small = talked.iter().filter(|connection| connection.bytes <= self.config.max_bytes).count();
         let (count, share) = (talked.len() as u64, small as f64 / talked.len().max(1) as f64);
         if count < self.config.min_connections || share < self.config.min_small_share {
@@ -103,8 +107,9 @@ impl SshBruteForce {
 fn update(connections: &mut Vec<Connection>, seen: &FlowObservation) -> bool {
     let flow = &seen.flow;
     let bytes = flow.originator.sent.bytes + flow.responder.sent.bytes;
-    let now =
-        Connection { id: flow.id, first: flow.first, bytes, answered: flow.responder.payload_bytes.unwrap_or(0) > 0 };
+    let talked = flow.responder.payload_bytes.unwrap_or(0) > 0
+        && flow.originator.payload_bytes.is_none_or(|bytes| bytes > MAX_IDENTIFICATION);
+    let now = Connection { id: flow.id, first: flow.first, bytes, talked };
     if let Some(known) = connections.iter_mut().find(|connection| connection.id == flow.id) {
         *known = now;
         return false;
@@ -193,6 +198,7 @@ mod tests {
         assert!(judge(60, |i| if i % 8 == 0 { vec![login(i, 6_000)] } else { vec![] }).is_empty(), "eight logins");
         assert!(judge(40, |i| vec![login(i, 500_000)]).is_empty(), "files");
         assert!(judge(40, |i| vec![Flow::tcp(1, 40_000 + i as u16, 2, 22).history("Sr")]).is_empty(), "refused");
+        assert!(judge(40, |i| vec![login(i, 700).payload(0, 40)]).is_empty(), "monitoring");
         assert!(
             judge(1, |_| (10..200).map(|to| Flow::tcp(1, 40_000, to, 22).history("ShADad").payload(20, 40)).collect())
                 .is_empty()

@@ -74,6 +74,11 @@ impl Flow {
         Self::new(proto::ICMP, [(from, 8), (to, 0)])
     }
 
+    /// Port unreachable.
+    pub(super) fn unreachable(from: u32, to: u32) -> Self {
+        Self::new(proto::ICMP, [(from, 3), (to, 3)])
+    }
+
     /// Packets of so many bytes from the originator.
     pub(super) fn sent(mut self, packets: u64, bytes: u64) -> Self {
         let counts = Counts { packets, bytes: packets * (bytes + 14), ip_bytes: packets * bytes };

@@ -6,17 +6,19 @@
 //! - *scattered* datagrams: flows that began and ended with one or two datagrams, at one service, where one source
 //!   takes port after port, or where nobody answers;
 //! - *sprayed* ones: large datagrams without an answer to many ports of one host (small ones are a scan's);
-//! - *deaf* streams: a thousand datagrams a second at one service, for half a second or longer, and nothing back.
+//! - *deaf* streams: a thousand datagrams a second at one service, for half a second or longer, and nothing back; a hundred
+//!   where the host has said that it takes none.
 //!
 //! Services that are asked by one datagram from a new port each (DNS, NTP, …) count only where they do not answer.
 //! Known false alarms: one-way streams above the rate (multicast does not count), load generators. Evasion: a slow
 //! flood from one source port looks like telemetry.
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 
 use nta_common::packet::proto;
 
-use super::attempt::{REFLECTOR_PORTS, is_group};
+use super::attempt::{REFLECTOR_PORTS, is_group, sides};
 use super::recent::{Map, Recent, Shares, Sliding, Weigh};
 use super::tunables::tunables;
 use super::{Detector, View};
@@ -34,6 +36,9 @@ tunables! {
         /// Datagrams a second of a stream to which nothing comes back, while it lasts, half a second at least. Juniper's
         /// default for a UDP flood; a camera's 8 Mbit/s are 800.
         min_deaf_rate: u64 = 1_000,
+        /// The same where the target has said in the window that it takes none (ICMP destination unreachable): who sends on,
+        /// a hundred a second, does not want an answer.
+        min_refused_rate: u64 = 100,
     }
 }
 
@@ -72,6 +77,8 @@ struct Hits {
     scattered: Sliding,
     unanswered: Sliding,
     deaf: Sliding,
+    /// Whether the target said that it takes none.
+    refused: bool,
     shares: Shares,
 }
 
@@ -81,12 +88,19 @@ struct Met {
     scattered: u64,
     unanswered: u64,
     deaf: u64,
+    refused: bool,
     shares: Shares,
 }
 
 impl Weigh for Hits {
     fn weight(&self) -> u64 {
         self.scattered.total() + self.unanswered.total() + self.deaf.total()
+    }
+}
+
+impl UdpFloodConfig {
+    const fn deaf_rate(&self, refused: bool) -> u64 {
+        if refused { self.min_refused_rate } else { self.min_deaf_rate }
     }
 }
 
@@ -104,7 +118,7 @@ impl UdpFlood {
         let (what, observed, threshold, seconds) = [
             ("scattered_datagrams", scattered, config.min_scattered_30s, SECONDS),
             ("unanswered_datagrams", hits.unanswered.sum(end, SECONDS), config.min_unanswered_30s, SECONDS),
-            ("deaf_datagrams", hits.deaf.sum(end, window_s), config.min_deaf_rate / 2, window_s),
+            ("deaf_datagrams", hits.deaf.sum(end, window_s), config.deaf_rate(hits.refused) / 2, window_s),
         ]
         .into_iter()
         .find(|(_, observed, threshold, _)| observed >= threshold)?;
@@ -137,28 +151,46 @@ impl UdpFlood {
     }
 }
 
+/// Pairs of hosts of which the first told the second that it does not take its datagrams (ICMP destination unreachable).
+fn refusals(view: &View<'_>) -> HashSet<(IpAddr, IpAddr)> {
+    let is_refusal = |seen: &&FlowObservation| {
+        matches!((seen.flow.proto, seen.flow.originator.port), (proto::ICMP, 3) | (proto::ICMPV6, 1))
+    };
+    let pair = |seen: &FlowObservation| (seen.flow.originator.address, seen.flow.responder.address);
+    view.snapshot.flows.iter().filter(is_refusal).map(pair).collect()
+}
+
 /// What one flow brings in the window: to its service, and to its host when it was one of many ports.
-fn take(seen: &FlowObservation, view: &View<'_>, min_deaf_rate: u64, met: &mut Map<Target, Met>) {
+fn take(
+    seen: &FlowObservation,
+    view: &View<'_>,
+    config: &UdpFloodConfig,
+    refusals: &HashSet<(IpAddr, IpAddr)>,
+    met: &mut Map<Target, Met>,
+) {
     let flow = &seen.flow;
-    let (packets, back) = (seen.sent[0].packets, seen.sent[1].packets);
-    let service = (flow.responder.address, Some(flow.responder.port));
-    let source = flow.originator.address;
+    let [(sender, sent), (target, received)] = sides(seen);
+    let (packets, back) = (sent.packets, received.packets);
+    let service = (target.address, Some(target.port));
+    let source = sender.address;
     if seen.is_new && packets <= MAX_SCATTERED {
         let silent = back == 0;
         let met_service = met.entry(service).or_default();
         met_service.scattered += packets;
         met_service.unanswered += if silent { packets } else { 0 };
         met_service.shares.add(source, packets);
-        if silent && seen.sent[0].ip_bytes >= packets * LARGE_BYTES {
-            let met_host = met.entry((flow.responder.address, None)).or_default();
+        if silent && sent.ip_bytes >= packets * LARGE_BYTES {
+            let met_host = met.entry((target.address, None)).or_default();
             met_host.unanswered += packets;
             met_host.shares.add(source, packets);
         }
     } else if (back as f64) < packets as f64 * DEAF_SHARE {
         let lasted_s = flow.last.min(view.end()).since(flow.first.max(view.start())) as f64 / 1e9;
-        if packets as f64 >= min_deaf_rate as f64 * lasted_s.max(MIN_DEAF_S) {
+        let refused = refusals.contains(&(target.address, source));
+        if packets as f64 >= config.deaf_rate(refused) as f64 * lasted_s.max(MIN_DEAF_S) {
             let met_service = met.entry(service).or_default();
             met_service.deaf += packets;
+            met_service.refused |= refused;
             met_service.shares.add(source, packets);
         }
     }
@@ -173,9 +205,10 @@ impl Detector for UdpFlood {
         let end = view.end();
         self.targets.advance(end);
         let mut met: Map<Target, Met> = Map::default();
-        for seen in &view.snapshot.flows {
-            if seen.flow.proto == proto::UDP && !is_group(seen.flow.responder.address) {
-                take(seen, view, self.config.min_deaf_rate, &mut met);
+        let refusals = refusals(view);
+        for seen in view.snapshot.flows.iter().filter(|seen| seen.flow.proto == proto::UDP) {
+            if !is_group(sides(seen)[1].0.address) {
+                take(seen, view, &self.config, &refusals, &mut met);
             }
         }
         let least = MIN_RATE * view.snapshot.seconds();
@@ -192,6 +225,7 @@ impl Detector for UdpFlood {
             hits.scattered.add(end, met.scattered);
             hits.unanswered.add(end, met.unanswered);
             hits.deaf.add(end, met.deaf);
+            hits.refused |= met.refused;
             hits.shares.merge(&met.shares);
             let hits = std::mem::take(hits);
             out.extend(self.judge(view, key, &hits));
@@ -228,6 +262,23 @@ mod tests {
     fn a_resolver_that_answers_is_not_flooded() {
         assert!(judge(12, |i| scattered(i, 500, 53).map(|flow| flow.answered(1, 200)).collect()).is_empty());
         assert!(!judge(12, |i| scattered(i, 500, 53).collect()).is_empty());
+    }
+
+    #[test]
+    fn who_sends_on_where_nobody_takes_it_floods() {
+        let stream = Flow::udp(1, 40_000, 2, 9_955).sent(3_000, 100);
+        let refusal = Flow::unreachable(2, 1);
+        let found = judge(1, |_| vec![stream.clone().lasting(4.9), refusal.clone()]);
+        assert_eq!(
+            (found.len(), found[0].source, found[0].destination),
+            (1, Party::Host(host(1)), Party::Host(host(2)))
+        );
+        assert!(judge(1, |_| vec![stream.clone().lasting(4.9)]).is_empty(), "a camera");
+        let other = Flow::unreachable(2, 3);
+        assert!(judge(1, |_| vec![stream.clone().lasting(4.9), other.clone()]).is_empty(), "another's");
+        // As Zeek turns round what comes from a server's port.
+        let turned = Flow::udp(2, 9_955, 1, 53).sent(0, 0).answered(3_000, 100).lasting(4.9);
+        assert_eq!(judge(1, |_| vec![turned.clone(), refusal.clone()])[0].source, Party::Host(host(1)));
     }
 
     #[test]

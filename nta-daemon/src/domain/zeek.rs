@@ -57,7 +57,8 @@ fn originator(key: &FlowKey, flow: &Tracked) -> (usize, bool) {
         }
         (proto::TCP, Some((letter::HANDSHAKE, _))) => return (kept, true),
         (proto::TCP, Some((letter::SYN | letter::MULTI_FLAG, _))) => return (kept, false),
-        (proto::TCP, Some((_, direction))) => (direction as usize, true),
+        // Not who has the first letter: a segment without flags, as a null scan sends it, has none.
+        (proto::TCP, Some(_)) => (kept, true),
         (proto::UDP, _) => (kept, false),
         _ => return (kept, false),
     };

@@ -16,6 +16,9 @@ const EVICT_SHARE: usize = 10;
 /// Group of the packets that are no DNS, with the server behind it.
 const NO_DNS: &str = "(no DNS)";
 const DNS_PORT: u16 = 53;
+/// In a transfer one side sends data and the other acknowledges it: TCP at least every second segment (RFC 9293), batched
+/// by some; one packet in this many is still an exchange.
+const MOST_UNEQUAL: u32 = 50;
 
 /// A client, and a domain that it asks for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -42,8 +45,8 @@ pub(super) struct Use {
     pub(super) answers: u32,
     /// Bytes of their data.
     pub(super) answer_bytes: u64,
-    /// Packets that are no DNS.
-    pub(super) foreign: u32,
+    /// Packets that are no DNS, from the client and from the server.
+    pub(super) foreign: [u32; 2],
 }
 
 impl Default for Use {
@@ -57,7 +60,7 @@ impl Default for Use {
             entropy: 0.0,
             answers: 0,
             answer_bytes: 0,
-            foreign: 0,
+            foreign: [0; 2],
         }
     }
 }
@@ -71,7 +74,7 @@ impl Use {
         self.entropy += other.entropy;
         self.answers += other.answers;
         self.answer_bytes += other.answer_bytes;
-        self.foreign += other.foreign;
+        self.foreign = [0, 1].map(|side| self.foreign[side] + other.foreign[side]);
     }
 
     /// Bytes in front of the parent, per query.
@@ -82,6 +85,12 @@ impl Use {
     /// Bits a byte, mean of the queries.
     pub(super) fn mean_entropy(&self) -> f64 {
         self.entropy / f64::from(self.queries.max(1))
+    }
+
+    /// Packets that are no DNS, if both sides send them: a flood or a scan of this port, or from it, gets no answers.
+    pub(super) fn exchanged(&self) -> u32 {
+        let [up, down] = self.foreign;
+        if up.min(down).saturating_mul(MOST_UNEQUAL) >= up.max(down) { up + down } else { 0 }
     }
 
     /// Data bytes per answer.
@@ -130,6 +139,7 @@ impl Memory {
     /// Takes a message.
     pub(super) fn take(&mut self, message: &DnsMessage, hosts: &Hosts) {
         let (mut client, mut server) = (message.client, message.server);
+        let sender = if message.is_response { server } else { client };
         if client.1 == DNS_PORT && server.1 != DNS_PORT {
             (client, server) = (server, client);
         }
@@ -140,7 +150,7 @@ impl Memory {
         if message.is_malformed {
             let seen = self.entry(client.0, format!("{NO_DNS} {}", server.0));
             seen.server = server.0;
-            seen.foreign += 1;
+            seen.foreign[usize::from(sender == server)] += 1;
             return;
         }
         let Some(question) = message.questions.first() else { return };
@@ -189,7 +199,7 @@ impl Memory {
     }
 
     fn evict(&mut self) {
-        let rank = |seen: &Use| seen.queries + seen.foreign;
+        let rank = |seen: &Use| seen.queries + seen.foreign[0] + seen.foreign[1];
         let mut ranks: Vec<u32> = self.now.values().map(rank).collect();
         let (_, limit, _) = ranks.select_nth_unstable(MAX_PAIRS / EVICT_SHARE);
         let limit = *limit;

@@ -156,7 +156,7 @@ impl DnsTunnel {
             Some(Rule {
                 name: "foreign_packets",
                 unit: "packets",
-                ..rule("no_dns", seen.foreign.into(), config.min_foreign)
+                ..rule("no_dns", seen.exchanged().into(), config.min_foreign)
             }),
         ];
         let met = rules.into_iter().flatten().filter(|rule| rule.observed >= rule.threshold && rule.observed > 0.0);
@@ -168,7 +168,11 @@ impl DnsTunnel {
         let server = seen.server;
         let (names, queries, parent) = (seen.names.count(), seen.queries, &pair.parent);
         let sentence = if rule.word == "no_dns" {
-            format!("{} exchanged {} packets that are no DNS with {server} on DNS's port", pair.client, seen.foreign)
+            format!(
+                "{} exchanged {} packets that are no DNS with {server} on DNS's port",
+                pair.client,
+                seen.exchanged()
+            )
         } else {
             format!(
                 "{} asked {server} for {names} different names under {parent} in {queries} queries, {:.0} bytes and \

@@ -1,8 +1,5 @@
 //! A forest in a file: JSON, whose digest is checked before anything else in it is believed.
 
-use std::io::{Read as _, Write as _};
-use std::path::{Path, PathBuf};
-
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
@@ -51,33 +48,6 @@ pub struct Manifest {
     pub quantile: f64,
     /// The score above which a row is unlike the training rows.
     pub threshold: f64,
-}
-
-/// Why a file is no forest that can be used.
-#[derive(Debug, thiserror::Error)]
-pub enum ForestError {
-    /// It cannot be read or written.
-    #[error("{path}: {source}", path = path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        source: std::io::Error,
-    },
-    /// It is too large.
-    #[error("{path}: larger than {MAX_FILE_BYTES} bytes: no isolation forest", path = path.display())]
-    TooLarge {
-        /// The file.
-        path: PathBuf,
-    },
-    /// It is not what it should be.
-    #[error("{path}: {reason}", path = path.display())]
-    Refused {
-        /// The file.
-        path: PathBuf,
-        /// Why it is refused.
-        reason: Refusal,
-    },
 }
 
 /// Why the text of a file is no forest that can be used.
@@ -155,38 +125,11 @@ impl IsolationForest {
         }
     }
 
-    /// Writes it beside its place and moves it there, so that nobody reads half of it.
-    pub fn save(&self, path: &Path, manifest: Manifest) -> Result<(), ForestError> {
-        let failed = |source| ForestError::Io { path: path.to_owned(), source };
-        let text = self.to_json(manifest).map_err(|error| failed(error.into()))?;
-        let mut beside = path.as_os_str().to_owned();
-        beside.push(format!(".{}.tmp", std::process::id()));
-        let written = (|| {
-            let mut file = std::fs::File::create(&beside)?;
-            file.write_all(text.as_bytes())?;
-            file.sync_all()?;
-            std::fs::rename(&beside, path)
-        })();
-        written.map_err(|source| {
-            // What is left of it is of no use to anybody.
-            std::fs::remove_file(&beside).ok();
-            failed(source)
-        })
-    }
-
-    /// Reads a forest that was trained on rows of this schema.
-    pub fn load(path: &Path, schema: &Schema) -> Result<(Self, Manifest), ForestError> {
-        let failed = |source| ForestError::Io { path: path.to_owned(), source };
-        let mut bytes = Vec::new();
-        let file = std::fs::File::open(path).map_err(failed)?;
-        file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(failed)?;
-        if bytes.len() as u64 > MAX_FILE_BYTES {
-            return Err(ForestError::TooLarge { path: path.to_owned() });
-        }
-        Self::from_json(&bytes, schema).map_err(|reason| ForestError::Refused { path: path.to_owned(), reason })
-    }
-
-    pub(super) fn to_json(&self, manifest: Manifest) -> Result<String, serde_json::Error> {
+    /// Its text, with what is known about it.
+    ///
+    /// # Errors
+    /// None that was seen: only if it cannot be written as JSON.
+    pub fn to_json(&self, manifest: Manifest) -> Result<String, serde_json::Error> {
         let entry = |entry| match entry {
             Entry::Cut(feature, value) => EntryJson::Cut(feature, value),
             Entry::Leaf(rows) => EntryJson::Leaf([rows]),
@@ -195,7 +138,11 @@ impl IsolationForest {
         sealed(serde_json::to_string(&Body { manifest, trees })?)
     }
 
-    pub(super) fn from_json(bytes: &[u8], schema: &Schema) -> Result<(Self, Manifest), Refusal> {
+    /// A forest that was trained on rows of this schema, from its text.
+    ///
+    /// # Errors
+    /// If anything in it is not as it was written, or it was trained for other rows.
+    pub fn from_json(bytes: &[u8], schema: &Schema) -> Result<(Self, Manifest), Refusal> {
         let File { format, sha256, forest } = serde_json::from_slice(bytes).map_err(Refusal::Shape)?;
         if format != FORMAT {
             return Err(Refusal::Format(format));

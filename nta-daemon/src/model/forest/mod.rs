@@ -20,7 +20,7 @@ use rand::SeedableRng as _;
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::seq::index;
 
-pub use file::{ForestError, MAX_FILE_BYTES, Manifest, Schema};
+pub use file::{MAX_FILE_BYTES, Manifest, Refusal, Schema};
 use tree::{Tree, expected_cuts};
 
 use crate::features::{FEATURES, FeatureVector, SCHEMA_VERSION};

@@ -5,7 +5,7 @@ use rand::{RngExt as _, SeedableRng as _};
 
 use super::file::sealed;
 use super::tree::{expected_cuts, max_depth};
-use super::{ForestError, IsolationForest, Manifest, Params, RowError, Schema, train};
+use super::{IsolationForest, Manifest, Params, RowError, Schema, train};
 
 fn schema() -> Schema {
     Schema { version: 1, features: ["a", "b", "c"].map(str::to_owned).into(), window_s: 30 }
@@ -112,25 +112,6 @@ fn rows_that_are_all_alike_are_all_ordinary() {
         assert_eq!(scores[0].to_bits(), scores[1].to_bits());
         assert!((scores[0] - 0.5).abs() < 1e-12);
     }
-}
-
-#[test]
-fn a_forest_read_back_is_the_same() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let path = folder.path().join("forest.json");
-    let forest = train(&rows(1_000), &Params::default()).expect("a forest");
-    std::fs::write(&path, "what was there before").expect("a file");
-    forest.save(&path, forest.manifest(schema(), "a test")).expect("saved");
-    let (read, manifest) = IsolationForest::load(&path, &schema()).expect("a forest");
-    assert_eq!(read, forest);
-    assert_eq!((manifest.rows, manifest.trees, manifest.seed), (1_000, 100, 1));
-    assert_eq!(manifest.trained_from, "a test");
-    let files = std::fs::read_dir(folder.path()).expect("a folder").count();
-    assert_eq!(files, 1, "nothing is left beside it");
-
-    let nowhere = folder.path().join("gone/forest.json");
-    let error = forest.save(&nowhere, manifest).expect_err("no such folder");
-    assert!(matches!(error, ForestError::Io { .. }) && error.to_string().contains("gone"), "{error}");
 }
 
 #[test]
