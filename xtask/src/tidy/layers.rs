@@ -10,7 +10,8 @@ const CORE: &[(&str, &[&str])] = &[
     ("window", &["domain"]),
     ("baseline", &["domain", "window"]),
     ("features", &["domain", "window", "baseline"]), // a feature says how far from its baseline a value is
-    ("detect", &["domain", "window", "baseline", "features"]),
+    ("model", &["domain", "window", "features"]),
+    ("detect", &["domain", "window", "baseline", "features", "model"]),
     ("evaluate", &["domain"]),
 ];
 
@@ -26,7 +27,8 @@ const EDGES: &[(&str, &[&str])] = &[
 ];
 
 /// What joins the others and may know them all.
-const TOP: &[&str] = &["main", "lib", "cli", "app", "pipeline", "analysis", "judge", "live", "replay", "config"];
+const TOP: &[&str] =
+    &["main", "lib", "cli", "app", "pipeline", "analysis", "judge", "live", "replay", "shelf", "train", "config"];
 
 /// Crates that do I/O or wait, which the core must not.
 const IMPURE_CRATES: &[&str] = &["tokio", "sqlx", "axum", "aya"];
