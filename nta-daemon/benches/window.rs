@@ -15,6 +15,7 @@ use nta_daemon::baseline::BaselineConfig;
 use nta_daemon::detect::DetectConfig;
 use nta_daemon::domain::{ConnState, Endpoint, FlowId, FlowObservation, FlowRecord, History, TcpCounts, Timestamp};
 use nta_daemon::features::{Extent, extract};
+use nta_daemon::model::Models;
 use nta_daemon::window::{Seed, Snapshot, Windows};
 
 const HOSTS: u32 = 100_000;
@@ -27,7 +28,7 @@ fn main() {
     let json = std::env::args().any(|arg| arg == "--json");
     let flows: Vec<FlowObservation> = (0..HOSTS).map(flow).collect();
     let mut windows = Windows::new(SPAN_NS, Seed::random());
-    let mut analysis = Analysis::new(SPAN_NS, &DetectConfig::default(), &BaselineConfig::default());
+    let mut analysis = Analysis::new(SPAN_NS, &DetectConfig::default(), &BaselineConfig::default(), &Models::default());
     let mut steps: [(&str, Vec<f64>); 4] =
         [("add", Vec::new()), ("close", Vec::new()), ("features", Vec::new()), ("analysis", Vec::new())];
     let mut memory = 0;

@@ -6,6 +6,7 @@ use std::collections::HashSet;
 use crate::baseline::{BaselineConfig, Baselines};
 use crate::detect::{self, DetectConfig, Detector, Hygiene, View};
 use crate::domain::{Alert, AlertChange, DetectionCounts, Finding};
+use crate::model::Models;
 use crate::window::{Cascade, Closed, Snapshot, Span};
 
 /// A window with fewer flows is judged before a second thread would have begun.
@@ -35,11 +36,13 @@ pub struct Analysis {
 
 impl Analysis {
     /// Over base windows of `base_ns`.
-    pub fn new(base_ns: u64, config: &DetectConfig, baseline: &BaselineConfig) -> Self {
+    pub fn new(base_ns: u64, config: &DetectConfig, baseline: &BaselineConfig, models: &Models) -> Self {
+        let mut detectors = detect::detectors(config);
+        detectors.extend(detect::learned(config, models));
         Self {
             medium: Cascade::new(Span::Medium, base_ns),
             long: Cascade::new(Span::Long, base_ns),
-            detectors: detect::detectors(config),
+            detectors,
             hygiene: Hygiene::new(config.hygiene.clone()),
             baselines: Baselines::new(baseline.clone()),
             may_share: std::thread::available_parallelism().is_ok_and(|cores| cores.get() > 1),
@@ -160,7 +163,7 @@ impl Analysis {
 /// What the detectors of a window's span say about it.
 fn inspect(detectors: &mut [Box<dyn Detector>], view: &View<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for detector in detectors.iter_mut().filter(|detector| detector.span() == view.snapshot.span) {
+    for detector in detectors.iter_mut().filter(|detector| detector.judges(view.snapshot.span)) {
         detector.inspect(view, &mut findings);
     }
     findings

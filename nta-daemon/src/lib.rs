@@ -9,6 +9,7 @@ pub mod baseline;
 pub mod detect;
 pub mod domain;
 pub mod features;
+pub mod model;
 pub mod source;
 pub mod window;
 
@@ -17,6 +18,8 @@ pub mod judge;
 pub mod live;
 pub mod pipeline;
 pub mod replay;
+pub mod shelf;
+pub mod train;
 
 pub mod api;
 pub mod json;

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use crate::baseline::{BaselineConfig, BaselineHandle};
 use crate::detect::DetectConfig;
 use crate::domain::{Mode, NicCounts, Status, Timestamp};
+use crate::model::Models;
 use crate::pipeline::{Output, Pipeline, PipelineOptions, Telling};
 use crate::source::kernel::device::Device;
 use crate::source::kernel::{AttachedKernel, KernelFlows};
@@ -35,6 +36,8 @@ pub struct Live {
     pub detect: DetectConfig,
     /// How baselines are learned.
     pub baseline: BaselineConfig,
+    /// Models that judge beside the rules.
+    pub models: Models,
     /// Where baselines are shown, and imports of them taken from.
     pub baselines: BaselineHandle,
 }
@@ -48,6 +51,7 @@ impl Live {
             started: now(),
             attachments: self.attached.attachments.clone(),
             window_ns: self.window_ns,
+            model: self.models.state.clone(),
             ..Status::default()
         }
     }
@@ -64,6 +68,7 @@ impl Live {
             span_ns: self.window_ns,
             detect: self.detect.clone(),
             baseline: self.baseline.clone(),
+            models: self.models.clone(),
             baselines: Some(self.baselines.clone()),
             telling: Telling::AtOnce,
             seed: Seed::random(),

@@ -12,6 +12,7 @@ use crate::domain::{
     Alert, AlertChange, Event, FlowObservation, FlowRecord, FlowUpdate, Ledger, Mode, NicCounts, Status, Timestamp,
 };
 use crate::judge::{Done, Judge};
+use crate::model::Models;
 use crate::source::{FlowSource, SourceError};
 use crate::window::{Arrival, Seed, Snapshot, Span, Windows};
 
@@ -63,6 +64,8 @@ pub struct PipelineOptions {
     pub detect: DetectConfig,
     /// How baselines are learned.
     pub baseline: BaselineConfig,
+    /// Models that judge beside the rules.
+    pub models: Models,
     /// Where baselines are shown, and imports of them taken from, if anybody looks.
     pub baselines: Option<BaselineHandle>,
     /// When what came of a window is told.
@@ -90,7 +93,7 @@ impl Pipeline {
     /// `status` says what it runs on.
     pub fn new(options: &PipelineOptions, status: Status) -> Self {
         let span_ns = options.span_ns;
-        let analysis = || Analysis::new(span_ns, &options.detect, &options.baseline);
+        let analysis = || Analysis::new(span_ns, &options.detect, &options.baseline, &options.models);
         let beside = options.telling == Telling::Behind { beside: true } && options.baselines.is_none();
         // Without a thread it is done here, with the same result.
         let judge = if beside { Judge::beside(analysis()).ok() } else { None };
@@ -101,7 +104,7 @@ impl Pipeline {
             telling: options.telling,
             behind: None,
             baselines: options.baselines.clone(),
-            status: Status { window_ns: span_ns, ..status },
+            status: Status { window_ns: span_ns, model: options.models.state.clone(), ..status },
             last_expiry: Timestamp::default(),
             nics: Vec::new(),
             seen_before: Vec::new(),

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use crate::baseline::{BaselineConfig, BaselineHandle};
 use crate::detect::DetectConfig;
 use crate::domain::{Ledger, Status, Timestamp};
+use crate::model::Models;
 use crate::pipeline::{Output, Pipeline, PipelineOptions, Telling};
 use crate::source::SourceError;
 use crate::source::capture::{self, CaptureError, CaptureReader, End, Frame};
@@ -121,6 +122,8 @@ pub struct Replay<'a> {
     pub detect: DetectConfig,
     /// How baselines are learned.
     pub baseline: BaselineConfig,
+    /// Models that judge beside the rules.
+    pub models: Models,
     /// Whether a second thread reads, and judges windows.
     pub read_ahead: ReadAhead,
     /// Where baselines are shown, and imports of them taken from, if anybody looks.
@@ -148,6 +151,7 @@ impl Replay<'_> {
             span_ns: self.window_ns,
             detect: self.detect.clone(),
             baseline: self.baseline.clone(),
+            models: self.models.clone(),
             baselines: self.baselines.clone(),
             telling: Telling::Behind { beside: self.reads_ahead(total) },
             seed: Seed::fixed(),
@@ -369,6 +373,7 @@ mod tests {
             window_ns: DEFAULT_WINDOW_NS,
             detect: DetectConfig::default(),
             baseline: BaselineConfig::default(),
+            models: Models::default(),
             baselines: None,
             read_ahead,
             progress: &mut progress,

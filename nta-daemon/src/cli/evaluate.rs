@@ -15,8 +15,10 @@ use crate::config::Config;
 use crate::domain::{Alert, AlertChange, AlertId, Event, FlowRecord, FlowUpdate, Mode, Status};
 use crate::evaluate::{Outcome, Report, parse, score};
 use crate::live;
+use crate::model::Models;
 use crate::pipeline::Output;
 use crate::replay::{ReadAhead, Replay, Speed};
+use crate::shelf;
 use crate::source::EventSettings;
 use crate::source::kernel::KernelOptions;
 use crate::source::replay::{Engine as _, UserEngine};
@@ -103,11 +105,12 @@ fn replay_all(files: &[&str], folder: &Path, config: &Config) -> Results {
     if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos}/{len} captures {eta}") {
         bar.set_style(style);
     }
+    let models = shelf::load(&config.model);
     let results: Mutex<Results> = Mutex::default();
     let next = AtomicUsize::new(0);
     let work = || {
         while let Some(file) = files.get(next.fetch_add(1, Relaxed)) {
-            let outcome = replay(file, &folder.join(file), config);
+            let outcome = replay(file, &folder.join(file), config, &models);
             let mut results = results.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             match outcome {
                 Ok(outcome) => results.0.push(outcome),
@@ -127,7 +130,7 @@ fn replay_all(files: &[&str], folder: &Path, config: &Config) -> Results {
     results
 }
 
-fn replay(file: &str, path: &Path, config: &Config) -> Result<Outcome, String> {
+fn replay(file: &str, path: &Path, config: &Config, models: &Models) -> Result<Outcome, String> {
     let limits = KernelOptions { map_memory_mib: config.capture.map_memory_mib, ..KernelOptions::default() };
     let mut engine = UserEngine::new(
         file,
@@ -144,6 +147,7 @@ fn replay(file: &str, path: &Path, config: &Config) -> Result<Outcome, String> {
         window_ns: config.windows.span_ns(),
         detect: config.detect.clone(),
         baseline: config.baseline.clone(),
+        models: models.clone(),
         read_ahead: ReadAhead::Never,
         baselines: None,
         progress: &mut |_, _| true,

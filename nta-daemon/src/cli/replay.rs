@@ -19,6 +19,7 @@ use crate::domain::{Alert, AlertChange, Event, FlowRecord, FlowUpdate, Mode, Sta
 use crate::live;
 use crate::pipeline::Output;
 use crate::replay::{ReadAhead, Replay, ReplayError, Speed, Summary};
+use crate::shelf;
 use crate::source::kernel::KernelOptions;
 use crate::source::replay::{Engine, KernelEngine, UserEngine};
 use crate::source::{EventSettings, SourceError};
@@ -180,6 +181,7 @@ fn replay(
         window_ns: config.windows.span_ns(),
         detect: config.detect.clone(),
         baseline: config.baseline.clone(),
+        models: shelf::load(&config.model),
         read_ahead: ReadAhead::Auto,
         baselines,
         progress: &mut progress,

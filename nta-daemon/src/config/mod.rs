@@ -5,6 +5,7 @@
 mod api;
 mod capture;
 mod events;
+mod model;
 mod store;
 mod windows;
 
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 pub use api::ApiConfig;
 pub use capture::CaptureConfig;
 pub use events::EventsConfig;
+pub use model::ModelConfig;
 pub use store::StoreConfig;
 pub use windows::WindowsConfig;
 
@@ -35,6 +37,8 @@ pub struct Config {
     pub detect: DetectConfig,
     /// How baselines are learned.
     pub baseline: BaselineConfig,
+    /// The learned model that judges beside the rules.
+    pub model: ModelConfig,
     /// The database.
     pub store: StoreConfig,
     /// The HTTP interface.
@@ -103,13 +107,14 @@ impl Config {
 
     /// As a commented TOML file that [`Config::load`] reads back the same.
     pub fn to_toml(&self) -> String {
-        let Self { capture, events, windows, detect, baseline, store, api } = self;
+        let Self { capture, events, windows, detect, baseline, model, store, api } = self;
         [
             capture.to_toml(),
             events.to_toml(),
             windows.to_toml(),
             detect.to_toml(),
             baseline.to_toml(),
+            model.to_toml(),
             store.to_toml(),
             api.to_toml(),
         ]

@@ -33,12 +33,13 @@ mod testing;
 mod traffic_spike;
 mod tunables;
 mod udp_flood;
+mod xgboost;
 
 pub use allow::Allow;
 pub use hygiene::{Hygiene, HygieneConfig};
 pub use networks::Networks;
 pub use patience::RaiseAfter;
-pub use registry::{DetectConfig, Entry, NETWORK_DETECTORS, detectors, entries};
+pub use registry::{DetectConfig, Entry, NETWORK_DETECTORS, detectors, entries, learned};
 pub use tunables::Setting;
 
 use crate::baseline::Baselines;
@@ -53,6 +54,11 @@ pub trait Detector: Send {
     /// Length of the windows that it judges.
     fn span(&self) -> Span {
         Span::Base
+    }
+
+    /// Whether it judges windows of this length.
+    fn judges(&self, span: Span) -> bool {
+        self.span() == span
     }
 
     /// Judges a window.

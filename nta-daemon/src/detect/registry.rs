@@ -4,7 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use super::hygiene::HygieneConfig;
 use super::networks::Networks;
+use super::xgboost::{Xgboost, XgboostConfig};
 use super::{Detector, Setting};
+use crate::model::Models;
 
 /// Detectors that judge sums over the network against its baselines: what a stored window still holds.
 pub const NETWORK_DETECTORS: [&str; 4] = ["traffic_spike", "high_latency", "packet_loss", "protocol_anomaly"];
@@ -31,6 +33,8 @@ macro_rules! registry {
             /// What makes findings an alert.
             pub hygiene: HygieneConfig,
             $( $(#[doc = $doc])+ pub $section: super::$module::$config, )+
+            /// What a model learned from labelled traffic.
+            pub xgboost: XgboostConfig,
         }
 
         /// Every detector that is switched on.
@@ -51,16 +55,26 @@ macro_rules! registry {
                 entry(Networks::SECTION, Networks::settings()),
                 entry(HygieneConfig::SECTION, HygieneConfig::settings()),
                 $( entry(super::$module::$config::SECTION, super::$module::$config::settings()), )+
+                entry(XgboostConfig::SECTION, XgboostConfig::settings()),
             ]
         }
 
         impl DetectConfig {
             /// As commented sections of the configuration file.
             pub fn to_toml(&self) -> String {
-                [self.local_networks.to_toml(), self.hygiene.to_toml(), $( self.$section.to_toml(), )+].join("\n")
+                [self.local_networks.to_toml(), self.hygiene.to_toml(), $( self.$section.to_toml(), )+ self.xgboost.to_toml()].join("\n")
             }
         }
     };
+}
+
+/// The detectors that are switched on and have a model to ask.
+pub fn learned(config: &DetectConfig, models: &Models) -> Vec<Box<dyn Detector>> {
+    let mut list: Vec<Box<dyn Detector>> = Vec::new();
+    if let Some(model) = models.xgboost.as_ref().filter(|_| config.xgboost.enabled) {
+        list.push(Box::new(Xgboost::new(config.xgboost.clone(), model.clone())));
+    }
+    list
 }
 
 registry! {
