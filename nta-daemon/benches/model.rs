@@ -41,7 +41,7 @@ fn main() {
     let load = || Classifier::load("bench", &manifest, &trained);
     let Ok(classifier) = load() else { return println!("not run: the model is refused") };
     let kib = trained.len() as f64 / 1024.0;
-    let mut line = |step: &str, once: &mut dyn FnMut(usize)| {
+    let line = |step: &str, once: &mut dyn FnMut(usize)| {
         let mut times: Vec<f64> = (0..ROUNDS).map(|round| ms(|| once(round))).collect();
         times.sort_unstable_by(f64::total_cmp);
         let (median, longest) = (times[ROUNDS / 2], times[ROUNDS - 1]);

@@ -72,9 +72,11 @@ pub(super) fn execute(args: Args) -> ExitCode {
     let models = shelf::load(&config.model);
     match &models.state {
         ModelState { state: ModelUse::InUse, name, id, .. } => {
-            tracing::info!(name, id, "model judges beside the rules")
+            tracing::info!(name, id, "model judges beside the rules");
         }
-        ModelState { state: ModelUse::NotBuiltIn, reason, .. } => tracing::info!(reason, "judging by rules alone"),
+        ModelState { state: ModelUse::NotBuiltIn, reason, .. } => {
+            tracing::info!(reason, "judging by rules alone");
+        }
         _ => {}
     }
     // Before anything is attached: whoever asks to end it meanwhile gets it detached.

@@ -19,7 +19,7 @@ pub enum Algorithm {
 }
 
 /// Rows that a class needs to be learned.
-const MIN_ROWS: usize = 20;
+const MIN_ROWS: usize = 10;
 /// Rounds; each adds a tree a class. More make the model larger, and hardly better on tools that it has not seen.
 const ROUNDS: u32 = 24;
 /// A class with so many times fewer rows than the mean weighs the square root of it more, within these bounds.
@@ -46,7 +46,7 @@ pub fn fit(table: &Table, split: &Split, seed: u64, progress: &mut dyn FnMut(u32
     let training: Vec<&Row> = table.rows.iter().filter(|row| part(row) != Part::HeldOut).collect();
     let mut counts: BTreeMap<Option<(AlertKind, Role)>, usize> = BTreeMap::new();
     for row in &training {
-        *counts.entry(row.attack.map(|(kind, role)| (kind, role))).or_default() += 1;
+        *counts.entry(row.attack).or_default() += 1;
     }
     let (enough, too_few): (BTreeMap<_, _>, BTreeMap<_, _>) =
         counts.into_iter().partition(|(_, rows)| *rows >= MIN_ROWS);
@@ -139,7 +139,7 @@ fn settings(classes: usize, seed: u64) -> Settings {
         ("eta", text("0.3")),
         ("subsample", text("0.8")),
         ("colsample_bytree", text("0.6")),
-        ("min_child_weight", text("2")),
+        ("min_child_weight", text("1")),
         ("lambda", text("2")),
         ("seed", (seed & i32::MAX as u64).to_string()),
         ("nthread", text("1")),
