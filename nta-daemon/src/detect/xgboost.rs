@@ -27,8 +27,8 @@ tunables! {
         min_packets: u64 = MIN_PACKETS,
         /// Hosts judged in a window, those with the most packets and flows; further ones are counted and left out.
         max_hosts: usize = 256,
-        /// Base windows in a row that must look alike; of the longer ones a single one does.
-        windows: u32 = 1,
+        /// Windows of one length in a row that must look alike.
+        windows: u32 = 2,
     }
 }
 
@@ -45,8 +45,8 @@ const REASONS: usize = 4;
 pub(super) struct Xgboost {
     config: XgboostConfig,
     model: Arc<Classifier>,
-    /// Base windows in a row in which a host looked so, up to the last one.
-    rows: HashMap<(IpAddr, usize), u32>,
+    /// For each length, windows in a row in which a host looked so, up to the last one.
+    rows: [HashMap<(IpAddr, usize), u32>; Span::ALL.len()],
     skipped: u64,
     /// Whether the library has failed: it is not asked again.
     failed: bool,
@@ -54,7 +54,7 @@ pub(super) struct Xgboost {
 
 impl Xgboost {
     pub(super) fn new(config: XgboostConfig, model: Arc<Classifier>) -> Self {
-        Self { config, model, rows: HashMap::new(), skipped: 0, failed: false }
+        Self { config, model, rows: Default::default(), skipped: 0, failed: false }
     }
 
     /// The hosts that did most, in an order that does not depend on how they came.
@@ -80,15 +80,13 @@ impl Xgboost {
 
     /// Whether a host has looked so for long enough.
     fn lasts(&mut self, span: Span, told: &mut Vec<(usize, IpAddr, Opinion)>) {
-        if span != Span::Base {
-            return;
-        }
-        let before = std::mem::take(&mut self.rows);
+        let rows = &mut self.rows[span as usize];
+        let before = std::mem::take(rows);
         for (_, address, opinion) in told.iter() {
             let key = (*address, opinion.class);
-            self.rows.insert(key, before.get(&key).copied().unwrap_or(0) + 1);
+            rows.insert(key, before.get(&key).copied().unwrap_or(0) + 1);
         }
-        let (rows, least) = (&self.rows, self.config.windows);
+        let least = self.config.windows;
         told.retain(|(_, address, opinion)| rows.get(&(*address, opinion.class)).is_some_and(|row| *row >= least));
     }
 
