@@ -69,7 +69,10 @@ fn python() -> Option<Command> {
             command
         };
         let mut probe = make();
-        let works = probe.args(["-c", "import numpy, scipy; from xgboost import Booster"]).output().is_ok_and(|output| output.status.success());
+        let works = probe
+            .args(["-c", "import numpy, scipy; from xgboost import Booster"])
+            .output()
+            .is_ok_and(|output| output.status.success());
         works.then(make)
     })
 }
