@@ -163,7 +163,7 @@ impl Analysis {
 /// What the detectors of a window's span say about it.
 fn inspect(detectors: &mut [Box<dyn Detector>], view: &View<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for detector in detectors.iter_mut().filter(|detector| detector.span() == view.snapshot.span) {
+    for detector in detectors.iter_mut().filter(|detector| detector.judges(view.snapshot.span)) {
         detector.inspect(view, &mut findings);
     }
     findings

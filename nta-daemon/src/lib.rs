@@ -14,11 +14,12 @@ pub mod source;
 pub mod window;
 
 pub mod evaluate;
-pub mod forest_file;
 pub mod judge;
 pub mod live;
 pub mod pipeline;
 pub mod replay;
+pub mod shelf;
+pub mod train;
 
 pub mod api;
 pub mod json;

@@ -51,6 +51,7 @@ impl Live {
             started: now(),
             attachments: self.attached.attachments.clone(),
             window_ns: self.window_ns,
+            model: self.models.state.clone(),
             ..Status::default()
         }
     }

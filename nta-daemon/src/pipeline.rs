@@ -104,7 +104,7 @@ impl Pipeline {
             telling: options.telling,
             behind: None,
             baselines: options.baselines.clone(),
-            status: Status { window_ns: span_ns, ..status },
+            status: Status { window_ns: span_ns, model: options.models.state.clone(), ..status },
             last_expiry: Timestamp::default(),
             nics: Vec::new(),
             seen_before: Vec::new(),

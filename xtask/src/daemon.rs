@@ -11,10 +11,13 @@ use signal_hook::iterator::Signals;
 use crate::setup::{self, Need};
 use crate::{host, process};
 
-/// Builds the daemon with every feature in release, and returns the path of the binary.
+/// Builds the daemon in release with every feature that can be had, and returns the path of the binary.
 pub(crate) fn build_release() -> Result<PathBuf> {
-    setup::ensure(&[Need::Build])?;
-    process::run(&mut process::cargo(["build", "--release", "-p", "nta-daemon", "--all-features"]))?;
+    for what in setup::ensure(&[Need::Build, Need::Model])? {
+        eprintln!("built without support for models: {what}");
+    }
+    let mut build = process::cargo(["build", "--release", "-p", "nta-daemon"]);
+    process::run(build.args(setup::daemon_features()))?;
     Ok(host::target_dir().join("release/nta-daemon"))
 }
 

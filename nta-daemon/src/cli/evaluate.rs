@@ -14,11 +14,11 @@ use super::{EXIT_USAGE, fail};
 use crate::config::Config;
 use crate::domain::{Alert, AlertChange, AlertId, Event, FlowRecord, FlowUpdate, Mode, Status};
 use crate::evaluate::{Judges, Outcome, Report, parse, score};
-use crate::forest_file;
 use crate::live;
 use crate::model::Models;
 use crate::pipeline::Output;
 use crate::replay::{ReadAhead, Replay, Speed, Summary};
+use crate::shelf;
 use crate::source::EventSettings;
 use crate::source::kernel::KernelOptions;
 use crate::source::replay::{Engine as _, UserEngine};
@@ -105,9 +105,14 @@ pub(super) fn execute(args: &Args) -> ExitCode {
         config.detect.without_rules();
     }
     config.detect.isolation_forest.enabled &= takes_part(Judge::IsolationForest);
-    let models = Models { forest: forest_file::load(&config) };
+    config.model.enabled &= takes_part(Judge::Xgboost);
+    let models = shelf::load(&config);
     if args.judges == [Judge::IsolationForest] && models.forest.is_none() {
         return fail(EXIT_USAGE, &"there is no isolation forest to judge: name one as forest of [model]");
+    }
+    if args.judges == [Judge::Xgboost] && models.xgboost.is_none() {
+        let reason = models.state.reason.as_deref().unwrap_or("none is there");
+        return fail(EXIT_USAGE, &format_args!("there is no model of classes to judge: {reason}"));
     }
     let (outcomes, failed) = replay_all(&files, &args.folder, &config, &models);
     let judges = if args.judges == [Judge::IsolationForest] { Judges::Nameless } else { Judges::Naming };

@@ -4,9 +4,11 @@ mod config;
 mod conn_log;
 mod doctor;
 mod evaluate;
+mod model;
 mod output;
 mod replay;
 mod run;
+mod train;
 mod train_forest;
 
 use std::io::IsTerminal as _;
@@ -51,8 +53,11 @@ enum Command {
     Replay(replay::Args),
     /// Hold detection against labelled captures: recall, precision, time to detect, false alarms an hour.
     Evaluate(evaluate::Args),
-    /// Learn from captures: a model that judges beside the rules.
-    Train(train_forest::Args),
+    /// Learn from labelled captures what attacks look like: a model that judges beside the rules.
+    Train(train::Args),
+    /// Check a model, or ask it.
+    #[command(hide = true)]
+    Model(model::Args),
     /// Print the effective configuration as a commented file.
     PrintConfig(config::Args),
     /// Check a configuration file and say what is wrong with it.
@@ -71,7 +76,8 @@ impl Cli {
             Command::Run(args) => run::execute(args),
             Command::Replay(args) => replay::execute(args),
             Command::Evaluate(args) => evaluate::execute(&args),
-            Command::Train(args) => train_forest::execute(&args),
+            Command::Train(args) => train::execute(&args),
+            Command::Model(args) => model::execute(&args),
             Command::PrintConfig(args) => config::print(&args),
             Command::CheckConfig(args) => config::check(&args),
             Command::Doctor(args) => doctor::execute(&args),

@@ -16,11 +16,10 @@ use crate::app::App;
 use crate::baseline::BaselineHandle;
 use crate::config::Config;
 use crate::domain::{Alert, AlertChange, Event, FlowRecord, FlowUpdate, Mode, Status};
-use crate::forest_file;
 use crate::live;
-use crate::model::Models;
 use crate::pipeline::Output;
 use crate::replay::{ReadAhead, Replay, ReplayError, Speed, Summary};
+use crate::shelf;
 use crate::source::kernel::KernelOptions;
 use crate::source::replay::{Engine, KernelEngine, UserEngine};
 use crate::source::{EventSettings, SourceError};
@@ -182,7 +181,7 @@ fn replay(
         window_ns: config.windows.span_ns(),
         detect: config.detect.clone(),
         baseline: config.baseline.clone(),
-        models: Models { forest: forest_file::load(config) },
+        models: shelf::load(config),
         read_ahead: ReadAhead::Auto,
         baselines,
         progress: &mut progress,

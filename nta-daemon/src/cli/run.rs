@@ -11,9 +11,9 @@ use super::{EXIT_USAGE, Signals, fail};
 use crate::app::App;
 use crate::baseline::BaselineHandle;
 use crate::config::{CaptureConfig, Config};
-use crate::forest_file;
+use crate::domain::{ModelState, ModelUse};
 use crate::live::Live;
-use crate::model::Models;
+use crate::shelf;
 use crate::source::kernel::device::Device;
 use crate::source::kernel::{Attach, AttachOptions, AttachedKernel, KernelOptions, Pinning, TcxOrder};
 use crate::source::{EventSettings, SourceError};
@@ -69,6 +69,16 @@ pub(super) fn execute(args: Args) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return fail(1, &error),
     };
+    let models = shelf::load(&config);
+    match &models.state {
+        ModelState { state: ModelUse::InUse, name, id, .. } => {
+            tracing::info!(name, id, "model judges beside the rules");
+        }
+        ModelState { state: ModelUse::NotBuiltIn, reason, .. } => {
+            tracing::info!(reason, "judging by rules alone");
+        }
+        _ => {}
+    }
     // Before anything is attached: whoever asks to end it meanwhile gets it detached.
     let signals = match runtime.block_on(async { Signals::catch() }) {
         Ok(signals) => signals,
@@ -84,7 +94,7 @@ pub(super) fn execute(args: Args) -> ExitCode {
             window_ns: config.windows.span_ns(),
             detect: config.detect.clone(),
             baseline: config.baseline.clone(),
-            models: Models { forest: forest_file::load(&config) },
+            models,
             baselines: BaselineHandle::default(),
         },
         Err(error) => return fail(1, &error),

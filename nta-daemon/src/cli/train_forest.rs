@@ -1,23 +1,19 @@
 //! `train --algorithm isolation_forest`: what is normal here, out of captures of normal traffic.
 
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::path::Path;
 
-use clap::ValueEnum;
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt as _, SeedableRng as _};
 
 use super::evaluate::replay_into;
-use super::{EXIT_USAGE, fail};
 use crate::config::Config;
 use crate::domain::{Alert, AlertChange, Event, FlowRecord, FlowUpdate, Status};
 use crate::evaluate::{Label, parse};
 use crate::features::{Extent, FeatureVector, extract};
-use crate::forest_file;
 use crate::model::Models;
 use crate::model::forest::{self, Manifest, Params, is_judged};
 use crate::pipeline::Output;
+use crate::shelf::save_forest;
 use crate::window::{Snapshot, Window};
 
 /// Rows that are kept, 40 MiB; of more, each has the same chance to be one of them.
@@ -26,91 +22,6 @@ const MAX_ROWS: usize = 100_000;
 const MAX_FILES: usize = 100_000;
 /// Words that a capture's name ends with.
 const ENDINGS: [&str; 8] = ["pcap", "pcapng", "cap", "ntar", "pcap.gz", "pcapng.gz", "pcap.zst", "pcapng.zst"];
-
-/// Flags of `train`.
-#[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  \
-    nta-daemon train --algorithm isolation_forest captures/ --out forest.json\n  \
-    nta-daemon train --algorithm isolation_forest --labels labels.tsv captures/ --out forest.json\n\n\
-    The forest judges when `forest` of [model] names it. Without labels all captures of the folder are taken for normal\n\
-    traffic; with them, the stretches that are labelled benign.")]
-pub(super) struct Args {
-    /// Folder of captures.
-    #[arg(value_name = "DIR")]
-    folder: PathBuf,
-    /// What is known about the captures.
-    #[arg(long, value_name = "FILE")]
-    labels: Option<PathBuf>,
-    /// File of the model.
-    #[arg(long, value_name = "FILE")]
-    out: PathBuf,
-    /// What is trained.
-    #[arg(long, value_enum)]
-    algorithm: Algorithm,
-    /// Of everything that is drawn at random.
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
-    /// What is printed.
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    format: Format,
-    /// Length of a window in seconds.
-    #[arg(long, env = "NTA_WINDOW", value_name = "SECONDS")]
-    window: Option<u64>,
-    /// Configuration file (TOML).
-    #[arg(long, env = "NTA_CONFIG")]
-    config: Option<PathBuf>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-#[value(rename_all = "snake_case")]
-enum Algorithm {
-    /// How unlike normal traffic a host is.
-    IsolationForest,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// A few lines to read.
-    Text,
-    /// The manifest as one JSON document.
-    Json,
-}
-
-pub(super) fn execute(args: &Args) -> ExitCode {
-    let Algorithm::IsolationForest = args.algorithm;
-    let mut config = match Config::load(args.config.as_deref()) {
-        Ok(config) => config,
-        Err(error) => return fail(EXIT_USAGE, &error),
-    };
-    config.windows.seconds = args.window.unwrap_or(config.windows.seconds);
-    if let Err(error) = config.check() {
-        return fail(EXIT_USAGE, &error);
-    }
-    match train_forest(&args.folder, args.labels.as_deref(), &args.out, args.seed, &config) {
-        Ok(manifest) => tell(&manifest, args),
-        Err(error) => fail(EXIT_USAGE, &error),
-    }
-}
-
-fn tell(manifest: &Manifest, args: &Args) -> ExitCode {
-    let mut out = std::io::stdout().lock();
-    let written = match args.format {
-        Format::Json => serde_json::to_string(manifest).map_err(Into::into).and_then(|json| writeln!(out, "{json}")),
-        Format::Text => writeln!(
-            out,
-            "{}: {}, {} trees, threshold {:.4} ({} of the rows at or below)",
-            args.out.display(),
-            manifest.trained_from,
-            manifest.trees,
-            manifest.threshold,
-            manifest.quantile,
-        ),
-    };
-    match written {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => fail(1, &error),
-        _ => ExitCode::SUCCESS,
-    }
-}
 
 /// Replays the captures, trains a forest from the hosts of their normal windows, and writes it.
 pub(super) fn train_forest(
@@ -147,7 +58,7 @@ pub(super) fn train_forest(
         .map_err(|error| format!("{replayed} captures have {} hosts in normal windows: {error}", rows.seen))?;
     let from = format!("{} of {} hosts in {} windows of {replayed} captures", rows.kept.len(), rows.seen, rows.windows);
     let manifest = forest.manifest(forest::schema(config.windows.seconds), &from);
-    forest_file::save(&forest, out, manifest.clone()).map_err(|error| error.to_string())?;
+    save_forest(&forest, out, manifest.clone()).map_err(|error| error.to_string())?;
     Ok(manifest)
 }
 

@@ -37,6 +37,7 @@ mod testing;
 mod traffic_spike;
 mod tunables;
 mod udp_flood;
+mod xgboost;
 
 pub use allow::Allow;
 pub use hygiene::{Hygiene, HygieneConfig};
@@ -57,6 +58,11 @@ pub trait Detector: Send {
     /// Length of the windows that it judges.
     fn span(&self) -> Span {
         Span::Base
+    }
+
+    /// Whether it judges windows of this length.
+    fn judges(&self, span: Span) -> bool {
+        self.span() == span
     }
 
     /// Judges a window.

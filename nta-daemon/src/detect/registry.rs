@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::hygiene::HygieneConfig;
 use super::isolation_forest::{Forest, IsolationForestConfig};
 use super::networks::Networks;
+use super::xgboost::{Xgboost, XgboostConfig};
 use super::{Detector, Setting};
 use crate::model::Models;
 
@@ -35,6 +36,8 @@ macro_rules! registry {
             $( $(#[doc = $doc])+ pub $section: super::$module::$config, )+
             /// Hosts unlike the site's own normal traffic.
             pub isolation_forest: IsolationForestConfig,
+            /// What a model learned from labelled traffic.
+            pub xgboost: XgboostConfig,
         }
 
         /// Every detector that is switched on.
@@ -56,6 +59,7 @@ macro_rules! registry {
                 entry(HygieneConfig::SECTION, HygieneConfig::settings()),
                 $( entry(super::$module::$config::SECTION, super::$module::$config::settings()), )+
                 entry(IsolationForestConfig::SECTION, IsolationForestConfig::settings()),
+                entry(XgboostConfig::SECTION, XgboostConfig::settings()),
             ]
         }
 
@@ -68,7 +72,7 @@ macro_rules! registry {
             /// As commented sections of the configuration file.
             pub fn to_toml(&self) -> String {
                 let rules = [self.local_networks.to_toml(), self.hygiene.to_toml(), $( self.$section.to_toml(), )+];
-                [rules.join("\n"), self.isolation_forest.to_toml()].join("\n")
+                [rules.join("\n"), self.isolation_forest.to_toml(), self.xgboost.to_toml()].join("\n")
             }
         }
     };
@@ -79,6 +83,9 @@ pub fn learned(config: &DetectConfig, models: &Models) -> Vec<Box<dyn Detector>>
     let mut list: Vec<Box<dyn Detector>> = Vec::new();
     if let Some(forest) = models.forest.as_ref().filter(|_| config.isolation_forest.enabled) {
         list.push(Box::new(Forest::new(config.isolation_forest.clone(), forest.clone())));
+    }
+    if let Some(model) = models.xgboost.as_ref().filter(|_| config.xgboost.enabled) {
+        list.push(Box::new(Xgboost::new(config.xgboost.clone(), model.clone())));
     }
     list
 }

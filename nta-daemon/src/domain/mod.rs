@@ -23,7 +23,9 @@ pub use flow::{EndReason, FlowDelta, FlowId, FlowKey, FlowUpdate, OverflowDelta,
 pub use ledger::{Interface, Ledger, difference};
 pub use observation::FlowObservation;
 pub use record::{Endpoint, FlowRecord};
-pub use status::{Attachment, DetectionCounts, LearningState, MapFill, MetricState, Mode, NicCounts, Status};
+pub use status::{
+    Attachment, DetectionCounts, LearningState, MapFill, MetricState, Mode, ModelState, ModelUse, NicCounts, Status,
+};
 pub use tcp_counts::TcpCounts;
 pub use time::Timestamp;
 pub use words::{ConnState, History};

@@ -121,6 +121,39 @@ pub struct LearningState {
     pub updated: Option<Timestamp>,
 }
 
+/// What became of the model that the configuration asks for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ModelUse {
+    /// Switched off.
+    #[default]
+    Off,
+    /// None is named, and this build brings none along.
+    Missing,
+    /// This build cannot use models.
+    NotBuiltIn,
+    /// It cannot be used.
+    Refused,
+    /// It judges.
+    InUse,
+}
+
+/// The model that judges, or why none does.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ModelState {
+    /// Its file, or `shipped`.
+    pub name: String,
+    /// What became of it.
+    pub state: ModelUse,
+    /// First digits of its SHA-256.
+    pub id: Option<String>,
+    /// When it was trained.
+    pub created: Option<String>,
+    /// What it tells apart.
+    pub classes: Vec<String>,
+    /// Why it does not judge.
+    pub reason: Option<String>,
+}
+
 /// A snapshot of the pipeline.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Status {
@@ -166,4 +199,6 @@ pub struct Status {
     pub learning: LearningState,
     /// Why capture does not work, if so: the health check fails with it.
     pub failure: Option<String>,
+    /// The model that judges, or why none does.
+    pub model: ModelState,
 }

@@ -49,6 +49,8 @@ pub struct Label {
     pub start: Option<Timestamp>,
     /// Its last packet.
     pub end: Option<Timestamp>,
+    /// What made it; empty or `-` when not known.
+    pub tool: String,
 }
 
 impl Label {
@@ -85,10 +87,11 @@ pub fn parse(path: &Path, text: &str) -> Result<Vec<Label>, LabelError> {
             wrong(1, format!("there is no column '{column}' (tab-separated: {} tool)", COLUMNS.join(" ")))
         })?;
     }
-    lines.map(|(number, line)| label(line, at).map_err(|reason| wrong(number + 1, reason))).collect()
+    let tool = names.iter().position(|name| *name == "tool");
+    lines.map(|(number, line)| label(line, at, tool).map_err(|reason| wrong(number + 1, reason))).collect()
 }
 
-fn label(line: &str, at: [usize; COLUMNS.len()]) -> Result<Label, String> {
+fn label(line: &str, at: [usize; COLUMNS.len()], tool: Option<usize>) -> Result<Label, String> {
     let cells: Vec<&str> = line.split('\t').map(str::trim).collect();
     let cell = |column: usize| cells.get(at[column]).copied().unwrap_or_default();
     if cell(0).is_empty() || cell(1).is_empty() {
@@ -101,6 +104,7 @@ fn label(line: &str, at: [usize; COLUMNS.len()]) -> Result<Label, String> {
         victim: side(cell(3))?,
         start: time(cell(4))?,
         end: time(cell(5))?,
+        tool: tool.and_then(|at| cells.get(at)).copied().unwrap_or_default().to_owned(),
     })
 }
 

@@ -23,6 +23,10 @@ pub struct DetectionJson {
     pub alerts_raised: u64,
     /// Alerts cleared.
     pub alerts_cleared: u64,
+    /// Entries that detectors had to forget as their tables were full, and hosts that a model did not judge as there were
+    /// too many.
+    #[serde(default)]
+    pub evicted: u64,
     /// Alerts that go on, by severity.
     pub alerts_open: BTreeMap<String, u64>,
 }
@@ -37,6 +41,7 @@ impl From<&DetectionCounts> for DetectionJson {
             waiting: counts.waiting,
             alerts_raised: counts.raised,
             alerts_cleared: counts.cleared,
+            evicted: counts.evicted,
             alerts_open: Severity::ALL.iter().zip(counts.open).map(|(s, n)| (s.word().to_owned(), n)).collect(),
         }
     }

@@ -7,6 +7,7 @@ mod event;
 mod features;
 mod flow;
 mod ledger;
+mod model;
 mod protocol;
 mod status;
 mod stored;
@@ -18,6 +19,7 @@ pub use event::{ArpJson, DnsJson, EventCountsJson, EventLossJson, EventsJson, Qu
 pub use features::FeaturesJson;
 pub use flow::{FlowJson, HandshakeJson, TcpJson, TcpSideJson};
 pub use ledger::{CountsJson, InterfaceJson, LedgerJson, skipped};
+pub use model::ModelJson;
 pub use protocol::{protocol_name, protocol_number};
 pub use status::{AttachmentJson, MapJson, StatusJson, mode_name};
 pub use window::{OverflowJson, ProtocolJson, RttJson, TalkerJson, WindowJson};

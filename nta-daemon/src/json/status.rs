@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{DetectionJson, EventsJson, HostsJson, LearningJson, LedgerJson, seconds};
+use super::{DetectionJson, EventsJson, HostsJson, LearningJson, LedgerJson, ModelJson, seconds};
 use crate::domain::{Attachment, MapFill, Mode, NicCounts, Status};
 
 /// A snapshot of the pipeline.
@@ -50,6 +50,9 @@ pub struct StatusJson {
     /// How far baselines have come.
     #[serde(default)]
     pub baselines: LearningJson,
+    /// The model that judges beside the rules, or why none does.
+    #[serde(default)]
+    pub model: ModelJson,
     /// Why capture does not work; null while it does.
     pub failure: Option<String>,
 }
@@ -76,6 +79,7 @@ impl From<&Status> for StatusJson {
             detection: DetectionJson::from(&status.detection),
             hosts: HostsJson::from(status),
             baselines: LearningJson::from(&status.learning),
+            model: ModelJson::from(&status.model),
             failure: status.failure.clone(),
         }
     }

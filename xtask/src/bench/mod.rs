@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 
+use crate::setup::{self, Need};
 use crate::{build_ebpf, process, run};
 
 mod replay;
@@ -13,13 +14,15 @@ pub(crate) const HELP: &str = "\
 Measures. `kernel`: nanoseconds of a packet in each program above the empty program of its kind, by repeated test runs
 interleaved in one series (needs root and a BPF toolchain: the empty programs are only in the bench build of the object).
 `drain`: milliseconds to read 100,000 flows out of the maps. `window`: milliseconds to judge a window with
-100,000 hosts. `replay`: the user engine beside softflowd over the mixed capture (made from ../shared/captures, or named
+100,000 hosts. `model`: a model of about the shipped one's size loaded, 10,000 feature vectors and one judged (needs
+libxgboost, which is fetched). `replay`: the user engine beside softflowd over the mixed capture (made from ../shared/captures, or named
 by NTA_MIXED). `veth`: iperf3's throughput between two network namespaces with our program and without, interleaved
 (needs root). With --format json one object a line.
 
 Examples:
   cargo xtask bench kernel
   cargo xtask bench drain
+  cargo xtask bench model
   cargo xtask bench replay
   cargo xtask bench veth
   cargo xtask bench kernel --format json";
@@ -34,18 +37,28 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
         ["drain", "--format", "json"] => daemon_bench("drain", true),
         ["window"] | ["window", "--format", "text"] => daemon_bench("window", false),
         ["window", "--format", "json"] => daemon_bench("window", true),
+        ["model"] | ["model", "--format", "text"] => model(false),
+        ["model", "--format", "json"] => model(true),
         ["replay"] | ["replay", "--format", "text"] => replay::bench(false),
         ["replay", "--format", "json"] => replay::bench(true),
         ["veth"] | ["veth", "--format", "text"] => veth::bench(false),
         ["veth", "--format", "json"] => veth::bench(true),
         _ => bail!(
-            "bench takes `kernel`, `drain`, `window`, `replay` or `veth`, then `--format json`; see `cargo xtask bench --help`"
+            "bench takes `kernel`, `drain`, `window`, `model`, `replay` or `veth`, then `--format json`; see `cargo xtask bench --help`"
         ),
     }
 }
 
+fn model(json: bool) -> Result<ExitCode> {
+    if let Some(what) = setup::ensure(&[Need::Build, Need::Model])?.first() {
+        bail!("{what}");
+    }
+    daemon_bench("model", json)
+}
+
 fn daemon_bench(name: &str, json: bool) -> Result<ExitCode> {
-    let mut command = process::cargo(["bench", "--quiet", "--package", "nta-daemon", "--bench", name, "--"]);
+    let mut command = process::cargo(["bench", "--quiet", "--package", "nta-daemon", "--bench", name]);
+    command.args(setup::daemon_features()).arg("--");
     if json {
         command.arg("--json");
     }

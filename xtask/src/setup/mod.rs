@@ -5,11 +5,14 @@
 
 mod apt;
 mod bpf;
+mod model;
 
 use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
+
+pub(crate) use model::{all_features, daemon_features};
 
 use crate::host;
 
@@ -19,6 +22,7 @@ from apt (as root, or with a sudo that asks no password); where that is not poss
 the status is 1. The other commands call this for their own needs, so it seldom has to be called by hand.
 
   build       a C compiler (SQLite is compiled in)
+  model       libxgboost out of its PyPI wheel, kept in .xgboost/, and libclang; optional: the daemon builds without models
   bpf         a Rust compiler with the sources of `core`, and bpf-linker; optional, as the built object is committed
   test tools  what the tests drive and compare with: tshark, tcpdump, iperf3, …
   machines    QEMU, in which the tests boot other kernels
@@ -33,6 +37,8 @@ Example:
 pub(crate) enum Need {
     /// To build the daemon; without it nothing works.
     Build,
+    /// To build the daemon with learned models; without it, it is built without them.
+    Model,
     /// To build the eBPF object; without it the committed object is used.
     Bpf,
     /// To run every test; without it some are reported as not run.
@@ -67,9 +73,10 @@ const TEST_TOOLS: &[Package] = &[
     Package { name: "slowhttptest", shown_by: "slowhttptest" }, // detection: slowloris
     Package { name: "dsniff", shown_by: "arpspoof" }, // detection: ARP spoofing
     Package { name: "iodine", shown_by: "iodine" }, // detection: a DNS tunnel, both of its ends
-    Package { name: "curl", shown_by: "curl" },     // live: HTTP, IPv4 and IPv6
-    Package { name: "iputils-ping", shown_by: "ping" }, // live: ICMP and ICMPv6
-    Package { name: "iproute2", shown_by: "ip" },   // kernel, live: network namespaces and veth pairs
+    Package { name: "python3-scipy", shown_by: "/usr/lib/python3/dist-packages/scipy" }, // models: what Python's XGBoost needs
+    Package { name: "curl", shown_by: "curl" },                                          // live: HTTP, IPv4 and IPv6
+    Package { name: "iputils-ping", shown_by: "ping" },                                  // live: ICMP and ICMPv6
+    Package { name: "iproute2", shown_by: "ip" }, // kernel, live: network namespaces and veth pairs
     Package { name: "ethtool", shown_by: "ethtool" }, // live: offloads off, so that packets are counted alike
 ];
 
@@ -101,7 +108,7 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
     if let Some(arg) = args.first() {
         bail!("setup takes no `{arg}`; see `cargo xtask setup --help`");
     }
-    let missing = ensure(&[Need::Build, Need::Bpf, Need::TestTools, Need::Machines])?;
+    let missing = ensure(&[Need::Build, Need::Model, Need::Bpf, Need::TestTools, Need::Machines])?;
     if missing.is_empty() {
         println!("nothing is missing");
         return Ok(ExitCode::SUCCESS);
@@ -123,6 +130,11 @@ pub(crate) fn ensure(needs: &[Need]) -> Result<Vec<String>> {
         && let Err(error) = packages("build", BUILD)
     {
         bail!("{error:#}");
+    }
+    if needs.contains(&Need::Model)
+        && let Err(error) = model::ensure()
+    {
+        missing.push(format!("{error:#}"));
     }
     if needs.contains(&Need::TestTools)
         && let Err(error) = packages("test tools", TEST_TOOLS)

@@ -46,15 +46,15 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
     }
     let groups = match kind {
         "all" => {
-            let mut groups = vec![set_up(&[Need::Build, Need::Bpf, Need::TestTools])?];
+            let mut groups = vec![set_up(&[Need::Build, Need::Model, Need::Bpf, Need::TestTools])?];
             groups.extend([tidy::group()?, lint::format(), lint::clippy()]);
             groups.extend(tests()?);
             groups.push(vm::group(&[vm::EVERYDAY], false)?);
             groups.push(lint::deny());
             groups
         }
-        "unit" => vec![set_up(&[Need::Build, Need::TestTools])?, unit()?, doc()?],
-        "kernel" => vec![set_up(&[Need::Build, Need::TestTools])?, kernel()?],
+        "unit" => vec![set_up(&[Need::Build, Need::Model, Need::TestTools])?, unit()?, doc()?],
+        "kernel" => vec![set_up(&[Need::Build, Need::Model, Need::TestTools])?, kernel()?],
         other => bail!("no tests are called `{other}`; see `cargo xtask test --help`"),
     };
     Ok(report::conclude(&groups))
@@ -74,12 +74,12 @@ pub(crate) fn tests() -> Result<Vec<Group>> {
 
 /// Everything of the workspace that runs anywhere.
 fn unit() -> Result<Group> {
-    runner("unit", &["--workspace"], false)
+    runner("unit", &[&["--workspace"], setup::daemon_features()].concat(), false)
 }
 
 /// Documentation tests, which nextest cannot run.
 fn doc() -> Result<Group> {
-    libtest::run(Group::new("doctest"), &["--doc", "--workspace"], &[])
+    libtest::run(Group::new("doctest"), &[&["--doc", "--workspace"], setup::daemon_features()].concat(), &[])
 }
 
 /// What needs this kernel: run where it may, else said why not.
@@ -100,7 +100,7 @@ fn kernel() -> Result<Group> {
 /// Runs tests with the runner that is there; `alone` if they must not run side by side.
 fn runner(name: &str, args: &[&str], alone: bool) -> Result<Group> {
     // The tests start the daemon's binary, which a test build of a library alone would not make.
-    process::run(&mut process::cargo(["build", "-p", "nta-daemon", "--all-features"]))
+    process::run(process::cargo(["build", "-p", "nta-daemon"]).args(setup::daemon_features()))
         .context("the daemon does not build")?;
     let group = Group::new(name);
     let threads: &[&str] = if alone { &["--test-threads", "1"] } else { &[] };

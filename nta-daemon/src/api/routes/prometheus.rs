@@ -14,7 +14,7 @@ use prometheus_client::registry::Registry;
 use crate::api::process::{self, ProcessJson};
 use crate::api::state::VERSION;
 use crate::api::{ApiError, ApiState};
-use crate::domain::{Severity, Status};
+use crate::domain::{ModelUse, Severity, Status};
 use crate::json::{EventsJson, mode_name, seconds};
 use crate::store::StoreStats;
 
@@ -122,6 +122,8 @@ impl Snapshot {
         page.one("window_hosts_beyond_limit_packets", "Packets of hosts beyond the limit in it", GAUGE, beyond)?;
         let learning = &status.learning;
         page.one("baseline_hosts", "Hosts that a baseline is kept for", GAUGE, learning.hosts as f64)?;
+        let in_use = f64::from(u8::from(status.model.state == ModelUse::InUse));
+        page.one("model_in_use", "Whether a learned model judges beside the rules, 1 or 0", GAUGE, in_use)?;
         page.one("baseline_hosts_evicted", "Hosts whose baseline had to go", COUNTER, learning.hosts_evicted as f64)?;
         let metrics = || learning.metrics.iter();
         let samples = metrics().map(|m| (vec![("metric", m.name)], f64::from(m.samples)));

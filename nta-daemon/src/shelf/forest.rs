@@ -36,7 +36,7 @@ pub enum ForestError {
 }
 
 /// Reads the forest, if one is named; without it the others judge alone, and the log says so.
-pub fn load(config: &Config) -> Option<Arc<IsolationForest>> {
+pub(super) fn load(config: &Config) -> Option<Arc<IsolationForest>> {
     let path = &config.model.forest;
     if path.as_os_str().is_empty() {
         return None;

@@ -1,0 +1,226 @@
+//! `train`: a model out of labelled captures.
+
+use std::io::{self, IsTerminal as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::ValueEnum;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::train_forest::train_forest;
+use super::{EXIT_USAGE, fail};
+use crate::config::Config;
+use crate::evaluate::parse;
+use crate::model::{BUILT_IN, Refusal, forest, sha256};
+use crate::train::{Algorithm, Table, Trained, fit, split, table};
+use crate::{live, shelf};
+
+/// Flags of `train`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  \
+    nta-daemon train --labels labels.tsv captures/ --out model.json\n  \
+    nta-daemon train --labels labels.tsv captures/ --holdout-tools masscan,medusa --seed 7\n  \
+    nta-daemon train --labels labels.tsv --format json captures/ | jq '.metrics[] | {class, f1}'\n  \
+    nta-daemon train --algorithm isolation_forest normal/ --out forest.json\n\n\
+    labels.tsv is what evaluate reads. The model judges when `path` of [model] names it; its manifest, with the figures,\n\
+    is written beside it. An isolation forest judges when `forest` of [model] names it; without labels all captures of the\n\
+    folder are taken for normal traffic, with them the stretches that are labelled benign. See docs/MODELS.md.")]
+pub(super) struct Args {
+    /// Folder that the labels' file names are relative to.
+    #[arg(value_name = "DIR")]
+    folder: PathBuf,
+    /// What is known about the captures; an isolation forest can do without.
+    #[arg(long, value_name = "FILE", required_unless_present = "algorithm")]
+    labels: Option<PathBuf>,
+    /// File of the model; its manifest comes beside it.
+    #[arg(long, value_name = "FILE", default_value = "model.json")]
+    out: PathBuf,
+    /// What is trained.
+    #[arg(long, value_enum, default_value_t = Algorithm::Xgboost)]
+    algorithm: Algorithm,
+    /// Chooses what is kept back, and what each tree sees.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Tools whose captures are kept back to see how the model does; without any, one of each attack that has two.
+    #[arg(long, value_name = "TOOL", value_delimiter = ',')]
+    holdout_tools: Vec<String>,
+    /// What is printed.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+    /// Length of a window in seconds.
+    #[arg(long, env = "NTA_WINDOW", value_name = "SECONDS")]
+    window: Option<u64>,
+    /// Configuration file (TOML).
+    #[arg(long, env = "NTA_CONFIG")]
+    config: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// A table to read.
+    Text,
+    /// The model's manifest.
+    Json,
+}
+
+pub(super) fn execute(args: &Args) -> ExitCode {
+    if args.algorithm == Algorithm::Xgboost && !BUILT_IN {
+        return fail(1, &Refusal::NotBuiltIn);
+    }
+    let mut config = match Config::load(args.config.as_deref()) {
+        Ok(config) => config,
+        Err(error) => return fail(EXIT_USAGE, &error),
+    };
+    config.windows.seconds = args.window.unwrap_or(config.windows.seconds);
+    if let Err(error) = config.check() {
+        return fail(EXIT_USAGE, &error);
+    }
+    if !args.folder.is_dir() {
+        return fail(EXIT_USAGE, &format_args!("{}: no such folder", args.folder.display()));
+    }
+    match (args.algorithm, &args.labels) {
+        (Algorithm::IsolationForest, labels) => {
+            match train_forest(&args.folder, labels.as_deref(), &args.out, args.seed, &config) {
+                Ok(manifest) => told(tell_forest(&manifest, args)),
+                Err(error) => fail(EXIT_USAGE, &error),
+            }
+        }
+        (Algorithm::Xgboost, Some(labels)) => train_classes(args, labels, &config),
+        (Algorithm::Xgboost, None) => {
+            fail(EXIT_USAGE, &"classes are learned from labels: name their file with --labels")
+        }
+    }
+}
+
+/// The exit status once the result was to be printed.
+fn told(written: io::Result<()>) -> ExitCode {
+    match written {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => fail(1, &error),
+        _ => ExitCode::SUCCESS,
+    }
+}
+
+fn tell_forest(manifest: &forest::Manifest, args: &Args) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    match args.format {
+        Format::Json => writeln!(out, "{}", serde_json::to_string(manifest)?),
+        Format::Text => writeln!(
+            out,
+            "{}: {}, {} trees, threshold {:.4} ({} of the rows at or below)",
+            args.out.display(),
+            manifest.trained_from,
+            manifest.trees,
+            manifest.threshold,
+            manifest.quantile,
+        ),
+    }
+}
+
+fn train_classes(args: &Args, labels: &Path, config: &Config) -> ExitCode {
+    let labelled = match std::fs::read_to_string(labels) {
+        Ok(labelled) => labelled,
+        Err(error) => return fail(EXIT_USAGE, &format_args!("{}: {error}", labels.display())),
+    };
+    let labels = match parse(labels, &labelled) {
+        Ok(labels) => labels,
+        Err(error) => return fail(EXIT_USAGE, &error),
+    };
+    let files: std::collections::BTreeSet<&str> = labels.iter().map(|label| label.file.as_str()).collect();
+    let captures = bar(files.len() as u64, "captures");
+    let table = table(&labels, &args.folder, config, &|| captures.inc(1));
+    captures.finish_and_clear();
+    for (file, reason) in &table.failed {
+        tracing::warn!(file, reason, "left out");
+    }
+    let split = split(&table.sources, args.seed, &args.holdout_tools);
+    let rounds = bar(0, "rounds");
+    let fitted = fit(&table, &split, args.seed, &mut |done, all| {
+        rounds.set_length(all.into());
+        rounds.set_position(done.into());
+    });
+    rounds.finish_and_clear();
+    let mut trained = match fitted {
+        Ok(trained) => trained,
+        Err(error) => return fail(1, &error),
+    };
+    trained.manifest.recipe.labels_sha256 = sha256(labelled.as_bytes());
+    trained.manifest.recipe.window_s = config.windows.seconds as f64;
+    trained.manifest.created = live::now().to_string();
+    if let Err(error) = save(&args.out, &trained) {
+        return fail(1, &error);
+    }
+    told(match args.format {
+        Format::Text => text(&args.out, &table, &trained),
+        Format::Json => serde_json::to_string(&trained.manifest)
+            .map_err(io::Error::from)
+            .and_then(|json| writeln!(io::stdout().lock(), "{json}")),
+    })
+}
+
+fn bar(length: u64, of: &'static str) -> ProgressBar {
+    let bar = if io::stderr().is_terminal() { ProgressBar::new(length) } else { ProgressBar::hidden() };
+    if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos}/{len} {msg} {eta}") {
+        bar.set_style(style);
+    }
+    bar.set_message(of);
+    bar
+}
+
+/// Both files whole or not at all. In between, the manifest is not of this model, which loading tells.
+fn save(path: &Path, trained: &Trained) -> Result<(), String> {
+    let manifest = serde_json::to_string_pretty(&trained.manifest).map_err(|error| error.to_string())? + "\n";
+    let files = [(path.to_owned(), trained.model.as_slice()), (shelf::manifest_path(path), manifest.as_bytes())];
+    let named = |path: &Path| {
+        let path = path.display().to_string();
+        move |error: io::Error| format!("{path}: {error}")
+    };
+    let beside = |path: &Path| path.with_extension("json.tmp");
+    for (path, bytes) in &files {
+        std::fs::write(beside(path), bytes).map_err(named(path))?;
+    }
+    for (path, _) in &files {
+        std::fs::rename(beside(path), path).map_err(named(path))?;
+    }
+    Ok(())
+}
+
+fn text(path: &Path, table: &Table, trained: &Trained) -> io::Result<()> {
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    let Trained { model, manifest, too_few } = trained;
+    let recipe = &manifest.recipe;
+    let rows: usize = recipe.rows.values().sum();
+    writeln!(
+        out,
+        "{rows} rows of {} captures; {} captures kept back; {} hosts in windows left out as uncertain\n",
+        recipe.captures, recipe.captures_held_out, table.left_out
+    )?;
+    for (word, tools) in &recipe.tools_held_out {
+        writeln!(out, "kept back of {word}: {}", tools.join(", "))?;
+    }
+    writeln!(
+        out,
+        "\n{:<24} {:>8} {:>9}  {:>8} {:>9} {:>8} {:>8} {:>8}",
+        "class", "trained", "threshold", "kept", "precision", "recall", "F1", "unknown"
+    )?;
+    let share = |share: Option<f64>| share.map_or_else(|| "-".to_owned(), |share| format!("{share:.3}"));
+    for (class, score) in manifest.classes.iter().zip(&manifest.metrics) {
+        let trained = recipe.rows.get(&class.name).copied().unwrap_or(0);
+        let [precision, recall, f1] = [score.precision, score.recall, score.f1].map(share);
+        writeln!(
+            out,
+            "{:<24} {trained:>8} {:>9.3}  {:>8} {precision:>9} {recall:>8} {f1:>8} {:>8}",
+            class.name, class.threshold, score.rows, score.unknown
+        )?;
+    }
+    let known: Vec<f64> = manifest.metrics.iter().filter_map(|score| score.f1).collect();
+    if !known.is_empty() {
+        writeln!(out, "macro F1 {:.3} on what was kept back", known.iter().sum::<f64>() / known.len() as f64)?;
+    }
+    for (class, rows) in too_few {
+        writeln!(out, "not learned, as it has {rows} rows: {class}")?;
+    }
+    let kib = model.len() as f64 / 1024.0;
+    writeln!(out, "\n{}: {kib:.0} KiB, SHA-256 {}", path.display(), manifest.sha256)?;
+    writeln!(out, "temperature {:.2}, seed {}", manifest.temperature, recipe.seed)?;
+    out.flush()
+}

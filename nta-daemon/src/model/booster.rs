@@ -1,0 +1,114 @@
+//! The calls of libxgboost: the only file that knows the crate `xgb`. One thread, so that a prediction costs what it
+//! costs and training gives the same bytes anywhere.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Mutex, PoisonError};
+
+use xgb::parameters::BoosterParameters;
+use xgb::{DMatrix, XGBError};
+
+use super::{INPUTS, Input, Refusal, Settings};
+
+/// Whether models can be used.
+pub const BUILT_IN: bool = true;
+/// Version of the library.
+pub const LIBRARY: &str = "3.4.1";
+
+/// A model in the library's memory. A booster changes while it predicts, hence the lock.
+pub(super) struct Booster {
+    inner: Mutex<xgb::Booster>,
+    classes: usize,
+}
+
+impl std::fmt::Debug for Booster {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Booster").field("classes", &self.classes).finish_non_exhaustive()
+    }
+}
+
+impl Booster {
+    /// From bytes that were checked.
+    pub(super) fn load(bytes: &[u8], classes: usize) -> Result<Self, Refusal> {
+        let inner = guarded(|| {
+            let mut booster = xgb::Booster::load_buffer(bytes)?;
+            booster.set_param("nthread", "1")?;
+            Ok(booster)
+        })?;
+        let booster = Self { inner: Mutex::new(inner), classes };
+        // What fails shows now and not in the first window.
+        booster.margins(&[[0.0; INPUTS]])?;
+        Ok(booster)
+    }
+
+    /// For each row a number a class, before they are made probabilities.
+    pub(super) fn margins(&self, rows: &[Input]) -> Result<Vec<f32>, Refusal> {
+        if rows.is_empty() {
+            return Ok(Vec::new());
+        }
+        let margins = self.ask(rows, |booster, matrix| booster.predict_margin(matrix))?;
+        self.of_length(margins, rows.len() * self.classes)
+    }
+
+    /// How much each input moved the margin of a class, and behind them the margin that all rows begin with.
+    pub(super) fn contributions(&self, row: &Input, class: usize) -> Result<Vec<f32>, Refusal> {
+        let (all, _shape) =
+            self.ask(std::slice::from_ref(row), |booster, matrix| booster.predict_contributions(matrix))?;
+        let all = self.of_length(all, self.classes * (INPUTS + 1))?;
+        Ok(all.chunks(INPUTS + 1).nth(class).unwrap_or_default().to_vec())
+    }
+
+    fn ask<T>(
+        &self,
+        rows: &[Input],
+        question: impl FnOnce(&xgb::Booster, &DMatrix) -> Result<T, XGBError>,
+    ) -> Result<T, Refusal> {
+        let booster = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        // A row's width is its type's: the library takes a matrix of another width without a word.
+        guarded(|| question(&booster, &DMatrix::from_dense(rows.as_flattened(), rows.len())?))
+    }
+
+    fn of_length(&self, values: Vec<f32>, expected: usize) -> Result<Vec<f32>, Refusal> {
+        if values.len() == expected {
+            return Ok(values);
+        }
+        Err(Refusal::Library(format!("{} values for {} classes, not {expected}", values.len(), self.classes)))
+    }
+}
+
+/// Trains a booster; its JSON. `progress` is told the rounds done.
+///
+/// # Errors
+/// If the library refuses the parameters or the rows.
+pub fn train(
+    rows: &[Input],
+    labels: &[u16],
+    weights: &[f32],
+    settings: &Settings,
+    progress: &mut dyn FnMut(u32),
+) -> Result<Vec<u8>, Refusal> {
+    let labels: Vec<f32> = labels.iter().map(|label| f32::from(*label)).collect();
+    guarded(|| {
+        let mut matrix = DMatrix::from_dense(rows.as_flattened(), rows.len())?;
+        matrix.set_labels(&labels)?;
+        matrix.set_weights(weights)?;
+        let mut booster = xgb::Booster::new_with_cached_dmats(&BoosterParameters::default(), &[&matrix])?;
+        for (name, value) in &settings.parameters {
+            booster.set_param(name, value)?;
+        }
+        for round in 0..settings.rounds {
+            booster.update(&matrix, round as i32)?;
+            progress(round + 1);
+        }
+        booster.save_buffer(false)
+    })
+}
+
+/// The library's errors, and the binding's panics, as ours.
+fn guarded<T>(call: impl FnOnce() -> Result<T, XGBError>) -> Result<T, Refusal> {
+    let one_line = |text: &str| text.lines().next().unwrap_or_default().trim().to_owned();
+    match catch_unwind(AssertUnwindSafe(call)) {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(error)) => Err(Refusal::Library(one_line(&error.to_string()))),
+        Err(_panic) => Err(Refusal::Library("a call of the library panicked".to_owned())),
+    }
+}
