@@ -64,6 +64,15 @@ impl ByHost {
     }
 }
 
+impl ByHost {
+    /// Of each kind the open alert that was raised last with a host on the same side as in a finding.
+    pub(super) fn about<'a>(&'a self, finding: &Finding) -> impl Iterator<Item = &'a AlertKey> + use<'a> {
+        let hosts: Vec<_> = places(&AlertKey::of(finding)).map(|(side, host, _)| (side, host)).collect();
+        let of_kinds = hosts.into_iter().flat_map(|(side, host)| AlertKind::ALL.map(|kind| (side, host, kind)));
+        of_kinds.filter_map(|place| self.open.get(&place)?.last()).map(|(_, key)| key)
+    }
+}
+
 /// Where an alert is looked for.
 fn places(key: &AlertKey) -> impl Iterator<Item = (Side, IpAddr, AlertKind)> + use<> {
     let kind = key.kind;

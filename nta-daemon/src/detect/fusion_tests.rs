@@ -60,8 +60,9 @@ fn changes(told: &[(AlertChange, Alert)]) -> Vec<AlertChange> {
     told.iter().map(|(change, _)| *change).collect()
 }
 
+/// A model that stands alone needs two windows.
 fn new() -> Hygiene {
-    Hygiene::new(HygieneConfig::default())
+    Hygiene::new(HygieneConfig { model_windows: 2, ..HygieneConfig::default() })
 }
 
 #[test]
@@ -167,18 +168,25 @@ fn a_rule_whose_own_alert_comes_back_ends_the_models() {
 }
 
 #[test]
-fn another_kind_another_host_and_another_side_are_other_things() {
-    let flood = AlertKind::SynFlood;
+fn another_host_and_another_side_are_other_things() {
     for parties in [[host(VICTIM), Party::Nobody], [Party::Many, host(ATTACKER)], [host("192.0.2.77"), Party::Nobody]] {
         let mut hygiene = new();
         judge(&mut hygiene, vec![rule(105)], 105);
         assert_eq!(changes(&judge(&mut hygiene, vec![model("xgboost", SCAN, parties, 110)], 110)), [], "{parties:?}");
     }
+}
+
+#[test]
+fn another_word_for_what_a_rule_explains_is_heard_and_raises_nothing() {
     let mut hygiene = new();
     judge(&mut hygiene, vec![rule(105)], 105);
-    let other = |end_s| vec![model("xgboost", flood, [host(ATTACKER), Party::Nobody], end_s)];
-    assert_eq!(changes(&judge(&mut hygiene, other(110), 110)), []);
-    assert_eq!(changes(&judge(&mut hygiene, other(115), 115)), [Raised]);
+    let other = |end_s| model("xgboost", AlertKind::SynFlood, [host(ATTACKER), Party::Nobody], end_s);
+    let told = judge(&mut hygiene, vec![rule(110), other(110)], 110);
+    assert_eq!((changes(&told), told[1].1.key.kind), (vec![Updated, Updated], SCAN));
+    assert_eq!(told[1].1.detectors, ["port_scan", "xgboost"]);
+    // Once the rule is silent, the model's word counts for itself.
+    assert_eq!(changes(&judge(&mut hygiene, vec![other(115)], 115)), []);
+    assert_eq!(changes(&judge(&mut hygiene, vec![other(120)], 120)), [Raised]);
     assert_eq!(hygiene.open().count(), 2);
 }
 

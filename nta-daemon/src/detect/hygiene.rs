@@ -33,7 +33,7 @@ tunables! {
         raise_after: RaiseAfter = RaiseAfter::default(),
         /// Windows with a finding that a learned model needs before it raises an alert of its own; one that joins what a rule
         /// found needs none.
-        model_windows: u32 = 2,
+        model_windows: u32 = 6,
         /// For so many seconds after the first window, findings that rest on a baseline are counted and not told; those of
         /// attacks, which rest on none, always are.
         warm_up_s: u64 = 0,
@@ -115,6 +115,13 @@ impl Hygiene {
             self.counts.warming_up += 1;
             return;
         }
+        if let Some(key) = self.explained_by(&finding) {
+            if let Some(alert) = self.alerts.get_mut(&key) {
+                alert.hear(&finding);
+                tell(AlertChange::Updated, alert);
+            }
+            return;
+        }
         let key = self.belongs_to(&finding, now, tell);
         let full = self.alerts.len() + self.waiting.len() >= self.config.max_alerts;
         let (first, windows) = match self.alerts.get(&key) {
@@ -150,6 +157,18 @@ impl Hygiene {
                 tell(AlertChange::Raised, vacant.insert(alert));
             }
         }
+    }
+
+    /// The alert of another kind that says already what a host does about which a model has its own word: a rule found
+    /// something in the same window.
+    fn explained_by(&self, finding: &Finding) -> Option<AlertKey> {
+        if !is_learned(finding.detector) || self.by_host.joinable(finding).is_some() {
+            return None;
+        }
+        let is_current = |key: &&AlertKey| {
+            self.alerts.get(key).is_some_and(|alert| alert.last > finding.start && !is_learned_only(alert))
+        };
+        self.by_host.about(finding).find(is_current).copied()
     }
 
     /// The alert that a finding is about. A model's joins an open one about its host; what models alone had found
@@ -280,15 +299,8 @@ impl Alert {
         self.merged += 1;
         self.first = self.first.min(finding.start);
         self.last = self.last.max(finding.end);
-        if !self.detectors.contains(&finding.detector) {
-            self.detectors.push(finding.detector);
-        }
+        self.hear(&finding);
         let magnitude = finding.measure.magnitude();
-        match self.opinions.iter_mut().find(|opinion| opinion.detector == finding.detector) {
-            Some(known) if magnitude > known.measure.magnitude() => *known = Opinion::of(&finding),
-            Some(_) => {}
-            None => self.opinions.push(Opinion::of(&finding)),
-        }
         // A rule's numbers say more than a model's: who, whom, and what was counted.
         let is_stronger = match (is_learned(finding.detector), is_learned(self.finding.detector)) {
             (false, true) => true,
@@ -300,6 +312,19 @@ impl Alert {
         }
         self.latest = finding;
         self.judge_severity();
+    }
+
+    /// Keeps what a judge says; the alert goes on no longer for it.
+    fn hear(&mut self, finding: &Finding) {
+        if !self.detectors.contains(&finding.detector) {
+            self.detectors.push(finding.detector);
+        }
+        let magnitude = finding.measure.magnitude();
+        match self.opinions.iter_mut().find(|opinion| opinion.detector == finding.detector) {
+            Some(known) if magnitude > known.measure.magnitude() => *known = Opinion::of(finding),
+            Some(_) => {}
+            None => self.opinions.push(Opinion::of(finding)),
+        }
     }
 
     fn judge_severity(&mut self) {

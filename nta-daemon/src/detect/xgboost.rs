@@ -26,7 +26,7 @@ tunables! {
         /// Packets of a host in a window from which on it is judged; one with 5 flows is judged anyway.
         min_packets: u64 = MIN_PACKETS,
         /// Hosts judged in a window, those with the most packets and flows; further ones are counted and left out.
-        max_hosts: usize = 256,
+        max_hosts: usize = 64,
         /// Windows of one length in a row that must look alike, besides detect.hygiene.model_windows.
         windows: u32 = 1,
     }
@@ -78,7 +78,7 @@ impl Xgboost {
         is_sure && self.model.class(opinion.class).attack().is_some()
     }
 
-    /// Whether a host has looked so for long enough.
+    /// Keeps the hosts that have looked so for long enough.
     fn lasts(&mut self, span: Span, told: &mut Vec<(usize, IpAddr, Opinion)>) {
         let rows = &mut self.rows[span as usize];
         let before = std::mem::take(rows);
@@ -187,7 +187,10 @@ impl Detector for Xgboost {
         told.sort_by(|a, b| b.2.probability.total_cmp(&a.2.probability).then(a.1.cmp(&b.1)));
         for (n, (place, address, opinion)) in told.into_iter().enumerate() {
             let explain = || self.model.reasons(&inputs[place], opinion.class, REASONS).unwrap_or_default();
-            let reasons = if n < MAX_EXPLAINED { explain() } else { Vec::new() };
+            // Reasons hardly change from window to window, and cost more than the answer.
+            let row = self.rows[view.snapshot.span as usize].get(&(address, opinion.class));
+            let is_due = row.is_some_and(|row| row.is_power_of_two());
+            let reasons = if is_due && n < MAX_EXPLAINED { explain() } else { Vec::new() };
             out.extend(self.finding(view, address, opinion, &reasons));
         }
     }

@@ -6,7 +6,7 @@ use crate::model::{ClassScore, softmax};
 /// Of the answers above a class' threshold, so many shall be right.
 const PRECISION: f64 = 0.995;
 /// Lowest threshold, whatever the training captures would allow: they have seen little of what is benign.
-const LEAST: f64 = 0.8;
+const LEAST: f64 = 0.9;
 /// Highest threshold, for classes that are never told that well.
 const MOST: f64 = 0.98;
 /// Temperatures that are looked at, as powers of e.
