@@ -40,15 +40,15 @@ fn main() {
         steps[0].1.push(ms(began));
         let began = Instant::now();
         let Some(closed) = windows.close(&LedgerSlot::default()) else { return };
+        let snapshot = closed.complete();
         steps[1].1.push(ms(began));
-        let snapshot = closed.clone().complete();
         let began = Instant::now();
         let extent = Extent { seconds: 5.0, base_windows: 1.0 };
         let sum: f64 = snapshot.hosts.iter().map(|host| extract(host, extent)[0]).sum();
         steps[2].1.push(ms(began));
         assert!(sum > 0.0);
         let began = Instant::now();
-        let judged = analysis.close(closed);
+        let judged = analysis.close(snapshot);
         steps[3].1.push(ms(began));
         memory = judged.iter().map(|judged| bytes(&judged.snapshot)).fold(memory, usize::max);
     }

@@ -7,7 +7,7 @@ use crate::baseline::{BaselineConfig, Baselines};
 use crate::detect::{self, DetectConfig, Detector, Hygiene, View};
 use crate::domain::{Alert, AlertChange, DetectionCounts, Finding};
 use crate::model::Models;
-use crate::window::{Cascade, Closed, Snapshot, Span};
+use crate::window::{Cascade, Snapshot, Span};
 
 /// A window with fewer flows is judged before a second thread would have begun.
 const FLOWS_FOR_TWO: usize = 1_000;
@@ -17,7 +17,7 @@ const HEAVY_DETECTORS: usize = 3;
 /// A window of any span with what was found in it, in the order in which it is to be told.
 #[derive(Clone, Debug)]
 pub struct Judged {
-    /// The window.
+    /// The window, without its flows.
     pub snapshot: Snapshot,
     /// Alerts that were raised, go on or are over with it.
     pub alerts: Vec<(AlertChange, Alert)>,
@@ -71,8 +71,7 @@ impl Analysis {
     }
 
     /// Judges a base window, and the longer ones that it completes.
-    pub fn close(&mut self, closed: Closed) -> Vec<Judged> {
-        let base = closed.complete();
+    pub fn close(&mut self, base: Snapshot) -> Vec<Judged> {
         let (found, medium) = self.inspect_and_merge(&base);
         let mut long = Vec::new();
         for closed in &medium {
@@ -134,7 +133,7 @@ impl Analysis {
         self.conclude(snapshot, findings)
     }
 
-    fn conclude(&mut self, snapshot: Snapshot, mut findings: Vec<Finding>) -> Judged {
+    fn conclude(&mut self, mut snapshot: Snapshot, mut findings: Vec<Finding>) -> Judged {
         // Detectors go through hosts in no order; what is told must not depend on it.
         findings.sort_by_key(|finding| (finding.kind, finding.source, finding.destination, finding.port));
         let mut alerts = Vec::new();
@@ -142,6 +141,8 @@ impl Analysis {
         if snapshot.span == Span::Medium {
             self.learn(&snapshot);
         }
+        // Nobody asks for them any more, and they are most of its memory.
+        snapshot.flows = Vec::new();
         Judged { snapshot, alerts }
     }
 

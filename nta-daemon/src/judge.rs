@@ -1,5 +1,5 @@
-//! Who judges closed windows: the pipeline's own thread, or one beside it that judges a window while the packets of the
-//! next are counted. Both say the same in the same order.
+//! Who judges closed windows: the pipeline's own thread, or one beside it that judges windows while the packets of the
+//! next ones are counted. Both say the same in the same order.
 
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use crate::analysis::{Analysis, Judged};
 use crate::domain::{DetectionCounts, LearningState};
-use crate::window::Closed;
+use crate::window::Snapshot;
 
 /// What came of a window.
 pub struct Done {
@@ -34,25 +34,28 @@ impl Done {
 pub enum Judge {
     /// At once.
     Here(Box<Analysis>),
-    /// On a thread of its own, one window behind.
+    /// On a thread of its own, some windows behind.
     Beside(Beside),
 }
 
 /// The thread that judges.
 pub struct Beside {
-    windows: SyncSender<Closed>,
+    windows: SyncSender<Snapshot>,
     done: Receiver<Done>,
     thread: JoinHandle<Analysis>,
-    /// Whether a window is being judged.
-    busy: bool,
+    /// Windows whose results are yet to be taken.
+    under_way: usize,
 }
+
+/// Windows that may wait to be judged, or to be told.
+pub const QUEUE: usize = 4;
 
 impl Judge {
     /// On a thread of its own, if there is one to be had.
     pub fn beside(mut analysis: Analysis) -> std::io::Result<Self> {
         analysis.alone();
-        let (windows, to_judge) = sync_channel::<Closed>(1);
-        let (tell, done) = sync_channel(1);
+        let (windows, to_judge) = sync_channel::<Snapshot>(QUEUE);
+        let (tell, done) = sync_channel(QUEUE);
         let work = move || {
             while let Ok(closed) = to_judge.recv() {
                 if tell.send(Done::of(&mut analysis, |analysis| analysis.close(closed))).is_err() {
@@ -62,27 +65,25 @@ impl Judge {
             analysis
         };
         let thread = std::thread::Builder::new().name("nta-judge".to_owned()).spawn(work);
-        Ok(Self::Beside(Beside { windows, done, thread: thread?, busy: false }))
+        Ok(Self::Beside(Beside { windows, done, thread: thread?, under_way: 0 }))
     }
 
     /// Takes a closed window; what came of it, if that is known at once.
-    pub fn close(&mut self, closed: Closed) -> Option<Done> {
+    pub fn close(&mut self, closed: Snapshot) -> Option<Done> {
         match self {
             Self::Here(analysis) => Some(Done::of(analysis, |analysis| analysis.close(closed))),
             Self::Beside(beside) => {
                 // A thread that is gone shows when it is waited for.
-                beside.busy = beside.windows.send(closed).is_ok();
+                beside.under_way += usize::from(beside.windows.send(closed).is_ok());
                 None
             }
         }
     }
 
-    /// Waits for the window that is being judged, if one is.
+    /// Waits for the oldest window that is being judged, if one is.
     pub fn wait(&mut self) -> Option<Done> {
         let Self::Beside(beside) = self else { return None };
-        if !std::mem::take(&mut beside.busy) {
-            return None;
-        }
+        beside.under_way = beside.under_way.checked_sub(1)?;
         beside.done.recv().ok()
     }
 

@@ -1,6 +1,7 @@
 //! The one loop: flows that changed go into the open window and out to whoever listens; windows close, by event time in
 //! replay and by the wall clock live. It reads like the data path.
 
+use std::collections::VecDeque;
 use std::time::Instant;
 
 use nta_common::Counter;
@@ -11,13 +12,16 @@ use crate::detect::DetectConfig;
 use crate::domain::{
     Alert, AlertChange, Event, FlowObservation, FlowRecord, FlowUpdate, Ledger, Mode, NicCounts, Status, Timestamp,
 };
-use crate::judge::{Done, Judge};
+use crate::judge::{Done, Judge, QUEUE};
 use crate::model::Models;
 use crate::source::{FlowSource, SourceError};
 use crate::window::{Arrival, Seed, Snapshot, Span, Windows};
 
 /// How often flows that are over are looked for, in event time.
 const EXPIRE_EVERY_NS: u64 = 10_000_000_000;
+
+/// Flows of the windows that wait to be judged, 14 MB; a larger window waits for the ones before it.
+const MAX_FLOWS_BEHIND: usize = 32_768;
 
 /// An interface that has passed this many packets while the program saw none has a program that is not called.
 const LIVENESS_PACKETS: u64 = 100;
@@ -48,7 +52,8 @@ pub trait Output {
 pub enum Telling {
     /// As soon as it has closed.
     AtOnce,
-    /// Once the flows of the next one were told: a window can be judged meanwhile.
+    /// Once the flows of the next ones were told, [`QUEUE`] of them unless they are large: windows can be judged meanwhile.
+    /// How far behind depends on nothing but the windows.
     Behind {
         /// Whether a thread of its own does so; not with `baselines`, whose imports wait for none.
         beside: bool,
@@ -79,8 +84,8 @@ pub struct Pipeline {
     windows: Windows,
     judge: Judge,
     telling: Telling,
-    /// What came of the window before, if it is known yet, and the state behind it.
-    behind: Option<(Option<Done>, Status)>,
+    /// What came of the windows before, if it is known yet, with their flows and the state behind them; oldest first.
+    behind: VecDeque<(Option<Done>, usize, Status)>,
     baselines: Option<BaselineHandle>,
     status: Status,
     last_expiry: Timestamp,
@@ -102,7 +107,7 @@ impl Pipeline {
             windows: Windows::new(span_ns, options.seed.clone()),
             judge,
             telling: options.telling,
-            behind: None,
+            behind: VecDeque::new(),
             baselines: options.baselines.clone(),
             status: Status { window_ns: span_ns, model: options.models.state.clone(), ..status },
             last_expiry: Timestamp::default(),
@@ -250,21 +255,26 @@ impl Pipeline {
         self.status.flows_active = source.active();
         self.status.maps = source.maps();
         let imported = self.import_baselines();
-        self.catch_up(output);
+        let flows = closed.flows();
+        self.catch_up(QUEUE - 1, MAX_FLOWS_BEHIND.saturating_sub(flows), output);
         let status = self.status.clone();
-        let done = self.judge.close(closed);
+        let done = self.judge.close(closed.complete());
         match (done, self.telling) {
             (Some(done), Telling::AtOnce) => self.tell(done, status, imported, output),
-            (done, _) => self.behind = Some((done, status)),
+            (done, _) => self.behind.push_back((done, flows, status)),
         }
         Ok(())
     }
 
-    /// Tells what came of the window before.
-    fn catch_up(&mut self, output: &mut dyn Output) {
-        let Some((done, status)) = self.behind.take() else { return };
-        if let Some(done) = done.or_else(|| self.judge.wait()) {
-            self.tell(done, status, false, output);
+    /// Tells what came of the windows before, but for the last ones: at most so many, with at most so many flows.
+    fn catch_up(&mut self, windows: usize, flows: usize, output: &mut dyn Output) {
+        let mut waiting: usize = self.behind.iter().map(|(_, flows, _)| flows).sum();
+        while self.behind.len() > windows || (waiting > flows && !self.behind.is_empty()) {
+            let Some((done, flows, status)) = self.behind.pop_front() else { return };
+            waiting -= flows;
+            if let Some(done) = done.or_else(|| self.judge.wait()) {
+                self.tell(done, status, false, output);
+            }
         }
     }
 
@@ -305,7 +315,7 @@ impl Pipeline {
         output: &mut dyn Output,
     ) -> Result<Status, SourceError> {
         self.close(source, output)?;
-        self.catch_up(output);
+        self.catch_up(0, 0, output);
         let Self { judge, baselines, mut status, .. } = self;
         let (Done { judged, detection, learning, .. }, analysis) = judge.finish();
         (status.detection, status.learning) = (detection, learning);

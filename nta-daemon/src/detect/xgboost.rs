@@ -40,13 +40,21 @@ const MAX_EXPLAINED: usize = 16;
 /// Reasons of a finding.
 const REASONS: usize = 4;
 
+/// A row of windows in which a host looked alike.
+#[derive(Clone, Debug, Default)]
+struct Row {
+    windows: u32,
+    /// The reasons in the first window in which it was told: they hardly change, and cost more than the answer.
+    because: Option<String>,
+}
+
 /// Asks a model.
 #[derive(Debug)]
 pub(super) struct Xgboost {
     config: XgboostConfig,
     model: Arc<Classifier>,
-    /// For each length, windows in a row in which a host looked so, up to the last one.
-    rows: [HashMap<(IpAddr, usize), u32>; Span::ALL.len()],
+    /// For each length, hosts that looked so in a row of windows up to the last one.
+    rows: [HashMap<(IpAddr, usize), Row>; Span::ALL.len()],
     skipped: u64,
     /// Whether the library has failed: it is not asked again.
     failed: bool,
@@ -81,16 +89,20 @@ impl Xgboost {
     /// Keeps the hosts that have looked so for long enough.
     fn lasts(&mut self, span: Span, told: &mut Vec<(usize, IpAddr, Opinion)>) {
         let rows = &mut self.rows[span as usize];
-        let before = std::mem::take(rows);
+        let mut before = std::mem::take(rows);
         for (_, address, opinion) in told.iter() {
             let key = (*address, opinion.class);
-            rows.insert(key, before.get(&key).copied().unwrap_or(0) + 1);
+            let mut row = before.remove(&key).unwrap_or_default();
+            row.windows += 1;
+            rows.insert(key, row);
         }
         let least = self.config.windows;
-        told.retain(|(_, address, opinion)| rows.get(&(*address, opinion.class)).is_some_and(|row| *row >= least));
+        told.retain(|(_, address, opinion)| {
+            rows.get(&(*address, opinion.class)).is_some_and(|row| row.windows >= least)
+        });
     }
 
-    fn finding(&self, view: &View<'_>, host: IpAddr, opinion: Opinion, reasons: &[Reason]) -> Option<Finding> {
+    fn finding(&self, view: &View<'_>, host: IpAddr, opinion: Opinion, because: String) -> Option<Finding> {
         let class = self.model.class(opinion.class);
         let (kind, role) = class.attack()?;
         let threshold = if self.config.threshold > 0.0 { self.config.threshold } else { class.threshold };
@@ -106,11 +118,9 @@ impl Xgboost {
             Role::Victim => "looks like the target",
         };
         let (percent, seconds) = (opinion.probability * 100.0, view.snapshot.seconds());
-        let because: Vec<String> = reasons.iter().map(reason).collect();
-        let because_of = because.join(", ");
-        let because = if because_of.is_empty() { String::new() } else { format!(": {because_of}") };
+        let behind = if because.is_empty() { String::new() } else { format!(": {because}") };
         let sentence = format!(
-            "{host} {does} of {} over {seconds:.0} s, with a probability of {percent:.1} %{because}",
+            "{host} {does} of {} over {seconds:.0} s, with a probability of {percent:.1} %{behind}",
             spoken(kind)
         );
         let mut finding = view.finding(self.name(), kind, measure, sentence);
@@ -125,8 +135,8 @@ impl Xgboost {
             ("model", self.model.id().to_owned()),
             ("window_s", format!("{seconds:.0}")),
         ];
-        if !because_of.is_empty() {
-            finding.facts.push(("because", because_of));
+        if !because.is_empty() {
+            finding.facts.push(("because", because));
         }
         Some(finding)
     }
@@ -185,13 +195,16 @@ impl Detector for Xgboost {
         let mut told: Vec<_> = told.filter(|(_, _, opinion)| self.is_told(opinion)).collect();
         self.lasts(view.snapshot.span, &mut told);
         told.sort_by(|a, b| b.2.probability.total_cmp(&a.2.probability).then(a.1.cmp(&b.1)));
-        for (n, (place, address, opinion)) in told.into_iter().enumerate() {
-            let explain = || self.model.reasons(&inputs[place], opinion.class, REASONS).unwrap_or_default();
-            // Reasons hardly change from window to window, and cost more than the answer.
-            let row = self.rows[view.snapshot.span as usize].get(&(address, opinion.class));
-            let is_due = row.is_some_and(|row| row.is_power_of_two());
-            let reasons = if is_due && n < MAX_EXPLAINED { explain() } else { Vec::new() };
-            out.extend(self.finding(view, address, opinion, &reasons));
+        let mut explained = 0;
+        for (place, address, opinion) in told {
+            let Some(row) = self.rows[view.snapshot.span as usize].get_mut(&(address, opinion.class)) else { continue };
+            if row.because.is_none() && explained < MAX_EXPLAINED {
+                let reasons = self.model.reasons(&inputs[place], opinion.class, REASONS).unwrap_or_default();
+                row.because = Some(reasons.iter().map(reason).collect::<Vec<_>>().join(", "));
+                explained += 1;
+            }
+            let because = row.because.clone().unwrap_or_default();
+            out.extend(self.finding(view, address, opinion, because));
         }
     }
 

@@ -249,6 +249,11 @@ pub struct Closed {
 }
 
 impl Closed {
+    /// Flows with at least one packet.
+    pub const fn flows(&self) -> usize {
+        self.flows.len()
+    }
+
     /// The window with its hosts. DNS of hosts is that of the messages that were kept ([`MAX_EVENTS`]).
     pub fn complete(self) -> Snapshot {
         let Self { window, mut flows, events, overflow, seed } = self;

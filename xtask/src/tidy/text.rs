@@ -28,7 +28,7 @@ const CLOCK_PLACES: &[&str] = &[
     "nta-daemon/src/telemetry",
     "nta-daemon/benches/",
     "nta-daemon/src/cli",
-    "nta-daemon/src/shelf.rs",
+    "nta-daemon/src/shelf/classifier.rs",
     "xtask/",
     "tests/",
 ];
