@@ -49,7 +49,16 @@ pub(crate) fn run(scenario: &Scenario, number: usize, folders: &Folders<'_>, sto
     let files = Files { shared: folders.work, work: &work };
     let name = format!("{}.pcap", scenario.name);
     let file = folders.out.join(&name);
-    let outcome = made(scenario, number, &name, &file, &files, stop);
+    let made = || made(scenario, number, &name, &file, &files, stop);
+    // Tools lose races now and then; what fails twice is at fault.
+    let again = |first: anyhow::Error| {
+        if stop.load(Ordering::Relaxed) {
+            Err(first)
+        } else {
+            made().with_context(|| format!("twice; first: {first:#}"))
+        }
+    };
+    let outcome = made().or_else(again);
     if outcome.is_err() {
         // A capture without a label would be taken for something; it need not have come to be.
         let _absent = fs::remove_file(&file);
