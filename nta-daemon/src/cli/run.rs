@@ -70,15 +70,7 @@ pub(super) fn execute(args: Args) -> ExitCode {
         Err(error) => return fail(1, &error),
     };
     let models = shelf::load(&config);
-    match &models.state {
-        ModelState { state: ModelUse::InUse, name, id, .. } => {
-            tracing::info!(name, id, "model judges beside the rules");
-        }
-        ModelState { state: ModelUse::NotBuiltIn, reason, .. } => {
-            tracing::info!(reason, "judging by rules alone");
-        }
-        _ => {}
-    }
+    let judge = models.state.clone();
     // Before anything is attached: whoever asks to end it meanwhile gets it detached.
     let signals = match runtime.block_on(async { Signals::catch() }) {
         Ok(signals) => signals,
@@ -99,6 +91,15 @@ pub(super) fn execute(args: Args) -> ExitCode {
         },
         Err(error) => return fail(1, &error),
     };
+    match &judge {
+        ModelState { state: ModelUse::InUse, name, id, .. } => {
+            tracing::info!(name, id, "model judges beside the rules");
+        }
+        ModelState { state: ModelUse::NotBuiltIn, reason, .. } => {
+            tracing::info!(reason, "judging by rules alone");
+        }
+        _ => {}
+    }
     for a in &live.attached.attachments {
         let (interface, ingress, egress, reason) = (&a.interface, &a.ingress, &a.egress, &a.reason);
         tracing::info!(interface, ingress, egress, count_basis = a.count_basis, reason, "attached");
