@@ -13,6 +13,7 @@ pub mod model;
 pub mod source;
 pub mod window;
 
+pub mod batch;
 pub mod evaluate;
 pub mod judge;
 pub mod live;

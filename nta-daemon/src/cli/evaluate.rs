@@ -11,17 +11,13 @@ use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{EXIT_USAGE, fail};
+use crate::batch::replay_into;
 use crate::config::Config;
-use crate::domain::{Alert, AlertChange, AlertId, Event, FlowRecord, FlowUpdate, Mode, Status};
+use crate::domain::{Alert, AlertChange, AlertId, Event, FlowRecord, FlowUpdate, Status};
 use crate::evaluate::{Judges, Outcome, Report, parse, score};
-use crate::live;
 use crate::model::Models;
 use crate::pipeline::Output;
-use crate::replay::{ReadAhead, Replay, Speed, Summary};
 use crate::shelf;
-use crate::source::EventSettings;
-use crate::source::kernel::KernelOptions;
-use crate::source::replay::{Engine as _, UserEngine};
 use crate::window::Snapshot;
 
 /// Flags of `evaluate`.
@@ -169,38 +165,6 @@ fn replay(file: &str, path: &Path, config: &Config, models: &Models) -> Result<O
     let mut alerts = Alerts::default();
     let summary = replay_into(file, path, config, models, &mut alerts)?;
     Ok(Outcome { file: file.to_owned(), alerts: alerts.0.into_values().collect(), times: summary.times })
-}
-
-/// One capture through the user engine, on this thread.
-pub(super) fn replay_into(
-    file: &str,
-    path: &Path,
-    config: &Config,
-    models: &Models,
-    output: &mut dyn Output,
-) -> Result<Summary, String> {
-    let limits = KernelOptions { map_memory_mib: config.capture.map_memory_mib, ..KernelOptions::default() };
-    let mut engine = UserEngine::new(
-        file,
-        limits.max_flows(),
-        config.capture.tunnels,
-        EventSettings::of(&config.capture, &config.events),
-    );
-    let status =
-        Status { mode: Mode::Replay, engine: engine.name().to_owned(), started: live::now(), ..Status::default() };
-    Replay {
-        paths: vec![path.to_owned()],
-        speed: Speed::Max,
-        window_ns: config.windows.span_ns(),
-        detect: config.detect.clone(),
-        baseline: config.baseline.clone(),
-        models: models.clone(),
-        read_ahead: ReadAhead::Never,
-        baselines: None,
-        progress: &mut |_, _| true,
-    }
-    .run(&mut engine, status, output)
-    .map_err(|error| error.to_string())
 }
 
 /// Every alert in its last state. Bounded by the hygiene layer, which keeps no more.

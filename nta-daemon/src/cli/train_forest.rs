@@ -5,7 +5,7 @@ use std::path::Path;
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt as _, SeedableRng as _};
 
-use super::evaluate::replay_into;
+use crate::batch::replay_into;
 use crate::config::Config;
 use crate::domain::{Alert, AlertChange, Event, FlowRecord, FlowUpdate, Status};
 use crate::evaluate::{Label, parse};

@@ -72,7 +72,8 @@ impl DataExfiltration {
         }
     }
 
-    fn take(&mut self, pair: Pair, sent: u64, received: u64) {
+    /// Takes a pair's volume; whether what it sent may be enough for a finding, which of most pairs it is not.
+    fn take(&mut self, pair: Pair, sent: u64, received: u64) -> bool {
         if self.now.len() >= MAX_PAIRS && !self.now.contains_key(&pair) {
             let mut sizes: Vec<u64> = self.now.values().map(|volume| volume[0]).collect();
             let (_, limit, _) = sizes.select_nth_unstable(MAX_PAIRS / EVICT_SHARE);
@@ -82,6 +83,7 @@ impl DataExfiltration {
         let volume = self.now.entry(pair).or_default();
         volume[0] += sent;
         volume[1] += received;
+        volume[0] + self.before.get(&pair).map_or(0, |before| before[0]) >= self.config.min_bytes
     }
 
     fn judge(&self, view: &View<'_>, pair: Pair) -> Option<Finding> {
@@ -140,8 +142,7 @@ impl Detector for DataExfiltration {
             let concerns = self.local.contains(&pair.0)
                 && is_outside(&self.local, &pair.1)
                 && !self.config.allowed_destinations.contains(&pair.1);
-            if concerns {
-                self.take(pair, seen.sent[0].bytes, seen.sent[1].bytes);
+            if concerns && self.take(pair, seen.sent[0].bytes, seen.sent[1].bytes) {
                 touched.insert(pair);
             }
         }

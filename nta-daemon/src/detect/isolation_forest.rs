@@ -8,17 +8,17 @@
 //! Known false alarms: whatever was not in the training traffic: a new service, the first back-up. Evasion: doing so little
 //! that nothing stands out; traffic of the attacker's in the training data.
 
-use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::active::most_active;
 use super::tunables::tunables;
 use super::{Detector, View};
 use crate::domain::{AlertKind, Contributor, Finding, Measure};
 use crate::features::{Extent, FEATURES, FeatureVector, extract};
 use crate::model::forest::{self, IsolationForest, Verdict, is_judged};
-use crate::window::{HostStats, Span};
+use crate::window::Span;
 
 tunables! {
     /// Hosts unlike the site's own normal traffic, if [model] names a forest.
@@ -34,9 +34,6 @@ tunables! {
     }
 }
 
-/// A flow weighs as much as so many packets when the hosts that did most are chosen: scanners and the victims of floods
-/// have many flows of few packets.
-const FLOW_WEIGHT: u64 = 16;
 /// Features that a finding names.
 const NAMED: usize = 4;
 
@@ -54,21 +51,6 @@ impl Forest {
     pub(super) fn new(config: IsolationForestConfig, forest: Arc<IsolationForest>) -> Self {
         let threshold = if config.threshold > 0.0 { config.threshold } else { forest.threshold() };
         Self { config, forest, threshold, rows: HashMap::new(), skipped: 0 }
-    }
-
-    /// The hosts that did most, in an order that does not depend on how they came.
-    fn chosen<'a>(&mut self, view: &View<'a>) -> Vec<&'a HostStats> {
-        let least = self.config.min_packets;
-        let mut hosts: Vec<&HostStats> = view.snapshot.hosts.iter().filter(|host| is_judged(host, least)).collect();
-        let order = |host: &&HostStats| (Reverse(host.packets() + FLOW_WEIGHT * u64::from(host.flows())), host.address);
-        let most = self.config.max_hosts;
-        if hosts.len() > most {
-            self.skipped += (hosts.len() - most) as u64;
-            hosts.select_nth_unstable_by_key(most, order);
-            hosts.truncate(most);
-        }
-        hosts.sort_unstable_by_key(order);
-        hosts
     }
 
     fn finding(&self, view: &View<'_>, host: IpAddr, vector: &FeatureVector, verdict: &Verdict) -> Finding {
@@ -121,7 +103,10 @@ impl Detector for Forest {
     fn inspect(&mut self, view: &View<'_>, out: &mut Vec<Finding>) {
         let extent = Extent { seconds: view.snapshot.seconds(), base_windows: view.snapshot.span.factor() as f64 };
         let before = std::mem::take(&mut self.rows);
-        for host in self.chosen(view) {
+        let least = self.config.min_packets;
+        let (hosts, left_out) = most_active(&view.snapshot.hosts, self.config.max_hosts, |host| is_judged(host, least));
+        self.skipped += left_out;
+        for host in hosts {
             let vector = extract(host, extent);
             let row = forest::row(&vector);
             // Features are finite and as many as the forest was checked for when it was read.

@@ -1,5 +1,6 @@
 //! Detectors: each judges one closed window and tells what it finds. Pure: no clock, no I/O, no state outside `self`.
 
+mod active;
 mod allow;
 mod amplification;
 mod arp_spoof;

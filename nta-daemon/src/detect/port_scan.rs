@@ -15,10 +15,11 @@ use std::net::IpAddr;
 use nta_common::packet::proto;
 
 use super::attempt::{self, Attempt, FIRST_SESSION_PORT};
-use super::recent::{Map, Recent, Weigh, address, number};
+use super::recent::{Map, Recent, Weigh, address};
 use super::tunables::tunables;
 use super::{Detector, View};
 use crate::domain::{AlertKind, Contributor, Finding, FlowObservation, Measure, Party, Timestamp};
+use crate::window::address_number;
 
 tunables! {
     /// Port scans within a minute.
@@ -100,7 +101,7 @@ struct Tried {
 
 impl From<&Target> for Tried {
     fn from(target: &Target) -> Self {
-        Self { host: number(target.host), proto: target.proto, port: target.port, failed: target.failed }
+        Self { host: address_number(target.host), proto: target.proto, port: target.port, failed: target.failed }
     }
 }
 

@@ -5,6 +5,7 @@ use std::hash::Hash;
 use std::net::IpAddr;
 
 use crate::domain::{Contributor, Party, Timestamp};
+use crate::window::address_number;
 
 const NANOS: u64 = 1_000_000_000;
 /// Sources of which a share is kept. Space-Saving (Metwally et al. 2005): a new one takes the place and the count of
@@ -160,14 +161,6 @@ struct Share {
     borrowed: u64,
 }
 
-/// One number for addresses of both families: IPv4 as mapped into IPv6 (RFC 4291).
-pub(super) const fn number(host: IpAddr) -> u128 {
-    match host {
-        IpAddr::V4(host) => host.to_ipv6_mapped().to_bits(),
-        IpAddr::V6(host) => host.to_bits(),
-    }
-}
-
 /// The address of a number.
 pub(super) const fn address(number: u128) -> IpAddr {
     std::net::Ipv6Addr::from_bits(number).to_canonical()
@@ -201,7 +194,7 @@ impl Many {
 impl Shares {
     /// Adds to the share of a host.
     pub(super) fn add(&mut self, host: IpAddr, amount: u64) {
-        self.add_part(number(host), Share { amount, borrowed: 0 });
+        self.add_part(address_number(host), Share { amount, borrowed: 0 });
     }
 
     fn add_part(&mut self, host: u128, share: Share) {

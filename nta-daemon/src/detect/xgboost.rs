@@ -6,17 +6,17 @@
 //!
 //! Known false alarms: hosts that behave as no benign host in the training data did. Evasion: behaving as one of them.
 
-use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::active::most_active;
 use super::tunables::tunables;
 use super::{Detector, View};
 use crate::domain::{AlertKind, Finding, Measure, Party};
 use crate::features::Extent;
 use crate::model::{self, Classifier, Input, MIN_PACKETS, Opinion, Role};
-use crate::window::{HostStats, Span};
+use crate::window::Span;
 
 tunables! {
     /// What a model learned from labelled traffic.
@@ -32,9 +32,6 @@ tunables! {
     }
 }
 
-/// A flow weighs as much as so many packets when the hosts that did most are chosen: scanners and the victims of floods
-/// have many flows of few packets.
-const FLOW_WEIGHT: u64 = 16;
 /// Findings of a window that are given reasons, which cost half a millisecond each.
 const MAX_EXPLAINED: usize = 16;
 /// Reasons of a finding.
@@ -63,21 +60,6 @@ pub(super) struct Xgboost {
 impl Xgboost {
     pub(super) fn new(config: XgboostConfig, model: Arc<Classifier>) -> Self {
         Self { config, model, rows: Default::default(), skipped: 0, failed: false }
-    }
-
-    /// The hosts that did most, in an order that does not depend on how they came.
-    fn chosen<'a>(&mut self, view: &View<'a>) -> Vec<&'a HostStats> {
-        let hosts = view.snapshot.hosts.iter();
-        let mut hosts: Vec<&HostStats> = hosts.filter(|host| model::is_active(host, self.config.min_packets)).collect();
-        let order = |host: &&HostStats| (Reverse(host.packets() + FLOW_WEIGHT * u64::from(host.flows())), host.address);
-        let most = self.config.max_hosts;
-        if hosts.len() > most {
-            self.skipped += (hosts.len() - most) as u64;
-            hosts.select_nth_unstable_by_key(most, order);
-            hosts.truncate(most);
-        }
-        hosts.sort_unstable_by_key(order);
-        hosts
     }
 
     fn is_told(&self, opinion: &Opinion) -> bool {
@@ -180,7 +162,10 @@ impl Detector for Xgboost {
             return;
         }
         let extent = Extent { seconds: view.snapshot.seconds(), base_windows: view.snapshot.span.factor() as f64 };
-        let hosts = self.chosen(view);
+        let least = self.config.min_packets;
+        let (hosts, left_out) =
+            most_active(&view.snapshot.hosts, self.config.max_hosts, |host| model::is_active(host, least));
+        self.skipped += left_out;
         let inputs: Vec<Input> = hosts.iter().map(|host| model::input(host, extent)).collect();
         let opinions = match self.model.judge(&inputs) {
             Ok(opinions) => opinions,

@@ -6,17 +6,13 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
+use crate::batch::replay_into;
 use crate::config::Config;
-use crate::domain::{Alert, AlertChange, AlertKind, Event, FlowRecord, FlowUpdate, Mode, Party, Status, Timestamp};
+use crate::domain::{Alert, AlertChange, AlertKind, Event, FlowRecord, FlowUpdate, Party, Status, Timestamp};
 use crate::evaluate::{Label, Side};
 use crate::features::Extent;
-use crate::live;
 use crate::model::{self, Input, MIN_PACKETS, Models, Role};
 use crate::pipeline::Output;
-use crate::replay::{ReadAhead, Replay, Speed};
-use crate::source::EventSettings;
-use crate::source::kernel::KernelOptions;
-use crate::source::replay::{Engine as _, UserEngine};
 use crate::window::{HostStats, Snapshot};
 
 /// Attacks that show in what a host does in a window. Others show in ARP packets, over hours, or in the network as a
@@ -127,25 +123,8 @@ impl Table {
 }
 
 fn collect<'a>(file: &str, path: &Path, labels: &[&'a Label], config: &Config) -> Result<Collector<'a>, String> {
-    let limits = KernelOptions { map_memory_mib: config.capture.map_memory_mib, ..KernelOptions::default() };
-    let events = EventSettings::of(&config.capture, &config.events);
-    let mut engine = UserEngine::new(file, limits.max_flows(), config.capture.tunnels, events);
     let mut collector = Collector { labels: labels.to_vec(), rows: Vec::new(), left_out: 0 };
-    let status =
-        Status { mode: Mode::Replay, engine: engine.name().to_owned(), started: live::now(), ..Status::default() };
-    Replay {
-        paths: vec![path.to_owned()],
-        speed: Speed::Max,
-        window_ns: config.windows.span_ns(),
-        detect: config.detect.clone(),
-        baseline: config.baseline.clone(),
-        models: Models::default(),
-        read_ahead: ReadAhead::Never,
-        baselines: None,
-        progress: &mut |_, _| true,
-    }
-    .run(&mut engine, status, &mut collector)
-    .map_err(|error| error.to_string())?;
+    replay_into(file, path, config, &Models::default(), &mut collector)?;
     Ok(collector)
 }
 

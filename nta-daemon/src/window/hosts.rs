@@ -141,7 +141,7 @@ impl Table {
     /// The host's row; `None` when there is no room for it.
     fn entry(&mut self, address: IpAddr) -> Option<&mut HostStats> {
         let count = self.index.len();
-        let at = match self.index.entry(key(address)) {
+        let at = match self.index.entry(address_number(address)) {
             Entry::Occupied(known) => *known.get() as usize,
             Entry::Vacant(_) if count >= MAX_HOSTS => return None,
             Entry::Vacant(new) => {
@@ -157,7 +157,7 @@ impl Table {
     }
 
     fn get(&self, address: IpAddr) -> Option<&HostStats> {
-        let at = *self.index.get(&key(address))? as usize;
+        let at = *self.index.get(&address_number(address))? as usize;
         self.pieces[at / PIECE].get(at % PIECE)
     }
 
@@ -167,7 +167,7 @@ impl Table {
 }
 
 /// One number for addresses of both families: IPv4 as mapped into IPv6 (RFC 4291).
-const fn key(address: IpAddr) -> u128 {
+pub const fn address_number(address: IpAddr) -> u128 {
     match address {
         IpAddr::V4(address) => address.to_ipv6_mapped().to_bits(),
         IpAddr::V6(address) => address.to_bits(),

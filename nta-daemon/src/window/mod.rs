@@ -12,7 +12,7 @@ mod snapshot;
 pub use bucket::{Closed, Overflow, Protocol, Talker, Window};
 pub use distinct::Distinct;
 pub use host::{ByProtocol, DnsUse, HostStats, Role, Rtt, Seed};
-pub use hosts::{Hosts, MAX_HOSTS};
+pub use hosts::{Hosts, MAX_HOSTS, address_number};
 pub use snapshot::{Cascade, Snapshot, Span};
 
 use bucket::Bucket;

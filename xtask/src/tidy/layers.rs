@@ -27,8 +27,9 @@ const EDGES: &[(&str, &[&str])] = &[
 ];
 
 /// What joins the others and may know them all.
-const TOP: &[&str] =
-    &["main", "lib", "cli", "app", "pipeline", "analysis", "judge", "live", "replay", "shelf", "train", "config"];
+const TOP: &[&str] = &[
+    "main", "lib", "cli", "app", "pipeline", "analysis", "batch", "judge", "live", "replay", "shelf", "train", "config",
+];
 
 /// Crates that do I/O or wait, which the core must not.
 const IMPURE_CRATES: &[&str] = &["tokio", "sqlx", "axum", "aya"];

@@ -1,0 +1,48 @@
+//! Captures by the hundred, each on a thread of its own: what `evaluate` and `train` do with them.
+
+use std::path::Path;
+
+use crate::config::Config;
+use crate::domain::{Mode, Status};
+use crate::live;
+use crate::model::Models;
+use crate::pipeline::Output;
+use crate::replay::{ReadAhead, Replay, Speed, Summary};
+use crate::source::EventSettings;
+use crate::source::kernel::KernelOptions;
+use crate::source::replay::{Engine as _, UserEngine};
+
+/// One capture through the user engine, on this thread; what comes of it goes to `output`.
+///
+/// # Errors
+/// Why it cannot be analysed.
+pub fn replay_into(
+    file: &str,
+    path: &Path,
+    config: &Config,
+    models: &Models,
+    output: &mut dyn Output,
+) -> Result<Summary, String> {
+    let limits = KernelOptions { map_memory_mib: config.capture.map_memory_mib, ..KernelOptions::default() };
+    let mut engine = UserEngine::new(
+        file,
+        limits.max_flows(),
+        config.capture.tunnels,
+        EventSettings::of(&config.capture, &config.events),
+    );
+    let status =
+        Status { mode: Mode::Replay, engine: engine.name().to_owned(), started: live::now(), ..Status::default() };
+    Replay {
+        paths: vec![path.to_owned()],
+        speed: Speed::Max,
+        window_ns: config.windows.span_ns(),
+        detect: config.detect.clone(),
+        baseline: config.baseline.clone(),
+        models: models.clone(),
+        read_ahead: ReadAhead::Never,
+        baselines: None,
+        progress: &mut |_, _| true,
+    }
+    .run(&mut engine, status, output)
+    .map_err(|error| error.to_string())
+}

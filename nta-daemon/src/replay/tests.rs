@@ -1,0 +1,201 @@
+//! One thread or two give the same.
+
+use std::fs;
+use std::io::Write as _;
+use std::path::Path;
+
+use super::*;
+use crate::domain::{Alert, AlertChange, Event, FlowRecord, FlowUpdate};
+use crate::json::{FlowJson, WindowJson};
+use crate::source::EventSettings;
+use crate::source::replay::UserEngine;
+use crate::window::{DEFAULT_WINDOW_NS, Snapshot};
+
+/// What comes out of a replay, as JSON lines.
+#[derive(Default)]
+struct Lines(Vec<String>);
+
+impl Output for Lines {
+    fn flow(&mut self, _update: &FlowUpdate<'_>, flow: &FlowRecord) {
+        let flow = FlowJson::from(flow);
+        self.0.push(serde_json::to_string(&flow).expect("a flow is JSON"));
+    }
+
+    fn event(&mut self, event: &Event) {
+        self.0.push(format!("{event:?}"));
+    }
+
+    fn window(&mut self, snapshot: &Snapshot) {
+        self.0.push(serde_json::to_string(&WindowJson::from(&snapshot.window)).expect("a window is JSON"));
+    }
+
+    fn alert(&mut self, change: AlertChange, alert: &Alert) {
+        self.0.push(format!("{change:?} {alert:?}"));
+    }
+
+    fn closed(&mut self, status: &Status) {
+        self.0.push(format!("{:?}", (status.flows_active, status.late_packets, &status.ledger)));
+    }
+}
+
+fn run(paths: &[PathBuf], max_flows: u32, read_ahead: ReadAhead, looks: u64) -> (Vec<String>, Option<Summary>) {
+    let mut left = looks;
+    let mut progress = |_: u64, _: Option<u64>| {
+        left -= 1;
+        left > 0
+    };
+    let mut replay = Replay {
+        paths: paths.to_vec(),
+        speed: Speed::Max,
+        window_ns: DEFAULT_WINDOW_NS,
+        detect: DetectConfig::default(),
+        baseline: BaselineConfig::default(),
+        models: Models::default(),
+        baselines: None,
+        read_ahead,
+        progress: &mut progress,
+    };
+    let mut lines = Lines::default();
+    let mut engine = UserEngine::new("test", [max_flows; 2], true, EventSettings::default());
+    match replay.run(&mut engine, Status::default(), &mut lines) {
+        Ok(summary) => {
+            lines.0.push(format!("{:?}", Summary { elapsed: Duration::ZERO, ..summary.clone() }));
+            (lines.0, Some(summary))
+        }
+        Err(error) => {
+            lines.0.push(error.to_string());
+            (lines.0, None)
+        }
+    }
+}
+
+/// With and without the second thread, with room for all flows and for few; how many lines it gave.
+#[track_caller]
+fn same(paths: &[PathBuf]) -> usize {
+    let mut count = 0;
+    for max_flows in [16, 65_536] {
+        let [(alone, _), (ahead, _)] =
+            [ReadAhead::Never, ReadAhead::Always].map(|read_ahead| run(paths, max_flows, read_ahead, u64::MAX));
+        assert!(alone == ahead, "{paths:?}, {max_flows} flows: {:?}", differing(&alone, &ahead));
+        count += alone.len();
+    }
+    count
+}
+
+fn differing<'a>(alone: &'a [String], ahead: &'a [String]) -> Option<(&'a String, &'a String)> {
+    alone.iter().zip(ahead).find(|(a, b)| a != b)
+}
+
+/// A capture as it is, compressed, and cut off.
+fn wrappings(path: &Path, folder: &Path) -> Vec<PathBuf> {
+    let bytes = fs::read(path).expect("a capture");
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(&bytes).expect("gzip");
+    let made = [
+        ("gz", gzip.finish().expect("gzip")),
+        ("zst", zstd::encode_all(bytes.as_slice(), 1).expect("zstd")),
+        ("cut", bytes[..bytes.len() - bytes.len().min(7)].to_vec()),
+    ];
+    let mut paths = vec![path.to_owned()];
+    for (name, bytes) in made {
+        let path = folder.join(name);
+        fs::write(&path, bytes).expect("written");
+        paths.push(path);
+    }
+    paths
+}
+
+/// A capture of this many packets, 7 ms apart, of 5,000 flows; every 100th comes 6 s late.
+fn many(packets: u32) -> Vec<u8> {
+    let mut file = [0xa1b2_c3d4_u32, 4 << 16 | 2, 0, 0, 65_535, 1].map(u32::to_le_bytes).concat();
+    for i in 0..packets {
+        let ms = 10_000 + u64::from(i) * 7 - if i % 100 == 0 { 6_000 } else { 0 };
+        let [_, _, high, low] = (i * 7 % 5_000).to_be_bytes();
+        let mut frame = vec![0; 12];
+        frame.extend([8, 0, 0x45, 0, 0, 28, 0, 0, 0, 0, 64, 17, 0, 0, 192, 0, 2, 1, 198, 51, high, low]);
+        frame.extend([3, 0xe8, 0, 53, 0, 8, 0, 0]);
+        let len = frame.len() as u32;
+        file.extend([(ms / 1000) as u32, (ms % 1000 * 1000) as u32, len, len].map(u32::to_le_bytes).concat());
+        file.extend(frame);
+    }
+    file
+}
+
+#[test]
+fn bundled_captures_give_the_same_with_a_second_thread() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let cases = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/cases");
+    let cases = fs::read_dir(cases).expect("cases").map(|entry| entry.expect("a case").path());
+    let inputs = |case: PathBuf| ["input.pcap", "input.pcapng"].map(|name| case.join(name));
+    let inputs: Vec<PathBuf> = cases.flat_map(inputs).filter(|path| path.is_file()).collect();
+    assert!(inputs.len() >= 4, "{inputs:?}");
+    for input in &inputs {
+        for path in wrappings(input, folder.path()) {
+            assert!(same(&[path]) > 2, "no lines: {input:?}");
+        }
+    }
+    same(&inputs);
+}
+
+#[test]
+fn many_batches_late_packets_and_a_full_table_give_the_same_with_a_second_thread() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("many");
+    fs::write(&path, many(8_000)).expect("written");
+    let paths = wrappings(&path, folder.path());
+    for path in &paths {
+        same(std::slice::from_ref(path));
+    }
+    let (_, summary) = run(&paths[..1], 16, ReadAhead::Always, u64::MAX);
+    let summary = summary.expect("replayed");
+    assert_eq!((summary.packets, summary.late_packets), (8_000, 79));
+    assert!(summary.ledger.total().get(nta_common::Counter::Overflow) > 0, "{summary:?}");
+}
+
+#[test]
+fn link_types_that_are_not_analysed_are_told_the_same_with_a_second_thread() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let [ethernet, other] = ["ethernet", "other"].map(|name| folder.path().join(name));
+    let mut bytes = many(3_000);
+    fs::write(&ethernet, &bytes).expect("written");
+    bytes[20..24].copy_from_slice(&147_u32.to_le_bytes()); // USER0
+    fs::write(&other, &bytes).expect("written");
+    same(&[other.clone(), ethernet.clone()]);
+    let (lines, _) = run(&[ethernet, other], 16, ReadAhead::Always, u64::MAX);
+    assert!(lines.last().expect("lines").contains("no frame can be analysed"), "{lines:?}");
+}
+
+#[test]
+fn what_is_stopped_has_told_every_packet_that_it_counted() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("many");
+    fs::write(&path, many(20_000)).expect("written");
+    for read_ahead in [ReadAhead::Never, ReadAhead::Always] {
+        let (_, summary) = run(&[path.clone(), path.clone()], 16, read_ahead, 2);
+        let summary = summary.expect("replayed");
+        assert_eq!(summary.packets, summary.ledger.total().get(nta_common::Counter::Seen), "{read_ahead:?}");
+        assert!((1..20_000).contains(&summary.packets), "{summary:?}");
+        assert_eq!(summary.files.len(), 1, "{summary:?}");
+    }
+}
+
+#[test]
+fn the_collection_gives_the_same_with_a_second_thread() {
+    let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/captures");
+    let folder = std::env::var_os("NTA_CAPTURES").map_or_else(beside, PathBuf::from);
+    let Ok(manifest) = fs::read_to_string(folder.join("MANIFEST.tsv")) else {
+        println!("not run: the_collection_gives_the_same_with_a_second_thread: no captures in {folder:?}");
+        return;
+    };
+    let paths = manifest.lines().skip(1).filter_map(|row| row.split('\t').next()).map(|name| folder.join(name));
+    let small = |path: &PathBuf| fs::metadata(path).is_ok_and(|file| file.len() <= LARGEST);
+    let paths: Vec<PathBuf> = paths.filter(small).step_by(EVERY).collect();
+    assert!(paths.len() > 100, "{paths:?}");
+    for path in paths {
+        same(&[path]);
+    }
+}
+
+/// Of the collection: the largest capture, and every how many-th, so that a debug build takes seconds.
+const LARGEST: u64 = 256 << 10;
+const EVERY: usize = 8;
