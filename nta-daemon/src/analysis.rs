@@ -2,17 +2,14 @@
 //! Pure, like everything below it: time comes with the windows.
 
 use std::collections::HashSet;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
 use crate::baseline::{BaselineConfig, Baselines};
 use crate::detect::{self, DetectConfig, Detector, Hygiene, View};
 use crate::domain::{Alert, AlertChange, DetectionCounts, Finding};
 use crate::model::Models;
-use crate::window::{Cascade, Snapshot, Span};
-
-/// A window with fewer flows is judged before a second thread would have begun.
-const FLOWS_FOR_TWO: usize = 1_000;
-/// Detectors at the head of the registry that take as long as all others and the merging together.
-const HEAVY_DETECTORS: usize = 3;
+use crate::window::{self, Cascade, Closed, FLOWS_FOR_TWO, Snapshot, Span};
 
 /// A window of any span with what was found in it, in the order in which it is to be told.
 #[derive(Clone, Debug)]
@@ -32,6 +29,8 @@ pub struct Analysis {
     baselines: Baselines,
     /// Whether a second thread may help with a large window.
     may_share: bool,
+    /// How long each detector took in the last window that was shared.
+    took: Vec<Duration>,
 }
 
 impl Analysis {
@@ -46,6 +45,7 @@ impl Analysis {
             hygiene: Hygiene::new(config.hygiene.clone()),
             baselines: Baselines::new(baseline.clone()),
             may_share: std::thread::available_parallelism().is_ok_and(|cores| cores.get() > 1),
+            took: Vec::new(),
         }
     }
 
@@ -71,7 +71,8 @@ impl Analysis {
     }
 
     /// Judges a base window, and the longer ones that it completes.
-    pub fn close(&mut self, base: Snapshot) -> Vec<Judged> {
+    pub fn close(&mut self, closed: Closed) -> Vec<Judged> {
+        let base = closed.complete(self.may_share);
         let (found, medium) = self.inspect_and_merge(&base);
         let mut long = Vec::new();
         for closed in &medium {
@@ -90,7 +91,7 @@ impl Analysis {
     /// Has the detectors of base windows look at one, and merges it into the longer window, whose end it may be. With
     /// many flows two threads share the work, and find the same.
     fn inspect_and_merge(&mut self, base: &Snapshot) -> (Vec<Finding>, Vec<Snapshot>) {
-        let Self { medium, detectors, baselines, may_share, .. } = self;
+        let Self { medium, detectors, baselines, may_share, took, .. } = self;
         let view = View { snapshot: base, baselines };
         let mut merge = || {
             let mut closed = Vec::new();
@@ -98,22 +99,36 @@ impl Analysis {
             closed
         };
         if !*may_share || base.flows.len() < FLOWS_FOR_TWO {
-            let closed = merge();
-            return (inspect(detectors, &view), closed);
+            return (inspect(detectors, &view), merge());
         }
-        let heavy = HEAVY_DETECTORS.min(detectors.len());
-        let (first, second) = detectors.split_at_mut(heavy);
-        std::thread::scope(|scope| {
-            let other = scope.spawn(|| (merge(), inspect(second, &view)));
-            let mut found = inspect(first, &view);
-            let (closed, rest) = match other.join() {
-                Ok(done) => done,
+        // Each takes, of the detectors left, the one that took longest in the last such window.
+        let mut left: Vec<_> = detectors.iter_mut().enumerate().collect();
+        took.resize(left.len(), Duration::ZERO);
+        left.sort_by_key(|(at, _)| took[*at]);
+        let left = Mutex::new(left);
+        let work = || {
+            let mut found = Vec::new();
+            while let Some((at, detector)) = left.lock().ok().and_then(|mut left| left.pop()) {
+                let began = Instant::now();
+                let findings = inspect(std::slice::from_mut(detector), &view);
+                found.push((at, findings, began.elapsed()));
+            }
+            found
+        };
+        let (closed, mut found) = std::thread::scope(|scope| {
+            let other = scope.spawn(work);
+            let closed = merge();
+            let mut found = work();
+            match other.join() {
+                Ok(others) => found.extend(others),
                 // A detector's panic is what it would be on one thread.
                 Err(panic) => std::panic::resume_unwind(panic),
-            };
-            found.extend(rest);
-            (found, closed)
-        })
+            }
+            (closed, found)
+        });
+        found.sort_unstable_by_key(|(at, ..)| *at);
+        found.iter().for_each(|(at, _, duration)| took[*at] = *duration);
+        (found.into_iter().flat_map(|(_, findings, _)| findings).collect(), closed)
     }
 
     /// Judges what is still open: the end of a capture, or of the daemon.
@@ -142,7 +157,7 @@ impl Analysis {
             self.learn(&snapshot);
         }
         // Nobody asks for them any more, and they are most of its memory.
-        snapshot.flows = Vec::new();
+        window::give_back(std::mem::take(&mut snapshot.flows));
         Judged { snapshot, alerts }
     }
 

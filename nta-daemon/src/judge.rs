@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use crate::analysis::{Analysis, Judged};
 use crate::domain::{DetectionCounts, LearningState};
-use crate::window::Snapshot;
+use crate::window::Closed;
 
 /// What came of a window.
 pub struct Done {
@@ -40,7 +40,7 @@ pub enum Judge {
 
 /// The thread that judges.
 pub struct Beside {
-    windows: SyncSender<Snapshot>,
+    windows: SyncSender<Closed>,
     done: Receiver<Done>,
     thread: JoinHandle<Analysis>,
     /// Windows whose results are yet to be taken.
@@ -48,13 +48,13 @@ pub struct Beside {
 }
 
 /// Windows that may wait to be judged, or to be told.
-pub const QUEUE: usize = 4;
+pub const QUEUE: usize = 16;
 
 impl Judge {
     /// On a thread of its own, if there is one to be had.
     pub fn beside(mut analysis: Analysis) -> std::io::Result<Self> {
         analysis.alone();
-        let (windows, to_judge) = sync_channel::<Snapshot>(QUEUE);
+        let (windows, to_judge) = sync_channel::<Closed>(QUEUE);
         let (tell, done) = sync_channel(QUEUE);
         let work = move || {
             while let Ok(closed) = to_judge.recv() {
@@ -69,7 +69,7 @@ impl Judge {
     }
 
     /// Takes a closed window; what came of it, if that is known at once.
-    pub fn close(&mut self, closed: Snapshot) -> Option<Done> {
+    pub fn close(&mut self, closed: Closed) -> Option<Done> {
         match self {
             Self::Here(analysis) => Some(Done::of(analysis, |analysis| analysis.close(closed))),
             Self::Beside(beside) => {

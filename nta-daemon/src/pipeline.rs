@@ -258,7 +258,7 @@ impl Pipeline {
         let flows = closed.flows();
         self.catch_up(QUEUE - 1, MAX_FLOWS_BEHIND.saturating_sub(flows), output);
         let status = self.status.clone();
-        let done = self.judge.close(closed.complete());
+        let done = self.judge.close(closed);
         match (done, self.telling) {
             (Some(done), Telling::AtOnce) => self.tell(done, status, imported, output),
             (done, _) => self.behind.push_back((done, flows, status)),

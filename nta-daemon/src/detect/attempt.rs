@@ -70,7 +70,7 @@ pub(super) fn judge(seen: &FlowObservation) -> Option<(Attempt, &Endpoint, &Endp
 /// answer that the capture does not show still shows in the ACK to it.
 pub(super) fn is_futile(seen: &FlowObservation) -> bool {
     let flow = &seen.flow;
-    flow.originator.tcp.syn > 0 && !flow.history.as_str().contains(['A', 'D', 'F'])
+    flow.originator.tcp.syn > 0 && !flow.history.has(b"ADF")
 }
 
 /// A lone ACK, FIN, or nothing at all, to which nobody or only a reset answered: nmap's -sA, -sF, -sN, -sX.

@@ -10,6 +10,7 @@
 //! alarms: updates, mail and telemetry ask regularly too; so the severity is medium at most.
 
 use std::collections::HashMap;
+use std::hash::BuildHasher as _;
 use std::net::IpAddr;
 
 use foldhash::fast::RandomState;
@@ -18,11 +19,13 @@ use nta_common::packet::proto;
 use super::networks::{Networks, is_outside};
 use super::tunables::tunables;
 use super::{Detector, View};
-use crate::domain::{AlertKind, Contributor, Finding, FlowId, FlowObservation, Measure, Party, Timestamp};
+use crate::domain::{AlertKind, Contributor, Finding, FlowObservation, Measure, Party, Timestamp};
+use crate::window::address_number;
 
-/// Services whose calls are remembered: 25 MiB, if each is called again and again. When it is full the tenth goes that was called longest ago.
+/// Services whose calls are remembered: 25 MiB, if each is called again and again. When it is full, once a window, the quarter goes that was
+/// called longest ago.
 const MAX_SERVICES: usize = 65_536;
-const EVICT_SHARE: usize = 10;
+const EVICT_SHARE: usize = 4;
 /// Intervals that are remembered of each.
 const RING: usize = 32;
 const NANOS: f64 = 1e9;
@@ -74,7 +77,12 @@ struct Intervals {
 pub(super) struct Beaconing {
     config: BeaconingConfig,
     local: Networks,
-    services: HashMap<Service, Calls, RandomState>,
+    /// By the service's keyed hash: 64 bits of it are as good as the whole of so few.
+    services: HashMap<u64, Calls, RandomState>,
+    hasher: RandomState,
+    /// Whether room was made in this window: a flood of services makes it once, and most of the others are kept.
+    made_room: bool,
+    evicted: u64,
 }
 
 /// Median, deviation from it as a share, and Bowley's skewness.
@@ -102,34 +110,42 @@ impl Regularity {
 
 impl Beaconing {
     pub(super) fn new(config: BeaconingConfig, local: Networks) -> Self {
-        Self { config, local, services: HashMap::default() }
+        Self {
+            config,
+            local,
+            services: HashMap::default(),
+            hasher: RandomState::default(),
+            made_room: false,
+            evicted: 0,
+        }
     }
 
-    fn concerns(&self, seen: &FlowObservation) -> bool {
-        let to = &seen.flow.responder;
-        seen.is_new
-            && matches!(seen.flow.proto, proto::TCP | proto::UDP)
-            && !self.config.allowed_ports.contains(&to.port)
-            && is_outside(&self.local, &to.address)
-            && !self.config.allowed_destinations.contains(&to.address)
+    fn concerns(&self, (_, to, port, _): &Service) -> bool {
+        !self.config.allowed_ports.contains(port)
+            && is_outside(&self.local, to)
+            && !self.config.allowed_destinations.contains(to)
     }
 
-    /// Takes a call; the service, if it began a new interval.
-    fn take(&mut self, seen: &FlowObservation) -> Option<Service> {
+    /// Takes a call; whether it began a new interval.
+    fn take(&mut self, service: u64, seen: &FlowObservation) -> bool {
         let flow = &seen.flow;
-        let key = (flow.originator.address, flow.responder.address, flow.responder.port, flow.proto);
-        self.make_room(&key);
         let port = flow.originator.port;
-        let fresh = Calls { last: flow.first, port, intervals: None };
-        let calls = self.services.entry(key).or_insert(fresh);
+        let Some(calls) = self.services.get_mut(&service) else {
+            if self.has_room() {
+                self.services.insert(service, Calls { last: flow.first, port, intervals: None });
+            } else {
+                self.evicted += 1;
+            }
+            return false;
+        };
         // The same ports over UDP are one session that was silent for longer than a flow lives.
         if flow.proto == proto::UDP && std::mem::replace(&mut calls.port, port) == port {
             calls.last = flow.first;
-            return None;
+            return false;
         }
         let interval_s = flow.first.since(calls.last) as f64 / NANOS;
         if interval_s < self.config.min_interval_s / 2.0 {
-            return None;
+            return false;
         }
         let none = || Box::new(Intervals { seconds: [0.0; RING], bytes: [0; RING], count: 0 });
         let intervals = calls.intervals.get_or_insert_with(none);
@@ -138,22 +154,24 @@ impl Beaconing {
         intervals.bytes[at] = u32::try_from(seen.sent[0].bytes).unwrap_or(u32::MAX);
         intervals.count += 1;
         calls.last = flow.first;
-        Some(key)
+        true
     }
 
-    fn make_room(&mut self, key: &Service) {
-        if self.services.len() < MAX_SERVICES || self.services.contains_key(key) {
-            return;
+    /// Whether there is room for another service, made if need be.
+    fn has_room(&mut self) -> bool {
+        if self.services.len() >= MAX_SERVICES && !std::mem::replace(&mut self.made_room, true) {
+            let mut times: Vec<Timestamp> = self.services.values().map(|calls| calls.last).collect();
+            let (_, limit, _) = times.select_nth_unstable(MAX_SERVICES / EVICT_SHARE);
+            let limit = *limit;
+            self.services.retain(|_, calls| calls.last > limit);
+            self.evicted += (MAX_SERVICES - self.services.len()) as u64;
         }
-        let mut times: Vec<Timestamp> = self.services.values().map(|calls| calls.last).collect();
-        let (_, limit, _) = times.select_nth_unstable(MAX_SERVICES / EVICT_SHARE);
-        let limit = *limit;
-        self.services.retain(|_, calls| calls.last > limit);
+        self.services.len() < MAX_SERVICES
     }
 
-    fn judge(&self, view: &View<'_>, service: &Service) -> Option<Finding> {
+    fn judge(&self, view: &View<'_>, service: &Service, key: u64) -> Option<Finding> {
         let config = &self.config;
-        let calls = self.services.get(service)?.intervals.as_deref()?;
+        let calls = self.services.get(&key)?.intervals.as_deref()?;
         let known = calls.count.min(RING);
         if known < config.min_intervals.clamp(4, RING) {
             return None;
@@ -205,20 +223,37 @@ impl Beaconing {
     }
 }
 
+/// Flows come by service, and then in the order of their first packets.
+const fn service(seen: &FlowObservation) -> Service {
+    let flow = &seen.flow;
+    (flow.originator.address, flow.responder.address, flow.responder.port, flow.proto)
+}
+
 impl Detector for Beaconing {
     fn name(&self) -> &'static str {
         "beaconing"
     }
 
     fn inspect(&mut self, view: &View<'_>, out: &mut Vec<Finding>) {
-        let concerned = view.snapshot.flows.iter().filter(|seen| self.concerns(seen));
-        let mut calls: Vec<(Timestamp, FlowId, &FlowObservation)> =
-            concerned.map(|seen| (seen.flow.first, seen.flow.id, seen)).collect();
-        calls.sort_unstable_by_key(|(first, id, _)| (*first, *id));
-        let mut called: Vec<Service> = calls.into_iter().filter_map(|(.., seen)| self.take(seen)).collect();
-        called.sort_unstable();
-        called.dedup();
-        out.extend(called.iter().filter_map(|service| self.judge(view, service)));
+        self.made_room = false;
+        let is_call = |seen: &&FlowObservation| seen.is_new && matches!(seen.flow.proto, proto::TCP | proto::UDP);
+        let calls: Vec<&FlowObservation> = view.snapshot.flows.iter().filter(is_call).collect();
+        for calls in calls.chunk_by(|a, b| service(a) == service(b)) {
+            let service = service(calls[0]);
+            if !self.concerns(&service) {
+                continue;
+            }
+            let (from, to, port, protocol) = service;
+            let key = self.hasher.hash_one((address_number(from), address_number(to), port, protocol));
+            // All of them are taken, whatever the first begins.
+            if calls.iter().filter(|seen| self.take(key, seen)).count() > 0 {
+                out.extend(self.judge(view, &service, key));
+            }
+        }
+    }
+
+    fn evicted(&self) -> u64 {
+        self.evicted
     }
 }
 

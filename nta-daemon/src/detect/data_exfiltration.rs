@@ -5,7 +5,7 @@
 //! much by design. A call with video goes both ways, so the ratio leaves it out. Known false alarms: back-ups and
 //! uploads by people; name their destinations in `allowed_destinations`.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::net::IpAddr;
 
 use foldhash::fast::RandomState;
@@ -13,11 +13,14 @@ use foldhash::fast::RandomState;
 use super::networks::{Networks, is_outside};
 use super::tunables::tunables;
 use super::{Detector, View};
-use crate::domain::{AlertKind, Contributor, Finding, Measure, Party, Timestamp};
+use crate::domain::{AlertKind, Contributor, Finding, FlowObservation, Measure, Party, Timestamp};
 
 /// Pairs of host and destination in a generation: 12 MiB in both. When it is full, the tenth goes that was sent least.
 const MAX_PAIRS: usize = 65_536;
 const EVICT_SHARE: usize = 10;
+/// A new pair that sends less than this share of what, sent evenly, would make a finding is not remembered: what counts
+/// may be too low by this share of the threshold.
+const NEGLIGIBLE_SHARE: f64 = 0.04;
 /// 30 s windows of a host before its baseline says anything: ten minutes, as the network's.
 const WARM_UP: u32 = 20;
 
@@ -50,12 +53,13 @@ pub(super) struct DataExfiltration {
     began: Timestamp,
     now: Generation,
     before: Generation,
+    evicted: u64,
 }
 
 impl DataExfiltration {
     pub(super) fn new(config: DataExfiltrationConfig, local: Networks) -> Self {
         let (now, before) = (Generation::default(), Generation::default());
-        Self { config, local, began: Timestamp::default(), now, before }
+        Self { config, local, began: Timestamp::default(), now, before, evicted: 0 }
     }
 
     /// Two generations of half the memory take turns; time may also have been set back.
@@ -72,6 +76,11 @@ impl DataExfiltration {
         }
     }
 
+    /// Whether the pair is remembered.
+    fn knows(&self, pair: &Pair) -> bool {
+        self.now.contains_key(pair) || self.before.contains_key(pair)
+    }
+
     /// Takes a pair's volume; whether what it sent may be enough for a finding, which of most pairs it is not.
     fn take(&mut self, pair: Pair, sent: u64, received: u64) -> bool {
         if self.now.len() >= MAX_PAIRS && !self.now.contains_key(&pair) {
@@ -79,6 +88,7 @@ impl DataExfiltration {
             let (_, limit, _) = sizes.select_nth_unstable(MAX_PAIRS / EVICT_SHARE);
             let limit = *limit;
             self.now.retain(|_, volume| volume[0] > limit);
+            self.evicted += (MAX_PAIRS - self.now.len()) as u64;
         }
         let volume = self.now.entry(pair).or_default();
         volume[0] += sent;
@@ -136,17 +146,25 @@ impl Detector for DataExfiltration {
 
     fn inspect(&mut self, view: &View<'_>, out: &mut Vec<Finding>) {
         self.turn(view.start());
-        let mut touched = BTreeSet::new();
-        for seen in &view.snapshot.flows {
-            let pair = (seen.flow.originator.address, seen.flow.responder.address);
-            let concerns = self.local.contains(&pair.0)
+        // Most pairs never send as much in all.
+        let evenly = self.config.min_bytes as f64 * view.snapshot.seconds() / self.config.memory_s;
+        let negligible = evenly * NEGLIGIBLE_SHARE;
+        let ends = |seen: &FlowObservation| (seen.flow.originator.address, seen.flow.responder.address);
+        for flows in view.snapshot.flows.chunk_by(|a, b| ends(a) == ends(b)) {
+            let pair = ends(&flows[0]);
+            let [sent, received] = [0, 1].map(|side| flows.iter().map(|seen| seen.sent[side].bytes).sum());
+            let concerns = (sent as f64 >= negligible || self.knows(&pair))
+                && self.local.contains(&pair.0)
                 && is_outside(&self.local, &pair.1)
                 && !self.config.allowed_destinations.contains(&pair.1);
-            if concerns && self.take(pair, seen.sent[0].bytes, seen.sent[1].bytes) {
-                touched.insert(pair);
+            if concerns && self.take(pair, sent, received) {
+                out.extend(self.judge(view, pair));
             }
         }
-        out.extend(touched.into_iter().filter_map(|pair| self.judge(view, pair)));
+    }
+
+    fn evicted(&self) -> u64 {
+        self.evicted
     }
 }
 

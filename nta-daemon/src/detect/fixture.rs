@@ -21,7 +21,7 @@ pub(super) fn full(time: Timestamp, events: &[Event], flows: Vec<FlowObservation
     windows.open_at(time);
     events.iter().for_each(|event| windows.add_event(event));
     flows.into_iter().for_each(|flow| windows.add(flow));
-    windows.close(&LedgerSlot::default()).expect("it is open").complete()
+    windows.close(&LedgerSlot::default()).expect("it is open").complete(false)
 }
 
 /// What a detector finds in windows, with nothing known to be usual.

@@ -7,6 +7,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::Setting;
+use crate::window::address_number;
 
 /// Private networks (RFC 1918), shared address space (RFC 6598), link-local addresses (RFC 3927, 4291), unique local
 /// addresses (RFC 4193) and the host itself.
@@ -25,8 +26,26 @@ const DOC: &str = " Networks that are one's own; all others are outside.";
 
 /// Networks, each as address and prefix length.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Networks(Vec<IpNet>);
+#[serde(from = "Vec<IpNet>", into = "Vec<IpNet>")]
+pub struct Networks {
+    list: Vec<IpNet>,
+    /// First and last address of each, as numbers: every flow asks.
+    ranges: Vec<(u128, u128)>,
+}
+
+impl From<Vec<IpNet>> for Networks {
+    fn from(list: Vec<IpNet>) -> Self {
+        let range = |network: &IpNet| (address_number(network.network()), address_number(network.broadcast()));
+        let ranges = list.iter().map(range).collect();
+        Self { list, ranges }
+    }
+}
+
+impl From<Networks> for Vec<IpNet> {
+    fn from(networks: Networks) -> Self {
+        networks.list
+    }
+}
 
 impl Networks {
     /// Section of the configuration file.
@@ -34,12 +53,13 @@ impl Networks {
 
     /// None.
     pub(super) const fn none() -> Self {
-        Self(Vec::new())
+        Self { list: Vec::new(), ranges: Vec::new() }
     }
 
     /// Whether one of them has this address.
     pub fn contains(&self, address: &IpAddr) -> bool {
-        self.0.iter().any(|network| network.contains(address))
+        let number = address_number(*address);
+        self.ranges.iter().any(|(first, last)| (first..=last).contains(&&number))
     }
 
     pub(super) fn settings() -> Vec<Setting> {
@@ -53,14 +73,14 @@ impl Networks {
 
 impl Default for Networks {
     fn default() -> Self {
-        Self(LOCAL.iter().filter_map(|network| network.parse().ok()).collect())
+        LOCAL.iter().filter_map(|network| network.parse().ok()).collect::<Vec<IpNet>>().into()
     }
 }
 
 impl fmt::Debug for Networks {
     /// As in a configuration file.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.0.iter().map(ToString::to_string)).finish()
+        f.debug_list().entries(self.list.iter().map(ToString::to_string)).finish()
     }
 }
 
@@ -78,7 +98,7 @@ mod tests {
     #[test]
     fn every_default_is_a_network_and_the_outside_is_all_else() {
         let local = Networks::default();
-        assert_eq!(local.0.len(), LOCAL.len());
+        assert_eq!(local.list.len(), LOCAL.len());
         for (address, outside) in [
             ("10.1.2.3", false),
             ("172.32.0.1", true),

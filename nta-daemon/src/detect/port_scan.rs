@@ -268,7 +268,7 @@ impl Detector for PortScan {
         let end = view.end();
         self.sources.advance(end);
         let flooded = flooded(view);
-        let mut tried: Map<IpAddr, Vec<Target>> = Map::default();
+        let mut tried: Vec<(u128, Target)> = Vec::new();
         for seen in &view.snapshot.flows {
             let Some((attempt, source, target)) = attempt::judge(seen) else { continue };
             let (source, host, port) = (source.address, target.address, target.port);
@@ -276,20 +276,20 @@ impl Detector for PortScan {
                 continue;
             }
             let failed = attempt == Attempt::Futile;
-            let target = Target { at: end, proto: seen.flow.proto, host, port, failed };
-            tried.entry(source).or_default().push(target);
+            tried.push((address_number(source), Target { at: end, proto: seen.flow.proto, host, port, failed }));
         }
-        // Who tried most comes first, so that a flood of made-up sources does not displace it.
-        let mut tried: Vec<(IpAddr, Vec<Target>)> = tried.into_iter().collect();
-        tried.sort_unstable_by_key(|(source, targets)| (std::cmp::Reverse(targets.len()), *source));
-        for (source, new) in tried {
-            let targets = self.sources.meet(source);
-            let failed = new.iter().any(|target| target.failed);
-            targets.extend(new);
+        // In order but for those whose responder tried.
+        tried.sort_by_key(|(source, _)| *source);
+        let failures = |new: &[(u128, Target)]| new.iter().filter(|(_, target)| target.failed).count();
+        let sources = tried.chunk_by(|a, b| a.0 == b.0).map(|new| ((failures(new), new.len()), address(new[0].0), new));
+        let sources = self.sources.heaviest(sources.collect());
+        for ((failed, _), source, new) in sources {
+            let Some(targets) = self.sources.admit(source) else { continue };
+            targets.extend(new.iter().map(|(_, target)| target));
             let beyond = targets.len().saturating_sub(MAX_TARGETS);
             targets.drain(..beyond);
             self.dropped += beyond as u64;
-            if !failed {
+            if failed == 0 {
                 continue;
             }
             targets.retain(|target| target.at <= end && end.since(target.at) < SECONDS * 1_000_000_000);

@@ -33,6 +33,8 @@ pub(super) struct Recent<K, V> {
     most: usize,
     horizon_ns: u64,
     now: Timestamp,
+    /// Whether room was made since the last window.
+    made_room: bool,
     evicted: u64,
 }
 
@@ -40,7 +42,7 @@ impl<K: Copy + Eq + Hash + Ord, V: Default + Weigh> Recent<K, V> {
     /// At most so many entries, each kept for so many seconds after it was last met.
     pub(super) fn new(most: usize, horizon_s: u64) -> Self {
         let horizon_ns = horizon_s.saturating_mul(NANOS);
-        Self { entries: HashMap::default(), most, horizon_ns, now: Timestamp::default(), evicted: 0 }
+        Self { entries: HashMap::default(), most, horizon_ns, now: Timestamp::default(), made_room: false, evicted: 0 }
     }
 
     /// A window that ends at `now` comes next. A clock set back beyond the horizon starts anew.
@@ -49,6 +51,7 @@ impl<K: Copy + Eq + Hash + Ord, V: Default + Weigh> Recent<K, V> {
             self.entries.clear();
         }
         self.now = now;
+        self.made_room = false;
         let horizon_ns = self.horizon_ns;
         self.entries.retain(|_, (met, _)| now.since(*met) <= horizon_ns);
     }
@@ -61,6 +64,33 @@ impl<K: Copy + Eq + Hash + Ord, V: Default + Weigh> Recent<K, V> {
         let entry = self.entries.entry(key).or_default();
         entry.0 = self.now;
         &mut entry.1
+    }
+
+    /// What a window brought, by weight and key, heaviest first: so that a flood of made-up sources does not displace who
+    /// did most. Those that would find no room in any case are only counted. [`Recent::admit`] follows.
+    pub(super) fn heaviest<W: Ord, T>(&mut self, mut brought: Vec<(W, K, T)>) -> Vec<(W, K, T)> {
+        let order = |a: &(W, K, T), b: &(W, K, T)| b.0.cmp(&a.0).then_with(|| a.1.cmp(&b.1));
+        if brought.len() > self.most {
+            brought.select_nth_unstable_by(self.most, order);
+            self.evicted += (brought.len() - self.most) as u64;
+            brought.truncate(self.most);
+        }
+        brought.sort_unstable_by(order);
+        brought
+    }
+
+    /// The entry of a key, now met, unless there is no room for it: that is made once a window, so that a flood of keys, each
+    /// as light as the others, does not turn the table over again and again.
+    pub(super) fn admit(&mut self, key: K) -> Option<&mut V> {
+        let full = self.entries.len() >= self.most;
+        if full && !self.entries.contains_key(&key) {
+            if std::mem::replace(&mut self.made_room, true) {
+                self.evicted += 1;
+                return None;
+            }
+            self.evict();
+        }
+        Some(self.meet(key))
     }
 
     /// The entry of a key, now met, if there is one.

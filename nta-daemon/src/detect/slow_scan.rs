@@ -13,11 +13,11 @@ use std::net::IpAddr;
 use nta_common::packet::proto;
 
 use super::attempt::{self, Attempt, FIRST_SESSION_PORT};
-use super::recent::{Recent, Weigh};
+use super::recent::{Recent, Weigh, address};
 use super::tunables::tunables;
 use super::{Detector, View};
-use crate::domain::{AlertKind, Finding, Measure, Party, Timestamp};
-use crate::window::Distinct;
+use crate::domain::{AlertKind, Endpoint, Finding, FlowRecord, Measure, Party, Timestamp};
+use crate::window::{Distinct, Hosts, address_number};
 
 tunables! {
     /// Port scans over hours.
@@ -51,6 +51,9 @@ pub(super) struct SlowScan {
     sources: Recent<IpAddr, Source>,
 }
 
+/// Who tried, the protocol, what was tried, and whether in vain.
+type Tried<'a> = (u128, u8, &'a Endpoint, bool);
+
 #[derive(Debug, Default)]
 struct Source {
     /// Hosts tried in vain over TCP.
@@ -82,6 +85,20 @@ impl Weigh for Source {
 }
 
 impl Source {
+    /// Takes what the source tried in a window.
+    fn take(&mut self, new: &[Tried<'_>], hosts: &Hosts, end: Timestamp) {
+        for (_, protocol, target, failed) in new {
+            let host = hosts.hash(&target.address);
+            self.count(Of::Host(target.address), *failed, hosts.hash(&(*protocol, target.port)), end);
+            if *protocol == proto::TCP {
+                if *failed {
+                    self.hosts.insert(host);
+                }
+                self.count(Of::Port(target.port), *failed, host, end);
+            }
+        }
+    }
+
     fn count(&mut self, of: Of, failed: bool, target: u32, now: Timestamp) {
         let place = self.groups.iter().position(|group| group.of == of);
         let group = match place {
@@ -165,29 +182,31 @@ impl Detector for SlowScan {
         let end = view.end();
         self.sources.advance(end);
         let hosts = &view.snapshot.hosts;
-        let mut met = std::collections::BTreeSet::new();
-        for seen in &view.snapshot.flows {
-            let Some((attempt, source, target)) = attempt::judge(seen) else { continue };
-            let (flow, failed) = (&seen.flow, attempt == Attempt::Futile);
-            let (address, host, port) = (source.address, target.address, target.port);
-            let counts = flow.proto == proto::TCP || (flow.proto == proto::UDP && port < FIRST_SESSION_PORT);
-            if !counts {
-                continue;
-            }
-            let source = self.sources.meet(address);
-            source.count(Of::Host(host), failed, hosts.hash(&(flow.proto, port)), end);
-            if flow.proto == proto::TCP {
-                if failed {
-                    source.hosts.insert(hosts.hash(&host));
-                }
-                source.count(Of::Port(port), failed, hosts.hash(&host), end);
-            }
-            if failed {
-                met.insert(address);
+        let counts = |flow: &FlowRecord, target: &Endpoint| {
+            flow.proto == proto::TCP || (flow.proto == proto::UDP && target.port < FIRST_SESSION_PORT)
+        };
+        let judged = view.snapshot.flows.iter().filter_map(|seen| Some((&seen.flow, attempt::judge(seen)?)));
+        let mut tried: Vec<Tried<'_>> = judged
+            .filter(|(flow, (_, _, target))| counts(flow, target))
+            .map(|(flow, (attempt, source, target))| {
+                (address_number(source.address), flow.proto, target, attempt == Attempt::Futile)
+            })
+            .collect();
+        // In order but for those whose responder tried.
+        tried.sort_by_key(|(source, ..)| *source);
+        let mut failing = Vec::new();
+        for new in tried.chunk_by(|a, b| a.0 == b.0) {
+            let failed = new.iter().filter(|(.., failed)| *failed).count();
+            if failed > 0 {
+                failing.push((failed, address(new[0].0), new));
+            } else if let Some(source) = self.sources.meet_known(&address(new[0].0)) {
+                source.take(new, hosts, end);
             }
         }
-        for address in met {
-            let mut source = std::mem::take(self.sources.meet(address));
+        for (_, address, new) in self.sources.heaviest(failing) {
+            let Some(source) = self.sources.admit(address) else { continue };
+            source.take(new, hosts, end);
+            let mut source = std::mem::take(source);
             out.extend(self.judge(view, address, &mut source));
             *self.sources.meet(address) = source;
         }

@@ -86,16 +86,13 @@ impl Slowloris {
         Self { config, pairs: Recent::new(MAX_PAIRS, FORGET_S), refused: 0 }
     }
 
-    fn take(&mut self, seen: &FlowObservation) {
+    /// Takes what a connection did into its pair's; tells whether there was no room for it.
+    fn take(config: &SlowlorisConfig, connections: &mut Connections, seen: &FlowObservation) -> bool {
         let flow = &seen.flow;
-        let pair = (flow.originator.address, flow.responder.address, flow.responder.port);
         if !is_open(seen) {
-            if let Some(connections) = self.pairs.meet_known(&pair) {
-                connections.remove(&flow.id);
-            }
-            return;
+            connections.remove(&flow.id);
+            return false;
         }
-        let connections = self.pairs.meet(pair);
         let [client_bytes, server_bytes] =
             [&flow.originator, &flow.responder].map(|side| side.payload_bytes.unwrap_or(0));
         let fresh = Connection {
@@ -114,18 +111,19 @@ impl Slowloris {
         match connections.get_mut(&flow.id) {
             Some(known) => {
                 let sent = client_bytes.saturating_sub(known.client_bytes);
-                let is_drop = sent > 0 && sent <= self.config.max_drop_bytes;
-                let spoke = server_bytes > known.server_bytes || sent > self.config.max_drop_bytes;
+                let is_drop = sent > 0 && sent <= config.max_drop_bytes;
+                let spoke = server_bytes > known.server_bytes || sent > config.max_drop_bytes;
                 let drops = if spoke { 0 } else { known.drops + u32::from(is_drop) };
                 *known = Connection { drops, ..fresh };
             }
             None if !full => {
                 // One byte is what a keep-alive probe carries.
-                let is_drop = !fresh.whole && client_bytes > 1 && client_bytes <= self.config.max_drop_bytes;
+                let is_drop = !fresh.whole && client_bytes > 1 && client_bytes <= config.max_drop_bytes;
                 connections.insert(flow.id, Connection { drops: u32::from(is_drop && server_bytes == 0), ..fresh });
             }
-            None => self.refused += 1,
+            None => return true,
         }
+        false
     }
 
     fn is_held(&self, connection: &Connection, end: Timestamp) -> bool {
@@ -170,6 +168,12 @@ impl Slowloris {
     }
 }
 
+/// Client, server and its port: flows come in this order.
+const fn pair(seen: &FlowObservation) -> Pair {
+    let flow = &seen.flow;
+    (flow.originator.address, flow.responder.address, flow.responder.port)
+}
+
 /// Whether both sides may still send, and the handshake, if it was seen, was finished.
 fn is_open(seen: &FlowObservation) -> bool {
     let flow = &seen.flow;
@@ -193,8 +197,23 @@ impl Detector for Slowloris {
     fn inspect(&mut self, view: &View<'_>, out: &mut Vec<Finding>) {
         let end = view.end();
         self.pairs.advance(end);
-        for seen in view.snapshot.flows.iter().filter(|seen| seen.flow.proto == proto::TCP) {
-            self.take(seen);
+        let Self { config, pairs, refused } = self;
+        let tcp: Vec<_> = view.snapshot.flows.iter().filter(|seen| seen.flow.proto == proto::TCP).collect();
+        let mut new = Vec::new();
+        for of_pair in tcp.chunk_by(|a, b| pair(a) == pair(b)) {
+            let pair = pair(of_pair[0]);
+            if let Some(known) = pairs.meet_known(&pair) {
+                *refused += of_pair.iter().filter(|seen| Self::take(config, known, seen)).count() as u64;
+            } else {
+                let open = of_pair.iter().filter(|seen| is_open(seen)).count();
+                if open > 0 {
+                    new.push((open, pair, of_pair));
+                }
+            }
+        }
+        for (_, pair, of_pair) in pairs.heaviest(new) {
+            let Some(fresh) = pairs.admit(pair) else { continue };
+            *refused += of_pair.iter().filter(|seen| Self::take(config, fresh, seen)).count() as u64;
         }
         // Most pairs never have as many.
         let least = self.config.min_connections as usize;

@@ -18,6 +18,11 @@ impl History {
         std::str::from_utf8(&self.letters[..usize::from(self.len)]).unwrap_or_default()
     }
 
+    /// Whether one of these letters is in it.
+    pub fn has(&self, any_of: &[u8]) -> bool {
+        self.letters[..usize::from(self.len)].iter().any(|letter| any_of.contains(letter))
+    }
+
     /// The history that reads like this, cut to what fits.
     pub fn parse(text: &str) -> Self {
         let mut history = Self::default();

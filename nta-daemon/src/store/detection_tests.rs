@@ -67,7 +67,7 @@ fn snapshot(hosts: u8) -> Snapshot {
             is_new: true,
         });
     }
-    windows.close(&LedgerSlot::default()).expect("an open window").complete()
+    windows.close(&LedgerSlot::default()).expect("an open window").complete(false)
 }
 
 async fn write(store: &Store, writer: &StoreWriter, batch: Batch) {

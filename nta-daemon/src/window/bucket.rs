@@ -6,8 +6,9 @@ use std::net::IpAddr;
 use foldhash::fast::RandomState;
 use nta_common::{Counter, LedgerSlot};
 
+use super::Hosts;
+use super::closed::{Closed, room_for};
 use super::host::{HostStats, Rtt, Seed};
-use super::{Distinct, Hosts, Snapshot, Span};
 use crate::domain::{Event, EventCounts, FlowObservation, OverflowDelta, TcpCounts, Timestamp};
 
 /// Hosts that a window tells by name; the rest is summed up as "others".
@@ -134,6 +135,15 @@ impl Talker {
         self.merge(&Self::of(host));
     }
 
+    /// Takes a host out of a sum.
+    pub(super) const fn leave(&mut self, other: &Self) {
+        self.packets_sent -= other.packets_sent;
+        self.packets_received -= other.packets_received;
+        self.bytes_sent -= other.bytes_sent;
+        self.bytes_received -= other.bytes_received;
+        self.flows -= other.flows;
+    }
+
     /// Adds another sum.
     pub(super) const fn merge(&mut self, other: &Self) {
         self.packets_sent += other.packets_sent;
@@ -165,7 +175,7 @@ impl Bucket {
             end,
             late_packets: 0,
             window: Window { id, start, end, ..Window::default() },
-            flows: Vec::with_capacity(flows),
+            flows: room_for(flows),
             events: Vec::new(),
             overflow: Vec::new(),
             seed,
@@ -235,41 +245,6 @@ impl Bucket {
         window.late_packets = self.late_packets;
         window.protocols = self.protocols.into_values().collect();
         Closed { window, flows: self.flows, events: self.events, overflow: self.overflow, seed: self.seed }
-    }
-}
-
-/// A base window that has closed and is not yet brought into shape, which takes longer than closing it.
-#[derive(Clone, Debug)]
-pub struct Closed {
-    window: Window,
-    flows: Vec<FlowObservation>,
-    events: Vec<Event>,
-    overflow: Vec<OverflowDelta>,
-    seed: Seed,
-}
-
-impl Closed {
-    /// Flows with at least one packet.
-    pub const fn flows(&self) -> usize {
-        self.flows.len()
-    }
-
-    /// The window with its hosts. DNS of hosts is that of the messages that were kept ([`MAX_EVENTS`]).
-    pub fn complete(self) -> Snapshot {
-        let Self { window, mut flows, events, overflow, seed } = self;
-        // Tables hand out flows in an order of their own; what is found in them must not depend on it.
-        flows.sort_by_cached_key(|seen| (seen.flow.id, seen.flow.first));
-        let mut hosts = Hosts::new(seed);
-        flows.iter().for_each(|seen| hosts.add(seen));
-        overflow.iter().for_each(|delta| hosts.add_overflow(delta));
-        for event in &events {
-            if let Event::Dns(message) = event {
-                hosts.add_dns(message);
-            }
-        }
-        let mut snapshot = Snapshot { span: Span::Base, window, hosts, flows, events, flow_ids: Distinct::default() };
-        snapshot.settle();
-        snapshot
     }
 }
 

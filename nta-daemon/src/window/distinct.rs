@@ -13,7 +13,8 @@ const LG_REGISTERS: u8 = 11;
 pub enum Distinct {
     /// The values' hashes.
     Few(u8, [u32; FEW]),
-    /// HyperLogLog (`datasketches`: a list first, then 4-bit registers, 1 KiB).
+    /// HyperLogLog (`datasketches`: a list first, then registers of 8 bits, 2 KiB: 4 would do, and take as long again to
+    /// update and merge).
     Many(Box<HllSketch>),
 }
 
@@ -58,7 +59,7 @@ impl Distinct {
                     }
                     Self::Many(mine) => union.update(mine),
                 }
-                *self = Self::Many(Box::new(union.to_sketch(HllType::Hll4)));
+                *self = Self::Many(Box::new(union.to_sketch(HllType::Hll8)));
             }
         }
     }
@@ -82,7 +83,7 @@ impl Distinct {
 }
 
 fn sketch_of(hashes: &[u32]) -> HllSketch {
-    let mut sketch = HllSketch::new(LG_REGISTERS, HllType::Hll4).expect("the number of registers is one that exists");
+    let mut sketch = HllSketch::new(LG_REGISTERS, HllType::Hll8).expect("the number of registers is one that exists");
     hashes.iter().for_each(|hash| sketch.update(*hash));
     sketch
 }

@@ -1,39 +1,50 @@
 //! The hosts of a window: a bounded table, and one row for all that did not fit.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
+use std::hash::BuildHasher as _;
 use std::net::IpAddr;
+use std::sync::Mutex;
+
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
 
 use super::Talker;
 use super::host::{HostStats, Seed, hash};
 use crate::domain::{DnsMessage, FlowObservation, OverflowDelta};
 
 /// Hosts that a window keeps apart. Beyond it new hosts are summed up as "others". At 0.6 KiB a host and in three
-/// spans at once, a flood of made-up addresses costs 240 MiB at most.
+/// spans at once, a flood of made-up addresses costs 240 MiB at most, and while it lasts 80 MiB that wait to be used again.
 pub const MAX_HOSTS: usize = 131_072;
 
-/// Rows in the order in which hosts came, found by address: growing moves the small index and not the rows.
-#[derive(Clone, Debug, Default)]
-struct Table {
-    index: HashMap<u128, u32, foldhash::fast::RandomState>,
+/// Parts of the hosts, each with the hosts of its hashes, so that two threads may fill them.
+const SHARDS: usize = 2;
+
+/// Rows in the order in which hosts came, found by address: the index holds nothing but their numbers, so that a cache
+/// holds it, and growing moves it and not the rows.
+#[derive(Debug, Default)]
+struct Shard {
+    index: HashTable<u32>,
     pieces: Vec<Vec<HostStats>>,
+    others: Talker,
+    /// Rows of the last flow's originator and responder.
+    last: [usize; 2],
 }
 
 /// Hosts in one piece of memory.
 const PIECE: usize = 1024;
+/// Pieces of the hosts that went last, for the next ones: the kernel need not find as much memory again.
+static SPARE: Mutex<Vec<Vec<HostStats>>> = Mutex::new(Vec::new());
 
 /// Hosts by address.
 #[derive(Clone, Debug)]
 pub struct Hosts {
-    table: Table,
-    others: Talker,
+    shards: [Shard; SHARDS],
     seed: Seed,
 }
 
 impl Hosts {
-    /// No hosts yet; `seed` keys the hashes of distinct values.
+    /// No hosts yet; `seed` keys the hashes of hosts and of distinct values.
     pub fn new(seed: Seed) -> Self {
-        Self { table: Table::default(), others: Talker::default(), seed }
+        Self { shards: Default::default(), seed }
     }
 
     /// An empty table whose hashes are keyed alike, so that it can be merged with this one.
@@ -41,94 +52,100 @@ impl Hosts {
         Self::new(self.seed.clone())
     }
 
-    /// Takes a flow for both its ends.
-    pub fn add(&mut self, seen: &FlowObservation) {
-        let ends = [seen.flow.originator.address, seen.flow.responder.address];
-        for (side, address) in ends.into_iter().enumerate() {
-            match self.table.entry(address) {
-                Some(host) => host.add(seen, side, &self.seed),
-                None => {
-                    let (own, back) = (&seen.sent[side], &seen.sent[1 - side]);
-                    self.others.packets_sent += own.packets;
-                    self.others.packets_received += back.packets;
-                    self.others.bytes_sent += own.bytes;
-                    self.others.bytes_received += back.bytes;
-                    self.others.flows += 1;
-                }
-            }
+    /// Takes flows for both their ends, on two threads if that may be. They had better come by originator.
+    pub fn add(&mut self, flows: &[FlowObservation], two_threads: bool) {
+        let Self { shards: [even, odd], seed } = self;
+        let seed = &*seed;
+        let fill = |shard: &mut Shard, number| {
+            shard.reserve(flows.len() / SHARDS, seed);
+            flows.iter().for_each(|seen| shard.add(seen, number, seed));
+        };
+        if two_threads {
+            std::thread::scope(|scope| {
+                scope.spawn(|| fill(odd, 1));
+                fill(even, 0);
+            });
+        } else {
+            fill(even, 0);
+            fill(odd, 1);
         }
     }
 
     /// Takes packets that found the flow table full.
     pub fn add_overflow(&mut self, overflow: &OverflowDelta) {
         let OverflowDelta { destination, proto, syn, counts, .. } = overflow;
-        match self.table.entry(*destination) {
-            Some(host) => host.add_overflow(*proto, *syn, counts),
+        let (shard, seed, hash) = self.shard_of(*destination);
+        match shard.entry(*destination, hash, seed) {
+            Some(at) => shard.row_mut(at).add_overflow(*proto, *syn, counts),
             None => {
-                self.others.packets_received += counts.packets;
-                self.others.bytes_received += counts.bytes;
+                shard.others.packets_received += counts.packets;
+                shard.others.bytes_received += counts.bytes;
             }
         }
     }
 
     /// Takes a DNS message for its client.
     pub fn add_dns(&mut self, message: &DnsMessage) {
-        let names = message.questions.first().map(|question| hash(&self.seed, &question.name.to_ascii_lowercase()));
-        if let Some(host) = self.table.entry(message.client.0) {
-            host.dns.get_or_insert_default().add(message, names);
+        let names = message.questions.first().map(|question| self.hash(&question.name.to_ascii_lowercase()));
+        let client = message.client.0;
+        let (shard, seed, hash) = self.shard_of(client);
+        if let Some(at) = shard.entry(client, hash, seed) {
+            shard.row_mut(at).dns.get_or_insert_default().add(message, names);
         }
     }
 
-    /// Adds the hosts of another window.
+    /// Adds the hosts of another window whose hashes are keyed alike.
     pub fn merge(&mut self, other: &Self) {
-        for host in other.iter() {
-            match self.table.entry(host.address) {
-                Some(own) => own.merge(host),
-                None => self.others.take(host),
-            }
+        for (own, other) in self.shards.iter_mut().zip(&other.shards) {
+            own.merge(other, &self.seed);
         }
-        self.others.merge(&other.others);
     }
 
     /// One host.
     pub fn get(&self, address: &IpAddr) -> Option<&HostStats> {
-        self.table.get(*address)
+        let hash = place(&self.seed, *address);
+        self.shards[shard_number(hash)].get(*address, hash)
     }
 
     /// All of them, in no order.
     pub fn iter(&self) -> impl Iterator<Item = &HostStats> {
-        self.table.rows()
+        self.shards.iter().flat_map(Shard::rows)
     }
 
     /// How many are kept apart.
     pub fn len(&self) -> usize {
-        self.table.index.len()
+        self.shards.iter().map(|shard| shard.index.len()).sum()
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.table.index.is_empty()
+        self.len() == 0
     }
 
     /// The sum of those that found no room.
-    pub const fn others(&self) -> &Talker {
-        &self.others
+    pub fn others(&self) -> Talker {
+        let mut sum = Talker::default();
+        self.shards.iter().for_each(|shard| sum.merge(&shard.others));
+        sum
     }
 
     /// The hosts with the most bytes, largest first, and the sum of all others, if there are any.
     pub fn top(&self, most: usize) -> (Vec<Talker>, Option<Talker>) {
-        let order = |host: &&HostStats| (std::cmp::Reverse(host.bytes()), host.address);
-        let mut hosts: Vec<&HostStats> = self.table.rows().collect();
-        let most = most.min(hosts.len());
-        if most < hosts.len() {
-            hosts.select_nth_unstable_by_key(most, order);
+        let mut others = self.others();
+        let mut sizes = Vec::with_capacity(self.len());
+        for host in self.iter() {
+            others.take(host);
+            sizes.push((std::cmp::Reverse(host.bytes()), host.address));
         }
-        let mut others = self.others;
-        hosts[most..].iter().for_each(|host| others.take(host));
-        hosts.truncate(most);
-        hosts.sort_unstable_by_key(order);
-        let others = (others.packets_sent + others.packets_received > 0).then_some(others);
-        (hosts.into_iter().map(Talker::of).collect(), others)
+        let most = most.min(sizes.len());
+        if most < sizes.len() {
+            sizes.select_nth_unstable(most);
+            sizes.truncate(most);
+        }
+        sizes.sort_unstable();
+        let top: Vec<Talker> = sizes.iter().filter_map(|(_, address)| self.get(address)).map(Talker::of).collect();
+        top.iter().for_each(|talker| others.leave(talker));
+        (top, (others.packets_sent + others.packets_received > 0).then_some(others))
     }
 
     /// The hash under which a distinct value is counted.
@@ -137,32 +154,151 @@ impl Hosts {
     }
 }
 
-impl Table {
-    /// The host's row; `None` when there is no room for it.
-    fn entry(&mut self, address: IpAddr) -> Option<&mut HostStats> {
-        let count = self.index.len();
-        let at = match self.index.entry(address_number(address)) {
-            Entry::Occupied(known) => *known.get() as usize,
-            Entry::Vacant(_) if count >= MAX_HOSTS => return None,
-            Entry::Vacant(new) => {
-                new.insert(count as u32);
-                if count.is_multiple_of(PIECE) {
-                    self.pieces.push(Vec::with_capacity(PIECE));
-                }
-                self.pieces[count / PIECE].push(HostStats::new(address));
-                count
-            }
-        };
-        self.pieces[at / PIECE].get_mut(at % PIECE)
+/// Where a host belongs.
+fn place(seed: &Seed, address: IpAddr) -> u64 {
+    seed.hash_one(address_number(address))
+}
+
+/// A bit that the shards' own tables do not look at.
+const fn shard_number(place: u64) -> usize {
+    (place >> 40) as usize % SHARDS
+}
+
+impl Hosts {
+    fn shard_of(&mut self, address: IpAddr) -> (&mut Shard, &Seed, u64) {
+        let hash = place(&self.seed, address);
+        (&mut self.shards[shard_number(hash)], &self.seed, hash)
+    }
+}
+
+impl Shard {
+    /// Makes room to find as many hosts.
+    fn reserve(&mut self, hosts: usize, seed: &Seed) {
+        let Self { index, pieces, .. } = self;
+        index.reserve(hosts.min(MAX_HOSTS / SHARDS), |at| place(seed, row(pieces, *at as usize).address));
     }
 
-    fn get(&self, address: IpAddr) -> Option<&HostStats> {
-        let at = *self.index.get(&address_number(address))? as usize;
-        self.pieces[at / PIECE].get(at % PIECE)
+    /// Takes a flow for those of its ends that belong to this shard, which has this number.
+    fn add(&mut self, seen: &FlowObservation, number: usize, seed: &Seed) {
+        let ends = [seen.flow.originator.address, seen.flow.responder.address];
+        for (side, address) in ends.into_iter().enumerate() {
+            let at = if self.is_at(self.last[side], address) {
+                Some(self.last[side])
+            } else {
+                let hash = place(seed, address);
+                if shard_number(hash) != number {
+                    continue;
+                }
+                self.entry(address, hash, seed)
+            };
+            if let Some(at) = at {
+                self.last[side] = at;
+                self.row_mut(at).add(seen, side, seed);
+            } else {
+                let (own, back) = (&seen.sent[side], &seen.sent[1 - side]);
+                self.others.packets_sent += own.packets;
+                self.others.packets_received += back.packets;
+                self.others.bytes_sent += own.bytes;
+                self.others.bytes_received += back.bytes;
+                self.others.flows += 1;
+            }
+        }
+    }
+
+    /// Adds the hosts of another window's shard of this number.
+    fn merge(&mut self, other: &Self, seed: &Seed) {
+        let mut others = self.others;
+        others.merge(&other.others);
+        if self.index.is_empty() {
+            *self = other.clone();
+        } else {
+            let mut next = 0;
+            for host in other.rows() {
+                // Mostly the same hosts in the same order.
+                let at = if self.is_at(next, host.address) {
+                    Some(next)
+                } else {
+                    self.entry(host.address, place(seed, host.address), seed)
+                };
+                if let Some(at) = at {
+                    next = at + 1;
+                    self.row_mut(at).merge(host);
+                } else {
+                    others.take(host);
+                }
+            }
+        }
+        self.others = others;
+    }
+
+    /// The number of the host's row, made if there is none yet and room for it.
+    fn entry(&mut self, address: IpAddr, hash: u64, seed: &Seed) -> Option<usize> {
+        let Self { index, pieces, .. } = self;
+        let count = index.len();
+        let is_it = |at: &u32| row(pieces, *at as usize).address == address;
+        match index.entry(hash, is_it, |at| place(seed, row(pieces, *at as usize).address)) {
+            Entry::Occupied(known) => return Some(*known.get() as usize),
+            Entry::Vacant(_) if count >= MAX_HOSTS / SHARDS => return None,
+            Entry::Vacant(room) => room.insert(count as u32),
+        };
+        if count.is_multiple_of(PIECE) {
+            pieces.push(piece());
+        }
+        pieces[count / PIECE].push(HostStats::new(address));
+        Some(count)
+    }
+
+    fn get(&self, address: IpAddr, hash: u64) -> Option<&HostStats> {
+        let at = self.index.find(hash, |at| row(&self.pieces, *at as usize).address == address)?;
+        Some(row(&self.pieces, *at as usize))
+    }
+
+    fn is_at(&self, at: usize, address: IpAddr) -> bool {
+        self.pieces.get(at / PIECE).and_then(|piece| piece.get(at % PIECE)).is_some_and(|host| host.address == address)
+    }
+
+    fn row_mut(&mut self, at: usize) -> &mut HostStats {
+        &mut self.pieces[at / PIECE][at % PIECE]
     }
 
     fn rows(&self) -> impl Iterator<Item = &HostStats> {
         self.pieces.iter().flatten()
+    }
+}
+
+fn row(pieces: &[Vec<HostStats>], at: usize) -> &HostStats {
+    &pieces[at / PIECE][at % PIECE]
+}
+
+/// A piece without hosts.
+fn piece() -> Vec<HostStats> {
+    let spare = SPARE.lock().ok().and_then(|mut spare| spare.pop());
+    spare.unwrap_or_else(|| Vec::with_capacity(PIECE))
+}
+
+impl Clone for Shard {
+    fn clone(&self) -> Self {
+        let copy = |from: &Vec<HostStats>| {
+            let mut piece = piece();
+            piece.extend_from_slice(from);
+            piece
+        };
+        let pieces = self.pieces.iter().map(copy).collect();
+        Self { index: self.index.clone(), pieces, others: self.others, last: self.last }
+    }
+}
+
+impl Drop for Shard {
+    fn drop(&mut self) {
+        let most = self.pieces.len();
+        if most > 0 {
+            self.pieces.iter_mut().for_each(Vec::clear);
+            if let Ok(mut spare) = SPARE.lock() {
+                spare.append(&mut self.pieces);
+                // No more than these hosts had: after a flood the memory goes.
+                spare.truncate(most * SHARDS);
+            }
+        }
     }
 }
 

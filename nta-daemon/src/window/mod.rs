@@ -2,6 +2,7 @@
 //! clock or does I/O, so a replay and a live run of the same packets give the same windows.
 
 mod bucket;
+mod closed;
 mod distinct;
 mod host;
 mod hosts;
@@ -9,7 +10,9 @@ mod join;
 mod rtt;
 mod snapshot;
 
-pub use bucket::{Closed, Overflow, Protocol, Talker, Window};
+pub use bucket::{Overflow, Protocol, Talker, Window};
+pub(crate) use closed::give_back;
+pub use closed::{Closed, FLOWS_FOR_TWO};
 pub use distinct::Distinct;
 pub use host::{ByProtocol, DnsUse, HostStats, Role, Rtt, Seed};
 pub use hosts::{Hosts, MAX_HOSTS, address_number};

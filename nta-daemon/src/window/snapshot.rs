@@ -38,7 +38,8 @@ pub struct Snapshot {
     pub window: Window,
     /// Each host.
     pub hosts: Hosts,
-    /// Flows with at least one packet; only of a base window.
+    /// Flows with at least one packet, by originator, responder, responder's port and protocol, and time; only of a base
+    /// window.
     pub flows: Vec<FlowObservation>,
     /// DNS messages and ARP packets, in the order in which they came; only of a base window.
     pub events: Vec<Event>,
