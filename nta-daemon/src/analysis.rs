@@ -3,13 +3,17 @@
 
 use std::collections::HashSet;
 use std::sync::Mutex;
-use std::time::{Duration, Instant};
 
 use crate::baseline::{BaselineConfig, Baselines};
 use crate::detect::{self, DetectConfig, Detector, Hygiene, View};
 use crate::domain::{Alert, AlertChange, DetectionCounts, Finding};
 use crate::model::Models;
-use crate::window::{self, Cascade, Closed, FLOWS_FOR_TWO, Snapshot, Span};
+use crate::window::{self, Cascade, Closed, Part, Snapshot, Span, one_by_one};
+
+/// A window with fewer flows is judged before a second thread would have begun.
+const FLOWS_FOR_TWO: usize = 1_000;
+/// Detectors that take longest where there are many flows: they begin first, so that no thread waits for one of them.
+const LONG: [&str; 4] = ["beaconing", "port_scan", "slowloris", "slow_scan"];
 
 /// A window of any span with what was found in it, in the order in which it is to be told.
 #[derive(Clone, Debug)]
@@ -29,8 +33,6 @@ pub struct Analysis {
     baselines: Baselines,
     /// Whether a second thread may help with a large window.
     may_share: bool,
-    /// How long each detector took in the last window that was shared.
-    took: Vec<Duration>,
 }
 
 impl Analysis {
@@ -45,7 +47,6 @@ impl Analysis {
             hygiene: Hygiene::new(config.hygiene.clone()),
             baselines: Baselines::new(baseline.clone()),
             may_share: std::thread::available_parallelism().is_ok_and(|cores| cores.get() > 1),
-            took: Vec::new(),
         }
     }
 
@@ -72,7 +73,8 @@ impl Analysis {
 
     /// Judges a base window, and the longer ones that it completes.
     pub fn close(&mut self, closed: Closed) -> Vec<Judged> {
-        let base = closed.complete(self.may_share);
+        let shared = self.may_share && closed.flows() >= FLOWS_FOR_TWO;
+        let base = closed.complete(if shared { fill_both } else { one_by_one });
         let (found, medium) = self.inspect_and_merge(&base);
         let mut long = Vec::new();
         for closed in &medium {
@@ -91,7 +93,7 @@ impl Analysis {
     /// Has the detectors of base windows look at one, and merges it into the longer window, whose end it may be. With
     /// many flows two threads share the work, and find the same.
     fn inspect_and_merge(&mut self, base: &Snapshot) -> (Vec<Finding>, Vec<Snapshot>) {
-        let Self { medium, detectors, baselines, may_share, took, .. } = self;
+        let Self { medium, detectors, baselines, may_share, .. } = self;
         let view = View { snapshot: base, baselines };
         let mut merge = || {
             let mut closed = Vec::new();
@@ -101,17 +103,14 @@ impl Analysis {
         if !*may_share || base.flows.len() < FLOWS_FOR_TWO {
             return (inspect(detectors, &view), merge());
         }
-        // Each takes, of the detectors left, the one that took longest in the last such window.
+        // Each takes the next detector as soon as it has time.
         let mut left: Vec<_> = detectors.iter_mut().enumerate().collect();
-        took.resize(left.len(), Duration::ZERO);
-        left.sort_by_key(|(at, _)| took[*at]);
+        left.sort_by_key(|(_, detector)| LONG.contains(&detector.name()));
         let left = Mutex::new(left);
         let work = || {
             let mut found = Vec::new();
             while let Some((at, detector)) = left.lock().ok().and_then(|mut left| left.pop()) {
-                let began = Instant::now();
-                let findings = inspect(std::slice::from_mut(detector), &view);
-                found.push((at, findings, began.elapsed()));
+                found.push((at, inspect(std::slice::from_mut(detector), &view)));
             }
             found
         };
@@ -126,9 +125,8 @@ impl Analysis {
             }
             (closed, found)
         });
-        found.sort_unstable_by_key(|(at, ..)| *at);
-        found.iter().for_each(|(at, _, duration)| took[*at] = *duration);
-        (found.into_iter().flat_map(|(_, findings, _)| findings).collect(), closed)
+        found.sort_unstable_by_key(|(at, _)| *at);
+        (found.into_iter().flat_map(|(_, findings)| findings).collect(), closed)
     }
 
     /// Judges what is still open: the end of a capture, or of the daemon.
@@ -174,6 +172,14 @@ impl Analysis {
                 || host.is_some_and(|host| hosts.contains(&host))
         });
     }
+}
+
+/// Fills both parts of the hosts at once.
+fn fill_both([one, other]: [Part<'_>; 2]) {
+    std::thread::scope(|scope| {
+        scope.spawn(|| other.fill());
+        one.fill();
+    });
 }
 
 /// What the detectors of a window's span say about it.

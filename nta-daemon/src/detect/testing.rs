@@ -12,7 +12,7 @@ use crate::domain::{
     ConnState, Endpoint, Finding, FlowId, FlowObservation, FlowRecord, History, OverflowDelta, RttDelta, TcpCounts,
     Timestamp,
 };
-use crate::window::{Cascade, Seed, Snapshot, Span, Windows};
+use crate::window::{Cascade, Seed, Snapshot, Span, Windows, one_by_one};
 
 const NANOS: u64 = 1_000_000_000;
 /// Length of a window.
@@ -168,7 +168,7 @@ pub(super) fn with_overflow(
         windows.add(seen);
     }
     overflow.iter().for_each(|overflow| windows.add_overflow(overflow));
-    let snapshot = windows.close(&LedgerSlot::default()).expect("a window is open").complete(false);
+    let snapshot = windows.close(&LedgerSlot::default()).expect("a window is open").complete(one_by_one);
     let mut findings = Vec::new();
     detector
         .inspect(&View { snapshot: &snapshot, baselines: &Baselines::new(BaselineConfig::default()) }, &mut findings);
@@ -184,7 +184,7 @@ pub(super) fn medium(number: u64, flows: Vec<Flow>, mut show: impl FnMut(&View<'
         (seen.flow.first, seen.flow.last) = (at(start), at(start).plus(lasting_ns));
         windows.add(seen);
     }
-    let base = windows.close(&LedgerSlot::default()).expect("a window is open").complete(false);
+    let base = windows.close(&LedgerSlot::default()).expect("a window is open").complete(one_by_one);
     let mut cascade = Cascade::new(Span::Medium, WINDOW_S * NANOS);
     let baselines = Baselines::new(BaselineConfig::default());
     let mut show = |snapshot: Snapshot| show(&View { snapshot: &snapshot, baselines: &baselines });

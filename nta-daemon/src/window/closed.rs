@@ -4,11 +4,8 @@
 use std::sync::Mutex;
 
 use super::host::Seed;
-use super::{Distinct, Hosts, Snapshot, Span, Window, address_number};
+use super::{Distinct, Hosts, Part, Snapshot, Span, Window, address_number};
 use crate::domain::{Event, FlowId, FlowObservation, OverflowDelta, Timestamp};
-
-/// A window with fewer flows is done before a second thread would have begun.
-pub const FLOWS_FOR_TWO: usize = 1_000;
 
 /// A base window that has closed and is not yet brought into shape, which takes longer than closing it.
 #[derive(Clone, Debug)]
@@ -27,12 +24,12 @@ impl Closed {
     }
 
     /// The window with its hosts. DNS of hosts is that of the messages that were kept, 100,000 at most.
-    /// Two threads may share a large one.
-    pub fn complete(self, may_share: bool) -> Snapshot {
+    /// `fill` has every part of the hosts filled: [`one_by_one`](super::one_by_one), or something faster.
+    pub fn complete(self, fill: impl FnOnce([Part<'_>; 2])) -> Snapshot {
         let Self { window, mut flows, events, overflow, seed } = self;
         flows.sort_by_cached_key(place);
         let mut hosts = Hosts::new(seed);
-        hosts.add(&flows, may_share && flows.len() >= FLOWS_FOR_TWO);
+        fill(hosts.parts(&flows));
         overflow.iter().for_each(|delta| hosts.add_overflow(delta));
         for event in &events {
             if let Event::Dns(message) = event {

@@ -52,23 +52,11 @@ impl Hosts {
         Self::new(self.seed.clone())
     }
 
-    /// Takes flows for both their ends, on two threads if that may be. They had better come by originator.
-    pub fn add(&mut self, flows: &[FlowObservation], two_threads: bool) {
+    /// What there is to do to take flows for both their ends. They had better come by originator.
+    pub(super) fn parts<'a>(&'a mut self, flows: &'a [FlowObservation]) -> [Part<'a>; SHARDS] {
         let Self { shards: [even, odd], seed } = self;
         let seed = &*seed;
-        let fill = |shard: &mut Shard, number| {
-            shard.reserve(flows.len() / SHARDS, seed);
-            flows.iter().for_each(|seen| shard.add(seen, number, seed));
-        };
-        if two_threads {
-            std::thread::scope(|scope| {
-                scope.spawn(|| fill(odd, 1));
-                fill(even, 0);
-            });
-        } else {
-            fill(even, 0);
-            fill(odd, 1);
-        }
+        [Part { shard: even, number: 0, seed, flows }, Part { shard: odd, number: 1, seed, flows }]
     }
 
     /// Takes packets that found the flow table full.
@@ -152,6 +140,29 @@ impl Hosts {
     pub fn hash(&self, value: &impl std::hash::Hash) -> u32 {
         hash(&self.seed, value)
     }
+}
+
+/// Flows yet to be taken for the hosts of one shard; the others are another part's, maybe of another thread.
+#[derive(Debug)]
+pub struct Part<'a> {
+    shard: &'a mut Shard,
+    number: usize,
+    seed: &'a Seed,
+    flows: &'a [FlowObservation],
+}
+
+impl Part<'_> {
+    /// Takes them.
+    pub fn fill(self) {
+        let Self { shard, number, seed, flows } = self;
+        shard.reserve(flows.len() / SHARDS, seed);
+        flows.iter().for_each(|seen| shard.add(seen, number, seed));
+    }
+}
+
+/// Fills all parts, one after the other.
+pub fn one_by_one(parts: [Part<'_>; SHARDS]) {
+    parts.into_iter().for_each(Part::fill);
 }
 
 /// Where a host belongs.

@@ -11,11 +11,11 @@ mod rtt;
 mod snapshot;
 
 pub use bucket::{Overflow, Protocol, Talker, Window};
+pub use closed::Closed;
 pub(crate) use closed::give_back;
-pub use closed::{Closed, FLOWS_FOR_TWO};
 pub use distinct::Distinct;
 pub use host::{ByProtocol, DnsUse, HostStats, Role, Rtt, Seed};
-pub use hosts::{Hosts, MAX_HOSTS, address_number};
+pub use hosts::{Hosts, MAX_HOSTS, Part, address_number, one_by_one};
 pub use snapshot::{Cascade, Snapshot, Span};
 
 use bucket::Bucket;
