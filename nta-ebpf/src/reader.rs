@@ -4,7 +4,7 @@ use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::helpers::generated::{bpf_skb_load_bytes, bpf_xdp_get_buff_len};
 use aya_ebpf::programs::{TcContext, XdpContext};
 use nta_common::limits::MAX_HEADER_BYTES;
-use nta_common::packet::{COPY_UNIT, copied};
+use nta_common::packet::{COPY_UNIT, copied, proto};
 use nta_common::{Packet, PacketReader, ReplayMeta};
 
 use crate::settings;
@@ -14,6 +14,10 @@ const MIN_FRAME: u32 = 14;
 
 /// What is made readable of a packet whose headers are not in the linear part: more than any usual chain of headers.
 const PULL_BYTES: u32 = 256;
+
+/// EtherTypes.
+const IPV4: u16 = 0x0800;
+const IPV6: u16 = 0x86dd;
 
 /// Bytes of an 802.1Q tag.
 const VLAN_TAG_LEN: u32 = 4;
@@ -131,12 +135,14 @@ pub(crate) struct SkbReader {
 
 impl SkbReader {
     /// Headers may lie outside the linear part that a program can read; then they are pulled into it, which moves
-    /// bytes inside the socket buffer and changes nothing that anyone else sees.
+    /// bytes inside the socket buffer and changes nothing that anyone else sees. Large segments hold nothing else in that
+    /// part, and pulling payload after them costs a copy of the whole head: they are left as they are.
     #[inline(always)]
     pub(crate) fn new(ctx: &TcContext) -> Self {
         let skb_len = ctx.len();
         let want = if skb_len < PULL_BYTES { skb_len } else { PULL_BYTES };
-        if ctx.data() + want as usize > ctx.data_end() {
+        let linear = (ctx.data(), ctx.data_end());
+        if linear.0 + want as usize > linear.1 && !holds_headers(linear) {
             // A failure (no memory) leaves the packet as it was: what is not readable counts as truncated.
             let _ = ctx.pull_data(want);
         }
@@ -149,6 +155,27 @@ impl SkbReader {
         let (skb, data, data_end) = (ctx.skb.skb, ctx.data(), ctx.data_end());
         Self { skb, skb_len, data, data_end, wire_len, segment_len, vlan_tag }
     }
+}
+
+/// Whether the linear part holds every header of a frame without tags, options and tunnels.
+#[inline(always)]
+fn holds_headers((data, data_end): (usize, usize)) -> bool {
+    /// An IPv4 header without options begins like this.
+    const WITHOUT_OPTIONS: u8 = 0x45;
+    if data + 54 > data_end {
+        return false;
+    }
+    // SAFETY: each use follows a comparison of a later byte's place with the packet's end.
+    let at = |offset: usize| unsafe { *((data + offset) as *const u8) };
+    let words = |offset: usize| usize::from(at(offset) >> 4) * 4;
+    let headers = match u16::from_be_bytes([at(12), at(13)]) {
+        IPV4 if at(14) != WITHOUT_OPTIONS => return false,
+        IPV4 if at(23) == proto::TCP => 34 + words(46),
+        IPV4 if at(23) == proto::UDP && !settings::tunnels() => 42,
+        IPV6 if at(20) == proto::TCP && data + 74 <= data_end => 54 + words(66),
+        _ => return false,
+    };
+    data + headers <= data_end
 }
 
 impl PacketReader for SkbReader {
