@@ -57,7 +57,7 @@ fn main() {
     line("10000 rows", &mut |_| drop(classifier.judge(&rows)));
     line("256 rows", &mut |round| drop(classifier.judge(&rows[round * 256..][..256])));
     line("1 row", &mut |round| drop(classifier.judge(&rows[round..=round])));
-    line("reasons", &mut |round| drop(classifier.reasons(&rows[round], 1, 4)));
+    line("reasons", &mut |round| drop(classifier.reasons(&rows[round..=round], &[1], 4)));
 }
 
 fn ms(work: impl FnOnce()) -> f64 {

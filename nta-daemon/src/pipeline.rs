@@ -31,6 +31,11 @@ pub trait Output {
     /// A flow changed or ended; `flow` is what is told about it from now on.
     fn flow(&mut self, update: &FlowUpdate<'_>, flow: &FlowRecord);
 
+    /// A flow ended without another packet.
+    fn ended(&mut self, update: &FlowUpdate<'_>) {
+        self.flow(update, &FlowRecord::of(update));
+    }
+
     /// A packet was told as an event.
     fn event(&mut self, event: &Event);
 
@@ -205,7 +210,7 @@ impl Pipeline {
             return Ok(());
         }
         self.last_expiry = time;
-        source.expire(time, &mut |update| output.flow(&update, &FlowRecord::of(&update)))
+        source.expire(time, &mut |update| output.ended(&update))
     }
 
     /// Takes the events that the source has.
@@ -324,7 +329,7 @@ impl Pipeline {
             baselines.publish(analysis.baselines().export());
             baselines.end();
         }
-        source.finish(&mut |update| output.flow(&update, &FlowRecord::of(&update)));
+        source.finish(&mut |update| output.ended(&update));
         status.flows_active = 0;
         output.closed(&status);
         Ok(status)
@@ -333,6 +338,9 @@ impl Pipeline {
 
 /// A flow that changed: into the open window, and out.
 fn take(windows: &mut Windows, output: &mut dyn Output, update: &FlowUpdate<'_>) {
+    if update.delta.is_none() {
+        return output.ended(update);
+    }
     let flow = FlowRecord::of(update);
     if let Some(seen) = FlowObservation::of(update, &flow) {
         windows.add(seen);

@@ -177,6 +177,21 @@ impl Output for Collected {
         }
     }
 
+    /// Most flows are too small to be told, and their records cost something.
+    fn ended(&mut self, update: &FlowUpdate<'_>) {
+        let is_told = match self.format {
+            Format::Json => false,
+            Format::Zeek | Format::Jsonl => true,
+            Format::Text => {
+                let size = update.flow.totals[0].bytes + update.flow.totals[1].bytes;
+                self.top_flows.get(TOP_FLOWS - 1).is_none_or(|least| bytes(least) < size)
+            }
+        };
+        if is_told {
+            self.flow(update, &FlowRecord::of(update));
+        }
+    }
+
     fn event(&mut self, event: &Event) {
         if !self.events {
             return;

@@ -15,7 +15,7 @@ use super::tunables::tunables;
 use super::{Detector, View};
 use crate::domain::{AlertKind, Finding, Measure, Party};
 use crate::features::Extent;
-use crate::model::{self, Classifier, Input, MIN_PACKETS, Opinion, Role};
+use crate::model::{self, Classifier, Input, MIN_PACKETS, Opinion, Reason, Role};
 use crate::window::Span;
 
 tunables! {
@@ -140,9 +140,6 @@ fn spoken(kind: AlertKind) -> &'static str {
     }
 }
 
-/// An input, its value, and how far it moved the answer (SHAP, in units of the margin).
-type Reason = (&'static str, f32, f32);
-
 fn reason((name, value, share): &Reason) -> String {
     let digits = if value.abs() >= 100.0 || value.fract().abs() < f32::EPSILON { 0 } else { 2 };
     format!("{name} {value:.digits$} ({share:+.1})")
@@ -180,15 +177,23 @@ impl Detector for Xgboost {
         let mut told: Vec<_> = told.filter(|(_, _, opinion)| self.is_told(opinion)).collect();
         self.lasts(view.snapshot.span, &mut told);
         told.sort_by(|a, b| b.2.probability.total_cmp(&a.2.probability).then(a.1.cmp(&b.1)));
-        let mut explained = 0;
-        for (place, address, opinion) in told {
-            let Some(row) = self.rows[view.snapshot.span as usize].get_mut(&(address, opinion.class)) else { continue };
-            if row.because.is_none() && explained < MAX_EXPLAINED {
-                let reasons = self.model.reasons(&inputs[place], opinion.class, REASONS).unwrap_or_default();
+        let rows = &mut self.rows[view.snapshot.span as usize];
+        let mut fresh: Vec<_> =
+            told.iter().map(|(place, address, opinion)| (*place, (*address, opinion.class))).collect();
+        fresh.retain(|(_, key)| rows.get(key).is_some_and(|row| row.because.is_none()));
+        fresh.truncate(MAX_EXPLAINED);
+        let unexplained: Vec<Input> = fresh.iter().map(|(place, _)| inputs[*place]).collect();
+        let classes: Vec<usize> = fresh.iter().map(|(_, (_, class))| *class).collect();
+        let mut reasons = self.model.reasons(&unexplained, &classes, REASONS).unwrap_or_default().into_iter();
+        for (_, key) in &fresh {
+            let reasons = reasons.next().unwrap_or_default();
+            if let Some(row) = rows.get_mut(key) {
                 row.because = Some(reasons.iter().map(reason).collect::<Vec<_>>().join(", "));
-                explained += 1;
             }
-            let because = row.because.clone().unwrap_or_default();
+        }
+        for (_, address, opinion) in told {
+            let row = self.rows[view.snapshot.span as usize].get(&(address, opinion.class));
+            let because = row.and_then(|row| row.because.clone()).unwrap_or_default();
             out.extend(self.finding(view, address, opinion, because));
         }
     }

@@ -34,7 +34,7 @@ impl Booster {
         match *self {}
     }
 
-    pub(super) fn contributions(&self, _row: &Input, _class: usize) -> Result<Vec<f32>, Refusal> {
+    pub(super) fn contributions(&self, _rows: &[Input], _classes: &[usize]) -> Result<Vec<Vec<f32>>, Refusal> {
         match *self {}
     }
 }

@@ -49,12 +49,16 @@ impl Booster {
         self.of_length(margins, rows.len() * self.classes)
     }
 
-    /// How much each input moved the margin of a class, and behind them the margin that all rows begin with.
-    pub(super) fn contributions(&self, row: &Input, class: usize) -> Result<Vec<f32>, Refusal> {
-        let (all, _shape) =
-            self.ask(std::slice::from_ref(row), |booster, matrix| booster.predict_contributions(matrix))?;
-        let all = self.of_length(all, self.classes * (INPUTS + 1))?;
-        Ok(all.chunks(INPUTS + 1).nth(class).unwrap_or_default().to_vec())
+    /// For each row how much each input moved the margin of its class, and behind them the margin that all rows begin with.
+    /// A call walks every tree once before it looks at a row.
+    pub(super) fn contributions(&self, rows: &[Input], classes: &[usize]) -> Result<Vec<Vec<f32>>, Refusal> {
+        if rows.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (all, _shape) = self.ask(rows, |booster, matrix| booster.predict_contributions(matrix))?;
+        let all = self.of_length(all, rows.len() * self.classes * (INPUTS + 1))?;
+        let of_rows = all.chunks(self.classes * (INPUTS + 1)).zip(classes);
+        Ok(of_rows.map(|(row, class)| row.chunks(INPUTS + 1).nth(*class).unwrap_or_default().to_vec()).collect())
     }
 
     fn ask<T>(

@@ -94,20 +94,26 @@ impl Classifier {
         Opinion { class, probability, is_sure: probability >= self.class(class).threshold }
     }
 
-    /// The inputs that spoke most for a class (SHAP values, in units of the margin): name, value, contribution.
+    /// For each row the inputs that spoke most for its class.
     ///
     /// # Errors
     /// If the library fails.
-    pub fn reasons(&self, row: &Input, class: usize, most: usize) -> Result<Vec<(&'static str, f32, f32)>, ModelError> {
-        let contributions = self.booster.contributions(row, class).map_err(|refusal| refusal.of(&self.name))?;
-        let inputs = input_names().zip(row).zip(contributions);
-        let mut all: Vec<_> = inputs.map(|((name, value), share)| (name, *value, share)).collect();
-        all.retain(|(_, _, share)| *share > 0.0);
-        all.sort_by(|a, b| b.2.total_cmp(&a.2));
-        all.truncate(most);
-        Ok(all)
+    pub fn reasons(&self, rows: &[Input], classes: &[usize], most: usize) -> Result<Vec<Vec<Reason>>, ModelError> {
+        let contributions = self.booster.contributions(rows, classes).map_err(|refusal| refusal.of(&self.name))?;
+        let largest = |(row, contributions): (&Input, Vec<f32>)| {
+            let inputs = input_names().zip(row).zip(contributions);
+            let mut all: Vec<_> = inputs.map(|((name, value), share)| (name, *value, share)).collect();
+            all.retain(|(_, _, share)| *share > 0.0);
+            all.sort_by(|a, b| b.2.total_cmp(&a.2));
+            all.truncate(most);
+            all
+        };
+        Ok(rows.iter().zip(contributions).map(largest).collect())
     }
 }
+
+/// An input, its value, and how far it moved the answer (SHAP, in units of the margin).
+pub type Reason = (&'static str, f32, f32);
 
 /// Probabilities out of margins.
 pub fn softmax(margins: &[f32], temperature: f64) -> impl Iterator<Item = f64> {

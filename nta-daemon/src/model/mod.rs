@@ -17,7 +17,7 @@ mod manifest;
 use std::sync::Arc;
 
 pub use booster::{BUILT_IN, LIBRARY, train};
-pub use classifier::{Classifier, Opinion, softmax};
+pub use classifier::{Classifier, Opinion, Reason, softmax};
 use forest::IsolationForest;
 pub use manifest::{Class, ClassScore, Manifest, Recipe, Role, sha256};
 
