@@ -4,6 +4,7 @@ use std::hash::BuildHasher as _;
 use std::net::IpAddr;
 use std::sync::Mutex;
 
+use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
@@ -23,6 +24,8 @@ const SHARDS: usize = 2;
 #[derive(Debug, Default)]
 struct Shard {
     index: HashTable<u32>,
+    /// Keyed anew for each window, also in a replay, so that no capture can be made whose hosts collide.
+    hasher: RandomState,
     pieces: Vec<Vec<HostStats>>,
     others: Talker,
     /// Rows of the last flow's originator and responder.
@@ -62,8 +65,8 @@ impl Hosts {
     /// Takes packets that found the flow table full.
     pub fn add_overflow(&mut self, overflow: &OverflowDelta) {
         let OverflowDelta { destination, proto, syn, counts, .. } = overflow;
-        let (shard, seed, hash) = self.shard_of(*destination);
-        match shard.entry(*destination, hash, seed) {
+        let shard = self.shard_of(*destination);
+        match shard.entry(*destination) {
             Some(at) => shard.row_mut(at).add_overflow(*proto, *syn, counts),
             None => {
                 shard.others.packets_received += counts.packets;
@@ -76,8 +79,8 @@ impl Hosts {
     pub fn add_dns(&mut self, message: &DnsMessage) {
         let names = message.questions.first().map(|question| self.hash(&question.name.to_ascii_lowercase()));
         let client = message.client.0;
-        let (shard, seed, hash) = self.shard_of(client);
-        if let Some(at) = shard.entry(client, hash, seed) {
+        let shard = self.shard_of(client);
+        if let Some(at) = shard.entry(client) {
             shard.row_mut(at).dns.get_or_insert_default().add(message, names);
         }
     }
@@ -85,14 +88,13 @@ impl Hosts {
     /// Adds the hosts of another window whose hashes are keyed alike.
     pub fn merge(&mut self, other: &Self) {
         for (own, other) in self.shards.iter_mut().zip(&other.shards) {
-            own.merge(other, &self.seed);
+            own.merge(other);
         }
     }
 
     /// One host.
     pub fn get(&self, address: &IpAddr) -> Option<&HostStats> {
-        let hash = place(&self.seed, *address);
-        self.shards[shard_number(hash)].get(*address, hash)
+        self.shards[shard_number(&self.seed, *address)].get(*address)
     }
 
     /// All of them, in no order.
@@ -155,7 +157,7 @@ impl Part<'_> {
     /// Takes them.
     pub fn fill(self) {
         let Self { shard, number, seed, flows } = self;
-        shard.reserve(flows.len() / SHARDS, seed);
+        shard.reserve(flows.len() / SHARDS);
         flows.iter().for_each(|seen| shard.add(seen, number, seed));
     }
 }
@@ -165,28 +167,27 @@ pub fn one_by_one(parts: [Part<'_>; SHARDS]) {
     parts.into_iter().for_each(Part::fill);
 }
 
-/// Where a host belongs.
-fn place(seed: &Seed, address: IpAddr) -> u64 {
-    seed.hash_one(address_number(address))
+/// Which shard a host belongs to: by the window's seed, so that a replay always tells the same hosts apart.
+fn shard_number(seed: &Seed, address: IpAddr) -> usize {
+    (seed.hash_one(address_number(address)) >> 40) as usize % SHARDS
 }
 
-/// A bit that the shards' own tables do not look at.
-const fn shard_number(place: u64) -> usize {
-    (place >> 40) as usize % SHARDS
+/// Where an index looks for a host.
+fn place(hasher: &RandomState, address: IpAddr) -> u64 {
+    hasher.hash_one(address_number(address))
 }
 
 impl Hosts {
-    fn shard_of(&mut self, address: IpAddr) -> (&mut Shard, &Seed, u64) {
-        let hash = place(&self.seed, address);
-        (&mut self.shards[shard_number(hash)], &self.seed, hash)
+    fn shard_of(&mut self, address: IpAddr) -> &mut Shard {
+        &mut self.shards[shard_number(&self.seed, address)]
     }
 }
 
 impl Shard {
     /// Makes room to find as many hosts.
-    fn reserve(&mut self, hosts: usize, seed: &Seed) {
-        let Self { index, pieces, .. } = self;
-        index.reserve(hosts.min(MAX_HOSTS / SHARDS), |at| place(seed, row(pieces, *at as usize).address));
+    fn reserve(&mut self, hosts: usize) {
+        let Self { index, hasher, pieces, .. } = self;
+        index.reserve(hosts.min(MAX_HOSTS / SHARDS), |at| place(hasher, row(pieces, *at as usize).address));
     }
 
     /// Takes a flow for those of its ends that belong to this shard, which has this number.
@@ -196,11 +197,10 @@ impl Shard {
             let at = if self.is_at(self.last[side], address) {
                 Some(self.last[side])
             } else {
-                let hash = place(seed, address);
-                if shard_number(hash) != number {
+                if shard_number(seed, address) != number {
                     continue;
                 }
-                self.entry(address, hash, seed)
+                self.entry(address)
             };
             if let Some(at) = at {
                 self.last[side] = at;
@@ -217,7 +217,7 @@ impl Shard {
     }
 
     /// Adds the hosts of another window's shard of this number.
-    fn merge(&mut self, other: &Self, seed: &Seed) {
+    fn merge(&mut self, other: &Self) {
         let mut others = self.others;
         others.merge(&other.others);
         if self.index.is_empty() {
@@ -226,11 +226,7 @@ impl Shard {
             let mut next = 0;
             for host in other.rows() {
                 // Mostly the same hosts in the same order.
-                let at = if self.is_at(next, host.address) {
-                    Some(next)
-                } else {
-                    self.entry(host.address, place(seed, host.address), seed)
-                };
+                let at = if self.is_at(next, host.address) { Some(next) } else { self.entry(host.address) };
                 if let Some(at) = at {
                     next = at + 1;
                     self.row_mut(at).merge(host);
@@ -243,11 +239,12 @@ impl Shard {
     }
 
     /// The number of the host's row, made if there is none yet and room for it.
-    fn entry(&mut self, address: IpAddr, hash: u64, seed: &Seed) -> Option<usize> {
-        let Self { index, pieces, .. } = self;
+    fn entry(&mut self, address: IpAddr) -> Option<usize> {
+        let Self { index, hasher, pieces, .. } = self;
+        let hash = place(hasher, address);
         let count = index.len();
         let is_it = |at: &u32| row(pieces, *at as usize).address == address;
-        match index.entry(hash, is_it, |at| place(seed, row(pieces, *at as usize).address)) {
+        match index.entry(hash, is_it, |at| place(hasher, row(pieces, *at as usize).address)) {
             Entry::Occupied(known) => return Some(*known.get() as usize),
             Entry::Vacant(_) if count >= MAX_HOSTS / SHARDS => return None,
             Entry::Vacant(room) => room.insert(count as u32),
@@ -259,7 +256,8 @@ impl Shard {
         Some(count)
     }
 
-    fn get(&self, address: IpAddr, hash: u64) -> Option<&HostStats> {
+    fn get(&self, address: IpAddr) -> Option<&HostStats> {
+        let hash = place(&self.hasher, address);
         let at = self.index.find(hash, |at| row(&self.pieces, *at as usize).address == address)?;
         Some(row(&self.pieces, *at as usize))
     }
@@ -295,7 +293,7 @@ impl Clone for Shard {
             piece
         };
         let pieces = self.pieces.iter().map(copy).collect();
-        Self { index: self.index.clone(), pieces, others: self.others, last: self.last }
+        Self { index: self.index.clone(), hasher: self.hasher.clone(), pieces, others: self.others, last: self.last }
     }
 }
 
