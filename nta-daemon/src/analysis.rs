@@ -8,12 +8,14 @@ use crate::baseline::{BaselineConfig, Baselines};
 use crate::detect::{self, DetectConfig, Detector, Hygiene, View};
 use crate::domain::{Alert, AlertChange, DetectionCounts, Finding};
 use crate::model::Models;
-use crate::window::{self, Cascade, Closed, Part, Snapshot, Span, one_by_one};
+use crate::window::{Both, Cascade, Closed, Flows, Run, See, Snapshot, Span};
 
 /// A window with fewer flows is judged before a second thread would have begun.
 const FLOWS_FOR_TWO: usize = 1_000;
-/// Detectors that take longest where there are many flows: they begin first, so that no thread waits for one of them.
-const LONG: [&str; 4] = ["beaconing", "port_scan", "slowloris", "slow_scan"];
+/// Detectors that take flows for as long as all others together, where there are many: another thread is theirs.
+const HALF: [&str; 2] = ["beaconing", "data_exfiltration"];
+/// Detectors that judge longest where there are many flows, the longest first: they begin, so that no thread waits for one.
+const LONG: [&str; 4] = ["port_scan", "distributed_flood", "slow_scan", "slowloris"];
 
 /// A window of any span with what was found in it, in the order in which it is to be told.
 #[derive(Clone, Debug)]
@@ -73,13 +75,15 @@ impl Analysis {
 
     /// Judges a base window, and the longer ones that it completes.
     pub fn close(&mut self, closed: Closed) -> Vec<Judged> {
-        let shared = self.may_share && closed.flows() >= FLOWS_FOR_TWO;
-        let base = closed.complete(if shared { fill_both } else { one_by_one });
-        let (found, medium) = self.inspect_and_merge(&base);
+        let threads = Threads { two: self.may_share && closed.flows() >= FLOWS_FOR_TWO };
+        let base = self.complete(closed, threads);
+        let mut medium = Vec::new();
+        self.medium.add(&base, &threads, &mut |closed| medium.push(closed));
         let mut long = Vec::new();
         for closed in &medium {
-            self.long.add(closed, &mut |closed| long.push(closed));
+            self.long.add(closed, &threads, &mut |closed| long.push(closed));
         }
+        let found = self.inspect(&base, threads);
         // In the order of their ends: one that a silence closed late comes before this window.
         let start = base.window.start;
         let (before, with): (Vec<_>, Vec<_>) =
@@ -90,22 +94,26 @@ impl Analysis {
         judged
     }
 
-    /// Has the detectors of base windows look at one, and merges it into the longer window, whose end it may be. With
-    /// many flows two threads share the work, and find the same.
-    fn inspect_and_merge(&mut self, base: &Snapshot) -> (Vec<Finding>, Vec<Snapshot>) {
-        let Self { medium, detectors, baselines, may_share, .. } = self;
-        let view = View { snapshot: base, baselines };
-        let mut merge = || {
-            let mut closed = Vec::new();
-            medium.add(base, &mut |snapshot| closed.push(snapshot));
-            closed
-        };
-        if !*may_share || base.flows.len() < FLOWS_FOR_TWO {
-            return (inspect(detectors, &view), merge());
+    /// Completes a base window, and has the detectors of base windows take its flows. With many of them two threads share the
+    /// work, here and further on, and find the same.
+    fn complete(&mut self, closed: Closed, threads: Threads) -> Snapshot {
+        let mut detectors: Vec<_> = self.detectors.iter_mut().filter(|detector| detector.judges(Span::Base)).collect();
+        let mut others = Vec::new();
+        if threads.two {
+            (detectors, others) = detectors.into_iter().partition(|detector| HALF.contains(&detector.name()));
         }
-        // Each takes the next detector as soon as it has time.
+        let show = |run: &Run<'_>, to: &mut [&mut Box<dyn Detector>]| to.iter_mut().for_each(|one| one.take(run));
+        let see: [&mut See<'_>; 2] = [&mut |run| show(run, &mut detectors), &mut |run| show(run, &mut others)];
+        closed.complete_with(&threads, see)
+    }
+
+    /// Has the detectors of base windows judge one.
+    fn inspect(&mut self, base: &Snapshot, threads: Threads) -> Vec<Finding> {
+        let Self { detectors, baselines, .. } = self;
+        let view = View { snapshot: base, baselines };
         let mut left: Vec<_> = detectors.iter_mut().enumerate().collect();
-        left.sort_by_key(|(_, detector)| LONG.contains(&detector.name()));
+        left.sort_by_key(|(_, detector)| LONG.iter().rev().position(|name| *name == detector.name()));
+        // Each thread takes the next detector as soon as it has time.
         let left = Mutex::new(left);
         let work = || {
             let mut found = Vec::new();
@@ -114,30 +122,22 @@ impl Analysis {
             }
             found
         };
-        let (closed, mut found) = std::thread::scope(|scope| {
-            let other = scope.spawn(work);
-            let closed = merge();
-            let mut found = work();
-            match other.join() {
-                Ok(others) => found.extend(others),
-                // A detector's panic is what it would be on one thread.
-                Err(panic) => std::panic::resume_unwind(panic),
-            }
-            (closed, found)
-        });
+        let (mut found, others) = threads.both(work, work);
+        found.extend(others);
         found.sort_unstable_by_key(|(at, _)| *at);
-        (found.into_iter().flat_map(|(_, findings)| findings).collect(), closed)
+        found.into_iter().flat_map(|(_, findings)| findings).collect()
     }
 
     /// Judges what is still open: the end of a capture, or of the daemon.
     pub fn finish(&mut self) -> Vec<Judged> {
         let mut open = Vec::new();
-        self.medium.flush(&mut |closed| open.push(closed));
+        let threads = Threads { two: false };
+        self.medium.flush(&threads, &mut |closed| open.push(closed));
         let mut long = Vec::new();
         for closed in &open {
-            self.long.add(closed, &mut |closed| long.push(closed));
+            self.long.add(closed, &threads, &mut |closed| long.push(closed));
         }
-        self.long.flush(&mut |closed| long.push(closed));
+        self.long.flush(&threads, &mut |closed| long.push(closed));
         open.into_iter().chain(long).map(|closed| self.judge(closed)).collect()
     }
 
@@ -155,7 +155,7 @@ impl Analysis {
             self.learn(&snapshot);
         }
         // Nobody asks for them any more, and they are most of its memory.
-        window::give_back(std::mem::take(&mut snapshot.flows));
+        snapshot.flows = Flows::default();
         Judged { snapshot, alerts }
     }
 
@@ -174,12 +174,24 @@ impl Analysis {
     }
 }
 
-/// Fills both parts of the hosts at once.
-fn fill_both([one, other]: [Part<'_>; 2]) {
-    std::thread::scope(|scope| {
-        scope.spawn(|| other.fill());
-        one.fill();
-    });
+/// Whether two threads share the work.
+#[derive(Clone, Copy, Debug)]
+struct Threads {
+    two: bool,
+}
+
+impl Both for Threads {
+    fn both<A: Send, B: Send>(&self, one: impl FnOnce() -> A + Send, other: impl FnOnce() -> B + Send) -> (A, B) {
+        if !self.two {
+            return (one(), other());
+        }
+        std::thread::scope(|scope| {
+            let other = scope.spawn(other);
+            let one = one();
+            // A panic is what it would be on one thread.
+            (one, other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+        })
+    }
 }
 
 /// What the detectors of a window's span say about it.

@@ -16,6 +16,7 @@ use super::recent::{Map, Recent, Shares, Sliding, Weigh};
 use super::tunables::tunables;
 use super::{Detector, View};
 use crate::domain::{AlertKind, Finding, Measure};
+use crate::window::Run;
 
 tunables! {
     /// Reflected answers.
@@ -41,6 +42,7 @@ const SECONDS: u64 = 30;
 #[derive(Debug)]
 pub(super) struct Amplification {
     config: AmplificationConfig,
+    met: Map<(IpAddr, u16), Met>,
     victims: Recent<(IpAddr, u16), Victim>,
 }
 
@@ -58,7 +60,7 @@ impl Weigh for Victim {
     }
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Met {
     asked: u64,
     answers: u64,
@@ -68,7 +70,7 @@ struct Met {
 
 impl Amplification {
     pub(super) fn new(config: AmplificationConfig) -> Self {
-        Self { config, victims: Recent::new(MAX_VICTIMS, SECONDS) }
+        Self { config, met: Map::default(), victims: Recent::new(MAX_VICTIMS, SECONDS) }
     }
 
     fn judge(&self, view: &View<'_>, (host, port): (IpAddr, u16), victim: &Victim) -> Option<Finding> {
@@ -106,11 +108,8 @@ impl Detector for Amplification {
         "amplification"
     }
 
-    fn inspect(&mut self, view: &View<'_>, out: &mut Vec<Finding>) {
-        let end = view.end();
-        self.victims.advance(end);
-        let mut met: Map<(IpAddr, u16), Met> = Map::default();
-        for seen in view.snapshot.flows.iter().filter(|seen| seen.flow.proto == proto::UDP) {
+    fn take(&mut self, run: &Run<'_>) {
+        for seen in run.flows.iter().filter(|seen| seen.flow.proto == proto::UDP) {
             let ends = [&seen.flow.originator, &seen.flow.responder];
             // Whoever seems to have begun: an answer that nobody asked for begins its flow.
             for (side, reflector) in ends.into_iter().enumerate() {
@@ -121,15 +120,20 @@ impl Detector for Amplification {
                 {
                     continue;
                 }
-                let met = met.entry((victim.address, reflector.port)).or_default();
+                let met = self.met.entry((victim.address, reflector.port)).or_default();
                 met.asked += seen.sent[1 - side].packets;
                 met.answers += seen.sent[side].packets;
                 met.bytes += seen.sent[side].bytes;
                 met.shares.add(reflector.address, seen.sent[side].packets);
             }
         }
+    }
+
+    fn inspect(&mut self, view: &View<'_>, out: &mut Vec<Finding>) {
+        let end = view.end();
+        self.victims.advance(end);
         let least = MIN_RATE * view.snapshot.seconds();
-        for (key, met) in met.into_iter().filter(|(_, met)| met.answers as f64 >= least) {
+        for (key, met) in std::mem::take(&mut self.met).into_iter().filter(|(_, met)| met.answers as f64 >= least) {
             let victim = self.victims.meet(key);
             victim.asked.add(end, met.asked);
             victim.answers.add(end, met.answers);

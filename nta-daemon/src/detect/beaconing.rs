@@ -20,7 +20,7 @@ use super::networks::{Networks, is_outside};
 use super::tunables::tunables;
 use super::{Detector, View};
 use crate::domain::{AlertKind, Contributor, Finding, FlowObservation, Measure, Party, Timestamp};
-use crate::window::address_number;
+use crate::window::{Run, address_number};
 
 /// Services whose calls are remembered: 25 MiB, if each is called again and again. When it is full, once a window, the quarter goes that was
 /// called longest ago.
@@ -82,6 +82,8 @@ pub(super) struct Beaconing {
     hasher: RandomState,
     /// Whether room was made in this window: a flood of services makes it once, and most of the others are kept.
     made_room: bool,
+    /// Services with a new interval, and their keys: to be judged with the window.
+    due: Vec<(Service, u64)>,
     evicted: u64,
 }
 
@@ -116,6 +118,7 @@ impl Beaconing {
             services: HashMap::default(),
             hasher: RandomState::default(),
             made_room: false,
+            due: Vec::new(),
             evicted: 0,
         }
     }
@@ -127,7 +130,7 @@ impl Beaconing {
     }
 
     /// Takes a call; whether it began a new interval.
-    fn take(&mut self, service: u64, seen: &FlowObservation) -> bool {
+    fn add(&mut self, service: u64, seen: &FlowObservation) -> bool {
         let flow = &seen.flow;
         let port = flow.originator.port;
         let Some(calls) = self.services.get_mut(&service) else {
@@ -234,22 +237,30 @@ impl Detector for Beaconing {
         "beaconing"
     }
 
-    fn inspect(&mut self, view: &View<'_>, out: &mut Vec<Finding>) {
-        self.made_room = false;
+    fn take(&mut self, run: &Run<'_>) {
         let is_call = |seen: &&FlowObservation| seen.is_new && matches!(seen.flow.proto, proto::TCP | proto::UDP);
-        let calls: Vec<&FlowObservation> = view.snapshot.flows.iter().filter(is_call).collect();
-        for calls in calls.chunk_by(|a, b| service(a) == service(b)) {
-            let service = service(calls[0]);
-            if !self.concerns(&service) {
-                continue;
-            }
-            let (from, to, port, protocol) = service;
-            let key = self.hasher.hash_one((address_number(from), address_number(to), port, protocol));
-            // All of them are taken, whatever the first begins.
-            if calls.iter().filter(|seen| self.take(key, seen)).count() > 0 {
-                out.extend(self.judge(view, &service, key));
+        let mut concern = Vec::new();
+        for flows in run.flows.chunk_by(|a, b| service(a) == service(b)) {
+            let service = service(&flows[0]);
+            if flows.iter().any(|seen| is_call(&seen)) && self.concerns(&service) {
+                let (from, to, port, protocol) = service;
+                let key = self.hasher.hash_one((address_number(from), address_number(to), port, protocol));
+                concern.push((key, service, flows));
             }
         }
+        // All keys first: while one is looked up, memory brings the next.
+        for (key, service, flows) in concern {
+            // All of them are taken, whatever the first begins.
+            if flows.iter().filter(is_call).filter(|seen| self.add(key, seen)).count() > 0 {
+                self.due.push((service, key));
+            }
+        }
+    }
+
+    fn inspect(&mut self, view: &View<'_>, out: &mut Vec<Finding>) {
+        let due = std::mem::take(&mut self.due);
+        out.extend(due.iter().filter_map(|(service, key)| self.judge(view, service, *key)));
+        self.made_room = false;
     }
 
     fn evicted(&self) -> u64 {

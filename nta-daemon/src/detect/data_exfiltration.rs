@@ -14,6 +14,7 @@ use super::networks::{Networks, is_outside};
 use super::tunables::tunables;
 use super::{Detector, View};
 use crate::domain::{AlertKind, Contributor, Finding, FlowObservation, Measure, Party, Timestamp};
+use crate::window::Run;
 
 /// Pairs of host and destination in a generation: 12 MiB in both. When it is full, the tenth goes that was sent least.
 const MAX_PAIRS: usize = 65_536;
@@ -53,13 +54,15 @@ pub(super) struct DataExfiltration {
     began: Timestamp,
     now: Generation,
     before: Generation,
+    /// Pairs to be judged with the window.
+    due: Vec<Pair>,
     evicted: u64,
 }
 
 impl DataExfiltration {
     pub(super) fn new(config: DataExfiltrationConfig, local: Networks) -> Self {
         let (now, before) = (Generation::default(), Generation::default());
-        Self { config, local, began: Timestamp::default(), now, before, evicted: 0 }
+        Self { config, local, began: Timestamp::default(), now, before, due: Vec::new(), evicted: 0 }
     }
 
     /// Two generations of half the memory take turns; time may also have been set back.
@@ -82,7 +85,7 @@ impl DataExfiltration {
     }
 
     /// Takes a pair's volume; whether what it sent may be enough for a finding, which of most pairs it is not.
-    fn take(&mut self, pair: Pair, sent: u64, received: u64) -> bool {
+    fn add(&mut self, pair: Pair, sent: u64, received: u64) -> bool {
         if self.now.len() >= MAX_PAIRS && !self.now.contains_key(&pair) {
             let mut sizes: Vec<u64> = self.now.values().map(|volume| volume[0]).collect();
             let (_, limit, _) = sizes.select_nth_unstable(MAX_PAIRS / EVICT_SHARE);
@@ -144,23 +147,28 @@ impl Detector for DataExfiltration {
         "data_exfiltration"
     }
 
-    fn inspect(&mut self, view: &View<'_>, out: &mut Vec<Finding>) {
-        self.turn(view.start());
+    fn take(&mut self, run: &Run<'_>) {
+        self.turn(run.start);
         // Most pairs never send as much in all.
-        let evenly = self.config.min_bytes as f64 * view.snapshot.seconds() / self.config.memory_s;
+        let evenly = self.config.min_bytes as f64 * run.seconds() / self.config.memory_s;
         let negligible = evenly * NEGLIGIBLE_SHARE;
         let ends = |seen: &FlowObservation| (seen.flow.originator.address, seen.flow.responder.address);
-        for flows in view.snapshot.flows.chunk_by(|a, b| ends(a) == ends(b)) {
+        for flows in run.flows.chunk_by(|a, b| ends(a) == ends(b)) {
             let pair = ends(&flows[0]);
             let [sent, received] = [0, 1].map(|side| flows.iter().map(|seen| seen.sent[side].bytes).sum());
             let concerns = (sent as f64 >= negligible || self.knows(&pair))
                 && self.local.contains(&pair.0)
                 && is_outside(&self.local, &pair.1)
                 && !self.config.allowed_destinations.contains(&pair.1);
-            if concerns && self.take(pair, sent, received) {
-                out.extend(self.judge(view, pair));
+            if concerns && self.add(pair, sent, received) {
+                self.due.push(pair);
             }
         }
+    }
+
+    fn inspect(&mut self, view: &View<'_>, out: &mut Vec<Finding>) {
+        let due = std::mem::take(&mut self.due);
+        out.extend(due.into_iter().filter_map(|pair| self.judge(view, pair)));
     }
 
     fn evicted(&self) -> u64 {

@@ -15,7 +15,7 @@ use super::recent::{Map, Shares};
 use super::tunables::tunables;
 use super::{Detector, View};
 use crate::domain::{AlertKind, Finding, FlowObservation, Measure, Party};
-use crate::window::Distinct;
+use crate::window::{Distinct, Run};
 
 tunables! {
     /// Floods of a network by many.
@@ -35,6 +35,10 @@ tunables! {
 #[derive(Debug)]
 pub(super) struct DistributedFlood {
     config: DistributedFloodConfig,
+    /// Unanswered packets of the window by network.
+    packets: Map<(IpAddr, u8), u64>,
+    /// Numbers of their flows.
+    flows: Vec<usize>,
 }
 
 #[derive(Default)]
@@ -46,8 +50,8 @@ struct Network {
 }
 
 impl DistributedFlood {
-    pub(super) const fn new(config: DistributedFloodConfig) -> Self {
-        Self { config }
+    pub(super) fn new(config: DistributedFloodConfig) -> Self {
+        Self { config, packets: Map::default(), flows: Vec::new() }
     }
 
     fn judge(&self, view: &View<'_>, network: (IpAddr, u8), packets: u64, met: &Network) -> Option<Finding> {
@@ -99,20 +103,25 @@ impl Detector for DistributedFlood {
         "distributed_flood"
     }
 
-    fn inspect(&mut self, view: &View<'_>, out: &mut Vec<Finding>) {
-        let (flows, hosts) = (&view.snapshot.flows, &view.snapshot.hosts);
-        // Who and whom is asked only of networks that get as much, which are few, if any.
-        let mut packets: Map<(IpAddr, u8), u64> = Map::default();
-        for seen in flows.iter().filter(|seen| is_unanswered(seen)) {
-            *packets.entry(network(seen.flow.responder.address)).or_default() += seen.sent[0].packets;
+    fn take(&mut self, run: &Run<'_>) {
+        for (at, seen) in run.flows.iter().enumerate().filter(|(_, seen)| is_unanswered(seen)) {
+            self.flows.push(run.first + at);
+            *self.packets.entry(network(seen.flow.responder.address)).or_default() += seen.sent[0].packets;
         }
+    }
+
+    fn inspect(&mut self, view: &View<'_>, out: &mut Vec<Finding>) {
+        let hosts = &view.snapshot.hosts;
+        let flows = std::mem::take(&mut self.flows);
+        // Who and whom is asked only of networks that get as much, which are few, if any.
+        let mut packets = std::mem::take(&mut self.packets);
         let least = self.config.min_rate as f64 * view.snapshot.seconds();
         packets.retain(|_, packets| *packets as f64 >= least);
         if packets.is_empty() {
             return;
         }
         let mut networks: Map<(IpAddr, u8), Network> = Map::default();
-        for seen in flows.iter().filter(|seen| is_unanswered(seen)) {
+        for seen in flows.into_iter().filter_map(|number| view.snapshot.flows.get(number)) {
             let (from, to) = (seen.flow.originator.address, seen.flow.responder.address);
             if packets.contains_key(&network(to)) {
                 let met = networks.entry(network(to)).or_default();

@@ -8,7 +8,7 @@ use crate::baseline::{BaselineConfig, Baselines};
 use crate::domain::{
     ConnState, Endpoint, Event, Finding, FlowId, FlowObservation, FlowRecord, History, RttDelta, TcpCounts, Timestamp,
 };
-use crate::window::{DEFAULT_WINDOW_NS, Seed, Snapshot, Windows, one_by_one};
+use crate::window::{DEFAULT_WINDOW_NS, Seed, Snapshot, Windows};
 
 /// The base window around `time` with these events.
 pub(super) fn window(time: Timestamp, events: &[Event]) -> Snapshot {
@@ -21,7 +21,7 @@ pub(super) fn full(time: Timestamp, events: &[Event], flows: Vec<FlowObservation
     windows.open_at(time);
     events.iter().for_each(|event| windows.add_event(event));
     flows.into_iter().for_each(|flow| windows.add(flow));
-    windows.close(&LedgerSlot::default()).expect("it is open").complete(one_by_one)
+    windows.close(&LedgerSlot::default()).expect("it is open").complete()
 }
 
 /// What a detector finds in windows, with nothing known to be usual.
@@ -29,6 +29,7 @@ pub(super) fn inspect(detector: &mut dyn Detector, windows: impl Iterator<Item =
     let baselines = Baselines::new(BaselineConfig::default());
     let mut findings = Vec::new();
     for snapshot in windows {
+        snapshot.runs().for_each(|run| detector.take(&run));
         detector.inspect(&View { snapshot: &snapshot, baselines: &baselines }, &mut findings);
     }
     findings

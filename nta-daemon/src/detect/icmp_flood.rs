@@ -14,6 +14,7 @@ use super::recent::{Map, Recent, Shares, Sliding, Weigh};
 use super::tunables::tunables;
 use super::{Detector, View};
 use crate::domain::{AlertKind, Finding, FlowObservation, Measure};
+use crate::window::Run;
 
 tunables! {
     /// ICMP floods.
@@ -39,6 +40,7 @@ const SECONDS: u64 = 30;
 #[derive(Debug)]
 pub(super) struct IcmpFlood {
     config: IcmpFloodConfig,
+    met: Map<IpAddr, (u64, u64, Shares)>,
     hosts: Recent<IpAddr, Target>,
 }
 
@@ -57,7 +59,7 @@ impl Weigh for Target {
 
 impl IcmpFlood {
     pub(super) fn new(config: IcmpFloodConfig) -> Self {
-        Self { config, hosts: Recent::new(MAX_HOSTS, SECONDS) }
+        Self { config, met: Map::default(), hosts: Recent::new(MAX_HOSTS, SECONDS) }
     }
 
     fn judge(&self, view: &View<'_>, host: IpAddr, target: &Target) -> Option<Finding> {
@@ -104,17 +106,20 @@ impl Detector for IcmpFlood {
         "icmp_flood"
     }
 
-    fn inspect(&mut self, view: &View<'_>, out: &mut Vec<Finding>) {
-        let end = view.end();
-        self.hosts.advance(end);
-        let mut met: Map<IpAddr, (u64, u64, Shares)> = Map::default();
-        for seen in view.snapshot.flows.iter().filter(|seen| is_echo(seen)) {
-            let (packets, answers, shares) = met.entry(seen.flow.responder.address).or_default();
+    fn take(&mut self, run: &Run<'_>) {
+        for seen in run.flows.iter().filter(|seen| is_echo(seen)) {
+            let (packets, answers, shares) = self.met.entry(seen.flow.responder.address).or_default();
             *packets += seen.sent[0].packets;
             *answers += seen.sent[1].packets;
             shares.add(seen.flow.originator.address, seen.sent[0].packets);
         }
+    }
+
+    fn inspect(&mut self, view: &View<'_>, out: &mut Vec<Finding>) {
+        let end = view.end();
+        self.hosts.advance(end);
         let least = MIN_RATE * view.snapshot.seconds();
+        let mut met = std::mem::take(&mut self.met);
         met.retain(|_, (packets, ..)| *packets as f64 >= least);
         for (host, (packets, answers, shares)) in met {
             let target = self.hosts.meet(host);

@@ -154,7 +154,9 @@ mod tests {
         for window in 0..60 {
             medium(window, usual(window), |view| {
                 let extent = Extent { seconds: view.snapshot.seconds(), base_windows: 6.0 };
-                rows.extend(view.snapshot.hosts.iter().map(|host| forest::row(&extract(host, extent))));
+                let mut hosts: Vec<_> = view.snapshot.hosts.iter().collect();
+                hosts.sort_by_key(|host| host.address);
+                rows.extend(hosts.into_iter().map(|host| forest::row(&extract(host, extent))));
             });
         }
         Arc::new(train(&rows, &Params::default()).expect("a forest"))

@@ -3,6 +3,7 @@
 use super::tunables::tunables;
 use super::{Detector, View};
 use crate::domain::{AlertKind, Finding, FlowObservation, Measure, Party};
+use crate::window::Run;
 
 tunables! {
     /// Connections that do not end.
@@ -19,11 +20,13 @@ tunables! {
 #[derive(Debug)]
 pub(super) struct LongLived {
     config: LongLivedConfig,
+    /// Numbers of the window's long ones.
+    long: Vec<usize>,
 }
 
 impl LongLived {
     pub(super) const fn new(config: LongLivedConfig) -> Self {
-        Self { config }
+        Self { config, long: Vec::new() }
     }
 }
 
@@ -36,16 +39,23 @@ impl Detector for LongLived {
         "long_lived_connection"
     }
 
-    fn inspect(&mut self, view: &View<'_>, out: &mut Vec<Finding>) {
+    fn take(&mut self, run: &Run<'_>) {
         let config = &self.config;
-        let is_long = |seen: &&FlowObservation| {
+        let is_long = |seen: &FlowObservation| {
             seen.flow.proto == nta_common::packet::proto::TCP
                 && duration_s(seen) >= config.min_duration_s
                 && seen.flow.originator.sent.packets > 0
                 && seen.flow.responder.sent.packets > 0
                 && !config.allowed_ports.contains(&seen.flow.responder.port)
         };
-        let mut long: Vec<&FlowObservation> = view.snapshot.flows.iter().filter(is_long).collect();
+        let long = run.flows.iter().enumerate().filter(|(_, seen)| is_long(seen));
+        self.long.extend(long.map(|(at, _)| run.first + at));
+    }
+
+    fn inspect(&mut self, view: &View<'_>, out: &mut Vec<Finding>) {
+        let config = &self.config;
+        let mut long: Vec<&FlowObservation> =
+            self.long.drain(..).filter_map(|number| view.snapshot.flows.get(number)).collect();
         long.sort_unstable_by_key(|seen| (seen.flow.first, seen.flow.id));
         for seen in long.into_iter().take(config.most) {
             let (flow, seconds) = (&seen.flow, duration_s(seen));

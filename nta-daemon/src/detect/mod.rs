@@ -49,7 +49,7 @@ pub use tunables::Setting;
 
 use crate::baseline::Baselines;
 use crate::domain::{AlertKind, Finding, Measure, Party, Timestamp};
-use crate::window::{Snapshot, Span};
+use crate::window::{Run, Snapshot, Span};
 
 /// Judges windows of one span, in their order.
 pub trait Detector: Send {
@@ -65,6 +65,10 @@ pub trait Detector: Send {
     fn judges(&self, span: Span) -> bool {
         self.span() == span
     }
+
+    /// Takes flows of a base window: run by run, in their order, before the window as a whole is judged. While one detector
+    /// after another takes a run, a processor's own cache holds it; whoever goes over all flows later waits for memory.
+    fn take(&mut self, _run: &Run<'_>) {}
 
     /// Judges a window.
     fn inspect(&mut self, view: &View<'_>, out: &mut Vec<Finding>);

@@ -9,7 +9,7 @@
 //! Known false alarms: peer-to-peer clients whose peers share a port and are mostly gone; load balancers and inventory
 //! tools that probe by design. Evasion: fewer than the threshold a minute (see `slow_scan`), many sources.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::net::IpAddr;
 
 use nta_common::packet::proto;
@@ -19,7 +19,7 @@ use super::recent::{Map, Recent, Weigh, address};
 use super::tunables::tunables;
 use super::{Detector, View};
 use crate::domain::{AlertKind, Contributor, Finding, FlowObservation, Measure, Party, Timestamp};
-use crate::window::address_number;
+use crate::window::{Run, address_number};
 
 tunables! {
     /// Port scans within a minute.
@@ -45,7 +45,7 @@ const MAX_SOURCES: usize = 16_384;
 const MAX_TARGETS: usize = 4_096;
 /// How long a target counts, in seconds.
 const SECONDS: u64 = 60;
-/// UDP probes of one source at one host in a second beyond which it is a flood.
+/// UDP packets from one host to another in a second from which on they are a flood.
 const FLOOD_RATE: f64 = 1_000.0;
 /// Mean IP bytes from which on a UDP datagram is no probe, as in `udp_flood`.
 const LARGE_BYTES: u64 = 300;
@@ -59,6 +59,10 @@ const MAX_CONTRIBUTORS: usize = 10;
 pub(super) struct PortScan {
     config: PortScanConfig,
     sources: Recent<IpAddr, VecDeque<Target>>,
+    /// Who tried what in the window.
+    tried: Vec<(u128, Target)>,
+    /// UDP packets of the window from one host to another.
+    datagrams: Map<(IpAddr, IpAddr), u64>,
     dropped: u64,
 }
 
@@ -119,7 +123,8 @@ impl Weigh for VecDeque<Target> {
 
 impl PortScan {
     pub(super) fn new(config: PortScanConfig) -> Self {
-        Self { config, sources: Recent::new(MAX_SOURCES, SECONDS), dropped: 0 }
+        let sources = Recent::new(MAX_SOURCES, SECONDS);
+        Self { config, sources, tried: Vec::new(), datagrams: Map::default(), dropped: 0 }
     }
 
     /// One host's ports. `targets` are in order by host, protocol and port.
@@ -242,17 +247,6 @@ fn distinct<T: Ord>(mut all: Vec<T>) -> Vec<T> {
     all
 }
 
-/// Pairs of a source and a host between which UDP flows at a rate that is a flood.
-fn flooded(view: &View<'_>) -> BTreeSet<(IpAddr, IpAddr)> {
-    let mut packets: Map<(IpAddr, IpAddr), u64> = Map::default();
-    for seen in view.snapshot.flows.iter().filter(|seen| seen.flow.proto == proto::UDP) {
-        let [(source, sent), (target, _)] = attempt::sides(seen);
-        *packets.entry((source.address, target.address)).or_default() += sent.packets;
-    }
-    let most = FLOOD_RATE * view.snapshot.seconds();
-    packets.into_iter().filter(|(_, packets)| *packets as f64 >= most).map(|(pair, _)| pair).collect()
-}
-
 /// Whether it is too large for a UDP probe.
 fn is_large(seen: &FlowObservation) -> bool {
     let [(_, sent), _] = attempt::sides(seen);
@@ -264,21 +258,35 @@ impl Detector for PortScan {
         "port_scan"
     }
 
+    fn take(&mut self, run: &Run<'_>) {
+        for seen in run.flows {
+            let protocol = seen.flow.proto;
+            if protocol == proto::UDP {
+                let [(source, sent), (target, _)] = attempt::sides(seen);
+                *self.datagrams.entry((source.address, target.address)).or_default() += sent.packets;
+            }
+            if let Some((attempt, source, target)) = attempt::judge(seen).filter(|_| !is_large(seen)) {
+                let (host, port, failed) = (target.address, target.port, attempt == Attempt::Futile);
+                let target = Target { at: run.end, proto: protocol, host, port, failed };
+                self.tried.push((address_number(source.address), target));
+            }
+        }
+    }
+
     fn inspect(&mut self, view: &View<'_>, out: &mut Vec<Finding>) {
         let end = view.end();
         self.sources.advance(end);
-        let flooded = flooded(view);
-        let mut tried: Vec<(u128, Target)> = Vec::new();
-        for seen in &view.snapshot.flows {
-            let Some((attempt, source, target)) = attempt::judge(seen) else { continue };
-            let (source, host, port) = (source.address, target.address, target.port);
-            if is_large(seen) || (seen.flow.proto == proto::UDP && flooded.contains(&(source, host))) {
-                continue;
-            }
-            let failed = attempt == Attempt::Futile;
-            tried.push((address_number(source), Target { at: end, proto: seen.flow.proto, host, port, failed }));
+        let mut tried = std::mem::take(&mut self.tried);
+        let most = FLOOD_RATE * view.snapshot.seconds();
+        self.datagrams.retain(|_, packets| *packets as f64 >= most);
+        if !self.datagrams.is_empty() {
+            let is_flood = |source: u128, target: &Target| {
+                target.proto == proto::UDP && self.datagrams.contains_key(&(address(source), target.host))
+            };
+            tried.retain(|(source, target)| !is_flood(*source, target));
+            self.datagrams.clear();
         }
-        // In order but for those whose responder tried.
+        // In order but for those whose responder tried, and in two halves.
         tried.sort_by_key(|(source, _)| *source);
         let failures = |new: &[(u128, Target)]| new.iter().filter(|(_, target)| target.failed).count();
         let sources = tried.chunk_by(|a, b| a.0 == b.0).map(|new| ((failures(new), new.len()), address(new[0].0), new));
@@ -302,6 +310,8 @@ impl Detector for PortScan {
             out.extend(self.judge(view, source, &targets));
             *self.sources.meet(source) = targets;
         }
+        tried.clear();
+        self.tried = tried;
     }
 
     fn evicted(&self) -> u64 {

@@ -45,8 +45,11 @@ impl<K: Copy + Eq + Hash + Ord, V: Default + Weigh> Recent<K, V> {
         Self { entries: HashMap::default(), most, horizon_ns, now: Timestamp::default(), made_room: false, evicted: 0 }
     }
 
-    /// A window that ends at `now` comes next. A clock set back beyond the horizon starts anew.
+    /// A window that ends at `now` comes next, or has come. A clock set back beyond the horizon starts anew.
     pub(super) fn advance(&mut self, now: Timestamp) {
+        if self.now == now {
+            return;
+        }
         if self.now.since(now) > self.horizon_ns {
             self.entries.clear();
         }

@@ -16,8 +16,8 @@ use super::attempt::{self, Attempt, FIRST_SESSION_PORT};
 use super::recent::{Recent, Weigh, address};
 use super::tunables::tunables;
 use super::{Detector, View};
-use crate::domain::{AlertKind, Endpoint, Finding, FlowRecord, Measure, Party, Timestamp};
-use crate::window::{Distinct, Hosts, address_number};
+use crate::domain::{AlertKind, Finding, Measure, Party, Timestamp};
+use crate::window::{Distinct, Hosts, Run, address_number};
 
 tunables! {
     /// Port scans over hours.
@@ -49,10 +49,19 @@ const FAST_NS: u64 = 120_000_000_000;
 pub(super) struct SlowScan {
     config: SlowScanConfig,
     sources: Recent<IpAddr, Source>,
+    /// Of the window.
+    tried: Vec<Tried>,
 }
 
-/// Who tried, the protocol, what was tried, and whether in vain.
-type Tried<'a> = (u128, u8, &'a Endpoint, bool);
+/// What somebody tried.
+#[derive(Clone, Copy, Debug)]
+struct Tried {
+    source: u128,
+    proto: u8,
+    host: IpAddr,
+    port: u16,
+    failed: bool,
+}
 
 #[derive(Debug, Default)]
 struct Source {
@@ -86,15 +95,15 @@ impl Weigh for Source {
 
 impl Source {
     /// Takes what the source tried in a window.
-    fn take(&mut self, new: &[Tried<'_>], hosts: &Hosts, end: Timestamp) {
-        for (_, protocol, target, failed) in new {
-            let host = hosts.hash(&target.address);
-            self.count(Of::Host(target.address), *failed, hosts.hash(&(*protocol, target.port)), end);
-            if *protocol == proto::TCP {
-                if *failed {
+    fn take(&mut self, new: &[Tried], hosts: &Hosts, end: Timestamp) {
+        for tried in new {
+            let host = hosts.hash(&tried.host);
+            self.count(Of::Host(tried.host), tried.failed, hosts.hash(&(tried.proto, tried.port)), end);
+            if tried.proto == proto::TCP {
+                if tried.failed {
                     self.hosts.insert(host);
                 }
-                self.count(Of::Port(target.port), *failed, host, end);
+                self.count(Of::Port(tried.port), tried.failed, host, end);
             }
         }
     }
@@ -127,7 +136,7 @@ impl Source {
 impl SlowScan {
     pub(super) fn new(config: SlowScanConfig) -> Self {
         let pause_s = config.pause_s;
-        Self { config, sources: Recent::new(MAX_SOURCES, pause_s) }
+        Self { config, sources: Recent::new(MAX_SOURCES, pause_s), tried: Vec::new() }
     }
 
     fn judge(&self, view: &View<'_>, address: IpAddr, source: &mut Source) -> Option<Finding> {
@@ -178,28 +187,30 @@ impl Detector for SlowScan {
         "slow_scan"
     }
 
+    fn take(&mut self, run: &Run<'_>) {
+        for seen in run.flows {
+            let Some((attempt, source, target)) = attempt::judge(seen) else { continue };
+            let (source, host, port) = (address_number(source.address), target.address, target.port);
+            let (proto, failed) = (seen.flow.proto, attempt == Attempt::Futile);
+            if proto == proto::TCP || (proto == proto::UDP && port < FIRST_SESSION_PORT) {
+                self.tried.push(Tried { source, proto, host, port, failed });
+            }
+        }
+    }
+
     fn inspect(&mut self, view: &View<'_>, out: &mut Vec<Finding>) {
         let end = view.end();
         self.sources.advance(end);
         let hosts = &view.snapshot.hosts;
-        let counts = |flow: &FlowRecord, target: &Endpoint| {
-            flow.proto == proto::TCP || (flow.proto == proto::UDP && target.port < FIRST_SESSION_PORT)
-        };
-        let judged = view.snapshot.flows.iter().filter_map(|seen| Some((&seen.flow, attempt::judge(seen)?)));
-        let mut tried: Vec<Tried<'_>> = judged
-            .filter(|(flow, (_, _, target))| counts(flow, target))
-            .map(|(flow, (attempt, source, target))| {
-                (address_number(source.address), flow.proto, target, attempt == Attempt::Futile)
-            })
-            .collect();
-        // In order but for those whose responder tried.
-        tried.sort_by_key(|(source, ..)| *source);
+        let mut tried = std::mem::take(&mut self.tried);
+        // In order but for those whose responder tried, and in two halves.
+        tried.sort_by_key(|tried| tried.source);
         let mut failing = Vec::new();
-        for new in tried.chunk_by(|a, b| a.0 == b.0) {
-            let failed = new.iter().filter(|(.., failed)| *failed).count();
+        for new in tried.chunk_by(|a, b| a.source == b.source) {
+            let failed = new.iter().filter(|tried| tried.failed).count();
             if failed > 0 {
-                failing.push((failed, address(new[0].0), new));
-            } else if let Some(source) = self.sources.meet_known(&address(new[0].0)) {
+                failing.push((failed, address(new[0].source), new));
+            } else if let Some(source) = self.sources.meet_known(&address(new[0].source)) {
                 source.take(new, hosts, end);
             }
         }
@@ -210,6 +221,8 @@ impl Detector for SlowScan {
             out.extend(self.judge(view, address, &mut source));
             *self.sources.meet(address) = source;
         }
+        tried.clear();
+        self.tried = tried;
     }
 
     fn evicted(&self) -> u64 {

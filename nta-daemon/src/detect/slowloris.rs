@@ -14,6 +14,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::ops::Range;
 
 use nta_common::packet::proto;
 
@@ -22,6 +23,7 @@ use super::recent::{Recent, Weigh};
 use super::tunables::tunables;
 use super::{Detector, View};
 use crate::domain::{AlertKind, ConnState, Finding, FlowId, FlowObservation, Measure, Timestamp};
+use crate::window::Run;
 
 tunables! {
     /// Slowloris and slow POST.
@@ -59,6 +61,8 @@ type Connections = HashMap<FlowId, Connection, foldhash::fast::RandomState>;
 pub(super) struct Slowloris {
     config: SlowlorisConfig,
     pairs: Recent<Pair, Connections>,
+    /// Pairs of the window that are not known yet: open connections, and all its flows.
+    fresh: Vec<(usize, Pair, Range<usize>)>,
     refused: u64,
 }
 
@@ -83,11 +87,11 @@ impl Weigh for Connections {
 
 impl Slowloris {
     pub(super) fn new(config: SlowlorisConfig) -> Self {
-        Self { config, pairs: Recent::new(MAX_PAIRS, FORGET_S), refused: 0 }
+        Self { config, pairs: Recent::new(MAX_PAIRS, FORGET_S), fresh: Vec::new(), refused: 0 }
     }
 
     /// Takes what a connection did into its pair's; tells whether there was no room for it.
-    fn take(config: &SlowlorisConfig, connections: &mut Connections, seen: &FlowObservation) -> bool {
+    fn add(config: &SlowlorisConfig, connections: &mut Connections, seen: &FlowObservation) -> bool {
         let flow = &seen.flow;
         if !is_open(seen) {
             connections.remove(&flow.id);
@@ -194,26 +198,38 @@ impl Detector for Slowloris {
         "slowloris"
     }
 
-    fn inspect(&mut self, view: &View<'_>, out: &mut Vec<Finding>) {
-        let end = view.end();
-        self.pairs.advance(end);
-        let Self { config, pairs, refused } = self;
-        let tcp: Vec<_> = view.snapshot.flows.iter().filter(|seen| seen.flow.proto == proto::TCP).collect();
-        let mut new = Vec::new();
-        for of_pair in tcp.chunk_by(|a, b| pair(a) == pair(b)) {
-            let pair = pair(of_pair[0]);
+    fn take(&mut self, run: &Run<'_>) {
+        self.pairs.advance(run.end);
+        let Self { config, pairs, fresh, refused } = self;
+        let mut next = run.first;
+        for of_pair in run.flows.chunk_by(|a, b| pair(a) == pair(b)) {
+            let numbers = next..next + of_pair.len();
+            next = numbers.end;
+            let mut tcp = of_pair.iter().filter(|seen| seen.flow.proto == proto::TCP).peekable();
+            if tcp.peek().is_none() {
+                continue;
+            }
+            let pair = pair(&of_pair[0]);
             if let Some(known) = pairs.meet_known(&pair) {
-                *refused += of_pair.iter().filter(|seen| Self::take(config, known, seen)).count() as u64;
+                *refused += tcp.filter(|seen| Self::add(config, known, seen)).count() as u64;
             } else {
-                let open = of_pair.iter().filter(|seen| is_open(seen)).count();
+                let open = tcp.filter(|seen| is_open(seen)).count();
                 if open > 0 {
-                    new.push((open, pair, of_pair));
+                    fresh.push((open, pair, numbers));
                 }
             }
         }
-        for (_, pair, of_pair) in pairs.heaviest(new) {
-            let Some(fresh) = pairs.admit(pair) else { continue };
-            *refused += of_pair.iter().filter(|seen| Self::take(config, fresh, seen)).count() as u64;
+    }
+
+    fn inspect(&mut self, view: &View<'_>, out: &mut Vec<Finding>) {
+        let end = view.end();
+        self.pairs.advance(end);
+        let Self { config, pairs, fresh, refused } = self;
+        for (_, pair, numbers) in pairs.heaviest(std::mem::take(fresh)) {
+            let Some(connections) = pairs.admit(pair) else { continue };
+            let flows = numbers.filter_map(|number| view.snapshot.flows.get(number));
+            let tcp = flows.filter(|seen| seen.flow.proto == proto::TCP);
+            *refused += tcp.filter(|seen| Self::add(config, connections, seen)).count() as u64;
         }
         // Most pairs never have as many.
         let least = self.config.min_connections as usize;

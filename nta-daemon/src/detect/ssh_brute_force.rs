@@ -8,6 +8,7 @@
 //! Known false alarms: scripts that run short commands over a new connection each, ten in five minutes. Evasion: fewer
 //! connections than that, many sources, another port (see `ports`).
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use nta_common::packet::proto;
@@ -16,6 +17,7 @@ use super::recent::{Recent, Weigh};
 use super::tunables::tunables;
 use super::{Detector, View};
 use crate::domain::{AlertKind, Finding, FlowId, FlowObservation, Measure, Timestamp};
+use crate::window::Run;
 
 tunables! {
     /// SSH brute force.
@@ -50,6 +52,8 @@ type Pair = (IpAddr, IpAddr, u16);
 pub(super) struct SshBruteForce {
     config: SshBruteForceConfig,
     pairs: Recent<Pair, Vec<Connection>>,
+    /// Those of the window.
+    met: BTreeSet<Pair>,
     dropped: u64,
 }
 
@@ -70,7 +74,7 @@ impl Weigh for Vec<Connection> {
 
 impl SshBruteForce {
     pub(super) fn new(config: SshBruteForceConfig) -> Self {
-        Self { config, pairs: Recent::new(MAX_PAIRS, SECONDS), dropped: 0 }
+        Self { config, pairs: Recent::new(MAX_PAIRS, SECONDS), met: BTreeSet::new(), dropped: 0 }
     }
 
     fn judge(&self, view: &View<'_>, (client, server, port): Pair, connections: &[Connection]) -> Option<Finding> {
@@ -127,19 +131,22 @@ impl Detector for SshBruteForce {
         "ssh_brute_force"
     }
 
-    fn inspect(&mut self, view: &View<'_>, out: &mut Vec<Finding>) {
-        let end = view.end();
-        self.pairs.advance(end);
-        let mut met = std::collections::BTreeSet::new();
-        for seen in view.snapshot.flows.iter().filter(|seen| seen.flow.proto == proto::TCP) {
+    fn take(&mut self, run: &Run<'_>) {
+        self.pairs.advance(run.end);
+        for seen in run.flows.iter().filter(|seen| seen.flow.proto == proto::TCP) {
             let flow = &seen.flow;
             if self.config.ports.contains(&flow.responder.port) {
                 let pair = (flow.originator.address, flow.responder.address, flow.responder.port);
                 self.dropped += u64::from(update(self.pairs.meet(pair), seen));
-                met.insert(pair);
+                self.met.insert(pair);
             }
         }
-        for pair in met {
+    }
+
+    fn inspect(&mut self, view: &View<'_>, out: &mut Vec<Finding>) {
+        let end = view.end();
+        self.pairs.advance(end);
+        for pair in std::mem::take(&mut self.met) {
             let connections = self.pairs.meet(pair);
             connections.retain(|connection| end.since(connection.first) < SECONDS * 1_000_000_000);
             let connections = std::mem::take(connections);

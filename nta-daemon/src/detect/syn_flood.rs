@@ -18,6 +18,7 @@ use super::recent::{Map, Recent, Shares, Sliding, Weigh};
 use super::tunables::tunables;
 use super::{Detector, View};
 use crate::domain::{AlertKind, Finding, Measure};
+use crate::window::Run;
 
 tunables! {
     /// SYN floods.
@@ -46,6 +47,7 @@ const MAIN_SHARE: f64 = 0.25;
 #[derive(Debug)]
 pub(super) struct SynFlood {
     config: SynFloodConfig,
+    met: Map<(IpAddr, u16), Met>,
     services: Recent<(IpAddr, u16), Service>,
 }
 
@@ -57,7 +59,7 @@ struct Service {
 }
 
 /// One service in one window.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Met {
     futile: u64,
     answered: u64,
@@ -72,7 +74,7 @@ impl Weigh for Service {
 
 impl SynFlood {
     pub(super) fn new(config: SynFloodConfig) -> Self {
-        Self { config, services: Recent::new(MAX_SERVICES, Sliding::LONGEST_S) }
+        Self { config, met: Map::default(), services: Recent::new(MAX_SERVICES, Sliding::LONGEST_S) }
     }
 
     fn judge(&self, view: &View<'_>, (host, port): (IpAddr, u16), service: &Service) -> Option<Finding> {
@@ -117,42 +119,40 @@ impl SynFlood {
     }
 }
 
-/// SYNs of the window by service.
-fn met(view: &View<'_>) -> Map<(IpAddr, u16), Met> {
-    let mut met: Map<(IpAddr, u16), Met> = Map::default();
-    for seen in view.snapshot.flows.iter().filter(|seen| seen.flow.proto == proto::TCP) {
-        let flow = &seen.flow;
-        let service = (flow.responder.address, flow.responder.port);
-        let syns = u64::from(seen.tcp[0].syn);
-        if syns > 0 && is_futile(seen) {
-            let met = met.entry(service).or_default();
-            met.futile += syns;
-            met.shares.add(flow.originator.address, syns);
-        } else if seen.is_attempt() {
-            met.entry(service).or_default().answered += 1;
-        }
-    }
-    for overflow in view.snapshot.window.overflow.iter().filter(|overflow| overflow.syn) {
-        if let Some(host) = overflow.destination {
-            let met = met.entry((host, overflow.port)).or_default();
-            met.futile += overflow.packets;
-            met.shares.add_unknown(overflow.packets);
-        }
-    }
-    met
-}
-
 impl Detector for SynFlood {
     fn name(&self) -> &'static str {
         "syn_flood"
     }
 
+    fn take(&mut self, run: &Run<'_>) {
+        for seen in run.flows.iter().filter(|seen| seen.flow.proto == proto::TCP) {
+            let flow = &seen.flow;
+            let service = (flow.responder.address, flow.responder.port);
+            let syns = u64::from(seen.tcp[0].syn);
+            if syns > 0 && is_futile(seen) {
+                let met = self.met.entry(service).or_default();
+                met.futile += syns;
+                met.shares.add(flow.originator.address, syns);
+            } else if seen.is_attempt() {
+                self.met.entry(service).or_default().answered += 1;
+            }
+        }
+    }
+
     fn inspect(&mut self, view: &View<'_>, out: &mut Vec<Finding>) {
         let end = view.end();
         self.services.advance(end);
+        let mut met = std::mem::take(&mut self.met);
+        for overflow in view.snapshot.window.overflow.iter().filter(|overflow| overflow.syn) {
+            if let Some(host) = overflow.destination {
+                let met = met.entry((host, overflow.port)).or_default();
+                met.futile += overflow.packets;
+                met.shares.add_unknown(overflow.packets);
+            }
+        }
         let mut found = Vec::new();
         let least = MIN_RATE * view.snapshot.seconds();
-        for (key, met) in met(view).into_iter().filter(|(_, met)| met.futile as f64 >= least) {
+        for (key, met) in met.into_iter().filter(|(_, met)| met.futile as f64 >= least) {
             let service = self.services.meet(key);
             service.futile.add(end, met.futile);
             service.answered.add(end, met.answered);

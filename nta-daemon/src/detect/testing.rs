@@ -12,7 +12,7 @@ use crate::domain::{
     ConnState, Endpoint, Finding, FlowId, FlowObservation, FlowRecord, History, OverflowDelta, RttDelta, TcpCounts,
     Timestamp,
 };
-use crate::window::{Cascade, Seed, Snapshot, Span, Windows, one_by_one};
+use crate::window::{Cascade, InTurn, Seed, Snapshot, Span, Windows};
 
 const NANOS: u64 = 1_000_000_000;
 /// Length of a window.
@@ -168,8 +168,9 @@ pub(super) fn with_overflow(
         windows.add(seen);
     }
     overflow.iter().for_each(|overflow| windows.add_overflow(overflow));
-    let snapshot = windows.close(&LedgerSlot::default()).expect("a window is open").complete(one_by_one);
+    let snapshot = windows.close(&LedgerSlot::default()).expect("a window is open").complete();
     let mut findings = Vec::new();
+    snapshot.runs().for_each(|run| detector.take(&run));
     detector
         .inspect(&View { snapshot: &snapshot, baselines: &Baselines::new(BaselineConfig::default()) }, &mut findings);
     findings
@@ -184,12 +185,12 @@ pub(super) fn medium(number: u64, flows: Vec<Flow>, mut show: impl FnMut(&View<'
         (seen.flow.first, seen.flow.last) = (at(start), at(start).plus(lasting_ns));
         windows.add(seen);
     }
-    let base = windows.close(&LedgerSlot::default()).expect("a window is open").complete(one_by_one);
+    let base = windows.close(&LedgerSlot::default()).expect("a window is open").complete();
     let mut cascade = Cascade::new(Span::Medium, WINDOW_S * NANOS);
     let baselines = Baselines::new(BaselineConfig::default());
     let mut show = |snapshot: Snapshot| show(&View { snapshot: &snapshot, baselines: &baselines });
-    cascade.add(&base, &mut show);
-    cascade.flush(&mut show);
+    cascade.add(&base, &InTurn, &mut show);
+    cascade.flush(&InTurn, &mut show);
 }
 
 /// What it says about a row of windows of the same flows, from second 0 on.

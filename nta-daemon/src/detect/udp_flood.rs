@@ -23,6 +23,7 @@ use super::recent::{Map, Recent, Shares, Sliding, Weigh};
 use super::tunables::tunables;
 use super::{Detector, View};
 use crate::domain::{AlertKind, Finding, FlowObservation, Measure};
+use crate::window::Run;
 
 tunables! {
     /// UDP floods.
@@ -70,6 +71,9 @@ type Target = (IpAddr, Option<u16>);
 pub(super) struct UdpFlood {
     config: UdpFloodConfig,
     targets: Recent<Target, Hits>,
+    /// Numbers of the window's UDP flows to one host.
+    flows: Vec<usize>,
+    refusals: HashSet<(IpAddr, IpAddr)>,
 }
 
 #[derive(Debug, Default)]
@@ -106,7 +110,7 @@ impl UdpFloodConfig {
 
 impl UdpFlood {
     pub(super) fn new(config: UdpFloodConfig) -> Self {
-        Self { config, targets: Recent::new(MAX_TARGETS, SECONDS) }
+        Self { config, targets: Recent::new(MAX_TARGETS, SECONDS), flows: Vec::new(), refusals: HashSet::new() }
     }
 
     fn judge(&self, view: &View<'_>, (host, port): Target, hits: &Hits) -> Option<Finding> {
@@ -151,17 +155,13 @@ impl UdpFlood {
     }
 }
 
-/// Pairs of hosts of which the first told the second that it does not take its datagrams (ICMP destination unreachable).
-fn refusals(view: &View<'_>) -> HashSet<(IpAddr, IpAddr)> {
-    let is_refusal = |seen: &&FlowObservation| {
-        matches!((seen.flow.proto, seen.flow.originator.port), (proto::ICMP, 3) | (proto::ICMPV6, 1))
-    };
-    let pair = |seen: &FlowObservation| (seen.flow.originator.address, seen.flow.responder.address);
-    view.snapshot.flows.iter().filter(is_refusal).map(pair).collect()
+/// Whether its originator told the responder that it does not take its datagrams (ICMP destination unreachable).
+const fn is_refusal(seen: &FlowObservation) -> bool {
+    matches!((seen.flow.proto, seen.flow.originator.port), (proto::ICMP, 3) | (proto::ICMPV6, 1))
 }
 
-/// What one flow brings in the window: to its service, and to its host when it was one of many ports.
-fn take(
+/// What one flow brings in the window, with the pairs of hosts of which the first refused the second's datagrams: to its service, and to its host when it was one of many ports.
+fn count(
     seen: &FlowObservation,
     view: &View<'_>,
     config: &UdpFloodConfig,
@@ -201,16 +201,24 @@ impl Detector for UdpFlood {
         "udp_flood"
     }
 
+    fn take(&mut self, run: &Run<'_>) {
+        for (at, seen) in run.flows.iter().enumerate() {
+            if seen.flow.proto == proto::UDP && !is_group(sides(seen)[1].0.address) {
+                self.flows.push(run.first + at);
+            } else if is_refusal(seen) {
+                self.refusals.insert((seen.flow.originator.address, seen.flow.responder.address));
+            }
+        }
+    }
+
     fn inspect(&mut self, view: &View<'_>, out: &mut Vec<Finding>) {
         let end = view.end();
         self.targets.advance(end);
         let mut met: Map<Target, Met> = Map::default();
-        let refusals = refusals(view);
-        for seen in view.snapshot.flows.iter().filter(|seen| seen.flow.proto == proto::UDP) {
-            if !is_group(sides(seen)[1].0.address) {
-                take(seen, view, &self.config, &refusals, &mut met);
-            }
+        for seen in self.flows.drain(..).filter_map(|number| view.snapshot.flows.get(number)) {
+            count(seen, view, &self.config, &self.refusals, &mut met);
         }
+        self.refusals.clear();
         let least = MIN_RATE * view.snapshot.seconds();
         met.retain(|_, met| (met.scattered.max(met.unanswered) + met.deaf) as f64 >= least);
         for overflow in view.snapshot.window.overflow.iter().filter(|overflow| overflow.proto == proto::UDP) {

@@ -10,7 +10,7 @@ use crate::domain::{
     Alert, AlertChange, AlertKey, AlertKind, AlertState, Finding, FlowObservation, Measure, Party, RttDelta, Severity,
     TcpCounts, Timestamp,
 };
-use crate::window::{Seed, Snapshot, Span, Windows, one_by_one};
+use crate::window::{Seed, Snapshot, Span, Windows};
 
 const S: u64 = 1_000_000_000;
 const FIRST_PAGE: Position = Position { descending: false, after: None, limit: 100 };
@@ -67,7 +67,7 @@ fn snapshot(hosts: u8) -> Snapshot {
             is_new: true,
         });
     }
-    windows.close(&LedgerSlot::default()).expect("an open window").complete(one_by_one)
+    windows.close(&LedgerSlot::default()).expect("an open window").complete()
 }
 
 async fn write(store: &Store, writer: &StoreWriter, batch: Batch) {

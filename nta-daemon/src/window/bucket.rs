@@ -6,9 +6,8 @@ use std::net::IpAddr;
 use foldhash::fast::RandomState;
 use nta_common::{Counter, LedgerSlot};
 
-use super::Hosts;
-use super::closed::{Closed, room_for};
 use super::host::{HostStats, Rtt, Seed};
+use super::{Both, Closed, Flows, Hosts};
 use crate::domain::{Event, EventCounts, FlowObservation, OverflowDelta, TcpCounts, Timestamp};
 
 /// Hosts that a window tells by name; the rest is summed up as "others".
@@ -130,6 +129,16 @@ impl Talker {
         }
     }
 
+    /// Where it comes among others: by bytes, most first, and address.
+    pub(super) const fn rank(&self) -> (std::cmp::Reverse<u64>, Option<IpAddr>) {
+        (std::cmp::Reverse(self.bytes()), self.address)
+    }
+
+    /// Frame bytes sent and received.
+    pub(super) const fn bytes(&self) -> u64 {
+        self.bytes_sent + self.bytes_received
+    }
+
     /// Adds a host to a sum.
     pub(super) fn take(&mut self, host: &HostStats) {
         self.merge(&Self::of(host));
@@ -161,7 +170,7 @@ pub(super) struct Bucket {
     pub(super) end: Timestamp,
     pub(super) late_packets: u64,
     window: Window,
-    flows: Vec<FlowObservation>,
+    flows: Flows,
     events: Vec<Event>,
     overflow: Vec<OverflowDelta>,
     seed: Seed,
@@ -175,7 +184,7 @@ impl Bucket {
             end,
             late_packets: 0,
             window: Window { id, start, end, ..Window::default() },
-            flows: room_for(flows),
+            flows: Flows::with_room_for(flows),
             events: Vec::new(),
             overflow: Vec::new(),
             seed,
@@ -183,7 +192,7 @@ impl Bucket {
         }
     }
 
-    pub(super) const fn flow_count(&self) -> usize {
+    pub(super) fn flow_count(&self) -> usize {
         self.flows.len()
     }
 
@@ -208,7 +217,7 @@ impl Bucket {
         protocol.packets += seen.packets();
         protocol.bytes += seen.bytes();
         protocol.flows += 1;
-        self.flows.push(seen);
+        self.flows.push(&self.seed, seen);
     }
 
     /// Bounded by the aggregate itself ([`nta_common::limits::MAX_OVERFLOWS`] a drain).
@@ -250,8 +259,8 @@ impl Bucket {
 
 impl Window {
     /// Brings lists into order and cuts them, and computes what follows from the sums.
-    pub(super) fn settle(&mut self, hosts: &Hosts) {
-        (self.top_talkers, self.others) = hosts.top(TOP_TALKERS);
+    pub(super) fn settle(&mut self, hosts: &Hosts, both: &impl Both) {
+        (self.top_talkers, self.others) = hosts.top(TOP_TALKERS, both);
         self.settle_sums();
     }
 

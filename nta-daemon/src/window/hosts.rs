@@ -8,16 +8,17 @@ use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
-use super::Talker;
+use super::bucket::TOP_TALKERS;
 use super::host::{HostStats, Seed, hash};
-use crate::domain::{DnsMessage, FlowObservation, OverflowDelta};
+use super::{Both, Distinct, Flows, See, Talker, Window};
+use crate::domain::{DnsMessage, Event, FlowObservation, OverflowDelta};
 
 /// Hosts that a window keeps apart. Beyond it new hosts are summed up as "others". At 0.6 KiB a host and in three
 /// spans at once, a flood of made-up addresses costs 240 MiB at most, and while it lasts 80 MiB that wait to be used again.
 pub const MAX_HOSTS: usize = 131_072;
 
 /// Parts of the hosts, each with the hosts of its hashes, so that two threads may fill them.
-const SHARDS: usize = 2;
+pub(super) const SHARDS: usize = 2;
 
 /// Rows in the order in which hosts came, found by address: the index holds nothing but their numbers, so that a cache
 /// holds it, and growing moves it and not the rows.
@@ -55,41 +56,23 @@ impl Hosts {
         Self::new(self.seed.clone())
     }
 
-    /// What there is to do to take flows for both their ends. They had better come by originator.
-    pub(super) fn parts<'a>(&'a mut self, flows: &'a [FlowObservation]) -> [Part<'a>; SHARDS] {
+    /// What there is to do to take a window's flows for both their ends, what found the flow table full, and DNS.
+    pub(super) fn parts<'a>(
+        &'a mut self,
+        window: &'a Window,
+        flows: &'a Flows,
+        overflow: &'a [OverflowDelta],
+        events: &'a [Event],
+    ) -> [Part<'a>; SHARDS] {
         let Self { shards: [even, odd], seed } = self;
         let seed = &*seed;
-        [Part { shard: even, number: 0, seed, flows }, Part { shard: odd, number: 1, seed, flows }]
-    }
-
-    /// Takes packets that found the flow table full.
-    pub fn add_overflow(&mut self, overflow: &OverflowDelta) {
-        let OverflowDelta { destination, proto, syn, counts, .. } = overflow;
-        let shard = self.shard_of(*destination);
-        match shard.entry(*destination) {
-            Some(at) => shard.row_mut(at).add_overflow(*proto, *syn, counts),
-            None => {
-                shard.others.packets_received += counts.packets;
-                shard.others.bytes_received += counts.bytes;
-            }
-        }
-    }
-
-    /// Takes a DNS message for its client.
-    pub fn add_dns(&mut self, message: &DnsMessage) {
-        let names = message.questions.first().map(|question| self.hash(&question.name.to_ascii_lowercase()));
-        let client = message.client.0;
-        let shard = self.shard_of(client);
-        if let Some(at) = shard.entry(client) {
-            shard.row_mut(at).dns.get_or_insert_default().add(message, names);
-        }
+        [(even, 0), (odd, 1)].map(|(shard, number)| Part { shard, number, seed, window, flows, overflow, events })
     }
 
     /// Adds the hosts of another window whose hashes are keyed alike.
-    pub fn merge(&mut self, other: &Self) {
-        for (own, other) in self.shards.iter_mut().zip(&other.shards) {
-            own.merge(other);
-        }
+    pub fn merge(&mut self, other: &Self, both: &impl Both) {
+        let ([own_even, own_odd], [even, odd]) = (&mut self.shards, &other.shards);
+        both.both(|| own_even.merge(even), || own_odd.merge(odd));
     }
 
     /// One host.
@@ -120,67 +103,93 @@ impl Hosts {
     }
 
     /// The hosts with the most bytes, largest first, and the sum of all others, if there are any.
-    pub fn top(&self, most: usize) -> (Vec<Talker>, Option<Talker>) {
-        let mut others = self.others();
-        let mut sizes = Vec::with_capacity(self.len());
-        for host in self.iter() {
-            others.take(host);
-            sizes.push((std::cmp::Reverse(host.bytes()), host.address));
-        }
-        let most = most.min(sizes.len());
-        if most < sizes.len() {
-            sizes.select_nth_unstable(most);
-            sizes.truncate(most);
-        }
-        sizes.sort_unstable();
-        let top: Vec<Talker> = sizes.iter().filter_map(|(_, address)| self.get(address)).map(Talker::of).collect();
-        top.iter().for_each(|talker| others.leave(talker));
-        (top, (others.packets_sent + others.packets_received > 0).then_some(others))
+    pub fn top(&self, most: usize, both: &impl Both) -> (Vec<Talker>, Option<Talker>) {
+        let [even, odd] = &self.shards;
+        let (even, odd) = both.both(|| even.leading(most), || odd.leading(most));
+        leaders([even, odd], most)
     }
 
     /// The hash under which a distinct value is counted.
     pub fn hash(&self, value: &impl std::hash::Hash) -> u32 {
         hash(&self.seed, value)
     }
-}
 
-/// Flows yet to be taken for the hosts of one shard; the others are another part's, maybe of another thread.
-#[derive(Debug)]
-pub struct Part<'a> {
-    shard: &'a mut Shard,
-    number: usize,
-    seed: &'a Seed,
-    flows: &'a [FlowObservation],
-}
-
-impl Part<'_> {
-    /// Takes them.
-    pub fn fill(self) {
-        let Self { shard, number, seed, flows } = self;
-        shard.reserve(flows.len() / SHARDS);
-        flows.iter().for_each(|seen| shard.add(seen, number, seed));
+    pub(super) const fn seed(&self) -> &Seed {
+        &self.seed
     }
 }
 
-/// Fills all parts, one after the other.
-pub fn one_by_one(parts: [Part<'_>; SHARDS]) {
-    parts.into_iter().for_each(Part::fill);
+/// What is yet to be taken for the hosts of one shard; the others are another part's, maybe of another thread.
+#[derive(Debug)]
+pub(super) struct Part<'a> {
+    shard: &'a mut Shard,
+    number: usize,
+    seed: &'a Seed,
+    window: &'a Window,
+    flows: &'a Flows,
+    overflow: &'a [OverflowDelta],
+    events: &'a [Event],
+}
+
+/// What came of a part beside its hosts.
+#[derive(Debug)]
+pub(super) struct Filled {
+    pub(super) leading: Leading,
+    pub(super) flow_ids: Distinct,
+}
+
+/// The hosts of a shard with the most bytes, largest first, and the sum of all of them.
+#[derive(Debug)]
+pub(super) struct Leading {
+    top: Vec<Talker>,
+    sum: Talker,
+}
+
+impl Part<'_> {
+    /// Takes it; `see` sees each run of flows, and is shown it as soon as a cache holds it.
+    pub(super) fn fill(self, see: &mut See<'_>) -> Filled {
+        let Self { shard, number, seed, window, flows, overflow, events } = self;
+        shard.reserve(flows.len() / SHARDS);
+        let mut flow_ids = Distinct::default();
+        for run in flows.runs(window.start, window.end, seed) {
+            if run.half == number {
+                run.flows.iter().for_each(|seen| flow_ids.insert(run.hash(&seen.flow.id)));
+            }
+            run.flows.iter().for_each(|seen| shard.add(seen, number, seed));
+            see(&run);
+        }
+        for delta in overflow.iter().filter(|delta| shard_number(seed, delta.destination) == number) {
+            shard.add_overflow(delta);
+        }
+        for event in events {
+            match event {
+                Event::Dns(message) if shard_number(seed, message.client.0) == number => shard.add_dns(message, seed),
+                _ => {}
+            }
+        }
+        Filled { leading: shard.leading(TOP_TALKERS), flow_ids }
+    }
+}
+
+/// The hosts with the most bytes of all shards, largest first, and the sum of all others, if there are any.
+pub(super) fn leaders(shards: [Leading; SHARDS], most: usize) -> (Vec<Talker>, Option<Talker>) {
+    let mut others = Talker::default();
+    shards.iter().for_each(|shard| others.merge(&shard.sum));
+    let mut top = shards.map(|shard| shard.top).concat();
+    top.sort_by_key(Talker::rank);
+    top.truncate(most);
+    top.iter().for_each(|talker| others.leave(talker));
+    (top, (others.packets_sent + others.packets_received > 0).then_some(others))
 }
 
 /// Which shard a host belongs to: by the window's seed, so that a replay always tells the same hosts apart.
-fn shard_number(seed: &Seed, address: IpAddr) -> usize {
+pub(super) fn shard_number(seed: &Seed, address: IpAddr) -> usize {
     (seed.hash_one(address_number(address)) >> 40) as usize % SHARDS
 }
 
 /// Where an index looks for a host.
 fn place(hasher: &RandomState, address: IpAddr) -> u64 {
     hasher.hash_one(address_number(address))
-}
-
-impl Hosts {
-    fn shard_of(&mut self, address: IpAddr) -> &mut Shard {
-        &mut self.shards[shard_number(&self.seed, address)]
-    }
 }
 
 impl Shard {
@@ -214,6 +223,43 @@ impl Shard {
                 self.others.flows += 1;
             }
         }
+    }
+
+    /// Takes packets that found the flow table full.
+    fn add_overflow(&mut self, overflow: &OverflowDelta) {
+        let OverflowDelta { destination, proto, syn, counts, .. } = overflow;
+        match self.entry(*destination) {
+            Some(at) => self.row_mut(at).add_overflow(*proto, *syn, counts),
+            None => {
+                self.others.packets_received += counts.packets;
+                self.others.bytes_received += counts.bytes;
+            }
+        }
+    }
+
+    /// Takes a DNS message for its client.
+    fn add_dns(&mut self, message: &DnsMessage, seed: &Seed) {
+        let name = message.questions.first().map(|question| hash(seed, &question.name.to_ascii_lowercase()));
+        if let Some(at) = self.entry(message.client.0) {
+            self.row_mut(at).dns.get_or_insert_default().add(message, name);
+        }
+    }
+
+    /// The hosts with the most bytes, and the sum of all.
+    fn leading(&self, most: usize) -> Leading {
+        let (mut sum, mut top) = (self.others, Vec::with_capacity(most + 1));
+        let mut least = 0;
+        for host in self.rows() {
+            sum.take(host);
+            if top.len() < most || host.bytes() >= least {
+                let talker = Talker::of(host);
+                let at = top.partition_point(|known: &Talker| known.rank() < talker.rank());
+                top.insert(at, talker);
+                top.truncate(most);
+                least = top.last().map_or(0, Talker::bytes);
+            }
+        }
+        Leading { top, sum }
     }
 
     /// Adds the hosts of another window's shard of this number.

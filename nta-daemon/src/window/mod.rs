@@ -4,6 +4,7 @@
 mod bucket;
 mod closed;
 mod distinct;
+mod flows;
 mod host;
 mod hosts;
 mod join;
@@ -11,11 +12,11 @@ mod rtt;
 mod snapshot;
 
 pub use bucket::{Overflow, Protocol, Talker, Window};
-pub use closed::Closed;
-pub(crate) use closed::give_back;
+pub use closed::{Both, Closed, InTurn, See};
 pub use distinct::Distinct;
+pub use flows::{Flows, Run};
 pub use host::{ByProtocol, DnsUse, HostStats, Role, Rtt, Seed};
-pub use hosts::{Hosts, MAX_HOSTS, Part, address_number, one_by_one};
+pub use hosts::{Hosts, MAX_HOSTS, address_number};
 pub use snapshot::{Cascade, Snapshot, Span};
 
 use bucket::Bucket;

@@ -1,7 +1,7 @@
 //! A closed window with everything that judges it, and the longer windows made of shorter ones.
 
-use super::{Distinct, Hosts, Seed, Window};
-use crate::domain::{Event, FlowObservation, Timestamp};
+use super::{Both, Distinct, Flows, Hosts, Run, Seed, Window};
+use crate::domain::{Event, Timestamp};
 
 /// Length of a window, as a multiple of the base window.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -38,12 +38,11 @@ pub struct Snapshot {
     pub window: Window,
     /// Each host.
     pub hosts: Hosts,
-    /// Flows with at least one packet, by originator, responder, responder's port and protocol, and time; only of a base
-    /// window.
-    pub flows: Vec<FlowObservation>,
+    /// Flows with at least one packet; only of a base window.
+    pub flows: Flows,
     /// DNS messages and ARP packets, in the order in which they came; only of a base window.
     pub events: Vec<Event>,
-    /// Flows met; only of longer windows.
+    /// Flows met.
     pub(super) flow_ids: Distinct,
 }
 
@@ -51,7 +50,7 @@ impl Snapshot {
     /// A window of which only the sums over the network are known.
     pub fn of_network(span: Span, window: Window) -> Self {
         let hosts = Hosts::new(Seed::fixed());
-        Self { span, window, hosts, flows: Vec::new(), events: Vec::new(), flow_ids: Distinct::default() }
+        Self { span, window, hosts, flows: Flows::default(), events: Vec::new(), flow_ids: Distinct::default() }
     }
 
     /// Length in seconds.
@@ -59,11 +58,15 @@ impl Snapshot {
         self.window.end.since(self.window.start) as f64 / 1e9
     }
 
-    pub(super) fn settle(&mut self) {
-        self.window.settle(&self.hosts);
-        if self.span != Span::Base {
-            self.window.flows = self.flow_ids.count();
-        }
+    /// The flows in runs; see [`Detector::take`](crate::detect::Detector::take).
+    pub fn runs(&self) -> impl Iterator<Item = Run<'_>> {
+        self.flows.runs(self.window.start, self.window.end, self.hosts.seed())
+    }
+
+    /// Computes what follows from the sums of a longer window.
+    fn settle(&mut self, both: &impl Both) {
+        self.window.settle(&self.hosts, both);
+        self.window.flows = self.flow_ids.count();
     }
 }
 
@@ -84,10 +87,10 @@ impl Cascade {
 
     /// Adds a closed window of a shorter span, and hands out what this closes: the window before, when the new one lies
     /// beyond it, and the window that it completes.
-    pub fn add(&mut self, shorter: &Snapshot, closed: &mut dyn FnMut(Snapshot)) {
+    pub fn add(&mut self, shorter: &Snapshot, both: &impl Both, closed: &mut dyn FnMut(Snapshot)) {
         let (start, end) = (shorter.window.start, shorter.window.end);
         if self.open.as_ref().is_some_and(|open| start >= open.window.end || start < open.window.start) {
-            self.flush(closed);
+            self.flush(both, closed);
         }
         let open = self.open.get_or_insert_with(|| {
             let id = self.next_id;
@@ -95,23 +98,17 @@ impl Cascade {
             blank(self.span, id, start.floor(self.span_ns), self.span_ns, shorter)
         });
         open.window.merge(&shorter.window);
-        open.hosts.merge(&shorter.hosts);
-        if shorter.span == Span::Base {
-            for flow in &shorter.flows {
-                open.flow_ids.insert(open.hosts.hash(&flow.flow.id));
-            }
-        } else {
-            open.flow_ids.merge(&shorter.flow_ids);
-        }
+        open.hosts.merge(&shorter.hosts, both);
+        open.flow_ids.merge(&shorter.flow_ids);
         if end >= open.window.end {
-            self.flush(closed);
+            self.flush(both, closed);
         }
     }
 
     /// Hands out the open window as it is: at the end, or when time has passed it.
-    pub fn flush(&mut self, closed: &mut dyn FnMut(Snapshot)) {
+    pub fn flush(&mut self, both: &impl Both, closed: &mut dyn FnMut(Snapshot)) {
         if let Some(mut open) = self.open.take() {
-            open.settle();
+            open.settle(both);
             closed(open);
         }
     }
@@ -122,7 +119,7 @@ fn blank(span: Span, id: u64, start: Timestamp, span_ns: u64, shorter: &Snapshot
         span,
         window: Window { id, start, end: start.plus(span_ns), ..Window::default() },
         hosts: shorter.hosts.like(),
-        flows: Vec::new(),
+        flows: Flows::default(),
         events: Vec::new(),
         flow_ids: Distinct::default(),
     }

@@ -1,0 +1,144 @@
+//! The flows of a window: in two halves by originator, so that two threads may bring them into order.
+
+use std::sync::Mutex;
+
+use super::host::{Seed, hash};
+use super::hosts::{SHARDS, shard_number};
+use super::{Both, address_number};
+use crate::domain::{FlowId, FlowObservation, Timestamp};
+
+/// Flows with at least one packet in a window. Each half is in order by originator, responder, responder's port and protocol,
+/// and time: tables hand flows out in an order of their own, and what is found in them must not depend on it. So all flows of
+/// who asks, and of a service that it asks, lie together, and who looks for them needs no table.
+#[derive(Clone, Debug, Default)]
+pub struct Flows {
+    halves: [Vec<FlowObservation>; SHARDS],
+}
+
+/// Room for a window's flows, of one that is over: the kernel need not find as much memory again.
+static SPARE: Mutex<Vec<Vec<FlowObservation>>> = Mutex::new(Vec::new());
+
+/// A run has at least so many flows, unless it is the last: few enough for a processor's own cache to hold it while one after
+/// another looks at it.
+const RUN: usize = 512;
+
+/// Flows that lie together, and with the flows of an originator all of them.
+#[derive(Clone, Copy, Debug)]
+pub struct Run<'a> {
+    /// The flows.
+    pub flows: &'a [FlowObservation],
+    /// Number of the first one among the window's.
+    pub first: usize,
+    /// The window's first instant.
+    pub start: Timestamp,
+    /// First instant behind it.
+    pub end: Timestamp,
+    pub(super) half: usize,
+    seed: &'a Seed,
+}
+
+impl Run<'_> {
+    /// The hash under which a distinct value is counted.
+    pub fn hash(&self, value: &impl std::hash::Hash) -> u32 {
+        hash(self.seed, value)
+    }
+
+    /// The window's length in seconds.
+    pub fn seconds(&self) -> f64 {
+        self.end.since(self.start) as f64 / 1e9
+    }
+}
+
+impl Flows {
+    /// Room for so many flows.
+    pub(super) fn with_room_for(count: usize) -> Self {
+        let mut flows = Self::default();
+        let mut spare = SPARE.lock();
+        for half in &mut flows.halves {
+            if let Some(room) = spare.as_mut().ok().and_then(|spare| spare.pop()) {
+                *half = room;
+            }
+            half.reserve(count / SHARDS);
+        }
+        flows
+    }
+
+    /// Adds one, in no order yet.
+    pub(super) fn push(&mut self, seed: &Seed, seen: FlowObservation) {
+        self.halves[shard_number(seed, seen.flow.originator.address)].push(seen);
+    }
+
+    /// Brings them into order.
+    pub(super) fn sort(&mut self, both: &impl Both) {
+        let [one, other] = &mut self.halves;
+        both.both(|| one.sort_by_cached_key(place), || other.sort_by_cached_key(place));
+    }
+
+    /// How many.
+    pub fn len(&self) -> usize {
+        self.halves.iter().map(Vec::len).sum()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &FlowObservation> {
+        self.halves.iter().flatten()
+    }
+
+    /// The flow of a number, as it follows from [`Run::first`].
+    pub fn get(&self, number: usize) -> Option<&FlowObservation> {
+        let [one, other] = &self.halves;
+        one.get(number).or_else(|| other.get(number - one.len()))
+    }
+
+    /// All of them in runs; `seed` is that of the window from `start` to `end`.
+    pub(super) fn runs<'a>(
+        &'a self,
+        start: Timestamp,
+        end: Timestamp,
+        seed: &'a Seed,
+    ) -> impl Iterator<Item = Run<'a>> {
+        let mut next = [0; SHARDS];
+        let mut half = 0;
+        std::iter::from_fn(move || {
+            while next[half] == self.halves[half].len() {
+                half += 1;
+                if half == SHARDS {
+                    return None;
+                }
+            }
+            let (first, left) = (next[half], &self.halves[half][next[half]..]);
+            let mut count = left.len().min(RUN);
+            let last = left[count - 1].flow.originator.address;
+            count += left[count..].iter().take_while(|seen| seen.flow.originator.address == last).count();
+            next[half] += count;
+            let before: usize = self.halves[..half].iter().map(Vec::len).sum();
+            Some(Run { flows: &left[..count], first: before + first, start, end, half, seed })
+        })
+    }
+}
+
+/// Where a flow lies among those of its half.
+const fn place(seen: &FlowObservation) -> ([u128; 2], u32, Timestamp, FlowId) {
+    let flow = &seen.flow;
+    let service = (flow.responder.port as u32) << 8 | flow.proto as u32;
+    let ends = [address_number(flow.originator.address), address_number(flow.responder.address)];
+    (ends, service, flow.first, flow.id)
+}
+
+impl Drop for Flows {
+    /// Gives back the room that they had, unless it was far more than they needed.
+    fn drop(&mut self) {
+        let Ok(mut spare) = SPARE.lock() else { return };
+        for half in &mut self.halves {
+            if half.capacity() > 0 && half.capacity() <= 4 * half.len().max(512) && spare.len() < SHARDS {
+                half.clear();
+                spare.push(std::mem::take(half));
+            }
+        }
+    }
+}
