@@ -83,6 +83,10 @@ pub struct Direction {
 }
 
 /// Everything that is kept of a flow.
+///
+/// Both directions' packets read the first 80 bytes, and few write there; what each packet writes lies in its direction, more
+/// than a cache line behind them and from the other's. So two CPUs that count one direction each do not take the lines from one
+/// another.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct FlowStats {
@@ -96,10 +100,10 @@ pub struct FlowStats {
     pub vlan: u16,
     /// Padding, always 0.
     pub zero: u16,
-    /// From `a` to `b` and back.
-    pub dir: [Direction; 2],
     /// TCP state that belongs to both directions.
     pub tcp: tcp::TcpFlow,
+    /// From `a` to `b` and back.
+    pub dir: [Direction; 2],
     /// The connections before, see [`Cut`].
     pub cut: Cut,
 }

@@ -2,19 +2,21 @@
 //! favours none. Medians, and the median ratio of neighbouring runs.
 //!
 //! Run by `cargo xtask bench veth`, which builds the bench object and the daemon and names them in `NTA_BENCH_OBJECT`
-//! and `NTA_DAEMON`. Called with `--hold INTERFACE MODE` it attaches the empty XDP program and holds it until its
+//! and `NTA_DAEMON`. Called with `--hold INTERFACE MODE` it attaches the empty program and holds it until its
 //! standard input ends: that is how the yardstick gets into the namespace.
 
 #![expect(clippy::print_stdout, reason = "the bench's result")]
 
-use std::io::Read as _;
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::os::unix::process::parent_id;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use aya::EbpfLoader;
-use aya::programs::Xdp;
+use aya::programs::links::LinkOrder;
+use aya::programs::tc::TcAttachOptions;
 use aya::programs::xdp::XdpMode;
+use aya::programs::{SchedClassifier, TcAttachType, Xdp};
 use nta_tests::netns::{Namespace, output, run, wait_for};
 use serde_json::Value;
 
@@ -29,11 +31,15 @@ const RECEIVER: &str = "10.77.0.1";
 /// Where the daemon says that it is there.
 const LISTEN: &str = "127.0.0.1:5000";
 const READY: Duration = Duration::from_secs(60);
+/// What the holder of an empty program says as soon as it is attached.
+const HELD: &str = "held";
 
-/// A way to receive, and the one that it is measured against: the row before it where there is one.
+/// A way to receive, and the one that it is measured against: a row before it where there is one.
 struct Variant {
     name: &'static str,
     what: What,
+    /// Connections at once.
+    streams: &'static str,
     against: Option<usize>,
 }
 
@@ -44,13 +50,29 @@ enum What {
     Daemon(&'static str),
 }
 
-const VARIANTS: [Variant; 6] = [
-    Variant { name: "none", what: What::Nothing, against: None },
-    Variant { name: "tcx", what: What::Daemon("tcx"), against: Some(0) },
-    Variant { name: "empty-xdp", what: What::Empty("xdp"), against: None },
-    Variant { name: "xdp", what: What::Daemon("xdp"), against: Some(2) },
-    Variant { name: "empty-xdp-generic", what: What::Empty("xdp-generic"), against: None },
-    Variant { name: "xdp-generic", what: What::Daemon("xdp-generic"), against: Some(4) },
+impl Variant {
+    const fn one(name: &'static str, what: What, against: Option<usize>) -> Self {
+        Self { name, what, streams: "1", against }
+    }
+
+    const fn four(name: &'static str, what: What, against: Option<usize>) -> Self {
+        Self { name, what, streams: "4", against }
+    }
+}
+
+/// The empty program at TCX tells what of its row's loss is the kernel's. One connection leaves the receiver's processor
+/// idle for two thirds of the time, so that waking it decides; four keep both processors busy.
+const VARIANTS: [Variant; 10] = [
+    Variant::one("none", What::Nothing, None),
+    Variant::one("empty-tcx", What::Empty("tcx"), Some(0)),
+    Variant::one("tcx", What::Daemon("tcx"), Some(0)),
+    Variant::four("none, 4 streams", What::Nothing, None),
+    Variant::four("empty-tcx, 4", What::Empty("tcx"), Some(3)),
+    Variant::four("tcx, 4", What::Daemon("tcx"), Some(3)),
+    Variant::one("empty-xdp", What::Empty("xdp"), None),
+    Variant::one("xdp", What::Daemon("xdp"), Some(6)),
+    Variant::one("empty-xdp-generic", What::Empty("xdp-generic"), None),
+    Variant::one("xdp-generic", What::Daemon("xdp-generic"), Some(8)),
 ];
 
 fn main() {
@@ -108,7 +130,7 @@ fn measure(daemon: &str, rounds: usize) -> Vec<Vec<f64>> {
                     Some(daemon_in(&receiver, daemon, mode, &database))
                 }
             };
-            let gbits = throughput(&sender);
+            let gbits = throughput(&sender, variant.streams);
             eprintln!("round {}, {}: {gbits:.2} Gbit/s", round + 1, variant.name);
             samples.push(gbits);
         }
@@ -117,8 +139,9 @@ fn measure(daemon: &str, rounds: usize) -> Vec<Vec<f64>> {
 }
 
 /// Gbit/s that the receiver got in one run.
-fn throughput(sender: &Namespace) -> f64 {
-    let text = run(sender.command("iperf3").args(["-c", RECEIVER, "-t", SECONDS, "-O", SLOW_START, "-J"]));
+fn throughput(sender: &Namespace, streams: &str) -> f64 {
+    let args = ["-c", RECEIVER, "-P", streams, "-t", SECONDS, "-O", SLOW_START, "-J"];
+    let text = run(sender.command("iperf3").args(args));
     let report: Value = serde_json::from_str(&text).expect("iperf3's report");
     report["end"]["sum_received"]["bits_per_second"].as_f64().expect("bits per second") / 1e9
 }
@@ -138,10 +161,10 @@ fn daemon_in(namespace: &Namespace, daemon: &str, mode: &str, database: &str) ->
 fn hold_in(namespace: &Namespace, mode: &str) -> Held {
     let this = std::env::current_exe().expect("this program's path");
     let mut command = namespace.command(this.to_str().expect("a path in UTF-8"));
-    let held = Held::start(command.args(["--hold", INTERFACE, mode]));
-    wait_for("the empty program", READY, || {
-        namespace.ip(&format!("-d link show {INTERFACE}")).contains("prog/xdp").then_some(())
-    });
+    let mut held = Held::spawn(command.args(["--hold", INTERFACE, mode]).stdout(Stdio::piped()));
+    let mut said = String::new();
+    BufReader::new(held.0.stdout.take().expect("a pipe")).read_line(&mut said).expect("what it says");
+    assert_eq!(said.trim(), HELD, "the empty program");
     held
 }
 
@@ -149,10 +172,21 @@ fn hold_in(namespace: &Namespace, mode: &str) -> Held {
 fn hold(interface: &str, mode: &str) {
     let object = std::env::var_os("NTA_BENCH_OBJECT").expect("the bench object's name");
     let mut ebpf = EbpfLoader::new().load_file(object).expect("the bench object loads");
-    let program: &mut Xdp = ebpf.program_mut("nta_xdp_empty").expect("the empty program").try_into().expect("XDP");
-    program.load().expect("the verifier accepts it");
-    let mode = if mode == "xdp" { XdpMode::Driver } else { XdpMode::Skb };
-    program.attach(interface, mode).expect("attached");
+    if mode == "tcx" {
+        let program: &mut SchedClassifier =
+            ebpf.program_mut("nta_tc_empty").expect("the empty program").try_into().expect("TC");
+        program.load().expect("the verifier accepts it");
+        for side in [TcAttachType::Ingress, TcAttachType::Egress] {
+            let options = TcAttachOptions::TcxOrder(LinkOrder::default());
+            program.attach_with_options(interface, side, options).expect("attached");
+        }
+    } else {
+        let program: &mut Xdp = ebpf.program_mut("nta_xdp_empty").expect("the empty program").try_into().expect("XDP");
+        program.load().expect("the verifier accepts it");
+        let mode = if mode == "xdp" { XdpMode::Driver } else { XdpMode::Skb };
+        program.attach(interface, mode).expect("attached");
+    }
+    println!("{HELD}");
     let _end = std::io::stdin().read_to_end(&mut Vec::new()); // an error is an end as well
 }
 
@@ -161,8 +195,11 @@ struct Held(Child);
 
 impl Held {
     fn start(command: &mut Command) -> Self {
-        let quiet = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
-        Self(quiet.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}")))
+        Self::spawn(command.stdout(Stdio::null()).stderr(Stdio::null()))
+    }
+
+    fn spawn(command: &mut Command) -> Self {
+        Self(command.stdin(Stdio::piped()).spawn().unwrap_or_else(|error| panic!("{command:?}: {error}")))
     }
 }
 

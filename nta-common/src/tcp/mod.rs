@@ -36,7 +36,7 @@ pub const ACK: u8 = 0x10;
 /// Unit of the 32-bit times kept per direction: 1,024 ns, so that a shift converts. Wraps after 73 minutes.
 const TICK_SHIFT: u32 = 10;
 
-/// TCP of one direction; what every segment touches comes first.
+/// TCP of one direction; what every segment writes comes first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct TcpDirection {
@@ -56,8 +56,6 @@ pub struct TcpDirection {
     dup_ack_run: u8,
     /// All flags ever set.
     pub flags: u8,
-    /// Timestamp values that wait for their echo.
-    pending: [PendingTimestamp; 2],
     /// Sequence number of the first segment.
     pub first_seq: u32,
     /// SYN without ACK, SYN retries included.
@@ -99,10 +97,12 @@ impl TcpDirection {
     }
 }
 
-/// TCP of both directions together.
+/// TCP of both directions together; what every segment reads comes first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct TcpFlow {
+    /// Timestamp values of each direction that wait for their echo.
+    pending: [[PendingTimestamp; 2]; 2],
     /// Exact time of the last SYN; 0 without one.
     syn_ns: u64,
     /// Exact time of the last SYN-ACK.
@@ -195,7 +195,7 @@ pub(crate) fn track<C: Clock>(
         from.last_ack_at = now;
     }
     if p.has_timestamps != 0 {
-        rtt::timestamps(from, to, flow, p, now, clock);
+        rtt::timestamps(&mut to.rtt, flow, p, sent.direction, now, clock);
     }
 }
 
@@ -241,7 +241,7 @@ const fn after(a: u32, b: u32) -> bool {
     (a.wrapping_sub(b) as i32) > 0
 }
 
-const _: () = assert!(size_of::<TcpDirection>() == 96 && size_of::<TcpFlow>() == 40 + 4 * RTT_BUCKETS);
+const _: () = assert!(size_of::<TcpDirection>() == 80 && size_of::<TcpFlow>() == 72 + 4 * RTT_BUCKETS);
 
 #[cfg(test)]
 mod tests;

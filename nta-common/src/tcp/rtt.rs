@@ -52,42 +52,38 @@ pub(super) fn handshake_done<C: Clock>(
     to.rtt.sample(rtt_us, &mut flow.rtt_histogram);
 }
 
-/// Matches the echo against the other direction's pending values, and keeps this segment's value if it is its turn.
+/// Matches the echo against the other direction's pending values, and keeps this segment's value if it is its turn. `rtt` is
+/// the other direction's.
 ///
 /// Values of pure ACKs are not kept: the other side has no reason to answer them at once.
 #[inline(always)]
-pub(super) fn timestamps<C: Clock>(
-    from: &mut TcpDirection,
-    to: &mut TcpDirection,
-    flow: &mut TcpFlow,
-    p: &Packet,
-    now: u32,
-    clock: &C,
-) {
-    let [older, newer] = to.pending;
+pub(super) fn timestamps<C: Clock>(rtt: &mut Rtt, flow: &mut TcpFlow, p: &Packet, direction: u32, now: u32, clock: &C) {
+    let TcpFlow { pending: [a, b], rtt_histogram, .. } = flow;
+    let (own, awaited) = if direction == 0 { (a, b) } else { (b, a) };
+    let [older, newer] = *awaited;
     let matched = (newer.at != 0 && newer.value == p.ts_ecr) || (older.at != 0 && older.value == p.ts_ecr);
     if matched && p.tcp_flags & ACK != 0 {
         let sent = if newer.at != 0 && newer.value == p.ts_ecr { newer.at } else { older.at };
         let ticks = ((clock.exact_ns() >> TICK_SHIFT) as u32).wrapping_sub(sent);
         // What was sent before the matched value will not be echoed any more.
-        to.pending[0] = PendingTimestamp::default();
+        awaited[0] = PendingTimestamp::default();
         if sent == newer.at {
-            to.pending[1] = PendingTimestamp::default();
+            awaited[1] = PendingTimestamp::default();
         }
         if u64::from(ticks) < SAMPLE_TIMEOUT {
-            to.rtt.sample(micros(u64::from(ticks) << TICK_SHIFT), &mut flow.rtt_histogram);
+            rtt.sample(micros(u64::from(ticks) << TICK_SHIFT), rtt_histogram);
         }
     }
     if p.payload_len == 0 {
         return;
     }
-    let last = from.pending[1];
+    let last = own[1];
     if last.at != 0 && (since(last.at, now) < SAMPLE_EVERY || last.value == p.ts_val) {
         return;
     }
     // 0 marks a free slot; a time that happens to be 0 is told one tick late.
     let at = ((clock.exact_ns() >> TICK_SHIFT) as u32).max(1);
-    from.pending = [last, PendingTimestamp { value: p.ts_val, at }];
+    *own = [last, PendingTimestamp { value: p.ts_val, at }];
 }
 
 impl Rtt {
