@@ -15,7 +15,7 @@ pub struct Extent {
 }
 
 /// One feature.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub struct Feature {
     /// Its name.
     pub name: &'static str,
@@ -23,22 +23,10 @@ pub struct Feature {
     pub unit: &'static str,
     /// How it is computed, in the words of docs/FEATURES.md.
     pub formula: &'static str,
-    value: fn(&HostStats, Extent) -> f64,
-}
-
-impl std::fmt::Debug for Feature {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Feature").field("name", &self.name).field("unit", &self.unit).finish_non_exhaustive()
-    }
 }
 
 /// The values of [`FEATURES`], in their order. Always finite.
 pub type FeatureVector = [f64; FEATURES.len()];
-
-/// The feature vector of a host in a window.
-pub fn extract(host: &HostStats, extent: Extent) -> FeatureVector {
-    std::array::from_fn(|i| (FEATURES[i].value)(host, extent))
-}
 
 /// 0 where there is nothing to divide by.
 fn ratio(part: f64, whole: f64) -> f64 {
@@ -64,8 +52,15 @@ macro_rules! features {
             name: stringify!($name),
             unit: $unit,
             formula: $formula,
-            value: |$host: &HostStats, $extent: Extent| -> f64 { $value },
         } ),+];
+
+        /// The feature vector of a host in a window.
+        pub fn extract(host: &HostStats, extent: Extent) -> FeatureVector {
+            [$( {
+                let ($host, $extent) = (host, extent);
+                $value
+            } ),+]
+        }
     };
 }
 
