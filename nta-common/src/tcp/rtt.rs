@@ -13,6 +13,8 @@ const FIRST_EDGE_US: u32 = 128;
 const COARSE_LAG: u32 = 20_000_000 >> TICK_SHIFT;
 /// A new timestamp value is kept for matching at most every 100 ms (ePPing and LibreQoS use the same pace).
 const SAMPLE_EVERY: u32 = 100_000_000 >> TICK_SHIFT;
+/// Value of a direction's free older slot: the newer value was echoed, and only tells when the next one may be kept.
+const ECHOED: u32 = 1;
 /// A pending timestamp value that was not echoed within 10 s is given up.
 const SAMPLE_TIMEOUT: u64 = 10_000_000_000 >> TICK_SHIFT;
 
@@ -61,15 +63,12 @@ pub(super) fn timestamps<C: Clock>(rtt: &mut Rtt, flow: &mut TcpFlow, p: &Packet
     let TcpFlow { pending: [a, b], rtt_histogram, .. } = flow;
     let (own, awaited) = if direction == 0 { (a, b) } else { (b, a) };
     let [older, newer] = *awaited;
-    let matched = (newer.at != 0 && newer.value == p.ts_ecr) || (older.at != 0 && older.value == p.ts_ecr);
-    if matched && p.tcp_flags & ACK != 0 {
-        let sent = if newer.at != 0 && newer.value == p.ts_ecr { newer.at } else { older.at };
+    let echoes_newer = newer.at != 0 && newer.value == p.ts_ecr && (older.at != 0 || older.value != ECHOED);
+    if (echoes_newer || (older.at != 0 && older.value == p.ts_ecr)) && p.tcp_flags & ACK != 0 {
+        let sent = if echoes_newer { newer.at } else { older.at };
         let ticks = ((clock.exact_ns() >> TICK_SHIFT) as u32).wrapping_sub(sent);
         // What was sent before the matched value will not be echoed any more.
-        awaited[0] = PendingTimestamp::default();
-        if sent == newer.at {
-            awaited[1] = PendingTimestamp::default();
-        }
+        awaited[0] = PendingTimestamp { value: if echoes_newer { ECHOED } else { 0 }, at: 0 };
         if u64::from(ticks) < SAMPLE_TIMEOUT {
             rtt.sample(micros(u64::from(ticks) << TICK_SHIFT), rtt_histogram);
         }
@@ -77,13 +76,14 @@ pub(super) fn timestamps<C: Clock>(rtt: &mut Rtt, flow: &mut TcpFlow, p: &Packet
     if p.payload_len == 0 {
         return;
     }
-    let last = own[1];
+    let [older, last] = *own;
     if last.at != 0 && (since(last.at, now) < SAMPLE_EVERY || last.value == p.ts_val) {
         return;
     }
+    let waits = older.at != 0 || older.value != ECHOED;
     // 0 marks a free slot; a time that happens to be 0 is told one tick late.
     let at = ((clock.exact_ns() >> TICK_SHIFT) as u32).max(1);
-    *own = [last, PendingTimestamp { value: p.ts_val, at }];
+    *own = [if waits { last } else { PendingTimestamp::default() }, PendingTimestamp { value: p.ts_val, at }];
 }
 
 impl Rtt {

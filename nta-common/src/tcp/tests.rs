@@ -125,3 +125,23 @@ fn a_syn_behind_its_answer_is_not_told_as_bytes_sent_again() {
     let side = flow(&[(0, 0, SYN, 7, 0), (0, 1, ACK, 9, 0), (0, 0, ACK, 8, 5), (0, 0, SYN, 7, 0)]).dir[0].tcp;
     assert_eq!((side.out_of_order, side.retransmissions), (1, 0));
 }
+
+#[test]
+fn round_trips_are_taken_every_100_ms_and_never_from_a_value_that_was_sent_again() {
+    let mut flow = FlowStats::default();
+    let mut pass = |at_us: u64, direction, payload_len, ts_val, ts_ecr| {
+        let sent = Packet { proto: proto::TCP, tcp_flags: ACK, payload_len, window: 9, ..Packet::default() };
+        let packet = Packet { has_timestamps: 1, ts_val, ts_ecr, ..sent };
+        let now_ns = S + at_us * 1_000;
+        flow.add(&packet, 1, direction, now_ns, &At(now_ns));
+    };
+    // A segment every 2 ms, acknowledged 1 ms later; the sender's timestamp clock ticks every 4 ms.
+    for i in 0..500 {
+        let (at_us, value) = (i * 2_000, 1 + i as u32 / 2);
+        pass(at_us, 0, 100, value, 0);
+        pass(at_us + 1_000, 1, 0, 7, value);
+    }
+    let Rtt { count, sum_us } = flow.dir[0].tcp.rtt;
+    assert_eq!((count, flow.dir[1].tcp.rtt.count), (10, 0));
+    assert!((9_900..10_100).contains(&sum_us), "{sum_us}");
+}
