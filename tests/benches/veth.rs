@@ -1,15 +1,21 @@
-//! TCP throughput over a veth pair with our program and without, interleaved, so that a machine whose speed drifts
-//! favours none. Medians, and the median ratio of neighbouring runs.
+//! TCP throughput over a veth pair with our programs and with none or empty ones, interleaved, so that a machine whose
+//! speed drifts favours none. Medians, and the median ratio of neighbouring runs with its quartiles.
+//!
+//! The two namespaces stand for two hosts with a processor each, as a wire would connect them ([`steer`]): whatever ours
+//! costs comes off the receiver's. Left to themselves, segments that `sendmsg` sends and those that an ACK lets go are received
+//! on two processors and overtake one another; what is measured then is how the congestion control takes that. The rows
+//! "as the system is" show it.
 //!
 //! Run by `cargo xtask bench veth`, which builds the bench object and the daemon and names them in `NTA_BENCH_OBJECT`
-//! and `NTA_DAEMON`. Called with `--hold INTERFACE MODE` it attaches the empty program and holds it until its
-//! standard input ends: that is how the yardstick gets into the namespace.
+//! and `NTA_DAEMON`. Called with `--hold INTERFACE MODE` it attaches empty programs where the daemon in that mode has its
+//! own, and holds them until its standard input ends: that is how the yardstick gets into the namespace.
 
 #![expect(clippy::print_stdout, reason = "the bench's result")]
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::os::unix::process::parent_id;
 use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
 use std::time::Duration;
 
 use aya::EbpfLoader;
@@ -21,12 +27,15 @@ use nta_tests::netns::{Namespace, output, run, wait_for};
 use serde_json::Value;
 
 /// Runs of each variant, if `NTA_BENCH_ROUNDS` says nothing else.
-const ROUNDS: usize = 7;
+const ROUNDS: usize = 15;
 /// Seconds of one run, and how many of them at its beginning do not count.
 const SECONDS: &str = "3";
 const SLOW_START: &str = "1";
+/// Between the attaching and the run: a daemon's start is over by then.
+const SETTLE: Duration = Duration::from_secs(1);
 /// The receiver's interface, where programs are attached, and its address.
 const INTERFACE: &str = "veth-in";
+const SENDERS_INTERFACE: &str = "veth-out";
 const RECEIVER: &str = "10.77.0.1";
 /// Where the daemon says that it is there.
 const LISTEN: &str = "127.0.0.1:5000";
@@ -34,12 +43,18 @@ const READY: Duration = Duration::from_secs(60);
 /// What the holder of an empty program says as soon as it is attached.
 const HELD: &str = "held";
 
+/// The processors of the two hosts.
+const SENDER_CPU: u32 = 0;
+const RECEIVER_CPU: u32 = 1;
+/// Linux' own default; a system may have another, and BBR's pacing would hide what a program costs.
+const CONGESTION_CONTROL: &str = "cubic";
+
 /// A way to receive, and the one that it is measured against: a row before it where there is one.
 struct Variant {
     name: &'static str,
     what: What,
-    /// Connections at once.
-    streams: &'static str,
+    /// Whether each host has its processor, else everything is as the system has it.
+    steered: bool,
     against: Option<usize>,
 }
 
@@ -51,28 +66,26 @@ enum What {
 }
 
 impl Variant {
-    const fn one(name: &'static str, what: What, against: Option<usize>) -> Self {
-        Self { name, what, streams: "1", against }
+    const fn steered(name: &'static str, what: What, against: Option<usize>) -> Self {
+        Self { name, what, steered: true, against }
     }
 
-    const fn four(name: &'static str, what: What, against: Option<usize>) -> Self {
-        Self { name, what, streams: "4", against }
+    const fn left(name: &'static str, what: What, against: Option<usize>) -> Self {
+        Self { name, what, steered: false, against }
     }
 }
 
-/// The empty program at TCX tells what of its row's loss is the kernel's. One connection leaves the receiver's processor
-/// idle for two thirds of the time, so that waking it decides; four keep both processors busy.
 const VARIANTS: [Variant; 10] = [
-    Variant::one("none", What::Nothing, None),
-    Variant::one("empty-tcx", What::Empty("tcx"), Some(0)),
-    Variant::one("tcx", What::Daemon("tcx"), Some(0)),
-    Variant::four("none, 4 streams", What::Nothing, None),
-    Variant::four("empty-tcx, 4", What::Empty("tcx"), Some(3)),
-    Variant::four("tcx, 4", What::Daemon("tcx"), Some(3)),
-    Variant::one("empty-xdp", What::Empty("xdp"), None),
-    Variant::one("xdp", What::Daemon("xdp"), Some(6)),
-    Variant::one("empty-xdp-generic", What::Empty("xdp-generic"), None),
-    Variant::one("xdp-generic", What::Daemon("xdp-generic"), Some(8)),
+    Variant::steered("none", What::Nothing, None),
+    Variant::steered("empty-tcx", What::Empty("tcx"), Some(0)),
+    Variant::steered("tcx", What::Daemon("tcx"), Some(0)),
+    Variant::steered("empty-xdp", What::Empty("xdp"), None),
+    Variant::steered("xdp", What::Daemon("xdp"), Some(3)),
+    Variant::steered("empty-xdp-generic", What::Empty("xdp-generic"), None),
+    Variant::steered("xdp-generic", What::Daemon("xdp-generic"), Some(5)),
+    Variant::left("none, as the system is", What::Nothing, None),
+    Variant::left("empty-tcx, as the system is", What::Empty("tcx"), Some(7)),
+    Variant::left("tcx, as the system is", What::Daemon("tcx"), Some(7)),
 ];
 
 fn main() {
@@ -89,17 +102,24 @@ fn main() {
     let samples = measure(&daemon, rounds);
     let json = words.contains(&"--json");
     if !json {
-        println!("{:<18} {:>10} {:>8}", "receiver", "Gbit/s", "ratio");
+        println!("{:<28} {:>8} {:>8} {:>16}", "receiver", "Gbit/s", "ratio", "middle half");
     }
     for (variant, mine) in VARIANTS.iter().zip(&samples) {
-        let gbits = median(mine.clone());
+        let [_, gbits, _] = quartiles(mine.clone());
         let ratios = variant.against.map(|other| mine.iter().zip(&samples[other]).map(|(a, b)| a / b).collect());
-        let (ratio, name) = (ratios.map(median), variant.name);
+        let name = variant.name;
         if json {
-            let ratio = ratio.map_or("null".to_owned(), |ratio| format!("{ratio:.3}"));
+            let ratio = ratios.map_or("null".to_owned(), |ratios| {
+                let [low, ratio, high] = quartiles(ratios);
+                format!(r#"{ratio:.3},"ratio_low":{low:.3},"ratio_high":{high:.3}"#)
+            });
             println!(r#"{{"bench":"veth","receiver":"{name}","rounds":{rounds},"gbit_s":{gbits:.2},"ratio":{ratio}}}"#);
         } else {
-            println!("{name:<18} {gbits:>10.2} {:>8}", ratio.map_or(String::new(), |ratio| format!("{ratio:.3}")));
+            let ratio = ratios.map_or(String::new(), |ratios| {
+                let [low, ratio, high] = quartiles(ratios);
+                format!("{ratio:>8.3} {:>16}", format!("{low:.3}..{high:.3}"))
+            });
+            println!("{name:<28} {gbits:>8.2} {ratio}");
         }
     }
 }
@@ -107,11 +127,14 @@ fn main() {
 /// Gbit/s of every run, by variant.
 fn measure(daemon: &str, rounds: usize) -> Vec<Vec<f64>> {
     let (receiver, sender) = (Namespace::new("receiver"), Namespace::new("sender"));
-    receiver.ip(&format!("link add {INTERFACE} type veth peer name veth-out netns {}", sender.name()));
+    receiver.ip(&format!("link add {INTERFACE} type veth peer name {SENDERS_INTERFACE} netns {}", sender.name()));
     receiver.ip(&format!("address add {RECEIVER}/24 dev {INTERFACE}"));
-    sender.ip("address add 10.77.0.2/24 dev veth-out");
+    sender.ip(&format!("address add 10.77.0.2/24 dev {SENDERS_INTERFACE}"));
     receiver.ip(&format!("link set {INTERFACE} up"));
-    sender.ip("link set veth-out up");
+    sender.ip(&format!("link set {SENDERS_INTERFACE} up"));
+    for host in [&receiver, &sender] {
+        host.sysctl("ipv4/tcp_no_metrics_save", "1"); // a connection must not begin with what the one before had learnt
+    }
     let _server = Held::start(receiver.command("iperf3").args(["-s", "-B", RECEIVER]));
     wait_for("iperf3", READY, || {
         output(sender.command("iperf3").args(["-c", RECEIVER, "-t", "1"])).status.success().then_some(())
@@ -120,27 +143,61 @@ fn measure(daemon: &str, rounds: usize) -> Vec<Vec<f64>> {
     let mut samples = vec![Vec::new(); VARIANTS.len()];
     let parent = parent_id();
     for round in 0..rounds {
-        for (variant, samples) in VARIANTS.iter().zip(&mut samples) {
+        let mut order: Vec<usize> = (0..VARIANTS.len()).collect();
+        if round % 2 == 1 {
+            order.reverse(); // what a run leaves behind for the next one must not favour a row
+        }
+        for i in order {
             assert_eq!(parent_id(), parent, "whoever started this bench has ended");
+            let variant = &VARIANTS[i];
             let _held = match variant.what {
                 What::Nothing => None,
                 What::Empty(mode) => Some(hold_in(&receiver, mode)),
                 What::Daemon(mode) => {
-                    let database = format!("sqlite:{}/{round}-{mode}.db", folder.path().display());
+                    let database = format!("sqlite:{}/{round}-{i}.db", folder.path().display());
                     Some(daemon_in(&receiver, daemon, mode, &database))
                 }
             };
-            let gbits = throughput(&sender, variant.streams);
+            steer(&receiver, INTERFACE, variant.steered.then_some(RECEIVER_CPU));
+            steer(&sender, SENDERS_INTERFACE, variant.steered.then_some(SENDER_CPU));
+            sleep(SETTLE);
+            let gbits = throughput(&sender, variant.steered);
             eprintln!("round {}, {}: {gbits:.2} Gbit/s", round + 1, variant.name);
-            samples.push(gbits);
+            samples[i].push(gbits);
         }
     }
     samples
 }
 
+/// Has what a namespace's interface receives handled on one processor, or on whichever sent it. Receive packet steering does
+/// so for what the stack takes; native XDP comes before it, in NAPI, which gets a thread for that (Linux 5.12 and later).
+fn steer(namespace: &Namespace, interface: &str, cpu: Option<u32>) {
+    let folder = format!("/sys/class/net/{interface}");
+    let (mask, threaded) = (cpu.map_or(0, |cpu| 1 << cpu), u32::from(cpu.is_some()));
+    namespace.shell(&format!("echo {mask:x} > {folder}/queues/rx-0/rps_cpus"));
+    // An interface that has no NAPI refuses: a veth has one while a program is attached at native XDP.
+    namespace.shell(&format!("echo {threaded} > {folder}/threaded 2> /dev/null || true"));
+    let Some(cpu) = cpu else { return };
+    for thread in threads(&format!("napi/{interface}")) {
+        run(Command::new("taskset").args(["-p", "-c", &cpu.to_string(), &thread]));
+    }
+}
+
+/// Ids of the processes whose name begins like this.
+fn threads(name: &str) -> Vec<String> {
+    let ids = std::fs::read_dir("/proc").expect("/proc").flatten().map(|entry| entry.file_name());
+    let ids = ids.filter_map(|id| id.into_string().ok());
+    ids.filter(|id| std::fs::read_to_string(format!("/proc/{id}/comm")).is_ok_and(|comm| comm.starts_with(name)))
+        .collect()
+}
+
 /// Gbit/s that the receiver got in one run.
-fn throughput(sender: &Namespace, streams: &str) -> f64 {
-    let args = ["-c", RECEIVER, "-P", streams, "-t", SECONDS, "-O", SLOW_START, "-J"];
+fn throughput(sender: &Namespace, steered: bool) -> f64 {
+    let cpus = format!("{SENDER_CPU},{RECEIVER_CPU}");
+    let mut args = vec!["-c", RECEIVER, "-t", SECONDS, "-O", SLOW_START, "-J"];
+    if steered {
+        args.extend(["-A", &cpus, "-C", CONGESTION_CONTROL]);
+    }
     let text = run(sender.command("iperf3").args(args));
     let report: Value = serde_json::from_str(&text).expect("iperf3's report");
     report["end"]["sum_received"]["bits_per_second"].as_f64().expect("bits per second") / 1e9
@@ -168,18 +225,19 @@ fn hold_in(namespace: &Namespace, mode: &str) -> Held {
     held
 }
 
-/// Attaches the empty program here, and holds it until standard input ends.
+/// Attaches empty programs here, at the hooks that the daemon in this mode uses, and holds them until standard input ends.
 fn hold(interface: &str, mode: &str) {
     let object = std::env::var_os("NTA_BENCH_OBJECT").expect("the bench object's name");
     let mut ebpf = EbpfLoader::new().load_file(object).expect("the bench object loads");
+    let tc: &mut SchedClassifier = ebpf.program_mut("nta_tc_empty").expect("the empty program").try_into().expect("TC");
+    tc.load().expect("the verifier accepts it");
+    let mut attach = |side| {
+        let options = TcAttachOptions::TcxOrder(LinkOrder::default());
+        tc.attach_with_options(interface, side, options).expect("attached");
+    };
+    attach(TcAttachType::Egress);
     if mode == "tcx" {
-        let program: &mut SchedClassifier =
-            ebpf.program_mut("nta_tc_empty").expect("the empty program").try_into().expect("TC");
-        program.load().expect("the verifier accepts it");
-        for side in [TcAttachType::Ingress, TcAttachType::Egress] {
-            let options = TcAttachOptions::TcxOrder(LinkOrder::default());
-            program.attach_with_options(interface, side, options).expect("attached");
-        }
+        attach(TcAttachType::Ingress);
     } else {
         let program: &mut Xdp = ebpf.program_mut("nta_xdp_empty").expect("the empty program").try_into().expect("XDP");
         program.load().expect("the verifier accepts it");
@@ -210,7 +268,8 @@ impl Drop for Held {
     }
 }
 
-fn median(mut samples: Vec<f64>) -> f64 {
+/// Lower quartile, median, upper quartile.
+fn quartiles(mut samples: Vec<f64>) -> [f64; 3] {
     samples.sort_by(f64::total_cmp);
-    samples[samples.len() / 2]
+    [1, 2, 3].map(|quarter| samples[quarter * (samples.len() - 1) / 4])
 }

@@ -95,9 +95,14 @@ impl Namespace {
         run(Command::new("ip").args(["-n", &self.name]).args(arguments.split(' ')))
     }
 
+    /// Runs a line of shell inside and returns its standard output.
+    pub fn shell(&self, line: &str) -> String {
+        run(self.command("sh").args(["-c", line]))
+    }
+
     /// Sets a value below `/proc/sys/net`.
     pub fn sysctl(&self, key: &str, value: &str) {
-        run(self.command("sh").args(["-c", &format!("echo {value} > /proc/sys/net/{key}")]));
+        self.shell(&format!("echo {value} > /proc/sys/net/{key}"));
     }
 
     /// Switches off whatever merges or splits packets, so that every observer sees the same ones. A program at native

@@ -16,8 +16,8 @@ interleaved in one series (needs root and a BPF toolchain: the empty programs ar
 `drain`: milliseconds to read 100,000 flows out of the maps. `window`: milliseconds to judge a window with
 100,000 hosts. `model`: a model of about the shipped one's size loaded, 10,000 feature vectors and one judged (needs
 libxgboost, which is fetched). `replay`: the user engine beside softflowd over the mixed capture (made from ../shared/captures, or named
-by NTA_MIXED). `veth`: iperf3's throughput between two network namespaces with our program and without, interleaved
-(needs root). With --format json one object a line.
+by NTA_MIXED). `veth`: iperf3's throughput between two network namespaces with our programs and with none or empty ones,
+interleaved (needs root; a minute a round, 15 rounds if NTA_BENCH_ROUNDS says nothing else). With --format json one object a line.
 
 Examples:
   cargo xtask bench kernel
