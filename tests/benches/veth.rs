@@ -15,7 +15,7 @@
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::os::unix::process::parent_id;
 use std::process::{Child, Command, Stdio};
-use std::thread::sleep;
+use std::thread::{available_parallelism, sleep};
 use std::time::Duration;
 
 use aya::EbpfLoader;
@@ -33,7 +33,7 @@ const SECONDS: &str = "3";
 const SLOW_START: &str = "1";
 /// Between the attaching and the run: a daemon's start is over by then.
 const SETTLE: Duration = Duration::from_secs(1);
-/// The receiver's interface, where programs are attached, and its address.
+/// The receiver's interface, where programs are attached, the sender's, and the receiver's address.
 const INTERFACE: &str = "veth-in";
 const SENDERS_INTERFACE: &str = "veth-out";
 const RECEIVER: &str = "10.77.0.1";
@@ -98,7 +98,12 @@ fn main() {
         println!("not run: veth bench: NTA_BENCH_OBJECT or NTA_DAEMON is not set, use `cargo xtask bench veth`");
         return;
     };
-    let rounds = std::env::var("NTA_BENCH_ROUNDS").ok().and_then(|n| n.parse().ok()).unwrap_or(ROUNDS);
+    if available_parallelism().is_ok_and(|cpus| cpus.get() < 2) {
+        println!("not run: veth bench: this machine has one processor, and each of the two hosts needs its own");
+        return;
+    }
+    let rounds = std::env::var("NTA_BENCH_ROUNDS").ok().and_then(|n| n.parse().ok());
+    let rounds = rounds.filter(|rounds| *rounds > 0).unwrap_or(ROUNDS);
     let samples = measure(&daemon, rounds);
     let json = words.contains(&"--json");
     if !json {
@@ -158,7 +163,9 @@ fn measure(daemon: &str, rounds: usize) -> Vec<Vec<f64>> {
                     Some(daemon_in(&receiver, daemon, mode, &database))
                 }
             };
-            steer(&receiver, INTERFACE, variant.steered.then_some(RECEIVER_CPU));
+            let threads = steer(&receiver, INTERFACE, variant.steered.then_some(RECEIVER_CPU));
+            let native = matches!(variant.what, What::Empty("xdp") | What::Daemon("xdp"));
+            assert_eq!(threads > 0, native, "{}: threads of NAPI, which Linux has from 5.12 on", variant.name);
             steer(&sender, SENDERS_INTERFACE, variant.steered.then_some(SENDER_CPU));
             sleep(SETTLE);
             let gbits = throughput(&sender, variant.steered);
@@ -170,17 +177,18 @@ fn measure(daemon: &str, rounds: usize) -> Vec<Vec<f64>> {
 }
 
 /// Has what a namespace's interface receives handled on one processor, or on whichever sent it. Receive packet steering does
-/// so for what the stack takes; native XDP comes before it, in NAPI, which gets a thread for that (Linux 5.12 and later).
-fn steer(namespace: &Namespace, interface: &str, cpu: Option<u32>) {
+/// so for what the stack takes; native XDP comes before it, in NAPI, which gets a thread for that. Returns how many threads.
+fn steer(namespace: &Namespace, interface: &str, cpu: Option<u32>) -> usize {
     let folder = format!("/sys/class/net/{interface}");
     let (mask, threaded) = (cpu.map_or(0, |cpu| 1 << cpu), u32::from(cpu.is_some()));
     namespace.shell(&format!("echo {mask:x} > {folder}/queues/rx-0/rps_cpus"));
     // An interface that has no NAPI refuses: a veth has one while a program is attached at native XDP.
     namespace.shell(&format!("echo {threaded} > {folder}/threaded 2> /dev/null || true"));
-    let Some(cpu) = cpu else { return };
-    for thread in threads(&format!("napi/{interface}")) {
-        run(Command::new("taskset").args(["-p", "-c", &cpu.to_string(), &thread]));
+    let threads = threads(&format!("napi/{interface}"));
+    for (thread, cpu) in threads.iter().zip(cpu.iter().cycle()) {
+        run(Command::new("taskset").args(["-p", "-c", &cpu.to_string(), thread]));
     }
+    threads.len()
 }
 
 /// Ids of the processes whose name begins like this.
