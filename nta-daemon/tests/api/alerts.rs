@@ -7,7 +7,7 @@ use nta_daemon::domain::{
 use nta_daemon::store::{Anomaly, Batch, Found, Store};
 use serde_json::{Value, json};
 
-use crate::{App, parse, time, window};
+use crate::app::{App, parse, time, window};
 
 /// A port scan by a host, found in the window with this number.
 fn alert(kind: AlertKind, source: u8, window: u64, score: f64) -> Alert {

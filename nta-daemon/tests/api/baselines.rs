@@ -6,7 +6,7 @@ use nta_daemon::store::Batch;
 use nta_daemon::window::{Protocol, Snapshot, Span, Window};
 use serde_json::{Value, json};
 
-use crate::{App, parse, time};
+use crate::app::{App, parse, time};
 
 /// A window of 30 s with this many bytes.
 fn medium(number: u64, bytes: u64) -> Window {

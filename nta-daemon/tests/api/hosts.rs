@@ -7,7 +7,7 @@ use nta_daemon::store::{Batch, FeatureRow};
 use nta_daemon::window::{Span, Window};
 use serde_json::{Value, json};
 
-use crate::{App, flow, time, window};
+use crate::app::{App, flow, parse, time, window};
 
 fn field<'a>(page: &'a Value, name: &str) -> Vec<&'a Value> {
     page["items"].as_array().expect("items").iter().map(|item| &item[name]).collect()
@@ -35,7 +35,7 @@ async fn flows_are_searched() {
     }
     for (query, name) in [("host=ten", "host"), ("port=x", "port"), ("proto=quic", "proto"), ("hosts=1", "hosts")] {
         let (status, _, body) = app.get(&format!("/api/flows?{query}")).await;
-        assert_eq!((status, &crate::parse(&body)["field"]), (StatusCode::BAD_REQUEST, &name.into()), "{query}");
+        assert_eq!((status, &parse(&body)["field"]), (StatusCode::BAD_REQUEST, &name.into()), "{query}");
     }
 }
 

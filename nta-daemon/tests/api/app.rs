@@ -1,0 +1,176 @@
+//! The API over a database of its own, and what is written into it.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::http::{Method, Request, StatusCode, header};
+use nta_common::flow::Counts;
+use nta_common::{Counter, LedgerSlot};
+use nta_daemon::api::{AnalysisAccess, ApiState, router};
+use nta_daemon::baseline::BaselineHandle;
+use nta_daemon::domain::{
+    Attachment, DetectionCounts, Endpoint, FlowId, FlowRecord, Interface, LearningState, Ledger, MapFill, MetricState,
+    Mode, NicCounts, Status, TcpCounts, Timestamp,
+};
+use nta_daemon::store::{Batch, Run, Store, StoreWriter};
+use nta_daemon::window::Window;
+use serde_json::Value;
+use tokio::sync::watch;
+use tower::ServiceExt as _;
+
+const S: u64 = 1_000_000_000;
+
+pub(crate) struct App {
+    pub(crate) router: Router,
+    pub(crate) store: Store,
+    pub(crate) writer: StoreWriter,
+    pub(crate) status: watch::Sender<Status>,
+    pub(crate) baselines: BaselineHandle,
+    pub(crate) url: String,
+    _folder: tempfile::TempDir,
+}
+
+impl App {
+    /// An app over a database with windows and flows from 1 on.
+    pub(crate) async fn with(windows: u64, flows: u64) -> Self {
+        let folder = tempfile::tempdir().expect("folder");
+        let url = format!("sqlite:{}", folder.path().join("nta.db").display());
+        let store = Store::open(&url).await.expect("store");
+        let run = Run { started: time(1), mode: Mode::Replay, source: "a.pcap".to_owned(), version: "0".to_owned() };
+        let (writer, _task) = store.writer(store.begin_run(&run).await.expect("run"), 16);
+        let (sender, receiver) = watch::channel(status(windows));
+        let access = AnalysisAccess::default();
+        let baselines = access.baselines.clone();
+        let router = router(ApiState::new(store.clone(), receiver).with_analysis(access));
+        let app = Self { router, store, writer, status: sender, baselines, url, _folder: folder };
+        app.write(None, (1..=flows).map(flow).collect()).await;
+        for id in 1..=windows {
+            app.write(Some(window(id)), vec![]).await;
+        }
+        app
+    }
+
+    pub(crate) async fn write(&self, window: Option<Window>, flows: Vec<FlowRecord>) {
+        self.batch(Batch { window, flows, ..Batch::default() }).await;
+    }
+
+    pub(crate) async fn batch(&self, batch: Batch) {
+        self.writer.send(batch).await.expect("send");
+        self.writer.flush().await.expect("flush");
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> (StatusCode, String, Vec<u8>) {
+        let request = Request::get(path).body(Body::empty()).expect("request");
+        let response = self.router.clone().oneshot(request).await.expect("response");
+        let media_type = response.headers()[header::CONTENT_TYPE].to_str().expect("text").to_owned();
+        let status = response.status();
+        (status, media_type, to_bytes(response.into_body(), usize::MAX).await.expect("body").to_vec())
+    }
+
+    pub(crate) async fn send(&self, method: Method, path: &str, body: &Value) -> (StatusCode, Value) {
+        self.send_text(method, path, &body.to_string()).await
+    }
+
+    pub(crate) async fn send_text(&self, method: Method, path: &str, body: &str) -> (StatusCode, Value) {
+        let request = Request::builder().method(method).uri(path).body(Body::from(body.to_owned())).expect("request");
+        let response = self.router.clone().oneshot(request).await.expect("response");
+        let status = response.status();
+        (status, parse(&to_bytes(response.into_body(), usize::MAX).await.expect("body")))
+    }
+
+    pub(crate) async fn json(&self, path: &str) -> Value {
+        let (status, media_type, body) = self.get(path).await;
+        let value = parse(&body);
+        assert_eq!((status, media_type.as_str()), (StatusCode::OK, "application/json"), "{path}: {value}");
+        value
+    }
+}
+
+pub(crate) fn parse(body: &[u8]) -> Value {
+    serde_json::from_slice(body).expect("JSON")
+}
+
+pub(crate) const fn time(seconds: u64) -> Timestamp {
+    Timestamp::from_nanos(seconds * S)
+}
+
+pub(crate) fn window(id: u64) -> Window {
+    let tcp = TcpCounts { syn: 3, retransmissions: 2, ..TcpCounts::default() };
+    Window {
+        id,
+        start: time(id * 5),
+        end: time(id * 5 + 5),
+        packets: id,
+        bytes: id * 1000,
+        tcp,
+        tcp_packets: 10,
+        rtt_samples: 2,
+        rtt_mean_ms: Some(30.0),
+        rtt_max_ms: Some(100.0),
+        ..Window::default()
+    }
+}
+
+pub(crate) fn flow(id: u64) -> FlowRecord {
+    let side = |last_octet: u8, port| Endpoint {
+        address: IpAddr::V4(Ipv4Addr::new(10, 0, 0, last_octet)),
+        port,
+        sent: Counts { packets: 4, bytes: 400, ip_bytes: 344 },
+        tcp: TcpCounts::default(),
+        payload_bytes: Some(40),
+    };
+    FlowRecord {
+        id: FlowId(id),
+        proto: 17,
+        originator: side(1, 40_000),
+        responder: side(2, 53),
+        vlan: 0,
+        first: time(id / 3), // three flows at a time begin at the same instant
+        last: time(1000 + id),
+        handshake_us: [0, 0],
+        conn_state: nta_daemon::domain::ConnState::S1,
+        history: nta_daemon::domain::History::parse("ShADad"),
+        ended: None,
+    }
+}
+
+pub(crate) fn status(windows_closed: u64) -> Status {
+    let mut counts = LedgerSlot { seen_bytes: 300, ..LedgerSlot::default() };
+    for counter in [Counter::Seen, Counter::Seen, Counter::Seen, Counter::Flow, Counter::Flow, Counter::Arp] {
+        counts.bump(counter);
+    }
+    Status {
+        mode: Mode::Replay,
+        engine: "user".to_owned(),
+        started: time(1),
+        attachments: vec![Attachment {
+            interface: "eth0".to_owned(),
+            index: 2,
+            ingress: "tcx".to_owned(),
+            egress: "tcx".to_owned(),
+            count_basis: "segments".to_owned(),
+            reason: "veth: native XDP would switch off GSO".to_owned(),
+            nic: NicCounts { rx_packets: 60, tx_packets: 40, ..NicCounts::default() },
+        }],
+        ledger: Ledger { interfaces: vec![Interface { name: "eth0".to_owned(), counts }] },
+        maps: vec![MapFill { name: "flows4".to_owned(), entries: 100, max_entries: 400, memory_bytes: 1 << 20 }],
+        windows_closed,
+        window_ns: 5 * S,
+        last_analysis_ns: 1_500_000,
+        detection: DetectionCounts {
+            findings: 7,
+            allowed: 3,
+            raised: 3,
+            cleared: 1,
+            open: [0, 0, 2, 0],
+            ..DetectionCounts::default()
+        },
+        learning: LearningState {
+            metrics: vec![MetricState { name: "bandwidth", samples: 40, is_ready: true }],
+            hosts: 9,
+            ..LearningState::default()
+        },
+        ..Status::default()
+    }
+}
