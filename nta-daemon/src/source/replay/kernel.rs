@@ -22,38 +22,41 @@ pub struct KernelEngine {
     kernel: Kernel,
     flows: KernelFlows,
     buffer: Vec<u8>,
-    /// Since the first frame.
     pinned: Option<Pinned>,
 }
 
-/// This thread keeps to one processor. Sampling and rate limits count per processor: moved about, the thread would
-/// meet them anew, and the same capture would give other events.
+/// This thread keeps to one processor while it feeds frames. Sampling and rate limits count per processor: moved about,
+/// the thread would meet them anew, and the same capture would give other events.
 #[derive(Debug)]
 struct Pinned {
-    before: Option<CpuSet>,
+    free: CpuSet,
+    one: CpuSet,
+    held: bool,
 }
 
 impl Pinned {
-    /// As far as the kernel allows it.
-    fn here() -> Self {
-        let before = sched_getaffinity(None).ok();
+    /// `None` where the kernel does not tell what the thread may run on.
+    fn here() -> Option<Self> {
         let mut one = CpuSet::new();
         one.set(sched_getcpu());
-        let before = before.filter(|_| sched_setaffinity(None, &one).is_ok());
-        if before.is_none() {
-            tracing::debug!("not kept to one processor: sampling may differ from run to run");
+        Some(Self { free: sched_getaffinity(None).ok()?, one, held: false })
+    }
+
+    /// As far as the kernel allows it. Not held where threads are begun, for they inherit it.
+    fn hold(&mut self, held: bool) {
+        if self.held == held {
+            return;
         }
-        Self { before }
+        self.held = held;
+        if let Err(error) = sched_setaffinity(None, if held { &self.one } else { &self.free }) {
+            tracing::debug!(%error, held, "processors not changed: sampling may differ from run to run");
+        }
     }
 }
 
 impl Drop for Pinned {
     fn drop(&mut self) {
-        if let Some(before) = &self.before
-            && let Err(error) = sched_setaffinity(None, before)
-        {
-            tracing::debug!(%error, "the thread stays on its processor");
-        }
+        self.hold(false);
     }
 }
 
@@ -77,7 +80,8 @@ impl KernelEngine {
     fn load(options: &KernelOptions) -> Result<Self, SourceError> {
         let (mut kernel, flows) = Kernel::load(options)?;
         kernel.xdp(PROGRAM)?;
-        Ok(Self { kernel, flows, buffer: Vec::with_capacity(ReplayMeta::SIZE + MAX_HEADER_BYTES), pinned: None })
+        let buffer = Vec::with_capacity(ReplayMeta::SIZE + MAX_HEADER_BYTES);
+        Ok(Self { kernel, flows, buffer, pinned: Pinned::here() })
     }
 
     fn probe(mut self) -> Result<(), SourceError> {
@@ -97,7 +101,9 @@ impl KernelEngine {
 
 impl Engine for KernelEngine {
     fn inject(&mut self, time_ns: u64, wire_len: u32, data: &[u8]) -> Result<(), SourceError> {
-        self.pinned.get_or_insert_with(Pinned::here);
+        if let Some(pinned) = &mut self.pinned {
+            pinned.hold(true);
+        }
         let shown = &data[..data.len().min(MAX_HEADER_BYTES)];
         let frame_len = shown.len().max(MIN_FRAME);
         self.buffer.clear();
@@ -122,6 +128,10 @@ impl Engine for KernelEngine {
 
 impl FlowSource for KernelEngine {
     fn drain(&mut self, sink: &mut Sink<'_>) -> Result<(), SourceError> {
+        // What follows a drain, too, is shared by threads; the next frame holds this one again.
+        if let Some(pinned) = &mut self.pinned {
+            pinned.hold(false);
+        }
         self.flows.drain(sink)
     }
 
