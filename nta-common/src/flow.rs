@@ -194,15 +194,15 @@ impl FlowStats {
         self.originator = if answers { direction ^ 1 } else { direction };
     }
 
-    /// The reading as it was at the last cut. `last` is the reading before: a map entry may be copied in the middle of a
-    /// cut, and what the copy says then must still lie between the two.
-    pub fn before_cut(&self, last: &Self) -> Self {
+    /// The reading as it was at the last cut. `last` are the volumes of the reading before: a map entry may be copied in
+    /// the middle of a cut, and what the copy says then must still lie between the two.
+    pub fn before_cut(&self, last: &[Volume; 2]) -> Self {
         let mut before = *self;
         before.first_ns = self.cut.first_ns;
         before.last_ns = self.cut.last_ns;
         before.originator = self.cut.originator;
-        for i in 0..2 {
-            let (earlier, cut, later) = (&last.dir[i].volume, self.cut.volumes[i], &self.dir[i].volume);
+        for (i, earlier) in last.iter().enumerate() {
+            let (cut, later) = (self.cut.volumes[i], &self.dir[i].volume);
             if earlier.precedes(&cut) && cut.precedes(later) {
                 before.dir[i].volume = cut;
             }

@@ -6,7 +6,7 @@ use nta_common::flow::Counts;
 use super::{Detector, View};
 use crate::baseline::{BaselineConfig, Baselines};
 use crate::domain::{
-    ConnState, Endpoint, Event, Finding, FlowId, FlowObservation, FlowRecord, History, RttDelta, TcpCounts, Timestamp,
+    ConnState, Endpoint, Event, Finding, FlowId, FlowObservation, FlowRecord, History, RttSamples, TcpCounts, Timestamp,
 };
 use crate::window::{DEFAULT_WINDOW_NS, Seed, Snapshot, Windows};
 
@@ -59,6 +59,6 @@ pub(super) fn flow(from: &str, to: &str, port: u16, time_s: f64, bytes: [u64; 2]
         history: History::default(),
         ended: None,
     };
-    let (tcp, rtt) = ([TcpCounts::default(); 2], RttDelta::default());
+    let (tcp, rtt) = ([TcpCounts::default(); 2], RttSamples::default());
     FlowObservation { flow: record, sent: bytes.map(counts), tcp, rtt, is_new: true }
 }

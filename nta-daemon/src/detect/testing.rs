@@ -9,7 +9,7 @@ use nta_common::packet::proto;
 use super::{Detector, View};
 use crate::baseline::{BaselineConfig, Baselines};
 use crate::domain::{
-    ConnState, Endpoint, Finding, FlowId, FlowObservation, FlowRecord, History, OverflowDelta, RttDelta, TcpCounts,
+    ConnState, Endpoint, Finding, FlowId, FlowObservation, FlowRecord, History, OverflowDelta, RttSamples, TcpCounts,
     Timestamp,
 };
 use crate::window::{Cascade, InTurn, Seed, Snapshot, Span, Windows};
@@ -56,7 +56,7 @@ impl Flow {
             flow,
             sent: [Counts::default(); 2],
             tcp: [TcpCounts::default(); 2],
-            rtt: RttDelta::default(),
+            rtt: RttSamples::default(),
             is_new: true,
         };
         Self(seen, 0).sent(1, 60)

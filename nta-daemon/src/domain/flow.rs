@@ -4,11 +4,10 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use nta_common::flow::Counts;
-use nta_common::packet::proto;
-use nta_common::tcp::{RTT_BUCKETS, TcpDirection};
+use nta_common::tcp::RTT_BUCKETS;
 use nta_common::{FlowKey4, FlowKey6, FlowStats, OverflowKey};
 
-use super::{TcpCounts, Timestamp};
+use super::{TcpCounts, Tracked};
 
 /// Key of a flow of either family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -58,15 +57,33 @@ impl fmt::Display for FlowId {
     }
 }
 
-/// Round trips of both directions between two readings.
+/// Round-trip samples of both directions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct RttDelta {
-    /// Samples.
+pub struct RttSamples {
+    /// How many.
     pub count: u32,
     /// Their sum in microseconds.
     pub sum_us: u32,
     /// Samples by size, see [`RTT_BUCKETS`].
     pub histogram: [u32; RTT_BUCKETS],
+}
+
+impl RttSamples {
+    /// All samples of an entry.
+    pub fn of(reading: &FlowStats) -> Self {
+        let [a, b] = reading.dir.each_ref().map(|side| &side.tcp.rtt);
+        let (count, sum_us) = (a.count.wrapping_add(b.count), a.sum_us.wrapping_add(b.sum_us));
+        Self { count, sum_us, histogram: reading.tcp.rtt_histogram }
+    }
+
+    /// What came since an earlier reading.
+    pub fn since(&self, earlier: &Self) -> Self {
+        Self {
+            count: self.count.wrapping_sub(earlier.count),
+            sum_us: self.sum_us.wrapping_sub(earlier.sum_us),
+            histogram: std::array::from_fn(|i| self.histogram[i].wrapping_sub(earlier.histogram[i])),
+        }
+    }
 }
 
 /// What a flow did between two readings.
@@ -77,7 +94,7 @@ pub struct FlowDelta {
     /// TCP events from `a`, and from `b`.
     pub tcp: [TcpCounts; 2],
     /// Round trips.
-    pub rtt: RttDelta,
+    pub rtt: RttSamples,
     /// Whether this is the flow's first reading.
     pub is_new: bool,
 }
@@ -105,124 +122,6 @@ pub enum EndReason {
     Shutdown,
 }
 
-/// A flow between readings: the last reading and the totals since its first packet.
-#[derive(Clone, Copy, Debug)]
-pub struct Tracked {
-    /// Identity.
-    pub id: FlowId,
-    /// The last reading of the packet path.
-    pub last: FlowStats,
-    /// Everything counted from `a` to `b`, and back.
-    pub totals: [Counts; 2],
-    /// TCP events from `a`, and from `b`.
-    pub tcp_totals: [TcpCounts; 2],
-    /// Time of the first packet, capture or wall clock.
-    pub first: Timestamp,
-    /// Time of the last packet.
-    pub seen: Timestamp,
-}
-
-impl Tracked {
-    /// A flow of which nothing was read yet. `clock_offset_ns` turns the packet path's clock into Unix time.
-    pub fn new(key: &FlowKey, reading: &FlowStats, clock_offset_ns: u64) -> Self {
-        let first_ns = reading.first_ns.wrapping_add(clock_offset_ns);
-        Self {
-            id: key.id(first_ns),
-            last: FlowStats::default(),
-            totals: [Counts::default(); 2],
-            tcp_totals: [TcpCounts::default(); 2],
-            first: Timestamp::from_nanos(first_ns),
-            seen: Timestamp::from_nanos(first_ns),
-        }
-    }
-
-    /// When another connection of the same ports has begun since the last reading: what this one did to its end, if
-    /// anything, and the flow of the new one.
-    pub fn split(
-        &mut self,
-        key: &FlowKey,
-        reading: &FlowStats,
-        clock_offset_ns: u64,
-    ) -> Option<(Option<FlowDelta>, Self)> {
-        if reading.cut.count == self.last.cut.count {
-            return None;
-        }
-        let before = reading.before_cut(&self.last);
-        if self.totals == [Counts::default(); 2] {
-            *self = Self { last: self.last, ..Self::new(key, &before, clock_offset_ns) };
-        }
-        let delta = self.advance(&before, clock_offset_ns);
-        let next = Self { last: before, ..Self::new(key, reading, clock_offset_ns) };
-        Some((delta, next))
-    }
-
-    /// Takes a new reading; `None` when nothing was counted since the last one.
-    pub fn advance(&mut self, reading: &FlowStats, clock_offset_ns: u64) -> Option<FlowDelta> {
-        let [(a, last_a), (b, last_b)] = [(&reading.dir[0], &self.last.dir[0]), (&reading.dir[1], &self.last.dir[1])];
-        let counts = [a.volume.since(&last_a.volume), b.volume.since(&last_b.volume)];
-        if counts[0].packets == 0 && counts[1].packets == 0 {
-            return None;
-        }
-        let mut rtt = RttDelta {
-            count: samples(reading, |d| d.rtt.count).wrapping_sub(samples(&self.last, |d| d.rtt.count)),
-            sum_us: samples(reading, |d| d.rtt.sum_us).wrapping_sub(samples(&self.last, |d| d.rtt.sum_us)),
-            ..RttDelta::default()
-        };
-        for (i, bucket) in rtt.histogram.iter_mut().enumerate() {
-            *bucket = reading.tcp.rtt_histogram[i].wrapping_sub(self.last.tcp.rtt_histogram[i]);
-        }
-        let delta = FlowDelta {
-            counts,
-            tcp: [TcpCounts::between(&last_a.tcp, &a.tcp), TcpCounts::between(&last_b.tcp, &b.tcp)],
-            rtt,
-            is_new: self.totals == [Counts::default(); 2],
-        };
-        self.tcp_totals[0] += delta.tcp[0];
-        self.tcp_totals[1] += delta.tcp[1];
-        self.totals[0] += counts[0];
-        self.totals[1] += counts[1];
-        self.seen = Timestamp::from_nanos(reading.last_ns.wrapping_add(clock_offset_ns));
-        self.last = *reading;
-        Some(delta)
-    }
-
-    /// Whether the flow is over at `now`, by its last reading.
-    pub fn ended(&self, key: &FlowKey, now: Timestamp) -> Option<EndReason> {
-        (now >= self.deadline(key)).then_some(if self.is_closed(key) { EndReason::Closed } else { EndReason::Idle })
-    }
-
-    /// When the flow is over if no packet comes any more.
-    pub fn deadline(&self, key: &FlowKey) -> Timestamp {
-        let answered = self.totals[0].packets != 0 && self.totals[1].packets != 0;
-        let after_ns = match key.proto() {
-            proto::TCP if self.is_closed(key) => CLOSE_DELAY_NS,
-            proto::TCP if self.is_attempt() => ATTEMPT_DELAY_NS,
-            proto::TCP if answered => TCP_IDLE_NS,
-            _ => OTHER_IDLE_NS,
-        };
-        self.seen.plus(after_ns)
-    }
-
-    /// Whether the endpoints' states allow nothing more: a reset, both closed, or one closed and nothing of the other.
-    fn is_closed(&self, key: &FlowKey) -> bool {
-        use nta_common::tcp::Endpoint::{Closed, Inactive, Reset};
-        let states = self.last.dir.map(|side| side.tcp.marks.state());
-        key.proto() == proto::TCP
-            && matches!(states, [Reset, _] | [_, Reset] | [Closed, Closed | Inactive] | [Inactive, Closed])
-    }
-
-    /// Whether it is a SYN that nobody answered.
-    fn is_attempt(&self) -> bool {
-        use nta_common::tcp::Endpoint::{Inactive, SynAckSent, SynSent};
-        let states = self.last.dir.map(|side| side.tcp.marks.state());
-        matches!(states, [SynSent | SynAckSent, Inactive] | [Inactive, SynSent | SynAckSent])
-    }
-}
-
-fn samples(reading: &FlowStats, field: impl Fn(&TcpDirection) -> u32) -> u32 {
-    field(&reading.dir[0].tcp).wrapping_add(field(&reading.dir[1].tcp))
-}
-
 /// A flow that changed, as a source reports it.
 #[derive(Clone, Copy, Debug)]
 pub struct FlowUpdate<'a> {
@@ -230,21 +129,13 @@ pub struct FlowUpdate<'a> {
     pub key: &'a FlowKey,
     /// The flow after the change.
     pub flow: &'a Tracked,
+    /// What its entry held.
+    pub reading: &'a FlowStats,
     /// What changed; `None` when the flow only ended.
     pub delta: Option<&'a FlowDelta>,
     /// Why it is not kept any longer, if so.
     pub ended: Option<EndReason>,
 }
-
-/// A closed connection is kept this long for its stragglers: Zeek's `tcp_close_delay`.
-const CLOSE_DELAY_NS: u64 = 5_000_000_000;
-/// An attempt without an answer is over this long after its last packet. Zeek's `tcp_attempt_delay` counts from the
-/// first, which makes a connection of each later SYN of a row of retries.
-const ATTEMPT_DELAY_NS: u64 = 5_000_000_000;
-/// Zeek's `tcp_inactivity_timeout`: 5 minutes.
-const TCP_IDLE_NS: u64 = 300_000_000_000;
-/// Zeek's `udp_inactivity_timeout` and `icmp_inactivity_timeout`: 1 minute; also for unanswered TCP.
-const OTHER_IDLE_NS: u64 = 60_000_000_000;
 
 /// Packets to one destination that found the flow table full, counted between two readings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

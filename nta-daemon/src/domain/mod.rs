@@ -12,6 +12,7 @@ mod server_ports;
 mod status;
 mod tcp_counts;
 mod time;
+mod tracked;
 mod words;
 mod zeek;
 
@@ -19,7 +20,7 @@ pub use alert::{Alert, AlertChange, AlertId, AlertKey, AlertState, Opinion, Seve
 pub use community_id::community_id;
 pub use event::{ArpPacket, DnsMessage, Event, EventCounts, Mac, Question, RawPacket};
 pub use finding::{AlertKind, Contributor, Finding, LEARNED, Measure, Party};
-pub use flow::{EndReason, FlowDelta, FlowId, FlowKey, FlowUpdate, OverflowDelta, RttDelta, Tracked};
+pub use flow::{EndReason, FlowDelta, FlowId, FlowKey, FlowUpdate, OverflowDelta, RttSamples};
 pub use ledger::{Interface, Ledger, difference};
 pub use observation::FlowObservation;
 pub use record::{Endpoint, FlowRecord};
@@ -28,4 +29,5 @@ pub use status::{
 };
 pub use tcp_counts::TcpCounts;
 pub use time::Timestamp;
+pub use tracked::Tracked;
 pub use words::{ConnState, History};

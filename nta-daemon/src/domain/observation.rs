@@ -2,7 +2,7 @@
 
 use nta_common::flow::Counts;
 
-use super::{FlowRecord, FlowUpdate, RttDelta, TcpCounts};
+use super::{FlowRecord, FlowUpdate, RttSamples, TcpCounts};
 
 /// A flow in a window, seen from its originator: the whole flow so far, and what of it fell into the window.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,7 +14,7 @@ pub struct FlowObservation {
     /// TCP events in what originator and responder sent in the window.
     pub tcp: [TcpCounts; 2],
     /// Round-trip samples of the window.
-    pub rtt: RttDelta,
+    pub rtt: RttSamples,
     /// Whether the flow began in the window.
     pub is_new: bool,
 }

@@ -6,7 +6,7 @@ use nta_common::flow::Counts;
 
 use super::words::{ConnState, History};
 use super::zeek::Zeek;
-use super::{EndReason, FlowId, FlowKey, FlowUpdate, TcpCounts, Timestamp, Tracked};
+use super::{EndReason, FlowId, FlowUpdate, TcpCounts, Timestamp};
 
 /// One side of a flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,18 +53,15 @@ pub struct FlowRecord {
 impl FlowRecord {
     /// The record of a flow after an update.
     pub fn of(update: &FlowUpdate<'_>) -> Self {
-        Self::new(update.key, update.flow, update.ended)
-    }
-
-    /// The record of a tracked flow.
-    pub fn new(key: &FlowKey, flow: &Tracked, ended: Option<EndReason>) -> Self {
+        let FlowUpdate { key, flow, reading, ended, .. } = *update;
         let endpoints = key.endpoints();
-        let zeek = Zeek::of(key, flow);
+        let zeek = Zeek::of(update);
+        let tcp = flow.tcp_totals();
         let side = |i: usize, payload_bytes| Endpoint {
             address: endpoints[i].0,
             port: endpoints[i].1,
             sent: flow.totals[i],
-            tcp: flow.tcp_totals[i],
+            tcp: tcp[i],
             payload_bytes,
         };
         Self {
@@ -72,10 +69,10 @@ impl FlowRecord {
             proto: key.proto(),
             originator: side(zeek.originator, zeek.payload_bytes[0]),
             responder: side(1 - zeek.originator, zeek.payload_bytes[1]),
-            vlan: flow.last.vlan,
+            vlan: reading.vlan,
             first: flow.first,
             last: flow.seen,
-            handshake_us: [flow.last.tcp.handshake_responder_us, flow.last.tcp.handshake_originator_us],
+            handshake_us: [reading.tcp.handshake_responder_us, reading.tcp.handshake_originator_us],
             conn_state: zeek.conn_state,
             history: zeek.history,
             ended,

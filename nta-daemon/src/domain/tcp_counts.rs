@@ -40,18 +40,33 @@ impl std::ops::AddAssign for TcpCounts {
 }
 
 impl TcpCounts {
-    /// What happened between two readings.
-    pub fn between(earlier: &TcpDirection, later: &TcpDirection) -> Self {
+    /// What a direction's counters are.
+    pub const fn of(side: &TcpDirection) -> Self {
         Self {
-            syn: later.syn.wrapping_sub(earlier.syn),
-            syn_ack: later.syn_ack.wrapping_sub(earlier.syn_ack),
-            syn_retry: later.syn_retry.wrapping_sub(earlier.syn_retry),
-            fin: later.fin.wrapping_sub(earlier.fin),
-            rst: later.rst.wrapping_sub(earlier.rst),
-            retransmissions: later.retransmissions.wrapping_sub(earlier.retransmissions),
-            out_of_order: later.out_of_order.wrapping_sub(earlier.out_of_order),
-            dup_acks: later.dup_acks.wrapping_sub(earlier.dup_acks),
-            zero_windows: later.zero_windows.wrapping_sub(earlier.zero_windows),
+            syn: side.syn,
+            syn_ack: side.syn_ack,
+            syn_retry: side.syn_retry,
+            fin: side.fin,
+            rst: side.rst,
+            retransmissions: side.retransmissions,
+            out_of_order: side.out_of_order,
+            dup_acks: side.dup_acks,
+            zero_windows: side.zero_windows,
+        }
+    }
+
+    /// What happened since an earlier reading.
+    pub const fn since(&self, earlier: &Self) -> Self {
+        Self {
+            syn: self.syn.wrapping_sub(earlier.syn),
+            syn_ack: self.syn_ack.wrapping_sub(earlier.syn_ack),
+            syn_retry: self.syn_retry.wrapping_sub(earlier.syn_retry),
+            fin: self.fin.wrapping_sub(earlier.fin),
+            rst: self.rst.wrapping_sub(earlier.rst),
+            retransmissions: self.retransmissions.wrapping_sub(earlier.retransmissions),
+            out_of_order: self.out_of_order.wrapping_sub(earlier.out_of_order),
+            dup_acks: self.dup_acks.wrapping_sub(earlier.dup_acks),
+            zero_windows: self.zero_windows.wrapping_sub(earlier.zero_windows),
         }
     }
 }

@@ -3,12 +3,13 @@
 
 use std::net::IpAddr;
 
+use nta_common::FlowStats;
 use nta_common::packet::proto;
 use nta_common::tcp::{Endpoint, Marks, TcpDirection, letter};
 
 use super::server_ports::is_server_port;
 use super::words::{ConnState, History};
-use super::{FlowKey, Tracked};
+use super::{FlowKey, FlowUpdate};
 
 /// A flow in Zeek's words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,14 +25,15 @@ pub(super) struct Zeek {
 }
 
 impl Zeek {
-    /// Of a flow up to its last reading.
-    pub(super) fn of(key: &FlowKey, flow: &Tracked) -> Self {
-        let (originator, flipped) = originator(key, flow);
+    /// Of a flow up to this update.
+    pub(super) fn of(update: &FlowUpdate<'_>) -> Self {
+        let FlowUpdate { key, flow, reading, .. } = *update;
+        let (originator, flipped) = originator(key, reading);
         let sides = [originator, 1 - originator];
-        let history = history(key, flow, originator, flipped);
-        let payload_bytes = sides.map(|side| payload(key, flow, side));
+        let history = history(update, originator, flipped);
+        let payload_bytes = sides.map(|side| payload(update, side));
         let conn_state = match key.proto() {
-            proto::TCP => tcp_state(sides.map(|side| &flow.last.dir[side].tcp), &history, &payload_bytes),
+            proto::TCP => tcp_state(sides.map(|side| &reading.dir[side].tcp), &history, &payload_bytes),
             proto::UDP => match sides.map(|side| flow.totals[side].packets != 0) {
                 [true, true] => ConnState::Sf,
                 [true, false] => ConnState::S0,
@@ -46,13 +48,13 @@ impl Zeek {
 
 /// Who began, and whether that is not who sent the first packet: a SYN-ACK answers, and a connection whose beginning
 /// was not seen belongs to the side whose port is no server's.
-fn originator(key: &FlowKey, flow: &Tracked) -> (usize, bool) {
-    let kept = usize::from(flow.last.originator != 0);
+fn originator(key: &FlowKey, reading: &FlowStats) -> (usize, bool) {
+    let kept = usize::from(reading.originator != 0);
     let ports = key.endpoints().map(|(_, port)| port);
-    let first = flow.last.tcp.letters().next();
+    let first = reading.tcp.letters().next();
     let (sender, both_likely) = match (key.proto(), first) {
         // A SYN-ACK that stays alone may be a stealth scan: only its ports can turn it round. Otherwise it answers.
-        (proto::TCP, Some((letter::HANDSHAKE, direction))) if flow.last.tcp.letters().count() == 1 => {
+        (proto::TCP, Some((letter::HANDSHAKE, direction))) if reading.tcp.letters().count() == 1 => {
             (direction as usize, false)
         }
         (proto::TCP, Some((letter::HANDSHAKE, _))) => return (kept, true),
@@ -70,14 +72,15 @@ fn originator(key: &FlowKey, flow: &Tracked) -> (usize, bool) {
     (if flipped { 1 - sender } else { sender }, flipped)
 }
 
-fn history(key: &FlowKey, flow: &Tracked, originator: usize, flipped: bool) -> History {
+fn history(update: &FlowUpdate<'_>, originator: usize, flipped: bool) -> History {
+    let FlowUpdate { key, flow, reading, .. } = *update;
     let mut history = History::default();
     if flipped {
         history.push(b'^');
     }
     match key.proto() {
         proto::TCP => {
-            for (code, direction) in flow.last.tcp.letters() {
+            for (code, direction) in reading.tcp.letters() {
                 let letter = letter_of(code);
                 history.push(if direction as usize == originator { letter.to_ascii_uppercase() } else { letter });
             }
@@ -152,9 +155,10 @@ fn tcp_state(sides: [&TcpDirection; 2], history: &History, payload: &[Option<u64
     }
 }
 
-fn payload(key: &FlowKey, flow: &Tracked, side: usize) -> Option<u64> {
+fn payload(update: &FlowUpdate<'_>, side: usize) -> Option<u64> {
+    let FlowUpdate { key, flow, reading, .. } = *update;
     let transport = match key.proto() {
-        proto::TCP => return Some(tcp_payload(&flow.last.dir[side].tcp, &flow.last.dir[1 - side].tcp)),
+        proto::TCP => return Some(tcp_payload(&reading.dir[side].tcp, &reading.dir[1 - side].tcp)),
         proto::UDP | proto::UDP_LITE | proto::ICMP | proto::ICMPV6 => 8,
         _ => return None,
     };

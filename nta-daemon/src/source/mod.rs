@@ -5,6 +5,7 @@ pub mod capture;
 mod dns;
 mod event;
 pub mod kernel;
+mod places;
 pub mod replay;
 
 pub use event::EventSettings;

@@ -7,8 +7,8 @@ use super::tests::{begin, flow, window};
 use super::*;
 use crate::baseline::{BaselineConfig, Baselines, Export};
 use crate::domain::{
-    Alert, AlertChange, AlertKey, AlertKind, AlertState, Finding, FlowObservation, Measure, Party, RttDelta, Severity,
-    TcpCounts, Timestamp,
+    Alert, AlertChange, AlertKey, AlertKind, AlertState, Finding, FlowObservation, Measure, Party, RttSamples,
+    Severity, TcpCounts, Timestamp,
 };
 use crate::window::{Seed, Snapshot, Span, Windows};
 
@@ -63,7 +63,7 @@ fn snapshot(hosts: u8) -> Snapshot {
             flow: record,
             sent: [Counts { packets, bytes: packets * 60, ip_bytes: packets * 46 }, Counts::default()],
             tcp: [TcpCounts::default(); 2],
-            rtt: RttDelta::default(),
+            rtt: RttSamples::default(),
             is_new: true,
         });
     }

@@ -9,7 +9,7 @@ use nta_common::packet::proto;
 use nta_common::tcp::RTT_BUCKETS;
 
 use super::Distinct;
-use crate::domain::{ConnState, DnsMessage, FlowObservation, RttDelta, TcpCounts};
+use crate::domain::{ConnState, DnsMessage, FlowObservation, RttSamples, TcpCounts};
 
 /// Keys the hashes under which distinct values are counted.
 pub type Seed = foldhash::quality::SeedableRandomState;
@@ -117,7 +117,7 @@ pub struct Rtt {
 }
 
 impl Rtt {
-    pub(super) fn add(&mut self, delta: &RttDelta) {
+    pub(super) fn add(&mut self, delta: &RttSamples) {
         if delta.count == 0 {
             return;
         }

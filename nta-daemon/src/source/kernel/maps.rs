@@ -14,7 +14,7 @@ use super::elements::{delete, lookup, lookup_and_delete};
 use super::events::EventRing;
 use super::read::MapReader;
 use super::tracker::Tracker;
-use crate::domain::{Event, FlowKey, Interface, Ledger, MapFill, OverflowDelta, Timestamp, difference};
+use crate::domain::{EndReason, Event, FlowKey, Interface, Ledger, MapFill, OverflowDelta, Timestamp, difference};
 use crate::source::{FlowSource, Sink, SourceError};
 
 /// What a hash map entry takes in the kernel beyond key and value (`struct htab_elem`).
@@ -221,7 +221,16 @@ impl FlowSource for KernelFlows {
     }
 
     fn finish(&mut self, sink: &mut Sink<'_>) {
-        self.tracker.finish(sink);
+        let offset = self.offset_ns();
+        let tracker = &mut self.tracker;
+        let mut end = |key: FlowKey, last: &FlowStats| {
+            tracker.remove(&key, Some(last), EndReason::Shutdown, offset, sink);
+        };
+        let read = self.v4.drain(|key, last| end(FlowKey::V4(*key), last));
+        if let Err(error) = read.and_then(|()| self.v6.drain(|key, last| end(FlowKey::V6(*key), last))) {
+            tracing::warn!(%error, "flows that end with the daemon are not told");
+        }
+        self.tracker = Tracker::default();
     }
 
     fn ledger(&mut self) -> Result<Ledger, SourceError> {

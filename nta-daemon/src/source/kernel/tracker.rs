@@ -2,24 +2,24 @@
 //!
 //! The kernel hands out a map's entries in the order of its buckets, which is the same at every reading but for what was
 //! added and removed. So each flow remembers which one came after it, and the next entry of a reading is compared with
-//! that one; the index is asked only where the order changed. What an unchanged flow needs is kept apart from the rest,
-//! so that the large part of it is not even touched.
+//! that one; the index is asked only where the order changed. What is kept of a flow is small, because a flood of new ones
+//! costs mostly the memory that they take.
 
-use std::collections::HashMap;
+use std::hash::BuildHasher as _;
 
-use nta_common::{FlowStats, Volume};
+use nta_common::FlowStats;
 
-use crate::domain::{EndReason, FlowKey, FlowUpdate, Timestamp, Tracked};
+use crate::domain::{EndReason, FlowKey, Timestamp, Tracked};
 use crate::source::Sink;
+use crate::source::places::Places;
 
 /// Every flow that the maps hold, as last read. Bounded by the maps themselves.
 #[derive(Default)]
 pub(super) struct Tracker {
-    index: HashMap<FlowKey, u32, foldhash::fast::RandomState>,
-    /// By slot; `None` is a slot without a flow.
-    heads: Vec<Option<Head>>,
-    /// The rest of each flow, by slot, in pieces that never move: what was at a slot without a flow stays there.
-    flows: Vec<Vec<Tracked>>,
+    index: Places,
+    hasher: foldhash::fast::RandomState,
+    /// By slot, in pieces that never move; `None` is a slot without a flow.
+    slots: Vec<Vec<Option<Slot>>>,
     /// Slots without a flow.
     free: Vec<u32>,
     /// The flow that was read last.
@@ -28,20 +28,18 @@ pub(super) struct Tracker {
     first: u32,
 }
 
-/// What finding a flow and seeing that nothing changed takes.
-struct Head {
+/// One flow.
+struct Slot {
     key: FlowKey,
-    /// Of the last reading.
-    volumes: [Volume; 2],
-    /// Of the last reading.
-    cuts: u32,
+    flow: Tracked,
     /// The slot of the flow that came after this one at the last reading.
     next: u32,
-    /// When the flow is over if no packet comes any more.
-    deadline: Timestamp,
+    /// When the flow is over if no packet comes any more, and why then.
+    expiry: Timestamp,
+    reason: EndReason,
 }
 
-/// Flows in one piece of memory.
+/// Slots in one piece of memory.
 const PIECE: usize = 4096;
 
 impl Tracker {
@@ -57,87 +55,93 @@ impl Tracker {
     /// Takes a reading of one flow.
     pub(super) fn read(&mut self, key: FlowKey, reading: &FlowStats, clock_offset_ns: u64, sink: &mut Sink<'_>) {
         let slot = self.find(key, reading, clock_offset_ns);
-        let Some(head) = &mut self.heads[slot as usize] else { return };
-        // Every packet changes a volume.
-        if head.volumes == volumes(reading) && head.cuts == reading.cut.count {
+        let Some(slot) = self.slot_mut(slot) else { return };
+        if slot.flow.is_at(reading) {
             return;
         }
-        let flow = &mut self.flows[slot as usize / PIECE][slot as usize % PIECE];
-        split(flow, &key, reading, clock_offset_ns, sink);
-        if let Some(delta) = flow.advance(reading, clock_offset_ns) {
-            sink(FlowUpdate { key: &key, flow, delta: Some(&delta), ended: None });
-        }
-        head.take(flow);
+        slot.flow.take(&key, reading, clock_offset_ns, None, sink);
+        (slot.expiry, slot.reason) = slot.flow.expiry(&key, reading);
     }
 
     /// The slot of a flow, a new one if need be.
     fn find(&mut self, key: FlowKey, reading: &FlowStats, clock_offset_ns: u64) -> u32 {
         let expected = match self.cursor {
-            Some(before) => self.heads[before as usize].as_ref().map_or(0, |head| head.next),
+            Some(before) => self.slot(before).map_or(0, |slot| slot.next),
             None => self.first,
         };
-        let slot = match self.heads.get(expected as usize) {
-            Some(Some(head)) if head.key == key => expected,
-            _ => {
-                let slot = match self.index.get(&key) {
-                    Some(slot) => *slot,
-                    None => self.insert(key, expected, Tracked::new(&key, reading, clock_offset_ns)),
-                };
-                match self.cursor.and_then(|before| self.heads[before as usize].as_mut()) {
-                    Some(before) => before.next = slot,
-                    None => self.first = slot,
+        let slot = if self.holds(expected, &key) {
+            expected
+        } else {
+            let hash = self.hash(&key);
+            let slot = match self.index.find(hash, |slot| self.holds(slot, &key)) {
+                Some(slot) => slot,
+                None => self.insert(key, hash, expected, Tracked::new(&key, reading, clock_offset_ns)),
+            };
+            match self.cursor {
+                Some(before) => {
+                    if let Some(before) = self.slot_mut(before) {
+                        before.next = slot;
+                    }
                 }
-                slot
+                None => self.first = slot,
             }
+            slot
         };
         self.cursor = Some(slot);
         slot
     }
 
-    fn insert(&mut self, key: FlowKey, next: u32, flow: Tracked) -> u32 {
-        let mut head = Head { key, volumes: Default::default(), cuts: 0, next, deadline: Timestamp::default() };
-        head.take(&flow);
+    fn insert(&mut self, key: FlowKey, hash: u32, next: u32, flow: Tracked) -> u32 {
+        let new = Some(Slot { key, flow, next, expiry: Timestamp::default(), reason: EndReason::Idle });
         let slot = if let Some(slot) = self.free.pop() {
-            self.flows[slot as usize / PIECE][slot as usize % PIECE] = flow;
-            self.heads[slot as usize] = Some(head);
+            self.slots[slot as usize / PIECE][slot as usize % PIECE] = new;
             slot
         } else {
-            match self.flows.last_mut().filter(|piece| piece.len() < PIECE) {
-                Some(piece) => piece.push(flow),
-                None => {
-                    let mut piece = Vec::with_capacity(PIECE);
-                    piece.push(flow);
-                    self.flows.push(piece);
-                }
+            if self.slots.last().is_none_or(|piece| piece.len() == PIECE) {
+                self.slots.push(Vec::with_capacity(PIECE));
             }
-            self.heads.push(Some(head));
-            self.heads.len() as u32 - 1
+            let pieces = self.slots.len();
+            let piece = &mut self.slots[pieces - 1];
+            piece.push(new);
+            ((pieces - 1) * PIECE + piece.len() - 1) as u32
         };
-        self.index.insert(key, slot);
+        self.index.insert(hash, slot);
         slot
+    }
+
+    fn hash(&self, key: &FlowKey) -> u32 {
+        self.hasher.hash_one(key) as u32
+    }
+
+    fn slot(&self, slot: u32) -> Option<&Slot> {
+        self.slots.get(slot as usize / PIECE)?.get(slot as usize % PIECE)?.as_ref()
+    }
+
+    fn slot_mut(&mut self, slot: u32) -> Option<&mut Slot> {
+        self.slots.get_mut(slot as usize / PIECE)?.get_mut(slot as usize % PIECE)?.as_mut()
+    }
+
+    fn holds(&self, slot: u32, key: &FlowKey) -> bool {
+        self.slot(slot).is_some_and(|slot| slot.key == *key)
     }
 
     /// Flows that are over at `now`.
     pub(super) fn ended(&self, now: Timestamp) -> Vec<(FlowKey, EndReason)> {
-        let over = |(head, flow): (&Head, &Tracked)| {
-            let reason = if now >= head.deadline { flow.ended(&head.key, now) } else { None };
-            reason.map(|reason| (head.key, reason))
-        };
-        self.kept().filter_map(over).collect()
+        self.kept().filter(|slot| now >= slot.expiry).map(|slot| (slot.key, slot.reason)).collect()
     }
 
     /// Every flow, with why it ends now.
     pub(super) fn all(&self, now: Timestamp) -> Vec<(FlowKey, EndReason)> {
-        let reason = |head: &Head, flow: &Tracked| flow.ended(&head.key, now).unwrap_or(EndReason::Shutdown);
-        self.kept().map(|(head, flow)| (head.key, reason(head, flow))).collect()
+        let reason = |slot: &Slot| if now >= slot.expiry { slot.reason } else { EndReason::Shutdown };
+        self.kept().map(|slot| (slot.key, reason(slot))).collect()
     }
 
-    fn kept(&self) -> impl Iterator<Item = (&Head, &Tracked)> {
-        // Pieces are filled in the order of the slots.
-        self.heads.iter().zip(self.flows.iter().flatten()).filter_map(|(head, flow)| Some((head.as_ref()?, flow)))
+    fn kept(&self) -> impl Iterator<Item = &Slot> {
+        self.slots.iter().flatten().flatten()
     }
 
-    /// Forgets a flow; `last` is what the map held when its entry was removed.
+    /// Forgets a flow and tells its end; `last` is what the map held when its entry was removed, `None` when somebody else
+    /// had removed it, of whose end nothing is known then.
     pub(super) fn remove(
         &mut self,
         key: &FlowKey,
@@ -146,48 +150,18 @@ impl Tracker {
         clock_offset_ns: u64,
         sink: &mut Sink<'_>,
     ) {
-        if let Some(slot) = self.index.remove(key) {
-            let flow = &mut self.flows[slot as usize / PIECE][slot as usize % PIECE];
-            if let Some(last) = last {
-                split(flow, key, last, clock_offset_ns, sink);
-            }
-            let delta = last.and_then(|last| flow.advance(last, clock_offset_ns));
-            sink(FlowUpdate { key, flow, delta: delta.as_ref(), ended: Some(reason) });
-            self.heads[slot as usize] = None;
-            self.free.push(slot);
+        let hash = self.hash(key);
+        let Some(at) = self.index.find(hash, |slot| self.holds(slot, key)) else { return };
+        self.index.remove(hash, at);
+        let slot = self.slots[at as usize / PIECE][at as usize % PIECE].take();
+        self.free.push(at);
+        if let (Some(mut slot), Some(last)) = (slot, last) {
+            slot.flow.take(key, last, clock_offset_ns, Some(reason), sink);
         }
-        if self.index.is_empty() {
+        if self.index.len() == 0 {
             // Nothing of a flood of flows stays in memory.
             *self = Self::default();
         }
-    }
-
-    /// Reports the end of every flow.
-    pub(super) fn finish(&mut self, sink: &mut Sink<'_>) {
-        for (head, flow) in self.kept() {
-            sink(FlowUpdate { key: &head.key, flow, delta: None, ended: Some(EndReason::Shutdown) });
-        }
-        *self = Self::default();
-    }
-}
-
-impl Head {
-    fn take(&mut self, flow: &Tracked) {
-        self.volumes = volumes(&flow.last);
-        self.cuts = flow.last.cut.count;
-        self.deadline = flow.deadline(&self.key);
-    }
-}
-
-fn volumes(reading: &FlowStats) -> [Volume; 2] {
-    [reading.dir[0].volume, reading.dir[1].volume]
-}
-
-/// Reports the end of a flow whose ports another connection uses now, and goes on with that one.
-fn split(flow: &mut Tracked, key: &FlowKey, reading: &FlowStats, clock_offset_ns: u64, sink: &mut Sink<'_>) {
-    if let Some((delta, next)) = flow.split(key, reading, clock_offset_ns) {
-        sink(FlowUpdate { key, flow, delta: delta.as_ref(), ended: Some(EndReason::Closed) });
-        *flow = next;
     }
 }
 
@@ -196,8 +170,10 @@ mod tests {
     use nta_common::packet::{Packet, proto};
     use nta_common::{Clock, First, FlowKey4};
 
+    use std::collections::HashMap;
+
     use super::*;
-    use crate::domain::FlowDelta;
+    use crate::domain::{FlowDelta, FlowUpdate};
 
     struct At(u64);
 
@@ -215,7 +191,7 @@ mod tests {
     #[derive(Default)]
     struct Model {
         map: Vec<(FlowKey, FlowStats)>,
-        last: HashMap<FlowKey, Tracked>,
+        last: HashMap<FlowKey, (Tracked, FlowStats)>,
         now_ns: u64,
         random: u64,
     }
@@ -264,19 +240,20 @@ mod tests {
         fn drain(&mut self) -> Vec<Told> {
             let mut all = Vec::new();
             for (key, reading) in &self.map {
-                let flow = self.last.entry(*key).or_insert_with(|| Tracked::new(key, reading, 0));
-                split(flow, key, reading, 0, &mut |update| all.push(told(&update)));
-                if let Some(delta) = flow.advance(reading, 0) {
-                    all.push(told(&FlowUpdate { key, flow, delta: Some(&delta), ended: None }));
-                }
+                let (flow, last) = self.last.entry(*key).or_insert_with(|| (Tracked::new(key, reading, 0), *reading));
+                flow.take(key, reading, 0, None, &mut |update| all.push(told(&update)));
+                *last = *reading;
             }
             all
         }
 
         fn ended(&self) -> Vec<(FlowKey, EndReason)> {
             let now = Timestamp::from_nanos(self.now_ns);
-            let mut ended: Vec<_> =
-                self.last.iter().filter_map(|(key, flow)| Some((*key, flow.ended(key, now)?))).collect();
+            let over = |(key, (flow, last)): (&FlowKey, &(Tracked, FlowStats))| {
+                let (expiry, reason) = flow.expiry(key, last);
+                (now >= expiry).then_some((*key, reason))
+            };
+            let mut ended: Vec<_> = self.last.iter().filter_map(over).collect();
             ended.sort_by_key(|(key, _)| *key);
             ended
         }
@@ -316,7 +293,10 @@ mod tests {
             }
         }
         let mut kept = 0;
-        tracker.finish(&mut |update| kept += usize::from(update.ended == Some(EndReason::Shutdown)));
+        for (key, last) in &model.map {
+            let mut count = |update: FlowUpdate<'_>| kept += usize::from(update.ended == Some(EndReason::Shutdown));
+            tracker.remove(key, Some(last), EndReason::Shutdown, 0, &mut count);
+        }
         assert_eq!((kept, tracker.len()), (model.map.len(), 0));
         assert!(updates > 5000 && ends > 100, "{updates} updates, {ends} ends");
     }
@@ -331,7 +311,9 @@ mod tests {
         while model.map[0].1 == reading {
             model.packet();
         }
-        let counted = |reading: &FlowStats| volumes(reading)[0].since(&Volume::default()).packets;
+        let counted = |reading: &FlowStats| {
+            reading.dir.map(|side| side.volume.since(&Default::default()).packets).iter().sum::<u64>()
+        };
         let at = model.map.iter().position(|(k, _)| *k == key).expect("it is there");
         let last = model.map[at].1;
         let mut all = Vec::new();

@@ -7,18 +7,18 @@
 
 use std::hint::black_box;
 
-use hashbrown::HashTable;
 use nta_common::{Counter, First, FlowStats, LedgerSlot};
 
 use super::GROUP;
 use super::deadlines::{Deadlines, UNLISTED};
 use crate::domain::{EndReason, FlowKey, FlowUpdate, MapFill, Timestamp, Tracked};
 use crate::source::Sink;
+use crate::source::places::{PLACE_BYTES, Places};
 
 /// Flows of one family with the limit of the kernel's map, and a list of what changed since the last drain.
 pub(super) struct Table {
     name: &'static str,
-    index: HashTable<Place>,
+    index: Places,
     entries: Vec<Entry>,
     /// Of each entry; `None` in a free one, and before the first drain.
     tracked: Vec<Option<Tracked>>,
@@ -26,13 +26,6 @@ pub(super) struct Table {
     changed: Vec<u32>,
     deadlines: Deadlines,
     max_entries: u32,
-}
-
-/// Where the entry of a key with this hash is.
-#[derive(Clone, Copy)]
-struct Place {
-    hash: u32,
-    slot: u32,
 }
 
 #[repr(C, align(64))] // in this order, from the start of a cache line
@@ -49,7 +42,7 @@ impl Table {
     pub(super) fn new(name: &'static str, max_entries: u32) -> Self {
         Self {
             name,
-            index: HashTable::new(),
+            index: Places::default(),
             entries: Vec::new(),
             tracked: Vec::new(),
             free: Vec::new(),
@@ -67,7 +60,7 @@ impl Table {
     /// Where an entry with this hash is, if there is one: of this key most likely, but that is not looked at.
     #[inline]
     pub(super) fn find(&self, hash: u32) -> Option<u32> {
-        self.index.find(spread(hash), |place| place.hash == hash).map(|place| place.slot)
+        self.index.find(hash, |_| true)
     }
 
     /// Reads what a packet of this entry will read.
@@ -85,9 +78,8 @@ impl Table {
         ledger: &mut LedgerSlot,
     ) -> Option<&mut FlowStats> {
         let entries = &self.entries;
-        let is_it = |place: &Place| place.hash == hash && entries[place.slot as usize].key == *key;
-        let slot = match self.index.find(spread(hash), is_it) {
-            Some(place) => place.slot,
+        let slot = match self.index.find(hash, |slot| entries[slot as usize].key == *key) {
+            Some(slot) => slot,
             None => self.create(key, hash, first, ledger)?,
         };
         let entry = &mut self.entries[slot as usize];
@@ -114,7 +106,7 @@ impl Table {
             self.entries.len() as u32 - 1
         };
         self.entries[slot as usize].stats.begin(first);
-        self.index.insert_unique(spread(hash), Place { hash, slot }, |place| spread(place.hash));
+        self.index.insert(hash, slot);
         ledger.bump(Counter::FlowCreated);
         Some(slot)
     }
@@ -129,16 +121,9 @@ impl Table {
                 entry.changed = false;
                 let flow =
                     self.tracked[*slot as usize].get_or_insert_with(|| Tracked::new(&entry.key, &entry.stats, 0));
-                if let Some((delta, next)) = flow.split(&entry.key, &entry.stats, 0) {
-                    let ended = Some(EndReason::Closed);
-                    sink(FlowUpdate { key: &entry.key, flow, delta: delta.as_ref(), ended });
-                    *flow = next;
-                }
-                if let Some(delta) = flow.advance(&entry.stats, 0) {
-                    sink(FlowUpdate { key: &entry.key, flow, delta: Some(&delta), ended: None });
-                }
+                flow.take(&entry.key, &entry.stats, 0, None, sink);
                 // A later deadline is found out when the listed one has come; only an earlier one is news.
-                let interval = Deadlines::interval(flow.deadline(&entry.key));
+                let interval = Deadlines::interval(flow.expiry(&entry.key, &entry.stats).0);
                 if interval < entry.listed {
                     entry.listed = interval;
                     self.deadlines.list(interval, *slot);
@@ -159,11 +144,13 @@ impl Table {
                     let Some(flow) = self.tracked[*slot as usize].as_ref().filter(|_| entry.listed == interval) else {
                         continue;
                     };
-                    if let Some(reason) = flow.ended(&entry.key, now) {
-                        sink(FlowUpdate { key: &entry.key, flow, delta: None, ended: Some(reason) });
+                    let (key, reading) = (&entry.key, &entry.stats);
+                    let (deadline, reason) = flow.expiry(key, reading);
+                    if now >= deadline {
+                        sink(FlowUpdate { key, flow, reading, delta: None, ended: Some(reason) });
                         self.forget(*slot);
                     } else {
-                        entry.listed = Deadlines::interval(flow.deadline(&entry.key));
+                        entry.listed = Deadlines::interval(deadline);
                         self.deadlines.list(entry.listed, *slot);
                     }
                 }
@@ -174,7 +161,8 @@ impl Table {
     pub(super) fn finish(&mut self, sink: &mut Sink<'_>) {
         for (entry, tracked) in self.entries.iter().zip(&self.tracked) {
             if let Some(flow) = tracked {
-                sink(FlowUpdate { key: &entry.key, flow, delta: None, ended: Some(EndReason::Shutdown) });
+                let (key, reading) = (&entry.key, &entry.stats);
+                sink(FlowUpdate { key, flow, reading, delta: None, ended: Some(EndReason::Shutdown) });
             }
         }
         *self = Self::new(self.name, self.max_entries);
@@ -184,14 +172,12 @@ impl Table {
         let entry = &mut self.entries[slot as usize];
         entry.listed = UNLISTED;
         self.tracked[slot as usize] = None;
-        if let Ok(place) = self.index.find_entry(spread(entry.hash), |place| place.slot == slot) {
-            place.remove();
-        }
+        self.index.remove(entry.hash, slot);
         self.free.push(slot);
     }
 
     pub(super) fn fill(&self) -> MapFill {
-        let each = (size_of::<Place>() + size_of::<Entry>() + size_of::<Option<Tracked>>()) as u64;
+        let each = (PLACE_BYTES + size_of::<Entry>() + size_of::<Option<Tracked>>()) as u64;
         MapFill {
             name: self.name.to_owned(),
             entries: self.index.len() as u64,
@@ -212,17 +198,8 @@ impl Entry {
     }
 }
 
-/// Something of the cache lines that a drain reads first.
+/// Something of each cache line of what is told of a flow.
 #[inline]
 fn lines(flow: Option<&Tracked>) -> u64 {
-    let Some(flow) = flow else { return 0 };
-    let [a, b] = &flow.last.dir;
-    let tcp = [u32::from(a.tcp.flags), u32::from(b.tcp.flags), a.tcp.resent, b.tcp.resent, flow.last.cut.count];
-    flow.id.0 ^ flow.totals[0].packets ^ flow.totals[1].packets ^ tcp.iter().fold(0, |all, one| all ^ u64::from(*one))
-}
-
-/// 64 bits as the index wants them: it takes the place from the lower ones and a tag from the upper ones.
-#[inline]
-const fn spread(hash: u32) -> u64 {
-    (hash as u64) << 32 | hash as u64
+    flow.map_or(0, |flow| flow.id.0 ^ flow.totals[0].packets ^ flow.totals[1].packets ^ flow.seen.as_nanos())
 }

@@ -1,0 +1,271 @@
+//! A flow between two readings of its entry: cumulative counters in, differences and totals out.
+
+use nta_common::flow::Counts;
+use nta_common::packet::proto;
+use nta_common::tcp::letter;
+use nta_common::{FlowStats, Volume};
+
+use super::{EndReason, FlowDelta, FlowId, FlowKey, FlowUpdate, RttSamples, TcpCounts, Timestamp};
+
+/// A flow between readings: what was told of it. Small, because there is one for each entry of the maps.
+#[derive(Debug)]
+pub struct Tracked {
+    /// Identity.
+    pub id: FlowId,
+    /// Everything counted from `a` to `b`, and back.
+    pub totals: [Counts; 2],
+    /// Time of the first packet, capture or wall clock.
+    pub first: Timestamp,
+    /// Time of the last packet.
+    pub seen: Timestamp,
+    /// What the entry's counters were at the last reading.
+    volumes: [Volume; 2],
+    cuts: u32,
+    tcp: [TcpCounts; 2],
+    more: Option<Box<More>>,
+}
+
+/// What many flows do without.
+#[derive(Debug, Default)]
+struct More {
+    /// Round trips up to the last reading.
+    rtt: RttSamples,
+    /// TCP events of the connections that had the entry before this one.
+    before: [TcpCounts; 2],
+}
+
+impl Tracked {
+    /// A flow of which nothing was read yet. `clock_offset_ns` turns the packet path's clock into Unix time.
+    pub fn new(key: &FlowKey, reading: &FlowStats, clock_offset_ns: u64) -> Self {
+        let first_ns = reading.first_ns.wrapping_add(clock_offset_ns);
+        Self {
+            id: key.id(first_ns),
+            totals: Default::default(),
+            first: Timestamp::from_nanos(first_ns),
+            seen: Timestamp::from_nanos(first_ns),
+            volumes: Default::default(),
+            cuts: 0,
+            tcp: Default::default(),
+            more: None,
+        }
+    }
+
+    /// TCP events from `a`, and from `b`.
+    pub fn tcp_totals(&self) -> [TcpCounts; 2] {
+        match &self.more {
+            Some(more) => std::array::from_fn(|i| self.tcp[i].since(&more.before[i])),
+            None => self.tcp,
+        }
+    }
+
+    /// Whether nothing was counted since the last reading: every packet changes a volume.
+    pub fn is_at(&self, reading: &FlowStats) -> bool {
+        self.volumes == volumes(reading) && self.cuts == reading.cut.count
+    }
+
+    /// Takes a new reading and tells what was counted since the last one, and why the flow ends, if it does. When another
+    /// connection of the same ports has begun meanwhile, the one before is told to its end.
+    pub fn take(
+        &mut self,
+        key: &FlowKey,
+        reading: &FlowStats,
+        clock_offset_ns: u64,
+        ended: Option<EndReason>,
+        tell: &mut dyn FnMut(FlowUpdate<'_>),
+    ) {
+        if reading.cut.count != self.cuts {
+            self.split(key, reading, clock_offset_ns, tell);
+        }
+        let delta = self.advance(reading, clock_offset_ns);
+        if delta.is_some() || ended.is_some() {
+            tell(FlowUpdate { key, flow: self, reading, delta: delta.as_ref(), ended });
+        }
+    }
+
+    /// Tells the connection before the last cut and goes on with the one behind it.
+    fn split(
+        &mut self,
+        key: &FlowKey,
+        reading: &FlowStats,
+        clock_offset_ns: u64,
+        tell: &mut dyn FnMut(FlowUpdate<'_>),
+    ) {
+        let mut before = reading.before_cut(&self.volumes);
+        // The counters go on over a cut; what the new connection's history tells is surely of that one.
+        for (code, direction) in reading.tcp.letters() {
+            let (side, told) = (&mut before.dir[direction as usize].tcp, &self.tcp[direction as usize]);
+            let (count, told) = match code {
+                letter::SYN => (&mut side.syn, told.syn),
+                letter::HANDSHAKE => (&mut side.syn_ack, told.syn_ack),
+                letter::FIN => (&mut side.fin, told.fin),
+                letter::RESET => (&mut side.rst, told.rst),
+                _ => continue,
+            };
+            if *count != told {
+                *count = count.wrapping_sub(1);
+            }
+        }
+        if self.totals == [Counts::default(); 2] {
+            let Self { id, first, seen, .. } = Self::new(key, &before, clock_offset_ns);
+            (self.id, self.first, self.seen) = (id, first, seen);
+        }
+        let delta = self.advance(&before, clock_offset_ns);
+        tell(FlowUpdate { key, flow: self, reading: &before, delta: delta.as_ref(), ended: Some(EndReason::Closed) });
+        let mut more = self.more.take().unwrap_or_default();
+        more.before = self.tcp;
+        *self = Self {
+            volumes: self.volumes,
+            cuts: reading.cut.count,
+            tcp: self.tcp,
+            more: Some(more),
+            ..Self::new(key, reading, clock_offset_ns)
+        };
+    }
+
+    /// What was counted since the last reading; `None` when nothing was.
+    fn advance(&mut self, reading: &FlowStats, clock_offset_ns: u64) -> Option<FlowDelta> {
+        let volumes = volumes(reading);
+        let counts = std::array::from_fn(|i| volumes[i].since(&self.volumes[i]));
+        if counts.iter().all(|counts: &Counts| counts.packets == 0) {
+            return None;
+        }
+        let tcp = reading.dir.each_ref().map(|side| TcpCounts::of(&side.tcp));
+        let rtt = RttSamples::of(reading);
+        let delta = FlowDelta {
+            counts,
+            tcp: std::array::from_fn(|i| tcp[i].since(&self.tcp[i])),
+            rtt: self.more.as_ref().map_or(rtt, |more| rtt.since(&more.rtt)),
+            is_new: self.totals == [Counts::default(); 2],
+        };
+        if delta.rtt != RttSamples::default() {
+            self.more.get_or_insert_default().rtt = rtt;
+        }
+        self.totals[0] += counts[0];
+        self.totals[1] += counts[1];
+        self.seen = Timestamp::from_nanos(reading.last_ns.wrapping_add(clock_offset_ns));
+        (self.volumes, self.tcp) = (volumes, tcp);
+        Some(delta)
+    }
+
+    /// When the flow is over if no packet comes any more, and for which reason. `reading` is the last one.
+    pub fn expiry(&self, key: &FlowKey, reading: &FlowStats) -> (Timestamp, EndReason) {
+        use nta_common::tcp::Endpoint::{Closed, Inactive, Reset, SynAckSent, SynSent};
+        let states = reading.dir.each_ref().map(|side| side.tcp.marks.state());
+        let answered = self.totals.iter().all(|sent| sent.packets != 0);
+        let (after_ns, reason) = match (key.proto(), states) {
+            // Nothing more can come: a reset, both closed, or one closed and nothing of the other.
+            (proto::TCP, [Reset, _] | [_, Reset] | [Closed, Closed | Inactive] | [Inactive, Closed]) => {
+                (CLOSE_DELAY_NS, EndReason::Closed)
+            }
+            // A SYN that nobody answered.
+            (proto::TCP, [SynSent | SynAckSent, Inactive] | [Inactive, SynSent | SynAckSent]) => {
+                (ATTEMPT_DELAY_NS, EndReason::Idle)
+            }
+            (proto::TCP, _) if answered => (TCP_IDLE_NS, EndReason::Idle),
+            _ => (OTHER_IDLE_NS, EndReason::Idle),
+        };
+        (self.seen.plus(after_ns), reason)
+    }
+}
+
+fn volumes(reading: &FlowStats) -> [Volume; 2] {
+    [reading.dir[0].volume, reading.dir[1].volume]
+}
+
+/// A closed connection is kept this long for its stragglers: Zeek's `tcp_close_delay`.
+const CLOSE_DELAY_NS: u64 = 5_000_000_000;
+/// An attempt without an answer is over this long after its last packet. Zeek's `tcp_attempt_delay` counts from the
+/// first, which makes a connection of each later SYN of a row of retries.
+const ATTEMPT_DELAY_NS: u64 = 5_000_000_000;
+/// Zeek's `tcp_inactivity_timeout`: 5 minutes.
+const TCP_IDLE_NS: u64 = 300_000_000_000;
+/// Zeek's `udp_inactivity_timeout` and `icmp_inactivity_timeout`: 1 minute; also for unanswered TCP.
+const OTHER_IDLE_NS: u64 = 60_000_000_000;
+
+#[cfg(test)]
+mod tests {
+    use nta_common::packet::Packet;
+    use nta_common::tcp::{ACK, RST, SYN};
+    use nta_common::{Clock, First, FlowKey4};
+
+    use super::*;
+
+    struct At(u64);
+
+    impl Clock for At {
+        fn coarse_ns(&self) -> u64 {
+            self.0
+        }
+
+        fn exact_ns(&self) -> u64 {
+            self.0
+        }
+    }
+
+    /// Counts a segment between 192.0.2.1:40000, or its peer, and 198.51.100.2:443.
+    fn segment(entry: &mut FlowStats, second: u64, answer: bool, flags: u8, seq: u32) -> FlowKey {
+        let mut packet = Packet {
+            proto: proto::TCP,
+            tcp_flags: flags,
+            src4: 0xc000_0201,
+            dst4: 0xc633_6402,
+            src_port: 40000,
+            dst_port: 443,
+            seq,
+            ip_len: 40,
+            wire_len: 54,
+            ..Packet::default()
+        };
+        if answer {
+            (packet.src4, packet.dst4) = (packet.dst4, packet.src4);
+            (packet.src_port, packet.dst_port) = (packet.dst_port, packet.src_port);
+        }
+        let (key, direction) = FlowKey4::of(&packet);
+        let now_ns = second * 1_000_000_000;
+        if *entry == FlowStats::default() {
+            entry.begin(&First { packet: &packet, direction, now_ns });
+        }
+        entry.add(&packet, 1, direction, now_ns, &At(now_ns));
+        FlowKey::V4(key)
+    }
+
+    /// Of each update: packets, SYNs, resets of both directions since the last reading, and why the flow ended.
+    fn told(flow: &mut Tracked, key: &FlowKey, entry: &FlowStats) -> Vec<(u64, u32, u32, Option<EndReason>)> {
+        let mut all = Vec::new();
+        flow.take(key, entry, 0, None, &mut |update| {
+            let delta = update.delta.copied().unwrap_or_default();
+            let [a, b] = delta.tcp;
+            assert_eq!(update.flow.tcp_totals().map(|tcp| tcp.syn), [a.syn, b.syn], "of this connection alone");
+            all.push((delta.packets(), a.syn + b.syn, a.rst + b.rst, update.ended));
+        });
+        all
+    }
+
+    #[test]
+    fn the_syn_of_a_connection_on_used_ports_is_its_own() {
+        let refused = |entry: &mut FlowStats| {
+            segment(entry, 1, false, SYN, 7);
+            segment(entry, 1, true, RST | ACK, 0)
+        };
+        // Read in between.
+        let mut entry = FlowStats::default();
+        let key = refused(&mut entry);
+        let mut flow = Tracked::new(&key, &entry, 0);
+        assert_eq!(told(&mut flow, &key, &entry), [(2, 1, 1, None)]);
+        let first = flow.id;
+        segment(&mut entry, 2, false, SYN, 900);
+        let mut ends = Vec::new();
+        flow.take(&key, &entry, 0, None, &mut |update| {
+            let syns = update.delta.map(|delta| delta.tcp.iter().map(|tcp| tcp.syn).sum::<u32>());
+            ends.push((update.flow.id == first, syns, update.ended));
+        });
+        assert_eq!(ends, [(true, None, Some(EndReason::Closed)), (false, Some(1), None)]);
+
+        // Both in one reading.
+        let mut entry = FlowStats::default();
+        refused(&mut entry);
+        segment(&mut entry, 2, false, SYN, 900);
+        let mut flow = Tracked::new(&key, &entry, 0);
+        assert_eq!(told(&mut flow, &key, &entry), [(2, 1, 1, Some(EndReason::Closed)), (1, 1, 0, None)]);
+    }
+}
