@@ -1,5 +1,8 @@
 //! Flow counters and their one update function, shared by the kernel program and replay.
 
+use core::mem::offset_of;
+
+use crate::FlowKey4;
 use crate::account::First;
 use crate::packet::{Packet, proto};
 use crate::tcp::{self, Sent, TcpDirection};
@@ -80,13 +83,18 @@ pub struct Direction {
     pub volume: Volume,
     /// TCP state and counters.
     pub tcp: TcpDirection,
+    /// What was counted before the last cut.
+    pub(crate) volume_before: Volume,
+    /// What is kept of TCP before the last cut.
+    tcp_before: tcp::SideCut,
 }
 
 /// Everything that is kept of a flow.
 ///
-/// Both directions' packets read the first 80 bytes, and few write there; what each packet writes lies in its direction, more
-/// than a cache line behind them and from the other's. So two CPUs that count one direction each do not take the lines from one
-/// another.
+/// An entry of an IPv4 flow takes eight cache lines from the start of one: key, seven lines of this (IPv6 entries lie as
+/// they come). Both directions' packets read the first line, and few write there; what each packet writes is in the first
+/// line of its direction, which has two for itself. So two CPUs that count one direction each do not take lines from one
+/// another, and a packet that finds the entry in no cache waits for four lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct FlowStats {
@@ -94,34 +102,33 @@ pub struct FlowStats {
     pub first_ns: u64,
     /// Coarse time of the last packet.
     pub last_ns: u64,
-    /// Direction of the originator: who sent the first packet, or who must have, when that was a SYN-ACK.
-    pub originator: u32,
     /// VLAN id of the outermost tag of the first packet, 0 without one.
     pub vlan: u16,
-    /// Padding, always 0.
-    pub zero: u16,
+    /// Direction of the originator: who sent the first packet, or who must have, when that was a SYN-ACK.
+    pub originator: u8,
+    /// The same before the last cut.
+    originator_before: u8,
+    /// How often a new connection of the same ports began, see [`Cut`].
+    pub cuts: u32,
     /// TCP state that belongs to both directions.
     pub tcp: tcp::TcpFlow,
+    /// The connections before.
+    cut: Cut,
     /// From `a` to `b` and back.
     pub dir: [Direction; 2],
-    /// The connections before, see [`Cut`].
-    pub cut: Cut,
+    /// All round-trip samples of both directions by size, see [`tcp::RTT_BUCKETS`].
+    pub rtt_histogram: [u32; tcp::RTT_BUCKETS],
 }
 
-/// What a flow's entry held when a new connection of the same ports began.
+/// What a flow's entry held of both directions when a new connection of the same ports began.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
-pub struct Cut {
+struct Cut {
     /// Coarse time of the first packet of the connection before it.
     first_ns: u64,
     /// Coarse time of the last packet before it.
     last_ns: u64,
-    volumes: [Volume; 2],
-    tcp: tcp::TcpCut,
-    /// Direction of the originator before it.
-    originator: u32,
-    /// How many cuts there were.
-    pub count: u32,
+    history: tcp::Letters,
 }
 
 impl FlowStats {
@@ -132,7 +139,7 @@ impl FlowStats {
         let answers = p.proto == proto::TCP && p.tcp_flags & (tcp::SYN | tcp::ACK) == tcp::SYN | tcp::ACK;
         self.first_ns = first.now_ns;
         self.last_ns = first.now_ns;
-        self.originator = if answers { first.direction ^ 1 } else { first.direction };
+        self.originator = (if answers { first.direction ^ 1 } else { first.direction }) as u8;
         self.vlan = p.vlan;
     }
 
@@ -153,14 +160,14 @@ impl FlowStats {
         let (from, to) = if direction == 0 { (a, b) } else { (b, a) };
         from.volume.add(packets, p.wire_len, p.ip_len);
         if tcp {
-            let by_originator = direction == self.originator;
+            let by_originator = direction == u32::from(self.originator);
             // Twice in the code, so that what a segment that is no news cannot be drops out of its way.
             if news {
                 let sent = Sent { now_ns, direction, by_originator, news: true };
-                tcp::track(&mut from.tcp, &mut to.tcp, &mut self.tcp, p, sent, clock);
+                tcp::track(&mut from.tcp, &mut to.tcp, &mut self.tcp, &mut self.rtt_histogram, p, sent, clock);
             } else {
                 let sent = Sent { now_ns, direction, by_originator, news: false };
-                tcp::track(&mut from.tcp, &mut to.tcp, &mut self.tcp, p, sent, clock);
+                tcp::track(&mut from.tcp, &mut to.tcp, &mut self.tcp, &mut self.rtt_histogram, p, sent, clock);
             }
         }
     }
@@ -173,7 +180,7 @@ impl FlowStats {
         let [a, b] = &mut self.dir;
         let ages =
             tcp::Ages { first_ns: now_ns.saturating_sub(self.first_ns), last_ns: now_ns.saturating_sub(self.last_ns) };
-        let by_originator = direction == self.originator;
+        let by_originator = direction == u32::from(self.originator);
         let anew = if direction == 0 {
             tcp::begins_anew(&a.tcp, &b.tcp, p, by_originator, ages)
         } else {
@@ -185,13 +192,15 @@ impl FlowStats {
         let answers = p.tcp_flags & (tcp::SYN | tcp::ACK) == tcp::SYN | tcp::ACK;
         self.cut.first_ns = self.first_ns;
         self.cut.last_ns = self.last_ns;
-        self.cut.originator = self.originator;
-        self.cut.volumes[0] = a.volume;
-        self.cut.volumes[1] = b.volume;
-        self.cut.tcp.take(&mut a.tcp, &mut b.tcp, &mut self.tcp);
-        self.cut.count = self.cut.count.wrapping_add(1);
+        self.originator_before = self.originator;
+        a.volume_before = a.volume;
+        b.volume_before = b.volume;
+        self.cut.history = self.tcp.cut();
+        a.tcp_before.take(&mut a.tcp);
+        b.tcp_before.take(&mut b.tcp);
+        self.cuts = self.cuts.wrapping_add(1);
         self.first_ns = now_ns;
-        self.originator = if answers { direction ^ 1 } else { direction };
+        self.originator = (if answers { direction ^ 1 } else { direction }) as u8;
     }
 
     /// The reading as it was at the last cut. `last` are the volumes of the reading before: a map entry may be copied in
@@ -200,15 +209,14 @@ impl FlowStats {
         let mut before = *self;
         before.first_ns = self.cut.first_ns;
         before.last_ns = self.cut.last_ns;
-        before.originator = self.cut.originator;
-        for (i, earlier) in last.iter().enumerate() {
-            let (cut, later) = (self.cut.volumes[i], &self.dir[i].volume);
-            if earlier.precedes(&cut) && cut.precedes(later) {
-                before.dir[i].volume = cut;
+        before.originator = self.originator_before;
+        before.tcp.restore(self.cut.history);
+        for (side, earlier) in before.dir.iter_mut().zip(last) {
+            if earlier.precedes(&side.volume_before) && side.volume_before.precedes(&side.volume) {
+                side.volume = side.volume_before;
             }
+            side.tcp_before.restore(&mut side.tcp);
         }
-        let [a, b] = &mut before.dir;
-        self.cut.tcp.restore(&mut a.tcp, &mut b.tcp, &mut before.tcp);
         before
     }
 }
@@ -244,8 +252,9 @@ pub(crate) fn bump(counter: &mut u32) {
     }
 }
 
-const _: () = assert!(size_of::<FlowStats>() == 24 + 2 * size_of::<Direction>() + size_of::<tcp::TcpFlow>() + 104);
-const _: () = assert!(size_of::<Cut>() == 104);
+const _: () = assert!(size_of::<Cut>() == 32 && size_of::<Direction>() == 128 && size_of::<FlowStats>() == 448);
+// Behind the kernel's 48 bytes of an entry and the key of an IPv4 flow, whole cache lines.
+const _: () = assert!(48 + size_of::<FlowKey4>() == 64 && offset_of!(FlowStats, dir) == 128);
 
 // SAFETY: `repr(C)`, only integers and arrays of them, padding explicit (sizes asserted above), valid for any bytes.
 #[cfg(feature = "user")]

@@ -4,24 +4,16 @@
 //! what the entry held at the cut is kept until the daemon reads it. Of several cuts between two readings the last one
 //! counts: the connections before it are told as one.
 
-use super::{ACK, Endpoint, Marks, SYN, TcpDirection, TcpFlow};
+use super::{ACK, Endpoint, Letters, Marks, SYN, TcpDirection, TcpFlow};
 use crate::packet::Packet;
 
 /// Zeek's `tcp_close_delay` and `tcp_attempt_delay`.
 const DELAY_NS: u64 = 5_000_000_000;
 
-/// What is kept of TCP at a cut.
+/// What is kept of one direction's TCP at a cut.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
-pub struct TcpCut {
-    history: [u64; 2],
-    sides: [SideCut; 2],
-}
-
-/// One direction of it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[repr(C)]
-struct SideCut {
+pub struct SideCut {
     first_seq: u32,
     next_seq: u32,
     marks: Marks,
@@ -61,36 +53,29 @@ pub(crate) fn begins_anew(from: &TcpDirection, to: &TcpDirection, p: &Packet, by
     matches!(own, SynSent | SynAckSent) && matches!(peer, Inactive) && ages.first_ns > DELAY_NS
 }
 
-impl TcpCut {
-    /// Keeps what the daemon needs, and makes the state that of a new connection. Counters go on.
+impl TcpFlow {
+    /// Makes the state of both directions that of a new connection; returns the letters of the one before.
     #[inline(always)]
-    pub(crate) fn take(&mut self, a: &mut TcpDirection, b: &mut TcpDirection, flow: &mut TcpFlow) {
-        self.history = flow.history;
-        flow.history = [0; 2];
-        flow.syn_ns = 0;
-        flow.syn_ack_ns = 0;
-        flow.handshake_responder_us = 0;
-        flow.handshake_originator_us = 0;
-        let [cut_a, cut_b] = &mut self.sides;
-        cut_a.take(a);
-        cut_b.take(b);
+    pub(crate) fn cut(&mut self) -> Letters {
+        let history = self.history;
+        self.history = Letters::default();
+        self.syn_ns = 0;
+        self.syn_ack_ns = 0;
+        self.handshake_responder_us = 0;
+        self.handshake_originator_us = 0;
+        history
     }
 
-    /// Puts what was kept back into a reading.
-    pub(crate) fn restore(&self, a: &mut TcpDirection, b: &mut TcpDirection, flow: &mut TcpFlow) {
-        flow.history = self.history;
-        for (side, cut) in [(a, &self.sides[0]), (b, &self.sides[1])] {
-            side.first_seq = cut.first_seq;
-            side.next_seq = cut.next_seq;
-            side.marks = cut.marks;
-            side.wraps = cut.wraps;
-        }
+    /// Puts back into a reading what was kept.
+    pub(crate) const fn restore(&mut self, history: Letters) {
+        self.history = history;
     }
 }
 
 impl SideCut {
+    /// Keeps what the daemon needs, and makes the state that of a new connection. Counters go on.
     #[inline(always)]
-    fn take(&mut self, side: &mut TcpDirection) {
+    pub(crate) fn take(&mut self, side: &mut TcpDirection) {
         self.first_seq = side.first_seq;
         self.next_seq = side.next_seq;
         self.marks = side.marks;
@@ -100,5 +85,13 @@ impl SideCut {
         side.resent = 0;
         side.flags = 0;
         side.dup_ack_run = 0;
+    }
+
+    /// Puts back into a reading what was kept.
+    pub(crate) const fn restore(&self, side: &mut TcpDirection) {
+        side.first_seq = self.first_seq;
+        side.next_seq = self.next_seq;
+        side.marks = self.marks;
+        side.wraps = self.wraps;
     }
 }

@@ -18,7 +18,7 @@ mod state;
 use crate::flow::{Clock, bump};
 use crate::packet::Packet;
 
-pub use cut::TcpCut;
+pub use cut::SideCut;
 pub(crate) use cut::{Ages, begins_anew};
 use rtt::PendingTimestamp;
 pub use rtt::{RTT_BUCKETS, Rtt};
@@ -111,11 +111,12 @@ pub struct TcpFlow {
     pub handshake_responder_us: u32,
     /// SYN-ACK to ACK in microseconds: the round trip to the originator.
     pub handshake_originator_us: u32,
-    /// All round-trip samples of both directions by size, see [`RTT_BUCKETS`].
-    pub rtt_histogram: [u32; RTT_BUCKETS],
     /// Letters of Zeek's `history`, see [`TcpFlow::letters`].
-    history: [u64; 2],
+    history: Letters,
 }
+
+/// Letters of Zeek's `history` in the order of their events.
+pub(crate) type Letters = [u64; 2];
 
 /// By whom and when a segment was sent.
 #[derive(Clone, Copy)]
@@ -136,6 +137,7 @@ pub(crate) fn track<C: Clock>(
     from: &mut TcpDirection,
     to: &mut TcpDirection,
     flow: &mut TcpFlow,
+    rtt_histogram: &mut [u32; RTT_BUCKETS],
     p: &Packet,
     sent: Sent,
     clock: &C,
@@ -146,7 +148,7 @@ pub(crate) fn track<C: Clock>(
     let first = from.flags == 0;
     from.flags |= p.tcp_flags;
     if control != 0 {
-        handshake_and_close(from, to, flow, p, clock);
+        handshake_and_close(from, to, flow, rtt_histogram, p, clock);
         if control & SYN != 0 && !first && p.seq != from.first_seq {
             // The ports are used again, or the connection begins only now.
             from.first_seq = p.seq;
@@ -189,13 +191,14 @@ pub(crate) fn track<C: Clock>(
     from.window = p.window as u16;
     if p.tcp_flags & ACK != 0 {
         if flow.syn_ack_ns != 0 && control == 0 {
-            rtt::handshake_done(from, to, flow, p, clock);
+            rtt::handshake_done(from, to, flow, rtt_histogram, p, clock);
         }
         from.last_ack = p.ack;
         from.last_ack_at = now;
     }
     if p.has_timestamps != 0 {
-        rtt::timestamps(&mut to.rtt, flow, p, sent.direction, now, clock);
+        let pending = &mut flow.pending;
+        rtt::timestamps(&mut to.rtt, pending, rtt_histogram, p, sent.direction, now, clock);
     }
 }
 
@@ -205,6 +208,7 @@ fn handshake_and_close<C: Clock>(
     from: &mut TcpDirection,
     to: &mut TcpDirection,
     flow: &mut TcpFlow,
+    rtt_histogram: &mut [u32; RTT_BUCKETS],
     p: &Packet,
     clock: &C,
 ) {
@@ -217,7 +221,7 @@ fn handshake_and_close<C: Clock>(
                 flow.syn_ack_ns = clock.exact_ns();
                 flow.handshake_responder_us = rtt::micros(flow.syn_ack_ns.saturating_sub(flow.syn_ns));
                 let rtt_us = flow.handshake_responder_us;
-                to.rtt.sample(rtt_us, &mut flow.rtt_histogram);
+                to.rtt.sample(rtt_us, rtt_histogram);
             }
             &mut from.syn_ack
         };
@@ -241,7 +245,7 @@ const fn after(a: u32, b: u32) -> bool {
     (a.wrapping_sub(b) as i32) > 0
 }
 
-const _: () = assert!(size_of::<TcpDirection>() == 80 && size_of::<TcpFlow>() == 72 + 4 * RTT_BUCKETS);
+const _: () = assert!(size_of::<TcpDirection>() == 80 && size_of::<TcpFlow>() == 72);
 
 #[cfg(test)]
 mod tests;

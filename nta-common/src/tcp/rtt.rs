@@ -43,6 +43,7 @@ pub(super) fn handshake_done<C: Clock>(
     from: &TcpDirection,
     to: &mut TcpDirection,
     flow: &mut TcpFlow,
+    rtt_histogram: &mut [u32; RTT_BUCKETS],
     p: &Packet,
     clock: &C,
 ) {
@@ -51,7 +52,7 @@ pub(super) fn handshake_done<C: Clock>(
     }
     let rtt_us = micros(clock.exact_ns().saturating_sub(flow.syn_ack_ns));
     flow.handshake_originator_us = rtt_us;
-    to.rtt.sample(rtt_us, &mut flow.rtt_histogram);
+    to.rtt.sample(rtt_us, rtt_histogram);
 }
 
 /// Matches the echo against the other direction's pending values, and keeps this segment's value if it is its turn. `rtt` is
@@ -59,8 +60,16 @@ pub(super) fn handshake_done<C: Clock>(
 ///
 /// Values of pure ACKs are not kept: the other side has no reason to answer them at once.
 #[inline(always)]
-pub(super) fn timestamps<C: Clock>(rtt: &mut Rtt, flow: &mut TcpFlow, p: &Packet, direction: u32, now: u32, clock: &C) {
-    let TcpFlow { pending: [a, b], rtt_histogram, .. } = flow;
+pub(super) fn timestamps<C: Clock>(
+    rtt: &mut Rtt,
+    pending: &mut [[PendingTimestamp; 2]; 2],
+    rtt_histogram: &mut [u32; RTT_BUCKETS],
+    p: &Packet,
+    direction: u32,
+    now: u32,
+    clock: &C,
+) {
+    let [a, b] = pending;
     let (own, awaited) = if direction == 0 { (a, b) } else { (b, a) };
     let [older, newer] = *awaited;
     let echoes_newer = newer.at != 0 && newer.value == p.ts_ecr && (older.at != 0 || older.value != ECHOED);

@@ -73,7 +73,7 @@ impl RttSamples {
     pub fn of(reading: &FlowStats) -> Self {
         let [a, b] = reading.dir.each_ref().map(|side| &side.tcp.rtt);
         let (count, sum_us) = (a.count.wrapping_add(b.count), a.sum_us.wrapping_add(b.sum_us));
-        Self { count, sum_us, histogram: reading.tcp.rtt_histogram }
+        Self { count, sum_us, histogram: reading.rtt_histogram }
     }
 
     /// What came since an earlier reading.

@@ -60,7 +60,7 @@ impl Tracked {
 
     /// Whether nothing was counted since the last reading: every packet changes a volume.
     pub fn is_at(&self, reading: &FlowStats) -> bool {
-        self.volumes == volumes(reading) && self.cuts == reading.cut.count
+        self.volumes == volumes(reading) && self.cuts == reading.cuts
     }
 
     /// Takes a new reading and tells what was counted since the last one, and why the flow ends, if it does. When another
@@ -73,7 +73,7 @@ impl Tracked {
         ended: Option<EndReason>,
         tell: &mut dyn FnMut(FlowUpdate<'_>),
     ) {
-        if reading.cut.count != self.cuts {
+        if reading.cuts != self.cuts {
             self.split(key, reading, clock_offset_ns, tell);
         }
         let delta = self.advance(reading, clock_offset_ns);
@@ -115,7 +115,7 @@ impl Tracked {
         more.before = self.tcp;
         *self = Self {
             volumes: self.volumes,
-            cuts: reading.cut.count,
+            cuts: reading.cuts,
             tcp: self.tcp,
             more: Some(more),
             ..Self::new(key, reading, clock_offset_ns)
