@@ -89,6 +89,10 @@ impl SideCut {
 
     /// Puts back into a reading what was kept.
     pub(crate) const fn restore(&self, side: &mut TcpDirection) {
+        if side.flags & ACK != 0 {
+            // The new connection's, which acknowledges nothing of this one.
+            side.last_ack = 0;
+        }
         side.first_seq = self.first_seq;
         side.next_seq = self.next_seq;
         side.marks = self.marks;
