@@ -18,6 +18,21 @@ pub trait Clock {
     fn exact_ns(&self) -> u64;
 }
 
+/// A capture's time stamp: both clocks at once.
+pub struct CaptureClock(pub u64);
+
+impl Clock for CaptureClock {
+    #[inline(always)]
+    fn coarse_ns(&self) -> u64 {
+        self.0
+    }
+
+    #[inline(always)]
+    fn exact_ns(&self) -> u64 {
+        self.0
+    }
+}
+
 /// Packets and bytes of one direction in two words, so that two atomic additions count a packet.
 ///
 /// `packed` holds the packets in its upper half and the link-layer overhead (frame bytes that are not the IP packet:

@@ -1,4 +1,4 @@
-//! The two clocks of accounting, live and in replay.
+//! The two clocks of accounting, live.
 
 use aya_ebpf::helpers::generated::{bpf_jiffies64, bpf_ktime_get_ns};
 use nta_common::Clock;
@@ -27,20 +27,5 @@ impl Clock for KernelClock {
     fn exact_ns(&self) -> u64 {
         // SAFETY: a helper without arguments.
         unsafe { bpf_ktime_get_ns() }
-    }
-}
-
-/// Replay: the capture's time stamp.
-pub(crate) struct ReplayClock(pub(crate) u64);
-
-impl Clock for ReplayClock {
-    #[inline(always)]
-    fn coarse_ns(&self) -> u64 {
-        self.0
-    }
-
-    #[inline(always)]
-    fn exact_ns(&self) -> u64 {
-        self.0
     }
 }

@@ -24,9 +24,9 @@ mod settings;
 use aya_ebpf::bindings::xdp_action::XDP_PASS;
 use aya_ebpf::macros::{classifier, xdp};
 use aya_ebpf::programs::{TcContext, XdpContext};
-use nta_common::Counter;
+use nta_common::{CaptureClock, Counter};
 
-use crate::clock::{KernelClock, ReplayClock};
+use crate::clock::KernelClock;
 use crate::reader::{ShortReader, SkbReader, XdpReader};
 
 /// `TCX_NEXT` and `TC_ACT_UNSPEC`: go on with the next program, with the packet as it is.
@@ -59,7 +59,7 @@ pub fn nta_xdp_frags(ctx: XdpContext) -> u32 {
 #[inline(always)]
 fn replayed(ctx: &XdpContext) {
     let Some((reader, meta)) = XdpReader::replayed(ctx) else { return };
-    let clock = ReplayClock(meta.time_ns);
+    let clock = CaptureClock(meta.time_ns);
     let counted = match ShortReader::of(&meta) {
         Some(short) => account::packet(&short, &clock, 0),
         None => account::packet(&reader, &clock, 0),

@@ -5,7 +5,7 @@ extern crate std;
 use std::vec::Vec;
 
 use super::*;
-use crate::{Clock, CpuSlot, First, FlowKey4, FlowKey6, FlowStats, Flows, FragmentKey, FragmentPorts};
+use crate::{CaptureClock, CpuSlot, First, FlowKey4, FlowKey6, FlowStats, Flows, FragmentKey, FragmentPorts};
 use crate::{OverflowKey, SliceReader, Volume, account};
 
 /// Keeps events; everything goes into one flow.
@@ -64,22 +64,15 @@ impl Flows for OneFlow<'_> {
     }
 }
 
-struct At(u64);
-
-impl Clock for At {
-    fn coarse_ns(&self) -> u64 {
-        self.0
-    }
-
-    fn exact_ns(&self) -> u64 {
-        self.0
-    }
-}
-
 fn run(bench: &mut Bench, slot: &mut CpuSlot, at_ns: u64, frame: &[u8]) -> Counter {
     let mut flow = bench.flow;
-    let counted =
-        account(&SliceReader::new(frame, frame.len() as u32), &At(at_ns), &mut OneFlow(&mut flow), bench, slot);
+    let counted = account(
+        &SliceReader::new(frame, frame.len() as u32),
+        &CaptureClock(at_ns),
+        &mut OneFlow(&mut flow),
+        bench,
+        slot,
+    );
     bench.flow = flow;
     counted
 }

@@ -7,19 +7,7 @@ use std::vec::Vec;
 
 use super::*;
 use crate::packet::proto;
-use crate::{Clock, First, FlowStats};
-
-struct At(u64);
-
-impl Clock for At {
-    fn coarse_ns(&self) -> u64 {
-        self.0
-    }
-
-    fn exact_ns(&self) -> u64 {
-        self.0
-    }
-}
+use crate::{CaptureClock, First, FlowStats};
 
 const S: u64 = 1_000_000_000;
 
@@ -34,7 +22,7 @@ fn flow(segments: &[(u64, u32, u8, u32, u32)]) -> FlowStats {
         if i == 0 {
             flow.begin(&First { packet: &packet, direction, now_ns });
         }
-        flow.add(&packet, 1, direction, now_ns, &At(now_ns));
+        flow.add(&packet, 1, direction, now_ns, &CaptureClock(now_ns));
     }
     flow
 }
@@ -134,7 +122,7 @@ fn round_trips_are_taken_every_100_ms_and_never_from_a_value_that_was_sent_again
         let sent = Packet { proto: proto::TCP, tcp_flags: ACK, payload_len, window: 9, ..Packet::default() };
         let packet = Packet { has_timestamps: 1, ts_val, ts_ecr, ..sent };
         let now_ns = S + at_us * 1_000;
-        flow.add(&packet, 1, direction, now_ns, &At(now_ns));
+        flow.add(&packet, 1, direction, now_ns, &CaptureClock(now_ns));
     };
     // A segment every 2 ms, acknowledged 1 ms later; the sender's timestamp clock ticks every 4 ms.
     for i in 0..500 {

@@ -186,21 +186,9 @@ const OTHER_IDLE_NS: u64 = 60_000_000_000;
 mod tests {
     use nta_common::packet::Packet;
     use nta_common::tcp::{ACK, RST, SYN};
-    use nta_common::{Clock, First, FlowKey4};
+    use nta_common::{CaptureClock, First, FlowKey4};
 
     use super::*;
-
-    struct At(u64);
-
-    impl Clock for At {
-        fn coarse_ns(&self) -> u64 {
-            self.0
-        }
-
-        fn exact_ns(&self) -> u64 {
-            self.0
-        }
-    }
 
     /// Counts a segment between 192.0.2.1:40000, or its peer, and 198.51.100.2:443.
     fn segment(entry: &mut FlowStats, second: u64, answer: bool, flags: u8, seq: u32) -> FlowKey {
@@ -225,7 +213,7 @@ mod tests {
         if *entry == FlowStats::default() {
             entry.begin(&First { packet: &packet, direction, now_ns });
         }
-        entry.add(&packet, 1, direction, now_ns, &At(now_ns));
+        entry.add(&packet, 1, direction, now_ns, &CaptureClock(now_ns));
         FlowKey::V4(key)
     }
 

@@ -13,7 +13,7 @@ use libfuzzer_sys::fuzz_target;
 use nta_common::events::EventState;
 use nta_common::packet::fragment;
 use nta_common::{
-    Clock, Counter, CpuSlot, Event, EventHead, Events, First, FlowKey4, FlowKey6, FlowStats, Flows, FragmentKey,
+    CaptureClock, Counter, CpuSlot, Event, EventHead, Events, First, FlowKey4, FlowKey6, FlowStats, Flows, FragmentKey,
     FragmentPorts, Kind, LedgerSlot, OverflowKey, PacketReader, SliceReader, Volume, account,
 };
 
@@ -38,7 +38,7 @@ fuzz_target!(|input: &[u8]| {
     let Some((options, mut rest)) = input.split_first() else { return };
     let mut tables = Tables::default();
     let mut ledger = LedgerSlot::default();
-    let mut now = At(START_NS);
+    let mut now = CaptureClock(START_NS);
     while let Some((frame, next)) = Frame::take(rest) {
         now.0 += u64::from(frame.after_ms) * 1_000_000;
         let wire_len = frame.data.len() as u32 + u32::from(frame.cut);
@@ -52,7 +52,7 @@ fuzz_target!(|input: &[u8]| {
 });
 
 /// Accounts a frame and checks what must hold after each.
-fn one(reader: &Reader<'_>, now: &At, tables: &mut Tables, ledger: &mut LedgerSlot) {
+fn one(reader: &Reader<'_>, now: &CaptureClock, tables: &mut Tables, ledger: &mut LedgerSlot) {
     let before = *ledger;
     let mut slot = CpuSlot { ledger: *ledger, events: tables.state, ..CpuSlot::default() };
     let mut told = Told { sample: reader.options & SAMPLED, ..Told::default() };
@@ -128,18 +128,6 @@ impl PacketReader for Reader<'_> {
 
     fn opens_tunnels(&self) -> bool {
         self.slice.opens_tunnels()
-    }
-}
-
-struct At(u64);
-
-impl Clock for At {
-    fn coarse_ns(&self) -> u64 {
-        self.0
-    }
-
-    fn exact_ns(&self) -> u64 {
-        self.0
     }
 }
 

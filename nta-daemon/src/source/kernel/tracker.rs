@@ -168,24 +168,12 @@ impl Tracker {
 #[cfg(test)]
 mod tests {
     use nta_common::packet::{Packet, proto};
-    use nta_common::{Clock, First, FlowKey4};
+    use nta_common::{CaptureClock, First, FlowKey4};
 
     use std::collections::HashMap;
 
     use super::*;
     use crate::domain::{FlowDelta, FlowUpdate};
-
-    struct At(u64);
-
-    impl Clock for At {
-        fn coarse_ns(&self) -> u64 {
-            self.0
-        }
-
-        fn exact_ns(&self) -> u64 {
-            self.0
-        }
-    }
 
     /// A flow table as simple as can be, whose walk has an order of its own.
     #[derive(Default)]
@@ -234,7 +222,7 @@ mod tests {
                     at
                 }
             };
-            self.map[at].1.add(&packet, 1, direction, self.now_ns, &At(self.now_ns));
+            self.map[at].1.add(&packet, 1, direction, self.now_ns, &CaptureClock(self.now_ns));
         }
 
         fn drain(&mut self) -> Vec<Told> {

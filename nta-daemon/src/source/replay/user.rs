@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use foldhash::fast::RandomState;
 use nta_common::limits::MAX_OVERFLOWS;
 use nta_common::{
-    Clock, CpuSlot, Family, First, FlowKey4, FlowKey6, FlowStats, Flows, FragmentKey, FragmentPorts, LedgerSlot,
+    CaptureClock, CpuSlot, Family, First, FlowKey4, FlowKey6, FlowStats, Flows, FragmentKey, FragmentPorts, LedgerSlot,
     OverflowKey, SliceReader, Volume, account,
 };
 
@@ -33,19 +33,6 @@ struct UserFlows {
     /// What was counted of each destination, now and at the last reading.
     overflow: HashMap<OverflowKey, [Volume; 2], RandomState>,
     fragments: Fragments,
-}
-
-/// The capture's time stamp.
-struct CaptureClock(u64);
-
-impl Clock for CaptureClock {
-    fn coarse_ns(&self) -> u64 {
-        self.0
-    }
-
-    fn exact_ns(&self) -> u64 {
-        self.0
-    }
 }
 
 impl UserEngine {
