@@ -1,8 +1,11 @@
 //! What happens to one packet: counted in the ledger, parsed, counted in its flow. The kernel programs and the user
 //! engine of a replay differ only in where their flows live ([`Flows`]).
 
+use core::hint::cold_path;
+
 use crate::events;
 use crate::packet::{fragment, note};
+use crate::path::{rarely, straight_on};
 use crate::{Clock, Counter, CpuSlot, Events, Family, FlowKey4, FlowKey6, FlowStats, LedgerSlot, Packet};
 use crate::{FragmentKey, FragmentPorts, OverflowKey, PacketReader, Volume, parse};
 
@@ -48,7 +51,7 @@ pub fn account<R: PacketReader, C: Clock, F: Flows, E: Events>(
     let CpuSlot { ledger, packet, events: state } = slot;
     ledger.bump(Counter::Seen);
     ledger.seen_bytes += u64::from(reader.wire_len());
-    if state.leaves_out(events) {
+    if rarely(state.leaves_out(events)) {
         ledger.bump(Counter::SampledOut);
         return Counter::SampledOut;
     }
@@ -56,6 +59,7 @@ pub fn account<R: PacketReader, C: Clock, F: Flows, E: Events>(
     let family = match parse(reader, packet) {
         Ok(family) => family,
         Err(reason) => {
+            cold_path();
             ledger.bump(reason);
             if reason == Counter::Arp {
                 events::arp(reader, packet, events, state, ledger, clock.coarse_ns());
@@ -65,7 +69,7 @@ pub fn account<R: PacketReader, C: Clock, F: Flows, E: Events>(
     };
     reader.parsed(packet);
     let now_ns = clock.coarse_ns();
-    if packet.is_odd() {
+    if rarely(packet.is_odd()) {
         notes(ledger, packet);
         if packet.fragment != fragment::NONE {
             fragments(flows, family, ledger, packet, now_ns);
@@ -75,28 +79,30 @@ pub fn account<R: PacketReader, C: Clock, F: Flows, E: Events>(
         }
     }
     let packets = split(reader, ledger, packet);
-    let (flow, direction) = match family {
-        Family::V4 => {
-            let (key, direction) = FlowKey4::of(packet);
-            (flows.entry4(&key, &First { packet, direction, now_ns }, ledger), direction)
-        }
-        Family::V6 => {
-            let (key, direction) = FlowKey6::of(packet);
-            (flows.entry6(&key, &First { packet, direction, now_ns }, ledger), direction)
-        }
+    // Neither is rare, but one of the two has to lie aside.
+    let (flow, direction) = if rarely(family == Family::V6) {
+        let (key, direction) = FlowKey6::of(packet);
+        let flow = flows.entry6(&key, &First { packet, direction, now_ns }, ledger);
+        straight_on();
+        (flow, direction)
+    } else {
+        let (key, direction) = FlowKey4::of(packet);
+        (flows.entry4(&key, &First { packet, direction, now_ns }, ledger), direction)
     };
-    let Some(flow) = flow else {
-        ledger.add(Counter::Overflow, packets);
-        ledger.overflow_bytes += u64::from(packet.wire_len);
-        match flows.overflow(&OverflowKey::of(packet, family)) {
-            Some(aggregate) => aggregate.add(packets, packet.wire_len, packet.ip_len),
-            None => ledger.add(Counter::OverflowUntold, packets),
-        }
-        return Counter::Overflow;
-    };
-    ledger.add(Counter::Flow, packets);
-    flow.add(packet, packets, direction, now_ns, clock);
-    Counter::Flow
+    if let Some(flow) = flow {
+        straight_on();
+        ledger.add(Counter::Flow, packets);
+        flow.add(packet, packets, direction, now_ns, clock);
+        return Counter::Flow;
+    }
+    cold_path();
+    ledger.add(Counter::Overflow, packets);
+    ledger.overflow_bytes += u64::from(packet.wire_len);
+    match flows.overflow(&OverflowKey::of(packet, family)) {
+        Some(aggregate) => aggregate.add(packets, packet.wire_len, packet.ip_len),
+        None => ledger.add(Counter::OverflowUntold, packets),
+    }
+    Counter::Overflow
 }
 
 /// How many packets on the wire the frame stands for; those beyond the one that was counted already are added.

@@ -182,23 +182,23 @@ impl Counter {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct LedgerSlot {
-    /// Packets by [`Counter`].
-    pub packets: [u64; Counter::COUNT],
-    /// Frame bytes of the packets behind [`Counter::Seen`].
-    pub seen_bytes: u64,
     /// Frame bytes of the packets behind [`Counter::Overflow`].
     pub overflow_bytes: u64,
+    /// Frame bytes of the packets behind [`Counter::Seen`].
+    pub seen_bytes: u64,
+    /// Packets by [`Counter`].
+    pub packets: [u64; Counter::COUNT],
 }
 
-/// What a program owns on one CPU for one interface: a row of the ledger, room for the packet at hand, and whose turn it
-/// is to be sampled or told as an event. One look-up yields all of it.
+/// What a program owns on one CPU for one interface: room for the packet at hand, a row of the ledger, and whose turn it
+/// is to be sampled or told as an event. One look-up yields all of it; what each packet touches lies together.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C)]
 pub struct CpuSlot {
-    /// The counters.
-    pub ledger: LedgerSlot,
     /// The packet that is parsed right now.
     pub packet: Packet,
+    /// The counters.
+    pub ledger: LedgerSlot,
     /// Turns and rate limits.
     pub events: EventState,
 }

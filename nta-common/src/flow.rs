@@ -5,6 +5,7 @@ use core::mem::offset_of;
 use crate::FlowKey4;
 use crate::account::First;
 use crate::packet::{Packet, proto};
+use crate::path::{self, rarely};
 use crate::tcp::{self, Sent, TcpDirection};
 
 /// Two clocks over one time base, in nanoseconds.
@@ -161,30 +162,36 @@ impl FlowStats {
     /// The one place where a packet is counted, in the kernel and in replay. `packets` is how many the frame stands for.
     #[inline(always)]
     pub fn add<C: Clock>(&mut self, p: &Packet, packets: u32, direction: u32, now_ns: u64, clock: &C) {
-        let tcp = p.has_tcp();
-        let [a, b] = &self.dir;
-        let news = tcp && (if direction == 0 { a } else { b }).tcp.is_news(p);
-        if news {
-            self.cut_if_anew(p, direction, now_ns);
+        if rarely(!p.has_tcp()) {
+            self.count(p, packets, direction, now_ns);
+            return;
         }
+        // Twice in the code, so that what a segment that is no news cannot be drops out of its way.
+        if rarely(self.dir[direction as usize & 1].tcp.is_news(p)) {
+            self.cut_if_anew(p, direction, now_ns);
+            self.count(p, packets, direction, now_ns);
+            self.track::<true, C>(p, direction, now_ns, clock);
+        } else {
+            self.count(p, packets, direction, now_ns);
+            self.track::<false, C>(p, direction, now_ns, clock);
+        }
+    }
+
+    #[inline(always)]
+    fn count(&mut self, p: &Packet, packets: u32, direction: u32, now_ns: u64) {
         // Coarse time may step back between CPUs or in a capture; the later one stands.
-        if now_ns > self.last_ns {
+        if rarely(now_ns > self.last_ns) {
             self.last_ns = now_ns;
         }
-        let [a, b] = &mut self.dir;
-        let (from, to) = if direction == 0 { (a, b) } else { (b, a) };
-        from.volume.add(packets, p.wire_len, p.ip_len);
-        if tcp {
-            let by_originator = direction == u32::from(self.originator);
-            // Twice in the code, so that what a segment that is no news cannot be drops out of its way.
-            if news {
-                let sent = Sent { now_ns, direction, by_originator, news: true };
-                tcp::track(&mut from.tcp, &mut to.tcp, &mut self.tcp, &mut self.rtt_histogram, p, sent, clock);
-            } else {
-                let sent = Sent { now_ns, direction, by_originator, news: false };
-                tcp::track(&mut from.tcp, &mut to.tcp, &mut self.tcp, &mut self.rtt_histogram, p, sent, clock);
-            }
-        }
+        self.dir[direction as usize & 1].volume.add(packets, p.wire_len, p.ip_len);
+    }
+
+    #[inline(always)]
+    fn track<const NEWS: bool, C: Clock>(&mut self, p: &Packet, direction: u32, now_ns: u64, clock: &C) {
+        let by_originator = direction == u32::from(self.originator);
+        let sent = Sent { now_ns, direction, by_originator, news: NEWS };
+        let (from, to) = path::pair(&mut self.dir, direction);
+        tcp::track(&mut from.tcp, &mut to.tcp, &mut self.tcp, &mut self.rtt_histogram, p, sent, clock);
     }
 }
 

@@ -5,6 +5,7 @@
 //! Community ID specification); a packet's direction is 0 when it was sent by endpoint `a`, 1 when by `b`.
 
 use crate::packet::{Family, Packet, proto};
+use crate::path::is_less;
 use crate::tcp;
 
 /// Key of the IPv4 flow map: two words, because hashing and comparing the key is the largest part of a look-up, and a key
@@ -52,7 +53,10 @@ impl FlowKey4 {
     pub fn of(p: &Packet) -> (Self, u32) {
         let from = (u64::from(p.src4) << 16) | u64::from(p.src_port);
         let to = (u64::from(p.dst4) << 16) | u64::from(p.dst_port);
-        if from <= to { (Self::between(from, to, p.proto), 0) } else { (Self::between(to, from, p.proto), 1) }
+        // Without a branch: which of the two is the lower one differs from packet to packet.
+        let direction = is_less(to, from);
+        let swap = (from ^ to) & direction.wrapping_neg();
+        (Self::between(from ^ swap, to ^ swap, p.proto), direction as u32)
     }
 
     #[inline(always)]

@@ -20,6 +20,7 @@ pub mod flow;
 mod key;
 pub mod limits;
 pub mod packet;
+mod path;
 pub mod settings;
 pub mod tcp;
 
@@ -29,4 +30,5 @@ pub use events::{Event, EventHead, Events, Kind};
 pub use flow::{CaptureClock, Clock, Direction, FlowStats, Volume};
 pub use key::{FlowKey4, FlowKey6, FragmentKey, FragmentPorts, OverflowKey};
 pub use packet::{Family, Packet, PacketReader, SliceReader, parse};
+pub use path::{rarely, straight_on};
 pub use settings::{ReplayMeta, Settings};

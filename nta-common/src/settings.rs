@@ -5,8 +5,6 @@
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Settings {
-    /// Interface indices that are watched; the position is the slot in the ledger. 0 ends the list.
-    pub interfaces: [u32; crate::limits::MAX_INTERFACES],
     /// 1 when packets are injected by replay and carry a [`ReplayMeta`] in front of them, else 0.
     pub replay: u32,
     /// Length of a jiffy in nanoseconds (`1e9 / CONFIG_HZ`), for the free coarse clock.
@@ -21,6 +19,8 @@ pub struct Settings {
     pub raw_every: u32,
     /// Events of each kind ([`crate::Kind`]) that are told in a second, of one interface on one CPU; 0 tells none.
     pub events_per_second: [u32; 3],
+    /// Interface indices that are watched; the position is the slot in the ledger. 0 ends the list.
+    pub interfaces: [u32; crate::limits::MAX_INTERFACES],
 }
 
 /// What travels in front of each replayed packet as XDP metadata.

@@ -4,6 +4,7 @@ use aya_ebpf::bindings::BPF_NOEXIST;
 use aya_ebpf::maps::HashMap;
 use nta_common::{
     Counter, First, FlowKey4, FlowKey6, FlowStats, Flows, FragmentKey, FragmentPorts, LedgerSlot, OverflowKey, Volume,
+    rarely, straight_on,
 };
 
 use crate::maps::{FLOWS4, FLOWS6, FRAGMENTS, FRESH, OVERFLOW};
@@ -56,12 +57,13 @@ fn entry<'a, K>(
     first: &First<'_>,
     ledger: &mut LedgerSlot,
 ) -> Option<&'a mut FlowStats> {
-    let flow = match flows.get_ptr_mut(key) {
-        Some(flow) => flow,
-        None => create(flows, key, first, ledger)?,
-    };
+    let mut flow = flows.get_ptr_mut(key);
+    if rarely(flow.is_none()) {
+        flow = Some(create(flows, key, first, ledger)?);
+        straight_on();
+    }
     // SAFETY: a map entry stays valid until the program returns; what several CPUs write at once is written atomically.
-    Some(unsafe { &mut *flow })
+    flow.map(|flow| unsafe { &mut *flow })
 }
 
 /// Inserts an empty entry and looks it up again. Of two CPUs that do so at once one loses (`BPF_NOEXIST`) and finds the

@@ -1,6 +1,9 @@
 //! `PacketReader` over a packet in the kernel: the only place that reads packet memory.
 
-use aya_ebpf::bindings::__sk_buff;
+use core::cell::Cell;
+use core::hint::cold_path;
+use core::ptr::read_volatile;
+
 use aya_ebpf::helpers::generated::{bpf_skb_load_bytes, bpf_xdp_get_buff_len};
 use aya_ebpf::programs::{TcContext, XdpContext};
 use nta_common::limits::MAX_HEADER_BYTES;
@@ -13,41 +16,42 @@ use crate::settings;
 const MIN_FRAME: u32 = 14;
 
 /// What is made readable of a packet whose headers are not in the linear part: more than any usual chain of headers.
-const PULL_BYTES: u32 = 256;
+const PULL_BYTES: usize = 256;
 
 /// EtherTypes.
 const IPV4: u16 = 0x0800;
 const IPV6: u16 = 0x86dd;
 
-/// Bytes of an 802.1Q tag.
+/// Bytes of an 802.1Q tag, and the part of it that is the VLAN's id.
 const VLAN_TAG_LEN: u32 = 4;
+const VLAN_ID_MASK: u16 = 0x0fff;
 
 /// A frame at the XDP hook.
-pub(crate) struct XdpReader {
-    data: usize,
-    data_end: usize,
+pub(crate) struct XdpReader<'a> {
+    ctx: &'a XdpContext,
+    linear: Cell<(usize, usize)>,
     wire_len: u32,
 }
 
-impl XdpReader {
+impl<'a> XdpReader<'a> {
     /// A packet from the network.
     #[inline(always)]
-    pub(crate) fn live(ctx: &XdpContext) -> Self {
+    pub(crate) fn live(ctx: &'a XdpContext) -> Self {
         let (data, data_end) = (ctx.data(), ctx.data_end());
-        Self { data, data_end, wire_len: (data_end - data) as u32 }
+        Self { ctx, linear: Cell::new((data, data_end)), wire_len: (data_end - data) as u32 }
     }
 
     /// A packet from the network that may lie in several buffers.
     #[inline(always)]
-    pub(crate) fn in_fragments(ctx: &XdpContext) -> Self {
+    pub(crate) fn in_fragments(ctx: &'a XdpContext) -> Self {
         // SAFETY: the context is valid for the length of the call.
         let wire_len = unsafe { bpf_xdp_get_buff_len(ctx.ctx) } as u32;
-        Self { data: ctx.data(), data_end: ctx.data_end(), wire_len }
+        Self { ctx, linear: Cell::new((ctx.data(), ctx.data_end())), wire_len }
     }
 
     /// A packet of a capture, and what travels in front of it.
     #[inline(always)]
-    pub(crate) fn replayed(ctx: &XdpContext) -> Option<(Self, ReplayMeta)> {
+    pub(crate) fn replayed(ctx: &'a XdpContext) -> Option<(Self, ReplayMeta)> {
         let (meta, data, data_end) = (ctx.metadata(), ctx.data(), ctx.data_end());
         if meta + ReplayMeta::SIZE > data {
             return None;
@@ -55,7 +59,7 @@ impl XdpReader {
         // SAFETY: the check above proves that the metadata area holds a `ReplayMeta`; its start is 4-byte aligned, so
         // it is read unaligned.
         let meta = unsafe { core::ptr::read_unaligned(meta as *const ReplayMeta) };
-        Some((Self { data, data_end, wire_len: meta.wire_len }, meta))
+        Some((Self { ctx, linear: Cell::new((data, data_end)), wire_len: meta.wire_len }, meta))
     }
 }
 
@@ -89,15 +93,28 @@ impl PacketReader for ShortReader {
     }
 }
 
-impl PacketReader for XdpReader {
+impl PacketReader for XdpReader<'_> {
     #[inline(always)]
     fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
-        direct(self.data, self.data_end, offset)
+        direct(self.linear.get(), offset)
+    }
+
+    /// The bounds once more: the verifier forgets what it has learned of the packet's length by the first ones, so that
+    /// the short way through the parser does not make the long one behind it several.
+    #[inline(always)]
+    fn prepare(&self) {
+        // SAFETY: the context is valid for the length of the call. Volatile, because the compiler would take the first.
+        let (data, data_end) = unsafe {
+            let ctx = self.ctx.ctx;
+            (read_volatile(&raw const (*ctx).data), read_volatile(&raw const (*ctx).data_end))
+        };
+        self.linear.set((data as usize, data_end as usize));
     }
 
     #[inline(always)]
     fn readable(&self) -> usize {
-        self.data_end - self.data
+        let (data, data_end) = self.linear.get();
+        data_end - data
     }
 
     #[inline(always)]
@@ -122,38 +139,30 @@ impl PacketReader for XdpReader {
 }
 
 /// A packet at a TC hook.
-pub(crate) struct SkbReader {
-    skb: *mut __sk_buff,
+pub(crate) struct SkbReader<'a> {
+    ctx: &'a TcContext,
     skb_len: u32,
-    data: usize,
-    data_end: usize,
+    linear: Cell<(usize, usize)>,
     wire_len: u32,
     segment_len: u32,
-    /// The tag that the stack (or the NIC) took out of the frame.
-    vlan_tag: Option<u16>,
+    /// 1 when the stack (or the NIC) took a tag out of the frame, else 0.
+    tagged: u32,
+    /// The tag, if there is one.
+    tag: u32,
 }
 
-impl SkbReader {
-    /// Headers may lie outside the linear part that a program can read; then they are pulled into it, which moves
-    /// bytes inside the socket buffer and changes nothing that anyone else sees. Large segments hold nothing else in that
-    /// part, and pulling payload after them costs a copy of the whole head: they are left as they are.
+impl<'a> SkbReader<'a> {
+    /// A packet from the network.
     #[inline(always)]
-    pub(crate) fn new(ctx: &TcContext) -> Self {
+    pub(crate) fn new(ctx: &'a TcContext) -> Self {
         let skb_len = ctx.len();
-        let want = if skb_len < PULL_BYTES { skb_len } else { PULL_BYTES };
-        let linear = (ctx.data(), ctx.data_end());
-        if linear.0 + want as usize > linear.1 && !holds_headers(linear) {
-            // A failure (no memory) leaves the packet as it was: what is not readable counts as truncated.
-            let _ = ctx.pull_data(want);
-        }
         // SAFETY: the context is valid for the length of the call.
         let (segment_len, tagged, tag) =
             unsafe { ((*ctx.skb.skb).gso_size, (*ctx.skb.skb).vlan_present, (*ctx.skb.skb).vlan_tci) };
-        let vlan_tag = (tagged != 0).then_some(tag as u16);
         // On the wire the tag was part of the frame.
-        let wire_len = if tagged != 0 { skb_len + VLAN_TAG_LEN } else { skb_len };
-        let (skb, data, data_end) = (ctx.skb.skb, ctx.data(), ctx.data_end());
-        Self { skb, skb_len, data, data_end, wire_len, segment_len, vlan_tag }
+        let wire_len = skb_len + tagged * VLAN_TAG_LEN;
+        let linear = Cell::new((ctx.data(), ctx.data_end()));
+        Self { ctx, skb_len, linear, wire_len, segment_len, tagged, tag }
     }
 }
 
@@ -178,10 +187,32 @@ fn holds_headers((data, data_end): (usize, usize)) -> bool {
     data + headers <= data_end
 }
 
-impl PacketReader for SkbReader {
+impl PacketReader for SkbReader<'_> {
     #[inline(always)]
     fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
-        direct(self.data, self.data_end, offset)
+        direct(self.linear.get(), offset)
+    }
+
+    /// Headers may lie outside the linear part that a program can read; then they are pulled into it, which moves
+    /// bytes inside the socket buffer and changes nothing that anyone else sees. Large segments hold nothing else in that
+    /// part, and pulling payload after them costs a copy of the whole head: they are left as they are.
+    ///
+    /// The bounds are read once more in any case, as [`XdpReader`] does.
+    #[inline(always)]
+    fn prepare(&self) {
+        let linear = self.linear.get();
+        let linear_len = linear.1 - linear.0;
+        let skb = self.ctx.skb.skb;
+        // SAFETY: the context is valid for the length of the call. Volatile, because the compiler would take the first.
+        let skb_len = unsafe { read_volatile(&raw const (*skb).len) };
+        if linear_len < skb_len as usize && linear_len < PULL_BYTES && !holds_headers(linear) {
+            // A failure (no memory) leaves the packet as it was: what is not readable counts as truncated.
+            let _ = self.ctx.pull_data(skb_len.min(PULL_BYTES as u32));
+        }
+        // SAFETY: as above.
+        let (data, data_end) =
+            unsafe { (read_volatile(&raw const (*skb).data), read_volatile(&raw const (*skb).data_end)) };
+        self.linear.set((data as usize, data_end as usize));
     }
 
     #[inline(always)]
@@ -204,7 +235,7 @@ impl PacketReader for SkbReader {
         let len = same_register(len) + COPY_UNIT;
         // SAFETY: the helper writes `len` bytes at most `N` into `to`, and refuses what is not in the packet.
         let done =
-            unsafe { bpf_skb_load_bytes(self.skb.cast(), forget(offset) as u32, to.as_mut_ptr().cast(), len as u32) };
+            unsafe { bpf_skb_load_bytes(self.ctx.skb.skb.cast(), forget(offset) as u32, to.as_mut_ptr().cast(), len as u32) };
         if done == 0 { len as u32 } else { 0 }
     }
 
@@ -235,19 +266,30 @@ impl PacketReader for SkbReader {
 
     #[inline(always)]
     fn vlan_tag(&self) -> Option<u16> {
-        self.vlan_tag
+        let skb = self.ctx.skb.skb;
+        // SAFETY: the context is valid for the length of the call. Volatile, for the reason of `prepare`.
+        let (tagged, tag) =
+            unsafe { (read_volatile(&raw const (*skb).vlan_present), read_volatile(&raw const (*skb).vlan_tci)) };
+        (tagged != 0).then_some(tag as u16)
+    }
+
+    #[inline(always)]
+    fn vlan_id(&self) -> u16 {
+        (self.tagged * self.tag) as u16 & VLAN_ID_MASK
     }
 }
 
 /// Direct packet access, in the form that every supported verifier accepts: bound the offset, mask it (the bound alone
 /// gets lost when the compiler copies the register), then compare the end with the packet's.
 #[inline(always)]
-fn direct<const N: usize>(data: usize, data_end: usize, offset: usize) -> Option<[u8; N]> {
+fn direct<const N: usize>((data, data_end): (usize, usize), offset: usize) -> Option<[u8; N]> {
     if offset > MAX_HEADER_BYTES - N {
+        cold_path();
         return None;
     }
     let start = same_register(data + (offset & (MAX_HEADER_BYTES - 1)));
     if start + N > data_end {
+        cold_path();
         return None;
     }
     // SAFETY: `N` bytes from `start` lie inside the packet, as just checked.
@@ -278,6 +320,6 @@ static mut ANY: usize = 0;
 #[inline(always)]
 fn forget(offset: usize) -> usize {
     // SAFETY: an initialised static that nobody writes; volatile, so that the compiler does not know its value either.
-    let any = unsafe { core::ptr::read_volatile(&raw const ANY) };
+    let any = unsafe { read_volatile(&raw const ANY) };
     (offset + any) & (MAX_HEADER_BYTES - 1)
 }

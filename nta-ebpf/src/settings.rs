@@ -92,8 +92,8 @@ fn slot(interface: u32) -> u32 {
     MAX_INTERFACES as u32 - 1
 }
 
-/// Whether packets that enter by this interface are counted there.
+/// Whether packets that enter by this interface, which exists, are counted there.
 #[inline(always)]
 pub(crate) fn is_watched(interface: u32) -> bool {
-    interface != 0 && slot(interface) != MAX_INTERFACES as u32 - 1
+    slot(interface) != MAX_INTERFACES as u32 - 1
 }

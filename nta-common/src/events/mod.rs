@@ -4,6 +4,8 @@
 //! An event is a head and the first bytes of what it tells. Each kind has a rate limit of its own, by the packets' coarse
 //! time. What is not told is counted by kind and reason; the counting of packets does not depend on any of it.
 
+use core::hint::cold_path;
+
 use crate::packet::COPY_UNIT;
 use crate::{Counter, Family, LedgerSlot, Packet, PacketReader};
 
@@ -175,6 +177,7 @@ pub(crate) fn raw<R: PacketReader, E: Events>(
     if every == 0 || !turn(&mut state.untold, every) {
         return;
     }
+    cold_path();
     let now_ns = now_ns();
     tell::<E, { RAW_BYTES + COPY_UNIT }>(Kind::Raw, events, state, ledger, now_ns, |event| {
         event.head = EventHead { time_ns: now_ns, kind: Kind::Raw as u32, ..EventHead::default() };

@@ -20,8 +20,11 @@ mod usual;
 
 pub use copy::{COPY_UNIT, copied};
 
-use crate::Counter;
+use core::hint::cold_path;
+use core::mem::offset_of;
+
 use crate::limits::{MAX_HEADER_BYTES, MAX_TUNNELS};
+use crate::{Counter, rarely};
 
 /// IP protocol numbers that the parser knows by name (IANA "Protocol Numbers").
 pub mod proto {
@@ -62,6 +65,12 @@ pub trait PacketReader {
         None
     }
 
+    /// The VLAN id of that tag, 0 without one: what a frame without any other tag has.
+    #[inline(always)]
+    fn vlan_id(&self) -> u16 {
+        0
+    }
+
     /// Whether the inner packet of a tunnel is to be accounted in place of the tunnel.
     #[inline(always)]
     fn opens_tunnels(&self) -> bool {
@@ -76,6 +85,10 @@ pub trait PacketReader {
     fn forget(&self, offset: usize) -> usize {
         offset
     }
+
+    /// Called before a frame is taken header by header. An implementation may make more of it readable.
+    #[inline(always)]
+    fn prepare(&self) {}
 
     /// Bytes that can be read, counted from the frame's start.
     fn readable(&self) -> usize;
@@ -170,7 +183,11 @@ pub mod note {
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C)]
 pub struct Packet {
-    // `reset` clears the first 16 bytes: the fields up to and with `payload_len`.
+    /// IPv6 source address, most significant word first.
+    pub src6: [u64; 2],
+    /// IPv6 destination address.
+    pub dst6: [u64; 2],
+    // `reset` clears 16 bytes: from here up to and with `payload_len`.
     /// Source port; ICMP type for ICMP and ICMPv6.
     pub src_port: u16,
     /// Destination port; for ICMP the type of the counterpart, else the code.
@@ -215,11 +232,10 @@ pub struct Packet {
     pub has_timestamps: u32,
     /// Where in the frame the message begins that is told as an event: DNS or ARP, else without meaning.
     pub payload_at: u32,
-    /// IPv6 source address, most significant word first.
-    pub src6: [u64; 2],
-    /// IPv6 destination address.
-    pub dst6: [u64; 2],
 }
+
+/// Words before the fields that `reset` clears.
+const CLEARED_AT: usize = offset_of!(Packet, src_port) / 8;
 
 impl Packet {
     /// Forgets the last packet: what a parse may leave unwritten becomes 0.
@@ -232,11 +248,11 @@ impl Packet {
     #[inline(always)]
     fn clear(&mut self) {
         let words: *mut u64 = core::ptr::from_mut(self).cast();
-        // SAFETY: the structure is `repr(C)` and aligned to 8, and its first 16 bytes are integers, for which 0 is valid.
+        // SAFETY: the structure is `repr(C)` and aligned to 8, and these 16 bytes are integers, for which 0 is valid.
         // Volatile, because the compiler would make a call of `memset` of it, which on BPF writes byte by byte.
         unsafe {
-            words.write_volatile(0);
-            words.add(1).write_volatile(0);
+            words.add(CLEARED_AT).write_volatile(0);
+            words.add(CLEARED_AT + 1).write_volatile(0);
         }
     }
 
@@ -249,14 +265,16 @@ impl Packet {
     /// Whether it carries a whole TCP header.
     #[inline(always)]
     pub(crate) const fn has_tcp(&self) -> bool {
-        self.proto == proto::TCP && (!self.is_odd() || (self.l4_truncated == 0 && self.fragment != fragment::LATER))
+        let [truncated, later] = [1, fragment::LATER];
+        let odd = u32::from_ne_bytes([self.fragment, self.l4_truncated, self.notes, self.dns]);
+        self.proto == proto::TCP && odd & u32::from_ne_bytes([later, truncated, 0, 0]) == 0
     }
 
     /// Turns the lengths of a frame that stands for several packets, each with `segment_len` bytes of payload, into
     /// those of all of them, each with its own headers, and returns their number.
     #[inline(always)]
     pub(crate) fn split(&mut self, segment_len: u32) -> u32 {
-        if segment_len == 0 || self.payload_len <= segment_len || self.l4_truncated != 0 {
+        if !rarely(segment_len != 0) || self.payload_len <= segment_len || self.l4_truncated != 0 {
             return 1;
         }
         let packets = self.payload_len.div_ceil(segment_len);
@@ -274,11 +292,10 @@ impl Packet {
 #[inline(always)]
 pub fn parse<R: PacketReader>(reader: &R, packet: &mut Packet) -> Result<Family, Counter> {
     if usual::parse(reader, packet).is_some() {
-        if let Some(tag) = reader.vlan_tag() {
-            packet.vlan = tag & eth::VLAN_ID_MASK;
-        }
         return Ok(Family::V4);
     }
+    cold_path();
+    reader.prepare();
     general(reader, packet)
 }
 

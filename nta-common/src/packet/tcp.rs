@@ -2,6 +2,8 @@
 //!
 //! Offsets: ports 0..4, sequence 4..8, acknowledgment 8..12, data offset 12, flags 13, window 14..16, options from 20.
 
+use core::hint::cold_path;
+
 use super::{Packet, PacketReader};
 use crate::limits::{MAX_HEADER_BYTES, MAX_TCP_OPTIONS};
 
@@ -45,8 +47,11 @@ pub(super) fn parse<R: PacketReader>(reader: &R, offset: usize, l4_len: u32, pac
 #[inline(always)]
 pub(super) fn usual_timestamps<R: PacketReader>(reader: &R, options: usize) -> Option<[u32; 2]> {
     let o = reader.read::<12>(options)?;
-    ([o[0], o[1], o[2], o[3]] == TIMESTAMPS_USUAL)
-        .then(|| [u32::from_be_bytes([o[4], o[5], o[6], o[7]]), u32::from_be_bytes([o[8], o[9], o[10], o[11]])])
+    if [o[0], o[1], o[2], o[3]] != TIMESTAMPS_USUAL {
+        cold_path();
+        return None;
+    }
+    Some([u32::from_be_bytes([o[4], o[5], o[6], o[7]]), u32::from_be_bytes([o[8], o[9], o[10], o[11]])])
 }
 
 #[inline(always)]

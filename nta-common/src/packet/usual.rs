@@ -4,7 +4,10 @@
 //! One bounds check covers all headers, one comparison the type, the version and the header length. What is not exactly
 //! of this form is left to the steps that take any packet, which would find the same (a test compares them).
 
+use core::hint::cold_path;
+
 use super::{Packet, PacketReader, eth, proto, tcp, udp};
+use crate::path::{self, rarely, straight_on};
 
 const IPV4_AT: usize = 14;
 const TRANSPORT_AT: usize = 34;
@@ -17,66 +20,74 @@ const USUAL_TYPE_MASK: [u8; 4] = [0xff, 0xff, 0xff, 0];
 /// More fragments, fragment offset.
 const FRAGMENTED: [u8; 2] = [0x3f, 0xff];
 
-/// Data offset of a TCP header without options, and of one with timestamps.
-const BARE: u8 = 0x50;
-const WITH_TIMESTAMPS: u8 = 0x80;
+/// Bytes of a TCP header without options, and of one with timestamps.
+const BARE_LEN: u32 = 20;
+const WITH_TIMESTAMPS_LEN: u32 = 32;
 
-/// Parses the packet if it is of the usual form; else leaves it as it was.
+/// Parses the packet if it is of the usual form; else what it wrote is to be written again.
 #[inline(always)]
 pub(super) fn parse<R: PacketReader>(reader: &R, packet: &mut Packet) -> Option<()> {
-    // What the verifier learns of the packet's length here must not make the long way one of its own.
-    let start = reader.forget(0);
-    let h = reader.read::<HEADERS_LEN>(start)?;
+    let Some(h) = reader.read::<HEADERS_LEN>(0) else {
+        cold_path();
+        return None;
+    };
     let kind = u32::from_ne_bytes(field(&h, 12)) & u32::from_ne_bytes(USUAL_TYPE_MASK);
     let fragmented = u16::from_ne_bytes(field(&h, 20)) & u16::from_ne_bytes(FRAGMENTED);
     if kind != u32::from_ne_bytes(USUAL_TYPE) || fragmented != 0 {
+        cold_path();
         return None;
     }
-    let ip_len = u32::from(u16::from_be_bytes(field(&h, 16)));
-    let header_len = match h[23] {
-        proto::TCP => {
-            let timestamps = match h[46] & 0xf0 {
-                BARE => None,
-                WITH_TIMESTAMPS => Some(tcp::usual_timestamps(reader, start + HEADERS_LEN)?),
-                _ => return None,
-            };
-            let header_len = if timestamps.is_some() { 32 } else { 20 };
-            if ip_len < (TRANSPORT_AT - IPV4_AT) as u32 + header_len {
-                return None;
-            }
-            packet.clear();
-            packet.has_timestamps = 0;
-            if let Some([value, echo]) = timestamps {
-                packet.has_timestamps = 1;
-                packet.ts_val = value;
-                packet.ts_ecr = echo;
-            }
-            packet.seq = u32::from_be_bytes(field(&h, 38));
-            packet.ack = u32::from_be_bytes(field(&h, 42));
-            packet.tcp_flags = h[47];
-            packet.window = u32::from(u16::from_be_bytes(field(&h, 48)));
-            header_len
+    // Not rare, but one of the two has to lie aside.
+    if rarely(h[23] != proto::TCP) {
+        if path::anew(h[23].into()) != proto::UDP.into() || reader.opens_tunnels() {
+            return None;
         }
-        proto::UDP if !reader.opens_tunnels() => {
-            if ip_len < (TRANSPORT_AT - IPV4_AT) as u32 + udp::UDP_LEN {
-                return None;
-            }
-            packet.clear();
-            udp::UDP_LEN
+        fill(reader, packet, &h, udp::UDP_LEN)?;
+        udp::dns(TRANSPORT_AT, packet);
+        straight_on();
+        return Some(());
+    }
+    let header_len = u32::from(h[46] >> 4) * 4;
+    fill(reader, packet, &h, header_len)?;
+    packet.has_timestamps = 0;
+    if header_len != BARE_LEN {
+        if rarely(header_len != WITH_TIMESTAMPS_LEN) {
+            return None;
         }
-        _ => return None,
-    };
+        let Some([value, echo]) = tcp::usual_timestamps(reader, HEADERS_LEN) else {
+            cold_path();
+            return None;
+        };
+        packet.has_timestamps = 1;
+        packet.ts_val = value;
+        packet.ts_ecr = echo;
+    }
+    packet.seq = u32::from_be_bytes(field(&h, 38));
+    packet.ack = u32::from_be_bytes(field(&h, 42));
+    packet.tcp_flags = h[47];
+    packet.window = u32::from(u16::from_be_bytes(field(&h, 48)));
+    Some(())
+}
+
+/// Fills in what TCP and UDP have in common.
+#[inline(always)]
+fn fill<R: PacketReader>(reader: &R, packet: &mut Packet, h: &[u8; HEADERS_LEN], header_len: u32) -> Option<()> {
+    let ip_len = u32::from(u16::from_be_bytes(field(h, 16)));
+    let headers_len = (TRANSPORT_AT - IPV4_AT) as u32 + header_len;
+    if ip_len < headers_len {
+        cold_path();
+        return None;
+    }
+    packet.clear();
+    packet.vlan = reader.vlan_id();
     packet.proto = h[23];
     packet.wire_len = reader.wire_len();
     packet.ip_len = ip_len;
-    packet.payload_len = ip_len - (TRANSPORT_AT - IPV4_AT) as u32 - header_len;
-    packet.src4 = u32::from_be_bytes(field(&h, 26));
-    packet.dst4 = u32::from_be_bytes(field(&h, 30));
-    packet.src_port = u16::from_be_bytes(field(&h, 34));
-    packet.dst_port = u16::from_be_bytes(field(&h, 36));
-    if h[23] == proto::UDP {
-        udp::dns(TRANSPORT_AT, packet);
-    }
+    packet.payload_len = ip_len - headers_len;
+    packet.src4 = u32::from_be_bytes(field(h, 26));
+    packet.dst4 = u32::from_be_bytes(field(h, 30));
+    packet.src_port = u16::from_be_bytes(field(h, 34));
+    packet.dst_port = u16::from_be_bytes(field(h, 36));
     Some(())
 }
 

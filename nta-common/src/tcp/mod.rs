@@ -17,6 +17,7 @@ mod state;
 
 use crate::flow::{Clock, bump};
 use crate::packet::Packet;
+use crate::path::{rarely, straight_on};
 
 pub use cut::SideCut;
 pub(crate) use cut::{Ages, begins_anew};
@@ -87,7 +88,7 @@ pub struct TcpDirection {
 impl TcpDirection {
     /// Whether a segment is news of this direction.
     #[inline(always)]
-    pub(crate) const fn is_news(&self, p: &Packet) -> bool {
+    pub(crate) fn is_news(&self, p: &Packet) -> bool {
         self.marks.is_news(p, p.tcp_flags & (SYN | FIN | RST))
     }
 
@@ -103,14 +104,14 @@ impl TcpDirection {
 pub struct TcpFlow {
     /// Timestamp values of each direction that wait for their echo.
     pending: [[PendingTimestamp; 2]; 2],
-    /// Exact time of the last SYN; 0 without one.
-    syn_ns: u64,
-    /// Exact time of the last SYN-ACK.
-    syn_ack_ns: u64,
     /// SYN to SYN-ACK in microseconds: the round trip to the responder.
     pub handshake_responder_us: u32,
     /// SYN-ACK to ACK in microseconds: the round trip to the originator.
     pub handshake_originator_us: u32,
+    /// Exact time of the last SYN; 0 without one.
+    syn_ns: u64,
+    /// Exact time of the last SYN-ACK.
+    syn_ack_ns: u64,
     /// Letters of Zeek's `history`, see [`TcpFlow::letters`].
     history: Letters,
 }
@@ -147,7 +148,7 @@ pub(crate) fn track<C: Clock>(
     let control = if sent.news { p.tcp_flags & (SYN | FIN | RST) } else { 0 };
     let first = from.flags == 0;
     from.flags |= p.tcp_flags;
-    if control != 0 {
+    if rarely(control != 0) {
         handshake_and_close(from, to, flow, rtt_histogram, p, clock);
         if control & SYN != 0 && !first && p.seq != from.first_seq {
             // The ports are used again, or the connection begins only now.
@@ -161,7 +162,7 @@ pub(crate) fn track<C: Clock>(
     }
     let span = p.payload_len + u32::from(control & SYN != 0) + u32::from(control & FIN != 0);
     let end = p.seq.wrapping_add(span);
-    if first {
+    if rarely(first) {
         from.first_seq = p.seq;
         from.next_seq = end;
         from.next_seq_at = now;
@@ -174,14 +175,14 @@ pub(crate) fn track<C: Clock>(
                 from.next_seq = end;
                 from.next_seq_at = now;
             }
-        } else if p.payload_len != 0 {
+        } else if rarely(p.payload_len != 0) {
             bump(&mut from.resent);
             if state::is_told(from.resent) {
                 flow.tell(letter::RETRANSMISSION, sent.direction);
             }
         }
     }
-    if p.window == 0 && control == 0 {
+    if rarely(p.window == 0 && control == 0) {
         bump(&mut from.zero_windows);
         let listens = !matches!(to.marks.state(), Endpoint::Closed) && !matches!(from.marks.state(), Endpoint::Reset);
         if listens && state::is_told(from.zero_windows) {
@@ -190,8 +191,11 @@ pub(crate) fn track<C: Clock>(
     }
     from.window = p.window as u16;
     if p.tcp_flags & ACK != 0 {
-        if flow.syn_ack_ns != 0 && control == 0 {
-            rtt::handshake_done(from, to, flow, rtt_histogram, p, clock);
+        if rarely(flow.handshake_originator_us == 0) {
+            if flow.syn_ack_ns != 0 && control == 0 {
+                rtt::handshake_done(from, to, flow, rtt_histogram, p, clock);
+            }
+            straight_on();
         }
         from.last_ack = p.ack;
         from.last_ack_at = now;

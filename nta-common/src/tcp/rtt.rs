@@ -3,6 +3,7 @@
 use super::{ACK, TICK_SHIFT, TcpDirection, TcpFlow};
 use crate::flow::{Clock, bump};
 use crate::packet::Packet;
+use crate::path::{self, rarely, straight_on};
 
 /// Buckets of the round-trip histogram: bucket `i` counts samples under `128 µs << i`, the last one all above.
 pub const RTT_BUCKETS: usize = 16;
@@ -13,8 +14,8 @@ const FIRST_EDGE_US: u32 = 128;
 const COARSE_LAG: u32 = 20_000_000 >> TICK_SHIFT;
 /// A new timestamp value is kept for matching at most every 100 ms (ePPing and LibreQoS use the same pace).
 const SAMPLE_EVERY: u32 = 100_000_000 >> TICK_SHIFT;
-/// Value of a direction's free older slot: the newer value was echoed, and only tells when the next one may be kept.
-const ECHOED: u32 = 1;
+/// Time of a direction's free older slot, when the newer value was echoed, and only tells when the next one may be kept.
+const NEWER_ECHOED: u32 = 1;
 /// A pending timestamp value that was not echoed within 10 s is given up.
 const SAMPLE_TIMEOUT: u64 = 10_000_000_000 >> TICK_SHIFT;
 
@@ -23,7 +24,7 @@ const SAMPLE_TIMEOUT: u64 = 10_000_000_000 >> TICK_SHIFT;
 #[repr(C)]
 pub(super) struct PendingTimestamp {
     value: u32,
-    /// When it passed; 0 means the slot is free.
+    /// When it passed; 0 means the slot is free, as does [`NEWER_ECHOED`].
     at: u32,
 }
 
@@ -47,7 +48,7 @@ pub(super) fn handshake_done<C: Clock>(
     p: &Packet,
     clock: &C,
 ) {
-    if flow.handshake_originator_us != 0 || from.syn == 0 || p.ack != to.first_seq.wrapping_add(1) {
+    if from.syn == 0 || p.ack != to.first_seq.wrapping_add(1) {
         return;
     }
     let rtt_us = micros(clock.exact_ns().saturating_sub(flow.syn_ack_ns));
@@ -69,30 +70,33 @@ pub(super) fn timestamps<C: Clock>(
     now: u32,
     clock: &C,
 ) {
-    let [a, b] = pending;
-    let (own, awaited) = if direction == 0 { (a, b) } else { (b, a) };
+    let (own, awaited) = path::pair(pending, direction);
     let [older, newer] = *awaited;
-    let echoes_newer = newer.at != 0 && newer.value == p.ts_ecr && (older.at != 0 || older.value != ECHOED);
-    if (echoes_newer || (older.at != 0 && older.value == p.ts_ecr)) && p.tcp_flags & ACK != 0 {
-        let sent = if echoes_newer { newer.at } else { older.at };
-        let ticks = ((clock.exact_ns() >> TICK_SHIFT) as u32).wrapping_sub(sent);
-        // What was sent before the matched value will not be echoed any more.
-        awaited[0] = PendingTimestamp { value: if echoes_newer { ECHOED } else { 0 }, at: 0 };
-        if u64::from(ticks) < SAMPLE_TIMEOUT {
-            rtt.sample(micros(u64::from(ticks) << TICK_SHIFT), rtt_histogram);
+    if rarely(older.at != NEWER_ECHOED) {
+        let echoes_newer = newer.at != 0 && newer.value == p.ts_ecr;
+        let echoes_older = older.at != 0 && older.value == p.ts_ecr;
+        if (echoes_newer || echoes_older) && p.tcp_flags & ACK != 0 {
+            let sent = if echoes_newer { newer.at } else { older.at };
+            let ticks = ((clock.exact_ns() >> TICK_SHIFT) as u32).wrapping_sub(sent);
+            // What was sent before the matched value will not be echoed any more.
+            awaited[0] = PendingTimestamp { value: 0, at: if echoes_newer { NEWER_ECHOED } else { 0 } };
+            if u64::from(ticks) < SAMPLE_TIMEOUT {
+                rtt.sample(micros(u64::from(ticks) << TICK_SHIFT), rtt_histogram);
+            }
         }
-    }
-    if p.payload_len == 0 {
-        return;
+        straight_on();
     }
     let [older, last] = *own;
-    if last.at != 0 && (since(last.at, now) < SAMPLE_EVERY || last.value == p.ts_val) {
+    if p.payload_len == 0 || !rarely(!is_within(SAMPLE_EVERY, last.at, now) || last.at == 0) {
         return;
     }
-    let waits = older.at != 0 || older.value != ECHOED;
-    // 0 marks a free slot; a time that happens to be 0 is told one tick late.
-    let at = ((clock.exact_ns() >> TICK_SHIFT) as u32).max(1);
-    *own = [if waits { last } else { PendingTimestamp::default() }, PendingTimestamp { value: p.ts_val, at }];
+    if last.at != 0 && last.value == p.ts_val {
+        return;
+    }
+    // 0 and 1 mark free slots; a time that happens to be one of them is told late by as many ticks.
+    let at = ((clock.exact_ns() >> TICK_SHIFT) as u32).max(NEWER_ECHOED + 1);
+    let older = if older.at == NEWER_ECHOED { PendingTimestamp::default() } else { last };
+    *own = [older, PendingTimestamp { value: p.ts_val, at }];
 }
 
 impl Rtt {
@@ -131,9 +135,8 @@ pub(super) fn micros(ns: u64) -> u32 {
     }
 }
 
-/// Ticks from an exact time to a coarse one, which may lag by a timer tick and so seem earlier.
+/// Whether a coarse time is at most so many ticks behind an exact one; it may lag by a timer tick and so seem earlier.
 #[inline(always)]
-const fn since(exact: u32, coarse: u32) -> u32 {
-    let ticks = coarse.wrapping_sub(exact);
-    if ticks > u32::MAX - COARSE_LAG { 0 } else { ticks }
+const fn is_within(ticks: u32, exact: u32, coarse: u32) -> bool {
+    coarse.wrapping_sub(exact).wrapping_add(COARSE_LAG) < ticks + COARSE_LAG
 }

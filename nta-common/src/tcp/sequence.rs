@@ -4,6 +4,7 @@
 use super::{ACK, TICK_SHIFT, TcpDirection, TcpFlow, after};
 use crate::flow::bump;
 use crate::packet::Packet;
+use crate::path::{rarely, straight_on};
 
 /// Three duplicate ACKs make a fast retransmission (RFC 5681); Wireshark takes two and 20 ms.
 const FAST_RETRANSMIT_WITHIN: u32 = 20_000_000 >> TICK_SHIFT;
@@ -24,34 +25,37 @@ pub(super) fn sequence(
     now: u32,
 ) {
     let repeats_last_byte = p.seq == from.next_seq.wrapping_sub(1);
-    if span <= 1 && repeats_last_byte && control == 0 {
-        from.dup_ack_run = PROBED;
-        return;
+    if rarely(repeats_last_byte) {
+        if span <= 1 && control == 0 {
+            from.dup_ack_run = PROBED;
+            return;
+        }
+        straight_on();
     }
     if span == 0 {
-        let duplicate = control == 0
+        let duplicate = rarely(p.ack == from.last_ack)
+            && control == 0
             && p.window != 0
             && p.window == u32::from(from.window)
             && p.seq == from.next_seq
-            && p.ack == from.last_ack
             && p.tcp_flags & ACK != 0
             && to.dup_ack_run != PROBED;
         if duplicate {
             bump(&mut from.dup_acks);
             from.dup_ack_run = (from.dup_ack_run + 1) & !PROBED;
-        } else {
-            from.dup_ack_run = 0;
+            straight_on();
+            return;
         }
+        from.dup_ack_run = 0;
         return;
     }
     from.dup_ack_run = 0;
-    if !after(from.next_seq, p.seq) {
-        return;
+    if rarely(after(from.next_seq, p.seq)) {
+        if span <= 1 || !repeats_last_byte {
+            repeated(from, to, flow, p, span, now);
+        }
+        straight_on();
     }
-    if span > 1 && repeats_last_byte {
-        return;
-    }
-    repeated(from, to, flow, p, span, now);
 }
 
 /// A segment that does not advance the sequence: sent again, or late.

@@ -6,6 +6,7 @@
 
 use super::{ACK, FIN, RST, SYN, TcpDirection, TcpFlow};
 use crate::packet::Packet;
+use crate::path::is_less;
 
 /// States of an endpoint, by Zeek's names without their prefix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,8 +52,8 @@ pub struct Marks(u32);
 const ACTIVE: u32 = 1 << 8;
 const STATE_SHIFT: u32 = 9;
 const BEFORE_SHIFT: u32 = 12;
-/// Never in [`Marks`]: makes a segment with SYN, FIN or RST news.
-const CONTROL: u32 = 1 << 31;
+/// From here on nothing in [`Marks`] is set: SYN, FIN and RST, shifted to there, make a segment news.
+const CONTROL_SHIFT: u32 = 29;
 
 /// The letters of [`History`](TcpFlow::history), a code each; `s` and `h` share a bit in [`Marks`], as in Zeek.
 pub mod letter {
@@ -109,15 +110,10 @@ impl Marks {
     /// Whether a segment of this direction is news: a letter not told yet, a flag that may change the state, or any
     /// segment of an endpoint that is not open.
     #[inline(always)]
-    pub(super) const fn is_news(self, p: &Packet, control: u8) -> bool {
-        let bit = if control != 0 {
-            CONTROL
-        } else if p.payload_len != 0 {
-            1 << (letter::DATA - 1)
-        } else {
-            1 << (letter::ACK - 1)
-        };
-        (bit | ACTIVE) & !self.0 != 0
+    pub(super) fn is_news(self, p: &Packet, control: u8) -> bool {
+        // One further with payload, told without a branch.
+        let bit = 1 << (letter::ACK - 1) << is_less(0, u64::from(p.payload_len));
+        (bit | ACTIVE | u32::from(control) << CONTROL_SHIFT) & !self.0 != 0
     }
 
     #[inline(always)]

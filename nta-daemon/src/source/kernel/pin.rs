@@ -24,7 +24,7 @@ use super::hook::{DIRECTIONS, Hook};
 use crate::source::SourceError;
 
 /// What the fields of the pinned maps mean. Raised with every change that the sizes do not show.
-const SCHEMA: usize = 2;
+const SCHEMA: usize = 3;
 /// The maps that the next daemon goes on with.
 pub(super) const PINNED_MAPS: [&str; 5] = ["FLOWS4", "FLOWS6", "OVERFLOW", "FRAGMENTS", "LEDGER"];
 const HANDOVER: &str = "handover";
