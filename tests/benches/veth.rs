@@ -1,5 +1,5 @@
 //! TCP throughput over a veth pair with our programs and with none or empty ones, interleaved, so that a machine whose
-//! speed drifts favours none. Medians, and the median ratio of neighbouring runs with its quartiles.
+//! speed drifts favours none. Medians, and the median ratio of neighbouring runs with its quartiles, their mean and its error.
 //!
 //! The two namespaces stand for two hosts with a processor each, as a wire would connect them ([`steer`]): whatever ours
 //! costs comes off the receiver's. Left to themselves, segments that `sendmsg` sends and those that an ACK lets go are received
@@ -104,33 +104,43 @@ fn main() {
     }
     let rounds = std::env::var("NTA_BENCH_ROUNDS").ok().and_then(|n| n.parse().ok());
     let rounds = rounds.filter(|rounds| *rounds > 0).unwrap_or(ROUNDS);
-    let samples = measure(&daemon, rounds);
+    let end = std::env::var("NTA_BENCH_ROWS").unwrap_or_default();
+    let rows: Vec<usize> = (0..VARIANTS.len()).filter(|row| VARIANTS[*row].name.ends_with(&end)).collect();
+    assert!(
+        rows.iter().all(|row| VARIANTS[*row].against.is_none_or(|other| rows.contains(&other))),
+        "{end}: a row's yardstick is not among these"
+    );
+    let samples = measure(&daemon, rounds, &rows);
     let json = words.contains(&"--json");
     if !json {
-        println!("{:<28} {:>8} {:>8} {:>16}", "receiver", "Gbit/s", "ratio", "middle half");
+        println!(
+            "{:<28} {:>8} {:>8} {:>16} {:>8} {:>15}",
+            "receiver", "Gbit/s", "ratio", "middle half", "mean", "standard error"
+        );
     }
-    for (variant, mine) in VARIANTS.iter().zip(&samples) {
+    for (variant, mine) in VARIANTS.iter().zip(&samples).filter(|(_, mine)| !mine.is_empty()) {
         let [_, gbits, _] = quartiles(mine.clone());
-        let ratios = variant.against.map(|other| mine.iter().zip(&samples[other]).map(|(a, b)| a / b).collect());
+        let ratios: Option<Vec<f64>> =
+            variant.against.map(|other| mine.iter().zip(&samples[other]).map(|(a, b)| a / b).collect());
         let name = variant.name;
         if json {
             let ratio = ratios.map_or("null".to_owned(), |ratios| {
-                let [low, ratio, high] = quartiles(ratios);
-                format!(r#"{ratio:.3},"ratio_low":{low:.3},"ratio_high":{high:.3}"#)
+                let ([low, ratio, high], (mean, error)) = (quartiles(ratios.clone()), mean(&ratios));
+                format!(r#"{ratio:.3},"ratio_low":{low:.3},"ratio_high":{high:.3},"mean":{mean:.3},"standard_error":{error:.3}"#)
             });
             println!(r#"{{"bench":"veth","receiver":"{name}","rounds":{rounds},"gbit_s":{gbits:.2},"ratio":{ratio}}}"#);
         } else {
             let ratio = ratios.map_or(String::new(), |ratios| {
-                let [low, ratio, high] = quartiles(ratios);
-                format!("{ratio:>8.3} {:>16}", format!("{low:.3}..{high:.3}"))
+                let ([low, ratio, high], (mean, error)) = (quartiles(ratios.clone()), mean(&ratios));
+                format!("{ratio:>8.3} {:>16} {mean:>8.3} {error:>15.3}", format!("{low:.3}..{high:.3}"))
             });
             println!("{name:<28} {gbits:>8.2} {ratio}");
         }
     }
 }
 
-/// Gbit/s of every run, by variant.
-fn measure(daemon: &str, rounds: usize) -> Vec<Vec<f64>> {
+/// Gbit/s of every run, by variant; none for those that are not among the rows.
+fn measure(daemon: &str, rounds: usize, rows: &[usize]) -> Vec<Vec<f64>> {
     let (receiver, sender) = (Namespace::new("receiver"), Namespace::new("sender"));
     receiver.ip(&format!("link add {INTERFACE} type veth peer name {SENDERS_INTERFACE} netns {}", sender.name()));
     receiver.ip(&format!("address add {RECEIVER}/24 dev {INTERFACE}"));
@@ -148,7 +158,7 @@ fn measure(daemon: &str, rounds: usize) -> Vec<Vec<f64>> {
     let mut samples = vec![Vec::new(); VARIANTS.len()];
     let parent = parent_id();
     for round in 0..rounds {
-        let mut order: Vec<usize> = (0..VARIANTS.len()).collect();
+        let mut order = rows.to_vec();
         if round % 2 == 1 {
             order.reverse(); // what a run leaves behind for the next one must not favour a row
         }
@@ -274,6 +284,14 @@ impl Drop for Held {
         let _ = Command::new("kill").args(["-TERM", &self.0.id().to_string()]).status(); // it may be gone already
         let _ = self.0.wait();
     }
+}
+
+/// Mean and its standard error.
+fn mean(samples: &[f64]) -> (f64, f64) {
+    let count = samples.len() as f64;
+    let mean = samples.iter().sum::<f64>() / count;
+    let variance = samples.iter().map(|sample| (sample - mean).powi(2)).sum::<f64>() / (count - 1.0).max(1.0);
+    (mean, (variance / count).sqrt())
 }
 
 /// Lower quartile, median, upper quartile.

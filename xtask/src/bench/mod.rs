@@ -17,7 +17,8 @@ interleaved in one series (needs root and a BPF toolchain: the empty programs ar
 100,000 hosts. `model`: a model of about the shipped one's size loaded, 10,000 feature vectors and one judged (needs
 libxgboost, which is fetched). `replay`: the user engine beside softflowd over the mixed capture (made from ../shared/captures, or named
 by NTA_MIXED). `veth`: iperf3's throughput between two network namespaces with our programs and with none or empty ones,
-interleaved (needs root; a minute a round, 15 rounds if NTA_BENCH_ROUNDS says nothing else). With --format json one object a line.
+interleaved (needs root; a minute a round, 15 rounds if NTA_BENCH_ROUNDS says nothing else; NTA_BENCH_ROWS measures only the
+rows whose name ends so). With --format json one object a line.
 
 Examples:
   cargo xtask bench kernel
@@ -25,6 +26,7 @@ Examples:
   cargo xtask bench model
   cargo xtask bench replay
   cargo xtask bench veth
+  NTA_BENCH_ROUNDS=30 NTA_BENCH_ROWS=\"as the system is\" cargo xtask bench veth
   cargo xtask bench kernel --format json";
 
 /// Dispatches to the bench named.
