@@ -234,8 +234,9 @@ impl PacketReader for SkbReader<'_> {
         }
         let len = same_register(len) + COPY_UNIT;
         // SAFETY: the helper writes `len` bytes at most `N` into `to`, and refuses what is not in the packet.
-        let done =
-            unsafe { bpf_skb_load_bytes(self.ctx.skb.skb.cast(), forget(offset) as u32, to.as_mut_ptr().cast(), len as u32) };
+        let done = unsafe {
+            bpf_skb_load_bytes(self.ctx.skb.skb.cast(), forget(offset) as u32, to.as_mut_ptr().cast(), len as u32)
+        };
         if done == 0 { len as u32 } else { 0 }
     }
 
