@@ -6,7 +6,8 @@
 
 use std::time::Instant;
 
-use nta_daemon::model::{self, Class, Classifier, INPUTS, Input, Manifest, Settings};
+use nta_core::model::{self, Class, Classifier, INPUTS, Input, Library as _, Manifest, Settings};
+use nta_daemon::xgboost::{BUILT_IN, Xgboost};
 
 const CLASSES: [&str; 12] = [
     "benign",
@@ -27,7 +28,7 @@ const ROUNDS: usize = 15;
 
 fn main() {
     let json = std::env::args().any(|arg| arg == "--json");
-    if !model::BUILT_IN {
+    if !BUILT_IN {
         println!("not run: support for models is not built in");
         return;
     }
@@ -37,8 +38,9 @@ fn main() {
         Err(error) => return println!("not run: {error}"),
     };
     let classes = CLASSES.map(|name| Class { name: name.to_owned(), threshold: 0.6 });
-    let manifest = serde_json::to_vec(&Manifest::new(&trained, classes.to_vec())).unwrap_or_default();
-    let load = || Classifier::load("bench", &manifest, &trained);
+    let manifest =
+        serde_json::to_vec(&Manifest::new(&trained, classes.to_vec(), Xgboost.version())).unwrap_or_default();
+    let load = || Classifier::load(&Xgboost, "bench", &manifest, &trained);
     let Ok(classifier) = load() else { return println!("not run: the model is refused") };
     let kib = trained.len() as f64 / 1024.0;
     let line = |step: &str, once: &mut dyn FnMut(usize)| {
@@ -87,5 +89,5 @@ fn train(rows: &[Input]) -> Result<Vec<u8>, model::Refusal> {
         ("nthread", "1".to_owned()),
     ];
     let settings = Settings { parameters: settings.to_vec(), rounds: 24 };
-    model::train(rows, &labels, &vec![1.0; rows.len()], &settings, &mut |_| ())
+    Xgboost.train(rows, &labels, &vec![1.0; rows.len()], &settings, &mut |_| ())
 }

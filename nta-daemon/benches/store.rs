@@ -6,7 +6,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use nta_common::flow::Counts;
-use nta_daemon::domain::{ConnState, Endpoint, FlowId, FlowRecord, History, Mode, TcpCounts, Timestamp};
+use nta_core::domain::{ConnState, Endpoint, FlowId, FlowRecord, History, Mode, TcpCounts, Timestamp};
 use nta_daemon::store::{Batch, Run, Store};
 
 const FLOWS: u64 = 100_000;

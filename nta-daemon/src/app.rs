@@ -8,14 +8,15 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::api::{self, AnalysisAccess, ApiState};
-use crate::baseline::{BaselineConfig, BaselineHandle, Baselines, Import};
 use crate::config::Config;
-use crate::domain::{Alert, AlertChange, Event, FlowRecord, FlowUpdate, Mode, RawPacket, Status};
 use crate::json::mode_name;
 use crate::live;
 use crate::pipeline::Output;
+use crate::pipeline::baselines::BaselineHandle;
 use crate::store::{Batch, Found, Run, Store, StoreError, StoreWriter};
-use crate::window::{Snapshot, Span, Window};
+use nta_core::baseline::{BaselineConfig, Baselines, Import};
+use nta_core::domain::{Alert, AlertChange, Event, FlowRecord, FlowUpdate, Mode, RawPacket, Status};
+use nta_core::window::{Snapshot, Span, Window};
 
 /// Windows that may wait for the database.
 const STORE_QUEUE: usize = 64;
@@ -290,8 +291,8 @@ impl Output for StoreOutput {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::baseline::{Export, Metric, Series};
-    use crate::domain::{AlertKind, Finding, Measure, Party};
+    use nta_core::baseline::{Export, Metric, Series};
+    use nta_core::domain::{AlertKind, Finding, Measure, Party};
 
     fn config(folder: &std::path::Path) -> Config {
         let mut config = Config::default();
@@ -349,13 +350,13 @@ mod tests {
         let mut output = app.output();
         // The single-threaded runtime of the test does not run the writer: nothing is taken from its queue.
         let window = |id| Batch { window: Some(Window { id, ..Window::default() }), ..Batch::default() };
-        let mut hygiene = crate::detect::Hygiene::new(crate::detect::HygieneConfig::default());
+        let mut hygiene = nta_core::alerting::Alerter::new(nta_core::alerting::AlertingConfig::default());
         let mut alert = None;
         hygiene.judge(vec![finding()], live::now(), &mut |_, raised| alert = Some(raised.clone()));
         let alert = alert.expect("an alert");
         for id in 0..(STORE_QUEUE + MAX_HELD_BACK + 3) as u64 {
             // Two alerts take turns: of each only the last state is kept.
-            let alert = Alert { id: crate::domain::AlertId(id % 2), windows: id as u32, ..alert.clone() };
+            let alert = Alert { id: nta_core::domain::AlertId(id % 2), windows: id as u32, ..alert.clone() };
             output.send(Batch { alerts: vec![alert], ..window(id) });
         }
         assert_eq!((output.given_up, output.held_back.len()), (3, MAX_HELD_BACK));

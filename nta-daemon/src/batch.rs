@@ -3,14 +3,14 @@
 use std::path::Path;
 
 use crate::config::Config;
-use crate::domain::{Mode, Status};
 use crate::live;
-use crate::model::Models;
 use crate::pipeline::Output;
 use crate::replay::{ReadAhead, Replay, Speed, Summary};
 use crate::source::EventSettings;
 use crate::source::kernel::KernelOptions;
 use crate::source::replay::{Engine as _, UserEngine};
+use nta_core::domain::{Mode, Status};
+use nta_core::model::Models;
 
 /// One capture through the user engine, on this thread; what comes of it goes to `output`.
 ///

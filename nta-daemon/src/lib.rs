@@ -4,23 +4,19 @@
 //! Modules in data-path order. `domain` and `window` are the pure core; `source`, `store` and `api` are edges that know
 //! the core but not each other's insides; `pipeline` joins them, `app` wires the tasks, `cli` is what a user types.
 
-pub mod analysis;
-pub mod baseline;
-pub mod detect;
-pub mod domain;
-pub mod features;
-pub mod model;
 pub mod source;
-pub mod window;
 
 pub mod batch;
-pub mod evaluate;
-pub mod judge;
 pub mod live;
+pub mod model_loader;
 pub mod pipeline;
 pub mod replay;
-pub mod shelf;
 pub mod train;
+#[cfg(feature = "xgboost")]
+pub mod xgboost;
+#[cfg(not(feature = "xgboost"))]
+#[path = "xgboost/absent.rs"]
+pub mod xgboost;
 
 pub mod api;
 pub mod json;

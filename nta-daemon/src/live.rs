@@ -3,15 +3,16 @@
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::baseline::{BaselineConfig, BaselineHandle};
-use crate::detect::DetectConfig;
-use crate::domain::{Mode, NicCounts, Status, Timestamp};
-use crate::model::Models;
+use crate::pipeline::baselines::BaselineHandle;
 use crate::pipeline::{Output, Pipeline, PipelineOptions, Telling};
 use crate::source::kernel::device::Device;
 use crate::source::kernel::{AttachedKernel, KernelFlows};
 use crate::source::{FlowSource as _, SourceError};
-use crate::window::Seed;
+use nta_core::baseline::BaselineConfig;
+use nta_core::detect::DetectConfig;
+use nta_core::domain::{Mode, NicCounts, Status, Timestamp};
+use nta_core::model::Models;
+use nta_core::window::Seed;
 
 /// How often the log of a debug build of the programs is read.
 const DIAGNOSTICS_EVERY: Duration = Duration::from_millis(200);

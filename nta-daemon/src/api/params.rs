@@ -7,7 +7,7 @@ use axum::extract::Query;
 use axum::http::Uri;
 
 use super::ApiError;
-use crate::domain::{AlertKind, Severity, Timestamp};
+use nta_core::domain::{AlertKind, Severity, Timestamp};
 
 /// The parameters of a request.
 #[derive(Debug)]

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use crate::baseline::{BaselineConfig, BaselineHandle};
-use crate::detect::DetectConfig;
-use crate::domain::{Status, Timestamp};
+use crate::pipeline::baselines::BaselineHandle;
 use crate::store::Store;
-use crate::window::DEFAULT_WINDOW_NS;
+use nta_core::baseline::BaselineConfig;
+use nta_core::detect::DetectConfig;
+use nta_core::domain::{Status, Timestamp};
+use nta_core::window::DEFAULT_WINDOW_NS;
 
 /// Shared by all requests; cheap to clone.
 #[derive(Clone, Debug)]

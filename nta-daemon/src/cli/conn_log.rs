@@ -6,7 +6,7 @@ use std::path::Path;
 
 use nta_common::packet::proto;
 
-use crate::domain::{Endpoint, FlowId, FlowRecord, Timestamp, community_id};
+use nta_core::domain::{Endpoint, FlowId, FlowRecord, Timestamp, community_id};
 
 /// Columns with their Zeek types, in Zeek's order; the last is that of its policy script `community-id-logging`.
 const COLUMNS: [(&str, &str); 23] = [

@@ -13,12 +13,12 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::{EXIT_USAGE, fail};
 use crate::batch::replay_into;
 use crate::config::Config;
-use crate::domain::{Alert, AlertChange, AlertId, Event, FlowRecord, FlowUpdate, Status};
-use crate::evaluate::{Judges, Outcome, Report, parse, score};
-use crate::model::Models;
+use crate::model_loader;
 use crate::pipeline::Output;
-use crate::shelf;
-use crate::window::Snapshot;
+use nta_core::domain::{Alert, AlertChange, AlertId, Event, FlowRecord, FlowUpdate, Status};
+use nta_core::evaluate::{Judges, Outcome, Report, parse, score};
+use nta_core::model::Models;
+use nta_core::window::Snapshot;
 
 /// Flags of `evaluate`.
 #[derive(Debug, clap::Args)]
@@ -102,7 +102,7 @@ pub(super) fn execute(args: &Args) -> ExitCode {
     }
     config.detect.isolation_forest.enabled &= takes_part(Judge::IsolationForest);
     config.model.enabled &= takes_part(Judge::Xgboost);
-    let models = shelf::load(&config);
+    let models = model_loader::load(&config);
     if args.judges == [Judge::IsolationForest] && models.forest.is_none() {
         return fail(EXIT_USAGE, &"there is no isolation forest to judge: name one as forest of [model]");
     }

@@ -7,8 +7,8 @@ use std::process::ExitCode;
 use clap::Subcommand;
 
 use super::{EXIT_USAGE, fail};
-use crate::model::{Classifier, INPUTS, Input, ModelError};
-use crate::shelf;
+use crate::model_loader;
+use nta_core::model::{Classifier, INPUTS, Input, ModelError};
 
 /// Flags of `model`.
 #[derive(Debug, clap::Args)]
@@ -39,7 +39,7 @@ const BATCH: usize = 1024;
 
 pub(super) fn execute(args: &Args) -> ExitCode {
     let (What::Check { file } | What::Predict { file }) = &args.what;
-    let model = match shelf::read(file) {
+    let model = match model_loader::read(file) {
         Ok(model) => model,
         Err(error) => return fail(EXIT_USAGE, &error),
     };

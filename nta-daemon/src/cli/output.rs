@@ -8,12 +8,12 @@ use serde::Serialize;
 
 use super::conn_log::ConnLog;
 use super::replay::Format;
-use crate::domain::{Alert, AlertChange, Event, FlowRecord, FlowUpdate, Status, Timestamp};
 use crate::json::{AlertJson, ArpJson, DnsJson, FeaturesJson, FlowJson, LedgerJson, WindowJson, skipped};
 use crate::pipeline::Output;
 use crate::replay::{FileSummary, Summary};
-use crate::source::capture::End;
-use crate::window::{HostStats, Snapshot, Span};
+use nta_capture::End;
+use nta_core::domain::{Alert, AlertChange, Event, FlowRecord, FlowUpdate, Status, Timestamp};
+use nta_core::window::{HostStats, Snapshot, Span};
 
 /// Flows that the text names, those with the most bytes.
 const TOP_FLOWS: usize = 10;
@@ -330,6 +330,6 @@ fn text(summary: &Summary, windows: u64, top: &[FlowRecord], alerts: &[Alert]) -
     out.flush()
 }
 
-fn endpoint(side: &crate::domain::Endpoint) -> String {
+fn endpoint(side: &nta_core::domain::Endpoint) -> String {
     std::net::SocketAddr::new(side.address, side.port).to_string()
 }

@@ -13,17 +13,17 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::output::Collected;
 use super::{EXIT_USAGE, Signals, fail};
 use crate::app::App;
-use crate::baseline::BaselineHandle;
 use crate::config::Config;
-use crate::domain::{Alert, AlertChange, Event, FlowRecord, FlowUpdate, Mode, Status};
 use crate::live;
+use crate::model_loader;
 use crate::pipeline::Output;
+use crate::pipeline::baselines::BaselineHandle;
 use crate::replay::{ReadAhead, Replay, ReplayError, Speed, Summary};
-use crate::shelf;
 use crate::source::kernel::KernelOptions;
 use crate::source::replay::{Engine, KernelEngine, UserEngine};
 use crate::source::{EventSettings, SourceError};
-use crate::window::Snapshot;
+use nta_core::domain::{Alert, AlertChange, Event, FlowRecord, FlowUpdate, Mode, Status};
+use nta_core::window::Snapshot;
 
 /// Flags of `replay`.
 #[derive(Debug, clap::Args)]
@@ -181,7 +181,7 @@ fn replay(
         window_ns: config.windows.span_ns(),
         detect: config.detect.clone(),
         baseline: config.baseline.clone(),
-        models: shelf::load(config),
+        models: model_loader::load(config),
         read_ahead: ReadAhead::Auto,
         baselines,
         progress: &mut progress,

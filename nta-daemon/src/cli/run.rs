@@ -9,14 +9,14 @@ use clap::ValueEnum as _;
 
 use super::{EXIT_USAGE, Signals, fail};
 use crate::app::App;
-use crate::baseline::BaselineHandle;
 use crate::config::{CaptureConfig, Config};
-use crate::domain::{ModelState, ModelUse};
 use crate::live::Live;
-use crate::shelf;
+use crate::model_loader;
+use crate::pipeline::baselines::BaselineHandle;
 use crate::source::kernel::device::Device;
 use crate::source::kernel::{Attach, AttachOptions, AttachedKernel, KernelOptions, Pinning, TcxOrder};
 use crate::source::{EventSettings, SourceError};
+use nta_core::domain::{ModelState, ModelUse};
 
 /// Flags of `run`.
 #[derive(Debug, clap::Args)]
@@ -69,7 +69,7 @@ pub(super) fn execute(args: Args) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return fail(1, &error),
     };
-    let models = shelf::load(&config);
+    let models = model_loader::load(&config);
     let judge = models.state.clone();
     // Before anything is attached: whoever asks to end it meanwhile gets it detached.
     let signals = match runtime.block_on(async { Signals::catch() }) {

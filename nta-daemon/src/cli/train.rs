@@ -10,10 +10,12 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::train_forest::train_forest;
 use super::{EXIT_USAGE, fail};
 use crate::config::Config;
-use crate::evaluate::parse;
-use crate::model::{BUILT_IN, Refusal, forest, sha256};
-use crate::train::{Algorithm, Table, Trained, fit, split, table};
-use crate::{live, shelf};
+use crate::train::table;
+use crate::xgboost::{BUILT_IN, Xgboost};
+use crate::{live, model_loader};
+use nta_core::evaluate::parse;
+use nta_core::model::{Refusal, forest, sha256};
+use nta_core::train::{Table, Trained, fit, split};
 
 /// Flags of `train`.
 #[derive(Debug, clap::Args)]
@@ -53,6 +55,17 @@ pub(super) struct Args {
     /// Configuration file (TOML).
     #[arg(long, env = "NTA_CONFIG")]
     config: Option<PathBuf>,
+}
+
+/// What is trained.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "snake_case")]
+enum Algorithm {
+    /// Gradient-boosted trees that tell classes of attacks apart.
+    #[default]
+    Xgboost,
+    /// How unlike normal traffic a host is.
+    IsolationForest,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -134,7 +147,7 @@ fn train_classes(args: &Args, labels: &Path, config: &Config) -> ExitCode {
     }
     let split = split(&table.sources, args.seed, &args.holdout_tools);
     let rounds = bar(0, "rounds");
-    let fitted = fit(&table, &split, args.seed, &mut |done, all| {
+    let fitted = fit(&Xgboost, &table, &split, args.seed, &mut |done, all| {
         rounds.set_length(all.into());
         rounds.set_position(done.into());
     });
@@ -169,7 +182,7 @@ fn bar(length: u64, of: &'static str) -> ProgressBar {
 /// Both files whole or not at all. In between, the manifest is not of this model, which loading tells.
 fn save(path: &Path, trained: &Trained) -> Result<(), String> {
     let manifest = serde_json::to_string_pretty(&trained.manifest).map_err(|error| error.to_string())? + "\n";
-    let files = [(path.to_owned(), trained.model.as_slice()), (shelf::manifest_path(path), manifest.as_bytes())];
+    let files = [(path.to_owned(), trained.model.as_slice()), (model_loader::manifest_path(path), manifest.as_bytes())];
     let named = |path: &Path| {
         let path = path.display().to_string();
         move |error: io::Error| format!("{path}: {error}")

@@ -7,14 +7,14 @@ use rand::{RngExt as _, SeedableRng as _};
 
 use crate::batch::replay_into;
 use crate::config::Config;
-use crate::domain::{Alert, AlertChange, Event, FlowRecord, FlowUpdate, Status};
-use crate::evaluate::{Label, parse};
-use crate::features::{Extent, FeatureVector, extract};
-use crate::model::Models;
-use crate::model::forest::{self, Manifest, Params, is_judged};
+use crate::model_loader::save_forest;
 use crate::pipeline::Output;
-use crate::shelf::save_forest;
-use crate::window::{Snapshot, Window};
+use nta_core::domain::{Alert, AlertChange, Event, FlowRecord, FlowUpdate, Status};
+use nta_core::evaluate::{Label, parse};
+use nta_core::features::{Extent, FeatureVector, extract};
+use nta_core::model::Models;
+use nta_core::model::forest::{self, Manifest, Params, is_judged};
+use nta_core::window::{Snapshot, Window};
 
 /// Rows that are kept, 40 MiB; of more, each has the same chance to be one of them.
 const MAX_ROWS: usize = 100_000;

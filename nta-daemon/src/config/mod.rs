@@ -20,8 +20,8 @@ pub use model::ModelConfig;
 pub use store::StoreConfig;
 pub use windows::WindowsConfig;
 
-pub use crate::baseline::BaselineConfig;
-pub use crate::detect::DetectConfig;
+pub use nta_core::baseline::BaselineConfig;
+pub use nta_core::detect::DetectConfig;
 
 /// Everything that can be configured.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

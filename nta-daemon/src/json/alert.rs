@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{Alert, AlertState, Finding, LEARNED, Opinion, Party};
+use nta_core::domain::{Alert, AlertState, Finding, LEARNED, Opinion, Party};
 
 /// An alert.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{DetectionCounts, LearningState, Severity, Status};
+use nta_core::domain::{DetectionCounts, LearningState, Severity, Status};
 
 /// What became of the detectors' findings since the start.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -93,7 +93,7 @@ pub struct MetricStateJson {
 
 impl From<&LearningState> for LearningJson {
     fn from(learning: &LearningState) -> Self {
-        let metric = |state: &crate::domain::MetricState| MetricStateJson {
+        let metric = |state: &nta_core::domain::MetricState| MetricStateJson {
             metric: state.name.to_owned(),
             samples: state.samples,
             state: if state.is_ready { "ready" } else { "warm_up" }.to_owned(),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use nta_common::{Kind, LedgerSlot};
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{ArpPacket, DnsMessage, EventCounts};
+use nta_core::domain::{ArpPacket, DnsMessage, EventCounts};
 
 /// A DNS message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -56,7 +56,7 @@ pub struct QuestionJson {
 
 impl From<&DnsMessage> for DnsJson {
     fn from(message: &DnsMessage) -> Self {
-        let question = |q: &crate::domain::Question| QuestionJson { name: q.name.clone(), qtype: q.qtype };
+        let question = |q: &nta_core::domain::Question| QuestionJson { name: q.name.clone(), qtype: q.qtype };
         Self {
             time: message.time.to_string(),
             client: message.client.0.to_string(),

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::seconds;
-use crate::features::{Extent, FEATURES, SCHEMA_VERSION, extract};
-use crate::window::{HostStats, Snapshot};
+use nta_core::features::{Extent, FEATURES, SCHEMA_VERSION, extract};
+use nta_core::window::{HostStats, Snapshot};
 
 /// What a host did in a window, as numbers by name.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use nta_common::packet::proto;
 
 use super::{protocol_name, seconds};
-use crate::domain::{EndReason, FlowRecord, TcpCounts, community_id};
+use nta_core::domain::{EndReason, FlowRecord, TcpCounts, community_id};
 
 /// A flow, cumulative since its first packet.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]

@@ -6,7 +6,7 @@ use nta_common::{Counter, LedgerSlot};
 use serde::de::{Deserialize, Deserializer};
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
 
-use crate::domain::{Interface, Ledger};
+use nta_core::domain::{Interface, Ledger};
 
 /// Every counter by its name (see [`Counter::name`]), then `seen_bytes` and `overflow_bytes`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, utoipa::ToSchema)]

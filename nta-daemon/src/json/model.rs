@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{ModelState, ModelUse};
+use nta_core::domain::{ModelState, ModelUse};
 
 /// The model that judges, or why none does.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{DetectionJson, EventsJson, HostsJson, LearningJson, LedgerJson, ModelJson, seconds};
-use crate::domain::{Attachment, MapFill, Mode, NicCounts, Status};
+use nta_core::domain::{Attachment, MapFill, Mode, NicCounts, Status};
 
 /// A snapshot of the pipeline.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]

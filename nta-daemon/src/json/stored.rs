@@ -3,8 +3,8 @@
 use nta_common::tcp::RTT_BUCKETS;
 
 use super::{TalkerJson, WindowJson, protocol_number};
-use crate::domain::{EventCounts, TcpCounts, Timestamp};
-use crate::window::{Overflow, Protocol, Rtt, Talker, Window};
+use nta_core::domain::{EventCounts, TcpCounts, Timestamp};
+use nta_core::window::{Overflow, Protocol, Rtt, Talker, Window};
 
 impl WindowJson {
     /// The window that this is the JSON of. Times and the histogram of round trips come from elsewhere: the document has

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{CountsJson, EventCountsJson, protocol_name, seconds, skipped};
-use crate::window::{Overflow, Protocol, Talker, Window};
+use nta_core::window::{Overflow, Protocol, Talker, Window};
 
 /// A closed window. `bytes` are frame bytes, `ip_bytes` IP bytes by the headers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]

@@ -4,15 +4,16 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use crate::baseline::{BaselineConfig, BaselineHandle};
-use crate::detect::DetectConfig;
-use crate::domain::{Ledger, Status, Timestamp};
-use crate::model::Models;
+use crate::pipeline::baselines::BaselineHandle;
 use crate::pipeline::{Output, Pipeline, PipelineOptions, Telling};
 use crate::source::SourceError;
-use crate::source::capture::{self, CaptureError, CaptureReader, End, Frame};
 use crate::source::replay::{Batches, Engine, GROUP, Reading, read_ahead};
-use crate::window::Seed;
+use nta_capture::{CaptureError, CaptureReader, End, Frame};
+use nta_core::baseline::BaselineConfig;
+use nta_core::detect::DetectConfig;
+use nta_core::domain::{Ledger, Status, Timestamp};
+use nta_core::model::Models;
+use nta_core::window::Seed;
 
 /// Frames between two looks at the progress, the stop flag and the events, of which each frame makes at most two: no
 /// more than the ring of the kernel engine holds.
@@ -143,7 +144,7 @@ impl Replay<'_> {
         let began = Instant::now();
         let mut readers = Vec::with_capacity(self.paths.len());
         for path in &self.paths {
-            readers.push(capture::open(path)?);
+            readers.push(nta_capture::open(path)?);
         }
         let total = readers.iter().map(CaptureReader::total_bytes).sum::<Option<u64>>();
         let summary = Summary { engine: engine.name(), ..Summary::default() };

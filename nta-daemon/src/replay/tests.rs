@@ -5,11 +5,11 @@ use std::io::Write as _;
 use std::path::Path;
 
 use super::*;
-use crate::domain::{Alert, AlertChange, Event, FlowRecord, FlowUpdate};
 use crate::json::{FlowJson, WindowJson};
 use crate::source::EventSettings;
 use crate::source::replay::UserEngine;
-use crate::window::{DEFAULT_WINDOW_NS, Snapshot};
+use nta_core::domain::{Alert, AlertChange, Event, FlowRecord, FlowUpdate};
+use nta_core::window::{DEFAULT_WINDOW_NS, Snapshot};
 
 /// What comes out of a replay, as JSON lines.
 #[derive(Default)]

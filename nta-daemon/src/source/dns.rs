@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use dns::base::Message;
 use nta_common::EventHead;
 
-use crate::domain::{DnsMessage, Question, Timestamp};
+use nta_core::domain::{DnsMessage, Question, Timestamp};
 
 /// Questions of a message that are told. One is usual; multicast DNS asks several at once.
 const MAX_QUESTIONS: usize = 16;

@@ -6,7 +6,7 @@ use nta_common::{EventHead, Kind};
 
 use super::dns;
 use crate::config::{CaptureConfig, EventsConfig};
-use crate::domain::{ArpPacket, Event, Mac, RawPacket, Timestamp};
+use nta_core::domain::{ArpPacket, Event, Mac, RawPacket, Timestamp};
 
 /// Ethernet and IPv4, with the lengths of their addresses (RFC 826).
 const ETHERNET_IPV4: [u8; 6] = [0, 1, 8, 0, 6, 4];

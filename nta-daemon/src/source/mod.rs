@@ -1,7 +1,6 @@
 //! Where packets come from: programs in the kernel, live or fed by a replay, and the user engine of a replay. Each is a
 //! [`FlowSource`], so everything behind it is the same.
 
-pub mod capture;
 mod dns;
 mod event;
 pub mod kernel;
@@ -10,7 +9,7 @@ pub mod replay;
 
 pub use event::EventSettings;
 
-use crate::domain::{Event, FlowUpdate, Ledger, MapFill, OverflowDelta, Timestamp};
+use nta_core::domain::{Event, FlowUpdate, Ledger, MapFill, OverflowDelta, Timestamp};
 
 /// Takes flows as they change.
 pub type Sink<'a> = dyn FnMut(FlowUpdate<'_>) + 'a;

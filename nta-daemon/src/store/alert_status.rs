@@ -3,7 +3,7 @@
 use sqlx::Row as _;
 
 use super::{Store, StoreError, from_sql, to_sql};
-use crate::domain::Timestamp;
+use nta_core::domain::Timestamp;
 
 /// Notes that an alert may have.
 const MAX_NOTES: i64 = 200;

@@ -3,8 +3,8 @@
 use sqlx::{FromRow, QueryBuilder, Sqlite, SqliteConnection};
 
 use super::{Key, Position, RunId, Store, StoreError, to_sql};
-use crate::domain::{Alert, AlertState, Severity, Timestamp};
 use crate::json::{AlertJson, party};
+use nta_core::domain::{Alert, AlertState, Severity, Timestamp};
 
 /// Scores are kept in millionths.
 pub(super) const SCORE_SCALE: f64 = 1e6;

@@ -4,8 +4,8 @@ use sqlx::{FromRow, QueryBuilder, Sqlite, SqliteConnection};
 
 use super::alerts::score;
 use super::{Key, Position, RunId, Store, StoreError, from_sql, to_sql};
-use crate::domain::{AlertId, Finding, Severity, Timestamp};
 use crate::json::{AnomalyJson, party};
+use nta_core::domain::{AlertId, Finding, Severity, Timestamp};
 
 /// A finding that became part of an alert.
 #[derive(Clone, Debug)]

@@ -3,7 +3,7 @@
 use sqlx::SqliteConnection;
 
 use super::{Store, StoreError, to_sql};
-use crate::baseline::Export;
+use nta_core::baseline::Export;
 
 const TABLE: &str = "baselines";
 

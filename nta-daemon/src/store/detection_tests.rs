@@ -5,12 +5,12 @@ use nta_common::flow::Counts;
 
 use super::tests::{begin, flow, window};
 use super::*;
-use crate::baseline::{BaselineConfig, Baselines, Export};
-use crate::domain::{
+use nta_core::baseline::{BaselineConfig, Baselines, Export};
+use nta_core::domain::{
     Alert, AlertChange, AlertKey, AlertKind, AlertState, Finding, FlowObservation, Measure, Party, RttSamples,
     Severity, TcpCounts, Timestamp,
 };
-use crate::window::{Seed, Snapshot, Span, Windows};
+use nta_core::window::{Seed, Snapshot, Span, Windows};
 
 const S: u64 = 1_000_000_000;
 const FIRST_PAGE: Position = Position { descending: false, after: None, limit: 100 };
@@ -44,7 +44,7 @@ fn alert(source: u8, last_s: u64) -> Alert {
         windows: 1,
         merged: 0,
         detectors: vec![finding.detector],
-        opinions: vec![crate::domain::Opinion::of(&finding)],
+        opinions: vec![nta_core::domain::Opinion::of(&finding)],
         latest: finding.clone(),
         finding,
     }

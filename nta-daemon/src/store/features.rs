@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use sqlx::{AssertSqlSafe, FromRow, QueryBuilder, Sqlite, SqliteConnection};
 
 use super::{Key, Position, RunId, Store, StoreError, from_sql, to_sql};
-use crate::domain::Timestamp;
+use nta_core::domain::Timestamp;
 
 /// Rows in one statement.
 const CHUNK_ROWS: usize = 100;

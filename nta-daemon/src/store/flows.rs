@@ -7,7 +7,7 @@ use sqlx::{FromRow, QueryBuilder, Sqlite};
 
 use super::hosts::interval;
 use super::{Key, Position, Store, StoreError, from_sql};
-use crate::domain::{ConnState, EndReason, Endpoint, FlowId, FlowRecord, History, TcpCounts, Timestamp};
+use nta_core::domain::{ConnState, EndReason, Endpoint, FlowId, FlowRecord, History, TcpCounts, Timestamp};
 
 /// Order of a list of flows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::{Anomaly, Batch, FeatureRow, Store};
-use crate::domain::{Alert, AlertChange, AlertId};
-use crate::features::{self, Extent, SCHEMA_VERSION};
-use crate::window::{HostStats, Snapshot, Span, Window};
+use nta_core::domain::{Alert, AlertChange, AlertId};
+use nta_core::features::{self, Extent, SCHEMA_VERSION};
+use nta_core::window::{HostStats, Snapshot, Span, Window};
 
 /// Hosts named by alerts whose features are stored at most, as a multiple of the most active ones.
 const NAMED_FACTOR: usize = 10;

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use sqlx::{FromRow, QueryBuilder, Sqlite};
 
 use super::{Key, Position, Store, StoreError, to_sql};
-use crate::domain::Timestamp;
+use nta_core::domain::Timestamp;
 
 /// Each flow once for each of its ends.
 const SIDES: &str = "(SELECT (id & -2) AS side, orig_addr AS host, resp_addr AS peer, resp_port AS port, proto, \

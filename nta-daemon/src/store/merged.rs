@@ -4,9 +4,9 @@ use nta_common::tcp::RTT_BUCKETS;
 use sqlx::{FromRow, QueryBuilder};
 
 use super::{Key, Position, Store, StoreError, WindowFilter, WindowPage, WindowSort, from_sql, to_sql};
-use crate::domain::Timestamp;
 use crate::json::WindowJson;
-use crate::window::{Span, Window};
+use nta_core::domain::Timestamp;
+use nta_core::window::{Span, Window};
 
 #[derive(FromRow)]
 struct Group {

@@ -3,7 +3,7 @@
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 
 use super::{RunId, Store, StoreError, from_sql, to_sql};
-use crate::domain::{RawPacket, Timestamp};
+use nta_core::domain::{RawPacket, Timestamp};
 
 /// Rows in one statement.
 const CHUNK_ROWS: usize = 500;

@@ -1,8 +1,8 @@
 //! The table `runs`: who wrote the windows and flows.
 
 use super::{Store, StoreError, to_sql};
-use crate::domain::{Mode, Timestamp};
 use crate::json::mode_name;
+use nta_core::domain::{Mode, Timestamp};
 
 /// A start of the daemon, or a replay.
 #[derive(Clone, Debug)]

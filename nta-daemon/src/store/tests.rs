@@ -5,10 +5,10 @@ use std::net::{IpAddr, Ipv4Addr};
 use nta_common::flow::Counts;
 
 use super::*;
-use crate::domain::{
+use nta_core::domain::{
     ConnState, EndReason, Endpoint, FlowId, FlowRecord, History, Mode, RawPacket, TcpCounts, Timestamp,
 };
-use crate::window::Window;
+use nta_core::window::Window;
 
 const S: u64 = 1_000_000_000;
 const FIRST_PAGE: Position = Position { descending: false, after: None, limit: 10 };

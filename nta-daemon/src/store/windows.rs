@@ -3,8 +3,8 @@
 use sqlx::{FromRow, QueryBuilder, Sqlite};
 
 use super::{Key, Position, Store, StoreError, from_sql, to_sql};
-use crate::domain::Timestamp;
 use crate::json::WindowJson;
+use nta_core::domain::Timestamp;
 
 /// Which windows.
 #[derive(Clone, Copy, Debug, Default)]

@@ -6,9 +6,9 @@ use nta_common::packet::proto;
 
 use super::flows::{state, tcp_row};
 use super::{Batch, RunId, StoreError, alerts, anomalies, baselines, features, raw_packets, to_sql};
-use crate::domain::FlowRecord;
 use crate::json::WindowJson;
-use crate::window::{Span, Window};
+use nta_core::domain::FlowRecord;
+use nta_core::window::{Span, Window};
 
 /// Rows in one statement. SQLite binds at most 32,766 values, which would be 1,365 rows. 100,000 flows take 0.4 to
 /// 0.7 s with 100, 500 or 1,500 rows, and with 8 or 64 MiB of page cache alike: the time goes into rows.

@@ -11,9 +11,9 @@ use tracing::{error, warn};
 
 use super::stats::Counters;
 use super::{Anomaly, FeatureRow, RunId, Store, StoreError, write};
-use crate::baseline::Export;
-use crate::domain::{Alert, FlowRecord, RawPacket};
-use crate::window::{Span, Window};
+use nta_core::baseline::Export;
+use nta_core::domain::{Alert, FlowRecord, RawPacket};
+use nta_core::window::{Span, Window};
 
 /// Attempts for one batch before it is given up. With the waits between them, and the busy time-out in each, the
 /// database may be away for some seconds.

@@ -1,7 +1,7 @@
 //! `/api/alerts` and `/api/anomalies`: what was found, and what people do about it.
 
 use axum::http::{Method, StatusCode};
-use nta_daemon::domain::{
+use nta_core::domain::{
     Alert, AlertChange, AlertKey, AlertKind, AlertState, Contributor, Finding, Measure, Party, Severity,
 };
 use nta_daemon::store::{Anomaly, Batch, Found, Store};
@@ -38,7 +38,7 @@ fn alert(kind: AlertKind, source: u8, window: u64, score: f64) -> Alert {
         windows: 1,
         merged: 0,
         detectors: vec![finding.detector],
-        opinions: vec![nta_daemon::domain::Opinion::of(&finding)],
+        opinions: vec![nta_core::domain::Opinion::of(&finding)],
         latest: finding.clone(),
         finding,
     }
@@ -202,8 +202,8 @@ async fn a_longer_window_has_anomalies_of_its_own() {
     let app = App::with(1, 0).await;
     let mut long = alert(AlertKind::TrafficSpike, 1, 0, 0.8);
     (long.latest.start, long.latest.end) = (time(0), time(30));
-    let spike = nta_daemon::window::Window { start: time(0), end: time(30), ..window(1) };
-    app.batch(Batch { longer: vec![(nta_daemon::window::Span::Medium, spike)], ..Batch::default() }).await;
+    let spike = nta_core::window::Window { start: time(0), end: time(30), ..window(1) };
+    app.batch(Batch { longer: vec![(nta_core::window::Span::Medium, spike)], ..Batch::default() }).await;
     tell(&app, AlertChange::Raised, &[long]).await;
     let id = app.json("/api/metrics?span=30").await["items"][0]["id"].clone();
     let of = async |id: &Value| app.json(&format!("/api/anomalies/window/{id}")).await["items"].clone();

@@ -7,14 +7,14 @@ use axum::body::{Body, to_bytes};
 use axum::http::{Method, Request, StatusCode, header};
 use nta_common::flow::Counts;
 use nta_common::{Counter, LedgerSlot};
-use nta_daemon::api::{AnalysisAccess, ApiState, router};
-use nta_daemon::baseline::BaselineHandle;
-use nta_daemon::domain::{
+use nta_core::domain::{
     Attachment, DetectionCounts, Endpoint, FlowId, FlowRecord, Interface, LearningState, Ledger, MapFill, MetricState,
     Mode, NicCounts, Status, TcpCounts, Timestamp,
 };
+use nta_core::window::Window;
+use nta_daemon::api::{AnalysisAccess, ApiState, router};
+use nta_daemon::pipeline::baselines::BaselineHandle;
 use nta_daemon::store::{Batch, Run, Store, StoreWriter};
-use nta_daemon::window::Window;
 use serde_json::Value;
 use tokio::sync::watch;
 use tower::ServiceExt as _;
@@ -129,8 +129,8 @@ pub(crate) fn flow(id: u64) -> FlowRecord {
         first: time(id / 3), // three flows at a time begin at the same instant
         last: time(1000 + id),
         handshake_us: [0, 0],
-        conn_state: nta_daemon::domain::ConnState::S1,
-        history: nta_daemon::domain::History::parse("ShADad"),
+        conn_state: nta_core::domain::ConnState::S1,
+        history: nta_core::domain::History::parse("ShADad"),
         ended: None,
     }
 }

@@ -1,9 +1,9 @@
 //! `/api/baselines` and `POST /api/anomalies/detect`: what is usual, and stored windows held against it.
 
 use axum::http::{Method, StatusCode};
-use nta_daemon::baseline::{Baselines, Import, Metric};
+use nta_core::baseline::{Baselines, Import, Metric};
+use nta_core::window::{Protocol, Snapshot, Span, Window};
 use nta_daemon::store::Batch;
-use nta_daemon::window::{Protocol, Snapshot, Span, Window};
 use serde_json::{Value, json};
 
 use crate::app::{App, parse, time};
@@ -88,7 +88,7 @@ async fn what_is_generated_can_be_read_imported_and_judged_by() {
 #[tokio::test]
 async fn imports_and_requests_that_cannot_be_done_say_why() {
     let app = with_medium_windows(25).await;
-    let mut learned = Baselines::new(nta_daemon::baseline::BaselineConfig::default());
+    let mut learned = Baselines::new(nta_core::baseline::BaselineConfig::default());
     (1..30).for_each(|n| {
         learned.learn(&Snapshot::of_network(Span::Medium, medium(n, 5_000)), &|_, _| false);
     });
@@ -122,7 +122,7 @@ async fn a_running_pipeline_takes_imports_at_its_next_window() {
     let app = with_medium_windows(40).await;
     let (status, generated) = app.send(Method::POST, "/api/baselines/generate", &json!({})).await;
     assert_eq!((status, &generated["applies"]), (StatusCode::OK, &"next window".into()), "{generated}");
-    let mut pipeline = Baselines::new(nta_daemon::baseline::BaselineConfig::default());
+    let mut pipeline = Baselines::new(nta_core::baseline::BaselineConfig::default());
     assert_eq!(app.baselines.carry_out(&mut pipeline), (true, vec![]));
     assert!(pipeline.series(Metric::Bandwidth).is_some());
     for _ in 0..8 {

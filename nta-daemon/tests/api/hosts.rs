@@ -1,10 +1,10 @@
 //! `/api/flows`, `/api/hosts`, `/api/features` and windows of other lengths.
 
 use axum::http::{Method, StatusCode};
-use nta_daemon::domain::FlowRecord;
-use nta_daemon::features::{FEATURES, SCHEMA_VERSION};
+use nta_core::domain::FlowRecord;
+use nta_core::features::{FEATURES, SCHEMA_VERSION};
+use nta_core::window::{Span, Window};
 use nta_daemon::store::{Batch, FeatureRow};
-use nta_daemon::window::{Span, Window};
 use serde_json::{Value, json};
 
 use crate::app::{App, flow, parse, time, window};

@@ -9,8 +9,8 @@ use std::collections::HashSet;
 
 use axum::body::{Body, to_bytes};
 use axum::http::{Method, Request, StatusCode, header};
+use nta_core::domain::{FlowId, FlowRecord};
 use nta_daemon::api::{ApiState, serve};
-use nta_daemon::domain::{FlowId, FlowRecord};
 use nta_daemon::json::{FlowJson, StatusJson, WindowJson};
 use nta_daemon::store::Batch;
 use serde_json::Value;

@@ -37,8 +37,8 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
         ["kernel", "--format", "json"] => kernel(true),
         ["drain"] | ["drain", "--format", "text"] => daemon_bench("drain", false),
         ["drain", "--format", "json"] => daemon_bench("drain", true),
-        ["window"] | ["window", "--format", "text"] => daemon_bench("window", false),
-        ["window", "--format", "json"] => daemon_bench("window", true),
+        ["window"] | ["window", "--format", "text"] => window(false),
+        ["window", "--format", "json"] => window(true),
         ["model"] | ["model", "--format", "text"] => model(false),
         ["model", "--format", "json"] => model(true),
         ["replay"] | ["replay", "--format", "text"] => replay::bench(false),
@@ -58,9 +58,17 @@ fn model(json: bool) -> Result<ExitCode> {
     daemon_bench("model", json)
 }
 
+fn window(json: bool) -> Result<ExitCode> {
+    bench("nta-core", "window", &[], json)
+}
+
 fn daemon_bench(name: &str, json: bool) -> Result<ExitCode> {
-    let mut command = process::cargo(["bench", "--quiet", "--package", "nta-daemon", "--bench", name]);
-    command.args(setup::daemon_features()).arg("--");
+    bench("nta-daemon", name, setup::daemon_features(), json)
+}
+
+fn bench(package: &str, name: &str, features: &[&str], json: bool) -> Result<ExitCode> {
+    let mut command = process::cargo(["bench", "--quiet", "--package", package, "--bench", name]);
+    command.args(features).arg("--");
     if json {
         command.arg("--json");
     }

@@ -3,7 +3,7 @@
 use super::Finding;
 
 /// The list of detectors.
-pub(super) const REGISTRY: &str = "nta-daemon/src/detect/registry.rs";
+pub(super) const REGISTRY: &str = "nta-core/src/detect/registry.rs";
 /// Where they are documented.
 pub(super) const DOCUMENT: &str = "docs/DETECTORS.md";
 

@@ -26,7 +26,7 @@ pub(crate) const HELP: &str = "\
 Checks what no compiler checks, and prints `path:line: message` for every finding:
 
   - every .rs file opens with `//!`, is no longer than 400 lines (from 300 a warning; inline tests do not count)
-  - the layers inside nta-daemon: domain <- window <- {baseline, features} <- detect are pure; edges do not know each other
+  - the edges inside nta-daemon do not know each other
   - `unsafe`, println!, clocks and unbounded channels only where they belong; `#[allow]` and `#[expect]` with a reason
   - every folder of tests/cases has a README.md and a capture
   - every detector has a heading or a row in docs/DETECTORS.md, and a hit and a quiet case with alerts.json

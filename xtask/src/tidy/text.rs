@@ -11,8 +11,15 @@ const MAX_LINES: usize = 400;
 const UNSAFE_PLACES: &[&str] = &["nta-ebpf/", "nta-common/", "nta-daemon/src/source/kernel/"];
 
 /// Where standard output belongs to us.
-const PRINTING_PLACES: &[&str] =
-    &["nta-daemon/src/cli", "nta-daemon/src/main.rs", "nta-daemon/build.rs", "nta-daemon/benches/", "xtask/", "tests/"];
+const PRINTING_PLACES: &[&str] = &[
+    "nta-daemon/src/cli",
+    "nta-daemon/src/main.rs",
+    "nta-daemon/build.rs",
+    "nta-daemon/benches/",
+    "nta-core/benches/",
+    "xtask/",
+    "tests/",
+];
 
 /// Where a clock is read; elsewhere time is an argument, so that a replay equals a live run.
 const CLOCK_PLACES: &[&str] = &[
@@ -20,15 +27,15 @@ const CLOCK_PLACES: &[&str] = &[
     "nta-daemon/src/source.rs",
     "nta-daemon/src/app",
     "nta-daemon/src/pipeline",
-    "nta-daemon/src/judge",
     "nta-daemon/src/live",
     "nta-daemon/src/replay",       // its pace
     "nta-daemon/src/store/writer", // its own cost
     "nta-daemon/src/api/state",
     "nta-daemon/src/telemetry",
     "nta-daemon/benches/",
+    "nta-core/benches/",
     "nta-daemon/src/cli",
-    "nta-daemon/src/shelf/classifier.rs",
+    "nta-daemon/src/model_loader/classifier.rs",
     "xtask/",
     "tests/",
 ];

@@ -12,9 +12,9 @@ use crate::api::error::{Problem, Refusals};
 use crate::api::page::{List, PageRequest, Sorts};
 use crate::api::params::Params;
 use crate::api::{ApiError, ApiState};
-use crate::domain::{Severity, Timestamp};
 use crate::json::AnomalyJson;
 use crate::store::{AnomalyFilter, AnomalySort, KindCount};
+use nta_core::domain::{Severity, Timestamp};
 
 const SORTS: Sorts<AnomalySort> =
     &[("time", AnomalySort::Time), ("score", AnomalySort::Score), ("severity", AnomalySort::Severity)];

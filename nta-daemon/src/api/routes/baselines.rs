@@ -14,8 +14,8 @@ use crate::api::page::{List, PageRequest, Sorts};
 use crate::api::params::Params;
 use crate::api::state::now;
 use crate::api::{ApiError, ApiState};
-use crate::baseline::{Baselines, Export, Import, Metric, Series};
 use crate::json::mode_name;
+use nta_core::baseline::{Baselines, Export, Import, Metric, Series};
 
 /// Types come in their own order, all on one page.
 const SORTS: Sorts<()> = &[("type", ())];
@@ -275,7 +275,7 @@ pub(super) async fn apply(state: &ApiState, import: Import) -> Result<Baselines,
     let mut imported = baselines(state, export)?;
     let refused = |detail| ApiError::Unprocessable { field: None, detail };
     imported.take(import.clone()).map_err(refused)?;
-    let busy = |busy: crate::baseline::Busy| ApiError::Conflict { detail: busy.to_string() };
+    let busy = |busy: crate::pipeline::baselines::Busy| ApiError::Conflict { detail: busy.to_string() };
     state.analysis.baselines.order(import).map_err(busy)?;
     state.store.save_baselines(name(state), &imported.export()).await?;
     Ok(imported)

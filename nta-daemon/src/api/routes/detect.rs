@@ -12,12 +12,12 @@ use serde::Serialize;
 use crate::api::body::Body;
 use crate::api::error::BodyRefusals;
 use crate::api::{ApiError, ApiState};
-use crate::baseline::{Baselines, Metric};
-use crate::detect::{Detector, NETWORK_DETECTORS, View, detectors};
-use crate::domain::{Finding, LearningState};
 use crate::json::AnomalyJson;
 use crate::store::WindowFilter;
-use crate::window::{Snapshot, Span, Window};
+use nta_core::baseline::{Baselines, Metric};
+use nta_core::detect::{Detector, NETWORK_DETECTORS, View, detectors};
+use nta_core::domain::{Finding, LearningState};
+use nta_core::window::{Snapshot, Span, Window};
 
 /// Windows of 30 s that are judged unless `windows` says otherwise: an hour.
 const DEFAULT_WINDOWS: u32 = 120;

@@ -12,10 +12,10 @@ use crate::api::error::Refusals;
 use crate::api::page::{List, PageRequest, Sorts};
 use crate::api::params::Params;
 use crate::api::{ApiError, ApiState};
-use crate::features::{FEATURES, SCHEMA_VERSION};
 use crate::json::seconds;
 use crate::store::{FeatureFilter, FeatureRow};
-use crate::window::Span;
+use nta_core::features::{FEATURES, SCHEMA_VERSION};
+use nta_core::window::Span;
 
 const SORTS: Sorts<()> = &[("time", ())];
 

@@ -10,9 +10,9 @@ use super::detect::{MAX_WINDOWS, medium_windows};
 use crate::api::body::Body;
 use crate::api::error::{BodyRefusals, Problem};
 use crate::api::{ApiError, ApiState};
-use crate::baseline::{Baselines, Import, Metric};
-use crate::domain::{AlertKind, Timestamp};
-use crate::window::{Snapshot, Span};
+use nta_core::baseline::{Baselines, Import, Metric};
+use nta_core::domain::{AlertKind, Timestamp};
+use nta_core::window::{Snapshot, Span};
 
 /// Metrics that cannot be learned from stored windows: they are summed over hosts.
 const NOT_STORED: [Metric; 1] = [Metric::Ports];

@@ -11,10 +11,10 @@ use crate::api::error::{Problem, Refusals};
 use crate::api::page::{List, PageRequest, Sorts};
 use crate::api::params::Params;
 use crate::api::{ApiError, ApiState};
-use crate::baseline::{HostBaseline, Level};
-use crate::domain::Timestamp;
 use crate::json::protocol_name;
 use crate::store::{AlertFilter, AlertSort, HostSort, HostTotals, Position, Share};
+use nta_core::baseline::{HostBaseline, Level};
+use nta_core::domain::Timestamp;
 
 use super::alerts::AlertItem;
 

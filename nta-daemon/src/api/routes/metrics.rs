@@ -9,10 +9,10 @@ use crate::api::error::{Problem, Refusals};
 use crate::api::page::{List, PageRequest, Sorts};
 use crate::api::params::Params;
 use crate::api::{ApiError, ApiState};
-use crate::domain::Timestamp;
 use crate::json::{WindowJson, seconds};
 use crate::store::{WindowFilter, WindowSort, WindowsSummary};
-use crate::window::Span;
+use nta_core::domain::Timestamp;
+use nta_core::window::Span;
 
 const SORTS: Sorts<WindowSort> = &[
     ("time", WindowSort::Time),

@@ -14,9 +14,9 @@ use prometheus_client::registry::Registry;
 use crate::api::process::{self, ProcessJson};
 use crate::api::state::VERSION;
 use crate::api::{ApiError, ApiState};
-use crate::domain::{ModelUse, Severity, Status};
 use crate::json::{EventsJson, mode_name, seconds};
 use crate::store::StoreStats;
+use nta_core::domain::{ModelUse, Severity, Status};
 
 /// Everything, from one snapshot.
 #[utoipa::path(get, path = "/metrics", tag = "health", responses(
@@ -133,7 +133,7 @@ impl Snapshot {
     }
 
     fn maps(&self, page: &mut Page<'_>) -> std::fmt::Result {
-        let of = |value: fn(&crate::domain::MapFill) -> u64| {
+        let of = |value: fn(&nta_core::domain::MapFill) -> u64| {
             self.status.maps.iter().map(move |map| (vec![("map", map.name.as_str())], value(map) as f64))
         };
         page.family("map_entries", "Entries in use", GAUGE, of(|map| map.entries))?;

@@ -17,8 +17,8 @@ use super::load::{Kernel, KernelOptions};
 use super::maps::KernelFlows;
 use super::pin::{Pins, detach};
 use super::present::{Present, at_tcx, at_xdp};
-use crate::domain::{Attachment, NicCounts};
 use crate::source::SourceError;
+use nta_core::domain::{Attachment, NicCounts};
 
 /// What happens to links and maps when the process ends.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::domain::NicCounts;
 use crate::source::SourceError;
+use nta_core::domain::NicCounts;
 
 /// A network interface.
 #[derive(Clone, Debug, PartialEq, Eq)]

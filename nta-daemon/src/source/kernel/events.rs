@@ -3,9 +3,9 @@
 use aya::maps::{MapData, RingBuf};
 use nta_common::EventHead;
 
-use crate::domain::{Event, MapFill};
 use crate::source::SourceError;
 use crate::source::event::decode;
+use nta_core::domain::{Event, MapFill};
 
 /// The reading end of the ring.
 pub(super) struct EventRing {

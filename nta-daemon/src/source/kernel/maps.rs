@@ -14,8 +14,8 @@ use super::elements::{delete, lookup, lookup_and_delete};
 use super::events::EventRing;
 use super::read::MapReader;
 use super::tracker::Tracker;
-use crate::domain::{EndReason, Event, FlowKey, Interface, Ledger, MapFill, OverflowDelta, Timestamp, difference};
 use crate::source::{FlowSource, Sink, SourceError};
+use nta_core::domain::{EndReason, Event, FlowKey, Interface, Ledger, MapFill, OverflowDelta, Timestamp, difference};
 
 /// What a hash map entry takes in the kernel beyond key and value (`struct htab_elem`).
 const ENTRY_OVERHEAD: u64 = 48;

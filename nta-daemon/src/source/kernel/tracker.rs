@@ -9,9 +9,9 @@ use std::hash::BuildHasher as _;
 
 use nta_common::FlowStats;
 
-use crate::domain::{EndReason, FlowKey, Timestamp, Tracked};
 use crate::source::Sink;
 use crate::source::places::Places;
+use nta_core::domain::{EndReason, FlowKey, Timestamp, Tracked};
 
 /// Every flow that the maps hold, as last read. Bounded by the maps themselves.
 #[derive(Default)]
@@ -173,7 +173,7 @@ mod tests {
     use std::collections::HashMap;
 
     use super::*;
-    use crate::domain::{FlowDelta, FlowUpdate};
+    use nta_core::domain::{FlowDelta, FlowUpdate};
 
     /// A flow table as simple as can be, whose walk has an order of its own.
     #[derive(Default)]

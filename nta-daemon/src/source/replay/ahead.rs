@@ -13,7 +13,7 @@ use std::thread;
 use nta_common::limits::MAX_HEADER_BYTES;
 
 use super::hint::{Hint, Hinter};
-use crate::source::capture::{CaptureReader, End, Frame, LinkType};
+use nta_capture::{CaptureReader, End, Frame, LinkType};
 
 /// Frames in a batch.
 const BATCH_FRAMES: usize = 1024;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::domain::Timestamp;
+use nta_core::domain::Timestamp;
 
 /// When which entries have to be looked at again: lists by intervals of time. Looking at every entry every ten seconds
 /// took a quarter of a replay.

@@ -2,9 +2,9 @@
 
 use nta_common::{Event as Told, EventHead, Events, Kind};
 
-use crate::domain::Event;
 use crate::source::EventSettings;
 use crate::source::event::decode;
+use nta_core::domain::Event;
 
 /// What was told and not yet asked for. The replay asks every few thousand frames, each of which makes at most two.
 pub(super) struct UserEvents {

@@ -9,9 +9,9 @@ use nta_common::limits::MAX_HEADER_BYTES;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity};
 
 use super::Engine;
-use crate::domain::{Event, Ledger, MapFill, OverflowDelta, Timestamp};
 use crate::source::kernel::{Kernel, KernelFlows, KernelOptions};
 use crate::source::{EventSettings, FlowSource, Sink, SourceError};
+use nta_core::domain::{Event, Ledger, MapFill, OverflowDelta, Timestamp};
 
 const PROGRAM: &str = "nta_xdp";
 /// The smallest frame that a test run takes.

@@ -11,9 +11,9 @@ use nta_common::{Counter, First, FlowStats, LedgerSlot};
 
 use super::GROUP;
 use super::deadlines::{Deadlines, UNLISTED};
-use crate::domain::{EndReason, FlowKey, FlowUpdate, MapFill, Timestamp, Tracked};
 use crate::source::Sink;
 use crate::source::places::{PLACE_BYTES, Places};
+use nta_core::domain::{EndReason, FlowKey, FlowUpdate, MapFill, Timestamp, Tracked};
 
 /// Flows of one family with the limit of the kernel's map, and a list of what changed since the last drain.
 pub(super) struct Table {

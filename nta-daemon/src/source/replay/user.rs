@@ -14,8 +14,8 @@ use super::fragments::Fragments;
 use super::hint::{Hint, Hinter, hash};
 use super::table::Table;
 use super::{Engine, GROUP};
-use crate::domain::{Event, FlowKey, Interface, Ledger, MapFill, OverflowDelta, Timestamp};
 use crate::source::{EventSettings, FlowSource, Sink, SourceError};
+use nta_core::domain::{Event, FlowKey, Interface, Ledger, MapFill, OverflowDelta, Timestamp};
 
 /// Flow tables in memory.
 pub struct UserEngine {
@@ -169,7 +169,7 @@ mod tests {
     use nta_common::Counter;
 
     use super::*;
-    use crate::domain::FlowUpdate;
+    use nta_core::domain::FlowUpdate;
 
     const SECOND: u64 = 1_000_000_000;
 

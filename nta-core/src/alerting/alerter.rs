@@ -1,0 +1,371 @@
+//! From findings to alerts: identity, merging, raising and clearing, severity. Whatever a detector says, an operator
+//! sees one alert per thing.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
+use super::allow::Allow;
+use super::fusion::{ByHost, is_learned, is_learned_only, models_keys};
+use super::raise_after::RaiseAfter;
+use crate::domain::{
+    Alert, AlertChange, AlertKey, AlertKind, AlertState, DetectionCounts, Finding, Opinion, Severity, Timestamp,
+};
+use crate::tunables::tunables;
+
+/// A finding this many times its threshold is one step worse; its square two.
+const MAGNITUDE_STEP: f64 = 10.0;
+/// An alert that goes on for so many windows is one step worse.
+const LASTING_WINDOWS: u32 = 12;
+const NANOS: u64 = 1_000_000_000;
+
+tunables! {
+    /// What makes findings an alert.
+    AlertingConfig in "detect.hygiene" {
+        /// An alert is cleared when nothing was found for so long, in seconds of the traffic's own time.
+        clear_after_s: u64 = 60,
+        /// One that comes back within so many seconds after it was cleared is the same alert.
+        hold_down_s: u64 = 300,
+        /// What no alert is raised about, as source or as destination: addresses and networks, alone or with the kinds
+        /// that they are for, as in "192.0.2.0/24 port_scan".
+        allow: Vec<Allow> = Vec::new(),
+        /// Windows with a finding that a kind needs before it is an alert, as in { port_scan = 2 }; 1 unless named. Windows
+        /// further apart than clear_after_s do not add up.
+        raise_after: RaiseAfter = RaiseAfter::default(),
+        /// Windows with a finding that a learned model needs before it raises an alert of its own; one that joins what a rule
+        /// found needs none.
+        model_windows: u32 = 6,
+        /// For so many seconds after the first window, findings that rest on a baseline are counted and not told; those of
+        /// attacks, which rest on none, always are.
+        warm_up_s: u64 = 0,
+        /// Alerts that are kept at once, open ones and those that may come back; findings beyond it are counted and not
+        /// told.
+        max_alerts: usize = 10_000,
+    }
+}
+
+/// The alerts that go on, or may come back.
+#[derive(Debug)]
+pub struct Alerter {
+    config: AlertingConfig,
+    /// In order, so that what is told at once is told in the same order every time.
+    alerts: BTreeMap<AlertKey, Alert>,
+    /// The open ones of them.
+    by_host: ByHost,
+    /// What has not been found often enough.
+    waiting: BTreeMap<AlertKey, Waiting>,
+    began: Option<Timestamp>,
+    counts: DetectionCounts,
+}
+
+/// Windows with a finding that is no alert yet.
+#[derive(Debug)]
+struct Waiting {
+    windows: u32,
+    first: Timestamp,
+    last: Timestamp,
+    /// Further apart than so many nanoseconds windows do not add up.
+    patience_ns: u64,
+}
+
+impl Alerter {
+    /// No alerts yet.
+    pub fn new(config: AlertingConfig) -> Self {
+        let (alerts, waiting) = (BTreeMap::new(), BTreeMap::new());
+        let by_host = ByHost::default();
+        Self { config, alerts, by_host, waiting, began: None, counts: DetectionCounts::default() }
+    }
+
+    /// What was done so far.
+    pub fn counts(&self) -> DetectionCounts {
+        let mut open = [0; Severity::ALL.len()];
+        for alert in self.open() {
+            open[alert.severity as usize] += 1;
+        }
+        DetectionCounts { open, ..self.counts }
+    }
+
+    /// Alerts that go on.
+    pub fn open(&self) -> impl Iterator<Item = &Alert> {
+        self.alerts.values().filter(|alert| alert.state == AlertState::Raised)
+    }
+
+    /// Takes the findings of a window that ended at `now`, and tells what changes.
+    pub fn judge(&mut self, mut findings: Vec<Finding>, now: Timestamp, tell: &mut dyn FnMut(AlertChange, &Alert)) {
+        // Detectors meet hosts in no order.
+        findings.sort_by(order);
+        // After a silence: what was over before this window is over, before it can be found again.
+        if let Some(start) = findings.iter().map(|finding| finding.start).min() {
+            self.began.get_or_insert(start);
+            self.expire(start, tell);
+        }
+        self.began.get_or_insert(now);
+        for finding in findings {
+            self.take(finding, now, tell);
+        }
+        self.expire(now, tell);
+    }
+
+    fn take(&mut self, finding: Finding, now: Timestamp, tell: &mut dyn FnMut(AlertChange, &Alert)) {
+        self.counts.findings += 1;
+        if self.config.allow.iter().any(|allow| allow.covers(&finding)) {
+            self.counts.allowed += 1;
+            return;
+        }
+        if finding.measure.expected.is_some() && self.is_warming_up(finding.end) {
+            self.counts.warming_up += 1;
+            return;
+        }
+        if let Some(key) = self.explained_by(&finding) {
+            if let Some(alert) = self.alerts.get_mut(&key) {
+                alert.hear(&finding);
+                tell(AlertChange::Updated, alert);
+            }
+            return;
+        }
+        let key = self.belongs_to(&finding, now, tell);
+        let full = self.alerts.len() + self.waiting.len() >= self.config.max_alerts;
+        let (first, windows) = match self.alerts.get(&key) {
+            Some(known) if known.state == AlertState::Raised => (finding.start, 1),
+            // One that comes back has to be found as often as a new one.
+            _ => match self.wait(&key, &finding, full) {
+                Some(waited) => waited,
+                None => return,
+            },
+        };
+        match self.alerts.entry(key) {
+            Entry::Occupied(mut known) => {
+                let alert = known.get_mut();
+                let change = if alert.state == AlertState::Cleared {
+                    alert.state = AlertState::Raised;
+                    alert.cleared = None;
+                    alert.windows += windows - 1;
+                    self.counts.raised += 1;
+                    self.by_host.insert(alert);
+                    AlertChange::Raised
+                } else {
+                    AlertChange::Updated
+                };
+                alert.add(finding);
+                tell(change, alert);
+            }
+            Entry::Vacant(_) if full => self.counts.refused += 1,
+            Entry::Vacant(vacant) => {
+                self.counts.raised += 1;
+                let mut alert = Alert::raise(finding, now);
+                (alert.first, alert.windows) = (first, windows);
+                self.by_host.insert(&alert);
+                tell(AlertChange::Raised, vacant.insert(alert));
+            }
+        }
+    }
+
+    /// The alert of another kind that says already what a host does about which a model has its own word: a rule found
+    /// something in the same window.
+    fn explained_by(&self, finding: &Finding) -> Option<AlertKey> {
+        if !is_learned(finding.detector) || self.by_host.joinable(finding).is_some() {
+            return None;
+        }
+        let is_current = |key: &&AlertKey| {
+            self.alerts.get(key).is_some_and(|alert| alert.last > finding.start && !is_learned_only(alert))
+        };
+        self.by_host.about(finding).find(is_current).copied()
+    }
+
+    /// The alert that a finding is about. A model's joins an open one about its host; what models alone had found
+    /// becomes the rule's that names both parties.
+    fn belongs_to(&mut self, finding: &Finding, now: Timestamp, tell: &mut dyn FnMut(AlertChange, &Alert)) -> AlertKey {
+        let own = AlertKey::of(finding);
+        if self.is_open(&own) {
+            return own;
+        }
+        if is_learned(finding.detector) {
+            return self.by_host.joinable(finding).unwrap_or(own);
+        }
+        let theirs =
+            models_keys(&own).find(|key| self.is_open(key) && self.alerts.get(key).is_some_and(is_learned_only));
+        let Some(theirs) = theirs else { return own };
+        let comes_back = self.alerts.contains_key(&own);
+        if let Some(mut alert) = self.alerts.remove(&theirs) {
+            self.by_host.remove(&alert);
+            if comes_back {
+                // The rule's has an identity already.
+                (alert.state, alert.cleared) = (AlertState::Cleared, Some(now));
+                self.counts.cleared += 1;
+                tell(AlertChange::Cleared, &alert);
+            } else {
+                alert.key = own;
+                self.by_host.insert(&alert);
+                self.alerts.insert(own, alert);
+            }
+        }
+        own
+    }
+
+    fn is_open(&self, key: &AlertKey) -> bool {
+        self.alerts.get(key).is_some_and(|alert| alert.state == AlertState::Raised)
+    }
+
+    /// Whether it has been found often enough: since when, and in how many windows.
+    fn wait(&mut self, key: &AlertKey, finding: &Finding, full: bool) -> Option<(Timestamp, u32)> {
+        let mut least = self.config.raise_after.of(key.kind);
+        let mut patience_ns = self.config.clear_after_s * NANOS;
+        if is_learned(finding.detector) {
+            least = least.max(self.config.model_windows);
+            // Models judge windows of 180 s as well: the next one is never nearer.
+            patience_ns += finding.end.since(finding.start);
+            if self.waiting.get(key).is_some_and(|waiting| finding.end.since(waiting.last) >= patience_ns) {
+                self.waiting.remove(key);
+            }
+        }
+        if least <= 1 {
+            return Some((finding.start, 1));
+        }
+        if full && !self.waiting.contains_key(key) {
+            self.counts.refused += 1;
+            return None;
+        }
+        let new = || Waiting { windows: 0, first: finding.start, last: Timestamp::default(), patience_ns };
+        let waiting = self.waiting.entry(*key).or_insert_with(new);
+        waiting.windows += u32::from(finding.end > waiting.last);
+        waiting.last = waiting.last.max(finding.end);
+        if waiting.windows < least {
+            self.counts.waiting += 1;
+            return None;
+        }
+        let told = (waiting.first, waiting.windows);
+        self.waiting.remove(key);
+        Some(told)
+    }
+
+    fn is_warming_up(&self, time: Timestamp) -> bool {
+        self.began.is_some_and(|began| time.since(began) <= self.config.warm_up_s * NANOS) && self.config.warm_up_s > 0
+    }
+
+    fn expire(&mut self, now: Timestamp, tell: &mut dyn FnMut(AlertChange, &Alert)) {
+        let clear_after_ns = self.config.clear_after_s * NANOS;
+        let forget_after_ns = clear_after_ns + self.config.hold_down_s * NANOS;
+        self.waiting.retain(|_, waiting| now.since(waiting.last) < waiting.patience_ns);
+        let (counts, by_host) = (&mut self.counts, &mut self.by_host);
+        self.alerts.retain(|_, alert| {
+            let quiet_ns = now.since(alert.last);
+            if alert.state == AlertState::Raised && quiet_ns >= clear_after_ns {
+                alert.state = AlertState::Cleared;
+                alert.cleared = Some(now);
+                counts.cleared += 1;
+                by_host.remove(alert);
+                tell(AlertChange::Cleared, alert);
+            }
+            quiet_ns < forget_after_ns
+        });
+    }
+}
+
+/// By what it is about, then by when and by whom, then by what decided.
+fn order(a: &Finding, b: &Finding) -> std::cmp::Ordering {
+    let key = |finding: &Finding| {
+        (AlertKey::of(finding), finding.end, finding.start, finding.detector, finding.measure.name, finding.port)
+    };
+    key(a)
+        .cmp(&key(b))
+        .then_with(|| b.measure.magnitude().total_cmp(&a.measure.magnitude()))
+        .then_with(|| a.sentence.cmp(&b.sentence))
+}
+
+impl Alert {
+    fn raise(finding: Finding, now: Timestamp) -> Self {
+        let key = AlertKey::of(&finding);
+        let mut alert = Self {
+            id: key.id(now),
+            key,
+            state: AlertState::Raised,
+            severity: Severity::Low,
+            first: finding.start,
+            last: finding.end,
+            raised: now,
+            cleared: None,
+            windows: 1,
+            merged: 0,
+            detectors: vec![finding.detector],
+            opinions: vec![Opinion::of(&finding)],
+            latest: finding.clone(),
+            finding,
+        };
+        alert.judge_severity();
+        alert
+    }
+
+    fn add(&mut self, finding: Finding) {
+        self.windows += u32::from(finding.end > self.last);
+        self.merged += 1;
+        self.first = self.first.min(finding.start);
+        self.last = self.last.max(finding.end);
+        self.hear(&finding);
+        let magnitude = finding.measure.magnitude();
+        // A rule's numbers say more than a model's: who, whom, and what was counted.
+        let is_stronger = match (is_learned(finding.detector), is_learned(self.finding.detector)) {
+            (false, true) => true,
+            (true, false) => false,
+            _ => magnitude > self.finding.measure.magnitude(),
+        };
+        if is_stronger {
+            self.finding = finding.clone();
+        }
+        self.latest = finding;
+        self.judge_severity();
+    }
+
+    /// Keeps what a judge says; the alert goes on no longer for it.
+    fn hear(&mut self, finding: &Finding) {
+        if !self.detectors.contains(&finding.detector) {
+            self.detectors.push(finding.detector);
+        }
+        let magnitude = finding.measure.magnitude();
+        match self.opinions.iter_mut().find(|opinion| opinion.detector == finding.detector) {
+            Some(known) if magnitude > known.measure.magnitude() => *known = Opinion::of(finding),
+            Some(_) => {}
+            None => self.opinions.push(Opinion::of(finding)),
+        }
+    }
+
+    fn judge_severity(&mut self) {
+        let lasts = usize::from(self.windows >= LASTING_WINDOWS);
+        if is_learned_only(self) {
+            // Nobody can check what a model says of its own, and how sure it is says nothing of how bad it is.
+            self.severity = Severity::Low.raised(lasts);
+            return;
+        }
+        let magnitude = self.finding.measure.magnitude();
+        let steps = usize::from(magnitude >= MAGNITUDE_STEP)
+            + usize::from(magnitude >= MAGNITUDE_STEP * MAGNITUDE_STEP)
+            + lasts;
+        self.severity = least(self.key.kind).raised(steps).min(most(self.key.kind));
+    }
+}
+
+/// Severity that no magnitude and no repetition exceeds: regular calls repeat by nature, and most are an update's.
+const fn most(kind: AlertKind) -> Severity {
+    if matches!(kind, AlertKind::Beaconing | AlertKind::HostAnomaly) { Severity::Medium } else { Severity::Critical }
+}
+
+/// Severity of a finding that just reaches its threshold.
+const fn least(kind: AlertKind) -> Severity {
+    match kind {
+        AlertKind::ArpSpoof | AlertKind::DnsTunnel | AlertKind::DataExfiltration | AlertKind::Amplification => {
+            Severity::High
+        }
+        AlertKind::PortScan
+        | AlertKind::SshBruteForce
+        | AlertKind::Slowloris
+        | AlertKind::SynFlood
+        | AlertKind::UdpFlood
+        | AlertKind::IcmpFlood
+        | AlertKind::DistributedFlood
+        | AlertKind::Beaconing => Severity::Medium,
+        AlertKind::TrafficSpike
+        | AlertKind::HighLatency
+        | AlertKind::PacketLoss
+        | AlertKind::ProtocolAnomaly
+        | AlertKind::LongLivedConnection
+        | AlertKind::HostAnomaly => Severity::Low,
+    }
+}

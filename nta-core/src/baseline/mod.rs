@@ -1,0 +1,287 @@
+//! Baselines: what is usual, learned from windows that nothing was wrong with. Pure; time comes with the windows.
+//!
+//! Of the network each metric has a *recent* level (the last half hour) and a *season* (the hour of the week); of each
+//! host a level that follows slowly. All of them are robust: medians and absolute deviations, not means and variances,
+//! so that one odd window moves nothing.
+
+mod host;
+mod metric;
+mod recent;
+mod season;
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+pub use host::{HostBaseline, HostLevels, Level};
+pub use metric::Metric;
+use recent::Recent;
+use season::Season;
+
+use crate::domain::{LearningState, MetricState, Timestamp};
+use crate::window::Snapshot;
+
+/// Version of the exported form.
+const FORMAT: u32 = 1;
+/// Scales a median absolute deviation to the standard deviation of a normal distribution (Rousseeuw & Croux 1993).
+const MAD_TO_SIGMA: f64 = 1.4826;
+
+/// `[baseline]`: how baselines are learned.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct BaselineConfig {
+    /// Windows of 30 s that a metric needs before anything is expected of it. Default: 20, ten minutes.
+    pub warm_up_windows: u32,
+    /// Hosts that a level is kept for; those not seen for longest go first. Default: 10000.
+    pub max_hosts: usize,
+    /// A metric under alert is not learned; after so many seconds it is, as the new usual. Default: 3600.
+    pub accept_after_s: u64,
+}
+
+impl Default for BaselineConfig {
+    fn default() -> Self {
+        Self { warm_up_windows: 20, max_hosts: 10_000, accept_after_s: 3600 }
+    }
+}
+
+impl BaselineConfig {
+    /// As a commented section of the configuration file.
+    pub fn to_toml(&self) -> String {
+        format!(
+            "[baseline]\n\
+             # Windows of 30 s that a metric needs before anything is expected of it.\n\
+             warm_up_windows = {}\n\
+             # Hosts that a level is kept for; those not seen for longest go first.\n\
+             max_hosts = {}\n\
+             # A metric under alert is not learned; after so many seconds it is, as the new usual.\n\
+             accept_after_s = {}\n",
+            self.warm_up_windows, self.max_hosts, self.accept_after_s
+        )
+    }
+}
+
+/// What is usual.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Expected {
+    /// The usual value.
+    pub median: f64,
+    /// Its usual deviation, as a standard deviation.
+    pub sigma: f64,
+    /// Windows that it was learned from.
+    pub samples: u32,
+}
+
+/// Everything learned about one metric of the network.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Series {
+    recent: Recent,
+    season: Season,
+    samples: u32,
+}
+
+/// What is usual on a network and for its hosts.
+#[derive(Clone, Debug)]
+pub struct Baselines {
+    config: BaselineConfig,
+    network: BTreeMap<Metric, Series>,
+    hosts: HostLevels,
+    updated: Option<Timestamp>,
+}
+
+/// To be taken in place of what is known.
+#[derive(Clone, Debug)]
+pub enum Import {
+    /// Everything.
+    All(Export),
+    /// Some metrics of the network.
+    Metrics(BTreeMap<Metric, Series>),
+}
+
+impl Import {
+    /// What is known after it was taken.
+    #[must_use]
+    pub fn over(self, mut known: Export) -> Export {
+        match self {
+            Self::All(export) => export,
+            Self::Metrics(metrics) => {
+                known.network.extend(metrics);
+                known
+            }
+        }
+    }
+}
+
+/// Baselines outside of a process: exported, imported, stored.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Export {
+    /// Version of this form.
+    pub format: u32,
+    /// End of the last window learned from, nanoseconds since 1970.
+    pub updated_ns: u64,
+    /// Metrics of the network.
+    pub network: BTreeMap<Metric, Series>,
+    /// Levels of hosts.
+    pub hosts: BTreeMap<IpAddr, HostBaseline>,
+}
+
+impl Default for Export {
+    fn default() -> Self {
+        Self { format: FORMAT, updated_ns: 0, network: BTreeMap::new(), hosts: BTreeMap::new() }
+    }
+}
+
+impl Baselines {
+    /// Nothing learned yet.
+    pub fn new(config: BaselineConfig) -> Self {
+        let hosts = HostLevels::new(config.max_hosts);
+        Self { config, network: BTreeMap::new(), hosts, updated: None }
+    }
+
+    /// Learns a 30 s window. `skip` says which metrics of the network, and which hosts, are under alert.
+    pub fn learn(&mut self, snapshot: &Snapshot, skip: &dyn Fn(Option<Metric>, Option<IpAddr>) -> bool) {
+        let end = snapshot.window.end;
+        for metric in Metric::ALL {
+            let Some(value) = metric.of(snapshot) else { continue };
+            if !skip(Some(metric), None) {
+                self.network.entry(metric).or_default().learn(value, end);
+            }
+        }
+        self.hosts.learn(snapshot, &|address| skip(None, Some(address)));
+        self.updated = Some(end);
+    }
+
+    /// What is usual for a metric of the network at this time; `None` in warm-up. Where the hour of the week is known from
+    /// earlier weeks and says more than the last half hour, it is what is expected: a daily rise is no surprise.
+    pub fn expect(&self, metric: Metric, time: Timestamp) -> Option<Expected> {
+        let series = self.network.get(&metric)?;
+        if series.samples < self.config.warm_up_windows {
+            return None;
+        }
+        let recent = series.recent.expected()?;
+        let season = series.season.expected(time, self.config.warm_up_windows);
+        Some(season.filter(|season| season.median > recent.median).unwrap_or(recent))
+    }
+
+    /// What is usual for a host; `None` in warm-up or when it is not known.
+    pub fn host(&self, address: &IpAddr) -> Option<&HostBaseline> {
+        self.hosts.get(address).filter(|host| host.samples >= self.config.warm_up_windows)
+    }
+
+    /// Every metric with what was learned of it: windows learned from, what is expected at this time, and the hours of
+    /// the week that are known.
+    pub fn overview(&self, time: Timestamp) -> Vec<(Metric, u32, Option<Expected>, usize)> {
+        let of = |metric: Metric| {
+            let series = self.network.get(&metric);
+            let hours = series.map_or(0, |series| series.season.known(self.config.warm_up_windows));
+            (metric, series.map_or(0, |series| series.samples), self.expect(metric, time), hours)
+        };
+        Metric::ALL.map(of).into()
+    }
+
+    /// Hosts that a level is kept for, and hosts that had to go.
+    pub fn hosts(&self) -> (usize, u64) {
+        (self.hosts.len(), self.hosts.evicted())
+    }
+
+    /// End of the last window learned from.
+    pub const fn updated(&self) -> Option<Timestamp> {
+        self.updated
+    }
+
+    /// After how long a metric under alert is learned again, in nanoseconds.
+    pub const fn accept_after_ns(&self) -> u64 {
+        self.config.accept_after_s * 1_000_000_000
+    }
+
+    /// Everything, to be kept elsewhere.
+    pub fn export(&self) -> Export {
+        Export {
+            format: FORMAT,
+            updated_ns: self.updated.map_or(0, Timestamp::as_nanos),
+            network: self.network.clone(),
+            hosts: self.hosts.export(),
+        }
+    }
+
+    /// Takes what was exported in place of what is known.
+    pub fn import(&mut self, export: Export) -> Result<(), String> {
+        if export.format != FORMAT {
+            return Err(format!("baselines of format {}, this version reads format {FORMAT}", export.format));
+        }
+        for (metric, series) in &export.network {
+            series.check().map_err(|reason| format!("{}: {reason}", metric.word()))?;
+        }
+        self.hosts.import(export.hosts)?;
+        self.network = export.network;
+        self.updated = (export.updated_ns > 0).then(|| Timestamp::from_nanos(export.updated_ns));
+        Ok(())
+    }
+
+    /// Takes an import; leaves everything as it was when it is refused.
+    pub fn take(&mut self, import: Import) -> Result<(), String> {
+        match import {
+            Import::All(export) => self.import(export),
+            Import::Metrics(metrics) => {
+                for (metric, series) in &metrics {
+                    series.check().map_err(|reason| format!("{}: {reason}", metric.word()))?;
+                }
+                self.network.extend(metrics);
+                Ok(())
+            }
+        }
+    }
+
+    /// How far learning has come.
+    pub fn state(&self) -> LearningState {
+        let of = |metric: Metric| {
+            let samples = self.network.get(&metric).map_or(0, |series| series.samples);
+            MetricState { name: metric.word(), samples, is_ready: samples >= self.config.warm_up_windows }
+        };
+        LearningState {
+            metrics: Metric::ALL.map(of).into(),
+            hosts: self.hosts.len() as u64,
+            hosts_evicted: self.hosts.evicted(),
+            updated: self.updated,
+        }
+    }
+
+    /// Takes one metric in place of what is known of it.
+    pub fn import_metric(&mut self, metric: Metric, series: Series) -> Result<(), String> {
+        series.check()?;
+        self.network.insert(metric, series);
+        Ok(())
+    }
+
+    /// What was learned of one metric.
+    pub fn series(&self, metric: Metric) -> Option<&Series> {
+        self.network.get(&metric)
+    }
+}
+
+impl Series {
+    fn learn(&mut self, value: f64, time: Timestamp) {
+        self.recent.learn(value);
+        self.season.learn(value, time);
+        self.samples = self.samples.saturating_add(1);
+    }
+
+    fn check(&self) -> Result<(), String> {
+        self.recent.check()?;
+        self.season.check()
+    }
+}
+
+/// Median of values that may be reordered; `None` without any.
+fn median(values: &mut [f64]) -> Option<f64> {
+    if values.is_empty() {
+        return None;
+    }
+    let middle = values.len() / 2;
+    let (_, median, _) = values.select_nth_unstable_by(middle, f64::total_cmp);
+    Some(*median)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,179 @@
+//! Amplification: public servers send a host masses of UDP answers to questions that it never asked.
+//!
+//! The attacker asks in the victim's name (CISA TA14-017A; Rossow 2014, "Amplification Hell"); seen from the victim,
+//! datagrams come from the reflectors' well-known ports and next to none go there. A client gets an answer to each
+//! question, a few at most; a resolver's traffic is in balance.
+//!
+//! Known false alarms: a capture point that sees only the answers (asymmetric routing). Evasion: reflectors at unusual
+//! ports, fewer packets than the threshold.
+
+use std::net::IpAddr;
+
+use nta_common::packet::proto;
+
+use super::attempt::{REFLECTOR_PORTS, is_group};
+use super::recent::{Map, Recent, Shares, Sliding, Weigh};
+use super::{Detector, View};
+use crate::domain::{AlertKind, Finding, Measure};
+use crate::tunables::tunables;
+use crate::window::Run;
+
+tunables! {
+    /// Reflected answers.
+    AmplificationConfig in "detect.amplification" {
+        /// Datagrams from one reflector port to one host within 30 s. Default: 33 a second, more than a busy client asks.
+        min_packets_30s: u64 = 1_000,
+        /// Mean frame bytes of a datagram: an amplified answer is larger than a question, which takes some 60 to 100.
+        min_mean_bytes: u64 = 150,
+        /// Answers for each question from which on they are not answers. A zone or time transfer stays below: it takes
+        /// TCP, or a question for each datagram.
+        min_excess: u64 = 10,
+    }
+}
+
+/// Victims and ports that are remembered.
+const MAX_VICTIMS: usize = 8_192;
+/// Answers a second below which a window is not remembered.
+const MIN_RATE: f64 = 2.0;
+/// Over which time packets are counted, in seconds.
+const SECONDS: u64 = 30;
+
+/// Finds it in base windows and over the last 30 s.
+#[derive(Debug)]
+pub(super) struct Amplification {
+    config: AmplificationConfig,
+    met: Map<(IpAddr, u16), Met>,
+    victims: Recent<(IpAddr, u16), Victim>,
+}
+
+#[derive(Debug, Default)]
+struct Victim {
+    asked: Sliding,
+    answers: Sliding,
+    bytes: Sliding,
+    shares: Shares,
+}
+
+impl Weigh for Victim {
+    fn weight(&self) -> u64 {
+        self.answers.total()
+    }
+}
+
+#[derive(Debug, Default)]
+struct Met {
+    asked: u64,
+    answers: u64,
+    bytes: u64,
+    shares: Shares,
+}
+
+impl Amplification {
+    pub(super) fn new(config: AmplificationConfig) -> Self {
+        Self { config, met: Map::default(), victims: Recent::new(MAX_VICTIMS, SECONDS) }
+    }
+
+    fn judge(&self, view: &View<'_>, (host, port): (IpAddr, u16), victim: &Victim) -> Option<Finding> {
+        let sum = |sliding: &Sliding| sliding.sum(view.end(), SECONDS);
+        let (asked, answers, bytes) = (sum(&victim.asked), sum(&victim.answers), sum(&victim.bytes));
+        let config = &self.config;
+        if answers < config.min_packets_30s
+            || bytes < answers * config.min_mean_bytes
+            || answers < asked * config.min_excess
+        {
+            return None;
+        }
+        let measure = Measure {
+            name: "unasked_answers",
+            unit: "datagrams",
+            observed: answers as f64,
+            expected: Some(asked as f64),
+            threshold: config.min_packets_30s as f64,
+        };
+        let sentence = format!(
+            "{host} got {answers} UDP datagrams ({bytes} bytes) from port {port} within {SECONDS} s and had asked there {asked} times"
+        );
+        let mut finding = view.finding(self.name(), AlertKind::Amplification, measure, sentence);
+        finding.source = victim.shares.party();
+        finding.destination = host.into();
+        finding.facts =
+            vec![("reflector_port", port.to_string()), ("bytes", bytes.to_string()), ("asked", asked.to_string())];
+        finding.contributors = victim.shares.contributors();
+        Some(finding)
+    }
+}
+
+impl Detector for Amplification {
+    fn name(&self) -> &'static str {
+        "amplification"
+    }
+
+    fn take(&mut self, run: &Run<'_>) {
+        for seen in run.flows.iter().filter(|seen| seen.flow.proto == proto::UDP) {
+            let ends = [&seen.flow.originator, &seen.flow.responder];
+            // Whoever seems to have begun: an answer that nobody asked for begins its flow.
+            for (side, reflector) in ends.into_iter().enumerate() {
+                let victim = ends[1 - side];
+                if !REFLECTOR_PORTS.contains(&reflector.port)
+                    || victim.port == reflector.port
+                    || is_group(victim.address)
+                {
+                    continue;
+                }
+                let met = self.met.entry((victim.address, reflector.port)).or_default();
+                met.asked += seen.sent[1 - side].packets;
+                met.answers += seen.sent[side].packets;
+                met.bytes += seen.sent[side].bytes;
+                met.shares.add(reflector.address, seen.sent[side].packets);
+            }
+        }
+    }
+
+    fn inspect(&mut self, view: &View<'_>, out: &mut Vec<Finding>) {
+        let end = view.end();
+        self.victims.advance(end);
+        let least = MIN_RATE * view.snapshot.seconds();
+        for (key, met) in std::mem::take(&mut self.met).into_iter().filter(|(_, met)| met.answers as f64 >= least) {
+            let victim = self.victims.meet(key);
+            victim.asked.add(end, met.asked);
+            victim.answers.add(end, met.answers);
+            victim.bytes.add(end, met.bytes);
+            victim.shares.merge(&met.shares);
+            let victim = std::mem::take(victim);
+            out.extend(self.judge(view, key, &victim));
+            *self.victims.meet(key) = victim;
+        }
+    }
+
+    fn evicted(&self) -> u64 {
+        self.victims.evicted()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Flow, host, row};
+    use super::{Amplification, AmplificationConfig};
+    use crate::domain::{Finding, Party};
+
+    fn judge(count: u64, flows: impl Fn(u64) -> Vec<Flow>) -> Vec<Finding> {
+        row(&mut Amplification::new(AmplificationConfig::default()), count, flows)
+    }
+
+    #[test]
+    fn unasked_answers_are_told_whoever_seems_to_have_begun() {
+        let found = judge(1, |_| (10..60).map(|from| Flow::udp(from, 11_211, 2, 40_000).sent(40, 1_400)).collect());
+        assert_eq!((found.len(), found[0].source, found[0].destination), (1, Party::Many, Party::Host(host(2))));
+        let found = judge(6, |_| vec![Flow::udp(2, 40_000, 3, 123).sent(0, 0).answered(300, 468)]);
+        assert_eq!((found[0].source, found[0].measure.observed), (Party::Host(host(3)), 1_200.0), "adds up");
+    }
+
+    #[test]
+    fn resolvers_discovery_and_services_are_none() {
+        let resolver = |from: u16| Flow::udp(2, 1_024 + from, 3, 53).answered(1, 1_200);
+        assert!(judge(6, |_| (0..4_000).map(resolver).collect()).is_empty(), "asked for");
+        assert!(judge(6, |_| vec![Flow::udp(2, 1_900, 250 << 16, 1_900).sent(900, 1_400)]).is_empty(), "same port");
+        assert!(judge(6, |_| vec![Flow::udp(2, 443, 3, 40_000).sent(9_000, 1_400)]).is_empty(), "QUIC");
+        assert!(judge(6, |_| vec![Flow::udp(2, 53, 3, 40_000).sent(900, 60)]).is_empty(), "small");
+    }
+}

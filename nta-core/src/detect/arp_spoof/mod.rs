@@ -1,0 +1,167 @@
+//! ARP spoofing: a station that claims another's IPv4 address, to have its traffic.
+//!
+//! As arpwatch a binding that changes, and as Snort's arpspoof preprocessor a frame whose source is not the ARP sender;
+//! beyond both, what a tool cannot avoid: a reply that nobody asked for, again and again (a cache forgets: dsniff's
+//! arpspoof repeats every 2 s, ettercap every second and then every 10 s, bettercap every second).
+//!
+//! What is told: (1) an address is claimed while its holder lives; (2) one station tells A that it is B, and B that it
+//! is A; (3) an unasked reply is repeated; (4) a station asks and answers at once in one name, and speaks under another;
+//! (5) a station that claimed an address sends replies with the true binding (tools do so when they end).
+//!
+//! Not told: an address that moves after a silence (DHCP), virtual router addresses, replies that were asked for
+//! (proxy ARP, whatever their number), requests in masses, probes and announcements (RFC 5227).
+//!
+//! Known false alarms: a floating address that moves between living stations without a virtual MAC address (keepalived
+//! without `use_vmac`); a station that roams behind a repeater that puts its own address in place of its clients'.
+
+mod memory;
+
+use super::{Detector, View};
+use crate::domain::{AlertKind, Contributor, Event, Finding, Mac, Measure, Party};
+use crate::tunables::tunables;
+use memory::{Claim, Memory, Sign};
+
+tunables! {
+    /// ARP spoofing.
+    ArpSpoofConfig in "detect.arp_spoof" {
+        /// Unasked replies with one claim to one target within `repeat_within_s` that are told. A neighbour table asks
+        /// again after 15 s at the earliest (RFC 4861 section 10, Linux base_reachable_time), so a capture that lacks
+        /// the questions shows 4 in a minute.
+        min_repeats: u32 = 5,
+        /// Seconds within which these must come.
+        repeat_within_s: f64 = 60.0,
+        /// An address may move to another station when its holder was silent for so many seconds.
+        handover_s: f64 = 60.0,
+        /// Seconds for which claims and holders are remembered (arpspoof, ettercap and Cain repeat within 30 s).
+        memory_s: f64 = 900.0,
+        /// Stations that may claim any address, such as members of a cluster: MAC addresses, lower case, with colons.
+        allowed_macs: Vec<String> = Vec::new(),
+    }
+}
+
+/// Finds forged claims in the ARP packets of base windows.
+#[derive(Debug)]
+pub(super) struct ArpSpoof {
+    config: ArpSpoofConfig,
+    memory: Memory,
+}
+
+impl ArpSpoof {
+    pub(super) fn new(config: ArpSpoofConfig) -> Self {
+        let memory = Memory::new(&config);
+        Self { config, memory }
+    }
+
+    fn finding(&self, view: &View<'_>, claim: &Claim) -> Finding {
+        let (attacker, address) = (claim.attacker, claim.address);
+        let own = self.memory.addresses(claim.vlan, attacker).into_iter().find(|own| *own != address);
+        let own_text = own.map_or_else(|| "-".to_owned(), |own| own.to_string());
+        let what = match claim.sign {
+            Sign::Conflict(holder) => format!("claims {address}, which is at {holder}"),
+            Sign::BothWays(other) => format!("claims {address} towards {other} and {other} towards {address}"),
+            Sign::Repeated => format!("claims {address} again and again though nobody asked"),
+            Sign::AsksAndAnswers => format!("asks and answers as {address}, and speaks as {own_text}"),
+            Sign::Restores(holder) => {
+                format!("claimed {address}, and now tells in frames of its own that it is at {holder}")
+            }
+        };
+        let mut facts = vec![
+            ("sign", claim.sign.word().to_owned()),
+            ("attacker_address", own_text),
+            ("unasked_replies", claim.unasked.to_string()),
+            ("vlan", claim.vlan.to_string()),
+        ];
+        if let Sign::Conflict(holder) | Sign::Restores(holder) = claim.sign {
+            facts.push(("holder", holder.to_string()));
+        }
+        Finding {
+            detector: "arp_spoof",
+            kind: AlertKind::ArpSpoof,
+            source: Party::Mac(attacker.0),
+            destination: Party::Host(address.into()),
+            port: None,
+            start: view.start(),
+            end: view.end(),
+            measure: Measure {
+                name: "forged_claims",
+                unit: "packets",
+                observed: f64::from(if claim.sign == Sign::Repeated { claim.unasked } else { claim.count }),
+                expected: None,
+                threshold: claim.sign.threshold(&self.config),
+            },
+            score: claim.sign.score(),
+            sentence: format!("{attacker} {what}; {} such packets in this window", claim.count),
+            facts,
+            contributors: vec![Contributor { what: address.to_string(), amount: f64::from(claim.count) }],
+        }
+    }
+}
+
+impl Sign {
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Conflict(_) => "conflict",
+            Self::BothWays(_) => "both_ways",
+            Self::Repeated => "repeated",
+            Self::AsksAndAnswers => "asks_and_answers",
+            Self::Restores(_) => "restores",
+        }
+    }
+
+    /// One forged packet is enough, except where only the repetition tells.
+    fn threshold(self, config: &ArpSpoofConfig) -> f64 {
+        if matches!(self, Self::Repeated) { f64::from(config.min_repeats) } else { 1.0 }
+    }
+
+    const fn score(self) -> f64 {
+        match self {
+            Self::BothWays(_) | Self::Restores(_) => 1.0,
+            Self::Conflict(_) => 0.9,
+            Self::Repeated => 0.8,
+            Self::AsksAndAnswers => 0.7,
+        }
+    }
+}
+
+impl Detector for ArpSpoof {
+    fn name(&self) -> &'static str {
+        "arp_spoof"
+    }
+
+    fn inspect(&mut self, view: &View<'_>, out: &mut Vec<Finding>) {
+        let mut claims: Vec<Claim> = Vec::new();
+        for event in &view.snapshot.events {
+            let Event::Arp(packet) = event else { continue };
+            let Some(mut claim) = self.memory.take(packet) else { continue };
+            if self.config.allowed_macs.iter().any(|allowed| *allowed == claim.attacker.to_string()) {
+                continue;
+            }
+            // Bounded by the events of a window.
+            match claims.iter_mut().find(|known| known.key() == claim.key()) {
+                Some(known) => {
+                    claim.count = known.count.saturating_add(claim.count);
+                    if known.sign.score() > claim.sign.score() {
+                        claim.sign = known.sign;
+                    }
+                    *known = claim;
+                }
+                None => claims.push(claim),
+            }
+        }
+        claims.sort_unstable_by_key(Claim::key);
+        out.extend(claims.iter().map(|claim| self.finding(view, claim)));
+    }
+}
+
+/// Virtual router addresses, which move between stations by design: VRRP and CARP (RFC 9568 section 7.3), HSRP versions
+/// 1 and 2 (RFC 2281, Cisco), GLBP (Cisco); and addresses of groups, as Network Load Balancing uses.
+pub(super) fn is_shared(mac: Mac) -> bool {
+    let [a, b, c, d, e, _] = mac.0;
+    let vrrp = (a, b, c, d) == (0x00, 0x00, 0x5e, 0x00) && matches!(e, 1 | 2);
+    let hsrp = (a, b, c) == (0x00, 0x00, 0x0c) && ((d, e) == (0x07, 0xac) || (d, e >> 4) == (0x9f, 0xf));
+    let glbp = (a, b, c) == (0x00, 0x07, 0xb4);
+    vrrp || hsrp || glbp || a & 1 == 1
+}
+
+#[cfg(test)]
+mod tests;

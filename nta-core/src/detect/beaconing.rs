@@ -1,0 +1,351 @@
+//! Beaconing: a host that calls the same service outside at regular intervals, as implants ask for orders.
+//!
+//! After RITA (`pkg/beacon`): intervals between calls are regular when their median absolute deviation is small and
+//! their quartiles lie evenly around the median (Bowley's skewness); the calls' sizes likewise. Both are robust: a host
+//! that sleeps for a night spoils one interval of many. A random jitter of j % around the interval has a median
+//! deviation of j/2 %: Cobalt Strike's `sleep 60 20` has 5 %, its 50 % has 12 to 13 %.
+//!
+//! Not told: services that call by design (`allowed_ports`: DNS, DHCP, NTP, NetBIOS, SNMP, syslog, mDNS, SSDP and so
+//! on), keep-alives of a UDP session (the same ports again), calls within the local networks, multicast, and calls more often than every `min_interval_s`. Known false
+//! alarms: updates, mail and telemetry ask regularly too; so the severity is medium at most.
+
+use std::collections::HashMap;
+use std::hash::BuildHasher as _;
+use std::net::IpAddr;
+
+use foldhash::fast::RandomState;
+use nta_common::packet::proto;
+
+use super::networks::{Networks, is_outside};
+use super::{Detector, View};
+use crate::domain::{AlertKind, Contributor, Finding, FlowObservation, Measure, Party, Timestamp};
+use crate::tunables::tunables;
+use crate::window::{Run, address_number};
+
+/// Services whose calls are remembered: 25 MiB, if each is called again and again. When it is full, once a window, the quarter goes that was
+/// called longest ago.
+const MAX_SERVICES: usize = 65_536;
+const EVICT_SHARE: usize = 4;
+/// Intervals that are remembered of each.
+const RING: usize = 32;
+const NANOS: f64 = 1e9;
+
+tunables! {
+    /// Regular calls to the outside.
+    BeaconingConfig in "detect.beaconing" {
+        /// Intervals that must be known (RITA asks for 20 connections).
+        min_intervals: usize = 20,
+        /// Seconds between two calls, at least (median); what comes within half of it is one call.
+        min_interval_s: f64 = 10.0,
+        /// Median absolute deviation of the intervals as a share of their median, at most: jitter of 50 % is within it.
+        max_deviation: f64 = 0.15,
+        /// Bowley's skewness of the intervals, at most; 0 is even, 1 all on one side.
+        max_skew: f64 = 0.5,
+        /// Median absolute deviation of the bytes sent as a share of their median, at most.
+        max_size_deviation: f64 = 0.25,
+        /// Destinations that are called regularly with good reason: networks.
+        allowed_destinations: Networks = Networks::none(),
+        /// Ports of services that are called regularly by design: DNS, DHCP, NTP, NetBIOS, SNMP, syslog, DHCPv6, mail
+        /// (IMAP), SSDP, STUN, WS-Discovery, mDNS, LLMNR, Zabbix.
+        allowed_ports: Vec<u16> = vec![
+            53, 67, 68, 123, 137, 138, 143, 161, 162, 514, 546, 547, 993, 1900, 3478, 3702, 5353, 5355, 10_050, 10_051,
+        ],
+    }
+}
+
+type Service = (IpAddr, IpAddr, u16, u8);
+
+#[derive(Clone, Debug)]
+struct Calls {
+    last: Timestamp,
+    /// Port of the caller.
+    port: u16,
+    /// The intervals between its calls; most services are called once.
+    intervals: Option<Box<Intervals>>,
+}
+
+#[derive(Clone, Debug)]
+struct Intervals {
+    seconds: [f32; RING],
+    bytes: [u32; RING],
+    /// How many so far.
+    count: usize,
+}
+
+/// Finds regular calls in the flows of base windows.
+#[derive(Debug)]
+pub(super) struct Beaconing {
+    config: BeaconingConfig,
+    local: Networks,
+    /// By the service's keyed hash: 64 bits of it are as good as the whole of so few.
+    services: HashMap<u64, Calls, RandomState>,
+    hasher: RandomState,
+    /// Whether room was made in this window: a flood of services makes it once, and most of the others are kept.
+    made_room: bool,
+    /// Services with a new interval, and their keys: to be judged with the window.
+    due: Vec<(Service, u64)>,
+    evicted: u64,
+}
+
+/// Median, deviation from it as a share, and Bowley's skewness.
+#[derive(Clone, Copy, Debug)]
+struct Regularity {
+    median: f64,
+    deviation: f64,
+    skew: f64,
+}
+
+impl Regularity {
+    fn of(mut values: Vec<f64>) -> Self {
+        values.sort_unstable_by(f64::total_cmp);
+        let quartile = |i: usize| values[i * (values.len() - 1) / 4];
+        let [low, median, high] = [1, 2, 3].map(quartile);
+        let mut away: Vec<f64> = values.iter().map(|value| (value - median).abs()).collect();
+        away.sort_unstable_by(f64::total_cmp);
+        let deviation = if median > 0.0 { away[away.len() / 2] / median } else { 0.0 };
+        let skew = if high > low { (low + high - 2.0 * median) / (high - low) } else { 0.0 };
+        // Quartiles a hundredth apart are rounding, not skewed.
+        let skew = if high - low < median / 100.0 { 0.0 } else { skew };
+        Self { median, deviation, skew }
+    }
+}
+
+impl Beaconing {
+    pub(super) fn new(config: BeaconingConfig, local: Networks) -> Self {
+        Self {
+            config,
+            local,
+            services: HashMap::default(),
+            hasher: RandomState::default(),
+            made_room: false,
+            due: Vec::new(),
+            evicted: 0,
+        }
+    }
+
+    fn concerns(&self, (_, to, port, _): &Service) -> bool {
+        !self.config.allowed_ports.contains(port)
+            && is_outside(&self.local, to)
+            && !self.config.allowed_destinations.contains(to)
+    }
+
+    /// Takes a call; whether it began a new interval.
+    fn add(&mut self, service: u64, seen: &FlowObservation) -> bool {
+        let flow = &seen.flow;
+        let port = flow.originator.port;
+        let Some(calls) = self.services.get_mut(&service) else {
+            if self.has_room() {
+                self.services.insert(service, Calls { last: flow.first, port, intervals: None });
+            } else {
+                self.evicted += 1;
+            }
+            return false;
+        };
+        // The same ports over UDP are one session that was silent for longer than a flow lives.
+        if flow.proto == proto::UDP && std::mem::replace(&mut calls.port, port) == port {
+            calls.last = flow.first;
+            return false;
+        }
+        let interval_s = flow.first.since(calls.last) as f64 / NANOS;
+        if interval_s < self.config.min_interval_s / 2.0 {
+            return false;
+        }
+        let none = || Box::new(Intervals { seconds: [0.0; RING], bytes: [0; RING], count: 0 });
+        let intervals = calls.intervals.get_or_insert_with(none);
+        let at = intervals.count % RING;
+        intervals.seconds[at] = interval_s as f32;
+        intervals.bytes[at] = u32::try_from(seen.sent[0].bytes).unwrap_or(u32::MAX);
+        intervals.count += 1;
+        calls.last = flow.first;
+        true
+    }
+
+    /// Whether there is room for another service, made if need be.
+    fn has_room(&mut self) -> bool {
+        if self.services.len() >= MAX_SERVICES && !std::mem::replace(&mut self.made_room, true) {
+            let mut times: Vec<Timestamp> = self.services.values().map(|calls| calls.last).collect();
+            let (_, limit, _) = times.select_nth_unstable(MAX_SERVICES / EVICT_SHARE);
+            let limit = *limit;
+            self.services.retain(|_, calls| calls.last > limit);
+            self.evicted += (MAX_SERVICES - self.services.len()) as u64;
+        }
+        self.services.len() < MAX_SERVICES
+    }
+
+    fn judge(&self, view: &View<'_>, service: &Service, key: u64) -> Option<Finding> {
+        let config = &self.config;
+        let calls = self.services.get(&key)?.intervals.as_deref()?;
+        let known = calls.count.min(RING);
+        if known < config.min_intervals.clamp(4, RING) {
+            return None;
+        }
+        let times = Regularity::of(calls.seconds[..known].iter().map(|s| f64::from(*s)).collect());
+        let sizes = Regularity::of(calls.bytes[..known].iter().map(|bytes| f64::from(*bytes)).collect());
+        let is_regular = times.median >= config.min_interval_s
+            && times.deviation <= config.max_deviation
+            && times.skew.abs() <= config.max_skew
+            && sizes.deviation <= config.max_size_deviation;
+        if !is_regular {
+            return None;
+        }
+        let (source, destination, port, protocol) = *service;
+        let score = 1.0 - (times.deviation + times.skew.abs() + sizes.deviation) / 3.0;
+        Some(Finding {
+            detector: "beaconing",
+            kind: AlertKind::Beaconing,
+            source: Party::Host(source),
+            destination: Party::Host(destination),
+            port: Some(port),
+            start: view.start(),
+            end: view.end(),
+            measure: Measure {
+                name: "regular_intervals",
+                unit: "intervals",
+                observed: known as f64,
+                expected: None,
+                threshold: config.min_intervals as f64,
+            },
+            score: score.clamp(0.0, 1.0),
+            sentence: format!(
+                "{source} called {destination} port {port} every {:.1} s, {known} times in a row, give or take {:.1} %, \
+                 with {:.0} bytes each time",
+                times.median,
+                times.deviation * 100.0,
+                sizes.median
+            ),
+            facts: vec![
+                ("interval_s", format!("{:.3}", times.median)),
+                ("interval_deviation", format!("{:.4}", times.deviation)),
+                ("interval_skew", format!("{:.4}", times.skew)),
+                ("bytes_median", format!("{:.0}", sizes.median)),
+                ("bytes_deviation", format!("{:.4}", sizes.deviation)),
+                ("protocol", protocol.to_string()),
+            ],
+            contributors: vec![Contributor { what: format!("{destination} port {port}"), amount: known as f64 }],
+        })
+    }
+}
+
+/// Flows come by service, and then in the order of their first packets.
+const fn service(seen: &FlowObservation) -> Service {
+    let flow = &seen.flow;
+    (flow.originator.address, flow.responder.address, flow.responder.port, flow.proto)
+}
+
+impl Detector for Beaconing {
+    fn name(&self) -> &'static str {
+        "beaconing"
+    }
+
+    fn take(&mut self, run: &Run<'_>) {
+        let is_call = |seen: &&FlowObservation| seen.is_new && matches!(seen.flow.proto, proto::TCP | proto::UDP);
+        let mut concern = Vec::new();
+        for flows in run.flows.chunk_by(|a, b| service(a) == service(b)) {
+            let service = service(&flows[0]);
+            if flows.iter().any(|seen| is_call(&seen)) && self.concerns(&service) {
+                let (from, to, port, protocol) = service;
+                let key = self.hasher.hash_one((address_number(from), address_number(to), port, protocol));
+                concern.push((key, service, flows));
+            }
+        }
+        // All keys first: while one is looked up, memory brings the next.
+        for (key, service, flows) in concern {
+            // All of them are taken, whatever the first begins.
+            if flows.iter().filter(is_call).filter(|seen| self.add(key, seen)).count() > 0 {
+                self.due.push((service, key));
+            }
+        }
+    }
+
+    fn inspect(&mut self, view: &View<'_>, out: &mut Vec<Finding>) {
+        let due = std::mem::take(&mut self.due);
+        out.extend(due.iter().filter_map(|(service, key)| self.judge(view, service, *key)));
+        self.made_room = false;
+    }
+
+    fn evicted(&self) -> u64 {
+        self.evicted
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::alerting::{Alerter, AlertingConfig};
+    use crate::detect::fixture;
+    use crate::domain::Severity;
+
+    /// How often calls at these times, with these sizes, are told.
+    fn told(to: &str, port: u16, calls: &[(f64, u64)]) -> usize {
+        let mut detector = Beaconing::new(BeaconingConfig::default(), Networks::default());
+        let windows = calls.iter().map(|(time_s, bytes)| {
+            let flow = fixture::flow("10.0.0.5", to, port, *time_s, [*bytes, 500]);
+            fixture::full(flow.flow.first, &[], vec![flow])
+        });
+        fixture::inspect(&mut detector, windows).len()
+    }
+
+    /// Calls every minute, moved by up to `jitter_s` either way.
+    fn every_minute(count: u32, jitter_s: f64) -> Vec<(f64, u64)> {
+        let moved = |i: u32| jitter_s * (f64::from(i * 37 % 41) / 20.5 - 1.0);
+        let mut at = 0.0;
+        let mut next = |i| {
+            at += 60.0 + moved(i);
+            (at, 300)
+        };
+        (0..count).map(&mut next).collect()
+    }
+
+    #[test]
+    fn regular_calls_are_told_from_the_twentieth_interval_with_jitter_or_without() {
+        assert_eq!(told("203.0.113.9", 443, &every_minute(20, 0.0)), 0);
+        assert_eq!(told("203.0.113.9", 443, &every_minute(21, 0.0)), 1);
+        assert_eq!(told("203.0.113.9", 443, &every_minute(40, 12.0)), 20);
+    }
+
+    #[test]
+    fn people_time_keepers_and_neighbours_are_quiet() {
+        let person: Vec<_> = (0..60_u64).map(|i| ((i * 97 + i * i * 13 % 400) as f64, 200 + i * 7919 % 4000)).collect();
+        assert_eq!(told("203.0.113.9", 443, &person), 0);
+        assert_eq!(told("203.0.113.9", 123, &every_minute(40, 0.0)), 0);
+        assert_eq!(told("10.0.0.9", 443, &every_minute(40, 0.0)), 0);
+        let mut detector = Beaconing::new(BeaconingConfig::default(), Networks::default());
+        let keep_alives = every_minute(40, 0.0).into_iter().map(|(time_s, bytes)| {
+            let mut flow = fixture::flow("10.0.0.5", "203.0.113.9", 50_004, time_s, [bytes, 0]);
+            flow.flow.proto = proto::UDP;
+            fixture::full(flow.flow.first, &[], vec![flow])
+        });
+        assert!(fixture::inspect(&mut detector, keep_alives).is_empty());
+        let often: Vec<_> = (0..60).map(|i| (f64::from(i) * 6.0, 300)).collect();
+        assert_eq!(told("203.0.113.9", 443, &often), 0);
+    }
+
+    #[test]
+    fn sizes_must_be_regular_too_and_a_night_is_one_interval() {
+        let mut calls = every_minute(40, 0.0);
+        for (i, call) in calls.iter_mut().enumerate() {
+            call.1 = 200 + (i as u64 * 1237) % 4001;
+        }
+        assert_eq!(told("203.0.113.9", 443, &calls), 0);
+        let mut calls = every_minute(40, 0.0);
+        calls.iter_mut().skip(25).for_each(|call| call.0 += 28_800.0);
+        assert_eq!(told("203.0.113.9", 443, &calls), 20);
+    }
+
+    #[test]
+    fn an_alert_stays_medium_however_long_it_goes_on() {
+        let mut detector = Beaconing::new(BeaconingConfig::default(), Networks::default());
+        let windows = every_minute(60, 0.0).into_iter().map(|(time_s, bytes)| {
+            let flow = fixture::flow("10.0.0.5", "203.0.113.9", 443, time_s, [bytes, 500]);
+            fixture::full(flow.flow.first, &[], vec![flow])
+        });
+        let findings = fixture::inspect(&mut detector, windows);
+        let mut hygiene = Alerter::new(AlertingConfig { clear_after_s: 120, ..AlertingConfig::default() });
+        let mut last = None;
+        for finding in findings {
+            let now = finding.end;
+            hygiene.judge(vec![finding], now, &mut |_, alert| last = Some((alert.windows, alert.severity)));
+        }
+        assert_eq!(last, Some((40, Severity::Medium)));
+    }
+}

@@ -1,0 +1,208 @@
+//! Data exfiltration: a local host sends to one outside destination far more than it receives from there, and than is
+//! usual for it.
+//!
+//! The sum over the last minutes counts, in connections that the host itself began: who answers (a web server) sends
+//! much by design. A call with video goes both ways, so the ratio leaves it out. Known false alarms: back-ups and
+//! uploads by people; name their destinations in `allowed_destinations`.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+use foldhash::fast::RandomState;
+
+use super::networks::{Networks, is_outside};
+use super::{Detector, View};
+use crate::domain::{AlertKind, Contributor, Finding, FlowObservation, Measure, Party, Timestamp};
+use crate::tunables::tunables;
+use crate::window::Run;
+
+/// Pairs of host and destination in a generation: 12 MiB in both. When it is full, the tenth goes that was sent least.
+const MAX_PAIRS: usize = 65_536;
+const EVICT_SHARE: usize = 10;
+/// A new pair that sends less than this share of what, sent evenly, would make a finding is not remembered: what counts
+/// may be too low by this share of the threshold.
+const NEGLIGIBLE_SHARE: f64 = 0.04;
+/// 30 s windows of a host before its baseline says anything: ten minutes, as the network's.
+const WARM_UP: u32 = 20;
+
+tunables! {
+    /// Much more sent to the outside than usual.
+    DataExfiltrationConfig in "detect.data_exfiltration" {
+        /// Seconds whose bytes are summed up, at most; at least half of it.
+        memory_s: f64 = 180.0,
+        /// Bytes to one destination that are told at least: more than mail and pictures, less than a small database.
+        min_bytes: u64 = 20_000_000,
+        /// Times as many bytes as came back: a download's acknowledgments are a fiftieth, a call's ways are equal.
+        min_ratio: f64 = 5.0,
+        /// Deviations above the host's usual level from which on a host with a baseline is told.
+        deviations: f64 = 6.0,
+        /// Back-up servers and the like: networks.
+        allowed_destinations: Networks = Networks::none(),
+    }
+}
+
+/// Frame bytes sent and received.
+type Volume = [u64; 2];
+type Pair = (IpAddr, IpAddr);
+type Generation = HashMap<Pair, Volume, RandomState>;
+
+/// Finds uploads in the flows of base windows.
+#[derive(Debug)]
+pub(super) struct DataExfiltration {
+    config: DataExfiltrationConfig,
+    local: Networks,
+    began: Timestamp,
+    now: Generation,
+    before: Generation,
+    /// Pairs to be judged with the window.
+    due: Vec<Pair>,
+    evicted: u64,
+}
+
+impl DataExfiltration {
+    pub(super) fn new(config: DataExfiltrationConfig, local: Networks) -> Self {
+        let (now, before) = (Generation::default(), Generation::default());
+        Self { config, local, began: Timestamp::default(), now, before, due: Vec::new(), evicted: 0 }
+    }
+
+    /// Two generations of half the memory take turns; time may also have been set back.
+    fn turn(&mut self, time: Timestamp) {
+        let half_ns = (self.config.memory_s * 1e9 / 2.0) as u64;
+        let age_ns = time.since(self.began);
+        if time < self.began || age_ns >= 2 * half_ns {
+            self.before.clear();
+            self.now.clear();
+            self.began = time;
+        } else if age_ns >= half_ns {
+            self.before = std::mem::take(&mut self.now);
+            self.began = time;
+        }
+    }
+
+    /// Whether the pair is remembered.
+    fn knows(&self, pair: &Pair) -> bool {
+        self.now.contains_key(pair) || self.before.contains_key(pair)
+    }
+
+    /// Takes a pair's volume; whether what it sent may be enough for a finding, which of most pairs it is not.
+    fn add(&mut self, pair: Pair, sent: u64, received: u64) -> bool {
+        if self.now.len() >= MAX_PAIRS && !self.now.contains_key(&pair) {
+            let mut sizes: Vec<u64> = self.now.values().map(|volume| volume[0]).collect();
+            let (_, limit, _) = sizes.select_nth_unstable(MAX_PAIRS / EVICT_SHARE);
+            let limit = *limit;
+            self.now.retain(|_, volume| volume[0] > limit);
+            self.evicted += (MAX_PAIRS - self.now.len()) as u64;
+        }
+        let volume = self.now.entry(pair).or_default();
+        volume[0] += sent;
+        volume[1] += received;
+        volume[0] + self.before.get(&pair).map_or(0, |before| before[0]) >= self.config.min_bytes
+    }
+
+    fn judge(&self, view: &View<'_>, pair: Pair) -> Option<Finding> {
+        let config = &self.config;
+        let of = |generation: &Generation| generation.get(&pair).copied().unwrap_or_default();
+        let (now, before) = (of(&self.now), of(&self.before));
+        let (sent, received) = (now[0] + before[0], now[1] + before[1]);
+        let ratio = sent as f64 / received.max(1) as f64;
+        let usual = view.baselines.host(&pair.0).filter(|host| host.samples >= WARM_UP).map(|host| host.bytes_sent);
+        let least = config.min_bytes as f64;
+        let threshold = usual
+            .map_or(least, |level| least.max((level.level + config.deviations * level.deviation) * config.memory_s));
+        if (sent as f64) < threshold || ratio < config.min_ratio {
+            return None;
+        }
+        let (source, destination) = pair;
+        let expected = usual.map(|level| level.level * config.memory_s);
+        let compared =
+            expected.map_or_else(String::new, |bytes| format!("; usual for all it sends are {:.1} MB", bytes / 1e6));
+        Some(Finding {
+            detector: "data_exfiltration",
+            kind: AlertKind::DataExfiltration,
+            source: Party::Host(source),
+            destination: Party::Host(destination),
+            port: None,
+            start: view.start(),
+            end: view.end(),
+            measure: Measure { name: "bytes_sent", unit: "B", observed: sent as f64, expected, threshold },
+            score: (sent as f64 / threshold / 10.0).clamp(0.3, 1.0),
+            sentence: format!(
+                "{source} sent {:.1} MB to {destination} in the last {:.0} s at most, {ratio:.0} times what came back\
+                 {compared}",
+                sent as f64 / 1e6,
+                config.memory_s
+            ),
+            facts: vec![
+                ("bytes_received", received.to_string()),
+                ("ratio", format!("{ratio:.1}")),
+                ("baseline_windows", view.baselines.host(&source).map_or(0, |host| host.samples).to_string()),
+            ],
+            contributors: vec![Contributor { what: destination.to_string(), amount: sent as f64 }],
+        })
+    }
+}
+
+impl Detector for DataExfiltration {
+    fn name(&self) -> &'static str {
+        "data_exfiltration"
+    }
+
+    fn take(&mut self, run: &Run<'_>) {
+        self.turn(run.start);
+        // Most pairs never send as much in all.
+        let evenly = self.config.min_bytes as f64 * run.seconds() / self.config.memory_s;
+        let negligible = evenly * NEGLIGIBLE_SHARE;
+        let ends = |seen: &FlowObservation| (seen.flow.originator.address, seen.flow.responder.address);
+        for flows in run.flows.chunk_by(|a, b| ends(a) == ends(b)) {
+            let pair = ends(&flows[0]);
+            let [sent, received] = [0, 1].map(|side| flows.iter().map(|seen| seen.sent[side].bytes).sum());
+            let concerns = (sent as f64 >= negligible || self.knows(&pair))
+                && self.local.contains(&pair.0)
+                && is_outside(&self.local, &pair.1)
+                && !self.config.allowed_destinations.contains(&pair.1);
+            if concerns && self.add(pair, sent, received) {
+                self.due.push(pair);
+            }
+        }
+    }
+
+    fn inspect(&mut self, view: &View<'_>, out: &mut Vec<Finding>) {
+        let due = std::mem::take(&mut self.due);
+        out.extend(due.into_iter().filter_map(|pair| self.judge(view, pair)));
+    }
+
+    fn evicted(&self) -> u64 {
+        self.evicted
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::detect::fixture;
+
+    /// How often uploads of these bytes, one every 5 s, are told.
+    fn told(from: &str, to: &str, volumes: &[Volume]) -> usize {
+        let mut detector = DataExfiltration::new(DataExfiltrationConfig::default(), Networks::default());
+        let windows = volumes.iter().enumerate().map(|(i, volume)| {
+            let flow = fixture::flow(from, to, 443, i as f64 * 5.0, *volume);
+            fixture::full(flow.flow.first, &[], vec![flow])
+        });
+        fixture::inspect(&mut detector, windows).len()
+    }
+
+    #[test]
+    fn twenty_megabytes_within_the_memory_are_told_and_slower_ones_not() {
+        assert_eq!(told("10.0.0.5", "203.0.113.9", &[[5_000_000, 100_000]; 3]), 0);
+        assert_eq!(told("10.0.0.5", "203.0.113.9", &[[5_000_000, 100_000]; 4]), 1);
+        assert_eq!(told("10.0.0.5", "203.0.113.9", &[[500_000, 10_000]; 200]), 0);
+    }
+
+    #[test]
+    fn downloads_calls_neighbours_and_servers_are_quiet() {
+        assert_eq!(told("10.0.0.5", "203.0.113.9", &[[1_000_000, 50_000_000]; 30]), 0);
+        assert_eq!(told("10.0.0.5", "203.0.113.9", &[[5_000_000, 5_000_000]; 30]), 0);
+        assert_eq!(told("10.0.0.5", "192.168.7.7", &[[50_000_000, 100_000]; 30]), 0);
+        assert_eq!(told("203.0.113.9", "10.0.0.5", &[[100_000, 50_000_000]; 30]), 0);
+    }
+}

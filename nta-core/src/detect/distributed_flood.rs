@@ -1,0 +1,162 @@
+//! Distributed flood: many sources, none of them conspicuous, send a whole network more than it answers.
+//!
+//! "Carpet bombing" (Netscout 2018) spreads a flood over the addresses of a prefix so that no host reaches the
+//! threshold of a detector for one destination. So it counts, for each /24 and /64, the packets of attempts that came
+//! to nothing: SYNs without a handshake, and UDP and ICMP without an answer.
+//!
+//! Known false alarms: a network that is cut off while very many clients keep asking for it.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use nta_common::packet::proto;
+
+use super::attempt::{is_futile, is_group};
+use super::recent::{Map, Shares};
+use super::{Detector, View};
+use crate::domain::{AlertKind, Finding, FlowObservation, Measure, Party};
+use crate::tunables::tunables;
+use crate::window::{Distinct, Run};
+
+tunables! {
+    /// Floods of a network by many.
+    DistributedFloodConfig in "detect.distributed_flood" {
+        /// Packets a second without an answer to one network (/24, /64).
+        min_rate: u64 = 1_000,
+        /// Sources that they come from.
+        min_sources: u64 = 100,
+        /// Hosts of the network that get some.
+        min_hosts: u64 = 4,
+        /// Share of the largest source and of the largest target, 0 to 1, from which on it is that one's flood or scan.
+        max_share: f64 = 0.25,
+    }
+}
+
+/// Finds it in base windows.
+#[derive(Debug)]
+pub(super) struct DistributedFlood {
+    config: DistributedFloodConfig,
+    /// Unanswered packets of the window by network.
+    packets: Map<(IpAddr, u8), u64>,
+    /// Numbers of their flows.
+    flows: Vec<usize>,
+}
+
+#[derive(Default)]
+struct Network {
+    sources: Distinct,
+    hosts: Distinct,
+    from: Shares,
+    to: Shares,
+}
+
+impl DistributedFlood {
+    pub(super) fn new(config: DistributedFloodConfig) -> Self {
+        Self { config, packets: Map::default(), flows: Vec::new() }
+    }
+
+    fn judge(&self, view: &View<'_>, network: (IpAddr, u8), packets: u64, met: &Network) -> Option<Finding> {
+        let config = &self.config;
+        let seconds = view.snapshot.seconds();
+        let rate = packets as f64 / seconds;
+        let (sources, hosts) = (met.sources.count(), met.hosts.count());
+        let spread = met.from.largest() < config.max_share && met.to.largest() <= config.max_share;
+        if sources < config.min_sources || hosts < config.min_hosts || !spread {
+            return None;
+        }
+        let measure = Measure {
+            name: "unanswered_rate",
+            unit: "packets/s",
+            observed: rate,
+            expected: None,
+            threshold: config.min_rate as f64,
+        };
+        let sentence = format!(
+            "{hosts} hosts of {}/{} got {packets} packets from {sources} sources within {seconds} s without an answer",
+            network.0, network.1
+        );
+        let mut finding = view.finding(self.name(), AlertKind::DistributedFlood, measure, sentence);
+        finding.source = Party::Many;
+        finding.destination = Party::Network(network.0, network.1);
+        finding.facts = vec![("sources", sources.to_string()), ("hosts", hosts.to_string())];
+        finding.contributors = met.from.contributors();
+        Some(finding)
+    }
+}
+
+/// The network of an address: its /24 or /64.
+fn network(address: IpAddr) -> (IpAddr, u8) {
+    match address {
+        IpAddr::V4(address) => (Ipv4Addr::from(u32::from(address) & !0xff).into(), 24),
+        IpAddr::V6(address) => (Ipv6Addr::from(u128::from(address) >> 64 << 64).into(), 64),
+    }
+}
+
+fn is_unanswered(seen: &FlowObservation) -> bool {
+    match seen.flow.proto {
+        proto::TCP => is_futile(seen),
+        _ => seen.flow.responder.sent.packets == 0 && !is_group(seen.flow.responder.address),
+    }
+}
+
+impl Detector for DistributedFlood {
+    fn name(&self) -> &'static str {
+        "distributed_flood"
+    }
+
+    fn take(&mut self, run: &Run<'_>) {
+        for (at, seen) in run.flows.iter().enumerate().filter(|(_, seen)| is_unanswered(seen)) {
+            self.flows.push(run.first + at);
+            *self.packets.entry(network(seen.flow.responder.address)).or_default() += seen.sent[0].packets;
+        }
+    }
+
+    fn inspect(&mut self, view: &View<'_>, out: &mut Vec<Finding>) {
+        let hosts = &view.snapshot.hosts;
+        let flows = std::mem::take(&mut self.flows);
+        // Who and whom is asked only of networks that get as much, which are few, if any.
+        let mut packets = std::mem::take(&mut self.packets);
+        let least = self.config.min_rate as f64 * view.snapshot.seconds();
+        packets.retain(|_, packets| *packets as f64 >= least);
+        if packets.is_empty() {
+            return;
+        }
+        let mut networks: Map<(IpAddr, u8), Network> = Map::default();
+        for seen in flows.into_iter().filter_map(|number| view.snapshot.flows.get(number)) {
+            let (from, to) = (seen.flow.originator.address, seen.flow.responder.address);
+            if packets.contains_key(&network(to)) {
+                let met = networks.entry(network(to)).or_default();
+                met.sources.insert(hosts.hash(&from));
+                met.hosts.insert(hosts.hash(&to));
+                met.from.add(from, seen.sent[0].packets);
+                met.to.add(to, seen.sent[0].packets);
+            }
+        }
+        out.extend(networks.iter().filter_map(|(network, met)| self.judge(view, *network, packets[network], met)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Flow, host, row};
+    use super::{DistributedFlood, DistributedFloodConfig};
+    use crate::domain::{Finding, Party};
+
+    fn judge(flows: impl Fn(u32) -> Flow) -> Vec<Finding> {
+        let mut detector = DistributedFlood::new(DistributedFloodConfig::default());
+        row(&mut detector, 1, |_| (0..6_000).map(&flows).collect())
+    }
+
+    #[test]
+    fn a_carpet_is_told_by_its_network() {
+        let found = judge(|n| Flow::udp(1_000 + n % 500, 40_000 + n as u16 / 500, 1 + n % 100, 80));
+        assert_eq!((found.len(), found[0].source, found[0].destination), (1, Party::Many, Party::Network(host(0), 24)));
+        assert_eq!(found[0].measure.observed as u64, 1_200);
+    }
+
+    #[test]
+    fn one_target_one_source_and_answers_are_none() {
+        assert!(judge(|n| Flow::udp(1_000 + n, 40_000, 2, 80)).is_empty(), "another detector's");
+        assert!(judge(|n| Flow::udp(1_000, 1_024 + n as u16, 1 + n % 100, 80)).is_empty(), "a scan");
+        assert!(judge(|n| Flow::tcp(1_000 + n, 40_000, 1 + n % 100, 80).history("ShAD")).is_empty(), "a busy network");
+    }
+}

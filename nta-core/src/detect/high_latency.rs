@@ -1,0 +1,84 @@
+//! High latency: the median round trip is far above the usual one, or beyond what anybody can work with.
+
+use super::rise::{Limits, Streak, above, largest};
+use super::{Detector, View};
+use crate::baseline::Metric;
+use crate::domain::{AlertKind, Finding, Measure};
+use crate::tunables::tunables;
+use crate::window::Span;
+
+tunables! {
+    /// High latency of the network.
+    HighLatencyConfig in "detect.high_latency" {
+        /// Times the usual median round trip.
+        factor: f64 = 2.0,
+        /// And so many usual deviations above it.
+        sigmas: f64 = 6.0,
+        /// And at least so many milliseconds.
+        min_ms: f64 = 50.0,
+        /// A median round trip of so many milliseconds is too much whatever is usual (ITU-T G.114 has 400 ms as the most for speech).
+        limit_ms: f64 = 800.0,
+        /// Round-trip samples that a window must have for `limit_ms`.
+        min_samples: u64 = 20,
+        /// Windows of 30 s in a row; at twice the threshold one is enough.
+        windows: u32 = 2,
+    }
+}
+
+const CONTRIBUTORS: usize = 5;
+
+#[derive(Debug)]
+pub(super) struct HighLatency {
+    config: HighLatencyConfig,
+    streak: Streak,
+}
+
+impl HighLatency {
+    pub(super) fn new(config: HighLatencyConfig) -> Self {
+        Self { config, streak: Streak::default() }
+    }
+
+    fn measure(&self, view: &View<'_>) -> Option<Measure> {
+        let observed = Metric::Latency.of(view.snapshot)?;
+        let limits = Limits { factor: self.config.factor, sigmas: self.config.sigmas, floor: self.config.min_ms };
+        let expected = view.baselines.expect(Metric::Latency, view.start());
+        let unbearable = observed > self.config.limit_ms && view.snapshot.window.rtt_samples >= self.config.min_samples;
+        above(Metric::Latency, observed, expected, &limits).or_else(|| {
+            unbearable.then_some(Measure {
+                name: Metric::Latency.word(),
+                unit: Metric::Latency.unit(),
+                observed,
+                expected: expected.map(|expected| expected.median),
+                threshold: self.config.limit_ms,
+            })
+        })
+    }
+}
+
+impl Detector for HighLatency {
+    fn name(&self) -> &'static str {
+        "high_latency"
+    }
+
+    fn span(&self) -> Span {
+        Span::Medium
+    }
+
+    fn inspect(&mut self, view: &View<'_>, out: &mut Vec<Finding>) {
+        let measure = self.measure(view);
+        if !self.streak.take(view.snapshot, measure.as_ref(), self.config.windows) {
+            return;
+        }
+        let Some(measure) = measure else { return };
+        let usual = measure.expected.map_or_else(String::new, |usual| format!(", usually {usual:.1} ms"));
+        let sentence = format!(
+            "the median round trip is {:.1} ms{usual} ({} samples)",
+            measure.observed, view.snapshot.window.rtt_samples
+        );
+        out.push(Finding {
+            facts: vec![("rtt_samples", view.snapshot.window.rtt_samples.to_string())],
+            contributors: largest(view.snapshot, CONTRIBUTORS, |host| host.rtt.mean_ms().unwrap_or_default()),
+            ..view.finding(self.name(), AlertKind::HighLatency, measure, sentence)
+        });
+    }
+}

@@ -1,0 +1,107 @@
+//! Detectors: each judges one closed window and tells what it finds. Pure: no clock, no I/O, no state outside `self`.
+
+mod active;
+mod amplification;
+mod arp_spoof;
+mod attempt;
+mod beaconing;
+mod data_exfiltration;
+mod distributed_flood;
+mod dns_tunnel;
+#[cfg(test)]
+mod fixture;
+mod high_latency;
+mod icmp_flood;
+mod isolation_forest;
+mod long_lived;
+mod networks;
+mod packet_loss;
+mod port_scan;
+mod protocol_anomaly;
+mod recent;
+mod registry;
+mod rise;
+mod slow_scan;
+mod slowloris;
+mod ssh_brute_force;
+mod syn_flood;
+#[cfg(test)]
+mod testing;
+mod traffic_spike;
+mod udp_flood;
+mod xgboost;
+
+pub use networks::Networks;
+pub use registry::{DetectConfig, Entry, NETWORK_DETECTORS, detectors, entries, learned};
+
+use crate::baseline::Baselines;
+use crate::domain::{AlertKind, Finding, Measure, Party, Timestamp};
+use crate::window::{Run, Snapshot, Span};
+
+/// Judges windows of one span, in their order.
+pub trait Detector: Send {
+    /// Its name, as in the configuration and in docs/DETECTORS.md.
+    fn name(&self) -> &'static str;
+
+    /// Length of the windows that it judges.
+    fn span(&self) -> Span {
+        Span::Base
+    }
+
+    /// Whether it judges windows of this length.
+    fn judges(&self, span: Span) -> bool {
+        self.span() == span
+    }
+
+    /// Takes flows of a base window: run by run, in their order, before the window as a whole is judged. While one detector
+    /// after another takes a run, a processor's own cache holds it; whoever goes over all flows later waits for memory.
+    fn take(&mut self, _run: &Run<'_>) {}
+
+    /// Judges a window.
+    fn inspect(&mut self, view: &View<'_>, out: &mut Vec<Finding>);
+
+    /// What it had to forget because its tables were full.
+    fn evicted(&self) -> u64 {
+        0
+    }
+}
+
+/// What a detector sees.
+#[derive(Clone, Copy, Debug)]
+pub struct View<'a> {
+    /// The window: the network, each host, and in a base window each flow.
+    pub snapshot: &'a Snapshot,
+    /// What is usual, learned from the windows before.
+    pub baselines: &'a Baselines,
+}
+
+impl View<'_> {
+    /// First instant of the window.
+    pub const fn start(&self) -> Timestamp {
+        self.snapshot.window.start
+    }
+
+    /// First instant behind it.
+    pub const fn end(&self) -> Timestamp {
+        self.snapshot.window.end
+    }
+
+    /// A finding about this window; parties, facts and contributors follow. Its score rises with the magnitude: even
+    /// at the threshold, 9 in 10 at ten times it.
+    fn finding(&self, detector: &'static str, kind: AlertKind, measure: Measure, sentence: String) -> Finding {
+        Finding {
+            detector,
+            kind,
+            source: Party::Nobody,
+            destination: Party::Nobody,
+            port: None,
+            start: self.start(),
+            end: self.end(),
+            score: 1.0 - 1.0 / (1.0 + measure.magnitude().max(0.0)),
+            measure,
+            sentence,
+            facts: Vec::new(),
+            contributors: Vec::new(),
+        }
+    }
+}

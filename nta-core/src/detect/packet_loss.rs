@@ -1,0 +1,87 @@
+//! Packet loss: the share of TCP segments that are sent again is far above the usual one, or ruinous.
+//!
+//! Retransmissions stand for losses (RFC 2330's framework calls this a passive estimate); spurious ones are among them,
+//! so this is an upper bound.
+
+use super::rise::{Limits, Streak, above, largest};
+use super::{Detector, View};
+use crate::baseline::Metric;
+use crate::domain::{AlertKind, Finding, Measure};
+use crate::tunables::tunables;
+use crate::window::Span;
+
+tunables! {
+    /// Packet loss on the network.
+    PacketLossConfig in "detect.packet_loss" {
+        /// Times the usual share of retransmissions.
+        factor: f64 = 3.0,
+        /// And so many usual deviations above it.
+        sigmas: f64 = 6.0,
+        /// And at least this share.
+        min_share: f64 = 0.02,
+        /// A share that is too much whatever is usual (TCP's throughput falls with the square root of the loss, Mathis et al. 1997).
+        limit_share: f64 = 0.1,
+        /// TCP packets that a window must have.
+        min_packets: u64 = 300,
+        /// Windows of 30 s in a row; at twice the threshold one is enough.
+        windows: u32 = 2,
+    }
+}
+
+const CONTRIBUTORS: usize = 5;
+
+#[derive(Debug)]
+pub(super) struct PacketLoss {
+    config: PacketLossConfig,
+    streak: Streak,
+}
+
+impl PacketLoss {
+    pub(super) fn new(config: PacketLossConfig) -> Self {
+        Self { config, streak: Streak::default() }
+    }
+
+    fn measure(&self, view: &View<'_>) -> Option<Measure> {
+        if view.snapshot.window.tcp_packets < self.config.min_packets {
+            return None;
+        }
+        let observed = Metric::Loss.of(view.snapshot)?;
+        let limits = Limits { factor: self.config.factor, sigmas: self.config.sigmas, floor: self.config.min_share };
+        let expected = view.baselines.expect(Metric::Loss, view.start());
+        above(Metric::Loss, observed, expected, &limits).or_else(|| {
+            (observed > self.config.limit_share).then_some(Measure {
+                name: Metric::Loss.word(),
+                unit: Metric::Loss.unit(),
+                observed,
+                expected: expected.map(|expected| expected.median),
+                threshold: self.config.limit_share,
+            })
+        })
+    }
+}
+
+impl Detector for PacketLoss {
+    fn name(&self) -> &'static str {
+        "packet_loss"
+    }
+
+    fn span(&self) -> Span {
+        Span::Medium
+    }
+
+    fn inspect(&mut self, view: &View<'_>, out: &mut Vec<Finding>) {
+        let measure = self.measure(view);
+        if !self.streak.take(view.snapshot, measure.as_ref(), self.config.windows) {
+            return;
+        }
+        let Some(measure) = measure else { return };
+        let window = &view.snapshot.window;
+        let sentence =
+            format!("{:.1} % of {} TCP packets were sent again", measure.observed * 100.0, window.tcp_packets);
+        out.push(Finding {
+            facts: vec![("retransmissions", window.tcp.retransmissions.to_string())],
+            contributors: largest(view.snapshot, CONTRIBUTORS, |host| f64::from(host.tcp_sent.retransmissions)),
+            ..view.finding(self.name(), AlertKind::PacketLoss, measure, sentence)
+        });
+    }
+}

@@ -1,0 +1,131 @@
+//! The list of detectors, and their part of the configuration.
+
+use serde::{Deserialize, Serialize};
+
+use super::Detector;
+use super::isolation_forest::{Forest, IsolationForestConfig};
+use super::networks::Networks;
+use super::xgboost::{Xgboost, XgboostConfig};
+use crate::Setting;
+use crate::alerting::AlertingConfig;
+use crate::model::Models;
+
+/// Detectors that judge sums over the network against its baselines: what a stored window still holds.
+pub const NETWORK_DETECTORS: [&str; 4] = ["traffic_spike", "high_latency", "packet_loss", "protocol_anomaly"];
+
+/// A detector as documentation shows it.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// Section of the configuration.
+    pub section: &'static str,
+    /// Settings.
+    pub settings: Vec<Setting>,
+}
+
+/// One line a detector: its section of `[detect]`, its file, the type that detects, the type of its settings, and what
+/// else of `[detect]` it is made with.
+macro_rules! registry {
+    ($( $(#[doc = $doc:literal])+ $section:ident: $module:ident::$detector:ident($config:ident $(, $with:ident)?), )+) => {
+        /// `[detect]`: what is looked for, and when it is told.
+        #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+        #[serde(default, deny_unknown_fields)]
+        pub struct DetectConfig {
+            /// Networks that are one's own; all others are outside.
+            pub local_networks: Networks,
+            /// What makes findings an alert.
+            pub hygiene: AlertingConfig,
+            $( $(#[doc = $doc])+ pub $section: super::$module::$config, )+
+            /// Hosts unlike the site's own normal traffic.
+            pub isolation_forest: IsolationForestConfig,
+            /// What a model learned from labelled traffic.
+            pub xgboost: XgboostConfig,
+        }
+
+        /// Every detector that is switched on.
+        pub fn detectors(config: &DetectConfig) -> Vec<Box<dyn Detector>> {
+            let mut list: Vec<Box<dyn Detector>> = Vec::new();
+            $( if config.$section.enabled {
+                list.push(Box::new(super::$module::$detector::new(
+                    config.$section.clone() $(, config.$with.clone())?
+                )));
+            } )+
+            list
+        }
+
+        /// Every detector there is, for the documentation.
+        pub fn entries() -> Vec<Entry> {
+            let entry = |section, settings| Entry { section, settings };
+            vec![
+                entry(Networks::SECTION, Networks::settings()),
+                entry(AlertingConfig::SECTION, AlertingConfig::settings()),
+                $( entry(super::$module::$config::SECTION, super::$module::$config::settings()), )+
+                entry(IsolationForestConfig::SECTION, IsolationForestConfig::settings()),
+                entry(XgboostConfig::SECTION, XgboostConfig::settings()),
+            ]
+        }
+
+        impl DetectConfig {
+            /// Switches off every detector that asks no model.
+            pub fn without_rules(&mut self) {
+                $( self.$section.enabled = false; )+
+            }
+
+            /// As commented sections of the configuration file.
+            pub fn to_toml(&self) -> String {
+                let rules = [self.local_networks.to_toml(), self.hygiene.to_toml(), $( self.$section.to_toml(), )+];
+                [rules.join("\n"), self.isolation_forest.to_toml(), self.xgboost.to_toml()].join("\n")
+            }
+        }
+    };
+}
+
+/// The detectors that are switched on and have a model to ask.
+pub fn learned(config: &DetectConfig, models: &Models) -> Vec<Box<dyn Detector>> {
+    let mut list: Vec<Box<dyn Detector>> = Vec::new();
+    if let Some(forest) = models.forest.as_ref().filter(|_| config.isolation_forest.enabled) {
+        list.push(Box::new(Forest::new(config.isolation_forest.clone(), forest.clone())));
+    }
+    if let Some(model) = models.xgboost.as_ref().filter(|_| config.xgboost.enabled) {
+        list.push(Box::new(Xgboost::new(config.xgboost.clone(), model.clone())));
+    }
+    list
+}
+
+registry! {
+    /// Port scans.
+    port_scan: port_scan::PortScan(PortScanConfig),
+    /// Port scans over hours.
+    slow_scan: slow_scan::SlowScan(SlowScanConfig),
+    /// SSH brute force.
+    ssh_brute_force: ssh_brute_force::SshBruteForce(SshBruteForceConfig),
+    /// Slowloris and slow POST.
+    slowloris: slowloris::Slowloris(SlowlorisConfig),
+    /// SYN floods.
+    syn_flood: syn_flood::SynFlood(SynFloodConfig),
+    /// UDP floods.
+    udp_flood: udp_flood::UdpFlood(UdpFloodConfig),
+    /// ICMP floods.
+    icmp_flood: icmp_flood::IcmpFlood(IcmpFloodConfig),
+    /// Reflected answers.
+    amplification: amplification::Amplification(AmplificationConfig),
+    /// Floods of a network by many.
+    distributed_flood: distributed_flood::DistributedFlood(DistributedFloodConfig),
+    /// ARP spoofing.
+    arp_spoof: arp_spoof::ArpSpoof(ArpSpoofConfig),
+    /// Tunnels through DNS.
+    dns_tunnel: dns_tunnel::DnsTunnel(DnsTunnelConfig),
+    /// Regular calls to the outside.
+    beaconing: beaconing::Beaconing(BeaconingConfig, local_networks),
+    /// Much more sent to the outside than usual.
+    data_exfiltration: data_exfiltration::DataExfiltration(DataExfiltrationConfig, local_networks),
+    /// Traffic spikes.
+    traffic_spike: traffic_spike::TrafficSpike(TrafficSpikeConfig),
+    /// High latency.
+    high_latency: high_latency::HighLatency(HighLatencyConfig),
+    /// Packet loss.
+    packet_loss: packet_loss::PacketLoss(PacketLossConfig),
+    /// An unusual mix of protocols.
+    protocol_anomaly: protocol_anomaly::ProtocolAnomaly(ProtocolAnomalyConfig),
+    /// Connections that do not end.
+    long_lived_connection: long_lived::LongLived(LongLivedConfig),
+}

@@ -1,0 +1,277 @@
+//! Slow scan: the same as `port_scan` over hours, a target every few minutes.
+//!
+//! As Zeek's `scan.zeek`, it counts distinct targets that failed per source; unlike it over as long as the source goes
+//! on, since slow scanners wait for a detector's window to end. What keeps ordinary hosts out is the success share
+//! of Threshold Random Walk (Jung et al. 2004): they reach most of what they try. Told when the threshold is reached
+//! and each time the count has doubled, so that a scan of days is not told every minute.
+//!
+//! Known false alarms: a host cut off from the net that goes on trying; peer-to-peer clients that run for hours.
+//! Evasion: more than the pause between two probes, many sources.
+
+use std::net::IpAddr;
+
+use nta_common::packet::proto;
+
+use super::attempt::{self, Attempt, FIRST_SESSION_PORT};
+use super::recent::{Recent, Weigh, address};
+use super::{Detector, View};
+use crate::domain::{AlertKind, Finding, Measure, Party, Timestamp};
+use crate::tunables::tunables;
+use crate::window::{Distinct, Hosts, Run, address_number};
+
+tunables! {
+    /// Port scans over hours.
+    SlowScanConfig in "detect.slow_scan" {
+        /// Distinct ports of one host that one source must have tried in vain. Zeek's `port_scan_threshold`.
+        min_ports: u64 = 15,
+        /// Distinct hosts that one source must have tried in vain at one TCP port. Zeek's `addr_scan_threshold` is 25 in
+        /// five minutes; over hours ordinary hosts meet more that is gone.
+        min_hosts: u64 = 50,
+        /// Share of all hosts tried in vain that must have been tried at that port, 0 to 1, as in `port_scan`.
+        min_port_share: f64 = 0.7,
+        /// Share of the targets that must have failed, 0 to 1: what Jung et al. 2004 take for a scanner.
+        min_failed_share: f64 = 0.8,
+        /// A source that tried nothing in vain for so many seconds is forgotten.
+        pause_s: u64 = 14_400,
+    }
+}
+
+/// Sources that are remembered.
+const MAX_SOURCES: usize = 16_384;
+/// Hosts, and ports, of a source that are counted; beyond it the one with the fewest failures gives way.
+const MAX_GROUPS: usize = 16;
+
+/// A scan of this time is a fast one: twice `port_scan`'s.
+const FAST_NS: u64 = 120_000_000_000;
+
+/// Finds scans over hours.
+#[derive(Debug)]
+pub(super) struct SlowScan {
+    config: SlowScanConfig,
+    sources: Recent<IpAddr, Source>,
+    /// Of the window.
+    tried: Vec<Tried>,
+}
+
+/// What somebody tried.
+#[derive(Clone, Copy, Debug)]
+struct Tried {
+    source: u128,
+    proto: u8,
+    host: IpAddr,
+    port: u16,
+    failed: bool,
+}
+
+#[derive(Debug, Default)]
+struct Source {
+    /// Hosts tried in vain over TCP.
+    hosts: Distinct,
+    groups: Vec<Group>,
+}
+
+/// A host whose ports, or a port whose hosts are counted.
+#[derive(Debug)]
+struct Group {
+    of: Of,
+    failed: Distinct,
+    answered: Distinct,
+    /// End of the window of the first failure.
+    since: Timestamp,
+    told: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Of {
+    Host(IpAddr),
+    Port(u16),
+}
+
+impl Weigh for Source {
+    fn weight(&self) -> u64 {
+        self.groups.iter().map(|group| group.failed.count()).max().unwrap_or(0)
+    }
+}
+
+impl Source {
+    /// Takes what the source tried in a window.
+    fn take(&mut self, new: &[Tried], hosts: &Hosts, end: Timestamp) {
+        for tried in new {
+            let host = hosts.hash(&tried.host);
+            self.count(Of::Host(tried.host), tried.failed, hosts.hash(&(tried.proto, tried.port)), end);
+            if tried.proto == proto::TCP {
+                if tried.failed {
+                    self.hosts.insert(host);
+                }
+                self.count(Of::Port(tried.port), tried.failed, host, end);
+            }
+        }
+    }
+
+    fn count(&mut self, of: Of, failed: bool, target: u32, now: Timestamp) {
+        let place = self.groups.iter().position(|group| group.of == of);
+        let group = match place {
+            Some(place) => &mut self.groups[place],
+            None if !failed => return,
+            None => {
+                if self.groups.len() >= MAX_GROUPS {
+                    let least = (0..self.groups.len()).min_by_key(|i| self.groups[*i].failed.count()).unwrap_or(0);
+                    self.groups.swap_remove(least);
+                }
+                self.groups.push(Group {
+                    of,
+                    failed: Distinct::default(),
+                    answered: Distinct::default(),
+                    since: now,
+                    told: 0,
+                });
+                let last = self.groups.len() - 1;
+                &mut self.groups[last]
+            }
+        };
+        if failed { &mut group.failed } else { &mut group.answered }.insert(target);
+    }
+}
+
+impl SlowScan {
+    pub(super) fn new(config: SlowScanConfig) -> Self {
+        let pause_s = config.pause_s;
+        Self { config, sources: Recent::new(MAX_SOURCES, pause_s), tried: Vec::new() }
+    }
+
+    fn judge(&self, view: &View<'_>, address: IpAddr, source: &mut Source) -> Option<Finding> {
+        let end = view.end();
+        let config = &self.config;
+        let asked = source.hosts.count() as f64;
+        let mut best: Option<(&mut Group, u64, u64, f64)> = None;
+        for group in &mut source.groups {
+            let threshold = if matches!(group.of, Of::Host(_)) { config.min_ports } else { config.min_hosts };
+            let (failed, answered) = (group.failed.count(), group.answered.count());
+            let share = failed as f64 / (failed + answered) as f64;
+            if end.since(group.since) < FAST_NS {
+                // What doubles after this goes on slowly.
+                group.told = if failed >= threshold { failed } else { 0 };
+                continue;
+            }
+            let spread = matches!(group.of, Of::Port(_)) && (failed as f64) < config.min_port_share * asked;
+            let due = !spread && failed >= threshold.max(group.told * 2) && share >= config.min_failed_share;
+            if due && best.as_ref().is_none_or(|(_, most, ..)| failed > *most) {
+                best = Some((group, failed, threshold, share));
+            }
+        }
+        let (group, failed, threshold, share) = best?;
+        group.told = failed;
+        let minutes = end.since(group.since) as f64 / 6e10;
+        let (destination, port, name, unit, what) = match group.of {
+            Of::Host(host) => (Party::Host(host), None, "ports_tried_in_vain", "ports", format!("ports of {host}")),
+            Of::Port(port) => {
+                (Party::Many, Some(port), "hosts_tried_in_vain", "hosts", format!("hosts at port {port}"))
+            }
+        };
+        let sentence = format!(
+            "{address} tried {failed} {what} in vain within {minutes:.0} minutes; {:.0} % of what it tried failed",
+            share * 100.0
+        );
+        let measure = Measure { name, unit, observed: failed as f64, expected: None, threshold: threshold as f64 };
+        let mut finding = view.finding(self.name(), AlertKind::PortScan, measure, sentence);
+        finding.source = address.into();
+        finding.destination = destination;
+        finding.port = port;
+        finding.facts = vec![("minutes", format!("{minutes:.1}")), ("failed_share", format!("{share:.3}"))];
+        Some(finding)
+    }
+}
+
+impl Detector for SlowScan {
+    fn name(&self) -> &'static str {
+        "slow_scan"
+    }
+
+    fn take(&mut self, run: &Run<'_>) {
+        for seen in run.flows {
+            let Some((attempt, source, target)) = attempt::judge(seen) else { continue };
+            let (source, host, port) = (address_number(source.address), target.address, target.port);
+            let (proto, failed) = (seen.flow.proto, attempt == Attempt::Futile);
+            if proto == proto::TCP || (proto == proto::UDP && port < FIRST_SESSION_PORT) {
+                self.tried.push(Tried { source, proto, host, port, failed });
+            }
+        }
+    }
+
+    fn inspect(&mut self, view: &View<'_>, out: &mut Vec<Finding>) {
+        let end = view.end();
+        self.sources.advance(end);
+        let hosts = &view.snapshot.hosts;
+        let mut tried = std::mem::take(&mut self.tried);
+        // In order but for those whose responder tried, and in two halves.
+        tried.sort_by_key(|tried| tried.source);
+        let mut failing = Vec::new();
+        for new in tried.chunk_by(|a, b| a.source == b.source) {
+            let failed = new.iter().filter(|tried| tried.failed).count();
+            if failed > 0 {
+                failing.push((failed, address(new[0].source), new));
+            } else if let Some(source) = self.sources.meet_known(&address(new[0].source)) {
+                source.take(new, hosts, end);
+            }
+        }
+        for (_, address, new) in self.sources.heaviest(failing) {
+            let Some(source) = self.sources.admit(address) else { continue };
+            source.take(new, hosts, end);
+            let mut source = std::mem::take(source);
+            out.extend(self.judge(view, address, &mut source));
+            *self.sources.meet(address) = source;
+        }
+        tried.clear();
+        self.tried = tried;
+    }
+
+    fn evicted(&self) -> u64 {
+        self.sources.evicted()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Flow, host, window};
+    use super::{SlowScan, SlowScanConfig};
+    use crate::domain::{Finding, Party};
+
+    /// A window every `pause` seconds.
+    fn judge(count: u64, pause: u64, flows: impl Fn(u64) -> Vec<Flow>) -> Vec<Finding> {
+        let mut detector = SlowScan::new(SlowScanConfig::default());
+        (0..count).flat_map(|i| window(&mut detector, i * pause, flows(i))).collect()
+    }
+
+    #[test]
+    fn a_host_every_half_an_hour_is_found_and_told_when_it_doubles() {
+        let found = judge(120, 1_800, |i| vec![Flow::tcp(1, 40_000, 1_000 + i as u32, 1433)]);
+        assert_eq!(found.iter().map(|f| f.measure.observed).collect::<Vec<_>>(), [50.0, 100.0]);
+        assert_eq!((found[0].source, found[0].port), (Party::Host(host(1)), Some(1433)));
+    }
+
+    #[test]
+    fn a_fast_scan_is_not_told_again() {
+        let fast = |i: u64| (0..20).map(|port| Flow::tcp(1, 40_000, 2, 1 + 20 * i.min(2) as u16 + port)).collect();
+        assert!(judge(60, 5, fast).is_empty());
+    }
+
+    #[test]
+    fn a_port_every_ten_minutes_is_found() {
+        let found = judge(20, 600, |i| vec![Flow::tcp(1, 40_000, 2, 1 + i as u16).history("Sr")]);
+        assert_eq!((found.len(), found[0].destination), (1, Party::Host(host(2))));
+    }
+
+    #[test]
+    fn who_pauses_longer_or_reaches_most_is_none() {
+        assert!(judge(100, 15_000, |i| vec![Flow::tcp(1, 40_000, 1_000 + i as u32, 1433)]).is_empty());
+        let browser = |i: u64| {
+            let gone = Flow::tcp(1, 40_000, 1_000 + i as u32, 443);
+            let there = Flow::tcp(1, 40_001, 9_000 + i as u32, 443).history("ShADad");
+            vec![gone, there]
+        };
+        assert!(judge(300, 600, browser).is_empty());
+        assert!(judge(300, 600, |_| vec![Flow::tcp(1, 40_000, 2, 80)]).is_empty(), "a dead server");
+        let peer = |i: u64| if i.is_multiple_of(2) { 6_881 } else { 20_000 + i as u16 };
+        assert!(judge(300, 600, |i| vec![Flow::tcp(1, 40_000, 1_000 + i as u32, peer(i))]).is_empty(), "peers");
+    }
+}

@@ -1,0 +1,89 @@
+//! Traffic spike: the network carries much more than the last half hour and the hour of the week let expect.
+
+use super::rise::{Limits, Streak, above, largest};
+use super::{Detector, View};
+use crate::baseline::Metric;
+use crate::domain::{AlertKind, Finding};
+use crate::tunables::tunables;
+use crate::window::Span;
+
+tunables! {
+    /// Traffic spikes of the network.
+    TrafficSpikeConfig in "detect.traffic_spike" {
+        /// Times the usual value from which on it is a spike.
+        factor: f64 = 2.5,
+        /// And so many usual deviations (scaled median absolute deviations) above it.
+        sigmas: f64 = 5.0,
+        /// Never below so many bit/s.
+        min_bps: f64 = 20_000.0,
+        /// Never below so many packets a second.
+        min_packets_per_s: f64 = 15.0,
+        /// Never below so many TCP connections a second.
+        min_connections_per_s: f64 = 5.0,
+        /// Windows of 30 s in a row; at twice the threshold one is enough.
+        windows: u32 = 2,
+    }
+}
+
+/// Hosts that an alert names.
+const CONTRIBUTORS: usize = 5;
+
+#[derive(Debug)]
+pub(super) struct TrafficSpike {
+    config: TrafficSpikeConfig,
+    streaks: [Streak; 3],
+}
+
+impl TrafficSpike {
+    pub(super) fn new(config: TrafficSpikeConfig) -> Self {
+        Self { config, streaks: [Streak::default(); 3] }
+    }
+}
+
+impl Detector for TrafficSpike {
+    fn name(&self) -> &'static str {
+        "traffic_spike"
+    }
+
+    fn span(&self) -> Span {
+        Span::Medium
+    }
+
+    fn inspect(&mut self, view: &View<'_>, out: &mut Vec<Finding>) {
+        let config = &self.config;
+        let floors = [
+            (Metric::Bandwidth, config.min_bps),
+            (Metric::Packets, config.min_packets_per_s),
+            (Metric::Connections, config.min_connections_per_s),
+        ];
+        for ((metric, floor), streak) in floors.into_iter().zip(&mut self.streaks) {
+            let Some(observed) = metric.of(view.snapshot) else { continue };
+            let limits = Limits { factor: config.factor, sigmas: config.sigmas, floor };
+            let expected = view.baselines.expect(metric, view.start());
+            let measure = above(metric, observed, expected, &limits);
+            if !streak.take(view.snapshot, measure.as_ref(), config.windows) {
+                continue;
+            }
+            let Some(measure) = measure else { continue };
+            let usual = measure.expected.unwrap_or_default();
+            let seconds = view.snapshot.seconds();
+            let contributors = match metric {
+                Metric::Bandwidth => largest(view.snapshot, CONTRIBUTORS, |h| h.bytes() as f64 * 8.0 / seconds),
+                Metric::Packets => largest(view.snapshot, CONTRIBUTORS, |h| h.packets() as f64 / seconds),
+                _ => largest(view.snapshot, CONTRIBUTORS, |h| f64::from(h.originator.attempts) / seconds),
+            };
+            let sentence = format!(
+                "{} of the network is {:.0} {}, {:.1} times the usual {usual:.0}",
+                metric.word(),
+                measure.observed,
+                metric.unit(),
+                measure.observed / usual.max(f64::MIN_POSITIVE),
+            );
+            out.push(Finding {
+                facts: vec![("metric", metric.word().to_owned())],
+                contributors,
+                ..view.finding("traffic_spike", AlertKind::TrafficSpike, measure, sentence)
+            });
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! A model that was trained on labelled traffic looks at what each host did in a window, of each length, and says which
+//! attack that is, if any, and on which side of it the host stands. Independent of the rules: neither knows what the
+//! other says, and hygiene brings together what both found.
+//!
+//! It judges the hosts that did most, as most hosts do too little in a window to say anything about them.
+//!
+//! Known false alarms: hosts that behave as no benign host in the training data did. Evasion: behaving as one of them.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::active::most_active;
+use super::{Detector, View};
+use crate::domain::{AlertKind, Finding, Measure, Party};
+use crate::features::Extent;
+use crate::model::{self, Classifier, Input, MIN_PACKETS, Opinion, Reason, Role};
+use crate::tunables::tunables;
+use crate::window::Span;
+
+tunables! {
+    /// What a model learned from labelled traffic.
+    XgboostConfig in "detect.xgboost" {
+        /// Probability from which on a class is told, for all classes; 0 for what training found best for each.
+        threshold: f64 = 0.0,
+        /// Packets of a host in a window from which on it is judged; one with 5 flows is judged anyway.
+        min_packets: u64 = MIN_PACKETS,
+        /// Hosts judged in a window, those with the most packets and flows; further ones are counted and left out.
+        max_hosts: usize = 64,
+        /// Windows of one length in a row that must look alike, besides detect.hygiene.model_windows.
+        windows: u32 = 1,
+    }
+}
+
+/// Findings of a window that are given reasons, which cost half a millisecond each.
+const MAX_EXPLAINED: usize = 16;
+/// Reasons of a finding.
+const REASONS: usize = 4;
+
+/// A row of windows in which a host looked alike.
+#[derive(Clone, Debug, Default)]
+struct Row {
+    windows: u32,
+    /// The reasons in the first window in which it was told: they hardly change, and cost more than the answer.
+    because: Option<String>,
+}
+
+/// Asks a model.
+#[derive(Debug)]
+pub(super) struct Xgboost {
+    config: XgboostConfig,
+    model: Arc<Classifier>,
+    /// For each length, hosts that looked so in a row of windows up to the last one.
+    rows: [HashMap<(IpAddr, usize), Row>; Span::ALL.len()],
+    skipped: u64,
+    /// Whether the library has failed: it is not asked again.
+    failed: bool,
+}
+
+impl Xgboost {
+    pub(super) fn new(config: XgboostConfig, model: Arc<Classifier>) -> Self {
+        Self { config, model, rows: Default::default(), skipped: 0, failed: false }
+    }
+
+    fn is_told(&self, opinion: &Opinion) -> bool {
+        let fixed = self.config.threshold;
+        let is_sure = if fixed > 0.0 { opinion.probability >= fixed } else { opinion.is_sure };
+        is_sure && self.model.class(opinion.class).attack().is_some()
+    }
+
+    /// Keeps the hosts that have looked so for long enough.
+    fn lasts(&mut self, span: Span, told: &mut Vec<(usize, IpAddr, Opinion)>) {
+        let rows = &mut self.rows[span as usize];
+        let mut before = std::mem::take(rows);
+        for (_, address, opinion) in told.iter() {
+            let key = (*address, opinion.class);
+            let mut row = before.remove(&key).unwrap_or_default();
+            row.windows += 1;
+            rows.insert(key, row);
+        }
+        let least = self.config.windows;
+        told.retain(|(_, address, opinion)| {
+            rows.get(&(*address, opinion.class)).is_some_and(|row| row.windows >= least)
+        });
+    }
+
+    fn finding(&self, view: &View<'_>, host: IpAddr, opinion: Opinion, because: String) -> Option<Finding> {
+        let class = self.model.class(opinion.class);
+        let (kind, role) = class.attack()?;
+        let threshold = if self.config.threshold > 0.0 { self.config.threshold } else { class.threshold };
+        let measure = Measure {
+            name: "probability",
+            unit: "1",
+            observed: opinion.probability,
+            expected: None,
+            threshold: threshold.max(f64::EPSILON),
+        };
+        let does = match role {
+            Role::Attacker => "behaves like the source",
+            Role::Victim => "looks like the target",
+        };
+        let (percent, seconds) = (opinion.probability * 100.0, view.snapshot.seconds());
+        let behind = if because.is_empty() { String::new() } else { format!(": {because}") };
+        let sentence = format!(
+            "{host} {does} of {} over {seconds:.0} s, with a probability of {percent:.1} %{behind}",
+            spoken(kind)
+        );
+        let mut finding = view.finding(self.name(), kind, measure, sentence);
+        match role {
+            Role::Attacker => finding.source = host.into(),
+            Role::Victim => (finding.source, finding.destination) = (Party::Many, host.into()),
+        }
+        finding.score = opinion.probability;
+        finding.facts = vec![
+            ("probability", format!("{:.4}", opinion.probability)),
+            ("class", class.name.clone()),
+            ("model", self.model.id().to_owned()),
+            ("window_s", format!("{seconds:.0}")),
+        ];
+        if !because.is_empty() {
+            finding.facts.push(("because", because));
+        }
+        Some(finding)
+    }
+}
+
+/// The kind of attack, with its article.
+fn spoken(kind: AlertKind) -> &'static str {
+    match kind {
+        AlertKind::PortScan => "a port scan",
+        AlertKind::SshBruteForce => "an SSH brute-force attack",
+        AlertKind::Slowloris => "a slowloris attack",
+        AlertKind::DnsTunnel => "a DNS tunnel",
+        AlertKind::SynFlood => "a SYN flood",
+        AlertKind::UdpFlood => "a UDP flood",
+        AlertKind::IcmpFlood => "an ICMP flood",
+        AlertKind::Amplification => "a reflection attack",
+        AlertKind::DataExfiltration => "an exfiltration of data",
+        other => other.word(),
+    }
+}
+
+fn reason((name, value, share): &Reason) -> String {
+    let digits = if value.abs() >= 100.0 || value.fract().abs() < f32::EPSILON { 0 } else { 2 };
+    format!("{name} {value:.digits$} ({share:+.1})")
+}
+
+impl Detector for Xgboost {
+    fn name(&self) -> &'static str {
+        "xgboost"
+    }
+
+    fn judges(&self, _span: Span) -> bool {
+        true
+    }
+
+    fn inspect(&mut self, view: &View<'_>, out: &mut Vec<Finding>) {
+        if self.failed {
+            return;
+        }
+        let extent = Extent { seconds: view.snapshot.seconds(), base_windows: view.snapshot.span.factor() as f64 };
+        let least = self.config.min_packets;
+        let (hosts, left_out) =
+            most_active(&view.snapshot.hosts, self.config.max_hosts, |host| model::is_active(host, least));
+        self.skipped += left_out;
+        let inputs: Vec<Input> = hosts.iter().map(|host| model::input(host, extent)).collect();
+        let opinions = match self.model.judge(&inputs) {
+            Ok(opinions) => opinions,
+            Err(error) => {
+                tracing::error!(%error, "judging by rules alone from here on");
+                self.failed = true;
+                return;
+            }
+        };
+        let opinions = hosts.iter().zip(opinions).enumerate();
+        let told = opinions.map(|(place, (host, opinion))| (place, host.address, opinion));
+        let mut told: Vec<_> = told.filter(|(_, _, opinion)| self.is_told(opinion)).collect();
+        self.lasts(view.snapshot.span, &mut told);
+        told.sort_by(|a, b| b.2.probability.total_cmp(&a.2.probability).then(a.1.cmp(&b.1)));
+        let rows = &mut self.rows[view.snapshot.span as usize];
+        let mut fresh: Vec<_> =
+            told.iter().map(|(place, address, opinion)| (*place, (*address, opinion.class))).collect();
+        fresh.retain(|(_, key)| rows.get(key).is_some_and(|row| row.because.is_none()));
+        fresh.truncate(MAX_EXPLAINED);
+        let unexplained: Vec<Input> = fresh.iter().map(|(place, _)| inputs[*place]).collect();
+        let classes: Vec<usize> = fresh.iter().map(|(_, (_, class))| *class).collect();
+        let mut reasons = self.model.reasons(&unexplained, &classes, REASONS).unwrap_or_default().into_iter();
+        for (_, key) in &fresh {
+            let reasons = reasons.next().unwrap_or_default();
+            if let Some(row) = rows.get_mut(key) {
+                row.because = Some(reasons.iter().map(reason).collect::<Vec<_>>().join(", "));
+            }
+        }
+        for (_, address, opinion) in told {
+            let row = self.rows[view.snapshot.span as usize].get(&(address, opinion.class));
+            let because = row.and_then(|row| row.because.clone()).unwrap_or_default();
+            out.extend(self.finding(view, address, opinion, because));
+        }
+    }
+
+    fn evicted(&self) -> u64 {
+        self.skipped
+    }
+}

@@ -1,0 +1,11 @@
+//! Training: labelled captures become a table of rows, rows a model, and its answers on captures that it has not seen
+//! become its thresholds and figures. The same captures, labels and seed give the same bytes.
+
+mod calibrate;
+mod fit;
+mod rows;
+mod split;
+
+pub use fit::{Trained, fit};
+pub use rows::{Collector, Row, Source, Table};
+pub use split::{Part, Split, split};

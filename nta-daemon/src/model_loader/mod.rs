@@ -1,0 +1,16 @@
+//! Models in files: whatever is wrong with one is told, and the others judge without it.
+
+mod classifier;
+mod forest;
+
+pub use classifier::{manifest_path, read};
+pub use forest::{ForestError, read as read_forest, save as save_forest};
+
+use crate::config::Config;
+use nta_core::model::Models;
+
+/// The models that the configuration asks for, as far as they can be used.
+pub fn load(config: &Config) -> Models {
+    let (xgboost, state) = classifier::load(&config.model);
+    Models { xgboost, forest: forest::load(config), state }
+}
