@@ -3,9 +3,9 @@
 
 use core::hint::cold_path;
 
+use crate::codegen::{fall_through, unlikely};
 use crate::events;
 use crate::packet::{fragment, note};
-use crate::path::{rarely, straight_on};
 use crate::{Clock, Counter, CpuSlot, Events, Family, FlowKey4, FlowKey6, FlowStats, LedgerSlot, Packet};
 use crate::{FragmentKey, FragmentPorts, OverflowKey, PacketReader, Volume, parse};
 
@@ -39,7 +39,7 @@ pub struct First<'a> {
     pub now_ns: u64,
 }
 
-/// Accounts one frame and tells it as an event, if it is one. Returns the part of the ledger that it was counted in.
+/// Accounts one frame and emits it as an event, if it is one. Returns the part of the ledger that it was counted in.
 #[inline(always)]
 pub fn account<R: PacketReader, C: Clock, F: Flows, E: Events>(
     reader: &R,
@@ -51,7 +51,7 @@ pub fn account<R: PacketReader, C: Clock, F: Flows, E: Events>(
     let CpuSlot { ledger, packet, events: state } = slot;
     ledger.bump(Counter::Seen);
     ledger.seen_bytes += u64::from(reader.wire_len());
-    if rarely(state.leaves_out(events)) {
+    if unlikely(state.leaves_out(events)) {
         ledger.bump(Counter::SampledOut);
         return Counter::SampledOut;
     }
@@ -69,7 +69,7 @@ pub fn account<R: PacketReader, C: Clock, F: Flows, E: Events>(
     };
     reader.parsed(packet);
     let now_ns = clock.coarse_ns();
-    if rarely(packet.is_odd()) {
+    if unlikely(packet.is_odd()) {
         notes(ledger, packet);
         if packet.fragment != fragment::NONE {
             fragments(flows, family, ledger, packet, now_ns);
@@ -80,17 +80,17 @@ pub fn account<R: PacketReader, C: Clock, F: Flows, E: Events>(
     }
     let packets = split(reader, ledger, packet);
     // Neither is rare, but one of the two has to lie aside.
-    let (flow, direction) = if rarely(family == Family::V6) {
+    let (flow, direction) = if unlikely(family == Family::V6) {
         let (key, direction) = FlowKey6::of(packet);
         let flow = flows.entry6(&key, &First { packet, direction, now_ns }, ledger);
-        straight_on();
+        fall_through();
         (flow, direction)
     } else {
         let (key, direction) = FlowKey4::of(packet);
         (flows.entry4(&key, &First { packet, direction, now_ns }, ledger), direction)
     };
     if let Some(flow) = flow {
-        straight_on();
+        fall_through();
         ledger.add(Counter::Flow, packets);
         flow.add(packet, packets, direction, now_ns, clock);
         return Counter::Flow;

@@ -3,7 +3,7 @@
 use crate::Packet;
 use crate::events::EventState;
 
-/// One row of the ledger. The first group partitions [`Counter::Seen`]; the notes after it are told beside it.
+/// One row of the ledger. The first group partitions [`Counter::Seen`]; the notes after it stand beside it.
 ///
 /// `seen = flow + overflow + non-IP (arp, other) + malformed (by reason) + sampled out`
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -38,7 +38,7 @@ pub enum Counter {
     Ipv6Truncated,
     /// IPv6 with a wrong version.
     Ipv6Malformed,
-    // Notes: told beside the ledger, not part of its sum.
+    // Notes: beside the ledger, not part of its sum.
     /// Accounted by its IP header, but the transport header was cut off or malformed (ports are 0).
     L4Truncated,
     /// Accounted, but the chain of IPv6 extension headers was longer than the walk or cut off.
@@ -61,23 +61,23 @@ pub enum Counter {
     OverflowUntold,
     /// Packets whose inner packet was accounted in place of the tunnel.
     TunnelOpened,
-    /// DNS messages told as an event.
+    /// DNS messages emitted as an event.
     EventDns,
-    /// DNS messages not told: more than the rate limit allows.
+    /// DNS messages not emitted: more than the rate limit allows.
     EventDnsLimited,
-    /// DNS messages not told: no room in the ring buffer.
+    /// DNS messages not emitted: no room in the ring buffer.
     EventDnsNoRoom,
-    /// ARP packets told as an event.
+    /// ARP packets emitted as an event.
     EventArp,
-    /// ARP packets not told: more than the rate limit allows.
+    /// ARP packets not emitted: more than the rate limit allows.
     EventArpLimited,
-    /// ARP packets not told: no room in the ring buffer.
+    /// ARP packets not emitted: no room in the ring buffer.
     EventArpNoRoom,
-    /// Packet headers told as an event.
+    /// Packet headers emitted as an event.
     EventRaw,
-    /// Packet headers not told: more than the rate limit allows.
+    /// Packet headers not emitted: more than the rate limit allows.
     EventRawLimited,
-    /// Packet headers not told: no room in the ring buffer.
+    /// Packet headers not emitted: no room in the ring buffer.
     EventRawNoRoom,
     /// Left to the interface where the packet came in (forwarded, already counted there). Not part of `seen`.
     AlreadyCounted,
@@ -126,7 +126,7 @@ impl Counter {
         Self::AlreadyCounted,
     ];
 
-    /// The name under which API, metrics and the replay document tell this counter.
+    /// The name under which API, metrics and the replay document give this counter.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Seen => "seen",
@@ -191,7 +191,7 @@ pub struct LedgerSlot {
 }
 
 /// What a program owns on one CPU for one interface: room for the packet at hand, a row of the ledger, and whose turn it
-/// is to be sampled or told as an event. One look-up yields all of it; what each packet touches lies together.
+/// is to be sampled or emitted as an event. One look-up yields all of it; what each packet touches lies together.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C)]
 pub struct CpuSlot {

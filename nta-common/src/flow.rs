@@ -4,8 +4,8 @@ use core::mem::offset_of;
 
 use crate::FlowKey4;
 use crate::account::First;
+use crate::codegen::{self, unlikely};
 use crate::packet::{Packet, proto};
-use crate::path::{self, rarely};
 use crate::tcp::{self, Sent, TcpDirection};
 
 /// Two clocks over one time base, in nanoseconds.
@@ -162,13 +162,13 @@ impl FlowStats {
     /// The one place where a packet is counted, in the kernel and in replay. `packets` is how many the frame stands for.
     #[inline(always)]
     pub fn add<C: Clock>(&mut self, p: &Packet, packets: u32, direction: u32, now_ns: u64, clock: &C) {
-        if rarely(!p.has_tcp()) {
+        if unlikely(!p.has_tcp()) {
             self.count(p, packets, direction, now_ns);
             return;
         }
         // Twice in the code, so that what a segment that is no news cannot be drops out of its way.
-        if rarely(self.dir[direction as usize & 1].tcp.is_news(p)) {
-            self.cut_if_anew(p, direction, now_ns);
+        if unlikely(self.dir[direction as usize & 1].tcp.is_news(p)) {
+            self.cut_if_new(p, direction, now_ns);
             self.count(p, packets, direction, now_ns);
             self.track::<true, C>(p, direction, now_ns, clock);
         } else {
@@ -180,7 +180,7 @@ impl FlowStats {
     #[inline(always)]
     fn count(&mut self, p: &Packet, packets: u32, direction: u32, now_ns: u64) {
         // Coarse time may step back between CPUs or in a capture; the later one stands.
-        if rarely(now_ns > self.last_ns) {
+        if unlikely(now_ns > self.last_ns) {
             self.last_ns = now_ns;
         }
         self.dir[direction as usize & 1].volume.add(packets, p.wire_len, p.ip_len);
@@ -190,7 +190,7 @@ impl FlowStats {
     fn track<const NEWS: bool, C: Clock>(&mut self, p: &Packet, direction: u32, now_ns: u64, clock: &C) {
         let by_originator = direction == u32::from(self.originator);
         let sent = Sent { now_ns, direction, by_originator, news: NEWS };
-        let (from, to) = path::pair(&mut self.dir, direction);
+        let (from, to) = codegen::pair(&mut self.dir, direction);
         tcp::track(&mut from.tcp, &mut to.tcp, &mut self.tcp, &mut self.rtt_histogram, p, sent, clock);
     }
 }
@@ -198,17 +198,17 @@ impl FlowStats {
 impl FlowStats {
     /// Cuts the flow when this segment begins a new connection.
     #[inline(always)]
-    fn cut_if_anew(&mut self, p: &Packet, direction: u32, now_ns: u64) {
+    fn cut_if_new(&mut self, p: &Packet, direction: u32, now_ns: u64) {
         let [a, b] = &mut self.dir;
         let ages =
             tcp::Ages { first_ns: now_ns.saturating_sub(self.first_ns), last_ns: now_ns.saturating_sub(self.last_ns) };
         let by_originator = direction == u32::from(self.originator);
-        let anew = if direction == 0 {
-            tcp::begins_anew(&a.tcp, &b.tcp, p, by_originator, ages)
+        let begins_new = if direction == 0 {
+            tcp::begins_new(&a.tcp, &b.tcp, p, by_originator, ages)
         } else {
-            tcp::begins_anew(&b.tcp, &a.tcp, p, by_originator, ages)
+            tcp::begins_new(&b.tcp, &a.tcp, p, by_originator, ages)
         };
-        if !anew {
+        if !begins_new {
             return;
         }
         let answers = p.tcp_flags & (tcp::SYN | tcp::ACK) == tcp::SYN | tcp::ACK;

@@ -4,8 +4,8 @@
 //! inside it and one look-up serves a packet. The key holds the two endpoints in numeric order (the order of the
 //! Community ID specification); a packet's direction is 0 when it was sent by endpoint `a`, 1 when by `b`.
 
+use crate::codegen::is_less;
 use crate::packet::{Family, Packet, proto};
-use crate::path::is_less;
 use crate::tcp;
 
 /// Key of the IPv4 flow map: two words, because hashing and comparing the key is the largest part of a look-up, and a key
@@ -197,7 +197,7 @@ impl FragmentKey {
     }
 }
 
-/// What the first fragment tells of the later ones: source port (16 bits), destination port (16), protocol (8), and when
+/// What the first fragment says of the later ones: source port (16 bits), destination port (16), protocol (8), and when
 /// it passed, in units of 2^30 ns (24 bits).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(transparent)]

@@ -14,21 +14,21 @@
 #![warn(missing_docs)]
 
 pub mod account;
+mod codegen;
 pub mod counters;
 pub mod events;
 pub mod flow;
 mod key;
 pub mod limits;
 pub mod packet;
-mod path;
 pub mod settings;
 pub mod tcp;
 
 pub use account::{First, Flows, account};
+pub use codegen::{fall_through, unlikely};
 pub use counters::{Counter, CpuSlot, LedgerSlot};
 pub use events::{Event, EventHead, Events, Kind};
 pub use flow::{CaptureClock, Clock, Direction, FlowStats, Volume};
 pub use key::{FlowKey4, FlowKey6, FragmentKey, FragmentPorts, OverflowKey};
 pub use packet::{Family, Packet, PacketReader, SliceReader, parse};
-pub use path::{rarely, straight_on};
 pub use settings::{ReplayMeta, Settings};

@@ -1,4 +1,4 @@
-//! What the daemon tells the program: load-time constants, and what travels in front of a replayed packet.
+//! What the daemon sets in the program: load-time constants, and what travels in front of a replayed packet.
 
 /// Load-time settings, written into the program's read-only data before it is loaded: the verifier sees constants and
 /// removes the branches that they switch off.
@@ -15,9 +15,9 @@ pub struct Settings {
     pub tunnels: u32,
     /// Every how many-th packet is accounted; 0 and 1 mean each.
     pub sample: u32,
-    /// Of how many packets the head of one is told as an event; 0 tells none.
+    /// Of how many packets the head of one is emitted as an event; 0 emits none.
     pub raw_every: u32,
-    /// Events of each kind ([`crate::Kind`]) that are told in a second, of one interface on one CPU; 0 tells none.
+    /// Events of each kind ([`crate::Kind`]) that are emitted in a second, of one interface on one CPU; 0 emits none.
     pub events_per_second: [u32; 3],
     /// Interface indices that are watched; the position is the slot in the ledger. 0 ends the list.
     pub interfaces: [u32; crate::limits::MAX_INTERFACES],

@@ -1,7 +1,7 @@
 //! The program's own diagnostics, by aya-log: only in an object built with the feature `debug-log`. In the shipped one
 //! the macro is nothing, and costs nothing.
 
-/// Tells of a packet that was counted in no flow: the ledger's counter by number, and the interface by its slot.
+/// Reports a packet that was counted in no flow: the ledger's counter by number, and the interface by its slot.
 #[cfg(feature = "debug-log")]
 macro_rules! diagnose {
     ($ctx:expr, $counted:expr, $slot:expr) => {

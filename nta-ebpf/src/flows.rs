@@ -4,7 +4,7 @@ use aya_ebpf::bindings::BPF_NOEXIST;
 use aya_ebpf::maps::HashMap;
 use nta_common::{
     Counter, First, FlowKey4, FlowKey6, FlowStats, Flows, FragmentKey, FragmentPorts, LedgerSlot, OverflowKey, Volume,
-    rarely, straight_on,
+    fall_through, unlikely,
 };
 
 use crate::maps::{FLOWS4, FLOWS6, FRAGMENTS, FRESH, OVERFLOW};
@@ -58,9 +58,9 @@ fn entry<'a, K>(
     ledger: &mut LedgerSlot,
 ) -> Option<&'a mut FlowStats> {
     let mut flow = flows.get_ptr_mut(key);
-    if rarely(flow.is_none()) {
+    if unlikely(flow.is_none()) {
         flow = Some(create(flows, key, first, ledger)?);
-        straight_on();
+        fall_through();
     }
     // SAFETY: a map entry stays valid until the program returns; what several CPUs write at once is written atomically.
     flow.map(|flow| unsafe { &mut *flow })

@@ -24,7 +24,7 @@ mod settings;
 use aya_ebpf::bindings::xdp_action::XDP_PASS;
 use aya_ebpf::macros::{classifier, xdp};
 use aya_ebpf::programs::{TcContext, XdpContext};
-use nta_common::{CaptureClock, Counter, rarely, straight_on};
+use nta_common::{CaptureClock, Counter, fall_through, unlikely};
 
 use crate::clock::KernelClock;
 use crate::reader::{ShortReader, SkbReader, XdpReader};
@@ -100,21 +100,21 @@ pub fn nta_tc_egress(ctx: TcContext) -> i32 {
     let entered_by = unsafe { (*ctx.skb.skb).ingress_ifindex };
     // SAFETY: as above.
     let slot = settings::own_slot(|| unsafe { (*ctx.skb.skb).ifindex });
-    if rarely(entered_by != 0) {
+    if unlikely(entered_by != 0) {
         if settings::is_watched(entered_by) {
             // SAFETY: as above.
             let packets = unsafe { (*ctx.skb.skb).gso_segs };
             account::note(slot, Counter::AlreadyCounted, if packets > 1 { packets } else { 1 });
             return TC_NEXT;
         }
-        straight_on();
+        fall_through();
     }
     let counted = account::packet(&SkbReader::new(&ctx), &KernelClock, slot);
     diagnose!(&ctx, counted, slot);
     TC_NEXT
 }
 
-/// Writes the jiffies counter and the exact clock side by side, so that the daemon can tell how they relate. Only ever
+/// Writes the jiffies counter and the exact clock side by side, so that the daemon knows how they relate. Only ever
 /// run by `BPF_PROG_TEST_RUN`.
 #[xdp]
 pub fn nta_clock(_ctx: XdpContext) -> u32 {

@@ -42,13 +42,13 @@ pub(crate) fn sample() -> u32 {
     setting!(sample)
 }
 
-/// Of how many packets the head of one is told.
+/// Of how many packets the head of one is emitted.
 #[inline(always)]
 pub(crate) fn raw_every() -> u32 {
     setting!(raw_every)
 }
 
-/// Events of this kind that are told in a second.
+/// Events of this kind that are emitted in a second.
 #[inline(always)]
 pub(crate) fn events_per_second(kind: Kind) -> u32 {
     match kind {

@@ -1,17 +1,17 @@
-//! Events: what is told of single packets beside the counting, DNS messages, ARP and headers of every Nth packet; and
+//! Events: what is reported of single packets beside the counting, DNS messages, ARP and headers of every Nth packet; and
 //! sampling. The decision and the layout are shared by the kernel programs and the user engine of a replay.
 //!
-//! An event is a head and the first bytes of what it tells. Each kind has a rate limit of its own, by the packets' coarse
-//! time. What is not told is counted by kind and reason; the counting of packets does not depend on any of it.
+//! An event is a head and the first bytes of its packet. Each kind has a rate limit of its own, by the packets' coarse
+//! time. What is not emitted is counted by kind and reason; the counting of packets does not depend on any of it.
 
 use core::hint::cold_path;
 
 use crate::packet::COPY_UNIT;
 use crate::{Counter, Family, LedgerSlot, Packet, PacketReader};
 
-/// Bytes of a DNS message that are told: a whole one without EDNS (RFC 1035 section 2.3.4).
+/// Bytes of a DNS message that are emitted: a whole one without EDNS (RFC 1035 section 2.3.4).
 pub const DNS_BYTES: usize = 512;
-/// Bytes of a frame that a [`Kind::Raw`] event tells.
+/// Bytes of a frame that a [`Kind::Raw`] event holds.
 pub const RAW_BYTES: usize = 128;
 /// Bytes of Ethernet addresses that stand before the ARP packet in its event.
 pub const ETHERNET_ADDRESSES: usize = 12;
@@ -42,7 +42,7 @@ impl Kind {
         Self::ALL.into_iter().find(|kind| *kind as u32 == number)
     }
 
-    /// The name under which API and metrics tell it.
+    /// The name under which API and metrics report it.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Dns => "dns",
@@ -51,7 +51,7 @@ impl Kind {
         }
     }
 
-    /// The counters of this kind: told, over the rate limit, no room in the ring.
+    /// The counters of this kind: emitted, over the rate limit, no room in the ring.
     pub const fn counters(self) -> [Counter; 3] {
         match self {
             Self::Dns => [Counter::EventDns, Counter::EventDnsLimited, Counter::EventDnsNoRoom],
@@ -75,7 +75,7 @@ pub struct EventHead {
     pub kind: u32,
     /// Length of the frame on the wire in bytes.
     pub wire_len: u32,
-    /// Bytes that the event tells.
+    /// Bytes that the event holds.
     pub data_len: u32,
     /// Length of the DNS message by its headers.
     pub message_len: u32,
@@ -104,10 +104,10 @@ pub trait Events {
     /// Every how many-th packet is accounted; 1 and 0 mean each.
     fn sample(&self) -> u32;
 
-    /// Of how many packets the head of one is told; 0 tells none.
+    /// Of how many packets the head of one is emitted; 0 emits none.
     fn raw_every(&self) -> u32;
 
-    /// Events of this kind that are told in a second, of one interface on one CPU; 0 tells none.
+    /// Events of this kind that are emitted in a second, of one interface on one CPU; 0 emits none.
     fn per_second(&self, kind: Kind) -> u32;
 
     /// Has an event filled and hands it over; answers whether there was room.
@@ -120,11 +120,11 @@ pub trait Events {
 pub struct EventState {
     /// When the running second of each kind began.
     since_ns: [u64; 3],
-    /// Events told in it.
-    told: [u32; 3],
+    /// Events emitted in it.
+    emitted: [u32; 3],
     /// Packets since the last one that was accounted.
     unsampled: u32,
-    /// Packets since the last one whose head was told.
+    /// Packets since the last one whose head was emitted.
     untold: u32,
     /// Padding, always 0.
     zero: u32,
@@ -138,17 +138,17 @@ impl EventState {
         every > 1 && !turn(&mut self.unsampled, every)
     }
 
-    /// Whether another event of this kind may be told in the second that `now_ns` lies in. A step back in time begins
+    /// Whether another event of this kind may be emitted in the second that `now_ns` lies in. A step back in time begins
     /// a new one.
     #[inline(always)]
     fn allows(&mut self, kind: Kind, per_second: u32, now_ns: u64) -> bool {
-        let (since_ns, told) = (&mut self.since_ns[kind as usize], &mut self.told[kind as usize]);
+        let (since_ns, emitted) = (&mut self.since_ns[kind as usize], &mut self.emitted[kind as usize]);
         if now_ns.wrapping_sub(*since_ns) >= SECOND_NS {
             *since_ns = now_ns;
-            *told = 0;
+            *emitted = 0;
         }
-        let allowed = *told < per_second;
-        *told += u32::from(allowed);
+        let allowed = *emitted < per_second;
+        *emitted += u32::from(allowed);
         allowed
     }
 }
@@ -164,7 +164,7 @@ fn turn(count: &mut u32, every: u32) -> bool {
     is_turn
 }
 
-/// Tells the head of every Nth frame.
+/// Emits the head of every Nth frame.
 #[inline(always)]
 pub(crate) fn raw<R: PacketReader, E: Events>(
     reader: &R,
@@ -179,14 +179,14 @@ pub(crate) fn raw<R: PacketReader, E: Events>(
     }
     cold_path();
     let now_ns = now_ns();
-    tell::<E, { RAW_BYTES + COPY_UNIT }>(Kind::Raw, events, state, ledger, now_ns, |event| {
+    emit::<E, { RAW_BYTES + COPY_UNIT }>(Kind::Raw, events, state, ledger, now_ns, |event| {
         event.head = EventHead { time_ns: now_ns, kind: Kind::Raw as u32, ..EventHead::default() };
         event.head.wire_len = reader.wire_len();
         event.head.data_len = reader.copy(0, RAW_BYTES as u32, &mut event.data);
     });
 }
 
-/// Tells an ARP packet, which begins at `payload_at`.
+/// Emits an ARP packet, which begins at `payload_at`.
 #[inline(always)]
 pub(crate) fn arp<R: PacketReader, E: Events>(
     reader: &R,
@@ -196,7 +196,7 @@ pub(crate) fn arp<R: PacketReader, E: Events>(
     ledger: &mut LedgerSlot,
     now_ns: u64,
 ) {
-    tell::<E, { ETHERNET_ADDRESSES + ARP_BYTES }>(Kind::Arp, events, state, ledger, now_ns, |event| {
+    emit::<E, { ETHERNET_ADDRESSES + ARP_BYTES }>(Kind::Arp, events, state, ledger, now_ns, |event| {
         event.head = EventHead { time_ns: now_ns, kind: Kind::Arp as u32, ..EventHead::default() };
         event.head.wire_len = packet.wire_len;
         event.head.vlan = packet.vlan;
@@ -209,7 +209,7 @@ pub(crate) fn arp<R: PacketReader, E: Events>(
     });
 }
 
-/// Tells a DNS message, which begins at `payload_at`.
+/// Emits a DNS message, which begins at `payload_at`.
 #[inline(always)]
 pub(crate) fn dns<R: PacketReader, E: Events>(
     reader: &R,
@@ -220,7 +220,7 @@ pub(crate) fn dns<R: PacketReader, E: Events>(
     ledger: &mut LedgerSlot,
     now_ns: u64,
 ) {
-    tell::<E, { DNS_BYTES + COPY_UNIT }>(Kind::Dns, events, state, ledger, now_ns, |event| {
+    emit::<E, { DNS_BYTES + COPY_UNIT }>(Kind::Dns, events, state, ledger, now_ns, |event| {
         let (src, dst, family) = match family {
             Family::V4 => ([u64::from(packet.src4), 0], [u64::from(packet.dst4), 0], 4),
             Family::V6 => (packet.src6, packet.dst6, 6),
@@ -242,9 +242,9 @@ pub(crate) fn dns<R: PacketReader, E: Events>(
     });
 }
 
-/// Tells an event if limit and room allow, and counts what became of it.
+/// Emits an event if limit and room allow, and counts what became of it.
 #[inline(always)]
-fn tell<E: Events, const N: usize>(
+fn emit<E: Events, const N: usize>(
     kind: Kind,
     events: &mut E,
     state: &mut EventState,
@@ -256,11 +256,11 @@ fn tell<E: Events, const N: usize>(
     if per_second == 0 {
         return;
     }
-    let [told, limited, no_room] = kind.counters();
+    let [emitted, limited, no_room] = kind.counters();
     if !state.allows(kind, per_second, now_ns) {
         ledger.bump(limited);
     } else if events.put(fill) {
-        ledger.bump(told);
+        ledger.bump(emitted);
     } else {
         ledger.bump(no_room);
     }

@@ -12,7 +12,7 @@ use crate::{OverflowKey, SliceReader, Volume, account};
 #[derive(Default)]
 struct Bench {
     flow: FlowStats,
-    told: Vec<(EventHead, Vec<u8>)>,
+    emitted: Vec<(EventHead, Vec<u8>)>,
     sample: u32,
     raw_every: u32,
     room: usize,
@@ -32,12 +32,12 @@ impl Events for Bench {
     }
 
     fn put<const N: usize>(&mut self, fill: impl FnOnce(&mut Event<N>)) -> bool {
-        if self.told.len() >= self.room {
+        if self.emitted.len() >= self.room {
             return false;
         }
         let mut event = Event { head: EventHead::default(), data: [0xee; N] };
         fill(&mut event);
-        self.told.push((event.head, event.data[..event.head.data_len as usize].to_vec()));
+        self.emitted.push((event.head, event.data[..event.head.data_len as usize].to_vec()));
         true
     }
 }
@@ -106,33 +106,33 @@ fn arp(tags: &[u16]) -> Vec<u8> {
 const SECOND: u64 = 1_000_000_000;
 
 #[test]
-fn a_dns_message_is_told_by_either_port_up_to_its_limit() {
-    for (ports, len, told) in
+fn a_dns_message_is_emitted_by_either_port_up_to_its_limit() {
+    for (ports, len, emitted) in
         [([999, 53], 12, 12), ([5353, 5353], 29, 29), ([53, 999], 512, 512), ([53, 999], 700, 512)]
     {
         let (mut bench, mut slot) = (Bench { room: 9, ..Bench::default() }, CpuSlot::default());
         assert_eq!(run(&mut bench, &mut slot, 7, &udp(ports, len)), Counter::Flow);
-        let (head, data) = &bench.told[0];
+        let (head, data) = &bench.emitted[0];
         assert_eq!((head.kind, head.family, head.src[0], head.dst[0]), (Kind::Dns as u32, 4, 0xc000_0201, 0xc633_6402));
         assert_eq!((head.time_ns, head.src_port, head.dst_port, head.message_len), (7, ports[0], ports[1], len as u32));
-        assert!(data.iter().copied().eq((0..told).map(|i| i as u8)), "{ports:?} {len}: {data:?}");
+        assert!(data.iter().copied().eq((0..emitted).map(|i| i as u8)), "{ports:?} {len}: {data:?}");
     }
     let (mut bench, mut slot) = (Bench { room: 9, ..Bench::default() }, CpuSlot::default());
     run(&mut bench, &mut slot, 7, &udp([999, 54], 40));
-    assert!(bench.told.is_empty(), "no DNS port");
+    assert!(bench.emitted.is_empty(), "no DNS port");
 }
 
 #[test]
-fn arp_is_told_behind_tags_and_without_bytes_when_cut() {
+fn arp_is_emitted_behind_tags_and_without_bytes_when_cut() {
     for tags in [&[][..], &[5], &[5, 6]] {
         let (mut bench, mut slot) = (Bench { room: 9, ..Bench::default() }, CpuSlot::default());
         let frame = arp(tags);
         assert_eq!(run(&mut bench, &mut slot, 7, &frame), Counter::Arp);
-        let (head, data) = &bench.told[0];
+        let (head, data) = &bench.emitted[0];
         assert_eq!((head.kind, head.vlan), (Kind::Arp as u32, tags.first().copied().unwrap_or(0)));
         assert_eq!(*data, [&frame[..12], &frame[frame.len() - 28..]].concat());
         run(&mut bench, &mut slot, 7, &frame[..frame.len() - 1]);
-        assert_eq!(bench.told[1].0.data_len, 0);
+        assert_eq!(bench.emitted[1].0.data_len, 0);
     }
 }
 
@@ -154,12 +154,12 @@ fn each_kind_has_its_limit_and_its_losses_are_counted() {
 }
 
 #[test]
-fn every_nth_head_is_told() {
+fn every_nth_head_is_emitted() {
     let (mut bench, mut slot) = (Bench { room: 9, raw_every: 3, ..Bench::default() }, CpuSlot::default());
     for len in 0..7_u64 {
         run(&mut bench, &mut slot, len * SECOND, &udp([1, 2], 100 * len as usize));
     }
-    let lengths: Vec<(u32, usize)> = bench.told.iter().map(|(head, data)| (head.wire_len, data.len())).collect();
+    let lengths: Vec<(u32, usize)> = bench.emitted.iter().map(|(head, data)| (head.wire_len, data.len())).collect();
     assert_eq!(lengths, [(242, 128), (542, 128)]);
 }
 

@@ -9,6 +9,7 @@
 
 mod copy;
 mod eth;
+mod fast_path;
 mod icmp;
 mod ipv4;
 mod ipv6;
@@ -16,7 +17,6 @@ mod shim;
 mod tcp;
 mod tunnel;
 mod udp;
-mod usual;
 
 pub use copy::{COPY_UNIT, copied};
 
@@ -24,7 +24,7 @@ use core::hint::cold_path;
 use core::mem::offset_of;
 
 use crate::limits::{MAX_HEADER_BYTES, MAX_TUNNELS};
-use crate::{Counter, rarely};
+use crate::{Counter, unlikely};
 
 /// IP protocol numbers that the parser knows by name (IANA "Protocol Numbers").
 pub mod proto {
@@ -93,7 +93,7 @@ pub trait PacketReader {
     /// Bytes that can be read, counted from the frame's start.
     fn readable(&self) -> usize;
 
-    /// Copies the bytes from `offset` on into `to`, at most [`copied`] of `N`, and tells how many. Fewer than
+    /// Copies the bytes from `offset` on into `to`, at most [`copied`] of `N`, and returns how many. Fewer than
     /// [`COPY_UNIT`] are not copied at all.
     #[inline(always)]
     fn copy<const N: usize>(&self, offset: usize, limit: u32, to: &mut [u8; N]) -> u32 {
@@ -230,7 +230,7 @@ pub struct Packet {
     pub fragment_id: u32,
     /// 1 when a TCP timestamp option was found.
     pub has_timestamps: u32,
-    /// Where in the frame the message begins that is told as an event: DNS or ARP, else without meaning.
+    /// Where in the frame the message begins that is emitted as an event: DNS or ARP, else without meaning.
     pub payload_at: u32,
 }
 
@@ -274,7 +274,7 @@ impl Packet {
     /// those of all of them, each with its own headers, and returns their number.
     #[inline(always)]
     pub(crate) fn split(&mut self, segment_len: u32) -> u32 {
-        if !rarely(segment_len != 0) || self.payload_len <= segment_len || self.l4_truncated != 0 {
+        if !unlikely(segment_len != 0) || self.payload_len <= segment_len || self.l4_truncated != 0 {
             return 1;
         }
         let packets = self.payload_len.div_ceil(segment_len);
@@ -291,7 +291,7 @@ impl Packet {
 /// 512-byte stack of a BPF program. `Err` names the counter of a frame that holds no parseable IP packet.
 #[inline(always)]
 pub fn parse<R: PacketReader>(reader: &R, packet: &mut Packet) -> Result<Family, Counter> {
-    if usual::parse(reader, packet).is_some() {
+    if fast_path::parse(reader, packet).is_some() {
         return Ok(Family::V4);
     }
     cold_path();

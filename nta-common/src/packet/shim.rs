@@ -1,6 +1,6 @@
 //! What may lie between the link layer and IP: an MPLS label stack (RFC 3032), a PPPoE session header (RFC 2516).
 //!
-//! An MPLS label is 4 bytes, the lowest bit of byte 2 marks the last one; what follows is told by its first four bits, as
+//! An MPLS label is 4 bytes, the lowest bit of byte 2 marks the last one; the first four bits of what follows say what it is, as
 //! routers do (RFC 4928). PPPoE is 6 bytes, then the PPP protocol number in 2.
 
 use super::{Next, PacketReader, eth};

@@ -45,7 +45,7 @@ pub(super) fn parse<R: PacketReader>(reader: &R, offset: usize, l4_len: u32, pac
 
 /// Value and echo of the timestamp option, if the options begin with it in its usual layout.
 #[inline(always)]
-pub(super) fn usual_timestamps<R: PacketReader>(reader: &R, options: usize) -> Option<[u32; 2]> {
+pub(super) fn fast_path_timestamps<R: PacketReader>(reader: &R, options: usize) -> Option<[u32; 2]> {
     let o = reader.read::<12>(options)?;
     if [o[0], o[1], o[2], o[3]] != TIMESTAMPS_USUAL {
         cold_path();
@@ -56,7 +56,7 @@ pub(super) fn usual_timestamps<R: PacketReader>(reader: &R, options: usize) -> O
 
 #[inline(always)]
 fn timestamps<R: PacketReader>(reader: &R, options: usize, end: usize, packet: &mut Packet) {
-    if let Some([value, echo]) = usual_timestamps(reader, options)
+    if let Some([value, echo]) = fast_path_timestamps(reader, options)
         && options + 12 <= end
     {
         packet.ts_val = value;

@@ -2,7 +2,7 @@
 //!
 //! Both stay in one flow entry, whose counters go on, so that nothing is lost or counted twice however many CPUs count;
 //! what the entry held at the cut is kept until the daemon reads it. Of several cuts between two readings the last one
-//! counts: the connections before it are told as one.
+//! counts: the connections before it count as one.
 
 use super::{ACK, Endpoint, Letters, Marks, SYN, TcpDirection, TcpFlow};
 use crate::packet::Packet;
@@ -31,7 +31,7 @@ pub(crate) struct Ages {
 
 /// Whether a segment that is news begins a new connection.
 #[inline(always)]
-pub(crate) fn begins_anew(from: &TcpDirection, to: &TcpDirection, p: &Packet, by_originator: bool, ages: Ages) -> bool {
+pub(crate) fn begins_new(from: &TcpDirection, to: &TcpDirection, p: &Packet, by_originator: bool, ages: Ages) -> bool {
     use Endpoint::{Closed, Inactive, Reset, SynAckSent, SynSent};
     let (own, peer) = (from.marks.state(), to.marks.state());
     let closed = matches!(own, Closed | Reset) || matches!(peer, Closed | Reset);

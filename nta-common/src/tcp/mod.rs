@@ -15,12 +15,12 @@ mod rtt;
 mod sequence;
 mod state;
 
+use crate::codegen::{fall_through, unlikely};
 use crate::flow::{Clock, bump};
 use crate::packet::Packet;
-use crate::path::{rarely, straight_on};
 
 pub use cut::SideCut;
-pub(crate) use cut::{Ages, begins_anew};
+pub(crate) use cut::{Ages, begins_new};
 use rtt::PendingTimestamp;
 pub use rtt::{RTT_BUCKETS, Rtt};
 pub use state::{Endpoint, Marks, letter};
@@ -49,7 +49,7 @@ pub struct TcpDirection {
     last_ack: u32,
     /// When it was sent.
     last_ack_at: u32,
-    /// What Zeek would have told: letters and state.
+    /// What Zeek would have recorded: letters and state.
     pub marks: Marks,
     /// Last window, unscaled.
     window: u16,
@@ -148,7 +148,7 @@ pub(crate) fn track<C: Clock>(
     let control = if sent.news { p.tcp_flags & (SYN | FIN | RST) } else { 0 };
     let first = from.flags == 0;
     from.flags |= p.tcp_flags;
-    if rarely(control != 0) {
+    if unlikely(control != 0) {
         handshake_and_close(from, to, flow, rtt_histogram, p, clock);
         if control & SYN != 0 && !first && p.seq != from.first_seq {
             // The ports are used again, or the connection begins only now.
@@ -162,7 +162,7 @@ pub(crate) fn track<C: Clock>(
     }
     let span = p.payload_len + u32::from(control & SYN != 0) + u32::from(control & FIN != 0);
     let end = p.seq.wrapping_add(span);
-    if rarely(first) {
+    if unlikely(first) {
         from.first_seq = p.seq;
         from.next_seq = end;
         from.next_seq_at = now;
@@ -175,27 +175,27 @@ pub(crate) fn track<C: Clock>(
                 from.next_seq = end;
                 from.next_seq_at = now;
             }
-        } else if rarely(p.payload_len != 0) {
+        } else if unlikely(p.payload_len != 0) {
             bump(&mut from.resent);
-            if state::is_told(from.resent) {
-                flow.tell(letter::RETRANSMISSION, sent.direction);
+            if state::gets_letter(from.resent) {
+                flow.record_letter(letter::RETRANSMISSION, sent.direction);
             }
         }
     }
-    if rarely(p.window == 0 && control == 0) {
+    if unlikely(p.window == 0 && control == 0) {
         bump(&mut from.zero_windows);
         let listens = !matches!(to.marks.state(), Endpoint::Closed) && !matches!(from.marks.state(), Endpoint::Reset);
-        if listens && state::is_told(from.zero_windows) {
-            flow.tell(letter::ZERO_WINDOW, sent.direction);
+        if listens && state::gets_letter(from.zero_windows) {
+            flow.record_letter(letter::ZERO_WINDOW, sent.direction);
         }
     }
     from.window = p.window as u16;
     if p.tcp_flags & ACK != 0 {
-        if rarely(flow.handshake_originator_us == 0) {
+        if unlikely(flow.handshake_originator_us == 0) {
             if flow.syn_ack_ns != 0 && control == 0 {
                 rtt::handshake_done(from, to, flow, rtt_histogram, p, clock);
             }
-            straight_on();
+            fall_through();
         }
         from.last_ack = p.ack;
         from.last_ack_at = now;

@@ -1,9 +1,9 @@
 //! Round trips: of the handshake and of TCP timestamps.
 
 use super::{ACK, TICK_SHIFT, TcpDirection, TcpFlow};
+use crate::codegen::{self, fall_through, unlikely};
 use crate::flow::{Clock, bump};
 use crate::packet::Packet;
-use crate::path::{self, rarely, straight_on};
 
 /// Buckets of the round-trip histogram: bucket `i` counts samples under `128 µs << i`, the last one all above.
 pub const RTT_BUCKETS: usize = 16;
@@ -14,7 +14,7 @@ const FIRST_EDGE_US: u32 = 128;
 const COARSE_LAG: u32 = 20_000_000 >> TICK_SHIFT;
 /// A new timestamp value is kept for matching at most every 100 ms (ePPing and LibreQoS use the same pace).
 const SAMPLE_EVERY: u32 = 100_000_000 >> TICK_SHIFT;
-/// Time of a direction's free older slot, when the newer value was echoed, and only tells when the next one may be kept.
+/// Time of a direction's free older slot, when the newer value was echoed, and only says when the next one may be kept.
 const NEWER_ECHOED: u32 = 1;
 /// A pending timestamp value that was not echoed within 10 s is given up.
 const SAMPLE_TIMEOUT: u64 = 10_000_000_000 >> TICK_SHIFT;
@@ -70,9 +70,9 @@ pub(super) fn timestamps<C: Clock>(
     now: u32,
     clock: &C,
 ) {
-    let (own, awaited) = path::pair(pending, direction);
+    let (own, awaited) = codegen::pair(pending, direction);
     let [older, newer] = *awaited;
-    if rarely(older.at != NEWER_ECHOED) {
+    if unlikely(older.at != NEWER_ECHOED) {
         let echoes_newer = newer.at != 0 && newer.value == p.ts_ecr;
         let echoes_older = older.at != 0 && older.value == p.ts_ecr;
         if (echoes_newer || echoes_older) && p.tcp_flags & ACK != 0 {
@@ -84,16 +84,16 @@ pub(super) fn timestamps<C: Clock>(
                 rtt.sample(micros(u64::from(ticks) << TICK_SHIFT), rtt_histogram);
             }
         }
-        straight_on();
+        fall_through();
     }
     let [older, last] = *own;
-    if p.payload_len == 0 || !rarely(!is_within(SAMPLE_EVERY, last.at, now) || last.at == 0) {
+    if p.payload_len == 0 || !unlikely(!is_within(SAMPLE_EVERY, last.at, now) || last.at == 0) {
         return;
     }
     if last.at != 0 && last.value == p.ts_val {
         return;
     }
-    // 0 and 1 mark free slots; a time that happens to be one of them is told late by as many ticks.
+    // 0 and 1 mark free slots; a time that happens to be one of them is late by as many ticks.
     let at = ((clock.exact_ns() >> TICK_SHIFT) as u32).max(NEWER_ECHOED + 1);
     let older = if older.at == NEWER_ECHOED { PendingTimestamp::default() } else { last };
     *own = [older, PendingTimestamp { value: p.ts_val, at }];
@@ -122,7 +122,7 @@ const fn bucket(us: u32) -> usize {
     bucket
 }
 
-/// Nanoseconds to microseconds, at least 1 so that a measured time is told from none, at most `u32::MAX`.
+/// Nanoseconds to microseconds, at least 1 so that a measured time differs from none, at most `u32::MAX`.
 #[inline(always)]
 pub(super) fn micros(ns: u64) -> u32 {
     let us = ns / 1000;

@@ -1,10 +1,10 @@
-//! Sequence analysis: retransmissions, late segments, duplicate ACKs; what is none of them (keep-alives, gaps) is told
+//! Sequence analysis: retransmissions, late segments, duplicate ACKs; what is none of them (keep-alives, gaps) is distinguished
 //! apart, not counted.
 
 use super::{ACK, TICK_SHIFT, TcpDirection, TcpFlow, after};
+use crate::codegen::{fall_through, unlikely};
 use crate::flow::bump;
 use crate::packet::Packet;
-use crate::path::{rarely, straight_on};
 
 /// Three duplicate ACKs make a fast retransmission (RFC 5681); Wireshark takes two and 20 ms.
 const FAST_RETRANSMIT_WITHIN: u32 = 20_000_000 >> TICK_SHIFT;
@@ -25,15 +25,15 @@ pub(super) fn sequence(
     now: u32,
 ) {
     let repeats_last_byte = p.seq == from.next_seq.wrapping_sub(1);
-    if rarely(repeats_last_byte) {
+    if unlikely(repeats_last_byte) {
         if span <= 1 && control == 0 {
             from.dup_ack_run = PROBED;
             return;
         }
-        straight_on();
+        fall_through();
     }
     if span == 0 {
-        let duplicate = rarely(p.ack == from.last_ack)
+        let duplicate = unlikely(p.ack == from.last_ack)
             && control == 0
             && p.window != 0
             && p.window == u32::from(from.window)
@@ -43,18 +43,18 @@ pub(super) fn sequence(
         if duplicate {
             bump(&mut from.dup_acks);
             from.dup_ack_run = (from.dup_ack_run + 1) & !PROBED;
-            straight_on();
+            fall_through();
             return;
         }
         from.dup_ack_run = 0;
         return;
     }
     from.dup_ack_run = 0;
-    if rarely(after(from.next_seq, p.seq)) {
+    if unlikely(after(from.next_seq, p.seq)) {
         if span <= 1 || !repeats_last_byte {
             repeated(from, to, flow, p, span, now);
         }
-        straight_on();
+        fall_through();
     }
 }
 

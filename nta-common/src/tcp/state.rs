@@ -1,12 +1,12 @@
-//! The life of a connection as Zeek tells it: a state for each endpoint, and the letters of `history`.
+//! The life of a connection as Zeek records it: a state for each endpoint, and the letters of `history`.
 //!
 //! The rules are those of Zeek's TCP analyzer (`TCP.cc`: state machine, `update_history`), restated. One word a direction,
-//! [`Marks`], holds the letters already told, the state and the one before it; a segment that brings nothing new is
+//! [`Marks`], holds the letters already recorded, the state and the one before it; a segment that brings nothing new is
 //! recognized by one mask.
 
 use super::{ACK, FIN, RST, SYN, TcpDirection, TcpFlow};
+use crate::codegen::is_less;
 use crate::packet::Packet;
-use crate::path::is_less;
 
 /// States of an endpoint, by Zeek's names without their prefix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +43,7 @@ impl Endpoint {
     }
 }
 
-/// What was told of a direction: letters in bits 0 to 7, [`ACTIVE`], the state, the state before.
+/// What is recorded of a direction: letters in bits 0 to 7, [`ACTIVE`], the state, the state before.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(transparent)]
 pub struct Marks(u32);
@@ -79,7 +79,7 @@ pub mod letter {
     pub const ZERO_WINDOW: u32 = 10;
 }
 
-/// Bits of a letter in a word of the history, of which one tells the direction.
+/// Bits of a letter in a word of the history, of which one is the direction.
 const LETTER_BITS: u32 = 5;
 /// A word of the history below this has room.
 const ROOM: u64 = 1 << 55;
@@ -102,22 +102,22 @@ impl Marks {
         Endpoint::of(self.0 >> BEFORE_SHIFT)
     }
 
-    /// Whether a letter was told; `s` and `h` are one.
-    pub const fn told(self, code: u32) -> bool {
+    /// Whether a letter is recorded; `s` and `h` are one.
+    pub const fn has_letter(self, code: u32) -> bool {
         self.0 & bit(code) != 0
     }
 
-    /// Whether a segment of this direction is news: a letter not told yet, a flag that may change the state, or any
+    /// Whether a segment of this direction is news: a letter not recorded yet, a flag that may change the state, or any
     /// segment of an endpoint that is not open.
     #[inline(always)]
     pub(super) fn is_news(self, p: &Packet, control: u8) -> bool {
-        // One further with payload, told without a branch.
+        // One further with payload, found without a branch.
         let bit = 1 << (letter::ACK - 1) << is_less(0, u64::from(p.payload_len));
         (bit | ACTIVE | u32::from(control) << CONTROL_SHIFT) & !self.0 != 0
     }
 
     #[inline(always)]
-    const fn tells(&mut self, code: u32) -> bool {
+    const fn add_letter(&mut self, code: u32) -> bool {
         let new = self.0 & bit(code) == 0;
         self.0 |= bit(code);
         new
@@ -157,8 +157,8 @@ pub(super) fn news(
         _ if control & (FIN | RST) == FIN | RST => letter::INCONSISTENT,
         _ => letter::MULTI_FLAG,
     };
-    if code != 0 && from.marks.tells(code) {
-        flow.tell(code, direction);
+    if code != 0 && from.marks.add_letter(code) {
+        flow.record_letter(code, direction);
     }
     match from.marks.state() {
         Endpoint::Inactive => inactive(&mut from.marks, &mut to.marks, p, by_originator),
@@ -233,7 +233,7 @@ fn open(own: &mut Marks, peer: &mut Marks, flags: u8) {
 impl TcpFlow {
     /// Adds a letter; those beyond the 22nd are not kept.
     #[inline(always)]
-    pub(super) const fn tell(&mut self, code: u32, direction: u32) {
+    pub(super) const fn record_letter(&mut self, code: u32, direction: u32) {
         let code = ((code << 1) | (direction & 1)) as u64;
         if self.history[0] < ROOM {
             self.history[0] = (self.history[0] << LETTER_BITS) | code;
@@ -256,6 +256,6 @@ impl TcpFlow {
 
 /// Whether the `n`th event gets a letter: the 1st, 10th, 100th and so on.
 #[inline(always)]
-pub(super) const fn is_told(n: u32) -> bool {
+pub(super) const fn gets_letter(n: u32) -> bool {
     matches!(n, 1 | 10 | 100 | 1_000 | 10_000 | 100_000 | 1_000_000)
 }

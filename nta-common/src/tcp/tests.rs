@@ -27,7 +27,7 @@ fn flow(segments: &[(u64, u32, u8, u32, u32)]) -> FlowStats {
     flow
 }
 
-fn told(flow: &FlowStats) -> (Endpoint, Endpoint, Vec<(u32, u32)>) {
+fn recorded(flow: &FlowStats) -> (Endpoint, Endpoint, Vec<(u32, u32)>) {
     (flow.dir[0].tcp.marks.state(), flow.dir[1].tcp.marks.state(), flow.tcp.letters().collect())
 }
 
@@ -45,22 +45,22 @@ fn a_whole_connection_closes_at_both_ends() {
     ]);
     use letter::{ACK as A, DATA as D, FIN as F, HANDSHAKE as H, SYN as S};
     let letters = vec![(S, 0), (H, 1), (A, 0), (D, 0), (A, 1), (F, 0), (F, 1)];
-    assert_eq!(told(&flow), (Endpoint::Closed, Endpoint::Closed, letters));
+    assert_eq!(recorded(&flow), (Endpoint::Closed, Endpoint::Closed, letters));
     assert_eq!(flow.cuts, 0);
 }
 
 #[test]
 fn a_refused_attempt_from_the_same_port_is_a_connection_of_its_own() {
     let flow = flow(&[(0, 0, SYN, 7, 0), (0, 1, RST | ACK, 0, 0), (1, 0, SYN, 7, 0)]);
-    assert_eq!(told(&flow), (Endpoint::SynSent, Endpoint::Inactive, vec![(letter::SYN, 0)]));
+    assert_eq!(recorded(&flow), (Endpoint::SynSent, Endpoint::Inactive, vec![(letter::SYN, 0)]));
     let before = flow.before_cut(&Default::default());
     let letters = vec![(letter::SYN, 0), (letter::RESET, 1)];
-    assert_eq!(told(&before), (Endpoint::SynSent, Endpoint::Reset, letters));
+    assert_eq!(recorded(&before), (Endpoint::SynSent, Endpoint::Reset, letters));
     assert_eq!((before.first_ns, before.last_ns, flow.first_ns), (S, S, 2 * S));
     let rest = flow.dir[0].volume.since(&before.dir[0].volume);
     assert_eq!((rest.packets, rest.bytes), (1, 54));
 
-    // Copied in the middle of the cut: everything is told of the connection before.
+    // Copied in the middle of the cut: everything belongs to the connection before.
     let mut torn = flow;
     torn.dir[0].volume_before = Default::default();
     assert_eq!(torn.before_cut(&before.dir.map(|side| side.volume)).dir[0].volume, flow.dir[0].volume);
@@ -78,7 +78,7 @@ fn a_connection_that_begins_with_a_fin_is_over_five_seconds_after_it() {
     let fin = [(0, 0, FIN | ACK, 7, 0), (0, 1, ACK, 9, 0)];
     assert_eq!(flow(&[fin[0], fin[1], (5, 1, FIN | ACK, 9, 0)]).cuts, 0);
     let later = flow(&[fin[0], fin[1], (4, 1, ACK, 9, 0), (6, 1, FIN | ACK, 9, 0)]);
-    assert_eq!(told(&later), (Endpoint::Inactive, Endpoint::Closed, vec![(letter::FIN, 1)]));
+    assert_eq!(recorded(&later), (Endpoint::Inactive, Endpoint::Closed, vec![(letter::FIN, 1)]));
     assert_eq!((later.cuts, later.originator), (1, 1));
 }
 
@@ -86,7 +86,7 @@ fn a_connection_that_begins_with_a_fin_is_over_five_seconds_after_it() {
 fn the_middle_of_a_connection_is_partial() {
     let flow = flow(&[(0, 0, ACK, 7, 5), (0, 1, ACK, 9, 0), (0, 0, ACK, 7, 5)]);
     let letters = vec![(letter::DATA, 0), (letter::ACK, 1), (letter::RETRANSMISSION, 0)];
-    assert_eq!(told(&flow), (Endpoint::Partial, Endpoint::Partial, letters));
+    assert_eq!(recorded(&flow), (Endpoint::Partial, Endpoint::Partial, letters));
 }
 
 #[test]

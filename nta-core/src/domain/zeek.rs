@@ -174,15 +174,15 @@ fn tcp_payload(own: &TcpDirection, peer: &TcpDirection) -> u64 {
     if own.marks == Marks::default() || (state == Endpoint::Reset && never_open) {
         return 0;
     }
-    let began = own.first_seq.wrapping_add(u32::from(own.marks.told(letter::SYN)));
+    let began = own.first_seq.wrapping_add(u32::from(own.marks.has_letter(letter::SYN)));
     let mut size = (i64::from(own.wraps) << 32) + i64::from(own.next_seq) - i64::from(began);
     if size < -i64::from(1_u32 << 31) {
         size += 1 << 32;
     }
     let unseen = peer.last_ack().wrapping_sub(own.next_seq);
-    if !peer.marks.told(letter::RESET) && peer.last_ack() != 0 && (unseen as i32) > 0 {
+    if !peer.marks.has_letter(letter::RESET) && peer.last_ack() != 0 && (unseen as i32) > 0 {
         size += i64::from(unseen);
     }
     let size = u64::try_from(size).unwrap_or(0);
-    size - u64::from(own.marks.told(letter::FIN) && size != 0)
+    size - u64::from(own.marks.has_letter(letter::FIN) && size != 0)
 }

@@ -7,7 +7,7 @@
 use core::hint::cold_path;
 
 use super::{Packet, PacketReader, eth, proto, tcp, udp};
-use crate::path::{self, rarely, straight_on};
+use crate::codegen::{self, fall_through, unlikely};
 
 const IPV4_AT: usize = 14;
 const TRANSPORT_AT: usize = 34;
@@ -38,23 +38,23 @@ pub(super) fn parse<R: PacketReader>(reader: &R, packet: &mut Packet) -> Option<
         return None;
     }
     // Not rare, but one of the two has to lie aside.
-    if rarely(h[23] != proto::TCP) {
-        if path::anew(h[23].into()) != proto::UDP.into() || reader.opens_tunnels() {
+    if unlikely(h[23] != proto::TCP) {
+        if codegen::opaque(h[23].into()) != proto::UDP.into() || reader.opens_tunnels() {
             return None;
         }
         fill(reader, packet, &h, udp::UDP_LEN)?;
         udp::dns(TRANSPORT_AT, packet);
-        straight_on();
+        fall_through();
         return Some(());
     }
     let header_len = u32::from(h[46] >> 4) * 4;
     fill(reader, packet, &h, header_len)?;
     packet.has_timestamps = 0;
     if header_len != BARE_LEN {
-        if rarely(header_len != WITH_TIMESTAMPS_LEN) {
+        if unlikely(header_len != WITH_TIMESTAMPS_LEN) {
             return None;
         }
-        let Some([value, echo]) = tcp::usual_timestamps(reader, HEADERS_LEN) else {
+        let Some([value, echo]) = tcp::fast_path_timestamps(reader, HEADERS_LEN) else {
             cold_path();
             return None;
         };
@@ -106,7 +106,7 @@ mod tests {
     use crate::packet::{self, Packet, SliceReader, fragment, general, proto};
 
     /// All that a parse promises: the fields of a fragment and of timestamps mean something only where there are such.
-    fn told(p: &Packet) -> impl PartialEq + core::fmt::Debug {
+    fn fields(p: &Packet) -> impl PartialEq + core::fmt::Debug {
         let timestamps = if p.has_timestamps != 0 { [p.ts_val, p.ts_ecr] } else { [0; 2] };
         let tcp = p.has_tcp().then_some((p.seq, p.ack, p.tcp_flags, p.window, p.has_timestamps, timestamps));
         let id = if p.fragment == fragment::NONE { 0 } else { p.fragment_id };
@@ -143,7 +143,7 @@ mod tests {
             short += u32::from(parse(&reader, &mut left).is_some());
             let families = (packet::parse(&reader, &mut left), general(&reader, &mut right));
             assert_eq!(families.0, families.1, "{frame:?}");
-            assert!(families.0.is_err() || told(&left) == told(&right), "{frame:?}\n{left:?}\n{right:?}");
+            assert!(families.0.is_err() || fields(&left) == fields(&right), "{frame:?}\n{left:?}\n{right:?}");
         }
         assert!(short > 20_000, "too few took the short way: {short}");
     }

@@ -10,18 +10,18 @@
 /// LLVM's BPF back end leaves a conditional branch's second successor where it is, right behind the branch, whatever
 /// the weights say. A block there that does nothing makes the rare one the successor that can be moved.
 #[inline(always)]
-pub fn rarely(condition: bool) -> bool {
+pub fn unlikely(condition: bool) -> bool {
     if !condition {
-        straight_on();
+        fall_through();
         return false;
     }
     core::hint::cold_path();
     true
 }
 
-/// Ends what happens rarely, where its last step is a branch: that one too would keep behind it what comes next.
+/// Ends what happens unlikely, where its last step is a branch: that one too would keep behind it what comes next.
 #[inline(always)]
-pub fn straight_on() {
+pub fn fall_through() {
     #[cfg(target_arch = "bpf")]
     // SAFETY: goes on with the next instruction; the kernel removes it when it loads the program.
     unsafe {
@@ -49,7 +49,7 @@ pub(crate) fn is_less(a: u64, b: u64) -> u64 {
 
 /// The same number, of which LLVM knows nothing: so that it does not join two branches on it to one that it orders itself.
 #[inline(always)]
-pub(crate) fn anew(number: u32) -> u32 {
+pub(crate) fn opaque(number: u32) -> u32 {
     #[cfg(target_arch = "bpf")]
     {
         let mut same = number;
