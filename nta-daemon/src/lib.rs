@@ -20,6 +20,7 @@ pub mod xgboost;
 
 pub mod api;
 pub mod json;
+pub mod sink;
 pub mod store;
 
 pub mod app;

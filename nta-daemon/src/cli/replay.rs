@@ -251,7 +251,7 @@ async fn with_store(args: Args, config: Config, mut engine: Box<dyn Engine>, col
 
 /// Stores and collects.
 struct Both {
-    store: crate::app::StoreOutput,
+    store: crate::sink::store::StoreOutput,
     collected: Collected,
 }
 

@@ -10,6 +10,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("xgboost", &[]),
     ("json", &[]),
     ("store", &["config", "json"]),
+    ("sink", &["json", "pipeline", "store"]),
     ("api", &["config", "store", "pipeline", "json"]),
 ];
 

@@ -30,6 +30,7 @@ const CLOCK_PLACES: &[&str] = &[
     "nta-daemon/src/live",
     "nta-daemon/src/replay",       // its pace
     "nta-daemon/src/store/writer", // its own cost
+    "nta-daemon/src/sink/store",   // when baselines are saved
     "nta-daemon/src/api/state",
     "nta-daemon/src/telemetry",
     "nta-daemon/benches/",

@@ -1,0 +1,3 @@
+//! Sinks: where the pipeline's events go, a file each.
+
+pub mod store;

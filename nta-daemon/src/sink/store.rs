@@ -1,0 +1,222 @@
+//! The store as a sink: each window with what was found in it becomes one batch.
+
+use std::collections::{HashSet, VecDeque};
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+
+use crate::pipeline::Output;
+use crate::pipeline::baselines::BaselineHandle;
+use crate::store::{Batch, Found, StoreWriter};
+use nta_core::domain::{Alert, AlertChange, Event, FlowRecord, FlowUpdate, RawPacket, Status};
+use nta_core::window::{Snapshot, Span, Window};
+
+/// Windows kept back while the queue is full; beyond it the oldest one's flows and window are given up, and counted.
+const MAX_HELD_BACK: usize = 1024;
+/// Heads of frames stored with one window; more are dropped, and counted.
+const MAX_RAW_PACKETS: usize = 50_000;
+/// Alerts kept of windows that were given up.
+const MAX_KEPT_ALERTS: usize = 10_000;
+/// How often baselines are stored while they change.
+const SAVE_BASELINES_EVERY: Duration = Duration::from_secs(300);
+
+/// Puts each window with its flows into the store's queue and publishes the state.
+pub struct StoreOutput {
+    writer: StoreWriter,
+    status: watch::Sender<Status>,
+    window: Option<Window>,
+    flows: Vec<FlowRecord>,
+    raw_packets: Vec<RawPacket>,
+    found: Found,
+    baselines: BaselineHandle,
+    baselines_name: &'static str,
+    baselines_saved: Instant,
+    held_back: VecDeque<Batch>,
+    waits: bool,
+    given_up: u64,
+}
+
+impl StoreOutput {
+    /// Sends to `writer`; one that `waits` blocks while the queue is full. `baselines` are stored under their name.
+    pub fn new(
+        writer: StoreWriter,
+        status: watch::Sender<Status>,
+        found: Found,
+        (baselines_name, baselines): (&'static str, BaselineHandle),
+        waits: bool,
+    ) -> Self {
+        Self {
+            writer,
+            status,
+            window: None,
+            flows: Vec::new(),
+            raw_packets: Vec::new(),
+            found,
+            baselines,
+            baselines_name,
+            baselines_saved: Instant::now(),
+            held_back: VecDeque::new(),
+            waits,
+            given_up: 0,
+        }
+    }
+
+    fn send(&mut self, batch: Batch) {
+        if self.waits {
+            return self.send_waiting(batch);
+        }
+        self.held_back.push_back(batch);
+        while let Some(next) = self.held_back.pop_front() {
+            if let Err(refused) = self.writer.try_send(next) {
+                self.held_back.push_front(refused);
+                break;
+            }
+        }
+        if self.held_back.len() > MAX_HELD_BACK {
+            let given_up = self.held_back.pop_front();
+            // Alerts are few, and what an operator needs most.
+            if let (Some(oldest), Some(next)) = (given_up, self.held_back.front_mut()) {
+                keep_alerts(oldest.alerts, &mut next.alerts);
+            }
+            self.given_up += 1;
+            tracing::error!(windows = self.given_up, "the database is too slow: windows were given up");
+        }
+    }
+
+    /// For a replay, and at the end: they run on a thread of their own, which may block.
+    fn send_waiting(&self, batch: Batch) {
+        if let Err(error) = tokio::runtime::Handle::current().block_on(self.writer.send(batch)) {
+            tracing::error!(%error, "window not stored");
+        }
+    }
+
+    /// Sends what was kept back, then the ends of flows that came after the last window.
+    pub fn finish(mut self) {
+        for batch in std::mem::take(&mut self.held_back) {
+            self.send_waiting(batch);
+        }
+        self.baselines.end();
+        let mut batch = self.batch();
+        batch.baselines = self.baselines.latest().map(|export| (self.baselines_name, export));
+        self.send_waiting(batch);
+    }
+
+    /// What was told since the last one.
+    fn batch(&mut self) -> Batch {
+        let (flows, raw_packets) = (std::mem::take(&mut self.flows), std::mem::take(&mut self.raw_packets));
+        let mut batch = Batch { window: self.window.take(), flows, raw_packets, ..Batch::default() };
+        self.found.move_into(&mut batch);
+        batch
+    }
+}
+
+impl Output for StoreOutput {
+    fn flow(&mut self, _update: &FlowUpdate<'_>, flow: &FlowRecord) {
+        self.flows.push(*flow);
+    }
+
+    fn event(&mut self, event: &Event) {
+        let Event::RawPacket(packet) = event else { return };
+        if self.raw_packets.len() < MAX_RAW_PACKETS {
+            self.raw_packets.push(packet.clone());
+        } else {
+            self.writer.note_raw_packet_dropped();
+        }
+    }
+
+    fn window(&mut self, snapshot: &Snapshot) {
+        if snapshot.span == Span::Base {
+            self.window = Some(snapshot.window.clone());
+        }
+        self.found.window(snapshot);
+    }
+
+    fn alert(&mut self, change: AlertChange, alert: &Alert) {
+        self.found.alert(change, alert);
+    }
+
+    fn judged(&mut self, snapshot: &Snapshot) {
+        self.found.judged(snapshot);
+    }
+
+    fn closed(&mut self, status: &Status) {
+        let mut batch = self.batch();
+        if self.baselines_saved.elapsed() >= SAVE_BASELINES_EVERY {
+            self.baselines_saved = Instant::now();
+            batch.baselines = self.baselines.latest().map(|export| (self.baselines_name, export));
+        }
+        // Before the store has it: who reads a window finds a ledger that is no older.
+        self.status.send_replace(status.clone());
+        self.send(batch);
+    }
+}
+
+/// Puts older alerts before newer ones, each once in its last state; of too many the oldest go.
+fn keep_alerts(mut older: Vec<Alert>, newer: &mut Vec<Alert>) {
+    let known: HashSet<_> = newer.iter().map(|alert| alert.id).collect();
+    older.retain(|alert| !known.contains(&alert.id));
+    older.append(newer);
+    older.drain(..older.len().saturating_sub(MAX_KEPT_ALERTS));
+    *newer = older;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{Run, Store};
+    use nta_core::domain::{AlertKind, Finding, Measure, Mode, Party, Timestamp};
+
+    const STORE_QUEUE: usize = 4;
+
+    async fn begin(store: &Store) -> (StoreWriter, tokio::task::JoinHandle<()>) {
+        let run = Run {
+            started: Timestamp::from_nanos(1),
+            mode: Mode::Live,
+            source: "eth0".to_owned(),
+            version: "0".to_owned(),
+        };
+        store.writer(store.begin_run(&run).await.expect("run"), STORE_QUEUE)
+    }
+
+    fn finding() -> Finding {
+        Finding {
+            detector: "port_scan",
+            kind: AlertKind::PortScan,
+            source: Party::Nobody,
+            destination: Party::Many,
+            port: None,
+            start: Timestamp::from_nanos(1),
+            end: Timestamp::from_nanos(1),
+            measure: Measure { name: "ports", unit: "ports", observed: 40.0, expected: None, threshold: 15.0 },
+            score: 0.5,
+            sentence: String::new(),
+            facts: Vec::new(),
+            contributors: Vec::new(),
+        }
+    }
+
+    #[tokio::test]
+    async fn alerts_outlive_the_windows_that_a_slow_database_makes_us_give_up() {
+        let store = Store::open("sqlite::memory:").await.expect("open");
+        let (writer, _task) = begin(&store).await;
+        let status = watch::channel(Status::default()).0;
+        let baselines = ("live", BaselineHandle::default());
+        let mut output = StoreOutput::new(writer, status, Found::new(store, 50), baselines, false);
+        // The single-threaded runtime of the test does not run the writer: nothing is taken from its queue.
+        let window = |id| Batch { window: Some(Window { id, ..Window::default() }), ..Batch::default() };
+        let mut hygiene = nta_core::alerting::Alerter::new(nta_core::alerting::AlertingConfig::default());
+        let mut alert = None;
+        hygiene.judge(vec![finding()], Timestamp::from_nanos(1), &mut |_, raised| alert = Some(raised.clone()));
+        let alert = alert.expect("an alert");
+        for id in 0..(STORE_QUEUE + MAX_HELD_BACK + 3) as u64 {
+            // Two alerts take turns: of each only the last state is kept.
+            let alert = Alert { id: nta_core::domain::AlertId(id % 2), windows: id as u32, ..alert.clone() };
+            output.send(Batch { alerts: vec![alert], ..window(id) });
+        }
+        assert_eq!((output.given_up, output.held_back.len()), (3, MAX_HELD_BACK));
+        let next = output.held_back.front().expect("held back");
+        let told: Vec<u32> = next.alerts.iter().map(|alert| alert.windows).collect();
+        let own = (STORE_QUEUE + 3) as u32;
+        assert_eq!(told, [own - 1, own], "those of the windows that were given up go with the next");
+    }
+}
