@@ -31,7 +31,9 @@ fn main() {
     let flows: Vec<FlowObservation> =
         (0..HOSTS).map(|at| flow((u64::from(at) * 1_000_003 % u64::from(HOSTS)) as u32)).collect();
     let mut windows = Windows::new(SPAN_NS, Seed::random());
-    let mut analysis = Analysis::new(SPAN_NS, &DetectConfig::default(), &BaselineConfig::default(), &Models::default());
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut analysis = Analysis::new(SPAN_NS, &DetectConfig::default(), &BaselineConfig::default(), &Models::default())
+        .with_processors(processors);
     let mut steps: [(&str, Vec<f64>); 3] = [("add", Vec::new()), ("close", Vec::new()), ("features", Vec::new())];
     let mut memory = 0;
     for round in 0..ROUNDS {

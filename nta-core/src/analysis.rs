@@ -49,13 +49,16 @@ impl Analysis {
             detectors,
             hygiene: Alerter::new(config.hygiene.clone()),
             baselines: Baselines::new(baseline.clone()),
-            may_share: std::thread::available_parallelism().is_ok_and(|cores| cores.get() > 1),
+            may_share: false,
         }
     }
 
-    /// Keeps to one thread: others are busy with the packets meanwhile.
-    pub const fn alone(&mut self) {
-        self.may_share = false;
+    /// Lets a second thread help with large windows, where the machine has `processors` for it and no other thread needs them
+    /// meanwhile.
+    #[must_use]
+    pub const fn with_processors(mut self, processors: usize) -> Self {
+        self.may_share = processors > 1;
+        self
     }
 
     /// What became of the findings so far.
@@ -186,11 +189,18 @@ impl Both for Threads {
         if !self.two {
             return (one(), other());
         }
+        // Whoever comes first takes it: where no thread can be had, `spawn_scoped` drops what it was given.
+        let other = Mutex::new(Some(other));
+        let take = || other.lock().ok().and_then(|mut other| other.take()).map(|other| other());
         std::thread::scope(|scope| {
-            let other = scope.spawn(other);
+            let thread = std::thread::Builder::new().spawn_scoped(scope, take);
             let one = one();
-            // A panic is what it would be on one thread.
-            (one, other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            let other = match thread {
+                // A panic is what it would be on one thread.
+                Ok(thread) => thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+                Err(_no_thread) => take(),
+            };
+            (one, other.expect("taken once"))
         })
     }
 }

@@ -46,3 +46,16 @@ pub fn replay_into(
     .run(&mut engine, status, output)
     .map_err(|error| error.to_string())
 }
+
+/// Does the work on as many threads as there are processors, this one among them; where none can be had, on this one alone.
+/// Each takes the next thing that is left to do, so that any number of them does all of it.
+pub fn on_every_processor(work: impl Fn() + Send + Sync) {
+    std::thread::scope(|scope| {
+        for _ in 1..std::thread::available_parallelism().map_or(1, usize::from) {
+            if std::thread::Builder::new().spawn_scoped(scope, &work).is_err() {
+                break;
+            }
+        }
+        work();
+    });
+}

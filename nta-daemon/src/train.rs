@@ -11,7 +11,7 @@ use nta_core::model::Models;
 use nta_core::train::{Collector, Table};
 use nta_core::window::Snapshot;
 
-use crate::batch::replay_into;
+use crate::batch::{on_every_processor, replay_into};
 use crate::config::Config;
 use crate::pipeline::Output;
 
@@ -31,11 +31,7 @@ pub fn table(labels: &[Label], folder: &Path, config: &Config, progress: &(dyn F
         done.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(at, collected);
         progress();
     };
-    std::thread::scope(|scope| {
-        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
-            scope.spawn(work);
-        }
-    });
+    on_every_processor(work);
     let mut table = Table::default();
     for (at, collected) in done.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner) {
         let (file, labels) = &files[at];

@@ -11,7 +11,7 @@ use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{EXIT_USAGE, fail};
-use crate::batch::replay_into;
+use crate::batch::{on_every_processor, replay_into};
 use crate::config::Config;
 use crate::model_loader;
 use crate::pipeline::Output;
@@ -150,11 +150,7 @@ fn replay_all(files: &[&str], folder: &Path, config: &Config, models: &Models) -
             bar.inc(1);
         }
     };
-    std::thread::scope(|scope| {
-        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
-            scope.spawn(work);
-        }
-    });
+    on_every_processor(work);
     bar.finish_and_clear();
     let mut results = results.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
     results.0.sort_unstable_by(|a, b| a.file.cmp(&b.file));

@@ -53,7 +53,6 @@ pub const QUEUE: usize = 16;
 impl Judge {
     /// On a thread of its own, if there is one to be had.
     pub fn beside(mut analysis: Analysis) -> std::io::Result<Self> {
-        analysis.alone();
         let (windows, to_judge) = sync_channel::<Closed>(QUEUE);
         let (tell, done) = sync_channel(QUEUE);
         let work = move || {

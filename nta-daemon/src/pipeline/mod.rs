@@ -111,7 +111,8 @@ impl Pipeline {
         let beside = options.telling == Telling::Behind { beside: true } && options.baselines.is_none();
         // Without a thread it is done here, with the same result.
         let judge = if beside { Judge::beside(analysis()).ok() } else { None };
-        let judge = judge.unwrap_or_else(|| Judge::Here(Box::new(analysis())));
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        let judge = judge.unwrap_or_else(|| Judge::Here(Box::new(analysis().with_processors(processors))));
         Self {
             windows: Windows::new(span_ns, options.seed.clone()),
             judge,
