@@ -62,7 +62,7 @@ impl App {
         let listener =
             TcpListener::bind(listen).await.map_err(|source| AppError::Listen { address: listen, source })?;
         let address = listener.local_addr().unwrap_or(listen);
-        let store = Store::open(&config.store.database).await?;
+        let store = Store::open(config.store.database.as_str()).await?;
         let run = Run {
             started: live::now(),
             mode: status.mode,
@@ -159,7 +159,7 @@ mod tests {
 
     fn config(folder: &std::path::Path) -> Config {
         let mut config = Config::default();
-        config.store.database = format!("sqlite:{}", folder.join("nta.db").display());
+        config.store.database = format!("sqlite:{}", folder.join("nta.db").display()).parse().expect("a URL");
         config
     }
 

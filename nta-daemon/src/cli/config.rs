@@ -1,10 +1,9 @@
 //! `print-config` and `check-config`.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
+use super::settings::Settings;
 use super::{EXIT_USAGE, fail};
-use crate::config::Config;
 
 /// Flags of both.
 #[derive(Debug, clap::Args)]
@@ -12,16 +11,15 @@ use crate::config::Config;
     after_help = "Examples:\n  nta-daemon print-config > nta-daemon.toml\n  nta-daemon check-config --config nta-daemon.toml"
 )]
 pub(super) struct Args {
-    /// Configuration file (TOML); without one, the defaults.
-    #[arg(long, env = "NTA_CONFIG")]
-    config: Option<PathBuf>,
+    #[command(flatten)]
+    settings: Settings,
 }
 
 #[expect(clippy::print_stdout, reason = "the command's result")]
-pub(super) fn print(args: &Args) -> ExitCode {
-    match Config::load(args.config.as_deref()) {
-        Ok(config) => {
-            print!("{}", config.to_toml());
+pub(super) fn print(args: Args) -> ExitCode {
+    match args.settings.load().and_then(|config| config.to_toml()) {
+        Ok(text) => {
+            print!("{text}");
             ExitCode::SUCCESS
         }
         Err(error) => fail(EXIT_USAGE, &error),
@@ -29,13 +27,11 @@ pub(super) fn print(args: &Args) -> ExitCode {
 }
 
 #[expect(clippy::print_stdout, reason = "the command's result")]
-pub(super) fn check(args: &Args) -> ExitCode {
-    match Config::load(args.config.as_deref()) {
+pub(super) fn check(args: Args) -> ExitCode {
+    let origin = args.settings.origin();
+    match args.settings.load() {
         Ok(_) => {
-            println!(
-                "{}: ok",
-                args.config.as_ref().map_or_else(|| "defaults".into(), |path| path.display().to_string())
-            );
+            println!("{origin}: ok");
             ExitCode::SUCCESS
         }
         Err(error) => fail(EXIT_USAGE, &error),

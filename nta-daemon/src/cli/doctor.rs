@@ -260,7 +260,7 @@ fn attach_once(device: &Device) -> (Option<String>, Option<String>, String) {
 #[expect(clippy::print_stdout, reason = "the command's result")]
 fn detach_pinned(config: Option<&Path>) -> ExitCode {
     let path = match Config::load(config) {
-        Ok(config) => PathBuf::from(config.capture.pin_path),
+        Ok(config) => config.capture.pin_path,
         Err(error) => return fail(EXIT_USAGE, &error),
     };
     match detach(&path, None) {

@@ -3,18 +3,20 @@
 mod config;
 mod conn_log;
 mod doctor;
+mod environment;
 mod evaluate;
 mod model;
 mod output;
 mod replay;
 mod run;
+mod settings;
 mod train;
 mod train_forest;
 
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Exit status for bad input: a missing file, no capture, a wrong flag (as clap's).
@@ -58,9 +60,9 @@ enum Command {
     /// Check a model, or ask it.
     #[command(hide = true)]
     Model(model::Args),
-    /// Print the effective configuration as a commented file.
+    /// Print the configuration that `run` would use, as a commented file.
     PrintConfig(config::Args),
-    /// Check a configuration file and say what is wrong with it.
+    /// Check the configuration that `run` would use, and say what is wrong with it.
     CheckConfig(config::Args),
     /// Say what this machine can do: kernel, BTF, rights, and the hook each interface would get.
     Doctor(doctor::Args),
@@ -72,14 +74,18 @@ impl Cli {
         if let Err(error) = self.start_log() {
             return fail(EXIT_USAGE, &error);
         }
+        let variables = std::env::vars_os().map(|(name, _)| name.to_string_lossy().into_owned());
+        for message in environment::unknown(&Self::command(), variables) {
+            tracing::warn!("{message}");
+        }
         match self.command {
             Command::Run(args) => run::execute(args),
             Command::Replay(args) => replay::execute(args),
             Command::Evaluate(args) => evaluate::execute(&args),
             Command::Train(args) => train::execute(&args),
             Command::Model(args) => model::execute(&args),
-            Command::PrintConfig(args) => config::print(&args),
-            Command::CheckConfig(args) => config::check(&args),
+            Command::PrintConfig(args) => config::print(args),
+            Command::CheckConfig(args) => config::check(args),
             Command::Doctor(args) => doctor::execute(&args),
         }
     }
@@ -127,8 +133,6 @@ fn fail(status: u8, error: &impl std::fmt::Display) -> ExitCode {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
 
     #[test]

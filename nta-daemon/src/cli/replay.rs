@@ -13,7 +13,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::output::Collected;
 use super::{EXIT_USAGE, Signals, fail};
 use crate::app::App;
-use crate::config::Config;
+use crate::config::{Config, DatabaseUrl};
 use crate::live;
 use crate::model_loader;
 use crate::pipeline::Output;
@@ -50,7 +50,7 @@ pub(super) struct Args {
     window: Option<u64>,
     /// Database to store windows and flows in; with --serve in memory unless given.
     #[arg(long, env = "NTA_DATABASE", value_name = "URL")]
-    database: Option<String>,
+    database: Option<DatabaseUrl>,
     /// What is printed.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
@@ -98,9 +98,6 @@ pub(super) enum Format {
     Zeek,
 }
 
-/// In memory, shared by the pool's connections.
-const MEMORY: &str = "sqlite::memory:";
-
 pub(super) fn execute(args: Args) -> ExitCode {
     let mut config = match Config::load(args.config.as_deref()) {
         Ok(config) => config,
@@ -108,7 +105,7 @@ pub(super) fn execute(args: Args) -> ExitCode {
     };
     config.windows.seconds = args.window.unwrap_or(config.windows.seconds);
     config.api.listen = args.listen.unwrap_or(config.api.listen);
-    config.store.database = args.database.clone().unwrap_or_else(|| MEMORY.to_owned());
+    config.store.database = args.database.clone().unwrap_or_else(DatabaseUrl::memory);
     if let Err(error) = config.check() {
         return fail(EXIT_USAGE, &error);
     }
@@ -217,7 +214,7 @@ async fn with_store(args: Args, config: Config, mut engine: Box<dyn Engine>, col
         Err(error) => return fail(1, &error),
     };
     if serve {
-        tracing::info!(url = %format!("http://{}", app.address), database = config.store.database, "serving");
+        tracing::info!(url = %format!("http://{}", app.address), database = %config.store.database, "serving");
     }
     let baselines = Some(app.baselines.clone());
     let mut both = Both { store: app.output(), collected };

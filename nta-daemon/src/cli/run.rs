@@ -1,20 +1,18 @@
 //! `run`: live capture.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::mpsc;
 
-use clap::ValueEnum as _;
-
+use super::settings::Settings;
 use super::{EXIT_USAGE, Signals, fail};
 use crate::app::App;
-use crate::config::{CaptureConfig, Config};
+use crate::config::{CaptureConfig, Config, InterfacePattern, selects};
 use crate::live::Live;
 use crate::model_loader;
 use crate::pipeline::baselines::BaselineHandle;
 use crate::source::kernel::device::Device;
-use crate::source::kernel::{Attach, AttachOptions, AttachedKernel, KernelOptions, Pinning, TcxOrder};
+use crate::source::kernel::{AttachOptions, AttachedKernel, KernelOptions, Pinning};
 use crate::source::{EventSettings, SourceError};
 use nta_core::domain::{ModelState, ModelUse};
 
@@ -26,24 +24,8 @@ use nta_core::domain::{ModelState, ModelUse};
     nta-daemon run --interface eth0 --attach tcx --database sqlite:/var/lib/nta/nta.db\n  \
     nta-daemon run --dry-run                        # load, attach, detach, say what happened")]
 pub(super) struct Args {
-    /// Interface to watch; may be given several times. Default: the one of the default route.
-    #[arg(long, short, env = "NTA_INTERFACE", value_delimiter = ',')]
-    interface: Vec<String>,
-    /// Where to attach.
-    #[arg(long, env = "NTA_ATTACH", value_enum)]
-    attach: Option<Attach>,
-    /// Configuration file (TOML).
-    #[arg(long, env = "NTA_CONFIG")]
-    config: Option<PathBuf>,
-    /// Address and port of REST.
-    #[arg(long, env = "NTA_LISTEN", value_name = "ADDR:PORT")]
-    listen: Option<SocketAddr>,
-    /// Database URL, such as sqlite:/var/lib/nta/nta.db.
-    #[arg(long, env = "NTA_DATABASE", value_name = "URL")]
-    database: Option<String>,
-    /// Length of a window in seconds.
-    #[arg(long, env = "NTA_WINDOW", value_name = "SECONDS")]
-    window: Option<u64>,
+    #[command(flatten)]
+    settings: Settings,
     /// eBPF object to load instead of the built-in one (`cargo xtask build-ebpf --features debug-log` makes one whose
     /// programs write diagnostics to the log, with --log debug).
     #[arg(long, env = "NTA_EBPF_OBJECT", value_name = "FILE")]
@@ -56,11 +38,11 @@ pub(super) struct Args {
 pub(super) fn execute(args: Args) -> ExitCode {
     let dry_run = args.dry_run;
     let object = args.ebpf_object.clone();
-    let settled = settle(args).and_then(|(config, mode)| Ok((attach_options(&config.capture, mode, dry_run)?, config)));
-    let (attach, config) = match settled {
-        Ok(settled) => settled,
+    let config = match args.settings.load() {
+        Ok(config) => config,
         Err(error) => return fail(EXIT_USAGE, &error),
     };
+    let attach = attach_options(&config.capture, dry_run);
     let devices = match devices(&config.capture.interfaces) {
         Ok(devices) => devices,
         Err(error) => return fail(EXIT_USAGE, &error),
@@ -117,47 +99,28 @@ pub(super) fn execute(args: Args) -> ExitCode {
     }
 }
 
-/// Flags over environment over file over defaults; clap has joined the first two.
-fn settle(args: Args) -> Result<(Config, Attach), String> {
-    let mut config = Config::load(args.config.as_deref()).map_err(|e| e.to_string())?;
-    if !args.interface.is_empty() {
-        config.capture.interfaces = args.interface;
-    }
-    if let Some(seconds) = args.window {
-        config.windows.seconds = seconds;
-    }
-    if let Some(listen) = args.listen {
-        config.api.listen = listen;
-    }
-    if let Some(database) = args.database {
-        config.store.database = database;
-    }
-    config.check().map_err(|e| e.to_string())?;
-    let attach = match args.attach {
-        Some(attach) => attach,
-        None => Attach::from_str(&config.capture.attach, false).map_err(|_unknown| {
-            format!("capture.attach is {:?}: auto, xdp, xdp-generic, tcx or tc", config.capture.attach)
-        })?,
-    };
-    Ok((config, attach))
-}
-
 /// What the configuration says about attaching; a dry run leaves alone what is pinned.
-fn attach_options(capture: &CaptureConfig, mode: Attach, dry_run: bool) -> Result<AttachOptions, String> {
-    let tcx_order = TcxOrder::from_str(&capture.tcx_order, false)
-        .map_err(|_unknown| format!("capture.tcx_order is {:?}: first or last", capture.tcx_order))?;
-    let pinning = match PathBuf::from(&capture.pin_path) {
+fn attach_options(capture: &CaptureConfig, dry_run: bool) -> AttachOptions {
+    let pinning = match capture.pin_path.clone() {
         _ if dry_run => Pinning::Ignored,
         path if capture.pin => Pinning::On(path),
         path => Pinning::Off(path),
     };
-    Ok(AttachOptions { mode, tcx_order, pinning })
+    AttachOptions { mode: capture.attach, tcx_order: capture.tcx_order, pinning }
 }
 
-/// The named interfaces, or the one of the default route.
-fn devices(names: &[String]) -> Result<Vec<Device>, SourceError> {
-    if !names.is_empty() {
-        return names.iter().map(|name| Device::find(name)).collect();
+/// The interfaces that are named or match, or the one of the default route.
+fn devices(patterns: &[InterfacePattern]) -> Result<Vec<Device>, SourceError> {
+    if !patterns.is_empty() {
+        if patterns.iter().all(InterfacePattern::is_name) {
+            return patterns.iter().map(|name| Device::find(name.as_str())).collect();
+        }
+        let found: Vec<Device> = Device::all().into_iter().filter(|device| selects(patterns, &device.name)).collect();
+        if found.is_empty() {
+            let patterns: Vec<&str> = patterns.iter().map(InterfacePattern::as_str).collect();
+            return Err(SourceError::NoInterface(patterns.join(",")));
+        }
+        return Ok(found);
     }
     let name = Device::of_default_route().ok_or_else(|| {
         let all: Vec<String> = Device::all().into_iter().map(|device| device.name).collect();
@@ -172,7 +135,7 @@ async fn serve(config: &Config, mut live: Live, mut signals: Signals) -> Result<
     let names: Vec<&str> = live.attached.attachments.iter().map(|a| a.interface.as_str()).collect();
     let app =
         App::start(config, config.api.listen, &names.join(","), live.status()).await.map_err(|e| e.to_string())?;
-    tracing::info!(url = %format!("http://{}", app.address), database = config.store.database, "serving");
+    tracing::info!(url = %format!("http://{}", app.address), database = %config.store.database, "serving");
     live.baselines = app.baselines.clone();
     let (stop, stopped) = mpsc::sync_channel(1);
     let mut output = app.output();

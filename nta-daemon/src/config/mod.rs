@@ -1,22 +1,34 @@
-//! The configuration: one struct per section, every field with its default and unit. Unknown keys are refused.
+//! The configuration: one file per section, each declared by the macro of [`section`], which gives struct, defaults,
+//! documentation and the printed form. Values are parsed into types as they are read; unknown keys are refused.
 //!
 //! Order of precedence: command-line flag, `NTA_*` environment variable, configuration file, default.
 
+mod section;
+
 mod api;
 mod capture;
+mod database;
 mod events;
+mod interface;
 mod model;
+mod sensor;
 mod store;
 mod windows;
+
+#[cfg(test)]
+mod tests;
 
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 pub use api::ApiConfig;
-pub use capture::CaptureConfig;
+pub use capture::{Attach, CaptureConfig, TcxOrder};
+pub use database::{DatabaseKind, DatabaseUrl, DatabaseUrlError};
 pub use events::EventsConfig;
+pub use interface::{InterfacePattern, InterfacePatternError, selects};
 pub use model::ModelConfig;
+pub use sensor::{SensorConfig, SensorName, SensorNameError};
 pub use store::StoreConfig;
 pub use windows::WindowsConfig;
 
@@ -27,13 +39,15 @@ pub use nta_core::detect::DetectConfig;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
+    /// Who observes.
+    pub sensor: SensorConfig,
     /// What is captured, and how.
     pub capture: CaptureConfig,
-    /// What is told of single packets.
+    /// What is reported of single packets.
     pub events: EventsConfig,
     /// Windows.
     pub windows: WindowsConfig,
-    /// What is looked for, and when it is told.
+    /// What is looked for, and when it is reported.
     pub detect: DetectConfig,
     /// How baselines are learned.
     pub baseline: BaselineConfig,
@@ -70,20 +84,31 @@ pub enum ConfigError {
     #[error("{key} is {value}: {expected}")]
     Value {
         /// Section and key.
-        key: &'static str,
+        key: String,
         /// What it is.
         value: String,
         /// What it may be.
         expected: &'static str,
     },
+    /// A value that no file can hold, such as a path that is not UTF-8.
+    #[error("a value cannot be written down: {0}")]
+    Unwritable(toml::ser::Error),
 }
 
 impl ConfigError {
-    /// The parser's own rendering draws the place in several lines; a log and a terminal's last line want one.
+    /// The parser's own rendering draws the place in several lines; a log and a terminal's last line want one. The key
+    /// is named, the value is not: it may hold a password.
     fn parse(path: &Path, text: &str, error: &toml::de::Error) -> Self {
-        let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+        let start = error.span().map_or(0, |span| span.start);
+        let before = text.get(..start).unwrap_or_default();
         let line = before.matches('\n').count() + 1;
-        Self::Parse { path: path.to_owned(), line, message: error.message().replace('\n', ", ") }
+        let key = text.lines().nth(line - 1).and_then(|line| line.split_once('=')).map(|(key, _)| key.trim());
+        let key =
+            key.filter(|key| !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b)));
+        let message = error.message().trim().replace('\n', ", ");
+        let message =
+            key.filter(|key| !message.contains(*key)).map(|key| format!("{key}: {message}")).unwrap_or(message);
+        Self::Parse { path: path.to_owned(), line, message }
     }
 }
 
@@ -102,53 +127,44 @@ impl Config {
     pub fn check(&self) -> Result<(), ConfigError> {
         self.capture.check()?;
         self.events.check()?;
-        self.windows.check()
+        self.windows.check()?;
+        match toml::Value::try_from(self) {
+            Ok(value) => finite("", &value),
+            Err(error) => Err(ConfigError::Unwritable(error)),
+        }
     }
 
     /// As a commented TOML file that [`Config::load`] reads back the same.
-    pub fn to_toml(&self) -> String {
-        let Self { capture, events, windows, detect, baseline, model, store, api } = self;
-        [
-            capture.to_toml(),
-            events.to_toml(),
-            windows.to_toml(),
-            detect.to_toml(),
-            baseline.to_toml(),
-            model.to_toml(),
-            store.to_toml(),
-            api.to_toml(),
-        ]
-        .join("\n")
+    pub fn to_toml(&self) -> Result<String, ConfigError> {
+        let Self { sensor, capture, events, windows, detect, baseline, model, store, api } = self;
+        let sections = || {
+            Ok([
+                sensor.to_toml()?,
+                capture.to_toml()?,
+                events.to_toml()?,
+                windows.to_toml()?,
+                detect.to_toml(),
+                baseline.to_toml(),
+                model.to_toml()?,
+                store.to_toml()?,
+                api.to_toml()?,
+            ]
+            .join("\n"))
+        };
+        sections().map_err(ConfigError::Unwritable)
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_printed_reads_back_the_same() {
-        let mut config = Config::default();
-        config.capture.interfaces = vec!["eth0".to_owned(), "wan \"x\"".to_owned()];
-        config.windows.seconds = 10;
-        config.detect.hygiene.allow = vec!["192.0.2.0/24 port_scan".parse().expect("rule")];
-        let raise_after = std::collections::BTreeMap::from([("port_scan".to_owned(), 2)]);
-        config.detect.hygiene.raise_after = raise_after.try_into().expect("kinds");
-        let read: Config = toml::from_str(&config.to_toml()).expect("own output");
-        assert_eq!(read, config);
-    }
-
-    #[test]
-    fn unknown_keys_and_wrong_values_are_named() {
-        let error = toml::from_str::<Config>("[capture]\ninterfase = []").expect_err("unknown key");
-        assert!(error.to_string().contains("interfase"), "{error}");
-        for (section, wrong) in [("allow = [\"10.0.0.0/40\"]", "0 to 32"), ("raise_after = { scan = 2 }", "`scan`")] {
-            let error = toml::from_str::<Config>(&format!("[detect.hygiene]\n{section}")).expect_err(section);
-            assert!(error.to_string().contains(wrong), "{error}");
+/// TOML knows infinity and "not a number"; no setting may be one.
+fn finite(key: &str, value: &toml::Value) -> Result<(), ConfigError> {
+    match value {
+        toml::Value::Float(number) if !number.is_finite() => {
+            Err(ConfigError::Value { key: key.to_owned(), value: number.to_string(), expected: "a finite number" })
         }
-        let mut config = Config::default();
-        config.windows.seconds = 0;
-        let error = config.check().expect_err("no window").to_string();
-        assert!(error.contains("windows.seconds") && error.contains('0'), "{error}");
+        toml::Value::Table(table) => table.iter().try_for_each(|(inner, value)| {
+            finite(&if key.is_empty() { inner.clone() } else { format!("{key}.{inner}") }, value)
+        }),
+        toml::Value::Array(values) => values.iter().try_for_each(|value| finite(key, value)),
+        _ => Ok(()),
     }
 }

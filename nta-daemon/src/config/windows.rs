@@ -1,23 +1,16 @@
 //! `[windows]`: how time is cut.
 
-use serde::{Deserialize, Serialize};
-
 use super::ConfigError;
+use super::section::section;
 
 /// Longest window in seconds; the counters of the packet path are exact between drains this far apart.
 const MAX_SECONDS: u64 = 300;
 
-/// How time is cut.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct WindowsConfig {
-    /// Length of a window in seconds, 1 to 300. Default: 5.
-    pub seconds: u64,
-}
-
-impl Default for WindowsConfig {
-    fn default() -> Self {
-        Self { seconds: 5 }
+section! {
+    /// How time is cut.
+    WindowsConfig in "windows" {
+        /// Length of a window in seconds, 1 to 300.
+        seconds: u64 = 5,
     }
 }
 
@@ -32,10 +25,6 @@ impl WindowsConfig {
             return Ok(());
         }
         let value = self.seconds.to_string();
-        Err(ConfigError::Value { key: "windows.seconds", value, expected: "from 1 to 300 seconds" })
-    }
-
-    pub(super) fn to_toml(&self) -> String {
-        format!("[windows]\n# Length of a window in seconds, 1 to 300.\nseconds = {}\n", self.seconds)
+        Err(ConfigError::Value { key: "windows.seconds".into(), value, expected: "from 1 to 300 seconds" })
     }
 }

@@ -11,12 +11,13 @@ use aya::programs::TcAttachType;
 
 use super::claim::Claim;
 use super::device::Device;
-use super::hook::{Attach, DIRECTIONS, Hook, NO_PERMISSION, TcxOrder};
+use super::hook::{DIRECTIONS, Hook, NO_PERMISSION};
 use super::link::Linker;
 use super::load::{Kernel, KernelOptions};
 use super::maps::KernelFlows;
 use super::pin::{Pins, detach};
 use super::present::{Present, at_tcx, at_xdp};
+use crate::config::{Attach, TcxOrder};
 use crate::source::SourceError;
 use nta_core::domain::{Attachment, NicCounts};
 

@@ -5,40 +5,14 @@ use aya::programs::tc::TcError;
 use aya::programs::{LinkOrder, ProgramError, TcAttachType};
 
 use super::load::causes;
+use crate::config::{Attach, TcxOrder};
 use crate::source::SourceError;
 
-/// The hooks to attach to, as given on the command line.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub enum Attach {
-    /// The best that the device and the kernel have: native XDP on a physical NIC, TCX elsewhere.
-    #[default]
-    Auto,
-    /// Native XDP (in the driver) for incoming packets.
-    Xdp,
-    /// Generic XDP (in the stack, any driver) for incoming packets.
-    XdpGeneric,
-    /// TCX for both directions (kernel 6.6 and later).
-    Tcx,
-    /// A clsact filter for both directions (any kernel).
-    Tc,
-}
-
-/// Where our programs stand among others at TCX.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub enum TcxOrder {
-    /// Before all others: every packet is seen, also those that another program drops.
-    #[default]
-    First,
-    /// After all others: what they drop or redirect is not seen.
-    Last,
-}
-
-impl TcxOrder {
-    pub(super) const fn link_order(self) -> LinkOrder {
-        match self {
-            Self::First => LinkOrder::first(),
-            Self::Last => LinkOrder::last(),
-        }
+/// The place of a link among others.
+pub(super) const fn link_order(order: TcxOrder) -> LinkOrder {
+    match order {
+        TcxOrder::First => LinkOrder::first(),
+        TcxOrder::Last => LinkOrder::last(),
     }
 }
 

@@ -9,7 +9,7 @@ use aya::programs::{ProgramError, TcAttachType};
 
 use super::attach::AttachOptions;
 use super::device::Device;
-use super::hook::{DIRECTIONS, Hook, explain, program_at};
+use super::hook::{DIRECTIONS, Hook, explain, link_order, program_at};
 use super::load::{Kernel, causes};
 use super::pin::Pins;
 use super::present::{at_tcx, at_xdp};
@@ -107,7 +107,7 @@ impl Linker<'_> {
         match hook {
             Hook::XdpNative => self.xdp(XdpMode::Driver),
             Hook::XdpGeneric => self.xdp(XdpMode::Skb),
-            Hook::Tcx => self.tc(direction, TcAttachOptions::TcxOrder(self.options.tcx_order.link_order())),
+            Hook::Tcx => self.tc(direction, TcAttachOptions::TcxOrder(link_order(self.options.tcx_order))),
             Hook::Tc => {
                 let _ = qdisc_add_clsact(&self.device.name); // there already, or the attach below says why not
                 let options = NlOptions { handle: TcHandle::new(0, 1), ..NlOptions::default() };

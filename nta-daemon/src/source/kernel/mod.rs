@@ -21,7 +21,6 @@ mod tracker;
 
 pub use attach::{AttachOptions, AttachedKernel, Pinning};
 pub use aya::programs::ProgramInfo;
-pub use hook::{Attach, TcxOrder};
 pub use load::{Kernel, KernelOptions};
 pub use maps::KernelFlows;
 pub use pin::detach;

@@ -6,9 +6,10 @@ use aya::programs::TcAttachType;
 use super::attach::reason;
 use super::claim::holder;
 use super::device::Device;
-use super::hook::{Attach, Hook, NO_TCX};
+use super::hook::{Hook, NO_TCX};
 use super::netlink::has_native_xdp;
 use super::present::{at_tcx, at_xdp};
+use crate::config::Attach;
 
 /// What `auto` would take.
 #[derive(Clone, Debug, PartialEq, Eq)]

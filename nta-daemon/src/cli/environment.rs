@@ -1,0 +1,86 @@
+//! `NTA_*` variables that nothing reads: a typing error in a unit file or a shell is said, with the nearest known name.
+
+use clap::{Arg, Command};
+
+const PREFIX: &str = "NTA_";
+
+/// What this repository's tests, benches and tools read; the daemon has no use for them, and says nothing.
+const OTHERS: &[&str] = &["NTA_CAPTURES", "NTA_DAEMON", "NTA_MIXED"];
+/// As above, by their beginning.
+const OTHER_PREFIXES: &[&str] = &["NTA_BENCH_", "NTA_TEST_"];
+
+/// A message for each variable of this environment that no command knows.
+pub(super) fn unknown(command: &Command, variables: impl Iterator<Item = String>) -> Vec<String> {
+    let known = known(command);
+    let mut names: Vec<String> = variables.filter(|name| name.starts_with(PREFIX)).collect();
+    names.retain(|name| !known.contains(name) && !OTHERS.contains(&name.as_str()));
+    names.retain(|name| !OTHER_PREFIXES.iter().any(|prefix| name.starts_with(prefix)));
+    names.sort();
+    names.iter().map(|name| message(name, &known)).collect()
+}
+
+/// The variables of every flag of every command.
+fn known(command: &Command) -> Vec<String> {
+    let own = command.get_arguments().filter_map(Arg::get_env).map(|name| name.to_string_lossy().into_owned());
+    let mut names: Vec<String> = own.chain(command.get_subcommands().flat_map(known)).collect();
+    names.sort();
+    names.dedup();
+    names
+}
+
+fn message(name: &str, known: &[String]) -> String {
+    let nearest = known.iter().map(|known| (distance(name, known), known)).min();
+    let limit = (name.len() - PREFIX.len()) / 2;
+    match nearest.filter(|(distance, _)| *distance <= limit) {
+        Some((_, known)) => format!("{name} is ignored: there is no such variable; did you mean {known}?"),
+        None => format!("{name} is ignored: there is no such variable; there are {}", known.join(", ")),
+    }
+}
+
+/// Letters to insert, remove or change (Levenshtein); bounded by the length of names.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, letter) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, other) in b.iter().enumerate() {
+            let changed = diagonal + usize::from(letter != *other);
+            diagonal = row[j + 1];
+            row[j + 1] = changed.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row.last().copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+    use crate::cli::Cli;
+
+    fn said(names: &[&str]) -> Vec<String> {
+        unknown(&Cli::command(), names.iter().map(|name| (*name).to_owned()))
+    }
+
+    #[test]
+    fn a_typing_error_is_said_with_the_nearest_name() {
+        for (wrong, right) in [
+            ("NTA_INTERFACES", "NTA_INTERFACE"),
+            ("NTA_LISTN", "NTA_LISTEN"),
+            ("NTA_DATABSE", "NTA_DATABASE"),
+            ("NTA_LOGFORMAT", "NTA_LOG_FORMAT"),
+        ] {
+            let said = said(&[wrong]);
+            assert_eq!(said.len(), 1, "{wrong}");
+            assert!(said[0].contains(wrong) && said[0].contains(&format!("did you mean {right}?")), "{said:?}");
+        }
+        assert!(said(&["NTA_QQQQQQQQQQ"])[0].contains("there are NTA_ATTACH, NTA_CONFIG"));
+    }
+
+    #[test]
+    fn what_is_known_is_not_said() {
+        assert_eq!(said(&["NTA_CONFIG", "NTA_LOG", "NTA_DAEMON", "NTA_BENCH_ROWS", "PATH"]), Vec::<String>::new());
+    }
+}

@@ -1,0 +1,164 @@
+//! The database's URL: which database, and where.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// A database, by its URL. Its text is printed without the password; [`as_str`](Self::as_str) has it.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct DatabaseUrl {
+    text: String,
+    kind: DatabaseKind,
+}
+
+/// The databases that there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DatabaseKind {
+    /// A file, or memory.
+    Sqlite,
+    /// A server.
+    Postgres,
+}
+
+/// A text that is no URL of a database.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DatabaseUrlError {
+    /// Another database, or no URL.
+    #[error("`{0}` is no database that can be used: sqlite:FILE, postgres://… or postgresql://…")]
+    Scheme(String),
+    /// Nothing behind the scheme.
+    #[error("{0} names no {1}")]
+    Incomplete(&'static str, &'static str),
+    /// What SQLite's own options refuse.
+    #[error("{url}: {reason}")]
+    Sqlite {
+        /// The URL.
+        url: String,
+        /// Why not.
+        reason: String,
+    },
+}
+
+impl DatabaseUrl {
+    /// A database in memory, shared by the connections of one pool.
+    pub fn memory() -> Self {
+        Self { text: "sqlite::memory:".to_owned(), kind: DatabaseKind::Sqlite }
+    }
+
+    /// The URL as it was given, with its password.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// Which database.
+    pub const fn kind(&self) -> DatabaseKind {
+        self.kind
+    }
+}
+
+impl Default for DatabaseUrl {
+    /// A file in the working directory.
+    fn default() -> Self {
+        Self { text: "sqlite:nta.db".to_owned(), kind: DatabaseKind::Sqlite }
+    }
+}
+
+impl FromStr for DatabaseUrl {
+    type Err = DatabaseUrlError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let kind = if let Some(file) = text.strip_prefix("sqlite:") {
+            if file.is_empty() || file == "//" {
+                return Err(DatabaseUrlError::Incomplete("sqlite:", "file"));
+            }
+            let parsed = sqlx::sqlite::SqliteConnectOptions::from_str(text);
+            parsed.map_err(|e| DatabaseUrlError::Sqlite { url: text.to_owned(), reason: e.to_string() })?;
+            DatabaseKind::Sqlite
+        } else if let Some(rest) = text.strip_prefix("postgres://").or_else(|| text.strip_prefix("postgresql://")) {
+            if rest.is_empty() {
+                return Err(DatabaseUrlError::Incomplete("postgres://", "server"));
+            }
+            DatabaseKind::Postgres
+        } else {
+            // Only the scheme: the rest may hold a password.
+            let scheme = text.split_once(':').map_or(text, |(scheme, _)| scheme);
+            return Err(DatabaseUrlError::Scheme(scheme.chars().take(32).collect()));
+        };
+        Ok(Self { text: text.to_owned(), kind })
+    }
+}
+
+impl TryFrom<String> for DatabaseUrl {
+    type Error = DatabaseUrlError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl From<DatabaseUrl> for String {
+    fn from(url: DatabaseUrl) -> Self {
+        url.text
+    }
+}
+
+impl fmt::Display for DatabaseUrl {
+    /// Without what stands before the server's name, and without parameters: both may hold a password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.kind, self.text.split_once("://")) {
+            (DatabaseKind::Postgres, Some((scheme, rest))) => {
+                let rest = rest.split('?').next().unwrap_or_default();
+                match rest.rsplit_once('@') {
+                    Some((_, server)) => write!(f, "{scheme}://…@{server}"),
+                    None => write!(f, "{scheme}://{rest}"),
+                }
+            }
+            _ => f.write_str(&self.text),
+        }
+    }
+}
+
+impl fmt::Debug for DatabaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_is_of_a_database_that_there_is() {
+        for (url, kind) in [
+            ("sqlite:nta.db", DatabaseKind::Sqlite),
+            ("sqlite::memory:", DatabaseKind::Sqlite),
+            ("sqlite:///var/lib/nta/nta.db?mode=rwc", DatabaseKind::Sqlite),
+            ("postgres://nta@localhost/nta", DatabaseKind::Postgres),
+            ("postgresql:///nta?host=/run/postgresql", DatabaseKind::Postgres),
+        ] {
+            assert_eq!(url.parse::<DatabaseUrl>().map(|url| url.kind()), Ok(kind), "{url}");
+        }
+        for (url, said) in [
+            ("mysql://root:secret@db/nta", "`mysql` is no database"),
+            ("nta.db", "`nta.db` is no database"),
+            ("", "sqlite:FILE, postgres://"),
+            ("sqlite:", "names no file"),
+            ("sqlite:nta.db?speed=1", "speed"),
+            ("postgres://", "names no server"),
+        ] {
+            let error = url.parse::<DatabaseUrl>().expect_err(url).to_string();
+            assert!(error.contains(said) && !error.contains("secret"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_password_is_not_printed() {
+        let url: DatabaseUrl = "postgres://nta:p@ss@db.example/nta?password=secret".parse().expect("a URL");
+        assert_eq!(url.to_string(), "postgres://…@db.example/nta");
+        assert_eq!(format!("{url:?}"), url.to_string());
+        assert!(url.as_str().contains("secret"));
+    }
+}

@@ -1,0 +1,97 @@
+//! Configuration from outside: what `check-config`, `print-config` and `run` make of files, flags and the environment.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use nta_tests::daemon::{Run, collect, daemon};
+use tempfile::TempDir;
+
+/// Runs the daemon with only these `NTA_*` variables.
+fn run(args: &[&str], variables: &[(&str, &str)]) -> Run {
+    let mut command = Command::new(daemon());
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("NTA_") {
+            command.env_remove(name);
+        }
+    }
+    collect(
+        {
+            command.args(args).envs(variables.iter().copied());
+            command
+        },
+        &[],
+    )
+}
+
+fn file(folder: &TempDir, text: &str) -> PathBuf {
+    let path = folder.path().join("nta.toml");
+    fs::write(&path, text).expect("a file");
+    path
+}
+
+fn utf8(path: &Path) -> &str {
+    path.to_str().expect("a path in UTF-8")
+}
+
+#[test]
+fn check_config_refuses_what_run_refuses() {
+    let folder = TempDir::new().expect("a folder");
+    for (text, said) in [
+        ("[capture]\nattach = \"bogus\"\n", "bogus"),
+        ("[capture]\ntcx_order = \"middle\"\n", "middle"),
+        ("[capture]\ninterfaces = [\"no/interface\"]\n", "no/interface"),
+        ("[capture]\npin = true\npin_path = \"relative\"\n", "absolute path"),
+        ("[store]\ndatabase = \"mysql://x\"\n", "mysql"),
+        ("[windows]\nseconds = 301\n", "windows.seconds"),
+        ("[sensor]\nname = \"with blank\"\n", "with blank"),
+        ("[detect.beaconing]\nmax_deviation = nan\n", "max_deviation"),
+        ("[capture\n", "line 1"),
+    ] {
+        let path = file(&folder, text);
+        let check = run(&["check-config", "--config", utf8(&path)], &[]);
+        let live = run(&["run", "--dry-run", "--config", utf8(&path)], &[]);
+        assert!(check.is_refused() && check.stderr.contains(said), "{text}: {check:?}");
+        assert_eq!((check.status, &check.stderr), (live.status, &live.stderr), "{text}");
+    }
+    for (variable, value) in
+        [("NTA_ATTACH", "bogus"), ("NTA_DATABASE", "mysql://x"), ("NTA_WINDOW", "0"), ("NTA_INTERFACE", "no/interface")]
+    {
+        let check = run(&["check-config"], &[(variable, value)]);
+        let live = run(&["run", "--dry-run"], &[(variable, value)]);
+        assert_eq!((check.status, live.status), (Some(2), Some(2)), "{variable}: {check:?} {live:?}");
+        assert!(check.stderr.contains(value) && live.stderr.contains(value), "{variable}: {check:?} {live:?}");
+    }
+}
+
+#[test]
+fn what_print_config_prints_reads_back_the_same() {
+    let folder = TempDir::new().expect("a folder");
+    let text = "[capture]\ninterfaces = [\"eth*\", \"!docker*\"]\npin_path = \"/sys/\\u007f\\\"\\\\\\n\"\n\
+                [store]\ndatabase = \"postgres://nta:pass%7F@db/nta\"\n";
+    let first = run(&["print-config", "--config", utf8(&file(&folder, text))], &[]);
+    assert_eq!(first.status, Some(0), "{first:?}");
+    let printed = String::from_utf8(first.stdout).expect("UTF-8");
+    let path = file(&folder, &printed);
+    assert_eq!(run(&["check-config", "--config", utf8(&path)], &[]).status, Some(0), "{printed}");
+    let second = run(&["print-config", "--config", utf8(&path)], &[]);
+    assert_eq!(String::from_utf8_lossy(&second.stdout), printed);
+    assert!(printed.contains("!docker*") && printed.contains("pass%7F"), "{printed}");
+}
+
+#[test]
+fn print_config_prints_what_the_environment_says() {
+    let printed = run(&["print-config", "--attach", "tcx"], &[("NTA_WINDOW", "7"), ("NTA_INTERFACE", "a,b")]);
+    let printed = String::from_utf8(printed.stdout).expect("UTF-8");
+    for line in ["seconds = 7\n", "attach = \"tcx\"\n", "interfaces = [\"a\", \"b\"]\n"] {
+        assert!(printed.contains(line), "{line}{printed}");
+    }
+}
+
+#[test]
+fn a_variable_that_nothing_reads_is_said_with_the_nearest_one() {
+    let run = run(&["check-config"], &[("NTA_INTERFACES", "lo"), ("NTA_BENCH_ROWS", "x"), ("NTA_WINDOW", "5")]);
+    assert_eq!(run.status, Some(0), "{run:?}");
+    assert_eq!(run.stderr.lines().count(), 1, "{run:?}");
+    assert!(run.stderr.contains("NTA_INTERFACES") && run.stderr.contains("did you mean NTA_INTERFACE?"), "{run:?}");
+}
