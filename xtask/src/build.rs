@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 
-use crate::daemon;
+use crate::daemon::{self, Profile};
 
 pub(crate) const HELP: &str = "\
 Builds the daemon in release with every feature, installing first what the build lacks, and prints the path of the
@@ -19,6 +19,6 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
     if let Some(arg) = args.first() {
         bail!("build takes no `{arg}`; see `cargo xtask build --help`");
     }
-    println!("{}", daemon::build_release()?.display());
+    println!("{}", daemon::build(Profile::Release)?.display());
     Ok(ExitCode::SUCCESS)
 }

@@ -23,6 +23,7 @@ mod host;
 mod process;
 mod report;
 mod step;
+mod trim;
 mod vm;
 
 use std::process::ExitCode;

@@ -18,7 +18,7 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
     if args.is_empty() {
         bail!("replay needs a capture file; see `cargo xtask replay --help`");
     }
-    let binary = daemon::build_release()?;
+    let binary = daemon::build(daemon::Profile::Quick)?;
     let status = daemon::foreground(daemon::command(&binary).arg("replay").args(args))?;
     Ok(run::exit_code(status))
 }

@@ -6,7 +6,7 @@ use std::{env, fs};
 
 use anyhow::{Context, Result};
 
-use crate::daemon;
+use crate::daemon::{self, Profile};
 use crate::host::{self, Privileges};
 
 pub(crate) const HELP: &str = "\
@@ -23,7 +23,7 @@ const DEMO: &str = "tests/cases/demo/input.pcap";
 
 /// Builds, decides, runs.
 pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
-    let binary = daemon::build_release()?;
+    let binary = daemon::build(Profile::Quick)?;
     fs::create_dir_all(host::target_dir().join("nta")).context("cannot make the folder of the database")?;
 
     if !Privileges::current().load_bpf {

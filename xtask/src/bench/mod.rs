@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 
 use crate::setup::{self, Need};
-use crate::{build_ebpf, process, run};
+use crate::{build_ebpf, process, run, trim};
 
 mod replay;
 mod veth;
@@ -68,6 +68,8 @@ fn daemon_bench(name: &str, json: bool) -> Result<ExitCode> {
 
 fn bench(package: &str, name: &str, features: &[&str], json: bool) -> Result<ExitCode> {
     let mut command = process::cargo(["bench", "--quiet", "--package", package, "--bench", name]);
+    // As the daemon's own release build, so that neither makes the other compile anew.
+    trim::remap(&mut command);
     command.args(features).arg("--");
     if json {
         command.arg("--json");
@@ -77,7 +79,9 @@ fn bench(package: &str, name: &str, features: &[&str], json: bool) -> Result<Exi
 
 fn kernel(json: bool) -> Result<ExitCode> {
     let object = build_ebpf::with_features("bench")?;
-    let mut command = process::cargo(["bench", "--quiet", "--package", "nta-tests", "--bench", "kernel", "--"]);
+    let mut command = process::cargo(["bench", "--quiet", "--package", "nta-tests", "--bench", "kernel"]);
+    trim::remap(&mut command);
+    command.arg("--");
     command.env("NTA_BENCH_OBJECT", object);
     if json {
         command.arg("--json");

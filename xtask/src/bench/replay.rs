@@ -17,7 +17,7 @@ pub(crate) fn bench(json: bool) -> Result<ExitCode> {
         println!("not run: bench replay: no ../shared/captures here, and NTA_MIXED names no capture");
         return Ok(ExitCode::SUCCESS);
     };
-    let binary = daemon::build_release()?;
+    let binary = daemon::build(daemon::Profile::Release)?;
     let ours = || quiet(Command::new(&binary).arg("replay").arg(&capture));
     let theirs = || quiet(Command::new("softflowd").args(["-n", "127.0.0.1:9995", "-r"]).arg(&capture));
     let has_softflowd = host::find_program("softflowd").is_some();

@@ -21,7 +21,7 @@ pub(super) fn bench(json: bool) -> Result<ExitCode> {
     }
     setup::ensure(&[Need::TestTools])?;
     let object = build_ebpf::with_features("bench")?;
-    let binary = daemon::build_release()?;
+    let binary = daemon::build(daemon::Profile::Release)?;
     let mut command = process::cargo(["bench", "--quiet", "--package", "nta-tests", "--bench", "veth", "--"]);
     command.env("NTA_BENCH_OBJECT", object).env("NTA_DAEMON", binary);
     if json {

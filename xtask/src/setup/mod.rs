@@ -22,7 +22,7 @@ from apt (as root, or with a sudo that asks no password); where that is not poss
 the status is 1. The other commands call this for their own needs, so it seldom has to be called by hand.
 
   build       a C compiler (SQLite is compiled in)
-  model       libxgboost out of its PyPI wheel, kept in .xgboost/, and libclang; optional: the daemon builds without models
+  model       libxgboost out of its PyPI wheel, kept in .xgboost/; optional: the daemon builds without models
   bpf         a Rust compiler with the sources of `core`, and bpf-linker; optional, as the built object is committed
   test tools  what the tests drive and compare with: tshark, tcpdump, iperf3, …
   machines    QEMU, in which the tests boot other kernels

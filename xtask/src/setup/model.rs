@@ -1,12 +1,12 @@
-//! What learned models need: libxgboost out of its PyPI wheel, kept in the checkout, and what binds it.
+//! What learned models need: libxgboost out of its PyPI wheel, kept in the checkout.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::{env, fs};
 
 use anyhow::{Context, Result, anyhow, bail};
 
-use super::{Package, apt, is_installed};
+use super::{Package, packages};
 use crate::step::step;
 use crate::{host, process};
 
@@ -22,59 +22,31 @@ const HASHES: [&str; 2] = [
 /// Where it is kept, seen from the root of the checkout; `.cargo/config.toml` tells the build.
 const FOLDER: &str = ".xgboost";
 
-const PACKAGES: &[Package] = &[
-    Package { name: "g++", shown_by: "c++" }, // links the library, which is C++
-    Package { name: "python3-pip", shown_by: "pip3" },
-];
+const PACKAGES: &[Package] = &[Package { name: "python3-pip", shown_by: "pip3" }];
 
 /// Sees to the library; the error says how to get it by hand.
 pub(super) fn ensure() -> Result<()> {
-    let absent = PACKAGES.iter().filter(|package| !is_installed(package)).map(|package| package.name);
-    // bindgen reads the library's header with it.
-    let absent: Vec<&str> = absent.chain((!has_libclang()).then_some("libclang-dev")).collect();
-    if !absent.is_empty() {
-        apt::install("models", &absent)?;
-    }
     if is_there() {
         return Ok(());
     }
+    packages("models", PACKAGES)?;
     fetch().map_err(|error| anyhow!("models: libxgboost {VERSION} cannot be fetched from PyPI: {error:#}"))
 }
 
 /// Cargo's arguments for every feature that can be built here: models need their library.
 pub(crate) fn all_features() -> &'static [&'static str] {
-    if can_build() { &["--all-features"] } else { &["--features", "nta-tests/kernel"] }
+    if is_there() { &["--all-features"] } else { &["--features", "nta-tests/kernel"] }
 }
 
 /// Cargo's arguments for the daemon with models, where they can be built here.
 pub(crate) fn daemon_features() -> &'static [&'static str] {
-    if can_build() { &["--features", "nta-daemon/xgboost"] } else { &[] }
-}
-
-fn can_build() -> bool {
-    is_there() && has_libclang()
+    if is_there() { &["--features", "nta-daemon/xgboost"] } else { &[] }
 }
 
 fn is_there() -> bool {
     let folder = host::root().join(FOLDER);
     let version = fs::read_to_string(folder.join("VERSION")).unwrap_or_default();
     version.trim() == VERSION && folder.join("xgboost/lib/libxgboost.so.3").exists()
-}
-
-/// Where bindgen looks for it, as far as that matters here.
-fn has_libclang() -> bool {
-    let is_library = |folder: &Path| {
-        let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-        entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).any(|name| {
-            let rest = name.strip_prefix("libclang").unwrap_or_default();
-            rest.starts_with(".so") || rest.strip_prefix('-').is_some_and(|rest| rest.starts_with(char::is_numeric))
-        })
-    };
-    let llvm = fs::read_dir("/usr/lib").into_iter().flatten().flatten().map(|entry| entry.path());
-    let llvm = llvm.filter(|path| path.to_string_lossy().contains("llvm")).map(|path| path.join("lib"));
-    let named = env::var_os("LIBCLANG_PATH").map(PathBuf::from);
-    let usual = ["/usr/lib64", "/usr/lib", "/usr/local/lib"].map(PathBuf::from);
-    named.into_iter().chain(llvm).chain(usual).any(|folder| is_library(&folder))
 }
 
 /// Downloads the wheel and unpacks it whole: the library, the OpenMP that it looks for two folders above itself, the
