@@ -7,14 +7,16 @@ use super::source::Source;
 const WARN_LINES: usize = 300;
 const MAX_LINES: usize = 400;
 
-/// Where `unsafe` may stand: the packet pointer, plain data shared with the kernel, the loader.
-const UNSAFE_PLACES: &[&str] = &["nta-ebpf/", "nta-common/", "nta-daemon/src/source/kernel/"];
+/// Where `unsafe` may stand: the packet pointer, plain data shared with the kernel, the loader, declarations of a C library.
+const UNSAFE_PLACES: &[&str] = &["nta-ebpf/", "nta-common/", "nta-daemon/src/source/kernel/", "xgboost-sys/src/lib.rs"];
 
 /// Where standard output belongs to us.
 const PRINTING_PLACES: &[&str] = &[
     "nta-daemon/src/cli",
     "nta-daemon/src/main.rs",
     "nta-daemon/build.rs",
+    "nta-lab/",
+    "xgboost-sys/build.rs",
     "nta-daemon/benches/",
     "nta-core/benches/",
     "xtask/",
@@ -37,6 +39,7 @@ const CLOCK_PLACES: &[&str] = &[
     "nta-core/benches/",
     "nta-daemon/src/cli",
     "nta-daemon/src/model_loader/classifier.rs",
+    "nta-lab/",
     "xtask/",
     "tests/",
 ];
