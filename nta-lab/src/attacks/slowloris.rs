@@ -3,7 +3,7 @@
 use fastrand::Rng;
 
 use super::{Attack, Recipe, target, way};
-use crate::lab::site::Site;
+use crate::site::Site;
 
 pub(super) const SLOWHTTPTEST: Recipe =
     Recipe { kind: "slowloris", tool: "slowhttptest", alone: 4, may_come_from_outside: true, make: slowhttptest };

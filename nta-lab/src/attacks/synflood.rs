@@ -3,7 +3,7 @@
 use fastrand::Rng;
 
 use super::{Attack, NPING_MOST, Recipe, flooded, rate};
-use crate::lab::site::Site;
+use crate::site::Site;
 
 pub(super) const HPING: Recipe =
     Recipe { kind: "synflood", tool: "hping3", alone: 3, may_come_from_outside: true, make: hping };

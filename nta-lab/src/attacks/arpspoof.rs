@@ -3,7 +3,7 @@
 use fastrand::Rng;
 
 use super::{Attack, Recipe, way};
-use crate::lab::site::Site;
+use crate::site::Site;
 
 pub(super) const DSNIFF: Recipe =
     Recipe { kind: "arpspoof", tool: "arpspoof", alone: 4, may_come_from_outside: false, make: dsniff };

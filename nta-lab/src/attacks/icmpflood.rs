@@ -3,7 +3,7 @@
 use fastrand::Rng;
 
 use super::{Attack, NPING_MOST, Recipe, flooded, rate};
-use crate::lab::site::Site;
+use crate::site::Site;
 
 pub(super) const PING: Recipe =
     Recipe { kind: "icmpflood", tool: "ping", alone: 3, may_come_from_outside: true, make: ping };

@@ -3,7 +3,7 @@
 use fastrand::Rng;
 
 use super::{Attack, Recipe, target, way};
-use crate::lab::site::Site;
+use crate::site::Site;
 
 pub(super) const NMAP: Recipe =
     Recipe { kind: "portscan", tool: "nmap", alone: 8, may_come_from_outside: true, make: nmap };

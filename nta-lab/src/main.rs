@@ -1,4 +1,4 @@
-//! `cargo xtask lab`: labelled captures of attacks by real tools, in networks of namespaces.
+//! Labelled captures of attacks by real tools, in networks of namespaces. `cargo xtask lab` builds and starts it.
 #![expect(clippy::print_stdout, reason = "the plan and the result are the command's answer")]
 
 mod attacks;
@@ -10,6 +10,7 @@ mod job;
 mod labels;
 mod manifest;
 mod network;
+mod process;
 mod run;
 mod scenario;
 mod servers;
@@ -30,32 +31,23 @@ use signal_hook::flag;
 
 use self::run::{Folders, Outcome};
 use self::scenario::Scenario;
-use crate::host;
-use crate::setup::{self, Need};
-
-pub(crate) const HELP: &str = "\
-Makes labelled captures: each scenario is a small network of its own in namespaces (LAN with clients, victim and
-attacker, a gateway, a WAN with servers), with a benign load of real clients, and attacks of real tools, varied by the
-seed. Needs root; installs the tools by apt. docs/LAB.md has the network and the list of attacks.
-
-  --scenario NAME  only this one; again for more; a name's beginning stands for all that begin so
-  --seed N         another variation of the same list; 1 when not given
-  --out DIR        where captures, labels.tsv and manifest.json go; target/lab when not given
-  --jobs N         scenarios side by side; 10 when not given
-  --list           print the plan, make nothing
-
-Status 1 if a scenario failed; the others are there all the same. What a killed run leaves behind goes with the next.
-
-Examples:
-  cargo xtask lab --list
-  cargo xtask lab --scenario portscan-nmap-1 --out /tmp/lab
-  cargo xtask lab --seed 2";
 
 /// Scenarios side by side: mostly they sleep.
 const JOBS: usize = 10;
 
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    match execute(&args) {
+        Ok(status) => status,
+        Err(error) => {
+            eprintln!("nta-lab: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
 /// Makes the captures.
-pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
+fn execute(args: &[String]) -> Result<ExitCode> {
     let options = Options::parse(args)?;
     let plan = options.chosen(scenario::plan(options.seed))?;
     if options.list {
@@ -66,12 +58,8 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
         println!("{} scenarios, {seconds} s", plan.len());
         return Ok(ExitCode::SUCCESS);
     }
-    if !host::is_root() {
+    if !rustix::process::geteuid().is_root() {
         bail!("the lab makes network namespaces, which needs root");
-    }
-    let missing = setup::ensure(&[Need::Lab])?;
-    if !missing.is_empty() {
-        bail!("{}", missing.join("\n"));
     }
     Lab::open(&options.out)?.make(&plan, options.jobs, options.seed)
 }
@@ -86,7 +74,7 @@ struct Options {
 
 impl Options {
     fn parse(args: &[String]) -> Result<Self> {
-        let out = host::target_dir().join("lab");
+        let out = PathBuf::from("target/lab");
         let mut options = Self { scenarios: Vec::new(), seed: 1, out, jobs: JOBS, list: false };
         let mut args = args.iter();
         while let Some(arg) = args.next() {
@@ -183,7 +171,7 @@ impl Lab {
                         progress.set_message(scenario.name.clone());
                         let folders = Folders { out: &self.out, work: &self.work };
                         let result = run::run(scenario, number, &folders, &self.stop);
-                        told(&progress, scenario, &result);
+                        report(&progress, scenario, &result);
                         results.lock().unwrap_or_else(PoisonError::into_inner).push((number, result));
                     }
                 });
@@ -224,7 +212,7 @@ fn progress(scenarios: usize) -> ProgressBar {
 }
 
 /// A line for each scenario that is over, also where there is no terminal.
-fn told(progress: &ProgressBar, scenario: &Scenario, result: &Result<Outcome>) {
+fn report(progress: &ProgressBar, scenario: &Scenario, result: &Result<Outcome>) {
     let line = match result {
         Ok(outcome) => {
             let attacks: Vec<String> = outcome

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use fastrand::Rng;
 
 use super::{Attack, Place, Recipe, way};
-use crate::lab::site::Site;
+use crate::site::Site;
 
 pub(super) const IODINE: Recipe =
     Recipe { kind: "dnstunnel", tool: "iodine", alone: 6, may_come_from_outside: false, make: iodine };

@@ -3,7 +3,7 @@
 use fastrand::Rng;
 
 use super::{Attack, NPING_MOST, Place, Recipe, flooded, rate};
-use crate::lab::site::Site;
+use crate::site::Site;
 
 pub(super) const HPING: Recipe =
     Recipe { kind: "udpflood", tool: "hping3", alone: 3, may_come_from_outside: true, make: hping };

@@ -3,7 +3,7 @@
 use fastrand::Rng;
 
 use super::{Attack, Recipe, target};
-use crate::lab::site::Site;
+use crate::site::Site;
 
 pub(super) const HYDRA: Recipe =
     Recipe { kind: "sshbrute", tool: "hydra", alone: 4, may_come_from_outside: true, make: hydra };
