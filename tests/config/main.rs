@@ -1,5 +1,7 @@
 //! Configuration from outside: what `check-config`, `print-config` and `run` make of files, flags and the environment.
 
+mod installed;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -4,12 +4,14 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 
+use crate::daemon::{self, Profile};
+use crate::report::Group;
 use crate::setup::Need;
 use crate::{lint, report, test, tidy, vm};
 
 pub(crate) const HELP: &str = "\
-Runs lint, tidy and test, each check once and on every kernel, and ends with one summary; also asks for known vulnerabilities, which needs
-cargo-deny and the network.
+Runs lint, tidy and test, each check once and on every kernel, builds the release binary and looks for paths of this
+machine in it, and ends with one summary; also asks for known vulnerabilities, which needs cargo-deny and the network.
 
 Example:
   cargo xtask ci";
@@ -24,5 +26,7 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
     groups.push(lint::advisories());
     groups.extend(test::tests()?);
     groups.push(vm::group(vm::KERNELS, false)?);
+    // The binary that is installed names no folder of this machine; the build looks.
+    groups.push(Group::new("release").conclude(&daemon::build(Profile::Release).map(drop)));
     Ok(report::conclude(&groups))
 }

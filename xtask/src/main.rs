@@ -65,7 +65,12 @@ const COMMANDS: &[Command] = &[
         help: lint::HELP,
         run: lint::run,
     },
-    Command { name: "tidy", about: "the house's own checks: layers, sizes, heads", help: tidy::HELP, run: tidy::run },
+    Command {
+        name: "tidy",
+        about: "the house's own checks: layers, sizes, heads, documents",
+        help: tidy::HELP,
+        run: tidy::run,
+    },
     Command { name: "ci", about: "everything a full CI does: lint, tidy, test", help: ci::HELP, run: ci::run },
 ];
 
@@ -106,6 +111,11 @@ fn dispatch(args: &[String]) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     (command.run)(&args[1..])
+}
+
+/// The name of every command.
+fn words() -> Vec<&'static str> {
+    COMMANDS.iter().map(|command| command.name).collect()
 }
 
 fn overview() -> String {

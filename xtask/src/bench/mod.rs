@@ -15,7 +15,8 @@ Measures. `kernel`: nanoseconds of a packet in each program above the empty prog
 interleaved in one series (needs root and a BPF toolchain: the empty programs are only in the bench build of the object).
 `drain`: milliseconds to read 100,000 flows out of the maps. `window`: milliseconds to judge a window with
 100,000 hosts. `model`: a model of about the shipped one's size loaded, 10,000 feature vectors and one judged (needs
-libxgboost, which is fetched). `replay`: the user engine beside softflowd over the mixed capture (made from ../shared/captures, or named
+libxgboost, which is fetched). `store`: rows a second into the database. `api`: what each route takes over a large
+database. `replay`: the user engine beside softflowd over the mixed capture (made from ../shared/captures, or named
 by NTA_MIXED). `veth`: iperf3's throughput between two network namespaces with our programs and with none or empty ones,
 interleaved (needs root; a minute a round, 15 rounds if NTA_BENCH_ROUNDS says nothing else; NTA_BENCH_ROWS measures only the
 rows whose name ends so). With --format json one object a line.
@@ -24,6 +25,8 @@ Examples:
   cargo xtask bench kernel
   cargo xtask bench drain
   cargo xtask bench model
+  cargo xtask bench store
+  cargo xtask bench api
   cargo xtask bench replay
   cargo xtask bench veth
   NTA_BENCH_ROUNDS=30 NTA_BENCH_ROWS=\"as the system is\" cargo xtask bench veth
@@ -41,12 +44,14 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
         ["window", "--format", "json"] => window(true),
         ["model"] | ["model", "--format", "text"] => model(false),
         ["model", "--format", "json"] => model(true),
+        [name @ ("store" | "api")] | [name @ ("store" | "api"), "--format", "text"] => daemon_bench(name, false),
+        [name @ ("store" | "api"), "--format", "json"] => daemon_bench(name, true),
         ["replay"] | ["replay", "--format", "text"] => replay::bench(false),
         ["replay", "--format", "json"] => replay::bench(true),
         ["veth"] | ["veth", "--format", "text"] => veth::bench(false),
         ["veth", "--format", "json"] => veth::bench(true),
         _ => bail!(
-            "bench takes `kernel`, `drain`, `window`, `model`, `replay` or `veth`, then `--format json`; see `cargo xtask bench --help`"
+            "bench takes `kernel`, `drain`, `window`, `model`, `store`, `api`, `replay` or `veth`, then `--format json`; see `cargo xtask bench --help`"
         ),
     }
 }
