@@ -21,7 +21,7 @@ const COUNTS: [(&str, &str); 4] = [
 /// The same in the order of [`COUNTS`].
 type Counts = [u64; COUNTS.len()];
 
-/// Where tshark says something else (its counts), and why. It may not grow: docs/TCP.md has the packets.
+/// Where tshark says something else (its counts), and why. It may not grow: docs/notes/TCP.md has the packets.
 const DIFFERENT: &[(&str, Counts, &str)] = &[
     ("tcp/chrissanders_nowebaccess2.pcapng", [2, 0, 0, 0], CUT),
     ("tcp/suricata-verify/tcp-split-handshake-01-4whs/split-handshake-4whs.pcap", [1, 0, 0, 0], CUT),
