@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
+use crate::capture::clock;
 use crate::config::Config;
-use crate::live;
 use crate::pipeline::Output;
 use crate::replay::{ReadAhead, Replay, Speed, Summary};
 use crate::source::EventSettings;
@@ -31,7 +31,7 @@ pub fn replay_into(
         EventSettings::of(&config.capture, &config.events),
     );
     let status =
-        Status { mode: Mode::Replay, engine: engine.name().to_owned(), started: live::now(), ..Status::default() };
+        Status { mode: Mode::Replay, engine: engine.name().to_owned(), started: clock::now(), ..Status::default() };
     Replay {
         paths: vec![path.to_owned()],
         speed: Speed::Max,

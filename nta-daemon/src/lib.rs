@@ -7,6 +7,7 @@
 pub mod source;
 
 pub mod batch;
+pub mod capture;
 pub mod live;
 pub mod model_loader;
 pub mod pipeline;

@@ -1,7 +1,10 @@
 //! Live capture: attached programs, windows by the wall clock.
 
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::capture::clock::now;
 
 use crate::pipeline::baselines::BaselineHandle;
 use crate::pipeline::{Output, Pipeline, PipelineOptions, Telling};
@@ -10,7 +13,7 @@ use crate::source::kernel::{AttachedKernel, KernelFlows};
 use crate::source::{FlowSource as _, SourceError};
 use nta_core::baseline::BaselineConfig;
 use nta_core::detect::DetectConfig;
-use nta_core::domain::{Mode, NicCounts, Status, Timestamp};
+use nta_core::domain::{Mode, NicCounts, Status};
 use nta_core::model::Models;
 use nta_core::window::Seed;
 
@@ -19,11 +22,6 @@ const DIAGNOSTICS_EVERY: Duration = Duration::from_millis(200);
 
 /// How often events are taken out of their ring, which holds 4 MiB unless configured otherwise.
 const EVENTS_EVERY: Duration = Duration::from_millis(100);
-
-/// The wall clock.
-pub fn now() -> Timestamp {
-    Timestamp::from_nanos(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_nanos() as u64))
-}
 
 /// Programs that count, and the maps they count into.
 pub struct Live {
@@ -45,14 +43,13 @@ pub struct Live {
 
 impl Live {
     /// What is told before the first window closes.
-    pub fn status(&self) -> Status {
+    pub fn status(window_ns: u64, models: &Models) -> Status {
         Status {
             mode: Mode::Live,
             engine: "live".to_owned(),
             started: now(),
-            attachments: self.attached.attachments.clone(),
-            window_ns: self.window_ns,
-            model: self.models.state.clone(),
+            window_ns,
+            model: models.state.clone(),
             ..Status::default()
         }
     }
@@ -62,9 +59,9 @@ impl Live {
         self.attached.attachments.iter().map(|attachment| Device::counts(&attachment.interface)).collect()
     }
 
-    /// Closes a window whenever its time is over, until `stop` says so or its sender is gone; then closes the open one
+    /// Closes a window whenever its time is over, until `stop` is cancelled; then closes the open one
     /// early, ends every flow, and detaches or hands over to the next daemon.
-    pub fn run(mut self, stop: &Receiver<()>, output: &mut dyn Output) -> Result<(), SourceError> {
+    pub fn run(mut self, stop: &CancellationToken, output: &mut dyn Output) -> Result<(), SourceError> {
         let options = PipelineOptions {
             span_ns: self.window_ns,
             detect: self.detect.clone(),
@@ -74,7 +71,9 @@ impl Live {
             telling: Telling::AtOnce,
             seed: Seed::random(),
         };
-        let mut pipeline = Pipeline::new(&options, self.status());
+        let attachments = self.attached.attachments.clone();
+        let status = Status { attachments, ..Self::status(self.window_ns, &self.models) };
+        let mut pipeline = Pipeline::new(&options, status);
         self.attached.take_over();
         pipeline.begin_from(&self.flows.ledger()?);
         let attached_at = self.nics();
@@ -86,14 +85,16 @@ impl Live {
                 self.attached.kernel().flush_diagnostics();
                 wait = wait.min(DIAGNOSTICS_EVERY);
             }
-            match stop.recv_timeout(wait) {
-                Err(RecvTimeoutError::Timeout) if now() < end => pipeline.take_events(&mut self.flows, output)?,
-                Err(RecvTimeoutError::Timeout) => {
-                    let nics = self.nics();
-                    pipeline.hold_against(nics.iter().zip(&attached_at).map(|(now, then)| now.since(then)).collect());
-                    pipeline.close(&mut self.flows, output)?;
-                }
-                Ok(()) | Err(RecvTimeoutError::Disconnected) => break,
+            std::thread::sleep(wait);
+            if stop.is_cancelled() {
+                break;
+            }
+            if now() < end {
+                pipeline.take_events(&mut self.flows, output)?;
+            } else {
+                let nics = self.nics();
+                pipeline.hold_against(nics.iter().zip(&attached_at).map(|(now, then)| now.since(then)).collect());
+                pipeline.close(&mut self.flows, output)?;
             }
         }
         if self.attached.stays() {

@@ -142,3 +142,26 @@ fn a_reader_that_never_finishes_does_not_hold_up_the_end() {
     let again = Daemon::start(&pair.inside, folder.path(), "v0", "auto");
     assert_eq!(again.all("/api/alltraffic").len(), 2);
 }
+
+#[test]
+fn a_hangup_is_said_in_the_log_and_the_daemon_goes_on() {
+    if !can_run("a_hangup_is_said_in_the_log_and_the_daemon_goes_on", &[]) {
+        return;
+    }
+    let _alone = alone();
+    let folder = tempfile::tempdir().expect("a folder");
+    let pair = Pair::new();
+    let config = folder.path().join("nta.toml");
+    std::fs::write(&config, "[windows]\nseconds = 2\n").expect("a configuration");
+    let mut daemon = Daemon::start_with(&pair.inside, folder.path(), "v0", "auto", &config);
+    for (text, said) in [("[windows]\nseconds = 0\n", "not taken"), ("[windows]\nseconds = 3\n", "restart")] {
+        std::fs::write(&config, text).expect("a configuration");
+        daemon.process.signal("HUP");
+        wait_for("a line in the log", Duration::from_secs(5), || {
+            assert!(daemon.process.ended().is_none(), "{}", daemon.process.log());
+            daemon.process.log().lines().any(|line| line.contains("SIGHUP") && line.contains(said)).then_some(())
+        });
+    }
+    daemon.wait_for_window();
+    assert!(daemon.stop().success());
+}

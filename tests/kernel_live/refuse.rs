@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::Output;
 
 use nta_tests::netns::{Namespace, alone, output};
+use nta_tests::process::Process;
 
 use crate::attached::{filters, xdp};
 use crate::daemon::{Daemon, binary, command, number};
@@ -74,6 +75,41 @@ fn without_the_right_to_it_names_the_capabilities() {
     for capability in ["CAP_BPF", "CAP_NET_ADMIN", "CAP_PERFMON"] {
         assert!(line.contains(capability), "{line}");
     }
+}
+
+/// Attaching at clsact leaves its qdisc behind, so that it shows afterwards whether anything was attached.
+#[test]
+fn what_can_be_refused_is_refused_before_anything_is_attached() {
+    if !can_run("what_can_be_refused_is_refused_before_anything_is_attached", &["python3", "tc"]) {
+        return;
+    }
+    let _alone = alone();
+    let folder = tempfile::tempdir().expect("a folder");
+    let pair = Pair::new();
+    let garbage = folder.path().join("garbage.db");
+    std::fs::write(&garbage, "no database\n".repeat(1000)).expect("a file");
+    let mut taken = pair.inside.command("python3");
+    taken.args([
+        "-c",
+        "import socket, time; s = socket.socket(); s.bind(('127.0.0.1', 6000)); s.listen(); time.sleep(99)",
+    ]);
+    let mut taken = Process::start(&mut taken, folder.path(), "taken.log");
+    taken.wait_listening(6000);
+    let database = format!("sqlite:{}", folder.path().join("nta.db").display());
+    let unusable = format!("sqlite:{}", garbage.display());
+    for (listen, database, said) in
+        [("127.0.0.1:6000", &database, "127.0.0.1:6000"), ("127.0.0.1:6001", &unusable, "garbage.db")]
+    {
+        let arguments = ["run", "--interface", "v0", "--attach", "tc", "--listen", listen, "--database", database];
+        let answer = output(&mut command(&pair.inside, &arguments));
+        let log = String::from_utf8_lossy(&answer.stderr);
+        assert_eq!(answer.status.code(), Some(1), "{log}");
+        assert!(log.lines().last().is_some_and(|line| line.contains(said)), "{log}");
+    }
+    let touched = || pair.inside.run("tc qdisc show dev v0").contains("clsact");
+    assert!(!touched(), "something was attached");
+    assert!(run(&pair.inside, folder.path(), "v0", "tc").status.success());
+    assert!(touched(), "the control: an attachment shows");
 }
 
 fn readable() -> std::fs::Permissions {

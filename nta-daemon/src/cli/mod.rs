@@ -17,7 +17,6 @@ use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Exit status for bad input: a missing file, no capture, a wrong flag (as clap's).
 const EXIT_USAGE: u8 = 2;
@@ -101,27 +100,6 @@ impl Cli {
             LogFormat::Json => log.json().init(),
         }
         Ok(())
-    }
-}
-
-/// SIGINT and SIGTERM, caught from the moment this is made.
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Signals {
-    /// Needs a tokio runtime.
-    fn catch() -> std::io::Result<Self> {
-        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
-    }
-
-    /// Waits for one of them; one that came before counts.
-    async fn next(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
-        }
     }
 }
 

@@ -4,17 +4,16 @@ use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
+use tokio_util::sync::CancellationToken;
 
 use super::output::Collected;
-use super::{EXIT_USAGE, Signals, fail};
-use crate::app::App;
+use super::{EXIT_USAGE, fail};
+use crate::app::{App, Plan, Signals, Task, Work};
+use crate::capture::clock;
 use crate::config::{Config, DatabaseUrl};
-use crate::live;
 use crate::model_loader;
 use crate::pipeline::Output;
 use crate::pipeline::baselines::BaselineHandle;
@@ -127,7 +126,7 @@ pub(super) fn execute(args: Args) -> ExitCode {
         Err(error) => return fail(1, &error),
     };
     if !args.serve && args.database.is_none() {
-        let replayed = replay(&args, &config, engine.as_mut(), None, &mut collected, &Arc::default());
+        let replayed = replay(&args, &config, engine.as_mut(), None, &mut collected, &CancellationToken::new());
         return conclude(replayed, collected);
     }
     match tokio::runtime::Runtime::new() {
@@ -152,7 +151,7 @@ fn engine(choice: EngineChoice, paths: &[PathBuf], config: &Config) -> Result<Bo
 }
 
 fn status(engine: &dyn Engine) -> Status {
-    Status { mode: Mode::Replay, engine: engine.name().to_owned(), started: live::now(), ..Status::default() }
+    Status { mode: Mode::Replay, engine: engine.name().to_owned(), started: clock::now(), ..Status::default() }
 }
 
 fn replay(
@@ -161,7 +160,7 @@ fn replay(
     engine: &mut dyn Engine,
     baselines: Option<BaselineHandle>,
     output: &mut dyn Output,
-    stop: &Arc<AtomicBool>,
+    stop: &CancellationToken,
 ) -> Result<Summary, ReplayError> {
     let bar = if std::io::stderr().is_terminal() { ProgressBar::new(0) } else { ProgressBar::hidden() };
     if let Ok(style) = ProgressStyle::with_template("{bar:40} {bytes}/{total_bytes} {bytes_per_sec} {eta}") {
@@ -170,7 +169,7 @@ fn replay(
     let mut progress = |read: u64, total: Option<u64>| {
         bar.set_length(total.unwrap_or(read));
         bar.set_position(read);
-        !stop.load(Relaxed)
+        !stop.is_cancelled()
     };
     let mut replay = Replay {
         paths: args.paths.clone(),
@@ -208,42 +207,41 @@ async fn with_store(args: Args, config: Config, mut engine: Box<dyn Engine>, col
     };
     let serve = args.serve;
     let names: Vec<String> = args.paths.iter().map(|path| path.display().to_string()).collect();
-    let listen = if serve { config.api.listen } else { SocketAddr::from(([127, 0, 0, 1], 0)) };
-    let app = match App::start(&config, listen, &names.join(","), status(engine.as_ref())).await {
+    let plan = Plan {
+        mode: Mode::Replay,
+        source: names.join(","),
+        listen: serve.then_some(config.api.listen),
+        status: status(engine.as_ref()),
+    };
+    let app = match App::build(&config, plan).await {
         Ok(app) => app,
         Err(error) => return fail(1, &error),
     };
-    if serve {
-        tracing::info!(url = %format!("http://{}", app.address), database = %config.store.database, "serving");
-    }
-    let baselines = Some(app.baselines.clone());
-    let mut both = Both { store: app.output(), collected };
-    let stop = Arc::new(AtomicBool::new(false));
-    let stopped = Arc::clone(&stop);
-    let mut work = tokio::task::spawn_blocking(move || {
-        let replayed = replay(&args, &config, engine.as_mut(), baselines, &mut both, &stopped);
+    let work = move |task: Task| {
+        let Task { output, baselines, stop, .. } = task;
+        let mut both = Both { store: output, collected };
+        let replayed = replay(&args, &config, engine.as_mut(), Some(baselines), &mut both, &stop);
         both.store.finish();
-        conclude(replayed, both.collected)
-    });
-    let mut interrupted = false;
-    let ended = tokio::select! {
-        ended = &mut work => ended,
-        signal = signals.next() => {
-            tracing::info!(signal, "stopping");
-            stop.store(true, Relaxed);
-            interrupted = true;
-            work.await
-        }
+        let code = conclude(replayed, both.collected);
+        Replayed { code, serves_on: serve && code == ExitCode::SUCCESS && !stop.is_cancelled() }
     };
-    let code = ended.unwrap_or_else(|error| fail(1, &error));
-    if serve && !interrupted && code == ExitCode::SUCCESS {
-        app.flush().await;
-        tracing::info!(url = %format!("http://{}", app.address), "replay done, serving what it found; stop with Ctrl-C");
-        let signal = signals.next().await;
-        tracing::info!(signal, "stopping");
+    let mut hangup = || "a replay reads its configuration once".to_owned();
+    match app.run(work, &mut signals, &mut hangup).await {
+        Ok(Replayed { code, .. }) => code,
+        Err(error) => fail(1, &error),
     }
-    app.drain().await;
-    code
+}
+
+/// A replay that ended.
+struct Replayed {
+    code: ExitCode,
+    serves_on: bool,
+}
+
+impl Work for Replayed {
+    fn serves_on(&self) -> bool {
+        self.serves_on
+    }
 }
 
 /// Stores and collects.

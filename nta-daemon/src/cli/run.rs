@@ -2,19 +2,18 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::mpsc;
 
 use super::settings::Settings;
-use super::{EXIT_USAGE, Signals, fail};
-use crate::app::App;
+use super::{EXIT_USAGE, fail};
+use crate::app::{App, Plan, Signals, Task, Work};
 use crate::config::{CaptureConfig, Config, InterfacePattern, selects};
 use crate::live::Live;
 use crate::model_loader;
 use crate::pipeline::baselines::BaselineHandle;
 use crate::source::kernel::device::Device;
-use crate::source::kernel::{AttachOptions, AttachedKernel, KernelOptions, Pinning};
+use crate::source::kernel::{AttachOptions, AttachedKernel, KernelFlows, KernelOptions, Pinning};
 use crate::source::{EventSettings, SourceError};
-use nta_core::domain::{ModelState, ModelUse};
+use nta_core::domain::{Mode, ModelState, ModelUse};
 
 /// Flags of `run`.
 #[derive(Debug, clap::Args)]
@@ -36,9 +35,8 @@ pub(super) struct Args {
 }
 
 pub(super) fn execute(args: Args) -> ExitCode {
-    let dry_run = args.dry_run;
-    let object = args.ebpf_object.clone();
-    let config = match args.settings.load() {
+    let (dry_run, object, settings) = (args.dry_run, args.ebpf_object, args.settings);
+    let config = match settings.clone().load() {
         Ok(config) => config,
         Err(error) => return fail(EXIT_USAGE, &error),
     };
@@ -47,56 +45,44 @@ pub(super) fn execute(args: Args) -> ExitCode {
         Ok(devices) => devices,
         Err(error) => return fail(EXIT_USAGE, &error),
     };
+    if dry_run {
+        return match attach_to(&devices, &attach, &config, object) {
+            Ok(_detached) => {
+                tracing::info!("dry run: detaching");
+                ExitCode::SUCCESS
+            }
+            Err(error) => fail(1, &error),
+        };
+    }
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => return fail(1, &error),
     };
-    let models = model_loader::load(&config);
-    let judge = models.state.clone();
-    // Before anything is attached: whoever asks to end it meanwhile gets it detached.
-    let signals = match runtime.block_on(async { Signals::catch() }) {
-        Ok(signals) => signals,
-        Err(error) => return fail(1, &error),
-    };
-    let CaptureConfig { map_memory_mib, tunnels, .. } = config.capture;
-    let events = EventSettings::of(&config.capture, &config.events);
-    let options = KernelOptions { map_memory_mib, tunnels, events, object, ..KernelOptions::default() };
-    let live = match AttachedKernel::load_and_attach(&devices, &attach, options) {
-        Ok((attached, flows)) => Live {
-            attached,
-            flows,
-            window_ns: config.windows.span_ns(),
-            detect: config.detect.clone(),
-            baseline: config.baseline.clone(),
-            models,
-            baselines: BaselineHandle::default(),
-        },
-        Err(error) => return fail(1, &error),
-    };
-    match &judge {
-        ModelState { state: ModelUse::InUse, name, id, .. } => {
-            tracing::info!(name, id, "model judges beside the rules");
-        }
-        ModelState { state: ModelUse::NotBuiltIn, reason, .. } => {
-            tracing::info!(reason, "judging by rules alone");
-        }
-        _ => {}
-    }
-    for a in &live.attached.attachments {
-        let (interface, ingress, egress, reason) = (&a.interface, &a.ingress, &a.egress, &a.reason);
-        tracing::info!(interface, ingress, egress, count_basis = a.count_basis, reason, "attached");
-    }
-    if dry_run {
-        tracing::info!("dry run: detaching");
-        return ExitCode::SUCCESS;
-    }
-    let served = runtime.block_on(serve(&config, live, signals));
+    let served = runtime.block_on(serve(&config, &devices, &attach, object, &settings));
     // Whatever did not end within its deadline ends with the process.
     runtime.shutdown_background();
     match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(1, &error),
     }
+}
+
+/// Loads and attaches, and says how.
+fn attach_to(
+    devices: &[Device],
+    attach: &AttachOptions,
+    config: &Config,
+    object: Option<PathBuf>,
+) -> Result<(AttachedKernel, KernelFlows), SourceError> {
+    let CaptureConfig { map_memory_mib, tunnels, .. } = config.capture;
+    let events = EventSettings::of(&config.capture, &config.events);
+    let options = KernelOptions { map_memory_mib, tunnels, events, object, ..KernelOptions::default() };
+    let (attached, flows) = AttachedKernel::load_and_attach(devices, attach, options)?;
+    for a in &attached.attachments {
+        let (interface, ingress, egress, reason) = (&a.interface, &a.ingress, &a.egress, &a.reason);
+        tracing::info!(interface, ingress, egress, count_basis = a.count_basis, reason, "attached");
+    }
+    Ok((attached, flows))
 }
 
 /// What the configuration says about attaching; a dry run leaves alone what is pinned.
@@ -131,44 +117,76 @@ fn devices(patterns: &[InterfacePattern]) -> Result<Vec<Device>, SourceError> {
     Ok(vec![Device::find(&name)?])
 }
 
-async fn serve(config: &Config, mut live: Live, mut signals: Signals) -> Result<(), String> {
-    let names: Vec<&str> = live.attached.attachments.iter().map(|a| a.interface.as_str()).collect();
-    let app =
-        App::start(config, config.api.listen, &names.join(","), live.status()).await.map_err(|e| e.to_string())?;
-    tracing::info!(url = %format!("http://{}", app.address), database = %config.store.database, "serving");
-    live.baselines = app.baselines.clone();
-    let (stop, stopped) = mpsc::sync_channel(1);
-    let mut output = app.output();
-    let mut capture = tokio::task::spawn_blocking(move || {
-        let ended = live.run(&stopped, &mut output);
-        output.finish();
-        if let Err(error) = &ended {
-            tracing::error!(%error, "capture ended");
+/// Builds the App, which tries all that can be refused, then attaches, then runs.
+async fn serve(
+    config: &Config,
+    devices: &[Device],
+    attach: &AttachOptions,
+    object: Option<PathBuf>,
+    settings: &Settings,
+) -> Result<(), String> {
+    // Before anything is attached: whoever asks to end it meanwhile gets it detached.
+    let mut signals = Signals::catch().map_err(|e| e.to_string())?;
+    let models = model_loader::load(config);
+    match &models.state {
+        ModelState { state: ModelUse::InUse, name, id, .. } => {
+            tracing::info!(name, id, "model judges beside the rules");
         }
-        ended.map_err(|e| e.to_string())
-    });
-    // Capture that fails keeps the API up, so that health can say so; a signal ends both.
-    tokio::select! {
-        signal = signals.next() => tracing::info!(signal, "stopping"),
-        ended = &mut capture => {
-            let reason = match ended {
-                Ok(Ok(())) => "it ended by itself".to_owned(),
-                Ok(Err(error)) => error,
-                Err(panicked) => panicked.to_string(),
-            };
-            app.status.send_modify(|status| status.failure = Some(reason.clone()));
-            let signal = signals.next().await;
-            tracing::info!(signal, "stopping");
-            app.drain().await;
-            return Err(format!("capture had failed: {reason}"));
+        ModelState { state: ModelUse::NotBuiltIn, reason, .. } => {
+            tracing::info!(reason, "judging by rules alone");
         }
+        _ => {}
     }
-    drop(stop);
-    let ended = tokio::time::timeout(crate::app::DRAIN_DEADLINE, capture).await;
-    app.drain().await;
-    match ended {
-        Ok(Ok(ended)) => ended,
-        Ok(Err(error)) => Err(error.to_string()),
-        Err(_) => Err("the capture did not end in time".to_owned()),
+    let names: Vec<&str> = devices.iter().map(|device| device.name.as_str()).collect();
+    let plan = Plan {
+        mode: Mode::Live,
+        source: names.join(","),
+        listen: Some(config.api.listen),
+        status: Live::status(config.windows.span_ns(), &models),
+    };
+    let app = App::build(config, plan).await.map_err(|e| e.to_string())?;
+    let (attached, flows) = match attach_to(devices, attach, config, object) {
+        Ok(attached) => attached,
+        Err(error) => {
+            app.abandon().await;
+            return Err(error.to_string());
+        }
+    };
+    let live = Live {
+        attached,
+        flows,
+        window_ns: config.windows.span_ns(),
+        detect: config.detect.clone(),
+        baseline: config.baseline.clone(),
+        models,
+        baselines: BaselineHandle::default(),
+    };
+    let work = move |task: Task| {
+        let Task { mut output, baselines, stop, .. } = task;
+        let ended = Live { baselines, ..live }.run(&stop, &mut output);
+        output.finish();
+        Captured(ended)
+    };
+    let mut hangup = || reload(settings, config);
+    let Captured(ended) = app.run(work, &mut signals, &mut hangup).await.map_err(|e| e.to_string())?;
+    ended.map_err(|e| e.to_string())
+}
+
+/// A capture that ended.
+struct Captured(Result<(), SourceError>);
+
+impl Work for Captured {
+    fn serves_on(&self) -> bool {
+        false
+    }
+}
+
+/// Checks flags and configuration file again and says what came of it. Nothing of it takes effect before a restart yet, and
+/// the daemon goes on.
+fn reload(settings: &Settings, running: &Config) -> String {
+    match settings.clone().load() {
+        Err(error) => format!("the configuration is not taken: {error}"),
+        Ok(config) if config == *running => "the configuration is as before".to_owned(),
+        Ok(_) => format!("the configuration ({}) has changed: it takes effect with a restart", settings.origin()),
     }
 }

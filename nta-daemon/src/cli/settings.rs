@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use crate::config::{Attach, Config, ConfigError, DatabaseUrl, InterfacePattern};
 
 /// Flags that configure a run; each has its environment variable.
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 pub(super) struct Settings {
     /// Interface to watch, or a pattern such as 'eth*' or '!docker*'; may be given several times. Default: the one of the
     /// default route.

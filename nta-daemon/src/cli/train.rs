@@ -9,10 +9,11 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::train_forest::train_forest;
 use super::{EXIT_USAGE, fail};
+use crate::capture::clock;
 use crate::config::Config;
+use crate::model_loader;
 use crate::train::table;
 use crate::xgboost::{BUILT_IN, Xgboost};
-use crate::{live, model_loader};
 use nta_core::evaluate::parse;
 use nta_core::model::{Refusal, forest, sha256};
 use nta_core::train::{Table, Trained, fit, split};
@@ -158,7 +159,7 @@ fn train_classes(args: &Args, labels: &Path, config: &Config) -> ExitCode {
     };
     trained.manifest.recipe.labels_sha256 = sha256(labelled.as_bytes());
     trained.manifest.recipe.window_s = config.windows.seconds as f64;
-    trained.manifest.created = live::now().to_string();
+    trained.manifest.created = clock::now().to_string();
     if let Err(error) = save(&args.out, &trained) {
         return fail(1, &error);
     }

@@ -29,6 +29,7 @@ const CLOCK_PLACES: &[&str] = &[
     "nta-daemon/src/source.rs",
     "nta-daemon/src/app",
     "nta-daemon/src/pipeline",
+    "nta-daemon/src/capture",
     "nta-daemon/src/live",
     "nta-daemon/src/replay",       // its pace
     "nta-daemon/src/store/writer", // its own cost

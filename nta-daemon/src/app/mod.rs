@@ -1,0 +1,184 @@
+//! `Config -> App::build -> run -> drain`: the one owner of every task (capture or replay, store writer, HTTP server) and of
+//! the token that ends them. What can be refused is tried in [`App::build`], before the network is touched.
+
+mod run;
+mod signals;
+
+use std::net::SocketAddr;
+
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::capture::clock;
+use crate::config::Config;
+use crate::json::mode_name;
+use crate::pipeline::baselines::BaselineHandle;
+use crate::sink::store::StoreOutput;
+use crate::store::{Found, Run, Store, StoreError, StoreWriter};
+use nta_core::baseline::{BaselineConfig, Baselines, Import};
+use nta_core::domain::{Mode, Status};
+
+pub use run::{Hangup, Task, Work};
+pub use signals::{Signal, Signals};
+
+/// Windows that may wait for the database.
+const STORE_QUEUE: usize = 64;
+
+/// Why the daemon cannot serve, or stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}: {source} (choose another one with --listen or api.listen)")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// The database cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A task ended that must not; the log has the details.
+    #[error("{task} stopped unexpectedly")]
+    Stopped {
+        /// The task.
+        task: &'static str,
+    },
+    /// A task did not end when it was asked to.
+    #[error("{task} did not end in time")]
+    Late {
+        /// The task.
+        task: &'static str,
+    },
+}
+
+/// What an [`App`] is for.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Live or replay.
+    pub mode: Mode,
+    /// The interfaces, or the captures' paths.
+    pub source: String,
+    /// Where to serve; `None` serves nothing.
+    pub listen: Option<SocketAddr>,
+    /// What the API says before the first window closes.
+    pub status: Status,
+}
+
+/// An open database with its writer, and a bound listener: everything that can be refused was tried.
+pub struct App {
+    /// The address that is listened on.
+    pub address: Option<SocketAddr>,
+    config: Config,
+    status: watch::Sender<Status>,
+    baselines: BaselineHandle,
+    listener: Option<TcpListener>,
+    store: Store,
+    writer: StoreWriter,
+    write_task: JoinHandle<()>,
+    /// Ends every task.
+    stop: CancellationToken,
+}
+
+impl App {
+    /// Binds the address, opens the database and registers the run; live, the baselines go on from where they were.
+    ///
+    /// # Errors
+    /// Names the address or the database that cannot be used.
+    pub async fn build(config: &Config, plan: Plan) -> Result<Self, AppError> {
+        let listener = match plan.listen {
+            Some(address) => {
+                Some(TcpListener::bind(address).await.map_err(|source| AppError::Listen { address, source })?)
+            }
+            None => None,
+        };
+        let address = listener.as_ref().and_then(|listener| listener.local_addr().ok());
+        let store = Store::open(config.store.database.as_str()).await?;
+        let run = Run {
+            started: clock::now(),
+            mode: plan.mode,
+            source: plan.source,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        };
+        let run = store.begin_run(&run).await?;
+        let (writer, write_task) = store.writer(run, STORE_QUEUE);
+        let baselines = BaselineHandle::default();
+        if plan.mode == Mode::Live {
+            restore(&store, &config.baseline, &baselines).await;
+        }
+        let (status, _watched) = watch::channel(Status { mode: plan.mode, ..plan.status });
+        let (config, stop) = (config.clone(), CancellationToken::new());
+        Ok(Self { address, config, status, baselines, listener, store, writer, write_task, stop })
+    }
+
+    /// An output that stores what the pipeline produces. Live, it never waits for the database; a replay does.
+    fn output(&self) -> StoreOutput {
+        let waits = self.status.borrow().mode == Mode::Replay;
+        let mode = mode_name(self.status.borrow().mode);
+        let found = Found::new(self.store.clone(), self.config.store.feature_hosts);
+        StoreOutput::new(self.writer.clone(), self.status.clone(), found, (mode, self.baselines.clone()), waits)
+    }
+}
+
+/// Takes the stored baselines; without them, or with ones that cannot be used, learning begins anew.
+async fn restore(store: &Store, config: &BaselineConfig, handle: &BaselineHandle) {
+    let export = match store.baselines(mode_name(Mode::Live)).await {
+        Ok(None) => return,
+        Ok(Some(export)) => export,
+        Err(error) => return tracing::warn!(error = error.chain(), "stored baselines cannot be read"),
+    };
+    match Baselines::new(config.clone()).import(export.clone()) {
+        Ok(()) => {
+            tracing::info!(
+                metrics = export.network.len(),
+                hosts = export.hosts.len(),
+                "baselines go on from the database"
+            );
+            handle.publish(export.clone());
+            if let Err(error) = handle.order(Import::All(export)) {
+                tracing::warn!(%error, "stored baselines not taken");
+            }
+        }
+        Err(reason) => tracing::warn!(reason, "stored baselines cannot be used"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nta_core::baseline::{Export, Metric, Series};
+
+    fn config(folder: &std::path::Path) -> Config {
+        let mut config = Config::default();
+        config.store.database = format!("sqlite:{}", folder.join("nta.db").display()).parse().expect("a URL");
+        config
+    }
+
+    async fn start(config: &Config, mode: Mode) -> App {
+        let plan = Plan { mode, source: "eth0".to_owned(), listen: None, status: Status::default() };
+        App::build(config, plan).await.expect("it starts")
+    }
+
+    #[tokio::test]
+    async fn a_live_start_goes_on_with_the_stored_baselines_and_a_replay_begins_anew() {
+        let folder = tempfile::tempdir().expect("folder");
+        let config = config(folder.path());
+        let app = start(&config, Mode::Live).await;
+        assert!(app.baselines.latest().is_none(), "nothing is stored yet");
+        let network = [(Metric::Loss, Series::default())].into();
+        let export = Export { network, updated_ns: 7, ..Export::default() };
+        app.store.save_baselines("live", &export).await.expect("save");
+        app.abandon().await;
+
+        let app = start(&config, Mode::Live).await;
+        let mut pipeline = Baselines::new(config.baseline.clone());
+        assert_eq!(app.baselines.carry_out(&mut pipeline), (true, vec![]));
+        assert_eq!(pipeline.export(), export);
+        app.abandon().await;
+        let app = start(&config, Mode::Replay).await;
+        assert!(app.baselines.latest().is_none());
+        app.abandon().await;
+    }
+}

@@ -1,0 +1,188 @@
+//! Running and draining: the work (a capture, or a replay) on a thread of its own, the server, and the end of both.
+//!
+//! A task that ends by itself, by a panic or an error, ends the process with status 1 once what was counted is stored, so
+//! that the service manager starts it again from what the database has. The panic's text is in the log and nowhere else.
+
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::{JoinError, JoinHandle};
+use tokio_util::sync::CancellationToken;
+
+use super::{App, AppError, Signal, Signals, StoreOutput};
+use crate::api::{self, AnalysisAccess, ApiState};
+use crate::pipeline::baselines::BaselineHandle;
+use nta_core::domain::Status;
+
+/// How long a shutdown waits for the capture, and for the store.
+const DRAIN_DEADLINE: Duration = Duration::from_secs(10);
+/// How long a shutdown waits for requests under way. One that takes longer must not cost what is to be stored.
+const SERVER_DEADLINE: Duration = Duration::from_secs(2);
+/// What an answer says of a task that is gone.
+const UNEXPECTED: &str = "stopped unexpectedly, restarting";
+
+/// What the work gets from the App.
+pub struct Task {
+    /// Stores what the pipeline emits. The work calls [`StoreOutput::finish`] at its end.
+    pub output: StoreOutput,
+    /// What the pipeline shares its baselines by.
+    pub baselines: BaselineHandle,
+    /// Publishes what the API says between two windows.
+    pub status: watch::Sender<Status>,
+    /// Cancelled when the work has to end.
+    pub stop: CancellationToken,
+}
+
+/// How the work of an App ended.
+pub trait Work: Send + 'static {
+    /// Whether it is served on what the work left, until a signal.
+    fn serves_on(&self) -> bool;
+}
+
+/// Reads the configuration again and answers what it did, a line for the log.
+pub type Hangup<'a> = dyn FnMut() -> String + 'a;
+
+impl App {
+    /// Serves, runs `work` on a thread of its own, and drains when it ends or a signal asks for it.
+    ///
+    /// # Errors
+    /// When a task ended by itself that must not, or did not end in time.
+    pub async fn run<W: Work>(
+        mut self,
+        work: impl FnOnce(Task) -> W + Send + 'static,
+        signals: &mut Signals,
+        hangup: &mut Hangup<'_>,
+    ) -> Result<W, AppError> {
+        let mut server = self.serve();
+        let task = Task {
+            output: self.output(),
+            baselines: self.baselines.clone(),
+            status: self.status.clone(),
+            stop: self.stop.clone(),
+        };
+        let mut working = tokio::task::spawn_blocking(move || work(task));
+        let mut done = None;
+        let failed = loop {
+            tokio::select! {
+                signal = signals.next() => match signal {
+                    Signal::Stop(signal) => {
+                        tracing::info!(signal, "stopping");
+                        break None;
+                    }
+                    Signal::Hangup => tracing::info!(signal = "SIGHUP", "{}", hangup()),
+                },
+                ended = &mut working, if done.is_none() => match ended {
+                    Ok(work) if work.serves_on() => {
+                        done = Some(work);
+                        self.flush().await;
+                        self.say_where("serving what was found; stop with Ctrl-C");
+                    }
+                    Ok(work) => {
+                        done = Some(work);
+                        break None;
+                    }
+                    Err(panicked) => {
+                        log_end("capture", &panicked);
+                        self.status.send_modify(|status| status.failure = Some(UNEXPECTED.to_owned()));
+                        break Some(AppError::Stopped { task: "the capture" });
+                    }
+                },
+                ended = &mut server => {
+                    match ended {
+                        Ok(Ok(())) => tracing::error!("the server ended by itself"),
+                        Ok(Err(error)) => tracing::error!(%error, "the server ended"),
+                        Err(error) => log_end("server", &error),
+                    }
+                    server = tokio::spawn(std::future::pending());
+                    break Some(AppError::Stopped { task: "the server" });
+                }
+                ended = &mut self.write_task => {
+                    if let Err(error) = ended {
+                        log_end("store's writer", &error);
+                    }
+                    self.write_task = tokio::spawn(async {});
+                    break Some(AppError::Stopped { task: "the store's writer" });
+                }
+            }
+        };
+        self.stop.cancel();
+        let mut late = None;
+        if done.is_none() && !working.is_finished() {
+            match tokio::time::timeout(DRAIN_DEADLINE, working).await {
+                Ok(Ok(work)) => done = Some(work),
+                Ok(Err(panicked)) => {
+                    log_end("capture", &panicked);
+                    late = Some(AppError::Stopped { task: "the capture" });
+                }
+                Err(_) => late = Some(AppError::Late { task: "the capture" }),
+            }
+        }
+        self.drain(server).await;
+        match (failed.or(late), done) {
+            (None, Some(work)) => Ok(work),
+            (error, _) => Err(error.unwrap_or(AppError::Stopped { task: "the capture" })),
+        }
+    }
+
+    /// Says where it serves.
+    pub fn say_where(&self, what: &str) {
+        if let Some(address) = self.address {
+            tracing::info!(url = %format!("http://{address}"), database = %self.config.store.database, "{what}");
+        }
+    }
+
+    /// Ends an App whose work could not begin.
+    pub async fn abandon(self) {
+        let server = tokio::spawn(std::future::pending());
+        self.stop.cancel();
+        self.drain(server).await;
+    }
+
+    fn serve(&mut self) -> JoinHandle<std::io::Result<()>> {
+        let Some(listener) = self.listener.take() else { return tokio::spawn(std::future::pending()) };
+        let access = AnalysisAccess {
+            baselines: self.baselines.clone(),
+            detect: self.config.detect.clone(),
+            baseline: self.config.baseline.clone(),
+        };
+        let state = ApiState::new(self.store.clone(), self.status.subscribe()).with_analysis(access);
+        self.say_where("serving");
+        tokio::spawn(api::serve(listener, state, self.stop.clone().cancelled_owned()))
+    }
+
+    /// Returns when everything that was put out so far is in the database.
+    async fn flush(&self) {
+        if let Err(error) = self.writer.flush().await {
+            tracing::error!(error = error.chain(), "not everything is stored");
+        }
+    }
+
+    /// Ends the server, then writes what is queued, each within its deadline.
+    async fn drain(self, server: JoinHandle<std::io::Result<()>>) {
+        if self.address.is_some() {
+            match tokio::time::timeout(SERVER_DEADLINE, server).await {
+                Ok(Ok(Ok(()))) => {}
+                Ok(Ok(Err(error))) => tracing::error!(%error, "the server ended with an error"),
+                Ok(Err(error)) => log_end("server", &error),
+                Err(_) => tracing::warn!(deadline_s = SERVER_DEADLINE.as_secs(), "requests under way are broken off"),
+            }
+        }
+        let ended = tokio::time::timeout(DRAIN_DEADLINE, async {
+            if let Err(error) = self.writer.shutdown().await {
+                tracing::error!(error = error.chain(), "not everything is stored");
+            }
+            if let Err(error) = self.write_task.await {
+                log_end("store's writer", &error);
+            }
+            self.store.close().await;
+        });
+        if ended.await.is_err() {
+            tracing::warn!(deadline_s = DRAIN_DEADLINE.as_secs(), "shutdown took too long, giving up on the rest");
+        }
+    }
+}
+
+/// The text of a panic is for the log alone.
+fn log_end(task: &str, error: &JoinError) {
+    tracing::error!(%error, "the {task} ended abnormally");
+}

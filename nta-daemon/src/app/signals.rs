@@ -1,0 +1,43 @@
+//! The signals that the daemon answers.
+
+use tokio::signal::unix::{self, SignalKind, signal};
+
+/// What a signal asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signal {
+    /// SIGINT or SIGTERM, by name: end, with everything stored.
+    Stop(&'static str),
+    /// SIGHUP: read the configuration again.
+    Hangup,
+}
+
+/// SIGINT, SIGTERM and SIGHUP, caught from the moment this is made.
+#[derive(Debug)]
+pub struct Signals {
+    interrupt: unix::Signal,
+    terminate: unix::Signal,
+    hangup: unix::Signal,
+}
+
+impl Signals {
+    /// Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// When the system has no room for a handler.
+    pub fn catch() -> std::io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Waits for one of them; one that came before counts.
+    pub async fn next(&mut self) -> Signal {
+        tokio::select! {
+            _ = self.terminate.recv() => Signal::Stop("SIGTERM"),
+            _ = self.interrupt.recv() => Signal::Stop("SIGINT"),
+            _ = self.hangup.recv() => Signal::Hangup,
+        }
+    }
+}

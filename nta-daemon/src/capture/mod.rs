@@ -1,0 +1,3 @@
+//! Live capture: its clock.
+
+pub mod clock;
