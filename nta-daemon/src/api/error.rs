@@ -1,8 +1,8 @@
-//! The one error type of the API: RFC 9457 `application/problem+json`. Tells the client what it can change and never
-//! what is inside; the inside goes to the log, once.
+//! The one error type of the API: RFC 9457 `application/problem+json`. Says what the client can change and never what
+//! is inside; the inside goes to the log, once.
 
 use axum::Json;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use tracing::error;
@@ -12,7 +12,7 @@ use crate::store::StoreError;
 /// Why a request is not answered.
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
-    /// A parameter is wrong.
+    /// A parameter or a field of the body is wrong.
     #[error("{field}: {detail}")]
     Invalid {
         /// Its name.
@@ -40,9 +40,35 @@ pub enum ApiError {
         /// Which.
         detail: String,
     },
+    /// The request comes from a page of another site.
+    #[error("{detail}")]
+    Forbidden {
+        /// The header that says so.
+        field: String,
+        /// Which origins may.
+        detail: String,
+    },
+    /// The request is for another host.
+    #[error("{detail}")]
+    Misdirected {
+        /// Which hosts this server answers for.
+        detail: String,
+    },
+    /// The body has a content type that is not taken.
+    #[error("{detail}")]
+    MediaType {
+        /// Which is.
+        detail: String,
+    },
+    /// The body is larger than this path takes.
+    #[error("the request's body is larger than this path takes")]
+    TooLarge,
     /// The path is there, the method is not.
     #[error("this path does not take that method; the header `Allow` lists those it takes")]
     Method,
+    /// As many computations as are allowed at a time are under way.
+    #[error("as many computations as this server allows are under way; try again later")]
+    Busy,
     /// The store did not answer.
     #[error("the store cannot answer at the moment")]
     Store(#[from] StoreError),
@@ -51,8 +77,11 @@ pub enum ApiError {
     Internal,
 }
 
+/// Seconds after which a client may try again what was refused for want of room.
+const RETRY_AFTER_S: u16 = 2;
+
 impl ApiError {
-    /// A wrong parameter.
+    /// A wrong parameter or field.
     pub(super) fn invalid(field: impl Into<String>, detail: impl Into<String>) -> Self {
         Self::Invalid { field: field.into(), detail: detail.into() }
     }
@@ -60,11 +89,15 @@ impl ApiError {
     const fn status(&self) -> StatusCode {
         match self {
             Self::Invalid { .. } => StatusCode::BAD_REQUEST,
+            Self::Forbidden { .. } => StatusCode::FORBIDDEN,
             Self::NotFound { .. } => StatusCode::NOT_FOUND,
-            Self::Unprocessable { .. } => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::Conflict { .. } => StatusCode::CONFLICT,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
-            Self::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Conflict { .. } => StatusCode::CONFLICT,
+            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::MediaType { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::Misdirected { .. } => StatusCode::MISDIRECTED_REQUEST,
+            Self::Unprocessable { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::Busy | Self::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -75,24 +108,40 @@ impl IntoResponse for ApiError {
         if let Self::Store(cause) = &self {
             error!(error = cause.chain(), "api: store failed");
         }
+        let is_busy = matches!(self, Self::Busy);
         let mut problem = Problem::new(self.status(), self.to_string());
         match self {
             Self::Invalid { field, detail } => (problem.field, problem.detail) = (Some(field), detail),
+            Self::Forbidden { field, .. } => problem.field = Some(field),
             Self::Unprocessable { field, .. } => problem.field = field,
+            Self::Misdirected { .. } => problem.field = Some("Host".to_owned()),
+            Self::MediaType { .. } => problem.field = Some("Content-Type".to_owned()),
             _ => {}
         }
-        problem.into_response()
+        let mut response = problem.into_response();
+        if is_busy {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_S));
+        }
+        response
     }
 }
 
 /// The document of RFC 9457.
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub(super) struct Problem {
+    /// Names the kind of problem: `urn:nta:problem:` and the title in lower case.
+    #[schema(pattern = "^urn:nta:problem:[a-z-]+$")]
     r#type: String,
+    /// The status in words.
     title: &'static str,
+    /// The status of the answer.
+    #[schema(minimum = 400, maximum = 599)]
     status: u16,
+    /// What is wrong with this request, and what would be right.
     detail: String,
+    /// The parameter, header or field of the body that is wrong; left out where it is none of them.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     field: Option<String>,
 }
 
@@ -110,36 +159,6 @@ impl IntoResponse for Problem {
     }
 }
 
-/// What every route that reads the store may answer instead, for the OpenAPI document.
-#[derive(utoipa::IntoResponses)]
-#[expect(dead_code, reason = "only described, never built: the handlers answer with `ApiError`")]
-pub(super) enum Refusals {
-    /// A parameter is wrong; `field` names it.
-    #[response(status = 400, content_type = "application/problem+json")]
-    Invalid(#[to_schema] Problem),
-    /// The store cannot answer.
-    #[response(status = 503, content_type = "application/problem+json")]
-    Store(#[to_schema] Problem),
-}
-
-/// What every route that takes a body may answer instead, for the OpenAPI document.
-#[derive(utoipa::IntoResponses)]
-#[expect(dead_code, reason = "only described, never built: the handlers answer with `ApiError`")]
-pub(super) enum BodyRefusals {
-    /// A field is wrong; `field` names it.
-    #[response(status = 400, content_type = "application/problem+json")]
-    Invalid(#[to_schema] Problem),
-    /// The body is larger than this path takes.
-    #[response(status = 413, content_type = "application/problem+json")]
-    Large(#[to_schema] Problem),
-    /// It cannot be done with what is stored; `detail` says why.
-    #[response(status = 422, content_type = "application/problem+json")]
-    Unprocessable(#[to_schema] Problem),
-    /// The store cannot answer.
-    #[response(status = 503, content_type = "application/problem+json")]
-    Store(#[to_schema] Problem),
-}
-
 /// A document with the media type of problems.
 pub(super) fn problem_response<T: Serialize>(status: u16, document: Json<T>) -> Response {
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -155,11 +174,17 @@ pub(super) async fn as_problem(response: Response) -> Response {
         return response;
     }
     let detail = match status {
-        StatusCode::PAYLOAD_TOO_LARGE => "the request's body is too large",
+        StatusCode::PAYLOAD_TOO_LARGE => return ApiError::TooLarge.into_response(),
         StatusCode::SERVICE_UNAVAILABLE => "the answer took too long",
         _ => "the request cannot be answered",
     };
     Problem::new(status, detail.to_owned()).into_response()
 }
 
-const PROBLEM_TYPE: &str = "application/problem+json";
+/// What a panic in a handler becomes: its text goes to the log by the panic hook, and nothing of it to the client.
+pub(super) fn after_panic(_text: Box<dyn std::any::Any + Send>) -> Response {
+    error!("api: a handler panicked");
+    ApiError::Internal.into_response()
+}
+
+pub(super) const PROBLEM_TYPE: &str = "application/problem+json";

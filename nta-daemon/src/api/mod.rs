@@ -1,21 +1,23 @@
 //! The REST API: one router, one file for each resource, one error type. Reads the store and the pipeline's last
 //! published status; never touches the data path.
 
-mod body;
 mod error;
+mod extract;
+mod guard;
 mod openapi;
 mod page;
-mod params;
 mod process;
 mod router;
 mod routes;
 mod state;
+mod workers;
 
 use std::future::Future;
 
 use tokio::net::TcpListener;
 
 pub use error::ApiError;
+pub use guard::AllowedHosts;
 pub use router::router;
 pub use state::{AnalysisAccess, ApiState};
 
@@ -25,5 +27,6 @@ pub async fn serve<F>(listener: TcpListener, state: ApiState, shutdown: F) -> st
 where
     F: Future<Output = ()> + Send + 'static,
 {
-    axum::serve(listener, router(state)).with_graceful_shutdown(shutdown).await
+    let service = router(state).into_make_service_with_connect_info::<guard::LocalEnd>();
+    axum::serve(listener, service).with_graceful_shutdown(shutdown).await
 }

@@ -1,53 +1,128 @@
-//! `GET /openapi.json`: the description of the API, made from the handlers.
+//! `GET /openapi.json`: the description of the API, made from the routes; and the parts of it that are the same
+//! everywhere.
 
-use axum::Json;
-use utoipa::OpenApi;
-
-use super::routes::{
-    alerts, anomalies, baselines, compute, detect, features, flows, generate, health, hosts, index, metrics,
-    prometheus, status,
+use axum::extract::State;
+use utoipa::openapi::extensions::ExtensionsBuilder;
+use utoipa::openapi::path::{Operation, Parameter as Described, ParameterBuilder, ParameterIn, PathItem};
+use utoipa::openapi::{
+    ContentBuilder, HttpMethod, LicenseBuilder, OpenApi, Ref, RefOr, Required, Response, ResponseBuilder, Schema,
+    ServerBuilder, tag::TagBuilder,
 };
 
-/// Every documented handler. A test holds this list equal to the index's.
-#[derive(OpenApi)]
-#[openapi(
-    info(title = "nta", description = "Network traffic analyzer: windows, flows, alerts and its own state."),
-    paths(
-        index::get,
-        health::get,
-        prometheus::get,
-        status::get,
-        metrics::list,
-        metrics::summary,
-        metrics::one,
-        compute::post,
-        features::list,
-        hosts::list,
-        hosts::one,
-        anomalies::list,
-        anomalies::by_type,
-        anomalies::top,
-        anomalies::summary,
-        anomalies::window,
-        detect::post,
-        alerts::list,
-        alerts::one,
-        alerts::patch,
-        baselines::list,
-        baselines::one,
-        baselines::stats,
-        generate::post,
-        baselines::put,
-        flows::search,
-        flows::last10,
-        flows::all,
-        get,
-    )
-)]
-struct Document;
+use super::ApiState;
+use super::error::PROBLEM_TYPE;
+use super::extract::{Json, Parameter, Query};
+use super::router::Role;
+
+const ABOUT: &str = "Network traffic analyzer: windows, flows, alerts and its own state. JSON in and out; times are \
+    RFC 3339 in UTC; units stand in a field's name (`_bps`, `_ms`, `_s`, `_bytes`).";
+
+const TAGS: [(&str, &str); 7] = [
+    ("about", "What there is, and whether it works."),
+    ("windows", "What went by in a window of time, in total and by host."),
+    ("flows", "Connections and what is like them."),
+    ("hosts", "Who is on the network."),
+    ("anomalies", "What one detector found in one window."),
+    ("alerts", "What findings about the same thing have become, and what people do about it."),
+    ("baselines", "What is usual."),
+];
 
 /// This document.
-#[utoipa::path(get, path = "/openapi.json", tag = "health", responses((status = 200, body = Object)))]
-pub(super) async fn get() -> Json<utoipa::openapi::OpenApi> {
-    Json(Document::openapi())
+#[utoipa::path(
+    get,
+    path = "/openapi.json",
+    operation_id = "get_openapi",
+    tag = "about",
+    responses((status = 200, description = "The OpenAPI 3.1 document of this API.", body = Object))
+)]
+pub(super) async fn get(_: Query<()>, State(state): State<ApiState>) -> Json<OpenApi> {
+    Json((*state.document).clone())
+}
+
+/// Describes a parameter of the query.
+pub(super) fn query<T: Parameter>(name: &str, about: &str) -> Described {
+    query_with(name, about, T::schema())
+}
+
+/// The same with a schema that is at hand.
+pub(super) fn query_with(name: &str, about: &str, schema: Schema) -> Described {
+    ParameterBuilder::new()
+        .name(name)
+        .parameter_in(ParameterIn::Query)
+        .required(Required::False)
+        .description(Some(about.trim()))
+        .schema(Some(schema))
+        .build()
+}
+
+/// The frame of the document, before the routes are in it.
+pub(super) fn frame() -> OpenApi {
+    let mut document = OpenApi::default();
+    document.info.title = "nta".to_owned();
+    document.info.version = super::state::VERSION.to_owned();
+    document.info.description = Some(ABOUT.to_owned());
+    let license = LicenseBuilder::new().name("MIT OR Apache-2.0").identifier(Some("MIT OR Apache-2.0"));
+    document.info.license = Some(license.build());
+    document.servers = Some(vec![ServerBuilder::new().url("/").build()]);
+    let tag = |(name, about): (&str, &str)| TagBuilder::new().name(name).description(Some(about)).build();
+    document.tags = Some(TAGS.map(tag).to_vec());
+    document
+}
+
+/// Adds to every operation of a role what no handler answers by itself: what the layers in front of it do.
+pub(super) fn add_common(document: &mut OpenApi, role: Role) {
+    for (path, item) in &mut document.paths.paths {
+        for (method, operation) in operations_mut(item) {
+            operation.extensions = Some(ExtensionsBuilder::new().add("x-role", role.word()).build());
+            let is_guarded = !super::guard::is_open(path);
+            let is_write = !matches!(method, HttpMethod::Get | HttpMethod::Head | HttpMethod::Options);
+            let takes_body = operation.request_body.is_some();
+            let mut add = |status: &str, about: &str| {
+                let responses = &mut operation.responses.responses;
+                responses.entry(status.to_owned()).or_insert_with(|| problem(about));
+            };
+            add("400", "A parameter, a header or a field of the body is wrong; `field` names it.");
+            add("500", "A fault of this server; its log says more.");
+            add("503", "The store does not answer, or the answer took too long.");
+            if is_guarded {
+                add("421", "The request's `Host` is none that this server answers for.");
+            }
+            if is_write {
+                add("403", "The request comes from a page of another site.");
+            }
+            if takes_body {
+                add("413", "The body is larger than this path takes.");
+                add("415", "The body's content type is not `application/json`.");
+            }
+        }
+    }
+}
+
+/// The operations of a path with their methods.
+pub(super) fn operations(item: &PathItem) -> impl Iterator<Item = (HttpMethod, &Operation)> {
+    let all = [
+        (HttpMethod::Get, &item.get),
+        (HttpMethod::Post, &item.post),
+        (HttpMethod::Put, &item.put),
+        (HttpMethod::Patch, &item.patch),
+        (HttpMethod::Delete, &item.delete),
+    ];
+    all.into_iter().filter_map(|(method, operation)| Some((method, operation.as_ref()?)))
+}
+
+fn operations_mut(item: &mut PathItem) -> impl Iterator<Item = (HttpMethod, &mut Operation)> {
+    let all = [
+        (HttpMethod::Get, &mut item.get),
+        (HttpMethod::Post, &mut item.post),
+        (HttpMethod::Put, &mut item.put),
+        (HttpMethod::Patch, &mut item.patch),
+        (HttpMethod::Delete, &mut item.delete),
+    ];
+    all.into_iter().filter_map(|(method, operation)| Some((method, operation.as_mut()?)))
+}
+
+fn problem(about: &str) -> RefOr<Response> {
+    let schema = Ref::from_schema_name("Problem");
+    let content = ContentBuilder::new().schema(Some(schema)).build();
+    ResponseBuilder::new().description(about).content(PROBLEM_TYPE, content).build().into()
 }

@@ -1,23 +1,26 @@
-//! Every route on one screen.
+//! Every route on one screen, by the role that may use it. Router, OpenAPI document and index are made from this list.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{StatusCode, Uri};
-use axum::middleware::map_response;
-use axum::routing::{get, post};
+use axum::middleware::{from_fn_with_state, map_response};
+use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::limit::RequestBodyLimitLayer;
 use tower_http::normalize_path::NormalizePath;
 use tower_http::timeout::TimeoutLayer;
+use utoipa::openapi::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
-use super::error::as_problem;
-use super::openapi;
+use super::error::{after_panic, as_problem};
 use super::routes::{
     alerts, anomalies, baselines, compute, detect, features, flows, generate, health, hosts, index, metrics,
     prometheus, status,
 };
-use super::{ApiError, ApiState};
+use super::{ApiError, ApiState, guard, openapi};
 
 /// Time in which a handler must begin its answer; a stream may take longer to end.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
@@ -26,46 +29,100 @@ const BODY_LIMIT_BYTES: usize = 64 * 1024;
 /// Largest body of an import of baselines: a week's hours of four metrics are about 2 MiB.
 const IMPORT_LIMIT_BYTES: usize = 8 * 1024 * 1024;
 
-/// All routes; every path works with and without a trailing slash.
+/// Who may use a route. There are no tokens yet: whoever reaches the listener may use all.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Role {
+    /// Anybody.
+    Public,
+    /// Who may look.
+    Viewer,
+    /// Who may work with alerts and baselines.
+    Operator,
+}
+
+impl Role {
+    pub(super) const fn word(self) -> &'static str {
+        match self {
+            Self::Public => "public",
+            Self::Viewer => "viewer",
+            Self::Operator => "operator",
+        }
+    }
+}
+
+fn public() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::new()
+        .routes(routes!(index::root))
+        .routes(routes!(index::get))
+        .routes(routes!(health::get))
+        .routes(routes!(prometheus::get))
+        .routes(routes!(openapi::get))
+}
+
+fn viewer() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::new()
+        .routes(routes!(status::get))
+        .routes(routes!(metrics::list))
+        .routes(routes!(metrics::summary))
+        .routes(routes!(metrics::one))
+        .routes(routes!(features::list))
+        .routes(routes!(flows::search))
+        .routes(routes!(flows::last10))
+        .routes(routes!(flows::all))
+        .routes(routes!(hosts::list))
+        .routes(routes!(hosts::one))
+        .routes(routes!(anomalies::list))
+        .routes(routes!(anomalies::by_type))
+        .routes(routes!(anomalies::top))
+        .routes(routes!(anomalies::summary))
+        .routes(routes!(anomalies::window))
+        .routes(routes!(alerts::list))
+        .routes(routes!(alerts::one))
+        .routes(routes!(baselines::list))
+        .routes(routes!(baselines::stats))
+        .routes(routes!(baselines::one))
+}
+
+fn operator() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::new()
+        .routes(routes!(alerts::patch))
+        .routes(routes!(detect::post))
+        .routes(routes!(generate::post))
+        .routes(routes!(compute::post))
+}
+
+/// What takes larger bodies than others.
+fn imports() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::new().routes(routes!(baselines::put))
+}
+
+/// All routes with their description.
+fn documented() -> (Router<ApiState>, OpenApi) {
+    let small = RequestBodyLimitLayer::new(BODY_LIMIT_BYTES);
+    let large = RequestBodyLimitLayer::new(IMPORT_LIMIT_BYTES);
+    // Who asks is to be checked here, by role: a layer each.
+    let by_role = |mut routes: OpenApiRouter<ApiState>, role: Role| {
+        openapi::add_common(routes.get_openapi_mut(), role);
+        routes
+    };
+    OpenApiRouter::with_openapi(openapi::frame())
+        .merge(by_role(public(), Role::Public).layer(small))
+        .merge(by_role(viewer(), Role::Viewer).layer(small))
+        .merge(by_role(operator(), Role::Operator).layer(small))
+        .merge(by_role(imports(), Role::Operator).layer(DefaultBodyLimit::disable()).layer(large))
+        .split_for_parts()
+}
+
+/// The router; every path works with and without a trailing slash.
 pub fn router(state: ApiState) -> Router {
-    let routes = Router::new()
-        .route("/", get(index::get))
-        .route("/health", get(health::get))
-        .route("/metrics", get(prometheus::get))
-        .route("/api/status", get(status::get))
-        .route("/api/metrics", get(metrics::list))
-        .route("/api/metrics/summary", get(metrics::summary))
-        .route("/api/metrics/compute", post(compute::post))
-        .route("/api/metrics/{id}", get(metrics::one))
-        .route("/api/features", get(features::list))
-        .route("/api/flows", get(flows::search))
-        .route("/api/hosts", get(hosts::list))
-        .route("/api/hosts/{ip}", get(hosts::one))
-        .route("/api/last10", get(flows::last10))
-        .route("/api/alltraffic", get(flows::all))
-        .route("/api/anomalies", get(anomalies::list))
-        .route("/api/anomalies/by-type", get(anomalies::by_type))
-        .route("/api/anomalies/top", get(anomalies::top))
-        .route("/api/anomalies/summary", get(anomalies::summary))
-        .route("/api/anomalies/window/{id}", get(anomalies::window))
-        .route("/api/anomalies/detect", post(detect::post))
-        .route("/api/alerts", get(alerts::list))
-        .route("/api/alerts/{id}", get(alerts::one).patch(alerts::patch))
-        .route("/api/baselines", get(baselines::list))
-        .route("/api/baselines/stats", get(baselines::stats))
-        .route("/api/baselines/generate", post(generate::post))
-        .route("/openapi.json", get(openapi::get))
-        .method_not_allowed_fallback(method_not_allowed)
-        .layer(RequestBodyLimitLayer::new(BODY_LIMIT_BYTES));
-    let imports = Router::new()
-        .route("/api/baselines/{type}", get(baselines::one).put(baselines::put))
-        .method_not_allowed_fallback(method_not_allowed)
-        .layer(DefaultBodyLimit::disable())
-        .layer(RequestBodyLimitLayer::new(IMPORT_LIMIT_BYTES));
+    let (routes, document) = documented();
+    let state = state.with_document(document);
     let routes = routes
-        .merge(imports)
+        .method_not_allowed_fallback(method_not_allowed)
         .fallback(not_found)
+        .layer(CatchPanicLayer::custom(after_panic))
         .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, REQUEST_TIMEOUT))
+        .layer(from_fn_with_state(Arc::clone(&state.hosts), guard::check))
         .layer(map_response(as_problem))
         .with_state(state);
     // Around the router and not a layer of it: the path has to be normal before the router looks at it.
@@ -73,7 +130,8 @@ pub fn router(state: ApiState) -> Router {
 }
 
 async fn not_found(uri: Uri) -> ApiError {
-    ApiError::NotFound { detail: format!("there is no path {}; GET / lists them", uri.path()) }
+    let path: String = uri.path().chars().take(100).collect();
+    ApiError::NotFound { detail: format!("there is no path {path}; GET /api lists them") }
 }
 
 async fn method_not_allowed() -> ApiError {

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use tokio::sync::watch;
+use utoipa::openapi::OpenApi;
 
+use super::guard::AllowedHosts;
+use super::workers::Workers;
 use crate::pipeline::baselines::BaselineHandle;
 use crate::store::Store;
 use nta_core::baseline::BaselineConfig;
@@ -16,6 +19,9 @@ use nta_core::window::DEFAULT_WINDOW_NS;
 pub struct ApiState {
     pub(super) store: Store,
     pub(super) analysis: Arc<AnalysisAccess>,
+    pub(super) hosts: Arc<AllowedHosts>,
+    pub(super) workers: Workers,
+    pub(super) document: Arc<OpenApi>,
     status: watch::Receiver<Status>,
 }
 
@@ -33,13 +39,26 @@ pub struct AnalysisAccess {
 impl ApiState {
     /// Serves this store and this status.
     pub fn new(store: Store, status: watch::Receiver<Status>) -> Self {
-        Self { store, analysis: Arc::default(), status }
+        let document = Arc::new(OpenApi::default());
+        let (analysis, hosts, workers) = Default::default();
+        Self { store, analysis, hosts, workers, document, status }
     }
 
     /// Serves these baselines.
     #[must_use]
     pub fn with_analysis(self, analysis: AnalysisAccess) -> Self {
         Self { analysis: Arc::new(analysis), ..self }
+    }
+
+    /// Answers for these hosts too.
+    #[must_use]
+    pub fn with_hosts(self, hosts: AllowedHosts) -> Self {
+        Self { hosts: Arc::new(hosts), ..self }
+    }
+
+    /// Describes itself by this document.
+    pub(super) fn with_document(self, document: OpenApi) -> Self {
+        Self { document: Arc::new(document), ..self }
     }
 
     /// Length of a base window in nanoseconds.

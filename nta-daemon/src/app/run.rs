@@ -10,7 +10,7 @@ use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use super::{App, AppError, Signal, Signals, StoreOutput};
-use crate::api::{self, AnalysisAccess, ApiState};
+use crate::api::{self, AllowedHosts, AnalysisAccess, ApiState};
 use crate::pipeline::baselines::BaselineHandle;
 use nta_core::domain::Status;
 
@@ -145,7 +145,9 @@ impl App {
             detect: self.config.detect.clone(),
             baseline: self.config.baseline.clone(),
         };
-        let state = ApiState::new(self.store.clone(), self.status.subscribe()).with_analysis(access);
+        let config = &self.config.api;
+        let hosts = AllowedHosts { hosts: config.hosts.clone(), origins: config.origins.clone() };
+        let state = ApiState::new(self.store.clone(), self.status.subscribe()).with_analysis(access).with_hosts(hosts);
         self.say_where("serving");
         tokio::spawn(api::serve(listener, state, self.stop.clone().cancelled_owned()))
     }

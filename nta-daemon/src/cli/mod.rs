@@ -15,12 +15,8 @@ mod train_forest;
 
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
-use std::str::FromStr as _;
 
 use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
-use tracing_subscriber::filter::Targets;
-use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
-use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// Exit status for bad input: a missing file, no capture, a wrong flag (as clap's).
 const EXIT_USAGE: u8 = 2;
@@ -94,13 +90,14 @@ impl Cli {
     }
 
     fn start_log(&self) -> Result<(), String> {
-        let filter = Targets::from_str(&self.log).map_err(|e| format!("--log {}: {e}", self.log))?;
+        let filter =
+            tracing_subscriber::EnvFilter::try_new(&self.log).map_err(|e| format!("--log {}: {e}", self.log))?;
         let colour =
             std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        let log = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(colour);
+        let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colour);
         match self.log_format {
-            LogFormat::Text => tracing_subscriber::registry().with(log.with_filter(filter)).init(),
-            LogFormat::Json => tracing_subscriber::registry().with(log.json().with_filter(filter)).init(),
+            LogFormat::Text => log.init(),
+            LogFormat::Json => log.json().init(),
         }
         Ok(())
     }

@@ -25,12 +25,16 @@ pub struct AlertJson {
     /// `raised` or `cleared`.
     pub state: String,
     /// Start of the first window with a finding.
+    #[schema(format = DateTime)]
     pub window_start: String,
     /// End of the last window with a finding.
+    #[schema(format = DateTime)]
     pub window_end: String,
     /// End of the window in which it was raised.
+    #[schema(format = DateTime)]
     pub raised_at: String,
     /// When it was cleared; null while it goes on.
+    #[schema(format = DateTime)]
     pub cleared_at: Option<String>,
     /// Windows with a finding.
     pub windows: u32,
@@ -58,8 +62,10 @@ pub struct WhyJson {
     /// From where on it is a finding.
     pub threshold: f64,
     /// First instant of the window.
+    #[schema(format = DateTime)]
     pub window_start: String,
     /// First instant behind it.
+    #[schema(format = DateTime)]
     pub window_end: String,
     /// Further facts by name.
     pub facts: std::collections::BTreeMap<String, String>,
@@ -203,8 +209,10 @@ pub struct AnomalyJson {
     /// Name of the detector.
     pub detector: String,
     /// First instant of the window.
+    #[schema(format = DateTime)]
     pub window_start: String,
     /// First instant behind it.
+    #[schema(format = DateTime)]
     pub window_end: String,
     /// Why it is one.
     pub why: WhyJson,

@@ -75,6 +75,7 @@ impl From<&Status> for HostsJson {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct LearningJson {
     /// End of the last window learned from; null before the first.
+    #[schema(format = DateTime)]
     pub updated: Option<String>,
     /// Every metric of the network.
     pub metrics: Vec<MetricStateJson>,

@@ -11,6 +11,7 @@ use nta_core::domain::{ArpPacket, DnsMessage, EventCounts};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct DnsJson {
     /// When.
+    #[schema(format = DateTime)]
     pub time: String,
     /// Who asks, or is answered.
     pub client: String,
@@ -82,6 +83,7 @@ impl From<&DnsMessage> for DnsJson {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ArpJson {
     /// When.
+    #[schema(format = DateTime)]
     pub time: String,
     /// VLAN id of the outermost tag, 0 without one.
     pub vlan: u16,

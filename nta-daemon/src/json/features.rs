@@ -12,8 +12,10 @@ use nta_core::window::{HostStats, Snapshot};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct FeaturesJson {
     /// First instant of the window.
+    #[schema(format = DateTime)]
     pub start: String,
     /// First instant behind it.
+    #[schema(format = DateTime)]
     pub end: String,
     /// Length in seconds.
     pub span_s: f64,

@@ -47,8 +47,10 @@ pub struct FlowJson {
     /// Payload bytes from the responder.
     pub resp_payload_bytes: Option<u64>,
     /// First packet.
+    #[schema(format = DateTime)]
     pub first_time: String,
     /// Last packet so far.
+    #[schema(format = DateTime)]
     pub last_time: String,
     /// Between them.
     pub duration_s: f64,

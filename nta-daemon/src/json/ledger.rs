@@ -5,13 +5,29 @@ use std::collections::BTreeMap;
 use nta_common::{Counter, LedgerSlot};
 use serde::de::{Deserialize, Deserializer};
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
+use utoipa::openapi::schema::{ObjectBuilder, Type};
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
 
 use nta_core::domain::{Interface, Ledger};
 
 /// Every counter by its name (see [`Counter::name`]), then `seen_bytes` and `overflow_bytes`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, utoipa::ToSchema)]
-#[schema(value_type = BTreeMap<String, u64>)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CountsJson(pub LedgerSlot);
+
+impl PartialSchema for CountsJson {
+    /// Each counter by its name: beside them, an interface has its name.
+    fn schema() -> RefOr<Schema> {
+        let count = || ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(0));
+        let names = Counter::ALL.into_iter().map(Counter::name).chain([SEEN_BYTES, OVERFLOW_BYTES]);
+        let counts = names.fold(ObjectBuilder::new().schema_type(Type::Object), |counts, name| {
+            counts.property(name, count()).required(name)
+        });
+        counts.into()
+    }
+}
+
+impl ToSchema for CountsJson {}
 
 impl Serialize for CountsJson {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

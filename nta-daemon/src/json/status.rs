@@ -13,6 +13,7 @@ pub struct StatusJson {
     /// Replay engine (`kernel`, `user`), or `live`.
     pub engine: String,
     /// When the pipeline started.
+    #[schema(format = DateTime)]
     pub started: String,
     /// Attached programs; empty in replay.
     pub interfaces: Vec<AttachmentJson>,
@@ -27,8 +28,10 @@ pub struct StatusJson {
     /// Length of a window.
     pub window_span_s: f64,
     /// Start of the open window; null when none is open.
+    #[schema(format = DateTime)]
     pub window_open_since: Option<String>,
     /// End of the last closed window; null before the first.
+    #[schema(format = DateTime)]
     pub last_window_end: Option<String>,
     /// Flows alive.
     pub flows_active: u64,

@@ -13,8 +13,10 @@ pub struct WindowJson {
     /// In a replay document the window's number in the run, from 1; in the API its id in the store.
     pub id: u64,
     /// First instant.
+    #[schema(format = DateTime)]
     pub start: String,
     /// First instant behind it.
+    #[schema(format = DateTime)]
     pub end: String,
     /// Length in seconds.
     pub span_s: f64,

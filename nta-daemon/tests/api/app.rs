@@ -20,6 +20,8 @@ use tokio::sync::watch;
 use tower::ServiceExt as _;
 
 const S: u64 = 1_000_000_000;
+/// Every request is for a host that is listened on.
+pub(crate) const HOST: &str = "localhost:5000";
 
 pub(crate) struct App {
     pub(crate) router: Router,
@@ -61,7 +63,7 @@ impl App {
     }
 
     pub(crate) async fn get(&self, path: &str) -> (StatusCode, String, Vec<u8>) {
-        let request = Request::get(path).body(Body::empty()).expect("request");
+        let request = Request::get(path).header(header::HOST, HOST).body(Body::empty()).expect("request");
         let response = self.router.clone().oneshot(request).await.expect("response");
         let media_type = response.headers()[header::CONTENT_TYPE].to_str().expect("text").to_owned();
         let status = response.status();
@@ -73,7 +75,9 @@ impl App {
     }
 
     pub(crate) async fn send_text(&self, method: Method, path: &str, body: &str) -> (StatusCode, Value) {
-        let request = Request::builder().method(method).uri(path).body(Body::from(body.to_owned())).expect("request");
+        let request = Request::builder().method(method).uri(path).header(header::HOST, HOST);
+        let request = request.header(header::CONTENT_TYPE, "application/json");
+        let request = request.body(Body::from(body.to_owned())).expect("request");
         let response = self.router.clone().oneshot(request).await.expect("response");
         let status = response.status();
         (status, parse(&to_bytes(response.into_body(), usize::MAX).await.expect("body")))

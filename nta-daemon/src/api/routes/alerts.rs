@@ -1,26 +1,26 @@
 //! `/api/alerts`: alerts, and what people do about them.
 
-use axum::Json;
-use axum::body::Bytes;
-use axum::extract::{Path, State};
-use axum::http::Uri;
-use serde::Serialize;
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
 
-use crate::api::body::Body;
-use crate::api::error::{BodyRefusals, Problem, Refusals};
-use crate::api::page::{List, PageRequest, Sorts};
-use crate::api::params::Params;
+use utoipa::openapi::Schema;
+
+use crate::api::error::Problem;
+use crate::api::extract::{
+    InPath, Json, Parameter, PartyName, Path, PathParameter, Query, Text, Word, parameters, text,
+};
+use crate::api::page::{List, PageQuery, Period, SortField};
 use crate::api::state::now;
 use crate::api::{ApiError, ApiState};
 use crate::json::AlertJson;
 use crate::store::{AlertFilter, AlertPatch, AlertSort, Note, Patched, StoredAlert};
+use nta_core::domain::{AlertKind, Severity};
 
-const SORTS: Sorts<AlertSort> = &[
-    ("time", AlertSort::Time),
-    ("last_time", AlertSort::LastTime),
-    ("severity", AlertSort::Severity),
-    ("score", AlertSort::Score),
-];
+impl SortField for AlertSort {
+    const ALL: &'static [(&'static str, Self)] =
+        &[("time", Self::Time), ("last_time", Self::LastTime), ("severity", Self::Severity), ("score", Self::Score)];
+}
+
 const STATUSES: [&str; 3] = ["open", "acknowledged", "resolved"];
 const STATES: [&str; 2] = ["raised", "cleared"];
 /// Longest note in characters.
@@ -35,11 +35,13 @@ const NOBODY: &str = "api";
 pub(in crate::api) struct AlertItem {
     #[serde(flatten)]
     alert: AlertJson,
-    /// `open`, `acknowledged` or `resolved`: what people did; `state` is what the traffic does.
+    /// What people did; `state` is what the traffic does.
+    #[schema(schema_with = AlertStatus::schema)]
     status: String,
     /// Who changed the status last; null while nobody has.
     status_by: Option<String>,
     /// When.
+    #[schema(format = DateTime)]
     status_at: Option<String>,
 }
 
@@ -54,21 +56,73 @@ pub(in crate::api) struct AlertDetail {
 
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 struct NoteJson {
+    #[schema(format = DateTime)]
     at: String,
     by: String,
     note: String,
 }
 
-/// The body of a change.
-#[derive(Debug, utoipa::ToSchema)]
-#[expect(dead_code, reason = "only described: the handler reads field by field")]
+/// The body of a change: `status`, `note` or both.
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
 pub(in crate::api) struct AlertChangeRequest {
-    /// `open`, `acknowledged` or `resolved`.
-    status: Option<String>,
-    /// A note to add, at most 4000 characters.
-    note: Option<String>,
-    /// Who, at most 100 characters; `api` unless given.
-    by: Option<String>,
+    /// What people did about it.
+    #[schema(schema_with = AlertStatus::schema)]
+    status: Option<AlertStatus>,
+    /// A note to add.
+    #[schema(schema_with = Text::<MAX_NOTE>::schema)]
+    note: Option<Text<MAX_NOTE>>,
+    /// Who; `api` unless given.
+    #[schema(schema_with = Text::<MAX_NAME>::schema)]
+    by: Option<Text<MAX_NAME>>,
+}
+
+/// What people did about an alert.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::api) struct AlertStatus(&'static str);
+
+impl Word for AlertStatus {
+    fn all() -> Vec<(&'static str, Self)> {
+        STATUSES.map(|word| (word, Self(word))).to_vec()
+    }
+}
+
+impl<'de> Deserialize<'de> for AlertStatus {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let wrong = |expected| serde::de::Error::custom(format!("`{text}`: expected {expected}"));
+        Self::parse(&text).map_err(wrong)
+    }
+}
+
+/// What the traffic does.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::api) struct AlertStateWord(&'static str);
+
+impl Word for AlertStateWord {
+    fn all() -> Vec<(&'static str, Self)> {
+        STATES.map(|word| (word, Self(word))).to_vec()
+    }
+}
+
+/// The identity of an alert.
+#[derive(Debug)]
+pub(in crate::api) struct AlertId(String);
+
+impl Parameter for AlertId {
+    fn parse(text: &str) -> Result<Self, String> {
+        let is_one = text.len() == 16 && text.bytes().all(|digit| digit.is_ascii_hexdigit());
+        if is_one { Ok(Self(text.to_ascii_lowercase())) } else { Err("16 hexadecimal digits".to_owned()) }
+    }
+
+    fn schema() -> Schema {
+        text().pattern(Some("^[0-9a-f]{16}$")).into()
+    }
+}
+
+impl PathParameter for AlertId {
+    const NAME: &'static str = "id";
+    const ABOUT: &'static str = "Identity of the alert.";
 }
 
 impl From<StoredAlert> for AlertItem {
@@ -88,116 +142,114 @@ impl From<Note> for NoteJson {
     }
 }
 
+parameters! {
+    /// Which alerts.
+    pub(in crate::api) struct AlertsQuery {
+        /// Kind.
+        "type" => kind: AlertKind,
+        /// Severity.
+        "severity" => severity: Severity,
+        /// What people did about it.
+        "status" => status: AlertStatus,
+        /// What the traffic does.
+        "state" => state: AlertStateWord,
+        /// Who does it, as the alert writes it.
+        "source" => source: PartyName,
+        /// Who suffers it, as the alert writes it.
+        "destination" => destination: PartyName,
+        ..period: Period,
+        ..page: PageQuery<AlertSort>,
+    }
+}
+
 /// A page of alerts, the one raised last first unless `sort` says otherwise.
 #[utoipa::path(
     get,
     path = "/api/alerts",
+    operation_id = "list_alerts",
     tag = "alerts",
-    params(
-        ("type" = Option<String>, Query, description = "kind, such as port_scan"),
-        ("severity" = Option<String>, Query, description = "low, medium, high, critical"),
-        ("status" = Option<String>, Query, description = "open, acknowledged, resolved"),
-        ("state" = Option<String>, Query, description = "raised while it goes on, cleared"),
-        ("source" = Option<String>, Query, description = "who does it, as the alert writes it"),
-        ("destination" = Option<String>, Query, description = "who suffers it, as the alert writes it"),
-        ("from" = Option<String>, Query, description = "with a finding later than this; RFC 3339 or Unix seconds"),
-        ("to" = Option<String>, Query, description = "with a finding earlier than this; RFC 3339 or Unix seconds"),
-        ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000, description = "items of a page, default 100"),
-        ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before"),
-        ("sort" = Option<String>, Query, description = "time, last_time, severity, score; `-` before it: largest \
-            first (default -time)"),
-    ),
-    responses((status = 200, body = List<AlertItem>), Refusals)
+    params(AlertsQuery),
+    responses((status = 200, description = "The page.", body = List<AlertItem>))
 )]
-pub(in crate::api) async fn list(State(state): State<ApiState>, uri: Uri) -> Result<Json<List<AlertItem>>, ApiError> {
-    let known =
-        ["type", "severity", "status", "state", "source", "destination", "from", "to", "limit", "cursor", "sort"];
-    let params = Params::read(&uri, &known)?;
-    let [from, to] = params.interval()?;
+pub(in crate::api) async fn list(
+    State(state): State<ApiState>,
+    Query(query): Query<AlertsQuery>,
+) -> Result<Json<List<AlertItem>>, ApiError> {
     let filter = AlertFilter {
-        kind: params.kind("type")?,
-        severity: params.severity("severity")?,
-        status: params.word("status", STATUSES.map(|word| (word, word)))?,
-        state: params.word("state", STATES.map(|word| (word, word)))?,
-        source: params.get("source").map(str::to_owned),
-        destination: params.get("destination").map(str::to_owned),
+        kind: query.kind.map(AlertKind::word),
+        severity: query.severity,
+        status: query.status.map(|status| status.0),
+        state: query.state.map(|state| state.0),
+        source: query.source.map(|party| party.0),
+        destination: query.destination.map(|party| party.0),
         host: None,
-        from,
-        to,
+        from: query.period.from,
+        to: query.period.to,
     };
-    let page = PageRequest::read(&params, SORTS)?;
-    let alerts = state.store.alerts(&filter, page.sort, page.position).await?;
-    Ok(Json(page.list(alerts.items.into_iter().map(AlertItem::from).collect(), alerts.next)))
+    let alerts = state.store.alerts(&filter, query.page.sort, query.page.position).await?;
+    Ok(Json(query.page.list(alerts.items.into_iter().map(AlertItem::from).collect(), alerts.next)))
 }
 
 /// One alert, with its notes.
 #[utoipa::path(
     get,
     path = "/api/alerts/{id}",
+    operation_id = "get_alert",
     tag = "alerts",
-    params(("id" = String, Path, description = "id of the alert")),
+    params(InPath<AlertId>),
     responses(
-        (status = 200, body = AlertDetail),
-        Refusals,
-        (status = 404, description = "no such alert", body = Problem, content_type = "application/problem+json"),
+        (status = 200, description = "The alert.", body = AlertDetail),
+        (status = 404, description = "There is no such alert.", body = Problem,
+            content_type = "application/problem+json"),
     )
 )]
 pub(in crate::api) async fn one(
+    _: Query<()>,
     State(state): State<ApiState>,
-    Path(id): Path<String>,
+    Path(AlertId(id)): Path<AlertId>,
 ) -> Result<Json<AlertDetail>, ApiError> {
-    let id = identity(&id)?;
-    let alert = state.store.alert(&id).await?.ok_or_else(|| unknown(&id))?;
-    let notes = state.store.alert_notes(&id).await?;
-    Ok(Json(AlertDetail { alert: alert.into(), notes: notes.into_iter().map(NoteJson::from).collect() }))
+    detail(&state, &id).await
 }
 
-/// Changes an alert's status, adds a note, or both. What the pipeline tells about it later changes neither.
+/// Changes an alert's status, adds a note, or both. What the pipeline reports about it later changes neither.
 #[utoipa::path(
     patch,
     path = "/api/alerts/{id}",
+    operation_id = "change_alert",
     tag = "alerts",
-    params(("id" = String, Path, description = "id of the alert")),
+    params(InPath<AlertId>),
     request_body = AlertChangeRequest,
     responses(
-        (status = 200, body = AlertDetail),
-        BodyRefusals,
-        (status = 404, description = "no such alert", body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "as many notes as it may have", body = Problem,
+        (status = 200, description = "The alert as it is now.", body = AlertDetail),
+        (status = 404, description = "There is no such alert.", body = Problem,
+            content_type = "application/problem+json"),
+        (status = 409, description = "It has as many notes as it may have.", body = Problem,
             content_type = "application/problem+json"),
     )
 )]
 pub(in crate::api) async fn patch(
+    _: Query<()>,
     State(state): State<ApiState>,
-    Path(id): Path<String>,
-    body: Bytes,
+    Path(AlertId(id)): Path<AlertId>,
+    Json(change): Json<AlertChangeRequest>,
 ) -> Result<Json<AlertDetail>, ApiError> {
-    let id = identity(&id)?;
-    let body = Body::read(&body, &["status", "note", "by"])?;
-    let status = body.text("status", MAX_NAME)?.map(status).transpose()?;
-    let note = body.text("note", MAX_NOTE)?.map(str::to_owned);
-    let by = body.text("by", MAX_NAME)?.unwrap_or(NOBODY).to_owned();
+    let status = change.status.map(|status| status.0);
+    let note = change.note.map(|note| note.0);
+    let by = change.by.map_or_else(|| NOBODY.to_owned(), |by| by.0);
     if status.is_none() && note.is_none() {
         return Err(ApiError::invalid("status", "expected `status`, `note` or both: nothing is to be changed"));
     }
     match state.store.patch_alert(&id, &AlertPatch { status, note, by, at: now() }).await? {
-        Patched::Done => one(State(state), Path(id)).await,
+        Patched::Done => detail(&state, &id).await,
         Patched::Unknown => Err(unknown(&id)),
         Patched::Full => Err(ApiError::Conflict { detail: format!("alert {id} has as many notes as it may have") }),
     }
 }
 
-fn status(text: &str) -> Result<&'static str, ApiError> {
-    STATUSES
-        .into_iter()
-        .find(|word| *word == text)
-        .ok_or_else(|| ApiError::invalid("status", format!("`{text}`: expected one of {}", STATUSES.join(", "))))
-}
-
-fn identity(text: &str) -> Result<String, ApiError> {
-    let is_one = text.len() == 16 && text.bytes().all(|digit| digit.is_ascii_hexdigit());
-    let wrong = || ApiError::invalid("id", format!("`{text}`: expected the 16 hexadecimal digits of an alert"));
-    if is_one { Ok(text.to_ascii_lowercase()) } else { Err(wrong()) }
+async fn detail(state: &ApiState, id: &str) -> Result<Json<AlertDetail>, ApiError> {
+    let alert = state.store.alert(id).await?.ok_or_else(|| unknown(id))?;
+    let notes = state.store.alert_notes(id).await?;
+    Ok(Json(AlertDetail { alert: alert.into(), notes: notes.into_iter().map(NoteJson::from).collect() }))
 }
 
 fn unknown(id: &str) -> ApiError {

@@ -3,119 +3,135 @@
 
 use std::collections::BTreeMap;
 
-use axum::Json;
-use axum::extract::{Path, State};
-use axum::http::Uri;
+use axum::extract::State;
 use serde::Serialize;
 
-use crate::api::error::{Problem, Refusals};
-use crate::api::page::{List, PageRequest, Sorts};
-use crate::api::params::Params;
+use super::metrics::WindowId;
+use crate::api::error::Problem;
+use crate::api::extract::{InPath, Json, Path, Query, parameters};
+use crate::api::page::{List, PageQuery, Period, SortField};
 use crate::api::{ApiError, ApiState};
 use crate::json::AnomalyJson;
 use crate::store::{AnomalyFilter, AnomalySort, KindCount};
-use nta_core::domain::{Severity, Timestamp};
+use nta_core::domain::{AlertKind, Severity, Timestamp};
 
-const SORTS: Sorts<AnomalySort> =
-    &[("time", AnomalySort::Time), ("score", AnomalySort::Score), ("severity", AnomalySort::Severity)];
-const TOP_SORTS: Sorts<AnomalySort> = &[("score", AnomalySort::Score)];
-const FILTERS: [&str; 4] = ["type", "severity", "from", "to"];
-
-fn filter(params: &Params) -> Result<AnomalyFilter, ApiError> {
-    let [from, to] = params.interval()?;
-    let (kind, severity) = (params.kind("type")?, params.severity("severity")?);
-    Ok(AnomalyFilter { kind, severity, from, to, window: None })
+impl SortField for AnomalySort {
+    const ALL: &'static [(&'static str, Self)] =
+        &[("time", Self::Time), ("score", Self::Score), ("severity", Self::Severity)];
 }
 
-async fn page(
-    state: &ApiState,
-    params: &Params,
-    filter: &AnomalyFilter,
-    sorts: Sorts<AnomalySort>,
-) -> Result<Json<List<AnomalyJson>>, ApiError> {
-    let page = PageRequest::read(params, sorts)?;
-    let anomalies = state.store.anomalies(filter, page.sort, page.position).await?;
-    Ok(Json(page.list(anomalies.items, anomalies.next)))
+/// The only order of the anomalies with the highest scores.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::api) struct ByScore;
+
+impl SortField for ByScore {
+    const ALL: &'static [(&'static str, Self)] = &[("score", Self)];
+}
+
+parameters! {
+    /// Which anomalies.
+    pub(in crate::api) struct AnomaliesFilter {
+        /// Kind.
+        "type" => kind: AlertKind,
+        /// Severity that the alert had in that window.
+        "severity" => severity: Severity,
+        ..period: Period,
+    }
+}
+
+parameters! {
+    /// Which anomalies, and which page of them.
+    pub(in crate::api) struct AnomaliesQuery {
+        ..filter: AnomaliesFilter,
+        ..page: PageQuery<AnomalySort>,
+    }
+}
+
+parameters! {
+    /// Which anomalies, and which page of those with the highest scores.
+    pub(in crate::api) struct TopQuery {
+        ..filter: AnomaliesFilter,
+        ..page: PageQuery<ByScore>,
+    }
+}
+
+parameters! {
+    /// Which page of a window's anomalies.
+    pub(in crate::api) struct PageOnly {
+        ..page: PageQuery<AnomalySort>,
+    }
+}
+
+impl AnomaliesFilter {
+    fn of_store(&self) -> AnomalyFilter {
+        let Period { from, to } = self.period;
+        AnomalyFilter { kind: self.kind.map(AlertKind::word), severity: self.severity, from, to, window: None }
+    }
 }
 
 /// A page of anomalies, the newest first unless `sort` says otherwise.
 #[utoipa::path(
     get,
     path = "/api/anomalies",
+    operation_id = "list_anomalies",
     tag = "anomalies",
-    params(
-        ("type" = Option<String>, Query, description = "kind, such as port_scan"),
-        ("severity" = Option<String>, Query, description = "low, medium, high, critical"),
-        ("from" = Option<String>, Query, description = "in windows that end later; RFC 3339 or Unix seconds"),
-        ("to" = Option<String>, Query, description = "in windows that start earlier; RFC 3339 or Unix seconds"),
-        ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000, description = "items of a page, default 100"),
-        ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before"),
-        ("sort" = Option<String>, Query, description = "time, score, severity; `-` before it: largest first \
-            (default -time)"),
-    ),
-    responses((status = 200, body = List<AnomalyJson>), Refusals)
+    params(AnomaliesQuery),
+    responses((status = 200, description = "The page.", body = List<AnomalyJson>))
 )]
-pub(in crate::api) async fn list(State(state): State<ApiState>, uri: Uri) -> Result<Json<List<AnomalyJson>>, ApiError> {
-    let params = Params::read(&uri, &["type", "severity", "from", "to", "limit", "cursor", "sort"])?;
-    page(&state, &params, &filter(&params)?, SORTS).await
+pub(in crate::api) async fn list(
+    State(state): State<ApiState>,
+    Query(AnomaliesQuery { filter, page }): Query<AnomaliesQuery>,
+) -> Result<Json<List<AnomalyJson>>, ApiError> {
+    let anomalies = state.store.anomalies(&filter.of_store(), page.sort, page.position).await?;
+    Ok(Json(page.list(anomalies.items, anomalies.next)))
 }
 
 /// The anomalies with the highest scores.
 #[utoipa::path(
     get,
     path = "/api/anomalies/top",
+    operation_id = "list_top_anomalies",
     tag = "anomalies",
-    params(
-        ("type" = Option<String>, Query, description = "kind, such as port_scan"),
-        ("severity" = Option<String>, Query, description = "low, medium, high, critical"),
-        ("from" = Option<String>, Query, description = "in windows that end later; RFC 3339 or Unix seconds"),
-        ("to" = Option<String>, Query, description = "in windows that start earlier; RFC 3339 or Unix seconds"),
-        ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000, description = "items of a page, default 100"),
-        ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before"),
-        ("sort" = Option<String>, Query, description = "score; `-` before it: largest first (default -score)"),
-    ),
-    responses((status = 200, body = List<AnomalyJson>), Refusals)
+    params(TopQuery),
+    responses((status = 200, description = "The page.", body = List<AnomalyJson>))
 )]
-pub(in crate::api) async fn top(State(state): State<ApiState>, uri: Uri) -> Result<Json<List<AnomalyJson>>, ApiError> {
-    let params = Params::read(&uri, &["type", "severity", "from", "to", "limit", "cursor", "sort"])?;
-    page(&state, &params, &filter(&params)?, TOP_SORTS).await
+pub(in crate::api) async fn top(
+    State(state): State<ApiState>,
+    Query(TopQuery { filter, page }): Query<TopQuery>,
+) -> Result<Json<List<AnomalyJson>>, ApiError> {
+    let anomalies = state.store.anomalies(&filter.of_store(), AnomalySort::Score, page.position).await?;
+    Ok(Json(page.list(anomalies.items, anomalies.next)))
 }
 
 /// The anomalies of exactly this window: those that its length was judged for.
 #[utoipa::path(
     get,
     path = "/api/anomalies/window/{id}",
+    operation_id = "list_anomalies_of_window",
     tag = "anomalies",
-    params(
-        ("id" = u64, Path, description = "id of the window, as /api/metrics tells it with `span` 5, 30 or 180"),
-        ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000, description = "items of a page, default 100"),
-        ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before"),
-        ("sort" = Option<String>, Query, description = "time, score, severity; `-` before it: largest first \
-            (default -time)"),
-    ),
+    params(InPath<WindowId>, PageOnly),
     responses(
-        (status = 200, body = List<AnomalyJson>),
-        Refusals,
-        (status = 404, description = "no such window", body = Problem, content_type = "application/problem+json"),
+        (status = 200, description = "The page.", body = List<AnomalyJson>),
+        (status = 404, description = "There is no such window.", body = Problem,
+            content_type = "application/problem+json"),
     )
 )]
 pub(in crate::api) async fn window(
     State(state): State<ApiState>,
-    Path(id): Path<String>,
-    uri: Uri,
+    Path(WindowId(id)): Path<WindowId>,
+    Query(PageOnly { page }): Query<PageOnly>,
 ) -> Result<Json<List<AnomalyJson>>, ApiError> {
-    let params = Params::read(&uri, &["limit", "cursor", "sort"])?;
-    let id = super::metrics::window_id(&id)?;
     if state.store.window(id).await?.is_none() {
         return Err(ApiError::NotFound { detail: format!("there is no window {id}") });
     }
     let filter = AnomalyFilter { window: Some(id), ..AnomalyFilter::default() };
-    page(&state, &params, &filter, SORTS).await
+    let anomalies = state.store.anomalies(&filter, page.sort, page.position).await?;
+    Ok(Json(page.list(anomalies.items, anomalies.next)))
 }
 
 /// How many anomalies there are of each kind.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
-pub(in crate::api) struct ByType {
+pub(in crate::api) struct AnomalyCounts {
     total: i64,
     by_type: BTreeMap<String, TypeCount>,
 }
@@ -131,37 +147,37 @@ struct TypeCount {
 #[utoipa::path(
     get,
     path = "/api/anomalies/by-type",
+    operation_id = "count_anomalies_by_type",
     tag = "anomalies",
-    params(
-        ("type" = Option<String>, Query, description = "kind, such as port_scan"),
-        ("severity" = Option<String>, Query, description = "low, medium, high, critical"),
-        ("from" = Option<String>, Query, description = "in windows that end later; RFC 3339 or Unix seconds"),
-        ("to" = Option<String>, Query, description = "in windows that start earlier; RFC 3339 or Unix seconds"),
-    ),
-    responses((status = 200, body = ByType), Refusals)
+    params(AnomaliesFilter),
+    responses((status = 200, description = "The counts.", body = AnomalyCounts))
 )]
-pub(in crate::api) async fn by_type(State(state): State<ApiState>, uri: Uri) -> Result<Json<ByType>, ApiError> {
-    let params = Params::read(&uri, &FILTERS)?;
-    let counts = state.store.anomaly_counts(&filter(&params)?).await?;
+pub(in crate::api) async fn by_type(
+    State(state): State<ApiState>,
+    Query(filter): Query<AnomaliesFilter>,
+) -> Result<Json<AnomalyCounts>, ApiError> {
+    let counts = state.store.anomaly_counts(&filter.of_store()).await?;
     let mut by_type: BTreeMap<String, TypeCount> = BTreeMap::new();
     for row in &counts {
         let of = by_type.entry(row.kind.clone()).or_default();
         of.count += row.count;
         *of.by_severity.entry(severity(row)).or_default() += row.count;
     }
-    Ok(Json(ByType { total: counts.iter().map(|row| row.count).sum(), by_type }))
+    Ok(Json(AnomalyCounts { total: counts.iter().map(|row| row.count).sum(), by_type }))
 }
 
 /// Statistics over anomalies. Numbers without anything to be made from are null.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
-pub(in crate::api) struct Summary {
+pub(in crate::api) struct AnomaliesSummary {
     total: i64,
     /// Kinds that occurred.
     types: usize,
     by_severity: BTreeMap<&'static str, i64>,
     /// Start of the first window with one.
+    #[schema(format = DateTime)]
     first: Option<String>,
     /// End of the last one.
+    #[schema(format = DateTime)]
     last: Option<String>,
     mean_score: Option<f64>,
     max_score: Option<f64>,
@@ -171,18 +187,16 @@ pub(in crate::api) struct Summary {
 #[utoipa::path(
     get,
     path = "/api/anomalies/summary",
+    operation_id = "summarize_anomalies",
     tag = "anomalies",
-    params(
-        ("type" = Option<String>, Query, description = "kind, such as port_scan"),
-        ("severity" = Option<String>, Query, description = "low, medium, high, critical"),
-        ("from" = Option<String>, Query, description = "in windows that end later; RFC 3339 or Unix seconds"),
-        ("to" = Option<String>, Query, description = "in windows that start earlier; RFC 3339 or Unix seconds"),
-    ),
-    responses((status = 200, body = Summary), Refusals)
+    params(AnomaliesFilter),
+    responses((status = 200, description = "The statistics.", body = AnomaliesSummary))
 )]
-pub(in crate::api) async fn summary(State(state): State<ApiState>, uri: Uri) -> Result<Json<Summary>, ApiError> {
-    let params = Params::read(&uri, &FILTERS)?;
-    let counts = state.store.anomaly_counts(&filter(&params)?).await?;
+pub(in crate::api) async fn summary(
+    State(state): State<ApiState>,
+    Query(filter): Query<AnomaliesFilter>,
+) -> Result<Json<AnomaliesSummary>, ApiError> {
+    let counts = state.store.anomaly_counts(&filter.of_store()).await?;
     let total: i64 = counts.iter().map(|row| row.count).sum();
     let mut by_severity: BTreeMap<&'static str, i64> = Severity::ALL.iter().map(|s| (s.word(), 0)).collect();
     for row in &counts {
@@ -191,7 +205,7 @@ pub(in crate::api) async fn summary(State(state): State<ApiState>, uri: Uri) -> 
     let time = |ns: i64| Timestamp::from_nanos(u64::try_from(ns).unwrap_or_default()).to_string();
     let types: std::collections::BTreeSet<&str> = counts.iter().map(|row| row.kind.as_str()).collect();
     let score_sum: i64 = counts.iter().map(|row| row.score_sum_ppm).sum();
-    Ok(Json(Summary {
+    Ok(Json(AnomaliesSummary {
         total,
         types: types.len(),
         by_severity,

@@ -2,23 +2,53 @@
 
 use std::collections::BTreeMap;
 
-use axum::Json;
-use axum::body::Bytes;
-use axum::extract::{Path, State};
-use serde::Serialize;
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use utoipa::openapi::Schema;
 
-use crate::api::body::Body;
-use crate::api::error::{BodyRefusals, Problem, Refusals};
-use crate::api::page::{List, PageRequest, Sorts};
-use crate::api::params::Params;
+use crate::api::error::Problem;
+use crate::api::extract::{InPath, Json, Parameter, Path, PathParameter, Query, parameters, words_schema};
+use crate::api::page::{List, PageQuery, SortField};
 use crate::api::state::now;
 use crate::api::{ApiError, ApiState};
 use crate::json::mode_name;
 use nta_core::baseline::{Baselines, Export, Import, Metric, Series};
 
 /// Types come in their own order, all on one page.
-const SORTS: Sorts<()> = &[("type", ())];
+#[derive(Clone, Copy, Debug)]
+pub(in crate::api) struct ByKind;
+
+impl SortField for ByKind {
+    const ALL: &'static [(&'static str, Self)] = &[("type", Self)];
+}
+
+/// A type of baseline. One that does not exist is not a wrong parameter but a thing that is not there.
+#[derive(Debug)]
+pub(in crate::api) struct BaselineType(String);
+
+impl Parameter for BaselineType {
+    fn parse(text: &str) -> Result<Self, String> {
+        Ok(Self(text.to_owned()))
+    }
+
+    fn schema() -> Schema {
+        words_schema(Metric::TYPES.iter().map(|(name, _)| *name))
+    }
+}
+
+impl PathParameter for BaselineType {
+    const NAME: &'static str = "type";
+    const ABOUT: &'static str = "Type of the baseline.";
+}
+
+parameters! {
+    /// Which page of the types.
+    pub(in crate::api) struct BaselinesQuery {
+        ..page: PageQuery<ByKind>,
+    }
+}
+
 /// What is usual of one type of metric.
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub(in crate::api) struct BaselineJson {
@@ -56,6 +86,7 @@ pub(in crate::api) struct BaselineDetail {
     #[serde(flatten)]
     baseline: BaselineJson,
     /// End of the last window learned from; null when nothing is learned.
+    #[schema(format = DateTime)]
     updated: Option<String>,
     /// What was learned, by metric.
     #[schema(value_type = Object)]
@@ -64,10 +95,11 @@ pub(in crate::api) struct BaselineDetail {
 
 /// How far learning has come.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
-pub(in crate::api) struct Stats {
+pub(in crate::api) struct LearningStats {
     /// Under which name it is stored: `live` or `replay`.
     name: &'static str,
     /// End of the last window learned from; null when nothing is learned.
+    #[schema(format = DateTime)]
     updated: Option<String>,
     /// `pipeline`, `store` before the first window, or `none`.
     origin: &'static str,
@@ -85,12 +117,11 @@ pub(in crate::api) struct Stats {
 }
 
 /// What is to be imported: the document of GET, of which only `series` is read.
-#[derive(Debug, utoipa::ToSchema)]
-#[expect(dead_code, reason = "only described: the handler reads field by field")]
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
 pub(in crate::api) struct ImportRequest {
     /// What was learned, by metric of this type.
     #[schema(value_type = Object)]
-    series: BTreeMap<String, Value>,
+    series: Option<Value>,
 }
 
 /// What is known: the pipeline's, or what was stored before its first window; and which of them.
@@ -161,20 +192,15 @@ fn detail(baselines: &Baselines, kind: &str) -> Result<BaselineDetail, ApiError>
 #[utoipa::path(
     get,
     path = "/api/baselines",
+    operation_id = "list_baselines",
     tag = "baselines",
-    params(
-        ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000, description = "items of a page, default 100"),
-        ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before"),
-        ("sort" = Option<String>, Query, description = "type; the list has one page and one order"),
-    ),
-    responses((status = 200, body = List<BaselineJson>), Refusals)
+    params(BaselinesQuery),
+    responses((status = 200, description = "The types.", body = List<BaselineJson>))
 )]
 pub(in crate::api) async fn list(
     State(state): State<ApiState>,
-    uri: axum::http::Uri,
+    Query(BaselinesQuery { page }): Query<BaselinesQuery>,
 ) -> Result<Json<List<BaselineJson>>, ApiError> {
-    let params = Params::read(&uri, &["limit", "cursor", "sort"])?;
-    let page = PageRequest::read(&params, SORTS)?;
     let (export, _) = known(&state).await?;
     let mut items = describe(&baselines(&state, export)?);
     items.truncate(page.position.limit as usize);
@@ -185,18 +211,19 @@ pub(in crate::api) async fn list(
 #[utoipa::path(
     get,
     path = "/api/baselines/{type}",
+    operation_id = "get_baseline",
     tag = "baselines",
-    params(("type" = String, Path, description = "bandwidth, latency, loss, protocol, connections, ports")),
+    params(InPath<BaselineType>),
     responses(
-        (status = 200, body = BaselineDetail),
-        Refusals,
-        (status = 404, description = "no such type; `detail` names those there are", body = Problem,
+        (status = 200, description = "The baseline.", body = BaselineDetail),
+        (status = 404, description = "There is no such type; `detail` names those there are.", body = Problem,
             content_type = "application/problem+json"),
     )
 )]
 pub(in crate::api) async fn one(
+    _: Query<()>,
     State(state): State<ApiState>,
-    Path(kind): Path<String>,
+    Path(BaselineType(kind)): Path<BaselineType>,
 ) -> Result<Json<BaselineDetail>, ApiError> {
     metrics_of(&kind)?;
     let (export, _) = known(&state).await?;
@@ -207,15 +234,19 @@ pub(in crate::api) async fn one(
 #[utoipa::path(
     get,
     path = "/api/baselines/stats",
+    operation_id = "get_baseline_stats",
     tag = "baselines",
-    responses((status = 200, body = Stats), Refusals)
+    responses((status = 200, description = "The state of learning.", body = LearningStats))
 )]
-pub(in crate::api) async fn stats(State(state): State<ApiState>) -> Result<Json<Stats>, ApiError> {
+pub(in crate::api) async fn stats(
+    _: Query<()>,
+    State(state): State<ApiState>,
+) -> Result<Json<LearningStats>, ApiError> {
     let (export, origin) = known(&state).await?;
     let hosts = export.hosts.len();
     let learning = baselines(&state, export)?.state();
     let config = &state.analysis.baseline;
-    Ok(Json(Stats {
+    Ok(Json(LearningStats {
         name: name(&state),
         updated: learning.updated.map(|time| time.to_string()),
         origin,
@@ -233,28 +264,30 @@ pub(in crate::api) async fn stats(State(state): State<ApiState>) -> Result<Json<
 #[utoipa::path(
     put,
     path = "/api/baselines/{type}",
+    operation_id = "import_baseline",
     tag = "baselines",
-    params(("type" = String, Path, description = "bandwidth, latency, loss, protocol, connections, ports")),
+    params(InPath<BaselineType>),
     request_body = ImportRequest,
     responses(
-        (status = 200, body = BaselineDetail),
-        BodyRefusals,
-        (status = 404, description = "no such type; `detail` names those there are", body = Problem,
+        (status = 200, description = "The baseline as it is now.", body = BaselineDetail),
+        (status = 404, description = "There is no such type; `detail` names those there are.", body = Problem,
             content_type = "application/problem+json"),
-        (status = 409, description = "too many imports wait", body = Problem,
+        (status = 409, description = "Too many imports wait.", body = Problem,
+            content_type = "application/problem+json"),
+        (status = 422, description = "What is stored cannot be used.", body = Problem,
             content_type = "application/problem+json"),
     )
 )]
 pub(in crate::api) async fn put(
+    _: Query<()>,
     State(state): State<ApiState>,
-    Path(kind): Path<String>,
-    body: Bytes,
+    Path(BaselineType(kind)): Path<BaselineType>,
+    Json(body): Json<ImportRequest>,
 ) -> Result<Json<BaselineDetail>, ApiError> {
     let metrics = metrics_of(&kind)?;
-    let body = Body::read_any(&body)?;
     let wrong = |reason: String| ApiError::invalid("series", reason);
-    let series = body.get("series").ok_or_else(|| wrong("missing; it is an object of metrics".to_owned()))?;
-    let read: Result<BTreeMap<Metric, Series>, _> = serde_json::from_value(series.clone());
+    let series = body.series.ok_or_else(|| wrong("missing; it is an object of metrics".to_owned()))?;
+    let read: Result<BTreeMap<Metric, Series>, _> = serde_json::from_value(series);
     let series = read.map_err(|error| wrong(error.to_string()))?;
     if series.is_empty() {
         return Err(wrong("is empty: nothing is to be imported".to_owned()));

@@ -1,24 +1,24 @@
 //! `POST /api/metrics/compute`: windows of another length. They are made of the stored base windows whenever they are
 //! asked for, so that there is nothing to keep up to date: the answer says what there is.
 
-use axum::Json;
-use axum::body::Bytes;
 use axum::extract::State;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::api::body::Body;
-use crate::api::error::BodyRefusals;
+use crate::api::error::Problem;
+use crate::api::extract::{Json, Query};
 use crate::api::{ApiError, ApiState};
 use crate::json::{WindowJson, seconds};
 use crate::store::{Position, WindowFilter, WindowSort};
 
 /// Which windows.
-#[derive(Debug, utoipa::ToSchema)]
-#[expect(dead_code, reason = "only described: the handler reads field by field")]
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
 pub(in crate::api) struct ComputeRequest {
     /// Length of the windows in seconds, a multiple of the base window's; 10 unless given.
-    window_size: Option<u32>,
+    #[schema(exclusive_minimum = 0, maximum = 3600)]
+    window_size: Option<f64>,
     /// Has no effect: windows are computed anew each time.
+    #[expect(dead_code, reason = "clients may send it")]
     force: Option<bool>,
     /// A capture file: not taken, `nta-daemon replay --database` stores one.
     capture: Option<String>,
@@ -41,23 +41,29 @@ pub(in crate::api) struct Computed {
 #[utoipa::path(
     post,
     path = "/api/metrics/compute",
+    operation_id = "compute_windows",
     tag = "windows",
     request_body = ComputeRequest,
-    responses((status = 200, body = Computed), BodyRefusals)
+    responses(
+        (status = 200, description = "What there is.", body = Computed),
+        (status = 422, description = "Captures are not computed here.", body = Problem,
+            content_type = "application/problem+json"),
+    )
 )]
-pub(in crate::api) async fn post(State(state): State<ApiState>, body: Bytes) -> Result<Json<Computed>, ApiError> {
-    let body = Body::read(&body, &["window_size", "force", "capture"])?;
-    if body.get("force").is_some_and(|force| !force.is_boolean()) {
-        return Err(ApiError::invalid("force", "expected true or false"));
-    }
-    if body.get("capture").is_some() {
+pub(in crate::api) async fn post(
+    _: Query<()>,
+    State(state): State<ApiState>,
+    Json(body): Json<ComputeRequest>,
+) -> Result<Json<Computed>, ApiError> {
+    if body.capture.is_some() {
         let detail = "captures are computed by `nta-daemon replay --database URL FILE`, into the same database";
         return Err(ApiError::Unprocessable { field: Some("capture".to_owned()), detail: detail.to_owned() });
     }
     let base_ns = state.base_ns();
-    let span_ns = match body.get("window_size") {
+    let span_ns = match body.window_size {
         None => super::metrics::default_span(base_ns),
-        Some(size) => super::metrics::span("window_size", &size.to_string(), base_ns)?,
+        // Negative ones become 0, which is no window's length.
+        Some(size) => super::metrics::multiple_of("window_size", (size * 1e9).round() as u64, base_ns)?,
     };
     let filter = WindowFilter { span_ns: Some(span_ns), ..WindowFilter::default() };
     let newest = Position { descending: true, after: None, limit: 1 };

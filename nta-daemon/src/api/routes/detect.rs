@@ -4,13 +4,14 @@
 //! sums against the baselines can judge it again; it is held against what is usual *now*. Nothing is stored and no alert
 //! is raised: an operator asks what would have been found.
 
-use axum::Json;
-use axum::body::Bytes;
 use axum::extract::State;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use utoipa::openapi::schema::ArrayBuilder;
+use utoipa::openapi::{RefOr, Schema};
 
-use crate::api::body::Body;
-use crate::api::error::BodyRefusals;
+use crate::api::error::Problem;
+use crate::api::extract::{Count, Json, Query, words_schema};
+use crate::api::workers::Cancel;
 use crate::api::{ApiError, ApiState};
 use crate::json::AnomalyJson;
 use crate::store::WindowFilter;
@@ -23,17 +24,24 @@ use nta_core::window::{Snapshot, Span, Window};
 const DEFAULT_WINDOWS: u32 = 120;
 /// At most: a week.
 pub(super) const MAX_WINDOWS: u32 = 20_160;
-/// Anomalies that are told; those beyond it are counted.
-const MAX_TOLD: usize = 1000;
+/// Anomalies in an answer; those beyond it are counted.
+const MAX_ITEMS: usize = 1000;
 
 /// What to judge again.
-#[derive(Debug, utoipa::ToSchema)]
-#[expect(dead_code, reason = "only described: the handler reads field by field")]
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
 pub(in crate::api) struct DetectRequest {
-    /// So many of the newest windows of 30 s; 120 unless given, at most 20,160.
-    windows: Option<u32>,
-    /// Detectors: traffic_spike, high_latency, packet_loss, protocol_anomaly; all of them unless given.
+    /// So many of the newest windows of 30 s; 120 unless given.
+    #[schema(schema_with = Count::<MAX_WINDOWS>::schema)]
+    windows: Option<Count<MAX_WINDOWS>>,
+    /// Detectors; all that can judge stored windows unless given.
+    #[schema(schema_with = detectors_schema)]
     detectors: Option<Vec<String>>,
+}
+
+fn detectors_schema() -> Schema {
+    let items = RefOr::T(words_schema(NETWORK_DETECTORS));
+    ArrayBuilder::new().items(items).max_items(Some(NETWORK_DETECTORS.len())).unique_items(true).into()
 }
 
 /// What was found again.
@@ -44,8 +52,10 @@ pub(in crate::api) struct DetectAnswer {
     /// Length of each in seconds.
     span_s: f64,
     /// Start of the first.
+    #[schema(format = DateTime)]
     from: String,
     /// End of the last.
+    #[schema(format = DateTime)]
     to: String,
     detectors: Vec<String>,
     /// Metrics of which nothing is expected yet: rules that need them found nothing.
@@ -61,15 +71,23 @@ pub(in crate::api) struct DetectAnswer {
 #[utoipa::path(
     post,
     path = "/api/anomalies/detect",
+    operation_id = "detect_again",
     tag = "anomalies",
     request_body = DetectRequest,
-    responses((status = 200, body = DetectAnswer), BodyRefusals)
+    responses(
+        (status = 200, description = "What was found.", body = DetectAnswer),
+        (status = 422, description = "It cannot be done with what is stored; `detail` says why.", body = Problem,
+            content_type = "application/problem+json"),
+    )
 )]
-pub(in crate::api) async fn post(State(state): State<ApiState>, body: Bytes) -> Result<Json<DetectAnswer>, ApiError> {
-    let body = Body::read(&body, &["windows", "detectors"])?;
-    let most = body.number("windows", MAX_WINDOWS)?.unwrap_or(DEFAULT_WINDOWS);
+pub(in crate::api) async fn post(
+    _: Query<()>,
+    State(state): State<ApiState>,
+    Json(body): Json<DetectRequest>,
+) -> Result<Json<DetectAnswer>, ApiError> {
+    let most = body.windows.map_or(DEFAULT_WINDOWS, |count| count.0);
     let mut chosen = detectors(&state.analysis.detect);
-    let names = names(body.words("detectors")?, &chosen)?;
+    let names = names(body.detectors.as_deref(), &chosen)?;
     chosen.retain(|detector| names.contains(&detector.name()));
 
     let (export, _) = super::baselines::known(&state).await?;
@@ -92,7 +110,7 @@ pub(in crate::api) async fn post(State(state): State<ApiState>, body: Bytes) -> 
     };
     let (from, to, count) = (first.start, last.end, windows.len());
     let span_s = crate::json::seconds(first.end.since(first.start));
-    let findings = judge(chosen, &baselines, windows);
+    let findings = state.workers.run(move |cancel| judge(chosen, &baselines, windows, cancel)).await?;
     Ok(Json(DetectAnswer {
         windows: count,
         span_s,
@@ -101,7 +119,7 @@ pub(in crate::api) async fn post(State(state): State<ApiState>, body: Bytes) -> 
         detectors: names.into_iter().map(str::to_owned).collect(),
         metrics_in_warm_up: cold,
         total: findings.len(),
-        items: findings.iter().take(MAX_TOLD).map(AnomalyJson::from).collect(),
+        items: findings.iter().take(MAX_ITEMS).map(AnomalyJson::from).collect(),
     }))
 }
 
@@ -112,23 +130,35 @@ pub(super) async fn medium_windows(state: &ApiState, most: u32) -> Result<Vec<Wi
     Ok(state.store.network_windows(Span::Medium, &filter, most).await?)
 }
 
-fn judge(mut detectors: Vec<Box<dyn Detector>>, baselines: &Baselines, windows: Vec<Window>) -> Vec<Finding> {
+fn judge(
+    mut detectors: Vec<Box<dyn Detector>>,
+    baselines: &Baselines,
+    windows: Vec<Window>,
+    cancel: &Cancel,
+) -> Result<Vec<Finding>, ApiError> {
     let mut findings = Vec::new();
     for window in windows {
+        cancel.check()?;
         let snapshot = Snapshot::of_network(Span::Medium, window);
         let view = View { snapshot: &snapshot, baselines };
         for detector in &mut detectors {
             detector.inspect(&view, &mut findings);
         }
     }
-    findings
+    Ok(findings)
 }
 
-fn names(asked: Option<Vec<&str>>, known: &[Box<dyn Detector>]) -> Result<Vec<&'static str>, ApiError> {
+fn names(asked: Option<&[String]>, known: &[Box<dyn Detector>]) -> Result<Vec<&'static str>, ApiError> {
     let is_on = |name: &str| known.iter().any(|detector| detector.name() == name);
-    let all = || NETWORK_DETECTORS.into_iter().filter(|name| is_on(name)).collect();
+    let Some(asked) = asked else {
+        return Ok(NETWORK_DETECTORS.into_iter().filter(|name| is_on(name)).collect());
+    };
+    if asked.is_empty() || asked.len() > NETWORK_DETECTORS.len() {
+        let detail = format!("expected 1 to {} detectors", NETWORK_DETECTORS.len());
+        return Err(ApiError::invalid("detectors", detail));
+    }
     let mut names = Vec::new();
-    for asked in asked.unwrap_or_else(all) {
+    for asked in asked {
         let name = NETWORK_DETECTORS.into_iter().find(|name| *name == asked);
         let runs = is_on(asked);
         match name {

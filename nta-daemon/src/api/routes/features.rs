@@ -3,29 +3,35 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use axum::Json;
 use axum::extract::State;
-use axum::http::Uri;
 use serde::Serialize;
 
-use crate::api::error::Refusals;
-use crate::api::page::{List, PageRequest, Sorts};
-use crate::api::params::Params;
+use super::metrics::SpanText;
+use crate::api::extract::{Json, Query, parameters};
+use crate::api::page::{List, PageQuery, Period, SortField};
 use crate::api::{ApiError, ApiState};
 use crate::json::seconds;
 use crate::store::{FeatureFilter, FeatureRow};
 use nta_core::features::{FEATURES, SCHEMA_VERSION};
 use nta_core::window::Span;
 
-const SORTS: Sorts<()> = &[("time", ())];
+/// The only order of a list of features.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::api) struct ByTime;
+
+impl SortField for ByTime {
+    const ALL: &'static [(&'static str, Self)] = &[("time", Self)];
+}
 
 /// What a host did in a window, as numbers.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
-pub(in crate::api) struct FeaturesJson {
+pub(in crate::api) struct HostFeatures {
     id: u64,
     /// Its address.
     host: String,
+    #[schema(format = DateTime)]
     window_start: String,
+    #[schema(format = DateTime)]
     window_end: String,
     /// Length of the window.
     window_size_s: f64,
@@ -37,47 +43,46 @@ pub(in crate::api) struct FeaturesJson {
     prediction: Option<String>,
 }
 
+parameters! {
+    /// Which feature vectors.
+    pub(in crate::api) struct FeaturesQuery {
+        /// Length of the windows in seconds: 5, 30 or 180 (5 unless given); with other base windows these, six and
+        /// thirty-six times as long.
+        "window_size" => window_size: SpanText,
+        /// Address of the host.
+        "host" => host: IpAddr,
+        ..period: Period,
+        ..page: PageQuery<ByTime>,
+    }
+}
+
 /// A page of feature vectors, the newest first unless `sort` says otherwise.
 #[utoipa::path(
     get,
     path = "/api/features",
+    operation_id = "list_features",
     tag = "windows",
-    params(
-        ("window_size" = Option<String>, Query, description = "length of the windows in seconds: 5, 30 or 180 \
-            (default 5); with other base windows these, six and thirty-six times as long"),
-        ("host" = Option<String>, Query, description = "address of the host"),
-        ("from" = Option<String>, Query, description = "windows that end later; RFC 3339 or Unix seconds"),
-        ("to" = Option<String>, Query, description = "windows that start earlier; RFC 3339 or Unix seconds"),
-        ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000, description = "items of a page, default 100"),
-        ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before"),
-        ("sort" = Option<String>, Query, description = "time; `-` before it: latest first (default -time)"),
-    ),
-    responses((status = 200, body = List<FeaturesJson>), Refusals)
+    params(FeaturesQuery),
+    responses((status = 200, description = "The page.", body = List<HostFeatures>))
 )]
 pub(in crate::api) async fn list(
     State(state): State<ApiState>,
-    uri: Uri,
-) -> Result<Json<List<FeaturesJson>>, ApiError> {
-    let params = Params::read(&uri, &["window_size", "host", "from", "to", "limit", "cursor", "sort"])?;
-    let [from, to] = params.interval()?;
-    let host: Option<IpAddr> = params.parsed("host", "an IPv4 or IPv6 address")?;
+    Query(query): Query<FeaturesQuery>,
+) -> Result<Json<List<HostFeatures>>, ApiError> {
+    let FeaturesQuery { window_size, host, period: Period { from, to }, page } = query;
     let base_ns = state.base_ns();
     let sizes = Span::ALL.map(|span| base_ns * span.factor());
-    let size = params.get("window_size").map_or(Ok(base_ns), |text| {
-        let asked_s = text.strip_suffix('s').unwrap_or(text).parse::<f64>().ok();
-        let same = |size: &u64| asked_s.is_some_and(|asked_s| (asked_s - seconds(*size)).abs() < 1e-9);
-        sizes.into_iter().find(same).ok_or_else(|| {
-            let sizes = sizes.map(|size| seconds(size).to_string()).join(", ");
-            ApiError::invalid("window_size", format!("`{text}`: expected one of {sizes}"))
-        })
-    })?;
-    let page = PageRequest::read(&params, SORTS)?;
+    let size = window_size.map_or(base_ns, SpanText::as_nanos);
+    if !sizes.contains(&size) {
+        let sizes = sizes.map(|size| seconds(size).to_string()).join(", ");
+        return Err(ApiError::invalid("window_size", format!("`{}`: expected one of {sizes}", seconds(size))));
+    }
     let filter = FeatureFilter { span_ns: Some(size), host, from, to };
     let features = state.store.features(&filter, page.position).await?;
     Ok(Json(page.list(features.items.iter().map(json).collect(), features.next)))
 }
 
-fn json((id, row): &(u64, FeatureRow)) -> FeaturesJson {
+fn json((id, row): &(u64, FeatureRow)) -> HostFeatures {
     // Vectors of other versions have other names, which are not known any more.
     let names = FEATURES.iter().map(|feature| feature.name).take(row.vector.len());
     let features = if row.schema_version == SCHEMA_VERSION {
@@ -85,7 +90,7 @@ fn json((id, row): &(u64, FeatureRow)) -> FeaturesJson {
     } else {
         BTreeMap::new()
     };
-    FeaturesJson {
+    HostFeatures {
         id: *id,
         host: row.host.to_string(),
         window_start: row.start.to_string(),

@@ -1,22 +1,25 @@
 //! `/api/last10`, `/api/alltraffic` and `/api/flows`: flows.
 
-use axum::Json;
+use std::net::IpAddr;
+
 use axum::body::{Body, Bytes};
 use axum::extract::State;
-use axum::http::{HeaderMap, Uri, header};
+use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse as _, Response};
 use futures_util::Stream;
 use futures_util::stream::try_unfold;
 use tracing::error;
 
-use crate::api::error::Refusals;
-use crate::api::page::{List, PageRequest, Sorts};
-use crate::api::params::Params;
+use crate::api::extract::{IpProtocol, Json, Query, parameters};
+use crate::api::page::{List, PageQuery, Period, SortField};
 use crate::api::{ApiError, ApiState};
-use crate::json::{FlowJson, protocol_number};
+use crate::json::FlowJson;
 use crate::store::{FlowFilter, FlowSort, Key, Position, Store};
 
-const SORTS: Sorts<FlowSort> = &[("time", FlowSort::Time), ("last_time", FlowSort::LastTime)];
+impl SortField for FlowSort {
+    const ALL: &'static [(&'static str, Self)] = &[("time", Self::Time), ("last_time", Self::LastTime)];
+}
+
 /// Flows of `/api/last10`.
 const LAST: u32 = 10;
 /// Flows that a stream holds in memory at a time.
@@ -27,12 +30,23 @@ const NDJSON: &str = "application/x-ndjson";
 #[utoipa::path(
     get,
     path = "/api/last10",
+    operation_id = "list_last_flows",
     tag = "flows",
-    responses((status = 200, body = List<FlowJson>), Refusals)
+    responses((status = 200, description = "The flows.", body = List<FlowJson>))
 )]
-pub(in crate::api) async fn last10(State(state): State<ApiState>) -> Result<Json<List<FlowJson>>, ApiError> {
+pub(in crate::api) async fn last10(
+    _: Query<()>,
+    State(state): State<ApiState>,
+) -> Result<Json<List<FlowJson>>, ApiError> {
     let flows = state.store.last_flows(LAST).await?;
     Ok(Json(List::whole(flows.iter().map(FlowJson::from).collect(), LAST)))
+}
+
+parameters! {
+    /// Which page of all flows.
+    pub(in crate::api) struct AllFlowsQuery {
+        ..page: PageQuery<FlowSort>,
+    }
 }
 
 /// All flows: a page, or with `Accept: application/x-ndjson` every one of them, one a line, oldest first. A stream has
@@ -43,66 +57,57 @@ pub(in crate::api) async fn last10(State(state): State<ApiState>) -> Result<Json
 #[utoipa::path(
     get,
     path = "/api/alltraffic",
+    operation_id = "list_all_flows",
     tag = "flows",
-    params(
-        ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000, description = "items of a page, default 100"),
-        ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before"),
-        ("sort" = Option<String>, Query, description = "time, last_time; `-` before it: latest first (default -time)"),
-    ),
-    responses(
-        (status = 200, content(
-            (List<FlowJson> = "application/json"),
-            (FlowJson = "application/x-ndjson"),
-        )),
-        Refusals,
-    )
+    params(AllFlowsQuery),
+    responses((status = 200, description = "The page, or all flows.", content(
+        (List<FlowJson> = "application/json"),
+        (FlowJson = "application/x-ndjson"),
+    )))
 )]
 pub(in crate::api) async fn all(
     State(state): State<ApiState>,
     headers: HeaderMap,
-    uri: Uri,
+    Query(AllFlowsQuery { page }): Query<AllFlowsQuery>,
 ) -> Result<Response, ApiError> {
-    let params = Params::read(&uri, &["limit", "cursor", "sort"])?;
     if accepts_ndjson(&headers) {
         let body = Body::from_stream(lines(state.store));
         return Ok(([(header::CONTENT_TYPE, NDJSON)], body).into_response());
     }
-    let page = PageRequest::read(&params, SORTS)?;
     let flows = state.store.flows(page.sort, page.position).await?;
     let items = flows.items.iter().map(FlowJson::from).collect();
     Ok(Json(page.list(items, flows.next)).into_response())
+}
+
+parameters! {
+    /// Which flows.
+    pub(in crate::api) struct FlowsQuery {
+        /// Address at either end.
+        "host" => host: IpAddr,
+        /// Port at either end.
+        "port" => port: u16,
+        /// IP protocol: its name or its number.
+        "proto" => proto: IpProtocol,
+        ..period: Period,
+        ..page: PageQuery<FlowSort>,
+    }
 }
 
 /// The flows that pass every filter given, latest first packet first unless `sort` says otherwise.
 #[utoipa::path(
     get,
     path = "/api/flows",
+    operation_id = "find_flows",
     tag = "flows",
-    params(
-        ("host" = Option<String>, Query, description = "address at either end"),
-        ("port" = Option<u16>, Query, description = "port at either end"),
-        ("proto" = Option<String>, Query, description = "IP protocol: tcp, udp, icmp … or its number"),
-        ("from" = Option<String>, Query, description = "with a packet at this time or later; RFC 3339 or Unix seconds"),
-        ("to" = Option<String>, Query, description = "with a packet before this time; RFC 3339 or Unix seconds"),
-        ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000, description = "items of a page, default 100"),
-        ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before"),
-        ("sort" = Option<String>, Query, description = "time, last_time; `-` before it: latest first (default -time)"),
-    ),
-    responses((status = 200, body = List<FlowJson>), Refusals)
+    params(FlowsQuery),
+    responses((status = 200, description = "The page.", body = List<FlowJson>))
 )]
-pub(in crate::api) async fn search(State(state): State<ApiState>, uri: Uri) -> Result<Json<List<FlowJson>>, ApiError> {
-    let params = Params::read(&uri, &["host", "port", "proto", "from", "to", "limit", "cursor", "sort"])?;
-    let [from, to] = params.interval()?;
-    let unknown = |text: &str| ApiError::invalid("proto", format!("`{text}`: expected tcp, udp, icmp … or a number"));
-    let proto = params.get("proto").map(|text| protocol_number(text).ok_or_else(|| unknown(text))).transpose()?;
-    let filter = FlowFilter {
-        host: params.parsed("host", "an IPv4 or IPv6 address")?,
-        port: params.parsed("port", "a number from 0 to 65535")?,
-        proto,
-        from,
-        to,
-    };
-    let page = PageRequest::read(&params, SORTS)?;
+pub(in crate::api) async fn search(
+    State(state): State<ApiState>,
+    Query(query): Query<FlowsQuery>,
+) -> Result<Json<List<FlowJson>>, ApiError> {
+    let FlowsQuery { host, port, proto, period: Period { from, to }, page } = query;
+    let filter = FlowFilter { host, port, proto: proto.map(|proto| proto.0), from, to };
     let flows = state.store.find_flows(&filter, page.sort, page.position).await?;
     Ok(Json(page.list(flows.items.iter().map(FlowJson::from).collect(), flows.next)))
 }

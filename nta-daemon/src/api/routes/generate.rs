@@ -1,28 +1,28 @@
 //! `POST /api/baselines/generate`: baselines learned from stored windows.
 
-use axum::Json;
-use axum::body::Bytes;
 use axum::extract::State;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::baselines::apply;
 use super::detect::{MAX_WINDOWS, medium_windows};
-use crate::api::body::Body;
-use crate::api::error::{BodyRefusals, Problem};
+use crate::api::error::Problem;
+use crate::api::extract::{Count, Json, Query};
+use crate::api::workers::Cancel;
 use crate::api::{ApiError, ApiState};
 use nta_core::baseline::{Baselines, Import, Metric};
 use nta_core::domain::{AlertKind, Timestamp};
-use nta_core::window::{Snapshot, Span};
+use nta_core::window::{Snapshot, Span, Window};
 
 /// Metrics that cannot be learned from stored windows: they are summed over hosts.
 const NOT_STORED: [Metric; 1] = [Metric::Ports];
 
 /// How many windows to learn from.
-#[derive(Debug, utoipa::ToSchema)]
-#[expect(dead_code, reason = "only described: the handler reads field by field")]
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
 pub(in crate::api) struct GenerateRequest {
-    /// So many of the newest windows of 30 s; a week's 20,160 unless given, which is also the most.
-    windows: Option<u32>,
+    /// So many of the newest windows of 30 s; a week's 20,160 unless given.
+    #[schema(schema_with = Count::<MAX_WINDOWS>::schema)]
+    windows: Option<Count<MAX_WINDOWS>>,
 }
 
 /// What was learned from stored windows.
@@ -31,8 +31,10 @@ pub(in crate::api) struct Generated {
     /// Windows learned from.
     windows: usize,
     /// Start of the first.
+    #[schema(format = DateTime)]
     from: String,
     /// End of the last.
+    #[schema(format = DateTime)]
     to: String,
     /// Values left out because an alert disturbed the metric at that time.
     values_under_alert: usize,
@@ -49,18 +51,23 @@ pub(in crate::api) struct Generated {
 #[utoipa::path(
     post,
     path = "/api/baselines/generate",
+    operation_id = "generate_baselines",
     tag = "baselines",
     request_body = GenerateRequest,
     responses(
-        (status = 200, body = Generated),
-        BodyRefusals,
-        (status = 409, description = "too many imports wait", body = Problem,
+        (status = 200, description = "What was learned.", body = Generated),
+        (status = 409, description = "Too many imports wait.", body = Problem,
+            content_type = "application/problem+json"),
+        (status = 422, description = "It cannot be done with what is stored; `detail` says why.", body = Problem,
             content_type = "application/problem+json"),
     )
 )]
-pub(in crate::api) async fn post(State(state): State<ApiState>, body: Bytes) -> Result<Json<Generated>, ApiError> {
-    let body = Body::read(&body, &["windows"])?;
-    let most = body.number("windows", MAX_WINDOWS)?.unwrap_or(MAX_WINDOWS);
+pub(in crate::api) async fn post(
+    _: Query<()>,
+    State(state): State<ApiState>,
+    Json(body): Json<GenerateRequest>,
+) -> Result<Json<Generated>, ApiError> {
+    let most = body.windows.map_or(MAX_WINDOWS, |count| count.0);
     let windows = medium_windows(&state, most).await?;
     let (Some(first), Some(last)) = (windows.first(), windows.last()) else {
         let detail = "no windows of 30 s are stored yet".to_owned();
@@ -74,9 +81,35 @@ pub(in crate::api) async fn post(State(state): State<ApiState>, body: Bytes) -> 
         .into_iter()
         .filter_map(|(kind, first, last)| Some((AlertKind::named(&kind)?, first, last)))
         .collect();
-    let mut learned = Baselines::new(state.analysis.baseline.clone());
+    let config = state.analysis.baseline.clone();
+    let learning = move |cancel: &Cancel| learn(Baselines::new(config), windows, &alerts, cancel);
+    let (learned, values_under_alert) = state.workers.run(learning).await?;
+    let network = learned.export().network;
+    let metrics: Vec<&str> = network.keys().map(|metric| metric.word()).collect();
+    let unchanged = Metric::ALL.iter().filter(|metric| !network.contains_key(metric)).map(|m| m.word()).collect();
+    let applies = if state.analysis.baselines.has_ended() { "now" } else { "next window" };
+    apply(&state, Import::Metrics(network)).await?;
+    Ok(Json(Generated {
+        windows: count,
+        from: from.to_string(),
+        to: to.to_string(),
+        values_under_alert,
+        metrics,
+        unchanged,
+        applies,
+    }))
+}
+
+/// Learns from each window what no alert disturbed; answers how many values were left out.
+fn learn(
+    mut learned: Baselines,
+    windows: Vec<Window>,
+    alerts: &[(AlertKind, Timestamp, Timestamp)],
+    cancel: &Cancel,
+) -> Result<(Baselines, usize), ApiError> {
     let values_under_alert = std::cell::Cell::new(0);
     for window in windows {
+        cancel.check()?;
         let (start, end) = (window.start, window.end);
         let disturbed = |metric: Metric| {
             alerts.iter().any(|(kind, first, last)| metric.is_disturbed_by(*kind) && *last > start && *first < end)
@@ -88,18 +121,5 @@ pub(in crate::api) async fn post(State(state): State<ApiState>, body: Bytes) -> 
             under_alert || NOT_STORED.contains(&metric)
         });
     }
-    let network = learned.export().network;
-    let metrics: Vec<&str> = network.keys().map(|metric| metric.word()).collect();
-    let unchanged = Metric::ALL.iter().filter(|metric| !network.contains_key(metric)).map(|m| m.word()).collect();
-    let applies = if state.analysis.baselines.has_ended() { "now" } else { "next window" };
-    apply(&state, Import::Metrics(network)).await?;
-    Ok(Json(Generated {
-        windows: count,
-        from: from.to_string(),
-        to: to.to_string(),
-        values_under_alert: values_under_alert.get(),
-        metrics,
-        unchanged,
-        applies,
-    }))
+    Ok((learned, values_under_alert.get()))
 }

@@ -2,14 +2,12 @@
 
 use std::net::IpAddr;
 
-use axum::Json;
-use axum::extract::{Path, State};
-use axum::http::Uri;
+use axum::extract::State;
 use serde::Serialize;
 
-use crate::api::error::{Problem, Refusals};
-use crate::api::page::{List, PageRequest, Sorts};
-use crate::api::params::Params;
+use crate::api::error::Problem;
+use crate::api::extract::{InPath, Json, Path, PathParameter, Query, parameters};
+use crate::api::page::{List, PageQuery, Period, SortField};
 use crate::api::{ApiError, ApiState};
 use crate::json::protocol_name;
 use crate::store::{AlertFilter, AlertSort, HostSort, HostTotals, Position, Share};
@@ -18,12 +16,16 @@ use nta_core::domain::Timestamp;
 
 use super::alerts::AlertItem;
 
-const SORTS: Sorts<HostSort> = &[
-    ("bytes", HostSort::Bytes),
-    ("packets", HostSort::Packets),
-    ("flows", HostSort::Flows),
-    ("last_time", HostSort::LastTime),
-];
+impl SortField for HostSort {
+    const ALL: &'static [(&'static str, Self)] =
+        &[("bytes", Self::Bytes), ("packets", Self::Packets), ("flows", Self::Flows), ("last_time", Self::LastTime)];
+}
+
+impl PathParameter for IpAddr {
+    const NAME: &'static str = "ip";
+    const ABOUT: &'static str = "IPv4 or IPv6 address of the host.";
+}
+
 /// Peers, ports and alerts that a profile names.
 const TOP: u32 = 10;
 
@@ -42,8 +44,10 @@ pub(in crate::api) struct HostJson {
     bytes_sent: i64,
     bytes_received: i64,
     /// First packet.
+    #[schema(format = DateTime)]
     first_time: String,
     /// Last packet.
+    #[schema(format = DateTime)]
     last_time: String,
 }
 
@@ -124,26 +128,28 @@ impl From<HostTotals> for HostJson {
     }
 }
 
+parameters! {
+    /// Which hosts.
+    pub(in crate::api) struct HostsQuery {
+        ..period: Period,
+        ..page: PageQuery<HostSort>,
+    }
+}
+
 /// A page of hosts, those with the most bytes first unless `sort` says otherwise.
 #[utoipa::path(
     get,
     path = "/api/hosts",
+    operation_id = "list_hosts",
     tag = "hosts",
-    params(
-        ("from" = Option<String>, Query, description = "flows with a packet at this time or later"),
-        ("to" = Option<String>, Query, description = "flows with a packet before this time"),
-        ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000, description = "items of a page, default 100"),
-        ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before"),
-        ("sort" = Option<String>, Query, description = "bytes, packets, flows, last_time; `-` before it: largest \
-            first (default -bytes)"),
-    ),
-    responses((status = 200, body = List<HostJson>), Refusals)
+    params(HostsQuery),
+    responses((status = 200, description = "The page.", body = List<HostJson>))
 )]
-pub(in crate::api) async fn list(State(state): State<ApiState>, uri: Uri) -> Result<Json<List<HostJson>>, ApiError> {
-    let params = Params::read(&uri, &["from", "to", "limit", "cursor", "sort"])?;
-    let interval = params.interval()?;
-    let page = PageRequest::read(&params, SORTS)?;
-    let hosts = state.store.hosts(interval, page.sort, page.position).await?;
+pub(in crate::api) async fn list(
+    State(state): State<ApiState>,
+    Query(HostsQuery { period, page }): Query<HostsQuery>,
+) -> Result<Json<List<HostJson>>, ApiError> {
+    let hosts = state.store.hosts([period.from, period.to], page.sort, page.position).await?;
     Ok(Json(page.list(hosts.items.into_iter().map(HostJson::from).collect(), hosts.next)))
 }
 
@@ -151,21 +157,20 @@ pub(in crate::api) async fn list(State(state): State<ApiState>, uri: Uri) -> Res
 #[utoipa::path(
     get,
     path = "/api/hosts/{ip}",
+    operation_id = "get_host",
     tag = "hosts",
-    params(("ip" = String, Path, description = "IPv4 or IPv6 address")),
+    params(InPath<IpAddr>),
     responses(
-        (status = 200, body = HostProfile),
-        Refusals,
-        (status = 404, description = "no stored flow has this host", body = Problem,
+        (status = 200, description = "The profile.", body = HostProfile),
+        (status = 404, description = "No stored flow has this host.", body = Problem,
             content_type = "application/problem+json"),
     )
 )]
 pub(in crate::api) async fn one(
+    _: Query<()>,
     State(state): State<ApiState>,
-    Path(ip): Path<String>,
+    Path(address): Path<IpAddr>,
 ) -> Result<Json<HostProfile>, ApiError> {
-    let wrong = |_wrong| ApiError::invalid("ip", format!("`{ip}`: expected an IPv4 or IPv6 address"));
-    let address: IpAddr = ip.parse().map_err(wrong)?;
     let totals = state.store.host(address).await?;
     let totals =
         totals.ok_or_else(|| ApiError::NotFound { detail: format!("no stored flow has the host {address}") })?;

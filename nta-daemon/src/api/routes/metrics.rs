@@ -1,32 +1,98 @@
 //! `/api/metrics`: windows, one by one and summed up.
 
-use axum::Json;
-use axum::extract::{Path, State};
-use axum::http::Uri;
+use axum::extract::State;
 use serde::Serialize;
+use utoipa::openapi::Schema;
 
-use crate::api::error::{Problem, Refusals};
-use crate::api::page::{List, PageRequest, Sorts};
-use crate::api::params::Params;
+use crate::api::error::Problem;
+use crate::api::extract::{InPath, Json, Parameter, Path, PathParameter, Query, number, parameters, text};
+use crate::api::page::{List, PageQuery, Period, SortField};
 use crate::api::{ApiError, ApiState};
 use crate::json::{WindowJson, seconds};
 use crate::store::{WindowFilter, WindowSort, WindowsSummary};
 use nta_core::domain::Timestamp;
 use nta_core::window::Span;
 
-const SORTS: Sorts<WindowSort> = &[
-    ("time", WindowSort::Time),
-    ("bandwidth", WindowSort::Bandwidth),
-    ("packets", WindowSort::Packets),
-    ("bytes", WindowSort::Bytes),
-    ("flows", WindowSort::Flows),
-    ("connections", WindowSort::Connections),
-];
+impl SortField for WindowSort {
+    const ALL: &'static [(&'static str, Self)] = &[
+        ("time", Self::Time),
+        ("bandwidth", Self::Bandwidth),
+        ("packets", Self::Packets),
+        ("bytes", Self::Bytes),
+        ("flows", Self::Flows),
+        ("connections", Self::Connections),
+    ];
+}
 
 /// Length of the windows of a list unless `span` says otherwise, in nanoseconds.
 const DEFAULT_SPAN_NS: u64 = 10_000_000_000;
 /// Longest windows that are made of base windows, in nanoseconds: an hour.
 const MAX_SPAN_NS: u64 = 3_600_000_000_000;
+
+/// The id of a window.
+#[derive(Debug)]
+pub(in crate::api) struct WindowId(pub(in crate::api) u64);
+
+impl Parameter for WindowId {
+    fn parse(text: &str) -> Result<Self, String> {
+        text.parse().map(Self).map_err(|_wrong| "the number of a window".to_owned())
+    }
+
+    fn schema() -> Schema {
+        number(0, i64::MAX as u64).into()
+    }
+}
+
+impl PathParameter for WindowId {
+    const NAME: &'static str = "id";
+    const ABOUT: &'static str = "Id of the window, as `/api/metrics` lists it.";
+}
+
+/// A length of windows in seconds, in nanoseconds.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::api) struct SpanText(u64);
+
+impl Parameter for SpanText {
+    fn parse(text: &str) -> Result<Self, String> {
+        let asked_s = text.strip_suffix('s').unwrap_or(text).parse::<f64>().ok();
+        let asked_ns = asked_s.filter(|s| s.is_finite() && *s > 0.0).map(|s| (s * 1e9).round() as u64);
+        asked_ns.map(Self).ok_or_else(|| "a number of seconds".to_owned())
+    }
+
+    fn schema() -> Schema {
+        text().pattern(Some(r"^[0-9]{1,4}(\.[0-9]{1,9})?s?$")).into()
+    }
+}
+
+impl SpanText {
+    /// The length in nanoseconds.
+    pub(super) const fn as_nanos(self) -> u64 {
+        self.0
+    }
+
+    /// The length, if there are windows of it.
+    fn multiple_of(self, base_ns: u64) -> Result<u64, ApiError> {
+        multiple_of("span", self.0, base_ns)
+    }
+}
+
+parameters! {
+    /// Which windows.
+    pub(in crate::api) struct WindowsQuery {
+        /// Length of the windows in seconds: a multiple of the base window's, up to an hour. 10 unless given, or the base
+        /// window's where 10 is no multiple.
+        "span" => span: SpanText,
+        ..period: Period,
+        ..page: PageQuery<WindowSort>,
+    }
+}
+
+parameters! {
+    /// Which time.
+    pub(in crate::api) struct PeriodOnly {
+        ..period: Period,
+    }
+}
 
 /// A page of windows, the newest first unless `sort` says otherwise.
 ///
@@ -35,28 +101,18 @@ const MAX_SPAN_NS: u64 = 3_600_000_000_000;
 #[utoipa::path(
     get,
     path = "/api/metrics",
+    operation_id = "list_windows",
     tag = "windows",
-    params(
-        ("from" = Option<String>, Query, description = "windows that end later; RFC 3339 or Unix seconds"),
-        ("to" = Option<String>, Query, description = "windows that start earlier; RFC 3339 or Unix seconds"),
-        ("span" = Option<String>, Query, description = "length of the windows in seconds: a multiple of the base \
-            window's (default 10, or the base window's where 10 is no multiple)"),
-        ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000, description = "items of a page, default 100"),
-        ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before"),
-        ("sort" = Option<String>, Query, description = "time, bandwidth, packets, bytes, flows, connections; \
-            `-` before it: largest first (default -time)"),
-    ),
-    responses(
-        (status = 200, body = List<WindowJson>),
-        Refusals,
-    )
+    params(WindowsQuery),
+    responses((status = 200, description = "The page.", body = List<WindowJson>))
 )]
-pub(in crate::api) async fn list(State(state): State<ApiState>, uri: Uri) -> Result<Json<List<WindowJson>>, ApiError> {
-    let params = Params::read(&uri, &["from", "to", "span", "limit", "cursor", "sort"])?;
-    let [from, to] = params.interval()?;
+pub(in crate::api) async fn list(
+    State(state): State<ApiState>,
+    Query(query): Query<WindowsQuery>,
+) -> Result<Json<List<WindowJson>>, ApiError> {
+    let WindowsQuery { span, period: Period { from, to }, page } = query;
     let base_ns = state.base_ns();
-    let span_ns = params.get("span").map_or_else(|| Ok(default_span(base_ns)), |text| span("span", text, base_ns))?;
-    let page = PageRequest::read(&params, SORTS)?;
+    let span_ns = span.map_or_else(|| Ok(default_span(base_ns)), |span| span.multiple_of(base_ns))?;
     let filter = WindowFilter { from, to, span_ns: Some(span_ns) };
     let windows = if Span::ALL.iter().any(|span| span.factor() * base_ns == span_ns) {
         state.store.windows(&filter, page.sort, page.position).await?
@@ -70,19 +126,20 @@ pub(in crate::api) async fn list(State(state): State<ApiState>, uri: Uri) -> Res
 #[utoipa::path(
     get,
     path = "/api/metrics/{id}",
+    operation_id = "get_window",
     tag = "windows",
-    params(("id" = u64, Path, description = "id of the window")),
+    params(InPath<WindowId>),
     responses(
-        (status = 200, body = WindowJson),
-        Refusals,
-        (status = 404, description = "no such window", body = Problem, content_type = "application/problem+json"),
+        (status = 200, description = "The window.", body = WindowJson),
+        (status = 404, description = "There is no such window.", body = Problem,
+            content_type = "application/problem+json"),
     )
 )]
 pub(in crate::api) async fn one(
+    _: Query<()>,
     State(state): State<ApiState>,
-    Path(id): Path<String>,
+    Path(WindowId(id)): Path<WindowId>,
 ) -> Result<Json<WindowJson>, ApiError> {
-    let id = window_id(&id)?;
     let window = state.store.window(id).await?;
     window.map(Json).ok_or_else(|| ApiError::NotFound { detail: format!("there is no window {id}") })
 }
@@ -91,26 +148,22 @@ pub(in crate::api) async fn one(
 #[utoipa::path(
     get,
     path = "/api/metrics/summary",
+    operation_id = "summarize_windows",
     tag = "windows",
-    params(
-        ("from" = Option<String>, Query, description = "windows that end later; RFC 3339 or Unix seconds"),
-        ("to" = Option<String>, Query, description = "windows that start earlier; RFC 3339 or Unix seconds"),
-    ),
-    responses(
-        (status = 200, body = Summary),
-        Refusals,
-    )
+    params(PeriodOnly),
+    responses((status = 200, description = "The sums.", body = WindowsSummaryJson))
 )]
-pub(in crate::api) async fn summary(State(state): State<ApiState>, uri: Uri) -> Result<Json<Summary>, ApiError> {
-    let params = Params::read(&uri, &["from", "to"])?;
-    let [from, to] = params.interval()?;
+pub(in crate::api) async fn summary(
+    State(state): State<ApiState>,
+    Query(PeriodOnly { period: Period { from, to } }): Query<PeriodOnly>,
+) -> Result<Json<WindowsSummaryJson>, ApiError> {
     let summary = state.store.windows_summary(&WindowFilter { from, to, span_ns: None }).await?;
-    Ok(Json(Summary::from(&summary)))
+    Ok(Json(WindowsSummaryJson::from(&summary)))
 }
 
 /// The answer to `/api/metrics/summary`. Numbers without anything to be made from are null.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
-pub(in crate::api) struct Summary {
+pub(in crate::api) struct WindowsSummaryJson {
     total_windows: i64,
     time_span: TimeSpan,
     packets: i64,
@@ -123,7 +176,9 @@ pub(in crate::api) struct Summary {
 /// From the first window's start to the last one's end.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 struct TimeSpan {
+    #[schema(format = DateTime)]
     from: Option<String>,
+    #[schema(format = DateTime)]
     to: Option<String>,
     seconds: f64,
 }
@@ -154,7 +209,7 @@ struct Connections {
     mean_per_window: Option<f64>,
 }
 
-impl From<&WindowsSummary> for Summary {
+impl From<&WindowsSummary> for WindowsSummaryJson {
     fn from(sums: &WindowsSummary) -> Self {
         let time = |ns: Option<i64>| ns.and_then(|ns| u64::try_from(ns).ok()).map(Timestamp::from_nanos);
         let (from, to) = (time(sums.first_ns), time(sums.last_ns));
@@ -188,23 +243,17 @@ impl From<&WindowsSummary> for Summary {
     }
 }
 
-/// The id of a window in a path.
-pub(super) fn window_id(text: &str) -> Result<u64, ApiError> {
-    let wrong = |_not_a_number| ApiError::invalid("id", format!("`{text}`: expected the number of a window"));
-    text.parse().map_err(wrong)
-}
-
 pub(super) const fn default_span(base_ns: u64) -> u64 {
     if DEFAULT_SPAN_NS.is_multiple_of(base_ns) { DEFAULT_SPAN_NS } else { base_ns }
 }
 
-/// The length of the windows asked for in seconds, as nanoseconds; `name` is the field that it stands in.
-pub(super) fn span(name: &str, text: &str, base_ns: u64) -> Result<u64, ApiError> {
-    let asked_s = text.strip_suffix('s').unwrap_or(text).parse::<f64>().ok();
-    let asked_ns = asked_s.filter(|s| s.is_finite() && *s > 0.0).map(|s| (s * 1e9).round() as u64);
-    let fits = |ns: &u64| ns.is_multiple_of(base_ns) && (base_ns..=MAX_SPAN_NS.max(base_ns * 36)).contains(ns);
-    asked_ns.filter(fits).ok_or_else(|| {
-        let base = seconds(base_ns);
-        ApiError::invalid(name, format!("`{text}`: expected a multiple of {base} (the base window), up to an hour"))
-    })
+/// A length in nanoseconds, if there are windows of it; `name` is the field that it stands in.
+pub(super) fn multiple_of(name: &str, asked_ns: u64, base_ns: u64) -> Result<u64, ApiError> {
+    let fits = asked_ns.is_multiple_of(base_ns) && (base_ns..=MAX_SPAN_NS.max(base_ns * 36)).contains(&asked_ns);
+    if fits {
+        return Ok(asked_ns);
+    }
+    let (asked, base) = (seconds(asked_ns), seconds(base_ns));
+    let detail = format!("`{asked}`: expected a multiple of {base} (the base window), up to an hour");
+    Err(ApiError::invalid(name, detail))
 }

@@ -11,6 +11,7 @@ use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
+use crate::api::extract::Query;
 use crate::api::process::{self, ProcessJson};
 use crate::api::state::VERSION;
 use crate::api::{ApiError, ApiState};
@@ -19,10 +20,15 @@ use crate::store::StoreStats;
 use nta_core::domain::{ModelUse, Severity, Status};
 
 /// Everything, from one snapshot.
-#[utoipa::path(get, path = "/metrics", tag = "health", responses(
-    (status = 200, body = String, content_type = "application/openmetrics-text"),
-))]
-pub(in crate::api) async fn get(State(state): State<ApiState>) -> Result<Response, ApiError> {
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    operation_id = "get_prometheus",
+    tag = "about",
+    responses((status = 200, description = "The exposition.", body = String,
+        content_type = "application/openmetrics-text"))
+)]
+pub(in crate::api) async fn get(_: Query<()>, State(state): State<ApiState>) -> Result<Response, ApiError> {
     let snapshot = Snapshot { status: state.status(), store: state.store.stats(), process: process::read() };
     let mut registry = Registry::with_prefix("nta");
     registry.register_collector(Box::new(snapshot));

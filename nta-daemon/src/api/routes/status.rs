@@ -1,10 +1,10 @@
 //! `GET /api/status`: everything the daemon tells about itself.
 
-use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 
 use crate::api::ApiState;
+use crate::api::extract::{Json, Query};
 use crate::api::process::{self, ProcessJson};
 use crate::api::state::{VERSION, now};
 use crate::json::{StatusJson, seconds};
@@ -13,6 +13,7 @@ use crate::store::StoreStats;
 #[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
 pub(in crate::api) struct StatusPage {
     version: String,
+    #[schema(format = DateTime)]
     timestamp: String,
     uptime_s: f64,
     #[serde(flatten)]
@@ -35,8 +36,14 @@ struct StoreJson {
 /// Everything the daemon tells about itself.
 ///
 /// Answers also when the store does not: this is where one looks then.
-#[utoipa::path(get, path = "/api/status", tag = "health", responses((status = 200, body = StatusPage)))]
-pub(in crate::api) async fn get(State(state): State<ApiState>) -> Json<StatusPage> {
+#[utoipa::path(
+    get,
+    path = "/api/status",
+    operation_id = "get_status",
+    tag = "about",
+    responses((status = 200, description = "The status.", body = StatusPage))
+)]
+pub(in crate::api) async fn get(_: Query<()>, State(state): State<ApiState>) -> Json<StatusPage> {
     let status = state.status();
     let now = now();
     let store = StoreJson {

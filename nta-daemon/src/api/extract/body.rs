@@ -1,0 +1,132 @@
+//! The JSON body of a request as a type.
+
+use axum::body::Bytes;
+use axum::extract::{FromRequest, Request};
+use axum::http::{HeaderMap, header};
+use axum::response::{IntoResponse, Response};
+use serde::de::{Deserialize, DeserializeOwned, Deserializer, Error as _};
+use serde::ser::Serialize;
+use utoipa::openapi::Schema;
+
+use super::value::{number, text};
+use crate::api::ApiError;
+
+/// Extracts a JSON object, and answers with one. No body at all is an object without fields.
+#[derive(Debug)]
+pub(in crate::api) struct Json<T>(pub(in crate::api) T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        let content_type = content_type(request.headers())?;
+        // What the limit of the path cuts, and a client that goes away in the middle.
+        let bytes = Bytes::from_request(request, state).await.map_err(|cut| match cut.status() {
+            axum::http::StatusCode::PAYLOAD_TOO_LARGE => ApiError::TooLarge,
+            _ => ApiError::invalid("body", "could not be read to its end"),
+        })?;
+        if bytes.is_empty() {
+            return read(b"{}").map(Self);
+        }
+        match content_type {
+            ContentType::Json => read(&bytes).map(Self),
+            ContentType::None => Err(unsupported("a body without `Content-Type`")),
+        }
+    }
+}
+
+impl<T: Serialize> IntoResponse for Json<T> {
+    fn into_response(self) -> Response {
+        axum::Json(self.0).into_response()
+    }
+}
+
+enum ContentType {
+    Json,
+    None,
+}
+
+/// A type that a page of another site may send without being asked for leave (`text/plain`, forms) is refused, whatever
+/// the body is.
+fn content_type(headers: &HeaderMap) -> Result<ContentType, ApiError> {
+    let mut values = headers.get_all(header::CONTENT_TYPE).iter();
+    let Some(value) = values.next() else { return Ok(ContentType::None) };
+    if values.next().is_some() {
+        return Err(unsupported("`Content-Type` given more than once"));
+    }
+    let value = String::from_utf8_lossy(value.as_bytes());
+    let essence = value.split(';').next().unwrap_or_default().trim();
+    if essence.eq_ignore_ascii_case("application/json") {
+        return Ok(ContentType::Json);
+    }
+    Err(unsupported(&format!("`{}`", essence.chars().take(100).collect::<String>())))
+}
+
+fn unsupported(given: &str) -> ApiError {
+    ApiError::MediaType { detail: format!("{given}: expected `Content-Type: application/json`") }
+}
+
+/// Reads the document. The refusal names the field; where the text is no JSON it names line and column.
+fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
+    // Serde would take a list for a struct, field by field.
+    let is_object = bytes.trim_ascii_start().first() == Some(&b'{');
+    if !is_object && serde_json::from_slice::<serde::de::IgnoredAny>(bytes).is_ok() {
+        return Err(ApiError::invalid("body", "expected a JSON object"));
+    }
+    let mut json = serde_json::Deserializer::from_slice(bytes);
+    let read = serde_path_to_error::deserialize(&mut json);
+    let value: T = read.map_err(|error| {
+        let path = error.path().to_string();
+        let inner = error.inner();
+        if !inner.is_data() {
+            return ApiError::invalid("body", format!("no JSON: {inner}"));
+        }
+        // Without line and column: the field says where.
+        let text = inner.to_string();
+        let detail = text.rsplit_once(" at line ").map_or(text.as_str(), |(detail, _)| detail).to_owned();
+        ApiError::invalid(if path == "." { "body".to_owned() } else { path }, detail)
+    })?;
+    json.end().map_err(|error| ApiError::invalid("body", format!("no JSON: {error}")))?;
+    Ok(value)
+}
+
+/// A text of 1 to `MAX` characters, not all of them blank.
+#[derive(Clone, Debug)]
+pub(in crate::api) struct Text<const MAX: usize>(pub(in crate::api) String);
+
+impl<'de, const MAX: usize> Deserialize<'de> for Text<MAX> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        if text.trim().is_empty() || text.chars().count() > MAX || text.contains('\0') {
+            return Err(D::Error::custom(format!("expected a text of 1 to {MAX} characters")));
+        }
+        Ok(Self(text))
+    }
+}
+
+impl<const MAX: usize> Text<MAX> {
+    /// What may be written.
+    pub(in crate::api) fn schema() -> Schema {
+        text().min_length(Some(1)).max_length(Some(MAX)).pattern(Some(r"[^\s]")).into()
+    }
+}
+
+/// A whole number from 1 to `MAX`.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::api) struct Count<const MAX: u32>(pub(in crate::api) u32);
+
+impl<'de, const MAX: u32> Deserialize<'de> for Count<MAX> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = serde_json::Value::deserialize(deserializer)?;
+        let number = value.as_u64().and_then(|number| u32::try_from(number).ok());
+        let number = number.filter(|number| (1..=MAX).contains(number));
+        number.map(Self).ok_or_else(|| D::Error::custom(format!("`{value}`: expected a number from 1 to {MAX}")))
+    }
+}
+
+impl<const MAX: u32> Count<MAX> {
+    /// What may be written.
+    pub(in crate::api) fn schema() -> Schema {
+        number(1, MAX.into()).into()
+    }
+}

@@ -1,0 +1,14 @@
+//! How requests get in: the query, the path and the body as types. What does not fit is refused by name, with what was
+//! given and what is allowed; what is not known is refused too, as a mistyped filter must not look like an answer.
+
+mod body;
+mod pairs;
+mod path;
+mod query;
+mod value;
+
+pub(super) use body::{Count, Json, Text};
+pub(super) use pairs::Pairs;
+pub(super) use path::{InPath, Path, PathParameter};
+pub(super) use query::{Parameters, Query, parameters};
+pub(super) use value::{IpProtocol, Parameter, PartyName, Word, number, text, words_schema};

@@ -1,0 +1,178 @@
+//! Who may ask: the request's `Host` must be one that is listened on, and a page of another site may not write.
+//!
+//! Without this, any page that a person on this machine opens could read the API: its name is made to point to the
+//! loopback (DNS rebinding), and the browser takes our answers for that page's own. A browser always says which name it
+//! asked for, so a name that is not ours is refused. `/health` and `/metrics` are open: load balancers and Prometheus
+//! ask under any name, and there is nothing about the network in them.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use axum::extract::connect_info::Connected;
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::uri::Authority;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+use axum::serve::IncomingStream;
+use tokio::net::TcpListener;
+
+use super::ApiError;
+
+/// Paths that answer under any `Host`.
+const OPEN: [&str; 2] = ["/health", "/metrics"];
+
+/// Whether this path answers under any `Host`.
+pub(super) fn is_open(path: &str) -> bool {
+    OPEN.contains(&path)
+}
+
+/// Which hosts and origins there are beside those that are always allowed.
+#[derive(Clone, Debug, Default)]
+pub struct AllowedHosts {
+    /// Names and addresses without port that the server is reached by.
+    pub hosts: Vec<String>,
+    /// Origins (`scheme://host[:port]`) of pages that may write.
+    pub origins: Vec<String>,
+}
+
+/// The local end of a connection: the address that a client reached.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LocalEnd(Option<SocketAddr>);
+
+impl Connected<IncomingStream<'_, TcpListener>> for LocalEnd {
+    fn connect_info(stream: IncomingStream<'_, TcpListener>) -> Self {
+        Self(stream.io().local_addr().ok())
+    }
+}
+
+/// Refuses requests for other hosts, and writes and upgrades that pages of other sites make.
+pub(super) async fn check(State(allowed): State<Arc<AllowedHosts>>, request: Request, next: Next) -> Response {
+    let local = request.extensions().get::<ConnectInfo<LocalEnd>>().and_then(|ConnectInfo(local)| local.0);
+    let checked = if is_open(request.uri().path()) {
+        Ok(None)
+    } else {
+        allowed.host(request.uri(), request.headers(), local.map(|local| local.ip())).map(Some)
+    };
+    let is_write = !request.method().is_safe() || request.headers().contains_key(header::UPGRADE);
+    let checked = checked.and_then(|host| match is_write {
+        true => allowed.origin(request.headers(), host.as_ref()),
+        false => Ok(()),
+    });
+    match checked {
+        Ok(()) => next.run(request).await,
+        Err(refused) => refused.into_response(),
+    }
+}
+
+impl AllowedHosts {
+    /// The host that a request is for, if it is one of ours.
+    fn host(&self, uri: &Uri, headers: &HeaderMap, local: Option<IpAddr>) -> Result<Authority, ApiError> {
+        let wrong = |detail: &str| ApiError::invalid("Host", detail);
+        let named = match single(headers, &header::HOST)? {
+            Some(value) => {
+                let text = value.to_str().ok().filter(|text| !text.contains('@'));
+                Some(
+                    text.and_then(|text| text.parse::<Authority>().ok())
+                        .ok_or_else(|| wrong("expected `name:port`"))?,
+                )
+            }
+            None => None,
+        };
+        // The authority of an absolute target, or of HTTP/2, stands above the header, and may not differ from it.
+        let host = match (uri.authority(), named) {
+            (Some(target), Some(named)) if *target != named => return Err(wrong("differs from the request's target")),
+            (Some(target), _) => target.clone(),
+            (None, Some(named)) => named,
+            (None, None) => return Err(wrong("is missing")),
+        };
+        if self.is_ours(host.host(), local) {
+            return Ok(host);
+        }
+        let mut ours = vec!["localhost".to_owned(), "a loopback address".to_owned()];
+        ours.extend(local.filter(|ip| !ip.is_loopback()).map(|ip| ip.to_string()));
+        ours.extend(self.hosts.iter().cloned());
+        let given: String = host.host().chars().take(MAX_SHOWN).collect();
+        let detail = format!("`{given}`: expected one of {}; `[api] hosts` names others", ours.join(", "));
+        Err(ApiError::Misdirected { detail })
+    }
+
+    /// A name that only we can give, or an address: an address cannot be made to point elsewhere.
+    fn is_ours(&self, host: &str, local: Option<IpAddr>) -> bool {
+        let bare = host.strip_suffix('.').unwrap_or(host);
+        let address = bare.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+        match address {
+            Ok(ip) if ip.to_canonical().is_loopback() => true,
+            Ok(ip) if local.is_some_and(|local| local.to_canonical() == ip.to_canonical()) => true,
+            Ok(ip) => self.hosts.iter().any(|ours| ours.parse().is_ok_and(|ours: IpAddr| ours == ip)),
+            Err(_) => bare.eq_ignore_ascii_case("localhost") || self.hosts.iter().any(|o| o.eq_ignore_ascii_case(bare)),
+        }
+    }
+
+    /// A browser says where a page comes from that writes; other clients say nothing.
+    fn origin(&self, headers: &HeaderMap, host: Option<&Authority>) -> Result<(), ApiError> {
+        let Some(origin) = single(headers, &header::ORIGIN)? else { return Ok(()) };
+        let text = origin.to_str().unwrap_or_default();
+        let is_same = host.is_some_and(|host| is_same_origin(text, host));
+        if is_same || self.origins.iter().any(|allowed| allowed.eq_ignore_ascii_case(text)) {
+            return Ok(());
+        }
+        let shown: String = text.chars().take(MAX_SHOWN).collect();
+        let detail = format!("`{shown}`: only pages of this server may write; `[api] origins` names others");
+        Err(ApiError::Forbidden { field: "Origin".to_owned(), detail })
+    }
+}
+
+/// Scheme and port may differ in front of us (TLS ends at a proxy): the same name and the same written port are enough.
+fn is_same_origin(origin: &str, host: &Authority) -> bool {
+    let Some((scheme, authority)) = origin.split_once("://") else { return false };
+    let default = match scheme {
+        "http" => 80,
+        "https" => 443,
+        _ => return false,
+    };
+    let Ok(authority) = authority.parse::<Authority>() else { return false };
+    let port = |authority: &Authority| authority.port_u16().unwrap_or(default);
+    authority.host().eq_ignore_ascii_case(host.host()) && port(&authority) == port(host)
+}
+
+/// The one value of a header that may stand there once.
+fn single<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<&'h HeaderValue>, ApiError> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (value, None) => Ok(value),
+        _ => Err(ApiError::invalid(if *name == header::HOST { "Host" } else { "Origin" }, "given more than once")),
+    }
+}
+
+const MAX_SHOWN: usize = 100;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_are_ours_by_loopback_local_end_or_configuration() {
+        let allowed =
+            AllowedHosts { hosts: vec!["nta.example.org".to_owned(), "192.0.2.9".to_owned()], origins: vec![] };
+        let local = Some("192.0.2.1".parse().expect("address"));
+        for host in
+            ["localhost", "LOCALHOST", "127.0.0.1", "127.8.8.8", "[::1]", "192.0.2.1", "192.0.2.9", "NTA.example.org."]
+        {
+            assert!(allowed.is_ours(host, local), "{host}");
+        }
+        for host in ["evil.example", "localhost.evil.example", "192.0.2.2", "[2001:db8::1]", "127.0.0.1.nip.io", ""] {
+            assert!(!allowed.is_ours(host, local), "{host}");
+        }
+    }
+
+    #[test]
+    fn an_origin_is_the_same_by_name_and_port() {
+        let host: Authority = "localhost:5000".parse().expect("host");
+        assert!(is_same_origin("http://localhost:5000", &host));
+        for other in ["http://localhost:5001", "http://localhost", "null", "http://127.0.0.1:5000", "file://", ""] {
+            assert!(!is_same_origin(other, &host), "{other}");
+        }
+        assert!(is_same_origin("https://nta.example", &"nta.example".parse().expect("host")));
+    }
+}

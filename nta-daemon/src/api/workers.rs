@@ -1,0 +1,125 @@
+//! Computations that requests ask for: a bounded number at a time, on threads of their own, and ended when nobody waits
+//! for the answer any more.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+
+use super::ApiError;
+
+/// Computations at a time.
+const RUNNING: usize = 2;
+/// Requests that may wait for one of them to end.
+const WAITING: usize = 8;
+/// How long a request waits at most.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The pool; clones share it.
+#[derive(Clone, Debug)]
+pub(super) struct Workers {
+    running: Arc<Semaphore>,
+    admitted: Arc<Semaphore>,
+}
+
+/// Whether anybody still waits for the answer. A computation asks this between its steps.
+#[derive(Clone, Debug)]
+pub(super) struct Cancel(Arc<AtomicBool>);
+
+/// Nobody waits any more.
+#[derive(Debug)]
+pub(super) struct Cancelled;
+
+impl Cancel {
+    /// Goes on, or ends here.
+    pub(super) fn check(&self) -> Result<(), Cancelled> {
+        if self.0.load(Ordering::Relaxed) { Err(Cancelled) } else { Ok(()) }
+    }
+}
+
+/// Dropped with the request: when it was answered, its client went away or its time was up.
+struct OnDrop(Cancel);
+
+impl Drop for OnDrop {
+    fn drop(&mut self) {
+        self.0.0.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Default for Workers {
+    fn default() -> Self {
+        Self { running: Arc::new(Semaphore::new(RUNNING)), admitted: Arc::new(Semaphore::new(RUNNING + WAITING)) }
+    }
+}
+
+impl Workers {
+    /// Computes off the executor. A place stays taken until the computation has really ended.
+    ///
+    /// # Errors
+    /// [`ApiError::Busy`] when there is no place; what the computation refuses; [`ApiError::Internal`] when it panics.
+    pub(super) async fn run<T, F>(&self, compute: F) -> Result<T, ApiError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Cancel) -> Result<T, ApiError> + Send + 'static,
+    {
+        let admitted = Arc::clone(&self.admitted).try_acquire_owned().map_err(|_full| ApiError::Busy)?;
+        let running = tokio::time::timeout(PATIENCE, Arc::clone(&self.running).acquire_owned()).await;
+        let place = running.map_err(|_late| ApiError::Busy)?.map_err(|_closed| ApiError::Internal)?;
+        let cancel = Cancel(Arc::default());
+        let _on_drop = OnDrop(cancel.clone());
+        let task = tokio::task::spawn_blocking(move || {
+            let _places = (admitted, place);
+            compute(&cancel)
+        });
+        task.await.map_err(|_panicked| ApiError::Internal)?
+    }
+}
+
+impl From<Cancelled> for ApiError {
+    /// Nobody sees it.
+    fn from(_: Cancelled) -> Self {
+        Self::Busy
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_full_pool_refuses_and_a_client_that_goes_away_ends_its_computation() {
+        let workers = Workers::default();
+        let (ended, mut is_ended) = tokio::sync::mpsc::channel(RUNNING + WAITING);
+        let wait = |workers: Workers| {
+            let ended = ended.clone();
+            tokio::spawn(async move {
+                workers
+                    .run(move |cancel| {
+                        while cancel.check().is_ok() {
+                            std::thread::sleep(Duration::from_millis(1));
+                        }
+                        ended.blocking_send(()).expect("the test waits");
+                        Ok(())
+                    })
+                    .await
+            })
+        };
+        let requests: Vec<_> = (0..RUNNING + WAITING).map(|_| wait(workers.clone())).collect();
+        while workers.admitted.available_permits() > 0 || workers.running.available_permits() > 0 {
+            tokio::task::yield_now().await;
+        }
+        assert!(matches!(workers.run(|_| Ok(())).await, Err(ApiError::Busy)));
+        for request in &requests {
+            request.abort();
+        }
+        for _ in 0..RUNNING {
+            tokio::time::timeout(Duration::from_secs(30), is_ended.recv()).await.expect("it ends").expect("ended");
+        }
+        while workers.admitted.available_permits() < RUNNING + WAITING {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        assert!(workers.run(|_| Ok(7)).await.is_ok_and(|answer| answer == 7));
+        assert!(matches!(workers.run::<(), _>(|_| panic!("inside")).await, Err(ApiError::Internal)));
+    }
+}
