@@ -19,7 +19,7 @@ fn week(level: impl Fn(u64) -> f64) -> Series {
 
 fn with(series: Series) -> Baselines {
     let mut baselines = Baselines::new(BaselineConfig::default());
-    baselines.import_metric(Metric::Bandwidth, series).expect("sound");
+    baselines.take(Import::Metrics([(Metric::Bandwidth, series)].into())).expect("sound");
     baselines
 }
 
@@ -44,6 +44,20 @@ fn the_hour_of_the_week_is_known_after_a_week() {
     assert!((morning.median / 1000.0 - 1.0).abs() < 0.03, "{morning:?}");
     let night = baselines.expect(Metric::Bandwidth, at(3)).expect("known");
     assert!((night.median / 100.0 - 1.0).abs() < 0.05, "{night:?}");
+}
+
+/// A quarter of a year of one value, then another: after two months the new one is the hour's median.
+#[test]
+fn an_hour_of_the_week_follows_a_site_that_has_changed() {
+    let mut series = Series::default();
+    let at = |week: u64, window: u64| Timestamp::from_nanos(week * 168 * HOUR_NS + 8 * HOUR_NS + window * WINDOW_NS);
+    let mut learn = |weeks: std::ops::Range<u64>, value: f64| {
+        weeks.for_each(|week| (0..120).for_each(|window| series.learn(value, at(week, window))));
+        series.season.expected(at(30, 0), 20).expect("known").median
+    };
+    assert!((learn(0..13, 1_000.0) / 1_000.0 - 1.0).abs() < 0.02);
+    assert!((learn(13..15, 100.0) / 1_000.0 - 1.0).abs() < 0.02, "two weeks are not yet a habit");
+    assert!((learn(15..21, 100.0) / 100.0 - 1.0).abs() < 0.02);
 }
 
 #[test]
