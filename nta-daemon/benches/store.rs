@@ -1,6 +1,6 @@
 //! How long it takes to write 100,000 flows that changed in one window, in one transaction of a database file.
 //!
-//! Run by `cargo bench -p nta-daemon --bench store`.
+//! Run by `cargo bench -p nta-daemon --bench store`; NTA_DATABASE names another (empty) database.
 #![expect(clippy::print_stdout, reason = "the bench's result")]
 
 use std::net::{IpAddr, Ipv4Addr};
@@ -16,9 +16,18 @@ const SECOND: u64 = 1_000_000_000;
 #[tokio::main]
 async fn main() {
     let folder = tempfile::tempdir().expect("a folder");
-    let store = Store::open(&format!("sqlite:{}", folder.path().join("nta.db").display())).await.expect("a database");
+    let file = format!("sqlite:{}", folder.path().join("nta.db").display());
+    let store = Store::open(&std::env::var("NTA_DATABASE").unwrap_or(file)).await.expect("a database");
     let started = Timestamp::from_nanos(SECOND);
-    let run = Run { started, mode: Mode::Replay, source: "bench".to_owned(), version: "0".to_owned() };
+    let run = Run {
+        started,
+        mode: Mode::Replay,
+        source: "bench".to_owned(),
+        version: "0".to_owned(),
+        sensor: "test".to_owned(),
+        uuid: Run::new_uuid(Timestamp::from_nanos(1)),
+        analysis: None,
+    };
     let run = store.begin_run(&run).await.expect("a run");
     let (writer, _task) = store.writer(run, 4);
     for round in 1..=ROUNDS {

@@ -105,3 +105,10 @@ impl Live {
         self.attached.hand_over(&self.flows)
     }
 }
+
+/// The host's name, as a sensor's name may have it; `sensor` where there is none.
+pub fn host_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let name: String = name.chars().filter(|c| c.is_ascii_alphanumeric() || ".-_".contains(*c)).take(48).collect();
+    if name.is_empty() { "sensor".to_owned() } else { name }
+}

@@ -16,7 +16,7 @@ use crate::config::Config;
 use crate::json::mode_name;
 use crate::pipeline::baselines::BaselineHandle;
 use crate::sink::store::StoreOutput;
-use crate::store::{Found, Run, Store, StoreError, StoreWriter};
+use crate::store::{Found, Lease, Retention, Run, Store, StoreError, StoreWriter};
 use nta_core::baseline::{BaselineConfig, Baselines, Import};
 use nta_core::domain::{Mode, Status};
 
@@ -75,6 +75,8 @@ pub struct App {
     status: watch::Sender<Status>,
     baselines: BaselineHandle,
     listener: Option<TcpListener>,
+    /// That no other daemon captures for this sensor with this database, until the App is gone.
+    _lease: Option<Lease>,
     store: Store,
     writer: StoreWriter,
     write_task: JoinHandle<()>,
@@ -96,11 +98,23 @@ impl App {
         };
         let address = listener.as_ref().and_then(|listener| listener.local_addr().ok());
         let store = Store::open(config.store.database.as_str()).await?;
+        let mut store = store.with_retention(Retention::of(&config.store));
+        let sensor = store.sensor_name(&crate::live::host_name()).await?;
+        let mut lease = None;
+        if plan.mode == Mode::Live {
+            lease = Some(store.lease(&sensor).await?);
+            if let Some((folder, most)) = config.store.spool(store.path(), &sensor) {
+                store = store.with_spool(folder, most);
+            }
+        }
         let run = Run {
             started: clock::now(),
             mode: plan.mode,
             source: plan.source,
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            sensor,
+            uuid: Run::new_uuid(clock::now()),
+            analysis: None,
         };
         let run = store.begin_run(&run).await?;
         let (writer, write_task) = store.writer(run, STORE_QUEUE);
@@ -110,7 +124,7 @@ impl App {
         }
         let (status, _watched) = watch::channel(Status { mode: plan.mode, ..plan.status });
         let (config, stop) = (config.clone(), CancellationToken::new());
-        Ok(Self { address, config, status, baselines, listener, store, writer, write_task, stop })
+        Ok(Self { address, config, status, baselines, listener, _lease: lease, store, writer, write_task, stop })
     }
 
     /// An output that stores what the pipeline produces. Live, it never waits for the database; a replay does.

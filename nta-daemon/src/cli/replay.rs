@@ -21,6 +21,7 @@ use crate::replay::{ReadAhead, Replay, ReplayError, Speed, Summary};
 use crate::source::kernel::KernelOptions;
 use crate::source::replay::{Engine, KernelEngine, UserEngine};
 use crate::source::{EventSettings, SourceError};
+use crate::store::RunEnd;
 use nta_core::domain::{Alert, AlertChange, Event, FlowRecord, FlowUpdate, Mode, Status};
 use nta_core::window::Snapshot;
 
@@ -221,7 +222,8 @@ async fn with_store(args: Args, config: Config, mut engine: Box<dyn Engine>, col
         let Task { output, baselines, stop, .. } = task;
         let mut both = Both { store: output, collected };
         let replayed = replay(&args, &config, engine.as_mut(), Some(baselines), &mut both, &stop);
-        both.store.finish();
+        let is_whole = replayed.is_ok() && !stop.is_cancelled();
+        both.store.finish(if is_whole { RunEnd::Completed } else { RunEnd::Stopped });
         let code = conclude(replayed, both.collected);
         Replayed { code, serves_on: serve && code == ExitCode::SUCCESS && !stop.is_cancelled() }
     };

@@ -13,6 +13,7 @@ use crate::pipeline::baselines::BaselineHandle;
 use crate::source::kernel::device::Device;
 use crate::source::kernel::{AttachOptions, AttachedKernel, KernelFlows, KernelOptions, Pinning};
 use crate::source::{EventSettings, SourceError};
+use crate::store::RunEnd;
 use nta_core::domain::{Mode, ModelState, ModelUse};
 
 /// Flags of `run`.
@@ -164,7 +165,7 @@ async fn serve(
     let work = move |task: Task| {
         let Task { mut output, baselines, stop, .. } = task;
         let ended = Live { baselines, ..live }.run(&stop, &mut output);
-        output.finish();
+        output.finish(RunEnd::Stopped);
         Captured(ended)
     };
     let mut hangup = || reload(settings, config);

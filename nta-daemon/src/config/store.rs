@@ -1,5 +1,7 @@
 //! `[store]`: where windows and flows are kept.
 
+use std::path::{Path, PathBuf};
+
 use super::DatabaseUrl;
 use super::section::section;
 
@@ -10,5 +12,35 @@ section! {
         database: DatabaseUrl = DatabaseUrl::default(),
         /// Hosts of each window whose features are stored, the most active ones; those that alerts name come on top.
         feature_hosts: usize = 50,
+        /// Folder for batches that the database does not take; empty: beside the database file, for PostgreSQL nta-spool.
+        spool: String = String::new(),
+        /// Most bytes of the spool; 0 switches it off.
+        spool_max_bytes: u64 = 1_073_741_824,
+        /// Rows that are so many days older than the newest one are deleted; 0 keeps them.
+        keep_days: u64 = 0,
+        /// Windows kept, of all lengths.
+        max_windows: u64 = 240_000,
+        /// Flows kept.
+        max_flows: u64 = 1_000_000,
+        /// Alerts kept; resolved ones go first.
+        max_alerts: u64 = 100_000,
+        /// Bytes of the database beyond which the oldest rows go; 0 is no bound.
+        max_bytes: u64 = 0,
+    }
+}
+
+impl StoreConfig {
+    /// Folder and most bytes of a sensor's spool; `None` where it is switched off.
+    pub fn spool(&self, database: Option<&Path>, sensor: &str) -> Option<(PathBuf, u64)> {
+        let folder = match (self.spool.as_str(), database) {
+            ("", Some(file)) => {
+                let mut name = file.as_os_str().to_owned();
+                name.push(format!(".{sensor}.spool"));
+                PathBuf::from(name)
+            }
+            ("", None) => PathBuf::from("nta-spool").join(sensor),
+            (folder, _) => Path::new(folder).join(sensor),
+        };
+        (self.spool_max_bytes > 0).then_some((folder, self.spool_max_bytes))
     }
 }

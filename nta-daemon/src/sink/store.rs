@@ -7,7 +7,7 @@ use tokio::sync::watch;
 
 use crate::pipeline::Output;
 use crate::pipeline::baselines::BaselineHandle;
-use crate::store::{Batch, Found, StoreWriter};
+use crate::store::{Batch, Found, RunEnd, StoreWriter};
 use nta_core::domain::{Alert, AlertChange, Event, FlowRecord, FlowUpdate, RawPacket, Status};
 use nta_core::window::{Snapshot, Span, Window};
 
@@ -90,14 +90,15 @@ impl StoreOutput {
         }
     }
 
-    /// Sends what was kept back, then the ends of flows that came after the last window.
-    pub fn finish(mut self) {
+    /// Sends what was kept back, then the ends of flows that came after the last window, and the end of the run.
+    pub fn finish(mut self, end: RunEnd) {
         for batch in std::mem::take(&mut self.held_back) {
             self.send_waiting(batch);
         }
         self.baselines.end();
         let mut batch = self.batch();
         batch.baselines = self.baselines.latest().map(|export| (self.baselines_name, export));
+        batch.end = Some(end.word());
         self.send_waiting(batch);
     }
 
@@ -174,6 +175,9 @@ mod tests {
             mode: Mode::Live,
             source: "eth0".to_owned(),
             version: "0".to_owned(),
+            sensor: "test".to_owned(),
+            uuid: Run::new_uuid(Timestamp::from_nanos(1)),
+            analysis: None,
         };
         store.writer(store.begin_run(&run).await.expect("run"), STORE_QUEUE)
     }

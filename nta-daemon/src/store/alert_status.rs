@@ -1,7 +1,6 @@
 //! What people do about alerts: a status, and notes.
 
-use sqlx::Row as _;
-
+use super::db::Query;
 use super::{Store, StoreError, from_sql, to_sql};
 use nta_core::domain::Timestamp;
 
@@ -44,44 +43,44 @@ pub struct Note {
 }
 
 impl Store {
-    /// Changes status and notes of an alert, both or neither.
+    /// Changes status and notes of an alert, both or neither: an error says that nothing is changed.
     pub async fn patch_alert(&self, id: &str, patch: &AlertPatch) -> Result<Patched, StoreError> {
-        let error = || StoreError::query("detected_alerts");
-        let mut transaction = self.write.begin().await.map_err(error())?;
-        let notes = sqlx::query(
-            "SELECT (SELECT count(*) FROM alert_notes WHERE alert_id = $1) AS notes FROM detected_alerts WHERE id = $1",
-        )
-        .bind(id)
-        .fetch_optional(&mut *transaction)
-        .await
-        .map_err(error())?;
-        let Some(notes) = notes else { return Ok(Patched::Unknown) };
-        if patch.note.is_some() && notes.get::<i64, _>("notes") >= MAX_NOTES {
+        let error = StoreError::query("detected_alerts");
+        let mut transaction = self.database.begin().await?;
+        let conn = transaction.conn().map_err(&error)?;
+        let known =
+            Query::new("SELECT number FROM detected_alerts WHERE id = $1 ORDER BY run_id DESC LIMIT 1").bind(id);
+        let Some(row) = conn.fetch_optional(known).await.map_err(&error)? else { return Ok(Patched::Unknown) };
+        let number = row.first().map_err(&error)?;
+        let notes = Query::new("SELECT count(*) FROM alert_notes WHERE alert = $1").bind(number);
+        if patch.note.is_some() && conn.number(notes).await.map_err(&error)? >= MAX_NOTES {
             return Ok(Patched::Full);
         }
+        let at_ns = to_sql(patch.at.as_nanos());
         if let Some(status) = patch.status {
-            let update = "UPDATE detected_alerts SET status = $1, status_by = $2, status_at_ns = $3 WHERE id = $4";
-            let update = sqlx::query(update).bind(status).bind(&patch.by).bind(to_sql(patch.at.as_nanos())).bind(id);
-            update.execute(&mut *transaction).await.map_err(error())?;
+            let update = "UPDATE detected_alerts SET status = $1, status_by = $2, status_at_ns = $3 WHERE number = $4";
+            let update = Query::new(update).bind(status).bind(patch.by.as_str()).bind(at_ns).bind(number);
+            conn.execute(update).await.map_err(&error)?;
         }
         if let Some(note) = &patch.note {
-            let insert = "INSERT INTO alert_notes (alert_id, at_ns, author, note) VALUES ($1, $2, $3, $4)";
-            let insert = sqlx::query(insert).bind(id).bind(to_sql(patch.at.as_nanos())).bind(&patch.by).bind(note);
-            insert.execute(&mut *transaction).await.map_err(StoreError::query("alert_notes"))?;
+            let insert = "INSERT INTO alert_notes (alert, at_ns, author, note) VALUES ($1, $2, $3, $4)";
+            let insert = Query::new(insert).bind(number).bind(at_ns).bind(patch.by.as_str()).bind(note.as_str());
+            conn.execute(insert).await.map_err(StoreError::query("alert_notes"))?;
         }
-        transaction.commit().await.map_err(error())?;
+        transaction.commit().await.map_err(error)?;
         Ok(Patched::Done)
     }
 
     /// The notes of an alert, oldest first.
     pub async fn alert_notes(&self, id: &str) -> Result<Vec<Note>, StoreError> {
-        let rows: Vec<(i64, String, String)> =
-            sqlx::query_as("SELECT at_ns, author, note FROM alert_notes WHERE alert_id = $1 ORDER BY id")
-                .bind(id)
-                .fetch_all(&self.read)
-                .await
-                .map_err(StoreError::query("alert_notes"))?;
-        let note = |(at, by, note)| Note { at: Timestamp::from_nanos(from_sql(at)), by, note };
-        Ok(rows.into_iter().map(note).collect())
+        let query = Query::new(
+            "SELECT at_ns, author, note FROM alert_notes WHERE alert = \
+             (SELECT number FROM detected_alerts WHERE id = $1 ORDER BY run_id DESC LIMIT 1) ORDER BY id",
+        );
+        self.read("alert_notes", query.bind(id), |row| {
+            let at = Timestamp::from_nanos(from_sql(row.int("at_ns")?));
+            Ok(Note { at, by: row.text("author")?, note: row.text("note")? })
+        })
+        .await
     }
 }

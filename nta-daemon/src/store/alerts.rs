@@ -1,54 +1,10 @@
 //! The table `detected_alerts`: written by the pipeline, read with what people did about each.
 
-use sqlx::{FromRow, QueryBuilder, Sqlite, SqliteConnection};
-
-use super::{Key, Position, RunId, Store, StoreError, to_sql};
-use crate::json::{AlertJson, party};
-use nta_core::domain::{Alert, AlertState, Severity, Timestamp};
-
-/// Scores are kept in millionths.
-pub(super) const SCORE_SCALE: f64 = 1e6;
-
-/// Inserts or updates alerts. What people did about one is not touched.
-pub(super) async fn write(connection: &mut SqliteConnection, run: RunId, alerts: &[Alert]) -> Result<(), StoreError> {
-    for alert in alerts {
-        let encode = |source| StoreError::Encode { table: "detected_alerts", number: alert.id.0, source };
-        let body = serde_json::to_string(&AlertJson::from(alert)).map_err(encode)?;
-        let state = if alert.state == AlertState::Raised { "raised" } else { "cleared" };
-        sqlx::query(
-            "INSERT INTO detected_alerts (id, number, run_id, kind, severity, source, destination, score_ppm, state, \
-             first_ns, last_ns, raised_ns, cleared_ns, body) \
-             VALUES ($1, (SELECT coalesce(max(number), 0) + 1 FROM detected_alerts), \
-             $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) \
-             ON CONFLICT (id) DO UPDATE SET run_id = excluded.run_id, severity = excluded.severity, \
-             source = excluded.source, destination = excluded.destination, \
-             score_ppm = excluded.score_ppm, state = excluded.state, first_ns = excluded.first_ns, \
-             last_ns = excluded.last_ns, cleared_ns = excluded.cleared_ns, body = excluded.body",
-        )
-        .bind(alert.id.to_string())
-        .bind(run.0)
-        .bind(alert.key.kind.word())
-        .bind(alert.severity as i64)
-        .bind(party(&alert.key.source))
-        .bind(party(&alert.key.destination))
-        .bind(score(alert.finding.score))
-        .bind(state)
-        .bind(to_sql(alert.first.as_nanos()))
-        .bind(to_sql(alert.last.as_nanos()))
-        .bind(to_sql(alert.raised.as_nanos()))
-        .bind(alert.cleared.map(|time| to_sql(time.as_nanos())))
-        .bind(body)
-        .execute(&mut *connection)
-        .await
-        .map_err(StoreError::query("detected_alerts"))?;
-    }
-    Ok(())
-}
-
-/// A score as the database sorts it.
-pub(super) fn score(score: f64) -> i64 {
-    (score.clamp(0.0, 1.0) * SCORE_SCALE).round() as i64
-}
+use super::db;
+use super::db::Query;
+use super::{Key, Position, Store, StoreError, from_sql, to_sql};
+use crate::json::AlertJson;
+use nta_core::domain::{Severity, Timestamp};
 
 /// Which alerts.
 #[derive(Clone, Debug, Default)]
@@ -74,7 +30,7 @@ pub struct AlertFilter {
 }
 
 impl AlertFilter {
-    fn push(&self, query: &mut QueryBuilder<Sqlite>) {
+    fn push(&self, query: &mut Query) {
         query.push(" WHERE 1 = 1");
         for (column, value) in [("kind", self.kind), ("status", self.status), ("state", self.state)] {
             if let Some(value) = value {
@@ -90,7 +46,8 @@ impl AlertFilter {
             query.push(" AND severity = ").push_bind(severity as i64);
         }
         if let Some(host) = &self.host {
-            query.push(" AND ").push_bind(host.clone()).push(" IN (source, destination)");
+            query.push(" AND (source = ").push_bind(host.clone());
+            query.push(" OR destination = ").push_bind(host.clone()).push(")");
         }
         if let Some(from) = self.from {
             query.push(" AND last_ns > ").push_bind(to_sql(from.as_nanos()));
@@ -147,7 +104,6 @@ pub struct AlertPage {
     pub next: Option<Key>,
 }
 
-#[derive(FromRow)]
 struct Row {
     number: i64,
     value: i64,
@@ -155,18 +111,38 @@ struct Row {
     status: String,
     status_by: Option<String>,
     status_at_ns: Option<i64>,
+    state: String,
+    cleared_ns: Option<i64>,
 }
 
+const COLUMNS: &str = "body, status, status_by, status_at_ns, state, cleared_ns FROM detected_alerts";
+
 impl Row {
+    fn read(row: &db::Row) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            number: row.int("number")?,
+            value: row.int("value")?,
+            body: row.text("body")?,
+            status: row.text("status")?,
+            status_by: row.opt_text("status_by")?,
+            status_at_ns: row.opt_int("status_at_ns")?,
+            state: row.text("state")?,
+            cleared_ns: row.opt_int("cleared_ns")?,
+        })
+    }
+
     fn alert(self) -> Result<StoredAlert, StoreError> {
         let corrupt = |error: serde_json::Error| StoreError::Corrupt {
             table: "detected_alerts",
             id: self.number,
             reason: format!("the body is no alert: {error}"),
         };
-        let time = |ns: i64| Timestamp::from_nanos(super::from_sql(ns));
+        let time = |ns: i64| Timestamp::from_nanos(from_sql(ns));
+        let alert: AlertJson = serde_json::from_str(&self.body).map_err(corrupt)?;
+        // The end of its run may have cleared it since the pipeline reported it.
+        let cleared_at = self.cleared_ns.map(|ns| time(ns).to_string());
         Ok(StoredAlert {
-            alert: serde_json::from_str(&self.body).map_err(corrupt)?,
+            alert: AlertJson { state: self.state, cleared_at, ..alert },
             status: self.status,
             status_by: self.status_by,
             status_at: self.status_at_ns.map(time),
@@ -183,27 +159,21 @@ impl Store {
         position: Position,
     ) -> Result<AlertPage, StoreError> {
         let column = sort.column();
-        let mut query = QueryBuilder::new(format!(
-            "SELECT number, {column} AS value, body, status, status_by, status_at_ns FROM detected_alerts"
-        ));
+        let mut query = Query::new(format!("SELECT number, {column} AS value, {COLUMNS}"));
         filter.push(&mut query);
         position.and_one().push_by(&mut query, column, "number");
-        let rows = query.build_query_as().fetch_all(&self.read).await;
-        let mut rows: Vec<Row> = rows.map_err(StoreError::query("detected_alerts"))?;
+        let mut rows: Vec<Row> = self.read("detected_alerts", query, Row::read).await?;
         let next = position.cut(&mut rows, |row| Key { value: row.value, id: row.number });
         Ok(AlertPage { items: rows.into_iter().map(Row::alert).collect::<Result<_, _>>()?, next })
     }
 
-    /// One alert.
+    /// One alert; of several runs that found the same, the newest one's.
     pub async fn alert(&self, id: &str) -> Result<Option<StoredAlert>, StoreError> {
-        let row: Option<Row> = sqlx::query_as(
-            "SELECT number, raised_ns AS value, body, status, status_by, status_at_ns FROM detected_alerts WHERE id = $1",
-        )
-        .bind(id)
-        .fetch_optional(&self.read)
-        .await
-        .map_err(StoreError::query("detected_alerts"))?;
-        row.map(Row::alert).transpose()
+        let query = Query::new(format!(
+            "SELECT number, raised_ns AS value, {COLUMNS} WHERE id = $1 ORDER BY run_id DESC LIMIT 1"
+        ));
+        let rows = self.read("detected_alerts", query.bind(id), Row::read).await?;
+        rows.into_iter().next().map(Row::alert).transpose()
     }
 
     /// Kind, first and last finding of alerts that had one in this interval.
@@ -212,14 +182,11 @@ impl Store {
         from: Timestamp,
         to: Timestamp,
     ) -> Result<Vec<(String, Timestamp, Timestamp)>, StoreError> {
-        let rows: Vec<(String, i64, i64)> =
-            sqlx::query_as("SELECT kind, first_ns, last_ns FROM detected_alerts WHERE last_ns > $1 AND first_ns < $2")
-                .bind(to_sql(from.as_nanos()))
-                .bind(to_sql(to.as_nanos()))
-                .fetch_all(&self.read)
-                .await
-                .map_err(StoreError::query("detected_alerts"))?;
-        let time = |ns: i64| Timestamp::from_nanos(super::from_sql(ns));
-        Ok(rows.into_iter().map(|(kind, first, last)| (kind, time(first), time(last))).collect())
+        let query =
+            Query::new("SELECT kind, first_ns, last_ns FROM detected_alerts WHERE last_ns > $1 AND first_ns < $2");
+        let query = query.bind(to_sql(from.as_nanos())).bind(to_sql(to.as_nanos()));
+        let time = |ns: i64| Timestamp::from_nanos(from_sql(ns));
+        let read = |row: &db::Row| Ok((row.text("kind")?, time(row.int("first_ns")?), time(row.int("last_ns")?)));
+        self.read("detected_alerts", query, read).await
     }
 }

@@ -1,10 +1,9 @@
 //! The table `anomalies`: what was found in each window.
 
-use sqlx::{FromRow, QueryBuilder, Sqlite, SqliteConnection};
-
-use super::alerts::score;
-use super::{Key, Position, RunId, Store, StoreError, from_sql, to_sql};
-use crate::json::{AnomalyJson, party};
+use super::db;
+use super::db::Query;
+use super::{Key, Position, Store, StoreError, from_sql, to_sql};
+use crate::json::AnomalyJson;
 use nta_core::domain::{AlertId, Finding, Severity, Timestamp};
 
 /// A finding that became part of an alert.
@@ -18,40 +17,6 @@ pub struct Anomaly {
     pub severity: Severity,
     /// What was found.
     pub finding: Finding,
-}
-
-pub(super) async fn write(
-    connection: &mut SqliteConnection,
-    run: RunId,
-    anomalies: &[Anomaly],
-) -> Result<(), StoreError> {
-    for anomaly in anomalies {
-        let finding = &anomaly.finding;
-        let (alert, severity) = (anomaly.alert.to_string(), anomaly.severity.word().to_owned());
-        let json = AnomalyJson { alert: Some(alert.clone()), severity: Some(severity), ..AnomalyJson::from(finding) };
-        let encode = |source| StoreError::Encode { table: "anomalies", number: anomaly.number, source };
-        let body = serde_json::to_string(&json).map_err(encode)?;
-        sqlx::query(
-            "INSERT INTO anomalies (run_id, number, alert_id, kind, severity, source, destination, score_ppm, \
-             start_ns, end_ns, body) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) \
-             ON CONFLICT (run_id, number) DO NOTHING",
-        )
-        .bind(run.0)
-        .bind(to_sql(anomaly.number))
-        .bind(alert)
-        .bind(finding.kind.word())
-        .bind(anomaly.severity as i64)
-        .bind(party(&finding.source))
-        .bind(party(&finding.destination))
-        .bind(score(finding.score))
-        .bind(to_sql(finding.start.as_nanos()))
-        .bind(to_sql(finding.end.as_nanos()))
-        .bind(body)
-        .execute(&mut *connection)
-        .await
-        .map_err(StoreError::query("anomalies"))?;
-    }
-    Ok(())
 }
 
 /// Which anomalies.
@@ -70,14 +35,22 @@ pub struct AnomalyFilter {
 }
 
 impl AnomalyFilter {
-    fn push(&self, query: &mut QueryBuilder<Sqlite>) {
+    fn push(&self, query: &mut Query) {
         query.push(" WHERE 1 = 1");
+        self.push_kind(query);
+        self.push_place(query);
+    }
+
+    fn push_kind(&self, query: &mut Query) {
         if let Some(kind) = self.kind {
             query.push(" AND kind = ").push_bind(kind);
         }
         if let Some(severity) = self.severity {
             query.push(" AND severity = ").push_bind(severity as i64);
         }
+    }
+
+    fn push_place(&self, query: &mut Query) {
         if let Some(from) = self.from {
             query.push(" AND end_ns > ").push_bind(to_sql(from.as_nanos()));
         }
@@ -122,7 +95,7 @@ pub struct AnomalyPage {
 }
 
 /// How many anomalies of a kind and severity there are.
-#[derive(Clone, Debug, PartialEq, FromRow)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct KindCount {
     /// Kind.
     pub kind: String,
@@ -142,11 +115,31 @@ pub struct KindCount {
     pub score_max_ppm: i64,
 }
 
-#[derive(FromRow)]
 struct Row {
     id: i64,
     value: i64,
     body: String,
+}
+
+impl Row {
+    fn read(row: &db::Row) -> Result<Self, sqlx::Error> {
+        Ok(Self { id: row.int("id")?, value: row.int("value")?, body: row.text("body")? })
+    }
+}
+
+impl KindCount {
+    fn read(row: &db::Row) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            kind: row.text("kind")?,
+            severity: row.int("severity")?,
+            count: row.int("count")?,
+            alerts: row.int("alerts")?,
+            first_ns: row.int("first_ns")?,
+            last_ns: row.int("last_ns")?,
+            score_sum_ppm: row.int("score_sum_ppm")?,
+            score_max_ppm: row.int("score_max_ppm")?,
+        })
+    }
 }
 
 impl Store {
@@ -158,11 +151,10 @@ impl Store {
         position: Position,
     ) -> Result<AnomalyPage, StoreError> {
         let column = sort.column();
-        let mut query = QueryBuilder::new(format!("SELECT id, {column} AS value, body FROM anomalies"));
+        let mut query = Query::new(format!("SELECT id, {column} AS value, body FROM anomalies"));
         filter.push(&mut query);
         position.and_one().push(&mut query, column);
-        let rows = query.build_query_as().fetch_all(&self.read).await;
-        let mut rows: Vec<Row> = rows.map_err(StoreError::query("anomalies"))?;
+        let mut rows: Vec<Row> = self.read("anomalies", query, Row::read).await?;
         let next = position.cut(&mut rows, |row| Key { value: row.value, id: row.id });
         let read = |row: Row| {
             let anomaly: AnomalyJson = serde_json::from_str(&row.body).map_err(|error| StoreError::Corrupt {
@@ -175,14 +167,21 @@ impl Store {
         Ok(AnomalyPage { items: rows.into_iter().map(read).collect::<Result<_, StoreError>>()?, next })
     }
 
-    /// How many anomalies pass the filter, by kind and severity.
+    /// How many anomalies pass the filter, by kind and severity. All of them are read from what was counted as they came,
+    /// those that retention has deleted among them; of an interval the rows are read.
     pub async fn anomaly_counts(&self, filter: &AnomalyFilter) -> Result<Vec<KindCount>, StoreError> {
-        let mut query = QueryBuilder::new(
+        if filter.from.is_none() && filter.to.is_none() && filter.window.is_none() {
+            let mut query = Query::new("SELECT * FROM anomaly_totals WHERE 1 = 1");
+            filter.push_kind(&mut query);
+            query.push(" ORDER BY kind, severity");
+            return self.read("anomaly_totals", query, KindCount::read).await;
+        }
+        let mut query = Query::new(
             "SELECT kind, severity, count(*) AS count, count(DISTINCT alert_id) AS alerts, min(start_ns) AS first_ns, \
-             max(end_ns) AS last_ns, sum(score_ppm) AS score_sum_ppm, max(score_ppm) AS score_max_ppm FROM anomalies",
+             max(end_ns) AS last_ns, CAST(sum(score_ppm) AS BIGINT) AS score_sum_ppm, max(score_ppm) AS score_max_ppm FROM anomalies",
         );
         filter.push(&mut query);
         query.push(" GROUP BY kind, severity ORDER BY kind, severity");
-        query.build_query_as().fetch_all(&self.read).await.map_err(StoreError::query("anomalies"))
+        self.read("anomalies", query, KindCount::read).await
     }
 }

@@ -5,14 +5,8 @@ use std::path::PathBuf;
 /// An error of the store; names the object, keeps the cause.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The URL is of a database that is planned.
-    #[error("database `{url}`: PostgreSQL is not supported yet, use sqlite:PATH")]
-    NotYet {
-        /// The URL without its password.
-        url: String,
-    },
     /// The URL is of no known kind.
-    #[error("database `{url}`: expected sqlite:PATH or sqlite::memory:")]
+    #[error("database `{url}`: expected sqlite:PATH, sqlite::memory: or postgres://USER:PASSWORD@HOST/NAME")]
     Url {
         /// The URL.
         url: String,
@@ -69,9 +63,45 @@ pub enum StoreError {
         /// Why.
         source: serde_json::Error,
     },
-    /// The writer has ended.
-    #[error("the store's writer has ended")]
+    /// The store was closed, or its writer has ended.
+    #[error("the store is closed")]
     Closed,
+    /// The database file was deleted or replaced while it was open.
+    #[error("the database file was deleted or replaced")]
+    Replaced,
+    /// Another connection does not find a batch that was committed.
+    #[error("batch {number} was committed, but another connection does not find it")]
+    Unseen {
+        /// The batch.
+        number: i64,
+    },
+    /// Another daemon holds the lease.
+    #[error(
+        "{holder}: another daemon captures for the sensor `{sensor}` with this database; stop it, or give this one \
+        another `[sensor] name`"
+    )]
+    Leased {
+        /// What holds it.
+        holder: String,
+        /// The sensor.
+        sensor: String,
+    },
+    /// The lease cannot be taken.
+    #[error("the lease `{what}` cannot be taken: {source}")]
+    Lease {
+        /// What is locked.
+        what: String,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// Batches wait for the database.
+    #[error("{batches} batches wait for the database: {last}")]
+    Waiting {
+        /// How many.
+        batches: u64,
+        /// The last error.
+        last: String,
+    },
     /// Batches could not be written, although tried again and again.
     #[error("{batches} batches could not be written: {last}")]
     Lost {
@@ -92,7 +122,7 @@ impl StoreError {
     pub(super) fn is_permanent(&self) -> bool {
         match self {
             Self::Query { source: sqlx::Error::Database(error), .. } => error.kind() != sqlx::error::ErrorKind::Other,
-            Self::Query { source: sqlx::Error::Encode(_) | sqlx::Error::PoolClosed, .. } | Self::Encode { .. } => true,
+            Self::Query { source: sqlx::Error::Encode(_), .. } | Self::Encode { .. } | Self::Closed => true,
             _ => false,
         }
     }

@@ -2,13 +2,11 @@
 
 use std::net::IpAddr;
 
-use sqlx::{AssertSqlSafe, FromRow, QueryBuilder, Sqlite, SqliteConnection};
-
-use super::{Key, Position, RunId, Store, StoreError, from_sql, to_sql};
+use super::db;
+use super::db::{Query, Value};
+use super::rows::{address, from_address};
+use super::{Key, Position, Store, StoreError, from_sql, to_sql};
 use nta_core::domain::Timestamp;
-
-/// Rows in one statement.
-const CHUNK_ROWS: usize = 100;
 
 /// What a host did in a window, as numbers.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,35 +21,6 @@ pub struct FeatureRow {
     pub schema_version: u32,
     /// The values, in the schema's order.
     pub vector: Vec<f64>,
-}
-
-pub(super) async fn write(
-    connection: &mut SqliteConnection,
-    run: RunId,
-    rows: &[FeatureRow],
-) -> Result<(), StoreError> {
-    for chunk in rows.chunks(CHUNK_ROWS) {
-        let mut sql = String::from(
-            "INSERT INTO aggregated_features (run_id, start_ns, end_ns, span_ns, host, schema_version, vector) VALUES ",
-        );
-        let places = vec!["(?, ?, ?, ?, ?, ?, ?)"; chunk.len()].join(", ");
-        sql.push_str(&places);
-        sql.push_str(" ON CONFLICT (run_id, span_ns, start_ns, host) DO UPDATE SET vector = excluded.vector");
-        let mut query = sqlx::query::<Sqlite>(AssertSqlSafe(sql)).persistent(chunk.len() == CHUNK_ROWS);
-        for row in chunk {
-            let encode = |source| StoreError::Encode { table: TABLE, number: row.start.as_nanos(), source };
-            query = query
-                .bind(run.0)
-                .bind(to_sql(row.start.as_nanos()))
-                .bind(to_sql(row.end.as_nanos()))
-                .bind(to_sql(row.end.since(row.start)))
-                .bind(row.host.to_string())
-                .bind(row.schema_version)
-                .bind(serde_json::to_string(&row.vector).map_err(encode)?);
-        }
-        query.execute(&mut *connection).await.map_err(StoreError::query(TABLE))?;
-    }
-    Ok(())
 }
 
 const TABLE: &str = "aggregated_features";
@@ -78,24 +47,34 @@ pub struct FeaturePage {
     pub next: Option<Key>,
 }
 
-#[derive(FromRow)]
 struct Row {
     id: i64,
     start_ns: i64,
     end_ns: i64,
-    host: String,
+    host: Vec<u8>,
     schema_version: u32,
     vector: String,
 }
 
 impl Row {
+    fn read(row: &db::Row) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            id: row.int("id")?,
+            start_ns: row.int("start_ns")?,
+            end_ns: row.int("end_ns")?,
+            host: row.blob("host")?,
+            schema_version: row.small("schema_version")?,
+            vector: row.text("vector")?,
+        })
+    }
+
     fn features(self) -> Result<(u64, FeatureRow), StoreError> {
         let corrupt = |reason: String| StoreError::Corrupt { table: TABLE, id: self.id, reason };
         let time = |ns: i64| Timestamp::from_nanos(from_sql(ns));
         let row = FeatureRow {
             start: time(self.start_ns),
             end: time(self.end_ns),
-            host: self.host.parse().map_err(|error| corrupt(format!("host `{}`: {error}", self.host)))?,
+            host: from_address(&self.host).ok_or_else(|| corrupt("the host is no address".to_owned()))?,
             schema_version: self.schema_version,
             vector: serde_json::from_str(&self.vector).map_err(|error| corrupt(format!("vector: {error}")))?,
         };
@@ -106,14 +85,14 @@ impl Row {
 impl Store {
     /// A page of feature vectors, in the order of time.
     pub async fn features(&self, filter: &FeatureFilter, position: Position) -> Result<FeaturePage, StoreError> {
-        let mut query = QueryBuilder::new(
+        let mut query = Query::new(
             "SELECT id, start_ns, end_ns, host, schema_version, vector FROM aggregated_features WHERE 1 = 1",
         );
         if let Some(span_ns) = filter.span_ns {
             query.push(" AND span_ns = ").push_bind(to_sql(span_ns));
         }
         if let Some(host) = filter.host {
-            query.push(" AND host = ").push_bind(host.to_string());
+            query.push(" AND host = ").push_bind(Value::Blob(address(host).to_vec()));
         }
         if let Some(from) = filter.from {
             query.push(" AND end_ns > ").push_bind(to_sql(from.as_nanos()));
@@ -122,8 +101,7 @@ impl Store {
             query.push(" AND start_ns < ").push_bind(to_sql(to.as_nanos()));
         }
         position.and_one().push(&mut query, "start_ns");
-        let mut rows: Vec<Row> =
-            query.build_query_as().fetch_all(&self.read).await.map_err(StoreError::query(TABLE))?;
+        let mut rows: Vec<Row> = self.read(TABLE, query, Row::read).await?;
         let next = position.cut(&mut rows, |row| Key { value: row.start_ns, id: row.id });
         Ok(FeaturePage { items: rows.into_iter().map(Row::features).collect::<Result<_, _>>()?, next })
     }

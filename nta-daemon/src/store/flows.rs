@@ -2,11 +2,12 @@
 
 use std::net::IpAddr;
 
-use nta_common::flow::Counts;
-use sqlx::{FromRow, QueryBuilder, Sqlite};
-
+use super::db;
+use super::db::{Query, Value};
 use super::hosts::interval;
+use super::rows::{address, from_address};
 use super::{Key, Position, Store, StoreError, from_sql};
+use nta_common::flow::Counts;
 use nta_core::domain::{ConnState, EndReason, Endpoint, FlowId, FlowRecord, History, TcpCounts, Timestamp};
 
 /// Order of a list of flows.
@@ -31,7 +32,7 @@ impl FlowSort {
             Self::Time => row.first_ns,
             Self::LastTime => row.last_ns,
         };
-        Key { value, id: row.id }
+        Key { value, id: row.number }
     }
 }
 
@@ -51,20 +52,38 @@ pub struct FlowFilter {
 }
 
 impl FlowFilter {
-    fn push(&self, query: &mut QueryBuilder<Sqlite>) {
-        query.push(" WHERE 1 = 1");
-        if let Some(host) = self.host {
-            query.push(" AND ").push_bind(host.to_string()).push(" IN (orig_addr, resp_addr)");
+    /// The parts of the list, each read from one index: of an address or a port there are two ends.
+    fn branches(&self) -> [Option<Branch>; 2] {
+        match (self.host, self.port) {
+            (Some(host), _) => {
+                let host = Value::Blob(address(host).to_vec());
+                [Some(("orig_addr", None, host.clone())), Some(("resp_addr", Some("orig_addr"), host))]
+            }
+            (None, Some(port)) => {
+                let port = Value::from(i64::from(port));
+                [Some(("orig_port", None, port.clone())), Some(("resp_port", Some("orig_port"), port))]
+            }
+            (None, None) => [self.proto.map(|proto| ("proto", None, Value::from(i64::from(proto)))), None],
         }
-        if let Some(port) = self.port {
-            query.push(" AND ").push_bind(port).push(" IN (orig_port, resp_port)");
+    }
+
+    /// The conditions beside the indexed one; `+ 0` keeps their indexes out of it.
+    fn push_rest(&self, query: &mut Query) {
+        if let (Some(_), Some(port)) = (self.host, self.port) {
+            query.push(" AND (orig_port + 0 = ").push_bind(i64::from(port));
+            query.push(" OR resp_port + 0 = ").push_bind(i64::from(port)).push(")");
         }
-        if let Some(proto) = self.proto {
-            query.push(" AND proto = ").push_bind(proto);
+        if let Some(proto) = self.proto
+            && (self.host.is_some() || self.port.is_some())
+        {
+            query.push(" AND proto + 0 = ").push_bind(i64::from(proto));
         }
         interval(query, self.from, self.to);
     }
 }
+
+/// A column, the one that must differ so that no flow comes twice, the value.
+type Branch = (&'static str, Option<&'static str>, Value);
 
 /// Some flows, and where the next page begins.
 #[derive(Clone, Debug)]
@@ -88,13 +107,36 @@ impl Store {
         sort: FlowSort,
         position: Position,
     ) -> Result<FlowPage, StoreError> {
-        let mut query = QueryBuilder::new("SELECT * FROM flows");
-        filter.push(&mut query);
-        position.and_one().push(&mut query, sort.column());
-        let mut rows: Vec<Row> =
-            query.build_query_as().fetch_all(&self.read).await.map_err(StoreError::query("flows"))?;
+        let mut rows = self.read("flows", Self::flows_query(filter, sort, position), Row::read).await?;
         let next = position.cut(&mut rows, |row| sort.key(row));
         Ok(FlowPage { items: rows.iter().map(Row::record).collect::<Result<_, _>>()?, next })
+    }
+
+    /// Each branch reads as many rows as a page has, in the order of its index; the page is made of the best of them.
+    pub(super) fn flows_query(filter: &FlowFilter, sort: FlowSort, position: Position) -> Query {
+        let position = position.and_one();
+        let branches = filter.branches();
+        let branches: Vec<Option<&Branch>> = match branches.iter().flatten().collect::<Vec<_>>() {
+            given if given.is_empty() => vec![None],
+            given => given.into_iter().map(Some).collect(),
+        };
+        let mut query = Query::default();
+        query.persistent = true;
+        for (index, branch) in branches.iter().enumerate() {
+            query.push(if index == 0 { "SELECT * FROM (" } else { " UNION ALL SELECT * FROM (" });
+            query.push("SELECT * FROM flows WHERE 1 = 1");
+            if let Some((column, other, value)) = branch {
+                query.push(format_args!(" AND {column} = ")).push_bind(value.clone());
+                if let Some(other) = other {
+                    query.push(format_args!(" AND {other} <> ")).push_bind(value.clone());
+                }
+            }
+            filter.push_rest(&mut query);
+            position.push_by(&mut query, sort.column(), "number");
+            query.push(format_args!(") AS branch{index}"));
+        }
+        Position { after: None, ..position }.push_by(&mut query, sort.column(), "number");
+        query
     }
 
     /// The flows with the latest last packet, latest first.
@@ -105,18 +147,17 @@ impl Store {
 
     /// How many flows are stored.
     pub async fn flow_count(&self) -> Result<u64, StoreError> {
-        let count = sqlx::query_scalar("SELECT count(*) FROM flows").fetch_one(&self.read).await;
-        Ok(from_sql(count.map_err(StoreError::query("flows"))?))
+        self.total("flows").await
     }
 }
 
-#[derive(FromRow)]
 struct Row {
+    number: i64,
     id: i64,
     proto: u8,
-    orig_addr: String,
+    orig_addr: Vec<u8>,
     orig_port: u16,
-    resp_addr: String,
+    resp_addr: Vec<u8>,
     resp_port: u16,
     vlan: u16,
     first_ns: i64,
@@ -138,6 +179,35 @@ struct Row {
 }
 
 impl Row {
+    fn read(row: &db::Row) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            number: row.int("number")?,
+            id: row.int("id")?,
+            proto: row.small("proto")?,
+            orig_addr: row.blob("orig_addr")?,
+            orig_port: row.small("orig_port")?,
+            resp_addr: row.blob("resp_addr")?,
+            resp_port: row.small("resp_port")?,
+            vlan: row.small("vlan")?,
+            first_ns: row.int("first_ns")?,
+            last_ns: row.int("last_ns")?,
+            orig_packets: row.int("orig_packets")?,
+            orig_bytes: row.int("orig_bytes")?,
+            orig_ip_bytes: row.int("orig_ip_bytes")?,
+            resp_packets: row.int("resp_packets")?,
+            resp_bytes: row.int("resp_bytes")?,
+            resp_ip_bytes: row.int("resp_ip_bytes")?,
+            handshake_resp_us: row.small("handshake_resp_us")?,
+            handshake_orig_us: row.small("handshake_orig_us")?,
+            state: row.int("state")?,
+            tcp: row.opt_text("tcp")?,
+            conn_state: row.text("conn_state")?,
+            history: row.text("history")?,
+            orig_payload: row.opt_int("orig_payload")?,
+            resp_payload: row.opt_int("resp_payload")?,
+        })
+    }
+
     fn record(&self) -> Result<FlowRecord, StoreError> {
         let [orig_tcp, resp_tcp] = match &self.tcp {
             None => [TcpCounts::default(); 2],
@@ -172,8 +242,8 @@ impl Row {
         })
     }
 
-    fn address(&self, text: &str) -> Result<IpAddr, StoreError> {
-        text.parse().map_err(|error| self.corrupt(format!("address `{text}`: {error}")))
+    fn address(&self, bytes: &[u8]) -> Result<IpAddr, StoreError> {
+        from_address(bytes).ok_or_else(|| self.corrupt(format!("an address of {} bytes", bytes.len())))
     }
 
     fn ended(&self) -> Result<Option<EndReason>, StoreError> {
@@ -187,7 +257,7 @@ impl Row {
     }
 
     const fn corrupt(&self, reason: String) -> StoreError {
-        StoreError::Corrupt { table: "flows", id: self.id, reason }
+        StoreError::Corrupt { table: "flows", id: self.number, reason }
     }
 }
 

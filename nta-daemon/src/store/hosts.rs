@@ -1,25 +1,98 @@
-//! Hosts, as sums over the stored flows.
+//! The table `hosts`: what each host did, kept as flows grow.
+//!
+//! A batch adds to the [`HOSTS_OF_A_BATCH`] hosts with the most bytes in it; what the others did goes into one row without
+//! an address, so that a scan of the whole network costs no more than a busy one. Totals stay when flows are deleted.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 
-use sqlx::{FromRow, QueryBuilder, Sqlite};
-
+use super::db::{Conn, Query, Row, Value};
+use super::rows::{address, from_address};
 use super::{Key, Position, Store, StoreError, to_sql};
 use nta_core::domain::Timestamp;
 
-/// Each flow once for each of its ends.
-const SIDES: &str = "(SELECT (id & -2) AS side, orig_addr AS host, resp_addr AS peer, resp_port AS port, proto, \
-    0 AS is_responder, orig_packets AS packets_sent, resp_packets AS packets_received, orig_bytes AS bytes_sent, \
-    resp_bytes AS bytes_received, first_ns, last_ns FROM flows \
-    UNION ALL SELECT (id | 1), resp_addr, orig_addr, resp_port, proto, 1, resp_packets, orig_packets, resp_bytes, \
-    orig_bytes, first_ns, last_ns FROM flows)";
+/// Hosts that one batch adds to, each on its own.
+const HOSTS_OF_A_BATCH: usize = 2000;
+/// Rows in one statement.
+const CHUNK_ROWS: usize = 100;
+/// Flows of a host that its peers and ports are taken from, the newest ones; as many from either end.
+const PROFILE_FLOWS: i64 = 10_000;
+const TABLE: &str = "hosts";
 
-const SUMS: &str = "count(*) AS flows, sum(1 - is_responder) AS flows_out, sum(is_responder) AS flows_in, \
-    sum(packets_sent) AS packets_sent, sum(packets_received) AS packets_received, sum(bytes_sent) AS bytes_sent, \
-    sum(bytes_received) AS bytes_received, min(first_ns) AS first_ns, max(last_ns) AS last_ns";
+/// What a host did since it was written before.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Growth {
+    /// As originator, as responder.
+    flows: [i64; 2],
+    /// Packets and bytes.
+    sent: [i64; 2],
+    received: [i64; 2],
+    first_ns: i64,
+    last_ns: i64,
+}
+
+impl Growth {
+    pub(super) fn add(&mut self, flows: [i64; 2], sent: [i64; 2], received: [i64; 2], (first, last): (i64, i64)) {
+        self.first_ns = if self.last_ns == 0 { first } else { self.first_ns.min(first) };
+        self.last_ns = self.last_ns.max(last);
+        for index in 0..2 {
+            self.flows[index] += flows[index];
+            self.sent[index] += sent[index];
+            self.received[index] += received[index];
+        }
+    }
+
+    const fn bytes(&self) -> i64 {
+        self.sent[1] + self.received[1]
+    }
+}
+
+/// Adds what hosts did.
+pub(super) async fn add(conn: &mut Conn, grown: &HashMap<[u8; 16], Growth>) -> Result<(), StoreError> {
+    let mut hosts: Vec<(&[u8], Growth)> = grown.iter().map(|(host, growth)| (host.as_slice(), *growth)).collect();
+    hosts.sort_unstable_by_key(|(host, growth)| (std::cmp::Reverse(growth.bytes()), *host));
+    if hosts.len() > HOSTS_OF_A_BATCH {
+        let mut others = Growth::default();
+        for (_, growth) in hosts.drain(HOSTS_OF_A_BATCH..) {
+            others.add(growth.flows, growth.sent, growth.received, (growth.first_ns, growth.last_ns));
+        }
+        hosts.push((&[], others));
+    }
+    // In one order for all writers, so that none waits for another in a circle.
+    hosts.sort_unstable_by_key(|(host, _)| *host);
+    for chunk in hosts.chunks(CHUNK_ROWS) {
+        let mut query = Query::new(
+            "INSERT INTO hosts (host, flows, flows_out, flows_in, packets_sent, packets_received, bytes_sent, \
+             bytes_received, packets, bytes, first_ns, last_ns) VALUES ",
+        );
+        (query.persistent, query.anonymous) = (chunk.len() == CHUNK_ROWS, conn.dialect() == super::db::Dialect::Sqlite);
+        query.push_rows(chunk.iter().map(|(host, growth)| {
+            let mut values = vec![Value::Blob(host.to_vec())];
+            let [out, into] = growth.flows;
+            let ([packets_sent, bytes_sent], [packets, bytes]) = (growth.sent, growth.received);
+            let sums = [packets_sent + packets, growth.bytes(), growth.first_ns, growth.last_ns];
+            values.extend([out + into, out, into, packets_sent, packets, bytes_sent, bytes].map(Value::from));
+            values.extend(sums.map(Value::from));
+            values
+        }));
+        query.push(
+            " ON CONFLICT (host) DO UPDATE SET flows = hosts.flows + excluded.flows, \
+             flows_out = hosts.flows_out + excluded.flows_out, flows_in = hosts.flows_in + excluded.flows_in, \
+             packets_sent = hosts.packets_sent + excluded.packets_sent, \
+             packets_received = hosts.packets_received + excluded.packets_received, \
+             bytes_sent = hosts.bytes_sent + excluded.bytes_sent, \
+             bytes_received = hosts.bytes_received + excluded.bytes_received, \
+             packets = hosts.packets + excluded.packets, bytes = hosts.bytes + excluded.bytes, \
+             first_ns = CASE WHEN excluded.first_ns < hosts.first_ns THEN excluded.first_ns ELSE hosts.first_ns END, \
+             last_ns = CASE WHEN excluded.last_ns > hosts.last_ns THEN excluded.last_ns ELSE hosts.last_ns END",
+        );
+        conn.execute(query).await.map_err(StoreError::query(TABLE))?;
+    }
+    Ok(())
+}
 
 /// What a host did in the stored flows.
-#[derive(Clone, Debug, PartialEq, FromRow)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct HostTotals {
     /// Its address.
     pub host: String,
@@ -41,8 +114,28 @@ pub struct HostTotals {
     pub first_ns: i64,
     /// Last packet.
     pub last_ns: i64,
-    side: i64,
+    number: i64,
     value: i64,
+}
+
+impl HostTotals {
+    fn read(row: &Row) -> Result<Self, sqlx::Error> {
+        let host = row.blob("host")?;
+        Ok(Self {
+            host: from_address(&host).map_or_else(String::new, |address| address.to_string()),
+            flows: row.int("flows")?,
+            flows_out: row.int("flows_out")?,
+            flows_in: row.int("flows_in")?,
+            packets_sent: row.int("packets_sent")?,
+            packets_received: row.int("packets_received")?,
+            bytes_sent: row.int("bytes_sent")?,
+            bytes_received: row.int("bytes_received")?,
+            first_ns: row.int("first_ns")?,
+            last_ns: row.int("last_ns")?,
+            number: row.int("number")?,
+            value: row.int("value")?,
+        })
+    }
 }
 
 /// Order of a list of hosts.
@@ -59,12 +152,12 @@ pub enum HostSort {
 }
 
 impl HostSort {
-    const fn value(self) -> &'static str {
+    const fn column(self) -> &'static str {
         match self {
-            Self::Bytes => "sum(bytes_sent + bytes_received)",
-            Self::Packets => "sum(packets_sent + packets_received)",
-            Self::Flows => "count(*)",
-            Self::LastTime => "max(last_ns)",
+            Self::Bytes => "bytes",
+            Self::Packets => "packets",
+            Self::Flows => "flows",
+            Self::LastTime => "last_ns",
         }
     }
 }
@@ -79,7 +172,7 @@ pub struct HostPage {
 }
 
 /// A peer or a port, and how much of a host's traffic it has.
-#[derive(Clone, Debug, PartialEq, FromRow)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Share {
     /// Address of the peer, or number of the port.
     pub what: String,
@@ -94,67 +187,84 @@ pub struct Share {
 }
 
 impl Store {
-    /// A page of hosts in the flows with a packet from `from` to `to`.
+    /// A page of hosts with a packet from `from` to `to`, with all that they did since they were seen first.
     pub async fn hosts(
         &self,
         [from, to]: [Option<Timestamp>; 2],
         sort: HostSort,
         position: Position,
     ) -> Result<HostPage, StoreError> {
-        let mut query = QueryBuilder::new(format!(
-            "SELECT * FROM (SELECT host, min(side) AS side, {} AS value, {SUMS} FROM {SIDES} WHERE 1 = 1",
-            sort.value()
-        ));
-        interval(&mut query, from, to);
-        query.push(" GROUP BY host) WHERE 1 = 1");
-        position.and_one().push_by(&mut query, "value", "side");
-        let rows = query.build_query_as().fetch_all(&self.read).await;
-        let mut items: Vec<HostTotals> = rows.map_err(StoreError::query("flows"))?;
-        let next = position.cut(&mut items, |host| Key { value: host.value, id: host.side });
+        let mut items = self.read(TABLE, Self::hosts_query([from, to], sort, position), HostTotals::read).await?;
+        let next = position.cut(&mut items, |host| Key { value: host.value, id: host.number });
         Ok(HostPage { items, next })
     }
 
-    /// One host; `None` when no stored flow has it.
-    pub async fn host(&self, address: IpAddr) -> Result<Option<HostTotals>, StoreError> {
-        let mut query =
-            QueryBuilder::new(format!("SELECT host, min(side) AS side, 0 AS value, {SUMS} FROM {SIDES} WHERE host = "));
-        query.push_bind(address.to_string()).push(" GROUP BY host");
-        query.build_query_as().fetch_optional(&self.read).await.map_err(StoreError::query("flows"))
+    pub(super) fn hosts_query([from, to]: [Option<Timestamp>; 2], sort: HostSort, position: Position) -> Query {
+        let column = sort.column();
+        let mut query = Query::new(format!("SELECT *, {column} AS value FROM hosts WHERE length(host) = 16"));
+        interval(&mut query, from, to);
+        position.and_one().push_by(&mut query, column, "number");
+        query
     }
 
-    /// The peers of a host with the most bytes.
+    /// One host; `None` when it is not known.
+    pub async fn host(&self, host: IpAddr) -> Result<Option<HostTotals>, StoreError> {
+        let query = Query::new("SELECT *, bytes AS value FROM hosts WHERE host = $1");
+        let query = query.bind(Value::Blob(address(host).to_vec()));
+        Ok(self.read(TABLE, query, HostTotals::read).await?.into_iter().next())
+    }
+
+    /// The peers of a host with the most bytes in its newest flows.
     pub async fn top_peers(&self, address: IpAddr, most: u32) -> Result<Vec<Share>, StoreError> {
-        self.shares("peer", "0", "min(is_responder)", "peer", address, most).await
+        self.read("flows", Self::shares_query(["peer", "0", "min(is_responder)", "peer"], address, most), |row| {
+            let peer = from_address(&row.blob("what")?);
+            share(row, peer.map_or_else(String::new, |peer| peer.to_string()))
+        })
+        .await
     }
 
-    /// The ports of a host with the most flows: its own as responder, its peers' as originator.
+    /// The ports of a host with the most bytes in its newest flows: its own as responder, its peers' as originator.
     pub async fn top_ports(&self, address: IpAddr, most: u32) -> Result<Vec<Share>, StoreError> {
-        self.shares("CAST(port AS TEXT)", "proto", "is_responder", "port, proto, is_responder", address, most).await
+        let words = ["port", "min(proto)", "min(is_responder)", "port, proto, is_responder"];
+        let query = Self::shares_query(words, address, most);
+        self.read("flows", query, |row| share(row, row.int("what")?.to_string())).await
     }
 
     /// All words come from this file, never from a client.
-    async fn shares(
-        &self,
-        what: &str,
-        proto: &str,
-        is_responder: &str,
-        group: &str,
-        address: IpAddr,
-        most: u32,
-    ) -> Result<Vec<Share>, StoreError> {
-        let mut query = QueryBuilder::new(format!(
-            "SELECT {what} AS what, {proto} AS proto, {is_responder} AS is_responder, count(*) AS flows, \
-             sum(bytes_sent + bytes_received) AS bytes FROM {SIDES} WHERE host = "
+    pub(super) fn shares_query([what, proto, is_responder, group]: [&str; 4], host: IpAddr, most: u32) -> Query {
+        let mut query = Query::new(format!(
+            "SELECT {what} AS what, CAST({proto} AS BIGINT) AS proto, CAST({is_responder} AS BIGINT) AS is_responder, \
+             count(*) AS flows, CAST(sum(bytes) AS BIGINT) AS bytes FROM (SELECT * FROM ("
         ));
-        query.push_bind(address.to_string());
-        query.push(format_args!(" GROUP BY {group} ORDER BY bytes DESC, flows DESC, what LIMIT "));
+        for (index, (own, peer, side)) in
+            [("orig_addr", "resp_addr", 0), ("resp_addr", "orig_addr", 1)].iter().enumerate()
+        {
+            query.push(if index == 0 { "" } else { ") AS a UNION ALL SELECT * FROM (" });
+            query.push(format_args!(
+                "SELECT {peer} AS peer, resp_port AS port, proto, {side} AS is_responder, \
+                 orig_bytes + resp_bytes AS bytes FROM flows WHERE {own} = "
+            ));
+            query.push_bind(Value::Blob(address(host).to_vec()));
+            query.push(" ORDER BY first_ns DESC LIMIT ").push_bind(PROFILE_FLOWS);
+        }
+        query.push(format_args!(") AS b) AS sides GROUP BY {group} ORDER BY bytes DESC, flows DESC, what LIMIT "));
         query.push_bind(i64::from(most));
-        query.build_query_as().fetch_all(&self.read).await.map_err(StoreError::query("flows"))
+        query
     }
 }
 
-/// Flows with a packet in the interval.
-pub(super) fn interval(query: &mut QueryBuilder<Sqlite>, from: Option<Timestamp>, to: Option<Timestamp>) {
+fn share(row: &Row, what: String) -> Result<Share, sqlx::Error> {
+    Ok(Share {
+        what,
+        proto: row.small("proto")?,
+        is_responder: row.int("is_responder")? != 0,
+        flows: row.int("flows")?,
+        bytes: row.int("bytes")?,
+    })
+}
+
+/// With a packet in the interval.
+pub(super) fn interval(query: &mut Query, from: Option<Timestamp>, to: Option<Timestamp>) {
     if let Some(from) = from {
         query.push(" AND last_ns >= ").push_bind(to_sql(from.as_nanos()));
     }

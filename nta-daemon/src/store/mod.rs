@@ -1,22 +1,29 @@
 //! The database: runs, windows, flows, alerts, feature vectors, baselines, heads of frames. All SQL lives in this folder.
 //!
-//! One connection writes (see [`writer`]), others read. SQLite today; the statements keep to what PostgreSQL has too.
+//! SQLite or PostgreSQL (see [`db`]): one connection writes (see [`writer`]), others read. Statements are the same for
+//! both but for bulk and retention.
 
 mod alert_status;
 mod alerts;
 mod anomalies;
 mod baselines;
+mod copy;
+mod db;
 mod error;
+mod events;
 mod features;
+mod flow_write;
 mod flows;
 mod found;
 mod hosts;
+mod lease;
 mod merged;
-mod open;
 mod page;
 mod raw_packets;
 mod retention;
+mod rows;
 mod runs;
+mod spool;
 mod stats;
 mod windows;
 mod write;
@@ -24,40 +31,65 @@ mod writer;
 
 use std::sync::Arc;
 
-use sqlx::SqlitePool;
-
 pub use alert_status::{AlertPatch, Note, Patched};
 pub use alerts::{AlertFilter, AlertPage, AlertSort, StoredAlert};
 pub use anomalies::{Anomaly, AnomalyFilter, AnomalyPage, AnomalySort, KindCount};
 pub use error::StoreError;
+pub use events::StoredEvent;
 pub use features::{FeatureFilter, FeaturePage, FeatureRow};
 pub use flows::{FlowFilter, FlowPage, FlowSort};
 pub use found::Found;
 pub use hosts::{HostPage, HostSort, HostTotals, Share};
+pub use lease::Lease;
 pub use page::{Key, Position};
 pub use retention::Retention;
-pub use runs::{Run, RunId};
+pub use runs::{Run, RunEnd, RunKey};
 pub use stats::StoreStats;
 pub use windows::{WindowFilter, WindowPage, WindowSort, WindowsSummary};
 pub use writer::{Batch, StoreWriter};
 
+use db::{Database, Query, Row};
 use stats::Counters;
 
 /// A handle on the database; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Store {
-    read: SqlitePool,
-    write: SqlitePool,
+    database: Arc<Database>,
     retention: Retention,
+    /// Folder and most bytes of the spool.
+    spool: Option<(std::path::PathBuf, u64)>,
     counters: Arc<Counters>,
 }
 
 impl Store {
+    /// Opens (and creates, and migrates) the database at `url`: `sqlite:PATH`, `sqlite::memory:` or `postgres://…`.
+    pub async fn open(url: &str) -> Result<Self, StoreError> {
+        let database = Database::open(url).await?;
+        Ok(Self { database, retention: Retention::default(), spool: None, counters: Arc::default() })
+    }
+
+    /// Closes all connections, which also folds the write-ahead log back into the database.
+    pub async fn close(&self) {
+        self.database.close().await;
+    }
+
     /// Keeps this much instead of the default.
     #[must_use]
     pub const fn with_retention(mut self, retention: Retention) -> Self {
         self.retention = retention;
         self
+    }
+
+    /// Keeps batches that the database does not take in this folder, up to `max_bytes`.
+    #[must_use]
+    pub fn with_spool(mut self, folder: std::path::PathBuf, max_bytes: u64) -> Self {
+        self.spool = Some((folder, max_bytes));
+        self
+    }
+
+    /// The database file; `None` for PostgreSQL and in memory.
+    pub fn path(&self) -> Option<&std::path::Path> {
+        self.database.path()
     }
 
     /// What was written so far, and what went wrong.
@@ -67,9 +99,26 @@ impl Store {
 
     /// Whether the database answers; reads a table, so that the file is looked at.
     pub async fn ping(&self) -> Result<(), StoreError> {
-        let query = sqlx::query_scalar::<_, i64>("SELECT id FROM runs LIMIT 1").fetch_optional(&self.read);
-        query.await.map_err(StoreError::query("runs"))?;
-        Ok(())
+        let query = Query::new("SELECT id FROM runs LIMIT 1");
+        self.database.fetch_optional(query).await.map_err(StoreError::query("runs")).map(drop)
+    }
+
+    /// Reads rows, each by `read`.
+    async fn read<T>(
+        &self,
+        table: &'static str,
+        query: Query,
+        read: impl Fn(&Row) -> Result<T, sqlx::Error>,
+    ) -> Result<Vec<T>, StoreError> {
+        let rows = self.database.fetch_all(query).await.map_err(StoreError::query(table))?;
+        rows.iter().map(|row| read(row).map_err(StoreError::query(table))).collect()
+    }
+
+    /// A count that is kept as rows come and go.
+    async fn total(&self, name: &'static str) -> Result<u64, StoreError> {
+        let query = Query::new("SELECT value FROM totals WHERE name = $1").bind(name);
+        let rows = self.read("totals", query, Row::first).await?;
+        Ok(rows.first().copied().map_or(0, from_sql))
     }
 }
 
@@ -83,6 +132,8 @@ fn from_sql(value: i64) -> u64 {
     u64::try_from(value).unwrap_or_default()
 }
 
+#[cfg(test)]
+mod both_tests;
 #[cfg(test)]
 mod detection_tests;
 #[cfg(test)]

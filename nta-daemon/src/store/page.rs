@@ -1,7 +1,7 @@
 //! Keyset paging: a page begins behind the last row of the one before, so that rows that arrive in between neither
 //! shift nor repeat anything.
 
-use sqlx::{QueryBuilder, Sqlite};
+use super::db::Query;
 
 /// Where a row stands in a sorted list: its sort value, then its id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,12 +25,12 @@ pub struct Position {
 
 impl Position {
     /// Appends `AND …` for the cursor, then the order and the limit. `column` comes from an enum, never from a client.
-    pub(super) fn push(&self, query: &mut QueryBuilder<Sqlite>, column: &'static str) {
+    pub(super) fn push(&self, query: &mut Query, column: &'static str) {
         self.push_by(query, column, "id");
     }
 
     /// The same where another column decides between equal values.
-    pub(super) fn push_by(&self, query: &mut QueryBuilder<Sqlite>, column: &'static str, id: &'static str) {
+    pub(super) fn push_by(&self, query: &mut Query, column: &'static str, id: &'static str) {
         let (compare, order) = if self.descending { ("<", "DESC") } else { (">", "ASC") };
         if let Some(key) = self.after {
             query.push(format_args!(" AND ({column}, {id}) {compare} ("));

@@ -2,7 +2,10 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use super::{Store, StoreError, to_sql};
+use crate::config::StoreConfig;
+
+use super::db::{Dialect, Query, Row};
+use super::{Store, StoreError, from_sql, to_sql, write};
 
 /// How much is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,9 +22,29 @@ pub struct Retention {
     pub max_anomalies: u64,
     /// Feature vectors; of 50 hosts in windows of 5, 30 and 180 s a million are a day.
     pub max_features: u64,
+    /// Entries of the event log.
+    pub max_events: u64,
+    /// Hosts with totals; those that were seen first go first.
+    pub max_hosts: u64,
     /// Rows that are this much older than the newest one, in nanoseconds, are deleted; `None` keeps them. Measured
     /// against the newest row and not the clock, so that the replay of an old capture is not deleted at once.
     pub max_age_ns: Option<u64>,
+    /// Bytes that rows may take in the database; beyond it the oldest flows, features, heads and windows go.
+    pub max_bytes: Option<u64>,
+}
+
+impl Retention {
+    /// As the configuration says.
+    pub fn of(config: &StoreConfig) -> Self {
+        Self {
+            max_windows: config.max_windows,
+            max_flows: config.max_flows,
+            max_alerts: config.max_alerts,
+            max_age_ns: (config.keep_days > 0).then(|| config.keep_days.saturating_mul(86_400_000_000_000)),
+            max_bytes: (config.max_bytes > 0).then_some(config.max_bytes),
+            ..Self::default()
+        }
+    }
 }
 
 impl Default for Retention {
@@ -33,13 +56,19 @@ impl Default for Retention {
             max_alerts: 100_000,
             max_anomalies: 500_000,
             max_features: 1_000_000,
+            max_events: 500_000,
+            max_hosts: 500_000,
             max_age_ns: None,
+            max_bytes: None,
         }
     }
 }
 
 /// Rows deleted in one transaction, so that neither the writer nor another process waits long.
 const DELETE_ROWS: i64 = 10_000;
+/// Rows of each large table deleted in one round to make the database smaller, and rounds in a row.
+const SHRINK_ROWS: i64 = 5_000;
+const SHRINK_ROUNDS: u32 = 20;
 
 impl Store {
     /// Deletes what is too much or too old.
@@ -72,20 +101,35 @@ impl Store {
             ),
             (
                 "flows",
-                "DELETE FROM flows WHERE id IN (SELECT id FROM flows ORDER BY last_ns, id \
-                 LIMIT min($2, max(0, (SELECT count(*) FROM flows) - $1)))",
+                "DELETE FROM flows WHERE number IN (SELECT number FROM flows ORDER BY last_ns, number LIMIT (SELECT CASE \
+                 WHEN value <= $1 THEN 0 WHEN value - $1 < $2 THEN value - $1 ELSE $2 END FROM totals \
+                 WHERE name = 'flows'))",
                 self.retention.max_flows,
             ),
             (
                 "detected_alerts",
-                "DELETE FROM detected_alerts WHERE id IN (SELECT id FROM detected_alerts \
-                 ORDER BY status <> 'resolved', last_ns, number \
-                 LIMIT min($2, max(0, (SELECT count(*) FROM detected_alerts) - $1)))",
+                "DELETE FROM detected_alerts WHERE number IN (SELECT number FROM detected_alerts \
+                 ORDER BY status <> 'resolved', last_ns, number LIMIT (SELECT CASE WHEN value <= $1 THEN 0 \
+                 WHEN value - $1 < $2 THEN value - $1 ELSE $2 END FROM totals WHERE name = 'alerts'))",
                 self.retention.max_alerts,
+            ),
+            (
+                "events",
+                "DELETE FROM events WHERE seq IN (SELECT seq FROM events WHERE seq <= \
+                 (SELECT value FROM totals WHERE name = 'events') - $1 ORDER BY seq LIMIT $2)",
+                self.retention.max_events,
+            ),
+            (
+                "hosts",
+                "DELETE FROM hosts WHERE number IN (SELECT number FROM hosts WHERE number <= \
+                 (SELECT max(number) FROM hosts) - 2 * $1 ORDER BY last_ns, number LIMIT $2)",
+                self.retention.max_hosts,
             ),
         ] {
             self.delete(table, sql, to_sql(most)).await?;
         }
+        self.shrink().await?;
+        self.give_back().await?;
         let Some(age_ns) = self.retention.max_age_ns.map(to_sql) else { return Ok(()) };
         for (table, sql) in [
             (
@@ -110,12 +154,12 @@ impl Store {
             ),
             (
                 "flows",
-                "DELETE FROM flows WHERE id IN (SELECT id FROM flows WHERE last_ns < \
+                "DELETE FROM flows WHERE number IN (SELECT number FROM flows WHERE last_ns < \
                  (SELECT max(last_ns) FROM flows) - $1 ORDER BY last_ns LIMIT $2)",
             ),
             (
                 "detected_alerts",
-                "DELETE FROM detected_alerts WHERE id IN (SELECT id FROM detected_alerts WHERE last_ns < \
+                "DELETE FROM detected_alerts WHERE number IN (SELECT number FROM detected_alerts WHERE last_ns < \
                  (SELECT max(last_ns) FROM detected_alerts) - $1 ORDER BY last_ns LIMIT $2)",
             ),
         ] {
@@ -125,21 +169,95 @@ impl Store {
     }
 
     async fn delete(&self, table: &'static str, sql: &'static str, limit: i64) -> Result<(), StoreError> {
+        while to_sql(self.delete_once(table, sql, limit).await?) == DELETE_ROWS {}
+        Ok(())
+    }
+
+    async fn delete_once(&self, table: &'static str, sql: &'static str, limit: i64) -> Result<u64, StoreError> {
         let deleted = match table {
             "windows" => &self.counters.windows_deleted,
             "raw_packets" => &self.counters.raw_packets_deleted,
             "anomalies" => &self.counters.anomalies_deleted,
             "aggregated_features" => &self.counters.features_deleted,
             "detected_alerts" => &self.counters.alerts_deleted,
+            "events" => &self.counters.events_deleted,
+            "hosts" => &self.counters.hosts_deleted,
             _ => &self.counters.flows_deleted,
         };
-        loop {
-            let result = sqlx::query(sql).bind(limit).bind(DELETE_ROWS).execute(&self.write).await;
-            let rows = result.map_err(StoreError::query(table))?.rows_affected();
-            deleted.fetch_add(rows, Relaxed);
-            if to_sql(rows) < DELETE_ROWS {
-                return Ok(());
+        let error = StoreError::query(table);
+        let mut transaction = self.database.begin().await?;
+        let conn = transaction.conn().map_err(&error)?;
+        let bound = |sql: String| Query::new(sql).bind(limit).bind(DELETE_ROWS);
+        let rows = if table == "windows" {
+            // Only base windows are counted.
+            let gone = conn.fetch_all(bound(format!("{sql} RETURNING factor"))).await.map_err(&error)?;
+            let base = gone.iter().filter(|row| matches!(row.first(), Ok(1))).count();
+            write::add(conn, "windows", -to_sql(base as u64)).await?;
+            gone.len() as u64
+        } else {
+            conn.execute(bound(sql.to_owned())).await.map_err(&error)?
+        };
+        match table {
+            "flows" => write::add(conn, "flows", -to_sql(rows)).await?,
+            "detected_alerts" => write::add(conn, "alerts", -to_sql(rows)).await?,
+            _ => {}
+        }
+        transaction.commit().await.map_err(error)?;
+        deleted.fetch_add(rows, Relaxed);
+        Ok(rows)
+    }
+
+    /// Deletes the oldest rows of the large tables while the database is larger than it may be.
+    async fn shrink(&self) -> Result<(), StoreError> {
+        let Some(most) = self.retention.max_bytes else { return Ok(()) };
+        for _ in 0..SHRINK_ROUNDS {
+            if self.used_bytes().await? <= most {
+                break;
+            }
+            for (table, sql) in [
+                (
+                    "flows",
+                    "DELETE FROM flows WHERE number IN (SELECT number FROM flows ORDER BY last_ns LIMIT $1 + 0 * $2)",
+                ),
+                (
+                    "raw_packets",
+                    "DELETE FROM raw_packets WHERE id IN (SELECT id FROM raw_packets ORDER BY time_ns LIMIT $1 + 0 * $2)",
+                ),
+                (
+                    "aggregated_features",
+                    "DELETE FROM aggregated_features WHERE id IN (SELECT id FROM aggregated_features ORDER BY start_ns LIMIT $1 + 0 * $2)",
+                ),
+                (
+                    "windows",
+                    "DELETE FROM windows WHERE id IN (SELECT id FROM windows ORDER BY start_ns LIMIT ($1 + 0 * $2) / 20)",
+                ),
+            ] {
+                self.delete_once(table, sql, SHRINK_ROWS).await?;
             }
         }
+        Ok(())
+    }
+
+    /// Bytes of the pages that hold something.
+    pub(super) async fn used_bytes(&self) -> Result<u64, StoreError> {
+        let sql = match self.database.dialect() {
+            Dialect::Sqlite => {
+                "SELECT (SELECT page_count FROM pragma_page_count) * (SELECT page_size FROM pragma_page_size) \
+                 - (SELECT freelist_count FROM pragma_freelist_count) * (SELECT page_size FROM pragma_page_size)"
+            }
+            Dialect::Postgres => "SELECT pg_database_size(current_database())",
+        };
+        Ok(from_sql(self.read("runs", Query::new(sql), Row::first).await?.first().copied().unwrap_or_default()))
+    }
+
+    /// Gives the pages of deleted rows back to the disk, some at a time.
+    async fn give_back(&self) -> Result<(), StoreError> {
+        if self.database.dialect() == Dialect::Postgres || self.database.is_memory() {
+            return Ok(());
+        }
+        let error = StoreError::query("windows");
+        let mut conn = self.database.connect().await?;
+        conn.run("PRAGMA incremental_vacuum(4096)").await.map_err(&error)?;
+        conn.close().await.map_err(error)
     }
 }

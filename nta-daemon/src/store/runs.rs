@@ -1,5 +1,8 @@
-//! The table `runs`: who wrote the windows and flows.
+//! The table `runs`: who wrote the windows and flows, from when to when, and why it ended.
 
+use super::db::{Conn, Query};
+use super::rows::RunRow;
+use super::write::{event, run_id};
 use super::{Store, StoreError, to_sql};
 use crate::json::mode_name;
 use nta_core::domain::{Mode, Timestamp};
@@ -15,24 +18,163 @@ pub struct Run {
     pub source: String,
     /// Version of the daemon.
     pub version: String,
+    /// Name of the sensor that it runs for.
+    pub sensor: String,
+    /// Identity of the run: a UUID of version 7.
+    pub uuid: [u8; 16],
+    /// Of a replay: the hash of its captures and settings.
+    pub analysis: Option<String>,
 }
 
-/// Identity of a run in the database.
+/// A run as the database has it.
+#[derive(Clone, Debug)]
+pub struct RunKey(pub(super) RunRow);
+
+/// Why a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RunId(pub(super) i64);
+pub enum RunEnd {
+    /// All of its input was read.
+    Completed,
+    /// Somebody stopped it.
+    Stopped,
+}
+
+impl RunEnd {
+    /// The word for it in the database.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Completed => "completed",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
+impl Run {
+    /// A new identity, made of the time and chance.
+    pub fn new_uuid(now: Timestamp) -> [u8; 16] {
+        let mut uuid: [u8; 16] = rand::random();
+        let milliseconds = (now.as_nanos() / 1_000_000).to_be_bytes();
+        uuid[..6].copy_from_slice(&milliseconds[2..]);
+        uuid[6] = (uuid[6] & 0x0f) | 0x70;
+        uuid[8] = (uuid[8] & 0x3f) | 0x80;
+        uuid
+    }
+
+    fn row(&self) -> RunRow {
+        RunRow {
+            uuid: self.uuid.to_vec(),
+            sensor: self.sensor.clone(),
+            mode: mode_name(self.mode).to_owned(),
+            source: self.source.clone(),
+            version: self.version.clone(),
+            started_ns: to_sql(self.started.as_nanos()),
+            analysis: self.analysis.clone(),
+        }
+    }
+}
 
 impl Store {
-    /// Registers a run; its id goes to [`Store::writer`].
-    pub async fn begin_run(&self, run: &Run) -> Result<RunId, StoreError> {
-        let id = sqlx::query_scalar(
-            "INSERT INTO runs (started_ns, mode, source, version) VALUES ($1, $2, $3, $4) RETURNING id",
-        )
-        .bind(to_sql(run.started.as_nanos()))
-        .bind(mode_name(run.mode))
-        .bind(&run.source)
-        .bind(&run.version)
-        .fetch_one(&self.write)
-        .await;
-        Ok(RunId(id.map_err(StoreError::query("runs"))?))
+    /// Registers a run. A live one closes what killed runs of its sensor left open, each at its last committed window's
+    /// end: the lease says that none of them is alive.
+    pub async fn begin_run(&self, run: &Run) -> Result<RunKey, StoreError> {
+        let error = StoreError::query("runs");
+        let mut transaction = self.database.begin().await?;
+        let conn = transaction.conn().map_err(&error)?;
+        if run.mode == Mode::Live {
+            let open = Query::new("SELECT id FROM runs WHERE sensor = $1 AND ended_ns IS NULL AND mode = 'live'");
+            let rows = conn.fetch_all(open.bind(run.sensor.as_str())).await.map_err(&error)?;
+            for row in rows {
+                close(conn, row.first().map_err(&error)?, "interrupted", "interrupted").await?;
+            }
+        }
+        let row = run.row();
+        run_id(conn, &row).await?;
+        transaction.commit().await.map_err(error)?;
+        Ok(RunKey(row))
     }
+
+    /// The completed run of an analysis, newest first: when it began and its source.
+    pub async fn completed_analysis(&self, analysis: &str) -> Result<Option<(Timestamp, String)>, StoreError> {
+        let error = StoreError::query("runs");
+        let query = Query::new(
+            "SELECT started_ns, source FROM runs WHERE analysis = $1 AND end_reason = 'completed' ORDER BY id DESC LIMIT 1",
+        );
+        let row = self.database.fetch_optional(query.bind(analysis)).await.map_err(&error)?;
+        let Some(row) = row else { return Ok(None) };
+        let started = Timestamp::from_nanos(super::from_sql(row.int("started_ns").map_err(&error)?));
+        Ok(Some((started, row.text("source").map_err(error)?)))
+    }
+
+    /// Notes the captures of an analysis, in their order: SHA-256, name, bytes.
+    pub async fn note_captures(
+        &self,
+        analysis: &str,
+        captures: &[(String, String, u64)],
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let error = StoreError::query("captures");
+        let mut transaction = self.database.begin().await?;
+        let conn = transaction.conn().map_err(&error)?;
+        for (position, (sha256, name, bytes)) in captures.iter().enumerate() {
+            let capture = Query::new(
+                "INSERT INTO captures (sha256, name, bytes, added_ns) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
+            );
+            let capture = capture.bind(sha256.as_str()).bind(name.as_str()).bind(to_sql(*bytes));
+            conn.execute(capture.bind(to_sql(now.as_nanos()))).await.map_err(&error)?;
+            let part = Query::new(
+                "INSERT INTO analysis_captures (analysis, position, sha256) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+            );
+            conn.execute(part.bind(analysis).bind(to_sql(position as u64)).bind(sha256.as_str()))
+                .await
+                .map_err(&error)?;
+        }
+        transaction.commit().await.map_err(error)
+    }
+
+    /// The SHA-256 of an analysis' captures, in their order.
+    pub async fn captures_of(&self, analysis: &str) -> Result<Vec<String>, StoreError> {
+        let error = StoreError::query("analysis_captures");
+        let query = Query::new("SELECT sha256 FROM analysis_captures WHERE analysis = $1 ORDER BY position");
+        let rows = self.database.fetch_all(query.bind(analysis)).await.map_err(&error)?;
+        rows.iter().map(|row| row.text("sha256").map_err(&error)).collect()
+    }
+
+    /// The name kept for this sensor; made of the host's name and chance where there is none.
+    pub async fn sensor_name(&self, host: &str) -> Result<String, StoreError> {
+        let error = StoreError::query("meta");
+        let mut transaction = self.database.begin().await?;
+        let conn = transaction.conn().map_err(&error)?;
+        let made = format!("{host}-{:08x}", rand::random::<u32>());
+        let insert = Query::new("INSERT INTO meta (name, value) VALUES ('sensor', $1) ON CONFLICT DO NOTHING");
+        conn.execute(insert.bind(made)).await.map_err(&error)?;
+        let row = conn.fetch_optional(Query::new("SELECT value FROM meta WHERE name = 'sensor'")).await;
+        let row = row.map_err(&error)?.ok_or_else(|| error(sqlx::Error::RowNotFound))?;
+        let name = row.text("value").map_err(&error)?;
+        transaction.commit().await.map_err(error)?;
+        Ok(name)
+    }
+}
+
+/// Ends a run at its last committed window's end: its alerts are cleared then, its flows no longer active.
+pub(super) async fn close(conn: &mut Conn, run: i64, reason: &str, alerts: &str) -> Result<(), StoreError> {
+    let error = StoreError::query("runs");
+    let end = Query::new(
+        "UPDATE runs SET ended_ns = CASE WHEN last_ns > 0 THEN last_ns ELSE started_ns END, end_reason = $1 \
+         WHERE id = $2 AND ended_ns IS NULL RETURNING ended_ns",
+    );
+    let Some(row) = conn.fetch_optional(end.bind(reason).bind(run)).await.map_err(&error)? else { return Ok(()) };
+    let end_ns = row.first().map_err(&error)?;
+    let clear = Query::new(
+        "UPDATE detected_alerts SET state = 'cleared', cleared_ns = CASE WHEN last_ns > $1 THEN last_ns ELSE $1 END, \
+         end_reason = $2 WHERE run_id = $3 AND state = 'raised' RETURNING id",
+    );
+    let cleared = conn.fetch_all(clear.bind(end_ns).bind(alerts).bind(run)).await;
+    for row in cleared.map_err(StoreError::query("detected_alerts"))? {
+        let id = row.text("id").map_err(&error)?;
+        let body = format!("{{\"id\":\"{id}\",\"state\":\"cleared\",\"end_reason\":\"{alerts}\"}}");
+        event(conn, end_ns, "alert_changed", run, body).await?;
+    }
+    let flows = Query::new("UPDATE flows SET state = 3 WHERE run_id = $1 AND state = 0").bind(run);
+    conn.execute(flows).await.map_err(StoreError::query("flows"))?;
+    event(conn, end_ns, "run_ended", run, format!("{{\"reason\":\"{reason}\"}}")).await
 }

@@ -48,6 +48,20 @@ pub struct StoreStats {
     pub anomalies_deleted: u64,
     /// Feature vectors deleted by retention.
     pub features_deleted: u64,
+    /// Entries of the event log deleted by retention.
+    pub events_deleted: u64,
+    /// Hosts whose totals were deleted by retention.
+    pub hosts_deleted: u64,
+    /// Batches that wait on disk or in memory because the database takes none.
+    pub batches_waiting: u64,
+    /// Windows that the spool's bound forced out.
+    pub spool_cut_windows: u64,
+    /// Flows that the spool's bound forced out.
+    pub spool_cut_flows: u64,
+    /// Alerts that the spool's bound forced out.
+    pub spool_cut_alerts: u64,
+    /// Segments of the spool that could not be read and were set aside.
+    pub spool_corrupt: u64,
     /// How long the last commit took, from the begin of its transaction.
     pub last_commit_us: u64,
     /// The last error; stays after recovery.
@@ -78,6 +92,13 @@ pub(super) struct Counters {
     pub(super) alerts_deleted: AtomicU64,
     pub(super) anomalies_deleted: AtomicU64,
     pub(super) features_deleted: AtomicU64,
+    pub(super) events_deleted: AtomicU64,
+    pub(super) hosts_deleted: AtomicU64,
+    pub(super) batches_waiting: AtomicU64,
+    pub(super) spool_cut_windows: AtomicU64,
+    pub(super) spool_cut_flows: AtomicU64,
+    pub(super) spool_cut_alerts: AtomicU64,
+    pub(super) spool_corrupt: AtomicU64,
     pub(super) last_commit_us: AtomicU64,
     last_error: Mutex<Option<String>>,
 }
@@ -116,6 +137,13 @@ impl Counters {
             alerts_deleted: self.alerts_deleted.load(Relaxed),
             anomalies_deleted: self.anomalies_deleted.load(Relaxed),
             features_deleted: self.features_deleted.load(Relaxed),
+            events_deleted: self.events_deleted.load(Relaxed),
+            hosts_deleted: self.hosts_deleted.load(Relaxed),
+            batches_waiting: self.batches_waiting.load(Relaxed),
+            spool_cut_windows: self.spool_cut_windows.load(Relaxed),
+            spool_cut_flows: self.spool_cut_flows.load(Relaxed),
+            spool_cut_alerts: self.spool_cut_alerts.load(Relaxed),
+            spool_corrupt: self.spool_corrupt.load(Relaxed),
             last_commit_us: self.last_commit_us.load(Relaxed),
             last_error: self.last_error(),
         }

@@ -11,7 +11,7 @@ use nta_core::domain::{
 use nta_core::window::Window;
 
 const S: u64 = 1_000_000_000;
-const FIRST_PAGE: Position = Position { descending: false, after: None, limit: 10 };
+pub(super) const FIRST_PAGE: Position = Position { descending: false, after: None, limit: 10 };
 
 pub(super) fn flow(id: u64, last_s: u64, packets: u64) -> FlowRecord {
     let side = |last_octet: u8, port| Endpoint {
@@ -47,6 +47,9 @@ pub(super) async fn begin(store: &Store) -> (StoreWriter, tokio::task::JoinHandl
         mode: Mode::Replay,
         source: "a.pcap".to_owned(),
         version: "0".to_owned(),
+        sensor: "test".to_owned(),
+        uuid: Run::new_uuid(Timestamp::from_nanos(1)),
+        analysis: None,
     };
     let run = store.begin_run(&run).await.expect("run");
     store.writer(run, 4)
@@ -140,27 +143,91 @@ async fn a_full_queue_gives_the_batch_back() {
     assert_eq!(store.stats().windows, 4);
 }
 
-#[tokio::test]
-async fn a_batch_that_the_database_refuses_is_counted_and_told() {
-    let store = Store::open("sqlite::memory:").await.expect("open");
-    let (writer, _task) = store.writer(RunId(404), 4); // no such run: a foreign key fails
-    writer.send(Batch { window: Some(window(1)), flows: vec![], ..Batch::default() }).await.expect("send");
-    let error = writer.flush().await.expect_err("lost");
-    assert!(matches!(error, StoreError::Lost { batches: 1, .. }), "{error}");
-    writer.flush().await.expect("told once");
-    assert_eq!((store.stats().batches, store.stats().batches_lost, store.stats().failures), (0, 1, 1));
-    assert!(store.stats().failing && store.stats().last_error.is_some());
+/// Moves the table away, or back: every statement about it fails until then.
+async fn rename(path: &std::path::Path, from: &str, to: &str) {
+    let mut conn =
+        Database::open(&format!("sqlite:{}", path.display())).await.expect("open").connect().await.expect("connect");
+    let sql: &'static str = format!("ALTER TABLE {from} RENAME TO {to}").leak();
+    conn.run(sql).await.expect("renamed");
+}
 
-    let (writer, _task) = begin(&store).await;
-    writer.send(Batch { window: Some(window(1)), flows: vec![], ..Batch::default() }).await.expect("send");
+#[tokio::test]
+async fn batches_that_the_database_does_not_take_wait_on_disk_and_come_back_once_in_order() {
+    let folder = tempfile::tempdir().expect("folder");
+    let path = folder.path().join("nta.db");
+    let open = || async {
+        let store = Store::open(&format!("sqlite:{}", path.display())).await.expect("open");
+        store.with_spool(folder.path().join("spool"), 1 << 20)
+    };
+    let store = open().await;
+    let (writer, task) = begin(&store).await;
+    let batch = |id| Batch { window: Some(window(id)), flows: vec![flow(id, 100 + id, 1)], ..Batch::default() };
+    writer.send(batch(1)).await.expect("send");
     writer.flush().await.expect("flush");
-    assert!(!store.stats().failing, "over with the next batch that goes through");
+    // The last table of a commit: all that went before it must be undone.
+    rename(&path, "hosts", "away").await;
+    for id in 2..=4 {
+        writer.send(batch(id)).await.expect("send");
+    }
+    let error = writer.shutdown().await.expect_err("they wait");
+    assert!(matches!(error, StoreError::Waiting { batches: 3, .. }), "{error}");
+    assert!(store.stats().failing && store.stats().last_error.is_some());
+    task.await.expect("the writer ends");
+    assert_eq!(store.window_count().await.expect("count"), 1);
+    store.close().await;
+
+    rename(&path, "away", "hosts").await;
+    let store = open().await;
+    let (writer, _task) = begin(&store).await;
+    writer.send(batch(5)).await.expect("send");
+    writer.flush().await.expect("all is written");
+    assert!(!store.stats().failing && store.stats().batches_waiting == 0);
+    let windows = store.windows(&WindowFilter::default(), WindowSort::Time, FIRST_PAGE).await.expect("windows");
+    assert_eq!(windows.items.iter().map(|w| w.packets).collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
+    let events = store.events_after(0, 100).await.expect("events");
+    let closed: Vec<u64> = events.iter().filter(|event| event.kind == "window_closed").map(|event| event.seq).collect();
+    assert!(closed.len() == 5 && closed.is_sorted(), "{closed:?}");
+    assert_eq!(store.host([10, 0, 0, 1].into()).await.expect("host").map(|host| host.flows), Some(5));
+}
+
+#[tokio::test]
+async fn a_database_file_that_is_deleted_is_made_again_and_nothing_after_it_is_lost() {
+    let folder = tempfile::tempdir().expect("folder");
+    let path = folder.path().join("nta.db");
+    let store = Store::open(&format!("sqlite:{}", path.display())).await.expect("open");
+    let (writer, _task) = begin(&store).await;
+    let batch = |id| Batch { window: Some(window(id)), ..Batch::default() };
+    writer.send(batch(1)).await.expect("send");
+    writer.flush().await.expect("flush");
+    for suffix in ["", "-wal", "-shm"] {
+        let _ = std::fs::remove_file(folder.path().join(format!("nta.db{suffix}")));
+    }
+    for id in 2..=3 {
+        writer.send(batch(id)).await.expect("send");
+    }
+    writer.flush().await.expect("flush");
+    let other = Store::open(&format!("sqlite:{}", path.display())).await.expect("the new file");
+    let windows = other.windows(&WindowFilter::default(), WindowSort::Time, FIRST_PAGE).await.expect("windows");
+    assert_eq!(windows.items.iter().map(|w| w.packets).collect::<Vec<_>>(), [2, 3]);
+}
+
+#[tokio::test]
+async fn a_second_daemon_for_the_sensor_is_refused_until_the_first_ends() {
+    let folder = tempfile::tempdir().expect("folder");
+    let url = format!("sqlite:{}", folder.path().join("nta.db").display());
+    let (first, second) = (Store::open(&url).await.expect("open"), Store::open(&url).await.expect("open"));
+    let lease = first.lease("gw").await.expect("free");
+    let error = second.lease("gw").await.expect_err("taken");
+    assert!(matches!(error, StoreError::Leased { .. }), "{error}");
+    second.lease("other").await.expect("another sensor");
+    drop(lease);
+    second.lease("gw").await.expect("free again");
 }
 
 #[tokio::test]
 async fn other_databases_are_refused_by_name() {
-    let error = Store::open("postgres://me:secret@db/nta").await.expect_err("not yet");
-    assert!(matches!(error, StoreError::NotYet { .. }) && !error.to_string().contains("secret"), "{error}");
+    let error = Store::open("postgres://me:secret@127.0.0.1:1/nta").await.expect_err("nobody listens");
+    assert!(matches!(error, StoreError::Open { .. }) && !error.chain().contains("secret"), "{error}");
     assert!(matches!(Store::open("mysql://db/nta").await, Err(StoreError::Url { .. })));
     let folder = tempfile::tempdir().expect("folder");
     let error = Store::open(&format!("sqlite:{}", folder.path().display())).await.expect_err("a folder");

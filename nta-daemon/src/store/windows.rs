@@ -1,7 +1,7 @@
 //! Reading the table `windows`.
 
-use sqlx::{FromRow, QueryBuilder, Sqlite};
-
+use super::db;
+use super::db::Query;
 use super::{Key, Position, Store, StoreError, from_sql, to_sql};
 use crate::json::WindowJson;
 use nta_core::domain::Timestamp;
@@ -18,9 +18,9 @@ pub struct WindowFilter {
 }
 
 impl WindowFilter {
-    pub(super) fn push(&self, query: &mut QueryBuilder<Sqlite>) {
+    pub(super) fn push(&self, query: &mut Query) {
         match self.span_ns {
-            Some(span_ns) => query.push(" WHERE factor IN (1, 6, 36) AND span_ns = ").push_bind(to_sql(span_ns)),
+            Some(span_ns) => query.push(" WHERE span_ns = ").push_bind(to_sql(span_ns)),
             None => query.push(" WHERE factor = 1"),
         };
         if let Some(from) = self.from {
@@ -72,7 +72,7 @@ pub struct WindowPage {
 }
 
 /// Sums over windows.
-#[derive(Clone, Debug, Default, PartialEq, FromRow)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct WindowsSummary {
     /// How many.
     pub windows: i64,
@@ -102,7 +102,6 @@ pub struct WindowsSummary {
     pub rtt_max_ms: Option<f64>,
 }
 
-#[derive(FromRow)]
 struct Row {
     id: i64,
     value: i64,
@@ -110,6 +109,10 @@ struct Row {
 }
 
 impl Row {
+    fn read(row: &db::Row) -> Result<Self, sqlx::Error> {
+        Ok(Self { id: row.int("id")?, value: row.int("value")?, body: row.text("body")? })
+    }
+
     fn window(&self) -> Result<WindowJson, StoreError> {
         let corrupt = |error: serde_json::Error| StoreError::Corrupt {
             table: "windows",
@@ -130,12 +133,11 @@ impl Store {
         position: Position,
     ) -> Result<WindowPage, StoreError> {
         let column = sort.column();
-        let mut query = QueryBuilder::new(format!("SELECT id, {column} AS value, body FROM windows"));
+        let mut query = Query::new(format!("SELECT id, {column} AS value, body FROM windows"));
         filter.push(&mut query);
         // One more row than asked for tells whether there is a next page.
         Position { limit: position.limit.saturating_add(1), ..position }.push(&mut query, column);
-        let rows: Vec<Row> =
-            query.build_query_as().fetch_all(&self.read).await.map_err(StoreError::query("windows"))?;
+        let rows: Vec<Row> = self.read("windows", query, Row::read).await?;
         let kept = rows.len().min(position.limit as usize);
         let next = (rows.len() > kept).then(|| rows[..kept].last()).flatten();
         let next = next.map(|row| Key { value: row.value, id: row.id });
@@ -145,31 +147,103 @@ impl Store {
 
     /// One window.
     pub async fn window(&self, id: u64) -> Result<Option<WindowJson>, StoreError> {
-        let row: Option<Row> = sqlx::query_as("SELECT id, start_ns AS value, body FROM windows WHERE id = $1")
-            .bind(to_sql(id))
-            .fetch_optional(&self.read)
-            .await
-            .map_err(StoreError::query("windows"))?;
-        row.as_ref().map(Row::window).transpose()
+        let query = Query::new("SELECT id, start_ns AS value, body FROM windows WHERE id = $1").bind(to_sql(id));
+        let rows = self.read("windows", query, Row::read).await?;
+        rows.first().map(Row::window).transpose()
     }
 
     /// How many base windows are stored.
     pub async fn window_count(&self) -> Result<u64, StoreError> {
-        let count = sqlx::query_scalar("SELECT count(*) FROM windows WHERE factor = 1").fetch_one(&self.read).await;
-        Ok(from_sql(count.map_err(StoreError::query("windows"))?))
+        self.total("windows").await
     }
 
-    /// Sums over all windows that pass the filter; base windows unless it names a length.
+    /// Sums over all base windows that pass the filter. Whole hours are read from what was summed up as they came, so
+    /// that they still count windows that retention has deleted; of the hours at both ends the windows are read.
     pub async fn windows_summary(&self, filter: &WindowFilter) -> Result<WindowsSummary, StoreError> {
-        let mut query = QueryBuilder::new(
-            "SELECT count(*) AS windows, min(start_ns) AS first_ns, max(end_ns) AS last_ns, \
-             coalesce(sum(span_ns), 0) AS span_ns, coalesce(sum(packets), 0) AS packets, \
-             coalesce(sum(bytes), 0) AS bytes, coalesce(sum(connections), 0) AS connections, \
-             min(bandwidth_bps) AS min_bps, max(bandwidth_bps) AS max_bps, \
-             coalesce(sum(rtt_samples), 0) AS rtt_samples, sum(rtt_samples * rtt_mean_ms) AS rtt_sum_ms, \
-             min(rtt_mean_ms) AS rtt_min_ms, max(rtt_max_ms) AS rtt_max_ms FROM windows",
-        );
-        filter.push(&mut query);
-        query.build_query_as().fetch_one(&self.read).await.map_err(StoreError::query("windows"))
+        let [from, to] = [filter.from, filter.to].map(|time| time.map(|time| to_sql(time.as_nanos())));
+        // The hours that lie wholly in the interval, as starts.
+        let first = from.map_or(i64::MIN, |from| from.saturating_add(HOUR_NS - 1) / HOUR_NS * HOUR_NS);
+        let end = to.map_or(i64::MAX, |to| to / HOUR_NS * HOUR_NS).max(first);
+        let hours = Query::new(format!("{HOUR_SUMS} WHERE hour_ns >= $1 AND hour_ns < $2")).bind(first).bind(end);
+        let mut sum =
+            self.read("window_hours", hours, WindowsSummary::read).await?.into_iter().next().unwrap_or_default();
+        let edges = [
+            from.map(|from| (from, first.min(to.unwrap_or(i64::MAX)))),
+            to.filter(|_| end > first || from.is_none()).map(|to| (end, to)),
+        ];
+        for (begin, end) in edges.into_iter().flatten() {
+            // A window belongs to the hour in which it starts; one that reaches into the interval counts as well.
+            let edge = Query::new(format!(
+                "{WINDOW_SUMS} WHERE factor = 1 AND start_ns >= $1 AND start_ns < $2 AND end_ns > $3"
+            ));
+            let reach = if Some(begin) == from { LONGEST_BASE_NS } else { 0 };
+            let edge = edge.bind(begin.saturating_sub(reach)).bind(end).bind(begin);
+            for edge in self.read("windows", edge, WindowsSummary::read).await? {
+                sum.add(&edge);
+            }
+        }
+        Ok(sum)
+    }
+}
+
+/// An hour in nanoseconds.
+const HOUR_NS: i64 = 3_600_000_000_000;
+/// No base window is longer.
+const LONGEST_BASE_NS: i64 = HOUR_NS;
+
+const HOUR_SUMS: &str = "SELECT CAST(coalesce(sum(windows), 0) AS BIGINT) AS windows, min(first_ns) AS first_ns, \
+    max(last_ns) AS last_ns, CAST(coalesce(sum(span_ns), 0) AS BIGINT) AS span_ns, \
+    CAST(coalesce(sum(packets), 0) AS BIGINT) AS packets, CAST(coalesce(sum(bytes), 0) AS BIGINT) AS bytes, \
+    CAST(coalesce(sum(connections), 0) AS BIGINT) AS connections, min(min_bps) AS min_bps, max(max_bps) AS max_bps, \
+    CAST(coalesce(sum(rtt_samples), 0) AS BIGINT) AS rtt_samples, sum(rtt_sum_ms) AS rtt_sum_ms, \
+    min(rtt_min_ms) AS rtt_min_ms, max(rtt_max_ms) AS rtt_max_ms FROM window_hours";
+
+const WINDOW_SUMS: &str = "SELECT count(*) AS windows, min(start_ns) AS first_ns, max(end_ns) AS last_ns, \
+    CAST(coalesce(sum(span_ns), 0) AS BIGINT) AS span_ns, CAST(coalesce(sum(packets), 0) AS BIGINT) AS packets, \
+    CAST(coalesce(sum(bytes), 0) AS BIGINT) AS bytes, CAST(coalesce(sum(connections), 0) AS BIGINT) AS connections, \
+    min(bandwidth_bps) AS min_bps, max(bandwidth_bps) AS max_bps, \
+    CAST(coalesce(sum(rtt_samples), 0) AS BIGINT) AS rtt_samples, sum(rtt_samples * rtt_mean_ms) AS rtt_sum_ms, \
+    min(rtt_mean_ms) AS rtt_min_ms, max(rtt_max_ms) AS rtt_max_ms FROM windows";
+
+impl WindowsSummary {
+    fn read(row: &db::Row) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            windows: row.int("windows")?,
+            first_ns: row.opt_int("first_ns")?,
+            last_ns: row.opt_int("last_ns")?,
+            span_ns: row.int("span_ns")?,
+            packets: row.int("packets")?,
+            bytes: row.int("bytes")?,
+            connections: row.int("connections")?,
+            min_bps: row.opt_int("min_bps")?,
+            max_bps: row.opt_int("max_bps")?,
+            rtt_samples: row.int("rtt_samples")?,
+            rtt_sum_ms: row.opt_real("rtt_sum_ms")?,
+            rtt_min_ms: row.opt_real("rtt_min_ms")?,
+            rtt_max_ms: row.opt_real("rtt_max_ms")?,
+        })
+    }
+
+    fn add(&mut self, other: &Self) {
+        /// The one that `pick` chooses, where both are there.
+        fn both<T>(a: Option<T>, b: Option<T>, pick: fn(T, T) -> T) -> Option<T> {
+            match (a, b) {
+                (Some(a), Some(b)) => Some(pick(a, b)),
+                (a, b) => a.or(b),
+            }
+        }
+        self.windows += other.windows;
+        self.first_ns = both(self.first_ns, other.first_ns, i64::min);
+        self.last_ns = both(self.last_ns, other.last_ns, i64::max);
+        self.span_ns += other.span_ns;
+        self.packets += other.packets;
+        self.bytes += other.bytes;
+        self.connections += other.connections;
+        self.min_bps = both(self.min_bps, other.min_bps, i64::min);
+        self.max_bps = both(self.max_bps, other.max_bps, i64::max);
+        self.rtt_samples += other.rtt_samples;
+        self.rtt_sum_ms = both(self.rtt_sum_ms, other.rtt_sum_ms, |a, b| a + b);
+        self.rtt_min_ms = both(self.rtt_min_ms, other.rtt_min_ms, f64::min);
+        self.rtt_max_ms = both(self.rtt_max_ms, other.rtt_max_ms, f64::max);
     }
 }

@@ -1,159 +1,302 @@
 //! Writing one batch: a window with all that was found in it and the flows that changed, in one transaction.
 
-use sqlx::{AssertSqlSafe, QueryBuilder, Sqlite, SqliteConnection, SqlitePool};
+use super::db::{Conn, Database, Query, Value};
+use super::rows::{AlertRow, AnomalyRow, BatchRows, RunRow, VectorRow, WindowRow};
+use super::{StoreError, flow_write, runs};
 
-use nta_common::packet::proto;
+/// Rows in one statement of the smaller tables.
+const CHUNK_ROWS: usize = 100;
+/// An hour in nanoseconds.
+const HOUR_NS: i64 = 3_600_000_000_000;
 
-use super::flows::{state, tcp_row};
-use super::{Batch, RunId, StoreError, alerts, anomalies, baselines, features, raw_packets, to_sql};
-use crate::json::WindowJson;
-use nta_core::domain::FlowRecord;
-use nta_core::window::{Span, Window};
-
-/// Rows in one statement. SQLite binds at most 32,766 values, which would be 1,365 rows. 100,000 flows take 0.4 to
-/// 0.7 s with 100, 500 or 1,500 rows, and with 8 or 64 MiB of page cache alike: the time goes into rows.
-const CHUNK_ROWS: usize = 500;
-
-/// Commits the batch, or leaves the database as it was.
-pub(super) async fn commit(pool: &SqlitePool, run: RunId, batch: &mut Batch) -> Result<(), StoreError> {
-    let flows_error = StoreError::query("flows");
-    let mut transaction = pool.begin().await.map_err(StoreError::query("windows"))?;
-    if let Some(window) = &batch.window {
-        insert_window(&mut transaction, run, Span::Base, window).await?;
+/// Commits the batch once, or leaves the database as it was. `false` when it is there already.
+pub(super) async fn commit(database: &Database, batch: &BatchRows) -> Result<bool, StoreError> {
+    let mut transaction = database.begin().await?;
+    let error = StoreError::query("runs");
+    let conn = transaction.conn().map_err(&error)?;
+    let run = run_id(conn, &batch.run).await?;
+    let last_ns = batch.end_ns();
+    let taken = conn
+        .execute(
+            Query::new(
+                "UPDATE runs SET last_batch = $1, last_ns = CASE WHEN $2 > last_ns THEN $2 ELSE last_ns END \
+                 WHERE id = $3 AND last_batch < $1",
+            )
+            .bind(batch.number)
+            .bind(last_ns.unwrap_or_default())
+            .bind(run),
+        )
+        .await
+        .map_err(&error)?;
+    if taken == 0 {
+        return Ok(false);
     }
-    for (span, window) in &batch.longer {
-        insert_window(&mut transaction, run, *span, window).await?;
+    for window in &batch.windows {
+        insert_window(conn, run, window).await?;
     }
-    alerts::write(&mut transaction, run, &batch.alerts).await?;
-    anomalies::write(&mut transaction, run, &batch.anomalies).await?;
-    features::write(&mut transaction, run, &batch.features).await?;
-    if let Some((name, export)) = &batch.baselines {
-        baselines::write(&mut transaction, name, export).await?;
+    for alert in &batch.alerts {
+        upsert_alert(conn, run, alert).await?;
     }
-    in_key_order(&mut batch.flows);
-    for chunk in batch.flows.chunks(CHUNK_ROWS) {
-        upsert_flows(&mut transaction, run, chunk).await?;
+    for anomaly in &batch.anomalies {
+        insert_anomaly(conn, run, anomaly).await?;
     }
-    raw_packets::insert(&mut transaction, run, &batch.raw_packets).await?;
-    transaction.commit().await.map_err(flows_error)
+    insert_features(conn, run, &batch.features).await?;
+    if let Some((name, updated_ns, body)) = &batch.baselines {
+        upsert_baselines(conn, name, *updated_ns, body).await?;
+    }
+    flow_write::write(conn, run, &batch.flows).await?;
+    insert_raw_packets(conn, run, &batch.raw_packets).await?;
+    if let Some(reason) = &batch.end {
+        runs::close(conn, run, reason, "run_ended").await?;
+    }
+    transaction.commit().await.map_err(error)?;
+    Ok(true)
 }
 
-/// Sorts by identity, so that the rows go into the table from left to right, and keeps the last record of each flow.
-fn in_key_order(flows: &mut Vec<FlowRecord>) {
-    flows.sort_by_key(|flow| flow.id.0.cast_signed());
-    flows.dedup_by(|later, earlier| {
-        let same = later.id == earlier.id;
-        if same {
-            *earlier = *later;
-        }
-        same
-    });
+/// The run's number; its row is inserted where there is none.
+pub(super) async fn run_id(conn: &mut Conn, run: &RunRow) -> Result<i64, StoreError> {
+    let error = StoreError::query("runs");
+    let known = Query::new("SELECT id FROM runs WHERE uuid = $1").bind(run.uuid.clone());
+    if let Some(row) = conn.fetch_optional(known).await.map_err(&error)? {
+        return row.first().map_err(error);
+    }
+    let insert = Query::new(
+        "INSERT INTO runs (started_ns, mode, source, version, uuid, sensor, analysis, last_ns) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, 0) RETURNING id",
+    )
+    .bind(run.started_ns)
+    .bind(run.mode.as_str())
+    .bind(run.source.as_str())
+    .bind(run.version.as_str())
+    .bind(run.uuid.clone())
+    .bind(run.sensor.as_str())
+    .bind(run.analysis.clone());
+    let id = conn.number(insert).await.map_err(error)?;
+    event(conn, run.started_ns, "run_begun", id, "{}".to_owned()).await?;
+    Ok(id)
 }
 
-async fn insert_window(
-    connection: &mut SqliteConnection,
-    run: RunId,
-    span: Span,
-    window: &Window,
-) -> Result<(), StoreError> {
-    let json = WindowJson::from(window);
-    let body = serde_json::to_string(&json).map_err(|source| StoreError::Encode {
-        table: "windows",
-        number: window.id,
-        source,
-    })?;
-    // The column is for sorting; the exact value stands in the body.
-    let bandwidth_bps = json.bandwidth_bps.round() as i64;
-    sqlx::query(
+/// Appends to the event log. The number comes from a row that all writers change, so that readers never see a larger
+/// one before a smaller.
+pub(super) async fn event(conn: &mut Conn, time_ns: i64, kind: &str, run: i64, body: String) -> Result<(), StoreError> {
+    let error = StoreError::query("events");
+    let next = Query::new("UPDATE totals SET value = value + 1 WHERE name = 'events' RETURNING value");
+    let seq = conn.number(next).await.map_err(&error)?;
+    let insert = Query::new("INSERT INTO events (seq, time_ns, kind, run_id, body) VALUES ($1, $2, $3, $4, $5)");
+    let insert = insert.bind(seq).bind(time_ns).bind(kind).bind(run).bind(body);
+    conn.execute(insert).await.map_err(error)?;
+    Ok(())
+}
+
+/// Adds to a count that is kept.
+pub(super) async fn add(conn: &mut Conn, name: &str, rows: i64) -> Result<(), StoreError> {
+    if rows != 0 {
+        let update = Query::new("UPDATE totals SET value = value + $1 WHERE name = $2").bind(rows).bind(name);
+        conn.execute(update).await.map_err(StoreError::query("totals"))?;
+    }
+    Ok(())
+}
+
+async fn insert_window(conn: &mut Conn, run: i64, window: &WindowRow) -> Result<(), StoreError> {
+    let error = StoreError::query("windows");
+    let span_ns = window.end_ns - window.start_ns;
+    let insert = Query::new(
         "INSERT INTO windows (run_id, factor, number, start_ns, end_ns, span_ns, packets, bytes, flows, connections, \
          bandwidth_bps, rtt_samples, rtt_mean_ms, rtt_max_ms, rtt_histogram, body) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) \
-         ON CONFLICT (run_id, factor, number) DO NOTHING",
+         ON CONFLICT DO NOTHING RETURNING id",
     )
-    .bind(run.0)
-    .bind(to_sql(span.factor()))
-    .bind(to_sql(window.id))
-    .bind(to_sql(window.start.as_nanos()))
-    .bind(to_sql(window.end.as_nanos()))
-    .bind(to_sql(window.end.since(window.start)))
-    .bind(to_sql(window.packets))
-    .bind(to_sql(window.bytes))
-    .bind(to_sql(window.flows))
-    .bind(to_sql(json.connections))
-    .bind(bandwidth_bps)
-    .bind(to_sql(window.rtt_samples))
+    .bind(run)
+    .bind(window.factor)
+    .bind(window.number)
+    .bind(window.start_ns)
+    .bind(window.end_ns)
+    .bind(span_ns)
+    .bind(window.packets)
+    .bind(window.bytes)
+    .bind(window.flows)
+    .bind(window.connections)
+    .bind(window.bandwidth_bps)
+    .bind(window.rtt_samples)
     .bind(window.rtt_mean_ms)
     .bind(window.rtt_max_ms)
-    .bind((window.rtt.count > 0).then(|| format!("{:?}", window.rtt.histogram)))
-    .bind(body)
-    .execute(connection)
-    .await
-    .map_err(StoreError::query("windows"))?;
+    .bind(window.rtt_histogram.clone())
+    .bind(window.body.as_str());
+    let Some(row) = conn.fetch_optional(insert).await.map_err(&error)? else { return Ok(()) };
+    let id = row.first().map_err(error)?;
+    let body = format!("{{\"id\":{id},\"factor\":{}}}", window.factor);
+    event(conn, window.end_ns, "window_closed", run, body).await?;
+    if window.factor != 1 {
+        return Ok(());
+    }
+    add(conn, "windows", 1).await?;
+    let sum = window.rtt_mean_ms.map(|mean| mean * window.rtt_samples as f64);
+    let hour = Query::new(
+        "INSERT INTO window_hours (run_id, hour_ns, windows, first_ns, last_ns, span_ns, packets, bytes, connections, \
+         min_bps, max_bps, rtt_samples, rtt_sum_ms, rtt_min_ms, rtt_max_ms) \
+         VALUES ($1, $2, 1, $3, $4, $5, $6, $7, $8, $9, $9, $10, $11, $12, $13) \
+         ON CONFLICT (hour_ns, run_id) DO UPDATE SET windows = window_hours.windows + 1, \
+         first_ns = CASE WHEN excluded.first_ns < window_hours.first_ns THEN excluded.first_ns \
+         ELSE window_hours.first_ns END, \
+         last_ns = CASE WHEN excluded.last_ns > window_hours.last_ns THEN excluded.last_ns \
+         ELSE window_hours.last_ns END, \
+         span_ns = window_hours.span_ns + excluded.span_ns, packets = window_hours.packets + excluded.packets, \
+         bytes = window_hours.bytes + excluded.bytes, \
+         connections = window_hours.connections + excluded.connections, \
+         min_bps = CASE WHEN excluded.min_bps < window_hours.min_bps THEN excluded.min_bps \
+         ELSE window_hours.min_bps END, \
+         max_bps = CASE WHEN excluded.max_bps > window_hours.max_bps THEN excluded.max_bps \
+         ELSE window_hours.max_bps END, \
+         rtt_samples = window_hours.rtt_samples + excluded.rtt_samples, \
+         rtt_sum_ms = coalesce(window_hours.rtt_sum_ms + excluded.rtt_sum_ms, window_hours.rtt_sum_ms, \
+         excluded.rtt_sum_ms), \
+         rtt_min_ms = CASE WHEN window_hours.rtt_min_ms < excluded.rtt_min_ms THEN window_hours.rtt_min_ms \
+         ELSE coalesce(excluded.rtt_min_ms, window_hours.rtt_min_ms) END, \
+         rtt_max_ms = CASE WHEN window_hours.rtt_max_ms > excluded.rtt_max_ms THEN window_hours.rtt_max_ms \
+         ELSE coalesce(excluded.rtt_max_ms, window_hours.rtt_max_ms) END",
+    )
+    .bind(run)
+    .bind(window.start_ns / HOUR_NS * HOUR_NS)
+    .bind(window.start_ns)
+    .bind(window.end_ns)
+    .bind(span_ns)
+    .bind(window.packets)
+    .bind(window.bytes)
+    .bind(window.connections)
+    .bind(window.bandwidth_bps)
+    .bind(window.rtt_samples)
+    .bind(sum)
+    .bind(window.rtt_mean_ms)
+    .bind(window.rtt_max_ms);
+    conn.execute(hour).await.map_err(StoreError::query("window_hours"))?;
     Ok(())
 }
 
-async fn upsert_flows(connection: &mut SqliteConnection, run: RunId, flows: &[FlowRecord]) -> Result<(), StoreError> {
-    let whole = flows.len() == CHUNK_ROWS;
-    // Binding to `?` and not to `$1`: SQLite looks up a numbered parameter's name in a list that grows with them.
-    let mut query = sqlx::query::<Sqlite>(AssertSqlSafe(upsert_sql(flows.len()))).persistent(whole);
-    for flow in flows {
-        let (orig, resp) = (&flow.originator, &flow.responder);
-        query = query
-            .bind(flow.id.0.cast_signed())
-            .bind(run.0)
-            .bind(flow.proto)
-            .bind(orig.address.to_string())
-            .bind(orig.port)
-            .bind(resp.address.to_string())
-            .bind(resp.port)
-            .bind(flow.vlan)
-            .bind(to_sql(flow.first.as_nanos()))
-            .bind(to_sql(flow.last.as_nanos()))
-            .bind(to_sql(orig.sent.packets))
-            .bind(to_sql(orig.sent.bytes))
-            .bind(to_sql(orig.sent.ip_bytes))
-            .bind(to_sql(resp.sent.packets))
-            .bind(to_sql(resp.sent.bytes))
-            .bind(to_sql(resp.sent.ip_bytes))
-            .bind(flow.handshake_us[0])
-            .bind(flow.handshake_us[1])
-            .bind(state(flow.ended))
-            .bind(tcp(flow))
-            .bind(flow.conn_state.as_str())
-            .bind(flow.history.to_string())
-            .bind(orig.payload_bytes.map(to_sql))
-            .bind(resp.payload_bytes.map(to_sql));
+/// Inserts or updates an alert of the run. What people did about it is not touched.
+async fn upsert_alert(conn: &mut Conn, run: i64, alert: &AlertRow) -> Result<(), StoreError> {
+    let error = StoreError::query("detected_alerts");
+    let upsert = Query::new(
+        "INSERT INTO detected_alerts (id, run_id, kind, severity, source, destination, score_ppm, state, \
+         first_ns, last_ns, raised_ns, cleared_ns, body) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) \
+         ON CONFLICT (id, run_id) DO UPDATE SET severity = excluded.severity, \
+         source = excluded.source, destination = excluded.destination, score_ppm = excluded.score_ppm, \
+         state = excluded.state, first_ns = excluded.first_ns, last_ns = excluded.last_ns, \
+         cleared_ns = excluded.cleared_ns, body = excluded.body",
+    )
+    .bind(alert.id.as_str())
+    .bind(run)
+    .bind(alert.kind.as_str())
+    .bind(alert.severity)
+    .bind(alert.source.clone())
+    .bind(alert.destination.clone())
+    .bind(alert.score_ppm)
+    .bind(alert.state.as_str())
+    .bind(alert.first_ns)
+    .bind(alert.last_ns)
+    .bind(alert.raised_ns)
+    .bind(alert.cleared_ns)
+    .bind(alert.body.as_str());
+    let known = Query::new("SELECT number FROM detected_alerts WHERE id = $1 AND run_id = $2");
+    let known = known.bind(alert.id.as_str()).bind(run);
+    let is_new = conn.fetch_optional(known).await.map_err(&error)?.is_none();
+    conn.execute(upsert).await.map_err(error)?;
+    add(conn, "alerts", i64::from(is_new)).await?;
+    let body = format!("{{\"id\":\"{}\",\"state\":\"{}\",\"is_new\":{is_new}}}", alert.id, alert.state);
+    event(conn, alert.cleared_ns.unwrap_or(alert.last_ns), "alert_changed", run, body).await
+}
+
+async fn insert_anomaly(conn: &mut Conn, run: i64, anomaly: &AnomalyRow) -> Result<(), StoreError> {
+    let error = StoreError::query("anomalies");
+    let known = Query::new("SELECT 1 + 0 * id FROM anomalies WHERE alert_id = $1 AND severity = $2 LIMIT 1");
+    let known = known.bind(anomaly.alert_id.as_str()).bind(anomaly.severity);
+    let is_first = conn.fetch_optional(known).await.map_err(&error)?.is_none();
+    let insert = Query::new(
+        "INSERT INTO anomalies (run_id, number, alert_id, kind, severity, source, destination, score_ppm, \
+         start_ns, end_ns, body) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT DO NOTHING",
+    )
+    .bind(run)
+    .bind(anomaly.number)
+    .bind(anomaly.alert_id.as_str())
+    .bind(anomaly.kind.as_str())
+    .bind(anomaly.severity)
+    .bind(anomaly.source.clone())
+    .bind(anomaly.destination.clone())
+    .bind(anomaly.score_ppm)
+    .bind(anomaly.start_ns)
+    .bind(anomaly.end_ns)
+    .bind(anomaly.body.as_str());
+    if conn.execute(insert).await.map_err(error)? == 0 {
+        return Ok(());
     }
-    query.execute(connection).await.map_err(StoreError::query("flows"))?;
+    let total = Query::new(
+        "INSERT INTO anomaly_totals (kind, severity, count, alerts, first_ns, last_ns, score_sum_ppm, score_max_ppm) \
+         VALUES ($1, $2, 1, $3, $4, $5, $6, $6) ON CONFLICT (kind, severity) DO UPDATE SET \
+         count = anomaly_totals.count + 1, alerts = anomaly_totals.alerts + excluded.alerts, \
+         first_ns = CASE WHEN excluded.first_ns < anomaly_totals.first_ns THEN excluded.first_ns \
+         ELSE anomaly_totals.first_ns END, \
+         last_ns = CASE WHEN excluded.last_ns > anomaly_totals.last_ns THEN excluded.last_ns \
+         ELSE anomaly_totals.last_ns END, \
+         score_sum_ppm = anomaly_totals.score_sum_ppm + excluded.score_sum_ppm, \
+         score_max_ppm = CASE WHEN excluded.score_max_ppm > anomaly_totals.score_max_ppm \
+         THEN excluded.score_max_ppm ELSE anomaly_totals.score_max_ppm END",
+    )
+    .bind(anomaly.kind.as_str())
+    .bind(anomaly.severity)
+    .bind(i64::from(is_first))
+    .bind(anomaly.start_ns)
+    .bind(anomaly.end_ns)
+    .bind(anomaly.score_ppm);
+    conn.execute(total).await.map_err(StoreError::query("anomaly_totals"))?;
     Ok(())
 }
 
-/// Nested arrays of numbers look the same in Rust's debug form and in JSON.
-fn tcp(flow: &FlowRecord) -> Option<String> {
-    let sides = [tcp_row(&flow.originator.tcp), tcp_row(&flow.responder.tcp)];
-    (flow.proto == proto::TCP).then(|| format!("{sides:?}"))
+async fn insert_features(conn: &mut Conn, run: i64, rows: &[VectorRow]) -> Result<(), StoreError> {
+    for chunk in rows.chunks(CHUNK_ROWS) {
+        let mut query = Query::new(
+            "INSERT INTO aggregated_features (run_id, start_ns, end_ns, span_ns, host, schema_version, vector) VALUES ",
+        );
+        query.persistent = chunk.len() == CHUNK_ROWS;
+        query.push_rows(chunk.iter().map(|row| {
+            vec![
+                run.into(),
+                row.start_ns.into(),
+                row.end_ns.into(),
+                (row.end_ns - row.start_ns).into(),
+                Value::Blob(row.host.to_vec()),
+                i64::from(row.schema_version).into(),
+                row.vector.as_str().into(),
+            ]
+        }));
+        query.push(" ON CONFLICT (run_id, span_ns, start_ns, host) DO UPDATE SET vector = excluded.vector");
+        conn.execute(query).await.map_err(StoreError::query("aggregated_features"))?;
+    }
+    Ok(())
 }
 
-fn upsert_sql(rows: usize) -> String {
-    let mut sql = QueryBuilder::<Sqlite>::new(
-        "INSERT INTO flows (id, run_id, proto, orig_addr, orig_port, resp_addr, resp_port, vlan, first_ns, last_ns, \
-         orig_packets, orig_bytes, orig_ip_bytes, resp_packets, resp_bytes, resp_ip_bytes, handshake_resp_us, \
-         handshake_orig_us, state, tcp, conn_state, history, orig_payload, resp_payload) VALUES ",
+pub(super) async fn upsert_baselines(
+    conn: &mut Conn,
+    name: &str,
+    updated_ns: i64,
+    body: &str,
+) -> Result<(), StoreError> {
+    let upsert = Query::new(
+        "INSERT INTO baselines (name, updated_ns, body) VALUES ($1, $2, $3) \
+         ON CONFLICT (name) DO UPDATE SET updated_ns = excluded.updated_ns, body = excluded.body",
     );
-    for row in 0..rows {
-        sql.push(if row == 0 { "" } else { ", " })
-            .push("(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)");
+    let upsert = upsert.bind(name).bind(updated_ns).bind(body);
+    conn.execute(upsert).await.map_err(StoreError::query("baselines"))?;
+    Ok(())
+}
+
+async fn insert_raw_packets(conn: &mut Conn, run: i64, packets: &[(i64, i64, Vec<u8>)]) -> Result<(), StoreError> {
+    for chunk in packets.chunks(CHUNK_ROWS) {
+        let mut query = Query::new("INSERT INTO raw_packets (run_id, time_ns, wire_len, head) VALUES ");
+        query.persistent = chunk.len() == CHUNK_ROWS;
+        query.push_rows(chunk.iter().map(|(time_ns, wire_len, head)| {
+            vec![run.into(), (*time_ns).into(), (*wire_len).into(), Value::Blob(head.clone())]
+        }));
+        conn.execute(query).await.map_err(StoreError::query("raw_packets"))?;
     }
-    sql.push(
-        " ON CONFLICT (id) DO UPDATE SET run_id = excluded.run_id, orig_addr = excluded.orig_addr, \
-         orig_port = excluded.orig_port, resp_addr = excluded.resp_addr, resp_port = excluded.resp_port, \
-         vlan = excluded.vlan, last_ns = excluded.last_ns, orig_packets = excluded.orig_packets, \
-         orig_bytes = excluded.orig_bytes, orig_ip_bytes = excluded.orig_ip_bytes, \
-         resp_packets = excluded.resp_packets, resp_bytes = excluded.resp_bytes, \
-         resp_ip_bytes = excluded.resp_ip_bytes, handshake_resp_us = excluded.handshake_resp_us, \
-         handshake_orig_us = excluded.handshake_orig_us, state = excluded.state, tcp = excluded.tcp, \
-         conn_state = excluded.conn_state, history = excluded.history, orig_payload = excluded.orig_payload, \
-         resp_payload = excluded.resp_payload",
-    );
-    sql.into_string()
+    Ok(())
 }

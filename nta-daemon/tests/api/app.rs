@@ -39,7 +39,15 @@ impl App {
         let folder = tempfile::tempdir().expect("folder");
         let url = format!("sqlite:{}", folder.path().join("nta.db").display());
         let store = Store::open(&url).await.expect("store");
-        let run = Run { started: time(1), mode: Mode::Replay, source: "a.pcap".to_owned(), version: "0".to_owned() };
+        let run = Run {
+            started: time(1),
+            mode: Mode::Replay,
+            source: "a.pcap".to_owned(),
+            version: "0".to_owned(),
+            sensor: "test".to_owned(),
+            uuid: Run::new_uuid(Timestamp::from_nanos(1)),
+            analysis: None,
+        };
         let (writer, _task) = store.writer(store.begin_run(&run).await.expect("run"), 16);
         let (sender, receiver) = watch::channel(status(windows));
         let access = AnalysisAccess::default();

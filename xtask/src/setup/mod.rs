@@ -78,6 +78,7 @@ const TEST_TOOLS: &[Package] = &[
     Package { name: "curl", shown_by: "curl" },                                          // live: HTTP, IPv4 and IPv6
     Package { name: "iputils-ping", shown_by: "ping" },                                  // live: ICMP and ICMPv6
     Package { name: "iproute2", shown_by: "ip" }, // kernel, live: network namespaces and veth pairs
+    Package { name: "postgresql", shown_by: "/usr/lib/postgresql/15/bin/initdb" }, // store: a server that the tests start
     Package { name: "ethtool", shown_by: "ethtool" }, // live: offloads off, so that packets are counted alike
 ];
 

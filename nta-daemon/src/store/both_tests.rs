@@ -1,0 +1,319 @@
+//! One suite on both databases, the query plans, and a database of the version before.
+
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use super::detection_tests::alert;
+use super::tests::{FIRST_PAGE, begin, flow, window};
+use super::*;
+use nta_core::domain::{Mode, Severity, Timestamp};
+
+const BINARIES: &str = "/usr/lib/postgresql/15/bin";
+const S: u64 = 1_000_000_000;
+
+/// A PostgreSQL server of its own, on a socket in a temporary folder; stopped when dropped.
+struct Server {
+    child: Child,
+    folder: tempfile::TempDir,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Server {
+    fn start(test: &str) -> Option<Self> {
+        let binary = |name: &str| Path::new(BINARIES).join(name);
+        if !binary("initdb").exists() {
+            eprintln!("not run: {test}: {BINARIES} is missing (Debian's package postgresql)");
+            return None;
+        }
+        let folder = tempfile::tempdir().expect("folder");
+        // The server refuses root.
+        let nobody = 65534;
+        let is_root = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata(folder.path()).expect("folder")) == 0;
+        if is_root {
+            std::os::unix::fs::chown(folder.path(), Some(nobody), Some(nobody)).expect("chown");
+        }
+        let command = |name: &str| {
+            let mut command = Command::new(binary(name));
+            command.current_dir(folder.path()).stdout(Stdio::null()).stderr(Stdio::null());
+            if is_root {
+                command.uid(nobody).gid(nobody);
+            }
+            command
+        };
+        let data = folder.path().join("data");
+        let mut made = command("initdb");
+        made.arg("-D").arg(&data).args(["-A", "trust", "-U", "nta", "-E", "UTF8", "--no-sync"]);
+        assert!(made.status().expect("initdb").success(), "initdb");
+        let child = command("postgres")
+            .arg("-D")
+            .arg(&data)
+            .arg("-k")
+            .arg(folder.path())
+            .args(["-c", "listen_addresses=", "-c", "fsync=off"])
+            .spawn()
+            .expect("postgres");
+        Some(Self { child, folder })
+    }
+
+    /// A handle on an empty database, once the server answers.
+    async fn open(&self) -> Store {
+        let url = format!("postgres:///postgres?host={}&user=nta", self.folder.path().display());
+        for _ in 0..600 {
+            match Store::open(&url).await {
+                Ok(store) => return store,
+                Err(StoreError::Open { .. }) => tokio::time::sleep(std::time::Duration::from_millis(50)).await,
+                Err(error) => panic!("{}", error.chain()),
+            }
+        }
+        panic!("the server does not answer");
+    }
+}
+
+/// What every database must do.
+async fn suite(store: &Store) {
+    let (writer, _task) = begin(store).await;
+    let flows = (1..=1200).map(|id| flow(id, 10 + id, id)).collect();
+    let alerts = vec![alert(3, 105)];
+    let batch = Batch { window: Some(window(1)), flows, alerts, ..Batch::default() };
+    writer.send(batch).await.expect("send");
+    // Some go on, some are new.
+    let flows = (1000..=1300).map(|id| flow(id, 20 + id, id + 1)).collect();
+    writer.send(Batch { window: Some(window(2)), flows, ..Batch::default() }).await.expect("send");
+    writer.flush().await.expect("flush");
+    assert_eq!((store.stats().failures, store.flow_count().await.expect("count")), (0, 1300));
+    assert_eq!(store.window_count().await.expect("count"), 2);
+    assert_eq!(store.last_flows(1).await.expect("last"), [flow(1300, 1320, 1301)]);
+
+    let host = store.host([10, 0, 0, 1].into()).await.expect("query").expect("a host");
+    let packets: u64 = (1..1000).sum::<u64>() + (1000..=1300).map(|id| id + 1).sum::<u64>();
+    assert_eq!((host.flows, host.flows_out, host.packets_sent), (1300, 1300, i64::try_from(packets).expect("fits")));
+    let list = store.hosts([None, None], HostSort::Bytes, FIRST_PAGE).await.expect("hosts");
+    assert_eq!(list.items.len(), 2);
+    assert_eq!(store.top_ports([10, 0, 0, 2].into(), 5).await.expect("ports")[0].what, "443");
+    assert_eq!(store.top_peers([10, 0, 0, 2].into(), 5).await.expect("peers")[0].what, "10.0.0.1");
+    for filter in [
+        FlowFilter { host: Some([10, 0, 0, 2].into()), ..FlowFilter::default() },
+        FlowFilter { port: Some(443), ..FlowFilter::default() },
+        FlowFilter { proto: Some(6), ..FlowFilter::default() },
+    ] {
+        // Page by page, each flow once.
+        let mut position = Position { descending: true, after: None, limit: 500 };
+        let mut seen = std::collections::BTreeSet::new();
+        loop {
+            let page = store.find_flows(&filter, FlowSort::LastTime, position).await.expect("flows");
+            assert!(page.items.iter().all(|flow| seen.insert(flow.id.0)), "twice");
+            let Some(next) = page.next else { break };
+            position.after = Some(next);
+        }
+        assert_eq!(seen.len(), 1300, "{filter:?}");
+    }
+    let none = FlowFilter { host: Some([10, 9, 9, 9].into()), ..FlowFilter::default() };
+    assert!(store.find_flows(&none, FlowSort::Time, FIRST_PAGE).await.expect("flows").items.is_empty());
+
+    let summary = store.windows_summary(&WindowFilter::default()).await.expect("summary");
+    assert_eq!((summary.windows, summary.packets, summary.bytes), (2, 3, 3000));
+    let id = alert(3, 105).id.to_string();
+    let patch = AlertPatch {
+        status: Some("resolved"),
+        note: Some("seen\0before".to_owned()),
+        by: "mira".to_owned(),
+        at: Timestamp::from_nanos(S),
+    };
+    assert_eq!(store.patch_alert(&id, &patch).await.expect("patch"), Patched::Done);
+    assert_eq!(store.alert_notes(&id).await.expect("notes").len(), 1);
+
+    // The end of the run closes what is open.
+    assert_eq!(store.alert(&id).await.expect("query").expect("alert").alert.state, "raised");
+    writer.send(Batch { end: Some("completed"), ..Batch::default() }).await.expect("send");
+    writer.flush().await.expect("flush");
+    let closed = store.alert(&id).await.expect("query").expect("alert");
+    assert_eq!((closed.alert.state.as_str(), closed.status.as_str()), ("cleared", "resolved"));
+    assert!(store.last_flows(1).await.expect("last")[0].ended.is_some(), "no flow is active any more");
+    let events = store.events_after(0, 100).await.expect("events");
+    let kinds: Vec<&str> = events.iter().map(|event| event.kind.as_str()).collect();
+    let all = ["run_begun", "window_closed", "alert_changed", "window_closed", "alert_changed", "run_ended"];
+    assert_eq!(kinds, all);
+    assert!(events.iter().map(|event| event.seq).eq(1..=6), "numbers without gaps");
+
+    // A live run that is killed is closed by the next start.
+    let live = Run {
+        started: Timestamp::from_nanos(S),
+        mode: Mode::Live,
+        source: "eth0".to_owned(),
+        version: "0".to_owned(),
+        sensor: "gw".to_owned(),
+        uuid: Run::new_uuid(Timestamp::from_nanos(S)),
+        analysis: None,
+    };
+    let (writer, _task) = store.writer(store.begin_run(&live).await.expect("run"), 4);
+    let batch = Batch { window: Some(window(9)), alerts: vec![alert(4, 106)], ..Batch::default() };
+    writer.send(Batch { flows: vec![flow(5000, 9, 1)], ..batch }).await.expect("send");
+    writer.flush().await.expect("flush");
+    let next = Run { uuid: Run::new_uuid(Timestamp::from_nanos(2 * S)), ..live };
+    store.begin_run(&next).await.expect("the next start");
+    let alert = store.alert(&alert(4, 106).id.to_string()).await.expect("query").expect("alert").alert;
+    assert_eq!(alert.state, "cleared");
+    let ended = store.events_after(6, 100).await.expect("events").into_iter().find(|event| event.kind == "run_ended");
+    let ended = ended.expect("the killed run ended");
+    assert_eq!((ended.time, ended.body.as_str()), (window(9).end, r#"{"reason":"interrupted"}"#));
+
+    let lease = store.lease("gw").await.expect("free");
+    assert!(matches!(store.lease("gw").await, Err(StoreError::Leased { .. })));
+    drop(lease);
+    let store = store.clone().with_retention(Retention { max_flows: 10, max_windows: 1, ..Retention::default() });
+    store.retain().await.expect("retention");
+    assert_eq!((store.flow_count().await.expect("count"), store.window_count().await.expect("count")), (10, 1));
+    let name = store.sensor_name("box").await.expect("a name");
+    assert_eq!(store.sensor_name("other").await.expect("the same"), name);
+}
+
+#[tokio::test]
+async fn the_suite_on_sqlite() {
+    let folder = tempfile::tempdir().expect("folder");
+    let store = Store::open(&format!("sqlite:{}", folder.path().join("nta.db").display())).await.expect("open");
+    suite(&store).await;
+}
+
+#[tokio::test]
+async fn the_suite_on_postgresql() {
+    let Some(server) = Server::start("the_suite_on_postgresql") else { return };
+    let store = server.open().await;
+    suite(&store).await;
+    store.close().await;
+}
+
+#[tokio::test]
+async fn no_route_scans_a_table() {
+    let store = Store::open("sqlite::memory:").await.expect("open");
+    let time = Some(Timestamp::from_nanos(S));
+    let position = Position { after: Some(Key { value: 7, id: 7 }), ..FIRST_PAGE };
+    let host = [10, 0, 0, 1].into();
+    for filter in [
+        FlowFilter::default(),
+        FlowFilter { host: Some(host), port: Some(1), proto: Some(6), from: time, to: time },
+        FlowFilter { port: Some(1), proto: Some(6), ..FlowFilter::default() },
+        FlowFilter { proto: Some(6), from: time, ..FlowFilter::default() },
+    ] {
+        for sort in [FlowSort::Time, FlowSort::LastTime] {
+            store.find_flows(&filter, sort, position).await.expect("flows");
+        }
+    }
+    for sort in [HostSort::Bytes, HostSort::Packets, HostSort::Flows, HostSort::LastTime] {
+        store.hosts([None, None], sort, position).await.expect("hosts");
+    }
+    store.host(host).await.expect("host");
+    store.top_peers(host, 10).await.expect("peers");
+    store.top_ports(host, 10).await.expect("ports");
+    for span_ns in [None, Some(5 * S)] {
+        let filter = WindowFilter { from: time, to: time, span_ns };
+        store.windows(&filter, WindowSort::Time, position).await.expect("windows");
+        store.windows_summary(&filter).await.expect("summary");
+    }
+    store.windows_summary(&WindowFilter::default()).await.expect("summary");
+    store.window(1).await.expect("window");
+    store.window_count().await.expect("count");
+    store.flow_count().await.expect("count");
+    for filter in [
+        AlertFilter::default(),
+        AlertFilter { kind: Some("port_scan"), ..AlertFilter::default() },
+        AlertFilter { severity: Some(Severity::High), ..AlertFilter::default() },
+        AlertFilter { host: Some("10.0.0.1".to_owned()), ..AlertFilter::default() },
+        AlertFilter { source: Some("10.0.0.1".to_owned()), from: time, to: time, ..AlertFilter::default() },
+    ] {
+        for sort in [AlertSort::Time, AlertSort::LastTime, AlertSort::Severity, AlertSort::Score] {
+            store.alerts(&filter, sort, position).await.expect("alerts");
+        }
+    }
+    store.alert("1").await.expect("alert");
+    store.alert_notes("1").await.expect("notes");
+    for filter in [
+        AnomalyFilter::default(),
+        AnomalyFilter { kind: Some("port_scan"), from: time, ..AnomalyFilter::default() },
+        AnomalyFilter { window: Some(1), ..AnomalyFilter::default() },
+    ] {
+        store.anomalies(&filter, AnomalySort::Time, position).await.expect("anomalies");
+        store.anomaly_counts(&filter).await.expect("counts");
+    }
+    let features = FeatureFilter { span_ns: Some(5), host: Some(host), from: time, to: time };
+    store.features(&features, position).await.expect("features");
+    store.features(&FeatureFilter { host: None, ..features }, position).await.expect("features");
+    store.events_after(5, 10).await.expect("events");
+    store.raw_packets(5).await.expect("heads");
+    store.baselines("live").await.expect("baselines");
+
+    let queries = store.database.seen();
+    assert!(queries.len() > 50, "{}", queries.len());
+    for query in queries {
+        let text = format!("{query:?}");
+        let plan = store.database.fetch_all(query.explained()).await.expect("a plan");
+        for step in plan {
+            let step = step.text("detail").expect("a step");
+            // Small by their nature: totals by hour, by kind, and what a query made itself. In the order of an index is
+            // what a page without a filter is, which ends with its limit.
+            let small =
+                ["window_hours", "anomaly_totals", "branch", "sides", "SCAN a", "SCAN b", "(subquery", "CONSTANT"];
+            let is_small = small.iter().any(|name| step.contains(name));
+            let is_ordered = step.contains("USING INDEX") || step.contains("USING COVERING INDEX");
+            assert!(!step.starts_with("SCAN") || is_small || is_ordered, "{step}\n{text}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_database_of_the_version_before_is_migrated_with_its_data() {
+    let folder = tempfile::tempdir().expect("folder");
+    let url = format!("sqlite:{}", folder.path().join("nta.db").display());
+    let pool = sqlx::SqlitePool::connect(&format!("{url}?mode=rwc")).await.expect("open");
+    let all = sqlx::migrate!("migrations/sqlite");
+    let older: Vec<_> = all.iter().filter(|migration| migration.version < 5).cloned().collect();
+    let older = sqlx::migrate::Migrator { migrations: older.into(), ..sqlx::migrate::Migrator::DEFAULT };
+    older.run(&pool).await.expect("the older tables");
+    let body = serde_json::to_string(&crate::json::WindowJson::from(&window(3))).expect("JSON");
+    let alert_body = serde_json::to_string(&crate::json::AlertJson::from(&alert(3, 105))).expect("JSON");
+    for sql in [
+        "INSERT INTO runs (started_ns, mode, source, version) VALUES (1, 'live', 'eth0', '0')".to_owned(),
+        format!(
+            "INSERT INTO windows (id, run_id, factor, number, start_ns, end_ns, span_ns, packets, bytes, flows, \
+             connections, bandwidth_bps, rtt_samples, body) VALUES (41, 1, 1, 3, 15000000000, 20000000000, 5000000000, \
+             3, 3000, 0, 0, 4800, 0, '{body}')"
+        ),
+        "INSERT INTO flows (id, run_id, proto, orig_addr, orig_port, resp_addr, resp_port, vlan, first_ns, last_ns, \
+         orig_packets, orig_bytes, orig_ip_bytes, resp_packets, resp_bytes, resp_ip_bytes, handshake_resp_us, \
+         handshake_orig_us, state) VALUES (-5, 1, 17, '10.0.0.1', 40000, '2001:db8::1', 53, 0, 5, 9, 1, 100, 86, 2, 200, \
+         172, 0, 0, 0)"
+            .to_owned(),
+        format!(
+            "INSERT INTO detected_alerts (id, number, run_id, kind, severity, score_ppm, state, first_ns, last_ns, \
+             raised_ns, body) VALUES ('00000000000000aa', 7, 1, 'port_scan', 1, 5, 'raised', 1, 2, 2, '{alert_body}')"
+        ),
+        "INSERT INTO alert_notes (alert_id, at_ns, author, note) VALUES ('00000000000000aa', 5, 'mira', 'kept')".to_owned(),
+        "INSERT INTO aggregated_features (run_id, start_ns, end_ns, span_ns, host, schema_version, vector) \
+         VALUES (1, 5, 10, 5, '10.0.0.1', 1, '[1.5]')"
+            .to_owned(),
+    ] {
+        sqlx::query(sqlx::AssertSqlSafe(sql)).execute(&pool).await.expect("an older row");
+    }
+    pool.close().await;
+
+    let store = Store::open(&url).await.expect("migrated");
+    assert_eq!(store.window(41).await.expect("query").map(|window| window.packets), Some(3));
+    assert_eq!(store.windows_summary(&WindowFilter::default()).await.expect("summary").bytes, 3000);
+    let flows = store.last_flows(5).await.expect("flows");
+    assert_eq!(flows.iter().map(|flow| flow.responder.address.to_string()).collect::<Vec<_>>(), ["2001:db8::1"]);
+    assert!(flows[0].ended.is_some(), "its daemon is gone");
+    assert_eq!(store.host([10, 0, 0, 1].into()).await.expect("host").map(|host| host.bytes_sent), Some(100));
+    let stored = store.alert("00000000000000aa").await.expect("query").expect("alert");
+    assert_eq!(stored.alert.state, "cleared");
+    assert_eq!(store.alert_notes("00000000000000aa").await.expect("notes").len(), 1);
+    assert_eq!(store.features(&FeatureFilter::default(), FIRST_PAGE).await.expect("features").items.len(), 1);
+    store.close().await;
+    let store = Store::open(&url).await.expect("opens again");
+    assert_eq!((store.flow_count().await.expect("count"), store.window_count().await.expect("count")), (1, 1));
+}

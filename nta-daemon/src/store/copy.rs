@@ -1,0 +1,53 @@
+//! PostgreSQL's binary COPY: rows as bytes.
+
+use sqlx::Error;
+use sqlx::postgres::PgConnection;
+
+use super::db::{Conn, Value};
+
+/// Begin of the stream: signature, no flags, no extension.
+const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
+/// End of the stream, in place of a row's number of fields.
+const TRAILER: [u8; 2] = (-1_i16).to_be_bytes();
+
+/// Rows on their way into a table.
+#[derive(Debug)]
+pub(super) struct Copy {
+    bytes: Vec<u8>,
+}
+
+impl Default for Copy {
+    fn default() -> Self {
+        Self { bytes: HEADER.to_vec() }
+    }
+}
+
+impl Copy {
+    pub(super) fn row(&mut self, values: &[Value]) {
+        let fields = i16::try_from(values.len()).unwrap_or(i16::MAX);
+        self.bytes.extend_from_slice(&fields.to_be_bytes());
+        for value in values {
+            match value {
+                Value::Int(value) => self.field(value.map(i64::to_be_bytes).as_ref().map(|b| b.as_slice())),
+                Value::Real(value) => self.field(value.map(f64::to_be_bytes).as_ref().map(|b| b.as_slice())),
+                Value::Text(value) => self.field(value.as_ref().map(String::as_bytes)),
+                Value::Blob(value) => self.field(Some(value)),
+            }
+        }
+    }
+
+    fn field(&mut self, bytes: Option<&[u8]>) {
+        let length = bytes.map_or(-1, |bytes| i32::try_from(bytes.len()).unwrap_or(i32::MAX));
+        self.bytes.extend_from_slice(&length.to_be_bytes());
+        self.bytes.extend_from_slice(bytes.unwrap_or_default());
+    }
+
+    pub(super) async fn send(mut self, conn: &mut Conn, statement: &str) -> Result<(), Error> {
+        let Conn::Postgres(conn) = conn else { return Ok(()) };
+        self.bytes.extend_from_slice(&TRAILER);
+        let conn: &mut PgConnection = conn;
+        let mut stream = conn.copy_in_raw(statement).await?;
+        stream.send(self.bytes).await?;
+        stream.finish().await.map(drop)
+    }
+}

@@ -1,0 +1,11 @@
+//! Two databases behind one interface: a connection, statements and rows that do not say which it is.
+
+mod conn;
+mod open;
+mod query;
+mod row;
+
+pub(super) use conn::{Conn, Dialect};
+pub(super) use open::Database;
+pub(super) use query::{Query, Value};
+pub(super) use row::Row;

@@ -1,0 +1,304 @@
+//! Opening a database: options, the folder, the migrations, the readers' pool.
+
+use std::path::{Path, PathBuf};
+use std::str::FromStr as _;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::sqlite::{SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{ConnectOptions as _, Error, PgPool, SqlitePool};
+use tokio::sync::{Mutex, MutexGuard};
+
+use super::{Conn, Dialect, Query, Row};
+use crate::store::StoreError;
+
+/// Connections that read at the same time; more requests wait for one of them.
+const READERS: u32 = 4;
+/// How long a statement waits for another process that holds the database.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a request waits for a free connection.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Page cache of each connection in KiB (SQLite counts KiB as a negative number).
+const CACHE_KIB: &str = "-8192";
+/// The write-ahead log is cut back to this many bytes once it was copied into the database.
+const WAL_BYTES: &str = "67108864";
+
+/// How to connect.
+#[derive(Clone, Debug)]
+enum Target {
+    Sqlite(Box<SqliteConnectOptions>),
+    /// The one connection is the database.
+    Memory(Box<SqliteConnectOptions>),
+    Postgres(Box<PgConnectOptions>),
+}
+
+#[derive(Clone, Debug)]
+enum Readers {
+    Sqlite(SqlitePool),
+    Postgres(PgPool),
+    /// They share the writer's connection.
+    Writer,
+}
+
+/// A database: one connection writes, a pool reads.
+#[derive(Debug)]
+pub(in crate::store) struct Database {
+    url: String,
+    target: Target,
+    readers: RwLock<Readers>,
+    /// Empty after an error; the next transaction opens a new one.
+    writer: Mutex<Option<Conn>>,
+    /// Device and inode of the file that the connections have open.
+    file: RwLock<Option<(u64, u64)>>,
+    closed: AtomicBool,
+    /// Every statement that read, for a test of their plans.
+    #[cfg(test)]
+    seen: std::sync::Mutex<Vec<Query>>,
+}
+
+/// A transaction. Dropped without a commit it is rolled back, for its connection is closed.
+pub(in crate::store) struct Transaction<'a> {
+    slot: MutexGuard<'a, Option<Conn>>,
+    conn: Option<Conn>,
+    keep: bool,
+}
+
+impl Transaction<'_> {
+    /// The connection, which is there until the transaction ends.
+    pub(in crate::store) fn conn(&mut self) -> Result<&mut Conn, Error> {
+        self.conn.as_mut().ok_or(Error::PoolClosed)
+    }
+
+    pub(in crate::store) async fn commit(mut self) -> Result<(), Error> {
+        self.conn()?.run("COMMIT").await?;
+        *self.slot = self.conn.take();
+        Ok(())
+    }
+}
+
+impl Drop for Transaction<'_> {
+    fn drop(&mut self) {
+        if self.keep {
+            // The next one rolls back what is left of this one.
+            *self.slot = self.conn.take().or_else(|| self.slot.take());
+        }
+    }
+}
+
+impl Database {
+    /// Opens, creates and migrates the database at `url`.
+    pub(in crate::store) async fn open(url: &str) -> Result<Arc<Self>, StoreError> {
+        let target = Target::parse(url)?;
+        let database = Self {
+            url: without_password(url),
+            target,
+            readers: RwLock::new(Readers::Writer),
+            writer: Mutex::new(None),
+            file: RwLock::new(None),
+            closed: AtomicBool::new(false),
+            #[cfg(test)]
+            seen: std::sync::Mutex::default(),
+        };
+        let conn = database.prepare().await?;
+        *database.writer.lock().await = Some(conn);
+        Ok(Arc::new(database))
+    }
+
+    /// A connection to a database that has all tables, and readers for it.
+    async fn prepare(&self) -> Result<Conn, StoreError> {
+        let open_error = |source| StoreError::Open { url: self.url.clone(), source };
+        let migrate_error = |source| StoreError::Migrate { url: self.url.clone(), source };
+        if let Some(path) = self.path() {
+            create_folder(path)?;
+        }
+        let mut conn = self.target.connect().await.map_err(open_error)?;
+        match &mut conn {
+            Conn::Sqlite(conn) => {
+                sqlx::migrate!("migrations/sqlite").run_direct(None, conn, false).await.map_err(migrate_error)?;
+            }
+            Conn::Postgres(conn) => {
+                sqlx::migrate!("migrations/postgres").run_direct(None, conn, false).await.map_err(migrate_error)?;
+            }
+        }
+        crate::store::flow_write::carry_over(&mut conn).await?;
+        let readers = match &self.target {
+            Target::Sqlite(options) => Readers::Sqlite(
+                SqlitePoolOptions::new()
+                    .max_connections(READERS)
+                    .acquire_timeout(ACQUIRE_TIMEOUT)
+                    .connect_lazy_with(options.as_ref().clone()),
+            ),
+            Target::Postgres(options) => Readers::Postgres(
+                PgPoolOptions::new()
+                    .max_connections(READERS)
+                    .acquire_timeout(ACQUIRE_TIMEOUT)
+                    .connect_lazy_with(options.as_ref().clone()),
+            ),
+            Target::Memory(_) => Readers::Writer,
+        };
+        *self.readers.write().unwrap_or_else(PoisonError::into_inner) = readers;
+        *self.file.write().unwrap_or_else(PoisonError::into_inner) = self.path().and_then(identity);
+        Ok(conn)
+    }
+
+    pub(in crate::store) const fn dialect(&self) -> Dialect {
+        match self.target {
+            Target::Postgres(_) => Dialect::Postgres,
+            Target::Sqlite(_) | Target::Memory(_) => Dialect::Sqlite,
+        }
+    }
+
+    /// The database file; `None` for PostgreSQL and in memory.
+    pub(in crate::store) fn path(&self) -> Option<&Path> {
+        match &self.target {
+            Target::Sqlite(options) => Some(options.get_filename()),
+            Target::Memory(_) | Target::Postgres(_) => None,
+        }
+    }
+
+    pub(in crate::store) const fn is_memory(&self) -> bool {
+        matches!(self.target, Target::Memory(_))
+    }
+
+    /// Begins a transaction; waits for the one under way.
+    pub(in crate::store) async fn begin(&self) -> Result<Transaction<'_>, StoreError> {
+        let mut slot = self.writer.lock().await;
+        if self.closed.load(Relaxed) {
+            return Err(StoreError::Closed);
+        }
+        if self.was_replaced() {
+            // The connections have a file open that nobody finds any more.
+            drop(slot.take());
+            tracing::error!(database = self.url, "the database file was deleted or replaced; opening it anew");
+        }
+        let mut conn = match slot.take() {
+            Some(conn) => conn,
+            None if self.was_replaced() => self.prepare().await?,
+            None => self.target.connect().await.map_err(StoreError::query("runs"))?,
+        };
+        if self.is_memory() {
+            // What an abandoned transaction left; an error says that there is none.
+            let _ = conn.run("ROLLBACK").await;
+        }
+        let mut transaction = Transaction { slot, conn: Some(conn), keep: self.is_memory() };
+        transaction.conn().map_err(StoreError::query("runs"))?.begin().await.map_err(StoreError::query("runs"))?;
+        Ok(transaction)
+    }
+
+    /// A connection of its own, beside the writer's.
+    pub(in crate::store) async fn connect(&self) -> Result<Conn, StoreError> {
+        self.target.connect().await.map_err(|source| StoreError::Open { url: self.url.clone(), source })
+    }
+
+    /// Whether the file is another one than the one that was opened.
+    pub(in crate::store) fn was_replaced(&self) -> bool {
+        let opened = *self.file.read().unwrap_or_else(PoisonError::into_inner);
+        self.path().is_some_and(|path| identity(path) != opened)
+    }
+
+    pub(in crate::store) async fn fetch_all(&self, query: Query) -> Result<Vec<Row>, Error> {
+        #[cfg(test)]
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).push(query.clone());
+        match self.readers() {
+            Readers::Sqlite(pool) => Ok(query.sqlite().fetch_all(&pool).await?.into_iter().map(Row::Sqlite).collect()),
+            Readers::Postgres(pool) => {
+                Ok(query.postgres().fetch_all(&pool).await?.into_iter().map(Row::Postgres).collect())
+            }
+            Readers::Writer => self.writer.lock().await.as_mut().ok_or(Error::PoolClosed)?.fetch_all(query).await,
+        }
+    }
+
+    pub(in crate::store) async fn fetch_optional(&self, query: Query) -> Result<Option<Row>, Error> {
+        #[cfg(test)]
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).push(query.clone());
+        match self.readers() {
+            Readers::Sqlite(pool) => Ok(query.sqlite().fetch_optional(&pool).await?.map(Row::Sqlite)),
+            Readers::Postgres(pool) => Ok(query.postgres().fetch_optional(&pool).await?.map(Row::Postgres)),
+            Readers::Writer => self.writer.lock().await.as_mut().ok_or(Error::PoolClosed)?.fetch_optional(query).await,
+        }
+    }
+
+    #[cfg(test)]
+    pub(in crate::store) fn seen(&self) -> Vec<Query> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn readers(&self) -> Readers {
+        self.readers.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Closes all connections, which also folds the write-ahead log back into the database.
+    pub(in crate::store) async fn close(&self) {
+        self.closed.store(true, Relaxed);
+        match self.readers() {
+            Readers::Sqlite(pool) => pool.close().await,
+            Readers::Postgres(pool) => pool.close().await,
+            Readers::Writer => {}
+        }
+        let conn = self.writer.lock().await.take();
+        if let Some(conn) = conn
+            && let Err(error) = conn.close().await
+        {
+            tracing::warn!(%error, "store: the connection was not closed properly");
+        }
+    }
+}
+
+impl Target {
+    fn parse(url: &str) -> Result<Self, StoreError> {
+        let open_error = |source| StoreError::Open { url: without_password(url), source };
+        if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+            let options = PgConnectOptions::from_str(url).map_err(open_error)?;
+            return Ok(Self::Postgres(Box::new(options.application_name("nta"))));
+        }
+        if !url.starts_with("sqlite:") {
+            return Err(StoreError::Url { url: without_password(url) });
+        }
+        let options = SqliteConnectOptions::from_str(url)
+            .map_err(open_error)?
+            .create_if_missing(true)
+            .foreign_keys(true)
+            .busy_timeout(BUSY_TIMEOUT)
+            .auto_vacuum(SqliteAutoVacuum::Incremental)
+            .pragma("cache_size", CACHE_KIB);
+        if url.contains(":memory:") || url.contains("mode=memory") {
+            return Ok(Self::Memory(Box::new(options)));
+        }
+        let options = options
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Normal)
+            .pragma("journal_size_limit", WAL_BYTES);
+        Ok(Self::Sqlite(Box::new(options)))
+    }
+
+    async fn connect(&self) -> Result<Conn, Error> {
+        Ok(match self {
+            Self::Sqlite(options) | Self::Memory(options) => Conn::Sqlite(options.connect().await?),
+            Self::Postgres(options) => Conn::Postgres(options.connect().await?),
+        })
+    }
+}
+
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    use std::os::unix::fs::MetadataExt as _;
+    std::fs::metadata(path).ok().map(|file| (file.dev(), file.ino()))
+}
+
+fn create_folder(path: &Path) -> Result<(), StoreError> {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => {
+            std::fs::create_dir_all(folder).map_err(|source| StoreError::Folder { path: PathBuf::from(folder), source })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// `scheme://user:password@host` with the password (and all else before the `@`) left out.
+pub(in crate::store) fn without_password(url: &str) -> String {
+    match (url.split_once("://"), url.rsplit_once('@')) {
+        (Some((scheme, _)), Some((_, host))) => format!("{scheme}://…@{host}"),
+        _ => url.to_owned(),
+    }
+}

@@ -1,0 +1,233 @@
+//! Writing flows, and what they add to the totals of hosts. SQLite takes rows by the hundred in one statement,
+//! PostgreSQL by COPY into a staging table.
+
+use std::collections::HashMap;
+
+use super::copy::Copy;
+use super::db::{Conn, Dialect, Query, Value};
+use super::rows::{FlowRow, address};
+use super::write::add;
+use super::{StoreError, hosts};
+
+/// Rows in one statement. SQLite binds at most 32,766 values. 100, 500 or 1,500 rows take the same time.
+const CHUNK_ROWS: usize = 500;
+
+const COLUMNS: &str = "run_id, id, proto, orig_addr, orig_port, resp_addr, resp_port, vlan, first_ns, last_ns, \
+    orig_packets, orig_bytes, orig_ip_bytes, resp_packets, resp_bytes, resp_ip_bytes, handshake_resp_us, \
+    handshake_orig_us, state, tcp, conn_state, history, orig_payload, resp_payload";
+
+const UPDATE: &str = " ON CONFLICT (run_id, id, first_ns) DO UPDATE SET orig_addr = excluded.orig_addr, \
+    orig_port = excluded.orig_port, resp_addr = excluded.resp_addr, resp_port = excluded.resp_port, \
+    vlan = excluded.vlan, last_ns = excluded.last_ns, orig_packets = excluded.orig_packets, \
+    orig_bytes = excluded.orig_bytes, orig_ip_bytes = excluded.orig_ip_bytes, \
+    resp_packets = excluded.resp_packets, resp_bytes = excluded.resp_bytes, \
+    resp_ip_bytes = excluded.resp_ip_bytes, handshake_resp_us = excluded.handshake_resp_us, \
+    handshake_orig_us = excluded.handshake_orig_us, state = excluded.state, tcp = excluded.tcp, \
+    conn_state = excluded.conn_state, history = excluded.history, orig_payload = excluded.orig_payload, \
+    resp_payload = excluded.resp_payload";
+
+/// Inserts or updates the flows of a run, adds what is new in them to their hosts.
+pub(super) async fn write(conn: &mut Conn, run: i64, flows: &[FlowRow]) -> Result<(), StoreError> {
+    if flows.is_empty() {
+        return Ok(());
+    }
+    let before = match conn.dialect() {
+        Dialect::Sqlite => known(conn, run, flows).await?,
+        Dialect::Postgres => staged(conn, run, flows).await?,
+    };
+    add(conn, "flows", i64::try_from(flows.len() - before.len()).unwrap_or(i64::MAX)).await?;
+    hosts::add(conn, &grown(flows, &before)).await?;
+    match conn.dialect() {
+        Dialect::Sqlite => {
+            for chunk in flows.chunks(CHUNK_ROWS) {
+                let mut query = Query::new(format!("INSERT INTO flows ({COLUMNS}) VALUES "));
+                (query.persistent, query.anonymous) = (chunk.len() == CHUNK_ROWS, true);
+                query.push_rows(chunk.iter().map(|flow| values(run, flow))).push(UPDATE);
+                conn.execute(query).await.map_err(StoreError::query("flows"))?;
+            }
+        }
+        Dialect::Postgres => {
+            let upsert = format!("INSERT INTO flows ({COLUMNS}) SELECT {COLUMNS} FROM flows_staging{UPDATE}");
+            conn.execute(Query::new(upsert)).await.map_err(StoreError::query("flows"))?;
+        }
+    }
+    Ok(())
+}
+
+/// What was stored of these flows: packets and bytes of both directions by identity.
+type Before = HashMap<i64, [i64; 4]>;
+
+const BEFORE: &str = "SELECT f.id, f.orig_packets, f.orig_bytes, f.resp_packets, f.resp_bytes FROM ";
+
+async fn known(conn: &mut Conn, run: i64, flows: &[FlowRow]) -> Result<Before, StoreError> {
+    let mut before = Before::new();
+    for chunk in flows.chunks(CHUNK_ROWS) {
+        let mut query = Query::new(format!("{BEFORE} flows f WHERE f.run_id = "));
+        (query.persistent, query.anonymous) = (chunk.len() == CHUNK_ROWS, true);
+        query.push_bind(run).push(" AND f.id IN (");
+        for (index, flow) in chunk.iter().enumerate() {
+            query.push(if index == 0 { "" } else { ", " }).push_bind(flow.id);
+        }
+        query.push(")");
+        read(conn, query, &mut before).await?;
+    }
+    Ok(before)
+}
+
+/// Copies the rows into the staging table, and reads what is stored of them.
+async fn staged(conn: &mut Conn, run: i64, flows: &[FlowRow]) -> Result<Before, StoreError> {
+    let error = StoreError::query("flows");
+    conn.run(
+        "CREATE TEMPORARY TABLE IF NOT EXISTS flows_staging (LIKE flows INCLUDING DEFAULTS) ON COMMIT DELETE ROWS; \
+         ALTER TABLE flows_staging ALTER number DROP NOT NULL",
+    )
+    .await
+    .map_err(&error)?;
+    let mut copy = Copy::default();
+    for flow in flows {
+        copy.row(&values(run, flow));
+    }
+    copy.send(conn, &format!("COPY flows_staging ({COLUMNS}) FROM STDIN (FORMAT binary)")).await.map_err(error)?;
+    let mut before = Before::new();
+    let join = format!(
+        "{BEFORE} flows_staging s JOIN flows f ON f.run_id = s.run_id AND f.id = s.id AND f.first_ns = s.first_ns"
+    );
+    read(conn, Query::new(join), &mut before).await?;
+    Ok(before)
+}
+
+async fn read(conn: &mut Conn, query: Query, before: &mut Before) -> Result<(), StoreError> {
+    let error = StoreError::query("flows");
+    for row in conn.fetch_all(query).await.map_err(&error)? {
+        let number = |column| row.int(column).map_err(&error);
+        let sums = [number("orig_packets")?, number("orig_bytes")?, number("resp_packets")?, number("resp_bytes")?];
+        before.insert(number("id")?, sums);
+    }
+    Ok(())
+}
+
+/// What each host did since these flows were written before.
+fn grown(flows: &[FlowRow], before: &Before) -> HashMap<[u8; 16], hosts::Growth> {
+    let mut grown: HashMap<[u8; 16], hosts::Growth> = HashMap::new();
+    for flow in flows {
+        let known = before.get(&flow.id);
+        let [orig_packets, orig_bytes, resp_packets, resp_bytes] = known.copied().unwrap_or_default();
+        let orig = [flow.orig[0] - orig_packets, flow.orig[1] - orig_bytes];
+        let resp = [flow.resp[0] - resp_packets, flow.resp[1] - resp_bytes];
+        let new_flow = i64::from(known.is_none());
+        let times = (flow.first_ns, flow.last_ns);
+        grown.entry(flow.orig_addr).or_default().add([new_flow, 0], orig, resp, times);
+        grown.entry(flow.resp_addr).or_default().add([0, new_flow], resp, orig, times);
+    }
+    grown
+}
+
+/// In the order of [`COLUMNS`].
+fn values(run: i64, flow: &FlowRow) -> Vec<Value> {
+    vec![
+        run.into(),
+        flow.id.into(),
+        i64::from(flow.proto).into(),
+        Value::Blob(flow.orig_addr.to_vec()),
+        i64::from(flow.orig_port).into(),
+        Value::Blob(flow.resp_addr.to_vec()),
+        i64::from(flow.resp_port).into(),
+        i64::from(flow.vlan).into(),
+        flow.first_ns.into(),
+        flow.last_ns.into(),
+        flow.orig[0].into(),
+        flow.orig[1].into(),
+        flow.orig[2].into(),
+        flow.resp[0].into(),
+        flow.resp[1].into(),
+        flow.resp[2].into(),
+        i64::from(flow.handshake_us[0]).into(),
+        i64::from(flow.handshake_us[1]).into(),
+        flow.state.into(),
+        flow.tcp.clone().into(),
+        flow.conn_state.as_str().into(),
+        flow.history.as_str().into(),
+        flow.payload[0].into(),
+        flow.payload[1].into(),
+    ]
+}
+
+/// Moves rows of the version before, whose addresses are text, into the tables of this one, and gives the file its
+/// incremental vacuum. Does nothing where that is done.
+pub(super) async fn carry_over(conn: &mut Conn) -> Result<(), StoreError> {
+    let error = StoreError::query("flows_0004");
+    let old = "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'flows_0004'";
+    if conn.dialect() != Dialect::Sqlite || conn.number(Query::new(old)).await.map_err(&error)? == 0 {
+        return Ok(());
+    }
+    conn.begin().await.map_err(&error)?;
+    let mut after = i64::MIN;
+    loop {
+        let next = Query::new("SELECT * FROM flows_0004 WHERE id > $1 ORDER BY id LIMIT 5000").bind(after);
+        let rows = conn.fetch_all(next).await.map_err(&error)?;
+        let Some(last) = rows.last() else { break };
+        after = last.int("id").map_err(&error)?;
+        let mut by_run: HashMap<i64, Vec<FlowRow>> = HashMap::new();
+        for row in &rows {
+            by_run.entry(row.int("run_id").map_err(&error)?).or_default().push(old_flow(row).map_err(&error)?);
+        }
+        for (run, flows) in by_run {
+            write(conn, run, &flows).await?;
+        }
+    }
+    let mut after = i64::MIN;
+    loop {
+        let next = Query::new("SELECT * FROM aggregated_features_0004 WHERE id > $1 ORDER BY id LIMIT 500").bind(after);
+        let rows = conn.fetch_all(next).await.map_err(&error)?;
+        let Some(last) = rows.last() else { break };
+        after = last.int("id").map_err(&error)?;
+        let mut insert = Query::new(
+            "INSERT INTO aggregated_features (id, run_id, start_ns, end_ns, span_ns, host, schema_version, vector) VALUES ",
+        );
+        let values: Result<Vec<Vec<Value>>, sqlx::Error> = rows.iter().map(old_vector).collect();
+        insert.push_rows(values.map_err(&error)?.into_iter());
+        conn.execute(insert).await.map_err(&error)?;
+    }
+    conn.run("DROP TABLE flows_0004; DROP TABLE aggregated_features_0004; COMMIT").await.map_err(&error)?;
+    conn.run("PRAGMA auto_vacuum = 2; VACUUM").await.map_err(error)
+}
+
+fn old_flow(row: &super::db::Row) -> Result<FlowRow, sqlx::Error> {
+    // The daemon that wrote it is gone: nothing is active.
+    let state = match row.int("state")? {
+        0 => 3,
+        state => state,
+    };
+    Ok(FlowRow {
+        id: row.int("id")?,
+        proto: row.small("proto")?,
+        orig_addr: old_address(&row.text("orig_addr")?)?,
+        orig_port: row.small("orig_port")?,
+        resp_addr: old_address(&row.text("resp_addr")?)?,
+        resp_port: row.small("resp_port")?,
+        vlan: row.small("vlan")?,
+        first_ns: row.int("first_ns")?,
+        last_ns: row.int("last_ns")?,
+        orig: [row.int("orig_packets")?, row.int("orig_bytes")?, row.int("orig_ip_bytes")?],
+        resp: [row.int("resp_packets")?, row.int("resp_bytes")?, row.int("resp_ip_bytes")?],
+        handshake_us: [row.small("handshake_resp_us")?, row.small("handshake_orig_us")?],
+        state,
+        tcp: row.opt_text("tcp")?,
+        conn_state: row.text("conn_state")?,
+        history: row.text("history")?,
+        payload: [row.opt_int("orig_payload")?, row.opt_int("resp_payload")?],
+    })
+}
+
+fn old_vector(row: &super::db::Row) -> Result<Vec<Value>, sqlx::Error> {
+    let numbers = ["id", "run_id", "start_ns", "end_ns", "span_ns"].map(|column| row.int(column).map(Value::from));
+    let mut values = numbers.into_iter().collect::<Result<Vec<_>, _>>()?;
+    values.push(Value::Blob(old_address(&row.text("host")?)?.to_vec()));
+    values.push(row.int("schema_version")?.into());
+    values.push(row.text("vector")?.into());
+    Ok(values)
+}
+
+fn old_address(text: &str) -> Result<[u8; 16], sqlx::Error> {
+    text.parse().map(address).map_err(|error| sqlx::Error::Decode(format!("address `{text}`: {error}").into()))
+}
