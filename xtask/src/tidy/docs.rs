@@ -15,9 +15,7 @@ const OTHERS: &[&str] = &["nta-daemon/watches/INTERFACE", "tests/fuzz/artifacts"
 pub(super) fn check(path: &str, text: &str, files: &[String], words: &[&str]) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (index, line) in text.lines().enumerate() {
-        // The map is drawn when the pieces that it shows have landed.
-        let finding = if path == "ARCHITECTURE.md" { Finding::warning } else { Finding::error };
-        let mut error = |message: String| findings.push(finding(path, index + 1, message));
+        let mut error = |message: String| findings.push(Finding::error(path, index + 1, message));
         for quoted in line.split('`').skip(1).step_by(2) {
             if let Some(named) = named_path(quoted, files)
                 && !exists(named, files)
