@@ -49,7 +49,7 @@ impl Served {
         let mut said = String::new();
         while let Some(Ok(line)) = served.log.next() {
             let address = line.split("http://").nth(1).and_then(|rest| rest.split_whitespace().next());
-            if let (true, Some(address)) = (line.contains("replay done"), address) {
+            if let (true, Some(address)) = (line.contains("serving what was found"), address) {
                 served.address = address.trim_end_matches('"').to_owned();
                 return served;
             }
@@ -64,7 +64,9 @@ impl Served {
         let length = body.len();
         write!(
             stream,
-            "{method} {path} HTTP/1.1\r\nHost: nta\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}"
+            "{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nContent-Type: application/json\r\n\
+             Content-Length: {length}\r\n\r\n{body}",
+            self.address
         )
         .expect("request");
         let mut answer = String::new();
