@@ -8,7 +8,6 @@ pub mod source;
 
 pub mod batch;
 pub mod capture;
-pub mod live;
 pub mod model_loader;
 pub mod pipeline;
 pub mod replay;

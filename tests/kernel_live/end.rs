@@ -154,7 +154,7 @@ fn a_hangup_is_said_in_the_log_and_the_daemon_goes_on() {
     let config = folder.path().join("nta.toml");
     std::fs::write(&config, "[windows]\nseconds = 2\n").expect("a configuration");
     let mut daemon = Daemon::start_with(&pair.inside, folder.path(), "v0", "auto", &config);
-    for (text, said) in [("[windows]\nseconds = 0\n", "not taken"), ("[windows]\nseconds = 3\n", "restart")] {
+    for (text, said) in [("[windows]\nseconds = 0\n", "not taken"), ("[capture]\nmap_memory_mib = 32\n", "restart")] {
         std::fs::write(&config, text).expect("a configuration");
         daemon.process.signal("HUP");
         wait_for("a line in the log", Duration::from_secs(5), || {

@@ -7,6 +7,7 @@
 mod events;
 mod exact;
 mod forward;
+mod interfaces;
 mod jumbo;
 mod latency;
 mod ledger;

@@ -75,6 +75,11 @@ fn without_the_right_to_it_names_the_capabilities() {
     for capability in ["CAP_BPF", "CAP_NET_ADMIN", "CAP_PERFMON"] {
         assert!(line.contains(capability), "{line}");
     }
+    // One that is missing is named, and no verifier's log is shown.
+    let mut command = pair.inside.command("setpriv");
+    command.args(["--inh-caps", "-perfmon,-sys_admin", "--bounding-set", "-perfmon,-sys_admin"]).arg(&daemon);
+    let (code, line) = refused(&output(command.args(["run", "--interface", "v0"])));
+    assert!(code == Some(1) && line.contains("(CAP_PERFMON missing)"), "{line}");
 }
 
 /// Attaching at clsact leaves its qdisc behind, so that it shows afterwards whether anything was attached.
@@ -123,9 +128,9 @@ fn an_interface_that_does_not_exist_or_is_named_twice_is_told() {
     }
     let _alone = alone();
     let pair = Pair::new();
-    let (code, line) = refused(&output(&mut command(&pair.inside, &["run", "--interface", "nowhere9"])));
+    let (code, line) = refused(&run(&pair.inside, Path::new("/nowhere"), "nowhere9", "auto"));
     assert_eq!(code, Some(2), "{line}");
     assert!(line.contains("nowhere9"), "{line}");
     let (code, line) = refused(&run(&pair.inside, Path::new("/nowhere"), "v0,v0", "auto"));
-    assert!(code == Some(1) && line.contains("v0") && line.contains("once"), "{line}");
+    assert!(code == Some(2) && line.contains("v0") && line.contains("once"), "{line}");
 }

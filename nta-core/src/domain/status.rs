@@ -52,11 +52,11 @@ impl NicCounts {
     #[must_use]
     pub const fn since(&self, earlier: &Self) -> Self {
         Self {
-            rx_packets: self.rx_packets.wrapping_sub(earlier.rx_packets),
-            rx_bytes: self.rx_bytes.wrapping_sub(earlier.rx_bytes),
-            rx_dropped: self.rx_dropped.wrapping_sub(earlier.rx_dropped),
-            tx_packets: self.tx_packets.wrapping_sub(earlier.tx_packets),
-            tx_bytes: self.tx_bytes.wrapping_sub(earlier.tx_bytes),
+            rx_packets: self.rx_packets.saturating_sub(earlier.rx_packets),
+            rx_bytes: self.rx_bytes.saturating_sub(earlier.rx_bytes),
+            rx_dropped: self.rx_dropped.saturating_sub(earlier.rx_dropped),
+            tx_packets: self.tx_packets.saturating_sub(earlier.tx_packets),
+            tx_bytes: self.tx_bytes.saturating_sub(earlier.tx_bytes),
         }
     }
 }
@@ -197,8 +197,10 @@ pub struct Status {
     pub window_other_packets: u64,
     /// How far baselines have come.
     pub learning: LearningState,
-    /// Why capture does not work, if so: the health check fails with it.
+    /// Why nothing is counted, if so: the health check fails with it.
     pub failure: Option<String>,
+    /// What is not counted although it should be, a reason each, while other things are.
+    pub degraded: Vec<String>,
     /// The model that judges, or why none does.
     pub model: ModelState,
 }

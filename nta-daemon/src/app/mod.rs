@@ -99,7 +99,7 @@ impl App {
         let address = listener.as_ref().and_then(|listener| listener.local_addr().ok());
         let store = Store::open(config.store.database.as_str()).await?;
         let mut store = store.with_retention(Retention::of(&config.store));
-        let sensor = store.sensor_name(&crate::live::host_name()).await?;
+        let sensor = store.sensor_name(&host_name()).await?;
         let mut lease = None;
         if plan.mode == Mode::Live {
             lease = Some(store.lease(&sensor).await?);
@@ -157,6 +157,13 @@ async fn restore(store: &Store, config: &BaselineConfig, handle: &BaselineHandle
         }
         Err(reason) => tracing::warn!(reason, "stored baselines cannot be used"),
     }
+}
+
+/// The host's name, as a sensor's name may have it; `sensor` where there is none.
+fn host_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let name: String = name.chars().filter(|c| c.is_ascii_alphanumeric() || ".-_".contains(*c)).take(48).collect();
+    if name.is_empty() { "sensor".to_owned() } else { name }
 }
 
 #[cfg(test)]

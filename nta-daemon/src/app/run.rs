@@ -124,6 +124,11 @@ impl App {
         }
     }
 
+    /// What health says from the first answer on: why nothing is counted, if so.
+    pub fn begin_with(&self, failure: Option<String>) {
+        self.status.send_modify(|status| status.failure = failure);
+    }
+
     /// Says where it serves.
     pub fn say_where(&self, what: &str) {
         if let Some(address) = self.address {

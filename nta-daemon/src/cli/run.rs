@@ -1,18 +1,18 @@
 //! `run`: live capture.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::settings::Settings;
 use super::{EXIT_USAGE, fail};
 use crate::app::{App, Plan, Signals, Task, Work};
-use crate::config::{CaptureConfig, Config, InterfacePattern, selects};
-use crate::live::Live;
+use crate::capture::supervisor::{self, Judging, Supervisor};
+use crate::config::{CaptureConfig, Config, InterfacePattern};
 use crate::model_loader;
-use crate::pipeline::baselines::BaselineHandle;
+use crate::source::SourceError;
 use crate::source::kernel::device::Device;
-use crate::source::kernel::{AttachOptions, AttachedKernel, KernelFlows, KernelOptions, Pinning};
-use crate::source::{EventSettings, SourceError};
+use crate::source::kernel::{AttachOptions, Pinning, check_rights};
 use crate::store::RunEnd;
 use nta_core::domain::{Mode, ModelState, ModelUse};
 
@@ -42,12 +42,15 @@ pub(super) fn execute(args: Args) -> ExitCode {
         Err(error) => return fail(EXIT_USAGE, &error),
     };
     let attach = attach_options(&config.capture, dry_run);
-    let devices = match devices(&config.capture.interfaces) {
-        Ok(devices) => devices,
+    let patterns = match patterns(&config.capture.interfaces, dry_run) {
+        Ok(patterns) => patterns,
         Err(error) => return fail(EXIT_USAGE, &error),
     };
+    if let Err(error) = check_rights() {
+        return fail(1, &error);
+    }
     if dry_run {
-        return match attach_to(&devices, &attach, &config, object) {
+        return match Supervisor::begin(patterns, attach, &config, object) {
             Ok(_detached) => {
                 tracing::info!("dry run: detaching");
                 ExitCode::SUCCESS
@@ -59,31 +62,13 @@ pub(super) fn execute(args: Args) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return fail(1, &error),
     };
-    let served = runtime.block_on(serve(&config, &devices, &attach, object, &settings));
+    let served = runtime.block_on(serve(&config, patterns, attach, object, &settings));
     // Whatever did not end within its deadline ends with the process.
     runtime.shutdown_background();
     match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(1, &error),
     }
-}
-
-/// Loads and attaches, and says how.
-fn attach_to(
-    devices: &[Device],
-    attach: &AttachOptions,
-    config: &Config,
-    object: Option<PathBuf>,
-) -> Result<(AttachedKernel, KernelFlows), SourceError> {
-    let CaptureConfig { map_memory_mib, tunnels, .. } = config.capture;
-    let events = EventSettings::of(&config.capture, &config.events);
-    let options = KernelOptions { map_memory_mib, tunnels, events, object, ..KernelOptions::default() };
-    let (attached, flows) = AttachedKernel::load_and_attach(devices, attach, options)?;
-    for a in &attached.attachments {
-        let (interface, ingress, egress, reason) = (&a.interface, &a.ingress, &a.egress, &a.reason);
-        tracing::info!(interface, ingress, egress, count_basis = a.count_basis, reason, "attached");
-    }
-    Ok((attached, flows))
 }
 
 /// What the configuration says about attaching; a dry run leaves alone what is pinned.
@@ -96,39 +81,54 @@ fn attach_options(capture: &CaptureConfig, dry_run: bool) -> AttachOptions {
     AttachOptions { mode: capture.attach, tcx_order: capture.tcx_order, pinning }
 }
 
-/// The interfaces that are named or match, or the one of the default route.
-fn devices(patterns: &[InterfacePattern]) -> Result<Vec<Device>, SourceError> {
+/// The interfaces to be watched, or the one of the default route. Those that are not there yet are waited for, but not by a
+/// dry run.
+fn patterns(patterns: &[InterfacePattern], dry_run: bool) -> Result<Vec<InterfacePattern>, String> {
+    let mut seen = HashSet::new();
+    if let Some(twice) = patterns.iter().find(|pattern| !seen.insert(pattern.as_str())) {
+        return Err(format!("interface {} is named twice: name it once", twice.as_str()));
+    }
+    if dry_run && let Some(absent) = patterns.iter().find(|p| p.is_name() && Device::find(p.as_str()).is_err()) {
+        return Err(SourceError::NoInterface(absent.as_str().to_owned()).to_string());
+    }
     if !patterns.is_empty() {
-        if patterns.iter().all(InterfacePattern::is_name) {
-            return patterns.iter().map(|name| Device::find(name.as_str())).collect();
-        }
-        let found: Vec<Device> = Device::all().into_iter().filter(|device| selects(patterns, &device.name)).collect();
-        if found.is_empty() {
-            let patterns: Vec<&str> = patterns.iter().map(InterfacePattern::as_str).collect();
-            return Err(SourceError::NoInterface(patterns.join(",")));
-        }
-        return Ok(found);
+        return Ok(patterns.to_vec());
     }
     let name = Device::of_default_route().ok_or_else(|| {
         let all: Vec<String> = Device::all().into_iter().map(|device| device.name).collect();
         let there_are =
             if all.is_empty() { "there is none".to_owned() } else { format!("there are {}", all.join(", ")) };
-        SourceError::Unsupported(format!("no default route: name an interface with --interface ({there_are})"))
+        format!("no default route: name an interface with --interface ({there_are})")
     })?;
-    Ok(vec![Device::find(&name)?])
+    Ok(vec![name.parse().map_err(|error| format!("{error}"))?])
 }
 
 /// Builds the App, which tries all that can be refused, then attaches, then runs.
 async fn serve(
     config: &Config,
-    devices: &[Device],
-    attach: &AttachOptions,
+    patterns: Vec<InterfacePattern>,
+    attach: AttachOptions,
     object: Option<PathBuf>,
     settings: &Settings,
 ) -> Result<(), String> {
     // Before anything is attached: whoever asks to end it meanwhile gets it detached.
     let mut signals = Signals::catch().map_err(|e| e.to_string())?;
     let models = model_loader::load(config);
+    let names: Vec<&str> = patterns.iter().map(InterfacePattern::as_str).collect();
+    let plan = Plan {
+        mode: Mode::Live,
+        source: names.join(","),
+        listen: Some(config.api.listen),
+        status: supervisor::status(config.windows.span_ns(), &models),
+    };
+    let app = App::build(config, plan).await.map_err(|e| e.to_string())?;
+    let supervisor = match Supervisor::begin(patterns, attach, config, object) {
+        Ok(supervisor) => supervisor,
+        Err(error) => {
+            app.abandon().await;
+            return Err(error.to_string());
+        }
+    };
     match &models.state {
         ModelState { state: ModelUse::InUse, name, id, .. } => {
             tracing::info!(name, id, "model judges beside the rules");
@@ -138,33 +138,12 @@ async fn serve(
         }
         _ => {}
     }
-    let names: Vec<&str> = devices.iter().map(|device| device.name.as_str()).collect();
-    let plan = Plan {
-        mode: Mode::Live,
-        source: names.join(","),
-        listen: Some(config.api.listen),
-        status: Live::status(config.windows.span_ns(), &models),
-    };
-    let app = App::build(config, plan).await.map_err(|e| e.to_string())?;
-    let (attached, flows) = match attach_to(devices, attach, config, object) {
-        Ok(attached) => attached,
-        Err(error) => {
-            app.abandon().await;
-            return Err(error.to_string());
-        }
-    };
-    let live = Live {
-        attached,
-        flows,
-        window_ns: config.windows.span_ns(),
-        detect: config.detect.clone(),
-        baseline: config.baseline.clone(),
-        models,
-        baselines: BaselineHandle::default(),
-    };
+    app.begin_with(supervisor.failure());
+    let judged_by = config.clone();
     let work = move |task: Task| {
-        let Task { mut output, baselines, stop, .. } = task;
-        let ended = Live { baselines, ..live }.run(&stop, &mut output);
+        let Task { mut output, baselines, status, stop } = task;
+        let judging = Judging { config: judged_by, models, baselines };
+        let ended = supervisor.run(&judging, &stop, &status, &mut output);
         output.finish(RunEnd::Stopped);
         Captured(ended)
     };

@@ -3,20 +3,21 @@
 
 pub mod baselines;
 pub mod judge;
+mod liveness;
 
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use nta_common::Counter;
-
 use crate::source::{FlowSource, SourceError};
 use baselines::BaselineHandle;
 use judge::{Done, Judge, QUEUE};
+use liveness::seen;
 use nta_core::analysis::{Analysis, Judged};
 use nta_core::baseline::BaselineConfig;
 use nta_core::detect::DetectConfig;
 use nta_core::domain::{
-    Alert, AlertChange, Event, FlowObservation, FlowRecord, FlowUpdate, Ledger, Mode, NicCounts, Status, Timestamp,
+    Alert, AlertChange, Attachment, Event, FlowObservation, FlowRecord, FlowUpdate, Ledger, Mode, NicCounts, Status,
+    Timestamp,
 };
 use nta_core::model::Models;
 use nta_core::window::{Arrival, Seed, Snapshot, Span, Windows};
@@ -26,9 +27,6 @@ const EXPIRE_EVERY_NS: u64 = 10_000_000_000;
 
 /// Flows of the windows that wait to be judged, 14 MB; a larger window waits for the ones before it.
 const MAX_FLOWS_BEHIND: usize = 32_768;
-
-/// An interface that has passed this many packets while the program saw none has a program that is not called.
-const LIVENESS_PACKETS: u64 = 100;
 
 /// Takes what the pipeline produces, in order.
 pub trait Output {
@@ -98,9 +96,12 @@ pub struct Pipeline {
     baselines: Option<BaselineHandle>,
     status: Status,
     last_expiry: Timestamp,
+    /// What each attached interface counted itself since then, in the order of the attachments.
     nics: Vec<NicCounts>,
-    /// What each interface's ledger held when the programs were attached: counted by programs of a daemon before.
-    seen_before: Vec<u64>,
+    /// Of each attachment: what its ledger held, and its interface had passed, when the program was last seen to count.
+    alive: Vec<(u64, u64)>,
+    /// Interfaces that should be counted and are not, a reason each.
+    missing: Vec<String>,
 }
 
 impl Pipeline {
@@ -122,7 +123,8 @@ impl Pipeline {
             status: Status { window_ns: span_ns, model: options.models.state.clone(), ..status },
             last_expiry: Timestamp::default(),
             nics: Vec::new(),
-            seen_before: Vec::new(),
+            alive: Vec::new(),
+            missing: Vec::new(),
         }
     }
 
@@ -137,34 +139,22 @@ impl Pipeline {
         self.nics = nics;
     }
 
-    /// Takes the ledger of the moment of attaching, which is not empty after a restart that went on counting.
-    pub fn begin_from(&mut self, ledger: &Ledger) {
-        self.seen_before = ledger.interfaces.iter().map(|i| i.counts.get(Counter::Seen)).collect();
+    /// Programs were attached anew, when the ledger held this: it is not empty after a restart that went on counting.
+    pub fn attach(&mut self, attachments: Vec<Attachment>, ledger: &Ledger) {
+        self.alive = attachments.iter().map(|attachment| (seen(ledger, &attachment.interface), 0)).collect();
+        self.nics.clear();
+        self.status.attachments = attachments;
+    }
+
+    /// Interfaces that should be counted and are not, a reason each; the next closing of a window tells them.
+    pub fn miss(&mut self, missing: Vec<String>) {
+        self.missing = missing;
+        self.judge_attachments();
     }
 
     /// The next closing takes every flow out of the source, as another daemon goes on with it.
     pub fn leave(&mut self) {
         self.last_expiry = Timestamp::default();
-    }
-
-    /// An interface whose traffic no program has seen is a failure, until one has.
-    fn judge_attachments(&mut self) {
-        if self.nics.is_empty() {
-            return;
-        }
-        self.status.failure = None;
-        let before = self.seen_before.iter().copied().chain(std::iter::repeat(0));
-        let seen = self.status.ledger.interfaces.iter().map(|i| i.counts.get(Counter::Seen));
-        let seen = seen.zip(before).map(|(seen, before)| seen - before);
-        for ((attachment, nic), seen) in self.status.attachments.iter_mut().zip(&self.nics).zip(seen) {
-            attachment.nic = *nic;
-            let passed = nic.rx_packets + nic.tx_packets;
-            if seen == 0 && passed >= LIVENESS_PACKETS {
-                let name = &attachment.interface;
-                let reason = format!("{name} has passed {passed} packets and the programs attached to it saw none");
-                self.status.failure = Some(reason);
-            }
-        }
     }
 
     /// End of the open window.
@@ -230,6 +220,23 @@ impl Pipeline {
             counts.count(&event);
             output.event(&event);
         })
+    }
+
+    /// Takes everything out of a source that ends: what it counted goes into the open window, and its flows are over.
+    pub fn take_all<S: FlowSource + ?Sized>(
+        &mut self,
+        source: &mut S,
+        output: &mut dyn Output,
+    ) -> Result<(), SourceError> {
+        self.take_events(source, output)?;
+        let (windows, flows_total) = (&mut self.windows, &mut self.status.flows_total);
+        let mut sink = |update: FlowUpdate<'_>| {
+            *flows_total += u64::from(update.delta.is_some_and(|delta| delta.is_new));
+            take(windows, output, &update);
+        };
+        source.drain(&mut sink)?;
+        source.finish(&mut sink);
+        source.overflows(&mut |overflow| self.windows.add_overflow(&overflow))
     }
 
     /// Closes the open window: drains the source into it, and ends flows that are over.

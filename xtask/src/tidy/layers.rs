@@ -16,7 +16,7 @@ const EDGES: &[(&str, &[&str])] = &[
 
 /// What joins the others and may know them all.
 const TOP: &[&str] =
-    &["main", "lib", "cli", "app", "capture", "pipeline", "batch", "live", "model_loader", "replay", "train", "config"];
+    &["main", "lib", "cli", "app", "capture", "pipeline", "batch", "model_loader", "replay", "train", "config"];
 
 /// All rules about layers for one file.
 pub(super) fn check(source: &Source) -> Vec<Finding> {

@@ -30,7 +30,6 @@ const CLOCK_PLACES: &[&str] = &[
     "nta-daemon/src/app",
     "nta-daemon/src/pipeline",
     "nta-daemon/src/capture",
-    "nta-daemon/src/live",
     "nta-daemon/src/replay",       // its pace
     "nta-daemon/src/store/writer", // its own cost
     "nta-daemon/src/sink/store",   // when baselines are saved

@@ -13,8 +13,11 @@ use crate::json::mode_name;
 
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(in crate::api) struct Health {
-    /// `ok`.
+    /// `ok`, or `degraded` while something that should be counted is not, and other things are.
     status: &'static str,
+    /// Why it is degraded.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    reasons: Vec<String>,
     #[serde(flatten)]
     about: About,
 }
@@ -56,7 +59,9 @@ pub(in crate::api) async fn get(_: Query<()>, State(state): State<ApiState>) -> 
         reasons.push("store: the database takes no writes, see `last_error` in /api/status".to_owned());
     }
     if reasons.is_empty() {
-        return Json(Health { status: "ok", about }).into_response();
+        let reasons: Vec<String> = status.degraded.iter().map(|reason| format!("capture: {reason}")).collect();
+        let status = if reasons.is_empty() { "ok" } else { "degraded" };
+        return Json(Health { status, reasons, about }).into_response();
     }
     let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, reasons.join("; "));
     problem_response(StatusCode::SERVICE_UNAVAILABLE.as_u16(), axum::Json(Failing { problem, about }))

@@ -108,6 +108,11 @@ impl AttachedKernel {
         &mut self.kernel
     }
 
+    /// Whether the programs write diagnostics.
+    pub const fn has_diagnostics(&self) -> bool {
+        self.kernel.has_diagnostics()
+    }
+
     /// Whether the programs go on counting when this is dropped.
     pub const fn stays(&self) -> bool {
         self.pins.is_some()

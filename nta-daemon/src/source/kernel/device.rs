@@ -49,6 +49,21 @@ impl Device {
         counts(&fs::read_to_string("/proc/net/dev").unwrap_or_default(), name).unwrap_or_default()
     }
 
+    /// The name that the interface of this index has now; `None` when it is gone.
+    pub fn name_of(index: u32) -> Option<String> {
+        name_of(index)
+    }
+
+    /// Whether an interface was set up (`ip link set NAME up`), with a carrier or not.
+    pub fn is_up(name: &str) -> bool {
+        const IFF_UP: u32 = 1;
+        let flags = read(&sysfs(name).join("flags"));
+        // A process in another network namespace may see the wrong sysfs: what it does not know is no trouble.
+        flags
+            .and_then(|text| u32::from_str_radix(text.trim_start_matches("0x"), 16).ok())
+            .is_none_or(|f| f & IFF_UP != 0)
+    }
+
     /// The interface of the default route: IPv4's with the lowest metric, else IPv6's.
     pub fn of_default_route() -> Option<String> {
         let v4 = fs::read_to_string("/proc/net/route").unwrap_or_default();

@@ -17,11 +17,14 @@ mod pin;
 mod predict;
 mod present;
 mod read;
+mod rights;
 mod tracker;
 
 pub use attach::{AttachOptions, AttachedKernel, Pinning};
 pub use aya::programs::ProgramInfo;
 pub use load::{Kernel, KernelOptions};
 pub use maps::KernelFlows;
+pub use netlink::LinkEvents;
 pub use pin::detach;
 pub use predict::{Prediction, predict};
+pub use rights::check_rights;

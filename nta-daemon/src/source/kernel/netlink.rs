@@ -32,6 +32,54 @@ const TYPE_MASK: u16 = 0x3fff;
 /// Longer than what the kernel tells of one link, with the statistics of 128 virtual functions.
 const ANSWER_BYTES: usize = 64 << 10;
 
+/// Hears when an interface comes, goes, is renamed, goes up or down. What has changed is read from the kernel afterwards,
+/// as news may be lost when there are many at once; so nothing of a message has to be parsed.
+pub struct LinkEvents {
+    socket: OwnedFd,
+}
+
+impl LinkEvents {
+    /// From now on.
+    ///
+    /// # Errors
+    /// When the kernel gives no socket.
+    pub fn listen() -> io::Result<Self> {
+        let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+        // SAFETY: no pointers.
+        let fd = unsafe { libc::socket(libc::AF_NETLINK, kind, libc::NETLINK_ROUTE) };
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: just opened, and owned by nobody else.
+        let socket = unsafe { OwnedFd::from_raw_fd(fd) };
+        // SAFETY: all zeros are a valid value of this structure of integers.
+        let mut address: libc::sockaddr_nl = unsafe { std::mem::zeroed() };
+        address.nl_family = libc::AF_NETLINK as libc::sa_family_t;
+        address.nl_groups = libc::RTMGRP_LINK as u32;
+        let length = size_of::<libc::sockaddr_nl>() as libc::socklen_t;
+        // SAFETY: a valid address of this length.
+        if unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), length) } != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(Self { socket })
+    }
+
+    /// Whether anything happened since the last call. Does not wait.
+    pub fn heard(&self) -> bool {
+        let mut heard = false;
+        let mut message = [0_u8; 4096];
+        loop {
+            // SAFETY: the buffer is valid for its length.
+            let got = unsafe { libc::recv(self.socket.as_raw_fd(), message.as_mut_ptr().cast(), message.len(), 0) };
+            let lost = got < 0 && io::Error::last_os_error().raw_os_error() == Some(libc::ENOBUFS);
+            if got <= 0 && !lost {
+                return heard;
+            }
+            heard = true;
+        }
+    }
+}
+
 /// Id of the XDP program of an interface.
 pub(super) fn xdp_program(index: u32) -> io::Result<Option<u32>> {
     let mut request = [0; IFINFOMSG_BYTES];

@@ -1,0 +1,96 @@
+//! What is counted live, over attachments that come and go: the flows of the programs that are attached now, behind a
+//! ledger that goes on when they are replaced.
+
+use crate::source::kernel::KernelFlows;
+use crate::source::{FlowSource, Sink, SourceError};
+use nta_core::domain::{Event, Interface, Ledger, MapFill, OverflowDelta, Timestamp};
+
+/// Interfaces that are gone and have a row of the ledger of their own; what others counted is summed up.
+const MAX_ROWS: usize = 64;
+/// The name of that sum.
+const OTHERS: &str = "(gone)";
+
+/// The flows of attached programs, if any are attached.
+#[derive(Default)]
+pub struct LiveSource {
+    flows: Option<KernelFlows>,
+    /// What programs counted that are attached no more, by interface.
+    before: Vec<Interface>,
+}
+
+impl LiveSource {
+    /// Counts by programs that were just attached.
+    pub fn begin(&mut self, flows: KernelFlows) {
+        self.flows = Some(flows);
+    }
+
+    /// The flows of the attached programs.
+    pub fn flows(&mut self) -> Option<&mut KernelFlows> {
+        self.flows.as_mut()
+    }
+
+    /// Forgets programs that were detached, everything taken out of them; their ledger stays.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub fn end(&mut self) -> Result<(), SourceError> {
+        self.before = self.ledger()?.interfaces;
+        self.flows = None;
+        while self.before.len() > MAX_ROWS {
+            let row = self.before.remove(0);
+            add(&mut self.before, Interface { name: OTHERS.to_owned(), ..row });
+        }
+        Ok(())
+    }
+}
+
+/// Adds a row to that of its name.
+fn add(rows: &mut Vec<Interface>, row: Interface) {
+    match rows.iter_mut().find(|known| known.name == row.name) {
+        Some(known) => known.counts.merge(&row.counts),
+        None => rows.push(row),
+    }
+}
+
+impl FlowSource for LiveSource {
+    fn drain(&mut self, sink: &mut Sink<'_>) -> Result<(), SourceError> {
+        self.flows.as_mut().map_or(Ok(()), |flows| flows.drain(sink))
+    }
+
+    fn overflows(&mut self, sink: &mut dyn FnMut(OverflowDelta)) -> Result<(), SourceError> {
+        self.flows.as_mut().map_or(Ok(()), |flows| flows.overflows(sink))
+    }
+
+    fn events(&mut self, sink: &mut dyn FnMut(Event)) -> Result<(), SourceError> {
+        self.flows.as_mut().map_or(Ok(()), |flows| flows.events(sink))
+    }
+
+    fn expire(&mut self, now: Timestamp, sink: &mut Sink<'_>) -> Result<(), SourceError> {
+        self.flows.as_mut().map_or(Ok(()), |flows| flows.expire(now, sink))
+    }
+
+    fn finish(&mut self, sink: &mut Sink<'_>) {
+        if let Some(flows) = &mut self.flows {
+            flows.finish(sink);
+        }
+    }
+
+    fn ledger(&mut self) -> Result<Ledger, SourceError> {
+        let mut interfaces = match &mut self.flows {
+            Some(flows) => flows.ledger()?.interfaces,
+            None => Vec::new(),
+        };
+        for row in &self.before {
+            add(&mut interfaces, row.clone());
+        }
+        Ok(Ledger { interfaces })
+    }
+
+    fn maps(&self) -> Vec<MapFill> {
+        self.flows.as_ref().map(KernelFlows::maps).unwrap_or_default()
+    }
+
+    fn active(&self) -> u64 {
+        self.flows.as_ref().map_or(0, KernelFlows::active)
+    }
+}

@@ -1,0 +1,252 @@
+//! The capture supervisor: attaches to the interfaces that are to be watched, follows them as they come, go, are renamed,
+//! go down and up, and turns the pipeline's loop by the clock. Time enters the pipeline here.
+//!
+//! When the set of interfaces changes, what the programs counted is taken out of them to the last packet, and a new set is
+//! attached; the ledger goes on. Between the two, for the tenths of a second that loading takes, nothing is counted.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch::Sender;
+use tokio_util::sync::CancellationToken;
+
+use super::clock::now;
+use super::source::LiveSource;
+use super::watch::{Found, look};
+use crate::config::{CaptureConfig, Config, InterfacePattern};
+use crate::pipeline::baselines::BaselineHandle;
+use crate::pipeline::{Output, Pipeline, PipelineOptions, Telling};
+use crate::source::kernel::device::Device;
+use crate::source::kernel::{AttachOptions, AttachedKernel, KernelOptions, LinkEvents};
+use crate::source::{EventSettings, FlowSource as _, SourceError};
+use nta_core::domain::{Mode, NicCounts, Status};
+use nta_core::model::Models;
+use nta_core::window::Seed;
+
+/// How often the log of a debug build of the programs is read.
+const DIAGNOSTICS_EVERY: Duration = Duration::from_millis(200);
+/// How often events are taken out of their ring, which holds 4 MiB unless configured otherwise, and links looked after.
+const EVENTS_EVERY: Duration = Duration::from_millis(100);
+/// Wait before attaching is tried again; doubles with each failure.
+const FIRST_WAIT: Duration = Duration::from_secs(1);
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
+/// Owns the attachments.
+pub struct Supervisor {
+    patterns: Vec<InterfacePattern>,
+    attach: AttachOptions,
+    options: KernelOptions,
+    attached: Option<AttachedKernel>,
+    source: LiveSource,
+    found: Found,
+    links: Option<LinkEvents>,
+    /// What the attached interfaces had counted themselves when they were attached.
+    attached_at: Vec<NicCounts>,
+    /// Why attaching failed, when it is tried again, and how long to wait after that.
+    refused: Option<(String, Instant, Duration)>,
+}
+
+/// How windows are cut and judged.
+pub struct Judging {
+    /// The configuration.
+    pub config: Config,
+    /// Models that judge beside the rules.
+    pub models: Models,
+    /// Where baselines are shown, and imports of them taken from.
+    pub baselines: BaselineHandle,
+}
+
+/// What the API says before the first window closes.
+pub fn status(window_ns: u64, models: &Models) -> Status {
+    Status {
+        mode: Mode::Live,
+        engine: "live".to_owned(),
+        started: now(),
+        window_ns,
+        model: models.state.clone(),
+        ..Status::default()
+    }
+}
+
+impl Supervisor {
+    /// Attaches to what the patterns select now; an interface that is not there yet is waited for.
+    ///
+    /// # Errors
+    /// When the programs cannot be loaded or attached.
+    pub fn begin(
+        patterns: Vec<InterfacePattern>,
+        attach: AttachOptions,
+        config: &Config,
+        object: Option<PathBuf>,
+    ) -> Result<Self, SourceError> {
+        let CaptureConfig { map_memory_mib, tunnels, .. } = config.capture;
+        let events = EventSettings::of(&config.capture, &config.events);
+        let options = KernelOptions { map_memory_mib, tunnels, events, object, ..KernelOptions::default() };
+        let links = LinkEvents::listen();
+        if let Err(error) = &links {
+            tracing::warn!(%error, "interfaces are looked at once a window: the kernel tells no news of them");
+        }
+        let mut new = Self {
+            patterns,
+            attach,
+            options,
+            attached: None,
+            source: LiveSource::default(),
+            found: Found::default(),
+            links: links.ok(),
+            attached_at: Vec::new(),
+            refused: None,
+        };
+        new.found = look(&new.patterns, &[]);
+        new.attach()?;
+        Ok(new)
+    }
+
+    /// Why nothing is counted at the start, if so.
+    pub fn failure(&self) -> Option<String> {
+        self.attached.is_none().then(|| self.found.missing.join("; "))
+    }
+
+    /// Attaches to what was found.
+    fn attach(&mut self) -> Result<(), SourceError> {
+        for reason in &self.found.missing {
+            tracing::warn!(reason, "not everything is counted");
+        }
+        if self.found.devices.is_empty() {
+            return Ok(());
+        }
+        let (attached, flows) =
+            AttachedKernel::load_and_attach(&self.found.devices, &self.attach, self.options.clone())?;
+        for a in &attached.attachments {
+            let (interface, ingress, egress, reason) = (&a.interface, &a.ingress, &a.egress, &a.reason);
+            tracing::info!(interface, ingress, egress, count_basis = a.count_basis, reason, "attached");
+        }
+        attached.take_over();
+        self.source.begin(flows);
+        self.attached = Some(attached);
+        self.attached_at = self.nics();
+        Ok(())
+    }
+
+    /// What each attached interface has counted itself.
+    fn nics(&self) -> Vec<NicCounts> {
+        let attachments = self.attached.iter().flat_map(|attached| &attached.attachments);
+        attachments.map(|attachment| Device::counts(&attachment.interface)).collect()
+    }
+
+    /// Closes a window whenever its time is over, until `stop` is cancelled; then closes the open one early, ends every
+    /// flow, and detaches or hands over to the next daemon.
+    ///
+    /// # Errors
+    /// When what is counted cannot be read.
+    pub fn run(
+        mut self,
+        judging: &Judging,
+        stop: &CancellationToken,
+        published: &Sender<Status>,
+        output: &mut dyn Output,
+    ) -> Result<(), SourceError> {
+        let Judging { config, models, baselines } = judging;
+        let options = PipelineOptions {
+            span_ns: config.windows.span_ns(),
+            detect: config.detect.clone(),
+            baseline: config.baseline.clone(),
+            models: models.clone(),
+            baselines: Some(baselines.clone()),
+            telling: Telling::AtOnce,
+            seed: Seed::random(),
+        };
+        let mut pipeline = Pipeline::new(&options, status(options.span_ns, models));
+        self.tell(&mut pipeline)?;
+        published.send_replace(pipeline.status().clone());
+        loop {
+            pipeline.open_at(now());
+            let end = pipeline.window_end().unwrap_or_else(now);
+            let mut wait = Duration::from_nanos(end.since(now())).min(EVENTS_EVERY);
+            if let Some(attached) = self.attached.as_mut().filter(|attached| attached.has_diagnostics()) {
+                attached.kernel().flush_diagnostics();
+                wait = wait.min(DIAGNOSTICS_EVERY);
+            }
+            std::thread::sleep(wait);
+            if stop.is_cancelled() {
+                break;
+            }
+            let closes = now() >= end;
+            if self.links.as_ref().is_some_and(LinkEvents::heard) || closes || self.is_due() {
+                self.follow(&mut pipeline, output)?;
+                published.send_modify(|published| {
+                    published.failure.clone_from(&pipeline.status().failure);
+                    published.degraded.clone_from(&pipeline.status().degraded);
+                    published.attachments.clone_from(&pipeline.status().attachments);
+                });
+            }
+            if closes {
+                pipeline.close(&mut self.source, output)?;
+            } else {
+                pipeline.take_events(&mut self.source, output)?;
+            }
+        }
+        let stays = self.attached.as_ref().is_some_and(AttachedKernel::stays);
+        if let Some(flows) = self.source.flows().filter(|_| stays) {
+            flows.leave();
+            pipeline.leave();
+        }
+        pipeline.finish(&mut self.source, output)?;
+        match (&self.attached, self.source.flows()) {
+            (Some(attached), Some(flows)) => attached.hand_over(flows),
+            _ => Ok(()),
+        }
+    }
+
+    fn is_due(&self) -> bool {
+        self.refused.as_ref().is_some_and(|(_, due, _)| Instant::now() >= *due)
+    }
+
+    /// Looks at the interfaces, and attaches anew where they are others than before.
+    fn follow(&mut self, pipeline: &mut Pipeline, output: &mut dyn Output) -> Result<(), SourceError> {
+        let attachments = self.attached.iter().flat_map(|attached| &attached.attachments);
+        let watched: Vec<(u32, String)> = attachments.map(|a| (a.index, a.interface.clone())).collect();
+        let indices: Vec<u32> = watched.iter().map(|(index, _)| *index).collect();
+        self.found = look(&self.patterns, &indices);
+        let wanted: Vec<(u32, String)> = self.found.devices.iter().map(|d| (d.index, d.name.clone())).collect();
+        let is_same = watched.len() == wanted.len() && watched.iter().all(|known| wanted.contains(known));
+        if is_same {
+            self.refused = None;
+        } else if self.refused.is_none() || self.is_due() {
+            self.attach_anew(pipeline, output)?;
+        }
+        let nics = self.nics();
+        let since = nics.iter().zip(&self.attached_at).map(|(now, then)| now.since(then));
+        pipeline.hold_against(since.collect());
+        let refused = self.refused.iter().map(|(reason, ..)| reason.clone());
+        pipeline.miss(self.found.missing.iter().cloned().chain(refused).collect());
+        Ok(())
+    }
+
+    fn attach_anew(&mut self, pipeline: &mut Pipeline, output: &mut dyn Output) -> Result<(), SourceError> {
+        tracing::info!("the interfaces have changed: attaching anew");
+        if let Some(attached) = self.attached.take() {
+            if let Some(flows) = self.source.flows().filter(|_| attached.stays()) {
+                flows.leave();
+            }
+            // Detached first: what they count until then is taken, and nothing after it.
+            drop(attached);
+            pipeline.take_all(&mut self.source, output)?;
+            self.source.end()?;
+        }
+        let waited = self.refused.take().map_or(FIRST_WAIT, |(_, _, wait)| wait);
+        if let Err(error) = self.attach() {
+            tracing::error!(%error, again_in_s = waited.as_secs(), "cannot attach");
+            self.refused = Some((error.to_string(), Instant::now() + waited, (waited * 2).min(LONGEST_WAIT)));
+        }
+        self.tell(pipeline)
+    }
+
+    /// Tells the pipeline what is attached.
+    fn tell(&mut self, pipeline: &mut Pipeline) -> Result<(), SourceError> {
+        let attachments = self.attached.as_ref().map(|attached| attached.attachments.clone()).unwrap_or_default();
+        pipeline.attach(attachments, &self.source.ledger()?);
+        pipeline.miss(self.found.missing.clone());
+        Ok(())
+    }
+}

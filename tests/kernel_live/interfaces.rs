@@ -1,0 +1,129 @@
+//! Interfaces that come, go, are renamed, go down and up under the daemon: it follows them, and says what it does not count.
+
+use std::time::Duration;
+
+use nta_tests::netns::{End, alone, output, silent, veth, wait_for};
+use serde_json::Value;
+
+use crate::daemon::{Daemon, number};
+use crate::{Pair, can_run, traffic};
+
+/// Packets of [`traffic::pings`].
+const PINGS: u64 = 80;
+/// A window, attaching, and as much again.
+const SOON: Duration = Duration::from_secs(15);
+
+#[test]
+fn an_interface_that_goes_and_comes_back_is_counted_again_and_its_absence_is_said() {
+    if !can_run("an_interface_that_goes_and_comes_back_is_counted_again_and_its_absence_is_said", &["ping"]) {
+        return;
+    }
+    let _alone = alone();
+    let folder = tempfile::tempdir().expect("a folder");
+    let pair = Pair::silent();
+    let daemon = Daemon::start(&pair.inside, folder.path(), "v0", "auto");
+    counts_pings(&daemon, &pair, "as made");
+
+    pair.inside.ip("link set v0 down");
+    says(&daemon, Some("v0 is down"));
+    pair.inside.ip("link set v0 up");
+    says(&daemon, None);
+
+    pair.inside.ip("link set v0 down");
+    pair.inside.ip("link set v0 name w0");
+    pair.inside.ip("link set w0 up");
+    wait_for("the new name", SOON, || (daemon.status()["interfaces"][0]["name"] == "w0").then_some(()));
+    says(&daemon, None);
+    pair.inside.ip("link set w0 down");
+    pair.inside.ip("link set w0 name v0");
+    pair.inside.ip("link set v0 up");
+    wait_for("the old name", SOON, || (daemon.status()["interfaces"][0]["name"] == "v0").then_some(()));
+    says(&daemon, None);
+
+    let seen_before = seen(&daemon);
+    pair.inside.ip("link del v0");
+    says(&daemon, Some("v0 does not exist"));
+    assert!(seen(&daemon) >= seen_before, "the ledger goes on");
+    connect(&pair);
+    says(&daemon, None);
+    assert!(seen(&daemon) >= seen_before, "the ledger goes on");
+    silent(&pair.inside, "v0");
+    counts_pings(&daemon, &pair, "made anew");
+    let interfaces = daemon.status()["interfaces"].clone();
+    let passed = number(&interfaces[0]["nic"]["rx_packets"]);
+    assert!((PINGS / 2..10_000).contains(&passed), "no counter wraps: {interfaces}");
+}
+
+#[test]
+fn an_interface_that_is_absent_at_start_is_waited_for_and_patterns_name_interfaces() {
+    if !can_run("an_interface_that_is_absent_at_start_is_waited_for_and_patterns_name_interfaces", &["ping"]) {
+        return;
+    }
+    let _alone = alone();
+    let folder = tempfile::tempdir().expect("a folder");
+    let pair = Pair::new();
+    pair.inside.ip("link del v0");
+    let daemon = Daemon::spawn(&pair.inside, folder.path(), "v*,!vx*", "auto");
+    wait_for("a daemon that counts nothing", SOON, || {
+        let (code, health) = health(&daemon, &pair)?;
+        assert_eq!(code, 503, "{health}");
+        health["detail"].as_str()?.contains("v*").then_some(())
+    });
+    pair.inside.ip("link add vx0 type dummy");
+    connect(&pair);
+    says(&daemon, None);
+    let status = daemon.status();
+    let names: Vec<&str> =
+        status["interfaces"].as_array().expect("a list").iter().flat_map(|i| i["name"].as_str()).collect();
+    assert_eq!(names, ["v0"]);
+    silent(&pair.inside, "v0");
+    counts_pings(&daemon, &pair, "appeared later");
+    // A second one that is down degrades, and the first is counted on.
+    pair.inside.ip("link add v5 type dummy");
+    wait_for("a degraded daemon", SOON, || {
+        let (code, health) = health(&daemon, &pair)?;
+        (code == 200 && health["status"] == "degraded" && health["reasons"][0].as_str()?.contains("v5 is down"))
+            .then_some(())
+    });
+    counts_pings(&daemon, &pair, "beside one that is down");
+}
+
+fn connect(pair: &Pair) {
+    veth([
+        End { namespace: &pair.inside, interface: "v0", v4: "10.77.1.1", v6: "fd77:1::1" },
+        End { namespace: &pair.peer, interface: "v1", v4: "10.77.1.2", v6: "fd77:1::2" },
+    ]);
+}
+
+/// Waits until nothing else is counted any more, then holds what is counted against what is sent.
+fn counts_pings(daemon: &Daemon<'_>, pair: &Pair, what: &str) {
+    daemon.wait_for_window();
+    let before = seen(daemon);
+    traffic::pings(&pair.peer, "10.77.1.1", "fd77:1::1");
+    daemon.wait_for_window();
+    assert_eq!(seen(daemon) - before, PINGS, "{what}");
+}
+
+fn seen(daemon: &Daemon<'_>) -> u64 {
+    number(&daemon.status()["ledger"]["total"]["seen"])
+}
+
+/// Waits until health is what it should be: 503 with this reason, or ok.
+fn says(daemon: &Daemon<'_>, reason: Option<&str>) {
+    wait_for(&format!("health that says {reason:?}"), SOON, || {
+        let failure = daemon.status()["failure"].clone();
+        match reason {
+            Some(reason) => failure.as_str().is_some_and(|text| text.contains(reason)).then_some(()),
+            None => (failure.is_null() && daemon.try_get("/health")?["status"] == "ok").then_some(()),
+        }
+    });
+}
+
+/// Status and document of the health check; `None` while nobody listens.
+fn health(_daemon: &Daemon<'_>, pair: &Pair) -> Option<(u16, Value)> {
+    let mut curl = pair.inside.command("curl");
+    let answer = output(curl.args(["-s", "-m", "5", "-w", "\n%{http_code}", "http://127.0.0.1:5000/health"]));
+    let text = String::from_utf8_lossy(&answer.stdout).into_owned();
+    let (document, code) = text.rsplit_once('\n')?;
+    Some((code.parse().ok().filter(|code| *code != 0)?, serde_json::from_str(document).ok()?))
+}
