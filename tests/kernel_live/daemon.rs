@@ -26,6 +26,22 @@ pub(crate) fn binary() -> PathBuf {
     tests.ancestors().nth(2).expect("target/debug/deps/TEST").join("nta-daemon")
 }
 
+/// A copy of the binary below this folder, which anybody may enter, with libxgboost where the binary looks for it: two folders
+/// above itself.
+pub(crate) fn copy(folder: &Path) -> PathBuf {
+    let place = folder.join("target/debug");
+    std::fs::create_dir_all(&place).expect("a folder");
+    let copied = place.join("nta-daemon");
+    std::fs::copy(binary(), &copied).expect("a copy of the daemon");
+    let libraries = nta_tests::root().join(".xgboost");
+    if libraries.exists() {
+        let mut cp = Command::new("cp");
+        let copied = output(cp.args(["-rL", "--no-preserve=mode"]).arg(libraries).arg(folder.join(".xgboost")));
+        assert!(copied.status.success(), "{}", String::from_utf8_lossy(&copied.stderr));
+    }
+    copied
+}
+
 /// The daemon's command, inside the namespace.
 pub(crate) fn command(namespace: &Namespace, arguments: &[&str]) -> Command {
     let mut command = namespace.command(binary().to_str().expect("a path in UTF-8"));

@@ -69,7 +69,7 @@ fn an_interface_that_is_absent_at_start_is_waited_for_and_patterns_name_interfac
         assert_eq!(code, 503, "{health}");
         health["detail"].as_str()?.contains("v*").then_some(())
     });
-    pair.inside.ip("link add vx0 type dummy");
+    pair.inside.ip("link add vx0 type bridge");
     connect(&pair);
     says(&daemon, None);
     let status = daemon.status();
@@ -79,7 +79,7 @@ fn an_interface_that_is_absent_at_start_is_waited_for_and_patterns_name_interfac
     silent(&pair.inside, "v0");
     counts_pings(&daemon, &pair, "appeared later");
     // A second one that is down degrades, and the first is counted on.
-    pair.inside.ip("link add v5 type dummy");
+    pair.inside.ip("link add v5 type bridge");
     wait_for("a degraded daemon", SOON, || {
         let (code, health) = health(&daemon, &pair)?;
         (code == 200 && health["status"] == "degraded" && health["reasons"][0].as_str()?.contains("v5 is down"))

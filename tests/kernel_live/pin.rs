@@ -8,7 +8,7 @@ use nta_tests::netns::{Namespace, alone, output, run, wait_for};
 use serde_json::Value;
 
 use crate::attached::xdp;
-use crate::daemon::{Daemon, binary, command, number};
+use crate::daemon::{Daemon, command, copy, number};
 use crate::foreign::{Foreign, PASS};
 use crate::{Pair, can_run, has_tcx, traffic};
 use nta_tests::process::Process;
@@ -245,8 +245,8 @@ fn the_capabilities_of_the_service_are_enough() {
     let folder = tempfile::Builder::new().permissions(everyone).tempdir().expect("a folder");
     let (bpffs, pair) = (Bpffs::new(), Pair::silent());
     let config = bpffs.config(folder.path(), true);
-    let (program, state) = (folder.path().join("nta-daemon"), folder.path().join("state"));
-    std::fs::copy(binary(), &program).expect("a copy of the daemon, where nobody may go");
+    // Where nobody may go.
+    let (program, state) = (copy(folder.path()), folder.path().join("state"));
     for place in [&bpffs.pins(), &state] {
         std::fs::create_dir(place).expect("a folder");
         std::os::unix::fs::chown(place, Some(NOBODY), Some(NOBODY)).expect("its owner");

@@ -7,7 +7,7 @@ use nta_tests::netns::{Namespace, alone, output};
 use nta_tests::process::Process;
 
 use crate::attached::{filters, xdp};
-use crate::daemon::{Daemon, binary, command, number};
+use crate::daemon::{Daemon, command, copy, number};
 use crate::{Pair, can_run, traffic};
 
 #[test]
@@ -64,10 +64,7 @@ fn without_the_right_to_it_names_the_capabilities() {
     let pair = Pair::new();
     // Somewhere that nobody may go.
     let folder = tempfile::Builder::new().permissions(readable()).tempdir().expect("a folder");
-    let daemon = folder.path().join("nta-daemon");
-    if std::fs::hard_link(binary(), &daemon).is_err() {
-        std::fs::copy(binary(), &daemon).expect("a copy of the daemon");
-    }
+    let daemon = copy(folder.path());
     let mut command = pair.inside.command("setpriv");
     command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]).arg(&daemon);
     let (code, line) = refused(&output(command.args(["run", "--interface", "v0"])));

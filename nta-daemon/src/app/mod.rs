@@ -99,7 +99,10 @@ impl App {
         let address = listener.as_ref().and_then(|listener| listener.local_addr().ok());
         let store = Store::open(config.store.database.as_str()).await?;
         let mut store = store.with_retention(Retention::of(&config.store));
-        let sensor = store.sensor_name(&host_name()).await?;
+        let sensor = match config.sensor.name.get() {
+            Some(name) => name.to_owned(),
+            None => store.sensor_name(&host_name()).await?,
+        };
         let mut lease = None;
         if plan.mode == Mode::Live {
             lease = Some(store.lease(&sensor).await?);

@@ -117,7 +117,7 @@ impl App {
                 Err(_) => late = Some(AppError::Late { task: "the capture" }),
             }
         }
-        self.drain(server).await;
+        self.drain(Some(server)).await;
         match (failed.or(late), done) {
             (None, Some(work)) => Ok(work),
             (error, _) => Err(error.unwrap_or(AppError::Stopped { task: "the capture" })),
@@ -138,9 +138,8 @@ impl App {
 
     /// Ends an App whose work could not begin.
     pub async fn abandon(self) {
-        let server = tokio::spawn(std::future::pending());
         self.stop.cancel();
-        self.drain(server).await;
+        self.drain(None).await;
     }
 
     fn serve(&mut self) -> JoinHandle<std::io::Result<()>> {
@@ -165,8 +164,8 @@ impl App {
     }
 
     /// Ends the server, then writes what is queued, each within its deadline.
-    async fn drain(self, server: JoinHandle<std::io::Result<()>>) {
-        if self.address.is_some() {
+    async fn drain(self, server: Option<JoinHandle<std::io::Result<()>>>) {
+        if let Some(server) = server.filter(|_| self.address.is_some()) {
             match tokio::time::timeout(SERVER_DEADLINE, server).await {
                 Ok(Ok(Ok(()))) => {}
                 Ok(Ok(Err(error))) => tracing::error!(%error, "the server ended with an error"),

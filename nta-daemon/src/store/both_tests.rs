@@ -271,7 +271,7 @@ async fn a_database_of_the_version_before_is_migrated_with_its_data() {
     let folder = tempfile::tempdir().expect("folder");
     let url = format!("sqlite:{}", folder.path().join("nta.db").display());
     let pool = sqlx::SqlitePool::connect(&format!("{url}?mode=rwc")).await.expect("open");
-    let all = sqlx::migrate!("migrations/sqlite");
+    let all = db::migrations::sqlite();
     let older: Vec<_> = all.iter().filter(|migration| migration.version < 5).cloned().collect();
     let older = sqlx::migrate::Migrator { migrations: older.into(), ..sqlx::migrate::Migrator::DEFAULT };
     older.run(&pool).await.expect("the older tables");

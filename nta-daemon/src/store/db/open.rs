@@ -116,10 +116,10 @@ impl Database {
         let mut conn = self.target.connect().await.map_err(open_error)?;
         match &mut conn {
             Conn::Sqlite(conn) => {
-                sqlx::migrate!("migrations/sqlite").run_direct(None, conn, false).await.map_err(migrate_error)?;
+                super::migrations::sqlite().run_direct(None, conn, false).await.map_err(migrate_error)?;
             }
             Conn::Postgres(conn) => {
-                sqlx::migrate!("migrations/postgres").run_direct(None, conn, false).await.map_err(migrate_error)?;
+                super::migrations::postgres().run_direct(None, conn, false).await.map_err(migrate_error)?;
             }
         }
         crate::store::flow_write::carry_over(&mut conn).await?;

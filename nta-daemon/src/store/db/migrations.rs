@@ -1,0 +1,37 @@
+//! The migrations of both databases. They are listed here and not found by sqlx's macro, which builds SQLite's sources a
+//! second time, for the machine that compiles.
+
+use std::borrow::Cow;
+
+use sqlx::SqlStr;
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+
+macro_rules! migrations {
+    ($folder:literal: $( $version:literal $description:literal $file:literal, )+) => {
+        Migrator::with_migrations(vec![ $( Migration::new(
+            $version,
+            Cow::Borrowed($description),
+            MigrationType::Simple,
+            SqlStr::from_static(include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/migrations/", $folder, "/", $file))),
+            false,
+        ), )+ ])
+    };
+}
+
+/// Of a SQLite file.
+pub(in crate::store) fn sqlite() -> Migrator {
+    migrations! { "sqlite":
+        1 "init" "0001_init.sql",
+        2 "zeek" "0002_zeek.sql",
+        3 "raw packets" "0003_raw_packets.sql",
+        4 "detection" "0004_detection.sql",
+        5 "runs and totals" "0005_runs_and_totals.sql",
+    }
+}
+
+/// Of a PostgreSQL database.
+pub(in crate::store) fn postgres() -> Migrator {
+    migrations! { "postgres":
+        1 "init" "0001_init.sql",
+    }
+}
