@@ -65,6 +65,19 @@ pub struct Plan {
     pub listen: Option<SocketAddr>,
     /// What the API says before the first window closes.
     pub status: Status,
+    /// Of a replay: what is analysed, so that the second time answers from the first.
+    pub analysis: Option<Analysis>,
+}
+
+/// Captures with the settings that they are analysed with.
+#[derive(Clone, Debug)]
+pub struct Analysis {
+    /// Hash of all captures and of the settings.
+    pub key: String,
+    /// SHA-256, name and bytes of each capture.
+    pub captures: Vec<(String, String, u64)>,
+    /// Whether it is stored once more beside what is there.
+    pub again: bool,
 }
 
 /// An open database with its writer, and a bound listener: everything that can be refused was tried.
@@ -78,6 +91,8 @@ pub struct App {
     /// That no other daemon captures for this sensor with this database, until the App is gone.
     _lease: Option<Lease>,
     store: Store,
+    /// Whether this analysis is in the database already: what comes of it is not stored again.
+    is_known: bool,
     writer: StoreWriter,
     write_task: JoinHandle<()>,
     /// Ends every task.
@@ -110,6 +125,20 @@ impl App {
                 store = store.with_spool(folder, most);
             }
         }
+        let mut new = None;
+        let mut is_known = false;
+        if let Some(Analysis { key, captures, again }) = plan.analysis {
+            match store.completed_analysis(&key).await?.filter(|_| !again) {
+                Some((started, _)) => {
+                    is_known = true;
+                    tracing::info!(%started, "analysed before with these settings: the database has it (--again stores it once more)");
+                }
+                None => {
+                    store.note_captures(&key, &captures, clock::now()).await?;
+                    new = Some(key);
+                }
+            }
+        }
         let run = Run {
             started: clock::now(),
             mode: plan.mode,
@@ -117,7 +146,7 @@ impl App {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             sensor,
             uuid: Run::new_uuid(clock::now()),
-            analysis: None,
+            analysis: new,
         };
         let run = store.begin_run(&run).await?;
         let (writer, write_task) = store.writer(run, STORE_QUEUE);
@@ -127,7 +156,19 @@ impl App {
         }
         let (status, _watched) = watch::channel(Status { mode: plan.mode, ..plan.status });
         let (config, stop) = (config.clone(), CancellationToken::new());
-        Ok(Self { address, config, status, baselines, listener, _lease: lease, store, writer, write_task, stop })
+        Ok(Self {
+            address,
+            config,
+            status,
+            baselines,
+            listener,
+            _lease: lease,
+            store,
+            is_known,
+            writer,
+            write_task,
+            stop,
+        })
     }
 
     /// An output that stores what the pipeline produces. Live, it never waits for the database; a replay does.
@@ -135,7 +176,9 @@ impl App {
         let waits = self.status.borrow().mode == Mode::Replay;
         let mode = mode_name(self.status.borrow().mode);
         let found = Found::new(self.store.clone(), self.config.store.feature_hosts);
-        StoreOutput::new(self.writer.clone(), self.status.clone(), found, (mode, self.baselines.clone()), waits)
+        let output =
+            StoreOutput::new(self.writer.clone(), self.status.clone(), found, (mode, self.baselines.clone()), waits);
+        if self.is_known { output.that_stores_nothing() } else { output }
     }
 }
 
@@ -181,7 +224,7 @@ mod tests {
     }
 
     async fn start(config: &Config, mode: Mode) -> App {
-        let plan = Plan { mode, source: "eth0".to_owned(), listen: None, status: Status::default() };
+        let plan = Plan { mode, source: "eth0".to_owned(), listen: None, status: Status::default(), analysis: None };
         App::build(config, plan).await.expect("it starts")
     }
 

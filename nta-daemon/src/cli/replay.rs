@@ -17,7 +17,7 @@ use crate::config::{Config, DatabaseUrl};
 use crate::model_loader;
 use crate::pipeline::Output;
 use crate::pipeline::baselines::BaselineHandle;
-use crate::replay::{ReadAhead, Replay, ReplayError, Speed, Summary};
+use crate::replay::{ReadAhead, Replay, ReplayError, Speed, Summary, analysis_of};
 use crate::source::kernel::KernelOptions;
 use crate::source::replay::{Engine, KernelEngine, UserEngine};
 use crate::source::{EventSettings, SourceError};
@@ -67,6 +67,9 @@ pub(super) struct Args {
     /// Keep serving what was found over REST.
     #[arg(long)]
     serve: bool,
+    /// Store the analysis once more, although the database has one of the same captures with the same settings.
+    #[arg(long)]
+    again: bool,
     /// Address and port of REST, with --serve.
     #[arg(long, env = "NTA_LISTEN", value_name = "ADDR:PORT")]
     listen: Option<SocketAddr>,
@@ -213,6 +216,7 @@ async fn with_store(args: Args, config: Config, mut engine: Box<dyn Engine>, col
         source: names.join(","),
         listen: serve.then_some(config.api.listen),
         status: status(engine.as_ref()),
+        analysis: analysis_of(&args.paths, &config, args.again),
     };
     let app = match App::build(&config, plan).await {
         Ok(app) => app,

@@ -120,6 +120,7 @@ async fn serve(
         source: names.join(","),
         listen: Some(config.api.listen),
         status: supervisor::status(config.windows.span_ns(), &models),
+        analysis: None,
     };
     let app = App::build(config, plan).await.map_err(|e| e.to_string())?;
     let supervisor = match Supervisor::begin(patterns, attach, config, object) {

@@ -1,8 +1,12 @@
 //! A replay: the frames of one or more captures through an engine, windows by the captures' own clock.
 
+mod identity;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
+
+pub use identity::analysis_of;
 
 use crate::pipeline::baselines::BaselineHandle;
 use crate::pipeline::{Output, Pipeline, PipelineOptions, Telling};

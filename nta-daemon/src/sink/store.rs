@@ -33,6 +33,8 @@ pub struct StoreOutput {
     baselines_saved: Instant,
     held_back: VecDeque<Batch>,
     waits: bool,
+    /// Whether the database has all of it already.
+    stores_nothing: bool,
     given_up: u64,
 }
 
@@ -57,8 +59,15 @@ impl StoreOutput {
             baselines_saved: Instant::now(),
             held_back: VecDeque::new(),
             waits,
+            stores_nothing: false,
             given_up: 0,
         }
+    }
+
+    /// The same for an analysis that the database has: only the state is published, and the end of the run stored.
+    #[must_use]
+    pub fn that_stores_nothing(self) -> Self {
+        Self { stores_nothing: true, ..self }
     }
 
     fn send(&mut self, batch: Batch) {
@@ -96,8 +105,9 @@ impl StoreOutput {
             self.send_waiting(batch);
         }
         self.baselines.end();
-        let mut batch = self.batch();
-        batch.baselines = self.baselines.latest().map(|export| (self.baselines_name, export));
+        let mut batch = if self.stores_nothing { Batch::default() } else { self.batch() };
+        batch.baselines =
+            self.baselines.latest().filter(|_| !self.stores_nothing).map(|export| (self.baselines_name, export));
         batch.end = Some(end.word());
         self.send_waiting(batch);
     }
@@ -142,6 +152,10 @@ impl Output for StoreOutput {
 
     fn closed(&mut self, status: &Status) {
         let mut batch = self.batch();
+        if self.stores_nothing {
+            self.status.send_replace(status.clone());
+            return;
+        }
         if self.baselines_saved.elapsed() >= SAVE_BASELINES_EVERY {
             self.baselines_saved = Instant::now();
             batch.baselines = self.baselines.latest().map(|export| (self.baselines_name, export));

@@ -1,0 +1,50 @@
+//! What is analysed: the captures by their SHA-256, and the settings that decide what comes of them.
+
+use std::fs::File;
+use std::io::{BufReader, Read as _};
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest as _, Sha256};
+
+use crate::app::Analysis;
+use crate::config::Config;
+
+/// Bytes that are hashed at once.
+const PIECE: usize = 1 << 20;
+
+/// The analysis of these captures; `None` when one is a pipe, which is read once, or cannot be read, which the replay reports.
+pub fn analysis_of(paths: &[PathBuf], config: &Config, again: bool) -> Option<Analysis> {
+    let captures: Vec<(String, String, u64)> = paths.iter().map(|path| capture(path)).collect::<Option<_>>()?;
+    let Config { capture, events, windows, detect, baseline, model, .. } = config;
+    let settings = (capture.tunnels, capture.sample, capture.map_memory_mib, events, windows, detect, baseline, model);
+    let settings = serde_json::to_vec(&settings).ok()?;
+    let mut hash = Sha256::new();
+    for (sha256, ..) in &captures {
+        hash.update(sha256);
+    }
+    hash.update(env!("CARGO_PKG_VERSION"));
+    hash.update(settings);
+    Some(Analysis { key: hex(&hash.finalize()), captures, again })
+}
+
+/// SHA-256, name and bytes of a file.
+fn capture(path: &Path) -> Option<(String, String, u64)> {
+    if !path.metadata().ok()?.is_file() {
+        return None;
+    }
+    let mut file = BufReader::with_capacity(PIECE, File::open(path).ok()?);
+    let (mut hash, mut bytes, mut piece) = (Sha256::new(), 0, vec![0; PIECE]);
+    loop {
+        let read = file.read(&mut piece).ok()?;
+        if read == 0 {
+            break;
+        }
+        hash.update(&piece[..read]);
+        bytes += read as u64;
+    }
+    Some((hex(&hash.finalize()), path.display().to_string(), bytes))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
