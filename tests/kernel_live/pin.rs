@@ -223,7 +223,8 @@ fn a_start_that_fails_leaves_nothing_pinned() {
     pair.inside.ip("link add d0 type veth peer name d1");
     let _foreign = Foreign::attach(&pair.inside, folder.path(), "d0", "xdp", "foreign_xdp", PASS);
     let config = bpffs.config(folder.path(), true);
-    let arguments = ["run", "--interface", "v0,d0", "--attach", "xdp", "--config"];
+    let database = format!("sqlite:{}", folder.path().join("nta.db").display());
+    let arguments = ["run", "--interface", "v0,d0", "--attach", "xdp", "--database", &database, "--config"];
     let answer = output(command(&pair.inside, &arguments).arg(&config));
     let line = String::from_utf8_lossy(&answer.stderr);
     assert_eq!(answer.status.code(), Some(1), "{line}");
@@ -277,7 +278,8 @@ fn without_a_bpf_file_system_it_names_it() {
     let config = folder.path().join("nta.toml");
     let text = format!("[capture]\npin = true\npin_path = {:?}\n", folder.path().join("pins"));
     std::fs::write(&config, text).expect("a configuration");
-    let mut daemon = command(&pair.inside, &["run", "--interface", "v0", "--config"]);
+    let database = format!("sqlite:{}", folder.path().join("nta.db").display());
+    let mut daemon = command(&pair.inside, &["run", "--interface", "v0", "--database", &database, "--config"]);
     let answer = output(daemon.arg(&config));
     let line = String::from_utf8_lossy(&answer.stderr);
     assert_eq!((answer.status.code(), line.lines().count()), (Some(1), 1), "{line}");
