@@ -76,6 +76,9 @@ pub struct CaptureReader {
     input: Input,
     records: Records,
     frames: u64,
+    /// The first frame, if it was looked at, and whether it is yet to be returned.
+    peeked: Option<(u64, u32, Vec<u8>)>,
+    is_peeked: bool,
     skipped: BTreeMap<LinkType, u64>,
     finished: bool,
     end: End,
@@ -96,7 +99,19 @@ impl CaptureReader {
                 let format = Format { container: records.container(), compression };
                 let skipped = BTreeMap::new();
                 let end = End::Complete;
-                Ok(Self { name, total_bytes: None, format, input, records, frames: 0, skipped, finished: false, end })
+                Ok(Self {
+                    name,
+                    total_bytes: None,
+                    format,
+                    input,
+                    records,
+                    frames: 0,
+                    peeked: None,
+                    is_peeked: false,
+                    skipped,
+                    finished: false,
+                    end,
+                })
             }
             Err(end) => Err(CaptureError::from_end(&name, end)),
         }
@@ -117,6 +132,9 @@ impl CaptureReader {
     /// Frames of an unsupported link type are counted in [`CaptureReader::skipped`] and passed over.
     #[inline]
     pub fn next_frame(&mut self) -> Option<Frame<'_>> {
+        if self.is_peeked {
+            return self.take_peeked();
+        }
         let record = self.next_supported()?;
         self.frames += 1;
         let data = match record.link {
@@ -124,6 +142,27 @@ impl CaptureReader {
             link => ethernet::rewrite(link, self.input.at_with_headroom(record.start, record.len)),
         };
         Some(Frame { time_ns: record.time_ns, wire_len: record.wire_len.min(MAX_WIRE_LEN), data })
+    }
+
+    /// The next frame, which [`CaptureReader::next_frame`] returns once more. It is copied: meant for the first one of a capture.
+    pub fn peek(&mut self) -> Option<Frame<'_>> {
+        if !self.is_peeked {
+            let Frame { time_ns, wire_len, data } = self.next_frame()?;
+            let copy = (time_ns, wire_len, data.to_vec());
+            self.peeked = Some(copy);
+            self.frames -= 1;
+            self.is_peeked = true;
+        }
+        let (time_ns, wire_len, data) = self.peeked.as_ref()?;
+        Some(Frame { time_ns: *time_ns, wire_len: *wire_len, data })
+    }
+
+    #[cold]
+    fn take_peeked(&mut self) -> Option<Frame<'_>> {
+        self.is_peeked = false;
+        self.frames += 1;
+        let (time_ns, wire_len, data) = self.peeked.as_ref()?;
+        Some(Frame { time_ns: *time_ns, wire_len: *wire_len, data })
     }
 
     /// How the capture ended. It says something once [`CaptureReader::next_frame`] returned `None`.

@@ -11,13 +11,15 @@ use std::time::Instant;
 use nta_common::LedgerSlot;
 use nta_common::flow::Counts;
 use nta_common::packet::proto;
-use nta_core::analysis::Analysis;
+use nta_core::analysis::{Analysis, AnalysisOptions};
 use nta_core::baseline::BaselineConfig;
 use nta_core::detect::DetectConfig;
-use nta_core::domain::{ConnState, Endpoint, FlowId, FlowObservation, FlowRecord, History, TcpCounts, Timestamp};
+use nta_core::domain::{
+    ConnState, Endpoint, FlowId, FlowObservation, FlowRecord, History, IdentityScope, TcpCounts, Timestamp,
+};
 use nta_core::features::{Extent, extract};
 use nta_core::model::Models;
-use nta_core::window::{Seed, Snapshot, Span, Windows};
+use nta_core::window::{Lengths, Seed, Snapshot, Span, Windows};
 
 const HOSTS: u32 = 100_000;
 /// Servers that these hosts talk to.
@@ -31,9 +33,15 @@ fn main() {
     let flows: Vec<FlowObservation> =
         (0..HOSTS).map(|at| flow((u64::from(at) * 1_000_003 % u64::from(HOSTS)) as u32)).collect();
     let mut windows = Windows::new(SPAN_NS, Seed::random());
-    let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    let mut analysis = Analysis::new(SPAN_NS, &DetectConfig::default(), &BaselineConfig::default(), &Models::default())
-        .with_processors(processors);
+    let mut analysis = Analysis::new(&AnalysisOptions {
+        base_ns: SPAN_NS,
+        lengths: Lengths::Measured,
+        detect: &DetectConfig::default(),
+        baseline: &BaselineConfig::default(),
+        models: &Models::default(),
+        ids: IdentityScope::default(),
+        threads: std::thread::available_parallelism().map_or(1, usize::from),
+    });
     let mut steps: [(&str, Vec<f64>); 3] = [("add", Vec::new()), ("close", Vec::new()), ("features", Vec::new())];
     let mut memory = 0;
     for round in 0..ROUNDS {

@@ -7,9 +7,9 @@ use std::sync::Mutex;
 use crate::alerting::Alerter;
 use crate::baseline::{BaselineConfig, Baselines};
 use crate::detect::{self, DetectConfig, Detector, View};
-use crate::domain::{Alert, AlertChange, DetectionCounts, Finding};
+use crate::domain::{Alert, AlertChange, ClearReason, DetectionCounts, Finding, IdentityScope, Timestamp};
 use crate::model::Models;
-use crate::window::{Both, Cascade, Closed, Flows, Run, See, Snapshot, Span};
+use crate::window::{Both, Cascade, Closed, Flows, Lengths, Run, See, Snapshot, Span};
 
 /// A window with fewer flows is judged before a second thread would have begun.
 const FLOWS_FOR_TWO: usize = 1_000;
@@ -27,6 +27,34 @@ pub struct Judged {
     pub alerts: Vec<(AlertChange, Alert)>,
 }
 
+/// What came of the end of a run.
+#[derive(Clone, Debug)]
+pub struct Ended {
+    /// Windows that were open.
+    pub judged: Vec<Judged>,
+    /// Alerts that were open, cleared now.
+    pub alerts: Vec<(AlertChange, Alert)>,
+}
+
+/// What an analysis is made with.
+#[derive(Clone, Debug)]
+pub struct AnalysisOptions<'a> {
+    /// Length of a base window in nanoseconds.
+    pub base_ns: u64,
+    /// How long the longer windows are.
+    pub lengths: Lengths,
+    /// What is looked for.
+    pub detect: &'a DetectConfig,
+    /// How baselines are learned.
+    pub baseline: &'a BaselineConfig,
+    /// Models that judge beside the rules.
+    pub models: &'a Models,
+    /// Names the alerts.
+    pub ids: IdentityScope,
+    /// Threads that may work at once. With more than one, two share a large window and find the same.
+    pub threads: usize,
+}
+
 /// Longer windows, detectors and alerts over one stream of base windows.
 pub struct Analysis {
     medium: Cascade,
@@ -39,26 +67,19 @@ pub struct Analysis {
 }
 
 impl Analysis {
-    /// Over base windows of `base_ns`.
-    pub fn new(base_ns: u64, config: &DetectConfig, baseline: &BaselineConfig, models: &Models) -> Self {
+    /// Nothing seen yet.
+    pub fn new(options: &AnalysisOptions<'_>) -> Self {
+        let AnalysisOptions { base_ns, lengths, detect: config, .. } = *options;
         let mut detectors = detect::detectors(config);
-        detectors.extend(detect::learned(config, models));
+        detectors.extend(detect::learned(config, options.models));
         Self {
-            medium: Cascade::new(Span::Medium, base_ns),
-            long: Cascade::new(Span::Long, base_ns),
+            medium: Cascade::new(Span::Medium, base_ns, lengths),
+            long: Cascade::new(Span::Long, base_ns, lengths),
             detectors,
-            hygiene: Alerter::new(config.hygiene.clone()),
-            baselines: Baselines::new(baseline.clone()),
-            may_share: false,
+            hygiene: Alerter::new(config.hygiene.clone(), options.ids),
+            baselines: Baselines::new(options.baseline.clone()),
+            may_share: options.threads > 1,
         }
-    }
-
-    /// Lets a second thread help with large windows, where the machine has `processors` for it and no other thread needs them
-    /// meanwhile.
-    #[must_use]
-    pub const fn with_processors(mut self, processors: usize) -> Self {
-        self.may_share = processors > 1;
-        self
     }
 
     /// What became of the findings so far.
@@ -132,17 +153,20 @@ impl Analysis {
         found.into_iter().flat_map(|(_, findings)| findings).collect()
     }
 
-    /// Judges what is still open: the end of a capture, or of the daemon.
-    pub fn finish(&mut self) -> Vec<Judged> {
+    /// Judges what is still open, and ends the alerts that are: the run ended at `time`. Nothing that comes of it is later.
+    pub fn finish(&mut self, time: Timestamp) -> Ended {
         let mut open = Vec::new();
         let threads = Threads { two: false };
-        self.medium.flush(&threads, &mut |closed| open.push(closed));
+        self.medium.finish(&threads, &mut |closed| open.push(closed));
         let mut long = Vec::new();
         for closed in &open {
             self.long.add(closed, &threads, &mut |closed| long.push(closed));
         }
-        self.long.flush(&threads, &mut |closed| long.push(closed));
-        open.into_iter().chain(long).map(|closed| self.judge(closed)).collect()
+        self.long.finish(&threads, &mut |closed| long.push(closed));
+        let judged = open.into_iter().chain(long).map(|closed| self.judge(closed)).collect();
+        let mut alerts = Vec::new();
+        self.hygiene.end(time, ClearReason::RunEnded, &mut |change, alert| alerts.push((change, alert.clone())));
+        Ended { judged, alerts }
     }
 
     fn judge(&mut self, snapshot: Snapshot) -> Judged {

@@ -8,7 +8,8 @@ use super::allow::Allow;
 use super::fusion::{ByHost, is_learned, is_learned_only, models_keys};
 use super::raise_after::RaiseAfter;
 use crate::domain::{
-    Alert, AlertChange, AlertKey, AlertKind, AlertState, DetectionCounts, Finding, Opinion, Severity, Timestamp,
+    Alert, AlertChange, AlertKey, AlertKind, AlertState, ClearReason, DetectionCounts, Finding, IdentityScope, Opinion,
+    Severity, Timestamp,
 };
 use crate::tunables::tunables;
 
@@ -47,6 +48,7 @@ tunables! {
 #[derive(Debug)]
 pub struct Alerter {
     config: AlertingConfig,
+    ids: IdentityScope,
     /// In order, so that what is told at once is told in the same order every time.
     alerts: BTreeMap<AlertKey, Alert>,
     /// The open ones of them.
@@ -69,10 +71,10 @@ struct Waiting {
 
 impl Alerter {
     /// No alerts yet.
-    pub fn new(config: AlertingConfig) -> Self {
+    pub fn new(config: AlertingConfig, ids: IdentityScope) -> Self {
         let (alerts, waiting) = (BTreeMap::new(), BTreeMap::new());
         let by_host = ByHost::default();
-        Self { config, alerts, by_host, waiting, began: None, counts: DetectionCounts::default() }
+        Self { config, ids, alerts, by_host, waiting, began: None, counts: DetectionCounts::default() }
     }
 
     /// What was done so far.
@@ -103,6 +105,17 @@ impl Alerter {
             self.take(finding, now, tell);
         }
         self.expire(now, tell);
+    }
+
+    /// Ends every alert that goes on: the run ended at `now`, and nobody will see when it would have stopped.
+    pub fn end(&mut self, now: Timestamp, reason: ClearReason, tell: &mut dyn FnMut(AlertChange, &Alert)) {
+        self.waiting.clear();
+        for alert in self.alerts.values_mut().filter(|alert| alert.state == AlertState::Raised) {
+            alert.clear(now.max(alert.raised), reason);
+            self.counts.cleared += 1;
+            self.by_host.remove(alert);
+            tell(AlertChange::Cleared, alert);
+        }
     }
 
     fn take(&mut self, finding: Finding, now: Timestamp, tell: &mut dyn FnMut(AlertChange, &Alert)) {
@@ -137,7 +150,7 @@ impl Alerter {
                 let alert = known.get_mut();
                 let change = if alert.state == AlertState::Cleared {
                     alert.state = AlertState::Raised;
-                    alert.cleared = None;
+                    (alert.cleared, alert.clear_reason) = (None, None);
                     alert.windows += windows - 1;
                     self.counts.raised += 1;
                     self.by_host.insert(alert);
@@ -151,7 +164,7 @@ impl Alerter {
             Entry::Vacant(_) if full => self.counts.refused += 1,
             Entry::Vacant(vacant) => {
                 self.counts.raised += 1;
-                let mut alert = Alert::raise(finding, now);
+                let mut alert = Alert::raise(finding, now, &self.ids);
                 (alert.first, alert.windows) = (first, windows);
                 self.by_host.insert(&alert);
                 tell(AlertChange::Raised, vacant.insert(alert));
@@ -189,7 +202,7 @@ impl Alerter {
             self.by_host.remove(&alert);
             if comes_back {
                 // The rule's has an identity already.
-                (alert.state, alert.cleared) = (AlertState::Cleared, Some(now));
+                alert.clear(now, ClearReason::Quiet);
                 self.counts.cleared += 1;
                 tell(AlertChange::Cleared, &alert);
             } else {
@@ -249,8 +262,7 @@ impl Alerter {
         self.alerts.retain(|_, alert| {
             let quiet_ns = now.since(alert.last);
             if alert.state == AlertState::Raised && quiet_ns >= clear_after_ns {
-                alert.state = AlertState::Cleared;
-                alert.cleared = Some(now);
+                alert.clear(now, ClearReason::Quiet);
                 counts.cleared += 1;
                 by_host.remove(alert);
                 tell(AlertChange::Cleared, alert);
@@ -272,10 +284,10 @@ fn order(a: &Finding, b: &Finding) -> std::cmp::Ordering {
 }
 
 impl Alert {
-    fn raise(finding: Finding, now: Timestamp) -> Self {
+    fn raise(finding: Finding, now: Timestamp, ids: &IdentityScope) -> Self {
         let key = AlertKey::of(&finding);
         let mut alert = Self {
-            id: key.id(now),
+            id: ids.alert_id(&key, now),
             key,
             state: AlertState::Raised,
             severity: Severity::Low,
@@ -283,6 +295,7 @@ impl Alert {
             last: finding.end,
             raised: now,
             cleared: None,
+            clear_reason: None,
             windows: 1,
             merged: 0,
             detectors: vec![finding.detector],
@@ -292,6 +305,10 @@ impl Alert {
         };
         alert.judge_severity();
         alert
+    }
+
+    fn clear(&mut self, now: Timestamp, reason: ClearReason) {
+        (self.state, self.cleared, self.clear_reason) = (AlertState::Cleared, Some(now), Some(reason));
     }
 
     fn add(&mut self, finding: Finding) {

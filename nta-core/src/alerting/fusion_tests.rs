@@ -62,7 +62,7 @@ fn changes(told: &[(AlertChange, Alert)]) -> Vec<AlertChange> {
 
 /// A model that stands alone needs two windows.
 fn new() -> Alerter {
-    Alerter::new(AlertingConfig { model_windows: 2, ..AlertingConfig::default() })
+    Alerter::new(AlertingConfig { model_windows: 2, ..AlertingConfig::default() }, Default::default())
 }
 
 #[test]
@@ -106,7 +106,8 @@ fn a_model_that_stands_alone_needs_two_windows_and_stays_mild() {
         assert!(told[0].1.severity <= Severity::Medium, "{}", told[0].1.severity.word());
     }
 
-    let mut hygiene = Alerter::new(AlertingConfig { model_windows: 3, ..AlertingConfig::default() });
+    let mut hygiene =
+        Alerter::new(AlertingConfig { model_windows: 3, ..AlertingConfig::default() }, Default::default());
     let told: Vec<_> = [105, 110, 115].map(|end_s| judge(&mut hygiene, vec![by_xgboost(end_s)], end_s).len()).into();
     assert_eq!(told, [0, 0, 1]);
 }

@@ -1,7 +1,7 @@
 //! What becomes of findings.
 
 use super::{Alerter, AlertingConfig};
-use crate::domain::{Alert, AlertChange, AlertKind, Finding, Measure, Party, Timestamp};
+use crate::domain::{Alert, AlertChange, AlertKind, ClearReason, Finding, Measure, Party, Timestamp};
 
 const S: u64 = 1_000_000_000;
 
@@ -43,7 +43,7 @@ const A: &str = "192.0.2.1";
 
 #[test]
 fn an_alert_is_raised_once_updated_cleared_after_quiet_and_forgotten_after_hold_down() {
-    let mut hygiene = Alerter::new(AlertingConfig::default());
+    let mut hygiene = Alerter::new(AlertingConfig::default(), Default::default());
     let first = judge(&mut hygiene, vec![finding(SCAN, A, 105, 12.0)], 105);
     assert_eq!(changes(&first), [AlertChange::Raised]);
     let second = judge(&mut hygiene, vec![finding(SCAN, A, 110, 30.0)], 110);
@@ -74,7 +74,7 @@ fn an_alert_is_raised_once_updated_cleared_after_quiet_and_forgotten_after_hold_
 
 #[test]
 fn a_silence_without_windows_clears_before_the_next_finding() {
-    let mut hygiene = Alerter::new(AlertingConfig::default());
+    let mut hygiene = Alerter::new(AlertingConfig::default(), Default::default());
     let first = judge(&mut hygiene, vec![finding(SCAN, A, 105, 12.0)], 105);
     let within = judge(&mut hygiene, vec![finding(SCAN, A, 205, 12.0)], 205);
     assert_eq!(changes(&within), [AlertChange::Cleared, AlertChange::Raised]);
@@ -86,7 +86,7 @@ fn a_silence_without_windows_clears_before_the_next_finding() {
 
 #[test]
 fn findings_of_several_detectors_about_one_thing_are_one_alert() {
-    let mut hygiene = Alerter::new(AlertingConfig::default());
+    let mut hygiene = Alerter::new(AlertingConfig::default(), Default::default());
     let other = Finding { detector: "slow_scan", ..finding(SCAN, A, 105, 50.0) };
     let told = judge(&mut hygiene, vec![finding(SCAN, A, 105, 12.0), other], 105);
     assert_eq!(changes(&told), [AlertChange::Raised, AlertChange::Updated]);
@@ -100,7 +100,7 @@ fn findings_of_several_detectors_about_one_thing_are_one_alert() {
 #[test]
 fn what_is_allowed_is_counted_and_not_told() {
     let allow = ["10.0.0.0/8", "192.0.2.1 port_scan"].map(|text| text.parse().expect("rule")).into();
-    let mut hygiene = Alerter::new(AlertingConfig { allow, ..AlertingConfig::default() });
+    let mut hygiene = Alerter::new(AlertingConfig { allow, ..AlertingConfig::default() }, Default::default());
     let as_destination = Finding {
         destination: Party::Host("10.9.9.9".parse().expect("address")),
         ..finding(AlertKind::SynFlood, "203.0.113.5", 105, 12.0)
@@ -124,7 +124,7 @@ fn what_is_allowed_is_counted_and_not_told() {
 fn a_kind_may_need_several_windows() {
     let raise_after = toml::from_str::<toml::Table>("raise_after = { port_scan = 3 }").expect("TOML");
     let config: AlertingConfig = raise_after.try_into().expect("config");
-    let mut hygiene = Alerter::new(config);
+    let mut hygiene = Alerter::new(config, Default::default());
     for (end_s, observed) in [(105, 12.0), (105, 15.0), (110, 12.0)] {
         assert!(judge(&mut hygiene, vec![finding(SCAN, A, end_s, observed)], end_s).is_empty(), "{end_s}");
     }
@@ -144,7 +144,7 @@ fn a_kind_may_need_several_windows() {
 
 #[test]
 fn during_warm_up_only_findings_without_a_baseline_are_told() {
-    let mut hygiene = Alerter::new(AlertingConfig { warm_up_s: 60, ..AlertingConfig::default() });
+    let mut hygiene = Alerter::new(AlertingConfig { warm_up_s: 60, ..AlertingConfig::default() }, Default::default());
     let spike = |end_s| {
         let mut spike = finding(AlertKind::TrafficSpike, A, end_s, 50.0);
         spike.measure.expected = Some(5.0);
@@ -163,7 +163,7 @@ fn during_warm_up_only_findings_without_a_baseline_are_told() {
 
 #[test]
 fn beyond_the_limit_findings_are_counted_and_known_alerts_go_on() {
-    let mut hygiene = Alerter::new(AlertingConfig { max_alerts: 2, ..AlertingConfig::default() });
+    let mut hygiene = Alerter::new(AlertingConfig { max_alerts: 2, ..AlertingConfig::default() }, Default::default());
     let all = |end_s| ["192.0.2.3", "192.0.2.1", "192.0.2.2"].map(|source| finding(SCAN, source, end_s, 12.0)).into();
     assert_eq!(judge(&mut hygiene, all(105), 105).len(), 2);
     assert_eq!(changes(&judge(&mut hygiene, all(110), 110)), [AlertChange::Updated; 2]);
@@ -171,14 +171,28 @@ fn beyond_the_limit_findings_are_counted_and_known_alerts_go_on() {
 }
 
 #[test]
+fn what_is_open_when_the_run_ends_is_cleared_then_with_the_reason() {
+    let mut alerter = Alerter::new(AlertingConfig::default(), Default::default());
+    let raised = judge(&mut alerter, vec![finding(SCAN, A, 105, 12.0)], 105);
+    let mut told = Vec::new();
+    alerter.end(time(108), ClearReason::RunEnded, &mut |change, alert| told.push((change, alert.clone())));
+    assert_eq!(changes(&told), [AlertChange::Cleared]);
+    let alert = &told[0].1;
+    assert_eq!((alert.id, alert.cleared), (raised[0].1.id, Some(time(108))));
+    assert_eq!(alert.clear_reason, Some(ClearReason::RunEnded));
+    assert_eq!((alerter.open().count(), alerter.counts().cleared), (0, 1));
+    alerter.end(time(109), ClearReason::RunEnded, &mut |_, alert| panic!("told twice: {alert:?}"));
+}
+
+#[test]
 fn the_order_of_findings_changes_nothing() {
     let mut findings: Vec<Finding> =
         (1..=20_u32).map(|n| finding(SCAN, &format!("192.0.2.{}", n % 7 + 1), 105, f64::from(n) + 10.0)).collect();
-    let mut forward = Alerter::new(AlertingConfig::default());
+    let mut forward = Alerter::new(AlertingConfig::default(), Default::default());
     let told = judge(&mut forward, findings.clone(), 105);
     findings.reverse();
     findings.rotate_left(3);
-    let mut shuffled = Alerter::new(AlertingConfig::default());
+    let mut shuffled = Alerter::new(AlertingConfig::default(), Default::default());
     assert_eq!(judge(&mut shuffled, findings, 105), told);
     assert_eq!(judge(&mut forward, vec![], 200), judge(&mut shuffled, vec![], 200));
 }

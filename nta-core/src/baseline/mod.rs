@@ -147,9 +147,12 @@ impl Baselines {
         Self { config, network: BTreeMap::new(), hosts, updated: None }
     }
 
-    /// Learns a 30 s window. `skip` says which metrics of the network, and which hosts, are under alert.
+    /// Learns a 30 s window, unless it is much shorter or longer than that. `skip` says which metrics of the network, and which hosts, are under alert.
     pub fn learn(&mut self, snapshot: &Snapshot, skip: &dyn Fn(Option<Metric>, Option<IpAddr>) -> bool) {
         let end = snapshot.window.end;
+        if !snapshot.window.is_comparable() {
+            return;
+        }
         for metric in Metric::ALL {
             let Some(value) = metric.of(snapshot) else { continue };
             if !skip(Some(metric), None) {

@@ -340,7 +340,8 @@ mod tests {
             fixture::full(flow.flow.first, &[], vec![flow])
         });
         let findings = fixture::inspect(&mut detector, windows);
-        let mut hygiene = Alerter::new(AlertingConfig { clear_after_s: 120, ..AlertingConfig::default() });
+        let mut hygiene =
+            Alerter::new(AlertingConfig { clear_after_s: 120, ..AlertingConfig::default() }, Default::default());
         let mut last = None;
         for finding in findings {
             let now = finding.end;

@@ -12,7 +12,7 @@ use crate::domain::{
     ConnState, Endpoint, Finding, FlowId, FlowObservation, FlowRecord, History, OverflowDelta, RttSamples, TcpCounts,
     Timestamp,
 };
-use crate::window::{Cascade, InTurn, Seed, Snapshot, Span, Windows};
+use crate::window::{Cascade, InTurn, Lengths, Seed, Snapshot, Span, Windows};
 
 const NANOS: u64 = 1_000_000_000;
 /// Length of a window.
@@ -186,11 +186,11 @@ pub(super) fn medium(number: u64, flows: Vec<Flow>, mut show: impl FnMut(&View<'
         windows.add(seen);
     }
     let base = windows.close(&LedgerSlot::default()).expect("a window is open").complete();
-    let mut cascade = Cascade::new(Span::Medium, WINDOW_S * NANOS);
+    let mut cascade = Cascade::new(Span::Medium, WINDOW_S * NANOS, Lengths::default());
     let baselines = Baselines::new(BaselineConfig::default());
     let mut show = |snapshot: Snapshot| show(&View { snapshot: &snapshot, baselines: &baselines });
     cascade.add(&base, &InTurn, &mut show);
-    cascade.flush(&InTurn, &mut show);
+    cascade.pass(&InTurn, &mut show);
 }
 
 /// What it says about a row of windows of the same flows, from second 0 on.

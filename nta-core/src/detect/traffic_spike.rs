@@ -50,6 +50,10 @@ impl Detector for TrafficSpike {
     }
 
     fn inspect(&mut self, view: &View<'_>, out: &mut Vec<Finding>) {
+        // A part of a window, or one that holds what came while nobody closed it, is no spike and no lull.
+        if !view.snapshot.window.is_comparable() {
+            return;
+        }
         let config = &self.config;
         let floors = [
             (Metric::Bandwidth, config.min_bps),

@@ -43,7 +43,7 @@ impl Severity {
     }
 }
 
-/// Identity of an alert: kind, parties and the time it was raised. Shown as 16 hexadecimal digits.
+/// Identity of an alert, see [`IdentityScope::alert_id`](super::IdentityScope::alert_id). Shown as 16 hexadecimal digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AlertId(pub u64);
 
@@ -69,15 +69,6 @@ impl AlertKey {
     pub const fn of(finding: &Finding) -> Self {
         Self { kind: finding.kind, source: finding.source, destination: finding.destination }
     }
-
-    /// The identity of the alert that was raised at this time.
-    pub fn id(&self, raised: Timestamp) -> AlertId {
-        use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-        // SipHash with fixed keys: a replay gives the same identities every time.
-        let mut hasher = DefaultHasher::new();
-        (self, raised.as_nanos()).hash(&mut hasher);
-        AlertId(hasher.finish())
-    }
 }
 
 /// What became of an alert by itself; what people do about it is kept in the store.
@@ -87,6 +78,36 @@ pub enum AlertState {
     Raised,
     /// It has stopped.
     Cleared,
+}
+
+/// Why an alert does not go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClearReason {
+    /// Nothing was found for long enough.
+    Quiet,
+    /// The run ended while it went on.
+    RunEnded,
+    /// The run was killed while it went on: the next start says so.
+    Interrupted,
+}
+
+impl ClearReason {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Quiet, Self::RunEnded, Self::Interrupted];
+
+    /// The word for it, as in the API.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Quiet => "quiet",
+            Self::RunEnded => "run_ended",
+            Self::Interrupted => "interrupted",
+        }
+    }
+
+    /// The reason that this word names.
+    pub fn named(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.word() == word)
+    }
 }
 
 /// An alert.
@@ -108,6 +129,8 @@ pub struct Alert {
     pub raised: Timestamp,
     /// When it was cleared.
     pub cleared: Option<Timestamp>,
+    /// Why it was cleared; `None` while it goes on.
+    pub clear_reason: Option<ClearReason>,
     /// Windows with a finding.
     pub windows: u32,
     /// Findings that were merged into it after the first.

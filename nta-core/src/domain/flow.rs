@@ -35,19 +35,9 @@ impl FlowKey {
             Self::V6(k) => k.proto(),
         }
     }
-
-    /// The identity of the flow that began at `first_ns`.
-    pub fn id(&self, first_ns: u64) -> FlowId {
-        use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-        // SipHash with fixed keys: the same flow has the same identity in every engine and after every restart.
-        let mut hasher = DefaultHasher::new();
-        self.hash(&mut hasher);
-        first_ns.hash(&mut hasher);
-        FlowId(hasher.finish())
-    }
 }
 
-/// Identity of a flow: a hash of its key and its first packet's time. Shown as 16 hexadecimal digits.
+/// Identity of a flow, see [`IdentityScope::flow_id`](super::IdentityScope::flow_id). Shown as 16 hexadecimal digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct FlowId(pub u64);
 

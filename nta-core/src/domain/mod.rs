@@ -5,6 +5,7 @@ mod community_id;
 mod event;
 mod finding;
 mod flow;
+mod identity;
 mod ledger;
 mod observation;
 mod record;
@@ -16,11 +17,12 @@ mod tracked;
 mod words;
 mod zeek;
 
-pub use alert::{Alert, AlertChange, AlertId, AlertKey, AlertState, Opinion, Severity};
+pub use alert::{Alert, AlertChange, AlertId, AlertKey, AlertState, ClearReason, Opinion, Severity};
 pub use community_id::community_id;
 pub use event::{ArpPacket, DnsMessage, Event, EventCounts, Mac, Question, RawPacket};
 pub use finding::{AlertKind, Contributor, Finding, LEARNED, Measure, Party};
 pub use flow::{EndReason, FlowDelta, FlowId, FlowKey, FlowUpdate, OverflowDelta, RttSamples};
+pub use identity::{BadRunId, BadSensorId, IdentityScope, RunId, SensorId};
 pub use ledger::{Interface, Ledger, difference};
 pub use observation::FlowObservation;
 pub use record::{Endpoint, FlowRecord};
@@ -29,5 +31,5 @@ pub use status::{
 };
 pub use tcp_counts::TcpCounts;
 pub use time::Timestamp;
-pub use tracked::Tracked;
+pub use tracked::{Origin, Tracked};
 pub use words::{ConnState, History};

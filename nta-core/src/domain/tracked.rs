@@ -5,7 +5,7 @@ use nta_common::packet::proto;
 use nta_common::tcp::letter;
 use nta_common::{FlowStats, Volume};
 
-use super::{EndReason, FlowDelta, FlowId, FlowKey, FlowUpdate, RttSamples, TcpCounts, Timestamp};
+use super::{EndReason, FlowDelta, FlowId, FlowKey, FlowUpdate, IdentityScope, RttSamples, TcpCounts, Timestamp};
 
 /// A flow between readings: what was told of it. Small, because there is one for each entry of the maps.
 #[derive(Debug)]
@@ -25,6 +25,21 @@ pub struct Tracked {
     more: Option<Box<More>>,
 }
 
+/// What the readings of a source refer to.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Origin {
+    /// Turns the packet path's clock into Unix time.
+    pub clock_offset_ns: u64,
+    /// Names the flows that are new.
+    pub ids: IdentityScope,
+}
+
+impl Origin {
+    const fn time(&self, ns: u64) -> Timestamp {
+        Timestamp::from_nanos(ns.wrapping_add(self.clock_offset_ns))
+    }
+}
+
 /// What many flows do without.
 #[derive(Debug, Default)]
 struct More {
@@ -35,14 +50,14 @@ struct More {
 }
 
 impl Tracked {
-    /// A flow of which nothing was read yet. `clock_offset_ns` turns the packet path's clock into Unix time.
-    pub fn new(key: &FlowKey, reading: &FlowStats, clock_offset_ns: u64) -> Self {
-        let first_ns = reading.first_ns.wrapping_add(clock_offset_ns);
+    /// A flow of which nothing was read yet.
+    pub fn new(key: &FlowKey, reading: &FlowStats, origin: &Origin) -> Self {
+        let first = origin.time(reading.first_ns);
         Self {
-            id: key.id(first_ns),
+            id: origin.ids.flow_id(key, first),
             totals: Default::default(),
-            first: Timestamp::from_nanos(first_ns),
-            seen: Timestamp::from_nanos(first_ns),
+            first,
+            seen: first,
             volumes: Default::default(),
             cuts: 0,
             tcp: Default::default(),
@@ -69,27 +84,21 @@ impl Tracked {
         &mut self,
         key: &FlowKey,
         reading: &FlowStats,
-        clock_offset_ns: u64,
+        origin: &Origin,
         ended: Option<EndReason>,
         tell: &mut dyn FnMut(FlowUpdate<'_>),
     ) {
         if reading.cuts != self.cuts {
-            self.split(key, reading, clock_offset_ns, tell);
+            self.split(key, reading, origin, tell);
         }
-        let delta = self.advance(reading, clock_offset_ns);
+        let delta = self.advance(reading, origin);
         if delta.is_some() || ended.is_some() {
             tell(FlowUpdate { key, flow: self, reading, delta: delta.as_ref(), ended });
         }
     }
 
     /// Tells the connection before the last cut and goes on with the one behind it.
-    fn split(
-        &mut self,
-        key: &FlowKey,
-        reading: &FlowStats,
-        clock_offset_ns: u64,
-        tell: &mut dyn FnMut(FlowUpdate<'_>),
-    ) {
+    fn split(&mut self, key: &FlowKey, reading: &FlowStats, origin: &Origin, tell: &mut dyn FnMut(FlowUpdate<'_>)) {
         let mut before = reading.before_cut(&self.volumes);
         // The counters go on over a cut; what the new connection's history tells is surely of that one.
         for (code, direction) in reading.tcp.letters() {
@@ -106,10 +115,10 @@ impl Tracked {
             }
         }
         if self.totals == [Counts::default(); 2] {
-            let Self { id, first, seen, .. } = Self::new(key, &before, clock_offset_ns);
+            let Self { id, first, seen, .. } = Self::new(key, &before, origin);
             (self.id, self.first, self.seen) = (id, first, seen);
         }
-        let delta = self.advance(&before, clock_offset_ns);
+        let delta = self.advance(&before, origin);
         tell(FlowUpdate { key, flow: self, reading: &before, delta: delta.as_ref(), ended: Some(EndReason::Closed) });
         let mut more = self.more.take().unwrap_or_default();
         more.before = self.tcp;
@@ -118,12 +127,12 @@ impl Tracked {
             cuts: reading.cuts,
             tcp: self.tcp,
             more: Some(more),
-            ..Self::new(key, reading, clock_offset_ns)
+            ..Self::new(key, reading, origin)
         };
     }
 
     /// What was counted since the last reading; `None` when nothing was.
-    fn advance(&mut self, reading: &FlowStats, clock_offset_ns: u64) -> Option<FlowDelta> {
+    fn advance(&mut self, reading: &FlowStats, origin: &Origin) -> Option<FlowDelta> {
         let volumes = volumes(reading);
         let counts = std::array::from_fn(|i| volumes[i].since(&self.volumes[i]));
         if counts.iter().all(|counts: &Counts| counts.packets == 0) {
@@ -142,7 +151,7 @@ impl Tracked {
         }
         self.totals[0] += counts[0];
         self.totals[1] += counts[1];
-        self.seen = Timestamp::from_nanos(reading.last_ns.wrapping_add(clock_offset_ns));
+        self.seen = origin.time(reading.last_ns);
         (self.volumes, self.tcp) = (volumes, tcp);
         Some(delta)
     }
@@ -220,7 +229,7 @@ mod tests {
     /// Of each update: packets, SYNs, resets of both directions since the last reading, and why the flow ended.
     fn told(flow: &mut Tracked, key: &FlowKey, entry: &FlowStats) -> Vec<(u64, u32, u32, Option<EndReason>)> {
         let mut all = Vec::new();
-        flow.take(key, entry, 0, None, &mut |update| {
+        flow.take(key, entry, &Origin::default(), None, &mut |update| {
             let delta = update.delta.copied().unwrap_or_default();
             let [a, b] = delta.tcp;
             assert_eq!(update.flow.tcp_totals().map(|tcp| tcp.syn), [a.syn, b.syn], "of this connection alone");
@@ -238,12 +247,12 @@ mod tests {
         // Read in between.
         let mut entry = FlowStats::default();
         let key = refused(&mut entry);
-        let mut flow = Tracked::new(&key, &entry, 0);
+        let mut flow = Tracked::new(&key, &entry, &Origin::default());
         assert_eq!(told(&mut flow, &key, &entry), [(2, 1, 1, None)]);
         let first = flow.id;
         segment(&mut entry, 2, false, SYN, 900);
         let mut ends = Vec::new();
-        flow.take(&key, &entry, 0, None, &mut |update| {
+        flow.take(&key, &entry, &Origin::default(), None, &mut |update| {
             let syns = update.delta.map(|delta| delta.tcp.iter().map(|tcp| tcp.syn).sum::<u32>());
             ends.push((update.flow.id == first, syns, update.ended));
         });
@@ -253,7 +262,7 @@ mod tests {
         let mut entry = FlowStats::default();
         refused(&mut entry);
         segment(&mut entry, 2, false, SYN, 900);
-        let mut flow = Tracked::new(&key, &entry, 0);
+        let mut flow = Tracked::new(&key, &entry, &Origin::default());
         assert_eq!(told(&mut flow, &key, &entry), [(2, 1, 1, Some(EndReason::Closed)), (1, 1, 0, None)]);
     }
 }

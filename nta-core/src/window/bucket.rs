@@ -7,7 +7,7 @@ use foldhash::fast::RandomState;
 use nta_common::{Counter, LedgerSlot};
 
 use super::host::{HostStats, Rtt, Seed};
-use super::{Both, Closed, Flows, Hosts};
+use super::{Both, Closed, Flows, Hosts, Measured};
 use crate::domain::{Event, EventCounts, FlowObservation, OverflowDelta, TcpCounts, Timestamp};
 
 /// Hosts that a window tells by name; the rest is summed up as "others".
@@ -67,6 +67,8 @@ pub struct Window {
     pub late_packets: u64,
     /// What the ledger counted in the window.
     pub ledger: LedgerSlot,
+    /// How long it really was, and what about it is not as it should be.
+    pub measured: Measured,
 }
 
 /// What one IP protocol did in a window.
@@ -246,8 +248,8 @@ impl Bucket {
         }
     }
 
-    pub(super) fn close(self, ledger: LedgerSlot) -> Closed {
-        let mut window = self.window;
+    pub(super) fn close(self, ledger: LedgerSlot, measured: Measured) -> Closed {
+        let mut window = Window { start: self.start, end: self.end, measured, ..self.window };
         window.packets = ledger.get(Counter::Seen);
         window.bytes = ledger.seen_bytes;
         window.ledger = ledger;
@@ -258,6 +260,23 @@ impl Bucket {
 }
 
 impl Window {
+    /// Its measured length in nanoseconds, by which rates divide.
+    pub const fn length_ns(&self) -> u64 {
+        if self.measured.length_ns > 0 { self.measured.length_ns } else { self.end.since(self.start) }
+    }
+
+    /// How long windows of its kind are, in nanoseconds: by this they are found.
+    pub const fn span_ns(&self) -> u64 {
+        if self.measured.span_ns > 0 { self.measured.span_ns } else { self.end.since(self.start) }
+    }
+
+    /// Whether it is about as long as windows of its kind are, half to double: only then is what it counts held against what
+    /// is usual, and learned.
+    pub const fn is_comparable(&self) -> bool {
+        let (length_ns, span_ns) = (self.length_ns(), self.measured.span_ns);
+        span_ns == 0 || (length_ns >= span_ns / 2 && length_ns <= span_ns.saturating_mul(2))
+    }
+
     /// Brings lists into order and cuts them, and computes what follows from the sums.
     pub(super) fn settle(&mut self, hosts: &Hosts, both: &impl Both) {
         (self.top_talkers, self.others) = hosts.top(TOP_TALKERS, both);
@@ -321,6 +340,7 @@ impl Window {
             rest.bytes += others.bytes;
         }
         self.late_packets += other.late_packets;
+        self.measured.merge(&other.measured);
         self.events += other.events;
         self.ledger.merge(&other.ledger);
     }

@@ -4,7 +4,7 @@ use std::sync::Mutex;
 
 use super::host::{Seed, hash};
 use super::hosts::{SHARDS, shard_number};
-use super::{Both, address_number};
+use super::{Both, Window, address_number};
 use crate::domain::{FlowId, FlowObservation, Timestamp};
 
 /// Flows with at least one packet in a window. Each half is in order by originator, responder, responder's port and protocol,
@@ -33,6 +33,8 @@ pub struct Run<'a> {
     pub start: Timestamp,
     /// First instant behind it.
     pub end: Timestamp,
+    /// Its measured length in nanoseconds.
+    pub length_ns: u64,
     pub(super) half: usize,
     seed: &'a Seed,
 }
@@ -45,7 +47,7 @@ impl Run<'_> {
 
     /// The window's length in seconds.
     pub fn seconds(&self) -> f64 {
-        self.end.since(self.start) as f64 / 1e9
+        self.length_ns as f64 / 1e9
     }
 }
 
@@ -95,13 +97,9 @@ impl Flows {
         one.get(number).or_else(|| other.get(number - one.len()))
     }
 
-    /// All of them in runs; `seed` is that of the window from `start` to `end`.
-    pub(super) fn runs<'a>(
-        &'a self,
-        start: Timestamp,
-        end: Timestamp,
-        seed: &'a Seed,
-    ) -> impl Iterator<Item = Run<'a>> {
+    /// All of them in runs; `seed` is that of the window.
+    pub(super) fn runs<'a>(&'a self, window: &Window, seed: &'a Seed) -> impl Iterator<Item = Run<'a>> + use<'a> {
+        let (start, end, length_ns) = (window.start, window.end, window.length_ns());
         let mut next = [0; SHARDS];
         let mut half = 0;
         std::iter::from_fn(move || {
@@ -117,7 +115,7 @@ impl Flows {
             count += left[count..].iter().take_while(|seen| seen.flow.originator.address == last).count();
             next[half] += count;
             let before: usize = self.halves[..half].iter().map(Vec::len).sum();
-            Some(Run { flows: &left[..count], first: before + first, start, end, half, seed })
+            Some(Run { flows: &left[..count], first: before + first, start, end, length_ns, half, seed })
         })
     }
 }

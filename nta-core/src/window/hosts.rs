@@ -151,7 +151,7 @@ impl Part<'_> {
         let Self { shard, number, seed, window, flows, overflow, events } = self;
         shard.reserve(flows.len() / SHARDS);
         let mut flow_ids = Distinct::default();
-        for run in flows.runs(window.start, window.end, seed) {
+        for run in flows.runs(window, seed) {
             if run.half == number {
                 run.flows.iter().for_each(|seen| flow_ids.insert(run.hash(&seen.flow.id)));
             }

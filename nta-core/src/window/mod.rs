@@ -8,6 +8,7 @@ mod flows;
 mod host;
 mod hosts;
 mod join;
+mod measured;
 mod rtt;
 mod snapshot;
 
@@ -17,7 +18,8 @@ pub use distinct::Distinct;
 pub use flows::{Flows, Run};
 pub use host::{ByProtocol, DnsUse, HostStats, Role, Rtt, Seed};
 pub use hosts::{Hosts, MAX_HOSTS, address_number};
-pub use snapshot::{Cascade, Snapshot, Span};
+pub use measured::{Measured, NotWhole};
+pub use snapshot::{Cascade, Lengths, Snapshot, Span};
 
 use bucket::Bucket;
 
@@ -64,11 +66,28 @@ impl Windows {
 
     /// Opens the window that `time` lies in, if none is open.
     pub fn open_at(&mut self, time: Timestamp) {
+        let start = time.floor(self.span_ns);
+        self.open(start, start.plus(self.span_ns));
+    }
+
+    /// Opens a window from `start` to `end`, if none is open.
+    pub fn open(&mut self, start: Timestamp, end: Timestamp) {
         if self.open.is_none() {
-            let start = time.floor(self.span_ns);
-            self.open = Some(Bucket::new(self.next_id, start, start.plus(self.span_ns), self.seed.clone(), self.flows));
+            self.open = Some(Bucket::new(self.next_id, start, end, self.seed.clone(), self.flows));
             self.next_id += 1;
         }
+    }
+
+    /// Moves the end of the open window: it is closed late, or early.
+    pub fn end_at(&mut self, end: Timestamp) {
+        if let Some(open) = &mut self.open {
+            open.end = end.max(open.start);
+        }
+    }
+
+    /// Start of the open window.
+    pub fn start(&self) -> Option<Timestamp> {
+        self.open.as_ref().map(|bucket| bucket.start)
     }
 
     /// End of the open window.
@@ -118,12 +137,18 @@ impl Windows {
         }
     }
 
-    /// Closes the open window; `ledger` is the cumulative reading taken with the last changes.
+    /// Closes the open window; `ledger` is the cumulative reading taken with the last changes. It counts as whole and as long
+    /// as from its start to its end.
     pub fn close(&mut self, ledger: &LedgerSlot) -> Option<Closed> {
+        self.close_measured(ledger, Measured::default())
+    }
+
+    /// Closes the open window, of whose time this is known.
+    pub fn close_measured(&mut self, ledger: &LedgerSlot, measured: Measured) -> Option<Closed> {
         let open = self.open.take()?;
         self.flows = open.flow_count();
         let counted = difference(ledger, &self.ledger);
         self.ledger = *ledger;
-        Some(open.close(counted))
+        Some(open.close(counted, Measured { span_ns: self.span_ns, ..measured }))
     }
 }

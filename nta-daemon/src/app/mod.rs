@@ -18,7 +18,7 @@ use crate::pipeline::baselines::BaselineHandle;
 use crate::sink::store::StoreOutput;
 use crate::store::{Found, Lease, Retention, Run, Store, StoreError, StoreWriter};
 use nta_core::baseline::{BaselineConfig, Baselines, Import};
-use nta_core::domain::{Mode, Status};
+use nta_core::domain::{IdentityScope, Mode, RunId, SensorId, Status};
 
 pub use run::{Hangup, Task, Work};
 pub use signals::{Signal, Signals};
@@ -87,6 +87,7 @@ pub struct App {
     config: Config,
     status: watch::Sender<Status>,
     baselines: BaselineHandle,
+    ids: IdentityScope,
     listener: Option<TcpListener>,
     /// That no other daemon captures for this sensor with this database, until the App is gone.
     _lease: Option<Lease>,
@@ -148,6 +149,8 @@ impl App {
             uuid: Run::new_uuid(clock::now()),
             analysis: new,
         };
+        let named = run.sensor.parse().unwrap_or_else(|_| SensorId::replay());
+        let ids = IdentityScope::of_run(&named, &RunId(run.uuid));
         let run = store.begin_run(&run).await?;
         let (writer, write_task) = store.writer(run, STORE_QUEUE);
         let baselines = BaselineHandle::default();
@@ -161,6 +164,7 @@ impl App {
             config,
             status,
             baselines,
+            ids,
             listener,
             _lease: lease,
             store,

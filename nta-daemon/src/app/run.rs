@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::{App, AppError, Signal, Signals, StoreOutput};
 use crate::api::{self, AllowedHosts, AnalysisAccess, ApiState};
 use crate::pipeline::baselines::BaselineHandle;
-use nta_core::domain::Status;
+use nta_core::domain::{IdentityScope, Status};
 
 /// How long a shutdown waits for the capture, and for the store.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(10);
@@ -27,6 +27,8 @@ pub struct Task {
     pub output: StoreOutput,
     /// What the pipeline shares its baselines by.
     pub baselines: BaselineHandle,
+    /// Names flows and alerts of a live run.
+    pub ids: IdentityScope,
     /// Publishes what the API says between two windows.
     pub status: watch::Sender<Status>,
     /// Cancelled when the work has to end.
@@ -57,6 +59,7 @@ impl App {
         let task = Task {
             output: self.output(),
             baselines: self.baselines.clone(),
+            ids: self.ids,
             status: self.status.clone(),
             stop: self.stop.clone(),
         };

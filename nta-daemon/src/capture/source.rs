@@ -3,7 +3,7 @@
 
 use crate::source::kernel::KernelFlows;
 use crate::source::{FlowSource, Sink, SourceError};
-use nta_core::domain::{Event, Interface, Ledger, MapFill, OverflowDelta, Timestamp};
+use nta_core::domain::{Event, IdentityScope, Interface, Ledger, MapFill, OverflowDelta, Timestamp};
 
 /// Interfaces that are gone and have a row of the ledger of their own; what others counted is summed up.
 const MAX_ROWS: usize = 64;
@@ -14,13 +14,15 @@ const OTHERS: &str = "(gone)";
 #[derive(Default)]
 pub struct LiveSource {
     flows: Option<KernelFlows>,
+    ids: IdentityScope,
     /// What programs counted that are attached no more, by interface.
     before: Vec<Interface>,
 }
 
 impl LiveSource {
     /// Counts by programs that were just attached.
-    pub fn begin(&mut self, flows: KernelFlows) {
+    pub fn begin(&mut self, mut flows: KernelFlows) {
+        flows.identify(self.ids);
         self.flows = Some(flows);
     }
 
@@ -53,6 +55,13 @@ fn add(rows: &mut Vec<Interface>, row: Interface) {
 }
 
 impl FlowSource for LiveSource {
+    fn identify(&mut self, ids: IdentityScope) {
+        self.ids = ids;
+        if let Some(flows) = &mut self.flows {
+            flows.identify(ids);
+        }
+    }
+
     fn drain(&mut self, sink: &mut Sink<'_>) -> Result<(), SourceError> {
         self.flows.as_mut().map_or(Ok(()), |flows| flows.drain(sink))
     }

@@ -19,7 +19,7 @@ use crate::pipeline::{Output, Pipeline, PipelineOptions, Telling};
 use crate::source::kernel::device::Device;
 use crate::source::kernel::{AttachOptions, AttachedKernel, KernelOptions, LinkEvents};
 use crate::source::{EventSettings, FlowSource as _, SourceError};
-use nta_core::domain::{Mode, NicCounts, Status};
+use nta_core::domain::{IdentityScope, Mode, NicCounts, Status};
 use nta_core::model::Models;
 use nta_core::window::Seed;
 
@@ -54,6 +54,8 @@ pub struct Judging {
     pub models: Models,
     /// Where baselines are shown, and imports of them taken from.
     pub baselines: BaselineHandle,
+    /// Names flows and alerts.
+    pub ids: IdentityScope,
 }
 
 /// What the API says before the first window closes.
@@ -146,7 +148,7 @@ impl Supervisor {
         published: &Sender<Status>,
         output: &mut dyn Output,
     ) -> Result<(), SourceError> {
-        let Judging { config, models, baselines } = judging;
+        let Judging { config, models, baselines, ids } = judging;
         let options = PipelineOptions {
             span_ns: config.windows.span_ns(),
             detect: config.detect.clone(),
@@ -155,7 +157,9 @@ impl Supervisor {
             baselines: Some(baselines.clone()),
             telling: Telling::AtOnce,
             seed: Seed::random(),
+            ids: *ids,
         };
+        self.source.identify(*ids);
         let mut pipeline = Pipeline::new(&options, status(options.span_ns, models));
         self.tell(&mut pipeline)?;
         published.send_replace(pipeline.status().clone());
@@ -191,7 +195,7 @@ impl Supervisor {
             flows.leave();
             pipeline.leave();
         }
-        pipeline.finish(&mut self.source, output)?;
+        pipeline.finish(now(), &mut self.source, output)?;
         match (&self.attached, self.source.flows()) {
             (Some(attached), Some(flows)) => attached.hand_over(flows),
             _ => Ok(()),

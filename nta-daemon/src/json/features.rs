@@ -17,7 +17,7 @@ pub struct FeaturesJson {
     /// First instant behind it.
     #[schema(format = DateTime)]
     pub end: String,
-    /// Length in seconds.
+    /// Measured length in seconds.
     pub span_s: f64,
     /// The host's address.
     pub host: String,
@@ -36,7 +36,7 @@ impl FeaturesJson {
         Self {
             start: window.start.to_string(),
             end: window.end.to_string(),
-            span_s: seconds(window.end.since(window.start)),
+            span_s: seconds(window.length_ns()),
             host: host.address.to_string(),
             schema: SCHEMA_VERSION,
             features: FEATURES.iter().map(|feature| feature.name.to_owned()).zip(values).collect(),

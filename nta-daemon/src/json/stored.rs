@@ -4,7 +4,7 @@ use nta_common::tcp::RTT_BUCKETS;
 
 use super::{TalkerJson, WindowJson, protocol_number};
 use nta_core::domain::{EventCounts, TcpCounts, Timestamp};
-use nta_core::window::{Overflow, Protocol, Rtt, Talker, Window};
+use nta_core::window::{Measured, NotWhole, Overflow, Protocol, Rtt, Talker, Window};
 
 impl WindowJson {
     /// The window that this is the JSON of. Times and the histogram of round trips come from elsewhere: the document has
@@ -67,6 +67,20 @@ impl WindowJson {
             late_packets: self.late_packets,
             events: EventCounts::from(&self.events),
             ledger: self.ledger.0,
+            measured: self.measured(),
+        }
+    }
+
+    fn measured(&self) -> Measured {
+        let ns = |seconds: f64| (seconds * 1e9).round() as u64;
+        Measured {
+            span_ns: 0,
+            length_ns: ns(self.span_s),
+            not_whole: self.not_whole.as_deref().and_then(NotWhole::named),
+            silence_ns: ns(self.silence_s),
+            gap_ns: ns(self.gap_s),
+            clock_step_ns: (self.clock_step_s * 1e9).round() as i64,
+            folded: self.folded,
         }
     }
 }
@@ -110,6 +124,12 @@ mod tests {
                 packets: 1,
                 ..Overflow::default()
             }],
+            measured: Measured {
+                length_ns: 5,
+                not_whole: Some(NotWhole::RunEnded),
+                silence_ns: 7,
+                ..Measured::default()
+            },
             ..Window::default()
         };
         let back = WindowJson::from(&window).to_window(window.start, window.end, Some(histogram));

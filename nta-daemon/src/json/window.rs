@@ -18,8 +18,24 @@ pub struct WindowJson {
     /// First instant behind it.
     #[schema(format = DateTime)]
     pub end: String,
-    /// Length in seconds.
+    /// Measured length in seconds: how long packets were counted for it. `end` - `start` unless `not_whole` says why not.
     pub span_s: f64,
+    /// Why it is not whole: `late` (closed late, it holds what came until then), `run_began`, `run_ended` within it, or
+    /// `interrupted` by a restart; left out if it is whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_whole: Option<String>,
+    /// Seconds before it in which packets were counted and none came: no window tells of them.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub silence_s: f64,
+    /// Seconds before or within it in which nobody counted.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub gap_s: f64,
+    /// Seconds by which the wall clock was set within it; negative is back.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub clock_step_s: f64,
+    /// Further windows that it stands for: of an input with many almost empty ones.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub folded: u64,
     /// Every packet seen, IP or not.
     pub packets: u64,
     /// Frame bytes of those.
@@ -86,7 +102,7 @@ pub struct WindowJson {
 
 impl From<&Window> for WindowJson {
     fn from(window: &Window) -> Self {
-        let span_s = seconds(window.end.since(window.start));
+        let span_s = seconds(window.length_ns());
         let per_second = |count: u64| if span_s > 0.0 { count as f64 / span_s } else { 0.0 };
         let tcp = &window.tcp;
         let ip_frame_bytes = window.protocols.iter().map(|p| p.bytes).sum();
@@ -95,6 +111,11 @@ impl From<&Window> for WindowJson {
             start: window.start.to_string(),
             end: window.end.to_string(),
             span_s,
+            not_whole: window.measured.not_whole.map(|reason| reason.word().to_owned()),
+            silence_s: seconds(window.measured.silence_ns),
+            gap_s: seconds(window.measured.gap_ns),
+            clock_step_s: window.measured.clock_step_ns as f64 / 1e9,
+            folded: window.measured.folded,
             packets: window.packets,
             bytes: window.bytes,
             bandwidth_bps: per_second(window.bytes) * 8.0,
@@ -126,6 +147,14 @@ impl From<&Window> for WindowJson {
             ledger: CountsJson(window.ledger),
         }
     }
+}
+
+const fn is_zero(seconds: &f64) -> bool {
+    seconds.abs() < f64::EPSILON
+}
+
+const fn is_none(count: &u64) -> bool {
+    *count == 0
 }
 
 /// Packets to one destination that found the flow table full.

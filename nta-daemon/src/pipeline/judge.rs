@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 
 use nta_core::analysis::{Analysis, Judged};
-use nta_core::domain::{DetectionCounts, LearningState};
+use nta_core::domain::{Alert, AlertChange, DetectionCounts, LearningState, Timestamp};
 use nta_core::window::Closed;
 
 /// What came of a window.
@@ -29,6 +29,9 @@ impl Done {
         Self { judged, detection: analysis.counts(), learning: analysis.baselines().state(), took_ns }
     }
 }
+
+/// Alerts with what became of them.
+pub type AlertChanges = Vec<(AlertChange, Alert)>;
 
 /// Judges windows.
 pub enum Judge {
@@ -86,11 +89,11 @@ impl Judge {
         beside.done.recv().ok()
     }
 
-    /// Judges what is still open. No window comes any more.
+    /// Judges what is still open, and ends the alerts that are: the run ended at `time`, and no window comes any more.
     ///
     /// # Panics
     /// As the thread that judges did.
-    pub fn finish(self) -> (Done, Box<Analysis>) {
+    pub fn finish(self, time: Timestamp) -> (Done, AlertChanges, Box<Analysis>) {
         let mut analysis = match self {
             Self::Here(analysis) => analysis,
             Self::Beside(beside) => {
@@ -101,7 +104,12 @@ impl Judge {
                 }
             }
         };
-        let done = Done::of(&mut analysis, Analysis::finish);
-        (done, analysis)
+        let mut alerts = Vec::new();
+        let done = Done::of(&mut analysis, |analysis| {
+            let ended = analysis.finish(time);
+            alerts = ended.alerts;
+            ended.judged
+        });
+        (done, alerts, analysis)
     }
 }

@@ -4,6 +4,8 @@
 pub mod baselines;
 pub mod judge;
 mod liveness;
+mod measure;
+mod options;
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -12,15 +14,13 @@ use crate::source::{FlowSource, SourceError};
 use baselines::BaselineHandle;
 use judge::{Done, Judge, QUEUE};
 use liveness::seen;
-use nta_core::analysis::{Analysis, Judged};
-use nta_core::baseline::BaselineConfig;
-use nta_core::detect::DetectConfig;
+use nta_core::analysis::{Analysis, AnalysisOptions, Judged};
 use nta_core::domain::{
-    Alert, AlertChange, Attachment, Event, FlowObservation, FlowRecord, FlowUpdate, Ledger, Mode, NicCounts, Status,
-    Timestamp,
+    Alert, AlertChange, Attachment, Event, FlowObservation, FlowRecord, FlowUpdate, IdentityScope, Ledger, Mode,
+    NicCounts, Status, Timestamp,
 };
-use nta_core::model::Models;
-use nta_core::window::{Arrival, Seed, Snapshot, Span, Windows};
+use nta_core::window::{Arrival, Lengths, Snapshot, Span, Windows};
+pub use options::{PipelineOptions, Telling};
 
 /// How often flows that are over are looked for, in event time.
 const EXPIRE_EVERY_NS: u64 = 10_000_000_000;
@@ -54,38 +54,6 @@ pub trait Output {
     fn closed(&mut self, status: &Status);
 }
 
-/// When what came of a window is told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Telling {
-    /// As soon as it has closed.
-    AtOnce,
-    /// Once the flows of the next ones were told, [`QUEUE`] of them unless they are large: windows can be judged meanwhile.
-    /// How far behind depends on nothing but the windows.
-    Behind {
-        /// Whether a thread of its own does so; not with `baselines`, whose imports wait for none.
-        beside: bool,
-    },
-}
-
-/// How windows are cut and judged.
-#[derive(Clone, Debug)]
-pub struct PipelineOptions {
-    /// Length of a base window in nanoseconds.
-    pub span_ns: u64,
-    /// What is looked for.
-    pub detect: DetectConfig,
-    /// How baselines are learned.
-    pub baseline: BaselineConfig,
-    /// Models that judge beside the rules.
-    pub models: Models,
-    /// Where baselines are shown, and imports of them taken from, if anybody looks.
-    pub baselines: Option<BaselineHandle>,
-    /// When what came of a window is told.
-    pub telling: Telling,
-    /// Keys the hashes of distinct values: fixed in a replay, so that it always says the same, else random.
-    pub seed: Seed,
-}
-
 /// Windows over one source.
 pub struct Pipeline {
     windows: Windows,
@@ -96,6 +64,11 @@ pub struct Pipeline {
     baselines: Option<BaselineHandle>,
     status: Status,
     last_expiry: Timestamp,
+    ids: IdentityScope,
+    /// Whether the next packet is another capture's first one.
+    next_capture: bool,
+    /// When the open window was opened, by the monotonic clock.
+    opened: Instant,
     /// What each attached interface counted itself since then, in the order of the attachments.
     nics: Vec<NicCounts>,
     /// Of each attachment: what its ledger held, and its interface had passed, when the program was last seen to count.
@@ -108,12 +81,23 @@ impl Pipeline {
     /// `status` says what it runs on.
     pub fn new(options: &PipelineOptions, status: Status) -> Self {
         let span_ns = options.span_ns;
-        let analysis = || Analysis::new(span_ns, &options.detect, &options.baseline, &options.models);
+        let lengths = if status.mode == Mode::Live { Lengths::Measured } else { Lengths::Nominal };
+        let analysis = |threads| {
+            Analysis::new(&AnalysisOptions {
+                base_ns: span_ns,
+                lengths,
+                detect: &options.detect,
+                baseline: &options.baseline,
+                models: &options.models,
+                ids: options.ids,
+                threads,
+            })
+        };
         let beside = options.telling == Telling::Behind { beside: true } && options.baselines.is_none();
         // Without a thread it is done here, with the same result.
-        let judge = if beside { Judge::beside(analysis()).ok() } else { None };
+        let judge = if beside { Judge::beside(analysis(1)).ok() } else { None };
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        let judge = judge.unwrap_or_else(|| Judge::Here(Box::new(analysis().with_processors(processors))));
+        let judge = judge.unwrap_or_else(|| Judge::Here(Box::new(analysis(processors))));
         Self {
             windows: Windows::new(span_ns, options.seed.clone()),
             judge,
@@ -122,6 +106,9 @@ impl Pipeline {
             baselines: options.baselines.clone(),
             status: Status { window_ns: span_ns, model: options.models.state.clone(), ..status },
             last_expiry: Timestamp::default(),
+            ids: options.ids,
+            next_capture: false,
+            opened: Instant::now(),
             nics: Vec::new(),
             alive: Vec::new(),
             missing: Vec::new(),
@@ -164,6 +151,9 @@ impl Pipeline {
 
     /// Opens the window of `time`, unless one is open.
     pub fn open_at(&mut self, time: Timestamp) {
+        if self.windows.end().is_none() {
+            self.opened = Instant::now();
+        }
         self.windows.open_at(time);
         self.status.window_open_since = Some(time);
     }
@@ -175,15 +165,21 @@ impl Pipeline {
         source: &mut S,
         output: &mut dyn Output,
     ) -> Result<(), SourceError> {
+        let of_next = std::mem::take(&mut self.next_capture);
         match self.windows.arrival(time) {
             Arrival::Inside => {}
-            Arrival::Late => {
+            Arrival::Late if !of_next => {
                 self.windows.note_late();
                 self.status.late_packets += 1;
                 return Ok(());
             }
-            Arrival::Closes => {
+            Arrival::Late | Arrival::Closes => {
+                let goes_back = self.windows.start().is_some_and(|start| time < start);
                 self.close(source, output)?;
+                if goes_back {
+                    self.ids = self.ids.next_part();
+                    source.identify(self.ids);
+                }
                 self.expire_after_silence(time, source, output)?;
             }
         }
@@ -191,6 +187,12 @@ impl Pipeline {
             self.open_at(time);
         }
         Ok(())
+    }
+
+    /// The next packet is the first one of another capture: when it is older than the open window, time went back, and it is
+    /// not late.
+    pub const fn next_capture(&mut self) {
+        self.next_capture = true;
     }
 
     /// Ends the flows that a silence in a capture ended, before this packet could be counted into one of them; live, the
@@ -264,7 +266,9 @@ impl Pipeline {
         }
         self.status.ledger = source.ledger()?;
         self.judge_attachments();
-        let Some(closed) = self.windows.close(&self.status.ledger.total()) else { return Ok(()) };
+        let measured = self.measure(end);
+        let ledger = self.status.ledger.total();
+        let Some(closed) = self.windows.close_measured(&ledger, measured) else { return Ok(()) };
         self.status.windows_closed += 1;
         self.status.last_window_end = Some(end);
         // Live, the next one has begun; a replay knows with its next packet.
@@ -325,18 +329,23 @@ impl Pipeline {
         output.closed(&status);
     }
 
-    /// Closes the open window and ends every flow.
+    /// Closes the open window and ends every flow, and every alert: the run ended at `time`. Nothing that is told is later.
     pub fn finish<S: FlowSource + ?Sized>(
         mut self,
+        time: Timestamp,
         source: &mut S,
         output: &mut dyn Output,
     ) -> Result<Status, SourceError> {
+        if self.windows.end().is_some_and(|end| time < end) {
+            self.windows.end_at(time);
+        }
         self.close(source, output)?;
         self.catch_up(0, 0, output);
         let Self { judge, baselines, mut status, .. } = self;
-        let (Done { judged, detection, learning, .. }, analysis) = judge.finish();
+        let (Done { judged, detection, learning, .. }, ended, analysis) = judge.finish(time);
         (status.detection, status.learning) = (detection, learning);
         tell(judged, output);
+        ended.iter().for_each(|(change, alert)| output.alert(*change, alert));
         if let Some(baselines) = &baselines {
             baselines.publish(analysis.baselines().export());
             baselines.end();

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 pub use identity::analysis_of;
+use sha2::{Digest as _, Sha256};
 
 use crate::pipeline::baselines::BaselineHandle;
 use crate::pipeline::{Output, Pipeline, PipelineOptions, Telling};
@@ -15,7 +16,7 @@ use crate::source::replay::{Batches, Engine, GROUP, Reading, read_ahead};
 use nta_capture::{CaptureError, CaptureReader, End, Frame};
 use nta_core::baseline::BaselineConfig;
 use nta_core::detect::DetectConfig;
-use nta_core::domain::{Ledger, Status, Timestamp};
+use nta_core::domain::{IdentityScope, Ledger, Mode, SensorId, Status, Timestamp};
 use nta_core::model::Models;
 use nta_core::window::Seed;
 
@@ -152,6 +153,7 @@ impl Replay<'_> {
         }
         let total = readers.iter().map(CaptureReader::total_bytes).sum::<Option<u64>>();
         let summary = Summary { engine: engine.name(), ..Summary::default() };
+        let ids = self.ids(&mut readers);
         let options = PipelineOptions {
             span_ns: self.window_ns,
             detect: self.detect.clone(),
@@ -160,8 +162,10 @@ impl Replay<'_> {
             baselines: self.baselines.clone(),
             telling: Telling::Behind { beside: self.reads_ahead(total) },
             seed: Seed::fixed(),
+            ids,
         };
-        let pipeline = Pipeline::new(&options, status);
+        engine.identify(ids);
+        let pipeline = Pipeline::new(&options, Status { mode: Mode::Replay, ..status });
         let mut feed =
             Feed { engine, pipeline, output, pace: Pace::new(self.speed), summary, until_events: CHECK_EVERY };
         if self.reads_ahead(total) {
@@ -172,12 +176,32 @@ impl Replay<'_> {
             self.account_readers(&mut readers, total, &mut feed)?;
         }
         let Feed { engine, pipeline, output, mut summary, .. } = feed;
-        let status = pipeline.finish(engine, output)?;
+        // The last frame's instant is the last one that anything is known of.
+        let ended = summary.times.map_or_else(Timestamp::default, |(_, last)| last.plus(1));
+        let status = pipeline.finish(ended, engine, output)?;
         summary.ledger = engine.ledger()?;
         summary.flows = status.flows_total;
         summary.late_packets = status.late_packets;
         summary.elapsed = began.elapsed();
         Ok(summary)
+    }
+
+    /// What names flows and alerts: the captures by their first frames, which a pipe has as well, and all settings of the
+    /// analysis. Read without waiting for more than that, and the same however a capture is packed and wherever it lies.
+    fn ids(&self, readers: &mut [CaptureReader]) -> IdentityScope {
+        let mut captures = Sha256::new();
+        for frame in readers.iter_mut().filter_map(CaptureReader::peek) {
+            captures.update(frame.time_ns.to_be_bytes());
+            captures.update(frame.wire_len.to_be_bytes());
+            captures.update((frame.data.len() as u64).to_be_bytes());
+            captures.update(frame.data);
+        }
+        let mut settings = Sha256::new();
+        settings.update(self.window_ns.to_be_bytes());
+        settings.update(self.detect.to_toml());
+        settings.update(self.baseline.to_toml());
+        settings.update(self.models.state.id.as_deref().unwrap_or_default());
+        IdentityScope::of_analysis(&SensorId::replay(), &captures.finalize(), &settings.finalize(), 0)
     }
 
     /// Whether a second thread reads. Not for a pipe: it may be live, and no frame of it waits for a batch to be full.
@@ -213,6 +237,7 @@ impl Replay<'_> {
             }
             read_before += reader.bytes_read();
             feed.summary.file(Reading::of(reader))?;
+            feed.pipeline.next_capture();
             if !goes_on {
                 break;
             }
@@ -242,6 +267,7 @@ impl Replay<'_> {
             if batch.is_last() || !goes_on {
                 read_before += reading.bytes;
                 feed.summary.file(reading.clone())?;
+                feed.pipeline.next_capture();
             }
             if !goes_on {
                 break;

@@ -8,8 +8,8 @@ use super::*;
 use crate::json::{FlowJson, WindowJson};
 use crate::source::EventSettings;
 use crate::source::replay::UserEngine;
-use nta_core::domain::{Alert, AlertChange, Event, FlowRecord, FlowUpdate};
-use nta_core::window::{DEFAULT_WINDOW_NS, Snapshot};
+use nta_core::domain::{Alert, AlertChange, AlertState, ClearReason, Event, FlowId, FlowRecord, FlowUpdate};
+use nta_core::window::{DEFAULT_WINDOW_NS, NotWhole, Snapshot};
 
 /// What comes out of a replay, as JSON lines.
 #[derive(Default)]
@@ -150,6 +150,85 @@ fn many_batches_late_packets_and_a_full_table_give_the_same_with_a_second_thread
     let summary = summary.expect("replayed");
     assert_eq!((summary.packets, summary.late_packets), (8_000, 79));
     assert!(summary.ledger.total().get(nta_common::Counter::Overflow) > 0, "{summary:?}");
+}
+
+/// Times that a run tells, as it tells them: of windows, and of alerts as they are raised and cleared.
+#[derive(Default)]
+struct Times {
+    flows: Vec<FlowId>,
+    windows: Vec<(Timestamp, Timestamp, u64, Option<NotWhole>)>,
+    alerts: BTreeMap<u64, Alert>,
+}
+
+impl Output for Times {
+    fn flow(&mut self, update: &FlowUpdate<'_>, flow: &FlowRecord) {
+        if update.ended.is_some() {
+            self.flows.push(flow.id);
+        }
+    }
+
+    fn event(&mut self, _event: &Event) {}
+
+    fn window(&mut self, snapshot: &Snapshot) {
+        let window = &snapshot.window;
+        self.windows.push((window.start, window.end, window.length_ns(), window.measured.not_whole));
+    }
+
+    fn alert(&mut self, _change: AlertChange, alert: &Alert) {
+        self.alerts.insert(alert.id.0, alert.clone());
+    }
+
+    fn closed(&mut self, _status: &Status) {}
+}
+
+fn times(paths: &[PathBuf]) -> (Times, Summary) {
+    let mut replay = Replay {
+        paths: paths.to_vec(),
+        speed: Speed::Max,
+        window_ns: DEFAULT_WINDOW_NS,
+        detect: DetectConfig::default(),
+        baseline: BaselineConfig::default(),
+        models: Models::default(),
+        baselines: None,
+        read_ahead: ReadAhead::Never,
+        progress: &mut |_, _| true,
+    };
+    let mut times = Times::default();
+    let mut engine = UserEngine::new("test", [1 << 20; 2], true, EventSettings::default());
+    let summary = replay.run(&mut engine, Status::default(), &mut times).expect("a capture");
+    (times, summary)
+}
+
+#[test]
+fn what_is_open_at_the_end_of_a_capture_is_closed_with_it_and_nothing_is_later() {
+    let case = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/cases/port-scan/input.pcap.gz");
+    let case = if case.exists() { case } else { case.with_file_name("input.pcap") };
+    let (told, summary) = times(&[case]);
+    let (_, last) = summary.times.expect("frames");
+    assert!(!told.alerts.is_empty());
+    for alert in told.alerts.values() {
+        assert_eq!(alert.state, AlertState::Cleared, "{alert:?}");
+        assert!(alert.raised <= last.plus(1) && alert.cleared.is_some_and(|at| at <= last.plus(1)), "{alert:?}");
+    }
+    assert!(told.alerts.values().any(|alert| alert.clear_reason == Some(ClearReason::RunEnded)));
+    for (start, end, _, _) in &told.windows {
+        assert!(start < end && *end <= last.plus(1), "{start} to {end}, and the last frame came at {last}");
+    }
+    assert_eq!(told.windows.last().and_then(|(.., not_whole)| *not_whole), Some(NotWhole::RunEnded));
+}
+
+#[test]
+fn the_same_capture_twice_in_one_replay_shares_no_flow() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("many.pcap");
+    fs::write(&file, many(2_000)).expect("write");
+    let (once, _) = times(std::slice::from_ref(&file));
+    let (again, _) = times(std::slice::from_ref(&file));
+    assert_eq!(once.flows, again.flows, "an analysis gives the same identities every time");
+    let (twice, summary) = times(&[file.clone(), file]);
+    assert_eq!(twice.flows.len() as u64, summary.flows);
+    let distinct: std::collections::HashSet<_> = twice.flows.iter().collect();
+    assert_eq!(distinct.len(), twice.flows.len());
 }
 
 #[test]

@@ -222,7 +222,8 @@ mod tests {
         let mut output = StoreOutput::new(writer, status, Found::new(store, 50), baselines, false);
         // The single-threaded runtime of the test does not run the writer: nothing is taken from its queue.
         let window = |id| Batch { window: Some(Window { id, ..Window::default() }), ..Batch::default() };
-        let mut hygiene = nta_core::alerting::Alerter::new(nta_core::alerting::AlertingConfig::default());
+        let mut hygiene =
+            nta_core::alerting::Alerter::new(nta_core::alerting::AlertingConfig::default(), Default::default());
         let mut alert = None;
         hygiene.judge(vec![finding()], Timestamp::from_nanos(1), &mut |_, raised| alert = Some(raised.clone()));
         let alert = alert.expect("an alert");

@@ -9,13 +9,16 @@ pub mod replay;
 
 pub use event::EventSettings;
 
-use nta_core::domain::{Event, FlowUpdate, Ledger, MapFill, OverflowDelta, Timestamp};
+use nta_core::domain::{Event, FlowUpdate, IdentityScope, Ledger, MapFill, OverflowDelta, Timestamp};
 
 /// Takes flows as they change.
 pub type Sink<'a> = dyn FnMut(FlowUpdate<'_>) + 'a;
 
 /// The edge between the packet path and the rest: cumulative counters in, differences out.
 pub trait FlowSource: Send {
+    /// Names the flows that are new from now on.
+    fn identify(&mut self, ids: IdentityScope);
+
     /// Reports every flow that changed since the last call.
     fn drain(&mut self, sink: &mut Sink<'_>) -> Result<(), SourceError>;
 

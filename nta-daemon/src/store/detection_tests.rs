@@ -33,7 +33,7 @@ pub(super) fn alert(source: u8, last_s: u64) -> Alert {
     };
     let key = AlertKey::of(&finding);
     Alert {
-        id: key.id(finding.end),
+        id: nta_core::domain::IdentityScope::default().alert_id(&key, finding.end),
         key,
         state: AlertState::Raised,
         severity: Severity::Medium,
@@ -41,6 +41,7 @@ pub(super) fn alert(source: u8, last_s: u64) -> Alert {
         last: finding.end,
         raised: finding.end,
         cleared: None,
+        clear_reason: None,
         windows: 1,
         merged: 0,
         detectors: vec![finding.detector],

@@ -15,6 +15,8 @@ pub struct FeatureRow {
     pub start: Timestamp,
     /// First instant behind it.
     pub end: Timestamp,
+    /// How long windows of its kind are, in nanoseconds.
+    pub span_ns: u64,
     /// The host.
     pub host: IpAddr,
     /// Version of the schema that the vector follows.
@@ -51,6 +53,7 @@ struct Row {
     id: i64,
     start_ns: i64,
     end_ns: i64,
+    span_ns: i64,
     host: Vec<u8>,
     schema_version: u32,
     vector: String,
@@ -62,6 +65,7 @@ impl Row {
             id: row.int("id")?,
             start_ns: row.int("start_ns")?,
             end_ns: row.int("end_ns")?,
+            span_ns: row.int("span_ns")?,
             host: row.blob("host")?,
             schema_version: row.small("schema_version")?,
             vector: row.text("vector")?,
@@ -74,6 +78,7 @@ impl Row {
         let row = FeatureRow {
             start: time(self.start_ns),
             end: time(self.end_ns),
+            span_ns: from_sql(self.span_ns),
             host: from_address(&self.host).ok_or_else(|| corrupt("the host is no address".to_owned()))?,
             schema_version: self.schema_version,
             vector: serde_json::from_str(&self.vector).map_err(|error| corrupt(format!("vector: {error}")))?,
@@ -86,7 +91,7 @@ impl Store {
     /// A page of feature vectors, in the order of time.
     pub async fn features(&self, filter: &FeatureFilter, position: Position) -> Result<FeaturePage, StoreError> {
         let mut query = Query::new(
-            "SELECT id, start_ns, end_ns, host, schema_version, vector FROM aggregated_features WHERE 1 = 1",
+            "SELECT id, start_ns, end_ns, span_ns, host, schema_version, vector FROM aggregated_features WHERE 1 = 1",
         );
         if let Some(span_ns) = filter.span_ns {
             query.push(" AND span_ns = ").push_bind(to_sql(span_ns));

@@ -78,6 +78,7 @@ impl Found {
         self.features.extend(hosts.into_iter().map(|host| FeatureRow {
             start: snapshot.window.start,
             end: snapshot.window.end,
+            span_ns: snapshot.window.span_ns(),
             host: host.address,
             schema_version: SCHEMA_VERSION,
             vector: features::extract(host, extent).into(),

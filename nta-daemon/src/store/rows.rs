@@ -52,6 +52,8 @@ pub(super) struct WindowRow {
     pub(super) number: i64,
     pub(super) start_ns: i64,
     pub(super) end_ns: i64,
+    /// How long windows of its kind are: by this they are found.
+    pub(super) span_ns: i64,
     pub(super) packets: i64,
     pub(super) bytes: i64,
     pub(super) flows: i64,
@@ -121,6 +123,7 @@ pub(super) struct AnomalyRow {
 pub(super) struct VectorRow {
     pub(super) start_ns: i64,
     pub(super) end_ns: i64,
+    pub(super) span_ns: i64,
     pub(super) host: [u8; 16],
     pub(super) schema_version: u32,
     pub(super) vector: String,
@@ -171,6 +174,7 @@ impl WindowRow {
             number: to_sql(window.id),
             start_ns: to_sql(window.start.as_nanos()),
             end_ns: to_sql(window.end.as_nanos()),
+            span_ns: to_sql(window.span_ns()),
             packets: to_sql(window.packets),
             bytes: to_sql(window.bytes),
             flows: to_sql(window.flows),
@@ -257,6 +261,7 @@ impl VectorRow {
         Ok(Self {
             start_ns: to_sql(row.start.as_nanos()),
             end_ns: to_sql(row.end.as_nanos()),
+            span_ns: to_sql(row.span_ns),
             host: address(row.host),
             schema_version: row.schema_version,
             vector: encode("aggregated_features", row.start.as_nanos(), &row.vector)?,

@@ -99,7 +99,7 @@ pub(super) async fn add(conn: &mut Conn, name: &str, rows: i64) -> Result<(), St
 
 async fn insert_window(conn: &mut Conn, run: i64, window: &WindowRow) -> Result<(), StoreError> {
     let error = StoreError::query("windows");
-    let span_ns = window.end_ns - window.start_ns;
+    let span_ns = window.span_ns;
     let insert = Query::new(
         "INSERT INTO windows (run_id, factor, number, start_ns, end_ns, span_ns, packets, bytes, flows, connections, \
          bandwidth_bps, rtt_samples, rtt_mean_ms, rtt_max_ms, rtt_histogram, body) \
@@ -262,7 +262,7 @@ async fn insert_features(conn: &mut Conn, run: i64, rows: &[VectorRow]) -> Resul
                 run.into(),
                 row.start_ns.into(),
                 row.end_ns.into(),
-                (row.end_ns - row.start_ns).into(),
+                row.span_ns.into(),
                 Value::Blob(row.host.to_vec()),
                 i64::from(row.schema_version).into(),
                 row.vector.as_str().into(),

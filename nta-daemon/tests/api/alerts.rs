@@ -27,7 +27,7 @@ fn alert(kind: AlertKind, source: u8, window: u64, score: f64) -> Alert {
     };
     let key = AlertKey::of(&finding);
     Alert {
-        id: key.id(finding.end),
+        id: nta_core::domain::IdentityScope::default().alert_id(&key, finding.end),
         key,
         state: AlertState::Raised,
         severity: Severity::Medium,
@@ -35,6 +35,7 @@ fn alert(kind: AlertKind, source: u8, window: u64, score: f64) -> Alert {
         last: finding.end,
         raised: finding.end,
         cleared: None,
+        clear_reason: None,
         windows: 1,
         merged: 0,
         detectors: vec![finding.detector],

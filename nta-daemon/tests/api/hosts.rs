@@ -76,6 +76,7 @@ async fn features_are_told_by_name() {
     let row = |host: u8, start: u64, length: u64| FeatureRow {
         start: time(start),
         end: time(start + length),
+        span_ns: length * 1_000_000_000,
         host: [10, 0, 0, host].into(),
         schema_version: SCHEMA_VERSION,
         vector: (0..FEATURES.len()).map(|n| n as f64).collect(),

@@ -95,7 +95,7 @@ fn json((id, row): &(u64, FeatureRow)) -> HostFeatures {
         host: row.host.to_string(),
         window_start: row.start.to_string(),
         window_end: row.end.to_string(),
-        window_size_s: seconds(row.end.since(row.start)),
+        window_size_s: seconds(row.span_ns),
         schema_version: row.schema_version,
         features,
         prediction: None,

@@ -15,7 +15,9 @@ use super::events::EventRing;
 use super::read::MapReader;
 use super::tracker::Tracker;
 use crate::source::{FlowSource, Sink, SourceError};
-use nta_core::domain::{EndReason, Event, FlowKey, Interface, Ledger, MapFill, OverflowDelta, Timestamp, difference};
+use nta_core::domain::{
+    EndReason, Event, FlowKey, IdentityScope, Interface, Ledger, MapFill, Origin, OverflowDelta, Timestamp, difference,
+};
 
 /// What a hash map entry takes in the kernel beyond key and value (`struct htab_elem`).
 const ENTRY_OVERHEAD: u64 = 48;
@@ -39,6 +41,7 @@ pub struct KernelFlows {
     /// Interface names by ledger slot.
     slots: Vec<String>,
     tracker: Tracker,
+    ids: IdentityScope,
     /// Whether times are the kernel's own clock, which needs turning into Unix time, or a capture's.
     live: bool,
 }
@@ -76,6 +79,7 @@ impl KernelFlows {
             events: EventRing::take(ebpf, ring_bytes)?,
             slots,
             tracker: Tracker::default(),
+            ids: IdentityScope::default(),
             live,
         })
     }
@@ -95,8 +99,8 @@ impl KernelFlows {
         &self.read
     }
 
-    fn offset_ns(&self) -> u64 {
-        if self.live { wall_offset_ns() } else { 0 }
+    fn origin(&self) -> Origin {
+        Origin { clock_offset_ns: if self.live { wall_offset_ns() } else { 0 }, ids: self.ids }
     }
 }
 
@@ -154,12 +158,16 @@ pub(super) const fn flow_bytes() -> [u64; 2] {
 }
 
 impl FlowSource for KernelFlows {
+    fn identify(&mut self, ids: IdentityScope) {
+        self.ids = ids;
+    }
+
     fn drain(&mut self, sink: &mut Sink<'_>) -> Result<(), SourceError> {
-        let offset = self.offset_ns();
+        let origin = self.origin();
         let tracker = &mut self.tracker;
         tracker.rewind();
-        self.v4.drain(|key, stats| tracker.read(FlowKey::V4(*key), stats, offset, sink))?;
-        self.v6.drain(|key, stats| tracker.read(FlowKey::V6(*key), stats, offset, sink))
+        self.v4.drain(|key, stats| tracker.read(FlowKey::V4(*key), stats, &origin, sink))?;
+        self.v6.drain(|key, stats| tracker.read(FlowKey::V6(*key), stats, &origin, sink))
     }
 
     fn overflows(&mut self, sink: &mut dyn FnMut(OverflowDelta)) -> Result<(), SourceError> {
@@ -202,29 +210,29 @@ impl FlowSource for KernelFlows {
     }
 
     fn events(&mut self, sink: &mut dyn FnMut(Event)) -> Result<(), SourceError> {
-        let offset = self.offset_ns();
-        self.events.read(offset, sink);
+        let offset_ns = self.origin().clock_offset_ns;
+        self.events.read(offset_ns, sink);
         Ok(())
     }
 
     fn expire(&mut self, now: Timestamp, sink: &mut Sink<'_>) -> Result<(), SourceError> {
-        let offset = self.offset_ns();
+        let origin = self.origin();
         let over = if self.leaving { self.tracker.all(now) } else { self.tracker.ended(now) };
         for (key, reason) in over {
             let last = match &key {
                 FlowKey::V4(key) => self.v4.remove(key)?,
                 FlowKey::V6(key) => self.v6.remove(key)?,
             };
-            self.tracker.remove(&key, last.as_ref(), reason, offset, sink);
+            self.tracker.remove(&key, last.as_ref(), reason, &origin, sink);
         }
         Ok(())
     }
 
     fn finish(&mut self, sink: &mut Sink<'_>) {
-        let offset = self.offset_ns();
+        let origin = self.origin();
         let tracker = &mut self.tracker;
         let mut end = |key: FlowKey, last: &FlowStats| {
-            tracker.remove(&key, Some(last), EndReason::Shutdown, offset, sink);
+            tracker.remove(&key, Some(last), EndReason::Shutdown, &origin, sink);
         };
         let read = self.v4.drain(|key, last| end(FlowKey::V4(*key), last));
         if let Err(error) = read.and_then(|()| self.v6.drain(|key, last| end(FlowKey::V6(*key), last))) {

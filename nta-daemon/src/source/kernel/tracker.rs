@@ -11,7 +11,7 @@ use nta_common::FlowStats;
 
 use crate::source::Sink;
 use crate::source::places::Places;
-use nta_core::domain::{EndReason, FlowKey, Timestamp, Tracked};
+use nta_core::domain::{EndReason, FlowKey, Origin, Timestamp, Tracked};
 
 /// Every flow that the maps hold, as last read. Bounded by the maps themselves.
 #[derive(Default)]
@@ -53,18 +53,18 @@ impl Tracker {
     }
 
     /// Takes a reading of one flow.
-    pub(super) fn read(&mut self, key: FlowKey, reading: &FlowStats, clock_offset_ns: u64, sink: &mut Sink<'_>) {
-        let slot = self.find(key, reading, clock_offset_ns);
+    pub(super) fn read(&mut self, key: FlowKey, reading: &FlowStats, origin: &Origin, sink: &mut Sink<'_>) {
+        let slot = self.find(key, reading, origin);
         let Some(slot) = self.slot_mut(slot) else { return };
         if slot.flow.is_at(reading) {
             return;
         }
-        slot.flow.take(&key, reading, clock_offset_ns, None, sink);
+        slot.flow.take(&key, reading, origin, None, sink);
         (slot.expiry, slot.reason) = slot.flow.expiry(&key, reading);
     }
 
     /// The slot of a flow, a new one if need be.
-    fn find(&mut self, key: FlowKey, reading: &FlowStats, clock_offset_ns: u64) -> u32 {
+    fn find(&mut self, key: FlowKey, reading: &FlowStats, origin: &Origin) -> u32 {
         let expected = match self.cursor {
             Some(before) => self.slot(before).map_or(0, |slot| slot.next),
             None => self.first,
@@ -75,7 +75,7 @@ impl Tracker {
             let hash = self.hash(&key);
             let slot = match self.index.find(hash, |slot| self.holds(slot, &key)) {
                 Some(slot) => slot,
-                None => self.insert(key, hash, expected, Tracked::new(&key, reading, clock_offset_ns)),
+                None => self.insert(key, hash, expected, Tracked::new(&key, reading, origin)),
             };
             match self.cursor {
                 Some(before) => {
@@ -147,7 +147,7 @@ impl Tracker {
         key: &FlowKey,
         last: Option<&FlowStats>,
         reason: EndReason,
-        clock_offset_ns: u64,
+        origin: &Origin,
         sink: &mut Sink<'_>,
     ) {
         let hash = self.hash(key);
@@ -156,7 +156,7 @@ impl Tracker {
         let slot = self.slots[at as usize / PIECE][at as usize % PIECE].take();
         self.free.push(at);
         if let (Some(mut slot), Some(last)) = (slot, last) {
-            slot.flow.take(key, last, clock_offset_ns, Some(reason), sink);
+            slot.flow.take(key, last, origin, Some(reason), sink);
         }
         if self.index.len() == 0 {
             // Nothing of a flood of flows stays in memory.
@@ -228,8 +228,9 @@ mod tests {
         fn drain(&mut self) -> Vec<Told> {
             let mut all = Vec::new();
             for (key, reading) in &self.map {
-                let (flow, last) = self.last.entry(*key).or_insert_with(|| (Tracked::new(key, reading, 0), *reading));
-                flow.take(key, reading, 0, None, &mut |update| all.push(told(&update)));
+                let (flow, last) =
+                    self.last.entry(*key).or_insert_with(|| (Tracked::new(key, reading, &Origin::default()), *reading));
+                flow.take(key, reading, &Origin::default(), None, &mut |update| all.push(told(&update)));
                 *last = *reading;
             }
             all
@@ -265,7 +266,7 @@ mod tests {
             let mut all = Vec::new();
             tracker.rewind();
             for (key, reading) in &model.map {
-                tracker.read(*key, reading, 0, &mut |update| all.push(told(&update)));
+                tracker.read(*key, reading, &Origin::default(), &mut |update| all.push(told(&update)));
             }
             updates += all.len();
             assert_eq!(all, model.drain(), "round {round}");
@@ -276,14 +277,16 @@ mod tests {
             assert_eq!(ended, model.ended(), "round {round}");
             for (key, reason) in ended {
                 let last = model.remove(&key);
-                tracker.remove(&key, Some(&last), reason, 0, &mut |update| assert_eq!(update.ended, Some(reason)));
+                tracker.remove(&key, Some(&last), reason, &Origin::default(), &mut |update| {
+                    assert_eq!(update.ended, Some(reason));
+                });
                 ends += 1;
             }
         }
         let mut kept = 0;
         for (key, last) in &model.map {
             let mut count = |update: FlowUpdate<'_>| kept += usize::from(update.ended == Some(EndReason::Shutdown));
-            tracker.remove(key, Some(last), EndReason::Shutdown, 0, &mut count);
+            tracker.remove(key, Some(last), EndReason::Shutdown, &Origin::default(), &mut count);
         }
         assert_eq!((kept, tracker.len()), (model.map.len(), 0));
         assert!(updates > 5000 && ends > 100, "{updates} updates, {ends} ends");
@@ -295,7 +298,7 @@ mod tests {
         let mut tracker = Tracker::default();
         model.packet();
         let (key, reading) = model.map[0];
-        tracker.read(key, &reading, 0, &mut |_| {});
+        tracker.read(key, &reading, &Origin::default(), &mut |_| {});
         while model.map[0].1 == reading {
             model.packet();
         }
@@ -305,7 +308,7 @@ mod tests {
         let at = model.map.iter().position(|(k, _)| *k == key).expect("it is there");
         let last = model.map[at].1;
         let mut all = Vec::new();
-        tracker.remove(&key, Some(&last), EndReason::Idle, 0, &mut |update| all.push(told(&update)));
+        tracker.remove(&key, Some(&last), EndReason::Idle, &Origin::default(), &mut |update| all.push(told(&update)));
         assert_eq!(all.iter().filter_map(|t| t.2).map(|d| d.counts[0].packets).sum::<u64>(), counted(&last) - 1);
         assert_eq!(tracker.len(), 0);
     }

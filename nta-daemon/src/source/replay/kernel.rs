@@ -11,7 +11,7 @@ use rustix::thread::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity}
 use super::Engine;
 use crate::source::kernel::{Kernel, KernelFlows, KernelOptions};
 use crate::source::{EventSettings, FlowSource, Sink, SourceError};
-use nta_core::domain::{Event, Ledger, MapFill, OverflowDelta, Timestamp};
+use nta_core::domain::{Event, IdentityScope, Ledger, MapFill, OverflowDelta, Timestamp};
 
 const PROGRAM: &str = "nta_xdp";
 /// The smallest frame that a test run takes.
@@ -127,6 +127,10 @@ impl Engine for KernelEngine {
 }
 
 impl FlowSource for KernelEngine {
+    fn identify(&mut self, ids: IdentityScope) {
+        self.flows.identify(ids);
+    }
+
     fn drain(&mut self, sink: &mut Sink<'_>) -> Result<(), SourceError> {
         // What follows a drain, too, is shared by threads; the next frame holds this one again.
         if let Some(pinned) = &mut self.pinned {

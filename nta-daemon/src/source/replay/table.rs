@@ -13,7 +13,7 @@ use super::GROUP;
 use super::deadlines::{Deadlines, UNLISTED};
 use crate::source::Sink;
 use crate::source::places::{PLACE_BYTES, Places};
-use nta_core::domain::{EndReason, FlowKey, FlowUpdate, MapFill, Timestamp, Tracked};
+use nta_core::domain::{EndReason, FlowKey, FlowUpdate, IdentityScope, MapFill, Origin, Timestamp, Tracked};
 
 /// Flows of one family with the limit of the kernel's map, and a list of what changed since the last drain.
 pub(super) struct Table {
@@ -26,6 +26,7 @@ pub(super) struct Table {
     changed: Vec<u32>,
     deadlines: Deadlines,
     max_entries: u32,
+    origin: Origin,
 }
 
 #[repr(C, align(64))] // in this order, from the start of a cache line
@@ -49,7 +50,13 @@ impl Table {
             changed: Vec::new(),
             deadlines: Deadlines::default(),
             max_entries,
+            origin: Origin::default(),
         }
+    }
+
+    /// Names the flows that are new from now on.
+    pub(super) const fn identify(&mut self, ids: IdentityScope) {
+        self.origin.ids = ids;
     }
 
     /// Flows in the table.
@@ -119,9 +126,9 @@ impl Table {
             for slot in group {
                 let entry = &mut self.entries[*slot as usize];
                 entry.changed = false;
-                let flow =
-                    self.tracked[*slot as usize].get_or_insert_with(|| Tracked::new(&entry.key, &entry.stats, 0));
-                flow.take(&entry.key, &entry.stats, 0, None, sink);
+                let flow = self.tracked[*slot as usize]
+                    .get_or_insert_with(|| Tracked::new(&entry.key, &entry.stats, &self.origin));
+                flow.take(&entry.key, &entry.stats, &self.origin, None, sink);
                 // A later deadline is found out when the listed one has come; only an earlier one is news.
                 let interval = Deadlines::interval(flow.expiry(&entry.key, &entry.stats).0);
                 if interval < entry.listed {

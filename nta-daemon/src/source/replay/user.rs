@@ -15,7 +15,7 @@ use super::hint::{Hint, Hinter, hash};
 use super::table::Table;
 use super::{Engine, GROUP};
 use crate::source::{EventSettings, FlowSource, Sink, SourceError};
-use nta_core::domain::{Event, FlowKey, Interface, Ledger, MapFill, OverflowDelta, Timestamp};
+use nta_core::domain::{Event, FlowKey, IdentityScope, Interface, Ledger, MapFill, OverflowDelta, Timestamp};
 
 /// Flow tables in memory.
 pub struct UserEngine {
@@ -117,6 +117,11 @@ impl Flows for UserFlows {
 }
 
 impl FlowSource for UserEngine {
+    fn identify(&mut self, ids: IdentityScope) {
+        self.flows.v4.identify(ids);
+        self.flows.v6.identify(ids);
+    }
+
     fn drain(&mut self, sink: &mut Sink<'_>) -> Result<(), SourceError> {
         self.flows.v4.drain(sink);
         self.flows.v6.drain(sink);

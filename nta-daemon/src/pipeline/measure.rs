@@ -1,0 +1,27 @@
+//! How long the open window is, and what about its time is not as it should be.
+
+use nta_core::domain::{Mode, Timestamp};
+use nta_core::window::{Measured, NotWhole};
+
+use super::Pipeline;
+
+/// A live window whose length is off by more than this part of what it should be was not closed in time.
+const LATE_SHARE: u64 = 5;
+
+impl Pipeline {
+    /// What is known of the time of the open window, which ends at `end`. Live its length is measured; of a capture, what
+    /// comes before its first frame and after its last one is silence.
+    pub(super) fn measure(&self, end: Timestamp) -> Measured {
+        let start = self.windows.start().unwrap_or(end);
+        let span_ns = self.status.window_ns;
+        let silence_ns = self.status.last_window_end.map_or(0, |last| start.since(last));
+        let began = (self.status.windows_closed == 0).then_some(NotWhole::RunBegan);
+        if self.status.mode == Mode::Replay {
+            return Measured { length_ns: span_ns, not_whole: began, silence_ns, ..Measured::default() };
+        }
+        let length_ns = self.opened.elapsed().as_nanos() as u64;
+        let is_late = length_ns.abs_diff(span_ns) > span_ns / LATE_SHARE;
+        let not_whole = began.or(is_late.then_some(NotWhole::Late));
+        Measured { length_ns, not_whole, silence_ns, ..Measured::default() }
+    }
+}

@@ -1,0 +1,43 @@
+//! How windows are cut, judged and told.
+
+use nta_core::baseline::BaselineConfig;
+use nta_core::detect::DetectConfig;
+use nta_core::domain::IdentityScope;
+use nta_core::model::Models;
+use nta_core::window::Seed;
+
+use super::baselines::BaselineHandle;
+
+/// When what came of a window is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Telling {
+    /// As soon as it has closed.
+    AtOnce,
+    /// Once the flows of the next ones were told, [`QUEUE`](super::judge::QUEUE) of them unless they are large: windows can be judged meanwhile.
+    /// How far behind depends on nothing but the windows.
+    Behind {
+        /// Whether a thread of its own does so; not with `baselines`, whose imports wait for none.
+        beside: bool,
+    },
+}
+
+/// How windows are cut and judged.
+#[derive(Clone, Debug)]
+pub struct PipelineOptions {
+    /// Length of a base window in nanoseconds.
+    pub span_ns: u64,
+    /// What is looked for.
+    pub detect: DetectConfig,
+    /// How baselines are learned.
+    pub baseline: BaselineConfig,
+    /// Models that judge beside the rules.
+    pub models: Models,
+    /// Where baselines are shown, and imports of them taken from, if anybody looks.
+    pub baselines: Option<BaselineHandle>,
+    /// When what came of a window is told.
+    pub telling: Telling,
+    /// Keys the hashes of distinct values: fixed in a replay, so that it always says the same, else random.
+    pub seed: Seed,
+    /// Names the alerts; the source names the flows.
+    pub ids: IdentityScope,
+}
