@@ -116,7 +116,11 @@ fn documented() -> (Router<ApiState>, OpenApi) {
 /// The router; every path works with and without a trailing slash.
 pub fn router(state: ApiState) -> Router {
     let (routes, document) = documented();
-    let state = state.with_document(document);
+    guarded(routes, state.with_document(document))
+}
+
+/// Puts around the routes what holds for every request.
+fn guarded(routes: Router<ApiState>, state: ApiState) -> Router {
     let routes = routes
         .method_not_allowed_fallback(method_not_allowed)
         .fallback(not_found)
@@ -136,4 +140,37 @@ async fn not_found(uri: Uri) -> ApiError {
 
 async fn method_not_allowed() -> ApiError {
     ApiError::Method
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::{Body, to_bytes};
+    use axum::http::{Request, header};
+    use axum::routing::get;
+    use tokio::sync::watch;
+    use tower::ServiceExt as _;
+
+    use super::*;
+    use crate::store::Store;
+    use nta_core::domain::Status;
+
+    async fn fails_inside() -> &'static str {
+        panic!("inside: /var/lib/nta, row 7")
+    }
+
+    #[tokio::test]
+    async fn a_handler_that_panics_answers_a_problem_without_a_word_of_it() {
+        let (_sender, status) = watch::channel(Status::default());
+        let state = ApiState::new(Store::open("sqlite::memory:").await.expect("store"), status);
+        let router = guarded(documented().0.route("/fails", get(fails_inside)), state);
+        let ask = |path: &str| Request::get(path).header(header::HOST, "localhost").body(Body::empty());
+        let answer = router.clone().oneshot(ask("/fails").expect("request")).await.expect("an answer");
+        assert_eq!(answer.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        assert_eq!(answer.headers()[header::CONTENT_TYPE], super::super::error::PROBLEM_TYPE);
+        let text = to_bytes(answer.into_body(), usize::MAX).await.expect("body");
+        let text = String::from_utf8_lossy(&text).into_owned();
+        assert!(text.contains("\"status\":500") && !text.contains("inside") && !text.contains("row 7"), "{text}");
+        let next = router.oneshot(ask("/health").expect("request")).await.expect("an answer");
+        assert_eq!(next.status(), StatusCode::OK, "and the next request is answered");
+    }
 }

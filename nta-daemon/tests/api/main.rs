@@ -5,7 +5,9 @@ mod app;
 mod baselines;
 mod guard;
 mod hosts;
+mod imports;
 mod openapi;
+mod panics;
 
 use std::collections::HashSet;
 
