@@ -6,17 +6,13 @@ use std::sync::Mutex;
 
 use crate::alerting::Alerter;
 use crate::baseline::{BaselineConfig, Baselines};
-use crate::detect::{self, DetectConfig, Detector, View};
+use crate::detect::{self, DetectConfig, Detector, FlowUse, View};
 use crate::domain::{Alert, AlertChange, ClearReason, DetectionCounts, Finding, IdentityScope, Timestamp};
 use crate::model::Models;
 use crate::window::{Both, Cascade, Closed, Flows, Lengths, Run, See, Snapshot, Span};
 
 /// A window with fewer flows is judged before a second thread would have begun.
 const FLOWS_FOR_TWO: usize = 1_000;
-/// Detectors that take flows for as long as all others together, where there are many: another thread is theirs.
-const HALF: [&str; 2] = ["beaconing", "data_exfiltration"];
-/// Detectors that judge longest where there are many flows, the longest first: they begin, so that no thread waits for one.
-const LONG: [&str; 4] = ["port_scan", "distributed_flood", "slow_scan", "slowloris"];
 
 /// A window of any span with what was found in it, in the order in which it is to be told.
 #[derive(Clone, Debug)]
@@ -122,10 +118,12 @@ impl Analysis {
     /// Completes a base window, and has the detectors of base windows take its flows. With many of them two threads share the
     /// work, here and further on, and find the same.
     fn complete(&mut self, closed: Closed, threads: Threads) -> Snapshot {
-        let mut detectors: Vec<_> = self.detectors.iter_mut().filter(|detector| detector.judges(Span::Base)).collect();
+        let uses = |detector: &dyn Detector| detector.declaration().flows;
+        let takers = self.detectors.iter_mut().filter(|detector| uses(detector.as_ref()) != FlowUse::Unused);
+        let mut detectors: Vec<_> = takers.collect();
         let mut others = Vec::new();
         if threads.two {
-            (detectors, others) = detectors.into_iter().partition(|detector| HALF.contains(&detector.name()));
+            (detectors, others) = detectors.into_iter().partition(|detector| uses(detector.as_ref()) == FlowUse::Apart);
         }
         let show = |run: &Run<'_>, to: &mut [&mut Box<dyn Detector>]| to.iter_mut().for_each(|one| one.take(run));
         let see: [&mut See<'_>; 2] = [&mut |run| show(run, &mut detectors), &mut |run| show(run, &mut others)];
@@ -137,8 +135,8 @@ impl Analysis {
         let Self { detectors, baselines, .. } = self;
         let view = View { snapshot: base, baselines };
         let mut left: Vec<_> = detectors.iter_mut().enumerate().collect();
-        left.sort_by_key(|(_, detector)| LONG.iter().rev().position(|name| *name == detector.name()));
-        // Each thread takes the next detector as soon as it has time.
+        left.sort_by_key(|(_, detector)| detector.declaration().cost);
+        // Each thread takes the next detector, from the end, as soon as it has time.
         let left = Mutex::new(left);
         let work = || {
             let mut found = Vec::new();
@@ -229,10 +227,10 @@ impl Both for Threads {
     }
 }
 
-/// What the detectors of a window's span say about it.
+/// What the detectors that accept a window say about it.
 fn inspect(detectors: &mut [Box<dyn Detector>], view: &View<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for detector in detectors.iter_mut().filter(|detector| detector.judges(view.snapshot.span)) {
+    for detector in detectors.iter_mut().filter(|detector| detector.declaration().accepts(view.snapshot)) {
         detector.inspect(view, &mut findings);
     }
     findings

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
 use super::allow::Allow;
-use super::fusion::{ByHost, is_learned, is_learned_only, models_keys};
+use super::fusion::{ByHost, is_learned_only, models_keys};
 use super::raise_after::RaiseAfter;
 use crate::domain::{
-    Alert, AlertChange, AlertKey, AlertKind, AlertState, ClearReason, DetectionCounts, Finding, IdentityScope, Opinion,
-    Severity, Timestamp,
+    Alert, AlertChange, AlertKey, AlertKind, AlertState, Basis, ClearReason, DetectionCounts, Finding, IdentityScope,
+    Opinion, Severity, Timestamp,
 };
 use crate::tunables::tunables;
 
@@ -175,7 +175,7 @@ impl Alerter {
     /// The alert of another kind that says already what a host does about which a model has its own word: a rule found
     /// something in the same window.
     fn explained_by(&self, finding: &Finding) -> Option<AlertKey> {
-        if !is_learned(finding.detector) || self.by_host.joinable(finding).is_some() {
+        if finding.basis == Basis::Rule || self.by_host.joinable(finding).is_some() {
             return None;
         }
         let is_current = |key: &&AlertKey| {
@@ -191,7 +191,7 @@ impl Alerter {
         if self.is_open(&own) {
             return own;
         }
-        if is_learned(finding.detector) {
+        if finding.basis == Basis::Model {
             return self.by_host.joinable(finding).unwrap_or(own);
         }
         let theirs =
@@ -222,7 +222,7 @@ impl Alerter {
     fn wait(&mut self, key: &AlertKey, finding: &Finding, full: bool) -> Option<(Timestamp, u32)> {
         let mut least = self.config.raise_after.of(key.kind);
         let mut patience_ns = self.config.clear_after_s * NANOS;
-        if is_learned(finding.detector) {
+        if finding.basis == Basis::Model {
             least = least.max(self.config.model_windows);
             // Models judge windows of 180 s as well: the next one is never nearer.
             patience_ns += finding.end.since(finding.start);
@@ -319,9 +319,9 @@ impl Alert {
         self.hear(&finding);
         let magnitude = finding.measure.magnitude();
         // A rule's numbers say more than a model's: who, whom, and what was counted.
-        let is_stronger = match (is_learned(finding.detector), is_learned(self.finding.detector)) {
-            (false, true) => true,
-            (true, false) => false,
+        let is_stronger = match (finding.basis, self.finding.basis) {
+            (Basis::Rule, Basis::Model) => true,
+            (Basis::Model, Basis::Rule) => false,
             _ => magnitude > self.finding.measure.magnitude(),
         };
         if is_stronger {

@@ -4,16 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use crate::domain::{Alert, AlertKey, AlertKind, Finding, LEARNED, Party, Timestamp};
-
-/// Whether it knows one host only, as it asks a model.
-pub(super) fn is_learned(detector: &str) -> bool {
-    LEARNED.contains(&detector)
-}
+use crate::domain::{Alert, AlertKey, AlertKind, Basis, Finding, Party, Timestamp};
 
 /// Whether no rule found it.
 pub(super) fn is_learned_only(alert: &Alert) -> bool {
-    alert.detectors.iter().all(|detector| is_learned(detector))
+    alert.opinions.iter().all(|opinion| opinion.basis == Basis::Model)
 }
 
 /// On which side of an alert a host is.

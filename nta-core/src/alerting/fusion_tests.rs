@@ -1,7 +1,7 @@
 //! One alert of what rules and models say about one thing.
 
 use super::{Alerter, AlertingConfig};
-use crate::domain::{Alert, AlertChange, AlertKind, AlertState, Finding, Measure, Party, Severity, Timestamp};
+use crate::domain::{Alert, AlertChange, AlertKind, AlertState, Basis, Finding, Measure, Party, Severity, Timestamp};
 
 const S: u64 = 1_000_000_000;
 const ATTACKER: &str = "192.0.2.1";
@@ -17,6 +17,7 @@ fn host(address: &str) -> Party {
 fn finding(detector: &'static str, kind: AlertKind, [source, destination]: [Party; 2], end_s: u64) -> Finding {
     Finding {
         detector,
+        basis: Basis::Rule,
         kind,
         source,
         destination,
@@ -38,7 +39,7 @@ fn rule(end_s: u64) -> Finding {
 /// A model's, with as great a magnitude as it can have.
 fn model(detector: &'static str, kind: AlertKind, parties: [Party; 2], end_s: u64) -> Finding {
     let measure = Measure { name: "probability", unit: "1", observed: 1.0, expected: None, threshold: 0.01 };
-    Finding { measure, ..finding(detector, kind, parties, end_s) }
+    Finding { measure, basis: Basis::Model, ..finding(detector, kind, parties, end_s) }
 }
 
 fn by_xgboost(end_s: u64) -> Finding {

@@ -1,7 +1,7 @@
 //! What becomes of findings.
 
 use super::{Alerter, AlertingConfig};
-use crate::domain::{Alert, AlertChange, AlertKind, ClearReason, Finding, Measure, Party, Timestamp};
+use crate::domain::{Alert, AlertChange, AlertKind, Basis, ClearReason, Finding, Measure, Party, Timestamp};
 
 const S: u64 = 1_000_000_000;
 
@@ -9,6 +9,7 @@ const S: u64 = 1_000_000_000;
 fn finding(kind: AlertKind, source: &str, end_s: u64, observed: f64) -> Finding {
     Finding {
         detector: kind.word(),
+        basis: Basis::Rule,
         kind,
         source: Party::Host(source.parse().expect("address")),
         destination: Party::Many,

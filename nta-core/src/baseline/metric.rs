@@ -93,19 +93,26 @@ impl Metric {
 
     /// Whether an alert of this kind makes the metric unusual, so that it is not to be learned meanwhile.
     pub const fn is_disturbed_by(self, kind: AlertKind) -> bool {
-        use AlertKind::{
-            Amplification, DistributedFlood, HighLatency, IcmpFlood, PacketLoss, PortScan, ProtocolAnomaly, SynFlood,
-            TrafficSpike, UdpFlood,
-        };
-        let volume = matches!(
-            kind,
-            TrafficSpike | SynFlood | UdpFlood | IcmpFlood | Amplification | DistributedFlood | ProtocolAnomaly
-        );
-        match self {
-            Self::Latency => matches!(kind, HighLatency),
-            Self::Loss => matches!(kind, PacketLoss),
-            Self::Bandwidth | Self::Packets | Self::Connections | Self::Ports => volume || matches!(kind, PortScan),
-            Self::ProtocolTcp | Self::ProtocolUdp | Self::ProtocolIcmp | Self::ProtocolOther => volume,
+        use AlertKind as Kind;
+        match kind {
+            Kind::TrafficSpike
+            | Kind::SynFlood
+            | Kind::UdpFlood
+            | Kind::IcmpFlood
+            | Kind::Amplification
+            | Kind::DistributedFlood
+            | Kind::ProtocolAnomaly => !matches!(self, Self::Latency | Self::Loss),
+            Kind::PortScan => matches!(self, Self::Bandwidth | Self::Packets | Self::Connections | Self::Ports),
+            Kind::HighLatency => matches!(self, Self::Latency),
+            Kind::PacketLoss => matches!(self, Self::Loss),
+            Kind::SshBruteForce
+            | Kind::Slowloris
+            | Kind::ArpSpoof
+            | Kind::DnsTunnel
+            | Kind::LongLivedConnection
+            | Kind::Beaconing
+            | Kind::DataExfiltration
+            | Kind::HostAnomaly => false,
         }
     }
 

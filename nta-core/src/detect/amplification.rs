@@ -12,11 +12,12 @@ use std::net::IpAddr;
 use nta_common::packet::proto;
 
 use super::attempt::{REFLECTOR_PORTS, is_group};
+use super::declaration::{Basis, Cost, Declaration, FlowUse, Rates, Scope};
 use super::recent::{Map, Recent, Shares, Sliding, Weigh};
 use super::{Detector, View};
 use crate::domain::{AlertKind, Finding, Measure};
 use crate::tunables::tunables;
-use crate::window::Run;
+use crate::window::{Run, Span};
 
 tunables! {
     /// Reflected answers.
@@ -30,6 +31,16 @@ tunables! {
         min_excess: u64 = 10,
     }
 }
+
+pub(super) const DECLARATION: Declaration = Declaration {
+    name: "amplification",
+    spans: &[Span::Base],
+    basis: Basis::Rule,
+    scope: Scope::Hosts,
+    flows: FlowUse::Shared,
+    cost: Cost::Short,
+    rates: Rates::Measured,
+};
 
 /// Victims and ports that are remembered.
 const MAX_VICTIMS: usize = 8_192;
@@ -93,7 +104,7 @@ impl Amplification {
         let sentence = format!(
             "{host} got {answers} UDP datagrams ({bytes} bytes) from port {port} within {SECONDS} s and had asked there {asked} times"
         );
-        let mut finding = view.finding(self.name(), AlertKind::Amplification, measure, sentence);
+        let mut finding = view.finding(&DECLARATION, AlertKind::Amplification, measure, sentence);
         finding.source = victim.shares.party();
         finding.destination = host.into();
         finding.facts =
@@ -104,8 +115,8 @@ impl Amplification {
 }
 
 impl Detector for Amplification {
-    fn name(&self) -> &'static str {
-        "amplification"
+    fn declaration(&self) -> &'static Declaration {
+        &DECLARATION
     }
 
     fn take(&mut self, run: &Run<'_>) {

@@ -16,11 +16,12 @@ use std::net::IpAddr;
 use foldhash::fast::RandomState;
 use nta_common::packet::proto;
 
+use super::declaration::{Basis, Cost, Declaration, FlowUse, Rates, Scope};
 use super::networks::{Networks, is_outside};
 use super::{Detector, View};
 use crate::domain::{AlertKind, Contributor, Finding, FlowObservation, Measure, Party, Timestamp};
 use crate::tunables::tunables;
-use crate::window::{Run, address_number};
+use crate::window::{Run, Span, address_number};
 
 /// Services whose calls are remembered: 25 MiB, if each is called again and again. When it is full, once a window, the quarter goes that was
 /// called longest ago.
@@ -52,6 +53,16 @@ tunables! {
         ],
     }
 }
+
+pub(super) const DECLARATION: Declaration = Declaration {
+    name: "beaconing",
+    spans: &[Span::Base],
+    basis: Basis::Rule,
+    scope: Scope::Hosts,
+    flows: FlowUse::Apart,
+    cost: Cost::Short,
+    rates: Rates::Unused,
+};
 
 type Service = (IpAddr, IpAddr, u16, u8);
 
@@ -191,7 +202,8 @@ impl Beaconing {
         let (source, destination, port, protocol) = *service;
         let score = 1.0 - (times.deviation + times.skew.abs() + sizes.deviation) / 3.0;
         Some(Finding {
-            detector: "beaconing",
+            detector: DECLARATION.name,
+            basis: DECLARATION.basis,
             kind: AlertKind::Beaconing,
             source: Party::Host(source),
             destination: Party::Host(destination),
@@ -233,8 +245,8 @@ const fn service(seen: &FlowObservation) -> Service {
 }
 
 impl Detector for Beaconing {
-    fn name(&self) -> &'static str {
-        "beaconing"
+    fn declaration(&self) -> &'static Declaration {
+        &DECLARATION
     }
 
     fn take(&mut self, run: &Run<'_>) {

@@ -10,11 +10,12 @@ use std::net::IpAddr;
 
 use foldhash::fast::RandomState;
 
+use super::declaration::{Basis, Cost, Declaration, FlowUse, Rates, Scope};
 use super::networks::{Networks, is_outside};
 use super::{Detector, View};
 use crate::domain::{AlertKind, Contributor, Finding, FlowObservation, Measure, Party, Timestamp};
 use crate::tunables::tunables;
-use crate::window::Run;
+use crate::window::{Run, Span};
 
 /// Pairs of host and destination in a generation: 12 MiB in both. When it is full, the tenth goes that was sent least.
 const MAX_PAIRS: usize = 65_536;
@@ -40,6 +41,16 @@ tunables! {
         allowed_destinations: Networks = Networks::none(),
     }
 }
+
+pub(super) const DECLARATION: Declaration = Declaration {
+    name: "data_exfiltration",
+    spans: &[Span::Base],
+    basis: Basis::Rule,
+    scope: Scope::Hosts,
+    flows: FlowUse::Apart,
+    cost: Cost::Short,
+    rates: Rates::Measured,
+};
 
 /// Frame bytes sent and received.
 type Volume = [u64; 2];
@@ -117,7 +128,8 @@ impl DataExfiltration {
         let compared =
             expected.map_or_else(String::new, |bytes| format!("; usual for all it sends are {:.1} MB", bytes / 1e6));
         Some(Finding {
-            detector: "data_exfiltration",
+            detector: DECLARATION.name,
+            basis: DECLARATION.basis,
             kind: AlertKind::DataExfiltration,
             source: Party::Host(source),
             destination: Party::Host(destination),
@@ -143,8 +155,8 @@ impl DataExfiltration {
 }
 
 impl Detector for DataExfiltration {
-    fn name(&self) -> &'static str {
-        "data_exfiltration"
+    fn declaration(&self) -> &'static Declaration {
+        &DECLARATION
     }
 
     fn take(&mut self, run: &Run<'_>) {

@@ -11,11 +11,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use nta_common::packet::proto;
 
 use super::attempt::{is_futile, is_group};
+use super::declaration::{Basis, Cost, Declaration, FlowUse, Rates, Scope};
 use super::recent::{Map, Shares};
 use super::{Detector, View};
 use crate::domain::{AlertKind, Finding, FlowObservation, Measure, Party};
 use crate::tunables::tunables;
-use crate::window::{Distinct, Run};
+use crate::window::{Distinct, Run, Span};
 
 tunables! {
     /// Floods of a network by many.
@@ -30,6 +31,16 @@ tunables! {
         max_share: f64 = 0.25,
     }
 }
+
+pub(super) const DECLARATION: Declaration = Declaration {
+    name: "distributed_flood",
+    spans: &[Span::Base],
+    basis: Basis::Rule,
+    scope: Scope::Hosts,
+    flows: FlowUse::Shared,
+    cost: Cost::Long(3),
+    rates: Rates::Measured,
+};
 
 /// Finds it in base windows.
 #[derive(Debug)]
@@ -74,7 +85,7 @@ impl DistributedFlood {
             "{hosts} hosts of {}/{} got {packets} packets from {sources} sources within {seconds} s without an answer",
             network.0, network.1
         );
-        let mut finding = view.finding(self.name(), AlertKind::DistributedFlood, measure, sentence);
+        let mut finding = view.finding(&DECLARATION, AlertKind::DistributedFlood, measure, sentence);
         finding.source = Party::Many;
         finding.destination = Party::Network(network.0, network.1);
         finding.facts = vec![("sources", sources.to_string()), ("hosts", hosts.to_string())];
@@ -99,8 +110,8 @@ fn is_unanswered(seen: &FlowObservation) -> bool {
 }
 
 impl Detector for DistributedFlood {
-    fn name(&self) -> &'static str {
-        "distributed_flood"
+    fn declaration(&self) -> &'static Declaration {
+        &DECLARATION
     }
 
     fn take(&mut self, run: &Run<'_>) {
@@ -132,6 +143,10 @@ impl Detector for DistributedFlood {
             }
         }
         out.extend(networks.iter().filter_map(|(network, met)| self.judge(view, *network, packets[network], met)));
+    }
+
+    fn evicted(&self) -> u64 {
+        0
     }
 }
 

@@ -1,11 +1,12 @@
 //! High latency: the median round trip is far above the usual one, or beyond what anybody can work with.
 
+use super::declaration::{Basis, Cost, Declaration, FlowUse, Rates, Scope};
 use super::rise::{Limits, Streak, above, largest};
 use super::{Detector, View};
 use crate::baseline::Metric;
 use crate::domain::{AlertKind, Finding, Measure};
 use crate::tunables::tunables;
-use crate::window::Span;
+use crate::window::{Run, Span};
 
 tunables! {
     /// High latency of the network.
@@ -24,6 +25,16 @@ tunables! {
         windows: u32 = 2,
     }
 }
+
+pub(super) const DECLARATION: Declaration = Declaration {
+    name: "high_latency",
+    spans: &[Span::Medium],
+    basis: Basis::Rule,
+    scope: Scope::Network,
+    flows: FlowUse::Unused,
+    cost: Cost::Short,
+    rates: Rates::Unused,
+};
 
 const CONTRIBUTORS: usize = 5;
 
@@ -56,13 +67,11 @@ impl HighLatency {
 }
 
 impl Detector for HighLatency {
-    fn name(&self) -> &'static str {
-        "high_latency"
+    fn declaration(&self) -> &'static Declaration {
+        &DECLARATION
     }
 
-    fn span(&self) -> Span {
-        Span::Medium
-    }
+    fn take(&mut self, _: &Run<'_>) {}
 
     fn inspect(&mut self, view: &View<'_>, out: &mut Vec<Finding>) {
         let measure = self.measure(view);
@@ -78,7 +87,11 @@ impl Detector for HighLatency {
         out.push(Finding {
             facts: vec![("rtt_samples", view.snapshot.window.rtt_samples.to_string())],
             contributors: largest(view.snapshot, CONTRIBUTORS, |host| host.rtt.mean_ms().unwrap_or_default()),
-            ..view.finding(self.name(), AlertKind::HighLatency, measure, sentence)
+            ..view.finding(&DECLARATION, AlertKind::HighLatency, measure, sentence)
         });
+    }
+
+    fn evicted(&self) -> u64 {
+        0
     }
 }

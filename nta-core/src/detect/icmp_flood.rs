@@ -10,11 +10,12 @@ use std::net::IpAddr;
 
 use nta_common::packet::proto;
 
+use super::declaration::{Basis, Cost, Declaration, FlowUse, Rates, Scope};
 use super::recent::{Map, Recent, Shares, Sliding, Weigh};
 use super::{Detector, View};
 use crate::domain::{AlertKind, Finding, FlowObservation, Measure};
 use crate::tunables::tunables;
-use crate::window::Run;
+use crate::window::{Run, Span};
 
 tunables! {
     /// ICMP floods.
@@ -26,6 +27,16 @@ tunables! {
         min_packets_30s_many: u64 = 3_000,
     }
 }
+
+pub(super) const DECLARATION: Declaration = Declaration {
+    name: "icmp_flood",
+    spans: &[Span::Base],
+    basis: Basis::Rule,
+    scope: Scope::Hosts,
+    flows: FlowUse::Shared,
+    cost: Cost::Short,
+    rates: Rates::Measured,
+};
 
 /// Hosts that are remembered.
 const MAX_HOSTS: usize = 16_384;
@@ -82,7 +93,7 @@ impl IcmpFlood {
         let sentence = format!(
             "{host} got {packets} ICMP echo packets within {SECONDS} s from {from}, where ping sends {SECONDS}; it answered {answers}"
         );
-        let mut finding = view.finding(self.name(), AlertKind::IcmpFlood, measure, sentence);
+        let mut finding = view.finding(&DECLARATION, AlertKind::IcmpFlood, measure, sentence);
         finding.source = source;
         finding.destination = host.into();
         finding.facts =
@@ -102,8 +113,8 @@ fn is_echo(seen: &FlowObservation) -> bool {
 }
 
 impl Detector for IcmpFlood {
-    fn name(&self) -> &'static str {
-        "icmp_flood"
+    fn declaration(&self) -> &'static Declaration {
+        &DECLARATION
     }
 
     fn take(&mut self, run: &Run<'_>) {

@@ -13,12 +13,13 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::active::most_active;
+use super::declaration::{Basis, Cost, Declaration, FlowUse, Rates, Scope};
 use super::{Detector, View};
 use crate::domain::{AlertKind, Contributor, Finding, Measure};
 use crate::features::{Extent, FEATURES, FeatureVector, extract};
 use crate::model::forest::{self, IsolationForest, Verdict, is_judged};
 use crate::tunables::tunables;
-use crate::window::Span;
+use crate::window::{Run, Span};
 
 tunables! {
     /// Hosts unlike the site's own normal traffic, if [model] names a forest.
@@ -33,6 +34,16 @@ tunables! {
         threshold: f64 = 0.0,
     }
 }
+
+pub(super) const DECLARATION: Declaration = Declaration {
+    name: "isolation_forest",
+    spans: &[Span::Medium],
+    basis: Basis::Model,
+    scope: Scope::Hosts,
+    flows: FlowUse::Unused,
+    cost: Cost::Short,
+    rates: Rates::Compared,
+};
 
 /// Features that a finding names.
 const NAMED: usize = 4;
@@ -80,7 +91,7 @@ impl Forest {
                 ("features", named.join(", ")),
             ],
             contributors,
-            ..view.finding("isolation_forest", AlertKind::HostAnomaly, measure, sentence)
+            ..view.finding(&DECLARATION, AlertKind::HostAnomaly, measure, sentence)
         }
     }
 }
@@ -92,13 +103,11 @@ fn number(value: f64) -> String {
 }
 
 impl Detector for Forest {
-    fn name(&self) -> &'static str {
-        "isolation_forest"
+    fn declaration(&self) -> &'static Declaration {
+        &DECLARATION
     }
 
-    fn span(&self) -> Span {
-        Span::Medium
-    }
+    fn take(&mut self, _: &Run<'_>) {}
 
     fn inspect(&mut self, view: &View<'_>, out: &mut Vec<Finding>) {
         let extent = Extent { seconds: view.snapshot.seconds(), base_windows: view.snapshot.span.factor() as f64 };

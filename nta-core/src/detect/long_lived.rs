@@ -1,9 +1,10 @@
 //! Long-lived connection: a TCP connection that has gone on for hours, as Zeek's long-connections package tells.
 
+use super::declaration::{Basis, Cost, Declaration, FlowUse, Rates, Scope};
 use super::{Detector, View};
 use crate::domain::{AlertKind, Finding, FlowObservation, Measure, Party};
 use crate::tunables::tunables;
-use crate::window::Run;
+use crate::window::{Run, Span};
 
 tunables! {
     /// Connections that do not end.
@@ -16,6 +17,16 @@ tunables! {
         allowed_ports: Vec<u16> = vec![179],
     }
 }
+
+pub(super) const DECLARATION: Declaration = Declaration {
+    name: "long_lived_connection",
+    spans: &[Span::Base],
+    basis: Basis::Rule,
+    scope: Scope::Hosts,
+    flows: FlowUse::Shared,
+    cost: Cost::Short,
+    rates: Rates::Unused,
+};
 
 #[derive(Debug)]
 pub(super) struct LongLived {
@@ -35,8 +46,8 @@ fn duration_s(seen: &FlowObservation) -> f64 {
 }
 
 impl Detector for LongLived {
-    fn name(&self) -> &'static str {
-        "long_lived_connection"
+    fn declaration(&self) -> &'static Declaration {
+        &DECLARATION
     }
 
     fn take(&mut self, run: &Run<'_>) {
@@ -84,8 +95,12 @@ impl Detector for LongLived {
                     ("bytes_sent", from.sent.bytes.to_string()),
                     ("bytes_received", to.sent.bytes.to_string()),
                 ],
-                ..view.finding(self.name(), AlertKind::LongLivedConnection, measure, sentence)
+                ..view.finding(&DECLARATION, AlertKind::LongLivedConnection, measure, sentence)
             });
         }
+    }
+
+    fn evicted(&self) -> u64 {
+        0
     }
 }

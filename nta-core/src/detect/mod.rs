@@ -1,4 +1,4 @@
-//! Detectors: each judges one closed window and tells what it finds. Pure: no clock, no I/O, no state outside `self`.
+//! Detectors: each judges one closed window and reports what it finds. Pure: no clock, no I/O, no state outside `self`.
 
 mod active;
 mod amplification;
@@ -6,6 +6,9 @@ mod arp_spoof;
 mod attempt;
 mod beaconing;
 mod data_exfiltration;
+mod declaration;
+#[cfg(test)]
+mod declaration_tests;
 mod distributed_flood;
 mod dns_tunnel;
 #[cfg(test)]
@@ -31,39 +34,29 @@ mod traffic_spike;
 mod udp_flood;
 mod xgboost;
 
+pub use declaration::{Basis, Cost, Declaration, FlowUse, Rates, Scope};
 pub use networks::Networks;
-pub use registry::{DetectConfig, Entry, NETWORK_DETECTORS, detectors, entries, learned};
+pub use registry::{DetectConfig, Entry, declarations, detectors, entries, learned};
 
 use crate::baseline::Baselines;
 use crate::domain::{AlertKind, Finding, Measure, Party, Timestamp};
-use crate::window::{Run, Snapshot, Span};
+use crate::window::{Run, Snapshot};
 
 /// Judges windows of one span, in their order.
 pub trait Detector: Send {
-    /// Its name, as in the configuration and in docs/DETECTORS.md.
-    fn name(&self) -> &'static str;
-
-    /// Length of the windows that it judges.
-    fn span(&self) -> Span {
-        Span::Base
-    }
-
-    /// Whether it judges windows of this length.
-    fn judges(&self, span: Span) -> bool {
-        self.span() == span
-    }
+    /// What it is, and what it needs.
+    fn declaration(&self) -> &'static Declaration;
 
     /// Takes flows of a base window: run by run, in their order, before the window as a whole is judged. While one detector
     /// after another takes a run, a processor's own cache holds it; whoever goes over all flows later waits for memory.
-    fn take(&mut self, _run: &Run<'_>) {}
+    /// Called only if it declares that it uses flows.
+    fn take(&mut self, run: &Run<'_>);
 
-    /// Judges a window.
+    /// Judges a window that it accepts.
     fn inspect(&mut self, view: &View<'_>, out: &mut Vec<Finding>);
 
     /// What it had to forget because its tables were full.
-    fn evicted(&self) -> u64 {
-        0
-    }
+    fn evicted(&self) -> u64;
 }
 
 /// What a detector sees.
@@ -88,9 +81,10 @@ impl View<'_> {
 
     /// A finding about this window; parties, facts and contributors follow. Its score rises with the magnitude: even
     /// at the threshold, 9 in 10 at ten times it.
-    fn finding(&self, detector: &'static str, kind: AlertKind, measure: Measure, sentence: String) -> Finding {
+    fn finding(&self, by: &Declaration, kind: AlertKind, measure: Measure, sentence: String) -> Finding {
         Finding {
-            detector,
+            detector: by.name,
+            basis: by.basis,
             kind,
             source: Party::Nobody,
             destination: Party::Nobody,

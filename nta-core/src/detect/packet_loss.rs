@@ -3,12 +3,13 @@
 //! Retransmissions stand for losses (RFC 2330's framework calls this a passive estimate); spurious ones are among them,
 //! so this is an upper bound.
 
+use super::declaration::{Basis, Cost, Declaration, FlowUse, Rates, Scope};
 use super::rise::{Limits, Streak, above, largest};
 use super::{Detector, View};
 use crate::baseline::Metric;
 use crate::domain::{AlertKind, Finding, Measure};
 use crate::tunables::tunables;
-use crate::window::Span;
+use crate::window::{Run, Span};
 
 tunables! {
     /// Packet loss on the network.
@@ -27,6 +28,16 @@ tunables! {
         windows: u32 = 2,
     }
 }
+
+pub(super) const DECLARATION: Declaration = Declaration {
+    name: "packet_loss",
+    spans: &[Span::Medium],
+    basis: Basis::Rule,
+    scope: Scope::Network,
+    flows: FlowUse::Unused,
+    cost: Cost::Short,
+    rates: Rates::Unused,
+};
 
 const CONTRIBUTORS: usize = 5;
 
@@ -61,13 +72,11 @@ impl PacketLoss {
 }
 
 impl Detector for PacketLoss {
-    fn name(&self) -> &'static str {
-        "packet_loss"
+    fn declaration(&self) -> &'static Declaration {
+        &DECLARATION
     }
 
-    fn span(&self) -> Span {
-        Span::Medium
-    }
+    fn take(&mut self, _: &Run<'_>) {}
 
     fn inspect(&mut self, view: &View<'_>, out: &mut Vec<Finding>) {
         let measure = self.measure(view);
@@ -81,7 +90,11 @@ impl Detector for PacketLoss {
         out.push(Finding {
             facts: vec![("retransmissions", window.tcp.retransmissions.to_string())],
             contributors: largest(view.snapshot, CONTRIBUTORS, |host| f64::from(host.tcp_sent.retransmissions)),
-            ..view.finding(self.name(), AlertKind::PacketLoss, measure, sentence)
+            ..view.finding(&DECLARATION, AlertKind::PacketLoss, measure, sentence)
         });
+    }
+
+    fn evicted(&self) -> u64 {
+        0
     }
 }

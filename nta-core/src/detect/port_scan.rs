@@ -15,11 +15,12 @@ use std::net::IpAddr;
 use nta_common::packet::proto;
 
 use super::attempt::{self, Attempt, FIRST_SESSION_PORT};
+use super::declaration::{Basis, Cost, Declaration, FlowUse, Rates, Scope};
 use super::recent::{Map, Recent, Weigh, address};
 use super::{Detector, View};
 use crate::domain::{AlertKind, Contributor, Finding, FlowObservation, Measure, Party, Timestamp};
 use crate::tunables::tunables;
-use crate::window::{Run, address_number};
+use crate::window::{Run, Span, address_number};
 
 tunables! {
     /// Port scans within a minute.
@@ -38,6 +39,16 @@ tunables! {
         min_failed_share: f64 = 0.5,
     }
 }
+
+pub(super) const DECLARATION: Declaration = Declaration {
+    name: "port_scan",
+    spans: &[Span::Base],
+    basis: Basis::Rule,
+    scope: Scope::Hosts,
+    flows: FlowUse::Shared,
+    cost: Cost::Long(4),
+    rates: Rates::Measured,
+};
 
 /// Sources that are remembered.
 const MAX_SOURCES: usize = 16_384;
@@ -215,7 +226,7 @@ impl PortScan {
             expected: None,
             threshold: scan.threshold as f64,
         };
-        let mut finding = view.finding(self.name(), AlertKind::PortScan, measure, sentence);
+        let mut finding = view.finding(&DECLARATION, AlertKind::PortScan, measure, sentence);
         finding.source = source.into();
         finding.destination = destination;
         finding.port = if ports == 1 { scan.ports.first().map(|(_, port)| *port) } else { None };
@@ -254,8 +265,8 @@ fn is_large(seen: &FlowObservation) -> bool {
 }
 
 impl Detector for PortScan {
-    fn name(&self) -> &'static str {
-        "port_scan"
+    fn declaration(&self) -> &'static Declaration {
+        &DECLARATION
     }
 
     fn take(&mut self, run: &Run<'_>) {

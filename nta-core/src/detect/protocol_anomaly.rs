@@ -1,11 +1,12 @@
 //! Protocol anomaly: the share of a protocol in the packets is far from the usual one.
 
+use super::declaration::{Basis, Cost, Declaration, FlowUse, Rates, Scope};
 use super::rise::{Streak, largest};
 use super::{Detector, View};
 use crate::baseline::Metric;
 use crate::domain::{AlertKind, Finding, Measure};
 use crate::tunables::tunables;
-use crate::window::Span;
+use crate::window::{Run, Span};
 
 tunables! {
     /// An unusual mix of protocols.
@@ -20,6 +21,16 @@ tunables! {
         windows: u32 = 2,
     }
 }
+
+pub(super) const DECLARATION: Declaration = Declaration {
+    name: "protocol_anomaly",
+    spans: &[Span::Medium],
+    basis: Basis::Rule,
+    scope: Scope::Network,
+    flows: FlowUse::Unused,
+    cost: Cost::Short,
+    rates: Rates::Unused,
+};
 
 const METRICS: [Metric; 4] = [Metric::ProtocolTcp, Metric::ProtocolUdp, Metric::ProtocolIcmp, Metric::ProtocolOther];
 const CONTRIBUTORS: usize = 5;
@@ -54,13 +65,11 @@ impl ProtocolAnomaly {
 }
 
 impl Detector for ProtocolAnomaly {
-    fn name(&self) -> &'static str {
-        "protocol_anomaly"
+    fn declaration(&self) -> &'static Declaration {
+        &DECLARATION
     }
 
-    fn span(&self) -> Span {
-        Span::Medium
-    }
+    fn take(&mut self, _: &Run<'_>) {}
 
     fn inspect(&mut self, view: &View<'_>, out: &mut Vec<Finding>) {
         let found = self.measure(view);
@@ -89,7 +98,11 @@ impl Detector for ProtocolAnomaly {
         out.push(Finding {
             facts: vec![("share", format!("{share:.3}"))],
             contributors: largest(view.snapshot, CONTRIBUTORS, packets),
-            ..view.finding(self.name(), AlertKind::ProtocolAnomaly, measure, sentence)
+            ..view.finding(&DECLARATION, AlertKind::ProtocolAnomaly, measure, sentence)
         });
+    }
+
+    fn evicted(&self) -> u64 {
+        0
     }
 }

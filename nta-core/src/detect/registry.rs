@@ -2,16 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Detector;
 use super::isolation_forest::{Forest, IsolationForestConfig};
 use super::networks::Networks;
 use super::xgboost::{Xgboost, XgboostConfig};
+use super::{Declaration, Detector};
 use crate::Setting;
 use crate::alerting::AlertingConfig;
 use crate::model::Models;
-
-/// Detectors that judge sums over the network against its baselines: what a stored window still holds.
-pub const NETWORK_DETECTORS: [&str; 4] = ["traffic_spike", "high_latency", "packet_loss", "protocol_anomaly"];
 
 /// A detector as documentation shows it.
 #[derive(Clone, Debug)]
@@ -50,6 +47,15 @@ macro_rules! registry {
                 )));
             } )+
             list
+        }
+
+        /// What every detector that there is states about itself, in the order of their sections.
+        pub fn declarations() -> Vec<&'static Declaration> {
+            vec![
+                $( &super::$module::DECLARATION, )+
+                &super::isolation_forest::DECLARATION,
+                &super::xgboost::DECLARATION,
+            ]
         }
 
         /// Every detector there is, for the documentation.

@@ -13,11 +13,12 @@ use std::net::IpAddr;
 use nta_common::packet::proto;
 
 use super::attempt::{self, Attempt, FIRST_SESSION_PORT};
+use super::declaration::{Basis, Cost, Declaration, FlowUse, Rates, Scope};
 use super::recent::{Recent, Weigh, address};
 use super::{Detector, View};
 use crate::domain::{AlertKind, Finding, Measure, Party, Timestamp};
 use crate::tunables::tunables;
-use crate::window::{Distinct, Hosts, Run, address_number};
+use crate::window::{Distinct, Hosts, Run, Span, address_number};
 
 tunables! {
     /// Port scans over hours.
@@ -35,6 +36,16 @@ tunables! {
         pause_s: u64 = 14_400,
     }
 }
+
+pub(super) const DECLARATION: Declaration = Declaration {
+    name: "slow_scan",
+    spans: &[Span::Base],
+    basis: Basis::Rule,
+    scope: Scope::Hosts,
+    flows: FlowUse::Shared,
+    cost: Cost::Long(2),
+    rates: Rates::Unused,
+};
 
 /// Sources that are remembered.
 const MAX_SOURCES: usize = 16_384;
@@ -173,7 +184,7 @@ impl SlowScan {
             share * 100.0
         );
         let measure = Measure { name, unit, observed: failed as f64, expected: None, threshold: threshold as f64 };
-        let mut finding = view.finding(self.name(), AlertKind::PortScan, measure, sentence);
+        let mut finding = view.finding(&DECLARATION, AlertKind::PortScan, measure, sentence);
         finding.source = address.into();
         finding.destination = destination;
         finding.port = port;
@@ -183,8 +194,8 @@ impl SlowScan {
 }
 
 impl Detector for SlowScan {
-    fn name(&self) -> &'static str {
-        "slow_scan"
+    fn declaration(&self) -> &'static Declaration {
+        &DECLARATION
     }
 
     fn take(&mut self, run: &Run<'_>) {

@@ -19,11 +19,12 @@ use std::ops::Range;
 use nta_common::packet::proto;
 
 use super::attempt::is_futile;
+use super::declaration::{Basis, Cost, Declaration, FlowUse, Rates, Scope};
 use super::recent::{Recent, Weigh};
 use super::{Detector, View};
 use crate::domain::{AlertKind, ConnState, Finding, FlowId, FlowObservation, Measure, Timestamp};
 use crate::tunables::tunables;
-use crate::window::Run;
+use crate::window::{Run, Span};
 
 tunables! {
     /// Slowloris and slow POST.
@@ -39,6 +40,16 @@ tunables! {
         max_drop_bytes: u64 = 100,
     }
 }
+
+pub(super) const DECLARATION: Declaration = Declaration {
+    name: "slowloris",
+    spans: &[Span::Base],
+    basis: Basis::Rule,
+    scope: Scope::Hosts,
+    flows: FlowUse::Shared,
+    cost: Cost::Long(1),
+    rates: Rates::Unused,
+};
 
 /// Pairs of client and service that are remembered.
 const MAX_PAIRS: usize = 4_096;
@@ -159,7 +170,7 @@ impl Slowloris {
             "{client} holds {count} connections to {server} port {port} open, for up to {longest} s, on which it has sent {} bytes each on average and the server waits",
             sent / count
         );
-        let mut finding = view.finding(self.name(), AlertKind::Slowloris, measure, sentence);
+        let mut finding = view.finding(&DECLARATION, AlertKind::Slowloris, measure, sentence);
         finding.source = client.into();
         finding.destination = server.into();
         finding.port = Some(port);
@@ -194,8 +205,8 @@ fn forget(connections: &mut Connections, now: Timestamp) {
 }
 
 impl Detector for Slowloris {
-    fn name(&self) -> &'static str {
-        "slowloris"
+    fn declaration(&self) -> &'static Declaration {
+        &DECLARATION
     }
 
     fn take(&mut self, run: &Run<'_>) {

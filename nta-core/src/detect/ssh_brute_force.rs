@@ -13,11 +13,12 @@ use std::net::IpAddr;
 
 use nta_common::packet::proto;
 
+use super::declaration::{Basis, Cost, Declaration, FlowUse, Rates, Scope};
 use super::recent::{Recent, Weigh};
 use super::{Detector, View};
 use crate::domain::{AlertKind, Finding, FlowId, FlowObservation, Measure, Timestamp};
 use crate::tunables::tunables;
-use crate::window::Run;
+use crate::window::{Run, Span};
 
 tunables! {
     /// SSH brute force.
@@ -34,6 +35,16 @@ tunables! {
         ports: Vec<u16> = vec![22, 2222],
     }
 }
+
+pub(super) const DECLARATION: Declaration = Declaration {
+    name: "ssh_brute_force",
+    spans: &[Span::Base],
+    basis: Basis::Rule,
+    scope: Scope::Hosts,
+    flows: FlowUse::Shared,
+    cost: Cost::Short,
+    rates: Rates::Unused,
+};
 
 /// Pairs of source and server that are remembered.
 const MAX_PAIRS: usize = 8_192;
@@ -98,7 +109,7 @@ impl SshBruteForce {
             "{client} opened {count} connections to the SSH server {server} port {port} within {SECONDS} s, {small} of them of at most {} bytes (median {median})",
             self.config.max_bytes
         );
-        let mut finding = view.finding(self.name(), AlertKind::SshBruteForce, measure, sentence);
+        let mut finding = view.finding(&DECLARATION, AlertKind::SshBruteForce, measure, sentence);
         finding.source = client.into();
         finding.destination = server.into();
         finding.port = Some(port);
@@ -127,8 +138,8 @@ fn update(connections: &mut Vec<Connection>, seen: &FlowObservation) -> bool {
 }
 
 impl Detector for SshBruteForce {
-    fn name(&self) -> &'static str {
-        "ssh_brute_force"
+    fn declaration(&self) -> &'static Declaration {
+        &DECLARATION
     }
 
     fn take(&mut self, run: &Run<'_>) {

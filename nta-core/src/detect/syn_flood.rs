@@ -14,11 +14,12 @@ use std::net::IpAddr;
 use nta_common::packet::proto;
 
 use super::attempt::is_futile;
+use super::declaration::{Basis, Cost, Declaration, FlowUse, Rates, Scope};
 use super::recent::{Map, Recent, Shares, Sliding, Weigh};
 use super::{Detector, View};
 use crate::domain::{AlertKind, Finding, Measure};
 use crate::tunables::tunables;
-use crate::window::Run;
+use crate::window::{Run, Span};
 
 tunables! {
     /// SYN floods.
@@ -35,6 +36,16 @@ tunables! {
         min_futile_share: f64 = 0.8,
     }
 }
+
+pub(super) const DECLARATION: Declaration = Declaration {
+    name: "syn_flood",
+    spans: &[Span::Base],
+    basis: Basis::Rule,
+    scope: Scope::Hosts,
+    flows: FlowUse::Shared,
+    cost: Cost::Short,
+    rates: Rates::Measured,
+};
 
 /// Services that are remembered.
 const MAX_SERVICES: usize = 16_384;
@@ -105,7 +116,7 @@ impl SynFlood {
         let sentence = format!(
             "{host} port {port} got {futile} SYNs within {seconds} s that became no connection, from {from}; {answered} connections were made"
         );
-        let mut finding = view.finding(self.name(), AlertKind::SynFlood, measure, sentence);
+        let mut finding = view.finding(&DECLARATION, AlertKind::SynFlood, measure, sentence);
         finding.source = source;
         finding.destination = host.into();
         finding.port = Some(port);
@@ -120,8 +131,8 @@ impl SynFlood {
 }
 
 impl Detector for SynFlood {
-    fn name(&self) -> &'static str {
-        "syn_flood"
+    fn declaration(&self) -> &'static Declaration {
+        &DECLARATION
     }
 
     fn take(&mut self, run: &Run<'_>) {

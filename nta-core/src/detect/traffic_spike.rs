@@ -1,11 +1,12 @@
 //! Traffic spike: the network carries much more than the last half hour and the hour of the week let expect.
 
+use super::declaration::{Basis, Cost, Declaration, FlowUse, Rates, Scope};
 use super::rise::{Limits, Streak, above, largest};
 use super::{Detector, View};
 use crate::baseline::Metric;
 use crate::domain::{AlertKind, Finding};
 use crate::tunables::tunables;
-use crate::window::Span;
+use crate::window::{Run, Span};
 
 tunables! {
     /// Traffic spikes of the network.
@@ -25,6 +26,16 @@ tunables! {
     }
 }
 
+pub(super) const DECLARATION: Declaration = Declaration {
+    name: "traffic_spike",
+    spans: &[Span::Medium],
+    basis: Basis::Rule,
+    scope: Scope::Network,
+    flows: FlowUse::Unused,
+    cost: Cost::Short,
+    rates: Rates::Compared,
+};
+
 /// Hosts that an alert names.
 const CONTRIBUTORS: usize = 5;
 
@@ -41,19 +52,13 @@ impl TrafficSpike {
 }
 
 impl Detector for TrafficSpike {
-    fn name(&self) -> &'static str {
-        "traffic_spike"
+    fn declaration(&self) -> &'static Declaration {
+        &DECLARATION
     }
 
-    fn span(&self) -> Span {
-        Span::Medium
-    }
+    fn take(&mut self, _: &Run<'_>) {}
 
     fn inspect(&mut self, view: &View<'_>, out: &mut Vec<Finding>) {
-        // A part of a window, or one that holds what came while nobody closed it, is no spike and no lull.
-        if !view.snapshot.window.is_comparable() {
-            return;
-        }
         let config = &self.config;
         let floors = [
             (Metric::Bandwidth, config.min_bps),
@@ -86,8 +91,12 @@ impl Detector for TrafficSpike {
             out.push(Finding {
                 facts: vec![("metric", metric.word().to_owned())],
                 contributors,
-                ..view.finding("traffic_spike", AlertKind::TrafficSpike, measure, sentence)
+                ..view.finding(&DECLARATION, AlertKind::TrafficSpike, measure, sentence)
             });
         }
+    }
+
+    fn evicted(&self) -> u64 {
+        0
     }
 }

@@ -19,11 +19,12 @@ use std::net::IpAddr;
 use nta_common::packet::proto;
 
 use super::attempt::{REFLECTOR_PORTS, is_group, sides};
+use super::declaration::{Basis, Cost, Declaration, FlowUse, Rates, Scope};
 use super::recent::{Map, Recent, Shares, Sliding, Weigh};
 use super::{Detector, View};
 use crate::domain::{AlertKind, Finding, FlowObservation, Measure};
 use crate::tunables::tunables;
-use crate::window::Run;
+use crate::window::{Run, Span};
 
 tunables! {
     /// UDP floods.
@@ -42,6 +43,16 @@ tunables! {
         min_refused_rate: u64 = 100,
     }
 }
+
+pub(super) const DECLARATION: Declaration = Declaration {
+    name: "udp_flood",
+    spans: &[Span::Base],
+    basis: Basis::Rule,
+    scope: Scope::Hosts,
+    flows: FlowUse::Shared,
+    cost: Cost::Short,
+    rates: Rates::Measured,
+};
 
 /// Services, and hosts with sprayed ports, that are remembered.
 const MAX_TARGETS: usize = 16_384;
@@ -142,7 +153,7 @@ impl UdpFlood {
             _ => "in streams that nobody answers",
         };
         let sentence = format!("{host}, {place}, got {observed} UDP datagrams within {seconds} s from {from}, {how}");
-        let mut finding = view.finding(self.name(), AlertKind::UdpFlood, measure, sentence);
+        let mut finding = view.finding(&DECLARATION, AlertKind::UdpFlood, measure, sentence);
         finding.source = source;
         finding.destination = host.into();
         finding.port = port;
@@ -197,8 +208,8 @@ fn count(
 }
 
 impl Detector for UdpFlood {
-    fn name(&self) -> &'static str {
-        "udp_flood"
+    fn declaration(&self) -> &'static Declaration {
+        &DECLARATION
     }
 
     fn take(&mut self, run: &Run<'_>) {

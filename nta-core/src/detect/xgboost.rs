@@ -11,12 +11,13 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::active::most_active;
+use super::declaration::{Basis, Cost, Declaration, FlowUse, Rates, Scope};
 use super::{Detector, View};
 use crate::domain::{AlertKind, Finding, Measure, Party};
 use crate::features::Extent;
 use crate::model::{self, Classifier, Input, MIN_PACKETS, Opinion, Reason, Role};
 use crate::tunables::tunables;
-use crate::window::Span;
+use crate::window::{Run, Span};
 
 tunables! {
     /// What a model learned from labelled traffic.
@@ -31,6 +32,16 @@ tunables! {
         windows: u32 = 1,
     }
 }
+
+pub(super) const DECLARATION: Declaration = Declaration {
+    name: "xgboost",
+    spans: &Span::ALL,
+    basis: Basis::Model,
+    scope: Scope::Hosts,
+    flows: FlowUse::Unused,
+    cost: Cost::Short,
+    rates: Rates::Compared,
+};
 
 /// Findings of a window that are given reasons, which cost half a millisecond each.
 const MAX_EXPLAINED: usize = 16;
@@ -105,7 +116,7 @@ impl Xgboost {
             "{host} {does} of {} over {seconds:.0} s, with a probability of {percent:.1} %{behind}",
             spoken(kind)
         );
-        let mut finding = view.finding(self.name(), kind, measure, sentence);
+        let mut finding = view.finding(&DECLARATION, kind, measure, sentence);
         match role {
             Role::Attacker => finding.source = host.into(),
             Role::Victim => (finding.source, finding.destination) = (Party::Many, host.into()),
@@ -146,13 +157,11 @@ fn reason((name, value, share): &Reason) -> String {
 }
 
 impl Detector for Xgboost {
-    fn name(&self) -> &'static str {
-        "xgboost"
+    fn declaration(&self) -> &'static Declaration {
+        &DECLARATION
     }
 
-    fn judges(&self, _span: Span) -> bool {
-        true
-    }
+    fn take(&mut self, _: &Run<'_>) {}
 
     fn inspect(&mut self, view: &View<'_>, out: &mut Vec<Finding>) {
         if self.failed {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{AlertKind, Finding, Measure, Party, Timestamp};
+use super::{AlertKind, Basis, Finding, Measure, Party, Timestamp};
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -150,6 +150,8 @@ pub struct Alert {
 pub struct Opinion {
     /// Its name.
     pub detector: &'static str,
+    /// What its judgement rests on.
+    pub basis: Basis,
     /// How sure it is, 0 to 1.
     pub score: f64,
     /// The number that decided.
@@ -161,8 +163,8 @@ pub struct Opinion {
 impl Opinion {
     /// That of a finding.
     pub fn of(finding: &Finding) -> Self {
-        let Finding { detector, score, measure, .. } = *finding;
-        Self { detector, score, measure, sentence: finding.sentence.clone() }
+        let Finding { detector, basis, score, measure, .. } = *finding;
+        Self { detector, basis, score, measure, sentence: finding.sentence.clone() }
     }
 }
 

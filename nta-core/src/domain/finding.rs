@@ -98,6 +98,37 @@ impl AlertKind {
         Self::ALL.into_iter().find(|kind| kind.word() == word)
     }
 
+    /// Whether what a host does in a window shows it, so that a model can learn it there. Others show in ARP packets, over
+    /// hours, or in the network as a whole.
+    pub const fn shows_in_a_host(self) -> bool {
+        match self {
+            Self::PortScan
+            | Self::SshBruteForce
+            | Self::Slowloris
+            | Self::DnsTunnel
+            | Self::SynFlood
+            | Self::UdpFlood
+            | Self::IcmpFlood
+            | Self::Amplification
+            | Self::DataExfiltration => true,
+            Self::ArpSpoof
+            | Self::DistributedFlood
+            | Self::TrafficSpike
+            | Self::HighLatency
+            | Self::PacketLoss
+            | Self::ProtocolAnomaly
+            | Self::LongLivedConnection
+            | Self::Beaconing
+            | Self::HostAnomaly => false,
+        }
+    }
+
+    /// Whether it shows in what its victim does, too: its sources may be made up.
+    pub const fn shows_in_a_victim(self) -> bool {
+        self.shows_in_a_host()
+            && matches!(self, Self::SynFlood | Self::UdpFlood | Self::IcmpFlood | Self::Amplification)
+    }
+
     /// Technique of MITRE ATT&CK (Enterprise, v17): number and name.
     pub const fn technique(self) -> Option<(&'static str, &'static str)> {
         match self {
@@ -253,14 +284,32 @@ pub struct Contributor {
     pub amount: f64,
 }
 
-/// Detectors that ask a model, and so know what one host looks like; all others are rules.
-pub const LEARNED: [&str; 2] = ["xgboost", "isolation_forest"];
+/// What a judgement rests on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Basis {
+    /// A rule: it knows who did what to whom.
+    Rule,
+    /// A model that learned: it knows what one host looks like.
+    Model,
+}
+
+impl Basis {
+    /// The word for it, as in the API.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Rule => "rule",
+            Self::Model => "model",
+        }
+    }
+}
 
 /// One detector's judgement about one window.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Finding {
     /// Name of the detector.
     pub detector: &'static str,
+    /// What its judgement rests on.
+    pub basis: Basis,
     /// Kind.
     pub kind: AlertKind,
     /// Who does it.

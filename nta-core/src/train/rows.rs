@@ -9,22 +9,6 @@ use crate::features::Extent;
 use crate::model::{self, Input, MIN_PACKETS, Role};
 use crate::window::{HostStats, Snapshot};
 
-/// Attacks that show in what a host does in a window. Others show in ARP packets, over hours, or in the network as a
-/// whole; the parties of these are left out.
-const LEARNED: [AlertKind; 9] = [
-    AlertKind::PortScan,
-    AlertKind::SshBruteForce,
-    AlertKind::Slowloris,
-    AlertKind::DnsTunnel,
-    AlertKind::SynFlood,
-    AlertKind::UdpFlood,
-    AlertKind::IcmpFlood,
-    AlertKind::Amplification,
-    AlertKind::DataExfiltration,
-];
-/// Attacks that show at their target, too: their sources may be made up.
-const FLOODS: [AlertKind; 4] =
-    [AlertKind::SynFlood, AlertKind::UdpFlood, AlertKind::IcmpFlood, AlertKind::Amplification];
 /// So long after its last packet, an attack's connections may still be ending.
 const AFTERMATH_NS: u64 = 10_000_000_000;
 /// Rows of one capture; beyond it they are counted and left out, so that no capture is the whole table.
@@ -135,8 +119,8 @@ impl<'a> Collector<'a> {
             let touches = end > began && start <= ended.plus(AFTERMATH_NS);
             // Half of the window or half of the attack.
             let is_in = end > began && start <= ended && 2 * overlap >= end.since(start).min(ended.since(began));
-            let learned = label.kind().filter(|kind| LEARNED.contains(kind));
-            let is_flood = label.kind().is_some_and(|kind| FLOODS.contains(&kind));
+            let learned = label.kind().filter(|kind| kind.shows_in_a_host());
+            let is_flood = label.kind().is_some_and(AlertKind::shows_in_a_victim);
             let own = match (place(label, host), learned) {
                 // Before and after it, an attacker may be preparing or ending it.
                 (Place::Attacker, Some(kind)) if is_in => Some((kind, Role::Attacker)),

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use nta_core::domain::{Alert, AlertState, Finding, LEARNED, Opinion, Party};
+use nta_core::domain::{Alert, AlertState, Finding, Opinion, Party};
 
 /// An alert.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -149,7 +149,7 @@ impl From<&Opinion> for JudgeJson {
     fn from(opinion: &Opinion) -> Self {
         Self {
             detector: opinion.detector.to_owned(),
-            basis: if LEARNED.contains(&opinion.detector) { "model" } else { "rule" }.to_owned(),
+            basis: opinion.basis.word().to_owned(),
             score: opinion.score,
             measure: opinion.measure.name.to_owned(),
             observed: opinion.measure.observed,

@@ -199,6 +199,7 @@ mod tests {
     fn finding() -> Finding {
         Finding {
             detector: "port_scan",
+            basis: nta_core::domain::Basis::Rule,
             kind: AlertKind::PortScan,
             source: Party::Nobody,
             destination: Party::Many,

@@ -19,6 +19,7 @@ pub(super) fn alert(source: u8, last_s: u64) -> Alert {
     let time = |seconds: u64| Timestamp::from_nanos(seconds * S);
     let finding = Finding {
         detector: "port_scan",
+        basis: nta_core::domain::Basis::Rule,
         kind: AlertKind::PortScan,
         source: Party::Host([10, 0, 0, source].into()),
         destination: Party::Many,

@@ -2,7 +2,7 @@
 
 use axum::http::{Method, StatusCode};
 use nta_core::domain::{
-    Alert, AlertChange, AlertKey, AlertKind, AlertState, Contributor, Finding, Measure, Party, Severity,
+    Alert, AlertChange, AlertKey, AlertKind, AlertState, Basis, Contributor, Finding, Measure, Party, Severity,
 };
 use nta_daemon::store::{Anomaly, Batch, Found, Store};
 use serde_json::{Value, json};
@@ -13,6 +13,7 @@ use crate::app::{App, parse, time, window};
 fn alert(kind: AlertKind, source: u8, window: u64, score: f64) -> Alert {
     let finding = Finding {
         detector: kind.word(),
+        basis: Basis::Rule,
         kind,
         source: Party::Host([192, 0, 2, source].into()),
         destination: Party::Many,

@@ -130,7 +130,7 @@ fn goes_on(app: &App, body: &str) {
         let snapshot = Snapshot::of_network(Span::Medium, window(number, u64::from(u32::MAX)));
         let mut findings = Vec::new();
         let view = View { snapshot: &snapshot, baselines: &pipeline };
-        detectors.iter_mut().filter(|detector| detector.judges(Span::Medium)).for_each(|detector| {
+        detectors.iter_mut().filter(|detector| detector.declaration().accepts(&snapshot)).for_each(|detector| {
             detector.inspect(&view, &mut findings);
         });
         assert!(findings.iter().all(|finding| finding.measure.observed.is_finite()), "{findings:?}\n{body}");

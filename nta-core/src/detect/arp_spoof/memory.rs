@@ -124,6 +124,8 @@ pub(super) struct Memory {
     blind_until: Timestamp,
     unasked: Table<(u16, Mac, Ipv4Addr, Ipv4Addr), Unasked>,
     stations: Table<(u16, Mac), Station>,
+    /// What had to go because a table was full.
+    pub(super) evicted: u64,
 }
 
 impl Memory {
@@ -138,6 +140,7 @@ impl Memory {
             blind_until: Timestamp::default(),
             unasked: Table::default(),
             stations: Table::default(),
+            evicted: 0,
         }
     }
 
@@ -203,6 +206,7 @@ impl Memory {
         if self.questions.len() >= MAX_ENTRIES {
             self.questions.retain(|_, time| now.since(*time) <= ANSWER_WITHIN_NS);
             if self.questions.len() >= MAX_ENTRIES {
+                self.evicted += self.questions.len() as u64;
                 self.questions.clear();
                 self.blind_until = now.plus(ANSWER_WITHIN_NS);
             }
@@ -216,7 +220,7 @@ impl Memory {
 
     /// Notes whom the station spoke to in which name; how many unasked replies that were of late.
     fn note_towards(&mut self, key: (u16, Mac, Ipv4Addr, Ipv4Addr), now: Timestamp, is_unasked: bool) -> u32 {
-        make_room(&mut self.unasked, &key, |entry| entry.last);
+        self.evicted += make_room(&mut self.unasked, &key, |entry| entry.last);
         let entry = self.unasked.entry(key).or_insert_with(Unasked::new);
         entry.last = now;
         if !is_unasked {
@@ -230,7 +234,7 @@ impl Memory {
     fn note_station(&mut self, packet: &ArpPacket, is_twofold: bool) -> Option<Ipv4Addr> {
         let ((mac, address), now) = (packet.sender, packet.time);
         let key = (packet.vlan, mac);
-        make_room(&mut self.stations, &key, |entry| entry.last);
+        self.evicted += make_room(&mut self.stations, &key, |entry| entry.last);
         let station = self.stations.entry(key).or_default();
         station.last = now;
         if is_twofold {
@@ -250,7 +254,7 @@ impl Memory {
     /// Notes who holds the address; who took it from whom, if both live.
     fn bind(&mut self, vlan: u16, address: Ipv4Addr, seen: Holder) -> Option<(Mac, Mac)> {
         let key = (vlan, address);
-        make_room(&mut self.bindings, &key, |entry| entry.holder.last);
+        self.evicted += make_room(&mut self.bindings, &key, |entry| entry.holder.last);
         let entry = self.bindings.entry(key).or_insert(Binding { holder: seen, challenger: None });
         let now = seen.last;
         if entry.holder.mac == seen.mac {
@@ -284,13 +288,19 @@ impl Memory {
     }
 }
 
-/// Makes room for a new key: a tenth goes, those not seen for longest.
-fn make_room<K: Copy + Eq + std::hash::Hash, V>(table: &mut Table<K, V>, key: &K, last: impl Fn(&V) -> Timestamp) {
+/// Makes room for a new key: a tenth goes, those not seen for longest. Answers how many went.
+fn make_room<K: Copy + Eq + std::hash::Hash, V>(
+    table: &mut Table<K, V>,
+    key: &K,
+    last: impl Fn(&V) -> Timestamp,
+) -> u64 {
     if table.len() < MAX_ENTRIES || table.contains_key(key) {
-        return;
+        return 0;
     }
     let mut times: Vec<Timestamp> = table.values().map(&last).collect();
     let (_, limit, _) = times.select_nth_unstable(MAX_ENTRIES / EVICT_SHARE);
     let limit = *limit;
+    let before = table.len();
     table.retain(|_, entry| last(entry) > limit);
+    (before - table.len()) as u64
 }

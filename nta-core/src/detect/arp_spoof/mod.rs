@@ -16,9 +16,11 @@
 
 mod memory;
 
+use super::declaration::{Basis, Cost, Declaration, FlowUse, Rates, Scope};
 use super::{Detector, View};
 use crate::domain::{AlertKind, Contributor, Event, Finding, Mac, Measure, Party};
 use crate::tunables::tunables;
+use crate::window::{Run, Span};
 use memory::{Claim, Memory, Sign};
 
 tunables! {
@@ -38,6 +40,16 @@ tunables! {
         allowed_macs: Vec<String> = Vec::new(),
     }
 }
+
+pub(super) const DECLARATION: Declaration = Declaration {
+    name: "arp_spoof",
+    spans: &[Span::Base],
+    basis: Basis::Rule,
+    scope: Scope::Hosts,
+    flows: FlowUse::Unused,
+    cost: Cost::Short,
+    rates: Rates::Unused,
+};
 
 /// Finds forged claims in the ARP packets of base windows.
 #[derive(Debug)]
@@ -75,7 +87,8 @@ impl ArpSpoof {
             facts.push(("holder", holder.to_string()));
         }
         Finding {
-            detector: "arp_spoof",
+            detector: DECLARATION.name,
+            basis: DECLARATION.basis,
             kind: AlertKind::ArpSpoof,
             source: Party::Mac(attacker.0),
             destination: Party::Host(address.into()),
@@ -124,9 +137,11 @@ impl Sign {
 }
 
 impl Detector for ArpSpoof {
-    fn name(&self) -> &'static str {
-        "arp_spoof"
+    fn declaration(&self) -> &'static Declaration {
+        &DECLARATION
     }
+
+    fn take(&mut self, _: &Run<'_>) {}
 
     fn inspect(&mut self, view: &View<'_>, out: &mut Vec<Finding>) {
         let mut claims: Vec<Claim> = Vec::new();
@@ -150,6 +165,10 @@ impl Detector for ArpSpoof {
         }
         claims.sort_unstable_by_key(Claim::key);
         out.extend(claims.iter().map(|claim| self.finding(view, claim)));
+    }
+
+    fn evicted(&self) -> u64 {
+        self.memory.evicted
     }
 }
 

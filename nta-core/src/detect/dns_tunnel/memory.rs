@@ -110,6 +110,8 @@ pub(super) struct Memory {
     before: Generation,
     /// Pairs asked for since the last look; bounded by the events of a window.
     touched: BTreeSet<Pair>,
+    /// Pairs that had to go because a generation was full.
+    pub(super) evicted: u64,
 }
 
 impl Memory {
@@ -120,6 +122,7 @@ impl Memory {
             now: Generation::default(),
             before: Generation::default(),
             touched: BTreeSet::new(),
+            evicted: 0,
         }
     }
 
@@ -203,7 +206,9 @@ impl Memory {
         let mut ranks: Vec<u32> = self.now.values().map(rank).collect();
         let (_, limit, _) = ranks.select_nth_unstable(MAX_PAIRS / EVICT_SHARE);
         let limit = *limit;
+        let before = self.now.len();
         self.now.retain(|_, seen| rank(seen) > limit);
+        self.evicted += (before - self.now.len()) as u64;
     }
 }
 

@@ -15,9 +15,11 @@
 mod memory;
 mod name;
 
+use super::declaration::{Basis, Cost, Declaration, FlowUse, Rates, Scope};
 use super::{Detector, View};
 use crate::domain::{AlertKind, Contributor, Event, Finding, Measure, Party};
 use crate::tunables::tunables;
+use crate::window::{Run, Span};
 use memory::{Memory, Pair, Use};
 
 tunables! {
@@ -52,6 +54,16 @@ tunables! {
         allowed_domains: Vec<String> = ALLOWED.iter().map(ToString::to_string).collect(),
     }
 }
+
+pub(super) const DECLARATION: Declaration = Declaration {
+    name: "dns_tunnel",
+    spans: &[Span::Base],
+    basis: Basis::Rule,
+    scope: Scope::Hosts,
+    flows: FlowUse::Unused,
+    cost: Cost::Short,
+    rates: Rates::Unused,
+};
 
 /// Anti-virus and reputation look-ups, block lists, and names that clouds and content delivery make up for each customer.
 const ALLOWED: [&str; 41] = [
@@ -185,7 +197,8 @@ impl DnsTunnel {
             )
         };
         Some(Finding {
-            detector: "dns_tunnel",
+            detector: DECLARATION.name,
+            basis: DECLARATION.basis,
             kind: AlertKind::DnsTunnel,
             source: Party::Host(pair.client),
             destination: Party::Host(server),
@@ -218,9 +231,11 @@ impl DnsTunnel {
 }
 
 impl Detector for DnsTunnel {
-    fn name(&self) -> &'static str {
-        "dns_tunnel"
+    fn declaration(&self) -> &'static Declaration {
+        &DECLARATION
     }
+
+    fn take(&mut self, _: &Run<'_>) {}
 
     fn inspect(&mut self, view: &View<'_>, out: &mut Vec<Finding>) {
         self.memory.turn(view.start());
@@ -248,6 +263,10 @@ impl Detector for DnsTunnel {
             same
         });
         out.append(&mut found);
+    }
+
+    fn evicted(&self) -> u64 {
+        self.memory.evicted
     }
 }
 

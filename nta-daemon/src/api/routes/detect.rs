@@ -16,7 +16,7 @@ use crate::api::{ApiError, ApiState};
 use crate::json::AnomalyJson;
 use crate::store::WindowFilter;
 use nta_core::baseline::{Baselines, Metric};
-use nta_core::detect::{Detector, NETWORK_DETECTORS, View, detectors};
+use nta_core::detect::{Declaration, Detector, Scope, View, declarations, detectors};
 use nta_core::domain::{Finding, LearningState};
 use nta_core::window::{Snapshot, Span, Window};
 
@@ -40,8 +40,10 @@ pub(in crate::api) struct DetectRequest {
 }
 
 fn detectors_schema() -> Schema {
-    let items = RefOr::T(words_schema(NETWORK_DETECTORS));
-    ArrayBuilder::new().items(items).max_items(Some(NETWORK_DETECTORS.len())).unique_items(true).into()
+    let able = able();
+    let most = able.len();
+    let items = RefOr::T(words_schema(able));
+    ArrayBuilder::new().items(items).max_items(Some(most)).unique_items(true).into()
 }
 
 /// What was found again.
@@ -88,7 +90,7 @@ pub(in crate::api) async fn post(
     let most = body.windows.map_or(DEFAULT_WINDOWS, |count| count.0);
     let mut chosen = detectors(&state.analysis.detect);
     let names = names(body.detectors.as_deref(), &chosen)?;
-    chosen.retain(|detector| names.contains(&detector.name()));
+    chosen.retain(|detector| names.contains(&detector.declaration().name));
 
     let (export, _) = super::baselines::known(&state).await?;
     let mut baselines = Baselines::new(state.analysis.baseline.clone());
@@ -141,25 +143,32 @@ fn judge(
         cancel.check()?;
         let snapshot = Snapshot::of_network(Span::Medium, window);
         let view = View { snapshot: &snapshot, baselines };
-        for detector in &mut detectors {
+        for detector in detectors.iter_mut().filter(|detector| detector.declaration().accepts(&snapshot)) {
             detector.inspect(&view, &mut findings);
         }
     }
     Ok(findings)
 }
 
+/// Detectors that can judge what a stored window still holds.
+fn able() -> Vec<&'static str> {
+    let able = |declaration: &&Declaration| declaration.scope == Scope::Network;
+    declarations().into_iter().filter(able).map(|declaration| declaration.name).collect()
+}
+
 fn names(asked: Option<&[String]>, known: &[Box<dyn Detector>]) -> Result<Vec<&'static str>, ApiError> {
-    let is_on = |name: &str| known.iter().any(|detector| detector.name() == name);
+    let is_on = |name: &str| known.iter().any(|detector| detector.declaration().name == name);
+    let able = able();
     let Some(asked) = asked else {
-        return Ok(NETWORK_DETECTORS.into_iter().filter(|name| is_on(name)).collect());
+        return Ok(able.into_iter().filter(|name| is_on(name)).collect());
     };
-    if asked.is_empty() || asked.len() > NETWORK_DETECTORS.len() {
-        let detail = format!("expected 1 to {} detectors", NETWORK_DETECTORS.len());
+    if asked.is_empty() || asked.len() > able.len() {
+        let detail = format!("expected 1 to {} detectors", able.len());
         return Err(ApiError::invalid("detectors", detail));
     }
     let mut names = Vec::new();
     for asked in asked {
-        let name = NETWORK_DETECTORS.into_iter().find(|name| *name == asked);
+        let name = able.iter().copied().find(|name| name == asked);
         let runs = is_on(asked);
         match name {
             Some(name) if runs => names.push(name),
@@ -171,12 +180,12 @@ fn names(asked: Option<&[String]>, known: &[Box<dyn Detector>]) -> Result<Vec<&'
                 let detail = format!(
                     "`{asked}` judges hosts and flows of a window, which are not stored; replay the capture instead. \
                      Stored windows can be judged by {}",
-                    NETWORK_DETECTORS.join(", ")
+                    able.join(", ")
                 );
                 return Err(ApiError::Unprocessable { field: Some("detectors".to_owned()), detail });
             }
             None => {
-                let detail = format!("`{asked}`: expected some of {}", NETWORK_DETECTORS.join(", "));
+                let detail = format!("`{asked}`: expected some of {}", able.join(", "));
                 return Err(ApiError::invalid("detectors", detail));
             }
         }
