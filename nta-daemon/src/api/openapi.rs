@@ -4,6 +4,7 @@
 use axum::extract::State;
 use utoipa::openapi::extensions::ExtensionsBuilder;
 use utoipa::openapi::path::{Operation, Parameter as Described, ParameterBuilder, ParameterIn, PathItem};
+use utoipa::openapi::schema::ArrayItems;
 use utoipa::openapi::{
     ContentBuilder, HttpMethod, LicenseBuilder, OpenApi, Ref, RefOr, Required, Response, ResponseBuilder, Schema,
     ServerBuilder, tag::TagBuilder,
@@ -26,6 +27,9 @@ const TAGS: [(&str, &str); 7] = [
     ("alerts", "What findings about the same thing have become, and what people do about it."),
     ("baselines", "What is usual."),
 ];
+
+/// Operations whose body may be left out: it has no field that must be given.
+const OPTIONAL_BODIES: [&str; 3] = ["compute_windows", "detect_again", "generate_baselines"];
 
 /// This document.
 #[utoipa::path(
@@ -66,6 +70,8 @@ pub(super) fn frame() -> OpenApi {
     document.servers = Some(vec![ServerBuilder::new().url("/").build()]);
     let tag = |(name, about): (&str, &str)| TagBuilder::new().name(name).description(Some(about)).build();
     document.tags = Some(TAGS.map(tag).to_vec());
+    // There are no tokens yet.
+    document.security = Some(Vec::new());
     document
 }
 
@@ -77,6 +83,10 @@ pub(super) fn add_common(document: &mut OpenApi, role: Role) {
             let is_guarded = !super::guard::is_open(path);
             let is_write = !matches!(method, HttpMethod::Get | HttpMethod::Head | HttpMethod::Options);
             let takes_body = operation.request_body.is_some();
+            if let Some(RefOr::T(body)) = &mut operation.request_body {
+                let is_optional = OPTIONAL_BODIES.contains(&operation.operation_id.as_deref().unwrap_or_default());
+                body.required = Some(if is_optional { Required::False } else { Required::True });
+            }
             let mut add = |status: &str, about: &str| {
                 let responses = &mut operation.responses.responses;
                 responses.entry(status.to_owned()).or_insert_with(|| problem(about));
@@ -94,6 +104,19 @@ pub(super) fn add_common(document: &mut OpenApi, role: Role) {
                 add("413", "The body is larger than this path takes.");
                 add("415", "The body's content type is not `application/json`.");
             }
+        }
+    }
+}
+
+/// Has pages of a list refer to their items, of which the macro writes a copy into each page.
+pub(super) fn refer_to_items(document: &mut OpenApi) {
+    let Some(schemas) = document.components.as_mut().map(|components| &mut components.schemas) else { return };
+    for (name, schema) in schemas {
+        let Some(item) = name.strip_prefix("List_") else { continue };
+        if let RefOr::T(Schema::Object(list)) = schema
+            && let Some(RefOr::T(Schema::Array(items))) = list.properties.get_mut("items")
+        {
+            items.items = ArrayItems::RefOrSchema(Box::new(Ref::from_schema_name(item).into()));
         }
     }
 }

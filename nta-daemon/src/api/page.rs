@@ -5,8 +5,9 @@ use utoipa::openapi::Schema;
 use utoipa::openapi::path::Parameter as Described;
 
 use super::ApiError;
-use super::extract::{Pairs, Parameter, Parameters, number, text, words_schema};
+use super::extract::{Pairs, Parameter, Parameters, number, text};
 use super::openapi::{query, query_with};
+use crate::json::words::words_schema;
 use crate::store::{Key, Position};
 use nta_core::domain::Timestamp;
 

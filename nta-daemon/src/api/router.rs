@@ -105,12 +105,14 @@ fn documented() -> (Router<ApiState>, OpenApi) {
         openapi::add_common(routes.get_openapi_mut(), role);
         routes
     };
-    OpenApiRouter::with_openapi(openapi::frame())
+    let (routes, mut document) = OpenApiRouter::with_openapi(openapi::frame())
         .merge(by_role(public(), Role::Public).layer(small))
         .merge(by_role(viewer(), Role::Viewer).layer(small))
         .merge(by_role(operator(), Role::Operator).layer(small))
         .merge(by_role(imports(), Role::Operator).layer(DefaultBodyLimit::disable()).layer(large))
-        .split_for_parts()
+        .split_for_parts();
+    openapi::refer_to_items(&mut document);
+    (routes, document)
 }
 
 /// The router; every path works with and without a trailing slash.

@@ -2,19 +2,24 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::words;
 use nta_core::domain::{Alert, AlertState, Finding, Opinion, Party};
 
 /// An alert.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct AlertJson {
-    /// Identity, 16 hexadecimal digits.
+    /// Identity.
+    #[schema(pattern = "^[0-9a-f]{16}$")]
     pub id: String,
     /// Kind, such as `port_scan`.
     #[serde(rename = "type")]
+    #[schema(value_type = words::AlertType)]
     pub kind: String,
-    /// `low`, `medium`, `high` or `critical`.
+    /// How bad it is.
+    #[schema(value_type = words::Severity)]
     pub severity: String,
-    /// How sure the detectors are, 0 to 1.
+    /// How sure the detectors are.
+    #[schema(minimum = 0, maximum = 1)]
     pub score: f64,
     /// Who does it: an address, a MAC address, a network, `*` for many; null when nobody in particular.
     pub source: Option<String>,
@@ -22,7 +27,8 @@ pub struct AlertJson {
     pub destination: Option<String>,
     /// Port at the destination, where it is about one.
     pub port: Option<u16>,
-    /// `raised` or `cleared`.
+    /// Whether the traffic goes on with it.
+    #[schema(value_type = words::AlertState)]
     pub state: String,
     /// Start of the first window with a finding.
     #[schema(format = DateTime)]
@@ -36,6 +42,11 @@ pub struct AlertJson {
     /// When it was cleared; null while it goes on.
     #[schema(format = DateTime)]
     pub cleared_at: Option<String>,
+    /// Why it was cleared: `quiet` when nothing was found for long enough, `run_ended` when the run ended while it went on,
+    /// `interrupted` when the run was killed then; null while it goes on.
+    #[serde(default)]
+    #[schema(value_type = Option<words::ClearReason>)]
+    pub clear_reason: Option<String>,
     /// Windows with a finding.
     pub windows: u32,
     /// The detector whose finding is told.
@@ -85,9 +96,11 @@ pub struct WhyJson {
 pub struct JudgeJson {
     /// Its name.
     pub detector: String,
-    /// `rule` or `model`.
+    /// What it goes by.
+    #[schema(value_type = words::Basis)]
     pub basis: String,
-    /// How sure it is, 0 to 1.
+    /// How sure it is.
+    #[schema(minimum = 0, maximum = 1)]
     pub score: f64,
     /// What was measured, such as `ports_tried` or `probability`.
     pub measure: String,
@@ -137,6 +150,7 @@ impl From<&Alert> for AlertJson {
             window_end: alert.last.to_string(),
             raised_at: alert.raised.to_string(),
             cleared_at: alert.cleared.map(|time| time.to_string()),
+            clear_reason: alert.clear_reason.map(|reason| reason.word().to_owned()),
             windows: alert.windows,
             detector: finding.detector.to_owned(),
             detectors: alert.detectors.iter().map(|name| (*name).to_owned()).collect(),
@@ -195,10 +209,13 @@ pub struct AnomalyJson {
     pub alert: Option<String>,
     /// Kind, such as `port_scan`.
     #[serde(rename = "type")]
+    #[schema(value_type = words::AlertType)]
     pub kind: String,
-    /// Severity of the alert in that window: `low`, `medium`, `high` or `critical`.
+    /// Severity of the alert in that window; null without an alert.
+    #[schema(value_type = Option<words::Severity>)]
     pub severity: Option<String>,
-    /// How sure the detector is, 0 to 1.
+    /// How sure the detector is.
+    #[schema(minimum = 0, maximum = 1)]
     pub score: f64,
     /// Who does it; null when nobody in particular.
     pub source: Option<String>,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::words;
 use nta_core::domain::{DetectionCounts, LearningState, Severity, Status};
 
 /// What became of the detectors' findings since the start.
@@ -89,6 +90,7 @@ pub struct MetricStateJson {
     /// Windows of 30 s learned from.
     pub samples: u32,
     /// `warm_up`, or `ready` once something is expected of it.
+    #[schema(value_type = words::LearningState)]
     pub state: String,
 }
 

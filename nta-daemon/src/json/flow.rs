@@ -4,15 +4,16 @@ use serde::{Deserialize, Serialize};
 
 use nta_common::packet::proto;
 
-use super::{protocol_name, seconds};
+use super::{protocol_name, seconds, words};
 use nta_core::domain::{EndReason, FlowRecord, TcpCounts, community_id};
 
 /// A flow, cumulative since its first packet.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct FlowJson {
-    /// Identity, 16 hexadecimal digits; stays the same over all updates.
+    /// Identity; stays the same over all updates.
+    #[schema(pattern = "^[0-9a-f]{16}$")]
     pub id: String,
-    /// Name of the IP protocol, see [`protocol_name`].
+    /// Name of the IP protocol, such as `tcp`; its number where it has none.
     pub protocol: String,
     /// IP protocol number.
     pub protocol_number: u8,
@@ -56,9 +57,11 @@ pub struct FlowJson {
     pub duration_s: f64,
     /// VLAN id of the outermost tag; null without one.
     pub vlan: Option<u16>,
-    /// `active`, or why it ended: `closed`, `idle`, `shutdown`.
+    /// Whether it goes on, or why it ended.
+    #[schema(value_type = words::FlowState)]
     pub state: String,
     /// Zeek's word for how far the connection came: `S0`, `S1`, `SF`, `REJ` …; `OTH` without connections.
+    #[schema(pattern = "^[A-Z0-9]{2,7}$")]
     pub conn_state: String,
     /// Zeek's letters for what happened, in order, the originator's in upper case; null without any.
     pub history: Option<String>,

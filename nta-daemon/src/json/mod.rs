@@ -12,6 +12,7 @@ mod protocol;
 mod status;
 mod stored;
 mod window;
+pub(crate) mod words;
 
 pub use alert::{AlertJson, AnomalyJson, ContributorJson, JudgeJson, TechniqueJson, WhyJson, party};
 pub use detection::{DetectionJson, HostsJson, LearningJson, MetricStateJson};

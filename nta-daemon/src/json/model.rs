@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::words;
 use nta_core::domain::{ModelState, ModelUse};
 
 /// The model that judges, or why none does.
@@ -9,6 +10,7 @@ use nta_core::domain::{ModelState, ModelUse};
 pub struct ModelJson {
     /// `in_use`, `off` (by the configuration), `missing` (none is named and none came along), `not_built_in` (this build
     /// cannot use models) or `refused`.
+    #[schema(value_type = words::ModelState)]
     pub state: String,
     /// Its file, or `shipped`; empty without one.
     pub name: String,

@@ -2,15 +2,17 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{DetectionJson, EventsJson, HostsJson, LearningJson, LedgerJson, ModelJson, seconds};
+use super::{DetectionJson, EventsJson, HostsJson, LearningJson, LedgerJson, ModelJson, seconds, words};
 use nta_core::domain::{Attachment, MapFill, Mode, NicCounts, Status};
 
 /// A snapshot of the pipeline.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct StatusJson {
-    /// `live` or `replay`.
+    /// Where packets come from.
+    #[schema(value_type = words::Mode)]
     pub mode: String,
-    /// Replay engine (`kernel`, `user`), or `live`.
+    /// What counts them: `live`, or the engine of a replay.
+    #[schema(value_type = words::Engine)]
     pub engine: String,
     /// When the pipeline started.
     #[schema(format = DateTime)]
@@ -95,12 +97,15 @@ pub struct AttachmentJson {
     pub name: String,
     /// Interface index.
     pub index: u32,
-    /// Hook for incoming packets: `xdp`, `xdp-generic`, `tcx`, `tc`.
+    /// Hook for incoming packets.
+    #[schema(value_type = words::Hook)]
     pub ingress: String,
-    /// Hook for outgoing packets: `tcx`, `tc`.
+    /// Hook for outgoing packets; never one of XDP.
+    #[schema(value_type = words::Hook)]
     pub egress: String,
     /// How packets are counted: `wire`, as they come by, or `segments`, where offloads merge packets: each of these as
     /// those that it stands for on the wire.
+    #[schema(value_type = words::CountBasis)]
     pub count_basis: String,
     /// Why these hooks and not better ones.
     pub reason: String,

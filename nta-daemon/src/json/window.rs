@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{CountsJson, EventCountsJson, protocol_name, seconds, skipped};
+use super::{CountsJson, EventCountsJson, protocol_name, seconds, skipped, words};
 use nta_core::window::{Overflow, Protocol, Talker, Window};
 
 /// A closed window. `bytes` are frame bytes, `ip_bytes` IP bytes by the headers.
@@ -23,6 +23,7 @@ pub struct WindowJson {
     /// Why it is not whole: `late` (closed late, it holds what came until then), `run_began`, `run_ended` within it, or
     /// `interrupted` by a restart; left out if it is whole.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = words::NotWhole)]
     pub not_whole: Option<String>,
     /// Seconds before it in which packets were counted and none came: no window tells of them.
     #[serde(default, skip_serializing_if = "is_zero")]
@@ -74,6 +75,7 @@ pub struct WindowJson {
     /// Segments that announced a window of 0.
     pub zero_windows: u64,
     /// `retransmissions` / `tcp_packets`; null without TCP.
+    #[schema(minimum = 0)]
     pub loss_ratio: Option<f64>,
     /// Round trips.
     pub rtt: RttJson,
@@ -221,7 +223,7 @@ impl From<&Window> for RttJson {
 /// What one IP protocol did in a window.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ProtocolJson {
-    /// Name, see [`protocol_name`].
+    /// Name, such as `tcp`; its number where it has none.
     pub protocol: String,
     /// IP protocol number.
     pub number: u8,
@@ -231,7 +233,8 @@ pub struct ProtocolJson {
     pub bytes: u64,
     /// Flows.
     pub flows: u64,
-    /// Part of the frame bytes of all IP protocols, 0 to 1.
+    /// Part of the frame bytes of all IP protocols.
+    #[schema(minimum = 0, maximum = 1)]
     pub share: f64,
 }
 

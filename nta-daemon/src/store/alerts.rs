@@ -113,9 +113,10 @@ struct Row {
     status_at_ns: Option<i64>,
     state: String,
     cleared_ns: Option<i64>,
+    end_reason: Option<String>,
 }
 
-const COLUMNS: &str = "body, status, status_by, status_at_ns, state, cleared_ns FROM detected_alerts";
+const COLUMNS: &str = "body, status, status_by, status_at_ns, state, cleared_ns, end_reason FROM detected_alerts";
 
 impl Row {
     fn read(row: &db::Row) -> Result<Self, sqlx::Error> {
@@ -128,6 +129,7 @@ impl Row {
             status_at_ns: row.opt_int("status_at_ns")?,
             state: row.text("state")?,
             cleared_ns: row.opt_int("cleared_ns")?,
+            end_reason: row.opt_text("end_reason")?,
         })
     }
 
@@ -141,8 +143,9 @@ impl Row {
         let alert: AlertJson = serde_json::from_str(&self.body).map_err(corrupt)?;
         // The end of its run may have cleared it since the pipeline reported it.
         let cleared_at = self.cleared_ns.map(|ns| time(ns).to_string());
+        let clear_reason = self.end_reason.or_else(|| alert.clear_reason.clone());
         Ok(StoredAlert {
-            alert: AlertJson { state: self.state, cleared_at, ..alert },
+            alert: AlertJson { state: self.state, cleared_at, clear_reason, ..alert },
             status: self.status,
             status_by: self.status_by,
             status_at: self.status_at_ns.map(time),

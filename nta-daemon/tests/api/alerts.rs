@@ -2,9 +2,10 @@
 
 use axum::http::{Method, StatusCode};
 use nta_core::domain::{
-    Alert, AlertChange, AlertKey, AlertKind, AlertState, Basis, Contributor, Finding, Measure, Party, Severity,
+    Alert, AlertChange, AlertKey, AlertKind, AlertState, Basis, ClearReason, Contributor, Finding, Measure, Party,
+    Severity,
 };
-use nta_daemon::store::{Anomaly, Batch, Found, Store};
+use nta_daemon::store::{Anomaly, Batch, Found, RunEnd, Store};
 use serde_json::{Value, json};
 
 use crate::app::{App, parse, time, window};
@@ -104,6 +105,26 @@ async fn alerts_are_listed_filtered_and_sorted() {
     assert_eq!(one["why"]["technique"]["id"], "T1046");
     assert_eq!(one["why"]["facts"]["attempts"], "41");
     assert_eq!(one["notes"], json!([]));
+}
+
+#[tokio::test]
+async fn an_alert_says_why_it_does_not_go_on() {
+    let (app, mut alerts) = with_alerts().await;
+    let quiet = &mut alerts[0];
+    (quiet.state, quiet.cleared, quiet.clear_reason) = (AlertState::Cleared, Some(time(70)), Some(ClearReason::Quiet));
+    tell(&app, AlertChange::Cleared, &alerts[..1]).await;
+    let reasons = async |expected: [Value; 3]| {
+        for (alert, expected) in alerts.iter().zip(expected) {
+            let one = app.json(&format!("/api/alerts/{}", alert.id)).await;
+            assert_eq!(one["clear_reason"], expected, "{one}");
+            assert_eq!(one["cleared_at"].is_null(), expected.is_null(), "{one}");
+            let list = app.json(&format!("/api/alerts?source={}", one["source"].as_str().expect("a host"))).await;
+            assert_eq!(list["items"][0]["clear_reason"], expected, "{list}");
+        }
+    };
+    reasons(["quiet".into(), Value::Null, Value::Null]).await;
+    app.batch(Batch { end: Some(RunEnd::Completed.word()), ..Batch::default() }).await;
+    reasons(["quiet".into(), "run_ended".into(), "run_ended".into()]).await;
 }
 
 #[tokio::test]

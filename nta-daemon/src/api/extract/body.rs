@@ -8,7 +8,7 @@ use serde::de::{Deserialize, DeserializeOwned, Deserializer, Error as _};
 use serde::ser::Serialize;
 use utoipa::openapi::Schema;
 
-use super::value::{number, text};
+use super::value::{number, or_null, text};
 use crate::api::ApiError;
 
 /// Extracts a JSON object, and answers with one. No body at all is an object without fields.
@@ -105,9 +105,9 @@ impl<'de, const MAX: usize> Deserialize<'de> for Text<MAX> {
 }
 
 impl<const MAX: usize> Text<MAX> {
-    /// What may be written.
+    /// What an optional field may have.
     pub(in crate::api) fn schema() -> Schema {
-        text().min_length(Some(1)).max_length(Some(MAX)).pattern(Some(r"[^\s]")).into()
+        or_null(text().min_length(Some(1)).max_length(Some(MAX)).pattern(Some(r"[^\s]")).into())
     }
 }
 
@@ -118,15 +118,17 @@ pub(in crate::api) struct Count<const MAX: u32>(pub(in crate::api) u32);
 impl<'de, const MAX: u32> Deserialize<'de> for Count<MAX> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let value = serde_json::Value::deserialize(deserializer)?;
-        let number = value.as_u64().and_then(|number| u32::try_from(number).ok());
+        // JSON knows one kind of number: 30.0 is 30.
+        let whole = value.as_f64().filter(|number| number.fract().abs() < f64::EPSILON);
+        let number = whole.filter(|number| (1.0..=f64::from(MAX)).contains(number)).map(|number| number as u32);
         let number = number.filter(|number| (1..=MAX).contains(number));
         number.map(Self).ok_or_else(|| D::Error::custom(format!("`{value}`: expected a number from 1 to {MAX}")))
     }
 }
 
 impl<const MAX: u32> Count<MAX> {
-    /// What may be written.
+    /// What an optional field may have.
     pub(in crate::api) fn schema() -> Schema {
-        number(1, MAX.into()).into()
+        or_null(number(1, MAX.into()).into())
     }
 }

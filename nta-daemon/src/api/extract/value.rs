@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use utoipa::openapi::schema::{AnyOfBuilder, KnownFormat, ObjectBuilder, Schema, SchemaFormat, SchemaType, Type};
 
 use crate::json::protocol_number;
+use crate::json::words::words_schema;
 use nta_core::domain::{AlertKind, Severity, Timestamp};
 
 /// The value of a parameter.
@@ -33,12 +34,6 @@ impl<T: Word> Parameter for T {
     fn schema() -> Schema {
         words_schema(Self::all().into_iter().map(|(word, _)| word))
     }
-}
-
-/// The schema of a text that is one of these.
-pub(in crate::api) fn words_schema<T: Into<String>>(words: impl IntoIterator<Item = T>) -> Schema {
-    let words: Vec<String> = words.into_iter().map(Into::into).collect();
-    ObjectBuilder::new().schema_type(Type::String).enum_values(Some(words)).into()
 }
 
 impl Word for AlertKind {
@@ -148,6 +143,23 @@ pub(in crate::api) fn text() -> ObjectBuilder {
 /// The schema of a whole number.
 pub(in crate::api) fn number(least: u64, most: u64) -> ObjectBuilder {
     ObjectBuilder::new().schema_type(SchemaType::Type(Type::Integer)).minimum(Some(least)).maximum(Some(most))
+}
+
+/// The same schema for a field that may also be null, which is as if it were not given.
+pub(in crate::api) fn or_null(mut schema: Schema) -> Schema {
+    match &mut schema {
+        Schema::Object(object) => {
+            if let SchemaType::Type(kind) = object.schema_type.clone() {
+                object.schema_type = SchemaType::Array(vec![kind, Type::Null]);
+            }
+            if let Some(values) = &mut object.enum_values {
+                values.push(serde_json::Value::Null);
+            }
+        }
+        Schema::Array(array) => array.schema_type = SchemaType::Array(vec![Type::Array, Type::Null]),
+        _ => {}
+    }
+    schema
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use crate::api::extract::{
 use crate::api::page::{List, PageQuery, Period, SortField};
 use crate::api::state::now;
 use crate::api::{ApiError, ApiState};
-use crate::json::AlertJson;
+use crate::json::{AlertJson, words};
 use crate::store::{AlertFilter, AlertPatch, AlertSort, Note, Patched, StoredAlert};
 use nta_core::domain::{AlertKind, Severity};
 
@@ -21,8 +21,6 @@ impl SortField for AlertSort {
         &[("time", Self::Time), ("last_time", Self::LastTime), ("severity", Self::Severity), ("score", Self::Score)];
 }
 
-const STATUSES: [&str; 3] = ["open", "acknowledged", "resolved"];
-const STATES: [&str; 2] = ["raised", "cleared"];
 /// Longest note in characters.
 const MAX_NOTE: usize = 4000;
 /// Longest name of who changes an alert.
@@ -36,7 +34,7 @@ pub(in crate::api) struct AlertItem {
     #[serde(flatten)]
     alert: AlertJson,
     /// What people did; `state` is what the traffic does.
-    #[schema(schema_with = AlertStatus::schema)]
+    #[schema(value_type = words::AlertStatus)]
     status: String,
     /// Who changed the status last; null while nobody has.
     status_by: Option<String>,
@@ -67,7 +65,7 @@ struct NoteJson {
 #[serde(deny_unknown_fields)]
 pub(in crate::api) struct AlertChangeRequest {
     /// What people did about it.
-    #[schema(schema_with = AlertStatus::schema)]
+    #[schema(value_type = Option<words::AlertStatus>)]
     status: Option<AlertStatus>,
     /// A note to add.
     #[schema(schema_with = Text::<MAX_NOTE>::schema)]
@@ -83,7 +81,7 @@ pub(in crate::api) struct AlertStatus(&'static str);
 
 impl Word for AlertStatus {
     fn all() -> Vec<(&'static str, Self)> {
-        STATUSES.map(|word| (word, Self(word))).to_vec()
+        words::STATUSES.map(|word| (word, Self(word))).to_vec()
     }
 }
 
@@ -101,7 +99,7 @@ pub(in crate::api) struct AlertStateWord(&'static str);
 
 impl Word for AlertStateWord {
     fn all() -> Vec<(&'static str, Self)> {
-        STATES.map(|word| (word, Self(word))).to_vec()
+        words::STATES.map(|word| (word, Self(word))).to_vec()
     }
 }
 

@@ -8,11 +8,12 @@ use serde_json::Value;
 use utoipa::openapi::Schema;
 
 use crate::api::error::Problem;
-use crate::api::extract::{InPath, Json, Parameter, Path, PathParameter, Query, parameters, words_schema};
+use crate::api::extract::{InPath, Json, Parameter, Path, PathParameter, Query, parameters};
 use crate::api::page::{List, PageQuery, SortField};
 use crate::api::state::now;
 use crate::api::{ApiError, ApiState};
 use crate::json::mode_name;
+use crate::json::words::{self, words_schema};
 use nta_core::baseline::{Baselines, Export, Import, Metric, Series};
 
 /// Types come in their own order, all on one page.
@@ -54,7 +55,8 @@ parameters! {
 pub(in crate::api) struct BaselineJson {
     /// `bandwidth`, `latency`, `loss`, `protocol`, `connections` or `ports`.
     r#type: &'static str,
-    /// `ready` when something is expected of each metric, else `warm_up`.
+    /// `ready` when something is expected of each metric.
+    #[schema(value_type = words::LearningState)]
     state: &'static str,
     metrics: Vec<MetricJson>,
 }
@@ -64,6 +66,7 @@ pub(in crate::api) struct BaselineJson {
 struct MetricJson {
     metric: &'static str,
     unit: &'static str,
+    #[schema(value_type = words::LearningState)]
     state: &'static str,
     /// Windows of 30 s learned from.
     samples: u32,
@@ -96,7 +99,8 @@ pub(in crate::api) struct BaselineDetail {
 /// How far learning has come.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(in crate::api) struct LearningStats {
-    /// Under which name it is stored: `live` or `replay`.
+    /// Under which name it is stored.
+    #[schema(value_type = words::Mode)]
     name: &'static str,
     /// End of the last window learned from; null when nothing is learned.
     #[schema(format = DateTime)]

@@ -10,10 +10,11 @@ use utoipa::openapi::schema::ArrayBuilder;
 use utoipa::openapi::{RefOr, Schema};
 
 use crate::api::error::Problem;
-use crate::api::extract::{Count, Json, Query, words_schema};
+use crate::api::extract::{Count, Json, Query, or_null};
 use crate::api::workers::Cancel;
 use crate::api::{ApiError, ApiState};
 use crate::json::AnomalyJson;
+use crate::json::words::words_schema;
 use crate::store::WindowFilter;
 use nta_core::baseline::{Baselines, Metric};
 use nta_core::detect::{Declaration, Detector, Scope, View, declarations, detectors};
@@ -43,7 +44,7 @@ fn detectors_schema() -> Schema {
     let able = able();
     let most = able.len();
     let items = RefOr::T(words_schema(able));
-    ArrayBuilder::new().items(items).max_items(Some(most)).unique_items(true).into()
+    or_null(ArrayBuilder::new().items(items).min_items(Some(1)).max_items(Some(most)).unique_items(true).into())
 }
 
 /// What was found again.

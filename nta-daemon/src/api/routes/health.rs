@@ -9,7 +9,7 @@ use crate::api::ApiState;
 use crate::api::error::{Problem, problem_response};
 use crate::api::extract::{Json, Query};
 use crate::api::state::{VERSION, now};
-use crate::json::mode_name;
+use crate::json::{mode_name, words};
 
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(in crate::api) struct Health {
@@ -35,6 +35,7 @@ pub(in crate::api) struct Failing {
 struct About {
     #[schema(format = DateTime)]
     timestamp: String,
+    #[schema(value_type = words::Mode)]
     mode: &'static str,
     version: &'static str,
 }

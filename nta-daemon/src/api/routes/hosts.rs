@@ -9,7 +9,7 @@ use crate::api::error::Problem;
 use crate::api::extract::{InPath, Json, Path, PathParameter, Query, parameters};
 use crate::api::page::{List, PageQuery, Period, SortField};
 use crate::api::{ApiError, ApiState};
-use crate::json::protocol_name;
+use crate::json::{protocol_name, words};
 use crate::store::{AlertFilter, AlertSort, HostSort, HostTotals, Position, Share};
 use nta_core::baseline::{HostBaseline, Level};
 use nta_core::domain::Timestamp;
@@ -86,7 +86,8 @@ struct PortJson {
 /// What is usual for a host in a window of 30 s.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 struct HostBaselineJson {
-    /// `ready` when it is used, else `warm_up`.
+    /// `ready` when it is used.
+    #[schema(value_type = words::LearningState)]
     state: &'static str,
     samples: u32,
     bytes_sent_per_s: LevelJson,
