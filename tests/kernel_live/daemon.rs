@@ -49,6 +49,14 @@ pub(crate) fn command(namespace: &Namespace, arguments: &[&str]) -> Command {
     command
 }
 
+/// What it is started with: database and log go to the folder.
+pub(crate) fn arguments(folder: &Path, interfaces: &str, attach: &str) -> Vec<String> {
+    let database = format!("sqlite:{}", folder.join("nta.db").display());
+    let window = WINDOW_S.to_string();
+    let first = ["run", "--interface", interfaces, "--attach", attach, "--window", &window];
+    first.into_iter().chain(["--listen", LISTEN, "--database", &database]).map(str::to_owned).collect()
+}
+
 /// A daemon that captures.
 pub(crate) struct Daemon<'a> {
     pub(crate) process: Process,
@@ -63,11 +71,8 @@ impl<'a> Daemon<'a> {
     }
 
     fn command(namespace: &Namespace, folder: &Path, interfaces: &str, attach: &str) -> Command {
-        let database = format!("sqlite:{}", folder.join("nta.db").display());
-        let window = WINDOW_S.to_string();
-        let arguments = ["run", "--interface", interfaces, "--attach", attach, "--window", &window];
-        let mut command = command(namespace, &arguments);
-        command.args(["--listen", LISTEN, "--database", &database]);
+        let mut command = command(namespace, &[]);
+        command.args(arguments(folder, interfaces, attach));
         command
     }
 

@@ -97,3 +97,25 @@ fn no_frames_are_no_error() {
     assert_eq!(document["packets"], 0);
     assert!(document["first_time"].is_null() && document["windows"] == serde_json::json!([]), "{document}");
 }
+
+/// A frame is 60 bytes or so and a window a thousand: time stamps alone must not make hundreds of times as much out of a
+/// capture. The sums stay exact.
+#[test]
+fn frames_far_apart_in_time_do_not_make_a_window_each() {
+    const FRAMES: u64 = 30_000;
+    let frame = |n| Frame::at(1 + n * 1_000, ethernet(0x0800, &ipv4(17, &[], 0, &udp(&[0; 29]))));
+    let bytes = pcap(ETHERNET, &(0..FRAMES).map(frame).collect::<Vec<_>>());
+    let folder = TempDir::new().expect("folder");
+    let path = folder.path().join("input");
+    fs::write(&path, &bytes).expect("write");
+    let run = run(["replay".as_ref(), "--format".as_ref(), "jsonl".as_ref(), path.as_os_str()]);
+    assert_eq!(run.status, Some(0));
+    assert!(run.stderr.contains("stand for several"), "it is said: {}", run.stderr);
+    let lines = run.json();
+    let windows: Vec<&Value> = lines.iter().filter(|line| line["type"] == "window").collect();
+    assert!((10_000..10_000 + FRAMES as usize / 16 + 2).contains(&windows.len()), "{} windows", windows.len());
+    let sum = |name: &str| windows.iter().map(|window| window[name].as_u64().unwrap_or(0)).sum::<u64>();
+    assert_eq!(sum("packets"), FRAMES);
+    assert!(sum("folded") > FRAMES / 2, "{} windows are in others", sum("folded"));
+    assert!(run.stdout.len() < 12 * bytes.len(), "{} bytes of {}", run.stdout.len(), bytes.len());
+}

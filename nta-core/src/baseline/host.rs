@@ -139,7 +139,7 @@ impl HostLevels {
     }
 
     pub(super) fn learn(&mut self, snapshot: &Snapshot, skip: &dyn Fn(IpAddr) -> bool) {
-        let (seconds, end_ns) = (snapshot.seconds(), snapshot.window.end.as_nanos());
+        let (seconds, end_ns) = (snapshot.seconds(), snapshot.window.wall_end().as_nanos());
         // Made-up sources of a flood never take the place of those that are known: one packet makes no host.
         let mut full = false;
         for host in snapshot.hosts.iter().filter(|host| host.packets() > 1) {

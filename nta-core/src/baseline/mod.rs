@@ -149,7 +149,7 @@ impl Baselines {
 
     /// Learns a 30 s window, unless it is much shorter or longer than that. `skip` says which metrics of the network, and which hosts, are under alert.
     pub fn learn(&mut self, snapshot: &Snapshot, skip: &dyn Fn(Option<Metric>, Option<IpAddr>) -> bool) {
-        let end = snapshot.window.end;
+        let end = snapshot.window.wall_end();
         if !snapshot.window.is_comparable() {
             return;
         }

@@ -52,7 +52,7 @@ impl HighLatency {
     fn measure(&self, view: &View<'_>) -> Option<Measure> {
         let observed = Metric::Latency.of(view.snapshot)?;
         let limits = Limits { factor: self.config.factor, sigmas: self.config.sigmas, floor: self.config.min_ms };
-        let expected = view.baselines.expect(Metric::Latency, view.start());
+        let expected = view.expect(Metric::Latency);
         let unbearable = observed > self.config.limit_ms && view.snapshot.window.rtt_samples >= self.config.min_samples;
         above(Metric::Latency, observed, expected, &limits).or_else(|| {
             unbearable.then_some(Measure {

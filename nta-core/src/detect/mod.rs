@@ -38,9 +38,9 @@ pub use declaration::{Basis, Cost, Declaration, FlowUse, Rates, Scope};
 pub use networks::Networks;
 pub use registry::{DetectConfig, Entry, declarations, detectors, entries, learned};
 
-use crate::baseline::Baselines;
+use crate::baseline::{Baselines, Expected, Metric};
 use crate::domain::{AlertKind, Finding, Measure, Party, Timestamp};
-use crate::window::{Run, Snapshot};
+use crate::window::{Run, Snapshot, Window};
 
 /// Judges windows of one span, in their order.
 pub trait Detector: Send {
@@ -77,6 +77,12 @@ impl View<'_> {
     /// First instant behind it.
     pub const fn end(&self) -> Timestamp {
         self.snapshot.window.end
+    }
+
+    /// What is usual for a metric of the network at the time of the window; `None` in warm-up.
+    fn expect(&self, metric: Metric) -> Option<Expected> {
+        let Window { start, measured, .. } = &self.snapshot.window;
+        self.baselines.expect(metric, start.offset(measured.wall_ahead_ns))
     }
 
     /// A finding about this window; parties, facts and contributors follow. Its score rises with the magnitude: even

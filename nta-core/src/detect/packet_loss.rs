@@ -58,7 +58,7 @@ impl PacketLoss {
         }
         let observed = Metric::Loss.of(view.snapshot)?;
         let limits = Limits { factor: self.config.factor, sigmas: self.config.sigmas, floor: self.config.min_share };
-        let expected = view.baselines.expect(Metric::Loss, view.start());
+        let expected = view.expect(Metric::Loss);
         above(Metric::Loss, observed, expected, &limits).or_else(|| {
             (observed > self.config.limit_share).then_some(Measure {
                 name: Metric::Loss.word(),

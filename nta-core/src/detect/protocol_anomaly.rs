@@ -53,7 +53,7 @@ impl ProtocolAnomaly {
         }
         let of = |metric: Metric| {
             let share = metric.of(view.snapshot)?;
-            let expected = view.baselines.expect(metric, view.start())?;
+            let expected = view.expect(metric)?;
             let threshold = self.config.min_distance.max(expected.sigma * self.config.sigmas);
             let observed = share - expected.median;
             let (name, unit) = (metric.word(), metric.unit());

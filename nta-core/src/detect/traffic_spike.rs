@@ -68,7 +68,7 @@ impl Detector for TrafficSpike {
         for ((metric, floor), streak) in floors.into_iter().zip(&mut self.streaks) {
             let Some(observed) = metric.of(view.snapshot) else { continue };
             let limits = Limits { factor: config.factor, sigmas: config.sigmas, floor };
-            let expected = view.baselines.expect(metric, view.start());
+            let expected = view.expect(metric);
             let measure = above(metric, observed, expected, &limits);
             if !streak.take(view.snapshot, measure.as_ref(), config.windows) {
                 continue;

@@ -18,6 +18,18 @@ pub enum Event {
     RawPacket(RawPacket),
 }
 
+impl Event {
+    /// When.
+    pub const fn time_mut(&mut self) -> &mut Timestamp {
+        match self {
+            Self::Dns(message) => &mut message.time,
+            Self::Arp(packet) => &mut packet.time,
+            Self::ArpMalformed(time) => time,
+            Self::RawPacket(packet) => &mut packet.time,
+        }
+    }
+}
+
 /// A DNS message over UDP, as far as it was told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DnsMessage {

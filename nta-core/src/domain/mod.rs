@@ -13,6 +13,7 @@ mod server_ports;
 mod status;
 mod tcp_counts;
 mod time;
+mod timeline;
 mod tracked;
 mod words;
 mod zeek;
@@ -31,5 +32,6 @@ pub use status::{
 };
 pub use tcp_counts::TcpCounts;
 pub use time::Timestamp;
+pub use timeline::Timeline;
 pub use tracked::{Origin, Tracked};
 pub use words::{ConnState, History};

@@ -171,6 +171,8 @@ pub struct Status {
     pub maps: Vec<MapFill>,
     /// Windows closed so far.
     pub windows_closed: u64,
+    /// Windows that others stand for: those of a capture with many almost empty ones, and live those that were closed late.
+    pub windows_folded: u64,
     /// Start of the open window.
     pub window_open_since: Option<Timestamp>,
     /// End of the last closed window.

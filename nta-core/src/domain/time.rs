@@ -32,6 +32,12 @@ impl Timestamp {
         Self(self.0.saturating_add(ns))
     }
 
+    /// This time and some nanoseconds, or less some; stays within what can be told.
+    #[must_use]
+    pub const fn offset(self, by_ns: i64) -> Self {
+        Self(self.0.saturating_add_signed(by_ns))
+    }
+
     /// The start of the interval of `span_ns` that this time lies in, counted from the Unix epoch.
     pub const fn floor(self, span_ns: u64) -> Self {
         Self(self.0 - self.0 % span_ns)

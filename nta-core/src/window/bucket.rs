@@ -270,6 +270,11 @@ impl Window {
         if self.measured.span_ns > 0 { self.measured.span_ns } else { self.end.since(self.start) }
     }
 
+    /// What the wall clock said at its end, had it not been set within it: what hours of the week go by.
+    pub const fn wall_end(&self) -> Timestamp {
+        self.end.offset(self.measured.wall_ahead_ns)
+    }
+
     /// Whether it is about as long as windows of its kind are, half to double: only then is what it counts held against what
     /// is usual, and learned.
     pub const fn is_comparable(&self) -> bool {

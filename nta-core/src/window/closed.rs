@@ -58,6 +58,10 @@ impl Closed {
         let mut flow_ids = Distinct::default();
         [&one, &other].into_iter().for_each(|done| flow_ids.merge(&done.flow_ids));
         (window.top_talkers, window.others) = leaders([one.leading, other.leading], TOP_TALKERS);
+        if window.measured.folded > 0 {
+            // Flows may have been told several times within it.
+            window.flows = flow_ids.count();
+        }
         window.settle_sums();
         Snapshot { span: Span::Base, window, hosts, flows, events, flow_ids }
     }

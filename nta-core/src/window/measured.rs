@@ -49,6 +49,8 @@ pub struct Measured {
     pub gap_ns: u64,
     /// How far the wall clock was set within it, in nanoseconds; negative is back.
     pub clock_step_ns: i64,
+    /// How far the wall clock was ahead of the run's own time when it began, in nanoseconds: a live run's time never jumps.
+    pub wall_ahead_ns: i64,
     /// Further windows of its length that it stands for: an input with many almost empty windows has them folded into fewer.
     pub folded: u64,
 }

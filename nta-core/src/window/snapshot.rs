@@ -177,7 +177,7 @@ fn blank(span: Span, id: u64, start: Timestamp, span_ns: u64, shorter: &Snapshot
             id,
             start,
             end: start.plus(span_ns),
-            measured: Measured { span_ns, ..Measured::default() },
+            measured: Measured { span_ns, wall_ahead_ns: shorter.window.measured.wall_ahead_ns, ..Measured::default() },
             ..Window::default()
         },
         hosts: shorter.hosts.like(),

@@ -15,14 +15,22 @@ const OTHERS: &str = "(gone)";
 pub struct LiveSource {
     flows: Option<KernelFlows>,
     ids: IdentityScope,
+    /// Turns the kernel's clock into the run's time.
+    clock_offset_ns: u64,
     /// What programs counted that are attached no more, by interface.
     before: Vec<Interface>,
 }
 
 impl LiveSource {
+    /// Nothing is attached yet; this turns the kernel's clock into the run's time.
+    pub fn new(clock_offset_ns: u64) -> Self {
+        Self { clock_offset_ns, ..Self::default() }
+    }
+
     /// Counts by programs that were just attached.
     pub fn begin(&mut self, mut flows: KernelFlows) {
         flows.identify(self.ids);
+        flows.set_clock(self.clock_offset_ns);
         self.flows = Some(flows);
     }
 

@@ -1,5 +1,6 @@
 //! The capture supervisor: attaches to the interfaces that are to be watched, follows them as they come, go, are renamed,
-//! go down and up, and turns the pipeline's loop by the clock. Time enters the pipeline here.
+//! go down and up, and turns the pipeline's loop by the clock. Time enters the pipeline here: the monotonic clock's, which
+//! the wall clock only labels.
 //!
 //! When the set of interfaces changes, what the programs counted is taken out of them to the last packet, and a new set is
 //! attached; the ledger goes on. Between the two, for the tenths of a second that loading takes, nothing is counted.
@@ -10,14 +11,14 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch::Sender;
 use tokio_util::sync::CancellationToken;
 
-use super::clock::now;
+use super::clock;
 use super::source::LiveSource;
 use super::watch::{Found, look};
 use crate::config::{CaptureConfig, Config, InterfacePattern};
 use crate::pipeline::baselines::BaselineHandle;
 use crate::pipeline::{Output, Pipeline, PipelineOptions, Telling};
 use crate::source::kernel::device::Device;
-use crate::source::kernel::{AttachOptions, AttachedKernel, KernelOptions, LinkEvents};
+use crate::source::kernel::{AttachOptions, AttachedKernel, KernelOptions, LinkEvents, LiveClock};
 use crate::source::{EventSettings, FlowSource as _, SourceError};
 use nta_core::domain::{IdentityScope, Mode, NicCounts, Status};
 use nta_core::model::Models;
@@ -38,6 +39,7 @@ pub struct Supervisor {
     options: KernelOptions,
     attached: Option<AttachedKernel>,
     source: LiveSource,
+    clock: LiveClock,
     found: Found,
     links: Option<LinkEvents>,
     /// What the attached interfaces had counted themselves when they were attached.
@@ -63,7 +65,7 @@ pub fn status(window_ns: u64, models: &Models) -> Status {
     Status {
         mode: Mode::Live,
         engine: "live".to_owned(),
-        started: now(),
+        started: clock::now(),
         window_ns,
         model: models.state.clone(),
         ..Status::default()
@@ -88,12 +90,14 @@ impl Supervisor {
         if let Err(error) = &links {
             tracing::warn!(%error, "interfaces are looked at once a window: the kernel tells no news of them");
         }
+        let clock = LiveClock::begin();
         let mut new = Self {
             patterns,
             attach,
             options,
             attached: None,
-            source: LiveSource::default(),
+            source: LiveSource::new(clock.offset_ns()),
+            clock,
             found: Found::default(),
             links: links.ok(),
             attached_at: Vec::new(),
@@ -164,9 +168,10 @@ impl Supervisor {
         self.tell(&mut pipeline)?;
         published.send_replace(pipeline.status().clone());
         loop {
-            pipeline.open_at(now());
-            let end = pipeline.window_end().unwrap_or_else(now);
-            let mut wait = Duration::from_nanos(end.since(now())).min(EVENTS_EVERY);
+            let now = self.clock.now();
+            pipeline.open_at(now);
+            let end = pipeline.window_end().unwrap_or(now);
+            let mut wait = Duration::from_nanos(end.since(now)).min(EVENTS_EVERY);
             if let Some(attached) = self.attached.as_mut().filter(|attached| attached.has_diagnostics()) {
                 attached.kernel().flush_diagnostics();
                 wait = wait.min(DIAGNOSTICS_EVERY);
@@ -175,7 +180,12 @@ impl Supervisor {
             if stop.is_cancelled() {
                 break;
             }
-            let closes = now() >= end;
+            if let Some(by_ns) = self.clock.step() {
+                tracing::warn!(by_s = by_ns as f64 / 1e9, "the wall clock was set");
+                pipeline.clock_set(by_ns);
+            }
+            let now = self.clock.now();
+            let closes = now >= end;
             if self.links.as_ref().is_some_and(LinkEvents::heard) || closes || self.is_due() {
                 self.follow(&mut pipeline, output)?;
                 published.send_modify(|published| {
@@ -185,6 +195,7 @@ impl Supervisor {
                 });
             }
             if closes {
+                pipeline.late(now);
                 pipeline.close(&mut self.source, output)?;
             } else {
                 pipeline.take_events(&mut self.source, output)?;
@@ -195,7 +206,7 @@ impl Supervisor {
             flows.leave();
             pipeline.leave();
         }
-        pipeline.finish(now(), &mut self.source, output)?;
+        pipeline.finish(self.clock.now(), &mut self.source, output)?;
         match (&self.attached, self.source.flows()) {
             (Some(attached), Some(flows)) => attached.hand_over(flows),
             _ => Ok(()),

@@ -27,6 +27,8 @@ pub struct StatusJson {
     pub maps: Vec<MapJson>,
     /// Windows closed so far.
     pub windows_closed: u64,
+    /// Windows that others stand for: those of a capture with many almost empty ones, and live those that were closed late.
+    pub windows_folded: u64,
     /// Length of a window.
     pub window_span_s: f64,
     /// Start of the open window; null when none is open.
@@ -73,6 +75,7 @@ impl From<&Status> for StatusJson {
             events: EventsJson::new(&status.events, &status.ledger.total()),
             maps: status.maps.iter().map(MapJson::from).collect(),
             windows_closed: status.windows_closed,
+            windows_folded: status.windows_folded,
             window_span_s: seconds(status.window_ns),
             window_open_since: status.window_open_since.map(|time| time.to_string()),
             last_window_end: status.last_window_end.map(|time| time.to_string()),

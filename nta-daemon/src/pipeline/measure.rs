@@ -16,12 +16,31 @@ impl Pipeline {
         let span_ns = self.status.window_ns;
         let silence_ns = self.status.last_window_end.map_or(0, |last| start.since(last));
         let began = (self.status.windows_closed == 0).then_some(NotWhole::RunBegan);
+        let folded = (end.since(start) / span_ns).saturating_sub(1);
         if self.status.mode == Mode::Replay {
-            return Measured { length_ns: span_ns, not_whole: began, silence_ns, ..Measured::default() };
+            let length_ns = span_ns.max(end.since(start));
+            return Measured { length_ns, not_whole: began, silence_ns, folded, ..Measured::default() };
         }
         let length_ns = self.opened.elapsed().as_nanos() as u64;
         let is_late = length_ns.abs_diff(span_ns) > span_ns / LATE_SHARE;
         let not_whole = began.or(is_late.then_some(NotWhole::Late));
-        Measured { length_ns, not_whole, silence_ns, ..Measured::default() }
+        Measured {
+            length_ns,
+            not_whole,
+            silence_ns,
+            clock_step_ns: self.clock_step_ns,
+            wall_ahead_ns: self.timeline.ahead_ns(start),
+            folded,
+            ..Measured::default()
+        }
+    }
+
+    /// The open window is closed at `now`: when that is whole windows late, it stands for those as well, because what was
+    /// counted in them cannot be told apart any more.
+    pub fn late(&mut self, now: Timestamp) {
+        let span_ns = self.status.window_ns;
+        if self.windows.end().is_some_and(|end| now.since(end) >= span_ns) {
+            self.windows.end_at(now.floor(span_ns));
+        }
     }
 }

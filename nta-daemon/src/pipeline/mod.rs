@@ -2,57 +2,33 @@
 //! replay and by the wall clock live. It reads like the data path.
 
 pub mod baselines;
+mod fold;
 pub mod judge;
 mod liveness;
 mod measure;
 mod options;
+mod output;
 
 use std::collections::VecDeque;
 use std::time::Instant;
 
 use crate::source::{FlowSource, SourceError};
 use baselines::BaselineHandle;
+use fold::Allowance;
 use judge::{Done, Judge, QUEUE};
 use liveness::seen;
-use nta_core::analysis::{Analysis, AnalysisOptions, Judged};
-use nta_core::domain::{
-    Alert, AlertChange, Attachment, Event, FlowObservation, FlowRecord, FlowUpdate, IdentityScope, Ledger, Mode,
-    NicCounts, Status, Timestamp,
-};
-use nta_core::window::{Arrival, Lengths, Snapshot, Span, Windows};
+use nta_core::analysis::{Analysis, AnalysisOptions};
+use nta_core::domain::{Attachment, IdentityScope, Ledger, Mode, NicCounts, Status, Timeline, Timestamp};
+use nta_core::window::{Arrival, Lengths, Span, Windows};
 pub use options::{PipelineOptions, Telling};
+pub use output::Output;
+use output::{end, label_alert, label_event, label_status, take, tell};
 
 /// How often flows that are over are looked for, in event time.
 const EXPIRE_EVERY_NS: u64 = 10_000_000_000;
 
 /// Flows of the windows that wait to be judged, 14 MB; a larger window waits for the ones before it.
 const MAX_FLOWS_BEHIND: usize = 32_768;
-
-/// Takes what the pipeline produces, in order.
-pub trait Output {
-    /// A flow changed or ended; `flow` is what is told about it from now on.
-    fn flow(&mut self, update: &FlowUpdate<'_>, flow: &FlowRecord);
-
-    /// A flow ended without another packet.
-    fn ended(&mut self, update: &FlowUpdate<'_>) {
-        self.flow(update, &FlowRecord::of(update));
-    }
-
-    /// A packet was told as an event.
-    fn event(&mut self, event: &Event);
-
-    /// A window of any span closed; a base window comes after all its flows.
-    fn window(&mut self, snapshot: &Snapshot);
-
-    /// An alert was raised, goes on or is over; comes after the window that says so.
-    fn alert(&mut self, change: AlertChange, alert: &Alert);
-
-    /// All alerts of a window were told; comes after the last of them.
-    fn judged(&mut self, _snapshot: &Snapshot) {}
-
-    /// Everything about a base window was told; `status` is the pipeline's state behind it.
-    fn closed(&mut self, status: &Status);
-}
 
 /// Windows over one source.
 pub struct Pipeline {
@@ -75,6 +51,12 @@ pub struct Pipeline {
     alive: Vec<(u64, u64)>,
     /// Interfaces that should be counted and are not, a reason each.
     missing: Vec<String>,
+    /// What the wall clock said at each time of a live run.
+    timeline: Timeline,
+    /// By how much the wall clock was set within the open window, in nanoseconds.
+    clock_step_ns: i64,
+    /// Windows that the capture of a replay may still cause.
+    allowance: Allowance,
 }
 
 impl Pipeline {
@@ -112,6 +94,9 @@ impl Pipeline {
             nics: Vec::new(),
             alive: Vec::new(),
             missing: Vec::new(),
+            timeline: Timeline::default(),
+            clock_step_ns: 0,
+            allowance: Allowance::default(),
         }
     }
 
@@ -137,6 +122,12 @@ impl Pipeline {
     pub fn miss(&mut self, missing: Vec<String>) {
         self.missing = missing;
         self.judge_attachments();
+    }
+
+    /// The wall clock was set by so many nanoseconds. The open window says so, and what comes after it is labelled by the new
+    /// time; nothing else changes.
+    pub const fn clock_set(&mut self, by_ns: i64) {
+        self.clock_step_ns = self.clock_step_ns.saturating_add(by_ns);
     }
 
     /// The next closing takes every flow out of the source, as another daemon goes on with it.
@@ -166,6 +157,7 @@ impl Pipeline {
         output: &mut dyn Output,
     ) -> Result<(), SourceError> {
         let of_next = std::mem::take(&mut self.next_capture);
+        self.allowance.packet();
         match self.windows.arrival(time) {
             Arrival::Inside => {}
             Arrival::Late if !of_next => {
@@ -175,6 +167,10 @@ impl Pipeline {
             }
             Arrival::Late | Arrival::Closes => {
                 let goes_back = self.windows.start().is_some_and(|start| time < start);
+                if !goes_back && !self.allowance.window() {
+                    self.go_on(time, source, output)?;
+                    return self.expire_after_silence(time, source, output);
+                }
                 self.close(source, output)?;
                 if goes_back {
                     self.ids = self.ids.next_part();
@@ -187,6 +183,19 @@ impl Pipeline {
             self.open_at(time);
         }
         Ok(())
+    }
+
+    /// Has the open window go on until after `time`: it stands for the windows that it takes the time of, as the capture has
+    /// more of them than packets allow.
+    fn go_on<S: FlowSource + ?Sized>(
+        &mut self,
+        time: Timestamp,
+        source: &mut S,
+        output: &mut dyn Output,
+    ) -> Result<(), SourceError> {
+        let span_ns = self.status.window_ns;
+        self.windows.end_at(time.floor(span_ns).plus(span_ns));
+        self.drain(source, output)
     }
 
     /// The next packet is the first one of another capture: when it is older than the open window, time went back, and it is
@@ -216,12 +225,24 @@ impl Pipeline {
         source: &mut S,
         output: &mut dyn Output,
     ) -> Result<(), SourceError> {
-        let (windows, counts) = (&mut self.windows, &mut self.status.events);
-        source.events(&mut |event| {
+        let Self { windows, status, timeline, .. } = self;
+        source.events(&mut |mut event| {
             windows.add_event(&event);
-            counts.count(&event);
+            status.events.count(&event);
+            label_event(timeline, &mut event);
             output.event(&event);
         })
+    }
+
+    /// Takes what was counted since the last time into the open window.
+    fn drain<S: FlowSource + ?Sized>(&mut self, source: &mut S, output: &mut dyn Output) -> Result<(), SourceError> {
+        self.take_events(source, output)?;
+        let Self { windows, status, timeline, .. } = self;
+        source.drain(&mut |update| {
+            status.flows_total += u64::from(update.delta.is_some_and(|delta| delta.is_new));
+            take(windows, timeline, output, &update);
+        })?;
+        source.overflows(&mut |overflow| windows.add_overflow(&overflow))
     }
 
     /// Takes everything out of a source that ends: what it counted goes into the open window, and its flows are over.
@@ -230,15 +251,13 @@ impl Pipeline {
         source: &mut S,
         output: &mut dyn Output,
     ) -> Result<(), SourceError> {
-        self.take_events(source, output)?;
-        let (windows, flows_total) = (&mut self.windows, &mut self.status.flows_total);
-        let mut sink = |update: FlowUpdate<'_>| {
-            *flows_total += u64::from(update.delta.is_some_and(|delta| delta.is_new));
-            take(windows, output, &update);
-        };
-        source.drain(&mut sink)?;
-        source.finish(&mut sink);
-        source.overflows(&mut |overflow| self.windows.add_overflow(&overflow))
+        self.drain(source, output)?;
+        let Self { windows, status, timeline, .. } = self;
+        source.finish(&mut |update| {
+            status.flows_total += u64::from(update.delta.is_some_and(|delta| delta.is_new));
+            take(windows, timeline, output, &update);
+        });
+        Ok(())
     }
 
     /// Closes the open window: drains the source into it, and ends flows that are over.
@@ -248,20 +267,12 @@ impl Pipeline {
         output: &mut dyn Output,
     ) -> Result<(), SourceError> {
         let Some(end) = self.windows.end() else { return Ok(()) };
-        self.take_events(source, output)?;
-        let windows = &mut self.windows;
-        let flows_total = &mut self.status.flows_total;
-        let mut sink = |update: FlowUpdate<'_>| {
-            *flows_total += u64::from(update.delta.is_some_and(|delta| delta.is_new));
-            take(windows, output, &update);
-        };
         let began = Instant::now();
-        source.drain(&mut sink)?;
-        let windows = &mut self.windows;
-        source.overflows(&mut |overflow| windows.add_overflow(&overflow))?;
+        self.drain(source, output)?;
         self.status.last_drain_ns = began.elapsed().as_nanos() as u64;
+        let (windows, timeline) = (&mut self.windows, &self.timeline);
         if end.since(self.last_expiry) >= EXPIRE_EVERY_NS {
-            source.expire(end, &mut |update| take(windows, output, &update))?;
+            source.expire(end, &mut |update| take(windows, timeline, output, &update))?;
             self.last_expiry = end;
         }
         self.status.ledger = source.ledger()?;
@@ -269,7 +280,11 @@ impl Pipeline {
         let measured = self.measure(end);
         let ledger = self.status.ledger.total();
         let Some(closed) = self.windows.close_measured(&ledger, measured) else { return Ok(()) };
+        if self.clock_step_ns != 0 {
+            self.timeline.step(end, std::mem::take(&mut self.clock_step_ns));
+        }
         self.status.windows_closed += 1;
+        self.status.windows_folded += measured.folded;
         self.status.last_window_end = Some(end);
         // Live, the next one has begun; a replay knows with its next packet.
         self.status.window_open_since = (self.status.mode == Mode::Live).then_some(end);
@@ -325,8 +340,8 @@ impl Pipeline {
                 status.window_other_packets = others.packets_sent + others.packets_received;
             }
         }
-        tell(judged, output);
-        output.closed(&status);
+        tell(judged, &self.timeline, output);
+        output.closed(&label_status(&self.timeline, status));
     }
 
     /// Closes the open window and ends every flow, and every alert: the run ended at `time`. Nothing that is told is later.
@@ -341,38 +356,22 @@ impl Pipeline {
         }
         self.close(source, output)?;
         self.catch_up(0, 0, output);
-        let Self { judge, baselines, mut status, .. } = self;
+        let Self { judge, baselines, mut status, timeline, .. } = self;
         let (Done { judged, detection, learning, .. }, ended, analysis) = judge.finish(time);
         (status.detection, status.learning) = (detection, learning);
-        tell(judged, output);
-        ended.iter().for_each(|(change, alert)| output.alert(*change, alert));
+        tell(judged, &timeline, output);
+        for (change, mut alert) in ended {
+            label_alert(&timeline, &mut alert);
+            output.alert(change, &alert);
+        }
         if let Some(baselines) = &baselines {
             baselines.publish(analysis.baselines().export());
             baselines.end();
         }
-        source.finish(&mut |update| output.ended(&update));
+        source.finish(&mut |update| end(&timeline, output, &update));
         status.flows_active = 0;
+        let status = label_status(&timeline, status);
         output.closed(&status);
         Ok(status)
-    }
-}
-
-/// A flow that changed: into the open window, and out.
-fn take(windows: &mut Windows, output: &mut dyn Output, update: &FlowUpdate<'_>) {
-    if update.delta.is_none() {
-        return output.ended(update);
-    }
-    let flow = FlowRecord::of(update);
-    if let Some(seen) = FlowObservation::of(update, &flow) {
-        windows.add(seen);
-    }
-    output.flow(update, &flow);
-}
-
-fn tell(judged: Vec<Judged>, output: &mut dyn Output) {
-    for Judged { snapshot, alerts } in judged {
-        output.window(&snapshot);
-        alerts.iter().for_each(|(change, alert)| output.alert(*change, alert));
-        output.judged(&snapshot);
     }
 }

@@ -182,6 +182,12 @@ impl Replay<'_> {
         summary.ledger = engine.ledger()?;
         summary.flows = status.flows_total;
         summary.late_packets = status.late_packets;
+        if status.windows_folded > 0 {
+            tracing::warn!(
+                windows = status.windows_folded,
+                "the captures have more almost empty windows than are kept: some stand for several (`folded`)"
+            );
+        }
         summary.elapsed = began.elapsed();
         Ok(summary)
     }

@@ -73,6 +73,7 @@ const TEST_TOOLS: &[Package] = &[
     Package { name: "slowhttptest", shown_by: "slowhttptest" }, // detection: slowloris
     Package { name: "dsniff", shown_by: "arpspoof" }, // detection: ARP spoofing
     Package { name: "iodine", shown_by: "iodine" }, // detection: a DNS tunnel, both of its ends
+    Package { name: "faketime", shown_by: "faketime" }, // live: a wall clock that is set
     Package { name: "bpftool", shown_by: "bpftool" }, // live: what is attached, and by whom
     Package { name: "python3-scipy", shown_by: "/usr/lib/python3/dist-packages/scipy" }, // models: what Python's XGBoost needs
     Package { name: "curl", shown_by: "curl" },                                          // live: HTTP, IPv4 and IPv6

@@ -75,6 +75,7 @@ impl Snapshot {
         page.one("flows_active", "Flows alive", GAUGE, status.flows_active as f64)?;
         page.one("flows", "Flows since the start", COUNTER, status.flows_total as f64)?;
         page.one("windows_closed", "Windows closed", COUNTER, status.windows_closed as f64)?;
+        page.one("windows_folded", "Windows that others stand for", COUNTER, status.windows_folded as f64)?;
         page.one("late_packets", "Packets later than their window", COUNTER, status.late_packets as f64)?;
         page.one("drain_seconds", "Time of the last drain of the maps", GAUGE, seconds(status.last_drain_ns))?;
         let up = f64::from(u8::from(status.failure.is_none()));

@@ -115,7 +115,7 @@ impl Kernel {
             Some(name) => vec![name.clone()],
             None => options.interfaces.iter().map(|(_, name)| name.clone()).collect(),
         };
-        let flows = KernelFlows::take(&mut ebpf, max_flows, names, options.events.ring_bytes, !replay)?;
+        let flows = KernelFlows::take(&mut ebpf, max_flows, names, options.events.ring_bytes)?;
         Ok((Self { ebpf, diagnostics }, flows))
     }
 

@@ -9,7 +9,6 @@ use nta_common::flow::Counts;
 use nta_common::limits::MAX_OVERFLOWS;
 use nta_common::{CpuSlot, FlowKey4, FlowKey6, FlowStats, LedgerSlot, OverflowKey, Volume};
 
-use super::clock::wall_offset_ns;
 use super::elements::{delete, lookup, lookup_and_delete};
 use super::events::EventRing;
 use super::read::MapReader;
@@ -42,8 +41,8 @@ pub struct KernelFlows {
     slots: Vec<String>,
     tracker: Tracker,
     ids: IdentityScope,
-    /// Whether times are the kernel's own clock, which needs turning into Unix time, or a capture's.
-    live: bool,
+    /// What turns the packet path's clock into Unix time: 0 where that is a capture's.
+    clock_offset_ns: u64,
 }
 
 struct FlowMap<K> {
@@ -60,7 +59,6 @@ impl KernelFlows {
         max_entries: [u32; 2],
         slots: Vec<String>,
         ring_bytes: u32,
-        live: bool,
     ) -> Result<Self, SourceError> {
         let ledger = ebpf.take_map("LEDGER").ok_or(SourceError::Missing("map LEDGER"))?;
         let Some(Map::HashMap(overflow)) = ebpf.take_map("OVERFLOW") else {
@@ -80,7 +78,7 @@ impl KernelFlows {
             slots,
             tracker: Tracker::default(),
             ids: IdentityScope::default(),
-            live,
+            clock_offset_ns: 0,
         })
     }
 
@@ -99,8 +97,13 @@ impl KernelFlows {
         &self.read
     }
 
-    fn origin(&self) -> Origin {
-        Origin { clock_offset_ns: if self.live { wall_offset_ns() } else { 0 }, ids: self.ids }
+    /// Turns times of the kernel's clock into those of the run.
+    pub const fn set_clock(&mut self, offset_ns: u64) {
+        self.clock_offset_ns = offset_ns;
+    }
+
+    const fn origin(&self) -> Origin {
+        Origin { clock_offset_ns: self.clock_offset_ns, ids: self.ids }
     }
 }
 

@@ -22,6 +22,7 @@ mod tracker;
 
 pub use attach::{AttachOptions, AttachedKernel, Pinning};
 pub use aya::programs::ProgramInfo;
+pub use clock::LiveClock;
 pub use load::{Kernel, KernelOptions};
 pub use maps::KernelFlows;
 pub use netlink::LinkEvents;
