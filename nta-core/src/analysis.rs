@@ -235,3 +235,7 @@ fn inspect(detectors: &mut [Box<dyn Detector>], view: &View<'_>) -> Vec<Finding>
     }
     findings
 }
+
+#[cfg(test)]
+#[path = "analysis_tests.rs"]
+mod tests;

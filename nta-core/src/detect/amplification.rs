@@ -141,14 +141,14 @@ impl Detector for Amplification {
     }
 
     fn inspect(&mut self, view: &View<'_>, out: &mut Vec<Finding>) {
-        let end = view.end();
+        let (end, counted) = (view.end(), view.counted());
         self.victims.advance(end);
         let least = MIN_RATE * view.snapshot.seconds();
         for (key, met) in std::mem::take(&mut self.met).into_iter().filter(|(_, met)| met.answers as f64 >= least) {
             let victim = self.victims.meet(key);
-            victim.asked.add(end, met.asked);
-            victim.answers.add(end, met.answers);
-            victim.bytes.add(end, met.bytes);
+            victim.asked.add(counted, met.asked);
+            victim.answers.add(counted, met.answers);
+            victim.bytes.add(counted, met.bytes);
             victim.shares.merge(&met.shares);
             let victim = std::mem::take(victim);
             out.extend(self.judge(view, key, &victim));

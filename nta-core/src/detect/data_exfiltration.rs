@@ -63,6 +63,8 @@ pub(super) struct DataExfiltration {
     config: DataExfiltrationConfig,
     local: Networks,
     began: Timestamp,
+    /// Start of the generation before.
+    before_began: Timestamp,
     now: Generation,
     before: Generation,
     /// Pairs to be judged with the window.
@@ -73,7 +75,16 @@ pub(super) struct DataExfiltration {
 impl DataExfiltration {
     pub(super) fn new(config: DataExfiltrationConfig, local: Networks) -> Self {
         let (now, before) = (Generation::default(), Generation::default());
-        Self { config, local, began: Timestamp::default(), now, before, due: Vec::new(), evicted: 0 }
+        Self {
+            config,
+            local,
+            began: Timestamp::default(),
+            before_began: Timestamp::default(),
+            now,
+            before,
+            due: Vec::new(),
+            evicted: 0,
+        }
     }
 
     /// Two generations of half the memory take turns; time may also have been set back.
@@ -83,10 +94,10 @@ impl DataExfiltration {
         if time < self.began || age_ns >= 2 * half_ns {
             self.before.clear();
             self.now.clear();
-            self.began = time;
+            (self.began, self.before_began) = (time, time);
         } else if age_ns >= half_ns {
             self.before = std::mem::take(&mut self.now);
-            self.began = time;
+            (self.began, self.before_began) = (time, self.began);
         }
     }
 
@@ -117,14 +128,16 @@ impl DataExfiltration {
         let (sent, received) = (now[0] + before[0], now[1] + before[1]);
         let ratio = sent as f64 / received.max(1) as f64;
         let usual = view.baselines.host(&pair.0).filter(|host| host.samples >= WARM_UP).map(|host| host.bytes_sent);
-        let least = config.min_bytes as f64;
-        let threshold = usual
-            .map_or(least, |level| least.max((level.level + config.deviations * level.deviation) * config.memory_s));
+        // Windows that were closed late, or a silence, make generations longer than half of the memory.
+        let covered_s = (view.end().since(self.before_began) as f64 / 1e9).max(config.memory_s);
+        let least = config.min_bytes as f64 * covered_s / config.memory_s;
+        let threshold =
+            usual.map_or(least, |level| least.max((level.level + config.deviations * level.deviation) * covered_s));
         if (sent as f64) < threshold || ratio < config.min_ratio {
             return None;
         }
         let (source, destination) = pair;
-        let expected = usual.map(|level| level.level * config.memory_s);
+        let expected = usual.map(|level| level.level * covered_s);
         let compared =
             expected.map_or_else(String::new, |bytes| format!("; usual for all it sends are {:.1} MB", bytes / 1e6));
         Some(Finding {
@@ -142,7 +155,7 @@ impl DataExfiltration {
                 "{source} sent {:.1} MB to {destination} in the last {:.0} s at most, {ratio:.0} times what came back\
                  {compared}",
                 sent as f64 / 1e6,
-                config.memory_s
+                covered_s
             ),
             facts: vec![
                 ("bytes_received", received.to_string()),

@@ -67,8 +67,7 @@ impl DistributedFlood {
 
     fn judge(&self, view: &View<'_>, network: (IpAddr, u8), packets: u64, met: &Network) -> Option<Finding> {
         let config = &self.config;
-        let seconds = view.snapshot.seconds();
-        let rate = packets as f64 / seconds;
+        let (seconds, rate) = (view.snapshot.seconds(), packets as f64 / view.snapshot.rate_seconds());
         let (sources, hosts) = (met.sources.count(), met.hosts.count());
         let spread = met.from.largest() < config.max_share && met.to.largest() <= config.max_share;
         if sources < config.min_sources || hosts < config.min_hosts || !spread {
@@ -82,7 +81,7 @@ impl DistributedFlood {
             threshold: config.min_rate as f64,
         };
         let sentence = format!(
-            "{hosts} hosts of {}/{} got {packets} packets from {sources} sources within {seconds} s without an answer",
+            "{hosts} hosts of {}/{} got {packets} packets from {sources} sources within {seconds:.0} s without an answer",
             network.0, network.1
         );
         let mut finding = view.finding(&DECLARATION, AlertKind::DistributedFlood, measure, sentence);
@@ -126,7 +125,7 @@ impl Detector for DistributedFlood {
         let flows = std::mem::take(&mut self.flows);
         // Who and whom is asked only of networks that get as much, which are few, if any.
         let mut packets = std::mem::take(&mut self.packets);
-        let least = self.config.min_rate as f64 * view.snapshot.seconds();
+        let least = self.config.min_rate as f64 * view.snapshot.rate_seconds();
         packets.retain(|_, packets| *packets as f64 >= least);
         if packets.is_empty() {
             return;

@@ -127,15 +127,15 @@ impl Detector for IcmpFlood {
     }
 
     fn inspect(&mut self, view: &View<'_>, out: &mut Vec<Finding>) {
-        let end = view.end();
+        let (end, counted) = (view.end(), view.counted());
         self.hosts.advance(end);
         let least = MIN_RATE * view.snapshot.seconds();
         let mut met = std::mem::take(&mut self.met);
         met.retain(|_, (packets, ..)| *packets as f64 >= least);
         for (host, (packets, answers, shares)) in met {
             let target = self.hosts.meet(host);
-            target.packets.add(end, packets);
-            target.answers.add(end, answers);
+            target.packets.add(counted, packets);
+            target.answers.add(counted, answers);
             target.shares.merge(&shares);
             let target = std::mem::take(target);
             out.extend(self.judge(view, host, &target));

@@ -38,6 +38,8 @@ pub use declaration::{Basis, Cost, Declaration, FlowUse, Rates, Scope};
 pub use networks::Networks;
 pub use registry::{DetectConfig, Entry, declarations, detectors, entries, learned};
 
+use recent::Counted;
+
 use crate::baseline::{Baselines, Expected, Metric};
 use crate::domain::{AlertKind, Finding, Measure, Party, Timestamp};
 use crate::window::{Run, Snapshot, Window};
@@ -83,6 +85,11 @@ impl View<'_> {
     fn expect(&self, metric: Metric) -> Option<Expected> {
         let Window { start, measured, .. } = &self.snapshot.window;
         self.baselines.expect(metric, start.offset(measured.wall_ahead_ns))
+    }
+
+    /// The time for which it counted.
+    const fn counted(&self) -> Counted {
+        Counted { end: self.end(), length_ns: self.snapshot.window.length_ns() }
     }
 
     /// A finding about this window; parties, facts and contributors follow. Its score rises with the magnitude: even

@@ -278,7 +278,8 @@ impl Detector for PortScan {
             }
             if let Some((attempt, source, target)) = attempt::judge(seen).filter(|_| !is_large(seen)) {
                 let (host, port, failed) = (target.address, target.port, attempt == Attempt::Futile);
-                let target = Target { at: run.end, proto: protocol, host, port, failed };
+                let at = seen.flow.last.max(run.start).min(run.end);
+                let target = Target { at, proto: protocol, host, port, failed };
                 self.tried.push((address_number(source.address), target));
             }
         }
@@ -288,7 +289,9 @@ impl Detector for PortScan {
         let end = view.end();
         self.sources.advance(end);
         let mut tried = std::mem::take(&mut self.tried);
-        let most = FLOOD_RATE * view.snapshot.seconds();
+        // In a window that was closed late a flood is over long before it: as many packets as in one of its kind are enough.
+        let window = &view.snapshot.window;
+        let most = FLOOD_RATE * window.length_ns().min(window.span_ns()) as f64 / 1e9;
         self.datagrams.retain(|_, packets| *packets as f64 >= most);
         if !self.datagrams.is_empty() {
             let is_flood = |source: u128, target: &Target| {
@@ -311,7 +314,7 @@ impl Detector for PortScan {
             if failed == 0 {
                 continue;
             }
-            targets.retain(|target| target.at <= end && end.since(target.at) < SECONDS * 1_000_000_000);
+            targets.retain(|target| target.at <= end && end.since(target.at) <= SECONDS * 1_000_000_000);
             // Most sources of a flood have tried less than any scan.
             let least = self.config.min_ports.min(self.config.min_hosts);
             if (targets.iter().filter(|target| target.failed).count() as u64) < least {

@@ -130,24 +130,34 @@ impl<K: Copy + Eq + Hash + Ord, V: Default + Weigh> Recent<K, V> {
     }
 }
 
+/// The time for which a window counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Counted {
+    /// First instant behind it.
+    pub(super) end: Timestamp,
+    /// Measured length in nanoseconds.
+    pub(super) length_ns: u64,
+}
+
 /// A sum over the last seconds, kept by window; bounded by the longest time asked for.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Sliding {
-    parts: VecDeque<(Timestamp, u64)>,
+    parts: VecDeque<(Counted, u64)>,
 }
 
 impl Sliding {
     /// Longest time that can be asked for, in seconds.
     pub(super) const LONGEST_S: u64 = 180;
 
-    /// Adds what the window that ends at `end` brought.
-    pub(super) fn add(&mut self, end: Timestamp, amount: u64) {
-        while self.parts.front().is_some_and(|(at, _)| end.since(*at) >= Self::LONGEST_S * NANOS || *at > end) {
+    /// Adds what a window brought.
+    pub(super) fn add(&mut self, counted: Counted, amount: u64) {
+        let end = counted.end;
+        while self.parts.front().is_some_and(|(at, _)| end.since(at.end) >= Self::LONGEST_S * NANOS || at.end > end) {
             self.parts.pop_front();
         }
         match self.parts.back_mut() {
-            Some((at, sum)) if *at == end => *sum += amount,
-            _ => self.parts.push_back((end, amount)),
+            Some((at, sum)) if at.end == end => *sum += amount,
+            _ => self.parts.push_back((counted, amount)),
         }
     }
 
@@ -156,10 +166,26 @@ impl Sliding {
         self.parts.iter().map(|(_, amount)| amount).sum()
     }
 
-    /// The sum of the windows that ended in the `seconds` up to `end`.
+    /// The sum over the `seconds` up to `end`. Of a window that began before them it takes the share that lies in them, as if
+    /// the window had counted evenly: where windows are closed late or early, the time that is summed up stays the same.
     pub(super) fn sum(&self, end: Timestamp, seconds: u64) -> u64 {
-        let recent = |at: Timestamp| at <= end && end.since(at) < seconds * NANOS;
-        self.parts.iter().filter(|(at, _)| recent(*at)).map(|(_, amount)| amount).sum()
+        let share = |(at, amount): &(Counted, u64)| {
+            let room_ns = (seconds * NANOS).saturating_sub(end.since(at.end));
+            if at.end > end || room_ns == 0 {
+                0
+            } else if at.length_ns <= room_ns {
+                *amount
+            } else {
+                let (amount, length) = (u128::from(*amount), u128::from(at.length_ns));
+                ((amount * u128::from(room_ns) + length / 2) / length) as u64
+            }
+        };
+        self.parts.iter().map(share).sum()
+    }
+
+    /// What the window that ended at `end` brought.
+    pub(super) fn newest(&self, end: Timestamp) -> u64 {
+        self.parts.back().filter(|(at, _)| at.end == end).map_or(0, |(_, amount)| *amount)
     }
 }
 
@@ -303,7 +329,7 @@ impl Shares {
 
 #[cfg(test)]
 mod tests {
-    use super::{Recent, Shares, Sliding, Weigh};
+    use super::{Counted, Recent, Shares, Sliding, Weigh};
     use crate::domain::{Party, Timestamp};
 
     impl Weigh for u32 {
@@ -355,8 +381,21 @@ mod tests {
     #[test]
     fn sums_slide() {
         let mut sum = Sliding::default();
-        (1..=12).for_each(|i| sum.add(at(i * 5), 10));
+        (1..=12).for_each(|i| sum.add(Counted { end: at(i * 5), length_ns: 5_000_000_000 }, 10));
         assert_eq!((sum.sum(at(60), 30), sum.sum(at(60), 180), sum.sum(at(300), 180)), (60, 120, 0));
+    }
+
+    #[test]
+    fn a_sum_is_over_the_same_time_however_windows_lie() {
+        // Ten a second, in windows of 8, 1, 13, 5 and 10 s.
+        let mut sum = Sliding::default();
+        let mut end = 0;
+        for seconds in [8, 1, 13, 5, 10] {
+            end += seconds;
+            sum.add(Counted { end: at(end), length_ns: seconds * 1_000_000_000 }, seconds * 10);
+        }
+        assert_eq!([5, 10, 12, 20, 30, 180].map(|seconds| sum.sum(at(end), seconds)), [50, 100, 120, 200, 300, 370]);
+        assert_eq!((sum.newest(at(end)), sum.newest(at(end + 5))), (100, 0));
     }
 
     #[test]

@@ -32,7 +32,9 @@ pub(super) struct Streak {
 impl Streak {
     /// Takes a window; answers whether it is time to tell.
     pub(super) fn take(&mut self, snapshot: &Snapshot, measure: Option<&Measure>, least: u32) -> bool {
-        let follows = self.last_end == Some(snapshot.window.start);
+        // The window after one that was closed late begins before that one's end.
+        let (start, end) = (snapshot.window.start, snapshot.window.end);
+        let follows = self.last_end.is_some_and(|last| start <= last && end > last);
         self.last_end = Some(snapshot.window.end);
         let Some(measure) = measure else {
             self.windows = 0;

@@ -151,7 +151,7 @@ impl Detector for SynFlood {
     }
 
     fn inspect(&mut self, view: &View<'_>, out: &mut Vec<Finding>) {
-        let end = view.end();
+        let (end, counted) = (view.end(), view.counted());
         self.services.advance(end);
         let mut met = std::mem::take(&mut self.met);
         for overflow in view.snapshot.window.overflow.iter().filter(|overflow| overflow.syn) {
@@ -165,8 +165,8 @@ impl Detector for SynFlood {
         let least = MIN_RATE * view.snapshot.seconds();
         for (key, met) in met.into_iter().filter(|(_, met)| met.futile as f64 >= least) {
             let service = self.services.meet(key);
-            service.futile.add(end, met.futile);
-            service.answered.add(end, met.answered);
+            service.futile.add(counted, met.futile);
+            service.answered.add(counted, met.answered);
             service.shares.merge(&met.shares);
             found.push(key);
         }

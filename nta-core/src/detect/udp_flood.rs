@@ -129,11 +129,10 @@ impl UdpFlood {
         let one = hits.shares.largest() >= MAIN_SHARE;
         let queried = port.is_some_and(|port| QUERY_PORTS.contains(&port) || REFLECTOR_PORTS.contains(&port));
         let scattered = if one && port.is_some() && !queried { hits.scattered.sum(end, SECONDS) } else { 0 };
-        let window_s = view.snapshot.seconds() as u64;
         let (what, observed, threshold, seconds) = [
-            ("scattered_datagrams", scattered, config.min_scattered_30s, SECONDS),
-            ("unanswered_datagrams", hits.unanswered.sum(end, SECONDS), config.min_unanswered_30s, SECONDS),
-            ("deaf_datagrams", hits.deaf.sum(end, window_s), config.deaf_rate(hits.refused) / 2, window_s),
+            ("scattered_datagrams", scattered, config.min_scattered_30s, SECONDS as f64),
+            ("unanswered_datagrams", hits.unanswered.sum(end, SECONDS), config.min_unanswered_30s, SECONDS as f64),
+            ("deaf_datagrams", hits.deaf.newest(end), config.deaf_rate(hits.refused) / 2, view.snapshot.seconds()),
         ]
         .into_iter()
         .find(|(_, observed, threshold, _)| observed >= threshold)?;
@@ -152,13 +151,14 @@ impl UdpFlood {
             "unanswered_datagrams" => "without an answer",
             _ => "in streams that nobody answers",
         };
-        let sentence = format!("{host}, {place}, got {observed} UDP datagrams within {seconds} s from {from}, {how}");
+        let sentence =
+            format!("{host}, {place}, got {observed} UDP datagrams within {seconds:.0} s from {from}, {how}");
         let mut finding = view.finding(&DECLARATION, AlertKind::UdpFlood, measure, sentence);
         finding.source = source;
         finding.destination = host.into();
         finding.port = port;
         finding.facts = vec![
-            ("rate", format!("{:.1}", observed as f64 / seconds.max(1) as f64)),
+            ("rate", format!("{:.1}", observed as f64 / seconds)),
             ("unanswered", hits.unanswered.sum(end, SECONDS).to_string()),
         ];
         finding.contributors = hits.shares.contributors();
@@ -223,7 +223,7 @@ impl Detector for UdpFlood {
     }
 
     fn inspect(&mut self, view: &View<'_>, out: &mut Vec<Finding>) {
-        let end = view.end();
+        let (end, counted) = (view.end(), view.counted());
         self.targets.advance(end);
         let mut met: Map<Target, Met> = Map::default();
         for seen in self.flows.drain(..).filter_map(|number| view.snapshot.flows.get(number)) {
@@ -241,9 +241,9 @@ impl Detector for UdpFlood {
         }
         for (key, met) in met {
             let hits = self.targets.meet(key);
-            hits.scattered.add(end, met.scattered);
-            hits.unanswered.add(end, met.unanswered);
-            hits.deaf.add(end, met.deaf);
+            hits.scattered.add(counted, met.scattered);
+            hits.unanswered.add(counted, met.unanswered);
+            hits.deaf.add(counted, met.deaf);
             hits.refused |= met.refused;
             hits.shares.merge(&met.shares);
             let hits = std::mem::take(hits);

@@ -58,6 +58,12 @@ impl Snapshot {
         self.window.length_ns() as f64 / 1e9
     }
 
+    /// The seconds by which a count of this window is divided to judge its rate: its measured length, but never less than windows
+    /// of its kind have. A burst in a part of a window is no rate.
+    pub fn rate_seconds(&self) -> f64 {
+        self.window.length_ns().max(self.window.span_ns()) as f64 / 1e9
+    }
+
     /// The flows in runs; see [`Detector::take`](crate::detect::Detector::take).
     pub fn runs(&self) -> impl Iterator<Item = Run<'_>> {
         self.flows.runs(&self.window, self.hosts.seed())
