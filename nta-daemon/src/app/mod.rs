@@ -19,6 +19,7 @@ use crate::sink::store::StoreOutput;
 use crate::store::{Found, Lease, Retention, Run, Store, StoreError, StoreWriter};
 use nta_core::baseline::{BaselineConfig, Baselines, Import};
 use nta_core::domain::{IdentityScope, Mode, RunId, SensorId, Status};
+use nta_core::window::Lengths;
 
 pub use run::{Hangup, Task, Work};
 pub use signals::{Signal, Signals};
@@ -40,6 +41,9 @@ pub enum AppError {
     /// The database cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Another daemon captures for the sensor.
+    #[error("the lease was lost: {0}")]
+    LeaseLost(StoreError),
     /// A task ended that must not; the log has the details.
     #[error("{task} stopped unexpectedly")]
     Stopped {
@@ -90,7 +94,7 @@ pub struct App {
     ids: IdentityScope,
     listener: Option<TcpListener>,
     /// That no other daemon captures for this sensor with this database, until the App is gone.
-    _lease: Option<Lease>,
+    lease: Option<(Lease, String)>,
     store: Store,
     /// Whether this analysis is in the database already: what comes of it is not stored again.
     is_known: bool,
@@ -121,7 +125,7 @@ impl App {
         };
         let mut lease = None;
         if plan.mode == Mode::Live {
-            lease = Some(store.lease(&sensor).await?);
+            lease = Some((store.lease(&sensor).await?, sensor.clone()));
             if let Some((folder, most)) = config.store.spool(store.path(), &sensor) {
                 store = store.with_spool(folder, most);
             }
@@ -159,27 +163,15 @@ impl App {
         }
         let (status, _watched) = watch::channel(Status { mode: plan.mode, ..plan.status });
         let (config, stop) = (config.clone(), CancellationToken::new());
-        Ok(Self {
-            address,
-            config,
-            status,
-            baselines,
-            ids,
-            listener,
-            _lease: lease,
-            store,
-            is_known,
-            writer,
-            write_task,
-            stop,
-        })
+        Ok(Self { address, config, status, baselines, ids, listener, lease, store, is_known, writer, write_task, stop })
     }
 
     /// An output that stores what the pipeline produces. Live, it never waits for the database; a replay does.
     fn output(&self) -> StoreOutput {
         let waits = self.status.borrow().mode == Mode::Replay;
         let mode = mode_name(self.status.borrow().mode);
-        let found = Found::new(self.store.clone(), self.config.store.feature_hosts);
+        let lengths = if waits { Lengths::Nominal } else { Lengths::Measured };
+        let found = Found::new(self.store.clone(), self.config.store.feature_hosts).with_lengths(lengths);
         let output =
             StoreOutput::new(self.writer.clone(), self.status.clone(), found, (mode, self.baselines.clone()), waits);
         if self.is_known { output.that_stores_nothing() } else { output }

@@ -63,6 +63,10 @@ impl App {
             status: self.status.clone(),
             stop: self.stop.clone(),
         };
+        let mut lease = match self.lease.take() {
+            Some((lease, sensor)) => tokio::spawn(lease.keep(self.store.clone(), sensor)),
+            None => tokio::spawn(std::future::pending()),
+        };
         let mut working = tokio::task::spawn_blocking(move || work(task));
         let mut done = None;
         let failed = loop {
@@ -99,6 +103,10 @@ impl App {
                     server = tokio::spawn(std::future::pending());
                     break Some(AppError::Stopped { task: "the server" });
                 }
+                lost = &mut lease => {
+                    lease = tokio::spawn(std::future::pending());
+                    break Some(lost.map_or(AppError::Stopped { task: "the lease" }, AppError::LeaseLost));
+                }
                 ended = &mut self.write_task => {
                     if let Err(error) = ended {
                         log_end("store's writer", &error);
@@ -121,6 +129,7 @@ impl App {
             }
         }
         self.drain(Some(server)).await;
+        lease.abort();
         match (failed.or(late), done) {
             (None, Some(work)) => Ok(work),
             (error, _) => Err(error.unwrap_or(AppError::Stopped { task: "the capture" })),

@@ -13,6 +13,8 @@ use nta_core::window::{Snapshot, Span, Window};
 
 /// Windows kept back while the queue is full; beyond it the oldest one's flows and window are given up, and counted.
 const MAX_HELD_BACK: usize = 1024;
+/// The same in bytes.
+const MAX_HELD_BYTES: u64 = 256 << 20;
 /// Heads of frames stored with one window; more are dropped, and counted.
 const MAX_RAW_PACKETS: usize = 50_000;
 /// Alerts kept of windows that were given up.
@@ -81,10 +83,13 @@ impl StoreOutput {
                 break;
             }
         }
-        if self.held_back.len() > MAX_HELD_BACK {
-            let given_up = self.held_back.pop_front();
+        let mut bytes: u64 = self.held_back.iter().map(Batch::bytes).sum();
+        while self.held_back.len() > MAX_HELD_BACK || bytes > MAX_HELD_BYTES && self.held_back.len() > 1 {
+            let Some(oldest) = self.held_back.pop_front() else { break };
+            bytes = bytes.saturating_sub(oldest.bytes());
+            self.writer.note_given_up(&oldest);
             // Alerts are few, and what an operator needs most.
-            if let (Some(oldest), Some(next)) = (given_up, self.held_back.front_mut()) {
+            if let Some(next) = self.held_back.front_mut() {
                 keep_alerts(oldest.alerts, &mut next.alerts);
             }
             self.given_up += 1;
@@ -105,6 +110,7 @@ impl StoreOutput {
             self.send_waiting(batch);
         }
         self.baselines.end();
+        self.found.finish();
         let mut batch = if self.stores_nothing { Batch::default() } else { self.batch() };
         batch.baselines =
             self.baselines.latest().filter(|_| !self.stores_nothing).map(|export| (self.baselines_name, export));

@@ -1,80 +1,12 @@
 //! One suite on both databases, the query plans, and a database of the version before.
 
-use std::os::unix::process::CommandExt as _;
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
-
 use super::detection_tests::alert;
+use super::server_tests::Server;
 use super::tests::{FIRST_PAGE, begin, flow, window};
 use super::*;
 use nta_core::domain::{Mode, Severity, Timestamp};
 
-const BINARIES: &str = "/usr/lib/postgresql/15/bin";
 const S: u64 = 1_000_000_000;
-
-/// A PostgreSQL server of its own, on a socket in a temporary folder; stopped when dropped.
-struct Server {
-    child: Child,
-    folder: tempfile::TempDir,
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-impl Server {
-    fn start(test: &str) -> Option<Self> {
-        let binary = |name: &str| Path::new(BINARIES).join(name);
-        if !binary("initdb").exists() {
-            eprintln!("not run: {test}: {BINARIES} is missing (Debian's package postgresql)");
-            return None;
-        }
-        let folder = tempfile::tempdir().expect("folder");
-        // The server refuses root.
-        let nobody = 65534;
-        let is_root = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata(folder.path()).expect("folder")) == 0;
-        if is_root {
-            std::os::unix::fs::chown(folder.path(), Some(nobody), Some(nobody)).expect("chown");
-        }
-        let command = |name: &str| {
-            let mut command = Command::new(binary(name));
-            command.current_dir(folder.path()).stdout(Stdio::null()).stderr(Stdio::null());
-            if is_root {
-                command.uid(nobody).gid(nobody);
-            }
-            command
-        };
-        let data = folder.path().join("data");
-        let mut made = command("initdb");
-        made.arg("-D").arg(&data).args(["-A", "trust", "-U", "nta", "-E", "UTF8", "--no-sync"]);
-        assert!(made.status().expect("initdb").success(), "initdb");
-        let child = command("postgres")
-            .arg("-D")
-            .arg(&data)
-            .arg("-k")
-            .arg(folder.path())
-            .args(["-c", "listen_addresses=", "-c", "fsync=off"])
-            .spawn()
-            .expect("postgres");
-        Some(Self { child, folder })
-    }
-
-    /// A handle on an empty database, once the server answers.
-    async fn open(&self) -> Store {
-        let url = format!("postgres:///postgres?host={}&user=nta", self.folder.path().display());
-        for _ in 0..600 {
-            match Store::open(&url).await {
-                Ok(store) => return store,
-                Err(StoreError::Open { .. }) => tokio::time::sleep(std::time::Duration::from_millis(50)).await,
-                Err(error) => panic!("{}", error.chain()),
-            }
-        }
-        panic!("the server does not answer");
-    }
-}
 
 /// What every database must do.
 async fn suite(store: &Store) {
@@ -171,7 +103,10 @@ async fn suite(store: &Store) {
     store.retain().await.expect("retention");
     assert_eq!((store.flow_count().await.expect("count"), store.window_count().await.expect("count")), (10, 1));
     let name = store.sensor_name("box").await.expect("a name");
-    assert_eq!(store.sensor_name("other").await.expect("the same"), name);
+    assert_eq!(store.sensor_name("box").await.expect("the same"), name);
+    // A server is shared by gateways; a file goes with its machine.
+    let is_shared = store.path().is_none();
+    assert_eq!(store.sensor_name("other").await.expect("a name") != name, is_shared);
 }
 
 #[tokio::test]

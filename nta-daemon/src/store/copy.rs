@@ -1,7 +1,6 @@
 //! PostgreSQL's binary COPY: rows as bytes.
 
 use sqlx::Error;
-use sqlx::postgres::PgConnection;
 
 use super::db::{Conn, Value};
 
@@ -43,11 +42,7 @@ impl Copy {
     }
 
     pub(super) async fn send(mut self, conn: &mut Conn, statement: &str) -> Result<(), Error> {
-        let Conn::Postgres(conn) = conn else { return Ok(()) };
         self.bytes.extend_from_slice(&TRAILER);
-        let conn: &mut PgConnection = conn;
-        let mut stream = conn.copy_in_raw(statement).await?;
-        stream.send(self.bytes).await?;
-        stream.finish().await.map(drop)
+        conn.copy(statement, self.bytes).await
     }
 }

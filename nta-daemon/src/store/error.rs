@@ -121,7 +121,12 @@ impl StoreError {
     /// Whether trying again is of no use: the database refused the very values, or was closed.
     pub(super) fn is_permanent(&self) -> bool {
         match self {
-            Self::Query { source: sqlx::Error::Database(error), .. } => error.kind() != sqlx::error::ErrorKind::Other,
+            Self::Query { source: sqlx::Error::Database(error), .. } => {
+                let code = error.code().unwrap_or_default();
+                // SQLite's TOOBIG and MISMATCH; PostgreSQL's data exceptions and exceeded limits.
+                let is_value = ["18", "20"].contains(&&*code) || code.len() == 5 && matches!(&code[..2], "22" | "54");
+                is_value || error.kind() != sqlx::error::ErrorKind::Other
+            }
             Self::Query { source: sqlx::Error::Encode(_), .. } | Self::Encode { .. } | Self::Closed => true,
             _ => false,
         }

@@ -41,3 +41,8 @@ impl Store {
         self.total("events").await
     }
 }
+
+/// The wall clock: by it the log says when the database took nothing.
+pub(super) fn now() -> Timestamp {
+    Timestamp::from_nanos(u64::try_from(jiff::Timestamp::now().as_nanosecond()).unwrap_or_default())
+}

@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use super::spans::Spans;
 use super::{Anomaly, Batch, FeatureRow, Store};
 use nta_core::domain::{Alert, AlertChange, AlertId};
 use nta_core::features::{self, Extent, SCHEMA_VERSION};
-use nta_core::window::{HostStats, Snapshot, Span, Window};
+use nta_core::window::{HostStats, Lengths, Snapshot, Span, Window};
 
 /// Hosts named by alerts whose features are stored at most, as a multiple of the most active ones.
 const NAMED_FACTOR: usize = 10;
@@ -17,7 +18,8 @@ pub struct Found {
     store: Store,
     /// Hosts of a window whose features are stored for being active.
     active_hosts: usize,
-    longer: Vec<(Span, Window)>,
+    longer: Vec<(u64, Window)>,
+    spans: Spans,
     alerts: BTreeMap<AlertId, Alert>,
     anomalies: Vec<Anomaly>,
     features: Vec<FeatureRow>,
@@ -31,13 +33,23 @@ impl Found {
     pub fn new(store: Store, active_hosts: usize) -> Self {
         let (longer, anomalies, features) = (Vec::new(), Vec::new(), Vec::new());
         let (alerts, open) = (BTreeMap::new(), BTreeMap::new());
-        Self { store, active_hosts, longer, alerts, anomalies, features, open, anomalies_told: 0 }
+        let spans = Spans::new(Lengths::default());
+        Self { store, active_hosts, spans, longer, alerts, anomalies, features, open, anomalies_told: 0 }
+    }
+
+    /// Makes longer windows of these lengths.
+    #[must_use]
+    pub fn with_lengths(mut self, lengths: Lengths) -> Self {
+        self.spans = Spans::new(lengths);
+        self
     }
 
     /// Takes a window that closed.
     pub fn window(&mut self, snapshot: &Snapshot) {
-        if snapshot.span != Span::Base {
-            self.longer.push((snapshot.span, snapshot.window.clone()));
+        if snapshot.span == Span::Base {
+            self.spans.add(&snapshot.window, &mut self.longer);
+        } else {
+            self.longer.push((snapshot.span.factor(), snapshot.window.clone()));
         }
     }
 
@@ -83,6 +95,11 @@ impl Found {
             schema_version: SCHEMA_VERSION,
             vector: features::extract(host, extent).into(),
         }));
+    }
+
+    /// Closes the windows that are open: the run ends.
+    pub fn finish(&mut self) {
+        self.spans.finish(&mut self.longer);
     }
 
     /// Moves everything into a batch.

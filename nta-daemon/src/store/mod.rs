@@ -23,8 +23,12 @@ mod raw_packets;
 mod retention;
 mod rows;
 mod runs;
+mod size;
+mod spans;
 mod spool;
 mod stats;
+mod task;
+mod waiting;
 mod windows;
 mod write;
 mod writer;
@@ -44,6 +48,7 @@ pub use lease::Lease;
 pub use page::{Key, Position};
 pub use retention::Retention;
 pub use runs::{Run, RunEnd, RunKey};
+pub use spans::{DOUBLE, stored_span_from, stored_spans};
 pub use stats::StoreStats;
 pub use windows::{WindowFilter, WindowPage, WindowSort, WindowsSummary};
 pub use writer::{Batch, StoreWriter};
@@ -136,5 +141,11 @@ fn from_sql(value: i64) -> u64 {
 mod both_tests;
 #[cfg(test)]
 mod detection_tests;
+#[cfg(test)]
+mod fault_tests;
+#[cfg(test)]
+mod run_tests;
+#[cfg(test)]
+mod server_tests;
 #[cfg(test)]
 mod tests;

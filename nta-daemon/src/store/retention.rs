@@ -10,7 +10,7 @@ use super::{Store, StoreError, from_sql, to_sql, write};
 /// How much is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retention {
-    /// Windows of all lengths; 240,000 are eleven days of 5, 30 and 180 s.
+    /// Windows of all lengths; 240,000 are eight days of base windows of 5 s with the longer ones.
     pub max_windows: u64,
     /// Flows.
     pub max_flows: u64,

@@ -134,7 +134,7 @@ impl BatchRows {
     pub(super) fn new(run: &RunRow, number: i64, mut batch: Batch) -> Result<Self, StoreError> {
         in_key_order(&mut batch.flows);
         let base = batch.window.iter().map(|window| (Span::Base.factor(), window));
-        let longer = batch.longer.iter().map(|(span, window)| (span.factor(), window));
+        let longer = batch.longer.iter().map(|(factor, window)| (*factor, window));
         let baselines = batch.baselines.map(|(name, export)| {
             let body = encode("baselines", export.updated_ns, export.as_ref())?;
             Ok::<_, StoreError>((name.to_owned(), to_sql(export.updated_ns), body))
@@ -158,6 +158,20 @@ impl BatchRows {
             baselines: baselines.transpose()?,
             end: batch.end.map(str::to_owned),
         })
+    }
+
+    /// About how many bytes they take in memory.
+    pub(super) fn bytes(&self) -> u64 {
+        let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+        let windows = self.windows.iter().map(|row| size_of::<WindowRow>() + row.body.len() + text(&row.rtt_histogram));
+        let flows = self.flows.iter().map(|row| size_of::<FlowRow>() + text(&row.tcp) + row.history.len());
+        let heads = self.raw_packets.iter().map(|(.., head)| size_of::<(i64, i64, Vec<u8>)>() + head.len());
+        let alerts = self.alerts.iter().map(|row| size_of::<AlertRow>() + row.body.len());
+        let anomalies = self.anomalies.iter().map(|row| size_of::<AnomalyRow>() + row.body.len());
+        let features = self.features.iter().map(|row| size_of::<VectorRow>() + row.vector.len());
+        let baselines = self.baselines.as_ref().map_or(0, |(.., body)| body.len());
+        let rows: usize = windows.chain(flows).chain(heads).chain(alerts).chain(anomalies).chain(features).sum();
+        (size_of::<Self>() + rows + baselines) as u64
     }
 
     /// End of the newest window, if there is one.
@@ -302,4 +316,29 @@ fn in_key_order(flows: &mut Vec<FlowRecord>) {
         }
         same
     });
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// A batch with an alert and the head of a frame of so many bytes.
+    pub(in crate::store) fn rows(number: i64, head: usize) -> BatchRows {
+        let alert = AlertRow {
+            id: format!("{number:016x}"),
+            kind: "port_scan".to_owned(),
+            severity: 2,
+            source: None,
+            destination: None,
+            score_ppm: 1,
+            state: "raised".to_owned(),
+            first_ns: 1,
+            last_ns: 2,
+            raised_ns: 2,
+            cleared_ns: None,
+            body: "{}".to_owned(),
+        };
+        let raw_packets = vec![(1, 2, vec![7; head])];
+        BatchRows { number, alerts: vec![alert], raw_packets, ..BatchRows::default() }
+    }
 }

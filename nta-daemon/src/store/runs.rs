@@ -1,6 +1,7 @@
 //! The table `runs`: who wrote the windows and flows, from when to when, and why it ended.
 
-use super::db::{Conn, Query};
+use super::db::{Conn, Dialect, Query};
+use super::lease::Lock;
 use super::rows::RunRow;
 use super::write::{event, run_id};
 use super::{Store, StoreError, to_sql};
@@ -26,9 +27,20 @@ pub struct Run {
     pub analysis: Option<String>,
 }
 
-/// A run as the database has it.
-#[derive(Clone, Debug)]
-pub struct RunKey(pub(super) RunRow);
+/// A run as the database has it, and the lock that says that it goes on; without it the next start ends it.
+#[derive(Debug)]
+pub struct RunKey {
+    pub(super) row: RunRow,
+    pub(super) lock: Lock,
+}
+
+/// Killed runs that one start ends at most; the next one ends the others.
+const MAX_DEAD_RUNS: i64 = 50;
+
+/// The name of a run's lock.
+fn lock_name(uuid: &[u8]) -> String {
+    uuid.iter().fold("run-".to_owned(), |name, byte| format!("{name}{byte:02x}"))
+}
 
 /// Why a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,23 +86,44 @@ impl Run {
 }
 
 impl Store {
-    /// Registers a run. A live one closes what killed runs of its sensor left open, each at its last committed window's
-    /// end: the lease says that none of them is alive.
+    /// Registers a run, and ends runs that were killed, each at its last committed window's end. Those are the live ones of
+    /// its sensor, where this is one, for the lease says that none of them goes on; and the replays whose lock is free.
     pub async fn begin_run(&self, run: &Run) -> Result<RunKey, StoreError> {
+        let row = run.row();
+        let taken = self.lock(&lock_name(&row.uuid), true).await?;
+        let lock =
+            taken.ok_or_else(|| StoreError::Leased { holder: "a run".to_owned(), sensor: row.sensor.clone() })?;
+        let dead = self.dead_runs(run).await?;
         let error = StoreError::query("runs");
         let mut transaction = self.database.begin().await?;
         let conn = transaction.conn().map_err(&error)?;
-        if run.mode == Mode::Live {
-            let open = Query::new("SELECT id FROM runs WHERE sensor = $1 AND ended_ns IS NULL AND mode = 'live'");
-            let rows = conn.fetch_all(open.bind(run.sensor.as_str())).await.map_err(&error)?;
-            for row in rows {
-                close(conn, row.first().map_err(&error)?, "interrupted", "interrupted").await?;
-            }
+        for (id, _lock) in &dead {
+            close(conn, *id, "interrupted", "interrupted").await?;
         }
-        let row = run.row();
         run_id(conn, &row).await?;
         transaction.commit().await.map_err(error)?;
-        Ok(RunKey(row))
+        Ok(RunKey { row, lock })
+    }
+
+    /// Runs that ended without a word, each with its lock, so that nobody else ends it at the same time.
+    async fn dead_runs(&self, run: &Run) -> Result<Vec<(i64, Option<Lock>)>, StoreError> {
+        let open = Query::new("SELECT id, uuid, mode, sensor FROM runs WHERE ended_ns IS NULL ORDER BY id LIMIT $1");
+        let open = self.read("runs", open.bind(MAX_DEAD_RUNS), |row| {
+            Ok((row.int("id")?, row.blob("uuid")?, row.text("mode")?, row.text("sensor")?))
+        });
+        let mut dead = Vec::new();
+        for (id, uuid, mode, sensor) in open.await? {
+            if mode == mode_name(Mode::Live) {
+                if run.mode == Mode::Live && sensor == run.sensor {
+                    dead.push((id, self.lock(&lock_name(&uuid), true).await?));
+                }
+            } else if !self.database.is_memory()
+                && let Some(lock) = self.lock(&lock_name(&uuid), true).await?
+            {
+                dead.push((id, Some(lock)));
+            }
+        }
+        Ok(dead)
     }
 
     /// The completed run of an analysis, newest first: when it began and its source.
@@ -139,17 +172,20 @@ impl Store {
         rows.iter().map(|row| row.text("sha256").map_err(&error)).collect()
     }
 
-    /// The name kept for this sensor; made of the host's name and chance where there is none.
+    /// The name kept for the sensor of this host; made of the host's name and chance where there is none.
     pub async fn sensor_name(&self, host: &str) -> Result<String, StoreError> {
         let error = StoreError::query("meta");
         let mut transaction = self.database.begin().await?;
         let conn = transaction.conn().map_err(&error)?;
+        // A server is shared by gateways, a file is not, and goes with its machine when that is renamed.
+        let key =
+            if self.database.dialect() == Dialect::Postgres { format!("sensor {host}") } else { "sensor".to_owned() };
         let made = format!("{host}-{:08x}", rand::random::<u32>());
-        let insert = Query::new("INSERT INTO meta (name, value) VALUES ('sensor', $1) ON CONFLICT DO NOTHING");
-        conn.execute(insert.bind(made)).await.map_err(&error)?;
-        let row = conn.fetch_optional(Query::new("SELECT value FROM meta WHERE name = 'sensor'")).await;
-        let row = row.map_err(&error)?.ok_or_else(|| error(sqlx::Error::RowNotFound))?;
-        let name = row.text("value").map_err(&error)?;
+        let insert = Query::new("INSERT INTO meta (name, value) VALUES ($1, $2) ON CONFLICT DO NOTHING");
+        conn.execute(insert.bind(key.as_str()).bind(made)).await.map_err(&error)?;
+        let known = Query::new("SELECT value FROM meta WHERE name = $1").bind(key);
+        let row = conn.fetch_optional(known).await.map_err(&error)?;
+        let name = row.ok_or_else(|| error(sqlx::Error::RowNotFound))?.text("value").map_err(&error)?;
         transaction.commit().await.map_err(error)?;
         Ok(name)
     }

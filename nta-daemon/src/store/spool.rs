@@ -8,17 +8,10 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use super::rows::BatchRows;
+use super::waiting::{Cut, thin};
 
 const MAGIC: &[u8; 8] = b"ntaspl01";
 const SUFFIX: &str = "seg";
-
-/// What the bound forced out.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Cut {
-    pub(super) windows: u64,
-    pub(super) flows: u64,
-    pub(super) alerts: u64,
-}
 
 /// The folder, and what is in it.
 #[derive(Debug)]
@@ -64,6 +57,10 @@ impl Spool {
 
     pub(super) fn len(&self) -> usize {
         self.segments.len()
+    }
+
+    pub(super) const fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     /// Puts a batch behind all others.
@@ -127,7 +124,7 @@ impl Spool {
             // The newest one stays whole.
             if index + 1 >= self.segments.len() {
                 if let Some(rows) = self.front()? {
-                    self.count(&rows);
+                    self.cut.count(&rows);
                 }
                 self.pop_front()?;
                 index = 0;
@@ -135,29 +132,17 @@ impl Spool {
             }
             let segment = self.segments[index];
             if !segment.is_thin
-                && let Some(rows) = fs::read(self.path(segment.number)).ok().and_then(|bytes| decode(&bytes))
+                && let Some(mut rows) = fs::read(self.path(segment.number)).ok().and_then(|bytes| decode(&bytes))
             {
-                let thin = BatchRows {
-                    run: rows.run.clone(),
-                    number: rows.number,
-                    alerts: rows.alerts.clone(),
-                    end: rows.end.clone(),
-                    ..BatchRows::default()
-                };
-                let bytes = self.store(segment.number, &thin)?;
-                self.count(&BatchRows { alerts: Vec::new(), ..rows });
+                let bytes = self.store(segment.number, &thin(&mut rows))?;
+                self.cut.batches += 1;
+                self.cut.count(&rows);
                 self.bytes = self.bytes - segment.bytes + bytes;
                 self.segments[index] = Segment { number: segment.number, bytes, is_thin: true };
             }
             index += 1;
         }
         Ok(())
-    }
-
-    fn count(&mut self, rows: &BatchRows) {
-        self.cut.windows += rows.windows.len() as u64;
-        self.cut.flows += rows.flows.len() as u64;
-        self.cut.alerts += rows.alerts.len() as u64;
     }
 
     /// Writes a segment aside, and renames it once it is on the disk.
@@ -193,27 +178,8 @@ fn decode(bytes: &[u8]) -> Option<BatchRows> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::rows::AlertRow;
+    use super::super::rows::tests::rows;
     use super::*;
-
-    fn rows(number: i64, history: usize) -> BatchRows {
-        let alert = AlertRow {
-            id: format!("{number:016x}"),
-            kind: "port_scan".to_owned(),
-            severity: 2,
-            source: None,
-            destination: None,
-            score_ppm: 1,
-            state: "raised".to_owned(),
-            first_ns: 1,
-            last_ns: 2,
-            raised_ns: 2,
-            cleared_ns: None,
-            body: "{}".to_owned(),
-        };
-        let raw_packets = vec![(1, 2, vec![7; history])];
-        BatchRows { number, alerts: vec![alert], raw_packets, ..BatchRows::default() }
-    }
 
     #[test]
     fn batches_come_back_in_order_after_a_restart_and_a_corrupt_one_is_set_aside() {

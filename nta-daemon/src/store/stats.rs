@@ -3,6 +3,8 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
+use super::size::{Sizes, UNKNOWN};
+
 /// A snapshot of the store's counters.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
 pub struct StoreStats {
@@ -32,6 +34,8 @@ pub struct StoreStats {
     pub batches_lost: u64,
     /// Batches that wait.
     pub queue_length: u64,
+    /// About how many bytes they have.
+    pub queue_bytes: u64,
     /// Batches that can wait.
     pub queue_capacity: u64,
     /// Batches refused because the queue was full; the caller kept them.
@@ -54,18 +58,35 @@ pub struct StoreStats {
     pub hosts_deleted: u64,
     /// Batches that wait on disk or in memory because the database takes none.
     pub batches_waiting: u64,
-    /// Windows that the spool's bound forced out.
-    pub spool_cut_windows: u64,
-    /// Flows that the spool's bound forced out.
-    pub spool_cut_flows: u64,
-    /// Alerts that the spool's bound forced out.
-    pub spool_cut_alerts: u64,
+    /// Of these, batches in memory: neither the database nor the spool takes them, and a kill loses them.
+    pub batches_in_memory: u64,
+    /// Windows lost: the bounds of queue, memory and spool forced them out.
+    pub cut_windows: u64,
+    /// Flows lost the same way.
+    pub cut_flows: u64,
+    /// Alerts lost the same way; they go last.
+    pub cut_alerts: u64,
+    /// Bytes of the spool.
+    pub spool_bytes: u64,
     /// Segments of the spool that could not be read and were set aside.
     pub spool_corrupt: u64,
+    /// Bytes of the database, as the writer saw it last; null where that is not known.
+    pub database_bytes: Option<u64>,
+    /// Bytes of SQLite's write-ahead log; null for other databases.
+    pub wal_bytes: Option<u64>,
+    /// Bytes that are free on the disk of a database file; null for other databases.
+    pub disk_free_bytes: Option<u64>,
     /// How long the last commit took, from the begin of its transaction.
     pub last_commit_us: u64,
     /// The last error; stays after recovery.
     pub last_error: Option<String>,
+}
+
+impl StoreStats {
+    /// Whether all that the database did not take yet is on disk.
+    pub const fn waits_on_disk(&self) -> bool {
+        self.batches_waiting > 0 && self.batches_in_memory == 0
+    }
 }
 
 /// The counters behind it, shared by all handles.
@@ -84,6 +105,7 @@ pub(super) struct Counters {
     pub(super) failing: AtomicBool,
     pub(super) batches_lost: AtomicU64,
     pub(super) queue_length: AtomicU64,
+    pub(super) queue_bytes: AtomicU64,
     pub(super) queue_capacity: AtomicU64,
     pub(super) queue_full: AtomicU64,
     pub(super) windows_deleted: AtomicU64,
@@ -95,9 +117,12 @@ pub(super) struct Counters {
     pub(super) events_deleted: AtomicU64,
     pub(super) hosts_deleted: AtomicU64,
     pub(super) batches_waiting: AtomicU64,
-    pub(super) spool_cut_windows: AtomicU64,
-    pub(super) spool_cut_flows: AtomicU64,
-    pub(super) spool_cut_alerts: AtomicU64,
+    pub(super) batches_in_memory: AtomicU64,
+    pub(super) cut_windows: AtomicU64,
+    pub(super) cut_flows: AtomicU64,
+    pub(super) cut_alerts: AtomicU64,
+    pub(super) spool_bytes: AtomicU64,
+    pub(super) sizes: Sizes,
     pub(super) spool_corrupt: AtomicU64,
     pub(super) last_commit_us: AtomicU64,
     last_error: Mutex<Option<String>>,
@@ -129,6 +154,7 @@ impl Counters {
             failing: self.failing.load(Relaxed),
             batches_lost: self.batches_lost.load(Relaxed),
             queue_length: self.queue_length.load(Relaxed),
+            queue_bytes: self.queue_bytes.load(Relaxed),
             queue_capacity: self.queue_capacity.load(Relaxed),
             queue_full: self.queue_full.load(Relaxed),
             windows_deleted: self.windows_deleted.load(Relaxed),
@@ -140,12 +166,21 @@ impl Counters {
             events_deleted: self.events_deleted.load(Relaxed),
             hosts_deleted: self.hosts_deleted.load(Relaxed),
             batches_waiting: self.batches_waiting.load(Relaxed),
-            spool_cut_windows: self.spool_cut_windows.load(Relaxed),
-            spool_cut_flows: self.spool_cut_flows.load(Relaxed),
-            spool_cut_alerts: self.spool_cut_alerts.load(Relaxed),
+            batches_in_memory: self.batches_in_memory.load(Relaxed),
+            cut_windows: self.cut_windows.load(Relaxed),
+            cut_flows: self.cut_flows.load(Relaxed),
+            cut_alerts: self.cut_alerts.load(Relaxed),
+            spool_bytes: self.spool_bytes.load(Relaxed),
+            database_bytes: known(&self.sizes.database),
+            wal_bytes: known(&self.sizes.wal),
+            disk_free_bytes: known(&self.sizes.free),
             spool_corrupt: self.spool_corrupt.load(Relaxed),
             last_commit_us: self.last_commit_us.load(Relaxed),
             last_error: self.last_error(),
         }
     }
+}
+
+fn known(bytes: &AtomicU64) -> Option<u64> {
+    Some(bytes.load(Relaxed)).filter(|bytes| *bytes != UNKNOWN)
 }

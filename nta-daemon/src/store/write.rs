@@ -2,15 +2,34 @@
 
 use super::db::{Conn, Database, Query, Value};
 use super::rows::{AlertRow, AnomalyRow, BatchRows, RunRow, VectorRow, WindowRow};
-use super::{StoreError, flow_write, runs};
+use super::{StoreError, flow_write, runs, to_sql};
+use nta_core::domain::Timestamp;
 
 /// Rows in one statement of the smaller tables.
 const CHUNK_ROWS: usize = 100;
 /// An hour in nanoseconds.
 const HOUR_NS: i64 = 3_600_000_000_000;
 
+/// A time in which the database took nothing, which is logged with the first batch that it takes again.
+#[derive(Debug)]
+pub(super) struct Trouble {
+    to_ns: i64,
+    body: String,
+}
+
+impl Trouble {
+    pub(super) fn new(from: Timestamp, to: Timestamp, error: &str) -> Self {
+        let body = serde_json::json!({ "from": from.to_string(), "to": to.to_string(), "error": error });
+        Self { to_ns: to_sql(to.as_nanos()), body: body.to_string() }
+    }
+}
+
 /// Commits the batch once, or leaves the database as it was. `false` when it is there already.
-pub(super) async fn commit(database: &Database, batch: &BatchRows) -> Result<bool, StoreError> {
+pub(super) async fn commit(
+    database: &Database,
+    batch: &BatchRows,
+    trouble: Option<&Trouble>,
+) -> Result<bool, StoreError> {
     let mut transaction = database.begin().await?;
     let error = StoreError::query("runs");
     let conn = transaction.conn().map_err(&error)?;
@@ -30,6 +49,9 @@ pub(super) async fn commit(database: &Database, batch: &BatchRows) -> Result<boo
         .map_err(&error)?;
     if taken == 0 {
         return Ok(false);
+    }
+    if let Some(Trouble { to_ns, body }) = trouble {
+        event(conn, *to_ns, "store_trouble", run, body.clone()).await?;
     }
     for window in &batch.windows {
         insert_window(conn, run, window).await?;

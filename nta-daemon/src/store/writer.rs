@@ -1,38 +1,21 @@
-//! The one task that writes. Batches come through a bounded queue, so that a slow disk never holds up the data path:
-//! what does not fit stays with the caller, who can add to it and try again.
+//! What the writer is given. Batches come through a queue that is bounded in number and bytes, so that a slow disk never
+//! holds up the data path: what does not fit stays with the caller, who can add to it and try again.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
-use tracing::{error, warn};
 
-use super::db::Query;
-use super::rows::{BatchRows, RunRow};
-use super::spool::Spool;
 use super::stats::Counters;
-use super::{Anomaly, FeatureRow, RunKey, Store, StoreError, write};
+use super::task::Task;
+use super::{Anomaly, FeatureRow, RunKey, Store, StoreError};
 use nta_core::baseline::Export;
 use nta_core::domain::{Alert, FlowRecord, RawPacket};
-use nta_core::window::{Span, Window};
+use nta_core::window::Window;
 
-/// Wait after the first failed attempt; doubles with each.
-const FIRST_WAIT: Duration = Duration::from_millis(100);
-/// Longest wait between attempts.
-const LONGEST_WAIT: Duration = Duration::from_secs(2);
-/// How long a flush goes on trying.
-const FLUSH_WAIT: Duration = Duration::from_secs(6);
-/// Batches kept in memory while neither the database nor the spool takes any; of more the oldest ones are lost.
-const MAX_IN_MEMORY: usize = 1024;
-/// Every so many batches another connection looks whether they are there.
-const VERIFY_EVERY: i64 = 16;
-/// Retention runs after this many batches …
-const RETAIN_BATCHES: u32 = 16;
-/// … or this many rows.
-const RETAIN_ROWS: usize = 100_000;
+/// Bytes of batches in the queue beyond which it counts as full; one batch always fits.
+const MAX_QUEUE_BYTES: u64 = 256 << 20;
 
 /// What a closed window adds to the store; committed as a whole.
 #[derive(Clone, Debug, Default)]
@@ -43,8 +26,8 @@ pub struct Batch {
     pub flows: Vec<FlowRecord>,
     /// Heads of frames.
     pub raw_packets: Vec<RawPacket>,
-    /// Longer windows that closed with it.
-    pub longer: Vec<(Span, Window)>,
+    /// Longer windows that closed with it, each with how many base windows it has.
+    pub longer: Vec<(u64, Window)>,
     /// Alerts that changed, each in its last state.
     pub alerts: Vec<Alert>,
     /// What was found.
@@ -57,6 +40,26 @@ pub struct Batch {
     pub end: Option<&'static str>,
 }
 
+impl Batch {
+    /// About how many bytes it takes in memory.
+    pub fn bytes(&self) -> u64 {
+        let of = |rows: usize, bytes: usize| (rows * bytes) as u64;
+        let heads: usize = self.raw_packets.iter().map(|packet| packet.head.len()).sum();
+        let vectors: usize = self.features.iter().map(|row| row.vector.len() * size_of::<f64>()).sum();
+        of(self.flows.len(), size_of::<FlowRecord>())
+            + of(self.raw_packets.len(), size_of::<RawPacket>())
+            + of(self.alerts.len() + self.anomalies.len(), FOUND_BYTES)
+            + of(self.features.len(), size_of::<FeatureRow>())
+            + of(1 + self.longer.len(), WINDOW_BYTES)
+            + (heads + vectors) as u64
+    }
+}
+
+/// An alert or anomaly with its texts.
+const FOUND_BYTES: usize = 2048;
+/// A window with its lists.
+const WINDOW_BYTES: usize = 8192;
+
 /// The sending side; cheap to clone. When the last one is dropped, the writer finishes what is queued and ends.
 #[derive(Clone, Debug)]
 pub struct StoreWriter {
@@ -64,7 +67,7 @@ pub struct StoreWriter {
     counters: Arc<Counters>,
 }
 
-enum Message {
+pub(super) enum Message {
     // Boxed to keep the queue's slots small.
     Write(Box<Batch>),
     Flush(oneshot::Sender<Result<(), StoreError>>),
@@ -76,23 +79,7 @@ impl Store {
     pub fn writer(&self, run: RunKey, capacity: usize) -> (StoreWriter, JoinHandle<()>) {
         let (queue, messages) = mpsc::channel(capacity.max(1));
         self.counters.queue_capacity.store(queue.max_capacity() as u64, Relaxed);
-        let spool = self.spool.as_ref().and_then(|(folder, most)| {
-            Spool::open(folder, *most)
-                .inspect_err(|error| warn!(folder = %folder.display(), %error, "store: there is no spool"))
-                .ok()
-        });
-        let task = Task {
-            store: self.clone(),
-            run: run.0,
-            number: 0,
-            spool,
-            memory: VecDeque::new(),
-            wait: FIRST_WAIT,
-            next_attempt: Instant::now(),
-            lost: 0,
-            batches: 0,
-            rows: 0,
-        };
+        let task = Task::new(self.clone(), run);
         let writer = StoreWriter { queue, counters: Arc::clone(&self.counters) };
         (writer, tokio::spawn(task.run(messages)))
     }
@@ -102,8 +89,16 @@ impl StoreWriter {
     /// Queues a batch without waiting; gives it back when the queue is full or the writer has ended.
     #[expect(clippy::result_large_err, reason = "the batch itself goes back, to be merged or tried again")]
     pub fn try_send(&self, batch: Batch) -> Result<(), Batch> {
+        let bytes = batch.bytes();
+        let queued = self.counters.queue_bytes.fetch_add(bytes, Relaxed);
+        if queued > 0 && queued.saturating_add(bytes) > MAX_QUEUE_BYTES {
+            self.counters.queue_bytes.fetch_sub(bytes, Relaxed);
+            self.counters.queue_full.fetch_add(1, Relaxed);
+            return Err(batch);
+        }
         self.counters.queue_length.fetch_add(1, Relaxed);
         self.queue.try_send(Message::Write(Box::new(batch))).map_err(|refused| {
+            self.counters.queue_bytes.fetch_sub(bytes, Relaxed);
             self.counters.queue_length.fetch_sub(1, Relaxed);
             self.counters.queue_full.fetch_add(1, Relaxed);
             match refused.into_inner() {
@@ -117,6 +112,7 @@ impl StoreWriter {
     pub async fn send(&self, batch: Batch) -> Result<(), StoreError> {
         let Ok(permit) = self.queue.reserve().await else { return Err(StoreError::Closed) };
         self.counters.queue_length.fetch_add(1, Relaxed);
+        self.counters.queue_bytes.fetch_add(batch.bytes(), Relaxed);
         permit.send(Message::Write(Box::new(batch)));
         Ok(())
     }
@@ -124,6 +120,14 @@ impl StoreWriter {
     /// Counts the head of a frame for which the caller had no room.
     pub fn note_raw_packet_dropped(&self) {
         self.counters.raw_packets_dropped.fetch_add(1, Relaxed);
+    }
+
+    /// Counts a batch that the caller had to give up, apart from its alerts.
+    pub fn note_given_up(&self, batch: &Batch) {
+        let windows = u64::from(batch.window.is_some()) + batch.longer.len() as u64;
+        self.counters.cut_windows.fetch_add(windows, Relaxed);
+        self.counters.cut_flows.fetch_add(batch.flows.len() as u64, Relaxed);
+        self.counters.batches_lost.fetch_add(1, Relaxed);
     }
 
     /// Returns when everything sent so far is committed, or reports what still waits or was lost since the last flush.
@@ -140,230 +144,5 @@ impl StoreWriter {
         // A writer that has ended already is what is wanted.
         let _ended = self.queue.send(Message::Stop).await;
         flushed
-    }
-}
-
-struct Task {
-    store: Store,
-    run: RunRow,
-    /// Number of the newest batch.
-    number: i64,
-    /// Batches that wait, the oldest on disk; those in memory are newer.
-    spool: Option<Spool>,
-    memory: VecDeque<BatchRows>,
-    wait: Duration,
-    next_attempt: Instant,
-    /// Batches given up since the last flush.
-    lost: u64,
-    /// Batches and rows since retention ran.
-    batches: u32,
-    rows: usize,
-}
-
-impl Task {
-    async fn run(mut self, mut messages: mpsc::Receiver<Message>) {
-        // What an earlier run left in the spool.
-        self.drain().await;
-        loop {
-            let message = if self.waiting() == 0 {
-                messages.recv().await
-            } else {
-                tokio::select! {
-                    message = messages.recv() => message,
-                    () = tokio::time::sleep_until(self.next_attempt.into()) => {
-                        self.drain().await;
-                        continue;
-                    }
-                }
-            };
-            match message {
-                Some(Message::Write(batch)) => {
-                    self.store.counters.queue_length.fetch_sub(1, Relaxed);
-                    self.write(*batch).await;
-                    self.retain().await;
-                }
-                // Nobody may be waiting any more.
-                Some(Message::Flush(done)) => drop(done.send(self.flush().await)),
-                Some(Message::Stop) => messages.close(),
-                None => break,
-            }
-        }
-        if self.waiting() > 0 {
-            let _ = self.flush().await.inspect_err(|error| error!(error = error.chain(), "store: not all is written"));
-        }
-    }
-
-    fn waiting(&self) -> usize {
-        self.spool.as_ref().map_or(0, Spool::len) + self.memory.len()
-    }
-
-    async fn write(&mut self, batch: Batch) {
-        self.number += 1;
-        let rows = match BatchRows::new(&self.run, self.number, batch) {
-            Ok(rows) => rows,
-            Err(failure) => return self.give_up(&failure),
-        };
-        self.memory.push_back(rows);
-        if self.waiting() == 1 || Instant::now() >= self.next_attempt {
-            self.drain().await;
-        } else {
-            self.spill();
-        }
-    }
-
-    /// Writes what waits, the oldest first, until the database refuses; then the rest goes to the spool.
-    async fn drain(&mut self) {
-        loop {
-            let spooled = match self.spool.as_mut().map(Spool::front) {
-                Some(Ok(rows)) => rows,
-                Some(Err(error)) => {
-                    self.failed(format!("spool: {error}"));
-                    break;
-                }
-                None => None,
-            };
-            let is_spooled = spooled.is_some();
-            let Some(rows) = spooled.or_else(|| self.memory.pop_front()) else {
-                break;
-            };
-            let committed = self.commit(&rows).await;
-            let is_over = match &committed {
-                Ok(()) => {
-                    self.store.counters.failing.store(false, Relaxed);
-                    self.wait = FIRST_WAIT;
-                    true
-                }
-                Err(failure) if failure.is_permanent() => {
-                    self.give_up(failure);
-                    true
-                }
-                Err(failure) => {
-                    self.failed(failure.chain());
-                    false
-                }
-            };
-            if is_spooled && is_over {
-                let forgotten = self
-                    .spool
-                    .as_mut()
-                    .map(|spool| if committed.is_ok() { spool.pop_front() } else { spool.set_aside() });
-                if let Some(Err(error)) = forgotten {
-                    // The next attempt finds the batch in the database already.
-                    self.failed(format!("spool: {error}"));
-                    break;
-                }
-            }
-            if !is_over {
-                if !is_spooled {
-                    self.memory.push_front(rows);
-                }
-                break;
-            }
-        }
-        self.spill();
-    }
-
-    /// Moves what waits in memory to the disk, as far as it takes it.
-    fn spill(&mut self) {
-        if let Some(spool) = &mut self.spool {
-            while let Some(rows) = self.memory.front() {
-                if let Err(error) = spool.push(rows) {
-                    warn!(%error, "store: the spool takes no batch, it stays in memory");
-                    break;
-                }
-                self.memory.pop_front();
-            }
-            let counters = &self.store.counters;
-            counters.spool_cut_windows.store(spool.cut.windows, Relaxed);
-            counters.spool_cut_flows.store(spool.cut.flows, Relaxed);
-            counters.spool_cut_alerts.store(spool.cut.alerts, Relaxed);
-            counters.spool_corrupt.store(spool.corrupt, Relaxed);
-        }
-        while self.memory.len() > MAX_IN_MEMORY {
-            // Alerts are few, and what an operator needs most.
-            let oldest = self.memory.pop_front();
-            if let (Some(oldest), Some(next)) = (oldest, self.memory.front_mut()) {
-                let known = |id: &str| next.alerts.iter().any(|alert| alert.id == id);
-                let kept: Vec<_> = oldest.alerts.into_iter().filter(|alert| !known(&alert.id)).collect();
-                next.alerts.splice(0..0, kept);
-            }
-            self.lost += 1;
-            self.store.counters.batches_lost.fetch_add(1, Relaxed);
-        }
-        self.store.counters.batches_waiting.store(self.waiting() as u64, Relaxed);
-    }
-
-    fn failed(&mut self, reason: String) {
-        if !self.store.counters.failing.load(Relaxed) {
-            error!(reason, "store: the database takes no batch; they wait");
-        }
-        self.store.counters.failed(reason);
-        self.next_attempt = Instant::now() + self.wait;
-        self.wait = (self.wait * 2).min(LONGEST_WAIT);
-    }
-
-    fn give_up(&mut self, failure: &StoreError) {
-        self.lost += 1;
-        self.store.counters.failed(failure.chain());
-        self.store.counters.batches_lost.fetch_add(1, Relaxed);
-        error!(error = failure.chain(), "store: batch given up, the database refused its values");
-    }
-
-    /// Commits a batch, and looks at times, and after every error, whether another connection finds it.
-    async fn commit(&mut self, rows: &BatchRows) -> Result<(), StoreError> {
-        let counters = Arc::clone(&self.store.counters);
-        let begin = Instant::now();
-        let is_new = write::commit(&self.store.database, rows).await?;
-        if self.store.database.was_replaced() {
-            return Err(StoreError::Replaced);
-        }
-        if counters.failing.load(Relaxed) || rows.number % VERIFY_EVERY == 0 {
-            let seen = Query::new("SELECT last_batch FROM runs WHERE uuid = $1").bind(rows.run.uuid.clone());
-            let seen = self.store.read("runs", seen, super::Row::first).await?;
-            if seen.first().is_none_or(|last| *last < rows.number) {
-                return Err(StoreError::Unseen { number: rows.number });
-            }
-        }
-        if is_new {
-            counters.batches.fetch_add(1, Relaxed);
-            counters.windows.fetch_add(rows.windows.iter().filter(|w| w.factor == 1).count() as u64, Relaxed);
-            counters.flow_rows.fetch_add(rows.flows.len() as u64, Relaxed);
-            counters.raw_packets.fetch_add(rows.raw_packets.len() as u64, Relaxed);
-            counters.alert_rows.fetch_add(rows.alerts.len() as u64, Relaxed);
-            counters.anomaly_rows.fetch_add(rows.anomalies.len() as u64, Relaxed);
-            counters.feature_rows.fetch_add(rows.features.len() as u64, Relaxed);
-        }
-        counters.last_commit_us.store(u64::try_from(begin.elapsed().as_micros()).unwrap_or(u64::MAX), Relaxed);
-        self.batches += 1;
-        self.rows += rows.flows.len() + rows.features.len() + rows.anomalies.len() + rows.raw_packets.len();
-        Ok(())
-    }
-
-    async fn retain(&mut self) {
-        if self.batches < RETAIN_BATCHES && self.rows < RETAIN_ROWS || self.waiting() > 0 {
-            return;
-        }
-        (self.batches, self.rows) = (0, 0);
-        if let Err(failure) = self.store.retain().await {
-            warn!(error = failure.chain(), "store: old rows not deleted, will be tried again");
-        }
-    }
-
-    /// Goes on trying for some time; what still waits then is on disk where there is a spool.
-    async fn flush(&mut self) -> Result<(), StoreError> {
-        let deadline = Instant::now() + FLUSH_WAIT;
-        while self.waiting() > 0 {
-            self.drain().await;
-            if self.waiting() == 0 || Instant::now() >= deadline {
-                break;
-            }
-            tokio::time::sleep(self.wait.min(LONGEST_WAIT)).await;
-        }
-        let last = self.store.counters.last_error().unwrap_or_default();
-        match (std::mem::take(&mut self.lost), self.waiting()) {
-            (0, 0) => Ok(()),
-            (0, waiting) => Err(StoreError::Waiting { batches: waiting as u64, last }),
-            (batches, _) => Err(StoreError::Lost { batches, last }),
-        }
     }
 }

@@ -226,7 +226,7 @@ async fn a_longer_window_has_anomalies_of_its_own() {
     let mut long = alert(AlertKind::TrafficSpike, 1, 0, 0.8);
     (long.latest.start, long.latest.end) = (time(0), time(30));
     let spike = nta_core::window::Window { start: time(0), end: time(30), ..window(1) };
-    app.batch(Batch { longer: vec![(nta_core::window::Span::Medium, spike)], ..Batch::default() }).await;
+    app.batch(Batch { longer: vec![(6, spike)], ..Batch::default() }).await;
     tell(&app, AlertChange::Raised, &[long]).await;
     let id = app.json("/api/metrics?span=30").await["items"][0]["id"].clone();
     let of = async |id: &Value| app.json(&format!("/api/anomalies/window/{id}")).await["items"].clone();

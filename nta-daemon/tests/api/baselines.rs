@@ -26,7 +26,7 @@ fn medium(number: u64, bytes: u64) -> Window {
 async fn with_medium_windows(count: u64) -> App {
     let app = App::with(1, 1).await;
     let bytes = |number| if number == count { 20_000_000 } else { 1_000_000 };
-    let longer = (1..=count).map(|number| (Span::Medium, medium(number, bytes(number)))).collect();
+    let longer = (1..=count).map(|number| (6, medium(number, bytes(number)))).collect();
     app.batch(Batch { longer, ..Batch::default() }).await;
     app
 }

@@ -3,7 +3,7 @@
 use axum::http::{Method, StatusCode};
 use nta_core::domain::FlowRecord;
 use nta_core::features::{FEATURES, SCHEMA_VERSION};
-use nta_core::window::{Span, Window};
+use nta_core::window::Window;
 use nta_daemon::store::{Batch, FeatureRow};
 use serde_json::{Value, json};
 
@@ -111,7 +111,7 @@ async fn windows_of_ten_seconds_are_made_of_base_windows() {
     assert_eq!(app.json("/api/metrics/2").await["packets"], 2, "an id is of a stored window");
 
     let long = Window { start: time(0), end: time(30), ..window(1) };
-    app.batch(Batch { longer: vec![(Span::Medium, long)], ..Batch::default() }).await;
+    app.batch(Batch { longer: vec![(6, long)], ..Batch::default() }).await;
     assert_eq!(field(&app.json("/api/metrics?span=30").await, "id"), [6]);
     assert_eq!(app.json("/api/metrics/summary").await["total_windows"], 5, "base windows only");
     let (status, computed) = app.send(Method::POST, "/api/metrics/compute", &json!({"force": true})).await;

@@ -18,7 +18,7 @@ const CASES: u32 = 256;
 
 /// The document of every type, learned from forty windows that go on for two weeks.
 async fn learned(app: &App) -> Vec<(&'static str, Value)> {
-    let longer = (1..=40).map(|number| (Span::Medium, window(number * 1_009, number % 4 * 1_000_000))).collect();
+    let longer = (1..=40).map(|number| (6, window(number * 1_009, number % 4 * 1_000_000))).collect();
     app.batch(Batch { longer, ..Batch::default() }).await;
     let (status, generated) = app.send(Method::POST, "/api/baselines/generate", &json!({})).await;
     assert_eq!(status, StatusCode::OK, "{generated}");

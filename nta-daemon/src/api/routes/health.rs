@@ -56,11 +56,17 @@ pub(in crate::api) async fn get(_: Query<()>, State(state): State<ApiState>) -> 
     let status = state.status();
     let about = About { timestamp: now().to_string(), mode: mode_name(status.mode), version: VERSION };
     let mut reasons: Vec<String> = status.failure.map(|failure| format!("capture: {failure}")).into_iter().collect();
-    if state.store.stats().failing {
-        reasons.push("store: the database takes no writes, see `last_error` in /api/status".to_owned());
+    let store = state.store.stats();
+    if store.failing && !store.waits_on_disk() {
+        let reason = "store: the database takes no writes and nothing else keeps them, see `last_error` in /api/status";
+        reasons.push(reason.to_owned());
     }
     if reasons.is_empty() {
-        let reasons: Vec<String> = status.degraded.iter().map(|reason| format!("capture: {reason}")).collect();
+        let mut reasons: Vec<String> = status.degraded.iter().map(|reason| format!("capture: {reason}")).collect();
+        if store.failing {
+            let waiting = store.batches_waiting;
+            reasons.push(format!("store: the database takes no writes, {waiting} batches wait on disk"));
+        }
         let status = if reasons.is_empty() { "ok" } else { "degraded" };
         return Json(Health { status, reasons, about }).into_response();
     }

@@ -157,6 +157,33 @@ impl Snapshot {
         page.one("store_queue_full", "Batches refused by a full queue", COUNTER, store.queue_full as f64)?;
         let commit_s = store.last_commit_us as f64 / 1e6;
         page.one("store_commit_seconds", "Time of the last commit", GAUGE, commit_s)?;
+        let failing = f64::from(u8::from(store.failing));
+        page.one("store_failing", "1 while the database takes no writes", GAUGE, failing)?;
+        page.one(
+            "store_batches_waiting",
+            "Batches that the database did not take",
+            GAUGE,
+            store.batches_waiting as f64,
+        )?;
+        let in_memory = store.batches_in_memory as f64;
+        page.one("store_batches_in_memory", "Of these, batches that no disk keeps", GAUGE, in_memory)?;
+        page.one("store_spool_bytes", "Bytes of the spool", GAUGE, store.spool_bytes as f64)?;
+        for (name, help, bytes) in [
+            ("store_database_bytes", "Bytes of the database", store.database_bytes),
+            ("store_wal_bytes", "Bytes of the write-ahead log", store.wal_bytes),
+            ("store_disk_free_bytes", "Bytes free on the database's disk", store.disk_free_bytes),
+        ] {
+            if let Some(bytes) = bytes {
+                page.one(name, help, GAUGE, bytes as f64)?;
+            }
+        }
+        let kind = |name| vec![("kind", name)];
+        let cut = [
+            (kind("windows"), store.cut_windows as f64),
+            (kind("flows"), store.cut_flows as f64),
+            (kind("alerts"), store.cut_alerts as f64),
+        ];
+        page.family("store_rows_cut", "Rows that bounds forced out before they were stored", COUNTER, cut)?;
         let table = |name| vec![("table", name)];
         let written = [
             (table("windows"), store.windows as f64),

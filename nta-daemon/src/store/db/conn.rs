@@ -29,24 +29,38 @@ impl Conn {
 
     /// Runs a statement; how many rows it changed.
     pub(in crate::store) async fn execute(&mut self, query: Query) -> Result<u64, Error> {
-        Ok(match self {
+        let may_fail = self.statement()?;
+        may_fail.after(match self {
             Self::Sqlite(conn) => query.sqlite().execute(conn).await?.rows_affected(),
             Self::Postgres(conn) => query.postgres().execute(conn).await?.rows_affected(),
         })
     }
 
     pub(in crate::store) async fn fetch_all(&mut self, query: Query) -> Result<Vec<Row>, Error> {
-        Ok(match self {
+        let may_fail = self.statement()?;
+        may_fail.after(match self {
             Self::Sqlite(conn) => query.sqlite().fetch_all(conn).await?.into_iter().map(Row::Sqlite).collect(),
             Self::Postgres(conn) => query.postgres().fetch_all(conn).await?.into_iter().map(Row::Postgres).collect(),
         })
     }
 
     pub(in crate::store) async fn fetch_optional(&mut self, query: Query) -> Result<Option<Row>, Error> {
-        Ok(match self {
+        let may_fail = self.statement()?;
+        may_fail.after(match self {
             Self::Sqlite(conn) => query.sqlite().fetch_optional(conn).await?.map(Row::Sqlite),
             Self::Postgres(conn) => query.postgres().fetch_optional(conn).await?.map(Row::Postgres),
         })
+    }
+
+    /// Copies rows in PostgreSQL's binary form into a table.
+    pub(in crate::store) async fn copy(&mut self, statement: &str, rows: Vec<u8>) -> Result<(), Error> {
+        let may_fail = self.statement()?;
+        if let Self::Postgres(conn) = self {
+            let mut stream = conn.copy_in_raw(statement).await?;
+            stream.send(rows).await?;
+            stream.finish().await?;
+        }
+        may_fail.after(())
     }
 
     /// The first column of the first row, which must be there.
@@ -56,10 +70,12 @@ impl Conn {
 
     /// Runs a statement without values.
     pub(in crate::store) async fn run(&mut self, sql: &'static str) -> Result<(), Error> {
+        let may_fail = self.statement()?;
         match self {
-            Self::Sqlite(conn) => sqlx::raw_sql(sql).execute(conn).await.map(drop),
-            Self::Postgres(conn) => sqlx::raw_sql(sql).execute(conn).await.map(drop),
+            Self::Sqlite(conn) => sqlx::raw_sql(sql).execute(conn).await.map(drop)?,
+            Self::Postgres(conn) => sqlx::raw_sql(sql).execute(conn).await.map(drop)?,
         }
+        may_fail.after(())
     }
 
     pub(in crate::store) async fn begin(&mut self) -> Result<(), Error> {
@@ -74,5 +90,36 @@ impl Conn {
             Self::Sqlite(conn) => conn.close().await,
             Self::Postgres(conn) => conn.close().await,
         }
+    }
+
+    /// Every statement begins here, where a test lets one fail.
+    #[cfg(test)]
+    fn statement(&self) -> Result<MayFail, Error> {
+        let [before, after] = super::fault::next(self.dialect());
+        before.map_or(Ok(MayFail(after)), Err)
+    }
+
+    #[cfg(not(test))]
+    const fn statement(&self) -> Result<MayFail, Error> {
+        Ok(MayFail)
+    }
+}
+
+/// Whether a statement that has run is said to have failed.
+#[cfg(test)]
+struct MayFail(Option<Error>);
+
+#[cfg(not(test))]
+struct MayFail;
+
+impl MayFail {
+    #[cfg(test)]
+    fn after<T>(self, answer: T) -> Result<T, Error> {
+        self.0.map_or(Ok(answer), Err)
+    }
+
+    #[cfg(not(test))]
+    fn after<T>(self, answer: T) -> Result<T, Error> {
+        Ok(answer)
     }
 }

@@ -1,6 +1,8 @@
 //! Two databases behind one interface: a connection, statements and rows that do not say which it is.
 
 mod conn;
+#[cfg(test)]
+pub(super) mod fault;
 pub(super) mod migrations;
 mod open;
 mod query;

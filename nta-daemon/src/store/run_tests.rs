@@ -1,0 +1,152 @@
+//! Runs that are killed, runs that go on, and a lease that is lost.
+
+use std::time::Duration;
+
+use super::db::Query;
+use super::detection_tests::alert;
+use super::server_tests::Server;
+use super::tests::{begin, flow, window};
+use super::*;
+use nta_core::domain::{Mode, Timestamp};
+
+const S: u64 = 1_000_000_000;
+const SOON: Duration = Duration::from_secs(20);
+
+async fn reasons(store: &Store) -> Vec<Option<String>> {
+    let query = Query::new("SELECT end_reason FROM runs ORDER BY id");
+    store.read("runs", query, |row| row.opt_text("end_reason")).await.expect("runs")
+}
+
+/// A replay that is killed is ended by the next start of any kind, one that goes on is not.
+async fn killed_replays_are_ended(store: &Store) {
+    let (killed, task) = begin(store).await;
+    let batch =
+        Batch { window: Some(window(3)), flows: vec![flow(7, 9, 1)], alerts: vec![alert(3, 105)], ..Batch::default() };
+    killed.send(batch).await.expect("send");
+    killed.flush().await.expect("flush");
+    // As a kill does: nothing says that the run ended.
+    task.abort();
+    assert!(task.await.is_err());
+    let (alive, _task) = begin(store).await;
+    alive.send(Batch { alerts: vec![alert(4, 105)], ..Batch::default() }).await.expect("send");
+    alive.flush().await.expect("flush");
+    let live = Run {
+        started: Timestamp::from_nanos(S),
+        mode: Mode::Live,
+        source: "eth0".to_owned(),
+        version: "0".to_owned(),
+        sensor: "gw".to_owned(),
+        uuid: Run::new_uuid(Timestamp::from_nanos(S)),
+        analysis: None,
+    };
+    // A server takes a moment to see that a client is gone.
+    let ended = tokio::time::timeout(SOON, async {
+        loop {
+            let run = Run { uuid: Run::new_uuid(Timestamp::from_nanos(S)), ..live.clone() };
+            let run = store.begin_run(&run).await.expect("a run");
+            if reasons(store).await[0].is_some() {
+                break run;
+            }
+        }
+    });
+    let _live = ended.await.expect("the killed run is ended");
+    let reasons = reasons(store).await;
+    assert_eq!((reasons[0].as_deref(), reasons[1].as_deref()), (Some("interrupted"), None));
+    let closed = store.alert(&alert(3, 105).id.to_string()).await.expect("query").expect("alert").alert;
+    assert_eq!((closed.state.as_str(), closed.clear_reason.as_deref()), ("cleared", Some("interrupted")));
+    assert_eq!(closed.cleared_at, Some(alert(3, 105).last.to_string()), "not before its last finding");
+    let open = store.alert(&alert(4, 105).id.to_string()).await.expect("query").expect("alert").alert;
+    assert_eq!((open.state.as_str(), open.clear_reason), ("raised", None));
+    assert!(store.last_flows(1).await.expect("flows")[0].ended.is_some());
+}
+
+#[tokio::test]
+async fn killed_replays_are_ended_by_the_next_start_on_sqlite() {
+    let folder = tempfile::tempdir().expect("folder");
+    let store = Store::open(&format!("sqlite:{}", folder.path().join("nta.db").display())).await.expect("open");
+    killed_replays_are_ended(&store).await;
+}
+
+#[tokio::test]
+async fn killed_replays_are_ended_by_the_next_start_on_postgresql() {
+    let Some(server) = Server::start("killed_replays_are_ended_by_the_next_start_on_postgresql") else { return };
+    let store = server.open().await;
+    killed_replays_are_ended(&store).await;
+    store.close().await;
+}
+
+#[tokio::test]
+async fn no_lock_of_a_run_is_left_behind() {
+    let folder = tempfile::tempdir().expect("folder");
+    let store = Store::open(&format!("sqlite:{}", folder.path().join("nta.db").display())).await.expect("open");
+    let (writer, task) = begin(&store).await;
+    writer.shutdown().await.expect("shutdown");
+    task.await.expect("the writer ends");
+    store.close().await;
+    let names = || std::fs::read_dir(folder.path()).expect("folder").flatten().map(|entry| entry.file_name());
+    assert_eq!(names().collect::<Vec<_>>(), ["nta.db"]);
+}
+
+#[tokio::test]
+async fn a_lost_lease_is_taken_again_or_the_daemon_that_took_it_is_named_on_sqlite() {
+    let folder = tempfile::tempdir().expect("folder");
+    let path = folder.path().join("nta.db");
+    let store = Store::open(&format!("sqlite:{}", path.display())).await.expect("open");
+    let lease = store.lease("gw").await.expect("free");
+    let mut kept = tokio::spawn(lease.keep(store.clone(), "gw".to_owned()));
+    let lock = folder.path().join("nta.db.gw.lock");
+    // Removed: taken again.
+    std::fs::remove_file(&lock).expect("removed");
+    tokio::time::timeout(SOON, async {
+        while !lock.exists() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await
+    .expect("taken again");
+    assert!(matches!(store.lease("gw").await, Err(StoreError::Leased { .. })));
+    // Removed, and another daemon is faster.
+    std::fs::remove_file(&lock).expect("removed");
+    let _other = store.lease("gw").await.expect("free");
+    let lost = tokio::time::timeout(SOON, &mut kept).await.expect("noticed").expect("ended");
+    assert!(matches!(lost, StoreError::Leased { .. }), "{lost}");
+}
+
+#[tokio::test]
+async fn a_lost_session_is_noticed_and_the_lease_taken_again_on_postgresql() {
+    let test = "a_lost_session_is_noticed_and_the_lease_taken_again_on_postgresql";
+    let Some(server) = Server::start(test) else { return };
+    let store = server.open().await;
+    let lease = store.lease("gw").await.expect("free");
+    let mut kept = tokio::spawn(lease.keep(store.clone(), "gw".to_owned()));
+    // The server's process behind the session that holds it; 0 while none does.
+    let holders = "SELECT coalesce(max(pid), 0)::BIGINT FROM pg_locks WHERE locktype = 'advisory' AND granted";
+    let holder = || async { store.read("runs", Query::new(holders), Row::first).await.expect("holder")[0] };
+    let end = "SELECT count(pg_terminate_backend(pid)) FROM pg_locks WHERE locktype = 'advisory' AND granted";
+    for _ in 0..2 {
+        let first = holder().await;
+        assert_ne!(first, 0);
+        assert_eq!(store.read("runs", Query::new(end), Row::first).await.expect("ended"), [1]);
+        tokio::time::timeout(SOON, async {
+            while [0, first].contains(&holder().await) {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        })
+        .await
+        .expect("taken again");
+    }
+    // Ended, and another daemon is faster.
+    store.read("runs", Query::new(end), Row::first).await.expect("ended");
+    let _other = tokio::time::timeout(SOON, async {
+        loop {
+            if let Ok(lease) = store.lease("gw").await {
+                break lease;
+            }
+        }
+    })
+    .await
+    .expect("free");
+    let lost = tokio::time::timeout(SOON, &mut kept).await.expect("noticed").expect("ended");
+    assert!(matches!(lost, StoreError::Leased { .. }), "{lost}");
+    store.close().await;
+}

@@ -1,0 +1,170 @@
+//! Windows that are kept although nothing judges them: of two base windows, which lists show, and of an hour. They are made
+//! of base windows as these close.
+
+use nta_core::domain::Timestamp;
+use nta_core::window::{Lengths, Measured, NotWhole, Span, Window};
+
+/// How many base windows the shorter ones have.
+pub const DOUBLE: u64 = 2;
+const HOUR_NS: u64 = 3_600_000_000_000;
+
+/// Lengths in nanoseconds of all windows that are stored, shortest first.
+pub fn stored_spans(base_ns: u64) -> Vec<u64> {
+    let mut spans: Vec<u64> = Span::ALL.iter().map(|span| span.factor() * base_ns).collect();
+    spans.extend(kept(base_ns).map(|factor| factor * base_ns));
+    spans.sort_unstable();
+    spans
+}
+
+/// The stored length that is nearest to this one from above; the longest where none is.
+pub fn stored_span_from(asked_ns: u64, base_ns: u64) -> u64 {
+    let spans = stored_spans(base_ns);
+    spans.iter().copied().find(|span| *span >= asked_ns).or(spans.last().copied()).unwrap_or(base_ns)
+}
+
+/// Factors of the windows made here.
+fn kept(base_ns: u64) -> impl Iterator<Item = u64> {
+    let hour = (base_ns > 0 && HOUR_NS.is_multiple_of(base_ns)).then(|| HOUR_NS / base_ns);
+    [Some(DOUBLE), hour.filter(|hour| *hour > Span::Long.factor())].into_iter().flatten()
+}
+
+/// The open windows of a run.
+#[derive(Debug)]
+pub(super) struct Spans {
+    lengths: Lengths,
+    open: Vec<Open>,
+}
+
+/// A window that is still open.
+#[derive(Debug)]
+struct Open {
+    factor: u64,
+    span_ns: u64,
+    next_number: u64,
+    parts: Vec<Window>,
+}
+
+impl Spans {
+    pub(super) const fn new(lengths: Lengths) -> Self {
+        Self { lengths, open: Vec::new() }
+    }
+
+    /// Adds a base window, and hands out with their factors the windows that this closes.
+    pub(super) fn add(&mut self, base: &Window, closed: &mut Vec<(u64, Window)>) {
+        let base_ns = base.span_ns();
+        if self.open.is_empty() {
+            let open = |factor| Open { factor, span_ns: factor * base_ns, next_number: 1, parts: Vec::new() };
+            self.open = kept(base_ns).map(open).collect();
+        }
+        for open in &mut self.open {
+            if open.interval().is_some_and(|(start, end)| base.start >= end || base.start < start) {
+                closed.extend(open.close(self.lengths, false));
+            }
+            open.parts.push(base.clone());
+            if open.interval().is_some_and(|(_, end)| base.end >= end) {
+                closed.extend(open.close(self.lengths, false));
+            }
+        }
+    }
+
+    /// Hands out what is open at the end of the run.
+    pub(super) fn finish(&mut self, closed: &mut Vec<(u64, Window)>) {
+        for open in &mut self.open {
+            closed.extend(open.close(self.lengths, true));
+        }
+    }
+}
+
+impl Open {
+    fn interval(&self) -> Option<(Timestamp, Timestamp)> {
+        let start = self.parts.first()?.start.floor(self.span_ns);
+        Some((start, start.plus(self.span_ns)))
+    }
+
+    /// The window made of the parts, as long as they and the silence between them; in a capture, as its time says.
+    fn close(&mut self, lengths: Lengths, run_ended: bool) -> Option<(u64, Window)> {
+        let (start, end) = self.interval()?;
+        let parts = std::mem::take(&mut self.parts);
+        let until = parts.last().map_or(end, |part| part.end);
+        // A part that was closed late ends behind it.
+        let end = if run_ended { end.min(until) } else { end.max(until) };
+        let number = self.next_number;
+        self.next_number += 1;
+        let mut whole = Window::join(number, start, end, &parts);
+        let length_ns = match lengths {
+            Lengths::Nominal => end.since(start),
+            Lengths::Measured => measured(start, &parts) + if run_ended { 0 } else { end.since(until) },
+        };
+        whole.measured = Measured { span_ns: self.span_ns, length_ns, ..whole.measured };
+        if run_ended {
+            whole.measured.not_whole = whole.measured.not_whole.max(Some(NotWhole::RunEnded));
+        }
+        Some((self.factor, whole))
+    }
+}
+
+/// How long packets were counted for these parts, with the silence between them.
+fn measured(start: Timestamp, parts: &[Window]) -> u64 {
+    let mut until = start;
+    parts
+        .iter()
+        .map(|part| {
+            let silence_ns = part.measured.silence_ns.min(part.start.since(until));
+            until = part.end;
+            part.length_ns() + silence_ns
+        })
+        .sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const S: u64 = 1_000_000_000;
+
+    fn base(start_s: u64, length_s: u64, silence_s: u64) -> Window {
+        let start = Timestamp::from_nanos(start_s * S);
+        let measured =
+            Measured { span_ns: 5 * S, length_ns: length_s * S, silence_ns: silence_s * S, ..Measured::default() };
+        Window { start, end: start.plus(length_s * S), bytes: 100, packets: 1, measured, ..Window::default() }
+    }
+
+    /// Factor, start, end and length in seconds, bytes.
+    fn made(lengths: Lengths, parts: &[Window]) -> Vec<(u64, u64, u64, u64, u64)> {
+        let (mut spans, mut closed) = (Spans::new(lengths), Vec::new());
+        parts.iter().for_each(|part| spans.add(part, &mut closed));
+        spans.finish(&mut closed);
+        let s = |time: Timestamp| time.as_nanos() / S;
+        closed.iter().map(|(f, w)| (*f, s(w.start), s(w.end), w.length_ns() / S, w.bytes)).collect()
+    }
+
+    #[test]
+    fn windows_of_two_and_of_an_hour_are_made_of_base_windows_as_they_close() {
+        let whole: Vec<Window> = (0..721).map(|n| base(n * 5, 5, 0)).collect();
+        let made = made(Lengths::Measured, &whole);
+        let of = |factor| made.iter().filter(move |window| window.0 == factor).copied().collect::<Vec<_>>();
+        assert_eq!(of(2).len(), 361);
+        assert_eq!(of(2)[..2], [(2, 0, 10, 10, 200), (2, 10, 20, 10, 200)]);
+        assert_eq!(of(2)[360], (2, 3600, 3605, 5, 100), "cut by the end of the run");
+        assert_eq!(of(720), [(720, 0, 3600, 3600, 72_000), (720, 3600, 3605, 5, 100)]);
+    }
+
+    #[test]
+    fn silence_counts_as_time_in_which_nothing_came_and_a_gap_does_not() {
+        // 5 s of silence before the second part of the first window; then nobody counted for the first half.
+        let parts = [base(0, 5, 0), base(15, 5, 10), base(25, 5, 0), base(30, 5, 0), base(35, 5, 0)];
+        let two: Vec<_> = made(Lengths::Measured, &parts).into_iter().filter(|window| window.0 == 2).collect();
+        assert_eq!(two, [(2, 0, 10, 10, 100), (2, 10, 20, 10, 100), (2, 20, 30, 5, 100), (2, 30, 40, 10, 200)]);
+        let nominal: Vec<_> = made(Lengths::Nominal, &parts).into_iter().filter(|window| window.0 == 2).collect();
+        assert_eq!(nominal[2], (2, 20, 30, 10, 100), "of a capture, what no frame came in is silence");
+    }
+
+    #[test]
+    fn the_default_is_the_stored_length_nearest_to_ten_seconds_from_above() {
+        for (base_s, span_s) in [(1, 36), (2, 12), (4, 24), (5, 10), (7, 14), (10, 10), (60, 60)] {
+            assert_eq!(stored_span_from(10 * S, base_s * S), span_s * S, "base of {base_s} s");
+        }
+        assert_eq!(stored_spans(5 * S), [5, 10, 30, 180, 3600].map(|s| s * S));
+        assert_eq!(stored_spans(7 * S).len(), 4, "an hour is no multiple of 7 s");
+    }
+}
