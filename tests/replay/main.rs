@@ -5,6 +5,7 @@ mod cases;
 mod conversations;
 mod damage;
 mod events;
+mod memory;
 mod refusals;
 mod serve;
 mod stdin;

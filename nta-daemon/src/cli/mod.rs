@@ -3,6 +3,7 @@
 mod config;
 mod conn_log;
 mod doctor;
+mod document;
 mod environment;
 mod evaluate;
 mod model;

@@ -1,12 +1,14 @@
-//! What `replay` prints: text to read, one JSON document, or JSON lines.
+//! What `replay` prints: text to read, one JSON document, or JSON lines. Windows leave as they close: a capture of a year
+//! needs no more memory than one of an hour.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write as _};
 use std::path::Path;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::conn_log::ConnLog;
+use super::document::JsonDocument;
 use super::replay::Format;
 use crate::json::{AlertJson, ArpJson, DnsJson, FeaturesJson, FlowJson, LedgerJson, WindowJson, skipped};
 use crate::pipeline::Output;
@@ -20,12 +22,12 @@ const TOP_FLOWS: usize = 10;
 /// Alerts that a replay tells; those beyond it are counted.
 const MAX_ALERTS: usize = 10_000;
 
-/// What is kept of a replay until it is printed; JSON lines are printed at once.
+/// What is kept of a replay until it is printed; JSON lines and the windows of the JSON document are printed at once.
 pub(super) struct Collected {
     format: Format,
     events: bool,
     features: bool,
-    windows: Vec<WindowJson>,
+    document: JsonDocument,
     window_count: u64,
     top_flows: Vec<FlowRecord>,
     alerts: Vec<Alert>,
@@ -34,7 +36,7 @@ pub(super) struct Collected {
     failed: Option<io::Error>,
 }
 
-/// The document of `--format json`. The shapes of windows and ledger are the API's.
+/// The document of `--format json` behind its first field, `windows`. The shapes of windows and ledger are the API's.
 #[derive(Serialize)]
 struct Document<'a> {
     /// `kernel` or `user`.
@@ -53,10 +55,9 @@ struct Document<'a> {
     flows: u64,
     /// Packets older than their window.
     late_packets: u64,
-    /// Windows in order.
-    windows: &'a [WindowJson],
     /// Alerts in the order in which they were raised, each in its last state.
-    alerts: Vec<AlertJson>,
+    #[serde(serialize_with = "one_by_one")]
+    alerts: &'a [Alert],
     /// Alerts beyond the 10,000 that are told.
     alerts_untold: u64,
     /// Where every packet ended up.
@@ -88,8 +89,14 @@ enum Line<'a> {
     Arp(&'a ArpJson),
     Window(&'a WindowJson),
     Features(&'a FeaturesJson),
-    Alert { alert: &'a AlertJson },
-    Summary(&'a Document<'a>),
+    Alert {
+        alert: &'a AlertJson,
+    },
+    Summary {
+        windows: [(); 0],
+        #[serde(flatten)]
+        rest: &'a Document<'a>,
+    },
 }
 
 impl Collected {
@@ -101,7 +108,7 @@ impl Collected {
             format,
             events,
             features,
-            windows: Vec::new(),
+            document: JsonDocument::default(),
             window_count: 0,
             top_flows: Vec::new(),
             alerts: Vec::new(),
@@ -121,7 +128,7 @@ impl Collected {
         let written = match (self.failed, self.format) {
             (Some(error), _) => Err(error),
             (None, Format::Text) => text(summary, self.window_count, &self.top_flows, &self.alerts),
-            (None, Format::Json) => line(&document(summary, &self.windows, &self.alerts, self.alerts_untold)),
+            (None, Format::Json) => self.document.end(&document(summary, &self.alerts, self.alerts_untold)),
             (None, Format::Zeek) => self.conn_log.map_or(Ok(()), |mut log| log.close()),
             (None, Format::Jsonl) => jsonl_end(summary, &self.alerts, self.alerts_untold),
         };
@@ -213,7 +220,10 @@ impl Output for Collected {
         }
         self.window_count += 1;
         match self.format {
-            Format::Json => self.windows.push(WindowJson::from(&snapshot.window)),
+            Format::Json => {
+                let written = self.document.window(&WindowJson::from(&snapshot.window));
+                self.note(written);
+            }
             Format::Jsonl => {
                 let written = line(&Line::Window(&WindowJson::from(&snapshot.window)));
                 self.note(written);
@@ -240,6 +250,11 @@ fn bytes(flow: &FlowRecord) -> u64 {
     flow.originator.sent.bytes + flow.responder.sent.bytes
 }
 
+/// Makes the shape of an alert when its turn comes.
+fn one_by_one<S: Serializer>(alerts: &[Alert], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(alerts.iter().map(AlertJson::from))
+}
+
 fn line(value: &impl Serialize) -> io::Result<()> {
     let mut out = io::BufWriter::new(io::stdout().lock());
     serde_json::to_writer(&mut out, value)?;
@@ -252,10 +267,10 @@ fn jsonl_end(summary: &Summary, alerts: &[Alert], untold: u64) -> io::Result<()>
     for alert in alerts {
         line(&Line::Alert { alert: &AlertJson::from(alert) })?;
     }
-    line(&Line::Summary(&document(summary, &[], &[], untold)))
+    line(&Line::Summary { windows: [], rest: &document(summary, &[], untold) })
 }
 
-fn document<'a>(summary: &'a Summary, windows: &'a [WindowJson], alerts: &[Alert], untold: u64) -> Document<'a> {
+fn document<'a>(summary: &'a Summary, alerts: &'a [Alert], untold: u64) -> Document<'a> {
     let mut reasons = skipped(&summary.ledger.total());
     reasons.extend(summary.skipped_link_types.clone());
     Document {
@@ -267,8 +282,7 @@ fn document<'a>(summary: &'a Summary, windows: &'a [WindowJson], alerts: &[Alert
         last_time: summary.times.map(|(_, last)| last.to_string()),
         flows: summary.flows,
         late_packets: summary.late_packets,
-        windows,
-        alerts: alerts.iter().map(AlertJson::from).collect(),
+        alerts,
         alerts_untold: untold,
         ledger: LedgerJson::from(&summary.ledger),
         captures: summary.files.iter().map(capture).collect(),

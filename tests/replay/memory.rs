@@ -1,0 +1,68 @@
+//! What a replay needs does not grow with its capture: the JSON document leaves as it is made.
+
+use std::fs;
+use std::io::Read as _;
+use std::process::{Command, Stdio};
+
+use nta_tests::daemon::daemon;
+use nta_tests::packet::{ethernet, ipv4, udp};
+use nta_tests::pcap::{ETHERNET, Frame, pcap};
+use serde_json::Value;
+
+/// What more of windows may cost, as a part of the bytes of their JSON: what is usual in more hours of the week.
+const MOST: u64 = 4;
+
+/// Windows of some packets each, one every five seconds.
+fn capture(windows: u64) -> Vec<u8> {
+    let frame = ethernet(0x0800, &ipv4(17, &[], 0, &udp(&[7; 32])));
+    let at = |window: u64, second: u64| Frame::at(1_700_000_000 + window * 5 + second, frame.clone());
+    let frames: Vec<Frame> =
+        (0..windows).flat_map(|window| (0..4).map(move |second| (window, second))).map(|(w, s)| at(w, s)).collect();
+    pcap(ETHERNET, &frames)
+}
+
+/// Reads the document as it comes; answers it with the most memory, in KiB, that the daemon had meanwhile.
+fn document(windows: u64) -> (Vec<u8>, u64) {
+    let folder = tempfile::tempdir().expect("folder");
+    let path = folder.path().join("long.pcap");
+    fs::write(&path, capture(windows)).expect("capture");
+    let mut child = Command::new(daemon())
+        .args(["replay", "--format", "json"])
+        .arg(&path)
+        .env_remove("NTA_DATABASE")
+        .env_remove("NTA_CONFIG")
+        .env_remove("NTA_WINDOW")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the daemon starts");
+    let status = format!("/proc/{}/status", child.id());
+    let mut out = child.stdout.take().expect("piped");
+    let (mut text, mut piece, mut most) = (Vec::new(), vec![0; 64 * 1024], 0);
+    loop {
+        // Until it has written all, it waits for this reader: the mark is read while it lives.
+        let read = out.read(&mut piece).expect("read");
+        let lines = fs::read_to_string(&status).unwrap_or_default();
+        let mark = lines.lines().find_map(|line| line.strip_prefix("VmHWM:")?.split_whitespace().next()?.parse().ok());
+        most = most.max(mark.unwrap_or(0));
+        if read == 0 {
+            break;
+        }
+        text.extend_from_slice(&piece[..read]);
+    }
+    assert!(child.wait().expect("wait").success());
+    (text, most)
+}
+
+#[test]
+fn a_long_capture_needs_no_more_memory_than_a_short_one() {
+    let (short, little) = document(5_000);
+    let (long, more) = document(20_000);
+    let parsed: Value = serde_json::from_slice(&long).expect("one document");
+    let windows = parsed["windows"].as_array().expect("windows");
+    assert_eq!((windows.len(), &parsed["packets"]), (20_000, &80_000.into()));
+    let grown = (long.len() - short.len()) as u64 / 1024;
+    assert!(grown > 16 * 1024, "a document of {grown} KiB more proves nothing");
+    let cost = more.saturating_sub(little);
+    assert!(little > 0 && cost < grown / MOST, "{little} KiB, then {more} KiB, for {grown} KiB of JSON");
+}
