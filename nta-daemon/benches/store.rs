@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use nta_common::flow::Counts;
 use nta_core::domain::{ConnState, Endpoint, FlowId, FlowRecord, History, Mode, TcpCounts, Timestamp};
-use nta_daemon::store::{Batch, Run, Store};
+use nta_daemon::store::{Run, Store, WindowBatch};
 
 const FLOWS: u64 = 100_000;
 const ROUNDS: u64 = 5;
@@ -33,7 +33,7 @@ async fn main() {
     for round in 1..=ROUNDS {
         // Identities are hashes: spread over all 64 bits.
         let flows = (0..FLOWS).map(|n| flow(n.wrapping_mul(0x9e37_79b9_7f4a_7c15), round)).collect();
-        writer.send(Batch { window: None, flows, ..Batch::default() }).await.expect("sent");
+        writer.send(WindowBatch { window: None, flows, ..WindowBatch::default() }).await.expect("sent");
         writer.flush().await.expect("written");
         let what = if round == 1 { "inserted" } else { "updated" };
         println!("store {FLOWS} flows {what} in {} ms", store.stats().last_commit_us / 1000);

@@ -15,7 +15,7 @@ use super::declaration::{Basis, Cost, Declaration, FlowUse, Rates, Scope};
 use super::{Detector, View};
 use crate::domain::{AlertKind, Finding, Measure, Party};
 use crate::features::Extent;
-use crate::model::{self, Classifier, Input, MIN_PACKETS, Opinion, Reason, Role};
+use crate::model::{self, AttackRole, Classification, Classifier, Input, MIN_PACKETS, Reason};
 use crate::tunables::tunables;
 use crate::window::{Run, Span};
 
@@ -50,7 +50,7 @@ const REASONS: usize = 4;
 
 /// A row of windows in which a host looked alike.
 #[derive(Clone, Debug, Default)]
-struct Row {
+struct Lasting {
     windows: u32,
     /// The reasons in the first window in which it was told: they hardly change, and cost more than the answer.
     because: Option<String>,
@@ -62,7 +62,7 @@ pub(super) struct Xgboost {
     config: XgboostConfig,
     model: Arc<Classifier>,
     /// For each length, hosts that looked so in a row of windows up to the last one.
-    rows: [HashMap<(IpAddr, usize), Row>; Span::ALL.len()],
+    rows: [HashMap<(IpAddr, usize), Lasting>; Span::ALL.len()],
     skipped: u64,
     /// Whether the library has failed: it is not asked again.
     failed: bool,
@@ -73,14 +73,14 @@ impl Xgboost {
         Self { config, model, rows: Default::default(), skipped: 0, failed: false }
     }
 
-    fn is_told(&self, opinion: &Opinion) -> bool {
+    fn is_told(&self, opinion: &Classification) -> bool {
         let fixed = self.config.threshold;
         let is_sure = if fixed > 0.0 { opinion.probability >= fixed } else { opinion.is_sure };
         is_sure && self.model.class(opinion.class).attack().is_some()
     }
 
     /// Keeps the hosts that have looked so for long enough.
-    fn lasts(&mut self, span: Span, told: &mut Vec<(usize, IpAddr, Opinion)>) {
+    fn lasts(&mut self, span: Span, told: &mut Vec<(usize, IpAddr, Classification)>) {
         let rows = &mut self.rows[span as usize];
         let mut before = std::mem::take(rows);
         for (_, address, opinion) in told.iter() {
@@ -95,7 +95,7 @@ impl Xgboost {
         });
     }
 
-    fn finding(&self, view: &View<'_>, host: IpAddr, opinion: Opinion, because: String) -> Option<Finding> {
+    fn finding(&self, view: &View<'_>, host: IpAddr, opinion: Classification, because: String) -> Option<Finding> {
         let class = self.model.class(opinion.class);
         let (kind, role) = class.attack()?;
         let threshold = if self.config.threshold > 0.0 { self.config.threshold } else { class.threshold };
@@ -107,8 +107,8 @@ impl Xgboost {
             threshold: threshold.max(f64::EPSILON),
         };
         let does = match role {
-            Role::Attacker => "behaves like the source",
-            Role::Victim => "looks like the target",
+            AttackRole::Attacker => "behaves like the source",
+            AttackRole::Victim => "looks like the target",
         };
         let (percent, seconds) = (opinion.probability * 100.0, view.snapshot.seconds());
         let behind = if because.is_empty() { String::new() } else { format!(": {because}") };
@@ -118,8 +118,8 @@ impl Xgboost {
         );
         let mut finding = view.finding(&DECLARATION, kind, measure, sentence);
         match role {
-            Role::Attacker => finding.source = host.into(),
-            Role::Victim => (finding.source, finding.destination) = (Party::Many, host.into()),
+            AttackRole::Attacker => finding.source = host.into(),
+            AttackRole::Victim => (finding.source, finding.destination) = (Party::Many, host.into()),
         }
         finding.score = opinion.probability;
         finding.facts = vec![

@@ -1,6 +1,6 @@
 //! The features: name, unit, formula. docs/FEATURES.md is this table.
 
-use crate::window::{HostStats, Role};
+use crate::window::{HostRole, HostStats};
 
 /// Version of the schema: names, order and formulas. A model trained under another version is refused.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -41,7 +41,7 @@ fn dns(host: &HostStats, value: impl Fn(&crate::window::DnsUse) -> f64) -> f64 {
     host.dns.as_deref().map_or(0.0, value)
 }
 
-fn new_other(role: &Role) -> f64 {
+fn new_other(role: &HostRole) -> f64 {
     f64::from(role.new_flows.saturating_sub(role.attempts))
 }
 

@@ -12,7 +12,7 @@ pub struct Classifier {
 
 /// What a model says of one host.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Opinion {
+pub struct Classification {
     /// The likeliest class, by its place in the manifest.
     pub class: usize,
     /// How likely, 0 to 1.
@@ -82,15 +82,15 @@ impl Classifier {
     ///
     /// # Errors
     /// If the library fails.
-    pub fn judge(&self, rows: &[Input]) -> Result<Vec<Opinion>, ModelError> {
+    pub fn judge(&self, rows: &[Input]) -> Result<Vec<Classification>, ModelError> {
         let probabilities = self.probabilities(rows)?;
         Ok(probabilities.chunks(self.manifest.classes.len()).map(|row| self.opinion(row)).collect())
     }
 
-    fn opinion(&self, row: &[f64]) -> Opinion {
+    fn opinion(&self, row: &[f64]) -> Classification {
         let best = row.iter().copied().enumerate().max_by(|a, b| a.1.total_cmp(&b.1));
         let (class, probability) = best.unwrap_or_default();
-        Opinion { class, probability, is_sure: probability >= self.class(class).threshold }
+        Classification { class, probability, is_sure: probability >= self.class(class).threshold }
     }
 
     /// For each row the inputs that spoke most for its class.

@@ -102,7 +102,7 @@ pub struct ClassScore {
 
 /// Which part a host has in an attack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Role {
+pub enum AttackRole {
     /// It attacks.
     Attacker,
     /// It is attacked.
@@ -111,18 +111,18 @@ pub enum Role {
 
 impl Class {
     /// The name of the class of such hosts; `None` for those that do nothing wrong.
-    pub fn name_of(attack: Option<(AlertKind, Role)>) -> String {
+    pub fn name_of(attack: Option<(AlertKind, AttackRole)>) -> String {
         match attack {
             None => BENIGN.to_owned(),
-            Some((kind, Role::Attacker)) => kind.word().to_owned(),
-            Some((kind, Role::Victim)) => format!("{}{VICTIM}", kind.word()),
+            Some((kind, AttackRole::Attacker)) => kind.word().to_owned(),
+            Some((kind, AttackRole::Victim)) => format!("{}{VICTIM}", kind.word()),
         }
     }
 
     /// The attack, and the host's part in it; `None` for benign.
-    pub fn attack(&self) -> Option<(AlertKind, Role)> {
-        let attacker = AlertKind::named(&self.name).map(|kind| (kind, Role::Attacker));
-        let victim = || Some((AlertKind::named(self.name.strip_suffix(VICTIM)?)?, Role::Victim));
+    pub fn attack(&self) -> Option<(AlertKind, AttackRole)> {
+        let attacker = AlertKind::named(&self.name).map(|kind| (kind, AttackRole::Attacker));
+        let victim = || Some((AlertKind::named(self.name.strip_suffix(VICTIM)?)?, AttackRole::Victim));
         attacker.or_else(victim)
     }
 }

@@ -13,9 +13,9 @@ mod manifest;
 use std::sync::Arc;
 
 pub use booster::{Booster, Library};
-pub use classifier::{Classifier, Opinion, Reason, softmax};
+pub use classifier::{Classification, Classifier, Reason, softmax};
 use forest::IsolationForest;
-pub use manifest::{Class, ClassScore, Manifest, Recipe, Role, sha256};
+pub use manifest::{AttackRole, Class, ClassScore, Manifest, Recipe, sha256};
 
 use crate::domain::ModelState;
 use crate::features::{self, Extent, FEATURES, FeatureVector};

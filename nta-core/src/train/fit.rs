@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::calibrate::Answers;
-use super::rows::{Row, Table};
+use super::rows::{Table, TrainingRow};
 use super::split::{FOLDS, Part, Split};
 use crate::domain::AlertKind;
-use crate::model::{Class, Classifier, Input, Library, Manifest, Recipe, Refusal, Role, Settings};
+use crate::model::{AttackRole, Class, Classifier, Input, Library, Manifest, Recipe, Refusal, Settings};
 
 /// Rows that a class needs to be learned.
 const MIN_ROWS: usize = 10;
@@ -38,9 +38,9 @@ pub fn fit(
     seed: u64,
     progress: &mut dyn FnMut(u32, u32),
 ) -> Result<Trained, Refusal> {
-    let part = |row: &Row| split.parts[row.source];
-    let training: Vec<&Row> = table.rows.iter().filter(|row| part(row) != Part::HeldOut).collect();
-    let mut counts: BTreeMap<Option<(AlertKind, Role)>, usize> = BTreeMap::new();
+    let part = |row: &TrainingRow| split.parts[row.source];
+    let training: Vec<&TrainingRow> = table.rows.iter().filter(|row| part(row) != Part::HeldOut).collect();
+    let mut counts: BTreeMap<Option<(AlertKind, AttackRole)>, usize> = BTreeMap::new();
     for row in &training {
         *counts.entry(row.attack).or_default() += 1;
     }
@@ -51,11 +51,11 @@ pub fn fit(
     if classes.first() != Some(&None) || classes.len() < 2 {
         return Err(Refusal::Manifest(format!("benign rows and those of an attack are needed, {MIN_ROWS} of each")));
     }
-    let class = |row: &Row| classes.iter().position(|class| *class == row.attack).map(|class| class as u16);
+    let class = |row: &TrainingRow| classes.iter().position(|class| *class == row.attack).map(|class| class as u16);
     let weights = weights(&enough.values().copied().collect::<Vec<_>>());
     let settings = settings(classes.len(), seed);
     let in_all = (FOLDS as u32 + 1) * settings.rounds;
-    let mut train = |before: u32, rows: &[&Row]| {
+    let mut train = |before: u32, rows: &[&TrainingRow]| {
         let known = rows.iter().filter_map(|row| Some((row.input, class(row)?)));
         let (inputs, labels): (Vec<Input>, Vec<u16>) = known.unzip();
         let weights: Vec<f32> = labels.iter().map(|label| weights[usize::from(*label)]).collect();
@@ -63,7 +63,7 @@ pub fn fit(
     };
     let mut unseen = Answers::default();
     for fold in 0..FOLDS {
-        let (out, rest): (Vec<&Row>, Vec<&Row>) =
+        let (out, rest): (Vec<&TrainingRow>, Vec<&TrainingRow>) =
             training.iter().copied().partition(|row| part(row) == Part::Training(fold));
         if out.is_empty() || rest.is_empty() {
             continue;
@@ -75,7 +75,7 @@ pub fn fit(
     let temperature = unseen.temperature();
     let thresholds = unseen.thresholds(temperature, classes.len());
     let mut held_out = Answers::default();
-    let back: Vec<&Row> = table.rows.iter().filter(|row| part(row) == Part::HeldOut).collect();
+    let back: Vec<&TrainingRow> = table.rows.iter().filter(|row| part(row) == Part::HeldOut).collect();
     ask(library, &model, &classes, &back, class, &mut held_out)?;
     let named = |(class, threshold): (&_, &f64)| Class { name: Class::name_of(*class), threshold: *threshold };
     let mut manifest = Manifest::new(&model, classes.iter().zip(&thresholds).map(named).collect(), library.version());
@@ -96,9 +96,9 @@ pub fn fit(
 fn ask(
     library: &dyn Library,
     bytes: &[u8],
-    classes: &[Option<(AlertKind, Role)>],
-    rows: &[&Row],
-    class: impl Fn(&Row) -> Option<u16>,
+    classes: &[Option<(AlertKind, AttackRole)>],
+    rows: &[&TrainingRow],
+    class: impl Fn(&TrainingRow) -> Option<u16>,
     answers: &mut Answers,
 ) -> Result<(), Refusal> {
     let blank = |class: &_| Class { name: Class::name_of(*class), threshold: 0.0 };

@@ -7,5 +7,5 @@ mod rows;
 mod split;
 
 pub use fit::{Trained, fit};
-pub use rows::{Collector, Row, Source, Table};
+pub use rows::{Collector, Source, Table, TrainingRow};
 pub use split::{Part, Split, split};

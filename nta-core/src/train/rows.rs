@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use crate::domain::{AlertKind, Party, Timestamp};
 use crate::evaluate::{Label, Side};
 use crate::features::Extent;
-use crate::model::{self, Input, MIN_PACKETS, Role};
+use crate::model::{self, AttackRole, Input, MIN_PACKETS};
 use crate::window::{HostStats, Snapshot};
 
 /// So long after its last packet, an attack's connections may still be ending.
@@ -16,11 +16,11 @@ const MAX_ROWS: usize = 50_000;
 
 /// A host in a window.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Row {
+pub struct TrainingRow {
     /// What a model is asked with.
     pub input: Input,
     /// The attack that it takes part in, and how; `None` if it does nothing wrong.
-    pub attack: Option<(AlertKind, Role)>,
+    pub attack: Option<(AlertKind, AttackRole)>,
     /// Its capture, by place in [`Table::sources`].
     pub source: usize,
 }
@@ -42,7 +42,7 @@ pub struct Table {
     /// The captures.
     pub sources: Vec<Source>,
     /// Their rows.
-    pub rows: Vec<Row>,
+    pub rows: Vec<TrainingRow>,
     /// Hosts in windows that were left out, as their label is not certain, or there were too many.
     pub left_out: u64,
     /// Captures that cannot be analysed, and why.
@@ -63,7 +63,7 @@ impl Table {
             words: set(attacks.clone().map(|label| label.word.clone()).collect()),
             tools: set(attacks.map(|label| label.tool.clone()).collect()),
         });
-        let rows = collected.rows.into_iter().map(|(input, attack)| Row { input, attack, source });
+        let rows = collected.rows.into_iter().map(|(input, attack)| TrainingRow { input, attack, source });
         self.rows.extend(rows);
         self.left_out += collected.left_out;
     }
@@ -72,7 +72,7 @@ impl Table {
 /// Makes rows of the windows of a capture.
 pub struct Collector<'a> {
     labels: Vec<&'a Label>,
-    rows: Vec<(Input, Option<(AlertKind, Role)>)>,
+    rows: Vec<(Input, Option<(AlertKind, AttackRole)>)>,
     left_out: u64,
 }
 
@@ -110,7 +110,7 @@ impl<'a> Collector<'a> {
     }
 
     /// What a host is in a window: `None` if that is not certain.
-    fn class(&self, host: &HostStats, start: Timestamp, end: Timestamp) -> Option<Option<(AlertKind, Role)>> {
+    fn class(&self, host: &HostStats, start: Timestamp, end: Timestamp) -> Option<Option<(AlertKind, AttackRole)>> {
         let mut class = None;
         for label in self.labels.iter().filter(|label| !label.is_benign()) {
             let began = label.start.unwrap_or_default();
@@ -123,9 +123,9 @@ impl<'a> Collector<'a> {
             let is_flood = label.kind().is_some_and(AlertKind::shows_in_a_victim);
             let own = match (place(label, host), learned) {
                 // Before and after it, an attacker may be preparing or ending it.
-                (Place::Attacker, Some(kind)) if is_in => Some((kind, Role::Attacker)),
+                (Place::Attacker, Some(kind)) if is_in => Some((kind, AttackRole::Attacker)),
                 (Place::Attacker, _) => return None,
-                (Place::Victim, Some(kind)) if is_flood && is_in => Some((kind, Role::Victim)),
+                (Place::Victim, Some(kind)) if is_flood && is_in => Some((kind, AttackRole::Victim)),
                 // What a scanned or besieged host answers is no wrong of its own.
                 (Place::Victim, Some(_)) if !is_flood => None,
                 (Place::Victim | Place::Unknown, _) if touches => return None,
@@ -180,7 +180,7 @@ mod tests {
         crate::evaluate::parse(Path::new("labels"), &text).expect("a label").remove(0)
     }
 
-    fn class(label: &Label, host: u8, window: [u64; 2]) -> Option<Option<(AlertKind, Role)>> {
+    fn class(label: &Label, host: u8, window: [u64; 2]) -> Option<Option<(AlertKind, AttackRole)>> {
         let collector = Collector { labels: vec![label], rows: Vec::new(), left_out: 0 };
         let host = HostStats::new(std::net::IpAddr::from([10, 0, 0, host]));
         let [start, end] = window.map(|seconds| Timestamp::from_nanos(seconds * 1_000_000_000));
@@ -190,7 +190,7 @@ mod tests {
     #[test]
     fn an_attacker_is_one_while_it_attacks_and_nobody_otherwise() {
         let scan = label("portscan", "10.0.0.1", "10.0.0.2", [103, 120]);
-        let attacker = Some(Some((AlertKind::PortScan, Role::Attacker)));
+        let attacker = Some(Some((AlertKind::PortScan, AttackRole::Attacker)));
         assert_eq!(class(&scan, 1, [105, 110]), attacker);
         assert_eq!(class(&scan, 1, [0, 180]), attacker, "all of the attack");
         assert_eq!(class(&scan, 1, [100, 105]), None, "two seconds of five");
@@ -202,7 +202,7 @@ mod tests {
     #[test]
     fn a_flood_has_victims_and_made_up_sources_are_left_out() {
         let flood = label("synflood", "*", "10.0.0.2", [100, 120]);
-        assert_eq!(class(&flood, 2, [105, 110]), Some(Some((AlertKind::SynFlood, Role::Victim))));
+        assert_eq!(class(&flood, 2, [105, 110]), Some(Some((AlertKind::SynFlood, AttackRole::Victim))));
         assert_eq!(class(&flood, 3, [105, 110]), None, "it may be one of the sources");
         assert_eq!(class(&flood, 3, [60, 65]), Some(None));
         let spoof = label("arpspoof", "00:11:22:33:44:55", "10.0.0.2", [100, 120]);

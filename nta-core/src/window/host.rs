@@ -32,7 +32,7 @@ pub struct ByProtocol {
 
 /// What a host did in one role.
 #[derive(Clone, Debug, Default)]
-pub struct Role {
+pub struct HostRole {
     /// Flows with a packet in the window.
     pub flows: u32,
     /// Flows that began in the window.
@@ -96,9 +96,9 @@ pub struct HostStats {
     /// SYNs for it that found the flow table full.
     pub overflow_syn: u64,
     /// As who began.
-    pub originator: Role,
+    pub originator: HostRole,
     /// As who was asked.
-    pub responder: Role,
+    pub responder: HostRole,
     /// Round trips of its connections.
     pub rtt: Rtt,
     /// DNS as client; `None` without any.
@@ -170,7 +170,7 @@ impl ByProtocol {
     }
 }
 
-impl Role {
+impl HostRole {
     fn add(&mut self, seen: &FlowObservation, peer: IpAddr, seed: &Seed) {
         let flow = &seen.flow;
         self.flows += 1;
@@ -262,8 +262,8 @@ impl HostStats {
             tcp_sent: TcpCounts::default(),
             tcp_received: TcpCounts::default(),
             overflow_syn: 0,
-            originator: Role::default(),
-            responder: Role::default(),
+            originator: HostRole::default(),
+            responder: HostRole::default(),
             rtt: Rtt::default(),
             dns: None,
         }

@@ -16,7 +16,7 @@ pub use bucket::{Overflow, Protocol, Talker, Window};
 pub use closed::{Both, Closed, InTurn, See};
 pub use distinct::Distinct;
 pub use flows::{Flows, Run};
-pub use host::{ByProtocol, DnsUse, HostStats, Role, Rtt, Seed};
+pub use host::{ByProtocol, DnsUse, HostRole, HostStats, Rtt, Seed};
 pub use hosts::{Hosts, MAX_HOSTS, address_number};
 pub use measured::{Measured, NotWhole};
 pub use snapshot::{Cascade, Lengths, Snapshot, Span};

@@ -13,10 +13,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::clock;
 use super::source::LiveSource;
-use super::watch::{Found, look};
+use super::watch::{Matches, look};
 use crate::config::{CaptureConfig, Config, InterfacePattern};
 use crate::pipeline::baselines::BaselineHandle;
-use crate::pipeline::{Output, Pipeline, PipelineOptions, Telling};
+use crate::pipeline::{Delivery, Output, Pipeline, PipelineOptions};
 use crate::source::kernel::device::Device;
 use crate::source::kernel::{AttachOptions, AttachedKernel, KernelOptions, LinkEvents, LiveClock};
 use crate::source::{EventSettings, FlowSource as _, SourceError};
@@ -40,7 +40,7 @@ pub struct Supervisor {
     attached: Option<AttachedKernel>,
     source: LiveSource,
     clock: LiveClock,
-    found: Found,
+    found: Matches,
     links: Option<LinkEvents>,
     /// What the attached interfaces had counted themselves when they were attached.
     attached_at: Vec<NicCounts>,
@@ -98,7 +98,7 @@ impl Supervisor {
             attached: None,
             source: LiveSource::new(clock.offset_ns()),
             clock,
-            found: Found::default(),
+            found: Matches::default(),
             links: links.ok(),
             attached_at: Vec::new(),
             refused: None,
@@ -159,13 +159,13 @@ impl Supervisor {
             baseline: config.baseline.clone(),
             models: models.clone(),
             baselines: Some(baselines.clone()),
-            telling: Telling::AtOnce,
+            delivery: Delivery::Immediate,
             seed: Seed::random(),
             ids: *ids,
         };
         self.source.identify(*ids);
         let mut pipeline = Pipeline::new(&options, status(options.span_ns, models));
-        self.tell(&mut pipeline)?;
+        self.report(&mut pipeline)?;
         published.send_replace(pipeline.status().clone());
         loop {
             let now = self.clock.now();
@@ -254,11 +254,11 @@ impl Supervisor {
             tracing::error!(%error, again_in_s = waited.as_secs(), "cannot attach");
             self.refused = Some((error.to_string(), Instant::now() + waited, (waited * 2).min(LONGEST_WAIT)));
         }
-        self.tell(pipeline)
+        self.report(pipeline)
     }
 
     /// Tells the pipeline what is attached.
-    fn tell(&mut self, pipeline: &mut Pipeline) -> Result<(), SourceError> {
+    fn report(&mut self, pipeline: &mut Pipeline) -> Result<(), SourceError> {
         let attachments = self.attached.as_ref().map(|attached| attached.attachments.clone()).unwrap_or_default();
         pipeline.attach(attachments, &self.source.ledger()?);
         pipeline.miss(self.found.missing.clone());

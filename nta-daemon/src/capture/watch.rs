@@ -7,7 +7,7 @@ use nta_common::limits::MAX_INTERFACES;
 
 /// What there is to be watched now.
 #[derive(Debug, Default)]
-pub struct Found {
+pub struct Matches {
     /// Interfaces to attach to, by index.
     pub devices: Vec<Device>,
     /// Why something that should be watched is not, or is and counts nothing.
@@ -15,7 +15,7 @@ pub struct Found {
 }
 
 /// Looks at all interfaces. `watched` has the indices of those that are watched already.
-pub fn look(patterns: &[InterfacePattern], watched: &[u32]) -> Found {
+pub fn look(patterns: &[InterfacePattern], watched: &[u32]) -> Matches {
     let mut devices: Vec<Device> = Device::all();
     // The loopback only where it is asked for by its name.
     let named: Vec<&str> = patterns.iter().filter(|p| p.is_name()).map(InterfacePattern::as_str).collect();
@@ -42,5 +42,5 @@ pub fn look(patterns: &[InterfacePattern], watched: &[u32]) -> Found {
     }
     devices.sort_by_key(|device| device.index);
     missing.extend(devices.iter().filter(|d| !Device::is_up(&d.name)).map(|d| format!("{} is down", d.name)));
-    Found { devices, missing }
+    Matches { devices, missing }
 }

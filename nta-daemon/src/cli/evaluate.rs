@@ -39,7 +39,7 @@ pub(super) struct Args {
     /// Who takes part, so that each can be held against the labels alone. Of the isolation forest alone, which knows no
     /// attack by name, an alert of any kind about attacker or victim counts.
     #[arg(long, value_enum, value_delimiter = ',', default_value = "all")]
-    judges: Vec<Judge>,
+    judges: Vec<JudgeKind>,
     /// What is printed.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
@@ -62,7 +62,7 @@ enum Format {
 /// Who judges.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 #[value(rename_all = "snake_case")]
-enum Judge {
+enum JudgeKind {
     /// The detectors that need no model.
     Rules,
     /// The model of labelled traffic.
@@ -96,22 +96,22 @@ pub(super) fn execute(args: &Args) -> ExitCode {
     let mut files: Vec<&str> = labels.iter().map(|label| label.file.as_str()).collect();
     files.sort_unstable();
     files.dedup();
-    let takes_part = |judge| args.judges.contains(&judge) || args.judges.contains(&Judge::All);
-    if !takes_part(Judge::Rules) {
+    let takes_part = |judge| args.judges.contains(&judge) || args.judges.contains(&JudgeKind::All);
+    if !takes_part(JudgeKind::Rules) {
         config.detect.without_rules();
     }
-    config.detect.isolation_forest.enabled &= takes_part(Judge::IsolationForest);
-    config.model.enabled &= takes_part(Judge::Xgboost);
+    config.detect.isolation_forest.enabled &= takes_part(JudgeKind::IsolationForest);
+    config.model.enabled &= takes_part(JudgeKind::Xgboost);
     let models = model_loader::load(&config);
-    if args.judges == [Judge::IsolationForest] && models.forest.is_none() {
+    if args.judges == [JudgeKind::IsolationForest] && models.forest.is_none() {
         return fail(EXIT_USAGE, &"there is no isolation forest to judge: name one as forest of [model]");
     }
-    if args.judges == [Judge::Xgboost] && models.xgboost.is_none() {
+    if args.judges == [JudgeKind::Xgboost] && models.xgboost.is_none() {
         let reason = models.state.reason.as_deref().unwrap_or("none is there");
         return fail(EXIT_USAGE, &format_args!("there is no model of classes to judge: {reason}"));
     }
     let (outcomes, failed) = replay_all(&files, &args.folder, &config, &models);
-    let judges = if args.judges == [Judge::IsolationForest] { Judges::Nameless } else { Judges::Naming };
+    let judges = if args.judges == [JudgeKind::IsolationForest] { Judges::Nameless } else { Judges::Naming };
     let mut report = score(&labels, &outcomes, failed, judges);
     report.judges =
         args.judges.iter().filter_map(|judge| Some(judge.to_possible_value()?.get_name().to_owned())).collect();

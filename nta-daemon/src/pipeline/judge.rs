@@ -57,10 +57,10 @@ impl Judge {
     /// On a thread of its own, if there is one to be had.
     pub fn beside(mut analysis: Analysis) -> std::io::Result<Self> {
         let (windows, to_judge) = sync_channel::<Closed>(QUEUE);
-        let (tell, done) = sync_channel(QUEUE);
+        let (judged, done) = sync_channel(QUEUE);
         let work = move || {
             while let Ok(closed) = to_judge.recv() {
-                if tell.send(Done::of(&mut analysis, |analysis| analysis.close(closed))).is_err() {
+                if judged.send(Done::of(&mut analysis, |analysis| analysis.close(closed))).is_err() {
                     break;
                 }
             }

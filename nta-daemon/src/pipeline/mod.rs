@@ -20,9 +20,9 @@ use liveness::seen;
 use nta_core::analysis::{Analysis, AnalysisOptions};
 use nta_core::domain::{Attachment, IdentityScope, Ledger, Mode, NicCounts, Status, Timeline, Timestamp};
 use nta_core::window::{Arrival, Lengths, Span, Windows};
-pub use options::{PipelineOptions, Telling};
+pub use options::{Delivery, PipelineOptions};
 pub use output::Output;
-use output::{end, label_alert, label_event, label_status, take, tell};
+use output::{emit, end, label_alert, label_event, label_status, take};
 
 /// How often flows that are over are looked for, in event time.
 const EXPIRE_EVERY_NS: u64 = 10_000_000_000;
@@ -34,7 +34,7 @@ const MAX_FLOWS_BEHIND: usize = 32_768;
 pub struct Pipeline {
     windows: Windows,
     judge: Judge,
-    telling: Telling,
+    delivery: Delivery,
     /// What came of the windows before, if it is known yet, with their flows and the state behind them; oldest first.
     behind: VecDeque<(Option<Done>, usize, Status)>,
     baselines: Option<BaselineHandle>,
@@ -75,7 +75,7 @@ impl Pipeline {
                 threads,
             })
         };
-        let beside = options.telling == Telling::Behind { beside: true } && options.baselines.is_none();
+        let beside = options.delivery == Delivery::Deferred { beside: true } && options.baselines.is_none();
         // Without a thread it is done here, with the same result.
         let judge = if beside { Judge::beside(analysis(1)).ok() } else { None };
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
@@ -83,7 +83,7 @@ impl Pipeline {
         Self {
             windows: Windows::new(span_ns, options.seed.clone()),
             judge,
-            telling: options.telling,
+            delivery: options.delivery,
             behind: VecDeque::new(),
             baselines: options.baselines.clone(),
             status: Status { window_ns: span_ns, model: options.models.state.clone(), ..status },
@@ -295,8 +295,8 @@ impl Pipeline {
         self.catch_up(QUEUE - 1, MAX_FLOWS_BEHIND.saturating_sub(flows), output);
         let status = self.status.clone();
         let done = self.judge.close(closed);
-        match (done, self.telling) {
-            (Some(done), Telling::AtOnce) => self.tell(done, status, imported, output),
+        match (done, self.delivery) {
+            (Some(done), Delivery::Immediate) => self.emit(done, status, imported, output),
             (done, _) => self.behind.push_back((done, flows, status)),
         }
         Ok(())
@@ -309,7 +309,7 @@ impl Pipeline {
             let Some((done, flows, status)) = self.behind.pop_front() else { return };
             waiting -= flows;
             if let Some(done) = done.or_else(|| self.judge.wait()) {
-                self.tell(done, status, false, output);
+                self.emit(done, status, false, output);
             }
         }
     }
@@ -325,7 +325,7 @@ impl Pipeline {
     }
 
     /// Tells what came of a window behind which the state was this, and shows the baselines when they have changed.
-    fn tell(&mut self, done: Done, mut status: Status, imported: bool, output: &mut dyn Output) {
+    fn emit(&mut self, done: Done, mut status: Status, imported: bool, output: &mut dyn Output) {
         let Done { judged, detection, learning, took_ns } = done;
         let changed = imported || learning.updated != self.status.learning.updated;
         if let (Some(baselines), Judge::Here(analysis)) = (self.baselines.as_ref().filter(|_| changed), &self.judge) {
@@ -340,7 +340,7 @@ impl Pipeline {
                 status.window_other_packets = others.packets_sent + others.packets_received;
             }
         }
-        tell(judged, &self.timeline, output);
+        emit(judged, &self.timeline, output);
         output.closed(&label_status(&self.timeline, status));
     }
 
@@ -359,7 +359,7 @@ impl Pipeline {
         let Self { judge, baselines, mut status, timeline, .. } = self;
         let (Done { judged, detection, learning, .. }, ended, analysis) = judge.finish(time);
         (status.detection, status.learning) = (detection, learning);
-        tell(judged, &timeline, output);
+        emit(judged, &timeline, output);
         for (change, mut alert) in ended {
             label_alert(&timeline, &mut alert);
             output.alert(change, &alert);

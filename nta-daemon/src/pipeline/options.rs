@@ -1,4 +1,4 @@
-//! How windows are cut, judged and told.
+//! How windows are cut and judged, and when their results are emitted.
 
 use nta_core::baseline::BaselineConfig;
 use nta_core::detect::DetectConfig;
@@ -8,14 +8,14 @@ use nta_core::window::Seed;
 
 use super::baselines::BaselineHandle;
 
-/// When what came of a window is told.
+/// When the results of a window are emitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Telling {
+pub enum Delivery {
     /// As soon as it has closed.
-    AtOnce,
+    Immediate,
     /// Once the flows of the next ones were told, [`QUEUE`](super::judge::QUEUE) of them unless they are large: windows can be judged meanwhile.
     /// How far behind depends on nothing but the windows.
-    Behind {
+    Deferred {
         /// Whether a thread of its own does so; not with `baselines`, whose imports wait for none.
         beside: bool,
     },
@@ -34,8 +34,8 @@ pub struct PipelineOptions {
     pub models: Models,
     /// Where baselines are shown, and imports of them taken from, if anybody looks.
     pub baselines: Option<BaselineHandle>,
-    /// When what came of a window is told.
-    pub telling: Telling,
+    /// When the results of a window are emitted.
+    pub delivery: Delivery,
     /// Keys the hashes of distinct values: fixed in a replay, so that it always says the same, else random.
     pub seed: Seed,
     /// Names the alerts; the source names the flows.

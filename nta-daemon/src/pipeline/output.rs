@@ -42,7 +42,7 @@ pub(super) fn take(windows: &mut Windows, timeline: &Timeline, output: &mut dyn 
     output.flow(update, &label_flow(timeline, flow));
 }
 
-pub(super) fn tell(judged: Vec<Judged>, timeline: &Timeline, output: &mut dyn Output) {
+pub(super) fn emit(judged: Vec<Judged>, timeline: &Timeline, output: &mut dyn Output) {
     for Judged { mut snapshot, mut alerts } in judged {
         label_window(timeline, &mut snapshot.window);
         output.window(&snapshot);

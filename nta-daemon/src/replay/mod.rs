@@ -10,7 +10,7 @@ pub use identity::analysis_of;
 use sha2::{Digest as _, Sha256};
 
 use crate::pipeline::baselines::BaselineHandle;
-use crate::pipeline::{Output, Pipeline, PipelineOptions, Telling};
+use crate::pipeline::{Delivery, Output, Pipeline, PipelineOptions};
 use crate::source::SourceError;
 use crate::source::replay::{Batches, Engine, GROUP, Reading, read_ahead};
 use nta_capture::{CaptureError, CaptureReader, End, Frame};
@@ -160,7 +160,7 @@ impl Replay<'_> {
             baseline: self.baseline.clone(),
             models: self.models.clone(),
             baselines: self.baselines.clone(),
-            telling: Telling::Behind { beside: self.reads_ahead(total) },
+            delivery: Delivery::Deferred { beside: self.reads_ahead(total) },
             seed: Seed::fixed(),
             ids,
         };

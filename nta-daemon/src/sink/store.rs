@@ -7,7 +7,7 @@ use tokio::sync::watch;
 
 use crate::pipeline::Output;
 use crate::pipeline::baselines::BaselineHandle;
-use crate::store::{Batch, Found, RunEnd, StoreWriter};
+use crate::store::{Found, RunEnd, StoreWriter, WindowBatch};
 use nta_core::domain::{Alert, AlertChange, Event, FlowRecord, FlowUpdate, RawPacket, Status};
 use nta_core::window::{Snapshot, Span, Window};
 
@@ -33,7 +33,7 @@ pub struct StoreOutput {
     baselines: BaselineHandle,
     baselines_name: &'static str,
     baselines_saved: Instant,
-    held_back: VecDeque<Batch>,
+    held_back: VecDeque<WindowBatch>,
     waits: bool,
     /// Whether the database has all of it already.
     stores_nothing: bool,
@@ -72,7 +72,7 @@ impl StoreOutput {
         Self { stores_nothing: true, ..self }
     }
 
-    fn send(&mut self, batch: Batch) {
+    fn send(&mut self, batch: WindowBatch) {
         if self.waits {
             return self.send_waiting(batch);
         }
@@ -83,7 +83,7 @@ impl StoreOutput {
                 break;
             }
         }
-        let mut bytes: u64 = self.held_back.iter().map(Batch::bytes).sum();
+        let mut bytes: u64 = self.held_back.iter().map(WindowBatch::bytes).sum();
         while self.held_back.len() > MAX_HELD_BACK || bytes > MAX_HELD_BYTES && self.held_back.len() > 1 {
             let Some(oldest) = self.held_back.pop_front() else { break };
             bytes = bytes.saturating_sub(oldest.bytes());
@@ -98,7 +98,7 @@ impl StoreOutput {
     }
 
     /// For a replay, and at the end: they run on a thread of their own, which may block.
-    fn send_waiting(&self, batch: Batch) {
+    fn send_waiting(&self, batch: WindowBatch) {
         if let Err(error) = tokio::runtime::Handle::current().block_on(self.writer.send(batch)) {
             tracing::error!(%error, "window not stored");
         }
@@ -111,7 +111,7 @@ impl StoreOutput {
         }
         self.baselines.end();
         self.found.finish();
-        let mut batch = if self.stores_nothing { Batch::default() } else { self.batch() };
+        let mut batch = if self.stores_nothing { WindowBatch::default() } else { self.batch() };
         batch.baselines =
             self.baselines.latest().filter(|_| !self.stores_nothing).map(|export| (self.baselines_name, export));
         batch.end = Some(end.word());
@@ -119,9 +119,9 @@ impl StoreOutput {
     }
 
     /// What was told since the last one.
-    fn batch(&mut self) -> Batch {
+    fn batch(&mut self) -> WindowBatch {
         let (flows, raw_packets) = (std::mem::take(&mut self.flows), std::mem::take(&mut self.raw_packets));
-        let mut batch = Batch { window: self.window.take(), flows, raw_packets, ..Batch::default() };
+        let mut batch = WindowBatch { window: self.window.take(), flows, raw_packets, ..WindowBatch::default() };
         self.found.move_into(&mut batch);
         batch
     }
@@ -228,7 +228,7 @@ mod tests {
         let baselines = ("live", BaselineHandle::default());
         let mut output = StoreOutput::new(writer, status, Found::new(store, 50), baselines, false);
         // The single-threaded runtime of the test does not run the writer: nothing is taken from its queue.
-        let window = |id| Batch { window: Some(Window { id, ..Window::default() }), ..Batch::default() };
+        let window = |id| WindowBatch { window: Some(Window { id, ..Window::default() }), ..WindowBatch::default() };
         let mut hygiene =
             nta_core::alerting::Alerter::new(nta_core::alerting::AlertingConfig::default(), Default::default());
         let mut alert = None;
@@ -237,7 +237,7 @@ mod tests {
         for id in 0..(STORE_QUEUE + MAX_HELD_BACK + 3) as u64 {
             // Two alerts take turns: of each only the last state is kept.
             let alert = Alert { id: nta_core::domain::AlertId(id % 2), windows: id as u32, ..alert.clone() };
-            output.send(Batch { alerts: vec![alert], ..window(id) });
+            output.send(WindowBatch { alerts: vec![alert], ..window(id) });
         }
         assert_eq!((output.given_up, output.held_back.len()), (3, MAX_HELD_BACK));
         let next = output.held_back.front().expect("held back");

@@ -115,13 +115,13 @@ pub struct KindCount {
     pub score_max_ppm: i64,
 }
 
-struct Row {
+struct AnomalyRow {
     id: i64,
     value: i64,
     body: String,
 }
 
-impl Row {
+impl AnomalyRow {
     fn read(row: &db::Row) -> Result<Self, sqlx::Error> {
         Ok(Self { id: row.int("id")?, value: row.int("value")?, body: row.text("body")? })
     }
@@ -154,9 +154,9 @@ impl Store {
         let mut query = Query::new(format!("SELECT id, {column} AS value, body FROM anomalies"));
         filter.push(&mut query);
         position.and_one().push(&mut query, column);
-        let mut rows: Vec<Row> = self.read("anomalies", query, Row::read).await?;
+        let mut rows: Vec<AnomalyRow> = self.read("anomalies", query, AnomalyRow::read).await?;
         let next = position.cut(&mut rows, |row| Key { value: row.value, id: row.id });
-        let read = |row: Row| {
+        let read = |row: AnomalyRow| {
             let anomaly: AnomalyJson = serde_json::from_str(&row.body).map_err(|error| StoreError::Corrupt {
                 table: "anomalies",
                 id: row.id,

@@ -13,11 +13,11 @@ async fn suite(store: &Store) {
     let (writer, _task) = begin(store).await;
     let flows = (1..=1200).map(|id| flow(id, 10 + id, id)).collect();
     let alerts = vec![alert(3, 105)];
-    let batch = Batch { window: Some(window(1)), flows, alerts, ..Batch::default() };
+    let batch = WindowBatch { window: Some(window(1)), flows, alerts, ..WindowBatch::default() };
     writer.send(batch).await.expect("send");
     // Some go on, some are new.
     let flows = (1000..=1300).map(|id| flow(id, 20 + id, id + 1)).collect();
-    writer.send(Batch { window: Some(window(2)), flows, ..Batch::default() }).await.expect("send");
+    writer.send(WindowBatch { window: Some(window(2)), flows, ..WindowBatch::default() }).await.expect("send");
     writer.flush().await.expect("flush");
     assert_eq!((store.stats().failures, store.flow_count().await.expect("count")), (0, 1300));
     assert_eq!(store.window_count().await.expect("count"), 2);
@@ -63,7 +63,7 @@ async fn suite(store: &Store) {
 
     // The end of the run closes what is open.
     assert_eq!(store.alert(&id).await.expect("query").expect("alert").alert.state, "raised");
-    writer.send(Batch { end: Some("completed"), ..Batch::default() }).await.expect("send");
+    writer.send(WindowBatch { end: Some("completed"), ..WindowBatch::default() }).await.expect("send");
     writer.flush().await.expect("flush");
     let closed = store.alert(&id).await.expect("query").expect("alert");
     assert_eq!((closed.alert.state.as_str(), closed.status.as_str()), ("cleared", "resolved"));
@@ -85,8 +85,8 @@ async fn suite(store: &Store) {
         analysis: None,
     };
     let (writer, _task) = store.writer(store.begin_run(&live).await.expect("run"), 4);
-    let batch = Batch { window: Some(window(9)), alerts: vec![alert(4, 106)], ..Batch::default() };
-    writer.send(Batch { flows: vec![flow(5000, 9, 1)], ..batch }).await.expect("send");
+    let batch = WindowBatch { window: Some(window(9)), alerts: vec![alert(4, 106)], ..WindowBatch::default() };
+    writer.send(WindowBatch { flows: vec![flow(5000, 9, 1)], ..batch }).await.expect("send");
     writer.flush().await.expect("flush");
     let next = Run { uuid: Run::new_uuid(Timestamp::from_nanos(2 * S)), ..live };
     store.begin_run(&next).await.expect("the next start");

@@ -72,7 +72,7 @@ fn snapshot(hosts: u8) -> Snapshot {
     windows.close(&LedgerSlot::default()).expect("an open window").complete()
 }
 
-async fn write(store: &Store, writer: &StoreWriter, batch: Batch) {
+async fn write(store: &Store, writer: &StoreWriter, batch: WindowBatch) {
     writer.send(batch).await.expect("send");
     writer.flush().await.expect("flush");
     assert_eq!(store.stats().failures, 0);
@@ -89,7 +89,7 @@ async fn a_window_and_what_was_found_in_it_are_one_batch() {
     found.alert(AlertChange::Updated, &Alert { windows: 2, ..alert(2, 105) });
     found.judged(&base);
     found.window(&Snapshot::of_network(Span::Medium, window(7)));
-    let mut batch = Batch { window: Some(base.window.clone()), ..Batch::default() };
+    let mut batch = WindowBatch { window: Some(base.window.clone()), ..WindowBatch::default() };
     found.move_into(&mut batch);
     write(&store, &writer, batch).await;
 
@@ -109,7 +109,7 @@ async fn a_window_and_what_was_found_in_it_are_one_batch() {
     found.alert(AlertChange::Cleared, &alert(2, 105));
     let next = snapshot(20);
     found.judged(&next);
-    let mut batch = Batch::default();
+    let mut batch = WindowBatch::default();
     found.move_into(&mut batch);
     assert_eq!((batch.features.len(), batch.anomalies.len(), batch.alerts.len()), (3, 0, 1), "named no more");
 }
@@ -123,7 +123,7 @@ async fn retention_covers_what_was_found() {
     let mut found = Found::new(store.clone(), 6);
     (1..=5).for_each(|n| found.alert(AlertChange::Raised, &alert(n, 100 + u64::from(n))));
     found.judged(&snapshot(5));
-    let mut batch = Batch::default();
+    let mut batch = WindowBatch::default();
     found.move_into(&mut batch);
     write(&store, &writer, batch).await;
     let patch = |status: Option<&'static str>, note: Option<&str>| AlertPatch {
@@ -155,7 +155,7 @@ async fn baselines_are_kept_by_name_and_read_back() {
     let mut learned = Baselines::new(BaselineConfig::default());
     learned.learn(&snapshot(3), &|_, _| false);
     let export = learned.export();
-    let batch = Batch { baselines: Some(("live", export.clone().into())), ..Batch::default() };
+    let batch = WindowBatch { baselines: Some(("live", export.clone().into())), ..WindowBatch::default() };
     write(&store, &writer, batch).await;
     assert_eq!(store.baselines("live").await.expect("query"), Some(export.clone()));
     assert_eq!(store.baselines("replay").await.expect("query"), None);

@@ -14,7 +14,7 @@ use nta_core::domain::{RawPacket, Severity, Timestamp};
 const S: u64 = 1_000_000_000;
 
 /// A batch with rows of every kind, none of which another batch has.
-fn rich(number: u64) -> Batch {
+fn rich(number: u64) -> WindowBatch {
     let alert = alert(1, 100 + number * 5);
     let finding = alert.finding.clone();
     let anomaly = Anomaly { number, alert: alert.id, severity: Severity::Medium, finding };
@@ -27,7 +27,7 @@ fn rich(number: u64) -> Batch {
         schema_version: 1,
         vector: vec![1.0],
     };
-    Batch {
+    WindowBatch {
         window: Some(window(number)),
         longer: vec![(6, window(number))],
         flows: vec![flow(2 * number, 10, 3), flow(2 * number + 1, 10, 4)],

@@ -49,7 +49,7 @@ pub struct FeaturePage {
     pub next: Option<Key>,
 }
 
-struct Row {
+struct StoredFeatures {
     id: i64,
     start_ns: i64,
     end_ns: i64,
@@ -59,7 +59,7 @@ struct Row {
     vector: String,
 }
 
-impl Row {
+impl StoredFeatures {
     fn read(row: &db::Row) -> Result<Self, sqlx::Error> {
         Ok(Self {
             id: row.int("id")?,
@@ -106,9 +106,9 @@ impl Store {
             query.push(" AND start_ns < ").push_bind(to_sql(to.as_nanos()));
         }
         position.and_one().push(&mut query, "start_ns");
-        let mut rows: Vec<Row> = self.read(TABLE, query, Row::read).await?;
+        let mut rows: Vec<StoredFeatures> = self.read(TABLE, query, StoredFeatures::read).await?;
         let next = position.cut(&mut rows, |row| Key { value: row.start_ns, id: row.id });
-        Ok(FeaturePage { items: rows.into_iter().map(Row::features).collect::<Result<_, _>>()?, next })
+        Ok(FeaturePage { items: rows.into_iter().map(StoredFeatures::features).collect::<Result<_, _>>()?, next })
     }
 
     /// Counts hosts whose vectors were not stored because they were not among the most active.

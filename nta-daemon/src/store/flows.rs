@@ -27,7 +27,7 @@ impl FlowSort {
         }
     }
 
-    const fn key(self, row: &Row) -> Key {
+    const fn key(self, row: &StoredFlow) -> Key {
         let value = match self {
             Self::Time => row.first_ns,
             Self::LastTime => row.last_ns,
@@ -107,9 +107,9 @@ impl Store {
         sort: FlowSort,
         position: Position,
     ) -> Result<FlowPage, StoreError> {
-        let mut rows = self.read("flows", Self::flows_query(filter, sort, position), Row::read).await?;
+        let mut rows = self.read("flows", Self::flows_query(filter, sort, position), StoredFlow::read).await?;
         let next = position.cut(&mut rows, |row| sort.key(row));
-        Ok(FlowPage { items: rows.iter().map(Row::record).collect::<Result<_, _>>()?, next })
+        Ok(FlowPage { items: rows.iter().map(StoredFlow::record).collect::<Result<_, _>>()?, next })
     }
 
     /// Each branch reads as many rows as a page has, in the order of its index; the page is made of the best of them.
@@ -151,7 +151,7 @@ impl Store {
     }
 }
 
-struct Row {
+struct StoredFlow {
     number: i64,
     id: i64,
     proto: u8,
@@ -178,7 +178,7 @@ struct Row {
     resp_payload: Option<i64>,
 }
 
-impl Row {
+impl StoredFlow {
     fn read(row: &db::Row) -> Result<Self, sqlx::Error> {
         Ok(Self {
             number: row.int("number")?,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::spans::Spans;
-use super::{Anomaly, Batch, FeatureRow, Store};
+use super::{Anomaly, FeatureRow, Store, WindowBatch};
 use nta_core::domain::{Alert, AlertChange, AlertId};
 use nta_core::features::{self, Extent, SCHEMA_VERSION};
 use nta_core::window::{HostStats, Lengths, Snapshot, Span, Window};
@@ -103,7 +103,7 @@ impl Found {
     }
 
     /// Moves everything into a batch.
-    pub fn move_into(&mut self, batch: &mut Batch) {
+    pub fn move_into(&mut self, batch: &mut WindowBatch) {
         batch.longer = std::mem::take(&mut self.longer);
         batch.alerts = std::mem::take(&mut self.alerts).into_values().collect();
         batch.anomalies = std::mem::take(&mut self.anomalies);

@@ -51,7 +51,7 @@ pub use runs::{Run, RunEnd, RunKey};
 pub use spans::{DOUBLE, stored_span_from, stored_spans};
 pub use stats::StoreStats;
 pub use windows::{WindowFilter, WindowPage, WindowSort, WindowsSummary};
-pub use writer::{Batch, StoreWriter};
+pub use writer::{StoreWriter, WindowBatch};
 
 use db::{Database, Query, Row};
 use stats::Counters;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use nta_common::packet::proto;
 
 use super::flows::{state, tcp_row};
-use super::{Anomaly, Batch, FeatureRow, StoreError, to_sql};
+use super::{Anomaly, FeatureRow, StoreError, WindowBatch, to_sql};
 use crate::json::{AlertJson, AnomalyJson, WindowJson, party};
 use nta_core::domain::{Alert, AlertState, FlowRecord};
 use nta_core::window::{Span, Window};
@@ -131,7 +131,7 @@ pub(super) struct VectorRow {
 
 impl BatchRows {
     /// The rows of batch `number` of a run.
-    pub(super) fn new(run: &RunRow, number: i64, mut batch: Batch) -> Result<Self, StoreError> {
+    pub(super) fn new(run: &RunRow, number: i64, mut batch: WindowBatch) -> Result<Self, StoreError> {
         in_key_order(&mut batch.flows);
         let base = batch.window.iter().map(|window| (Span::Base.factor(), window));
         let longer = batch.longer.iter().map(|(factor, window)| (*factor, window));

@@ -20,15 +20,19 @@ async fn reasons(store: &Store) -> Vec<Option<String>> {
 /// A replay that is killed is ended by the next start of any kind, one that goes on is not.
 async fn killed_replays_are_ended(store: &Store) {
     let (killed, task) = begin(store).await;
-    let batch =
-        Batch { window: Some(window(3)), flows: vec![flow(7, 9, 1)], alerts: vec![alert(3, 105)], ..Batch::default() };
+    let batch = WindowBatch {
+        window: Some(window(3)),
+        flows: vec![flow(7, 9, 1)],
+        alerts: vec![alert(3, 105)],
+        ..WindowBatch::default()
+    };
     killed.send(batch).await.expect("send");
     killed.flush().await.expect("flush");
     // As a kill does: nothing says that the run ended.
     task.abort();
     assert!(task.await.is_err());
     let (alive, _task) = begin(store).await;
-    alive.send(Batch { alerts: vec![alert(4, 105)], ..Batch::default() }).await.expect("send");
+    alive.send(WindowBatch { alerts: vec![alert(4, 105)], ..WindowBatch::default() }).await.expect("send");
     alive.flush().await.expect("flush");
     let live = Run {
         started: Timestamp::from_nanos(S),

@@ -13,7 +13,7 @@ use super::rows::{BatchRows, RunRow};
 use super::spool::Spool;
 use super::waiting::{Cut, Waiting};
 use super::write::Trouble;
-use super::writer::{Batch, Message};
+use super::writer::{Message, WindowBatch};
 use super::{RunKey, Store, StoreError, events, size, write};
 use nta_core::domain::Timestamp;
 
@@ -127,7 +127,7 @@ impl Task {
         self.spool.as_ref().map_or(0, Spool::len) + self.memory.len()
     }
 
-    async fn write(&mut self, batch: Batch) {
+    async fn write(&mut self, batch: WindowBatch) {
         self.number += 1;
         let rows = match BatchRows::new(&self.run, self.number, batch) {
             Ok(rows) => rows,

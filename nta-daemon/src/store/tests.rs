@@ -62,7 +62,10 @@ async fn what_was_written_is_there_after_a_restart() {
     let store = Store::open(&url).await.expect("open");
     let (writer, task) = begin(&store).await;
     let record = FlowRecord { ended: Some(EndReason::Closed), ..flow(u64::MAX, 9, 3) };
-    writer.send(Batch { window: Some(window(1)), flows: vec![record], ..Batch::default() }).await.expect("send");
+    writer
+        .send(WindowBatch { window: Some(window(1)), flows: vec![record], ..WindowBatch::default() })
+        .await
+        .expect("send");
     writer.shutdown().await.expect("shutdown");
     task.await.expect("writer");
     store.close().await;
@@ -79,7 +82,7 @@ async fn an_update_replaces_the_cumulative_values_and_keeps_one_row() {
     let store = Store::open("sqlite::memory:").await.expect("open");
     let (writer, _task) = begin(&store).await;
     for flows in [vec![flow(1, 2, 10), flow(2, 2, 1)], vec![flow(1, 3, 20), flow(1, 4, 30)]] {
-        writer.send(Batch { window: None, flows, ..Batch::default() }).await.expect("send");
+        writer.send(WindowBatch { window: None, flows, ..WindowBatch::default() }).await.expect("send");
     }
     writer.flush().await.expect("flush");
     let page = store.flows(FlowSort::Time, FIRST_PAGE).await.expect("flows");
@@ -94,7 +97,10 @@ async fn a_window_sent_twice_is_stored_once() {
     let store = Store::open("sqlite::memory:").await.expect("open");
     let (writer, _task) = begin(&store).await;
     for _ in 0..2 {
-        writer.send(Batch { window: Some(window(3)), flows: vec![], ..Batch::default() }).await.expect("send");
+        writer
+            .send(WindowBatch { window: Some(window(3)), flows: vec![], ..WindowBatch::default() })
+            .await
+            .expect("send");
     }
     writer.flush().await.expect("flush");
     let summary = store.windows_summary(&WindowFilter::default()).await.expect("summary");
@@ -108,7 +114,11 @@ async fn retention_deletes_the_oldest_first() {
     let (writer, _task) = begin(&store).await;
     for id in 1..=5 {
         writer
-            .send(Batch { window: Some(window(id)), flows: vec![flow(id, 100 - id, 1)], ..Batch::default() })
+            .send(WindowBatch {
+                window: Some(window(id)),
+                flows: vec![flow(id, 100 - id, 1)],
+                ..WindowBatch::default()
+            })
             .await
             .expect("send");
     }
@@ -131,7 +141,7 @@ async fn a_full_queue_gives_the_batch_back() {
     let store = Store::open("sqlite::memory:").await.expect("open");
     let (writer, task) = begin(&store).await;
     // The single-threaded runtime of the test does not run the writer before the next await.
-    let batch = |id| Batch { window: Some(window(id)), flows: vec![], ..Batch::default() };
+    let batch = |id| WindowBatch { window: Some(window(id)), flows: vec![], ..WindowBatch::default() };
     for id in 1..=4 {
         assert!(writer.try_send(batch(id)).is_ok());
     }
@@ -161,7 +171,8 @@ async fn batches_that_the_database_does_not_take_wait_on_disk_and_come_back_once
     };
     let store = open().await;
     let (writer, task) = begin(&store).await;
-    let batch = |id| Batch { window: Some(window(id)), flows: vec![flow(id, 100 + id, 1)], ..Batch::default() };
+    let batch =
+        |id| WindowBatch { window: Some(window(id)), flows: vec![flow(id, 100 + id, 1)], ..WindowBatch::default() };
     writer.send(batch(1)).await.expect("send");
     writer.flush().await.expect("flush");
     // The last table of a commit: all that went before it must be undone.
@@ -196,7 +207,7 @@ async fn a_database_file_that_is_deleted_is_made_again_and_nothing_after_it_is_l
     let path = folder.path().join("nta.db");
     let store = Store::open(&format!("sqlite:{}", path.display())).await.expect("open");
     let (writer, _task) = begin(&store).await;
-    let batch = |id| Batch { window: Some(window(id)), ..Batch::default() };
+    let batch = |id| WindowBatch { window: Some(window(id)), ..WindowBatch::default() };
     writer.send(batch(1)).await.expect("send");
     writer.flush().await.expect("flush");
     for suffix in ["", "-wal", "-shm"] {
@@ -241,7 +252,7 @@ async fn heads_of_frames_are_kept_up_to_the_row_limit() {
     let (writer, task) = begin(&store).await;
     let packet = |n: u64| RawPacket { time: Timestamp::from_nanos(n), wire_len: 1500, head: vec![n as u8; 128] };
     let raw_packets = (0..700).map(packet).collect();
-    writer.send(Batch { raw_packets, ..Batch::default() }).await.expect("send");
+    writer.send(WindowBatch { raw_packets, ..WindowBatch::default() }).await.expect("send");
     writer.shutdown().await.expect("shutdown");
     task.await.expect("writer");
     store.retain().await.expect("retention");

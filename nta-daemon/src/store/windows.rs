@@ -102,13 +102,13 @@ pub struct WindowsSummary {
     pub rtt_max_ms: Option<f64>,
 }
 
-struct Row {
+struct WindowRow {
     id: i64,
     value: i64,
     body: String,
 }
 
-impl Row {
+impl WindowRow {
     fn read(row: &db::Row) -> Result<Self, sqlx::Error> {
         Ok(Self { id: row.int("id")?, value: row.int("value")?, body: row.text("body")? })
     }
@@ -137,19 +137,19 @@ impl Store {
         filter.push(&mut query);
         // One more row than asked for tells whether there is a next page.
         Position { limit: position.limit.saturating_add(1), ..position }.push(&mut query, column);
-        let rows: Vec<Row> = self.read("windows", query, Row::read).await?;
+        let rows: Vec<WindowRow> = self.read("windows", query, WindowRow::read).await?;
         let kept = rows.len().min(position.limit as usize);
         let next = (rows.len() > kept).then(|| rows[..kept].last()).flatten();
         let next = next.map(|row| Key { value: row.value, id: row.id });
-        let items = rows[..kept].iter().map(Row::window).collect::<Result<_, _>>()?;
+        let items = rows[..kept].iter().map(WindowRow::window).collect::<Result<_, _>>()?;
         Ok(WindowPage { items, next })
     }
 
     /// One window.
     pub async fn window(&self, id: u64) -> Result<Option<WindowJson>, StoreError> {
         let query = Query::new("SELECT id, start_ns AS value, body FROM windows WHERE id = $1").bind(to_sql(id));
-        let rows = self.read("windows", query, Row::read).await?;
-        rows.first().map(Row::window).transpose()
+        let rows = self.read("windows", query, WindowRow::read).await?;
+        rows.first().map(WindowRow::window).transpose()
     }
 
     /// How many base windows are stored.

@@ -19,7 +19,7 @@ const MAX_QUEUE_BYTES: u64 = 256 << 20;
 
 /// What a closed window adds to the store; committed as a whole.
 #[derive(Clone, Debug, Default)]
-pub struct Batch {
+pub struct WindowBatch {
     /// The window.
     pub window: Option<Window>,
     /// Flows that changed, cumulative.
@@ -40,7 +40,7 @@ pub struct Batch {
     pub end: Option<&'static str>,
 }
 
-impl Batch {
+impl WindowBatch {
     /// About how many bytes it takes in memory.
     pub fn bytes(&self) -> u64 {
         let of = |rows: usize, bytes: usize| (rows * bytes) as u64;
@@ -69,7 +69,7 @@ pub struct StoreWriter {
 
 pub(super) enum Message {
     // Boxed to keep the queue's slots small.
-    Write(Box<Batch>),
+    Write(Box<WindowBatch>),
     Flush(oneshot::Sender<Result<(), StoreError>>),
     Stop,
 }
@@ -88,7 +88,7 @@ impl Store {
 impl StoreWriter {
     /// Queues a batch without waiting; gives it back when the queue is full or the writer has ended.
     #[expect(clippy::result_large_err, reason = "the batch itself goes back, to be merged or tried again")]
-    pub fn try_send(&self, batch: Batch) -> Result<(), Batch> {
+    pub fn try_send(&self, batch: WindowBatch) -> Result<(), WindowBatch> {
         let bytes = batch.bytes();
         let queued = self.counters.queue_bytes.fetch_add(bytes, Relaxed);
         if queued > 0 && queued.saturating_add(bytes) > MAX_QUEUE_BYTES {
@@ -103,13 +103,13 @@ impl StoreWriter {
             self.counters.queue_full.fetch_add(1, Relaxed);
             match refused.into_inner() {
                 Message::Write(batch) => *batch,
-                Message::Flush(_) | Message::Stop => Batch::default(),
+                Message::Flush(_) | Message::Stop => WindowBatch::default(),
             }
         })
     }
 
     /// Queues a batch, waiting for room.
-    pub async fn send(&self, batch: Batch) -> Result<(), StoreError> {
+    pub async fn send(&self, batch: WindowBatch) -> Result<(), StoreError> {
         let Ok(permit) = self.queue.reserve().await else { return Err(StoreError::Closed) };
         self.counters.queue_length.fetch_add(1, Relaxed);
         self.counters.queue_bytes.fetch_add(batch.bytes(), Relaxed);
@@ -123,7 +123,7 @@ impl StoreWriter {
     }
 
     /// Counts a batch that the caller had to give up, apart from its alerts.
-    pub fn note_given_up(&self, batch: &Batch) {
+    pub fn note_given_up(&self, batch: &WindowBatch) {
         let windows = u64::from(batch.window.is_some()) + batch.longer.len() as u64;
         self.counters.cut_windows.fetch_add(windows, Relaxed);
         self.counters.cut_flows.fetch_add(batch.flows.len() as u64, Relaxed);

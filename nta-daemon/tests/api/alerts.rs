@@ -5,7 +5,7 @@ use nta_core::domain::{
     Alert, AlertChange, AlertKey, AlertKind, AlertState, Basis, ClearReason, Contributor, Finding, Measure, Party,
     Severity,
 };
-use nta_daemon::store::{Anomaly, Batch, Found, RunEnd, Store};
+use nta_daemon::store::{Anomaly, Found, RunEnd, Store, WindowBatch};
 use serde_json::{Value, json};
 
 use crate::app::{App, parse, time, window};
@@ -63,7 +63,7 @@ async fn with_alerts() -> (App, Vec<Alert>) {
 async fn tell(app: &App, change: AlertChange, alerts: &[Alert]) {
     let mut found = Found::new(app.store.clone(), 0);
     alerts.iter().for_each(|alert| found.alert(change, alert));
-    let mut batch = Batch::default();
+    let mut batch = WindowBatch::default();
     found.move_into(&mut batch);
     // A number of each anomaly in the run, behind those that are there.
     let there = app.store.stats().anomaly_rows;
@@ -123,7 +123,7 @@ async fn an_alert_says_why_it_does_not_go_on() {
         }
     };
     reasons(["quiet".into(), Value::Null, Value::Null]).await;
-    app.batch(Batch { end: Some(RunEnd::Completed.word()), ..Batch::default() }).await;
+    app.batch(WindowBatch { end: Some(RunEnd::Completed.word()), ..WindowBatch::default() }).await;
     reasons(["quiet".into(), "run_ended".into(), "run_ended".into()]).await;
 }
 
@@ -226,7 +226,7 @@ async fn a_longer_window_has_anomalies_of_its_own() {
     let mut long = alert(AlertKind::TrafficSpike, 1, 0, 0.8);
     (long.latest.start, long.latest.end) = (time(0), time(30));
     let spike = nta_core::window::Window { start: time(0), end: time(30), ..window(1) };
-    app.batch(Batch { longer: vec![(6, spike)], ..Batch::default() }).await;
+    app.batch(WindowBatch { longer: vec![(6, spike)], ..WindowBatch::default() }).await;
     tell(&app, AlertChange::Raised, &[long]).await;
     let id = app.json("/api/metrics?span=30").await["items"][0]["id"].clone();
     let of = async |id: &Value| app.json(&format!("/api/anomalies/window/{id}")).await["items"].clone();

@@ -14,7 +14,7 @@ use nta_core::domain::{
 use nta_core::window::Window;
 use nta_daemon::api::{AnalysisAccess, ApiState, router};
 use nta_daemon::pipeline::baselines::BaselineHandle;
-use nta_daemon::store::{Batch, Run, Store, StoreWriter};
+use nta_daemon::store::{Run, Store, StoreWriter, WindowBatch};
 use serde_json::Value;
 use tokio::sync::watch;
 use tower::ServiceExt as _;
@@ -62,10 +62,10 @@ impl App {
     }
 
     pub(crate) async fn write(&self, window: Option<Window>, flows: Vec<FlowRecord>) {
-        self.batch(Batch { window, flows, ..Batch::default() }).await;
+        self.batch(WindowBatch { window, flows, ..WindowBatch::default() }).await;
     }
 
-    pub(crate) async fn batch(&self, batch: Batch) {
+    pub(crate) async fn batch(&self, batch: WindowBatch) {
         self.writer.send(batch).await.expect("send");
         self.writer.flush().await.expect("flush");
     }

@@ -3,7 +3,7 @@
 use axum::http::{Method, StatusCode};
 use nta_core::baseline::{Baselines, Import, Metric};
 use nta_core::window::{Protocol, Snapshot, Span, Window};
-use nta_daemon::store::Batch;
+use nta_daemon::store::WindowBatch;
 use serde_json::{Value, json};
 
 use crate::app::{App, parse, time};
@@ -27,7 +27,7 @@ async fn with_medium_windows(count: u64) -> App {
     let app = App::with(1, 1).await;
     let bytes = |number| if number == count { 20_000_000 } else { 1_000_000 };
     let longer = (1..=count).map(|number| (6, medium(number, bytes(number)))).collect();
-    app.batch(Batch { longer, ..Batch::default() }).await;
+    app.batch(WindowBatch { longer, ..WindowBatch::default() }).await;
     app
 }
 

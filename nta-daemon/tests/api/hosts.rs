@@ -4,7 +4,7 @@ use axum::http::{Method, StatusCode};
 use nta_core::domain::FlowRecord;
 use nta_core::features::{FEATURES, SCHEMA_VERSION};
 use nta_core::window::Window;
-use nta_daemon::store::{Batch, FeatureRow};
+use nta_daemon::store::{FeatureRow, WindowBatch};
 use serde_json::{Value, json};
 
 use crate::app::{App, flow, parse, time, window};
@@ -82,8 +82,8 @@ async fn features_are_told_by_name() {
         vector: (0..FEATURES.len()).map(|n| n as f64).collect(),
     };
     let features = vec![row(1, 0, 5), row(2, 0, 5), row(1, 5, 5), row(1, 0, 30)];
-    app.batch(Batch { features: features.clone(), ..Batch::default() }).await;
-    app.batch(Batch { features, ..Batch::default() }).await;
+    app.batch(WindowBatch { features: features.clone(), ..WindowBatch::default() }).await;
+    app.batch(WindowBatch { features, ..WindowBatch::default() }).await;
     let page = app.json("/api/features").await;
     assert_eq!(field(&page, "window_size_s"), [5.0, 5.0, 5.0], "those of base windows, each once");
     let newest = &page["items"][0];
@@ -111,7 +111,7 @@ async fn windows_of_ten_seconds_are_made_of_base_windows() {
     assert_eq!(app.json("/api/metrics/2").await["packets"], 2, "an id is of a stored window");
 
     let long = Window { start: time(0), end: time(30), ..window(1) };
-    app.batch(Batch { longer: vec![(6, long)], ..Batch::default() }).await;
+    app.batch(WindowBatch { longer: vec![(6, long)], ..WindowBatch::default() }).await;
     assert_eq!(field(&app.json("/api/metrics?span=30").await, "id"), [6]);
     assert_eq!(app.json("/api/metrics/summary").await["total_windows"], 5, "base windows only");
     let (status, computed) = app.send(Method::POST, "/api/metrics/compute", &json!({"force": true})).await;

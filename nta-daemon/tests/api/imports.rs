@@ -5,7 +5,7 @@ use axum::http::{Method, StatusCode};
 use nta_core::baseline::{BaselineConfig, Baselines, Metric};
 use nta_core::detect::{DetectConfig, View, detectors};
 use nta_core::window::{Protocol, Snapshot, Span, Window};
-use nta_daemon::store::Batch;
+use nta_daemon::store::WindowBatch;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Value, json};
@@ -19,7 +19,7 @@ const CASES: u32 = 256;
 /// The document of every type, learned from forty windows that go on for two weeks.
 async fn learned(app: &App) -> Vec<(&'static str, Value)> {
     let longer = (1..=40).map(|number| (6, window(number * 1_009, number % 4 * 1_000_000))).collect();
-    app.batch(Batch { longer, ..Batch::default() }).await;
+    app.batch(WindowBatch { longer, ..WindowBatch::default() }).await;
     let (status, generated) = app.send(Method::POST, "/api/baselines/generate", &json!({})).await;
     assert_eq!(status, StatusCode::OK, "{generated}");
     let mut pipeline = Baselines::new(BaselineConfig::default());

@@ -16,7 +16,7 @@ use axum::http::{Method, Request, StatusCode, header};
 use nta_core::domain::{FlowId, FlowRecord};
 use nta_daemon::api::{ApiState, serve};
 use nta_daemon::json::{FlowJson, StatusJson, WindowJson};
-use nta_daemon::store::Batch;
+use nta_daemon::store::WindowBatch;
 use serde_json::Value;
 use tower::ServiceExt as _;
 
@@ -160,7 +160,10 @@ async fn health_tells_why_it_fails() {
 
     app.status.send_modify(|status| status.failure = None);
     app.store.close().await;
-    app.writer.send(Batch { window: Some(window(1)), flows: vec![], ..Batch::default() }).await.expect("send");
+    app.writer
+        .send(WindowBatch { window: Some(window(1)), flows: vec![], ..WindowBatch::default() })
+        .await
+        .expect("send");
     app.writer.flush().await.expect_err("closed");
     let (status, _, body) = app.get("/health").await;
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);

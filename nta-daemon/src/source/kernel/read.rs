@@ -24,12 +24,12 @@ const THREAD: &str = "nta-map-reader";
 /// Reads hash maps whole; keeps its buffers between drains.
 pub(super) struct MapReader<K, V> {
     /// At most [`BATCHES`], none before the first read.
-    batches: Vec<Batch<K, V>>,
+    batches: Vec<MapBatch<K, V>>,
     batched: bool,
 }
 
 /// Entries as the kernel wrote them.
-struct Batch<K, V> {
+struct MapBatch<K, V> {
     keys: Vec<MaybeUninit<K>>,
     values: Vec<MaybeUninit<V>>,
     count: usize,
@@ -52,14 +52,14 @@ impl<K: Pod + Send, V: Pod + Send> MapReader<K, V> {
     }
 
     fn in_batches(&mut self, map: BorrowedFd<'_>, visit: &mut impl FnMut(&K, &V)) -> io::Result<()> {
-        let mut batch = self.batches.pop().unwrap_or_else(Batch::new);
+        let mut batch = self.batches.pop().unwrap_or_else(MapBatch::new);
         let Some(position) = batch.fill(map, None)? else {
             batch.visit(visit);
             self.batches.push(batch);
             return Ok(());
         };
         while self.batches.len() + 1 < BATCHES {
-            self.batches.push(Batch::new());
+            self.batches.push(MapBatch::new());
         }
         let (full, filled) = sync_channel(BATCHES);
         let (empty, emptied) = sync_channel(BATCHES);
@@ -92,7 +92,7 @@ impl<K: Pod + Send, V: Pod + Send> MapReader<K, V> {
     fn alone(
         &mut self,
         map: BorrowedFd<'_>,
-        mut batch: Batch<K, V>,
+        mut batch: MapBatch<K, V>,
         position: u64,
         visit: &mut impl FnMut(&K, &V),
     ) -> io::Result<()> {
@@ -111,14 +111,14 @@ impl<K: Pod + Send, V: Pod + Send> MapReader<K, V> {
 struct Reader<'a, K, V> {
     map: BorrowedFd<'a>,
     position: u64,
-    spare: Vec<Batch<K, V>>,
-    emptied: Receiver<Batch<K, V>>,
-    full: SyncSender<Batch<K, V>>,
+    spare: Vec<MapBatch<K, V>>,
+    emptied: Receiver<MapBatch<K, V>>,
+    full: SyncSender<MapBatch<K, V>>,
 }
 
 impl<K: Pod, V: Pod> Reader<'_, K, V> {
     /// Reads to the end of the map; returns the batches once they were all looked at.
-    fn run(mut self) -> (io::Result<()>, Vec<Batch<K, V>>) {
+    fn run(mut self) -> (io::Result<()>, Vec<MapBatch<K, V>>) {
         let outcome = self.fill_all();
         let Self { mut spare, emptied, full, .. } = self;
         drop(full);
@@ -140,7 +140,7 @@ impl<K: Pod, V: Pod> Reader<'_, K, V> {
     }
 }
 
-impl<K: Pod, V: Pod> Batch<K, V> {
+impl<K: Pod, V: Pod> MapBatch<K, V> {
     fn new() -> Self {
         Self { keys: Vec::new(), values: Vec::new(), count: 0 }
     }

@@ -56,7 +56,7 @@ impl Reading {
 
 /// Frames of one file, one after the other.
 #[derive(Default)]
-pub struct Batch {
+pub struct FrameBatch {
     heads: Vec<Head>,
     hints: Vec<Option<Hint>>,
     bytes: Vec<u8>,
@@ -71,7 +71,7 @@ struct Head {
     end: u32,
 }
 
-impl Batch {
+impl FrameBatch {
     /// Fills the batch with the next frames of a file.
     fn fill(&mut self, reader: &mut CaptureReader, hinter: Option<&Hinter>) {
         self.heads.clear();
@@ -120,14 +120,14 @@ impl Batch {
 
 /// The consumer's end: batches in the order of the files.
 pub struct Batches {
-    filled: Receiver<Batch>,
-    empty: SyncSender<Batch>,
-    current: Option<Batch>,
+    filled: Receiver<FrameBatch>,
+    empty: SyncSender<FrameBatch>,
+    current: Option<FrameBatch>,
 }
 
 impl Batches {
     /// The next batch; `None` behind the last one of the last file.
-    pub fn next_batch(&mut self) -> Option<&Batch> {
+    pub fn next_batch(&mut self) -> Option<&FrameBatch> {
         if let Some(used) = self.current.take() {
             // The reader is gone when it has read everything.
             let _gone = self.empty.send(used);
@@ -147,7 +147,7 @@ pub fn read_ahead<T>(
         let (empty, to_fill) = sync_channel(BATCHES);
         let (filled, to_consume) = sync_channel(BATCHES);
         for _ in 0..BATCHES {
-            let _fits = empty.send(Batch::default());
+            let _fits = empty.send(FrameBatch::default());
         }
         let read = move || read(readers, hinter, &to_fill, &filled);
         thread::Builder::new().name("nta-read".to_owned()).spawn_scoped(scope, read)?;
@@ -156,7 +156,12 @@ pub fn read_ahead<T>(
 }
 
 /// Reads until everything is read or nobody wants more.
-fn read(readers: &mut [CaptureReader], hinter: Option<&Hinter>, empty: &Receiver<Batch>, filled: &SyncSender<Batch>) {
+fn read(
+    readers: &mut [CaptureReader],
+    hinter: Option<&Hinter>,
+    empty: &Receiver<FrameBatch>,
+    filled: &SyncSender<FrameBatch>,
+) {
     for reader in readers {
         loop {
             let Ok(mut batch) = empty.recv() else { return };

@@ -9,7 +9,7 @@ mod kernel;
 mod table;
 mod user;
 
-pub use ahead::{Batch, Batches, Reading, read_ahead};
+pub use ahead::{Batches, FrameBatch, Reading, read_ahead};
 pub use hint::{Hint, Hinter};
 pub use kernel::KernelEngine;
 pub use user::UserEngine;
