@@ -8,6 +8,7 @@ mod clock;
 mod events;
 mod exact;
 mod forward;
+mod full_disk;
 mod interfaces;
 mod jumbo;
 mod latency;
