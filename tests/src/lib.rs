@@ -12,6 +12,7 @@ pub mod packet;
 pub mod pcap;
 pub mod pool;
 pub mod process;
+pub mod served;
 pub mod tshark;
 
 use std::path::{Path, PathBuf};

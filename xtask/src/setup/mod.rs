@@ -6,6 +6,7 @@
 mod apt;
 mod bpf;
 mod model;
+mod openapi;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -24,7 +25,8 @@ the status is 1. The other commands call this for their own needs, so it seldom 
   build       a C compiler (SQLite is compiled in)
   model       libxgboost out of its PyPI wheel, kept in .xgboost/; optional: the daemon builds without models
   bpf         a Rust compiler with the sources of `core`, and bpf-linker; optional, as the built object is committed
-  test tools  what the tests drive and compare with: tshark, tcpdump, iperf3, …
+  test tools  what the tests drive and compare with: tshark, tcpdump, iperf3, …; validators of the OpenAPI document and
+              generators of clients, from PyPI and npm, kept in .tools/
   machines    QEMU, in which the tests boot other kernels
 
 `cargo xtask lab` installs what it needs by itself; no service is started by that.
@@ -141,6 +143,11 @@ pub(crate) fn ensure(needs: &[Need]) -> Result<Vec<String>> {
     }
     if needs.contains(&Need::TestTools)
         && let Err(error) = packages("test tools", TEST_TOOLS)
+    {
+        missing.push(format!("{error:#}"));
+    }
+    if needs.contains(&Need::TestTools)
+        && let Err(error) = openapi::ensure()
     {
         missing.push(format!("{error:#}"));
     }

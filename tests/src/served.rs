@@ -1,0 +1,126 @@
+//! A daemon that serves a capture, asked as a client would ask it.
+
+use std::io::{BufRead as _, BufReader, Lines, Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Child, ChildStderr, Command, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::daemon::daemon;
+use crate::packet::{ethernet, ipv4, tcp};
+use crate::pcap::{ETHERNET, Frame, pcap};
+
+const SYN: u8 = 0x02;
+const RST_ACK: u8 = 0x14;
+
+/// A daemon that serves; ended with the test.
+pub struct Served {
+    child: Child,
+    /// Where: address and port.
+    pub address: String,
+    /// Kept open: the daemon writes to it until it ends.
+    log: Lines<BufReader<ChildStderr>>,
+}
+
+impl Served {
+    /// Starts it on a free port, told by flags or by the environment, and waits for the line that names the address once
+    /// the capture is through.
+    pub fn start(capture: &Path, database: &str, by_flags: bool) -> Self {
+        let mut command = Command::new(daemon());
+        command.args(["replay", "--serve"]).env_remove("NTA_LISTEN").env_remove("NTA_DATABASE");
+        if by_flags {
+            command.args(["--listen", "127.0.0.1:0", "--database", database]);
+        } else {
+            command.env("NTA_LISTEN", "127.0.0.1:0").env("NTA_DATABASE", database);
+        }
+        let mut child = command
+            .arg(capture)
+            .env_remove("NTA_CONFIG")
+            .env_remove("NTA_WINDOW")
+            .env("NTA_LOG", "info")
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the daemon starts");
+        let log = BufReader::new(child.stderr.take().expect("piped")).lines();
+        // From here on it ends with the test, whatever happens.
+        let mut served = Self { child, address: String::new(), log };
+        let mut said = String::new();
+        while let Some(Ok(line)) = served.log.next() {
+            let address = line.split("http://").nth(1).and_then(|rest| rest.split_whitespace().next());
+            if let (true, Some(address)) = (line.contains("serving what was found"), address) {
+                served.address = address.trim_end_matches('"').to_owned();
+                return served;
+            }
+            said.push_str(&line);
+        }
+        panic!("it ended: {said}");
+    }
+
+    /// Asks with a JSON body; answers the status and the document.
+    pub fn ask(&self, method: &str, path: &str, body: &str) -> (u16, Value) {
+        let length = body.len();
+        let (head, body) = self.send(&format!(
+            "{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nContent-Type: application/json\r\n\
+             Content-Length: {length}\r\n\r\n{body}",
+            self.address
+        ));
+        let status = head.split_whitespace().nth(1).and_then(|word| word.parse().ok()).expect("status");
+        (status, serde_json::from_str(&body).expect("JSON"))
+    }
+
+    /// Sends these bytes; answers the head and the body of what comes back until the daemon closes.
+    pub fn send(&self, request: &str) -> (String, String) {
+        let mut stream = TcpStream::connect(&self.address).expect("it listens");
+        stream.set_read_timeout(Some(Duration::from_secs(30))).expect("time-out");
+        stream.write_all(request.as_bytes()).expect("request");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("answer");
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("head and body: {answer:?}"));
+        (head.to_owned(), body.to_owned())
+    }
+
+    /// What is at this path.
+    pub fn get(&self, path: &str) -> Value {
+        let (status, answer) = self.ask("GET", path, "");
+        assert_eq!(status, 200, "{path}: {answer}");
+        answer
+    }
+
+    /// Ends it as a service manager would.
+    pub fn stop(mut self) {
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &id]).status().expect("kill").success());
+        assert!(self.child.wait().expect("wait").success());
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        // After `stop` both fail, and that is well.
+        let _ended = self.child.kill();
+        let _waited = self.child.wait();
+    }
+}
+
+/// Writes a capture in which one host tries 200 ports of another, which refuses each.
+pub fn scan(path: &Path) {
+    let mut frames = Vec::new();
+    for port in 1..=200_u16 {
+        let mut question = tcp(SYN, &[], &[]);
+        question[2..4].copy_from_slice(&port.to_be_bytes());
+        let mut answer = tcp(RST_ACK, &[], &[]);
+        let source = [question[0], question[1]];
+        answer[0..2].copy_from_slice(&port.to_be_bytes());
+        answer[2..4].copy_from_slice(&source);
+        let (there, mut back) = (ipv4(6, &[], 0, &question), ipv4(6, &[], 0, &answer));
+        let (from, to) = (there[12..16].to_vec(), there[16..20].to_vec());
+        back[12..16].copy_from_slice(&to);
+        back[16..20].copy_from_slice(&from);
+        frames.push(Frame::at(1_000_000, ethernet(0x0800, &there)));
+        frames.push(Frame::at(1_000_000, ethernet(0x0800, &back)));
+    }
+    std::fs::write(path, pcap(ETHERNET, &frames)).expect("capture");
+}
