@@ -63,7 +63,7 @@ fn matches(expected: &Value, alert: &Value) -> bool {
 }
 
 fn told(alert: &Value) -> String {
-    format!("{} {} -> {}: {}", alert["type"], alert["source"], alert["destination"], alert["why"]["sentence"])
+    format!("{} {} -> {}: {}", alert["type"], alert["source"], alert["destination"], alert["why"]["summary"])
 }
 
 /// A hit and a quiet case for each of the seventeen kinds of alerts.

@@ -42,7 +42,7 @@ fn day(after_s: u64, spikes_min: &[u64]) -> Plan {
 fn found(days: &[Plan]) {
     let alerts = alerts(days);
     let spikes: Vec<&Spike> = days.iter().flat_map(|day| &day.spikes).collect();
-    let told = || alerts.iter().map(sentence).collect::<Vec<_>>();
+    let told = || alerts.iter().map(summary).collect::<Vec<_>>();
     let missed: Vec<String> = spikes
         .iter()
         .filter(|spike| {
@@ -59,11 +59,11 @@ fn found(days: &[Plan]) {
 }
 
 fn told(days: &[Plan]) -> Vec<String> {
-    alerts(days).iter().map(sentence).collect()
+    alerts(days).iter().map(summary).collect()
 }
 
-fn sentence(alert: &Value) -> String {
-    format!("{} {}: {}", alert["raised_at"], alert["type"], alert["why"]["sentence"])
+fn summary(alert: &Value) -> String {
+    format!("{} {}: {}", alert["raised_at"], alert["type"], alert["why"]["summary"])
 }
 
 fn raised_s(alert: &Value) -> f64 {

@@ -115,7 +115,7 @@ fn told(test: &str, attacks: &[Attack], servers: impl Fn(&Namespace, &Path) -> V
             live.alerts().into_iter().find(|alert| alert["type"] == attack.kind)
         });
         let source = if attack.by_mac { attacker.mac } else { attacker.address };
-        assert_eq!(alert["source"], source, "{}", alert["why"]["sentence"]);
+        assert_eq!(alert["source"], source, "{}", alert["why"]["summary"]);
         println!("{test}: {} after {:.1} s", attack.kind, began.elapsed().as_secs_f64());
     }
     live.stop();

@@ -280,7 +280,7 @@ fn order(a: &Finding, b: &Finding) -> std::cmp::Ordering {
     key(a)
         .cmp(&key(b))
         .then_with(|| b.measure.magnitude().total_cmp(&a.measure.magnitude()))
-        .then_with(|| a.sentence.cmp(&b.sentence))
+        .then_with(|| a.summary.cmp(&b.summary))
 }
 
 impl Alert {

@@ -26,7 +26,7 @@ fn finding(detector: &'static str, kind: AlertKind, [source, destination]: [Part
         end: Timestamp::from_nanos(end_s * S),
         measure: Measure { name: "ports", unit: "ports", observed: 12.0, expected: None, threshold: 10.0 },
         score: 0.5,
-        sentence: format!("{detector} at {end_s}"),
+        summary: format!("{detector} at {end_s}"),
         facts: Vec::new(),
         contributors: Vec::new(),
     }
@@ -77,7 +77,7 @@ fn a_model_joins_what_a_rule_found_at_once_and_both_are_heard() {
     assert_eq!(alert.detectors, ["port_scan", "xgboost"]);
     assert_eq!(alert.finding.detector, "port_scan", "a rule's numbers stay, however sure the model is");
     assert_eq!(alert.severity, first[0].1.severity);
-    let says: Vec<_> = alert.opinions.iter().map(|o| (o.detector, o.measure.name, o.sentence.as_str())).collect();
+    let says: Vec<_> = alert.opinions.iter().map(|o| (o.detector, o.measure.name, o.summary.as_str())).collect();
     assert_eq!(says, [("port_scan", "ports", "port_scan at 105"), ("xgboost", "probability", "xgboost at 110")]);
     assert_eq!(hygiene.open().count(), 1);
 }

@@ -18,7 +18,7 @@ fn finding(kind: AlertKind, source: &str, end_s: u64, observed: f64) -> Finding 
         end: time(end_s),
         measure: Measure { name: "ports", unit: "ports", observed, expected: None, threshold: 10.0 },
         score: 0.5,
-        sentence: format!("{source} did it"),
+        summary: format!("{source} did it"),
         facts: Vec::new(),
         contributors: Vec::new(),
     }

@@ -101,10 +101,10 @@ impl Amplification {
             expected: Some(asked as f64),
             threshold: config.min_packets_30s as f64,
         };
-        let sentence = format!(
+        let summary = format!(
             "{host} got {answers} UDP datagrams ({bytes} bytes) from port {port} within {SECONDS} s and had asked there {asked} times"
         );
-        let mut finding = view.finding(&DECLARATION, AlertKind::Amplification, measure, sentence);
+        let mut finding = view.finding(&DECLARATION, AlertKind::Amplification, measure, summary);
         finding.source = victim.shares.party();
         finding.destination = host.into();
         finding.facts =

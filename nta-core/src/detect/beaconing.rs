@@ -218,7 +218,7 @@ impl Beaconing {
                 threshold: config.min_intervals as f64,
             },
             score: score.clamp(0.0, 1.0),
-            sentence: format!(
+            summary: format!(
                 "{source} called {destination} port {port} every {:.1} s, {known} times in a row, give or take {:.1} %, \
                  with {:.0} bytes each time",
                 times.median,

@@ -151,7 +151,7 @@ impl DataExfiltration {
             end: view.end(),
             measure: Measure { name: "bytes_sent", unit: "B", observed: sent as f64, expected, threshold },
             score: (sent as f64 / threshold / 10.0).clamp(0.3, 1.0),
-            sentence: format!(
+            summary: format!(
                 "{source} sent {:.1} MB to {destination} in the last {:.0} s at most, {ratio:.0} times what came back\
                  {compared}",
                 sent as f64 / 1e6,

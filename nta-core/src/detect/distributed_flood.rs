@@ -80,11 +80,11 @@ impl DistributedFlood {
             expected: None,
             threshold: config.min_rate as f64,
         };
-        let sentence = format!(
+        let summary = format!(
             "{hosts} hosts of {}/{} got {packets} packets from {sources} sources within {seconds:.0} s without an answer",
             network.0, network.1
         );
-        let mut finding = view.finding(&DECLARATION, AlertKind::DistributedFlood, measure, sentence);
+        let mut finding = view.finding(&DECLARATION, AlertKind::DistributedFlood, measure, summary);
         finding.source = Party::Many;
         finding.destination = Party::Network(network.0, network.1);
         finding.facts = vec![("sources", sources.to_string()), ("hosts", hosts.to_string())];

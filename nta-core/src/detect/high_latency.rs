@@ -80,14 +80,14 @@ impl Detector for HighLatency {
         }
         let Some(measure) = measure else { return };
         let usual = measure.expected.map_or_else(String::new, |usual| format!(", usually {usual:.1} ms"));
-        let sentence = format!(
+        let summary = format!(
             "the median round trip is {:.1} ms{usual} ({} samples)",
             measure.observed, view.snapshot.window.rtt_samples
         );
         out.push(Finding {
             facts: vec![("rtt_samples", view.snapshot.window.rtt_samples.to_string())],
             contributors: largest(view.snapshot, CONTRIBUTORS, |host| host.rtt.mean_ms().unwrap_or_default()),
-            ..view.finding(&DECLARATION, AlertKind::HighLatency, measure, sentence)
+            ..view.finding(&DECLARATION, AlertKind::HighLatency, measure, summary)
         });
     }
 

@@ -90,10 +90,10 @@ impl IcmpFlood {
         };
         let source = target.shares.party();
         let from = source.host().map_or_else(|| "many sources".to_owned(), |host| host.to_string());
-        let sentence = format!(
+        let summary = format!(
             "{host} got {packets} ICMP echo packets within {SECONDS} s from {from}, where ping sends {SECONDS}; it answered {answers}"
         );
-        let mut finding = view.finding(&DECLARATION, AlertKind::IcmpFlood, measure, sentence);
+        let mut finding = view.finding(&DECLARATION, AlertKind::IcmpFlood, measure, summary);
         finding.source = source;
         finding.destination = host.into();
         finding.facts =

@@ -73,7 +73,7 @@ impl Forest {
             .map(|(at, _)| format!("{} {} {}", FEATURES[*at].name, number(vector[*at]), FEATURES[*at].unit))
             .collect();
         let seconds = view.snapshot.seconds();
-        let sentence = format!(
+        let summary = format!(
             "{host} is unlike the hosts of the training traffic over {seconds:.0} s: score {score:.3}, above {threshold:.3}, \
              for {}",
             named.join(", ")
@@ -91,7 +91,7 @@ impl Forest {
                 ("features", named.join(", ")),
             ],
             contributors,
-            ..view.finding(&DECLARATION, AlertKind::HostAnomaly, measure, sentence)
+            ..view.finding(&DECLARATION, AlertKind::HostAnomaly, measure, summary)
         }
     }
 }
@@ -191,7 +191,7 @@ mod tests {
         let scanner = findings.iter().find(|finding| finding.source == host(50).into()).expect("the scanner");
         assert_eq!(scanner.kind, AlertKind::HostAnomaly);
         assert!(scanner.measure.observed > scanner.measure.threshold);
-        assert!(scanner.sentence.contains("10.0.0.50") && scanner.sentence.contains("score"), "{}", scanner.sentence);
+        assert!(scanner.summary.contains("10.0.0.50") && scanner.summary.contains("score"), "{}", scanner.summary);
         let named = &scanner.contributors;
         assert!(!named.is_empty() && named.len() <= NAMED && named[0].amount > 0.0, "{named:?}");
         assert!(!findings.iter().any(|finding| finding.source == host(7).into()), "a usual client");

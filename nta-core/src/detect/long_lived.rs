@@ -78,7 +78,7 @@ impl Detector for LongLived {
                 expected: None,
                 threshold: config.min_duration_s,
             };
-            let sentence = format!(
+            let summary = format!(
                 "the connection from {} to {} port {} has lasted {:.1} h",
                 from.address,
                 to.address,
@@ -95,7 +95,7 @@ impl Detector for LongLived {
                     ("bytes_sent", from.sent.bytes.to_string()),
                     ("bytes_received", to.sent.bytes.to_string()),
                 ],
-                ..view.finding(&DECLARATION, AlertKind::LongLivedConnection, measure, sentence)
+                ..view.finding(&DECLARATION, AlertKind::LongLivedConnection, measure, summary)
             });
         }
     }

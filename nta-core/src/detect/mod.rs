@@ -94,7 +94,7 @@ impl View<'_> {
 
     /// A finding about this window; parties, facts and contributors follow. Its score rises with the magnitude: even
     /// at the threshold, 9 in 10 at ten times it.
-    fn finding(&self, by: &Declaration, kind: AlertKind, measure: Measure, sentence: String) -> Finding {
+    fn finding(&self, by: &Declaration, kind: AlertKind, measure: Measure, summary: String) -> Finding {
         Finding {
             detector: by.name,
             basis: by.basis,
@@ -106,7 +106,7 @@ impl View<'_> {
             end: self.end(),
             score: 1.0 - 1.0 / (1.0 + measure.magnitude().max(0.0)),
             measure,
-            sentence,
+            summary,
             facts: Vec::new(),
             contributors: Vec::new(),
         }

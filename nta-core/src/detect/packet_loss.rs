@@ -85,12 +85,12 @@ impl Detector for PacketLoss {
         }
         let Some(measure) = measure else { return };
         let window = &view.snapshot.window;
-        let sentence =
+        let summary =
             format!("{:.1} % of {} TCP packets were sent again", measure.observed * 100.0, window.tcp_packets);
         out.push(Finding {
             facts: vec![("retransmissions", window.tcp.retransmissions.to_string())],
             contributors: largest(view.snapshot, CONTRIBUTORS, |host| f64::from(host.tcp_sent.retransmissions)),
-            ..view.finding(&DECLARATION, AlertKind::PacketLoss, measure, sentence)
+            ..view.finding(&DECLARATION, AlertKind::PacketLoss, measure, summary)
         });
     }
 

@@ -214,7 +214,7 @@ impl PortScan {
             _ => Party::Many,
         };
         let what = destination.host().map_or_else(|| format!("{hosts} hosts"), |host| host.to_string());
-        let sentence = format!(
+        let summary = format!(
             "{source} tried {ports} {} of {what} within {SECONDS} s; {:.0} % of its targets did not answer or refused",
             if ports == 1 { "port" } else { "ports" },
             scan.share * 100.0
@@ -226,7 +226,7 @@ impl PortScan {
             expected: None,
             threshold: scan.threshold as f64,
         };
-        let mut finding = view.finding(&DECLARATION, AlertKind::PortScan, measure, sentence);
+        let mut finding = view.finding(&DECLARATION, AlertKind::PortScan, measure, summary);
         finding.source = source.into();
         finding.destination = destination;
         finding.port = if ports == 1 { scan.ports.first().map(|(_, port)| *port) } else { None };

@@ -89,7 +89,7 @@ impl Detector for ProtocolAnomaly {
             count as f64
         };
         let usual = measure.expected.unwrap_or_default();
-        let sentence = format!(
+        let summary = format!(
             "{} has {:.0} % of the packets, usually {:.0} %",
             metric.word().trim_start_matches("protocol_"),
             share * 100.0,
@@ -98,7 +98,7 @@ impl Detector for ProtocolAnomaly {
         out.push(Finding {
             facts: vec![("share", format!("{share:.3}"))],
             contributors: largest(view.snapshot, CONTRIBUTORS, packets),
-            ..view.finding(&DECLARATION, AlertKind::ProtocolAnomaly, measure, sentence)
+            ..view.finding(&DECLARATION, AlertKind::ProtocolAnomaly, measure, summary)
         });
     }
 

@@ -179,12 +179,12 @@ impl SlowScan {
                 (Party::Many, Some(port), "hosts_tried_in_vain", "hosts", format!("hosts at port {port}"))
             }
         };
-        let sentence = format!(
+        let summary = format!(
             "{address} tried {failed} {what} in vain within {minutes:.0} minutes; {:.0} % of what it tried failed",
             share * 100.0
         );
         let measure = Measure { name, unit, observed: failed as f64, expected: None, threshold: threshold as f64 };
-        let mut finding = view.finding(&DECLARATION, AlertKind::PortScan, measure, sentence);
+        let mut finding = view.finding(&DECLARATION, AlertKind::PortScan, measure, summary);
         finding.source = address.into();
         finding.destination = destination;
         finding.port = port;

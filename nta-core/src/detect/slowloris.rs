@@ -166,11 +166,11 @@ impl Slowloris {
             expected: None,
             threshold: self.config.min_connections as f64,
         };
-        let sentence = format!(
+        let summary = format!(
             "{client} holds {count} connections to {server} port {port} open, for up to {longest} s, on which it has sent {} bytes each on average and the server waits",
             sent / count
         );
-        let mut finding = view.finding(&DECLARATION, AlertKind::Slowloris, measure, sentence);
+        let mut finding = view.finding(&DECLARATION, AlertKind::Slowloris, measure, summary);
         finding.source = client.into();
         finding.destination = server.into();
         finding.port = Some(port);

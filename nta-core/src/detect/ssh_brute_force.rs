@@ -105,11 +105,11 @@ impl SshBruteForce {
             expected: None,
             threshold: self.config.min_connections as f64,
         };
-        let sentence = format!(
+        let summary = format!(
             "{client} opened {count} connections to the SSH server {server} port {port} within {SECONDS} s, {small} of them of at most {} bytes (median {median})",
             self.config.max_bytes
         );
-        let mut finding = view.finding(&DECLARATION, AlertKind::SshBruteForce, measure, sentence);
+        let mut finding = view.finding(&DECLARATION, AlertKind::SshBruteForce, measure, summary);
         finding.source = client.into();
         finding.destination = server.into();
         finding.port = Some(port);

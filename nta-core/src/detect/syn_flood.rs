@@ -113,10 +113,10 @@ impl SynFlood {
         };
         let source = service.shares.party();
         let from = source.host().map_or_else(|| "many sources".to_owned(), |host| host.to_string());
-        let sentence = format!(
+        let summary = format!(
             "{host} port {port} got {futile} SYNs within {seconds} s that became no connection, from {from}; {answered} connections were made"
         );
-        let mut finding = view.finding(&DECLARATION, AlertKind::SynFlood, measure, sentence);
+        let mut finding = view.finding(&DECLARATION, AlertKind::SynFlood, measure, summary);
         finding.source = source;
         finding.destination = host.into();
         finding.port = Some(port);

@@ -81,7 +81,7 @@ impl Detector for TrafficSpike {
                 Metric::Packets => largest(view.snapshot, CONTRIBUTORS, |h| h.packets() as f64 / seconds),
                 _ => largest(view.snapshot, CONTRIBUTORS, |h| f64::from(h.originator.attempts) / seconds),
             };
-            let sentence = format!(
+            let summary = format!(
                 "{} of the network is {:.0} {}, {:.1} times the usual {usual:.0}",
                 metric.word(),
                 measure.observed,
@@ -91,7 +91,7 @@ impl Detector for TrafficSpike {
             out.push(Finding {
                 facts: vec![("metric", metric.word().to_owned())],
                 contributors,
-                ..view.finding(&DECLARATION, AlertKind::TrafficSpike, measure, sentence)
+                ..view.finding(&DECLARATION, AlertKind::TrafficSpike, measure, summary)
             });
         }
     }

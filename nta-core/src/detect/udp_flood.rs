@@ -151,9 +151,8 @@ impl UdpFlood {
             "unanswered_datagrams" => "without an answer",
             _ => "in streams that nobody answers",
         };
-        let sentence =
-            format!("{host}, {place}, got {observed} UDP datagrams within {seconds:.0} s from {from}, {how}");
-        let mut finding = view.finding(&DECLARATION, AlertKind::UdpFlood, measure, sentence);
+        let summary = format!("{host}, {place}, got {observed} UDP datagrams within {seconds:.0} s from {from}, {how}");
+        let mut finding = view.finding(&DECLARATION, AlertKind::UdpFlood, measure, summary);
         finding.source = source;
         finding.destination = host.into();
         finding.port = port;

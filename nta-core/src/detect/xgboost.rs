@@ -112,11 +112,11 @@ impl Xgboost {
         };
         let (percent, seconds) = (opinion.probability * 100.0, view.snapshot.seconds());
         let behind = if because.is_empty() { String::new() } else { format!(": {because}") };
-        let sentence = format!(
+        let summary = format!(
             "{host} {does} of {} over {seconds:.0} s, with a probability of {percent:.1} %{behind}",
             spoken(kind)
         );
-        let mut finding = view.finding(&DECLARATION, kind, measure, sentence);
+        let mut finding = view.finding(&DECLARATION, kind, measure, summary);
         match role {
             AttackRole::Attacker => finding.source = host.into(),
             AttackRole::Victim => (finding.source, finding.destination) = (Party::Many, host.into()),

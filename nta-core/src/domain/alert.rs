@@ -157,14 +157,14 @@ pub struct Opinion {
     /// The number that decided.
     pub measure: Measure,
     /// What happened, one sentence with the numbers.
-    pub sentence: String,
+    pub summary: String,
 }
 
 impl Opinion {
     /// That of a finding.
     pub fn of(finding: &Finding) -> Self {
         let Finding { detector, basis, score, measure, .. } = *finding;
-        Self { detector, basis, score, measure, sentence: finding.sentence.clone() }
+        Self { detector, basis, score, measure, summary: finding.summary.clone() }
     }
 }
 

@@ -327,7 +327,7 @@ pub struct Finding {
     /// How sure the detector is, 0 to 1.
     pub score: f64,
     /// What happened, one sentence with the numbers.
-    pub sentence: String,
+    pub summary: String,
     /// Further facts: name and value.
     pub facts: Vec<(&'static str, String)>,
     /// Largest shares first.

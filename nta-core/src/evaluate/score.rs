@@ -220,7 +220,7 @@ impl BenignScore {
             let (severity, kind) = (alert.severity.word().to_owned(), alert.key.kind.word().to_owned());
             *self.by_severity.entry(severity.clone()).or_default() += 1;
             *self.by_type.entry(kind.clone()).or_default() += 1;
-            self.alerts.push([outcome.file.clone(), kind, severity, alert.finding.sentence.clone()]);
+            self.alerts.push([outcome.file.clone(), kind, severity, alert.finding.summary.clone()]);
         }
     }
 

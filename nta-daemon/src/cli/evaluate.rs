@@ -214,8 +214,8 @@ fn text(report: &Report) -> io::Result<()> {
         "  alerts an hour: {:.2}, of severity high or critical: {:.2}",
         benign.alerts_per_hour, benign.high_per_hour
     )?;
-    for [file, kind, severity, sentence] in &benign.alerts {
-        writeln!(out, "  {severity:<8} {kind:<22} {file}: {sentence}")?;
+    for [file, kind, severity, summary] in &benign.alerts {
+        writeln!(out, "  {severity:<8} {kind:<22} {file}: {summary}")?;
     }
     if !report.not_looked_for.is_empty() {
         writeln!(out, "\nlabelled, but no detector looks for it:")?;

@@ -330,7 +330,7 @@ fn text(summary: &Summary, windows: u64, top: &[FlowRecord], alerts: &[Alert]) -
     writeln!(out, "alerts    {}", alerts.len())?;
     for alert in alerts {
         let (kind, severity) = (alert.key.kind, alert.severity.word());
-        writeln!(out, "  {} {severity:<8} {kind}: {}", show(alert.raised), alert.finding.sentence)?;
+        writeln!(out, "  {} {severity:<8} {kind}: {}", show(alert.raised), alert.finding.summary)?;
     }
     if !top.is_empty() {
         writeln!(out, "\nflows with the most bytes")?;

@@ -61,7 +61,8 @@ pub struct AlertJson {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct WhyJson {
     /// What happened, in one sentence.
-    pub sentence: String,
+    #[serde(alias = "sentence")]
+    pub summary: String,
     /// What was measured.
     pub measure: String,
     /// Its unit.
@@ -109,7 +110,8 @@ pub struct JudgeJson {
     /// From where on it is a finding.
     pub threshold: f64,
     /// What happened, in one sentence.
-    pub sentence: String,
+    #[serde(alias = "sentence")]
+    pub summary: String,
 }
 
 /// Who or what had a share in it.
@@ -168,7 +170,7 @@ impl From<&Opinion> for JudgeJson {
             measure: opinion.measure.name.to_owned(),
             observed: opinion.measure.observed,
             threshold: opinion.measure.threshold,
-            sentence: opinion.sentence.clone(),
+            summary: opinion.summary.clone(),
         }
     }
 }
@@ -178,7 +180,7 @@ impl From<&Finding> for WhyJson {
         let measure = &finding.measure;
         let technique = finding.kind.technique();
         Self {
-            sentence: finding.sentence.clone(),
+            summary: finding.summary.clone(),
             measure: measure.name.to_owned(),
             unit: measure.unit.to_owned(),
             observed: measure.observed,

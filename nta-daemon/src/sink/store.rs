@@ -214,7 +214,7 @@ mod tests {
             end: Timestamp::from_nanos(1),
             measure: Measure { name: "ports", unit: "ports", observed: 40.0, expected: None, threshold: 15.0 },
             score: 0.5,
-            sentence: String::new(),
+            summary: String::new(),
             facts: Vec::new(),
             contributors: Vec::new(),
         }

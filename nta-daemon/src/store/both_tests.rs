@@ -212,6 +212,7 @@ async fn a_database_of_the_version_before_is_migrated_with_its_data() {
     older.run(&pool).await.expect("the older tables");
     let body = serde_json::to_string(&crate::json::WindowJson::from(&window(3))).expect("JSON");
     let alert_body = serde_json::to_string(&crate::json::AlertJson::from(&alert(3, 105))).expect("JSON");
+    let alert_body = alert_body.replace("\"summary\":", "\"sentence\":");
     for sql in [
         "INSERT INTO runs (started_ns, mode, source, version) VALUES (1, 'live', 'eth0', '0')".to_owned(),
         format!(

@@ -28,7 +28,7 @@ pub(super) fn alert(source: u8, last_s: u64) -> Alert {
         end: time(last_s),
         measure: Measure { name: "ports", unit: "ports", observed: 40.0, expected: None, threshold: 15.0 },
         score: 0.5,
-        sentence: String::new(),
+        summary: String::new(),
         facts: Vec::new(),
         contributors: Vec::new(),
     };

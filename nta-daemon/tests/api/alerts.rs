@@ -23,7 +23,7 @@ fn alert(kind: AlertKind, source: u8, window: u64, score: f64) -> Alert {
         end: time(window * 5 + 5),
         measure: Measure { name: "services", unit: "services", observed: 40.0, expected: None, threshold: 15.0 },
         score,
-        sentence: format!("192.0.2.{source} tried 40 ports"),
+        summary: format!("192.0.2.{source} tried 40 ports"),
         facts: vec![("attempts", "41".to_owned())],
         contributors: vec![Contributor { what: "port 22".to_owned(), amount: 3.0 }],
     };

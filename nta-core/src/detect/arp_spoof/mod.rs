@@ -103,7 +103,7 @@ impl ArpSpoof {
                 threshold: claim.sign.threshold(&self.config),
             },
             score: claim.sign.score(),
-            sentence: format!("{attacker} {what}; {} such packets in this window", claim.count),
+            summary: format!("{attacker} {what}; {} such packets in this window", claim.count),
             facts,
             contributors: vec![Contributor { what: address.to_string(), amount: f64::from(claim.count) }],
         }

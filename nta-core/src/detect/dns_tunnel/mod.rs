@@ -179,7 +179,7 @@ impl DnsTunnel {
         let rule = self.judge(seen)?;
         let server = seen.server;
         let (names, queries, parent) = (seen.names.count(), seen.queries, &pair.parent);
-        let sentence = if rule.word == "no_dns" {
+        let summary = if rule.word == "no_dns" {
             format!(
                 "{} exchanged {} packets that are no DNS with {server} on DNS's port",
                 pair.client,
@@ -213,7 +213,7 @@ impl DnsTunnel {
                 threshold: rule.threshold,
             },
             score: (rule.observed / rule.threshold / 10.0).clamp(0.5, 1.0),
-            sentence,
+            summary,
             facts: vec![
                 ("rule", rule.word.to_owned()),
                 ("parent_domain", parent.clone()),
