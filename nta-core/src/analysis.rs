@@ -56,7 +56,7 @@ pub struct Analysis {
     medium: Cascade,
     long: Cascade,
     detectors: Vec<Box<dyn Detector>>,
-    hygiene: Alerter,
+    alerter: Alerter,
     baselines: Baselines,
     /// Whether a second thread may help with a large window.
     may_share: bool,
@@ -72,7 +72,7 @@ impl Analysis {
             medium: Cascade::new(Span::Medium, base_ns, lengths),
             long: Cascade::new(Span::Long, base_ns, lengths),
             detectors,
-            hygiene: Alerter::new(config.hygiene.clone(), options.ids),
+            alerter: Alerter::new(config.alerting.clone(), options.ids),
             baselines: Baselines::new(options.baseline.clone()),
             may_share: options.threads > 1,
         }
@@ -81,7 +81,7 @@ impl Analysis {
     /// What became of the findings so far.
     pub fn counts(&self) -> DetectionCounts {
         let evicted = self.detectors.iter().map(|detector| detector.evicted()).sum();
-        DetectionCounts { evicted, ..self.hygiene.counts() }
+        DetectionCounts { evicted, ..self.alerter.counts() }
     }
 
     /// What is usual so far.
@@ -163,7 +163,7 @@ impl Analysis {
         self.long.finish(&threads, &mut |closed| long.push(closed));
         let judged = open.into_iter().chain(long).map(|closed| self.judge(closed)).collect();
         let mut alerts = Vec::new();
-        self.hygiene.end(time, ClearReason::RunEnded, &mut |change, alert| alerts.push((change, alert.clone())));
+        self.alerter.end(time, ClearReason::RunEnded, &mut |change, alert| alerts.push((change, alert.clone())));
         Ended { judged, alerts }
     }
 
@@ -176,7 +176,7 @@ impl Analysis {
         // Detectors go through hosts in no order; what is told must not depend on it.
         findings.sort_by_key(|finding| (finding.kind, finding.source, finding.destination, finding.port));
         let mut alerts = Vec::new();
-        self.hygiene.judge(findings, snapshot.window.end, &mut |change, alert| alerts.push((change, alert.clone())));
+        self.alerter.judge(findings, snapshot.window.end, &mut |change, alert| alerts.push((change, alert.clone())));
         if snapshot.span == Span::Medium {
             self.learn(&snapshot);
         }
@@ -189,7 +189,7 @@ impl Analysis {
     fn learn(&mut self, snapshot: &Snapshot) {
         let accept_after_ns = self.baselines.accept_after_ns();
         let fresh = |alert: &&Alert| snapshot.window.end.since(alert.raised) < accept_after_ns;
-        let open: Vec<&Alert> = self.hygiene.open().filter(fresh).collect();
+        let open: Vec<&Alert> = self.alerter.open().filter(fresh).collect();
         let kinds: HashSet<_> = open.iter().map(|alert| alert.key.kind).collect();
         let hosts: HashSet<_> =
             open.iter().flat_map(|alert| [alert.key.source.host(), alert.key.destination.host()]).flatten().collect();

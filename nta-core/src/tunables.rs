@@ -13,11 +13,21 @@ pub struct Setting {
 }
 
 /// Declares the settings of a detector; each field's documentation (with its unit) goes into the printed configuration.
-/// `enabled` is always there.
+/// A detector's have `enabled`; what is `always` there has not.
 macro_rules! tunables {
+    ( $(#[doc = $about:literal])+ $name:ident in $section:literal { $($fields:tt)+ } ) => {
+        $crate::tunables::tunables! {
+            $(#[doc = $about])+
+            $name in $section always {
+                /// Whether the detector runs.
+                enabled: bool = true,
+                $($fields)+
+            }
+        }
+    };
     (
         $(#[doc = $about:literal])+
-        $name:ident in $section:literal {
+        $name:ident in $section:literal always {
             $( $(#[doc = $doc:literal])+ $field:ident: $type:ty = $default:expr, )+
         }
     ) => {
@@ -25,14 +35,12 @@ macro_rules! tunables {
         #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
         #[serde(default, deny_unknown_fields)]
         pub struct $name {
-            /// Whether the detector runs.
-            pub enabled: bool,
             $( $(#[doc = $doc])+ pub $field: $type, )+
         }
 
         impl Default for $name {
             fn default() -> Self {
-                Self { enabled: true, $( $field: $default, )+ }
+                Self { $( $field: $default, )+ }
             }
         }
 
@@ -40,19 +48,21 @@ macro_rules! tunables {
             /// Section of the configuration file.
             pub const SECTION: &'static str = $section;
 
-            /// Its settings, for the documentation.
+            /// Its settings but `enabled`, for the documentation.
             pub fn settings() -> Vec<$crate::Setting> {
                 let default = Self::default();
-                vec![ $( $crate::Setting {
+                let mut settings = vec![ $( $crate::Setting {
                     key: stringify!($field),
                     default: format!("{:?}", default.$field),
                     doc: concat!($($doc),+).trim().to_owned(),
-                }, )+ ]
+                }, )+ ];
+                settings.retain(|setting| setting.key != "enabled");
+                settings
             }
 
             /// As a commented section of the configuration file.
             pub fn to_toml(&self) -> String {
-                let mut toml = format!("[{}]\n# Whether the detector runs.\nenabled = {:?}\n", $section, self.enabled);
+                let mut toml = format!("[{}]\n", $section);
                 $(
                     $( toml.push_str(concat!("#", $doc, "\n")); )+
                     toml.push_str(&format!(concat!(stringify!($field), " = {:?}\n"), self.$field));

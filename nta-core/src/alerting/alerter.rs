@@ -21,7 +21,7 @@ const NANOS: u64 = 1_000_000_000;
 
 tunables! {
     /// What makes findings an alert.
-    AlertingConfig in "detect.hygiene" {
+    AlertingConfig in "detect.alerting" always {
         /// An alert is cleared when nothing was found for so long, in seconds of the traffic's own time.
         clear_after_s: u64 = 60,
         /// One that comes back within so many seconds after it was cleared is the same alert.

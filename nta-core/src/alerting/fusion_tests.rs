@@ -50,10 +50,10 @@ fn anomaly(address: &str, end_s: u64) -> Finding {
     model("isolation_forest", AlertKind::HostAnomaly, [host(address), Party::Nobody], end_s)
 }
 
-fn judge(hygiene: &mut Alerter, findings: Vec<Finding>, now_s: u64) -> Vec<(AlertChange, Alert)> {
+fn judge(alerter: &mut Alerter, findings: Vec<Finding>, now_s: u64) -> Vec<(AlertChange, Alert)> {
     let mut told = Vec::new();
     let now = Timestamp::from_nanos(now_s * S);
-    hygiene.judge(findings, now, &mut |change, alert| told.push((change, alert.clone())));
+    alerter.judge(findings, now, &mut |change, alert| told.push((change, alert.clone())));
     told
 }
 
@@ -68,9 +68,9 @@ fn new() -> Alerter {
 
 #[test]
 fn a_model_joins_what_a_rule_found_at_once_and_both_are_heard() {
-    let mut hygiene = new();
-    let first = judge(&mut hygiene, vec![rule(105)], 105);
-    let told = judge(&mut hygiene, vec![by_xgboost(110)], 110);
+    let mut alerter = new();
+    let first = judge(&mut alerter, vec![rule(105)], 105);
+    let told = judge(&mut alerter, vec![by_xgboost(110)], 110);
     assert_eq!(changes(&told), [Updated]);
     let alert = &told[0].1;
     assert_eq!((alert.id, alert.key.destination), (first[0].1.id, host(VICTIM)));
@@ -79,16 +79,16 @@ fn a_model_joins_what_a_rule_found_at_once_and_both_are_heard() {
     assert_eq!(alert.severity, first[0].1.severity);
     let says: Vec<_> = alert.opinions.iter().map(|o| (o.detector, o.measure.name, o.summary.as_str())).collect();
     assert_eq!(says, [("port_scan", "ports", "port_scan at 105"), ("xgboost", "probability", "xgboost at 110")]);
-    assert_eq!(hygiene.open().count(), 1);
+    assert_eq!(alerter.open().count(), 1);
 }
 
 #[test]
 fn in_one_window_they_are_one_alert_as_well() {
-    let mut hygiene = new();
-    let told = judge(&mut hygiene, vec![by_xgboost(105), rule(105), anomaly(ATTACKER, 105)], 105);
-    let again = judge(&mut hygiene, vec![by_xgboost(110), rule(110), anomaly(ATTACKER, 110)], 110);
+    let mut alerter = new();
+    let told = judge(&mut alerter, vec![by_xgboost(105), rule(105), anomaly(ATTACKER, 105)], 105);
+    let again = judge(&mut alerter, vec![by_xgboost(110), rule(110), anomaly(ATTACKER, 110)], 110);
     assert_eq!(told.iter().chain(&again).filter(|(change, _)| *change == Raised).count(), 1);
-    let open: Vec<&Alert> = hygiene.open().collect();
+    let open: Vec<&Alert> = alerter.open().collect();
     assert_eq!(open.len(), 1);
     for detector in ["port_scan", "xgboost", "isolation_forest"] {
         assert!(open[0].detectors.contains(&detector), "{detector}: {:?}", open[0].detectors);
@@ -97,33 +97,33 @@ fn in_one_window_they_are_one_alert_as_well() {
 
 #[test]
 fn a_model_that_stands_alone_needs_two_windows_and_stays_mild() {
-    let mut hygiene = new();
-    assert_eq!(changes(&judge(&mut hygiene, vec![by_xgboost(105)], 105)), []);
-    let told = judge(&mut hygiene, vec![by_xgboost(110)], 110);
+    let mut alerter = new();
+    assert_eq!(changes(&judge(&mut alerter, vec![by_xgboost(105)], 105)), []);
+    let told = judge(&mut alerter, vec![by_xgboost(110)], 110);
     assert_eq!(changes(&told), [Raised]);
     assert_eq!((told[0].1.windows, told[0].1.detectors.as_slice()), (2, ["xgboost"].as_slice()));
     for end_s in (115..400).step_by(5) {
-        let told = judge(&mut hygiene, vec![by_xgboost(end_s)], end_s);
+        let told = judge(&mut alerter, vec![by_xgboost(end_s)], end_s);
         assert!(told[0].1.severity <= Severity::Medium, "{}", told[0].1.severity.word());
     }
 
-    let mut hygiene =
+    let mut alerter =
         Alerter::new(AlertingConfig { model_windows: 3, ..AlertingConfig::default() }, Default::default());
-    let told: Vec<_> = [105, 110, 115].map(|end_s| judge(&mut hygiene, vec![by_xgboost(end_s)], end_s).len()).into();
+    let told: Vec<_> = [105, 110, 115].map(|end_s| judge(&mut alerter, vec![by_xgboost(end_s)], end_s).len()).into();
     assert_eq!(told, [0, 0, 1]);
 }
 
 #[test]
 fn two_windows_of_180_s_in_a_row_are_two_windows() {
-    let mut hygiene = new();
+    let mut alerter = new();
     let long = |end_s: u64| Finding { start: Timestamp::from_nanos((end_s - 180) * S), ..by_xgboost(end_s) };
-    assert_eq!(changes(&judge(&mut hygiene, vec![long(360)], 360)), []);
-    assert_eq!(changes(&judge(&mut hygiene, vec![], 365)), []);
-    assert_eq!(changes(&judge(&mut hygiene, vec![long(540)], 540)), [Raised]);
+    assert_eq!(changes(&judge(&mut alerter, vec![long(360)], 360)), []);
+    assert_eq!(changes(&judge(&mut alerter, vec![], 365)), []);
+    assert_eq!(changes(&judge(&mut alerter, vec![long(540)], 540)), [Raised]);
 
-    let mut hygiene = new();
-    judge(&mut hygiene, vec![long(360)], 360);
-    assert_eq!(changes(&judge(&mut hygiene, vec![long(720)], 720)), [], "one between them found nothing");
+    let mut alerter = new();
+    judge(&mut alerter, vec![long(360)], 360);
+    assert_eq!(changes(&judge(&mut alerter, vec![long(720)], 720)), [], "one between them found nothing");
 }
 
 #[test]
@@ -134,11 +134,11 @@ fn what_a_model_found_first_becomes_the_rules() {
         [Party::Many, host(VICTIM)],
         [Party::Nobody, host(VICTIM)],
     ] {
-        let mut hygiene = new();
+        let mut alerter = new();
         let found = |end_s| vec![model("xgboost", SCAN, theirs, end_s)];
-        judge(&mut hygiene, found(105), 105);
-        let first = judge(&mut hygiene, found(110), 110);
-        let told = judge(&mut hygiene, vec![rule(115)], 115);
+        judge(&mut alerter, found(105), 105);
+        let first = judge(&mut alerter, found(110), 110);
+        let told = judge(&mut alerter, vec![rule(115)], 115);
         assert_eq!(changes(&told), [Updated], "one alert, not two");
         let alert = &told[0].1;
         assert_eq!((alert.key.source, alert.key.destination), (host(ATTACKER), host(VICTIM)));
@@ -146,68 +146,68 @@ fn what_a_model_found_first_becomes_the_rules() {
         assert_eq!((alert.finding.detector, alert.severity), ("port_scan", Severity::Medium));
         assert_eq!(alert.detectors, ["xgboost", "port_scan"]);
 
-        assert_eq!(changes(&judge(&mut hygiene, found(120), 120)), [Updated], "and the model goes on joining it");
-        assert_eq!(hygiene.open().count(), 1);
-        assert_eq!(changes(&judge(&mut hygiene, vec![], 190)), [Cleared]);
-        assert_eq!(changes(&judge(&mut hygiene, found(195), 195)), [], "what is over is not joined");
+        assert_eq!(changes(&judge(&mut alerter, found(120), 120)), [Updated], "and the model goes on joining it");
+        assert_eq!(alerter.open().count(), 1);
+        assert_eq!(changes(&judge(&mut alerter, vec![], 190)), [Cleared]);
+        assert_eq!(changes(&judge(&mut alerter, found(195), 195)), [], "what is over is not joined");
     }
 }
 
 #[test]
 fn a_rule_whose_own_alert_comes_back_ends_the_models() {
-    let mut hygiene = new();
-    let first = judge(&mut hygiene, vec![rule(105)], 105);
+    let mut alerter = new();
+    let first = judge(&mut alerter, vec![rule(105)], 105);
     for end_s in [170, 175] {
-        judge(&mut hygiene, vec![by_xgboost(end_s)], end_s);
+        judge(&mut alerter, vec![by_xgboost(end_s)], end_s);
     }
-    assert_eq!(hygiene.open().count(), 1, "the rule's is over, the model's is open");
-    let told = judge(&mut hygiene, vec![rule(180)], 180);
+    assert_eq!(alerter.open().count(), 1, "the rule's is over, the model's is open");
+    let told = judge(&mut alerter, vec![rule(180)], 180);
     assert_eq!(changes(&told), [Cleared, Raised]);
     assert_eq!(told[0].1.detectors, ["xgboost"]);
     assert_eq!(told[1].1.id, first[0].1.id);
-    assert_eq!(changes(&judge(&mut hygiene, vec![by_xgboost(185)], 185)), [Updated]);
-    assert_eq!(hygiene.open().count(), 1);
+    assert_eq!(changes(&judge(&mut alerter, vec![by_xgboost(185)], 185)), [Updated]);
+    assert_eq!(alerter.open().count(), 1);
 }
 
 #[test]
 fn another_host_and_another_side_are_other_things() {
     for parties in [[host(VICTIM), Party::Nobody], [Party::Many, host(ATTACKER)], [host("192.0.2.77"), Party::Nobody]] {
-        let mut hygiene = new();
-        judge(&mut hygiene, vec![rule(105)], 105);
-        assert_eq!(changes(&judge(&mut hygiene, vec![model("xgboost", SCAN, parties, 110)], 110)), [], "{parties:?}");
+        let mut alerter = new();
+        judge(&mut alerter, vec![rule(105)], 105);
+        assert_eq!(changes(&judge(&mut alerter, vec![model("xgboost", SCAN, parties, 110)], 110)), [], "{parties:?}");
     }
 }
 
 #[test]
 fn another_word_for_what_a_rule_explains_is_heard_and_raises_nothing() {
-    let mut hygiene = new();
-    judge(&mut hygiene, vec![rule(105)], 105);
+    let mut alerter = new();
+    judge(&mut alerter, vec![rule(105)], 105);
     let other = |end_s| model("xgboost", AlertKind::SynFlood, [host(ATTACKER), Party::Nobody], end_s);
-    let told = judge(&mut hygiene, vec![rule(110), other(110)], 110);
+    let told = judge(&mut alerter, vec![rule(110), other(110)], 110);
     assert_eq!((changes(&told), told[1].1.key.kind), (vec![Updated, Updated], SCAN));
     assert_eq!(told[1].1.detectors, ["port_scan", "xgboost"]);
     // Once the rule is silent, the model's word counts for itself.
-    assert_eq!(changes(&judge(&mut hygiene, vec![other(115)], 115)), []);
-    assert_eq!(changes(&judge(&mut hygiene, vec![other(120)], 120)), [Raised]);
-    assert_eq!(hygiene.open().count(), 2);
+    assert_eq!(changes(&judge(&mut alerter, vec![other(115)], 115)), []);
+    assert_eq!(changes(&judge(&mut alerter, vec![other(120)], 120)), [Raised]);
+    assert_eq!(alerter.open().count(), 2);
 }
 
 #[test]
 fn an_anomaly_joins_any_alert_about_its_host_the_latest_of_several() {
     for address in [ATTACKER, VICTIM] {
-        let mut hygiene = new();
-        judge(&mut hygiene, vec![rule(105)], 105);
+        let mut alerter = new();
+        judge(&mut alerter, vec![rule(105)], 105);
         let newer = finding("syn_flood", AlertKind::SynFlood, [host(ATTACKER), host(VICTIM)], 110);
-        judge(&mut hygiene, vec![rule(110), newer], 110);
-        let told = judge(&mut hygiene, vec![anomaly(address, 115)], 115);
+        judge(&mut alerter, vec![rule(110), newer], 110);
+        let told = judge(&mut alerter, vec![anomaly(address, 115)], 115);
         assert_eq!(changes(&told), [Updated]);
         assert_eq!(told[0].1.key.kind, AlertKind::SynFlood);
         assert_eq!(told[0].1.detectors, ["syn_flood", "isolation_forest"]);
     }
-    let mut hygiene = new();
-    judge(&mut hygiene, vec![rule(105)], 105);
-    assert_eq!(changes(&judge(&mut hygiene, vec![anomaly("192.0.2.77", 110)], 110)), []);
-    let told = judge(&mut hygiene, vec![anomaly("192.0.2.77", 115)], 115);
+    let mut alerter = new();
+    judge(&mut alerter, vec![rule(105)], 105);
+    assert_eq!(changes(&judge(&mut alerter, vec![anomaly("192.0.2.77", 110)], 110)), []);
+    let told = judge(&mut alerter, vec![anomaly("192.0.2.77", 115)], 115);
     assert_eq!((changes(&told), told[0].1.severity), (vec![Raised], Severity::Low));
     assert_eq!(told[0].1.key.kind, AlertKind::HostAnomaly);
 }
@@ -215,18 +215,18 @@ fn an_anomaly_joins_any_alert_about_its_host_the_latest_of_several() {
 /// 10,000 open alerts of one scanner, and a model that names it.
 #[test]
 fn joining_takes_the_alert_that_was_raised_last_however_many_there_are() {
-    let mut hygiene = new();
+    let mut alerter = new();
     let victims: Vec<Party> =
         (0..9_000_u32).map(|n| Party::Host(std::net::Ipv4Addr::from(0x0a00_0000 + n).into())).collect();
     let scans = |end_s| victims.iter().map(|v| finding("port_scan", SCAN, [host(ATTACKER), *v], end_s)).collect();
-    judge(&mut hygiene, scans(105), 105);
-    judge(&mut hygiene, vec![rule(110)], 110);
+    judge(&mut alerter, scans(105), 105);
+    judge(&mut alerter, vec![rule(110)], 110);
     for end_s in 111..140 {
-        let told = judge(&mut hygiene, vec![by_xgboost(end_s)], end_s);
+        let told = judge(&mut alerter, vec![by_xgboost(end_s)], end_s);
         assert_eq!((changes(&told), told[0].1.key.destination), (vec![Updated], host(VICTIM)));
     }
-    judge(&mut hygiene, vec![], 300);
-    assert!(hygiene.open().next().is_none());
-    assert_eq!(changes(&judge(&mut hygiene, vec![by_xgboost(305)], 305)), [], "none is open");
-    assert!(hygiene.open().all(|alert| alert.state == AlertState::Raised));
+    judge(&mut alerter, vec![], 300);
+    assert!(alerter.open().next().is_none());
+    assert_eq!(changes(&judge(&mut alerter, vec![by_xgboost(305)], 305)), [], "none is open");
+    assert!(alerter.open().all(|alert| alert.state == AlertState::Raised));
 }

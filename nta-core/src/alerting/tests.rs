@@ -29,9 +29,9 @@ const fn time(seconds: u64) -> Timestamp {
 }
 
 /// Change, kind, source and identity, in the order told.
-fn judge(hygiene: &mut Alerter, findings: Vec<Finding>, now_s: u64) -> Vec<(AlertChange, Alert)> {
+fn judge(alerter: &mut Alerter, findings: Vec<Finding>, now_s: u64) -> Vec<(AlertChange, Alert)> {
     let mut told = Vec::new();
-    hygiene.judge(findings, time(now_s), &mut |change, alert| told.push((change, alert.clone())));
+    alerter.judge(findings, time(now_s), &mut |change, alert| told.push((change, alert.clone())));
     told
 }
 
@@ -44,70 +44,70 @@ const A: &str = "192.0.2.1";
 
 #[test]
 fn an_alert_is_raised_once_updated_cleared_after_quiet_and_forgotten_after_hold_down() {
-    let mut hygiene = Alerter::new(AlertingConfig::default(), Default::default());
-    let first = judge(&mut hygiene, vec![finding(SCAN, A, 105, 12.0)], 105);
+    let mut alerter = Alerter::new(AlertingConfig::default(), Default::default());
+    let first = judge(&mut alerter, vec![finding(SCAN, A, 105, 12.0)], 105);
     assert_eq!(changes(&first), [AlertChange::Raised]);
-    let second = judge(&mut hygiene, vec![finding(SCAN, A, 110, 30.0)], 110);
+    let second = judge(&mut alerter, vec![finding(SCAN, A, 110, 30.0)], 110);
     assert_eq!(changes(&second), [AlertChange::Updated]);
     let alert = &second[0].1;
     assert_eq!((alert.id, alert.windows, alert.merged, alert.raised), (first[0].1.id, 2, 1, time(105)));
     assert_eq!((alert.finding.measure.observed, alert.latest.end), (30.0, time(110)));
 
-    assert_eq!(changes(&judge(&mut hygiene, vec![], 169)), [], "59 s of quiet");
-    let cleared = judge(&mut hygiene, vec![], 170);
+    assert_eq!(changes(&judge(&mut alerter, vec![], 169)), [], "59 s of quiet");
+    let cleared = judge(&mut alerter, vec![], 170);
     assert_eq!(changes(&cleared), [AlertChange::Cleared]);
     assert_eq!(cleared[0].1.cleared, Some(time(170)));
-    assert_eq!(changes(&judge(&mut hygiene, vec![], 175)), [], "cleared once");
+    assert_eq!(changes(&judge(&mut alerter, vec![], 175)), [], "cleared once");
 
-    let again = judge(&mut hygiene, vec![finding(SCAN, A, 300, 12.0)], 300);
+    let again = judge(&mut alerter, vec![finding(SCAN, A, 300, 12.0)], 300);
     assert_eq!(changes(&again), [AlertChange::Raised]);
     assert_eq!((again[0].1.id, again[0].1.cleared), (first[0].1.id, None), "the same alert within the hold-down");
     assert_eq!(again[0].1.finding.end, time(110), "the strongest finding stays");
 
-    judge(&mut hygiene, vec![], 660);
-    let new = judge(&mut hygiene, vec![finding(SCAN, A, 1000, 12.0)], 1000);
+    judge(&mut alerter, vec![], 660);
+    let new = judge(&mut alerter, vec![finding(SCAN, A, 1000, 12.0)], 1000);
     assert_eq!(changes(&new), [AlertChange::Raised]);
     assert_ne!(new[0].1.id, first[0].1.id, "a new alert after it");
-    let counts = hygiene.counts();
+    let counts = alerter.counts();
     assert_eq!((counts.findings, counts.raised, counts.cleared), (4, 3, 2));
     assert_eq!(counts.open, [0, 1, 0, 0]);
 }
 
 #[test]
 fn a_silence_without_windows_clears_before_the_next_finding() {
-    let mut hygiene = Alerter::new(AlertingConfig::default(), Default::default());
-    let first = judge(&mut hygiene, vec![finding(SCAN, A, 105, 12.0)], 105);
-    let within = judge(&mut hygiene, vec![finding(SCAN, A, 205, 12.0)], 205);
+    let mut alerter = Alerter::new(AlertingConfig::default(), Default::default());
+    let first = judge(&mut alerter, vec![finding(SCAN, A, 105, 12.0)], 105);
+    let within = judge(&mut alerter, vec![finding(SCAN, A, 205, 12.0)], 205);
     assert_eq!(changes(&within), [AlertChange::Cleared, AlertChange::Raised]);
     assert_eq!(within[1].1.id, first[0].1.id);
-    let after = judge(&mut hygiene, vec![finding(SCAN, A, 5000, 12.0)], 5000);
+    let after = judge(&mut alerter, vec![finding(SCAN, A, 5000, 12.0)], 5000);
     assert_eq!(changes(&after), [AlertChange::Cleared, AlertChange::Raised]);
     assert_ne!(after[1].1.id, first[0].1.id);
 }
 
 #[test]
 fn findings_of_several_detectors_about_one_thing_are_one_alert() {
-    let mut hygiene = Alerter::new(AlertingConfig::default(), Default::default());
+    let mut alerter = Alerter::new(AlertingConfig::default(), Default::default());
     let other = Finding { detector: "slow_scan", ..finding(SCAN, A, 105, 50.0) };
-    let told = judge(&mut hygiene, vec![finding(SCAN, A, 105, 12.0), other], 105);
+    let told = judge(&mut alerter, vec![finding(SCAN, A, 105, 12.0), other], 105);
     assert_eq!(changes(&told), [AlertChange::Raised, AlertChange::Updated]);
     let alert = &told[1].1;
     assert_eq!((alert.windows, alert.merged), (1, 1), "one window, however many found it");
     assert_eq!(alert.detectors, ["port_scan", "slow_scan"]);
     assert_eq!(alert.finding.detector, "slow_scan", "the strongest is told");
-    assert_eq!(hygiene.open().count(), 1);
+    assert_eq!(alerter.open().count(), 1);
 }
 
 #[test]
 fn what_is_allowed_is_counted_and_not_told() {
     let allow = ["10.0.0.0/8", "192.0.2.1 port_scan"].map(|text| text.parse().expect("rule")).into();
-    let mut hygiene = Alerter::new(AlertingConfig { allow, ..AlertingConfig::default() }, Default::default());
+    let mut alerter = Alerter::new(AlertingConfig { allow, ..AlertingConfig::default() }, Default::default());
     let as_destination = Finding {
         destination: Party::Host("10.9.9.9".parse().expect("address")),
         ..finding(AlertKind::SynFlood, "203.0.113.5", 105, 12.0)
     };
     let told = judge(
-        &mut hygiene,
+        &mut alerter,
         vec![
             finding(SCAN, "10.1.2.3", 105, 12.0),
             as_destination,
@@ -118,44 +118,44 @@ fn what_is_allowed_is_counted_and_not_told() {
     );
     assert_eq!(told.len(), 1);
     assert_eq!(told[0].1.key.kind, AlertKind::Slowloris, "allowed for scans only");
-    assert_eq!((hygiene.counts().findings, hygiene.counts().allowed), (4, 3));
+    assert_eq!((alerter.counts().findings, alerter.counts().allowed), (4, 3));
 }
 
 #[test]
 fn a_kind_may_need_several_windows() {
     let raise_after = toml::from_str::<toml::Table>("raise_after = { port_scan = 3 }").expect("TOML");
     let config: AlertingConfig = raise_after.try_into().expect("config");
-    let mut hygiene = Alerter::new(config, Default::default());
+    let mut alerter = Alerter::new(config, Default::default());
     for (end_s, observed) in [(105, 12.0), (105, 15.0), (110, 12.0)] {
-        assert!(judge(&mut hygiene, vec![finding(SCAN, A, end_s, observed)], end_s).is_empty(), "{end_s}");
+        assert!(judge(&mut alerter, vec![finding(SCAN, A, end_s, observed)], end_s).is_empty(), "{end_s}");
     }
-    let told = judge(&mut hygiene, vec![finding(SCAN, A, 115, 12.0)], 115);
+    let told = judge(&mut alerter, vec![finding(SCAN, A, 115, 12.0)], 115);
     assert_eq!(changes(&told), [AlertChange::Raised]);
     let alert = &told[0].1;
     assert_eq!((alert.windows, alert.first, alert.raised), (3, time(100), time(115)));
-    assert_eq!(hygiene.counts().waiting, 3);
+    assert_eq!(alerter.counts().waiting, 3);
 
-    assert!(judge(&mut hygiene, vec![finding(SCAN, "192.0.2.2", 120, 12.0)], 120).is_empty());
-    judge(&mut hygiene, vec![], 200);
+    assert!(judge(&mut alerter, vec![finding(SCAN, "192.0.2.2", 120, 12.0)], 120).is_empty());
+    judge(&mut alerter, vec![], 200);
     for end_s in [205, 210] {
-        let told = judge(&mut hygiene, vec![finding(SCAN, "192.0.2.2", end_s, 12.0)], end_s);
+        let told = judge(&mut alerter, vec![finding(SCAN, "192.0.2.2", end_s, 12.0)], end_s);
         assert!(told.is_empty(), "windows too far apart do not add up");
     }
 }
 
 #[test]
 fn during_warm_up_only_findings_without_a_baseline_are_told() {
-    let mut hygiene = Alerter::new(AlertingConfig { warm_up_s: 60, ..AlertingConfig::default() }, Default::default());
+    let mut alerter = Alerter::new(AlertingConfig { warm_up_s: 60, ..AlertingConfig::default() }, Default::default());
     let spike = |end_s| {
         let mut spike = finding(AlertKind::TrafficSpike, A, end_s, 50.0);
         spike.measure.expected = Some(5.0);
         spike
     };
-    let told = judge(&mut hygiene, vec![spike(105), finding(SCAN, A, 105, 12.0)], 105);
+    let told = judge(&mut alerter, vec![spike(105), finding(SCAN, A, 105, 12.0)], 105);
     assert_eq!(told.iter().map(|(_, alert)| alert.key.kind).collect::<Vec<_>>(), [SCAN]);
-    assert!(judge(&mut hygiene, vec![spike(160)], 160).is_empty());
-    assert_eq!(hygiene.counts().warming_up, 2);
-    let told = judge(&mut hygiene, vec![spike(165)], 165);
+    assert!(judge(&mut alerter, vec![spike(160)], 160).is_empty());
+    assert_eq!(alerter.counts().warming_up, 2);
+    let told = judge(&mut alerter, vec![spike(165)], 165);
     assert!(
         told.iter()
             .any(|(change, alert)| { *change == AlertChange::Raised && alert.key.kind == AlertKind::TrafficSpike })
@@ -164,11 +164,11 @@ fn during_warm_up_only_findings_without_a_baseline_are_told() {
 
 #[test]
 fn beyond_the_limit_findings_are_counted_and_known_alerts_go_on() {
-    let mut hygiene = Alerter::new(AlertingConfig { max_alerts: 2, ..AlertingConfig::default() }, Default::default());
+    let mut alerter = Alerter::new(AlertingConfig { max_alerts: 2, ..AlertingConfig::default() }, Default::default());
     let all = |end_s| ["192.0.2.3", "192.0.2.1", "192.0.2.2"].map(|source| finding(SCAN, source, end_s, 12.0)).into();
-    assert_eq!(judge(&mut hygiene, all(105), 105).len(), 2);
-    assert_eq!(changes(&judge(&mut hygiene, all(110), 110)), [AlertChange::Updated; 2]);
-    assert_eq!((hygiene.counts().refused, hygiene.counts().raised), (2, 2));
+    assert_eq!(judge(&mut alerter, all(105), 105).len(), 2);
+    assert_eq!(changes(&judge(&mut alerter, all(110), 110)), [AlertChange::Updated; 2]);
+    assert_eq!((alerter.counts().refused, alerter.counts().raised), (2, 2));
 }
 
 #[test]

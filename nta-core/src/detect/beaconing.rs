@@ -352,12 +352,12 @@ mod tests {
             fixture::full(flow.flow.first, &[], vec![flow])
         });
         let findings = fixture::inspect(&mut detector, windows);
-        let mut hygiene =
+        let mut alerter =
             Alerter::new(AlertingConfig { clear_after_s: 120, ..AlertingConfig::default() }, Default::default());
         let mut last = None;
         for finding in findings {
             let now = finding.end;
-            hygiene.judge(vec![finding], now, &mut |_, alert| last = Some((alert.windows, alert.severity)));
+            alerter.judge(vec![finding], now, &mut |_, alert| last = Some((alert.windows, alert.severity)));
         }
         assert_eq!(last, Some((40, Severity::Medium)));
     }

@@ -28,7 +28,7 @@ tunables! {
         min_packets: u64 = 20,
         /// Hosts judged in a window, those with the most packets and flows; further ones are counted and left out.
         max_hosts: usize = 256,
-        /// Windows of 30 s in a row that must be unusual, before the windows that detect.hygiene asks of a model.
+        /// Windows of 30 s in a row that must be unusual, before the windows that detect.alerting asks of a model.
         windows: u32 = 1,
         /// Score above which a host is unusual, 0 to 1; 0 for what training found.
         threshold: f64 = 0.0,

@@ -30,7 +30,7 @@ macro_rules! registry {
             /// Networks that are one's own; all others are outside.
             pub local_networks: Networks,
             /// What makes findings an alert.
-            pub hygiene: AlertingConfig,
+            pub alerting: AlertingConfig,
             $( $(#[doc = $doc])+ pub $section: super::$module::$config, )+
             /// Hosts unlike the site's own normal traffic.
             pub isolation_forest: IsolationForestConfig,
@@ -78,7 +78,7 @@ macro_rules! registry {
 
             /// As commented sections of the configuration file.
             pub fn to_toml(&self) -> String {
-                let rules = [self.local_networks.to_toml(), self.hygiene.to_toml(), $( self.$section.to_toml(), )+];
+                let rules = [self.local_networks.to_toml(), self.alerting.to_toml(), $( self.$section.to_toml(), )+];
                 [rules.join("\n"), self.isolation_forest.to_toml(), self.xgboost.to_toml()].join("\n")
             }
         }

@@ -1,6 +1,6 @@
 //! A model that was trained on labelled traffic looks at what each host did in a window, of each length, and says which
 //! attack that is, if any, and on which side of it the host stands. Independent of the rules: neither knows what the
-//! other says, and hygiene brings together what both found.
+//! other says, and the alerting layer brings together what both found.
 //!
 //! It judges the hosts that did most, as most hosts do too little in a window to say anything about them.
 //!
@@ -28,7 +28,7 @@ tunables! {
         min_packets: u64 = MIN_PACKETS,
         /// Hosts judged in a window, those with the most packets and flows; further ones are counted and left out.
         max_hosts: usize = 64,
-        /// Windows of one length in a row that must look alike, besides detect.hygiene.model_windows.
+        /// Windows of one length in a row that must look alike, besides detect.alerting.model_windows.
         windows: u32 = 1,
     }
 }

@@ -163,7 +163,7 @@ fn replay(file: &str, path: &Path, config: &Config, models: &Models) -> Result<O
     Ok(Outcome { file: file.to_owned(), alerts: alerts.0.into_values().collect(), times: summary.times })
 }
 
-/// Every alert in its last state. Bounded by the hygiene layer, which keeps no more.
+/// Every alert in its last state. Bounded by the alerting layer, which keeps no more.
 #[derive(Default)]
 struct Alerts(BTreeMap<AlertId, Alert>);
 

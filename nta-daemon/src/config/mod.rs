@@ -59,6 +59,9 @@ pub struct Config {
     pub api: ApiConfig,
 }
 
+/// Sections that earlier versions knew under another name, and what they are called now.
+const RENAMED: [(&str, &str); 1] = [("hygiene", "detect.alerting")];
+
 /// Why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -106,6 +109,10 @@ impl ConfigError {
         let key =
             key.filter(|key| !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b)));
         let message = error.message().trim().replace('\n', ", ");
+        let renamed = RENAMED.iter().find(|(old, _)| message.starts_with(&format!("unknown field `{old}`")));
+        if let Some((old, new)) = renamed {
+            return Self::Parse { path: path.to_owned(), line, message: format!("`{old}` is called `{new}` now") };
+        }
         let message =
             key.filter(|key| !message.contains(*key)).map(|key| format!("{key}: {message}")).unwrap_or(message);
         Self::Parse { path: path.to_owned(), line, message }

@@ -24,8 +24,9 @@ fn unknown_keys_and_wrong_values_are_named() {
         ("[store]\ndatabase = \"mysql://u:secret@x\"", &["line 2", "database", "mysql", "postgres://"]),
         ("[api]\nlisten = \"localhost\"", &["listen"]),
         ("[sensor]\nname = \"a b\"", &["name", "a b", "1 to 64"]),
-        ("[detect.hygiene]\nallow = [\"10.0.0.0/40\"]", &["0 to 32"]),
-        ("[detect.hygiene]\nraise_after = { scan = 2 }", &["`scan`"]),
+        ("[detect.alerting]\nallow = [\"10.0.0.0/40\"]", &["0 to 32"]),
+        ("[detect.hygiene]\nclear_after_s = 5", &["line 1", "`hygiene`", "`detect.alerting`"]),
+        ("[detect.alerting]\nraise_after = { scan = 2 }", &["`scan`"]),
         ("[detect.beaconing]\nmax_deviation = nan", &["detect.beaconing.max_deviation", "finite"]),
         ("[detect.beaconing]\nmax_deviation = inf", &["detect.beaconing.max_deviation", "finite"]),
     ] {
@@ -51,9 +52,9 @@ fn what_is_printed_reads_back_the_same() {
     config.capture.interfaces = vec!["eth*".parse().expect("a pattern"), "!wan\"x\"".parse().expect("a pattern")];
     config.capture.attach = Attach::XdpGeneric;
     config.windows.seconds = 10;
-    config.detect.hygiene.allow = vec!["192.0.2.0/24 port_scan".parse().expect("rule")];
+    config.detect.alerting.allow = vec!["192.0.2.0/24 port_scan".parse().expect("rule")];
     let raise_after = std::collections::BTreeMap::from([("port_scan".to_owned(), 2)]);
-    config.detect.hygiene.raise_after = raise_after.try_into().expect("kinds");
+    config.detect.alerting.raise_after = raise_after.try_into().expect("kinds");
     assert_eq!(again(&config), config);
 }
 

@@ -229,10 +229,10 @@ mod tests {
         let mut output = StoreOutput::new(writer, status, Found::new(store, 50), baselines, false);
         // The single-threaded runtime of the test does not run the writer: nothing is taken from its queue.
         let window = |id| WindowBatch { window: Some(Window { id, ..Window::default() }), ..WindowBatch::default() };
-        let mut hygiene =
+        let mut alerter =
             nta_core::alerting::Alerter::new(nta_core::alerting::AlertingConfig::default(), Default::default());
         let mut alert = None;
-        hygiene.judge(vec![finding()], Timestamp::from_nanos(1), &mut |_, raised| alert = Some(raised.clone()));
+        alerter.judge(vec![finding()], Timestamp::from_nanos(1), &mut |_, raised| alert = Some(raised.clone()));
         let alert = alert.expect("an alert");
         for id in 0..(STORE_QUEUE + MAX_HELD_BACK + 3) as u64 {
             // Two alerts take turns: of each only the last state is kept.

@@ -23,7 +23,7 @@ pub struct Found {
     alerts: BTreeMap<AlertId, Alert>,
     anomalies: Vec<Anomaly>,
     features: Vec<FeatureRow>,
-    /// Parties of alerts that go on; as many as the hygiene layer keeps.
+    /// Parties of alerts that go on; as many as the alerting layer keeps.
     open: BTreeMap<AlertId, [Option<IpAddr>; 2]>,
     anomalies_told: u64,
 }
