@@ -68,9 +68,17 @@ impl Volume {
     }
 
     /// Whether this can be an earlier reading of `later`: counts only rise.
-    fn precedes(&self, later: &Self) -> bool {
+    pub fn precedes(&self, later: &Self) -> bool {
         let rise = later.since(self);
         rise.packets < 1 << 31 && rise.bytes < 1 << 62
+    }
+
+    /// The reading when so much more was counted.
+    #[must_use]
+    pub const fn plus(&self, counts: &Counts) -> Self {
+        let overhead = counts.bytes.wrapping_sub(counts.ip_bytes);
+        let packed = self.packed.wrapping_add(counts.packets << 32).wrapping_add(overhead);
+        Self { bytes: self.bytes.wrapping_add(counts.bytes), packed }
     }
 
     /// What was counted since an earlier reading.
@@ -148,6 +156,11 @@ struct Cut {
 }
 
 impl FlowStats {
+    /// What both directions had counted when the present connection began: nothing, unless the entry had others before.
+    pub fn before_present(&self) -> [Volume; 2] {
+        self.dir.each_ref().map(|side| side.volume_before)
+    }
+
     /// Makes an entry, empty but for these fields, ready for its first packet: [`FlowStats::add`] follows.
     #[inline(always)]
     pub fn begin(&mut self, first: &First<'_>) {

@@ -8,6 +8,7 @@ mod flow;
 mod identity;
 mod ledger;
 mod observation;
+mod readings;
 mod record;
 mod server_ports;
 mod status;
@@ -26,6 +27,7 @@ pub use flow::{EndReason, FlowDelta, FlowId, FlowKey, FlowUpdate, OverflowDelta,
 pub use identity::{BadRunId, BadSensorId, IdentityScope, RunId, SensorId};
 pub use ledger::{Interface, Ledger, difference};
 pub use observation::FlowObservation;
+pub use readings::{Readings, Resume};
 pub use record::{Endpoint, FlowRecord};
 pub use status::{
     Attachment, DetectionCounts, LearningState, MapFill, MetricState, Mode, ModelState, ModelUse, NicCounts, Status,

@@ -1,6 +1,6 @@
 //! What the running pipeline tells about itself, published after every window for the API to show.
 
-use super::{EventCounts, Ledger, Timestamp};
+use super::{EventCounts, Ledger, Readings, Timestamp};
 
 /// Where packets come from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -179,6 +179,8 @@ pub struct Status {
     pub last_window_end: Option<Timestamp>,
     /// Length of a window in nanoseconds.
     pub window_ns: u64,
+    /// What the next start goes on from, where the maps outlive the process.
+    pub readings: Option<Readings>,
     /// Flows alive.
     pub flows_active: u64,
     /// Flows seen since the start.

@@ -5,7 +5,9 @@ use nta_common::packet::proto;
 use nta_common::tcp::letter;
 use nta_common::{FlowStats, Volume};
 
-use super::{EndReason, FlowDelta, FlowId, FlowKey, FlowUpdate, IdentityScope, RttSamples, TcpCounts, Timestamp};
+use super::{
+    EndReason, FlowDelta, FlowId, FlowKey, FlowRecord, FlowUpdate, IdentityScope, RttSamples, TcpCounts, Timestamp,
+};
 
 /// A flow between readings: what was told of it. Small, because there is one for each entry of the maps.
 #[derive(Debug)]
@@ -62,6 +64,53 @@ impl Tracked {
             cuts: 0,
             tcp: Default::default(),
             more: None,
+        }
+    }
+
+    /// A flow of which a run before told this, when its clock was so far from Unix time: it goes on as the same.
+    pub fn resumed(
+        key: &FlowKey,
+        reading: &FlowStats,
+        origin: &Origin,
+        told: &FlowRecord,
+        told_offset_ns: u64,
+    ) -> Self {
+        let new = Self::new(key, reading, origin);
+        let [a, _] = key.endpoints();
+        let mut sides = [&told.originator, &told.responder];
+        if (told.originator.address, told.originator.port) != a {
+            sides.reverse();
+        }
+        let present = reading.before_present();
+        let is_present = reading.cuts == 0 || told.first.as_nanos().wrapping_sub(told_offset_ns) == reading.first_ns;
+        // What was told is of the present connection, or of the one before it, or of one before that: of these, what came
+        // after the last reading is not known any more.
+        let before = match (is_present, reading.cuts) {
+            (true, _) => present,
+            (false, 1) => Default::default(),
+            (false, _) => return Self { volumes: present, cuts: reading.cuts, ..new },
+        };
+        let volumes_told: [Volume; 2] = std::array::from_fn(|i| before[i].plus(&sides[i].sent));
+        let now = volumes(reading);
+        // An entry that was removed and made anew meanwhile holds less.
+        if (0..2).any(|i| !volumes_told[i].precedes(&now[i])) {
+            return new;
+        }
+        let (cuts, tcp, tcp_before) = if is_present && reading.cuts > 0 {
+            let tcp = reading.dir.each_ref().map(|side| TcpCounts::of(&side.tcp));
+            (reading.cuts, tcp, std::array::from_fn(|i| tcp[i].since(&sides[i].tcp)))
+        } else {
+            (0, sides.map(|side| side.tcp), Default::default())
+        };
+        Self {
+            id: told.id,
+            totals: sides.map(|side| side.sent),
+            first: told.first,
+            seen: told.last,
+            volumes: volumes_told,
+            cuts,
+            tcp,
+            more: Some(Box::new(More { rtt: RttSamples::of(reading), before: tcp_before })),
         }
     }
 
@@ -264,5 +313,42 @@ mod tests {
         segment(&mut entry, 2, false, SYN, 900);
         let mut flow = Tracked::new(&key, &entry, &Origin::default());
         assert_eq!(told(&mut flow, &key, &entry), [(2, 1, 1, Some(EndReason::Closed)), (1, 1, 0, None)]);
+    }
+
+    #[test]
+    fn a_run_goes_on_from_what_another_told_wherever_that_was_killed() {
+        // Two connections on the same ports, a packet at a time; the first run is killed before one of them.
+        let steps = [(false, SYN), (true, RST | ACK), (false, SYN), (true, SYN | ACK), (false, ACK), (true, ACK)];
+        for kill in 1..steps.len() - 1 {
+            for late in [0, 1] {
+                let mut entry = FlowStats::default();
+                let (mut packets, mut syns) = (0, 0);
+                let mut before: Option<(FlowKey, Tracked, FlowRecord)> = None;
+                for (second, (answer, flags)) in steps.into_iter().enumerate() {
+                    let key = segment(&mut entry, second as u64 + 1, answer, flags, 7 + 900 * (second as u32 / 2));
+                    // Killed, and packets come while nobody reads.
+                    if second >= kill && second < kill + late {
+                        continue;
+                    }
+                    let mut flow = match before.take() {
+                        None => Tracked::new(&key, &entry, &Origin::default()),
+                        Some((_, _, told)) if second == kill + late => {
+                            Tracked::resumed(&key, &entry, &Origin::default(), &told, 0)
+                        }
+                        Some((_, flow, _)) => flow,
+                    };
+                    let mut record = None;
+                    flow.take(&key, &entry, &Origin::default(), None, &mut |update| {
+                        let delta = update.delta.copied().unwrap_or_default();
+                        packets += delta.packets();
+                        syns += delta.tcp[0].syn + delta.tcp[1].syn;
+                        record = Some(FlowRecord::of(&update));
+                    });
+                    let record = record.expect("every packet changes the flow");
+                    before = Some((key, flow, record));
+                }
+                assert_eq!((packets, syns), (steps.len() as u64, 2), "killed before packet {kill}, {late} later");
+            }
+        }
     }
 }

@@ -18,7 +18,7 @@ use crate::pipeline::baselines::BaselineHandle;
 use crate::sink::store::StoreOutput;
 use crate::store::{Found, Lease, Retention, Run, Store, StoreError, StoreWriter};
 use nta_core::baseline::{BaselineConfig, Baselines, Import};
-use nta_core::domain::{IdentityScope, Mode, RunId, SensorId, Status};
+use nta_core::domain::{IdentityScope, Mode, Resume, RunId, SensorId, Status};
 use nta_core::window::Lengths;
 
 pub use run::{Hangup, Task, Work};
@@ -93,6 +93,11 @@ pub struct App {
     baselines: BaselineHandle,
     ids: IdentityScope,
     listener: Option<TcpListener>,
+    /// What the run before left for this one to go on from.
+    resume: Option<Resume>,
+    /// The run before, and the identity of this one.
+    before: Option<i64>,
+    run: [u8; 16],
     /// That no other daemon captures for this sensor with this database, until the App is gone.
     lease: Option<(Lease, String)>,
     store: Store,
@@ -155,6 +160,8 @@ impl App {
         };
         let named = run.sensor.parse().unwrap_or_else(|_| SensorId::replay());
         let ids = IdentityScope::of_run(&named, &RunId(run.uuid));
+        let resume = if plan.mode == Mode::Live { store.resume(&run.sensor).await } else { None };
+        let (before, uuid) = (resume.as_ref().map(|resume| resume.run), run.uuid);
         let run = store.begin_run(&run).await?;
         let (writer, write_task) = store.writer(run, STORE_QUEUE);
         let baselines = BaselineHandle::default();
@@ -163,7 +170,39 @@ impl App {
         }
         let (status, _watched) = watch::channel(Status { mode: plan.mode, ..plan.status });
         let (config, stop) = (config.clone(), CancellationToken::new());
-        Ok(Self { address, config, status, baselines, ids, listener, lease, store, is_known, writer, write_task, stop })
+        Ok(Self {
+            address,
+            config,
+            status,
+            baselines,
+            ids,
+            listener,
+            resume,
+            before,
+            run: uuid,
+            lease,
+            store,
+            is_known,
+            writer,
+            write_task,
+            stop,
+        })
+    }
+
+    /// What the run before left for this one to go on from, once.
+    pub const fn take_resume(&mut self) -> Option<Resume> {
+        self.resume.take()
+    }
+
+    /// The flows of the run before go on in this one.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn take_over_flows(&self) -> Result<(), AppError> {
+        match self.before {
+            Some(before) => Ok(self.store.take_over_flows(before, &self.run).await?),
+            None => Ok(()),
+        }
     }
 
     /// An output that stores what the pipeline produces. Live, it never waits for the database; a replay does.

@@ -3,7 +3,9 @@
 
 use crate::source::kernel::KernelFlows;
 use crate::source::{FlowSource, Sink, SourceError};
-use nta_core::domain::{Event, IdentityScope, Interface, Ledger, MapFill, OverflowDelta, Timestamp};
+use nta_core::domain::{
+    Event, FlowRecord, IdentityScope, Interface, Ledger, MapFill, OverflowDelta, Readings, Timestamp,
+};
 
 /// Interfaces that are gone and have a row of the ledger of their own; what others counted is summed up.
 const MAX_ROWS: usize = 64;
@@ -101,6 +103,14 @@ impl FlowSource for LiveSource {
             add(&mut interfaces, row.clone());
         }
         Ok(Ledger { interfaces })
+    }
+
+    fn gone(&mut self) -> Vec<FlowRecord> {
+        self.flows.as_mut().map(KernelFlows::gone).unwrap_or_default()
+    }
+
+    fn readings(&self) -> Option<Readings> {
+        self.flows.as_ref().and_then(KernelFlows::readings)
     }
 
     fn maps(&self) -> Vec<MapFill> {

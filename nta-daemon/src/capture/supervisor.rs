@@ -20,7 +20,7 @@ use crate::pipeline::{Delivery, Output, Pipeline, PipelineOptions};
 use crate::source::kernel::device::Device;
 use crate::source::kernel::{AttachOptions, AttachedKernel, KernelOptions, LinkEvents, LiveClock};
 use crate::source::{EventSettings, FlowSource as _, SourceError};
-use nta_core::domain::{IdentityScope, Mode, NicCounts, Status};
+use nta_core::domain::{IdentityScope, Mode, NicCounts, Resume, Status, Timestamp};
 use nta_core::model::Models;
 use nta_core::window::Seed;
 
@@ -82,6 +82,7 @@ impl Supervisor {
         attach: AttachOptions,
         config: &Config,
         object: Option<PathBuf>,
+        resume: Option<Resume>,
     ) -> Result<Self, SourceError> {
         let CaptureConfig { map_memory_mib, tunnels, .. } = config.capture;
         let events = EventSettings::of(&config.capture, &config.events);
@@ -104,8 +105,17 @@ impl Supervisor {
             refused: None,
         };
         new.found = look(&new.patterns, &[]);
-        new.attach()?;
+        if let Some(resume) = &resume {
+            new.clock.go_on_from(resume.readings.clock_offset_ns);
+            new.source = LiveSource::new(new.clock.offset_ns());
+        }
+        new.attach(resume)?;
         Ok(new)
+    }
+
+    /// Whether it goes on with the flows of a run before that was killed.
+    pub fn is_resumed(&self) -> bool {
+        self.attached.as_ref().is_some_and(AttachedKernel::is_resumed)
     }
 
     /// Why nothing is counted at the start, if so.
@@ -113,8 +123,8 @@ impl Supervisor {
         self.attached.is_none().then(|| self.found.missing.join("; "))
     }
 
-    /// Attaches to what was found.
-    fn attach(&mut self) -> Result<(), SourceError> {
+    /// Attaches to what was found, and goes on from where a run before was.
+    fn attach(&mut self, resume: Option<Resume>) -> Result<(), SourceError> {
         for reason in &self.found.missing {
             tracing::warn!(reason, "not everything is counted");
         }
@@ -122,7 +132,7 @@ impl Supervisor {
             return Ok(());
         }
         let (attached, flows) =
-            AttachedKernel::load_and_attach(&self.found.devices, &self.attach, self.options.clone())?;
+            AttachedKernel::load_and_attach(&self.found.devices, &self.attach, self.options.clone(), resume)?;
         for a in &attached.attachments {
             let (interface, ingress, egress, reason) = (&a.interface, &a.ingress, &a.egress, &a.reason);
             tracing::info!(interface, ingress, egress, count_basis = a.count_basis, reason, "attached");
@@ -167,6 +177,10 @@ impl Supervisor {
         let mut pipeline = Pipeline::new(&options, status(options.span_ns, models));
         self.report(&mut pipeline)?;
         published.send_replace(pipeline.status().clone());
+        if let Some(since_ns) = self.source.flows().and_then(|flows| flows.resumed_ns()) {
+            let since = Timestamp::from_nanos(since_ns.wrapping_add(self.clock.offset_ns()));
+            pipeline.resume(since, self.clock.now());
+        }
         loop {
             let now = self.clock.now();
             pipeline.open_at(now);
@@ -250,7 +264,7 @@ impl Supervisor {
             self.source.end()?;
         }
         let waited = self.refused.take().map_or(FIRST_WAIT, |(_, _, wait)| wait);
-        if let Err(error) = self.attach() {
+        if let Err(error) = self.attach(None) {
             tracing::error!(%error, again_in_s = waited.as_secs(), "cannot attach");
             self.refused = Some((error.to_string(), Instant::now() + waited, (waited * 2).min(LONGEST_WAIT)));
         }

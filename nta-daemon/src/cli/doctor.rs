@@ -247,7 +247,7 @@ fn interfaces(probe: &[String]) -> Vec<Interface> {
 /// Attaches for a moment, which is the only way to be sure.
 fn attach_once(device: &Device) -> (Option<String>, Option<String>, String) {
     let options = KernelOptions { map_memory_mib: 1, ..KernelOptions::default() };
-    match AttachedKernel::load_and_attach(std::slice::from_ref(device), &AttachOptions::default(), options) {
+    match AttachedKernel::load_and_attach(std::slice::from_ref(device), &AttachOptions::default(), options, None) {
         Ok((attached, _)) => match attached.attachments.first() {
             Some(a) => (Some(a.ingress.clone()), Some(a.egress.clone()), a.reason.clone()),
             None => (None, None, String::new()),

@@ -50,7 +50,7 @@ pub(super) fn execute(args: Args) -> ExitCode {
         return fail(1, &error);
     }
     if dry_run {
-        return match Supervisor::begin(patterns, attach, &config, object) {
+        return match Supervisor::begin(patterns, attach, &config, object, None) {
             Ok(_detached) => {
                 tracing::info!("dry run: detaching");
                 ExitCode::SUCCESS
@@ -122,14 +122,20 @@ async fn serve(
         status: supervisor::status(config.windows.span_ns(), &models),
         analysis: None,
     };
-    let app = App::build(config, plan).await.map_err(|e| e.to_string())?;
-    let supervisor = match Supervisor::begin(patterns, attach, config, object) {
+    let mut app = App::build(config, plan).await.map_err(|e| e.to_string())?;
+    let supervisor = match Supervisor::begin(patterns, attach, config, object, app.take_resume()) {
         Ok(supervisor) => supervisor,
         Err(error) => {
             app.abandon().await;
             return Err(error.to_string());
         }
     };
+    if supervisor.is_resumed()
+        && let Err(error) = app.take_over_flows().await
+    {
+        app.abandon().await;
+        return Err(error.to_string());
+    }
     match &models.state {
         ModelState { state: ModelUse::InUse, name, id, .. } => {
             tracing::info!(name, id, "model judges beside the rules");

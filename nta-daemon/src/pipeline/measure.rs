@@ -1,5 +1,7 @@
 //! How long the open window is, and what about its time is not as it should be.
 
+use std::time::{Duration, Instant};
+
 use nta_core::domain::{Mode, Timestamp};
 use nta_core::window::{Measured, NotWhole};
 
@@ -15,7 +17,8 @@ impl Pipeline {
         let start = self.windows.start().unwrap_or(end);
         let span_ns = self.status.window_ns;
         let silence_ns = self.status.last_window_end.map_or(0, |last| start.since(last));
-        let began = (self.status.windows_closed == 0).then_some(NotWhole::RunBegan);
+        let how = if self.is_resumed { NotWhole::Interrupted } else { NotWhole::RunBegan };
+        let began = (self.status.windows_closed == 0).then_some(how);
         let folded = (end.since(start) / span_ns).saturating_sub(1);
         if self.status.mode == Mode::Replay {
             let length_ns = span_ns.max(end.since(start));
@@ -33,6 +36,16 @@ impl Pipeline {
             folded,
             ..Measured::default()
         }
+    }
+
+    /// The first window begins where a run before ended, as what was counted since is told with it.
+    pub fn resume(&mut self, since: Timestamp, now: Timestamp) {
+        let span_ns = self.status.window_ns;
+        let Some(opened) = Instant::now().checked_sub(Duration::from_nanos(now.since(since))) else { return };
+        self.windows.open(since, now.floor(span_ns).plus(span_ns));
+        self.opened = opened;
+        self.is_resumed = true;
+        self.status.window_open_since = Some(since);
     }
 
     /// The open window is closed at `now`: when that is whole windows late, it stands for those as well, because what was

@@ -55,6 +55,8 @@ pub struct Pipeline {
     timeline: Timeline,
     /// By how much the wall clock was set within the open window, in nanoseconds.
     clock_step_ns: i64,
+    /// Whether the first window goes on from where a run before ended.
+    is_resumed: bool,
     /// Windows that the capture of a replay may still cause.
     allowance: Allowance,
 }
@@ -96,6 +98,7 @@ impl Pipeline {
             missing: Vec::new(),
             timeline: Timeline::default(),
             clock_step_ns: 0,
+            is_resumed: false,
             allowance: Allowance::default(),
         }
     }
@@ -242,6 +245,7 @@ impl Pipeline {
             status.flows_total += u64::from(update.delta.is_some_and(|delta| delta.is_new));
             take(windows, timeline, output, &update);
         })?;
+        source.gone().iter().for_each(|flow| output.gone(flow));
         source.overflows(&mut |overflow| windows.add_overflow(&overflow))
     }
 
@@ -290,6 +294,7 @@ impl Pipeline {
         self.status.window_open_since = (self.status.mode == Mode::Live).then_some(end);
         self.status.flows_active = source.active();
         self.status.maps = source.maps();
+        self.status.readings = source.readings();
         let imported = self.import_baselines();
         let flows = closed.flows();
         self.catch_up(QUEUE - 1, MAX_FLOWS_BEHIND.saturating_sub(flows), output);

@@ -14,6 +14,9 @@ pub trait Output {
         self.flow(update, &FlowRecord::of(update));
     }
 
+    /// A flow that a run before told of was over before this one began.
+    fn gone(&mut self, _flow: &FlowRecord) {}
+
     /// A packet was told as an event.
     fn event(&mut self, event: &Event);
 

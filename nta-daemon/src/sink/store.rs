@@ -132,6 +132,10 @@ impl Output for StoreOutput {
         self.flows.push(*flow);
     }
 
+    fn gone(&mut self, flow: &FlowRecord) {
+        self.flows.push(*flow);
+    }
+
     fn event(&mut self, event: &Event) {
         let Event::RawPacket(packet) = event else { return };
         if self.raw_packets.len() < MAX_RAW_PACKETS {
@@ -158,6 +162,7 @@ impl Output for StoreOutput {
 
     fn closed(&mut self, status: &Status) {
         let mut batch = self.batch();
+        batch.readings.clone_from(&status.readings);
         if self.stores_nothing {
             self.status.send_replace(status.clone());
             return;

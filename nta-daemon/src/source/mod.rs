@@ -9,7 +9,9 @@ pub mod replay;
 
 pub use event::EventSettings;
 
-use nta_core::domain::{Event, FlowUpdate, IdentityScope, Ledger, MapFill, OverflowDelta, Timestamp};
+use nta_core::domain::{
+    Event, FlowRecord, FlowUpdate, IdentityScope, Ledger, MapFill, OverflowDelta, Readings, Timestamp,
+};
 
 /// Takes flows as they change.
 pub type Sink<'a> = dyn FnMut(FlowUpdate<'_>) + 'a;
@@ -36,6 +38,16 @@ pub trait FlowSource: Send {
 
     /// What was counted so far.
     fn ledger(&mut self) -> Result<Ledger, SourceError>;
+
+    /// Flows that a run before told of and that were over before this one read anything, once each.
+    fn gone(&mut self) -> Vec<FlowRecord> {
+        Vec::new()
+    }
+
+    /// What the last [`FlowSource::ledger`] read, where the counters outlive the process.
+    fn readings(&self) -> Option<Readings> {
+        None
+    }
 
     /// How full the tables are.
     fn maps(&self) -> Vec<MapFill>;

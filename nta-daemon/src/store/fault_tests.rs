@@ -8,8 +8,9 @@ use super::detection_tests::alert;
 use super::server_tests::Server;
 use super::tests::{begin, flow, window};
 use super::*;
+use nta_common::LedgerSlot;
 use nta_core::baseline::{BaselineConfig, Baselines};
-use nta_core::domain::{RawPacket, Severity, Timestamp};
+use nta_core::domain::{RawPacket, Readings, Severity, Timestamp};
 
 const S: u64 = 1_000_000_000;
 
@@ -36,8 +37,14 @@ fn rich(number: u64) -> WindowBatch {
         anomalies: vec![anomaly],
         features: vec![features],
         baselines: Some(("replay", Arc::new(Baselines::new(BaselineConfig::default()).export()))),
+        readings: Some(readings()),
         end: None,
     }
+}
+
+fn readings() -> Readings {
+    let ledger = vec![LedgerSlot { seen_bytes: 7, ..LedgerSlot::default() }];
+    Readings { maps: "m".to_owned(), time_ns: u64::MAX, clock_offset_ns: 5, ledger }
 }
 
 async fn number(store: &Store, sql: &str) -> u64 {
@@ -95,6 +102,8 @@ async fn every_statement_fails_once(store: &Store, other: &Store) {
         number(other, "SELECT max(seq) FROM events").await,
         "no number is missing"
     );
+    let resume = other.resume("test").await.expect("what the next start goes on from");
+    assert_eq!((resume.readings, resume.flows.len() as u64), (readings(), 2 * batches));
     // A fault is trouble until a batch is written that was not there yet. Of one whose commit had come through without
     // an answer it is logged with the next.
     let logged = number(other, "SELECT count(*) FROM events WHERE kind = 'store_trouble'").await;

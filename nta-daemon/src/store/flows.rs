@@ -145,6 +145,13 @@ impl Store {
         Ok(self.flows(FlowSort::LastTime, position).await?.items)
     }
 
+    /// The flows of a run that go on, or did when it was killed.
+    pub(super) async fn active_flows(&self, run: i64) -> Result<Vec<FlowRecord>, StoreError> {
+        let query = Query::new("SELECT * FROM flows WHERE run_id = $1 AND state = 0").bind(run);
+        let rows = self.read("flows", query, StoredFlow::read).await?;
+        rows.iter().map(StoredFlow::record).collect()
+    }
+
     /// How many flows are stored.
     pub async fn flow_count(&self) -> Result<u64, StoreError> {
         self.total("flows").await

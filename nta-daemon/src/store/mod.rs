@@ -20,6 +20,7 @@ mod lease;
 mod merged;
 mod page;
 mod raw_packets;
+mod resume;
 mod retention;
 mod rows;
 mod runs;

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use nta_common::packet::proto;
 
 use super::flows::{state, tcp_row};
+use super::resume::ReadingsRow;
 use super::{Anomaly, FeatureRow, StoreError, WindowBatch, to_sql};
 use crate::json::{AlertJson, AnomalyJson, WindowJson, party};
 use nta_core::domain::{Alert, AlertState, FlowRecord};
@@ -30,6 +31,8 @@ pub(super) struct BatchRows {
     pub(super) features: Vec<VectorRow>,
     /// Name, time, JSON.
     pub(super) baselines: Option<(String, i64, String)>,
+    /// What the next start goes on from.
+    pub(super) readings: Option<ReadingsRow>,
     /// The run ends with this batch.
     pub(super) end: Option<String>,
 }
@@ -156,6 +159,7 @@ impl BatchRows {
             anomalies: batch.anomalies.iter().map(AnomalyRow::new).collect::<Result<_, _>>()?,
             features: batch.features.iter().map(VectorRow::new).collect::<Result<_, _>>()?,
             baselines: baselines.transpose()?,
+            readings: batch.readings.as_ref().map(ReadingsRow::from),
             end: batch.end.map(str::to_owned),
         })
     }

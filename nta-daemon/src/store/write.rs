@@ -68,6 +68,9 @@ pub(super) async fn commit(
     }
     flow_write::write(conn, run, &batch.flows).await?;
     insert_raw_packets(conn, run, &batch.raw_packets).await?;
+    if let Some(readings) = &batch.readings {
+        readings.write(conn, &batch.run.sensor, run).await?;
+    }
     if let Some(reason) = &batch.end {
         runs::close(conn, run, reason, "run_ended").await?;
     }

@@ -19,7 +19,7 @@ use super::pin::{Pins, detach};
 use super::present::{Present, at_tcx, at_xdp};
 use crate::config::{Attach, TcxOrder};
 use crate::source::SourceError;
-use nta_core::domain::{Attachment, NicCounts};
+use nta_core::domain::{Attachment, NicCounts, Resume};
 
 /// What happens to links and maps when the process ends.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -55,15 +55,17 @@ pub struct AttachedKernel {
 }
 
 impl AttachedKernel {
-    /// Loads with these options (the interfaces are those of the devices), then attaches to every device, or to none.
+    /// Loads with these options (the interfaces are those of the devices), then attaches to every device, or to none. Pinned
+    /// maps are gone on with from where a run before was.
     pub fn load_and_attach(
         devices: &[Device],
         attach: &AttachOptions,
         options: KernelOptions,
+        resume: Option<Resume>,
     ) -> Result<(Self, KernelFlows), SourceError> {
         let claims = devices.iter().map(|device| Claim::on(&device.name)).collect::<Result<Vec<_>, _>>()?;
-        let pins = match &attach.pinning {
-            Pinning::On(path) => Some(Pins::open(path, devices, options.max_flows())?),
+        let mut pins = match &attach.pinning {
+            Pinning::On(path) => Some(Pins::open(path, devices, options.max_flows(), resume)?),
             Pinning::Off(path) => {
                 for path in detach(path, Some(devices))? {
                     tracing::warn!(path, "removed what an earlier run had pinned: capture.pin is off");
@@ -77,8 +79,11 @@ impl AttachedKernel {
         let options = KernelOptions { interfaces, maps_folder, ..options };
         let outcome = refuse_strays(devices, pins.as_ref()).and_then(|()| Kernel::load(&options));
         let (kernel, mut flows) = outcome.inspect_err(|_| abandon(pins.as_ref(), devices))?;
-        if let Some(pins) = &pins {
-            flows.go_on_from(pins.base());
+        if let Some(pins) = &mut pins {
+            flows.go_on_from(pins.identity().unwrap_or_default(), pins.base());
+            if let Some(resume) = pins.take_resume() {
+                flows.resume(resume);
+            }
         }
         let mut attached = Self { kernel, attachments: Vec::with_capacity(devices.len()), claims, pins };
         for device in devices {
@@ -116,6 +121,11 @@ impl AttachedKernel {
     /// Whether the programs go on counting when this is dropped.
     pub const fn stays(&self) -> bool {
         self.pins.is_some()
+    }
+
+    /// Whether the maps are those of a run before that was killed, and what it had stored of them is known.
+    pub fn is_resumed(&self) -> bool {
+        self.pins.as_ref().is_some_and(Pins::is_resumed)
     }
 
     /// Called before the maps are read for the first time: from now on only this process knows what was told of them.

@@ -69,6 +69,13 @@ impl LiveClock {
         Self { offset_ns: wall_offset_ns(), ahead_ns: 0 }
     }
 
+    /// Goes on with the time of a run before, where the wall clock agrees with it.
+    pub fn go_on_from(&mut self, offset_ns: u64) {
+        if self.offset_ns.abs_diff(offset_ns) < STEP_NS {
+            self.offset_ns = offset_ns;
+        }
+    }
+
     /// What turns the kernel's clock into it.
     pub const fn offset_ns(&self) -> u64 {
         self.offset_ns
@@ -114,7 +121,7 @@ fn wall_offset_ns() -> u64 {
 }
 
 /// `CLOCK_MONOTONIC`.
-fn monotonic_ns() -> u64 {
+pub(super) fn monotonic_ns() -> u64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: the pointer is valid for the length of the call.
     unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };

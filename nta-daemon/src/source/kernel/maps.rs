@@ -9,13 +9,15 @@ use nta_common::flow::Counts;
 use nta_common::limits::MAX_OVERFLOWS;
 use nta_common::{CpuSlot, FlowKey4, FlowKey6, FlowStats, LedgerSlot, OverflowKey, Volume};
 
+use super::clock::monotonic_ns;
 use super::elements::{delete, lookup, lookup_and_delete};
 use super::events::EventRing;
 use super::read::MapReader;
 use super::tracker::Tracker;
 use crate::source::{FlowSource, Sink, SourceError};
 use nta_core::domain::{
-    EndReason, Event, FlowKey, IdentityScope, Interface, Ledger, MapFill, Origin, OverflowDelta, Timestamp, difference,
+    EndReason, Event, FlowKey, FlowRecord, IdentityScope, Interface, Ledger, MapFill, Origin, OverflowDelta, Readings,
+    Resume, Timestamp, difference,
 };
 
 /// What a hash map entry takes in the kernel beyond key and value (`struct htab_elem`).
@@ -37,6 +39,14 @@ pub struct KernelFlows {
     /// The maps stay for the next daemon: what is told of them is taken out.
     leaving: bool,
     events: EventRing,
+    /// Which maps these are, where they outlive the process.
+    pinned: Option<String>,
+    /// When an earlier daemon read them last.
+    resumed_ns: Option<u64>,
+    /// Flows that it told of and that are over.
+    gone: Vec<FlowRecord>,
+    /// When the ledger was read last, by the kernel's clock.
+    read_ns: u64,
     /// Interface names by ledger slot.
     slots: Vec<String>,
     tracker: Tracker,
@@ -74,6 +84,10 @@ impl KernelFlows {
             base: Vec::new(),
             read: Vec::new(),
             leaving: false,
+            pinned: None,
+            resumed_ns: None,
+            gone: Vec::new(),
+            read_ns: 0,
             events: EventRing::take(ebpf, ring_bytes)?,
             slots,
             tracker: Tracker::default(),
@@ -83,8 +97,20 @@ impl KernelFlows {
     }
 
     /// Goes on with pinned maps of an earlier daemon, whose ledger held this at its last window.
-    pub(super) fn go_on_from(&mut self, base: &[LedgerSlot]) {
+    pub(super) fn go_on_from(&mut self, maps: String, base: &[LedgerSlot]) {
+        self.pinned = Some(maps);
         self.base = base.to_vec();
+    }
+
+    /// Goes on from what an earlier daemon told of these maps.
+    pub(super) fn resume(&mut self, resume: Resume) {
+        self.resumed_ns = Some(resume.readings.time_ns);
+        self.tracker.resume(resume.flows, resume.readings.clock_offset_ns);
+    }
+
+    /// Since when, by the kernel's clock, what is counted was told by nobody: an earlier daemon's last window.
+    pub const fn resumed_ns(&self) -> Option<u64> {
+        self.resumed_ns
     }
 
     /// The next readings take everything out of the maps, so that the next daemon finds what is counted after them.
@@ -170,7 +196,9 @@ impl FlowSource for KernelFlows {
         let tracker = &mut self.tracker;
         tracker.rewind();
         self.v4.drain(|key, stats| tracker.read(FlowKey::V4(*key), stats, &origin, sink))?;
-        self.v6.drain(|key, stats| tracker.read(FlowKey::V6(*key), stats, &origin, sink))
+        self.v6.drain(|key, stats| tracker.read(FlowKey::V6(*key), stats, &origin, sink))?;
+        self.gone.append(&mut tracker.gone());
+        Ok(())
     }
 
     fn overflows(&mut self, sink: &mut dyn FnMut(OverflowDelta)) -> Result<(), SourceError> {
@@ -247,6 +275,7 @@ impl FlowSource for KernelFlows {
     fn ledger(&mut self) -> Result<Ledger, SourceError> {
         let mut interfaces = Vec::with_capacity(self.slots.len());
         self.read.clear();
+        self.read_ns = monotonic_ns();
         for (slot, name) in self.slots.iter().enumerate() {
             let per_cpu = self.ledger.get(&(slot as u32), 0).map_err(|e| map_error("LEDGER", e))?;
             let mut counts = LedgerSlot::default();
@@ -258,6 +287,15 @@ impl FlowSource for KernelFlows {
             interfaces.push(Interface { name: name.clone(), counts });
         }
         Ok(Ledger { interfaces })
+    }
+
+    fn gone(&mut self) -> Vec<FlowRecord> {
+        std::mem::take(&mut self.gone)
+    }
+
+    fn readings(&self) -> Option<Readings> {
+        let (time_ns, clock_offset_ns, ledger) = (self.read_ns, self.clock_offset_ns, self.read.clone());
+        self.pinned.clone().map(|maps| Readings { maps, time_ns, clock_offset_ns, ledger })
     }
 
     fn maps(&self) -> Vec<MapFill> {

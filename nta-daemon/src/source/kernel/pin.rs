@@ -12,6 +12,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+use aya::maps::MapData;
 use aya::programs::TcAttachType;
 use aya::programs::links::{FdLink, PinnedLink};
 use nta_common::limits::{MAX_FRAGMENTED, MAX_OVERFLOWS};
@@ -22,6 +23,7 @@ use super::device::{Device, name_of};
 use super::handover;
 use super::hook::{DIRECTIONS, Hook};
 use crate::source::SourceError;
+use nta_core::domain::Resume;
 
 /// What the fields of the pinned maps mean. Raised with every change that the sizes do not show.
 const SCHEMA: usize = 3;
@@ -40,11 +42,21 @@ pub(super) struct Pins {
     maps: PathBuf,
     /// What the ledger held when the last daemon ended; empty when the maps are new.
     base: Vec<LedgerSlot>,
+    /// What the run before committed last of these maps.
+    resume: Option<Resume>,
+    /// Whether that is gone on from because there is no handover.
+    is_resumed: bool,
 }
 
 impl Pins {
     /// Makes the folders, and decides whether the maps in them are gone on with. The interfaces are claimed.
-    pub(super) fn open(path: &Path, devices: &[Device], max_flows: [u32; 2]) -> Result<Self, SourceError> {
+    /// A run before may have committed what they held.
+    pub(super) fn open(
+        path: &Path,
+        devices: &[Device],
+        max_flows: [u32; 2],
+        resume: Option<Resume>,
+    ) -> Result<Self, SourceError> {
         let failed = |reason: String| SourceError::Pin { path: path.display().to_string(), reason };
         if !on_bpffs(path) {
             return Err(failed("no BPF file system is mounted there (mount -t bpf bpf /sys/fs/bpf)".to_owned()));
@@ -53,11 +65,18 @@ impl Pins {
         let indices: Vec<String> = devices.iter().map(|device| device.index.to_string()).collect();
         let maps = links.join(format!("maps_{:08x}_{}", layout(max_flows), indices.join("_")));
         fs::create_dir_all(&maps).map_err(|error| failed(format!("cannot make {}: {error}", maps.display())))?;
-        let mut pins = Self { links, maps, base: Vec::new() };
+        let mut pins = Self { links, maps, base: Vec::new(), resume: None, is_resumed: false };
+        pins.resume = resume.filter(|resume| identity(&pins.maps).is_some_and(|maps| maps == resume.readings.maps));
         match handover::read(&pins.maps.join(HANDOVER)) {
             Ok(base) => {
                 tracing::info!(path = %pins.maps.display(), "going on with the maps of the run before");
                 pins.base = base;
+            }
+            Err(_killed) if let Some(resume) = &pins.resume => {
+                let flows = resume.flows.len();
+                tracing::warn!(flows, "the run before was killed: going on from what it had stored");
+                pins.base.clone_from(&resume.readings.ledger);
+                pins.is_resumed = true;
             }
             Err(error) => {
                 tracing::debug!(%error, "no handover");
@@ -81,6 +100,21 @@ impl Pins {
     /// What the ledger held when the last daemon ended; empty when the maps are new.
     pub(super) fn base(&self) -> &[LedgerSlot] {
         &self.base
+    }
+
+    /// What the run before committed last of these maps, for the first to ask.
+    pub(super) fn take_resume(&mut self) -> Option<Resume> {
+        self.resume.take()
+    }
+
+    /// Whether a run that was killed is gone on from.
+    pub(super) const fn is_resumed(&self) -> bool {
+        self.is_resumed
+    }
+
+    /// Which maps these are, once they are there.
+    pub(super) fn identity(&self) -> Option<String> {
+        identity(&self.maps)
     }
 
     /// The hook at which an earlier run left a link of this interface.
@@ -174,6 +208,13 @@ pub fn detach(path: &Path, devices: Option<&[Device]>) -> Result<Vec<String>, So
         removed.push(path.display().to_string());
     }
     Ok(removed)
+}
+
+/// Which maps are pinned in a folder: the kernel numbers maps from its start on.
+fn identity(folder: &Path) -> Option<String> {
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    let map = MapData::from_pin(folder.join("OVERFLOW")).ok()?.info().ok()?;
+    Some(format!("{}:{}", boot.trim(), map.id()))
 }
 
 /// The program behind a link.
@@ -275,7 +316,7 @@ mod tests {
     #[test]
     fn a_folder_elsewhere_is_refused_and_named() {
         let folder = std::env::temp_dir();
-        let refused = Pins::open(&folder, &[], [1, 1]).expect_err("no BPF file system").to_string();
+        let refused = Pins::open(&folder, &[], [1, 1], None).expect_err("no BPF file system").to_string();
         assert!(refused.contains("BPF file system") && refused.contains(&folder.display().to_string()), "{refused}");
     }
 }

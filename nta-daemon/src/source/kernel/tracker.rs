@@ -5,13 +5,15 @@
 //! that one; the index is asked only where the order changed. What is kept of a flow is small, because a flood of new ones
 //! costs mostly the memory that they take.
 
+use std::collections::HashMap;
 use std::hash::BuildHasher as _;
+use std::net::IpAddr;
 
 use nta_common::FlowStats;
 
 use crate::source::Sink;
 use crate::source::places::Places;
-use nta_core::domain::{EndReason, FlowKey, Origin, Timestamp, Tracked};
+use nta_core::domain::{EndReason, FlowKey, FlowRecord, Origin, Timestamp, Tracked};
 
 /// Every flow that the maps hold, as last read. Bounded by the maps themselves.
 #[derive(Default)]
@@ -26,6 +28,33 @@ pub(super) struct Tracker {
     cursor: Option<u32>,
     /// The flow that came first at the last reading.
     first: u32,
+    /// What a run before told of the flows that the first reading finds.
+    told: Told,
+}
+
+/// What a run before told, by protocol and endpoints, the smaller one first.
+#[derive(Default)]
+struct Told {
+    flows: HashMap<(u8, [(IpAddr, u16); 2]), FlowRecord>,
+    clock_offset_ns: u64,
+}
+
+impl Told {
+    fn key(proto: u8, mut endpoints: [(IpAddr, u16); 2]) -> (u8, [(IpAddr, u16); 2]) {
+        endpoints.sort_unstable();
+        (proto, endpoints)
+    }
+
+    /// The state behind the last reading of the run before; a new one where it told nothing of the flow.
+    fn track(&mut self, key: &FlowKey, reading: &FlowStats, origin: &Origin) -> Tracked {
+        if self.flows.is_empty() {
+            return Tracked::new(key, reading, origin);
+        }
+        match self.flows.remove(&Self::key(key.proto(), key.endpoints())) {
+            Some(told) => Tracked::resumed(key, reading, origin, &told, self.clock_offset_ns),
+            None => Tracked::new(key, reading, origin),
+        }
+    }
 }
 
 /// One flow.
@@ -45,6 +74,22 @@ const PIECE: usize = 4096;
 impl Tracker {
     pub(super) fn len(&self) -> usize {
         self.index.len()
+    }
+
+    /// The first reading goes on from what a run before told.
+    pub(super) fn resume(&mut self, flows: Vec<FlowRecord>, clock_offset_ns: u64) {
+        let key = |flow: &FlowRecord| {
+            let FlowRecord { originator, responder, .. } = flow;
+            Told::key(flow.proto, [(originator.address, originator.port), (responder.address, responder.port)])
+        };
+        self.told = Told { flows: flows.into_iter().map(|flow| (key(&flow), flow)).collect(), clock_offset_ns };
+    }
+
+    /// A reading of the maps is complete: what comes now is new, and flows that a run before told of and that are not in the
+    /// maps any more are over.
+    pub(super) fn gone(&mut self) -> Vec<FlowRecord> {
+        let gone = std::mem::take(&mut self.told.flows).into_values();
+        gone.map(|flow| FlowRecord { ended: Some(EndReason::Idle), ..flow }).collect()
     }
 
     /// Begins a new reading of the maps.
@@ -75,7 +120,10 @@ impl Tracker {
             let hash = self.hash(&key);
             let slot = match self.index.find(hash, |slot| self.holds(slot, &key)) {
                 Some(slot) => slot,
-                None => self.insert(key, hash, expected, Tracked::new(&key, reading, origin)),
+                None => {
+                    let flow = self.told.track(&key, reading, origin);
+                    self.insert(key, hash, expected, flow)
+                }
             };
             match self.cursor {
                 Some(before) => {
