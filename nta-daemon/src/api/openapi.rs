@@ -93,7 +93,10 @@ pub(super) fn add_common(document: &mut OpenApi, role: Role) {
             };
             add("400", "A parameter, a header or a field of the body is wrong; `field` names it.");
             add("500", "A fault of this server; its log says more.");
-            add("503", "The store does not answer, or the answer took too long.");
+            add(
+                "503",
+                "The store does not answer, the answer took too long, or more is asked for at a time than can be answered.",
+            );
             if is_guarded {
                 add("421", "The request's `Host` is none that this server answers for.");
             }

@@ -20,6 +20,7 @@ use super::routes::{
     alerts, anomalies, baselines, compute, detect, features, flows, generate, health, hosts, index, metrics,
     prometheus, status,
 };
+use super::workers::{Workers, off_the_executor};
 use super::{ApiError, ApiState, guard, openapi};
 
 /// Time in which a handler must begin its answer; a stream may take longer to end.
@@ -99,6 +100,8 @@ fn imports() -> OpenApiRouter<ApiState> {
 /// All routes with their description.
 fn documented() -> (Router<ApiState>, OpenApi) {
     let small = RequestBodyLimitLayer::new(BODY_LIMIT_BYTES);
+    // Health and metrics never wait for a place there.
+    let pool = from_fn_with_state(Workers::answering(), off_the_executor);
     let large = RequestBodyLimitLayer::new(IMPORT_LIMIT_BYTES);
     // Who asks is to be checked here, by role: a layer each.
     let by_role = |mut routes: OpenApiRouter<ApiState>, role: Role| {
@@ -107,9 +110,9 @@ fn documented() -> (Router<ApiState>, OpenApi) {
     };
     let (routes, mut document) = OpenApiRouter::with_openapi(openapi::frame())
         .merge(by_role(public(), Role::Public).layer(small))
-        .merge(by_role(viewer(), Role::Viewer).layer(small))
-        .merge(by_role(operator(), Role::Operator).layer(small))
-        .merge(by_role(imports(), Role::Operator).layer(DefaultBodyLimit::disable()).layer(large))
+        .merge(by_role(viewer(), Role::Viewer).layer(pool.clone()).layer(small))
+        .merge(by_role(operator(), Role::Operator).layer(pool.clone()).layer(small))
+        .merge(by_role(imports(), Role::Operator).layer(DefaultBodyLimit::disable()).layer(pool).layer(large))
         .split_for_parts();
     openapi::refer_to_items(&mut document);
     (routes, document)
@@ -152,6 +155,8 @@ mod tests {
     use tokio::sync::watch;
     use tower::ServiceExt as _;
 
+    use std::sync::{Mutex, mpsc};
+
     use super::*;
     use crate::store::Store;
     use nta_core::domain::Status;
@@ -174,5 +179,51 @@ mod tests {
         assert!(text.contains("\"status\":500") && !text.contains("inside") && !text.contains("row 7"), "{text}");
         let next = router.oneshot(ask("/health").expect("request")).await.expect("an answer");
         assert_eq!(next.status(), StatusCode::OK, "and the next request is answered");
+    }
+
+    #[tokio::test]
+    async fn answers_that_block_leave_the_only_thread_of_the_executor_free_and_are_bounded() {
+        let (begun, has_begun) = mpsc::sync_channel(100);
+        let (open, gate) = mpsc::sync_channel::<()>(0);
+        let gate = Arc::new(Mutex::new(gate));
+        let blocks = async move || {
+            let _sent = begun.send(());
+            // Until the other end is gone.
+            let _opened = gate.lock().map(|gate| gate.recv());
+            "made"
+        };
+        let (_sender, status) = watch::channel(Status::default());
+        let state = ApiState::new(Store::open("sqlite::memory:").await.expect("store"), status);
+        let pool = from_fn_with_state(Workers::answering(), off_the_executor);
+        let slow = Router::new().route("/slow", get(blocks)).layer(pool);
+        let router = guarded(documented().0.merge(slow), state);
+        let ask = |path: &str| {
+            let request = Request::get(path).header(header::HOST, "localhost").body(Body::empty());
+            router.clone().oneshot(request.expect("request"))
+        };
+        // Running and waiting; this executor has one thread, which any of them would block.
+        let mut asked: Vec<_> = (0..80).map(|_| tokio::spawn(ask("/slow"))).collect();
+        for _ in 0..16 {
+            while has_begun.try_recv().is_err() {
+                tokio::task::yield_now().await;
+            }
+        }
+        let health = ask("/health").await.expect("an answer");
+        assert_eq!(health.status(), StatusCode::OK);
+        let busy = ask("/slow").await.expect("an answer");
+        assert_eq!(busy.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert!(busy.headers().contains_key(header::RETRY_AFTER), "{busy:?}");
+        // Those that wait and whose client goes away make room.
+        for gone in asked.split_off(16) {
+            gone.abort();
+            assert!(gone.await.is_err_and(|end| end.is_cancelled()));
+        }
+        drop(open);
+        let last = ask("/slow").await.expect("an answer");
+        assert_eq!(last.status(), StatusCode::OK);
+        for made in asked {
+            assert_eq!(made.await.expect("task").expect("an answer").status(), StatusCode::OK);
+        }
+        assert!(has_begun.try_iter().count() <= 1, "those that went away were never begun");
     }
 }

@@ -40,8 +40,8 @@ impl ApiState {
     /// Serves this store and this status.
     pub fn new(store: Store, status: watch::Receiver<Status>) -> Self {
         let document = Arc::new(OpenApi::default());
-        let (analysis, hosts, workers) = Default::default();
-        Self { store, analysis, hosts, workers, document, status }
+        let (analysis, hosts) = Default::default();
+        Self { store, analysis, hosts, workers: Workers::computing(), document, status }
     }
 
     /// Serves these baselines.

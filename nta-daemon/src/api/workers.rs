@@ -1,18 +1,29 @@
-//! Computations that requests ask for: a bounded number at a time, on threads of their own, and ended when nobody waits
-//! for the answer any more.
+//! What requests ask for, off the executor: a bounded number at a time, on threads of their own, and ended when nobody waits
+//! for the answer any more. One pool makes the answers, rows read and JSON written; in another the long computations wait
+//! for each other, so that they leave the first one room.
 
+use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
 
 use super::ApiError;
 
 /// Computations at a time.
 const RUNNING: usize = 2;
 /// Requests that may wait for one of them to end.
-const WAITING: usize = 8;
+const WAITING: usize = 4;
+/// Answers that are made at a time: more than there can be computations, running and waiting.
+const ANSWERS: usize = 16;
+/// Requests that may wait for one of them to be made.
+const ANSWERS_WAITING: usize = 64;
 /// How long a request waits at most.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -22,6 +33,9 @@ pub(super) struct Workers {
     running: Arc<Semaphore>,
     admitted: Arc<Semaphore>,
 }
+
+/// A place in a pool, and the leave to wait for it.
+type Place = (OwnedSemaphorePermit, OwnedSemaphorePermit);
 
 /// Whether anybody still waits for the answer. A computation asks this between its steps.
 #[derive(Clone, Debug)]
@@ -47,13 +61,46 @@ impl Drop for OnDrop {
     }
 }
 
-impl Default for Workers {
-    fn default() -> Self {
-        Self { running: Arc::new(Semaphore::new(RUNNING)), admitted: Arc::new(Semaphore::new(RUNNING + WAITING)) }
-    }
-}
-
 impl Workers {
+    fn new(running: usize, waiting: usize) -> Self {
+        let [running, admitted] = [running, running + waiting].map(|places| Arc::new(Semaphore::new(places)));
+        Self { running, admitted }
+    }
+
+    /// For computations.
+    pub(super) fn computing() -> Self {
+        Self::new(RUNNING, WAITING)
+    }
+
+    /// For answers.
+    pub(super) fn answering() -> Self {
+        Self::new(ANSWERS, ANSWERS_WAITING)
+    }
+
+    async fn place(&self) -> Result<Place, ApiError> {
+        let admitted = Arc::clone(&self.admitted).try_acquire_owned().map_err(|_full| ApiError::Busy)?;
+        let running = tokio::time::timeout(PATIENCE, Arc::clone(&self.running).acquire_owned()).await;
+        let running = running.map_err(|_late| ApiError::Busy)?.map_err(|_closed| ApiError::Internal)?;
+        Ok((admitted, running))
+    }
+
+    /// Goes on with a future on a thread of the pool, until it is done or nobody waits for it any more.
+    ///
+    /// # Errors
+    /// [`ApiError::Busy`] when there is no place; [`ApiError::Internal`] when it panics.
+    async fn go_on<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> Result<T, ApiError> {
+        let place = self.place().await?;
+        let (runtime, cancel) = (Handle::current(), CancellationToken::new());
+        let until_cancelled = cancel.clone().run_until_cancelled_owned(work);
+        let _on_drop = cancel.drop_guard();
+        let task = tokio::task::spawn_blocking(move || {
+            let _place = place;
+            runtime.block_on(until_cancelled)
+        });
+        // Nobody sees that it was cancelled.
+        task.await.map_err(|_panicked| ApiError::Internal)?.ok_or(ApiError::Busy)
+    }
+
     /// Computes off the executor. A place stays taken until the computation has really ended.
     ///
     /// # Errors
@@ -63,16 +110,22 @@ impl Workers {
         T: Send + 'static,
         F: FnOnce(&Cancel) -> Result<T, ApiError> + Send + 'static,
     {
-        let admitted = Arc::clone(&self.admitted).try_acquire_owned().map_err(|_full| ApiError::Busy)?;
-        let running = tokio::time::timeout(PATIENCE, Arc::clone(&self.running).acquire_owned()).await;
-        let place = running.map_err(|_late| ApiError::Busy)?.map_err(|_closed| ApiError::Internal)?;
+        let place = self.place().await?;
         let cancel = Cancel(Arc::default());
         let _on_drop = OnDrop(cancel.clone());
         let task = tokio::task::spawn_blocking(move || {
-            let _places = (admitted, place);
+            let _place = place;
             compute(&cancel)
         });
         task.await.map_err(|_panicked| ApiError::Internal)?
+    }
+}
+
+/// The layer around routes whose answers cost something: request and answer are read, made and written on the pool.
+pub(super) async fn off_the_executor(State(workers): State<Workers>, request: Request, next: Next) -> Response {
+    match workers.go_on(next.run(request)).await {
+        Ok(response) => response,
+        Err(refused) => refused.into_response(),
     }
 }
 
@@ -89,7 +142,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_full_pool_refuses_and_a_client_that_goes_away_ends_its_computation() {
-        let workers = Workers::default();
+        let workers = Workers::computing();
         let (ended, mut is_ended) = tokio::sync::mpsc::channel(RUNNING + WAITING);
         let wait = |workers: Workers| {
             let ended = ended.clone();

@@ -8,6 +8,8 @@ use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse as _, Response};
 use futures_util::Stream;
 use futures_util::stream::try_unfold;
+use tokio::runtime::Handle;
+use tokio::task::spawn_blocking;
 use tracing::error;
 
 use crate::api::extract::{IpProtocol, Json, Query, parameters};
@@ -118,12 +120,15 @@ fn accepts_ndjson(headers: &HeaderMap) -> bool {
     types.any(|media_type| media_type.trim().eq_ignore_ascii_case(NDJSON))
 }
 
-/// Pages of the table as lines; the next page is read when the client took the one before.
+/// Pages of the table as lines, made off the executor; the next page is read when the client took the one before.
 fn lines(store: Store) -> impl Stream<Item = Result<Bytes, ApiError>> {
     let first = Some(Position { descending: false, after: None, limit: STREAM_ROWS });
     try_unfold((store, first), |(store, position)| async move {
         let Some(position) = position else { return Ok(None) };
-        let (lines, next) = chunk(&store, position).await.inspect_err(|failure| {
+        let (runtime, read) = (Handle::current(), store.clone());
+        let made = spawn_blocking(move || runtime.block_on(chunk(&read, position))).await;
+        let made = made.map_err(|_panicked| ApiError::Internal).flatten();
+        let (lines, next) = made.inspect_err(|failure| {
             // The status line is gone: all that is left is to break the stream off.
             error!(error = %failure, "api: stream of flows broken off");
         })?;
