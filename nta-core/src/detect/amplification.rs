@@ -84,10 +84,14 @@ impl Amplification {
         Self { config, met: Map::default(), victims: Recent::new(MAX_VICTIMS, SECONDS) }
     }
 
-    fn judge(&self, view: &View<'_>, (host, port): (IpAddr, u16), victim: &Victim) -> Option<Finding> {
+    fn judge(
+        config: &AmplificationConfig,
+        view: &View<'_>,
+        (host, port): (IpAddr, u16),
+        victim: &Victim,
+    ) -> Option<Finding> {
         let sum = |sliding: &Sliding| sliding.sum(view.end(), SECONDS);
         let (asked, answers, bytes) = (sum(&victim.asked), sum(&victim.answers), sum(&victim.bytes));
-        let config = &self.config;
         if answers < config.min_packets_30s
             || bytes < answers * config.min_mean_bytes
             || answers < asked * config.min_excess
@@ -150,9 +154,7 @@ impl Detector for Amplification {
             victim.answers.add(counted, met.answers);
             victim.bytes.add(counted, met.bytes);
             victim.shares.merge(&met.shares);
-            let victim = std::mem::take(victim);
-            out.extend(self.judge(view, key, &victim));
-            *self.victims.meet(key) = victim;
+            out.extend(Self::judge(&self.config, view, key, victim));
         }
     }
 

@@ -1,7 +1,7 @@
 //! High latency: the median round trip is far above the usual one, or beyond what anybody can work with.
 
 use super::declaration::{Basis, Cost, Declaration, FlowUse, Rates, Scope};
-use super::rise::{Limits, Streak, above, largest};
+use super::rise::{Limits, Streak, beyond, largest};
 use super::{Detector, View};
 use crate::baseline::Metric;
 use crate::domain::{AlertKind, Finding, Measure};
@@ -50,19 +50,9 @@ impl HighLatency {
     }
 
     fn measure(&self, view: &View<'_>) -> Option<Measure> {
-        let observed = Metric::Latency.of(view.snapshot)?;
         let limits = Limits { factor: self.config.factor, sigmas: self.config.sigmas, floor: self.config.min_ms };
-        let expected = view.expect(Metric::Latency);
-        let unbearable = observed > self.config.limit_ms && view.snapshot.window.rtt_samples >= self.config.min_samples;
-        above(Metric::Latency, observed, expected, &limits).or_else(|| {
-            unbearable.then_some(Measure {
-                name: Metric::Latency.word(),
-                unit: Metric::Latency.unit(),
-                observed,
-                expected: expected.map(|expected| expected.median),
-                threshold: self.config.limit_ms,
-            })
-        })
+        let is_certain = view.snapshot.window.rtt_samples >= self.config.min_samples;
+        beyond(view, Metric::Latency, &limits, is_certain.then_some(self.config.limit_ms))
     }
 }
 
@@ -75,9 +65,7 @@ impl Detector for HighLatency {
 
     fn inspect(&mut self, view: &View<'_>, out: &mut Vec<Finding>) {
         let measure = self.measure(view);
-        if !self.streak.take(view.snapshot, measure.as_ref(), self.config.windows) {
-            return;
-        }
+        let measure = self.streak.take(view.snapshot, measure, |measure| measure, self.config.windows);
         let Some(measure) = measure else { return };
         let usual = measure.expected.map_or_else(String::new, |usual| format!(", usually {usual:.1} ms"));
         let summary = format!(

@@ -73,10 +73,10 @@ impl IcmpFlood {
         Self { config, met: Map::default(), hosts: Recent::new(MAX_HOSTS, SECONDS) }
     }
 
-    fn judge(&self, view: &View<'_>, host: IpAddr, target: &Target) -> Option<Finding> {
+    fn judge(config: &IcmpFloodConfig, view: &View<'_>, host: IpAddr, target: &Target) -> Option<Finding> {
         let packets = target.packets.sum(view.end(), SECONDS);
         let one = target.shares.largest() >= MAIN_SHARE;
-        let threshold = if one { self.config.min_packets_30s } else { self.config.min_packets_30s_many };
+        let threshold = if one { config.min_packets_30s } else { config.min_packets_30s_many };
         if packets < threshold {
             return None;
         }
@@ -137,9 +137,7 @@ impl Detector for IcmpFlood {
             target.packets.add(counted, packets);
             target.answers.add(counted, answers);
             target.shares.merge(&shares);
-            let target = std::mem::take(target);
-            out.extend(self.judge(view, host, &target));
-            *self.hosts.meet(host) = target;
+            out.extend(Self::judge(&self.config, view, host, target));
         }
     }
 

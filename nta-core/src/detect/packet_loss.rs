@@ -4,7 +4,7 @@
 //! so this is an upper bound.
 
 use super::declaration::{Basis, Cost, Declaration, FlowUse, Rates, Scope};
-use super::rise::{Limits, Streak, above, largest};
+use super::rise::{Limits, Streak, beyond, largest};
 use super::{Detector, View};
 use crate::baseline::Metric;
 use crate::domain::{AlertKind, Finding, Measure};
@@ -56,18 +56,8 @@ impl PacketLoss {
         if view.snapshot.window.tcp_packets < self.config.min_packets {
             return None;
         }
-        let observed = Metric::Loss.of(view.snapshot)?;
         let limits = Limits { factor: self.config.factor, sigmas: self.config.sigmas, floor: self.config.min_share };
-        let expected = view.expect(Metric::Loss);
-        above(Metric::Loss, observed, expected, &limits).or_else(|| {
-            (observed > self.config.limit_share).then_some(Measure {
-                name: Metric::Loss.word(),
-                unit: Metric::Loss.unit(),
-                observed,
-                expected: expected.map(|expected| expected.median),
-                threshold: self.config.limit_share,
-            })
-        })
+        beyond(view, Metric::Loss, &limits, Some(self.config.limit_share))
     }
 }
 
@@ -80,9 +70,7 @@ impl Detector for PacketLoss {
 
     fn inspect(&mut self, view: &View<'_>, out: &mut Vec<Finding>) {
         let measure = self.measure(view);
-        if !self.streak.take(view.snapshot, measure.as_ref(), self.config.windows) {
-            return;
-        }
+        let measure = self.streak.take(view.snapshot, measure, |measure| measure, self.config.windows);
         let Some(measure) = measure else { return };
         let window = &view.snapshot.window;
         let summary =

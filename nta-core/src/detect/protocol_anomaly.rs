@@ -73,10 +73,7 @@ impl Detector for ProtocolAnomaly {
 
     fn inspect(&mut self, view: &View<'_>, out: &mut Vec<Finding>) {
         let found = self.measure(view);
-        let measure = found.as_ref().map(|(_, _, measure)| measure);
-        if !self.streak.take(view.snapshot, measure, self.config.windows) {
-            return;
-        }
+        let found = self.streak.take(view.snapshot, found, |(_, _, measure)| measure, self.config.windows);
         let Some((metric, share, measure)) = found else { return };
         let packets = |host: &crate::window::HostStats| {
             let (sent, received) = (host.sent_by, host.received_by);

@@ -1,5 +1,6 @@
 //! When a value is much above what is usual: the rule that the baseline detectors share.
 
+use super::View;
 use crate::baseline::{Expected, Metric};
 use crate::domain::{Contributor, Measure, Timestamp};
 use crate::window::{HostStats, Snapshot};
@@ -30,19 +31,35 @@ pub(super) struct Streak {
 }
 
 impl Streak {
-    /// Takes a window; answers whether it is time to tell.
-    pub(super) fn take(&mut self, snapshot: &Snapshot, measure: Option<&Measure>, least: u32) -> bool {
+    /// Takes a window and what was too much in it; hands that back when it is time to report it.
+    pub(super) fn take<T>(
+        &mut self,
+        snapshot: &Snapshot,
+        found: Option<T>,
+        measure: impl Fn(&T) -> &Measure,
+        least: u32,
+    ) -> Option<T> {
         // The window after one that was closed late begins before that one's end.
         let (start, end) = (snapshot.window.start, snapshot.window.end);
         let follows = self.last_end.is_some_and(|last| start <= last && end > last);
-        self.last_end = Some(snapshot.window.end);
-        let Some(measure) = measure else {
-            self.windows = 0;
-            return false;
+        self.last_end = Some(end);
+        self.windows = match &found {
+            Some(_) if follows => self.windows + 1,
+            found => u32::from(found.is_some()),
         };
-        self.windows = if follows { self.windows + 1 } else { 1 };
-        self.windows >= least || measure.magnitude() >= 2.0
+        found.filter(|found| self.windows >= least || measure(found).magnitude() >= 2.0)
     }
+}
+
+/// Holds a metric against its baseline, and against a limit beyond which it is too much whatever is usual.
+pub(super) fn beyond(view: &View<'_>, metric: Metric, limits: &Limits, limit: Option<f64>) -> Option<Measure> {
+    let observed = metric.of(view.snapshot)?;
+    let expected = view.expect(metric);
+    above(metric, observed, expected, limits).or_else(|| {
+        let threshold = limit.filter(|limit| observed > *limit)?;
+        let expected = expected.map(|expected| expected.median);
+        Some(Measure { name: metric.word(), unit: metric.unit(), observed, expected, threshold })
+    })
 }
 
 /// Holds a metric against its baseline; `None` when it is within limits or nothing is known yet.

@@ -88,8 +88,13 @@ impl SynFlood {
         Self { config, met: Map::default(), services: Recent::new(MAX_SERVICES, Sliding::LONGEST_S) }
     }
 
-    fn judge(&self, view: &View<'_>, (host, port): (IpAddr, u16), service: &Service) -> Option<Finding> {
-        let (end, config) = (view.end(), &self.config);
+    fn judge(
+        config: &SynFloodConfig,
+        view: &View<'_>,
+        (host, port): (IpAddr, u16),
+        service: &Service,
+    ) -> Option<Finding> {
+        let end = view.end();
         let rules = if service.shares.largest() >= MAIN_SHARE {
             vec![(30, config.min_syns_30s), (180, config.min_syns_180s)]
         } else {
@@ -161,19 +166,13 @@ impl Detector for SynFlood {
                 met.shares.add_unknown(overflow.packets);
             }
         }
-        let mut found = Vec::new();
         let least = MIN_RATE * view.snapshot.seconds();
         for (key, met) in met.into_iter().filter(|(_, met)| met.futile as f64 >= least) {
             let service = self.services.meet(key);
             service.futile.add(counted, met.futile);
             service.answered.add(counted, met.answered);
             service.shares.merge(&met.shares);
-            found.push(key);
-        }
-        for key in found {
-            let service = std::mem::take(self.services.meet(key));
-            out.extend(self.judge(view, key, &service));
-            *self.services.meet(key) = service;
+            out.extend(Self::judge(&self.config, view, key, service));
         }
     }
 

@@ -70,9 +70,7 @@ impl Detector for TrafficSpike {
             let limits = Limits { factor: config.factor, sigmas: config.sigmas, floor };
             let expected = view.expect(metric);
             let measure = above(metric, observed, expected, &limits);
-            if !streak.take(view.snapshot, measure.as_ref(), config.windows) {
-                continue;
-            }
+            let measure = streak.take(view.snapshot, measure, |measure| measure, config.windows);
             let Some(measure) = measure else { continue };
             let usual = measure.expected.unwrap_or_default();
             let seconds = view.snapshot.seconds();

@@ -124,8 +124,8 @@ impl UdpFlood {
         Self { config, targets: Recent::new(MAX_TARGETS, SECONDS), flows: Vec::new(), refusals: HashSet::new() }
     }
 
-    fn judge(&self, view: &View<'_>, (host, port): Target, hits: &Hits) -> Option<Finding> {
-        let (end, config) = (view.end(), &self.config);
+    fn judge(config: &UdpFloodConfig, view: &View<'_>, (host, port): Target, hits: &Hits) -> Option<Finding> {
+        let end = view.end();
         let one = hits.shares.largest() >= MAIN_SHARE;
         let queried = port.is_some_and(|port| QUERY_PORTS.contains(&port) || REFLECTOR_PORTS.contains(&port));
         let scattered = if one && port.is_some() && !queried { hits.scattered.sum(end, SECONDS) } else { 0 };
@@ -245,9 +245,7 @@ impl Detector for UdpFlood {
             hits.deaf.add(counted, met.deaf);
             hits.refused |= met.refused;
             hits.shares.merge(&met.shares);
-            let hits = std::mem::take(hits);
-            out.extend(self.judge(view, key, &hits));
-            *self.targets.meet(key) = hits;
+            out.extend(Self::judge(&self.config, view, key, hits));
         }
     }
 

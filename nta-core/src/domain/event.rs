@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::Timestamp;
+use super::counts::counts;
 
 /// An event.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -120,37 +121,25 @@ pub struct RawPacket {
     pub head: Vec<u8>,
 }
 
-/// Events by what they say.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct EventCounts {
-    /// DNS questions.
-    pub dns_queries: u64,
-    /// DNS answers.
-    pub dns_responses: u64,
-    /// Answers that there is no such name.
-    pub dns_nxdomain: u64,
-    /// Messages on DNS's ports that are none.
-    pub dns_malformed: u64,
-    /// ARP requests.
-    pub arp_requests: u64,
-    /// ARP replies.
-    pub arp_replies: u64,
-    /// ARP packets that are cut off or not for IPv4 over Ethernet.
-    pub arp_malformed: u64,
-    /// Heads of frames.
-    pub raw_packets: u64,
-}
-
-impl std::ops::AddAssign for EventCounts {
-    fn add_assign(&mut self, other: Self) {
-        self.dns_queries += other.dns_queries;
-        self.dns_responses += other.dns_responses;
-        self.dns_nxdomain += other.dns_nxdomain;
-        self.dns_malformed += other.dns_malformed;
-        self.arp_requests += other.arp_requests;
-        self.arp_replies += other.arp_replies;
-        self.arp_malformed += other.arp_malformed;
-        self.raw_packets += other.raw_packets;
+counts! {
+    /// Events by what they say.
+    EventCounts of u64 {
+        /// DNS questions.
+        dns_queries,
+        /// DNS answers.
+        dns_responses,
+        /// Answers that there is no such name.
+        dns_nxdomain,
+        /// Messages on DNS's ports that are none.
+        dns_malformed,
+        /// ARP requests.
+        arp_requests,
+        /// ARP replies.
+        arp_replies,
+        /// ARP packets that are cut off or not for IPv4 over Ethernet.
+        arp_malformed,
+        /// Heads of frames.
+        raw_packets,
     }
 }
 

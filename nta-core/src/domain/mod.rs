@@ -2,6 +2,7 @@
 
 mod alert;
 mod community_id;
+mod counts;
 mod event;
 mod finding;
 mod flow;

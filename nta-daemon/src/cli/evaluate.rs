@@ -1,22 +1,22 @@
 //! `evaluate`: detection held against labelled captures.
 
 use std::collections::BTreeMap;
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use clap::ValueEnum;
-use indicatif::{ProgressBar, ProgressStyle};
 
+use super::labelled::{Common, bar, labels};
 use super::{EXIT_USAGE, fail};
 use crate::batch::{on_every_processor, replay_into};
 use crate::config::Config;
 use crate::model_loader;
 use crate::pipeline::Output;
 use nta_core::domain::{Alert, AlertChange, AlertId, Event, FlowRecord, FlowUpdate, Status};
-use nta_core::evaluate::{Judges, Outcome, Report, parse, score};
+use nta_core::evaluate::{Judges, Outcome, Report, score};
 use nta_core::model::Models;
 use nta_core::window::Snapshot;
 
@@ -30,9 +30,6 @@ use nta_core::window::Snapshot;
     benign, portscan, sshbrute, slowloris, arpspoof, dnstunnel, synflood, udpflood, icmpflood or an alert's type; - is\n\
     unknown, * a made-up source.")]
 pub(super) struct Args {
-    /// Folder that the labels' file names are relative to.
-    #[arg(value_name = "DIR")]
-    folder: PathBuf,
     /// What is known about the captures.
     #[arg(long, value_name = "FILE")]
     labels: PathBuf,
@@ -40,23 +37,8 @@ pub(super) struct Args {
     /// attack by name, an alert of any kind about attacker or victim counts.
     #[arg(long, value_enum, value_delimiter = ',', default_value = "all")]
     judges: Vec<JudgeKind>,
-    /// What is printed.
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    format: Format,
-    /// Length of a window in seconds.
-    #[arg(long, env = "NTA_WINDOW", value_name = "SECONDS")]
-    window: Option<u64>,
-    /// Configuration file (TOML).
-    #[arg(long, env = "NTA_CONFIG")]
-    config: Option<PathBuf>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// Tables to read.
-    Text,
-    /// One JSON document.
-    Json,
+    #[command(flatten)]
+    common: Common,
 }
 
 /// Who judges.
@@ -74,25 +56,12 @@ enum JudgeKind {
 }
 
 pub(super) fn execute(args: &Args) -> ExitCode {
-    let mut config = match Config::load(args.config.as_deref()) {
-        Ok(config) => config,
-        Err(error) => return fail(EXIT_USAGE, &error),
-    };
-    config.windows.seconds = args.window.unwrap_or(config.windows.seconds);
-    if let Err(error) = config.check() {
-        return fail(EXIT_USAGE, &error);
-    }
-    let labelled = match std::fs::read_to_string(&args.labels) {
-        Ok(labelled) => labelled,
-        Err(error) => return fail(EXIT_USAGE, &format_args!("{}: {error}", args.labels.display())),
-    };
-    let labels = match parse(&args.labels, &labelled) {
-        Ok(labels) => labels,
-        Err(error) => return fail(EXIT_USAGE, &error),
-    };
-    if !args.folder.is_dir() {
-        return fail(EXIT_USAGE, &format_args!("{}: no such folder", args.folder.display()));
-    }
+    evaluate(args).unwrap_or_else(|refused| refused)
+}
+
+fn evaluate(args: &Args) -> Result<ExitCode, ExitCode> {
+    let mut config = args.common.config()?;
+    let (labels, _) = labels(&args.labels)?;
     let mut files: Vec<&str> = labels.iter().map(|label| label.file.as_str()).collect();
     files.sort_unstable();
     files.dedup();
@@ -104,39 +73,29 @@ pub(super) fn execute(args: &Args) -> ExitCode {
     config.model.enabled &= takes_part(JudgeKind::Xgboost);
     let models = model_loader::load(&config);
     if args.judges == [JudgeKind::IsolationForest] && models.forest.is_none() {
-        return fail(EXIT_USAGE, &"there is no isolation forest to judge: name one as forest of [model]");
+        return Err(fail(EXIT_USAGE, &"there is no isolation forest to judge: name one as forest of [model]"));
     }
     if args.judges == [JudgeKind::Xgboost] && models.xgboost.is_none() {
         let reason = models.state.reason.as_deref().unwrap_or("none is there");
-        return fail(EXIT_USAGE, &format_args!("there is no model of classes to judge: {reason}"));
+        return Err(fail(EXIT_USAGE, &format_args!("there is no model of classes to judge: {reason}")));
     }
-    let (outcomes, failed) = replay_all(&files, &args.folder, &config, &models);
+    let (outcomes, failed) = replay_all(&files, &args.common.folder, &config, &models);
     let judges = if args.judges == [JudgeKind::IsolationForest] { Judges::Nameless } else { Judges::Naming };
     let mut report = score(&labels, &outcomes, failed, judges);
     report.judges =
         args.judges.iter().filter_map(|judge| Some(judge.to_possible_value()?.get_name().to_owned())).collect();
-    let written = match args.format {
-        Format::Text => text(&report),
-        Format::Json => serde_json::to_string(&report).map_err(io::Error::from).and_then(|json| {
-            let mut out = io::stdout().lock();
-            writeln!(out, "{json}")
-        }),
-    };
-    match written {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => fail(1, &error),
-        _ if outcomes.is_empty() => fail(EXIT_USAGE, &"none of the labelled captures could be analysed"),
-        _ => ExitCode::SUCCESS,
+    let printed = args.common.print(&report, |out| text(&report, out));
+    if outcomes.is_empty() && printed == ExitCode::SUCCESS {
+        return Err(fail(EXIT_USAGE, &"none of the labelled captures could be analysed"));
     }
+    Ok(printed)
 }
 
 type Results = (Vec<Outcome>, BTreeMap<String, String>);
 
 /// Every capture through the user engine, as many at a time as there are processors.
 fn replay_all(files: &[&str], folder: &Path, config: &Config, models: &Models) -> Results {
-    let bar = if io::stderr().is_terminal() { ProgressBar::new(files.len() as u64) } else { ProgressBar::hidden() };
-    if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos}/{len} captures {eta}") {
-        bar.set_style(style);
-    }
+    let bar = bar(files.len() as u64, "captures");
     let results: Mutex<Results> = Mutex::default();
     let next = AtomicUsize::new(0);
     let work = || {
@@ -181,8 +140,8 @@ impl Output for Alerts {
     fn closed(&mut self, _status: &Status) {}
 }
 
-fn text(report: &Report) -> io::Result<()> {
-    let mut out = io::BufWriter::new(io::stdout().lock());
+fn text(report: &Report, out: &mut dyn io::Write) -> io::Result<()> {
+    let mut out = io::BufWriter::new(out);
     writeln!(
         out,
         "{:<12} {:>8} {:>6} {:>7} {:>9} {:>5}  time to detect",

@@ -1,12 +1,12 @@
 //! `train`: a model out of labelled captures.
 
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::ValueEnum;
-use indicatif::{ProgressBar, ProgressStyle};
 
+use super::labelled::{Common, bar, labels};
 use super::train_forest::train_forest;
 use super::{EXIT_USAGE, fail};
 use crate::capture::clock;
@@ -14,7 +14,6 @@ use crate::config::Config;
 use crate::model_loader;
 use crate::train::table;
 use crate::xgboost::{BUILT_IN, Xgboost};
-use nta_core::evaluate::parse;
 use nta_core::model::{Refusal, forest, sha256};
 use nta_core::train::{Table, Trained, fit, split};
 
@@ -29,9 +28,6 @@ use nta_core::train::{Table, Trained, fit, split};
     is written beside it. An isolation forest judges when `forest` of [model] names it; without labels all captures of the\n\
     folder are taken for normal traffic, with them the stretches that are labelled benign. See docs/MODELS.md.")]
 pub(super) struct Args {
-    /// Folder that the labels' file names are relative to.
-    #[arg(value_name = "DIR")]
-    folder: PathBuf,
     /// What is known about the captures; an isolation forest can do without.
     #[arg(long, value_name = "FILE", required_unless_present = "algorithm")]
     labels: Option<PathBuf>,
@@ -47,15 +43,8 @@ pub(super) struct Args {
     /// Tools whose captures are kept back to see how the model does; without any, one of each attack that has two.
     #[arg(long, value_name = "TOOL", value_delimiter = ',')]
     holdout_tools: Vec<String>,
-    /// What is printed.
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    format: Format,
-    /// Length of a window in seconds.
-    #[arg(long, env = "NTA_WINDOW", value_name = "SECONDS")]
-    window: Option<u64>,
-    /// Configuration file (TOML).
-    #[arg(long, env = "NTA_CONFIG")]
-    config: Option<PathBuf>,
+    #[command(flatten)]
+    common: Common,
 }
 
 /// What is trained.
@@ -69,79 +58,45 @@ enum Algorithm {
     IsolationForest,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// A table to read.
-    Text,
-    /// The model's manifest.
-    Json,
+pub(super) fn execute(args: &Args) -> ExitCode {
+    train(args).unwrap_or_else(|refused| refused)
 }
 
-pub(super) fn execute(args: &Args) -> ExitCode {
+fn train(args: &Args) -> Result<ExitCode, ExitCode> {
     if args.algorithm == Algorithm::Xgboost && !BUILT_IN {
-        return fail(1, &Refusal::NotBuiltIn);
+        return Err(fail(1, &Refusal::NotBuiltIn));
     }
-    let mut config = match Config::load(args.config.as_deref()) {
-        Ok(config) => config,
-        Err(error) => return fail(EXIT_USAGE, &error),
-    };
-    config.windows.seconds = args.window.unwrap_or(config.windows.seconds);
-    if let Err(error) = config.check() {
-        return fail(EXIT_USAGE, &error);
-    }
-    if !args.folder.is_dir() {
-        return fail(EXIT_USAGE, &format_args!("{}: no such folder", args.folder.display()));
-    }
+    let config = args.common.config()?;
     match (args.algorithm, &args.labels) {
         (Algorithm::IsolationForest, labels) => {
-            match train_forest(&args.folder, labels.as_deref(), &args.out, args.seed, &config) {
-                Ok(manifest) => told(tell_forest(&manifest, args)),
-                Err(error) => fail(EXIT_USAGE, &error),
-            }
+            let manifest = train_forest(&args.common.folder, labels.as_deref(), &args.out, args.seed, &config)
+                .map_err(|error| fail(EXIT_USAGE, &error))?;
+            Ok(args.common.print(&manifest, |out| forest_text(&manifest, &args.out, out)))
         }
         (Algorithm::Xgboost, Some(labels)) => train_classes(args, labels, &config),
         (Algorithm::Xgboost, None) => {
-            fail(EXIT_USAGE, &"classes are learned from labels: name their file with --labels")
+            Err(fail(EXIT_USAGE, &"classes are learned from labels: name their file with --labels"))
         }
     }
 }
 
-/// The exit status once the result was to be printed.
-fn told(written: io::Result<()>) -> ExitCode {
-    match written {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => fail(1, &error),
-        _ => ExitCode::SUCCESS,
-    }
+fn forest_text(manifest: &forest::Manifest, path: &Path, out: &mut dyn io::Write) -> io::Result<()> {
+    writeln!(
+        out,
+        "{}: {}, {} trees, threshold {:.4} ({} of the rows at or below)",
+        path.display(),
+        manifest.trained_from,
+        manifest.trees,
+        manifest.threshold,
+        manifest.quantile,
+    )
 }
 
-fn tell_forest(manifest: &forest::Manifest, args: &Args) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    match args.format {
-        Format::Json => writeln!(out, "{}", serde_json::to_string(manifest)?),
-        Format::Text => writeln!(
-            out,
-            "{}: {}, {} trees, threshold {:.4} ({} of the rows at or below)",
-            args.out.display(),
-            manifest.trained_from,
-            manifest.trees,
-            manifest.threshold,
-            manifest.quantile,
-        ),
-    }
-}
-
-fn train_classes(args: &Args, labels: &Path, config: &Config) -> ExitCode {
-    let labelled = match std::fs::read_to_string(labels) {
-        Ok(labelled) => labelled,
-        Err(error) => return fail(EXIT_USAGE, &format_args!("{}: {error}", labels.display())),
-    };
-    let labels = match parse(labels, &labelled) {
-        Ok(labels) => labels,
-        Err(error) => return fail(EXIT_USAGE, &error),
-    };
+fn train_classes(args: &Args, path: &Path, config: &Config) -> Result<ExitCode, ExitCode> {
+    let (labels, labelled) = labels(path)?;
     let files: std::collections::BTreeSet<&str> = labels.iter().map(|label| label.file.as_str()).collect();
     let captures = bar(files.len() as u64, "captures");
-    let table = table(&labels, &args.folder, config, &|| captures.inc(1));
+    let table = table(&labels, &args.common.folder, config, &|| captures.inc(1));
     captures.finish_and_clear();
     for (file, reason) in &table.failed {
         tracing::warn!(file, reason, "left out");
@@ -153,31 +108,12 @@ fn train_classes(args: &Args, labels: &Path, config: &Config) -> ExitCode {
         rounds.set_position(done.into());
     });
     rounds.finish_and_clear();
-    let mut trained = match fitted {
-        Ok(trained) => trained,
-        Err(error) => return fail(1, &error),
-    };
+    let mut trained = fitted.map_err(|error| fail(1, &error))?;
     trained.manifest.recipe.labels_sha256 = sha256(labelled.as_bytes());
     trained.manifest.recipe.window_s = config.windows.seconds as f64;
     trained.manifest.created = clock::now().to_string();
-    if let Err(error) = save(&args.out, &trained) {
-        return fail(1, &error);
-    }
-    told(match args.format {
-        Format::Text => text(&args.out, &table, &trained),
-        Format::Json => serde_json::to_string(&trained.manifest)
-            .map_err(io::Error::from)
-            .and_then(|json| writeln!(io::stdout().lock(), "{json}")),
-    })
-}
-
-fn bar(length: u64, of: &'static str) -> ProgressBar {
-    let bar = if io::stderr().is_terminal() { ProgressBar::new(length) } else { ProgressBar::hidden() };
-    if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos}/{len} {msg} {eta}") {
-        bar.set_style(style);
-    }
-    bar.set_message(of);
-    bar
+    save(&args.out, &trained).map_err(|error| fail(1, &error))?;
+    Ok(args.common.print(&trained.manifest, |out| text(&args.out, &table, &trained, out)))
 }
 
 /// Both files whole or not at all. In between, the manifest is not of this model, which loading tells.
@@ -198,8 +134,8 @@ fn save(path: &Path, trained: &Trained) -> Result<(), String> {
     Ok(())
 }
 
-fn text(path: &Path, table: &Table, trained: &Trained) -> io::Result<()> {
-    let mut out = io::BufWriter::new(io::stdout().lock());
+fn text(path: &Path, table: &Table, trained: &Trained, out: &mut dyn io::Write) -> io::Result<()> {
+    let mut out = io::BufWriter::new(out);
     let Trained { model, manifest, too_few } = trained;
     let recipe = &manifest.recipe;
     let rows: usize = recipe.rows.values().sum();
