@@ -155,6 +155,7 @@ mod tests {
     use tokio::sync::watch;
     use tower::ServiceExt as _;
 
+    use std::sync::atomic::{AtomicUsize, Ordering};
     use std::sync::{Mutex, mpsc};
 
     use super::*;
@@ -202,11 +203,19 @@ mod tests {
             router.clone().oneshot(request.expect("request"))
         };
         // Running and waiting; this executor has one thread, which any of them would block.
-        let mut asked: Vec<_> = (0..80).map(|_| tokio::spawn(ask("/slow"))).collect();
-        for _ in 0..16 {
-            while has_begun.try_recv().is_err() {
-                tokio::task::yield_now().await;
-            }
+        let polled = Arc::new(AtomicUsize::new(0));
+        let one = |_| {
+            let (polled, answer) = (Arc::clone(&polled), ask("/slow"));
+            tokio::spawn(async move {
+                polled.fetch_add(1, Ordering::Relaxed);
+                answer.await
+            })
+        };
+        let mut asked: Vec<_> = (0..80).map(one).collect();
+        let mut begun = 0;
+        while begun < 16 || polled.load(Ordering::Relaxed) < 80 {
+            begun += has_begun.try_iter().count();
+            tokio::task::yield_now().await;
         }
         let health = ask("/health").await.expect("an answer");
         assert_eq!(health.status(), StatusCode::OK);
