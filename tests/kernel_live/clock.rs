@@ -106,6 +106,48 @@ fn a_daemon_that_was_held_up_sees_one_long_window_and_no_spike() {
     assert_eq!(daemon.get("/api/alerts")["items"], Value::Array(Vec::new()));
 }
 
+#[test]
+fn a_window_that_a_restart_cuts_is_one_window_with_its_gap() {
+    if !can_run("a_window_that_a_restart_cuts_is_one_window_with_its_gap", &["ping"]) {
+        return;
+    }
+    let _alone = alone();
+    for signal in ["TERM", "KILL"] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let pair = Pair::silent();
+        let mut daemon = Daemon::start(&pair.inside, folder.path(), "v0", "auto");
+        let _pings = pings(&pair, folder.path());
+        more_windows(&daemon, 2);
+        // Well within the next window.
+        std::thread::sleep(Duration::from_millis(700));
+        daemon.process.stop(signal, Duration::from_secs(10));
+        let daemon = Daemon::start(&pair.inside, folder.path(), "v0", "auto");
+        let longer = || daemon.all(&format!("/api/metrics?span={}", 6 * WINDOW_S));
+        wait_for("the longer window", Duration::from_secs(6 * WINDOW_S as u64 + 15), || {
+            longer().iter().any(|window| window["not_whole"] == "interrupted").then_some(())
+        });
+        let (base, longer) = (in_order(&daemon), longer());
+        for windows in [&base, &longer] {
+            let mut starts: Vec<&str> =
+                windows.iter().map(|window| window["start"].as_str().expect("a start")).collect();
+            starts.sort_unstable();
+            assert!(starts.windows(2).all(|pair| pair[0] != pair[1]), "{signal}: twice the same start: {starts:?}");
+        }
+        let cut = longer.iter().find(|window| window["not_whole"] == "interrupted").expect("the one that was cut");
+        let (start, end) = (time(&cut["start"]), time(&cut["end"]));
+        let parts = base.iter().filter(|window| time(&window["start"]) >= start && time(&window["start"]) < end);
+        let packets: u64 = parts.map(|window| number(&window["packets"])).sum();
+        assert_eq!(number(&cut["packets"]), packets, "{signal}: it is the sum of its parts");
+        let gap_s = cut["gap_s"].as_f64().unwrap_or(0.0);
+        assert!(gap_s > 0.1 && seconds(cut) < 12.1, "{signal}: {cut}");
+        let rates = base.iter().map(|window| window["packets_per_s"].as_f64().expect("a rate"));
+        let most = rates.fold(0.0, f64::max);
+        assert!(most < 16.0, "{signal}: ten packets a second, whatever the part of a window: {base:?}");
+        let ids = longer.iter().map(|window| number(&window["id"])).max();
+        assert!(ids.is_some_and(|id| daemon.try_get(&format!("/api/metrics/{id}")).is_some()), "{signal}");
+    }
+}
+
 /// The wall clock that the daemon sees.
 struct Clock {
     file: PathBuf,

@@ -1,6 +1,7 @@
 //! Windows of lengths that are not stored: made of base windows when they are asked for.
 
 use super::db::{Query, Row};
+use super::rows::WindowRow;
 use super::{Key, Position, Store, StoreError, WindowFilter, WindowPage, WindowSort, from_sql, to_sql};
 use crate::json::WindowJson;
 use nta_common::tcp::RTT_BUCKETS;
@@ -14,7 +15,7 @@ struct Group {
     value: i64,
 }
 
-struct Part {
+pub(super) struct Part {
     id: i64,
     start_ns: i64,
     end_ns: i64,
@@ -30,7 +31,13 @@ impl Group {
 }
 
 impl Part {
-    fn read(row: &Row) -> Result<Self, sqlx::Error> {
+    /// Of a row that is not yet in the database.
+    pub(super) fn of(row: &WindowRow) -> Self {
+        let WindowRow { number, start_ns, end_ns, rtt_histogram, body, .. } = row.clone();
+        Self { id: number, start_ns, end_ns, rtt_histogram, body }
+    }
+
+    pub(super) fn read(row: &Row) -> Result<Self, sqlx::Error> {
         Ok(Self {
             id: row.int("id")?,
             start_ns: row.int("start_ns")?,
@@ -40,7 +47,7 @@ impl Part {
         })
     }
 
-    fn window(&self) -> Result<Window, StoreError> {
+    pub(super) fn window(&self) -> Result<Window, StoreError> {
         let corrupt = |error: serde_json::Error| StoreError::Corrupt {
             table: "windows",
             id: self.id,

@@ -8,6 +8,7 @@ mod alerts;
 mod anomalies;
 mod baselines;
 mod copy;
+mod cut;
 mod db;
 mod error;
 mod events;

@@ -185,7 +185,7 @@ impl BatchRows {
 }
 
 impl WindowRow {
-    fn new(factor: u64, window: &Window) -> Result<Self, StoreError> {
+    pub(super) fn new(factor: u64, window: &Window) -> Result<Self, StoreError> {
         let json = WindowJson::from(window);
         Ok(Self {
             factor: to_sql(factor),

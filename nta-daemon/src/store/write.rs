@@ -1,5 +1,6 @@
 //! Writing one batch: a window with all that was found in it and the flows that changed, in one transaction.
 
+use super::cut::rejoin;
 use super::db::{Conn, Database, Query, Value};
 use super::rows::{AlertRow, AnomalyRow, BatchRows, RunRow, VectorRow, WindowRow};
 use super::{StoreError, flow_write, runs, to_sql};
@@ -54,7 +55,8 @@ pub(super) async fn commit(
         event(conn, *to_ns, "store_trouble", run, body.clone()).await?;
     }
     for window in &batch.windows {
-        insert_window(conn, run, window).await?;
+        let whole = rejoin(conn, run, &batch.run, window).await?;
+        insert_window(conn, run, whole.as_ref().unwrap_or(window)).await?;
     }
     for alert in &batch.alerts {
         upsert_alert(conn, run, alert).await?;

@@ -1,0 +1,89 @@
+//! Windows that a restart cut: what the run before stored of one is joined with what this one has, so that it is one window
+//! again, with the time in which nobody counted told as its gap.
+
+use super::db::{Conn, Query};
+use super::merged::Part;
+use super::rows::{RunRow, WindowRow};
+use super::write::add;
+use super::{StoreError, from_sql};
+use crate::json::mode_name;
+use nta_core::domain::{Mode, Timestamp};
+use nta_core::window::{Measured, NotWhole, Window};
+
+/// The live runs of a sensor but for one.
+const RUNS_BEFORE: &str = "(SELECT id FROM runs WHERE sensor = $3 AND mode = 'live' AND id <> $4)";
+
+/// The first window of its length in a run, where it began before that did, joined with what earlier runs of the sensor have of it, whose rows go. `None`
+/// where it did not, or they have nothing.
+pub(super) async fn rejoin(
+    conn: &mut Conn,
+    run: i64,
+    owner: &RunRow,
+    row: &WindowRow,
+) -> Result<Option<WindowRow>, StoreError> {
+    if owner.mode != mode_name(Mode::Live) || row.number != 1 || row.start_ns >= owner.started_ns {
+        return Ok(None);
+    }
+    let error = StoreError::query("windows");
+    let about =
+        |sql: String, to_ns: i64| Query::new(sql).bind(row.start_ns).bind(to_ns).bind(owner.sensor.as_str()).bind(run);
+    let end_ns = row.start_ns.saturating_add(row.span_ns);
+    let parts = format!(
+        "SELECT id, start_ns, end_ns, rtt_histogram, body FROM windows WHERE factor = 1 AND start_ns >= $1 AND start_ns < $2 \
+         AND run_id IN {RUNS_BEFORE} ORDER BY start_ns, id"
+    );
+    let parts = conn.fetch_all(about(parts, end_ns)).await.map_err(&error)?;
+    let parts = parts.iter().map(|part| Part::read(part).map_err(&error)?.window()).collect::<Result<Vec<_>, _>>()?;
+    if parts.is_empty() {
+        return Ok(None);
+    }
+    let stale =
+        format!("DELETE FROM windows WHERE start_ns = $1 AND factor = $2 AND run_id IN {RUNS_BEFORE} RETURNING run_id");
+    let stale = conn.fetch_all(about(stale, row.factor)).await.map_err(&error)?;
+    if row.factor == 1 {
+        add(conn, "windows", -(stale.len() as i64)).await?;
+        for of in &stale {
+            recount(conn, of.int("run_id").map_err(&error)?, row.start_ns).await?;
+        }
+    }
+    let whole = join(row, parts)?;
+    WindowRow::new(from_sql(row.factor), &whole).map(Some)
+}
+
+/// Counts the hour of a run again, of which windows have gone.
+async fn recount(conn: &mut Conn, run: i64, start_ns: i64) -> Result<(), StoreError> {
+    let error = StoreError::query("window_hours");
+    const HOUR_NS: i64 = 3_600_000_000_000;
+    let hour_ns = start_ns / HOUR_NS * HOUR_NS;
+    let old = Query::new("DELETE FROM window_hours WHERE run_id = $1 AND hour_ns = $2").bind(run).bind(hour_ns);
+    conn.execute(old).await.map_err(&error)?;
+    let new = Query::new(
+        "INSERT INTO window_hours (run_id, hour_ns, windows, first_ns, last_ns, span_ns, packets, bytes, connections, \
+         min_bps, max_bps, rtt_samples, rtt_sum_ms, rtt_min_ms, rtt_max_ms) \
+         SELECT run_id, CAST($2 AS BIGINT), count(*), min(start_ns), max(end_ns), CAST(sum(span_ns) AS BIGINT), \
+         CAST(sum(packets) AS BIGINT), CAST(sum(bytes) AS BIGINT), CAST(sum(connections) AS BIGINT), min(bandwidth_bps), \
+         max(bandwidth_bps), CAST(sum(rtt_samples) AS BIGINT), sum(rtt_samples * rtt_mean_ms), min(rtt_mean_ms), \
+         max(rtt_max_ms) FROM windows WHERE factor = 1 AND run_id = $1 AND start_ns >= $2 AND start_ns < $3 GROUP BY run_id",
+    );
+    conn.execute(new.bind(run).bind(hour_ns).bind(hour_ns + HOUR_NS)).await.map(drop).map_err(error)
+}
+
+/// One window of what the runs before have of it, and this one.
+fn join(row: &WindowRow, mut parts: Vec<Window>) -> Result<Window, StoreError> {
+    let own = Part::of(row).window()?;
+    let (start, end, number, span_ns) = (own.start, own.end, from_sql(row.number), from_sql(row.span_ns));
+    // Counted from here on: a window is as long as it was counted for.
+    let resumed = Timestamp::from_nanos(end.as_nanos().saturating_sub(own.length_ns()));
+    let until = parts.last().map_or(start, |part| part.end);
+    let length_ns = parts.iter().map(Window::length_ns).sum::<u64>().saturating_add(own.length_ns());
+    parts.push(own);
+    let whole = Window::join(number, start, end, &parts);
+    let measured = Measured {
+        span_ns,
+        length_ns,
+        gap_ns: whole.measured.gap_ns.saturating_add(resumed.since(until)),
+        not_whole: Some(NotWhole::Interrupted),
+        ..whole.measured
+    };
+    Ok(Window { measured, ..whole })
+}
