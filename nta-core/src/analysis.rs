@@ -14,7 +14,7 @@ use crate::window::{Both, Cascade, Closed, Flows, Lengths, Run, See, Snapshot, S
 /// A window with fewer flows is judged before a second thread would have begun.
 const FLOWS_FOR_TWO: usize = 1_000;
 
-/// A window of any span with what was found in it, in the order in which it is to be told.
+/// A window of any span with what was found in it, in the order in which it is to be reported.
 #[derive(Clone, Debug)]
 pub struct Judged {
     /// The window, without its flows.
@@ -173,7 +173,7 @@ impl Analysis {
     }
 
     fn conclude(&mut self, mut snapshot: Snapshot, mut findings: Vec<Finding>) -> Judged {
-        // Detectors go through hosts in no order; what is told must not depend on it.
+        // Detectors go through hosts in no order; what is reported must not depend on it.
         findings.sort_by_key(|finding| (finding.kind, finding.source, finding.destination, finding.port));
         let mut alerts = Vec::new();
         self.alerter.judge(findings, snapshot.window.end, &mut |change, alert| alerts.push((change, alert.clone())));

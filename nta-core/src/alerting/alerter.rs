@@ -35,11 +35,11 @@ tunables! {
         /// Windows with a finding that a learned model needs before it raises an alert of its own; one that joins what a rule
         /// found needs none.
         model_windows: u32 = 6,
-        /// For so many seconds after the first window, findings that rest on a baseline are counted and not told; those of
+        /// For so many seconds after the first window, findings that rest on a baseline are counted and not reported; those of
         /// attacks, which rest on none, always are.
         warm_up_s: u64 = 0,
         /// Alerts that are kept at once, open ones and those that may come back; findings beyond it are counted and not
-        /// told.
+        /// reported.
         max_alerts: usize = 10_000,
     }
 }
@@ -49,7 +49,7 @@ tunables! {
 pub struct Alerter {
     config: AlertingConfig,
     ids: IdentityScope,
-    /// In order, so that what is told at once is told in the same order every time.
+    /// In order, so that what is reported at once is reported in the same order every time.
     alerts: BTreeMap<AlertKey, Alert>,
     /// The open ones of them.
     by_host: ByHost,
@@ -91,34 +91,34 @@ impl Alerter {
         self.alerts.values().filter(|alert| alert.state == AlertState::Raised)
     }
 
-    /// Takes the findings of a window that ended at `now`, and tells what changes.
-    pub fn judge(&mut self, mut findings: Vec<Finding>, now: Timestamp, tell: &mut dyn FnMut(AlertChange, &Alert)) {
+    /// Takes the findings of a window that ended at `now`, and reports what changes.
+    pub fn judge(&mut self, mut findings: Vec<Finding>, now: Timestamp, emit: &mut dyn FnMut(AlertChange, &Alert)) {
         // Detectors meet hosts in no order.
         findings.sort_by(order);
         // After a silence: what was over before this window is over, before it can be found again.
         if let Some(start) = findings.iter().map(|finding| finding.start).min() {
             self.began.get_or_insert(start);
-            self.expire(start, tell);
+            self.expire(start, emit);
         }
         self.began.get_or_insert(now);
         for finding in findings {
-            self.take(finding, now, tell);
+            self.take(finding, now, emit);
         }
-        self.expire(now, tell);
+        self.expire(now, emit);
     }
 
     /// Ends every alert that goes on: the run ended at `now`, and nobody will see when it would have stopped.
-    pub fn end(&mut self, now: Timestamp, reason: ClearReason, tell: &mut dyn FnMut(AlertChange, &Alert)) {
+    pub fn end(&mut self, now: Timestamp, reason: ClearReason, emit: &mut dyn FnMut(AlertChange, &Alert)) {
         self.waiting.clear();
         for alert in self.alerts.values_mut().filter(|alert| alert.state == AlertState::Raised) {
             alert.clear(now.max(alert.raised), reason);
             self.counts.cleared += 1;
             self.by_host.remove(alert);
-            tell(AlertChange::Cleared, alert);
+            emit(AlertChange::Cleared, alert);
         }
     }
 
-    fn take(&mut self, finding: Finding, now: Timestamp, tell: &mut dyn FnMut(AlertChange, &Alert)) {
+    fn take(&mut self, finding: Finding, now: Timestamp, emit: &mut dyn FnMut(AlertChange, &Alert)) {
         self.counts.findings += 1;
         if self.config.allow.iter().any(|allow| allow.covers(&finding)) {
             self.counts.allowed += 1;
@@ -131,11 +131,11 @@ impl Alerter {
         if let Some(key) = self.explained_by(&finding) {
             if let Some(alert) = self.alerts.get_mut(&key) {
                 alert.hear(&finding);
-                tell(AlertChange::Updated, alert);
+                emit(AlertChange::Updated, alert);
             }
             return;
         }
-        let key = self.belongs_to(&finding, now, tell);
+        let key = self.belongs_to(&finding, now, emit);
         let full = self.alerts.len() + self.waiting.len() >= self.config.max_alerts;
         let (first, windows) = match self.alerts.get(&key) {
             Some(known) if known.state == AlertState::Raised => (finding.start, 1),
@@ -159,7 +159,7 @@ impl Alerter {
                     AlertChange::Updated
                 };
                 alert.add(finding);
-                tell(change, alert);
+                emit(change, alert);
             }
             Entry::Vacant(_) if full => self.counts.refused += 1,
             Entry::Vacant(vacant) => {
@@ -167,7 +167,7 @@ impl Alerter {
                 let mut alert = Alert::raise(finding, now, &self.ids);
                 (alert.first, alert.windows) = (first, windows);
                 self.by_host.insert(&alert);
-                tell(AlertChange::Raised, vacant.insert(alert));
+                emit(AlertChange::Raised, vacant.insert(alert));
             }
         }
     }
@@ -186,7 +186,7 @@ impl Alerter {
 
     /// The alert that a finding is about. A model's joins an open one about its host; what models alone had found
     /// becomes the rule's that names both parties.
-    fn belongs_to(&mut self, finding: &Finding, now: Timestamp, tell: &mut dyn FnMut(AlertChange, &Alert)) -> AlertKey {
+    fn belongs_to(&mut self, finding: &Finding, now: Timestamp, emit: &mut dyn FnMut(AlertChange, &Alert)) -> AlertKey {
         let own = AlertKey::of(finding);
         if self.is_open(&own) {
             return own;
@@ -204,7 +204,7 @@ impl Alerter {
                 // The rule's has an identity already.
                 alert.clear(now, ClearReason::Quiet);
                 self.counts.cleared += 1;
-                tell(AlertChange::Cleared, &alert);
+                emit(AlertChange::Cleared, &alert);
             } else {
                 alert.key = own;
                 self.by_host.insert(&alert);
@@ -245,16 +245,16 @@ impl Alerter {
             self.counts.waiting += 1;
             return None;
         }
-        let told = (waiting.first, waiting.windows);
+        let reported = (waiting.first, waiting.windows);
         self.waiting.remove(key);
-        Some(told)
+        Some(reported)
     }
 
     fn is_warming_up(&self, time: Timestamp) -> bool {
         self.began.is_some_and(|began| time.since(began) <= self.config.warm_up_s * NANOS) && self.config.warm_up_s > 0
     }
 
-    fn expire(&mut self, now: Timestamp, tell: &mut dyn FnMut(AlertChange, &Alert)) {
+    fn expire(&mut self, now: Timestamp, emit: &mut dyn FnMut(AlertChange, &Alert)) {
         let clear_after_ns = self.config.clear_after_s * NANOS;
         let forget_after_ns = clear_after_ns + self.config.hold_down_s * NANOS;
         self.waiting.retain(|_, waiting| now.since(waiting.last) < waiting.patience_ns);
@@ -265,7 +265,7 @@ impl Alerter {
                 alert.clear(now, ClearReason::Quiet);
                 counts.cleared += 1;
                 by_host.remove(alert);
-                tell(AlertChange::Cleared, alert);
+                emit(AlertChange::Cleared, alert);
             }
             quiet_ns < forget_after_ns
         });

@@ -51,14 +51,14 @@ fn anomaly(address: &str, end_s: u64) -> Finding {
 }
 
 fn judge(alerter: &mut Alerter, findings: Vec<Finding>, now_s: u64) -> Vec<(AlertChange, Alert)> {
-    let mut told = Vec::new();
+    let mut reported = Vec::new();
     let now = Timestamp::from_nanos(now_s * S);
-    alerter.judge(findings, now, &mut |change, alert| told.push((change, alert.clone())));
-    told
+    alerter.judge(findings, now, &mut |change, alert| reported.push((change, alert.clone())));
+    reported
 }
 
-fn changes(told: &[(AlertChange, Alert)]) -> Vec<AlertChange> {
-    told.iter().map(|(change, _)| *change).collect()
+fn changes(reported: &[(AlertChange, Alert)]) -> Vec<AlertChange> {
+    reported.iter().map(|(change, _)| *change).collect()
 }
 
 /// A model that stands alone needs two windows.
@@ -70,9 +70,9 @@ fn new() -> Alerter {
 fn a_model_joins_what_a_rule_found_at_once_and_both_are_heard() {
     let mut alerter = new();
     let first = judge(&mut alerter, vec![rule(105)], 105);
-    let told = judge(&mut alerter, vec![by_xgboost(110)], 110);
-    assert_eq!(changes(&told), [Updated]);
-    let alert = &told[0].1;
+    let reported = judge(&mut alerter, vec![by_xgboost(110)], 110);
+    assert_eq!(changes(&reported), [Updated]);
+    let alert = &reported[0].1;
     assert_eq!((alert.id, alert.key.destination), (first[0].1.id, host(VICTIM)));
     assert_eq!(alert.detectors, ["port_scan", "xgboost"]);
     assert_eq!(alert.finding.detector, "port_scan", "a rule's numbers stay, however sure the model is");
@@ -85,9 +85,9 @@ fn a_model_joins_what_a_rule_found_at_once_and_both_are_heard() {
 #[test]
 fn in_one_window_they_are_one_alert_as_well() {
     let mut alerter = new();
-    let told = judge(&mut alerter, vec![by_xgboost(105), rule(105), anomaly(ATTACKER, 105)], 105);
+    let reported = judge(&mut alerter, vec![by_xgboost(105), rule(105), anomaly(ATTACKER, 105)], 105);
     let again = judge(&mut alerter, vec![by_xgboost(110), rule(110), anomaly(ATTACKER, 110)], 110);
-    assert_eq!(told.iter().chain(&again).filter(|(change, _)| *change == Raised).count(), 1);
+    assert_eq!(reported.iter().chain(&again).filter(|(change, _)| *change == Raised).count(), 1);
     let open: Vec<&Alert> = alerter.open().collect();
     assert_eq!(open.len(), 1);
     for detector in ["port_scan", "xgboost", "isolation_forest"] {
@@ -99,18 +99,19 @@ fn in_one_window_they_are_one_alert_as_well() {
 fn a_model_that_stands_alone_needs_two_windows_and_stays_mild() {
     let mut alerter = new();
     assert_eq!(changes(&judge(&mut alerter, vec![by_xgboost(105)], 105)), []);
-    let told = judge(&mut alerter, vec![by_xgboost(110)], 110);
-    assert_eq!(changes(&told), [Raised]);
-    assert_eq!((told[0].1.windows, told[0].1.detectors.as_slice()), (2, ["xgboost"].as_slice()));
+    let reported = judge(&mut alerter, vec![by_xgboost(110)], 110);
+    assert_eq!(changes(&reported), [Raised]);
+    assert_eq!((reported[0].1.windows, reported[0].1.detectors.as_slice()), (2, ["xgboost"].as_slice()));
     for end_s in (115..400).step_by(5) {
-        let told = judge(&mut alerter, vec![by_xgboost(end_s)], end_s);
-        assert!(told[0].1.severity <= Severity::Medium, "{}", told[0].1.severity.word());
+        let reported = judge(&mut alerter, vec![by_xgboost(end_s)], end_s);
+        assert!(reported[0].1.severity <= Severity::Medium, "{}", reported[0].1.severity.word());
     }
 
     let mut alerter =
         Alerter::new(AlertingConfig { model_windows: 3, ..AlertingConfig::default() }, Default::default());
-    let told: Vec<_> = [105, 110, 115].map(|end_s| judge(&mut alerter, vec![by_xgboost(end_s)], end_s).len()).into();
-    assert_eq!(told, [0, 0, 1]);
+    let reported: Vec<_> =
+        [105, 110, 115].map(|end_s| judge(&mut alerter, vec![by_xgboost(end_s)], end_s).len()).into();
+    assert_eq!(reported, [0, 0, 1]);
 }
 
 #[test]
@@ -138,9 +139,9 @@ fn what_a_model_found_first_becomes_the_rules() {
         let found = |end_s| vec![model("xgboost", SCAN, theirs, end_s)];
         judge(&mut alerter, found(105), 105);
         let first = judge(&mut alerter, found(110), 110);
-        let told = judge(&mut alerter, vec![rule(115)], 115);
-        assert_eq!(changes(&told), [Updated], "one alert, not two");
-        let alert = &told[0].1;
+        let reported = judge(&mut alerter, vec![rule(115)], 115);
+        assert_eq!(changes(&reported), [Updated], "one alert, not two");
+        let alert = &reported[0].1;
         assert_eq!((alert.key.source, alert.key.destination), (host(ATTACKER), host(VICTIM)));
         assert_eq!((alert.id, alert.raised), (first[0].1.id, first[0].1.raised), "it is the same one");
         assert_eq!((alert.finding.detector, alert.severity), ("port_scan", Severity::Medium));
@@ -161,10 +162,10 @@ fn a_rule_whose_own_alert_comes_back_ends_the_models() {
         judge(&mut alerter, vec![by_xgboost(end_s)], end_s);
     }
     assert_eq!(alerter.open().count(), 1, "the rule's is over, the model's is open");
-    let told = judge(&mut alerter, vec![rule(180)], 180);
-    assert_eq!(changes(&told), [Cleared, Raised]);
-    assert_eq!(told[0].1.detectors, ["xgboost"]);
-    assert_eq!(told[1].1.id, first[0].1.id);
+    let reported = judge(&mut alerter, vec![rule(180)], 180);
+    assert_eq!(changes(&reported), [Cleared, Raised]);
+    assert_eq!(reported[0].1.detectors, ["xgboost"]);
+    assert_eq!(reported[1].1.id, first[0].1.id);
     assert_eq!(changes(&judge(&mut alerter, vec![by_xgboost(185)], 185)), [Updated]);
     assert_eq!(alerter.open().count(), 1);
 }
@@ -183,9 +184,9 @@ fn another_word_for_what_a_rule_explains_is_heard_and_raises_nothing() {
     let mut alerter = new();
     judge(&mut alerter, vec![rule(105)], 105);
     let other = |end_s| model("xgboost", AlertKind::SynFlood, [host(ATTACKER), Party::Nobody], end_s);
-    let told = judge(&mut alerter, vec![rule(110), other(110)], 110);
-    assert_eq!((changes(&told), told[1].1.key.kind), (vec![Updated, Updated], SCAN));
-    assert_eq!(told[1].1.detectors, ["port_scan", "xgboost"]);
+    let reported = judge(&mut alerter, vec![rule(110), other(110)], 110);
+    assert_eq!((changes(&reported), reported[1].1.key.kind), (vec![Updated, Updated], SCAN));
+    assert_eq!(reported[1].1.detectors, ["port_scan", "xgboost"]);
     // Once the rule is silent, the model's word counts for itself.
     assert_eq!(changes(&judge(&mut alerter, vec![other(115)], 115)), []);
     assert_eq!(changes(&judge(&mut alerter, vec![other(120)], 120)), [Raised]);
@@ -199,17 +200,17 @@ fn an_anomaly_joins_any_alert_about_its_host_the_latest_of_several() {
         judge(&mut alerter, vec![rule(105)], 105);
         let newer = finding("syn_flood", AlertKind::SynFlood, [host(ATTACKER), host(VICTIM)], 110);
         judge(&mut alerter, vec![rule(110), newer], 110);
-        let told = judge(&mut alerter, vec![anomaly(address, 115)], 115);
-        assert_eq!(changes(&told), [Updated]);
-        assert_eq!(told[0].1.key.kind, AlertKind::SynFlood);
-        assert_eq!(told[0].1.detectors, ["syn_flood", "isolation_forest"]);
+        let reported = judge(&mut alerter, vec![anomaly(address, 115)], 115);
+        assert_eq!(changes(&reported), [Updated]);
+        assert_eq!(reported[0].1.key.kind, AlertKind::SynFlood);
+        assert_eq!(reported[0].1.detectors, ["syn_flood", "isolation_forest"]);
     }
     let mut alerter = new();
     judge(&mut alerter, vec![rule(105)], 105);
     assert_eq!(changes(&judge(&mut alerter, vec![anomaly("192.0.2.77", 110)], 110)), []);
-    let told = judge(&mut alerter, vec![anomaly("192.0.2.77", 115)], 115);
-    assert_eq!((changes(&told), told[0].1.severity), (vec![Raised], Severity::Low));
-    assert_eq!(told[0].1.key.kind, AlertKind::HostAnomaly);
+    let reported = judge(&mut alerter, vec![anomaly("192.0.2.77", 115)], 115);
+    assert_eq!((changes(&reported), reported[0].1.severity), (vec![Raised], Severity::Low));
+    assert_eq!(reported[0].1.key.kind, AlertKind::HostAnomaly);
 }
 
 /// 10,000 open alerts of one scanner, and a model that names it.
@@ -222,8 +223,8 @@ fn joining_takes_the_alert_that_was_raised_last_however_many_there_are() {
     judge(&mut alerter, scans(105), 105);
     judge(&mut alerter, vec![rule(110)], 110);
     for end_s in 111..140 {
-        let told = judge(&mut alerter, vec![by_xgboost(end_s)], end_s);
-        assert_eq!((changes(&told), told[0].1.key.destination), (vec![Updated], host(VICTIM)));
+        let reported = judge(&mut alerter, vec![by_xgboost(end_s)], end_s);
+        assert_eq!((changes(&reported), reported[0].1.key.destination), (vec![Updated], host(VICTIM)));
     }
     judge(&mut alerter, vec![], 300);
     assert!(alerter.open().next().is_none());

@@ -28,15 +28,15 @@ const fn time(seconds: u64) -> Timestamp {
     Timestamp::from_nanos(seconds * S)
 }
 
-/// Change, kind, source and identity, in the order told.
+/// Change, kind, source and identity, in the order reported.
 fn judge(alerter: &mut Alerter, findings: Vec<Finding>, now_s: u64) -> Vec<(AlertChange, Alert)> {
-    let mut told = Vec::new();
-    alerter.judge(findings, time(now_s), &mut |change, alert| told.push((change, alert.clone())));
-    told
+    let mut reported = Vec::new();
+    alerter.judge(findings, time(now_s), &mut |change, alert| reported.push((change, alert.clone())));
+    reported
 }
 
-fn changes(told: &[(AlertChange, Alert)]) -> Vec<AlertChange> {
-    told.iter().map(|(change, _)| *change).collect()
+fn changes(reported: &[(AlertChange, Alert)]) -> Vec<AlertChange> {
+    reported.iter().map(|(change, _)| *change).collect()
 }
 
 const SCAN: AlertKind = AlertKind::PortScan;
@@ -89,12 +89,12 @@ fn a_silence_without_windows_clears_before_the_next_finding() {
 fn findings_of_several_detectors_about_one_thing_are_one_alert() {
     let mut alerter = Alerter::new(AlertingConfig::default(), Default::default());
     let other = Finding { detector: "slow_scan", ..finding(SCAN, A, 105, 50.0) };
-    let told = judge(&mut alerter, vec![finding(SCAN, A, 105, 12.0), other], 105);
-    assert_eq!(changes(&told), [AlertChange::Raised, AlertChange::Updated]);
-    let alert = &told[1].1;
+    let reported = judge(&mut alerter, vec![finding(SCAN, A, 105, 12.0), other], 105);
+    assert_eq!(changes(&reported), [AlertChange::Raised, AlertChange::Updated]);
+    let alert = &reported[1].1;
     assert_eq!((alert.windows, alert.merged), (1, 1), "one window, however many found it");
     assert_eq!(alert.detectors, ["port_scan", "slow_scan"]);
-    assert_eq!(alert.finding.detector, "slow_scan", "the strongest is told");
+    assert_eq!(alert.finding.detector, "slow_scan", "the strongest is reported");
     assert_eq!(alerter.open().count(), 1);
 }
 
@@ -106,7 +106,7 @@ fn what_is_allowed_is_counted_and_not_told() {
         destination: Party::Host("10.9.9.9".parse().expect("address")),
         ..finding(AlertKind::SynFlood, "203.0.113.5", 105, 12.0)
     };
-    let told = judge(
+    let reported = judge(
         &mut alerter,
         vec![
             finding(SCAN, "10.1.2.3", 105, 12.0),
@@ -116,8 +116,8 @@ fn what_is_allowed_is_counted_and_not_told() {
         ],
         105,
     );
-    assert_eq!(told.len(), 1);
-    assert_eq!(told[0].1.key.kind, AlertKind::Slowloris, "allowed for scans only");
+    assert_eq!(reported.len(), 1);
+    assert_eq!(reported[0].1.key.kind, AlertKind::Slowloris, "allowed for scans only");
     assert_eq!((alerter.counts().findings, alerter.counts().allowed), (4, 3));
 }
 
@@ -129,17 +129,17 @@ fn a_kind_may_need_several_windows() {
     for (end_s, observed) in [(105, 12.0), (105, 15.0), (110, 12.0)] {
         assert!(judge(&mut alerter, vec![finding(SCAN, A, end_s, observed)], end_s).is_empty(), "{end_s}");
     }
-    let told = judge(&mut alerter, vec![finding(SCAN, A, 115, 12.0)], 115);
-    assert_eq!(changes(&told), [AlertChange::Raised]);
-    let alert = &told[0].1;
+    let reported = judge(&mut alerter, vec![finding(SCAN, A, 115, 12.0)], 115);
+    assert_eq!(changes(&reported), [AlertChange::Raised]);
+    let alert = &reported[0].1;
     assert_eq!((alert.windows, alert.first, alert.raised), (3, time(100), time(115)));
     assert_eq!(alerter.counts().waiting, 3);
 
     assert!(judge(&mut alerter, vec![finding(SCAN, "192.0.2.2", 120, 12.0)], 120).is_empty());
     judge(&mut alerter, vec![], 200);
     for end_s in [205, 210] {
-        let told = judge(&mut alerter, vec![finding(SCAN, "192.0.2.2", end_s, 12.0)], end_s);
-        assert!(told.is_empty(), "windows too far apart do not add up");
+        let reported = judge(&mut alerter, vec![finding(SCAN, "192.0.2.2", end_s, 12.0)], end_s);
+        assert!(reported.is_empty(), "windows too far apart do not add up");
     }
 }
 
@@ -151,13 +151,14 @@ fn during_warm_up_only_findings_without_a_baseline_are_told() {
         spike.measure.expected = Some(5.0);
         spike
     };
-    let told = judge(&mut alerter, vec![spike(105), finding(SCAN, A, 105, 12.0)], 105);
-    assert_eq!(told.iter().map(|(_, alert)| alert.key.kind).collect::<Vec<_>>(), [SCAN]);
+    let reported = judge(&mut alerter, vec![spike(105), finding(SCAN, A, 105, 12.0)], 105);
+    assert_eq!(reported.iter().map(|(_, alert)| alert.key.kind).collect::<Vec<_>>(), [SCAN]);
     assert!(judge(&mut alerter, vec![spike(160)], 160).is_empty());
     assert_eq!(alerter.counts().warming_up, 2);
-    let told = judge(&mut alerter, vec![spike(165)], 165);
+    let reported = judge(&mut alerter, vec![spike(165)], 165);
     assert!(
-        told.iter()
+        reported
+            .iter()
             .any(|(change, alert)| { *change == AlertChange::Raised && alert.key.kind == AlertKind::TrafficSpike })
     );
 }
@@ -175,14 +176,14 @@ fn beyond_the_limit_findings_are_counted_and_known_alerts_go_on() {
 fn what_is_open_when_the_run_ends_is_cleared_then_with_the_reason() {
     let mut alerter = Alerter::new(AlertingConfig::default(), Default::default());
     let raised = judge(&mut alerter, vec![finding(SCAN, A, 105, 12.0)], 105);
-    let mut told = Vec::new();
-    alerter.end(time(108), ClearReason::RunEnded, &mut |change, alert| told.push((change, alert.clone())));
-    assert_eq!(changes(&told), [AlertChange::Cleared]);
-    let alert = &told[0].1;
+    let mut reported = Vec::new();
+    alerter.end(time(108), ClearReason::RunEnded, &mut |change, alert| reported.push((change, alert.clone())));
+    assert_eq!(changes(&reported), [AlertChange::Cleared]);
+    let alert = &reported[0].1;
     assert_eq!((alert.id, alert.cleared), (raised[0].1.id, Some(time(108))));
     assert_eq!(alert.clear_reason, Some(ClearReason::RunEnded));
     assert_eq!((alerter.open().count(), alerter.counts().cleared), (0, 1));
-    alerter.end(time(109), ClearReason::RunEnded, &mut |_, alert| panic!("told twice: {alert:?}"));
+    alerter.end(time(109), ClearReason::RunEnded, &mut |_, alert| panic!("reported twice: {alert:?}"));
 }
 
 #[test]
@@ -190,10 +191,10 @@ fn the_order_of_findings_changes_nothing() {
     let mut findings: Vec<Finding> =
         (1..=20_u32).map(|n| finding(SCAN, &format!("192.0.2.{}", n % 7 + 1), 105, f64::from(n) + 10.0)).collect();
     let mut forward = Alerter::new(AlertingConfig::default(), Default::default());
-    let told = judge(&mut forward, findings.clone(), 105);
+    let reported = judge(&mut forward, findings.clone(), 105);
     findings.reverse();
     findings.rotate_left(3);
     let mut shuffled = Alerter::new(AlertingConfig::default(), Default::default());
-    assert_eq!(judge(&mut shuffled, findings, 105), told);
+    assert_eq!(judge(&mut shuffled, findings, 105), reported);
     assert_eq!(judge(&mut forward, vec![], 200), judge(&mut shuffled, vec![], 200));
 }

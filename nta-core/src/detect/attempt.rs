@@ -1,4 +1,4 @@
-//! What became of an attempt to reach a service, as its flow tells: the common ground of scans and floods.
+//! Whether an attempt to reach a service came to something, as its flow shows: the common ground of scans and floods.
 
 use std::net::IpAddr;
 

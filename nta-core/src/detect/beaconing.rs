@@ -5,7 +5,7 @@
 //! that sleeps for a night spoils one interval of many. A random jitter of j % around the interval has a median
 //! deviation of j/2 %: Cobalt Strike's `sleep 60 20` has 5 %, its 50 % has 12 to 13 %.
 //!
-//! Not told: services that call by design (`allowed_ports`: DNS, DHCP, NTP, NetBIOS, SNMP, syslog, mDNS, SSDP and so
+//! Not reported: services that call by design (`allowed_ports`: DNS, DHCP, NTP, NetBIOS, SNMP, syslog, mDNS, SSDP and so
 //! on), keep-alives of a UDP session (the same ports again), calls within the local networks, multicast, and calls more often than every `min_interval_s`. Known false
 //! alarms: updates, mail and telemetry ask regularly too; so the severity is medium at most.
 
@@ -287,8 +287,8 @@ mod tests {
     use crate::detect::fixture;
     use crate::domain::Severity;
 
-    /// How often calls at these times, with these sizes, are told.
-    fn told(to: &str, port: u16, calls: &[(f64, u64)]) -> usize {
+    /// How often calls at these times, with these sizes, are reported.
+    fn reported(to: &str, port: u16, calls: &[(f64, u64)]) -> usize {
         let mut detector = Beaconing::new(BeaconingConfig::default(), Networks::default());
         let windows = calls.iter().map(|(time_s, bytes)| {
             let flow = fixture::flow("10.0.0.5", to, port, *time_s, [*bytes, 500]);
@@ -310,17 +310,17 @@ mod tests {
 
     #[test]
     fn regular_calls_are_told_from_the_twentieth_interval_with_jitter_or_without() {
-        assert_eq!(told("203.0.113.9", 443, &every_minute(20, 0.0)), 0);
-        assert_eq!(told("203.0.113.9", 443, &every_minute(21, 0.0)), 1);
-        assert_eq!(told("203.0.113.9", 443, &every_minute(40, 12.0)), 20);
+        assert_eq!(reported("203.0.113.9", 443, &every_minute(20, 0.0)), 0);
+        assert_eq!(reported("203.0.113.9", 443, &every_minute(21, 0.0)), 1);
+        assert_eq!(reported("203.0.113.9", 443, &every_minute(40, 12.0)), 20);
     }
 
     #[test]
     fn people_time_keepers_and_neighbours_are_quiet() {
         let person: Vec<_> = (0..60_u64).map(|i| ((i * 97 + i * i * 13 % 400) as f64, 200 + i * 7919 % 4000)).collect();
-        assert_eq!(told("203.0.113.9", 443, &person), 0);
-        assert_eq!(told("203.0.113.9", 123, &every_minute(40, 0.0)), 0);
-        assert_eq!(told("10.0.0.9", 443, &every_minute(40, 0.0)), 0);
+        assert_eq!(reported("203.0.113.9", 443, &person), 0);
+        assert_eq!(reported("203.0.113.9", 123, &every_minute(40, 0.0)), 0);
+        assert_eq!(reported("10.0.0.9", 443, &every_minute(40, 0.0)), 0);
         let mut detector = Beaconing::new(BeaconingConfig::default(), Networks::default());
         let keep_alives = every_minute(40, 0.0).into_iter().map(|(time_s, bytes)| {
             let mut flow = fixture::flow("10.0.0.5", "203.0.113.9", 50_004, time_s, [bytes, 0]);
@@ -329,7 +329,7 @@ mod tests {
         });
         assert!(fixture::inspect(&mut detector, keep_alives).is_empty());
         let often: Vec<_> = (0..60).map(|i| (f64::from(i) * 6.0, 300)).collect();
-        assert_eq!(told("203.0.113.9", 443, &often), 0);
+        assert_eq!(reported("203.0.113.9", 443, &often), 0);
     }
 
     #[test]
@@ -338,10 +338,10 @@ mod tests {
         for (i, call) in calls.iter_mut().enumerate() {
             call.1 = 200 + (i as u64 * 1237) % 4001;
         }
-        assert_eq!(told("203.0.113.9", 443, &calls), 0);
+        assert_eq!(reported("203.0.113.9", 443, &calls), 0);
         let mut calls = every_minute(40, 0.0);
         calls.iter_mut().skip(25).for_each(|call| call.0 += 28_800.0);
-        assert_eq!(told("203.0.113.9", 443, &calls), 20);
+        assert_eq!(reported("203.0.113.9", 443, &calls), 20);
     }
 
     #[test]

@@ -31,11 +31,11 @@ tunables! {
     DataExfiltrationConfig in "detect.data_exfiltration" {
         /// Seconds whose bytes are summed up, at most; at least half of it.
         memory_s: f64 = 180.0,
-        /// Bytes to one destination that are told at least: more than mail and pictures, less than a small database.
+        /// Bytes to one destination that are reported at least: more than mail and pictures, less than a small database.
         min_bytes: u64 = 20_000_000,
         /// Times as many bytes as came back: a download's acknowledgments are a fiftieth, a call's ways are equal.
         min_ratio: f64 = 5.0,
-        /// Deviations above the host's usual level from which on a host with a baseline is told.
+        /// Deviations above the host's usual level from which on a host with a baseline is reported.
         deviations: f64 = 6.0,
         /// Back-up servers and the like: networks.
         allowed_destinations: Networks = Networks::none(),
@@ -206,8 +206,8 @@ mod tests {
     use super::*;
     use crate::detect::fixture;
 
-    /// How often uploads of these bytes, one every 5 s, are told.
-    fn told(from: &str, to: &str, volumes: &[Volume]) -> usize {
+    /// How often uploads of these bytes, one every 5 s, are reported.
+    fn reported(from: &str, to: &str, volumes: &[Volume]) -> usize {
         let mut detector = DataExfiltration::new(DataExfiltrationConfig::default(), Networks::default());
         let windows = volumes.iter().enumerate().map(|(i, volume)| {
             let flow = fixture::flow(from, to, 443, i as f64 * 5.0, *volume);
@@ -218,16 +218,16 @@ mod tests {
 
     #[test]
     fn twenty_megabytes_within_the_memory_are_told_and_slower_ones_not() {
-        assert_eq!(told("10.0.0.5", "203.0.113.9", &[[5_000_000, 100_000]; 3]), 0);
-        assert_eq!(told("10.0.0.5", "203.0.113.9", &[[5_000_000, 100_000]; 4]), 1);
-        assert_eq!(told("10.0.0.5", "203.0.113.9", &[[500_000, 10_000]; 200]), 0);
+        assert_eq!(reported("10.0.0.5", "203.0.113.9", &[[5_000_000, 100_000]; 3]), 0);
+        assert_eq!(reported("10.0.0.5", "203.0.113.9", &[[5_000_000, 100_000]; 4]), 1);
+        assert_eq!(reported("10.0.0.5", "203.0.113.9", &[[500_000, 10_000]; 200]), 0);
     }
 
     #[test]
     fn downloads_calls_neighbours_and_servers_are_quiet() {
-        assert_eq!(told("10.0.0.5", "203.0.113.9", &[[1_000_000, 50_000_000]; 30]), 0);
-        assert_eq!(told("10.0.0.5", "203.0.113.9", &[[5_000_000, 5_000_000]; 30]), 0);
-        assert_eq!(told("10.0.0.5", "192.168.7.7", &[[50_000_000, 100_000]; 30]), 0);
-        assert_eq!(told("203.0.113.9", "10.0.0.5", &[[100_000, 50_000_000]; 30]), 0);
+        assert_eq!(reported("10.0.0.5", "203.0.113.9", &[[1_000_000, 50_000_000]; 30]), 0);
+        assert_eq!(reported("10.0.0.5", "203.0.113.9", &[[5_000_000, 5_000_000]; 30]), 0);
+        assert_eq!(reported("10.0.0.5", "192.168.7.7", &[[50_000_000, 100_000]; 30]), 0);
+        assert_eq!(reported("203.0.113.9", "10.0.0.5", &[[100_000, 50_000_000]; 30]), 0);
     }
 }

@@ -16,8 +16,8 @@ fn a_declaration_has_a_section_a_document_and_a_name_of_its_own() {
         assert!(names.insert(name), "{name} is declared twice");
         assert!(sections.contains(&format!("detect.{name}")), "{name} has no section of the configuration");
         let (heading, row) = (format!("`{name}`"), format!("| `{name}` |"));
-        let is_told = |line: &str| line.starts_with(&row) || line.starts_with('#') && line.contains(&heading);
-        assert!(document.lines().any(is_told), "{name} is not in docs/DETECTORS.md");
+        let is_reported = |line: &str| line.starts_with(&row) || line.starts_with('#') && line.contains(&heading);
+        assert!(document.lines().any(is_reported), "{name} is not in docs/DETECTORS.md");
     }
     // What is switched on without a model is what is declared as rules, in the same order.
     let rules: Vec<_> = declarations().into_iter().filter(|declaration| declaration.basis == Basis::Rule).collect();

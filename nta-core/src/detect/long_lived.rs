@@ -1,4 +1,4 @@
-//! Long-lived connection: a TCP connection that has gone on for hours, as Zeek's long-connections package tells.
+//! Long-lived connection: a TCP connection that has gone on for hours, as Zeek's long-connections package reports.
 
 use super::declaration::{Basis, Cost, Declaration, FlowUse, Rates, Scope};
 use super::{Detector, View};
@@ -11,9 +11,9 @@ tunables! {
     LongLivedConfig in "detect.long_lived_connection" {
         /// Seconds since its first packet from which on a connection is long-lived.
         min_duration_s: f64 = 3600.0,
-        /// Connections that are told in a window, the longest ones.
+        /// Connections that are reported in a window, the longest ones.
         most: usize = 20,
-        /// Ports of services whose connections are meant to last (BGP by default); not told.
+        /// Ports of services whose connections are meant to last (BGP by default); not reported.
         allowed_ports: Vec<u16> = vec![179],
     }
 }

@@ -23,7 +23,7 @@ pub struct Entry {
 /// else of `[detect]` it is made with.
 macro_rules! registry {
     ($( $(#[doc = $doc:literal])+ $section:ident: $module:ident::$detector:ident($config:ident $(, $with:ident)?), )+) => {
-        /// `[detect]`: what is looked for, and when it is told.
+        /// `[detect]`: what is looked for, and when it is reported.
         #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
         #[serde(default, deny_unknown_fields)]
         pub struct DetectConfig {

@@ -3,7 +3,7 @@
 //! As Zeek's `scan.zeek`, it counts distinct targets that failed per source; unlike it over as long as the source goes
 //! on, since slow scanners wait for a detector's window to end. What keeps ordinary hosts out is the success share
 //! of Threshold Random Walk (Jung et al. 2004): they reach most of what they try. Told when the threshold is reached
-//! and each time the count has doubled, so that a scan of days is not told every minute.
+//! and each time the count has doubled, so that a scan of days is not reported every minute.
 //!
 //! Known false alarms: a host cut off from the net that goes on trying; peer-to-peer clients that run for hours.
 //! Evasion: more than the pause between two probes, many sources.
@@ -89,7 +89,7 @@ struct Group {
     answered: Distinct,
     /// End of the window of the first failure.
     since: Timestamp,
-    told: u64,
+    reported: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,7 +134,7 @@ impl Source {
                     failed: Distinct::default(),
                     answered: Distinct::default(),
                     since: now,
-                    told: 0,
+                    reported: 0,
                 });
                 let last = self.groups.len() - 1;
                 &mut self.groups[last]
@@ -161,17 +161,17 @@ impl SlowScan {
             let share = failed as f64 / (failed + answered) as f64;
             if end.since(group.since) < FAST_NS {
                 // What doubles after this goes on slowly.
-                group.told = if failed >= threshold { failed } else { 0 };
+                group.reported = if failed >= threshold { failed } else { 0 };
                 continue;
             }
             let spread = matches!(group.of, Of::Port(_)) && (failed as f64) < config.min_port_share * asked;
-            let due = !spread && failed >= threshold.max(group.told * 2) && share >= config.min_failed_share;
+            let due = !spread && failed >= threshold.max(group.reported * 2) && share >= config.min_failed_share;
             if due && best.as_ref().is_none_or(|(_, most, ..)| failed > *most) {
                 best = Some((group, failed, threshold, share));
             }
         }
         let (group, failed, threshold, share) = best?;
-        group.told = failed;
+        group.reported = failed;
         let minutes = end.since(group.since) as f64 / 6e10;
         let (destination, port, name, unit, what) = match group.of {
             Of::Host(host) => (Party::Host(host), None, "ports_tried_in_vain", "ports", format!("ports of {host}")),

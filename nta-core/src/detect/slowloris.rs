@@ -101,7 +101,7 @@ impl Slowloris {
         Self { config, pairs: Recent::new(MAX_PAIRS, FORGET_S), fresh: Vec::new(), refused: 0 }
     }
 
-    /// Takes what a connection did into its pair's; tells whether there was no room for it.
+    /// Takes what a connection did into its pair's; answers whether there was no room for it.
     fn add(config: &SlowlorisConfig, connections: &mut Connections, seen: &FlowObservation) -> bool {
         let flow = &seen.flow;
         if !is_open(seen) {

@@ -118,7 +118,7 @@ impl SshBruteForce {
     }
 }
 
-/// Takes a connection's state so far; tells whether the oldest had to give way.
+/// Takes a connection's state so far; answers whether the oldest had to give way.
 fn update(connections: &mut Vec<Connection>, seen: &FlowObservation) -> bool {
     let flow = &seen.flow;
     let bytes = flow.originator.sent.bytes + flow.responder.sent.bytes;

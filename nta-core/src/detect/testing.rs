@@ -93,7 +93,7 @@ impl Flow {
         self
     }
 
-    /// A history, and the SYN and RST that it tells of.
+    /// A history, and the SYN and RST that it holds.
     pub(super) fn history(mut self, history: &str) -> Self {
         let count = |letter| history.matches(letter).count() as u32;
         let own = TcpCounts { syn: count('S'), rst: count('R'), ..TcpCounts::default() };

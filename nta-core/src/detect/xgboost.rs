@@ -22,7 +22,7 @@ use crate::window::{Run, Span};
 tunables! {
     /// What a model learned from labelled traffic.
     XgboostConfig in "detect.xgboost" {
-        /// Probability from which on a class is told, for all classes; 0 for what training found best for each.
+        /// Probability from which on a class is reported, for all classes; 0 for what training found best for each.
         threshold: f64 = 0.0,
         /// Packets of a host in a window from which on it is judged; one with 5 flows is judged anyway.
         min_packets: u64 = MIN_PACKETS,
@@ -52,7 +52,7 @@ const REASONS: usize = 4;
 #[derive(Clone, Debug, Default)]
 struct Lasting {
     windows: u32,
-    /// The reasons in the first window in which it was told: they hardly change, and cost more than the answer.
+    /// The reasons in the first window in which it was reported: they hardly change, and cost more than the answer.
     because: Option<String>,
 }
 
@@ -73,24 +73,24 @@ impl Xgboost {
         Self { config, model, rows: Default::default(), skipped: 0, failed: false }
     }
 
-    fn is_told(&self, opinion: &Classification) -> bool {
+    fn is_reported(&self, opinion: &Classification) -> bool {
         let fixed = self.config.threshold;
         let is_sure = if fixed > 0.0 { opinion.probability >= fixed } else { opinion.is_sure };
         is_sure && self.model.class(opinion.class).attack().is_some()
     }
 
     /// Keeps the hosts that have looked so for long enough.
-    fn lasts(&mut self, span: Span, told: &mut Vec<(usize, IpAddr, Classification)>) {
+    fn lasts(&mut self, span: Span, reported: &mut Vec<(usize, IpAddr, Classification)>) {
         let rows = &mut self.rows[span as usize];
         let mut before = std::mem::take(rows);
-        for (_, address, opinion) in told.iter() {
+        for (_, address, opinion) in reported.iter() {
             let key = (*address, opinion.class);
             let mut row = before.remove(&key).unwrap_or_default();
             row.windows += 1;
             rows.insert(key, row);
         }
         let least = self.config.windows;
-        told.retain(|(_, address, opinion)| {
+        reported.retain(|(_, address, opinion)| {
             rows.get(&(*address, opinion.class)).is_some_and(|row| row.windows >= least)
         });
     }
@@ -182,13 +182,13 @@ impl Detector for Xgboost {
             }
         };
         let opinions = hosts.iter().zip(opinions).enumerate();
-        let told = opinions.map(|(place, (host, opinion))| (place, host.address, opinion));
-        let mut told: Vec<_> = told.filter(|(_, _, opinion)| self.is_told(opinion)).collect();
-        self.lasts(view.snapshot.span, &mut told);
-        told.sort_by(|a, b| b.2.probability.total_cmp(&a.2.probability).then(a.1.cmp(&b.1)));
+        let reported = opinions.map(|(place, (host, opinion))| (place, host.address, opinion));
+        let mut reported: Vec<_> = reported.filter(|(_, _, opinion)| self.is_reported(opinion)).collect();
+        self.lasts(view.snapshot.span, &mut reported);
+        reported.sort_by(|a, b| b.2.probability.total_cmp(&a.2.probability).then(a.1.cmp(&b.1)));
         let rows = &mut self.rows[view.snapshot.span as usize];
         let mut fresh: Vec<_> =
-            told.iter().map(|(place, address, opinion)| (*place, (*address, opinion.class))).collect();
+            reported.iter().map(|(place, address, opinion)| (*place, (*address, opinion.class))).collect();
         fresh.retain(|(_, key)| rows.get(key).is_some_and(|row| row.because.is_none()));
         fresh.truncate(MAX_EXPLAINED);
         let unexplained: Vec<Input> = fresh.iter().map(|(place, _)| inputs[*place]).collect();
@@ -200,7 +200,7 @@ impl Detector for Xgboost {
                 row.because = Some(reasons.iter().map(reason).collect::<Vec<_>>().join(", "));
             }
         }
-        for (_, address, opinion) in told {
+        for (_, address, opinion) in reported {
             let row = self.rows[view.snapshot.span as usize].get(&(address, opinion.class));
             let because = row.and_then(|row| row.because.clone()).unwrap_or_default();
             out.extend(self.finding(view, address, opinion, because));

@@ -141,7 +141,7 @@ pub struct Alert {
     pub opinions: Vec<Opinion>,
     /// The strongest finding so far, of a rule if one found it: its numbers are the alert's.
     pub finding: Finding,
-    /// The finding that it was told about last.
+    /// The finding that was reported last.
     pub latest: Finding,
 }
 
@@ -168,7 +168,7 @@ impl Opinion {
     }
 }
 
-/// A change that listeners are told.
+/// A change that is reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AlertChange {
     /// It is new, or has come back.

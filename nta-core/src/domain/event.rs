@@ -1,4 +1,4 @@
-//! What single packets told: DNS messages, ARP, heads of frames.
+//! What single packets say: DNS messages, ARP, heads of frames.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
@@ -31,7 +31,7 @@ impl Event {
     }
 }
 
-/// A DNS message over UDP, as far as it was told.
+/// A DNS message over UDP, as far as it was reported.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DnsMessage {
     /// When.
@@ -56,16 +56,16 @@ pub struct DnsMessage {
     pub questions: Vec<Question>,
     /// Answer records, by the header.
     pub answers: u16,
-    /// Data bytes of each of them, as far as they were told.
+    /// Data bytes of each of them, as far as they were reported.
     pub answer_sizes: Vec<u16>,
-    /// Whether there is more of the message than was told.
+    /// Whether there is more of the message than was reported.
     pub is_cut: bool,
-    /// Whether what was told is no proper message.
+    /// Whether what was reported is no proper message.
     pub is_malformed: bool,
 }
 
 impl DnsMessage {
-    /// Data bytes of all answer records that were told.
+    /// Data bytes of all answer records that were reported.
     pub fn answer_bytes(&self) -> u32 {
         self.answer_sizes.iter().map(|size| u32::from(*size)).sum()
     }

@@ -5,7 +5,7 @@ use nta_common::LedgerSlot;
 use super::FlowRecord;
 
 /// The cumulative counters of a source whose maps outlive the process, as of a closed window: committed with it, they say
-/// what of the maps was told. What each flow's counters were follows from what was told of it.
+/// what of the maps was reported. What each flow's counters were follows from what was reported of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Readings {
     /// Which maps.
@@ -25,6 +25,6 @@ pub struct Resume {
     pub run: i64,
     /// What the run before committed last.
     pub readings: Readings,
-    /// What it told of the flows that went on then.
+    /// What it reported of the flows that went on then.
     pub flows: Vec<FlowRecord>,
 }

@@ -23,7 +23,7 @@ pub struct Endpoint {
     pub payload_bytes: Option<u64>,
 }
 
-/// Everything that is told about a flow, cumulative since its first packet.
+/// Everything that is reported of a flow, cumulative since its first packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FlowRecord {
     /// Identity; stays the same over all updates.

@@ -1,4 +1,4 @@
-//! What the running pipeline tells about itself, published after every window for the API to show.
+//! What the running pipeline reports about itself, published after every window for the API to show.
 
 use super::{EventCounts, Ledger, Readings, Timestamp};
 
@@ -81,11 +81,11 @@ pub struct DetectionCounts {
     pub findings: u64,
     /// Of these, about something on the allow-list.
     pub allowed: u64,
-    /// Of these, not told because the table of alerts was full.
+    /// Of these, not reported because the table of alerts was full.
     pub refused: u64,
-    /// Of these, not told because baselines were given time to warm up.
+    /// Of these, not reported because baselines were given time to warm up.
     pub warming_up: u64,
-    /// Of these, not told because their kind needs more windows.
+    /// Of these, not reported because their kind needs more windows.
     pub waiting: u64,
     /// Alerts raised, those that came back among them.
     pub raised: u64,

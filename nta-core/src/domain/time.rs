@@ -32,7 +32,7 @@ impl Timestamp {
         Self(self.0.saturating_add(ns))
     }
 
-    /// This time and some nanoseconds, or less some; stays within what can be told.
+    /// This time and some nanoseconds, or less some; stays within what a number of nanoseconds can hold.
     #[must_use]
     pub const fn offset(self, by_ns: i64) -> Self {
         Self(self.0.saturating_add_signed(by_ns))

@@ -9,7 +9,7 @@ use super::{
     EndReason, FlowDelta, FlowId, FlowKey, FlowRecord, FlowUpdate, IdentityScope, RttSamples, TcpCounts, Timestamp,
 };
 
-/// A flow between readings: what was told of it. Small, because there is one for each entry of the maps.
+/// A flow between readings: what was reported of it. Small, because there is one for each entry of the maps.
 #[derive(Debug)]
 pub struct Tracked {
     /// Identity.
@@ -67,23 +67,24 @@ impl Tracked {
         }
     }
 
-    /// A flow of which a run before told this, when its clock was so far from Unix time: it goes on as the same.
+    /// A flow of which a run before reported this, when its clock was so far from Unix time: it goes on as the same.
     pub fn resumed(
         key: &FlowKey,
         reading: &FlowStats,
         origin: &Origin,
-        told: &FlowRecord,
-        told_offset_ns: u64,
+        reported: &FlowRecord,
+        reported_offset_ns: u64,
     ) -> Self {
         let new = Self::new(key, reading, origin);
         let [a, _] = key.endpoints();
-        let mut sides = [&told.originator, &told.responder];
-        if (told.originator.address, told.originator.port) != a {
+        let mut sides = [&reported.originator, &reported.responder];
+        if (reported.originator.address, reported.originator.port) != a {
             sides.reverse();
         }
         let present = reading.before_present();
-        let is_present = reading.cuts == 0 || told.first.as_nanos().wrapping_sub(told_offset_ns) == reading.first_ns;
-        // What was told is of the present connection, or of the one before it, or of one before that: of these, what came
+        let is_present =
+            reading.cuts == 0 || reported.first.as_nanos().wrapping_sub(reported_offset_ns) == reading.first_ns;
+        // What was reported is of the present connection, or of the one before it, or of one before that: of these, what came
         // after the last reading is not known any more.
         let before = match (is_present, reading.cuts) {
             (true, _) => present,
@@ -103,10 +104,10 @@ impl Tracked {
             (0, sides.map(|side| side.tcp), Default::default())
         };
         Self {
-            id: told.id,
+            id: reported.id,
             totals: sides.map(|side| side.sent),
-            first: told.first,
-            seen: told.last,
+            first: reported.first,
+            seen: reported.last,
             volumes: volumes_told,
             cuts,
             tcp,
@@ -127,39 +128,39 @@ impl Tracked {
         self.volumes == volumes(reading) && self.cuts == reading.cuts
     }
 
-    /// Takes a new reading and tells what was counted since the last one, and why the flow ends, if it does. When another
-    /// connection of the same ports has begun meanwhile, the one before is told to its end.
+    /// Takes a new reading and reports what was counted since the last one, and why the flow ends, if it does. When another
+    /// connection of the same ports has begun meanwhile, the one before is reported to its end.
     pub fn take(
         &mut self,
         key: &FlowKey,
         reading: &FlowStats,
         origin: &Origin,
         ended: Option<EndReason>,
-        tell: &mut dyn FnMut(FlowUpdate<'_>),
+        emit: &mut dyn FnMut(FlowUpdate<'_>),
     ) {
         if reading.cuts != self.cuts {
-            self.split(key, reading, origin, tell);
+            self.split(key, reading, origin, emit);
         }
         let delta = self.advance(reading, origin);
         if delta.is_some() || ended.is_some() {
-            tell(FlowUpdate { key, flow: self, reading, delta: delta.as_ref(), ended });
+            emit(FlowUpdate { key, flow: self, reading, delta: delta.as_ref(), ended });
         }
     }
 
     /// Tells the connection before the last cut and goes on with the one behind it.
-    fn split(&mut self, key: &FlowKey, reading: &FlowStats, origin: &Origin, tell: &mut dyn FnMut(FlowUpdate<'_>)) {
+    fn split(&mut self, key: &FlowKey, reading: &FlowStats, origin: &Origin, emit: &mut dyn FnMut(FlowUpdate<'_>)) {
         let mut before = reading.before_cut(&self.volumes);
-        // The counters go on over a cut; what the new connection's history tells is surely of that one.
+        // The counters go on over a cut; what the new connection's history says is surely of that one.
         for (code, direction) in reading.tcp.letters() {
-            let (side, told) = (&mut before.dir[direction as usize].tcp, &self.tcp[direction as usize]);
-            let (count, told) = match code {
-                letter::SYN => (&mut side.syn, told.syn),
-                letter::HANDSHAKE => (&mut side.syn_ack, told.syn_ack),
-                letter::FIN => (&mut side.fin, told.fin),
-                letter::RESET => (&mut side.rst, told.rst),
+            let (side, reported) = (&mut before.dir[direction as usize].tcp, &self.tcp[direction as usize]);
+            let (count, reported) = match code {
+                letter::SYN => (&mut side.syn, reported.syn),
+                letter::HANDSHAKE => (&mut side.syn_ack, reported.syn_ack),
+                letter::FIN => (&mut side.fin, reported.fin),
+                letter::RESET => (&mut side.rst, reported.rst),
                 _ => continue,
             };
-            if *count != told {
+            if *count != reported {
                 *count = count.wrapping_sub(1);
             }
         }
@@ -168,7 +169,7 @@ impl Tracked {
             (self.id, self.first, self.seen) = (id, first, seen);
         }
         let delta = self.advance(&before, origin);
-        tell(FlowUpdate { key, flow: self, reading: &before, delta: delta.as_ref(), ended: Some(EndReason::Closed) });
+        emit(FlowUpdate { key, flow: self, reading: &before, delta: delta.as_ref(), ended: Some(EndReason::Closed) });
         let mut more = self.more.take().unwrap_or_default();
         more.before = self.tcp;
         *self = Self {
@@ -276,7 +277,7 @@ mod tests {
     }
 
     /// Of each update: packets, SYNs, resets of both directions since the last reading, and why the flow ended.
-    fn told(flow: &mut Tracked, key: &FlowKey, entry: &FlowStats) -> Vec<(u64, u32, u32, Option<EndReason>)> {
+    fn reported(flow: &mut Tracked, key: &FlowKey, entry: &FlowStats) -> Vec<(u64, u32, u32, Option<EndReason>)> {
         let mut all = Vec::new();
         flow.take(key, entry, &Origin::default(), None, &mut |update| {
             let delta = update.delta.copied().unwrap_or_default();
@@ -297,7 +298,7 @@ mod tests {
         let mut entry = FlowStats::default();
         let key = refused(&mut entry);
         let mut flow = Tracked::new(&key, &entry, &Origin::default());
-        assert_eq!(told(&mut flow, &key, &entry), [(2, 1, 1, None)]);
+        assert_eq!(reported(&mut flow, &key, &entry), [(2, 1, 1, None)]);
         let first = flow.id;
         segment(&mut entry, 2, false, SYN, 900);
         let mut ends = Vec::new();
@@ -312,7 +313,7 @@ mod tests {
         refused(&mut entry);
         segment(&mut entry, 2, false, SYN, 900);
         let mut flow = Tracked::new(&key, &entry, &Origin::default());
-        assert_eq!(told(&mut flow, &key, &entry), [(2, 1, 1, Some(EndReason::Closed)), (1, 1, 0, None)]);
+        assert_eq!(reported(&mut flow, &key, &entry), [(2, 1, 1, Some(EndReason::Closed)), (1, 1, 0, None)]);
     }
 
     #[test]
@@ -332,8 +333,8 @@ mod tests {
                     }
                     let mut flow = match before.take() {
                         None => Tracked::new(&key, &entry, &Origin::default()),
-                        Some((_, _, told)) if second == kill + late => {
-                            Tracked::resumed(&key, &entry, &Origin::default(), &told, 0)
+                        Some((_, _, reported)) if second == kill + late => {
+                            Tracked::resumed(&key, &entry, &Origin::default(), &reported, 0)
                         }
                         Some((_, flow, _)) => flow,
                     };

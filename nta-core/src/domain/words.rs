@@ -13,7 +13,7 @@ pub struct History {
 }
 
 impl History {
-    /// As text; empty when nothing was told.
+    /// As text; empty when nothing was reported.
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(&self.letters[..usize::from(self.len)]).unwrap_or_default()
     }

@@ -17,7 +17,7 @@ pub struct Classification {
     pub class: usize,
     /// How likely, 0 to 1.
     pub probability: f64,
-    /// Whether that is likely enough to be told; if not, the answer is "unknown".
+    /// Whether that is likely enough to be reported; if not, the answer is "unknown".
     pub is_sure: bool,
 }
 

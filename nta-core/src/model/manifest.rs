@@ -82,7 +82,7 @@ pub struct Recipe {
     pub parameters: BTreeMap<String, String>,
 }
 
-/// How well a class is told.
+/// How well a class is recognised.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ClassScore {

@@ -62,7 +62,7 @@ pub struct Settings {
     pub rounds: u32,
 }
 
-/// Models that judge, and what is told about them.
+/// Models that judge, and what is known about them.
 #[derive(Clone, Debug, Default)]
 pub struct Models {
     /// Classes of attacks, learned from labelled traffic.

@@ -7,7 +7,7 @@ use crate::model::{ClassScore, softmax};
 const PRECISION: f64 = 0.995;
 /// Lowest threshold, whatever the training captures would allow: they have seen little of what is benign.
 const LEAST: f64 = 0.9;
-/// Highest threshold, for classes that are never told that well.
+/// Highest threshold, for classes that are never recognised that well.
 const MOST: f64 = 0.98;
 /// Temperatures that are looked at, as powers of e.
 const TEMPERATURES: std::ops::RangeInclusive<i32> = -20..=20;
@@ -71,22 +71,22 @@ impl Answers {
         (0..classes).map(threshold).collect()
     }
 
-    /// How well each class is told with these thresholds; what is below its own counts as benign.
+    /// How well each class is recognised with these thresholds; what is below its own counts as benign.
     pub(super) fn scores(&self, temperature: f64, thresholds: &[f64], names: &[String]) -> Vec<ClassScore> {
-        let mut told = vec![[0_usize; 4]; names.len()]; // rows, told, rightly, unknown
+        let mut recognised = vec![[0_usize; 4]; names.len()]; // rows, recognised, rightly, unknown
         for (class, probability, right) in self.opinions(temperature) {
             let is_sure = probability >= thresholds[class];
             let answer = if is_sure { class } else { 0 };
-            told[right][0] += 1;
-            told[right][3] += usize::from(!is_sure);
-            told[answer][1] += 1;
-            told[answer][2] += usize::from(answer == right);
+            recognised[right][0] += 1;
+            recognised[right][3] += usize::from(!is_sure);
+            recognised[answer][1] += 1;
+            recognised[answer][2] += usize::from(answer == right);
         }
-        let scores = names.iter().zip(told);
-        let score = |(class, [rows, told, right, unknown]): (&String, [usize; 4])| {
+        let scores = names.iter().zip(recognised);
+        let score = |(class, [rows, recognised, right, unknown]): (&String, [usize; 4])| {
             let share = |of: usize| (of > 0).then(|| right as f64 / of as f64);
-            let (precision, recall) = (share(told), share(rows));
-            let f1 = (rows > 0).then(|| 2.0 * right as f64 / (told + rows) as f64);
+            let (precision, recall) = (share(recognised), share(rows));
+            let f1 = (rows > 0).then(|| 2.0 * right as f64 / (recognised + rows) as f64);
             ClassScore { class: class.clone(), rows, precision, recall, f1, unknown }
         };
         scores.map(score).collect()

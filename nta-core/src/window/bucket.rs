@@ -10,9 +10,9 @@ use super::host::{HostStats, Rtt, Seed};
 use super::{Both, Closed, Flows, Hosts, Measured};
 use crate::domain::{Event, EventCounts, FlowObservation, OverflowDelta, TcpCounts, Timestamp};
 
-/// Hosts that a window tells by name; the rest is summed up as "others".
+/// Hosts that a window names; the rest is summed up as "others".
 pub(super) const TOP_TALKERS: usize = 10;
-/// Destinations of overflow that a window tells by name.
+/// Destinations of overflow that a window names.
 const TOP_OVERFLOWS: usize = 100;
 
 /// DNS messages and ARP packets that a window hands to detectors; the others are only counted.

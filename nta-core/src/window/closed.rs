@@ -59,7 +59,7 @@ impl Closed {
         [&one, &other].into_iter().for_each(|done| flow_ids.merge(&done.flow_ids));
         (window.top_talkers, window.others) = leaders([one.leading, other.leading], TOP_TALKERS);
         if window.measured.folded > 0 {
-            // Flows may have been told several times within it.
+            // Flows may have been reported several times within it.
             window.flows = flow_ids.count();
         }
         window.settle_sums();

@@ -1,6 +1,6 @@
 //! How long a window really was, and what about it is not as it should be.
 
-/// Why a window is not whole, mildest first: of several reasons the last one is told.
+/// Why a window is not whole, mildest first: of several reasons the last one counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum NotWhole {
     /// It was closed late and holds what came until then: whoever counts was held up.
@@ -43,7 +43,7 @@ pub struct Measured {
     pub length_ns: u64,
     /// Why it is not whole; `None` if it is.
     pub not_whole: Option<NotWhole>,
-    /// Time before it, in nanoseconds, in which packets were counted and none came: no window tells of it.
+    /// Time before it, in nanoseconds, in which packets were counted and none came: no window covers it.
     pub silence_ns: u64,
     /// Time before it, or of a longer window within it, in nanoseconds, in which nobody counted.
     pub gap_ns: u64,

@@ -124,7 +124,7 @@ impl Cascade {
             blank(self.span, id, start.floor(self.span_ns), self.span_ns, shorter)
         });
         let part = &shorter.window;
-        // Silence that a part of its own told, or that lies before this window, is none of this one.
+        // Silence that a part of it covers, or that lies before this window, is none of this one.
         let silence_ns = part.measured.silence_ns.min(start.since(self.until.max(open.window.start)));
         let length_ns = part.length_ns().saturating_add(silence_ns);
         open.window.measured.length_ns = open.window.measured.length_ns.saturating_add(length_ns);
@@ -216,9 +216,9 @@ mod tests {
         let mut closed = Vec::new();
         parts.iter().for_each(|part| cascade.add(part, &InTurn, &mut |window| closed.push(window)));
         cascade.finish(&InTurn, &mut |window| closed.push(window));
-        let told =
+        let reported =
             |window: Snapshot| (window.seconds(), window.window.end.as_nanos() / S, window.window.measured.not_whole);
-        closed.into_iter().map(told).collect()
+        closed.into_iter().map(reported).collect()
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Cost so far; null where `/proc` does not tell.
+/// Cost so far; null where `/proc` does not say.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub(super) struct ProcessJson {
     /// CPU time of all threads, user and system.

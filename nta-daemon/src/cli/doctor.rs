@@ -61,7 +61,7 @@ struct Check {
 #[derive(Serialize)]
 struct Program {
     name: &'static str,
-    /// Instructions that the verifier walked; null before kernel 5.16, which does not tell.
+    /// Instructions that the verifier walked; null before kernel 5.16, which does not say.
     verified_insns: Option<u32>,
     /// Size after the verifier's rewriting; null where the kernel keeps it from this process.
     translated_bytes: Option<u32>,
@@ -201,7 +201,7 @@ fn programs() -> Vec<Program> {
         Ok((mut kernel, _flows)) => kernel.verify(),
         Err(error) => vec![("maps", Err(error))],
     };
-    let tell = |(name, info): (_, Result<ProgramInfo, SourceError>)| match info {
+    let row = |(name, info): (_, Result<ProgramInfo, SourceError>)| match info {
         Ok(info) => Program {
             name,
             verified_insns: info.verified_instruction_count(),
@@ -214,13 +214,13 @@ fn programs() -> Vec<Program> {
             Program { name, verified_insns: None, translated_bytes: None, jit_bytes: None, error }
         }
     };
-    verified.into_iter().map(tell).collect()
+    verified.into_iter().map(row).collect()
 }
 
 /// What each interface would take, and of those that are named what they do take.
 fn interfaces(probe: &[String]) -> Vec<Interface> {
     let default = Device::of_default_route();
-    let tell = |device: Device| {
+    let row = |device: Device| {
         let predicted = predict(&device);
         let probed = probe.contains(&device.name);
         let (ingress, egress, reason) = if probed {
@@ -241,7 +241,7 @@ fn interfaces(probe: &[String]) -> Vec<Interface> {
             watched_by: predicted.watched_by,
         }
     };
-    Device::all().into_iter().map(tell).collect()
+    Device::all().into_iter().map(row).collect()
 }
 
 /// Attaches for a moment, which is the only way to be sure.

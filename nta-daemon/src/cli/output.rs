@@ -19,7 +19,7 @@ use nta_core::window::{HostStats, Snapshot, Span};
 
 /// Flows that the text names, those with the most bytes.
 const TOP_FLOWS: usize = 10;
-/// Alerts that a replay tells; those beyond it are counted.
+/// Alerts that a replay reports; those beyond it are counted.
 const MAX_ALERTS: usize = 10_000;
 
 /// What is kept of a replay until it is printed; JSON lines and the windows of the JSON document are printed at once.
@@ -58,7 +58,7 @@ struct Document<'a> {
     /// Alerts in the order in which they were raised, each in its last state.
     #[serde(serialize_with = "one_by_one")]
     alerts: &'a [Alert],
-    /// Alerts beyond the 10,000 that are told.
+    /// Alerts beyond the 10,000 that are reported.
     alerts_untold: u64,
     /// Where every packet ended up.
     ledger: LedgerJson,
@@ -184,9 +184,9 @@ impl Output for Collected {
         }
     }
 
-    /// Most flows are too small to be told, and their records cost something.
+    /// Most flows are too small to be reported, and their records cost something.
     fn ended(&mut self, update: &FlowUpdate<'_>) {
-        let is_told = match self.format {
+        let is_reported = match self.format {
             Format::Json => false,
             Format::Zeek | Format::Jsonl => true,
             Format::Text => {
@@ -194,7 +194,7 @@ impl Output for Collected {
                 self.top_flows.get(TOP_FLOWS - 1).is_none_or(|least| bytes(least) < size)
             }
         };
-        if is_told {
+        if is_reported {
             self.flow(update, &FlowRecord::of(update));
         }
     }
@@ -232,7 +232,7 @@ impl Output for Collected {
         }
     }
 
-    /// An alert is told once, in its last state.
+    /// An alert is reported once, in its last state.
     fn alert(&mut self, _change: AlertChange, alert: &Alert) {
         if let Some(known) = self.alerts.iter_mut().find(|known| known.id == alert.id) {
             known.clone_from(alert);

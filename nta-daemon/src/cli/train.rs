@@ -116,7 +116,7 @@ fn train_classes(args: &Args, path: &Path, config: &Config) -> Result<ExitCode, 
     Ok(args.common.print(&trained.manifest, |out| text(&args.out, &table, &trained, out)))
 }
 
-/// Both files whole or not at all. In between, the manifest is not of this model, which loading tells.
+/// Both files whole or not at all. In between, the manifest is not of this model, which loading finds.
 fn save(path: &Path, trained: &Trained) -> Result<(), String> {
     let manifest = serde_json::to_string_pretty(&trained.manifest).map_err(|error| error.to_string())? + "\n";
     let files = [(path.to_owned(), trained.model.as_slice()), (model_loader::manifest_path(path), manifest.as_bytes())];

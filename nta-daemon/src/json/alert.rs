@@ -49,7 +49,7 @@ pub struct AlertJson {
     pub clear_reason: Option<String>,
     /// Windows with a finding.
     pub windows: u32,
-    /// The detector whose finding is told.
+    /// The detector whose finding is reported.
     pub detector: String,
     /// All detectors that found it.
     pub detectors: Vec<String>,

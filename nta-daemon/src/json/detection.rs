@@ -1,4 +1,4 @@
-//! What detection tells about itself, as JSON.
+//! What detection reports about itself, as JSON.
 
 use std::collections::BTreeMap;
 
@@ -14,11 +14,11 @@ pub struct DetectionJson {
     pub findings: u64,
     /// Of these, about something on the allow-list.
     pub allowed: u64,
-    /// Of these, not told because the table of alerts was full.
+    /// Of these, not reported because the table of alerts was full.
     pub refused: u64,
-    /// Of these, not told because baselines were given time to warm up.
+    /// Of these, not reported because baselines were given time to warm up.
     pub warming_up: u64,
-    /// Of these, not told because their kind needs more windows.
+    /// Of these, not reported because their kind needs more windows.
     pub waiting: u64,
     /// Alerts raised, those that came back among them.
     pub alerts_raised: u64,

@@ -187,7 +187,7 @@ pub struct EventsJson {
     /// By what they say.
     #[serde(flatten)]
     pub counts: EventCountsJson,
-    /// By kind (`dns`, `arp`, `raw`): how many were told, and how many were not, by reason.
+    /// By kind (`dns`, `arp`, `raw`): how many were reported, and how many were not, by reason.
     pub kinds: BTreeMap<String, EventLossJson>,
 }
 
@@ -195,10 +195,10 @@ pub struct EventsJson {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct EventLossJson {
     /// Told.
-    pub told: u64,
-    /// Not told: more than the rate limit allows.
+    pub reported: u64,
+    /// Not reported: more than the rate limit allows.
     pub limited: u64,
-    /// Not told: no room in the ring buffer.
+    /// Not reported: no room in the ring buffer.
     pub no_room: u64,
 }
 
@@ -206,8 +206,8 @@ impl EventsJson {
     /// From the counts and the ledger's sum.
     pub fn new(counts: &EventCounts, ledger: &LedgerSlot) -> Self {
         let kind = |kind: Kind| {
-            let [told, limited, no_room] = kind.counters().map(|counter| ledger.get(counter));
-            (kind.name().to_owned(), EventLossJson { told, limited, no_room })
+            let [reported, limited, no_room] = kind.counters().map(|counter| ledger.get(counter));
+            (kind.name().to_owned(), EventLossJson { reported, limited, no_room })
         };
         Self { counts: counts.into(), kinds: Kind::ALL.into_iter().map(kind).collect() }
     }

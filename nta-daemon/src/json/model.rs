@@ -1,4 +1,4 @@
-//! What is told about the model that judges, as JSON.
+//! What is reported about the model that judges, as JSON.
 
 use serde::{Deserialize, Serialize};
 

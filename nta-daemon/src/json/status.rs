@@ -1,4 +1,4 @@
-//! What the pipeline tells about itself, as JSON.
+//! What the pipeline reports about itself, as JSON.
 
 use serde::{Deserialize, Serialize};
 
@@ -21,7 +21,7 @@ pub struct StatusJson {
     pub interfaces: Vec<AttachmentJson>,
     /// Where every packet ended up.
     pub ledger: LedgerJson,
-    /// DNS messages, ARP packets and heads of frames that were told as events, and what was not told.
+    /// DNS messages, ARP packets and heads of frames that were reported as events, and what was not reported.
     pub events: EventsJson,
     /// How full the maps are.
     pub maps: Vec<MapJson>,

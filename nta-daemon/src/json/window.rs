@@ -25,7 +25,7 @@ pub struct WindowJson {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = words::NotWhole)]
     pub not_whole: Option<String>,
-    /// Seconds before it in which packets were counted and none came: no window tells of them.
+    /// Seconds before it in which packets were counted and none came: no window covers them.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub silence_s: f64,
     /// Seconds before or within it in which nobody counted.
@@ -91,7 +91,7 @@ pub struct WindowJson {
     /// All other such destinations together.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub overflow_others: Option<OverflowJson>,
-    /// DNS messages, ARP packets and heads of frames that were told as events.
+    /// DNS messages, ARP packets and heads of frames that were reported as events.
     #[serde(default)]
     pub events: EventCountsJson,
     /// Packets whose time lay before the window's start.

@@ -84,7 +84,7 @@ struct Unasked {
 }
 
 impl Unasked {
-    /// More are not counted: far beyond what is told.
+    /// More are not counted: far beyond what is reported.
     const KEPT: usize = 32;
 
     const fn new() -> Self {
@@ -278,7 +278,7 @@ impl Memory {
         if silent_ns > self.handover_ns {
             return None;
         }
-        // Whoever only ever told it unasked is the suspect, even if it came first.
+        // Whoever only ever claimed it unasked is the suspect, even if it came first.
         if open && !entry.holder.open {
             let suspect = entry.holder.mac;
             *entry = Binding { holder: Holder { open, ..seen }, challenger: Some(entry.holder) };

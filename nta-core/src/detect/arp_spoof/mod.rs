@@ -8,7 +8,7 @@
 //! is A; (3) an unasked reply is repeated; (4) a station asks and answers at once in one name, and speaks under another;
 //! (5) a station that claimed an address sends replies with the true binding (tools do so when they end).
 //!
-//! Not told: an address that moves after a silence (DHCP), virtual router addresses, replies that were asked for
+//! Not reported: an address that moves after a silence (DHCP), virtual router addresses, replies that were asked for
 //! (proxy ARP, whatever their number), requests in masses, probes and announcements (RFC 5227).
 //!
 //! Known false alarms: a floating address that moves between living stations without a virtual MAC address (keepalived
@@ -26,7 +26,7 @@ use memory::{Claim, Memory, Sign};
 tunables! {
     /// ARP spoofing.
     ArpSpoofConfig in "detect.arp_spoof" {
-        /// Unasked replies with one claim to one target within `repeat_within_s` that are told. A neighbour table asks
+        /// Unasked replies with one claim to one target within `repeat_within_s` that are reported. A neighbour table asks
         /// again after 15 s at the earliest (RFC 4861 section 10, Linux base_reachable_time), so a capture that lacks
         /// the questions shows 4 in a minute.
         min_repeats: u32 = 5,
@@ -74,7 +74,7 @@ impl ArpSpoof {
             Sign::Repeated => format!("claims {address} again and again though nobody asked"),
             Sign::AsksAndAnswers => format!("asks and answers as {address}, and speaks as {own_text}"),
             Sign::Restores(holder) => {
-                format!("claimed {address}, and now tells in frames of its own that it is at {holder}")
+                format!("claimed {address}, and now says in frames of its own that it is at {holder}")
             }
         };
         let mut facts = vec![
@@ -121,7 +121,7 @@ impl Sign {
         }
     }
 
-    /// One forged packet is enough, except where only the repetition tells.
+    /// One forged packet is enough, except where only the repetition shows it.
     fn threshold(self, config: &ArpSpoofConfig) -> f64 {
         if matches!(self, Self::Repeated) { f64::from(config.min_repeats) } else { 1.0 }
     }

@@ -1,4 +1,4 @@
-//! Forged claims are told with the right station; honest traffic of the same look is not.
+//! Forged claims are reported with the right station; honest traffic of the same look is not.
 
 use std::net::Ipv4Addr;
 
@@ -34,8 +34,8 @@ fn reply(time_s: f64, sender: (Mac, Ipv4Addr), target: (Mac, Ipv4Addr)) -> ArpPa
     packet(time_s, 2, sender, target)
 }
 
-/// What is told about these packets, each in a window of its own: who, and whose address.
-fn told(packets: &[ArpPacket]) -> Vec<(String, String, String)> {
+/// What is reported about these packets, each in a window of its own: who, and whose address.
+fn reported(packets: &[ArpPacket]) -> Vec<(String, String, String)> {
     let mut detector = ArpSpoof::new(ArpSpoofConfig::default());
     let windows = packets.iter().map(|packet| fixture::window(packet.time, &[Event::Arp(*packet)]));
     let findings = fixture::inspect(&mut detector, windows);
@@ -49,54 +49,54 @@ fn is(found: &[(String, String, String)], attacker: Mac, address: Ipv4Addr, sign
 
 #[test]
 fn an_address_taken_from_a_living_station_names_the_one_that_took_it() {
-    let found = told(&[ask(0.0, (HONEST, GATEWAY), HOST), reply(3.0, (EVIL, GATEWAY), (VICTIM, HOST))]);
+    let found = reported(&[ask(0.0, (HONEST, GATEWAY), HOST), reply(3.0, (EVIL, GATEWAY), (VICTIM, HOST))]);
     assert!(is(&found, EVIL, GATEWAY, "conflict"), "{found:?}");
 }
 
 #[test]
 fn the_true_holder_that_speaks_after_the_forger_is_not_blamed() {
-    let found = told(&[reply(0.0, (EVIL, GATEWAY), (VICTIM, HOST)), ask(3.0, (HONEST, GATEWAY), HOST)]);
+    let found = reported(&[reply(0.0, (EVIL, GATEWAY), (VICTIM, HOST)), ask(3.0, (HONEST, GATEWAY), HOST)]);
     assert!(is(&found, EVIL, GATEWAY, "conflict"), "{found:?}");
 }
 
 #[test]
 fn both_directions_without_a_question_are_a_station_in_the_middle() {
-    let found = told(&[reply(0.0, (EVIL, GATEWAY), (VICTIM, HOST)), reply(0.1, (EVIL, HOST), (HONEST, GATEWAY))]);
+    let found = reported(&[reply(0.0, (EVIL, GATEWAY), (VICTIM, HOST)), reply(0.1, (EVIL, HOST), (HONEST, GATEWAY))]);
     assert!(is(&found, EVIL, HOST, "both_ways"), "{found:?}");
 }
 
 #[test]
 fn both_directions_by_questions_tell_too() {
-    let found = told(&[ask(0.0, (EVIL, GATEWAY), HOST), ask(0.1, (EVIL, HOST), GATEWAY)]);
+    let found = reported(&[ask(0.0, (EVIL, GATEWAY), HOST), ask(0.1, (EVIL, HOST), GATEWAY)]);
     assert!(is(&found, EVIL, HOST, "both_ways"), "{found:?}");
-    assert!(told(&[ask(0.0, (HONEST, GATEWAY), HOST), ask(61.0, (HONEST, HOST), GATEWAY)]).is_empty());
+    assert!(reported(&[ask(0.0, (HONEST, GATEWAY), HOST), ask(61.0, (HONEST, HOST), GATEWAY)]).is_empty());
 }
 
 #[test]
 fn repetition_tells_from_the_fifth_and_restoring_tells_too() {
     let mut packets: Vec<_> = (0..4).map(|i| reply(f64::from(i) * 2.0, (EVIL, GATEWAY), (VICTIM, HOST))).collect();
-    assert!(told(&packets).is_empty());
+    assert!(reported(&packets).is_empty());
     packets.push(reply(8.0, (EVIL, GATEWAY), (VICTIM, HOST)));
-    assert!(is(&told(&packets), EVIL, GATEWAY, "repeated"));
+    assert!(is(&reported(&packets), EVIL, GATEWAY, "repeated"));
     packets.truncate(1);
     packets.push(ArpPacket { frame_source: EVIL, ..reply(9.0, (HONEST, GATEWAY), (VICTIM, HOST)) });
-    assert!(is(&told(&packets), EVIL, GATEWAY, "restores"));
+    assert!(is(&reported(&packets), EVIL, GATEWAY, "restores"));
 }
 
 #[test]
 fn asking_and_answering_at_once_in_one_name_tells_when_another_name_follows() {
     let question = ArpPacket { frame_destination: VICTIM, ..ask(0.0, (EVIL, GATEWAY), HOST) };
     let forged = reply(0.001, (EVIL, GATEWAY), (VICTIM, HOST));
-    assert!(told(&[question, forged]).is_empty());
-    assert!(is(&told(&[question, forged, ask(9.0, (EVIL, OTHER), GATEWAY)]), EVIL, GATEWAY, "asks_and_answers"));
+    assert!(reported(&[question, forged]).is_empty());
+    assert!(is(&reported(&[question, forged, ask(9.0, (EVIL, OTHER), GATEWAY)]), EVIL, GATEWAY, "asks_and_answers"));
 }
 
 #[test]
 fn an_address_that_moves_after_a_silence_is_a_lease() {
     let announce = |time_s, mac| ask(time_s, (mac, HOST), HOST);
-    assert!(told(&[announce(0.0, HONEST), announce(61.0, VICTIM), announce(90.0, VICTIM)]).is_empty());
+    assert!(reported(&[announce(0.0, HONEST), announce(61.0, VICTIM), announce(90.0, VICTIM)]).is_empty());
     // Unless the first holder comes back: both live.
-    let found = told(&[announce(0.0, HONEST), announce(61.0, EVIL), announce(63.0, HONEST)]);
+    let found = reported(&[announce(0.0, HONEST), announce(61.0, EVIL), announce(63.0, HONEST)]);
     assert!(is(&found, EVIL, HOST, "conflict"), "{found:?}");
 }
 
@@ -105,7 +105,7 @@ fn virtual_routers_and_groups_may_move() {
     for shared in [[0, 0, 0x5e, 0, 1, 9], [0, 0, 0x0c, 7, 0xac, 1], [0, 0, 0x0c, 0x9f, 0xf0, 1], [3, 0xbf, 0, 0, 0, 1]]
     {
         let packets = [ask(0.0, (HONEST, GATEWAY), HOST), reply(1.0, (Mac(shared), GATEWAY), (VICTIM, HOST))];
-        assert!(told(&packets).is_empty(), "{shared:?}");
+        assert!(reported(&packets).is_empty(), "{shared:?}");
     }
     assert!(!is_shared(Mac([0, 0, 0x0c, 0x9f, 0x00, 1])) && !is_shared(Mac([0, 0, 0x5e, 1, 1, 1])));
 }
@@ -121,7 +121,7 @@ fn proxy_arp_storms_probes_and_repeaters_are_quiet() {
         packets.push(ask(at + 0.1, (VICTIM, Ipv4Addr::UNSPECIFIED), OTHER));
         packets.push(ArpPacket { frame_source: EVIL, ..reply(at + 0.2, (Mac([2; 6]), OTHER), (VICTIM, HOST)) });
     }
-    assert!(told(&packets).is_empty());
+    assert!(reported(&packets).is_empty());
 }
 
 #[test]

@@ -8,7 +8,7 @@
 //! private), *answers* of such types that are large (commands over TXT), *polling* hundreds of names in masses. Beside
 //! that *no DNS*: packets on DNS's port that are none (iodine's raw mode, VPNs over port 53).
 //!
-//! Not told: reverse look-ups, service discovery, names of block lists (a reversed address), domains of services that
+//! Not reported: reverse look-ups, service discovery, names of block lists (a reversed address), domains of services that
 //! carry data in names by design (`allowed_domains`). Names made up by an algorithm (DGA) have a parent each and are no
 //! tunnel. Known false alarms: a resolver whose own queries are seen asks for all its clients; allow it as a source.
 
@@ -27,7 +27,7 @@ tunables! {
     DnsTunnelConfig in "detect.dns_tunnel" {
         /// Seconds that are judged together, at least; at most twice as many.
         memory_s: f64 = 90.0,
-        /// Different names under a parent from which on upload or carrier types are told. A page load asks for fewer
+        /// Different names under a parent from which on upload or carrier types are reported. A page load asks for fewer
         /// than 10 names of one owner.
         min_names: u64 = 20,
         /// Mean bytes in front of the parent that are upload. Names made for people have under 20 (Born & Gustafson
@@ -35,15 +35,15 @@ tunables! {
         upload_bytes: f64 = 30.0,
         /// Bits a byte that these need at least: hexadecimal digits of that length have 3.4.
         min_entropy: f64 = 3.2,
-        /// Different long names that are told, and their mean length: more than one label's 63 bytes.
+        /// Different long names that are reported, and their mean length: more than one label's 63 bytes.
         min_long_names: u64 = 5,
         /// See `min_long_names`.
         long_bytes: f64 = 70.0,
-        /// Different names with large answers in carrier types that are told.
+        /// Different names with large answers in carrier types that are reported.
         min_answers: u64 = 10,
         /// Mean bytes of these answers: more than a verification token's 70.
         answer_bytes: f64 = 100.0,
-        /// Different names that are told whatever their form: more than a person's devices ask of one owner.
+        /// Different names that are reported whatever their form: more than a person's devices ask of one owner.
         min_polled: u64 = 300,
         /// Packets with payload on DNS's port that are no DNS, between two hosts.
         min_foreign: u64 = 100,

@@ -1,4 +1,4 @@
-//! Each way to carry data is told; names of the same look that everybody asks for are not.
+//! Each way to carry data is reported; names of the same look that everybody asks for are not.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -40,7 +40,7 @@ fn digits(seed: u32, length: usize) -> String {
     (0..length).map(|_| digit()).collect()
 }
 
-/// The rules by which messages in one window each are told.
+/// The rules by which messages in one window each are reported.
 fn rules(messages: Vec<DnsMessage>) -> Vec<String> {
     let windows = messages.into_iter().map(|message| fixture::window(message.time, &[Event::Dns(message)]));
     let findings = fixture::inspect(&mut DnsTunnel::new(DnsTunnelConfig::default()), windows);

@@ -26,7 +26,7 @@ pub struct Schema {
     pub window_s: u64,
 }
 
-/// What is known about a forest, told with it.
+/// What is known about a forest, stored with it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {

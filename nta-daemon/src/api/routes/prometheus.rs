@@ -88,13 +88,13 @@ impl Snapshot {
 
     fn events(&self, page: &mut Page<'_>) -> std::fmt::Result {
         let events = EventsJson::new(&self.status.events, &self.status.ledger.total());
-        let told = events.kinds.iter().map(|(kind, of)| (vec![("kind", kind.as_str())], of.told as f64));
-        page.family("events", "Packets told as events", COUNTER, told)?;
+        let reported = events.kinds.iter().map(|(kind, of)| (vec![("kind", kind.as_str())], of.reported as f64));
+        page.family("events", "Packets reported as events", COUNTER, reported)?;
         let lost = events.kinds.iter().flat_map(|(kind, of)| {
             let labels = |reason| vec![("kind", kind.as_str()), ("reason", reason)];
             [(labels("limited"), of.limited as f64), (labels("no_room"), of.no_room as f64)]
         });
-        page.family("events_lost", "Packets not told as events, by reason", COUNTER, lost)?;
+        page.family("events_lost", "Packets not reported as events, by reason", COUNTER, lost)?;
         let counts = &events.counts;
         let malformed =
             [("dns", counts.dns_malformed), ("arp", counts.arp_malformed)].map(|(k, n)| (vec![("kind", k)], n as f64));
@@ -111,9 +111,9 @@ impl Snapshot {
         let counts = &status.detection;
         page.one("analysis_seconds", "Time of judging the last window", GAUGE, seconds(status.last_analysis_ns))?;
         let outcome = |name| vec![("outcome", name)];
-        let told = counts.allowed + counts.refused + counts.warming_up + counts.waiting;
+        let reported = counts.allowed + counts.refused + counts.warming_up + counts.waiting;
         let findings = [
-            (outcome("alerted"), counts.findings.saturating_sub(told) as f64),
+            (outcome("alerted"), counts.findings.saturating_sub(reported) as f64),
             (outcome("allowed"), counts.allowed as f64),
             (outcome("refused"), counts.refused as f64),
             (outcome("warming_up"), counts.warming_up as f64),

@@ -1,4 +1,4 @@
-//! `GET /api/status`: everything the daemon tells about itself.
+//! `GET /api/status`: everything the daemon reports about itself.
 
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
@@ -33,7 +33,7 @@ struct StoreJson {
     stats: StoreStats,
 }
 
-/// Everything the daemon tells about itself.
+/// Everything the daemon reports about itself.
 ///
 /// Answers also when the store does not: this is where one looks then.
 #[utoipa::path(
