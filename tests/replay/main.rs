@@ -1,5 +1,6 @@
 //! Captures in, results out: what `replay` prints against what other tools and the manifest say.
 
+mod again;
 mod capinfos;
 mod cases;
 mod conversations;

@@ -103,6 +103,8 @@ pub struct App {
     store: Store,
     /// Whether this analysis is in the database already: what comes of it is not stored again.
     is_known: bool,
+    /// How many of the same are stored already.
+    again: u32,
     writer: StoreWriter,
     write_task: JoinHandle<()>,
     /// Ends every task.
@@ -136,7 +138,7 @@ impl App {
             }
         }
         let mut new = None;
-        let mut is_known = false;
+        let (mut is_known, mut earlier) = (false, 0);
         if let Some(Analysis { key, captures, again }) = plan.analysis {
             match store.completed_analysis(&key).await?.filter(|_| !again) {
                 Some((started, _)) => {
@@ -144,6 +146,7 @@ impl App {
                     tracing::info!(%started, "analysed before with these settings: the database has it (--again stores it once more)");
                 }
                 None => {
+                    earlier = store.completed_analyses(&key).await?;
                     store.note_captures(&key, &captures, clock::now()).await?;
                     new = Some(key);
                 }
@@ -183,6 +186,7 @@ impl App {
             lease,
             store,
             is_known,
+            again: earlier,
             writer,
             write_task,
             stop,

@@ -29,6 +29,8 @@ pub struct Task {
     pub baselines: BaselineHandle,
     /// Names flows and alerts of a live run.
     pub ids: IdentityScope,
+    /// Of a replay: how many of the same analysis are stored already.
+    pub again: u32,
     /// Publishes what the API says between two windows.
     pub status: watch::Sender<Status>,
     /// Cancelled when the work has to end.
@@ -60,6 +62,7 @@ impl App {
             output: self.output(),
             baselines: self.baselines.clone(),
             ids: self.ids,
+            again: self.again,
             status: self.status.clone(),
             stop: self.stop.clone(),
         };

@@ -130,7 +130,7 @@ pub(super) fn execute(args: Args) -> ExitCode {
         Err(error) => return fail(1, &error),
     };
     if !args.serve && args.database.is_none() {
-        let replayed = replay(&args, &config, engine.as_mut(), None, &mut collected, &CancellationToken::new());
+        let replayed = replay(&args, &config, engine.as_mut(), (None, 0), &mut collected, &CancellationToken::new());
         return conclude(replayed, collected);
     }
     match tokio::runtime::Runtime::new() {
@@ -162,7 +162,7 @@ fn replay(
     args: &Args,
     config: &Config,
     engine: &mut dyn Engine,
-    baselines: Option<BaselineHandle>,
+    (baselines, again): (Option<BaselineHandle>, u32),
     output: &mut dyn Output,
     stop: &CancellationToken,
 ) -> Result<Summary, ReplayError> {
@@ -183,6 +183,7 @@ fn replay(
         baseline: config.baseline.clone(),
         models: model_loader::load(config),
         read_ahead: ReadAhead::Auto,
+        again,
         baselines,
         progress: &mut progress,
     };
@@ -223,9 +224,9 @@ async fn with_store(args: Args, config: Config, mut engine: Box<dyn Engine>, col
         Err(error) => return fail(1, &error),
     };
     let work = move |task: Task| {
-        let Task { output, baselines, stop, .. } = task;
+        let Task { output, baselines, again, stop, .. } = task;
         let mut both = Both { store: output, collected };
-        let replayed = replay(&args, &config, engine.as_mut(), Some(baselines), &mut both, &stop);
+        let replayed = replay(&args, &config, engine.as_mut(), (Some(baselines), again), &mut both, &stop);
         let is_whole = replayed.is_ok() && !stop.is_cancelled();
         both.store.finish(if is_whole { RunEnd::Completed } else { RunEnd::Stopped });
         let code = conclude(replayed, both.collected);

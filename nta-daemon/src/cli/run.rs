@@ -148,7 +148,7 @@ async fn serve(
     app.begin_with(supervisor.failure());
     let judged_by = config.clone();
     let work = move |task: Task| {
-        let Task { mut output, baselines, ids, status, stop } = task;
+        let Task { mut output, baselines, ids, status, stop, .. } = task;
         let judging = Judging { config: judged_by, models, baselines, ids };
         let ended = supervisor.run(&judging, &stop, &status, &mut output);
         output.finish(RunEnd::Stopped);

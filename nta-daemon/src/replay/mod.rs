@@ -132,6 +132,9 @@ pub struct Replay<'a> {
     pub models: Models,
     /// Whether a second thread reads, and judges windows.
     pub read_ahead: ReadAhead,
+    /// How many analyses of the same captures with the same settings there are already: flows and alerts of this one are
+    /// named apart from theirs.
+    pub again: u32,
     /// Where baselines are shown, and imports of them taken from, if anybody looks.
     pub baselines: Option<BaselineHandle>,
     /// Told bytes read and bytes in all, now and then; answers whether to go on.
@@ -207,7 +210,7 @@ impl Replay<'_> {
         settings.update(self.detect.to_toml());
         settings.update(self.baseline.to_toml());
         settings.update(self.models.state.id.as_deref().unwrap_or_default());
-        IdentityScope::of_analysis(&SensorId::replay(), &captures.finalize(), &settings.finalize(), 0)
+        IdentityScope::of_analysis(&SensorId::replay(), &captures.finalize(), &settings.finalize(), self.again)
     }
 
     /// Whether a second thread reads. Not for a pipe: it may be live, and no frame of it waits for a batch to be full.

@@ -53,6 +53,7 @@ fn run(paths: &[PathBuf], max_flows: u32, read_ahead: ReadAhead, looks: u64) -> 
         models: Models::default(),
         baselines: None,
         read_ahead,
+        again: 0,
         progress: &mut progress,
     };
     let mut lines = Lines::default();
@@ -191,6 +192,7 @@ fn times(paths: &[PathBuf]) -> (Times, Summary) {
         models: Models::default(),
         baselines: None,
         read_ahead: ReadAhead::Never,
+        again: 0,
         progress: &mut |_, _| true,
     };
     let mut times = Times::default();

@@ -29,43 +29,46 @@ pub(super) async fn rejoin(
         |sql: String, to_ns: i64| Query::new(sql).bind(row.start_ns).bind(to_ns).bind(owner.sensor.as_str()).bind(run);
     let end_ns = row.start_ns.saturating_add(row.span_ns);
     let parts = format!(
-        "SELECT id, start_ns, end_ns, rtt_histogram, body FROM windows WHERE factor = 1 AND start_ns >= $1 AND start_ns < $2 \
-         AND run_id IN {RUNS_BEFORE} ORDER BY start_ns, id"
+        "SELECT id, run_id, start_ns, end_ns, rtt_histogram, body FROM windows WHERE factor IN (0, 1) AND start_ns >= $1 \
+         AND start_ns < $2 AND run_id IN {RUNS_BEFORE} ORDER BY start_ns, id"
     );
     let parts = conn.fetch_all(about(parts, end_ns)).await.map_err(&error)?;
     let parts = parts.iter().map(|part| Part::read(part).map_err(&error)?.window()).collect::<Result<Vec<_>, _>>()?;
     if parts.is_empty() {
         return Ok(None);
     }
-    let stale =
-        format!("DELETE FROM windows WHERE start_ns = $1 AND factor = $2 AND run_id IN {RUNS_BEFORE} RETURNING run_id");
+    // A base window is kept apart, where no list shows it: longer windows that are open still need this part of them.
+    let go = if row.factor == 1 { "UPDATE windows SET factor = 0, span_ns = 0" } else { "DELETE FROM windows" };
+    let stale = format!("{go} WHERE start_ns = $1 AND factor = $2 AND run_id IN {RUNS_BEFORE} RETURNING run_id");
     let stale = conn.fetch_all(about(stale, row.factor)).await.map_err(&error)?;
     if row.factor == 1 {
         add(conn, "windows", -(stale.len() as i64)).await?;
-        for of in &stale {
-            recount(conn, of.int("run_id").map_err(&error)?, row.start_ns).await?;
-        }
+    }
+    for of in &stale {
+        recount(conn, of.int("run_id").map_err(&error)?, row).await?;
     }
     let whole = join(row, parts)?;
     WindowRow::new(from_sql(row.factor), &whole).map(Some)
 }
 
-/// Counts the hour of a run again, of which windows have gone.
-async fn recount(conn: &mut Conn, run: i64, start_ns: i64) -> Result<(), StoreError> {
+/// Counts the hour of a run again, of which windows of this length have gone.
+async fn recount(conn: &mut Conn, run: i64, row: &WindowRow) -> Result<(), StoreError> {
     let error = StoreError::query("window_hours");
     const HOUR_NS: i64 = 3_600_000_000_000;
-    let hour_ns = start_ns / HOUR_NS * HOUR_NS;
-    let old = Query::new("DELETE FROM window_hours WHERE run_id = $1 AND hour_ns = $2").bind(run).bind(hour_ns);
+    let hour_ns = row.start_ns / HOUR_NS * HOUR_NS;
+    let bound = |sql: &str| Query::new(sql).bind(run).bind(hour_ns).bind(row.factor);
+    let old = bound("DELETE FROM window_hours WHERE run_id = $1 AND hour_ns = $2 AND factor = $3");
     conn.execute(old).await.map_err(&error)?;
-    let new = Query::new(
-        "INSERT INTO window_hours (run_id, hour_ns, windows, first_ns, last_ns, span_ns, packets, bytes, connections, \
-         min_bps, max_bps, rtt_samples, rtt_sum_ms, rtt_min_ms, rtt_max_ms) \
-         SELECT run_id, CAST($2 AS BIGINT), count(*), min(start_ns), max(end_ns), CAST(sum(span_ns) AS BIGINT), \
-         CAST(sum(packets) AS BIGINT), CAST(sum(bytes) AS BIGINT), CAST(sum(connections) AS BIGINT), min(bandwidth_bps), \
-         max(bandwidth_bps), CAST(sum(rtt_samples) AS BIGINT), sum(rtt_samples * rtt_mean_ms), min(rtt_mean_ms), \
-         max(rtt_max_ms) FROM windows WHERE factor = 1 AND run_id = $1 AND start_ns >= $2 AND start_ns < $3 GROUP BY run_id",
+    let new = bound(
+        "INSERT INTO window_hours (run_id, hour_ns, factor, window_ns, windows, first_ns, last_ns, span_ns, packets, bytes, \
+         connections, min_bps, max_bps, rtt_samples, rtt_sum_ms, rtt_min_ms, rtt_max_ms) \
+         SELECT run_id, CAST($2 AS BIGINT), factor, max(span_ns), count(*), min(start_ns), max(end_ns), \
+         CAST(sum(end_ns - start_ns) AS BIGINT), CAST(sum(packets) AS BIGINT), CAST(sum(bytes) AS BIGINT), \
+         CAST(sum(connections) AS BIGINT), min(bandwidth_bps), max(bandwidth_bps), CAST(sum(rtt_samples) AS BIGINT), \
+         sum(rtt_samples * rtt_mean_ms), min(rtt_mean_ms), max(rtt_max_ms) FROM windows \
+         WHERE factor = $3 AND run_id = $1 AND start_ns >= $2 AND start_ns < $4 GROUP BY run_id, factor",
     );
-    conn.execute(new.bind(run).bind(hour_ns).bind(hour_ns + HOUR_NS)).await.map(drop).map_err(error)
+    conn.execute(new.bind(hour_ns + HOUR_NS)).await.map(drop).map_err(error)
 }
 
 /// One window of what the runs before have of it, and this one.

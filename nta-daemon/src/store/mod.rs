@@ -146,6 +146,8 @@ mod detection_tests;
 #[cfg(test)]
 mod fault_tests;
 #[cfg(test)]
+mod plan_tests;
+#[cfg(test)]
 mod run_tests;
 #[cfg(test)]
 mod server_tests;

@@ -138,6 +138,13 @@ impl Store {
         Ok(Some((started, row.text("source").map_err(error)?)))
     }
 
+    /// How many completed runs of an analysis there are.
+    pub async fn completed_analyses(&self, analysis: &str) -> Result<u32, StoreError> {
+        let query = Query::new("SELECT count(*) FROM runs WHERE analysis = $1 AND end_reason = 'completed'");
+        let count = self.read("runs", query.bind(analysis), super::Row::first).await?;
+        Ok(count.first().and_then(|count| u32::try_from(*count).ok()).unwrap_or_default())
+    }
+
     /// Notes the captures of an analysis, in their order: SHA-256, name, bytes.
     pub async fn note_captures(
         &self,

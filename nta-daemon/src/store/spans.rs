@@ -1,7 +1,13 @@
 //! Windows that are kept although nothing judges them: of two base windows, which lists show, and of an hour. They are made
 //! of base windows as these close.
 
-use nta_core::domain::Timestamp;
+use super::db::{Conn, Query};
+use super::merged::Part;
+use super::rows::WindowRow;
+use super::write::insert_window;
+use super::{StoreError, from_sql};
+use crate::json::mode_name;
+use nta_core::domain::{Mode, Timestamp};
 use nta_core::window::{Lengths, Measured, NotWhole, Span, Window};
 
 /// How many base windows the shorter ones have.
@@ -114,6 +120,55 @@ fn measured(start: Timestamp, parts: &[Window]) -> u64 {
             part.length_ns() + silence_ns
         })
         .sum()
+}
+
+/// Base windows that are read at once.
+const PAGE: i64 = 1000;
+
+/// Makes the windows that a version before did not store. Does nothing where that is done.
+pub(super) async fn make_missing(conn: &mut Conn) -> Result<(), StoreError> {
+    let error = StoreError::query("windows");
+    let due = Query::new("SELECT name FROM meta WHERE name = 'spans'");
+    if conn.fetch_optional(due).await.map_err(&error)?.is_none() {
+        return Ok(());
+    }
+    tracing::info!("windows of further lengths are made of those that are stored");
+    conn.begin().await.map_err(&error)?;
+    for row in conn.fetch_all(Query::new("SELECT id, mode FROM runs ORDER BY id")).await.map_err(&error)? {
+        let is_live = row.text("mode").map_err(&error)? == mode_name(Mode::Live);
+        let lengths = if is_live { Lengths::Measured } else { Lengths::Nominal };
+        make_of_run(conn, row.int("id").map_err(&error)?, Spans::new(lengths)).await?;
+    }
+    conn.execute(Query::new("DELETE FROM meta WHERE name = 'spans'")).await.map_err(&error)?;
+    conn.run("COMMIT").await.map_err(error)
+}
+
+async fn make_of_run(conn: &mut Conn, run: i64, mut spans: Spans) -> Result<(), StoreError> {
+    let error = StoreError::query("windows");
+    let mut after = i64::MIN;
+    let mut is_over = false;
+    while !is_over {
+        let next = Query::new(
+            "SELECT id, run_id, number, span_ns, start_ns, end_ns, rtt_histogram, body FROM windows WHERE run_id = $1 \
+             AND factor = 1 AND number > $2 ORDER BY number LIMIT $3",
+        );
+        let rows = conn.fetch_all(next.bind(run).bind(after).bind(PAGE)).await.map_err(&error)?;
+        let mut closed = Vec::new();
+        for row in &rows {
+            after = row.int("number").map_err(&error)?;
+            let mut window = Part::read(row).map_err(&error)?.window()?;
+            window.measured.span_ns = from_sql(row.int("span_ns").map_err(&error)?);
+            spans.add(&window, &mut closed);
+        }
+        is_over = rows.is_empty();
+        if is_over {
+            spans.finish(&mut closed);
+        }
+        for (factor, window) in &closed {
+            insert_window(conn, run, &WindowRow::new(*factor, window)?).await?;
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -18,17 +18,31 @@ pub struct WindowFilter {
 }
 
 impl WindowFilter {
-    pub(super) fn push(&self, query: &mut Query) {
+    /// How many index entries a query by time reads at most beside those that it answers: windows that began before the
+    /// interval and may reach into it.
+    fn earliest_ns(&self, from: Timestamp) -> i64 {
+        let longest = self.span_ns.map_or(HOUR_NS, to_sql).max(HOUR_NS);
+        to_sql(from.as_nanos()).saturating_sub(longest)
+    }
+
+    /// `start` is the column of the start, or an expression that keeps its index out.
+    pub(super) fn push(&self, query: &mut Query, start: &str) {
         match self.span_ns {
             Some(span_ns) => query.push(" WHERE span_ns = ").push_bind(to_sql(span_ns)),
             None => query.push(" WHERE factor = 1"),
         };
         if let Some(from) = self.from {
+            query.push(format_args!(" AND {start} > ")).push_bind(self.earliest_ns(from));
             query.push(" AND end_ns > ").push_bind(to_sql(from.as_nanos()));
         }
         if let Some(to) = self.to {
-            query.push(" AND start_ns < ").push_bind(to_sql(to.as_nanos()));
+            query.push(format_args!(" AND {start} < ")).push_bind(to_sql(to.as_nanos()));
         }
+    }
+
+    /// Whether an interval is so short that its windows are read by time and sorted, rather than all of them in their order.
+    fn is_short(&self) -> bool {
+        self.from.is_some_and(|from| self.to.is_some_and(|to| to.since(from) <= DAY_NS))
     }
 }
 
@@ -58,6 +72,17 @@ impl WindowSort {
             Self::Bytes => "bytes",
             Self::Flows => "flows",
             Self::Connections => "connections",
+        }
+    }
+
+    const fn unindexed(self) -> &'static str {
+        match self {
+            Self::Time => "start_ns + 0",
+            Self::Bandwidth => "bandwidth_bps + 0",
+            Self::Packets => "packets + 0",
+            Self::Bytes => "bytes + 0",
+            Self::Flows => "flows + 0",
+            Self::Connections => "connections + 0",
         }
     }
 }
@@ -134,15 +159,17 @@ impl Store {
     ) -> Result<WindowPage, StoreError> {
         let column = sort.column();
         let mut query = Query::new(format!("SELECT id, {column} AS value, body FROM windows"));
-        filter.push(&mut query);
-        // One more row than asked for tells whether there is a next page.
-        Position { limit: position.limit.saturating_add(1), ..position }.push(&mut query, column);
-        let rows: Vec<WindowRow> = self.read("windows", query, WindowRow::read).await?;
-        let kept = rows.len().min(position.limit as usize);
-        let next = (rows.len() > kept).then(|| rows[..kept].last()).flatten();
-        let next = next.map(|row| Key { value: row.value, id: row.id });
-        let items = rows[..kept].iter().map(WindowRow::window).collect::<Result<_, _>>()?;
-        Ok(WindowPage { items, next })
+        // `+ 0` keeps a column's index out of it.
+        let (start, order) = match sort {
+            WindowSort::Time => ("start_ns", "start_ns"),
+            _ if filter.is_short() => ("start_ns", sort.unindexed()),
+            _ => ("start_ns + 0", column),
+        };
+        filter.push(&mut query, start);
+        position.and_one().push(&mut query, order);
+        let mut rows: Vec<WindowRow> = self.read("windows", query, WindowRow::read).await?;
+        let next = position.cut(&mut rows, |row| Key { value: row.value, id: row.id });
+        Ok(WindowPage { items: rows.iter().map(WindowRow::window).collect::<Result<_, _>>()?, next })
     }
 
     /// One window.
@@ -157,14 +184,19 @@ impl Store {
         self.total("windows").await
     }
 
-    /// Sums over all base windows that pass the filter. Whole hours are read from what was summed up as they came, so
-    /// that they still count windows that retention has deleted; of the hours at both ends the windows are read.
+    /// Sums over all windows that pass the filter. Whole hours are read from what was summed up as they came, so that they
+    /// still count windows that retention has deleted; of the hours at both ends the windows are read.
     pub async fn windows_summary(&self, filter: &WindowFilter) -> Result<WindowsSummary, StoreError> {
         let [from, to] = [filter.from, filter.to].map(|time| time.map(|time| to_sql(time.as_nanos())));
         // The hours that lie wholly in the interval, as starts.
         let first = from.map_or(i64::MIN, |from| from.saturating_add(HOUR_NS - 1) / HOUR_NS * HOUR_NS);
         let end = to.map_or(i64::MAX, |to| to / HOUR_NS * HOUR_NS).max(first);
-        let hours = Query::new(format!("{HOUR_SUMS} WHERE hour_ns >= $1 AND hour_ns < $2")).bind(first).bind(end);
+        let mut hours = Query::new(HOUR_SUMS);
+        match filter.span_ns {
+            Some(span_ns) => hours.push(" WHERE window_ns = ").push_bind(to_sql(span_ns)),
+            None => hours.push(" WHERE factor = 1"),
+        };
+        hours.push(" AND hour_ns >= ").push_bind(first).push(" AND hour_ns < ").push_bind(end);
         let mut sum =
             self.read("window_hours", hours, WindowsSummary::read).await?.into_iter().next().unwrap_or_default();
         let edges = [
@@ -173,11 +205,11 @@ impl Store {
         ];
         for (begin, end) in edges.into_iter().flatten() {
             // A window belongs to the hour in which it starts; one that reaches into the interval counts as well.
-            let edge = Query::new(format!(
-                "{WINDOW_SUMS} WHERE factor = 1 AND start_ns >= $1 AND start_ns < $2 AND end_ns > $3"
-            ));
-            let reach = if Some(begin) == from { LONGEST_BASE_NS } else { 0 };
-            let edge = edge.bind(begin.saturating_sub(reach)).bind(end).bind(begin);
+            let reaches = filter.from.filter(|_| Some(begin) == from).map(|from| filter.earliest_ns(from));
+            let mut edge = Query::new(WINDOW_SUMS);
+            WindowFilter { from: None, to: None, ..*filter }.push(&mut edge, "start_ns");
+            edge.push(" AND start_ns >= ").push_bind(reaches.unwrap_or(begin));
+            edge.push(" AND start_ns < ").push_bind(end).push(" AND end_ns > ").push_bind(begin);
             for edge in self.read("windows", edge, WindowsSummary::read).await? {
                 sum.add(&edge);
             }
@@ -188,8 +220,7 @@ impl Store {
 
 /// An hour in nanoseconds.
 const HOUR_NS: i64 = 3_600_000_000_000;
-/// No base window is longer.
-const LONGEST_BASE_NS: i64 = HOUR_NS;
+const DAY_NS: u64 = 86_400_000_000_000;
 
 const HOUR_SUMS: &str = "SELECT CAST(coalesce(sum(windows), 0) AS BIGINT) AS windows, min(first_ns) AS first_ns, \
     max(last_ns) AS last_ns, CAST(coalesce(sum(span_ns), 0) AS BIGINT) AS span_ns, \
@@ -199,9 +230,9 @@ const HOUR_SUMS: &str = "SELECT CAST(coalesce(sum(windows), 0) AS BIGINT) AS win
     min(rtt_min_ms) AS rtt_min_ms, max(rtt_max_ms) AS rtt_max_ms FROM window_hours";
 
 const WINDOW_SUMS: &str = "SELECT count(*) AS windows, min(start_ns) AS first_ns, max(end_ns) AS last_ns, \
-    CAST(coalesce(sum(span_ns), 0) AS BIGINT) AS span_ns, CAST(coalesce(sum(packets), 0) AS BIGINT) AS packets, \
-    CAST(coalesce(sum(bytes), 0) AS BIGINT) AS bytes, CAST(coalesce(sum(connections), 0) AS BIGINT) AS connections, \
-    min(bandwidth_bps) AS min_bps, max(bandwidth_bps) AS max_bps, \
+    CAST(coalesce(sum(end_ns - start_ns), 0) AS BIGINT) AS span_ns, \
+    CAST(coalesce(sum(packets), 0) AS BIGINT) AS packets, CAST(coalesce(sum(bytes), 0) AS BIGINT) AS bytes, \
+    CAST(coalesce(sum(connections), 0) AS BIGINT) AS connections, min(bandwidth_bps) AS min_bps, max(bandwidth_bps) AS max_bps, \
     CAST(coalesce(sum(rtt_samples), 0) AS BIGINT) AS rtt_samples, sum(rtt_samples * rtt_mean_ms) AS rtt_sum_ms, \
     min(rtt_mean_ms) AS rtt_min_ms, max(rtt_max_ms) AS rtt_max_ms FROM windows";
 

@@ -56,7 +56,10 @@ pub(super) async fn commit(
     }
     for window in &batch.windows {
         let whole = rejoin(conn, run, &batch.run, window).await?;
-        insert_window(conn, run, whole.as_ref().unwrap_or(window)).await?;
+        if let Some(id) = insert_window(conn, run, whole.as_ref().unwrap_or(window)).await? {
+            let body = format!("{{\"id\":{id},\"factor\":{}}}", window.factor);
+            event(conn, window.end_ns, "window_closed", run, body).await?;
+        }
     }
     for alert in &batch.alerts {
         upsert_alert(conn, run, alert).await?;
@@ -124,7 +127,8 @@ pub(super) async fn add(conn: &mut Conn, name: &str, rows: i64) -> Result<(), St
     Ok(())
 }
 
-async fn insert_window(conn: &mut Conn, run: i64, window: &WindowRow) -> Result<(), StoreError> {
+/// Inserts a window, and what it adds to the sums of its hour. `None` where it is there already.
+pub(super) async fn insert_window(conn: &mut Conn, run: i64, window: &WindowRow) -> Result<Option<i64>, StoreError> {
     let error = StoreError::query("windows");
     let span_ns = window.span_ns;
     let insert = Query::new(
@@ -149,20 +153,17 @@ async fn insert_window(conn: &mut Conn, run: i64, window: &WindowRow) -> Result<
     .bind(window.rtt_max_ms)
     .bind(window.rtt_histogram.clone())
     .bind(window.body.as_str());
-    let Some(row) = conn.fetch_optional(insert).await.map_err(&error)? else { return Ok(()) };
+    let Some(row) = conn.fetch_optional(insert).await.map_err(&error)? else { return Ok(None) };
     let id = row.first().map_err(error)?;
-    let body = format!("{{\"id\":{id},\"factor\":{}}}", window.factor);
-    event(conn, window.end_ns, "window_closed", run, body).await?;
-    if window.factor != 1 {
-        return Ok(());
+    if window.factor == 1 {
+        add(conn, "windows", 1).await?;
     }
-    add(conn, "windows", 1).await?;
     let sum = window.rtt_mean_ms.map(|mean| mean * window.rtt_samples as f64);
     let hour = Query::new(
         "INSERT INTO window_hours (run_id, hour_ns, windows, first_ns, last_ns, span_ns, packets, bytes, connections, \
-         min_bps, max_bps, rtt_samples, rtt_sum_ms, rtt_min_ms, rtt_max_ms) \
-         VALUES ($1, $2, 1, $3, $4, $5, $6, $7, $8, $9, $9, $10, $11, $12, $13) \
-         ON CONFLICT (hour_ns, run_id) DO UPDATE SET windows = window_hours.windows + 1, \
+         min_bps, max_bps, rtt_samples, rtt_sum_ms, rtt_min_ms, rtt_max_ms, factor, window_ns) \
+         VALUES ($1, $2, 1, $3, $4, $5, $6, $7, $8, $9, $9, $10, $11, $12, $13, $14, $15) \
+         ON CONFLICT (factor, hour_ns, run_id) DO UPDATE SET windows = window_hours.windows + 1, \
          first_ns = CASE WHEN excluded.first_ns < window_hours.first_ns THEN excluded.first_ns \
          ELSE window_hours.first_ns END, \
          last_ns = CASE WHEN excluded.last_ns > window_hours.last_ns THEN excluded.last_ns \
@@ -186,7 +187,7 @@ async fn insert_window(conn: &mut Conn, run: i64, window: &WindowRow) -> Result<
     .bind(window.start_ns / HOUR_NS * HOUR_NS)
     .bind(window.start_ns)
     .bind(window.end_ns)
-    .bind(span_ns)
+    .bind(window.end_ns - window.start_ns)
     .bind(window.packets)
     .bind(window.bytes)
     .bind(window.connections)
@@ -194,9 +195,11 @@ async fn insert_window(conn: &mut Conn, run: i64, window: &WindowRow) -> Result<
     .bind(window.rtt_samples)
     .bind(sum)
     .bind(window.rtt_mean_ms)
-    .bind(window.rtt_max_ms);
+    .bind(window.rtt_max_ms)
+    .bind(window.factor)
+    .bind(span_ns);
     conn.execute(hour).await.map_err(StoreError::query("window_hours"))?;
-    Ok(())
+    Ok(Some(id))
 }
 
 /// Inserts or updates an alert of the run. What people did about it is not touched.

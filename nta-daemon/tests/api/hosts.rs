@@ -96,25 +96,49 @@ async fn features_are_told_by_name() {
 }
 
 #[tokio::test]
-async fn windows_of_ten_seconds_are_made_of_base_windows() {
-    // Windows 1 to 5 start at 5, 10, … 25 s: the first and the last have no neighbour.
+async fn lists_show_stored_windows_and_windows_of_other_lengths_are_made_of_base_windows() {
+    // Windows 1 to 5 start at 5, 10, … 25 s.
     let app = App::with(5, 0).await;
-    let page = app.json("/api/metrics").await;
-    assert_eq!(field(&page, "id"), [4, 2, 1]);
-    assert_eq!(field(&page, "packets"), [9, 5, 1]);
-    assert_eq!(field(&page, "span_s"), [10.0, 10.0, 10.0]);
-    assert_eq!(page["items"][1]["start"], "1970-01-01T00:00:10.000000Z");
+    let page = app.json("/api/metrics?span=15").await;
+    assert_eq!([field(&page, "id"), field(&page, "packets")], [[3, 1], [12, 3]]);
+    assert_eq!(page["items"][0]["start"], "1970-01-01T00:00:15.000000Z");
     assert_eq!(page["items"][1]["rtt"]["mean_ms"], 30.0);
-    assert_eq!(field(&app.json("/api/metrics?span=10&sort=packets&limit=2").await, "id"), [1, 2]);
-    assert_eq!(field(&app.json("/api/metrics?from=20&to=25").await, "id"), [4]);
-    assert_eq!(field(&app.json("/api/metrics?span=15").await, "packets"), [12, 3]);
+    assert_eq!(field(&app.json("/api/metrics?span=15&sort=time").await, "id"), [1, 3]);
+    assert_eq!(field(&app.json("/api/metrics?span=15&from=20&to=25").await, "id"), [3]);
+    // Page by page, each once.
+    for sort in ["time", "-time"] {
+        let first = app.json(&format!("/api/metrics?span=10&limit=1&sort={sort}")).await;
+        assert_eq!(first["items"], json!([]), "a stored length that this database has none of");
+        let mut ids = Vec::new();
+        let mut path = format!("/api/metrics?span=15&limit=1&sort={sort}");
+        loop {
+            let page = app.json(&path).await;
+            ids.extend(field(&page, "id").into_iter().cloned());
+            let Some(cursor) = page["next_cursor"].as_str() else { break };
+            path = format!("/api/metrics?span=15&limit=1&sort={sort}&cursor={cursor}");
+        }
+        assert_eq!(ids, if sort == "time" { [1, 3] } else { [3, 1] });
+    }
+    let (status, _, body) = app.get("/api/metrics?span=15&sort=packets").await;
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert!(String::from_utf8_lossy(&body).contains("5, 10, 30, 180, 3600 s"), "the refusal names what there is");
     assert_eq!(app.json("/api/metrics/2").await["packets"], 2, "an id is of a stored window");
 
-    let long = Window { start: time(0), end: time(30), ..window(1) };
-    app.batch(WindowBatch { longer: vec![(6, long)], ..WindowBatch::default() }).await;
-    assert_eq!(field(&app.json("/api/metrics?span=30").await, "id"), [6]);
+    // Ten seconds are stored, and what lists show by default.
+    let longer = [(2, 10, 20, 5), (2, 20, 30, 9), (6, 0, 30, 15)].map(|(factor, start, end, packets)| {
+        (factor, Window { id: start + 1, start: time(start), end: time(end), packets, ..window(1) })
+    });
+    app.batch(WindowBatch { longer: longer.to_vec(), ..WindowBatch::default() }).await;
+    let page = app.json("/api/metrics").await;
+    assert_eq!([field(&page, "id"), field(&page, "packets")], [[7, 6], [9, 5]]);
+    assert_eq!(field(&app.json("/api/metrics?sort=packets&limit=1").await, "id"), [6]);
+    assert_eq!(field(&app.json("/api/metrics?sort=packets&from=10&to=20").await, "id"), [6]);
+    assert_eq!(field(&app.json("/api/metrics?from=12&to=15").await, "id"), [6], "a window that reaches into the time");
+    assert_eq!(field(&app.json("/api/metrics?span=30").await, "id"), [8]);
     assert_eq!(app.json("/api/metrics/summary").await["total_windows"], 5, "base windows only");
+    let of_ten = app.json("/api/metrics/summary?span=10").await;
+    assert_eq!((&of_ten["total_windows"], &of_ten["packets"]), (&2.into(), &14.into()));
     let (status, computed) = app.send(Method::POST, "/api/metrics/compute", &json!({"force": true})).await;
     assert_eq!((status, &computed["base_windows"]), (StatusCode::OK, &5.into()), "{computed}");
-    assert_eq!((&computed["newest"]["id"], &computed["path"]), (&4.into(), &"/api/metrics?span=10".into()));
+    assert_eq!((&computed["newest"]["id"], &computed["path"]), (&7.into(), &"/api/metrics?span=10".into()));
 }

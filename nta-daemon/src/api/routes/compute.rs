@@ -8,13 +8,13 @@ use crate::api::error::Problem;
 use crate::api::extract::{Json, Query};
 use crate::api::{ApiError, ApiState};
 use crate::json::{WindowJson, seconds};
-use crate::store::{Position, WindowFilter, WindowSort};
+use crate::store::{Position, WindowFilter, WindowSort, stored_spans};
 
 /// Which windows.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::api) struct ComputeRequest {
-    /// Length of the windows in seconds, a multiple of the base window's; 10 unless given.
+    /// Length of the windows in seconds, a multiple of the base window's; unless given, the stored one nearest to 10 s.
     #[schema(exclusive_minimum = 0, maximum = 3600)]
     window_size: Option<f64>,
     /// Has no effect: windows are computed anew each time.
@@ -67,7 +67,11 @@ pub(in crate::api) async fn post(
     };
     let filter = WindowFilter { span_ns: Some(span_ns), ..WindowFilter::default() };
     let newest = Position { descending: true, after: None, limit: 1 };
-    let newest = state.store.merged_windows(&filter, base_ns, WindowSort::Time, newest).await?;
+    let newest = if stored_spans(base_ns).contains(&span_ns) {
+        state.store.windows(&filter, WindowSort::Time, newest).await?
+    } else {
+        state.store.merged_windows(&filter, base_ns, newest).await?
+    };
     let base = WindowFilter { span_ns: Some(base_ns), ..WindowFilter::default() };
     Ok(Json(Computed {
         window_size_s: seconds(span_ns),

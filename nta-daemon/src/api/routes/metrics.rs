@@ -9,9 +9,8 @@ use crate::api::extract::{InPath, Json, Parameter, Path, PathParameter, Query, n
 use crate::api::page::{List, PageQuery, Period, SortField};
 use crate::api::{ApiError, ApiState};
 use crate::json::{WindowJson, seconds};
-use crate::store::{WindowFilter, WindowSort, WindowsSummary};
+use crate::store::{WindowFilter, WindowSort, WindowsSummary, stored_span_from, stored_spans};
 use nta_core::domain::Timestamp;
-use nta_core::window::Span;
 
 impl SortField for WindowSort {
     const ALL: &'static [(&'static str, Self)] = &[
@@ -24,7 +23,7 @@ impl SortField for WindowSort {
     ];
 }
 
-/// Length of the windows of a list unless `span` says otherwise, in nanoseconds.
+/// Length of the windows of a list unless `span` says otherwise, in nanoseconds: the stored one nearest to it from above.
 const DEFAULT_SPAN_NS: u64 = 10_000_000_000;
 /// Longest windows that are made of base windows, in nanoseconds: an hour.
 const MAX_SPAN_NS: u64 = 3_600_000_000_000;
@@ -79,8 +78,8 @@ impl SpanText {
 parameters! {
     /// Which windows.
     pub(in crate::api) struct WindowsQuery {
-        /// Length of the windows in seconds: a multiple of the base window's, up to an hour. 10 unless given, or the base
-        /// window's where 10 is no multiple.
+        /// Length of the windows in seconds: a multiple of the base window's, up to an hour. Unless given, the stored length
+        /// that is nearest to 10 s from above.
         "span" => span: SpanText,
         ..period: Period,
         ..page: PageQuery<WindowSort>,
@@ -88,16 +87,19 @@ parameters! {
 }
 
 parameters! {
-    /// Which time.
-    pub(in crate::api) struct PeriodOnly {
+    /// Which time, and windows of which length.
+    pub(in crate::api) struct SummaryQuery {
+        /// Length of the windows in seconds, one that is stored; base windows unless given.
+        "span" => span: SpanText,
         ..period: Period,
     }
 }
 
 /// A page of windows, the newest first unless `sort` says otherwise.
 ///
-/// Base windows and those of six and thirty-six times their length are stored and have ids of their own. Others are made
-/// of base windows when they are asked for: their id is the first one's, their flows are at least so many.
+/// Base windows, those of two, six and thirty-six times their length and those of an hour are stored and have ids of their
+/// own. Others are made of base windows when they are asked for, in the order of time: their id is the first one's, their
+/// flows are at least so many.
 #[utoipa::path(
     get,
     path = "/api/metrics",
@@ -114,10 +116,19 @@ pub(in crate::api) async fn list(
     let base_ns = state.base_ns();
     let span_ns = span.map_or_else(|| Ok(default_span(base_ns)), |span| span.multiple_of(base_ns))?;
     let filter = WindowFilter { from, to, span_ns: Some(span_ns) };
-    let windows = if Span::ALL.iter().any(|span| span.factor() * base_ns == span_ns) {
+    let windows = if stored_spans(base_ns).contains(&span_ns) {
         state.store.windows(&filter, page.sort, page.position).await?
+    } else if page.sort == WindowSort::Time {
+        state.store.merged_windows(&filter, base_ns, page.position).await?
     } else {
-        state.store.merged_windows(&filter, base_ns, page.sort, page.position).await?
+        let stored: Vec<String> = stored_spans(base_ns).into_iter().map(|ns| seconds(ns).to_string()).collect();
+        let detail = format!(
+            "windows of {} s are made when they are asked for, in the order of time; others can be had of the stored \
+             lengths: {} s",
+            seconds(span_ns),
+            stored.join(", ")
+        );
+        return Err(ApiError::Unprocessable { field: Some("sort".to_owned()), detail });
     };
     Ok(Json(page.list(windows.items, windows.next)))
 }
@@ -144,20 +155,21 @@ pub(in crate::api) async fn one(
     window.map(Json).ok_or_else(|| ApiError::NotFound { detail: format!("there is no window {id}") })
 }
 
-/// Sums over all windows, or those from `from` to `to`.
+/// Sums over all base windows, or those of the length `span`, from `from` to `to`.
 #[utoipa::path(
     get,
     path = "/api/metrics/summary",
     operation_id = "summarize_windows",
     tag = "windows",
-    params(PeriodOnly),
+    params(SummaryQuery),
     responses((status = 200, description = "The sums.", body = WindowsSummaryJson))
 )]
 pub(in crate::api) async fn summary(
     State(state): State<ApiState>,
-    Query(PeriodOnly { period: Period { from, to } }): Query<PeriodOnly>,
+    Query(SummaryQuery { span, period: Period { from, to } }): Query<SummaryQuery>,
 ) -> Result<Json<WindowsSummaryJson>, ApiError> {
-    let summary = state.store.windows_summary(&WindowFilter { from, to, span_ns: None }).await?;
+    let span_ns = span.map(|span| span.multiple_of(state.base_ns())).transpose()?;
+    let summary = state.store.windows_summary(&WindowFilter { from, to, span_ns }).await?;
     Ok(Json(WindowsSummaryJson::from(&summary)))
 }
 
@@ -243,8 +255,9 @@ impl From<&WindowsSummary> for WindowsSummaryJson {
     }
 }
 
-pub(super) const fn default_span(base_ns: u64) -> u64 {
-    if DEFAULT_SPAN_NS.is_multiple_of(base_ns) { DEFAULT_SPAN_NS } else { base_ns }
+/// The length of windows unless a request says otherwise.
+pub(super) fn default_span(base_ns: u64) -> u64 {
+    stored_span_from(DEFAULT_SPAN_NS, base_ns)
 }
 
 /// A length in nanoseconds, if there are windows of it; `name` is the field that it stands in.

@@ -26,6 +26,7 @@ pub(in crate::store) fn sqlite() -> Migrator {
         3 "raw packets" "0003_raw_packets.sql",
         4 "detection" "0004_detection.sql",
         5 "runs and totals" "0005_runs_and_totals.sql",
+        6 "spans" "0006_spans.sql",
     }
 }
 
@@ -33,5 +34,6 @@ pub(in crate::store) fn sqlite() -> Migrator {
 pub(in crate::store) fn postgres() -> Migrator {
     migrations! { "postgres":
         1 "init" "0001_init.sql",
+        2 "spans" "0002_spans.sql",
     }
 }

@@ -123,6 +123,7 @@ impl Database {
             }
         }
         crate::store::flow_write::carry_over(&mut conn).await?;
+        crate::store::spans::make_missing(&mut conn).await?;
         let readers = match &self.target {
             Target::Sqlite(options) => Readers::Sqlite(
                 SqlitePoolOptions::new()

@@ -119,8 +119,9 @@ impl Query {
 
     /// The text, for a test that asks for its plan.
     #[cfg(test)]
-    pub(in crate::store) fn explained(mut self) -> Self {
-        self.sql.insert_str(0, "EXPLAIN QUERY PLAN ");
+    pub(in crate::store) fn explained(mut self, dialect: super::Dialect) -> Self {
+        self.sql.insert_str(0, if dialect == super::Dialect::Sqlite { "EXPLAIN QUERY PLAN " } else { "EXPLAIN " });
+        self.persistent = false;
         self
     }
 

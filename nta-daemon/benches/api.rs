@@ -1,0 +1,306 @@
+//! How long each route takes over a database of a million flows and a million windows: half of the answers come within p50,
+//! all but one of a hundred within p99, from the request to the whole body.
+//!
+//! Run by `cargo bench -p nta-daemon --bench api`; NTA_DATABASE names another database, which is filled if it is empty.
+#![expect(clippy::print_stdout, reason = "the bench's result")]
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::http::{Request, StatusCode, header};
+use nta_common::flow::Counts;
+use nta_core::domain::{
+    Alert, AlertChange, AlertKind, Basis, ConnState, EndReason, Endpoint, Finding, FlowId, FlowRecord, History,
+    Measure, Mode, Party, Severity, Status, TcpCounts, Timestamp,
+};
+use nta_core::window::{Measured, Protocol, Talker, Window};
+use nta_daemon::api::{ApiState, router};
+use nta_daemon::store::{Anomaly, Retention, Run, Store, StoreWriter, WindowBatch};
+use tokio::sync::watch;
+use tower::ServiceExt as _;
+
+const S: u64 = 1_000_000_000;
+/// Begin of everything, in seconds.
+const BEGIN_S: u64 = 1_700_000_000 / 3600 * 3600;
+const BASE_S: u64 = 5;
+const FLOWS: u64 = 1_000_000;
+const BASE_WINDOWS: u64 = 600_000;
+const ALERTS: u64 = 20_000;
+/// Findings of each alert.
+const FINDINGS: u64 = 10;
+const HOSTS: u64 = 50_000;
+/// Requests of each kind.
+const REQUESTS: u64 = 100;
+/// Rows of a batch.
+const BATCH: u64 = 50_000;
+
+#[tokio::main]
+async fn main() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = format!("sqlite:{}", folder.path().join("nta.db").display());
+    let store = Store::open(&std::env::var("NTA_DATABASE").unwrap_or(file)).await.expect("a database");
+    let all = u64::from(u32::MAX);
+    let store = store.with_retention(Retention {
+        max_windows: all,
+        max_flows: all,
+        max_alerts: all,
+        max_anomalies: all,
+        max_events: all,
+        max_hosts: all,
+        ..Retention::default()
+    });
+    if store.flow_count().await.expect("a count") == 0 {
+        fill(&store).await;
+    }
+    let end = time(BEGIN_S + BASE_WINDOWS * BASE_S);
+    let status = Status { mode: Mode::Replay, window_ns: BASE_S * S, ..Status::default() };
+    let router = router(ApiState::new(store.clone(), watch::channel(status).1));
+    let middle = time(BEGIN_S + BASE_WINDOWS * BASE_S / 2);
+    let day = format!("from={}&to={middle}", time(middle.as_nanos() / S - 86_400));
+    let paths: Vec<(&str, PathOf)> = vec![
+        ("health", Box::new(|_| "/health".to_owned())),
+        ("status", Box::new(|_| "/api/status".to_owned())),
+        ("prometheus", Box::new(|_| "/metrics".to_owned())),
+        ("windows", Box::new(|_| "/api/metrics".to_owned())),
+        ("windows by bandwidth", Box::new(|_| "/api/metrics?sort=-bandwidth".to_owned())),
+        (
+            "windows of a day",
+            Box::new({
+                let day = day.clone();
+                move |_| format!("/api/metrics?sort=time&{day}")
+            }),
+        ),
+        (
+            "windows of a day by bytes",
+            Box::new({
+                let day = day.clone();
+                move |_| format!("/api/metrics?sort=bytes&{day}")
+            }),
+        ),
+        ("base windows", Box::new(|_| "/api/metrics?span=5".to_owned())),
+        ("windows that are made", Box::new(|_| "/api/metrics?span=20".to_owned())),
+        ("one window", Box::new(|n| format!("/api/metrics/{}", 1 + n * 37))),
+        ("summary of all windows", Box::new(|_| "/api/metrics/summary".to_owned())),
+        (
+            "summary of a day",
+            Box::new({
+                let day = day.clone();
+                move |_| format!("/api/metrics/summary?{day}")
+            }),
+        ),
+        ("last flows", Box::new(|_| "/api/last10".to_owned())),
+        ("all flows", Box::new(|_| "/api/alltraffic".to_owned())),
+        ("flows of a host", Box::new(|n| format!("/api/flows?host={}", host(n * 31)))),
+        ("flows of a busy host", Box::new(|_| format!("/api/flows?host={}", busy()))),
+        ("flows of a port", Box::new(|n| format!("/api/flows?port={}", [443, 53, 22, 8080][n as usize % 4]))),
+        ("flows of a protocol", Box::new(|_| "/api/flows?proto=udp&sort=-last_time".to_owned())),
+        ("flows of a host and port", Box::new(|n| format!("/api/flows?host={}&port=443", host(n * 31)))),
+        (
+            "flows of a day",
+            Box::new({
+                let day = day.clone();
+                move |_| format!("/api/flows?{day}")
+            }),
+        ),
+        ("hosts", Box::new(|_| "/api/hosts".to_owned())),
+        ("hosts by flows", Box::new(|_| "/api/hosts?sort=-flows".to_owned())),
+        ("one host", Box::new(|n| format!("/api/hosts/{}", host(n * 31)))),
+        ("a busy host", Box::new(|_| format!("/api/hosts/{}", busy()))),
+        ("alerts", Box::new(|_| "/api/alerts".to_owned())),
+        ("alerts of a kind", Box::new(|_| "/api/alerts?type=port_scan&severity=high".to_owned())),
+        ("alerts of a source", Box::new(|n| format!("/api/alerts?source={}", host(n * 7)))),
+        ("anomalies", Box::new(|_| "/api/anomalies".to_owned())),
+        (
+            "anomalies of a day",
+            Box::new({
+                let day = day.clone();
+                move |_| format!("/api/anomalies?{day}")
+            }),
+        ),
+        ("anomalies by type", Box::new(|_| "/api/anomalies/by-type".to_owned())),
+        ("anomalies by type of a day", Box::new(move |_| format!("/api/anomalies/by-type?{day}"))),
+        ("top anomalies", Box::new(|_| "/api/anomalies/top".to_owned())),
+        ("summary of anomalies", Box::new(|_| "/api/anomalies/summary".to_owned())),
+        ("anomalies of a window", Box::new(|n| format!("/api/anomalies/window/{}", 1 + n * 37))),
+        ("features", Box::new(|_| "/api/features".to_owned())),
+        ("baselines", Box::new(|_| "/api/baselines".to_owned())),
+    ];
+    println!("api {FLOWS} flows, {} windows until {end}", store.window_count().await.expect("a count"));
+    for (name, path) in paths {
+        let [p50, p99] = measure(&router, path.as_ref()).await;
+        println!("api {name}: p50 {:.1} ms, p99 {:.1} ms", millis(p50), millis(p99));
+    }
+}
+
+/// The path of the n-th request.
+type PathOf = Box<dyn Fn(u64) -> String>;
+
+/// p50 and p99 over requests that differ.
+async fn measure(router: &Router, path: &dyn Fn(u64) -> String) -> [Duration; 2] {
+    let mut times = Vec::new();
+    for n in 0..REQUESTS {
+        let path = path(n);
+        let request = Request::get(&path).header(header::HOST, "localhost").body(Body::empty()).expect("a request");
+        let begin = Instant::now();
+        let response = router.clone().oneshot(request).await.expect("an answer");
+        let status = response.status();
+        let body = to_bytes(response.into_body(), usize::MAX).await.expect("a body");
+        times.push(begin.elapsed());
+        let is_fine = status.is_success() || status == StatusCode::NOT_FOUND;
+        assert!(is_fine, "{path}: {status}: {}", String::from_utf8_lossy(&body));
+    }
+    times.sort_unstable();
+    [times[times.len() / 2], times[times.len() * 99 / 100]]
+}
+
+async fn fill(store: &Store) {
+    let run = Run {
+        started: time(BEGIN_S),
+        mode: Mode::Replay,
+        source: "bench".to_owned(),
+        version: "0".to_owned(),
+        sensor: "bench".to_owned(),
+        uuid: Run::new_uuid(time(BEGIN_S)),
+        analysis: None,
+    };
+    let (writer, _task) = store.writer(store.begin_run(&run).await.expect("a run"), 4);
+    let begin = Instant::now();
+    for first in (0..FLOWS).step_by(BATCH as usize) {
+        let flows = (first..(first + BATCH).min(FLOWS)).map(flow).collect();
+        write(&writer, WindowBatch { flows, ..WindowBatch::default() }).await;
+    }
+    for (factor, windows) in [(1, BASE_WINDOWS), (2, BASE_WINDOWS / 2), (6, BASE_WINDOWS / 6), (36, BASE_WINDOWS / 36)]
+    {
+        for first in (0..windows).step_by(BATCH as usize) {
+            let longer = (first..(first + BATCH).min(windows)).map(|n| (factor, window(factor, n))).collect();
+            write(&writer, WindowBatch { longer, ..WindowBatch::default() }).await;
+        }
+    }
+    for first in (0..ALERTS).step_by(BATCH as usize / 10) {
+        let mut batch = WindowBatch::default();
+        for n in first..(first + BATCH / 10).min(ALERTS) {
+            let (alert, anomalies) = alert(n);
+            batch.alerts.push(alert);
+            batch.anomalies.extend(anomalies);
+        }
+        write(&writer, batch).await;
+    }
+    println!("api filled in {:.0} s", begin.elapsed().as_secs_f64());
+}
+
+async fn write(writer: &StoreWriter, batch: WindowBatch) {
+    writer.send(batch).await.expect("sent");
+    writer.flush().await.expect("written");
+}
+
+const fn time(seconds: u64) -> Timestamp {
+    Timestamp::from_nanos(seconds * S)
+}
+
+const fn host(n: u64) -> IpAddr {
+    let n = (n % HOSTS) as u32;
+    IpAddr::V4(Ipv4Addr::new(10, (n >> 16) as u8, (n >> 8) as u8, n as u8))
+}
+
+/// A server that every tenth flow goes to.
+const fn busy() -> IpAddr {
+    IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1))
+}
+
+fn flow(n: u64) -> FlowRecord {
+    let side = |address, port, packets: u64| Endpoint {
+        address,
+        port,
+        sent: Counts { packets, bytes: packets * 700, ip_bytes: packets * 686 },
+        tcp: TcpCounts::default(),
+        payload_bytes: Some(packets * 640),
+    };
+    let first = BEGIN_S + n * BASE_WINDOWS * BASE_S / FLOWS;
+    let server = if n.is_multiple_of(10) { busy() } else { host(n.wrapping_mul(7919)) };
+    FlowRecord {
+        // Identities are hashes: spread over all 64 bits.
+        id: FlowId(n.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15)),
+        proto: if n.is_multiple_of(5) { 17 } else { 6 },
+        originator: side(host(n), 32_768 + (n % 28_000) as u16, 1 + n % 50),
+        responder: side(server, [443, 443, 53, 22, 8080, 80][n as usize % 6], 1 + n % 90),
+        vlan: 0,
+        first: time(first),
+        last: time(first + n % 300),
+        handshake_us: [1500, 300],
+        conn_state: ConnState::Sf,
+        history: History::parse("ShADadFf"),
+        ended: Some(EndReason::Closed),
+    }
+}
+
+fn window(factor: u64, n: u64) -> Window {
+    let span_s = factor * BASE_S;
+    let start = BEGIN_S + n * span_s;
+    let scale = factor * (100 + n.wrapping_mul(7919) % 900);
+    let talker = |at: u64| Talker {
+        address: Some(host(n + at)),
+        packets_sent: scale / (at + 1),
+        bytes_sent: scale * 300 / (at + 1),
+        flows: 3,
+        ..Talker::default()
+    };
+    Window {
+        id: n + 1,
+        start: time(start),
+        end: time(start + span_s),
+        packets: scale,
+        bytes: scale * 700,
+        flows: scale / 10,
+        new_flows: scale / 20,
+        rtt_samples: 10,
+        rtt_mean_ms: Some(12.5),
+        rtt_max_ms: Some(80.0),
+        protocols: vec![Protocol { number: 6, packets: scale, bytes: scale * 700, flows: 5 }],
+        top_talkers: (0..4).map(talker).collect(),
+        measured: Measured { span_ns: span_s * S, ..Measured::default() },
+        ..Window::default()
+    }
+}
+
+/// An alert, and what was found in its windows.
+fn alert(n: u64) -> (Alert, Vec<Anomaly>) {
+    let kind = [AlertKind::PortScan, AlertKind::SynFlood, AlertKind::DnsTunnel][n as usize % 3];
+    let start_s = BEGIN_S + n * BASE_WINDOWS * BASE_S / ALERTS / BASE_S * BASE_S;
+    let finding = |at: u64| Finding {
+        detector: "bench",
+        basis: Basis::Rule,
+        kind,
+        source: Party::Host(host(n * 7)),
+        destination: Party::Many,
+        port: None,
+        start: time(start_s + at * BASE_S),
+        end: time(start_s + (at + 1) * BASE_S),
+        measure: Measure { name: "ports", unit: "ports", observed: 40.0, expected: None, threshold: 15.0 },
+        score: (n % 100) as f64 / 100.0,
+        summary: "10.0.0.1 tried 40 ports of 10.0.0.2 in 5 s".to_owned(),
+        facts: Vec::new(),
+        contributors: Vec::new(),
+    };
+    let mut alerter =
+        nta_core::alerting::Alerter::new(nta_core::alerting::AlertingConfig::default(), Default::default());
+    let mut raised = None;
+    let first = finding(0);
+    let end = first.end;
+    alerter.judge(vec![first], end, &mut |change, alert: &Alert| {
+        if change == AlertChange::Raised {
+            raised = Some(alert.clone());
+        }
+    });
+    let severity = [Severity::Low, Severity::Medium, Severity::High][n as usize % 3];
+    let alert = Alert { severity, ..raised.expect("an alert") };
+    let anomalies = (0..FINDINGS)
+        .map(|at| Anomaly { number: n * FINDINGS + at + 1, alert: alert.id, severity, finding: finding(at) })
+        .collect();
+    (alert, anomalies)
+}
+
+fn millis(time: Duration) -> f64 {
+    time.as_secs_f64() * 1000.0
+}

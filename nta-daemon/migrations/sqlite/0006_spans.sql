@@ -1,0 +1,34 @@
+-- Windows are found by their length, whatever the base window of their run is; sums by the hour are kept for each length.
+
+DROP INDEX windows_by_span;
+DROP INDEX windows_by_bandwidth;
+DROP INDEX windows_by_packets;
+DROP INDEX windows_by_bytes;
+DROP INDEX windows_by_flows;
+DROP INDEX windows_by_connections;
+CREATE INDEX windows_by_span ON windows (span_ns, start_ns, id);
+CREATE INDEX windows_by_bandwidth ON windows (span_ns, bandwidth_bps, id);
+CREATE INDEX windows_by_packets ON windows (span_ns, packets, id);
+CREATE INDEX windows_by_bytes ON windows (span_ns, bytes, id);
+CREATE INDEX windows_by_flows ON windows (span_ns, flows, id);
+CREATE INDEX windows_by_connections ON windows (span_ns, connections, id);
+
+DROP TABLE window_hours;
+CREATE TABLE window_hours (
+    factor INTEGER NOT NULL, hour_ns INTEGER NOT NULL, run_id INTEGER NOT NULL,
+    window_ns INTEGER NOT NULL, -- how long these windows are
+    windows INTEGER NOT NULL, first_ns INTEGER NOT NULL, last_ns INTEGER NOT NULL, span_ns INTEGER NOT NULL,
+    packets INTEGER NOT NULL, bytes INTEGER NOT NULL, connections INTEGER NOT NULL,
+    min_bps INTEGER NOT NULL, max_bps INTEGER NOT NULL,
+    rtt_samples INTEGER NOT NULL, rtt_sum_ms REAL, rtt_min_ms REAL, rtt_max_ms REAL,
+    PRIMARY KEY (factor, hour_ns, run_id)
+);
+INSERT INTO window_hours
+    SELECT factor, start_ns / 3600000000000 * 3600000000000, run_id, max(span_ns), count(*), min(start_ns), max(end_ns),
+           sum(end_ns - start_ns), sum(packets), sum(bytes), sum(connections), min(bandwidth_bps), max(bandwidth_bps),
+           sum(rtt_samples), sum(rtt_samples * rtt_mean_ms), min(rtt_mean_ms), max(rtt_max_ms)
+    FROM windows GROUP BY 1, 2, 3;
+CREATE INDEX window_hours_by_length ON window_hours (window_ns, hour_ns);
+
+-- Lengths that were not stored before are made by the daemon of the windows that are there.
+INSERT INTO meta SELECT 'spans', 'to be made' WHERE EXISTS (SELECT 1 FROM windows);

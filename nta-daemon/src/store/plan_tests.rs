@@ -1,0 +1,138 @@
+//! The plans of every statement that a route reads by, on both databases: none goes through a whole large table.
+
+use super::db::{Dialect, Query};
+use super::server_tests::Server;
+use super::tests::FIRST_PAGE;
+use super::*;
+use nta_core::domain::{Severity, Timestamp};
+use nta_core::window::Span;
+
+const S: u64 = 1_000_000_000;
+const WINDOW_SORTS: [WindowSort; 6] = [
+    WindowSort::Time,
+    WindowSort::Bandwidth,
+    WindowSort::Packets,
+    WindowSort::Bytes,
+    WindowSort::Flows,
+    WindowSort::Connections,
+];
+/// Tables that grow with traffic.
+const LARGE: [&str; 8] =
+    ["flows", "windows", "hosts", "detected_alerts", "anomalies", "aggregated_features", "events", "raw_packets"];
+
+/// Every statement that a route reads by.
+async fn ask_everything(store: &Store) {
+    let time = Some(Timestamp::from_nanos(S));
+    let position = Position { after: Some(Key { value: 7, id: 7 }), ..FIRST_PAGE };
+    let host = [10, 0, 0, 1].into();
+    for filter in [
+        FlowFilter::default(),
+        FlowFilter { host: Some(host), port: Some(1), proto: Some(6), from: time, to: time },
+        FlowFilter { port: Some(1), proto: Some(6), ..FlowFilter::default() },
+        FlowFilter { proto: Some(6), from: time, ..FlowFilter::default() },
+    ] {
+        for sort in [FlowSort::Time, FlowSort::LastTime] {
+            store.find_flows(&filter, sort, position).await.expect("flows");
+        }
+    }
+    for sort in [HostSort::Bytes, HostSort::Packets, HostSort::Flows, HostSort::LastTime] {
+        store.hosts([None, None], sort, position).await.expect("hosts");
+    }
+    store.host(host).await.expect("host");
+    store.top_peers(host, 10).await.expect("peers");
+    store.top_ports(host, 10).await.expect("ports");
+    let week = Some(Timestamp::from_nanos(S + 7 * 86_400 * S));
+    for span_ns in [None, Some(10 * S)] {
+        for to in [time, week] {
+            let filter = WindowFilter { from: time, to, span_ns };
+            for sort in WINDOW_SORTS {
+                store.windows(&filter, sort, position).await.expect("windows");
+            }
+            store.windows_summary(&filter).await.expect("summary");
+            store.merged_windows(&filter, 5 * S, position).await.expect("windows");
+        }
+        store.windows_summary(&WindowFilter { span_ns, ..WindowFilter::default() }).await.expect("summary");
+    }
+    let ten = WindowFilter { span_ns: Some(10 * S), ..WindowFilter::default() };
+    for sort in WINDOW_SORTS {
+        store.windows(&ten, sort, position).await.expect("windows");
+    }
+    let thirty = WindowFilter { span_ns: Some(30 * S), ..WindowFilter::default() };
+    store.network_windows(Span::Medium, &thirty, 10).await.expect("windows");
+    store.window(1).await.expect("window");
+    store.window_count().await.expect("count");
+    store.flow_count().await.expect("count");
+    for filter in [
+        AlertFilter::default(),
+        AlertFilter { kind: Some("port_scan"), ..AlertFilter::default() },
+        AlertFilter { severity: Some(Severity::High), ..AlertFilter::default() },
+        AlertFilter { host: Some("10.0.0.1".to_owned()), ..AlertFilter::default() },
+        AlertFilter { source: Some("10.0.0.1".to_owned()), from: time, to: time, ..AlertFilter::default() },
+    ] {
+        for sort in [AlertSort::Time, AlertSort::LastTime, AlertSort::Severity, AlertSort::Score] {
+            store.alerts(&filter, sort, position).await.expect("alerts");
+        }
+    }
+    store.alert("1").await.expect("alert");
+    store.alert_notes("1").await.expect("notes");
+    for filter in [
+        AnomalyFilter::default(),
+        AnomalyFilter { kind: Some("port_scan"), from: time, ..AnomalyFilter::default() },
+        AnomalyFilter { window: Some(1), ..AnomalyFilter::default() },
+    ] {
+        store.anomalies(&filter, AnomalySort::Time, position).await.expect("anomalies");
+        store.anomaly_counts(&filter).await.expect("counts");
+    }
+    let features = FeatureFilter { span_ns: Some(5), host: Some(host), from: time, to: time };
+    store.features(&features, position).await.expect("features");
+    store.features(&FeatureFilter { host: None, ..features }, position).await.expect("features");
+    store.events_after(5, 10).await.expect("events");
+    store.raw_packets(5).await.expect("heads");
+    store.baselines("live").await.expect("baselines");
+}
+
+#[tokio::test]
+async fn no_route_scans_a_table_on_sqlite() {
+    let store = Store::open("sqlite::memory:").await.expect("open");
+    ask_everything(&store).await;
+    let queries = store.database.seen();
+    assert!(queries.len() > 50, "{}", queries.len());
+    for query in queries {
+        let text = format!("{query:?}");
+        for step in store.database.fetch_all(query.explained(Dialect::Sqlite)).await.expect("a plan") {
+            let step = step.text("detail").expect("a step");
+            let is_large = LARGE.iter().any(|table| step.split(' ').any(|word| word == *table));
+            // In the order of an index is what a page without a filter is, which ends with its limit.
+            let is_ordered = step.contains("USING INDEX") || step.contains("USING COVERING INDEX");
+            assert!(!step.starts_with("SCAN") || !is_large || is_ordered, "{step}\n{text}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn no_route_scans_a_table_on_postgresql() {
+    let Some(server) = Server::start("no_route_scans_a_table_on_postgresql") else { return };
+    let store = server.open().await;
+    ask_everything(&store).await;
+    let mut conn = store.database.connect().await.expect("a connection");
+    // The tables are empty: what an index can do, it does; what is left is what no index can do.
+    conn.run("SET enable_seqscan = off; SET enable_bitmapscan = off").await.expect("set");
+    let scans = Query::new("SELECT * FROM flows WHERE orig_packets = 1").explained(Dialect::Postgres);
+    let plan = conn.fetch_all(scans).await.expect("a plan");
+    assert!(is_scan(&plan[0].text("QUERY PLAN").expect("a step")), "a scan is found where there is one");
+    for query in store.database.seen() {
+        let text = format!("{query:?}");
+        for step in conn.fetch_all(query.explained(Dialect::Postgres)).await.expect("a plan") {
+            let step = step.text("QUERY PLAN").expect("a step");
+            assert!(!is_scan(&step), "{step}\n{text}");
+        }
+    }
+    store.close().await;
+}
+
+fn is_scan(step: &str) -> bool {
+    LARGE.iter().any(|table| {
+        let scan = format!("Seq Scan on {table}");
+        step.contains(&format!("{scan} ")) || step.ends_with(&scan)
+    })
+}
