@@ -22,6 +22,31 @@ const OUTSIDE: &[&str] = &[
     "xgb",
 ];
 
+/// What a process keeps beside its values: two runs in one would share it.
+#[test]
+fn the_core_has_no_static_state() {
+    let mut folders = vec![std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
+    let mut files = 0;
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            files += 1;
+            for (number, line) in std::fs::read_to_string(&path).expect("text").lines().enumerate() {
+                // A static table that nothing changes is a constant.
+                let is_static = line.contains("static ") && !line.trim_start().starts_with("//");
+                let changes = ["mut ", "Mutex", "RwLock", "Atomic", "Cell", "Once", "Lazy"];
+                let is_state = is_static && changes.iter().any(|change| line.contains(change));
+                assert!(!is_state && !line.contains("thread_local!"), "{}:{}: {line}", path.display(), number + 1);
+            }
+        }
+    }
+    assert!(files > 50, "only {files} files were read");
+}
+
 #[test]
 fn the_core_depends_on_nothing_of_the_outside_world() {
     let mut cargo = Command::new(env!("CARGO"));

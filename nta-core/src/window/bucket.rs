@@ -7,6 +7,7 @@ use foldhash::fast::RandomState;
 use nta_common::{Counter, LedgerSlot};
 
 use super::host::{HostStats, Rtt, Seed};
+use super::pool::Pools;
 use super::{Both, Closed, Flows, Hosts, Measured};
 use crate::domain::{Event, EventCounts, FlowObservation, OverflowDelta, TcpCounts, Timestamp};
 
@@ -176,20 +177,22 @@ pub(super) struct Bucket {
     events: Vec<Event>,
     overflow: Vec<OverflowDelta>,
     seed: Seed,
+    pools: Pools,
     protocols: HashMap<u8, Protocol, RandomState>,
 }
 
 impl Bucket {
-    pub(super) fn new(id: u64, start: Timestamp, end: Timestamp, seed: Seed, flows: usize) -> Self {
+    pub(super) fn new(id: u64, [start, end]: [Timestamp; 2], seed: Seed, pools: Pools, flows: usize) -> Self {
         Self {
             start,
             end,
             late_packets: 0,
             window: Window { id, start, end, ..Window::default() },
-            flows: Flows::with_room_for(flows),
+            flows: Flows::with_room_for(flows, &pools.flows),
             events: Vec::new(),
             overflow: Vec::new(),
             seed,
+            pools,
             protocols: HashMap::default(),
         }
     }
@@ -255,7 +258,8 @@ impl Bucket {
         window.ledger = ledger;
         window.late_packets = self.late_packets;
         window.protocols = self.protocols.into_values().collect();
-        Closed { window, flows: self.flows, events: self.events, overflow: self.overflow, seed: self.seed }
+        let Self { flows, events, overflow, seed, pools, .. } = self;
+        Closed { window, flows, events, overflow, seed, hosts: pools.hosts }
     }
 }
 

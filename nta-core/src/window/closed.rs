@@ -2,8 +2,9 @@
 //! may happen on another thread, or on two.
 
 use super::bucket::TOP_TALKERS;
-use super::host::Seed;
+use super::host::{HostStats, Seed};
 use super::hosts::leaders;
+use super::pool::Pool;
 use super::{Distinct, Flows, Hosts, Run, Snapshot, Span, Window};
 use crate::domain::{Event, OverflowDelta};
 
@@ -15,6 +16,8 @@ pub struct Closed {
     pub(super) events: Vec<Event>,
     pub(super) overflow: Vec<OverflowDelta>,
     pub(super) seed: Seed,
+    /// Memory for its hosts.
+    pub(super) hosts: Pool<HostStats>,
 }
 
 /// Does two things: at once, or one after the other.
@@ -49,9 +52,9 @@ impl Closed {
 
     /// The same, by `both`; each of `see` sees all flows meanwhile, which are not looked at again as cheaply.
     pub fn complete_with(self, both: &impl Both, see: [&mut See<'_>; 2]) -> Snapshot {
-        let Self { mut window, mut flows, events, overflow, seed } = self;
+        let Self { mut window, mut flows, events, overflow, seed, hosts } = self;
         flows.sort(both);
-        let mut hosts = Hosts::new(seed);
+        let mut hosts = Hosts::in_pool(seed, &hosts);
         let [one, other] = hosts.parts(&window, &flows, &overflow, &events);
         let [see_one, see_other] = see;
         let (one, other) = both.both(|| one.fill(see_one), || other.fill(see_other));

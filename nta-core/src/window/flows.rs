@@ -1,9 +1,8 @@
 //! The flows of a window: in two halves by originator, so that two threads may bring them into order.
 
-use std::sync::Mutex;
-
 use super::host::{Seed, hash};
 use super::hosts::{SHARDS, shard_number};
+use super::pool::Pool;
 use super::{Both, Window, address_number};
 use crate::domain::{FlowId, FlowObservation, Timestamp};
 
@@ -13,10 +12,8 @@ use crate::domain::{FlowId, FlowObservation, Timestamp};
 #[derive(Clone, Debug, Default)]
 pub struct Flows {
     halves: [Vec<FlowObservation>; SHARDS],
+    pool: Pool<FlowObservation>,
 }
-
-/// Room for a window's flows, of one that is over: the kernel need not find as much memory again.
-static SPARE: Mutex<Vec<Vec<FlowObservation>>> = Mutex::new(Vec::new());
 
 /// A run has at least so many flows, unless it is the last: few enough for a processor's own cache to hold it while one after
 /// another looks at it.
@@ -53,11 +50,10 @@ impl Run<'_> {
 
 impl Flows {
     /// Room for so many flows.
-    pub(super) fn with_room_for(count: usize) -> Self {
-        let mut flows = Self::default();
-        let mut spare = SPARE.lock();
+    pub(super) fn with_room_for(count: usize, pool: &Pool<FlowObservation>) -> Self {
+        let mut flows = Self { halves: Default::default(), pool: pool.clone() };
         for half in &mut flows.halves {
-            if let Some(room) = spare.as_mut().ok().and_then(|spare| spare.pop()) {
+            if let Some(room) = pool.take() {
                 *half = room;
             }
             half.reserve(count / SHARDS);
@@ -131,12 +127,14 @@ const fn place(seen: &FlowObservation) -> ([u128; 2], u32, Timestamp, FlowId) {
 impl Drop for Flows {
     /// Gives back the room that they had, unless it was far more than they needed.
     fn drop(&mut self) {
-        let Ok(mut spare) = SPARE.lock() else { return };
-        for half in &mut self.halves {
-            if half.capacity() > 0 && half.capacity() <= 4 * half.len().max(512) && spare.len() < SHARDS {
-                half.clear();
-                spare.push(std::mem::take(half));
+        let Self { halves, pool } = self;
+        pool.keep(|kept| {
+            for half in halves {
+                if half.capacity() > 0 && half.capacity() <= 4 * half.len().max(512) && kept.len() < SHARDS {
+                    half.clear();
+                    kept.push(std::mem::take(half));
+                }
             }
-        }
+        });
     }
 }

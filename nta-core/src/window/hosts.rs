@@ -2,7 +2,6 @@
 
 use std::hash::BuildHasher as _;
 use std::net::IpAddr;
-use std::sync::Mutex;
 
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
@@ -10,6 +9,7 @@ use hashbrown::hash_table::Entry;
 
 use super::bucket::TOP_TALKERS;
 use super::host::{HostStats, Seed, hash};
+use super::pool::Pool;
 use super::{Both, Distinct, Flows, See, Talker, Window};
 use crate::domain::{DnsMessage, Event, FlowObservation, OverflowDelta};
 
@@ -28,6 +28,7 @@ struct Shard {
     /// Keyed anew for each window, also in a replay, so that no capture can be made whose hosts collide.
     hasher: RandomState,
     pieces: Vec<Vec<HostStats>>,
+    pool: Pool<HostStats>,
     others: Talker,
     /// Rows of the last flow's originator and responder.
     last: [usize; 2],
@@ -35,8 +36,6 @@ struct Shard {
 
 /// Hosts in one piece of memory.
 const PIECE: usize = 1024;
-/// Pieces of the hosts that went last, for the next ones: the kernel need not find as much memory again.
-static SPARE: Mutex<Vec<Vec<HostStats>>> = Mutex::new(Vec::new());
 
 /// Hosts by address.
 #[derive(Clone, Debug)]
@@ -48,12 +47,22 @@ pub struct Hosts {
 impl Hosts {
     /// No hosts yet; `seed` keys the hashes of hosts and of distinct values.
     pub fn new(seed: Seed) -> Self {
-        Self { shards: Default::default(), seed }
+        Self::in_pool(seed, &Pool::default())
+    }
+
+    /// The same, with the memory of hosts that are gone.
+    pub(super) fn in_pool(seed: Seed, pool: &Pool<HostStats>) -> Self {
+        let shard = || {
+            let mut shard = Shard::default();
+            shard.pool = pool.clone();
+            shard
+        };
+        Self { shards: [shard(), shard()], seed }
     }
 
     /// An empty table whose hashes are keyed alike, so that it can be merged with this one.
     pub(super) fn like(&self) -> Self {
-        Self::new(self.seed.clone())
+        Self::in_pool(self.seed.clone(), &self.shards[0].pool)
     }
 
     /// What there is to do to take a window's flows for both their ends, what found the flow table full, and DNS.
@@ -286,7 +295,7 @@ impl Shard {
 
     /// The number of the host's row, made if there is none yet and room for it.
     fn entry(&mut self, address: IpAddr) -> Option<usize> {
-        let Self { index, hasher, pieces, .. } = self;
+        let Self { index, hasher, pieces, pool, .. } = self;
         let hash = place(hasher, address);
         let count = index.len();
         let is_it = |at: &u32| row(pieces, *at as usize).address == address;
@@ -296,7 +305,7 @@ impl Shard {
             Entry::Vacant(room) => room.insert(count as u32),
         };
         if count.is_multiple_of(PIECE) {
-            pieces.push(piece());
+            pieces.push(piece(pool));
         }
         pieces[count / PIECE].push(HostStats::new(address));
         Some(count)
@@ -326,20 +335,20 @@ fn row(pieces: &[Vec<HostStats>], at: usize) -> &HostStats {
 }
 
 /// A piece without hosts.
-fn piece() -> Vec<HostStats> {
-    let spare = SPARE.lock().ok().and_then(|mut spare| spare.pop());
-    spare.unwrap_or_else(|| Vec::with_capacity(PIECE))
+fn piece(pool: &Pool<HostStats>) -> Vec<HostStats> {
+    pool.take().unwrap_or_else(|| Vec::with_capacity(PIECE))
 }
 
 impl Clone for Shard {
     fn clone(&self) -> Self {
         let copy = |from: &Vec<HostStats>| {
-            let mut piece = piece();
+            let mut piece = piece(&self.pool);
             piece.extend_from_slice(from);
             piece
         };
         let pieces = self.pieces.iter().map(copy).collect();
-        Self { index: self.index.clone(), hasher: self.hasher.clone(), pieces, others: self.others, last: self.last }
+        let (index, hasher, pool) = (self.index.clone(), self.hasher.clone(), self.pool.clone());
+        Self { index, hasher, pieces, pool, others: self.others, last: self.last }
     }
 }
 
@@ -348,11 +357,12 @@ impl Drop for Shard {
         let most = self.pieces.len();
         if most > 0 {
             self.pieces.iter_mut().for_each(Vec::clear);
-            if let Ok(mut spare) = SPARE.lock() {
-                spare.append(&mut self.pieces);
+            let Self { pieces, pool, .. } = self;
+            pool.keep(|kept| {
+                kept.append(pieces);
                 // No more than these hosts had: after a flood the memory goes.
-                spare.truncate(most * SHARDS);
-            }
+                kept.truncate(most * SHARDS);
+            });
         }
     }
 }

@@ -9,6 +9,7 @@ mod host;
 mod hosts;
 mod join;
 mod measured;
+mod pool;
 mod rtt;
 mod snapshot;
 
@@ -22,6 +23,7 @@ pub use measured::{Measured, NotWhole};
 pub use snapshot::{Cascade, Lengths, Snapshot, Span};
 
 use bucket::Bucket;
+use pool::Pools;
 
 use nta_common::LedgerSlot;
 
@@ -42,6 +44,7 @@ pub struct Windows {
     next_id: u64,
     ledger: LedgerSlot,
     seed: Seed,
+    pools: Pools,
     /// Flows of the last window: room for as many is made at once.
     flows: usize,
 }
@@ -61,7 +64,8 @@ impl Windows {
     /// Windows of `span_ns` nanoseconds, aligned to the Unix epoch. `seed` keys the hashes by which distinct values are
     /// counted.
     pub fn new(span_ns: u64, seed: Seed) -> Self {
-        Self { span_ns: span_ns.max(1), open: None, next_id: 1, ledger: LedgerSlot::default(), seed, flows: 0 }
+        let (ledger, pools) = (LedgerSlot::default(), Pools::default());
+        Self { span_ns: span_ns.max(1), open: None, next_id: 1, ledger, seed, pools, flows: 0 }
     }
 
     /// Opens the window that `time` lies in, if none is open.
@@ -73,7 +77,8 @@ impl Windows {
     /// Opens a window from `start` to `end`, if none is open.
     pub fn open(&mut self, start: Timestamp, end: Timestamp) {
         if self.open.is_none() {
-            self.open = Some(Bucket::new(self.next_id, start, end, self.seed.clone(), self.flows));
+            self.open =
+                Some(Bucket::new(self.next_id, [start, end], self.seed.clone(), self.pools.clone(), self.flows));
             self.next_id += 1;
         }
     }
