@@ -24,7 +24,7 @@ section! {
         max_flows: u64 = 1_000_000,
         /// Alerts kept; resolved ones go first.
         max_alerts: u64 = 100_000,
-        /// Bytes of the database beyond which the oldest rows go; 0 is no bound.
+        /// Bytes of a database file beyond which the oldest rows go; 0 is no bound. PostgreSQL is bounded by rows and days.
         max_bytes: u64 = 0,
     }
 }

@@ -52,7 +52,9 @@ impl AnomalyFilter {
 
     fn push_place(&self, query: &mut Query) {
         if let Some(from) = self.from {
-            query.push(" AND end_ns > ").push_bind(to_sql(from.as_nanos()));
+            let from = to_sql(from.as_nanos());
+            query.push(" AND start_ns > ").push_bind(from.saturating_sub(LONGEST_NS));
+            query.push(" AND end_ns > ").push_bind(from);
         }
         if let Some(to) = self.to {
             query.push(" AND start_ns < ").push_bind(to_sql(to.as_nanos()));
@@ -63,6 +65,9 @@ impl AnomalyFilter {
         }
     }
 }
+
+/// No window that is judged is longer: what begins so long before a time does not reach it.
+const LONGEST_NS: i64 = 36 * 3_600_000_000_000;
 
 /// Order of a list of anomalies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -29,7 +29,7 @@ pub struct Retention {
     /// Rows that are this much older than the newest one, in nanoseconds, are deleted; `None` keeps them. Measured
     /// against the newest row and not the clock, so that the replay of an old capture is not deleted at once.
     pub max_age_ns: Option<u64>,
-    /// Bytes that rows may take in the database; beyond it the oldest flows, features, heads and windows go.
+    /// Bytes that rows may take in a database file; beyond it the oldest flows, features, heads and windows go.
     pub max_bytes: Option<u64>,
 }
 
@@ -207,9 +207,12 @@ impl Store {
         Ok(rows)
     }
 
-    /// Deletes the oldest rows of the large tables while the database is larger than it may be.
+    /// Deletes the oldest rows of the large tables while the database is larger than it may be. A server's files do not
+    /// become smaller when rows go, so that it would never end there: rows and age bound those.
     async fn shrink(&self) -> Result<(), StoreError> {
-        let Some(most) = self.retention.max_bytes else { return Ok(()) };
+        let Some(most) = self.retention.max_bytes.filter(|_| self.database.dialect() == Dialect::Sqlite) else {
+            return Ok(());
+        };
         for _ in 0..SHRINK_ROUNDS {
             if self.used_bytes().await? <= most {
                 break;

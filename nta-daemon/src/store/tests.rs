@@ -259,3 +259,41 @@ async fn heads_of_frames_are_kept_up_to_the_row_limit() {
     assert_eq!(store.raw_packets(9).await.expect("rows"), [packet(699), packet(698), packet(697)]);
     assert_eq!((store.stats().raw_packets, store.stats().raw_packets_deleted), (700, 697));
 }
+
+#[tokio::test]
+async fn rows_beyond_the_bound_in_bytes_go_oldest_first_and_the_file_gives_the_space_back() {
+    const BOUND: u64 = 2 << 20;
+    let folder = tempfile::tempdir().expect("folder");
+    let path = folder.path().join("nta.db");
+    let url = format!("sqlite:{}", path.display());
+    let bytes = || std::fs::metadata(&path).expect("the file").len();
+    let store = Store::open(&url).await.expect("open");
+    let (writer, task) = begin(&store).await;
+    for batch in 0..8 {
+        let packet = |n: u64| RawPacket { time: Timestamp::from_nanos(n), wire_len: 1500, head: vec![n as u8; 512] };
+        let raw_packets = (batch * 2000..(batch + 1) * 2000).map(packet).collect();
+        writer
+            .send(WindowBatch { window: Some(window(batch + 1)), raw_packets, ..WindowBatch::default() })
+            .await
+            .expect("send");
+    }
+    writer.shutdown().await.expect("shutdown");
+    task.await.expect("writer");
+    store.close().await;
+    let full = bytes();
+    assert!(full > 4 * BOUND, "{full}");
+
+    let store = Store::open(&url).await.expect("open again");
+    let store = store.with_retention(Retention { max_bytes: Some(BOUND), ..Retention::default() });
+    store.retain().await.expect("retention");
+    assert!(store.used_bytes().await.expect("bytes") <= BOUND);
+    let newest = store.raw_packets(20_000).await.expect("rows");
+    assert_eq!(newest[0].time, Timestamp::from_nanos(15_999), "the newest stay");
+    assert!((100..4000).contains(&newest.len()), "{}", newest.len());
+    let windows = store.windows(&WindowFilter::default(), WindowSort::Time, FIRST_PAGE).await.expect("windows");
+    assert_eq!(store.window_count().await.expect("count"), windows.items.len() as u64);
+    let stats = store.stats();
+    assert_eq!(stats.raw_packets_deleted, 16_000 - newest.len() as u64);
+    store.close().await;
+    assert!(bytes() <= BOUND + (1 << 20), "{} of {full} bytes are left", bytes());
+}
