@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::capture::clock;
 use crate::config::Config;
-use crate::pipeline::Output;
+use crate::pipeline::{Fanout, Sink};
 use crate::replay::{ReadAhead, Replay, Speed, Summary};
 use crate::source::EventSettings;
 use crate::source::kernel::KernelOptions;
@@ -12,7 +12,7 @@ use crate::source::replay::{Engine as _, UserEngine};
 use nta_core::domain::{Mode, Status};
 use nta_core::model::Models;
 
-/// One capture through the user engine, on this thread; what comes of it goes to `output`.
+/// One capture through the user engine, on this thread; what comes of it goes to `sink`.
 ///
 /// # Errors
 /// Why it cannot be analysed.
@@ -21,7 +21,7 @@ pub fn replay_into(
     path: &Path,
     config: &Config,
     models: &Models,
-    output: &mut dyn Output,
+    sink: &mut dyn Sink,
 ) -> Result<Summary, String> {
     let limits = KernelOptions { map_memory_mib: config.capture.map_memory_mib, ..KernelOptions::default() };
     let mut engine = UserEngine::new(
@@ -44,7 +44,7 @@ pub fn replay_into(
         baselines: None,
         progress: &mut |_, _| true,
     }
-    .run(&mut engine, status, output)
+    .run(&mut engine, status, &mut Fanout::new(vec![sink]))
     .map_err(|error| error.to_string())
 }
 

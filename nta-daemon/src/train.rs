@@ -5,15 +5,13 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-use nta_core::domain::{Alert, AlertChange, Event, FlowRecord, FlowUpdate, Status};
 use nta_core::evaluate::Label;
 use nta_core::model::Models;
 use nta_core::train::{Collector, Table};
-use nta_core::window::Snapshot;
 
 use crate::batch::{on_every_processor, replay_into};
 use crate::config::Config;
-use crate::pipeline::Output;
+use crate::pipeline::{PipelineEvent, Sink};
 
 /// Replays every labelled capture, as many at a time as there are processors; `progress` is told each that is done.
 pub fn table(labels: &[Label], folder: &Path, config: &Config, progress: &(dyn Fn() + Sync)) -> Table {
@@ -52,16 +50,10 @@ fn collect<'a>(file: &str, path: &Path, labels: &[&'a Label], config: &Config) -
 /// Makes rows of the windows of a capture.
 struct Rows<'a>(Collector<'a>);
 
-impl Output for Rows<'_> {
-    fn flow(&mut self, _update: &FlowUpdate<'_>, _flow: &FlowRecord) {}
-
-    fn event(&mut self, _event: &Event) {}
-
-    fn window(&mut self, snapshot: &Snapshot) {
-        self.0.window(snapshot);
+impl Sink for Rows<'_> {
+    fn take(&mut self, _number: u64, event: &PipelineEvent<'_>) {
+        if let PipelineEvent::Window(snapshot) = event {
+            self.0.window(snapshot);
+        }
     }
-
-    fn alert(&mut self, _change: AlertChange, _alert: &Alert) {}
-
-    fn closed(&mut self, _status: &Status) {}
 }

@@ -16,7 +16,7 @@ use super::source::LiveSource;
 use super::watch::{Matches, look};
 use crate::config::{CaptureConfig, Config, InterfacePattern};
 use crate::pipeline::baselines::BaselineHandle;
-use crate::pipeline::{Delivery, Output, Pipeline, PipelineOptions};
+use crate::pipeline::{Delivery, Fanout, Pipeline, PipelineOptions};
 use crate::source::kernel::device::Device;
 use crate::source::kernel::{AttachOptions, AttachedKernel, KernelOptions, LinkEvents, LiveClock};
 use crate::source::{EventSettings, FlowSource as _, SourceError};
@@ -160,7 +160,7 @@ impl Supervisor {
         judging: &Judging,
         stop: &CancellationToken,
         published: &Sender<Status>,
-        output: &mut dyn Output,
+        output: &mut Fanout<'_>,
     ) -> Result<(), SourceError> {
         let Judging { config, models, baselines, ids } = judging;
         let options = PipelineOptions {
@@ -232,7 +232,7 @@ impl Supervisor {
     }
 
     /// Looks at the interfaces, and attaches anew where they are others than before.
-    fn follow(&mut self, pipeline: &mut Pipeline, output: &mut dyn Output) -> Result<(), SourceError> {
+    fn follow(&mut self, pipeline: &mut Pipeline, output: &mut Fanout<'_>) -> Result<(), SourceError> {
         let attachments = self.attached.iter().flat_map(|attached| &attached.attachments);
         let watched: Vec<(u32, String)> = attachments.map(|a| (a.index, a.interface.clone())).collect();
         let indices: Vec<u32> = watched.iter().map(|(index, _)| *index).collect();
@@ -252,7 +252,7 @@ impl Supervisor {
         Ok(())
     }
 
-    fn attach_anew(&mut self, pipeline: &mut Pipeline, output: &mut dyn Output) -> Result<(), SourceError> {
+    fn attach_anew(&mut self, pipeline: &mut Pipeline, output: &mut Fanout<'_>) -> Result<(), SourceError> {
         tracing::info!("the interfaces have changed: attaching anew");
         if let Some(attached) = self.attached.take() {
             if let Some(flows) = self.source.flows().filter(|_| attached.stays()) {

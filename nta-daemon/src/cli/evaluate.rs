@@ -14,11 +14,10 @@ use super::{EXIT_USAGE, fail};
 use crate::batch::{on_every_processor, replay_into};
 use crate::config::Config;
 use crate::model_loader;
-use crate::pipeline::Output;
-use nta_core::domain::{Alert, AlertChange, AlertId, Event, FlowRecord, FlowUpdate, Status};
+use crate::pipeline::{PipelineEvent, Sink};
+use nta_core::domain::{Alert, AlertId};
 use nta_core::evaluate::{Judges, Outcome, Report, score};
 use nta_core::model::Models;
-use nta_core::window::Snapshot;
 
 /// Flags of `evaluate`.
 #[derive(Debug, clap::Args)]
@@ -126,18 +125,12 @@ fn replay(file: &str, path: &Path, config: &Config, models: &Models) -> Result<O
 #[derive(Default)]
 struct Alerts(BTreeMap<AlertId, Alert>);
 
-impl Output for Alerts {
-    fn flow(&mut self, _update: &FlowUpdate<'_>, _flow: &FlowRecord) {}
-
-    fn event(&mut self, _event: &Event) {}
-
-    fn window(&mut self, _snapshot: &Snapshot) {}
-
-    fn alert(&mut self, _change: AlertChange, alert: &Alert) {
-        self.0.insert(alert.id, alert.clone());
+impl Sink for Alerts {
+    fn take(&mut self, _number: u64, event: &PipelineEvent<'_>) {
+        if let PipelineEvent::Alert(_change, alert) = *event {
+            self.0.insert(alert.id, alert.clone());
+        }
     }
-
-    fn closed(&mut self, _status: &Status) {}
 }
 
 fn text(report: &Report, out: &mut dyn io::Write) -> io::Result<()> {

@@ -11,10 +11,10 @@ use super::conn_log::ConnLog;
 use super::document::JsonDocument;
 use super::replay::Format;
 use crate::json::{AlertJson, ArpJson, DnsJson, FeaturesJson, FlowJson, LedgerJson, WindowJson, skipped};
-use crate::pipeline::Output;
+use crate::pipeline::{PipelineEvent, Sink};
 use crate::replay::{FileSummary, Summary};
 use nta_capture::End;
-use nta_core::domain::{Alert, AlertChange, Event, FlowRecord, FlowUpdate, Status, Timestamp};
+use nta_core::domain::{Alert, Event, FlowRecord, FlowUpdate, Timestamp};
 use nta_core::window::{HostStats, Snapshot, Span};
 
 /// Flows that the text names, those with the most bytes.
@@ -156,7 +156,20 @@ impl Collected {
     }
 }
 
-impl Output for Collected {
+impl Sink for Collected {
+    fn take(&mut self, _number: u64, event: &PipelineEvent<'_>) {
+        match *event {
+            PipelineEvent::Flow { update, flow } => self.flow(update, flow),
+            PipelineEvent::FlowEnded(update) => self.ended(update),
+            PipelineEvent::Packet(event) => self.event(event),
+            PipelineEvent::Window(snapshot) => self.window(snapshot),
+            PipelineEvent::Alert(_change, alert) => self.alert(alert),
+            PipelineEvent::FlowGone(_) | PipelineEvent::Judged(_) | PipelineEvent::Closed(_) => {}
+        }
+    }
+}
+
+impl Collected {
     fn flow(&mut self, update: &FlowUpdate<'_>, flow: &FlowRecord) {
         if update.ended.is_none() {
             return;
@@ -233,7 +246,7 @@ impl Output for Collected {
     }
 
     /// An alert is reported once, in its last state.
-    fn alert(&mut self, _change: AlertChange, alert: &Alert) {
+    fn alert(&mut self, alert: &Alert) {
         if let Some(known) = self.alerts.iter_mut().find(|known| known.id == alert.id) {
             known.clone_from(alert);
         } else if self.alerts.len() < MAX_ALERTS {
@@ -242,8 +255,6 @@ impl Output for Collected {
             self.alerts_untold += 1;
         }
     }
-
-    fn closed(&mut self, _status: &Status) {}
 }
 
 fn bytes(flow: &FlowRecord) -> u64 {

@@ -15,15 +15,14 @@ use crate::app::{App, Plan, Signals, Task, Work};
 use crate::capture::clock;
 use crate::config::{Config, DatabaseUrl};
 use crate::model_loader;
-use crate::pipeline::Output;
+use crate::pipeline::Fanout;
 use crate::pipeline::baselines::BaselineHandle;
 use crate::replay::{ReadAhead, Replay, ReplayError, Speed, Summary, analysis_of};
 use crate::source::kernel::KernelOptions;
 use crate::source::replay::{Engine, KernelEngine, UserEngine};
 use crate::source::{EventSettings, SourceError};
 use crate::store::RunEnd;
-use nta_core::domain::{Alert, AlertChange, Event, FlowRecord, FlowUpdate, Mode, Status};
-use nta_core::window::Snapshot;
+use nta_core::domain::{Mode, Status};
 
 /// Flags of `replay`.
 #[derive(Debug, clap::Args)]
@@ -130,7 +129,8 @@ pub(super) fn execute(args: Args) -> ExitCode {
         Err(error) => return fail(1, &error),
     };
     if !args.serve && args.database.is_none() {
-        let replayed = replay(&args, &config, engine.as_mut(), (None, 0), &mut collected, &CancellationToken::new());
+        let mut only = Fanout::new(vec![&mut collected]);
+        let replayed = replay(&args, &config, engine.as_mut(), (None, 0), &mut only, &CancellationToken::new());
         return conclude(replayed, collected);
     }
     match tokio::runtime::Runtime::new() {
@@ -163,7 +163,7 @@ fn replay(
     config: &Config,
     engine: &mut dyn Engine,
     (baselines, again): (Option<BaselineHandle>, u32),
-    output: &mut dyn Output,
+    output: &mut Fanout<'_>,
     stop: &CancellationToken,
 ) -> Result<Summary, ReplayError> {
     let bar = if std::io::stderr().is_terminal() { ProgressBar::new(0) } else { ProgressBar::hidden() };
@@ -224,12 +224,13 @@ async fn with_store(args: Args, config: Config, mut engine: Box<dyn Engine>, col
         Err(error) => return fail(1, &error),
     };
     let work = move |task: Task| {
-        let Task { output, baselines, again, stop, .. } = task;
-        let mut both = Both { store: output, collected };
+        let Task { mut output, baselines, again, stop, .. } = task;
+        let mut collected = collected;
+        let mut both = Fanout::new(vec![&mut output, &mut collected]);
         let replayed = replay(&args, &config, engine.as_mut(), (Some(baselines), again), &mut both, &stop);
         let is_whole = replayed.is_ok() && !stop.is_cancelled();
-        both.store.finish(if is_whole { RunEnd::Completed } else { RunEnd::Stopped });
-        let code = conclude(replayed, both.collected);
+        output.finish(if is_whole { RunEnd::Completed } else { RunEnd::Stopped });
+        let code = conclude(replayed, collected);
         Replayed { code, serves_on: serve && code == ExitCode::SUCCESS && !stop.is_cancelled() }
     };
     let mut hangup = || "a replay reads its configuration once".to_owned();
@@ -248,43 +249,5 @@ struct Replayed {
 impl Work for Replayed {
     fn serves_on(&self) -> bool {
         self.serves_on
-    }
-}
-
-/// Stores and collects.
-struct Both {
-    store: crate::sink::store::StoreOutput,
-    collected: Collected,
-}
-
-impl Output for Both {
-    fn flow(&mut self, update: &FlowUpdate<'_>, flow: &FlowRecord) {
-        self.store.flow(update, flow);
-        self.collected.flow(update, flow);
-    }
-
-    fn event(&mut self, event: &Event) {
-        self.store.event(event);
-        self.collected.event(event);
-    }
-
-    fn window(&mut self, snapshot: &Snapshot) {
-        self.store.window(snapshot);
-        self.collected.window(snapshot);
-    }
-
-    fn alert(&mut self, change: AlertChange, alert: &Alert) {
-        self.store.alert(change, alert);
-        self.collected.alert(change, alert);
-    }
-
-    fn judged(&mut self, snapshot: &Snapshot) {
-        self.store.judged(snapshot);
-        self.collected.judged(snapshot);
-    }
-
-    fn closed(&mut self, status: &Status) {
-        self.store.closed(status);
-        self.collected.closed(status);
     }
 }

@@ -10,6 +10,7 @@ use crate::app::{App, Plan, Signals, Task, Work};
 use crate::capture::supervisor::{self, Judging, Supervisor};
 use crate::config::{CaptureConfig, Config, InterfacePattern};
 use crate::model_loader;
+use crate::pipeline::Fanout;
 use crate::source::SourceError;
 use crate::source::kernel::device::Device;
 use crate::source::kernel::{AttachOptions, Pinning, check_rights};
@@ -150,7 +151,7 @@ async fn serve(
     let work = move |task: Task| {
         let Task { mut output, baselines, ids, status, stop, .. } = task;
         let judging = Judging { config: judged_by, models, baselines, ids };
-        let ended = supervisor.run(&judging, &stop, &status, &mut output);
+        let ended = supervisor.run(&judging, &stop, &status, &mut Fanout::new(vec![&mut output]));
         output.finish(RunEnd::Stopped);
         Captured(ended)
     };

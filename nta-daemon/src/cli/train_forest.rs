@@ -8,13 +8,12 @@ use rand::{RngExt as _, SeedableRng as _};
 use crate::batch::replay_into;
 use crate::config::Config;
 use crate::model_loader::save_forest;
-use crate::pipeline::Output;
-use nta_core::domain::{Alert, AlertChange, Event, FlowRecord, FlowUpdate, Status};
+use crate::pipeline::{PipelineEvent, Sink};
 use nta_core::evaluate::{Label, parse};
 use nta_core::features::{Extent, FeatureVector, extract};
 use nta_core::model::Models;
 use nta_core::model::forest::{self, Manifest, Params, is_judged};
-use nta_core::window::{Snapshot, Window};
+use nta_core::window::Window;
 
 /// Rows that are kept, 40 MiB; of more, each has the same chance to be one of them.
 const MAX_ROWS: usize = 100_000;
@@ -109,7 +108,7 @@ impl Rows {
     }
 
     /// Vitter's algorithm R.
-    fn take(&mut self, row: FeatureVector) {
+    fn keep(&mut self, row: FeatureVector) {
         self.seen += 1;
         if self.kept.len() < MAX_ROWS {
             self.kept.push(row);
@@ -131,12 +130,9 @@ fn is_normal(labels: &[Label], window: &Window) -> bool {
         && !labels.iter().any(|label| !label.is_benign() && overlaps(label))
 }
 
-impl Output for Rows {
-    fn flow(&mut self, _update: &FlowUpdate<'_>, _flow: &FlowRecord) {}
-
-    fn event(&mut self, _event: &Event) {}
-
-    fn window(&mut self, snapshot: &Snapshot) {
+impl Sink for Rows {
+    fn take(&mut self, _number: u64, event: &PipelineEvent<'_>) {
+        let PipelineEvent::Window(snapshot) = *event else { return };
         if snapshot.span != forest::SPAN
             || self.labels.as_ref().is_some_and(|labels| !is_normal(labels, &snapshot.window))
         {
@@ -147,10 +143,6 @@ impl Output for Rows {
         // Hosts come in no order, and which are kept must not depend on it.
         let mut hosts: Vec<_> = snapshot.hosts.iter().filter(|host| is_judged(host, self.min_packets)).collect();
         hosts.sort_unstable_by_key(|host| host.address);
-        hosts.into_iter().for_each(|host| self.take(forest::row(&extract(host, extent))));
+        hosts.into_iter().for_each(|host| self.keep(forest::row(&extract(host, extent))));
     }
-
-    fn alert(&mut self, _change: AlertChange, _alert: &Alert) {}
-
-    fn closed(&mut self, _status: &Status) {}
 }

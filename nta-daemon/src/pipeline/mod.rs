@@ -2,6 +2,7 @@
 //! replay and by the wall clock live. It reads like the data path.
 
 pub mod baselines;
+mod event;
 mod fold;
 pub mod judge;
 mod liveness;
@@ -14,6 +15,7 @@ use std::time::Instant;
 
 use crate::source::{FlowSource, SourceError};
 use baselines::BaselineHandle;
+pub use event::{Fanout, PipelineEvent, Sink};
 use fold::Allowance;
 use judge::{Done, Judge, QUEUE};
 use liveness::seen;
@@ -21,7 +23,6 @@ use nta_core::analysis::{Analysis, AnalysisOptions};
 use nta_core::domain::{Attachment, IdentityScope, Ledger, Mode, NicCounts, Status, Timeline, Timestamp};
 use nta_core::window::{Arrival, Lengths, Span, Windows};
 pub use options::{Delivery, PipelineOptions};
-pub use output::Output;
 use output::{emit, end, label_alert, label_event, label_status, take};
 
 /// How often flows that are over are looked for, in event time.
@@ -157,7 +158,7 @@ impl Pipeline {
         &mut self,
         time: Timestamp,
         source: &mut S,
-        output: &mut dyn Output,
+        output: &mut Fanout<'_>,
     ) -> Result<(), SourceError> {
         let of_next = std::mem::take(&mut self.next_capture);
         self.allowance.packet();
@@ -194,7 +195,7 @@ impl Pipeline {
         &mut self,
         time: Timestamp,
         source: &mut S,
-        output: &mut dyn Output,
+        output: &mut Fanout<'_>,
     ) -> Result<(), SourceError> {
         let span_ns = self.status.window_ns;
         self.windows.end_at(time.floor(span_ns).plus(span_ns));
@@ -213,39 +214,39 @@ impl Pipeline {
         &mut self,
         time: Timestamp,
         source: &mut S,
-        output: &mut dyn Output,
+        output: &mut Fanout<'_>,
     ) -> Result<(), SourceError> {
         if time.since(self.last_expiry) < EXPIRE_EVERY_NS {
             return Ok(());
         }
         self.last_expiry = time;
-        source.expire(time, &mut |update| output.ended(&update))
+        source.expire(time, &mut |update| output.emit(PipelineEvent::FlowEnded(&update)))
     }
 
     /// Takes the events that the source has.
     pub fn take_events<S: FlowSource + ?Sized>(
         &mut self,
         source: &mut S,
-        output: &mut dyn Output,
+        output: &mut Fanout<'_>,
     ) -> Result<(), SourceError> {
         let Self { windows, status, timeline, .. } = self;
         source.events(&mut |mut event| {
             windows.add_event(&event);
             status.events.count(&event);
             label_event(timeline, &mut event);
-            output.event(&event);
+            output.emit(PipelineEvent::Packet(&event));
         })
     }
 
     /// Takes what was counted since the last time into the open window.
-    fn drain<S: FlowSource + ?Sized>(&mut self, source: &mut S, output: &mut dyn Output) -> Result<(), SourceError> {
+    fn drain<S: FlowSource + ?Sized>(&mut self, source: &mut S, output: &mut Fanout<'_>) -> Result<(), SourceError> {
         self.take_events(source, output)?;
         let Self { windows, status, timeline, .. } = self;
         source.drain(&mut |update| {
             status.flows_total += u64::from(update.delta.is_some_and(|delta| delta.is_new));
             take(windows, timeline, output, &update);
         })?;
-        source.gone().iter().for_each(|flow| output.gone(flow));
+        source.gone().iter().for_each(|flow| output.emit(PipelineEvent::FlowGone(flow)));
         source.overflows(&mut |overflow| windows.add_overflow(&overflow))
     }
 
@@ -253,7 +254,7 @@ impl Pipeline {
     pub fn take_all<S: FlowSource + ?Sized>(
         &mut self,
         source: &mut S,
-        output: &mut dyn Output,
+        output: &mut Fanout<'_>,
     ) -> Result<(), SourceError> {
         self.drain(source, output)?;
         let Self { windows, status, timeline, .. } = self;
@@ -268,7 +269,7 @@ impl Pipeline {
     pub fn close<S: FlowSource + ?Sized>(
         &mut self,
         source: &mut S,
-        output: &mut dyn Output,
+        output: &mut Fanout<'_>,
     ) -> Result<(), SourceError> {
         let Some(end) = self.windows.end() else { return Ok(()) };
         let began = Instant::now();
@@ -308,7 +309,7 @@ impl Pipeline {
     }
 
     /// Tells what came of the windows before, but for the last ones: at most so many, with at most so many flows.
-    fn catch_up(&mut self, windows: usize, flows: usize, output: &mut dyn Output) {
+    fn catch_up(&mut self, windows: usize, flows: usize, output: &mut Fanout<'_>) {
         let mut waiting: usize = self.behind.iter().map(|(_, flows, _)| flows).sum();
         while self.behind.len() > windows || (waiting > flows && !self.behind.is_empty()) {
             let Some((done, flows, status)) = self.behind.pop_front() else { return };
@@ -330,7 +331,7 @@ impl Pipeline {
     }
 
     /// Tells what came of a window behind which the state was this, and shows the baselines when they have changed.
-    fn emit(&mut self, done: Done, mut status: Status, imported: bool, output: &mut dyn Output) {
+    fn emit(&mut self, done: Done, mut status: Status, imported: bool, output: &mut Fanout<'_>) {
         let Done { judged, detection, learning, took_ns } = done;
         let changed = imported || learning.updated != self.status.learning.updated;
         if let (Some(baselines), Judge::Here(analysis)) = (self.baselines.as_ref().filter(|_| changed), &self.judge) {
@@ -346,7 +347,7 @@ impl Pipeline {
             }
         }
         emit(judged, &self.timeline, output);
-        output.closed(&label_status(&self.timeline, status));
+        output.emit(PipelineEvent::Closed(&label_status(&self.timeline, status)));
     }
 
     /// Closes the open window and ends every flow, and every alert: the run ended at `time`. Nothing that is told is later.
@@ -354,7 +355,7 @@ impl Pipeline {
         mut self,
         time: Timestamp,
         source: &mut S,
-        output: &mut dyn Output,
+        output: &mut Fanout<'_>,
     ) -> Result<Status, SourceError> {
         if self.windows.end().is_some_and(|end| time < end) {
             self.windows.end_at(time);
@@ -367,7 +368,7 @@ impl Pipeline {
         emit(judged, &timeline, output);
         for (change, mut alert) in ended {
             label_alert(&timeline, &mut alert);
-            output.alert(change, &alert);
+            output.emit(PipelineEvent::Alert(change, &alert));
         }
         if let Some(baselines) = &baselines {
             baselines.publish(analysis.baselines().export());
@@ -376,7 +377,7 @@ impl Pipeline {
         source.finish(&mut |update| end(&timeline, output, &update));
         status.flows_active = 0;
         let status = label_status(&timeline, status);
-        output.closed(&status);
+        output.emit(PipelineEvent::Closed(&status));
         Ok(status)
     }
 }

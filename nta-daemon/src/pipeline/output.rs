@@ -1,40 +1,12 @@
 //! What the pipeline puts out, labelled by the wall clock, see [`Timeline`].
 
+use super::{Fanout, PipelineEvent};
 use nta_core::analysis::Judged;
-use nta_core::domain::{Alert, AlertChange, Event, FlowObservation, FlowRecord, FlowUpdate, Status, Timeline};
-use nta_core::window::{Snapshot, Window, Windows};
-
-/// Takes what the pipeline produces, in order.
-pub trait Output {
-    /// A flow changed or ended; `flow` is what is told about it from now on.
-    fn flow(&mut self, update: &FlowUpdate<'_>, flow: &FlowRecord);
-
-    /// A flow ended without another packet.
-    fn ended(&mut self, update: &FlowUpdate<'_>) {
-        self.flow(update, &FlowRecord::of(update));
-    }
-
-    /// A flow that a run before told of was over before this one began.
-    fn gone(&mut self, _flow: &FlowRecord) {}
-
-    /// A packet was told as an event.
-    fn event(&mut self, event: &Event);
-
-    /// A window of any span closed; a base window comes after all its flows.
-    fn window(&mut self, snapshot: &Snapshot);
-
-    /// An alert was raised, goes on or is over; comes after the window that says so.
-    fn alert(&mut self, change: AlertChange, alert: &Alert);
-
-    /// All alerts of a window were told; comes after the last of them.
-    fn judged(&mut self, _snapshot: &Snapshot) {}
-
-    /// Everything about a base window was told; `status` is the pipeline's state behind it.
-    fn closed(&mut self, status: &Status);
-}
+use nta_core::domain::{Alert, Event, FlowObservation, FlowRecord, FlowUpdate, Status, Timeline};
+use nta_core::window::{Window, Windows};
 
 /// A flow that changed: into the open window, and out.
-pub(super) fn take(windows: &mut Windows, timeline: &Timeline, output: &mut dyn Output, update: &FlowUpdate<'_>) {
+pub(super) fn take(windows: &mut Windows, timeline: &Timeline, output: &mut Fanout<'_>, update: &FlowUpdate<'_>) {
     if update.delta.is_none() {
         return end(timeline, output, update);
     }
@@ -42,18 +14,18 @@ pub(super) fn take(windows: &mut Windows, timeline: &Timeline, output: &mut dyn 
     if let Some(seen) = FlowObservation::of(update, &flow) {
         windows.add(seen);
     }
-    output.flow(update, &label_flow(timeline, flow));
+    output.emit(PipelineEvent::Flow { update, flow: &label_flow(timeline, flow) });
 }
 
-pub(super) fn emit(judged: Vec<Judged>, timeline: &Timeline, output: &mut dyn Output) {
+pub(super) fn emit(judged: Vec<Judged>, timeline: &Timeline, output: &mut Fanout<'_>) {
     for Judged { mut snapshot, mut alerts } in judged {
         label_window(timeline, &mut snapshot.window);
-        output.window(&snapshot);
+        output.emit(PipelineEvent::Window(&snapshot));
         for (change, alert) in &mut alerts {
             label_alert(timeline, alert);
-            output.alert(*change, alert);
+            output.emit(PipelineEvent::Alert(*change, alert));
         }
-        output.judged(&snapshot);
+        output.emit(PipelineEvent::Judged(&snapshot));
     }
 }
 
@@ -92,10 +64,11 @@ pub(super) fn label_status(timeline: &Timeline, mut status: Status) -> Status {
 }
 
 /// A flow that ended without another packet.
-pub(super) fn end(timeline: &Timeline, output: &mut dyn Output, update: &FlowUpdate<'_>) {
+pub(super) fn end(timeline: &Timeline, output: &mut Fanout<'_>, update: &FlowUpdate<'_>) {
     if timeline.was_set() {
-        output.flow(update, &label_flow(timeline, FlowRecord::of(update)));
+        let flow = label_flow(timeline, FlowRecord::of(update));
+        output.emit(PipelineEvent::Flow { update, flow: &flow });
     } else {
-        output.ended(update);
+        output.emit(PipelineEvent::FlowEnded(update));
     }
 }

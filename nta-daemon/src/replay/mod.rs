@@ -10,7 +10,7 @@ pub use identity::analysis_of;
 use sha2::{Digest as _, Sha256};
 
 use crate::pipeline::baselines::BaselineHandle;
-use crate::pipeline::{Delivery, Output, Pipeline, PipelineOptions};
+use crate::pipeline::{Delivery, Fanout, Pipeline, PipelineOptions};
 use crate::source::SourceError;
 use crate::source::replay::{Batches, Engine, GROUP, Reading, read_ahead};
 use nta_capture::{CaptureError, CaptureReader, End, Frame};
@@ -147,7 +147,7 @@ impl Replay<'_> {
         &mut self,
         engine: &mut dyn Engine,
         status: Status,
-        output: &mut dyn Output,
+        output: &mut Fanout<'_>,
     ) -> Result<Summary, ReplayError> {
         let began = Instant::now();
         let mut readers = Vec::with_capacity(self.paths.len());
@@ -230,7 +230,7 @@ impl Replay<'_> {
         &mut self,
         readers: &mut [CaptureReader],
         total: Option<u64>,
-        feed: &mut Feed<'_>,
+        feed: &mut Feed<'_, '_>,
     ) -> Result<(), ReplayError> {
         let mut read_before = 0;
         for reader in readers {
@@ -258,7 +258,7 @@ impl Replay<'_> {
         &mut self,
         mut batches: Batches,
         total: Option<u64>,
-        feed: &mut Feed<'_>,
+        feed: &mut Feed<'_, '_>,
     ) -> Result<(), ReplayError> {
         let mut read_before = 0;
         while let Some(batch) = batches.next_batch() {
@@ -287,17 +287,17 @@ impl Replay<'_> {
 }
 
 /// Where frames go.
-struct Feed<'a> {
+struct Feed<'a, 'b> {
     engine: &'a mut dyn Engine,
     pipeline: Pipeline,
-    output: &'a mut dyn Output,
+    output: &'a mut Fanout<'b>,
     pace: Pace,
     summary: Summary,
     /// Frames until the events are taken.
     until_events: u64,
 }
 
-impl Feed<'_> {
+impl Feed<'_, '_> {
     #[inline]
     fn frame(&mut self, frame: Frame<'_>) -> Result<(), ReplayError> {
         let Frame { time_ns, wire_len, data } = frame;

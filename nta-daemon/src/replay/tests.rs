@@ -6,35 +6,34 @@ use std::path::Path;
 
 use super::*;
 use crate::json::{FlowJson, WindowJson};
+use crate::pipeline::{PipelineEvent, Sink};
 use crate::source::EventSettings;
 use crate::source::replay::UserEngine;
-use nta_core::domain::{Alert, AlertChange, AlertState, ClearReason, Event, FlowId, FlowRecord, FlowUpdate};
+use nta_core::domain::{Alert, AlertState, ClearReason, FlowId, FlowRecord};
 use nta_core::window::{DEFAULT_WINDOW_NS, NotWhole, Snapshot};
 
 /// What comes out of a replay, as JSON lines.
 #[derive(Default)]
 struct Lines(Vec<String>);
 
-impl Output for Lines {
-    fn flow(&mut self, _update: &FlowUpdate<'_>, flow: &FlowRecord) {
-        let flow = FlowJson::from(flow);
-        self.0.push(serde_json::to_string(&flow).expect("a flow is JSON"));
-    }
-
-    fn event(&mut self, event: &Event) {
-        self.0.push(format!("{event:?}"));
-    }
-
-    fn window(&mut self, snapshot: &Snapshot) {
-        self.0.push(serde_json::to_string(&WindowJson::from(&snapshot.window)).expect("a window is JSON"));
-    }
-
-    fn alert(&mut self, change: AlertChange, alert: &Alert) {
-        self.0.push(format!("{change:?} {alert:?}"));
-    }
-
-    fn closed(&mut self, status: &Status) {
-        self.0.push(format!("{:?}", (status.flows_active, status.late_packets, &status.ledger)));
+impl Sink for Lines {
+    fn take(&mut self, number: u64, event: &PipelineEvent<'_>) {
+        let flow = |flow: &FlowRecord| serde_json::to_string(&FlowJson::from(flow)).expect("a flow is JSON");
+        let line = match *event {
+            PipelineEvent::Flow { flow: record, .. } | PipelineEvent::FlowGone(record) => flow(record),
+            PipelineEvent::FlowEnded(update) => flow(&FlowRecord::of(update)),
+            PipelineEvent::Packet(event) => format!("{event:?}"),
+            PipelineEvent::Window(snapshot) => {
+                serde_json::to_string(&WindowJson::from(&snapshot.window)).expect("a window is JSON")
+            }
+            PipelineEvent::Alert(change, alert) => format!("{change:?} {alert:?}"),
+            PipelineEvent::Judged(snapshot) => format!("judged {:?}", snapshot.span),
+            PipelineEvent::Closed(status) => {
+                format!("{:?}", (status.flows_active, status.late_packets, &status.ledger))
+            }
+        };
+        self.0.push(line);
+        assert_eq!(number, self.0.len() as u64, "no number is missing");
     }
 }
 
@@ -58,7 +57,7 @@ fn run(paths: &[PathBuf], max_flows: u32, read_ahead: ReadAhead, looks: u64) -> 
     };
     let mut lines = Lines::default();
     let mut engine = UserEngine::new("test", [max_flows; 2], true, EventSettings::default());
-    match replay.run(&mut engine, Status::default(), &mut lines) {
+    match replay.run(&mut engine, Status::default(), &mut Fanout::new(vec![&mut lines])) {
         Ok(summary) => {
             lines.0.push(format!("{:?}", Summary { elapsed: Duration::ZERO, ..summary.clone() }));
             (lines.0, Some(summary))
@@ -161,25 +160,18 @@ struct Times {
     alerts: BTreeMap<u64, Alert>,
 }
 
-impl Output for Times {
-    fn flow(&mut self, update: &FlowUpdate<'_>, flow: &FlowRecord) {
-        if update.ended.is_some() {
-            self.flows.push(flow.id);
+impl Sink for Times {
+    fn take(&mut self, _number: u64, event: &PipelineEvent<'_>) {
+        match *event {
+            PipelineEvent::Flow { update, flow } if update.ended.is_some() => self.flows.push(flow.id),
+            PipelineEvent::FlowEnded(update) => self.flows.push(update.flow.id),
+            PipelineEvent::Window(Snapshot { window, .. }) => {
+                self.windows.push((window.start, window.end, window.length_ns(), window.measured.not_whole));
+            }
+            PipelineEvent::Alert(_change, alert) => drop(self.alerts.insert(alert.id.0, alert.clone())),
+            _ => {}
         }
     }
-
-    fn event(&mut self, _event: &Event) {}
-
-    fn window(&mut self, snapshot: &Snapshot) {
-        let window = &snapshot.window;
-        self.windows.push((window.start, window.end, window.length_ns(), window.measured.not_whole));
-    }
-
-    fn alert(&mut self, _change: AlertChange, alert: &Alert) {
-        self.alerts.insert(alert.id.0, alert.clone());
-    }
-
-    fn closed(&mut self, _status: &Status) {}
 }
 
 fn times(paths: &[PathBuf]) -> (Times, Summary) {
@@ -197,7 +189,7 @@ fn times(paths: &[PathBuf]) -> (Times, Summary) {
     };
     let mut times = Times::default();
     let mut engine = UserEngine::new("test", [1 << 20; 2], true, EventSettings::default());
-    let summary = replay.run(&mut engine, Status::default(), &mut times).expect("a capture");
+    let summary = replay.run(&mut engine, Status::default(), &mut Fanout::new(vec![&mut times])).expect("a capture");
     (times, summary)
 }
 

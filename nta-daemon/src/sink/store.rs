@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-use crate::pipeline::Output;
 use crate::pipeline::baselines::BaselineHandle;
+use crate::pipeline::{PipelineEvent, Sink};
 use crate::store::{Found, RunEnd, StoreWriter, WindowBatch};
-use nta_core::domain::{Alert, AlertChange, Event, FlowRecord, FlowUpdate, RawPacket, Status};
-use nta_core::window::{Snapshot, Span, Window};
+use nta_core::domain::{Alert, Event, FlowRecord, RawPacket, Status};
+use nta_core::window::{Span, Window};
 
 /// Windows kept back while the queue is full; beyond it the oldest one's flows and window are given up, and counted.
 const MAX_HELD_BACK: usize = 1024;
@@ -127,37 +127,33 @@ impl StoreOutput {
     }
 }
 
-impl Output for StoreOutput {
-    fn flow(&mut self, _update: &FlowUpdate<'_>, flow: &FlowRecord) {
-        self.flows.push(*flow);
+impl Sink for StoreOutput {
+    fn take(&mut self, _number: u64, event: &PipelineEvent<'_>) {
+        match *event {
+            PipelineEvent::Flow { flow, .. } | PipelineEvent::FlowGone(flow) => self.flows.push(*flow),
+            PipelineEvent::FlowEnded(update) => self.flows.push(FlowRecord::of(update)),
+            PipelineEvent::Packet(Event::RawPacket(packet)) => self.raw_packet(packet),
+            PipelineEvent::Packet(_) => {}
+            PipelineEvent::Window(snapshot) => {
+                if snapshot.span == Span::Base {
+                    self.window = Some(snapshot.window.clone());
+                }
+                self.found.window(snapshot);
+            }
+            PipelineEvent::Alert(change, alert) => self.found.alert(change, alert),
+            PipelineEvent::Judged(snapshot) => self.found.judged(snapshot),
+            PipelineEvent::Closed(status) => self.closed(status),
+        }
     }
+}
 
-    fn gone(&mut self, flow: &FlowRecord) {
-        self.flows.push(*flow);
-    }
-
-    fn event(&mut self, event: &Event) {
-        let Event::RawPacket(packet) = event else { return };
+impl StoreOutput {
+    fn raw_packet(&mut self, packet: &RawPacket) {
         if self.raw_packets.len() < MAX_RAW_PACKETS {
             self.raw_packets.push(packet.clone());
         } else {
             self.writer.note_raw_packet_dropped();
         }
-    }
-
-    fn window(&mut self, snapshot: &Snapshot) {
-        if snapshot.span == Span::Base {
-            self.window = Some(snapshot.window.clone());
-        }
-        self.found.window(snapshot);
-    }
-
-    fn alert(&mut self, change: AlertChange, alert: &Alert) {
-        self.found.alert(change, alert);
-    }
-
-    fn judged(&mut self, snapshot: &Snapshot) {
-        self.found.judged(snapshot);
     }
 
     fn closed(&mut self, status: &Status) {
