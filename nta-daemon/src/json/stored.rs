@@ -79,7 +79,7 @@ impl WindowJson {
             not_whole: self.not_whole.as_deref().and_then(NotWhole::named),
             silence_ns: ns(self.silence_s),
             gap_ns: ns(self.gap_s),
-            wall_ahead_ns: 0,
+            wall_ahead_ns: (self.wall_ahead_s * 1e9).round() as i64,
             clock_step_ns: (self.clock_step_s * 1e9).round() as i64,
             folded: self.folded,
         }

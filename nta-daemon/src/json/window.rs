@@ -34,6 +34,9 @@ pub struct WindowJson {
     /// Seconds by which the wall clock was set within it; negative is back.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub clock_step_s: f64,
+    /// Seconds by which the wall clock was ahead of the window's times when it began: a live run's times never jump.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub wall_ahead_s: f64,
     /// Further windows that it stands for: of an input with many almost empty ones.
     #[serde(default, skip_serializing_if = "is_none")]
     pub folded: u64,
@@ -117,6 +120,7 @@ impl From<&Window> for WindowJson {
             silence_s: seconds(window.measured.silence_ns),
             gap_s: seconds(window.measured.gap_ns),
             clock_step_s: window.measured.clock_step_ns as f64 / 1e9,
+            wall_ahead_s: window.measured.wall_ahead_ns as f64 / 1e9,
             folded: window.measured.folded,
             packets: window.packets,
             bytes: window.bytes,

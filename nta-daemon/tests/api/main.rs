@@ -14,6 +14,7 @@ use std::collections::HashSet;
 use axum::body::{Body, to_bytes};
 use axum::http::{Method, Request, StatusCode, header};
 use nta_core::domain::{FlowId, FlowRecord};
+use nta_core::window::{Measured, NotWhole, Window};
 use nta_daemon::api::{ApiState, serve};
 use nta_daemon::json::{FlowJson, StatusJson, WindowJson};
 use nta_daemon::store::WindowBatch;
@@ -218,6 +219,34 @@ async fn windows_are_listed_filtered_sorted_and_summed() {
     assert_eq!((&summary["latency"]["mean_rtt"], &summary["latency"]["max_rtt"]), (&30.0.into(), &100.0.into()));
     let none = app.json("/api/metrics/summary?from=1000").await;
     assert_eq!((&none["total_windows"], &none["bandwidth"]["mean_bps"]), (&0.into(), &Value::Null));
+}
+
+#[tokio::test]
+async fn windows_tell_how_long_they_were_and_what_happened_to_their_time() {
+    let app = App::with(1, 0).await;
+    let measured = Measured {
+        span_ns: 5_000_000_000,
+        length_ns: 8_000_000_000,
+        not_whole: Some(NotWhole::Late),
+        silence_ns: 60_000_000_000,
+        gap_ns: 2_500_000_000,
+        clock_step_ns: -60_000_000_000,
+        wall_ahead_ns: -60_000_000_000,
+        folded: 3,
+    };
+    app.write(Some(Window { measured, ..window(2) }), vec![]).await;
+    let list = app.json("/api/metrics?span=5&sort=time").await;
+    for late in [app.json("/api/metrics/2").await, list["items"][1].clone()] {
+        // Two kilobytes in the eight seconds in which they were counted.
+        assert_eq!((&late["span_s"], &late["bandwidth_bps"]), (&8.0.into(), &2000.0.into()), "{late}");
+        assert_eq!((&late["not_whole"], &late["silence_s"]), (&"late".into(), &60.0.into()), "{late}");
+        assert_eq!((&late["gap_s"], &late["clock_step_s"]), (&2.5.into(), &(-60.0).into()), "{late}");
+        assert_eq!((&late["wall_ahead_s"], &late["folded"]), (&(-60.0).into(), &3.into()), "{late}");
+    }
+    let whole = app.json("/api/metrics/1").await;
+    for field in ["not_whole", "silence_s", "gap_s", "clock_step_s", "wall_ahead_s", "folded"] {
+        assert!(whole.get(field).is_none(), "{field}: {whole}");
+    }
 }
 
 #[tokio::test]

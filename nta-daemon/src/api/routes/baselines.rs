@@ -6,6 +6,7 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::openapi::Schema;
+use utoipa::openapi::schema::{ObjectBuilder, Type};
 
 use crate::api::error::Problem;
 use crate::api::extract::{InPath, Json, Parameter, Path, PathParameter, Query, parameters};
@@ -124,8 +125,15 @@ pub(in crate::api) struct LearningStats {
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 pub(in crate::api) struct ImportRequest {
     /// What was learned, by metric of this type.
-    #[schema(value_type = Object)]
+    #[schema(required, schema_with = series_schema)]
     series: Option<Value>,
+}
+
+fn series_schema() -> Schema {
+    let series = ObjectBuilder::new().schema_type(Type::Object);
+    let metrics = words_schema(Metric::ALL.map(Metric::word));
+    let all = ObjectBuilder::new().schema_type(Type::Object).min_properties(Some(1)).property_names(Some(metrics));
+    all.additional_properties(Some(Schema::from(series))).into()
 }
 
 /// What is known: the pipeline's, or what was stored before its first window; and which of them.
