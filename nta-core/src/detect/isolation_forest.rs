@@ -204,7 +204,7 @@ mod tests {
         assert_eq!(found(&mut patient, 100, with_scanner(100)), []);
         assert!(!found(&mut patient, 101, with_scanner(101)).is_empty());
         assert_eq!(found(&mut patient, 102, usual(102)), []);
-        assert_eq!(found(&mut patient, 103, with_scanner(103)), [], "a row begins anew");
+        assert_eq!(found(&mut patient, 103, with_scanner(103)), [], "a row begins again");
         let mut deaf = Forest::new(IsolationForestConfig { threshold: 0.99, ..Default::default() }, forest);
         assert_eq!(found(&mut deaf, 100, with_scanner(100)), []);
     }

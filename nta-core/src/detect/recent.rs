@@ -16,7 +16,7 @@ const MAX_CONTRIBUTORS: usize = 10;
 /// A source with this share of it all, of which no other has half as much as it, did it.
 const DOMINANT_SHARE: f64 = 0.5;
 
-/// A table whose keys strangers choose: keyed anew in each process.
+/// A table whose keys strangers choose: with another key in each process.
 pub(super) type Map<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
 
 /// What is remembered about something.
@@ -45,7 +45,7 @@ impl<K: Copy + Eq + Hash + Ord, V: Default + Weigh> Recent<K, V> {
         Self { entries: HashMap::default(), most, horizon_ns, now: Timestamp::default(), made_room: false, evicted: 0 }
     }
 
-    /// A window that ends at `now` comes next, or has come. A clock set back beyond the horizon starts anew.
+    /// A window that ends at `now` comes next, or has come. A clock set back beyond the horizon starts over.
     pub(super) fn advance(&mut self, now: Timestamp) {
         if self.now == now {
             return;

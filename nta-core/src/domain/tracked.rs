@@ -93,7 +93,7 @@ impl Tracked {
         };
         let volumes_told: [Volume; 2] = std::array::from_fn(|i| before[i].plus(&sides[i].sent));
         let now = volumes(reading);
-        // An entry that was removed and made anew meanwhile holds less.
+        // An entry that was removed and made again meanwhile holds less.
         if (0..2).any(|i| !volumes_told[i].precedes(&now[i])) {
             return new;
         }

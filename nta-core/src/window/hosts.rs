@@ -25,7 +25,7 @@ pub(super) const SHARDS: usize = 2;
 #[derive(Debug, Default)]
 struct Shard {
     index: HashTable<u32>,
-    /// Keyed anew for each window, also in a replay, so that no capture can be made whose hosts collide.
+    /// Another key for each window, also in a replay, so that no capture can be made whose hosts collide.
     hasher: RandomState,
     pieces: Vec<Vec<HostStats>>,
     pool: Pool<HostStats>,

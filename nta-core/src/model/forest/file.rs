@@ -66,7 +66,7 @@ pub enum Refusal {
     #[error("a model of kind {0:?}, not {ALGORITHM}")]
     Algorithm(String),
     /// Trained on other features.
-    #[error("{0}; train it anew")]
+    #[error("{0}; train it again")]
     Schema(String),
     /// Parameters that no forest can have.
     #[error(transparent)]

@@ -122,7 +122,7 @@ fn a_forest_for_other_features_is_refused_by_name() {
         refusal.to_string()
     };
     let other = Schema { version: 2, ..schema() };
-    assert_eq!(refused(&other), "trained on version 1 of the feature schema, this program has 2; train it anew");
+    assert_eq!(refused(&other), "trained on version 1 of the feature schema, this program has 2; train it again");
     let other = Schema { features: ["a", "x", "c"].map(str::to_owned).into(), ..schema() };
     assert!(refused(&other).contains("\"b\" where this program has \"x\""), "{}", refused(&other));
     let other = Schema { features: vec!["a".to_owned()], ..schema() };
