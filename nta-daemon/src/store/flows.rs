@@ -126,7 +126,9 @@ impl Store {
             query.push(if index == 0 { "SELECT * FROM (" } else { " UNION ALL SELECT * FROM (" });
             query.push("SELECT * FROM flows WHERE 1 = 1");
             if let Some((column, other, value)) = branch {
-                query.push(format_args!(" AND {column} = ")).push_bind(value.clone());
+                // Of a protocol there are so many flows that they are read in their order, not sorted.
+                let in_order = if *column == "proto" && sort == FlowSort::LastTime { " + 0" } else { "" };
+                query.push(format_args!(" AND {column}{in_order} = ")).push_bind(value.clone());
                 if let Some(other) = other {
                     query.push(format_args!(" AND {other} <> ")).push_bind(value.clone());
                 }
