@@ -13,8 +13,8 @@ use nta_core::window::{Measured, NotWhole, Window};
 /// The live runs of a sensor but for one.
 const RUNS_BEFORE: &str = "(SELECT id FROM runs WHERE sensor = $3 AND mode = 'live' AND id <> $4)";
 
-/// The first window of its length in a run, where it began before that did, joined with what earlier runs of the sensor have of it, whose rows go. `None`
-/// where it did not, or they have nothing.
+/// The first window of its length in a run, where it began before that did, joined with what earlier runs of the sensor have
+/// of it, whose rows go. `None` where it did not, or they have nothing.
 pub(super) async fn rejoin(
     conn: &mut Conn,
     run: i64,
@@ -30,10 +30,11 @@ pub(super) async fn rejoin(
     let end_ns = row.start_ns.saturating_add(row.span_ns);
     let parts = format!(
         "SELECT id, run_id, start_ns, end_ns, rtt_histogram, body FROM windows WHERE factor IN (0, 1) AND start_ns >= $1 \
-         AND start_ns < $2 AND run_id IN {RUNS_BEFORE} ORDER BY start_ns, id"
+         AND start_ns < $2 AND run_id IN {RUNS_BEFORE} ORDER BY start_ns, factor, id"
     );
     let parts = conn.fetch_all(about(parts, end_ns)).await.map_err(&error)?;
     let parts = parts.iter().map(|part| Part::read(part).map_err(&error)?.window()).collect::<Result<Vec<_>, _>>()?;
+    let parts = whole_ones(parts);
     if parts.is_empty() {
         return Ok(None);
     }
@@ -49,6 +50,14 @@ pub(super) async fn rejoin(
     }
     let whole = join(row, parts)?;
     WindowRow::new(from_sql(row.factor), &whole).map(Some)
+}
+
+/// Of parts with one start the last: after several restarts within a window, it has those before it in it.
+fn whole_ones(mut parts: Vec<Window>) -> Vec<Window> {
+    parts.reverse();
+    parts.dedup_by_key(|part| part.start);
+    parts.reverse();
+    parts
 }
 
 /// Counts the hour of a run again, of which windows of this length have gone.
