@@ -252,7 +252,9 @@ impl Target {
         let open_error = |source| StoreError::Open { url: without_password(url), source };
         if url.starts_with("postgres://") || url.starts_with("postgresql://") {
             let options = PgConnectOptions::from_str(url).map_err(open_error)?;
-            return Ok(Self::Postgres(Box::new(options.application_name("nta"))));
+            // Notices, such as of a table that is there already, are no news for the log.
+            let options = options.application_name("nta").options([("client_min_messages", "warning")]);
+            return Ok(Self::Postgres(Box::new(options)));
         }
         if !url.starts_with("sqlite:") {
             return Err(StoreError::Url { url: without_password(url) });
