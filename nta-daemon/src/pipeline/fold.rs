@@ -1,36 +1,48 @@
 //! How many windows a capture may cause. Time stamps are the sender's word: frames that are far apart in time make a window
-//! each, hundreds of times as much to keep as the frame itself.
+//! each, hundreds of times as much to keep as the frame itself. So runs of windows with one packet are folded once there are many.
 
-/// Windows that a capture has whatever it holds: 14 hours of the default length.
+/// Windows with one packet that a capture may have: 14 hours of the default length.
 const FREE: u64 = 10_000;
-/// Beyond these, so many packets for a window: what is kept is then no larger than some times the capture itself.
-const PACKETS: u64 = 16;
+/// What such a window costs, in packets. One with more costs no more than it holds.
+const PRICE: u64 = 16;
 
 /// What is left of a capture's windows, in packets.
 #[derive(Debug)]
-pub(super) struct Allowance(u64);
+pub(super) struct Allowance {
+    left: u64,
+    /// Packets since the last window closed, the one at hand among them.
+    packets: u64,
+    /// Whether the open window stands for others already.
+    folds: bool,
+}
 
 impl Default for Allowance {
     fn default() -> Self {
-        Self(FREE * PACKETS)
+        Self { left: FREE * PRICE, packets: 0, folds: false }
     }
 }
 
 impl Allowance {
-    /// A packet came.
+    /// A packet is at hand.
     #[inline]
     pub(super) const fn packet(&mut self) {
-        self.0 = self.0.saturating_add(1);
+        self.left = self.left.saturating_add(1);
+        self.packets += 1;
     }
 
-    /// Whether the open window may be closed, and another one opened; else it goes on.
+    /// Whether the open window may be closed, and another one opened for the packet at hand; else it goes on.
     pub(super) const fn window(&mut self) -> bool {
-        match self.0.checked_sub(PACKETS) {
+        let held = self.packets.saturating_sub(1);
+        let price = if self.folds || held <= 1 || held > PRICE { PRICE } else { held };
+        match self.left.checked_sub(price) {
             Some(left) => {
-                self.0 = left;
+                *self = Self { left, packets: 1, folds: false };
                 true
             }
-            None => false,
+            None => {
+                self.folds = true;
+                false
+            }
         }
     }
 }
@@ -45,15 +57,19 @@ mod tests {
         let mut windows = 0;
         for packet in 0..packets {
             allowance.packet();
-            windows += u64::from(packet % of_each == of_each - 1 && allowance.window());
+            windows += u64::from(packet % of_each == 0 && packet > 0 && allowance.window());
         }
         windows
     }
 
     #[test]
-    fn windows_are_bounded_by_packets_and_those_with_enough_are_all_there() {
-        assert_eq!(windows(1_000_000, 20), 50_000);
-        assert_eq!(windows(9_000, 1), 9_000);
-        assert_eq!(windows(100_000, 1), FREE + 100_000 / PACKETS);
+    fn windows_with_one_packet_are_bounded_and_others_are_all_there() {
+        assert_eq!(windows(1_000_001, 20), 50_000);
+        assert_eq!(windows(400_001, 4), 100_000);
+        assert_eq!(windows(9_001, 1), 9_000);
+        // Each of the first costs 15 packets more than it brings; then 16 packets make a window.
+        let free = FREE * PRICE / (PRICE - 1);
+        let many = windows(100_000, 1);
+        assert!((free..=free + (100_000 - free) / PRICE + 1).contains(&many), "{many}");
     }
 }
