@@ -55,7 +55,7 @@ fn queries_of_dig_and_arp_arrive_as_events() {
     }
     assert_eq!((number(&events["arp_requests"]), number(&events["dns_malformed"])), (2, 0), "{events}");
     assert_eq!(number(&events["kinds"]["dns"]["reported"]), 2 * NAMES, "{events}");
-    let windows = daemon.all("/api/metrics");
+    let windows = daemon.windows();
     let asked: u64 = windows.iter().map(|window| number(&window["events"]["dns_queries"])).sum();
     assert_eq!(asked, NAMES, "all windows");
     let raw = number(&events["raw_packets"]);

@@ -331,7 +331,7 @@ fn seen(daemon: &Daemon<'_>) -> u64 {
 }
 
 fn windows(daemon: &Daemon<'_>) -> u64 {
-    sum(&daemon.all("/api/metrics"))
+    sum(&daemon.windows())
 }
 
 fn flows(daemon: &Daemon<'_>) -> u64 {
