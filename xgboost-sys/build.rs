@@ -1,4 +1,4 @@
-//! Tells the linker where libxgboost lies.
+//! Gives the linker the folder of libxgboost.
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");

@@ -62,7 +62,7 @@ fn ip_version(first: u8) -> u16 {
 }
 
 /// LINKTYPE_NULL and LINKTYPE_LOOP: an address family of the capturing system, in its byte order (LOOP: in network order). A
-/// family is below 2^16, which tells the order.
+/// family is below 2^16, which shows the order.
 fn null(packet: &[u8]) -> Option<Header> {
     let field = u32::from_le_bytes(*packet.first_chunk()?);
     let family = if field > 0xffff { field.swap_bytes() } else { field };
@@ -94,7 +94,7 @@ fn cooked_v2(packet: &[u8]) -> Option<Header> {
 }
 
 /// LINKTYPE_PPP and LINKTYPE_PPP_HDLC: RFC 1662, with or without address and control, the protocol in two bytes or, its first bit
-/// being odd, in one (RFC 1661 section 6.5). Cisco's framing is told by its address byte.
+/// being odd, in one (RFC 1661 section 6.5). Its address byte identifies Cisco's framing.
 fn ppp(packet: &[u8]) -> Option<Header> {
     let before = match packet {
         [0xff, 0x03, ..] => 2,

@@ -190,7 +190,7 @@ impl CaptureReader {
         self.total_bytes
     }
 
-    /// What to tell the user about a capture in which every frame was of an unsupported link type.
+    /// The message to the user about a capture in which every frame was of an unsupported link type.
     pub fn unsupported(&self) -> Option<String> {
         if self.frames > 0 || self.skipped.is_empty() {
             return None;

@@ -32,7 +32,7 @@ impl LinkType {
     pub(super) const TOKEN_RING: Self = Self(6);
     pub(super) const FDDI: Self = Self(10);
 
-    /// From a pcap file header: the top six bits tell the length of the frame check sequence (draft-ietf-opsawg-pcap section 4),
+    /// From a pcap file header: the top six bits hold the length of the frame check sequence (draft-ietf-opsawg-pcap section 4),
     /// which changes nothing here, since every length that counts is in the packet.
     pub(super) fn from_pcap_header(field: u32) -> Self {
         Self(field & 0x03ff_ffff)

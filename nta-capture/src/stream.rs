@@ -7,7 +7,7 @@ use zstd::stream::read::Decoder;
 
 use super::format::Compression;
 
-/// A plain, gzip or zstd stream; told apart by its first bytes.
+/// A plain, gzip or zstd stream; its first bytes say which.
 pub(super) enum Stream {
     Plain(Source),
     Gzip(Box<MultiGzDecoder<BufReader<Source>>>),

@@ -23,7 +23,7 @@ pub struct Judged {
     pub alerts: Vec<(AlertChange, Alert)>,
 }
 
-/// What came of the end of a run.
+/// The results of the end of a run.
 #[derive(Clone, Debug)]
 pub struct Ended {
     /// Windows that were open.

@@ -13,7 +13,7 @@ use crate::batch::{on_every_processor, replay_into};
 use crate::config::Config;
 use crate::pipeline::{PipelineEvent, Sink};
 
-/// Replays every labelled capture, as many at a time as there are processors; `progress` is told each that is done.
+/// Replays every labelled capture, as many at a time as there are processors; `progress` receives each that is done.
 pub fn table(labels: &[Label], folder: &Path, config: &Config, progress: &(dyn Fn() + Sync)) -> Table {
     let mut by_file: BTreeMap<&str, Vec<&Label>> = BTreeMap::new();
     for label in labels {

@@ -38,7 +38,7 @@ fn log(files: &Files<'_>) -> String {
     fs::read_to_string(files.work.join("tcpdump.log")).unwrap_or_default()
 }
 
-/// Frames that the kernel dropped for lack of room, as tcpdump told at its end.
+/// Frames that the kernel dropped for lack of room, as tcpdump reported at its end.
 pub(crate) fn dropped(files: &Files<'_>) -> Option<u64> {
     let log = log(files);
     let line = log.lines().find(|line| line.contains("dropped by kernel"))?;

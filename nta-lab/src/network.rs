@@ -26,7 +26,7 @@ pub(crate) struct Network {
 }
 
 impl Network {
-    /// Builds it; `number` tells it from the others of this process.
+    /// Builds it; `number` distinguishes it from the others of this process.
     pub(crate) fn build(site: &Site, number: usize) -> Result<Self> {
         let prefix = format!("{PREFIX}{}-{number}-", std::process::id());
         let mut namespaces = Namespaces { names: Vec::new() };

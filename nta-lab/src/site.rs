@@ -13,7 +13,7 @@ pub(crate) const CLIENTS: usize = 2;
 pub(crate) struct Host {
     pub(crate) address: Ipv4Addr,
     pub(crate) mac: String,
-    /// Time to live of what it sends: tells systems apart.
+    /// Time to live of what it sends: it distinguishes operating systems.
     pub(crate) ttl: u8,
 }
 

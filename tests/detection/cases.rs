@@ -39,11 +39,11 @@ fn check(folder: &Path) -> Vec<String> {
     let is_expected = |alert: &Value| expect.iter().any(|expected| matches(expected, alert));
     let mut wrong = Vec::new();
     for expected in expect.iter().filter(|expected| !raised.iter().any(|alert| matches(expected, alert))) {
-        wrong.push(format!("{name}: no {expected} among {:?}", raised.iter().map(told).collect::<Vec<_>>()));
+        wrong.push(format!("{name}: no {expected} among {:?}", raised.iter().map(line).collect::<Vec<_>>()));
     }
     for alert in raised.iter().filter(|alert| !is_expected(alert)) {
         if never.iter().any(|kind| *kind == "*" || *kind == alert["type"]) {
-            wrong.push(format!("{name}: must not be raised: {}", told(alert)));
+            wrong.push(format!("{name}: must not be raised: {}", line(alert)));
         }
     }
     wrong
@@ -62,7 +62,7 @@ fn matches(expected: &Value, alert: &Value) -> bool {
     expected["type"] == alert["type"] && party("source") && party("destination")
 }
 
-fn told(alert: &Value) -> String {
+fn line(alert: &Value) -> String {
     format!("{} {} -> {}: {}", alert["type"], alert["source"], alert["destination"], alert["why"]["summary"])
 }
 

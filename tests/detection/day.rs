@@ -1,5 +1,5 @@
 //! Synthetic days: traffic that follows the hours, with spikes in some of them. The days themselves must raise nothing,
-//! and each spike must be told soon and nothing else.
+//! and each spike must be reported soon and nothing else.
 
 use std::path::Path;
 
@@ -10,14 +10,14 @@ use crate::traffic::{DAY_S, HOUR_S, Plan, Spike, WEEK_S, write};
 
 /// Monday, 13 November 2023, 00:00 UTC.
 const MONDAY_S: u64 = 1_699_833_600;
-/// How soon a spike must be told.
+/// How soon a spike must be reported.
 const FOUND_WITHIN_S: f64 = 120.0;
 /// Day and night, steep slopes and the summit, in minutes of the day.
 const SPIKES_MIN: [u64; 6] = [90, 250, 520, 870, 1215, 1400];
 
 #[test]
 fn a_day_without_a_spike_raises_nothing() {
-    assert_eq!(told(&[day(0, &[])]), Vec::<String>::new());
+    assert_eq!(reported(&[day(0, &[])]), Vec::<String>::new());
 }
 
 #[test]
@@ -42,7 +42,7 @@ fn day(after_s: u64, spikes_min: &[u64]) -> Plan {
 fn found(days: &[Plan]) {
     let alerts = alerts(days);
     let spikes: Vec<&Spike> = days.iter().flat_map(|day| &day.spikes).collect();
-    let told = || alerts.iter().map(summary).collect::<Vec<_>>();
+    let reported = || alerts.iter().map(summary).collect::<Vec<_>>();
     let missed: Vec<String> = spikes
         .iter()
         .filter(|spike| {
@@ -54,11 +54,11 @@ fn found(days: &[Plan]) {
         })
         .map(|spike| format!("{:.1} h", (spike.start_s - MONDAY_S) as f64 / HOUR_S as f64))
         .collect();
-    assert!(missed.is_empty(), "spikes not told once and in time: {missed:?}, told: {:#?}", told());
-    assert_eq!(alerts.len(), spikes.len(), "more than the spikes: {:#?}", told());
+    assert!(missed.is_empty(), "spikes not reported once and in time: {missed:?}, reported: {:#?}", reported());
+    assert_eq!(alerts.len(), spikes.len(), "more than the spikes: {:#?}", reported());
 }
 
-fn told(days: &[Plan]) -> Vec<String> {
+fn reported(days: &[Plan]) -> Vec<String> {
     alerts(days).iter().map(summary).collect()
 }
 

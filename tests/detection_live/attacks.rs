@@ -1,7 +1,7 @@
 //! The eight attacks with the tools that people use for them, against a daemon that runs: each is in the store in time,
 //! under its name, with the right attacker.
 //!
-//! Two windows (10 s) after an attack has become one, the daemon must have told it. A flood or a scan is one at once.
+//! Two windows (10 s) after an attack has become one, the daemon must have reported it. A flood or a scan is one at once.
 //! What is an attack by its nature only after a while is given that while: connections held for ten seconds, a tunnel with
 //! something in it, a second forged answer.
 
@@ -18,7 +18,7 @@ use crate::net::{Live, Network, WINDOW_S, attempt, can_run};
 /// What the machine may take on top: the window's reading, the store's queue, this test's question, two busy processors.
 const SLACK: Duration = Duration::from_secs(5);
 const AT_ONCE: Duration = Duration::ZERO;
-/// arpspoof tells its lie every two seconds; once may be a mistake.
+/// arpspoof sends its lie every two seconds; once may be a mistake.
 const SPOOFING: Duration = Duration::from_secs(4);
 /// iodine finds out what gets through (12 s when nothing is in its way), then the pings go through it.
 const TUNNELLING: Duration = Duration::from_secs(12);
@@ -58,7 +58,7 @@ fn floods_and_scans_are_told_within_two_windows() {
         attack("udp_flood", AT_ONCE, "exec hping3 -q --udp -p 9955 -d 64 -i u1000 -c 8000 10.78.1.1"),
         attack("icmp_flood", AT_ONCE, "exec ping -q -f -c 20000 10.78.1.1"),
     ];
-    told(test, &attacks, |inside, folder| vec![web(inside, folder)]);
+    reported(test, &attacks, |inside, folder| vec![web(inside, folder)]);
 }
 
 #[test]
@@ -69,7 +69,7 @@ fn spoofing_and_tunnels_are_told_when_they_have_become_attacks() {
     }
     let spoof = attack("arp_spoof", SPOOFING, "exec arpspoof -i eth0 -t 10.78.1.1 10.78.1.3");
     let tunnel = attack("dns_tunnel", TUNNELLING, TUNNEL);
-    told(test, &[Attack { by_mac: true, ..spoof }, tunnel], |inside, folder| vec![tunnel_end(inside, folder)]);
+    reported(test, &[Attack { by_mac: true, ..spoof }, tunnel], |inside, folder| vec![tunnel_end(inside, folder)]);
 }
 
 #[test]
@@ -79,7 +79,7 @@ fn held_connections_are_told_when_they_have_become_an_attack() {
         return;
     }
     let hold = "exec slowhttptest -H -c 100 -r 50 -i 5 -l 35 -u http://10.78.1.1/";
-    told(test, &[attack("slowloris", HOLDING, hold)], |inside, folder| vec![web(inside, folder)]);
+    reported(test, &[attack("slowloris", HOLDING, hold)], |inside, folder| vec![web(inside, folder)]);
 }
 
 #[test]
@@ -93,11 +93,11 @@ fn guessed_passwords_are_told_within_two_windows() {
     let (users, words) = (write(lists.path(), "users", "root"), write(lists.path(), "words", &passwords.join("\n")));
     let lists = format!("userdb={},passdb={}", users.display(), words.display());
     let guess = format!("exec nmap -n -Pn -p 22 --script ssh-brute --script-args {lists} 10.78.1.1");
-    told(test, &[attack("ssh_brute_force", GUESSING, &guess)], |inside, folder| vec![ssh(inside, folder)]);
+    reported(test, &[attack("ssh_brute_force", GUESSING, &guess)], |inside, folder| vec![ssh(inside, folder)]);
 }
 
 /// Runs the attacks one after the other against one daemon and the victim's servers.
-fn told(test: &str, attacks: &[Attack], servers: impl Fn(&Namespace, &Path) -> Vec<Process>) {
+fn reported(test: &str, attacks: &[Attack], servers: impl Fn(&Namespace, &Path) -> Vec<Process>) {
     let _alone = alone();
     let folder = tempfile::tempdir().expect("a folder");
     let network = Network::new();

@@ -2,7 +2,7 @@
 //!
 //! Each test makes its own network namespaces, and they run one after another.
 
-#![expect(clippy::print_stdout, reason = "how soon each attack was told")]
+#![expect(clippy::print_stdout, reason = "how soon each attack was reported")]
 
 mod attacks;
 mod same;

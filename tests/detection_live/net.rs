@@ -1,4 +1,4 @@
-//! A switched network of three stations in namespaces, the daemon at the victim's interface, and what it has told.
+//! A switched network of three stations in namespaces, the daemon at the victim's interface, and what it has reported.
 
 use std::fs;
 use std::path::Path;

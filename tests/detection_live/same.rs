@@ -17,7 +17,7 @@ const KINDS: [&str; 4] = ["arp_spoof", "syn_flood", "udp_flood", "port_scan"];
 const LONGEST: Duration = Duration::from_secs(60);
 
 /// Type, source and destination.
-type Told = BTreeSet<[String; 3]>;
+type Reported = BTreeSet<[String; 3]>;
 
 #[test]
 fn a_live_run_and_a_replay_of_its_recording_give_the_same_alerts() {
@@ -50,20 +50,20 @@ fn a_live_run_and_a_replay_of_its_recording_give_the_same_alerts() {
         assert!(sender.wait(LONGEST).success(), "{}", sender.log());
     }
     live.wait_for_window();
-    let told = told(&live.alerts());
+    let reported = reported(&live.alerts());
     tcpdump.stop("INT", Duration::from_secs(10));
     live.stop();
 
     let arguments = ["replay".as_ref(), "--format".as_ref(), "json".as_ref(), recording.as_os_str()];
     let run = daemon::run(arguments);
     assert_eq!(run.status, Some(0), "{}", run.stderr);
-    let replayed = self::told(run.json()[0]["alerts"].as_array().expect("alerts"));
-    assert_eq!(told, replayed, "live, and replayed");
+    let replayed = self::reported(run.json()[0]["alerts"].as_array().expect("alerts"));
+    assert_eq!(reported, replayed, "live, and replayed");
     let missing: Vec<&str> =
-        KINDS.into_iter().filter(|kind| !told.iter().any(|alert| alert[0] == format!("\"{kind}\""))).collect();
-    assert!(missing.is_empty(), "no {missing:?} among {told:?}");
+        KINDS.into_iter().filter(|kind| !reported.iter().any(|alert| alert[0] == format!("\"{kind}\""))).collect();
+    assert!(missing.is_empty(), "no {missing:?} among {reported:?}");
 }
 
-fn told(alerts: &[Value]) -> Told {
+fn reported(alerts: &[Value]) -> Reported {
     alerts.iter().map(|alert| ["type", "source", "destination"].map(|key| alert[key].to_string())).collect()
 }

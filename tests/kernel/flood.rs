@@ -40,11 +40,11 @@ fn ten_million_random_sources_are_counted_exactly_where_they_went() {
     let (sent, peak) = (writer.join().expect("the writer"), watcher.join().expect("the watcher"));
     assert!(output.status.success());
 
-    let mut told: BTreeMap<(String, u64, String), u64> = BTreeMap::new();
+    let mut reported: BTreeMap<(String, u64, String), u64> = BTreeMap::new();
     let mut add = |destination: &Value, port: &Value, protocol: &Value, packets: &Value| {
         let text = |value: &Value| value.as_str().expect("text").to_owned();
         let number = |value: &Value| value.as_u64().expect("a number");
-        *told.entry((text(destination), number(port), text(protocol))).or_default() += number(packets);
+        *reported.entry((text(destination), number(port), text(protocol))).or_default() += number(packets);
     };
     let mut summary = Value::Null;
     let (mut flows, mut windows) = (0_u64, 0_u64);
@@ -64,7 +64,7 @@ fn ten_million_random_sources_are_counted_exactly_where_they_went() {
             _ => summary = line,
         }
     }
-    assert_eq!(told, sent, "by destination, port and protocol");
+    assert_eq!(reported, sent, "by destination, port and protocol");
     assert_eq!((windows, &summary["packets"]), (1, &Value::from(PACKETS)));
     assert_eq!(summary["ledger"]["balanced"], true);
     let peak = peak.expect("the daemon's peak memory");

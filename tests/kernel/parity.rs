@@ -59,7 +59,7 @@ fn both_engines_agree_on_every_capture() {
     assert!(usable.len() >= 4 && flows > 0 && windows > 0);
 }
 
-/// Every third packet accounted, the head of every fifth of these told, and limits that are met.
+/// Every third packet accounted, the head of every fifth of these reported, and limits that are met.
 const SAMPLED: &str = "[capture]\nsample = 3\n[events]\nraw_packets = 5\ndns_per_second = 2\nraw_per_second = 3\n";
 
 #[test]

@@ -1,6 +1,6 @@
 //! The program against packets built by hand: what it must make of each header, and of each that is cut or wrong.
 //!
-//! All packets go through one loaded program, each in a window of its own, so that flows and ledger tell which packet
+//! All packets go through one loaded program, each in a window of its own, so that flows and ledger show which packet
 //! they belong to; the user engine has to give the same.
 
 use nta_tests::daemon::run_with_input;

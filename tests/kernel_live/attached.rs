@@ -19,7 +19,7 @@ pub(crate) fn filters(namespace: &Namespace, interface: &str) -> [usize; 2] {
     })
 }
 
-/// The XDP program of an interface, as `ip` tells it.
+/// The XDP program of an interface, as `ip` shows it.
 pub(crate) fn xdp(namespace: &Namespace, interface: &str) -> Option<String> {
     let shown = namespace.ip(&format!("-d link show {interface}"));
     let line = shown.lines().find(|line| line.trim().starts_with("prog/xdp"))?;

@@ -20,7 +20,7 @@ fn a_foreign_xdp_program_is_named_and_goes_on() {
     }
     let _alone = alone();
     let pair = Pair::silent();
-    for (name, told) in [("foreign_xdp", "program foreign_xdp id "), ("xdp_dispatcher", "libxdp's dispatcher")] {
+    for (name, named) in [("foreign_xdp", "program foreign_xdp id "), ("xdp_dispatcher", "libxdp's dispatcher")] {
         // A database of its own: the window that a daemon stores when it is stopped may end in the future.
         let folder = tempfile::tempdir().expect("a folder");
         let foreign = Foreign::attach(&pair.inside, folder.path(), "v0", "xdp", name, PASS);
@@ -29,7 +29,7 @@ fn a_foreign_xdp_program_is_named_and_goes_on() {
             let answer = output(&mut command(&pair.inside, &arguments));
             let line = String::from_utf8_lossy(&answer.stderr);
             assert_eq!(answer.status.code(), Some(1), "{line}");
-            assert!(line.contains("v0") && line.contains("busy") && line.contains(told), "{line}");
+            assert!(line.contains("v0") && line.contains("busy") && line.contains(named), "{line}");
         }
         pair.no_offloads();
         let mut daemon = Daemon::start(&pair.inside, folder.path(), "v0", "auto");
@@ -54,7 +54,7 @@ fn beside_programs_at_tcx_everyone_counts_everything() {
         return;
     }
     let _alone = alone();
-    for (order, told) in
+    for (order, named) in
         [("first", "ingress: before program foreign_tcx id"), ("last", "ingress: after program foreign_tcx id")]
     {
         let folder = tempfile::tempdir().expect("a folder");
@@ -62,7 +62,7 @@ fn beside_programs_at_tcx_everyone_counts_everything() {
         let early = Foreign::attach(&pair.inside, folder.path(), "v0", "tcx", "foreign_tcx", NEXT);
         let daemon = start(&pair.inside, folder.path(), order);
         let reason = reason(&daemon);
-        assert!(reason.contains(told), "{order}: {reason}");
+        assert!(reason.contains(named), "{order}: {reason}");
         let late = Foreign::attach(&pair.inside, folder.path(), "v0", "tcx", "foreign_late", NEXT);
         counts_pings(&daemon, &pair);
         early.wait_count(ECHOES);

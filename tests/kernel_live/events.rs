@@ -70,9 +70,9 @@ fn a_flood_of_dns_beyond_the_limit_costs_events_and_no_packet() {
     let test = "a_flood_of_dns_beyond_the_limit_costs_events_and_no_packet";
     let Some(ledger) = flooded(test, limited) else { return };
     assert_eq!(number(&ledger["flow"]), FLOOD, "{ledger}");
-    let [told, over, no_room] = fates(&ledger);
-    assert!(told >= 100 && over > FLOOD / 2 && no_room == 0, "{ledger}");
-    assert_eq!(told + over, FLOOD, "{ledger}");
+    let [reported, over, no_room] = fates(&ledger);
+    assert!(reported >= 100 && over > FLOOD / 2 && no_room == 0, "{ledger}");
+    assert_eq!(reported + over, FLOOD, "{ledger}");
 }
 
 #[test]
@@ -81,9 +81,9 @@ fn a_flood_of_dns_beyond_the_ring_costs_events_and_no_packet() {
     let test = "a_flood_of_dns_beyond_the_ring_costs_events_and_no_packet";
     let Some(ledger) = flooded(test, small) else { return };
     assert_eq!(number(&ledger["flow"]), FLOOD, "{ledger}");
-    let [told, over, no_room] = fates(&ledger);
-    assert!(told > 1000 && over == 0 && no_room > 0, "{ledger}");
-    assert_eq!(told + no_room, FLOOD, "{ledger}");
+    let [reported, over, no_room] = fates(&ledger);
+    assert!(reported > 1000 && over == 0 && no_room > 0, "{ledger}");
+    assert_eq!(reported + no_room, FLOOD, "{ledger}");
 }
 
 #[test]
@@ -117,7 +117,7 @@ fn flooded(test: &str, configured: &str) -> Option<Value> {
     let interface = ledger["interfaces"][0].clone();
     assert_eq!(number(&interface["seen"]), FLOOD, "{interface}");
     assert!(daemon.stop().success());
-    println!("{test}: {:?} DNS events told, over the limit, without room", fates(&interface));
+    println!("{test}: {:?} DNS events reported, over the limit, without room", fates(&interface));
     Some(interface)
 }
 

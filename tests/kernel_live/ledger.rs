@@ -76,20 +76,20 @@ fn balances(test: &str, map_memory_mib: u32, expected: impl Fn(u64, u64) -> bool
         let (flow, overflow) = (number(&total["flow"]), number(&total["overflow"]));
         assert_eq!(flow + overflow, 2 * round * PACKETS, "round {round}: {total}");
         assert!(expected(flow, overflow), "round {round}: {total}");
-        // What every window told adds up to the same.
+        // The windows add up to the same.
         let windows = daemon.windows();
         let sum = |field: &str| windows.iter().map(|window| number(&window[field])).sum::<u64>();
         assert_eq!(sum("packets"), 2 * round * PACKETS, "round {round}");
         println!("{map_memory_mib} MiB, round {round}: {flow} in flows, {overflow} in the overflow aggregate");
     }
-    // The overflow aggregate tells where all of it went: one destination a side.
-    let told: u64 = daemon
+    // The overflow aggregate shows where all of it went: one destination a side.
+    let reported: u64 = daemon
         .windows()
         .iter()
         .flat_map(|window| window["overflow"].as_array().cloned().unwrap_or_default())
         .map(|overflow| number(&overflow["packets"]))
         .sum();
-    assert_eq!(told, number(&daemon.status()["ledger"]["total"]["overflow"]));
+    assert_eq!(reported, number(&daemon.status()["ledger"]["total"]["overflow"]));
     assert!(daemon.stop().success());
 }
 

@@ -1,4 +1,4 @@
-//! The daemon on real interfaces of this kernel, beside real tools: what it counts, how soon it tells, how it ends.
+//! The daemon on real interfaces of this kernel, beside real tools: what it counts, how soon it reports, how it ends.
 //!
 //! Each test makes its own network namespaces, and they run one after another.
 

@@ -167,7 +167,10 @@ fn kills_under_traffic_lose_nothing_and_make_no_spike() {
     let windows = daemon.windows();
     let rate = |window: &Value| window["packets_per_s"].as_f64().expect("a rate");
     let most = windows.iter().map(rate).fold(0.0, f64::max);
-    assert!(most < 1000.0 * 1.5, "what was counted while nobody read is told over that time: {most} packets a second");
+    assert!(
+        most < 1000.0 * 1.5,
+        "what was counted while nobody read is spread over that time: {most} packets a second"
+    );
     assert!(windows.iter().any(|window| window["not_whole"] == "interrupted"), "{windows:?}");
 }
 
@@ -342,10 +345,10 @@ fn sum(items: &[Value]) -> u64 {
     items.iter().map(|item| number(&item["packets"])).sum()
 }
 
-fn detach(namespace: &Namespace, config: &Path, told: &str) {
+fn detach(namespace: &Namespace, config: &Path, expected: &str) {
     let answer = output(command(namespace, &["doctor", "--detach", "--config"]).arg(config));
     let text = String::from_utf8_lossy(&answer.stdout);
-    assert!(answer.status.success() && text.contains(told), "{text}{}", String::from_utf8_lossy(&answer.stderr));
+    assert!(answer.status.success() && text.contains(expected), "{text}{}", String::from_utf8_lossy(&answer.stderr));
 }
 
 fn no_tcx(test: &str) -> bool {

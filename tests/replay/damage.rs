@@ -117,6 +117,6 @@ fn frames_far_apart_in_time_do_not_make_a_window_each() {
     let sum = |name: &str| windows.iter().map(|window| window[name].as_u64().unwrap_or(0)).sum::<u64>();
     assert_eq!(sum("packets"), FRAMES);
     assert!(sum("folded") > FRAMES / 2, "{} windows are in others", sum("folded"));
-    let told: usize = windows.iter().map(|window| window.to_string().len()).sum();
-    assert!(told < 12 * bytes.len(), "{told} bytes of {}", bytes.len());
+    let written: usize = windows.iter().map(|window| window.to_string().len()).sum();
+    assert!(written < 12 * bytes.len(), "{written} bytes of {}", bytes.len());
 }

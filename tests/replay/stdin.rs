@@ -9,7 +9,7 @@ use nta_tests::packet::{ethernet, ipv4, ipv6, tcp, udp};
 use nta_tests::pcap::{ETHERNET, Frame, pcap, pcapng};
 use serde_json::Value;
 
-/// The lines of a run without what tells files and runs apart, sorted: flows that end together have no order.
+/// The lines of a run without what differs between files and runs, sorted: flows that end together have no order.
 fn lines(run: &Run) -> Vec<Value> {
     assert_eq!(run.status, Some(0), "{run:?}");
     let mut lines = run.json();

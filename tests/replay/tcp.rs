@@ -44,7 +44,7 @@ const SYN: &str = "a SYN with another number begins the sequence anew";
 const ROUND_TRIP_PART: f64 = 0.05;
 const ROUND_TRIP_MS: f64 = 1.0;
 
-/// Captures with streams whose round trip tshark tells otherwise, how many, and why. It may not grow either.
+/// Captures with streams whose round trip tshark measures otherwise, how many, and why. It may not grow either.
 const FAR: &[(&str, usize, &str)] = &[
     ("tcp/chrissanders_nowebaccess2.pcapng", 1, NO_SYN_ACK),
     ("tcp/chrissanders_tcp_refuseconnection.pcapng", 1, NO_SYN_ACK),

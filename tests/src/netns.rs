@@ -56,7 +56,7 @@ pub struct Namespace {
 }
 
 impl Namespace {
-    /// A new one; the label tells it from the others of the process.
+    /// A new one; the label distinguishes it from the others of the process.
     ///
     /// # Panics
     /// When it cannot be made.
@@ -180,7 +180,7 @@ pub fn silent(namespace: &Namespace, interface: &str) {
         if packets != last.0 {
             last = (packets, Instant::now());
         }
-        // The kernel tells one end of its carrier up to a second later.
+        // The kernel notifies one end of its carrier up to a second later.
         let reported = packets.iter().all(|sent| *sent >= REPORTS) || began.elapsed() > LAST_REPORT;
         (reported && last.1.elapsed() >= SILENCE).then_some(())
     });

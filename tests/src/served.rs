@@ -25,7 +25,7 @@ pub struct Served {
 }
 
 impl Served {
-    /// Starts it on a free port, told by flags or by the environment, and waits for the line that names the address once
+    /// Starts it on a free port, given by flags or by the environment, and waits for the line that names the address once
     /// the capture is through.
     pub fn start(capture: &Path, database: &str, by_flags: bool) -> Self {
         let mut command = Command::new(daemon());

@@ -7,7 +7,7 @@ use std::process::Command;
 use crate::conversations::{Conversations, Endpoint, Volume};
 use crate::daemon::collect;
 
-/// One run of tshark over a capture, which tells the conversations twice.
+/// One run of tshark over a capture, which prints the conversations twice.
 pub struct Tshark {
     /// Summed from the frames it lists, exact. Headers quoted in ICMP errors do not count.
     pub exact: Conversations,

@@ -7,7 +7,7 @@ The formulas are those of docs/FEATURES.md, computed anew: nothing here knows th
 host in a window: its start in seconds since 1970, its length, the address, and the values in the order of the header.
 SPAN_S is 5 or a multiple of it; windows are cut at multiples of it since 1970.
 
-Left out, because tshark does not tell them: `rtt_mean`, `rtt_p95` (which samples are taken is the daemon's own rule) and
+Left out, because tshark does not print them: `rtt_mean`, `rtt_p95` (which samples are taken is the daemon's own rule) and
 `flow_duration_mean` (when a flow is over is decided by timeouts).
 """
 
@@ -35,7 +35,7 @@ def frames(capture):
     command = ["tshark", "-n", "-r", capture, "-T", "fields", "-E", "occurrence=f"]
     command += [part for field in FIELDS for part in ("-e", field)]
     run = subprocess.run(command, capture_output=True, text=True, check=False)
-    # A capture that is cut off is told up to there, with an error.
+    # A capture that is cut off is printed up to there, with an error.
     if run.returncode and not run.stdout:
         sys.exit(run.stderr)
     for line in run.stdout.splitlines():

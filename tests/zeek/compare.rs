@@ -7,7 +7,7 @@ use crate::log::{Connection, Log};
 /// The claim: these columns are equal, in the logs that have them, and who began is the same.
 pub(crate) const CLAIMED: [&str; 7] =
     ["conn_state", "orig_pkts", "resp_pkts", "orig_ip_bytes", "resp_ip_bytes", "orig_bytes", "resp_bytes"];
-/// Told beside; where a log has none of the claimed columns it takes their place.
+/// Printed beside; where a log has none of the claimed columns it takes their place.
 pub(crate) const HISTORY: &str = "history";
 
 /// What a log's connections can be compared by.
@@ -80,7 +80,7 @@ impl Tally {
 }
 
 /// Compares a log's connections with ours. Their times are masked, so those of the same ends are paired by what else the
-/// log tells of them, equal ones first.
+/// log has of them, equal ones first.
 pub(crate) fn compare<'a>(
     basis: Basis,
     theirs: impl Iterator<Item = &'a Connection>,
@@ -122,12 +122,12 @@ pub(crate) fn compare<'a>(
             tally.equal += 1;
             continue;
         }
-        let told = columns.iter().filter(|column| !found.agrees(expected, column)).map(|column| {
+        let shown = columns.iter().filter(|column| !found.agrees(expected, column)).map(|column| {
             format!("{column} {} not {}", found.get(column).unwrap_or("?"), expected.get(column).unwrap_or("?"))
         });
         let turned = (!found.begins_as(expected)).then(|| "turned round".to_owned());
-        let told: Vec<String> = told.chain(turned).collect();
+        let shown: Vec<String> = shown.chain(turned).collect();
         let histories = [found, expected].map(|connection| connection.get(HISTORY).unwrap_or("?"));
-        tally.differences.push(format!("{expected} {} not {}: {}", histories[0], histories[1], told.join(", ")));
+        tally.differences.push(format!("{expected} {} not {}: {}", histories[0], histories[1], shown.join(", ")));
     }
 }

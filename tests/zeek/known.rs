@@ -1,12 +1,12 @@
 //! Logs that differ from ours: in how many connections, and why. The list may shrink, it may not grow.
 
 const BARE: &str = "zeek -b knows no server ports: a lone SYN-ACK from port 80 is not turned round";
-const CHECKSUMS: &str = "Zeek drops packets with bad checksums unless told -C; checksums are not looked at here";
+const CHECKSUMS: &str = "Zeek drops packets with bad checksums without -C; checksums are not looked at here";
 const TUNNEL: &str = "inside a tunnel that is not opened: AYIYA, Teredo, GTP, ERSPAN, PPTP, GRE over UDP, Aruba's";
 const DEEPER: &str = "inside a tunnel within a tunnel: one level is opened";
 const FRAGMENTS: &str = "Zeek counts datagrams where fragments are counted here";
 const ANALYZER: &str = "an analyzer or a script turns the direction round, or stops looking (DNS, NTP, NCP, GridFTP)";
-const LIMIT: &str = "a limit of an analyzer is told as X in the history";
+const LIMIT: &str = "a limit of an analyzer is shown as X in the history";
 
 /// Log, connections that differ, reason.
 const KNOWN: &[(&str, usize, &str)] = &[
@@ -57,7 +57,7 @@ const KNOWN: &[(&str, usize, &str)] = &[
     ("scripts.base.protocols.gnutella.max-header-length/conn.log", 1, LIMIT),
     ("scripts.base.protocols.gnutella.max-line-length/conn.log", 1, LIMIT),
     ("scripts.base.protocols.http.deeply-nested-mime/conn.log", 1, LIMIT),
-    ("scripts.base.protocols.ldap.gap/conn.log", 1, "content gaps (g in the history) are not told here"),
+    ("scripts.base.protocols.ldap.gap/conn.log", 1, "content gaps (g in the history) are not reported here"),
     (
         "scripts.base.protocols.ldap.sasl-signed-clear-2/conn.log",
         1,
@@ -68,7 +68,7 @@ const KNOWN: &[(&str, usize, &str)] = &[
     (
         "scripts.base.protocols.pop3.basic/conn.log",
         4,
-        "several refused attempts from one port within a window are told as one",
+        "several refused attempts from one port within a window are reported as one",
     ),
     ("scripts.base.protocols.ssh.max-kexinit-algorithms/conn.log", 1, LIMIT),
     ("scripts.policy.protocols.conn.mac-logging/conn1.log", 1, BARE),

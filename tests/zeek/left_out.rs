@@ -37,7 +37,7 @@ const OTHERWISE: &[(&str, &str)] = &[
     ("scripts.base.files.mime.mime-content-hash/", "-f \"tcp port 25\""),
     ("scripts.base.frameworks.analyzer.request-analyzer/", "-f \"port 53 or port 80\""),
     ("scripts.base.frameworks.netcontrol.packetfilter/", "a script that drops packets"),
-    ("scripts.policy.frameworks.conn_key.vlan_fivetuple", "a script that tells connections apart by VLAN"),
+    ("scripts.policy.frameworks.conn_key.vlan_fivetuple", "a script that distinguishes connections by VLAN"),
 ];
 
 /// Cut logs whose columns are not named in them, with the columns of the test's `zeek-cut`.

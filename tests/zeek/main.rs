@@ -19,7 +19,7 @@ use log::Log;
 /// Share of the connections, in percent, that has to be equal.
 const WANTED: f64 = 95.0;
 
-/// A log of Zeek's: its name, its capture, how it is compared and what came of it.
+/// A log of Zeek's: its name, its capture, how it is compared, and the result.
 struct Compared {
     name: String,
     capture: String,
@@ -56,7 +56,7 @@ fn connections_are_equal_to_zeeks() {
     assert!(share >= WANTED, "only {share:.1} % of the connections are equal");
 }
 
-/// Prints what came of all, and returns the share of equal connections, each capture counted once.
+/// Prints all results, and returns the share of equal connections, each capture counted once.
 fn report(logs: &[Compared]) -> f64 {
     let mut captures = BTreeSet::new();
     let firsts: Vec<&Compared> = logs.iter().filter(|log| captures.insert(&log.capture)).collect();
@@ -77,7 +77,7 @@ fn report(logs: &[Compared]) -> f64 {
     for (column, [equal, all]) in &sum.by_column {
         println!("    {column}: {equal} of {all}");
     }
-    println!("    told here and not by Zeek: {}", sum.extra);
+    println!("    reported here and not by Zeek: {}", sum.extra);
     for log in firsts.iter().filter(|log| log.left_out.is_none() && log.tally.extra != 0) {
         println!("        {}: {}", log.name, log.tally.extra);
     }
@@ -93,8 +93,9 @@ fn report(logs: &[Compared]) -> f64 {
         let equal: usize = logs.iter().map(is_equal).sum();
         format!("{equal} of {all} ({:.1} %)", 100.0 * equal as f64 / all as f64)
     };
-    let told: Vec<&Compared> = firsts.iter().copied().filter(|log| log.left_out.is_some() || counted(&log)).collect();
-    println!("  with those left out as not equal: {}", part(&told));
+    let compared: Vec<&Compared> =
+        firsts.iter().copied().filter(|log| log.left_out.is_some() || counted(&log)).collect();
+    println!("  with those left out as not equal: {}", part(&compared));
     println!("  with those that lack the columns as not equal too: {}", part(&firsts));
     print("every log", logs.iter().filter(|log| counted(&log)).collect());
     let mut bases: BTreeMap<Basis, [usize; 3]> = BTreeMap::new();

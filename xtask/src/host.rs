@@ -61,7 +61,7 @@ pub(crate) struct Privileges {
 }
 
 impl Privileges {
-    /// Of this process; those of nobody if the kernel does not tell.
+    /// Of this process; those of nobody if the kernel does not say.
     pub(crate) fn current() -> Self {
         Self::from_status(&fs::read_to_string("/proc/self/status").unwrap_or_default())
     }

@@ -29,7 +29,7 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
     if !Privileges::current().load_bpf {
         return replay(&binary, args, "no CAP_BPF and CAP_NET_ADMIN; live capture needs root");
     }
-    // Only attaching tells whether attaching works; the dry run detaches again and says what is wrong, if anything.
+    // Only attaching shows whether attaching works; the dry run detaches again and says what is wrong, if anything.
     let tried = daemon::foreground(live(&binary, args).args(["--dry-run", "--log", "warn"]).current_dir(host::root()))?;
     let names_a_device = args.iter().any(|arg| LIVE_FLAGS.iter().any(|flag| arg.starts_with(flag)));
     if !tried.success() {

@@ -88,7 +88,7 @@ fn is_bare_probe(seen: &FlowObservation) -> bool {
 
 fn is_udp_probe(source: &Endpoint, target: &Endpoint) -> bool {
     let (from, to, sent) = (source.port, target.port, &source.sent);
-    // nping sends from port 53 unless told otherwise, and nothing in it.
+    // nping sends from port 53 by default, and the datagram is empty.
     let headers = if source.address.is_ipv4() { 28 } else { 48 };
     let is_empty = sent.ip_bytes <= sent.packets * headers;
     let is_answer =

@@ -2,7 +2,7 @@
 //!
 //! As Zeek's `scan.zeek`, it counts distinct targets that failed per source; unlike it over as long as the source goes
 //! on, since slow scanners wait for a detector's window to end. What keeps ordinary hosts out is the success share
-//! of Threshold Random Walk (Jung et al. 2004): they reach most of what they try. Told when the threshold is reached
+//! of Threshold Random Walk (Jung et al. 2004): they reach most of what they try. Reported when the threshold is reached
 //! and each time the count has doubled, so that a scan of days is not reported every minute.
 //!
 //! Known false alarms: a host cut off from the net that goes on trying; peer-to-peer clients that run for hours.

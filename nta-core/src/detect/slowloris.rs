@@ -29,7 +29,7 @@ use crate::window::{Run, Span};
 tunables! {
     /// Slowloris and slow POST.
     SlowlorisConfig in "detect.slowloris" {
-        /// Connections of one client to one service that are held open at once. slowhttptest opens 50 unless told
+        /// Connections of one client to one service that are held open at once. slowhttptest opens 50 unless asked
         /// otherwise, slowloris.pl 1000; a browser has 6.
         min_connections: u64 = 30,
         /// How long a connection must have been open, in seconds.

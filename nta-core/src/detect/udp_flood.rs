@@ -165,7 +165,7 @@ impl UdpFlood {
     }
 }
 
-/// Whether its originator told the responder that it does not take its datagrams (ICMP destination unreachable).
+/// Whether the originator refused the responder's datagrams (ICMP destination unreachable).
 const fn is_refusal(seen: &FlowObservation) -> bool {
     matches!((seen.flow.proto, seen.flow.originator.port), (proto::ICMP, 3) | (proto::ICMPV6, 1))
 }

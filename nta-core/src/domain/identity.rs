@@ -98,7 +98,7 @@ impl FromStr for RunId {
     }
 }
 
-/// Within what flows and alerts are told apart.
+/// The scope within which flows and alerts have identities of their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IdentityScope {
     keys: [u64; 2],
@@ -111,7 +111,7 @@ impl IdentityScope {
         Self::new(&[b"run", sensor.as_str().as_bytes(), &run.0])
     }
 
-    /// Of a replay: `captures` are bytes that tell the captures apart, `settings` those of the analysis. `again` numbers
+    /// Of a replay: `captures` are bytes that identify the captures, `settings` those of the analysis. `again` numbers
     /// analyses that are alike, from 0.
     pub fn of_analysis(sensor: &SensorId, captures: &[u8], settings: &[u8], again: u32) -> Self {
         Self::new(&[b"analysis", sensor.as_str().as_bytes(), captures, settings, &again.to_be_bytes()])

@@ -148,7 +148,7 @@ pub struct ModelState {
     pub id: Option<String>,
     /// When it was trained.
     pub created: Option<String>,
-    /// What it tells apart.
+    /// The classes that it distinguishes.
     pub classes: Vec<String>,
     /// Why it does not judge.
     pub reason: Option<String>,

@@ -147,7 +147,7 @@ impl Tracked {
         }
     }
 
-    /// Tells the connection before the last cut and goes on with the one behind it.
+    /// Reports the connection before the last cut and goes on with the one behind it.
     fn split(&mut self, key: &FlowKey, reading: &FlowStats, origin: &Origin, emit: &mut dyn FnMut(FlowUpdate<'_>)) {
         let mut before = reading.before_cut(&self.volumes);
         // The counters go on over a cut; what the new connection's history says is surely of that one.

@@ -2,7 +2,7 @@
 
 use super::{Booster, Class, INPUTS, Input, Library, Manifest, ModelError, Refusal, check, input_names, sha256};
 
-/// A model that tells classes of hosts apart.
+/// A model that distinguishes classes of hosts.
 #[derive(Debug)]
 pub struct Classifier {
     name: String,

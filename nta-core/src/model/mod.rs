@@ -127,7 +127,7 @@ pub enum Refusal {
     Library(String),
     /// What a process of its own said when it tried it.
     #[error("{0}")]
-    Told(String),
+    Given(String),
     /// Trying it in a process of its own failed.
     #[error("loading it in a process of its own failed: {0}")]
     Trial(String),

@@ -27,7 +27,7 @@ pub struct Trained {
 }
 
 /// Trains with the rows of the training captures, finds temperature and thresholds on each of their parts with a model of
-/// the others, and says how the model does on the captures kept back. `progress` is told rounds done and rounds in all.
+/// the others, and says how the model does on the captures kept back. `progress` receives rounds done and rounds in all.
 ///
 /// # Errors
 /// If there is too little to learn from, or the library fails.
@@ -123,7 +123,7 @@ fn weights(rows: &[usize]) -> Vec<f32> {
     rows.iter().map(weight).collect()
 }
 
-/// Shallow trees and few rounds: what they tell apart shall hold for tools that were not among the data.
+/// Shallow trees and few rounds: what they learn shall hold for tools that were not among the data.
 fn settings(classes: usize, seed: u64) -> Settings {
     let text = |value: &str| value.to_owned();
     let parameters = vec![

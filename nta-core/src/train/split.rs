@@ -52,7 +52,7 @@ pub fn split(sources: &[Source], seed: u64, tools: &[String]) -> Split {
             .words
             .iter()
             .any(|word| held.get(word.as_str()).is_some_and(|tool| source.tools.iter().any(|own| own == tool)));
-        // What no tool tells apart is told apart by scenario.
+        // Classes with one tool only are split by scenario.
         let by_scenario = !source.words.iter().any(|word| held.contains_key(word.as_str()) || !tools.is_empty());
         named || chosen || by_scenario && draw(seed, &source.file).is_multiple_of(ONE_OF)
     };

@@ -140,7 +140,7 @@ pub(super) struct Part<'a> {
     events: &'a [Event],
 }
 
-/// What came of a part beside its hosts.
+/// The results of a part beside its hosts.
 #[derive(Debug)]
 pub(super) struct Filled {
     pub(super) leading: Leading,
@@ -191,7 +191,7 @@ pub(super) fn leaders(shards: [Leading; SHARDS], most: usize) -> (Vec<Talker>, O
     (top, (others.packets_sent + others.packets_received > 0).then_some(others))
 }
 
-/// Which shard a host belongs to: by the window's seed, so that a replay always tells the same hosts apart.
+/// Which shard a host belongs to: by the window's seed, so that a replay always keeps the same hosts.
 pub(super) fn shard_number(seed: &Seed, address: IpAddr) -> usize {
     (seed.hash_one(address_number(address)) >> 40) as usize % SHARDS
 }

@@ -89,7 +89,7 @@ impl Supervisor {
         let options = KernelOptions { map_memory_mib, tunnels, events, object, ..KernelOptions::default() };
         let links = LinkEvents::listen();
         if let Err(error) = &links {
-            tracing::warn!(%error, "interfaces are looked at once a window: the kernel tells no news of them");
+            tracing::warn!(%error, "interfaces are looked at once a window: the kernel sends no link events");
         }
         let clock = LiveClock::begin();
         let mut new = Self {
@@ -271,7 +271,7 @@ impl Supervisor {
         self.report(pipeline)
     }
 
-    /// Tells the pipeline what is attached.
+    /// Reports to the pipeline what is attached.
     fn report(&mut self, pipeline: &mut Pipeline) -> Result<(), SourceError> {
         let attachments = self.attached.as_ref().map(|attached| attached.attachments.clone()).unwrap_or_default();
         pipeline.attach(attachments, &self.source.ledger()?);

@@ -169,7 +169,7 @@ impl Work for Captured {
     }
 }
 
-/// Checks flags and configuration file again and says what came of it. Nothing of it takes effect before a restart yet, and
+/// Checks flags and configuration file again and logs the result. Nothing of it takes effect before a restart yet, and
 /// the daemon goes on.
 fn reload(settings: &Settings, running: &Config) -> String {
     match settings.clone().load() {

@@ -51,7 +51,7 @@ pub(super) struct Args {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 #[value(rename_all = "snake_case")]
 enum Algorithm {
-    /// Gradient-boosted trees that tell classes of attacks apart.
+    /// Gradient-boosted trees that distinguish classes of attacks.
     #[default]
     Xgboost,
     /// How unlike normal traffic a host is.

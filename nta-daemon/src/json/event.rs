@@ -194,7 +194,7 @@ pub struct EventsJson {
 /// What became of the events of a kind.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct EventLossJson {
-    /// Told.
+    /// Reported.
     pub reported: u64,
     /// Not reported: more than the rate limit allows.
     pub limited: u64,

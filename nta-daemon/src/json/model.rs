@@ -18,7 +18,7 @@ pub struct ModelJson {
     pub id: Option<String>,
     /// When it was trained; null unless in use.
     pub created: Option<String>,
-    /// What it tells apart; empty unless in use.
+    /// The classes that it distinguishes; empty unless in use.
     pub classes: Vec<String>,
     /// Why it does not judge; null otherwise.
     pub reason: Option<String>,

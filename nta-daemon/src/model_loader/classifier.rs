@@ -32,7 +32,7 @@ const SHIPPED_NAME: &str = "shipped";
 /// A model, if there is one to be used, and what the status says about it.
 type Shelved = (Option<Arc<Classifier>>, ModelState);
 
-/// The model that the configuration asks for. What cannot be used is logged and told in the status; rules go on.
+/// The model that the configuration asks for. What cannot be used is logged and shown in the status; rules go on.
 pub(super) fn load(config: &ModelConfig) -> Shelved {
     let state = |name: &str, state, reason| {
         (None, ModelState { name: name.to_owned(), state, reason, ..ModelState::default() })
@@ -135,7 +135,7 @@ fn trial(path: &Path) -> Result<(), Refusal> {
     }
     let prefix = format!("nta-daemon: model {}: ", path.display());
     match said.lines().find_map(|line| line.strip_prefix(&prefix)) {
-        Some(reason) => Err(Refusal::Told(reason.to_owned())),
+        Some(reason) => Err(Refusal::Given(reason.to_owned())),
         None => Err(Refusal::Trial(status.to_string())),
     }
 }

@@ -1,4 +1,4 @@
-//! Models in files: whatever is wrong with one is told, and the others judge without it.
+//! Models in files: a faulty one is reported, and the others judge without it.
 
 mod classifier;
 mod forest;

@@ -9,7 +9,7 @@ use nta_core::analysis::{Analysis, Judged};
 use nta_core::domain::{Alert, AlertChange, DetectionCounts, LearningState, Timestamp};
 use nta_core::window::Closed;
 
-/// What came of a window.
+/// The results of a window.
 pub struct Done {
     /// The window, and longer ones that ended with it.
     pub judged: Vec<Judged>,
@@ -50,7 +50,7 @@ pub struct Beside {
     under_way: usize,
 }
 
-/// Windows that may wait to be judged, or to be told.
+/// Windows that may wait to be judged, or to be emitted.
 pub const QUEUE: usize = 16;
 
 impl Judge {
@@ -70,7 +70,7 @@ impl Judge {
         Ok(Self::Beside(Beside { windows, done, thread: thread?, under_way: 0 }))
     }
 
-    /// Takes a closed window; what came of it, if that is known at once.
+    /// Takes a closed window; returns its results, if they are known at once.
     pub fn close(&mut self, closed: Closed) -> Option<Done> {
         match self {
             Self::Here(analysis) => Some(Done::of(analysis, |analysis| analysis.close(closed))),

@@ -38,7 +38,7 @@ impl Pipeline {
         }
     }
 
-    /// The first window begins where a run before ended, as what was counted since is told with it.
+    /// The first window begins where a run before ended, as it holds what was counted since.
     pub fn resume(&mut self, since: Timestamp, now: Timestamp) {
         let span_ns = self.status.window_ns;
         let Some(opened) = Instant::now().checked_sub(Duration::from_nanos(now.since(since))) else { return };
@@ -49,7 +49,7 @@ impl Pipeline {
     }
 
     /// The open window is closed at `now`: when that is whole windows late, it stands for those as well, because what was
-    /// counted in them cannot be told apart any more.
+    /// counted in them cannot be separated any more.
     pub fn late(&mut self, now: Timestamp) {
         let span_ns = self.status.window_ns;
         if self.windows.end().is_some_and(|end| now.since(end) >= span_ns) {

@@ -36,7 +36,7 @@ pub struct Pipeline {
     windows: Windows,
     judge: Judge,
     delivery: Delivery,
-    /// What came of the windows before, if it is known yet, with their flows and the state behind them; oldest first.
+    /// The results of the windows before, as far as they are known, with their flows and the state behind them; oldest first.
     behind: VecDeque<(Option<Done>, usize, Status)>,
     baselines: Option<BaselineHandle>,
     status: Status,
@@ -104,7 +104,7 @@ impl Pipeline {
         }
     }
 
-    /// What the pipeline tells about itself.
+    /// The state of the pipeline.
     pub const fn status(&self) -> &Status {
         &self.status
     }
@@ -122,7 +122,7 @@ impl Pipeline {
         self.status.attachments = attachments;
     }
 
-    /// Interfaces that should be counted and are not, a reason each; the next closing of a window tells them.
+    /// Interfaces that should be counted and are not, a reason each; they are reported when the next window closes.
     pub fn miss(&mut self, missing: Vec<String>) {
         self.missing = missing;
         self.judge_attachments();
@@ -308,7 +308,7 @@ impl Pipeline {
         Ok(())
     }
 
-    /// Tells what came of the windows before, but for the last ones: at most so many, with at most so many flows.
+    /// Emits the results of the windows before, but for the last ones: at most so many, with at most so many flows.
     fn catch_up(&mut self, windows: usize, flows: usize, output: &mut Fanout<'_>) {
         let mut waiting: usize = self.behind.iter().map(|(_, flows, _)| flows).sum();
         while self.behind.len() > windows || (waiting > flows && !self.behind.is_empty()) {
@@ -330,7 +330,7 @@ impl Pipeline {
         imported
     }
 
-    /// Tells what came of a window behind which the state was this, and shows the baselines when they have changed.
+    /// Emits the results of a window and the state behind it, and shows the baselines when they have changed.
     fn emit(&mut self, done: Done, mut status: Status, imported: bool, output: &mut Fanout<'_>) {
         let Done { judged, detection, learning, took_ns } = done;
         let changed = imported || learning.updated != self.status.learning.updated;
@@ -350,7 +350,7 @@ impl Pipeline {
         output.emit(PipelineEvent::Closed(&label_status(&self.timeline, status)));
     }
 
-    /// Closes the open window and ends every flow, and every alert: the run ended at `time`. Nothing that is told is later.
+    /// Closes the open window and ends every flow, and every alert: the run ended at `time`. Nothing that is emitted is later.
     pub fn finish<S: FlowSource + ?Sized>(
         mut self,
         time: Timestamp,

@@ -13,7 +13,7 @@ use super::baselines::BaselineHandle;
 pub enum Delivery {
     /// As soon as it has closed.
     Immediate,
-    /// Once the flows of the next ones were told, [`QUEUE`](super::judge::QUEUE) of them unless they are large: windows can be judged meanwhile.
+    /// Once the flows of the next ones were emitted, [`QUEUE`](super::judge::QUEUE) of them unless they are large: windows can be judged meanwhile.
     /// How far behind depends on nothing but the windows.
     Deferred {
         /// Whether a thread of its own does so; not with `baselines`, whose imports wait for none.

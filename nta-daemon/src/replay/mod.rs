@@ -78,7 +78,7 @@ pub enum ReplayError {
     Source(#[from] SourceError),
 }
 
-/// What is told about one file.
+/// The result for one file.
 #[derive(Clone, Debug)]
 pub struct FileSummary {
     /// Path as given.
@@ -137,7 +137,7 @@ pub struct Replay<'a> {
     pub again: u32,
     /// Where baselines are shown, and imports of them taken from, if anybody looks.
     pub baselines: Option<BaselineHandle>,
-    /// Told bytes read and bytes in all, now and then; answers whether to go on.
+    /// Receives bytes read and bytes in all, now and then; returns whether to go on.
     pub progress: &'a mut dyn FnMut(u64, Option<u64>) -> bool,
 }
 

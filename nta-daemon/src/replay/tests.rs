@@ -152,7 +152,7 @@ fn many_batches_late_packets_and_a_full_table_give_the_same_with_a_second_thread
     assert!(summary.ledger.total().get(nta_common::Counter::Overflow) > 0, "{summary:?}");
 }
 
-/// Times that a run tells, as it tells them: of windows, and of alerts as they are raised and cleared.
+/// Times that a run emits, in their order: of windows, and of alerts as they are raised and cleared.
 #[derive(Default)]
 struct Times {
     flows: Vec<FlowId>,
@@ -197,18 +197,18 @@ fn times(paths: &[PathBuf]) -> (Times, Summary) {
 fn what_is_open_at_the_end_of_a_capture_is_closed_with_it_and_nothing_is_later() {
     let case = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/cases/port-scan/input.pcap.gz");
     let case = if case.exists() { case } else { case.with_file_name("input.pcap") };
-    let (told, summary) = times(&[case]);
+    let (emitted, summary) = times(&[case]);
     let (_, last) = summary.times.expect("frames");
-    assert!(!told.alerts.is_empty());
-    for alert in told.alerts.values() {
+    assert!(!emitted.alerts.is_empty());
+    for alert in emitted.alerts.values() {
         assert_eq!(alert.state, AlertState::Cleared, "{alert:?}");
         assert!(alert.raised <= last.plus(1) && alert.cleared.is_some_and(|at| at <= last.plus(1)), "{alert:?}");
     }
-    assert!(told.alerts.values().any(|alert| alert.clear_reason == Some(ClearReason::RunEnded)));
-    for (start, end, _, _) in &told.windows {
+    assert!(emitted.alerts.values().any(|alert| alert.clear_reason == Some(ClearReason::RunEnded)));
+    for (start, end, _, _) in &emitted.windows {
         assert!(start < end && *end <= last.plus(1), "{start} to {end}, and the last frame came at {last}");
     }
-    assert_eq!(told.windows.last().and_then(|(.., not_whole)| *not_whole), Some(NotWhole::RunEnded));
+    assert_eq!(emitted.windows.last().and_then(|(.., not_whole)| *not_whole), Some(NotWhole::RunEnded));
 }
 
 #[test]

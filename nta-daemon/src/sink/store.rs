@@ -118,7 +118,7 @@ impl StoreOutput {
         self.send_waiting(batch);
     }
 
-    /// What was told since the last one.
+    /// What was emitted since the last one.
     fn batch(&mut self) -> WindowBatch {
         let (flows, raw_packets) = (std::mem::take(&mut self.flows), std::mem::take(&mut self.raw_packets));
         let mut batch = WindowBatch { window: self.window.take(), flows, raw_packets, ..WindowBatch::default() };
@@ -242,8 +242,8 @@ mod tests {
         }
         assert_eq!((output.given_up, output.held_back.len()), (3, MAX_HELD_BACK));
         let next = output.held_back.front().expect("held back");
-        let told: Vec<u32> = next.alerts.iter().map(|alert| alert.windows).collect();
+        let kept: Vec<u32> = next.alerts.iter().map(|alert| alert.windows).collect();
         let own = (STORE_QUEUE + 3) as u32;
-        assert_eq!(told, [own - 1, own], "those of the windows that were given up go with the next");
+        assert_eq!(kept, [own - 1, own], "those of the windows that were given up go with the next");
     }
 }

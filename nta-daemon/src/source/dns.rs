@@ -9,9 +9,9 @@ use nta_common::EventHead;
 
 use nta_core::domain::{DnsMessage, Question, Timestamp};
 
-/// Questions of a message that are told. One is usual; multicast DNS asks several at once.
+/// Questions of a message that are reported. One is usual; multicast DNS asks several at once.
 const MAX_QUESTIONS: usize = 16;
-/// Characters of a name that are told.
+/// Characters of a name that are reported.
 const MAX_NAME: usize = 255;
 const PORTS: [u16; 2] = [53, 5353];
 
@@ -64,7 +64,7 @@ fn read(message: &mut DnsMessage, data: &[u8]) -> Option<()> {
     Some(())
 }
 
-/// The name in printable ASCII (the crate escapes all else), cut to what is told.
+/// The name in printable ASCII (the crate escapes all else), cut to [`MAX_NAME`].
 fn name(name: &impl std::fmt::Display) -> String {
     let mut text = String::new();
     let _cannot_fail = write!(text, "{name}");
@@ -81,8 +81,8 @@ mod tests {
     const CLIENT: (IpAddr, u16) = (IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)), 4000);
     const SERVER: (IpAddr, u16) = (IpAddr::V4(Ipv4Addr::new(10, 0, 0, 2)), 53);
 
-    /// A message from client to server, or back if its flags say that it is an answer; `len` as told by UDP.
-    fn told(data: &[u8], len: usize) -> DnsMessage {
+    /// A message from client to server, or back if its flags say that it is an answer; `len` as UDP's header says.
+    fn parsed(data: &[u8], len: usize) -> DnsMessage {
         let is_response = data.get(2).is_some_and(|flags| flags & 0x80 != 0);
         let (from, to) = if is_response { (SERVER, CLIENT) } else { (CLIENT, SERVER) };
         let head =
@@ -109,42 +109,42 @@ mod tests {
     fn a_query_and_its_answer_name_the_same_client_and_server() {
         let asked = question(&[b"www", b"example", b"org"]);
         let query = [header(0x0100, [1, 0]), asked.clone()].concat();
-        let query = told(&query, query.len());
+        let query = parsed(&query, query.len());
         assert_eq!((query.client, query.server, query.vlan, query.id), (CLIENT, SERVER, 3, 0x1234));
         assert_eq!(query.questions, [Question { name: "www.example.org".to_owned(), qtype: 1 }]);
         assert!(!query.is_response && !query.is_malformed && !query.is_cut);
 
         let record = |data: &[u8]| [&[0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 9, 0, data.len() as u8], data].concat();
         let answer = [header(0x8183, [1, 2]), asked, record(&[1, 2, 3, 4]), record(&[7; 9])].concat();
-        let whole = told(&answer, answer.len());
+        let whole = parsed(&answer, answer.len());
         assert_eq!((whole.client, whole.server), (CLIENT, SERVER));
         assert_eq!((whole.rcode, whole.answers, whole.answer_bytes()), (3, 2, 13));
         assert!(whole.is_response && !whole.is_malformed);
 
-        let cut = told(&answer[..answer.len() - 1], answer.len());
+        let cut = parsed(&answer[..answer.len() - 1], answer.len());
         assert_eq!((cut.answer_sizes.as_slice(), cut.is_cut, cut.is_malformed), (&[4][..], true, false));
-        let short = told(&answer[..answer.len() - 1], answer.len() - 1);
+        let short = parsed(&answer[..answer.len() - 1], answer.len() - 1);
         assert!(short.is_malformed && !short.is_cut);
     }
 
     #[test]
     fn names_are_escaped_and_capped() {
         let odd = [header(0, [1, 0]), question(&[b"a.b\n\xff c\"", b"x"])].concat();
-        let name = &told(&odd, odd.len()).questions[0].name;
+        let name = &parsed(&odd, odd.len()).questions[0].name;
         assert!(name.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' '), "{name}");
         assert!(name.starts_with("a\\.b\\010\\255"), "{name}");
         let long = [header(0, [1, 0]), question(&[&[1; 63], &[1; 63], &[1; 63]])].concat();
-        assert_eq!(told(&long, long.len()).questions[0].name.len(), MAX_NAME);
+        assert_eq!(parsed(&long, long.len()).questions[0].name.len(), MAX_NAME);
     }
 
     #[test]
     fn no_bytes_are_an_error() {
         let loops = [header(0, [1, 0]), vec![0xc0, 12, 0, 1, 0, 1]].concat();
         for bytes in [&[][..], &[1, 2, 3], &[0xff; 12], &[0xff; 300], &loops] {
-            assert!(told(bytes, bytes.len()).is_malformed, "{bytes:?}");
+            assert!(parsed(bytes, bytes.len()).is_malformed, "{bytes:?}");
         }
         let many = [header(0, [400, 0]), question(&[b"a"]).repeat(400)].concat();
-        let many = told(&many, many.len());
+        let many = parsed(&many, many.len());
         assert_eq!((many.questions.len(), many.is_malformed), (MAX_QUESTIONS, false));
     }
 }

@@ -1,4 +1,4 @@
-//! From the bytes that the programs (or the user engine) told to an event.
+//! Makes an event of the bytes that the programs (or the user engine) emitted.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -11,12 +11,12 @@ use nta_core::domain::{ArpPacket, Event, Mac, RawPacket, Timestamp};
 /// Ethernet and IPv4, with the lengths of their addresses (RFC 826).
 const ETHERNET_IPV4: [u8; 6] = [0, 1, 8, 0, 6, 4];
 
-/// How packets are sampled and told.
+/// How packets are sampled and reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EventSettings {
     /// Every how many-th packet is accounted; 1 accounts each.
     pub sample: u32,
-    /// Of how many packets the head of one is told; 0 tells none.
+    /// Of how many packets the head of one is reported; 0: of none.
     pub raw_every: u32,
     /// Events of each [`Kind`] in a second, of one interface on one CPU.
     pub per_second: [u32; 3],

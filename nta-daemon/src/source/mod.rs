@@ -39,7 +39,7 @@ pub trait FlowSource: Send {
     /// What was counted so far.
     fn ledger(&mut self) -> Result<Ledger, SourceError>;
 
-    /// Flows that a run before told of and that were over before this one read anything, once each.
+    /// Flows that a run before reported and that were over before this one read anything, once each.
     fn gone(&mut self) -> Vec<FlowRecord> {
         Vec::new()
     }

@@ -85,7 +85,7 @@ impl AlertSort {
 /// An alert with what people did about it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StoredAlert {
-    /// As the pipeline told it last.
+    /// As the pipeline emitted it last.
     pub alert: AlertJson,
     /// `open`, `acknowledged` or `resolved`.
     pub status: String,

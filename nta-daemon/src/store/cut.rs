@@ -1,5 +1,5 @@
 //! Windows that a restart cut: what the run before stored of one is joined with what this one has, so that it is one window
-//! again, with the time in which nobody counted told as its gap.
+//! again, with the time in which nobody counted as its gap.
 
 use super::db::{Conn, Query};
 use super::merged::Part;

@@ -53,7 +53,7 @@ pub enum StoreError {
         /// What is wrong with it.
         reason: String,
     },
-    /// A row cannot be told as JSON.
+    /// A row cannot be written as JSON.
     #[error("table `{table}`, number {number}: cannot be encoded")]
     Encode {
         /// The table.

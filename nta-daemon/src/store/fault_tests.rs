@@ -52,7 +52,7 @@ async fn number(store: &Store, sql: &str) -> u64 {
     from_sql(row.first().expect("a number"))
 }
 
-/// Lets each statement of a batch fail in each way; after every one of them the batch is told as written, and is.
+/// Lets each statement of a batch fail in each way; after every one of them the batch is reported as written, and is.
 async fn every_statement_fails_once(store: &Store, other: &Store) {
     let (writer, _task) = begin(store).await;
     let mut batches = 0;

@@ -1,4 +1,4 @@
-//! What analysis tells between two batches, as rows for the next one.
+//! What analysis emits between two batches, as rows for the next one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -70,7 +70,7 @@ impl Found {
         self.alerts.insert(alert.id, alert.clone());
     }
 
-    /// Takes the features of a window whose alerts were told: of its most active hosts, and of those that alerts name.
+    /// Takes the features of a window whose alerts were emitted: of its most active hosts, and of those that alerts name.
     pub fn judged(&mut self, snapshot: &Snapshot) {
         let mut hosts: Vec<&HostStats> = snapshot.hosts.iter().collect();
         let order = |host: &&HostStats| (std::cmp::Reverse(host.packets()), host.address);

@@ -1,5 +1,5 @@
 //! Locks that end with their holder, so that no clock is asked: the lease, by which one daemon captures for a sensor and a
-//! database, and a lock for each run, by which a start tells runs that were killed from those that go on.
+//! database, and a lock for each run, by which a start distinguishes runs that were killed from those that go on.
 
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::MetadataExt as _;

@@ -129,7 +129,7 @@ impl Store {
     }
 }
 
-/// Unsigned numbers as the database's signed ones; what does not fit is told as the largest.
+/// Unsigned numbers as the database's signed ones; what does not fit becomes the largest.
 fn to_sql(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }

@@ -40,12 +40,12 @@ impl Position {
         query.push_bind(i64::from(self.limit));
     }
 
-    /// One more row than asked for, which tells whether there is a next page.
+    /// One more row than asked for, which shows whether there is a next page.
     pub(super) const fn and_one(self) -> Self {
         Self { limit: self.limit.saturating_add(1), ..self }
     }
 
-    /// Cuts the row that only told of a next page; answers the key of the last one that stays, if there is one.
+    /// Cuts the row that only showed that there is a next page; returns the key of the last one that stays, if there is one.
     pub(super) fn cut<T>(&self, rows: &mut Vec<T>, key: impl Fn(&T) -> Key) -> Option<Key> {
         let more = rows.len() > self.limit as usize;
         rows.truncate(self.limit as usize);

@@ -52,7 +52,7 @@ impl ReadingsRow {
 
 impl Store {
     /// What a start of this sensor goes on from. Nothing without an earlier run; nor while batches of it wait in the spool, as
-    /// what it told is not known before they are written; nor where it cannot be read, which is said.
+    /// what it reported is not known before they are written; nor where it cannot be read, which is said.
     pub async fn resume(&self, sensor: &str) -> Option<Resume> {
         let waiting = self.spool.as_ref().and_then(|(folder, most)| Spool::open(folder, *most).ok());
         if waiting.is_some_and(|spool| spool.len() > 0) {

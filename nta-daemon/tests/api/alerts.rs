@@ -47,7 +47,7 @@ fn alert(kind: AlertKind, source: u8, window: u64, score: f64) -> Alert {
     }
 }
 
-/// Stores alerts as the pipeline tells them, each with its finding, together with their windows 1 to 3.
+/// Stores alerts as the pipeline emits them, each with its finding, together with their windows 1 to 3.
 async fn with_alerts() -> (App, Vec<Alert>) {
     let app = App::with(3, 2).await;
     let mut alerts = vec![
@@ -56,11 +56,11 @@ async fn with_alerts() -> (App, Vec<Alert>) {
         alert(AlertKind::SynFlood, 3, 3, 1.0),
     ];
     alerts[2].severity = Severity::Critical;
-    tell(&app, AlertChange::Raised, &alerts).await;
+    emit(&app, AlertChange::Raised, &alerts).await;
     (app, alerts)
 }
 
-async fn tell(app: &App, change: AlertChange, alerts: &[Alert]) {
+async fn emit(app: &App, change: AlertChange, alerts: &[Alert]) {
     let mut found = Found::new(app.store.clone(), 0);
     alerts.iter().for_each(|alert| found.alert(change, alert));
     let mut batch = WindowBatch::default();
@@ -112,7 +112,7 @@ async fn an_alert_says_why_it_does_not_go_on() {
     let (app, mut alerts) = with_alerts().await;
     let quiet = &mut alerts[0];
     (quiet.state, quiet.cleared, quiet.clear_reason) = (AlertState::Cleared, Some(time(70)), Some(ClearReason::Quiet));
-    tell(&app, AlertChange::Cleared, &alerts[..1]).await;
+    emit(&app, AlertChange::Cleared, &alerts[..1]).await;
     let reasons = async |expected: [Value; 3]| {
         for (alert, expected) in alerts.iter().zip(expected) {
             let one = app.json(&format!("/api/alerts/{}", alert.id)).await;
@@ -139,7 +139,7 @@ async fn what_people_do_survives_what_the_pipeline_tells_later() {
 
     let mut later = alerts[0].clone();
     (later.state, later.cleared, later.windows) = (AlertState::Cleared, Some(time(100)), 9);
-    tell(&app, AlertChange::Cleared, &[later]).await;
+    emit(&app, AlertChange::Cleared, &[later]).await;
     let (_, noted) = app.send(Method::PATCH, &path, &json!({"note": "closed"})).await;
     assert_eq!((&noted["state"], &noted["windows"]), (&"cleared".into(), &9.into()), "the pipeline's part is new");
     assert_eq!((&noted["status"], &noted["status_by"]), (&"acknowledged".into(), &"mira".into()));
@@ -192,7 +192,7 @@ async fn anomalies_are_what_alerts_are_made_of() {
     let mut goes_on = alerts[0].clone();
     goes_on.latest = alert(AlertKind::PortScan, 1, 3, 0.5).latest;
     goes_on.severity = Severity::High;
-    tell(&app, AlertChange::Updated, &[goes_on]).await;
+    emit(&app, AlertChange::Updated, &[goes_on]).await;
 
     let all = app.json("/api/anomalies").await;
     let alerts_named: Vec<_> = all["items"].as_array().expect("items").iter().map(|a| a["alert"].as_str()).collect();
@@ -227,7 +227,7 @@ async fn a_longer_window_has_anomalies_of_its_own() {
     (long.latest.start, long.latest.end) = (time(0), time(30));
     let spike = nta_core::window::Window { start: time(0), end: time(30), ..window(1) };
     app.batch(WindowBatch { longer: vec![(6, spike)], ..WindowBatch::default() }).await;
-    tell(&app, AlertChange::Raised, &[long]).await;
+    emit(&app, AlertChange::Raised, &[long]).await;
     let id = app.json("/api/metrics?span=30").await["items"][0]["id"].clone();
     let of = async |id: &Value| app.json(&format!("/api/anomalies/window/{id}")).await["items"].clone();
     assert_eq!(of(&id).await[0]["type"], "traffic_spike");

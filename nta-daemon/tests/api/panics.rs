@@ -15,7 +15,7 @@ use tower::ServiceExt as _;
 
 use crate::app::HOST;
 
-/// Text of a panic that tells of the inside.
+/// Text of a panic that shows the inside.
 const INSIDE: &str = "index out of bounds: the len is 0 but the index is 4294967295";
 
 struct Ended;
@@ -50,9 +50,9 @@ async fn a_panic_ends_the_app_with_an_error_and_nothing_of_it_is_told() {
     let database = folder.path().join("nta.db");
     let mut signals = Signals::catch().expect("signals");
     let mut hangup = String::new;
-    let (tell, told) = oneshot::channel();
+    let (send, received) = oneshot::channel();
     let panics = move |task: Task| -> Ended {
-        drop(tell.send(task.status.subscribe()));
+        drop(send.send(task.status.subscribe()));
         panic!("{INSIDE}")
     };
     let ended = build(&database).await.run(panics, &mut signals, &mut hangup).await;
@@ -61,7 +61,7 @@ async fn a_panic_ends_the_app_with_an_error_and_nothing_of_it_is_told() {
     assert!(!error.to_string().contains("index"), "{error}");
 
     // The status that the server had at its end.
-    let status = told.await.expect("it began");
+    let status = received.await.expect("it began");
     let store = Store::open(&format!("sqlite:{}", database.display())).await.expect("the database");
     for path in ["/health", "/api/status", "/metrics"] {
         let (code, text) = answer(&status, &store, path).await;

@@ -1,4 +1,4 @@
-//! Somebody else's address: the victim is told that the attacker is the gateway, and often the other way round too.
+//! Somebody else's address: the attacker claims to the victim that it is the gateway, and often the other way round too.
 
 use fastrand::Rng;
 

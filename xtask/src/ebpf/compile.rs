@@ -43,7 +43,7 @@ fn cargo(toolchain: &Toolchain, source: &Path, target: &Path) -> Result<Command>
     command.current_dir(source);
     command.env("RUSTC", &toolchain.rustc).env("RUSTC_BOOTSTRAP", "1");
     command.env("CARGO_TARGET_BPFEL_UNKNOWN_NONE_LINKER", linker).env("CARGO_TARGET_DIR", target);
-    wrapper::install(&mut command).context("cannot tell where xtask itself lies")?;
+    wrapper::install(&mut command).context("cannot find where xtask itself lies")?;
     Ok(command)
 }
 

@@ -78,7 +78,7 @@ pub(crate) fn linker() -> Option<PathBuf> {
     host::find_program("bpf-linker")
 }
 
-/// The LLVM that the linker generates code with, as precisely as this machine tells.
+/// The LLVM that the linker generates code with, as precisely as this machine knows.
 fn linker_llvm(linker: &Path) -> String {
     let libraries = process::output(Command::new("ldd").arg(linker)).unwrap_or_default();
     let library = libraries.lines().find(|line| line.contains("libLLVM"));

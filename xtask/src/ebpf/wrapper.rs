@@ -10,7 +10,7 @@ use std::process::{Command, ExitCode};
 /// The crates that lie in this repository and go into the object.
 const OURS: [&str; 2] = ["nta_common", "nta_ebpf"];
 
-/// Set by `compile`, so that cargo's call of this program is told from a user's.
+/// Set by `compile`, so that cargo's call of this program is distinguished from a user's.
 const MARK: &str = "NTA_XTASK_WRAPS_RUSTC";
 
 /// Makes the cargo that `command` is call this program in place of the compiler.

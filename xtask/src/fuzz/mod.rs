@@ -27,7 +27,7 @@ Examples:
   cargo xtask fuzz packet
   cargo xtask fuzz capture --seconds 600";
 
-/// A target, and what libFuzzer is told about it.
+/// A target, and libFuzzer's options for it.
 struct Target {
     name: &'static str,
     /// The longest input in bytes.

@@ -55,7 +55,7 @@ pub(super) fn ensure() -> Result<()> {
 fn install_linker() -> Result<()> {
     let mut command = process::cargo(["install", "bpf-linker", "--version", LINKER_VERSION, "--locked"]);
     command.args(["--no-default-features", "--features", "llvm-22"]);
-    // The crate's own build script takes the first llvm-config on the path, of whatever version, unless it is told.
+    // The crate's own build script takes the first llvm-config on the path, of whatever version, unless one is given.
     command.env("LLVM_SYS_221_PREFIX", LLVM_PREFIX).env("LLVM_PREFIX", LLVM_PREFIX);
     // Else it would land in the middle of this workspace's own build, or under its flags.
     command.env_remove("CARGO_TARGET_DIR").env_remove("RUSTFLAGS").current_dir("/");

@@ -19,7 +19,7 @@ const HASHES: [&str; 2] = [
     "47b81860b18056f9425b34fe2905343bc7ee0118122ae09cf2e31c305ed49877",
 ];
 
-/// Where it is kept, seen from the root of the checkout; `.cargo/config.toml` tells the build.
+/// Where it is kept, seen from the root of the checkout; the build reads it from `.cargo/config.toml`.
 const FOLDER: &str = ".xgboost";
 
 const PACKAGES: &[Package] = &[Package { name: "python3-pip", shown_by: "pip3" }];

@@ -1,5 +1,5 @@
 #!/bin/busybox sh
-# The first process of the virtual machine: sets it up, runs the checks, says what came of them, powers off.
+# The first process of the virtual machine: sets it up, runs the checks, prints their results, powers off.
 # Each line of result is `nta-vm: check=NAME result=ok|fail|not-run detail=…`; xtask judges them.
 
 /bin/busybox --install -s /bin

@@ -20,7 +20,7 @@ const CHECKS: &[&str] = &[
     "end",
 ];
 pub(super) const PROGRAMS: [&str; 3] = ["nta_xdp", "nta_tc_ingress", "nta_tc_egress"];
-/// Kernels before these cannot attach by TCX, take metadata in XDP test runs, or tell what the verifier did.
+/// Kernels before these cannot attach by TCX, take metadata in XDP test runs, or say what the verifier did.
 const HAS_TCX: (u32, u32) = (6, 6);
 const HAS_TEST_METADATA: (u32, u32) = (5, 18);
 const HAS_INSN_COUNT: (u32, u32) = (5, 16);
@@ -78,7 +78,7 @@ impl Outcome {
         Some(format!("{}/{}", field(&check.detail, "ingress")?, field(&check.detail, "egress")?))
     }
 
-    /// Instructions that the verifier walked for a program, where the kernel tells.
+    /// Instructions that the verifier walked for a program, where the kernel says.
     pub(super) fn verified(&self, program: &str) -> Option<u32> {
         field(self.program(program)?, "verified_insns")?.parse().ok()
     }

@@ -4,7 +4,7 @@
 //! beyond both, what a tool cannot avoid: a reply that nobody asked for, again and again (a cache forgets: dsniff's
 //! arpspoof repeats every 2 s, ettercap every second and then every 10 s, bettercap every second).
 //!
-//! What is told: (1) an address is claimed while its holder lives; (2) one station tells A that it is B, and B that it
+//! Reported are: (1) an address is claimed while its holder lives; (2) one station announces to A that it is B, and B that it
 //! is A; (3) an unasked reply is repeated; (4) a station asks and answers at once in one name, and speaks under another;
 //! (5) a station that claimed an address sends replies with the true binding (tools do so when they end).
 //!

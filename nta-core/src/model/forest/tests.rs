@@ -103,7 +103,7 @@ fn rows_that_are_no_rows_are_refused_and_the_infinite_is_very_large() {
     }
 }
 
-/// Rows of which none differs from another, and rows that differ by less than a `f32` can tell.
+/// Rows of which none differs from another, and rows that differ by less than a `f32` resolves.
 #[test]
 fn rows_that_are_all_alike_are_all_ordinary() {
     for rows in [[[1.0, 2.0], [1.0, 2.0]], [[1e9, 2.0], [1e9 + 1.0, 2.0]]] {

@@ -128,14 +128,14 @@ impl AttachedKernel {
         self.pins.as_ref().is_some_and(Pins::is_resumed)
     }
 
-    /// Called before the maps are read for the first time: from now on only this process knows what was told of them.
+    /// Called before the maps are read for the first time: from now on only this process knows what was reported of them.
     pub fn take_over(&self) {
         if let Some(pins) = &self.pins {
             pins.take_over();
         }
     }
 
-    /// Called after they were read for the last time, everything that was told taken out of them.
+    /// Called after they were read for the last time, and everything that was reported was taken out of them.
     pub fn hand_over(&self, flows: &KernelFlows) -> Result<(), SourceError> {
         let Some(pins) = &self.pins else { return Ok(()) };
         pins.hand_over(flows.last_ledger())?;

@@ -1,5 +1,5 @@
 //! One daemon an interface: a second one would count every packet again. A running daemon holds a claim on each of its
-//! interfaces, whatever their hooks, and a claim ends with its process. That also tells filters at clsact, which outlive
+//! interfaces, whatever their hooks, and a claim ends with its process. That also distinguishes filters at clsact, which outlive
 //! the process that attached them, and pinned programs of a daemon that runs from those that are left over.
 
 use std::fmt;
@@ -48,7 +48,7 @@ impl Claim {
                 return Err(SourceError::Watched { interface: interface.to_owned(), by });
             }
             Err(error) => {
-                tracing::warn!(interface, %error, "cannot tell whether another nta-daemon watches it");
+                tracing::warn!(interface, %error, "cannot find out whether another nta-daemon watches it");
                 None
             }
         };

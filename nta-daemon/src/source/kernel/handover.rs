@@ -1,5 +1,5 @@
 //! What a daemon that ends leaves for the next one beside the pinned maps: what the ledger held at its last window, so
-//! that the next one tells what was counted since then and nothing else. A map, as a BPF file system holds nothing else.
+//! that the next one reports what was counted since then and nothing else. A map, as a BPF file system holds nothing else.
 //! It is pinned at a clean end and removed by the next start: where it is missing, the last daemon was killed.
 
 use std::io;

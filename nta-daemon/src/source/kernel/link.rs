@@ -88,7 +88,7 @@ impl Linker<'_> {
 
     /// Who else is at TCX, and who comes first.
     pub(super) fn beside(&mut self, ingress: Hook, egress: Hook) -> Vec<String> {
-        let mut told = Vec::new();
+        let mut order = Vec::new();
         for ((direction, name), hook) in DIRECTIONS.into_iter().zip([ingress, egress]) {
             let own = self.kernel.classifier(program_at(direction)).ok().and_then(|program| program.info().ok());
             let (Hook::Tcx, Some(own)) = (hook, own) else { continue };
@@ -96,10 +96,10 @@ impl Linker<'_> {
             let Some(at) = present.iter().position(|program| program.id == own.id()) else { continue };
             let list = |programs: &[_]| programs.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
             let (before, after) = (list(&present[..at]), list(&present[at + 1..]));
-            told.extend((!before.is_empty()).then(|| format!("{name}: after {before}")));
-            told.extend((!after.is_empty()).then(|| format!("{name}: before {after}")));
+            order.extend((!before.is_empty()).then(|| format!("{name}: after {before}")));
+            order.extend((!after.is_empty()).then(|| format!("{name}: before {after}")));
         }
-        told
+        order
     }
 
     /// A new link; with pinning it is handed out to be pinned, else the program keeps it.

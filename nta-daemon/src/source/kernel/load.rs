@@ -23,7 +23,7 @@ pub(super) static OBJECT: &[u8] =
 const IPV4_SHARE: u64 = 60;
 /// Fewer flows than this make no useful map, whatever the budget says.
 const MIN_FLOWS: u64 = 64;
-/// Lines of the verifier's log that an error tells.
+/// Lines of the verifier's log that an error quotes.
 const VERIFIER_LINES: usize = 6;
 const NANOS_PER_JIFFY_IN_REPLAY: u32 = 1;
 /// Bytes of a ring that nothing is written to; the loader makes a page of it.
@@ -36,7 +36,7 @@ pub struct KernelOptions {
     pub map_memory_mib: u64,
     /// Index and name of each watched interface; empty for a replay.
     pub interfaces: Vec<(u32, String)>,
-    /// Name under which a replay's ledger is told.
+    /// Name of a replay's ledger.
     pub replay_name: Option<String>,
     /// Whether the inner packet of a tunnel is accounted in place of the tunnel.
     pub tunnels: bool,
@@ -204,7 +204,7 @@ fn jiffies() -> Result<Jiffies, SourceError> {
     })
 }
 
-/// Tells a missing capability from every other failure.
+/// Distinguishes a missing capability from every other failure.
 fn permission(error: aya::EbpfError, action: &str) -> SourceError {
     if causes(&error).any(is_permission) {
         SourceError::Permission { action: action.to_owned() }

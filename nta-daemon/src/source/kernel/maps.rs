@@ -36,14 +36,14 @@ pub struct KernelFlows {
     base: Vec<LedgerSlot>,
     /// What the ledger held, by slot, at the last reading.
     read: Vec<LedgerSlot>,
-    /// The maps stay for the next daemon: what is told of them is taken out.
+    /// The maps stay for the next daemon: what is reported of them is taken out.
     leaving: bool,
     events: EventRing,
     /// Which maps these are, where they outlive the process.
     pinned: Option<String>,
     /// When an earlier daemon read them last.
     resumed_ns: Option<u64>,
-    /// Flows that it told of and that are over.
+    /// Flows that it reported and that are over.
     gone: Vec<FlowRecord>,
     /// When the ledger was read last, by the kernel's clock.
     read_ns: u64,
@@ -102,13 +102,13 @@ impl KernelFlows {
         self.base = base.to_vec();
     }
 
-    /// Goes on from what an earlier daemon told of these maps.
+    /// Goes on from what an earlier daemon reported of these maps.
     pub(super) fn resume(&mut self, resume: Resume) {
         self.resumed_ns = Some(resume.readings.time_ns);
         self.tracker.resume(resume.flows, resume.readings.clock_offset_ns);
     }
 
-    /// Since when, by the kernel's clock, what is counted was told by nobody: an earlier daemon's last window.
+    /// Since when, by the kernel's clock, nobody has reported what is counted: an earlier daemon's last window.
     pub const fn resumed_ns(&self) -> Option<u64> {
         self.resumed_ns
     }
@@ -207,7 +207,7 @@ impl FlowSource for KernelFlows {
         let last = &mut self.overflow_last;
         let leaving = self.leaving;
         let mut quiet = Vec::new();
-        let mut tell = |key: &OverflowKey, now: &Volume| {
+        let mut report = |key: &OverflowKey, now: &Volume| {
             let before = last.insert(*key, *now).unwrap_or_default();
             let counts = now.since(&before);
             if counts.packets > 0 {
@@ -216,7 +216,7 @@ impl FlowSource for KernelFlows {
             counts.packets > 0
         };
         let visit = |key: &OverflowKey, now: &Volume| {
-            if !tell(key, now) || leaving {
+            if !report(key, now) || leaving {
                 quiet.push(*key);
             }
         };
@@ -267,7 +267,7 @@ impl FlowSource for KernelFlows {
         };
         let read = self.v4.drain(|key, last| end(FlowKey::V4(*key), last));
         if let Err(error) = read.and_then(|()| self.v6.drain(|key, last| end(FlowKey::V6(*key), last))) {
-            tracing::warn!(%error, "flows that end with the daemon are not told");
+            tracing::warn!(%error, "flows that end with the daemon are not reported");
         }
         self.tracker = Tracker::default();
     }

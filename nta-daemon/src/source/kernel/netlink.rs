@@ -29,7 +29,7 @@ const NLMSG_ERROR: u16 = 2;
 const NLM_F_REQUEST: u16 = 1;
 const NLMSGHDR_BYTES: usize = 16;
 const TYPE_MASK: u16 = 0x3fff;
-/// Longer than what the kernel tells of one link, with the statistics of 128 virtual functions.
+/// Longer than what the kernel sends about one link, with the statistics of 128 virtual functions.
 const ANSWER_BYTES: usize = 64 << 10;
 
 /// Hears when an interface comes, goes, is renamed, goes up or down. What has changed is read from the kernel afterwards,
@@ -93,7 +93,7 @@ pub(super) fn xdp_program(index: u32) -> io::Result<Option<u32>> {
     Ok(ids.into_iter().find_map(|kind| attribute(xdp, kind)).and_then(u32_of))
 }
 
-/// Whether the driver says that it has native XDP. An error where the kernel does not tell (before 6.3).
+/// Whether the driver says that it has native XDP. An error where the kernel does not say (before 6.3).
 pub(super) fn has_native_xdp(index: u32) -> io::Result<bool> {
     let missing = || io::Error::from(io::ErrorKind::Unsupported);
     let family = generic(GENL_ID_CTRL, CTRL_CMD_GETFAMILY, CTRL_ATTR_FAMILY_NAME, b"netdev\0")?;

@@ -70,7 +70,7 @@ fn would_take(hook: Hook, device: &Device, direction: TcAttachType) -> Result<Op
             match has_native_xdp(device.index) {
                 Ok(false) if hook == Hook::XdpNative => Err("the driver has no native XDP".to_owned()),
                 Err(_) if hook == Hook::XdpNative => Ok(Some(
-                    "whether the driver has native XDP is not told by this kernel (6.3 and later do): doctor --probe \
+                    "this kernel does not say whether the driver has native XDP (6.3 and later do): doctor --probe \
                      finds out"
                         .to_owned(),
                 )),

@@ -1,5 +1,5 @@
 //! Which programs an interface has already, and whose they are. Ids take `CAP_NET_ADMIN`, names `CAP_SYS_ADMIN`, which
-//! the installed service does not have: there a program is told by its id alone.
+//! the installed service does not have: there a program is named by its id alone.
 
 use std::fmt;
 use std::io;
@@ -54,7 +54,7 @@ pub(super) fn at_xdp(index: u32) -> Option<Present> {
     match xdp_program(index) {
         Ok(id) => id.map(Present::of),
         Err(error) => {
-            tracing::debug!(index, %error, "cannot tell its XDP program");
+            tracing::debug!(index, %error, "cannot find its XDP program");
             None
         }
     }
@@ -96,10 +96,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_program_is_told_by_name_and_id_and_libxdp_by_what_it_is() {
-        let told = |name: Option<&str>| Present { id: 7, name: name.map(str::to_owned) }.to_string();
-        assert_eq!(told(Some("xdp_pass")), "program xdp_pass id 7");
-        assert!(told(Some("xdp_dispatcher")).contains("libxdp"));
-        assert!(told(None).starts_with("program id 7"));
+    fn a_program_is_named_by_name_and_id_and_libxdp_by_what_it_is() {
+        let shown = |name: Option<&str>| Present { id: 7, name: name.map(str::to_owned) }.to_string();
+        assert_eq!(shown(Some("xdp_pass")), "program xdp_pass id 7");
+        assert!(shown(Some("xdp_dispatcher")).contains("libxdp"));
+        assert!(shown(None).starts_with("program id 7"));
     }
 }

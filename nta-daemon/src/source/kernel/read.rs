@@ -69,7 +69,7 @@ impl<K: Pod + Send, V: Pod + Send> MapReader<K, V> {
             let Ok(thread) = thread else { return Err(batch) };
             batch.visit(visit);
             // Both ends of a channel hold all batches there are, so neither send waits, and one fails only when the
-            // thread is gone, which `join` tells.
+            // thread is gone, which `join` reports.
             let _ = empty.send(batch);
             for batch in filled {
                 batch.visit(visit);

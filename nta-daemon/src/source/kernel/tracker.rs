@@ -28,30 +28,30 @@ pub(super) struct Tracker {
     cursor: Option<u32>,
     /// The flow that came first at the last reading.
     first: u32,
-    /// What a run before told of the flows that the first reading finds.
-    told: Told,
+    /// What a run before reported of the flows that the first reading finds.
+    reported: Reported,
 }
 
-/// What a run before told, by protocol and endpoints, the smaller one first.
+/// What a run before reported, by protocol and endpoints, the smaller one first.
 #[derive(Default)]
-struct Told {
+struct Reported {
     flows: HashMap<(u8, [(IpAddr, u16); 2]), FlowRecord>,
     clock_offset_ns: u64,
 }
 
-impl Told {
+impl Reported {
     fn key(proto: u8, mut endpoints: [(IpAddr, u16); 2]) -> (u8, [(IpAddr, u16); 2]) {
         endpoints.sort_unstable();
         (proto, endpoints)
     }
 
-    /// The state behind the last reading of the run before; a new one where it told nothing of the flow.
+    /// The state behind the last reading of the run before; a new one where it did not report the flow.
     fn track(&mut self, key: &FlowKey, reading: &FlowStats, origin: &Origin) -> Tracked {
         if self.flows.is_empty() {
             return Tracked::new(key, reading, origin);
         }
         match self.flows.remove(&Self::key(key.proto(), key.endpoints())) {
-            Some(told) => Tracked::resumed(key, reading, origin, &told, self.clock_offset_ns),
+            Some(reported) => Tracked::resumed(key, reading, origin, &reported, self.clock_offset_ns),
             None => Tracked::new(key, reading, origin),
         }
     }
@@ -76,19 +76,19 @@ impl Tracker {
         self.index.len()
     }
 
-    /// The first reading goes on from what a run before told.
+    /// The first reading goes on from what a run before reported.
     pub(super) fn resume(&mut self, flows: Vec<FlowRecord>, clock_offset_ns: u64) {
         let key = |flow: &FlowRecord| {
             let FlowRecord { originator, responder, .. } = flow;
-            Told::key(flow.proto, [(originator.address, originator.port), (responder.address, responder.port)])
+            Reported::key(flow.proto, [(originator.address, originator.port), (responder.address, responder.port)])
         };
-        self.told = Told { flows: flows.into_iter().map(|flow| (key(&flow), flow)).collect(), clock_offset_ns };
+        self.reported = Reported { flows: flows.into_iter().map(|flow| (key(&flow), flow)).collect(), clock_offset_ns };
     }
 
-    /// A reading of the maps is complete: what comes now is new, and flows that a run before told of and that are not in the
+    /// A reading of the maps is complete: what comes now is new, and flows that a run before reported and that are not in the
     /// maps any more are over.
     pub(super) fn gone(&mut self) -> Vec<FlowRecord> {
-        let gone = std::mem::take(&mut self.told.flows).into_values();
+        let gone = std::mem::take(&mut self.reported.flows).into_values();
         gone.map(|flow| FlowRecord { ended: Some(EndReason::Idle), ..flow }).collect()
     }
 
@@ -121,7 +121,7 @@ impl Tracker {
             let slot = match self.index.find(hash, |slot| self.holds(slot, &key)) {
                 Some(slot) => slot,
                 None => {
-                    let flow = self.told.track(&key, reading, origin);
+                    let flow = self.reported.track(&key, reading, origin);
                     self.insert(key, hash, expected, flow)
                 }
             };
@@ -188,7 +188,7 @@ impl Tracker {
         self.slots.iter().flatten().flatten()
     }
 
-    /// Forgets a flow and tells its end; `last` is what the map held when its entry was removed, `None` when somebody else
+    /// Forgets a flow and reports its end; `last` is what the map held when its entry was removed, `None` when somebody else
     /// had removed it, of whose end nothing is known then.
     pub(super) fn remove(
         &mut self,
@@ -232,9 +232,9 @@ mod tests {
         random: u64,
     }
 
-    type Told = (FlowKey, u64, Option<FlowDelta>, Option<EndReason>);
+    type Reported = (FlowKey, u64, Option<FlowDelta>, Option<EndReason>);
 
-    fn told(update: &FlowUpdate<'_>) -> Told {
+    fn reported(update: &FlowUpdate<'_>) -> Reported {
         (*update.key, update.flow.totals[0].packets, update.delta.copied(), update.ended)
     }
 
@@ -273,12 +273,12 @@ mod tests {
             self.map[at].1.add(&packet, 1, direction, self.now_ns, &CaptureClock(self.now_ns));
         }
 
-        fn drain(&mut self) -> Vec<Told> {
+        fn drain(&mut self) -> Vec<Reported> {
             let mut all = Vec::new();
             for (key, reading) in &self.map {
                 let (flow, last) =
                     self.last.entry(*key).or_insert_with(|| (Tracked::new(key, reading, &Origin::default()), *reading));
-                flow.take(key, reading, &Origin::default(), None, &mut |update| all.push(told(&update)));
+                flow.take(key, reading, &Origin::default(), None, &mut |update| all.push(reported(&update)));
                 *last = *reading;
             }
             all
@@ -314,7 +314,7 @@ mod tests {
             let mut all = Vec::new();
             tracker.rewind();
             for (key, reading) in &model.map {
-                tracker.read(*key, reading, &Origin::default(), &mut |update| all.push(told(&update)));
+                tracker.read(*key, reading, &Origin::default(), &mut |update| all.push(reported(&update)));
             }
             updates += all.len();
             assert_eq!(all, model.drain(), "round {round}");
@@ -356,7 +356,8 @@ mod tests {
         let at = model.map.iter().position(|(k, _)| *k == key).expect("it is there");
         let last = model.map[at].1;
         let mut all = Vec::new();
-        tracker.remove(&key, Some(&last), EndReason::Idle, &Origin::default(), &mut |update| all.push(told(&update)));
+        tracker
+            .remove(&key, Some(&last), EndReason::Idle, &Origin::default(), &mut |update| all.push(reported(&update)));
         assert_eq!(all.iter().filter_map(|t| t.2).map(|d| d.counts[0].packets).sum::<u64>(), counted(&last) - 1);
         assert_eq!(tracker.len(), 0);
     }

@@ -35,7 +35,7 @@ pub struct Reading {
     pub skipped: BTreeMap<LinkType, u64>,
     /// How the file ended; [`End::Complete`] when it was not read to its end.
     pub end: End,
-    /// What to tell when not one frame could be analysed.
+    /// The message when not one frame could be analysed.
     pub unsupported: Option<String>,
 }
 

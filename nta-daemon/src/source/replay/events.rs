@@ -1,24 +1,24 @@
 //! Events of the user engine: kept until they are asked for.
 
-use nta_common::{Event as Told, EventHead, Events, Kind};
+use nta_common::{Event as Emitted, EventHead, Events, Kind};
 
 use crate::source::EventSettings;
 use crate::source::event::decode;
 use nta_core::domain::Event;
 
-/// What was told and not yet asked for. The replay asks every few thousand frames, each of which makes at most two.
+/// What was emitted and not yet read. The replay asks every few thousand frames, each of which makes at most two.
 pub(super) struct UserEvents {
     settings: EventSettings,
-    told: Vec<(EventHead, Vec<u8>)>,
+    emitted: Vec<(EventHead, Vec<u8>)>,
 }
 
 impl UserEvents {
     pub(super) const fn new(settings: EventSettings) -> Self {
-        Self { settings, told: Vec::new() }
+        Self { settings, emitted: Vec::new() }
     }
 
     pub(super) fn read(&mut self, sink: &mut dyn FnMut(Event)) {
-        for (head, data) in self.told.drain(..) {
+        for (head, data) in self.emitted.drain(..) {
             if let Some(event) = decode(&head, &data, 0) {
                 sink(event);
             }
@@ -39,11 +39,11 @@ impl Events for UserEvents {
         self.settings.per_second[kind as usize]
     }
 
-    fn put<const N: usize>(&mut self, fill: impl FnOnce(&mut Told<N>)) -> bool {
-        let mut event = Told { head: EventHead::default(), data: [0; N] };
+    fn put<const N: usize>(&mut self, fill: impl FnOnce(&mut Emitted<N>)) -> bool {
+        let mut event = Emitted { head: EventHead::default(), data: [0; N] };
         fill(&mut event);
         let data = event.data.get(..event.head.data_len as usize).unwrap_or_default();
-        self.told.push((event.head, data.to_vec()));
+        self.emitted.push((event.head, data.to_vec()));
         true
     }
 }

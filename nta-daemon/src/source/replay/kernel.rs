@@ -35,7 +35,7 @@ struct Pinned {
 }
 
 impl Pinned {
-    /// `None` where the kernel does not tell what the thread may run on.
+    /// `None` where the kernel does not say what the thread may run on.
     fn here() -> Option<Self> {
         let mut one = CpuSet::new();
         one.set(sched_getcpu());

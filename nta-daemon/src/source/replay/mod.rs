@@ -30,7 +30,7 @@ pub trait Engine: FlowSource {
         None
     }
 
-    /// Told which frames come next, [`GROUP`] at a time. It changes nothing but the time that they take.
+    /// Announces which frames come next, [`GROUP`] at a time. It changes nothing but the time that they take.
     fn look_ahead(&self, _hints: &[Option<Hint>]) {}
 
     /// `kernel` or `user`.

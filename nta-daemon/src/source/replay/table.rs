@@ -205,7 +205,7 @@ impl Entry {
     }
 }
 
-/// Something of each cache line of what is told of a flow.
+/// Something of each cache line of what is reported of a flow.
 #[inline]
 fn lines(flow: Option<&Tracked>) -> u64 {
     flow.map_or(0, |flow| flow.id.0 ^ flow.totals[0].packets ^ flow.totals[1].packets ^ flow.seen.as_nanos())

@@ -219,11 +219,11 @@ mod tests {
             engine.inject(second * SECOND, frame.len() as u32, &frame).expect("accounted");
         }
         assert_eq!(flows(&mut engine), [(53, 2)]);
-        let mut told = Vec::new();
-        engine.overflows(&mut |o| told.push((o.destination.to_string(), o.port, o.counts.packets))).expect("no I/O");
-        told.sort();
-        assert_eq!(told, [("198.51.100.3".to_owned(), 53, 2), ("198.51.100.4".to_owned(), 53, 1)]);
+        let mut found = Vec::new();
+        engine.overflows(&mut |o| found.push((o.destination.to_string(), o.port, o.counts.packets))).expect("no I/O");
+        found.sort();
+        assert_eq!(found, [("198.51.100.3".to_owned(), 53, 2), ("198.51.100.4".to_owned(), 53, 1)]);
         assert_eq!((engine.slot.ledger.get(Counter::Overflow), engine.slot.ledger.imbalance()), (3, 0));
-        engine.overflows(&mut |o| panic!("told twice: {o:?}")).expect("no I/O");
+        engine.overflows(&mut |o| panic!("reported twice: {o:?}")).expect("no I/O");
     }
 }
