@@ -27,7 +27,7 @@ pub mod tcp;
 pub use account::{First, Flows, account};
 pub use codegen::{fall_through, unlikely};
 pub use counters::{Counter, CpuSlot, LedgerSlot};
-pub use events::{Event, EventHead, Events, Kind};
+pub use events::{EventBuffer, EventHead, Events, Kind};
 pub use flow::{CaptureClock, Clock, Direction, FlowStats, Volume};
 pub use key::{FlowKey4, FlowKey6, FragmentKey, FragmentPorts, OverflowKey};
 pub use packet::{Family, Packet, PacketReader, SliceReader, parse};

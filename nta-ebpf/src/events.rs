@@ -1,6 +1,6 @@
 //! Events into the ring buffer.
 
-use nta_common::{Event, Events, Kind};
+use nta_common::{EventBuffer, Events, Kind};
 
 use crate::maps::EVENTS;
 use crate::settings;
@@ -28,8 +28,8 @@ impl Events for KernelEvents {
     }
 
     #[inline(always)]
-    fn put<const N: usize>(&mut self, fill: impl FnOnce(&mut Event<N>)) -> bool {
-        let Some(mut room) = EVENTS.reserve::<Event<N>>(0) else { return false };
+    fn put<const N: usize>(&mut self, fill: impl FnOnce(&mut EventBuffer<N>)) -> bool {
+        let Some(mut room) = EVENTS.reserve::<EventBuffer<N>>(0) else { return false };
         // SAFETY: the ring's own memory, of the size of an event, and any bytes make one.
         fill(unsafe { &mut *room.as_mut_ptr() });
         room.submit(NO_WAKEUP);

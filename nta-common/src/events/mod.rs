@@ -92,7 +92,7 @@ pub struct EventHead {
 /// An event with room for `N` bytes, of which the last [`COPY_UNIT`] are slack.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
-pub struct Event<const N: usize> {
+pub struct EventBuffer<const N: usize> {
     /// What it is about.
     pub head: EventHead,
     /// The bytes; what is behind `head.data_len` means nothing.
@@ -111,7 +111,7 @@ pub trait Events {
     fn per_second(&self, kind: Kind) -> u32;
 
     /// Has an event filled and hands it over; answers whether there was room.
-    fn put<const N: usize>(&mut self, fill: impl FnOnce(&mut Event<N>)) -> bool;
+    fn put<const N: usize>(&mut self, fill: impl FnOnce(&mut EventBuffer<N>)) -> bool;
 }
 
 /// Turns and rate limits of one interface on one CPU.
@@ -250,7 +250,7 @@ fn emit<E: Events, const N: usize>(
     state: &mut EventState,
     ledger: &mut LedgerSlot,
     now_ns: u64,
-    fill: impl FnOnce(&mut Event<N>),
+    fill: impl FnOnce(&mut EventBuffer<N>),
 ) {
     let per_second = events.per_second(kind);
     if per_second == 0 {

@@ -31,11 +31,11 @@ impl Events for Bench {
         3
     }
 
-    fn put<const N: usize>(&mut self, fill: impl FnOnce(&mut Event<N>)) -> bool {
+    fn put<const N: usize>(&mut self, fill: impl FnOnce(&mut EventBuffer<N>)) -> bool {
         if self.emitted.len() >= self.room {
             return false;
         }
-        let mut event = Event { head: EventHead::default(), data: [0xee; N] };
+        let mut event = EventBuffer { head: EventHead::default(), data: [0xee; N] };
         fill(&mut event);
         self.emitted.push((event.head, event.data[..event.head.data_len as usize].to_vec()));
         true

@@ -13,7 +13,7 @@ pub(super) fn is_learned_only(alert: &Alert) -> bool {
 
 /// On which side of an alert a host is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Side {
+enum AlertSide {
     Source,
     Destination,
 }
@@ -21,7 +21,7 @@ enum Side {
 /// Open alerts by the hosts that they name, each look-up O(log n). Holds each open alert at most twice.
 #[derive(Debug, Default)]
 pub(super) struct ByHost {
-    open: BTreeMap<(Side, IpAddr, AlertKind), BTreeSet<(Timestamp, AlertKey)>>,
+    open: BTreeMap<(AlertSide, IpAddr, AlertKind), BTreeSet<(Timestamp, AlertKey)>>,
 }
 
 impl ByHost {
@@ -48,13 +48,13 @@ impl ByHost {
     /// no kind of its own, of any kind with the host on any side. Of several the one that was raised last.
     pub(super) fn joinable(&self, finding: &Finding) -> Option<AlertKey> {
         let own = AlertKey::of(finding);
-        let last = |place: (Side, IpAddr, AlertKind)| self.open.get(&place).and_then(BTreeSet::last);
+        let last = |place: (AlertSide, IpAddr, AlertKind)| self.open.get(&place).and_then(BTreeSet::last);
         if finding.kind != AlertKind::HostAnomaly {
             return places(&own).filter_map(last).max().map(|(_, key)| *key);
         }
         let host = own.source.host().or(own.destination.host())?;
         let kinds = AlertKind::ALL.into_iter().filter(|kind| *kind != AlertKind::HostAnomaly);
-        let places = kinds.flat_map(|kind| [(Side::Source, host, kind), (Side::Destination, host, kind)]);
+        let places = kinds.flat_map(|kind| [(AlertSide::Source, host, kind), (AlertSide::Destination, host, kind)]);
         places.filter_map(last).max().map(|(_, key)| *key)
     }
 }
@@ -69,9 +69,9 @@ impl ByHost {
 }
 
 /// Where an alert is looked for.
-fn places(key: &AlertKey) -> impl Iterator<Item = (Side, IpAddr, AlertKind)> + use<> {
+fn places(key: &AlertKey) -> impl Iterator<Item = (AlertSide, IpAddr, AlertKind)> + use<> {
     let kind = key.kind;
-    let sides = [(Side::Source, key.source.host()), (Side::Destination, key.destination.host())];
+    let sides = [(AlertSide::Source, key.source.host()), (AlertSide::Destination, key.destination.host())];
     sides.into_iter().filter_map(move |(side, host)| Some((side, host?, kind)))
 }
 

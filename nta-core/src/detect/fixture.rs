@@ -6,17 +6,18 @@ use nta_common::flow::Counts;
 use super::{Detector, View};
 use crate::baseline::{BaselineConfig, Baselines};
 use crate::domain::{
-    ConnState, Endpoint, Event, Finding, FlowId, FlowObservation, FlowRecord, History, RttSamples, TcpCounts, Timestamp,
+    ConnState, Endpoint, Finding, FlowId, FlowObservation, FlowRecord, History, PacketEvent, RttSamples, TcpCounts,
+    Timestamp,
 };
 use crate::window::{DEFAULT_WINDOW_NS, Seed, Snapshot, Windows};
 
 /// The base window around `time` with these events.
-pub(super) fn window(time: Timestamp, events: &[Event]) -> Snapshot {
+pub(super) fn window(time: Timestamp, events: &[PacketEvent]) -> Snapshot {
     full(time, events, Vec::new())
 }
 
 /// The base window around `time` with these events and flows.
-pub(super) fn full(time: Timestamp, events: &[Event], flows: Vec<FlowObservation>) -> Snapshot {
+pub(super) fn full(time: Timestamp, events: &[PacketEvent], flows: Vec<FlowObservation>) -> Snapshot {
     let mut windows = Windows::new(DEFAULT_WINDOW_NS, Seed::fixed());
     windows.open_at(time);
     events.iter().for_each(|event| windows.add_event(event));

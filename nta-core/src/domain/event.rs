@@ -8,7 +8,7 @@ use super::counts::counts;
 
 /// An event.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Event {
+pub enum PacketEvent {
     /// A DNS message.
     Dns(DnsMessage),
     /// An ARP packet for IPv4 over Ethernet.
@@ -19,7 +19,7 @@ pub enum Event {
     RawPacket(RawPacket),
 }
 
-impl Event {
+impl PacketEvent {
     /// When.
     pub const fn time_mut(&mut self) -> &mut Timestamp {
         match self {
@@ -145,18 +145,18 @@ counts! {
 
 impl EventCounts {
     /// Counts an event.
-    pub fn count(&mut self, event: &Event) {
+    pub fn count(&mut self, event: &PacketEvent) {
         match event {
-            Event::Dns(message) if message.is_malformed => self.dns_malformed += 1,
-            Event::Dns(message) if message.is_response => {
+            PacketEvent::Dns(message) if message.is_malformed => self.dns_malformed += 1,
+            PacketEvent::Dns(message) if message.is_response => {
                 self.dns_responses += 1;
                 self.dns_nxdomain += u64::from(message.rcode == NXDOMAIN);
             }
-            Event::Dns(_) => self.dns_queries += 1,
-            Event::Arp(packet) if packet.operation == REQUEST => self.arp_requests += 1,
-            Event::Arp(packet) => self.arp_replies += u64::from(packet.operation == REPLY),
-            Event::ArpMalformed(_) => self.arp_malformed += 1,
-            Event::RawPacket(_) => self.raw_packets += 1,
+            PacketEvent::Dns(_) => self.dns_queries += 1,
+            PacketEvent::Arp(packet) if packet.operation == REQUEST => self.arp_requests += 1,
+            PacketEvent::Arp(packet) => self.arp_replies += u64::from(packet.operation == REPLY),
+            PacketEvent::ArpMalformed(_) => self.arp_malformed += 1,
+            PacketEvent::RawPacket(_) => self.raw_packets += 1,
         }
     }
 }

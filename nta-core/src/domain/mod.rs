@@ -22,7 +22,7 @@ mod zeek;
 
 pub use alert::{Alert, AlertChange, AlertId, AlertKey, AlertState, ClearReason, Opinion, Severity};
 pub use community_id::community_id;
-pub use event::{ArpPacket, DnsMessage, Event, EventCounts, Mac, Question, RawPacket};
+pub use event::{ArpPacket, DnsMessage, EventCounts, Mac, PacketEvent, Question, RawPacket};
 pub use finding::{AlertKind, Basis, Contributor, Finding, Measure, Party};
 pub use flow::{EndReason, FlowDelta, FlowId, FlowKey, FlowUpdate, OverflowDelta, RttSamples};
 pub use identity::{BadRunId, BadSensorId, IdentityScope, RunId, SensorId};

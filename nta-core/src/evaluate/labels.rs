@@ -25,7 +25,7 @@ pub enum LabelError {
 
 /// A side of an attack, as labelled.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Side {
+pub enum LabelledSide {
     /// Not known.
     Unknown,
     /// Made-up addresses.
@@ -42,9 +42,9 @@ pub struct Label {
     /// `benign`, or the word for the attack.
     pub word: String,
     /// Who attacks.
-    pub attacker: Side,
+    pub attacker: LabelledSide,
     /// Who is attacked.
-    pub victim: Side,
+    pub victim: LabelledSide,
     /// First packet of the attack, or of the capture; `None` when not known.
     pub start: Option<Timestamp>,
     /// Its last packet.
@@ -108,11 +108,11 @@ fn label(line: &str, at: [usize; COLUMNS.len()], tool: Option<usize>) -> Result<
     })
 }
 
-fn side(cell: &str) -> Result<Side, String> {
+fn side(cell: &str) -> Result<LabelledSide, String> {
     match cell {
-        "" | "-" => Ok(Side::Unknown),
-        "*" => Ok(Side::Spoofed),
-        list => list.split(',').map(|one| party(one.trim())).collect::<Result<_, _>>().map(Side::Parties),
+        "" | "-" => Ok(LabelledSide::Unknown),
+        "*" => Ok(LabelledSide::Spoofed),
+        list => list.split(',').map(|one| party(one.trim())).collect::<Result<_, _>>().map(LabelledSide::Parties),
     }
 }
 
@@ -159,8 +159,8 @@ mod tests {
         let labels = parse(text).expect("two rows");
         assert_eq!(labels[0].kind(), Some(AlertKind::PortScan));
         assert_eq!(labels[0].start, Some(Timestamp::from_nanos(12_500_000_000)));
-        assert_eq!(labels[1].attacker, Side::Parties(vec![Party::Mac([0, 0x25, 0xb3, 0xbf, 0x91, 0xee])]));
-        assert!(matches!(&labels[1].victim, Side::Parties(hosts) if hosts.len() == 2));
+        assert_eq!(labels[1].attacker, LabelledSide::Parties(vec![Party::Mac([0, 0x25, 0xb3, 0xbf, 0x91, 0xee])]));
+        assert!(matches!(&labels[1].victim, LabelledSide::Parties(hosts) if hosts.len() == 2));
     }
 
     #[test]

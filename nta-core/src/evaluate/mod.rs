@@ -4,5 +4,5 @@
 mod labels;
 mod score;
 
-pub use labels::{Label, LabelError, Side, parse};
+pub use labels::{Label, LabelError, LabelledSide, parse};
 pub use score::{AttackScore, BenignScore, Judges, Outcome, Report, score};

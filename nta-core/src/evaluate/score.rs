@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::labels::{Label, Side};
+use super::labels::{Label, LabelledSide};
 use crate::domain::{Alert, AlertKind, Party, Severity, Timestamp};
 
 /// An alert so long before or after an attack still belongs to it: windows are cut on their own grid, and long ones
@@ -108,17 +108,19 @@ impl Judges {
 
 fn is_right(label: &Label, alert: &Alert) -> bool {
     match (&label.attacker, &label.victim) {
-        (Side::Parties(attackers), _) => attackers.contains(&alert.key.source) || names(attackers, alert),
-        (_, Side::Parties(victims)) => victims.contains(&alert.key.destination),
+        (LabelledSide::Parties(attackers), _) => attackers.contains(&alert.key.source) || names(attackers, alert),
+        (_, LabelledSide::Parties(victims)) => victims.contains(&alert.key.destination),
         _ => true,
     }
 }
 
 /// Whether it names attacker or victim, on whatever side.
 fn is_about(label: &Label, alert: &Alert) -> bool {
-    let known = |side: &Side| match side {
-        Side::Parties(parties) => Some(parties.contains(&alert.key.source) || parties.contains(&alert.key.destination)),
-        Side::Unknown | Side::Spoofed => None,
+    let known = |side: &LabelledSide| match side {
+        LabelledSide::Parties(parties) => {
+            Some(parties.contains(&alert.key.source) || parties.contains(&alert.key.destination))
+        }
+        LabelledSide::Unknown | LabelledSide::Spoofed => None,
     };
     match (known(&label.attacker), known(&label.victim)) {
         (None, None) => true,

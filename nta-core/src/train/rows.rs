@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::domain::{AlertKind, Party, Timestamp};
-use crate::evaluate::{Label, Side};
+use crate::evaluate::{Label, LabelledSide};
 use crate::features::Extent;
 use crate::model::{self, AttackRole, Input, MIN_PACKETS};
 use crate::window::{HostStats, Snapshot};
@@ -152,14 +152,14 @@ impl<'a> Collector<'a> {
 
 fn place(label: &Label, host: &HostStats) -> Place {
     let own = Party::Host(host.address);
-    let names = |side: &Side| matches!(side, Side::Parties(parties) if parties.contains(&own));
+    let names = |side: &LabelledSide| matches!(side, LabelledSide::Parties(parties) if parties.contains(&own));
     // A station known by its MAC address may be any host.
-    let is_known = |side: &Side| matches!(side, Side::Parties(parties) if parties.iter().all(|p| p.host().is_some()));
+    let is_known = |side: &LabelledSide| matches!(side, LabelledSide::Parties(parties) if parties.iter().all(|p| p.host().is_some()));
     if names(&label.attacker) {
         Place::Attacker
     } else if names(&label.victim) {
         Place::Victim
-    } else if is_known(&label.attacker) && (is_known(&label.victim) || label.victim == Side::Unknown) {
+    } else if is_known(&label.attacker) && (is_known(&label.victim) || label.victim == LabelledSide::Unknown) {
         Place::Bystander
     } else {
         Place::Unknown

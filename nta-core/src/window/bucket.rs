@@ -9,7 +9,7 @@ use nta_common::{Counter, LedgerSlot};
 use super::host::{HostStats, Rtt, Seed};
 use super::pool::Pools;
 use super::{Both, Closed, Flows, Hosts, Measured};
-use crate::domain::{Event, EventCounts, FlowObservation, OverflowDelta, TcpCounts, Timestamp};
+use crate::domain::{EventCounts, FlowObservation, OverflowDelta, PacketEvent, TcpCounts, Timestamp};
 
 /// Hosts that a window names; the rest is summed up as "others".
 pub(super) const TOP_TALKERS: usize = 10;
@@ -174,7 +174,7 @@ pub(super) struct Bucket {
     pub(super) late_packets: u64,
     window: Window,
     flows: Flows,
-    events: Vec<Event>,
+    events: Vec<PacketEvent>,
     overflow: Vec<OverflowDelta>,
     seed: Seed,
     pools: Pools,
@@ -244,9 +244,9 @@ impl Bucket {
     }
 
     /// Bounded by the rate limits of events, and by [`MAX_EVENTS`].
-    pub(super) fn add_event(&mut self, event: &Event) {
+    pub(super) fn add_event(&mut self, event: &PacketEvent) {
         self.window.events.count(event);
-        if matches!(event, Event::Dns(_) | Event::Arp(_)) && self.events.len() < MAX_EVENTS {
+        if matches!(event, PacketEvent::Dns(_) | PacketEvent::Arp(_)) && self.events.len() < MAX_EVENTS {
             self.events.push(event.clone());
         }
     }

@@ -6,14 +6,14 @@ use super::host::{HostStats, Seed};
 use super::hosts::leaders;
 use super::pool::Pool;
 use super::{Distinct, Flows, Hosts, Run, Snapshot, Span, Window};
-use crate::domain::{Event, OverflowDelta};
+use crate::domain::{OverflowDelta, PacketEvent};
 
 /// A base window that has closed and is not yet brought into shape, which takes longer than closing it.
 #[derive(Clone, Debug)]
 pub struct Closed {
     pub(super) window: Window,
     pub(super) flows: Flows,
-    pub(super) events: Vec<Event>,
+    pub(super) events: Vec<PacketEvent>,
     pub(super) overflow: Vec<OverflowDelta>,
     pub(super) seed: Seed,
     /// Memory for its hosts.

@@ -11,7 +11,7 @@ use super::bucket::TOP_TALKERS;
 use super::host::{HostStats, Seed, hash};
 use super::pool::Pool;
 use super::{Both, Distinct, Flows, See, Talker, Window};
-use crate::domain::{DnsMessage, Event, FlowObservation, OverflowDelta};
+use crate::domain::{DnsMessage, FlowObservation, OverflowDelta, PacketEvent};
 
 /// Hosts that a window keeps apart. Beyond it new hosts are summed up as "others". At 0.6 KiB a host and in three
 /// spans at once, a flood of made-up addresses costs 240 MiB at most, and while it lasts 80 MiB that wait to be used again.
@@ -71,7 +71,7 @@ impl Hosts {
         window: &'a Window,
         flows: &'a Flows,
         overflow: &'a [OverflowDelta],
-        events: &'a [Event],
+        events: &'a [PacketEvent],
     ) -> [Part<'a>; SHARDS] {
         let Self { shards: [even, odd], seed } = self;
         let seed = &*seed;
@@ -137,7 +137,7 @@ pub(super) struct Part<'a> {
     window: &'a Window,
     flows: &'a Flows,
     overflow: &'a [OverflowDelta],
-    events: &'a [Event],
+    events: &'a [PacketEvent],
 }
 
 /// The results of a part beside its hosts.
@@ -172,7 +172,9 @@ impl Part<'_> {
         }
         for event in events {
             match event {
-                Event::Dns(message) if shard_number(seed, message.client.0) == number => shard.add_dns(message, seed),
+                PacketEvent::Dns(message) if shard_number(seed, message.client.0) == number => {
+                    shard.add_dns(message, seed);
+                }
                 _ => {}
             }
         }

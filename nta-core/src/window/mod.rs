@@ -27,7 +27,7 @@ use pool::Pools;
 
 use nta_common::LedgerSlot;
 
-use crate::domain::{Event, FlowObservation, OverflowDelta, Timestamp, difference};
+use crate::domain::{FlowObservation, OverflowDelta, PacketEvent, Timestamp, difference};
 
 /// Length of a window unless `--window` says otherwise.
 pub const DEFAULT_WINDOW_NS: u64 = 5_000_000_000;
@@ -136,7 +136,7 @@ impl Windows {
     }
 
     /// Counts an event.
-    pub fn add_event(&mut self, event: &Event) {
+    pub fn add_event(&mut self, event: &PacketEvent) {
         if let Some(open) = &mut self.open {
             open.add_event(event);
         }

@@ -1,7 +1,7 @@
 //! A closed window with everything that judges it, and the longer windows made of shorter ones.
 
 use super::{Both, Distinct, Flows, Hosts, Measured, NotWhole, Run, Seed, Window};
-use crate::domain::{Event, Timestamp};
+use crate::domain::{PacketEvent, Timestamp};
 
 /// Length of a window, as a multiple of the base window.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -41,7 +41,7 @@ pub struct Snapshot {
     /// Flows with at least one packet; only of a base window.
     pub flows: Flows,
     /// DNS messages and ARP packets, in the order in which they came; only of a base window.
-    pub events: Vec<Event>,
+    pub events: Vec<PacketEvent>,
     /// Flows met.
     pub(super) flow_ids: Distinct,
 }

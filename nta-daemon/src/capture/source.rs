@@ -4,7 +4,7 @@
 use crate::source::kernel::KernelFlows;
 use crate::source::{FlowSource, Sink, SourceError};
 use nta_core::domain::{
-    Event, FlowRecord, IdentityScope, Interface, Ledger, MapFill, OverflowDelta, Readings, Timestamp,
+    FlowRecord, IdentityScope, Interface, Ledger, MapFill, OverflowDelta, PacketEvent, Readings, Timestamp,
 };
 
 /// Interfaces that are gone and have a row of the ledger of their own; what others counted is summed up.
@@ -80,7 +80,7 @@ impl FlowSource for LiveSource {
         self.flows.as_mut().map_or(Ok(()), |flows| flows.overflows(sink))
     }
 
-    fn events(&mut self, sink: &mut dyn FnMut(Event)) -> Result<(), SourceError> {
+    fn events(&mut self, sink: &mut dyn FnMut(PacketEvent)) -> Result<(), SourceError> {
         self.flows.as_mut().map_or(Ok(()), |flows| flows.events(sink))
     }
 

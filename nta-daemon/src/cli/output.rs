@@ -14,7 +14,7 @@ use crate::json::{AlertJson, ArpJson, DnsJson, FeaturesJson, FlowJson, LedgerJso
 use crate::pipeline::{PipelineEvent, Sink};
 use crate::replay::{FileSummary, Summary};
 use nta_capture::End;
-use nta_core::domain::{Alert, Event, FlowRecord, FlowUpdate, Timestamp};
+use nta_core::domain::{Alert, FlowRecord, FlowUpdate, PacketEvent, Timestamp};
 use nta_core::window::{HostStats, Snapshot, Span};
 
 /// Flows that the text names, those with the most bytes.
@@ -212,14 +212,14 @@ impl Collected {
         }
     }
 
-    fn event(&mut self, event: &Event) {
+    fn event(&mut self, event: &PacketEvent) {
         if !self.events {
             return;
         }
         let written = match event {
-            Event::Dns(message) => line(&Line::Dns(&DnsJson::from(message))),
-            Event::Arp(packet) => line(&Line::Arp(&ArpJson::from(packet))),
-            Event::ArpMalformed(_) | Event::RawPacket(_) => return,
+            PacketEvent::Dns(message) => line(&Line::Dns(&DnsJson::from(message))),
+            PacketEvent::Arp(packet) => line(&Line::Arp(&ArpJson::from(packet))),
+            PacketEvent::ArpMalformed(_) | PacketEvent::RawPacket(_) => return,
         };
         self.note(written);
     }

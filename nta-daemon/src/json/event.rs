@@ -141,45 +141,36 @@ pub struct EventCountsJson {
     pub raw_packets: u64,
 }
 
-impl From<&EventCountsJson> for EventCounts {
-    fn from(json: &EventCountsJson) -> Self {
-        Self {
-            dns_queries: json.dns_queries,
-            dns_responses: json.dns_responses,
-            dns_nxdomain: json.dns_nxdomain,
-            dns_malformed: json.dns_malformed,
-            arp_requests: json.arp_requests,
-            arp_replies: json.arp_replies,
-            arp_malformed: json.arp_malformed,
-            raw_packets: json.raw_packets,
+/// Conversions of both directions between structures with the same fields, each named once.
+macro_rules! same_fields {
+    ($domain:ident, $json:ident { $($field:ident),+ $(,)? }) => {
+        impl From<&$json> for $domain {
+            fn from(&$json { $($field),+ }: &$json) -> Self {
+                Self { $($field),+ }
+            }
         }
-    }
+
+        impl From<&$domain> for $json {
+            fn from(&$domain { $($field),+ }: &$domain) -> Self {
+                Self { $($field),+ }
+            }
+        }
+    };
 }
 
-impl From<&EventCounts> for EventCountsJson {
-    fn from(counts: &EventCounts) -> Self {
-        let EventCounts {
-            dns_queries,
-            dns_responses,
-            dns_nxdomain,
-            dns_malformed,
-            arp_requests,
-            arp_replies,
-            arp_malformed,
-            raw_packets,
-        } = *counts;
-        Self {
-            dns_queries,
-            dns_responses,
-            dns_nxdomain,
-            dns_malformed,
-            arp_requests,
-            arp_replies,
-            arp_malformed,
-            raw_packets,
-        }
+same_fields!(
+    EventCounts,
+    EventCountsJson {
+        dns_queries,
+        dns_responses,
+        dns_nxdomain,
+        dns_malformed,
+        arp_requests,
+        arp_replies,
+        arp_malformed,
+        raw_packets,
     }
-}
+);
 
 /// Events since the start.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]

@@ -1,6 +1,6 @@
 //! What the pipeline emits, and how it reaches the sinks.
 
-use nta_core::domain::{Alert, AlertChange, Event, FlowRecord, FlowUpdate, Status};
+use nta_core::domain::{Alert, AlertChange, FlowRecord, FlowUpdate, PacketEvent, Status};
 use nta_core::window::Snapshot;
 
 /// What the pipeline emits, for each window in this order.
@@ -18,7 +18,7 @@ pub enum PipelineEvent<'a> {
     /// A flow that a run before knew was over before this one began.
     FlowGone(&'a FlowRecord),
     /// What a single packet said.
-    Packet(&'a Event),
+    Packet(&'a PacketEvent),
     /// A window of any span closed; a base window comes after all its flows.
     Window(&'a Snapshot),
     /// An alert was raised, goes on or is over; comes after the window that says so.

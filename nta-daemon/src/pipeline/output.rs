@@ -2,7 +2,7 @@
 
 use super::{Fanout, PipelineEvent};
 use nta_core::analysis::Judged;
-use nta_core::domain::{Alert, Event, FlowObservation, FlowRecord, FlowUpdate, Status, Timeline};
+use nta_core::domain::{Alert, FlowObservation, FlowRecord, FlowUpdate, PacketEvent, Status, Timeline};
 use nta_core::window::{Window, Windows};
 
 /// A flow that changed: into the open window, and out.
@@ -52,7 +52,7 @@ fn label_flow(timeline: &Timeline, mut flow: FlowRecord) -> FlowRecord {
     flow
 }
 
-pub(super) fn label_event(timeline: &Timeline, event: &mut Event) {
+pub(super) fn label_event(timeline: &Timeline, event: &mut PacketEvent) {
     let time = event.time_mut();
     *time = timeline.label(*time);
 }

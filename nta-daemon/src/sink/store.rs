@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use crate::pipeline::baselines::BaselineHandle;
 use crate::pipeline::{PipelineEvent, Sink};
 use crate::store::{Found, RunEnd, StoreWriter, WindowBatch};
-use nta_core::domain::{Alert, Event, FlowRecord, RawPacket, Status};
+use nta_core::domain::{Alert, FlowRecord, PacketEvent, RawPacket, Status};
 use nta_core::window::{Span, Window};
 
 /// Windows kept back while the queue is full; beyond it the oldest one's flows and window are given up, and counted.
@@ -132,7 +132,7 @@ impl Sink for StoreOutput {
         match *event {
             PipelineEvent::Flow { flow, .. } | PipelineEvent::FlowGone(flow) => self.flows.push(*flow),
             PipelineEvent::FlowEnded(update) => self.flows.push(FlowRecord::of(update)),
-            PipelineEvent::Packet(Event::RawPacket(packet)) => self.raw_packet(packet),
+            PipelineEvent::Packet(PacketEvent::RawPacket(packet)) => self.raw_packet(packet),
             PipelineEvent::Packet(_) => {}
             PipelineEvent::Window(snapshot) => {
                 if snapshot.span == Span::Base {

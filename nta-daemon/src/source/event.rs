@@ -6,7 +6,7 @@ use nta_common::{EventHead, Kind};
 
 use super::dns;
 use crate::config::{CaptureConfig, EventsConfig};
-use nta_core::domain::{ArpPacket, Event, Mac, RawPacket, Timestamp};
+use nta_core::domain::{ArpPacket, Mac, PacketEvent, RawPacket, Timestamp};
 
 /// Ethernet and IPv4, with the lengths of their addresses (RFC 826).
 const ETHERNET_IPV4: [u8; 6] = [0, 1, 8, 0, 6, 4];
@@ -44,15 +44,15 @@ impl EventSettings {
 }
 
 /// The event of these bytes; `None` for a kind that is not known. `offset_ns` turns its time into Unix time.
-pub(super) fn decode(head: &EventHead, data: &[u8], offset_ns: u64) -> Option<Event> {
+pub(super) fn decode(head: &EventHead, data: &[u8], offset_ns: u64) -> Option<PacketEvent> {
     let time = Timestamp::from_nanos(head.time_ns.wrapping_add(offset_ns));
     Some(match Kind::of(head.kind)? {
         Kind::Dns => {
             let (src, dst) = (address(head.family, head.src), address(head.family, head.dst));
-            Event::Dns(dns::message(time, head, src, dst, data))
+            PacketEvent::Dns(dns::message(time, head, src, dst, data))
         }
-        Kind::Arp => arp(time, head.vlan, data).map_or(Event::ArpMalformed(time), Event::Arp),
-        Kind::Raw => Event::RawPacket(RawPacket { time, wire_len: head.wire_len, head: data.to_vec() }),
+        Kind::Arp => arp(time, head.vlan, data).map_or(PacketEvent::ArpMalformed(time), PacketEvent::Arp),
+        Kind::Raw => PacketEvent::RawPacket(RawPacket { time, wire_len: head.wire_len, head: data.to_vec() }),
     })
 }
 
@@ -93,17 +93,17 @@ mod tests {
         data.extend([2, 0, 0, 0, 0, 9, 0, 1, 8, 0, 6, 4, 0, 2, 2, 0, 0, 0, 0, 1, 10, 0, 0, 1]);
         data.extend([2, 0, 0, 0, 0, 2, 10, 0, 0, 2]);
         let head = EventHead { time_ns: 5, kind: Kind::Arp as u32, vlan: 7, ..EventHead::default() };
-        let Some(Event::Arp(packet)) = decode(&head, &data, 10) else { panic!("no ARP") };
+        let Some(PacketEvent::Arp(packet)) = decode(&head, &data, 10) else { panic!("no ARP") };
         assert_eq!((packet.time.as_nanos(), packet.vlan, packet.operation), (15, 7, 2));
         assert_eq!(packet.sender, (Mac([2, 0, 0, 0, 0, 1]), Ipv4Addr::new(10, 0, 0, 1)));
         assert_eq!(packet.target, (Mac([2, 0, 0, 0, 0, 2]), Ipv4Addr::new(10, 0, 0, 2)));
         assert_eq!(packet.frame_source.to_string(), "02:00:00:00:00:09");
         assert_eq!(packet.frame_destination, Mac([0xff; 6]));
         for bad in [&data[..39], &[]] {
-            assert!(matches!(decode(&head, bad, 0), Some(Event::ArpMalformed(_))));
+            assert!(matches!(decode(&head, bad, 0), Some(PacketEvent::ArpMalformed(_))));
         }
         data[13] = 6; // IEEE 802
-        assert!(matches!(decode(&head, &data, 0), Some(Event::ArpMalformed(_))));
+        assert!(matches!(decode(&head, &data, 0), Some(PacketEvent::ArpMalformed(_))));
         assert_eq!(decode(&EventHead { kind: 9, ..head }, &data, 0), None);
     }
 }

@@ -10,7 +10,7 @@ pub mod replay;
 pub use event::EventSettings;
 
 use nta_core::domain::{
-    Event, FlowRecord, FlowUpdate, IdentityScope, Ledger, MapFill, OverflowDelta, Readings, Timestamp,
+    FlowRecord, FlowUpdate, IdentityScope, Ledger, MapFill, OverflowDelta, PacketEvent, Readings, Timestamp,
 };
 
 /// Takes flows as they change.
@@ -28,7 +28,7 @@ pub trait FlowSource: Send {
     fn overflows(&mut self, sink: &mut dyn FnMut(OverflowDelta)) -> Result<(), SourceError>;
 
     /// Reports the events since the last call, in the order of their packets (of each CPU).
-    fn events(&mut self, sink: &mut dyn FnMut(Event)) -> Result<(), SourceError>;
+    fn events(&mut self, sink: &mut dyn FnMut(PacketEvent)) -> Result<(), SourceError>;
 
     /// Forgets flows that are over at `now` and reports each one's end. Follows a [`FlowSource::drain`].
     fn expire(&mut self, now: Timestamp, sink: &mut Sink<'_>) -> Result<(), SourceError>;

@@ -104,7 +104,7 @@ pub struct AlertPage {
     pub next: Option<Key>,
 }
 
-struct AlertRow {
+struct SelectedAlert {
     number: i64,
     value: i64,
     body: String,
@@ -118,7 +118,7 @@ struct AlertRow {
 
 const COLUMNS: &str = "body, status, status_by, status_at_ns, state, cleared_ns, end_reason FROM detected_alerts";
 
-impl AlertRow {
+impl SelectedAlert {
     fn read(row: &db::Row) -> Result<Self, sqlx::Error> {
         Ok(Self {
             number: row.int("number")?,
@@ -165,9 +165,9 @@ impl Store {
         let mut query = Query::new(format!("SELECT number, {column} AS value, {COLUMNS}"));
         filter.push(&mut query);
         position.and_one().push_by(&mut query, column, "number");
-        let mut rows: Vec<AlertRow> = self.read("detected_alerts", query, AlertRow::read).await?;
+        let mut rows: Vec<SelectedAlert> = self.read("detected_alerts", query, SelectedAlert::read).await?;
         let next = position.cut(&mut rows, |row| Key { value: row.value, id: row.number });
-        Ok(AlertPage { items: rows.into_iter().map(AlertRow::alert).collect::<Result<_, _>>()?, next })
+        Ok(AlertPage { items: rows.into_iter().map(SelectedAlert::alert).collect::<Result<_, _>>()?, next })
     }
 
     /// One alert; of several runs that found the same, the newest one's.
@@ -175,8 +175,8 @@ impl Store {
         let query = Query::new(format!(
             "SELECT number, raised_ns AS value, {COLUMNS} WHERE id = $1 ORDER BY run_id DESC LIMIT 1"
         ));
-        let rows = self.read("detected_alerts", query.bind(id), AlertRow::read).await?;
-        rows.into_iter().next().map(AlertRow::alert).transpose()
+        let rows = self.read("detected_alerts", query.bind(id), SelectedAlert::read).await?;
+        rows.into_iter().next().map(SelectedAlert::alert).transpose()
     }
 
     /// Kind, first and last finding of alerts that had one in this interval.

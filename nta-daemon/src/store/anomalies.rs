@@ -120,13 +120,13 @@ pub struct KindCount {
     pub score_max_ppm: i64,
 }
 
-struct AnomalyRow {
+struct SelectedAnomaly {
     id: i64,
     value: i64,
     body: String,
 }
 
-impl AnomalyRow {
+impl SelectedAnomaly {
     fn read(row: &db::Row) -> Result<Self, sqlx::Error> {
         Ok(Self { id: row.int("id")?, value: row.int("value")?, body: row.text("body")? })
     }
@@ -159,9 +159,9 @@ impl Store {
         let mut query = Query::new(format!("SELECT id, {column} AS value, body FROM anomalies"));
         filter.push(&mut query);
         position.and_one().push(&mut query, column);
-        let mut rows: Vec<AnomalyRow> = self.read("anomalies", query, AnomalyRow::read).await?;
+        let mut rows: Vec<SelectedAnomaly> = self.read("anomalies", query, SelectedAnomaly::read).await?;
         let next = position.cut(&mut rows, |row| Key { value: row.value, id: row.id });
-        let read = |row: AnomalyRow| {
+        let read = |row: SelectedAnomaly| {
             let anomaly: AnomalyJson = serde_json::from_str(&row.body).map_err(|error| StoreError::Corrupt {
                 table: "anomalies",
                 id: row.id,

@@ -173,7 +173,7 @@ pub struct HostPage {
 
 /// A peer or a port, and how much of a host's traffic it has.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Share {
+pub struct TrafficShare {
     /// Address of the peer, or number of the port.
     pub what: String,
     /// IP protocol number; 0 for a peer.
@@ -215,7 +215,7 @@ impl Store {
     }
 
     /// The peers of a host with the most bytes in its newest flows.
-    pub async fn top_peers(&self, address: IpAddr, most: u32) -> Result<Vec<Share>, StoreError> {
+    pub async fn top_peers(&self, address: IpAddr, most: u32) -> Result<Vec<TrafficShare>, StoreError> {
         self.read("flows", Self::shares_query(["peer", "0", "min(is_responder)", "peer"], address, most), |row| {
             let peer = from_address(&row.blob("what")?);
             share(row, peer.map_or_else(String::new, |peer| peer.to_string()))
@@ -224,7 +224,7 @@ impl Store {
     }
 
     /// The ports of a host with the most bytes in its newest flows: its own as responder, its peers' as originator.
-    pub async fn top_ports(&self, address: IpAddr, most: u32) -> Result<Vec<Share>, StoreError> {
+    pub async fn top_ports(&self, address: IpAddr, most: u32) -> Result<Vec<TrafficShare>, StoreError> {
         let words = ["port", "min(proto)", "min(is_responder)", "port, proto, is_responder"];
         let query = Self::shares_query(words, address, most);
         self.read("flows", query, |row| share(row, row.int("what")?.to_string())).await
@@ -253,8 +253,8 @@ impl Store {
     }
 }
 
-fn share(row: &Row, what: String) -> Result<Share, sqlx::Error> {
-    Ok(Share {
+fn share(row: &Row, what: String) -> Result<TrafficShare, sqlx::Error> {
+    Ok(TrafficShare {
         what,
         proto: row.small("proto")?,
         is_responder: row.int("is_responder")? != 0,

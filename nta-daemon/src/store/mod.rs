@@ -45,7 +45,7 @@ pub use events::StoredEvent;
 pub use features::{FeatureFilter, FeaturePage, FeatureRow};
 pub use flows::{FlowFilter, FlowPage, FlowSort};
 pub use found::Found;
-pub use hosts::{HostPage, HostSort, HostTotals, Share};
+pub use hosts::{HostPage, HostSort, HostTotals, TrafficShare};
 pub use lease::Lease;
 pub use page::{Key, Position};
 pub use retention::Retention;

@@ -70,35 +70,30 @@ const DELETE_ROWS: i64 = 10_000;
 const SHRINK_ROWS: i64 = 5_000;
 const SHRINK_ROUNDS: u32 = 20;
 
+/// Deletes the oldest rows of a table whose rows count up by `id`: all but the newest `$1`, at most `$2`.
+macro_rules! oldest_ids {
+    ($table:literal) => {
+        concat!(
+            "DELETE FROM ",
+            $table,
+            " WHERE id IN (SELECT id FROM ",
+            $table,
+            " WHERE id <= (SELECT max(id) FROM ",
+            $table,
+            ") - $1 ORDER BY id LIMIT $2)"
+        )
+    };
+}
+
 impl Store {
     /// Deletes what is too much or too old.
     pub(super) async fn retain(&self) -> Result<(), StoreError> {
         for (table, sql, most) in [
             // Ids count up without gaps but at the old end, so that no row needs to be counted.
-            (
-                "windows",
-                "DELETE FROM windows WHERE id IN (SELECT id FROM windows WHERE id <= \
-                 (SELECT max(id) FROM windows) - $1 ORDER BY id LIMIT $2)",
-                self.retention.max_windows,
-            ),
-            (
-                "anomalies",
-                "DELETE FROM anomalies WHERE id IN (SELECT id FROM anomalies WHERE id <= \
-                 (SELECT max(id) FROM anomalies) - $1 ORDER BY id LIMIT $2)",
-                self.retention.max_anomalies,
-            ),
-            (
-                "aggregated_features",
-                "DELETE FROM aggregated_features WHERE id IN (SELECT id FROM aggregated_features WHERE id <= \
-                 (SELECT max(id) FROM aggregated_features) - $1 ORDER BY id LIMIT $2)",
-                self.retention.max_features,
-            ),
-            (
-                "raw_packets",
-                "DELETE FROM raw_packets WHERE id IN (SELECT id FROM raw_packets WHERE id <= \
-                 (SELECT max(id) FROM raw_packets) - $1 ORDER BY id LIMIT $2)",
-                self.retention.max_raw_packets,
-            ),
+            ("windows", oldest_ids!("windows"), self.retention.max_windows),
+            ("anomalies", oldest_ids!("anomalies"), self.retention.max_anomalies),
+            ("aggregated_features", oldest_ids!("aggregated_features"), self.retention.max_features),
+            ("raw_packets", oldest_ids!("raw_packets"), self.retention.max_raw_packets),
             (
                 "flows",
                 "DELETE FROM flows WHERE number IN (SELECT number FROM flows ORDER BY last_ns, number LIMIT (SELECT CASE \

@@ -127,13 +127,13 @@ pub struct WindowsSummary {
     pub rtt_max_ms: Option<f64>,
 }
 
-struct WindowRow {
+struct SelectedWindow {
     id: i64,
     value: i64,
     body: String,
 }
 
-impl WindowRow {
+impl SelectedWindow {
     fn read(row: &db::Row) -> Result<Self, sqlx::Error> {
         Ok(Self { id: row.int("id")?, value: row.int("value")?, body: row.text("body")? })
     }
@@ -167,16 +167,16 @@ impl Store {
         };
         filter.push(&mut query, start);
         position.and_one().push(&mut query, order);
-        let mut rows: Vec<WindowRow> = self.read("windows", query, WindowRow::read).await?;
+        let mut rows: Vec<SelectedWindow> = self.read("windows", query, SelectedWindow::read).await?;
         let next = position.cut(&mut rows, |row| Key { value: row.value, id: row.id });
-        Ok(WindowPage { items: rows.iter().map(WindowRow::window).collect::<Result<_, _>>()?, next })
+        Ok(WindowPage { items: rows.iter().map(SelectedWindow::window).collect::<Result<_, _>>()?, next })
     }
 
     /// One window.
     pub async fn window(&self, id: u64) -> Result<Option<WindowJson>, StoreError> {
         let query = Query::new("SELECT id, start_ns AS value, body FROM windows WHERE id = $1").bind(to_sql(id));
-        let rows = self.read("windows", query, WindowRow::read).await?;
-        rows.first().map(WindowRow::window).transpose()
+        let rows = self.read("windows", query, SelectedWindow::read).await?;
+        rows.first().map(SelectedWindow::window).transpose()
     }
 
     /// How many base windows are stored.

@@ -13,7 +13,7 @@ use libfuzzer_sys::fuzz_target;
 use nta_common::events::EventState;
 use nta_common::packet::fragment;
 use nta_common::{
-    CaptureClock, Counter, CpuSlot, Event, EventHead, Events, First, FlowKey4, FlowKey6, FlowStats, Flows, FragmentKey,
+    CaptureClock, Counter, CpuSlot, EventBuffer, EventHead, Events, First, FlowKey4, FlowKey6, FlowStats, Flows, FragmentKey,
     FragmentPorts, Kind, LedgerSlot, OverflowKey, PacketReader, SliceReader, Volume, account,
 };
 
@@ -151,8 +151,8 @@ impl Events for Emitted {
         3
     }
 
-    fn put<const N: usize>(&mut self, fill: impl FnOnce(&mut Event<N>)) -> bool {
-        let mut event = Event { head: EventHead::default(), data: [0; N] };
+    fn put<const N: usize>(&mut self, fill: impl FnOnce(&mut EventBuffer<N>)) -> bool {
+        let mut event = EventBuffer { head: EventHead::default(), data: [0; N] };
         fill(&mut event);
         assert!(Kind::of(event.head.kind).is_some() && event.head.data_len as usize <= N);
         self.events += 1;

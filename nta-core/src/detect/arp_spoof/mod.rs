@@ -18,7 +18,7 @@ mod memory;
 
 use super::declaration::{Basis, Cost, Declaration, FlowUse, Rates, Scope};
 use super::{Detector, View};
-use crate::domain::{AlertKind, Contributor, Event, Finding, Mac, Measure, Party};
+use crate::domain::{AlertKind, Contributor, Finding, Mac, Measure, PacketEvent, Party};
 use crate::tunables::tunables;
 use crate::window::{Run, Span};
 use memory::{Claim, Memory, Sign};
@@ -146,7 +146,7 @@ impl Detector for ArpSpoof {
     fn inspect(&mut self, view: &View<'_>, out: &mut Vec<Finding>) {
         let mut claims: Vec<Claim> = Vec::new();
         for event in &view.snapshot.events {
-            let Event::Arp(packet) = event else { continue };
+            let PacketEvent::Arp(packet) = event else { continue };
             let Some(mut claim) = self.memory.take(packet) else { continue };
             if self.config.allowed_macs.iter().any(|allowed| *allowed == claim.attacker.to_string()) {
                 continue;

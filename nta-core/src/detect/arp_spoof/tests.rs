@@ -37,7 +37,7 @@ fn reply(time_s: f64, sender: (Mac, Ipv4Addr), target: (Mac, Ipv4Addr)) -> ArpPa
 /// What is reported about these packets, each in a window of its own: who, and whose address.
 fn reported(packets: &[ArpPacket]) -> Vec<(String, String, String)> {
     let mut detector = ArpSpoof::new(ArpSpoofConfig::default());
-    let windows = packets.iter().map(|packet| fixture::window(packet.time, &[Event::Arp(*packet)]));
+    let windows = packets.iter().map(|packet| fixture::window(packet.time, &[PacketEvent::Arp(*packet)]));
     let findings = fixture::inspect(&mut detector, windows);
     findings.iter().map(|f| (f.source.to_string(), f.destination.to_string(), f.facts[0].1.clone())).collect()
 }
@@ -128,6 +128,6 @@ fn proxy_arp_storms_probes_and_repeaters_are_quiet() {
 fn a_station_that_is_allowed_is_quiet() {
     let config = ArpSpoofConfig { allowed_macs: vec![EVIL.to_string()], ..ArpSpoofConfig::default() };
     let packets = [ask(0.0, (HONEST, GATEWAY), HOST), reply(3.0, (EVIL, GATEWAY), (VICTIM, HOST))];
-    let windows = packets.iter().map(|packet| fixture::window(packet.time, &[Event::Arp(*packet)]));
+    let windows = packets.iter().map(|packet| fixture::window(packet.time, &[PacketEvent::Arp(*packet)]));
     assert!(fixture::inspect(&mut ArpSpoof::new(config), windows).is_empty());
 }

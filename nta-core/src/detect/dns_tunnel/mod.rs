@@ -17,7 +17,7 @@ mod name;
 
 use super::declaration::{Basis, Cost, Declaration, FlowUse, Rates, Scope};
 use super::{Detector, View};
-use crate::domain::{AlertKind, Contributor, Event, Finding, Measure, Party};
+use crate::domain::{AlertKind, Contributor, Finding, Measure, PacketEvent, Party};
 use crate::tunables::tunables;
 use crate::window::{Run, Span};
 use memory::{Memory, Pair, Use};
@@ -240,7 +240,7 @@ impl Detector for DnsTunnel {
     fn inspect(&mut self, view: &View<'_>, out: &mut Vec<Finding>) {
         self.memory.turn(view.start());
         for event in &view.snapshot.events {
-            if let Event::Dns(message) = event {
+            if let PacketEvent::Dns(message) = event {
                 self.memory.take(message, &view.snapshot.hosts);
             }
         }

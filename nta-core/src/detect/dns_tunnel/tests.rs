@@ -42,7 +42,7 @@ fn digits(seed: u32, length: usize) -> String {
 
 /// The rules by which messages in one window each are reported.
 fn rules(messages: Vec<DnsMessage>) -> Vec<String> {
-    let windows = messages.into_iter().map(|message| fixture::window(message.time, &[Event::Dns(message)]));
+    let windows = messages.into_iter().map(|message| fixture::window(message.time, &[PacketEvent::Dns(message)]));
     let findings = fixture::inspect(&mut DnsTunnel::new(DnsTunnelConfig::default()), windows);
     assert!(findings.iter().all(|f| (f.source, f.destination) == (Party::Host(CLIENT), Party::Host(SERVER))));
     findings.iter().map(|f| f.facts[0].1.clone()).collect()

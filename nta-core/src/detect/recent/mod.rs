@@ -202,7 +202,7 @@ pub(super) struct Shares {
 enum Kept {
     #[default]
     Nobody,
-    One(u128, Share),
+    One(u128, Tally),
     Many(Box<Many>),
 }
 
@@ -210,11 +210,11 @@ enum Kept {
 #[derive(Clone, Debug)]
 struct Many {
     who: Vec<u128>,
-    shares: Vec<Share>,
+    shares: Vec<Tally>,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Share {
+struct Tally {
     amount: u64,
     /// What of it may have been another's, whose place it took.
     borrowed: u64,
@@ -225,7 +225,7 @@ pub(super) const fn address(number: u128) -> IpAddr {
     std::net::Ipv6Addr::from_bits(number).to_canonical()
 }
 
-impl Share {
+impl Tally {
     const fn add(&mut self, other: Self) {
         self.amount += other.amount;
         self.borrowed += other.borrowed;
@@ -233,7 +233,7 @@ impl Share {
 }
 
 impl Many {
-    fn add(&mut self, host: u128, share: Share) {
+    fn add(&mut self, host: u128, share: Tally) {
         if let Some(at) = self.who.iter().position(|known| *known == host) {
             self.shares[at].add(share);
         } else if self.who.len() < MAX_SHARES {
@@ -244,7 +244,7 @@ impl Many {
             let at = (0..MAX_SHARES).filter(|at| self.shares[*at].amount == least).min_by_key(|at| self.who[*at]);
             if let Some(at) = at {
                 self.who[at] = host;
-                self.shares[at] = Share { amount: least + share.amount, borrowed: least + share.borrowed };
+                self.shares[at] = Tally { amount: least + share.amount, borrowed: least + share.borrowed };
             }
         }
     }
@@ -253,10 +253,10 @@ impl Many {
 impl Shares {
     /// Adds to the share of a host.
     pub(super) fn add(&mut self, host: IpAddr, amount: u64) {
-        self.add_part(address_number(host), Share { amount, borrowed: 0 });
+        self.add_part(address_number(host), Tally { amount, borrowed: 0 });
     }
 
-    fn add_part(&mut self, host: u128, share: Share) {
+    fn add_part(&mut self, host: u128, share: Tally) {
         self.total += share.amount;
         match &mut self.kept {
             Kept::Nobody => self.kept = Kept::One(host, share),
@@ -268,7 +268,7 @@ impl Shares {
         }
     }
 
-    fn kept(&self) -> impl Iterator<Item = (u128, Share)> {
+    fn kept(&self) -> impl Iterator<Item = (u128, Tally)> {
         let (one, many) = match &self.kept {
             Kept::Nobody => (None, None),
             Kept::One(host, share) => (Some((*host, *share)), None),
@@ -277,7 +277,7 @@ impl Shares {
         one.into_iter().chain(many.into_iter().flatten())
     }
 
-    fn of(&self) -> impl Iterator<Item = (IpAddr, Share)> {
+    fn of(&self) -> impl Iterator<Item = (IpAddr, Tally)> {
         self.kept().map(|(number, share)| (address(number), share))
     }
 

@@ -10,7 +10,7 @@ use crate::api::extract::{InPath, Json, Path, PathParameter, Query, parameters};
 use crate::api::page::{List, PageQuery, Period, SortField};
 use crate::api::{ApiError, ApiState};
 use crate::json::{protocol_name, words};
-use crate::store::{AlertFilter, AlertSort, HostSort, HostTotals, Position, Share};
+use crate::store::{AlertFilter, AlertSort, HostSort, HostTotals, Position, TrafficShare};
 use nta_core::baseline::{HostBaseline, Level};
 use nta_core::domain::Timestamp;
 
@@ -189,11 +189,11 @@ pub(in crate::api) async fn one(
     }))
 }
 
-fn peer(share: Share) -> PeerJson {
+fn peer(share: TrafficShare) -> PeerJson {
     PeerJson { address: share.what, flows: share.flows, bytes: share.bytes }
 }
 
-fn port(share: Share) -> PortJson {
+fn port(share: TrafficShare) -> PortJson {
     PortJson {
         port: share.what,
         protocol: protocol_name(share.proto),

@@ -5,7 +5,7 @@ use nta_common::EventHead;
 
 use crate::source::SourceError;
 use crate::source::event::decode;
-use nta_core::domain::{Event, MapFill};
+use nta_core::domain::{MapFill, PacketEvent};
 
 /// The reading end of the ring.
 pub(super) struct EventRing {
@@ -20,7 +20,7 @@ impl EventRing {
     }
 
     /// Reports what is in the ring; what comes meanwhile may be left to the next call, so that it ends under any load.
-    pub(super) fn read(&mut self, offset_ns: u64, sink: &mut dyn FnMut(Event)) {
+    pub(super) fn read(&mut self, offset_ns: u64, sink: &mut dyn FnMut(PacketEvent)) {
         let mut left = self.bytes as usize / size_of::<EventHead>();
         while left > 0
             && let Some(item) = self.ring.next()

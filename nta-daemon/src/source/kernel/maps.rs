@@ -16,8 +16,8 @@ use super::read::MapReader;
 use super::tracker::Tracker;
 use crate::source::{FlowSource, Sink, SourceError};
 use nta_core::domain::{
-    EndReason, Event, FlowKey, FlowRecord, IdentityScope, Interface, Ledger, MapFill, Origin, OverflowDelta, Readings,
-    Resume, Timestamp, difference,
+    EndReason, FlowKey, FlowRecord, IdentityScope, Interface, Ledger, MapFill, Origin, OverflowDelta, PacketEvent,
+    Readings, Resume, Timestamp, difference,
 };
 
 /// What a hash map entry takes in the kernel beyond key and value (`struct htab_elem`).
@@ -240,7 +240,7 @@ impl FlowSource for KernelFlows {
         Ok(())
     }
 
-    fn events(&mut self, sink: &mut dyn FnMut(Event)) -> Result<(), SourceError> {
+    fn events(&mut self, sink: &mut dyn FnMut(PacketEvent)) -> Result<(), SourceError> {
         let offset_ns = self.origin().clock_offset_ns;
         self.events.read(offset_ns, sink);
         Ok(())

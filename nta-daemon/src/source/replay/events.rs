@@ -1,10 +1,10 @@
 //! Events of the user engine: kept until they are asked for.
 
-use nta_common::{Event as Emitted, EventHead, Events, Kind};
+use nta_common::{EventBuffer, EventHead, Events, Kind};
 
 use crate::source::EventSettings;
 use crate::source::event::decode;
-use nta_core::domain::Event;
+use nta_core::domain::PacketEvent;
 
 /// What was emitted and not yet read. The replay asks every few thousand frames, each of which makes at most two.
 pub(super) struct UserEvents {
@@ -17,7 +17,7 @@ impl UserEvents {
         Self { settings, emitted: Vec::new() }
     }
 
-    pub(super) fn read(&mut self, sink: &mut dyn FnMut(Event)) {
+    pub(super) fn read(&mut self, sink: &mut dyn FnMut(PacketEvent)) {
         for (head, data) in self.emitted.drain(..) {
             if let Some(event) = decode(&head, &data, 0) {
                 sink(event);
@@ -39,8 +39,8 @@ impl Events for UserEvents {
         self.settings.per_second[kind as usize]
     }
 
-    fn put<const N: usize>(&mut self, fill: impl FnOnce(&mut Emitted<N>)) -> bool {
-        let mut event = Emitted { head: EventHead::default(), data: [0; N] };
+    fn put<const N: usize>(&mut self, fill: impl FnOnce(&mut EventBuffer<N>)) -> bool {
+        let mut event = EventBuffer { head: EventHead::default(), data: [0; N] };
         fill(&mut event);
         let data = event.data.get(..event.head.data_len as usize).unwrap_or_default();
         self.emitted.push((event.head, data.to_vec()));

@@ -11,7 +11,7 @@ use rustix::thread::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity}
 use super::Engine;
 use crate::source::kernel::{Kernel, KernelFlows, KernelOptions};
 use crate::source::{EventSettings, FlowSource, Sink, SourceError};
-use nta_core::domain::{Event, IdentityScope, Ledger, MapFill, OverflowDelta, Timestamp};
+use nta_core::domain::{IdentityScope, Ledger, MapFill, OverflowDelta, PacketEvent, Timestamp};
 
 const PROGRAM: &str = "nta_xdp";
 /// The smallest frame that a test run takes.
@@ -143,7 +143,7 @@ impl FlowSource for KernelEngine {
         self.flows.overflows(sink)
     }
 
-    fn events(&mut self, sink: &mut dyn FnMut(Event)) -> Result<(), SourceError> {
+    fn events(&mut self, sink: &mut dyn FnMut(PacketEvent)) -> Result<(), SourceError> {
         self.flows.events(sink)
     }
 

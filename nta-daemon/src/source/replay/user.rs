@@ -15,7 +15,7 @@ use super::hint::{Hint, Hinter, hash};
 use super::table::Table;
 use super::{Engine, GROUP};
 use crate::source::{EventSettings, FlowSource, Sink, SourceError};
-use nta_core::domain::{Event, FlowKey, IdentityScope, Interface, Ledger, MapFill, OverflowDelta, Timestamp};
+use nta_core::domain::{FlowKey, IdentityScope, Interface, Ledger, MapFill, OverflowDelta, PacketEvent, Timestamp};
 
 /// Flow tables in memory.
 pub struct UserEngine {
@@ -140,7 +140,7 @@ impl FlowSource for UserEngine {
         Ok(())
     }
 
-    fn events(&mut self, sink: &mut dyn FnMut(Event)) -> Result<(), SourceError> {
+    fn events(&mut self, sink: &mut dyn FnMut(PacketEvent)) -> Result<(), SourceError> {
         self.events.read(sink);
         Ok(())
     }
