@@ -71,7 +71,7 @@ pub enum ApiError {
     Busy,
     /// The store did not answer.
     #[error("the store cannot answer at the moment")]
-    Store(#[from] StoreError),
+    Store(#[source] StoreError),
     /// A fault of ours.
     #[error("the answer could not be made")]
     Internal,
@@ -99,6 +99,22 @@ impl ApiError {
             Self::Unprocessable { .. } => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Busy | Self::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+}
+
+impl From<StoreError> for ApiError {
+    /// A request for too much is the client's to change.
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::TooMuch { table, most } => Self::Unprocessable {
+                field: None,
+                detail: format!(
+                    "for this answer more than {most} rows of {table} would be read; ask for a shorter time (`from`, `to`), \
+                     for less filters at once, or in the order of `time`"
+                ),
+            },
+            error => Self::Store(error),
         }
     }
 }

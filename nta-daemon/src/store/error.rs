@@ -53,6 +53,14 @@ pub enum StoreError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A list would read more rows than it may.
+    #[error("table `{table}`: more than {most} rows would be read")]
+    TooMuch {
+        /// The table.
+        table: &'static str,
+        /// How many may be read.
+        most: u64,
+    },
     /// A row cannot be written as JSON.
     #[error("table `{table}`, number {number}: cannot be encoded")]
     Encode {

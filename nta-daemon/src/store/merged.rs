@@ -56,8 +56,9 @@ impl Part {
 const MAX_PARTS: u64 = 20_000;
 
 impl Store {
-    /// A page of windows of `filter.span_ns` in the order of time, each made of the base windows of `base_ns` in it; its id is
-    /// the first one's. A page may be shorter than its limit and still have a next one.
+    /// A page of windows of `filter.span_ns` in the order of time, each made of the base windows of `base_ns` that one run has
+    /// in it; its id is the first one's, its key the start and the run. A page may be shorter than its limit and still have a
+    /// next one.
     pub async fn merged_windows(
         &self,
         filter: &WindowFilter,
@@ -65,50 +66,25 @@ impl Store {
         position: Position,
     ) -> Result<WindowPage, StoreError> {
         let base_ns = base_ns.max(1);
-        let span_ns = filter.span_ns.unwrap_or(base_ns).max(base_ns);
-        let parts_of_one = span_ns / base_ns;
-        // With one more than is answered, whose parts may not all be there.
-        let wanted = (u64::from(position.limit) + 1).min(MAX_PARTS / parts_of_one + 1);
-        let most = u32::try_from(wanted * parts_of_one).unwrap_or(u32::MAX);
-        let mut query = Query::new(
-            "SELECT id, run_id, start_ns, end_ns, rtt_histogram, body FROM windows WHERE factor = 1 AND span_ns = ",
-        );
-        query.push_bind(to_sql(base_ns));
-        if let Some(from) = filter.from {
-            query.push(" AND start_ns >= ").push_bind(to_sql(from.floor(span_ns).as_nanos()));
-        }
-        if let Some(to) = filter.to {
-            let last = Timestamp::from_nanos(to.as_nanos().saturating_sub(1)).floor(span_ns).plus(span_ns);
-            query.push(" AND start_ns < ").push_bind(to_sql(last.as_nanos()));
-        }
-        Position { limit: most, ..position }.push(&mut query, "start_ns");
-        let parts: Vec<Part> = self.read("windows", query, Part::read).await?;
-        let is_last = parts.len() < most as usize;
-        let floor = |part: &Part| Timestamp::from_nanos(from_sql(part.start_ns)).floor(span_ns);
-        // All windows of one start, of each run one.
-        let mut starts: Vec<&[Part]> = parts.chunk_by(|a, b| floor(a) == floor(b)).collect();
-        if !is_last && starts.len() > 1 {
-            starts.pop();
-        }
-        let mut items = Vec::new();
-        let mut next = None;
-        for (index, parts) in starts.iter().enumerate() {
-            let mut by_run: BTreeMap<i64, Vec<&Part>> = BTreeMap::new();
-            parts.iter().for_each(|part| by_run.entry(part.run_id).or_default().push(part));
-            for mut parts in by_run.into_values() {
-                parts.sort_by_key(|part| (part.start_ns, part.id));
-                let start = floor(parts[0]);
-                let id = from_sql(parts[0].id);
-                let parts = parts.into_iter().map(Part::window).collect::<Result<Vec<_>, _>>()?;
-                items.push(WindowJson::from(&Window::join(id, start, start.plus(span_ns), &parts)));
+        let merged = Merged { base_ns, span_ns: filter.span_ns.unwrap_or(base_ns).max(base_ns) };
+        let parts_of_one = merged.span_ns / base_ns;
+        let all = MAX_PARTS.max(parts_of_one * 2);
+        // One more than is answered, whose parts may not all be there, and the one that the page before ended in.
+        let mut most = ((u64::from(position.limit) + 2) * parts_of_one).min(all);
+        loop {
+            let query = merged.query(filter, position, most);
+            let parts: Vec<Part> = self.read("windows", query, Part::read).await?;
+            let is_last = (parts.len() as u64) < most;
+            let page = merged.page(&parts, is_last, position)?;
+            if !page.items.is_empty() || is_last {
+                return Ok(page);
             }
-            if items.len() >= position.limit as usize || index + 1 == starts.len() {
-                let more = index + 1 < starts.len() || !is_last;
-                next = parts.last().filter(|_| more).map(|part| Key { value: part.start_ns, id: part.id });
-                break;
+            // Many runs have windows at the same time.
+            if most >= all {
+                return Err(StoreError::TooMuch { table: "windows", most: all });
             }
+            most = (most * 4).min(all);
         }
-        Ok(WindowPage { items, next })
     }
 
     /// The newest stored windows of this length, at most `most`, in the order of time.
@@ -124,5 +100,79 @@ impl Store {
         Position { descending: true, after: None, limit: most }.push(&mut query, "start_ns");
         let parts: Vec<Part> = self.read("windows", query, Part::read).await?;
         parts.iter().rev().map(Part::window).collect()
+    }
+}
+
+/// The lengths of the parts and of what is made of them.
+#[derive(Clone, Copy, Debug)]
+struct Merged {
+    base_ns: u64,
+    span_ns: u64,
+}
+
+impl Merged {
+    /// The parts of a page, from the start of the window that the page before ended in.
+    fn query(self, filter: &WindowFilter, position: Position, most: u64) -> Query {
+        let mut query = Query::new(
+            "SELECT id, run_id, start_ns, end_ns, rtt_histogram, body FROM windows WHERE factor = 1 AND span_ns = ",
+        );
+        query.push_bind(to_sql(self.base_ns));
+        let last = |to: Timestamp| Timestamp::from_nanos(to.as_nanos().saturating_sub(1));
+        let mut from = filter.from.map(|from| to_sql(from.floor(self.span_ns).as_nanos()));
+        let mut to = filter.to.map(|to| to_sql(last(to).floor(self.span_ns).plus(self.span_ns).as_nanos()));
+        match position.after {
+            Some(key) if position.descending => {
+                let end = key.value.saturating_add(to_sql(self.span_ns));
+                to = Some(to.map_or(end, |to| to.min(end)));
+            }
+            Some(key) => from = Some(from.map_or(key.value, |from| from.max(key.value))),
+            None => {}
+        }
+        if let Some(from) = from {
+            query.push(" AND start_ns >= ").push_bind(from);
+        }
+        if let Some(to) = to {
+            query.push(" AND start_ns < ").push_bind(to);
+        }
+        let limit = u32::try_from(most).unwrap_or(u32::MAX);
+        Position { after: None, limit, ..position }.push(&mut query, "start_ns");
+        query
+    }
+
+    /// The windows behind the position; the parts of the last one are not all there unless `is_last` says so.
+    fn page(self, parts: &[Part], is_last: bool, position: Position) -> Result<WindowPage, StoreError> {
+        let floor = |part: &Part| Timestamp::from_nanos(from_sql(part.start_ns)).floor(self.span_ns);
+        let mut starts: Vec<&[Part]> = parts.chunk_by(|a, b| floor(a) == floor(b)).collect();
+        if !is_last {
+            starts.pop();
+        }
+        let mut page = WindowPage { items: Vec::new(), next: None };
+        let mut last = None;
+        for parts in starts {
+            let mut by_run: BTreeMap<i64, Vec<&Part>> = BTreeMap::new();
+            parts.iter().for_each(|part| by_run.entry(part.run_id).or_default().push(part));
+            let mut runs: Vec<(i64, Vec<&Part>)> = by_run.into_iter().collect();
+            if position.descending {
+                runs.reverse();
+            }
+            for (run, mut parts) in runs {
+                let start = floor(parts[0]);
+                let key = Key { value: to_sql(start.as_nanos()), id: run };
+                if position.after.is_some_and(|after| !position.is_behind(key, after)) {
+                    continue;
+                }
+                if page.items.len() == position.limit as usize {
+                    page.next = last;
+                    return Ok(page);
+                }
+                parts.sort_by_key(|part| (part.start_ns, part.id));
+                let id = from_sql(parts[0].id);
+                let parts = parts.into_iter().map(Part::window).collect::<Result<Vec<_>, _>>()?;
+                page.items.push(WindowJson::from(&Window::join(id, start, start.plus(self.span_ns), &parts)));
+                last = Some(key);
+            }
+        }
+        page.next = last.filter(|_| !is_last);
+        Ok(page)
     }
 }

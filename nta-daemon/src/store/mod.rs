@@ -6,6 +6,7 @@
 mod alert_status;
 mod alerts;
 mod anomalies;
+mod anomaly_write;
 mod baselines;
 mod copy;
 mod cut;
@@ -145,6 +146,8 @@ mod both_tests;
 mod detection_tests;
 #[cfg(test)]
 mod fault_tests;
+#[cfg(test)]
+mod list_tests;
 #[cfg(test)]
 mod plan_tests;
 #[cfg(test)]

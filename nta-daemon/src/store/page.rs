@@ -40,6 +40,12 @@ impl Position {
         query.push_bind(i64::from(self.limit));
     }
 
+    /// Whether one row comes behind another in this order.
+    pub(super) fn is_behind(&self, row: Key, other: Key) -> bool {
+        let (row, other) = ((row.value, row.id), (other.value, other.id));
+        if self.descending { row < other } else { row > other }
+    }
+
     /// One more row than asked for, which shows whether there is a next page.
     pub(super) const fn and_one(self) -> Self {
         Self { limit: self.limit.saturating_add(1), ..self }

@@ -2,8 +2,8 @@
 
 use super::cut::rejoin;
 use super::db::{Conn, Database, Query, Value};
-use super::rows::{AlertRow, AnomalyRow, BatchRows, RunRow, VectorRow, WindowRow};
-use super::{StoreError, flow_write, runs, to_sql};
+use super::rows::{AlertRow, BatchRows, RunRow, VectorRow, WindowRow};
+use super::{StoreError, anomaly_write, flow_write, runs, to_sql};
 use nta_core::domain::Timestamp;
 
 /// Rows in one statement of the smaller tables.
@@ -64,9 +64,7 @@ pub(super) async fn commit(
     for alert in &batch.alerts {
         upsert_alert(conn, run, alert).await?;
     }
-    for anomaly in &batch.anomalies {
-        insert_anomaly(conn, run, anomaly).await?;
-    }
+    anomaly_write::insert(conn, run, &batch.anomalies).await?;
     insert_features(conn, run, &batch.features).await?;
     if let Some((name, updated_ns, body)) = &batch.baselines {
         upsert_baselines(conn, name, *updated_ns, body).await?;
@@ -234,51 +232,6 @@ async fn upsert_alert(conn: &mut Conn, run: i64, alert: &AlertRow) -> Result<(),
     add(conn, "alerts", i64::from(is_new)).await?;
     let body = format!("{{\"id\":\"{}\",\"state\":\"{}\",\"is_new\":{is_new}}}", alert.id, alert.state);
     event(conn, alert.cleared_ns.unwrap_or(alert.last_ns), "alert_changed", run, body).await
-}
-
-async fn insert_anomaly(conn: &mut Conn, run: i64, anomaly: &AnomalyRow) -> Result<(), StoreError> {
-    let error = StoreError::query("anomalies");
-    let known = Query::new("SELECT 1 + 0 * id FROM anomalies WHERE alert_id = $1 AND severity = $2 LIMIT 1");
-    let known = known.bind(anomaly.alert_id.as_str()).bind(anomaly.severity);
-    let is_first = conn.fetch_optional(known).await.map_err(&error)?.is_none();
-    let insert = Query::new(
-        "INSERT INTO anomalies (run_id, number, alert_id, kind, severity, source, destination, score_ppm, \
-         start_ns, end_ns, body) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT DO NOTHING",
-    )
-    .bind(run)
-    .bind(anomaly.number)
-    .bind(anomaly.alert_id.as_str())
-    .bind(anomaly.kind.as_str())
-    .bind(anomaly.severity)
-    .bind(anomaly.source.clone())
-    .bind(anomaly.destination.clone())
-    .bind(anomaly.score_ppm)
-    .bind(anomaly.start_ns)
-    .bind(anomaly.end_ns)
-    .bind(anomaly.body.as_str());
-    if conn.execute(insert).await.map_err(error)? == 0 {
-        return Ok(());
-    }
-    let total = Query::new(
-        "INSERT INTO anomaly_totals (kind, severity, count, alerts, first_ns, last_ns, score_sum_ppm, score_max_ppm) \
-         VALUES ($1, $2, 1, $3, $4, $5, $6, $6) ON CONFLICT (kind, severity) DO UPDATE SET \
-         count = anomaly_totals.count + 1, alerts = anomaly_totals.alerts + excluded.alerts, \
-         first_ns = CASE WHEN excluded.first_ns < anomaly_totals.first_ns THEN excluded.first_ns \
-         ELSE anomaly_totals.first_ns END, \
-         last_ns = CASE WHEN excluded.last_ns > anomaly_totals.last_ns THEN excluded.last_ns \
-         ELSE anomaly_totals.last_ns END, \
-         score_sum_ppm = anomaly_totals.score_sum_ppm + excluded.score_sum_ppm, \
-         score_max_ppm = CASE WHEN excluded.score_max_ppm > anomaly_totals.score_max_ppm \
-         THEN excluded.score_max_ppm ELSE anomaly_totals.score_max_ppm END",
-    )
-    .bind(anomaly.kind.as_str())
-    .bind(anomaly.severity)
-    .bind(i64::from(is_first))
-    .bind(anomaly.start_ns)
-    .bind(anomaly.end_ns)
-    .bind(anomaly.score_ppm);
-    conn.execute(total).await.map_err(StoreError::query("anomaly_totals"))?;
-    Ok(())
 }
 
 async fn insert_features(conn: &mut Conn, run: i64, rows: &[VectorRow]) -> Result<(), StoreError> {

@@ -1,0 +1,124 @@
+//! Writing anomalies, and what they add to the counts by kind and severity: a hundred rows in one statement, a count once a
+//! batch.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::StoreError;
+use super::db::{Conn, Query};
+use super::rows::AnomalyRow;
+
+/// Rows in one statement.
+const CHUNK_ROWS: usize = 100;
+
+/// What a batch adds to the count of a kind and severity.
+#[derive(Clone, Copy, Debug)]
+struct Grown {
+    count: i64,
+    alerts: i64,
+    first_ns: i64,
+    last_ns: i64,
+    score_sum_ppm: i64,
+    score_max_ppm: i64,
+}
+
+/// Inserts the anomalies of a run; those that are there already are left as they are.
+pub(super) async fn insert(conn: &mut Conn, run: i64, anomalies: &[AnomalyRow]) -> Result<(), StoreError> {
+    let mut grown: BTreeMap<(&str, i64), Grown> = BTreeMap::new();
+    // Alerts with a severity that an anomaly of this batch has had.
+    let mut counted: BTreeSet<(&str, i64)> = BTreeSet::new();
+    for chunk in anomalies.chunks(CHUNK_ROWS) {
+        let known = known(conn, chunk).await?;
+        let new = insert_chunk(conn, run, chunk).await?;
+        for row in chunk.iter().filter(|row| new.contains(&row.number)) {
+            let pair = (row.alert_id.as_str(), row.severity);
+            let is_first = !known.contains(&(row.alert_id.clone(), row.severity)) && counted.insert(pair);
+            let of = grown.entry((row.kind.as_str(), row.severity)).or_insert(Grown {
+                count: 0,
+                alerts: 0,
+                first_ns: row.start_ns,
+                last_ns: row.end_ns,
+                score_sum_ppm: 0,
+                score_max_ppm: 0,
+            });
+            of.count += 1;
+            of.alerts += i64::from(is_first);
+            of.first_ns = of.first_ns.min(row.start_ns);
+            of.last_ns = of.last_ns.max(row.end_ns);
+            of.score_sum_ppm += row.score_ppm;
+            of.score_max_ppm = of.score_max_ppm.max(row.score_ppm);
+        }
+    }
+    for ((kind, severity), grown) in grown {
+        add(conn, kind, severity, grown).await?;
+    }
+    Ok(())
+}
+
+/// Which of these alerts have an anomaly of the same severity: the rows of this batch that came before are among them.
+async fn known(conn: &mut Conn, chunk: &[AnomalyRow]) -> Result<BTreeSet<(String, i64)>, StoreError> {
+    let error = StoreError::query("anomalies");
+    let pairs: BTreeSet<(&str, i64)> = chunk.iter().map(|row| (row.alert_id.as_str(), row.severity)).collect();
+    // Both databases call the columns of VALUES so.
+    let mut query = Query::new("SELECT p.column1 AS alert_id, p.column2 AS severity FROM (VALUES ");
+    query.persistent = pairs.len() == 1 || pairs.len() == CHUNK_ROWS;
+    query.push_rows(pairs.iter().map(|(alert, severity)| vec![(*alert).into(), (*severity).into()]));
+    query.push(
+        ") AS p WHERE EXISTS (SELECT 1 FROM anomalies a WHERE a.alert_id = p.column1 AND a.severity = p.column2)",
+    );
+    let rows = conn.fetch_all(query).await.map_err(&error)?;
+    let pair = |row: &super::db::Row| Ok::<_, sqlx::Error>((row.text("alert_id")?, row.int("severity")?));
+    rows.iter().map(|row| pair(row).map_err(&error)).collect()
+}
+
+/// Inserts some rows; the numbers of those that were not there.
+async fn insert_chunk(conn: &mut Conn, run: i64, chunk: &[AnomalyRow]) -> Result<BTreeSet<i64>, StoreError> {
+    let error = StoreError::query("anomalies");
+    let mut query = Query::new(
+        "INSERT INTO anomalies (run_id, number, alert_id, kind, severity, source, destination, score_ppm, start_ns, \
+         end_ns, body) VALUES ",
+    );
+    query.persistent = chunk.len() == 1 || chunk.len() == CHUNK_ROWS;
+    query.push_rows(chunk.iter().map(|row| {
+        vec![
+            run.into(),
+            row.number.into(),
+            row.alert_id.as_str().into(),
+            row.kind.as_str().into(),
+            row.severity.into(),
+            row.source.clone().into(),
+            row.destination.clone().into(),
+            row.score_ppm.into(),
+            row.start_ns.into(),
+            row.end_ns.into(),
+            row.body.as_str().into(),
+        ]
+    }));
+    query.push(" ON CONFLICT DO NOTHING RETURNING number");
+    let rows = conn.fetch_all(query).await.map_err(&error)?;
+    rows.iter().map(|row| row.first().map_err(&error)).collect()
+}
+
+async fn add(conn: &mut Conn, kind: &str, severity: i64, grown: Grown) -> Result<(), StoreError> {
+    let total = Query::new(
+        "INSERT INTO anomaly_totals (kind, severity, count, alerts, first_ns, last_ns, score_sum_ppm, score_max_ppm) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (kind, severity) DO UPDATE SET \
+         count = anomaly_totals.count + excluded.count, alerts = anomaly_totals.alerts + excluded.alerts, \
+         first_ns = CASE WHEN excluded.first_ns < anomaly_totals.first_ns THEN excluded.first_ns \
+         ELSE anomaly_totals.first_ns END, \
+         last_ns = CASE WHEN excluded.last_ns > anomaly_totals.last_ns THEN excluded.last_ns \
+         ELSE anomaly_totals.last_ns END, \
+         score_sum_ppm = anomaly_totals.score_sum_ppm + excluded.score_sum_ppm, \
+         score_max_ppm = CASE WHEN excluded.score_max_ppm > anomaly_totals.score_max_ppm \
+         THEN excluded.score_max_ppm ELSE anomaly_totals.score_max_ppm END",
+    )
+    .bind(kind)
+    .bind(severity)
+    .bind(grown.count)
+    .bind(grown.alerts)
+    .bind(grown.first_ns)
+    .bind(grown.last_ns)
+    .bind(grown.score_sum_ppm)
+    .bind(grown.score_max_ppm);
+    conn.execute(total).await.map_err(StoreError::query("anomaly_totals"))?;
+    Ok(())
+}

@@ -1,0 +1,86 @@
+//! Lists over more rows than a page, and what is counted beside them.
+
+use super::detection_tests::alert;
+use super::server_tests::Server;
+use super::tests::{begin, window};
+use super::*;
+use nta_core::domain::{AlertId, Severity};
+
+const S: u64 = 1_000_000_000;
+
+#[tokio::test]
+async fn pages_of_windows_that_are_made_keep_their_limit_and_meet_each_of_several_runs_once() {
+    let store = Store::open("sqlite::memory:").await.expect("open");
+    for _run in 0..3 {
+        let (writer, _task) = begin(&store).await;
+        for id in 1..=8 {
+            writer.send(WindowBatch { window: Some(window(id)), ..WindowBatch::default() }).await.expect("send");
+        }
+        writer.flush().await.expect("flush");
+    }
+    let fifteen = WindowFilter { span_ns: Some(15 * S), ..WindowFilter::default() };
+    for descending in [false, true] {
+        for limit in 1..=10 {
+            let mut position = Position { descending, after: None, limit };
+            let mut met = Vec::new();
+            loop {
+                let page = store.merged_windows(&fifteen, 5 * S, position).await.expect("windows");
+                assert!((1..=limit as usize).contains(&page.items.len()), "{limit}: {}", page.items.len());
+                met.extend(page.items.into_iter().map(|window| (window.id, window.packets)));
+                let Some(next) = page.next else { break };
+                position.after = Some(next);
+            }
+            let mut sums: Vec<u64> = met.iter().map(|(_, packets)| *packets).collect();
+            if descending {
+                sums.reverse();
+            }
+            // Windows 1 and 2; 3 to 5; 6 to 8.
+            assert_eq!(sums, [3, 3, 3, 12, 12, 12, 21, 21, 21], "limit {limit}");
+            met.sort_unstable();
+            met.dedup();
+            assert_eq!(met.len(), 9, "each once");
+        }
+    }
+}
+
+/// Numbers `first` to `last`, of six alerts whose severity rises in the middle.
+fn anomalies(first: u64, last: u64) -> Vec<Anomaly> {
+    let finding = alert(1, 105).finding;
+    let severity = |number| if number > 150 { Severity::High } else { Severity::Medium };
+    (first..=last)
+        .map(|number| Anomaly {
+            number,
+            alert: AlertId(number % 6),
+            severity: severity(number),
+            finding: finding.clone(),
+        })
+        .collect()
+}
+
+async fn counts_of_anomalies(store: &Store) {
+    let (writer, _task) = begin(store).await;
+    // The second batch brings some of the first one's again.
+    for (first, last) in [(1, 290), (201, 310)] {
+        let anomalies = anomalies(first, last);
+        writer.send(WindowBatch { anomalies, ..WindowBatch::default() }).await.expect("send");
+        writer.flush().await.expect("flush");
+    }
+    let counted = store.anomaly_counts(&AnomalyFilter::default()).await.expect("counts");
+    let all_time = AnomalyFilter { from: Some(nta_core::domain::Timestamp::default()), ..AnomalyFilter::default() };
+    assert_eq!(counted, store.anomaly_counts(&all_time).await.expect("counts"), "as the rows themselves say");
+    let kinds: Vec<_> = counted.iter().map(|row| (row.severity, row.count, row.alerts)).collect();
+    assert_eq!(kinds, [(Severity::Medium as i64, 150, 6), (Severity::High as i64, 160, 6)]);
+}
+
+#[tokio::test]
+async fn anomalies_are_counted_once_each_on_sqlite() {
+    counts_of_anomalies(&Store::open("sqlite::memory:").await.expect("open")).await;
+}
+
+#[tokio::test]
+async fn anomalies_are_counted_once_each_on_postgresql() {
+    let Some(server) = Server::start("anomalies_are_counted_once_each_on_postgresql") else { return };
+    let store = server.open().await;
+    counts_of_anomalies(&store).await;
+    store.close().await;
+}
