@@ -96,6 +96,12 @@ impl<'a> Live<'a> {
         page["items"].as_array().expect("items").clone()
     }
 
+    /// The windows of the store, oldest first, at most a page of them.
+    pub(crate) fn windows(&self) -> Vec<Value> {
+        let page = self.get(&format!("/api/metrics?span={WINDOW_S}&limit=250&sort=time")).expect("the daemon answers");
+        page["items"].as_array().expect("items").clone()
+    }
+
     /// Waits until everything up to now is in windows that can be read.
     pub(crate) fn wait_for_window(&self) {
         let now = jiff::Timestamp::now();

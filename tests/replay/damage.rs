@@ -113,10 +113,13 @@ fn frames_far_apart_in_time_do_not_make_a_window_each() {
     assert!(run.stderr.contains("stand for several"), "it is said: {}", run.stderr);
     let lines = run.json();
     let windows: Vec<&Value> = lines.iter().filter(|line| line["type"] == "window").collect();
-    assert!((10_000..10_700 + FRAMES as usize / 16).contains(&windows.len()), "{} windows", windows.len());
+    let (silent, others): (Vec<&Value>, Vec<&Value>) = windows.iter().partition(|window| window["packets"] == 0);
+    for windows in [silent.len(), others.len()] {
+        assert!((10_000..10_700 + FRAMES as usize / 16).contains(&windows), "{windows} windows");
+    }
     let sum = |name: &str| windows.iter().map(|window| window[name].as_u64().unwrap_or(0)).sum::<u64>();
     assert_eq!(sum("packets"), FRAMES);
     assert!(sum("folded") > FRAMES / 2, "{} windows are in others", sum("folded"));
     let written: usize = windows.iter().map(|window| window.to_string().len()).sum();
-    assert!(written < 12 * bytes.len(), "{written} bytes of {}", bytes.len());
+    assert!(written < 16 * bytes.len(), "{written} bytes of {}", bytes.len());
 }

@@ -1,7 +1,8 @@
 //! How many windows a capture may cause. Time stamps are the sender's word: frames that are far apart in time make a window
-//! each, hundreds of times as much to keep as the frame itself. So runs of windows with one packet are folded once there are many.
+//! each and windows of silence between them, hundreds of times as much to keep as the frame itself. So runs of windows with one
+//! packet are folded once there are many, and no more windows without a packet are reported.
 
-/// Windows with one packet that a capture may have: 14 hours of the default length.
+/// Windows with one packet that a capture may have, and windows without: 14 hours of the default length each.
 const FREE: u64 = 10_000;
 /// What such a window costs, in packets. One with more costs no more than it holds.
 const PRICE: u64 = 16;
@@ -10,6 +11,8 @@ const PRICE: u64 = 16;
 #[derive(Debug)]
 pub(super) struct Allowance {
     left: u64,
+    /// The same for windows without packets.
+    silent_left: u64,
     /// Packets since the last window closed, the one at hand among them.
     packets: u64,
     /// Whether the open window stands for others already.
@@ -18,7 +21,7 @@ pub(super) struct Allowance {
 
 impl Default for Allowance {
     fn default() -> Self {
-        Self { left: FREE * PRICE, packets: 0, folds: false }
+        Self { left: FREE * PRICE, silent_left: FREE * PRICE, packets: 0, folds: false }
     }
 }
 
@@ -27,6 +30,7 @@ impl Allowance {
     #[inline]
     pub(super) const fn packet(&mut self) {
         self.left = self.left.saturating_add(1);
+        self.silent_left = self.silent_left.saturating_add(1);
         self.packets += 1;
     }
 
@@ -36,13 +40,24 @@ impl Allowance {
         let price = if self.folds || held <= 1 || held > PRICE { PRICE } else { held };
         match self.left.checked_sub(price) {
             Some(left) => {
-                *self = Self { left, packets: 1, folds: false };
+                *self = Self { left, packets: 1, folds: false, ..*self };
                 true
             }
             None => {
                 self.folds = true;
                 false
             }
+        }
+    }
+
+    /// Whether a window without packets may be reported.
+    pub(super) const fn silent_window(&mut self) -> bool {
+        match self.silent_left.checked_sub(PRICE) {
+            Some(left) => {
+                self.silent_left = left;
+                true
+            }
+            None => false,
         }
     }
 }
@@ -71,5 +86,16 @@ mod tests {
         let free = FREE * PRICE / (PRICE - 1);
         let many = windows(100_000, 1);
         assert!((free..=free + (100_000 - free) / PRICE + 1).contains(&many), "{many}");
+    }
+
+    #[test]
+    fn windows_without_packets_are_bounded_by_the_packets() {
+        let mut allowance = Allowance::default();
+        let mut silent = 0;
+        for _ in 0..160_000 {
+            allowance.packet();
+            silent += (0..12).filter(|_| allowance.silent_window()).count() as u64;
+        }
+        assert_eq!(silent, FREE + 160_000 / PRICE);
     }
 }

@@ -9,6 +9,7 @@ mod liveness;
 mod measure;
 mod options;
 mod output;
+mod silence;
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -180,7 +181,7 @@ impl Pipeline {
                     self.ids = self.ids.next_part();
                     source.identify(self.ids);
                 }
-                self.expire_after_silence(time, source, output)?;
+                self.pass_silence(time, source, output)?;
             }
         }
         if self.windows.end().is_none() {
@@ -206,21 +207,6 @@ impl Pipeline {
     /// not late.
     pub const fn next_capture(&mut self) {
         self.next_capture = true;
-    }
-
-    /// Ends the flows that a silence in a capture ended, before this packet could be counted into one of them; live, the
-    /// wall clock goes on and [`Pipeline::close`] ends them.
-    fn expire_after_silence<S: FlowSource + ?Sized>(
-        &mut self,
-        time: Timestamp,
-        source: &mut S,
-        output: &mut Fanout<'_>,
-    ) -> Result<(), SourceError> {
-        if time.since(self.last_expiry) < EXPIRE_EVERY_NS {
-            return Ok(());
-        }
-        self.last_expiry = time;
-        source.expire(time, &mut |update| output.emit(PipelineEvent::FlowEnded(&update)))
     }
 
     /// Takes the events that the source has.
