@@ -33,6 +33,11 @@ impl Input {
         Self { stream, buffer, start: HEADROOM, end: HEADROOM, offset: 0, stopped: None }
     }
 
+    /// What was read so far lies this far into the file: it began within it.
+    pub(super) fn begin_at(&mut self, start: u64) {
+        self.offset += start;
+    }
+
     /// Bytes of the decompressed file before the next unread one.
     pub(super) fn offset(&self) -> u64 {
         self.offset

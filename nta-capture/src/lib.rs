@@ -4,7 +4,8 @@
 //! file or stdin ─ stream (gunzip, unzstd) ─ input (one buffer) ─ pcap | pcapng (records) ─ ethernet (link headers) ─ Frame
 //! ```
 //! Every frame is a slice of the one buffer: no allocation and no copy per packet. Memory is bounded whatever a file claims:
-//! the limits are in `input`.
+//! the limits are in `input`. [`CaptureReader`] gives frames as the file has them; [`Merged`] gives those of several files,
+//! sections and interfaces by time, with the time stamps of wrong clocks mended ([`Stamps`]).
 
 mod byte_order;
 mod error;
@@ -12,9 +13,13 @@ mod ethernet;
 mod format;
 mod input;
 mod link_type;
+mod merged;
+mod ordered;
 mod pcap;
 mod pcapng;
 mod record;
+mod sections;
+mod steady;
 mod stream;
 mod wireless;
 
@@ -27,6 +32,9 @@ pub use error::{CaptureError, End};
 pub use ethernet::ETHERTYPE_NOT_IP;
 pub use format::{Compression, Container, Format};
 pub use link_type::LinkType;
+pub use merged::{Merged, Part};
+pub use ordered::{Clock, Ordered};
+pub use steady::Stamps;
 
 use input::Input;
 use link_type::Link;
@@ -76,9 +84,6 @@ pub struct CaptureReader {
     input: Input,
     records: Records,
     frames: u64,
-    /// The first frame, if it was looked at, and whether it is yet to be returned.
-    peeked: Option<(u64, u32, Vec<u8>)>,
-    is_peeked: bool,
     skipped: BTreeMap<LinkType, u64>,
     finished: bool,
     end: End,
@@ -99,19 +104,7 @@ impl CaptureReader {
                 let format = Format { container: records.container(), compression };
                 let skipped = BTreeMap::new();
                 let end = End::Complete;
-                Ok(Self {
-                    name,
-                    total_bytes: None,
-                    format,
-                    input,
-                    records,
-                    frames: 0,
-                    peeked: None,
-                    is_peeked: false,
-                    skipped,
-                    finished: false,
-                    end,
-                })
+                Ok(Self { name, total_bytes: None, format, input, records, frames: 0, skipped, finished: false, end })
             }
             Err(end) => Err(CaptureError::from_end(&name, end)),
         }
@@ -132,37 +125,62 @@ impl CaptureReader {
     /// Frames of an unsupported link type are counted in [`CaptureReader::skipped`] and passed over.
     #[inline]
     pub fn next_frame(&mut self) -> Option<Frame<'_>> {
-        if self.is_peeked {
-            return self.take_peeked();
-        }
+        let record = self.next_record()?;
+        Some(self.frame(record))
+    }
+
+    /// Where the next frame lies, until the next call.
+    #[inline]
+    fn next_record(&mut self) -> Option<Record> {
         let record = self.next_supported()?;
         self.frames += 1;
+        Some(record)
+    }
+
+    /// The frame of a record, once: its link header is replaced in place.
+    #[inline]
+    fn frame(&mut self, record: Record) -> Frame<'_> {
         let data = match record.link {
             Link::Ethernet => self.input.at(record.start, record.len),
             link => ethernet::rewrite(link, self.input.at_with_headroom(record.start, record.len)),
         };
-        Some(Frame { time_ns: record.time_ns, wire_len: record.wire_len.min(MAX_WIRE_LEN), data })
+        Frame { time_ns: record.time_ns, wire_len: record.wire_len.min(MAX_WIRE_LEN), data }
     }
 
-    /// The next frame, which [`CaptureReader::next_frame`] returns once more. It is copied: meant for the first one of a capture.
-    pub fn peek(&mut self) -> Option<Frame<'_>> {
-        if !self.is_peeked {
-            let Frame { time_ns, wire_len, data } = self.next_frame()?;
-            let copy = (time_ns, wire_len, data.to_vec());
-            self.peeked = Some(copy);
-            self.frames -= 1;
-            self.is_peeked = true;
+    /// Whether frames of several interfaces come now, each in its own order.
+    #[inline]
+    fn has_several_interfaces(&self) -> bool {
+        self.records.interfaces() > 1
+    }
+
+    /// Whether the sections of this file can be found without reading all of it.
+    fn is_plain_pcapng(&self) -> bool {
+        self.format == Format { container: Container::PcapNg, compression: Compression::None }
+    }
+
+    /// It is a part of a file: what lies before is counted in what is said of its end.
+    fn at_byte(mut self, start: u64, len: u64) -> Self {
+        self.input.begin_at(start);
+        self.total_bytes = Some(len);
+        self
+    }
+
+    /// A capture that ended so before its first frame.
+    fn gone(name: &str, end: End) -> Self {
+        let format = Format { container: Container::Pcap, compression: Compression::None };
+        let (input, records) = (Input::new(Stream::empty()), Records::none());
+        let skipped = BTreeMap::new();
+        Self {
+            name: name.to_owned(),
+            total_bytes: Some(0),
+            format,
+            input,
+            records,
+            frames: 0,
+            skipped,
+            finished: true,
+            end,
         }
-        let (time_ns, wire_len, data) = self.peeked.as_ref()?;
-        Some(Frame { time_ns: *time_ns, wire_len: *wire_len, data })
-    }
-
-    #[cold]
-    fn take_peeked(&mut self) -> Option<Frame<'_>> {
-        self.is_peeked = false;
-        self.frames += 1;
-        let (time_ns, wire_len, data) = self.peeked.as_ref()?;
-        Some(Frame { time_ns: *time_ns, wire_len: *wire_len, data })
     }
 
     /// How the capture ended. It says something once [`CaptureReader::next_frame`] returned `None`.
@@ -192,16 +210,7 @@ impl CaptureReader {
 
     /// The message to the user about a capture in which every frame was of an unsupported link type.
     pub fn unsupported(&self) -> Option<String> {
-        if self.frames > 0 || self.skipped.is_empty() {
-            return None;
-        }
-        let kinds: Vec<String> = self.skipped.iter().map(|(link, count)| format!("{count} of {link}")).collect();
-        Some(format!(
-            "{}: no frame can be analysed: {}; supported are {}",
-            self.name,
-            kinds.join(", "),
-            link_type::SUPPORTED
-        ))
+        unsupported(&self.name, self.frames, &self.skipped)
     }
 
     #[inline]
@@ -226,6 +235,17 @@ impl CaptureReader {
         self.finished = true;
         self.end = end;
     }
+}
+
+/// The message to the user about a capture with so many frames, and so many that were passed over by their link types; `None` if
+/// there is something to analyse, or nothing at all.
+pub fn unsupported(name: &str, frames: u64, skipped: &BTreeMap<LinkType, u64>) -> Option<String> {
+    if frames > 0 || skipped.is_empty() {
+        return None;
+    }
+    let kinds: Vec<String> = skipped.iter().map(|(link, count)| format!("{count} of {link}")).collect();
+    let (kinds, supported) = (kinds.join(", "), link_type::SUPPORTED);
+    Some(format!("{name}: no frame can be analysed: {kinds}; supported are {supported}"))
 }
 
 /// A name that stays on one line, whatever a file is called.

@@ -33,6 +33,20 @@ impl Records {
         }
     }
 
+    /// Those of a file without any.
+    pub(super) fn none() -> Self {
+        Self::PcapNg(PcapNg::none())
+    }
+
+    /// Interfaces that packets may be of.
+    #[inline]
+    pub(super) fn interfaces(&self) -> usize {
+        match self {
+            Self::Pcap(_) => 1,
+            Self::PcapNg(pcapng) => pcapng.interfaces(),
+        }
+    }
+
     pub(super) fn container(&self) -> Container {
         match self {
             Self::Pcap(_) => Container::Pcap,

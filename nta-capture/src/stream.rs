@@ -34,6 +34,12 @@ impl Stream {
         }
     }
 
+    /// No bytes at all.
+    pub(super) fn empty() -> Self {
+        let read = Box::new(io::empty());
+        Self::Plain(Source { read, head: [0; HEAD_BYTES], head_len: 0, head_taken: 0, bytes_read: 0 })
+    }
+
     pub(super) fn compression(&self) -> Compression {
         match self {
             Self::Plain(_) => Compression::None,

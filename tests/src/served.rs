@@ -3,7 +3,7 @@
 use std::io::{BufRead as _, BufReader, Lines, Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
-use std::process::{Child, ChildStderr, Command, Stdio};
+use std::process::{Child, ChildStderr, ChildStdin, Command, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -35,24 +35,33 @@ impl Served {
         } else {
             command.env("NTA_LISTEN", "127.0.0.1:0").env("NTA_DATABASE", database);
         }
-        let mut child = command
-            .arg(capture)
-            .env_remove("NTA_CONFIG")
-            .env_remove("NTA_WINDOW")
-            .env("NTA_LOG", "info")
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the daemon starts");
+        command.arg(capture).env_remove("NTA_WINDOW");
+        Self::when(command, "serving what was found").0
+    }
+
+    /// Starts it on a free port with a pipe for its capture, and windows of so many seconds.
+    pub fn follow(window_s: u64) -> (Self, ChildStdin) {
+        let mut command = Command::new(daemon());
+        command.args(["replay", "-", "--serve", "--listen", "127.0.0.1:0", "--window", &window_s.to_string()]);
+        command.env_remove("NTA_DATABASE").stdin(Stdio::piped());
+        let (served, pipe) = Self::when(command, "serving");
+        (served, pipe.expect("piped"))
+    }
+
+    /// Waits for the line that says this and the address.
+    fn when(mut command: Command, says: &str) -> (Self, Option<ChildStdin>) {
+        command.env_remove("NTA_CONFIG").env("NTA_LOG", "info").stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the daemon starts");
+        let pipe = child.stdin.take();
         let log = BufReader::new(child.stderr.take().expect("piped")).lines();
         // From here on it ends with the test, whatever happens.
         let mut served = Self { child, address: String::new(), log };
         let mut said = String::new();
         while let Some(Ok(line)) = served.log.next() {
             let address = line.split("http://").nth(1).and_then(|rest| rest.split_whitespace().next());
-            if let (true, Some(address)) = (line.contains("serving what was found"), address) {
+            if let (true, Some(address)) = (line.contains(says), address) {
                 served.address = address.trim_end_matches('"').to_owned();
-                return served;
+                return (served, pipe);
             }
             said.push_str(&line);
         }
@@ -107,6 +116,11 @@ impl Drop for Served {
 
 /// Writes a capture in which one host tries 200 ports of another, which refuses each.
 pub fn scan(path: &Path) {
+    std::fs::write(path, pcap(ETHERNET, &scan_frames(1_000_000_000_000_000))).expect("capture");
+}
+
+/// The frames of such a scan, all at the same time.
+pub fn scan_frames(time_ns: u64) -> Vec<Frame> {
     let mut frames = Vec::new();
     for port in 1..=200_u16 {
         let mut question = tcp(SYN, &[], &[]);
@@ -119,8 +133,7 @@ pub fn scan(path: &Path) {
         let (from, to) = (there[12..16].to_vec(), there[16..20].to_vec());
         back[12..16].copy_from_slice(&to);
         back[16..20].copy_from_slice(&from);
-        frames.push(Frame::at(1_000_000, ethernet(0x0800, &there)));
-        frames.push(Frame::at(1_000_000, ethernet(0x0800, &back)));
+        frames.extend([there, back].map(|packet| Frame { time_ns, ..Frame::at(0, ethernet(0x0800, &packet)) }));
     }
-    std::fs::write(path, pcap(ETHERNET, &frames)).expect("capture");
+    frames
 }

@@ -27,9 +27,19 @@ pub(super) struct PcapNg {
 
 impl PcapNg {
     pub(super) fn open(input: &mut Input) -> Result<Self, End> {
-        let mut pcapng = Self { order: ByteOrder::Little, interfaces: Vec::new(), last_time_ns: 0 };
+        let mut pcapng = Self::none();
         pcapng.section(input)?;
         Ok(pcapng)
+    }
+
+    pub(super) const fn none() -> Self {
+        Self { order: ByteOrder::Little, interfaces: Vec::new(), last_time_ns: 0 }
+    }
+
+    /// Interfaces that were described in this section so far.
+    #[inline]
+    pub(super) const fn interfaces(&self) -> usize {
+        self.interfaces.len()
     }
 
     /// The next packet; the blocks before it are taken in or passed over.

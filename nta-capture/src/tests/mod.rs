@@ -2,9 +2,11 @@
 
 mod build;
 mod damage;
+mod merged;
 mod open;
 mod pcap;
 mod pcapng;
+mod steady;
 
 use std::io::{self, Read};
 

@@ -6,6 +6,7 @@ mod doctor;
 mod document;
 mod environment;
 mod evaluate;
+mod inputs;
 mod labelled;
 mod model;
 mod output;

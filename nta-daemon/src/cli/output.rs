@@ -55,6 +55,11 @@ struct Document<'a> {
     flows: u64,
     /// Packets older than their window.
     late_packets: u64,
+    /// Packets whose time stamp was wrong: more than a minute away from those before and behind it. They were accounted at the
+    /// time of their neighbours.
+    wrong_times: u64,
+    /// How often the time of a capture went back by more than a minute and stayed there.
+    set_back: u64,
     /// Alerts in the order in which they were raised, each in its last state.
     #[serde(serialize_with = "one_by_one")]
     alerts: &'a [Alert],
@@ -293,6 +298,8 @@ fn document<'a>(summary: &'a Summary, alerts: &'a [Alert], untold: u64) -> Docum
         last_time: summary.times.map(|(_, last)| last.to_string()),
         flows: summary.flows,
         late_packets: summary.late_packets,
+        wrong_times: summary.wrong_times,
+        set_back: summary.set_back,
         alerts,
         alerts_untold: untold,
         ledger: LedgerJson::from(&summary.ledger),
@@ -328,6 +335,10 @@ fn text(summary: &Summary, windows: u64, top: &[FlowRecord], alerts: &[Alert]) -
     let rate = summary.packets as f64 / summary.elapsed.as_secs_f64().max(1e-9);
     writeln!(out, "packets   {}  bytes {}", summary.packets, summary.bytes)?;
     writeln!(out, "flows     {}  windows {windows}  late packets {}", summary.flows, summary.late_packets)?;
+    if summary.wrong_times + summary.set_back > 0 {
+        let Summary { wrong_times, set_back, .. } = summary;
+        writeln!(out, "clock     wrong time stamps {wrong_times}, set back {set_back}")?;
+    }
     let total = summary.ledger.total();
     let reasons: Vec<String> = skipped(&total)
         .into_iter()

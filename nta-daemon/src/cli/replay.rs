@@ -10,7 +10,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use tokio_util::sync::CancellationToken;
 
 use super::output::Collected;
-use super::{EXIT_USAGE, fail};
+use super::{EXIT_USAGE, fail, inputs};
 use crate::app::{App, Plan, Signals, Task, Work};
 use crate::capture::clock;
 use crate::config::{Config, DatabaseUrl};
@@ -29,13 +29,15 @@ use nta_core::domain::{Mode, Status};
 #[command(after_help = "Examples:\n  \
     nta-daemon replay capture.pcap\n  \
     nta-daemon replay --format json capture.pcapng.gz | jq .windows[0]\n  \
-    tcpdump -w - -c 1000 | nta-daemon replay -\n  \
+    nta-daemon replay /var/captures                    # a ring buffer's folder\n  \
+    tcpdump -w - -U | nta-daemon replay -              # followed like a live source\n  \
     nta-daemon replay --engine kernel capture.pcap     # through the real eBPF program\n  \
     nta-daemon replay --format jsonl --events capture.pcap | jq 'select(.type == \"dns\")'\n  \
     nta-daemon replay --format zeek capture.pcap | zeek-cut id.orig_h conn_state\n  \
     nta-daemon replay --serve capture.pcap             # keeps serving what it found on 127.0.0.1:5000")]
 pub(super) struct Args {
-    /// Captures: pcap or pcapng, plain, gzip or zstd compressed; - for standard input.
+    /// Captures: pcap or pcapng, plain, gzip or zstd compressed; a folder of them; - for standard input. Several are merged by
+    /// time.
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
     /// What accounts the packets. auto: the user engine.
@@ -100,7 +102,7 @@ pub(super) enum Format {
     Zeek,
 }
 
-pub(super) fn execute(args: Args) -> ExitCode {
+pub(super) fn execute(mut args: Args) -> ExitCode {
     let mut config = match Config::load(args.config.as_deref()) {
         Ok(config) => config,
         Err(error) => return fail(EXIT_USAGE, &error),
@@ -120,6 +122,10 @@ pub(super) fn execute(args: Args) -> ExitCode {
     if args.paths.iter().filter(|path| path.as_os_str() == "-").count() > 1 {
         return fail(EXIT_USAGE, &"standard input can be read only once");
     }
+    args.paths = match inputs::captures(&args.paths) {
+        Ok(paths) => paths,
+        Err(error) => return fail(EXIT_USAGE, &error),
+    };
     let mut collected = match Collected::new(args.format, args.output.as_deref(), args.events, args.features) {
         Ok(collected) => collected,
         Err(error) => return fail(1, &format_args!("cannot write the result: {error}")),

@@ -43,8 +43,8 @@ pub struct Pipeline {
     status: Status,
     last_expiry: Timestamp,
     ids: IdentityScope,
-    /// Whether the next packet is another capture's first one.
-    next_capture: bool,
+    /// End of the last window that the clock closed behind the packets of a pipe.
+    went_on: Timestamp,
     /// When the open window was opened, by the monotonic clock.
     opened: Instant,
     /// What each attached interface counted itself since then, in the order of the attachments.
@@ -93,7 +93,7 @@ impl Pipeline {
             status: Status { window_ns: span_ns, model: options.models.state.clone(), ..status },
             last_expiry: Timestamp::default(),
             ids: options.ids,
-            next_capture: false,
+            went_on: Timestamp::default(),
             opened: Instant::now(),
             nics: Vec::new(),
             alive: Vec::new(),
@@ -161,16 +161,15 @@ impl Pipeline {
         source: &mut S,
         output: &mut Fanout<'_>,
     ) -> Result<(), SourceError> {
-        let of_next = std::mem::take(&mut self.next_capture);
         self.allowance.packet();
         match self.windows.arrival(time) {
             Arrival::Inside => {}
-            Arrival::Late if !of_next => {
+            Arrival::Late => {
                 self.windows.note_late();
                 self.status.late_packets += 1;
                 return Ok(());
             }
-            Arrival::Late | Arrival::Closes => {
+            Arrival::Closes => {
                 let goes_back = self.windows.start().is_some_and(|start| time < start);
                 if !goes_back && !self.allowance.window() {
                     self.go_on(time, source, output)?;
@@ -185,7 +184,7 @@ impl Pipeline {
             }
         }
         if self.windows.end().is_none() {
-            self.open_at(time);
+            self.open_for(time);
         }
         Ok(())
     }
@@ -201,12 +200,6 @@ impl Pipeline {
         let span_ns = self.status.window_ns;
         self.windows.end_at(time.floor(span_ns).plus(span_ns));
         self.drain(source, output)
-    }
-
-    /// The next packet is the first one of another capture: when it is older than the open window, time went back, and it is
-    /// not late.
-    pub const fn next_capture(&mut self) {
-        self.next_capture = true;
     }
 
     /// Takes the events that the source has.

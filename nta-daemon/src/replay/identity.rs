@@ -19,9 +19,10 @@ pub fn analysis_of(paths: &[PathBuf], config: &Config, again: bool) -> Option<An
     let settings = (capture.tunnels, capture.sample, capture.map_memory_mib, events, windows, detect, baseline, model);
     let settings = serde_json::to_vec(&settings).ok()?;
     let mut hash = Sha256::new();
-    for (sha256, ..) in &captures {
-        hash.update(sha256);
-    }
+    // They are merged by time: in which order they were given changes nothing.
+    let mut hashes: Vec<&str> = captures.iter().map(|(sha256, ..)| sha256.as_str()).collect();
+    hashes.sort_unstable();
+    hashes.into_iter().for_each(|sha256| hash.update(sha256));
     hash.update(env!("CARGO_PKG_VERSION"));
     hash.update(settings);
     Some(Analysis { key: hex(&hash.finalize()), captures, again })

@@ -1,9 +1,11 @@
-//! A replay: the frames of one or more captures through an engine, windows by the captures' own clock.
+//! A replay: the frames of one or more captures, by time, through an engine; windows by the captures' own clock.
 
+mod files;
+mod follow;
 mod identity;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 pub use identity::analysis_of;
@@ -13,7 +15,9 @@ use crate::pipeline::baselines::BaselineHandle;
 use crate::pipeline::{Delivery, Fanout, Pipeline, PipelineOptions};
 use crate::source::SourceError;
 use crate::source::replay::{Batches, Engine, GROUP, Reading, read_ahead};
-use nta_capture::{CaptureError, CaptureReader, End, Frame};
+use files::Files;
+use follow::{is_pipe, wall_ns};
+use nta_capture::{CaptureError, End, Frame, Merged};
 use nta_core::baseline::BaselineConfig;
 use nta_core::detect::DetectConfig;
 use nta_core::domain::{IdentityScope, Ledger, Mode, SensorId, Status, Timestamp};
@@ -96,7 +100,7 @@ pub struct FileSummary {
 pub struct Summary {
     /// Name of the engine.
     pub engine: &'static str,
-    /// The files, in order.
+    /// The files, in the order of their first frames.
     pub files: Vec<FileSummary>,
     /// Frames read.
     pub packets: u64,
@@ -112,6 +116,10 @@ pub struct Summary {
     pub flows: u64,
     /// Packets that came later than their window.
     pub late_packets: u64,
+    /// Packets whose time stamp was wrong; they were accounted at the time of their neighbours.
+    pub wrong_times: u64,
+    /// How often the time of a capture went back by more than a minute.
+    pub set_back: u64,
     /// Wall time.
     pub elapsed: Duration,
 }
@@ -150,37 +158,44 @@ impl Replay<'_> {
         output: &mut Fanout<'_>,
     ) -> Result<Summary, ReplayError> {
         let began = Instant::now();
-        let mut readers = Vec::with_capacity(self.paths.len());
-        for path in &self.paths {
-            readers.push(nta_capture::open(path)?);
-        }
-        let total = readers.iter().map(CaptureReader::total_bytes).sum::<Option<u64>>();
+        let is_pipe = is_pipe(&self.paths);
+        let mut captures = if is_pipe {
+            Merged::of_live(nta_capture::open(self.paths.first().map_or(Path::new("-"), PathBuf::as_path))?, wall_ns)
+        } else {
+            Merged::open(&self.paths)?
+        };
+        let total = captures.total_bytes();
         let summary = Summary { engine: engine.name(), ..Summary::default() };
-        let ids = self.ids(&mut readers);
+        let ids = self.ids(&mut captures);
+        let beside = self.reads_ahead(total);
         let options = PipelineOptions {
             span_ns: self.window_ns,
             detect: self.detect.clone(),
             baseline: self.baseline.clone(),
             models: self.models.clone(),
             baselines: self.baselines.clone(),
-            delivery: Delivery::Deferred { beside: self.reads_ahead(total) },
+            delivery: if is_pipe { Delivery::Immediate } else { Delivery::Deferred { beside } },
             seed: Seed::fixed(),
             ids,
         };
         engine.identify(ids);
         let pipeline = Pipeline::new(&options, Status { mode: Mode::Replay, ..status });
-        let mut feed =
-            Feed { engine, pipeline, output, pace: Pace::new(self.speed), summary, until_events: CHECK_EVERY };
-        if self.reads_ahead(total) {
+        let (pace, files) = (Pace::new(self.speed), Files::default());
+        let mut feed = Feed { engine, pipeline, output, pace, summary, files, until_events: CHECK_EVERY };
+        if is_pipe {
+            self.follow(captures, &mut feed)?;
+        } else if beside {
             let hinter = feed.engine.hinter();
-            read_ahead(&mut readers, hinter.as_ref(), |batches| self.account_batches(batches, total, &mut feed))
+            read_ahead(&mut captures, hinter.as_ref(), |batches| self.account_batches(batches, total, &mut feed))
                 .map_err(ReplayError::Thread)??;
         } else {
-            self.account_readers(&mut readers, total, &mut feed)?;
+            self.account(&mut captures, total, &mut feed)?;
         }
-        let Feed { engine, pipeline, output, mut summary, .. } = feed;
-        // The last frame's instant is the last one that anything is known of.
+        let Feed { engine, pipeline, output, mut summary, files, .. } = feed;
+        files.conclude(&mut summary)?;
+        // The last frame's instant is the last one that anything is known of, but for a pipe that was silent behind it.
         let ended = summary.times.map_or_else(Timestamp::default, |(_, last)| last.plus(1));
+        let ended = ended.max(pipeline.went_on_until());
         let status = pipeline.finish(ended, engine, output)?;
         summary.ledger = engine.ledger()?;
         summary.flows = status.flows_total;
@@ -191,29 +206,35 @@ impl Replay<'_> {
                 "the captures have more almost empty windows than are kept: some stand for several (`folded`)"
             );
         }
+        if summary.wrong_times > 0 {
+            tracing::warn!(
+                packets = summary.wrong_times,
+                "wrong time stamps: accounted at the time of their neighbours"
+            );
+        }
         summary.elapsed = began.elapsed();
         Ok(summary)
     }
 
     /// What names flows and alerts: the captures by their first frames, which a pipe has as well, and all settings of the
     /// analysis. Read without waiting for more than that, and the same however a capture is packed and wherever it lies.
-    fn ids(&self, readers: &mut [CaptureReader]) -> IdentityScope {
-        let mut captures = Sha256::new();
-        for frame in readers.iter_mut().filter_map(CaptureReader::peek) {
-            captures.update(frame.time_ns.to_be_bytes());
-            captures.update(frame.wire_len.to_be_bytes());
-            captures.update((frame.data.len() as u64).to_be_bytes());
-            captures.update(frame.data);
-        }
+    fn ids(&self, captures: &mut Merged) -> IdentityScope {
+        let mut first = Sha256::new();
+        captures.first_frames(&mut |frame| {
+            first.update(frame.time_ns.to_be_bytes());
+            first.update(frame.wire_len.to_be_bytes());
+            first.update((frame.data.len() as u64).to_be_bytes());
+            first.update(frame.data);
+        });
         let mut settings = Sha256::new();
         settings.update(self.window_ns.to_be_bytes());
         settings.update(self.detect.to_toml());
         settings.update(self.baseline.to_toml());
         settings.update(self.models.state.id.as_deref().unwrap_or_default());
-        IdentityScope::of_analysis(&SensorId::replay(), &captures.finalize(), &settings.finalize(), self.again)
+        IdentityScope::of_analysis(&SensorId::replay(), &first.finalize(), &settings.finalize(), self.again)
     }
 
-    /// Whether a second thread reads. Not for a pipe: it may be live, and no frame of it waits for a batch to be full.
+    /// Whether a second thread reads ahead.
     fn reads_ahead(&self, total: Option<u64>) -> bool {
         match self.read_ahead {
             ReadAhead::Always => true,
@@ -226,31 +247,24 @@ impl Replay<'_> {
         }
     }
 
-    fn account_readers(
+    fn account(
         &mut self,
-        readers: &mut [CaptureReader],
+        captures: &mut Merged,
         total: Option<u64>,
         feed: &mut Feed<'_, '_>,
     ) -> Result<(), ReplayError> {
-        let mut read_before = 0;
-        for reader in readers {
-            let mut goes_on = true;
-            let mut until_check = CHECK_EVERY;
-            while goes_on && let Some(frame) = reader.next_frame() {
-                feed.frame(frame)?;
-                until_check -= 1;
-                if until_check == 0 {
-                    until_check = CHECK_EVERY;
-                    goes_on = (self.progress)(read_before + reader.bytes_read(), total);
+        let mut until_check = CHECK_EVERY;
+        while let Some(frame) = captures.next_frame() {
+            feed.frame(frame)?;
+            until_check -= 1;
+            if until_check == 0 {
+                until_check = CHECK_EVERY;
+                if !(self.progress)(captures.bytes_read(), total) {
+                    break;
                 }
             }
-            read_before += reader.bytes_read();
-            feed.summary.file(Reading::of(reader))?;
-            feed.pipeline.next_capture();
-            if !goes_on {
-                break;
-            }
         }
+        Reading::of_all(captures).into_iter().for_each(|reading| feed.files.note(reading));
         Ok(())
     }
 
@@ -260,7 +274,6 @@ impl Replay<'_> {
         total: Option<u64>,
         feed: &mut Feed<'_, '_>,
     ) -> Result<(), ReplayError> {
-        let mut read_before = 0;
         while let Some(batch) = batches.next_batch() {
             let mut hints = batch.hints();
             for (i, frame) in batch.frames().enumerate() {
@@ -271,14 +284,8 @@ impl Replay<'_> {
                 }
                 feed.frame(frame)?;
             }
-            let reading = batch.reading();
-            let goes_on = (self.progress)(read_before + reading.bytes, total);
-            if batch.is_last() || !goes_on {
-                read_before += reading.bytes;
-                feed.summary.file(reading.clone())?;
-                feed.pipeline.next_capture();
-            }
-            if !goes_on {
+            batch.readings().iter().for_each(|reading| feed.files.note(reading.clone()));
+            if !(self.progress)(batch.bytes_read(), total) {
                 break;
             }
         }
@@ -293,6 +300,7 @@ struct Feed<'a, 'b> {
     output: &'a mut Fanout<'b>,
     pace: Pace,
     summary: Summary,
+    files: Files,
     /// Frames until the events are taken.
     until_events: u64,
 }
@@ -313,23 +321,6 @@ impl Feed<'_, '_> {
             self.until_events = CHECK_EVERY;
             self.pipeline.take_events(self.engine, self.output)?;
         }
-        Ok(())
-    }
-}
-
-impl Summary {
-    /// Takes in what was read of a file.
-    fn file(&mut self, reading: Reading) -> Result<(), ReplayError> {
-        let Reading { name, format, mut frames, skipped, end, unsupported, .. } = reading;
-        if let Some(message) = unsupported {
-            return Err(ReplayError::LinkType(message));
-        }
-        for (link_type, count) in skipped {
-            frames += count;
-            *self.skipped_link_types.entry(link_type.to_string()).or_default() += count;
-        }
-        self.packets += frames;
-        self.files.push(FileSummary { name, format, frames, end });
         Ok(())
     }
 }

@@ -244,7 +244,7 @@ fn what_is_stopped_has_told_every_packet_that_it_counted() {
     let path = folder.path().join("many");
     fs::write(&path, many(20_000)).expect("written");
     for read_ahead in [ReadAhead::Never, ReadAhead::Always] {
-        let (_, summary) = run(&[path.clone(), path.clone()], 16, read_ahead, 2);
+        let (_, summary) = run(std::slice::from_ref(&path), 16, read_ahead, 2);
         let summary = summary.expect("replayed");
         assert_eq!(summary.packets, summary.ledger.total().get(nta_common::Counter::Seen), "{read_ahead:?}");
         assert!((1..20_000).contains(&summary.packets), "{summary:?}");

@@ -13,55 +13,70 @@ use std::thread;
 use nta_common::limits::MAX_HEADER_BYTES;
 
 use super::hint::{Hint, Hinter};
-use nta_capture::{CaptureReader, End, Frame, LinkType};
+use nta_capture::{End, Frame, LinkType, Merged, Ordered, Part, Stamps};
 
 /// Frames in a batch.
 const BATCH_FRAMES: usize = 1024;
 /// Batches on their way: two are worked on, and the others even out the threads' pace.
 const BATCHES: usize = 6;
 
-/// What has been read of a file.
+/// What has been read of a capture, or of a section of one.
 #[derive(Clone, Debug, Default)]
 pub struct Reading {
+    /// Which of the captures, in the order in which they were given.
+    pub file: usize,
+    /// Which part of all parts, in the order of their first frames.
+    pub part: usize,
     /// The file's name.
     pub name: String,
     /// Format and compression.
     pub format: String,
-    /// Bytes of the file.
-    pub bytes: u64,
     /// Frames.
     pub frames: u64,
     /// Frames of link types that are not analysed.
     pub skipped: BTreeMap<LinkType, u64>,
+    /// What the time stamps did.
+    pub stamps: Stamps,
     /// How the file ended; [`End::Complete`] when it was not read to its end.
     pub end: End,
-    /// The message when not one frame could be analysed.
-    pub unsupported: Option<String>,
 }
 
 impl Reading {
-    /// What this reader has read.
-    pub fn of(reader: &CaptureReader) -> Self {
+    fn of(file: usize, part: usize, capture: &Ordered) -> Self {
+        let reader = capture.reader();
         Self {
+            file,
+            part,
             name: reader.name().to_owned(),
             format: reader.format().to_string(),
-            bytes: reader.bytes_read(),
-            frames: reader.frames(),
+            frames: capture.frames(),
             skipped: reader.skipped().clone(),
+            stamps: capture.stamps(),
             end: reader.end().clone(),
-            unsupported: reader.unsupported(),
         }
+    }
+
+    /// What was read of a part to its end.
+    pub fn of_ended(part: &Part) -> Self {
+        Self::of(part.file, part.number, &part.capture)
+    }
+
+    /// What was read since the last call: of what ended since then, and of what is open.
+    pub fn of_all(captures: &mut Merged) -> Vec<Self> {
+        let mut all: Vec<Self> = captures.take_ended().map(|part| Self::of_ended(&part)).collect();
+        all.extend(captures.open_parts().map(|(file, part, capture)| Self::of(file, part, capture)));
+        all
     }
 }
 
-/// Frames of one file, one after the other.
+/// Frames, one after the other.
 #[derive(Default)]
 pub struct FrameBatch {
     heads: Vec<Head>,
     hints: Vec<Option<Hint>>,
     bytes: Vec<u8>,
-    reading: Reading,
-    is_last: bool,
+    readings: Vec<Reading>,
+    bytes_read: u64,
 }
 
 struct Head {
@@ -72,23 +87,43 @@ struct Head {
 }
 
 impl FrameBatch {
-    /// Fills the batch with the next frames of a file.
-    fn fill(&mut self, reader: &mut CaptureReader, hinter: Option<&Hinter>) {
+    /// Fills the batch with the next frames; answers whether these are the last ones.
+    fn fill(&mut self, captures: &mut Merged, hinter: Option<&Hinter>) -> bool {
+        self.clear();
+        while self.heads.len() < BATCH_FRAMES {
+            let Some(frame) = captures.next_frame() else { break };
+            self.push(frame, hinter);
+        }
+        self.readings = Reading::of_all(captures);
+        self.bytes_read = captures.bytes_read();
+        self.heads.len() < BATCH_FRAMES
+    }
+
+    /// Empties the batch.
+    pub(super) fn clear(&mut self) {
         self.heads.clear();
         self.hints.clear();
         self.bytes.clear();
-        self.is_last = false;
-        while self.heads.len() < BATCH_FRAMES {
-            let Some(Frame { time_ns, wire_len, data }) = reader.next_frame() else {
-                self.is_last = true;
-                break;
-            };
-            let shown = &data[..data.len().min(MAX_HEADER_BYTES)];
-            self.hints.push(hinter.and_then(|hinter| hinter.hint(wire_len, shown)));
-            self.bytes.extend_from_slice(shown);
-            self.heads.push(Head { time_ns, wire_len, end: self.bytes.len() as u32 });
-        }
-        self.reading = Reading::of(reader);
+    }
+
+    /// Adds what of a frame may be looked at.
+    #[inline]
+    pub(super) fn push(&mut self, frame: Frame<'_>, hinter: Option<&Hinter>) {
+        let Frame { time_ns, wire_len, data } = frame;
+        let shown = &data[..data.len().min(MAX_HEADER_BYTES)];
+        self.hints.push(hinter.and_then(|hinter| hinter.hint(wire_len, shown)));
+        self.bytes.extend_from_slice(shown);
+        self.heads.push(Head { time_ns, wire_len, end: self.bytes.len() as u32 });
+    }
+
+    /// Frames in it.
+    pub fn len(&self) -> usize {
+        self.heads.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.heads.is_empty()
     }
 
     /// The frames.
@@ -107,18 +142,18 @@ impl FrameBatch {
         &self.hints
     }
 
-    /// What had been read of the file when the batch was full.
-    pub fn reading(&self) -> &Reading {
-        &self.reading
+    /// What had been read of each capture when the batch was full, of those from which a frame may be in it.
+    pub fn readings(&self) -> &[Reading] {
+        &self.readings
     }
 
-    /// Whether these are the file's last frames.
-    pub fn is_last(&self) -> bool {
-        self.is_last
+    /// Bytes that had been read of all captures.
+    pub const fn bytes_read(&self) -> u64 {
+        self.bytes_read
     }
 }
 
-/// The consumer's end: batches in the order of the files.
+/// The consumer's end: batches in the order of time.
 pub struct Batches {
     filled: Receiver<FrameBatch>,
     empty: SyncSender<FrameBatch>,
@@ -126,7 +161,7 @@ pub struct Batches {
 }
 
 impl Batches {
-    /// The next batch; `None` behind the last one of the last file.
+    /// The next batch; `None` behind the last one.
     pub fn next_batch(&mut self) -> Option<&FrameBatch> {
         if let Some(used) = self.current.take() {
             // The reader is gone when it has read everything.
@@ -137,9 +172,9 @@ impl Batches {
     }
 }
 
-/// Reads the files on a thread of its own, while `consume` takes the batches; the thread ends when that returns.
+/// Reads the captures on a thread of its own, while `consume` takes the batches; the thread ends when that returns.
 pub fn read_ahead<T>(
-    readers: &mut [CaptureReader],
+    captures: &mut Merged,
     hinter: Option<&Hinter>,
     consume: impl FnOnce(Batches) -> T,
 ) -> io::Result<T> {
@@ -149,30 +184,18 @@ pub fn read_ahead<T>(
         for _ in 0..BATCHES {
             let _fits = empty.send(FrameBatch::default());
         }
-        let read = move || read(readers, hinter, &to_fill, &filled);
+        let read = move || read(captures, hinter, &to_fill, &filled);
         thread::Builder::new().name("nta-read".to_owned()).spawn_scoped(scope, read)?;
         Ok(consume(Batches { filled: to_consume, empty, current: None }))
     })
 }
 
 /// Reads until everything is read or nobody wants more.
-fn read(
-    readers: &mut [CaptureReader],
-    hinter: Option<&Hinter>,
-    empty: &Receiver<FrameBatch>,
-    filled: &SyncSender<FrameBatch>,
-) {
-    for reader in readers {
-        loop {
-            let Ok(mut batch) = empty.recv() else { return };
-            batch.fill(reader, hinter);
-            let is_last = batch.is_last;
-            if filled.send(batch).is_err() {
-                return;
-            }
-            if is_last {
-                break;
-            }
+fn read(captures: &mut Merged, hinter: Option<&Hinter>, empty: &Receiver<FrameBatch>, filled: &SyncSender<FrameBatch>) {
+    while let Ok(mut batch) = empty.recv() {
+        let is_last = batch.fill(captures, hinter);
+        if filled.send(batch).is_err() || is_last {
+            return;
         }
     }
 }

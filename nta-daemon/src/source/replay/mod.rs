@@ -6,12 +6,14 @@ mod events;
 mod fragments;
 mod hint;
 mod kernel;
+mod pipe;
 mod table;
 mod user;
 
 pub use ahead::{Batches, FrameBatch, Reading, read_ahead};
 pub use hint::{Hint, Hinter};
 pub use kernel::KernelEngine;
+pub use pipe::{Came, Pipe};
 pub use user::UserEngine;
 
 use super::{FlowSource, SourceError};

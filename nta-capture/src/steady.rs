@@ -1,0 +1,175 @@
+//! Time stamps that one wrong clock cannot move.
+//!
+//! A stamp that lies within [`JUMP_NS`] of the one before is believed at once. Any other is held until the frames behind it
+//! say which it is: when time returns to where it was, the held frames were stamped wrong and get the time of their
+//! neighbours; when time goes on from them, it was a silence, or the clock was set. A capture in which every frame is far from
+//! the next goes on and on and never returns, so all of its stamps stay.
+
+use std::collections::VecDeque;
+
+use super::Frame;
+
+/// Two frames further apart than this are not neighbours in time.
+pub(super) const JUMP_NS: u64 = 60_000_000_000;
+/// So many frames near each other behind a jump make its time the time.
+const ENOUGH: usize = 8;
+/// Bytes that are held until then.
+const MOST_BYTES: usize = 1 << 20;
+/// The first and the last frame have neighbours on one side only, and nothing returns: a single one further away than this,
+/// and than any silence of the capture, was stamped wrong.
+const YEAR_NS: u64 = 365 * 86_400 * 1_000_000_000;
+
+/// A frame that outlives the reader's buffer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Copied {
+    pub(super) time_ns: u64,
+    wire_len: u32,
+    data: Vec<u8>,
+}
+
+impl Copied {
+    pub(super) fn of(frame: Frame<'_>) -> Self {
+        Self { time_ns: frame.time_ns, wire_len: frame.wire_len, data: frame.data.to_vec() }
+    }
+
+    pub(super) fn frame(&self) -> Frame<'_> {
+        Frame { time_ns: self.time_ns, wire_len: self.wire_len, data: &self.data }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.data.len()
+    }
+}
+
+/// What the time stamps of a capture did that clocks do not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stamps {
+    /// Frames whose stamp was wrong; they have the time of their neighbours.
+    pub wrong: u64,
+    /// How often time went back by more than a minute and stayed there: the clock was set, or files were put together.
+    pub set_back: u64,
+}
+
+/// Decides which stamps are believed.
+#[derive(Debug, Default)]
+pub(super) struct Steady {
+    stamps: Stamps,
+    /// The last stamp that was believed.
+    last: Option<u64>,
+    /// The first frame, while it could still be the wrong one.
+    first: Option<Copied>,
+    /// Frames behind a jump, near each other; not yet decided.
+    held: Vec<Copied>,
+    /// The longest silence that was believed.
+    silence: u64,
+}
+
+impl Steady {
+    pub(super) const fn stamps(&self) -> Stamps {
+        self.stamps
+    }
+
+    /// Whether a frame of this time is believed at once, with no one waiting before it.
+    #[inline]
+    pub(super) fn passes(&mut self, time: u64) -> bool {
+        let passes = self.held.is_empty()
+            && self.first.is_none()
+            && self.last.is_some_and(|last| last.abs_diff(time) <= JUMP_NS);
+        if passes {
+            self.last = Some(time);
+        }
+        passes
+    }
+
+    /// Takes a frame; those that are decided now go to `ready`. `is_sure` says that its time is known to be right.
+    pub(super) fn take(&mut self, frame: Copied, is_sure: bool, ready: &mut VecDeque<Copied>) {
+        let time = frame.time_ns;
+        let Some(last) = self.last else {
+            self.last = Some(time);
+            if is_sure {
+                ready.push_back(frame);
+            } else {
+                self.first = Some(frame);
+            }
+            return;
+        };
+        if is_near(last, time) {
+            // Time is where it was: what was held is not.
+            self.reject(last, ready);
+            return self.believe(frame, ready);
+        }
+        let Some(held) = self.held.last().map(|held| held.time_ns) else {
+            if is_sure {
+                return self.believe(frame, ready);
+            }
+            if last.abs_diff(time) <= YEAR_NS {
+                ready.extend(self.first.take());
+            }
+            return self.held.push(frame);
+        };
+        if is_near(held, time) {
+            self.held.push(frame);
+            let bytes: usize = self.held.iter().map(Copied::len).sum();
+            if is_sure || self.held.len() >= ENOUGH || bytes >= MOST_BYTES {
+                self.accept(ready);
+            }
+            return;
+        }
+        let stands_out = held > last.max(time) || held < last.min(time);
+        if stands_out && self.held.len() == 1 {
+            self.reject(last, ready);
+        } else {
+            ready.extend(self.first.take());
+            self.accept(ready);
+        }
+        self.take(frame, is_sure, ready);
+    }
+
+    /// No more frames come.
+    pub(super) fn finish(&mut self, ready: &mut VecDeque<Copied>) {
+        let (Some(last), Some(held)) = (self.last, self.held.last().map(|held| held.time_ns)) else {
+            return ready.extend(self.first.take());
+        };
+        let is_alone = self.held.len() == 1 && self.first.is_none();
+        if is_alone && held.abs_diff(last) > YEAR_NS.max(self.silence.saturating_mul(2)) {
+            self.reject(last, ready);
+        } else {
+            if self.held.len() == 1 {
+                ready.extend(self.first.take());
+            }
+            self.accept(ready);
+        }
+    }
+
+    fn believe(&mut self, frame: Copied, ready: &mut VecDeque<Copied>) {
+        ready.extend(self.first.take());
+        self.last = Some(frame.time_ns);
+        ready.push_back(frame);
+    }
+
+    /// What is held was stamped wrong.
+    fn reject(&mut self, time: u64, ready: &mut VecDeque<Copied>) {
+        ready.extend(self.first.take());
+        self.stamps.wrong += self.held.len() as u64;
+        ready.extend(self.held.drain(..).map(|held| Copied { time_ns: time, ..held }));
+    }
+
+    /// Time goes on from what is held; a first frame that is still in doubt was stamped wrong.
+    fn accept(&mut self, ready: &mut VecDeque<Copied>) {
+        let (Some(held), Some(last)) = (self.held.first().map(|held| held.time_ns), self.last) else { return };
+        if let Some(first) = self.first.take() {
+            self.stamps.wrong += 1;
+            ready.push_back(Copied { time_ns: held, ..first });
+        } else if held < last {
+            self.stamps.set_back += 1;
+        } else {
+            self.silence = self.silence.max(held - last);
+        }
+        self.last = self.held.last().map(|held| held.time_ns);
+        ready.extend(self.held.drain(..));
+    }
+}
+
+const fn is_near(one: u64, other: u64) -> bool {
+    one.abs_diff(other) <= JUMP_NS
+}

@@ -1,0 +1,55 @@
+//! What was read of each capture: put together of its parts, in the order of their first frames.
+
+use std::collections::BTreeMap;
+
+use super::{FileSummary, ReplayError, Summary};
+use crate::source::replay::Reading;
+use nta_capture::{End, unsupported};
+
+/// How far each part was read.
+#[derive(Default)]
+pub(super) struct Files(BTreeMap<usize, Reading>);
+
+impl Files {
+    /// A part was read so far; the last word counts.
+    pub(super) fn note(&mut self, reading: Reading) {
+        self.0.insert(reading.part, reading);
+    }
+
+    /// Puts the files into the summary.
+    pub(super) fn conclude(self, summary: &mut Summary) -> Result<(), ReplayError> {
+        let mut files: Vec<Reading> = Vec::new();
+        for part in self.0.into_values() {
+            match files.iter_mut().find(|file| file.file == part.file) {
+                Some(file) => merge(file, part),
+                None => files.push(part),
+            }
+        }
+        for Reading { name, format, mut frames, skipped, stamps, end, .. } in files {
+            if let Some(message) = unsupported(&name, frames, &skipped) {
+                return Err(ReplayError::LinkType(message));
+            }
+            for (link_type, count) in skipped {
+                frames += count;
+                *summary.skipped_link_types.entry(link_type.to_string()).or_default() += count;
+            }
+            summary.packets += frames;
+            summary.wrong_times += stamps.wrong;
+            summary.set_back += stamps.set_back;
+            summary.files.push(FileSummary { name, format, frames, end });
+        }
+        Ok(())
+    }
+}
+
+fn merge(file: &mut Reading, part: Reading) {
+    file.frames += part.frames;
+    file.stamps.wrong += part.stamps.wrong;
+    file.stamps.set_back += part.stamps.set_back;
+    for (link_type, count) in part.skipped {
+        *file.skipped.entry(link_type).or_default() += count;
+    }
+    if part.end != End::Complete {
+        file.end = part.end;
+    }
+}

@@ -1,0 +1,155 @@
+//! Time in captures as they come: a wrong clock, the directions of a TAP, the files of a ring buffer. Both engines say the same,
+//! and what is right is what the packets are, in order.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use nta_tests::cases;
+use nta_tests::daemon::run;
+use serde_json::Value;
+
+/// The kernel engine needs the rights to load the program.
+const ENGINES: &[&str] = if cfg!(feature = "kernel") { &["user", "kernel"] } else { &["user"] };
+
+/// What a replay says: flows and windows without their order, and the summary.
+struct Said {
+    flows: Vec<Value>,
+    windows: Vec<Value>,
+    alerts: Vec<Value>,
+    summary: Value,
+}
+
+fn replay(engine: &str, paths: &[PathBuf]) -> Said {
+    let arguments = ["replay", "--format", "jsonl", "--engine", engine].map(AsRef::as_ref);
+    let run = run(arguments.into_iter().chain(paths.iter().map(|path| path.as_os_str())));
+    assert_eq!(run.status, Some(0), "{paths:?}: {run:?}");
+    let mut lines = run.json();
+    let summary = lines.pop().expect("a summary");
+    assert_eq!(summary["ledger"]["balanced"], true, "{summary}");
+    // Identities are those of the captures, and these differ.
+    lines.iter_mut().filter(|line| line["type"] == "flow").for_each(|line| drop(line["id"].take()));
+    lines.sort_by_key(Value::to_string);
+    let of = |kind: &str| lines.iter().filter(|line| line["type"] == kind).cloned().collect();
+    Said { flows: of("flow"), windows: of("window"), alerts: of("alert"), summary }
+}
+
+/// A pcap's header and its records, each with its second.
+fn records(file: &[u8]) -> (&[u8], Vec<(u32, &[u8])>) {
+    let (header, mut rest) = file.split_at(24);
+    let mut records = Vec::new();
+    while rest.len() >= 16 {
+        let field = |at: usize| u32::from_le_bytes([rest[at], rest[at + 1], rest[at + 2], rest[at + 3]]);
+        let (record, after) = rest.split_at(16 + field(8) as usize);
+        records.push((field(0), record));
+        rest = after;
+    }
+    (header, records)
+}
+
+fn write(folder: &Path, name: &str, parts: &[&[u8]]) -> PathBuf {
+    let path = folder.join(name);
+    fs::write(&path, parts.concat()).expect("written");
+    path
+}
+
+fn gunzip(path: &Path) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let file = fs::File::open(path).expect("a capture");
+    std::io::copy(&mut flate2::read::GzDecoder::new(file), &mut bytes).expect("gzip");
+    bytes
+}
+
+#[test]
+fn a_packet_of_2061_is_counted_with_its_neighbours() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let wrong = cases().join("wrong-clock/input.pcap");
+    let bytes = fs::read(&wrong).expect("a capture");
+    let (header, all) = records(&bytes);
+    // The control: the same packet at the time of the one before it.
+    let at = all.iter().position(|(second, _)| *second > 2_000_000_000).expect("a wrong stamp");
+    let mended = [&all[at - 1].1[..8], &all[at].1[8..]].concat();
+    let parts: Vec<&[u8]> = all.iter().map(|(_, record)| *record).collect();
+    let right =
+        write(folder.path(), "right.pcap", &[header, &parts[..at].concat(), &mended, &parts[at + 1..].concat()]);
+    for engine in ENGINES {
+        let said = replay(engine, std::slice::from_ref(&wrong));
+        assert_eq!((&said.summary["flows"], &said.summary["wrong_times"]), (&41.into(), &1.into()), "{}", said.summary);
+        let control = replay(engine, std::slice::from_ref(&right));
+        assert_eq!((said.flows, said.windows), (control.flows, control.windows), "{engine}");
+        assert_eq!(control.summary["wrong_times"], 0);
+    }
+}
+
+/// The sections of a pcapng file, which begins with a little-endian one.
+fn sections(file: &[u8]) -> Vec<&[u8]> {
+    let (mut starts, mut at) = (Vec::new(), 0);
+    while at < file.len() {
+        if file[at..].starts_with(&[0x0a, 0x0d, 0x0d, 0x0a]) {
+            starts.push(at);
+        }
+        at += u32::from_le_bytes([file[at + 4], file[at + 5], file[at + 6], file[at + 7]]) as usize;
+    }
+    starts.push(file.len());
+    starts.windows(2).map(|ends| &file[ends[0]..ends[1]]).collect()
+}
+
+#[test]
+fn the_directions_of_a_tap_are_put_together_from_files_and_from_sections() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let both = cases().join("tap-two-sections/input.pcapng");
+    let bytes = fs::read(&both).expect("a capture");
+    let sections = sections(&bytes);
+    assert_eq!(sections.len(), 2);
+    let [a, b] = [("rx.pcapng", sections[0]), ("tx.pcapng", sections[1])]
+        .map(|(name, section)| write(folder.path(), name, &[section]));
+    for engine in ENGINES {
+        let said = replay(engine, std::slice::from_ref(&both));
+        assert_eq!(said.summary["flows"], 210, "{}", said.summary);
+        let whole = |flow: &&Value| flow["conn_state"] == "SF" && flow["history"] == "ShADdFf";
+        assert_eq!(said.flows.iter().filter(whole).count(), 60, "{engine}");
+        assert_eq!((said.summary["late_packets"].clone(), said.windows.len()), (0.into(), 60), "{engine}");
+        for paths in [&[a.clone(), b.clone()][..], &[b.clone(), a.clone()], &[folder.path().to_owned()]] {
+            let apart = replay(engine, paths);
+            assert_eq!((&apart.flows, &apart.windows), (&said.flows, &said.windows), "{engine}: {paths:?}");
+            assert_eq!(apart.summary["captures"].as_array().map(Vec::len), Some(2));
+        }
+    }
+}
+
+#[test]
+fn the_files_of_a_ring_buffer_are_put_in_order_by_their_first_packets() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let bytes = gunzip(&cases().join("ring-buffer/input.pcap.gz"));
+    let (header, all) = records(&bytes);
+    let whole = write(folder.path(), "whole.pcap", &[&bytes]);
+    let ring = folder.path().join("ring");
+    fs::create_dir(&ring).expect("a folder");
+    let first = all[0].0;
+    let minute = |minute: u32| -> Vec<&[u8]> {
+        all.iter().filter(|(second, _)| (second - first) / 60 == minute).map(|(_, record)| *record).collect()
+    };
+    let mut files: Vec<PathBuf> = (0..12)
+        .map(|number| write(&ring, &format!("ring_{}.pcap", number + 1), &[header, &minute(number).concat()]))
+        .collect();
+    // As a shell orders them: 10 comes before 2.
+    files.sort();
+    write(&ring, "ring.log", &[b"no capture"]);
+    for engine in ENGINES {
+        let expected = replay(engine, std::slice::from_ref(&whole));
+        let scans: Vec<&Value> = expected.alerts.iter().filter(|line| line["alert"]["type"] == "port_scan").collect();
+        assert!(matches!(scans[..], [scan] if scan["alert"]["source"] == "203.0.113.66"), "{engine}: {scans:?}");
+        for paths in [&files[..], std::slice::from_ref(&ring)] {
+            let said = replay(engine, paths);
+            assert_eq!((&said.flows, &said.windows), (&expected.flows, &expected.windows), "{engine}: {paths:?}");
+            assert_eq!(said.alerts.len(), expected.alerts.len(), "{engine}: {paths:?}");
+        }
+    }
+}
+
+#[test]
+fn a_folder_without_a_capture_is_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    write(folder.path(), "notes.txt", &[b"no capture"]);
+    let run = run(["replay".as_ref(), folder.path().as_os_str()]);
+    assert!(run.is_refused() && run.stderr.contains("no capture in this folder"), "{run:?}");
+}
