@@ -4,19 +4,19 @@ use serde::Serialize;
 use utoipa::openapi::Schema;
 use utoipa::openapi::path::Parameter as Described;
 
-use super::ApiError;
 use super::extract::{Pairs, Parameter, Parameters, number, text};
 use super::openapi::{query, query_with};
+use super::{ApiError, ApiState};
 use crate::json::words::words_schema;
-use crate::store::{Key, Position};
+use crate::store::{Key, Position, Range};
 use nta_core::domain::Timestamp;
 
 /// Items of a page unless `limit` says otherwise.
 const DEFAULT_LIMIT: u32 = 100;
 /// Items of a page at most.
 const MAX_LIMIT: u32 = 1000;
-/// Digits of a cursor: one byte for the order, eight for the sort value, eight for the id.
-const CURSOR_DIGITS: usize = 34;
+/// Digits of a cursor: one byte for the order, then eight each for the sort value, the id, and both ends of the time range.
+const CURSOR_DIGITS: usize = 66;
 /// In the cursor's first byte: largest first.
 const DESCENDING: u8 = 0x80;
 
@@ -34,6 +34,8 @@ pub(super) struct PageQuery<S> {
     /// Order, cursor and limit.
     pub(super) position: Position,
     order: u8,
+    /// The time range of the page before.
+    range: Option<Range>,
 }
 
 impl<S: SortField> Parameters for PageQuery<S> {
@@ -56,7 +58,8 @@ impl<S: SortField> Parameters for PageQuery<S> {
             return Err(ApiError::invalid("cursor", "comes from another list"));
         };
         let after = cursor.map(|cursor| cursor.after);
-        Ok(Self { sort, position: Position { descending: order & DESCENDING != 0, after, limit }, order })
+        let range = cursor.map(|cursor| cursor.range);
+        Ok(Self { sort, position: Position { descending: order & DESCENDING != 0, after, limit }, order, range })
     }
 
     fn described() -> Vec<Described> {
@@ -71,12 +74,32 @@ impl<S: SortField> Parameters for PageQuery<S> {
 }
 
 impl<S> PageQuery<S> {
-    /// The answer to the request.
-    pub(super) fn list<T>(&self, items: Vec<T>, next: Option<Key>) -> List<T> {
-        let next_cursor = next
-            .map(|key| format!("{:02x}{:016x}{:016x}", self.order, key.value.cast_unsigned(), key.id.cast_unsigned()));
-        List { items, next_cursor, limit: self.position.limit }
+    /// The time range of the page: that of the page before, or the one that is asked for, filled up with the default.
+    pub(super) async fn range(&self, period: Period, state: &ApiState) -> Result<Range, ApiError> {
+        let Some(range) = self.range else { return state.range(period).await };
+        for (given, applied) in [(period.from, range.from), (period.to, range.to)] {
+            if given.is_some_and(|given| micros(Some(given)) != micros(applied)) {
+                return Err(ApiError::invalid("cursor", "comes from a list of another time range"));
+            }
+        }
+        Ok(range)
     }
+
+    /// The answer to the request.
+    pub(super) fn list<T>(&self, items: Vec<T>, next: Option<Key>, range: Range) -> List<T> {
+        let ends = [range.from.map_or(0, Timestamp::as_nanos), range.to.map_or(u64::MAX, Timestamp::as_nanos)];
+        let next_cursor = next.map(|key| {
+            let [value, id] = [key.value, key.id].map(i64::cast_unsigned);
+            format!("{:02x}{value:016x}{id:016x}{:016x}{:016x}", self.order, ends[0], ends[1])
+        });
+        let [from, to] = [range.from, range.to].map(|time| time.map(|time| time.to_string()));
+        List { items, next_cursor, limit: self.position.limit, from, to }
+    }
+}
+
+/// As answers write times.
+fn micros(time: Option<Timestamp>) -> Option<u64> {
+    time.map(|time| time.as_nanos() / 1000)
 }
 
 /// A page of a list.
@@ -86,22 +109,28 @@ pub(super) struct List<T> {
     #[schema(max_items = 1000)]
     items: Vec<T>,
     /// Goes into `cursor` for the next page; null on the last.
-    #[schema(required, pattern = "^[0-9a-f]{34}$")]
+    #[schema(required, pattern = "^[0-9a-f]{66}$")]
     next_cursor: Option<String>,
     /// The limit that was applied.
     #[schema(minimum = 1, maximum = 1000)]
     limit: u32,
+    /// The begin of the time range that was applied; null where the list has none.
+    #[schema(required, format = DateTime)]
+    from: Option<String>,
+    /// The end of the time range that was applied; null where it is open.
+    #[schema(required, format = DateTime)]
+    to: Option<String>,
 }
 
 impl<T> List<T> {
     /// A list that has only one page.
     pub(super) const fn whole(items: Vec<T>, limit: u32) -> Self {
-        Self { items, next_cursor: None, limit }
+        Self { items, next_cursor: None, limit, from: None, to: None }
     }
 }
 
-/// A time range, either end of which may be open.
-#[derive(Clone, Copy, Debug)]
+/// The time range that is asked for.
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Period {
     /// From this time on.
     pub(super) from: Option<Timestamp>,
@@ -126,8 +155,16 @@ impl Parameters for Period {
 
     fn described() -> Vec<Described> {
         vec![
-            query::<Timestamp>("from", "What goes on at this time or later; RFC 3339 or Unix seconds."),
-            query::<Timestamp>("to", "What went on before this time; RFC 3339 or Unix seconds."),
+            query::<Timestamp>(
+                "from",
+                "What goes on at this time or later; RFC 3339 or Unix seconds. A list takes a day unless given: the last one, \
+                 or the one before `to`; of a replay the begin of its capture. The answer says what was applied.",
+            ),
+            query::<Timestamp>(
+                "to",
+                "What went on before this time; RFC 3339 or Unix seconds. Open unless given; of a replay the end of its \
+                 capture.",
+            ),
         ]
     }
 }
@@ -171,6 +208,7 @@ impl<S: SortField> Parameter for Order<S> {
 struct Cursor {
     order: u8,
     after: Key,
+    range: Range,
 }
 
 impl Parameter for Cursor {
@@ -188,7 +226,10 @@ fn parse_cursor(text: &str) -> Option<Cursor> {
     if text.len() != CURSOR_DIGITS || !text.bytes().all(|digit| digit.is_ascii_hexdigit()) {
         return None;
     }
-    let number = |digits: &str| u64::from_str_radix(digits, 16).ok();
-    let after = Key { value: number(&text[2..18])?.cast_signed(), id: number(&text[18..])?.cast_signed() };
-    Some(Cursor { order: u8::try_from(number(&text[..2])?).ok()?, after })
+    let number = |from: usize, to: usize| u64::from_str_radix(&text[from..to], 16).ok();
+    let after = Key { value: number(2, 18)?.cast_signed(), id: number(18, 34)?.cast_signed() };
+    let [from, to] = [number(34, 50)?, number(50, 66)?];
+    let time = |ns: u64, open: u64| (ns != open).then_some(Timestamp::from_nanos(ns));
+    let range = Range { from: time(from, 0), to: time(to, u64::MAX) };
+    Some(Cursor { order: u8::try_from(number(0, 2)?).ok()?, after, range })
 }

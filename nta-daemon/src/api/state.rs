@@ -5,13 +5,15 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use utoipa::openapi::OpenApi;
 
+use super::ApiError;
 use super::guard::AllowedHosts;
+use super::page::Period;
 use super::workers::Workers;
 use crate::pipeline::baselines::BaselineHandle;
-use crate::store::Store;
+use crate::store::{Range, Store};
 use nta_core::baseline::BaselineConfig;
 use nta_core::detect::DetectConfig;
-use nta_core::domain::{Status, Timestamp};
+use nta_core::domain::{Mode, Status, Timestamp};
 use nta_core::window::DEFAULT_WINDOW_NS;
 
 /// Shared by all requests; cheap to clone.
@@ -23,6 +25,8 @@ pub struct ApiState {
     pub(super) workers: Workers,
     pub(super) document: Arc<OpenApi>,
     status: watch::Receiver<Status>,
+    /// The run that holds the capture of a replay.
+    run: Option<[u8; 16]>,
 }
 
 /// What handlers need to read and change baselines, and to judge windows again.
@@ -41,7 +45,7 @@ impl ApiState {
     pub fn new(store: Store, status: watch::Receiver<Status>) -> Self {
         let document = Arc::new(OpenApi::default());
         let (analysis, hosts) = Default::default();
-        Self { store, analysis, hosts, workers: Workers::computing(), document, status }
+        Self { store, analysis, hosts, workers: Workers::computing(), document, status, run: None }
     }
 
     /// Serves these baselines.
@@ -56,6 +60,12 @@ impl ApiState {
         Self { hosts: Arc::new(hosts), ..self }
     }
 
+    /// Shows the capture of this run unless a request names another time, in a replay.
+    #[must_use]
+    pub fn with_run(self, run: [u8; 16]) -> Self {
+        Self { run: Some(run), ..self }
+    }
+
     /// Describes itself by this document.
     pub(super) fn with_document(self, document: OpenApi) -> Self {
         Self { document: Arc::new(document), ..self }
@@ -68,11 +78,38 @@ impl ApiState {
         if window_ns == 0 { DEFAULT_WINDOW_NS } else { window_ns }
     }
 
+    /// The time range that is asked for, filled up: with the last day, in a replay with the span of its capture.
+    pub(super) async fn range(&self, Period { from, to }: Period) -> Result<Range, ApiError> {
+        if from.is_some() && to.is_some() {
+            return Ok(Range { from, to });
+        }
+        let day_before = |to: Timestamp| Timestamp::from_nanos(to.as_nanos().saturating_sub(DAY_NS));
+        let is_live = self.status.borrow().mode == Mode::Live;
+        let span = match self.run {
+            Some(run) if !is_live => self.store.span_of_run(&run).await?,
+            _ => None,
+        };
+        Ok(match span {
+            Some((first, end)) => Range {
+                // A time that has nothing to do with the capture is another one's.
+                from: from.or_else(|| Some(to.filter(|to| *to <= first).map_or(first, day_before))),
+                to: to.or_else(|| Some(end).filter(|end| from.is_none_or(|from| from < *end))),
+            },
+            None if is_live => {
+                Range { from: from.or_else(|| Some(day_before(to.unwrap_or_else(now)).floor(SECOND_NS))), to }
+            }
+            None => Range { from, to },
+        })
+    }
+
     /// The pipeline's last published status.
     pub(super) fn status(&self) -> Status {
         self.status.borrow().clone()
     }
 }
+
+const SECOND_NS: u64 = 1_000_000_000;
+const DAY_NS: u64 = 86_400 * SECOND_NS;
 
 /// The wall clock. Answers carry the time at which they were given; nothing else here depends on it.
 pub(super) fn now() -> Timestamp {

@@ -98,6 +98,8 @@ pub struct App {
     /// The run before, and the identity of this one.
     before: Option<i64>,
     run: [u8; 16],
+    /// The run whose rows are served: in a replay of what is known, that of before.
+    data: [u8; 16],
     /// That no other daemon captures for this sensor with this database, until the App is gone.
     lease: Option<(Lease, String)>,
     store: Store,
@@ -138,11 +140,11 @@ impl App {
             }
         }
         let mut new = None;
-        let (mut is_known, mut earlier) = (false, 0);
+        let (mut is_known, mut earlier, mut data) = (false, 0, None);
         if let Some(Analysis { key, captures, again }) = plan.analysis {
             match store.completed_analysis(&key).await?.filter(|_| !again) {
-                Some((started, _)) => {
-                    is_known = true;
+                Some((started, run)) => {
+                    (is_known, data) = (true, Some(run));
                     tracing::info!(%started, "analysed before with these settings: the database has it (--again stores it once more)");
                 }
                 None => {
@@ -183,6 +185,7 @@ impl App {
             resume,
             before,
             run: uuid,
+            data: data.unwrap_or(uuid),
             lease,
             store,
             is_known,

@@ -167,6 +167,7 @@ impl App {
         let config = &self.config.api;
         let hosts = AllowedHosts { hosts: config.hosts.clone(), origins: config.origins.clone() };
         let state = ApiState::new(self.store.clone(), self.status.subscribe()).with_analysis(access).with_hosts(hosts);
+        let state = state.with_run(self.data);
         self.say_where("serving");
         tokio::spawn(api::serve(listener, state, self.stop.clone().cancelled_owned()))
     }

@@ -2,6 +2,7 @@
 
 use super::db;
 use super::db::Query;
+use super::list::{Branch, Condition, Listed, MOST_READ, SOON, Way, when};
 use super::{Key, Position, Store, StoreError, from_sql, to_sql};
 use crate::json::AlertJson;
 use nta_core::domain::{Severity, Timestamp};
@@ -30,31 +31,60 @@ pub struct AlertFilter {
 }
 
 impl AlertFilter {
-    fn push(&self, query: &mut Query) {
-        query.push(" WHERE 1 = 1");
-        for (column, value) in [("kind", self.kind), ("status", self.status), ("state", self.state)] {
-            if let Some(value) = value {
-                query.push(format_args!(" AND {column} = ")).push_bind(value);
-            }
-        }
-        for (column, value) in [("source", &self.source), ("destination", &self.destination)] {
-            if let Some(value) = value {
-                query.push(format_args!(" AND {column} = ")).push_bind(value.clone());
-            }
-        }
-        if let Some(severity) = self.severity {
-            query.push(" AND severity = ").push_bind(severity as i64);
-        }
+    /// The indexes of the filter that leaves the fewest, each in the order in which alerts were raised: of a host there are
+    /// two. How many filters they stand for.
+    fn branches(&self) -> Option<Vec<Branch>> {
+        let of = |index| Branch { index: vec![index], edge: Vec::new() };
         if let Some(host) = &self.host {
-            query.push(" AND (source = ").push_bind(host.clone());
-            query.push(" OR destination = ").push_bind(host.clone()).push(")");
+            let mut destination = of(when("destination = ?", host.clone()));
+            destination.edge.push(when("coalesce(source, '') <> ?", host.clone()));
+            return Some(vec![of(when("source = ?", host.clone())), destination]);
         }
-        if let Some(from) = self.from {
-            query.push(" AND last_ns > ").push_bind(to_sql(from.as_nanos()));
-        }
-        if let Some(to) = self.to {
-            query.push(" AND first_ns < ").push_bind(to_sql(to.as_nanos()));
-        }
+        let named = [("source = ?", self.source.clone()), ("destination = ?", self.destination.clone())];
+        let words = [("kind = ?", self.kind), ("status = ?", self.status)];
+        let words = words.map(|(column, word)| (column, word.map(str::to_owned)));
+        let first = named.into_iter().chain(words).find_map(|(column, text)| Some((column, text?)))?;
+        Some(vec![of(when(first.0, first.1))])
+    }
+
+    /// All filters, written so that they use no index.
+    fn rest(&self, with_from: bool) -> Vec<Condition> {
+        let host = self.host.clone().map(|host| {
+            let values = vec![host.clone().into(), host.into()];
+            Condition::new("(coalesce(source, '') = ? OR coalesce(destination, '') = ?)", values)
+        });
+        let text = |sql, value: Option<String>| value.map(|value| when(sql, value));
+        let severity = self.severity.map(|severity| when("severity + 0 = ?", severity as i64));
+        let [from, to] = [self.from, self.to].map(|time| time.map(|time| to_sql(time.as_nanos())));
+        let all = [
+            host,
+            text("coalesce(source, '') = ?", self.source.clone()),
+            text("coalesce(destination, '') = ?", self.destination.clone()),
+            text("coalesce(kind, '') = ?", self.kind.map(str::to_owned)),
+            text("coalesce(status, '') = ?", self.status.map(str::to_owned)),
+            text("coalesce(state, '') = ?", self.state.map(str::to_owned)),
+            severity,
+            from.filter(|from| with_from && *from > 0).map(|from| when("last_ns + 0 > ?", from)),
+            to.map(|to| when("first_ns + 0 < ?", to)),
+        ];
+        all.into_iter().flatten().collect()
+    }
+
+    /// By the column's index, if the rows of a page come soon; by the filter or the time; by the column's index.
+    fn ways(&self, sort: AlertSort) -> Vec<Way> {
+        let by_last = sort == AlertSort::LastTime;
+        let from = self.from.map_or(-1, |from| to_sql(from.as_nanos()));
+        let in_order = |most| {
+            let low = by_last.then_some(from.saturating_add(1));
+            Way { low, ..Way::in_order(Branch::default(), self.rest(!by_last), most) }
+        };
+        let by_time =
+            Way::sorted(Branch { index: vec![when("last_ns > ?", from)], edge: Vec::new() }, self.rest(false));
+        let by_filter = self.branches().map(|branches| {
+            let way = Way::sorted(Branch::default(), self.rest(true));
+            Way { branches, in_order: sort == AlertSort::Time, ..way }
+        });
+        [Some(in_order(SOON)), by_filter, Some(by_time), Some(in_order(MOST_READ))].into_iter().flatten().collect()
     }
 }
 
@@ -79,6 +109,16 @@ impl AlertSort {
             Self::Severity => "severity",
             Self::Score => "score_ppm",
         }
+    }
+
+    const fn key(self, row: &SelectedAlert) -> Key {
+        let value = match self {
+            Self::Time => row.raised_ns,
+            Self::LastTime => row.last_ns,
+            Self::Severity => row.severity,
+            Self::Score => row.score_ppm,
+        };
+        Key { value, id: row.number }
     }
 }
 
@@ -106,7 +146,10 @@ pub struct AlertPage {
 
 struct SelectedAlert {
     number: i64,
-    value: i64,
+    raised_ns: i64,
+    last_ns: i64,
+    severity: i64,
+    score_ppm: i64,
     body: String,
     status: String,
     status_by: Option<String>,
@@ -116,13 +159,22 @@ struct SelectedAlert {
     end_reason: Option<String>,
 }
 
-const COLUMNS: &str = "body, status, status_by, status_at_ns, state, cleared_ns, end_reason FROM detected_alerts";
+const ALERTS: Listed = Listed {
+    table: "detected_alerts",
+    columns: "number, raised_ns, last_ns, severity, score_ppm, body, status, status_by, status_at_ns, state, cleared_ns, \
+              end_reason",
+    order: "raised_ns",
+    id: "number",
+};
 
 impl SelectedAlert {
     fn read(row: &db::Row) -> Result<Self, sqlx::Error> {
         Ok(Self {
             number: row.int("number")?,
-            value: row.int("value")?,
+            raised_ns: row.int("raised_ns")?,
+            last_ns: row.int("last_ns")?,
+            severity: row.int("severity")?,
+            score_ppm: row.int("score_ppm")?,
             body: row.text("body")?,
             status: row.text("status")?,
             status_by: row.opt_text("status_by")?,
@@ -161,20 +213,16 @@ impl Store {
         sort: AlertSort,
         position: Position,
     ) -> Result<AlertPage, StoreError> {
-        let column = sort.column();
-        let mut query = Query::new(format!("SELECT number, {column} AS value, {COLUMNS}"));
-        filter.push(&mut query);
-        position.and_one().push_by(&mut query, column, "number");
-        let mut rows: Vec<SelectedAlert> = self.read("detected_alerts", query, SelectedAlert::read).await?;
-        let next = position.cut(&mut rows, |row| Key { value: row.value, id: row.number });
+        let listed = Listed { order: sort.column(), ..ALERTS };
+        let mut rows = self.list(&listed, &filter.ways(sort), position.and_one(), SelectedAlert::read).await?;
+        let next = position.cut(&mut rows, |row| sort.key(row));
         Ok(AlertPage { items: rows.into_iter().map(SelectedAlert::alert).collect::<Result<_, _>>()?, next })
     }
 
     /// One alert; of several runs that found the same, the newest one's.
     pub async fn alert(&self, id: &str) -> Result<Option<StoredAlert>, StoreError> {
-        let query = Query::new(format!(
-            "SELECT number, raised_ns AS value, {COLUMNS} WHERE id = $1 ORDER BY run_id DESC LIMIT 1"
-        ));
+        let Listed { table, columns, .. } = ALERTS;
+        let query = Query::new(format!("SELECT {columns} FROM {table} WHERE id = $1 ORDER BY run_id DESC LIMIT 1"));
         let rows = self.read("detected_alerts", query.bind(id), SelectedAlert::read).await?;
         rows.into_iter().next().map(SelectedAlert::alert).transpose()
     }

@@ -2,6 +2,7 @@
 
 use super::db;
 use super::db::Query;
+use super::list::{Branch, Condition, Listed, MOST_READ, SOON, Way, when};
 use super::{Key, Position, Store, StoreError, from_sql, to_sql};
 use crate::json::AnomalyJson;
 use nta_core::domain::{AlertId, Finding, Severity, Timestamp};
@@ -30,17 +31,9 @@ pub struct AnomalyFilter {
     pub from: Option<Timestamp>,
     /// In windows that start before this time.
     pub to: Option<Timestamp>,
-    /// In the stored window with this id.
-    pub window: Option<u64>,
 }
 
 impl AnomalyFilter {
-    fn push(&self, query: &mut Query) {
-        query.push(" WHERE 1 = 1");
-        self.push_kind(query);
-        self.push_place(query);
-    }
-
     fn push_kind(&self, query: &mut Query) {
         if let Some(kind) = self.kind {
             query.push(" AND kind = ").push_bind(kind);
@@ -50,24 +43,56 @@ impl AnomalyFilter {
         }
     }
 
-    fn push_place(&self, query: &mut Query) {
+    fn push_starts(&self, query: &mut Query, longest_ns: i64) {
         if let Some(from) = self.from {
-            let from = to_sql(from.as_nanos());
-            query.push(" AND start_ns > ").push_bind(from.saturating_sub(LONGEST_NS));
-            query.push(" AND end_ns > ").push_bind(from);
+            query.push(" AND start_ns > ").push_bind(to_sql(from.as_nanos()).saturating_sub(longest_ns));
         }
         if let Some(to) = self.to {
             query.push(" AND start_ns < ").push_bind(to_sql(to.as_nanos()));
         }
-        if let Some(window) = self.window {
-            query.push(" AND (run_id, start_ns, end_ns) IN (SELECT run_id, start_ns, end_ns FROM windows WHERE id = ");
-            query.push_bind(to_sql(window)).push(")");
+    }
+
+    /// The filters, written so that they use no index.
+    fn rest(&self, kind: bool, severity: bool) -> Vec<Condition> {
+        let kind = self.kind.filter(|_| kind).map(|kind| when("coalesce(kind, '') = ?", kind));
+        let severity = self.severity.filter(|_| severity).map(|severity| when("severity + 0 = ?", severity as i64));
+        [kind, severity].into_iter().flatten().collect()
+    }
+
+    fn ways(&self, sort: AnomalySort, longest_ns: i64) -> Vec<Way> {
+        let [from, to] = [self.from, self.to].map(|time| time.map(|time| to_sql(time.as_nanos())));
+        let low = from.map(|from| from.saturating_sub(longest_ns).saturating_add(1));
+        let edge = || from.map(|from| when("end_ns + 0 > ?", from)).into_iter().collect();
+        let of = |index: Option<Condition>| Branch { index: index.into_iter().collect(), edge: edge() };
+        let kind = self.kind.map(|kind| when("kind = ?", kind));
+        let severity = self.severity.map(|severity| when("severity = ?", severity as i64));
+        // The filters in turn, then the time alone.
+        let mut by_time = Vec::new();
+        by_time.extend(kind.map(|kind| (of(Some(kind)), self.rest(false, true))));
+        by_time.extend(severity.map(|severity| (of(Some(severity)), self.rest(true, false))));
+        by_time.push((of(None), self.rest(true, true)));
+        if sort == AnomalySort::Time {
+            let way = |(branch, rest)| Way { low, high: to, ..Way::in_order(branch, rest, MOST_READ) };
+            return by_time.into_iter().map(way).collect();
         }
+        let mut rest = self.rest(true, true);
+        rest.extend(low.map(|low| when("start_ns + 0 >= ?", low)));
+        rest.extend(to.map(|to| when("start_ns + 0 < ?", to)));
+        let in_order = |most| Way::in_order(of(None), rest.clone(), most);
+        let sorted = by_time.into_iter().map(|(mut branch, rest)| {
+            branch.index.extend([when("start_ns >= ?", low.unwrap_or(0))]);
+            branch.index.extend(to.map(|to| when("start_ns < ?", to)));
+            Way::sorted(branch, rest)
+        });
+        std::iter::once(in_order(SOON)).chain(sorted).chain([in_order(MOST_READ)]).collect()
     }
 }
 
-/// No window that is judged is longer: what begins so long before a time does not reach it.
-const LONGEST_NS: i64 = 36 * 3_600_000_000_000;
+/// Anomalies that are counted at most where they are read for it.
+const MOST_COUNTED: u64 = 100_000;
+
+const ANOMALIES: Listed =
+    Listed { table: "anomalies", columns: "id, start_ns, score_ppm, severity, body", order: "start_ns", id: "id" };
 
 /// Order of a list of anomalies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,6 +112,15 @@ impl AnomalySort {
             Self::Score => "score_ppm",
             Self::Severity => "severity",
         }
+    }
+
+    const fn key(self, row: &SelectedAnomaly) -> Key {
+        let value = match self {
+            Self::Time => row.start_ns,
+            Self::Score => row.score_ppm,
+            Self::Severity => row.severity,
+        };
+        Key { value, id: row.id }
     }
 }
 
@@ -122,13 +156,21 @@ pub struct KindCount {
 
 struct SelectedAnomaly {
     id: i64,
-    value: i64,
+    start_ns: i64,
+    score_ppm: i64,
+    severity: i64,
     body: String,
 }
 
 impl SelectedAnomaly {
     fn read(row: &db::Row) -> Result<Self, sqlx::Error> {
-        Ok(Self { id: row.int("id")?, value: row.int("value")?, body: row.text("body")? })
+        Ok(Self {
+            id: row.int("id")?,
+            start_ns: row.int("start_ns")?,
+            score_ppm: row.int("score_ppm")?,
+            severity: row.int("severity")?,
+            body: row.text("body")?,
+        })
     }
 }
 
@@ -155,12 +197,33 @@ impl Store {
         sort: AnomalySort,
         position: Position,
     ) -> Result<AnomalyPage, StoreError> {
-        let column = sort.column();
-        let mut query = Query::new(format!("SELECT id, {column} AS value, body FROM anomalies"));
-        filter.push(&mut query);
-        position.and_one().push(&mut query, column);
-        let mut rows: Vec<SelectedAnomaly> = self.read("anomalies", query, SelectedAnomaly::read).await?;
-        let next = position.cut(&mut rows, |row| Key { value: row.value, id: row.id });
+        self.anomaly_page(&filter.ways(sort, self.longest_window().await?), sort, position).await
+    }
+
+    /// A page of the anomalies of the stored window with this id.
+    pub async fn anomalies_of_window(
+        &self,
+        window: u64,
+        sort: AnomalySort,
+        position: Position,
+    ) -> Result<AnomalyPage, StoreError> {
+        let window = when(
+            "(run_id, start_ns, end_ns) IN (SELECT run_id, start_ns, end_ns FROM windows WHERE id = ?)",
+            to_sql(window),
+        );
+        let way = Way::sorted(Branch { index: vec![window], edge: Vec::new() }, Vec::new());
+        self.anomaly_page(&[way], sort, position).await
+    }
+
+    async fn anomaly_page(
+        &self,
+        ways: &[Way],
+        sort: AnomalySort,
+        position: Position,
+    ) -> Result<AnomalyPage, StoreError> {
+        let listed = Listed { order: sort.column(), ..ANOMALIES };
+        let mut rows = self.list(&listed, ways, position.and_one(), SelectedAnomaly::read).await?;
+        let next = position.cut(&mut rows, |row| sort.key(row));
         let read = |row: SelectedAnomaly| {
             let anomaly: AnomalyJson = serde_json::from_str(&row.body).map_err(|error| StoreError::Corrupt {
                 table: "anomalies",
@@ -175,18 +238,30 @@ impl Store {
     /// How many anomalies pass the filter, by kind and severity. All of them are read from what was counted as they came,
     /// those that retention has deleted among them; of an interval the rows are read.
     pub async fn anomaly_counts(&self, filter: &AnomalyFilter) -> Result<Vec<KindCount>, StoreError> {
-        if filter.from.is_none() && filter.to.is_none() && filter.window.is_none() {
+        if filter.from.is_none() && filter.to.is_none() {
             let mut query = Query::new("SELECT * FROM anomaly_totals WHERE 1 = 1");
             filter.push_kind(&mut query);
             query.push(" ORDER BY kind, severity");
             return self.read("anomaly_totals", query, KindCount::read).await;
         }
+        let longest_ns = self.longest_window().await?;
+        let mut far = Query::new("SELECT start_ns FROM anomalies WHERE 1 = 1");
+        filter.push_starts(&mut far, longest_ns);
+        far.push(" ORDER BY start_ns LIMIT 1 OFFSET ").push_bind(to_sql(MOST_COUNTED));
+        if !self.read("anomalies", far, db::Row::first).await?.is_empty() {
+            return Err(StoreError::TooMuch { table: "anomalies", most: MOST_COUNTED });
+        }
+        // By expressions, so that the rows are found by time and not read in the order of their groups.
         let mut query = Query::new(
-            "SELECT kind, severity, count(*) AS count, count(DISTINCT alert_id) AS alerts, min(start_ns) AS first_ns, \
-             max(end_ns) AS last_ns, CAST(sum(score_ppm) AS BIGINT) AS score_sum_ppm, max(score_ppm) AS score_max_ppm FROM anomalies",
+            "SELECT coalesce(kind, '') AS kind, severity + 0 AS severity, count(*) AS count, count(DISTINCT alert_id) AS alerts, min(start_ns) AS first_ns, \
+             max(end_ns) AS last_ns, CAST(sum(score_ppm) AS BIGINT) AS score_sum_ppm, max(score_ppm) AS score_max_ppm FROM anomalies WHERE 1 = 1",
         );
-        filter.push(&mut query);
-        query.push(" GROUP BY kind, severity ORDER BY kind, severity");
+        filter.push_kind(&mut query);
+        filter.push_starts(&mut query, longest_ns);
+        if let Some(from) = filter.from {
+            query.push(" AND end_ns > ").push_bind(to_sql(from.as_nanos()));
+        }
+        query.push(" GROUP BY 1, 2 ORDER BY 1, 2");
         self.read("anomalies", query, KindCount::read).await
     }
 }

@@ -3,7 +3,8 @@
 use std::net::IpAddr;
 
 use super::db;
-use super::db::{Query, Value};
+use super::db::Value;
+use super::list::{Branch, Listed, MOST_READ, Way, when};
 use super::rows::{address, from_address};
 use super::{Key, Position, Store, StoreError, from_sql, to_sql};
 use nta_core::domain::Timestamp;
@@ -26,6 +27,15 @@ pub struct FeatureRow {
 }
 
 const TABLE: &str = "aggregated_features";
+/// How much longer than others of its length a window may be that was closed late.
+const LATE_NS: i64 = 60_000_000_000;
+
+const FEATURES: Listed = Listed {
+    table: TABLE,
+    columns: "id, start_ns, end_ns, span_ns, host, schema_version, vector",
+    order: "start_ns",
+    id: "id",
+};
 
 /// Which feature vectors.
 #[derive(Clone, Copy, Debug, Default)]
@@ -90,23 +100,15 @@ impl StoredFeatures {
 impl Store {
     /// A page of feature vectors, in the order of time.
     pub async fn features(&self, filter: &FeatureFilter, position: Position) -> Result<FeaturePage, StoreError> {
-        let mut query = Query::new(
-            "SELECT id, start_ns, end_ns, span_ns, host, schema_version, vector FROM aggregated_features WHERE 1 = 1",
-        );
-        if let Some(span_ns) = filter.span_ns {
-            query.push(" AND span_ns = ").push_bind(to_sql(span_ns));
-        }
-        if let Some(host) = filter.host {
-            query.push(" AND host = ").push_bind(Value::Blob(address(host).to_vec()));
-        }
-        if let Some(from) = filter.from {
-            query.push(" AND end_ns > ").push_bind(to_sql(from.as_nanos()));
-        }
-        if let Some(to) = filter.to {
-            query.push(" AND start_ns < ").push_bind(to_sql(to.as_nanos()));
-        }
-        position.and_one().push(&mut query, "start_ns");
-        let mut rows: Vec<StoredFeatures> = self.read(TABLE, query, StoredFeatures::read).await?;
+        let span_ns = filter.span_ns.map(to_sql);
+        let [from, to] = [filter.from, filter.to].map(|time| time.map(|time| to_sql(time.as_nanos())));
+        let host = filter.host.map(|host| when("host = ?", Value::Blob(address(host).to_vec())));
+        let index = span_ns.map(|span_ns| when("span_ns = ?", span_ns)).into_iter().chain(host).collect();
+        let edge = from.map(|from| when("end_ns + 0 > ?", from)).into_iter().collect();
+        let longest_ns = span_ns.unwrap_or_default().saturating_add(LATE_NS);
+        let low = from.map(|from| from.saturating_sub(longest_ns));
+        let way = Way { low, high: to, ..Way::in_order(Branch { index, edge }, Vec::new(), MOST_READ) };
+        let mut rows = self.list(&FEATURES, &[way], position.and_one(), StoredFeatures::read).await?;
         let next = position.cut(&mut rows, |row| Key { value: row.start_ns, id: row.id });
         Ok(FeaturePage { items: rows.into_iter().map(StoredFeatures::features).collect::<Result<_, _>>()?, next })
     }

@@ -3,10 +3,10 @@
 use std::net::IpAddr;
 
 use super::db;
-use super::db::{Query, Value};
-use super::hosts::interval;
-use super::rows::{address, from_address};
-use super::{Key, Position, Store, StoreError, from_sql};
+use super::db::Query;
+use super::list::Listed;
+use super::rows::from_address;
+use super::{FlowFilter, Key, Position, Store, StoreError, from_sql};
 use nta_common::flow::Counts;
 use nta_core::domain::{ConnState, EndReason, Endpoint, FlowId, FlowRecord, History, TcpCounts, Timestamp};
 
@@ -36,54 +36,9 @@ impl FlowSort {
     }
 }
 
-/// Which flows.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct FlowFilter {
-    /// With this host at either end.
-    pub host: Option<IpAddr>,
-    /// With this port at either end.
-    pub port: Option<u16>,
-    /// Of this IP protocol.
-    pub proto: Option<u8>,
-    /// With a packet at this time or later.
-    pub from: Option<Timestamp>,
-    /// With a packet before this time.
-    pub to: Option<Timestamp>,
+const fn flows_by(sort: FlowSort) -> Listed {
+    Listed { table: "flows", columns: "*", order: sort.column(), id: "number" }
 }
-
-impl FlowFilter {
-    /// The parts of the list, each read from one index: of an address or a port there are two ends.
-    fn branches(&self) -> [Option<Branch>; 2] {
-        match (self.host, self.port) {
-            (Some(host), _) => {
-                let host = Value::Blob(address(host).to_vec());
-                [Some(("orig_addr", None, host.clone())), Some(("resp_addr", Some("orig_addr"), host))]
-            }
-            (None, Some(port)) => {
-                let port = Value::from(i64::from(port));
-                [Some(("orig_port", None, port.clone())), Some(("resp_port", Some("orig_port"), port))]
-            }
-            (None, None) => [self.proto.map(|proto| ("proto", None, Value::from(i64::from(proto)))), None],
-        }
-    }
-
-    /// The conditions beside the indexed one; `+ 0` keeps their indexes out of it.
-    fn push_rest(&self, query: &mut Query) {
-        if let (Some(_), Some(port)) = (self.host, self.port) {
-            query.push(" AND (orig_port + 0 = ").push_bind(i64::from(port));
-            query.push(" OR resp_port + 0 = ").push_bind(i64::from(port)).push(")");
-        }
-        if let Some(proto) = self.proto
-            && (self.host.is_some() || self.port.is_some())
-        {
-            query.push(" AND proto + 0 = ").push_bind(i64::from(proto));
-        }
-        interval(query, self.from, self.to);
-    }
-}
-
-/// A column, the one that must differ so that no flow comes twice, the value.
-type Branch = (&'static str, Option<&'static str>, Value);
 
 /// Some flows, and where the next page begins.
 #[derive(Clone, Debug)]
@@ -107,38 +62,49 @@ impl Store {
         sort: FlowSort,
         position: Position,
     ) -> Result<FlowPage, StoreError> {
-        let mut rows = self.read("flows", Self::flows_query(filter, sort, position), StoredFlow::read).await?;
+        let all = position.and_one();
+        let few = match filter.few().filter(|_| sort == FlowSort::LastTime) {
+            Some(few) => self.list_by(&flows_by(sort), &few, all, StoredFlow::read).await?,
+            None => None,
+        };
+        let mut rows = match few {
+            Some(rows) => rows,
+            None => self.flows_between(filter, sort, all).await?,
+        };
         let next = position.cut(&mut rows, |row| sort.key(row));
         Ok(FlowPage { items: rows.iter().map(StoredFlow::record).collect::<Result<_, _>>()?, next })
     }
 
-    /// Each branch reads as many rows as a page has, in the order of its index; the page is made of the best of them.
-    pub(super) fn flows_query(filter: &FlowFilter, sort: FlowSort, position: Position) -> Query {
-        let position = position.and_one();
-        let branches = filter.branches();
-        let branches: Vec<Option<&Branch>> = match branches.iter().flatten().collect::<Vec<_>>() {
-            given if given.is_empty() => vec![None],
-            given => given.into_iter().map(Some).collect(),
+    /// Those within the range, and beside them those that reach into it from afar: in the order of the list one comes behind
+    /// the other.
+    pub(super) async fn flows_between(
+        &self,
+        filter: &FlowFilter,
+        sort: FlowSort,
+        position: Position,
+    ) -> Result<Vec<StoredFlow>, StoreError> {
+        let (within, beside) = match sort {
+            FlowSort::Time => (filter.by_first(), filter.older()),
+            FlowSort::LastTime => (filter.by_last(), filter.longer()),
         };
-        let mut query = Query::default();
-        query.persistent = true;
-        for (index, branch) in branches.iter().enumerate() {
-            query.push(if index == 0 { "SELECT * FROM (" } else { " UNION ALL SELECT * FROM (" });
-            query.push("SELECT * FROM flows WHERE 1 = 1");
-            if let Some((column, other, value)) = branch {
-                // Of a protocol there are so many flows that they are read in their order, not sorted.
-                let in_order = if *column == "proto" && sort == FlowSort::LastTime { " + 0" } else { "" };
-                query.push(format_args!(" AND {column}{in_order} = ")).push_bind(value.clone());
-                if let Some(other) = other {
-                    query.push(format_args!(" AND {other} <> ")).push_bind(value.clone());
-                }
+        // What is older comes first in the order of first packets, what is longer last in that of last ones.
+        let is_beside_first = position.descending == (sort == FlowSort::LastTime);
+        let is_passed = |ends: i64| match position.after {
+            Some(after) if is_beside_first => (after.value < ends) == position.descending,
+            _ => false,
+        };
+        let beside = beside.filter(|(ends, _)| !is_passed(*ends)).map(|(_, way)| way);
+        let ways = if is_beside_first { [beside, Some(within)] } else { [Some(within), beside] };
+        let mut rows: Vec<StoredFlow> = Vec::new();
+        for way in ways.into_iter().flatten() {
+            let limit = position.limit - u32::try_from(rows.len()).unwrap_or(position.limit);
+            if limit > 0 {
+                rows.extend(
+                    self.list(&flows_by(sort), &[way], Position { limit, ..position }, StoredFlow::read).await?,
+                );
             }
-            filter.push_rest(&mut query);
-            position.push_by(&mut query, sort.column(), "number");
-            query.push(format_args!(") AS branch{index}"));
         }
-        Position { after: None, ..position }.push_by(&mut query, sort.column(), "number");
-        query
+        Ok(rows)
     }
 
     /// The flows with the latest last packet, latest first.
@@ -160,7 +126,7 @@ impl Store {
     }
 }
 
-struct StoredFlow {
+pub(super) struct StoredFlow {
     number: i64,
     id: i64,
     proto: u8,

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 
 use super::db::{Conn, Query, Row, Value};
+use super::list::{Branch, Condition, Listed, MOST_READ, SOON, Way, when};
 use super::rows::{address, from_address};
 use super::{Key, Position, Store, StoreError, to_sql};
 use nta_core::domain::Timestamp;
@@ -18,6 +19,7 @@ const CHUNK_ROWS: usize = 100;
 /// Flows of a host that its peers and ports are taken from, the newest ones; as many from either end.
 const PROFILE_FLOWS: i64 = 10_000;
 const TABLE: &str = "hosts";
+const HOSTS: Listed = Listed { table: TABLE, columns: "*", order: "bytes", id: "number" };
 
 /// What a host did since it was written before.
 #[derive(Clone, Copy, Debug, Default)]
@@ -114,8 +116,9 @@ pub struct HostTotals {
     pub first_ns: i64,
     /// Last packet.
     pub last_ns: i64,
+    packets: i64,
+    bytes: i64,
     number: i64,
-    value: i64,
 }
 
 impl HostTotals {
@@ -132,8 +135,9 @@ impl HostTotals {
             bytes_received: row.int("bytes_received")?,
             first_ns: row.int("first_ns")?,
             last_ns: row.int("last_ns")?,
+            packets: row.int("packets")?,
+            bytes: row.int("bytes")?,
             number: row.int("number")?,
-            value: row.int("value")?,
         })
     }
 }
@@ -159,6 +163,16 @@ impl HostSort {
             Self::Flows => "flows",
             Self::LastTime => "last_ns",
         }
+    }
+
+    const fn key(self, host: &HostTotals) -> Key {
+        let value = match self {
+            Self::Bytes => host.bytes,
+            Self::Packets => host.packets,
+            Self::Flows => host.flows,
+            Self::LastTime => host.last_ns,
+        };
+        Key { value, id: host.number }
     }
 }
 
@@ -194,22 +208,29 @@ impl Store {
         sort: HostSort,
         position: Position,
     ) -> Result<HostPage, StoreError> {
-        let mut items = self.read(TABLE, Self::hosts_query([from, to], sort, position), HostTotals::read).await?;
-        let next = position.cut(&mut items, |host| Key { value: host.value, id: host.number });
+        let [from, to] = [from, to].map(|time| time.map(|time| to_sql(time.as_nanos())));
+        // The row of all others has no address.
+        let edge = || vec![Condition::new("length(host) = 16", Vec::new())];
+        let began = || to.map(|to| when("first_ns + 0 < ?", to));
+        let rest: Vec<Condition> = from.map(|from| when("last_ns + 0 >= ?", from)).into_iter().chain(began()).collect();
+        let in_order = |most| Way::in_order(Branch { index: Vec::new(), edge: edge() }, rest.clone(), most);
+        let index = vec![when("last_ns >= ?", from.unwrap_or_default())];
+        let sorted = Way::sorted(Branch { index, edge: edge() }, began().into_iter().collect());
+        let ways = if sort == HostSort::LastTime {
+            let way = in_order(MOST_READ);
+            vec![Way { low: from, rest: began().into_iter().collect(), ..way }, sorted]
+        } else {
+            vec![in_order(SOON), sorted, in_order(MOST_READ)]
+        };
+        let listed = Listed { order: sort.column(), ..HOSTS };
+        let mut items = self.list(&listed, &ways, position.and_one(), HostTotals::read).await?;
+        let next = position.cut(&mut items, |host| sort.key(host));
         Ok(HostPage { items, next })
-    }
-
-    pub(super) fn hosts_query([from, to]: [Option<Timestamp>; 2], sort: HostSort, position: Position) -> Query {
-        let column = sort.column();
-        let mut query = Query::new(format!("SELECT *, {column} AS value FROM hosts WHERE length(host) = 16"));
-        interval(&mut query, from, to);
-        position.and_one().push_by(&mut query, column, "number");
-        query
     }
 
     /// One host; `None` when it is not known.
     pub async fn host(&self, host: IpAddr) -> Result<Option<HostTotals>, StoreError> {
-        let query = Query::new("SELECT *, bytes AS value FROM hosts WHERE host = $1");
+        let query = Query::new("SELECT * FROM hosts WHERE host = $1");
         let query = query.bind(Value::Blob(address(host).to_vec()));
         Ok(self.read(TABLE, query, HostTotals::read).await?.into_iter().next())
     }
@@ -261,14 +282,4 @@ fn share(row: &Row, what: String) -> Result<TrafficShare, sqlx::Error> {
         flows: row.int("flows")?,
         bytes: row.int("bytes")?,
     })
-}
-
-/// With a packet in the interval.
-pub(super) fn interval(query: &mut Query, from: Option<Timestamp>, to: Option<Timestamp>) {
-    if let Some(from) = from {
-        query.push(" AND last_ns >= ").push_bind(to_sql(from.as_nanos()));
-    }
-    if let Some(to) = to {
-        query.push(" AND first_ns < ").push_bind(to_sql(to.as_nanos()));
-    }
 }

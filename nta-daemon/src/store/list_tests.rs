@@ -84,3 +84,33 @@ async fn anomalies_are_counted_once_each_on_postgresql() {
     counts_of_anomalies(&store).await;
     store.close().await;
 }
+
+#[tokio::test]
+async fn windows_of_a_long_time_are_sorted_where_the_range_holds_most_of_them_or_few() {
+    let store = Store::open("sqlite::memory:").await.expect("open");
+    let (writer, _task) = begin(&store).await;
+    writer.send(WindowBatch { window: Some(window(1)), ..WindowBatch::default() }).await.expect("send");
+    writer.flush().await.expect("flush");
+    // Windows 2 to 50,000, each with as many packets as its number.
+    let mut transaction = store.database.begin().await.expect("begin");
+    let copies = transaction.conn().expect("a connection").run(
+        "WITH RECURSIVE n (i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM n WHERE i < 50000) \
+         INSERT INTO windows (id, run_id, factor, number, start_ns, end_ns, span_ns, packets, bytes, flows, connections, \
+         bandwidth_bps, rtt_samples, body) SELECT i, run_id, 1, i, i * 5000000000, (i + 1) * 5000000000, span_ns, i, 0, 0, 0, \
+         0, 0, body FROM windows, n WHERE id = 1",
+    );
+    copies.await.expect("copies");
+    transaction.commit().await.expect("commit");
+    let largest = async |from: u64, to: u64| {
+        let [from, to] = [from, to].map(|s| Some(nta_core::domain::Timestamp::from_nanos(s * S)));
+        let filter = WindowFilter { from, to, span_ns: Some(5 * S) };
+        let first = Position { descending: true, after: None, limit: 2 };
+        store.windows(&filter, WindowSort::Packets, first).await.map(|page| page.items.iter().map(|w| w.id).collect())
+    };
+    let ids = |found: Result<Vec<u64>, StoreError>| found.expect("windows");
+    assert_eq!(ids(largest(0, 1_000_000).await), [50_000, 49_999], "all of the time");
+    assert_eq!(ids(largest(5000, 10_000).await), [1999, 1998], "few, far from the largest");
+    assert_eq!(ids(largest(0, 240_000).await), [47_999, 47_998], "many, behind some that are larger");
+    let refused = largest(0, 125_000).await.expect_err("many, behind many that are larger");
+    assert!(matches!(refused, StoreError::TooMuch { table: "windows", .. }), "{refused}");
+}

@@ -2,6 +2,7 @@
 //! shift nor repeat anything.
 
 use super::db::Query;
+use nta_core::domain::Timestamp;
 
 /// Where a row stands in a sorted list: its sort value, then its id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -10,6 +11,15 @@ pub struct Key {
     pub value: i64,
     /// The row's id, which decides between equal values.
     pub id: i64,
+}
+
+/// The time range of a list: what goes on at `from` or later and began before `to`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Range {
+    /// From this time on; `None` for all that is stored.
+    pub from: Option<Timestamp>,
+    /// Before this time.
+    pub to: Option<Timestamp>,
 }
 
 /// Which page of a sorted list.
@@ -38,6 +48,12 @@ impl Position {
         }
         query.push(format_args!(" ORDER BY {column} {order}, {id} {order} LIMIT "));
         query.push_bind(i64::from(self.limit));
+    }
+
+    /// Appends the order alone.
+    pub(super) fn push_order(&self, query: &mut Query, column: &str, id: &str) {
+        let order = if self.descending { "DESC" } else { "ASC" };
+        query.push(format_args!(" ORDER BY {column} {order}, {id} {order}"));
     }
 
     /// Whether one row comes behind another in this order.

@@ -126,16 +126,29 @@ impl Store {
         Ok(dead)
     }
 
-    /// The completed run of an analysis, newest first: when it began and its source.
-    pub async fn completed_analysis(&self, analysis: &str) -> Result<Option<(Timestamp, String)>, StoreError> {
+    /// The newest completed run of an analysis: when it began and its identity.
+    pub async fn completed_analysis(&self, analysis: &str) -> Result<Option<(Timestamp, [u8; 16])>, StoreError> {
         let error = StoreError::query("runs");
         let query = Query::new(
-            "SELECT started_ns, source FROM runs WHERE analysis = $1 AND end_reason = 'completed' ORDER BY id DESC LIMIT 1",
+            "SELECT started_ns, uuid FROM runs WHERE analysis = $1 AND end_reason = 'completed' ORDER BY id DESC LIMIT 1",
         );
         let row = self.database.fetch_optional(query.bind(analysis)).await.map_err(&error)?;
         let Some(row) = row else { return Ok(None) };
         let started = Timestamp::from_nanos(super::from_sql(row.int("started_ns").map_err(&error)?));
-        Ok(Some((started, row.text("source").map_err(error)?)))
+        let uuid = row.blob("uuid").map_err(error)?;
+        Ok(uuid.try_into().ok().map(|uuid| (started, uuid)))
+    }
+
+    /// From the start of a run's first window to the end of its last one; `None` while it has none.
+    pub async fn span_of_run(&self, uuid: &[u8; 16]) -> Result<Option<(Timestamp, Timestamp)>, StoreError> {
+        let query = Query::new(
+            "SELECT r.last_ns, (SELECT w.start_ns FROM windows w WHERE w.run_id = r.id AND w.factor = 1 \
+             ORDER BY w.number LIMIT 1) AS first_ns FROM runs r WHERE r.uuid = $1",
+        );
+        let time = |ns: i64| Timestamp::from_nanos(super::from_sql(ns));
+        let span = |row: &super::Row| Ok((row.opt_int("first_ns")?.map(time), time(row.int("last_ns")?)));
+        let spans = self.read("runs", query.bind(uuid.to_vec()), span).await?;
+        Ok(spans.into_iter().find_map(|(first, end)| Some((first?, end))))
     }
 
     /// How many completed runs of an analysis there are.

@@ -2,6 +2,7 @@
 
 use super::db;
 use super::db::Query;
+use super::list::{Branch, Condition, Listed, MOST_READ, SOON, Way, when};
 use super::{Key, Position, Store, StoreError, from_sql, to_sql};
 use crate::json::WindowJson;
 use nta_core::domain::Timestamp;
@@ -40,11 +41,39 @@ impl WindowFilter {
         }
     }
 
-    /// Whether an interval is so short that its windows are read by time and sorted, rather than all of them in their order.
-    fn is_short(&self) -> bool {
-        self.from.is_some_and(|from| self.to.is_some_and(|to| to.since(from) <= DAY_NS))
+    /// By time in its order. Else in the order of the column's index, if the windows of a page come soon; all of the time,
+    /// sorted; in the order of the index.
+    fn ways(&self, sort: WindowSort) -> Vec<Way> {
+        let [from, to] = [self.from, self.to].map(|time| time.map(|time| to_sql(time.as_nanos())));
+        let low = self.from.map(|from| self.earliest_ns(from).saturating_add(1));
+        let edge: Vec<Condition> = from.map(|from| when("end_ns + 0 > ?", from)).into_iter().collect();
+        let of_length = match self.span_ns {
+            Some(span_ns) => when("span_ns = ?", to_sql(span_ns)),
+            None => when("factor = ?", 1),
+        };
+        let branch = |edge: &[Condition]| Branch { index: vec![of_length.clone()], edge: edge.to_vec() };
+        if sort == WindowSort::Time {
+            return vec![Way { low, high: to, ..Way::in_order(branch(&edge), Vec::new(), MOST_READ) }];
+        }
+        let mut sorted = Way::sorted(branch(&edge), Vec::new());
+        let starts = [low.map(|low| when("start_ns >= ?", low)), to.map(|to| when("start_ns < ?", to))];
+        sorted.branches[0].index.extend(starts.into_iter().flatten());
+        if self.span_ns.is_none() {
+            return vec![sorted];
+        }
+        let starts = [low.map(|low| when("start_ns + 0 >= ?", low)), to.map(|to| when("start_ns + 0 < ?", to))];
+        let rest: Vec<Condition> = starts.into_iter().flatten().chain(edge).collect();
+        let in_order = |most| Way::in_order(branch(&[]), rest.clone(), most);
+        vec![in_order(SOON), sorted, in_order(MOST_READ)]
     }
 }
+
+const WINDOWS: Listed = Listed {
+    table: "windows",
+    columns: "id, start_ns, bandwidth_bps, packets, bytes, flows, connections, body",
+    order: "start_ns",
+    id: "id",
+};
 
 /// Order of a list of windows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,17 +101,6 @@ impl WindowSort {
             Self::Bytes => "bytes",
             Self::Flows => "flows",
             Self::Connections => "connections",
-        }
-    }
-
-    const fn unindexed(self) -> &'static str {
-        match self {
-            Self::Time => "start_ns + 0",
-            Self::Bandwidth => "bandwidth_bps + 0",
-            Self::Packets => "packets + 0",
-            Self::Bytes => "bytes + 0",
-            Self::Flows => "flows + 0",
-            Self::Connections => "connections + 0",
         }
     }
 }
@@ -129,13 +147,27 @@ pub struct WindowsSummary {
 
 struct SelectedWindow {
     id: i64,
-    value: i64,
+    /// By which lists are sorted: start, bits a second, packets, bytes, flows, connections.
+    values: [i64; 6],
     body: String,
 }
 
 impl SelectedWindow {
     fn read(row: &db::Row) -> Result<Self, sqlx::Error> {
-        Ok(Self { id: row.int("id")?, value: row.int("value")?, body: row.text("body")? })
+        let value = |sort: WindowSort| row.int(sort.column());
+        let values = [
+            value(WindowSort::Time)?,
+            value(WindowSort::Bandwidth)?,
+            value(WindowSort::Packets)?,
+            value(WindowSort::Bytes)?,
+            value(WindowSort::Flows)?,
+            value(WindowSort::Connections)?,
+        ];
+        Ok(Self { id: row.int("id")?, values, body: row.text("body")? })
+    }
+
+    const fn value(&self, sort: WindowSort) -> i64 {
+        self.values[sort as usize]
     }
 
     fn window(&self) -> Result<WindowJson, StoreError> {
@@ -157,26 +189,24 @@ impl Store {
         sort: WindowSort,
         position: Position,
     ) -> Result<WindowPage, StoreError> {
-        let column = sort.column();
-        let mut query = Query::new(format!("SELECT id, {column} AS value, body FROM windows"));
-        // `+ 0` keeps a column's index out of it.
-        let (start, order) = match sort {
-            WindowSort::Time => ("start_ns", "start_ns"),
-            _ if filter.is_short() => ("start_ns", sort.unindexed()),
-            _ => ("start_ns + 0", column),
-        };
-        filter.push(&mut query, start);
-        position.and_one().push(&mut query, order);
-        let mut rows: Vec<SelectedWindow> = self.read("windows", query, SelectedWindow::read).await?;
-        let next = position.cut(&mut rows, |row| Key { value: row.value, id: row.id });
+        let listed = Listed { order: sort.column(), ..WINDOWS };
+        let mut rows = self.list(&listed, &filter.ways(sort), position.and_one(), SelectedWindow::read).await?;
+        let next = position.cut(&mut rows, |row| Key { value: row.value(sort), id: row.id });
         Ok(WindowPage { items: rows.iter().map(SelectedWindow::window).collect::<Result<_, _>>()?, next })
     }
 
     /// One window.
     pub async fn window(&self, id: u64) -> Result<Option<WindowJson>, StoreError> {
-        let query = Query::new("SELECT id, start_ns AS value, body FROM windows WHERE id = $1").bind(to_sql(id));
+        let query = Query::new(format!("SELECT {} FROM windows WHERE id = $1", WINDOWS.columns)).bind(to_sql(id));
         let rows = self.read("windows", query, SelectedWindow::read).await?;
         rows.first().map(SelectedWindow::window).transpose()
+    }
+
+    /// The length of the longest windows that are stored, or an hour: what begins so long before a time does not reach it.
+    pub(super) async fn longest_window(&self) -> Result<i64, StoreError> {
+        let query = Query::new("SELECT max(window_ns) AS longest FROM window_hours");
+        let longest = self.read("window_hours", query, |row| row.opt_int("longest")).await?;
+        Ok(longest.into_iter().flatten().next().map_or(HOUR_NS, |longest| longest.max(HOUR_NS)))
     }
 
     /// How many base windows are stored.
@@ -220,7 +250,6 @@ impl Store {
 
 /// An hour in nanoseconds.
 const HOUR_NS: i64 = 3_600_000_000_000;
-const DAY_NS: u64 = 86_400_000_000_000;
 
 const HOUR_SUMS: &str = "SELECT CAST(coalesce(sum(windows), 0) AS BIGINT) AS windows, min(first_ns) AS first_ns, \
     max(last_ns) AS last_ns, CAST(coalesce(sum(span_ns), 0) AS BIGINT) AS span_ns, \

@@ -30,6 +30,8 @@ pub(crate) struct App {
     pub(crate) status: watch::Sender<Status>,
     pub(crate) baselines: BaselineHandle,
     pub(crate) url: String,
+    /// Identity of the run that everything is written into.
+    pub(crate) run: [u8; 16],
     _folder: tempfile::TempDir,
 }
 
@@ -48,12 +50,13 @@ impl App {
             uuid: Run::new_uuid(Timestamp::from_nanos(1)),
             analysis: None,
         };
+        let uuid = run.uuid;
         let (writer, _task) = store.writer(store.begin_run(&run).await.expect("run"), 16);
         let (sender, receiver) = watch::channel(status(windows));
         let access = AnalysisAccess::default();
         let baselines = access.baselines.clone();
         let router = router(ApiState::new(store.clone(), receiver).with_analysis(access));
-        let app = Self { router, store, writer, status: sender, baselines, url, _folder: folder };
+        let app = Self { router, store, writer, status: sender, baselines, url, run: uuid, _folder: folder };
         app.write(None, (1..=flows).map(flow).collect()).await;
         for id in 1..=windows {
             app.write(Some(window(id)), vec![]).await;

@@ -8,6 +8,7 @@ mod hosts;
 mod imports;
 mod openapi;
 mod panics;
+mod ranges;
 
 use std::collections::HashSet;
 
@@ -75,8 +76,12 @@ async fn errors_are_problems_that_name_the_field() {
         ("/api/metrics?limit=1001", 400, Some("limit")),
         ("/api/metrics?limit=1&limit=2", 400, Some("limit")),
         ("/api/metrics?cursor=xyz", 400, Some("cursor")),
-        ("/api/metrics?cursor=ff00000000000000010000000000000001", 400, Some("cursor")),
-        ("/api/metrics?sort=time&cursor=8000000000000000010000000000000001", 400, Some("cursor")),
+        ("/api/metrics?cursor=ff00000000000000010000000000000001ffffffffffffffffffffffffffffffff", 400, Some("cursor")),
+        (
+            "/api/metrics?sort=time&cursor=8000000000000000010000000000000001ffffffffffffffffffffffffffffffff",
+            400,
+            Some("cursor"),
+        ),
         ("/api/metrics?sort=colour", 400, Some("sort")),
         ("/api/metrics?from=yesterday", 400, Some("from")),
         ("/api/metrics?from=20&to=10", 400, Some("from")),

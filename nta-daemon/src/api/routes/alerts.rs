@@ -167,12 +167,17 @@ parameters! {
     operation_id = "list_alerts",
     tag = "alerts",
     params(AlertsQuery),
-    responses((status = 200, description = "The page.", body = List<AlertItem>))
+    responses(
+        (status = 200, description = "The page.", body = List<AlertItem>),
+        (status = 422, description = "More would be read than may be; `detail` says what to ask for instead.",
+            body = Problem, content_type = "application/problem+json"),
+    )
 )]
 pub(in crate::api) async fn list(
     State(state): State<ApiState>,
     Query(query): Query<AlertsQuery>,
 ) -> Result<Json<List<AlertItem>>, ApiError> {
+    let range = query.page.range(query.period, &state).await?;
     let filter = AlertFilter {
         kind: query.kind.map(AlertKind::word),
         severity: query.severity,
@@ -181,11 +186,11 @@ pub(in crate::api) async fn list(
         source: query.source.map(|party| party.0),
         destination: query.destination.map(|party| party.0),
         host: None,
-        from: query.period.from,
-        to: query.period.to,
+        from: range.from,
+        to: range.to,
     };
     let alerts = state.store.alerts(&filter, query.page.sort, query.page.position).await?;
-    Ok(Json(query.page.list(alerts.items.into_iter().map(AlertItem::from).collect(), alerts.next)))
+    Ok(Json(query.page.list(alerts.items.into_iter().map(AlertItem::from).collect(), alerts.next, range)))
 }
 
 /// One alert, with its notes.

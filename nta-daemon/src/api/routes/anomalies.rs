@@ -12,7 +12,7 @@ use crate::api::extract::{InPath, Json, Path, Query, parameters};
 use crate::api::page::{List, PageQuery, Period, SortField};
 use crate::api::{ApiError, ApiState};
 use crate::json::AnomalyJson;
-use crate::store::{AnomalyFilter, AnomalySort, KindCount};
+use crate::store::{AnomalyFilter, AnomalySort, KindCount, Range};
 use nta_core::domain::{AlertKind, Severity, Timestamp};
 
 impl SortField for AnomalySort {
@@ -63,9 +63,14 @@ parameters! {
 }
 
 impl AnomaliesFilter {
-    fn of_store(&self) -> AnomalyFilter {
+    fn between(&self, Range { from, to }: Range) -> AnomalyFilter {
+        AnomalyFilter { kind: self.kind.map(AlertKind::word), severity: self.severity, from, to }
+    }
+
+    /// Counts take all that is stored unless a time is given.
+    fn counted(&self) -> AnomalyFilter {
         let Period { from, to } = self.period;
-        AnomalyFilter { kind: self.kind.map(AlertKind::word), severity: self.severity, from, to, window: None }
+        self.between(Range { from, to })
     }
 }
 
@@ -76,14 +81,19 @@ impl AnomaliesFilter {
     operation_id = "list_anomalies",
     tag = "anomalies",
     params(AnomaliesQuery),
-    responses((status = 200, description = "The page.", body = List<AnomalyJson>))
+    responses(
+        (status = 200, description = "The page.", body = List<AnomalyJson>),
+        (status = 422, description = "More would be read than may be; `detail` says what to ask for instead.",
+            body = Problem, content_type = "application/problem+json"),
+    )
 )]
 pub(in crate::api) async fn list(
     State(state): State<ApiState>,
     Query(AnomaliesQuery { filter, page }): Query<AnomaliesQuery>,
 ) -> Result<Json<List<AnomalyJson>>, ApiError> {
-    let anomalies = state.store.anomalies(&filter.of_store(), page.sort, page.position).await?;
-    Ok(Json(page.list(anomalies.items, anomalies.next)))
+    let range = page.range(filter.period, &state).await?;
+    let anomalies = state.store.anomalies(&filter.between(range), page.sort, page.position).await?;
+    Ok(Json(page.list(anomalies.items, anomalies.next, range)))
 }
 
 /// The anomalies with the highest scores.
@@ -93,14 +103,19 @@ pub(in crate::api) async fn list(
     operation_id = "list_top_anomalies",
     tag = "anomalies",
     params(TopQuery),
-    responses((status = 200, description = "The page.", body = List<AnomalyJson>))
+    responses(
+        (status = 200, description = "The page.", body = List<AnomalyJson>),
+        (status = 422, description = "More would be read than may be; `detail` says what to ask for instead.",
+            body = Problem, content_type = "application/problem+json"),
+    )
 )]
 pub(in crate::api) async fn top(
     State(state): State<ApiState>,
     Query(TopQuery { filter, page }): Query<TopQuery>,
 ) -> Result<Json<List<AnomalyJson>>, ApiError> {
-    let anomalies = state.store.anomalies(&filter.of_store(), AnomalySort::Score, page.position).await?;
-    Ok(Json(page.list(anomalies.items, anomalies.next)))
+    let range = page.range(filter.period, &state).await?;
+    let anomalies = state.store.anomalies(&filter.between(range), AnomalySort::Score, page.position).await?;
+    Ok(Json(page.list(anomalies.items, anomalies.next, range)))
 }
 
 /// The anomalies of exactly this window: those that its length was judged for.
@@ -114,6 +129,8 @@ pub(in crate::api) async fn top(
         (status = 200, description = "The page.", body = List<AnomalyJson>),
         (status = 404, description = "There is no such window.", body = Problem,
             content_type = "application/problem+json"),
+        (status = 422, description = "More would be read than may be; `detail` says what to ask for instead.",
+            body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(in crate::api) async fn window(
@@ -124,9 +141,8 @@ pub(in crate::api) async fn window(
     if state.store.window(id).await?.is_none() {
         return Err(ApiError::NotFound { detail: format!("there is no window {id}") });
     }
-    let filter = AnomalyFilter { window: Some(id), ..AnomalyFilter::default() };
-    let anomalies = state.store.anomalies(&filter, page.sort, page.position).await?;
-    Ok(Json(page.list(anomalies.items, anomalies.next)))
+    let anomalies = state.store.anomalies_of_window(id, page.sort, page.position).await?;
+    Ok(Json(page.list(anomalies.items, anomalies.next, Range::default())))
 }
 
 /// How many anomalies there are of each kind.
@@ -150,13 +166,17 @@ struct TypeCount {
     operation_id = "count_anomalies_by_type",
     tag = "anomalies",
     params(AnomaliesFilter),
-    responses((status = 200, description = "The counts.", body = AnomalyCounts))
+    responses(
+        (status = 200, description = "The counts.", body = AnomalyCounts),
+        (status = 422, description = "More would be read than may be; `detail` says what to ask for instead.",
+            body = Problem, content_type = "application/problem+json"),
+    )
 )]
 pub(in crate::api) async fn by_type(
     State(state): State<ApiState>,
     Query(filter): Query<AnomaliesFilter>,
 ) -> Result<Json<AnomalyCounts>, ApiError> {
-    let counts = state.store.anomaly_counts(&filter.of_store()).await?;
+    let counts = state.store.anomaly_counts(&filter.counted()).await?;
     let mut by_type: BTreeMap<String, TypeCount> = BTreeMap::new();
     for row in &counts {
         let of = by_type.entry(row.kind.clone()).or_default();
@@ -190,13 +210,17 @@ pub(in crate::api) struct AnomaliesSummary {
     operation_id = "summarize_anomalies",
     tag = "anomalies",
     params(AnomaliesFilter),
-    responses((status = 200, description = "The statistics.", body = AnomaliesSummary))
+    responses(
+        (status = 200, description = "The statistics.", body = AnomaliesSummary),
+        (status = 422, description = "More would be read than may be; `detail` says what to ask for instead.",
+            body = Problem, content_type = "application/problem+json"),
+    )
 )]
 pub(in crate::api) async fn summary(
     State(state): State<ApiState>,
     Query(filter): Query<AnomaliesFilter>,
 ) -> Result<Json<AnomaliesSummary>, ApiError> {
-    let counts = state.store.anomaly_counts(&filter.of_store()).await?;
+    let counts = state.store.anomaly_counts(&filter.counted()).await?;
     let total: i64 = counts.iter().map(|row| row.count).sum();
     let mut by_severity: BTreeMap<&'static str, i64> = Severity::ALL.iter().map(|s| (s.word(), 0)).collect();
     for row in &counts {

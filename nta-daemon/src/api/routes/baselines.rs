@@ -15,6 +15,7 @@ use crate::api::state::now;
 use crate::api::{ApiError, ApiState};
 use crate::json::mode_name;
 use crate::json::words::{self, words_schema};
+use crate::store::Range;
 use nta_core::baseline::{Baselines, Export, Import, Metric, Series};
 
 /// Types come in their own order, all on one page.
@@ -216,7 +217,7 @@ pub(in crate::api) async fn list(
     let (export, _) = known(&state).await?;
     let mut items = describe(&baselines(&state, export)?);
     items.truncate(page.position.limit as usize);
-    Ok(Json(page.list(items, None)))
+    Ok(Json(page.list(items, None, Range::default())))
 }
 
 /// One type, with all that was learned.

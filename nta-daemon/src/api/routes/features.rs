@@ -7,6 +7,7 @@ use axum::extract::State;
 use serde::Serialize;
 
 use super::metrics::SpanText;
+use crate::api::error::Problem;
 use crate::api::extract::{Json, Query, parameters};
 use crate::api::page::{List, PageQuery, Period, SortField};
 use crate::api::{ApiError, ApiState};
@@ -63,13 +64,17 @@ parameters! {
     operation_id = "list_features",
     tag = "windows",
     params(FeaturesQuery),
-    responses((status = 200, description = "The page.", body = List<HostFeatures>))
+    responses(
+        (status = 200, description = "The page.", body = List<HostFeatures>),
+        (status = 422, description = "More would be read than may be; `detail` says what to ask for instead.",
+            body = Problem, content_type = "application/problem+json"),
+    )
 )]
 pub(in crate::api) async fn list(
     State(state): State<ApiState>,
     Query(query): Query<FeaturesQuery>,
 ) -> Result<Json<List<HostFeatures>>, ApiError> {
-    let FeaturesQuery { window_size, host, period: Period { from, to }, page } = query;
+    let FeaturesQuery { window_size, host, period, page } = query;
     let base_ns = state.base_ns();
     let sizes = Span::ALL.map(|span| base_ns * span.factor());
     let size = window_size.map_or(base_ns, SpanText::as_nanos);
@@ -77,9 +82,10 @@ pub(in crate::api) async fn list(
         let sizes = sizes.map(|size| seconds(size).to_string()).join(", ");
         return Err(ApiError::invalid("window_size", format!("`{}`: expected one of {sizes}", seconds(size))));
     }
-    let filter = FeatureFilter { span_ns: Some(size), host, from, to };
+    let range = page.range(period, &state).await?;
+    let filter = FeatureFilter { span_ns: Some(size), host, from: range.from, to: range.to };
     let features = state.store.features(&filter, page.position).await?;
-    Ok(Json(page.list(features.items.iter().map(json).collect(), features.next)))
+    Ok(Json(page.list(features.items.iter().map(json).collect(), features.next, range)))
 }
 
 fn json((id, row): &(u64, FeatureRow)) -> HostFeatures {

@@ -12,6 +12,7 @@ use tokio::runtime::Handle;
 use tokio::task::spawn_blocking;
 use tracing::error;
 
+use crate::api::error::Problem;
 use crate::api::extract::{IpProtocol, Json, Query, parameters};
 use crate::api::page::{List, PageQuery, Period, SortField};
 use crate::api::{ApiError, ApiState};
@@ -47,12 +48,13 @@ pub(in crate::api) async fn last10(
 parameters! {
     /// Which page of all flows.
     pub(in crate::api) struct AllFlowsQuery {
+        ..period: Period,
         ..page: PageQuery<FlowSort>,
     }
 }
 
-/// All flows: a page, or with `Accept: application/x-ndjson` every one of them, one a line, oldest first. A stream has
-/// no pages: `limit`, `cursor` and `sort` do not change it.
+/// All flows of a time: a page, or with `Accept: application/x-ndjson` every one of them, one a line, oldest first. A stream
+/// has no pages: `limit`, `cursor` and `sort` do not change it. `from=0` asks for all that is stored.
 ///
 /// `time` is the first packet's: in that order a walk meets every flow once. In the order of `last_time` a flow that
 /// is alive moves while one reads.
@@ -62,23 +64,29 @@ parameters! {
     operation_id = "list_all_flows",
     tag = "flows",
     params(AllFlowsQuery),
-    responses((status = 200, description = "The page, or all flows.", content(
-        (List<FlowJson> = "application/json"),
-        (FlowJson = "application/x-ndjson"),
-    )))
+    responses(
+        (status = 200, description = "The page, or all flows.", content(
+            (List<FlowJson> = "application/json"),
+            (FlowJson = "application/x-ndjson"),
+        )),
+        (status = 422, description = "More would be read than may be; `detail` says what to ask for instead.",
+            body = Problem, content_type = "application/problem+json"),
+    )
 )]
 pub(in crate::api) async fn all(
     State(state): State<ApiState>,
     headers: HeaderMap,
-    Query(AllFlowsQuery { page }): Query<AllFlowsQuery>,
+    Query(AllFlowsQuery { period, page }): Query<AllFlowsQuery>,
 ) -> Result<Response, ApiError> {
+    let range = page.range(period, &state).await?;
+    let filter = FlowFilter { from: range.from, to: range.to, ..FlowFilter::default() };
     if accepts_ndjson(&headers) {
-        let body = Body::from_stream(lines(state.store));
+        let body = Body::from_stream(lines(state.store, filter));
         return Ok(([(header::CONTENT_TYPE, NDJSON)], body).into_response());
     }
-    let flows = state.store.flows(page.sort, page.position).await?;
+    let flows = state.store.find_flows(&filter, page.sort, page.position).await?;
     let items = flows.items.iter().map(FlowJson::from).collect();
-    Ok(Json(page.list(items, flows.next)).into_response())
+    Ok(Json(page.list(items, flows.next, range)).into_response())
 }
 
 parameters! {
@@ -102,16 +110,21 @@ parameters! {
     operation_id = "find_flows",
     tag = "flows",
     params(FlowsQuery),
-    responses((status = 200, description = "The page.", body = List<FlowJson>))
+    responses(
+        (status = 200, description = "The page.", body = List<FlowJson>),
+        (status = 422, description = "More would be read than may be; `detail` says what to ask for instead.",
+            body = Problem, content_type = "application/problem+json"),
+    )
 )]
 pub(in crate::api) async fn search(
     State(state): State<ApiState>,
     Query(query): Query<FlowsQuery>,
 ) -> Result<Json<List<FlowJson>>, ApiError> {
-    let FlowsQuery { host, port, proto, period: Period { from, to }, page } = query;
-    let filter = FlowFilter { host, port, proto: proto.map(|proto| proto.0), from, to };
+    let FlowsQuery { host, port, proto, period, page } = query;
+    let range = page.range(period, &state).await?;
+    let filter = FlowFilter { host, port, proto: proto.map(|proto| proto.0), from: range.from, to: range.to };
     let flows = state.store.find_flows(&filter, page.sort, page.position).await?;
-    Ok(Json(page.list(flows.items.iter().map(FlowJson::from).collect(), flows.next)))
+    Ok(Json(page.list(flows.items.iter().map(FlowJson::from).collect(), flows.next, range)))
 }
 
 fn accepts_ndjson(headers: &HeaderMap) -> bool {
@@ -121,12 +134,12 @@ fn accepts_ndjson(headers: &HeaderMap) -> bool {
 }
 
 /// Pages of the table as lines, made off the executor; the next page is read when the client took the one before.
-fn lines(store: Store) -> impl Stream<Item = Result<Bytes, ApiError>> {
+fn lines(store: Store, filter: FlowFilter) -> impl Stream<Item = Result<Bytes, ApiError>> {
     let first = Some(Position { descending: false, after: None, limit: STREAM_ROWS });
-    try_unfold((store, first), |(store, position)| async move {
+    try_unfold((store, first), move |(store, position)| async move {
         let Some(position) = position else { return Ok(None) };
         let (runtime, read) = (Handle::current(), store.clone());
-        let made = spawn_blocking(move || runtime.block_on(chunk(&read, position))).await;
+        let made = spawn_blocking(move || runtime.block_on(chunk(&read, &filter, position))).await;
         let made = made.map_err(|_panicked| ApiError::Internal).flatten();
         let (lines, next) = made.inspect_err(|failure| {
             // The status line is gone: all that is left is to break the stream off.
@@ -137,8 +150,8 @@ fn lines(store: Store) -> impl Stream<Item = Result<Bytes, ApiError>> {
     })
 }
 
-async fn chunk(store: &Store, position: Position) -> Result<(Bytes, Option<Key>), ApiError> {
-    let page = store.flows(FlowSort::Time, position).await?;
+async fn chunk(store: &Store, filter: &FlowFilter, position: Position) -> Result<(Bytes, Option<Key>), ApiError> {
+    let page = store.find_flows(filter, FlowSort::Time, position).await?;
     let mut lines = Vec::new();
     for flow in &page.items {
         serde_json::to_writer(&mut lines, &FlowJson::from(flow)).map_err(|_cannot_fail| ApiError::Internal)?;

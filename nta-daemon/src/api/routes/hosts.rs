@@ -144,14 +144,19 @@ parameters! {
     operation_id = "list_hosts",
     tag = "hosts",
     params(HostsQuery),
-    responses((status = 200, description = "The page.", body = List<HostJson>))
+    responses(
+        (status = 200, description = "The page.", body = List<HostJson>),
+        (status = 422, description = "More would be read than may be; `detail` says what to ask for instead.",
+            body = Problem, content_type = "application/problem+json"),
+    )
 )]
 pub(in crate::api) async fn list(
     State(state): State<ApiState>,
     Query(HostsQuery { period, page }): Query<HostsQuery>,
 ) -> Result<Json<List<HostJson>>, ApiError> {
-    let hosts = state.store.hosts([period.from, period.to], page.sort, page.position).await?;
-    Ok(Json(page.list(hosts.items.into_iter().map(HostJson::from).collect(), hosts.next)))
+    let range = page.range(period, &state).await?;
+    let hosts = state.store.hosts([range.from, range.to], page.sort, page.position).await?;
+    Ok(Json(page.list(hosts.items.into_iter().map(HostJson::from).collect(), hosts.next, range)))
 }
 
 /// A host's profile: totals, peers, ports, what is usual, alerts.

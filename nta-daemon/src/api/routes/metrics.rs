@@ -106,16 +106,21 @@ parameters! {
     operation_id = "list_windows",
     tag = "windows",
     params(WindowsQuery),
-    responses((status = 200, description = "The page.", body = List<WindowJson>))
+    responses(
+        (status = 200, description = "The page.", body = List<WindowJson>),
+        (status = 422, description = "More would be read than may be; `detail` says what to ask for instead.",
+            body = Problem, content_type = "application/problem+json"),
+    )
 )]
 pub(in crate::api) async fn list(
     State(state): State<ApiState>,
     Query(query): Query<WindowsQuery>,
 ) -> Result<Json<List<WindowJson>>, ApiError> {
-    let WindowsQuery { span, period: Period { from, to }, page } = query;
+    let WindowsQuery { span, period, page } = query;
     let base_ns = state.base_ns();
     let span_ns = span.map_or_else(|| Ok(default_span(base_ns)), |span| span.multiple_of(base_ns))?;
-    let filter = WindowFilter { from, to, span_ns: Some(span_ns) };
+    let range = page.range(period, &state).await?;
+    let filter = WindowFilter { from: range.from, to: range.to, span_ns: Some(span_ns) };
     let windows = if stored_spans(base_ns).contains(&span_ns) {
         state.store.windows(&filter, page.sort, page.position).await?
     } else if page.sort == WindowSort::Time {
@@ -130,7 +135,7 @@ pub(in crate::api) async fn list(
         );
         return Err(ApiError::Unprocessable { field: Some("sort".to_owned()), detail });
     };
-    Ok(Json(page.list(windows.items, windows.next)))
+    Ok(Json(page.list(windows.items, windows.next, range)))
 }
 
 /// One window.

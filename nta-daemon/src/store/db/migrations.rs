@@ -27,6 +27,7 @@ pub(in crate::store) fn sqlite() -> Migrator {
         4 "detection" "0004_detection.sql",
         5 "runs and totals" "0005_runs_and_totals.sql",
         6 "spans" "0006_spans.sql",
+        7 "lists" "0007_lists.sql",
     }
 }
 
@@ -35,5 +36,6 @@ pub(in crate::store) fn postgres() -> Migrator {
     migrations! { "postgres":
         1 "init" "0001_init.sql",
         2 "spans" "0002_spans.sql",
+        3 "lists" "0003_lists.sql",
     }
 }

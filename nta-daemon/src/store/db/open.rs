@@ -201,7 +201,7 @@ impl Database {
 
     pub(in crate::store) async fn fetch_all(&self, query: Query) -> Result<Vec<Row>, Error> {
         #[cfg(test)]
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner).push(query.clone());
+        self.note(query.clone());
         match self.readers() {
             Readers::Sqlite(pool) => Ok(query.sqlite().fetch_all(&pool).await?.into_iter().map(Row::Sqlite).collect()),
             Readers::Postgres(pool) => {
@@ -213,12 +213,17 @@ impl Database {
 
     pub(in crate::store) async fn fetch_optional(&self, query: Query) -> Result<Option<Row>, Error> {
         #[cfg(test)]
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner).push(query.clone());
+        self.note(query.clone());
         match self.readers() {
             Readers::Sqlite(pool) => Ok(query.sqlite().fetch_optional(&pool).await?.map(Row::Sqlite)),
             Readers::Postgres(pool) => Ok(query.postgres().fetch_optional(&pool).await?.map(Row::Postgres)),
             Readers::Writer => self.writer.lock().await.as_mut().ok_or(Error::PoolClosed)?.fetch_optional(query).await,
         }
+    }
+
+    #[cfg(test)]
+    pub(in crate::store) fn note(&self, query: Query) {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).push(query);
     }
 
     #[cfg(test)]

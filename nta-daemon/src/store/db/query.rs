@@ -117,6 +117,11 @@ impl Query {
         self
     }
 
+    #[cfg(test)]
+    pub(in crate::store) fn sql(&self) -> &str {
+        &self.sql
+    }
+
     /// The text, for a test that asks for its plan.
     #[cfg(test)]
     pub(in crate::store) fn explained(mut self, dialect: super::Dialect) -> Self {

@@ -1,0 +1,137 @@
+//! Which flows a list has, and the ways in which it can be read.
+
+use std::net::IpAddr;
+
+use super::db::Value;
+use super::list::{Branch, Condition, MOST_READ, Way, when};
+use super::rows::address;
+use super::to_sql;
+use nta_core::domain::Timestamp;
+
+/// Which flows.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct FlowFilter {
+    /// With this host at either end.
+    pub host: Option<IpAddr>,
+    /// With this port at either end.
+    pub port: Option<u16>,
+    /// Of this IP protocol.
+    pub proto: Option<u8>,
+    /// With a packet at this time or later.
+    pub from: Option<Timestamp>,
+    /// With a packet before this time.
+    pub to: Option<Timestamp>,
+}
+
+/// Beyond this a flow is long, beyond the second very long. Those that go on at some time and began well before it stand in
+/// indexes of their own, so that they are found without reading all that began before.
+const SHORT_NS: i64 = 10_000_000_000;
+const LONG_NS: i64 = 600_000_000_000;
+/// The conditions of those indexes, to the letter.
+const IS_LONG: &str = "last_ns - first_ns > 10000000000";
+const IS_VERY_LONG: &str = "last_ns - first_ns > 600000000000";
+const HOST: &str = "(coalesce(orig_addr, orig_addr) = ? OR coalesce(resp_addr, resp_addr) = ?)";
+const PORT: &str = "(orig_port + 0 = ? OR resp_port + 0 = ?)";
+const PROTO: &str = "proto + 0 = ?";
+const ENDED: &str = "last_ns + 0 >= ?";
+
+impl FlowFilter {
+    fn times(&self) -> [Option<i64>; 2] {
+        [self.from, self.to].map(|time| time.map(|time| to_sql(time.as_nanos())))
+    }
+
+    /// The indexes of the first filter, of a host or a port one for each end.
+    fn branches(&self, edge: Option<Condition>) -> Vec<Branch> {
+        let edge: Vec<Condition> = edge.into_iter().collect();
+        let of = |index| Branch { index: vec![index], edge: edge.clone() };
+        let ends = |one, two, not, value: Value| {
+            let mut two = of(when(two, value.clone()));
+            // A flow from a thing to itself comes once.
+            two.edge.push(when(not, value.clone()));
+            vec![of(when(one, value)), two]
+        };
+        match (self.host, self.port, self.proto) {
+            (Some(host), ..) => {
+                let host = Value::Blob(address(host).to_vec());
+                ends("orig_addr = ?", "resp_addr = ?", "orig_addr <> ?", host)
+            }
+            (None, Some(port), _) => ends("orig_port = ?", "resp_port = ?", "orig_port <> ?", i64::from(port).into()),
+            (None, None, Some(proto)) => vec![of(when("proto = ?", i64::from(proto)))],
+            (None, None, None) => vec![Branch { index: Vec::new(), edge }],
+        }
+    }
+
+    /// The filters, written so that they use no index: behind the first `skip` of them.
+    fn rest(&self, skip: usize) -> Vec<Condition> {
+        let host = self.host.map(|host| {
+            let host = Value::Blob(address(host).to_vec());
+            Condition::new(HOST, vec![host.clone(), host])
+        });
+        let port = self.port.map(|port| Condition::new(PORT, vec![i64::from(port).into(); 2]));
+        let proto = self.proto.map(|proto| when(PROTO, i64::from(proto)));
+        [host, port, proto].into_iter().flatten().skip(skip).collect()
+    }
+
+    /// Those that began before `began` and ended at `ended` or later, which is well behind: the long ones of a while, the very
+    /// long ones of all time.
+    fn across(&self, began: i64, ended: i64) -> Way {
+        let while_ns = ended.saturating_add(LONG_NS - SHORT_NS);
+        let is = |condition| Condition::new(condition, Vec::new());
+        let began = || when("first_ns < ?", began);
+        let long = vec![is(IS_LONG), when("last_ns >= ?", ended), when("last_ns < ?", while_ns), began()];
+        let very_long = vec![is(IS_VERY_LONG), when("last_ns >= ?", while_ns), began()];
+        let branches = [long, very_long].map(|index| Branch { index, edge: Vec::new() }).to_vec();
+        Way { branches, most: MOST_LONG, ..Way::sorted(Branch::default(), self.rest(0)) }
+    }
+
+    /// Those that began well before `from` and go on then; before when.
+    pub(super) fn older(&self) -> Option<(i64, Way)> {
+        let [from, to] = self.times();
+        let from = from.filter(|from| *from > 0)?;
+        let began = from.saturating_sub(SHORT_NS).min(to.unwrap_or(i64::MAX));
+        Some((began, self.across(began, from)))
+    }
+
+    /// Those that began before `to` and ended well behind it; from when on.
+    pub(super) fn longer(&self) -> Option<(i64, Way)> {
+        let to = self.times()[1]?;
+        let ended = to.saturating_add(SHORT_NS);
+        Some((ended, self.across(to, ended)))
+    }
+
+    /// In the order of the first packet: all but the older ones.
+    pub(super) fn by_first(&self) -> Way {
+        let [from, to] = self.times();
+        let low = from.map(|from| from.saturating_sub(SHORT_NS));
+        let way = Way::in_order(Branch::default(), self.rest(1), MOST_READ);
+        let branches = self.branches(from.map(|from| when(ENDED, from)));
+        Way { branches, low, high: to, ..way }
+    }
+
+    /// In the order of the last packet: all but the longer ones.
+    pub(super) fn by_last(&self) -> Way {
+        let [from, to] = self.times();
+        let high = to.map(|to| to.saturating_add(SHORT_NS));
+        let edge = to.map(|to| when("first_ns + 0 < ?", to)).into_iter().collect();
+        let way = Way::in_order(Branch { index: Vec::new(), edge }, self.rest(0), MOST_READ);
+        Way { low: from, high, ..way }
+    }
+
+    /// All that have the first filter, where there are few.
+    pub(super) fn few(&self) -> Option<Way> {
+        self.host.map(drop).or(self.port.map(drop)).or(self.proto.map(drop))?;
+        let [from, to] = self.times();
+        let mut way = Way::sorted(Branch::default(), self.rest(1));
+        way.branches = self.branches(from.map(|from| when(ENDED, from)));
+        for branch in &mut way.branches {
+            let low = from.map(|from| when("first_ns >= ?", from.saturating_sub(SHORT_NS)));
+            branch.index.extend(low.into_iter().chain(to.map(|to| when("first_ns < ?", to))));
+        }
+        let older = self.older().map(|(_, older)| older.branches);
+        way.branches.extend(older.into_iter().flatten().map(|branch| Branch { edge: self.rest(0), ..branch }));
+        Some(way)
+    }
+}
+
+/// Long flows that are read at most: those that go on at one time.
+const MOST_LONG: u64 = 100_000;

@@ -1,0 +1,249 @@
+//! How a list is read without going through a table: in the order of an index, between two keys; or all rows of a short part
+//! of an index, sorted. What would read more is refused.
+
+use super::db::{Query, Row, Value};
+use super::{Key, Position, Store, StoreError};
+
+/// Rows that a list reads at most beside those that it answers.
+pub(super) const MOST_READ: u64 = 20_000;
+/// The same where it is only tried whether the rows of a page come soon.
+pub(super) const SOON: u64 = 1000;
+
+/// The table of a list.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Listed {
+    pub(super) table: &'static str,
+    /// What is selected.
+    pub(super) columns: &'static str,
+    /// The column that the list is sorted by.
+    pub(super) order: &'static str,
+    /// What decides between equal values.
+    pub(super) id: &'static str,
+}
+
+/// A condition; each `?` stands for a value.
+#[derive(Clone, Debug)]
+pub(super) struct Condition(&'static str, Vec<Value>);
+
+/// A condition with one value.
+pub(super) fn when(sql: &'static str, value: impl Into<Value>) -> Condition {
+    Condition(sql, vec![value.into()])
+}
+
+impl Condition {
+    pub(super) const fn new(sql: &'static str, values: Vec<Value>) -> Self {
+        Self(sql, values)
+    }
+
+    fn push(&self, query: &mut Query) {
+        query.push(" AND ");
+        let mut values = self.1.iter();
+        for (index, part) in self.0.split('?').enumerate() {
+            if index > 0
+                && let Some(value) = values.next()
+            {
+                query.push_bind(value.clone());
+            }
+            query.push(part);
+        }
+    }
+}
+
+/// Rows that one index holds together.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Branch {
+    /// By these the index finds them.
+    pub(super) index: Vec<Condition>,
+    /// These reject no more than a few rows at the edge.
+    pub(super) edge: Vec<Condition>,
+}
+
+/// How a list can be read.
+#[derive(Clone, Debug)]
+pub(super) struct Way {
+    /// The parts of the list.
+    pub(super) branches: Vec<Branch>,
+    /// What every row is held against that is read.
+    pub(super) rest: Vec<Condition>,
+    /// From this value of the sort column on, where the branches are read in its order.
+    pub(super) low: Option<i64>,
+    /// Before this one.
+    pub(super) high: Option<i64>,
+    /// Whether the branches are read in the order of the list; else all of their rows are read and sorted.
+    pub(super) in_order: bool,
+    /// Rows that are read at most.
+    pub(super) most: u64,
+}
+
+impl Way {
+    /// In the order of the sort column's index.
+    pub(super) fn in_order(branch: Branch, rest: Vec<Condition>, most: u64) -> Self {
+        Self { branches: vec![branch], rest, low: None, high: None, in_order: true, most }
+    }
+
+    /// All rows of a branch, sorted.
+    pub(super) fn sorted(branch: Branch, rest: Vec<Condition>) -> Self {
+        Self { branches: vec![branch], rest, low: None, high: None, in_order: false, most: MOST_READ }
+    }
+}
+
+impl Store {
+    /// The rows of a page, by the first of some ways that does not read too much.
+    pub(super) async fn list<T>(
+        &self,
+        listed: &Listed,
+        ways: &[Way],
+        position: Position,
+        read: impl Fn(&Row) -> Result<T, sqlx::Error>,
+    ) -> Result<Vec<T>, StoreError> {
+        #[cfg(test)]
+        self.note_ways(listed, ways, position);
+        for way in ways {
+            if let Some(rows) = self.list_by(listed, way, position, &read).await? {
+                return Ok(rows);
+            }
+        }
+        Err(StoreError::TooMuch { table: listed.table, most: MOST_READ })
+    }
+
+    /// The same by one way; `None` where it would read too much.
+    pub(super) async fn list_by<T>(
+        &self,
+        listed: &Listed,
+        way: &Way,
+        position: Position,
+        read: impl Fn(&Row) -> Result<T, sqlx::Error>,
+    ) -> Result<Option<Vec<T>>, StoreError> {
+        let mut until = None;
+        // In order and without further conditions no more is read than answered.
+        if !way.in_order || !way.rest.is_empty() {
+            for branch in &way.branches {
+                let far = listed.far(way, branch, position);
+                let key = |row: &Row| Ok(Key { value: row.int("value")?, id: row.int("id")? });
+                let Some(far) = self.read(listed.table, far, key).await?.into_iter().next() else { continue };
+                if !way.in_order {
+                    return Ok(None);
+                }
+                until = Some(until.map_or(far, |until| if position.is_behind(far, until) { until } else { far }));
+            }
+        }
+        let rows = self.read(listed.table, listed.page(way, position, until), read).await?;
+        let is_cut = until.is_some() && rows.len() < position.limit as usize;
+        Ok(Some(rows).filter(|_| !is_cut))
+    }
+}
+
+#[cfg(test)]
+impl Store {
+    /// Notes the statements of ways that are not needed where a table is empty.
+    pub(super) fn note_ways(&self, listed: &Listed, ways: &[Way], position: Position) {
+        for way in ways {
+            let until = (way.in_order && !way.rest.is_empty()).then_some(Key { value: 1, id: 1 });
+            self.database.note(listed.page(way, position, until));
+            way.branches.iter().for_each(|branch| self.database.note(listed.far(way, branch, position)));
+        }
+    }
+}
+
+impl Listed {
+    /// The key of the first row that is too many, if there are so many.
+    fn far(&self, way: &Way, branch: &Branch, position: Position) -> Query {
+        let Self { table, order, id, .. } = self;
+        let mut query = Query::new(format!("SELECT {order} AS value, {id} AS id FROM {table} WHERE 1 = 1"));
+        branch.index.iter().for_each(|condition| condition.push(&mut query));
+        if way.in_order {
+            way.push_range(&mut query, self, position, None);
+            position.push_order(&mut query, order, id);
+        }
+        query.push(" LIMIT 1 OFFSET ").push_bind(i64::try_from(way.most).unwrap_or(i64::MAX));
+        query
+    }
+
+    /// The rows of a page up to a key.
+    fn page(&self, way: &Way, position: Position, until: Option<Key>) -> Query {
+        let Self { table, columns, order, id } = self;
+        let mut query = Query::default();
+        query.persistent = true;
+        match way.branches.as_slice() {
+            [branch] if way.in_order => self.push_branch(&mut query, columns, (way, branch), position, until),
+            [branch] => {
+                // Sorted are keys, not whole rows.
+                query.push(format_args!("SELECT {columns} FROM {table} WHERE {id} IN ("));
+                self.push_branch(&mut query, id, (way, branch), position, until);
+                query.push(")");
+                position.push_order(&mut query, &unindexed(order), id);
+            }
+            branches => {
+                for (index, branch) in branches.iter().enumerate() {
+                    query.push(if index == 0 { "SELECT * FROM (" } else { " UNION ALL SELECT * FROM (" });
+                    self.push_branch(&mut query, columns, (way, branch), position, until);
+                    query.push(format_args!(") AS branch{index}"));
+                }
+                position.push_order(&mut query, order, id);
+                query.push(" LIMIT ").push_bind(i64::from(position.limit));
+            }
+        }
+        query
+    }
+
+    fn push_branch(
+        &self,
+        query: &mut Query,
+        columns: &str,
+        (way, branch): (&Way, &Branch),
+        position: Position,
+        until: Option<Key>,
+    ) {
+        let Self { table, order, id, .. } = self;
+        let order = if way.in_order { (*order).to_owned() } else { unindexed(order) };
+        query.push(format_args!("SELECT {columns} FROM {table} WHERE 1 = 1"));
+        let conditions = branch.index.iter().chain(&branch.edge).chain(&way.rest);
+        conditions.for_each(|condition| condition.push(query));
+        if way.in_order {
+            way.push_range(query, self, position, until);
+        } else if let Some(key) = position.after {
+            push_key(query, &order, id, if position.descending { "<" } else { ">" }, key);
+        }
+        position.push_order(query, &order, id);
+        query.push(" LIMIT ").push_bind(i64::from(position.limit));
+    }
+}
+
+/// The column as an expression, which keeps its index out where rows are sorted.
+fn unindexed(column: &str) -> String {
+    format!("{column} + 0")
+}
+
+impl Way {
+    /// Bounds of the sort column. A page begins at the cursor, and ends at the key of the last row that may be read; else
+    /// where the range does.
+    fn push_range(&self, query: &mut Query, listed: &Listed, position: Position, until: Option<Key>) {
+        let Listed { order, id, .. } = listed;
+        let ends = if position.descending { self.low } else { self.high };
+        // A walk that nothing else ends goes to the last key that there can be.
+        let last = if position.descending { i64::MIN } else { i64::MAX };
+        let until = until.or((ends.is_none() && !self.rest.is_empty()).then_some(Key { value: last, id: last }));
+        // The page before may have ended beside the range.
+        let after = position.after.filter(|after| match (position.descending, self.low, self.high) {
+            (true, _, Some(high)) => after.value < high,
+            (false, Some(low), _) => after.value >= low,
+            _ => true,
+        });
+        let [above, below] =
+            if position.descending { [(until, ">="), (after, "<")] } else { [(after, ">"), (until, "<=")] };
+        for ((key, compare), bound, by) in [(above, self.low, ">="), (below, self.high, "<")] {
+            match (key, bound) {
+                (Some(key), _) => push_key(query, order, id, compare, key),
+                (None, Some(bound)) => {
+                    query.push(format_args!(" AND {order} {by} ")).push_bind(bound);
+                }
+                (None, None) => {}
+            }
+        }
+    }
+}
+
+fn push_key(query: &mut Query, order: &str, id: &str, compare: &str, key: Key) {
+    query.push(format_args!(" AND ({order}, {id}) {compare} ("));
+    query.push_bind(key.value).push(", ").push_bind(key.id).push(")");
+}
