@@ -11,13 +11,17 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, StatusCode, header};
 use nta_common::flow::Counts;
+use nta_core::baseline::{Export, HostBaseline, Metric, Series};
 use nta_core::domain::{
     Alert, AlertChange, AlertKind, Basis, ConnState, EndReason, Endpoint, Finding, FlowId, FlowRecord, History,
     Measure, Mode, Party, Severity, Status, TcpCounts, Timestamp,
 };
+use nta_core::features::{FEATURES, SCHEMA_VERSION};
 use nta_core::window::{Measured, Protocol, Talker, Window};
-use nta_daemon::api::{ApiState, router};
-use nta_daemon::store::{Anomaly, AnomalyFilter, Retention, Run, Store, StoreWriter, WindowBatch};
+use nta_daemon::api::{AnalysisAccess, ApiState, router};
+use nta_daemon::store::{
+    Anomaly, AnomalyFilter, FeatureFilter, FeatureRow, Position, Retention, Run, Store, StoreWriter, WindowBatch,
+};
 use tokio::sync::watch;
 use tower::ServiceExt as _;
 
@@ -28,6 +32,7 @@ const BASE_S: u64 = 5;
 const FLOWS: u64 = 1_000_000;
 const BASE_WINDOWS: u64 = 600_000;
 const ALERTS: u64 = 2_000;
+const FEATURE_VECTORS: u64 = 200_000;
 /// Findings of each alert.
 const FINDINGS: u64 = 10;
 const HOSTS: u64 = 50_000;
@@ -51,95 +56,113 @@ async fn main() {
         max_hosts: all,
         ..Retention::default()
     });
-    fill(&store).await;
-    let end = time(BEGIN_S + BASE_WINDOWS * BASE_S);
+    let run = fill(&store).await;
     let status = Status { mode: Mode::Replay, window_ns: BASE_S * S, ..Status::default() };
-    let router = router(ApiState::new(store.clone(), watch::channel(status).1));
-    let middle = time(BEGIN_S + BASE_WINDOWS * BASE_S / 2);
-    let day = format!("from={}&to={middle}", time(middle.as_nanos() / S - 86_400));
-    let paths: Vec<(&str, PathOf)> = vec![
-        ("health", Box::new(|_| "/health".to_owned())),
-        ("status", Box::new(|_| "/api/status".to_owned())),
-        ("prometheus", Box::new(|_| "/metrics".to_owned())),
-        ("windows", Box::new(|_| "/api/metrics".to_owned())),
-        ("windows by bandwidth", Box::new(|_| "/api/metrics?sort=-bandwidth".to_owned())),
-        (
-            "windows of a day",
-            Box::new({
-                let day = day.clone();
-                move |_| format!("/api/metrics?sort=time&{day}")
-            }),
-        ),
-        (
-            "windows of a day by bytes",
-            Box::new({
-                let day = day.clone();
-                move |_| format!("/api/metrics?sort=bytes&{day}")
-            }),
-        ),
-        ("base windows", Box::new(|_| "/api/metrics?span=5".to_owned())),
-        ("windows that are made", Box::new(|_| "/api/metrics?span=20".to_owned())),
-        ("one window", Box::new(|n| format!("/api/metrics/{}", 1 + n * 37))),
-        ("summary of all windows", Box::new(|_| "/api/metrics/summary".to_owned())),
-        (
-            "summary of a day",
-            Box::new({
-                let day = day.clone();
-                move |_| format!("/api/metrics/summary?{day}")
-            }),
-        ),
-        ("last flows", Box::new(|_| "/api/last10".to_owned())),
-        ("all flows", Box::new(|_| "/api/alltraffic".to_owned())),
-        ("flows of a host", Box::new(|n| format!("/api/flows?host={}", host(n * 31)))),
-        ("flows of a busy host", Box::new(|_| format!("/api/flows?host={}", busy()))),
-        ("flows of a port", Box::new(|n| format!("/api/flows?port={}", [443, 53, 22, 8080][n as usize % 4]))),
-        ("flows of a protocol", Box::new(|_| "/api/flows?proto=udp&sort=-last_time".to_owned())),
-        ("flows of a host and port", Box::new(|n| format!("/api/flows?host={}&port=443", host(n * 31)))),
-        (
-            "flows of a day",
-            Box::new({
-                let day = day.clone();
-                move |_| format!("/api/flows?{day}")
-            }),
-        ),
-        ("hosts", Box::new(|_| "/api/hosts".to_owned())),
-        ("hosts by flows", Box::new(|_| "/api/hosts?sort=-flows".to_owned())),
-        ("one host", Box::new(|n| format!("/api/hosts/{}", host(n * 31)))),
-        ("a busy host", Box::new(|_| format!("/api/hosts/{}", busy()))),
-        ("alerts", Box::new(|_| "/api/alerts".to_owned())),
-        ("alerts of a kind", Box::new(|_| "/api/alerts?type=port_scan&severity=high".to_owned())),
-        ("alerts of a source", Box::new(|n| format!("/api/alerts?source={}", host(n * 7)))),
-        ("anomalies", Box::new(|_| "/api/anomalies".to_owned())),
-        (
-            "anomalies of a day",
-            Box::new({
-                let day = day.clone();
-                move |_| format!("/api/anomalies?{day}")
-            }),
-        ),
-        ("anomalies by type", Box::new(|_| "/api/anomalies/by-type".to_owned())),
-        ("anomalies by type of a day", Box::new(move |_| format!("/api/anomalies/by-type?{day}"))),
-        ("top anomalies", Box::new(|_| "/api/anomalies/top".to_owned())),
-        ("summary of anomalies", Box::new(|_| "/api/anomalies/summary".to_owned())),
-        ("anomalies of a window", Box::new(|n| format!("/api/anomalies/window/{}", 1 + n * 37))),
-        ("features", Box::new(|_| "/api/features".to_owned())),
-        ("baselines", Box::new(|_| "/api/baselines".to_owned())),
-    ];
-    println!("api {FLOWS} flows, {} windows until {end}", store.window_count().await.expect("a count"));
-    for (name, path) in paths {
-        let [p50, p99] = measure(&router, path.as_ref()).await;
+    let access = AnalysisAccess::default();
+    access.baselines.publish(store.baselines("replay").await.expect("baselines").expect("they are stored"));
+    let state = ApiState::new(store.clone(), watch::channel(status).1).with_run(run).with_analysis(access);
+    let router = router(state);
+    println!("api {FLOWS} flows, {} windows", store.window_count().await.expect("a count"));
+    let mut left_out = get_routes(&router).await;
+    for (name, path) in PATHS {
+        let [p50, p99] = measure(&router, path).await;
         println!("api {name}: p50 {:.1} ms, p99 {:.1} ms", millis(p50), millis(p99));
+        left_out.retain(|route| !is_of(path, route));
     }
+    assert!(left_out.is_empty(), "routes without a path: {left_out:?}");
 }
 
-/// The path of the n-th request.
-type PathOf = Box<dyn Fn(u64) -> String>;
+/// What is asked for: each path with names for what differs from request to request, see [`path_of`].
+const PATHS: [(&str, &str); 52] = [
+    ("root", "/"),
+    ("index", "/api"),
+    ("document", "/openapi.json"),
+    ("health", "/health"),
+    ("status", "/api/status"),
+    ("prometheus", "/metrics"),
+    ("windows", "/api/metrics"),
+    ("windows by bandwidth", "/api/metrics?sort=-bandwidth"),
+    ("windows of a day", "/api/metrics?sort=time&{day}"),
+    ("windows of a day by bytes", "/api/metrics?sort=bytes&{day}"),
+    ("base windows", "/api/metrics?span=5"),
+    ("windows that are made", "/api/metrics?span=20"),
+    ("windows that are made, of a day", "/api/metrics?span=20&{day}"),
+    ("one window", "/api/metrics/{window}"),
+    ("summary of all windows", "/api/metrics/summary"),
+    ("summary of a day", "/api/metrics/summary?{day}"),
+    ("last flows", "/api/last10"),
+    ("all flows", "/api/alltraffic"),
+    ("all flows of a day", "/api/alltraffic?{day}&sort=time"),
+    ("flows", "/api/flows"),
+    ("flows of a day", "/api/flows?{day}"),
+    ("flows of a day, last packet", "/api/flows?{day}&sort=last_time"),
+    ("flows of a host", "/api/flows?host={host}"),
+    ("flows of a busy host", "/api/flows?host={busy}"),
+    ("flows of a busy host in a day, last packet", "/api/flows?host={busy}&{day}&sort=-last_time"),
+    ("flows of a port", "/api/flows?port={port}"),
+    ("flows of a protocol", "/api/flows?proto=udp"),
+    ("flows of a protocol, last packet", "/api/flows?proto=udp&sort=-last_time"),
+    ("flows of a host and port", "/api/flows?host={host}&port=443"),
+    ("flows of a busy host and port in a day", "/api/flows?host={busy}&port=8080&{day}"),
+    ("hosts", "/api/hosts"),
+    ("hosts of a day", "/api/hosts?{day}"),
+    ("hosts by flows", "/api/hosts?sort=-flows"),
+    ("one host", "/api/hosts/{host}"),
+    ("a busy host", "/api/hosts/{busy}"),
+    ("alerts", "/api/alerts"),
+    ("alerts of a kind", "/api/alerts?type=port_scan&severity=high"),
+    ("alerts of a source", "/api/alerts?source={source}"),
+    ("alerts of a day by score", "/api/alerts?{day}&sort=-score"),
+    ("one alert", "/api/alerts/{alert}"),
+    ("anomalies", "/api/anomalies"),
+    ("anomalies of a day by severity", "/api/anomalies?{day}&sort=-severity"),
+    ("anomalies by type", "/api/anomalies/by-type"),
+    ("anomalies by type, of a day", "/api/anomalies/by-type?{day}"),
+    ("top anomalies", "/api/anomalies/top"),
+    ("summary of anomalies", "/api/anomalies/summary"),
+    ("anomalies of a window", "/api/anomalies/window/{window}"),
+    ("features of a host", "/api/features?host={host}"),
+    ("features", "/api/features"),
+    ("baselines", "/api/baselines"),
+    ("statistics of baselines", "/api/baselines/stats"),
+    ("one baseline", "/api/baselines/bandwidth"),
+];
+
+/// The n-th request for a path.
+fn path_of(path: &str, n: u64) -> String {
+    let middle_s = BEGIN_S + BASE_WINDOWS * BASE_S / 2;
+    path.replace("{day}", &format!("from={}&to={}", time(middle_s - 86_400), time(middle_s)))
+        .replace("{window}", &(1 + n * 37).to_string())
+        .replace("{host}", &host(n * 31).to_string())
+        .replace("{source}", &host(n * 7).to_string())
+        .replace("{busy}", &busy().to_string())
+        .replace("{port}", &[443, 53, 22, 8080][n as usize % 4].to_string())
+        .replace("{alert}", &alert(n).0.id.to_string())
+}
+
+/// The routes that GET takes.
+async fn get_routes(router: &Router) -> Vec<String> {
+    let request = Request::get("/openapi.json").header(header::HOST, "localhost").body(Body::empty());
+    let response = router.clone().oneshot(request.expect("a request")).await.expect("an answer");
+    let body = to_bytes(response.into_body(), usize::MAX).await.expect("a body");
+    let document: serde_json::Value = serde_json::from_slice(&body).expect("JSON");
+    let paths = document["paths"].as_object().expect("paths");
+    paths.iter().filter(|(_, methods)| methods.get("get").is_some()).map(|(path, _)| path.clone()).collect()
+}
+
+/// Whether a path is one of a route, part by part.
+fn is_of(path: &str, route: &str) -> bool {
+    let path = path.split('?').next().unwrap_or(path);
+    let (mut parts, mut of_route) = (path.split('/'), route.split('/'));
+    std::iter::from_fn(|| Some((parts.next(), of_route.next())).filter(|pair| *pair != (None, None)))
+        .all(|(part, of_route)| part == of_route || of_route.is_some_and(|of_route| of_route.starts_with('{')))
+}
 
 /// p50 and p99 over requests that differ.
-async fn measure(router: &Router, path: &dyn Fn(u64) -> String) -> [Duration; 2] {
+async fn measure(router: &Router, path: &str) -> [Duration; 2] {
     let mut times = Vec::new();
     for n in 0..REQUESTS {
-        let path = path(n);
+        let path = path_of(path, n);
         let request = Request::get(&path).header(header::HOST, "localhost").body(Body::empty()).expect("a request");
         let begin = Instant::now();
         let response = router.clone().oneshot(request).await.expect("an answer");
@@ -153,7 +176,7 @@ async fn measure(router: &Router, path: &dyn Fn(u64) -> String) -> [Duration; 2]
     [times[times.len() / 2], times[times.len() * 99 / 100]]
 }
 
-async fn fill(store: &Store) {
+async fn fill(store: &Store) -> [u8; 16] {
     let run = Run {
         started: time(BEGIN_S),
         mode: Mode::Replay,
@@ -192,7 +215,20 @@ async fn fill(store: &Store) {
             }
         }
     }
+    let all = FeatureFilter { span_ns: Some(BASE_S * S), ..FeatureFilter::default() };
+    let first = Position { descending: false, after: None, limit: 1 };
+    if store.features(&all, first).await.expect("features").items.is_empty() {
+        for first in (0..FEATURE_VECTORS).step_by(BATCH as usize) {
+            let features = (first..(first + BATCH).min(FEATURE_VECTORS)).map(features).collect();
+            write(&writer, WindowBatch { features, ..WindowBatch::default() }).await;
+        }
+    }
+    let network = Metric::ALL.map(|metric| (metric, Series::default())).into();
+    let hosts = (0..10_000).map(|n| (host(n), HostBaseline::default())).collect();
+    let export = Export { network, hosts, updated_ns: BEGIN_S * S, ..Export::default() };
+    store.save_baselines("replay", &export).await.expect("baselines");
     println!("api filled in {:.0} s", begin.elapsed().as_secs_f64());
+    run.uuid
 }
 
 async fn write(writer: &StoreWriter, batch: WindowBatch) {
@@ -266,6 +302,19 @@ fn window(factor: u64, n: u64) -> Window {
         top_talkers: (0..4).map(talker).collect(),
         measured: Measured { span_ns: span_s * S, ..Measured::default() },
         ..Window::default()
+    }
+}
+
+/// What one of fifty hosts did in a base window.
+fn features(n: u64) -> FeatureRow {
+    let start_s = BEGIN_S + n / 50 * BASE_S;
+    FeatureRow {
+        start: time(start_s),
+        end: time(start_s + BASE_S),
+        span_ns: BASE_S * S,
+        host: host(n % 50 * 31),
+        schema_version: SCHEMA_VERSION,
+        vector: (0..FEATURES.len()).map(|at| n as f64 / (at + 3) as f64).collect(),
     }
 }
 
