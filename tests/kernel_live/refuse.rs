@@ -114,6 +114,43 @@ fn what_can_be_refused_is_refused_before_anything_is_attached() {
     assert!(touched(), "the control: an attachment shows");
 }
 
+/// As a user with the right to capture and with none in the folder.
+#[test]
+fn a_folder_without_permission_is_named_with_the_user_and_what_to_do() {
+    const TEST: &str = "a_folder_without_permission_is_named_with_the_user_and_what_to_do";
+    if !can_run(TEST, &["setpriv", "tc"]) {
+        return;
+    }
+    let _alone = alone();
+    let pair = Pair::new();
+    let folder = tempfile::Builder::new().permissions(readable()).tempdir().expect("a folder");
+    let daemon = copy(folder.path());
+    let capture = folder.path().join("input.pcap");
+    std::fs::copy(nta_tests::cases().join("port-scan/input.pcap"), &capture).expect("a copy");
+    let [closed, file] = ["closed/nta.db", "nta.db"].map(|name| folder.path().join(name));
+    let mode = |mode| std::os::unix::fs::PermissionsExt::from_mode(mode);
+    std::fs::create_dir(folder.path().join("closed")).expect("a folder");
+    std::fs::set_permissions(folder.path().join("closed"), mode(0o700)).expect("closed");
+    std::fs::write(&file, "").expect("a file");
+    let capabilities = "-all,+bpf,+net_admin,+perfmon";
+    for database in [&closed, &file] {
+        let url = format!("sqlite:{}", database.display());
+        let run = ["run", "--interface", "v0", "--attach", "tc", "--database", &url];
+        let replay = ["replay", capture.to_str().expect("a path"), "--database", &url];
+        for arguments in [&run[..], &replay] {
+            let mut command = pair.inside.command("setpriv");
+            command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups", "--inh-caps", capabilities]);
+            command.args(["--ambient-caps", capabilities, "--bounding-set", capabilities]).arg(&daemon);
+            let (code, line) = refused(&output(command.args(arguments)));
+            assert_eq!(code, Some(1), "{line}");
+            for said in [database.to_str().expect("a path"), "Permission denied", "user 65534", "--database"] {
+                assert!(line.contains(said), "{said}: {line}");
+            }
+        }
+    }
+    assert!(!pair.inside.run("tc qdisc show dev v0").contains("clsact"), "something was attached");
+}
+
 fn readable() -> std::fs::Permissions {
     std::os::unix::fs::PermissionsExt::from_mode(0o755)
 }

@@ -1,10 +1,12 @@
 //! `Config -> App::build -> run -> drain`: the one owner of every task (capture or replay, store writer, HTTP server) and of
 //! the token that ends them. What can be refused is tried in [`App::build`], before the network is touched.
 
+mod refusal;
 mod run;
 mod signals;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -39,8 +41,21 @@ pub enum AppError {
         source: std::io::Error,
     },
     /// The database cannot be used.
-    #[error(transparent)]
+    #[error("{}", .0.chain())]
     Store(#[from] StoreError),
+    /// The file of the database cannot be made, or not be written.
+    #[error(
+        "database {}: {source} (for user {user}): give that user the right to write there, or choose another file with \
+         --database or store.database", path.display()
+    )]
+    DatabaseFile {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+        /// Who it was tried as.
+        user: u32,
+    },
     /// Another daemon captures for the sensor.
     #[error("the lease was lost: {0}")]
     LeaseLost(StoreError),
@@ -126,7 +141,8 @@ impl App {
             None => None,
         };
         let address = listener.as_ref().and_then(|listener| listener.local_addr().ok());
-        let store = Store::open(config.store.database.as_str()).await?;
+        let url = config.store.database.as_str();
+        let store = Store::open(url).await.map_err(|error| refusal::unusable(url, error))?;
         let mut store = store.with_retention(Retention::of(&config.store));
         let sensor = match config.sensor.name.get() {
             Some(name) => name.to_owned(),

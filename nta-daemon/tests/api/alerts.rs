@@ -127,6 +127,28 @@ async fn an_alert_says_why_it_does_not_go_on() {
     reasons(["quiet".into(), "run_ended".into(), "run_ended".into()]).await;
 }
 
+/// Nothing says that the run ended, but the next start.
+#[tokio::test]
+async fn an_alert_of_a_run_that_was_killed_is_interrupted() {
+    let (mut app, mut alerts) = with_alerts().await;
+    let (quiet, open) = alerts.split_at_mut(1);
+    let cleared = Some(time(70));
+    (quiet[0].state, quiet[0].cleared, quiet[0].clear_reason) =
+        (AlertState::Cleared, cleared, Some(ClearReason::Quiet));
+    emit(&app, AlertChange::Cleared, quiet).await;
+    app.kill().await;
+    let one = app.json(&format!("/api/alerts/{}", open[0].id)).await;
+    assert!(one["clear_reason"].is_null(), "nobody knows yet: {one}");
+    app.begin_another().await;
+    for alert in open {
+        let one = app.json(&format!("/api/alerts/{}", alert.id)).await;
+        assert_eq!((&one["clear_reason"], &one["state"]), (&"interrupted".into(), &"cleared".into()), "{one}");
+        assert_eq!(one["cleared_at"], time(20).to_string(), "the end of the last window: {one}");
+    }
+    let one = app.json(&format!("/api/alerts/{}", quiet[0].id)).await;
+    assert_eq!(one["clear_reason"], "quiet", "{one}");
+}
+
 #[tokio::test]
 async fn what_people_do_survives_what_the_pipeline_tells_later() {
     let (app, alerts) = with_alerts().await;

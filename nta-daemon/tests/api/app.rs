@@ -17,6 +17,7 @@ use nta_daemon::pipeline::baselines::BaselineHandle;
 use nta_daemon::store::{Run, Store, StoreWriter, WindowBatch};
 use serde_json::Value;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tower::ServiceExt as _;
 
 const S: u64 = 1_000_000_000;
@@ -32,6 +33,7 @@ pub(crate) struct App {
     pub(crate) url: String,
     /// Identity of the run that everything is written into.
     pub(crate) run: [u8; 16],
+    task: JoinHandle<()>,
     _folder: tempfile::TempDir,
 }
 
@@ -41,27 +43,30 @@ impl App {
         let folder = tempfile::tempdir().expect("folder");
         let url = format!("sqlite:{}", folder.path().join("nta.db").display());
         let store = Store::open(&url).await.expect("store");
-        let run = Run {
-            started: time(1),
-            mode: Mode::Replay,
-            source: "a.pcap".to_owned(),
-            version: "0".to_owned(),
-            sensor: "test".to_owned(),
-            uuid: Run::new_uuid(Timestamp::from_nanos(1)),
-            analysis: None,
-        };
+        let run = run();
         let uuid = run.uuid;
-        let (writer, _task) = store.writer(store.begin_run(&run).await.expect("run"), 16);
+        let (writer, task) = store.writer(store.begin_run(&run).await.expect("run"), 16);
         let (sender, receiver) = watch::channel(status(windows));
         let access = AnalysisAccess::default();
         let baselines = access.baselines.clone();
         let router = router(ApiState::new(store.clone(), receiver).with_analysis(access));
-        let app = Self { router, store, writer, status: sender, baselines, url, run: uuid, _folder: folder };
+        let app = Self { router, store, writer, status: sender, baselines, url, run: uuid, task, _folder: folder };
         app.write(None, (1..=flows).map(flow).collect()).await;
         for id in 1..=windows {
             app.write(Some(window(id)), vec![]).await;
         }
         app
+    }
+
+    /// Ends its run as a kill does: nothing says that it ended.
+    pub(crate) async fn kill(&mut self) {
+        self.task.abort();
+        assert!((&mut self.task).await.is_err());
+    }
+
+    /// Begins another run on its database.
+    pub(crate) async fn begin_another(&self) {
+        drop(self.store.begin_run(&run()).await.expect("run"));
     }
 
     pub(crate) async fn write(&self, window: Option<Window>, flows: Vec<FlowRecord>) {
@@ -99,6 +104,18 @@ impl App {
         let value = parse(&body);
         assert_eq!((status, media_type.as_str()), (StatusCode::OK, "application/json"), "{path}: {value}");
         value
+    }
+}
+
+fn run() -> Run {
+    Run {
+        started: time(1),
+        mode: Mode::Replay,
+        source: "a.pcap".to_owned(),
+        version: "0".to_owned(),
+        sensor: "test".to_owned(),
+        uuid: Run::new_uuid(Timestamp::from_nanos(1)),
+        analysis: None,
     }
 }
 
