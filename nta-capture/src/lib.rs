@@ -153,15 +153,16 @@ impl CaptureReader {
         self.records.interfaces() > 1
     }
 
-    /// Whether the sections of this file can be found without reading all of it.
-    fn is_plain_pcapng(&self) -> bool {
-        self.format == Format { container: Container::PcapNg, compression: Compression::None }
-    }
-
     /// It is a part of a file: what lies before is counted in what is said of its end.
     fn at_byte(mut self, start: u64, len: u64) -> Self {
         self.input.begin_at(start);
         self.total_bytes = Some(len);
+        self
+    }
+
+    /// It was compressed in the file.
+    const fn compressed(mut self, compression: Compression) -> Self {
+        self.format.compression = compression;
         self
     }
 

@@ -1,12 +1,12 @@
 //! Several captures as one, by time: the files of a ring buffer, the two directions of a TAP, the sections of a file.
 
 use std::fs::File;
-use std::io::{Read as _, Seek as _, SeekFrom};
+use std::io::{Cursor, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use super::ordered::{Clock, Ordered};
-use super::sections::{Section, sections};
-use super::{CaptureError, CaptureReader, End, Frame};
+use super::sections::{self, Section};
+use super::{CaptureError, CaptureReader, Compression, Container, End, Format, Frame};
 
 /// Captures that are read at the same time: each takes a descriptor and a buffer. Those that begin while as many are being
 /// read wait for the end of one, and their frames are late.
@@ -57,15 +57,12 @@ impl Merged {
     pub fn open(paths: &[PathBuf]) -> Result<Self, CaptureError> {
         let mut inputs = Vec::new();
         let mut names = Vec::with_capacity(paths.len());
-        let mut total_bytes = Some(0_u64);
+        let (mut total_bytes, mut room) = (Some(0_u64), sections::MOST_IN_MEMORY);
         for (file, path) in paths.iter().enumerate() {
             let whole = super::open(path)?;
             names.push(whole.name().to_owned());
             total_bytes = total_bytes.zip(whole.total_bytes()).map(|(sum, bytes)| sum.saturating_add(bytes));
-            let mut parts = Vec::new();
-            if whole.is_plain_pcapng() && whole.total_bytes().is_some() {
-                parts = open_sections(path);
-            }
+            let mut parts = open_sections(path, &whole, &mut room);
             if parts.len() < 2 {
                 parts = vec![(Section::default(), whole)];
             }
@@ -190,8 +187,10 @@ impl Merged {
 impl Input {
     fn new(path: &Path, section: Section, file: usize, mut capture: Ordered, before: usize) -> Self {
         let first = capture.next_time().unwrap_or_default();
-        // A pipe cannot be opened again.
-        let is_kept = before < MOST_OPEN || capture.reader().total_bytes().is_none();
+        // A pipe cannot be opened again, and what is in memory need not be.
+        let is_plain = capture.reader().format().compression == Compression::None;
+        let is_held = section != Section::default() && !is_plain;
+        let is_kept = before < MOST_OPEN || is_held || capture.reader().total_bytes().is_none();
         Self { path: path.to_owned(), section, file, first, capture: is_kept.then_some(capture) }
     }
 
@@ -205,14 +204,27 @@ impl Input {
     }
 }
 
-/// The sections of a file, each by itself; none where one of them cannot be read.
-fn open_sections(path: &Path) -> Vec<(Section, CaptureReader)> {
-    let sections = sections(path);
-    if sections.len() < 2 {
-        return Vec::new();
-    }
-    let open = |section: Section| open_section(path, section).map(|reader| (section, reader));
-    sections.into_iter().map(open).collect::<Result<_, _>>().unwrap_or_default()
+/// The sections of a file, each by itself; none where one of them cannot be read. There is `room` for so many bytes of
+/// compressed ones.
+fn open_sections(path: &Path, whole: &CaptureReader, room: &mut u64) -> Vec<(Section, CaptureReader)> {
+    let Format { container, compression } = whole.format();
+    let opened: Result<_, CaptureError> = if container != Container::PcapNg || whole.total_bytes().is_none() {
+        Ok(Vec::new())
+    } else if compression == Compression::None {
+        sections::of_file(path).into_iter().map(|section| Ok((section, open_section(path, section)?))).collect()
+    } else if let Some((bytes, sections)) = sections::of_compressed(path, *room) {
+        *room -= bytes.len() as u64;
+        let each = sections.into_iter().zip([whole.total_bytes()].into_iter().chain(std::iter::repeat(Some(0))));
+        let open = |(section, total): (Section, Option<u64>)| {
+            let part = &bytes[section.start as usize..(section.start + section.len) as usize];
+            let reader = CaptureReader::from_read(whole.name().to_owned(), Box::new(Cursor::new(part.to_vec())))?;
+            Ok((section, reader.at_byte(section.start, total.unwrap_or_default()).compressed(compression)))
+        };
+        each.map(open).collect()
+    } else {
+        Ok(Vec::new())
+    };
+    opened.unwrap_or_default()
 }
 
 fn open_section(path: &Path, section: Section) -> Result<CaptureReader, CaptureError> {
