@@ -140,8 +140,8 @@ pub struct FlowStats {
     cut: Cut,
     /// From `a` to `b` and back.
     pub dir: [Direction; 2],
-    /// All round-trip samples of both directions by size, see [`tcp::RTT_BUCKETS`].
-    pub rtt_histogram: [u32; tcp::RTT_BUCKETS],
+    /// All round-trip samples by size and direction.
+    pub rtt_histogram: tcp::RttHistogram,
 }
 
 /// What a flow's entry held of both directions when a new connection of the same ports began.
@@ -176,6 +176,12 @@ impl FlowStats {
     #[inline(always)]
     pub fn add<C: Clock>(&mut self, p: &Packet, packets: u32, direction: u32, now_ns: u64, clock: &C) {
         if unlikely(!p.has_tcp()) {
+            self.count(p, packets, direction, now_ns);
+            return;
+        }
+        let side = &mut self.dir[direction as usize & 1].tcp;
+        if unlikely(side.has_passed(p, now_ns)) {
+            bump(&mut side.duplicates);
             self.count(p, packets, direction, now_ns);
             return;
         }
@@ -273,18 +279,24 @@ pub(crate) fn add(counter: &mut u64, n: u64) {
     }
 }
 
-/// As [`add`] for the 32-bit event counters, one step.
+/// As [`add`] for 4 bytes.
 #[inline(always)]
-pub(crate) fn bump(counter: &mut u32) {
+pub(crate) fn add32(counter: &mut u32, n: u32) {
     #[cfg(target_arch = "bpf")]
     // SAFETY: as in `add`, for 4 bytes.
     unsafe {
-        core::arch::asm!("lock *(u32 *)({counter} + 0) += {n}", counter = in(reg) counter, n = in(wreg) 1_u32);
+        core::arch::asm!("lock *(u32 *)({counter} + 0) += {n}", counter = in(reg) counter, n = in(wreg) n);
     }
     #[cfg(not(target_arch = "bpf"))]
     {
-        *counter = counter.wrapping_add(1);
+        *counter = counter.wrapping_add(n);
     }
+}
+
+/// One more of a 32-bit event counter.
+#[inline(always)]
+pub(crate) fn bump(counter: &mut u32) {
+    add32(counter, 1);
 }
 
 const _: () = assert!(size_of::<Cut>() == 32 && size_of::<Direction>() == 128 && size_of::<FlowStats>() == 448);

@@ -193,7 +193,7 @@ impl FragmentKey {
         };
         // The protocol of a later IPv6 fragment is that of its first header, which need not be the transport's.
         let proto = if matches!(family, Family::V4) { p.proto } else { 0 };
-        Self { source, destination, id_proto: (u64::from(p.fragment_id) << 32) | (u64::from(proto) << 24) }
+        Self { source, destination, id_proto: (u64::from(p.datagram_id) << 32) | (u64::from(proto) << 24) }
     }
 }
 

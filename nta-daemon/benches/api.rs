@@ -17,7 +17,7 @@ use nta_core::domain::{
     Measure, Mode, Party, Severity, Status, TcpCounts, Timestamp,
 };
 use nta_core::features::{FEATURES, SCHEMA_VERSION};
-use nta_core::window::{Measured, Protocol, Talker, Window};
+use nta_core::window::{Measured, Protocol, Rtt, Talker, Window};
 use nta_daemon::api::{AnalysisAccess, ApiState, router};
 use nta_daemon::store::{
     Anomaly, AnomalyFilter, FeatureFilter, FeatureRow, Position, Retention, Run, Store, StoreWriter, WindowBatch,
@@ -295,9 +295,7 @@ fn window(factor: u64, n: u64) -> Window {
         bytes: scale * 700,
         flows: scale / 10,
         new_flows: scale / 20,
-        rtt_samples: 10,
-        rtt_mean_ms: Some(12.5),
-        rtt_max_ms: Some(80.0),
+        rtt: Rtt { count: 10, sum_us: 125_000, min_us: 1_000, max_us: 80_000, ..Rtt::default() },
         protocols: vec![Protocol { number: 6, packets: scale, bytes: scale * 700, flows: 5 }],
         top_talkers: (0..4).map(talker).collect(),
         measured: Measured { span_ns: span_s * S, ..Measured::default() },

@@ -15,6 +15,9 @@ static RUNS: PerCpuArray<u32> = PerCpuArray::with_max_entries(1, 0);
 /// Where the IPv4 source address lies in a frame without tags.
 const SOURCE_AT: usize = 14 + 12;
 
+/// Where the datagram's identification lies in an IPv4 frame without tags.
+const DATAGRAM_AT: usize = 14 + 4;
+
 /// Where the TCP sequence number lies in an IPv4 frame without tags and options.
 const SEQUENCE_AT: usize = 14 + 20 + 4;
 
@@ -65,7 +68,7 @@ pub fn nta_tc_new(ctx: TcContext) -> i32 {
     TC_NEXT
 }
 
-/// The next data segment of one connection over IPv4 at every run.
+/// The next data segment of one connection over IPv4 at every run, in a datagram of its own.
 #[xdp]
 #[inline(always)]
 pub fn nta_xdp_data(ctx: XdpContext) -> u32 {
@@ -77,13 +80,14 @@ pub fn nta_xdp_data(ctx: XdpContext) -> u32 {
 #[inline(always)]
 fn advance(data: usize, data_end: usize) {
     let Some(runs) = RUNS.get_ptr_mut(0) else { return };
-    let sequence = data + SEQUENCE_AT;
+    let (datagram, sequence) = (data + DATAGRAM_AT, data + SEQUENCE_AT);
     if sequence + 4 > data_end {
         return;
     }
     // SAFETY: as in `renumber`.
     unsafe {
         *runs += SEGMENT;
+        *(datagram as *mut u16) = (*runs / 8) as u16;
         core::ptr::write_unaligned(sequence as *mut u32, (*runs).to_be());
     }
 }

@@ -153,7 +153,7 @@ fn frame(ether_type: u16, tags: usize, payload: &[u8]) -> Vec<u8> {
 fn ipv4(proto: u8, payload: &[u8]) -> Vec<u8> {
     let mut packet = vec![0x45, 0];
     packet.extend((20 + payload.len() as u16).to_be_bytes());
-    packet.extend([0, 1, 0x40, 0, 64, proto, 0, 0, 192, 0, 2, 1, 198, 51, 100, 2]);
+    packet.extend([0, 0, 0x40, 0, 64, proto, 0, 0, 192, 0, 2, 1, 198, 51, 100, 2]);
     packet.extend(payload);
     packet
 }

@@ -9,6 +9,7 @@ mod events;
 mod memory;
 mod pipe;
 mod refusals;
+mod round_trips;
 mod serve;
 mod stdin;
 mod tcp;

@@ -29,7 +29,7 @@ pub(super) fn parse<R: PacketReader>(reader: &R, offset: usize, packet: &mut Pac
     packet.proto = h[9];
     packet.ip_len = total_len;
     let field = u16::from_be_bytes([h[6], h[7]]);
-    packet.fragment_id = u32::from(u16::from_be_bytes([h[4], h[5]]));
+    packet.datagram_id = u32::from(u16::from_be_bytes([h[4], h[5]]));
     if field & FRAGMENT_OFFSET != 0 {
         packet.fragment = fragment::LATER;
     } else if field & MORE_FRAGMENTS != 0 {

@@ -47,6 +47,7 @@ pub(super) fn parse<R: PacketReader>(reader: &R, offset: usize, packet: &mut Pac
         word([h[24], h[25], h[26], h[27], h[28], h[29], h[30], h[31]]),
         word([h[32], h[33], h[34], h[35], h[36], h[37], h[38], h[39]]),
     ];
+    packet.datagram_id = 0;
     let mut next = h[6];
     let mut at = offset + HEADER_LEN;
     for _ in 0..MAX_IPV6_EXTENSIONS {
@@ -71,7 +72,7 @@ pub(super) fn parse<R: PacketReader>(reader: &R, offset: usize, packet: &mut Pac
                     packet.fragment = fragment::FIRST;
                 }
                 if let Some(id) = reader.read::<4>(at + 4) {
-                    packet.fragment_id = u32::from_be_bytes(id);
+                    packet.datagram_id = u32::from_be_bytes(id);
                 }
                 8
             }

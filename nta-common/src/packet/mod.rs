@@ -226,8 +226,8 @@ pub struct Packet {
     pub dst4: u32,
     /// TCP window as in the header (unscaled).
     pub window: u32,
-    /// Identification of the datagram that a fragment belongs to.
-    pub fragment_id: u32,
+    /// Identification of the datagram in IPv4's header or in IPv6's fragment header, else 0.
+    pub datagram_id: u32,
     /// 1 when a TCP timestamp option was found.
     pub has_timestamps: u32,
     /// Where in the frame the message begins that is emitted as an event: DNS or ARP, else without meaning.

@@ -38,7 +38,7 @@ pub(crate) fn begins_new(from: &TcpDirection, to: &TcpDirection, p: &Packet, by_
     if p.tcp_flags & (SYN | ACK) == SYN {
         let originator = if by_originator { from } else { to };
         let other_number = !matches!(originator.marks.state(), Inactive) && p.seq != originator.first_seq;
-        return closed || other_number;
+        return (closed || other_number) && !(belongs(from, to, p) && ages.last_ns < DELAY_NS);
     }
     if closed {
         // A FIN before anything else: Zeek waits for nothing more (`ConnectionClosed`, peer inactive).
@@ -52,6 +52,24 @@ pub(crate) fn begins_new(from: &TcpDirection, to: &TcpDirection, p: &Packet, by_
     }
     matches!(own, SynSent | SynAckSent) && matches!(peer, Inactive) && ages.first_ns > DELAY_NS
 }
+
+/// Whether a SYN without ACK is the one that the present connection began with, by its number: it was overtaken in another
+/// queue, or delivered again. After a reset the same number is another attempt.
+#[inline(always)]
+fn belongs(from: &TcpDirection, to: &TcpDirection, p: &Packet) -> bool {
+    let reset = matches!(from.marks.state(), Endpoint::Reset) || matches!(to.marks.state(), Endpoint::Reset);
+    is_late_syn(from, p) || (from.flags & SYN != 0 && p.seq == from.first_seq && !reset)
+}
+
+/// Whether a segment is the SYN of a direction of which later segments were seen already, the first of them near its number.
+#[inline(always)]
+pub(super) const fn is_late_syn(from: &TcpDirection, p: &Packet) -> bool {
+    let ahead = from.first_seq.wrapping_sub(p.seq);
+    p.tcp_flags & !from.flags & SYN != 0 && from.flags != 0 && ahead.wrapping_sub(1) < NEAR
+}
+
+/// What overtakes a SYN is at most so many bytes of its stream behind it.
+const NEAR: u32 = 1 << 16;
 
 impl TcpFlow {
     /// Makes the state of both directions that of a new connection; returns the letters of the one before.
@@ -79,7 +97,7 @@ impl SideCut {
         self.first_seq = side.first_seq;
         self.next_seq = side.next_seq;
         self.marks = side.marks;
-        self.wraps = side.wraps;
+        self.wraps = side.wraps.into();
         side.marks = Marks::default();
         side.wraps = 0;
         side.resent = 0;
@@ -96,6 +114,6 @@ impl SideCut {
         side.first_seq = self.first_seq;
         side.next_seq = self.next_seq;
         side.marks = self.marks;
-        side.wraps = self.wraps;
+        side.wraps = self.wraps as u16;
     }
 }

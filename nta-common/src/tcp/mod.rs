@@ -22,7 +22,7 @@ use crate::packet::Packet;
 pub use cut::SideCut;
 pub(crate) use cut::{Ages, begins_new};
 use rtt::PendingTimestamp;
-pub use rtt::{RTT_BUCKETS, Rtt};
+pub use rtt::{RTT_BUCKETS, RttHistogram, by_direction};
 pub use state::{Endpoint, Marks, letter};
 
 /// FIN, SYN, RST, PSH, ACK, URG, ECE, CWR as in byte 13 of the header.
@@ -53,6 +53,10 @@ pub struct TcpDirection {
     pub marks: Marks,
     /// Last window, unscaled.
     window: u16,
+    /// Identification of the last segment's datagram.
+    datagram_id: u16,
+    /// How often `next_seq` passed 0.
+    pub wraps: u16,
     /// Duplicate ACKs in a row.
     dup_ack_run: u8,
     /// All flags ever set.
@@ -77,15 +81,42 @@ pub struct TcpDirection {
     pub dup_acks: u32,
     /// Segments that announced a window of 0.
     pub zero_windows: u32,
-    /// Round trips from this bystander to the far end of this direction and back.
-    pub rtt: Rtt,
+    /// Round trips from this bystander to the far end of this direction and back: the sum of all samples in microseconds,
+    /// wraps. How many there are says [`FlowStats::rtt_histogram`](crate::FlowStats::rtt_histogram).
+    pub rtt_sum_us: u32,
     /// Segments with payload that brought no byte beyond the highest seen.
     pub resent: u32,
-    /// How often `next_seq` passed 0.
-    pub wraps: u32,
+    /// Segments that passed twice: the same datagram within a moment, as mirror ports deliver it. They count as nothing else.
+    pub duplicates: u32,
 }
 
+/// The two copies of a datagram that a mirror port delivers follow one another within this; the coarse clock may lag by as
+/// much.
+const MOMENT: u32 = 20_000_000 >> TICK_SHIFT;
+/// Of datagrams without a number: sooner than a stack sends the end of its stream again (Linux: a probe after 10 ms at least).
+const UNNUMBERED_MOMENT: u32 = 5_000_000 >> TICK_SHIFT;
+
 impl TcpDirection {
+    /// Whether the segment is the last one of this direction once more: the same datagram within a moment, that brings nothing
+    /// new. Many stacks number datagrams of one packet with 0 (RFC 6864), and IPv6 has no number: of these an acknowledgment
+    /// alone may be a duplicate ACK as well.
+    #[inline(always)]
+    pub(crate) fn has_passed(&self, p: &Packet, now_ns: u64) -> bool {
+        if !unlikely(p.datagram_id == u32::from(self.datagram_id)) {
+            return false;
+        }
+        let span = p.payload_len + u32::from(p.tcp_flags & SYN != 0) + u32::from(p.tcp_flags & FIN != 0);
+        let (end, now) = (p.seq.wrapping_add(span), (now_ns >> TICK_SHIFT) as u32);
+        let (moved, sent) = (now.wrapping_sub(self.next_seq_at), now.wrapping_sub(self.last_ack_at));
+        let passed = if p.datagram_id == 0 {
+            span != 0 && end == self.next_seq && moved < UNNUMBERED_MOMENT
+        } else {
+            !after(end, self.next_seq) && (moved < MOMENT || sent < MOMENT)
+        };
+        fall_through();
+        passed
+    }
+
     /// Whether a segment is news of this direction.
     #[inline(always)]
     pub(crate) fn is_news(&self, p: &Packet) -> bool {
@@ -138,7 +169,7 @@ pub(crate) fn track<C: Clock>(
     from: &mut TcpDirection,
     to: &mut TcpDirection,
     flow: &mut TcpFlow,
-    rtt_histogram: &mut [u32; RTT_BUCKETS],
+    rtt_histogram: &mut RttHistogram,
     p: &Packet,
     sent: Sent,
     clock: &C,
@@ -147,14 +178,17 @@ pub(crate) fn track<C: Clock>(
     let now = (now_ns >> TICK_SHIFT) as u32;
     let control = if sent.news { p.tcp_flags & (SYN | FIN | RST) } else { 0 };
     let first = from.flags == 0;
+    let is_late_syn = control & SYN != 0 && cut::is_late_syn(from, p);
     from.flags |= p.tcp_flags;
     if unlikely(control != 0) {
-        handshake_and_close(from, to, flow, rtt_histogram, p, clock);
+        handshake_and_close(from, to, flow, rtt_histogram, p, sent.direction, clock);
         if control & SYN != 0 && !first && p.seq != from.first_seq {
-            // The ports are used again, or the connection begins only now.
             from.first_seq = p.seq;
-            from.next_seq = p.seq;
-            from.wraps = 0;
+            if !is_late_syn {
+                // The ports are used again, or the connection begins only now.
+                from.next_seq = p.seq;
+                from.wraps = 0;
+            }
         }
     }
     if sent.news {
@@ -166,12 +200,14 @@ pub(crate) fn track<C: Clock>(
         from.first_seq = p.seq;
         from.next_seq = end;
         from.next_seq_at = now;
+    } else if unlikely(is_late_syn) {
+        bump(&mut from.out_of_order);
     } else {
         sequence::sequence(from, to, flow, p, control, span, now);
         if after(end, from.next_seq) {
             // What a RST claims is not part of the stream.
             if control & RST == 0 {
-                from.wraps += u32::from(end < from.next_seq);
+                from.wraps += u16::from(end < from.next_seq);
                 from.next_seq = end;
                 from.next_seq_at = now;
             }
@@ -190,10 +226,11 @@ pub(crate) fn track<C: Clock>(
         }
     }
     from.window = p.window as u16;
+    from.datagram_id = p.datagram_id as u16;
     if p.tcp_flags & ACK != 0 {
         if unlikely(flow.handshake_originator_us == 0) {
             if flow.syn_ack_ns != 0 && control == 0 {
-                rtt::handshake_done(from, to, flow, rtt_histogram, p, clock);
+                rtt::handshake_done(from, to, flow, rtt_histogram, p, sent.direction, clock);
             }
             fall_through();
         }
@@ -202,7 +239,7 @@ pub(crate) fn track<C: Clock>(
     }
     if p.has_timestamps != 0 {
         let pending = &mut flow.pending;
-        rtt::timestamps(&mut to.rtt, pending, rtt_histogram, p, sent.direction, now, clock);
+        rtt::timestamps(&mut to.rtt_sum_us, pending, rtt_histogram, p, sent.direction, now, clock);
     }
 }
 
@@ -212,8 +249,9 @@ fn handshake_and_close<C: Clock>(
     from: &mut TcpDirection,
     to: &mut TcpDirection,
     flow: &mut TcpFlow,
-    rtt_histogram: &mut [u32; RTT_BUCKETS],
+    rtt_histogram: &mut RttHistogram,
     p: &Packet,
+    direction: u32,
     clock: &C,
 ) {
     if p.tcp_flags & SYN != 0 {
@@ -225,7 +263,7 @@ fn handshake_and_close<C: Clock>(
                 flow.syn_ack_ns = clock.exact_ns();
                 flow.handshake_responder_us = rtt::micros(flow.syn_ack_ns.saturating_sub(flow.syn_ns));
                 let rtt_us = flow.handshake_responder_us;
-                to.rtt.sample(rtt_us, rtt_histogram);
+                rtt::sample(&mut to.rtt_sum_us, rtt_histogram, direction ^ 1, rtt_us);
             }
             &mut from.syn_ack
         };

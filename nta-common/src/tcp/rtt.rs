@@ -2,11 +2,15 @@
 
 use super::{ACK, TICK_SHIFT, TcpDirection, TcpFlow};
 use crate::codegen::{self, fall_through, unlikely};
-use crate::flow::{Clock, bump};
+use crate::flow::{Clock, add32};
 use crate::packet::Packet;
 
 /// Buckets of the round-trip histogram: bucket `i` counts samples under `128 µs << i`, the last one all above.
 pub const RTT_BUCKETS: usize = 16;
+/// Samples of a flow by size, of both directions: those of direction 0 in the lower half of each word, those of direction 1
+/// in the upper one, so that one atomic addition counts one. Both wrap, the lower half into the upper one: only the
+/// difference of two readings says something, see [`by_direction`].
+pub type RttHistogram = [u32; RTT_BUCKETS];
 
 /// Upper edge of the first histogram bucket in microseconds.
 const FIRST_EDGE_US: u32 = 128;
@@ -28,24 +32,15 @@ pub(super) struct PendingTimestamp {
     at: u32,
 }
 
-/// Round-trip times.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[repr(C)]
-pub struct Rtt {
-    /// Sum of all samples in microseconds, wraps.
-    pub sum_us: u32,
-    /// Number of samples.
-    pub count: u32,
-}
-
 /// The ACK that completes the handshake: round trip to the originator.
 #[inline(always)]
 pub(super) fn handshake_done<C: Clock>(
     from: &TcpDirection,
     to: &mut TcpDirection,
     flow: &mut TcpFlow,
-    rtt_histogram: &mut [u32; RTT_BUCKETS],
+    rtt_histogram: &mut RttHistogram,
     p: &Packet,
+    direction: u32,
     clock: &C,
 ) {
     if from.syn == 0 || p.ack != to.first_seq.wrapping_add(1) {
@@ -53,18 +48,18 @@ pub(super) fn handshake_done<C: Clock>(
     }
     let rtt_us = micros(clock.exact_ns().saturating_sub(flow.syn_ack_ns));
     flow.handshake_originator_us = rtt_us;
-    to.rtt.sample(rtt_us, rtt_histogram);
+    sample(&mut to.rtt_sum_us, rtt_histogram, direction ^ 1, rtt_us);
 }
 
-/// Matches the echo against the other direction's pending values, and keeps this segment's value if it is its turn. `rtt` is
+/// Matches the echo against the other direction's pending values, and keeps this segment's value if it is its turn. `sum_us` is
 /// the other direction's.
 ///
 /// Values of pure ACKs are not kept: the other side has no reason to answer them at once.
 #[inline(always)]
 pub(super) fn timestamps<C: Clock>(
-    rtt: &mut Rtt,
+    sum_us: &mut u32,
     pending: &mut [[PendingTimestamp; 2]; 2],
-    rtt_histogram: &mut [u32; RTT_BUCKETS],
+    rtt_histogram: &mut RttHistogram,
     p: &Packet,
     direction: u32,
     now: u32,
@@ -81,7 +76,7 @@ pub(super) fn timestamps<C: Clock>(
             // What was sent before the matched value will not be echoed any more.
             awaited[0] = PendingTimestamp { value: 0, at: if echoes_newer { NEWER_ECHOED } else { 0 } };
             if u64::from(ticks) < SAMPLE_TIMEOUT {
-                rtt.sample(micros(u64::from(ticks) << TICK_SHIFT), rtt_histogram);
+                sample(sum_us, rtt_histogram, direction ^ 1, micros(u64::from(ticks) << TICK_SHIFT));
             }
         }
         fall_through();
@@ -99,15 +94,20 @@ pub(super) fn timestamps<C: Clock>(
     *own = [older, PendingTimestamp { value: p.ts_val, at }];
 }
 
-impl Rtt {
-    /// Takes a sample in microseconds.
-    #[inline(always)]
-    pub(super) fn sample(&mut self, us: u32, histogram: &mut [u32; RTT_BUCKETS]) {
-        self.sum_us = self.sum_us.wrapping_add(us);
-        bump(&mut self.count);
-        bump(&mut histogram[bucket(us)]);
-    }
+/// Takes a sample in microseconds of a round trip to the far end of `direction`.
+#[inline(always)]
+pub(super) fn sample(sum_us: &mut u32, histogram: &mut RttHistogram, direction: u32, us: u32) {
+    *sum_us = sum_us.wrapping_add(us);
+    add32(&mut histogram[bucket(us)], 1 << ((direction & 1) * HALF));
 }
+
+/// Samples of direction 0 and of direction 1 by which a word of the histogram rose; exact up to 65,535 each.
+pub const fn by_direction(rise: u32) -> [u16; 2] {
+    [rise as u16, (rise >> HALF) as u16]
+}
+
+/// Bits of a half of a word.
+const HALF: u32 = 16;
 
 /// The histogram bucket of a sample: how many edges it has reached. Counted, because BPF has no instruction for leading
 /// zeros, and because the verifier can see that a sum of 15 answers stays below 16.

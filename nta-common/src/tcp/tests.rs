@@ -84,7 +84,7 @@ fn a_connection_that_begins_with_a_fin_is_over_five_seconds_after_it() {
 
 #[test]
 fn the_middle_of_a_connection_is_partial() {
-    let flow = flow(&[(0, 0, ACK, 7, 5), (0, 1, ACK, 9, 0), (0, 0, ACK, 7, 5)]);
+    let flow = flow(&[(0, 0, ACK, 7, 5), (0, 1, ACK, 9, 0), (1, 0, ACK, 7, 5)]);
     let letters = vec![(letter::DATA, 0), (letter::ACK, 1), (letter::RETRANSMISSION, 0)];
     assert_eq!(recorded(&flow), (Endpoint::Partial, Endpoint::Partial, letters));
 }
@@ -110,9 +110,64 @@ fn late_within_a_round_trip_is_out_of_order_and_after_it_sent_again() {
 }
 
 #[test]
-fn a_syn_behind_its_answer_is_not_told_as_bytes_sent_again() {
+fn a_syn_behind_its_answer_is_not_counted_as_bytes_sent_again() {
     let side = flow(&[(0, 0, SYN, 7, 0), (0, 1, ACK, 9, 0), (0, 0, ACK, 8, 5), (0, 0, SYN, 7, 0)]).dir[0].tcp;
     assert_eq!((side.out_of_order, side.retransmissions), (1, 0));
+}
+
+#[test]
+fn a_syn_that_comes_last_opens_no_connection() {
+    let whole = [
+        (0, 1, SYN | ACK, 500, 0),
+        (0, 0, ACK, 101, 0),
+        (0, 0, ACK, 101, 10),
+        (0, 1, ACK, 501, 7),
+        (0, 0, FIN | ACK, 111, 0),
+        (0, 1, FIN | ACK, 508, 0),
+        (0, 0, ACK, 112, 0),
+    ];
+    let cuts = |second, seq| flow(&[&whole[..], &[(second, 0, SYN, seq, 0)]].concat()).cuts;
+    assert_eq!((cuts(0, 100), cuts(4, 100)), (0, 0), "its own number, soon");
+    assert_eq!((cuts(0, 112), cuts(0, 900_000), cuts(6, 100)), (1, 1, 1), "another number, or later");
+    let late = flow(&[&whole[..], &[(0, 0, SYN, 100, 0)]].concat());
+    let side = late.dir[0].tcp;
+    assert_eq!((side.syn, side.syn_retry, side.retransmissions, side.out_of_order), (1, 0, 0, 1));
+    assert_eq!(late.originator, 0);
+    // 10 bytes and the FIN between the SYN and what comes next.
+    assert_eq!((side.first_seq, side.next_seq), (100, 112));
+    // A SYN delivered twice, far behind the connection's end.
+    let twice = flow(&[&[(0, 0, SYN, 100, 0)], &whole[..], &[(0, 0, SYN, 100, 0)]].concat());
+    assert_eq!(twice.cuts, 0);
+}
+
+#[test]
+fn a_segment_that_a_mirror_delivers_twice_counts_as_nothing_else() {
+    let pass = |copies: [(u64, u32); 2]| {
+        let mut flow = FlowStats::default();
+        let segments =
+            [(0, SYN, 100, 0), (1, SYN | ACK, 500, 0), (0, ACK, 101, 0), (0, ACK, 101, 10), (1, ACK, 501, 0)];
+        for (i, &(direction, tcp_flags, seq, payload_len)) in segments.iter().enumerate() {
+            for (after_ns, id) in copies {
+                let now_ns = S * (i as u64 + 1) + after_ns;
+                let datagram_id = if id == 0 { 0 } else { id + 10 * i as u32 };
+                let ack = [0, 101, 501, 501, 111][i];
+                let sent =
+                    Packet { proto: proto::TCP, tcp_flags, seq, ack, payload_len, window: 9, ..Packet::default() };
+                let packet = Packet { datagram_id, ..sent };
+                flow.add(&packet, 1, direction, now_ns, &CaptureClock(now_ns));
+            }
+        }
+        flow.dir.map(|side| (side.tcp.duplicates, side.tcp.syn_retry + side.tcp.retransmissions + side.tcp.dup_acks))
+    };
+    assert_eq!(pass([(0, 7), (50_000, 7)]), [(3, 0), (2, 0)]);
+    // Without numbers an ACK may be a duplicate ACK.
+    assert_eq!(pass([(0, 0), (50_000, 0)]), [(2, 1), (1, 1)]);
+    // Sent again by the stack: another datagram. Much later: not the mirror.
+    for copies in [[(0, 7), (50_000, 8)], [(0, 7), (300_000_000, 7)], [(0, 0), (12_000_000, 0)]] {
+        let [(a, again), (b, _)] = pass(copies);
+        assert_eq!((a, b), (0, 0), "{copies:?}");
+        assert!(again > 0, "{copies:?}");
+    }
 }
 
 #[test]
@@ -130,7 +185,8 @@ fn round_trips_are_taken_every_100_ms_and_never_from_a_value_that_was_sent_again
         pass(at_us, 0, 100, value, 0);
         pass(at_us + 1_000, 1, 0, 7, value);
     }
-    let Rtt { count, sum_us } = flow.dir[0].tcp.rtt;
-    assert_eq!((count, flow.dir[1].tcp.rtt.count), (10, 0));
+    let samples = flow.rtt_histogram.map(by_direction);
+    assert_eq!([0, 1].map(|side| samples.iter().map(|of: &[u16; 2]| of[side]).sum::<u16>()), [10, 0]);
+    let sum_us = flow.dir[0].tcp.rtt_sum_us;
     assert!((9_900..10_100).contains(&sum_us), "{sum_us}");
 }

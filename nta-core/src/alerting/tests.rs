@@ -99,7 +99,7 @@ fn findings_of_several_detectors_about_one_thing_are_one_alert() {
 }
 
 #[test]
-fn what_is_allowed_is_counted_and_not_told() {
+fn what_is_allowed_is_counted_and_not_reported() {
     let allow = ["10.0.0.0/8", "192.0.2.1 port_scan"].map(|text| text.parse().expect("rule")).into();
     let mut alerter = Alerter::new(AlertingConfig { allow, ..AlertingConfig::default() }, Default::default());
     let as_destination = Finding {
@@ -144,7 +144,7 @@ fn a_kind_may_need_several_windows() {
 }
 
 #[test]
-fn during_warm_up_only_findings_without_a_baseline_are_told() {
+fn during_warm_up_only_findings_without_a_baseline_are_reported() {
     let mut alerter = Alerter::new(AlertingConfig { warm_up_s: 60, ..AlertingConfig::default() }, Default::default());
     let spike = |end_s| {
         let mut spike = finding(AlertKind::TrafficSpike, A, end_s, 50.0);

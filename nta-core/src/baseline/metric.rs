@@ -123,9 +123,10 @@ impl Metric {
         match self {
             Self::Bandwidth => Some(window.bytes as f64 * 8.0 / seconds),
             Self::Packets => Some(window.packets as f64 / seconds),
-            Self::Latency => window.rtt_quantiles_ms[0].filter(|_| window.rtt_samples >= MIN_RTT_SAMPLES),
-            Self::Loss => (window.tcp_packets >= MIN_TCP_PACKETS)
-                .then(|| f64::from(window.tcp.retransmissions) / window.tcp_packets as f64),
+            Self::Latency => window.rtt.quantile_ms(0.5).filter(|_| window.rtt.count >= MIN_RTT_SAMPLES),
+            Self::Loss => {
+                (window.tcp_packets >= MIN_TCP_PACKETS).then(|| window.lost() as f64 / window.tcp_packets as f64)
+            }
             Self::ProtocolTcp => share(snapshot, &[proto::TCP]),
             Self::ProtocolUdp => share(snapshot, &[proto::UDP]),
             Self::ProtocolIcmp => share(snapshot, &[proto::ICMP, proto::ICMPV6]),

@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn unasked_answers_are_told_whoever_seems_to_have_begun() {
+    fn unasked_answers_are_reported_whoever_seems_to_have_begun() {
         let found = judge(1, |_| (10..60).map(|from| Flow::udp(from, 11_211, 2, 40_000).sent(40, 1_400)).collect());
         assert_eq!((found.len(), found[0].source, found[0].destination), (1, Party::Many, Party::Host(host(2))));
         let found = judge(6, |_| vec![Flow::udp(2, 40_000, 3, 123).sent(0, 0).answered(300, 468)]);

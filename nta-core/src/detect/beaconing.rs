@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn regular_calls_are_told_from_the_twentieth_interval_with_jitter_or_without() {
+    fn regular_calls_are_reported_from_the_twentieth_interval_with_jitter_or_without() {
         assert_eq!(reported("203.0.113.9", 443, &every_minute(20, 0.0)), 0);
         assert_eq!(reported("203.0.113.9", 443, &every_minute(21, 0.0)), 1);
         assert_eq!(reported("203.0.113.9", 443, &every_minute(40, 12.0)), 20);

@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn twenty_megabytes_within_the_memory_are_told_and_slower_ones_not() {
+    fn twenty_megabytes_within_the_memory_are_reported_and_slower_ones_not() {
         assert_eq!(reported("10.0.0.5", "203.0.113.9", &[[5_000_000, 100_000]; 3]), 0);
         assert_eq!(reported("10.0.0.5", "203.0.113.9", &[[5_000_000, 100_000]; 4]), 1);
         assert_eq!(reported("10.0.0.5", "203.0.113.9", &[[500_000, 10_000]; 200]), 0);

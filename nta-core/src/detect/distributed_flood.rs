@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_carpet_is_told_by_its_network() {
+    fn a_carpet_is_reported_by_its_network() {
         let found = judge(|n| Flow::udp(1_000 + n % 500, 40_000 + n as u16 / 500, 1 + n % 100, 80));
         assert_eq!((found.len(), found[0].source, found[0].destination), (1, Party::Many, Party::Network(host(0), 24)));
         assert_eq!(found[0].measure.observed as u64, 1_200);

@@ -51,7 +51,7 @@ impl HighLatency {
 
     fn measure(&self, view: &View<'_>) -> Option<Measure> {
         let limits = Limits { factor: self.config.factor, sigmas: self.config.sigmas, floor: self.config.min_ms };
-        let is_certain = view.snapshot.window.rtt_samples >= self.config.min_samples;
+        let is_certain = view.snapshot.window.rtt.count >= self.config.min_samples;
         beyond(view, Metric::Latency, &limits, is_certain.then_some(self.config.limit_ms))
     }
 }
@@ -70,10 +70,10 @@ impl Detector for HighLatency {
         let usual = measure.expected.map_or_else(String::new, |usual| format!(", usually {usual:.1} ms"));
         let summary = format!(
             "the median round trip is {:.1} ms{usual} ({} samples)",
-            measure.observed, view.snapshot.window.rtt_samples
+            measure.observed, view.snapshot.window.rtt.count
         );
         out.push(Finding {
-            facts: vec![("rtt_samples", view.snapshot.window.rtt_samples.to_string())],
+            facts: vec![("rtt_samples", view.snapshot.window.rtt.count.to_string())],
             contributors: largest(view.snapshot, CONTRIBUTORS, |host| host.rtt.mean_ms().unwrap_or_default()),
             ..view.finding(&DECLARATION, AlertKind::HighLatency, measure, summary)
         });

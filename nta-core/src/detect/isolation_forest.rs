@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_like_no_other_is_told_with_what_makes_it_so() {
+    fn a_host_like_no_other_is_reported_with_what_makes_it_so() {
         let mut detector = Forest::new(IsolationForestConfig::default(), forest());
         assert_eq!(found(&mut detector, 100, usual(100)), [], "traffic as in the training");
         let findings = found(&mut detector, 101, with_scanner(101));

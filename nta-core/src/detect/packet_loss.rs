@@ -9,7 +9,7 @@ use super::{Detector, View};
 use crate::baseline::Metric;
 use crate::domain::{AlertKind, Finding, Measure};
 use crate::tunables::tunables;
-use crate::window::{Run, Span};
+use crate::window::{Run, Span, TcpSent};
 
 tunables! {
     /// Packet loss on the network.
@@ -73,11 +73,19 @@ impl Detector for PacketLoss {
         let measure = self.streak.take(view.snapshot, measure, |measure| measure, self.config.windows);
         let Some(measure) = measure else { return };
         let window = &view.snapshot.window;
-        let summary =
-            format!("{:.1} % of {} TCP packets were sent again", measure.observed * 100.0, window.tcp_packets);
+        let percent = |sent: &TcpSent| 100.0 * sent.lost as f64 / sent.packets.max(1) as f64;
+        let [clients, servers] = window.tcp_sent.each_ref().map(percent);
+        let summary = format!(
+            "{:.1} % of {} TCP packets were sent again: {clients:.1} % of the clients', {servers:.1} % of the servers'",
+            measure.observed * 100.0,
+            window.tcp_packets
+        );
+        let [by_clients, by_servers] = window.tcp_sent.each_ref().map(|sent| sent.lost.to_string());
         out.push(Finding {
-            facts: vec![("retransmissions", window.tcp.retransmissions.to_string())],
-            contributors: largest(view.snapshot, CONTRIBUTORS, |host| f64::from(host.tcp_sent.retransmissions)),
+            facts: vec![("lost_by_clients", by_clients), ("lost_by_servers", by_servers)],
+            contributors: largest(view.snapshot, CONTRIBUTORS, |host| {
+                f64::from(host.tcp_sent.retransmissions.saturating_sub(host.tcp_sent.syn_retry))
+            }),
             ..view.finding(&DECLARATION, AlertKind::PacketLoss, measure, summary)
         });
     }

@@ -254,14 +254,14 @@ mod tests {
     }
 
     #[test]
-    fn a_host_every_half_an_hour_is_found_and_told_when_it_doubles() {
+    fn a_host_every_half_an_hour_is_found_and_reported_when_it_doubles() {
         let found = judge(120, 1_800, |i| vec![Flow::tcp(1, 40_000, 1_000 + i as u32, 1433)]);
         assert_eq!(found.iter().map(|f| f.measure.observed).collect::<Vec<_>>(), [50.0, 100.0]);
         assert_eq!((found[0].source, found[0].port), (Party::Host(host(1)), Some(1433)));
     }
 
     #[test]
-    fn a_fast_scan_is_not_told_again() {
+    fn a_fast_scan_is_not_reported_again() {
         let fast = |i: u64| (0..20).map(|port| Flow::tcp(1, 40_000, 2, 1 + 20 * i.min(2) as u16 + port)).collect();
         assert!(judge(60, 5, fast).is_empty());
     }

@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn incomplete_requests_are_told_while_the_server_waits() {
+    fn incomplete_requests_are_reported_while_the_server_waits() {
         let found =
             judge(
                 4,
@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn drops_on_connections_opened_before_are_told() {
+    fn drops_on_connections_opened_before_are_reported() {
         let drop = |n, i: u64| {
             if i == 0 {
                 open(n, ConnState::Oth, "Da", 10, 0)
@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slow_body_after_a_handshake_of_tls_is_told() {
+    fn a_slow_body_after_a_handshake_of_tls_is_reported() {
         let slow = |n, i: u64| {
             if i == 0 {
                 open(n, ConnState::S1, "ShADad", 900, 5_000)
@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_that_shuts_its_window_is_told() {
+    fn a_client_that_shuts_its_window_is_reported() {
         let found = judge(3, |i| {
             if i == 0 {
                 (0..50).map(|n| open(n, ConnState::S1, "ShADad", 300, 4_000).zero_windows(3)).collect()

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use nta_common::flow::Counts;
-use nta_common::tcp::RTT_BUCKETS;
+use nta_common::tcp::{RTT_BUCKETS, RttHistogram, by_direction};
 use nta_common::{FlowKey4, FlowKey6, FlowStats, OverflowKey};
 
 use super::{TcpCounts, Tracked};
@@ -47,32 +47,54 @@ impl fmt::Display for FlowId {
     }
 }
 
-/// Round-trip samples of both directions.
+/// Round-trip samples of both directions, packed as in the entry: each is of the round trip to the far end of its direction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RttSamples {
-    /// How many.
-    pub count: u32,
+    sums_us: [u32; 2],
+    histogram: RttHistogram,
+}
+
+/// Round-trip samples to one end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SideSamples {
     /// Their sum in microseconds.
     pub sum_us: u32,
-    /// Samples by size, see [`RTT_BUCKETS`].
-    pub histogram: [u32; RTT_BUCKETS],
+    /// How many, by size, see [`RTT_BUCKETS`].
+    pub histogram: [u16; RTT_BUCKETS],
 }
 
 impl RttSamples {
     /// All samples of an entry.
     pub fn of(reading: &FlowStats) -> Self {
-        let [a, b] = reading.dir.each_ref().map(|side| &side.tcp.rtt);
-        let (count, sum_us) = (a.count.wrapping_add(b.count), a.sum_us.wrapping_add(b.sum_us));
-        Self { count, sum_us, histogram: reading.rtt_histogram }
+        Self { sums_us: reading.dir.each_ref().map(|side| side.tcp.rtt_sum_us), histogram: reading.rtt_histogram }
     }
 
     /// What came since an earlier reading.
+    #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
         Self {
-            count: self.count.wrapping_sub(earlier.count),
-            sum_us: self.sum_us.wrapping_sub(earlier.sum_us),
+            sums_us: std::array::from_fn(|i| self.sums_us[i].wrapping_sub(earlier.sums_us[i])),
             histogram: std::array::from_fn(|i| self.histogram[i].wrapping_sub(earlier.histogram[i])),
         }
+    }
+
+    /// With the directions exchanged.
+    #[must_use]
+    pub fn reversed(&self) -> Self {
+        let [a, b] = self.sums_us;
+        Self { sums_us: [b, a], histogram: self.histogram.map(|word| word.rotate_left(u16::BITS)) }
+    }
+
+    /// Those of each direction, when these are differences. `None` without any.
+    pub fn sides(&self) -> Option<[SideSamples; 2]> {
+        if self.histogram == [0; RTT_BUCKETS] {
+            return None;
+        }
+        let counts = self.histogram.map(by_direction);
+        Some(std::array::from_fn(|side| SideSamples {
+            sum_us: self.sums_us[side],
+            histogram: counts.map(|count| count[side]),
+        }))
     }
 }
 

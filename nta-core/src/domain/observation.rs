@@ -13,7 +13,7 @@ pub struct FlowObservation {
     pub sent: [Counts; 2],
     /// TCP events in what originator and responder sent in the window.
     pub tcp: [TcpCounts; 2],
-    /// Round-trip samples of the window.
+    /// Round-trip samples of the window: to the responder, and to the originator.
     pub rtt: RttSamples,
     /// Whether the flow began in the window.
     pub is_new: bool,
@@ -24,12 +24,23 @@ impl FlowObservation {
     pub fn of(update: &FlowUpdate<'_>, flow: &FlowRecord) -> Option<Self> {
         let delta = update.delta?;
         let originator_is_a = update.key.endpoints()[0] == (flow.originator.address, flow.originator.port);
-        let (mut sent, mut tcp) = (delta.counts, delta.tcp);
+        let (mut sent, mut tcp, mut rtt) = (delta.counts, delta.tcp, delta.rtt);
         if !originator_is_a {
             sent.reverse();
             tcp.reverse();
+            rtt = rtt.reversed();
         }
-        Some(Self { flow: *flow, sent, tcp, rtt: delta.rtt, is_new: delta.is_new })
+        Some(Self { flow: *flow, sent, tcp, rtt, is_new: delta.is_new })
+    }
+
+    /// What of each side's segments was sent again because something was lost. The retries of a SYN that nobody answers, as
+    /// of a scan, say nothing about the network.
+    pub fn lost(&self) -> [u32; 2] {
+        let answered = [&self.flow.responder, &self.flow.originator].map(|peer| peer.sent.packets > 0);
+        std::array::from_fn(|side| {
+            let TcpCounts { retransmissions, syn_retry, .. } = self.tcp[side];
+            if answered[side] { retransmissions } else { retransmissions.saturating_sub(syn_retry) }
+        })
     }
 
     /// Packets of both directions in the window.

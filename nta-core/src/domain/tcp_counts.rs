@@ -25,6 +25,8 @@ counts! {
         dup_acks,
         /// Segments that announced a window of 0.
         zero_windows,
+        /// Segments that passed twice, as mirror ports deliver them; of these the second counts as nothing else.
+        duplicates,
     }
 }
 
@@ -41,9 +43,10 @@ impl TcpCounts {
             out_of_order,
             dup_acks,
             zero_windows,
+            duplicates,
             ..
         } = side;
-        Self { syn, syn_ack, syn_retry, fin, rst, retransmissions, out_of_order, dup_acks, zero_windows }
+        Self { syn, syn_ack, syn_retry, fin, rst, retransmissions, out_of_order, dup_acks, zero_windows, duplicates }
     }
 
     /// What happened since an earlier reading.

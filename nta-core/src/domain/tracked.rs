@@ -91,10 +91,10 @@ impl Tracked {
             (false, 1) => Default::default(),
             (false, _) => return Self { volumes: present, cuts: reading.cuts, ..new },
         };
-        let volumes_told: [Volume; 2] = std::array::from_fn(|i| before[i].plus(&sides[i].sent));
+        let volumes_reported: [Volume; 2] = std::array::from_fn(|i| before[i].plus(&sides[i].sent));
         let now = volumes(reading);
         // An entry that was removed and made again meanwhile holds less.
-        if (0..2).any(|i| !volumes_told[i].precedes(&now[i])) {
+        if (0..2).any(|i| !volumes_reported[i].precedes(&now[i])) {
             return new;
         }
         let (cuts, tcp, tcp_before) = if is_present && reading.cuts > 0 {
@@ -108,7 +108,7 @@ impl Tracked {
             totals: sides.map(|side| side.sent),
             first: reported.first,
             seen: reported.last,
-            volumes: volumes_told,
+            volumes: volumes_reported,
             cuts,
             tcp,
             more: Some(Box::new(More { rtt: RttSamples::of(reading), before: tcp_before })),
@@ -317,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_goes_on_from_what_another_told_wherever_that_was_killed() {
+    fn a_run_goes_on_from_what_another_reported_wherever_that_was_killed() {
         // Two connections on the same ports, a packet at a time; the first run is killed before one of them.
         let steps = [(false, SYN), (true, RST | ACK), (false, SYN), (true, SYN | ACK), (false, ACK), (true, ACK)];
         for kill in 1..steps.len() - 1 {

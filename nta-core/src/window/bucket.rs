@@ -6,9 +6,9 @@ use std::net::IpAddr;
 use foldhash::fast::RandomState;
 use nta_common::{Counter, LedgerSlot};
 
-use super::host::{HostStats, Rtt, Seed};
+use super::host::{HostStats, Seed};
 use super::pool::Pools;
-use super::{Both, Closed, Flows, Hosts, Measured};
+use super::{Both, Closed, Flows, Hosts, Measured, Rtt};
 use crate::domain::{EventCounts, FlowObservation, OverflowDelta, PacketEvent, TcpCounts, Timestamp};
 
 /// Hosts that a window names; the rest is summed up as "others".
@@ -42,16 +42,12 @@ pub struct Window {
     pub tcp: TcpCounts,
     /// TCP packets.
     pub tcp_packets: u64,
-    /// Round-trip samples.
-    pub rtt_samples: u64,
-    /// All round trips, by size.
+    /// What the clients of its TCP connections sent, and what the servers did.
+    pub tcp_sent: [TcpSent; 2],
+    /// All round trips, to both sides.
     pub rtt: Rtt,
-    /// Mean round trip in milliseconds.
-    pub rtt_mean_ms: Option<f64>,
-    /// Quantiles of the round trip in milliseconds: 50 %, 95 %, 99 %.
-    pub rtt_quantiles_ms: [Option<f64>; 3],
-    /// Largest mean round trip of a flow in milliseconds.
-    pub rtt_max_ms: Option<f64>,
+    /// Those to the clients, and those to the servers.
+    pub rtt_sides: [Rtt; 2],
     /// Share of each IP protocol, largest first.
     pub protocols: Vec<Protocol>,
     /// Hosts with the most bytes sent and received, largest first.
@@ -70,6 +66,15 @@ pub struct Window {
     pub ledger: LedgerSlot,
     /// How long it really was, and what about it is not as it should be.
     pub measured: Measured,
+}
+
+/// What one side of a window's TCP connections sent, by the flows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TcpSent {
+    /// TCP packets.
+    pub packets: u64,
+    /// Segments sent again because they, or their acknowledgment, were lost: not the retries of a SYN that nobody answers.
+    pub lost: u64,
 }
 
 /// What one IP protocol did in a window.
@@ -212,11 +217,18 @@ impl Bucket {
         let number = seen.flow.proto;
         if number == nta_common::packet::proto::TCP {
             window.tcp_packets += seen.packets();
+            let lost = seen.lost();
+            for (side, sent) in window.tcp_sent.iter_mut().enumerate() {
+                sent.packets += seen.sent[side].packets;
+                sent.lost += u64::from(lost[side]);
+            }
         }
-        if seen.rtt.count > 0 {
-            window.rtt.add(&seen.rtt);
-            let mean_ms = f64::from(seen.rtt.sum_us) / f64::from(seen.rtt.count) / 1000.0;
-            window.rtt_max_ms = Some(window.rtt_max_ms.map_or(mean_ms, |max| max.max(mean_ms)));
+        if let Some([to_server, to_client]) = seen.rtt.sides() {
+            for (side, samples) in window.rtt_sides.iter_mut().zip([to_client, to_server]) {
+                let samples = Rtt::of(&samples);
+                window.rtt.merge(&samples);
+                side.merge(&samples);
+            }
         }
         let protocol = self.protocols.entry(number).or_insert(Protocol { number, ..Protocol::default() });
         protocol.packets += seen.packets();
@@ -286,6 +298,11 @@ impl Window {
         span_ns == 0 || (length_ns >= span_ns / 2 && length_ns <= span_ns.saturating_mul(2))
     }
 
+    /// Segments sent again because something was lost.
+    pub const fn lost(&self) -> u64 {
+        self.tcp_sent[0].lost + self.tcp_sent[1].lost
+    }
+
     /// Brings lists into order and cuts them, and computes what follows from the sums.
     pub(super) fn settle(&mut self, hosts: &Hosts, both: &impl Both) {
         (self.top_talkers, self.others) = hosts.top(TOP_TALKERS, both);
@@ -294,9 +311,6 @@ impl Window {
 
     /// The same for all that does not need the hosts.
     pub(super) fn settle_sums(&mut self) {
-        self.rtt_samples = self.rtt.count;
-        self.rtt_mean_ms = self.rtt.mean_ms();
-        self.rtt_quantiles_ms = [0.5, 0.95, 0.99].map(|q| self.rtt.quantile_ms(q));
         self.protocols.sort_unstable_by_key(|p| (std::cmp::Reverse(p.bytes), p.number));
         self.overflow.sort_unstable_by_key(|o| (std::cmp::Reverse(o.packets), o.destination, o.port, o.proto, o.syn));
         let mut rest = self.overflow_others.unwrap_or_default();
@@ -316,10 +330,11 @@ impl Window {
         self.tcp += other.tcp;
         self.tcp_packets += other.tcp_packets;
         self.rtt.merge(&other.rtt);
-        self.rtt_max_ms = match (self.rtt_max_ms, other.rtt_max_ms) {
-            (Some(a), Some(b)) => Some(a.max(b)),
-            (a, b) => a.or(b),
-        };
+        for side in 0..2 {
+            self.rtt_sides[side].merge(&other.rtt_sides[side]);
+            self.tcp_sent[side].packets += other.tcp_sent[side].packets;
+            self.tcp_sent[side].lost += other.tcp_sent[side].lost;
+        }
         for protocol in &other.protocols {
             match self.protocols.iter_mut().find(|own| own.number == protocol.number) {
                 Some(own) => {

@@ -6,10 +6,10 @@ use std::net::IpAddr;
 
 use nta_common::flow::Counts;
 use nta_common::packet::proto;
-use nta_common::tcp::RTT_BUCKETS;
 
 use super::Distinct;
-use crate::domain::{ConnState, DnsMessage, FlowObservation, RttSamples, TcpCounts};
+use super::Rtt;
+use crate::domain::{ConnState, DnsMessage, FlowObservation, TcpCounts};
 
 /// Keys the hashes under which distinct values are counted.
 pub type Seed = foldhash::quality::SeedableRandomState;
@@ -103,48 +103,6 @@ pub struct HostStats {
     pub rtt: Rtt,
     /// DNS as client; `None` without any.
     pub dns: Option<Box<DnsUse>>,
-}
-
-/// Round trips.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Rtt {
-    /// Samples.
-    pub count: u64,
-    /// Their sum in microseconds.
-    pub sum_us: u64,
-    /// By size, see [`RTT_BUCKETS`].
-    pub histogram: [u32; RTT_BUCKETS],
-}
-
-impl Rtt {
-    pub(super) fn add(&mut self, delta: &RttSamples) {
-        if delta.count == 0 {
-            return;
-        }
-        self.count += u64::from(delta.count);
-        self.sum_us += u64::from(delta.sum_us);
-        for (sum, count) in self.histogram.iter_mut().zip(delta.histogram) {
-            *sum = sum.saturating_add(count);
-        }
-    }
-
-    pub(super) fn merge(&mut self, other: &Self) {
-        self.count += other.count;
-        self.sum_us += other.sum_us;
-        for (sum, count) in self.histogram.iter_mut().zip(other.histogram) {
-            *sum = sum.saturating_add(count);
-        }
-    }
-
-    /// Mean in milliseconds; `None` without samples.
-    pub fn mean_ms(&self) -> Option<f64> {
-        (self.count > 0).then(|| self.sum_us as f64 / self.count as f64 / 1000.0)
-    }
-
-    /// A quantile (0 to 1) in milliseconds; `None` without samples.
-    pub fn quantile_ms(&self, q: f64) -> Option<f64> {
-        super::rtt::quantile_ms(&self.histogram.map(u64::from), q)
-    }
 }
 
 impl ByProtocol {
@@ -279,7 +237,9 @@ impl HostStats {
         self.received_by.add(protocol, seen.sent[other].packets);
         self.tcp_sent += seen.tcp[own];
         self.tcp_received += seen.tcp[other];
-        self.rtt.add(&seen.rtt);
+        for samples in seen.rtt.sides().iter().flatten() {
+            self.rtt.merge(&Rtt::of(samples));
+        }
         let (role, peer) = if side == 0 {
             (&mut self.originator, seen.flow.responder.address)
         } else {

@@ -13,13 +13,14 @@ mod pool;
 mod rtt;
 mod snapshot;
 
-pub use bucket::{Overflow, Protocol, Talker, Window};
+pub use bucket::{Overflow, Protocol, Talker, TcpSent, Window};
 pub use closed::{Both, Closed, InTurn, See};
 pub use distinct::Distinct;
 pub use flows::{Flows, Run};
-pub use host::{ByProtocol, DnsUse, HostRole, HostStats, Rtt, Seed};
+pub use host::{ByProtocol, DnsUse, HostRole, HostStats, Seed};
 pub use hosts::{Hosts, MAX_HOSTS, address_number};
 pub use measured::{Measured, NotWhole};
+pub use rtt::{QUANTILES, Rtt};
 pub use snapshot::{Cascade, Lengths, Snapshot, Span};
 
 use bucket::Bucket;

@@ -162,6 +162,9 @@ pub struct TcpSideJson {
     pub duplicate_acks: u32,
     /// Segments that announced a window of 0.
     pub zero_windows: u32,
+    /// Segments that passed twice, as mirror ports deliver them; the second counts as nothing else.
+    #[serde(default)]
+    pub duplicates: u32,
 }
 
 impl From<&TcpCounts> for TcpSideJson {
@@ -176,6 +179,7 @@ impl From<&TcpCounts> for TcpSideJson {
             out_of_order: tcp.out_of_order,
             duplicate_acks: tcp.dup_acks,
             zero_windows: tcp.zero_windows,
+            duplicates: tcp.duplicates,
         }
     }
 }

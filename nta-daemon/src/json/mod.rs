@@ -23,7 +23,8 @@ pub use ledger::{CountsJson, InterfaceJson, LedgerJson, skipped};
 pub use model::ModelJson;
 pub use protocol::{protocol_name, protocol_number};
 pub use status::{AttachmentJson, MapJson, StatusJson, mode_name};
-pub use window::{OverflowJson, ProtocolJson, RttJson, TalkerJson, WindowJson};
+pub use stored::RttHistograms;
+pub use window::{LossJson, OverflowJson, ProtocolJson, RttJson, RttSideJson, SideLossJson, TalkerJson, WindowJson};
 
 /// Nanoseconds as seconds.
 pub(crate) fn seconds(ns: u64) -> f64 {

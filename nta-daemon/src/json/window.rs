@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{CountsJson, EventCountsJson, protocol_name, seconds, skipped, words};
-use nta_core::window::{Overflow, Protocol, Talker, Window};
+use nta_core::window::{Overflow, Protocol, QUANTILES, Rtt, Talker, Window};
 
 /// A closed window. `bytes` are frame bytes, `ip_bytes` IP bytes by the headers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -77,9 +77,17 @@ pub struct WindowJson {
     pub duplicate_acks: u64,
     /// Segments that announced a window of 0.
     pub zero_windows: u64,
-    /// `retransmissions` / `tcp_packets`; null without TCP.
+    /// Segments that passed twice, the same datagram within a moment, as mirror ports deliver them. They are in the sums of
+    /// packets and bytes, and in no other count of TCP events.
+    #[serde(default)]
+    pub duplicates: u64,
+    /// Part of the TCP packets that was sent again because something was lost; null without TCP. Retries of a SYN that nobody
+    /// answers do not count.
     #[schema(minimum = 0)]
     pub loss_ratio: Option<f64>,
+    /// The same by direction; null in windows of before.
+    #[serde(default)]
+    pub loss: Option<LossJson>,
     /// Round trips.
     pub rtt: RttJson,
     /// Every IP protocol, most bytes first.
@@ -140,7 +148,9 @@ impl From<&Window> for WindowJson {
             out_of_order: tcp.out_of_order.into(),
             duplicate_acks: tcp.dup_acks.into(),
             zero_windows: tcp.zero_windows.into(),
-            loss_ratio: ratio(tcp.retransmissions.into(), window.tcp_packets),
+            duplicates: tcp.duplicates.into(),
+            loss_ratio: ratio(window.lost(), window.tcp_packets),
+            loss: Some(LossJson::from(window)),
             rtt: RttJson::from(window),
             protocols: window.protocols.iter().map(|p| ProtocolJson::new(p, ip_frame_bytes)).collect(),
             top_talkers: window.top_talkers.iter().map(TalkerJson::from).collect(),
@@ -193,33 +203,91 @@ impl From<&Overflow> for OverflowJson {
     }
 }
 
-/// Round trips of a window; the numbers are null without samples.
+/// Loss by direction.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct LossJson {
+    /// In what the clients sent, who began the connections.
+    pub client: SideLossJson,
+    /// In what the servers sent.
+    pub server: SideLossJson,
+}
+
+/// Loss in what one side sent.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct SideLossJson {
+    /// TCP packets.
+    pub packets: u64,
+    /// Segments sent again, but for the retries of a SYN that nobody answers.
+    pub retransmissions: u64,
+    /// `retransmissions` / `packets`; null without packets.
+    #[schema(minimum = 0)]
+    pub ratio: Option<f64>,
+}
+
+impl From<&Window> for LossJson {
+    fn from(window: &Window) -> Self {
+        let [client, server] = window.tcp_sent.each_ref().map(|sent| SideLossJson {
+            packets: sent.packets,
+            retransmissions: sent.lost,
+            ratio: ratio(sent.lost, sent.packets),
+        });
+        Self { client, server }
+    }
+}
+
+/// Round trips of a window: one set of samples. Quantiles are off by less than a factor of two (below 128 µs: by less than
+/// that), minimum and maximum by as much, and exact where a connection brings one sample a window.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct RttJson {
+    /// Of all samples.
+    #[serde(flatten)]
+    pub all: RttSideJson,
+    /// From here to the clients and back, who began the connections.
+    #[serde(default)]
+    pub client: RttSideJson,
+    /// From here to the servers and back.
+    #[serde(default)]
+    pub server: RttSideJson,
+}
+
+/// Numbers of some round trips; null without samples.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct RttSideJson {
     /// Samples.
     pub samples: u64,
-    /// Mean.
+    /// Mean, exact.
     pub mean_ms: Option<f64>,
+    /// The shortest.
+    #[serde(default)]
+    pub min_ms: Option<f64>,
     /// Median.
     pub p50_ms: Option<f64>,
     /// 95 % are not longer.
     pub p95_ms: Option<f64>,
     /// 99 % are not longer.
     pub p99_ms: Option<f64>,
-    /// Largest mean of a flow.
+    /// The longest.
     pub max_ms: Option<f64>,
 }
 
 impl From<&Window> for RttJson {
     fn from(window: &Window) -> Self {
-        let [p50_ms, p95_ms, p99_ms] = window.rtt_quantiles_ms;
+        let [client, server] = window.rtt_sides.each_ref().map(RttSideJson::from);
+        Self { all: RttSideJson::from(&window.rtt), client, server }
+    }
+}
+
+impl From<&Rtt> for RttSideJson {
+    fn from(rtt: &Rtt) -> Self {
+        let [p50_ms, p95_ms, p99_ms] = QUANTILES.map(|q| rtt.quantile_ms(q));
         Self {
-            samples: window.rtt_samples,
-            mean_ms: window.rtt_mean_ms,
+            samples: rtt.count,
+            mean_ms: rtt.mean_ms(),
+            min_ms: rtt.min_ms(),
             p50_ms,
             p95_ms,
             p99_ms,
-            max_ms: window.rtt_max_ms,
+            max_ms: rtt.max_ms(),
         }
     }
 }

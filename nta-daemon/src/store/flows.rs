@@ -186,9 +186,9 @@ impl StoredFlow {
     fn record(&self) -> Result<FlowRecord, StoreError> {
         let [orig_tcp, resp_tcp] = match &self.tcp {
             None => [TcpCounts::default(); 2],
-            Some(text) => serde_json::from_str::<[TcpRow; 2]>(text)
+            Some(text) => serde_json::from_str::<[Vec<u32>; 2]>(text)
                 .map_err(|error| self.corrupt(format!("tcp: {error}")))?
-                .map(tcp_from_row),
+                .map(|fields| tcp_from_row(&fields)),
         };
         Ok(FlowRecord {
             id: FlowId(self.id.cast_unsigned()),
@@ -247,16 +247,30 @@ pub(super) const fn state(ended: Option<EndReason>) -> i64 {
 }
 
 /// One direction in the column `tcp`: the fields of [`TcpCounts`] in order. New ones are appended.
-pub(super) type TcpRow = [u32; 9];
+pub(super) type TcpRow = [u32; 10];
 
 pub(super) const fn tcp_row(tcp: &TcpCounts) -> TcpRow {
-    let TcpCounts { syn, syn_ack, syn_retry, fin, rst, retransmissions, out_of_order, dup_acks, zero_windows } = *tcp;
-    [syn, syn_ack, syn_retry, fin, rst, retransmissions, out_of_order, dup_acks, zero_windows]
+    let &TcpCounts {
+        syn,
+        syn_ack,
+        syn_retry,
+        fin,
+        rst,
+        retransmissions,
+        out_of_order,
+        dup_acks,
+        zero_windows,
+        duplicates,
+    } = tcp;
+    [syn, syn_ack, syn_retry, fin, rst, retransmissions, out_of_order, dup_acks, zero_windows, duplicates]
 }
 
-const fn tcp_from_row(row: TcpRow) -> TcpCounts {
-    let [syn, syn_ack, syn_retry, fin, rst, retransmissions, out_of_order, dup_acks, zero_windows] = row;
-    TcpCounts { syn, syn_ack, syn_retry, fin, rst, retransmissions, out_of_order, dup_acks, zero_windows }
+/// Rows of before have fewer fields; what they do not have is 0.
+fn tcp_from_row(fields: &[u32]) -> TcpCounts {
+    let mut row = TcpRow::default();
+    row.iter_mut().zip(fields).for_each(|(field, stored)| *field = *stored);
+    let [syn, syn_ack, syn_retry, fin, rst, retransmissions, out_of_order, dup_acks, zero_windows, duplicates] = row;
+    TcpCounts { syn, syn_ack, syn_retry, fin, rst, retransmissions, out_of_order, dup_acks, zero_windows, duplicates }
 }
 
 fn counts(packets: i64, bytes: i64, ip_bytes: i64) -> Counts {

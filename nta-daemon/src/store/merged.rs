@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use super::db::{Query, Row};
 use super::rows::WindowRow;
 use super::{Key, Position, Store, StoreError, WindowFilter, WindowPage, from_sql, to_sql};
-use crate::json::WindowJson;
-use nta_common::tcp::RTT_BUCKETS;
+use crate::json::{RttHistograms, WindowJson};
 use nta_core::domain::Timestamp;
 use nta_core::window::{Span, Window};
 
@@ -45,10 +44,10 @@ impl Part {
             reason: format!("the body is no window: {error}"),
         };
         let json: WindowJson = serde_json::from_str(&self.body).map_err(corrupt)?;
-        let histogram = self.rtt_histogram.as_deref().map(serde_json::from_str::<[u32; RTT_BUCKETS]>);
+        let histograms = self.rtt_histogram.as_deref().map(serde_json::from_str::<RttHistograms>);
         let time = |ns: i64| Timestamp::from_nanos(from_sql(ns));
-        let histogram = histogram.transpose().map_err(corrupt)?;
-        Ok(WindowJson { id: from_sql(self.id), ..json }.to_window(time(self.start_ns), time(self.end_ns), histogram))
+        let histograms = histograms.transpose().map_err(corrupt)?;
+        Ok(WindowJson { id: from_sql(self.id), ..json }.to_window(time(self.start_ns), time(self.end_ns), histograms))
     }
 }
 

@@ -198,10 +198,11 @@ impl WindowRow {
             flows: to_sql(window.flows),
             connections: to_sql(json.connections),
             bandwidth_bps: json.bandwidth_bps.round() as i64,
-            rtt_samples: to_sql(window.rtt_samples),
-            rtt_mean_ms: window.rtt_mean_ms,
-            rtt_max_ms: window.rtt_max_ms,
-            rtt_histogram: (window.rtt.count > 0).then(|| format!("{:?}", window.rtt.histogram)),
+            rtt_samples: to_sql(window.rtt.count),
+            rtt_mean_ms: window.rtt.mean_ms(),
+            rtt_max_ms: window.rtt.max_ms(),
+            // Nested arrays of numbers look the same in Rust's debug form and in JSON.
+            rtt_histogram: (window.rtt.count > 0).then(|| format!("{:?}", window.rtt_sides.map(|side| side.histogram))),
             body: encode("windows", window.id, &json)?,
         })
     }

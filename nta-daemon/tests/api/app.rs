@@ -11,7 +11,7 @@ use nta_core::domain::{
     Attachment, DetectionCounts, Endpoint, FlowId, FlowRecord, Interface, LearningState, Ledger, MapFill, MetricState,
     Mode, NicCounts, Status, TcpCounts, Timestamp,
 };
-use nta_core::window::Window;
+use nta_core::window::{Rtt, TcpSent, Window};
 use nta_daemon::api::{AnalysisAccess, ApiState, router};
 use nta_daemon::pipeline::baselines::BaselineHandle;
 use nta_daemon::store::{Run, Store, StoreWriter, WindowBatch};
@@ -137,9 +137,8 @@ pub(crate) fn window(id: u64) -> Window {
         bytes: id * 1000,
         tcp,
         tcp_packets: 10,
-        rtt_samples: 2,
-        rtt_mean_ms: Some(30.0),
-        rtt_max_ms: Some(100.0),
+        tcp_sent: [TcpSent { packets: 6, lost: 2 }, TcpSent { packets: 4, lost: 0 }],
+        rtt: Rtt { count: 2, sum_us: 60_000, min_us: 10_000, max_us: 100_000, ..Rtt::default() },
         ..Window::default()
     }
 }

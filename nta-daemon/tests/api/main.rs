@@ -211,7 +211,7 @@ async fn windows_are_listed_filtered_sorted_and_summed() {
 
     let one: WindowJson = serde_json::from_value(app.json("/api/metrics/3").await).expect("a window");
     assert_eq!(one, WindowJson::from(&window(3)));
-    assert_eq!((one.connections, one.loss_ratio, one.rtt.mean_ms), (3, Some(0.2), Some(30.0)));
+    assert_eq!((one.connections, one.loss_ratio, one.rtt.all.mean_ms), (3, Some(0.2), Some(30.0)));
 
     let summary = app.json("/api/metrics/summary").await;
     assert_eq!(summary["total_windows"], 5);

@@ -78,7 +78,7 @@ fn short_numbers_in_a_carrier_type_are_polling_for_data() {
 }
 
 #[test]
-fn hundreds_of_names_are_told_whatever_their_type() {
+fn hundreds_of_names_are_reported_whatever_their_type() {
     // Beyond 190 names are estimated, to 2.3 %.
     let poll = |count| rules(queries(count, 0.1, A, |i| format!("{i}.poll.example")));
     assert_eq!(poll(270), Vec::<String>::new());
@@ -86,7 +86,7 @@ fn hundreds_of_names_are_told_whatever_their_type() {
 }
 
 #[test]
-fn commands_in_large_answers_are_told() {
+fn commands_in_large_answers_are_reported() {
     let mut messages = Vec::new();
     for i in 0..10 {
         let query = message(f64::from(i) * 2.0, &format!("l.{i}.cmd.example"), TXT);
@@ -97,7 +97,7 @@ fn commands_in_large_answers_are_told() {
 }
 
 #[test]
-fn packets_that_are_no_dns_are_told_with_the_client_as_source() {
+fn packets_that_are_no_dns_are_reported_with_the_client_as_source() {
     let foreign = |i: u32| {
         let there = DnsMessage { is_malformed: true, questions: Vec::new(), ..message(f64::from(i) * 0.1, "", A) };
         // A parser that takes a mark for flags may mistake the sides.
