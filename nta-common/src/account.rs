@@ -11,18 +11,22 @@ use crate::{FragmentKey, FragmentPorts, OverflowKey, PacketReader, Volume, parse
 
 /// Where flows are kept.
 pub trait Flows {
-    /// The entry of an IPv4 flow. An absent one is made with [`FlowStats::begin`] and noted in the ledger; `None` when
-    /// there is no room for it.
-    fn entry4(&mut self, key: &FlowKey4, first: &First<'_>, ledger: &mut LedgerSlot) -> Option<&mut FlowStats>;
+    /// The entry of an IPv4 flow, and the packet's direction in it, which is another one where addresses were translated.
+    /// An absent one is made with [`FlowStats::begin`] and noted in the ledger; `None` when there is no room for it.
+    fn entry4(&mut self, key: &FlowKey4, first: &First<'_>, ledger: &mut LedgerSlot) -> Option<(&mut FlowStats, u32)>;
 
     /// The same for IPv6.
-    fn entry6(&mut self, key: &FlowKey6, first: &First<'_>, ledger: &mut LedgerSlot) -> Option<&mut FlowStats>;
+    fn entry6(&mut self, key: &FlowKey6, first: &First<'_>, ledger: &mut LedgerSlot) -> Option<(&mut FlowStats, u32)>;
 
     /// The aggregate of what went to a destination and found no room as a flow; `None` when that is full as well.
     fn overflow(&mut self, key: &OverflowKey) -> Option<&mut Volume>;
 
     /// Remembers the ports of a fragmented datagram, in place of the oldest if there is no room.
     fn remember(&mut self, key: &FragmentKey, ports: FragmentPorts);
+
+    /// Gives an answer that came under a translated address the one that its connection began under.
+    #[inline(always)]
+    fn untranslate(&mut self, _packet: &mut Packet, _family: Family) {}
 
     /// The ports of a datagram whose first fragment was seen.
     fn recall(&mut self, key: &FragmentKey) -> Option<FragmentPorts>;
@@ -75,21 +79,22 @@ pub fn account<R: PacketReader, C: Clock, F: Flows, E: Events>(
             fragments(flows, family, ledger, packet, now_ns);
         }
         if packet.dns != 0 {
+            flows.untranslate(packet, family);
             events::dns(reader, packet, family, events, state, ledger, now_ns);
         }
     }
     let packets = split(reader, ledger, packet);
     // Neither is rare, but one of the two has to lie aside.
-    let (flow, direction) = if unlikely(family == Family::V6) {
+    let flow = if unlikely(family == Family::V6) {
         let (key, direction) = FlowKey6::of(packet);
         let flow = flows.entry6(&key, &First { packet, direction, now_ns }, ledger);
         fall_through();
-        (flow, direction)
+        flow
     } else {
         let (key, direction) = FlowKey4::of(packet);
-        (flows.entry4(&key, &First { packet, direction, now_ns }, ledger), direction)
+        flows.entry4(&key, &First { packet, direction, now_ns }, ledger)
     };
-    if let Some(flow) = flow {
+    if let Some((flow, direction)) = flow {
         fall_through();
         ledger.add(Counter::Flow, packets);
         flow.add(packet, packets, direction, now_ns, clock);

@@ -81,11 +81,15 @@ pub enum Counter {
     EventRawNoRoom,
     /// Left to the interface where the packet came in (forwarded, already counted there). Not part of `seen`.
     AlreadyCounted,
+    /// Translated connections whose two names were learned.
+    NatLearned,
+    /// Translated connections whose names found no room: their answers are counted in a flow of their own.
+    NatNoRoom,
 }
 
 impl Counter {
     /// Number of counters.
-    pub const COUNT: usize = Self::AlreadyCounted as usize + 1;
+    pub const COUNT: usize = Self::NatNoRoom as usize + 1;
 
     /// All counters in order.
     pub const ALL: [Self; Self::COUNT] = [
@@ -124,6 +128,8 @@ impl Counter {
         Self::EventRawLimited,
         Self::EventRawNoRoom,
         Self::AlreadyCounted,
+        Self::NatLearned,
+        Self::NatNoRoom,
     ];
 
     /// The name under which API, metrics and the replay document give this counter.
@@ -164,6 +170,8 @@ impl Counter {
             Self::EventRawLimited => "event_raw_limited",
             Self::EventRawNoRoom => "event_raw_no_room",
             Self::AlreadyCounted => "already_counted",
+            Self::NatLearned => "nat_learned",
+            Self::NatNoRoom => "nat_no_room",
         }
     }
 

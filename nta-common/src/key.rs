@@ -51,12 +51,30 @@ impl FlowKey4 {
     /// The key of an IPv4 packet and the packet's direction in it.
     #[inline(always)]
     pub fn of(p: &Packet) -> (Self, u32) {
-        let from = (u64::from(p.src4) << 16) | u64::from(p.src_port);
-        let to = (u64::from(p.dst4) << 16) | u64::from(p.dst_port);
+        Self::ordered((p.src4, p.src_port), (p.dst4, p.dst_port), p.proto)
+    }
+
+    /// The key of packets between these endpoints, and their direction in it.
+    #[inline(always)]
+    pub(crate) fn ordered(from: (u32, u16), to: (u32, u16), proto: u8) -> (Self, u32) {
+        let from = (u64::from(from.0) << 16) | u64::from(from.1);
+        let to = (u64::from(to.0) << 16) | u64::from(to.1);
         // Without a branch: which of the two is the lower one differs from packet to packet.
         let direction = is_less(to, from);
         let swap = (from ^ to) & direction.wrapping_neg();
-        (Self::between(from ^ swap, to ^ swap, p.proto), direction as u32)
+        (Self::between(from ^ swap, to ^ swap, proto), direction as u32)
+    }
+
+    /// Endpoints of a packet in this direction: from, to.
+    #[inline(always)]
+    pub(crate) fn ends(&self, direction: u32) -> ((u32, u16), (u32, u16)) {
+        let ([a, b], [a_port, b_port]) = (self.addresses(), self.ports());
+        if direction == 0 { ((a, a_port), (b, b_port)) } else { ((b, b_port), (a, a_port)) }
+    }
+
+    #[inline(always)]
+    pub(crate) fn with_ports(self, port: u16) -> Self {
+        Self { ports_proto: PortsProto::new(port, port, self.proto()), ..self }
     }
 
     #[inline(always)]
@@ -84,11 +102,26 @@ impl FlowKey6 {
     /// The key of an IPv6 packet and the packet's direction in it.
     #[inline(always)]
     pub fn of(p: &Packet) -> (Self, u32) {
-        if in_order(p) {
-            (Self { a: p.src6, b: p.dst6, ports_proto: PortsProto::new(p.src_port, p.dst_port, p.proto) }, 0)
-        } else {
-            (Self { a: p.dst6, b: p.src6, ports_proto: PortsProto::new(p.dst_port, p.src_port, p.proto) }, 1)
-        }
+        Self::ordered((p.src6, p.src_port), (p.dst6, p.dst_port), p.proto)
+    }
+
+    /// The key of packets between these endpoints, and their direction in it.
+    #[inline(always)]
+    pub(crate) fn ordered(from: ([u64; 2], u16), to: ([u64; 2], u16), proto: u8) -> (Self, u32) {
+        let key = |(a, a_port), (b, b_port)| Self { a, b, ports_proto: PortsProto::new(a_port, b_port, proto) };
+        if in_order(from, to) { (key(from, to), 0) } else { (key(to, from), 1) }
+    }
+
+    /// Endpoints of a packet in this direction: from, to.
+    #[inline(always)]
+    pub(crate) fn ends(&self, direction: u32) -> (([u64; 2], u16), ([u64; 2], u16)) {
+        let [a_port, b_port] = self.ports();
+        if direction == 0 { ((self.a, a_port), (self.b, b_port)) } else { ((self.b, b_port), (self.a, a_port)) }
+    }
+
+    #[inline(always)]
+    pub(crate) fn with_ports(self, port: u16) -> Self {
+        Self { ports_proto: PortsProto::new(port, port, self.proto()), ..self }
     }
 
     /// Addresses of the lower and the higher endpoint.
@@ -113,15 +146,14 @@ const fn join(words: [u64; 2]) -> u128 {
 
 /// Whether the IPv6 source endpoint is the lower one. Word by word: comparing arrays would call `memcmp`.
 #[inline(always)]
-fn in_order(p: &Packet) -> bool {
-    let [s, d] = [p.src6, p.dst6];
+fn in_order((s, s_port): ([u64; 2], u16), (d, d_port): ([u64; 2], u16)) -> bool {
     if s[0] != d[0] {
         return s[0] < d[0];
     }
     if s[1] != d[1] {
         return s[1] < d[1];
     }
-    p.src_port <= p.dst_port
+    s_port <= d_port
 }
 
 /// Key of the overflow aggregate: where a packet went whose flow found no room, and whether it was a bare SYN. Sources are

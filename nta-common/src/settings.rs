@@ -19,8 +19,24 @@ pub struct Settings {
     pub raw_every: u32,
     /// Events of each kind ([`crate::Kind`]) that are emitted in a second, of one interface on one CPU; 0 emits none.
     pub events_per_second: [u32; 3],
+    /// Where the kernel keeps what connection tracking says of a packet.
+    pub conntrack: Conntrack,
     /// Interface indices that are watched; the position is the slot in the ledger. 0 ends the list.
     pub interfaces: [u32; crate::limits::MAX_INTERFACES],
+}
+
+/// Offsets in bytes into the kernel's structures, by its type information.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Conntrack {
+    /// Of `_nfct` in `struct sk_buff`; 0 where nothing is to be read.
+    pub skb: u32,
+    /// Of `status` in `struct nf_conn`.
+    pub status: u32,
+    /// Of `tuplehash` in `struct nf_conn`.
+    pub tuples: u32,
+    /// Padding, 0.
+    pub unused: u32,
 }
 
 /// What travels in front of each replayed packet as XDP metadata.
@@ -40,7 +56,7 @@ impl ReplayMeta {
     pub const SIZE: usize = size_of::<Self>();
 }
 
-const _: () = assert!(size_of::<Settings>() == 104 && ReplayMeta::SIZE == 16);
+const _: () = assert!(size_of::<Settings>() == 120 && ReplayMeta::SIZE == 16);
 
 // SAFETY: `repr(C)`, only integers, no padding (sizes asserted above), valid for any bytes.
 #[cfg(feature = "user")]

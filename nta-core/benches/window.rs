@@ -106,6 +106,7 @@ fn flow(n: u32) -> FlowObservation {
         sent: Counts { packets, bytes: packets * 500, ip_bytes: packets * 486 },
         tcp: TcpCounts { syn: u32::from(port != 443), syn_ack: u32::from(port == 443), ..TcpCounts::default() },
         payload_bytes: Some(packets * 400),
+        translated: None,
     };
     let originator = side(0x0a00_0000 + n, 40_000, if floods { 1 } else { 10 });
     let responder = side(0xc633_6400 + n % SERVERS, 443, if floods { 0 } else { 12 });

@@ -101,6 +101,7 @@ fn flow(protocol: u8, from: (u32, u16), to: (u32, u16), packets: [u64; 2], bytes
         sent: counts[side],
         tcp: TcpCounts::default(),
         payload_bytes: Some(0),
+        translated: None,
     };
     let flow = FlowRecord {
         id: FlowId(u64::from(from.0) << 40 ^ u64::from(to.0) << 16 ^ u64::from(from.1) << 48 ^ u64::from(to.1)),

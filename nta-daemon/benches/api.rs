@@ -257,6 +257,7 @@ fn flow(n: u64) -> FlowRecord {
         sent: Counts { packets, bytes: packets * 700, ip_bytes: packets * 686 },
         tcp: TcpCounts::default(),
         payload_bytes: Some(packets * 640),
+        translated: None,
     };
     let first = BEGIN_S + n * BASE_WINDOWS * BASE_S / FLOWS;
     let server = if n.is_multiple_of(10) { busy() } else { host(n.wrapping_mul(7919)) };

@@ -47,6 +47,7 @@ fn flow(id: u64, round: u64) -> FlowRecord {
         sent: Counts { packets: round, bytes: round * 100, ip_bytes: round * 86 },
         tcp: TcpCounts::default(),
         payload_bytes: Some(round * 40),
+        translated: None,
     };
     FlowRecord {
         id: FlowId(id),

@@ -1,26 +1,28 @@
 //! The flows of the kernel programs: the two hash maps.
 
 use aya_ebpf::bindings::BPF_NOEXIST;
-use aya_ebpf::maps::HashMap;
+use aya_ebpf::maps::{HashMap, LruHashMap};
+use nta_common::nat::{Key, Translated};
 use nta_common::{
-    Counter, First, FlowKey4, FlowKey6, FlowStats, Flows, FragmentKey, FragmentPorts, LedgerSlot, OverflowKey, Volume,
-    fall_through, unlikely,
+    Counter, Family, First, FlowKey4, FlowKey6, FlowStats, Flows, FragmentKey, FragmentPorts, LedgerSlot, OverflowKey,
+    Packet, Volume, fall_through, unlikely,
 };
 
-use crate::maps::{FLOWS4, FLOWS6, FRAGMENTS, FRESH, OVERFLOW};
+use crate::maps::{FLOWS4, FLOWS6, FRAGMENTS, FRESH, NAT4, NAT6, OVERFLOW};
+use crate::settings;
 
 /// Entries of the flow maps.
 pub(crate) struct KernelFlows;
 
 impl Flows for KernelFlows {
     #[inline(always)]
-    fn entry4(&mut self, key: &FlowKey4, first: &First<'_>, ledger: &mut LedgerSlot) -> Option<&mut FlowStats> {
-        entry(&FLOWS4, key, first, ledger)
+    fn entry4(&mut self, key: &FlowKey4, first: &First<'_>, ledger: &mut LedgerSlot) -> Option<(&mut FlowStats, u32)> {
+        entry(&FLOWS4, &NAT4, key, first, ledger)
     }
 
     #[inline(always)]
-    fn entry6(&mut self, key: &FlowKey6, first: &First<'_>, ledger: &mut LedgerSlot) -> Option<&mut FlowStats> {
-        entry(&FLOWS6, key, first, ledger)
+    fn entry6(&mut self, key: &FlowKey6, first: &First<'_>, ledger: &mut LedgerSlot) -> Option<(&mut FlowStats, u32)> {
+        entry(&FLOWS6, &NAT6, key, first, ledger)
     }
 
     #[inline(always)]
@@ -38,6 +40,14 @@ impl Flows for KernelFlows {
     }
 
     #[inline(always)]
+    fn untranslate(&mut self, packet: &mut Packet, family: Family) {
+        match family {
+            Family::V4 => untranslate(&NAT4, FlowKey4::of(packet), packet),
+            Family::V6 => untranslate(&NAT6, FlowKey6::of(packet), packet),
+        }
+    }
+
+    #[inline(always)]
     fn remember(&mut self, key: &FragmentKey, ports: FragmentPorts) {
         // A failure shows as a miss of the later fragments.
         let _ = FRAGMENTS.insert(key, ports, 0);
@@ -51,19 +61,58 @@ impl Flows for KernelFlows {
 }
 
 #[inline(always)]
-fn entry<'a, K>(
+fn entry<'a, K: Key>(
     flows: &HashMap<K, FlowStats>,
+    nat: &LruHashMap<K, Translated<K>>,
     key: &K,
     first: &First<'_>,
     ledger: &mut LedgerSlot,
-) -> Option<&'a mut FlowStats> {
+) -> Option<(&'a mut FlowStats, u32)> {
     let mut flow = flows.get_ptr_mut(key);
+    let mut direction = first.direction;
     if unlikely(flow.is_none()) {
-        flow = Some(create(flows, key, first, ledger)?);
+        let (found, there) = translated_or_new(flows, nat, key, first, ledger)?;
+        flow = Some(found);
+        direction = there;
         fall_through();
     }
     // SAFETY: a map entry stays valid until the program returns; what several CPUs write at once is written atomically.
-    flow.map(|flow| unsafe { &mut *flow })
+    flow.map(|flow| (unsafe { &mut *flow }, direction))
+}
+
+/// The flow of a packet that has none under its own key: that of the connection which it answers under a translated address,
+/// or a new one.
+#[inline(always)]
+fn translated_or_new<K: Key>(
+    flows: &HashMap<K, FlowStats>,
+    nat: &LruHashMap<K, Translated<K>>,
+    key: &K,
+    first: &First<'_>,
+    ledger: &mut LedgerSlot,
+) -> Option<(*mut FlowStats, u32)> {
+    if settings::joins_nat()
+        // SAFETY: an entry that is read in place; one that is made anew at that moment belongs to the same answers.
+        && let Some(translated) = unsafe { nat.get(key.answer(first.packet)) }
+    {
+        let direction = translated.direction(first.direction);
+        let key = *translated.key();
+        let flow = flows.get_ptr_mut(&key);
+        if flow.is_some() {
+            return flow.map(|flow| (flow, direction));
+        }
+        return Some((create(flows, &key, &First { direction, ..*first }, ledger)?, direction));
+    }
+    Some((create(flows, key, first, ledger)?, first.direction))
+}
+
+#[inline(always)]
+fn untranslate<K: Key>(nat: &LruHashMap<K, Translated<K>>, (key, direction): (K, u32), packet: &mut Packet) {
+    if settings::joins_nat()
+        // SAFETY: as in `translated_or_new`.
+        && let Some(translated) = unsafe { nat.get(key) }
+    {
+        translated.key().name(translated.direction(direction), packet);
+    }
 }
 
 /// Inserts an empty entry and looks it up again. Of two CPUs that do so at once one loses (`BPF_NOEXIST`) and finds the

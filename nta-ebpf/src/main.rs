@@ -15,6 +15,7 @@ mod account;
 #[cfg(feature = "bench")]
 mod bench;
 mod clock;
+mod conntrack;
 mod events;
 mod flows;
 mod maps;
@@ -105,6 +106,7 @@ pub fn nta_tc_egress(ctx: TcContext) -> i32 {
             // SAFETY: as above.
             let packets = unsafe { (*ctx.skb.skb).gso_segs };
             account::note(slot, Counter::AlreadyCounted, if packets > 1 { packets } else { 1 });
+            conntrack::learn(&ctx, slot);
             return TC_NEXT;
         }
         fall_through();

@@ -3,6 +3,7 @@
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf};
 use nta_common::limits::{DEFAULT_FLOWS, DEFAULT_RING_BYTES, MAX_FRAGMENTED, MAX_INTERFACES, MAX_OVERFLOWS};
+use nta_common::nat::Translated;
 use nta_common::{CpuSlot, FlowKey4, FlowKey6, FlowStats, FragmentKey, FragmentPorts, OverflowKey, Volume};
 
 /// IPv4 flows. The programs create and update entries, the daemon reads and deletes them. A plain hash, not an LRU one:
@@ -14,6 +15,16 @@ pub(crate) static FLOWS4: HashMap<FlowKey4, FlowStats> = HashMap::with_max_entri
 /// IPv6 flows; as [`FLOWS4`], apart from it so that IPv4 need not hash 40 bytes.
 #[map]
 pub(crate) static FLOWS6: HashMap<FlowKey6, FlowStats> = HashMap::with_max_entries(DEFAULT_FLOWS, 0);
+
+/// Translated IPv4 connections: under which key the answers are counted. Written by the egress program, read by all and by
+/// the daemon. An LRU map, because connection tracking keeps a connection longer than its flow is kept; what it forgets early
+/// is learned again. The daemon sets the size.
+#[map]
+pub(crate) static NAT4: LruHashMap<FlowKey4, Translated<FlowKey4>> = LruHashMap::with_max_entries(DEFAULT_FLOWS, 0);
+
+/// The same for IPv6.
+#[map]
+pub(crate) static NAT6: LruHashMap<FlowKey6, Translated<FlowKey6>> = LruHashMap::with_max_entries(DEFAULT_FLOWS, 0);
 
 /// Packets whose flow found no room, by destination. Written by the programs, read and cleaned by the daemon. When full,
 /// packets are noted as [`nta_common::Counter::OverflowUntold`].

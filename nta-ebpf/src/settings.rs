@@ -1,7 +1,7 @@
 //! The daemon's load-time constants. The verifier knows their values, so a branch that they switch off costs nothing.
 
 use nta_common::limits::MAX_INTERFACES;
-use nta_common::{Kind, Settings};
+use nta_common::{Conntrack, Kind, Settings};
 
 /// Written by the daemon before the program is loaded.
 #[unsafe(no_mangle)]
@@ -14,6 +14,7 @@ static SETTINGS: Settings = Settings {
     sample: 0,
     raw_every: 0,
     events_per_second: [0; 3],
+    conntrack: Conntrack { skb: 0, status: 0, tuples: 0, unused: 0 },
 };
 
 macro_rules! setting {
@@ -55,6 +56,23 @@ pub(crate) fn events_per_second(kind: Kind) -> u32 {
         Kind::Dns => setting!(events_per_second[0]),
         Kind::Arp => setting!(events_per_second[1]),
         Kind::Raw => setting!(events_per_second[2]),
+    }
+}
+
+/// Whether translated connections are joined.
+#[inline(always)]
+pub(crate) fn joins_nat() -> bool {
+    setting!(conntrack.skb) != 0
+}
+
+/// See [`Conntrack`].
+#[inline(always)]
+pub(crate) fn conntrack() -> Conntrack {
+    Conntrack {
+        skb: setting!(conntrack.skb),
+        status: setting!(conntrack.status),
+        tuples: setting!(conntrack.tuples),
+        unused: 0,
     }
 }
 

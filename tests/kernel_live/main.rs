@@ -13,6 +13,7 @@ mod interfaces;
 mod jumbo;
 mod latency;
 mod ledger;
+mod nat;
 
 mod ask;
 mod coexist;

@@ -18,6 +18,7 @@ pub(super) fn parse<R: PacketReader>(
     let [kind, code] = reader.read::<2>(offset)?;
     packet.src_port = u16::from(kind);
     packet.dst_port = u16::from(counterpart(kind).unwrap_or(code));
+    packet.set_echo_id(reader.read::<2>(offset + 4).map_or(0, u16::from_be_bytes));
     packet.payload_len = l4_len.checked_sub(HEADER_LEN)?;
     Some(())
 }

@@ -212,7 +212,7 @@ pub struct Packet {
     pub wire_len: u32,
     /// Bytes of the IP packet, by its header.
     pub ip_len: u32,
-    /// TCP sequence number.
+    /// TCP sequence number; of ICMP what an echo has as its identifier.
     pub seq: u32,
     /// TCP acknowledgment number.
     pub ack: u32,
@@ -254,6 +254,17 @@ impl Packet {
             words.add(CLEARED_AT).write_volatile(0);
             words.add(CLEARED_AT + 1).write_volatile(0);
         }
+    }
+
+    /// Identifier of an ICMP echo.
+    #[inline(always)]
+    pub(crate) const fn echo_id(&self) -> u16 {
+        self.seq as u16
+    }
+
+    #[inline(always)]
+    pub(crate) const fn set_echo_id(&mut self, id: u16) {
+        self.seq = id as u32;
     }
 
     /// Whether there is anything unusual about the packet: a fragment, cut headers, a tunnel, DNS. One word read for all.

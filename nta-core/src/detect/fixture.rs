@@ -46,6 +46,7 @@ pub(super) fn flow(from: &str, to: &str, port: u16, time_s: f64, bytes: [u64; 2]
         sent: counts(bytes),
         tcp: TcpCounts::default(),
         payload_bytes: None,
+        translated: None,
     };
     let record = FlowRecord {
         id: FlowId(time.as_nanos()),

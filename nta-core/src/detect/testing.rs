@@ -35,6 +35,7 @@ impl Flow {
             sent: Counts::default(),
             tcp: TcpCounts::default(),
             payload_bytes: Some(0),
+            translated: None,
         };
         let id = FlowId(
             u64::from(ends[0].0) << 48 | u64::from(ends[1].0) << 32 | u64::from(ends[0].1) << 16 | u64::from(ends[1].1),

@@ -58,6 +58,7 @@ mod tests {
             sent: nta_common::flow::Counts::default(),
             tcp: crate::domain::TcpCounts::default(),
             payload_bytes: None,
+            translated: None,
         };
         FlowRecord {
             id: FlowId(1),

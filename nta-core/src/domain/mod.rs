@@ -17,6 +17,7 @@ mod tcp_counts;
 mod time;
 mod timeline;
 mod tracked;
+mod translation;
 mod words;
 mod zeek;
 
@@ -37,4 +38,5 @@ pub use tcp_counts::TcpCounts;
 pub use time::Timestamp;
 pub use timeline::Timeline;
 pub use tracked::{Origin, Tracked};
+pub use translation::Translation;
 pub use words::{ConnState, History};

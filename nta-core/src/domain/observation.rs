@@ -23,7 +23,7 @@ impl FlowObservation {
     /// Of a flow that changed; `None` when it only ended. `flow` is the record of the same update.
     pub fn of(update: &FlowUpdate<'_>, flow: &FlowRecord) -> Option<Self> {
         let delta = update.delta?;
-        let originator_is_a = update.key.endpoints()[0] == (flow.originator.address, flow.originator.port);
+        let originator_is_a = update.flow.endpoints(update.key)[0] == (flow.originator.address, flow.originator.port);
         let (mut sent, mut tcp, mut rtt) = (delta.counts, delta.tcp, delta.rtt);
         if !originator_is_a {
             sent.reverse();

@@ -1,6 +1,6 @@
 //! A flow as it is stored and shown: seen from its originator.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use nta_common::flow::Counts;
 
@@ -21,6 +21,8 @@ pub struct Endpoint {
     pub tcp: TcpCounts,
     /// Payload bytes: of TCP by sequence numbers; `None` when unknown.
     pub payload_bytes: Option<u64>,
+    /// What the gateway makes of address and port: how the other side of the gateway knows this end.
+    pub translated: Option<SocketAddr>,
 }
 
 /// Everything that is reported of a flow, cumulative since its first packet.
@@ -54,7 +56,7 @@ impl FlowRecord {
     /// The record of a flow after an update.
     pub fn of(update: &FlowUpdate<'_>) -> Self {
         let FlowUpdate { key, flow, reading, ended, .. } = *update;
-        let endpoints = key.endpoints();
+        let (endpoints, translated) = (flow.endpoints(key), flow.translated());
         let zeek = Zeek::of(update);
         let tcp = flow.tcp_totals();
         let side = |i: usize, payload_bytes| Endpoint {
@@ -63,6 +65,7 @@ impl FlowRecord {
             sent: flow.totals[i],
             tcp: tcp[i],
             payload_bytes,
+            translated: translated[i],
         };
         Self {
             id: flow.id,
@@ -77,5 +80,13 @@ impl FlowRecord {
             history: zeek.history,
             ended,
         }
+    }
+
+    /// Originator and responder as the packet path counts them: as the first packet named them when it came in.
+    pub fn counted_as(&self) -> [(IpAddr, u16); 2] {
+        let Self { originator, responder, .. } = self;
+        // Of the originator that is its own name, of the responder the one that the originator calls it by.
+        let responder_as = responder.translated.map(|name| (name.ip(), name.port()));
+        [(originator.address, originator.port), responder_as.unwrap_or((responder.address, responder.port))]
     }
 }

@@ -1,5 +1,7 @@
 //! A flow between two readings of its entry: cumulative counters in, differences and totals out.
 
+use std::net::{IpAddr, SocketAddr};
+
 use nta_common::flow::Counts;
 use nta_common::packet::proto;
 use nta_common::tcp::letter;
@@ -7,6 +9,7 @@ use nta_common::{FlowStats, Volume};
 
 use super::{
     EndReason, FlowDelta, FlowId, FlowKey, FlowRecord, FlowUpdate, IdentityScope, RttSamples, TcpCounts, Timestamp,
+    Translation,
 };
 
 /// A flow between readings: what was reported of it. Small, because there is one for each entry of the maps.
@@ -49,6 +52,8 @@ struct More {
     rtt: RttSamples,
     /// TCP events of the connections that had the entry before this one.
     before: [TcpCounts; 2],
+    /// The names of its ends, where the gateway translates them.
+    translation: Option<Translation>,
 }
 
 impl Tracked {
@@ -78,7 +83,7 @@ impl Tracked {
         let new = Self::new(key, reading, origin);
         let [a, _] = key.endpoints();
         let mut sides = [&reported.originator, &reported.responder];
-        if (reported.originator.address, reported.originator.port) != a {
+        if reported.counted_as()[0] != a {
             sides.reverse();
         }
         let present = reading.before_present();
@@ -111,8 +116,27 @@ impl Tracked {
             volumes: volumes_reported,
             cuts,
             tcp,
-            more: Some(Box::new(More { rtt: RttSamples::of(reading), before: tcp_before })),
+            more: Some(Box::new(More { rtt: RttSamples::of(reading), before: tcp_before, translation: None })),
         }
+    }
+
+    /// The gateway translates addresses of this flow.
+    pub fn translate(&mut self, names: Translation) {
+        self.more.get_or_insert_default().translation = Some(names);
+    }
+
+    /// The ends of the flow, in key order, as they are behind all translation.
+    pub fn endpoints(&self, key: &FlowKey) -> [(IpAddr, u16); 2] {
+        self.translation().map_or_else(|| key.endpoints(), |names| names.ends)
+    }
+
+    /// By which other name each end is known on the far side of the gateway.
+    pub fn translated(&self) -> [Option<SocketAddr>; 2] {
+        self.translation().map_or_else(Default::default, |names| names.outside)
+    }
+
+    fn translation(&self) -> Option<&Translation> {
+        self.more.as_ref()?.translation.as_ref()
     }
 
     /// TCP events from `a`, and from `b`.

@@ -10,7 +10,9 @@ use super::{EXIT_USAGE, fail};
 use crate::config::Config;
 use crate::source::SourceError;
 use crate::source::kernel::device::Device;
-use crate::source::kernel::{AttachOptions, AttachedKernel, Kernel, KernelOptions, ProgramInfo, detach, predict};
+use crate::source::kernel::{
+    AttachOptions, AttachedKernel, Kernel, KernelOptions, ProgramInfo, detach, joins_translated, predict,
+};
 
 /// Flags of `doctor`.
 #[derive(Debug, clap::Args)]
@@ -105,7 +107,7 @@ pub(super) fn execute(args: &Args) -> ExitCode {
     }
     let report = Report {
         version: env!("CARGO_PKG_VERSION"),
-        checks: vec![kernel(), btf(), capabilities(), bpffs()],
+        checks: vec![kernel(), btf(), capabilities(), bpffs(), translation()],
         programs: programs(),
         interfaces: interfaces(&args.probe),
     };
@@ -192,6 +194,15 @@ fn bpffs() -> Check {
             Check { name: "bpffs", ok: false, detail }
         }
     }
+}
+
+/// Whether connections that this gateway translates are one flow where both of its sides are watched.
+fn translation() -> Check {
+    let (ok, detail) = match joins_translated() {
+        Ok(()) => (true, "the names that connection tracking gives a connection are joined".to_owned()),
+        Err(reason) => (false, format!("{reason}: with NAT watch the inside alone, else a connection counts as two")),
+    };
+    Check { name: "NAT", ok, detail }
 }
 
 /// Loads the programs, with the least memory, as only the verifier knows whether it takes them.

@@ -1,5 +1,7 @@
 //! A flow as JSON, seen from its originator; the directions are named as Zeek does.
 
+use std::net::SocketAddr;
+
 use serde::{Deserialize, Serialize};
 
 use nta_common::packet::proto;
@@ -25,6 +27,12 @@ pub struct FlowJson {
     pub destination: String,
     /// Port of the responder; ICMP code for ICMP.
     pub destination_port: u16,
+    /// Address that a gateway gives the originator on its other side, where it translates (RFC 3022).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_nat: Option<NatJson>,
+    /// The same of the responder: what the originator calls it by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub destination_nat: Option<NatJson>,
     /// Packets of both directions.
     pub packets: u64,
     /// Frame bytes of both directions.
@@ -82,6 +90,8 @@ impl From<&FlowRecord> for FlowJson {
             source_port: flow.originator.port,
             destination: flow.responder.address.to_string(),
             destination_port: flow.responder.port,
+            source_nat: flow.originator.translated.map(NatJson::from),
+            destination_nat: flow.responder.translated.map(NatJson::from),
             packets: orig.packets + resp.packets,
             bytes: orig.bytes + resp.bytes,
             ip_bytes: orig.ip_bytes + resp.ip_bytes,
@@ -103,6 +113,21 @@ impl From<&FlowRecord> for FlowJson {
             community_id: community_id(flow),
             tcp: (flow.proto == proto::TCP).then(|| TcpJson::from(flow)),
         }
+    }
+}
+
+/// The name of one end of a connection on the other side of a gateway that translates addresses.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct NatJson {
+    /// Address.
+    pub address: String,
+    /// Port; ICMP type for ICMP.
+    pub port: u16,
+}
+
+impl From<SocketAddr> for NatJson {
+    fn from(name: SocketAddr) -> Self {
+        Self { address: name.ip().to_string(), port: name.port() }
     }
 }
 

@@ -14,7 +14,7 @@ const CHUNK_ROWS: usize = 500;
 
 const COLUMNS: &str = "run_id, id, proto, orig_addr, orig_port, resp_addr, resp_port, vlan, first_ns, last_ns, \
     orig_packets, orig_bytes, orig_ip_bytes, resp_packets, resp_bytes, resp_ip_bytes, handshake_resp_us, \
-    handshake_orig_us, state, tcp, conn_state, history, orig_payload, resp_payload";
+    handshake_orig_us, state, tcp, conn_state, history, orig_payload, resp_payload, orig_nat, resp_nat";
 
 const UPDATE: &str = " ON CONFLICT (run_id, id, first_ns) DO UPDATE SET orig_addr = excluded.orig_addr, \
     orig_port = excluded.orig_port, resp_addr = excluded.resp_addr, resp_port = excluded.resp_port, \
@@ -24,7 +24,7 @@ const UPDATE: &str = " ON CONFLICT (run_id, id, first_ns) DO UPDATE SET orig_add
     resp_ip_bytes = excluded.resp_ip_bytes, handshake_resp_us = excluded.handshake_resp_us, \
     handshake_orig_us = excluded.handshake_orig_us, state = excluded.state, tcp = excluded.tcp, \
     conn_state = excluded.conn_state, history = excluded.history, orig_payload = excluded.orig_payload, \
-    resp_payload = excluded.resp_payload";
+    resp_payload = excluded.resp_payload, orig_nat = excluded.orig_nat, resp_nat = excluded.resp_nat";
 
 /// Inserts or updates the flows of a run, adds what is new in them to their hosts.
 pub(super) async fn write(conn: &mut Conn, run: i64, flows: &[FlowRow]) -> Result<(), StoreError> {
@@ -149,6 +149,8 @@ fn values(run: i64, flow: &FlowRow) -> Vec<Value> {
         flow.history.as_str().into(),
         flow.payload[0].into(),
         flow.payload[1].into(),
+        flow.translated[0].map(|name| name.to_string()).into(),
+        flow.translated[1].map(|name| name.to_string()).into(),
     ]
 }
 
@@ -216,6 +218,7 @@ fn old_flow(row: &super::db::Row) -> Result<FlowRow, sqlx::Error> {
         conn_state: row.text("conn_state")?,
         history: row.text("history")?,
         payload: [row.opt_int("orig_payload")?, row.opt_int("resp_payload")?],
+        translated: [None; 2],
     })
 }
 

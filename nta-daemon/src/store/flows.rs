@@ -1,6 +1,6 @@
 //! Reading the table `flows`.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use super::db;
 use super::db::Query;
@@ -151,6 +151,8 @@ pub(super) struct StoredFlow {
     history: String,
     orig_payload: Option<i64>,
     resp_payload: Option<i64>,
+    orig_nat: Option<String>,
+    resp_nat: Option<String>,
 }
 
 impl StoredFlow {
@@ -180,6 +182,8 @@ impl StoredFlow {
             history: row.text("history")?,
             orig_payload: row.opt_int("orig_payload")?,
             resp_payload: row.opt_int("resp_payload")?,
+            orig_nat: row.opt_text("orig_nat")?,
+            resp_nat: row.opt_text("resp_nat")?,
         })
     }
 
@@ -199,6 +203,7 @@ impl StoredFlow {
                 sent: counts(self.orig_packets, self.orig_bytes, self.orig_ip_bytes),
                 tcp: orig_tcp,
                 payload_bytes: self.orig_payload.map(from_sql),
+                translated: self.translated(self.orig_nat.as_deref())?,
             },
             responder: Endpoint {
                 address: self.address(&self.resp_addr)?,
@@ -206,6 +211,7 @@ impl StoredFlow {
                 sent: counts(self.resp_packets, self.resp_bytes, self.resp_ip_bytes),
                 tcp: resp_tcp,
                 payload_bytes: self.resp_payload.map(from_sql),
+                translated: self.translated(self.resp_nat.as_deref())?,
             },
             vlan: self.vlan,
             first: Timestamp::from_nanos(from_sql(self.first_ns)),
@@ -219,6 +225,10 @@ impl StoredFlow {
 
     fn address(&self, bytes: &[u8]) -> Result<IpAddr, StoreError> {
         from_address(bytes).ok_or_else(|| self.corrupt(format!("an address of {} bytes", bytes.len())))
+    }
+
+    fn translated(&self, name: Option<&str>) -> Result<Option<SocketAddr>, StoreError> {
+        name.map(|name| name.parse().map_err(|error| self.corrupt(format!("`{name}`: {error}")))).transpose()
     }
 
     fn ended(&self) -> Result<Option<EndReason>, StoreError> {

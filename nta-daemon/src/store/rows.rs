@@ -1,6 +1,6 @@
 //! What one batch adds, as rows of the store's own: what is bound to statements, and what the spool keeps.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
@@ -90,6 +90,8 @@ pub(super) struct FlowRow {
     pub(super) conn_state: String,
     pub(super) history: String,
     pub(super) payload: [Option<i64>; 2],
+    /// Address and port that the gateway gives originator and responder on its other side.
+    pub(super) translated: [Option<SocketAddr>; 2],
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -232,6 +234,7 @@ impl From<&FlowRecord> for FlowRow {
             conn_state: flow.conn_state.as_str().to_owned(),
             history: flow.history.to_string(),
             payload: [orig.payload_bytes.map(to_sql), resp.payload_bytes.map(to_sql)],
+            translated: [orig.translated, resp.translated],
         }
     }
 }

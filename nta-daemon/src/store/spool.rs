@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use super::rows::BatchRows;
 use super::waiting::{Cut, thin};
 
-const MAGIC: &[u8; 8] = b"ntaspl01";
+const MAGIC: &[u8; 8] = b"ntaspl02";
 const SUFFIX: &str = "seg";
 
 /// The folder, and what is in it.

@@ -20,6 +20,7 @@ pub(super) fn flow(id: u64, last_s: u64, packets: u64) -> FlowRecord {
         sent: Counts { packets, bytes: packets * 100, ip_bytes: packets * 86 },
         tcp: TcpCounts { syn: 1, zero_windows: 2, ..TcpCounts::default() },
         payload_bytes: Some(packets * 40),
+        translated: None,
     };
     FlowRecord {
         id: FlowId(id),

@@ -150,6 +150,7 @@ pub(crate) fn flow(id: u64) -> FlowRecord {
         sent: Counts { packets: 4, bytes: 400, ip_bytes: 344 },
         tcp: TcpCounts::default(),
         payload_bytes: Some(40),
+        translated: None,
     };
     FlowRecord {
         id: FlowId(id),

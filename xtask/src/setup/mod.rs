@@ -82,6 +82,8 @@ const TEST_TOOLS: &[Package] = &[
     Package { name: "iputils-ping", shown_by: "ping" },                                  // live: ICMP and ICMPv6
     Package { name: "iproute2", shown_by: "ip" }, // kernel, live: network namespaces and veth pairs
     Package { name: "postgresql", shown_by: "/usr/lib/postgresql/15/bin/initdb" }, // store: a server that the tests start
+    Package { name: "nftables", shown_by: "nft" }, // live: a gateway that translates addresses
+    Package { name: "iptables", shown_by: "iptables-legacy" }, // live: the same by the tools before
     Package { name: "ethtool", shown_by: "ethtool" }, // live: offloads off, so that packets are counted alike
 ];
 

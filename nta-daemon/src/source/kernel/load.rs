@@ -7,11 +7,13 @@ use aya::maps::Array;
 use aya::programs::{ProgramError, ProgramInfo, SchedClassifier, TestRun as _, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfLoader};
 use aya_log::EbpfLogger;
-use nta_common::Settings;
 use nta_common::limits::MAX_INTERFACES;
+use nta_common::{Conntrack, Settings};
 
 use super::clock::{Jiffies, calibrate};
+use super::conntrack;
 use super::maps::{KernelFlows, flow_bytes};
+use super::nat::Translations;
 use super::pin::PINNED_MAPS;
 use crate::source::{EventSettings, SourceError};
 
@@ -26,6 +28,10 @@ const MIN_FLOWS: u64 = 64;
 /// Lines of the verifier's log that an error quotes.
 const VERIFIER_LINES: usize = 6;
 const NANOS_PER_JIFFY_IN_REPLAY: u32 = 1;
+/// Translated connections that are known at once: one for so many flows. Each takes a fifth of a flow's memory.
+const FLOWS_PER_TRANSLATION: u32 = 2;
+/// Entries of a map of translations that nothing is written to.
+const SMALLEST_NAT: u32 = 64;
 /// Bytes of a ring that nothing is written to; the loader makes a page of it.
 const SMALLEST_RING: u32 = 4096;
 
@@ -85,6 +91,7 @@ impl Kernel {
             sample: options.events.sample,
             raw_every: options.events.raw_every,
             events_per_second: options.events.per_second,
+            conntrack: Conntrack::default(),
         };
         // The last slot takes what enters by an interface that is not named here.
         if options.interfaces.len() >= MAX_INTERFACES {
@@ -95,12 +102,29 @@ impl Kernel {
             *slot = *index;
         }
         let max_flows = options.max_flows();
+        // Of one interface both directions carry the same addresses. Without any, what the programs cost at most is asked.
+        let joins_nat = !replay && options.interfaces.len() != 1;
+        if joins_nat {
+            match conntrack::offsets() {
+                Ok(offsets) => settings.conntrack = offsets,
+                Err(reason) => tracing::warn!(
+                    reason,
+                    "a connection whose addresses this gateway translates counts as two flows: watch the inside alone"
+                ),
+            }
+        }
+        let max_translated = match joins_nat {
+            true => max_flows.map(|flows| (flows / FLOWS_PER_TRANSLATION).max(SMALLEST_NAT)),
+            false => [SMALLEST_NAT; 2],
+        };
         let file = options.object.as_deref().map(read_object).transpose()?;
         let mut loader = EbpfLoader::new();
         loader
             .override_global("SETTINGS", &settings, true)
             .map_max_entries("FLOWS4", max_flows[0])
             .map_max_entries("FLOWS6", max_flows[1])
+            .map_max_entries("NAT4", max_translated[0])
+            .map_max_entries("NAT6", max_translated[1])
             .map_max_entries("EVENTS", options.events.ring_bytes);
         if let Some(folder) = &options.maps_folder {
             for name in PINNED_MAPS {
@@ -115,7 +139,10 @@ impl Kernel {
             Some(name) => vec![name.clone()],
             None => options.interfaces.iter().map(|(_, name)| name.clone()).collect(),
         };
-        let flows = KernelFlows::take(&mut ebpf, max_flows, names, options.events.ring_bytes)?;
+        let mut flows = KernelFlows::take(&mut ebpf, max_flows, names, options.events.ring_bytes)?;
+        if settings.conntrack.skb != 0 {
+            flows.join_translated(Translations::take(&mut ebpf, max_translated)?);
+        }
         Ok((Self { ebpf, diagnostics }, flows))
     }
 
@@ -187,6 +214,8 @@ fn jiffies() -> Result<Jiffies, SourceError> {
     let mut ebpf = EbpfLoader::new()
         .map_max_entries("FLOWS4", 1)
         .map_max_entries("FLOWS6", 1)
+        .map_max_entries("NAT4", SMALLEST_NAT)
+        .map_max_entries("NAT6", SMALLEST_NAT)
         .map_max_entries("EVENTS", SMALLEST_RING)
         .load(OBJECT)
         .map_err(|error| permission(error, "create BPF maps"))?;

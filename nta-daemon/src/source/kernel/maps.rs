@@ -12,6 +12,7 @@ use nta_common::{CpuSlot, FlowKey4, FlowKey6, FlowStats, LedgerSlot, OverflowKey
 use super::clock::monotonic_ns;
 use super::elements::{delete, lookup, lookup_and_delete};
 use super::events::EventRing;
+use super::nat::Translations;
 use super::read::MapReader;
 use super::tracker::Tracker;
 use crate::source::{FlowSource, Sink, SourceError};
@@ -50,6 +51,8 @@ pub struct KernelFlows {
     /// Interface names by ledger slot.
     slots: Vec<String>,
     tracker: Tracker,
+    /// The names of translated connections, where they are joined.
+    translations: Option<Translations>,
     ids: IdentityScope,
     /// What turns the packet path's clock into Unix time: 0 where that is a capture's.
     clock_offset_ns: u64,
@@ -91,6 +94,7 @@ impl KernelFlows {
             events: EventRing::take(ebpf, ring_bytes)?,
             slots,
             tracker: Tracker::default(),
+            translations: None,
             ids: IdentityScope::default(),
             clock_offset_ns: 0,
         })
@@ -106,6 +110,11 @@ impl KernelFlows {
     pub(super) fn resume(&mut self, resume: Resume) {
         self.resumed_ns = Some(resume.readings.time_ns);
         self.tracker.resume(resume.flows, resume.readings.clock_offset_ns);
+    }
+
+    /// Flows of translated connections carry both names.
+    pub(super) fn join_translated(&mut self, translations: Translations) {
+        self.translations = Some(translations);
     }
 
     /// Since when, by the kernel's clock, nobody has reported what is counted: an earlier daemon's last window.
@@ -194,6 +203,9 @@ impl FlowSource for KernelFlows {
     fn drain(&mut self, sink: &mut Sink<'_>) -> Result<(), SourceError> {
         let origin = self.origin();
         let tracker = &mut self.tracker;
+        if let Some(translations) = &mut self.translations {
+            translations.read(tracker.names())?;
+        }
         tracker.rewind();
         self.v4.drain(|key, stats| tracker.read(FlowKey::V4(*key), stats, &origin, sink))?;
         self.v6.drain(|key, stats| tracker.read(FlowKey::V6(*key), stats, &origin, sink))?;
@@ -306,7 +318,9 @@ impl FlowSource for KernelFlows {
             max_entries: u64::from(MAX_OVERFLOWS),
             memory_bytes: u64::from(MAX_OVERFLOWS) * each,
         };
-        vec![self.v4.fill(), self.v6.fill(), overflow, self.events.fill()]
+        let mut maps = vec![self.v4.fill(), self.v6.fill(), overflow, self.events.fill()];
+        maps.extend(self.translations.iter().flat_map(Translations::fill));
+        maps
     }
 
     fn active(&self) -> u64 {

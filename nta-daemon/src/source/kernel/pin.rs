@@ -26,9 +26,9 @@ use crate::source::SourceError;
 use nta_core::domain::Resume;
 
 /// What the fields of the pinned maps mean. Raised with every change that the sizes do not show.
-const SCHEMA: usize = 3;
+const SCHEMA: usize = 4;
 /// The maps that the next daemon goes on with.
-pub(super) const PINNED_MAPS: [&str; 5] = ["FLOWS4", "FLOWS6", "OVERFLOW", "FRAGMENTS", "LEDGER"];
+pub(super) const PINNED_MAPS: [&str; 7] = ["FLOWS4", "FLOWS6", "NAT4", "NAT6", "OVERFLOW", "FRAGMENTS", "LEDGER"];
 const HANDOVER: &str = "handover";
 /// Magic number of a BPF file system (linux/magic.h).
 const BPF_FS_MAGIC: i64 = 0xcafe_4a11;

@@ -13,7 +13,7 @@ use nta_common::FlowStats;
 
 use crate::source::Sink;
 use crate::source::places::Places;
-use nta_core::domain::{EndReason, FlowKey, FlowRecord, Origin, Timestamp, Tracked};
+use nta_core::domain::{EndReason, FlowKey, FlowRecord, Origin, Timestamp, Tracked, Translation};
 
 /// Every flow that the maps hold, as last read. Bounded by the maps themselves.
 #[derive(Default)]
@@ -28,6 +28,8 @@ pub(super) struct Tracker {
     cursor: Option<u32>,
     /// The flow that came first at the last reading.
     first: u32,
+    /// Names of translated connections, as read before the flows, by the key under which they are counted.
+    names: HashMap<FlowKey, Translation, foldhash::fast::RandomState>,
     /// What a run before reported of the flows that the first reading finds.
     reported: Reported,
 }
@@ -78,10 +80,7 @@ impl Tracker {
 
     /// The first reading goes on from what a run before reported.
     pub(super) fn resume(&mut self, flows: Vec<FlowRecord>, clock_offset_ns: u64) {
-        let key = |flow: &FlowRecord| {
-            let FlowRecord { originator, responder, .. } = flow;
-            Reported::key(flow.proto, [(originator.address, originator.port), (responder.address, responder.port)])
-        };
+        let key = |flow: &FlowRecord| Reported::key(flow.proto, flow.counted_as());
         self.reported = Reported { flows: flows.into_iter().map(|flow| (key(&flow), flow)).collect(), clock_offset_ns };
     }
 
@@ -92,6 +91,11 @@ impl Tracker {
         gone.map(|flow| FlowRecord { ended: Some(EndReason::Idle), ..flow }).collect()
     }
 
+    /// The names of translated connections that the next reading goes by.
+    pub(super) fn names(&mut self) -> &mut HashMap<FlowKey, Translation, foldhash::fast::RandomState> {
+        &mut self.names
+    }
+
     /// Begins a new reading of the maps.
     pub(super) fn rewind(&mut self) {
         self.cursor = None;
@@ -99,10 +103,14 @@ impl Tracker {
 
     /// Takes a reading of one flow.
     pub(super) fn read(&mut self, key: FlowKey, reading: &FlowStats, origin: &Origin, sink: &mut Sink<'_>) {
-        let slot = self.find(key, reading, origin);
-        let Some(slot) = self.slot_mut(slot) else { return };
+        let at = self.find(key, reading, origin);
+        let names = if self.names.is_empty() { None } else { self.names.get(&key).copied() };
+        let Some(slot) = self.slot_mut(at) else { return };
         if slot.flow.is_at(reading) {
             return;
+        }
+        if let Some(names) = names {
+            slot.flow.translate(names);
         }
         slot.flow.take(&key, reading, origin, None, sink);
         (slot.expiry, slot.reason) = slot.flow.expiry(&key, reading);

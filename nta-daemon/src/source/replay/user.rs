@@ -91,13 +91,13 @@ impl UserFlows {
 
 impl Flows for UserFlows {
     #[inline]
-    fn entry4(&mut self, key: &FlowKey4, first: &First<'_>, ledger: &mut LedgerSlot) -> Option<&mut FlowStats> {
-        self.v4.entry(&FlowKey::V4(*key), hash(&self.hash, key), first, ledger)
+    fn entry4(&mut self, key: &FlowKey4, first: &First<'_>, ledger: &mut LedgerSlot) -> Option<(&mut FlowStats, u32)> {
+        Some((self.v4.entry(&FlowKey::V4(*key), hash(&self.hash, key), first, ledger)?, first.direction))
     }
 
     #[inline]
-    fn entry6(&mut self, key: &FlowKey6, first: &First<'_>, ledger: &mut LedgerSlot) -> Option<&mut FlowStats> {
-        self.v6.entry(&FlowKey::V6(*key), hash(&self.hash, key), first, ledger)
+    fn entry6(&mut self, key: &FlowKey6, first: &First<'_>, ledger: &mut LedgerSlot) -> Option<(&mut FlowStats, u32)> {
+        Some((self.v6.entry(&FlowKey::V6(*key), hash(&self.hash, key), first, ledger)?, first.direction))
     }
 
     fn overflow(&mut self, key: &OverflowKey) -> Option<&mut Volume> {

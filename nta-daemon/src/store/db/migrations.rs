@@ -28,6 +28,7 @@ pub(in crate::store) fn sqlite() -> Migrator {
         5 "runs and totals" "0005_runs_and_totals.sql",
         6 "spans" "0006_spans.sql",
         7 "lists" "0007_lists.sql",
+        8 "nat" "0008_nat.sql",
     }
 }
 
@@ -37,5 +38,6 @@ pub(in crate::store) fn postgres() -> Migrator {
         1 "init" "0001_init.sql",
         2 "spans" "0002_spans.sql",
         3 "lists" "0003_lists.sql",
+        4 "nat" "0004_nat.sql",
     }
 }

@@ -1,0 +1,237 @@
+//! A gateway that translates addresses, both sides watched: what it counts and reports is the same as without translation.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use nta_tests::netns::{End, Namespace, alone, run, silent, veth, wait_for};
+use nta_tests::process::Process;
+use serde_json::Value;
+
+use crate::can_run;
+use crate::daemon::{Daemon, STOP_DEADLINE, number};
+
+const INSIDE: [&str; 2] = ["10.80.1.2", "fd80:1::2"];
+const SERVER: [&str; 2] = ["10.80.2.9", "fd80:2::9"];
+/// The gateway's own address on the outside.
+const OUTSIDE: [&str; 2] = ["10.80.2.1", "fd80:2::1"];
+const DOWNLOADS: usize = 10;
+const WRONG_PASSWORDS: usize = 14;
+
+const MASQUERADE: &str = "table inet translation {
+    chain out { type nat hook postrouting priority srcnat; oifname right masquerade; }
+    chain in { type nat hook prerouting priority dstnat;
+        iifname right tcp dport 8080 dnat ip to 10.80.1.2:80
+        iifname right tcp dport 8080 dnat ip6 to [fd80:1::2]:80
+    }
+}";
+
+/// The same by the tools and the back end before nftables.
+const LEGACY: [&str; 4] = [
+    "iptables-legacy -t nat -A POSTROUTING -o right -j MASQUERADE",
+    "iptables-legacy -t nat -A PREROUTING -i right -p tcp --dport 8080 -j DNAT --to-destination 10.80.1.2:80",
+    "ip6tables-legacy -t nat -A POSTROUTING -o right -j MASQUERADE",
+    "ip6tables-legacy -t nat -A PREROUTING -i right -p tcp --dport 8080 -j DNAT --to-destination [fd80:1::2]:80",
+];
+
+/// Answers whatever comes to the UDP ports 53 and 4000; ends SSH's handshake after the first message, as after a password
+/// that was wrong.
+const SERVERS: &str = r#"
+import socket, threading, time
+def udp(port):
+    s = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+    s.bind(("::", port))
+    while True:
+        data, peer = s.recvfrom(2048)
+        s.sendto(data, peer)
+def ssh():
+    s = socket.create_server(("::", 22), family=socket.AF_INET6, dualstack_ipv6=True, backlog=64)
+    def serve(c):
+        c.sendall(b"SSH-2.0-OpenSSH_9.2\r\n" + b"k" * 1500)
+        for _ in range(6):
+            if not c.recv(4096): break
+            c.sendall(b"r" * 200)
+        c.close()
+    while True:
+        threading.Thread(target=serve, args=(s.accept()[0],), daemon=True).start()
+for port in (53, 4000): threading.Thread(target=udp, args=(port,), daemon=True).start()
+threading.Thread(target=ssh, daemon=True).start()
+print("ready", flush=True)
+time.sleep(600)
+"#;
+
+/// Ten DNS questions, a call of 200 datagrams a second, wrong passwords; to the address of the first argument.
+const CLIENT: &str = r#"
+import socket, struct, sys, time
+peer, passwords = sys.argv[1], int(sys.argv[2])
+family = socket.AF_INET6 if ":" in peer else socket.AF_INET
+for n in range(10):
+    s = socket.socket(family, socket.SOCK_DGRAM); s.settimeout(2)
+    s.sendto(struct.pack(">HHHHHH", n, 0x100, 1, 0, 0, 0) + b"\x07example\x03org\x00\x00\x01\x00\x01", (peer, 53)); s.recv(512); s.close()
+s = socket.socket(family, socket.SOCK_DGRAM); s.settimeout(2)
+for n in range(400):
+    s.sendto(b"v" * 160, (peer, 4000)); s.recv(512); time.sleep(0.005)
+s.close()
+for n in range(passwords):
+    c = socket.create_connection((peer, 22), 2)
+    c.recv(4096); c.sendall(b"SSH-2.0-OpenSSH_9.2\r\n" + b"k" * 1500)
+    for _ in range(5): c.recv(4096); c.sendall(b"p" * 100)
+    c.recv(4096); c.close()
+"#;
+
+/// What a run showed: how many flows of each kind there are, and the alerts.
+#[derive(Debug, PartialEq, Eq)]
+struct Shown {
+    flows: BTreeMap<String, usize>,
+    alerts: BTreeMap<String, usize>,
+}
+
+#[test]
+fn a_gateway_that_translates_shows_what_one_without_does() {
+    let test = "a_gateway_that_translates_shows_what_one_without_does";
+    if !can_run(test, &["nft", "nmap", "python3", "ping"]) {
+        return;
+    }
+    if std::fs::metadata("/sys/kernel/btf/vmlinux").is_err() {
+        println!("not run: {test}: this kernel has no type information");
+        return;
+    }
+    let _alone = alone();
+    let plain = shown(None);
+    assert!(plain.alerts.keys().any(|alert| alert.starts_with("ssh_brute_force 10.80.1.2")), "{plain:?}");
+    for attach in ["auto", "xdp"] {
+        let translated = shown(Some((attach, &|gateway: &Namespace, folder: &Path| {
+            let rules = folder.join("rules");
+            std::fs::write(&rules, MASQUERADE).expect("rules");
+            run(gateway.command("nft").arg("-f").arg(&rules));
+        })));
+        assert_eq!(plain, translated, "{attach}");
+    }
+    if crate::is_installed("iptables-legacy") {
+        let legacy = shown(Some(("auto", &|gateway: &Namespace, _| {
+            for line in LEGACY {
+                gateway.run(line);
+            }
+        })));
+        assert_eq!(plain, legacy, "iptables-legacy");
+    } else {
+        println!("not run: {test}: iptables-legacy is not installed");
+    }
+}
+
+type Translate<'a> = (&'a str, &'a dyn Fn(&Namespace, &Path));
+
+/// The same traffic, through a gateway that translates or does not.
+fn shown(translate: Option<Translate<'_>>) -> Shown {
+    let folder = tempfile::tempdir().expect("a folder");
+    let [client, gateway, server] = ["client", "gate", "server"].map(Namespace::new);
+    let left = End { namespace: &gateway, interface: "left", v4: "10.80.1.1", v6: "fd80:1::1" };
+    let right = End { namespace: &gateway, interface: "right", v4: OUTSIDE[0], v6: OUTSIDE[1] };
+    gateway.sysctl("ipv4/ip_forward", "1");
+    gateway.sysctl("ipv6/conf/all/forwarding", "1");
+    veth([left, End { namespace: &client, interface: "v0", v4: INSIDE[0], v6: INSIDE[1] }]);
+    veth([right, End { namespace: &server, interface: "v0", v4: SERVER[0], v6: SERVER[1] }]);
+    for (end, via) in [(&client, left), (&server, right)] {
+        end.ip(&format!("route add default via {}", via.v4));
+        end.ip(&format!("-6 route add default via {}", via.v6));
+    }
+    silent(&gateway, "left");
+    silent(&gateway, "right");
+    if let Some((_, rules)) = translate {
+        rules(&gateway, folder.path());
+    }
+    let serve = |namespace: &Namespace, program: &[&str], log: &str| {
+        let mut command = namespace.command("python3");
+        command.args(program);
+        Process::start(&mut command, folder.path(), log)
+    };
+    let site = folder.path().to_str().expect("a path in UTF-8");
+    let mut web = serve(&server, &["-m", "http.server", "--bind", "::", "--directory", site, "8000"], "web.log");
+    let mut forwarded = serve(&client, &["-m", "http.server", "--bind", "::", "--directory", site, "80"], "inside.log");
+    let others = serve(&server, &["-c", SERVERS], "servers.log");
+    web.wait_listening(8000);
+    forwarded.wait_listening(80);
+    wait_for("servers", STOP_DEADLINE, || others.log().contains("ready").then_some(()));
+    let mut daemon =
+        Daemon::start(&gateway, folder.path(), "left,right", translate.map_or("auto", |(attach, _)| attach));
+
+    for address in SERVER {
+        for _ in 0..DOWNLOADS {
+            client.run(&format!("curl -s -f -o /dev/null -m 10 http://{}:8000/", url_host(address)));
+        }
+        client.run(&format!("ping -q -c 5 -i 0.01 -W 2 {address}"));
+        run(client.command("python3").args(["-c", CLIENT, address, &WRONG_PASSWORDS.to_string()]));
+    }
+    let service = |n: usize| match translate {
+        Some(_) => format!("{}:8080", url_host(OUTSIDE[n])),
+        None => format!("{}:80", url_host(INSIDE[n])),
+    };
+    for n in 0..2 {
+        server.run(&format!("curl -s -f -o /dev/null -m 10 http://{}/", service(n)));
+    }
+    client.run(&format!("nmap -n -Pn -sS -p 100-400 {}", SERVER[0]));
+    server.run(&format!("nmap -n -Pn -sS -p 100-400 {}", OUTSIDE[0]));
+    daemon.wait_for_window();
+
+    let flows = daemon.all("/api/alltraffic");
+    check_names(&flows, translate.is_some());
+    let ledger = daemon.status()["ledger"].clone();
+    assert_eq!(ledger["balanced"], true, "{ledger}");
+    let alerts = daemon.all("/api/alerts");
+    assert!(daemon.stop().success());
+    Shown { flows: counted(flows.iter().map(flow)), alerts: counted(alerts.iter().map(alert)) }
+}
+
+fn url_host(address: &str) -> String {
+    if address.contains(':') { format!("[{address}]") } else { address.to_owned() }
+}
+
+fn counted(names: impl Iterator<Item = String>) -> BTreeMap<String, usize> {
+    names.fold(BTreeMap::new(), |mut counts, name| {
+        *counts.entry(name).or_default() += 1;
+        counts
+    })
+}
+
+/// Between whom, to which service, how it went, whether both directions and both round trips were seen.
+fn flow(flow: &Value) -> String {
+    let text = |key: &str| flow[key].as_str().unwrap_or("-").to_owned();
+    let seen = |key: &str| if number(&flow[key]) > 0 { "+" } else { "-" };
+    let round_trips = ["resp_rtt_ms", "orig_rtt_ms"].map(|key| u8::from(flow["tcp"]["handshake"][key].is_number()));
+    format!(
+        "{} {} > {} {} {} {}{} {round_trips:?}",
+        text("protocol"),
+        text("source"),
+        text("destination"),
+        flow["destination_port"],
+        text("conn_state"),
+        seen("orig_packets"),
+        seen("resp_packets"),
+    )
+}
+
+fn alert(alert: &Value) -> String {
+    let text = |key: &str| alert[key].as_str().unwrap_or("-").to_owned();
+    format!("{} {} > {} {}", text("type"), text("source"), text("destination"), text("severity"))
+}
+
+/// Each flow that went through the gateway carries the name that it has on the other side, where there is one.
+fn check_names(flows: &[Value], translated: bool) {
+    let through = |flow: &&Value| {
+        [&flow["source"], &flow["destination"]].iter().any(|end| INSIDE.contains(&end.as_str().unwrap_or("")))
+    };
+    let mut seen = 0;
+    for flow in flows.iter().filter(through) {
+        let inside_began = INSIDE.contains(&flow["source"].as_str().unwrap_or(""));
+        let name = if inside_began { &flow["source_nat"] } else { &flow["destination_nat"] };
+        if !translated {
+            assert!(name.is_null(), "{flow}");
+            continue;
+        }
+        assert!(OUTSIDE.contains(&name["address"].as_str().unwrap_or("")), "{flow}");
+        if !inside_began {
+            assert_eq!((number(&name["port"]), number(&flow["destination_port"])), (8080, 80), "{flow}");
+        }
+        seen += 1;
+    }
+    assert!(!translated || seen > 2 * DOWNLOADS, "{seen} translated flows");
+}
