@@ -12,6 +12,16 @@ pub enum Mode {
     Replay,
 }
 
+impl Mode {
+    /// The word for it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Replay => "replay",
+        }
+    }
+}
+
 /// How a program was attached to an interface, and why so.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attachment {

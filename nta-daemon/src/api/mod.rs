@@ -3,6 +3,7 @@
 
 mod error;
 mod extract;
+mod found;
 mod guard;
 mod openapi;
 mod page;

@@ -10,7 +10,6 @@ mod ledger;
 mod model;
 mod protocol;
 mod status;
-mod stored;
 mod window;
 pub(crate) mod words;
 
@@ -23,7 +22,6 @@ pub use ledger::{CountsJson, InterfaceJson, LedgerJson, skipped};
 pub use model::ModelJson;
 pub use protocol::{protocol_name, protocol_number};
 pub use status::{AttachmentJson, MapJson, StatusJson, mode_name};
-pub use stored::RttHistograms;
 pub use window::{LossJson, OverflowJson, ProtocolJson, RttJson, RttSideJson, SideLossJson, TalkerJson, WindowJson};
 
 /// Nanoseconds as seconds.

@@ -182,8 +182,5 @@ impl From<&MapFill> for MapJson {
 
 /// `live` or `replay`.
 pub const fn mode_name(mode: Mode) -> &'static str {
-    match mode {
-        Mode::Live => "live",
-        Mode::Replay => "replay",
-    }
+    mode.word()
 }

@@ -49,7 +49,8 @@ impl Store {
         let mut transaction = self.database.begin().await?;
         let conn = transaction.conn().map_err(&error)?;
         let known =
-            Query::new("SELECT number FROM detected_alerts WHERE id = $1 ORDER BY run_id DESC LIMIT 1").bind(id);
+            Query::new("SELECT number, raised_ns FROM detected_alerts WHERE id = $1 ORDER BY run_id DESC LIMIT 1")
+                .bind(id);
         let Some(row) = conn.fetch_optional(known).await.map_err(&error)? else { return Ok(Patched::Unknown) };
         let number = row.first().map_err(&error)?;
         let notes = Query::new("SELECT count(*) FROM alert_notes WHERE alert = $1").bind(number);
@@ -63,8 +64,9 @@ impl Store {
             conn.execute(update).await.map_err(&error)?;
         }
         if let Some(note) = &patch.note {
-            let insert = "INSERT INTO alert_notes (alert, at_ns, author, note) VALUES ($1, $2, $3, $4)";
-            let insert = Query::new(insert).bind(number).bind(at_ns).bind(patch.by.as_str()).bind(note.as_str());
+            let insert = "INSERT INTO alert_notes (alert, raised_ns, at_ns, author, note) VALUES ($1, $2, $3, $4, $5)";
+            let insert = Query::new(insert).bind(number).bind(row.int("raised_ns").map_err(&error)?).bind(at_ns);
+            let insert = insert.bind(patch.by.as_str()).bind(note.as_str());
             conn.execute(insert).await.map_err(StoreError::query("alert_notes"))?;
         }
         transaction.commit().await.map_err(error)?;

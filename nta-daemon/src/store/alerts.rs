@@ -1,10 +1,10 @@
 //! The table `detected_alerts`: written by the pipeline, read with what people did about each.
 
+use super::body::{AlertBody, FindingRecord, OpinionRecord};
 use super::db;
 use super::db::Query;
 use super::list::{Branch, Condition, Listed, MOST_READ, SOON, Way, when};
 use super::{Key, Position, Store, StoreError, from_sql, to_sql};
-use crate::json::AlertJson;
 use nta_core::domain::{Severity, Timestamp};
 
 /// Which alerts.
@@ -122,11 +122,43 @@ impl AlertSort {
     }
 }
 
-/// An alert with what people did about it.
+/// An alert as the pipeline emitted it last, and what people did about it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StoredAlert {
-    /// As the pipeline emitted it last.
-    pub alert: AlertJson,
+    /// Identity, 16 hexadecimal digits.
+    pub id: String,
+    /// Kind, such as `port_scan`.
+    pub kind: String,
+    /// Severity.
+    pub severity: Severity,
+    /// How sure the detectors are.
+    pub score: f64,
+    /// Who does it; `None` when nobody in particular.
+    pub source: Option<String>,
+    /// Who suffers it.
+    pub destination: Option<String>,
+    /// Port at the destination, where it is about one.
+    pub port: Option<u16>,
+    /// What the traffic does: `raised` or `cleared`.
+    pub state: String,
+    /// Start of the first window with a finding.
+    pub first: Timestamp,
+    /// End of the last one.
+    pub last: Timestamp,
+    /// End of the window in which it was raised.
+    pub raised: Timestamp,
+    /// When it was cleared.
+    pub cleared: Option<Timestamp>,
+    /// Why: `quiet`, `run_ended` or `interrupted`.
+    pub clear_reason: Option<String>,
+    /// Windows with a finding.
+    pub windows: u32,
+    /// All detectors that found it.
+    pub detectors: Vec<String>,
+    /// The strongest finding.
+    pub finding: FindingRecord,
+    /// What each detector says.
+    pub opinions: Vec<OpinionRecord>,
     /// `open`, `acknowledged` or `resolved`.
     pub status: String,
     /// Who changed the status last.
@@ -146,63 +178,62 @@ pub struct AlertPage {
 
 struct SelectedAlert {
     number: i64,
+    score_ppm: i64,
+    severity: i64,
     raised_ns: i64,
     last_ns: i64,
-    severity: i64,
-    score_ppm: i64,
-    body: String,
-    status: String,
-    status_by: Option<String>,
-    status_at_ns: Option<i64>,
-    state: String,
-    cleared_ns: Option<i64>,
-    end_reason: Option<String>,
+    alert: StoredAlert,
 }
 
 const ALERTS: Listed = Listed {
     table: "detected_alerts",
-    columns: "number, raised_ns, last_ns, severity, score_ppm, body, status, status_by, status_at_ns, state, cleared_ns, \
-              end_reason",
+    columns: "number, id, kind, severity, source, destination, score_ppm, state, first_ns, last_ns, raised_ns, cleared_ns, \
+              end_reason, status, status_by, status_at_ns, body",
     order: "raised_ns",
     id: "number",
 };
 
 impl SelectedAlert {
-    fn read(row: &db::Row) -> Result<Self, sqlx::Error> {
-        Ok(Self {
-            number: row.int("number")?,
-            raised_ns: row.int("raised_ns")?,
-            last_ns: row.int("last_ns")?,
-            severity: row.int("severity")?,
-            score_ppm: row.int("score_ppm")?,
-            body: row.text("body")?,
+    fn read(row: &db::Row) -> Result<Result<Self, StoreError>, sqlx::Error> {
+        let time = |ns: i64| Timestamp::from_nanos(from_sql(ns));
+        let (number, severity) = (row.int("number")?, row.int("severity")?);
+        let AlertBody { score, port, clear_reason, windows, detectors, finding, opinions, .. } =
+            match AlertBody::read(number, &row.text("body")?) {
+                Ok(body) => body,
+                Err(error) => return Ok(Err(error)),
+            };
+        let alert = StoredAlert {
+            id: row.text("id")?,
+            kind: row.text("kind")?,
+            severity: severity_of(severity),
+            score,
+            source: row.opt_text("source")?,
+            destination: row.opt_text("destination")?,
+            port,
+            state: row.text("state")?,
+            first: time(row.int("first_ns")?),
+            last: time(row.int("last_ns")?),
+            raised: time(row.int("raised_ns")?),
+            cleared: row.opt_int("cleared_ns")?.map(time),
+            // The end of its run may have cleared it since the pipeline reported it.
+            clear_reason: row.opt_text("end_reason")?.or(clear_reason),
+            windows,
+            detectors,
+            finding,
+            opinions,
             status: row.text("status")?,
             status_by: row.opt_text("status_by")?,
-            status_at_ns: row.opt_int("status_at_ns")?,
-            state: row.text("state")?,
-            cleared_ns: row.opt_int("cleared_ns")?,
-            end_reason: row.opt_text("end_reason")?,
-        })
-    }
-
-    fn alert(self) -> Result<StoredAlert, StoreError> {
-        let corrupt = |error: serde_json::Error| StoreError::Corrupt {
-            table: "detected_alerts",
-            id: self.number,
-            reason: format!("the body is no alert: {error}"),
+            status_at: row.opt_int("status_at_ns")?.map(time),
         };
-        let time = |ns: i64| Timestamp::from_nanos(from_sql(ns));
-        let alert: AlertJson = serde_json::from_str(&self.body).map_err(corrupt)?;
-        // The end of its run may have cleared it since the pipeline reported it.
-        let cleared_at = self.cleared_ns.map(|ns| time(ns).to_string());
-        let clear_reason = self.end_reason.or_else(|| alert.clear_reason.clone());
-        Ok(StoredAlert {
-            alert: AlertJson { state: self.state, cleared_at, clear_reason, ..alert },
-            status: self.status,
-            status_by: self.status_by,
-            status_at: self.status_at_ns.map(time),
-        })
+        let (raised_ns, last_ns) = (row.int("raised_ns")?, row.int("last_ns")?);
+        Ok(Ok(Self { number, score_ppm: row.int("score_ppm")?, severity, raised_ns, last_ns, alert }))
     }
+}
+
+/// A severity as the database sorts it, back.
+pub(super) fn severity_of(number: i64) -> Severity {
+    let place = usize::try_from(number).unwrap_or_default();
+    Severity::ALL.get(place).copied().unwrap_or(Severity::Low)
 }
 
 impl Store {
@@ -214,9 +245,10 @@ impl Store {
         position: Position,
     ) -> Result<AlertPage, StoreError> {
         let listed = Listed { order: sort.column(), ..ALERTS };
-        let mut rows = self.list(&listed, &filter.ways(sort), position.and_one(), SelectedAlert::read).await?;
+        let rows = self.list(&listed, &filter.ways(sort), position.and_one(), SelectedAlert::read).await?;
+        let mut rows = rows.into_iter().collect::<Result<Vec<_>, _>>()?;
         let next = position.cut(&mut rows, |row| sort.key(row));
-        Ok(AlertPage { items: rows.into_iter().map(SelectedAlert::alert).collect::<Result<_, _>>()?, next })
+        Ok(AlertPage { items: rows.into_iter().map(|row| row.alert).collect(), next })
     }
 
     /// One alert; of several runs that found the same, the newest one's.
@@ -224,7 +256,7 @@ impl Store {
         let Listed { table, columns, .. } = ALERTS;
         let query = Query::new(format!("SELECT {columns} FROM {table} WHERE id = $1 ORDER BY run_id DESC LIMIT 1"));
         let rows = self.read("detected_alerts", query.bind(id), SelectedAlert::read).await?;
-        rows.into_iter().next().map(SelectedAlert::alert).transpose()
+        Ok(rows.into_iter().next().transpose()?.map(|row| row.alert))
     }
 
     /// Kind, first and last finding of alerts that had one in this interval.

@@ -1,10 +1,11 @@
 //! The table `anomalies`: what was found in each window.
 
+use super::alerts::severity_of;
+use super::body::{AnomalyBody, FindingRecord};
 use super::db;
 use super::db::Query;
 use super::list::{Branch, Condition, Listed, MOST_READ, SOON, Way, when};
 use super::{Key, Position, Store, StoreError, from_sql, to_sql};
-use crate::json::AnomalyJson;
 use nta_core::domain::{AlertId, Finding, Severity, Timestamp};
 
 /// A finding that became part of an alert.
@@ -91,8 +92,12 @@ impl AnomalyFilter {
 /// Anomalies that are counted at most where they are read for it.
 const MOST_COUNTED: u64 = 100_000;
 
-const ANOMALIES: Listed =
-    Listed { table: "anomalies", columns: "id, start_ns, score_ppm, severity, body", order: "start_ns", id: "id" };
+const ANOMALIES: Listed = Listed {
+    table: "anomalies",
+    columns: "id, alert_id, kind, severity, source, destination, score_ppm, start_ns, body",
+    order: "start_ns",
+    id: "id",
+};
 
 /// Order of a list of anomalies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,7 +133,7 @@ impl AnomalySort {
 #[derive(Clone, Debug)]
 pub struct AnomalyPage {
     /// The anomalies.
-    pub items: Vec<AnomalyJson>,
+    pub items: Vec<StoredAnomaly>,
     /// Key of the last one, when there are more behind it.
     pub next: Option<Key>,
 }
@@ -154,23 +159,57 @@ pub struct KindCount {
     pub score_max_ppm: i64,
 }
 
+/// An anomaly as it is stored.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoredAnomaly {
+    /// Its row.
+    pub id: u64,
+    /// The alert.
+    pub alert: String,
+    /// Kind, such as `port_scan`.
+    pub kind: String,
+    /// Severity of the alert in that window.
+    pub severity: Severity,
+    /// How sure the detector is.
+    pub score: f64,
+    /// Who does it; `None` when nobody in particular.
+    pub source: Option<String>,
+    /// Who suffers it.
+    pub destination: Option<String>,
+    /// Port at the destination, where it is about one.
+    pub port: Option<u16>,
+    /// What was found.
+    pub finding: FindingRecord,
+}
+
 struct SelectedAnomaly {
-    id: i64,
     start_ns: i64,
     score_ppm: i64,
     severity: i64,
-    body: String,
+    id: i64,
+    anomaly: StoredAnomaly,
 }
 
 impl SelectedAnomaly {
-    fn read(row: &db::Row) -> Result<Self, sqlx::Error> {
-        Ok(Self {
-            id: row.int("id")?,
-            start_ns: row.int("start_ns")?,
-            score_ppm: row.int("score_ppm")?,
-            severity: row.int("severity")?,
-            body: row.text("body")?,
-        })
+    fn read(row: &db::Row) -> Result<Result<Self, StoreError>, sqlx::Error> {
+        let (id, severity) = (row.int("id")?, row.int("severity")?);
+        let AnomalyBody { score, port, finding, .. } = match AnomalyBody::read(id, &row.text("body")?) {
+            Ok(body) => body,
+            Err(error) => return Ok(Err(error)),
+        };
+        let anomaly = StoredAnomaly {
+            id: from_sql(id),
+            alert: row.text("alert_id")?,
+            kind: row.text("kind")?,
+            severity: severity_of(severity),
+            score,
+            source: row.opt_text("source")?,
+            destination: row.opt_text("destination")?,
+            port,
+            finding,
+        };
+        let (start_ns, score_ppm) = (row.int("start_ns")?, row.int("score_ppm")?);
+        Ok(Ok(Self { start_ns, score_ppm, severity, id, anomaly }))
     }
 }
 
@@ -222,17 +261,10 @@ impl Store {
         position: Position,
     ) -> Result<AnomalyPage, StoreError> {
         let listed = Listed { order: sort.column(), ..ANOMALIES };
-        let mut rows = self.list(&listed, ways, position.and_one(), SelectedAnomaly::read).await?;
+        let rows = self.list(&listed, ways, position.and_one(), SelectedAnomaly::read).await?;
+        let mut rows = rows.into_iter().collect::<Result<Vec<_>, _>>()?;
         let next = position.cut(&mut rows, |row| sort.key(row));
-        let read = |row: SelectedAnomaly| {
-            let anomaly: AnomalyJson = serde_json::from_str(&row.body).map_err(|error| StoreError::Corrupt {
-                table: "anomalies",
-                id: row.id,
-                reason: format!("the body is no anomaly: {error}"),
-            })?;
-            Ok(AnomalyJson { id: from_sql(row.id), ..anomaly })
-        };
-        Ok(AnomalyPage { items: rows.into_iter().map(read).collect::<Result<_, StoreError>>()?, next })
+        Ok(AnomalyPage { items: rows.into_iter().map(|row| row.anomaly).collect(), next })
     }
 
     /// How many anomalies pass the filter, by kind and severity. All of them are read from what was counted as they came,

@@ -1,5 +1,6 @@
 //! One suite on both databases, the query plans, and a database of the version before.
 
+use super::body::before;
 use super::detection_tests::alert;
 use super::server_tests::Server;
 use super::tests::{FIRST_PAGE, begin, flow, window};
@@ -62,11 +63,11 @@ async fn suite(store: &Store) {
     assert_eq!(store.alert_notes(&id).await.expect("notes").len(), 1);
 
     // The end of the run closes what is open.
-    assert_eq!(store.alert(&id).await.expect("query").expect("alert").alert.state, "raised");
+    assert_eq!(store.alert(&id).await.expect("query").expect("alert").state, "raised");
     writer.send(WindowBatch { end: Some("completed"), ..WindowBatch::default() }).await.expect("send");
     writer.flush().await.expect("flush");
     let closed = store.alert(&id).await.expect("query").expect("alert");
-    assert_eq!((closed.alert.state.as_str(), closed.status.as_str()), ("cleared", "resolved"));
+    assert_eq!((closed.state.as_str(), closed.status.as_str()), ("cleared", "resolved"));
     assert!(store.last_flows(1).await.expect("last")[0].ended.is_some(), "no flow is active any more");
     let events = store.events_after(0, 100).await.expect("events");
     let kinds: Vec<&str> = events.iter().map(|event| event.kind.as_str()).collect();
@@ -90,7 +91,7 @@ async fn suite(store: &Store) {
     writer.flush().await.expect("flush");
     let next = Run { uuid: Run::new_uuid(Timestamp::from_nanos(2 * S)), ..live };
     store.begin_run(&next).await.expect("the next start");
-    let alert = store.alert(&alert(4, 106).id.to_string()).await.expect("query").expect("alert").alert;
+    let alert = store.alert(&alert(4, 106).id.to_string()).await.expect("query").expect("alert");
     assert_eq!(alert.state, "cleared");
     let ended = store.events_after(6, 100).await.expect("events").into_iter().find(|event| event.kind == "run_ended");
     let ended = ended.expect("the killed run ended");
@@ -133,9 +134,7 @@ async fn a_database_of_the_version_before_is_migrated_with_its_data() {
     let older: Vec<_> = all.iter().filter(|migration| migration.version < 5).cloned().collect();
     let older = sqlx::migrate::Migrator { migrations: older.into(), ..sqlx::migrate::Migrator::DEFAULT };
     older.run(&pool).await.expect("the older tables");
-    let body = serde_json::to_string(&crate::json::WindowJson::from(&window(3))).expect("JSON");
-    let alert_body = serde_json::to_string(&crate::json::AlertJson::from(&alert(3, 105))).expect("JSON");
-    let alert_body = alert_body.replace("\"summary\":", "\"sentence\":");
+    let (body, alert_body, anomaly_body) = (before::WINDOW, before::alert(), before::anomaly());
     for sql in [
         "INSERT INTO runs (started_ns, mode, source, version) VALUES (1, 'live', 'eth0', '0')".to_owned(),
         format!(
@@ -152,6 +151,10 @@ async fn a_database_of_the_version_before_is_migrated_with_its_data() {
             "INSERT INTO detected_alerts (id, number, run_id, kind, severity, score_ppm, state, first_ns, last_ns, \
              raised_ns, body) VALUES ('00000000000000aa', 7, 1, 'port_scan', 1, 5, 'raised', 1, 2, 2, '{alert_body}')"
         ),
+        format!(
+            "INSERT INTO anomalies (run_id, number, alert_id, kind, severity, score_ppm, start_ns, end_ns, body) VALUES \
+             (1, 1, '00000000000000aa', 'port_scan', 1, 500000, 1, 2, '{anomaly_body}')"
+        ),
         "INSERT INTO alert_notes (alert_id, at_ns, author, note) VALUES ('00000000000000aa', 5, 'mira', 'kept')".to_owned(),
         "INSERT INTO aggregated_features (run_id, start_ns, end_ns, span_ns, host, schema_version, vector) \
          VALUES (1, 5, 10, 5, '10.0.0.1', 1, '[1.5]')"
@@ -162,14 +165,16 @@ async fn a_database_of_the_version_before_is_migrated_with_its_data() {
     pool.close().await;
 
     let store = Store::open(&url).await.expect("migrated");
-    assert_eq!(store.window(41).await.expect("query").map(|window| window.packets), Some(3));
+    assert_eq!(store.window(41).await.expect("query").map(|window| window.packets), Some(9));
     assert_eq!(store.windows_summary(&WindowFilter::default()).await.expect("summary").bytes, 3000);
     let flows = store.last_flows(5).await.expect("flows");
     assert_eq!(flows.iter().map(|flow| flow.responder.address.to_string()).collect::<Vec<_>>(), ["2001:db8::1"]);
     assert!(flows[0].ended.is_some(), "its daemon is gone");
     assert_eq!(store.host([10, 0, 0, 1].into()).await.expect("host").map(|host| host.bytes_sent), Some(100));
     let stored = store.alert("00000000000000aa").await.expect("query").expect("alert");
-    assert_eq!(stored.alert.state, "cleared");
+    assert_eq!((stored.state.as_str(), stored.finding.summary.as_str()), ("cleared", "10.0.0.3 tried 40 ports"));
+    let anomalies = store.anomalies(&AnomalyFilter::default(), AnomalySort::Time, FIRST_PAGE).await.expect("anomalies");
+    assert_eq!(anomalies.items[0].finding, stored.finding);
     assert_eq!(store.alert_notes("00000000000000aa").await.expect("notes").len(), 1);
     assert_eq!(store.features(&FeatureFilter::default(), FIRST_PAGE).await.expect("features").items.len(), 1);
     store.close().await;
@@ -177,6 +182,6 @@ async fn a_database_of_the_version_before_is_migrated_with_its_data() {
     // The default list shows windows of two, which that version did not store.
     let two = WindowFilter { span_ns: Some(10 * S), ..WindowFilter::default() };
     let made = store.windows(&two, WindowSort::Time, FIRST_PAGE).await.expect("windows").items;
-    assert_eq!(made.iter().map(|window| window.packets).collect::<Vec<_>>(), [3]);
+    assert_eq!(made.iter().map(|window| window.packets).collect::<Vec<_>>(), [9]);
     assert_eq!((store.flow_count().await.expect("count"), store.window_count().await.expect("count")), (1, 1));
 }

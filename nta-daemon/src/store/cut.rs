@@ -6,7 +6,6 @@ use super::merged::Part;
 use super::rows::{RunRow, WindowRow};
 use super::write::add;
 use super::{StoreError, from_sql};
-use crate::json::mode_name;
 use nta_core::domain::{Mode, Timestamp};
 use nta_core::window::{Measured, NotWhole, Window};
 
@@ -21,7 +20,7 @@ pub(super) async fn rejoin(
     owner: &RunRow,
     row: &WindowRow,
 ) -> Result<Option<WindowRow>, StoreError> {
-    if owner.mode != mode_name(Mode::Live) || row.number != 1 || row.start_ns >= owner.started_ns {
+    if owner.mode != Mode::Live.word() || row.number != 1 || row.start_ns >= owner.started_ns {
         return Ok(None);
     }
     let error = StoreError::query("windows");

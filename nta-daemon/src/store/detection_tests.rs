@@ -98,7 +98,7 @@ async fn a_window_and_what_was_found_in_it_are_one_batch() {
     assert_eq!(hosts, ["10.0.0.200", "10.0.0.20", "10.0.0.19", "10.0.0.2"], "the most active, and who is named");
     assert_eq!(store.stats().features_left_out, 17);
     let alerts = store.alerts(&AlertFilter::default(), AlertSort::Time, FIRST_PAGE).await.expect("alerts").items;
-    assert_eq!(alerts.iter().map(|stored| stored.alert.windows).collect::<Vec<_>>(), [2], "in its last state");
+    assert_eq!(alerts.iter().map(|stored| stored.windows).collect::<Vec<_>>(), [2], "in its last state");
     let anomalies = store.anomalies(&AnomalyFilter::default(), AnomalySort::Time, FIRST_PAGE).await;
     assert_eq!(anomalies.expect("anomalies").items.len(), 2, "each finding");
     assert_eq!(store.window_count().await.expect("count"), 1, "base windows");
@@ -136,7 +136,7 @@ async fn retention_covers_what_was_found() {
     store.patch_alert(&newest, &patch(Some("resolved"), Some("done"))).await.expect("patch");
     store.retain().await.expect("retention");
     let alerts = store.alerts(&AlertFilter::default(), AlertSort::Time, FIRST_PAGE).await.expect("alerts").items;
-    let sources: Vec<_> = alerts.iter().map(|stored| stored.alert.source.as_deref()).collect();
+    let sources: Vec<_> = alerts.iter().map(|stored| stored.source.as_deref()).collect();
     assert_eq!(sources, [Some("10.0.0.3"), Some("10.0.0.4")], "resolved ones first, then the oldest");
     assert!(store.alert_notes(&newest).await.expect("notes").is_empty(), "notes go with their alert");
     let stats = store.stats();

@@ -276,7 +276,7 @@ pub(super) const fn tcp_row(tcp: &TcpCounts) -> TcpRow {
 }
 
 /// Rows of before have fewer fields; what they do not have is 0.
-fn tcp_from_row(fields: &[u32]) -> TcpCounts {
+pub(super) fn tcp_from_row(fields: &[u32]) -> TcpCounts {
     let mut row = TcpRow::default();
     row.iter_mut().zip(fields).for_each(|(field, stored)| *field = *stored);
     let [syn, syn_ack, syn_retry, fin, rst, retransmissions, out_of_order, dup_acks, zero_windows, duplicates] = row;

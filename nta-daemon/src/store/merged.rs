@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use super::body::WindowBody;
 use super::db::{Query, Row};
 use super::rows::WindowRow;
 use super::{Key, Position, Store, StoreError, WindowFilter, WindowPage, from_sql, to_sql};
-use crate::json::{RttHistograms, WindowJson};
 use nta_core::domain::Timestamp;
 use nta_core::window::{Span, Window};
 
@@ -38,16 +38,8 @@ impl Part {
     }
 
     pub(super) fn window(&self) -> Result<Window, StoreError> {
-        let corrupt = |error: serde_json::Error| StoreError::Corrupt {
-            table: "windows",
-            id: self.id,
-            reason: format!("the body is no window: {error}"),
-        };
-        let json: WindowJson = serde_json::from_str(&self.body).map_err(corrupt)?;
-        let histograms = self.rtt_histogram.as_deref().map(serde_json::from_str::<RttHistograms>);
-        let time = |ns: i64| Timestamp::from_nanos(from_sql(ns));
-        let histograms = histograms.transpose().map_err(corrupt)?;
-        Ok(WindowJson { id: from_sql(self.id), ..json }.to_window(time(self.start_ns), time(self.end_ns), histograms))
+        let times = [self.start_ns, self.end_ns].map(|ns| Timestamp::from_nanos(from_sql(ns)));
+        WindowBody::read(self.id, &self.body)?.window(self.id, times, self.rtt_histogram.as_deref())
     }
 }
 
@@ -167,7 +159,7 @@ impl Merged {
                 parts.sort_by_key(|part| (part.start_ns, part.id));
                 let id = from_sql(parts[0].id);
                 let parts = parts.into_iter().map(Part::window).collect::<Result<Vec<_>, _>>()?;
-                page.items.push(WindowJson::from(&Window::join(id, start, start.plus(self.span_ns), &parts)));
+                page.items.push(Window::join(id, start, start.plus(self.span_ns), &parts));
                 last = Some(key);
             }
         }

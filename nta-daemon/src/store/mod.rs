@@ -8,6 +8,7 @@ mod alerts;
 mod anomalies;
 mod anomaly_write;
 mod baselines;
+mod body;
 mod copy;
 mod cut;
 mod db;
@@ -42,7 +43,8 @@ use std::sync::Arc;
 
 pub use alert_status::{AlertPatch, Note, Patched};
 pub use alerts::{AlertFilter, AlertPage, AlertSort, StoredAlert};
-pub use anomalies::{Anomaly, AnomalyFilter, AnomalyPage, AnomalySort, KindCount};
+pub use anomalies::{Anomaly, AnomalyFilter, AnomalyPage, AnomalySort, KindCount, StoredAnomaly};
+pub use body::{FindingRecord, OpinionRecord};
 pub use error::StoreError;
 pub use events::StoredEvent;
 pub use features::{FeatureFilter, FeaturePage, FeatureRow};

@@ -6,11 +6,11 @@ use serde::{Deserialize, Serialize};
 
 use nta_common::packet::proto;
 
+use super::body::{AlertBody, AnomalyBody, WindowBody};
 use super::flows::{state, tcp_row};
 use super::resume::ReadingsRow;
 use super::{Anomaly, FeatureRow, StoreError, WindowBatch, to_sql};
-use crate::json::{AlertJson, AnomalyJson, WindowJson, party};
-use nta_core::domain::{Alert, AlertState, FlowRecord};
+use nta_core::domain::{Alert, AlertState, FlowRecord, Party};
 use nta_core::window::{Span, Window};
 
 /// Scores are kept in millionths.
@@ -66,6 +66,7 @@ pub(super) struct WindowRow {
     pub(super) rtt_samples: i64,
     pub(super) rtt_mean_ms: Option<f64>,
     pub(super) rtt_max_ms: Option<f64>,
+    /// Of windows of before: now the document has it.
     pub(super) rtt_histogram: Option<String>,
     pub(super) body: String,
 }
@@ -188,7 +189,8 @@ impl BatchRows {
 
 impl WindowRow {
     pub(super) fn new(factor: u64, window: &Window) -> Result<Self, StoreError> {
-        let json = WindowJson::from(window);
+        let length_s = window.length_ns() as f64 / 1e9;
+        let bandwidth_bps = if length_s > 0.0 { window.bytes as f64 * 8.0 / length_s } else { 0.0 };
         Ok(Self {
             factor: to_sql(factor),
             number: to_sql(window.id),
@@ -198,14 +200,13 @@ impl WindowRow {
             packets: to_sql(window.packets),
             bytes: to_sql(window.bytes),
             flows: to_sql(window.flows),
-            connections: to_sql(json.connections),
-            bandwidth_bps: json.bandwidth_bps.round() as i64,
+            connections: i64::from(window.tcp.syn.saturating_sub(window.tcp.syn_retry)),
+            bandwidth_bps: bandwidth_bps.round() as i64,
             rtt_samples: to_sql(window.rtt.count),
             rtt_mean_ms: window.rtt.mean_ms(),
             rtt_max_ms: window.rtt.max_ms(),
-            // Nested arrays of numbers look the same in Rust's debug form and in JSON.
-            rtt_histogram: (window.rtt.count > 0).then(|| format!("{:?}", window.rtt_sides.map(|side| side.histogram))),
-            body: encode("windows", window.id, &json)?,
+            rtt_histogram: None,
+            body: encode("windows", window.id, &WindowBody::from(window))?,
         })
     }
 }
@@ -253,7 +254,7 @@ impl AlertRow {
             last_ns: to_sql(alert.last.as_nanos()),
             raised_ns: to_sql(alert.raised.as_nanos()),
             cleared_ns: alert.cleared.map(|time| to_sql(time.as_nanos())),
-            body: encode("detected_alerts", alert.id.0, &AlertJson::from(alert))?,
+            body: encode("detected_alerts", alert.id.0, &AlertBody::from(alert))?,
         })
     }
 }
@@ -261,11 +262,9 @@ impl AlertRow {
 impl AnomalyRow {
     fn new(anomaly: &Anomaly) -> Result<Self, StoreError> {
         let finding = &anomaly.finding;
-        let (alert, severity) = (anomaly.alert.to_string(), anomaly.severity.word().to_owned());
-        let json = AnomalyJson { alert: Some(alert.clone()), severity: Some(severity), ..AnomalyJson::from(finding) };
         Ok(Self {
             number: to_sql(anomaly.number),
-            alert_id: alert,
+            alert_id: anomaly.alert.to_string(),
             kind: finding.kind.word().to_owned(),
             severity: anomaly.severity as i64,
             source: party(&finding.source),
@@ -273,7 +272,7 @@ impl AnomalyRow {
             score_ppm: score(finding.score),
             start_ns: to_sql(finding.start.as_nanos()),
             end_ns: to_sql(finding.end.as_nanos()),
-            body: encode("anomalies", anomaly.number, &json)?,
+            body: encode("anomalies", anomaly.number, &AnomalyBody::from(finding))?,
         })
     }
 }
@@ -289,6 +288,11 @@ impl VectorRow {
             vector: encode("aggregated_features", row.start.as_nanos(), &row.vector)?,
         })
     }
+}
+
+/// A party as a column has it; NULL when it is nobody in particular.
+fn party(party: &Party) -> Option<String> {
+    (*party != Party::Nobody).then(|| party.to_string())
 }
 
 pub(super) fn encode(table: &'static str, number: u64, value: &impl Serialize) -> Result<String, StoreError> {

@@ -56,10 +56,10 @@ async fn killed_replays_are_ended(store: &Store) {
     let _live = ended.await.expect("the killed run is ended");
     let reasons = reasons(store).await;
     assert_eq!((reasons[0].as_deref(), reasons[1].as_deref()), (Some("interrupted"), None));
-    let closed = store.alert(&alert(3, 105).id.to_string()).await.expect("query").expect("alert").alert;
+    let closed = store.alert(&alert(3, 105).id.to_string()).await.expect("query").expect("alert");
     assert_eq!((closed.state.as_str(), closed.clear_reason.as_deref()), ("cleared", Some("interrupted")));
-    assert_eq!(closed.cleared_at, Some(alert(3, 105).last.to_string()), "not before its last finding");
-    let open = store.alert(&alert(4, 105).id.to_string()).await.expect("query").expect("alert").alert;
+    assert_eq!(closed.cleared, Some(alert(3, 105).last), "not before its last finding");
+    let open = store.alert(&alert(4, 105).id.to_string()).await.expect("query").expect("alert");
     assert_eq!((open.state.as_str(), open.clear_reason), ("raised", None));
     assert!(store.last_flows(1).await.expect("flows")[0].ended.is_some());
 }

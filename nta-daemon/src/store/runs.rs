@@ -5,7 +5,6 @@ use super::lease::Lock;
 use super::rows::RunRow;
 use super::write::{event, run_id};
 use super::{Store, StoreError, to_sql};
-use crate::json::mode_name;
 use nta_core::domain::{Mode, Timestamp};
 
 /// A start of the daemon, or a replay.
@@ -76,7 +75,7 @@ impl Run {
         RunRow {
             uuid: self.uuid.to_vec(),
             sensor: self.sensor.clone(),
-            mode: mode_name(self.mode).to_owned(),
+            mode: self.mode.word().to_owned(),
             source: self.source.clone(),
             version: self.version.clone(),
             started_ns: to_sql(self.started.as_nanos()),
@@ -113,7 +112,7 @@ impl Store {
         });
         let mut dead = Vec::new();
         for (id, uuid, mode, sensor) in open.await? {
-            if mode == mode_name(Mode::Live) {
+            if mode == Mode::Live.word() {
                 if run.mode == Mode::Live && sensor == run.sensor {
                     dead.push((id, self.lock(&lock_name(&uuid), true).await?));
                 }

@@ -4,6 +4,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+use super::db::Query;
 use super::{Store, StoreError};
 
 const BINARIES: &str = "/usr/lib/postgresql/15/bin";
@@ -21,7 +22,13 @@ impl Drop for Server {
 }
 
 impl Server {
+    /// Starts one that listens on a socket only.
     pub(super) fn start(test: &str) -> Option<Self> {
+        Self::start_with(test, |_| Some(vec!["listen_addresses=".to_owned()]))
+    }
+
+    /// Starts one with the settings that `settings` makes in its folder; none says that it cannot be run.
+    fn start_with(test: &str, settings: impl FnOnce(&Path) -> Option<Vec<String>>) -> Option<Self> {
         let binary = |name: &str| Path::new(BINARIES).join(name);
         if !binary("initdb").exists() {
             eprintln!("not run: {test}: {BINARIES} is missing (Debian's package postgresql)");
@@ -46,15 +53,18 @@ impl Server {
         let mut made = command("initdb");
         made.arg("-D").arg(&data).args(["-A", "trust", "-U", "nta", "-E", "UTF8", "--no-sync"]);
         assert!(made.status().expect("initdb").success(), "initdb");
-        let child = command("postgres")
-            .arg("-D")
-            .arg(&data)
-            .arg("-k")
-            .arg(folder.path())
-            .args(["-c", "listen_addresses=", "-c", "fsync=off"])
-            .spawn()
-            .expect("postgres");
-        Some(Self { child, folder })
+        let settings = settings(folder.path())?;
+        if is_root {
+            for file in std::fs::read_dir(folder.path()).expect("folder") {
+                std::os::unix::fs::chown(file.expect("a file").path(), Some(nobody), Some(nobody)).expect("chown");
+            }
+        }
+        let mut server = command("postgres");
+        server.arg("-D").arg(&data).arg("-k").arg(folder.path()).args(["-c", "fsync=off"]);
+        for setting in &settings {
+            server.args(["-c", setting]);
+        }
+        Some(Self { child: server.spawn().expect("postgres"), folder })
     }
 
     /// Its address.
@@ -64,8 +74,12 @@ impl Server {
 
     /// A handle on an empty database, once the server answers.
     pub(super) async fn open(&self) -> Store {
+        Self::open_at(&self.url()).await
+    }
+
+    async fn open_at(url: &str) -> Store {
         for _ in 0..600 {
-            match Store::open(&self.url()).await {
+            match Store::open(url).await {
                 Ok(store) => return store,
                 Err(StoreError::Open { .. }) => tokio::time::sleep(std::time::Duration::from_millis(50)).await,
                 Err(error) => panic!("{}", error.chain()),
@@ -73,4 +87,30 @@ impl Server {
         }
         panic!("the server does not answer");
     }
+}
+
+#[tokio::test]
+async fn every_table_that_grows_can_be_partitioned_by_its_time() {
+    let Some(server) = Server::start("every_table_that_grows_can_be_partitioned_by_its_time") else { return };
+    let store = server.open().await;
+    let mut conn = store.database.connect().await.expect("a connection");
+    for (table, time) in [
+        ("windows", "start_ns"),
+        ("window_hours", "hour_ns"),
+        ("flows", "first_ns"),
+        ("detected_alerts", "raised_ns"),
+        ("alert_notes", "at_ns"),
+        ("anomalies", "start_ns"),
+        ("aggregated_features", "start_ns"),
+        ("raw_packets", "time_ns"),
+        ("events", "time_ns"),
+    ] {
+        // Refused where a key does not contain the time.
+        let made = format!("CREATE TABLE {table}_parts (LIKE {table} INCLUDING ALL) PARTITION BY RANGE ({time})");
+        conn.execute(Query::new(made)).await.unwrap_or_else(|error| panic!("{table}: {error}"));
+    }
+    let refused =
+        conn.execute(Query::new("CREATE TABLE hosts_parts (LIKE hosts INCLUDING ALL) PARTITION BY RANGE (last_ns)"));
+    refused.await.expect_err("hosts are kept one by one, whatever the time");
+    store.close().await;
 }

@@ -6,7 +6,6 @@ use super::merged::Part;
 use super::rows::WindowRow;
 use super::write::insert_window;
 use super::{StoreError, from_sql};
-use crate::json::mode_name;
 use nta_core::domain::{Mode, Timestamp};
 use nta_core::window::{Lengths, Measured, NotWhole, Span, Window};
 
@@ -135,7 +134,7 @@ pub(super) async fn make_missing(conn: &mut Conn) -> Result<(), StoreError> {
     tracing::info!("windows of further lengths are made of those that are stored");
     conn.begin().await.map_err(&error)?;
     for row in conn.fetch_all(Query::new("SELECT id, mode FROM runs ORDER BY id")).await.map_err(&error)? {
-        let is_live = row.text("mode").map_err(&error)? == mode_name(Mode::Live);
+        let is_live = row.text("mode").map_err(&error)? == Mode::Live.word();
         let lengths = if is_live { Lengths::Measured } else { Lengths::Nominal };
         make_of_run(conn, row.int("id").map_err(&error)?, Spans::new(lengths)).await?;
     }

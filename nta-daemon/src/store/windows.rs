@@ -1,11 +1,12 @@
 //! Reading the table `windows`.
 
+use super::body::WindowBody;
 use super::db;
 use super::db::Query;
 use super::list::{Branch, Condition, Listed, MOST_READ, SOON, Way, when};
 use super::{Key, Position, Store, StoreError, from_sql, to_sql};
-use crate::json::WindowJson;
 use nta_core::domain::Timestamp;
+use nta_core::window::Window;
 
 /// Which windows.
 #[derive(Clone, Copy, Debug, Default)]
@@ -70,7 +71,7 @@ impl WindowFilter {
 
 const WINDOWS: Listed = Listed {
     table: "windows",
-    columns: "id, start_ns, bandwidth_bps, packets, bytes, flows, connections, body",
+    columns: "id, start_ns, end_ns, bandwidth_bps, packets, bytes, flows, connections, rtt_histogram, body",
     order: "start_ns",
     id: "id",
 };
@@ -109,7 +110,7 @@ impl WindowSort {
 #[derive(Clone, Debug)]
 pub struct WindowPage {
     /// The windows, with the database's ids.
-    pub items: Vec<WindowJson>,
+    pub items: Vec<Window>,
     /// Key of the last one, when there are more behind it.
     pub next: Option<Key>,
 }
@@ -147,6 +148,8 @@ pub struct WindowsSummary {
 
 struct SelectedWindow {
     id: i64,
+    end_ns: i64,
+    rtt_histogram: Option<String>,
     /// By which lists are sorted: start, bits a second, packets, bytes, flows, connections.
     values: [i64; 6],
     body: String,
@@ -163,21 +166,23 @@ impl SelectedWindow {
             value(WindowSort::Flows)?,
             value(WindowSort::Connections)?,
         ];
-        Ok(Self { id: row.int("id")?, values, body: row.text("body")? })
+        Ok(Self {
+            id: row.int("id")?,
+            end_ns: row.int("end_ns")?,
+            rtt_histogram: row.opt_text("rtt_histogram")?,
+            values,
+            body: row.text("body")?,
+        })
     }
 
     const fn value(&self, sort: WindowSort) -> i64 {
         self.values[sort as usize]
     }
 
-    fn window(&self) -> Result<WindowJson, StoreError> {
-        let corrupt = |error: serde_json::Error| StoreError::Corrupt {
-            table: "windows",
-            id: self.id,
-            reason: format!("the body is no window: {error}"),
-        };
-        let window: WindowJson = serde_json::from_str(&self.body).map_err(corrupt)?;
-        Ok(WindowJson { id: from_sql(self.id), ..window })
+    fn window(&self) -> Result<Window, StoreError> {
+        let times = [self.values[WindowSort::Time as usize], self.end_ns];
+        let times = times.map(|ns| Timestamp::from_nanos(from_sql(ns)));
+        WindowBody::read(self.id, &self.body)?.window(self.id, times, self.rtt_histogram.as_deref())
     }
 }
 
@@ -196,7 +201,7 @@ impl Store {
     }
 
     /// One window.
-    pub async fn window(&self, id: u64) -> Result<Option<WindowJson>, StoreError> {
+    pub async fn window(&self, id: u64) -> Result<Option<Window>, StoreError> {
         let query = Query::new(format!("SELECT {} FROM windows WHERE id = $1", WINDOWS.columns)).bind(to_sql(id));
         let rows = self.read("windows", query, SelectedWindow::read).await?;
         rows.first().map(SelectedWindow::window).transpose()

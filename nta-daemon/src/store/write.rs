@@ -203,11 +203,16 @@ pub(super) async fn insert_window(conn: &mut Conn, run: i64, window: &WindowRow)
 /// Inserts or updates an alert of the run. What people did about it is not touched.
 async fn upsert_alert(conn: &mut Conn, run: i64, alert: &AlertRow) -> Result<(), StoreError> {
     let error = StoreError::query("detected_alerts");
+    let known = Query::new("SELECT raised_ns FROM detected_alerts WHERE id = $1 AND run_id = $2");
+    let known = conn.fetch_optional(known.bind(alert.id.as_str()).bind(run)).await.map_err(&error)?;
+    let is_new = known.is_none();
+    // Part of the key: it stays as it was.
+    let raised_ns = known.map_or(Ok(alert.raised_ns), |row| row.first()).map_err(&error)?;
     let upsert = Query::new(
         "INSERT INTO detected_alerts (id, run_id, kind, severity, source, destination, score_ppm, state, \
          first_ns, last_ns, raised_ns, cleared_ns, body) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) \
-         ON CONFLICT (id, run_id) DO UPDATE SET severity = excluded.severity, \
+         ON CONFLICT (id, run_id, raised_ns) DO UPDATE SET severity = excluded.severity, \
          source = excluded.source, destination = excluded.destination, score_ppm = excluded.score_ppm, \
          state = excluded.state, first_ns = excluded.first_ns, last_ns = excluded.last_ns, \
          cleared_ns = excluded.cleared_ns, body = excluded.body",
@@ -222,12 +227,9 @@ async fn upsert_alert(conn: &mut Conn, run: i64, alert: &AlertRow) -> Result<(),
     .bind(alert.state.as_str())
     .bind(alert.first_ns)
     .bind(alert.last_ns)
-    .bind(alert.raised_ns)
+    .bind(raised_ns)
     .bind(alert.cleared_ns)
     .bind(alert.body.as_str());
-    let known = Query::new("SELECT number FROM detected_alerts WHERE id = $1 AND run_id = $2");
-    let known = known.bind(alert.id.as_str()).bind(run);
-    let is_new = conn.fetch_optional(known).await.map_err(&error)?.is_none();
     conn.execute(upsert).await.map_err(error)?;
     add(conn, "alerts", i64::from(is_new)).await?;
     let body = format!("{{\"id\":\"{}\",\"state\":\"{}\",\"is_new\":{is_new}}}", alert.id, alert.state);

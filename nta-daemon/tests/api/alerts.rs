@@ -173,8 +173,8 @@ async fn what_people_do_survives_what_the_pipeline_tells_later() {
     app.store.close().await;
     let store = Store::open(&app.url).await.expect("open again");
     let stored = store.alert(&alerts[0].id.to_string()).await.expect("query").expect("alert");
-    assert_eq!((stored.status.as_str(), stored.alert.windows), ("acknowledged", 9));
-    assert_eq!(store.alert_notes(&stored.alert.id).await.expect("notes").len(), 2);
+    assert_eq!((stored.status.as_str(), stored.windows), ("acknowledged", 9));
+    assert_eq!(store.alert_notes(&stored.id).await.expect("notes").len(), 2);
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("source", &["config"]),
     ("xgboost", &[]),
     ("json", &[]),
-    ("store", &["config", "json"]),
+    ("store", &["config"]),
     ("sink", &["json", "pipeline", "store"]),
     ("api", &["config", "store", "pipeline", "json"]),
 ];

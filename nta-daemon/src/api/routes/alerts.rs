@@ -11,7 +11,7 @@ use crate::api::extract::{
 };
 use crate::api::page::{List, PageQuery, Period, SortField};
 use crate::api::state::now;
-use crate::api::{ApiError, ApiState};
+use crate::api::{ApiError, ApiState, found};
 use crate::json::{AlertJson, words};
 use crate::store::{AlertFilter, AlertPatch, AlertSort, Note, Patched, StoredAlert};
 use nta_core::domain::{AlertKind, Severity};
@@ -126,7 +126,7 @@ impl PathParameter for AlertId {
 impl From<StoredAlert> for AlertItem {
     fn from(stored: StoredAlert) -> Self {
         Self {
-            alert: stored.alert,
+            alert: found::alert(&stored),
             status: stored.status,
             status_by: stored.status_by,
             status_at: stored.status_at.map(|time| time.to_string()),

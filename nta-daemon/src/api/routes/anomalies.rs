@@ -10,7 +10,7 @@ use super::metrics::WindowId;
 use crate::api::error::Problem;
 use crate::api::extract::{InPath, Json, Path, Query, parameters};
 use crate::api::page::{List, PageQuery, Period, SortField};
-use crate::api::{ApiError, ApiState};
+use crate::api::{ApiError, ApiState, found};
 use crate::json::AnomalyJson;
 use crate::store::{AnomalyFilter, AnomalySort, KindCount, Range};
 use nta_core::domain::{AlertKind, Severity, Timestamp};
@@ -93,7 +93,7 @@ pub(in crate::api) async fn list(
 ) -> Result<Json<List<AnomalyJson>>, ApiError> {
     let range = page.range(filter.period, &state).await?;
     let anomalies = state.store.anomalies(&filter.between(range), page.sort, page.position).await?;
-    Ok(Json(page.list(anomalies.items, anomalies.next, range)))
+    Ok(Json(page.list(anomalies.items.iter().map(found::anomaly).collect(), anomalies.next, range)))
 }
 
 /// The anomalies with the highest scores.
@@ -115,7 +115,7 @@ pub(in crate::api) async fn top(
 ) -> Result<Json<List<AnomalyJson>>, ApiError> {
     let range = page.range(filter.period, &state).await?;
     let anomalies = state.store.anomalies(&filter.between(range), AnomalySort::Score, page.position).await?;
-    Ok(Json(page.list(anomalies.items, anomalies.next, range)))
+    Ok(Json(page.list(anomalies.items.iter().map(found::anomaly).collect(), anomalies.next, range)))
 }
 
 /// The anomalies of exactly this window: those that its length was judged for.
@@ -142,7 +142,7 @@ pub(in crate::api) async fn window(
         return Err(ApiError::NotFound { detail: format!("there is no window {id}") });
     }
     let anomalies = state.store.anomalies_of_window(id, page.sort, page.position).await?;
-    Ok(Json(page.list(anomalies.items, anomalies.next, Range::default())))
+    Ok(Json(page.list(anomalies.items.iter().map(found::anomaly).collect(), anomalies.next, Range::default())))
 }
 
 /// How many anomalies there are of each kind.

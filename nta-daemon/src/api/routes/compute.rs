@@ -77,6 +77,6 @@ pub(in crate::api) async fn post(
         window_size_s: seconds(span_ns),
         base_windows: state.store.windows_summary(&base).await?.windows,
         path: format!("/api/metrics?span={}", seconds(span_ns)),
-        newest: newest.items.into_iter().next(),
+        newest: newest.items.first().map(WindowJson::from),
     }))
 }

@@ -135,7 +135,7 @@ pub(in crate::api) async fn list(
         );
         return Err(ApiError::Unprocessable { field: Some("sort".to_owned()), detail });
     };
-    Ok(Json(page.list(windows.items, windows.next, range)))
+    Ok(Json(page.list(windows.items.iter().map(WindowJson::from).collect(), windows.next, range)))
 }
 
 /// One window.
@@ -157,7 +157,9 @@ pub(in crate::api) async fn one(
     Path(WindowId(id)): Path<WindowId>,
 ) -> Result<Json<WindowJson>, ApiError> {
     let window = state.store.window(id).await?;
-    window.map(Json).ok_or_else(|| ApiError::NotFound { detail: format!("there is no window {id}") })
+    window
+        .map(|window| Json(WindowJson::from(&window)))
+        .ok_or_else(|| ApiError::NotFound { detail: format!("there is no window {id}") })
 }
 
 /// Sums over all base windows, or those of the length `span`, from `from` to `to`.

@@ -29,6 +29,7 @@ pub(in crate::store) fn sqlite() -> Migrator {
         6 "spans" "0006_spans.sql",
         7 "lists" "0007_lists.sql",
         8 "nat" "0008_nat.sql",
+        9 "keys" "0009_keys.sql",
     }
 }
 
@@ -39,5 +40,6 @@ pub(in crate::store) fn postgres() -> Migrator {
         2 "spans" "0002_spans.sql",
         3 "lists" "0003_lists.sql",
         4 "nat" "0004_nat.sql",
+        5 "keys" "0005_keys.sql",
     }
 }

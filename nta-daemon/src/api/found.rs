@@ -1,0 +1,86 @@
+//! Stored alerts and anomalies in the shapes of the API.
+
+use crate::json::{AlertJson, AnomalyJson, ContributorJson, JudgeJson, TechniqueJson, WhyJson};
+use crate::store::{FindingRecord, OpinionRecord, StoredAlert, StoredAnomaly};
+use nta_core::domain::AlertKind;
+
+/// An alert, but for what people did about it.
+pub(super) fn alert(stored: &StoredAlert) -> AlertJson {
+    let judges = stored.opinions.iter().map(judge).collect();
+    AlertJson {
+        id: stored.id.clone(),
+        kind: stored.kind.clone(),
+        severity: stored.severity.word().to_owned(),
+        score: stored.score,
+        source: stored.source.clone(),
+        destination: stored.destination.clone(),
+        port: stored.port,
+        state: stored.state.clone(),
+        window_start: stored.first.to_string(),
+        window_end: stored.last.to_string(),
+        raised_at: stored.raised.to_string(),
+        cleared_at: stored.cleared.map(|time| time.to_string()),
+        clear_reason: stored.clear_reason.clone(),
+        windows: stored.windows,
+        detector: stored.finding.detector.clone(),
+        detectors: stored.detectors.clone(),
+        why: WhyJson { judges, ..why(&stored.kind, &stored.finding) },
+    }
+}
+
+/// An anomaly.
+pub(super) fn anomaly(stored: &StoredAnomaly) -> AnomalyJson {
+    let [window_start, window_end] = stored.finding.window().map(|time| time.to_string());
+    AnomalyJson {
+        id: stored.id,
+        alert: Some(stored.alert.clone()),
+        kind: stored.kind.clone(),
+        severity: Some(stored.severity.word().to_owned()),
+        score: stored.score,
+        source: stored.source.clone(),
+        destination: stored.destination.clone(),
+        port: stored.port,
+        detector: stored.finding.detector.clone(),
+        window_start,
+        window_end,
+        why: why(&stored.kind, &stored.finding),
+    }
+}
+
+fn why(kind: &str, finding: &FindingRecord) -> WhyJson {
+    let [window_start, window_end] = finding.window().map(|time| time.to_string());
+    // What a kind stands for is known by its name; a kind of another version may not be.
+    let kind = AlertKind::named(kind);
+    let technique = kind.and_then(AlertKind::technique);
+    WhyJson {
+        summary: finding.summary.clone(),
+        measure: finding.measure.clone(),
+        unit: finding.unit.clone(),
+        observed: finding.observed,
+        expected: finding.expected,
+        threshold: finding.threshold,
+        window_start,
+        window_end,
+        facts: finding.facts.iter().cloned().collect(),
+        contributors: finding
+            .contributors
+            .iter()
+            .map(|(what, amount)| ContributorJson { what: what.clone(), amount: *amount })
+            .collect(),
+        technique: technique.map(|(id, name)| TechniqueJson { id: id.to_owned(), name: name.to_owned() }),
+        recommendation: kind.map_or_else(String::new, |kind| kind.recommendation().to_owned()),
+        judges: Vec::new(),
+    }
+}
+
+fn judge(opinion: &OpinionRecord) -> JudgeJson {
+    JudgeJson {
+        detector: opinion.detector.clone(),
+        basis: opinion.basis.clone(),
+        score: opinion.score,
+        measure: opinion.measure.clone(),
+        observed: opinion.observed,
+        threshold: opinion.threshold,
+        summary: opinion.summary.clone(),
+    }
+}
