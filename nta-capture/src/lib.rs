@@ -153,6 +153,11 @@ impl CaptureReader {
         self.records.interfaces() > 1
     }
 
+    /// Whether no frame of another interface can come.
+    const fn has_one_interface(&self) -> bool {
+        matches!(self.format.container, Container::Pcap)
+    }
+
     /// It is a part of a file: what lies before is counted in what is said of its end.
     fn at_byte(mut self, start: u64, len: u64) -> Self {
         self.input.begin_at(start);

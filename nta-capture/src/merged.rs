@@ -20,6 +20,8 @@ pub struct Merged {
     next: usize,
     /// Those that are being read.
     active: Vec<usize>,
+    /// The one that is being read when no other one is left. It stays active at its end.
+    sole: Option<usize>,
     /// Bytes of those that were read to their end.
     bytes_read: u64,
     total_bytes: Option<u64>,
@@ -72,7 +74,16 @@ impl Merged {
         }
         // Stable: captures that begin at the same time stay in the order in which they were given.
         inputs.sort_by_key(|input| input.first);
-        Ok(Self { inputs, next: 0, active: Vec::new(), bytes_read: 0, total_bytes, ended: Vec::new(), names })
+        Ok(Self {
+            inputs,
+            next: 0,
+            active: Vec::new(),
+            sole: None,
+            bytes_read: 0,
+            total_bytes,
+            ended: Vec::new(),
+            names,
+        })
     }
 
     /// One capture alone, which is perhaps being made now.
@@ -80,7 +91,16 @@ impl Merged {
         let (names, total_bytes) = (vec![capture.name().to_owned()], capture.total_bytes());
         let capture = Some(Ordered::new(capture).with_clock(clock));
         let input = Input { path: PathBuf::new(), section: Section::default(), file: 0, first: 0, capture };
-        Self { inputs: vec![input], next: 0, active: Vec::new(), bytes_read: 0, total_bytes, ended: Vec::new(), names }
+        Self {
+            inputs: vec![input],
+            next: 0,
+            active: Vec::new(),
+            sole: None,
+            bytes_read: 0,
+            total_bytes,
+            ended: Vec::new(),
+            names,
+        }
     }
 
     /// The captures, in the order in which they were given.
@@ -111,16 +131,19 @@ impl Merged {
     /// The next frame of all.
     #[inline]
     pub fn next_frame(&mut self) -> Option<Frame<'_>> {
-        let at = self.choose()?;
+        let at = match self.sole {
+            Some(at) => at,
+            None => self.choose()?,
+        };
         self.inputs[at].capture.as_mut()?.next_frame()
     }
 
-    /// What was read to its end since the last call.
+    /// What was read to its end since the last call, but for what is read last of all.
     pub fn take_ended(&mut self) -> impl Iterator<Item = Part> + '_ {
         self.ended.drain(..)
     }
 
-    /// What is being read.
+    /// What is being read, or was read last of all.
     pub fn open_parts(&self) -> impl Iterator<Item = (usize, usize, &Ordered)> {
         self.active.iter().filter_map(|at| {
             let input = &self.inputs[*at];
@@ -164,6 +187,16 @@ impl Merged {
             self.inputs[at].capture = self.inputs[at].open().ok();
         }
         self.active.push(at);
+        self.look_for_sole();
+    }
+
+    fn look_for_sole(&mut self) {
+        if let [at] = self.active[..]
+            && self.next == self.inputs.len()
+            && self.inputs[at].capture.is_some()
+        {
+            self.sole = Some(at);
+        }
     }
 
     #[cold]
@@ -181,6 +214,7 @@ impl Merged {
                 self.ended.push(Part { file, number: at, capture: Ordered::new(capture) });
             }
         }
+        self.look_for_sole();
     }
 }
 

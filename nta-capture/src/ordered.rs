@@ -32,6 +32,8 @@ pub struct Ordered {
     /// What the last frame that was handed out lies in, if not in the reader's buffer.
     current: Copied,
     frames: u64,
+    /// Whether the next record is the next frame if its time is believed: nothing waits, and of one interface nothing will.
+    is_straight: bool,
     is_read: bool,
     clock: Option<Clock>,
 }
@@ -61,6 +63,7 @@ impl Ordered {
             next: None,
             current: Copied::default(),
             frames: 0,
+            is_straight: false,
             is_read: false,
             clock: None,
         }
@@ -92,6 +95,7 @@ impl Ordered {
     pub fn next_time(&mut self) -> Option<u64> {
         if self.next.is_none() {
             self.next = self.find();
+            self.is_straight = false;
         }
         match self.next.as_ref()? {
             Next::Record(record) => Some(record.time_ns),
@@ -102,9 +106,28 @@ impl Ordered {
     /// The next frame.
     #[inline]
     pub fn next_frame(&mut self) -> Option<Frame<'_>> {
-        self.next_time()?;
+        if self.is_straight {
+            let record = self.reader.next_record();
+            match record {
+                Some(record) if self.steady.passes(record.time_ns) => {
+                    self.frames += 1;
+                    return Some(self.reader.frame(record));
+                }
+                _ => self.decide(record),
+            }
+        }
+        self.next_waiting()
+    }
+
+    #[inline(never)]
+    fn next_waiting(&mut self) -> Option<Frame<'_>> {
+        let next = match self.next.take() {
+            Some(next) => next,
+            None => self.find()?,
+        };
         self.frames += 1;
-        match self.next.take()? {
+        self.is_straight = self.ready.is_empty() && self.reader.has_one_interface() && !self.is_read;
+        match next {
             Next::Record(record) => Some(self.reader.frame(record)),
             Next::Copied(frame) => {
                 self.current = frame;
@@ -171,7 +194,9 @@ impl Ordered {
     }
 
     /// Takes a record that is not believed at once, or the end.
+    #[cold]
     fn decide(&mut self, record: Option<Record>) {
+        self.is_straight = false;
         let Some(record) = record else {
             self.is_read = true;
             return self.steady.finish(&mut self.ready);

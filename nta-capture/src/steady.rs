@@ -54,7 +54,9 @@ pub struct Stamps {
 #[derive(Debug, Default)]
 pub(super) struct Steady {
     stamps: Stamps,
-    /// The last stamp that was believed.
+    /// The last stamp, while no frame is held: what most frames are compared with, and nothing else.
+    settled: Option<u64>,
+    /// The last stamp that was believed, when a frame was last looked at more closely.
     last: Option<u64>,
     /// The first frame, while it could still be the wrong one.
     first: Option<Copied>,
@@ -72,17 +74,21 @@ impl Steady {
     /// Whether a frame of this time is believed at once, with no one waiting before it.
     #[inline]
     pub(super) fn passes(&mut self, time: u64) -> bool {
-        let passes = self.held.is_empty()
-            && self.first.is_none()
-            && self.last.is_some_and(|last| last.abs_diff(time) <= JUMP_NS);
+        let passes = self.settled.is_some_and(|last| is_near(last, time));
         if passes {
-            self.last = Some(time);
+            self.settled = Some(time);
         }
         passes
     }
 
     /// Takes a frame; those that are decided now go to `ready`. `is_sure` says that its time is known to be right.
     pub(super) fn take(&mut self, frame: Copied, is_sure: bool, ready: &mut VecDeque<Copied>) {
+        self.last = self.settled.take().or(self.last);
+        self.place(frame, is_sure, ready);
+        self.settled = self.last.filter(|_| self.held.is_empty() && self.first.is_none());
+    }
+
+    fn place(&mut self, frame: Copied, is_sure: bool, ready: &mut VecDeque<Copied>) {
         let time = frame.time_ns;
         let Some(last) = self.last else {
             self.last = Some(time);
@@ -122,11 +128,12 @@ impl Steady {
             ready.extend(self.first.take());
             self.accept(ready);
         }
-        self.take(frame, is_sure, ready);
+        self.place(frame, is_sure, ready);
     }
 
     /// No more frames come.
     pub(super) fn finish(&mut self, ready: &mut VecDeque<Copied>) {
+        self.last = self.settled.take().or(self.last);
         let (Some(last), Some(held)) = (self.last, self.held.last().map(|held| held.time_ns)) else {
             return ready.extend(self.first.take());
         };

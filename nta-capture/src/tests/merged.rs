@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use super::build::{MICROSECONDS, Order, enhanced, gzip, interface, pcap_header, record, section};
-use crate::{End, Merged};
+use crate::{End, Merged, Ordered};
 
 const ORDER: Order = Order::Little;
 
@@ -46,7 +46,9 @@ fn merged(files: &[Vec<u8>]) -> (Vec<u32>, Vec<(usize, u64, End)>) {
         lengths.push(frame.wire_len);
     }
     assert!(all.bytes_read() >= size, "all of each is read");
-    parts.extend(all.take_ended().map(|part| (part.file, part.capture.frames(), part.capture.reader().end().clone())));
+    let part = |file, capture: &Ordered| (file, capture.frames(), capture.reader().end().clone());
+    parts.extend(all.take_ended().map(|ended| part(ended.file, &ended.capture)));
+    parts.extend(all.open_parts().map(|(file, _, capture)| part(file, capture)));
     (lengths, parts)
 }
 

@@ -13,7 +13,7 @@ use std::thread;
 use nta_common::limits::MAX_HEADER_BYTES;
 
 use super::hint::{Hint, Hinter};
-use nta_capture::{End, Frame, LinkType, Merged, Ordered, Part, Stamps};
+use nta_capture::{End, Frame, LinkType, Merged, Ordered, Stamps};
 
 /// Frames in a batch.
 const BATCH_FRAMES: usize = 1024;
@@ -56,14 +56,10 @@ impl Reading {
         }
     }
 
-    /// What was read of a part to its end.
-    pub fn of_ended(part: &Part) -> Self {
-        Self::of(part.file, part.number, &part.capture)
-    }
-
     /// What was read since the last call: of what ended since then, and of what is open.
     pub fn of_all(captures: &mut Merged) -> Vec<Self> {
-        let mut all: Vec<Self> = captures.take_ended().map(|part| Self::of_ended(&part)).collect();
+        let mut all: Vec<Self> =
+            captures.take_ended().map(|part| Self::of(part.file, part.number, &part.capture)).collect();
         all.extend(captures.open_parts().map(|(file, part, capture)| Self::of(file, part, capture)));
         all
     }

@@ -96,7 +96,7 @@ impl Reader {
             state.batch.push(frame, None);
             self.0.has_frames.notify_one();
         }
-        self.0.state().ended = Some(captures.take_ended().map(|part| Reading::of_ended(&part)).collect());
+        self.0.state().ended = Some(Reading::of_all(&mut captures));
     }
 }
 
