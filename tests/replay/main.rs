@@ -14,3 +14,4 @@ mod serve;
 mod stdin;
 mod tcp;
 mod time;
+mod wrapped;

@@ -9,7 +9,7 @@ use nta_tests::daemon::run;
 use serde_json::Value;
 
 /// The kernel engine needs the rights to load the program.
-const ENGINES: &[&str] = if cfg!(feature = "kernel") { &["user", "kernel"] } else { &["user"] };
+pub(crate) const ENGINES: &[&str] = if cfg!(feature = "kernel") { &["user", "kernel"] } else { &["user"] };
 
 /// What a replay says: flows and windows without their order, and the summary.
 struct Said {

@@ -1,7 +1,9 @@
-//! What may lie between the link layer and IP: an MPLS label stack (RFC 3032), a PPPoE session header (RFC 2516).
+//! What may lie between the link layer and IP: an MPLS label stack (RFC 3032) with IP or an Ethernet frame (RFC 4448) in it, a
+//! PPPoE session header (RFC 2516), the headers of LLC and SNAP (IEEE 802.2, RFC 1042).
 //!
 //! An MPLS label is 4 bytes, the lowest bit of byte 2 marks the last one; the first four bits of what follows say what it is, as
-//! routers do (RFC 4928). PPPoE is 6 bytes, then the PPP protocol number in 2.
+//! routers do (RFC 4928). A frame may have a control word of 4 bytes before it. PPPoE is 6 bytes, then the PPP protocol number
+//! in 2. LLC and SNAP are 6 bytes, then an Ethernet type, and stand behind a length in place of a type.
 
 use super::{Next, PacketReader, eth};
 use crate::Counter;
@@ -16,6 +18,11 @@ const BOTTOM_OF_STACK: u8 = 0x01;
 const PPPOE_LEN: usize = 6;
 const PPP_IPV4: u16 = 0x0021;
 const PPP_IPV6: u16 = 0x0057;
+/// The largest number in the place of an Ethernet type that is a length.
+const MAX_LENGTH: u16 = 1500;
+const SNAP_LEN: usize = 8;
+const CONTROL_WORD_LEN: usize = 4;
+const TYPE_AT: usize = 12;
 
 /// Steps over the shim, if there is one.
 #[inline(always)]
@@ -32,7 +39,19 @@ pub(super) fn skip<R: PacketReader>(reader: &R, next: Next) -> Result<Next, Coun
             };
             Ok(Next { ether_type, offset: at + 2 })
         }
-        _ => Ok(next),
+        MAX_LENGTH.. => Ok(next),
+        _ => Ok(snap(reader, next)),
+    }
+}
+
+#[inline(always)]
+fn snap<R: PacketReader>(reader: &R, next: Next) -> Next {
+    let at = reader.forget(next.offset);
+    match reader.read::<SNAP_LEN>(at) {
+        Some([0xaa, 0xaa, 3, 0, 0, 0, high, low]) => {
+            Next { ether_type: u16::from_be_bytes([high, low]), offset: at + SNAP_LEN }
+        }
+        _ => next,
     }
 }
 
@@ -51,10 +70,24 @@ fn labels<R: PacketReader>(reader: &R, start: usize) -> Result<Next, Counter> {
             let ether_type = match first >> 4 {
                 4 => eth::IPV4,
                 6 => eth::IPV6,
-                _ => 0,
+                _ => return Ok(pseudowire(reader, at)),
             };
             return Ok(Next { ether_type, offset: at });
         }
     }
     Err(Counter::ShimMalformed)
+}
+
+/// The packet of an Ethernet frame behind the labels, with or without a control word: whichever has a packet where it should be.
+#[inline(always)]
+fn pseudowire<R: PacketReader>(reader: &R, start: usize) -> Next {
+    for before in [CONTROL_WORD_LEN, 0] {
+        let at = reader.forget(start + before);
+        let Some([high, low, first]) = reader.read::<3>(at + TYPE_AT) else { break };
+        let next = Next { ether_type: u16::from_be_bytes([high, low]), offset: at + TYPE_AT + 2 };
+        if matches!((next.ether_type, first >> 4), (eth::IPV4, 4) | (eth::IPV6, 6)) {
+            return next;
+        }
+    }
+    Next { ether_type: 0, offset: start }
 }

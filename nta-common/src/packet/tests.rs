@@ -246,7 +246,19 @@ fn mpls_labels_and_pppoe_are_stepped_over() {
     let (family, _) = run(&[eth(0x8847), [0, 1, 0x10, 64].repeat(7), datagram.clone()].concat());
     assert_eq!(family, Err(Counter::ShimMalformed));
     let (family, _) = run(&[eth(0x8847), std::vec![0, 1, 0x11, 64, 0, 0]].concat());
-    assert_eq!(family, Err(Counter::NonIp), "a pseudowire");
+    assert_eq!(family, Err(Counter::NonIp), "neither a packet nor a frame");
+    // An Ethernet pseudowire, with and without a control word; an address may begin with anything.
+    for before in [&[0, 0, 0, 9][..], &[]] {
+        for inner in [datagram.clone(), ipv6(proto::UDP, &UDP)] {
+            let is_v6 = inner[0] >> 4 == 6;
+            let frame = [eth(if is_v6 { 0x86dd } else { 0x0800 }), inner].concat();
+            let (family, p) = run(&[eth(0x8847), std::vec![0, 1, 0x11, 64], before.to_vec(), frame].concat());
+            assert_eq!((family, p.dst_port), (Ok(if is_v6 { Family::V6 } else { Family::V4 }), 53), "{before:?}");
+        }
+    }
+    let arp = [eth(0x0806), std::vec![0; 28]].concat();
+    let (family, _) = run(&[eth(0x8847), std::vec![0, 1, 0x11, 64, 0, 0, 0, 9], arp].concat());
+    assert_eq!(family, Err(Counter::NonIp), "ARP of a customer");
 
     let pppoe = [0x11, 0, 0, 1, 0, 34];
     let (family, p) = run(&[eth(0x8864), pppoe.to_vec(), std::vec![0, 0x21], datagram].concat());
@@ -255,6 +267,27 @@ fn mpls_labels_and_pppoe_are_stepped_over() {
     assert_eq!((family, p.dst_port), (Ok(Family::V6), 53));
     let (family, _) = run(&[eth(0x8864), pppoe.to_vec(), std::vec![0xc0, 0x21, 1, 1]].concat());
     assert_eq!(family, Err(Counter::NonIp), "a PPP control packet");
+}
+
+#[test]
+fn llc_and_snap_are_stepped_over_behind_a_length_and_behind_tags() {
+    let snap = |kind: u16| [&[0xaa, 0xaa, 3, 0, 0, 0][..], &kind.to_be_bytes()].concat();
+    let datagram = ipv4(proto::UDP, &[], 0, &UDP);
+    let len = 8 + datagram.len() as u16;
+    let padding = std::vec![0; 6];
+    let frame = [eth(len), snap(0x0800), datagram, padding].concat();
+    let (family, p) = run(&frame);
+    assert_eq!((family, p.dst_port, p.payload_len), (Ok(Family::V4), 53, 4));
+    let (family, p) = run(&[eth(0x8100), tag(7, len), snap(0x86dd), ipv6(proto::UDP, &UDP)].concat());
+    assert_eq!((family, p.dst_port, p.vlan), (Ok(Family::V6), 53, 7));
+    let (family, _) = run(&[eth(28 + 8), snap(0x0806), std::vec![0; 28]].concat());
+    assert_eq!(family, Err(Counter::Arp));
+    // Spanning tree, Cisco's discovery, and a header that is cut off.
+    let spanning_tree = [eth(38), std::vec![0x42, 0x42, 3], std::vec![0; 35]].concat();
+    let discovery = [eth(100), std::vec![0xaa, 0xaa, 3, 0, 0, 0x0c, 0x20, 0], std::vec![0; 92]].concat();
+    for frame in [spanning_tree, discovery, [eth(8), std::vec![0xaa, 0xaa, 3]].concat()] {
+        assert_eq!(run(&frame).0, Err(Counter::NonIp));
+    }
 }
 
 #[test]
@@ -271,11 +304,28 @@ fn tunnels_are_opened_only_when_asked_to() {
     };
     let frame4 = [eth(0x0800), inner4.clone()].concat();
     let vxlan = [std::vec![8, 0, 0, 0, 0, 0, 7, 0], frame4.clone()].concat();
-    let geneve = [std::vec![1, 0, 0x65, 0x58, 0, 0, 7, 0, 1, 2, 3, 4], frame4].concat();
+    let geneve = [std::vec![1, 0, 0x65, 0x58, 0, 0, 7, 0, 1, 2, 3, 4], frame4.clone()].concat();
+    let erspan_1 = [std::vec![0, 0, 0x88, 0xbe], frame4.clone()].concat();
+    let erspan_2 = [std::vec![0x10, 0, 0x88, 0xbe, 0, 0, 0, 1, 0x10, 1, 0, 2, 0, 0, 0, 3], frame4.clone()].concat();
+    let erspan_3 = |more: u8| {
+        let header = std::vec![0x10, 0, 0x22, 0xeb, 0, 0, 0, 1, 0x20, 1, 0, 2, 0, 0, 0, 3, 0, 0, 0, more];
+        [header, std::vec![7; usize::from(more) * 8], frame4.clone()].concat()
+    };
+    let gtp = [std::vec![0x30, 0xff, 0, 40, 0, 0, 0, 9], inner4.clone()].concat();
+    let gtp_more = [std::vec![0x34, 0xff, 0, 48, 0, 0, 0, 9, 0, 0, 0, 0x85, 1, 0x10, 9, 0], inner6.clone()].concat();
+    let origin = [std::vec![0, 0, 1, 2, 3, 4, 5, 6], inner6.clone()].concat();
     let gre_key = [std::vec![0x20, 0, 0x86, 0xdd, 0, 0, 0, 9], inner6.clone()].concat();
     for (name, outer, (family, outer_port)) in [
         ("vxlan", ipv4(proto::UDP, &[], 0, &outer_udp(4789, &vxlan)), (Family::V4, 4789)),
         ("geneve", ipv4(proto::UDP, &[], 0, &outer_udp(6081, &geneve)), (Family::V4, 6081)),
+        ("erspan i", ipv4(47, &[], 0, &erspan_1), (Family::V4, 0)),
+        ("erspan ii", ipv4(47, &[], 0, &erspan_2), (Family::V4, 0)),
+        ("erspan iii", ipv4(47, &[], 0, &erspan_3(0)), (Family::V4, 0)),
+        ("erspan iii, platform", ipv4(47, &[], 0, &erspan_3(1)), (Family::V4, 0)),
+        ("gtp-u", ipv4(proto::UDP, &[], 0, &outer_udp(2152, &gtp)), (Family::V4, 2152)),
+        ("gtp-u, extension", ipv4(proto::UDP, &[], 0, &outer_udp(2152, &gtp_more)), (Family::V6, 2152)),
+        ("teredo", ipv4(proto::UDP, &[], 0, &outer_udp(3544, &inner6)), (Family::V6, 3544)),
+        ("teredo, origin", ipv4(proto::UDP, &[], 0, &outer_udp(3544, &origin)), (Family::V6, 3544)),
         ("gre", ipv4(47, &[], 0, &gre_key), (Family::V6, 0)),
         ("ipip", ipv4(4, &[], 0, &inner4), (Family::V4, 0)),
         ("6in4", ipv4(41, &[], 0, &inner6), (Family::V6, 0)),

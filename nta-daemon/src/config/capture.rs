@@ -19,7 +19,7 @@ section! {
         attach: Attach = Attach::Auto,
         /// Kernel memory for the flow maps in MiB; 64 hold about 70,000 IPv4 and 45,000 IPv6 flows.
         map_memory_mib: u64 = 64,
-        /// Account the inner packet of VXLAN, Geneve, GRE and IP-in-IP in place of the tunnel.
+        /// Account the inner packet of VXLAN, Geneve, GRE, ERSPAN, IP-in-IP, GTP-U and Teredo in place of the tunnel.
         tunnels: bool = false,
         /// Place among other programs at TCX: first (sees also what they drop) or last.
         tcx_order: TcxOrder = TcxOrder::First,

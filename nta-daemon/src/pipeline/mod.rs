@@ -180,10 +180,10 @@ impl Pipeline {
                     self.ids = self.ids.next_part();
                     source.identify(self.ids);
                 }
-                self.pass_silence(time, source, output)?;
             }
         }
         if self.windows.end().is_none() {
+            self.pass_silence(time, source, output)?;
             self.open_for(time);
         }
         Ok(())

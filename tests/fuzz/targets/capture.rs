@@ -7,22 +7,14 @@ use std::io::Cursor;
 
 use libfuzzer_sys::fuzz_target;
 
-// The module alone, by its path: with the whole daemon around it the target would build for minutes.
-#[path = "."]
-mod source {
-    #[path = "../../../nta-daemon/src/source/capture/mod.rs"]
-    #[expect(dead_code, unused_imports, reason = "the daemon uses more of it")]
-    pub mod capture;
-}
-
-use source::capture::{CaptureReader, Compression, End};
+use nta_capture::{CaptureReader, Compression, End, Ordered};
 
 /// No frame is longer than the reader's own limit (`MAX_FRAME_BYTES`), plus the link header that replaces a shorter one.
 const MAX_FRAME_BYTES: usize = (16 << 20) + 14;
 
 fuzz_target!(|input: &[u8]| {
-    let file = Box::new(Cursor::new(input.to_vec()));
-    let mut reader = match CaptureReader::from_read("input\nname".to_owned(), file) {
+    let open = || CaptureReader::from_read("input\nname".to_owned(), Box::new(Cursor::new(input.to_vec())));
+    let mut reader = match open() {
         Ok(reader) => reader,
         Err(error) => return assert_eq!(error.to_string().lines().count(), 1, "{error}"),
     };
@@ -44,5 +36,15 @@ fuzz_target!(|input: &[u8]| {
     if let End::CutOff { detail, .. } | End::Corrupt { detail, .. } = reader.end() {
         assert!(!detail.is_empty() && !detail.contains('\n'), "{detail:?}");
     }
+    // In order of time they are the same frames.
+    let Ok(again) = open() else { panic!("it was opened before") };
+    let mut ordered = Ordered::new(again);
+    let mut in_order = 0;
+    while let Some(frame) = ordered.next_frame() {
+        assert!(frame.data.len() <= MAX_FRAME_BYTES);
+        in_order += 1;
+    }
+    assert_eq!((in_order, ordered.frames()), (frames, frames));
+    assert_eq!(ordered.reader().end(), reader.end());
     assert!(reader.unsupported().is_none_or(|line| frames == 0 && line.lines().count() == 1));
 });

@@ -1,0 +1,65 @@
+//! What may lie around the packets of a capture: a mirrored feed, a pseudowire, LLC and SNAP. Both engines look inside.
+
+use std::fs;
+use std::path::Path;
+
+use nta_tests::cases;
+use nta_tests::daemon::run;
+use nta_tests::packet::{ethernet, ipv4};
+use nta_tests::pcap::{ETHERNET, Frame, pcap};
+use nta_tests::served::scan_frames;
+use serde_json::Value;
+
+use crate::time::ENGINES;
+
+/// The TCP flows, all flows and the kinds of alerts of a capture.
+fn replay(engine: &str, input: &Path, tunnels: bool) -> (usize, usize, Vec<Value>) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = folder.path().join("nta.toml");
+    fs::write(&config, format!("[capture]\ntunnels = {tunnels}\n")).expect("a configuration");
+    let arguments = ["replay", "--format", "jsonl", "--engine", engine, "--config"].map(AsRef::as_ref);
+    let run = run(arguments.into_iter().chain([config.as_os_str(), input.as_os_str()]));
+    assert_eq!(run.status, Some(0), "{run:?}");
+    let lines = run.json();
+    let flows: Vec<&Value> = lines.iter().filter(|line| line["type"] == "flow").collect();
+    let tcp = flows.iter().filter(|flow| flow["protocol"] == "tcp").count();
+    let alerts = lines.iter().filter(|line| line["type"] == "alert").map(|line| line["alert"]["type"].clone());
+    (tcp, flows.len(), alerts.collect())
+}
+
+#[test]
+fn a_mirrored_scan_is_seen_where_tunnels_are_opened() {
+    let folder = tempfile::tempdir().expect("a folder");
+    // GRE with a sequence number, and the headers of ERSPAN I (without one), II and III.
+    let headers: [(&str, &[u8]); 3] = [
+        ("i", &[0, 0, 0x88, 0xbe]),
+        ("ii", &[0x10, 0, 0x88, 0xbe, 0, 0, 0, 1, 0x10, 1, 0, 2, 0, 0, 0, 3]),
+        ("iii", &[0x10, 0, 0x22, 0xeb, 0, 0, 0, 1, 0x20, 1, 0, 2, 0, 0, 0, 3, 0, 0, 0, 0]),
+    ];
+    for (name, header) in headers {
+        let wrap = |frame: Frame| {
+            let mirrored = ethernet(0x0800, &ipv4(47, &[], 0, &[header, &frame.data].concat()));
+            Frame { wire_len: mirrored.len() as u32, data: mirrored, ..frame }
+        };
+        let frames: Vec<Frame> = scan_frames(1_000_000_000).into_iter().map(wrap).collect();
+        let input = folder.path().join(name);
+        fs::write(&input, pcap(ETHERNET, &frames)).expect("written");
+        for engine in ENGINES {
+            let (tcp, flows, alerts) = replay(engine, &input, true);
+            assert_eq!((tcp, flows), (200, 200), "{engine}: {name}");
+            assert!(alerts.iter().any(|kind| kind == "port_scan"), "{engine}: {name}: {alerts:?}");
+            let (tcp, flows, _) = replay(engine, &input, false);
+            assert_eq!((tcp, flows), (0, 1), "{engine}: {name}: the tunnel itself");
+        }
+    }
+}
+
+#[test]
+fn frames_in_mpls_and_behind_llc_and_snap_are_seen_always() {
+    for engine in ENGINES {
+        for (case, connections) in [("eompls", 5), ("llc-snap", 6)] {
+            let (tcp, flows, _) = replay(engine, &cases().join(case).join("input.pcap"), false);
+            assert_eq!((tcp, flows), (connections, connections), "{engine}: {case}");
+        }
+    }
+}
