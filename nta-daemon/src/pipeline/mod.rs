@@ -250,16 +250,31 @@ impl Pipeline {
         source: &mut S,
         output: &mut Fanout<'_>,
     ) -> Result<(), SourceError> {
-        let Some(end) = self.windows.end() else { return Ok(()) };
+        if self.windows.end().is_none() {
+            return Ok(());
+        }
         let began = Instant::now();
         self.drain(source, output)?;
         self.status.last_drain_ns = began.elapsed().as_nanos() as u64;
+        self.close_drained(source, output, true)
+    }
+
+    /// Closes the open window, for which the source has nothing more; whether anything was counted since the one before.
+    fn close_drained<S: FlowSource + ?Sized>(
+        &mut self,
+        source: &mut S,
+        output: &mut Fanout<'_>,
+        was_counted: bool,
+    ) -> Result<(), SourceError> {
+        let Some(end) = self.windows.end() else { return Ok(()) };
         let (windows, timeline) = (&mut self.windows, &self.timeline);
         if end.since(self.last_expiry) >= EXPIRE_EVERY_NS {
             source.expire(end, &mut |update| take(windows, timeline, output, &update))?;
             self.last_expiry = end;
         }
-        self.status.ledger = source.ledger()?;
+        if was_counted {
+            self.status.ledger = source.ledger()?;
+        }
         self.judge_attachments();
         let measured = self.measure(end);
         let ledger = self.status.ledger.total();

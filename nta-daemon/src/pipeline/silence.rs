@@ -26,7 +26,8 @@ impl Pipeline {
                 break;
             }
             self.open_at(start);
-            self.close(source, output)?;
+            // Nothing was counted since the window before it closed.
+            self.close_drained(source, output, false)?;
         }
         self.expire_after_silence(time, source, output)
     }
