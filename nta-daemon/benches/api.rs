@@ -1,7 +1,8 @@
 //! How long each route takes over a database of a million flows and a million windows: half of the answers come within p50,
 //! all but one of a hundred within p99, from the request to the whole body.
 //!
-//! Run by `cargo bench -p nta-daemon --bench api`; NTA_DATABASE names another database; what it lacks is filled in.
+//! Run by `cargo bench -p nta-daemon --bench api`; NTA_DATABASE names another database; what it lacks is filled in. NTA_RUN
+//! (32 hexadecimal digits) names the run in it whose capture is served.
 #![expect(clippy::print_stdout, reason = "the bench's result")]
 
 use std::net::{IpAddr, Ipv4Addr};
@@ -56,7 +57,9 @@ async fn main() {
         max_hosts: all,
         ..Retention::default()
     });
-    let run = fill(&store).await;
+    let filled = fill(&store).await;
+    let named = std::env::var("NTA_RUN").ok().map(|hex| u128::from_str_radix(&hex, 16).expect("a run").to_be_bytes());
+    let run = named.unwrap_or(filled);
     let status = Status { mode: Mode::Replay, window_ns: BASE_S * S, ..Status::default() };
     let access = AnalysisAccess::default();
     access.baselines.publish(store.baselines("replay").await.expect("baselines").expect("they are stored"));
