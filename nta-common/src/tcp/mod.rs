@@ -98,8 +98,8 @@ const UNNUMBERED_MOMENT: u32 = 5_000_000 >> TICK_SHIFT;
 
 impl TcpDirection {
     /// Whether the segment is the last one of this direction once more: the same datagram within a moment, that brings nothing
-    /// new. Many stacks number datagrams of one packet with 0 (RFC 6864), and IPv6 has no number: of these an acknowledgment
-    /// alone may be a duplicate ACK as well.
+    /// new. Many stacks number datagrams of one packet with 0 (RFC 6864), packet generators all with 1, and IPv6 has no number:
+    /// of these an acknowledgment alone may be a duplicate ACK as well.
     #[inline(always)]
     pub(crate) fn has_passed(&self, p: &Packet, now_ns: u64) -> bool {
         if !unlikely(p.datagram_id == u32::from(self.datagram_id)) {
@@ -108,10 +108,11 @@ impl TcpDirection {
         let span = p.payload_len + u32::from(p.tcp_flags & SYN != 0) + u32::from(p.tcp_flags & FIN != 0);
         let (end, now) = (p.seq.wrapping_add(span), (now_ns >> TICK_SHIFT) as u32);
         let (moved, sent) = (now.wrapping_sub(self.next_seq_at), now.wrapping_sub(self.last_ack_at));
-        let passed = if p.datagram_id == 0 {
+        let passed = if p.datagram_id <= 1 {
             span != 0 && end == self.next_seq && moved < UNNUMBERED_MOMENT
         } else {
-            !after(end, self.next_seq) && (moved < MOMENT || sent < MOMENT)
+            let says_the_same = p.tcp_flags & ACK == 0 || p.ack == self.last_ack;
+            says_the_same && !after(end, self.next_seq) && (moved < MOMENT || sent < MOMENT)
         };
         fall_through();
         passed

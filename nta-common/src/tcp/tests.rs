@@ -160,7 +160,7 @@ fn a_segment_that_a_mirror_delivers_twice_counts_as_nothing_else() {
         flow.dir.map(|side| (side.tcp.duplicates, side.tcp.syn_retry + side.tcp.retransmissions + side.tcp.dup_acks))
     };
     assert_eq!(pass([(0, 7), (50_000, 7)]), [(3, 0), (2, 0)]);
-    // Without numbers an ACK may be a duplicate ACK.
+    // Without numbers, 0 or 1, an ACK may be a duplicate ACK.
     assert_eq!(pass([(0, 0), (50_000, 0)]), [(2, 1), (1, 1)]);
     // Sent again by the stack: another datagram. Much later: not the mirror.
     for copies in [[(0, 7), (50_000, 8)], [(0, 7), (300_000_000, 7)], [(0, 0), (12_000_000, 0)]] {

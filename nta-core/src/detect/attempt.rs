@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use nta_common::flow::Counts;
 use nta_common::packet::proto;
 
+pub(super) use crate::domain::REFLECTOR_PORTS;
 use crate::domain::{Endpoint, FlowObservation};
 
 /// A packet that asks whether somebody is there, by its answer.
@@ -16,11 +17,6 @@ pub(super) enum Attempt {
     Answered,
 }
 
-/// Ports from which public servers answer, and are made to answer strangers (CISA TA14-017A, US-CERT's table of
-/// amplification factors; Rossow 2014): quote, chargen, DNS, TFTP, portmapper, NTP, NetBIOS, SNMP, CLDAP, RIP,
-/// SSDP, ARD, WS-Discovery, mDNS, CoAP, memcached.
-pub(super) const REFLECTOR_PORTS: [u16; 16] =
-    [17, 19, 53, 69, 111, 123, 137, 161, 389, 520, 1900, 3283, 3702, 5353, 5683, 11_211];
 /// UDP ports from here on belong to sessions, not services: the lowest that RTP is given by default.
 pub(super) const FIRST_SESSION_PORT: u16 = 16_384;
 /// More packets than this are no probe: nmap sends a UDP probe up to 10 times (`--max-retries`).

@@ -187,14 +187,14 @@ fn count(
         let silent = back == 0;
         let met_service = met.entry(service).or_default();
         met_service.scattered += packets;
-        met_service.unanswered += if silent { packets } else { 0 };
+        met_service.unanswered += if silent && !view.snapshot.visibility.udp.is_one_sided() { packets } else { 0 };
         met_service.shares.add(source, packets);
         if silent && sent.ip_bytes >= packets * LARGE_BYTES {
             let met_host = met.entry((target.address, None)).or_default();
             met_host.unanswered += packets;
             met_host.shares.add(source, packets);
         }
-    } else if (back as f64) < packets as f64 * DEAF_SHARE {
+    } else if !view.snapshot.visibility.udp.is_one_sided() && (back as f64) < packets as f64 * DEAF_SHARE {
         let lasted_s = flow.last.min(view.end()).since(flow.first.max(view.start())) as f64 / 1e9;
         let refused = refusals.contains(&(target.address, source));
         if packets as f64 >= config.deaf_rate(refused) as f64 * lasted_s.max(MIN_DEAF_S) {
@@ -295,6 +295,15 @@ mod tests {
         // As Zeek turns round what comes from a server's port.
         let turned = Flow::udp(2, 9_955, 1, 53).sent(0, 0).answered(3_000, 100).lasting(4.9);
         assert_eq!(judge(1, |_| vec![turned.clone(), refusal.clone()])[0].source, Party::Host(host(1)));
+    }
+
+    #[test]
+    fn a_missing_answer_says_nothing_where_one_direction_is_seen() {
+        let download = Flow::udp(2, 50_000, 1, 443).sent(0, 0).answered(6_000, 1_200).lasting(4.9);
+        assert!(judge(1, |_| vec![download.clone()]).is_empty());
+        let whole = |n: u32| Flow::udp(10 + n, 40_000, 4, 5_000).sent(50, 80).answered(50, 80).since(0);
+        let both = |_| (0..20).map(whole).chain([download.clone()]).collect();
+        assert_eq!(judge(1, both)[0].destination, Party::Host(host(2)), "where both are seen it does");
     }
 
     #[test]

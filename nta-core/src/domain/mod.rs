@@ -18,6 +18,7 @@ mod time;
 mod timeline;
 mod tracked;
 mod translation;
+mod visibility;
 mod words;
 mod zeek;
 
@@ -39,4 +40,5 @@ pub use time::Timestamp;
 pub use timeline::Timeline;
 pub use tracked::{Origin, Tracked};
 pub use translation::Translation;
+pub use visibility::{Conversations, REFLECTOR_PORTS, Visibility};
 pub use words::{ConnState, History};

@@ -1,6 +1,6 @@
 //! What the running pipeline reports about itself, published after every window for the API to show.
 
-use super::{EventCounts, Ledger, Readings, Timestamp};
+use super::{EventCounts, Ledger, Readings, Timestamp, Visibility};
 
 /// Where packets come from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -203,6 +203,10 @@ pub struct Status {
     pub last_drain_ns: u64,
     /// How long judging the last window took, in nanoseconds.
     pub last_analysis_ns: u64,
+    /// Whether both directions of traffic are seen.
+    pub visibility: Visibility,
+    /// TCP segments that passed twice, as mirror ports deliver them.
+    pub duplicates: u64,
     /// What became of the detectors' findings.
     pub detection: DetectionCounts,
     /// Hosts of the last base window.

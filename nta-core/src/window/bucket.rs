@@ -9,7 +9,7 @@ use nta_common::{Counter, LedgerSlot};
 use super::host::{HostStats, Seed};
 use super::pool::Pools;
 use super::{Both, Closed, Flows, Hosts, Measured, Rtt};
-use crate::domain::{EventCounts, FlowObservation, OverflowDelta, PacketEvent, TcpCounts, Timestamp};
+use crate::domain::{EventCounts, FlowObservation, OverflowDelta, PacketEvent, TcpCounts, Timestamp, Visibility};
 
 /// Hosts that a window names; the rest is summed up as "others".
 pub(super) const TOP_TALKERS: usize = 10;
@@ -44,6 +44,8 @@ pub struct Window {
     pub tcp_packets: u64,
     /// What the clients of its TCP connections sent, and what the servers did.
     pub tcp_sent: [TcpSent; 2],
+    /// Conversations, by the sides that were seen of them.
+    pub visibility: Visibility,
     /// All round trips, to both sides.
     pub rtt: Rtt,
     /// Those to the clients, and those to the servers.
@@ -214,6 +216,7 @@ impl Bucket {
         for counts in &seen.tcp {
             window.tcp += *counts;
         }
+        window.visibility.add(&seen);
         let number = seen.flow.proto;
         if number == nta_common::packet::proto::TCP {
             window.tcp_packets += seen.packets();
@@ -329,6 +332,7 @@ impl Window {
         self.new_flows += other.new_flows;
         self.tcp += other.tcp;
         self.tcp_packets += other.tcp_packets;
+        self.visibility.merge(&other.visibility);
         self.rtt.merge(&other.rtt);
         for side in 0..2 {
             self.rtt_sides[side].merge(&other.rtt_sides[side]);

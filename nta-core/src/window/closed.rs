@@ -66,6 +66,6 @@ impl Closed {
             window.flows = flow_ids.count();
         }
         window.settle_sums();
-        Snapshot { span: Span::Base, window, hosts, flows, events, flow_ids }
+        Snapshot { span: Span::Base, visibility: window.visibility, window, hosts, flows, events, flow_ids }
     }
 }

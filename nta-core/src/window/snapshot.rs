@@ -1,7 +1,7 @@
 //! A closed window with everything that judges it, and the longer windows made of shorter ones.
 
 use super::{Both, Distinct, Flows, Hosts, Measured, NotWhole, Run, Seed, Window};
-use crate::domain::{PacketEvent, Timestamp};
+use crate::domain::{PacketEvent, Timestamp, Visibility};
 
 /// Length of a window, as a multiple of the base window.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -36,6 +36,8 @@ pub struct Snapshot {
     pub span: Span,
     /// The network as a whole.
     pub window: Window,
+    /// What the capture point shows, by this window and those before.
+    pub visibility: Visibility,
     /// Each host.
     pub hosts: Hosts,
     /// Flows with at least one packet; only of a base window.
@@ -50,7 +52,15 @@ impl Snapshot {
     /// A window of which only the sums over the network are known.
     pub fn of_network(span: Span, window: Window) -> Self {
         let hosts = Hosts::new(Seed::fixed());
-        Self { span, window, hosts, flows: Flows::default(), events: Vec::new(), flow_ids: Distinct::default() }
+        Self {
+            span,
+            visibility: window.visibility,
+            window,
+            hosts,
+            flows: Flows::default(),
+            events: Vec::new(),
+            flow_ids: Distinct::default(),
+        }
     }
 
     /// Measured length in seconds.
@@ -132,6 +142,7 @@ impl Cascade {
         open.window.merge(part);
         open.hosts.merge(&shorter.hosts, both);
         open.flow_ids.merge(&shorter.flow_ids);
+        open.visibility = shorter.visibility;
         if end >= open.window.end {
             // A part that was closed late, or stands for several, ends behind it.
             open.window.end = end;
@@ -186,6 +197,7 @@ fn blank(span: Span, id: u64, start: Timestamp, span_ns: u64, shorter: &Snapshot
             measured: Measured { span_ns, wall_ahead_ns: shorter.window.measured.wall_ahead_ns, ..Measured::default() },
             ..Window::default()
         },
+        visibility: shorter.visibility,
         hosts: shorter.hosts.like(),
         flows: Flows::default(),
         events: Vec::new(),

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use nta_common::packet::proto;
 
+use nta_core::detect::Networks;
 use nta_core::domain::{Endpoint, FlowId, FlowRecord, Timestamp, community_id};
 
 /// Columns with their Zeek types, in Zeek's order; the last is that of its policy script `community-id-logging`.
@@ -40,12 +41,13 @@ const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnop
 /// A conn.log that is being written.
 pub(super) struct ConnLog {
     to: BufWriter<Box<dyn Write + Send>>,
+    local: Networks,
     last: Timestamp,
 }
 
 impl ConnLog {
-    /// Begins `conn.log` in the folder, which is made, or on standard output.
-    pub(super) fn create(folder: Option<&Path>) -> io::Result<Self> {
+    /// Begins `conn.log` in the folder, which is made, or on standard output. `local` are one's own networks.
+    pub(super) fn create(folder: Option<&Path>, local: Networks) -> io::Result<Self> {
         let to: Box<dyn Write + Send> = match folder {
             Some(folder) => {
                 std::fs::create_dir_all(folder)?;
@@ -53,7 +55,7 @@ impl ConnLog {
             }
             None => Box::new(io::stdout()),
         };
-        let mut log = Self { to: BufWriter::new(to), last: Timestamp::default() };
+        let mut log = Self { to: BufWriter::new(to), local, last: Timestamp::default() };
         log.header()?;
         Ok(log)
     }
@@ -80,7 +82,9 @@ impl ConnLog {
         write!(self.to, "{}\t{orig_port}\t{}\t{resp_port}\t", orig.address, resp.address)?;
         write!(self.to, "{}\t-\t", transport(flow.proto))?;
         write!(self.to, "{}\t", optional(lasted.then(|| seconds(duration))))?;
-        write!(self.to, "{}\t{}\t{}\t-\t-\t0\t", payload(orig), payload(resp), flow.conn_state.as_str())?;
+        write!(self.to, "{}\t{}\t{}\t", payload(orig), payload(resp), flow.conn_state.as_str())?;
+        let [local_orig, local_resp] = [orig, resp].map(|side| bool(self.local.contains(&side.address)));
+        write!(self.to, "{local_orig}\t{local_resp}\t0\t")?;
         write!(self.to, "{}\t", optional(Some(flow.history).filter(|history| !history.as_str().is_empty())))?;
         write!(self.to, "{}\t{}\t", orig.sent.packets, orig.sent.ip_bytes)?;
         write!(self.to, "{}\t{}\t", resp.sent.packets, resp.sent.ip_bytes)?;
@@ -108,6 +112,10 @@ const fn transport(number: u8) -> &'static str {
         proto::ICMP | proto::ICMPV6 => "icmp",
         _ => "unknown_transport",
     }
+}
+
+const fn bool(value: bool) -> &'static str {
+    if value { "T" } else { "F" }
 }
 
 fn time(at: Timestamp) -> String {

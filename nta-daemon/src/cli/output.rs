@@ -10,10 +10,13 @@ use serde::{Serialize, Serializer};
 use super::conn_log::ConnLog;
 use super::document::JsonDocument;
 use super::replay::Format;
-use crate::json::{AlertJson, ArpJson, DnsJson, FeaturesJson, FlowJson, LedgerJson, WindowJson, skipped};
+use crate::json::{
+    AlertJson, ArpJson, DnsJson, FeaturesJson, FlowJson, LedgerJson, VisibilityJson, WindowJson, skipped,
+};
 use crate::pipeline::{PipelineEvent, Sink};
 use crate::replay::{FileSummary, Summary};
 use nta_capture::End;
+use nta_core::detect::Networks;
 use nta_core::domain::{Alert, FlowRecord, FlowUpdate, PacketEvent, Timestamp};
 use nta_core::window::{HostStats, Snapshot, Span};
 
@@ -55,6 +58,10 @@ struct Document<'a> {
     flows: u64,
     /// Packets older than their window.
     late_packets: u64,
+    /// Which sides of conversations were seen.
+    visibility: VisibilityJson,
+    /// TCP segments that passed twice, as mirror ports deliver them.
+    duplicates: u64,
     /// Packets whose time stamp was wrong: more than a minute away from those before and behind it. They were accounted at the
     /// time of their neighbours.
     wrong_times: u64,
@@ -105,10 +112,16 @@ enum Line<'a> {
 }
 
 impl Collected {
-    /// Output in this format; `folder` is where conn.log goes, if not to standard output; `events` and `features` print
+    /// Output in this format; `folder` is where conn.log goes, if not to standard output, `local` what it calls local; `events` and `features` print
     /// those as well.
-    pub(super) fn new(format: Format, folder: Option<&Path>, events: bool, features: bool) -> io::Result<Self> {
-        let conn_log = if format == Format::Zeek { Some(ConnLog::create(folder)?) } else { None };
+    pub(super) fn new(
+        format: Format,
+        folder: Option<&Path>,
+        local: &Networks,
+        events: bool,
+        features: bool,
+    ) -> io::Result<Self> {
+        let conn_log = if format == Format::Zeek { Some(ConnLog::create(folder, local.clone())?) } else { None };
         Ok(Self {
             format,
             events,
@@ -298,6 +311,8 @@ fn document<'a>(summary: &'a Summary, alerts: &'a [Alert], untold: u64) -> Docum
         last_time: summary.times.map(|(_, last)| last.to_string()),
         flows: summary.flows,
         late_packets: summary.late_packets,
+        visibility: VisibilityJson::from(&summary.visibility),
+        duplicates: summary.duplicates,
         wrong_times: summary.wrong_times,
         set_back: summary.set_back,
         alerts,
@@ -338,6 +353,15 @@ fn text(summary: &Summary, windows: u64, top: &[FlowRecord], alerts: &[Alert]) -
     if summary.wrong_times + summary.set_back > 0 {
         let Summary { wrong_times, set_back, .. } = summary;
         writeln!(out, "clock     wrong time stamps {wrong_times}, set back {set_back}")?;
+    }
+    for (protocol, of) in [("TCP", summary.visibility.tcp), ("UDP", summary.visibility.udp)] {
+        if of.is_one_sided() {
+            let all = of.whole + of.half;
+            writeln!(out, "one-sided {protocol}: both directions of {} of {all} conversations", of.whole)?;
+        }
+    }
+    if summary.duplicates > 0 {
+        writeln!(out, "mirror    {} TCP segments passed twice", summary.duplicates)?;
     }
     let total = summary.ledger.total();
     let reasons: Vec<String> = skipped(&total)

@@ -126,7 +126,13 @@ pub(super) fn execute(mut args: Args) -> ExitCode {
         Ok(paths) => paths,
         Err(error) => return fail(EXIT_USAGE, &error),
     };
-    let mut collected = match Collected::new(args.format, args.output.as_deref(), args.events, args.features) {
+    let mut collected = match Collected::new(
+        args.format,
+        args.output.as_deref(),
+        &config.detect.local_networks,
+        args.events,
+        args.features,
+    ) {
         Ok(collected) => collected,
         Err(error) => return fail(1, &format_args!("cannot write the result: {error}")),
     };

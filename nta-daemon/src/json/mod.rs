@@ -21,7 +21,7 @@ pub use flow::{FlowJson, HandshakeJson, TcpJson, TcpSideJson};
 pub use ledger::{CountsJson, InterfaceJson, LedgerJson, skipped};
 pub use model::ModelJson;
 pub use protocol::{protocol_name, protocol_number};
-pub use status::{AttachmentJson, MapJson, StatusJson, mode_name};
+pub use status::{AttachmentJson, ConversationsJson, MapJson, StatusJson, VisibilityJson, mode_name};
 pub use window::{LossJson, OverflowJson, ProtocolJson, RttJson, RttSideJson, SideLossJson, TalkerJson, WindowJson};
 
 /// Nanoseconds as seconds.

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{DetectionJson, EventsJson, HostsJson, LearningJson, LedgerJson, ModelJson, seconds, words};
-use nta_core::domain::{Attachment, MapFill, Mode, NicCounts, Status};
+use nta_core::domain::{Attachment, Conversations, MapFill, Mode, NicCounts, Status, Visibility};
 
 /// A snapshot of the pipeline.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -43,6 +43,12 @@ pub struct StatusJson {
     pub flows_total: u64,
     /// Packets that came later than their window.
     pub late_packets: u64,
+    /// Whether both directions of traffic are seen.
+    #[serde(default)]
+    pub visibility: VisibilityJson,
+    /// TCP segments that passed twice within a moment, as mirror ports deliver them.
+    #[serde(default)]
+    pub duplicates: u64,
     /// How long the last drain of the maps took.
     pub last_drain_ms: f64,
     /// How long judging the last window took.
@@ -82,6 +88,8 @@ impl From<&Status> for StatusJson {
             flows_active: status.flows_active,
             flows_total: status.flows_total,
             late_packets: status.late_packets,
+            visibility: VisibilityJson::from(&status.visibility),
+            duplicates: status.duplicates,
             last_drain_ms: seconds(status.last_drain_ns) * 1000.0,
             last_analysis_ms: seconds(status.last_analysis_ns) * 1000.0,
             detection: DetectionJson::from(&status.detection),
@@ -89,6 +97,41 @@ impl From<&Status> for StatusJson {
             baselines: LearningJson::from(&status.learning),
             model: ModelJson::from(&status.model),
             failure: status.failure.clone(),
+        }
+    }
+}
+
+/// Which sides of conversations are seen at the capture point. A flow counts in each window in which it has ten packets, one with
+/// a single side only where the other must have talked.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct VisibilityJson {
+    /// Whether at most one conversation in ten of a protocol shows both sides: then nothing follows from a missing answer.
+    pub one_sided: bool,
+    /// TCP.
+    pub tcp: ConversationsJson,
+    /// UDP.
+    pub udp: ConversationsJson,
+}
+
+/// Conversations of a protocol; of many the older half is forgotten.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct ConversationsJson {
+    /// Of which both sides were seen.
+    pub whole: u64,
+    /// Of which one was.
+    pub half: u64,
+    /// Share of which both were; null without any.
+    pub answered: Option<f64>,
+}
+
+impl From<&Visibility> for VisibilityJson {
+    fn from(visibility: &Visibility) -> Self {
+        let conversations =
+            |of: &Conversations| ConversationsJson { whole: of.whole, half: of.half, answered: of.answered() };
+        Self {
+            one_sided: visibility.is_one_sided(),
+            tcp: conversations(&visibility.tcp),
+            udp: conversations(&visibility.udp),
         }
     }
 }

@@ -331,11 +331,16 @@ impl Pipeline {
         if let (Some(baselines), Judge::Here(analysis)) = (self.baselines.as_ref().filter(|_| changed), &self.judge) {
             baselines.publish(analysis.baselines().export());
         }
+        let bases = judged.iter().map(|judged| &judged.snapshot).filter(|window| window.span == Span::Base);
+        let new = bases.map(|base| u64::from(base.window.tcp.duplicates)).sum::<u64>();
+        let duplicates = self.status.duplicates + new;
         for status in [&mut self.status, &mut status] {
             (status.detection, status.last_analysis_ns) = (detection, took_ns);
             status.learning.clone_from(&learning);
             if let Some(base) = judged.iter().map(|judged| &judged.snapshot).find(|window| window.span == Span::Base) {
                 status.window_hosts = base.hosts.len() as u64;
+                status.visibility = base.visibility;
+                status.duplicates = duplicates;
                 let others = base.hosts.others();
                 status.window_other_packets = others.packets_sent + others.packets_received;
             }

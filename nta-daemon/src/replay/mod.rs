@@ -20,7 +20,7 @@ use follow::{is_pipe, wall_ns};
 use nta_capture::{CaptureError, End, Frame, Merged};
 use nta_core::baseline::BaselineConfig;
 use nta_core::detect::DetectConfig;
-use nta_core::domain::{IdentityScope, Ledger, Mode, SensorId, Status, Timestamp};
+use nta_core::domain::{IdentityScope, Ledger, Mode, SensorId, Status, Timestamp, Visibility};
 use nta_core::model::Models;
 use nta_core::window::Seed;
 
@@ -120,6 +120,10 @@ pub struct Summary {
     pub wrong_times: u64,
     /// How often the time of a capture went back by more than a minute.
     pub set_back: u64,
+    /// Which sides of conversations were seen.
+    pub visibility: Visibility,
+    /// TCP segments that passed twice, as mirror ports deliver them.
+    pub duplicates: u64,
     /// Wall time.
     pub elapsed: Duration,
 }
@@ -200,6 +204,8 @@ impl Replay<'_> {
         summary.ledger = engine.ledger()?;
         summary.flows = status.flows_total;
         summary.late_packets = status.late_packets;
+        summary.visibility = status.visibility;
+        summary.duplicates = status.duplicates;
         if status.windows_folded > 0 {
             tracing::warn!(
                 windows = status.windows_folded,

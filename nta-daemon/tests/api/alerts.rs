@@ -97,6 +97,8 @@ async fn alerts_are_listed_filtered_and_sorted() {
         assert_eq!(ids(&app.json(&format!("/api/alerts?{filter}")).await), expected, "{filter}");
     }
     let first = app.json("/api/alerts?limit=2").await;
+    let sides = ["source_inside", "destination_inside"].map(|side| &first["items"][0][side]);
+    assert_eq!(sides, [&Value::from(false), &Value::Null], "an address of the outside, and many");
     let cursor = first["next_cursor"].as_str().expect("more");
     assert_eq!(ids(&app.json(&format!("/api/alerts?limit=2&cursor={cursor}")).await), [id(0)]);
 

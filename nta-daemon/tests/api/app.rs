@@ -129,6 +129,7 @@ pub(crate) const fn time(seconds: u64) -> Timestamp {
 
 pub(crate) fn window(id: u64) -> Window {
     let tcp = TcpCounts { syn: 3, retransmissions: 2, ..TcpCounts::default() };
+    let rtt = Rtt { count: 2, sum_us: 60_000, min_us: 10_000, max_us: 100_000, ..Rtt::default() };
     Window {
         id,
         start: time(id * 5),
@@ -138,7 +139,8 @@ pub(crate) fn window(id: u64) -> Window {
         tcp,
         tcp_packets: 10,
         tcp_sent: [TcpSent { packets: 6, lost: 2 }, TcpSent { packets: 4, lost: 0 }],
-        rtt: Rtt { count: 2, sum_us: 60_000, min_us: 10_000, max_us: 100_000, ..Rtt::default() },
+        rtt,
+        rtt_sides: [Rtt::default(), rtt],
         ..Window::default()
     }
 }

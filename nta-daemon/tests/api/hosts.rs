@@ -49,6 +49,7 @@ async fn hosts_are_summed_over_flows_and_each_has_a_profile() {
     assert_eq!(field(&page, "address"), ["10.0.0.2", "10.0.0.1", "10.0.0.7"]);
     assert_eq!((&page["items"][0]["flows_in"], &page["items"][0]["flows_out"]), (&5.into(), &0.into()));
     assert_eq!(page["items"][1]["bytes_sent"], 1600);
+    assert_eq!(page["items"][0]["inside"], true, "a private address");
     let mut met = Vec::new();
     let mut path = "/api/hosts?limit=1&sort=flows".to_owned();
     for _ in 0..3 {

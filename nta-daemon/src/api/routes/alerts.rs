@@ -33,6 +33,10 @@ const NOBODY: &str = "api";
 pub(in crate::api) struct AlertItem {
     #[serde(flatten)]
     alert: AlertJson,
+    /// Whether the source is in one's own networks, `detect.local_networks`; null when it is no address.
+    source_inside: Option<bool>,
+    /// The same of the destination.
+    destination_inside: Option<bool>,
     /// What people did; `state` is what the traffic does.
     #[schema(value_type = words::AlertStatus)]
     status: String,
@@ -123,9 +127,13 @@ impl PathParameter for AlertId {
     const ABOUT: &'static str = "Identity of the alert.";
 }
 
-impl From<StoredAlert> for AlertItem {
-    fn from(stored: StoredAlert) -> Self {
+impl AlertItem {
+    pub(super) fn new(stored: StoredAlert, state: &ApiState) -> Self {
+        let local = &state.analysis.detect.local_networks;
+        let inside = |party: &Option<String>| Some(local.contains(&party.as_ref()?.parse().ok()?));
         Self {
+            source_inside: inside(&stored.source),
+            destination_inside: inside(&stored.destination),
             alert: found::alert(&stored),
             status: stored.status,
             status_by: stored.status_by,
@@ -190,7 +198,11 @@ pub(in crate::api) async fn list(
         to: range.to,
     };
     let alerts = state.store.alerts(&filter, query.page.sort, query.page.position).await?;
-    Ok(Json(query.page.list(alerts.items.into_iter().map(AlertItem::from).collect(), alerts.next, range)))
+    Ok(Json(query.page.list(
+        alerts.items.into_iter().map(|stored| AlertItem::new(stored, &state)).collect(),
+        alerts.next,
+        range,
+    )))
 }
 
 /// One alert, with its notes.
@@ -252,7 +264,10 @@ pub(in crate::api) async fn patch(
 async fn detail(state: &ApiState, id: &str) -> Result<Json<AlertDetail>, ApiError> {
     let alert = state.store.alert(id).await?.ok_or_else(|| unknown(id))?;
     let notes = state.store.alert_notes(id).await?;
-    Ok(Json(AlertDetail { alert: alert.into(), notes: notes.into_iter().map(NoteJson::from).collect() }))
+    Ok(Json(AlertDetail {
+        alert: AlertItem::new(alert, state),
+        notes: notes.into_iter().map(NoteJson::from).collect(),
+    }))
 }
 
 fn unknown(id: &str) -> ApiError {

@@ -12,6 +12,7 @@ use crate::api::{ApiError, ApiState};
 use crate::json::{protocol_name, words};
 use crate::store::{AlertFilter, AlertSort, HostSort, HostTotals, Position, TrafficShare};
 use nta_core::baseline::{HostBaseline, Level};
+use nta_core::detect::Networks;
 use nta_core::domain::Timestamp;
 
 use super::alerts::AlertItem;
@@ -34,6 +35,8 @@ const TOP: u32 = 10;
 pub(in crate::api) struct HostJson {
     /// Its address.
     address: String,
+    /// Whether it is in one's own networks, `detect.local_networks`.
+    inside: bool,
     flows: i64,
     /// Flows that it began.
     flows_out: i64,
@@ -111,10 +114,11 @@ impl From<Level> for LevelJson {
     }
 }
 
-impl From<HostTotals> for HostJson {
-    fn from(totals: HostTotals) -> Self {
+impl HostJson {
+    fn new(totals: HostTotals, local: &Networks) -> Self {
         let time = |ns: i64| Timestamp::from_nanos(u64::try_from(ns).unwrap_or_default()).to_string();
         Self {
+            inside: totals.host.parse().is_ok_and(|address| local.contains(&address)),
             address: totals.host,
             flows: totals.flows,
             flows_out: totals.flows_out,
@@ -156,7 +160,9 @@ pub(in crate::api) async fn list(
 ) -> Result<Json<List<HostJson>>, ApiError> {
     let range = page.range(period, &state).await?;
     let hosts = state.store.hosts([range.from, range.to], page.sort, page.position).await?;
-    Ok(Json(page.list(hosts.items.into_iter().map(HostJson::from).collect(), hosts.next, range)))
+    let local = &state.analysis.detect.local_networks;
+    let items = hosts.items.into_iter().map(|totals| HostJson::new(totals, local)).collect();
+    Ok(Json(page.list(items, hosts.next, range)))
 }
 
 /// A host's profile: totals, peers, ports, what is usual, alerts.
@@ -186,11 +192,11 @@ pub(in crate::api) async fn one(
     let (baselines, _) = super::baselines::known(&state).await?;
     let warm_up = state.analysis.baseline.warm_up_windows;
     Ok(Json(HostProfile {
-        totals: totals.into(),
+        totals: HostJson::new(totals, &state.analysis.detect.local_networks),
         top_peers: state.store.top_peers(address, TOP).await?.into_iter().map(peer).collect(),
         top_ports: state.store.top_ports(address, TOP).await?.into_iter().map(port).collect(),
         baseline: baselines.hosts.get(&address).map(|host| baseline(host, warm_up)),
-        alerts: alerts.items.into_iter().map(AlertItem::from).collect(),
+        alerts: alerts.items.into_iter().map(|stored| AlertItem::new(stored, &state)).collect(),
     }))
 }
 

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::super::flows::{tcp_from_row, tcp_row};
 use super::super::{StoreError, from_sql};
 use super::{Body, VERSION, v1};
-use nta_core::domain::{EventCounts, Timestamp};
+use nta_core::domain::{EventCounts, Timestamp, Visibility};
 use nta_core::window::{Measured, NotWhole, Overflow, Protocol, Rtt, Talker, TcpSent, Window};
 
 /// All of a window but its times and its number, which have columns.
@@ -101,6 +101,8 @@ impl WindowBody {
             tcp_sent: self.tcp_sent.map(|[packets, lost]| TcpSent { packets, lost }),
             rtt,
             rtt_sides,
+            // Of a run, not of its stored windows.
+            visibility: Visibility::default(),
             protocols: self
                 .protocols
                 .iter()
