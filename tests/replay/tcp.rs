@@ -74,6 +74,8 @@ const FAR: &[(&str, usize, &str)] = &[
     ("tcp/zeek/syn-then-ack-then-rst.pcap", 1, NO_SYN_ACK),
     ("tcp/zeek/syn-then-stuff-then-rst.pcap", 1, NO_SYN_ACK),
     ("tcp/zeek/rst-inject-rae.pcap", 1, "tshark's ends at a forged RST, here at the ACK"),
+    ("tcp/suricata-verify/tcp-split-handshake-01-4whs/split-handshake-4whs.pcap", 1, SPLIT),
+    ("tcp/suricata-verify/tcp-split-handshake-02-5whs/split-handshake-5whs.pcap", 1, SPLIT),
     ("tcp/suricata-verify/tcp-fastopen-07/tcp_fastopen_segmentation.pcap", 1, "tshark's ends at the responder's data"),
     ("tcp/suricata-verify/tcp-fastopen-10-syn-data-ignore/input.pcap", 1, DATA),
     ("tcp/suricata-verify/tcp-fastopen-11-reject-syn-data/tlpw-tcp-tfo-data-on-syn-nack.pcap", 1, DATA),
@@ -84,6 +86,7 @@ const FAR: &[(&str, usize, &str)] = &[
     ("tcp/tcpflow/bug8.pcap", 1, "8,915,240 microseconds in a record's header, which overflow in tshark"),
 ];
 const NO_SYN_ACK: &str = "no SYN-ACK: tshark takes the first segment with ACK, of either side";
+const SPLIT: &str = "a SYN behind an ACK of a number near it is taken for one that comes late";
 const DATA: &str = "SYN or SYN-ACK carry data that is not acknowledged, or is";
 
 /// What `replay` says of a capture.

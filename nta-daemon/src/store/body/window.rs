@@ -248,6 +248,7 @@ pub(in crate::store) mod tests {
             new_flows: 1,
             tcp: TcpCounts { syn: 4, retransmissions: 2, ..TcpCounts::default() },
             tcp_packets: 8,
+            visibility: Visibility::default(),
             tcp_sent: [TcpSent { packets: 5, lost: 2 }, TcpSent { packets: 3, lost: 0 }],
             rtt,
             rtt_sides: sides,
