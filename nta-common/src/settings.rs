@@ -21,6 +21,11 @@ pub struct Settings {
     pub events_per_second: [u32; 3],
     /// Where the kernel keeps what connection tracking says of a packet.
     pub conntrack: Conntrack,
+    /// What a packet that was counted carries in the kernel (`tc_index` of `struct sk_buff`) on its way through other
+    /// interfaces; 0 where none of these lie on top of one another.
+    pub mark: u32,
+    /// Slots of interfaces that are the ends of tunnels: a bit each. What comes out of one, or goes in, is another packet.
+    pub tunnel_ends: u32,
     /// Interface indices that are watched; the position is the slot in the ledger. 0 ends the list.
     pub interfaces: [u32; crate::limits::MAX_INTERFACES],
 }
@@ -56,7 +61,7 @@ impl ReplayMeta {
     pub const SIZE: usize = size_of::<Self>();
 }
 
-const _: () = assert!(size_of::<Settings>() == 120 && ReplayMeta::SIZE == 16);
+const _: () = assert!(size_of::<Settings>() == 128 && ReplayMeta::SIZE == 16);
 
 // SAFETY: `repr(C)`, only integers, no padding (sizes asserted above), valid for any bytes.
 #[cfg(feature = "user")]

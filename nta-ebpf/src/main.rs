@@ -88,8 +88,35 @@ pub fn nta_tc_ingress(ctx: TcContext) -> i32 {
 fn entered_by_tc(ctx: &TcContext) {
     // SAFETY: the context is valid for the length of the call.
     let slot = settings::own_slot(|| unsafe { (*ctx.skb.skb).ifindex });
+    if settings::mark() != 0 && !settings::is_tunnel_end(slot) && is_marked(ctx) {
+        note_counted(ctx, slot);
+        return;
+    }
     let counted = account::packet(&SkbReader::new(ctx), &KernelClock, slot);
+    if settings::mark() != 0 {
+        set_mark(ctx, settings::mark());
+    }
     diagnose!(ctx, counted, slot);
+}
+
+/// Whether an interface above or below this one, or the one where it came in, has counted the packet.
+#[inline(always)]
+fn is_marked(ctx: &TcContext) -> bool {
+    // SAFETY: the context is valid for the length of the call.
+    unsafe { (*ctx.skb.skb).tc_index == settings::mark() }
+}
+
+#[inline(always)]
+fn set_mark(ctx: &TcContext, mark: u32) {
+    // SAFETY: as above. Volatile, because nobody here reads it again.
+    unsafe { core::ptr::write_volatile(&raw mut (*ctx.skb.skb).tc_index, mark) };
+}
+
+#[inline(always)]
+fn note_counted(ctx: &TcContext, slot: u32) {
+    // SAFETY: as above.
+    let packets = unsafe { (*ctx.skb.skb).gso_segs };
+    account::note(slot, Counter::AlreadyCounted, if packets > 1 { packets } else { 1 });
 }
 
 /// Egress of a device by TCX or clsact: counts what did not come in by a watched interface, so that a forwarded packet
@@ -101,19 +128,30 @@ pub fn nta_tc_egress(ctx: TcContext) -> i32 {
     let entered_by = unsafe { (*ctx.skb.skb).ingress_ifindex };
     // SAFETY: as above.
     let slot = settings::own_slot(|| unsafe { (*ctx.skb.skb).ifindex });
-    if unlikely(entered_by != 0) {
-        if settings::is_watched(entered_by) {
-            // SAFETY: as above.
-            let packets = unsafe { (*ctx.skb.skb).gso_segs };
-            account::note(slot, Counter::AlreadyCounted, if packets > 1 { packets } else { 1 });
-            conntrack::learn(&ctx, slot);
-            return TC_NEXT;
-        }
-        fall_through();
+    let is_counted = if settings::mark() == 0 {
+        unlikely(entered_by != 0) && settings::is_watched(entered_by)
+    } else {
+        is_marked(&ctx)
+    };
+    if is_counted {
+        note_counted(&ctx, slot);
+        conntrack::learn(&ctx, slot);
+        leave(&ctx, slot);
+        return TC_NEXT;
     }
+    fall_through();
     let counted = account::packet(&SkbReader::new(&ctx), &KernelClock, slot);
+    leave(&ctx, slot);
     diagnose!(&ctx, counted, slot);
     TC_NEXT
+}
+
+/// The packet is counted wherever it passes next, unless a tunnel makes another one of it.
+#[inline(always)]
+fn leave(ctx: &TcContext, slot: u32) {
+    if settings::mark() != 0 {
+        set_mark(ctx, if settings::is_tunnel_end(slot) { 0 } else { settings::mark() });
+    }
 }
 
 /// Writes the jiffies counter and the exact clock side by side, so that the daemon knows how they relate. Only ever

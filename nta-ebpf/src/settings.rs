@@ -14,6 +14,8 @@ static SETTINGS: Settings = Settings {
     sample: 0,
     raw_every: 0,
     events_per_second: [0; 3],
+    mark: 0,
+    tunnel_ends: 0,
     conntrack: Conntrack { skb: 0, status: 0, tuples: 0, unused: 0 },
 };
 
@@ -74,6 +76,18 @@ pub(crate) fn conntrack() -> Conntrack {
         tuples: setting!(conntrack.tuples),
         unused: 0,
     }
+}
+
+/// See [`Settings::mark`].
+#[inline(always)]
+pub(crate) fn mark() -> u32 {
+    setting!(mark)
+}
+
+/// Whether the interface of a slot is the end of a tunnel.
+#[inline(always)]
+pub(crate) fn is_tunnel_end(slot: u32) -> bool {
+    setting!(tunnel_ends) >> (slot & 31) & 1 != 0
 }
 
 /// Nanoseconds of a jiffy.

@@ -14,6 +14,7 @@ mod jumbo;
 mod latency;
 mod ledger;
 mod nat;
+mod paths;
 
 mod ask;
 mod coexist;

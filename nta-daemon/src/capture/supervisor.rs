@@ -18,6 +18,7 @@ use crate::config::{CaptureConfig, Config, InterfacePattern};
 use crate::pipeline::baselines::BaselineHandle;
 use crate::pipeline::{Delivery, Fanout, Pipeline, PipelineOptions};
 use crate::source::kernel::device::Device;
+use crate::source::kernel::topology::Topology;
 use crate::source::kernel::{AttachOptions, AttachedKernel, KernelOptions, LinkEvents, LiveClock};
 use crate::source::{EventSettings, FlowSource as _, SourceError};
 use nta_core::domain::{IdentityScope, Mode, NicCounts, Resume, Status, Timestamp};
@@ -238,7 +239,9 @@ impl Supervisor {
         let indices: Vec<u32> = watched.iter().map(|(index, _)| *index).collect();
         self.found = look(&self.patterns, &indices);
         let wanted: Vec<(u32, String)> = self.found.devices.iter().map(|d| (d.index, d.name.clone())).collect();
-        let is_same = watched.len() == wanted.len() && watched.iter().all(|known| wanted.contains(known));
+        let topology = Topology::of(&self.found.devices);
+        let lies_same = self.attached.as_ref().is_none_or(|attached| *attached.topology() == topology);
+        let is_same = watched.len() == wanted.len() && watched.iter().all(|known| wanted.contains(known)) && lies_same;
         if is_same {
             self.refused = None;
         } else if self.refused.is_none() || self.is_due() {

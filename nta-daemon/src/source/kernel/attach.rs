@@ -17,6 +17,7 @@ use super::load::{Kernel, KernelOptions};
 use super::maps::KernelFlows;
 use super::pin::{Pins, detach};
 use super::present::{Present, at_tcx, at_xdp};
+use super::topology::Topology;
 use crate::config::{Attach, TcxOrder};
 use crate::source::SourceError;
 use nta_core::domain::{Attachment, NicCounts, Resume};
@@ -52,9 +53,15 @@ pub struct AttachedKernel {
     /// Interfaces that are watched by this process and no other, all of them.
     claims: Vec<Claim>,
     pins: Option<Pins>,
+    topology: Topology,
 }
 
 impl AttachedKernel {
+    /// Which interfaces lie on top of one another.
+    pub const fn topology(&self) -> &Topology {
+        &self.topology
+    }
+
     /// Loads with these options (the interfaces are those of the devices), then attaches to every device, or to none. Pinned
     /// maps are gone on with from where a run before was.
     pub fn load_and_attach(
@@ -76,7 +83,9 @@ impl AttachedKernel {
         };
         let interfaces = devices.iter().map(|device| (device.index, device.name.clone())).collect();
         let maps_folder = pins.as_ref().map(|pins| pins.maps().to_owned());
-        let options = KernelOptions { interfaces, maps_folder, ..options };
+        let topology = Topology::of(devices);
+        let (mark, tunnel_ends) = (topology.mark(devices), topology.tunnel_ends);
+        let options = KernelOptions { interfaces, maps_folder, mark, tunnel_ends, ..options };
         let outcome = refuse_strays(devices, pins.as_ref()).and_then(|()| Kernel::load(&options));
         let (kernel, mut flows) = outcome.inspect_err(|_| abandon(pins.as_ref(), devices))?;
         if let Some(pins) = &mut pins {
@@ -85,7 +94,14 @@ impl AttachedKernel {
                 flows.resume(resume);
             }
         }
-        let mut attached = Self { kernel, attachments: Vec::with_capacity(devices.len()), claims, pins };
+        if attach.mode.is_xdp() && mark != 0 {
+            let overlaps = topology.overlaps.join("; ");
+            tracing::warn!(
+                overlaps,
+                "packets that pass several of these interfaces count at each: attach by tcx or auto"
+            );
+        }
+        let mut attached = Self { kernel, topology, attachments: Vec::with_capacity(devices.len()), claims, pins };
         for device in devices {
             attached.attach_device(device, attach).inspect_err(|_| abandon(attached.pins.as_ref(), devices))?;
         }
@@ -103,7 +119,7 @@ impl AttachedKernel {
             tracing::info!(interface, filters, "removed filters that an earlier run left behind");
         }
         let mut linker = Linker { kernel: &mut self.kernel, device, options, pins: self.pins.as_ref() };
-        let attachment = attach_device(&mut linker, device, options)?;
+        let attachment = attach_device(&mut linker, device, options, &self.topology)?;
         self.attachments.push(attachment);
         Ok(())
     }
@@ -190,7 +206,12 @@ fn stray(device: &Device, known: &[u32]) -> Option<Present> {
     at_tcx.chain(at_xdp(device.index)).find(|present| present.is_ours() && !known.contains(&present.id))
 }
 
-fn attach_device(linker: &mut Linker<'_>, device: &Device, options: &AttachOptions) -> Result<Attachment, SourceError> {
+fn attach_device(
+    linker: &mut Linker<'_>,
+    device: &Device,
+    options: &AttachOptions,
+    topology: &Topology,
+) -> Result<Attachment, SourceError> {
     let mode = options.mode;
     let mut refused = Vec::new();
     let mut first = |order: &[Hook], direction: TcAttachType, prefix: &str| {
@@ -200,7 +221,10 @@ fn attach_device(linker: &mut Linker<'_>, device: &Device, options: &AttachOptio
         });
         taken.ok_or_else(|| attach_error(device, mode, &refused))
     };
-    let ingress = first(mode.order(device.driver.is_some()), TcAttachType::Ingress, "")?;
+    // At XDP a packet cannot be marked yet.
+    let marks = mode == Attach::Auto && !topology.overlaps.is_empty();
+    let order = if marks { &[Hook::Tcx, Hook::Tc][..] } else { mode.order(device.driver.is_some()) };
+    let ingress = first(order, TcAttachType::Ingress, "")?;
     let egress = first(mode.egress_order(), TcAttachType::Egress, "egress ")?;
     let beside = linker.beside(ingress, egress);
     Ok(Attachment {
@@ -209,7 +233,10 @@ fn attach_device(linker: &mut Linker<'_>, device: &Device, options: &AttachOptio
         ingress: ingress.name().to_owned(),
         egress: egress.name().to_owned(),
         count_basis: if ingress.is_xdp() { "wire" } else { "segments" }.to_owned(),
-        reason: reason(device, mode, &refused, &beside),
+        reason: match marks {
+            true => format!("{}: counted packets are marked, which takes TC", topology.overlaps.join("; ")),
+            false => reason(device, mode, &refused, &beside),
+        },
         nic: NicCounts::default(),
     })
 }

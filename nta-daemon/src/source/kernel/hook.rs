@@ -57,6 +57,11 @@ impl Attach {
         }
     }
 
+    /// Whether XDP and nothing else is asked for.
+    pub(super) const fn is_xdp(self) -> bool {
+        matches!(self, Self::Xdp | Self::XdpGeneric)
+    }
+
     /// The same for outgoing packets, which have no XDP: TCX, or clsact where that is asked for or TCX is missing.
     pub(super) const fn egress_order(self) -> &'static [Hook] {
         match self {

@@ -42,6 +42,10 @@ pub struct KernelOptions {
     pub map_memory_mib: u64,
     /// Index and name of each watched interface; empty for a replay.
     pub interfaces: Vec<(u32, String)>,
+    /// What counted packets carry where interfaces lie on top of one another, else 0.
+    pub mark: u16,
+    /// Positions of interfaces that are ends of tunnels: a bit each.
+    pub tunnel_ends: u32,
     /// Name of a replay's ledger.
     pub replay_name: Option<String>,
     /// Whether the inner packet of a tunnel is accounted in place of the tunnel.
@@ -92,6 +96,8 @@ impl Kernel {
             raw_every: options.events.raw_every,
             events_per_second: options.events.per_second,
             conntrack: Conntrack::default(),
+            mark: u32::from(options.mark),
+            tunnel_ends: options.tunnel_ends,
         };
         // The last slot takes what enters by an interface that is not named here.
         if options.interfaces.len() >= MAX_INTERFACES {

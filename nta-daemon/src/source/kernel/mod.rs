@@ -20,6 +20,7 @@ mod predict;
 mod present;
 mod read;
 mod rights;
+pub mod topology;
 mod tracker;
 
 pub use attach::{AttachOptions, AttachedKernel, Pinning};

@@ -6,6 +6,11 @@ use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 
 /// linux/rtnetlink.h, linux/if_link.h
 const RTM_GETLINK: u16 = 18;
+const IFLA_LINK: u16 = 5;
+const IFLA_MASTER: u16 = 10;
+const IFLA_LINKINFO: u16 = 18;
+const IFLA_INFO_KIND: u16 = 1;
+const IFLA_LINK_NETNSID: u16 = 37;
 const IFLA_XDP: u16 = 43;
 const IFLA_XDP_ATTACHED: u16 = 2;
 const IFLA_XDP_PROG_ID: u16 = 4;
@@ -91,6 +96,32 @@ pub(super) fn xdp_program(index: u32) -> io::Result<Option<u32>> {
     }
     let ids = [IFLA_XDP_PROG_ID, IFLA_XDP_DRV_PROG_ID, IFLA_XDP_SKB_PROG_ID];
     Ok(ids.into_iter().find_map(|kind| attribute(xdp, kind)).and_then(u32_of))
+}
+
+/// How an interface lies among others.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Place {
+    /// What it is (`bridge`, `vlan`, `veth`, `wireguard` …); empty for a NIC.
+    pub(super) kind: String,
+    /// Index of the bridge, bond or VRF that it belongs to.
+    pub(super) master: Option<u32>,
+    /// Index of the interface of this namespace that it lies on.
+    pub(super) lower: Option<u32>,
+}
+
+/// Asks for one interface.
+pub(super) fn place(index: u32) -> io::Result<Place> {
+    let mut request = [0; IFINFOMSG_BYTES];
+    request[4..8].copy_from_slice(&index.to_ne_bytes());
+    let answer = ask(libc::NETLINK_ROUTE, RTM_GETLINK, &request)?;
+    let attributes = answer.get(IFINFOMSG_BYTES..).unwrap_or_default();
+    let kind = attribute(attributes, IFLA_LINKINFO).and_then(|info| attribute(info, IFLA_INFO_KIND));
+    let kind = kind.map(|name| String::from_utf8_lossy(name).trim_end_matches('\0').to_owned()).unwrap_or_default();
+    let number = |kind| attribute(attributes, kind).and_then(u32_of).filter(|index| *index != 0);
+    // Of a veth that is its other end, of others in another namespace nothing that is watched here.
+    let lies_here = kind != "veth" && attribute(attributes, IFLA_LINK_NETNSID).is_none();
+    let lower = number(IFLA_LINK).filter(|lower| lies_here && *lower != index);
+    Ok(Place { kind, master: number(IFLA_MASTER), lower })
 }
 
 /// Whether the driver says that it has native XDP. An error where the kernel does not say (before 6.3).

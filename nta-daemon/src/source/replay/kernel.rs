@@ -68,9 +68,7 @@ impl KernelEngine {
             tunnels,
             events,
             replay_name: Some(name.to_owned()),
-            object: None,
-            interfaces: Vec::new(),
-            maps_folder: None,
+            ..KernelOptions::default()
         };
         let probe = Self::load(&options)?;
         probe.probe()?;
