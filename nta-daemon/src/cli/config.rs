@@ -15,25 +15,17 @@ pub(super) struct Args {
     settings: Settings,
 }
 
-#[expect(clippy::print_stdout, reason = "the command's result")]
 pub(super) fn print(args: Args) -> ExitCode {
     match args.settings.load().and_then(|config| config.to_toml()) {
-        Ok(text) => {
-            print!("{text}");
-            ExitCode::SUCCESS
-        }
+        Ok(text) => super::print(&text),
         Err(error) => fail(EXIT_USAGE, &error),
     }
 }
 
-#[expect(clippy::print_stdout, reason = "the command's result")]
 pub(super) fn check(args: Args) -> ExitCode {
     let origin = args.settings.origin();
     match args.settings.load() {
-        Ok(_) => {
-            println!("{origin}: ok");
-            ExitCode::SUCCESS
-        }
+        Ok(_) => super::print(&format!("{origin}: ok\n")),
         Err(error) => fail(EXIT_USAGE, &error),
     }
 }

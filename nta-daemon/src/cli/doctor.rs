@@ -1,5 +1,6 @@
 //! `doctor`: what this machine can do, and what an operator would have to change.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -97,7 +98,6 @@ const CAPABILITIES: [(&str, u64); 4] =
 /// Oldest kernel that is tested.
 const OLDEST_KERNEL: (u32, u32) = (5, 10);
 
-#[expect(clippy::print_stdout, reason = "the command's result")]
 pub(super) fn execute(args: &Args) -> ExitCode {
     if args.detach {
         return detach_pinned(args.config.as_deref());
@@ -111,47 +111,51 @@ pub(super) fn execute(args: &Args) -> ExitCode {
         programs: programs(),
         interfaces: interfaces(&args.probe),
     };
-    match args.format {
+    let text = match args.format {
         Format::Json => match serde_json::to_string_pretty(&report) {
-            Ok(text) => println!("{text}"),
+            Ok(text) => text + "\n",
             Err(error) => return fail(1, &error),
         },
-        Format::Text => print(&report),
-    }
+        Format::Text => text(&report).unwrap_or_default(),
+    };
+    let printed = super::print(&text);
     // A machine on which nothing can be attached is a finding, and scripts want to see it.
     let loads = report.programs.iter().all(|program| program.error.is_none());
     let attachable = report.interfaces.is_empty() || report.interfaces.iter().any(|i| i.ingress.is_some());
-    if loads && attachable { ExitCode::SUCCESS } else { ExitCode::from(1) }
+    if loads && attachable { printed } else { ExitCode::from(1) }
 }
 
-#[expect(clippy::print_stdout, reason = "the command's result")]
-fn print(report: &Report) {
-    println!("nta-daemon {}", report.version);
+fn text(report: &Report) -> Result<String, std::fmt::Error> {
+    let mut text = String::new();
+    writeln!(text, "nta-daemon {}", report.version)?;
     for check in &report.checks {
-        println!("{:<4} {:<13} {}", if check.ok { "ok" } else { "NO" }, check.name, check.detail);
+        writeln!(text, "{:<4} {:<13} {}", if check.ok { "ok" } else { "NO" }, check.name, check.detail)?;
     }
     for p in &report.programs {
         let size = |n: Option<u32>| n.map_or_else(|| "?".to_owned(), |n| n.to_string());
         let (insns, translated, jit) = (size(p.verified_insns), size(p.translated_bytes), size(p.jit_bytes));
         match &p.error {
-            None => println!("ok   {:<14} {insns} verified instructions, {translated} B, JIT {jit} B", p.name),
-            Some(error) => println!("NO   {:<14} {error}", p.name),
+            None => writeln!(text, "ok   {:<14} {insns} verified instructions, {translated} B, JIT {jit} B", p.name)?,
+            Some(error) => writeln!(text, "NO   {:<14} {error}", p.name)?,
         }
     }
     for i in &report.interfaces {
         let driver = i.driver.as_deref().unwrap_or("virtual");
         let route = if i.default_route { ", default route" } else { "" };
-        println!("\n{} ({driver}, {}, MTU {}{route})", i.name, i.state, i.mtu_bytes);
+        writeln!(text, "\n{} ({driver}, {}, MTU {}{route})", i.name, i.state, i.mtu_bytes)?;
         match (&i.ingress, &i.egress) {
-            (Some(ingress), Some(egress)) if i.probed => println!("     takes      ingress {ingress}, egress {egress}"),
-            (Some(ingress), Some(egress)) => println!("     would take ingress {ingress}, egress {egress}"),
-            _ => println!("     cannot be attached"),
+            (Some(ingress), Some(egress)) if i.probed => {
+                writeln!(text, "     takes      ingress {ingress}, egress {egress}")?;
+            }
+            (Some(ingress), Some(egress)) => writeln!(text, "     would take ingress {ingress}, egress {egress}")?,
+            _ => writeln!(text, "     cannot be attached")?,
         }
-        println!("     because    {}", i.reason);
+        writeln!(text, "     because    {}", i.reason)?;
         if let Some(by) = &i.watched_by {
-            println!("     watched by {by}");
+            writeln!(text, "     watched by {by}")?;
         }
     }
+    Ok(text)
 }
 
 fn kernel() -> Check {
@@ -268,18 +272,16 @@ fn attach_once(device: &Device) -> (Option<String>, Option<String>, String) {
 }
 
 /// Removes what is pinned and watched by nobody.
-#[expect(clippy::print_stdout, reason = "the command's result")]
 fn detach_pinned(config: Option<&Path>) -> ExitCode {
     let path = match Config::load(config) {
         Ok(config) => config.capture.pin_path,
         Err(error) => return fail(EXIT_USAGE, &error),
     };
     match detach(&path, None) {
-        Ok(removed) if removed.is_empty() => println!("nothing to detach below {}", path.display()),
-        Ok(removed) => removed.iter().for_each(|path| println!("removed {path}")),
-        Err(error) => return fail(1, &error),
+        Ok(removed) if removed.is_empty() => super::print(&format!("nothing to detach below {}\n", path.display())),
+        Ok(removed) => super::print(&removed.iter().map(|path| format!("removed {path}\n")).collect::<String>()),
+        Err(error) => fail(1, &error),
     }
-    ExitCode::SUCCESS
 }
 
 fn read(path: &str) -> String {

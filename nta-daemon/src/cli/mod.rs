@@ -93,8 +93,13 @@ impl Cli {
     }
 
     fn start_log(&self) -> Result<(), String> {
-        let filter =
-            tracing_subscriber::EnvFilter::try_new(&self.log).map_err(|e| format!("--log {}: {e}", self.log))?;
+        let refused = |reason: &dyn std::fmt::Display| format!("--log {}: {reason}", self.log);
+        if let Some(word) = self.log.split(',').map(str::trim).find(|word| !is_directive(word)) {
+            return Err(refused(&format!(
+                "`{word}` is no level: off, error, warn, info, debug, trace, or TARGET=LEVEL"
+            )));
+        }
+        let filter = tracing_subscriber::EnvFilter::try_new(&self.log).map_err(|error| refused(&error))?;
         let colour =
             std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colour);
@@ -103,6 +108,26 @@ impl Cli {
             LogFormat::Json => log.json().init(),
         }
         Ok(())
+    }
+}
+
+/// Whether a part of `--log` is a level, or names a target. A word alone would be taken as a target, and a level with a slip
+/// would silence everything.
+fn is_directive(word: &str) -> bool {
+    word.is_empty()
+        || word.contains(['=', '[', ':'])
+        || word.starts_with("nta")
+        || word.parse::<tracing::level_filters::LevelFilter>().is_ok()
+}
+
+/// A command's result on standard output. Who has stopped reading, as `head` does, has read enough.
+fn print(text: &str) -> ExitCode {
+    use std::io::{ErrorKind, Write as _};
+
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => fail(1, &format!("cannot write the result: {error}")),
+        _ => ExitCode::SUCCESS,
     }
 }
 
@@ -119,6 +144,16 @@ mod tests {
     #[test]
     fn the_command_line_is_sound() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_level_with_a_slip_is_refused() {
+        for good in ["debug", "INFO", "off", "nta_daemon=debug", "warn,sqlx=off", "nta_core"] {
+            assert!(good.split(',').all(is_directive), "{good}");
+        }
+        for bad in ["debgu", "warn,loud"] {
+            assert!(!bad.split(',').all(is_directive), "{bad}");
+        }
     }
 
     #[test]

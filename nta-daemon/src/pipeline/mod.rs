@@ -19,7 +19,7 @@ use baselines::BaselineHandle;
 pub use event::{Fanout, PipelineEvent, Sink};
 use fold::Allowance;
 use judge::{Done, Judge, QUEUE};
-use liveness::seen;
+use liveness::{Alive, seen};
 use nta_core::analysis::{Analysis, AnalysisOptions};
 use nta_core::domain::{Attachment, IdentityScope, Ledger, Mode, NicCounts, Status, Timeline, Timestamp};
 use nta_core::window::{Arrival, Lengths, Span, Windows};
@@ -49,8 +49,8 @@ pub struct Pipeline {
     opened: Instant,
     /// What each attached interface counted itself since then, in the order of the attachments.
     nics: Vec<NicCounts>,
-    /// Of each attachment: what its ledger held, and its interface had passed, when the program was last seen to count.
-    alive: Vec<(u64, u64)>,
+    /// Of each attachment whether its programs see what passes.
+    alive: Vec<Alive>,
     /// Interfaces that should be counted and are not, a reason each.
     missing: Vec<String>,
     /// What the wall clock said at each time of a live run.
@@ -118,7 +118,7 @@ impl Pipeline {
 
     /// Programs were attached anew, when the ledger held this: it is not empty after a restart that went on counting.
     pub fn attach(&mut self, attachments: Vec<Attachment>, ledger: &Ledger) {
-        self.alive = attachments.iter().map(|attachment| (seen(ledger, &attachment.interface), 0)).collect();
+        self.alive = attachments.iter().map(|attachment| Alive::new(seen(ledger, &attachment.interface))).collect();
         self.nics.clear();
         self.status.attachments = attachments;
     }
@@ -126,7 +126,7 @@ impl Pipeline {
     /// Interfaces that should be counted and are not, a reason each; they are reported when the next window closes.
     pub fn miss(&mut self, missing: Vec<String>) {
         self.missing = missing;
-        self.judge_attachments();
+        self.report_attachments();
     }
 
     /// The wall clock was set by so many nanoseconds. The open window says so, and what comes after it is labelled by the new
