@@ -36,8 +36,8 @@ fn a_text_file() {
 }
 
 #[test]
-fn a_folder() {
-    path_refused(&cases(), "cannot be read: Is a directory");
+fn a_folder_of_folders() {
+    path_refused(&cases(), "no capture in this folder");
 }
 
 #[test]
