@@ -212,12 +212,6 @@ impl Replay<'_> {
                 "the captures have more almost empty windows than are kept: some stand for several (`folded`)"
             );
         }
-        if summary.wrong_times > 0 {
-            tracing::warn!(
-                packets = summary.wrong_times,
-                "wrong time stamps: accounted at the time of their neighbours"
-            );
-        }
         summary.elapsed = began.elapsed();
         Ok(summary)
     }
