@@ -45,7 +45,7 @@ pub struct Measured {
     pub not_whole: Option<NotWhole>,
     /// Time before it, in nanoseconds, in which packets were counted and none came: no window covers it.
     pub silence_ns: u64,
-    /// Time before it, or of a longer window within it, in nanoseconds, in which nobody counted.
+    /// Time before or within it, in nanoseconds, in which nobody counted.
     pub gap_ns: u64,
     /// How far the wall clock was set within it, in nanoseconds; negative is back.
     pub clock_step_ns: i64,

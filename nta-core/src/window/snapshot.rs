@@ -131,7 +131,15 @@ impl Cascade {
         let open = self.open.get_or_insert_with(|| {
             let id = self.next_id;
             self.next_id += 1;
-            blank(self.span, id, start.floor(self.span_ns), self.span_ns, shorter)
+            let mut new = blank(self.span, id, start.floor(self.span_ns), self.span_ns, shorter);
+            if self.until <= start {
+                // A part that was closed late has a part of the time of this one.
+                new.window.start = new.window.start.max(self.until);
+            }
+            if self.lengths == Lengths::Measured && id == 1 {
+                new.window.measured.gap_ns = start.since(new.window.start);
+            }
+            new
         });
         let part = &shorter.window;
         // Silence that a part of it covers, or that lies before this window, is none of this one.

@@ -178,13 +178,18 @@ impl Supervisor {
         let mut pipeline = Pipeline::new(&options, status(options.span_ns, models));
         self.report(&mut pipeline)?;
         published.send_replace(pipeline.status().clone());
-        if let Some(since_ns) = self.source.flows().and_then(|flows| flows.resumed_ns()) {
-            let since = Timestamp::from_nanos(since_ns.wrapping_add(self.clock.offset_ns()));
-            pipeline.resume(since, self.clock.now());
+        match (self.source.flows().and_then(|flows| flows.resumed_ns()), self.counted_since()) {
+            (Some(since_ns), _) => pipeline.resume(self.clock.at(since_ns), self.clock.now()),
+            (None, Some(since)) => pipeline.begin(since),
+            (None, None) => {
+                let now = self.clock.now();
+                pipeline.begin(now);
+                pipeline.stop_counting(now);
+            }
         }
         loop {
+            pipeline.open_next();
             let now = self.clock.now();
-            pipeline.open_at(now);
             let end = pipeline.window_end().unwrap_or(now);
             let mut wait = Duration::from_nanos(end.since(now)).min(EVENTS_EVERY);
             if let Some(attached) = self.attached.as_mut().filter(|attached| attached.has_diagnostics()) {
@@ -199,8 +204,7 @@ impl Supervisor {
                 tracing::warn!(by_s = by_ns as f64 / 1e9, "the wall clock was set");
                 pipeline.clock_set(by_ns);
             }
-            let now = self.clock.now();
-            let closes = now >= end;
+            let closes = self.clock.now() >= end;
             if self.links.as_ref().is_some_and(LinkEvents::heard) || closes || self.is_due() {
                 self.follow(&mut pipeline, output)?;
                 published.send_modify(|published| {
@@ -210,8 +214,7 @@ impl Supervisor {
                 });
             }
             if closes {
-                pipeline.late(now);
-                pipeline.close(&mut self.source, output)?;
+                pipeline.close_at(self.clock.now(), &mut self.source, output)?;
             } else {
                 pipeline.take_events(&mut self.source, output)?;
             }
@@ -258,6 +261,7 @@ impl Supervisor {
     fn attach_anew(&mut self, pipeline: &mut Pipeline, output: &mut Fanout<'_>) -> Result<(), SourceError> {
         tracing::info!("the interfaces have changed: attaching anew");
         if let Some(attached) = self.attached.take() {
+            pipeline.stop_counting(self.clock.now());
             if let Some(flows) = self.source.flows().filter(|_| attached.stays()) {
                 flows.leave();
             }
@@ -271,7 +275,15 @@ impl Supervisor {
             tracing::error!(%error, again_in_s = waited.as_secs(), "cannot attach");
             self.refused = Some((error.to_string(), Instant::now() + waited, (waited * 2).min(LONGEST_WAIT)));
         }
+        if let Some(since) = self.counted_since() {
+            pipeline.go_on_counting(since);
+        }
         self.report(pipeline)
+    }
+
+    /// Since when the attached programs count.
+    fn counted_since(&self) -> Option<Timestamp> {
+        self.attached.as_ref().map(|attached| self.clock.at(attached.since_ns()))
     }
 
     /// Reports to the pipeline what is attached.

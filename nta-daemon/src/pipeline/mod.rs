@@ -45,8 +45,14 @@ pub struct Pipeline {
     ids: IdentityScope,
     /// End of the last window that the clock closed behind the packets of a pipe.
     went_on: Timestamp,
-    /// When the open window was opened, by the monotonic clock.
-    opened: Instant,
+    /// Live, since when packets are counted: later than the start of the first window.
+    counted_since: Timestamp,
+    /// Live, how long nothing was counted within the open window, in nanoseconds, but for what goes on.
+    uncounted_ns: u64,
+    /// Live, since when nothing is counted.
+    uncounted_since: Option<Timestamp>,
+    /// Whether the run ends with the open window.
+    is_ending: bool,
     /// What each attached interface counted itself since then, in the order of the attachments.
     nics: Vec<NicCounts>,
     /// Of each attachment whether its programs see what passes.
@@ -94,7 +100,10 @@ impl Pipeline {
             last_expiry: Timestamp::default(),
             ids: options.ids,
             went_on: Timestamp::default(),
-            opened: Instant::now(),
+            counted_since: Timestamp::default(),
+            uncounted_ns: 0,
+            uncounted_since: None,
+            is_ending: false,
             nics: Vec::new(),
             alive: Vec::new(),
             missing: Vec::new(),
@@ -147,9 +156,6 @@ impl Pipeline {
 
     /// Opens the window of `time`, unless one is open.
     pub fn open_at(&mut self, time: Timestamp) {
-        if self.windows.end().is_none() {
-            self.opened = Instant::now();
-        }
         self.windows.open_at(time);
         self.status.window_open_since = Some(time);
     }
@@ -282,6 +288,7 @@ impl Pipeline {
         if self.clock_step_ns != 0 {
             self.timeline.step(end, std::mem::take(&mut self.clock_step_ns));
         }
+        self.uncounted_ns = 0;
         self.status.windows_closed += 1;
         self.status.windows_folded += measured.folded;
         self.status.last_window_end = Some(end);
@@ -356,7 +363,8 @@ impl Pipeline {
         source: &mut S,
         output: &mut Fanout<'_>,
     ) -> Result<Status, SourceError> {
-        if self.windows.end().is_some_and(|end| time < end) {
+        self.is_ending = true;
+        if self.status.mode == Mode::Live || self.windows.end().is_some_and(|end| time < end) {
             self.windows.end_at(time);
         }
         self.close(source, output)?;

@@ -81,7 +81,9 @@ async fn recount(conn: &mut Conn, run: i64, row: &WindowRow) -> Result<(), Store
 
 /// One window of what the runs before have of it, and this one.
 fn join(row: &WindowRow, mut parts: Vec<Window>) -> Result<Window, StoreError> {
-    let own = Part::of(row).window()?;
+    let mut own = Part::of(row).window()?;
+    // What runs before have of it is no gap.
+    own.measured.gap_ns = 0;
     let (start, end, number, span_ns) = (own.start, own.end, from_sql(row.number), from_sql(row.span_ns));
     // Counted from here on: a window is as long as it was counted for.
     let resumed = Timestamp::from_nanos(end.as_nanos().saturating_sub(own.length_ns()));

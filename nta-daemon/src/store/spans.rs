@@ -46,6 +46,8 @@ struct Open {
     factor: u64,
     span_ns: u64,
     next_number: u64,
+    /// End of the last window: a part that was closed late ends behind the interval.
+    until: Timestamp,
     parts: Vec<Window>,
 }
 
@@ -58,7 +60,8 @@ impl Spans {
     pub(super) fn add(&mut self, base: &Window, closed: &mut Vec<(u64, Window)>) {
         let base_ns = base.span_ns();
         if self.open.is_empty() {
-            let open = |factor| Open { factor, span_ns: factor * base_ns, next_number: 1, parts: Vec::new() };
+            let until = Timestamp::from_nanos(0);
+            let open = |factor| Open { factor, span_ns: factor * base_ns, next_number: 1, until, parts: Vec::new() };
             self.open = kept(base_ns).map(open).collect();
         }
         for open in &mut self.open {
@@ -82,8 +85,10 @@ impl Spans {
 
 impl Open {
     fn interval(&self) -> Option<(Timestamp, Timestamp)> {
-        let start = self.parts.first()?.start.floor(self.span_ns);
-        Some((start, start.plus(self.span_ns)))
+        let first = self.parts.first()?.start;
+        let start = first.floor(self.span_ns);
+        let end = start.plus(self.span_ns);
+        Some((if self.until <= first { start.max(self.until) } else { start }, end))
     }
 
     /// The window made of the parts, as long as they and the silence between them; in a capture, as its time says.
@@ -95,7 +100,13 @@ impl Open {
         let end = if run_ended { end.min(until) } else { end.max(until) };
         let number = self.next_number;
         self.next_number += 1;
+        self.until = end;
         let mut whole = Window::join(number, start, end, &parts);
+        if number == 1 && lengths == Lengths::Measured {
+            // The run began within it.
+            let gap_ns = parts.first().map_or(0, |part| part.start.since(start));
+            whole.measured.gap_ns = whole.measured.gap_ns.saturating_add(gap_ns);
+        }
         let length_ns = match lengths {
             Lengths::Nominal => end.since(start),
             Lengths::Measured => measured(start, &parts) + if run_ended { 0 } else { end.since(until) },

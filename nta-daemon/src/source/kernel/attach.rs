@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use aya::programs::TcAttachType;
 
 use super::claim::Claim;
+use super::clock::monotonic_ns;
 use super::device::Device;
 use super::hook::{DIRECTIONS, Hook, NO_PERMISSION};
 use super::link::Linker;
@@ -54,9 +55,16 @@ pub struct AttachedKernel {
     claims: Vec<Claim>,
     pins: Option<Pins>,
     topology: Topology,
+    /// When the first program was attached, by the kernel's clock.
+    since_ns: u64,
 }
 
 impl AttachedKernel {
+    /// Since when packets are counted, by the kernel's clock.
+    pub const fn since_ns(&self) -> u64 {
+        self.since_ns
+    }
+
     /// Which interfaces lie on top of one another.
     pub const fn topology(&self) -> &Topology {
         &self.topology
@@ -101,7 +109,8 @@ impl AttachedKernel {
                 "packets that pass several of these interfaces count at each: attach by tcx or auto"
             );
         }
-        let mut attached = Self { kernel, topology, attachments: Vec::with_capacity(devices.len()), claims, pins };
+        let (attachments, since_ns) = (Vec::with_capacity(devices.len()), monotonic_ns());
+        let mut attached = Self { kernel, topology, attachments, claims, pins, since_ns };
         for device in devices {
             attached.attach_device(device, attach).inspect_err(|_| abandon(attached.pins.as_ref(), devices))?;
         }

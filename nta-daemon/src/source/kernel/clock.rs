@@ -83,7 +83,12 @@ impl LiveClock {
 
     /// Now.
     pub fn now(&self) -> Timestamp {
-        Timestamp::from_nanos(monotonic_ns().wrapping_add(self.offset_ns))
+        self.at(monotonic_ns())
+    }
+
+    /// A time of the kernel's clock.
+    pub const fn at(&self, kernel_ns: u64) -> Timestamp {
+        Timestamp::from_nanos(kernel_ns.wrapping_add(self.offset_ns))
     }
 
     /// By how much the wall clock was set since the last call, in nanoseconds, if it was.
