@@ -1,8 +1,56 @@
 //! The settings of a detector: one declaration gives the struct, its defaults, its part of the configuration file and
 //! of the documentation.
 
+use std::fmt;
+
+/// Which numbers a setting may be, both ends included.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Bounds {
+    /// The smallest.
+    pub min: f64,
+    /// The largest.
+    pub max: f64,
+}
+
+impl Bounds {
+    /// A share, a ratio of a part to the whole, or a probability.
+    pub const SHARE: Self = Self::new(0.0, 1.0);
+    /// How many there must be, or may be: at least one, and few enough that sums of them are exact.
+    pub const COUNT: Self = Self::new(1.0, 1e9);
+    /// Bytes, of a packet or of a year.
+    pub const BYTES: Self = Self::new(0.0, 1e15);
+    /// Seconds: up to ten years, which as nanoseconds is a number of 64 bits.
+    pub const SECONDS: Self = Self::new(0.0, 315_360_000.0);
+    /// Seconds for which something is remembered.
+    pub const MEMORY_S: Self = Self::new(1.0, 315_360_000.0);
+    /// Times what is usual: at least as much.
+    pub const FACTOR: Self = Self::new(1.0, 1e6);
+    /// Deviations above what is usual.
+    pub const SIGMAS: Self = Self::new(0.0, 1e6);
+    /// Windows in a row.
+    pub const WINDOWS: Self = Self::new(1.0, 1e6);
+    /// Entries of a table in memory.
+    pub const ENTRIES: Self = Self::new(1.0, 1e7);
+
+    /// From `min` to `max`.
+    pub const fn new(min: f64, max: f64) -> Self {
+        Self { min, max }
+    }
+
+    /// Whether a value is one of them; what is no number is none.
+    pub fn contains(self, value: f64) -> bool {
+        (self.min..=self.max).contains(&value)
+    }
+}
+
+impl fmt::Display for Bounds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "from {} to {}", self.min, self.max)
+    }
+}
+
 /// A setting as documentation shows it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Setting {
     /// Key in the section.
     pub key: &'static str,
@@ -10,10 +58,12 @@ pub struct Setting {
     pub default: String,
     /// What it means, with its unit.
     pub doc: String,
+    /// What it may be; `None` where that is no range of numbers.
+    pub bounds: Option<Bounds>,
 }
 
 /// Declares the settings of a detector; each field's documentation (with its unit) goes into the printed configuration.
-/// A detector's have `enabled`; what is `always` there has not.
+/// A detector's have `enabled`; what is `always` there has not. Behind `=>` stands which numbers a setting may be.
 macro_rules! tunables {
     ( $(#[doc = $about:literal])+ $name:ident in $section:literal { $($fields:tt)+ } ) => {
         $crate::tunables::tunables! {
@@ -28,7 +78,7 @@ macro_rules! tunables {
     (
         $(#[doc = $about:literal])+
         $name:ident in $section:literal always {
-            $( $(#[doc = $doc:literal])+ $field:ident: $type:ty = $default:expr, )+
+            $( $(#[doc = $doc:literal])+ $field:ident: $type:ty = $default:expr $(=> $bounds:expr)?, )+
         }
     ) => {
         $(#[doc = $about])+
@@ -55,6 +105,7 @@ macro_rules! tunables {
                     key: stringify!($field),
                     default: format!("{:?}", default.$field),
                     doc: concat!($($doc),+).trim().to_owned(),
+                    bounds: [$(Some($bounds),)? None][0],
                 }, )+ ];
                 settings.retain(|setting| setting.key != "enabled");
                 settings
@@ -65,6 +116,7 @@ macro_rules! tunables {
                 let mut toml = format!("[{}]\n", $section);
                 $(
                     $( toml.push_str(concat!("#", $doc, "\n")); )+
+                    $( toml.push_str(&format!("# Allowed: {}.\n", $bounds)); )?
                     toml.push_str(&format!(concat!(stringify!($field), " = {:?}\n"), self.$field));
                 )+
                 toml

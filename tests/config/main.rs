@@ -48,7 +48,7 @@ fn check_config_refuses_what_run_refuses() {
         ("[windows]\nseconds = 301\n", "windows.seconds"),
         ("[sensor]\nname = \"with blank\"\n", "with blank"),
         ("[detect.beaconing]\nmax_deviation = nan\n", "max_deviation"),
-        ("[capture\n", "line 1"),
+        ("[capture\n", ":1: "),
     ] {
         let path = file(&folder, text);
         let check = run(&["check-config", "--config", utf8(&path)], &[]);
@@ -57,7 +57,7 @@ fn check_config_refuses_what_run_refuses() {
         assert_eq!((check.status, &check.stderr), (live.status, &live.stderr), "{text}");
     }
     for (variable, value) in
-        [("NTA_ATTACH", "bogus"), ("NTA_DATABASE", "mysql://x"), ("NTA_WINDOW", "0"), ("NTA_INTERFACE", "no/interface")]
+        [("NTA_ATTACH", "bogus"), ("NTA_DATABASE", "mysql"), ("NTA_WINDOW", "0"), ("NTA_INTERFACE", "no/interface")]
     {
         let check = run(&["check-config"], &[(variable, value)]);
         let live = run(&["run", "--dry-run"], &[(variable, value)]);
@@ -78,7 +78,8 @@ fn what_print_config_prints_reads_back_the_same() {
     assert_eq!(run(&["check-config", "--config", utf8(&path)], &[]).status, Some(0), "{printed}");
     let second = run(&["print-config", "--config", utf8(&path)], &[]);
     assert_eq!(String::from_utf8_lossy(&second.stdout), printed);
-    assert!(printed.contains("!docker*") && printed.contains("pass%7F"), "{printed}");
+    assert!(printed.contains("!docker*") && printed.contains("postgres://nta@db/nta"), "{printed}");
+    assert!(!printed.contains("pass%7F") && printed.contains("PGPASSWORD"), "{printed}");
 }
 
 #[test]
@@ -96,4 +97,74 @@ fn a_variable_that_nothing_reads_is_said_with_the_nearest_one() {
     assert_eq!(run.status, Some(0), "{run:?}");
     assert_eq!(run.stderr.lines().count(), 1, "{run:?}");
     assert!(run.stderr.contains("NTA_INTERFACES") && run.stderr.contains("did you mean NTA_INTERFACE?"), "{run:?}");
+}
+
+#[test]
+fn check_config_names_every_error_with_its_line() {
+    let folder = TempDir::new().expect("a folder");
+    let path = file(&folder, "[windows]\nseconds = 301\n[detect.port_scan]\nmin_failed_share = 1.5\nmin_port = 3\n");
+    let check = run(&["check-config", "--config", utf8(&path)], &[]);
+    let lines: Vec<&str> = check.stderr.lines().collect();
+    assert_eq!((check.status, lines.len()), (Some(2), 3), "{check:?}");
+    for (line, (number, said)) in lines.iter().zip([
+        (2, "windows.seconds is 301: expected from 1 to 300"),
+        (4, "detect.port_scan.min_failed_share is 1.5: expected from 0 to 1"),
+        (5, "did you mean `min_ports`?"),
+    ]) {
+        assert!(line.contains(&format!("{}:{number}: ", path.display())) && line.contains(said), "{line}");
+    }
+}
+
+#[test]
+fn check_config_says_which_model_cannot_be_used() {
+    let folder = TempDir::new().expect("a folder");
+    for (key, other) in [("path", ""), ("forest", "enabled = false\n")] {
+        let path = file(&folder, &format!("[model]\n{other}{key} = \"/nowhere/model.json\"\n"));
+        let check = run(&["check-config", "--config", utf8(&path)], &[]);
+        let line = 2 + other.lines().count();
+        let said = format!("{}:{line}: model.{key}: ", path.display());
+        assert!(check.is_refused() && check.stderr.contains(&said), "{check:?}");
+        assert!(check.stderr.contains("/nowhere/model.json"), "{check:?}");
+    }
+    let path = file(&folder, "[model]\nenabled = false\npath = \"/nowhere/model.json\"\n");
+    assert_eq!(run(&["check-config", "--config", utf8(&path)], &[]).status, Some(0));
+}
+
+#[test]
+fn check_config_warns_of_a_listener_that_others_reach() {
+    let folder = TempDir::new().expect("a folder");
+    let path = file(&folder, "[api]\nlisten = \"0.0.0.0:5000\"\n");
+    let check = run(&["check-config", "--config", utf8(&path)], &[]);
+    assert_eq!((check.status, check.stderr.lines().count()), (Some(0), 1), "{check:?}");
+    let said = format!("warning: {}:2: api.listen: 0.0.0.0:5000", path.display());
+    assert!(check.stderr.contains(&said) && check.stderr.contains("no authentication"), "{check:?}");
+    // A flag stands above the file, and so does not stand in it.
+    let flag = run(&["check-config", "--config", utf8(&path), "--listen", "192.0.2.1:80"], &[]);
+    assert!(flag.stderr.contains("warning: api.listen: 192.0.2.1:80"), "{flag:?}");
+    let loopback = run(&["check-config", "--config", utf8(&path), "--listen", "127.0.0.1:80"], &[]);
+    assert!(loopback.status == Some(0) && loopback.stderr.is_empty(), "{loopback:?}");
+}
+
+#[test]
+fn a_password_is_printed_nowhere() {
+    let folder = TempDir::new().expect("a folder");
+    let good = "postgres://nta:hunter2@127.0.0.1:1/nta?password=hunter2";
+    let path = file(&folder, &format!("[store]\ndatabase = \"{good}\"\n"));
+    let capture = concat!(env!("CARGO_MANIFEST_DIR"), "/cases/port_scan-hit/input.pcap");
+    for args in [
+        &["print-config", "--config", utf8(&path)] as &[&str],
+        &["check-config", "--config", utf8(&path)],
+        &["replay", "--database", good, capture],
+        &["check-config", "--database", "mysql://nta:hunter2@db/nta"],
+        &["replay", "--database", "mysql://nta:hunter2@db/nta", capture],
+        &["run", "--dry-run", "--database", "mysql:hunter2"],
+    ] {
+        let done = run(args, &[]);
+        let printed = String::from_utf8_lossy(&done.stdout).into_owned() + &done.stderr;
+        assert!(!printed.is_empty() && !printed.contains("hunter2"), "{args:?}: {printed}");
+    }
+    for args in [["run", "--help"], ["replay", "--help"], ["check-config", "--help"]] {
+        let done = run(&args, &[("NTA_DATABASE", good)]);
+        assert!(!String::from_utf8_lossy(&done.stdout).contains("hunter2"), "{args:?}");
+    }
 }

@@ -11,7 +11,7 @@ use crate::domain::{
     Alert, AlertChange, AlertKey, AlertKind, AlertState, Basis, ClearReason, DetectionCounts, Finding, IdentityScope,
     Opinion, Severity, Timestamp,
 };
-use crate::tunables::tunables;
+use crate::tunables::{Bounds, tunables};
 
 /// A finding this many times its threshold is one step worse; its square two.
 const MAGNITUDE_STEP: f64 = 10.0;
@@ -23,9 +23,9 @@ tunables! {
     /// What makes findings an alert.
     AlertingConfig in "detect.alerting" always {
         /// An alert is cleared when nothing was found for so long, in seconds of the traffic's own time.
-        clear_after_s: u64 = 60,
+        clear_after_s: u64 = 60 => Bounds::SECONDS,
         /// One that comes back within so many seconds after it was cleared is the same alert.
-        hold_down_s: u64 = 300,
+        hold_down_s: u64 = 300 => Bounds::SECONDS,
         /// What no alert is raised about, as source or as destination: addresses and networks, alone or with the kinds
         /// that they are for, as in "192.0.2.0/24 port_scan".
         allow: Vec<Allow> = Vec::new(),
@@ -34,13 +34,13 @@ tunables! {
         raise_after: RaiseAfter = RaiseAfter::default(),
         /// Windows with a finding that a learned model needs before it raises an alert of its own; one that joins what a rule
         /// found needs none.
-        model_windows: u32 = 6,
+        model_windows: u32 = 6 => Bounds::WINDOWS,
         /// For so many seconds after the first window, findings that rest on a baseline are counted and not reported; those of
         /// attacks, which rest on none, always are.
-        warm_up_s: u64 = 0,
+        warm_up_s: u64 = 0 => Bounds::SECONDS,
         /// Alerts that are kept at once, open ones and those that may come back; findings beyond it are counted and not
         /// reported.
-        max_alerts: usize = 10_000,
+        max_alerts: usize = 10_000 => Bounds::ENTRIES,
     }
 }
 

@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::detect::network;
 use crate::domain::{AlertKind, Finding, Party};
 
 /// `ADDRESS`, `ADDRESS/PREFIX`, or either with the kinds of alert that it is for: `192.0.2.0/24 port_scan`.
@@ -46,20 +47,13 @@ impl FromStr for Allow {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("`{text}`: expected ADDRESS, ADDRESS/PREFIX, or these and kinds of alert behind them");
         let mut words = text.split_whitespace();
-        let network = words.next().ok_or_else(wrong)?;
-        let (address, prefix) = network.split_once('/').map_or((network, None), |(a, p)| (a, Some(p)));
-        let Ok(address) = address.parse::<IpAddr>() else { return Err(wrong()) };
-        let longest = if address.is_ipv4() { 32 } else { 128 };
-        let prefix = match prefix.map(str::parse) {
-            None => longest,
-            Some(Ok(prefix)) if prefix <= longest => prefix,
-            Some(_) => return Err(format!("`{text}`: the prefix is a number from 0 to {longest}")),
-        };
-        let kind = |word| AlertKind::named(word).ok_or_else(|| format!("`{text}`: there is no kind of alert `{word}`"));
+        let nothing = || format!("`{text}`: expected ADDRESS, ADDRESS/PREFIX, or these and kinds of alert behind them");
+        let network = network(words.next().ok_or_else(nothing)?)?;
+        let unknown = |word| format!("`{text}`: there is no kind of alert `{word}`; there are {}", AlertKind::words());
+        let kind = |word| AlertKind::named(word).ok_or_else(|| unknown(word));
         let only = words.map(kind).collect::<Result<_, _>>()?;
-        Ok(Self { address, prefix, only })
+        Ok(Self { address: network.addr(), prefix: network.prefix_len(), only })
     }
 }
 
@@ -105,7 +99,8 @@ mod tests {
         ] {
             assert_eq!(text.parse::<Allow>().expect(text).to_string(), printed);
         }
-        for text in ["", "host", "192.0.2.0/33", "2001:db8::/129", "192.0.2.0/x", "192.0.2.7 nonsense"] {
+        for text in ["", "host", "192.0.2.0/33", "192.0.2.1/24", "2001:db8::/129", "192.0.2.0/x", "192.0.2.7 nonsense"]
+        {
             assert!(text.parse::<Allow>().is_err(), "{text}");
         }
     }

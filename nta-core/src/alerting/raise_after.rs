@@ -24,7 +24,7 @@ impl TryFrom<BTreeMap<String, u32>> for RaiseAfter {
 
     fn try_from(table: BTreeMap<String, u32>) -> Result<Self, String> {
         let read = |(word, windows): (String, u32)| match AlertKind::named(&word) {
-            None => Err(format!("there is no kind of alert `{word}`")),
+            None => Err(format!("there is no kind of alert `{word}`; there are {}", AlertKind::words())),
             Some(_) if windows == 0 => Err(format!("{word} = 0: at least one window is needed")),
             Some(kind) => Ok((kind, windows)),
         };

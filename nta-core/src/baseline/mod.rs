@@ -21,6 +21,7 @@ use recent::Recent;
 use season::Season;
 
 use crate::domain::{LearningState, MetricState, Timestamp};
+use crate::tunables::{Bounds, tunables};
 use crate::window::Snapshot;
 
 /// Version of the exported form. Version 1, whose seasons were sketches, is read as well.
@@ -35,37 +36,15 @@ const fn bounded(value: f64) -> f64 {
 /// Scales a median absolute deviation to the standard deviation of a normal distribution (Rousseeuw & Croux 1993).
 const MAD_TO_SIGMA: f64 = 1.4826;
 
-/// `[baseline]`: how baselines are learned.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct BaselineConfig {
-    /// Windows of 30 s that a metric needs before anything is expected of it. Default: 20, ten minutes.
-    pub warm_up_windows: u32,
-    /// Hosts that a level is kept for; those not seen for longest go first. Default: 10000.
-    pub max_hosts: usize,
-    /// A metric under alert is not learned; after so many seconds it is, as the new usual. Default: 3600.
-    pub accept_after_s: u64,
-}
-
-impl Default for BaselineConfig {
-    fn default() -> Self {
-        Self { warm_up_windows: 20, max_hosts: 10_000, accept_after_s: 3600 }
-    }
-}
-
-impl BaselineConfig {
-    /// As a commented section of the configuration file.
-    pub fn to_toml(&self) -> String {
-        format!(
-            "[baseline]\n\
-             # Windows of 30 s that a metric needs before anything is expected of it.\n\
-             warm_up_windows = {}\n\
-             # Hosts that a level is kept for; those not seen for longest go first.\n\
-             max_hosts = {}\n\
-             # A metric under alert is not learned; after so many seconds it is, as the new usual.\n\
-             accept_after_s = {}\n",
-            self.warm_up_windows, self.max_hosts, self.accept_after_s
-        )
+tunables! {
+    /// `[baseline]`: how baselines are learned.
+    BaselineConfig in "baseline" always {
+        /// Windows of 30 s that a metric needs before anything is expected of it.
+        warm_up_windows: u32 = 20 => Bounds::WINDOWS,
+        /// Hosts that a level is kept for; those not seen for longest go first.
+        max_hosts: usize = 10_000 => Bounds::ENTRIES,
+        /// A metric under alert is not learned; after so many seconds it is, as the new usual.
+        accept_after_s: u64 = 3_600 => Bounds::SECONDS,
     }
 }
 

@@ -16,19 +16,19 @@ use super::declaration::{Basis, Cost, Declaration, FlowUse, Rates, Scope};
 use super::recent::{Map, Recent, Shares, Sliding, Weigh};
 use super::{Detector, View};
 use crate::domain::{AlertKind, Finding, Measure};
-use crate::tunables::tunables;
+use crate::tunables::{Bounds, tunables};
 use crate::window::{Run, Span};
 
 tunables! {
     /// Reflected answers.
     AmplificationConfig in "detect.amplification" {
         /// Datagrams from one reflector port to one host within 30 s. Default: 33 a second, more than a busy client asks.
-        min_packets_30s: u64 = 1_000,
+        min_packets_30s: u64 = 1_000 => Bounds::COUNT,
         /// Mean frame bytes of a datagram: an amplified answer is larger than a question, which takes some 60 to 100.
-        min_mean_bytes: u64 = 150,
+        min_mean_bytes: u64 = 150 => Bounds::BYTES,
         /// Answers for each question from which on they are not answers. A zone or time transfer stays below: it takes
         /// TCP, or a question for each datagram.
-        min_excess: u64 = 10,
+        min_excess: u64 = 10 => Bounds::COUNT,
     }
 }
 

@@ -20,7 +20,7 @@ use super::declaration::{Basis, Cost, Declaration, FlowUse, Rates, Scope};
 use super::networks::{Networks, is_outside};
 use super::{Detector, View};
 use crate::domain::{AlertKind, Contributor, Finding, FlowObservation, Measure, Party, Timestamp};
-use crate::tunables::tunables;
+use crate::tunables::{Bounds, tunables};
 use crate::window::{Run, Span, address_number};
 
 /// Services whose calls are remembered: 25 MiB, if each is called again and again. When it is full, once a window, the quarter goes that was
@@ -35,15 +35,15 @@ tunables! {
     /// Regular calls to the outside.
     BeaconingConfig in "detect.beaconing" {
         /// Intervals that must be known (RITA asks for 20 connections).
-        min_intervals: usize = 20,
+        min_intervals: usize = 20 => Bounds::new(4.0, RING as f64),
         /// Seconds between two calls, at least (median); what comes within half of it is one call.
-        min_interval_s: f64 = 10.0,
+        min_interval_s: f64 = 10.0 => Bounds::SECONDS,
         /// Median absolute deviation of the intervals as a share of their median, at most: jitter of 50 % is within it.
-        max_deviation: f64 = 0.15,
+        max_deviation: f64 = 0.15 => Bounds::SHARE,
         /// Bowley's skewness of the intervals, at most; 0 is even, 1 all on one side.
-        max_skew: f64 = 0.5,
+        max_skew: f64 = 0.5 => Bounds::SHARE,
         /// Median absolute deviation of the bytes sent as a share of their median, at most.
-        max_size_deviation: f64 = 0.25,
+        max_size_deviation: f64 = 0.25 => Bounds::SHARE,
         /// Destinations that are called regularly with good reason: networks.
         allowed_destinations: Networks = Networks::none(),
         /// Ports of services that are called regularly by design: DNS, DHCP, NTP, NetBIOS, SNMP, syslog, DHCPv6, mail

@@ -14,7 +14,7 @@ use super::declaration::{Basis, Cost, Declaration, FlowUse, Rates, Scope};
 use super::networks::{Networks, is_outside};
 use super::{Detector, View};
 use crate::domain::{AlertKind, Contributor, Finding, FlowObservation, Measure, Party, Timestamp};
-use crate::tunables::tunables;
+use crate::tunables::{Bounds, tunables};
 use crate::window::{Run, Span};
 
 /// Pairs of host and destination in a generation: 12 MiB in both. When it is full, the tenth goes that was sent least.
@@ -30,13 +30,13 @@ tunables! {
     /// Much more sent to the outside than usual.
     DataExfiltrationConfig in "detect.data_exfiltration" {
         /// Seconds whose bytes are summed up, at most; at least half of it.
-        memory_s: f64 = 180.0,
+        memory_s: f64 = 180.0 => Bounds::MEMORY_S,
         /// Bytes to one destination that are reported at least: more than mail and pictures, less than a small database.
-        min_bytes: u64 = 20_000_000,
+        min_bytes: u64 = 20_000_000 => Bounds::BYTES,
         /// Times as many bytes as came back: a download's acknowledgments are a fiftieth, a call's ways are equal.
-        min_ratio: f64 = 5.0,
+        min_ratio: f64 = 5.0 => Bounds::new(0.0, 1e6),
         /// Deviations above the host's usual level from which on a host with a baseline is reported.
-        deviations: f64 = 6.0,
+        deviations: f64 = 6.0 => Bounds::SIGMAS,
         /// Back-up servers and the like: networks.
         allowed_destinations: Networks = Networks::none(),
     }

@@ -15,20 +15,20 @@ use super::declaration::{Basis, Cost, Declaration, FlowUse, Rates, Scope};
 use super::recent::{Map, Shares};
 use super::{Detector, View};
 use crate::domain::{AlertKind, Finding, FlowObservation, Measure, Party};
-use crate::tunables::tunables;
+use crate::tunables::{Bounds, tunables};
 use crate::window::{Distinct, Run, Span};
 
 tunables! {
     /// Floods of a network by many.
     DistributedFloodConfig in "detect.distributed_flood" {
         /// Packets a second without an answer to one network (/24, /64).
-        min_rate: u64 = 1_000,
+        min_rate: u64 = 1_000 => Bounds::COUNT,
         /// Sources that they come from.
-        min_sources: u64 = 100,
+        min_sources: u64 = 100 => Bounds::COUNT,
         /// Hosts of the network that get some.
-        min_hosts: u64 = 4,
+        min_hosts: u64 = 4 => Bounds::COUNT,
         /// Share of the largest source and of the largest target, 0 to 1, from which on it is that one's flood or scan.
-        max_share: f64 = 0.25,
+        max_share: f64 = 0.25 => Bounds::SHARE,
     }
 }
 

@@ -5,24 +5,24 @@ use super::rise::{Limits, Streak, beyond, largest};
 use super::{Detector, View};
 use crate::baseline::Metric;
 use crate::domain::{AlertKind, Finding, Measure};
-use crate::tunables::tunables;
+use crate::tunables::{Bounds, tunables};
 use crate::window::{Run, Span};
 
 tunables! {
     /// High latency of the network.
     HighLatencyConfig in "detect.high_latency" {
         /// Times the usual median round trip.
-        factor: f64 = 2.0,
+        factor: f64 = 2.0 => Bounds::FACTOR,
         /// And so many usual deviations above it.
-        sigmas: f64 = 6.0,
+        sigmas: f64 = 6.0 => Bounds::SIGMAS,
         /// And at least so many milliseconds.
-        min_ms: f64 = 50.0,
+        min_ms: f64 = 50.0 => Bounds::new(0.0, 3_600_000.0),
         /// A median round trip of so many milliseconds is too much whatever is usual (ITU-T G.114 has 400 ms as the most for speech).
-        limit_ms: f64 = 800.0,
+        limit_ms: f64 = 800.0 => Bounds::new(0.0, 3_600_000.0),
         /// Round-trip samples that a window must have for `limit_ms`.
-        min_samples: u64 = 20,
+        min_samples: u64 = 20 => Bounds::COUNT,
         /// Windows of 30 s in a row; at twice the threshold one is enough.
-        windows: u32 = 2,
+        windows: u32 = 2 => Bounds::WINDOWS,
     }
 }
 

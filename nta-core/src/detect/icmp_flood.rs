@@ -14,7 +14,7 @@ use super::declaration::{Basis, Cost, Declaration, FlowUse, Rates, Scope};
 use super::recent::{Map, Recent, Shares, Sliding, Weigh};
 use super::{Detector, View};
 use crate::domain::{AlertKind, Finding, FlowObservation, Measure};
-use crate::tunables::tunables;
+use crate::tunables::{Bounds, tunables};
 use crate::window::{Run, Span};
 
 tunables! {
@@ -22,9 +22,9 @@ tunables! {
     IcmpFloodConfig in "detect.icmp_flood" {
         /// Echo packets within 30 s to one host of which one source sent most. Default: 8 a second, where ping's limit
         /// for ordinary users is 5.
-        min_packets_30s: u64 = 240,
+        min_packets_30s: u64 = 240 => Bounds::COUNT,
         /// The same when no source sent most of them. Default: 100 a second.
-        min_packets_30s_many: u64 = 3_000,
+        min_packets_30s_many: u64 = 3_000 => Bounds::COUNT,
     }
 }
 

@@ -18,20 +18,20 @@ use super::{Detector, View};
 use crate::domain::{AlertKind, Contributor, Finding, Measure};
 use crate::features::{Extent, FEATURES, FeatureVector, extract};
 use crate::model::forest::{self, IsolationForest, Verdict, is_judged};
-use crate::tunables::tunables;
+use crate::tunables::{Bounds, tunables};
 use crate::window::{Run, Span};
 
 tunables! {
     /// Hosts unlike the site's own normal traffic, if [model] names a forest.
     IsolationForestConfig in "detect.isolation_forest" {
         /// Packets of a host in 30 s from which on it is judged.
-        min_packets: u64 = 20,
+        min_packets: u64 = 20 => Bounds::COUNT,
         /// Hosts judged in a window, those with the most packets and flows; further ones are counted and left out.
-        max_hosts: usize = 256,
+        max_hosts: usize = 256 => Bounds::ENTRIES,
         /// Windows of 30 s in a row that must be unusual, before the windows that detect.alerting asks of a model.
-        windows: u32 = 1,
+        windows: u32 = 1 => Bounds::WINDOWS,
         /// Score above which a host is unusual, 0 to 1; 0 for what training found.
-        threshold: f64 = 0.0,
+        threshold: f64 = 0.0 => Bounds::SHARE,
     }
 }
 

@@ -3,16 +3,16 @@
 use super::declaration::{Basis, Cost, Declaration, FlowUse, Rates, Scope};
 use super::{Detector, View};
 use crate::domain::{AlertKind, Finding, FlowObservation, Measure, Party};
-use crate::tunables::tunables;
+use crate::tunables::{Bounds, tunables};
 use crate::window::{Run, Span};
 
 tunables! {
     /// Connections that do not end.
     LongLivedConfig in "detect.long_lived_connection" {
         /// Seconds since its first packet from which on a connection is long-lived.
-        min_duration_s: f64 = 3600.0,
+        min_duration_s: f64 = 3600.0 => Bounds::SECONDS,
         /// Connections that are reported in a window, the longest ones.
-        most: usize = 20,
+        most: usize = 20 => Bounds::ENTRIES,
         /// Ports of services whose connections are meant to last (BGP by default); not reported.
         allowed_ports: Vec<u16> = vec![179],
     }

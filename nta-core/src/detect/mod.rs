@@ -17,6 +17,7 @@ mod high_latency;
 mod icmp_flood;
 mod isolation_forest;
 mod long_lived;
+mod named;
 mod networks;
 mod packet_loss;
 mod port_scan;
@@ -36,6 +37,7 @@ mod xgboost;
 
 pub use declaration::{Basis, Cost, Declaration, FlowUse, Rates, Scope};
 pub use networks::Networks;
+pub(crate) use networks::network;
 pub use registry::{DetectConfig, Entry, declarations, detectors, entries, learned};
 
 use recent::Counted;

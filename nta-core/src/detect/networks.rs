@@ -26,7 +26,7 @@ const DOC: &str = " Networks that are one's own; all others are outside.";
 
 /// Networks, each as address and prefix length.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "Vec<IpNet>", into = "Vec<IpNet>")]
+#[serde(try_from = "Vec<String>", into = "Vec<IpNet>")]
 pub struct Networks {
     list: Vec<IpNet>,
     /// First and last address of each, as numbers: every flow asks.
@@ -39,6 +39,36 @@ impl From<Vec<IpNet>> for Networks {
         let ranges = list.iter().map(range).collect();
         Self { list, ranges }
     }
+}
+
+impl TryFrom<Vec<String>> for Networks {
+    type Error = String;
+
+    fn try_from(texts: Vec<String>) -> Result<Self, String> {
+        Ok(texts.iter().map(|text| network(text)).collect::<Result<Vec<IpNet>, _>>()?.into())
+    }
+}
+
+/// A network as `ADDRESS/PREFIX`, or one address. Bits behind the prefix are refused: who writes them means either the
+/// network or the host, and only one of the two is right.
+///
+/// # Errors
+/// What is wrong with the text, in one line that names it.
+pub(crate) fn network(text: &str) -> Result<IpNet, String> {
+    let none = || format!("`{text}`: expected ADDRESS or ADDRESS/PREFIX");
+    let (address, prefix) = text.split_once('/').map_or((text, None), |(address, prefix)| (address, Some(prefix)));
+    let address = address.parse::<IpAddr>().ok().ok_or_else(none)?;
+    let Some(prefix) = prefix else { return Ok(IpNet::from(address)) };
+    let longest = if address.is_ipv4() { 32 } else { 128 };
+    let network = prefix.parse().ok().and_then(|prefix| IpNet::new(address, prefix).ok());
+    let network = network.ok_or_else(|| format!("`{text}`: the prefix is a number from 0 to {longest}"))?;
+    if network.trunc() == network {
+        return Ok(network);
+    }
+    Err(format!(
+        "`{text}` has bits behind its prefix: expected {} for the network or {address} for the host",
+        network.trunc()
+    ))
 }
 
 impl From<Networks> for Vec<IpNet> {
@@ -63,7 +93,12 @@ impl Networks {
     }
 
     pub(super) fn settings() -> Vec<Setting> {
-        vec![Setting { key: "local_networks", default: format!("{:?}", Self::default()), doc: DOC.trim().to_owned() }]
+        vec![Setting {
+            key: "local_networks",
+            default: format!("{:?}", Self::default()),
+            doc: DOC.trim().to_owned(),
+            bounds: None,
+        }]
     }
 
     pub(super) fn to_toml(&self) -> String {
@@ -94,6 +129,25 @@ pub(super) fn is_outside(local: &Networks, address: &IpAddr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_network_that_is_none_is_refused_by_its_text() {
+        for (text, read) in [("192.0.2.0/24", "192.0.2.0/24"), ("192.0.2.7", "192.0.2.7/32"), ("::/0", "::/0")] {
+            assert_eq!(network(text).map(|network| network.to_string()).as_deref(), Ok(read));
+        }
+        for (text, said) in [
+            ("192.0.2.7/24", "expected 192.0.2.0/24 for the network or 192.0.2.7 for the host"),
+            ("2001:db8::1/32", "expected 2001:db8::/32 for the network or 2001:db8::1 for the host"),
+            ("192.0.2.0/33", "0 to 32"),
+            ("2001:db8::/129", "0 to 128"),
+            ("192.0.2.0/", "0 to 32"),
+            ("intranet", "ADDRESS/PREFIX"),
+            ("", "ADDRESS/PREFIX"),
+        ] {
+            let error = network(text).expect_err(text);
+            assert!(error.contains(said) && error.contains(&format!("`{text}`")), "{error}");
+        }
+    }
 
     #[test]
     fn every_default_is_a_network_and_the_outside_is_all_else() {

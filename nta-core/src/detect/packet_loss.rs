@@ -8,24 +8,24 @@ use super::rise::{Limits, Streak, beyond, largest};
 use super::{Detector, View};
 use crate::baseline::Metric;
 use crate::domain::{AlertKind, Finding, Measure};
-use crate::tunables::tunables;
+use crate::tunables::{Bounds, tunables};
 use crate::window::{Run, Span, TcpSent};
 
 tunables! {
     /// Packet loss on the network.
     PacketLossConfig in "detect.packet_loss" {
         /// Times the usual share of retransmissions.
-        factor: f64 = 3.0,
+        factor: f64 = 3.0 => Bounds::FACTOR,
         /// And so many usual deviations above it.
-        sigmas: f64 = 6.0,
+        sigmas: f64 = 6.0 => Bounds::SIGMAS,
         /// And at least this share.
-        min_share: f64 = 0.02,
+        min_share: f64 = 0.02 => Bounds::SHARE,
         /// A share that is too much whatever is usual (TCP's throughput falls with the square root of the loss, Mathis et al. 1997).
-        limit_share: f64 = 0.1,
+        limit_share: f64 = 0.1 => Bounds::SHARE,
         /// TCP packets that a window must have.
-        min_packets: u64 = 300,
+        min_packets: u64 = 300 => Bounds::COUNT,
         /// Windows of 30 s in a row; at twice the threshold one is enough.
-        windows: u32 = 2,
+        windows: u32 = 2 => Bounds::WINDOWS,
     }
 }
 

@@ -5,20 +5,20 @@ use super::rise::{Streak, largest};
 use super::{Detector, View};
 use crate::baseline::Metric;
 use crate::domain::{AlertKind, Finding, Measure};
-use crate::tunables::tunables;
+use crate::tunables::{Bounds, tunables};
 use crate::window::{Run, Span};
 
 tunables! {
     /// An unusual mix of protocols.
     ProtocolAnomalyConfig in "detect.protocol_anomaly" {
         /// Distance from the usual share, 0 to 1.
-        min_distance: f64 = 0.3,
+        min_distance: f64 = 0.3 => Bounds::SHARE,
         /// And so many usual deviations.
-        sigmas: f64 = 6.0,
+        sigmas: f64 = 6.0 => Bounds::SIGMAS,
         /// Packets that a window must have.
-        min_packets: u64 = 300,
+        min_packets: u64 = 300 => Bounds::COUNT,
         /// Windows of 30 s in a row; at twice the distance one is enough.
-        windows: u32 = 2,
+        windows: u32 = 2 => Bounds::WINDOWS,
     }
 }
 

@@ -17,23 +17,23 @@ use super::declaration::{Basis, Cost, Declaration, FlowUse, Rates, Scope};
 use super::recent::{Recent, Weigh, address};
 use super::{Detector, View};
 use crate::domain::{AlertKind, Finding, Measure, Party, Timestamp};
-use crate::tunables::tunables;
+use crate::tunables::{Bounds, tunables};
 use crate::window::{Distinct, Hosts, Run, Span, address_number};
 
 tunables! {
     /// Port scans over hours.
     SlowScanConfig in "detect.slow_scan" {
         /// Distinct ports of one host that one source must have tried in vain. Zeek's `port_scan_threshold`.
-        min_ports: u64 = 15,
+        min_ports: u64 = 15 => Bounds::COUNT,
         /// Distinct hosts that one source must have tried in vain at one TCP port. Zeek's `addr_scan_threshold` is 25 in
         /// five minutes; over hours ordinary hosts meet more that is gone.
-        min_hosts: u64 = 50,
+        min_hosts: u64 = 50 => Bounds::COUNT,
         /// Share of all hosts tried in vain that must have been tried at that port, 0 to 1, as in `port_scan`.
-        min_port_share: f64 = 0.7,
+        min_port_share: f64 = 0.7 => Bounds::SHARE,
         /// Share of the targets that must have failed, 0 to 1: what Jung et al. 2004 take for a scanner.
-        min_failed_share: f64 = 0.8,
+        min_failed_share: f64 = 0.8 => Bounds::SHARE,
         /// A source that tried nothing in vain for so many seconds is forgotten.
-        pause_s: u64 = 14_400,
+        pause_s: u64 = 14_400 => Bounds::MEMORY_S,
     }
 }
 

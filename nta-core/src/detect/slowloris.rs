@@ -23,7 +23,7 @@ use super::declaration::{Basis, Cost, Declaration, FlowUse, Rates, Scope};
 use super::recent::{Recent, Weigh};
 use super::{Detector, View};
 use crate::domain::{AlertKind, ConnState, Finding, FlowId, FlowObservation, Measure, Timestamp};
-use crate::tunables::tunables;
+use crate::tunables::{Bounds, tunables};
 use crate::window::{Run, Span};
 
 tunables! {
@@ -31,13 +31,13 @@ tunables! {
     SlowlorisConfig in "detect.slowloris" {
         /// Connections of one client to one service that are held open at once. slowhttptest opens 50 unless asked
         /// otherwise, slowloris.pl 1000; a browser has 6.
-        min_connections: u64 = 30,
+        min_connections: u64 = 30 => Bounds::COUNT,
         /// How long a connection must have been open, in seconds.
-        min_age_s: u64 = 10,
+        min_age_s: u64 = 10 => Bounds::SECONDS,
         /// Payload bytes that the client may have sent up to now: an incomplete header. Most servers take 8 kB.
-        max_client_bytes: u64 = 4_000,
+        max_client_bytes: u64 = 4_000 => Bounds::BYTES,
         /// Payload bytes that still are a drop.
-        max_drop_bytes: u64 = 100,
+        max_drop_bytes: u64 = 100 => Bounds::BYTES,
     }
 }
 

@@ -17,7 +17,7 @@ use super::declaration::{Basis, Cost, Declaration, FlowUse, Rates, Scope};
 use super::recent::{Recent, Weigh};
 use super::{Detector, View};
 use crate::domain::{AlertKind, Finding, FlowId, FlowObservation, Measure, Timestamp};
-use crate::tunables::tunables;
+use crate::tunables::{Bounds, tunables};
 use crate::window::{Run, Span};
 
 tunables! {
@@ -25,12 +25,12 @@ tunables! {
     SshBruteForceConfig in "detect.ssh_brute_force" {
         /// Connections of one source to one server within 300 s. A person logs in a few times; sshguard blocks after 3,
         /// fail2ban after 5 failed passwords in 10 minutes, and a connection takes up to 6 of them.
-        min_connections: u64 = 10,
+        min_connections: u64 = 10 => Bounds::COUNT,
         /// Bytes both ways up to which a connection did no more than key exchange and guesses: those take 5 to 9 kB, an
         /// interactive session or a file soon more.
-        max_bytes: u64 = 16_000,
+        max_bytes: u64 = 16_000 => Bounds::BYTES,
         /// Share of the connections that must be as small as that, 0 to 1.
-        min_small_share: f64 = 0.8,
+        min_small_share: f64 = 0.8 => Bounds::SHARE,
         /// Ports at which SSH servers listen.
         ports: Vec<u16> = vec![22, 2222],
     }

@@ -18,7 +18,7 @@ use super::declaration::{Basis, Cost, Declaration, FlowUse, Rates, Scope};
 use super::recent::{Map, Recent, Shares, Sliding, Weigh};
 use super::{Detector, View};
 use crate::domain::{AlertKind, Finding, Measure};
-use crate::tunables::tunables;
+use crate::tunables::{Bounds, tunables};
 use crate::window::{Run, Span};
 
 tunables! {
@@ -26,14 +26,14 @@ tunables! {
     SynFloodConfig in "detect.syn_flood" {
         /// SYNs that came to nothing, at one service within 30 s. Default: 5 a second. A client that retries a dead
         /// server sends 4 SYNs per connection in that time, and a browser has 6 connections to a server.
-        min_syns_30s: u64 = 150,
+        min_syns_30s: u64 = 150 => Bounds::COUNT,
         /// The same within 180 s, for slow floods. Default: 2 a second.
-        min_syns_180s: u64 = 360,
+        min_syns_180s: u64 = 360 => Bounds::COUNT,
         /// The same within 30 s when no source sent a quarter of them. Default: 20 a second: a queue of 1,024 half-open
         /// connections (Linux' `tcp_max_syn_backlog`), each kept for 63 s, is full from 16 on. Below it is background noise.
-        min_syns_30s_many: u64 = 600,
+        min_syns_30s_many: u64 = 600 => Bounds::COUNT,
         /// Share of the new connections that must have come to nothing, 0 to 1.
-        min_futile_share: f64 = 0.8,
+        min_futile_share: f64 = 0.8 => Bounds::SHARE,
     }
 }
 

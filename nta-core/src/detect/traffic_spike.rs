@@ -5,24 +5,24 @@ use super::rise::{Limits, Streak, above, largest};
 use super::{Detector, View};
 use crate::baseline::Metric;
 use crate::domain::{AlertKind, Finding};
-use crate::tunables::tunables;
+use crate::tunables::{Bounds, tunables};
 use crate::window::{Run, Span};
 
 tunables! {
     /// Traffic spikes of the network.
     TrafficSpikeConfig in "detect.traffic_spike" {
         /// Times the usual value from which on it is a spike.
-        factor: f64 = 2.5,
+        factor: f64 = 2.5 => Bounds::FACTOR,
         /// And so many usual deviations (scaled median absolute deviations) above it.
-        sigmas: f64 = 5.0,
+        sigmas: f64 = 5.0 => Bounds::SIGMAS,
         /// Never below so many bit/s.
-        min_bps: f64 = 20_000.0,
+        min_bps: f64 = 20_000.0 => Bounds::new(0.0, 1e15),
         /// Never below so many packets a second.
-        min_packets_per_s: f64 = 15.0,
+        min_packets_per_s: f64 = 15.0 => Bounds::new(0.0, 1e12),
         /// Never below so many TCP connections a second.
-        min_connections_per_s: f64 = 5.0,
+        min_connections_per_s: f64 = 5.0 => Bounds::new(0.0, 1e12),
         /// Windows of 30 s in a row; at twice the threshold one is enough.
-        windows: u32 = 2,
+        windows: u32 = 2 => Bounds::WINDOWS,
     }
 }
 

@@ -23,7 +23,7 @@ use super::declaration::{Basis, Cost, Declaration, FlowUse, Rates, Scope};
 use super::recent::{Map, Recent, Shares, Sliding, Weigh};
 use super::{Detector, View};
 use crate::domain::{AlertKind, Finding, FlowObservation, Measure};
-use crate::tunables::tunables;
+use crate::tunables::{Bounds, tunables};
 use crate::window::{Run, Span};
 
 tunables! {
@@ -31,16 +31,16 @@ tunables! {
     UdpFloodConfig in "detect.udp_flood" {
         /// Scattered datagrams within 30 s at one service, most of them from one source. Default: 5 a second; a
         /// conversation keeps its port.
-        min_scattered_30s: u64 = 150,
+        min_scattered_30s: u64 = 150 => Bounds::COUNT,
         /// Scattered or sprayed datagrams without an answer within 30 s, whoever sent them. Default: 20 a second, so
         /// that a burst of 600 is one.
-        min_unanswered_30s: u64 = 600,
+        min_unanswered_30s: u64 = 600 => Bounds::COUNT,
         /// Datagrams a second of a stream to which nothing comes back, while it lasts, half a second at least. Juniper's
         /// default for a UDP flood; a camera's 8 Mbit/s are 800.
-        min_deaf_rate: u64 = 1_000,
+        min_deaf_rate: u64 = 1_000 => Bounds::COUNT,
         /// The same where the target has said in the window that it takes none (ICMP destination unreachable): who sends on,
         /// a hundred a second, does not want an answer.
-        min_refused_rate: u64 = 100,
+        min_refused_rate: u64 = 100 => Bounds::COUNT,
     }
 }
 

@@ -16,20 +16,20 @@ use super::{Detector, View};
 use crate::domain::{AlertKind, Finding, Measure, Party};
 use crate::features::Extent;
 use crate::model::{self, AttackRole, Classification, Classifier, Input, MIN_PACKETS, Reason};
-use crate::tunables::tunables;
+use crate::tunables::{Bounds, tunables};
 use crate::window::{Run, Span};
 
 tunables! {
     /// What a model learned from labelled traffic.
     XgboostConfig in "detect.xgboost" {
         /// Probability from which on a class is reported, for all classes; 0 for what training found best for each.
-        threshold: f64 = 0.0,
+        threshold: f64 = 0.0 => Bounds::SHARE,
         /// Packets of a host in a window from which on it is judged; one with 5 flows is judged anyway.
-        min_packets: u64 = MIN_PACKETS,
+        min_packets: u64 = MIN_PACKETS => Bounds::COUNT,
         /// Hosts judged in a window, those with the most packets and flows; further ones are counted and left out.
-        max_hosts: usize = 64,
+        max_hosts: usize = 64 => Bounds::ENTRIES,
         /// Windows of one length in a row that must look alike, besides detect.alerting.model_windows.
-        windows: u32 = 1,
+        windows: u32 = 1 => Bounds::WINDOWS,
     }
 }
 

@@ -98,6 +98,11 @@ impl AlertKind {
         Self::ALL.into_iter().find(|kind| kind.word() == word)
     }
 
+    /// The words of all kinds, for whoever has written another one.
+    pub fn words() -> String {
+        Self::ALL.map(Self::word).join(", ")
+    }
+
     /// Whether what a host does in a window shows it, so that a model can learn it there. Others show in ARP packets, over
     /// hours, or in the network as a whole.
     pub const fn shows_in_a_host(self) -> bool {

@@ -165,7 +165,10 @@ impl App {
             baseline: self.config.baseline.clone(),
         };
         let config = &self.config.api;
-        let hosts = AllowedHosts { hosts: config.hosts.clone(), origins: config.origins.clone() };
+        let hosts = AllowedHosts {
+            hosts: config.hosts.iter().map(ToString::to_string).collect(),
+            origins: config.origins.iter().map(ToString::to_string).collect(),
+        };
         let state = ApiState::new(self.store.clone(), self.status.subscribe()).with_analysis(access).with_hosts(hosts);
         let state = state.with_run(self.data);
         self.say_where("serving");

@@ -4,6 +4,8 @@ use std::process::ExitCode;
 
 use super::settings::Settings;
 use super::{EXIT_USAGE, fail};
+use crate::config::{ConfigError, Problem};
+use crate::model_loader;
 
 /// Flags of both.
 #[derive(Debug, clap::Args)]
@@ -24,8 +26,20 @@ pub(super) fn print(args: Args) -> ExitCode {
 
 pub(super) fn check(args: Args) -> ExitCode {
     let origin = args.settings.origin();
-    match args.settings.load() {
-        Ok(_) => super::print(&format!("{origin}: ok\n")),
-        Err(error) => fail(EXIT_USAGE, &error),
+    let (config, places) = match args.settings.load_with_places() {
+        Ok(loaded) => loaded,
+        Err(error) => return fail(EXIT_USAGE, &error),
+    };
+    let at =
+        |key: &str, message: String| Problem { place: places.get(key).cloned(), message: format!("{key}: {message}") };
+    for (key, message) in config.warnings() {
+        eprintln!("nta-daemon: warning: {}", at(key, message));
     }
+    // `run` would go on without them, by rules alone; who names one wants it.
+    let models = model_loader::check(&config).into_iter().map(|(key, message)| at(key, message));
+    let models: Vec<Problem> = models.collect();
+    if models.is_empty() {
+        return super::print(&format!("{origin}: ok\n"));
+    }
+    fail(EXIT_USAGE, &ConfigError::Invalid(models))
 }

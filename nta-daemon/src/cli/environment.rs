@@ -2,6 +2,8 @@
 
 use clap::{Arg, Command};
 
+use crate::config::nearest;
+
 const PREFIX: &str = "NTA_";
 
 /// What this repository's tests, benches and tools read; the daemon has no use for them, and says nothing.
@@ -29,28 +31,10 @@ fn known(command: &Command) -> Vec<String> {
 }
 
 fn message(name: &str, known: &[String]) -> String {
-    let nearest = known.iter().map(|known| (distance(name, known), known)).min();
-    let limit = (name.len() - PREFIX.len()) / 2;
-    match nearest.filter(|(distance, _)| *distance <= limit) {
-        Some((_, known)) => format!("{name} is ignored: there is no such variable; did you mean {known}?"),
+    match nearest(name, known.iter().map(String::as_str)) {
+        Some(known) => format!("{name} is ignored: there is no such variable; did you mean {known}?"),
         None => format!("{name} is ignored: there is no such variable; there are {}", known.join(", ")),
     }
-}
-
-/// Letters to insert, remove or change (Levenshtein); bounded by the length of names.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, letter) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, other) in b.iter().enumerate() {
-            let changed = diagonal + usize::from(letter != *other);
-            diagonal = row[j + 1];
-            row[j + 1] = changed.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row.last().copied().unwrap_or_default()
 }
 
 #[cfg(test)]

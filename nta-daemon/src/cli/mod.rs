@@ -131,9 +131,9 @@ fn print(text: &str) -> ExitCode {
     }
 }
 
-/// One line on standard error, and the exit status.
+/// The error on standard error, with who says it in front of each line, and the exit status.
 fn fail(status: u8, error: &impl std::fmt::Display) -> ExitCode {
-    eprintln!("nta-daemon: {error}");
+    error.to_string().lines().for_each(|line| eprintln!("nta-daemon: {line}"));
     ExitCode::from(status)
 }
 

@@ -10,6 +10,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use tokio_util::sync::CancellationToken;
 
 use super::output::Collected;
+use super::settings::DatabaseFlag;
 use super::{EXIT_USAGE, fail, inputs};
 use crate::app::{App, Plan, Signals, Task, Work};
 use crate::capture::clock;
@@ -50,8 +51,8 @@ pub(super) struct Args {
     #[arg(long, env = "NTA_WINDOW", value_name = "SECONDS")]
     window: Option<u64>,
     /// Database to store windows and flows in; with --serve in memory unless given.
-    #[arg(long, env = "NTA_DATABASE", value_name = "URL")]
-    database: Option<DatabaseUrl>,
+    #[arg(long, env = "NTA_DATABASE", value_name = "URL", hide_env_values = true)]
+    database: Option<DatabaseFlag>,
     /// What is printed.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
@@ -109,7 +110,10 @@ pub(super) fn execute(mut args: Args) -> ExitCode {
     };
     config.windows.seconds = args.window.unwrap_or(config.windows.seconds);
     config.api.listen = args.listen.unwrap_or(config.api.listen);
-    config.store.database = args.database.clone().unwrap_or_else(DatabaseUrl::memory);
+    config.store.database = match args.database.clone().map(DatabaseFlag::get).transpose() {
+        Ok(database) => database.unwrap_or_else(DatabaseUrl::memory),
+        Err(error) => return fail(EXIT_USAGE, &error),
+    };
     if let Err(error) = config.check() {
         return fail(EXIT_USAGE, &error);
     }

@@ -1,6 +1,5 @@
 //! `run`: live capture.
 
-use std::collections::HashSet;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -42,6 +41,9 @@ pub(super) fn execute(args: Args) -> ExitCode {
         Ok(config) => config,
         Err(error) => return fail(EXIT_USAGE, &error),
     };
+    for (key, message) in config.warnings() {
+        tracing::warn!("{key}: {message}");
+    }
     let attach = attach_options(&config.capture, dry_run);
     let patterns = match patterns(&config.capture.interfaces, dry_run) {
         Ok(patterns) => patterns,
@@ -85,10 +87,6 @@ fn attach_options(capture: &CaptureConfig, dry_run: bool) -> AttachOptions {
 /// The interfaces to be watched, or the one of the default route. Those that are not there yet are waited for, but not by a
 /// dry run.
 fn patterns(patterns: &[InterfacePattern], dry_run: bool) -> Result<Vec<InterfacePattern>, String> {
-    let mut seen = HashSet::new();
-    if let Some(twice) = patterns.iter().find(|pattern| !seen.insert(pattern.as_str())) {
-        return Err(format!("interface {} is named twice: name it once", twice.as_str()));
-    }
     if dry_run && let Some(absent) = patterns.iter().find(|p| p.is_name() && Device::find(p.as_str()).is_err()) {
         return Err(SourceError::NoInterface(absent.as_str().to_owned()).to_string());
     }
@@ -173,7 +171,7 @@ impl Work for Captured {
 /// the daemon goes on.
 fn reload(settings: &Settings, running: &Config) -> String {
     match settings.clone().load() {
-        Err(error) => format!("the configuration is not taken: {error}"),
+        Err(error) => format!("the configuration is not taken: {}", error.to_string().replace('\n', "; ")),
         Ok(config) if config == *running => "the configuration is as before".to_owned(),
         Ok(_) => format!("the configuration ({}) has changed: it takes effect with a restart", settings.origin()),
     }

@@ -1,14 +1,18 @@
 //! `[capture]`: what is captured, and how.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 
+use nta_core::Bounds;
 use serde::{Deserialize, Serialize};
 
 use super::section::section;
-use super::{ConfigError, InterfacePattern};
+use super::{InterfacePattern, Refused};
 
 /// Fewer MiB hold too few flows to be of use; more than 64 GiB is a typing error rather than a wish.
-const MAP_MEMORY_MIB: std::ops::RangeInclusive<u64> = 1..=65_536;
+const MAP_MEMORY_MIB: Bounds = Bounds::new(1.0, 65_536.0);
+/// Every packet, or every Nth.
+const SAMPLE: Bounds = Bounds::new(1.0, u32::MAX as f64);
 
 section! {
     /// What is captured, and how.
@@ -18,7 +22,7 @@ section! {
         /// Hook: auto, xdp, xdp-generic, tcx or tc.
         attach: Attach = Attach::Auto,
         /// Kernel memory for the flow maps in MiB; 64 hold about 70,000 IPv4 and 45,000 IPv6 flows.
-        map_memory_mib: u64 = 64,
+        map_memory_mib: u64 = 64 => MAP_MEMORY_MIB,
         /// Account the inner packet of VXLAN, Geneve, GRE, ERSPAN, IP-in-IP, GTP-U and Teredo in place of the tunnel.
         tunnels: bool = false,
         /// Place among other programs at TCX: first (sees also what they drop) or last.
@@ -28,7 +32,7 @@ section! {
         /// Where they are pinned: an absolute path of a folder on a BPF file system.
         pin_path: PathBuf = PathBuf::from("/sys/fs/bpf/nta"),
         /// Account every Nth packet on each CPU; the others are only counted (sampled_out).
-        sample: u32 = 1,
+        sample: u32 = 1 => SAMPLE,
     }
 }
 
@@ -61,17 +65,17 @@ pub enum TcxOrder {
 }
 
 impl CaptureConfig {
-    pub(super) fn check(&self) -> Result<(), ConfigError> {
-        let refuse = |key: &str, value: String, expected| Err(ConfigError::Value { key: key.into(), value, expected });
-        if !MAP_MEMORY_MIB.contains(&self.map_memory_mib) {
-            return refuse("capture.map_memory_mib", self.map_memory_mib.to_string(), "from 1 to 65536 MiB");
-        }
+    pub(super) fn check(&self, refused: &mut Vec<Refused>) {
         if !self.pin_path.is_absolute() {
-            return refuse("capture.pin_path", self.pin_path.display().to_string(), "an absolute path");
+            refused.push(Refused::new("capture.pin_path", self.pin_path.display(), "an absolute path"));
         }
-        if self.sample == 0 {
-            return refuse("capture.sample", "0".to_owned(), "1 to account every packet, N to account every Nth");
+        let mut seen = HashSet::new();
+        if let Some(twice) = self.interfaces.iter().find(|pattern| !seen.insert(pattern.as_str())) {
+            refused.push(Refused::new(
+                "capture.interfaces",
+                format_args!("[… {twice} …]"),
+                "each interface named once",
+            ));
         }
-        Ok(())
     }
 }

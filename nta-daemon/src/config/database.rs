@@ -22,6 +22,26 @@ pub enum DatabaseKind {
     Postgres,
 }
 
+/// Options of a server's URL that hold no secret, as they are written without escapes.
+const SHOWN_OPTIONS: [&str; 16] = [
+    "host",
+    "hostaddr",
+    "port",
+    "dbname",
+    "user",
+    "sslmode",
+    "ssl-mode",
+    "sslrootcert",
+    "ssl-root-cert",
+    "ssl-ca",
+    "sslcert",
+    "ssl-cert",
+    "sslkey",
+    "ssl-key",
+    "application_name",
+    "statement-cache-capacity",
+];
+
 /// A text that is no URL of a database.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DatabaseUrlError {
@@ -50,6 +70,27 @@ impl DatabaseUrl {
     /// The URL as it was given, with its password.
     pub fn as_str(&self) -> &str {
         &self.text
+    }
+
+    /// The URL without its password, which still connects where the environment has it (`PGPASSWORD`, `PGPASSFILE`).
+    #[must_use]
+    pub fn without_password(&self) -> Self {
+        let text = match (self.kind, self.text.split_once("://")) {
+            (DatabaseKind::Postgres, Some((scheme, rest))) => {
+                let (server, options) = rest.split_once('?').map_or((rest, ""), |(server, options)| (server, options));
+                let server = match server.rsplit_once('@') {
+                    Some((user, server)) => format!("{}@{server}", user.split(':').next().unwrap_or_default()),
+                    None => server.to_owned(),
+                };
+                let is_shown =
+                    |option: &&str| option.split_once('=').is_some_and(|(name, _)| SHOWN_OPTIONS.contains(&name));
+                let options: Vec<&str> = options.split('&').filter(is_shown).collect();
+                let options = if options.is_empty() { String::new() } else { format!("?{}", options.join("&")) };
+                format!("{scheme}://{server}{options}")
+            }
+            _ => self.text.clone(),
+        };
+        Self { text, kind: self.kind }
     }
 
     /// Which database.
@@ -160,5 +201,19 @@ mod tests {
         assert_eq!(url.to_string(), "postgres://…@db.example/nta");
         assert_eq!(format!("{url:?}"), url.to_string());
         assert!(url.as_str().contains("secret"));
+        for (url, shown) in [
+            ("postgres://nta:p@ss@db.example/nta?password=secret", "postgres://nta@db.example/nta"),
+            (
+                "postgres://nta:secret@/nta?host=/run/pg&p%61ssword=x&sslmode=require",
+                "postgres://nta@/nta?host=/run/pg&sslmode=require",
+            ),
+            ("postgres://db.example/nta?user=a&passfile=x&password", "postgres://db.example/nta?user=a"),
+            ("postgresql://nta@db.example:5433/nta", "postgresql://nta@db.example:5433/nta"),
+            ("sqlite:/var/lib/nta/nta.db?mode=rw", "sqlite:/var/lib/nta/nta.db?mode=rw"),
+        ] {
+            let url: DatabaseUrl = url.parse().expect("a URL");
+            assert_eq!(url.without_password().as_str(), shown);
+            assert_eq!(url.without_password().without_password(), url.without_password());
+        }
     }
 }

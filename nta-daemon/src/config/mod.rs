@@ -1,5 +1,6 @@
 //! The configuration: one file per section, each declared by the macro of [`section`], which gives struct, defaults,
-//! documentation and the printed form. Values are parsed into types as they are read; unknown keys are refused.
+//! documentation and the printed form. Values are parsed into types as they are read; unknown keys are
+//! refused, and everything that is wrong in a file is reported at once.
 //!
 //! Order of precedence: command-line flag, `NTA_*` environment variable, configuration file, default.
 
@@ -9,8 +10,11 @@ mod api;
 mod capture;
 mod database;
 mod events;
+mod file;
 mod interface;
 mod model;
+mod nearest;
+mod problem;
 mod sensor;
 mod store;
 mod windows;
@@ -18,19 +22,27 @@ mod windows;
 #[cfg(test)]
 mod tests;
 
-use std::path::{Path, PathBuf};
+use std::collections::BTreeMap;
+use std::path::Path;
 
+use nta_core::Bounds;
 use serde::{Deserialize, Serialize};
 
-pub use api::ApiConfig;
+pub use api::{ApiConfig, ApiNameError, HostName, Origin};
 pub use capture::{Attach, CaptureConfig, TcxOrder};
 pub use database::{DatabaseKind, DatabaseUrl, DatabaseUrlError};
 pub use events::EventsConfig;
+pub use file::Places;
 pub use interface::{InterfacePattern, InterfacePatternError, selects};
 pub use model::ModelConfig;
+pub use nearest::nearest;
+pub use problem::{ConfigError, Place, Problem};
 pub use sensor::{SensorConfig, SensorName, SensorNameError};
 pub use store::StoreConfig;
+pub(crate) use windows::SECONDS as WINDOW_SECONDS;
 pub use windows::WindowsConfig;
+
+use problem::Refused;
 
 pub use nta_core::baseline::BaselineConfig;
 pub use nta_core::detect::DetectConfig;
@@ -59,91 +71,74 @@ pub struct Config {
     pub api: ApiConfig,
 }
 
-/// Sections that earlier versions knew under another name, and what they are called now.
-const RENAMED: [(&str, &str); 1] = [("hygiene", "detect.alerting")];
-
-/// Why a configuration cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// The file cannot be read.
-    #[error("{path}: {source}", path = path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        source: std::io::Error,
-    },
-    /// The file is no valid configuration.
-    #[error("{path}: line {line}: {message}", path = path.display())]
-    Parse {
-        /// The file.
-        path: PathBuf,
-        /// Where, from 1.
-        line: usize,
-        /// What, in one line.
-        message: String,
-    },
-    /// A value is out of its range.
-    #[error("{key} is {value}: {expected}")]
-    Value {
-        /// Section and key.
-        key: String,
-        /// What it is.
-        value: String,
-        /// What it may be.
-        expected: &'static str,
-    },
-    /// A value that no file can hold, such as a path that is not UTF-8.
-    #[error("a value cannot be written down: {0}")]
-    Unwritable(toml::ser::Error),
-}
-
-impl ConfigError {
-    /// The parser's own rendering draws the place in several lines; a log and a terminal's last line want one. The key
-    /// is named, the value is not: it may hold a password.
-    fn parse(path: &Path, text: &str, error: &toml::de::Error) -> Self {
-        let start = error.span().map_or(0, |span| span.start);
-        let before = text.get(..start).unwrap_or_default();
-        let line = before.matches('\n').count() + 1;
-        let key = text.lines().nth(line - 1).and_then(|line| line.split_once('=')).map(|(key, _)| key.trim());
-        let key =
-            key.filter(|key| !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b)));
-        let message = error.message().trim().replace('\n', ", ");
-        let renamed = RENAMED.iter().find(|(old, _)| message.starts_with(&format!("unknown field `{old}`")));
-        if let Some((old, new)) = renamed {
-            return Self::Parse { path: path.to_owned(), line, message: format!("`{old}` is called `{new}` now") };
-        }
-        let message =
-            key.filter(|key| !message.contains(*key)).map(|key| format!("{key}: {message}")).unwrap_or(message);
-        Self::Parse { path: path.to_owned(), line, message }
-    }
-}
-
 impl Config {
     /// Reads a file and checks it; without one, the defaults.
+    ///
+    /// # Errors
+    /// Everything that is wrong in it.
     pub fn load(path: Option<&Path>) -> Result<Self, ConfigError> {
-        let Some(path) = path else { return Ok(Self::default()) };
+        Self::load_with_places(path).map(|(config, _)| config)
+    }
+
+    /// As [`load`](Self::load), with the place of each setting that the file has.
+    ///
+    /// # Errors
+    /// Everything that is wrong in it.
+    pub fn load_with_places(path: Option<&Path>) -> Result<(Self, Places), ConfigError> {
+        let Some(path) = path else { return Ok((Self::default(), Places::new())) };
         let read = |source| ConfigError::Read { path: path.to_owned(), source };
-        let text = std::fs::read_to_string(path).map_err(read)?;
-        let config: Self = toml::from_str(&text).map_err(|error| ConfigError::parse(path, &text, &error))?;
-        config.check()?;
-        Ok(config)
+        file::read(path, &std::fs::read_to_string(path).map_err(read)?)
     }
 
     /// Checks what types cannot.
+    ///
+    /// # Errors
+    /// Everything that is wrong.
     pub fn check(&self) -> Result<(), ConfigError> {
-        self.capture.check()?;
-        self.events.check()?;
-        self.windows.check()?;
-        match toml::Value::try_from(self) {
-            Ok(value) => finite("", &value),
-            Err(error) => Err(ConfigError::Unwritable(error)),
+        let mut refused = Vec::new();
+        self.capture.check(&mut refused);
+        self.events.check(&mut refused);
+        let value = toml::Value::try_from(self).map_err(ConfigError::Unwritable)?;
+        numbers("", &value, &self.bounds(), &mut refused);
+        if refused.is_empty() {
+            return Ok(());
         }
+        Err(ConfigError::Invalid(refused.into_iter().map(Problem::from).collect()))
     }
 
-    /// As a commented TOML file that [`Config::load`] reads back the same.
+    /// What is allowed and an operator should know, by section and key.
+    pub fn warnings(&self) -> Vec<(&'static str, String)> {
+        self.api.exposure().map(|said| ("api.listen", said)).into_iter().collect()
+    }
+
+    /// Which numbers a setting may be, by section and key.
+    fn bounds(&self) -> BTreeMap<String, Bounds> {
+        let analysis = nta_core::detect::entries().into_iter().map(|entry| (entry.section, entry.settings));
+        let analysis = analysis.chain([(BaselineConfig::SECTION, BaselineConfig::settings())]);
+        let analysis = analysis.flat_map(|(section, settings)| {
+            settings.into_iter().filter_map(move |s| Some((format!("{section}.{}", s.key), s.bounds?)))
+        });
+        let own = [
+            SensorConfig::bounds(),
+            CaptureConfig::bounds(),
+            EventsConfig::bounds(),
+            WindowsConfig::bounds(),
+            ModelConfig::bounds(),
+            StoreConfig::bounds(),
+            ApiConfig::bounds(),
+        ];
+        analysis.chain(own.into_iter().flatten()).collect()
+    }
+
+    /// As a commented TOML file that [`Config::load`] reads back the same, but for the database's password: what is printed
+    /// ends up in tickets and logs.
+    ///
+    /// # Errors
+    /// If it has a value that no file can hold.
     pub fn to_toml(&self) -> Result<String, ConfigError> {
-        let Self { sensor, capture, events, windows, detect, baseline, model, store, api } = self;
+        let database = self.store.database.without_password();
+        let store = &StoreConfig { database, ..self.store.clone() };
+        let Self { sensor, capture, events, windows, detect, baseline, model, store: _, api } = self;
         let sections = || {
             Ok([
                 sensor.to_toml()?,
@@ -162,16 +157,23 @@ impl Config {
     }
 }
 
-/// TOML knows infinity and "not a number"; no setting may be one.
-fn finite(key: &str, value: &toml::Value) -> Result<(), ConfigError> {
-    match value {
-        toml::Value::Float(number) if !number.is_finite() => {
-            Err(ConfigError::Value { key: key.to_owned(), value: number.to_string(), expected: "a finite number" })
+/// Holds every number against what it may be. TOML knows infinity and "not a number"; no setting may be one.
+fn numbers(key: &str, value: &toml::Value, bounds: &BTreeMap<String, Bounds>, refused: &mut Vec<Refused>) {
+    let number = match value {
+        toml::Value::Float(number) => *number,
+        toml::Value::Integer(number) => *number as f64,
+        toml::Value::Table(table) => {
+            for (inner, value) in table {
+                let key = if key.is_empty() { inner.clone() } else { format!("{key}.{inner}") };
+                numbers(&key, value, bounds, refused);
+            }
+            return;
         }
-        toml::Value::Table(table) => table.iter().try_for_each(|(inner, value)| {
-            finite(&if key.is_empty() { inner.clone() } else { format!("{key}.{inner}") }, value)
-        }),
-        toml::Value::Array(values) => values.iter().try_for_each(|value| finite(key, value)),
-        _ => Ok(()),
+        _ => return,
+    };
+    match bounds.get(key) {
+        Some(bounds) if !bounds.contains(number) => refused.push(Refused::new(key, value, bounds)),
+        None if !number.is_finite() => refused.push(Refused::new(key, value, "a finite number")),
+        _ => {}
     }
 }

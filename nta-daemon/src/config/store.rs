@@ -2,30 +2,40 @@
 
 use std::path::{Path, PathBuf};
 
+use nta_core::Bounds;
+
 use super::DatabaseUrl;
 use super::section::section;
+
+/// Hosts of a window.
+const HOSTS: Bounds = Bounds::new(0.0, 1e6);
+/// A hundred years.
+const DAYS: Bounds = Bounds::new(0.0, 36_500.0);
+/// Rows of a table.
+const ROWS: Bounds = Bounds::new(1.0, 1e12);
 
 section! {
     /// Where windows and flows are kept.
     StoreConfig in "store" {
         /// Database URL: sqlite:FILE, such as sqlite:/var/lib/nta/nta.db, or postgres://USER@HOST/NAME.
+        /// A password in it is never printed, not here either; PGPASSWORD or a PGPASSFILE keep it apart.
         database: DatabaseUrl = DatabaseUrl::default(),
         /// Hosts of each window whose features are stored, the most active ones; those that alerts name come on top.
-        feature_hosts: usize = 50,
+        feature_hosts: usize = 50 => HOSTS,
         /// Folder for batches that the database does not take; empty: beside the database file, for PostgreSQL nta-spool.
         spool: String = String::new(),
         /// Most bytes of the spool; 0 switches it off.
-        spool_max_bytes: u64 = 1_073_741_824,
+        spool_max_bytes: u64 = 1_073_741_824 => Bounds::BYTES,
         /// Rows that are so many days older than the newest one are deleted; 0 keeps them.
-        keep_days: u64 = 0,
+        keep_days: u64 = 0 => DAYS,
         /// Windows kept, of all lengths.
-        max_windows: u64 = 240_000,
+        max_windows: u64 = 240_000 => ROWS,
         /// Flows kept.
-        max_flows: u64 = 1_000_000,
+        max_flows: u64 = 1_000_000 => ROWS,
         /// Alerts kept; resolved ones go first.
-        max_alerts: u64 = 100_000,
+        max_alerts: u64 = 100_000 => ROWS,
         /// Bytes of a database file beyond which the oldest rows go; 0 is no bound. PostgreSQL is bounded by rows and days.
-        max_bytes: u64 = 0,
+        max_bytes: u64 = 0 => Bounds::BYTES,
     }
 }
 

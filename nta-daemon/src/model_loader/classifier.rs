@@ -63,6 +63,17 @@ pub(super) fn load(config: &ModelConfig) -> Shelved {
     }
 }
 
+/// What is wrong with the model that is named.
+pub(super) fn check(config: &ModelConfig) -> Option<String> {
+    if !config.enabled || config.path.as_os_str().is_empty() {
+        return None;
+    }
+    if !BUILT_IN {
+        return Some(Refusal::NotBuiltIn.to_string());
+    }
+    from_file(&config.path).err().map(|error| error.to_string())
+}
+
 /// A model that was loaded, in use.
 fn of(model: Arc<Classifier>) -> Shelved {
     let manifest = model.manifest();

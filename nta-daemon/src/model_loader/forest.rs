@@ -54,6 +54,13 @@ pub(super) fn load(config: &Config) -> Option<Arc<IsolationForest>> {
     }
 }
 
+/// What is wrong with the forest that is named.
+pub(super) fn check(config: &Config) -> Option<String> {
+    let path = &config.model.forest;
+    let is_named = !path.as_os_str().is_empty();
+    is_named.then(|| read(path, &forest::schema(config.windows.seconds)).err()).flatten().map(|error| error.to_string())
+}
+
 /// Writes a forest beside its place and moves it there, so that nobody reads half of it.
 ///
 /// # Errors

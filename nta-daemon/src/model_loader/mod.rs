@@ -9,6 +9,13 @@ pub use forest::{ForestError, read as read_forest, save as save_forest};
 use crate::config::Config;
 use nta_core::model::Models;
 
+/// What is wrong with the models that the configuration names, by section and key. Nothing where models are switched off.
+pub fn check(config: &Config) -> Vec<(&'static str, String)> {
+    let class = classifier::check(&config.model).map(|message| ("model.path", message));
+    let forest = forest::check(config).map(|message| ("model.forest", message));
+    class.into_iter().chain(forest).collect()
+}
+
 /// The models that the configuration asks for, as far as they can be used.
 pub fn load(config: &Config) -> Models {
     let (xgboost, state) = classifier::load(&config.model);

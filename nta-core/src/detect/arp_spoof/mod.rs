@@ -17,9 +17,10 @@
 mod memory;
 
 use super::declaration::{Basis, Cost, Declaration, FlowUse, Rates, Scope};
+use super::named::Station;
 use super::{Detector, View};
 use crate::domain::{AlertKind, Contributor, Finding, Mac, Measure, PacketEvent, Party};
-use crate::tunables::tunables;
+use crate::tunables::{Bounds, tunables};
 use crate::window::{Run, Span};
 use memory::{Claim, Memory, Sign};
 
@@ -29,15 +30,15 @@ tunables! {
         /// Unasked replies with one claim to one target within `repeat_within_s` that are reported. A neighbour table asks
         /// again after 15 s at the earliest (RFC 4861 section 10, Linux base_reachable_time), so a capture that lacks
         /// the questions shows 4 in a minute.
-        min_repeats: u32 = 5,
+        min_repeats: u32 = 5 => Bounds::COUNT,
         /// Seconds within which these must come.
-        repeat_within_s: f64 = 60.0,
+        repeat_within_s: f64 = 60.0 => Bounds::SECONDS,
         /// An address may move to another station when its holder was silent for so many seconds.
-        handover_s: f64 = 60.0,
+        handover_s: f64 = 60.0 => Bounds::SECONDS,
         /// Seconds for which claims and holders are remembered (arpspoof, ettercap and Cain repeat within 30 s).
-        memory_s: f64 = 900.0,
-        /// Stations that may claim any address, such as members of a cluster: MAC addresses, lower case, with colons.
-        allowed_macs: Vec<String> = Vec::new(),
+        memory_s: f64 = 900.0 => Bounds::MEMORY_S,
+        /// Stations that may claim any address, such as members of a cluster: MAC addresses.
+        allowed_macs: Vec<Station> = Vec::new(),
     }
 }
 
@@ -148,7 +149,7 @@ impl Detector for ArpSpoof {
         for event in &view.snapshot.events {
             let PacketEvent::Arp(packet) = event else { continue };
             let Some(mut claim) = self.memory.take(packet) else { continue };
-            if self.config.allowed_macs.iter().any(|allowed| *allowed == claim.attacker.to_string()) {
+            if self.config.allowed_macs.iter().any(|allowed| allowed.is(claim.attacker)) {
                 continue;
             }
             // Bounded by the events of a window.

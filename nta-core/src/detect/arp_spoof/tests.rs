@@ -126,7 +126,10 @@ fn proxy_arp_storms_probes_and_repeaters_are_quiet() {
 
 #[test]
 fn a_station_that_is_allowed_is_quiet() {
-    let config = ArpSpoofConfig { allowed_macs: vec![EVIL.to_string()], ..ArpSpoofConfig::default() };
+    let config = ArpSpoofConfig {
+        allowed_macs: vec![EVIL.to_string().try_into().expect("an address")],
+        ..ArpSpoofConfig::default()
+    };
     let packets = [ask(0.0, (HONEST, GATEWAY), HOST), reply(3.0, (EVIL, GATEWAY), (VICTIM, HOST))];
     let windows = packets.iter().map(|packet| fixture::window(packet.time, &[PacketEvent::Arp(*packet)]));
     assert!(fixture::inspect(&mut ArpSpoof::new(config), windows).is_empty());

@@ -16,9 +16,10 @@ mod memory;
 mod name;
 
 use super::declaration::{Basis, Cost, Declaration, FlowUse, Rates, Scope};
+use super::named::Domain;
 use super::{Detector, View};
 use crate::domain::{AlertKind, Contributor, Finding, Measure, PacketEvent, Party};
-use crate::tunables::tunables;
+use crate::tunables::{Bounds, tunables};
 use crate::window::{Run, Span};
 use memory::{Memory, Pair, Use};
 
@@ -26,32 +27,32 @@ tunables! {
     /// Tunnels through DNS.
     DnsTunnelConfig in "detect.dns_tunnel" {
         /// Seconds that are judged together, at least; at most twice as many.
-        memory_s: f64 = 90.0,
+        memory_s: f64 = 90.0 => Bounds::MEMORY_S,
         /// Different names under a parent from which on upload or carrier types are reported. A page load asks for fewer
         /// than 10 names of one owner.
-        min_names: u64 = 20,
+        min_names: u64 = 20 => Bounds::COUNT,
         /// Mean bytes in front of the parent that are upload. Names made for people have under 20 (Born & Gustafson
         /// 2010); names of 30 bytes carry 18 in base32.
-        upload_bytes: f64 = 30.0,
+        upload_bytes: f64 = 30.0 => Bounds::new(0.0, 255.0),
         /// Bits a byte that these need at least: hexadecimal digits of that length have 3.4.
-        min_entropy: f64 = 3.2,
+        min_entropy: f64 = 3.2 => Bounds::new(0.0, 8.0),
         /// Different long names that are reported, and their mean length: more than one label's 63 bytes.
-        min_long_names: u64 = 5,
+        min_long_names: u64 = 5 => Bounds::COUNT,
         /// See `min_long_names`.
-        long_bytes: f64 = 70.0,
+        long_bytes: f64 = 70.0 => Bounds::new(0.0, 255.0),
         /// Different names with large answers in carrier types that are reported.
-        min_answers: u64 = 10,
+        min_answers: u64 = 10 => Bounds::COUNT,
         /// Mean bytes of these answers: more than a verification token's 70.
-        answer_bytes: f64 = 100.0,
+        answer_bytes: f64 = 100.0 => Bounds::new(0.0, 65_535.0),
         /// Different names that are reported whatever their form: more than a person's devices ask of one owner.
-        min_polled: u64 = 300,
+        min_polled: u64 = 300 => Bounds::COUNT,
         /// Packets with payload on DNS's port that are no DNS, between two hosts.
-        min_foreign: u64 = 100,
+        min_foreign: u64 = 100 => Bounds::COUNT,
         /// Share of the queries that carrier types must have.
-        carrier_share: f64 = 0.5,
+        carrier_share: f64 = 0.5 => Bounds::SHARE,
         /// Domains that carry data in names by design: reputation and block lists, updates, telemetry, content
         /// delivery; subdomains included.
-        allowed_domains: Vec<String> = ALLOWED.iter().map(ToString::to_string).collect(),
+        allowed_domains: Vec<Domain> = ALLOWED.iter().filter_map(|name| Domain::try_from((*name).to_owned()).ok()).collect(),
     }
 }
 
@@ -136,10 +137,7 @@ impl DnsTunnel {
     }
 
     fn is_allowed(&self, parent: &str) -> bool {
-        let covers = |allowed: &String| {
-            parent == allowed || parent.strip_suffix(allowed.as_str()).is_some_and(|rest| rest.ends_with('.'))
-        };
-        self.config.allowed_domains.iter().any(covers)
+        self.config.allowed_domains.iter().any(|allowed| allowed.covers(parent))
     }
 
     /// The rule that is exceeded most.

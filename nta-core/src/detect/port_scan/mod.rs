@@ -19,7 +19,7 @@ use super::declaration::{Basis, Cost, Declaration, FlowUse, Rates, Scope};
 use super::recent::{Map, Recent, Weigh, address};
 use super::{Detector, View};
 use crate::domain::{AlertKind, Contributor, Finding, FlowObservation, Measure, Party, Timestamp};
-use crate::tunables::tunables;
+use crate::tunables::{Bounds, tunables};
 use crate::window::{Run, Span, address_number};
 
 tunables! {
@@ -27,16 +27,16 @@ tunables! {
     PortScanConfig in "detect.port_scan" {
         /// Distinct ports of one host that one source must have tried in vain within 60 s. A client knows its
         /// server's ports: in 64 hours of benign captures none tried more than 7 ports of a host. Zeek: 15.
-        min_ports: u64 = 10,
+        min_ports: u64 = 10 => Bounds::COUNT,
         /// Distinct hosts that one source must have tried in vain at one port within 60 s. Zeek: 25 in 5 minutes, which
         /// peer-to-peer clients and crawlers reach.
-        min_hosts: u64 = 64,
+        min_hosts: u64 = 64 => Bounds::COUNT,
         /// Share of all hosts tried in vain that must have been tried at that port, 0 to 1. A sweep asks all hosts for the
         /// same; the peers of a peer-to-peer client have ports of their own, and only some the common one.
-        min_port_share: f64 = 0.7,
+        min_port_share: f64 = 0.7 => Bounds::SHARE,
         /// Share of the targets that must have failed, 0 to 1: the middle between Jung's scanners (0.8 fail) and
         /// ordinary hosts (0.2).
-        min_failed_share: f64 = 0.5,
+        min_failed_share: f64 = 0.5 => Bounds::SHARE,
     }
 }
 

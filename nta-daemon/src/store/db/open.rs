@@ -12,6 +12,7 @@ use sqlx::{ConnectOptions as _, Error, PgPool, SqlitePool};
 use tokio::sync::{Mutex, MutexGuard};
 
 use super::{Conn, Dialect, Query, Row};
+use crate::config::DatabaseUrl;
 use crate::store::StoreError;
 
 /// Connections that read at the same time; more requests wait for one of them.
@@ -303,10 +304,8 @@ fn create_folder(path: &Path) -> Result<(), StoreError> {
     }
 }
 
-/// `scheme://user:password@host` with the password (and all else before the `@`) left out.
+/// A database as it may be shown: without password. Of what is no database's URL only the scheme is.
 pub(in crate::store) fn without_password(url: &str) -> String {
-    match (url.split_once("://"), url.rsplit_once('@')) {
-        (Some((scheme, _)), Some((_, host))) => format!("{scheme}://…@{host}"),
-        _ => url.to_owned(),
-    }
+    let scheme = || url.split_once(':').map_or("…", |(scheme, _)| scheme).chars().take(32).collect();
+    url.parse::<DatabaseUrl>().map_or_else(|_| scheme(), |url| url.to_string())
 }
