@@ -32,4 +32,4 @@ pub use events::{EventBuffer, EventHead, Events, Kind};
 pub use flow::{CaptureClock, Clock, Direction, FlowStats, Volume};
 pub use key::{FlowKey4, FlowKey6, FragmentKey, FragmentPorts, OverflowKey};
 pub use packet::{Family, Packet, PacketReader, SliceReader, parse};
-pub use settings::{Conntrack, ReplayMeta, Settings};
+pub use settings::{Conntrack, ReplayMeta, Settings, TunnelPorts};

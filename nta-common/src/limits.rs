@@ -10,8 +10,8 @@ pub const MAX_VLAN_TAGS: usize = 3;
 /// MPLS labels that are walked (RFC 3032 sets no limit; more than four are not seen outside of tests).
 pub const MAX_MPLS_LABELS: usize = 6;
 
-/// Tunnels inside one another that are opened when the setting says so.
-pub const MAX_TUNNELS: usize = 1;
+/// Tunnels inside one another that are opened when the setting says so (as many as Zeek opens, `Tunnel::max_depth`).
+pub const MAX_TUNNELS: usize = 2;
 
 /// IPv6 extension headers that are walked before the walk stops and the packet is accounted with the header type
 /// reached (RFC 8200 names seven kinds; more than six in one packet is not seen outside of tests).

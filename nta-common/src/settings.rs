@@ -11,7 +11,7 @@ pub struct Settings {
     pub jiffy_ns: u32,
     /// What to subtract from `jiffies * jiffy_ns` to get the time of `bpf_ktime_get_ns`.
     pub jiffies_origin_ns: u64,
-    /// 1 to account the inner packet of VXLAN, Geneve, GRE and IP-in-IP in place of the tunnel, else 0.
+    /// 1 to account the inner packet of a tunnel in place of the tunnel, else 0.
     pub tunnels: u32,
     /// Every how many-th packet is accounted; 0 and 1 mean each.
     pub sample: u32,
@@ -26,8 +26,50 @@ pub struct Settings {
     pub mark: u32,
     /// Slots of interfaces that are the ends of tunnels: a bit each. What comes out of one, or goes in, is another packet.
     pub tunnel_ends: u32,
+    /// By which ports tunnels are known.
+    pub tunnel_ports: TunnelPorts,
     /// Interface indices that are watched; the position is the slot in the ledger. 0 ends the list.
     pub interfaces: [u32; crate::limits::MAX_INTERFACES],
+}
+
+/// UDP ports of tunnels that are often configured to others. A place that is not needed holds the first port once more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(C)]
+pub struct TunnelPorts {
+    /// Of VXLAN.
+    pub vxlan: [u16; Self::EACH],
+    /// Of Geneve.
+    pub geneve: [u16; Self::EACH],
+}
+
+impl TunnelPorts {
+    /// Ports of each kind.
+    pub const EACH: usize = 4;
+    /// VXLAN's registered port (IANA), and that of Linux before it was registered, which is as common.
+    pub const VXLAN: [u16; 2] = [4789, 8472];
+    /// Geneve's registered port (IANA).
+    pub const GENEVE: [u16; 1] = [6081];
+
+    /// Whether VXLAN goes to this port.
+    #[inline(always)]
+    pub(crate) const fn is_vxlan(&self, port: u16) -> bool {
+        let [a, b, c, d] = self.vxlan;
+        port == a || port == b || port == c || port == d
+    }
+
+    /// Whether Geneve goes to this port.
+    #[inline(always)]
+    pub(crate) const fn is_geneve(&self, port: u16) -> bool {
+        let [a, b, c, d] = self.geneve;
+        port == a || port == b || port == c || port == d
+    }
+}
+
+impl Default for TunnelPorts {
+    fn default() -> Self {
+        let ([vxlan, before], [geneve]) = (Self::VXLAN, Self::GENEVE);
+        Self { vxlan: [vxlan, before, vxlan, vxlan], geneve: [geneve; Self::EACH] }
+    }
 }
 
 /// Offsets in bytes into the kernel's structures, by its type information.
@@ -61,7 +103,7 @@ impl ReplayMeta {
     pub const SIZE: usize = size_of::<Self>();
 }
 
-const _: () = assert!(size_of::<Settings>() == 128 && ReplayMeta::SIZE == 16);
+const _: () = assert!(size_of::<Settings>() == 144 && ReplayMeta::SIZE == 16);
 
 // SAFETY: `repr(C)`, only integers, no padding (sizes asserted above), valid for any bytes.
 #[cfg(feature = "user")]

@@ -19,7 +19,7 @@ fn main() {
     let mut ms = [const { Vec::new() }; 3];
     let mut flows = [0; 3];
     for _ in 0..ROUNDS {
-        let mut engine = match KernelEngine::new("bench", MAP_MEMORY_MIB, false, EventSettings::default()) {
+        let mut engine = match KernelEngine::new("bench", MAP_MEMORY_MIB, None, EventSettings::default()) {
             Ok(engine) => engine,
             Err(error) => return println!("not run: drain bench: {error}"),
         };

@@ -27,7 +27,7 @@ pub fn replay_into(
     let mut engine = UserEngine::new(
         file,
         limits.max_flows(),
-        config.capture.tunnels,
+        config.capture.tunnel_ports(),
         EventSettings::of(&config.capture, &config.events),
     );
     let status =

@@ -8,7 +8,7 @@ use aya_ebpf::helpers::generated::{bpf_skb_load_bytes, bpf_xdp_get_buff_len};
 use aya_ebpf::programs::{TcContext, XdpContext};
 use nta_common::limits::MAX_HEADER_BYTES;
 use nta_common::packet::{COPY_UNIT, copied, proto};
-use nta_common::{Packet, PacketReader, ReplayMeta};
+use nta_common::{Packet, PacketReader, ReplayMeta, TunnelPorts};
 
 use crate::settings;
 
@@ -123,7 +123,7 @@ impl PacketReader for XdpReader<'_> {
     }
 
     #[inline(always)]
-    fn opens_tunnels(&self) -> bool {
+    fn tunnels(&self) -> Option<TunnelPorts> {
         settings::tunnels()
     }
 
@@ -180,7 +180,7 @@ fn holds_headers((data, data_end): (usize, usize)) -> bool {
     let headers = match u16::from_be_bytes([at(12), at(13)]) {
         IPV4 if at(14) != WITHOUT_OPTIONS => return false,
         IPV4 if at(23) == proto::TCP => 34 + words(46),
-        IPV4 if at(23) == proto::UDP && !settings::tunnels() => 42,
+        IPV4 if at(23) == proto::UDP && settings::tunnels().is_none() => 42,
         IPV6 if at(20) == proto::TCP && data + 74 <= data_end => 54 + words(66),
         _ => return false,
     };
@@ -246,7 +246,7 @@ impl PacketReader for SkbReader<'_> {
     }
 
     #[inline(always)]
-    fn opens_tunnels(&self) -> bool {
+    fn tunnels(&self) -> Option<TunnelPorts> {
         settings::tunnels()
     }
 

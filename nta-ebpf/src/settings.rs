@@ -1,7 +1,7 @@
 //! The daemon's load-time constants. The verifier knows their values, so a branch that they switch off costs nothing.
 
 use nta_common::limits::MAX_INTERFACES;
-use nta_common::{Conntrack, Kind, Settings};
+use nta_common::{Conntrack, Kind, Settings, TunnelPorts};
 
 /// Written by the daemon before the program is loaded.
 #[unsafe(no_mangle)]
@@ -16,6 +16,7 @@ static SETTINGS: Settings = Settings {
     events_per_second: [0; 3],
     mark: 0,
     tunnel_ends: 0,
+    tunnel_ports: TunnelPorts { vxlan: [0; TunnelPorts::EACH], geneve: [0; TunnelPorts::EACH] },
     conntrack: Conntrack { skb: 0, status: 0, tuples: 0, unused: 0 },
 };
 
@@ -33,10 +34,23 @@ pub(crate) fn replay() -> bool {
     setting!(replay) != 0
 }
 
-/// Whether the inner packet of a tunnel is accounted in place of the tunnel.
+/// By which ports tunnels are known, where the inner packet is accounted in place of the tunnel.
 #[inline(always)]
-pub(crate) fn tunnels() -> bool {
-    setting!(tunnels) != 0
+pub(crate) fn tunnels() -> Option<TunnelPorts> {
+    (setting!(tunnels) != 0).then(|| TunnelPorts {
+        vxlan: [
+            setting!(tunnel_ports.vxlan[0]),
+            setting!(tunnel_ports.vxlan[1]),
+            setting!(tunnel_ports.vxlan[2]),
+            setting!(tunnel_ports.vxlan[3]),
+        ],
+        geneve: [
+            setting!(tunnel_ports.geneve[0]),
+            setting!(tunnel_ports.geneve[1]),
+            setting!(tunnel_ports.geneve[2]),
+            setting!(tunnel_ports.geneve[3]),
+        ],
+    })
 }
 
 /// Every how many-th packet is accounted.

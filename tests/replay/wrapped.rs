@@ -5,7 +5,7 @@ use std::path::Path;
 
 use nta_tests::cases;
 use nta_tests::daemon::run;
-use nta_tests::packet::{ethernet, ipv4};
+use nta_tests::packet::{ethernet, ipv4, udp};
 use nta_tests::pcap::{ETHERNET, Frame, pcap};
 use nta_tests::served::scan_frames;
 use serde_json::Value;
@@ -16,7 +16,8 @@ use crate::time::ENGINES;
 fn replay(engine: &str, input: &Path, tunnels: bool) -> (usize, usize, Vec<Value>) {
     let folder = tempfile::tempdir().expect("a folder");
     let config = folder.path().join("nta.toml");
-    fs::write(&config, format!("[capture]\ntunnels = {tunnels}\n")).expect("a configuration");
+    fs::write(&config, format!("[capture]\ntunnels = {tunnels}\nvxlan_ports = [4789, 5000]\n"))
+        .expect("a configuration");
     let arguments = ["replay", "--format", "jsonl", "--engine", engine, "--config"].map(AsRef::as_ref);
     let run = run(arguments.into_iter().chain([config.as_os_str(), input.as_os_str()]));
     assert_eq!(run.status, Some(0), "{run:?}");
@@ -50,6 +51,51 @@ fn a_mirrored_scan_is_seen_where_tunnels_are_opened() {
             assert!(alerts.iter().any(|kind| kind == "port_scan"), "{engine}: {name}: {alerts:?}");
             let (tcp, flows, _) = replay(engine, &input, false);
             assert_eq!((tcp, flows), (0, 1), "{engine}: {name}: the tunnel itself");
+        }
+    }
+}
+
+/// What tunnels put before a packet: protocol and port of the outer one (0 without UDP), header, whether a frame follows.
+const WRAPPERS: [(&str, u8, u16, &[u8], bool); 9] = [
+    ("ipip", 4, 0, &[], false),
+    ("pptp", 47, 0, &[0x20, 1, 0x88, 0x0b, 0, 60, 0, 1, 0xff, 3, 0, 0x21], false),
+    ("l2tp", 17, 1701, &[0x40, 2, 0, 60, 0, 1, 0, 2, 0xff, 3, 0, 0x21], false),
+    ("l2tp v3", 115, 0, &[0, 0, 0, 9, 0, 0, 0, 0], true),
+    ("gre in udp", 17, 4754, &[0, 0, 8, 0], false),
+    ("tzsp", 17, 37_008, &[1, 0, 0, 1, 10, 1, 200, 1], true),
+    ("ayiya", 17, 5072, &[0x44, 2, 1, 4, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16], false),
+    ("vxlan at a port of its own", 17, 5000, &[8, 0, 0, 0, 0, 0, 7, 0], true),
+    ("vxlan-gpe", 17, 4790, &[0x0c, 0, 0, 3, 0, 0, 7, 0], true),
+];
+
+#[test]
+fn a_scan_in_any_tunnel_and_in_one_within_another_is_seen_by_both_engines() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let wrap = |frame: &[u8], (_, proto, port, header, whole): (&str, u8, u16, &[u8], bool)| {
+        let payload = [header, if whole { frame } else { &frame[14..] }].concat();
+        let mut datagram = udp(&payload);
+        datagram[2..4].copy_from_slice(&port.to_be_bytes());
+        let payload = if port == 0 { payload } else { datagram };
+        ethernet(0x0800, &ipv4(proto, &[], 0, &payload))
+    };
+    for wrapper in WRAPPERS {
+        // In GRE once more, which is opened as well.
+        for outer in [None, Some(("gre", 47, 0, &[0, 0, 8, 0][..], false))] {
+            let wrapped = |frame: Frame| {
+                let data = wrap(&frame.data, wrapper);
+                let data = outer.map_or_else(|| data.clone(), |outer| wrap(&data, outer));
+                Frame { wire_len: data.len() as u32, data, ..frame }
+            };
+            let frames: Vec<Frame> = scan_frames(1_000_000_000).into_iter().map(wrapped).collect();
+            let input = folder.path().join("scan.pcap");
+            fs::write(&input, pcap(ETHERNET, &frames)).expect("written");
+            // The kernel's engine takes its time to load; both tunnels are enough for it.
+            for engine in ENGINES.iter().filter(|engine| outer.is_some() || **engine == "user") {
+                let (tcp, flows, alerts) = replay(engine, &input, true);
+                let case = (engine, wrapper.0, outer.is_some());
+                assert_eq!((tcp, flows), (200, 200), "{case:?}");
+                assert!(alerts.iter().any(|kind| kind == "port_scan"), "{case:?}: {alerts:?}");
+            }
         }
     }
 }

@@ -89,6 +89,8 @@ fn report(logs: &[Compared]) -> f64 {
     }
     let small = firsts.iter().copied().filter(|log| counted(&log) && log.tally.connections < 1_000);
     print("  without the largest", small.collect());
+    let in_tunnels = firsts.iter().copied().filter(|log| counted(&log) && log.capture.contains("/tunnels/"));
+    print("  in tunnels", in_tunnels.collect());
     let is_equal = |log: &&Compared| if counted(&log) { log.tally.equal } else { 0 };
     let part = |logs: &[&Compared]| {
         let all: usize = logs.iter().map(|log| log.tally.connections).sum();

@@ -39,7 +39,7 @@ pub(super) fn parse<R: PacketReader>(reader: &R, packet: &mut Packet) -> Option<
     }
     // Not rare, but one of the two has to lie aside.
     if unlikely(h[23] != proto::TCP) {
-        if codegen::opaque(h[23].into()) != proto::UDP.into() || reader.opens_tunnels() {
+        if codegen::opaque(h[23].into()) != proto::UDP.into() || reader.tunnels().is_some() {
             return None;
         }
         fill(reader, packet, &h, udp::UDP_LEN)?;
@@ -103,6 +103,7 @@ fn field<const N: usize>(headers: &[u8; HEADERS_LEN], at: usize) -> [u8; N] {
 #[cfg(test)]
 mod tests {
     use super::parse;
+    use crate::TunnelPorts;
     use crate::packet::tests::{UDP, eth, ipv4, tcp};
     use crate::packet::{self, Packet, SliceReader, general, proto};
 
@@ -139,7 +140,8 @@ mod tests {
                 frame[at] = (next() >> 16) as u8;
             }
             frame.truncate(if next() % 4 == 0 { 30 + next() % 50 } else { 100 });
-            let reader = SliceReader::new(&frame, frame.len() as u32).with_tunnels(next() % 2 == 0);
+            let reader =
+                SliceReader::new(&frame, frame.len() as u32).with_tunnels((next() % 2 == 0).then(TunnelPorts::default));
             let (mut left, mut right) = (Packet { has_timestamps: 9, ..Packet::default() }, Packet::default());
             short += u32::from(parse(&reader, &mut left).is_some());
             let families = (packet::parse(&reader, &mut left), general(&reader, &mut right));

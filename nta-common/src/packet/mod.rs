@@ -24,7 +24,7 @@ use core::hint::cold_path;
 use core::mem::offset_of;
 
 use crate::limits::{MAX_HEADER_BYTES, MAX_TUNNELS};
-use crate::{Counter, unlikely};
+use crate::{Counter, TunnelPorts, unlikely};
 
 /// IP protocol numbers that the parser knows by name (IANA "Protocol Numbers").
 pub mod proto {
@@ -71,10 +71,10 @@ pub trait PacketReader {
         0
     }
 
-    /// Whether the inner packet of a tunnel is to be accounted in place of the tunnel.
+    /// By which ports tunnels are known, where the inner packet is to be accounted in place of the tunnel.
     #[inline(always)]
-    fn opens_tunnels(&self) -> bool {
-        false
+    fn tunnels(&self) -> Option<TunnelPorts> {
+        None
     }
 
     /// The same offset, without what the kernel's verifier has concluded about it (all it knows afterwards is that it
@@ -111,21 +111,21 @@ pub trait PacketReader {
 pub struct SliceReader<'a> {
     data: &'a [u8],
     wire_len: u32,
-    opens_tunnels: bool,
+    tunnels: Option<TunnelPorts>,
 }
 
 impl<'a> SliceReader<'a> {
     /// A view of `data`, of a frame that had `wire_len` bytes.
     #[inline]
     pub fn new(data: &'a [u8], wire_len: u32) -> Self {
-        Self { data: &data[..data.len().min(MAX_HEADER_BYTES)], wire_len, opens_tunnels: false }
+        Self { data: &data[..data.len().min(MAX_HEADER_BYTES)], wire_len, tunnels: None }
     }
 
-    /// The same view, with tunnels opened or not.
+    /// The same view, with the tunnels at these ports opened, or none.
     #[inline]
     #[must_use]
-    pub fn with_tunnels(self, opens_tunnels: bool) -> Self {
-        Self { opens_tunnels, ..self }
+    pub fn with_tunnels(self, tunnels: Option<TunnelPorts>) -> Self {
+        Self { tunnels, ..self }
     }
 }
 
@@ -146,8 +146,8 @@ impl PacketReader for SliceReader<'_> {
     }
 
     #[inline(always)]
-    fn opens_tunnels(&self) -> bool {
-        self.opens_tunnels
+    fn tunnels(&self) -> Option<TunnelPorts> {
+        self.tunnels
     }
 }
 
@@ -330,11 +330,9 @@ fn general<R: PacketReader>(reader: &R, packet: &mut Packet) -> Result<Family, C
             _ => return Err(Counter::NonIp),
         };
         transport(reader, l4.offset, l4.len, packet);
-        if !reader.opens_tunnels() || depth == MAX_TUNNELS {
-            return Ok(family);
-        }
+        let Some(ports) = reader.tunnels().filter(|_| depth < MAX_TUNNELS) else { return Ok(family) };
         // A tunnel whose inside is not understood is accounted as what it is.
-        let Some(inner) = tunnel::enter(reader, l4, packet) else { return Ok(family) };
+        let Some(inner) = tunnel::enter(reader, &ports, l4, packet) else { return Ok(family) };
         let vlan = packet.vlan;
         packet.reset(packet.wire_len);
         packet.vlan = vlan;

@@ -5,19 +5,17 @@
 //! routers do (RFC 4928). A frame may have a control word of 4 bytes before it. PPPoE is 6 bytes, then the PPP protocol number
 //! in 2. LLC and SNAP are 6 bytes, then an Ethernet type, and stand behind a length in place of a type.
 
-use super::{Next, PacketReader, eth};
+use super::{Next, PacketReader, eth, tunnel};
 use crate::Counter;
 use crate::limits::{MAX_HEADER_BYTES, MAX_MPLS_LABELS};
 
-const MPLS: u16 = 0x8847;
+pub(super) const MPLS: u16 = 0x8847;
 const MPLS_MULTICAST: u16 = 0x8848;
 const PPPOE_SESSION: u16 = 0x8864;
 
 const LABEL_LEN: usize = 4;
 const BOTTOM_OF_STACK: u8 = 0x01;
 const PPPOE_LEN: usize = 6;
-const PPP_IPV4: u16 = 0x0021;
-const PPP_IPV6: u16 = 0x0057;
 /// The largest number in the place of an Ethernet type that is a length.
 const MAX_LENGTH: u16 = 1500;
 const SNAP_LEN: usize = 8;
@@ -32,12 +30,7 @@ pub(super) fn skip<R: PacketReader>(reader: &R, next: Next) -> Result<Next, Coun
         PPPOE_SESSION => {
             let at = reader.forget(next.offset) + PPPOE_LEN;
             let Some(protocol) = reader.read::<2>(at) else { return Err(Counter::ShimMalformed) };
-            let ether_type = match u16::from_be_bytes(protocol) {
-                PPP_IPV4 => eth::IPV4,
-                PPP_IPV6 => eth::IPV6,
-                _ => 0,
-            };
-            Ok(Next { ether_type, offset: at + 2 })
+            Ok(Next { ether_type: tunnel::ppp_ether_type(u16::from_be_bytes(protocol)), offset: at + 2 })
         }
         MAX_LENGTH.. => Ok(next),
         _ => Ok(snap(reader, next)),

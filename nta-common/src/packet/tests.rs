@@ -5,7 +5,7 @@ extern crate std;
 use std::vec::Vec;
 
 use super::{Family, Packet, PacketReader, SliceReader, fragment, note, parse, proto};
-use crate::Counter;
+use crate::{Counter, TunnelPorts};
 
 /// Ethernet header with zero addresses.
 pub(super) fn eth(ether_type: u16) -> Vec<u8> {
@@ -314,6 +314,25 @@ fn tunnels_are_opened_only_when_asked_to() {
     let gtp = [std::vec![0x30, 0xff, 0, 40, 0, 0, 0, 9], inner4.clone()].concat();
     let gtp_more = [std::vec![0x34, 0xff, 0, 48, 0, 0, 0, 9, 0, 0, 0, 0x85, 1, 0x10, 9, 0], inner6.clone()].concat();
     let origin = [std::vec![0, 0, 1, 2, 3, 4, 5, 6], inner6.clone()].concat();
+    let peers = |prefix: u8| {
+        let mut packet = inner6.clone();
+        packet[8..12].copy_from_slice(&[0x20, prefix, 0, 0]);
+        packet
+    };
+    let authentication = [&[0, 1, 1, 2][..], &[7; 1 + 2 + 9], &[0, 0, 1, 2, 3, 4, 5, 6], &inner6].concat();
+    let ayiya = [&[0x44, 0x52, 0x11, 41][..], &[7; 4 + 16 + 20], &inner6].concat();
+    let tzsp = [&[1, 0, 0, 1][..], &[0, 10, 1, 200, 1], &frame4].concat();
+    let l2tp = |flags: u8, more: &[u8], ppp: &[u8], inner: &[u8]| {
+        let length: &[u8] = if flags & 0x40 != 0 { &[0, 99] } else { &[] };
+        [&[flags, 2], length, &[0, 1, 0, 2], more, ppp, inner].concat()
+    };
+    let session = |optional: usize| [&[0, 0, 0, 9][..], &std::vec![0; optional], &frame4].concat();
+    let pptp = [&[0x30, 0x81, 0x88, 0x0b, 0, 40, 0, 1, 0, 0, 0, 1, 0, 0, 0, 2][..], &[0x21], &inner4].concat();
+    let gre_udp = [&[0, 0, 0x08, 0][..], &inner4].concat();
+    let wccp = [&[0, 0, 0x88, 0x3e, 0, 0, 0, 0][..], &inner4].concat();
+    let mpls = [&[0, 0, 0x88, 0x47, 0, 1, 0x11, 64][..], &inner4].concat();
+    let gpe = |next: u8, inner: &[u8]| [&[0x0c, 0, 0, next, 0, 0, 7, 0][..], inner].concat();
+    let udp = |port: u16, payload: &[u8]| ipv4(proto::UDP, &[], 0, &outer_udp(port, payload));
     let gre_key = [std::vec![0x20, 0, 0x86, 0xdd, 0, 0, 0, 9], inner6.clone()].concat();
     for (name, outer, (family, outer_port)) in [
         ("vxlan", ipv4(proto::UDP, &[], 0, &outer_udp(4789, &vxlan)), (Family::V4, 4789)),
@@ -326,6 +345,21 @@ fn tunnels_are_opened_only_when_asked_to() {
         ("gtp-u, extension", ipv4(proto::UDP, &[], 0, &outer_udp(2152, &gtp_more)), (Family::V6, 2152)),
         ("teredo", ipv4(proto::UDP, &[], 0, &outer_udp(3544, &inner6)), (Family::V6, 3544)),
         ("teredo, origin", ipv4(proto::UDP, &[], 0, &outer_udp(3544, &origin)), (Family::V6, 3544)),
+        ("teredo, authentication", udp(3544, &authentication), (Family::V6, 3544)),
+        ("teredo, peers", udp(40_000, &peers(1)), (Family::V6, 40_000)),
+        ("ayiya", udp(5072, &ayiya), (Family::V6, 5072)),
+        ("tzsp", udp(37_008, &tzsp), (Family::V4, 37_008)),
+        ("l2tp", udp(1701, &l2tp(0x40, &[], &[0xff, 3, 0, 0x21], &inner4)), (Family::V4, 1701)),
+        ("l2tp, all", udp(1701, &l2tp(0x4a, &[0, 1, 0, 1, 0, 2, 9, 9], &[0x57], &inner6)), (Family::V6, 1701)),
+        ("l2tp v3 in udp", udp(1701, &[&[0, 3, 0, 0][..], &session(4)].concat()), (Family::V4, 1701)),
+        ("l2tp v3", ipv4(115, &[], 0, &session(0)), (Family::V4, 0)),
+        ("l2tp v3, cookie", ipv4(115, &[], 0, &session(12)), (Family::V4, 0)),
+        ("pptp", ipv4(47, &[], 0, &pptp), (Family::V4, 0)),
+        ("gre in udp", udp(4754, &gre_udp), (Family::V4, 4754)),
+        ("wccp", ipv4(47, &[], 0, &wccp), (Family::V4, 0)),
+        ("mpls in gre", ipv4(47, &[], 0, &mpls), (Family::V4, 0)),
+        ("vxlan-gpe", udp(4790, &gpe(1, &inner4)), (Family::V4, 4790)),
+        ("vxlan-gpe, frame", udp(4790, &gpe(3, &frame4)), (Family::V4, 4790)),
         ("gre", ipv4(47, &[], 0, &gre_key), (Family::V6, 0)),
         ("ipip", ipv4(4, &[], 0, &inner4), (Family::V4, 0)),
         ("6in4", ipv4(41, &[], 0, &inner6), (Family::V6, 0)),
@@ -335,12 +369,31 @@ fn tunnels_are_opened_only_when_asked_to() {
         let mut p = Packet::default();
         assert_eq!(parse(&reader, &mut p), Ok(Family::V4), "{name} closed");
         assert_eq!((p.notes, p.dst_port), (0, outer_port), "{name} closed");
-        assert_eq!(parse(&reader.with_tunnels(true), &mut p), Ok(family), "{name} opened");
+        assert_eq!(parse(&reader.with_tunnels(Some(TunnelPorts::default())), &mut p), Ok(family), "{name} opened");
         assert_eq!((p.notes, p.proto, p.dst_port, p.payload_len), (1, proto::UDP, 53, 4), "{name} opened");
         assert_eq!(p.wire_len, frame.len() as u32, "{name}: the whole frame is counted");
     }
     let empty = [eth(0x0800), ipv4(4, &[], 0, &[0x65; 30])].concat();
     let mut p = Packet::default();
-    let reader = SliceReader::new(&empty, empty.len() as u32).with_tunnels(true);
+    let reader = SliceReader::new(&empty, empty.len() as u32).with_tunnels(Some(TunnelPorts::default()));
     assert_eq!((parse(&reader, &mut p), p.proto, p.notes), (Ok(Family::V4), 4, 0), "no packet inside");
+    // What looks like a packet by chance, from no Teredo address, stays what it is.
+    for (frame, port) in [(udp(40_000, &peers(2)), 40_000), (udp(40_000, &peers(1)[..44]), 40_000)] {
+        let frame = [eth(0x0800), frame].concat();
+        let reader = SliceReader::new(&frame, frame.len() as u32).with_tunnels(Some(TunnelPorts::default()));
+        assert_eq!((parse(&reader, &mut p), p.dst_port, p.notes), (Ok(Family::V4), port, 0));
+    }
+    // Two tunnels are opened, a third one is what is accounted; ports are as configured.
+    let nested = |depth: usize| (0..depth).fold(inner4.clone(), |inner, _| ipv4(4, &[], 0, &inner));
+    let ports = TunnelPorts { vxlan: [5000; 4], ..TunnelPorts::default() };
+    for (frame, proto, port) in [
+        (nested(2), proto::UDP, 53),
+        (nested(3), 4, 0),
+        (udp(5000, &vxlan), proto::UDP, 53),
+        (udp(4789, &vxlan), proto::UDP, 4789),
+    ] {
+        let frame = [eth(0x0800), frame].concat();
+        let reader = SliceReader::new(&frame, frame.len() as u32).with_tunnels(Some(ports));
+        assert_eq!((parse(&reader, &mut p), p.proto, p.dst_port), (Ok(Family::V4), proto, port));
+    }
 }

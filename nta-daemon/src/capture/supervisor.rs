@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::clock;
 use super::source::LiveSource;
 use super::watch::{Matches, look};
-use crate::config::{CaptureConfig, Config, InterfacePattern};
+use crate::config::{Config, InterfacePattern};
 use crate::pipeline::baselines::BaselineHandle;
 use crate::pipeline::{Delivery, Fanout, Pipeline, PipelineOptions};
 use crate::source::kernel::device::Device;
@@ -85,7 +85,7 @@ impl Supervisor {
         object: Option<PathBuf>,
         resume: Option<Resume>,
     ) -> Result<Self, SourceError> {
-        let CaptureConfig { map_memory_mib, tunnels, .. } = config.capture;
+        let (map_memory_mib, tunnels) = (config.capture.map_memory_mib, config.capture.tunnel_ports());
         let events = EventSettings::of(&config.capture, &config.events);
         let options = KernelOptions { map_memory_mib, tunnels, events, object, ..KernelOptions::default() };
         let links = LinkEvents::listen();

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use nta_common::TunnelPorts;
 use serde::Serialize;
 
 use super::{EXIT_USAGE, fail};
@@ -209,9 +210,10 @@ fn translation() -> Check {
     Check { name: "NAT", ok, detail }
 }
 
-/// Loads the programs, with the least memory, as only the verifier knows whether it takes them.
+/// Loads the programs, with the least memory and all that can be switched on, as only the verifier knows whether it takes them.
 fn programs() -> Vec<Program> {
-    let options = KernelOptions { map_memory_mib: 1, ..KernelOptions::default() };
+    let tunnels = Some(TunnelPorts::default());
+    let options = KernelOptions { map_memory_mib: 1, tunnels, ..KernelOptions::default() };
     let verified = match Kernel::load(&options) {
         Ok((mut kernel, _flows)) => kernel.verify(),
         Err(error) => vec![("maps", Err(error))],

@@ -161,11 +161,11 @@ fn engine(choice: EngineChoice, paths: &[PathBuf], config: &Config) -> Result<Bo
     let events = EventSettings::of(capture, &config.events);
     match choice {
         EngineChoice::Kernel => {
-            Ok(Box::new(KernelEngine::new(&name, capture.map_memory_mib, capture.tunnels, events)?))
+            Ok(Box::new(KernelEngine::new(&name, capture.map_memory_mib, capture.tunnel_ports(), events)?))
         }
         EngineChoice::Auto | EngineChoice::User => {
             let limits = KernelOptions { map_memory_mib: capture.map_memory_mib, ..KernelOptions::default() };
-            Ok(Box::new(UserEngine::new(&name, limits.max_flows(), capture.tunnels, events)))
+            Ok(Box::new(UserEngine::new(&name, limits.max_flows(), capture.tunnel_ports(), events)))
         }
     }
 }

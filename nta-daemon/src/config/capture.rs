@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::path::PathBuf;
 
+use nta_common::TunnelPorts;
 use nta_core::Bounds;
 use serde::{Deserialize, Serialize};
 
@@ -23,8 +24,12 @@ section! {
         attach: Attach = Attach::Auto,
         /// Kernel memory for the flow maps in MiB; 64 hold about 70,000 IPv4 and 45,000 IPv6 flows.
         map_memory_mib: u64 = 64 => MAP_MEMORY_MIB,
-        /// Account the inner packet of VXLAN, Geneve, GRE, ERSPAN, IP-in-IP, GTP-U and Teredo in place of the tunnel.
+        /// Account the inner packet in place of the tunnel: VXLAN, Geneve, GRE, ERSPAN, IP-in-IP, GTP-U, L2TP, PPTP, Teredo, AYIYA, TZSP.
         tunnels: bool = false,
+        /// UDP ports of VXLAN, at most 4.
+        vxlan_ports: Vec<u16> = TunnelPorts::VXLAN.to_vec(),
+        /// UDP ports of Geneve, at most 4.
+        geneve_ports: Vec<u16> = TunnelPorts::GENEVE.to_vec(),
         /// Place among other programs at TCX: first (sees also what they drop) or last.
         tcx_order: TcxOrder = TcxOrder::First,
         /// Keep programs and maps in the kernel while the daemon restarts, so that packets go on being counted.
@@ -77,5 +82,22 @@ impl CaptureConfig {
                 "each interface named once",
             ));
         }
+        for (key, ports) in [("capture.vxlan_ports", &self.vxlan_ports), ("capture.geneve_ports", &self.geneve_ports)] {
+            if filled(ports).is_none() || ports.contains(&0) {
+                refused.push(Refused::new(key, format_args!("{ports:?}"), "one to four ports, none of them 0"));
+            }
+        }
     }
+
+    /// By which ports tunnels are known, where they are opened.
+    pub fn tunnel_ports(&self) -> Option<TunnelPorts> {
+        let ports = TunnelPorts { vxlan: filled(&self.vxlan_ports)?, geneve: filled(&self.geneve_ports)? };
+        self.tunnels.then_some(ports)
+    }
+}
+
+/// All places taken, the last ones by the first port. `None` when there is none, or too many.
+fn filled(ports: &[u16]) -> Option<[u16; TunnelPorts::EACH]> {
+    let first = *ports.first()?;
+    (ports.len() <= TunnelPorts::EACH).then(|| std::array::from_fn(|at| ports.get(at).copied().unwrap_or(first)))
 }

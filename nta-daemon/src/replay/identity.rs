@@ -16,7 +16,16 @@ const PIECE: usize = 1 << 20;
 pub fn analysis_of(paths: &[PathBuf], config: &Config, again: bool) -> Option<Analysis> {
     let captures: Vec<(String, String, u64)> = paths.iter().map(|path| capture(path)).collect::<Option<_>>()?;
     let Config { capture, events, windows, detect, baseline, model, .. } = config;
-    let settings = (capture.tunnels, capture.sample, capture.map_memory_mib, events, windows, detect, baseline, model);
+    let settings = (
+        capture.tunnel_ports().map(|ports| (ports.vxlan, ports.geneve)),
+        capture.sample,
+        capture.map_memory_mib,
+        events,
+        windows,
+        detect,
+        baseline,
+        model,
+    );
     let settings = serde_json::to_vec(&settings).ok()?;
     let mut hash = Sha256::new();
     // They are merged by time: in which order they were given changes nothing.

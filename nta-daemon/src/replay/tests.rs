@@ -9,6 +9,7 @@ use crate::json::{FlowJson, WindowJson};
 use crate::pipeline::{PipelineEvent, Sink};
 use crate::source::EventSettings;
 use crate::source::replay::UserEngine;
+use nta_common::TunnelPorts;
 use nta_core::domain::{Alert, AlertState, ClearReason, FlowId, FlowRecord};
 use nta_core::window::{DEFAULT_WINDOW_NS, NotWhole, Snapshot};
 
@@ -56,7 +57,7 @@ fn run(paths: &[PathBuf], max_flows: u32, read_ahead: ReadAhead, looks: u64) -> 
         progress: &mut progress,
     };
     let mut lines = Lines::default();
-    let mut engine = UserEngine::new("test", [max_flows; 2], true, EventSettings::default());
+    let mut engine = UserEngine::new("test", [max_flows; 2], Some(TunnelPorts::default()), EventSettings::default());
     match replay.run(&mut engine, Status::default(), &mut Fanout::new(vec![&mut lines])) {
         Ok(summary) => {
             lines.0.push(format!("{:?}", Summary { elapsed: Duration::ZERO, ..summary.clone() }));
@@ -188,7 +189,7 @@ fn times(paths: &[PathBuf]) -> (Times, Summary) {
         progress: &mut |_, _| true,
     };
     let mut times = Times::default();
-    let mut engine = UserEngine::new("test", [1 << 20; 2], true, EventSettings::default());
+    let mut engine = UserEngine::new("test", [1 << 20; 2], Some(TunnelPorts::default()), EventSettings::default());
     let summary = replay.run(&mut engine, Status::default(), &mut Fanout::new(vec![&mut times])).expect("a capture");
     (times, summary)
 }

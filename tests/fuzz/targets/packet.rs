@@ -14,7 +14,7 @@ use nta_common::events::EventState;
 use nta_common::packet::fragment;
 use nta_common::{
     CaptureClock, Counter, CpuSlot, EventBuffer, EventHead, Events, First, FlowKey4, FlowKey6, FlowStats, Flows, FragmentKey,
-    FragmentPorts, Kind, LedgerSlot, OverflowKey, PacketReader, SliceReader, Volume, account,
+    FragmentPorts, Kind, LedgerSlot, OverflowKey, PacketReader, SliceReader, TunnelPorts, Volume, account,
 };
 
 /// Flows of each family, overflow aggregates and datagrams that are kept: few, so that inputs fill them.
@@ -42,7 +42,7 @@ fuzz_target!(|input: &[u8]| {
     while let Some((frame, next)) = Frame::take(rest) {
         now.0 += u64::from(frame.after_ms) * 1_000_000;
         let wire_len = frame.data.len() as u32 + u32::from(frame.cut);
-        let slice = SliceReader::new(frame.data, wire_len).with_tunnels(options & TUNNELS != 0);
+        let slice = SliceReader::new(frame.data, wire_len).with_tunnels((options & TUNNELS != 0).then(TunnelPorts::default));
         one(&Reader { slice, options: *options }, &now, &mut tables, &mut ledger);
         rest = next;
     }
@@ -126,8 +126,8 @@ impl PacketReader for Reader<'_> {
         (self.options & TAGGED != 0).then_some(VLAN_TAG)
     }
 
-    fn opens_tunnels(&self) -> bool {
-        self.slice.opens_tunnels()
+    fn tunnels(&self) -> Option<TunnelPorts> {
+        self.slice.tunnels()
     }
 }
 

@@ -8,7 +8,7 @@ use aya::programs::{ProgramError, ProgramInfo, SchedClassifier, TestRun as _, Te
 use aya::{Ebpf, EbpfLoader};
 use aya_log::EbpfLogger;
 use nta_common::limits::MAX_INTERFACES;
-use nta_common::{Conntrack, Settings};
+use nta_common::{Conntrack, Settings, TunnelPorts};
 
 use super::clock::{Jiffies, calibrate};
 use super::conntrack;
@@ -48,8 +48,8 @@ pub struct KernelOptions {
     pub tunnel_ends: u32,
     /// Name of a replay's ledger.
     pub replay_name: Option<String>,
-    /// Whether the inner packet of a tunnel is accounted in place of the tunnel.
-    pub tunnels: bool,
+    /// By which ports tunnels are known, where the inner packet is accounted in place of the tunnel.
+    pub tunnels: Option<TunnelPorts>,
     /// Sampling and events.
     pub events: EventSettings,
     /// An object to load instead of the built-in one: a debug build whose program writes diagnostics to the log.
@@ -91,7 +91,8 @@ impl Kernel {
             jiffy_ns: jiffies.map_or(NANOS_PER_JIFFY_IN_REPLAY, |j| j.tick_ns as u32),
             jiffies_origin_ns: jiffies.map_or(0, |j| j.origin_ns),
             interfaces: [0; MAX_INTERFACES],
-            tunnels: u32::from(options.tunnels),
+            tunnels: u32::from(options.tunnels.is_some()),
+            tunnel_ports: options.tunnels.unwrap_or_default(),
             sample: options.events.sample,
             raw_every: options.events.raw_every,
             events_per_second: options.events.per_second,

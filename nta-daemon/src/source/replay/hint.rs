@@ -3,7 +3,7 @@
 use std::hash::{BuildHasher as _, Hash};
 
 use foldhash::fast::RandomState;
-use nta_common::{Family, FlowKey4, FlowKey6, Packet, SliceReader, parse};
+use nta_common::{Family, FlowKey4, FlowKey6, Packet, SliceReader, TunnelPorts, parse};
 
 /// In which table, and under which hash, a frame's flow is likely to be. Only the order of memory accesses depends on it: a
 /// frame may end up in another flow (a later fragment has the ports of the first one).
@@ -17,11 +17,11 @@ pub struct Hint {
 #[derive(Clone)]
 pub struct Hinter {
     state: RandomState,
-    tunnels: bool,
+    tunnels: Option<TunnelPorts>,
 }
 
 impl Hinter {
-    pub(super) fn new(state: RandomState, tunnels: bool) -> Self {
+    pub(super) fn new(state: RandomState, tunnels: Option<TunnelPorts>) -> Self {
         Self { state, tunnels }
     }
 

@@ -4,8 +4,8 @@
 //! parser may look at are handed over, so frames of any size fit.
 
 use aya::programs::{ProgramError, TestRun as _, TestRunOptions};
-use nta_common::ReplayMeta;
 use nta_common::limits::MAX_HEADER_BYTES;
+use nta_common::{ReplayMeta, TunnelPorts};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity};
 
 use super::Engine;
@@ -62,7 +62,12 @@ impl Drop for Pinned {
 
 impl KernelEngine {
     /// Loads the program and proves with one frame that this kernel can run it this way.
-    pub fn new(name: &str, map_memory_mib: u64, tunnels: bool, events: EventSettings) -> Result<Self, SourceError> {
+    pub fn new(
+        name: &str,
+        map_memory_mib: u64,
+        tunnels: Option<TunnelPorts>,
+        events: EventSettings,
+    ) -> Result<Self, SourceError> {
         let options = KernelOptions {
             map_memory_mib,
             tunnels,

@@ -6,7 +6,7 @@ use foldhash::fast::RandomState;
 use nta_common::limits::MAX_OVERFLOWS;
 use nta_common::{
     CaptureClock, CpuSlot, Family, First, FlowKey4, FlowKey6, FlowStats, Flows, FragmentKey, FragmentPorts, LedgerSlot,
-    OverflowKey, SliceReader, Volume, account,
+    OverflowKey, SliceReader, TunnelPorts, Volume, account,
 };
 
 use super::events::UserEvents;
@@ -23,7 +23,7 @@ pub struct UserEngine {
     flows: UserFlows,
     slot: CpuSlot,
     events: UserEvents,
-    tunnels: bool,
+    tunnels: Option<TunnelPorts>,
 }
 
 struct UserFlows {
@@ -37,7 +37,7 @@ struct UserFlows {
 
 impl UserEngine {
     /// Empty tables for `max_flows` IPv4 and IPv6 flows; `name` is the name of the capture.
-    pub fn new(name: &str, max_flows: [u32; 2], tunnels: bool, events: EventSettings) -> Self {
+    pub fn new(name: &str, max_flows: [u32; 2], tunnels: Option<TunnelPorts>, events: EventSettings) -> Self {
         let flows = UserFlows {
             v4: Table::new("FLOWS4", max_flows[0]),
             v6: Table::new("FLOWS6", max_flows[1]),
@@ -200,7 +200,7 @@ mod tests {
 
     #[test]
     fn later_fragments_are_counted_in_the_flow_of_the_first() {
-        let mut engine = UserEngine::new("test", [8, 8], false, EventSettings::default());
+        let mut engine = UserEngine::new("test", [8, 8], None, EventSettings::default());
         let mut inject = |second: u64, frame: &[u8]| engine.inject(second * SECOND, frame.len() as u32, frame);
         inject(1, &udp(1, 0x2000, 2)).expect("accounted");
         inject(2, &udp(1, 0x2005, 2)).expect("accounted");
@@ -213,7 +213,7 @@ mod tests {
 
     #[test]
     fn what_finds_the_table_full_is_counted_by_destination() {
-        let mut engine = UserEngine::new("test", [1, 1], false, EventSettings::default());
+        let mut engine = UserEngine::new("test", [1, 1], None, EventSettings::default());
         for (second, to) in [(1, 2), (1, 3), (2, 3), (2, 4), (2, 2)] {
             let frame = udp(0, 0, to);
             engine.inject(second * SECOND, frame.len() as u32, &frame).expect("accounted");
