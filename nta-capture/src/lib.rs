@@ -7,6 +7,7 @@
 //! the limits are in `input`. [`CaptureReader`] gives frames as the file has them; [`Merged`] gives those of several files,
 //! sections and interfaces by time, with the time stamps of wrong clocks mended ([`Stamps`]).
 
+mod about;
 mod byte_order;
 mod error;
 mod ethernet;
@@ -28,6 +29,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
+pub use about::{About, Interface};
 pub use error::{CaptureError, End};
 pub use ethernet::ETHERTYPE_NOT_IP;
 pub use format::{Compression, Container, Format};
@@ -187,6 +189,11 @@ impl CaptureReader {
             finished: true,
             end,
         }
+    }
+
+    /// What its headers say, as far as it was read.
+    pub fn about(&self) -> &About {
+        self.records.about()
     }
 
     /// How the capture ended. It says something once [`CaptureReader::next_frame`] returned `None`.

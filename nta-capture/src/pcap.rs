@@ -4,6 +4,7 @@
 
 use pcap_parser::{PcapHeader, parse_pcap_header};
 
+use super::about::{About, Interface};
 use super::byte_order::ByteOrder;
 use super::error::End;
 use super::input::{Input, MAX_FRAME_BYTES, MAX_RECORD_BYTES};
@@ -18,6 +19,7 @@ pub(super) struct Pcap {
     header_len: usize,
     lengths: Lengths,
     link: Link,
+    about: About,
 }
 
 /// Which of a record's two lengths comes first.
@@ -71,7 +73,17 @@ impl Pcap {
             (false, field) => LinkType::from_pcap_header(field),
         };
         let fraction_ns = if aix || header.is_nanosecond_precision() { 1 } else { 1_000 };
-        Self { order, fraction_ns, header_len, lengths, link: link_type.link() }
+        let about = About::of(Interface {
+            name: None,
+            link_type,
+            snap_length: Some(header.snaplen).filter(|bytes| *bytes > 0),
+            digits: Some(if fraction_ns == 1 { 9 } else { 6 }),
+        });
+        Self { order, fraction_ns, header_len, lengths, link: link_type.link(), about }
+    }
+
+    pub(super) const fn about(&self) -> &About {
+        &self.about
     }
 
     /// The next record. Its header is decoded here and not by `pcap_parser::parse_pcap_frame`, which knows neither swapped lengths

@@ -1,5 +1,6 @@
 //! The records of a capture, whichever of the two formats it has.
 
+use super::about::About;
 use super::error::End;
 use super::format::{self, Container};
 use super::input::Input;
@@ -44,6 +45,13 @@ impl Records {
         match self {
             Self::Pcap(_) => 1,
             Self::PcapNg(pcapng) => pcapng.interfaces(),
+        }
+    }
+
+    pub(super) const fn about(&self) -> &About {
+        match self {
+            Self::Pcap(pcap) => pcap.about(),
+            Self::PcapNg(pcapng) => pcapng.about(),
         }
     }
 

@@ -7,9 +7,10 @@ mod clock;
 mod interface;
 
 use pcap_parser::pcapng::{
-    parse_interfacedescriptionblock_be, parse_interfacedescriptionblock_le, parse_sectionheaderblock,
+    OptionCode, parse_interfacedescriptionblock_be, parse_interfacedescriptionblock_le, parse_sectionheaderblock,
 };
 
+use super::about::{self, About};
 use super::byte_order::ByteOrder;
 use super::error::End;
 use super::input::{Input, MAX_FRAME_BYTES, MAX_RECORD_BYTES};
@@ -23,6 +24,7 @@ pub(super) struct PcapNg {
     /// Of the current section; packets name them by index.
     interfaces: Vec<Interface>,
     last_time_ns: u64,
+    about: About,
 }
 
 impl PcapNg {
@@ -32,8 +34,12 @@ impl PcapNg {
         Ok(pcapng)
     }
 
-    pub(super) const fn none() -> Self {
-        Self { order: ByteOrder::Little, interfaces: Vec::new(), last_time_ns: 0 }
+    pub(super) fn none() -> Self {
+        Self { order: ByteOrder::Little, interfaces: Vec::new(), last_time_ns: 0, about: About::default() }
+    }
+
+    pub(super) const fn about(&self) -> &About {
+        &self.about
     }
 
     /// Interfaces that were described in this section so far.
@@ -60,6 +66,7 @@ impl PcapNg {
                 INTERFACE_DESCRIPTION => self.interface(input, length)?,
                 ENHANCED_PACKET | OBSOLETE_PACKET => return self.packet(input, kind, length),
                 SIMPLE_PACKET => return self.simple_packet(input, length),
+                INTERFACE_STATISTICS if length <= MAX_DESCRIPTION_BYTES => self.statistics(input, length)?,
                 _ => self.pass_over(input, length)?,
             }
         }
@@ -85,6 +92,19 @@ impl PcapNg {
         if major != 1 || (minor != 0 && minor != 2) {
             return Err(input.corrupt(format!("pcapng version {major}.{minor} is not supported")));
         }
+        let mut of_section = About::default();
+        for option in &header.options {
+            let text = option.as_bytes().ok().and_then(about::text);
+            match option.code {
+                OptionCode::EndOfOpt => break,
+                OptionCode::Comment => of_section.comment = of_section.comment.or(text),
+                OptionCode::ShbHardware => of_section.hardware = text,
+                OptionCode::ShbOs => of_section.system = text,
+                OptionCode::ShbUserAppl => of_section.application = text,
+                _ => {}
+            }
+        }
+        self.about.merge(&of_section);
         self.interfaces.clear();
         input.consume(length as usize);
         Ok(())
@@ -103,7 +123,39 @@ impl PcapNg {
         let Ok((_, block)) = parsed else {
             return Err(input.corrupt("an interface description that cannot be parsed".to_owned()));
         };
-        self.interfaces.push(Interface::new(&block, self.order));
+        let interface = Interface::new(&block, self.order);
+        self.about.add_interface(interface::described(&block));
+        self.interfaces.push(interface);
+        input.consume(length as usize);
+        Ok(())
+    }
+
+    /// Interface Statistics Block, section 4.6: packets that were dropped for want of room, since the capture began. Whatever cannot be
+    /// read of it is passed over: no packet depends on it.
+    fn statistics(&mut self, input: &mut Input, length: u32) -> Result<(), End> {
+        self.hold_description(input, length)?;
+        let block = &input.available()[..length as usize];
+        let index = block.get(8..).and_then(<[u8]>::first_chunk).map_or(u32::MAX, |index| self.order.u32(*index));
+        let mut options =
+            block.get(STATISTICS_HEADER_BYTES..length as usize - TRAILER_BYTES as usize).unwrap_or_default();
+        while let [a, b, c, d, rest @ ..] = options {
+            let (code, len) = (self.order.u16([*a, *b]), usize::from(self.order.u16([*c, *d])));
+            if code == 0 {
+                break;
+            }
+            if let (STATISTICS_DROPPED, Some(value)) = (code, rest.first_chunk::<8>()) {
+                let [first, second] = [self.order.u32_at(value, 0), self.order.u32_at(value, 4)].map(u64::from);
+                let packets = match self.order {
+                    ByteOrder::Big => first << 32 | second,
+                    ByteOrder::Little => second << 32 | first,
+                };
+                if let Some(interface) = self.interfaces.get_mut(index as usize) {
+                    self.about.add_dropped(packets.saturating_sub(interface.dropped));
+                    interface.dropped = packets;
+                }
+            }
+            options = rest.get(len.next_multiple_of(4)..).unwrap_or_default();
+        }
         input.consume(length as usize);
         Ok(())
     }
@@ -210,6 +262,11 @@ impl PcapNg {
 pub(super) const SECTION_MAGIC: [u8; 4] = [0x0a, 0x0d, 0x0d, 0x0a];
 const INTERFACE_DESCRIPTION: u32 = 1;
 const OBSOLETE_PACKET: u32 = 2;
+const INTERFACE_STATISTICS: u32 = 5;
+/// Up to its options: head, interface, time stamp.
+const STATISTICS_HEADER_BYTES: usize = 20;
+/// isb_ifdrop, 64 bits.
+const STATISTICS_DROPPED: u16 = 5;
 const SIMPLE_PACKET: u32 = 3;
 const ENHANCED_PACKET: u32 = 6;
 /// Type, length, and the length again at the end.
