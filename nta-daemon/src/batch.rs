@@ -40,6 +40,7 @@ pub fn replay_into(
         baseline: config.baseline.clone(),
         models: models.clone(),
         read_ahead: ReadAhead::Never,
+        tunnels: config.capture.tunnel_ports(),
         again: 0,
         baselines: None,
         progress: &mut |_, _| true,

@@ -20,6 +20,7 @@ pub mod xgboost;
 
 pub mod api;
 pub mod json;
+mod report;
 pub mod sink;
 pub mod store;
 

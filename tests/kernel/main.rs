@@ -10,5 +10,5 @@ use nta_tests::pcap::{ETHERNET, pcap};
 /// Why the kernel engine does not work here, if it does not.
 fn why_not() -> Option<String> {
     let run = run_with_input(["replay", "--engine", "kernel", "--format", "json", "-"], &pcap(ETHERNET, &[]));
-    (run.status != Some(0)).then(|| run.stderr.trim().to_owned())
+    (!run.is_read()).then(|| run.stderr.trim().to_owned())
 }

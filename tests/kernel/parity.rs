@@ -91,7 +91,7 @@ fn both_engines_sample_and_limit_alike() {
 fn in_time_order(paths: &[PathBuf]) -> Vec<PathBuf> {
     let first_time = |path: &PathBuf| {
         let run = run(["replay".as_ref(), "--format".as_ref(), "jsonl".as_ref(), path.as_os_str()]);
-        let lines = if run.status == Some(0) { run.json() } else { Vec::new() };
+        let lines = if run.is_read() { run.json() } else { Vec::new() };
         lines.last().and_then(|summary| summary["first_time"].as_str().map(str::to_owned))
     };
     let times = pool::map(paths, first_time);
@@ -134,7 +134,7 @@ fn compare(batch: &[PathBuf], config: Option<&Path>) -> Result<[usize; 3], Strin
 }
 
 fn story(engine: &str, run: &Run) -> Result<Story, String> {
-    if run.status != Some(0) {
+    if !run.is_read() {
         return Err(format!("{engine}: status {:?}: {}", run.status, run.stderr));
     }
     let mut story = Story::default();

@@ -114,7 +114,7 @@ fn outcome(run: &Run) -> Result<Outcome, String> {
     if run.is_refused() {
         return refusal(&run.stderr);
     }
-    if run.status != Some(0) {
+    if !run.is_read() {
         return Err(format!("status {:?}: {}", run.status, run.stderr));
     }
     let document = run.json().remove(0);

@@ -37,7 +37,7 @@ fn compare(folder: &Path, paths: &[String]) -> (usize, Vec<String>) {
     let results = pool::map(paths, |path| {
         let file = folder.join(path);
         let run = run(["replay".as_ref(), "--format".as_ref(), "jsonl".as_ref(), file.as_os_str()]);
-        if run.status != Some(0) {
+        if !run.is_read() {
             return (0, Some(format!("{path}: {}", run.stderr)));
         }
         let ours = Conversations::of_replay(&run.json());

@@ -117,6 +117,23 @@ fn flags_that_cannot_be_read() {
 }
 
 #[test]
+fn flags_that_would_change_nothing() {
+    let flags: [(&[&str], &str); 7] = [
+        (&["--output", "logs"], "--output needs --format zeek"),
+        (&["--plot", "always", "--format", "json"], "--plot needs --format text"),
+        (&["--listen", "127.0.0.1:5001"], "--listen needs --serve"),
+        (&["--again"], "--again needs --database"),
+        (&["--again", "--database", "sqlite::memory:"], "--again needs files"),
+        (&["--events"], "--events needs --format jsonl"),
+        (&["--features", "--format", "text"], "--features needs --format jsonl"),
+    ];
+    for (flags, reason) in flags {
+        let run = run(["replay"].iter().chain(flags).chain(&["-"]));
+        assert!(run.is_refused() && run.stderr.contains(reason), "{flags:?}: {run:?}");
+    }
+}
+
+#[test]
 fn configurations_that_cannot_be_used() {
     let folder = TempDir::new().expect("folder");
     let missing = folder.path().join("missing.toml");

@@ -37,6 +37,11 @@ impl Run {
         lines.map(|line| serde_json::from_slice(line).expect("a line of JSON")).collect()
     }
 
+    /// Whether a capture was analysed: to its end, or, with status 3, up to where it is cut off or corrupt.
+    pub fn is_read(&self) -> bool {
+        matches!(self.status, Some(0 | 3))
+    }
+
     /// Whether it is refused as bad input: status 2, one line on standard error, nothing on standard output.
     pub fn is_refused(&self) -> bool {
         self.status == Some(2) && self.stdout.is_empty() && self.stderr.lines().count() == 1

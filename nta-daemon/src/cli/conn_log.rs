@@ -43,6 +43,7 @@ pub(super) struct ConnLog {
     to: BufWriter<Box<dyn Write + Send>>,
     local: Networks,
     last: Timestamp,
+    has_header: bool,
 }
 
 impl ConnLog {
@@ -55,20 +56,25 @@ impl ConnLog {
             }
             None => Box::new(io::stdout()),
         };
-        let mut log = Self { to: BufWriter::new(to), local, last: Timestamp::default() };
-        log.header()?;
-        Ok(log)
+        Ok(Self { to: BufWriter::new(to), local, last: Timestamp::default(), has_header: false })
     }
 
-    fn header(&mut self) -> io::Result<()> {
+    /// Before the first connection: Zeek writes the time of day into it, here it is the capture's own, so that the output is the
+    /// same at every run.
+    fn header(&mut self, opened: Timestamp) -> io::Result<()> {
+        if std::mem::replace(&mut self.has_header, true) {
+            return Ok(());
+        }
         let names = COLUMNS.map(|(name, _)| name).join("\t");
         let types = COLUMNS.map(|(_, kind)| kind).join("\t");
         writeln!(self.to, "#separator \\x09\n#set_separator\t,\n#empty_field\t(empty)\n#unset_field\t-\n#path\tconn")?;
+        writeln!(self.to, "#open\t{}", clock(opened))?;
         writeln!(self.to, "#fields\t{names}\n#types\t{types}")
     }
 
     /// Writes a connection that is over.
     pub(super) fn connection(&mut self, flow: &FlowRecord) -> io::Result<()> {
+        self.header(flow.first)?;
         self.last = self.last.max(flow.last);
         let (orig, resp) = (&flow.originator, &flow.responder);
         // Zeek's clock counts whole microseconds.
@@ -93,12 +99,15 @@ impl ConnLog {
 
     /// Ends the log.
     pub(super) fn close(&mut self) -> io::Result<()> {
-        // Zeek writes the time of day here; the capture's own keeps the output the same at every run.
-        let at: String =
-            self.last.to_string().chars().take(19).map(|c| if c.is_ascii_digit() { c } else { '-' }).collect();
-        writeln!(self.to, "#close\t{at}")?;
+        self.header(self.last)?;
+        writeln!(self.to, "#close\t{}", clock(self.last))?;
         self.to.flush()
     }
+}
+
+/// As in `2026-11-20-10-21-43`.
+fn clock(time: Timestamp) -> String {
+    time.to_string().chars().take(19).map(|c| if c.is_ascii_digit() { c } else { '-' }).collect()
 }
 
 const fn is_named(number: u8) -> bool {

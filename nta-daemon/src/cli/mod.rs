@@ -1,5 +1,6 @@
 //! The command line: one file per command.
 
+mod captures;
 mod config;
 mod conn_log;
 mod doctor;
@@ -23,6 +24,9 @@ use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
 
 /// Exit status for bad input: a missing file, no capture, a wrong flag (as clap's).
 const EXIT_USAGE: u8 = 2;
+
+/// Exit status of a replay that analysed a capture as far as it could be read: it is cut off or corrupt.
+const EXIT_INCOMPLETE: u8 = 3;
 
 /// Network traffic analyzer that runs inside the Linux kernel.
 #[derive(Debug, Parser)]

@@ -2,11 +2,13 @@
 //! needs no more memory than one of an hour.
 
 use std::collections::BTreeMap;
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::path::Path;
 
+use clap::ValueEnum;
 use serde::{Serialize, Serializer};
 
+use super::captures::{CaptureJson, capture, end};
 use super::conn_log::ConnLog;
 use super::document::JsonDocument;
 use super::replay::Format;
@@ -14,14 +16,12 @@ use crate::json::{
     AlertJson, ArpJson, DnsJson, FeaturesJson, FlowJson, LedgerJson, VisibilityJson, WindowJson, skipped,
 };
 use crate::pipeline::{PipelineEvent, Sink};
-use crate::replay::{FileSummary, Summary};
-use nta_capture::End;
-use nta_core::detect::Networks;
-use nta_core::domain::{Alert, FlowRecord, FlowUpdate, PacketEvent, Timestamp};
+use crate::replay::Summary;
+use crate::report::{self, Look, Page, Report, Tally};
+use nta_core::detect::{DetectConfig, detectors};
+use nta_core::domain::{Alert, FlowRecord, FlowUpdate, PacketEvent};
 use nta_core::window::{HostStats, Snapshot, Span};
 
-/// Flows that the text names, those with the most bytes.
-const TOP_FLOWS: usize = 10;
 /// Alerts that a replay reports; those beyond it are counted.
 const MAX_ALERTS: usize = 10_000;
 
@@ -31,12 +31,40 @@ pub(super) struct Collected {
     events: bool,
     features: bool,
     document: JsonDocument,
-    window_count: u64,
-    top_flows: Vec<FlowRecord>,
+    tally: Tally,
+    /// Detectors that look at the traffic.
+    detectors: usize,
+    plot: Plot,
     alerts: Vec<Alert>,
     alerts_untold: u64,
     conn_log: Option<ConnLog>,
     failed: Option<io::Error>,
+}
+
+/// What is printed, and how.
+pub(super) struct OutputOptions<'a> {
+    pub(super) format: Format,
+    /// Where conn.log goes, if not to standard output.
+    pub(super) folder: Option<&'a Path>,
+    /// What is looked for, and whose side is local.
+    pub(super) detect: &'a DetectConfig,
+    /// Whether every DNS message and ARP packet is printed.
+    pub(super) events: bool,
+    /// Whether the features of every host are.
+    pub(super) features: bool,
+    /// Whether the text has a chart.
+    pub(super) plot: Plot,
+}
+
+/// When the text has a chart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Plot {
+    /// In a terminal.
+    Auto,
+    /// Wherever it goes.
+    Always,
+    /// Nowhere.
+    Never,
 }
 
 /// The document of `--format json` behind its first field, `windows`. The shapes of windows and ledger are the API's.
@@ -78,18 +106,8 @@ struct Document<'a> {
     captures: Vec<CaptureJson<'a>>,
     /// Wall time in seconds.
     elapsed_s: f64,
-}
-
-#[derive(Serialize)]
-struct CaptureJson<'a> {
-    path: &'a str,
-    format: &'a str,
-    packets: u64,
-    /// `complete`, `cut_off` or `corrupt`.
-    end: &'static str,
-    /// What is wrong with the end, if anything.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    detail: Option<String>,
+    /// What the text shows.
+    report: &'a Report,
 }
 
 /// A line of `--format jsonl`.
@@ -112,23 +130,19 @@ enum Line<'a> {
 }
 
 impl Collected {
-    /// Output in this format; `folder` is where conn.log goes, if not to standard output, `local` what it calls local; `events` and `features` print
-    /// those as well.
-    pub(super) fn new(
-        format: Format,
-        folder: Option<&Path>,
-        local: &Networks,
-        events: bool,
-        features: bool,
-    ) -> io::Result<Self> {
+    /// Output as it was asked for.
+    pub(super) fn new(options: &OutputOptions<'_>) -> io::Result<Self> {
+        let &OutputOptions { format, folder, detect, events, features, plot } = options;
+        let local = &detect.local_networks;
         let conn_log = if format == Format::Zeek { Some(ConnLog::create(folder, local.clone())?) } else { None };
         Ok(Self {
             format,
             events,
             features,
+            plot,
             document: JsonDocument::default(),
-            window_count: 0,
-            top_flows: Vec::new(),
+            tally: Tally::default(),
+            detectors: detectors(detect).len(),
             alerts: Vec::new(),
             alerts_untold: 0,
             conn_log,
@@ -143,12 +157,17 @@ impl Collected {
                 tracing::warn!(capture = file.name, packets = file.frames, "{state}: {detail}; analysed up to there");
             }
         }
+        let report = Report::new(summary, &self.tally, self.detectors);
         let written = match (self.failed, self.format) {
             (Some(error), _) => Err(error),
-            (None, Format::Text) => text(summary, self.window_count, &self.top_flows, &self.alerts),
-            (None, Format::Json) => self.document.end(&document(summary, &self.alerts, self.alerts_untold)),
+            (None, Format::Text) => {
+                let mut page = Page::new(look(self.plot));
+                report::write(&mut page, &report, summary, &self.alerts, self.alerts_untold);
+                print(&page.text())
+            }
+            (None, Format::Json) => self.document.end(&document(summary, &report, &self.alerts, self.alerts_untold)),
             (None, Format::Zeek) => self.conn_log.map_or(Ok(()), |mut log| log.close()),
-            (None, Format::Jsonl) => jsonl_end(summary, &self.alerts, self.alerts_untold),
+            (None, Format::Jsonl) => jsonl_end(summary, &report, &self.alerts, self.alerts_untold),
         };
         match written {
             // Whoever read has had enough (`| head`).
@@ -178,7 +197,7 @@ impl Sink for Collected {
     fn take(&mut self, _number: u64, event: &PipelineEvent<'_>) {
         match *event {
             PipelineEvent::Flow { update, flow } => self.flow(update, flow),
-            PipelineEvent::FlowEnded(update) => self.ended(update),
+            PipelineEvent::FlowEnded(update) => self.flow(update, &FlowRecord::of(update)),
             PipelineEvent::Packet(event) => self.event(event),
             PipelineEvent::Window(snapshot) => self.window(snapshot),
             PipelineEvent::Alert(_change, alert) => self.alert(alert),
@@ -192,8 +211,11 @@ impl Collected {
         if update.ended.is_none() {
             return;
         }
+        if self.format != Format::Zeek {
+            self.tally.flow(flow);
+        }
         match self.format {
-            Format::Json => {}
+            Format::Json | Format::Text => {}
             Format::Zeek => {
                 if let Some(log) = &mut self.conn_log {
                     let written = log.connection(flow);
@@ -204,29 +226,6 @@ impl Collected {
                 let written = line(&Line::Flow(&FlowJson::from(flow)));
                 self.note(written);
             }
-            Format::Text => {
-                let size = bytes(flow);
-                let at = self.top_flows.partition_point(|top| bytes(top) >= size);
-                if at < TOP_FLOWS {
-                    self.top_flows.truncate(TOP_FLOWS - 1);
-                    self.top_flows.insert(at.min(self.top_flows.len()), *flow);
-                }
-            }
-        }
-    }
-
-    /// Most flows are too small to be reported, and their records cost something.
-    fn ended(&mut self, update: &FlowUpdate<'_>) {
-        let is_reported = match self.format {
-            Format::Json => false,
-            Format::Zeek | Format::Jsonl => true,
-            Format::Text => {
-                let size = update.flow.totals[0].bytes + update.flow.totals[1].bytes;
-                self.top_flows.get(TOP_FLOWS - 1).is_none_or(|least| bytes(least) < size)
-            }
-        };
-        if is_reported {
-            self.flow(update, &FlowRecord::of(update));
         }
     }
 
@@ -249,7 +248,7 @@ impl Collected {
         if snapshot.span != Span::Base {
             return;
         }
-        self.window_count += 1;
+        self.tally.window(&snapshot.window);
         match self.format {
             Format::Json => {
                 let written = self.document.window(&WindowJson::from(&snapshot.window));
@@ -275,10 +274,6 @@ impl Collected {
     }
 }
 
-fn bytes(flow: &FlowRecord) -> u64 {
-    flow.originator.sent.bytes + flow.responder.sent.bytes
-}
-
 /// Makes the shape of an alert when its turn comes.
 fn one_by_one<S: Serializer>(alerts: &[Alert], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_seq(alerts.iter().map(AlertJson::from))
@@ -292,14 +287,14 @@ fn line(value: &impl Serialize) -> io::Result<()> {
 }
 
 /// The alerts, each a line, and the summary.
-fn jsonl_end(summary: &Summary, alerts: &[Alert], untold: u64) -> io::Result<()> {
+fn jsonl_end(summary: &Summary, report: &Report, alerts: &[Alert], untold: u64) -> io::Result<()> {
     for alert in alerts {
         line(&Line::Alert { alert: &AlertJson::from(alert) })?;
     }
-    line(&Line::Summary { windows: [], rest: &document(summary, &[], untold) })
+    line(&Line::Summary { windows: [], rest: &document(summary, report, &[], untold) })
 }
 
-fn document<'a>(summary: &'a Summary, alerts: &'a [Alert], untold: u64) -> Document<'a> {
+fn document<'a>(summary: &'a Summary, report: &'a Report, alerts: &'a [Alert], untold: u64) -> Document<'a> {
     let mut reasons = skipped(&summary.ledger.total());
     reasons.extend(summary.skipped_link_types.clone());
     Document {
@@ -320,76 +315,29 @@ fn document<'a>(summary: &'a Summary, alerts: &'a [Alert], untold: u64) -> Docum
         ledger: LedgerJson::from(&summary.ledger),
         captures: summary.files.iter().map(capture).collect(),
         elapsed_s: summary.elapsed.as_secs_f64(),
+        report,
     }
 }
 
-fn capture(file: &FileSummary) -> CaptureJson<'_> {
-    let (state, detail) = end(&file.end);
-    CaptureJson { path: &file.name, format: &file.format, packets: file.frames, end: state, detail }
-}
-
-fn end(end: &End) -> (&'static str, Option<String>) {
-    match end {
-        End::Complete => ("complete", None),
-        End::CutOff { at_byte, detail } => ("cut_off", Some(format!("at byte {at_byte}: {detail}"))),
-        End::Corrupt { at_byte, detail } => ("corrupt", Some(format!("at byte {at_byte}: {detail}"))),
+/// How the text looks: as wide as the terminal; elsewhere as `COLUMNS` says, or 100 columns.
+fn look(plot: Plot) -> Look {
+    const ELSEWHERE: usize = 100;
+    let out = io::stdout();
+    let is_terminal = out.is_terminal();
+    let columns = || std::env::var("COLUMNS").ok()?.parse().ok();
+    let terminal =
+        terminal_size::terminal_size_of(&out).map(|(width, _)| usize::from(width.0)).filter(|width| *width > 0);
+    let has_no_colour = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    let is_dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
+    Look {
+        width: terminal.or_else(columns).unwrap_or(ELSEWHERE),
+        colour: is_terminal && !has_no_colour("NO_COLOR") && !is_dumb,
+        plot: plot == Plot::Always || plot == Plot::Auto && is_terminal,
     }
 }
 
-fn text(summary: &Summary, windows: u64, top: &[FlowRecord], alerts: &[Alert]) -> io::Result<()> {
-    let mut out = io::BufWriter::new(io::stdout().lock());
-    for file in &summary.files {
-        let (state, _) = end(&file.end);
-        writeln!(out, "{}  {}, {} packets, {state}", file.name, file.format, file.frames)?;
-    }
-    let show = |time: Timestamp| time.to_string();
-    if let Some((first, last)) = summary.times {
-        let seconds = last.since(first) as f64 / 1e9;
-        writeln!(out, "time      {} to {} ({seconds:.3} s)", show(first), show(last))?;
-    }
-    let rate = summary.packets as f64 / summary.elapsed.as_secs_f64().max(1e-9);
-    writeln!(out, "packets   {}  bytes {}", summary.packets, summary.bytes)?;
-    writeln!(out, "flows     {}  windows {windows}  late packets {}", summary.flows, summary.late_packets)?;
-    if summary.wrong_times + summary.set_back > 0 {
-        let Summary { wrong_times, set_back, .. } = summary;
-        writeln!(out, "clock     wrong time stamps {wrong_times}, set back {set_back}")?;
-    }
-    for (protocol, of) in [("TCP", summary.visibility.tcp), ("UDP", summary.visibility.udp)] {
-        if of.is_one_sided() {
-            let all = of.whole + of.half;
-            writeln!(out, "one-sided {protocol}: both directions of {} of {all} conversations", of.whole)?;
-        }
-    }
-    if summary.duplicates > 0 {
-        writeln!(out, "mirror    {} TCP segments passed twice", summary.duplicates)?;
-    }
-    let total = summary.ledger.total();
-    let reasons: Vec<String> = skipped(&total)
-        .into_iter()
-        .chain(summary.skipped_link_types.clone())
-        .map(|(reason, count)| format!("{reason} {count}"))
-        .collect();
-    writeln!(out, "skipped   {}", if reasons.is_empty() { "none".to_owned() } else { reasons.join(", ") })?;
-    let balance = if summary.ledger.balances() { "balances" } else { "DOES NOT BALANCE" };
-    writeln!(out, "ledger    {balance}")?;
-    writeln!(out, "engine    {}, {:.3} s, {rate:.0} packets/s", summary.engine, summary.elapsed.as_secs_f64())?;
-    writeln!(out, "alerts    {}", alerts.len())?;
-    for alert in alerts {
-        let (kind, severity) = (alert.key.kind, alert.severity.word());
-        writeln!(out, "  {} {severity:<8} {kind}: {}", show(alert.raised), alert.finding.summary)?;
-    }
-    if !top.is_empty() {
-        writeln!(out, "\nflows with the most bytes")?;
-        writeln!(out, "{:>12} {:>10}  {:<9} originator > responder", "bytes", "packets", "protocol")?;
-    }
-    for flow in top {
-        let json = FlowJson::from(flow);
-        let (from, to) = (endpoint(&flow.originator), endpoint(&flow.responder));
-        writeln!(out, "{:>12} {:>10}  {:<9} {from} > {to}", json.bytes, json.packets, json.protocol)?;
-    }
+fn print(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
     out.flush()
-}
-
-fn endpoint(side: &nta_core::domain::Endpoint) -> String {
-    std::net::SocketAddr::new(side.address, side.port).to_string()
 }

@@ -9,16 +9,16 @@ use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio_util::sync::CancellationToken;
 
-use super::output::Collected;
+use super::output::{Collected, OutputOptions, Plot};
 use super::settings::DatabaseFlag;
-use super::{EXIT_USAGE, fail, inputs};
+use super::{EXIT_INCOMPLETE, EXIT_USAGE, fail, inputs};
 use crate::app::{App, Plan, Signals, Task, Work};
 use crate::capture::clock;
 use crate::config::{Config, DatabaseUrl};
 use crate::model_loader;
 use crate::pipeline::Fanout;
 use crate::pipeline::baselines::BaselineHandle;
-use crate::replay::{ReadAhead, Replay, ReplayError, Speed, Summary, analysis_of};
+use crate::replay::{Hashes, ReadAhead, Replay, ReplayError, Speed, Summary, analysis_of};
 use crate::source::kernel::KernelOptions;
 use crate::source::replay::{Engine, KernelEngine, UserEngine};
 use crate::source::{EventSettings, SourceError};
@@ -35,7 +35,9 @@ use nta_core::domain::{Mode, Status};
     nta-daemon replay --engine kernel capture.pcap     # through the real eBPF program\n  \
     nta-daemon replay --format jsonl --events capture.pcap | jq 'select(.type == \"dns\")'\n  \
     nta-daemon replay --format zeek capture.pcap | zeek-cut id.orig_h conn_state\n  \
-    nta-daemon replay --serve capture.pcap             # keeps serving what it found on 127.0.0.1:5000")]
+    nta-daemon replay --serve capture.pcap             # keeps serving what it found on 127.0.0.1:5000\n\n\
+    Exit status: 0 when everything was analysed; 3 when a capture is cut off or corrupt and was analysed up to there;\n\
+    2 for a wrong flag, or what is no capture; 1 for any other failure.")]
 pub(super) struct Args {
     /// Captures: pcap or pcapng, plain, gzip or zstd compressed; a folder of them; - for standard input. Several are merged by
     /// time.
@@ -66,6 +68,9 @@ pub(super) struct Args {
     /// Folder for conn.log, with --format zeek; standard output unless given.
     #[arg(long, value_name = "DIR")]
     output: Option<PathBuf>,
+    /// Whether the text has a chart of packets over time. auto, the default: in a terminal.
+    #[arg(long, value_enum)]
+    plot: Option<Plot>,
     /// Keep serving what was found over REST.
     #[arg(long)]
     serve: bool,
@@ -117,11 +122,8 @@ pub(super) fn execute(mut args: Args) -> ExitCode {
     if let Err(error) = config.check() {
         return fail(EXIT_USAGE, &error);
     }
-    if args.events && args.format != Format::Jsonl {
-        return fail(EXIT_USAGE, &"--events needs --format jsonl");
-    }
-    if args.features && args.format != Format::Jsonl {
-        return fail(EXIT_USAGE, &"--features needs --format jsonl");
+    if let Some(refused) = without_effect(&args) {
+        return fail(EXIT_USAGE, &refused);
     }
     if args.paths.iter().filter(|path| path.as_os_str() == "-").count() > 1 {
         return fail(EXIT_USAGE, &"standard input can be read only once");
@@ -130,13 +132,14 @@ pub(super) fn execute(mut args: Args) -> ExitCode {
         Ok(paths) => paths,
         Err(error) => return fail(EXIT_USAGE, &error),
     };
-    let mut collected = match Collected::new(
-        args.format,
-        args.output.as_deref(),
-        &config.detect.local_networks,
-        args.events,
-        args.features,
-    ) {
+    let mut collected = match Collected::new(&OutputOptions {
+        format: args.format,
+        folder: args.output.as_deref(),
+        detect: &config.detect,
+        events: args.events,
+        features: args.features,
+        plot: args.plot.unwrap_or(Plot::Auto),
+    }) {
         Ok(collected) => collected,
         Err(error) => return fail(1, &format_args!("cannot write the result: {error}")),
     };
@@ -146,13 +149,32 @@ pub(super) fn execute(mut args: Args) -> ExitCode {
     };
     if !args.serve && args.database.is_none() {
         let mut only = Fanout::new(vec![&mut collected]);
+        let hashes = if args.format == Format::Zeek { Hashes::default() } else { Hashes::begin(args.paths.clone()) };
         let replayed = replay(&args, &config, engine.as_mut(), (None, 0), &mut only, &CancellationToken::new());
-        return conclude(replayed, collected);
+        return conclude(replayed, hashes, collected);
     }
     match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime.block_on(with_store(args, config, engine, collected)),
         Err(error) => fail(1, &error),
     }
+}
+
+/// A flag that would change nothing, and what it needs. What a variable says is meant for other runs too.
+fn without_effect(args: &Args) -> Option<&'static str> {
+    let is_variable = |name: &str| std::env::var_os(name).is_some();
+    let needs = [
+        (args.events && args.format != Format::Jsonl, "--events needs --format jsonl"),
+        (args.features && args.format != Format::Jsonl, "--features needs --format jsonl"),
+        (args.output.is_some() && args.format != Format::Zeek, "--output needs --format zeek"),
+        (args.plot.is_some() && args.format != Format::Text, "--plot needs --format text"),
+        (args.listen.is_some() && !args.serve && !is_variable("NTA_LISTEN"), "--listen needs --serve"),
+        (args.again && args.database.is_none(), "--again needs --database: nothing was stored before"),
+        (
+            args.again && args.paths.iter().any(|path| path.as_os_str() == "-"),
+            "--again needs files: what comes through a pipe is always another analysis",
+        ),
+    ];
+    needs.into_iter().find(|(is_without, _)| *is_without).map(|(_, needs)| needs)
 }
 
 fn engine(choice: EngineChoice, paths: &[PathBuf], config: &Config) -> Result<Box<dyn Engine>, SourceError> {
@@ -199,6 +221,7 @@ fn replay(
         baseline: config.baseline.clone(),
         models: model_loader::load(config),
         read_ahead: ReadAhead::Auto,
+        tunnels: config.capture.tunnel_ports(),
         again,
         baselines,
         progress: &mut progress,
@@ -209,12 +232,16 @@ fn replay(
     replayed
 }
 
-fn conclude(replayed: Result<Summary, ReplayError>, collected: Collected) -> ExitCode {
+fn conclude(replayed: Result<Summary, ReplayError>, hashes: Hashes, collected: Collected) -> ExitCode {
     match replayed {
-        Ok(summary) => match collected.print(&summary) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => fail(1, &format_args!("cannot write the result: {error}")),
-        },
+        Ok(mut summary) => {
+            hashes.finish(&mut summary);
+            match collected.print(&summary) {
+                Ok(()) if summary.is_whole() => ExitCode::SUCCESS,
+                Ok(()) => ExitCode::from(EXIT_INCOMPLETE),
+                Err(error) => fail(1, &format_args!("cannot write the result: {error}")),
+            }
+        }
         Err(error @ (ReplayError::Capture(_) | ReplayError::LinkType(_))) => fail(EXIT_USAGE, &error),
         Err(error) => fail(1, &error),
     }
@@ -228,12 +255,14 @@ async fn with_store(args: Args, config: Config, mut engine: Box<dyn Engine>, col
     };
     let serve = args.serve;
     let names: Vec<String> = args.paths.iter().map(|path| path.display().to_string()).collect();
+    let analysis = analysis_of(&args.paths, &config, args.again);
+    let hashes = analysis.as_ref().map_or_else(Hashes::default, Hashes::known);
     let plan = Plan {
         mode: Mode::Replay,
         source: names.join(","),
         listen: serve.then_some(config.api.listen),
         status: status(engine.as_ref()),
-        analysis: analysis_of(&args.paths, &config, args.again),
+        analysis,
     };
     let app = match App::build(&config, plan).await {
         Ok(app) => app,
@@ -246,8 +275,9 @@ async fn with_store(args: Args, config: Config, mut engine: Box<dyn Engine>, col
         let replayed = replay(&args, &config, engine.as_mut(), (Some(baselines), again), &mut both, &stop);
         let is_whole = replayed.is_ok() && !stop.is_cancelled();
         output.finish(if is_whole { RunEnd::Completed } else { RunEnd::Stopped });
-        let code = conclude(replayed, collected);
-        Replayed { code, serves_on: serve && code == ExitCode::SUCCESS && !stop.is_cancelled() }
+        let code = conclude(replayed, hashes, collected);
+        let is_read = [ExitCode::SUCCESS, ExitCode::from(EXIT_INCOMPLETE)].contains(&code);
+        Replayed { code, serves_on: serve && is_read && !stop.is_cancelled() }
     };
     let mut hangup = || "a replay reads its configuration once".to_owned();
     match app.run(work, &mut signals, &mut hangup).await {

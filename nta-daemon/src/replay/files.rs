@@ -1,6 +1,7 @@
 //! What was read of each capture: put together of its parts, in the order of their first frames.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use super::{FileSummary, ReplayError, Summary};
 use crate::source::replay::Reading;
@@ -17,7 +18,7 @@ impl Files {
     }
 
     /// Puts the files into the summary.
-    pub(super) fn conclude(self, summary: &mut Summary) -> Result<(), ReplayError> {
+    pub(super) fn conclude(self, paths: &[PathBuf], summary: &mut Summary) -> Result<(), ReplayError> {
         let mut files: Vec<Reading> = Vec::new();
         for part in self.0.into_values() {
             match files.iter_mut().find(|file| file.file == part.file) {
@@ -25,7 +26,7 @@ impl Files {
                 None => files.push(part),
             }
         }
-        for Reading { name, format, mut frames, skipped, stamps, end, .. } in files {
+        for Reading { file, name, format, mut frames, skipped, stamps, end, about, .. } in files {
             if let Some(message) = unsupported(&name, frames, &skipped) {
                 return Err(ReplayError::LinkType(message));
             }
@@ -36,7 +37,9 @@ impl Files {
             summary.packets += frames;
             summary.wrong_times += stamps.wrong;
             summary.set_back += stamps.set_back;
-            summary.files.push(FileSummary { name, format, frames, end });
+            let metadata = paths.get(file).and_then(|path| path.metadata().ok());
+            let bytes = metadata.filter(std::fs::Metadata::is_file).map(|metadata| metadata.len());
+            summary.files.push(FileSummary { number: file, name, format, frames, end, about, bytes, sha256: None });
         }
         Ok(())
     }
@@ -44,6 +47,7 @@ impl Files {
 
 fn merge(file: &mut Reading, part: Reading) {
     file.frames += part.frames;
+    file.about.merge(&part.about);
     file.stamps.wrong += part.stamps.wrong;
     file.stamps.set_back += part.stamps.set_back;
     for (link_type, count) in part.skipped {

@@ -3,9 +3,11 @@
 use std::fs::File;
 use std::io::{BufReader, Read as _};
 use std::path::{Path, PathBuf};
+use std::thread::JoinHandle;
 
 use sha2::{Digest as _, Sha256};
 
+use super::Summary;
 use crate::app::Analysis;
 use crate::config::Config;
 
@@ -35,6 +37,33 @@ pub fn analysis_of(paths: &[PathBuf], config: &Config, again: bool) -> Option<An
     hash.update(env!("CARGO_PKG_VERSION"));
     hash.update(settings);
     Some(Analysis { key: hex(&hash.finalize()), captures, again })
+}
+
+/// The hashes of captures, found out on a thread of its own while they are analysed.
+#[derive(Default)]
+pub struct Hashes(Vec<Option<String>>, Option<JoinHandle<Vec<Option<String>>>>);
+
+impl Hashes {
+    /// Begins to hash these files. Those of pipes stay unknown.
+    pub fn begin(paths: Vec<PathBuf>) -> Self {
+        let hash = move || paths.iter().map(|path| Some(capture(path)?.0)).collect();
+        // Without a thread there are none: they decide nothing.
+        Self(Vec::new(), std::thread::Builder::new().name("nta-hash".to_owned()).spawn(hash).ok())
+    }
+
+    /// Those that are known already, in the order of the captures.
+    pub fn known(analysis: &Analysis) -> Self {
+        Self(analysis.captures.iter().map(|(sha256, ..)| Some(sha256.clone())).collect(), None)
+    }
+
+    /// Waits for them and puts them into the summary.
+    pub fn finish(self, summary: &mut Summary) {
+        let Self(known, begun) = self;
+        let all = begun.map_or(known, |thread| thread.join().unwrap_or_default());
+        for file in &mut summary.files {
+            file.sha256 = all.get(file.number).cloned().flatten();
+        }
+    }
 }
 
 /// SHA-256, name and bytes of a file.

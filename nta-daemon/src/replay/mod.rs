@@ -3,13 +3,17 @@
 mod files;
 mod follow;
 mod identity;
+mod not_ip;
+mod timeline;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-pub use identity::analysis_of;
+pub use identity::{Hashes, analysis_of};
+pub use not_ip::Frames;
 use sha2::{Digest as _, Sha256};
+pub use timeline::Timeline;
 
 use crate::pipeline::baselines::BaselineHandle;
 use crate::pipeline::{Delivery, Fanout, Pipeline, PipelineOptions};
@@ -17,10 +21,12 @@ use crate::source::SourceError;
 use crate::source::replay::{Batches, Engine, GROUP, Reading, read_ahead};
 use files::Files;
 use follow::{is_pipe, wall_ns};
-use nta_capture::{CaptureError, End, Frame, Merged};
+use not_ip::NotIp;
+use nta_capture::{About, CaptureError, End, Frame, Merged};
+use nta_common::TunnelPorts;
 use nta_core::baseline::BaselineConfig;
 use nta_core::detect::DetectConfig;
-use nta_core::domain::{IdentityScope, Ledger, Mode, SensorId, Status, Timestamp, Visibility};
+use nta_core::domain::{DetectionCounts, IdentityScope, Ledger, Mode, SensorId, Status, Timestamp, Visibility};
 use nta_core::model::Models;
 use nta_core::window::Seed;
 
@@ -85,6 +91,8 @@ pub enum ReplayError {
 /// The result for one file.
 #[derive(Clone, Debug)]
 pub struct FileSummary {
+    /// Which of the captures, in the order in which they were given.
+    pub number: usize,
     /// Path as given.
     pub name: String,
     /// Format and compression.
@@ -93,6 +101,12 @@ pub struct FileSummary {
     pub frames: u64,
     /// How it ended.
     pub end: End,
+    /// What it says about itself.
+    pub about: About,
+    /// Its size; `None` of a pipe.
+    pub bytes: Option<u64>,
+    /// Its hash, if that was wanted.
+    pub sha256: Option<String>,
 }
 
 /// What a replay found beyond windows and flows.
@@ -124,8 +138,21 @@ pub struct Summary {
     pub visibility: Visibility,
     /// TCP segments that passed twice, as mirror ports deliver them.
     pub duplicates: u64,
+    /// How packets lie in time.
+    pub timeline: Timeline,
+    /// Frames without IP, by what they are.
+    pub not_ip: BTreeMap<String, Frames>,
+    /// What became of the detectors' findings.
+    pub detection: DetectionCounts,
     /// Wall time.
     pub elapsed: Duration,
+}
+
+impl Summary {
+    /// Whether every capture was read to its end.
+    pub fn is_whole(&self) -> bool {
+        self.files.iter().all(|file| file.end == End::Complete)
+    }
 }
 
 /// What to replay, and how.
@@ -144,6 +171,8 @@ pub struct Replay<'a> {
     pub models: Models,
     /// Whether a second thread reads, and judges windows.
     pub read_ahead: ReadAhead,
+    /// Ports of tunnels that are opened, if they are.
+    pub tunnels: Option<TunnelPorts>,
     /// How many analyses of the same captures with the same settings there are already: flows and alerts of this one are
     /// named apart from theirs.
     pub again: u32,
@@ -184,8 +213,8 @@ impl Replay<'_> {
         };
         engine.identify(ids);
         let pipeline = Pipeline::new(&options, Status { mode: Mode::Replay, ..status });
-        let (pace, files) = (Pace::new(self.speed), Files::default());
-        let mut feed = Feed { engine, pipeline, output, pace, summary, files, until_events: CHECK_EVERY };
+        let (pace, files, not_ip) = (Pace::new(self.speed), Files::default(), NotIp::new(self.tunnels));
+        let mut feed = Feed { engine, pipeline, output, pace, summary, files, not_ip, until_events: CHECK_EVERY };
         if is_pipe {
             self.follow(captures, &mut feed)?;
         } else if beside {
@@ -195,8 +224,9 @@ impl Replay<'_> {
         } else {
             self.account(&mut captures, total, &mut feed)?;
         }
-        let Feed { engine, pipeline, output, mut summary, files, .. } = feed;
-        files.conclude(&mut summary)?;
+        let Feed { engine, pipeline, output, mut summary, files, not_ip, .. } = feed;
+        files.conclude(&self.paths, &mut summary)?;
+        summary.not_ip = not_ip.kinds();
         // The last frame's instant is the last one that anything is known of, but for a pipe that was silent behind it.
         let ended = summary.times.map_or_else(Timestamp::default, |(_, last)| last.plus(1));
         let ended = ended.max(pipeline.went_on_until());
@@ -206,6 +236,7 @@ impl Replay<'_> {
         summary.late_packets = status.late_packets;
         summary.visibility = status.visibility;
         summary.duplicates = status.duplicates;
+        summary.detection = status.detection;
         if status.windows_folded > 0 {
             tracing::warn!(
                 windows = status.windows_folded,
@@ -301,6 +332,7 @@ struct Feed<'a, 'b> {
     pace: Pace,
     summary: Summary,
     files: Files,
+    not_ip: NotIp,
     /// Frames until the events are taken.
     until_events: u64,
 }
@@ -315,6 +347,8 @@ impl Feed<'_, '_> {
         self.engine.inject(time_ns, wire_len, data)?;
         let summary = &mut self.summary;
         summary.bytes += u64::from(wire_len);
+        summary.timeline.add(time, wire_len);
+        self.not_ip.look(wire_len, data);
         summary.times = Some(summary.times.map_or((time, time), |(first, last)| (first.min(time), last.max(time))));
         self.until_events -= 1;
         if self.until_events == 0 {

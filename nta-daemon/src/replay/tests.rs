@@ -53,6 +53,7 @@ fn run(paths: &[PathBuf], max_flows: u32, read_ahead: ReadAhead, looks: u64) -> 
         models: Models::default(),
         baselines: None,
         read_ahead,
+        tunnels: Some(TunnelPorts::default()),
         again: 0,
         progress: &mut progress,
     };
@@ -185,6 +186,7 @@ fn times(paths: &[PathBuf]) -> (Times, Summary) {
         models: Models::default(),
         baselines: None,
         read_ahead: ReadAhead::Never,
+        tunnels: Some(TunnelPorts::default()),
         again: 0,
         progress: &mut |_, _| true,
     };

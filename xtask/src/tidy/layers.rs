@@ -11,6 +11,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("json", &[]),
     ("store", &["config"]),
     ("sink", &["json", "pipeline", "store"]),
+    ("report", &["json", "replay"]),
     ("api", &["config", "store", "pipeline", "json"]),
 ];
 

@@ -13,7 +13,7 @@ use std::thread;
 use nta_common::limits::MAX_HEADER_BYTES;
 
 use super::hint::{Hint, Hinter};
-use nta_capture::{End, Frame, LinkType, Merged, Ordered, Stamps};
+use nta_capture::{About, End, Frame, LinkType, Merged, Ordered, Stamps};
 
 /// Frames in a batch.
 const BATCH_FRAMES: usize = 1024;
@@ -37,6 +37,8 @@ pub struct Reading {
     pub skipped: BTreeMap<LinkType, u64>,
     /// What the time stamps did.
     pub stamps: Stamps,
+    /// What it says about itself.
+    pub about: About,
     /// How the file ended; [`End::Complete`] when it was not read to its end.
     pub end: End,
 }
@@ -52,6 +54,7 @@ impl Reading {
             frames: capture.frames(),
             skipped: reader.skipped().clone(),
             stamps: capture.stamps(),
+            about: reader.about().clone(),
             end: reader.end().clone(),
         }
     }

@@ -1,0 +1,83 @@
+//! The captures in the JSON document of a replay.
+
+use serde::Serialize;
+
+use crate::replay::FileSummary;
+use nta_capture::End;
+
+/// A capture, and what it says about itself.
+#[derive(Serialize)]
+pub(super) struct CaptureJson<'a> {
+    path: &'a str,
+    format: &'a str,
+    packets: u64,
+    /// `complete`, `cut_off` or `corrupt`.
+    end: &'static str,
+    /// Its size; null of a pipe.
+    file_bytes: Option<u64>,
+    /// Its SHA-256; null of a pipe.
+    sha256: Option<&'a str>,
+    /// Interfaces of a pcapng capture, the one of another.
+    interfaces: Vec<InterfaceJson<'a>>,
+    /// What made it.
+    application: Option<&'a str>,
+    system: Option<&'a str>,
+    hardware: Option<&'a str>,
+    comment: Option<&'a str>,
+    /// Packets that were dropped while it was made, by its own statistics.
+    dropped: Option<u64>,
+    /// What is wrong with the end, if anything.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<String>,
+}
+
+#[derive(Serialize)]
+struct InterfaceJson<'a> {
+    name: Option<&'a str>,
+    link_type: u32,
+    link: String,
+    /// The most bytes of a packet that were captured; null for no limit.
+    snap_length: Option<u32>,
+    /// Digits behind the second; null where the clock counts in powers of two.
+    time_digits: Option<u8>,
+}
+
+/// The shape of one.
+pub(super) fn capture(file: &FileSummary) -> CaptureJson<'_> {
+    let (state, detail) = end(&file.end);
+    let about = &file.about;
+    CaptureJson {
+        path: &file.name,
+        format: &file.format,
+        packets: file.frames,
+        end: state,
+        file_bytes: file.bytes,
+        sha256: file.sha256.as_deref(),
+        interfaces: about.interfaces.iter().map(interface).collect(),
+        application: about.application.as_deref(),
+        system: about.system.as_deref(),
+        hardware: about.hardware.as_deref(),
+        comment: about.comment.as_deref(),
+        dropped: about.dropped,
+        detail,
+    }
+}
+
+fn interface(interface: &nta_capture::Interface) -> InterfaceJson<'_> {
+    InterfaceJson {
+        name: interface.name.as_deref(),
+        link_type: interface.link_type.number(),
+        link: interface.link_type.to_string(),
+        snap_length: interface.snap_length,
+        time_digits: interface.digits,
+    }
+}
+
+/// How it ended, and what is wrong with that.
+pub(super) fn end(end: &End) -> (&'static str, Option<String>) {
+    match end {
+        End::Complete => ("complete", None),
+        End::CutOff { at_byte, detail } => ("cut_off", Some(format!("at byte {at_byte}: {detail}"))),
+        End::Corrupt { at_byte, detail } => ("corrupt", Some(format!("at byte {at_byte}: {detail}"))),
+    }
+}

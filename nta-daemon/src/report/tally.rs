@@ -1,0 +1,142 @@
+//! What a report sums up while a capture is read: flows as they end, windows as they close.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
+
+use foldhash::fast::RandomState;
+use nta_common::packet::proto;
+
+use super::ranking::{Amount, Ranking};
+use super::services::service;
+use nta_core::domain::{FlowRecord, TcpCounts};
+use nta_core::window::{Rtt, Window};
+
+/// Flows that are named, those with the most bytes.
+const TOP_FLOWS: usize = 10;
+
+/// Packets, bytes and flows of some kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Volume {
+    pub(super) packets: u64,
+    pub(super) bytes: u64,
+    pub(super) flows: u64,
+}
+
+/// The sums.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    /// By IP version (whether it is 6) and protocol.
+    pub(super) protocols: BTreeMap<(bool, u8), Volume>,
+    /// By protocol and the server's port.
+    pub(super) services: HashMap<(u8, u16), Volume, RandomState>,
+    /// By protocol, type and code.
+    pub(super) icmp: HashMap<(u8, u16, u16), Volume, RandomState>,
+    pub(super) hosts: Ranking<IpAddr>,
+    pub(super) conversations: Ranking<(IpAddr, IpAddr)>,
+    /// TCP connections by how far they came.
+    pub(super) states: BTreeMap<&'static str, u64>,
+    pub(super) flows: Vec<FlowRecord>,
+    pub(super) tcp: Tcp,
+    pub(super) tcp_packets: u64,
+    /// Round trips to the clients, to the servers, and all.
+    pub(super) rtt: [Rtt; 3],
+    pub(super) windows: u64,
+}
+
+/// TCP events; as [`TcpCounts`], but for a capture of any length.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Tcp {
+    pub(super) syn: u64,
+    pub(super) syn_retries: u64,
+    pub(super) resets: u64,
+    pub(super) retransmissions: u64,
+    pub(super) out_of_order: u64,
+    pub(super) duplicate_acks: u64,
+    pub(super) zero_windows: u64,
+    pub(super) lost: u64,
+}
+
+impl Tally {
+    /// A flow that is over.
+    pub(crate) fn flow(&mut self, flow: &FlowRecord) {
+        let (orig, resp) = (&flow.originator, &flow.responder);
+        let sent = [orig.sent, resp.sent];
+        let amount = Amount {
+            packets: sent.map(|counts| counts.packets),
+            bytes: sent.map(|counts| counts.bytes),
+            flows: 1,
+            span: Some((flow.first.as_nanos(), flow.last.as_nanos())),
+        };
+        let volume = Volume { packets: amount.all_packets(), bytes: amount.all_bytes(), flows: 1 };
+        self.protocols.entry((orig.address.is_ipv6(), flow.proto)).or_default().add(&volume);
+        match flow.proto {
+            proto::ICMP | proto::ICMPV6 => {
+                self.icmp.entry((flow.proto, orig.port, resp.port)).or_default().add(&volume);
+            }
+            proto::TCP | proto::UDP | proto::SCTP | proto::UDP_LITE => {
+                self.services.entry((flow.proto, server_port(flow))).or_default().add(&volume);
+            }
+            _ => {}
+        }
+        if flow.proto == proto::TCP {
+            *self.states.entry(flow.conn_state.as_str()).or_default() += 1;
+        }
+        self.hosts.add(orig.address, &amount);
+        if orig.address != resp.address {
+            self.hosts.add(resp.address, &amount.reversed());
+        }
+        if orig.address <= resp.address {
+            self.conversations.add((orig.address, resp.address), &amount);
+        } else {
+            self.conversations.add((resp.address, orig.address), &amount.reversed());
+        }
+        let at = self.flows.partition_point(|top| bytes(top) >= volume.bytes);
+        if at < TOP_FLOWS {
+            self.flows.truncate(TOP_FLOWS - 1);
+            self.flows.insert(at, *flow);
+        }
+    }
+
+    /// A base window that closed.
+    pub(crate) fn window(&mut self, window: &Window) {
+        self.windows += 1;
+        self.tcp.add(&window.tcp);
+        self.tcp.lost += window.tcp_sent.iter().map(|sent| sent.lost).sum::<u64>();
+        self.tcp_packets += window.tcp_packets;
+        let [client, server] = &window.rtt_sides;
+        for (sum, samples) in self.rtt.iter_mut().zip([client, server, &window.rtt]) {
+            sum.merge(samples);
+        }
+    }
+}
+
+impl Volume {
+    pub(super) const fn add(&mut self, other: &Self) {
+        self.packets += other.packets;
+        self.bytes += other.bytes;
+        self.flows += other.flows;
+    }
+}
+
+impl Tcp {
+    fn add(&mut self, counts: &TcpCounts) {
+        self.syn += u64::from(counts.syn);
+        self.syn_retries += u64::from(counts.syn_retry);
+        self.resets += u64::from(counts.rst);
+        self.retransmissions += u64::from(counts.retransmissions);
+        self.out_of_order += u64::from(counts.out_of_order);
+        self.duplicate_acks += u64::from(counts.dup_acks);
+        self.zero_windows += u64::from(counts.zero_windows);
+    }
+}
+
+/// The port of the one who was asked; of a conversation whose beginning was not seen the one that has a name.
+pub(super) fn server_port(flow: &FlowRecord) -> u16 {
+    let (orig, resp) = (flow.originator.port, flow.responder.port);
+    let is_named = |port| service(flow.proto, port).is_some();
+    if !is_named(resp) && is_named(orig) { orig } else { resp }
+}
+
+pub(super) const fn bytes(flow: &FlowRecord) -> u64 {
+    flow.originator.sent.bytes + flow.responder.sent.bytes
+}

@@ -1,0 +1,384 @@
+//! A report as text to read: first what the capture is, last what is wrong with the traffic.
+
+mod chart;
+mod numbers;
+mod page;
+mod skipped;
+
+use std::fmt::Write as _;
+use std::net::{IpAddr, SocketAddr};
+
+use super::{Conversation, Host, Report, Share, TopFlow, within};
+use crate::json::RttSideJson;
+use crate::replay::{FileSummary, Summary};
+use nta_capture::{About, End};
+use nta_core::domain::{Alert, Party, Severity, Timestamp};
+use numbers::{bit_rate, bytes, count, counted, duration, milliseconds, packet_rate, percent};
+use page::{Column, Style};
+pub(crate) use page::{Look, Page};
+
+/// Files that are described; the others are counted.
+const MOST_FILES: usize = 10;
+/// Interfaces of a file that are described.
+const MOST_INTERFACES: usize = 8;
+
+/// Writes the page.
+pub(crate) fn write(page: &mut Page, report: &Report, summary: &Summary, alerts: &[Alert], unlisted: u64) {
+    captures(page, summary);
+    sums(page, report, summary);
+    if let (true, Some(times)) = (page.look().plot, summary.times) {
+        chart::draw(page, &summary.timeline, times);
+    }
+    shares(page, "network", &report.network);
+    shares(page, "protocols", &report.protocols);
+    shares(page, "services by port", &report.services);
+    shares(page, "ICMP messages", &report.icmp);
+    hosts(page, report);
+    conversations(page, report);
+    flows(page, &report.top_flows);
+    tcp(page, report);
+    round_trips(page, report);
+    skipped::write(page, report, summary);
+    conclusions(page, report, summary, alerts, unlisted);
+}
+
+fn captures(page: &mut Page, summary: &Summary) {
+    let files = &summary.files;
+    if files.len() > 1 {
+        let size: u64 = files.iter().filter_map(|file| file.bytes).sum();
+        page.entry("captures", &format!("{}, {}, merged by time", counted(files.len() as u64, "file"), bytes(size)));
+    }
+    for file in files.iter().take(MOST_FILES) {
+        capture(page, file, files.len() == 1);
+    }
+    if files.len() > MOST_FILES {
+        page.entry("", &format!("and {}", counted((files.len() - MOST_FILES) as u64, "more file")));
+    }
+}
+
+fn capture(page: &mut Page, file: &FileSummary, is_alone: bool) {
+    page.entry("capture", &file.name);
+    let mut facts = vec![file.format.clone()];
+    facts.extend(file.bytes.map(bytes));
+    facts.push(counted(file.frames, "packet"));
+    let (facts, style) = match &file.end {
+        End::Complete => (facts.join(" · "), Style::Plain),
+        End::CutOff { .. } => (facts.join(" · ") + " · cut off, see below", Style::Warning),
+        End::Corrupt { .. } => (facts.join(" · ") + " · corrupt, see below", Style::Warning),
+    };
+    page.styled("", &facts, style);
+    if let Some(sha256) = &file.sha256 {
+        page.entry("", &format!("SHA-256 {sha256}"));
+    }
+    if is_alone {
+        about(page, &file.about);
+    } else if let Some(interface) = file.about.interfaces.first() {
+        page.entry("", &interface.link_type.to_string());
+    }
+}
+
+fn about(page: &mut Page, about: &About) {
+    for interface in about.interfaces.iter().take(MOST_INTERFACES) {
+        let mut facts: Vec<String> = interface.name.iter().map(|name| format!("interface {name}")).collect();
+        facts.push(interface.link_type.to_string());
+        facts.push(interface.snap_length.map_or_else(
+            || "no limit to a packet's length".to_owned(),
+            |bytes| format!("at most {} bytes a packet", count(bytes.into())),
+        ));
+        facts.extend(interface.digits.map(|digits| match digits {
+            0 => "times in seconds".to_owned(),
+            3 => "times in milliseconds".to_owned(),
+            6 => "times in microseconds".to_owned(),
+            9 => "times in nanoseconds".to_owned(),
+            digits => format!("times with {digits} digits"),
+        }));
+        page.entry("", &facts.join(" · "));
+    }
+    let more = about.interface_count.saturating_sub(MOST_INTERFACES as u64);
+    if more > 0 {
+        page.entry("", &format!("and {}", counted(more, "more interface description")));
+    }
+    let told = [("made by", &about.application), ("on", &about.system), ("hardware", &about.hardware)];
+    let told: Vec<String> =
+        told.into_iter().filter_map(|(what, text)| Some(format!("{what} {}", text.as_ref()?))).collect();
+    if !told.is_empty() {
+        page.entry("", &told.join(" · "));
+    }
+    if let Some(comment) = &about.comment {
+        page.entry("", &format!("comment: {comment}"));
+    }
+}
+
+fn sums(page: &mut Page, report: &Report, summary: &Summary) {
+    let Some((first, last)) = summary.times else {
+        page.entry("packets", "none");
+        return;
+    };
+    page.entry("time", &format!("{} to {} UTC, {}", date(first), time_after(first, last), duration(report.duration_s)));
+    let mut packets = count(summary.packets);
+    if let Some(rate) = report.packets_per_s {
+        let _always = write!(packets, ", {}", packet_rate(rate));
+    }
+    if let Some(mean) = report.mean_packet_bytes {
+        let _always = write!(packets, ", mean length {mean:.0} bytes");
+    }
+    page.entry("packets", &packets);
+    let mut size = count(summary.bytes);
+    if summary.bytes >= 1_000 {
+        let _always = write!(size, " ({})", bytes(summary.bytes));
+    }
+    if let Some(rate) = report.bits_per_s {
+        let _always = write!(size, ", {}", bit_rate(rate));
+    }
+    page.entry("bytes", &size);
+    let about = |seen: u64, is_least: bool| if is_least { format!("more than {}", count(seen)) } else { count(seen) };
+    page.entry(
+        "flows",
+        &format!(
+            "{}, hosts {}, pairs of them {}",
+            count(summary.flows),
+            about(report.hosts_seen, report.hosts_estimated),
+            about(report.conversations_seen, report.conversations_estimated)
+        ),
+    );
+    let rate = summary.packets as f64 / summary.elapsed.as_secs_f64().max(1e-9);
+    let engine =
+        format!("{} engine, {}, {}", summary.engine, duration(summary.elapsed.as_secs_f64()), packet_rate(rate));
+    page.styled("read by", &engine, Style::Faint);
+}
+
+fn shares(page: &mut Page, title: &'static str, parts: &[Share]) {
+    if parts.is_empty() {
+        return;
+    }
+    page.blank();
+    let columns = [
+        number("packets", 0),
+        number("bytes", 0),
+        number("share", 1),
+        number("flows", 2),
+        Column { title, is_number: false, leave: 0 },
+    ];
+    let row = |part: &Share| {
+        let flows = part.flows.map_or_else(|| "-".to_owned(), count);
+        vec![count(part.packets), count(part.bytes), percent(part.share), flows, part.name.clone()]
+    };
+    page.table(&columns, &parts.iter().map(row).collect::<Vec<_>>());
+}
+
+fn hosts(page: &mut Page, report: &Report) {
+    if report.hosts.is_empty() {
+        return;
+    }
+    page.blank();
+    let columns = [
+        number("sent bytes", 0),
+        number("received", 0),
+        number("packets sent", 2),
+        number("packets received", 3),
+        number("flows", 1),
+        Column { title: "top talkers", is_number: false, leave: 0 },
+    ];
+    let row = |host: &Host| {
+        let counts =
+            [host.bytes_sent, host.bytes_received, host.packets_sent, host.packets_received, host.flows].map(count);
+        counts.into_iter().chain([host.address.clone()]).collect()
+    };
+    page.table(&columns, &report.hosts.iter().map(row).collect::<Vec<_>>());
+}
+
+fn conversations(page: &mut Page, report: &Report) {
+    if report.conversations.is_empty() {
+        return;
+    }
+    page.blank();
+    let columns = [
+        number("bytes >", 0),
+        number("< bytes", 0),
+        number("packets >", 3),
+        number("< packets", 3),
+        number("flows", 2),
+        number("from", 4),
+        number("lasts", 1),
+        Column { title: "top conversations", is_number: false, leave: 0 },
+    ];
+    let row = |pair: &Conversation| {
+        let Conversation { packets_a_to_b, packets_b_to_a, bytes_a_to_b, bytes_b_to_a, flows, .. } = *pair;
+        let counts = [bytes_a_to_b, bytes_b_to_a, packets_a_to_b, packets_b_to_a, flows].map(count);
+        let times = [format!("+{}", duration(pair.start_s)), duration(pair.duration_s)];
+        counts.into_iter().chain(times).chain([format!("{} <> {}", pair.a, pair.b)]).collect()
+    };
+    page.table(&columns, &report.conversations.iter().map(row).collect::<Vec<_>>());
+}
+
+fn flows(page: &mut Page, flows: &[TopFlow]) {
+    if flows.is_empty() {
+        return;
+    }
+    page.blank();
+    let columns = [
+        number("bytes", 0),
+        number("packets", 1),
+        Column { title: "protocol", is_number: false, leave: 0 },
+        Column { title: "state", is_number: false, leave: 2 },
+        Column { title: "top flows, originator > responder", is_number: false, leave: 0 },
+    ];
+    let row = |top: &TopFlow| {
+        let flow = &top.flow;
+        let ends = if flow.protocol.contains("icmp") {
+            // Type and code are no ports; the message's name says what they are.
+            format!("{} > {}", flow.source, flow.destination)
+        } else {
+            format!(
+                "{} > {}",
+                endpoint(&flow.source, flow.source_port),
+                endpoint(&flow.destination, flow.destination_port)
+            )
+        };
+        let what = match &top.service {
+            Some(service) => format!("{ends} {service}"),
+            None => ends,
+        };
+        vec![count(flow.bytes), count(flow.packets), flow.protocol.clone(), flow.conn_state.clone(), what]
+    };
+    page.table(&columns, &flows.iter().map(row).collect::<Vec<_>>());
+}
+
+fn endpoint(address: &str, port: u16) -> String {
+    match address.parse::<IpAddr>() {
+        Ok(ip) => SocketAddr::new(ip, port).to_string(),
+        Err(_) => format!("{address}:{port}"),
+    }
+}
+
+fn tcp(page: &mut Page, report: &Report) {
+    let tcp = &report.tcp;
+    if tcp.packets == 0 {
+        return;
+    }
+    page.heading("TCP");
+    let states: Vec<String> =
+        report.connections.iter().map(|(state, many)| format!("{state} {}", count(*many))).collect();
+    page.entry("states", &format!("{} (Zeek's conn_state)", states.join(", ")));
+    let troubles = [
+        (tcp.unanswered_syns, "connection attempt without an answer"),
+        (tcp.refused, "refused connection"),
+        (tcp.syn_retries, "repeated SYN or SYN-ACK"),
+        (tcp.resets, "reset"),
+        (tcp.retransmissions, "retransmission"),
+        (tcp.out_of_order, "segment out of order"),
+        (tcp.duplicate_acks, "duplicate ACK"),
+        (tcp.zero_windows, "zero window"),
+    ];
+    let mut found: Vec<String> = troubles
+        .into_iter()
+        .filter(|(many, _)| *many > 0)
+        .map(|(many, what)| counted(many, what).replace("answers", "answer"))
+        .collect();
+    if let Some(loss) = tcp.loss_ratio.filter(|loss| *loss > 0.0) {
+        found.push(format!("{} of the packets lost", percent(loss)));
+    }
+    page.entry("trouble", &if found.is_empty() { "none".to_owned() } else { found.join(", ") });
+}
+
+fn round_trips(page: &mut Page, report: &Report) {
+    let trips = &report.round_trips;
+    if trips.all.samples == 0 {
+        return;
+    }
+    page.blank();
+    let columns = [
+        number("min", 0),
+        number("p50", 0),
+        number("p95", 2),
+        number("p99", 0),
+        number("max", 1),
+        number("samples", 3),
+        Column { title: "TCP round trips", is_number: false, leave: 0 },
+    ];
+    let row = |side: &RttSideJson, name: &str| {
+        let times = [side.min_ms, side.p50_ms, side.p95_ms, side.p99_ms, side.max_ms].map(milliseconds);
+        times.into_iter().chain([count(side.samples), name.to_owned()]).collect()
+    };
+    page.table(&columns, &[row(&trips.server, "to servers"), row(&trips.client, "to clients")]);
+}
+
+fn conclusions(page: &mut Page, report: &Report, summary: &Summary, alerts: &[Alert], unlisted: u64) {
+    let looked = format!(
+        "{} looked at {}",
+        counted(report.detection.detectors as u64, "detector"),
+        counted(report.detection.windows, "window")
+    );
+    if alerts.is_empty() {
+        page.blank();
+        if summary.packets == 0 {
+            page.entry("alerts", "none: there was nothing to look at");
+        } else {
+            let allowed = match report.detection.allowed {
+                0 => String::new(),
+                many => format!("; {} about what the allow-list names", counted(many, "finding")),
+            };
+            page.styled("alerts", &format!("nothing unusual: {looked}{allowed}"), Style::Good);
+        }
+        return;
+    }
+    let all = alerts.len() as u64 + unlisted;
+    page.heading(&format!("{} ({looked})", counted(all, "alert")));
+    for alert in alerts {
+        self::alert(page, alert, summary);
+    }
+    if unlisted > 0 {
+        page.paragraph(2, &format!("and {} more", count(unlisted)), Style::Plain);
+    }
+}
+
+fn alert(page: &mut Page, alert: &Alert, summary: &Summary) {
+    let (from, until) = (within(alert.first, summary.times), alert.last);
+    let style = match alert.severity {
+        Severity::Low => Style::Plain,
+        Severity::Medium => Style::Warning,
+        Severity::High | Severity::Critical => Style::Bad,
+    };
+    let mut head = format!("{} {} {}", alert.severity.word(), alert.key.kind, date(from));
+    let until = summary.times.map_or(until, |(_, last)| until.min(last));
+    if until > from {
+        let _always = write!(head, " to {}", time_after(from, until));
+    }
+    page.paragraph(2, &head, style);
+    let party = |party: &Party, many: &str| match party {
+        Party::Nobody => None,
+        Party::Many => Some(many.to_owned()),
+        party => Some(party.to_string()),
+    };
+    let port = alert.finding.port.map(|port| format!(" port {port}")).unwrap_or_default();
+    let parties = match (party(&alert.key.source, "many hosts"), party(&alert.key.destination, "many hosts")) {
+        (Some(source), Some(destination)) => format!("{source} > {destination}{port}"),
+        (Some(one), None) | (None, Some(one)) => format!("{one}{port}"),
+        (None, None) => String::new(),
+    };
+    if !parties.is_empty() {
+        page.paragraph(4, &parties, Style::Plain);
+    }
+    page.paragraph(4, &alert.finding.summary, Style::Plain);
+}
+
+const fn number(title: &'static str, leave: u8) -> Column {
+    Column { title, is_number: true, leave }
+}
+
+/// A time as people write it: `2026-11-28 13:00:00.000000`.
+fn date(time: Timestamp) -> String {
+    time.to_string().replacen('T', " ", 1).trim_end_matches('Z').to_owned()
+}
+
+/// The later of two times, without the date where it is the same.
+fn time_after(earlier: Timestamp, later: Timestamp) -> String {
+    let (one, other) = (date(earlier), date(later));
+    match (one.split_once(' '), other.split_once(' ')) {
+        (Some((day, _)), Some((same, time))) if day == same => time.to_owned(),
+        _ => other,
+    }
+}
+
+#[cfg(test)]
+mod tests;
