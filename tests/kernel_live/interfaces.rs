@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use nta_tests::netns::{End, alone, output, silent, veth, wait_for};
+use nta_tests::process::Process;
 use serde_json::Value;
 
 use crate::daemon::{Daemon, number};
-use crate::{Pair, can_run, traffic};
+use crate::{Pair, can_run, has_tcx, traffic};
 
 /// Packets of [`traffic::pings`].
 const PINGS: u64 = 80;
@@ -86,6 +87,62 @@ fn an_interface_that_is_absent_at_start_is_waited_for_and_patterns_name_interfac
             .then_some(())
     });
     counts_pings(&daemon, &pair, "beside one that is down");
+}
+
+#[test]
+fn an_interface_that_stays_misses_nothing_while_another_one_comes_is_renamed_and_goes() {
+    const TEST: &str = "an_interface_that_stays_misses_nothing_while_another_one_comes_is_renamed_and_goes";
+    const ECHOES: u64 = 8_000;
+    if !can_run(TEST, &["ping"]) {
+        return;
+    }
+    let _alone = alone();
+    let hooks = if has_tcx() { &["tcx", "tc", "xdp", "xdp-generic"][..] } else { &["tc"][..] };
+    for attach in hooks {
+        let folder = tempfile::tempdir().expect("a folder");
+        let pair = Pair::silent();
+        let mut daemon = Daemon::start(&pair.inside, folder.path(), "v*", attach);
+        pair.no_offloads();
+        let mut ping = pair.peer.command("ping");
+        ping.args(["-q", "-i", "0.002", "-W", "2", "-c", &ECHOES.to_string(), "10.77.1.1"]);
+        let mut pings = Process::start(&mut ping, folder.path(), "ping.log");
+        let names = |expected: &[&str]| {
+            wait_for(&format!("{expected:?} to be watched"), SOON, || {
+                let status = daemon.status();
+                let names = status["interfaces"].as_array()?.iter().map(|i| i["name"].as_str().unwrap_or_default());
+                names.eq(expected.iter().copied()).then_some(())
+            });
+        };
+        let mut changes = 0;
+        while pings.ended().is_none() {
+            pair.inside.ip("link add v5 type veth peer name y5");
+            pair.inside.ip("link set v5 up");
+            names(&["v0", "v5"]);
+            pair.inside.ip("link set v5 down");
+            pair.inside.ip("link set v5 name v6");
+            names(&["v0", "v6"]);
+            pair.inside.ip("link del v6");
+            names(&["v0"]);
+            changes += 3;
+        }
+        assert!(pings.wait(Duration::from_secs(1)).success(), "{}", pings.log());
+        assert!(pings.log().contains(&format!("{ECHOES} received")), "{}", pings.log());
+        daemon.wait_for_window();
+        println!("{attach}: {changes} changes while {} packets passed", 2 * ECHOES);
+        assert!(changes > 3, "{attach}: changed under traffic");
+        let rows = daemon.status()["ledger"]["interfaces"].clone();
+        let row = |name: &str| rows.as_array().expect("rows").iter().find(|row| row["name"] == name).cloned();
+        assert_eq!(number(&row("v0").expect("a row")["seen"]), 2 * ECHOES, "{attach}: {rows}");
+        assert!(row("v5").is_some() && row("v6").is_some(), "{attach}: names of before keep their rows: {rows}");
+        let flows = daemon.all("/api/flows?host=10.77.1.2&proto=icmp");
+        assert_eq!(flows.len(), 1, "{attach}: the flow is whole: {flows:?}");
+        let sides = ["orig_packets", "resp_packets"].map(|side| number(&flows[0][side]));
+        assert_eq!(sides, [ECHOES, ECHOES], "{attach}: {}", flows[0]);
+        for window in daemon.windows() {
+            assert_ne!(window["not_whole"], "interrupted", "{attach}: {window}");
+        }
+        assert!(daemon.stop().success());
+    }
 }
 
 fn connect(pair: &Pair) {

@@ -133,6 +133,50 @@ fn a_restart_under_traffic_loses_nothing() {
 }
 
 #[test]
+fn pinned_maps_are_gone_on_with_whatever_else_comes_and_goes() {
+    const TEST: &str = "pinned_maps_are_gone_on_with_whatever_else_comes_and_goes";
+    const ECHOES: u64 = 6000;
+    if !can_run(TEST, &["ping"]) || no_tcx(TEST) {
+        return;
+    }
+    let _alone = alone();
+    for attach in ["tcx", "xdp-generic"] {
+        let (folder, bpffs) = (tempfile::tempdir().expect("a folder"), Bpffs::new());
+        let pair = Pair::silent();
+        let config = bpffs.config(folder.path(), true);
+        let start = || Daemon::start_with(&pair.inside, folder.path(), "v*", attach, &config);
+        let mut daemon = start();
+        let mut ping = pair.peer.command("ping");
+        ping.args(["-q", "-i", "0.002", "-W", "2", "-c", &ECHOES.to_string(), "10.77.1.1"]);
+        let mut pings = Process::start(&mut ping, folder.path(), "ping.log");
+        let mut restarts = 0;
+        while pings.ended().is_none() {
+            for (change, watched) in [("add v5 type veth peer name y5", 2), ("del v5", 1)] {
+                pair.inside.ip(&format!("link {change}"));
+                wait_for("the change", Duration::from_secs(15), || {
+                    (daemon.status()["interfaces"].as_array()?.len() == watched).then_some(())
+                });
+                assert!(daemon.stop().success());
+                daemon = start();
+                restarts += 1;
+            }
+        }
+        assert!(pings.wait(Duration::from_secs(1)).success(), "{}", pings.log());
+        daemon.wait_for_window();
+        println!("{attach}: {restarts} restarts after changes while {} packets passed", 2 * ECHOES);
+        assert!(restarts > 2, "{attach}: restarted under traffic");
+        let flows = daemon.all("/api/flows?host=10.77.1.2&proto=icmp");
+        let packets: u64 = flows.iter().map(|flow| number(&flow["packets"])).sum();
+        assert_eq!(packets, 2 * ECHOES, "{attach}: {flows:?}");
+        let pinned = bpffs.pinned();
+        assert_eq!(pinned.iter().filter(|name| name.starts_with("maps_")).count(), 1, "{attach}: {pinned:?}");
+        assert!(daemon.stop().success());
+        detach(&pair.inside, &config, "removed");
+        assert_eq!(bpffs.pinned(), Vec::<String>::new(), "{attach}");
+    }
+}
+
+#[test]
 fn kills_under_traffic_lose_nothing_and_make_no_spike() {
     const TEST: &str = "kills_under_traffic_lose_nothing_and_make_no_spike";
     const ECHOES: u64 = 6000;

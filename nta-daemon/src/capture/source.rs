@@ -1,5 +1,5 @@
-//! What is counted live, over attachments that come and go: the flows of the programs that are attached now, behind a
-//! ledger that goes on when they are replaced.
+//! What is counted live, over attachments that come and go: the flows of the programs that are attached, behind a ledger
+//! that has rows of interfaces that are gone as well.
 
 use crate::source::kernel::KernelFlows;
 use crate::source::{FlowSource, Sink, SourceError};
@@ -19,7 +19,7 @@ pub struct LiveSource {
     ids: IdentityScope,
     /// Turns the kernel's clock into the run's time.
     clock_offset_ns: u64,
-    /// What programs counted that are attached no more, by interface.
+    /// What was counted under names that are counted no more.
     before: Vec<Interface>,
 }
 
@@ -41,18 +41,13 @@ impl LiveSource {
         self.flows.as_mut()
     }
 
-    /// Forgets programs that were detached, everything taken out of them; their ledger stays.
-    ///
-    /// # Errors
-    /// When the ledger cannot be read.
-    pub fn end(&mut self) -> Result<(), SourceError> {
-        self.before = self.ledger()?.interfaces;
-        self.flows = None;
+    /// Keeps rows of the ledger under names that are counted no more.
+    pub fn keep(&mut self, rows: Vec<Interface>) {
+        rows.into_iter().for_each(|row| add(&mut self.before, row));
         while self.before.len() > MAX_ROWS {
             let row = self.before.remove(0);
             add(&mut self.before, Interface { name: OTHERS.to_owned(), ..row });
         }
-        Ok(())
     }
 }
 

@@ -2,8 +2,8 @@
 //! go down and up, and turns the pipeline's loop by the clock. Time enters the pipeline here: the monotonic clock's, which
 //! the wall clock only labels.
 //!
-//! When the set of interfaces changes, what the programs counted is taken out of them to the last packet, and a new set is
-//! attached; the ledger goes on. Between the two, for the tenths of a second that loading takes, nothing is counted.
+//! When the set of interfaces changes, programs for the new set take the place of those before over the same maps, so that
+//! those that stay miss nothing. While no interface is there, nothing is counted, and the windows say so.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -19,9 +19,9 @@ use crate::pipeline::baselines::BaselineHandle;
 use crate::pipeline::{Delivery, Fanout, Pipeline, PipelineOptions};
 use crate::source::kernel::device::Device;
 use crate::source::kernel::topology::Topology;
-use crate::source::kernel::{AttachOptions, AttachedKernel, KernelOptions, LinkEvents, LiveClock};
+use crate::source::kernel::{AttachOptions, AttachedKernel, Change, KernelOptions, LinkEvents, LiveClock};
 use crate::source::{EventSettings, FlowSource as _, SourceError};
-use nta_core::domain::{IdentityScope, Mode, NicCounts, Resume, Status, Timestamp};
+use nta_core::domain::{Attachment, IdentityScope, Mode, NicCounts, Resume, Status, Timestamp};
 use nta_core::model::Models;
 use nta_core::window::Seed;
 
@@ -44,9 +44,18 @@ pub struct Supervisor {
     found: Matches,
     links: Option<LinkEvents>,
     /// What the attached interfaces had counted themselves when they were attached.
-    attached_at: Vec<NicCounts>,
-    /// Why attaching failed, when it is tried again, and how long to wait after that.
-    refused: Option<(String, Instant, Duration)>,
+    attached_at: Vec<(u32, NicCounts)>,
+    refused: Option<Refused>,
+}
+
+/// Attaching failed.
+struct Refused {
+    reason: String,
+    /// When it is tried again, unless the interfaces change before, and how long to wait after that.
+    due: Instant,
+    next_wait: Duration,
+    /// The interfaces that were to be attached to.
+    wanted: Vec<(u32, String)>,
 }
 
 /// How windows are cut and judged.
@@ -141,14 +150,24 @@ impl Supervisor {
         attached.take_over();
         self.source.begin(flows);
         self.attached = Some(attached);
-        self.attached_at = self.nics();
+        self.note_nics();
         Ok(())
     }
 
     /// What each attached interface has counted itself.
-    fn nics(&self) -> Vec<NicCounts> {
-        let attachments = self.attached.iter().flat_map(|attached| &attached.attachments);
-        attachments.map(|attachment| Device::counts(&attachment.interface)).collect()
+    fn nics(&self) -> Vec<(u32, NicCounts)> {
+        self.attachments().iter().map(|a| (a.index, Device::counts(&a.interface))).collect()
+    }
+
+    /// Notes where the interfaces' own counters are, of those that were just attached.
+    fn note_nics(&mut self) {
+        let known = std::mem::take(&mut self.attached_at);
+        let then = |(index, now)| (index, known.iter().find(|(of, _)| *of == index).map_or(now, |(_, then)| *then));
+        self.attached_at = self.nics().into_iter().map(then).collect();
+    }
+
+    fn attachments(&self) -> &[Attachment] {
+        self.attached.as_ref().map_or(&[], |attached| &attached.attachments)
     }
 
     /// Closes a window whenever its time is over, until `stop` is cancelled; then closes the open one early, ends every
@@ -206,7 +225,7 @@ impl Supervisor {
             }
             let closes = self.clock.now() >= end;
             if self.links.as_ref().is_some_and(LinkEvents::heard) || closes || self.is_due() {
-                self.follow(&mut pipeline, output)?;
+                self.follow(&mut pipeline)?;
                 published.send_modify(|published| {
                     published.failure.clone_from(&pipeline.status().failure);
                     published.degraded.clone_from(&pipeline.status().degraded);
@@ -232,13 +251,12 @@ impl Supervisor {
     }
 
     fn is_due(&self) -> bool {
-        self.refused.as_ref().is_some_and(|(_, due, _)| Instant::now() >= *due)
+        self.refused.as_ref().is_some_and(|refused| Instant::now() >= refused.due)
     }
 
-    /// Looks at the interfaces, and attaches anew where they are others than before.
-    fn follow(&mut self, pipeline: &mut Pipeline, output: &mut Fanout<'_>) -> Result<(), SourceError> {
-        let attachments = self.attached.iter().flat_map(|attached| &attached.attachments);
-        let watched: Vec<(u32, String)> = attachments.map(|a| (a.index, a.interface.clone())).collect();
+    /// Looks at the interfaces, and attaches to others where they are others than before.
+    fn follow(&mut self, pipeline: &mut Pipeline) -> Result<(), SourceError> {
+        let watched: Vec<(u32, String)> = self.attachments().iter().map(|a| (a.index, a.interface.clone())).collect();
         let indices: Vec<u32> = watched.iter().map(|(index, _)| *index).collect();
         self.found = look(&self.patterns, &indices);
         let wanted: Vec<(u32, String)> = self.found.devices.iter().map(|d| (d.index, d.name.clone())).collect();
@@ -247,48 +265,64 @@ impl Supervisor {
         let is_same = watched.len() == wanted.len() && watched.iter().all(|known| wanted.contains(known)) && lies_same;
         if is_same {
             self.refused = None;
-        } else if self.refused.is_none() || self.is_due() {
-            self.attach_anew(pipeline, output)?;
+        } else if self.is_due() || self.refused.as_ref().is_none_or(|refused| refused.wanted != wanted) {
+            self.change(pipeline, wanted)?;
         }
         let nics = self.nics();
-        let since = nics.iter().zip(&self.attached_at).map(|(now, then)| now.since(then));
+        let since = nics.iter().zip(&self.attached_at).map(|((_, now), (_, then))| now.since(then));
         pipeline.hold_against(since.collect());
-        let refused = self.refused.iter().map(|(reason, ..)| reason.clone());
+        let refused = self.refused.iter().map(|refused| refused.reason.clone());
         pipeline.miss(self.found.missing.iter().cloned().chain(refused).collect());
         Ok(())
     }
 
-    fn attach_anew(&mut self, pipeline: &mut Pipeline, output: &mut Fanout<'_>) -> Result<(), SourceError> {
-        tracing::info!("the interfaces have changed: attaching anew");
-        if let Some(attached) = self.attached.take() {
-            pipeline.stop_counting(self.clock.now());
-            if let Some(flows) = self.source.flows().filter(|_| attached.stays()) {
-                flows.leave();
+    /// Attaches to what was found, beside what stays attached.
+    fn change(&mut self, pipeline: &mut Pipeline, wanted: Vec<(u32, String)>) -> Result<(), SourceError> {
+        let names = wanted.iter().map(|(_, name)| name.as_str()).collect::<Vec<_>>().join(",");
+        tracing::info!(interfaces = names, "the interfaces have changed");
+        let was_attached = !self.attachments().is_empty();
+        let began = self.clock.now();
+        let changed = match (&mut self.attached, self.source.flows()) {
+            (Some(attached), Some(flows)) => {
+                attached.change(&self.found.devices, &self.attach, self.options.clone(), flows)
             }
-            // Detached first: what they count until then is taken, and nothing after it.
-            drop(attached);
-            pipeline.take_all(&mut self.source, output)?;
-            self.source.end()?;
+            _ => self.attach(None).map(|()| Change::default()),
+        };
+        let reason = match changed {
+            Ok(Change { rows, refused, uncounted_ns }) => {
+                self.source.keep(rows);
+                if let Some((from_ns, to_ns)) = uncounted_ns.filter(|_| was_attached) {
+                    pipeline.stop_counting(self.clock.at(from_ns));
+                    pipeline.go_on_counting(self.clock.at(to_ns));
+                }
+                refused.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+            }
+            Err(error) => error.to_string(),
+        };
+        let waited = self.refused.take().map_or(FIRST_WAIT, |refused| refused.next_wait);
+        if !reason.is_empty() {
+            tracing::error!(reason, again_in_s = waited.as_secs(), "cannot attach");
+            let next_wait = (waited * 2).min(LONGEST_WAIT);
+            self.refused = Some(Refused { reason, due: Instant::now() + waited, next_wait, wanted });
         }
-        let waited = self.refused.take().map_or(FIRST_WAIT, |(_, _, wait)| wait);
-        if let Err(error) = self.attach(None) {
-            tracing::error!(%error, again_in_s = waited.as_secs(), "cannot attach");
-            self.refused = Some((error.to_string(), Instant::now() + waited, (waited * 2).min(LONGEST_WAIT)));
-        }
-        if let Some(since) = self.counted_since() {
+        if self.attachments().is_empty() {
+            pipeline.stop_counting(began);
+        } else if let Some(since) = self.counted_since().filter(|_| !was_attached) {
             pipeline.go_on_counting(since);
         }
+        self.note_nics();
         self.report(pipeline)
     }
 
     /// Since when the attached programs count.
     fn counted_since(&self) -> Option<Timestamp> {
-        self.attached.as_ref().map(|attached| self.clock.at(attached.since_ns()))
+        let attached = self.attached.as_ref().filter(|attached| !attached.attachments.is_empty());
+        attached.map(|attached| self.clock.at(attached.since_ns()))
     }
 
     /// Reports to the pipeline what is attached.
     fn report(&mut self, pipeline: &mut Pipeline) -> Result<(), SourceError> {
-        let attachments = self.attached.as_ref().map(|attached| attached.attachments.clone()).unwrap_or_default();
+        let attachments = self.attachments().to_vec();
         pipeline.attach(attachments, &self.source.ledger()?);
         pipeline.miss(self.found.missing.clone());
         Ok(())

@@ -125,9 +125,14 @@ impl Pipeline {
         self.nics = nics;
     }
 
-    /// Programs were attached anew, when the ledger held this: it is not empty after a restart that went on counting.
+    /// This is attached from now on, when the ledger holds this: it is not empty after a restart that went on counting.
     pub fn attach(&mut self, attachments: Vec<Attachment>, ledger: &Ledger) {
-        self.alive = attachments.iter().map(|attachment| Alive::new(seen(ledger, &attachment.interface))).collect();
+        let known = self.status.attachments.iter().zip(std::mem::take(&mut self.alive)).collect::<Vec<_>>();
+        let alive = |new: &Attachment| {
+            let same = known.iter().find(|(old, _)| old.index == new.index && old.interface == new.interface);
+            same.map_or_else(|| Alive::new(seen(ledger, &new.interface)), |(_, alive)| *alive)
+        };
+        self.alive = attachments.iter().map(alive).collect();
         self.nics.clear();
         self.status.attachments = attachments;
     }
@@ -233,21 +238,6 @@ impl Pipeline {
         })?;
         source.gone().iter().for_each(|flow| output.emit(PipelineEvent::FlowGone(flow)));
         source.overflows(&mut |overflow| windows.add_overflow(&overflow))
-    }
-
-    /// Takes everything out of a source that ends: what it counted goes into the open window, and its flows are over.
-    pub fn take_all<S: FlowSource + ?Sized>(
-        &mut self,
-        source: &mut S,
-        output: &mut Fanout<'_>,
-    ) -> Result<(), SourceError> {
-        self.drain(source, output)?;
-        let Self { windows, status, timeline, .. } = self;
-        source.finish(&mut |update| {
-            status.flows_total += u64::from(update.delta.is_some_and(|delta| delta.is_new));
-            take(windows, timeline, output, &update);
-        });
-        Ok(())
     }
 
     /// Closes the open window: drains the source into it, and ends flows that are over.

@@ -13,11 +13,12 @@ use super::claim::Claim;
 use super::clock::monotonic_ns;
 use super::device::Device;
 use super::hook::{DIRECTIONS, Hook, NO_PERMISSION};
-use super::link::Linker;
+use super::link::{Held, Linker};
 use super::load::{Kernel, KernelOptions};
 use super::maps::KernelFlows;
 use super::pin::{Pins, detach};
 use super::present::{Present, at_tcx, at_xdp};
+use super::slots::Slots;
 use super::topology::Topology;
 use crate::config::{Attach, TcxOrder};
 use crate::source::SourceError;
@@ -48,15 +49,21 @@ pub struct AttachOptions {
 
 /// Loaded and attached programs. Dropping it detaches them, unless they are pinned.
 pub struct AttachedKernel {
-    kernel: Kernel,
+    pub(super) kernel: Kernel,
     /// How each interface was attached.
     pub attachments: Vec<Attachment>,
+    /// The hooks that are taken.
+    pub(super) held: Vec<Held>,
     /// Interfaces that are watched by this process and no other, all of them.
-    claims: Vec<Claim>,
-    pins: Option<Pins>,
-    topology: Topology,
+    pub(super) claims: Vec<Claim>,
+    pub(super) pins: Option<Pins>,
+    pub(super) topology: Topology,
+    /// What counted packets carry.
+    pub(super) mark: u16,
+    /// Where in the ledger each interface is counted.
+    pub(super) slots: Slots,
     /// When the first program was attached, by the kernel's clock.
-    since_ns: u64,
+    pub(super) since_ns: u64,
 }
 
 impl AttachedKernel {
@@ -89,10 +96,14 @@ impl AttachedKernel {
             }
             Pinning::Ignored => None,
         };
-        let interfaces = devices.iter().map(|device| (device.index, device.name.clone())).collect();
+        let slots = match &pins {
+            Some(pins) => pins.slots().clone(),
+            None => Slots::new(devices.iter().map(|device| device.index).collect()),
+        };
+        let interfaces = named(&slots, devices);
         let maps_folder = pins.as_ref().map(|pins| pins.maps().to_owned());
         let topology = Topology::of(devices);
-        let (mark, tunnel_ends) = (topology.mark(devices), topology.tunnel_ends);
+        let (mark, tunnel_ends) = (topology.mark(devices), slots.bits(&topology.tunnel_ends));
         let options = KernelOptions { interfaces, maps_folder, mark, tunnel_ends, ..options };
         let outcome = refuse_strays(devices, pins.as_ref()).and_then(|()| Kernel::load(&options));
         let (kernel, mut flows) = outcome.inspect_err(|_| abandon(pins.as_ref(), devices))?;
@@ -110,7 +121,8 @@ impl AttachedKernel {
             );
         }
         let (attachments, since_ns) = (Vec::with_capacity(devices.len()), monotonic_ns());
-        let mut attached = Self { kernel, topology, attachments, claims, pins, since_ns };
+        let held = Vec::new();
+        let mut attached = Self { kernel, attachments, held, claims, pins, topology, mark, slots, since_ns };
         for device in devices {
             attached.attach_device(device, attach).inspect_err(|_| abandon(attached.pins.as_ref(), devices))?;
         }
@@ -120,7 +132,7 @@ impl AttachedKernel {
         Ok((attached, flows))
     }
 
-    fn attach_device(&mut self, device: &Device, options: &AttachOptions) -> Result<(), SourceError> {
+    pub(super) fn attach_device(&mut self, device: &Device, options: &AttachOptions) -> Result<(), SourceError> {
         let filters: usize =
             self.claims.iter().filter(|claim| claim.is_on(&device.name)).map(Claim::remove_filters).sum();
         if filters > 0 {
@@ -128,7 +140,7 @@ impl AttachedKernel {
             tracing::info!(interface, filters, "removed filters that an earlier run left behind");
         }
         let mut linker = Linker { kernel: &mut self.kernel, device, options, pins: self.pins.as_ref() };
-        let attachment = attach_device(&mut linker, device, options, &self.topology)?;
+        let attachment = attach_device(&mut linker, device, options, &self.topology, &mut self.held)?;
         self.attachments.push(attachment);
         Ok(())
     }
@@ -194,7 +206,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// Our own programs where no daemon claims the interface and nothing is known to be pinned: they count, and a second
 /// set would count everything again.
-fn refuse_strays(devices: &[Device], pins: Option<&Pins>) -> Result<(), SourceError> {
+pub(super) fn refuse_strays(devices: &[Device], pins: Option<&Pins>) -> Result<(), SourceError> {
     let known = pins.map(|pins| pins.programs(devices)).unwrap_or_default();
     for device in devices {
         let began = Instant::now();
@@ -215,23 +227,39 @@ fn stray(device: &Device, known: &[u32]) -> Option<Present> {
     at_tcx.chain(at_xdp(device.index)).find(|present| present.is_ours() && !known.contains(&present.id))
 }
 
+/// At XDP a packet cannot be marked yet.
+pub(super) fn takes_tc(mode: Attach, topology: &Topology) -> bool {
+    mode == Attach::Auto && !topology.overlaps.is_empty()
+}
+
+/// What programs are loaded with: an index for each place in the ledger, and the name of the interface that has it.
+pub(super) fn named(slots: &Slots, devices: &[Device]) -> Vec<(u32, String)> {
+    let name = |index: &u32| devices.iter().find(|d| d.index == *index).map(|d| d.name.clone()).unwrap_or_default();
+    slots.for_programs().into_iter().zip(slots.indices().iter().map(name)).collect()
+}
+
 fn attach_device(
     linker: &mut Linker<'_>,
     device: &Device,
     options: &AttachOptions,
     topology: &Topology,
+    held: &mut Vec<Held>,
 ) -> Result<Attachment, SourceError> {
     let mode = options.mode;
     let mut refused = Vec::new();
     let mut first = |order: &[Hook], direction: TcAttachType, prefix: &str| {
-        let taken = linker.in_order(order, direction).into_iter().find(|hook| {
-            let attached = linker.attach(*hook, direction);
-            attached.map_err(|reason| refused.push(format!("{prefix}{}: {reason}", hook.name()))).is_ok()
-        });
-        taken.ok_or_else(|| attach_error(device, mode, &refused))
+        for hook in linker.in_order(order, direction) {
+            match linker.attach(hook, direction) {
+                Ok(link) => {
+                    held.push(Held { index: device.index, direction, hook, link });
+                    return Ok(hook);
+                }
+                Err(reason) => refused.push(format!("{prefix}{}: {reason}", hook.name())),
+            }
+        }
+        Err(attach_error(device, mode, &refused))
     };
-    // At XDP a packet cannot be marked yet.
-    let marks = mode == Attach::Auto && !topology.overlaps.is_empty();
+    let marks = takes_tc(mode, topology);
     let order = if marks { &[Hook::Tcx, Hook::Tc][..] } else { mode.order(device.driver.is_some()) };
     let ingress = first(order, TcAttachType::Ingress, "")?;
     let egress = first(mode.egress_order(), TcAttachType::Egress, "egress ")?;

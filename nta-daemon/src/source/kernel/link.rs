@@ -3,8 +3,10 @@
 use std::path::Path;
 
 use aya::programs::links::{FdLink, LinkError, PinnedLink};
-use aya::programs::tc::{NlOptions, SchedClassifierLink, TcAttachOptions, TcHandle, qdisc_add_clsact};
-use aya::programs::xdp::{XdpLink, XdpMode};
+use aya::programs::tc::{
+    NlOptions, SchedClassifierLink, SchedClassifierLinkId, TcAttachOptions, TcHandle, qdisc_add_clsact,
+};
+use aya::programs::xdp::{XdpLink, XdpLinkId, XdpMode};
 use aya::programs::{ProgramError, TcAttachType};
 
 use super::attach::AttachOptions;
@@ -17,6 +19,83 @@ use crate::source::SourceError;
 
 /// Largest MTU that every driver handles in one buffer for XDP (3 KB for the tightest ones).
 const SINGLE_BUFFER_MTU: u32 = 3_000;
+
+/// Where the link of a hook is kept.
+pub(super) enum Link {
+    /// With this program.
+    Xdp(&'static str, XdpLinkId),
+    /// With the program of its direction.
+    Tc(SchedClassifierLinkId),
+    /// Where it is pinned.
+    Pinned,
+}
+
+/// A link that was just made.
+enum Made {
+    Kept(Link),
+    ToPin(FdLink),
+}
+
+/// A hook that is taken.
+pub(super) struct Held {
+    pub(super) index: u32,
+    pub(super) direction: TcAttachType,
+    pub(super) hook: Hook,
+    pub(super) link: Link,
+}
+
+impl Held {
+    /// Has a program of `kernel` take the place of one of `before`: no packet passes meanwhile.
+    pub(super) fn move_to(
+        self,
+        kernel: &mut Kernel,
+        before: &mut Kernel,
+        pins: Option<&Pins>,
+    ) -> Result<Self, SourceError> {
+        let link = match self.link {
+            Link::Xdp(name, id) => {
+                let failed = |source| SourceError::Program { name, source };
+                let link = before.xdp(name)?.take_link(id).map_err(failed)?;
+                Link::Xdp(name, kernel.xdp(name)?.attach_to_link(link).map_err(failed)?)
+            }
+            Link::Tc(id) => {
+                let name = program_at(self.direction);
+                let failed = |source| SourceError::Program { name, source };
+                let link = before.classifier(name)?.take_link(id).map_err(failed)?;
+                Link::Tc(kernel.classifier(name)?.attach_to_link(link).map_err(failed)?)
+            }
+            Link::Pinned => {
+                let path = pins.map(|pins| pins.link(self.index, self.direction, self.hook)).unwrap_or_default();
+                adopt(kernel, &["nta_xdp_frags", "nta_xdp"], (self.hook, self.direction), &path)?;
+                Link::Pinned
+            }
+        };
+        Ok(Self { link, ..self })
+    }
+
+    /// Has the verifier see the program that this is to go on with.
+    pub(super) fn load(&self, kernel: &mut Kernel) -> Result<(), SourceError> {
+        match self.link {
+            Link::Xdp(name, _) => kernel.xdp(name).map(drop),
+            Link::Tc(_) => kernel.classifier(program_at(self.direction)).map(drop),
+            // Which XDP program it is shows when the link is taken.
+            Link::Pinned if self.hook.is_xdp() => kernel.xdp("nta_xdp").map(drop),
+            Link::Pinned => kernel.classifier(program_at(self.direction)).map(drop),
+        }
+    }
+
+    /// Detaches it from a program of `kernel`.
+    pub(super) fn detach(self, kernel: &mut Kernel) -> Result<(), SourceError> {
+        match self.link {
+            Link::Xdp(name, id) => kernel.xdp(name)?.detach(id).map_err(|source| SourceError::Program { name, source }),
+            Link::Tc(id) => {
+                let name = program_at(self.direction);
+                kernel.classifier(name)?.detach(id).map_err(|source| SourceError::Program { name, source })
+            }
+            Link::Pinned => Ok(()),
+        }
+    }
+}
 
 /// Attaches to one interface.
 pub(super) struct Linker<'a> {
@@ -50,14 +129,14 @@ impl Linker<'_> {
     }
 
     /// Attaches, or says why not.
-    pub(super) fn attach(&mut self, hook: Hook, direction: TcAttachType) -> Result<(), String> {
+    pub(super) fn attach(&mut self, hook: Hook, direction: TcAttachType) -> Result<Link, String> {
         let pinned = self.pins.filter(|_| hook != Hook::Tc).map(|pins| pins.link(self.device.index, direction, hook));
         if let Some(path) = pinned.as_deref().filter(|path| path.exists()) {
-            match self.adopt(hook, direction, path) {
+            match adopt(self.kernel, self.xdp_names(), (hook, direction), path) {
                 Ok(()) => {
                     let (interface, hook, path) = (&self.device.name, hook.name(), path.display().to_string());
                     tracing::info!(interface, hook, path, "replaced the program of the run before");
-                    return Ok(());
+                    return Ok(Link::Pinned);
                 }
                 Err(error) => {
                     tracing::warn!(path = %path.display(), %error, "removed a pinned link that cannot be used");
@@ -70,11 +149,14 @@ impl Linker<'_> {
         {
             return Err(format!("busy: {present}"));
         }
-        let link = self.link(hook, direction).map_err(|error| explain(hook, &error))?;
-        if let (Some(link), Some(path)) = (link, &pinned) {
-            let pinned = link.pin(path).map(drop);
-            return pinned.map_err(|error| format!("cannot pin {}: {}", path.display(), error_chain(&error)));
-        }
+        let link = match self.link(hook, direction).map_err(|error| explain(hook, &error))? {
+            Made::ToPin(link) => {
+                let path = pinned.unwrap_or_default();
+                let pinned = link.pin(&path).map(|_pin| Link::Pinned);
+                return pinned.map_err(|error| format!("cannot pin {}: {}", path.display(), error_chain(&error)));
+            }
+            Made::Kept(link) => link,
+        };
         if self.pins.is_some() {
             let interface = &self.device.name;
             tracing::warn!(
@@ -83,7 +165,7 @@ impl Linker<'_> {
                 "has no link that could be pinned: detached while restarting"
             );
         }
-        Ok(())
+        Ok(link)
     }
 
     /// Who else is at TCX, and who comes first.
@@ -103,7 +185,7 @@ impl Linker<'_> {
     }
 
     /// A new link; with pinning it is handed out to be pinned, else the program keeps it.
-    fn link(&mut self, hook: Hook, direction: TcAttachType) -> Result<Option<FdLink>, SourceError> {
+    fn link(&mut self, hook: Hook, direction: TcAttachType) -> Result<Made, SourceError> {
         match hook {
             Hook::XdpNative => self.xdp(XdpMode::Driver),
             Hook::XdpGeneric => self.xdp(XdpMode::Skb),
@@ -121,7 +203,7 @@ impl Linker<'_> {
         if self.device.mtu > SINGLE_BUFFER_MTU { &["nta_xdp_frags", "nta_xdp"] } else { &["nta_xdp"] }
     }
 
-    fn xdp(&mut self, mode: XdpMode) -> Result<Option<FdLink>, SourceError> {
+    fn xdp(&mut self, mode: XdpMode) -> Result<Made, SourceError> {
         let (index, pinned) = (self.device.index, self.pins.is_some());
         let names = self.xdp_names();
         first_of(names, |name| {
@@ -129,41 +211,47 @@ impl Linker<'_> {
             let failed = |source| SourceError::Program { name, source };
             let id = program.attach_to_if_index(index, mode).map_err(failed)?;
             if !pinned {
-                return Ok(None);
+                return Ok(Made::Kept(Link::Xdp(name, id)));
             }
             // Before kernel 5.9 there are no links for XDP.
-            Ok(FdLink::try_from(program.take_link(id).map_err(failed)?).ok())
+            let link = FdLink::try_from(program.take_link(id).map_err(failed)?);
+            link.map(Made::ToPin).map_err(|error| failed(link_error(error)))
         })
     }
 
-    fn tc(&mut self, direction: TcAttachType, options: TcAttachOptions) -> Result<Option<FdLink>, SourceError> {
+    fn tc(&mut self, direction: TcAttachType, options: TcAttachOptions) -> Result<Made, SourceError> {
         let name = program_at(direction);
         let pinned = self.pins.is_some() && matches!(options, TcAttachOptions::TcxOrder(_));
         let program = self.kernel.classifier(name)?;
         let failed = |source| SourceError::Program { name, source };
         let id = program.attach_with_options(&self.device.name, direction, options).map_err(failed)?;
         if !pinned {
-            return Ok(None);
+            return Ok(Made::Kept(Link::Tc(id)));
         }
-        Ok(FdLink::try_from(program.take_link(id).map_err(failed)?).ok())
+        let link = FdLink::try_from(program.take_link(id).map_err(failed)?);
+        link.map(Made::ToPin).map_err(|error| failed(link_error(error)))
     }
+}
 
-    /// Replaces the program of a pinned link; the pin keeps the link.
-    fn adopt(&mut self, hook: Hook, direction: TcAttachType, path: &Path) -> Result<(), SourceError> {
-        let open = |name| open(path).map_err(|error| SourceError::Program { name, source: link_error(error) });
-        if hook.is_xdp() {
-            let names = self.xdp_names();
-            return first_of(names, |name| {
-                let failed = |source| SourceError::Program { name, source };
-                let link = XdpLink::try_from(open(name)?).map_err(|error| failed(link_error(error)))?;
-                self.kernel.xdp(name)?.attach_to_link(link).map(drop).map_err(failed)
-            });
-        }
-        let name = program_at(direction);
-        let failed = |source| SourceError::Program { name, source };
-        let link = SchedClassifierLink::try_from(open(name)?).map_err(|error| failed(link_error(error)))?;
-        self.kernel.classifier(name)?.attach_to_link(link).map(drop).map_err(failed)
+/// Replaces the program of a pinned link; the pin keeps the link.
+fn adopt(
+    kernel: &mut Kernel,
+    xdp_names: &[&'static str],
+    (hook, direction): (Hook, TcAttachType),
+    path: &Path,
+) -> Result<(), SourceError> {
+    let open = |name| open(path).map_err(|error| SourceError::Program { name, source: link_error(error) });
+    if hook.is_xdp() {
+        return first_of(xdp_names, |name| {
+            let failed = |source| SourceError::Program { name, source };
+            let link = XdpLink::try_from(open(name)?).map_err(|error| failed(link_error(error)))?;
+            kernel.xdp(name)?.attach_to_link(link).map(drop).map_err(failed)
+        });
     }
+    let name = program_at(direction);
+    let failed = |source| SourceError::Program { name, source };
+    let link = SchedClassifierLink::try_from(open(name)?).map_err(|error| failed(link_error(error)))?;
+    kernel.classifier(name)?.attach_to_link(link).map(drop).map_err(failed)
 }
 
 fn open(path: &Path) -> Result<FdLink, LinkError> {

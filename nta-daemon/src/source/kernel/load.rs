@@ -1,6 +1,7 @@
 //! Loading: settings into the object, map sizes from a memory budget, programs through the verifier.
 
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 
 use aya::maps::Array;
@@ -15,6 +16,7 @@ use super::conntrack;
 use super::maps::{KernelFlows, flow_bytes};
 use super::nat::Translations;
 use super::pin::PINNED_MAPS;
+use super::share::SharedMaps;
 use crate::source::{EventSettings, SourceError};
 
 /// The object that `cargo xtask build-ebpf` builds, as committed.
@@ -65,6 +67,11 @@ impl KernelOptions {
     }
 }
 
+/// Translated connections that are known beside so many flows.
+fn max_translated(max_flows: [u32; 2]) -> [u32; 2] {
+    max_flows.map(|flows| (flows / FLOWS_PER_TRANSLATION).max(SMALLEST_NAT))
+}
+
 /// Flows that fit `mib` MiB of map memory: IPv4, IPv6.
 pub(crate) fn max_flows(mib: u64) -> [u32; 2] {
     let budget = mib.saturating_mul(1 << 20);
@@ -76,6 +83,10 @@ pub(crate) fn max_flows(mib: u64) -> [u32; 2] {
 /// The object, loaded: its maps exist, its programs are ready to be verified.
 pub struct Kernel {
     ebpf: Ebpf,
+    /// Where its programs count.
+    maps: SharedMaps,
+    jiffies: Option<Jiffies>,
+    conntrack: Conntrack,
     /// Reads what a debug build of the programs logs.
     diagnostics: Option<EbpfLogger<&'static dyn log::Log>>,
 }
@@ -84,8 +95,50 @@ impl Kernel {
     /// Creates the maps and hands them out as a source.
     pub fn load(options: &KernelOptions) -> Result<(Self, KernelFlows), SourceError> {
         lift_memlock();
+        let mut kernel = Self::open(options, None)?;
+        let max_flows = options.max_flows();
+        let names = match &options.replay_name {
+            Some(name) => vec![name.clone()],
+            None => options.interfaces.iter().map(|(_, name)| name.clone()).collect(),
+        };
+        let mut flows = KernelFlows::take(&mut kernel.ebpf, max_flows, names, options.events.ring_bytes)?;
+        if kernel.joins_nat() {
+            flows.join_translated(Translations::take(&mut kernel.ebpf, max_translated(max_flows))?);
+        }
+        Ok((kernel, flows))
+    }
+
+    /// Programs for other interfaces that count in the maps of `before`; where these have had no need of maps of translated
+    /// connections until now, they are handed out.
+    pub(super) fn load_beside(
+        options: &KernelOptions,
+        before: &Self,
+    ) -> Result<(Self, Option<Translations>), SourceError> {
+        let mut kernel = Self::open(options, Some(before))?;
+        let mut translations = None;
+        if kernel.joins_nat() && !before.joins_nat() {
+            translations = Some(Translations::take(&mut kernel.ebpf, max_translated(options.max_flows()))?);
+        }
+        Ok((kernel, translations))
+    }
+
+    /// The descriptor of one of its maps.
+    pub(super) fn map(&self, name: &str) -> Option<BorrowedFd<'_>> {
+        self.maps.get(name)
+    }
+
+    /// Whether translated connections are joined.
+    const fn joins_nat(&self) -> bool {
+        self.conntrack.skb != 0
+    }
+
+    fn open(options: &KernelOptions, before: Option<&Self>) -> Result<Self, SourceError> {
         let replay = options.replay_name.is_some();
-        let jiffies = if replay { None } else { Some(jiffies()?) };
+        let jiffies = match before {
+            Some(before) => before.jiffies,
+            None if replay => None,
+            None => Some(jiffies()?),
+        };
         let mut settings = Settings {
             replay: u32::from(replay),
             jiffy_ns: jiffies.map_or(NANOS_PER_JIFFY_IN_REPLAY, |j| j.tick_ns as u32),
@@ -108,10 +161,11 @@ impl Kernel {
         for (slot, (index, _)) in settings.interfaces.iter_mut().zip(&options.interfaces) {
             *slot = *index;
         }
-        let max_flows = options.max_flows();
         // Of one interface both directions carry the same addresses. Without any, what the programs cost at most is asked.
         let joins_nat = !replay && options.interfaces.len() != 1;
-        if joins_nat {
+        if let Some(before) = before.filter(|before| before.joins_nat()) {
+            settings.conntrack = before.conntrack;
+        } else if joins_nat {
             match conntrack::offsets() {
                 Ok(offsets) => settings.conntrack = offsets,
                 Err(reason) => tracing::warn!(
@@ -120,10 +174,11 @@ impl Kernel {
                 ),
             }
         }
-        let max_translated = match joins_nat {
-            true => max_flows.map(|flows| (flows / FLOWS_PER_TRANSLATION).max(SMALLEST_NAT)),
-            false => [SMALLEST_NAT; 2],
-        };
+        // Maps of those before take the place of the others.
+        let max_flows = if before.is_some() { [1; 2] } else { options.max_flows() };
+        let has_nat = settings.conntrack.skb != 0 && before.is_none_or(|before| !before.joins_nat());
+        let max_translated = if has_nat { max_translated(options.max_flows()) } else { [SMALLEST_NAT; 2] };
+        let ring_bytes = if before.is_some() { SMALLEST_RING } else { options.events.ring_bytes };
         let file = options.object.as_deref().map(read_object).transpose()?;
         let mut loader = EbpfLoader::new();
         loader
@@ -132,7 +187,7 @@ impl Kernel {
             .map_max_entries("FLOWS6", max_flows[1])
             .map_max_entries("NAT4", max_translated[0])
             .map_max_entries("NAT6", max_translated[1])
-            .map_max_entries("EVENTS", options.events.ring_bytes);
+            .map_max_entries("EVENTS", ring_bytes);
         if let Some(folder) = &options.maps_folder {
             for name in PINNED_MAPS {
                 loader.map_pin_path(name, folder.join(name));
@@ -142,15 +197,11 @@ impl Kernel {
             loader.load(file.as_deref().unwrap_or(OBJECT)).map_err(|error| permission(error, "create BPF maps"))?;
         // Only a debug build has the map that this reads.
         let diagnostics = EbpfLogger::init(&mut ebpf).ok();
-        let names = match &options.replay_name {
-            Some(name) => vec![name.clone()],
-            None => options.interfaces.iter().map(|(_, name)| name.clone()).collect(),
-        };
-        let mut flows = KernelFlows::take(&mut ebpf, max_flows, names, options.events.ring_bytes)?;
-        if settings.conntrack.skb != 0 {
-            flows.join_translated(Translations::take(&mut ebpf, max_translated)?);
+        if let Some(before) = before {
+            before.maps.put_into(&ebpf, if has_nat { &["NAT4", "NAT6"] } else { &[] })?;
         }
-        Ok((Self { ebpf, diagnostics }, flows))
+        let maps = SharedMaps::of(&ebpf)?;
+        Ok(Self { ebpf, maps, jiffies, conntrack: settings.conntrack, diagnostics })
     }
 
     /// Whether the programs write diagnostics.
@@ -229,7 +280,8 @@ fn jiffies() -> Result<Jiffies, SourceError> {
     let clocks = ebpf.take_map("CLOCKS").ok_or(SourceError::Missing("map CLOCKS"))?;
     let map_error = |e| SourceError::Map { name: "CLOCKS", source: io::Error::other(e) };
     let clocks: Array<_, [u64; 2]> = Array::try_from(clocks).map_err(map_error)?;
-    let mut kernel = Kernel { ebpf, diagnostics: None };
+    let maps = SharedMaps::of(&ebpf)?;
+    let mut kernel = Kernel { ebpf, maps, jiffies: None, conntrack: Conntrack::default(), diagnostics: None };
     let program = kernel.xdp("nta_clock")?;
     calibrate(|| {
         let frame = [0; 64];

@@ -48,7 +48,7 @@ pub struct KernelFlows {
     gone: Vec<FlowRecord>,
     /// When the ledger was read last, by the kernel's clock.
     read_ns: u64,
-    /// Interface names by ledger slot.
+    /// Interface names by ledger slot; empty in one that nobody had.
     slots: Vec<String>,
     tracker: Tracker,
     /// The names of translated connections, where they are joined.
@@ -110,6 +110,33 @@ impl KernelFlows {
     pub(super) fn resume(&mut self, resume: Resume) {
         self.resumed_ns = Some(resume.readings.time_ns);
         self.tracker.resume(resume.flows, resume.readings.clock_offset_ns);
+    }
+
+    /// Gives a place in the ledger to an interface of this name; returns what was counted there for another one until now.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub(super) fn assign(&mut self, slot: usize, name: &str) -> Result<Option<Interface>, SourceError> {
+        let held = self.count(slot)?;
+        if self.slots.len() <= slot {
+            self.slots.resize(slot + 1, String::new());
+        }
+        if self.base.len() <= slot {
+            self.base.resize(slot + 1, LedgerSlot::default());
+        }
+        let before = std::mem::replace(&mut self.slots[slot], name.to_owned());
+        let base = std::mem::replace(&mut self.base[slot], held);
+        Ok((!before.is_empty()).then(|| Interface { name: before, counts: difference(&held, &base) }))
+    }
+
+    /// What a place in the ledger holds.
+    fn count(&self, slot: usize) -> Result<LedgerSlot, SourceError> {
+        let per_cpu = self.ledger.get(&(slot as u32), 0).map_err(|e| map_error("LEDGER", e))?;
+        let mut counts = LedgerSlot::default();
+        for cpu in per_cpu.iter() {
+            counts.merge(&cpu.ledger);
+        }
+        Ok(counts)
     }
 
     /// Flows of translated connections carry both names.
@@ -289,14 +316,12 @@ impl FlowSource for KernelFlows {
         self.read.clear();
         self.read_ns = monotonic_ns();
         for (slot, name) in self.slots.iter().enumerate() {
-            let per_cpu = self.ledger.get(&(slot as u32), 0).map_err(|e| map_error("LEDGER", e))?;
-            let mut counts = LedgerSlot::default();
-            for cpu in per_cpu.iter() {
-                counts.merge(&cpu.ledger);
-            }
+            let counts = self.count(slot)?;
             self.read.push(counts);
-            let counts = self.base.get(slot).map_or(counts, |base| difference(&counts, base));
-            interfaces.push(Interface { name: name.clone(), counts });
+            if !name.is_empty() {
+                let counts = self.base.get(slot).map_or(counts, |base| difference(&counts, base));
+                interfaces.push(Interface { name: name.clone(), counts });
+            }
         }
         Ok(Ledger { interfaces })
     }

@@ -2,6 +2,7 @@
 //! that neither the standard library nor aya has.
 
 pub mod attach;
+mod change;
 mod claim;
 mod clock;
 mod conntrack;
@@ -20,11 +21,14 @@ mod predict;
 mod present;
 mod read;
 mod rights;
+mod share;
+mod slots;
 pub mod topology;
 mod tracker;
 
 pub use attach::{AttachOptions, AttachedKernel, Pinning};
 pub use aya::programs::ProgramInfo;
+pub use change::Change;
 pub use clock::LiveClock;
 pub use conntrack::joins_translated;
 pub use load::{Kernel, KernelOptions};

@@ -8,6 +8,7 @@
 use std::ffi::CString;
 use std::fs;
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -20,8 +21,10 @@ use nta_common::{Counter, CpuSlot, FlowKey4, FlowKey6, FlowStats, FragmentKey, L
 
 use super::claim;
 use super::device::{Device, name_of};
+use super::elements;
 use super::handover;
 use super::hook::{DIRECTIONS, Hook};
+use super::slots::Slots;
 use crate::source::SourceError;
 use nta_core::domain::Resume;
 
@@ -40,6 +43,10 @@ pub(super) struct Pins {
     links: PathBuf,
     /// Folder of the maps.
     maps: PathBuf,
+    /// The first part of its name.
+    layout: String,
+    /// Which place in the ledger each interface has in them.
+    slots: Slots,
     /// What the ledger held when the last daemon ended; empty when the maps are new.
     base: Vec<LedgerSlot>,
     /// What the run before committed last of these maps.
@@ -62,10 +69,13 @@ impl Pins {
             return Err(failed("no BPF file system is mounted there (mount -t bpf bpf /sys/fs/bpf)".to_owned()));
         }
         let links = namespace_folder(path).map_err(|error| failed(error.to_string()))?;
-        let indices: Vec<String> = devices.iter().map(|device| device.index.to_string()).collect();
-        let maps = links.join(format!("maps_{:08x}_{}", layout(max_flows), indices.join("_")));
+        let layout = format!("maps_{:08x}", layout(max_flows));
+        let indices: Vec<u32> = devices.iter().map(|device| device.index).collect();
+        let known = slots_of(&links, &layout).into_iter().find(|slots| slots.holds(&indices));
+        let slots = known.unwrap_or_else(|| Slots::new(indices));
+        let maps = links.join(folder_name(&layout, &slots));
         fs::create_dir_all(&maps).map_err(|error| failed(format!("cannot make {}: {error}", maps.display())))?;
-        let mut pins = Self { links, maps, base: Vec::new(), resume: None, is_resumed: false };
+        let mut pins = Self { links, maps, layout, slots, base: Vec::new(), resume: None, is_resumed: false };
         pins.resume = resume.filter(|resume| identity(&pins.maps).is_some_and(|maps| maps == resume.readings.maps));
         match handover::read(&pins.maps.join(HANDOVER)) {
             Ok(base) => {
@@ -90,6 +100,32 @@ impl Pins {
             }
         }
         Ok(pins)
+    }
+
+    /// Which place in the ledger each interface has.
+    pub(super) const fn slots(&self) -> &Slots {
+        &self.slots
+    }
+
+    /// The interfaces are others from now on, and count in the same maps. `nat` are maps that take the place of pinned ones.
+    pub(super) fn go_on_with(&mut self, slots: &Slots, nat: &[(&str, BorrowedFd<'_>)]) -> Result<(), SourceError> {
+        let mut maps = self.links.join(folder_name(&self.layout, slots));
+        if slots.holds(&[]) {
+            // Without interfaces they stay where the last ones were.
+            maps.clone_from(&self.maps);
+        }
+        let failed = |reason: String| SourceError::Pin { path: maps.display().to_string(), reason };
+        if maps != self.maps {
+            fs::rename(&self.maps, &maps).map_err(|error| failed(error.to_string()))?;
+        }
+        for (name, map) in nat {
+            let path = maps.join(name);
+            remove(&path);
+            elements::pin(*map, &path).map_err(|error| failed(format!("{name}: {error}")))?;
+        }
+        self.slots = slots.clone();
+        self.maps = maps;
+        Ok(())
     }
 
     /// Where the maps are pinned.
@@ -225,6 +261,17 @@ fn program_of(link: PinnedLink) -> Option<u32> {
 /// Folder of this network namespace.
 fn namespace_folder(path: &Path) -> io::Result<PathBuf> {
     Ok(path.join(format!("net{}", fs::metadata("/proc/self/ns/net")?.ino())))
+}
+
+fn folder_name(layout: &str, slots: &Slots) -> String {
+    let indices: Vec<String> = slots.indices().iter().map(ToString::to_string).collect();
+    format!("{layout}_{}", indices.join("_"))
+}
+
+/// The interfaces of all folders of this layout.
+fn slots_of(folder: &Path, layout: &str) -> Vec<Slots> {
+    let is_alike = |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(layout));
+    entries(folder).iter().filter(|path| is_alike(path)).filter_map(|path| indices_of(path)).map(Slots::new).collect()
 }
 
 /// Interface indices in the name of a link or of a folder of maps; `None` for files that are not ours.

@@ -35,12 +35,12 @@ const TUNNELS: [&str; 19] = [
 pub struct Topology {
     /// Which watched interfaces share packets with others, a sentence each; empty when none do.
     pub overlaps: Vec<String>,
-    /// Positions of watched ends of tunnels: a bit each.
-    pub(super) tunnel_ends: u32,
+    /// Indices of watched ends of tunnels.
+    pub(super) tunnel_ends: Vec<u32>,
 }
 
 impl Topology {
-    /// Of the interfaces that are watched, in the order of their slots. A single one overlaps with none.
+    /// Of the interfaces that are watched. A single one overlaps with none.
     pub fn of(watched: &[Device]) -> Self {
         if watched.len() < 2 {
             return Self::default();
@@ -61,11 +61,9 @@ impl Topology {
             if let Some(lower) = place.lower.filter(|lower| is_watched(device.index) || is_watched(*lower)) {
                 new.overlaps.push(format!("{} lies on {}", device.name, name(lower)));
             }
-            if let Some(slot) = watched.iter().position(|w| w.index == device.index)
-                && TUNNELS.contains(&place.kind.as_str())
-            {
+            if is_watched(device.index) && TUNNELS.contains(&place.kind.as_str()) {
                 new.overlaps.push(format!("{} is the end of a tunnel", device.name));
-                new.tunnel_ends |= 1 << slot;
+                new.tunnel_ends.push(device.index);
             }
         }
         new
@@ -113,7 +111,7 @@ mod tests {
         assert_eq!(overlaps(&[4, 5]).overlaps, ["eth1.10 lies on eth1"]);
         assert_eq!(overlaps(&[4]).overlaps, [""; 0]);
         let tunnel = overlaps(&[4, 6]);
-        assert_eq!((tunnel.overlaps.len(), tunnel.tunnel_ends), (1, 0b10));
+        assert_eq!((tunnel.overlaps.len(), &tunnel.tunnel_ends[..]), (1, &[6][..]));
         assert_ne!(tunnel.mark(&[device(4, "br0"), device(6, "wg0")]), 0);
     }
 }

@@ -1,0 +1,172 @@
+//! Changing the set of interfaces while packets are counted. The programs for the new set are loaded beside the ones that are
+//! attached, over the same maps; then each takes the place of the one before, in the kernel and at once. An interface that stays
+//! loses no packet, and flows go on.
+
+use super::attach::{AttachOptions, AttachedKernel, named, refuse_strays, takes_tc};
+use super::claim::Claim;
+use super::clock::monotonic_ns;
+use super::device::Device;
+use super::link::{Held, Link};
+use super::load::{Kernel, KernelOptions};
+use super::maps::KernelFlows;
+use super::topology::Topology;
+use crate::source::SourceError;
+use nta_core::domain::Interface;
+
+/// What a change of the set brought about.
+#[derive(Debug, Default)]
+pub struct Change {
+    /// The ledger's rows of names that are counted no more.
+    pub rows: Vec<Interface>,
+    /// Interfaces that cannot be attached, a reason each; the others are.
+    pub refused: Vec<SourceError>,
+    /// An interface that stays had to change its hook: from when to when, by the kernel's clock, it was not counted.
+    pub uncounted_ns: Option<(u64, u64)>,
+}
+
+impl AttachedKernel {
+    /// Watches these interfaces from now on.
+    ///
+    /// # Errors
+    /// When the programs cannot be loaded for them: those of before stay attached.
+    pub fn change(
+        &mut self,
+        devices: &[Device],
+        attach: &AttachOptions,
+        options: KernelOptions,
+        flows: &mut KernelFlows,
+    ) -> Result<Change, SourceError> {
+        let mut change = Change::default();
+        let mut devices = devices.to_vec();
+        let mut claims = Vec::with_capacity(devices.len());
+        devices.retain(|device| match self.claim(device) {
+            Ok(claim) => {
+                claims.extend(claim);
+                true
+            }
+            Err(error) => {
+                change.refused.push(error);
+                false
+            }
+        });
+        let slots = self.slots.with(&devices.iter().map(|device| device.index).collect::<Vec<_>>());
+        let topology = Topology::of(&devices);
+        // What is under way keeps its mark.
+        let mark = match topology.mark(&devices) {
+            0 => 0,
+            new if self.mark == 0 => new,
+            _ => self.mark,
+        };
+        let tunnel_ends = slots.bits(&topology.tunnel_ends);
+        let options = KernelOptions { interfaces: named(&slots, &devices), mark, tunnel_ends, ..options };
+        let (mut kernel, translations) = Kernel::load_beside(&options, &self.kernel)?;
+        self.held.iter().try_for_each(|held| held.load(&mut kernel))?;
+        if let Some(pins) = &mut self.pins {
+            let is_new = translations.is_some();
+            let nat =
+                ["NAT4", "NAT6"].into_iter().filter(|_| is_new).filter_map(|name| Some((name, kernel.map(name)?)));
+            pins.go_on_with(&slots, &nat.collect::<Vec<_>>())?;
+        }
+
+        // From here on the new programs are in charge.
+        self.claims.retain(|claim| devices.iter().any(|device| claim.is_on(&device.name)));
+        self.claims.extend(claims);
+        std::mem::swap(&mut self.kernel, &mut kernel);
+        let before = &mut kernel;
+        let to_tc = takes_tc(attach.mode, &topology);
+        let mut left = Vec::new();
+        for held in std::mem::take(&mut self.held) {
+            let stays = devices.iter().any(|device| device.index == held.index);
+            if !stays || (to_tc && held.hook.is_xdp()) {
+                left.push(held);
+                continue;
+            }
+            let (index, hook) = (held.index, held.hook.name());
+            match held.move_to(&mut self.kernel, before, self.pins.as_ref()) {
+                Ok(held) => self.held.push(held),
+                Err(error) => tracing::warn!(index, hook, %error, "attached anew: its program cannot be replaced"),
+            }
+        }
+        for (slot, index) in slots.indices().iter().enumerate() {
+            let name = devices.iter().find(|device| device.index == *index).map(|device| device.name.as_str());
+            if let Some(name) = name.filter(|name| self.is_renamed(slot, *index, name)) {
+                change.rows.extend(flows.assign(slot, name)?);
+            }
+        }
+        if let Some(translations) = translations {
+            flows.join_translated(translations);
+        }
+        (self.topology, self.mark, self.slots) = (topology, mark, slots);
+
+        // Interfaces of which a hook is missing: new ones, and those whose hook had to be given up.
+        if self.attachments.is_empty() {
+            self.since_ns = monotonic_ns();
+        }
+        let began_ns = monotonic_ns();
+        for held in left {
+            self.let_go(held, before);
+        }
+        let attached = std::mem::take(&mut self.attachments);
+        let mut is_cut = false;
+        for device in &devices {
+            let has = self.held.iter().filter(|held| held.index == device.index).count();
+            let known = attached.iter().find(|attachment| attachment.index == device.index);
+            if let Some(known) = known.filter(|_| has == 2) {
+                let mut known = known.clone();
+                known.interface.clone_from(&device.name);
+                self.attachments.push(known);
+                continue;
+            }
+            is_cut |= known.is_some();
+            self.leave(device.index);
+            if let Err(error) = self.attach_device(device, attach) {
+                self.leave(device.index);
+                change.refused.push(error);
+            }
+        }
+        change.uncounted_ns = is_cut.then(|| (began_ns, monotonic_ns()));
+        if let Some(pins) = &self.pins {
+            pins.clean(&devices);
+        }
+        Ok(change)
+    }
+
+    /// The claim on an interface, if this process has it not.
+    fn claim(&self, device: &Device) -> Result<Option<Claim>, SourceError> {
+        if self.claims.iter().any(|claim| claim.is_on(&device.name)) {
+            return Ok(None);
+        }
+        let claim = Claim::on(&device.name)?;
+        if self.slots.place(device.index).is_none() {
+            refuse_strays(std::slice::from_ref(device), self.pins.as_ref())?;
+        }
+        Ok(Some(claim))
+    }
+
+    /// Whether a place in the ledger has another interface than before, or one of another name.
+    fn is_renamed(&self, slot: usize, index: u32, name: &str) -> bool {
+        let known = self.attachments.iter().find(|attachment| attachment.index == index);
+        self.slots.place(index) != Some(slot) || known.is_none_or(|known| known.interface != name)
+    }
+
+    /// Detaches at all hooks of an interface.
+    fn leave(&mut self, index: u32) {
+        let (held, rest): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.held).into_iter().partition(|held| held.index == index);
+        self.held = rest;
+        for held in held {
+            let _gone = held.detach(&mut self.kernel);
+        }
+    }
+
+    /// Detaches at a hook, where a program of `before` is still.
+    fn let_go(&self, held: Held, before: &mut Kernel) {
+        if let (Link::Pinned, Some(pins)) = (&held.link, &self.pins) {
+            pins.unlink(held.index, held.direction);
+        }
+        // Of a link that is gone with its interface there is nothing to detach.
+        if let Err(error) = held.detach(before) {
+            tracing::debug!(%error, "nothing to detach");
+        }
+    }
+}
