@@ -100,7 +100,8 @@ async fn suite(store: &Store) {
     let lease = store.lease("gw").await.expect("free");
     assert!(matches!(store.lease("gw").await, Err(StoreError::Leased { .. })));
     drop(lease);
-    let store = store.clone().with_retention(Retention { max_flows: 10, max_windows: 1, ..Retention::default() });
+    // The last base window, and one of each greater length.
+    let store = store.clone().with_retention(Retention { max_flows: 10, max_windows: 5, ..Retention::default() });
     store.retain().await.expect("retention");
     assert_eq!((store.flow_count().await.expect("count"), store.window_count().await.expect("count")), (10, 1));
     let name = store.sensor_name("box").await.expect("a name");

@@ -33,14 +33,17 @@ pub(super) async fn rejoin(
     );
     let parts = conn.fetch_all(about(parts, end_ns)).await.map_err(&error)?;
     let parts = parts.iter().map(|part| Part::read(part).map_err(&error)?.window()).collect::<Result<Vec<_>, _>>()?;
-    let parts = whole_ones(parts);
+    let parts = whole_ones(&parts);
     if parts.is_empty() {
         return Ok(None);
     }
     // A base window is kept apart, where no list shows it: longer windows that are open still need this part of them.
     let go = if row.factor == 1 { "UPDATE windows SET factor = 0, span_ns = 0" } else { "DELETE FROM windows" };
-    let stale = format!("{go} WHERE start_ns = $1 AND factor = $2 AND run_id IN {RUNS_BEFORE} RETURNING run_id");
-    let stale = conn.fetch_all(about(stale, row.factor)).await.map_err(&error)?;
+    // One behind a window that was closed late begins later.
+    let stale = format!(
+        "{go} WHERE start_ns >= $1 AND start_ns < $5 AND factor = $2 AND run_id IN {RUNS_BEFORE} RETURNING run_id"
+    );
+    let stale = conn.fetch_all(about(stale, row.factor).bind(end_ns)).await.map_err(&error)?;
     if row.factor == 1 {
         add(conn, "windows", -(stale.len() as i64)).await?;
     }
@@ -51,12 +54,11 @@ pub(super) async fn rejoin(
     WindowRow::new(from_sql(row.factor), &whole).map(Some)
 }
 
-/// Of parts with one start the last: after several restarts within a window, it has those before it in it.
-fn whole_ones(mut parts: Vec<Window>) -> Vec<Window> {
-    parts.reverse();
-    parts.dedup_by_key(|part| part.start);
-    parts.reverse();
-    parts
+/// Parts that no later one has in it: after several restarts within a window, the last one has those before it.
+fn whole_ones(parts: &[Window]) -> Vec<Window> {
+    let is_in =
+        |part: &Window, other: &Window| part.id < other.id && part.start >= other.start && part.end <= other.end;
+    parts.iter().filter(|part| !parts.iter().any(|other| is_in(part, other))).cloned().collect()
 }
 
 /// Counts the hour of a run again, of which windows of this length have gone.
@@ -84,7 +86,9 @@ fn join(row: &WindowRow, mut parts: Vec<Window>) -> Result<Window, StoreError> {
     let mut own = Part::of(row).window()?;
     // What runs before have of it is no gap.
     own.measured.gap_ns = 0;
-    let (start, end, number, span_ns) = (own.start, own.end, from_sql(row.number), from_sql(row.span_ns));
+    // What is before the first part belongs to a window that was closed late.
+    let start = parts.first().map_or(own.start, |part| part.start.max(own.start));
+    let (end, number, span_ns) = (own.end, from_sql(row.number), from_sql(row.span_ns));
     // Counted from here on: a window is as long as it was counted for.
     let resumed = Timestamp::from_nanos(end.as_nanos().saturating_sub(own.length_ns()));
     let until = parts.last().map_or(start, |part| part.end);

@@ -54,8 +54,7 @@ impl Store {
     /// What a start of this sensor goes on from. Nothing without an earlier run; nor while batches of it wait in the spool, as
     /// what it reported is not known before they are written; nor where it cannot be read, which is said.
     pub async fn resume(&self, sensor: &str) -> Option<Resume> {
-        let waiting = self.spool.as_ref().and_then(|(folder, most)| Spool::open(folder, *most).ok());
-        if waiting.is_some_and(|spool| spool.len() > 0) {
+        if self.waits_in_spool() {
             tracing::warn!("the run before left batches that are not in the database yet: pinned maps begin anew");
             return None;
         }
@@ -63,6 +62,12 @@ impl Store {
             tracing::warn!(error = error.chain(), "what the run before stored cannot be gone on from");
             None
         })
+    }
+
+    /// Whether batches of a run before are not in the database yet.
+    pub(super) fn waits_in_spool(&self) -> bool {
+        let spool = self.spool.as_ref().and_then(|(folder, most)| Spool::open(folder, *most).ok());
+        spool.is_some_and(|spool| spool.len() > 0)
     }
 
     /// The flows that went on when run `from` was killed go on in the run of this identity.

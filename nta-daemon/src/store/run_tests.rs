@@ -8,6 +8,7 @@ use super::server_tests::Server;
 use super::tests::{begin, flow, window};
 use super::*;
 use nta_core::domain::{Mode, Timestamp};
+use nta_core::window::{Cascade, InTurn, Lengths, Measured, Snapshot, Span, Window};
 
 const S: u64 = 1_000_000_000;
 const SOON: Duration = Duration::from_secs(20);
@@ -34,20 +35,10 @@ async fn killed_replays_are_ended(store: &Store) {
     let (alive, _task) = begin(store).await;
     alive.send(WindowBatch { alerts: vec![alert(4, 105)], ..WindowBatch::default() }).await.expect("send");
     alive.flush().await.expect("flush");
-    let live = Run {
-        started: Timestamp::from_nanos(S),
-        mode: Mode::Live,
-        source: "eth0".to_owned(),
-        version: "0".to_owned(),
-        sensor: "gw".to_owned(),
-        uuid: Run::new_uuid(Timestamp::from_nanos(S)),
-        analysis: None,
-    };
     // A server takes a moment to see that a client is gone.
     let ended = tokio::time::timeout(SOON, async {
         loop {
-            let run = Run { uuid: Run::new_uuid(Timestamp::from_nanos(S)), ..live.clone() };
-            let run = store.begin_run(&run).await.expect("a run");
+            let run = store.begin_run(&live(1)).await.expect("a run");
             if reasons(store).await[0].is_some() {
                 break run;
             }
@@ -76,6 +67,95 @@ async fn killed_replays_are_ended_by_the_next_start_on_postgresql() {
     let Some(server) = Server::start("killed_replays_are_ended_by_the_next_start_on_postgresql") else { return };
     let store = server.open().await;
     killed_replays_are_ended(&store).await;
+    store.close().await;
+}
+
+/// A live run of the sensor `gw`.
+fn live(started_s: u64) -> Run {
+    let started = Timestamp::from_nanos(started_s * S);
+    Run {
+        started,
+        mode: Mode::Live,
+        source: "eth0".to_owned(),
+        version: "0".to_owned(),
+        sensor: "gw".to_owned(),
+        uuid: Run::new_uuid(started),
+        analysis: None,
+    }
+}
+
+/// Base windows of 5 s from `from_s` to `to_s`, with the longer ones that are made of them, as they are emitted.
+fn emitted(store: &Store, from_s: u64, to_s: u64) -> Vec<WindowBatch> {
+    let mut found = Found::new(store.clone(), 1).with_lengths(Lengths::Measured);
+    let mut medium = Cascade::new(Span::Medium, 5 * S, Lengths::Measured);
+    let batch = |id| {
+        let measured = Measured { span_ns: 5 * S, ..Measured::default() };
+        let base = Snapshot::of_network(Span::Base, Window { measured, ..window(id) });
+        found.window(&base);
+        medium.add(&base, &InTurn, &mut |medium| found.window(&medium));
+        let mut batch = WindowBatch { window: Some(base.window), ..WindowBatch::default() };
+        found.move_into(&mut batch);
+        batch
+    };
+    (from_s / 5..to_s / 5).map(batch).collect()
+}
+
+/// Factor, start, end, gap and packets of the longer windows, and whether they are whole.
+async fn longer(store: &Store) -> Vec<(i64, u64, u64, u64, u64, bool)> {
+    let query = Query::new(
+        "SELECT id, run_id, factor, start_ns, end_ns, rtt_histogram, body FROM windows WHERE factor > 1 \
+         ORDER BY factor, start_ns",
+    );
+    let read = |row: &Row| Ok((row.int("factor")?, merged::Part::read(row)?));
+    let rows = store.read("windows", query, read).await.expect("windows");
+    let s = |time: Timestamp| time.as_nanos() / S;
+    let window = |(factor, part): &(i64, merged::Part)| {
+        let window = part.window().expect("a window");
+        let (gap_s, whole) = (window.measured.gap_ns / S, window.measured.not_whole.is_none());
+        (*factor, s(window.start), s(window.end), gap_s, window.packets, whole)
+    };
+    rows.iter().map(window).collect()
+}
+
+/// What a killed run left open of longer windows is closed by the next start; what that has of the same windows is joined with it.
+async fn windows_of_a_killed_run_are_closed(store: &Store) {
+    let begin = |started_s| async move { store.writer(store.begin_run(&live(started_s)).await.expect("run"), 4) };
+    let (killed, task) = begin(4).await;
+    for batch in emitted(store, 5, 55) {
+        killed.send(batch).await.expect("send");
+    }
+    killed.flush().await.expect("flush");
+    task.abort();
+    assert!(task.await.is_err());
+    let packets = |from: u64, to: u64| (from / 5..to / 5).sum::<u64>();
+    // An hour later: nothing of it is of the same window.
+    let (next, task) = begin(4000).await;
+    let closed: Vec<_> = longer(store).await.into_iter().filter(|window| window.2 > 50).collect();
+    let cut = [
+        (2, 50, 55, 0, packets(50, 55), false),
+        (6, 30, 55, 0, packets(30, 55), false),
+        (36, 0, 55, 5, packets(5, 55), false),
+        (720, 0, 55, 5, packets(5, 55), false),
+    ];
+    assert_eq!(closed, cut);
+    next.shutdown().await.expect("shutdown");
+    task.await.expect("the writer ends");
+}
+
+#[tokio::test]
+async fn windows_of_a_killed_run_are_closed_by_the_next_start_on_sqlite() {
+    let folder = tempfile::tempdir().expect("folder");
+    let store = Store::open(&format!("sqlite:{}", folder.path().join("nta.db").display())).await.expect("open");
+    windows_of_a_killed_run_are_closed(&store).await;
+}
+
+#[tokio::test]
+async fn windows_of_a_killed_run_are_closed_by_the_next_start_on_postgresql() {
+    let Some(server) = Server::start("windows_of_a_killed_run_are_closed_by_the_next_start_on_postgresql") else {
+        return;
+    };
+    let store = server.open().await;
+    windows_of_a_killed_run_are_closed(&store).await;
     store.close().await;
 }
 

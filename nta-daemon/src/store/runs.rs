@@ -4,7 +4,7 @@ use super::db::{Conn, Dialect, Query};
 use super::lease::Lock;
 use super::rows::RunRow;
 use super::write::{event, run_id};
-use super::{Store, StoreError, to_sql};
+use super::{Store, StoreError, spans, to_sql};
 use nta_core::domain::{Mode, Timestamp};
 
 /// A start of the daemon, or a replay.
@@ -93,10 +93,19 @@ impl Store {
         let lock =
             taken.ok_or_else(|| StoreError::Leased { holder: "a run".to_owned(), sensor: row.sensor.clone() })?;
         let dead = self.dead_runs(run).await?;
+        let is_waiting = self.waits_in_spool();
+        if is_waiting && !dead.is_empty() {
+            tracing::warn!(
+                "batches of a run before wait for the database: its longer windows end with the last whole one"
+            );
+        }
         let error = StoreError::query("runs");
         let mut transaction = self.database.begin().await?;
         let conn = transaction.conn().map_err(&error)?;
         for (id, _lock) in &dead {
+            if !is_waiting {
+                spans::close_open(conn, *id).await?;
+            }
             close(conn, *id, "interrupted", "interrupted").await?;
         }
         run_id(conn, &row).await?;

@@ -4,8 +4,8 @@
 use super::db::{Conn, Query};
 use super::merged::Part;
 use super::rows::WindowRow;
-use super::write::insert_window;
-use super::{StoreError, from_sql};
+use super::write::{event, insert_window};
+use super::{StoreError, from_sql, to_sql};
 use nta_core::domain::{Mode, Timestamp};
 use nta_core::window::{Lengths, Measured, NotWhole, Span, Window};
 
@@ -65,25 +65,32 @@ impl Spans {
             self.open = kept(base_ns).map(open).collect();
         }
         for open in &mut self.open {
-            if open.interval().is_some_and(|(start, end)| base.start >= end || base.start < start) {
-                closed.extend(open.close(self.lengths, false));
-            }
-            open.parts.push(base.clone());
-            if open.interval().is_some_and(|(_, end)| base.end >= end) {
-                closed.extend(open.close(self.lengths, false));
-            }
+            closed.extend(open.add(base, self.lengths));
         }
     }
 
     /// Hands out what is open at the end of the run.
     pub(super) fn finish(&mut self, closed: &mut Vec<(u64, Window)>) {
         for open in &mut self.open {
-            closed.extend(open.close(self.lengths, true));
+            closed.extend(open.close(self.lengths, Some(NotWhole::RunEnded)));
         }
     }
 }
 
 impl Open {
+    /// Adds a base window; returns the windows that this closes.
+    fn add(&mut self, base: &Window, lengths: Lengths) -> Vec<(u64, Window)> {
+        let mut closed = Vec::new();
+        if self.interval().is_some_and(|(start, end)| base.start >= end || base.start < start) {
+            closed.extend(self.close(lengths, None));
+        }
+        self.parts.push(base.clone());
+        if self.interval().is_some_and(|(_, end)| base.end >= end) {
+            closed.extend(self.close(lengths, None));
+        }
+        closed
+    }
+
     fn interval(&self) -> Option<(Timestamp, Timestamp)> {
         let first = self.parts.first()?.start;
         let start = first.floor(self.span_ns);
@@ -91,13 +98,14 @@ impl Open {
         Some((if self.until <= first { start.max(self.until) } else { start }, end))
     }
 
-    /// The window made of the parts, as long as they and the silence between them; in a capture, as its time says.
-    fn close(&mut self, lengths: Lengths, run_ended: bool) -> Option<(u64, Window)> {
+    /// The window made of the parts, as long as they and the silence between them; in a capture, as its time says. It ends with
+    /// its last part where something ended it.
+    fn close(&mut self, lengths: Lengths, ended: Option<NotWhole>) -> Option<(u64, Window)> {
         let (start, end) = self.interval()?;
         let parts = std::mem::take(&mut self.parts);
         let until = parts.last().map_or(end, |part| part.end);
         // A part that was closed late ends behind it.
-        let end = if run_ended { end.min(until) } else { end.max(until) };
+        let end = if ended.is_some() { end.min(until) } else { end.max(until) };
         let number = self.next_number;
         self.next_number += 1;
         self.until = end;
@@ -109,12 +117,10 @@ impl Open {
         }
         let length_ns = match lengths {
             Lengths::Nominal => end.since(start),
-            Lengths::Measured => measured(start, &parts) + if run_ended { 0 } else { end.since(until) },
+            Lengths::Measured => measured(start, &parts) + if ended.is_some() { 0 } else { end.since(until) },
         };
         whole.measured = Measured { span_ns: self.span_ns, length_ns, ..whole.measured };
-        if run_ended {
-            whole.measured.not_whole = whole.measured.not_whole.max(Some(NotWhole::RunEnded));
-        }
+        whole.measured.not_whole = whole.measured.not_whole.max(ended);
         Some((self.factor, whole))
     }
 }
@@ -134,6 +140,8 @@ fn measured(start: Timestamp, parts: &[Window]) -> u64 {
 
 /// Base windows that are read at once.
 const PAGE: i64 = 1000;
+/// Base windows of the longest window: an hour of those of a second.
+const MOST_PARTS: i64 = 3600;
 
 /// Makes the windows that a version before did not store. Does nothing where that is done.
 pub(super) async fn make_missing(conn: &mut Conn) -> Result<(), StoreError> {
@@ -151,6 +159,55 @@ pub(super) async fn make_missing(conn: &mut Conn) -> Result<(), StoreError> {
     }
     conn.execute(Query::new("DELETE FROM meta WHERE name = 'spans'")).await.map_err(&error)?;
     conn.run("COMMIT").await.map_err(error)
+}
+
+/// Closes the longer windows that a killed run left open, where its last base window ended.
+pub(super) async fn close_open(conn: &mut Conn, run: i64) -> Result<(), StoreError> {
+    let error = StoreError::query("windows");
+    let of_run = Query::new("SELECT mode FROM runs WHERE id = $1").bind(run);
+    let Some(row) = conn.fetch_optional(of_run).await.map_err(StoreError::query("runs"))? else { return Ok(()) };
+    let is_live = row.text("mode").map_err(&error)? == Mode::Live.word();
+    let lengths = if is_live { Lengths::Measured } else { Lengths::Nominal };
+    let last = Query::new(
+        "SELECT id, run_id, number, span_ns, start_ns, end_ns, rtt_histogram, body FROM windows WHERE run_id = $1 \
+         AND factor = 1 ORDER BY number DESC LIMIT $2",
+    );
+    let mut parts = Vec::new();
+    for row in conn.fetch_all(last.bind(run).bind(MOST_PARTS)).await.map_err(&error)?.iter().rev() {
+        let mut window = Part::read(row).map_err(&error)?.window()?;
+        window.measured.span_ns = from_sql(row.int("span_ns").map_err(&error)?);
+        parts.push(window);
+    }
+    let Some(base_ns) = parts.last().map(Window::span_ns) else { return Ok(()) };
+    for span_ns in stored_spans(base_ns).into_iter().filter(|span_ns| *span_ns > base_ns) {
+        let factor = span_ns / base_ns;
+        let last = Query::new(
+            "SELECT number, start_ns, end_ns FROM windows WHERE run_id = $1 AND factor = $2 ORDER BY number DESC LIMIT 1",
+        );
+        let last = conn.fetch_optional(last.bind(run).bind(to_sql(factor))).await.map_err(&error)?;
+        let mut open = Open { factor, span_ns, next_number: 1, until: Timestamp::from_nanos(0), parts: Vec::new() };
+        let mut known = 0;
+        if let Some(last) = last {
+            let int = |name| last.int(name).map(from_sql).map_err(&error);
+            let (start, end) = (Timestamp::from_nanos(int("start_ns")?), Timestamp::from_nanos(int("end_ns")?));
+            (open.next_number, open.until) = (int("number")? + 1, end);
+            let is_known = |part: &Window| part.start >= start && part.end <= end;
+            known = parts.iter().rposition(is_known).map_or(0, |at| at + 1);
+        }
+        let mut closed = Vec::new();
+        for part in &parts[known..] {
+            closed.extend(open.add(part, lengths));
+        }
+        closed.extend(open.close(lengths, Some(NotWhole::Interrupted)));
+        for (factor, window) in &closed {
+            let row = WindowRow::new(*factor, window)?;
+            if let Some(id) = insert_window(conn, run, &row).await? {
+                let body = format!("{{\"id\":{id},\"factor\":{factor}}}");
+                event(conn, row.end_ns, "window_closed", run, body).await?;
+            }
+        }
+    }
+    Ok(())
 }
 
 async fn make_of_run(conn: &mut Conn, run: i64, mut spans: Spans) -> Result<(), StoreError> {
