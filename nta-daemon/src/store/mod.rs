@@ -161,3 +161,5 @@ mod run_tests;
 mod server_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tls_tests;

@@ -28,7 +28,7 @@ impl Server {
     }
 
     /// Starts one with the settings that `settings` makes in its folder; none says that it cannot be run.
-    fn start_with(test: &str, settings: impl FnOnce(&Path) -> Option<Vec<String>>) -> Option<Self> {
+    pub(super) fn start_with(test: &str, settings: impl FnOnce(&Path) -> Option<Vec<String>>) -> Option<Self> {
         let binary = |name: &str| Path::new(BINARIES).join(name);
         if !binary("initdb").exists() {
             eprintln!("not run: {test}: {BINARIES} is missing (Debian's package postgresql)");
@@ -72,12 +72,17 @@ impl Server {
         format!("postgres:///postgres?host={}&user=nta", self.folder.path().display())
     }
 
+    /// The path of a file in its folder.
+    pub(super) fn file(&self, name: &str) -> String {
+        self.folder.path().join(name).display().to_string()
+    }
+
     /// A handle on an empty database, once the server answers.
     pub(super) async fn open(&self) -> Store {
         Self::open_at(&self.url()).await
     }
 
-    async fn open_at(url: &str) -> Store {
+    pub(super) async fn open_at(url: &str) -> Store {
         for _ in 0..600 {
             match Store::open(url).await {
                 Ok(store) => return store,
