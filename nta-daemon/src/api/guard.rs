@@ -123,16 +123,12 @@ impl AllowedHosts {
     }
 }
 
-/// Scheme and port may differ in front of us (TLS ends at a proxy): the same name and the same written port are enough.
+/// A page of this server, which speaks HTTP alone, came by http. Where TLS ends at a proxy in front of it, the origin that
+/// browsers see is another one, and `[api] origins` names it.
 fn is_same_origin(origin: &str, host: &Authority) -> bool {
-    let Some((scheme, authority)) = origin.split_once("://") else { return false };
-    let default = match scheme {
-        "http" => 80,
-        "https" => 443,
-        _ => return false,
-    };
+    let Some(authority) = origin.strip_prefix("http://") else { return false };
     let Ok(authority) = authority.parse::<Authority>() else { return false };
-    let port = |authority: &Authority| authority.port_u16().unwrap_or(default);
+    let port = |authority: &Authority| authority.port_u16().unwrap_or(HTTP_PORT);
     authority.host().eq_ignore_ascii_case(host.host()) && port(&authority) == port(host)
 }
 
@@ -146,6 +142,8 @@ fn single<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<&'h He
 }
 
 const MAX_SHOWN: usize = 100;
+/// Where nothing else is written.
+const HTTP_PORT: u16 = 80;
 
 #[cfg(test)]
 mod tests {
@@ -173,6 +171,8 @@ mod tests {
         for other in ["http://localhost:5001", "http://localhost", "null", "http://127.0.0.1:5000", "file://", ""] {
             assert!(!is_same_origin(other, &host), "{other}");
         }
-        assert!(is_same_origin("https://nta.example", &"nta.example".parse().expect("host")));
+        let bare: Authority = "nta.example".parse().expect("host");
+        assert!(is_same_origin("http://nta.example", &bare) && is_same_origin("http://nta.example:80", &bare));
+        assert!(!is_same_origin("https://nta.example", &bare) && !is_same_origin("https://localhost:5000", &host));
     }
 }

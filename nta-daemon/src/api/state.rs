@@ -1,6 +1,6 @@
 //! What every handler may read.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::watch;
 use utoipa::openapi::OpenApi;
@@ -11,7 +11,7 @@ use super::page::Period;
 use super::workers::Workers;
 use crate::pipeline::baselines::BaselineHandle;
 use crate::store::{Range, Store};
-use nta_core::baseline::BaselineConfig;
+use nta_core::baseline::{BaselineConfig, Export};
 use nta_core::detect::DetectConfig;
 use nta_core::domain::{Mode, Status, Timestamp};
 use nta_core::window::DEFAULT_WINDOW_NS;
@@ -25,6 +25,8 @@ pub struct ApiState {
     pub(super) workers: Workers,
     pub(super) document: Arc<OpenApi>,
     status: watch::Receiver<Status>,
+    /// What is stored of baselines, once it was read.
+    stored: Arc<Mutex<Option<Arc<Export>>>>,
     /// The run that holds the capture of a replay.
     run: Option<[u8; 16]>,
 }
@@ -45,7 +47,16 @@ impl ApiState {
     pub fn new(store: Store, status: watch::Receiver<Status>) -> Self {
         let document = Arc::new(OpenApi::default());
         let (analysis, hosts) = Default::default();
-        Self { store, analysis, hosts, workers: Workers::computing(), document, status, run: None }
+        Self {
+            store,
+            analysis,
+            hosts,
+            workers: Workers::computing(),
+            document,
+            status,
+            stored: Arc::default(),
+            run: None,
+        }
     }
 
     /// Serves these baselines.
@@ -69,6 +80,18 @@ impl ApiState {
     /// Describes itself by this document.
     pub(super) fn with_document(self, document: OpenApi) -> Self {
         Self { document: Arc::new(document), ..self }
+    }
+
+    /// The stored baselines, if they were read.
+    pub(super) fn stored_baselines(&self) -> Option<Arc<Export>> {
+        self.stored.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Keeps what is stored, or forgets it.
+    pub(super) fn keep_baselines(&self, export: Option<Export>) -> Option<Arc<Export>> {
+        let export = export.map(Arc::new);
+        self.stored.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&export);
+        export
     }
 
     /// Length of a base window in nanoseconds.

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::db;
-use super::db::Value;
+use super::db::{Dialect, Value};
 use super::list::{Branch, Listed, MOST_READ, Way, when};
 use super::rows::{address, from_address};
 use super::{Key, Position, Store, StoreError, from_sql, to_sql};
@@ -36,6 +36,10 @@ const FEATURES: Listed = Listed {
     order: "start_ns",
     id: "id",
 };
+
+/// By a host. SQLite takes the index of the spans, which holds the rows of all hosts, unless it is told which one.
+const FEATURES_OF_HOST: Listed =
+    Listed { table: "aggregated_features INDEXED BY aggregated_features_by_host", ..FEATURES };
 
 /// Which feature vectors.
 #[derive(Clone, Copy, Debug, Default)]
@@ -108,7 +112,9 @@ impl Store {
         let longest_ns = span_ns.unwrap_or_default().saturating_add(LATE_NS);
         let low = from.map(|from| from.saturating_sub(longest_ns));
         let way = Way { low, high: to, ..Way::in_order(Branch { index, edge }, Vec::new(), MOST_READ) };
-        let mut rows = self.list(&FEATURES, &[way], position.and_one(), StoredFeatures::read).await?;
+        let is_named = filter.host.is_some() && self.database.dialect() == Dialect::Sqlite;
+        let listed = if is_named { &FEATURES_OF_HOST } else { &FEATURES };
+        let mut rows = self.list(listed, &[way], position.and_one(), StoredFeatures::read).await?;
         let next = position.cut(&mut rows, |row| Key { value: row.start_ns, id: row.id });
         Ok(FeaturePage { items: rows.into_iter().map(StoredFeatures::features).collect::<Result<_, _>>()?, next })
     }

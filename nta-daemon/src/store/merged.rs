@@ -105,7 +105,7 @@ impl Merged {
     /// The parts of a page, from the start of the window that the page before ended in.
     fn query(self, filter: &WindowFilter, position: Position, most: u64) -> Query {
         let mut query = Query::new(
-            "SELECT id, run_id, start_ns, end_ns, rtt_histogram, body FROM windows WHERE factor = 1 AND span_ns = ",
+            "SELECT id, run_id, start_ns, end_ns, rtt_histogram, body FROM windows WHERE factor + 0 = 1 AND span_ns = ",
         );
         query.push_bind(to_sql(self.base_ns));
         let last = |to: Timestamp| Timestamp::from_nanos(to.as_nanos().saturating_sub(1));

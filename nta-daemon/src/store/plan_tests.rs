@@ -118,14 +118,29 @@ fn is_in_order(sql: &str) -> bool {
     sql.contains("WHERE 1 = 1") && !sql.contains(" + 0 ASC") && !sql.contains(" + 0 DESC") && !sql.contains("UNION ALL")
 }
 
+/// Whether an index finds what is asked for: by one of the filters, and by the host where that is one, as of all that there are
+/// its rows are the fewest.
+fn are_found(filters: &[&str], is_found: impl Fn(&str) -> bool) -> bool {
+    let hosts = ["host", "source", "destination", "orig_addr", "resp_addr"];
+    let mut named = filters.iter().filter(|name| hosts.contains(name)).peekable();
+    let is_any = filters.is_empty() || filters.iter().any(|name| is_found(name));
+    if named.peek().is_some() { named.all(|name| is_found(name)) } else { is_any }
+}
+
 #[tokio::test]
 async fn no_route_scans_a_table_on_sqlite() {
     let store = Store::open("sqlite::memory:").await.expect("open");
     ask_everything(&store).await;
     let queries = store.database.seen();
     assert!(queries.len() > 200, "{}", queries.len());
+    let all: std::collections::BTreeSet<&str> = queries.iter().flat_map(|query| filters(query.sql())).collect();
+    assert!(
+        ["host", "span_ns", "proto", "kind", "severity", "source"].iter().all(|name| all.contains(name)),
+        "{all:?}"
+    );
     for query in queries {
         let text = format!("{query:?}");
+        let mut found = String::new();
         for step in store.database.fetch_all(query.clone().explained(Dialect::Sqlite)).await.expect("a plan") {
             let step = step.text("detail").expect("a step");
             let is_large = LARGE.iter().any(|table| step.split(' ').any(|word| word == *table));
@@ -134,8 +149,23 @@ async fn no_route_scans_a_table_on_sqlite() {
             assert!(!step.starts_with("SCAN") || !is_large || is_bounded, "{step}\n{text}");
             let sorts = step.contains("USE TEMP B-TREE FOR ORDER BY");
             assert!(!sorts || !is_in_order(query.sql()), "sorted: {text}");
+            found += &step;
         }
+        let is_found = |name: &str| found.contains(&format!("{name}=?"));
+        assert!(are_found(&filters(query.sql()), is_found), "no index finds it: {found}\n{text}");
     }
+}
+
+/// The columns that a statement holds against one value as they are; what is meant to be looked at row by row is written as
+/// an expression.
+fn filters(sql: &str) -> Vec<&str> {
+    let is_name = |name: &&str| name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+    sql.split(" AND ")
+        .skip(1)
+        .filter_map(|part| part.split_once(" = $"))
+        .map(|(name, _)| name)
+        .filter(is_name)
+        .collect()
 }
 
 #[tokio::test]
@@ -153,6 +183,9 @@ async fn no_route_scans_a_table_on_postgresql() {
         let text = format!("{query:?}");
         let plan = conn.fetch_all(query.clone().explained(Dialect::Postgres)).await.expect("a plan");
         let steps: Vec<String> = plan.iter().map(|step| step.text("QUERY PLAN").expect("a step")).collect();
+        let found: String = steps.iter().filter(|step| step.contains("Index Cond:")).map(String::as_str).collect();
+        let is_found = |name: &str| found.contains(&format!("({name} = "));
+        assert!(are_found(&filters(query.sql()), is_found), "no index finds it: {steps:#?}\n{text}");
         for (index, step) in steps.iter().enumerate() {
             assert!(!is_scan(step), "{step}\n{text}");
             let is_large = LARGE.iter().any(|table| step.contains(&format!(" on {table} ")));

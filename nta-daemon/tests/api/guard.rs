@@ -93,15 +93,20 @@ async fn a_page_of_another_site_cannot_write() {
         (format!("{foreign}Content-Type: text/plain\r\n"), 403),
         ("Origin: null\r\n".to_owned(), 403),
         (format!("Origin: http://localhost:1\r\n{json}"), 403),
+        // Nothing listens there by TLS: a page that says so is another server's.
+        (format!("Origin: https://{address}\r\n{json}"), 403),
         (format!("Origin: http://{address}\r\nOrigin: https://evil.example\r\n{json}"), 400),
         ("Content-Type: text/plain\r\n".to_owned(), 415),
         ("Content-Type: application/x-www-form-urlencoded\r\n".to_owned(), 415),
         (String::new(), 415),
+        ("Content-Type: application/json; charset=utf-16\r\n".to_owned(), 415),
+        ("Content-Type: application/json;Charset=\"latin1\"\r\n".to_owned(), 415),
         // Nothing is stored to learn from: the request itself is sound.
         (json.to_owned(), 422),
         (format!("Origin: http://{address}\r\n{json}"), 422),
         (format!("Origin: https://console.example.org\r\n{json}"), 422),
         ("Content-Type: application/json; charset=utf-8\r\n".to_owned(), 422),
+        ("Content-Type: application/json;charset=\"UTF-8\"\r\n".to_owned(), 422),
     ] {
         let (status, answer) = ask(address, post(path, &format!("Host: {address}\r\n{headers}"), "{}")).await;
         assert_eq!(status, expected, "{headers}: {answer}");

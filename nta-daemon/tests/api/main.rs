@@ -137,7 +137,7 @@ async fn a_wrong_method_and_a_large_body_are_problems_too() {
 #[tokio::test]
 async fn only_imports_may_be_large() {
     let app = App::with(0, 0).await;
-    let padded = format!("{{\"series\": {{}}{}}}", " ".repeat(100_000));
+    let padded = format!("{{\"series\": {{\"loss\": 1}}{}}}", " ".repeat(100_000));
     for (method, path, expected) in [
         (Method::PATCH, "/api/alerts/0123456789abcdef", 413),
         (Method::POST, "/api/anomalies/detect", 413),

@@ -55,15 +55,24 @@ fn content_type(headers: &HeaderMap) -> Result<ContentType, ApiError> {
         return Err(unsupported("`Content-Type` given more than once"));
     }
     let value = String::from_utf8_lossy(value.as_bytes());
-    let essence = value.split(';').next().unwrap_or_default().trim();
+    let mut parts = value.split(';').map(str::trim);
+    let essence = parts.next().unwrap_or_default();
     if essence.eq_ignore_ascii_case("application/json") {
-        return Ok(ContentType::Json);
+        // JSON is UTF-8 (RFC 8259); another character set would be read as something else than what was meant.
+        let charset =
+            parts.filter_map(|part| part.split_once('=')).find(|(name, _)| name.trim().eq_ignore_ascii_case("charset"));
+        return match charset.map(|(_, name)| name.trim().trim_matches('"')) {
+            Some(name) if !["utf-8", "utf8", "us-ascii"].iter().any(|known| known.eq_ignore_ascii_case(name)) => {
+                Err(unsupported(&format!("charset `{}`", name.chars().take(100).collect::<String>())))
+            }
+            _ => Ok(ContentType::Json),
+        };
     }
     Err(unsupported(&format!("`{}`", essence.chars().take(100).collect::<String>())))
 }
 
 fn unsupported(given: &str) -> ApiError {
-    ApiError::MediaType { detail: format!("{given}: expected `Content-Type: application/json`") }
+    ApiError::MediaType { detail: format!("{given}: expected `Content-Type: application/json` in UTF-8") }
 }
 
 /// Reads the document. The refusal names the field; where the text is no JSON it names line and column.

@@ -1,6 +1,7 @@
 //! `/api/baselines`: what is usual on the network, by type.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
@@ -133,23 +134,33 @@ pub(in crate::api) struct ImportRequest {
 fn series_schema() -> Schema {
     let series = ObjectBuilder::new().schema_type(Type::Object);
     let metrics = words_schema(Metric::ALL.map(Metric::word));
-    let all = ObjectBuilder::new().schema_type(Type::Object).min_properties(Some(1)).property_names(Some(metrics));
+    let all = ObjectBuilder::new().schema_type(Type::Object).property_names(Some(metrics));
     all.additional_properties(Some(Schema::from(series))).into()
 }
 
 /// What is known: the pipeline's, or what was stored before its first window; and which of them.
-pub(super) async fn known(state: &ApiState) -> Result<(Export, &'static str), ApiError> {
+pub(super) async fn known(state: &ApiState) -> Result<(Arc<Export>, &'static str), ApiError> {
     if let Some(export) = state.analysis.baselines.latest() {
-        return Ok(((*export).clone(), "pipeline"));
+        return Ok((export, "pipeline"));
+    }
+    // Nobody but an import changes what is stored while no pipeline publishes; it is large, and read once.
+    if let Some(export) = state.stored_baselines() {
+        return Ok((export, "store"));
     }
     Ok(match state.store.baselines(name(state)).await? {
-        Some(export) => (export, "store"),
-        None => (Export::default(), "none"),
+        Some(export) => (state.keep_baselines(Some(export)).unwrap_or_default(), "store"),
+        None => (Arc::default(), "none"),
     })
 }
 
 fn name(state: &ApiState) -> &'static str {
     mode_name(state.status().mode)
+}
+
+/// What is known of the network; the hosts, which are many, are left out.
+fn of_network(state: &ApiState, export: &Export) -> Result<Baselines, ApiError> {
+    let Export { format, updated_ns, ref network, .. } = *export;
+    baselines(state, Export { format, updated_ns, network: network.clone(), hosts: BTreeMap::new() })
 }
 
 fn baselines(state: &ApiState, export: Export) -> Result<Baselines, ApiError> {
@@ -215,7 +226,7 @@ pub(in crate::api) async fn list(
     Query(BaselinesQuery { page }): Query<BaselinesQuery>,
 ) -> Result<Json<List<BaselineJson>>, ApiError> {
     let (export, _) = known(&state).await?;
-    let mut items = describe(&baselines(&state, export)?);
+    let mut items = describe(&of_network(&state, &export)?);
     items.truncate(page.position.limit as usize);
     Ok(Json(page.list(items, None, Range::default())))
 }
@@ -240,7 +251,7 @@ pub(in crate::api) async fn one(
 ) -> Result<Json<BaselineDetail>, ApiError> {
     metrics_of(&kind)?;
     let (export, _) = known(&state).await?;
-    Ok(Json(detail(&baselines(&state, export)?, &kind)?))
+    Ok(Json(detail(&of_network(&state, &export)?, &kind)?))
 }
 
 /// How far learning has come.
@@ -257,7 +268,7 @@ pub(in crate::api) async fn stats(
 ) -> Result<Json<LearningStats>, ApiError> {
     let (export, origin) = known(&state).await?;
     let hosts = export.hosts.len();
-    let learning = baselines(&state, export)?.state();
+    let learning = of_network(&state, &export)?.state();
     let config = &state.analysis.baseline;
     Ok(Json(LearningStats {
         name: name(&state),
@@ -303,7 +314,9 @@ pub(in crate::api) async fn put(
     let read: Result<BTreeMap<Metric, Series>, _> = serde_json::from_value(series);
     let series = read.map_err(|error| wrong(error.to_string()))?;
     if series.is_empty() {
-        return Err(wrong("is empty: nothing is to be imported".to_owned()));
+        // What GET answers before anything was learned: there is nothing to be imported, and nothing changes.
+        let (export, _) = known(&state).await?;
+        return Ok(Json(detail(&of_network(&state, &export)?, &kind)?));
     }
     if let Some(other) = series.keys().find(|metric| !metrics.contains(metric)) {
         let names: Vec<&str> = metrics.iter().map(|metric| metric.word()).collect();
@@ -318,11 +331,14 @@ pub(in crate::api) async fn put(
 /// Hands an import to the pipeline, and stores what is known with it.
 pub(super) async fn apply(state: &ApiState, import: Import) -> Result<Baselines, ApiError> {
     let (export, _) = known(state).await?;
-    let mut imported = baselines(state, export)?;
+    let mut imported = baselines(state, (*export).clone())?;
     let refused = |detail| ApiError::Unprocessable { field: None, detail };
     imported.take(import.clone()).map_err(refused)?;
     let busy = |busy: crate::pipeline::baselines::Busy| ApiError::Conflict { detail: busy.to_string() };
     state.analysis.baselines.order(import).map_err(busy)?;
-    state.store.save_baselines(name(state), &imported.export()).await?;
+    let export = imported.export();
+    let saved = state.store.save_baselines(name(state), &export).await;
+    state.keep_baselines(saved.is_ok().then_some(export));
+    saved?;
     Ok(imported)
 }

@@ -95,7 +95,7 @@ pub(in crate::api) async fn post(
 
     let (export, _) = super::baselines::known(&state).await?;
     let mut baselines = Baselines::new(state.analysis.baseline.clone());
-    let import = baselines.import(export);
+    let import = baselines.import((*export).clone());
     import.map_err(|detail| ApiError::Unprocessable { field: None, detail: format!("baselines: {detail}") })?;
     let learning = baselines.state();
     let cold = cold(&learning);

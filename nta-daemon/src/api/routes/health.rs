@@ -58,14 +58,19 @@ pub(in crate::api) async fn get(_: Query<()>, State(state): State<ApiState>) -> 
     let mut reasons: Vec<String> = status.failure.map(|failure| format!("capture: {failure}")).into_iter().collect();
     let store = state.store.stats();
     if store.failing && !store.waits_on_disk() {
-        let reason = "store: the database takes no writes and nothing else keeps them, see `last_error` in /api/status";
-        reasons.push(reason.to_owned());
+        let since = store.last_error_at.as_deref().unwrap_or("the start");
+        reasons.push(format!(
+            "store: the database takes no writes and nothing else keeps them (last tried at {since}), see `last_error` in /api/status"
+        ));
     }
     if reasons.is_empty() {
         let mut reasons: Vec<String> = status.degraded.iter().map(|reason| format!("capture: {reason}")).collect();
         if store.failing {
             let waiting = store.batches_waiting;
-            reasons.push(format!("store: the database takes no writes, {waiting} batches wait on disk"));
+            let last = store.last_error_at.as_deref().unwrap_or("the start");
+            reasons.push(format!(
+                "store: the database takes no writes (last tried at {last}), {waiting} batches wait on disk"
+            ));
         }
         let status = if reasons.is_empty() { "ok" } else { "degraded" };
         return Json(Health { status, reasons, about }).into_response();

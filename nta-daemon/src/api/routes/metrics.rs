@@ -210,15 +210,17 @@ struct Bandwidth {
     min_bps: Option<i64>,
 }
 
-/// Round trips in milliseconds: the mean of all samples, the largest mean of a flow in a window, the smallest mean of
-/// a window.
+/// Round trips in milliseconds.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 struct Latency {
     unit: &'static str,
     samples: i64,
+    /// Mean of all samples.
     mean_rtt: Option<f64>,
+    /// Longest sample.
     max_rtt: Option<f64>,
-    min_rtt: Option<f64>,
+    /// Smallest mean of a window.
+    min_window_mean_rtt: Option<f64>,
 }
 
 /// New TCP connections.
@@ -252,7 +254,7 @@ impl From<&WindowsSummary> for WindowsSummaryJson {
                 samples: sums.rtt_samples,
                 mean_rtt: mean(sums.rtt_sum_ms.unwrap_or_default(), sums.rtt_samples as f64),
                 max_rtt: sums.rtt_max_ms,
-                min_rtt: sums.rtt_min_ms,
+                min_window_mean_rtt: sums.rtt_min_ms,
             },
             connections: Connections {
                 total_across_windows: sums.connections,
