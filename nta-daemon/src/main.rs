@@ -2,12 +2,10 @@
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
-
 fn main() -> ExitCode {
     #[cfg(feature = "xgboost")]
     on_one_thread();
-    nta_daemon::cli::Cli::parse().execute()
+    nta_daemon::cli::Cli::of_process().execute()
 }
 
 /// Starts this program anew with what libgomp reads when it is loaded, before `main`, unless the user has said it.

@@ -147,8 +147,8 @@ fn configurations_that_cannot_be_used() {
     let value = config("value.toml", "[windows]\nseconds = 0\n");
     let bad = [
         (missing, "missing.toml: No such file"),
-        (unknown, "unknown.toml: line 3: unknown field `second`"),
-        (syntax, "syntax.toml: line 1: unclosed table"),
+        (unknown, "unknown.toml:3: there is no `second` in [windows]; did you mean `seconds`?"),
+        (syntax, "syntax.toml:1: unclosed table"),
         (value, "windows.seconds is 0"),
     ];
     for (path, reason) in bad {

@@ -147,7 +147,7 @@ impl App {
     /// Says where it serves.
     pub fn say_where(&self, what: &str) {
         if let Some(address) = self.address {
-            tracing::info!(url = %format!("http://{address}"), database = %self.config.store.database, "{what}");
+            tracing::info!(url = %format!("http://{address}"), database = self.config.store.database.shown(), "{what}");
         }
     }
 

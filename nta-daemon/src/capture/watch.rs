@@ -24,16 +24,22 @@ pub fn look(patterns: &[InterfacePattern], watched: &[u32]) -> Matches {
     }
     devices.retain(|device| watched.contains(&device.index) || selects(patterns, &device.name));
     let gone = |name: &&&str| !devices.iter().any(|device| device.name == **name);
-    let mut missing: Vec<String> =
-        if devices.iter().any(|device| watched.contains(&device.index)) && devices.len() >= named.len() {
-            // A renamed one stands for its name.
-            Vec::new()
-        } else {
-            named.iter().filter(gone).map(|name| format!("{name} does not exist; it is waited for")).collect()
-        };
+    let mut missing: Vec<String> = if devices.iter().any(|device| watched.contains(&device.index))
+        && devices.len() >= named.len()
+    {
+        // A renamed one stands for its name.
+        Vec::new()
+    } else {
+        let there_are = Device::there_are();
+        named.iter().filter(gone).map(|name| format!("{name} does not exist; it is waited for ({there_are})")).collect()
+    };
     if devices.is_empty() && missing.is_empty() {
         let patterns: Vec<&str> = patterns.iter().map(InterfacePattern::as_str).collect();
-        missing.push(format!("no interface matches {}; one is waited for", patterns.join(",")));
+        missing.push(format!(
+            "no interface matches {}; one is waited for ({})",
+            patterns.join(","),
+            Device::there_are()
+        ));
     }
     // Those that are watched come first, so that a new one takes no place of theirs; the last slot is for strangers.
     devices.sort_by_key(|device| (!watched.contains(&device.index), device.index));

@@ -32,9 +32,12 @@ pub(super) struct Args {
     /// Remove what an ended daemon has left pinned (`capture.pin`), and do nothing else.
     #[arg(long, conflicts_with_all = ["probe", "format"])]
     detach: bool,
-    /// Configuration file (TOML) that names the pin path.
+    /// With --detach: configuration file (TOML) that names the pin path.
     #[arg(long, env = "NTA_CONFIG")]
     config: Option<PathBuf>,
+    /// With --detach: where the daemon has pinned, if no configuration file names it.
+    #[arg(long, value_name = "PATH", requires = "detach")]
+    pin_path: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
@@ -101,7 +104,10 @@ const OLDEST_KERNEL: (u32, u32) = (5, 10);
 
 pub(super) fn execute(args: &Args) -> ExitCode {
     if args.detach {
-        return detach_pinned(args.config.as_deref());
+        return detach_pinned(args.pin_path.as_deref(), args.config.as_deref());
+    }
+    if args.config.is_some() && std::env::var_os("NTA_CONFIG").is_none() {
+        return fail(EXIT_USAGE, &"--config has no effect without --detach");
     }
     if let Some(error) = args.probe.iter().find_map(|name| Device::find(name).err()) {
         return fail(EXIT_USAGE, &error);
@@ -274,9 +280,13 @@ fn attach_once(device: &Device) -> (Option<String>, Option<String>, String) {
 }
 
 /// Removes what is pinned and watched by nobody.
-fn detach_pinned(config: Option<&Path>) -> ExitCode {
-    let path = match Config::load(config) {
-        Ok(config) => config.capture.pin_path,
+fn detach_pinned(path: Option<&Path>, config: Option<&Path>) -> ExitCode {
+    let path = match path.map(|path| Ok(path.to_owned())) {
+        Some(path) => path,
+        None => Config::load(config).map(|config| config.capture.pin_path),
+    };
+    let path = match path {
+        Ok(path) => path,
         Err(error) => return fail(EXIT_USAGE, &error),
     };
     match detach(&path, None) {

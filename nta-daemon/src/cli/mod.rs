@@ -20,7 +20,7 @@ mod train_forest;
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
-use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 
 /// Exit status for bad input: a missing file, no capture, a wrong flag (as clap's).
 const EXIT_USAGE: u8 = 2;
@@ -74,7 +74,32 @@ enum Command {
     Doctor(doctor::Args),
 }
 
+/// What the exit statuses of a command mean.
+fn exit_status(command: &str) -> &'static str {
+    match command {
+        "doctor" => "0: this machine can capture; 1: it cannot; 2: the command line cannot be used",
+        "check-config" => "0: `run` takes it; 2: it cannot be used",
+        "print-config" => "0: printed; 2: the configuration cannot be used",
+        _ => "0: done; 1: it failed at its work; 2: the command line, the configuration or the input cannot be used",
+    }
+}
+
 impl Cli {
+    /// The command line of this process; what cannot be read, and `--help`, end it.
+    pub fn of_process() -> Self {
+        let matches = Self::described().get_matches();
+        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    }
+
+    /// The commands, whose help says what their exit statuses mean.
+    fn described() -> clap::Command {
+        Self::command().mut_subcommands(|command| {
+            let (examples, status) = (command.get_after_help().cloned(), exit_status(command.get_name()));
+            let examples = examples.map(|text| format!("{text}\n\n")).unwrap_or_default();
+            command.after_help(format!("{examples}Exit status:\n  {}", status.replace("; ", "\n  ")))
+        })
+    }
+
     /// Runs the command; errors go to standard error, one line.
     pub fn execute(self) -> ExitCode {
         if let Err(error) = self.start_log() {
@@ -161,10 +186,11 @@ mod tests {
     }
 
     #[test]
-    fn every_command_shows_an_example() {
-        for command in Cli::command().get_subcommands_mut() {
+    fn every_command_shows_an_example_and_its_exit_statuses() {
+        for command in Cli::described().get_subcommands_mut() {
             let help = command.render_long_help().to_string();
-            assert!(help.contains("Example"), "{help}");
+            assert!(help.contains("Example") && help.contains("Exit status:\n  0: "), "{help}");
+            assert!(help.contains("\n  2: "), "{help}");
         }
     }
 }

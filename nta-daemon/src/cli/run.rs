@@ -1,6 +1,6 @@
 //! `run`: live capture.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::settings::Settings;
@@ -33,9 +33,15 @@ pub(super) struct Args {
     /// Load and attach, say how, detach and exit.
     #[arg(long)]
     dry_run: bool,
+    /// What is named without a flag: a capture or an interface, which the refusal says how to give.
+    #[arg(hide = true, value_name = "NAME")]
+    stray: Vec<PathBuf>,
 }
 
 pub(super) fn execute(args: Args) -> ExitCode {
+    if let Some(stray) = args.stray.first() {
+        return fail(EXIT_USAGE, &misplaced(stray));
+    }
     let (dry_run, object, settings) = (args.dry_run, args.ebpf_object, args.settings);
     let config = match settings.clone().load() {
         Ok(config) => config,
@@ -74,6 +80,17 @@ pub(super) fn execute(args: Args) -> ExitCode {
     }
 }
 
+/// How to give what was named without a flag.
+fn misplaced(name: &Path) -> String {
+    let shown = name.display();
+    match name.to_str().filter(|name| Device::find(name).is_ok()) {
+        Some(_) => format!("`{shown}` stands alone: an interface is given as --interface {shown}"),
+        None => format!(
+            "`{shown}` stands alone: `run` captures live; a capture file is analysed by `nta-daemon replay {shown}`"
+        ),
+    }
+}
+
 /// What the configuration says about attaching; a dry run leaves alone what is pinned.
 fn attach_options(capture: &CaptureConfig, dry_run: bool) -> AttachOptions {
     let pinning = match capture.pin_path.clone() {
@@ -93,12 +110,8 @@ fn patterns(patterns: &[InterfacePattern], dry_run: bool) -> Result<Vec<Interfac
     if !patterns.is_empty() {
         return Ok(patterns.to_vec());
     }
-    let name = Device::of_default_route().ok_or_else(|| {
-        let all: Vec<String> = Device::all().into_iter().map(|device| device.name).collect();
-        let there_are =
-            if all.is_empty() { "there is none".to_owned() } else { format!("there are {}", all.join(", ")) };
-        format!("no default route: name an interface with --interface ({there_are})")
-    })?;
+    let name = Device::of_default_route()
+        .ok_or_else(|| format!("no default route: name an interface with --interface ({})", Device::there_are()))?;
     Ok(vec![name.parse().map_err(|error| format!("{error}"))?])
 }
 

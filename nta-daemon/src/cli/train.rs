@@ -66,6 +66,9 @@ fn train(args: &Args) -> Result<ExitCode, ExitCode> {
     if args.algorithm == Algorithm::Xgboost && !BUILT_IN {
         return Err(fail(1, &Refusal::NotBuiltIn));
     }
+    if args.algorithm == Algorithm::IsolationForest && !args.holdout_tools.is_empty() {
+        return Err(fail(EXIT_USAGE, &"--holdout-tools has no effect with --algorithm isolation_forest"));
+    }
     let config = args.common.config()?;
     match (args.algorithm, &args.labels) {
         (Algorithm::IsolationForest, labels) => {

@@ -93,6 +93,16 @@ impl DatabaseUrl {
         Self { text, kind: self.kind }
     }
 
+    /// As it is shown to people: without password, and of a file its path from the root.
+    pub fn shown(&self) -> String {
+        let file = self.text.strip_prefix("sqlite:").filter(|_| self.kind == DatabaseKind::Sqlite);
+        let file = file.map(|rest| rest.trim_start_matches("//")).filter(|rest| !rest.contains(":memory:"));
+        match file.and_then(|rest| std::path::absolute(rest.split('?').next().unwrap_or_default()).ok()) {
+            Some(path) => format!("sqlite:{}", path.display()),
+            None => self.to_string(),
+        }
+    }
+
     /// Which database.
     pub const fn kind(&self) -> DatabaseKind {
         self.kind
@@ -193,6 +203,16 @@ mod tests {
             let error = url.parse::<DatabaseUrl>().expect_err(url).to_string();
             assert!(error.contains(said) && !error.contains("secret"), "{error}");
         }
+    }
+
+    #[test]
+    fn a_file_is_shown_with_its_path_from_the_root() {
+        let here = std::env::current_dir().expect("a folder");
+        let shown = |url: &str| url.parse::<DatabaseUrl>().expect("a URL").shown();
+        assert_eq!(DatabaseUrl::default().shown(), format!("sqlite:{}", here.join("nta.db").display()));
+        assert_eq!(shown("sqlite:///var/lib/nta.db?mode=rwc"), "sqlite:/var/lib/nta.db");
+        assert_eq!(shown("sqlite::memory:"), "sqlite::memory:");
+        assert_eq!(shown("postgres://nta:secret@db/nta"), "postgres://…@db/nta");
     }
 
     #[test]

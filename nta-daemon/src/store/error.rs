@@ -140,13 +140,16 @@ impl StoreError {
         }
     }
 
-    /// The message with all causes, for a log line or the status.
+    /// The message with all causes, for a log line or the status. Some errors name their cause themselves; it is named once.
     pub fn chain(&self) -> String {
         let mut text = self.to_string();
         let mut cause = std::error::Error::source(self);
         while let Some(error) = cause {
-            text.push_str(": ");
-            text.push_str(&error.to_string());
+            let said = error.to_string();
+            if !text.ends_with(&said) {
+                text.push_str(": ");
+                text.push_str(&said);
+            }
             cause = error.source();
         }
         text

@@ -11,7 +11,11 @@ use super::rows::BatchRows;
 use super::waiting::{Cut, thin};
 
 const MAGIC: &[u8; 8] = b"ntaspl02";
+/// How the marks of all versions begin.
+const MAGIC_OF_ALL: &[u8] = b"ntaspl";
 const SUFFIX: &str = "seg";
+/// Of what is set aside.
+const ASIDE: &str = "bad";
 
 /// The folder, and what is in it.
 #[derive(Debug)]
@@ -76,15 +80,29 @@ impl Spool {
     pub(super) fn front(&mut self) -> io::Result<Option<BatchRows>> {
         while let Some(segment) = self.segments.front().copied() {
             let path = self.path(segment.number);
+            let mut is_of_another_version = false;
             let read = match fs::read(&path) {
-                Ok(bytes) => decode(&bytes),
+                Ok(bytes) => {
+                    is_of_another_version = bytes.starts_with(MAGIC_OF_ALL) && !bytes.starts_with(MAGIC);
+                    decode(&bytes)
+                }
                 Err(error) if error.kind() == io::ErrorKind::NotFound => None,
                 Err(error) => return Err(error),
             };
             if read.is_some() {
                 return Ok(read);
             }
-            tracing::error!(path = %path.display(), "store: a segment of the spool is corrupt and was set aside");
+            let aside = path.with_extension(ASIDE);
+            let (path, aside) = (path.display(), aside.display());
+            if is_of_another_version {
+                tracing::error!(
+                    %path, %aside,
+                    "store: a segment of the spool was written by another version and is set aside: rename it back and start \
+                     that version once to store it, or delete it"
+                );
+            } else {
+                tracing::error!(%path, %aside, "store: a segment of the spool is corrupt and is set aside; delete it");
+            }
             self.corrupt += 1;
             self.set_aside()?;
         }
@@ -104,7 +122,7 @@ impl Spool {
     pub(super) fn set_aside(&mut self) -> io::Result<()> {
         if let Some(segment) = self.segments.front().copied() {
             let path = self.path(segment.number);
-            match fs::rename(&path, path.with_extension("bad")) {
+            match fs::rename(&path, path.with_extension(ASIDE)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 _ => self.forget_front(),
             }
@@ -202,6 +220,22 @@ mod tests {
         }
         assert_eq!((numbers, spool.corrupt, spool.len()), (vec![3, 4], 1, 0));
         assert!(folder.path().join(format!("{:020}.bad", 2)).exists());
+    }
+
+    #[test]
+    fn what_another_version_wrote_is_set_aside_and_counted() {
+        let folder = tempfile::tempdir().expect("folder");
+        let mut spool = Spool::open(folder.path(), u64::MAX).expect("open");
+        for number in 1..=2 {
+            spool.push(&rows(number, 10)).expect("push");
+        }
+        let bytes = fs::read(spool.path(1)).expect("the first");
+        let older = [b"ntaspl01", &bytes[MAGIC.len()..]].concat();
+        fs::write(spool.path(1), &older).expect("as the version before wrote it");
+        assert_eq!(spool.front().expect("front"), Some(rows(2, 10)));
+        assert_eq!((spool.corrupt, spool.len()), (1, 1));
+        let aside = spool.path(1).with_extension(ASIDE);
+        assert_eq!(fs::read(aside).expect("set aside"), older, "renamed back, that version reads it");
     }
 
     #[test]

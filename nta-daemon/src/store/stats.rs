@@ -3,7 +3,9 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
+use super::events::now;
 use super::size::{Sizes, UNKNOWN};
+use nta_core::domain::Timestamp;
 
 /// A snapshot of the store's counters.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
@@ -80,6 +82,9 @@ pub struct StoreStats {
     pub last_commit_us: u64,
     /// The last error; stays after recovery.
     pub last_error: Option<String>,
+    /// When that was.
+    #[schema(format = DateTime)]
+    pub last_error_at: Option<String>,
 }
 
 impl StoreStats {
@@ -125,21 +130,22 @@ pub(super) struct Counters {
     pub(super) sizes: Sizes,
     pub(super) spool_corrupt: AtomicU64,
     pub(super) last_commit_us: AtomicU64,
-    last_error: Mutex<Option<String>>,
+    last_error: Mutex<Option<(Timestamp, String)>>,
 }
 
 impl Counters {
     pub(super) fn failed(&self, error: String) {
         self.failures.fetch_add(1, Relaxed);
         self.failing.store(true, Relaxed);
-        *self.last_error.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(error);
+        *self.last_error.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some((now(), error));
     }
 
-    pub(super) fn last_error(&self) -> Option<String> {
+    pub(super) fn last_error(&self) -> Option<(Timestamp, String)> {
         self.last_error.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
     }
 
     pub(super) fn snapshot(&self) -> StoreStats {
+        let (last_error_at, last_error) = self.last_error().unzip();
         StoreStats {
             batches: self.batches.load(Relaxed),
             windows: self.windows.load(Relaxed),
@@ -176,7 +182,8 @@ impl Counters {
             disk_free_bytes: known(&self.sizes.free),
             spool_corrupt: self.spool_corrupt.load(Relaxed),
             last_commit_us: self.last_commit_us.load(Relaxed),
-            last_error: self.last_error(),
+            last_error,
+            last_error_at: last_error_at.map(|time| time.to_string()),
         }
     }
 }

@@ -313,7 +313,7 @@ impl Task {
             }
             tokio::time::sleep(self.wait.min(LONGEST_WAIT)).await;
         }
-        let last = self.store.counters.last_error().unwrap_or_default();
+        let last = self.store.counters.last_error().map(|(_, error)| error).unwrap_or_default();
         match (std::mem::take(&mut self.lost), self.waiting()) {
             (0, 0) => Ok(()),
             (0, waiting) => Err(StoreError::Waiting { batches: waiting as u64, last }),

@@ -4,7 +4,7 @@
 //! at the next start): when the process dies, by whatever signal, the kernel detaches the programs. With pinning the
 //! links stay, and the next start replaces their programs atomically.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use aya::programs::TcAttachType;
@@ -16,7 +16,7 @@ use super::hook::{DIRECTIONS, Hook, NO_PERMISSION};
 use super::link::{Held, Linker};
 use super::load::{Kernel, KernelOptions};
 use super::maps::KernelFlows;
-use super::pin::{Pins, detach};
+use super::pin::{Pins, detach, pinned_below};
 use super::present::{Present, at_tcx, at_xdp};
 use super::slots::Slots;
 use super::topology::Topology;
@@ -177,10 +177,8 @@ impl AttachedKernel {
         let Some(pins) = &self.pins else { return Ok(()) };
         pins.hand_over(flows.last_ledger())?;
         let path = pins.maps().display().to_string();
-        tracing::info!(
-            path,
-            "stays attached and goes on counting for the next start (nta-daemon doctor --detach ends it)"
-        );
+        let detach = detach_command(pins.root());
+        tracing::info!(path, "stays attached and goes on counting for the next start (`{detach}` ends it)");
         Ok(())
     }
 }
@@ -192,6 +190,11 @@ impl Drop for AttachedKernel {
             claim.remove_filters();
         }
     }
+}
+
+/// What takes off what is pinned there.
+fn detach_command(path: &Path) -> String {
+    format!("nta-daemon doctor --detach --pin-path {}", path.display())
 }
 
 fn abandon(pins: Option<&Pins>, devices: &[Device]) {
@@ -212,8 +215,10 @@ pub(super) fn refuse_strays(devices: &[Device], pins: Option<&Pins>) -> Result<(
         let began = Instant::now();
         while let Some(stray) = stray(device, &known) {
             if began.elapsed() >= GONE_WITHIN {
+                let root = pinned_below(device.index);
+                let root = root.as_deref().unwrap_or_else(|| Path::new("PATH, its capture.pin_path,"));
                 let by =
-                    format!("{stray}, which an ended nta-daemon has pinned (nta-daemon doctor --detach removes it)");
+                    format!("{stray}, which an ended nta-daemon has pinned (`{}` removes it)", detach_command(root));
                 return Err(SourceError::Watched { interface: device.name.clone(), by });
             }
             std::thread::sleep(LOOK_EVERY);

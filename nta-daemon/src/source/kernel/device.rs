@@ -44,6 +44,12 @@ impl Device {
         devices
     }
 
+    /// The interfaces that there are, for a message about one that there is not.
+    pub fn there_are() -> String {
+        let all: Vec<String> = Self::all().into_iter().map(|device| device.name).collect();
+        if all.is_empty() { "there is none but lo".to_owned() } else { format!("there are {}", all.join(", ")) }
+    }
+
     /// What an interface of this network namespace has counted itself since it exists.
     pub fn counts(name: &str) -> NicCounts {
         counts(&fs::read_to_string("/proc/net/dev").unwrap_or_default(), name).unwrap_or_default()

@@ -33,6 +33,10 @@ const SCHEMA: usize = 4;
 /// The maps that the next daemon goes on with.
 pub(super) const PINNED_MAPS: [&str; 7] = ["FLOWS4", "FLOWS6", "NAT4", "NAT6", "OVERFLOW", "FRAGMENTS", "LEDGER"];
 const HANDOVER: &str = "handover";
+/// Where it is mounted by custom, and how deep and wide it is searched.
+const BPFFS: &str = "/sys/fs/bpf";
+const SEARCH_DEPTH: usize = 4;
+const MAX_SEARCHED: usize = 64;
 /// Magic number of a BPF file system (linux/magic.h).
 const BPF_FS_MAGIC: i64 = 0xcafe_4a11;
 
@@ -131,6 +135,11 @@ impl Pins {
     /// Where the maps are pinned.
     pub(super) fn maps(&self) -> &Path {
         &self.maps
+    }
+
+    /// The path that everything is pinned below, as it is configured.
+    pub(super) fn root(&self) -> &Path {
+        self.links.parent().unwrap_or(&self.links)
     }
 
     /// What the ledger held when the last daemon ended; empty when the maps are new.
@@ -259,6 +268,19 @@ fn program_of(link: PinnedLink) -> Option<u32> {
 }
 
 /// Folder of this network namespace.
+/// The path below which an ended daemon has pinned a link to this interface, if it is found on the BPF file system.
+pub(super) fn pinned_below(index: u32) -> Option<PathBuf> {
+    fn search(folder: &Path, index: u32, depth: usize) -> Option<PathBuf> {
+        let links = namespace_folder(folder).ok()?;
+        if entries(&links).iter().any(|path| indices_of(path).is_some_and(|indices| indices.contains(&index))) {
+            return Some(folder.to_owned());
+        }
+        let inner = entries(folder).into_iter().filter(|path| path.is_dir()).take(MAX_SEARCHED);
+        if depth == 0 { None } else { inner.into_iter().find_map(|path| search(&path, index, depth - 1)) }
+    }
+    search(Path::new(BPFFS), index, SEARCH_DEPTH)
+}
+
 fn namespace_folder(path: &Path) -> io::Result<PathBuf> {
     Ok(path.join(format!("net{}", fs::metadata("/proc/self/ns/net")?.ino())))
 }

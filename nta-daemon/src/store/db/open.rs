@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr as _;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -54,6 +54,8 @@ pub(in crate::store) struct Database {
     /// Device and inode of the file that the connections have open.
     file: RwLock<Option<(u64, u64)>>,
     closed: AtomicBool,
+    /// Attempts to open the file anew since it was deleted or replaced.
+    replaced: AtomicU64,
     /// Every statement that read, for a test of their plans.
     #[cfg(test)]
     seen: std::sync::Mutex<Vec<Query>>,
@@ -99,6 +101,7 @@ impl Database {
             writer: Mutex::new(None),
             file: RwLock::new(None),
             closed: AtomicBool::new(false),
+            replaced: AtomicU64::new(0),
             #[cfg(test)]
             seen: std::sync::Mutex::default(),
         };
@@ -173,11 +176,25 @@ impl Database {
         if self.was_replaced() {
             // The connections have a file open that nobody finds any more.
             drop(slot.take());
-            tracing::error!(database = self.url, "the database file was deleted or replaced; opening it anew");
+            let attempt = self.replaced.fetch_add(1, Relaxed) + 1;
+            // Every attempt would say it; the first does, then the second, the fourth, the eighth.
+            if attempt.is_power_of_two() {
+                tracing::error!(
+                    database = self.url,
+                    attempt,
+                    "the database file was deleted or replaced; opening it anew"
+                );
+            }
         }
         let mut conn = match slot.take() {
             Some(conn) => conn,
-            None if self.was_replaced() => self.prepare().await?,
+            None if self.was_replaced() => {
+                let conn = self.prepare().await?;
+                if self.replaced.swap(0, Relaxed) > 0 {
+                    tracing::info!(database = self.url, "the database file was opened anew");
+                }
+                conn
+            }
             None => self.target.connect().await.map_err(StoreError::query("runs"))?,
         };
         if self.is_memory() {
@@ -297,8 +314,11 @@ fn identity(path: &Path) -> Option<(u64, u64)> {
 
 fn create_folder(path: &Path) -> Result<(), StoreError> {
     match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => {
-            std::fs::create_dir_all(folder).map_err(|source| StoreError::Folder { path: PathBuf::from(folder), source })
+        Some(folder) if !folder.as_os_str().is_empty() && !folder.exists() => {
+            let failed = |source| StoreError::Folder { path: PathBuf::from(folder), source };
+            std::fs::create_dir_all(folder).map_err(failed)?;
+            tracing::warn!(folder = %folder.display(), "the folder of the database was not there and was made");
+            Ok(())
         }
         _ => Ok(()),
     }
@@ -307,5 +327,5 @@ fn create_folder(path: &Path) -> Result<(), StoreError> {
 /// A database as it may be shown: without password. Of what is no database's URL only the scheme is.
 pub(in crate::store) fn without_password(url: &str) -> String {
     let scheme = || url.split_once(':').map_or("…", |(scheme, _)| scheme).chars().take(32).collect();
-    url.parse::<DatabaseUrl>().map_or_else(|_| scheme(), |url| url.to_string())
+    url.parse::<DatabaseUrl>().map_or_else(|_| scheme(), |url| url.shown())
 }
