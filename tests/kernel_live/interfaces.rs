@@ -184,3 +184,38 @@ fn health(_daemon: &Daemon<'_>, pair: &Pair) -> Option<(u16, Value)> {
     let (document, code) = text.rsplit_once('\n')?;
     Some((code.parse().ok().filter(|code| *code != 0)?, serde_json::from_str(document).ok()?))
 }
+
+#[test]
+fn what_lies_behind_the_interfaces_that_are_not_the_way_out_is_inside() {
+    if !can_run("what_lies_behind_the_interfaces_that_are_not_the_way_out_is_inside", &[]) {
+        return;
+    }
+    let _alone = alone();
+    let folder = tempfile::tempdir().expect("a folder");
+    let pair = Pair::silent();
+    for command in [
+        "link add w0 type veth peer name w1",
+        "addr add 203.0.113.2/24 dev w0",
+        "link set w0 up",
+        "link set w1 up",
+        "route add default via 203.0.113.1",
+        "addr add 198.51.100.1/24 dev v0",
+        "route add 198.18.9.0/24 via 198.51.100.9",
+    ] {
+        pair.inside.ip(command);
+    }
+    let daemon = Daemon::start(&pair.inside, folder.path(), "v0", "auto");
+    let learned = |wanted: &[&str]| {
+        wait_for("the networks", SOON, || {
+            let learned = daemon.status()["local_networks"]["learned"].clone();
+            let has = |network: &&str| learned.as_array().is_some_and(|all| all.contains(&Value::from(*network)));
+            wanted.iter().all(has).then_some(learned)
+        })
+    };
+    let at_start = learned(&["198.18.9.0/24", "198.51.100.0/24", "203.0.113.2/32"]);
+    assert!(!at_start.to_string().contains("203.0.113.0/24"), "the provider's network: {at_start}");
+    // What changes is read again when an interface changes.
+    pair.inside.ip("addr add 198.18.7.1/24 dev v0");
+    pair.inside.ip("link set v0 mtu 1400");
+    learned(&["198.18.7.0/24"]);
+}

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -31,13 +32,31 @@ pub struct Networks {
     list: Vec<IpNet>,
     /// First and last address of each, as numbers: every flow asks.
     ranges: Vec<(u128, u128)>,
+    learned: Learned,
+}
+
+/// Networks that are found to be one's own while traffic is judged: the same for all copies of a list, and no part of what was
+/// configured.
+#[derive(Clone, Default)]
+struct Learned(Arc<RwLock<(Vec<IpNet>, Vec<(u128, u128)>)>>);
+
+impl PartialEq for Learned {
+    fn eq(&self, _other: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Learned {}
+
+/// First and last address, as numbers.
+fn range(network: &IpNet) -> (u128, u128) {
+    (address_number(network.network()), address_number(network.broadcast()))
 }
 
 impl From<Vec<IpNet>> for Networks {
     fn from(list: Vec<IpNet>) -> Self {
-        let range = |network: &IpNet| (address_number(network.network()), address_number(network.broadcast()));
         let ranges = list.iter().map(range).collect();
-        Self { list, ranges }
+        Self { list, ranges, learned: Learned::default() }
     }
 }
 
@@ -82,14 +101,36 @@ impl Networks {
     pub(super) const SECTION: &'static str = "detect";
 
     /// None.
-    pub(super) const fn none() -> Self {
-        Self { list: Vec::new(), ranges: Vec::new() }
+    pub(super) fn none() -> Self {
+        Vec::new().into()
     }
 
     /// Whether one of them has this address.
     pub fn contains(&self, address: &IpAddr) -> bool {
         let number = address_number(*address);
-        self.ranges.iter().any(|(first, last)| (first..=last).contains(&&number))
+        let holds = |ranges: &[(u128, u128)]| ranges.iter().any(|(first, last)| (first..=last).contains(&&number));
+        holds(&self.ranges) || holds(&self.learned.0.read().unwrap_or_else(PoisonError::into_inner).1)
+    }
+
+    /// As configured.
+    pub fn configured(&self) -> &[IpNet] {
+        &self.list
+    }
+
+    /// Whether one of the configured networks has all of this one.
+    pub fn is_configured(&self, network: &IpNet) -> bool {
+        self.list.iter().any(|known| known.contains(network))
+    }
+
+    /// What was learned last.
+    pub fn learned(&self) -> Vec<IpNet> {
+        self.learned.0.read().unwrap_or_else(PoisonError::into_inner).0.clone()
+    }
+
+    /// Takes these networks for one's own too, in place of what was learned before, here and in every copy.
+    pub fn learn(&self, networks: Vec<IpNet>) {
+        let ranges = networks.iter().map(range).collect();
+        *self.learned.0.write().unwrap_or_else(PoisonError::into_inner) = (networks, ranges);
     }
 
     pub(super) fn settings() -> Vec<Setting> {
@@ -163,5 +204,15 @@ mod tests {
         ] {
             assert_eq!(is_outside(&local, &address.parse().expect("an address")), outside, "{address}");
         }
+    }
+
+    #[test]
+    fn what_is_learned_is_local_in_every_copy_until_something_else_is() {
+        let (local, address) = (Networks::default(), "203.0.113.7".parse().expect("an address"));
+        let copy = local.clone();
+        copy.learn(vec!["203.0.113.0/24".parse().expect("a network")]);
+        assert!(!is_outside(&local, &address) && local == Networks::default());
+        copy.learn(Vec::new());
+        assert!(is_outside(&local, &address));
     }
 }

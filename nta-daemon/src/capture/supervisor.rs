@@ -12,6 +12,7 @@ use tokio::sync::watch::Sender;
 use tokio_util::sync::CancellationToken;
 
 use super::clock;
+use super::inside::Inside;
 use super::source::LiveSource;
 use super::watch::{Matches, look};
 use crate::config::{Config, InterfacePattern};
@@ -43,6 +44,7 @@ pub struct Supervisor {
     clock: LiveClock,
     found: Matches,
     links: Option<LinkEvents>,
+    inside: Inside,
     /// What the attached interfaces had counted themselves when they were attached.
     attached_at: Vec<(u32, NicCounts)>,
     refused: Option<Refused>,
@@ -111,6 +113,7 @@ impl Supervisor {
             clock,
             found: Matches::default(),
             links: links.ok(),
+            inside: Inside::new(config),
             attached_at: Vec::new(),
             refused: None,
         };
@@ -119,6 +122,7 @@ impl Supervisor {
             new.clock.go_on_from(resume.readings.clock_offset_ns);
             new.source = LiveSource::new(new.clock.offset_ns());
         }
+        new.inside.look(true);
         new.attach(resume)?;
         Ok(new)
     }
@@ -224,7 +228,9 @@ impl Supervisor {
                 pipeline.clock_set(by_ns);
             }
             let closes = self.clock.now() >= end;
-            if self.links.as_ref().is_some_and(LinkEvents::heard) || closes || self.is_due() {
+            let heard = self.links.as_ref().is_some_and(LinkEvents::heard);
+            self.inside.look(heard);
+            if heard || closes || self.is_due() {
                 self.follow(&mut pipeline)?;
                 published.send_modify(|published| {
                     published.failure.clone_from(&pipeline.status().failure);

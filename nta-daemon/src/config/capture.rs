@@ -20,6 +20,8 @@ section! {
     CaptureConfig in "capture" {
         /// Interfaces to watch: names, or patterns such as "eth*" and "!docker*". Empty: the one of the default route.
         interfaces: Vec<InterfacePattern> = Vec::new(),
+        /// Interfaces whose side is inside. Empty: all but those with a default route. Their networks are added to detect.local_networks.
+        inside: Vec<InterfacePattern> = Vec::new(),
         /// Hook: auto, xdp, xdp-generic, tcx or tc.
         attach: Attach = Attach::Auto,
         /// Kernel memory for the flow maps in MiB; 64 hold about 70,000 IPv4 and 45,000 IPv6 flows.

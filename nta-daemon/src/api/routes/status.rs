@@ -18,8 +18,18 @@ pub(in crate::api) struct StatusPage {
     uptime_s: f64,
     #[serde(flatten)]
     pipeline: StatusJson,
+    local_networks: LocalNetworksJson,
     store: StoreJson,
     process: ProcessJson,
+}
+
+/// Networks that are one's own; all others are outside.
+#[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
+struct LocalNetworksJson {
+    /// As `detect.local_networks` says.
+    configured: Vec<String>,
+    /// Beside them, by the addresses and routes of this machine; empty in a replay.
+    learned: Vec<String>,
 }
 
 #[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
@@ -46,6 +56,7 @@ struct StoreJson {
 pub(in crate::api) async fn get(_: Query<()>, State(state): State<ApiState>) -> Json<StatusPage> {
     let status = state.status();
     let now = now();
+    let local = &state.analysis.detect.local_networks;
     let store = StoreJson {
         stored_windows: state.store.window_count().await.ok(),
         stored_flows: state.store.flow_count().await.ok(),
@@ -56,6 +67,10 @@ pub(in crate::api) async fn get(_: Query<()>, State(state): State<ApiState>) -> 
         timestamp: now.to_string(),
         uptime_s: seconds(now.since(status.started)),
         pipeline: StatusJson::from(&status),
+        local_networks: LocalNetworksJson {
+            configured: local.configured().iter().map(ToString::to_string).collect(),
+            learned: local.learned().iter().map(ToString::to_string).collect(),
+        },
         store,
         process: process::read(),
     })
