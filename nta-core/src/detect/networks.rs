@@ -31,14 +31,14 @@ const DOC: &str = " Networks that are one's own; all others are outside.";
 pub struct Networks {
     list: Vec<IpNet>,
     /// First and last address of each, as numbers: every flow asks.
-    ranges: Vec<(u128, u128)>,
+    ranges: Vec<Range>,
     learned: Learned,
 }
 
 /// Networks that are found to be one's own while traffic is judged: the same for all copies of a list, and no part of what was
 /// configured.
 #[derive(Clone, Default)]
-struct Learned(Arc<RwLock<(Vec<IpNet>, Vec<(u128, u128)>)>>);
+struct Learned(Arc<RwLock<(Vec<IpNet>, Vec<Range>)>>);
 
 impl PartialEq for Learned {
     fn eq(&self, _other: &Self) -> bool {
@@ -49,7 +49,9 @@ impl PartialEq for Learned {
 impl Eq for Learned {}
 
 /// First and last address, as numbers.
-fn range(network: &IpNet) -> (u128, u128) {
+type Range = (u128, u128);
+
+fn range(network: &IpNet) -> Range {
     (address_number(network.network()), address_number(network.broadcast()))
 }
 
@@ -108,7 +110,7 @@ impl Networks {
     /// Whether one of them has this address.
     pub fn contains(&self, address: &IpAddr) -> bool {
         let number = address_number(*address);
-        let holds = |ranges: &[(u128, u128)]| ranges.iter().any(|(first, last)| (first..=last).contains(&&number));
+        let holds = |ranges: &[Range]| ranges.iter().any(|(first, last)| (first..=last).contains(&&number));
         holds(&self.ranges) || holds(&self.learned.0.read().unwrap_or_else(PoisonError::into_inner).1)
     }
 
