@@ -15,6 +15,8 @@ pub enum CaptureError {
     NotACapture { path: String, detail: String },
     #[error("{path}: cut off in the file header: {detail}")]
     HeaderCutOff { path: String, detail: String },
+    #[error("{path}: {reason}")]
+    Filter { path: String, reason: String },
 }
 
 impl CaptureError {

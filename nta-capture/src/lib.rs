@@ -11,6 +11,7 @@ mod about;
 mod byte_order;
 mod error;
 mod ethernet;
+mod filter;
 mod format;
 mod input;
 mod link_type;
@@ -28,10 +29,12 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
+use std::sync::Arc;
 
 pub use about::{About, Interface};
 pub use error::{CaptureError, End};
 pub use ethernet::ETHERTYPE_NOT_IP;
+pub use filter::FrameFilter;
 pub use format::{Compression, Container, Format};
 pub use link_type::LinkType;
 pub use merged::{Merged, Part};
@@ -76,6 +79,8 @@ pub struct Frame<'a> {
     pub wire_len: u32,
     /// The captured bytes. Ethernet as captured; any other link header is replaced by an Ethernet header.
     pub data: &'a [u8],
+    /// Whether the filter takes it, see [`CaptureReader::with_filter`]; all are wanted where there is none.
+    pub is_wanted: bool,
 }
 
 /// Reads the frames of one capture, front to back.
@@ -89,6 +94,7 @@ pub struct CaptureReader {
     skipped: BTreeMap<LinkType, u64>,
     finished: bool,
     end: End,
+    filter: Option<Arc<dyn FrameFilter>>,
 }
 
 impl CaptureReader {
@@ -106,10 +112,42 @@ impl CaptureReader {
                 let format = Format { container: records.container(), compression };
                 let skipped = BTreeMap::new();
                 let end = End::Complete;
-                Ok(Self { name, total_bytes: None, format, input, records, frames: 0, skipped, finished: false, end })
+                Ok(Self {
+                    name,
+                    total_bytes: None,
+                    format,
+                    input,
+                    records,
+                    frames: 0,
+                    skipped,
+                    finished: false,
+                    end,
+                    filter: None,
+                })
             }
             Err(end) => Err(CaptureError::from_end(&name, end)),
         }
+    }
+
+    /// Has this filter say which frames are wanted. The others are handed out too: they belong to the capture's time.
+    #[must_use]
+    pub fn with_filter(self, filter: Option<Arc<dyn FrameFilter>>) -> Self {
+        Self { filter, ..self }
+    }
+
+    /// Whether the filter can look at frames of the link types that are known so far.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn check_filter(&self) -> Result<(), CaptureError> {
+        let Some(filter) = &self.filter else { return Ok(()) };
+        for interface in &self.about().interfaces {
+            if let Some(link_type) = interface.link_type.canonical() {
+                let refused = |reason| CaptureError::Filter { path: self.name.clone(), reason };
+                filter.check(link_type).map_err(refused)?;
+            }
+        }
+        Ok(())
     }
 
     /// The file's path, or what else the capture was called when it was opened.
@@ -142,11 +180,16 @@ impl CaptureReader {
     /// The frame of a record, once: its link header is replaced in place.
     #[inline]
     fn frame(&mut self, record: Record) -> Frame<'_> {
+        let wire_len = record.wire_len.min(MAX_WIRE_LEN);
+        let is_wanted = self.filter.as_ref().is_none_or(|filter| {
+            let data = self.input.at(record.start, record.len);
+            filter.takes(record.link.link_type(data), wire_len, data)
+        });
         let data = match record.link {
             Link::Ethernet => self.input.at(record.start, record.len),
             link => ethernet::rewrite(link, self.input.at_with_headroom(record.start, record.len)),
         };
-        Frame { time_ns: record.time_ns, wire_len: record.wire_len.min(MAX_WIRE_LEN), data }
+        Frame { time_ns: record.time_ns, wire_len, data, is_wanted }
     }
 
     /// Whether frames of several interfaces come now, each in its own order.
@@ -188,6 +231,7 @@ impl CaptureReader {
             skipped,
             finished: true,
             end,
+            filter: None,
         }
     }
 

@@ -27,6 +27,29 @@ pub(super) enum Link {
     Unsupported(LinkType),
 }
 
+impl Link {
+    /// The registered type of a frame with this header; where several numbers mean the same, one of them.
+    pub(super) fn link_type(self, frame: &[u8]) -> LinkType {
+        LinkType(match self {
+            Self::Ethernet => 1,
+            Self::RawIp => 101,
+            Self::Ipv4 => 228,
+            Self::Ipv6 => 229,
+            // The address family in network order, or of a machine with the other byte order than ours.
+            Self::Null if matches!(frame, [0, 0, _, _, ..]) => 108,
+            Self::Null => 0,
+            Self::CookedV1 => 113,
+            Self::CookedV2 => 276,
+            Self::Ppp => 9,
+            Self::CiscoHdlc => 104,
+            Self::Fddi => 10,
+            Self::Wireless => 105,
+            Self::Radiotap => 127,
+            Self::Unsupported(link_type) => return link_type,
+        })
+    }
+}
+
 impl LinkType {
     pub(super) const ETHERNET: Self = Self(1);
     pub(super) const TOKEN_RING: Self = Self(6);
@@ -45,6 +68,14 @@ impl LinkType {
     /// The number, as registered.
     pub fn number(self) -> u32 {
         self.0
+    }
+
+    /// The one that frames of this type are called by, see [`Link::link_type`]; `None` for types that are not read.
+    pub(super) fn canonical(self) -> Option<Self> {
+        match self.link() {
+            Link::Unsupported(_) => None,
+            link => Some(link.link_type(&[])),
+        }
     }
 
     pub(super) fn link(self) -> Link {

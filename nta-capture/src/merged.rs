@@ -3,10 +3,11 @@
 use std::fs::File;
 use std::io::{Cursor, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::ordered::{Clock, Ordered};
 use super::sections::{self, Section};
-use super::{CaptureError, CaptureReader, Compression, Container, End, Format, Frame};
+use super::{CaptureError, CaptureReader, Compression, Container, End, Format, Frame, FrameFilter};
 
 /// Captures that are read at the same time: each takes a descriptor and a buffer. Those that begin while as many are being
 /// read wait for the end of one, and their frames are late.
@@ -28,6 +29,7 @@ pub struct Merged {
     ended: Vec<Part>,
     /// Paths of the captures, in the order in which they were given.
     names: Vec<String>,
+    filter: Option<Arc<dyn FrameFilter>>,
 }
 
 struct Input {
@@ -52,11 +54,12 @@ pub struct Part {
 }
 
 impl Merged {
-    /// Opens all captures and looks at their first frames, so that a wrong name costs nothing. `-` is standard input.
+    /// Opens all captures and looks at their first frames, so that a wrong name costs nothing. `-` is standard input. `filter` says
+    /// which frames are wanted.
     ///
     /// # Errors
-    /// Names the file that is no capture, or cannot be read.
-    pub fn open(paths: &[PathBuf]) -> Result<Self, CaptureError> {
+    /// Names the file that is no capture, or cannot be read, or whose link type the filter knows nothing of.
+    pub fn open(paths: &[PathBuf], filter: Option<&Arc<dyn FrameFilter>>) -> Result<Self, CaptureError> {
         let mut inputs = Vec::new();
         let mut names = Vec::with_capacity(paths.len());
         let (mut total_bytes, mut room) = (Some(0_u64), sections::MOST_IN_MEMORY);
@@ -69,7 +72,8 @@ impl Merged {
                 parts = vec![(Section::default(), whole)];
             }
             for (section, part) in parts {
-                inputs.push(Input::new(path, section, file, Ordered::new(part), inputs.len()));
+                let part = Ordered::new(part.with_filter(filter.cloned()));
+                inputs.push(Input::new(path, section, file, part, inputs.len())?);
             }
         }
         // Stable: captures that begin at the same time stay in the order in which they were given.
@@ -83,6 +87,7 @@ impl Merged {
             total_bytes,
             ended: Vec::new(),
             names,
+            filter: filter.cloned(),
         })
     }
 
@@ -100,6 +105,7 @@ impl Merged {
             total_bytes,
             ended: Vec::new(),
             names,
+            filter: None,
         }
     }
 
@@ -184,7 +190,7 @@ impl Merged {
         self.next += 1;
         if self.inputs[at].capture.is_none() {
             // It was opened before; one that is gone now has no frames.
-            self.inputs[at].capture = self.inputs[at].open().ok();
+            self.inputs[at].capture = self.inputs[at].open(self.filter.clone()).ok();
         }
         self.active.push(at);
         self.look_for_sole();
@@ -219,22 +225,29 @@ impl Merged {
 }
 
 impl Input {
-    fn new(path: &Path, section: Section, file: usize, mut capture: Ordered, before: usize) -> Self {
+    fn new(
+        path: &Path,
+        section: Section,
+        file: usize,
+        mut capture: Ordered,
+        before: usize,
+    ) -> Result<Self, CaptureError> {
         let first = capture.next_time().unwrap_or_default();
+        capture.reader().check_filter()?;
         // A pipe cannot be opened again, and what is in memory need not be.
         let is_plain = capture.reader().format().compression == Compression::None;
         let is_held = section != Section::default() && !is_plain;
         let is_kept = before < MOST_OPEN || is_held || capture.reader().total_bytes().is_none();
-        Self { path: path.to_owned(), section, file, first, capture: is_kept.then_some(capture) }
+        Ok(Self { path: path.to_owned(), section, file, first, capture: is_kept.then_some(capture) })
     }
 
-    fn open(&self) -> Result<Ordered, CaptureError> {
+    fn open(&self, filter: Option<Arc<dyn FrameFilter>>) -> Result<Ordered, CaptureError> {
         let reader = if self.section == Section::default() {
             super::open(&self.path)?
         } else {
             open_section(&self.path, self.section)?
         };
-        Ok(Ordered::new(reader))
+        Ok(Ordered::new(reader.with_filter(filter)))
     }
 }
 

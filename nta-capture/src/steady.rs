@@ -25,15 +25,17 @@ pub(super) struct Copied {
     pub(super) time_ns: u64,
     wire_len: u32,
     data: Vec<u8>,
+    is_wanted: bool,
 }
 
 impl Copied {
     pub(super) fn of(frame: Frame<'_>) -> Self {
-        Self { time_ns: frame.time_ns, wire_len: frame.wire_len, data: frame.data.to_vec() }
+        let Frame { time_ns, wire_len, data, is_wanted } = frame;
+        Self { time_ns, wire_len, data: data.to_vec(), is_wanted }
     }
 
     pub(super) fn frame(&self) -> Frame<'_> {
-        Frame { time_ns: self.time_ns, wire_len: self.wire_len, data: &self.data }
+        Frame { time_ns: self.time_ns, wire_len: self.wire_len, data: &self.data, is_wanted: self.is_wanted }
     }
 
     pub(super) fn len(&self) -> usize {

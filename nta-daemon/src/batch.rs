@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::capture::clock;
 use crate::config::Config;
 use crate::pipeline::{Fanout, Sink};
-use crate::replay::{ReadAhead, Replay, Speed, Summary};
+use crate::replay::{ReadAhead, Replay, Selection, Speed, Summary};
 use crate::source::EventSettings;
 use crate::source::kernel::KernelOptions;
 use crate::source::replay::{Engine as _, UserEngine};
@@ -40,6 +40,7 @@ pub fn replay_into(
         baseline: config.baseline.clone(),
         models: models.clone(),
         read_ahead: ReadAhead::Never,
+        selection: Selection::default(),
         tunnels: config.capture.tunnel_ports(),
         again: 0,
         baselines: None,

@@ -11,6 +11,7 @@ mod pipe;
 mod refusals;
 mod report;
 mod round_trips;
+mod selection;
 mod serve;
 mod stdin;
 mod tcp;

@@ -36,7 +36,7 @@ fn merged(files: &[Vec<u8>]) -> (Vec<u32>, Vec<(usize, u64, End)>) {
         path
     };
     let paths: Vec<PathBuf> = files.iter().enumerate().map(write).collect();
-    let mut all = Merged::open(&paths).unwrap();
+    let mut all = Merged::open(&paths, None).unwrap();
     let size: u64 = files.iter().map(|file| file.len() as u64).sum();
     assert_eq!(all.total_bytes(), Some(size));
     let (mut lengths, mut parts, mut last) = (Vec::new(), Vec::new(), 0);

@@ -26,7 +26,7 @@ fn reader(bytes: &[u8]) -> Result<CaptureReader, CaptureError> {
 
 fn frames(reader: &mut CaptureReader) -> Vec<Owned> {
     let mut frames = Vec::new();
-    while let Some(Frame { time_ns, wire_len, data }) = reader.next_frame() {
+    while let Some(Frame { time_ns, wire_len, data, .. }) = reader.next_frame() {
         frames.push(Owned { time_ns, wire_len, data: data.to_vec() });
     }
     assert!(reader.next_frame().is_none(), "the end is the end");

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::replay::FileSummary;
+use crate::replay::{FileSummary, Selected};
 use nta_capture::End;
 
 /// A capture, and what it says about itself.
@@ -80,4 +80,25 @@ pub(super) fn end(end: &End) -> (&'static str, Option<String>) {
         End::CutOff { at_byte, detail } => ("cut_off", Some(format!("at byte {at_byte}: {detail}"))),
         End::Corrupt { at_byte, detail } => ("corrupt", Some(format!("at byte {at_byte}: {detail}"))),
     }
+}
+
+/// What was selected of the captures.
+#[derive(Serialize)]
+pub(super) struct SelectionJson<'a> {
+    filter: Option<&'a str>,
+    /// The first instant.
+    from: Option<String>,
+    /// The first instant behind it.
+    to: Option<String>,
+    /// Packets that the filter did not take.
+    filtered: u64,
+    /// Packets that it took, and which were not within the time.
+    outside: u64,
+}
+
+/// The shape of a selection.
+pub(super) fn selection(selected: &Selected) -> SelectionJson<'_> {
+    let Selected { filter, from, to, filtered, outside } = selected;
+    let [from, to] = [from, to].map(|time| time.map(|time| time.to_string()));
+    SelectionJson { filter: filter.as_deref(), from, to, filtered: *filtered, outside: *outside }
 }

@@ -8,7 +8,7 @@ use std::path::Path;
 use clap::ValueEnum;
 use serde::{Serialize, Serializer};
 
-use super::captures::{CaptureJson, capture, end};
+use super::captures::{CaptureJson, SelectionJson, capture, end, selection};
 use super::conn_log::ConnLog;
 use super::document::JsonDocument;
 use super::replay::Format;
@@ -72,8 +72,10 @@ pub(super) enum Plot {
 struct Document<'a> {
     /// `kernel` or `user`.
     engine: &'a str,
-    /// Frames read, analysed or not: what `capinfos` counts.
+    /// Frames read, analysed or not: what `capinfos` counts. Of a selection, those in it.
     packets: u64,
+    /// What was selected by `--filter`, `--from` and `--to`; null when nothing was left out.
+    selection: Option<SelectionJson<'a>>,
     /// Their length on the wire.
     bytes: u64,
     /// Frames that are in no flow, by reason; link types that are not analysed among them.
@@ -300,6 +302,7 @@ fn document<'a>(summary: &'a Summary, report: &'a Report, alerts: &'a [Alert], u
     Document {
         engine: summary.engine,
         packets: summary.packets,
+        selection: summary.selected.as_ref().map(selection),
         bytes: summary.bytes,
         skipped: reasons,
         first_time: summary.times.map(|(first, _)| first.to_string()),

@@ -4,9 +4,11 @@ use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
 
 use clap::ValueEnum;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio_util::sync::CancellationToken;
 
 use super::output::{Collected, OutputOptions, Plot};
@@ -18,12 +20,16 @@ use crate::config::{Config, DatabaseUrl};
 use crate::model_loader;
 use crate::pipeline::Fanout;
 use crate::pipeline::baselines::BaselineHandle;
-use crate::replay::{Hashes, ReadAhead, Replay, ReplayError, Speed, Summary, analysis_of};
+use crate::replay::{Hashes, Moment, ReadAhead, Replay, ReplayError, Selection, Speed, Summary, analysis_of};
 use crate::source::kernel::KernelOptions;
-use crate::source::replay::{Engine, KernelEngine, UserEngine};
+use crate::source::replay::{Engine, KernelEngine, PacketFilter, UserEngine};
 use crate::source::{EventSettings, SourceError};
 use crate::store::RunEnd;
+use nta_capture::FrameFilter;
 use nta_core::domain::{Mode, Status};
+
+/// A replay that takes less is over before anybody asks how far it is.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Flags of `replay`.
 #[derive(Debug, clap::Args)]
@@ -32,6 +38,7 @@ use nta_core::domain::{Mode, Status};
     nta-daemon replay --format json capture.pcapng.gz | jq .windows[0]\n  \
     nta-daemon replay /var/captures                    # a ring buffer's folder\n  \
     tcpdump -w - -U | nta-daemon replay -              # followed like a live source\n  \
+    nta-daemon replay --filter 'udp port 53' --from +10m --to +20m capture.pcap\n  \
     nta-daemon replay --engine kernel capture.pcap     # through the real eBPF program\n  \
     nta-daemon replay --format jsonl --events capture.pcap | jq 'select(.type == \"dns\")'\n  \
     nta-daemon replay --format zeek capture.pcap | zeek-cut id.orig_h conn_state\n  \
@@ -68,6 +75,15 @@ pub(super) struct Args {
     /// Folder for conn.log, with --format zeek; standard output unless given.
     #[arg(long, value_name = "DIR")]
     output: Option<PathBuf>,
+    /// Only packets that this takes: the language of tcpdump, as 'tcp port 443 and host 192.0.2.1'. Needs libpcap.
+    #[arg(long, value_name = "FILTER")]
+    filter: Option<String>,
+    /// Only packets from this time on: RFC 3339, seconds since 1970, or +30s from the first packet.
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    from: Option<Moment>,
+    /// Only packets before this time.
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    to: Option<Moment>,
     /// Whether the text has a chart of packets over time. auto, the default: in a terminal.
     #[arg(long, value_enum)]
     plot: Option<Plot>,
@@ -128,6 +144,10 @@ pub(super) fn execute(mut args: Args) -> ExitCode {
     if args.paths.iter().filter(|path| path.as_os_str() == "-").count() > 1 {
         return fail(EXIT_USAGE, &"standard input can be read only once");
     }
+    let selection = match selection(&args) {
+        Ok(selection) => selection,
+        Err(error) => return fail(EXIT_USAGE, &error),
+    };
     args.paths = match inputs::captures(&args.paths) {
         Ok(paths) => paths,
         Err(error) => return fail(EXIT_USAGE, &error),
@@ -150,11 +170,12 @@ pub(super) fn execute(mut args: Args) -> ExitCode {
     if !args.serve && args.database.is_none() {
         let mut only = Fanout::new(vec![&mut collected]);
         let hashes = if args.format == Format::Zeek { Hashes::default() } else { Hashes::begin(args.paths.clone()) };
-        let replayed = replay(&args, &config, engine.as_mut(), (None, 0), &mut only, &CancellationToken::new());
+        let replayed =
+            replay((&args, &selection), &config, engine.as_mut(), (None, 0), &mut only, &CancellationToken::new());
         return conclude(replayed, hashes, collected);
     }
     match tokio::runtime::Runtime::new() {
-        Ok(runtime) => runtime.block_on(with_store(args, config, engine, collected)),
+        Ok(runtime) => runtime.block_on(with_store((args, selection), config, engine, collected)),
         Err(error) => fail(1, &error),
     }
 }
@@ -177,6 +198,15 @@ fn without_effect(args: &Args) -> Option<&'static str> {
     needs.into_iter().find(|(is_without, _)| *is_without).map(|(_, needs)| needs)
 }
 
+fn selection(args: &Args) -> Result<Selection, String> {
+    let filter = match &args.filter {
+        Some(text) => Some((text.clone(), Arc::new(PacketFilter::new(text)?) as Arc<dyn FrameFilter>)),
+        None => None,
+    };
+    let selection = Selection { filter, from: args.from, to: args.to };
+    selection.contradiction().map_or(Ok(selection), Err)
+}
+
 fn engine(choice: EngineChoice, paths: &[PathBuf], config: &Config) -> Result<Box<dyn Engine>, SourceError> {
     let name = paths.first().map_or_else(String::new, |path| path.display().to_string());
     let capture = &config.capture;
@@ -197,19 +227,18 @@ fn status(engine: &dyn Engine) -> Status {
 }
 
 fn replay(
-    args: &Args,
+    (args, selection): (&Args, &Selection),
     config: &Config,
     engine: &mut dyn Engine,
     (baselines, again): (Option<BaselineHandle>, u32),
     output: &mut Fanout<'_>,
     stop: &CancellationToken,
 ) -> Result<Summary, ReplayError> {
-    let bar = if std::io::stderr().is_terminal() { ProgressBar::new(0) } else { ProgressBar::hidden() };
-    if let Ok(style) = ProgressStyle::with_template("{bar:40} {bytes}/{total_bytes} {bytes_per_sec} {eta}") {
-        bar.set_style(style);
-    }
+    let bar = ProgressBar::hidden();
     let mut progress = |read: u64, total: Option<u64>| {
-        bar.set_length(total.unwrap_or(read));
+        if bar.length().is_none() && bar.elapsed() >= PATIENCE && std::io::stderr().is_terminal() {
+            show(&bar, total);
+        }
         bar.set_position(read);
         !stop.is_cancelled()
     };
@@ -221,6 +250,7 @@ fn replay(
         baseline: config.baseline.clone(),
         models: model_loader::load(config),
         read_ahead: ReadAhead::Auto,
+        selection: selection.clone(),
         tunnels: config.capture.tunnel_ports(),
         again,
         baselines,
@@ -230,6 +260,19 @@ fn replay(
     let replayed = replay.run(engine, status, output);
     bar.finish_and_clear();
     replayed
+}
+
+/// Shows the bar: how much of the files was read, or, of a pipe, how much came.
+fn show(bar: &ProgressBar, total: Option<u64>) {
+    let template = match total {
+        Some(_) => "{wide_bar} {bytes} of {total_bytes}, {bytes_per_sec}, ends in {eta}",
+        None => "{spinner} {bytes} read, {bytes_per_sec}",
+    };
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style);
+    }
+    bar.set_length(total.unwrap_or_default());
+    bar.set_draw_target(ProgressDrawTarget::stderr());
 }
 
 fn conclude(replayed: Result<Summary, ReplayError>, hashes: Hashes, collected: Collected) -> ExitCode {
@@ -248,14 +291,19 @@ fn conclude(replayed: Result<Summary, ReplayError>, hashes: Hashes, collected: C
 }
 
 /// Replays into a database and, with `--serve`, goes on serving until a signal.
-async fn with_store(args: Args, config: Config, mut engine: Box<dyn Engine>, collected: Collected) -> ExitCode {
+async fn with_store(
+    (args, selection): (Args, Selection),
+    config: Config,
+    mut engine: Box<dyn Engine>,
+    collected: Collected,
+) -> ExitCode {
     let mut signals = match Signals::catch() {
         Ok(signals) => signals,
         Err(error) => return fail(1, &error),
     };
     let serve = args.serve;
     let names: Vec<String> = args.paths.iter().map(|path| path.display().to_string()).collect();
-    let analysis = analysis_of(&args.paths, &config, args.again);
+    let analysis = analysis_of(&args.paths, &config, &selection, args.again);
     let hashes = analysis.as_ref().map_or_else(Hashes::default, Hashes::known);
     let plan = Plan {
         mode: Mode::Replay,
@@ -272,7 +320,8 @@ async fn with_store(args: Args, config: Config, mut engine: Box<dyn Engine>, col
         let Task { mut output, baselines, again, stop, .. } = task;
         let mut collected = collected;
         let mut both = Fanout::new(vec![&mut output, &mut collected]);
-        let replayed = replay(&args, &config, engine.as_mut(), (Some(baselines), again), &mut both, &stop);
+        let replayed =
+            replay((&args, &selection), &config, engine.as_mut(), (Some(baselines), again), &mut both, &stop);
         let is_whole = replayed.is_ok() && !stop.is_cancelled();
         output.finish(if is_whole { RunEnd::Completed } else { RunEnd::Stopped });
         let code = conclude(replayed, hashes, collected);

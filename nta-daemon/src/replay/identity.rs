@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 
 use sha2::{Digest as _, Sha256};
 
-use super::Summary;
+use super::{Selection, Summary};
 use crate::app::Analysis;
 use crate::config::Config;
 
@@ -15,7 +15,7 @@ use crate::config::Config;
 const PIECE: usize = 1 << 20;
 
 /// The analysis of these captures; `None` when one is a pipe, which is read once, or cannot be read, which the replay reports.
-pub fn analysis_of(paths: &[PathBuf], config: &Config, again: bool) -> Option<Analysis> {
+pub fn analysis_of(paths: &[PathBuf], config: &Config, selection: &Selection, again: bool) -> Option<Analysis> {
     let captures: Vec<(String, String, u64)> = paths.iter().map(|path| capture(path)).collect::<Option<_>>()?;
     let Config { capture, events, windows, detect, baseline, model, .. } = config;
     let settings = (
@@ -36,6 +36,7 @@ pub fn analysis_of(paths: &[PathBuf], config: &Config, again: bool) -> Option<An
     hashes.into_iter().for_each(|sha256| hash.update(sha256));
     hash.update(env!("CARGO_PKG_VERSION"));
     hash.update(settings);
+    hash.update(selection.identity().unwrap_or_default());
     Some(Analysis { key: hex(&hash.finalize()), captures, again })
 }
 

@@ -4,6 +4,8 @@ mod files;
 mod follow;
 mod identity;
 mod not_ip;
+mod pace;
+mod selection;
 mod timeline;
 
 use std::collections::BTreeMap;
@@ -12,6 +14,8 @@ use std::time::{Duration, Instant};
 
 pub use identity::{Hashes, analysis_of};
 pub use not_ip::Frames;
+pub use pace::Speed;
+pub use selection::{Moment, Selected, Selection};
 use sha2::{Digest as _, Sha256};
 pub use timeline::Timeline;
 
@@ -29,35 +33,14 @@ use nta_core::detect::DetectConfig;
 use nta_core::domain::{DetectionCounts, IdentityScope, Ledger, Mode, SensorId, Status, Timestamp, Visibility};
 use nta_core::model::Models;
 use nta_core::window::Seed;
+use pace::Pace;
+use selection::Selector;
 
 /// Frames between two looks at the progress, the stop flag and the events, of which each frame makes at most two: no
 /// more than the ring of the kernel engine holds.
 const CHECK_EVERY: u64 = 1024;
 /// Captures of fewer bytes are read before a thread would have begun to (0.1 ms).
 const WORTH_A_THREAD: u64 = 256 << 10;
-
-/// How fast frames are fed.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Speed {
-    /// As fast as it goes.
-    Max,
-    /// So many times the captures' own pace.
-    Times(f64),
-}
-
-impl std::str::FromStr for Speed {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        if text == "max" {
-            return Ok(Self::Max);
-        }
-        match text.parse::<f64>() {
-            Ok(times) if times.is_finite() && times > 0.0 => Ok(Self::Times(times)),
-            _ => Err(format!("'{text}' is neither 'max' nor a positive factor such as 1 or 10")),
-        }
-    }
-}
 
 /// Whether a second thread reads the captures. The result is the same.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -116,8 +99,10 @@ pub struct Summary {
     pub engine: &'static str,
     /// The files, in the order of their first frames.
     pub files: Vec<FileSummary>,
-    /// Frames read.
+    /// Frames read, without those that were not selected.
     pub packets: u64,
+    /// What became of the selection, if a part was to be analysed.
+    pub selected: Option<Selected>,
     /// Their length on the wire.
     pub bytes: u64,
     /// Frames of link types that are not analysed.
@@ -171,6 +156,8 @@ pub struct Replay<'a> {
     pub models: Models,
     /// Whether a second thread reads, and judges windows.
     pub read_ahead: ReadAhead,
+    /// What of the captures is analysed.
+    pub selection: Selection,
     /// Ports of tunnels that are opened, if they are.
     pub tunnels: Option<TunnelPorts>,
     /// How many analyses of the same captures with the same settings there are already: flows and alerts of this one are
@@ -192,10 +179,14 @@ impl Replay<'_> {
     ) -> Result<Summary, ReplayError> {
         let began = Instant::now();
         let is_pipe = is_pipe(&self.paths);
+        let filter = self.selection.filter.as_ref().map(|(_, filter)| filter);
         let mut captures = if is_pipe {
-            Merged::of_live(nta_capture::open(self.paths.first().map_or(Path::new("-"), PathBuf::as_path))?, wall_ns)
+            let capture = nta_capture::open(self.paths.first().map_or(Path::new("-"), PathBuf::as_path))?;
+            let capture = capture.with_filter(filter.cloned());
+            capture.check_filter()?;
+            Merged::of_live(capture, wall_ns)
         } else {
-            Merged::open(&self.paths)?
+            Merged::open(&self.paths, filter)?
         };
         let total = captures.total_bytes();
         let summary = Summary { engine: engine.name(), ..Summary::default() };
@@ -214,7 +205,9 @@ impl Replay<'_> {
         engine.identify(ids);
         let pipeline = Pipeline::new(&options, Status { mode: Mode::Replay, ..status });
         let (pace, files, not_ip) = (Pace::new(self.speed), Files::default(), NotIp::new(self.tunnels));
-        let mut feed = Feed { engine, pipeline, output, pace, summary, files, not_ip, until_events: CHECK_EVERY };
+        let selector = Selector::new(&self.selection);
+        let mut feed =
+            Feed { engine, pipeline, output, pace, summary, files, not_ip, selector, until_events: CHECK_EVERY };
         if is_pipe {
             self.follow(captures, &mut feed)?;
         } else if beside {
@@ -224,8 +217,12 @@ impl Replay<'_> {
         } else {
             self.account(&mut captures, total, &mut feed)?;
         }
-        let Feed { engine, pipeline, output, mut summary, files, not_ip, .. } = feed;
+        let Feed { engine, pipeline, output, mut summary, files, not_ip, selector, .. } = feed;
         files.conclude(&self.paths, &mut summary)?;
+        summary.selected = selector.conclude();
+        if let Some(selected) = &summary.selected {
+            summary.packets = summary.packets.saturating_sub(selected.filtered + selected.outside);
+        }
         summary.not_ip = not_ip.kinds();
         // The last frame's instant is the last one that anything is known of, but for a pipe that was silent behind it.
         let ended = summary.times.map_or_else(Timestamp::default, |(_, last)| last.plus(1));
@@ -262,6 +259,7 @@ impl Replay<'_> {
         settings.update(self.detect.to_toml());
         settings.update(self.baseline.to_toml());
         settings.update(self.models.state.id.as_deref().unwrap_or_default());
+        settings.update(self.selection.identity().unwrap_or_default());
         IdentityScope::of_analysis(&SensorId::replay(), &first.finalize(), &settings.finalize(), self.again)
     }
 
@@ -333,6 +331,7 @@ struct Feed<'a, 'b> {
     summary: Summary,
     files: Files,
     not_ip: NotIp,
+    selector: Selector,
     /// Frames until the events are taken.
     until_events: u64,
 }
@@ -340,8 +339,11 @@ struct Feed<'a, 'b> {
 impl Feed<'_, '_> {
     #[inline]
     fn frame(&mut self, frame: Frame<'_>) -> Result<(), ReplayError> {
-        let Frame { time_ns, wire_len, data } = frame;
+        let Frame { time_ns, wire_len, data, is_wanted } = frame;
         let time = Timestamp::from_nanos(time_ns);
+        if !self.selector.takes(time, is_wanted) {
+            return Ok(());
+        }
         self.pace.wait(time);
         self.pipeline.arrive(time, self.engine, self.output)?;
         self.engine.inject(time_ns, wire_len, data)?;
@@ -356,33 +358,6 @@ impl Feed<'_, '_> {
             self.pipeline.take_events(self.engine, self.output)?;
         }
         Ok(())
-    }
-}
-
-/// Holds frames back to the captures' pace.
-struct Pace {
-    speed: Speed,
-    /// Wall and capture time of the first frame.
-    origin: Option<(Instant, Timestamp)>,
-}
-
-impl Pace {
-    /// A gap in a capture is waited for at most this long, so that captures put together are not waited for in years.
-    const LONGEST: Duration = Duration::from_secs(60);
-
-    const fn new(speed: Speed) -> Self {
-        Self { speed, origin: None }
-    }
-
-    fn wait(&mut self, time: Timestamp) {
-        let Speed::Times(times) = self.speed else { return };
-        let (began, first) = *self.origin.get_or_insert((Instant::now(), time));
-        let due = Duration::from_nanos((time.since(first) as f64 / times) as u64);
-        let ahead = due.saturating_sub(began.elapsed());
-        if ahead > Self::LONGEST {
-            self.origin = Some((Instant::now() + Self::LONGEST, time));
-        }
-        std::thread::sleep(ahead.min(Self::LONGEST));
     }
 }
 

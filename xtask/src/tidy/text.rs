@@ -7,8 +7,14 @@ use super::source::Source;
 const WARN_LINES: usize = 300;
 const MAX_LINES: usize = 400;
 
-/// Where `unsafe` may stand: the packet pointer, plain data shared with the kernel, the loader, declarations of a C library.
-const UNSAFE_PLACES: &[&str] = &["nta-ebpf/", "nta-common/", "nta-daemon/src/source/kernel/", "xgboost-sys/src/lib.rs"];
+/// Where `unsafe` may stand: the packet pointer, plain data shared with the kernel, the loader, declarations of C libraries.
+const UNSAFE_PLACES: &[&str] = &[
+    "nta-ebpf/",
+    "nta-common/",
+    "nta-daemon/src/source/kernel/",
+    "nta-daemon/src/source/replay/filter.rs",
+    "xgboost-sys/src/lib.rs",
+];
 
 /// Where standard output belongs to us.
 const PRINTING_PLACES: &[&str] = &[

@@ -110,6 +110,9 @@ fn about(page: &mut Page, about: &About) {
 }
 
 fn sums(page: &mut Page, report: &Report, summary: &Summary) {
+    if let Some(selected) = &summary.selected {
+        page.entry("selected", &skipped::selection(selected, summary.packets));
+    }
     let Some((first, last)) = summary.times else {
         page.entry("packets", "none");
         return;

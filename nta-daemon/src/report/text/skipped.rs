@@ -4,7 +4,7 @@ use nta_common::Counter;
 
 use super::numbers::{count, counted};
 use super::page::{Page, Style};
-use crate::replay::Summary;
+use crate::replay::{Selected, Summary};
 use crate::report::Report;
 use nta_capture::End;
 
@@ -37,6 +37,22 @@ pub(super) fn write(page: &mut Page, report: &Report, summary: &Summary) {
     for note in &notes {
         page.paragraph(2, note, Style::Plain);
     }
+}
+
+/// What was selected, and how much was left out.
+pub(super) fn selection(selected: &Selected, packets: u64) -> String {
+    let Selected { filter, from, to, filtered, outside } = selected;
+    let all = packets + filtered + outside;
+    let mut text = format!("{} of {}", count(packets), counted(all, "packet"));
+    if let Some(filter) = filter {
+        text += &format!("; {} left out by the filter '{filter}'", count(*filtered));
+    }
+    if from.is_some() || to.is_some() {
+        let from = from.map(|time| format!(" from {time}")).unwrap_or_default();
+        let to = to.map(|time| format!(" until {time}")).unwrap_or_default();
+        text += &format!("; {} not in the time{from}{to}", count(*outside));
+    }
+    text
 }
 
 /// Captures that are cut off or corrupt.

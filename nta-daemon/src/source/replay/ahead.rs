@@ -83,6 +83,7 @@ struct Head {
     wire_len: u32,
     /// Where the frame's bytes end; they begin where those of the frame before end.
     end: u32,
+    is_wanted: bool,
 }
 
 impl FrameBatch {
@@ -108,11 +109,11 @@ impl FrameBatch {
     /// Adds what of a frame may be looked at.
     #[inline]
     pub(super) fn push(&mut self, frame: Frame<'_>, hinter: Option<&Hinter>) {
-        let Frame { time_ns, wire_len, data } = frame;
+        let Frame { time_ns, wire_len, data, is_wanted } = frame;
         let shown = &data[..data.len().min(MAX_HEADER_BYTES)];
         self.hints.push(hinter.and_then(|hinter| hinter.hint(wire_len, shown)));
         self.bytes.extend_from_slice(shown);
-        self.heads.push(Head { time_ns, wire_len, end: self.bytes.len() as u32 });
+        self.heads.push(Head { time_ns, wire_len, end: self.bytes.len() as u32, is_wanted });
     }
 
     /// Frames in it.
@@ -132,7 +133,7 @@ impl FrameBatch {
         self.heads.iter().map(move |head| {
             let (data, after) = rest.split_at((head.end - begin) as usize);
             (rest, begin) = (after, head.end);
-            Frame { time_ns: head.time_ns, wire_len: head.wire_len, data }
+            Frame { time_ns: head.time_ns, wire_len: head.wire_len, data, is_wanted: head.is_wanted }
         })
     }
 

@@ -3,6 +3,7 @@
 mod ahead;
 mod deadlines;
 mod events;
+mod filter;
 mod fragments;
 mod hint;
 mod kernel;
@@ -11,6 +12,7 @@ mod table;
 mod user;
 
 pub use ahead::{Batches, FrameBatch, Reading, read_ahead};
+pub use filter::PacketFilter;
 pub use hint::{Hint, Hinter};
 pub use kernel::KernelEngine;
 pub use pipe::{Came, Pipe};
