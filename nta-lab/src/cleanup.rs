@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_tells_its_owner() {
+    fn a_name_names_its_owner() {
         assert_eq!(owner("ntalab-123-4-gw", PREFIX), Some(123));
         assert_eq!(owner(".work-77", WORK), Some(77));
         assert_eq!(owner("nta-123-gw", PREFIX), None);

@@ -47,8 +47,8 @@ fn attack(kind: &'static str, becomes: Duration, line: &str) -> Attack {
 }
 
 #[test]
-fn floods_and_scans_are_told_within_two_windows() {
-    let test = "floods_and_scans_are_told_within_two_windows";
+fn floods_and_scans_are_reported_within_two_windows() {
+    let test = "floods_and_scans_are_reported_within_two_windows";
     if !can_run(test, &["nmap", "hping3", "ping", "python3"]) {
         return;
     }
@@ -62,8 +62,8 @@ fn floods_and_scans_are_told_within_two_windows() {
 }
 
 #[test]
-fn spoofing_and_tunnels_are_told_when_they_have_become_attacks() {
-    let test = "spoofing_and_tunnels_are_told_when_they_have_become_attacks";
+fn spoofing_and_tunnels_are_reported_when_they_have_become_attacks() {
+    let test = "spoofing_and_tunnels_are_reported_when_they_have_become_attacks";
     if !can_run(test, &["arpspoof", "iodine", "iodined", "ping", "timeout"]) {
         return;
     }
@@ -73,8 +73,8 @@ fn spoofing_and_tunnels_are_told_when_they_have_become_attacks() {
 }
 
 #[test]
-fn held_connections_are_told_when_they_have_become_an_attack() {
-    let test = "held_connections_are_told_when_they_have_become_an_attack";
+fn held_connections_are_reported_when_they_have_become_an_attack() {
+    let test = "held_connections_are_reported_when_they_have_become_an_attack";
     if !can_run(test, &["slowhttptest", "python3", "ping"]) {
         return;
     }
@@ -83,8 +83,8 @@ fn held_connections_are_told_when_they_have_become_an_attack() {
 }
 
 #[test]
-fn guessed_passwords_are_told_within_two_windows() {
-    let test = "guessed_passwords_are_told_within_two_windows";
+fn guessed_passwords_are_reported_within_two_windows() {
+    let test = "guessed_passwords_are_reported_within_two_windows";
     if !can_run(test, &["nmap", "sshd", "ssh-keygen", "ping"]) {
         return;
     }

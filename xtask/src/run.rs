@@ -1,13 +1,15 @@
 //! `cargo xtask run`: builds the daemon and starts it, live where it may, else on the bundled capture.
 
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Command, ExitCode, ExitStatus};
 use std::{env, fs};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use crate::daemon::{self, Profile};
 use crate::host::{self, Privileges};
+use crate::process;
 
 pub(crate) const HELP: &str = "\
 Builds the daemon and starts it with an embedded SQLite database (target/nta/nta.db) on http://127.0.0.1:5000: live on the
@@ -26,20 +28,42 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
     let binary = daemon::build(Profile::Quick)?;
     fs::create_dir_all(host::target_dir().join("nta")).context("cannot make the folder of the database")?;
 
+    if let Some(address) = listen(args)
+        && let Err(error) = TcpListener::bind(&address)
+    {
+        bail!("{address} cannot be listened on: {error}; name another with --listen");
+    }
     if !Privileges::current().load_bpf {
         return replay(&binary, args, "no CAP_BPF and CAP_NET_ADMIN; live capture needs root");
     }
     // Only attaching shows whether attaching works; the dry run detaches again and says what is wrong, if anything.
-    let tried = daemon::foreground(live(&binary, args).args(["--dry-run", "--log", "warn"]).current_dir(host::root()))?;
-    let names_a_device = args.iter().any(|arg| LIVE_FLAGS.iter().any(|flag| arg.starts_with(flag)));
-    if !tried.success() {
-        if names_a_device || tried.code().is_none() {
-            return Ok(exit_code(tried));
-        }
-        return replay(&binary, args, "this machine does not let the daemon attach, see above");
+    let mut dry_run = live(&binary, args);
+    dry_run.args(["--dry-run", "--log", "warn"]).current_dir(host::root());
+    let tried = dry_run.output().with_context(|| format!("cannot start `{}`", process::display(&dry_run)))?;
+    let said = String::from_utf8_lossy(&tried.stderr);
+    if !tried.status.success() {
+        let names_a_device = args.iter().any(|arg| LIVE_FLAGS.iter().any(|flag| arg.starts_with(flag)));
+        return match refusal(&said).filter(|why| !names_a_device && is_of_this_machine(tried.status.code(), why)) {
+            Some(why) => replay(&binary, args, why),
+            None => {
+                eprint!("{said}");
+                Ok(exit_code(tried.status))
+            }
+        };
     }
-    eprintln!("live on the network interface, because this process may load eBPF: {}", url(args));
+    eprint!("{said}");
+    eprintln!("live on the network interface, because this process may load eBPF");
     Ok(exit_code(daemon::foreground(live(&binary, args).current_dir(host::root()))?))
+}
+
+/// Why the daemon refused, in its own words: its last line.
+fn refusal(said: &str) -> Option<&str> {
+    said.lines().rev().find_map(|line| line.strip_prefix("nta-daemon: "))
+}
+
+/// Whether a refusal is the machine's and no fault of the arguments: a replay needs neither a route nor the right to attach.
+fn is_of_this_machine(status: Option<i32>, why: &str) -> bool {
+    status == Some(1) || why.starts_with("no default route")
 }
 
 fn live(binary: &Path, args: &[String]) -> Command {
@@ -50,7 +74,7 @@ fn live(binary: &Path, args: &[String]) -> Command {
 
 fn replay(binary: &Path, args: &[String], why: &str) -> Result<ExitCode> {
     let kept = without_live_flags(args);
-    eprintln!("replay of {DEMO}, because {why}: {}", url(args));
+    eprintln!("replay of {DEMO}, because live capture is not possible: {why}");
     let mut command = daemon::command(binary);
     command.args(["replay", DEMO, "--serve"]).args(with_defaults(&kept)).current_dir(host::root());
     Ok(exit_code(daemon::foreground(&mut command)?))
@@ -86,9 +110,12 @@ fn without_live_flags(args: &[String]) -> Vec<String> {
     kept
 }
 
-fn url(args: &[String]) -> String {
+/// The address that the daemon will listen on; `None` where a configuration file may say another.
+fn listen(args: &[String]) -> Option<String> {
     let variable = env::var("NTA_LISTEN").ok();
-    format!("http://{}", value(args, "--listen").or(variable.as_deref()).unwrap_or(LISTEN))
+    let given = value(args, "--listen").map(str::to_owned).or(variable);
+    let has_file = value(args, "--config").is_some() || env::var_os("NTA_CONFIG").is_some();
+    given.or((!has_file).then(|| LISTEN.to_owned()))
 }
 
 /// The value of a flag in either spelling.
@@ -108,7 +135,7 @@ const LIVE_FLAGS: [&str; 4] = ["--interface", "-i", "--attach", "--config"];
 
 #[cfg(test)]
 mod tests {
-    use super::{url, with_defaults, without_live_flags};
+    use super::{is_of_this_machine, listen, refusal, with_defaults, without_live_flags};
 
     fn words(line: &str) -> Vec<String> {
         line.split_whitespace().map(str::to_owned).collect()
@@ -119,8 +146,20 @@ mod tests {
         let args = with_defaults(&words("--listen=[::1]:80 --window 1"));
         assert_eq!(args.iter().filter(|arg| arg.starts_with("--listen")).count(), 1);
         assert!(args.contains(&"--database".to_owned()));
-        assert_eq!(url(&words("--listen=[::1]:80")), "http://[::1]:80");
-        assert_eq!(url(&words("--window 1")), "http://127.0.0.1:5000");
+        assert_eq!(listen(&words("--listen=[::1]:80")).as_deref(), Some("[::1]:80"));
+        assert_eq!(listen(&words("--window 1")).as_deref(), Some("127.0.0.1:5000"));
+        assert_eq!(listen(&words("--config nta.toml")), None);
+    }
+
+    #[test]
+    fn a_refusal_is_the_machines_or_the_arguments() {
+        let no_route =
+            "2026-01-01 WARN x\nnta-daemon: no default route: name an interface with --interface (there is none)\n";
+        let why = refusal(no_route).expect("a reason");
+        assert!(why.starts_with("no default route") && is_of_this_machine(Some(2), why));
+        assert!(is_of_this_machine(Some(1), "the kernel refuses"));
+        assert!(!is_of_this_machine(Some(2), "windows.seconds is 0") && !is_of_this_machine(None, ""));
+        assert_eq!(refusal("error: unexpected argument '--fast' found\n"), None);
     }
 
     #[test]

@@ -80,6 +80,10 @@ fn exit_status(command: &str) -> &'static str {
         "doctor" => "0: this machine can capture; 1: it cannot; 2: the command line cannot be used",
         "check-config" => "0: `run` takes it; 2: it cannot be used",
         "print-config" => "0: printed; 2: the configuration cannot be used",
+        "replay" => {
+            "0: done; 1: it failed at its work; 2: the command line, the configuration or a capture cannot be used; \
+             3: a capture was cut off, and analysed up to there"
+        }
         _ => "0: done; 1: it failed at its work; 2: the command line, the configuration or the input cannot be used",
     }
 }

@@ -37,7 +37,7 @@ const FEATURES: Listed = Listed {
     id: "id",
 };
 
-/// By a host. SQLite takes the index of the spans, which holds the rows of all hosts, unless it is told which one.
+/// By a host. SQLite takes the index of the spans, which holds the rows of all hosts, unless it is named one.
 const FEATURES_OF_HOST: Listed =
     Listed { table: "aggregated_features INDEXED BY aggregated_features_by_host", ..FEATURES };
 

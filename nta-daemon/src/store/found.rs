@@ -25,7 +25,7 @@ pub struct Found {
     features: Vec<FeatureRow>,
     /// Parties of alerts that go on; as many as the alerting layer keeps.
     open: BTreeMap<AlertId, [Option<IpAddr>; 2]>,
-    anomalies_told: u64,
+    anomalies_emitted: u64,
 }
 
 impl Found {
@@ -34,7 +34,7 @@ impl Found {
         let (longer, anomalies, features) = (Vec::new(), Vec::new(), Vec::new());
         let (alerts, open) = (BTreeMap::new(), BTreeMap::new());
         let spans = Spans::new(Lengths::default());
-        Self { store, active_hosts, spans, longer, alerts, anomalies, features, open, anomalies_told: 0 }
+        Self { store, active_hosts, spans, longer, alerts, anomalies, features, open, anomalies_emitted: 0 }
     }
 
     /// Makes longer windows of these lengths.
@@ -59,9 +59,9 @@ impl Found {
             self.open.remove(&alert.id);
         } else {
             self.open.insert(alert.id, [alert.key.source.host(), alert.key.destination.host()]);
-            self.anomalies_told += 1;
+            self.anomalies_emitted += 1;
             self.anomalies.push(Anomaly {
-                number: self.anomalies_told,
+                number: self.anomalies_emitted,
                 alert: alert.id,
                 severity: alert.severity,
                 finding: alert.latest.clone(),

@@ -152,7 +152,7 @@ async fn an_alert_of_a_run_that_was_killed_is_interrupted() {
 }
 
 #[tokio::test]
-async fn what_people_do_survives_what_the_pipeline_tells_later() {
+async fn what_people_do_survives_what_the_pipeline_emits_later() {
     let (app, alerts) = with_alerts().await;
     let path = format!("/api/alerts/{}/", alerts[0].id);
     let change = json!({"status": "acknowledged", "note": "our scanner", "by": "mira"});

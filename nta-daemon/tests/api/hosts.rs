@@ -72,7 +72,7 @@ async fn hosts_are_summed_over_flows_and_each_has_a_profile() {
 }
 
 #[tokio::test]
-async fn features_are_told_by_name() {
+async fn features_are_listed_by_name() {
     let app = App::with(0, 0).await;
     let row = |host: u8, start: u64, length: u64| FeatureRow {
         start: time(start),

@@ -151,7 +151,7 @@ async fn only_imports_may_be_large() {
 }
 
 #[tokio::test]
-async fn health_tells_why_it_fails() {
+async fn health_says_why_it_fails() {
     let app = App::with(0, 0).await;
     let health = app.json("/health").await;
     assert_eq!((&health["status"], &health["mode"]), (&"ok".into(), &"replay".into()));
@@ -181,7 +181,7 @@ async fn health_tells_why_it_fails() {
 }
 
 #[tokio::test]
-async fn the_status_tells_interfaces_ledger_maps_store_and_cost() {
+async fn the_status_has_interfaces_ledger_maps_store_and_cost() {
     let app = App::with(2, 3).await;
     let status = app.json("/api/status").await;
     assert_eq!(status["interfaces"][0]["reason"], "veth: native XDP would switch off GSO");
@@ -227,7 +227,7 @@ async fn windows_are_listed_filtered_sorted_and_summed() {
 }
 
 #[tokio::test]
-async fn windows_tell_how_long_they_were_and_what_happened_to_their_time() {
+async fn windows_say_how_long_they_were_and_what_happened_to_their_time() {
     let app = App::with(1, 0).await;
     let measured = Measured {
         span_ns: 5_000_000_000,
@@ -340,7 +340,7 @@ async fn prometheus_gets_the_ledger_and_the_cost() {
 }
 
 #[tokio::test]
-async fn the_server_ends_when_it_is_told_to() {
+async fn the_server_ends_when_it_is_asked_to() {
     let app = App::with(0, 0).await;
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("listener");
     let address = listener.local_addr().expect("address");

@@ -45,7 +45,7 @@ async fn answer(status: &watch::Receiver<Status>, store: &Store, path: &str) -> 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_panic_ends_the_app_with_an_error_and_nothing_of_it_is_told() {
+async fn a_panic_ends_the_app_with_an_error_and_nothing_of_it_is_answered() {
     let folder = tempfile::tempdir().expect("folder");
     let database = folder.path().join("nta.db");
     let mut signals = Signals::catch().expect("signals");

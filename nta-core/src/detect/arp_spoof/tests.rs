@@ -66,14 +66,14 @@ fn both_directions_without_a_question_are_a_station_in_the_middle() {
 }
 
 #[test]
-fn both_directions_by_questions_tell_too() {
+fn both_directions_by_questions_are_reported_too() {
     let found = reported(&[ask(0.0, (EVIL, GATEWAY), HOST), ask(0.1, (EVIL, HOST), GATEWAY)]);
     assert!(is(&found, EVIL, HOST, "both_ways"), "{found:?}");
     assert!(reported(&[ask(0.0, (HONEST, GATEWAY), HOST), ask(61.0, (HONEST, HOST), GATEWAY)]).is_empty());
 }
 
 #[test]
-fn repetition_tells_from_the_fifth_and_restoring_tells_too() {
+fn repetition_is_reported_from_the_fifth_on_and_restoring_too() {
     let mut packets: Vec<_> = (0..4).map(|i| reply(f64::from(i) * 2.0, (EVIL, GATEWAY), (VICTIM, HOST))).collect();
     assert!(reported(&packets).is_empty());
     packets.push(reply(8.0, (EVIL, GATEWAY), (VICTIM, HOST)));
@@ -84,7 +84,7 @@ fn repetition_tells_from_the_fifth_and_restoring_tells_too() {
 }
 
 #[test]
-fn asking_and_answering_at_once_in_one_name_tells_when_another_name_follows() {
+fn asking_and_answering_at_once_in_one_name_is_reported_when_another_name_follows() {
     let question = ArpPacket { frame_destination: VICTIM, ..ask(0.0, (EVIL, GATEWAY), HOST) };
     let forged = reply(0.001, (EVIL, GATEWAY), (VICTIM, HOST));
     assert!(reported(&[question, forged]).is_empty());
