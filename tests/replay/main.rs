@@ -3,6 +3,7 @@
 mod again;
 mod capinfos;
 mod cases;
+mod conn_log;
 mod conversations;
 mod damage;
 mod events;
@@ -17,5 +18,6 @@ mod stdin;
 mod tcp;
 mod text;
 mod time;
+mod unanswered;
 mod visibility;
 mod wrapped;
