@@ -30,7 +30,8 @@ pub struct AlertJson {
     /// Whether the traffic goes on with it.
     #[schema(value_type = words::AlertState)]
     pub state: String,
-    /// Start of the first window with a finding.
+    /// Start of the first window with a finding. Of several that overlap it is the longest one's, and windows of 30 s and 180 s
+    /// begin on their grid: it may be before `why.window_start`, and before the first packet.
     #[schema(format = DateTime)]
     pub window_start: String,
     /// End of the last window with a finding.
@@ -73,7 +74,7 @@ pub struct WhyJson {
     pub expected: Option<f64>,
     /// From where on it is a finding.
     pub threshold: f64,
-    /// First instant of the window.
+    /// First instant of the window that decided.
     #[schema(format = DateTime)]
     pub window_start: String,
     /// First instant behind it.

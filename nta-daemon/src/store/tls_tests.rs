@@ -17,28 +17,41 @@ fn certificates(folder: &Path) -> bool {
     };
     let key = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
     std::fs::write(folder.join("names"), "subjectAltName=DNS:localhost\nbasicConstraints=CA:FALSE\n").expect("a file");
-    openssl(&format!("req -x509 {key} -keyout ca.key -out ca.crt -days 2 -subj /CN=authority"))
-        && openssl(&format!("req -new {key} -keyout server.key -out server.csr -subj /CN=localhost"))
+    openssl(&format!(
+        "req -x509 {key} -keyout ca.key -out ca.crt -days 2 -subj /CN=localhost -addext subjectAltName=DNS:localhost"
+    )) && openssl(&format!("req -new {key} -keyout server.key -out server.csr -subj /CN=localhost"))
         && openssl(
             "x509 -req -in server.csr -CA ca.crt -CAkey ca.key -CAcreateserial -out server.crt -days 2 -extfile names",
         )
 }
 
+/// What a server shows of itself.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Shows {
+    /// It has no TLS.
+    Nothing,
+    /// A certificate that `ca.crt` has signed.
+    Signed,
+    /// The certificate `ca.crt`, which has signed itself.
+    Itself,
+}
+
 /// A server on a port of the loopback, and its port.
-fn start(test: &str, has_tls: bool) -> Option<(Server, u16)> {
+fn start(test: &str, shows: Shows) -> Option<(Server, u16)> {
     let free = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = free.local_addr().expect("an address").port();
     drop(free);
     let server = Server::start_with(test, |folder| {
         let mut settings = vec!["listen_addresses=127.0.0.1".to_owned(), format!("port={port}")];
-        if has_tls {
+        if shows != Shows::Nothing {
             if !certificates(folder) {
                 eprintln!("not run: {test}: openssl makes no certificate (Debian's package openssl)");
                 return None;
             }
             let file = |name: &str| folder.join(name).display().to_string();
-            settings.extend(["ssl=on".to_owned(), format!("ssl_cert_file={}", file("server.crt"))]);
-            settings.push(format!("ssl_key_file={}", file("server.key")));
+            let name = if shows == Shows::Signed { "server" } else { "ca" };
+            settings.extend(["ssl=on".to_owned(), format!("ssl_cert_file={}", file(&format!("{name}.crt")))]);
+            settings.push(format!("ssl_key_file={}", file(&format!("{name}.key"))));
         }
         Some(settings)
     })?;
@@ -56,7 +69,8 @@ async fn is_encrypted(store: &Store) -> bool {
 
 #[tokio::test]
 async fn a_server_is_reached_by_tls_and_its_certificate_is_looked_at() {
-    let Some((server, port)) = start("a_server_is_reached_by_tls_and_its_certificate_is_looked_at", true) else {
+    let Some((server, port)) = start("a_server_is_reached_by_tls_and_its_certificate_is_looked_at", Shows::Signed)
+    else {
         return;
     };
     let url = |host: &str, options: &str| format!("postgres://nta@{host}:{port}/postgres?{options}");
@@ -88,7 +102,9 @@ async fn a_server_is_reached_by_tls_and_its_certificate_is_looked_at() {
 
 #[tokio::test]
 async fn a_server_without_tls_is_refused_where_it_is_demanded() {
-    let Some((_server, port)) = start("a_server_without_tls_is_refused_where_it_is_demanded", false) else { return };
+    let Some((_server, port)) = start("a_server_without_tls_is_refused_where_it_is_demanded", Shows::Nothing) else {
+        return;
+    };
     let url = |mode: &str| format!("postgres://nta:hunter2@127.0.0.1:{port}/postgres?sslmode={mode}");
     let store = Server::open_at(&url("prefer")).await;
     assert!(!is_encrypted(&store).await);
@@ -102,4 +118,20 @@ async fn a_server_without_tls_is_refused_where_it_is_demanded() {
     }
     let error = Store::open(&url("always")).await.expect_err("no such mode").chain();
     assert!(error.contains("always") && !error.contains("hunter2"), "{error}");
+}
+
+#[tokio::test]
+async fn a_certificate_that_signed_itself_encrypts_and_proves_nothing() {
+    let test = "a_certificate_that_signed_itself_encrypts_and_proves_nothing";
+    let Some((server, port)) = start(test, Shows::Itself) else { return };
+    let url = |options: &str| format!("postgres://nta@localhost:{port}/postgres?{options}");
+    let store = Server::open_at(&url("sslmode=require")).await;
+    assert!(is_encrypted(&store).await);
+    store.close().await;
+    for options in
+        ["sslmode=verify-full".to_owned(), format!("sslmode=verify-full&sslrootcert={}", server.file("ca.crt"))]
+    {
+        let error = Store::open(&url(&options)).await.expect_err(&options).chain();
+        assert!(error.contains("certificate"), "{options}: {error}");
+    }
 }

@@ -33,8 +33,7 @@ const SCHEMA: usize = 4;
 /// The maps that the next daemon goes on with.
 pub(super) const PINNED_MAPS: [&str; 7] = ["FLOWS4", "FLOWS6", "NAT4", "NAT6", "OVERFLOW", "FRAGMENTS", "LEDGER"];
 const HANDOVER: &str = "handover";
-/// Where it is mounted by custom, and how deep and wide it is searched.
-const BPFFS: &str = "/sys/fs/bpf";
+/// How deep and wide a BPF file system is searched.
 const SEARCH_DEPTH: usize = 4;
 const MAX_SEARCHED: usize = 64;
 /// Magic number of a BPF file system (linux/magic.h).
@@ -268,7 +267,7 @@ fn program_of(link: PinnedLink) -> Option<u32> {
 }
 
 /// Folder of this network namespace.
-/// The path below which an ended daemon has pinned a link to this interface, if it is found on the BPF file system.
+/// The path below which an ended daemon has pinned a link to this interface, if it is found on a BPF file system.
 pub(super) fn pinned_below(index: u32) -> Option<PathBuf> {
     fn search(folder: &Path, index: u32, depth: usize) -> Option<PathBuf> {
         let links = namespace_folder(folder).ok()?;
@@ -278,7 +277,9 @@ pub(super) fn pinned_below(index: u32) -> Option<PathBuf> {
         let inner = entries(folder).into_iter().filter(|path| path.is_dir()).take(MAX_SEARCHED);
         if depth == 0 { None } else { inner.into_iter().find_map(|path| search(&path, index, depth - 1)) }
     }
-    search(Path::new(BPFFS), index, SEARCH_DEPTH)
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    let mut places = mounts.lines().map(|line| line.split(' ')).filter_map(|mut words| words.nth(1).zip(words.next()));
+    places.find_map(|(place, kind)| if kind == "bpf" { search(Path::new(place), index, SEARCH_DEPTH) } else { None })
 }
 
 fn namespace_folder(path: &Path) -> io::Result<PathBuf> {
