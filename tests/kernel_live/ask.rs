@@ -32,6 +32,8 @@ fn doctor_says_what_each_interface_would_take_and_probing_agrees() {
     }
     let _alone = alone();
     let pair = Pair::new();
+    pair.inside.ip("link add m0 link v0 type macvlan");
+    pair.inside.ip("addr add 198.51.100.1/24 dev v0");
     for (arguments, probed) in
         [(&["doctor", "--format", "json"][..], false), (&["doctor", "--format", "json", "--probe", "v0"], true)]
     {
@@ -44,9 +46,16 @@ fn doctor_says_what_each_interface_would_take_and_probing_agrees() {
         assert_eq!((&veth["ingress"], &veth["egress"]), (&hook.into(), &hook.into()), "{veth}");
         assert!(veth["reason"].as_str().is_some_and(|reason| reason.contains("v0")), "{veth}");
         assert_eq!((&veth["probed"], &veth["watched_by"]), (&probed.into(), &Value::Null), "{veth}");
-        for check in report["checks"].as_array().expect("checks") {
-            assert!(check["name"].is_string() && check["ok"].is_boolean() && check["detail"].is_string(), "{check}");
-        }
+        let said = |name: &str| {
+            let checks = report["checks"].as_array().expect("checks");
+            let check =
+                checks.iter().find(|check| check["name"] == name).unwrap_or_else(|| panic!("{name}: {checks:?}"));
+            assert!(check["ok"].is_boolean(), "{check}");
+            check["detail"].as_str().expect("a sentence").to_owned()
+        };
+        assert!(["kernel", "BTF", "bpffs", "NAT"].iter().all(|name| !said(name).is_empty()));
+        assert!(said("overlaps").starts_with("m0 lies on v0"), "{}", said("overlaps"));
+        assert!(said("inside").contains("198.51.100.1/32"), "{}", said("inside"));
         assert_eq!((xdp(&pair.inside, "v0"), filters(&pair.inside, "v0")), (None, [0, 0]));
     }
     let answer = output(&mut command(&pair.inside, &["doctor", "--probe", "nowhere9"]));

@@ -51,17 +51,27 @@ impl Inside {
     pub(super) fn look(&mut self, has_changed: bool) {
         let Some(due) = self.due.filter(|due| has_changed || *due <= Instant::now()) else { return };
         self.due = Some(due.max(Instant::now()) + AGAIN_AFTER);
-        let [v4, v6] = [table("/proc/net/route"), table("/proc/net/ipv6_route")];
-        let routes: Vec<Route> = v4.lines().skip(1).filter_map(route4).chain(v6.lines().filter_map(route6)).collect();
-        let mut learned = inside(&self.interfaces, &addresses(), &routes);
-        learned.retain(|network| !self.networks.is_configured(network));
+        let (learned, is_cut) = learn(&self.interfaces, &self.networks);
         if learned == self.networks.learned() {
             return;
+        }
+        if is_cut {
+            let most = MAX_NETWORKS;
+            tracing::warn!(most, "too many routes to say what is inside: only the machine's own networks are");
         }
         let shown: Vec<String> = learned.iter().map(ToString::to_string).collect();
         tracing::info!(networks = shown.join(", "), "inside by this machine's addresses and routes");
         self.networks.learn(learned);
     }
+}
+
+/// What the machine knows to be inside beside the configured networks, and whether routes were left out.
+pub fn learn(interfaces: &[InterfacePattern], configured: &Networks) -> (Vec<IpNet>, bool) {
+    let [v4, v6] = [table("/proc/net/route"), table("/proc/net/ipv6_route")];
+    let routes: Vec<Route> = v4.lines().skip(1).filter_map(route4).chain(v6.lines().filter_map(route6)).collect();
+    let (mut learned, is_cut) = inside(interfaces, &addresses(), &routes);
+    learned.retain(|network| !configured.is_configured(network));
+    (learned, is_cut)
 }
 
 /// Every address of the machine with its network.
@@ -109,8 +119,8 @@ fn route6(line: &str) -> Option<Route> {
     (flags & REJECT == 0).then(|| Some(Route { interface: (*fields.get(9)?).to_owned(), network }))?
 }
 
-/// What is inside, without what lies in another of them.
-fn inside(interfaces: &[InterfacePattern], addresses: &[Route], routes: &[Route]) -> Vec<IpNet> {
+/// What is inside, without what lies in another of them; and whether routes were left out because there are too many.
+fn inside(interfaces: &[InterfacePattern], addresses: &[Route], routes: &[Route]) -> (Vec<IpNet>, bool) {
     let ways_out: HashSet<&str> = routes
         .iter()
         .filter(|route| route.network.prefix_len() <= DEFAULT_PREFIX && route.interface != "lo")
@@ -131,16 +141,11 @@ fn inside(interfaces: &[InterfacePattern], addresses: &[Route], routes: &[Route]
     let all: Vec<IpNet> = known.iter().copied().chain(routed.filter(is_site)).collect();
     let all = IpNet::aggregate(&all);
     if all.len() <= MAX_NETWORKS {
-        return all;
+        return (all, false);
     }
-    tracing::warn!(
-        networks = all.len(),
-        most = MAX_NETWORKS,
-        "too many routes to say what is inside: only the machine's own networks are"
-    );
     let mut known = IpNet::aggregate(&known);
     known.truncate(MAX_NETWORKS);
-    known
+    (known, true)
 }
 
 /// Whether hosts of a site can have these addresses, and not every host, as with link-local and multicast ones.
@@ -169,7 +174,7 @@ mod tests {
             .map(|(name, network)| Route { interface: (*name).into(), network: network.parse().expect("a network") })
             .collect();
         let routes: Vec<Route> = ROUTES4.lines().filter_map(route4).chain(v6.lines().filter_map(route6)).collect();
-        inside(&patterns, &addresses, &routes).iter().map(ToString::to_string).collect()
+        inside(&patterns, &addresses, &routes).0.iter().map(ToString::to_string).collect()
     }
 
     #[test]
@@ -202,6 +207,6 @@ mod tests {
     #[test]
     fn without_a_way_out_only_the_machines_own_addresses_are_inside() {
         let addresses = [Route { interface: "eth0".into(), network: "192.0.2.7/24".parse().expect("a network") }];
-        assert_eq!(inside(&[], &addresses, &addresses), ["192.0.2.7/32".parse::<IpNet>().expect("a network")]);
+        assert_eq!(inside(&[], &addresses, &addresses).0, ["192.0.2.7/32".parse::<IpNet>().expect("a network")]);
     }
 }

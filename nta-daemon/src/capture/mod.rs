@@ -1,7 +1,7 @@
 //! Live capture: which interfaces are watched, what is attached to them, and the loop over what they count.
 
 pub mod clock;
-mod inside;
+pub mod inside;
 pub mod source;
 pub mod supervisor;
 pub mod watch;

@@ -9,12 +9,15 @@ use nta_common::TunnelPorts;
 use serde::Serialize;
 
 use super::{EXIT_USAGE, fail};
+use crate::capture::inside::learn;
 use crate::config::Config;
 use crate::source::SourceError;
 use crate::source::kernel::device::Device;
+use crate::source::kernel::topology::Topology;
 use crate::source::kernel::{
     AttachOptions, AttachedKernel, Kernel, KernelOptions, ProgramInfo, detach, joins_translated, predict,
 };
+use nta_core::detect::Networks;
 
 /// Flags of `doctor`.
 #[derive(Debug, clap::Args)]
@@ -99,6 +102,9 @@ struct Interface {
 const CAPABILITIES: [(&str, u64); 4] =
     [("CAP_NET_ADMIN", 12), ("CAP_SYS_ADMIN", 21), ("CAP_PERFMON", 38), ("CAP_BPF", 39)];
 
+/// Overlaps of interfaces that are named: a machine with containers has hundreds.
+const MAX_SHOWN: usize = 8;
+
 /// Oldest kernel that is tested.
 const OLDEST_KERNEL: (u32, u32) = (5, 10);
 
@@ -114,7 +120,7 @@ pub(super) fn execute(args: &Args) -> ExitCode {
     }
     let report = Report {
         version: env!("CARGO_PKG_VERSION"),
-        checks: vec![kernel(), btf(), capabilities(), bpffs(), translation()],
+        checks: vec![kernel(), btf(), capabilities(), bpffs(), translation(), overlaps(), inside()],
         programs: programs(),
         interfaces: interfaces(&args.probe),
     };
@@ -214,6 +220,33 @@ fn translation() -> Check {
         Err(reason) => (false, format!("{reason}: with NAT watch the inside alone, else a connection counts as two")),
     };
     Check { name: "NAT", ok, detail }
+}
+
+/// Which interfaces share packets.
+fn overlaps() -> Check {
+    let shared = Topology::of(&Device::all()).overlaps;
+    let more = shared.len().saturating_sub(MAX_SHOWN);
+    let mut detail = shared[..shared.len() - more].join("; ");
+    if more > 0 {
+        let _ = write!(detail, "; and {more} more");
+    }
+    let detail = if detail.is_empty() {
+        "no interface shares packets with another".to_owned()
+    } else {
+        format!("{detail}: a packet that passes several watched ones counts once")
+    };
+    Check { name: "overlaps", ok: true, detail }
+}
+
+/// What this machine's addresses and routes add to the networks that are one's own.
+fn inside() -> Check {
+    let learned: Vec<String> = learn(&[], &Networks::default()).0.iter().map(ToString::to_string).collect();
+    let detail = if learned.is_empty() {
+        "the private networks".to_owned()
+    } else {
+        format!("the private networks and {}", learned.join(", "))
+    };
+    Check { name: "inside", ok: true, detail }
 }
 
 /// Loads the programs, with the least memory and all that can be switched on, as only the verifier knows whether it takes them.
