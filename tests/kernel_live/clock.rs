@@ -61,9 +61,20 @@ fn a_wall_clock_that_is_set_stops_nothing_and_repeats_nothing() {
 
     clock.set(90_000);
     more_windows(&daemon, 2);
+    // To 1970 and 2266, further apart than nanoseconds in 64 bits with a sign, and back: what is in these years is as the database
+    // can have it, and what comes after is labelled as if nothing had been.
+    let now = Timestamp::now().as_second();
+    let before = in_order(&daemon).len();
+    for away in [30_000_000 - now, 9_364_000_000 - now, 90_000] {
+        clock.set(away);
+        more_windows(&daemon, 2);
+    }
+    let wall = Timestamp::now().as_second() + 90_000;
+    let last = time(&in_order(&daemon).last().expect("a window")["end"]).as_second();
+    assert!((wall - 60..=wall + 5).contains(&last), "the clock says {wall}, the window ends at {last}");
     let windows = in_order(&daemon);
     let mut steps = Vec::new();
-    for pair in windows.windows(2) {
+    for pair in windows[..before].windows(2) {
         let (before, after) = (&pair[0], &pair[1]);
         let step_s = before["clock_step_s"].as_f64().unwrap_or(0.0);
         let apart_s = (time(&after["start"]) - time(&before["end"])).total(jiff::Unit::Second).expect("seconds");

@@ -18,9 +18,9 @@ pub struct Timeline {
 }
 
 impl Timeline {
-    /// From `time` on, the wall clock is ahead by `by_ns` more than before.
-    pub fn step(&mut self, time: Timestamp, by_ns: i64) {
-        let ahead_ns = self.ahead_ns(time).saturating_add(by_ns);
+    /// From `time` on, the wall clock is ahead by so many nanoseconds. Not by how many more than before: a step from one end of
+    /// time to the other is more than a number of nanoseconds can hold, and what it cannot hold would be missing ever after.
+    pub fn set(&mut self, time: Timestamp, ahead_ns: i64) {
         match self.steps.back_mut() {
             Some(last) if last.0 >= time => last.1 = ahead_ns,
             _ => self.steps.push_back((time, ahead_ns)),
@@ -69,8 +69,8 @@ mod tests {
     fn what_was_before_a_step_keeps_its_label() {
         let mut timeline = Timeline::default();
         assert_eq!(timeline.label(at(100)), at(100));
-        timeline.step(at(105), -60_000_000_000);
-        timeline.step(at(200), 10_000_000_000);
+        timeline.set(at(105), -60_000_000_000);
+        timeline.set(at(200), -50_000_000_000);
         // The window from 100 to 105 ends before the step, the one from 105 on begins with it.
         assert_eq!((timeline.label(at(100)), timeline.label_end(at(105))), (at(100), at(105)));
         assert_eq!((timeline.label(at(105)), timeline.label_end(at(110))), (at(45), at(50)));
@@ -78,9 +78,21 @@ mod tests {
     }
 
     #[test]
+    fn labels_follow_a_clock_that_was_at_both_ends_of_time() {
+        const NOW_S: u64 = 1_795_000_000;
+        let mut timeline = Timeline::default();
+        let ahead = |wall_s: u64| (wall_s as i64 - NOW_S as i64) * 1_000_000_000;
+        for (second, wall_s) in [(10, 30_000_000), (20, 9_364_000_000), (30, NOW_S)] {
+            timeline.set(at(NOW_S + second), ahead(wall_s));
+            assert_eq!(timeline.label(at(NOW_S + second)), at(wall_s + second), "the wall clock says {wall_s} s");
+        }
+        assert_eq!(timeline.label(at(NOW_S + 40)), at(NOW_S + 40));
+    }
+
+    #[test]
     fn a_clock_that_is_set_again_and_again_needs_no_more_memory() {
         let mut timeline = Timeline::default();
-        (1..=1000).for_each(|second| timeline.step(at(second * 10), 1_000_000_000));
+        (1..=1000).for_each(|second| timeline.set(at(second * 10), second as i64 * 1_000_000_000));
         assert_eq!(timeline.steps.len(), MAX_STEPS);
         assert_eq!(timeline.label(at(10_000)), at(11_000));
         assert_eq!(timeline.label(at(1)), at(1 + 1000 - MAX_STEPS as u64), "as right before the oldest that is known");

@@ -20,7 +20,7 @@ use crate::pipeline::baselines::BaselineHandle;
 use crate::pipeline::{Delivery, Fanout, Pipeline, PipelineOptions};
 use crate::source::kernel::device::Device;
 use crate::source::kernel::topology::Topology;
-use crate::source::kernel::{AttachOptions, AttachedKernel, Change, KernelOptions, LinkEvents, LiveClock};
+use crate::source::kernel::{AttachOptions, AttachedKernel, Change, KernelOptions, LinkEvents, LiveClock, Memory};
 use crate::source::{EventSettings, FlowSource as _, SourceError};
 use nta_core::domain::{Attachment, IdentityScope, Mode, NicCounts, Resume, Status, Timestamp};
 use nta_core::model::Models;
@@ -210,6 +210,7 @@ impl Supervisor {
                 pipeline.stop_counting(now);
             }
         }
+        let mut memory = Memory::default();
         loop {
             pipeline.open_next();
             let now = self.clock.now();
@@ -225,7 +226,7 @@ impl Supervisor {
             }
             if let Some(by_ns) = self.clock.step() {
                 tracing::warn!(by_s = by_ns as f64 / 1e9, "the wall clock was set");
-                pipeline.clock_set(by_ns);
+                pipeline.clock_set(self.clock.ahead_ns());
             }
             let closes = self.clock.now() >= end;
             let heard = self.links.as_ref().is_some_and(LinkEvents::heard);
@@ -240,6 +241,7 @@ impl Supervisor {
             }
             if closes {
                 pipeline.close_at(self.clock.now(), &mut self.source, output)?;
+                memory.window(pipeline.status().flows_active);
             } else {
                 pipeline.take_events(&mut self.source, output)?;
             }

@@ -34,12 +34,13 @@ impl Pipeline {
         let late = (length_ns.abs_diff(span_ns) > span_ns / LATE_SHARE).then_some(NotWhole::Late);
         let ended = self.is_ending.then_some(NotWhole::RunEnded);
         let interrupted = (uncounted_ns > 0).then_some(NotWhole::Interrupted);
+        let ahead_ns = self.timeline.ahead_ns(start);
         Measured {
             length_ns,
             not_whole: late.max(began).max(ended).max(interrupted),
             gap_ns,
-            clock_step_ns: self.clock_step_ns,
-            wall_ahead_ns: self.timeline.ahead_ns(start),
+            clock_step_ns: self.wall_ahead_ns.saturating_sub(ahead_ns),
+            wall_ahead_ns: ahead_ns,
             folded,
             ..Measured::default()
         }

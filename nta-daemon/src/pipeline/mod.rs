@@ -61,8 +61,8 @@ pub struct Pipeline {
     missing: Vec<String>,
     /// What the wall clock said at each time of a live run.
     timeline: Timeline,
-    /// By how much the wall clock was set within the open window, in nanoseconds.
-    clock_step_ns: i64,
+    /// How far the wall clock is ahead, in nanoseconds.
+    wall_ahead_ns: i64,
     /// Whether the first window goes on from where a run before ended.
     is_resumed: bool,
     /// Windows that the capture of a replay may still cause.
@@ -108,7 +108,7 @@ impl Pipeline {
             alive: Vec::new(),
             missing: Vec::new(),
             timeline: Timeline::default(),
-            clock_step_ns: 0,
+            wall_ahead_ns: 0,
             is_resumed: false,
             allowance: Allowance::default(),
         }
@@ -143,10 +143,10 @@ impl Pipeline {
         self.report_attachments();
     }
 
-    /// The wall clock was set by so many nanoseconds. The open window says so, and what comes after it is labelled by the new
-    /// time; nothing else changes.
-    pub const fn clock_set(&mut self, by_ns: i64) {
-        self.clock_step_ns = self.clock_step_ns.saturating_add(by_ns);
+    /// The wall clock was set, and is ahead by so many nanoseconds. The open window says so, and what comes after it is labelled by
+    /// the new time; nothing else changes.
+    pub const fn clock_set(&mut self, ahead_ns: i64) {
+        self.wall_ahead_ns = ahead_ns;
     }
 
     /// The next closing takes every flow out of the source, as another daemon goes on with it.
@@ -275,8 +275,8 @@ impl Pipeline {
         let measured = self.measure(end);
         let ledger = self.status.ledger.total();
         let Some(closed) = self.windows.close_measured(&ledger, measured) else { return Ok(()) };
-        if self.clock_step_ns != 0 {
-            self.timeline.step(end, std::mem::take(&mut self.clock_step_ns));
+        if measured.clock_step_ns != 0 {
+            self.timeline.set(end, self.wall_ahead_ns);
         }
         self.uncounted_ns = 0;
         self.status.windows_closed += 1;

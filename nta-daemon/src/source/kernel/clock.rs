@@ -91,6 +91,11 @@ impl LiveClock {
         Timestamp::from_nanos(kernel_ns.wrapping_add(self.offset_ns))
     }
 
+    /// How far the wall clock was ahead of it at the last look.
+    pub const fn ahead_ns(&self) -> i64 {
+        self.ahead_ns
+    }
+
     /// By how much the wall clock was set since the last call, in nanoseconds, if it was.
     pub fn step(&mut self) -> Option<i64> {
         self.stepped_to(wall_offset_ns())
