@@ -295,6 +295,7 @@ impl FlowSource for KernelFlows {
             };
             self.tracker.remove(&key, last.as_ref(), reason, &origin, sink);
         }
+        self.tracker.shrink();
         Ok(())
     }
 

@@ -72,6 +72,8 @@ struct Slot {
 
 /// Slots in one piece of memory.
 const PIECE: usize = 4096;
+/// Memory is given back when no more than one in so many slots has a flow.
+const SPARSE: usize = 4;
 
 impl Tracker {
     pub(super) fn len(&self) -> usize {
@@ -130,7 +132,8 @@ impl Tracker {
                 Some(slot) => slot,
                 None => {
                     let flow = self.reported.track(&key, reading, origin);
-                    self.insert(key, hash, expected, flow)
+                    let (expiry, reason) = (Timestamp::default(), EndReason::Idle);
+                    self.insert(Slot { key, flow, next: expected, expiry, reason }, hash)
                 }
             };
             match self.cursor {
@@ -147,8 +150,8 @@ impl Tracker {
         slot
     }
 
-    fn insert(&mut self, key: FlowKey, hash: u32, next: u32, flow: Tracked) -> u32 {
-        let new = Some(Slot { key, flow, next, expiry: Timestamp::default(), reason: EndReason::Idle });
+    fn insert(&mut self, new: Slot, hash: u32) -> u32 {
+        let new = Some(new);
         let slot = if let Some(slot) = self.free.pop() {
             self.slots[slot as usize / PIECE][slot as usize % PIECE] = new;
             slot
@@ -214,15 +217,28 @@ impl Tracker {
         if let (Some(mut slot), Some(last)) = (slot, last) {
             slot.flow.take(key, last, origin, Some(reason), sink);
         }
-        if self.index.len() == 0 {
-            // Nothing of a flood of flows stays in memory.
-            *self = Self::default();
+    }
+
+    /// Gives the memory of flows that are over back, where they were by far the most: nothing of a flood stays because a few flows
+    /// of before and behind it go on.
+    pub(super) fn shrink(&mut self) {
+        let pieces = self.slots.len();
+        if pieces < 2 || self.index.len() > pieces * PIECE / SPARSE {
+            return;
+        }
+        let before = std::mem::take(&mut self.slots);
+        (self.index, self.free, self.cursor, self.first) = (Places::default(), Vec::new(), None, 0);
+        for slot in before.into_iter().flatten().flatten() {
+            let hash = self.hash(&slot.key);
+            // Which comes after which shows at the next reading.
+            self.insert(slot, hash);
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use nta_common::flow::Counts;
     use nta_common::packet::{Packet, proto};
     use nta_common::{CaptureClock, First, FlowKey4};
 
@@ -331,6 +347,10 @@ mod tests {
             let mut ended = tracker.ended(Timestamp::from_nanos(model.now_ns));
             ended.sort_by_key(|(key, _)| *key);
             assert_eq!(ended, model.ended(), "round {round}");
+            if round % 50 == 49 {
+                tracker.shrink();
+                assert_eq!(tracker.len(), model.map.len());
+            }
             for (key, reason) in ended {
                 let last = model.remove(&key);
                 tracker.remove(&key, Some(&last), reason, &Origin::default(), &mut |update| {
@@ -346,6 +366,49 @@ mod tests {
         }
         assert_eq!((kept, tracker.len()), (model.map.len(), 0));
         assert!(updates > 5000 && ends > 100, "{updates} updates, {ends} ends");
+    }
+
+    #[test]
+    fn a_flood_leaves_no_memory_behind_although_a_flow_goes_on() {
+        let entry = |flow: u32| {
+            let packet = Packet {
+                proto: proto::UDP,
+                src4: flow,
+                dst4: 0xc000_0201,
+                ip_len: 40,
+                wire_len: 60,
+                ..Packet::default()
+            };
+            let (key, direction) = FlowKey4::of(&packet);
+            let mut stats = FlowStats::default();
+            stats.begin(&First { packet: &packet, direction, now_ns: 1 });
+            stats.add(&packet, 1, direction, 1, &CaptureClock(1));
+            (FlowKey::V4(key), stats)
+        };
+        let mut tracker = Tracker::default();
+        const FLOWS: u32 = 10 * PIECE as u32;
+        let origin = Origin::default();
+        let read = |tracker: &mut Tracker, flow| {
+            let (key, stats) = entry(flow);
+            tracker.read(key, &stats, &origin, &mut |_| {});
+        };
+        (0..FLOWS).for_each(|flow| read(&mut tracker, flow));
+        tracker.shrink();
+        assert_eq!((tracker.len(), tracker.slots.len()), (FLOWS as usize, 10), "all of it is in use");
+        for flow in (0..FLOWS).filter(|flow| *flow != 7) {
+            tracker.remove(&entry(flow).0, None, EndReason::Idle, &origin, &mut |_| {});
+        }
+        tracker.shrink();
+        assert_eq!((tracker.len(), tracker.slots.len(), tracker.free.capacity()), (1, 1, 0));
+        // The flow that goes on is the one that it was.
+        tracker.rewind();
+        let (key, mut stats) = entry(7);
+        stats.dir[0].volume = stats.dir[0].volume.plus(&Counts { packets: 1, bytes: 60, ip_bytes: 40 });
+        let mut news = Vec::new();
+        tracker.read(key, &stats, &origin, &mut |update| {
+            news.extend(update.delta.map(|delta| (delta.is_new, delta.packets())));
+        });
+        assert_eq!(news, [(false, 1)]);
     }
 
     #[test]
