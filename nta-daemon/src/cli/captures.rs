@@ -15,7 +15,7 @@ pub(super) struct CaptureJson<'a> {
     end: &'static str,
     /// Its size; null of a pipe.
     file_bytes: Option<u64>,
-    /// Its SHA-256; null of a pipe.
+    /// Its SHA-256; null of a pipe, and of large captures without `--hash`.
     sha256: Option<&'a str>,
     /// Interfaces of a pcapng capture, the one of another.
     interfaces: Vec<InterfaceJson<'a>>,

@@ -84,6 +84,9 @@ pub(super) struct Args {
     /// Only packets before this time.
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     to: Option<Moment>,
+    /// Say the SHA-256 of captures of any size; without this flag, of up to 16 MiB together.
+    #[arg(long)]
+    hash: bool,
     /// Whether the text has a chart of packets over time. auto, the default: in a terminal.
     #[arg(long, value_enum)]
     plot: Option<Plot>,
@@ -169,7 +172,8 @@ pub(super) fn execute(mut args: Args) -> ExitCode {
     };
     if !args.serve && args.database.is_none() {
         let mut only = Fanout::new(vec![&mut collected]);
-        let hashes = if args.format == Format::Zeek { Hashes::default() } else { Hashes::begin(args.paths.clone()) };
+        let hashes =
+            if args.format == Format::Zeek { Hashes::default() } else { Hashes::begin(args.paths.clone(), args.hash) };
         let replayed =
             replay((&args, &selection), &config, engine.as_mut(), (None, 0), &mut only, &CancellationToken::new());
         return conclude(replayed, hashes, collected);
@@ -187,6 +191,7 @@ fn without_effect(args: &Args) -> Option<&'static str> {
         (args.events && args.format != Format::Jsonl, "--events needs --format jsonl"),
         (args.features && args.format != Format::Jsonl, "--features needs --format jsonl"),
         (args.output.is_some() && args.format != Format::Zeek, "--output needs --format zeek"),
+        (args.hash && args.format == Format::Zeek, "--hash needs --format text, json or jsonl"),
         (args.plot.is_some() && args.format != Format::Text, "--plot needs --format text"),
         (args.listen.is_some() && !args.serve && !is_variable("NTA_LISTEN"), "--listen needs --serve"),
         (args.again && args.database.is_none(), "--again needs --database: nothing was stored before"),

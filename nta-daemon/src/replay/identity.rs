@@ -11,6 +11,8 @@ use super::{Selection, Summary};
 use crate::app::Analysis;
 use crate::config::Config;
 
+/// Captures of so many bytes together are hashed without being asked for it: that takes 0.1 s at most.
+const MOST_UNASKED: u64 = 16 << 20;
 /// Bytes that are hashed at once.
 const PIECE: usize = 1 << 20;
 
@@ -45,8 +47,12 @@ pub fn analysis_of(paths: &[PathBuf], config: &Config, selection: &Selection, ag
 pub struct Hashes(Vec<Option<String>>, Option<JoinHandle<Vec<Option<String>>>>);
 
 impl Hashes {
-    /// Begins to hash these files. Those of pipes stay unknown.
-    pub fn begin(paths: Vec<PathBuf>) -> Self {
+    /// Begins to hash these files, all of them or, unless `is_asked`, if they are small. Those of pipes stay unknown.
+    pub fn begin(paths: Vec<PathBuf>, is_asked: bool) -> Self {
+        let bytes = |path: &PathBuf| path.metadata().map_or(0, |metadata| metadata.len());
+        if !is_asked && paths.iter().map(bytes).sum::<u64>() > MOST_UNASKED {
+            return Self::default();
+        }
         let hash = move || paths.iter().map(|path| Some(capture(path)?.0)).collect();
         // Without a thread there are none: they decide nothing.
         Self(Vec::new(), std::thread::Builder::new().name("nta-hash".to_owned()).spawn(hash).ok())

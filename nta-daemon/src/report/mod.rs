@@ -165,8 +165,7 @@ impl Report {
         let duration_s = last.since(first) as f64 / 1e9;
         let rate = |amount: u64| (duration_s > 0.0).then(|| amount as f64 / duration_s);
         let all_bytes = summary.bytes;
-        let (hosts, _) = tally.hosts.top(TOP);
-        let (conversations, _) = tally.conversations.top(TOP);
+        let (hosts, pairs) = (tally.pairs.top_hosts(TOP), tally.pairs.top(TOP));
         Self {
             duration_s,
             packets_per_s: rate(summary.packets),
@@ -177,6 +176,7 @@ impl Report {
             services: services(tally, all_bytes),
             icmp: icmp_messages(tally, all_bytes),
             hosts: hosts
+                .first
                 .into_iter()
                 .map(|(address, amount)| Host {
                     address: address.to_string(),
@@ -187,12 +187,13 @@ impl Report {
                     flows: amount.flows,
                 })
                 .collect(),
-            hosts_seen: tally.hosts.len(),
-            hosts_estimated: tally.hosts.is_estimate(),
-            conversations: conversations
+            hosts_seen: hosts.seen,
+            hosts_estimated: tally.pairs.is_estimate,
+            conversations: pairs
+                .first
                 .into_iter()
-                .map(|((a, b), amount)| {
-                    let (begin, end) = amount.span.unwrap_or_default();
+                .map(|([a, b], amount)| {
+                    let (begin, end) = (amount.first, amount.last);
                     Conversation {
                         a: a.to_string(),
                         b: b.to_string(),
@@ -206,11 +207,11 @@ impl Report {
                     }
                 })
                 .collect(),
-            conversations_seen: tally.conversations.len(),
-            conversations_estimated: tally.conversations.is_estimate(),
+            conversations_seen: pairs.seen,
+            conversations_estimated: tally.pairs.is_estimate,
             top_flows: tally.flows.iter().map(top_flow).collect(),
-            connections: tally.states.clone(),
             tcp: tcp(tally),
+            connections: tally.states(),
             round_trips: {
                 let [client, server, all] = tally.rtt.each_ref().map(RttSideJson::from);
                 RoundTrips { client, server, all }
@@ -275,7 +276,7 @@ fn protocols(tally: &Tally, all_bytes: u64) -> Vec<Share> {
 }
 
 fn services(tally: &Tally, all_bytes: u64) -> Vec<Share> {
-    let named = tally.services.iter().map(|((proto, port), volume)| (service_name(*proto, *port), *volume)).collect();
+    let named = tally.services().map(|((proto, port), volume)| (service_name(proto, port), *volume)).collect();
     let mut all = in_order(named, all_bytes);
     if all.len() > TOP + 1 {
         let rest = all.split_off(TOP);
@@ -317,7 +318,8 @@ fn top_flow(flow: &nta_core::domain::FlowRecord) -> TopFlow {
 }
 
 fn tcp(tally: &Tally) -> Tcp {
-    let state = |name| tally.states.get(name).copied().unwrap_or_default();
+    let states = tally.states();
+    let state = |name| states.get(name).copied().unwrap_or_default();
     let counts = &tally.tcp;
     Tcp {
         packets: tally.tcp_packets,
@@ -364,9 +366,9 @@ fn tunnels_closed(tally: &Tally) -> BTreeMap<&'static str, u64> {
             *closed.entry(*name).or_default() += volume.packets;
         }
     }
-    for ((number, port), volume) in &tally.services {
-        let known = BY_PORT.iter().find(|(known, _)| known == port);
-        if let (nta_common::packet::proto::UDP, Some((_, name))) = (*number, known) {
+    for ((number, port), volume) in tally.services() {
+        let known = BY_PORT.iter().find(|(known, _)| *known == port);
+        if let (nta_common::packet::proto::UDP, Some((_, name))) = (number, known) {
             *closed.entry(*name).or_default() += volume.packets;
         }
     }

@@ -1,14 +1,13 @@
 //! What a report sums up while a capture is read: flows as they end, windows as they close.
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::IpAddr;
 
 use foldhash::fast::RandomState;
 use nta_common::packet::proto;
 
-use super::ranking::{Amount, Ranking};
+use super::ranking::{Amount, Pairs};
 use super::services::service;
-use nta_core::domain::{FlowRecord, TcpCounts};
+use nta_core::domain::{ConnState, FlowRecord, TcpCounts};
 use nta_core::window::{Rtt, Window};
 
 /// Flows that are named, those with the most bytes.
@@ -27,14 +26,13 @@ pub(super) struct Volume {
 pub(crate) struct Tally {
     /// By IP version (whether it is 6) and protocol.
     pub(super) protocols: BTreeMap<(bool, u8), Volume>,
-    /// By protocol and the server's port.
-    pub(super) services: HashMap<(u8, u16), Volume, RandomState>,
+    /// By protocol and the server's port, as one number.
+    services: HashMap<u32, Volume, RandomState>,
     /// By protocol, type and code.
     pub(super) icmp: HashMap<(u8, u16, u16), Volume, RandomState>,
-    pub(super) hosts: Ranking<IpAddr>,
-    pub(super) conversations: Ranking<(IpAddr, IpAddr)>,
+    pub(super) pairs: Pairs,
     /// TCP connections by how far they came.
-    pub(super) states: BTreeMap<&'static str, u64>,
+    states: Vec<(ConnState, u64)>,
     pub(super) flows: Vec<FlowRecord>,
     pub(super) tcp: Tcp,
     pub(super) tcp_packets: u64,
@@ -65,35 +63,50 @@ impl Tally {
             packets: sent.map(|counts| counts.packets),
             bytes: sent.map(|counts| counts.bytes),
             flows: 1,
-            span: Some((flow.first.as_nanos(), flow.last.as_nanos())),
+            first: flow.first.as_nanos(),
+            last: flow.last.as_nanos(),
         };
-        let volume = Volume { packets: amount.all_packets(), bytes: amount.all_bytes(), flows: 1 };
+        let [packets, bytes] = [amount.packets, amount.bytes].map(|[a, b]| a + b);
+        let volume = Volume { packets, bytes, flows: 1 };
         self.protocols.entry((orig.address.is_ipv6(), flow.proto)).or_default().add(&volume);
         match flow.proto {
             proto::ICMP | proto::ICMPV6 => {
                 self.icmp.entry((flow.proto, orig.port, resp.port)).or_default().add(&volume);
             }
             proto::TCP | proto::UDP | proto::SCTP | proto::UDP_LITE => {
-                self.services.entry((flow.proto, server_port(flow))).or_default().add(&volume);
+                let service = u32::from(flow.proto) << 16 | u32::from(server_port(flow));
+                self.services.entry(service).or_default().add(&volume);
             }
             _ => {}
         }
         if flow.proto == proto::TCP {
-            *self.states.entry(flow.conn_state.as_str()).or_default() += 1;
+            self.count_state(flow.conn_state);
         }
-        self.hosts.add(orig.address, &amount);
-        if orig.address != resp.address {
-            self.hosts.add(resp.address, &amount.reversed());
-        }
-        if orig.address <= resp.address {
-            self.conversations.add((orig.address, resp.address), &amount);
-        } else {
-            self.conversations.add((resp.address, orig.address), &amount.reversed());
-        }
-        let at = self.flows.partition_point(|top| bytes(top) >= volume.bytes);
-        if at < TOP_FLOWS {
+        self.pairs.add([orig.address, resp.address], &amount);
+        // Most flows are too small to be named.
+        let is_small =
+            self.flows.len() == TOP_FLOWS && self.flows.last().is_some_and(|least| of(least) >= volume.bytes);
+        if !is_small {
+            let at = self.flows.partition_point(|top| of(top) >= volume.bytes);
             self.flows.truncate(TOP_FLOWS - 1);
             self.flows.insert(at, *flow);
+        }
+    }
+
+    /// By protocol and port.
+    pub(super) fn services(&self) -> impl Iterator<Item = ((u8, u16), &Volume)> {
+        self.services.iter().map(|(service, volume)| (((service >> 16) as u8, *service as u16), volume))
+    }
+
+    /// TCP connections by Zeek's word for how far they came.
+    pub(super) fn states(&self) -> BTreeMap<&'static str, u64> {
+        self.states.iter().map(|(state, many)| (state.as_str(), *many)).collect()
+    }
+
+    fn count_state(&mut self, state: ConnState) {
+        match self.states.iter_mut().find(|(known, _)| *known == state) {
+            Some((_, many)) => *many += 1,
+            None => self.states.push((state, 1)),
         }
     }
 
@@ -137,6 +150,6 @@ pub(super) fn server_port(flow: &FlowRecord) -> u16 {
     if !is_named(resp) && is_named(orig) { orig } else { resp }
 }
 
-pub(super) const fn bytes(flow: &FlowRecord) -> u64 {
+const fn of(flow: &FlowRecord) -> u64 {
     flow.originator.sent.bytes + flow.responder.sent.bytes
 }

@@ -67,8 +67,10 @@ fn capture(page: &mut Page, file: &FileSummary, is_alone: bool) {
         End::Corrupt { .. } => (facts.join(" · ") + " · corrupt, see below", Style::Warning),
     };
     page.styled("", &facts, style);
-    if let Some(sha256) = &file.sha256 {
-        page.entry("", &format!("SHA-256 {sha256}"));
+    match (&file.sha256, file.bytes) {
+        (Some(sha256), _) => page.entry("", &format!("SHA-256 {sha256}")),
+        (None, Some(_)) => page.styled("", "SHA-256 with --hash", Style::Faint),
+        (None, None) => {}
     }
     if is_alone {
         about(page, &file.about);
