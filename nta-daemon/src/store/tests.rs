@@ -241,6 +241,7 @@ async fn a_second_daemon_for_the_sensor_is_refused_until_the_first_ends() {
 async fn other_databases_are_refused_by_name() {
     let error = Store::open("postgres://me:secret@127.0.0.1:1/nta").await.expect_err("nobody listens");
     assert!(matches!(error, StoreError::Open { .. }) && !error.chain().contains("secret"), "{error}");
+    assert_eq!(error.chain().matches("refused").count(), 1, "the cause is named once: {}", error.chain());
     assert!(matches!(Store::open("mysql://db/nta").await, Err(StoreError::Url { .. })));
     let folder = tempfile::tempdir().expect("folder");
     let error = Store::open(&format!("sqlite:{}", folder.path().display())).await.expect_err("a folder");
@@ -298,4 +299,43 @@ async fn rows_beyond_the_bound_in_bytes_go_oldest_first_and_the_file_gives_the_s
     assert_eq!(stats.raw_packets_deleted, 16_000 - newest.len() as u64);
     store.close().await;
     assert!(bytes() <= BOUND + (1 << 20), "{} of {full} bytes are left", bytes());
+}
+
+#[tokio::test]
+async fn a_database_file_that_stays_away_is_said_less_and_less_often() {
+    #[derive(Clone, Default)]
+    struct Lines(Arc<std::sync::Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().expect("lines").extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let log = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+    let _log = tracing::subscriber::set_default(log);
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("nta.db");
+    let store = Store::open(&format!("sqlite:{}", path.display())).await.expect("open");
+    let said = || String::from_utf8_lossy(&lines.0.lock().expect("lines")).matches("deleted or replaced").count();
+    let export = nta_core::baseline::Export::default();
+    store.save_baselines("live", &export).await.expect("the file is there");
+    assert_eq!(said(), 0);
+
+    std::fs::remove_file(&path).expect("deleted");
+    std::fs::create_dir(&path).expect("nothing that can be opened");
+    for _ in 0..20 {
+        store.save_baselines("live", &export).await.expect_err("a folder");
+    }
+    assert_eq!(said(), 5, "at the first, second, fourth, eighth and sixteenth attempt");
+    std::fs::remove_dir(&path).expect("out of the way");
+    store.save_baselines("live", &export).await.expect("made again");
+    assert_eq!(store.baselines("live").await.expect("readable"), Some(export));
 }
