@@ -44,7 +44,6 @@ const DIFFERENT: &[(&str, Counts, &str)] = &[
     ("tcp/suricata-verify/eve-overlap-payload-04-partial-overlap/tcp-overlap2.pcap", [1, 0, 1, 0], TWICE),
     ("tcp/zeek/ctu-64702-888.pcap", [3, 2, 4, 0], TWICE),
     ("tcp/zeek/ssh-dups.pcap", [166, 0, 114, 0], TWICE),
-    ("tcp/zeek/syn-then-stuff-then-rst.pcap", [1, 0, 0, 0], TWICE),
 ];
 const TWICE: &str = "the same datagram twice within a moment, which is no retransmission here";
 const CUT: &str = "a new connection by Zeek's rules, the same stream for tshark";
@@ -74,8 +73,6 @@ const FAR: &[(&str, usize, &str)] = &[
     ("tcp/zeek/syn-then-ack-then-rst.pcap", 1, NO_SYN_ACK),
     ("tcp/zeek/syn-then-stuff-then-rst.pcap", 1, NO_SYN_ACK),
     ("tcp/zeek/rst-inject-rae.pcap", 1, "tshark's ends at a forged RST, here at the ACK"),
-    ("tcp/suricata-verify/tcp-split-handshake-01-4whs/split-handshake-4whs.pcap", 1, SPLIT),
-    ("tcp/suricata-verify/tcp-split-handshake-02-5whs/split-handshake-5whs.pcap", 1, SPLIT),
     ("tcp/suricata-verify/tcp-fastopen-07/tcp_fastopen_segmentation.pcap", 1, "tshark's ends at the responder's data"),
     ("tcp/suricata-verify/tcp-fastopen-10-syn-data-ignore/input.pcap", 1, DATA),
     ("tcp/suricata-verify/tcp-fastopen-11-reject-syn-data/tlpw-tcp-tfo-data-on-syn-nack.pcap", 1, DATA),
@@ -86,7 +83,6 @@ const FAR: &[(&str, usize, &str)] = &[
     ("tcp/tcpflow/bug8.pcap", 1, "8,915,240 microseconds in a record's header, which overflow in tshark"),
 ];
 const NO_SYN_ACK: &str = "no SYN-ACK: tshark takes the first segment with ACK, of either side";
-const SPLIT: &str = "a SYN behind an ACK of a number near it is taken for one that comes late";
 const DATA: &str = "SYN or SYN-ACK carry data that is not acknowledged, or is";
 
 /// What `replay` says of a capture.

@@ -61,15 +61,16 @@ fn belongs(from: &TcpDirection, to: &TcpDirection, p: &Packet) -> bool {
     is_late_syn(from, p) || (from.flags & SYN != 0 && p.seq == from.first_seq && !reset)
 }
 
-/// Whether a segment is the SYN of a direction of which later segments were seen already, the first of them near its number.
+/// Whether a segment is the SYN of a direction of which later segments were seen already: the first of them comes right behind
+/// it, as in Zeek, which sets the start of such a stream one before its first segment (`init_endpoint` in `TCP.cc`). That is so
+/// where the SYN carries data (RFC 7413) as well: a handshake's ACK, or data that is sent again because the SYN's was refused; else
+/// the first one follows the SYN's data.
 #[inline(always)]
 pub(super) const fn is_late_syn(from: &TcpDirection, p: &Packet) -> bool {
     let ahead = from.first_seq.wrapping_sub(p.seq);
-    p.tcp_flags & !from.flags & SYN != 0 && from.flags != 0 && ahead.wrapping_sub(1) < NEAR
+    let follows = ahead == 1 || ahead == p.payload_len.wrapping_add(1);
+    p.tcp_flags & !from.flags & SYN != 0 && from.flags != 0 && follows
 }
-
-/// What overtakes a SYN is at most so many bytes of its stream behind it.
-const NEAR: u32 = 1 << 16;
 
 impl TcpFlow {
     /// Makes the state of both directions that of a new connection; returns the letters of the one before.

@@ -109,7 +109,9 @@ impl TcpDirection {
         let (end, now) = (p.seq.wrapping_add(span), (now_ns >> TICK_SHIFT) as u32);
         let (moved, sent) = (now.wrapping_sub(self.next_seq_at), now.wrapping_sub(self.last_ack_at));
         let passed = if p.datagram_id <= 1 {
-            span != 0 && end == self.next_seq && moved < UNNUMBERED_MOMENT
+            // A SYN-ACK behind a SYN of its number is none: the handshake is split.
+            let has_all = p.tcp_flags & !self.flags == 0;
+            span != 0 && end == self.next_seq && has_all && moved < UNNUMBERED_MOMENT
         } else {
             let says_the_same = p.tcp_flags & ACK == 0 || p.ack == self.last_ack;
             says_the_same && !after(end, self.next_seq) && (moved < MOMENT || sent < MOMENT)
