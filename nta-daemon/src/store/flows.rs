@@ -3,7 +3,6 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::db;
-use super::db::Query;
 use super::list::Listed;
 use super::rows::from_address;
 use super::{FlowFilter, Key, Position, Store, StoreError, from_sql};
@@ -113,13 +112,6 @@ impl Store {
         Ok(self.flows(FlowSort::LastTime, position).await?.items)
     }
 
-    /// The flows of a run that go on, or did when it was killed.
-    pub(super) async fn active_flows(&self, run: i64) -> Result<Vec<FlowRecord>, StoreError> {
-        let query = Query::new("SELECT * FROM flows WHERE run_id = $1 AND state = 0").bind(run);
-        let rows = self.read("flows", query, StoredFlow::read).await?;
-        rows.iter().map(StoredFlow::record).collect()
-    }
-
     /// How many flows are stored.
     pub async fn flow_count(&self) -> Result<u64, StoreError> {
         self.total("flows").await
@@ -156,7 +148,7 @@ pub(super) struct StoredFlow {
 }
 
 impl StoredFlow {
-    fn read(row: &db::Row) -> Result<Self, sqlx::Error> {
+    pub(super) fn read(row: &db::Row) -> Result<Self, sqlx::Error> {
         Ok(Self {
             number: row.int("number")?,
             id: row.int("id")?,
@@ -187,7 +179,7 @@ impl StoredFlow {
         })
     }
 
-    fn record(&self) -> Result<FlowRecord, StoreError> {
+    pub(super) fn record(&self) -> Result<FlowRecord, StoreError> {
         let [orig_tcp, resp_tcp] = match &self.tcp {
             None => [TcpCounts::default(); 2],
             Some(text) => serde_json::from_str::<[Vec<u32>; 2]>(text)

@@ -3,10 +3,15 @@
 use serde::{Deserialize, Serialize};
 
 use super::db::{Conn, Query};
+use super::flows::StoredFlow;
 use super::spool::Spool;
 use super::{Store, StoreError};
 use nta_common::{Counter, LedgerSlot};
-use nta_core::domain::{Readings, Resume};
+use nta_core::domain::{FlowRecord, Readings, Resume};
+
+/// Of run `$1`: what no end was seen of. A start that was killed early may have ended the run, and its flows with it.
+const WENT_ON: &str = "run_id = $1 AND (state = 0 OR (state = 3 AND EXISTS (SELECT 1 FROM runs r WHERE r.id = $1 \
+                       AND r.end_reason = 'interrupted')))";
 
 /// The row of a sensor in `meta`.
 #[derive(Serialize, Deserialize)]
@@ -70,16 +75,33 @@ impl Store {
         spool.is_some_and(|spool| spool.len() > 0)
     }
 
-    /// The flows that went on when run `from` was killed go on in the run of this identity.
+    /// What run `from` left when it was killed goes on in the run of this identity: its flows, and its readings, as this one may
+    /// be killed as well before it has any of its own.
     pub async fn take_over_flows(&self, from: i64, uuid: &[u8; 16]) -> Result<(), StoreError> {
         let error = StoreError::query("flows");
         let mut transaction = self.database.begin().await?;
-        let flows = Query::new(
-            "UPDATE flows SET run_id = (SELECT id FROM runs WHERE uuid = $1), state = 0 WHERE run_id = $2 AND state = 3",
-        );
         let conn = transaction.conn().map_err(&error)?;
-        conn.execute(flows.bind(uuid.to_vec()).bind(from)).await.map_err(&error)?;
+        let to = Query::new("SELECT id, sensor FROM runs WHERE uuid = $1").bind(uuid.to_vec());
+        let Some(to) = conn.fetch_optional(to).await.map_err(StoreError::query("runs"))? else { return Ok(()) };
+        let (run, sensor) = (to.int("id").map_err(&error)?, to.text("sensor").map_err(&error)?);
+        let flows = Query::new(format!("UPDATE flows SET run_id = $2, state = 0 WHERE {WENT_ON}"));
+        conn.execute(flows.bind(from).bind(run)).await.map_err(&error)?;
+        let stored = Query::new("SELECT value FROM meta WHERE name = $1").bind(name(&sensor));
+        if let Some(row) = conn.fetch_optional(stored).await.map_err(StoreError::query("meta"))? {
+            let text = row.text("value").map_err(StoreError::query("meta"))?;
+            let stored: Stored = serde_json::from_str(&text).map_err(|error| corrupt(&error))?;
+            if stored.run == from {
+                stored.readings.write(conn, &sensor, run).await?;
+            }
+        }
         transaction.commit().await.map_err(error)
+    }
+
+    /// The flows of a run that go on, or did when it was killed.
+    async fn flows_that_went_on(&self, run: i64) -> Result<Vec<FlowRecord>, StoreError> {
+        let query = Query::new(format!("SELECT * FROM flows WHERE {WENT_ON}")).bind(run);
+        let rows = self.read("flows", query, StoredFlow::read).await?;
+        rows.iter().map(|row| Ok(FlowRecord { ended: None, ..row.record()? })).collect()
     }
 
     async fn read_resume(&self, sensor: &str) -> Result<Option<Resume>, StoreError> {
@@ -96,7 +118,7 @@ impl Store {
         let Some(ledger) = readings.ledger.iter().map(slot).collect() else { return Ok(None) };
         let ReadingsRow { maps, time_ns, clock_offset_ns, .. } = readings;
         let readings = Readings { maps, time_ns, clock_offset_ns, ledger };
-        Ok(Some(Resume { run, readings, flows: self.active_flows(run).await? }))
+        Ok(Some(Resume { run, readings, flows: self.flows_that_went_on(run).await? }))
     }
 }
 

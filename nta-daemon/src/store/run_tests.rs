@@ -7,7 +7,7 @@ use super::detection_tests::alert;
 use super::server_tests::Server;
 use super::tests::{begin, flow, window};
 use super::*;
-use nta_core::domain::{Mode, Timestamp};
+use nta_core::domain::{EndReason, FlowRecord, Mode, Readings, Timestamp};
 use nta_core::window::{Cascade, InTurn, Lengths, Measured, Snapshot, Span, Window};
 
 const S: u64 = 1_000_000_000;
@@ -156,6 +156,71 @@ async fn windows_of_a_killed_run_are_closed_by_the_next_start_on_postgresql() {
     };
     let store = server.open().await;
     windows_of_a_killed_run_are_closed(&store).await;
+    store.close().await;
+}
+
+/// A start goes on from the last run that stored anything, however many starts were killed since, and as early as they were.
+async fn starts_that_are_killed_early_hand_on(store: &Store) {
+    let kill = |(writer, task): (StoreWriter, tokio::task::JoinHandle<()>)| async move {
+        drop(writer);
+        task.abort();
+        let _ended = task.await;
+    };
+    let begin = |run: Run| async move { store.writer(store.begin_run(&run).await.expect("run"), 4) };
+    let readings = Readings { maps: "m".to_owned(), time_ns: 7, ..Readings::default() };
+    let ended = FlowRecord { ended: Some(EndReason::Closed), ..flow(8, 9, 3) };
+    let batch = WindowBatch {
+        window: Some(window(3)),
+        flows: vec![flow(7, 9, 3), ended],
+        readings: Some(readings.clone()),
+        ..WindowBatch::default()
+    };
+    let first = begin(live(14)).await;
+    first.0.send(batch).await.expect("send");
+    first.0.flush().await.expect("flush");
+    kill(first).await;
+    // Whether a start was killed before it took the flows over, or behind that.
+    for takes_over in [false, true, true, false] {
+        let resume = store.resume("gw").await.expect("what the next start goes on from");
+        let flows: Vec<_> = resume.flows.iter().map(|flow| (flow.id.0, flow.ended)).collect();
+        assert_eq!((&resume.readings, flows), (&readings, vec![(7, None)]));
+        let run = live(21);
+        let uuid = run.uuid;
+        let next = begin(run).await;
+        if takes_over {
+            store.take_over_flows(resume.run, &uuid).await.expect("taken over");
+        }
+        kill(next).await;
+    }
+    let (resume, run) = (store.resume("gw").await.expect("resume"), live(22));
+    let uuid = run.uuid;
+    let (writer, task) = begin(run).await;
+    store.take_over_flows(resume.run, &uuid).await.expect("taken over");
+    let batch = WindowBatch { window: Some(window(4)), flows: vec![flow(7, 22, 30)], ..WindowBatch::default() };
+    writer.send(batch).await.expect("send");
+    writer.flush().await.expect("flush");
+    let flows = store.last_flows(9).await.expect("flows");
+    let flows: Vec<_> = flows.iter().map(|flow| (flow.id.0, flow.originator.sent.packets, flow.ended)).collect();
+    assert_eq!(flows, [(7, 30, None), (8, 3, Some(EndReason::Closed))], "one row a flow");
+    writer.send(WindowBatch { end: Some("stopped"), ..WindowBatch::default() }).await.expect("send");
+    writer.shutdown().await.expect("shutdown");
+    task.await.expect("the writer ends");
+    // Flows that a clean end has ended do not come back.
+    assert!(store.resume("gw").await.is_none_or(|resume| resume.flows.is_empty()));
+}
+
+#[tokio::test]
+async fn starts_that_are_killed_early_hand_on_what_went_on_on_sqlite() {
+    let folder = tempfile::tempdir().expect("folder");
+    let store = Store::open(&format!("sqlite:{}", folder.path().join("nta.db").display())).await.expect("open");
+    starts_that_are_killed_early_hand_on(&store).await;
+}
+
+#[tokio::test]
+async fn starts_that_are_killed_early_hand_on_what_went_on_on_postgresql() {
+    let Some(server) = Server::start("starts_that_are_killed_early_hand_on_what_went_on_on_postgresql") else { return };
+    let store = server.open().await;
+    starts_that_are_killed_early_hand_on(&store).await;
     store.close().await;
 }
 
