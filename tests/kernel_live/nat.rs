@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
 use nta_tests::netns::{End, Namespace, alone, run, silent, veth, wait_for};
 use nta_tests::process::Process;
@@ -20,6 +21,7 @@ const WRONG_PASSWORDS: usize = 14;
 const MASQUERADE: &str = "table inet translation {
     chain out { type nat hook postrouting priority srcnat; oifname right masquerade; }
     chain in { type nat hook prerouting priority dstnat;
+        iifname right udp dport 4001 dnat ip to 10.80.1.2:4000
         iifname right tcp dport 8080 dnat ip to 10.80.1.2:80
         iifname right tcp dport 8080 dnat ip6 to [fd80:1::2]:80
     }
@@ -118,11 +120,8 @@ fn a_gateway_that_translates_shows_what_one_without_does() {
     }
 }
 
-type Translate<'a> = (&'a str, &'a dyn Fn(&Namespace, &Path));
-
-/// The same traffic, through a gateway that translates or does not.
-fn shown(translate: Option<Translate<'_>>) -> Shown {
-    let folder = tempfile::tempdir().expect("a folder");
+/// Client, gateway and server.
+fn world() -> [Namespace; 3] {
     let [client, gateway, server] = ["client", "gate", "server"].map(Namespace::new);
     let left = End { namespace: &gateway, interface: "left", v4: "10.80.1.1", v6: "fd80:1::1" };
     let right = End { namespace: &gateway, interface: "right", v4: OUTSIDE[0], v6: OUTSIDE[1] };
@@ -136,6 +135,65 @@ fn shown(translate: Option<Translate<'_>>) -> Shown {
     }
     silent(&gateway, "left");
     silent(&gateway, "right");
+    [client, gateway, server]
+}
+
+/// Sends a datagram twenty times a second to the address and port of its arguments, or answers them at a port.
+const TALK: &str = r#"
+import socket, sys, time
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+if len(sys.argv) == 2:
+    s.bind(("0.0.0.0", int(sys.argv[1])))
+    print("ready", flush=True)
+    end = time.time() + 60
+    while time.time() < end:
+        data, peer = s.recvfrom(512); s.sendto(data, peer)
+for n in range(1200):
+    s.sendto(b"x", (sys.argv[1], int(sys.argv[2]))); time.sleep(0.05)
+"#;
+
+#[test]
+fn translated_connections_that_are_older_than_the_daemon_are_joined_with_their_answers() {
+    let test = "translated_connections_that_are_older_than_the_daemon_are_joined_with_their_answers";
+    if !can_run(test, &["nft", "python3", "ping"]) {
+        return;
+    }
+    if std::fs::metadata("/sys/kernel/btf/vmlinux").is_err() {
+        println!("not run: {test}: this kernel has no type information");
+        return;
+    }
+    let _alone = alone();
+    let folder = tempfile::tempdir().expect("a folder");
+    let [client, gateway, server] = world();
+    let rules = folder.path().join("rules");
+    std::fs::write(&rules, MASQUERADE).expect("rules");
+    run(gateway.command("nft").arg("-f").arg(&rules));
+    let talk = |namespace: &Namespace, arguments: &[&str], log: &str| {
+        let mut command = namespace.command("python3");
+        Process::start(command.args(["-c", TALK]).args(arguments), folder.path(), log)
+    };
+    let answers = talk(&client, &["4000"], "answers.log");
+    wait_for("the service", STOP_DEADLINE, || answers.log().contains("ready").then_some(()));
+    let _calls = talk(&server, &[OUTSIDE[0], "4001"], "calls.log");
+    let mut ping = client.command("ping");
+    let _pings = Process::start(ping.args(["-n", "-i", "0.05", "-c", "1200", SERVER[0]]), folder.path(), "ping.log");
+    let daemon = Daemon::start(&gateway, folder.path(), "left,right", "auto");
+    // Both ends of each, from some time on.
+    wait_for("both directions", Duration::from_secs(45), || {
+        let flows = daemon.all("/api/alltraffic");
+        let whole = |key: &str| {
+            flows.iter().any(|flow| flow[key]["address"] == OUTSIDE[0] && number(&flow["resp_packets"]) > 20)
+        };
+        (whole("source_nat") && whole("destination_nat")).then_some(())
+    });
+}
+
+type Translate<'a> = (&'a str, &'a dyn Fn(&Namespace, &Path));
+
+/// The same traffic, through a gateway that translates or does not.
+fn shown(translate: Option<Translate<'_>>) -> Shown {
+    let folder = tempfile::tempdir().expect("a folder");
+    let [client, gateway, server] = world();
     if let Some((_, rules)) = translate {
         rules(&gateway, folder.path());
     }

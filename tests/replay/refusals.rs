@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::{Command, Stdio};
 
 use nta_tests::daemon::run;
 use nta_tests::packet::{ethernet, ipv4, udp};
@@ -28,6 +29,27 @@ fn path_refused(path: &Path, reason: &str) {
 #[test]
 fn a_missing_file() {
     path_refused(&root().join("missing.pcap"), "no such file");
+}
+
+#[test]
+fn what_cannot_be_said_changes_no_status_and_stops_nothing() {
+    let folder = TempDir::new().expect("folder");
+    let path = folder.path().join("scan.pcap");
+    nta_tests::served::scan(&path);
+    for (path, status) in [(path.clone(), 0), (folder.path().join("missing.pcap"), 2)] {
+        let full = fs::File::options().write(true).open("/dev/full").expect("a device that is always full");
+        let mut command = Command::new(nta_tests::daemon::daemon());
+        let ended = command.args(["--log", "debug", "replay"]).arg(&path).stdout(Stdio::null()).stderr(full).status();
+        assert_eq!(ended.expect("it starts").code(), Some(status), "{path:?}");
+    }
+    let mut served = nta_tests::served::Served::start(&path, "sqlite::memory:", true);
+    served.close_log();
+    for _ in 0..3 {
+        // Each is a line of the log.
+        served.signal("-HUP");
+        assert_eq!(served.get("/health")["status"], "ok");
+    }
+    served.stop();
 }
 
 #[test]

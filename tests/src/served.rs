@@ -21,7 +21,7 @@ pub struct Served {
     /// Where: address and port.
     pub address: String,
     /// Kept open: the daemon writes to it until it ends.
-    log: Lines<BufReader<ChildStderr>>,
+    log: Option<Lines<BufReader<ChildStderr>>>,
 }
 
 impl Served {
@@ -55,9 +55,9 @@ impl Served {
         let pipe = child.stdin.take();
         let log = BufReader::new(child.stderr.take().expect("piped")).lines();
         // From here on it ends with the test, whatever happens.
-        let mut served = Self { child, address: String::new(), log };
+        let mut served = Self { child, address: String::new(), log: Some(log) };
         let mut said = String::new();
-        while let Some(Ok(line)) = served.log.next() {
+        while let Some(Ok(line)) = served.log.as_mut().and_then(Iterator::next) {
             let address = line.split("http://").nth(1).and_then(|rest| rest.split_whitespace().next());
             if let (true, Some(address)) = (line.contains(says), address) {
                 served.address = address.trim_end_matches('"').to_owned();
@@ -98,10 +98,20 @@ impl Served {
         answer
     }
 
+    /// Reads nothing any more of what it logs.
+    pub fn close_log(&mut self) {
+        self.log = None;
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, name: &str) {
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").args([name, &id]).status().expect("kill").success());
+    }
+
     /// Ends it as a service manager would.
     pub fn stop(mut self) {
-        let id = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &id]).status().expect("kill").success());
+        self.signal("-TERM");
         assert!(self.child.wait().expect("wait").success());
     }
 }

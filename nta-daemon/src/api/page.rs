@@ -17,6 +17,8 @@ const DEFAULT_LIMIT: u32 = 100;
 const MAX_LIMIT: u32 = 1000;
 /// Digits of a cursor: one byte for the order, then eight each for the sort value, the id, and both ends of the time range.
 const CURSOR_DIGITS: usize = 66;
+/// Stands in a cursor for an end of the time range that is open.
+const OPEN: u64 = u64::MAX;
 /// In the cursor's first byte: largest first.
 const DESCENDING: u8 = 0x80;
 
@@ -87,7 +89,7 @@ impl<S> PageQuery<S> {
 
     /// The answer to the request.
     pub(super) fn list<T>(&self, items: Vec<T>, next: Option<Key>, range: Range) -> List<T> {
-        let ends = [range.from.map_or(0, Timestamp::as_nanos), range.to.map_or(u64::MAX, Timestamp::as_nanos)];
+        let ends = [range.from, range.to].map(|end| end.map_or(OPEN, Timestamp::as_nanos));
         let next_cursor = next.map(|key| {
             let [value, id] = [key.value, key.id].map(i64::cast_unsigned);
             format!("{:02x}{value:016x}{id:016x}{:016x}{:016x}", self.order, ends[0], ends[1])
@@ -229,7 +231,7 @@ fn parse_cursor(text: &str) -> Option<Cursor> {
     let number = |from: usize, to: usize| u64::from_str_radix(&text[from..to], 16).ok();
     let after = Key { value: number(2, 18)?.cast_signed(), id: number(18, 34)?.cast_signed() };
     let [from, to] = [number(34, 50)?, number(50, 66)?];
-    let time = |ns: u64, open: u64| (ns != open).then_some(Timestamp::from_nanos(ns));
-    let range = Range { from: time(from, 0), to: time(to, u64::MAX) };
+    let [from, to] = [from, to].map(|ns| (ns != OPEN).then_some(Timestamp::from_nanos(ns)));
+    let range = Range { from, to };
     Some(Cursor { order: u8::try_from(number(0, 2)?).ok()?, after, range })
 }

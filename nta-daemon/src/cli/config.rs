@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use super::settings::Settings;
-use super::{EXIT_USAGE, fail};
+use super::{EXIT_USAGE, fail, say};
 use crate::config::{ConfigError, Problem};
 use crate::model_loader;
 
@@ -33,7 +33,7 @@ pub(super) fn check(args: Args) -> ExitCode {
     let at =
         |key: &str, message: String| Problem { place: places.get(key).cloned(), message: format!("{key}: {message}") };
     for (key, message) in config.warnings() {
-        eprintln!("nta-daemon: warning: {}", at(key, message));
+        say(&format!("warning: {}", at(key, message)));
     }
     // `run` would go on without them, by rules alone; who names one wants it.
     let models = model_loader::check(&config).into_iter().map(|(key, message)| at(key, message));

@@ -136,6 +136,8 @@ impl Cli {
         let colour =
             std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colour);
+        // A line that cannot be written is lost. To say so, the library would write it where the line could not go, and panic.
+        let log = log.log_internal_errors(false);
         match self.log_format {
             LogFormat::Text => log.init(),
             LogFormat::Json => log.json().init(),
@@ -153,6 +155,28 @@ fn is_directive(word: &str) -> bool {
         || word.parse::<tracing::level_filters::LevelFilter>().is_ok()
 }
 
+/// The threads and tasks of a command that has several. Whatever does not end within its deadline ends with the process, also where
+/// that ends by a panic: a thread that waits for work must not keep it.
+struct Tasks(Option<tokio::runtime::Runtime>);
+
+impl Tasks {
+    fn start() -> std::io::Result<Self> {
+        Ok(Self(Some(tokio::runtime::Runtime::new()?)))
+    }
+
+    fn wait<T>(self, work: impl Future<Output = T>) -> T {
+        self.0.as_ref().expect("taken when dropped").block_on(work)
+    }
+}
+
+impl Drop for Tasks {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
 /// A command's result on standard output. Who has stopped reading, as `head` does, has read enough.
 fn print(text: &str) -> ExitCode {
     use std::io::{ErrorKind, Write as _};
@@ -166,8 +190,15 @@ fn print(text: &str) -> ExitCode {
 
 /// The error on standard error, with who says it in front of each line, and the exit status.
 fn fail(status: u8, error: &impl std::fmt::Display) -> ExitCode {
-    error.to_string().lines().for_each(|line| eprintln!("nta-daemon: {line}"));
+    error.to_string().lines().for_each(say);
     ExitCode::from(status)
+}
+
+/// A line on standard error, if that takes one: the status says the same.
+fn say(line: &str) {
+    use std::io::Write as _;
+
+    let _ = writeln!(std::io::stderr(), "nta-daemon: {line}");
 }
 
 #[cfg(test)]

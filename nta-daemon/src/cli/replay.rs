@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::output::{Collected, OutputOptions, Plot};
 use super::settings::DatabaseFlag;
-use super::{EXIT_INCOMPLETE, EXIT_USAGE, fail, inputs};
+use super::{EXIT_INCOMPLETE, EXIT_USAGE, Tasks, fail, inputs};
 use crate::app::{App, Plan, Signals, Task, Work};
 use crate::capture::clock;
 use crate::config::{Config, DatabaseUrl};
@@ -42,9 +42,7 @@ const PATIENCE: Duration = Duration::from_millis(500);
     nta-daemon replay --engine kernel capture.pcap     # through the real eBPF program\n  \
     nta-daemon replay --format jsonl --events capture.pcap | jq 'select(.type == \"dns\")'\n  \
     nta-daemon replay --format zeek capture.pcap | zeek-cut id.orig_h conn_state\n  \
-    nta-daemon replay --serve capture.pcap             # keeps serving what it found on 127.0.0.1:5000\n\n\
-    Exit status: 0 when everything was analysed; 3 when a capture is cut off or corrupt and was analysed up to there;\n\
-    2 for a wrong flag, or what is no capture; 1 for any other failure.")]
+    nta-daemon replay --serve capture.pcap             # keeps serving what it found on 127.0.0.1:5000")]
 pub(super) struct Args {
     /// Captures: pcap or pcapng, plain, gzip or zstd compressed; a folder of them; - for standard input. Several are merged by
     /// time.
@@ -178,8 +176,8 @@ pub(super) fn execute(mut args: Args) -> ExitCode {
             replay((&args, &selection), &config, engine.as_mut(), (None, 0), &mut only, &CancellationToken::new());
         return conclude(replayed, hashes, collected);
     }
-    match tokio::runtime::Runtime::new() {
-        Ok(runtime) => runtime.block_on(with_store((args, selection), config, engine, collected)),
+    match Tasks::start() {
+        Ok(tasks) => tasks.wait(with_store((args, selection), config, engine, collected)),
         Err(error) => fail(1, &error),
     }
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::settings::Settings;
-use super::{EXIT_USAGE, fail};
+use super::{EXIT_USAGE, Tasks, fail};
 use crate::app::{App, Plan, Signals, Task, Work};
 use crate::capture::supervisor::{self, Judging, Supervisor};
 use crate::config::{CaptureConfig, Config, InterfacePattern};
@@ -67,13 +67,11 @@ pub(super) fn execute(args: Args) -> ExitCode {
             Err(error) => fail(1, &error),
         };
     }
-    let runtime = match tokio::runtime::Runtime::new() {
-        Ok(runtime) => runtime,
+    let tasks = match Tasks::start() {
+        Ok(tasks) => tasks,
         Err(error) => return fail(1, &error),
     };
-    let served = runtime.block_on(serve(&config, patterns, attach, object, &settings));
-    // Whatever did not end within its deadline ends with the process.
-    runtime.shutdown_background();
+    let served = tasks.wait(serve(&config, patterns, attach, object, &settings));
     match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(1, &error),

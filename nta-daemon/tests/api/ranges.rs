@@ -104,6 +104,13 @@ async fn a_cursor_keeps_the_time_range_of_its_list() {
     // What the answer says can be sent along; another range cannot.
     let (from, to) = (first["from"].as_str().expect("from"), first["to"].as_str().expect("to"));
     assert_eq!(count(&app.json(&format!("/api/flows?cursor={cursor}&from={from}&to={to}")).await), 4);
+    let all = app.json("/api/flows?limit=2&from=0").await;
+    let next = all["next_cursor"].as_str().expect("more");
+    assert_eq!(
+        count(&app.json(&format!("/api/flows?limit=2&from=0&cursor={next}")).await),
+        2,
+        "from the beginning of time"
+    );
     let (status, _, body) = app.get(&format!("/api/flows?cursor={cursor}&from=7")).await;
     assert_eq!((status, &parse(&body)["field"]), (StatusCode::BAD_REQUEST, &"cursor".into()));
 }

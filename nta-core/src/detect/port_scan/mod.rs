@@ -198,6 +198,7 @@ impl PortScan {
     }
 
     fn judge(&self, view: &View<'_>, source: IpAddr, targets: &VecDeque<Target>) -> Option<Finding> {
+        let at_least = if targets.len() < MAX_TARGETS { "" } else { "at least " };
         let mut targets: Vec<Tried> = targets.iter().map(Tried::from).collect();
         targets.sort_unstable_by_key(|t| (t.host, t.service(), t.failed));
         targets.dedup();
@@ -215,9 +216,10 @@ impl PortScan {
         };
         let what = destination.host().map_or_else(|| format!("{hosts} hosts"), |host| host.to_string());
         let summary = format!(
-            "{source} tried {ports} {} of {what} within {SECONDS} s; {:.0} % of its targets did not answer or refused",
+            "{source} tried {at_least}{ports} {} of {what} within {SECONDS} s; {} % of its targets did not answer or refused",
             if ports == 1 { "port" } else { "ports" },
-            scan.share * 100.0
+            // Rounded down: an open port is what one looks for.
+            (scan.share * 1000.0).floor() / 10.0
         );
         let measure = Measure {
             name: scan.measure,

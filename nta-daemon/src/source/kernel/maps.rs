@@ -53,6 +53,8 @@ pub struct KernelFlows {
     tracker: Tracker,
     /// The names of translated connections, where they are joined.
     translations: Option<Translations>,
+    /// Flows of answers that came before their translated connection was known.
+    superseded: Vec<FlowKey>,
     ids: IdentityScope,
     /// What turns the packet path's clock into Unix time: 0 where that is a capture's.
     clock_offset_ns: u64,
@@ -95,6 +97,7 @@ impl KernelFlows {
             slots,
             tracker: Tracker::default(),
             translations: None,
+            superseded: Vec::new(),
             ids: IdentityScope::default(),
             clock_offset_ns: 0,
         })
@@ -230,13 +233,15 @@ impl FlowSource for KernelFlows {
     fn drain(&mut self, sink: &mut Sink<'_>) -> Result<(), SourceError> {
         let origin = self.origin();
         let tracker = &mut self.tracker;
-        if let Some(translations) = &mut self.translations {
-            translations.read(tracker.names())?;
-        }
+        let before = match &mut self.translations {
+            Some(translations) => translations.read(tracker.names())?,
+            None => Vec::new(),
+        };
         tracker.rewind();
         self.v4.drain(|key, stats| tracker.read(FlowKey::V4(*key), stats, &origin, sink))?;
         self.v6.drain(|key, stats| tracker.read(FlowKey::V6(*key), stats, &origin, sink))?;
         self.gone.append(&mut tracker.gone());
+        self.superseded.extend(before.into_iter().filter(|key| tracker.has(key)));
         Ok(())
     }
 
@@ -287,7 +292,9 @@ impl FlowSource for KernelFlows {
 
     fn expire(&mut self, now: Timestamp, sink: &mut Sink<'_>) -> Result<(), SourceError> {
         let origin = self.origin();
-        let over = if self.leaving { self.tracker.all(now) } else { self.tracker.ended(now) };
+        let mut over = if self.leaving { self.tracker.all(now) } else { self.tracker.ended(now) };
+        // From now on these answers find no flow of their own, and are counted in their connection's.
+        over.extend(self.superseded.drain(..).map(|key| (key, EndReason::Idle)));
         for (key, reason) in over {
             let last = match &key {
                 FlowKey::V4(key) => self.v4.remove(key)?,

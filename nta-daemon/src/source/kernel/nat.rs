@@ -7,7 +7,7 @@ use std::os::fd::AsFd as _;
 
 use aya::Pod;
 use aya::maps::{Map, MapData};
-use nta_common::nat::Translated;
+use nta_common::nat::{Key, Translated};
 use nta_common::{FlowKey4, FlowKey6};
 
 use super::read::MapReader;
@@ -21,6 +21,8 @@ const ENTRY_OVERHEAD: u64 = 48;
 pub(super) struct Translations {
     v4: NatMap<FlowKey4>,
     v6: NatMap<FlowKey6>,
+    /// When the last one was learned that is known.
+    newest: u64,
 }
 
 struct NatMap<K> {
@@ -33,21 +35,49 @@ struct NatMap<K> {
 
 impl Translations {
     pub(super) fn take(ebpf: &mut aya::Ebpf, max_entries: [u32; 2]) -> Result<Self, SourceError> {
-        Ok(Self { v4: NatMap::take(ebpf, "NAT4", max_entries[0])?, v6: NatMap::take(ebpf, "NAT6", max_entries[1])? })
+        let (v4, v6) = (NatMap::take(ebpf, "NAT4", max_entries[0])?, NatMap::take(ebpf, "NAT6", max_entries[1])?);
+        Ok(Self { v4, v6, newest: 0 })
     }
 
-    /// The names of all translated connections, by the key under which they are counted.
+    /// The names of all translated connections, by the key under which they are counted. Returns under which keys the answers of
+    /// those were counted that are new, if any came before their connection was learned.
     pub(super) fn read<S: BuildHasher>(
         &mut self,
         names: &mut HashMap<FlowKey, Translation, S>,
-    ) -> Result<(), SourceError> {
+    ) -> Result<Vec<FlowKey>, SourceError> {
         names.clear();
-        self.v4.read(FlowKey::V4, names)?;
-        self.v6.read(FlowKey::V6, names)
+        let (mut before, known) = (Vec::new(), self.newest);
+        let mut new = |answers: FlowKey, learned: u64, requester: usize| {
+            self.newest = self.newest.max(learned);
+            if learned >= known {
+                before.push(of_its_own(answers, requester));
+            }
+        };
+        self.v4.read(FlowKey::V4, names, &mut new)?;
+        self.v6.read(FlowKey::V6, names, &mut new)?;
+        Ok(before)
     }
 
     pub(super) fn fill(&self) -> [MapFill; 2] {
         [self.v4.fill(), self.v6.fill()]
+    }
+}
+
+/// The key of a flow that answers make where nothing is known of their connection; `requester` is the place of whom they go to.
+fn of_its_own(answers: FlowKey, requester: usize) -> FlowKey {
+    let ports =
+        |(_, request, reply): (u8, u8, u8)| [0, 1].map(|end| u16::from(if end == requester { request } else { reply }));
+    match answers {
+        FlowKey::V4(key) if key.proto() == FlowKey4::ICMP.0 => {
+            let ([a, b], [a_port, b_port]) = (key.addresses(), ports(FlowKey4::ICMP));
+            FlowKey::V4(Key::between((a, a_port), (b, b_port), key.proto()).0)
+        }
+        FlowKey::V6(key) if key.proto() == FlowKey6::ICMP.0 => {
+            let words = |address: u128| [(address >> 64) as u64, address as u64];
+            let ([a, b], [a_port, b_port]) = (key.addresses().map(words), ports(FlowKey6::ICMP));
+            FlowKey::V6(Key::between((a, a_port), (b, b_port), key.proto()).0)
+        }
+        key => key,
     }
 }
 
@@ -64,12 +94,15 @@ where
         &mut self,
         key: fn(K) -> FlowKey,
         names: &mut HashMap<FlowKey, Translation, S>,
+        learned: &mut dyn FnMut(FlowKey, u64, usize),
     ) -> Result<(), SourceError> {
         let mut entries = 0;
         let name = self.name;
         let visit = |answers: &K, translated: &Translated<K>| {
             entries += 1;
             let counted = key(*translated.key());
+            let requester = translated.originator() ^ usize::from(translated.is_turned());
+            learned(key(*answers), translated.learned(), requester);
             let new = Translation::of(&counted, &key(*answers), translated);
             // Of several names that a connection had in turn, the last one is its own.
             match names.entry(counted) {

@@ -98,6 +98,11 @@ impl Tracker {
         &mut self.names
     }
 
+    /// Whether a flow is kept under this key.
+    pub(super) fn has(&self, key: &FlowKey) -> bool {
+        self.index.find(self.hash(key), |slot| self.holds(slot, key)).is_some()
+    }
+
     /// Begins a new reading of the maps.
     pub(super) fn rewind(&mut self) {
         self.cursor = None;
