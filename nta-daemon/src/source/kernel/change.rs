@@ -84,6 +84,9 @@ impl AttachedKernel {
             let (index, hook) = (held.index, held.hook.name());
             match held.move_to(&mut self.kernel, before, self.pins.as_ref()) {
                 Ok(held) => self.held.push(held),
+                Err(error) if Device::name_of(index).is_none() => {
+                    tracing::debug!(index, hook, %error, "went while the set was changed");
+                }
                 Err(error) => tracing::warn!(index, hook, %error, "attached anew: its program cannot be replaced"),
             }
         }
@@ -117,11 +120,14 @@ impl AttachedKernel {
                 self.attachments.push(known);
                 continue;
             }
-            is_cut |= known.is_some();
             self.leave(device.index);
-            if let Err(error) = self.attach_device(device, attach) {
+            let outcome = self.attach_device(device, attach);
+            // It may have gone since it was found: then nothing of it was missed, and the next look does not find it.
+            let is_there = Device::name_of(device.index).is_some();
+            is_cut |= known.is_some() && is_there;
+            if let Err(error) = outcome {
                 self.leave(device.index);
-                change.refused.push(error);
+                change.refused.extend(is_there.then_some(error));
             }
         }
         change.uncounted_ns = is_cut.then(|| (began_ns, monotonic_ns()));
