@@ -4,6 +4,8 @@
 //! say which it is: when time returns to where it was, the held frames were stamped wrong and get the time of their
 //! neighbours; when time goes on from them, it was a silence, or the clock was set. A capture in which every frame is far from
 //! the next goes on and on and never returns, so all of its stamps stay.
+//!
+//! A stamp behind [`LATEST_NS`] is never believed. Where no frame has another one, they are accounted at 1970.
 
 use std::collections::VecDeque;
 
@@ -15,6 +17,10 @@ pub(super) const JUMP_NS: u64 = 60_000_000_000;
 const ENOUGH: usize = 8;
 /// Bytes that are held until then.
 const MOST_BYTES: usize = 1 << 20;
+/// The latest time that a frame can have, in 2262: what does not fit in 64 bits, or hardly does, is no time.
+const LATEST_NS: u64 = i64::MAX as u64;
+/// Frames without a time at the begin that wait for one with a time.
+const MOST_TIMELESS: usize = 8192;
 /// The first and the last frame have neighbours on one side only, and nothing returns: a single one further away than this,
 /// and than any silence of the capture, was stamped wrong.
 const YEAR_NS: u64 = 365 * 86_400 * 1_000_000_000;
@@ -62,8 +68,13 @@ pub(super) struct Steady {
     last: Option<u64>,
     /// The first frame, while it could still be the wrong one.
     first: Option<Copied>,
+    /// Frames before it whose stamps are no times, and bytes of them.
+    timeless: Vec<Copied>,
+    timeless_bytes: usize,
     /// Frames behind a jump, near each other; not yet decided.
     held: Vec<Copied>,
+    /// So many of them have a stamp that is no time.
+    held_timeless: u64,
     /// The longest silence that was believed.
     silence: u64,
 }
@@ -86,8 +97,45 @@ impl Steady {
     /// Takes a frame; those that are decided now go to `ready`. `is_sure` says that its time is known to be right.
     pub(super) fn take(&mut self, frame: Copied, is_sure: bool, ready: &mut VecDeque<Copied>) {
         self.last = self.settled.take().or(self.last);
-        self.place(frame, is_sure, ready);
+        if frame.time_ns > LATEST_NS {
+            self.place_timeless(frame, ready);
+        } else {
+            self.place(frame, is_sure, ready);
+        }
         self.settled = self.last.filter(|_| self.held.is_empty() && self.first.is_none());
+    }
+
+    /// A frame whose stamp is no time came with the one before it.
+    fn place_timeless(&mut self, frame: Copied, ready: &mut VecDeque<Copied>) {
+        if let Some(time_ns) = self.held.last().map(|held| held.time_ns) {
+            self.held_timeless += 1;
+            self.place(Copied { time_ns, ..frame }, false, ready);
+        } else if let Some(time_ns) = self.last {
+            self.stamps.wrong += 1;
+            self.place(Copied { time_ns, ..frame }, false, ready);
+        } else {
+            self.timeless_bytes += frame.len();
+            self.timeless.push(frame);
+            if self.timeless.len() >= MOST_TIMELESS || self.timeless_bytes >= MOST_BYTES {
+                self.last = Some(0);
+                self.release(0, ready);
+            }
+        }
+    }
+
+    /// Hands out what waited for a first time.
+    fn release(&mut self, time_ns: u64, ready: &mut VecDeque<Copied>) {
+        self.stamps.wrong += self.timeless.len() as u64;
+        self.timeless_bytes = 0;
+        ready.extend(self.timeless.drain(..).map(|frame| Copied { time_ns, ..frame }));
+    }
+
+    /// The first frame, if it is still in doubt, was stamped right.
+    fn believe_first(&mut self, ready: &mut VecDeque<Copied>) {
+        if let Some(first) = self.first.take() {
+            self.release(first.time_ns, ready);
+            ready.push_back(first);
+        }
     }
 
     fn place(&mut self, frame: Copied, is_sure: bool, ready: &mut VecDeque<Copied>) {
@@ -95,6 +143,7 @@ impl Steady {
         let Some(last) = self.last else {
             self.last = Some(time);
             if is_sure {
+                self.release(time, ready);
                 ready.push_back(frame);
             } else {
                 self.first = Some(frame);
@@ -111,7 +160,7 @@ impl Steady {
                 return self.believe(frame, ready);
             }
             if last.abs_diff(time) <= YEAR_NS {
-                ready.extend(self.first.take());
+                self.believe_first(ready);
             }
             return self.held.push(frame);
         };
@@ -127,7 +176,7 @@ impl Steady {
         if stands_out && self.held.len() == 1 {
             self.reject(last, ready);
         } else {
-            ready.extend(self.first.take());
+            self.believe_first(ready);
             self.accept(ready);
         }
         self.place(frame, is_sure, ready);
@@ -137,29 +186,31 @@ impl Steady {
     pub(super) fn finish(&mut self, ready: &mut VecDeque<Copied>) {
         self.last = self.settled.take().or(self.last);
         let (Some(last), Some(held)) = (self.last, self.held.last().map(|held| held.time_ns)) else {
-            return ready.extend(self.first.take());
+            self.believe_first(ready);
+            return self.release(0, ready);
         };
         let is_alone = self.held.len() == 1 && self.first.is_none();
         if is_alone && held.abs_diff(last) > YEAR_NS.max(self.silence.saturating_mul(2)) {
             self.reject(last, ready);
         } else {
             if self.held.len() == 1 {
-                ready.extend(self.first.take());
+                self.believe_first(ready);
             }
             self.accept(ready);
         }
     }
 
     fn believe(&mut self, frame: Copied, ready: &mut VecDeque<Copied>) {
-        ready.extend(self.first.take());
+        self.believe_first(ready);
         self.last = Some(frame.time_ns);
         ready.push_back(frame);
     }
 
     /// What is held was stamped wrong.
     fn reject(&mut self, time: u64, ready: &mut VecDeque<Copied>) {
-        ready.extend(self.first.take());
+        self.believe_first(ready);
         self.stamps.wrong += self.held.len() as u64;
+        self.held_timeless = 0;
         ready.extend(self.held.drain(..).map(|held| Copied { time_ns: time, ..held }));
     }
 
@@ -168,12 +219,14 @@ impl Steady {
         let (Some(held), Some(last)) = (self.held.first().map(|held| held.time_ns), self.last) else { return };
         if let Some(first) = self.first.take() {
             self.stamps.wrong += 1;
+            self.release(held, ready);
             ready.push_back(Copied { time_ns: held, ..first });
         } else if held < last {
             self.stamps.set_back += 1;
         } else {
             self.silence = self.silence.max(held - last);
         }
+        self.stamps.wrong += std::mem::take(&mut self.held_timeless);
         self.last = self.held.last().map(|held| held.time_ns);
         ready.extend(self.held.drain(..));
     }

@@ -80,6 +80,38 @@ fn a_packet_of_2061_is_counted_with_its_neighbours() {
     }
 }
 
+#[test]
+fn packets_without_a_time_are_counted_and_said() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let bytes = fs::read(cases().join("wrong-clock/input.pcap")).expect("a capture");
+    let (header, all) = records(&bytes);
+    let block = |kind: u32, body: Vec<u8>| {
+        let length = (body.len() as u32 + 12).to_le_bytes();
+        [&kind.to_le_bytes()[..], &length, &body, &length].concat()
+    };
+    let section = block(0x0a0d_0d0a, [&0x1a2b_3c4d_u32.to_le_bytes()[..], &[1, 0, 0, 0], &[0xff; 8]].concat());
+    let interface = block(1, [&header[20..22], &[0; 6]].concat());
+    let packets = (0_u64..).zip(&all[..20]).flat_map(|(i, (_, record))| {
+        let ticks = u64::MAX - i;
+        let high_and_low = [((ticks >> 32) as u32).to_le_bytes(), (ticks as u32).to_le_bytes()].concat();
+        let padding = vec![0; record.len().wrapping_neg() % 4];
+        block(6, [&[0; 4][..], &high_and_low, &record[8..], &padding].concat())
+    });
+    let packets: Vec<u8> = packets.collect();
+    let path = write(folder.path(), "no-time.pcapng", &[&section, &interface, &packets]);
+    for engine in ENGINES {
+        let arguments = ["replay", "--format", "jsonl", "--engine", engine].map(AsRef::as_ref);
+        let run = run(arguments.into_iter().chain([path.as_os_str()]));
+        assert_eq!(run.status, Some(3), "{run:?}");
+        let lines = run.json();
+        let summary = lines.last().expect("a summary");
+        assert_eq!((&summary["packets"], &summary["wrong_times"]), (&20.into(), &20.into()), "{engine}: {summary}");
+        assert_eq!(summary["ledger"]["total"]["seen"], 20, "{engine}: {summary}");
+        assert!(lines.iter().any(|line| line["type"] == "window"), "{engine}: {lines:?}");
+        assert!(run.stderr.contains("no packet has a time"), "{engine}: {run:?}");
+    }
+}
+
 /// The sections of a pcapng file, which begins with a little-endian one.
 fn sections(file: &[u8]) -> Vec<&[u8]> {
     let (mut starts, mut at) = (Vec::new(), 0);

@@ -1,6 +1,6 @@
 //! Which time stamps are believed.
 
-use super::build::{MICROSECONDS, Order, pcap_header, record};
+use super::build::{MICROSECONDS, Order, enhanced, interface, pcap_header, record, section};
 use super::{frames, reader};
 use crate::{Ordered, Stamps};
 
@@ -49,6 +49,41 @@ fn a_wrong_stamp_becomes_the_time_of_its_neighbours_wherever_it_is() {
         assert_eq!(stamps.set_back, 0, "{wrong:?}");
         assert_eq!(stamps.wrong, wrong.len() as u64, "{wrong:?}: {given:?}");
         assert!(given.iter().all(|second| (THEN..THEN + 20).contains(second)), "{wrong:?}: {given:?}");
+    }
+}
+
+#[test]
+fn a_stamp_that_is_no_time_becomes_that_of_its_neighbours_or_1970() {
+    // Microseconds since 1970 that are more nanoseconds than 64 bits hold.
+    let given = |ticks: &[u64]| {
+        let mut file = [section(Order::Little, (1, 0)), interface(Order::Little, 1, 0, &[])].concat();
+        for (number, ticks) in (0_u32..).zip(ticks) {
+            file.extend(enhanced(Order::Little, 0, *ticks, 100 + number, &[0; 14]));
+        }
+        let mut capture = Ordered::new(reader(&file).unwrap());
+        let mut given = Vec::new();
+        while let Some(frame) = capture.next_frame() {
+            assert_eq!(frame.wire_len, 100 + given.len() as u32, "in the order of the file");
+            given.push(frame.time_ns / 1_000_000_000);
+        }
+        assert_eq!(given.len(), ticks.len());
+        (given, capture.stamps())
+    };
+    let good: Vec<u64> = (0..20).map(|second| u64::from(THEN + second) * 1_000_000).collect();
+    for count in [1, 9] {
+        for at in 0..=20 - count {
+            let mut ticks = good.clone();
+            (0..count).for_each(|i| ticks[at + i] = u64::MAX - i as u64);
+            let (given, stamps) = given(&ticks);
+            assert_eq!(stamps, Stamps { wrong: count as u64, set_back: 0 }, "{count} at {at}");
+            let of_others = |time: &u64| good.contains(&(time * 1_000_000));
+            assert!(given.iter().all(of_others) && given.is_sorted(), "{count} at {at}: {given:?}");
+        }
+    }
+    // Nothing but such stamps, fewer than wait and more.
+    for count in [1, 20, 10_000] {
+        let ticks: Vec<u64> = (0..count).map(|i| u64::MAX - i).collect();
+        assert_eq!(given(&ticks), (vec![0; count as usize], Stamps { wrong: count, set_back: 0 }));
     }
 }
 

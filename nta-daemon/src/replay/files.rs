@@ -30,6 +30,10 @@ impl Files {
             if let Some(message) = unsupported(&name, frames, &skipped) {
                 return Err(ReplayError::LinkType(message));
             }
+            if frames > 0 && stamps.wrong == frames {
+                tracing::warn!(capture = name, "no packet has a time that can be used: all are put at 1970");
+                summary.timeless.push(name.clone());
+            }
             for (link_type, count) in skipped {
                 frames += count;
                 *summary.skipped_link_types.entry(link_type.to_string()).or_default() += count;

@@ -117,6 +117,8 @@ pub struct Summary {
     pub late_packets: u64,
     /// Packets whose time stamp was wrong; they were accounted at the time of their neighbours.
     pub wrong_times: u64,
+    /// Captures of which no packet has a time that can be used.
+    pub timeless: Vec<String>,
     /// How often the time of a capture went back by more than a minute.
     pub set_back: u64,
     /// Which sides of conversations were seen.
@@ -134,9 +136,9 @@ pub struct Summary {
 }
 
 impl Summary {
-    /// Whether every capture was read to its end.
+    /// Whether every capture was read to its end, and its packets have times.
     pub fn is_whole(&self) -> bool {
-        self.files.iter().all(|file| file.end == End::Complete)
+        self.timeless.is_empty() && self.files.iter().all(|file| file.end == End::Complete)
     }
 }
 

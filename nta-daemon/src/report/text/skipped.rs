@@ -136,9 +136,13 @@ fn notes(report: &Report, summary: &Summary) -> Vec<String> {
     let dropped: u64 = summary.files.iter().filter_map(|file| file.about.dropped).sum();
     note(dropped, &|| format!("{} were dropped while the capture was made, by its own statistics", packets(dropped)));
     let Summary { wrong_times, set_back, late_packets, duplicates, .. } = *summary;
-    note(wrong_times, &|| {
+    let has_neighbours = summary.timeless.is_empty() || wrong_times != summary.packets;
+    note(if has_neighbours { wrong_times } else { 0 }, &|| {
         format!("{} had wrong time stamps, and the time of their neighbours is used", packets(wrong_times))
     });
+    for name in &summary.timeless {
+        note(1, &|| format!("no packet of {name} has a time that can be used: all are put at 1970"));
+    }
     note(set_back, &|| {
         format!("the time of the capture went back {} by more than a minute", counted(set_back, "time"))
     });
