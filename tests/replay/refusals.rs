@@ -27,6 +27,15 @@ fn path_refused(path: &Path, reason: &str) {
 }
 
 #[test]
+fn an_empty_filter() {
+    let demo = cases().join("wrong-clock/input.pcap");
+    for filter in ["", " "] {
+        let run = run(["replay".as_ref(), "--filter".as_ref(), filter.as_ref(), demo.as_os_str()]);
+        assert!(run.is_refused() && run.stderr.contains("--filter is empty"), "{run:?}");
+    }
+}
+
+#[test]
 fn a_missing_file() {
     path_refused(&root().join("missing.pcap"), "no such file");
 }

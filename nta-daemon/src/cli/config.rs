@@ -6,6 +6,7 @@ use super::settings::Settings;
 use super::{EXIT_USAGE, fail, say};
 use crate::config::{ConfigError, Problem};
 use crate::model_loader;
+use crate::source::kernel::on_bpffs;
 
 /// Flags of both.
 #[derive(Debug, clap::Args)]
@@ -32,7 +33,12 @@ pub(super) fn check(args: Args) -> ExitCode {
     };
     let at =
         |key: &str, message: String| Problem { place: places.get(key).cloned(), message: format!("{key}: {message}") };
-    for (key, message) in config.warnings() {
+    let capture = &config.capture;
+    let unpinned = (capture.pin && !on_bpffs(&capture.pin_path)).then(|| {
+        let path = capture.pin_path.display();
+        ("capture.pin_path", format!("{path} is on no BPF file system: `run` refuses it until one is mounted there"))
+    });
+    for (key, message) in config.warnings().into_iter().chain(unpinned) {
         say(&format!("warning: {}", at(key, message)));
     }
     // `run` would go on without them, by rules alone; who names one wants it.

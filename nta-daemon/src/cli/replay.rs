@@ -203,6 +203,9 @@ fn without_effect(args: &Args) -> Option<&'static str> {
 
 fn selection(args: &Args) -> Result<Selection, String> {
     let filter = match &args.filter {
+        Some(text) if text.trim().is_empty() => {
+            return Err("--filter is empty: leave it out to analyse every packet".to_owned());
+        }
         Some(text) => Some((text.clone(), Arc::new(PacketFilter::new(text)?) as Arc<dyn FrameFilter>)),
         None => None,
     };

@@ -84,6 +84,22 @@ impl CaptureConfig {
                 "each interface named once",
             ));
         }
+        let leaves_all_out = |pattern: &&InterfacePattern| pattern.is_exclusion() && pattern.as_str()[1..] == *"*";
+        if let Some(pattern) = self.interfaces.iter().find(leaves_all_out) {
+            refused.push(Refused::new(
+                "capture.interfaces",
+                format_args!("[… {pattern} …]"),
+                "patterns that select any",
+            ));
+        }
+        if self.vxlan_ports.iter().any(|port| self.geneve_ports.contains(port)) {
+            let ports = format_args!("{:?}", self.vxlan_ports).to_string();
+            refused.push(Refused::new(
+                "capture.vxlan_ports",
+                ports,
+                "ports that are not those of capture.geneve_ports",
+            ));
+        }
         for (key, ports) in [("capture.vxlan_ports", &self.vxlan_ports), ("capture.geneve_ports", &self.geneve_ports)] {
             if filled(ports).is_none() || ports.contains(&0) {
                 refused.push(Refused::new(key, format_args!("{ports:?}"), "one to four ports, none of them 0"));

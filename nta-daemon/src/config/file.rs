@@ -2,6 +2,7 @@
 //! file had no other.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::Path;
 
 use serde::Deserialize as _;
@@ -20,6 +21,24 @@ type Key<'t> = Spanned<std::borrow::Cow<'t, str>>;
 struct Entry<'t> {
     keys: Vec<Key<'t>>,
     value: Spanned<DeValue<'t>>,
+}
+
+/// Larger files are no configuration.
+const MOST_BYTES: u64 = 1 << 20;
+
+/// The text of a file: of a regular one, because others have no end or let the reader wait.
+pub(super) fn text(path: &Path) -> io::Result<String> {
+    let metadata = std::fs::metadata(path)?;
+    if metadata.is_dir() {
+        return Err(io::ErrorKind::IsADirectory.into());
+    }
+    if !metadata.is_file() {
+        return Err(io::Error::other("is no regular file"));
+    }
+    if metadata.len() > MOST_BYTES {
+        return Err(io::Error::other("is larger than 1 MiB: no configuration"));
+    }
+    std::fs::read_to_string(path)
 }
 
 /// The configuration of a file's text, and where each of its settings stands.

@@ -87,7 +87,7 @@ impl Config {
     pub fn load_with_places(path: Option<&Path>) -> Result<(Self, Places), ConfigError> {
         let Some(path) = path else { return Ok((Self::default(), Places::new())) };
         let read = |source| ConfigError::Read { path: path.to_owned(), source };
-        file::read(path, &std::fs::read_to_string(path).map_err(read)?)
+        file::read(path, &file::text(path).map_err(read)?)
     }
 
     /// Checks what types cannot.
@@ -98,6 +98,7 @@ impl Config {
         let mut refused = Vec::new();
         self.capture.check(&mut refused);
         self.events.check(&mut refused);
+        self.store.check(&mut refused);
         let value = toml::Value::try_from(self).map_err(ConfigError::Unwritable)?;
         numbers("", &value, &self.bounds(), &mut refused);
         if refused.is_empty() {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use nta_core::Bounds;
 
 use super::DatabaseUrl;
+use super::problem::Refused;
 use super::section::section;
 
 /// Hosts of a window.
@@ -40,6 +41,14 @@ section! {
 }
 
 impl StoreConfig {
+    pub(super) fn check(&self, refused: &mut Vec<Refused>) {
+        // What is there already and is no folder can hold none.
+        let is_blocked = |path: &Path| path.exists() && !path.is_dir();
+        if self.spool.contains('\0') || Path::new(&self.spool).ancestors().any(is_blocked) {
+            refused.push(Refused::new("store.spool", self.spool.escape_debug(), "the path of a folder"));
+        }
+    }
+
     /// Folder and most bytes of a sensor's spool; `None` where it is switched off.
     pub fn spool(&self, database: Option<&Path>, sensor: &str) -> Option<(PathBuf, u64)> {
         let folder = match (self.spool.as_str(), database) {

@@ -23,6 +23,10 @@ fn unknown_keys_and_wrong_values_are_named() {
         ("[capture]\ntcx_order = \"middle\"", &["tcx_order", "middle", "first", "last"]),
         ("[capture]\ninterfaces = [\"a/b\"]", &["2: capture.interfaces", "a/b"]),
         ("[capture]\ninterfaces = [\"a\", \"b\", \"a\"]", &["2: capture.interfaces", "[… a …]", "named once"]),
+        ("[capture]\ninterfaces = [\"!*\"]", &["2: capture.interfaces", "!*"]),
+        ("[capture]\nvxlan_ports = [4789, 6081]", &["2: capture.vxlan_ports", "6081", "geneve_ports"]),
+        ("[store]\nspool = \"\\u0000\"", &["2: store.spool", "folder"]),
+        ("[store]\nspool = \"/dev/null/x\"", &["2: store.spool is /dev/null/x", "folder"]),
         ("[capture]\npin_path = \"bpf\"", &["2: capture.pin_path is bpf", "absolute"]),
         ("[capture]\nsample = 0", &["2: capture.sample is 0", "from 1"]),
         ("[capture]\nmap_memory_mib = 0", &["2: capture.map_memory_mib is 0", "from 1 to 65536"]),
@@ -101,6 +105,11 @@ fn a_file_that_is_something_else_is_refused_in_a_few_lines() {
     std::fs::write(&path, text).expect("a file");
     let error = Config::load(Some(&path)).expect_err("no configuration").to_string();
     assert!(error.lines().count() < 60 && error.ends_with("more"), "{error}");
+    std::fs::write(&path, vec![b'#'; (1 << 20) + 1]).expect("a file");
+    for (path, said) in [(path.as_path(), "1 MiB"), (Path::new("/dev/zero"), "regular"), (folder.path(), "directory")] {
+        let error = Config::load(Some(path)).expect_err("no configuration").to_string();
+        assert!(error.contains(said), "{error}");
+    }
 }
 
 /// Every number of the default configuration, by section and key.

@@ -36,6 +36,6 @@ pub use load::{Kernel, KernelOptions};
 pub use maps::KernelFlows;
 pub use memory::Memory;
 pub use netlink::LinkEvents;
-pub use pin::detach;
+pub use pin::{detach, on_bpffs};
 pub use predict::{Prediction, predict};
 pub use rights::check_rights;

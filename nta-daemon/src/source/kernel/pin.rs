@@ -354,7 +354,7 @@ fn remove_folder(folder: &Path) {
 }
 
 /// Whether the path, or the nearest folder above it that exists, is on a BPF file system.
-fn on_bpffs(path: &Path) -> bool {
+pub fn on_bpffs(path: &Path) -> bool {
     let Some(folder) = path.ancestors().find(|folder| folder.exists()) else { return false };
     let Ok(folder) = CString::new(folder.as_os_str().as_bytes()) else { return false };
     // SAFETY: all zeros are a valid value of this structure of integers.
