@@ -11,13 +11,16 @@ use proptest::prelude::*;
 use super::*;
 use crate::pipeline::{Delivery, PipelineEvent, PipelineOptions};
 use crate::source::Sink;
-use nta_core::domain::{IdentityScope, Ledger, MapFill, OverflowDelta, PacketEvent, Status};
+use nta_core::domain::{IdentityScope, Ledger, MapFill, OverflowDelta, PacketEvent, Readings, Status};
 use nta_core::window::{Seed, Span, Window};
 
 const MS: u64 = 1_000_000;
 const SPAN_NS: u64 = 1_000 * MS;
 /// Where the clock begins: a multiple of all spans.
 const BEGAN_NS: u64 = 1_800_000_000_000_000_000 / (36 * SPAN_NS) * (36 * SPAN_NS);
+
+/// Where the kernel's clock began.
+const BOOTED_NS: u64 = BEGAN_NS - 1_000 * SPAN_NS;
 
 /// Nanoseconds since the epoch, moved by whoever takes time.
 type Clock = Arc<AtomicU64>;
@@ -62,6 +65,11 @@ impl FlowSource for Steady {
 
     fn ledger(&mut self) -> Result<Ledger, SourceError> {
         Ok(Ledger::default())
+    }
+
+    fn readings(&self) -> Option<Readings> {
+        let time_ns = self.read_ns.wrapping_sub(BOOTED_NS);
+        Some(Readings { time_ns, clock_offset_ns: BOOTED_NS, ..Readings::default() })
     }
 
     fn maps(&self) -> Vec<MapFill> {
@@ -173,6 +181,33 @@ proptest! {
         let off = base[1..base.len() - 1].iter().filter(late).all(|window| window.length_ns() != SPAN_NS);
         prop_assert!(off, "a window of the usual length is not late");
     }
+}
+
+#[test]
+fn the_next_run_goes_on_where_the_last_window_ended_however_long_reading_took() {
+    let options = PipelineOptions {
+        span_ns: SPAN_NS,
+        detect: Default::default(),
+        baseline: Default::default(),
+        models: Default::default(),
+        baselines: None,
+        delivery: Delivery::Immediate,
+        seed: Seed::fixed(),
+        ids: IdentityScope::default(),
+    };
+    let at = |ms: u64| Timestamp::from_nanos(BEGAN_NS + ms * MS);
+    let clock = Clock::new(AtomicU64::new(at(1_003).as_nanos()));
+    let mut source = Steady { clock, takes_ms: VecDeque::from([7]), read_ns: BEGAN_NS, cuts: Vec::new() };
+    let mut slow = Slow::default();
+    let mut pipeline = Pipeline::new(&options, Status { mode: Mode::Live, ..Status::default() });
+    pipeline.begin(at(0));
+    pipeline.close_at(at(1_003), &mut source, &mut Fanout::new(vec![&mut slow])).expect("closed");
+    let ended = slow.windows[0].1.end;
+    assert_eq!((ended, source.read_ns), (at(1_000), at(1_010).as_nanos()));
+    let left = pipeline.status().readings.clone().expect("readings");
+    let mut next = Pipeline::new(&options, Status { mode: Mode::Live, ..Status::default() });
+    next.resume(Timestamp::from_nanos(left.time_ns + left.clock_offset_ns), at(1_600));
+    assert_eq!(next.status().window_open_since, Some(ended));
 }
 
 #[test]

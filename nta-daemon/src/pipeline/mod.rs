@@ -21,7 +21,7 @@ use fold::Allowance;
 use judge::{Done, Judge, QUEUE};
 use liveness::{Alive, seen};
 use nta_core::analysis::{Analysis, AnalysisOptions};
-use nta_core::domain::{Attachment, IdentityScope, Ledger, Mode, NicCounts, Status, Timeline, Timestamp};
+use nta_core::domain::{Attachment, IdentityScope, Ledger, Mode, NicCounts, Readings, Status, Timeline, Timestamp};
 use nta_core::window::{Arrival, Lengths, Span, Windows};
 pub use options::{Delivery, PipelineOptions};
 use output::{emit, end, label_alert, label_event, label_status, take};
@@ -286,7 +286,11 @@ impl Pipeline {
         self.status.window_open_since = (self.status.mode == Mode::Live).then_some(end);
         self.status.flows_active = source.active();
         self.status.maps = source.maps();
-        self.status.readings = source.readings();
+        // What is read behind the end counts as read there: the next window begins with it, whoever reads that.
+        self.status.readings = source.readings().map(|readings| {
+            let time_ns = end.as_nanos().wrapping_sub(readings.clock_offset_ns);
+            Readings { time_ns, ..readings }
+        });
         let imported = self.import_baselines();
         let flows = closed.flows();
         self.catch_up(QUEUE - 1, MAX_FLOWS_BEHIND.saturating_sub(flows), output);

@@ -1,19 +1,23 @@
 //! Windows that a restart cut: what the run before stored of one is joined with what this one has, so that it is one window
-//! again, with the time in which nobody counted as its gap.
+//! again, with the time in which nobody counted as its gap. One that the run before closed late has its time for itself: the
+//! first one of this run begins where that ended.
 
 use super::db::{Conn, Query};
 use super::merged::Part;
 use super::rows::{RunRow, WindowRow};
 use super::write::add;
-use super::{StoreError, from_sql};
+use super::{StoreError, from_sql, to_sql};
 use nta_core::domain::{Mode, Timestamp};
 use nta_core::window::{Measured, NotWhole, Window};
 
-/// The live runs of a sensor but for one.
-const RUNS_BEFORE: &str = "(SELECT id FROM runs WHERE sensor = $3 AND mode = 'live' AND id <> $4)";
+/// The live runs of a sensor before one.
+const RUNS_BEFORE: &str = "(SELECT id FROM runs WHERE sensor = $3 AND mode = 'live' AND id < $4)";
+
+/// How many windows of its length before one are looked at for one that was closed late.
+const LATE_SPANS: i64 = 720;
 
 /// The first window of its length in a run, where it began before that did, joined with what earlier runs of the sensor have
-/// of it, whose rows go. `None` where it did not, or they have nothing.
+/// of it, whose rows go. `None` where it did not, or they have nothing of its time.
 pub(super) async fn rejoin(
     conn: &mut Conn,
     run: i64,
@@ -27,19 +31,29 @@ pub(super) async fn rejoin(
     let about =
         |sql: String, to_ns: i64| Query::new(sql).bind(row.start_ns).bind(to_ns).bind(owner.sensor.as_str()).bind(run);
     let end_ns = row.start_ns.saturating_add(row.span_ns);
+    // One that was closed late ends within this one.
+    let late = format!(
+        "SELECT end_ns FROM windows WHERE start_ns < $1 AND end_ns > $1 AND end_ns < $2 AND factor = $5 AND start_ns > $6 \
+         AND run_id IN {RUNS_BEFORE} ORDER BY end_ns DESC LIMIT 1"
+    );
+    // Far enough for any that stands for several, and a bound for what is read.
+    let from_ns = row.start_ns.saturating_sub(row.span_ns.saturating_mul(LATE_SPANS));
+    let late = conn.fetch_optional(about(late, row.end_ns).bind(row.factor).bind(from_ns)).await.map_err(&error)?;
+    let late_ns = late.map(|late| late.int("end_ns")).transpose().map_err(&error)?;
+    let start_ns = late_ns.unwrap_or(row.start_ns);
     let parts = format!(
         "SELECT id, run_id, start_ns, end_ns, rtt_histogram, body FROM windows WHERE factor IN (0, 1) AND start_ns >= $1 \
          AND start_ns < $2 AND run_id IN {RUNS_BEFORE} ORDER BY start_ns, factor, id"
     );
     let parts = conn.fetch_all(about(parts, end_ns)).await.map_err(&error)?;
     let parts = parts.iter().map(|part| Part::read(part).map_err(&error)?.window()).collect::<Result<Vec<_>, _>>()?;
-    let parts = whole_ones(&parts);
-    if parts.is_empty() {
+    let mut parts = whole_ones(&parts);
+    parts.retain(|part| to_sql(part.start.as_nanos()) >= start_ns);
+    if parts.is_empty() && late_ns.is_none() {
         return Ok(None);
     }
     // A base window is kept apart, where no list shows it: longer windows that are open still need this part of them.
     let go = if row.factor == 1 { "UPDATE windows SET factor = 0, span_ns = 0" } else { "DELETE FROM windows" };
-    // One behind a window that was closed late begins later.
     let stale = format!(
         "{go} WHERE start_ns >= $1 AND start_ns < $5 AND factor = $2 AND run_id IN {RUNS_BEFORE} RETURNING run_id"
     );
@@ -50,7 +64,7 @@ pub(super) async fn rejoin(
     for of in &stale {
         recount(conn, of.int("run_id").map_err(&error)?, row).await?;
     }
-    let whole = join(row, parts)?;
+    let whole = join(row, Timestamp::from_nanos(from_sql(start_ns)), parts)?;
     WindowRow::new(from_sql(row.factor), &whole).map(Some)
 }
 
@@ -81,26 +95,22 @@ async fn recount(conn: &mut Conn, run: i64, row: &WindowRow) -> Result<(), Store
     conn.execute(new.bind(hour_ns + HOUR_NS)).await.map(drop).map_err(error)
 }
 
-/// One window of what the runs before have of it, and this one.
-fn join(row: &WindowRow, mut parts: Vec<Window>) -> Result<Window, StoreError> {
-    let mut own = Part::of(row).window()?;
-    // What runs before have of it is no gap.
-    own.measured.gap_ns = 0;
-    // What is before the first part belongs to a window that was closed late.
-    let start = parts.first().map_or(own.start, |part| part.start.max(own.start));
+/// One window of what the runs before have of it from `start` on, and this one. What of its time nobody counted is its gap.
+fn join(row: &WindowRow, start: Timestamp, mut parts: Vec<Window>) -> Result<Window, StoreError> {
+    let own = Part::of(row).window()?;
     let (end, number, span_ns) = (own.end, from_sql(row.number), from_sql(row.span_ns));
-    // Counted from here on: a window is as long as it was counted for.
-    let resumed = Timestamp::from_nanos(end.as_nanos().saturating_sub(own.length_ns()));
-    let until = parts.last().map_or(start, |part| part.end);
-    let length_ns = parts.iter().map(Window::length_ns).sum::<u64>().saturating_add(own.length_ns());
-    parts.push(own);
-    let whole = Window::join(number, start, end, &parts);
-    let measured = Measured {
-        span_ns,
-        length_ns,
-        gap_ns: whole.measured.gap_ns.saturating_add(resumed.since(until)),
-        not_whole: Some(NotWhole::Interrupted),
-        ..whole.measured
+    let length_ns: u64 = parts.iter().chain([&own]).map(Window::length_ns).sum();
+    // What the wall clock was set by is no time; a window whose own time it was set in ends by the clock that it began with.
+    let step_ns: i64 = parts.iter().map(|part| part.measured.clock_step_ns).sum();
+    let gap_ns = end.since(start).saturating_add_signed(step_ns.saturating_neg()).saturating_sub(length_ns);
+    let whole = if parts.is_empty() {
+        Window { start, ..own }
+    } else {
+        parts.push(own);
+        let mut whole = Window::join(number, start, end, &parts);
+        whole.measured.not_whole = Some(NotWhole::Interrupted);
+        whole
     };
+    let measured = Measured { span_ns, length_ns, gap_ns, ..whole.measured };
     Ok(Window { measured, ..whole })
 }

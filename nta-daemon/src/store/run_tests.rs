@@ -86,18 +86,23 @@ fn live(started_s: u64) -> Run {
 
 /// Base windows of 5 s from `from_s` to `to_s`, with the longer ones that are made of them, as they are emitted.
 fn emitted(store: &Store, from_s: u64, to_s: u64) -> Vec<WindowBatch> {
+    emitted_of(store, (from_s / 5..to_s / 5).map(window))
+}
+
+/// These base windows, with the longer ones that are made of them, as they are emitted.
+fn emitted_of(store: &Store, windows: impl Iterator<Item = Window>) -> Vec<WindowBatch> {
     let mut found = Found::new(store.clone(), 1).with_lengths(Lengths::Measured);
     let mut medium = Cascade::new(Span::Medium, 5 * S, Lengths::Measured);
-    let batch = |id| {
-        let measured = Measured { span_ns: 5 * S, ..Measured::default() };
-        let base = Snapshot::of_network(Span::Base, Window { measured, ..window(id) });
+    let batch = |window: Window| {
+        let measured = Measured { span_ns: 5 * S, ..window.measured };
+        let base = Snapshot::of_network(Span::Base, Window { measured, ..window });
         found.window(&base);
         medium.add(&base, &InTurn, &mut |medium| found.window(&medium));
         let mut batch = WindowBatch { window: Some(base.window), ..WindowBatch::default() };
         found.move_into(&mut batch);
         batch
     };
-    (from_s / 5..to_s / 5).map(batch).collect()
+    windows.map(batch).collect()
 }
 
 /// Factor, start, end, gap and packets of the longer windows, and whether they are whole.
@@ -221,6 +226,78 @@ async fn starts_that_are_killed_early_hand_on_what_went_on_on_postgresql() {
     let Some(server) = Server::start("starts_that_are_killed_early_hand_on_what_went_on_on_postgresql") else { return };
     let store = server.open().await;
     starts_that_are_killed_early_hand_on(&store).await;
+    store.close().await;
+}
+
+/// Whatever restarts cut, windows of each length follow one another, and each is as long as it was counted for and its gap.
+async fn windows_tile_time_across_restarts(store: &Store) {
+    const MS: u64 = S / 1000;
+    // When each run started in seconds; when its base windows began and ended in milliseconds, and since when it counted.
+    let runs: [(u64, &[[u64; 3]]); 5] = [
+        (0, &[[0, 5_000, 0], [5_000, 10_000, 5_000]]),
+        (12, &[[10_000, 15_000, 12_000]]),
+        (17, &[[15_000, 20_000, 17_500], [20_000, 25_000, 20_000]]),
+        // The last one is closed late, and with pinned maps the next run goes on from there.
+        (33, &[[30_000, 35_000, 33_000], [35_000, 41_500, 35_000]]),
+        (42, &[[41_500, 45_000, 41_500], [45_000, 50_000, 45_000], [50_000, 55_000, 50_000], [55_000, 60_000, 55_000]]),
+    ];
+    for (started_s, windows) in runs {
+        let (killed, task) = store.writer(store.begin_run(&live(started_s)).await.expect("run"), 4);
+        let windows = (1..).zip(windows).map(|(id, [start, end, since])| {
+            let times = [start, end].map(|ms| Timestamp::from_nanos(ms * MS));
+            let measured =
+                Measured { length_ns: (end - since) * MS, gap_ns: (since - start) * MS, ..Measured::default() };
+            Window { start: times[0], end: times[1], measured, ..window(id) }
+        });
+        for batch in emitted_of(store, windows) {
+            killed.send(batch).await.expect("send");
+        }
+        killed.flush().await.expect("flush");
+        task.abort();
+        assert!(task.await.is_err());
+    }
+    let query = Query::new(
+        "SELECT id, run_id, factor, start_ns, end_ns, rtt_histogram, body FROM windows WHERE factor IN (1, 2, 6) \
+         ORDER BY factor, start_ns, id",
+    );
+    let read = |row: &Row| Ok((row.int("factor")?, merged::Part::read(row)?));
+    let rows = store.read("windows", query, read).await.expect("windows");
+    let mut made: Vec<(i64, Vec<[u64; 3]>, u64)> = vec![(1, vec![], 0), (2, vec![], 0), (6, vec![], 0)];
+    for (factor, part) in &rows {
+        let window = part.window().expect("a window");
+        let (start, end, gap) = (window.start.as_nanos() / MS, window.end.as_nanos() / MS, window.measured.gap_ns / MS);
+        assert_eq!(gap + window.length_ns() / MS, end - start, "{factor}: {start} to {end}");
+        let (_, windows, packets) = made.iter_mut().find(|made| made.0 == *factor).expect("of this length");
+        windows.push([start, end, gap]);
+        *packets += window.packets;
+    }
+    let whole = |start| [start, start + 5_000, 0];
+    let base = [
+        [whole(0), whole(5_000), [10_000, 15_000, 2_000], [15_000, 20_000, 2_500], whole(20_000)],
+        [[30_000, 35_000, 3_000], [35_000, 41_500, 0], [41_500, 45_000, 0], whole(45_000), whole(50_000)],
+    ];
+    let base = [base.concat(), vec![whole(55_000)]].concat();
+    let two = [
+        [[0, 10_000, 0], [10_000, 20_000, 4_500], [20_000, 25_000, 0]],
+        [[30_000, 41_500, 3_000], [41_500, 50_000, 0], [50_000, 60_000, 0]],
+    ];
+    let six = vec![[0, 25_000, 4_500], [30_000, 60_000, 3_000]];
+    let packets = 1 + 2 + 1 + 1 + 2 + 1 + 2 + 1 + 2 + 3 + 4;
+    assert_eq!(made, [(1, base, packets), (2, two.concat(), packets), (6, six, packets)]);
+}
+
+#[tokio::test]
+async fn windows_tile_time_across_restarts_on_sqlite() {
+    let folder = tempfile::tempdir().expect("folder");
+    let store = Store::open(&format!("sqlite:{}", folder.path().join("nta.db").display())).await.expect("open");
+    windows_tile_time_across_restarts(&store).await;
+}
+
+#[tokio::test]
+async fn windows_tile_time_across_restarts_on_postgresql() {
+    let Some(server) = Server::start("windows_tile_time_across_restarts_on_postgresql") else { return };
+    let store = server.open().await;
+    windows_tile_time_across_restarts(&store).await;
     store.close().await;
 }
 

@@ -219,6 +219,26 @@ impl Store {
     }
 }
 
+/// The run of this number.
+pub(super) async fn row_of(conn: &mut Conn, run: i64) -> Result<Option<RunRow>, StoreError> {
+    let error = StoreError::query("runs");
+    let query = Query::new("SELECT uuid, sensor, mode, source, version, started_ns, analysis FROM runs WHERE id = $1")
+        .bind(run);
+    let Some(row) = conn.fetch_optional(query).await.map_err(&error)? else { return Ok(None) };
+    let read = || -> Result<RunRow, sqlx::Error> {
+        Ok(RunRow {
+            uuid: row.blob("uuid")?,
+            sensor: row.text("sensor")?,
+            mode: row.text("mode")?,
+            source: row.text("source")?,
+            version: row.text("version")?,
+            started_ns: row.int("started_ns")?,
+            analysis: row.opt_text("analysis")?,
+        })
+    };
+    read().map(Some).map_err(error)
+}
+
 /// Ends a run at its last committed window's end: its alerts are cleared then, its flows no longer active.
 pub(super) async fn close(conn: &mut Conn, run: i64, reason: &str, alerts: &str) -> Result<(), StoreError> {
     let error = StoreError::query("runs");

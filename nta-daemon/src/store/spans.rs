@@ -1,11 +1,12 @@
 //! Windows that are kept although nothing judges them: of two base windows, which lists show, and of an hour. They are made
 //! of base windows as these close.
 
+use super::cut::rejoin;
 use super::db::{Conn, Query};
 use super::merged::Part;
 use super::rows::WindowRow;
 use super::write::{event, insert_window};
-use super::{StoreError, from_sql, to_sql};
+use super::{StoreError, from_sql, runs, to_sql};
 use nta_core::domain::{Mode, Timestamp};
 use nta_core::window::{Lengths, Measured, NotWhole, Span, Window};
 
@@ -164,9 +165,8 @@ pub(super) async fn make_missing(conn: &mut Conn) -> Result<(), StoreError> {
 /// Closes the longer windows that a killed run left open, where its last base window ended.
 pub(super) async fn close_open(conn: &mut Conn, run: i64) -> Result<(), StoreError> {
     let error = StoreError::query("windows");
-    let of_run = Query::new("SELECT mode FROM runs WHERE id = $1").bind(run);
-    let Some(row) = conn.fetch_optional(of_run).await.map_err(StoreError::query("runs"))? else { return Ok(()) };
-    let is_live = row.text("mode").map_err(&error)? == Mode::Live.word();
+    let Some(owner) = runs::row_of(conn, run).await? else { return Ok(()) };
+    let is_live = owner.mode == Mode::Live.word();
     let lengths = if is_live { Lengths::Measured } else { Lengths::Nominal };
     let last = Query::new(
         "SELECT id, run_id, number, span_ns, start_ns, end_ns, rtt_histogram, body FROM windows WHERE run_id = $1 \
@@ -201,6 +201,8 @@ pub(super) async fn close_open(conn: &mut Conn, run: i64) -> Result<(), StoreErr
         closed.extend(open.close(lengths, Some(NotWhole::Interrupted)));
         for (factor, window) in &closed {
             let row = WindowRow::new(*factor, window)?;
+            // The run before it may have been killed within the same window.
+            let row = rejoin(conn, run, &owner, &row).await?.unwrap_or(row);
             if let Some(id) = insert_window(conn, run, &row).await? {
                 let body = format!("{{\"id\":{id},\"factor\":{factor}}}");
                 event(conn, row.end_ns, "window_closed", run, body).await?;
