@@ -164,5 +164,5 @@ fn a_cut_capture_is_said_first_and_is_in_the_exit_status() {
     let (_, skipped) = text.split_once("\nskipped\n").expect("what was skipped");
     assert!(skipped.lines().next().is_some_and(|line| line.contains("cut off at byte 19,960")), "{text}");
     let help = nta_tests::daemon::run(["replay", "--help"]);
-    assert!(String::from_utf8_lossy(&help.stdout).contains("3 when a capture is cut off or corrupt"));
+    assert!(String::from_utf8_lossy(&help.stdout).contains("3: a capture was cut off"));
 }

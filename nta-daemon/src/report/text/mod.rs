@@ -266,22 +266,19 @@ fn tcp(page: &mut Page, report: &Report) {
         report.connections.iter().map(|(state, many)| format!("{state} {}", count(*many))).collect();
     page.entry("states", &format!("{} (Zeek's conn_state)", states.join(", ")));
     let troubles = [
-        (tcp.unanswered_syns, "connection attempt without an answer"),
+        (tcp.unanswered_syns, "unanswered connection attempt"),
         (tcp.refused, "refused connection"),
         (tcp.syn_retries, "repeated SYN or SYN-ACK"),
         (tcp.resets, "reset"),
         (tcp.retransmissions, "retransmission"),
-        (tcp.out_of_order, "segment out of order"),
+        (tcp.out_of_order, "out-of-order segment"),
         (tcp.duplicate_acks, "duplicate ACK"),
         (tcp.zero_windows, "zero window"),
     ];
-    let mut found: Vec<String> = troubles
-        .into_iter()
-        .filter(|(many, _)| *many > 0)
-        .map(|(many, what)| counted(many, what).replace("answers", "answer"))
-        .collect();
+    let mut found: Vec<String> =
+        troubles.into_iter().filter(|(many, _)| *many > 0).map(|(many, what)| counted(many, what)).collect();
     if let Some(loss) = tcp.loss_ratio.filter(|loss| *loss > 0.0) {
-        found.push(format!("{} of the packets lost", percent(loss)));
+        found.push(format!("{} of the packets sent again because something was lost", percent(loss)));
     }
     page.entry("trouble", &if found.is_empty() { "none".to_owned() } else { found.join(", ") });
 }
