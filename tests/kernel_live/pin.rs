@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nta_tests::netns::{Namespace, alone, output, run, wait_for};
 use serde_json::Value;
@@ -235,6 +235,9 @@ fn after_a_kill_the_next_start_goes_on_from_the_last_window() {
     daemon.wait_for_window();
     daemon.process.stop("KILL", Duration::from_secs(5));
     traffic::pings(&pair.peer, "10.77.1.1", "fd77:1::1");
+    // One that is killed at once changes nothing.
+    let mut early = Daemon::start_with(&pair.inside, folder.path(), "v0", "tcx", &config);
+    early.process.stop("KILL", Duration::from_secs(5));
     let mut daemon = Daemon::start_with(&pair.inside, folder.path(), "v0", "tcx", &config);
     let log = daemon.process.log();
     assert!(log.contains("was killed") && log.contains("replaced the program"), "{log}");
@@ -251,6 +254,32 @@ fn after_a_kill_the_next_start_goes_on_from_the_last_window() {
     traffic::pings(&pair.peer, "10.77.1.1", "fd77:1::1");
     daemon.wait_for_window();
     assert_eq!(seen(&daemon), PINGS);
+}
+
+#[test]
+fn with_another_database_the_first_window_is_as_long_as_nobody_reported() {
+    const TEST: &str = "with_another_database_the_first_window_is_as_long_as_nobody_reported";
+    if !can_run(TEST, &["ping"]) || no_tcx(TEST) {
+        return;
+    }
+    let _alone = alone();
+    let (folder, other, bpffs) = (tempfile::tempdir().expect("a"), tempfile::tempdir().expect("b"), Bpffs::new());
+    let pair = Pair::silent();
+    let start = |folder: &Path| {
+        let config = bpffs.config(folder, true);
+        Daemon::start_with(&pair.inside, folder, "v0", "tcx", &config)
+    };
+    let mut daemon = start(folder.path());
+    assert!(daemon.stop().success());
+    let left = Instant::now();
+    traffic::pings(&pair.peer, "10.77.1.1", "fd77:1::1");
+    let daemon = start(other.path());
+    let least_s = left.elapsed().as_secs_f64();
+    daemon.wait_for_window();
+    let windows = daemon.windows();
+    let first = windows.iter().find(|window| number(&window["packets"]) > 0).expect("a window");
+    assert_eq!((number(&first["packets"]), &first["not_whole"]), (PINGS, &Value::from("interrupted")), "{first}");
+    assert!(first["span_s"].as_f64().is_some_and(|span_s| span_s >= least_s), "{least_s} s: {first}");
 }
 
 #[test]

@@ -251,9 +251,11 @@ impl Supervisor {
             flows.leave();
             pipeline.leave();
         }
-        pipeline.finish(self.clock.now(), &mut self.source, output)?;
+        let now = self.clock.now();
+        pipeline.finish(now, &mut self.source, output)?;
+        let until_ns = now.as_nanos().wrapping_sub(self.clock.offset_ns());
         match (&self.attached, self.source.flows()) {
-            (Some(attached), Some(flows)) => attached.hand_over(flows),
+            (Some(attached), Some(flows)) => attached.hand_over(flows, until_ns),
             _ => Ok(()),
         }
     }

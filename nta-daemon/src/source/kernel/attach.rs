@@ -112,6 +112,9 @@ impl AttachedKernel {
             if let Some(resume) = pins.take_resume() {
                 flows.resume(resume);
             }
+            if let Some(until_ns) = pins.handed_over_ns() {
+                flows.reported_until(until_ns);
+            }
         }
         if attach.mode.is_xdp() && mark != 0 {
             let overlaps = topology.overlaps.join("; ");
@@ -173,9 +176,10 @@ impl AttachedKernel {
     }
 
     /// Called after they were read for the last time, and everything that was reported was taken out of them.
-    pub fn hand_over(&self, flows: &KernelFlows) -> Result<(), SourceError> {
+    /// The last window ended at `until_ns` of the kernel's clock.
+    pub fn hand_over(&self, flows: &KernelFlows, until_ns: u64) -> Result<(), SourceError> {
         let Some(pins) = &self.pins else { return Ok(()) };
-        pins.hand_over(flows.last_ledger())?;
+        pins.hand_over(flows.last_ledger(), until_ns)?;
         let path = pins.maps().display().to_string();
         let detach = detach_command(pins.root());
         tracing::info!(path, "stays attached and goes on counting for the next start (`{detach}` ends it)");

@@ -115,6 +115,11 @@ impl KernelFlows {
         self.tracker.resume(resume.flows, resume.readings.clock_offset_ns);
     }
 
+    /// An earlier daemon has reported what these maps held until then, by the kernel's clock: in a database of its own, maybe.
+    pub(super) fn reported_until(&mut self, time_ns: u64) {
+        self.resumed_ns = self.resumed_ns.max(Some(time_ns));
+    }
+
     /// Gives a place in the ledger to an interface of this name; returns what was counted there for another one until now.
     ///
     /// # Errors

@@ -22,7 +22,7 @@ use nta_common::{Counter, CpuSlot, FlowKey4, FlowKey6, FlowStats, FragmentKey, L
 use super::claim;
 use super::device::{Device, name_of};
 use super::elements;
-use super::handover;
+use super::handover::{self, Handover};
 use super::hook::{DIRECTIONS, Hook};
 use super::slots::Slots;
 use crate::source::SourceError;
@@ -51,10 +51,10 @@ pub(super) struct Pins {
     /// Which place in the ledger each interface has in them.
     slots: Slots,
     /// What the ledger held when the last daemon ended; empty when the maps are new.
-    base: Vec<LedgerSlot>,
+    base: Handover,
     /// What the run before committed last of these maps.
     resume: Option<Resume>,
-    /// Whether that is gone on from because there is no handover.
+    /// Whether what the run before committed is gone on from because there is no handover.
     is_resumed: bool,
 }
 
@@ -78,17 +78,18 @@ impl Pins {
         let slots = known.unwrap_or_else(|| Slots::new(indices));
         let maps = links.join(folder_name(&layout, &slots));
         fs::create_dir_all(&maps).map_err(|error| failed(format!("cannot make {}: {error}", maps.display())))?;
-        let mut pins = Self { links, maps, layout, slots, base: Vec::new(), resume: None, is_resumed: false };
+        let base = Handover::default();
+        let mut pins = Self { links, maps, layout, slots, base, resume: None, is_resumed: false };
         pins.resume = resume.filter(|resume| identity(&pins.maps).is_some_and(|maps| maps == resume.readings.maps));
         match handover::read(&pins.maps.join(HANDOVER)) {
-            Ok(base) => {
+            Ok(handover) => {
                 tracing::info!(path = %pins.maps.display(), "going on with the maps of the run before");
-                pins.base = base;
+                pins.base = handover;
             }
             Err(_killed) if let Some(resume) = &pins.resume => {
                 let flows = resume.flows.len();
                 tracing::warn!(flows, "the run before was killed: going on from what it had stored");
-                pins.base.clone_from(&resume.readings.ledger);
+                pins.base.rows.clone_from(&resume.readings.ledger);
                 pins.is_resumed = true;
             }
             Err(error) => {
@@ -143,12 +144,17 @@ impl Pins {
 
     /// What the ledger held when the last daemon ended; empty when the maps are new.
     pub(super) fn base(&self) -> &[LedgerSlot] {
-        &self.base
+        &self.base.rows
     }
 
     /// What the run before committed last of these maps, for the first to ask.
     pub(super) fn take_resume(&mut self) -> Option<Resume> {
         self.resume.take()
+    }
+
+    /// When the last window before the handover ended, by the kernel's clock: in this database or in another one.
+    pub(super) const fn handed_over_ns(&self) -> Option<u64> {
+        self.base.until_ns
     }
 
     /// Whether a run that was killed is gone on from.
@@ -190,7 +196,7 @@ impl Pins {
 
     /// Removes the maps of a start that failed and the links into them, unless they hold what an earlier run left.
     pub(super) fn abandon(&self, devices: &[Device]) {
-        if self.base.is_empty() {
+        if self.base.rows.is_empty() {
             for (device, (direction, _)) in devices.iter().flat_map(|device| DIRECTIONS.map(|d| (device, d))) {
                 self.unlink(device.index, direction);
             }
@@ -204,9 +210,9 @@ impl Pins {
     }
 
     /// Leaves to the next daemon what it has to know.
-    pub(super) fn hand_over(&self, rows: &[LedgerSlot]) -> Result<(), SourceError> {
+    pub(super) fn hand_over(&self, rows: &[LedgerSlot], until_ns: u64) -> Result<(), SourceError> {
         let path = self.maps.join(HANDOVER);
-        handover::write(&path, rows)
+        handover::write(&path, rows, until_ns)
             .map_err(|error| SourceError::Pin { path: path.display().to_string(), reason: error.to_string() })
     }
 
