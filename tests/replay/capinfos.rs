@@ -125,13 +125,16 @@ fn outcome(run: &Run) -> Result<Outcome, String> {
     let windows = document["windows"].as_array().map_or(&[][..], Vec::as_slice);
     let in_windows: u64 = windows.iter().map(|window| number(&window["packets"])).sum();
     let bytes_in_windows: u64 = windows.iter().map(|window| number(&window["bytes"])).sum();
+    // A file that ends early is said, and so is one whose packets are all stamped beyond 2262 (`dhcp_big_endian.pcapng`: the year 151,991).
+    let is_cut = document["captures"][0]["end"] != "complete";
+    let is_timeless = frames > 0 && number(&document["wrong_times"]) == frames;
     let demands = [
         (ledger["balanced"] == true, "the ledger does not balance"),
         (seen == frames - skipped, "a frame is not in the ledger"),
         (seen == in_windows, "a packet is in no window, or in two"),
         (number(&ledger["total"]["seen_bytes"]) == bytes_in_windows, "a byte is in no window, or in two"),
         (number(&document["captures"][0]["packets"]) == frames, "the file and the sum of files differ"),
-        (run.stderr.lines().count() == usize::from(document["captures"][0]["end"] != "complete"), "warnings"),
+        (run.stderr.lines().count() == usize::from(is_cut) + usize::from(is_timeless), "warnings"),
     ];
     match demands.iter().find(|(kept, _)| !kept) {
         Some((_, broken)) => Err(format!("{broken}: {document} {}", run.stderr)),
