@@ -85,9 +85,9 @@ impl Tally {
         self.pairs.add([orig.address, resp.address], &amount);
         // Most flows are too small to be named.
         let is_small =
-            self.flows.len() == TOP_FLOWS && self.flows.last().is_some_and(|least| of(least) >= volume.bytes);
+            self.flows.len() == TOP_FLOWS && self.flows.last().is_some_and(|least| rank(least) <= rank(flow));
         if !is_small {
-            let at = self.flows.partition_point(|top| of(top) >= volume.bytes);
+            let at = self.flows.partition_point(|top| rank(top) <= rank(flow));
             self.flows.truncate(TOP_FLOWS - 1);
             self.flows.insert(at, *flow);
         }
@@ -150,6 +150,8 @@ pub(super) fn server_port(flow: &FlowRecord) -> u16 {
     if !is_named(resp) && is_named(orig) { orig } else { resp }
 }
 
-const fn of(flow: &FlowRecord) -> u64 {
-    flow.originator.sent.bytes + flow.responder.sent.bytes
+/// The most bytes first; of as many, the one that began first: engines report flows in orders of their own.
+const fn rank(flow: &FlowRecord) -> (u64, u64, u64) {
+    let bytes = flow.originator.sent.bytes + flow.responder.sent.bytes;
+    (u64::MAX - bytes, flow.first.as_nanos(), flow.id.0)
 }
