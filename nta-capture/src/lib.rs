@@ -92,6 +92,7 @@ pub struct CaptureReader {
     records: Records,
     frames: u64,
     skipped: BTreeMap<LinkType, u64>,
+    lengths_clamped: u64,
     finished: bool,
     end: End,
     filter: Option<Arc<dyn FrameFilter>>,
@@ -120,6 +121,7 @@ impl CaptureReader {
                     records,
                     frames: 0,
                     skipped,
+                    lengths_clamped: 0,
                     finished: false,
                     end,
                     filter: None,
@@ -181,6 +183,7 @@ impl CaptureReader {
     #[inline]
     fn frame(&mut self, record: Record) -> Frame<'_> {
         let wire_len = record.wire_len.min(MAX_WIRE_LEN);
+        self.lengths_clamped += u64::from(record.wire_len > MAX_WIRE_LEN);
         let is_wanted = self.filter.as_ref().is_none_or(|filter| {
             let data = self.input.at(record.start, record.len);
             filter.takes(record.link.link_type(data), wire_len, data)
@@ -229,6 +232,7 @@ impl CaptureReader {
             records,
             frames: 0,
             skipped,
+            lengths_clamped: 0,
             finished: true,
             end,
             filter: None,
@@ -248,6 +252,11 @@ impl CaptureReader {
     /// Frames returned so far.
     pub fn frames(&self) -> u64 {
         self.frames
+    }
+
+    /// Frames whose record states a length on the wire that no frame has; they count as one of 1 GiB.
+    pub const fn lengths_clamped(&self) -> u64 {
+        self.lengths_clamped
     }
 
     /// Frames passed over so far because nothing here reads their link type, by link type.

@@ -5,7 +5,8 @@
 //! neighbours; when time goes on from them, it was a silence, or the clock was set. A capture in which every frame is far from
 //! the next goes on and on and never returns, so all of its stamps stay.
 //!
-//! A stamp behind [`LATEST_NS`] is never believed. Where no frame has another one, they are accounted at 1970.
+//! A stamp behind [`LATEST_NS`] is never believed. Where no frame has another one, the first of them is accounted at 1970, and the
+//! others as long after it as their stamps say.
 
 use std::collections::VecDeque;
 
@@ -71,6 +72,8 @@ pub(super) struct Steady {
     /// Frames before it whose stamps are no times, and bytes of them.
     timeless: Vec<Copied>,
     timeless_bytes: usize,
+    /// What is taken off such stamps, where no frame has another one.
+    shift: Option<u64>,
     /// Frames behind a jump, near each other; not yet decided.
     held: Vec<Copied>,
     /// So many of them have a stamp that is no time.
@@ -107,7 +110,9 @@ impl Steady {
 
     /// A frame whose stamp is no time came with the one before it.
     fn place_timeless(&mut self, frame: Copied, ready: &mut VecDeque<Copied>) {
-        if let Some(time_ns) = self.held.last().map(|held| held.time_ns) {
+        if self.shift.is_some() {
+            self.place_shifted(frame, ready);
+        } else if let Some(time_ns) = self.held.last().map(|held| held.time_ns) {
             self.held_timeless += 1;
             self.place(Copied { time_ns, ..frame }, false, ready);
         } else if let Some(time_ns) = self.last {
@@ -117,10 +122,28 @@ impl Steady {
             self.timeless_bytes += frame.len();
             self.timeless.push(frame);
             if self.timeless.len() >= MOST_TIMELESS || self.timeless_bytes >= MOST_BYTES {
-                self.last = Some(0);
-                self.release(0, ready);
+                self.shift_all(ready);
             }
         }
+    }
+
+    /// None of so many frames, or of all, has a stamp that is a time: from now on they are compared with the first of them.
+    fn shift_all(&mut self, ready: &mut VecDeque<Copied>) {
+        self.shift = self.timeless.first().map(|frame| frame.time_ns);
+        self.timeless_bytes = 0;
+        for frame in std::mem::take(&mut self.timeless) {
+            self.place_shifted(frame, ready);
+        }
+    }
+
+    /// It is wrong whatever comes of it, and counted once.
+    fn place_shifted(&mut self, frame: Copied, ready: &mut VecDeque<Copied>) {
+        let wrong = self.stamps.wrong + 1;
+        // Such stamps have the highest bit set, and go round below it.
+        let after = frame.time_ns.wrapping_sub(self.shift.unwrap_or_default()) & LATEST_NS;
+        let time_ns = if after > LATEST_NS / 2 { 0 } else { after };
+        self.place(Copied { time_ns, ..frame }, false, ready);
+        self.stamps.wrong = wrong;
     }
 
     /// Hands out what waited for a first time.
@@ -185,9 +208,19 @@ impl Steady {
     /// No more frames come.
     pub(super) fn finish(&mut self, ready: &mut VecDeque<Copied>) {
         self.last = self.settled.take().or(self.last);
+        if self.last.is_none() {
+            self.shift_all(ready);
+        }
+        let wrong = self.stamps.wrong;
+        self.decide_last(ready);
+        if self.shift.is_some() {
+            self.stamps.wrong = wrong;
+        }
+    }
+
+    fn decide_last(&mut self, ready: &mut VecDeque<Copied>) {
         let (Some(last), Some(held)) = (self.last, self.held.last().map(|held| held.time_ns)) else {
-            self.believe_first(ready);
-            return self.release(0, ready);
+            return self.believe_first(ready);
         };
         let is_alone = self.held.len() == 1 && self.first.is_none();
         if is_alone && held.abs_diff(last) > YEAR_NS.max(self.silence.saturating_mul(2)) {

@@ -5,9 +5,11 @@ use core::hint::cold_path;
 
 use crate::codegen::{fall_through, unlikely};
 use crate::events;
+use crate::limits::MAX_TUNNELS;
 use crate::packet::{fragment, note};
+use crate::tunnel::{Inner, Outer, Outers};
 use crate::{Clock, Counter, CpuSlot, Events, Family, FlowKey4, FlowKey6, FlowStats, LedgerSlot, Packet};
-use crate::{FragmentKey, FragmentPorts, OverflowKey, PacketReader, Volume, parse};
+use crate::{FragmentKey, FragmentPorts, OverflowKey, PacketReader, Volume, parse_with};
 
 /// Where flows are kept.
 pub trait Flows {
@@ -17,6 +19,26 @@ pub trait Flows {
 
     /// The same for IPv6.
     fn entry6(&mut self, key: &FlowKey6, first: &First<'_>, ledger: &mut LedgerSlot) -> Option<(&mut FlowStats, u32)>;
+
+    /// The entry of the IPv4 flow of a tunnel; an absent one is made as in [`Flows::entry4`]. No address of it is translated: what
+    /// comes back under another name is another tunnel.
+    #[inline(always)]
+    fn outer4(&mut self, key: &FlowKey4, first: &First<'_>, ledger: &mut LedgerSlot) -> Option<&mut FlowStats> {
+        self.entry4(key, first, ledger).map(|(flow, _)| flow)
+    }
+
+    /// The same for IPv6.
+    #[inline(always)]
+    fn outer6(&mut self, key: &FlowKey6, first: &First<'_>, ledger: &mut LedgerSlot) -> Option<&mut FlowStats> {
+        self.entry6(key, first, ledger).map(|(flow, _)| flow)
+    }
+
+    /// Remembers in which flow this direction of another one lies, in place of the oldest if there is no room; `false` when
+    /// that is refused.
+    #[inline(always)]
+    fn nest(&mut self, _inner: &Inner, _outer: &Outer) -> bool {
+        true
+    }
 
     /// The aggregate of what went to a destination and found no room as a flow; `None` when that is full as well.
     fn overflow(&mut self, key: &OverflowKey) -> Option<&mut Volume>;
@@ -52,7 +74,7 @@ pub fn account<R: PacketReader, C: Clock, F: Flows, E: Events>(
     events: &mut E,
     slot: &mut CpuSlot,
 ) -> Counter {
-    let CpuSlot { ledger, packet, events: state } = slot;
+    let CpuSlot { ledger, packet, events: state, outers } = slot;
     ledger.bump(Counter::Seen);
     ledger.seen_bytes += u64::from(reader.wire_len());
     if unlikely(state.leaves_out(events)) {
@@ -60,7 +82,7 @@ pub fn account<R: PacketReader, C: Clock, F: Flows, E: Events>(
         return Counter::SampledOut;
     }
     events::raw(reader, events, state, ledger, || clock.coarse_ns());
-    let family = match parse(reader, packet) {
+    let family = match parse_with(reader, packet, outers) {
         Ok(family) => family,
         Err(reason) => {
             cold_path();
@@ -81,6 +103,10 @@ pub fn account<R: PacketReader, C: Clock, F: Flows, E: Events>(
         if packet.dns != 0 {
             flows.untranslate(packet, family);
             events::dns(reader, packet, family, events, state, ledger, now_ns);
+        }
+        if reader.tunnels().is_some() && packet.notes & note::TUNNEL != 0 {
+            let packets = packet.segments(reader.segment_len());
+            around(flows, family, ledger, packet, packets, outers, now_ns);
         }
     }
     let packets = split(reader, ledger, packet);
@@ -105,7 +131,7 @@ pub fn account<R: PacketReader, C: Clock, F: Flows, E: Events>(
     ledger.overflow_bytes += u64::from(packet.wire_len);
     match flows.overflow(&OverflowKey::of(packet, family)) {
         Some(aggregate) => aggregate.add(packets, packet.wire_len, packet.ip_len),
-        None => ledger.add(Counter::OverflowUntold, packets),
+        None => ledger.add(Counter::OverflowUnreported, packets),
     }
     Counter::Overflow
 }
@@ -113,13 +139,76 @@ pub fn account<R: PacketReader, C: Clock, F: Flows, E: Events>(
 /// How many packets on the wire the frame stands for; those beyond the one that was counted already are added.
 #[inline(always)]
 fn split<R: PacketReader>(reader: &R, ledger: &mut LedgerSlot, packet: &mut Packet) -> u32 {
-    let frame_len = packet.wire_len;
-    let packets = packet.split(reader.segment_len());
+    let packets = packet.segments(reader.segment_len());
     if packets > 1 {
+        let frame_len = packet.wire_len;
+        packet.split(packets, packet.payload_len);
         ledger.add(Counter::Seen, packets - 1);
         ledger.seen_bytes += u64::from(packet.wire_len - frame_len);
     }
     packets
+}
+
+/// Counts the packets around this one, which stands for so many, each in its own flow, and remembers which of these lies in which. One whose
+/// flow is that of the packet inside is counted there.
+#[inline(always)]
+fn around<F: Flows>(
+    flows: &mut F,
+    family: Family,
+    ledger: &mut LedgerSlot,
+    packet: &Packet,
+    packets: u32,
+    outers: &mut Outers,
+    now_ns: u64,
+) {
+    let Outers { packets: around, is_v6, count, inner, outer: link } = outers;
+    for level in 0..MAX_TUNNELS {
+        if level as u64 >= *count {
+            break;
+        }
+        if let Some(outer) = around.get_mut(level) {
+            outer.split(packets, packet.payload_len);
+        }
+        let (Some(outer), Some(outer_is_v6)) = (around.get(level), is_v6.get(level)) else { break };
+        let outer_is_v6 = *outer_is_v6 != 0;
+        *inner = match (around.get(level + 1), is_v6.get(level + 1)) {
+            (Some(next), Some(next_is_v6)) if level as u64 + 1 < *count => Inner::of(next, *next_is_v6 != 0),
+            _ => Inner::of(packet, matches!(family, Family::V6)),
+        };
+        if outer.fragment == fragment::FIRST {
+            // The later ones have no packet in them, and are counted in its flow as they are.
+            let key = FragmentKey::of(outer, if outer_is_v6 { Family::V6 } else { Family::V4 });
+            flows.remember(&key, FragmentPorts::of(outer, now_ns));
+        }
+        let is_counted = if outer_is_v6 {
+            let (key, direction) = FlowKey6::of(outer);
+            *link = Outer::of_v6(&key);
+            if link.is_flow_of(inner) {
+                continue;
+            }
+            flows.outer6(&key, &First { packet: outer, direction, now_ns }, ledger).map(|flow| {
+                flow.add_outer(outer, packets, direction, now_ns);
+                link.first_ns = flow.first_ns;
+            })
+        } else {
+            let (key, direction) = FlowKey4::of(outer);
+            *link = Outer::of_v4(&key);
+            if link.is_flow_of(inner) {
+                continue;
+            }
+            flows.outer4(&key, &First { packet: outer, direction, now_ns }, ledger).map(|flow| {
+                flow.add_outer(outer, packets, direction, now_ns);
+                link.first_ns = flow.first_ns;
+            })
+        };
+        if is_counted.is_none() {
+            ledger.add(Counter::OuterNoRoom, packets);
+            continue;
+        }
+        if !flows.nest(inner, link) {
+            ledger.bump(Counter::NestNoRoom);
+        }
+    }
 }
 
 /// Gives a later fragment the ports of its datagram.

@@ -2,6 +2,7 @@
 
 use crate::Packet;
 use crate::events::EventState;
+use crate::tunnel::Outers;
 
 /// One row of the ledger. The first group partitions [`Counter::Seen`]; the notes after it stand beside it.
 ///
@@ -58,7 +59,7 @@ pub enum Counter {
     /// Later fragments whose first one was not seen (or forgotten): counted in a flow without ports.
     FragmentMiss,
     /// Overflow packets for whose destination there was no room in the aggregate either.
-    OverflowUntold,
+    OverflowUnreported,
     /// Packets whose inner packet was accounted in place of the tunnel.
     TunnelOpened,
     /// DNS messages emitted as an event.
@@ -85,11 +86,15 @@ pub enum Counter {
     NatLearned,
     /// Translated connections whose names found no room: their answers are counted in a flow of their own.
     NatNoRoom,
+    /// Packets of opened tunnels whose own flow found no room.
+    OuterNoRoom,
+    /// Packets of opened tunnels of which it was not kept in which flow they lie.
+    NestNoRoom,
 }
 
 impl Counter {
     /// Number of counters.
-    pub const COUNT: usize = Self::NatNoRoom as usize + 1;
+    pub const COUNT: usize = Self::NestNoRoom as usize + 1;
 
     /// All counters in order.
     pub const ALL: [Self; Self::COUNT] = [
@@ -116,7 +121,7 @@ impl Counter {
         Self::FlowInsertFailed,
         Self::FragmentHit,
         Self::FragmentMiss,
-        Self::OverflowUntold,
+        Self::OverflowUnreported,
         Self::TunnelOpened,
         Self::EventDns,
         Self::EventDnsLimited,
@@ -130,6 +135,8 @@ impl Counter {
         Self::AlreadyCounted,
         Self::NatLearned,
         Self::NatNoRoom,
+        Self::OuterNoRoom,
+        Self::NestNoRoom,
     ];
 
     /// The name under which API, metrics and the replay document give this counter.
@@ -158,7 +165,7 @@ impl Counter {
             Self::FlowInsertFailed => "flow_insert_failed",
             Self::FragmentHit => "fragment_hit",
             Self::FragmentMiss => "fragment_miss",
-            Self::OverflowUntold => "overflow_untold",
+            Self::OverflowUnreported => "overflow_unreported",
             Self::TunnelOpened => "tunnel_opened",
             Self::EventDns => "event_dns",
             Self::EventDnsLimited => "event_dns_limited",
@@ -172,6 +179,8 @@ impl Counter {
             Self::AlreadyCounted => "already_counted",
             Self::NatLearned => "nat_learned",
             Self::NatNoRoom => "nat_no_room",
+            Self::OuterNoRoom => "outer_no_room",
+            Self::NestNoRoom => "nest_no_room",
         }
     }
 
@@ -209,6 +218,8 @@ pub struct CpuSlot {
     pub ledger: LedgerSlot,
     /// Turns and rate limits.
     pub events: EventState,
+    /// What is around the packet.
+    pub outers: Outers,
 }
 
 impl Default for LedgerSlot {
@@ -252,7 +263,9 @@ impl LedgerSlot {
     }
 }
 
-const _: () = assert!(size_of::<CpuSlot>() == size_of::<LedgerSlot>() + 96 + 48 && align_of::<Packet>() == 8);
+const _: () = assert!(
+    size_of::<CpuSlot>() == size_of::<LedgerSlot>() + 96 + 48 + size_of::<Outers>() && align_of::<Packet>() == 8
+);
 const _: () = assert!(size_of::<LedgerSlot>() == 8 * (Counter::COUNT + 2));
 
 // SAFETY: `repr(C)`, only integers, no padding (the sizes are asserted above), valid for any bytes.

@@ -107,7 +107,7 @@ pub struct Direction {
     pub volume: Volume,
     /// TCP state and counters.
     pub tcp: TcpDirection,
-    /// What was counted before the last cut.
+    /// What was counted before the last cut. Of a tunnel, which is never cut: what of it was opened.
     pub(crate) volume_before: Volume,
     /// What is kept of TCP before the last cut.
     tcp_before: tcp::SideCut,
@@ -158,7 +158,12 @@ struct Cut {
 impl FlowStats {
     /// What both directions had counted when the present connection began: nothing, unless the entry had others before.
     pub fn before_present(&self) -> [Volume; 2] {
-        self.dir.each_ref().map(|side| side.volume_before)
+        if self.cuts == 0 { Default::default() } else { self.dir.each_ref().map(|side| side.volume_before) }
+    }
+
+    /// What of both directions was the outside of tunnels that were opened: counted once more, in the flows inside.
+    pub fn opened(&self) -> [Volume; 2] {
+        if self.cuts == 0 { self.dir.each_ref().map(|side| side.volume_before) } else { Default::default() }
     }
 
     /// Makes an entry, empty but for these fields, ready for its first packet: [`FlowStats::add`] follows.
@@ -194,6 +199,14 @@ impl FlowStats {
             self.count(p, packets, direction, now_ns);
             self.track::<false, C>(p, direction, now_ns, clock);
         }
+    }
+
+    /// Counts the outside of a tunnel that was opened. What was opened comes first, so that a reading in between never takes
+    /// for the tunnel's own what is counted inside.
+    #[inline(always)]
+    pub fn add_outer(&mut self, p: &Packet, packets: u32, direction: u32, now_ns: u64) {
+        self.dir[direction as usize & 1].volume_before.add(packets, p.wire_len, p.ip_len);
+        self.count(p, packets, direction, now_ns);
     }
 
     #[inline(always)]

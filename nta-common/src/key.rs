@@ -14,23 +14,23 @@ use crate::tcp;
 #[repr(C)]
 pub struct FlowKey4 {
     /// Lower endpoint's address, higher endpoint's.
-    addresses: u64,
-    ports_proto: PortsProto,
+    pub(crate) addresses: u64,
+    pub(crate) ports_proto: PortsProto,
 }
 
 /// Key of the IPv6 flow map.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(C)]
 pub struct FlowKey6 {
-    a: [u64; 2],
-    b: [u64; 2],
-    ports_proto: PortsProto,
+    pub(crate) a: [u64; 2],
+    pub(crate) b: [u64; 2],
+    pub(crate) ports_proto: PortsProto,
 }
 
 /// Both ports and the protocol in one word: port of `a` (16 bits), port of `b` (16), protocol (8), 24 zero bits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(transparent)]
-struct PortsProto(u64);
+pub(crate) struct PortsProto(pub(crate) u64);
 
 impl PortsProto {
     #[inline(always)]
@@ -45,7 +45,21 @@ impl PortsProto {
     const fn proto(self) -> u8 {
         (self.0 >> 24) as u8
     }
+
+    /// With marks in the bits that are 0 here.
+    #[inline(always)]
+    pub(crate) const fn marked(self, marks: u64) -> Self {
+        Self(self.0 | marks & MARKS)
+    }
+
+    /// Without them.
+    pub(crate) const fn unmarked(self) -> Self {
+        Self(self.0 & !MARKS)
+    }
 }
+
+/// The bits of a key that are 0.
+const MARKS: u64 = (1 << 24) - 1;
 
 impl FlowKey4 {
     /// The key of an IPv4 packet and the packet's direction in it.

@@ -24,6 +24,7 @@ pub mod nat;
 pub mod packet;
 pub mod settings;
 pub mod tcp;
+pub mod tunnel;
 
 pub use account::{First, Flows, account};
 pub use codegen::{fall_through, unlikely};
@@ -31,5 +32,5 @@ pub use counters::{Counter, CpuSlot, LedgerSlot};
 pub use events::{EventBuffer, EventHead, Events, Kind};
 pub use flow::{CaptureClock, Clock, Direction, FlowStats, Volume};
 pub use key::{FlowKey4, FlowKey6, FragmentKey, FragmentPorts, OverflowKey};
-pub use packet::{Family, Packet, PacketReader, SliceReader, parse};
+pub use packet::{Family, Packet, PacketReader, SliceReader, parse, parse_with};
 pub use settings::{Conntrack, ReplayMeta, Settings, TunnelPorts};

@@ -29,6 +29,9 @@ pub const MAX_OVERFLOWS: u32 = 16_384;
 /// Fragmented datagrams whose ports are remembered at once (Cilium's default).
 pub const MAX_FRAGMENTED: u32 = 8_192;
 
+/// Directions of flows within tunnels of which is known in which flow they lie, where tunnels are opened.
+pub const MAX_NESTED: u32 = 65_536;
+
 /// Default size of the ring buffer of events in bytes: 7,000 DNS messages.
 pub const DEFAULT_RING_BYTES: u32 = 4 << 20;
 

@@ -116,6 +116,7 @@ fn flow(n: u32) -> FlowObservation {
         proto: proto::TCP,
         originator,
         responder,
+        nesting: Default::default(),
         vlan: 0,
         first: Timestamp::from_nanos(0),
         last: Timestamp::from_nanos(1_000_000_000),

@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 use std::sync::Mutex;
 
-use crate::alerting::Alerter;
+use crate::alerting::{self, Alerter};
 use crate::baseline::{BaselineConfig, Baselines};
 use crate::detect::{self, DetectConfig, Detector, FlowUse, View};
 use crate::domain::{Alert, AlertChange, ClearReason, DetectionCounts, Finding, IdentityScope, Timestamp, Visibility};
@@ -179,6 +179,7 @@ impl Analysis {
     fn conclude(&mut self, mut snapshot: Snapshot, mut findings: Vec<Finding>) -> Judged {
         // Detectors go through hosts in no order; what is reported must not depend on it.
         findings.sort_by_key(|finding| (finding.kind, finding.source, finding.destination, finding.port));
+        alerting::date(&mut findings, &snapshot);
         let mut alerts = Vec::new();
         self.alerter.judge(findings, snapshot.window.end, &mut |change, alert| alerts.push((change, alert.clone())));
         if snapshot.span == Span::Medium {

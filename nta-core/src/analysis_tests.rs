@@ -108,6 +108,7 @@ fn flow(protocol: u8, from: (u32, u16), to: (u32, u16), packets: [u64; 2], bytes
         proto: protocol,
         originator: end(from, 0),
         responder: end(to, 1),
+        nesting: Default::default(),
         vlan: 0,
         first: time(0),
         last: time(0),

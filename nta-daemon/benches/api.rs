@@ -270,6 +270,7 @@ fn flow(n: u64) -> FlowRecord {
         proto: if n.is_multiple_of(5) { 17 } else { 6 },
         originator: side(host(n), 32_768 + (n % 28_000) as u16, 1 + n % 50),
         responder: side(server, [443, 443, 53, 22, 8080, 80][n as usize % 6], 1 + n % 90),
+        nesting: Default::default(),
         vlan: 0,
         first: time(first),
         last: time(first + n % 300),
@@ -337,6 +338,7 @@ fn alert(n: u64) -> (Alert, Vec<Anomaly>) {
         score: (n % 100) as f64 / 100.0,
         summary: "10.0.0.1 tried 40 ports of 10.0.0.2 in 5 s".to_owned(),
         facts: Vec::new(),
+        seen: None,
         contributors: Vec::new(),
     };
     let mut alerter =

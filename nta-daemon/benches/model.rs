@@ -37,7 +37,7 @@ fn main() {
         Ok(trained) => trained,
         Err(error) => return println!("not run: {error}"),
     };
-    let classes = CLASSES.map(|name| Class { name: name.to_owned(), threshold: 0.6 });
+    let classes = CLASSES.map(|name| Class { name: name.to_owned(), threshold: 0.6, support: 0.6 });
     let manifest =
         serde_json::to_vec(&Manifest::new(&trained, classes.to_vec(), Xgboost.version())).unwrap_or_default();
     let load = || Classifier::load(&Xgboost, "bench", &manifest, &trained);

@@ -54,6 +54,7 @@ fn flow(id: u64, round: u64) -> FlowRecord {
         proto: 6,
         originator: side(1, 40_000),
         responder: side(2, 443),
+        nesting: Default::default(),
         vlan: 0,
         first: Timestamp::from_nanos(SECOND),
         last: Timestamp::from_nanos((1 + round) * SECOND),

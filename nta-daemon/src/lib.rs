@@ -27,3 +27,4 @@ pub mod store;
 pub mod app;
 pub mod cli;
 pub mod config;
+pub mod telemetry;

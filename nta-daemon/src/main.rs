@@ -5,7 +5,9 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     #[cfg(feature = "xgboost")]
     on_one_thread();
-    nta_daemon::cli::Cli::of_process().execute()
+    let status = nta_daemon::cli::Cli::of_process().execute();
+    nta_daemon::telemetry::LOG.finish();
+    status
 }
 
 /// Starts this program anew with what libgomp reads when it is loaded, before `main`, unless the user has said it.

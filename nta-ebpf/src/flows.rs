@@ -3,12 +3,13 @@
 use aya_ebpf::bindings::BPF_NOEXIST;
 use aya_ebpf::maps::{HashMap, LruHashMap};
 use nta_common::nat::{Key, Translated};
+use nta_common::tunnel::{Inner, Outer};
 use nta_common::{
     Counter, Family, First, FlowKey4, FlowKey6, FlowStats, Flows, FragmentKey, FragmentPorts, LedgerSlot, OverflowKey,
     Packet, Volume, fall_through, unlikely,
 };
 
-use crate::maps::{FLOWS4, FLOWS6, FRAGMENTS, FRESH, NAT4, NAT6, OVERFLOW};
+use crate::maps::{FLOWS4, FLOWS6, FRAGMENTS, FRESH, NAT4, NAT6, NESTED, OVERFLOW};
 use crate::settings;
 
 /// Entries of the flow maps.
@@ -23,6 +24,23 @@ impl Flows for KernelFlows {
     #[inline(always)]
     fn entry6(&mut self, key: &FlowKey6, first: &First<'_>, ledger: &mut LedgerSlot) -> Option<(&mut FlowStats, u32)> {
         entry(&FLOWS6, &NAT6, key, first, ledger)
+    }
+
+    #[inline(always)]
+    fn outer4(&mut self, key: &FlowKey4, first: &First<'_>, ledger: &mut LedgerSlot) -> Option<&mut FlowStats> {
+        outer(&FLOWS4, key, first, ledger)
+    }
+
+    #[inline(always)]
+    fn outer6(&mut self, key: &FlowKey6, first: &First<'_>, ledger: &mut LedgerSlot) -> Option<&mut FlowStats> {
+        outer(&FLOWS6, key, first, ledger)
+    }
+
+    #[inline(always)]
+    fn nest(&mut self, inner: &Inner, outer: &Outer) -> bool {
+        // SAFETY: an entry that is compared in place; one that is made anew at that moment is written once more.
+        let is_known = unsafe { NESTED.get(inner) }.is_some_and(|known| known.is(outer));
+        is_known || NESTED.insert(inner, outer, 0).is_ok()
     }
 
     #[inline(always)]
@@ -78,6 +96,21 @@ fn entry<'a, K: Key>(
     }
     // SAFETY: a map entry stays valid until the program returns; what several CPUs write at once is written atomically.
     flow.map(|flow| (unsafe { &mut *flow }, direction))
+}
+
+#[inline(always)]
+fn outer<'a, K>(
+    flows: &HashMap<K, FlowStats>,
+    key: &K,
+    first: &First<'_>,
+    ledger: &mut LedgerSlot,
+) -> Option<&'a mut FlowStats> {
+    let flow = match flows.get_ptr_mut(key) {
+        Some(flow) => flow,
+        None => create(flows, key, first, ledger)?,
+    };
+    // SAFETY: as in `entry`.
+    Some(unsafe { &mut *flow })
 }
 
 /// The flow of a packet that has none under its own key: that of the connection which it answers under a translated address,

@@ -2,8 +2,11 @@
 
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf};
-use nta_common::limits::{DEFAULT_FLOWS, DEFAULT_RING_BYTES, MAX_FRAGMENTED, MAX_INTERFACES, MAX_OVERFLOWS};
+use nta_common::limits::{
+    DEFAULT_FLOWS, DEFAULT_RING_BYTES, MAX_FRAGMENTED, MAX_INTERFACES, MAX_NESTED, MAX_OVERFLOWS,
+};
 use nta_common::nat::Translated;
+use nta_common::tunnel::{Inner, Outer};
 use nta_common::{CpuSlot, FlowKey4, FlowKey6, FlowStats, FragmentKey, FragmentPorts, OverflowKey, Volume};
 
 /// IPv4 flows. The programs create and update entries, the daemon reads and deletes them. A plain hash, not an LRU one:
@@ -27,14 +30,20 @@ pub(crate) static NAT4: LruHashMap<FlowKey4, Translated<FlowKey4>> = LruHashMap:
 pub(crate) static NAT6: LruHashMap<FlowKey6, Translated<FlowKey6>> = LruHashMap::with_max_entries(DEFAULT_FLOWS, 0);
 
 /// Packets whose flow found no room, by destination. Written by the programs, read and cleaned by the daemon. When full,
-/// packets are noted as [`nta_common::Counter::OverflowUntold`].
+/// packets are noted as [`nta_common::Counter::OverflowUnreported`].
 #[map]
 pub(crate) static OVERFLOW: HashMap<OverflowKey, Volume> = HashMap::with_max_entries(MAX_OVERFLOWS, 0);
 
-/// Ports of fragmented datagrams, for their later fragments. Only the programs use it. The one LRU map: what it forgets
+/// Ports of fragmented datagrams, for their later fragments. Only the programs use it. An LRU map: what it forgets
 /// early shows as [`nta_common::Counter::FragmentMiss`], and no packet is lost by it.
 #[map]
 pub(crate) static FRAGMENTS: LruHashMap<FragmentKey, FragmentPorts> = LruHashMap::with_max_entries(MAX_FRAGMENTED, 0);
+
+/// Which flow lies in which, where tunnels are opened. Written by the programs, read by the daemon, which removes what is over.
+/// An LRU map: what it forgets is learned again with the next packet, and the daemon keeps what it has read. The daemon sets the
+/// size.
+#[map]
+pub(crate) static NESTED: LruHashMap<Inner, Outer> = LruHashMap::with_max_entries(MAX_NESTED, 0);
 
 /// The ledger, room for the packet at hand, turns and rate limits of events: slot by interface, one copy per CPU. Fixed size, never full.
 #[map]

@@ -3,7 +3,8 @@
 use super::attacks::Attack;
 use super::capture::Span;
 
-/// The columns, in the order of the labels of other people's captures.
+/// The columns, in the order of the labels of other people's captures, but for their last, `source`: a lab's captures are all
+/// of one.
 pub(crate) const HEADER: &str = "file\ttype\tattacker\tvictim\tattack_start\tattack_end\ttool";
 
 /// One row.
@@ -87,7 +88,8 @@ mod tests {
         let table = table(&labels);
         let rows: Vec<&str> = table.lines().collect();
         // As tests/detection/labels.tsv has them.
-        assert_eq!(rows[0], include_str!("../../tests/detection/labels.tsv").lines().next().unwrap());
+        let head = include_str!("../../tests/detection/labels.tsv").lines().next().unwrap();
+        assert_eq!(format!("{}\tsource", rows[0]), head);
         assert_eq!(rows[1..].iter().map(|row| parse(row)).collect::<Vec<_>>(), labels);
     }
 }

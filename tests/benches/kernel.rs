@@ -62,6 +62,9 @@ fn main() {
         ("tc", "nta_tc_empty", cases("nta_tc_new", "nta_tc_data", "nta_tc_ingress")),
     ] {
         for case in cases {
+            if std::env::var("NTA_BENCH_CASES").is_ok_and(|only| !only.split(',').any(|name| name == case.name)) {
+                continue;
+            }
             let (ns, above) = measure(&object, &case, empty);
             if json {
                 let name = case.name;

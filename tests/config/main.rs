@@ -46,9 +46,18 @@ fn check_config_refuses_what_run_refuses() {
         ("[capture]\npin = true\npin_path = \"relative\"\n", "absolute path"),
         ("[store]\ndatabase = \"mysql://x\"\n", "mysql"),
         ("[windows]\nseconds = 301\n", "windows.seconds"),
+        ("[capture]\ninterfaces = [\"!?*\"]\n", "!?*"),
+        ("[capture]\ninterfaces = [\"eth0\", \"!e*\"]\n", "eth0"),
         ("[sensor]\nname = \"with blank\"\n", "with blank"),
         ("[detect.beaconing]\nmax_deviation = nan\n", "max_deviation"),
         ("[capture\n", ":1: "),
+        ("[store]\ndatabase = \"sqlite:/dev/null\"\n", "is no regular file, but a device"),
+        ("[store]\ndatabase = \"sqlite:/dev\"\n", "is no regular file, but a directory"),
+        ("[store]\ndatabase = \"sqlite:nta\\u0000.db\"\n", "NUL"),
+        ("[store]\ndatabase = \"sqlite:nta%00.db\"\n", "NUL"),
+        ("[model]\npath = \"/dev/zero\"\n", "is no regular file, but a device"),
+        ("[model]\nforest = \"/dev/zero\"\n", "is no regular file, but a device"),
+        ("[model]\nforest = \"for\\u0000est\"\n", "NUL"),
     ] {
         let path = file(&folder, text);
         let check = run(&["check-config", "--config", utf8(&path)], &[]);
@@ -63,6 +72,72 @@ fn check_config_refuses_what_run_refuses() {
         let live = run(&["run", "--dry-run"], &[(variable, value)]);
         assert_eq!((check.status, live.status), (Some(2), Some(2)), "{variable}: {check:?} {live:?}");
         assert!(check.stderr.contains(value) && live.stderr.contains(value), "{variable}: {check:?} {live:?}");
+    }
+}
+
+/// An interface may come later: `run` waits for it, a dry run cannot.
+#[test]
+fn an_interface_that_is_not_there_is_said_by_check_config_and_refused_by_a_dry_run() {
+    let folder = TempDir::new().expect("a folder");
+    let path = file(&folder, "[capture]\ninterfaces = [\"nosuch0\"]\n");
+    let check = run(&["check-config", "--config", utf8(&path)], &[]);
+    assert!(check.status == Some(0) && check.stderr.contains("nosuch0"), "{check:?}");
+    assert!(check.stderr.contains("warning: ") && check.stderr.contains("`run` waits"), "{check:?}");
+    let dry = run(&["run", "--dry-run", "--config", utf8(&path)], &[]);
+    assert!(dry.is_refused() && dry.stderr.contains("nosuch0"), "{dry:?}");
+    let flag = run(&["check-config", "-i", "nosuch0"], &[]);
+    assert!(flag.status == Some(0) && flag.stderr.contains("nosuch0"), "{flag:?}");
+}
+
+#[test]
+fn folders_that_would_be_made_are_named_and_nothing_is_made_by_looking() {
+    let folder = TempDir::new().expect("a folder");
+    let database = format!("sqlite:{}/a/b/c.db", folder.path().display());
+    let check = run(&["check-config", "--database", &database], &[]);
+    let said = format!("the folder {}/a/b is not there: `run` makes it", folder.path().display());
+    assert!(check.status == Some(0) && check.stderr.contains(&said), "{check:?}");
+    assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 0, "it only looked");
+    let capture = nta_tests::cases().join("port-scan/input.pcap");
+    let stored = run(&["replay", "--database", &database, utf8(&capture)], &[]);
+    assert!(
+        stored.status == Some(0) && stored.stderr.contains("a/b") && stored.stderr.contains("was made"),
+        "{stored:?}"
+    );
+    // What is no file is not written to, and nothing is left beside it.
+    let pipe = folder.path().join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().expect("mkfifo").success());
+    let refused = run(&["replay", "--database", &format!("sqlite:{}", pipe.display()), utf8(&capture)], &[]);
+    assert!(matches!(refused.status, Some(1 | 2)) && refused.stderr.contains("but a pipe"), "{refused:?}");
+    assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 2, "the pipe, and the folder of before");
+}
+
+#[test]
+fn a_window_of_no_length_is_refused_in_the_same_words_wherever_it_stands() {
+    let folder = TempDir::new().expect("a folder");
+    let path = file(&folder, "[windows]\nseconds = 0\n");
+    let in_file = run(&["check-config", "--config", utf8(&path)], &[]).stderr;
+    let said = in_file.split("nta.toml:").nth(1).and_then(|rest| rest.split_once(": ")).expect("a place").1;
+    let capture = nta_tests::cases().join("port-scan/input.pcap");
+    for args in [
+        &["run", "--window", "0"][..],
+        &["check-config", "--window", "0"],
+        &["replay", utf8(&capture), "--window", "0"],
+    ] {
+        let refused = run(args, &[]);
+        assert!(refused.is_refused() && refused.stderr.ends_with(said), "{refused:?}, not {said}");
+    }
+}
+
+#[test]
+fn flow_maps_larger_than_the_memory_are_warned_of() {
+    let folder = TempDir::new().expect("a folder");
+    let meminfo = fs::read_to_string("/proc/meminfo").expect("meminfo");
+    let kib = meminfo.split_whitespace().nth(1).and_then(|kib| kib.parse::<u64>().ok()).expect("MemTotal");
+    for (mib, warns) in [(65_536, kib / 1024 < 65_536), (64, false)] {
+        let path = file(&folder, &format!("[capture]\nmap_memory_mib = {mib}\n"));
+        let check = run(&["check-config", "--config", utf8(&path)], &[]);
+        assert_eq!(check.status, Some(0), "{check:?}");
+        assert_eq!(check.stderr.contains("nta.toml:2: capture.map_memory_mib"), warns, "{check:?}");
     }
 }
 

@@ -73,6 +73,28 @@ fn labels_that_cannot_be_used_are_refused_in_one_line() {
     refused(&evaluate_text(&folder.path().join("none.tsv"), &empty), "none.tsv: No such file");
 }
 
+/// Whoever compares figures must not compare those of other captures.
+#[test]
+fn a_labelled_capture_that_is_missing_is_an_error_unless_it_may_be() {
+    let folder = tempfile::tempdir().expect("a folder");
+    nta_tests::served::scan(&folder.path().join("here.pcap"));
+    let labels = folder.path().join("labels.tsv");
+    let rows = ["here", "gone"].map(|name| format!("{name}.pcap\tbenign\t-\t-\t-\t-\t-\n")).concat();
+    std::fs::write(&labels, format!("{HEADER}{rows}")).expect("labels");
+    let missing = evaluate_text(&labels, folder.path());
+    let text = String::from_utf8_lossy(&missing.stdout).into_owned();
+    assert!(missing.status == Some(2) && text.contains("benign: 1 captures"), "{missing:?}");
+    assert!(missing.stderr.contains("1 of 2 labelled captures") && missing.stderr.contains("gone.pcap"), "{missing:?}");
+    let allowed = run([
+        "evaluate".as_ref(),
+        "--allow-missing".as_ref(),
+        "--labels".as_ref(),
+        labels.as_os_str(),
+        folder.path().as_os_str(),
+    ]);
+    assert!(allowed.status == Some(0) && allowed.stdout == missing.stdout, "{allowed:?}");
+}
+
 /// Status 2, and the reason in the last line of standard error.
 fn refused(run: &Run, says: &str) {
     assert_eq!(run.status, Some(2), "{run:?}");

@@ -59,6 +59,29 @@ fn both_engines_agree_on_every_capture() {
     assert!(usable.len() >= 4 && flows > 0 && windows > 0);
 }
 
+/// Tunnels and what is in them, as flows that name one another.
+#[test]
+fn both_engines_agree_on_what_lies_in_which_tunnel() {
+    const NAME: &str = "both_engines_agree_on_what_lies_in_which_tunnel";
+    if let Some(reason) = why_not() {
+        return not_run(NAME, &reason);
+    }
+    let Some(collection) = captures() else { return not_run(NAME, ABSENT) };
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = folder.path().join("nta.toml");
+    fs::write(&config, "[capture]\ntunnels = true\n").expect("a configuration");
+    let paths: Vec<PathBuf> =
+        all(&collection).iter().filter(|path| path.contains("/tunnels/")).map(|path| collection.join(path)).collect();
+    let usable = in_time_order(&paths);
+    match compare(&usable, Some(&config)) {
+        Ok([flows, windows, _]) => {
+            println!("{} captures: {flows} flows, {windows} windows", usable.len());
+            assert!(flows > 0 && windows > 0);
+        }
+        Err(what) => panic!("{what}"),
+    }
+}
+
 /// Every third packet accounted, the head of every fifth of these reported, and limits that are met.
 const SAMPLED: &str = "[capture]\nsample = 3\n[events]\nraw_packets = 5\ndns_per_second = 2\nraw_per_second = 3\n";
 

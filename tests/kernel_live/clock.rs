@@ -58,6 +58,8 @@ fn a_wall_clock_that_is_set_stops_nothing_and_repeats_nothing() {
     });
     let wall = Timestamp::now().as_second() - 3000;
     assert!((wall - 60..=wall + 5).contains(&raised.as_second()), "raised {raised}, by the clock that was set back");
+    let log = daemon.process.log();
+    assert!(log.lines().any(|line| line.contains("WARN") && line.contains("port_scan")), "the log has it too: {log}");
 
     clock.set(90_000);
     more_windows(&daemon, 2);

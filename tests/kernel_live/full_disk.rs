@@ -125,7 +125,9 @@ fn a_full_disk_is_said_at_once_and_nothing_is_lost_when_there_is_room_again() {
     let pair = Pair::silent();
     let mut daemon = start(&pair, folder.path(), &disk.database(), &[]);
     let mut sent = 0;
-    send_until(&daemon, &pair, ("windows", 2), &mut sent);
+    // The write-ahead log does not fill a small disk by itself: without a bound these windows have 1.5 MB there.
+    let store = send_until(&daemon, &pair, ("windows", 6), &mut sent);
+    assert!(number(&store["wal_bytes"]) < 1 << 20, "{store}");
     for round in 1..=2 {
         disk.fill();
         // The spool lies on the same disk.
@@ -133,14 +135,18 @@ fn a_full_disk_is_said_at_once_and_nothing_is_lost_when_there_is_room_again() {
         let store = send_until(&daemon, &pair, ("batches_waiting", 3), &mut sent);
         assert_eq!(store["failing"], true, "{store}");
         assert!(number(&store["batches_in_memory"]) > 0, "{store}");
-        assert_eq!(store["disk_free_bytes"], 0, "{store}");
+        wait_for("a disk without a free byte", SOON, || {
+            disk.fill(); // what an attempt that was under way gave back
+            (daemon.status()["store"]["disk_free_bytes"] == 0).then_some(())
+        });
         disk.give_room();
         wait_for_health(&pair, 200, "\"ok\"");
         wait_for("batches that came back", SOON, || {
             (number(&daemon.status()["store"]["batches_waiting"]) == 0).then_some(())
         });
         let troubles = stored(&disk.database(), "SELECT count(*) FROM events WHERE kind = 'store_trouble'");
-        assert_eq!(troubles, round, "each trouble is in the event log");
+        // A file that was given up in the middle of the filling may make room for a batch in between.
+        assert!(troubles >= round, "{troubles} of at least {round} troubles are in the event log");
     }
     // Once more, and asked to end while the disk is full: the next start has what the daemon kept on a disk, and here that
     // is none, so it goes on trying for as long as it may.

@@ -6,7 +6,7 @@ use nta_tests::netns::{End, alone, output, silent, veth, wait_for};
 use nta_tests::process::Process;
 use serde_json::Value;
 
-use crate::daemon::{Daemon, number};
+use crate::daemon::{self, Daemon, number};
 use crate::{Pair, can_run, has_tcx, traffic};
 
 /// Packets of [`traffic::pings`].
@@ -190,6 +190,40 @@ fn health(_daemon: &Daemon<'_>, pair: &Pair) -> Option<(u16, Value)> {
     let text = String::from_utf8_lossy(&answer.stdout).into_owned();
     let (document, code) = text.rsplit_once('\n')?;
     Some((code.parse().ok().filter(|code| *code != 0)?, serde_json::from_str(document).ok()?))
+}
+
+/// A program takes the verifier half a second: what it has seen before the first hook is taken counts everywhere at once.
+#[test]
+fn the_hooks_of_all_interfaces_are_taken_right_after_one_another() {
+    if !can_run("the_hooks_of_all_interfaces_are_taken_right_after_one_another", &[]) {
+        return;
+    }
+    let _alone = alone();
+    for attach in ["auto", "xdp", "tc"] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let pair = Pair::silent();
+        pair.inside.ip("link add v5 type veth peer name y5");
+        pair.inside.ip("link set v5 up");
+        let mut command = daemon::command(&pair.inside, &[]);
+        command.args(daemon::arguments(folder.path(), "v*", attach)).args(["--log", "info,nta_daemon::source=debug"]);
+        let daemon = Daemon::start_command(&pair.inside, folder.path(), &mut command);
+        let steps = || {
+            let log = daemon.process.log();
+            let steps = log.lines().filter_map(|line| match line {
+                line if line.contains("program loaded") => Some('l'),
+                line if line.contains(" taken") => Some('T'),
+                _ => None,
+            });
+            steps.collect::<String>()
+        };
+        assert!(steps().starts_with('l') && steps().ends_with("lTTTT"), "{attach}: {}", steps());
+        pair.inside.ip("link add v6 type veth peer name y6");
+        pair.inside.ip("link set v6 up");
+        wait_for("the third one", SOON, || {
+            (daemon.status()["interfaces"].as_array().map(Vec::len) == Some(3)).then_some(())
+        });
+        assert!(steps().ends_with("lTT"), "{attach}: {}", steps());
+    }
 }
 
 #[test]

@@ -138,18 +138,39 @@ fn world() -> [Namespace; 3] {
     [client, gateway, server]
 }
 
-/// Sends a datagram twenty times a second to the address and port of its arguments, or answers them at a port.
+/// Masquerading and a port forward of IPv4; of IPv6 one prefix for another.
+const PREFIX: &str = "table inet translation {
+    chain out { type nat hook postrouting priority srcnat;
+        oifname right meta nfproto ipv4 masquerade;
+        oifname right ip6 saddr fd80:1::/64 snat ip6 prefix to fd80:5::/64;
+    }
+    chain in { type nat hook prerouting priority dstnat; iifname right udp dport 4001 dnat ip to 10.80.1.2:4000; }
+}";
+
+/// Sends a datagram, or a byte of a connection, twenty times a second to the address and port of its arguments, or answers
+/// them at a port.
 const TALK: &str = r#"
 import socket, sys, time
-s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-if len(sys.argv) == 2:
-    s.bind(("0.0.0.0", int(sys.argv[1])))
-    print("ready", flush=True)
-    end = time.time() + 60
+kind, end = sys.argv[1], time.time() + 60
+if len(sys.argv) == 3:
+    address = ("::", int(sys.argv[2]))
+    if kind == "tcp":
+        server = socket.create_server(address, family=socket.AF_INET6, dualstack_ipv6=True)
+        print("ready", flush=True)
+        s, peer = server.accept()
+    else:
+        s = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM); s.bind(address)
+        print("ready", flush=True)
     while time.time() < end:
-        data, peer = s.recvfrom(512); s.sendto(data, peer)
+        data, peer = s.recvfrom(512)
+        s.sendall(data) if kind == "tcp" else s.sendto(data, peer)
+peer = (sys.argv[2], int(sys.argv[3]))
+s = socket.socket(socket.AF_INET6 if ":" in peer[0] else socket.AF_INET, socket.SOCK_STREAM if kind == "tcp" else socket.SOCK_DGRAM)
+s.connect(peer)
 for n in range(1200):
-    s.sendto(b"x", (sys.argv[1], int(sys.argv[2]))); time.sleep(0.05)
+    s.send(b"x"); s.recv(512)
+    if n == 1: print("answered", flush=True)
+    time.sleep(0.05)
 "#;
 
 #[test]
@@ -166,26 +187,52 @@ fn translated_connections_that_are_older_than_the_daemon_are_joined_with_their_a
     let folder = tempfile::tempdir().expect("a folder");
     let [client, gateway, server] = world();
     let rules = folder.path().join("rules");
-    std::fs::write(&rules, MASQUERADE).expect("rules");
+    std::fs::write(&rules, PREFIX).expect("rules");
     run(gateway.command("nft").arg("-f").arg(&rules));
     let talk = |namespace: &Namespace, arguments: &[&str], log: &str| {
         let mut command = namespace.command("python3");
         Process::start(command.args(["-c", TALK]).args(arguments), folder.path(), log)
     };
-    let answers = talk(&client, &["4000"], "answers.log");
-    wait_for("the service", STOP_DEADLINE, || answers.log().contains("ready").then_some(()));
-    let _calls = talk(&server, &[OUTSIDE[0], "4001"], "calls.log");
-    let mut ping = client.command("ping");
-    let _pings = Process::start(ping.args(["-n", "-i", "0.05", "-c", "1200", SERVER[0]]), folder.path(), "ping.log");
-    let daemon = Daemon::start(&gateway, folder.path(), "left,right", "auto");
-    // Both ends of each, from some time on.
-    wait_for("both directions", Duration::from_secs(45), || {
-        let flows = daemon.all("/api/alltraffic");
-        let whole = |key: &str| {
-            flows.iter().any(|flow| flow[key]["address"] == OUTSIDE[0] && number(&flow["resp_packets"]) > 20)
-        };
-        (whole("source_nat") && whole("destination_nat")).then_some(())
+    let answers = [
+        talk(&client, &["udp", "4000"], "forwarded.log"),
+        talk(&server, &["tcp", "4000"], "tcp.log"),
+        talk(&server, &["udp", "4000"], "udp.log"),
+    ];
+    for service in &answers {
+        wait_for("the service", STOP_DEADLINE, || service.log().contains("ready").then_some(()));
+    }
+    let calls = [
+        talk(&server, &["udp", OUTSIDE[0], "4001"], "calls.log"),
+        talk(&client, &["tcp", SERVER[0], "4000"], "connection.log"),
+        talk(&client, &["udp", SERVER[1], "4000"], "calls6.log"),
+    ];
+    for call in &calls {
+        wait_for("answers", STOP_DEADLINE, || call.log().contains("answered").then_some(()));
+    }
+    let pings = [0, 1].map(|family| {
+        let mut ping = client.command("ping");
+        let arguments = ["-n", "-i", "0.05", "-c", "1200", SERVER[family]];
+        Process::start(ping.args(arguments), folder.path(), &format!("ping{family}.log"))
     });
+    for ping in &pings {
+        wait_for("answers", STOP_DEADLINE, || ping.log().contains("icmp_seq=2").then_some(()));
+    }
+    let daemon = Daemon::start(&gateway, folder.path(), "left,right", "auto");
+    let flows = wait_for("both directions of all", Duration::from_secs(45), || {
+        let flows = daemon.all("/api/alltraffic");
+        let whole = |flow: &&Value| {
+            [&flow["source_nat"], &flow["destination_nat"]].iter().any(|name| name.is_object())
+                && number(&flow["orig_packets"]) > 20
+                && number(&flow["resp_packets"]) > 20
+        };
+        (flows.iter().filter(whole).count() == calls.len() + pings.len()).then_some(flows)
+    });
+    // From the first packet on: answers were never a flow of their own.
+    let halves: Vec<&Value> =
+        flows.iter().filter(|flow| flow["source_nat"].is_null() && flow["destination_nat"].is_null()).collect();
+    assert!(halves.is_empty(), "{halves:#?}");
+    let prefix = |flow: &&Value| flow["source_nat"]["address"] == "fd80:5::2" && flow["source"] == INSIDE[1];
+    assert_eq!(flows.iter().filter(prefix).count(), 2, "{flows:#?}");
 }
 
 type Translate<'a> = (&'a str, &'a dyn Fn(&Namespace, &Path));

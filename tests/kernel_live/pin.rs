@@ -331,7 +331,7 @@ fn what_is_pinned_elsewhere_is_refused_rather_than_counted_twice() {
         let answer = output(&mut command(&pair.inside, &words));
         let text = String::from_utf8_lossy(&answer.stdout);
         assert!(answer.status.success() && text.contains("removed"), "{said}: {text}");
-        wait_for("a free interface", Duration::from_secs(5), || dry().status.success().then_some(()));
+        wait_for("a free interface", Duration::from_secs(20), || dry().status.success().then_some(()));
     }
 }
 

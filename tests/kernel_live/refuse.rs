@@ -1,10 +1,10 @@
 //! What cannot be done is refused with one line that says why, and nobody is disturbed by the attempt.
 
-use std::path::Path;
-use std::process::Output;
+use std::process::{Command, Output};
 
 use nta_tests::netns::{Namespace, alone, output};
 use nta_tests::process::Process;
+use serde_json::Value;
 
 use crate::attached::{filters, xdp};
 use crate::daemon::{Daemon, command, copy, number};
@@ -24,7 +24,7 @@ fn a_second_daemon_is_refused_at_every_hook_and_the_first_goes_on() {
         let (program, count) = (xdp(&pair.inside, "v0"), filters(&pair.inside, "v0"));
         let pid = first.process.id(); // `ip netns exec` becomes the daemon
         for attach in ["auto", "xdp", "xdp-generic", "tcx", "tc"] {
-            let (code, line) = refused(&run(&pair.inside, folder.path(), "v0", attach));
+            let (code, line) = refused(&run(&pair.inside, "v0", attach));
             assert_eq!(code, Some(1), "{hook}, {attach}: {line}");
             assert!(line.contains("v0") && line.contains(&format!("pid {pid}")), "{hook}, {attach}: {line}");
         }
@@ -35,10 +35,8 @@ fn a_second_daemon_is_refused_at_every_hook_and_the_first_goes_on() {
 }
 
 /// `run --dry-run`.
-fn run(namespace: &Namespace, folder: &Path, interface: &str, attach: &str) -> Output {
-    let database = format!("sqlite:{}", folder.join("second.db").display());
-    let arguments = ["run", "--dry-run", "--interface", interface, "--attach", attach, "--database", &database];
-    output(&mut command(namespace, &arguments))
+fn run(namespace: &Namespace, interface: &str, attach: &str) -> Output {
+    output(&mut command(namespace, &["run", "--dry-run", "--interface", interface, "--attach", attach]))
 }
 
 /// Exit status, and the one line that says why.
@@ -110,7 +108,7 @@ fn what_can_be_refused_is_refused_before_anything_is_attached() {
     }
     let touched = || pair.inside.run("tc qdisc show dev v0").contains("clsact");
     assert!(!touched(), "something was attached");
-    assert!(run(&pair.inside, folder.path(), "v0", "tc").status.success());
+    assert!(run(&pair.inside, "v0", "tc").status.success());
     assert!(touched(), "the control: an attachment shows");
 }
 
@@ -156,15 +154,68 @@ fn readable() -> std::fs::Permissions {
 }
 
 #[test]
+fn doctor_without_rights_predicts_the_hooks_that_root_sees() {
+    if !can_run("doctor_without_rights_predicts_the_hooks_that_root_sees", &["setpriv"]) {
+        return;
+    }
+    let _alone = alone();
+    let pair = Pair::new();
+    let folder = tempfile::Builder::new().permissions(readable()).tempdir().expect("a folder");
+    let daemon = copy(folder.path());
+    let hooks = |command: &mut Command| {
+        let answer = output(command.arg(&daemon).args(["doctor", "--format", "json"])).stdout;
+        let report: Value = serde_json::from_slice(&answer).expect("JSON");
+        let hook = |interface: &Value| ["name", "ingress", "egress"].map(|field| interface[field].clone());
+        report["interfaces"].as_array().expect("interfaces").iter().map(hook).collect::<Vec<_>>()
+    };
+    let root = hooks(&mut pair.inside.command("env"));
+    let mut nobody = pair.inside.command("setpriv");
+    let nobody = hooks(nobody.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]));
+    assert!(root.iter().any(|interface| interface[0] == "v0"), "{root:?}");
+    assert_eq!(root, nobody);
+}
+
+#[test]
+fn too_few_descriptors_are_said_with_the_number_that_is_enough() {
+    if !can_run("too_few_descriptors_are_said_with_the_number_that_is_enough", &["prlimit"]) {
+        return;
+    }
+    let _alone = alone();
+    let pair = Pair::silent();
+    let with = |descriptors: u32| {
+        let mut few = pair.inside.command("prlimit");
+        few.arg(format!("--nofile={descriptors}")).arg(nta_tests::daemon::daemon());
+        output(few.args(["run", "--dry-run", "--interface", "v0"]))
+    };
+    let (code, line) = refused(&with(63));
+    assert!(code == Some(1) && line.contains("63 open files") && line.contains("at least 64"), "{line}");
+    let enough = with(64);
+    assert!(enough.status.success(), "{enough:?}");
+}
+
+#[test]
+fn what_a_dry_run_does_not_try_is_said() {
+    if !can_run("what_a_dry_run_does_not_try_is_said", &[]) {
+        return;
+    }
+    let _alone = alone();
+    let pair = Pair::new();
+    let arguments = ["run", "--dry-run", "--interface", "v0", "--listen", "192.0.2.1:1", "--database", "sqlite:/no/db"];
+    let answer = output(&mut command(&pair.inside, &arguments));
+    let log = String::from_utf8_lossy(&answer.stderr);
+    assert!(answer.status.success() && log.contains("--listen and --database"), "{log}");
+}
+
+#[test]
 fn an_interface_that_does_not_exist_or_is_named_twice_is_told() {
     if !can_run("an_interface_that_does_not_exist_or_is_named_twice_is_told", &[]) {
         return;
     }
     let _alone = alone();
     let pair = Pair::new();
-    let (code, line) = refused(&run(&pair.inside, Path::new("/nowhere"), "nowhere9", "auto"));
+    let (code, line) = refused(&run(&pair.inside, "nowhere9", "auto"));
     assert_eq!(code, Some(2), "{line}");
     assert!(line.contains("nowhere9"), "{line}");
-    let (code, line) = refused(&run(&pair.inside, Path::new("/nowhere"), "v0,v0", "auto"));
+    let (code, line) = refused(&run(&pair.inside, "v0,v0", "auto"));
     assert!(code == Some(2) && line.contains("v0") && line.contains("once"), "{line}");
 }

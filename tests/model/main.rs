@@ -47,6 +47,8 @@ impl Trained {
             folder.as_os_str(),
             "--out".as_ref(),
             out.as_os_str(),
+            "--holdout-tools".as_ref(),
+            traffic::KEPT_BACK.as_ref(),
         ])
     }
 

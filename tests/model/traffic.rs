@@ -15,6 +15,9 @@ const SECONDS: u64 = 100;
 const IPV4: u16 = 0x0800;
 const MILLI: u64 = 1_000_000;
 
+/// The tool that the model does not learn from.
+pub(crate) const KEPT_BACK: &str = "tool1";
+
 /// Writes eight captures and their labels.
 pub(crate) fn write(folder: &Path) {
     let mut labels = "file\ttype\tattacker\tvictim\tattack_start\tattack_end\ttool\n".to_owned();

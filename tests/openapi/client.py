@@ -14,7 +14,7 @@ from nta_client.models import (
     Health,
     ListAlertItem,
     ListAlertsType,
-    ListWindowJson,
+    ListWindowItem,
     Problem,
 )
 
@@ -33,7 +33,7 @@ with Client(base_url=sys.argv[1], raise_on_unexpected_status=True) as client:
     assert changed.status is AlertStatus.RESOLVED and changed.status_by == "mira", changed
 
     windows = list_windows.sync(client=client, span="5")
-    assert isinstance(windows, ListWindowJson), windows
+    assert isinstance(windows, ListWindowItem), windows
     assert sum(window.packets for window in windows.items) == 400, windows
 
     missing = get_alert.sync("0000000000000000", client=client)

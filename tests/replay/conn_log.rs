@@ -44,6 +44,22 @@ impl Log {
     }
 }
 
+#[test]
+fn the_folder_for_the_log_is_made_and_those_above_it_are_not() {
+    let (folder, path) = in_folder(&[Frame::at(1, ethernet(0x0800, &ipv4(17, &[], 0, &udp(b"one"))))]);
+    let replay = |to: &Path| {
+        let to = ["--format".as_ref(), "zeek".as_ref(), "--output".as_ref(), to.as_os_str()];
+        run(["replay".as_ref(), path.as_os_str()].into_iter().chain(to))
+    };
+    let refused = replay(&folder.path().join("a/b/c"));
+    assert!(refused.status == Some(1) && refused.stderr.contains("/a/b"), "{refused:?}");
+    assert!(!folder.path().join("a").exists(), "nothing is made");
+    for _ in 0..2 {
+        assert_eq!(replay(&folder.path().join("a")).status, Some(0));
+        assert!(folder.path().join("a/conn.log").is_file());
+    }
+}
+
 fn in_folder(frames: &[Frame]) -> (TempDir, std::path::PathBuf) {
     let folder = TempDir::new().expect("folder");
     let path = folder.path().join("input.pcap");
@@ -130,7 +146,7 @@ fn what_is_not_known_is_unset() {
 #[test]
 fn a_folder_gets_the_log_and_standard_output_nothing() {
     let folder = TempDir::new().expect("folder");
-    let logs = folder.path().join("made/logs");
+    let logs = folder.path().join("logs");
     let demo = cases().join("demo/input.pcap");
     let args = ["replay".as_ref(), "--format".as_ref(), "zeek".as_ref(), "--output".as_ref(), logs.as_os_str()];
     let run = run(args.into_iter().chain([demo.as_os_str()]));

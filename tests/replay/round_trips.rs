@@ -2,9 +2,9 @@
 //! every window of every capture; and against tshark's, side by side.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::{fmt, fs};
 
 use nta_tests::capture_list::{ABSENT, all, captures};
 use nta_tests::daemon::{collect, run};
@@ -41,7 +41,7 @@ fn numbers_of_every_window_are_in_order() {
 }
 
 /// Captures whose streams have no timestamps give a sample for each half of a handshake and no other, so that tshark has the
-/// same ones.
+/// same ones, and each number is the same sample's. With timestamps the samples are others: those are printed.
 #[test]
 fn numbers_of_both_sides_are_those_of_tshark() {
     const NAME: &str = "numbers_of_both_sides_are_those_of_tshark";
@@ -58,52 +58,69 @@ fn numbers_of_both_sides_are_those_of_tshark() {
         let [ours] = with_samples[..] else { return None };
         Some((theirs, ours["rtt"].clone()))
     });
-    let (mut errors, mut far, mut all_ratios) = (Vec::new(), Vec::new(), Vec::new());
-    println!("capture, side: samples, tshark's; minimum, median, maximum in ms, tshark's");
+    let (mut same, mut with_timestamps) = (Errors::default(), Errors::default());
+    let (mut far, mut other_samples) = (Vec::new(), Vec::new());
+    println!("capture, side: samples, tshark's; minimum, quantiles, maximum in ms, tshark's");
     for (path, (theirs, ours)) in paths.iter().zip(&compared).filter_map(|(path, both)| Some((path, both.as_ref()?))) {
-        for (side, exact) in [("client", &theirs.client), ("server", &theirs.server)] {
-            let mine = &ours[side];
+        for (side, exact) in [("client", &theirs.client), ("server", &theirs.server), ("all", &theirs.both())] {
+            let mine = if side == "all" { ours } else { &ours[side] };
             if exact.handshakes.is_empty() || count(mine) == 0 {
                 continue;
             }
             let samples = if theirs.has_timestamps { &exact.all } else { &exact.handshakes };
-            let expected = [0.0, 0.5, 1.0].map(|q| samples[(q * (samples.len() - 1) as f64) as usize]);
-            let found = ["min_ms", "p50_ms", "max_ms"].map(|name| mine[name].as_f64().expect("a number"));
+            let expected = QUANTILES.map(|q| nearest_rank(samples, q));
+            let found = ORDER.map(|name| mine[name].as_f64().expect("a number"));
             println!("{path} {side}: {} {}; {found:.3?} {expected:.3?}", count(mine), samples.len());
             if theirs.has_timestamps {
-                all_ratios.push(found[1] / expected[1].max(FIRST_EDGE_MS));
-                continue;
-            }
-            if count(mine) != samples.len() as u64 {
-                continue;
-            }
-            errors.extend(
-                found.iter().zip(expected).map(|(found, expected)| (found - expected).abs() / expected.max(0.001)),
-            );
-            if !found.iter().zip(expected).all(|(found, expected)| near(*found, expected)) {
-                far.push(format!("{path} {side}: {found:?}, tshark {expected:?}"));
+                with_timestamps.add(found, expected);
+            } else if count(mine) != samples.len() as u64 {
+                other_samples.push(format!("{path} {side}: {} samples, tshark {}", count(mine), samples.len()));
+            } else {
+                same.add(found, expected);
+                if !found.iter().zip(expected).all(|(found, expected)| near(*found, expected)) {
+                    far.push(format!("{path} {side}: {found:?}, tshark {expected:?}"));
+                }
             }
         }
     }
-    errors.sort_by(f64::total_cmp);
-    all_ratios.sort_by(f64::total_cmp);
-    let at = |values: &[f64], q: f64| values[(q * (values.len() - 1) as f64) as usize];
-    println!(
-        "{} numbers of handshakes: relative error median {:.4}, 95 % {:.4}, most {:.4}",
-        errors.len(),
-        at(&errors, 0.5),
-        at(&errors, 0.95),
-        at(&errors, 1.0)
-    );
-    println!(
-        "{} medians with timestamps, over tshark's: {:.2} {:.2} {:.2} at 10, 50, 90 %",
-        all_ratios.len(),
-        at(&all_ratios, 0.1),
-        at(&all_ratios, 0.5),
-        at(&all_ratios, 0.9)
-    );
-    assert!(errors.len() > 100, "{} numbers", errors.len());
+    println!("{} of other samples: {other_samples:#?}", other_samples.len());
+    println!("The same samples:\n{same}\nWith timestamps, of other samples:\n{with_timestamps}");
+    assert!(same.0[0].len() > 100, "{} sides", same.0[0].len());
     assert!(far.is_empty(), "{far:#?}");
+}
+
+/// Which quantiles [`ORDER`] names.
+const QUANTILES: [f64; 5] = [0.0, 0.5, 0.95, 0.99, 1.0];
+
+/// The smallest of sorted samples that at least this part of them does not exceed.
+fn nearest_rank(samples: &[f64], q: f64) -> f64 {
+    let part = |(before, _): &(usize, &f64)| (before + 1) as f64 / samples.len() as f64 >= q - 1e-12;
+    *samples.iter().enumerate().find(part).expect("all of them are the whole").1
+}
+
+/// Relative errors of each number of [`ORDER`].
+#[derive(Default)]
+struct Errors([Vec<f64>; 5]);
+
+impl Errors {
+    fn add(&mut self, found: [f64; 5], expected: [f64; 5]) {
+        for ((errors, found), expected) in self.0.iter_mut().zip(found).zip(expected) {
+            errors.push((found - expected).abs() / expected.max(0.001));
+        }
+    }
+}
+
+/// A table: median, 95 %, and most.
+impl fmt::Display for Errors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (name, errors) in ORDER.iter().zip(&self.0) {
+            let mut errors = errors.clone();
+            errors.sort_by(f64::total_cmp);
+            let [median, most_of_them, most] = [0.5, 0.95, 1.0].map(|q| 100.0 * nearest_rank(&errors, q));
+            writeln!(f, "| `{name}` | {} | {median:.1} % | {most_of_them:.1} % | {most:.1} % |", errors.len())?;
+        }
+        Ok(())
+    }
 }
 
 fn near(found: f64, expected: f64) -> bool {
@@ -141,8 +158,14 @@ fn disorder(rtt: &Value) -> Option<String> {
         let expected = if count(side) > 0 { ORDER.len() } else { 0 };
         numbers.len() != expected || !numbers.is_sorted()
     });
+    // A quantile of all lies between those of the sides that have samples.
+    let between = ["p50_ms", "p95_ms", "p99_ms"].iter().all(|name| {
+        let of_sides: Vec<f64> = sides[1..].iter().filter_map(|side| side[name].as_f64()).collect();
+        let all = rtt[name].as_f64();
+        all.is_none_or(|all| of_sides.iter().any(|side| *side <= all) && of_sides.iter().any(|side| *side >= all))
+    });
     let adds_up = count(rtt) == count(sides[1]) + count(sides[2]);
-    (out_of_order || !adds_up).then(|| rtt.to_string())
+    (out_of_order || !between || !adds_up).then(|| rtt.to_string())
 }
 
 /// tshark's round trips of a capture in milliseconds, sorted.
@@ -162,6 +185,15 @@ struct Side {
 }
 
 impl Theirs {
+    fn both(&self) -> Side {
+        let of = |samples: fn(&Side) -> &[f64]| {
+            let mut both = [samples(&self.client), samples(&self.server)].concat();
+            both.sort_by(f64::total_cmp);
+            both
+        };
+        Side { handshakes: of(|side| &side.handshakes), all: of(|side| &side.all) }
+    }
+
     fn of(capture: &Path) -> Self {
         const FIELDS: [&str; 7] = [
             "tcp.stream",

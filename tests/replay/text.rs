@@ -40,7 +40,7 @@ fn the_first_things_that_people_look_at() {
         "packets   81, 4.96 packets/s, mean length 62 bytes\n",
         "bytes     4,982 (4.98 kB), 2.44 kbit/s\n",
         "link type 1 (ETHERNET) · at most 262,144 bytes a packet · times in microseconds\n",
-        "1 alert (18 detectors looked at ",
+        "1 alert (",
         "    192.168.177.151 > 192.168.126.204\n    192.168.177.151 tried ",
     ] {
         assert!(text.contains(line), "{line}\n{text}");
@@ -48,7 +48,7 @@ fn the_first_things_that_people_look_at() {
     // tshark: 18 of the 22 are port unreachable. Their types are no ports.
     assert!(text.contains("  icmp port unreachable\n") && !text.contains("192.168.126.204:3"), "{text}");
     let quiet = piped(&cases().join("demo/input.pcap"), 100, &[]);
-    assert!(quiet.contains("alerts    nothing unusual: 18 detectors looked at "), "{quiet}");
+    assert!(quiet.contains("alerts    nothing unusual: ") && quiet.contains(" detectors looked at "), "{quiet}");
 }
 
 #[test]

@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 
 use nta_tests::cases;
 use nta_tests::daemon::run;
+use nta_tests::packet::{ethernet, ipv4, udp};
+use nta_tests::pcap::{ETHERNET, Frame, pcap};
+use nta_tests::served::Served;
 use serde_json::Value;
 
 /// The kernel engine needs the rights to load the program.
@@ -44,6 +47,50 @@ fn records(file: &[u8]) -> (&[u8], Vec<(u32, &[u8])>) {
         rest = after;
     }
     (header, records)
+}
+
+/// A second each from 3.5 s behind a multiple of all lengths on, with a silence, to 76.5 s.
+#[test]
+fn windows_of_every_length_agree_about_their_time() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (path, database) = (folder.path().join("input.pcap"), folder.path().join("nta.db"));
+    let begin = 1_800_000_000 / 3_600 * 3_600;
+    let frame = |s: u64| Frame { time_ns: (begin + s) * 1_000_000_000 + 500_000_000, ..Frame::at(0, datagram()) };
+    fs::write(&path, pcap(ETHERNET, &(3..=76).filter(|s| !(22..44).contains(s)).map(frame).collect::<Vec<_>>()))
+        .expect("written");
+    let served = Served::start(&path, &format!("sqlite:{}", database.display()), true);
+    let seconds = |window: &Value, field: &str| window[field].as_f64().unwrap_or(0.0);
+    for span in [5_u64, 10, 15, 30, 60, 180, 3_600] {
+        let page = served.get(&format!("/api/metrics?span={span}&sort=time&limit=100"));
+        let windows = page["items"].as_array().expect("windows");
+        let count = 77_u64.div_ceil(span) as usize;
+        assert_eq!(windows.len(), count, "{span}: {page}");
+        let time = |window: &Value, field: &str| {
+            window[field].as_str().and_then(|text| text.parse::<jiff::Timestamp>().ok()).expect("a time").as_second()
+                - begin as i64
+        };
+        for (n, window) in windows.iter().enumerate() {
+            let (start, end) = (time(window, "start"), time(window, "end"));
+            assert_eq!(start, (n as u64 * span) as i64, "{span}: {window}");
+            // The last one ends with the last frame.
+            let last = n + 1 == count;
+            assert_eq!(end, if last { 76 } else { ((n as u64 + 1) * span) as i64 }, "{span}: {window}");
+            let length = if last { 76.5 } else { end as f64 } - start as f64;
+            let (span_s, gap_s) = (seconds(window, "span_s"), seconds(window, "gap_s"));
+            assert!((span_s + gap_s - length).abs() < 1e-6, "{span}: {window}");
+            assert!((gap_s - if n == 0 { 3.5 } else { 0.0 }).abs() < 1e-6, "{span}: {window}");
+            let not_whole = [(n == 0).then_some("run_began"), last.then_some("run_ended")];
+            let not_whole = not_whole.into_iter().flatten().next_back();
+            assert_eq!(window["not_whole"].as_str(), not_whole, "{span}: {window}");
+            let rate = seconds(window, "packets") / span_s.max(1.0);
+            assert!((seconds(window, "packets_per_s") - rate).abs() < 1e-6, "{span}: {window}");
+        }
+    }
+    served.stop();
+}
+
+fn datagram() -> Vec<u8> {
+    ethernet(0x0800, &ipv4(17, &[], 0, &udp(b"a datagram")))
 }
 
 fn write(folder: &Path, name: &str, parts: &[&[u8]]) -> PathBuf {
@@ -144,6 +191,14 @@ fn the_directions_of_a_tap_are_put_together_from_files_and_from_sections() {
             let apart = replay(engine, paths);
             assert_eq!((&apart.flows, &apart.windows), (&said.flows, &said.windows), "{engine}: {paths:?}");
             assert_eq!(apart.summary["captures"].as_array().map(Vec::len), Some(2));
+            let counted = |summary: &Value| summary["ledger"]["interfaces"][0]["name"].as_str().map(str::to_owned);
+            assert_eq!(
+                counted(&apart.summary).as_deref(),
+                Some("2 captures"),
+                "none of them counted all: {}",
+                apart.summary
+            );
+            assert_eq!(counted(&said.summary), both.to_str().map(str::to_owned), "{}", said.summary);
         }
     }
 }

@@ -88,3 +88,58 @@ fn what_is_answered_in_the_end_was_lost() {
     let loss = tcp["loss_ratio"].as_f64().expect("a ratio");
     assert!((loss - 2.0 / 7.0).abs() < 1e-9, "{tcp}");
 }
+
+/// What the text says of these.
+fn text(frames: &[Frame]) -> String {
+    let folder = TempDir::new().expect("folder");
+    let path = folder.path().join("input.pcap");
+    fs::write(&path, pcap(ETHERNET, frames)).expect("written");
+    let run = run(["replay".as_ref(), path.as_os_str()]);
+    assert!(run.is_read(), "{}", run.stderr);
+    String::from_utf8(run.stdout).expect("text")
+}
+
+/// A connection's first segments from one side: the SYN, if it is seen, and twelve with payload.
+fn one_side(port: u16, with_syn: bool) -> Vec<Frame> {
+    let numbers = |n: u32| if n == 0 { [1_000, 0] } else { [1_001 + (n - 1) * 4, 5_000] };
+    let of = |n: u32| match n {
+        0 => segment(port, false, SYN, numbers(n), &[]),
+        _ => segment(port, false, ACK, numbers(n), b"data"),
+    };
+    let at = |n: u32| (100_000 + u64::from(n) * 10) * 1_000_000 + u64::from(port);
+    let frame = |n| {
+        let data = of(n);
+        Frame { time_ns: at(n), wire_len: data.len() as u32, data }
+    };
+    (u32::from(!with_syn)..=12).map(frame).collect()
+}
+
+#[test]
+fn what_is_seen_from_the_middle_or_from_one_side_is_not_called_unanswered() {
+    let middle = text(&(1..=3).flat_map(|port| one_side(port, false)).collect::<Vec<_>>());
+    assert!(middle.contains("3 connections not seen from the start"), "{middle}");
+    assert!(!middle.contains("unanswered"), "{middle}");
+
+    let attempts = (50..=53).flat_map(|port| one_side(port, true).into_iter().take(1));
+    let conversations = (1..=3).flat_map(|port| one_side(port, true));
+    let mut frames: Vec<Frame> = attempts.chain(conversations).collect();
+    frames.sort_by_key(|frame| frame.time_ns);
+    let half = text(&frames);
+    assert!(
+        half.contains("4 connection attempts seen from one side")
+            && half.contains("3 connections without the answers")
+            && !half.contains("unanswered"),
+        "{half}"
+    );
+    assert!(!half.contains("not seen from the start"), "{half}");
+
+    // Where others are answered, silence is one.
+    let answer = |port: u16, n: u32| {
+        let data = segment(port, true, ACK, [5_000, 1_001 + n * 4], &[]);
+        Frame { time_ns: (100_000 + u64::from(n) * 10) * 1_000_000 + 5_000, wire_len: data.len() as u32, data }
+    };
+    frames.extend((1..=3).flat_map(|port| (1..=12).map(move |n| answer(port, n))));
+    frames.sort_by_key(|frame| frame.time_ns);
+    let whole = text(&frames);
+    assert!(whole.contains("4 unanswered connection attempts"), "{whole}");
+}

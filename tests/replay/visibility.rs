@@ -11,6 +11,23 @@ fn replayed(case: &str, file: &str, format: &str) -> Run {
     run
 }
 
+/// What a program cannot know it does not deny.
+#[test]
+fn half_of_a_tap_with_short_connections_is_said_though_nothing_is_concluded() {
+    let path = root().join("tests/cases/tap-two-sections/input.pcapng");
+    let half = |format: &str| {
+        let filter = ["--filter", "src net 192.0.2.0/24"].map(std::ffi::OsStr::new);
+        let format = ["replay", "--format", format].map(std::ffi::OsStr::new);
+        let run = run([&format[..], &filter[..], &[path.as_os_str()]].concat());
+        assert_eq!(run.status, Some(0), "{}", run.stderr);
+        run
+    };
+    let document = half("json").json().remove(0);
+    assert_eq!(document["visibility"]["one_sided"], Value::Null, "{}", document["visibility"]);
+    let text = String::from_utf8(half("text").stdout).expect("text");
+    assert!(text.contains("60 of 60 TCP connections show one side alone (SH, SHR)"), "{text}");
+}
+
 fn document(case: &str, file: &str) -> Value {
     replayed(case, file, "json").json().remove(0)
 }
@@ -45,6 +62,6 @@ fn one_direction_is_noticed_and_said() {
     assert_eq!(visibility["tcp"]["answered"], Value::Null);
     let text = String::from_utf8(replayed("one-way-download", "input.pcap.gz", "text").stdout).expect("text");
     assert!(text.contains("one-sided UDP"), "{text}");
-    let both = self::document("port_scan-quiet", "input.pcap.gz");
+    let both = self::document("mirror-twice", "input.pcap.gz");
     assert_eq!(both["visibility"]["one_sided"], false, "{}", both["visibility"]);
 }

@@ -70,25 +70,12 @@ impl Served {
 
     /// Asks with a JSON body; answers the status and the document.
     pub fn ask(&self, method: &str, path: &str, body: &str) -> (u16, Value) {
-        let length = body.len();
-        let (head, body) = self.send(&format!(
-            "{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nContent-Type: application/json\r\n\
-             Content-Length: {length}\r\n\r\n{body}",
-            self.address
-        ));
-        let status = head.split_whitespace().nth(1).and_then(|word| word.parse().ok()).expect("status");
-        (status, serde_json::from_str(&body).expect("JSON"))
+        ask(&self.address, method, path, body).expect("it listens")
     }
 
     /// Sends these bytes; answers the head and the body of what comes back until the daemon closes.
     pub fn send(&self, request: &str) -> (String, String) {
-        let mut stream = TcpStream::connect(&self.address).expect("it listens");
-        stream.set_read_timeout(Some(Duration::from_secs(30))).expect("time-out");
-        stream.write_all(request.as_bytes()).expect("request");
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).expect("answer");
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("head and body: {answer:?}"));
-        (head.to_owned(), body.to_owned())
+        send(&self.address, request).expect("it listens")
     }
 
     /// What is at this path.
@@ -122,6 +109,34 @@ impl Drop for Served {
         let _ended = self.child.kill();
         let _waited = self.child.wait();
     }
+}
+
+/// Asks whoever listens there with a JSON body; answers the status and the document.
+///
+/// # Errors
+///
+/// When nobody listens.
+pub fn ask(address: &str, method: &str, path: &str, body: &str) -> std::io::Result<(u16, Value)> {
+    let length = body.len();
+    let (head, body) = send(
+        address,
+        &format!(
+            "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Type: application/json\r\n\
+             Content-Length: {length}\r\n\r\n{body}"
+        ),
+    )?;
+    let status = head.split_whitespace().nth(1).and_then(|word| word.parse().ok()).expect("status");
+    Ok((status, serde_json::from_str(&body).expect("JSON")))
+}
+
+fn send(address: &str, request: &str) -> std::io::Result<(String, String)> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(Duration::from_secs(30))).expect("time-out");
+    stream.write_all(request.as_bytes()).expect("request");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("answer");
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("head and body: {answer:?}"));
+    Ok((head.to_owned(), body.to_owned()))
 }
 
 /// Writes a capture in which one host tries 200 ports of another, which refuses each.

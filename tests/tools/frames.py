@@ -37,6 +37,19 @@ class Capture:
         header = struct.pack(">HHHH", source[1], destination[1], 8 + payload, 0)
         self.frames.append((time, *ip(source[0], destination[0], 17, header, payload)))
 
+    def ip(self, time, source, destination, protocol, header, payload, offset=0):
+        """An IP packet of any protocol; with an offset in bytes a later fragment of a datagram."""
+        data, wire = ip(source, destination, protocol, header, payload)
+        if offset:
+            data = data[:20] + struct.pack(">H", offset // 8) + data[22:]
+        self.frames.append((time, data, wire))
+
+    def arp(self, time, sender, address, target, asked, operation=1, to=b"\xff" * 6):
+        """An ARP packet: `sender` and `target` are stations' six bytes, `address` and `asked` what they go by."""
+        packed = [ipaddress.ip_address(one).packed for one in (address, asked)]
+        body = struct.pack(">HHBBH", 1, 0x0800, 6, 4, operation) + sender + packed[0] + target + packed[1]
+        self.frames.append((time, to + sender + b"\x08\x06" + body, 60))
+
     def write(self, path):
         """A gzip-compressed pcap file; the same frames give the same bytes."""
         out = [struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, SNAPLEN, 1)]

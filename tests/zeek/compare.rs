@@ -9,6 +9,8 @@ pub(crate) const CLAIMED: [&str; 7] =
     ["conn_state", "orig_pkts", "resp_pkts", "orig_ip_bytes", "resp_ip_bytes", "orig_bytes", "resp_bytes"];
 /// Printed beside; where a log has none of the claimed columns it takes their place.
 pub(crate) const HISTORY: &str = "history";
+/// Printed beside as well: whether the tunnels around a connection are those that the log has for it.
+pub(crate) const PARENTS: &str = "tunnel_parents";
 
 /// What a log's connections can be compared by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -81,12 +83,7 @@ impl Tally {
 
 /// Compares a log's connections with ours. Their times are masked, so those of the same ends are paired by what else the
 /// log has of them, equal ones first.
-pub(crate) fn compare<'a>(
-    basis: Basis,
-    theirs: impl Iterator<Item = &'a Connection>,
-    ours: &'a [Connection],
-    tally: &mut Tally,
-) {
+pub(crate) fn compare(basis: Basis, theirs: &[Connection], ours: &[Connection], tally: &mut Tally) {
     let columns = basis.columns();
     let mut left: Vec<&Connection> = ours.iter().collect();
     let is_equal = |found: &Connection, expected: &Connection| {
@@ -117,6 +114,14 @@ pub(crate) fn compare<'a>(
             let [equal, all] = tally.by_column.entry(column).or_default();
             *equal += usize::from(found.agrees(expected, column));
             *all += 1;
+        }
+        if let Some(around) = expected.is_inner().then(|| expected.parents(theirs)).flatten() {
+            let [equal, all] = tally.by_column.entry(PARENTS).or_default();
+            *all += 1;
+            match found.parents(ours) {
+                Some(own) if own == around => *equal += 1,
+                own => tally.differences.push(format!("{expected} is within {own:?}, not {around:?}")),
+            }
         }
         if is_equal(found, expected) {
             tally.equal += 1;

@@ -1,5 +1,6 @@
 //! Zeek's tab-separated logs, whole ones and what `zeek-cut` left of them.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 /// A log: its connections, each with the columns that the log has.
@@ -88,6 +89,17 @@ impl Connection {
             && swapped("id.resp_h", "id.orig_h")
             && swapped("id.resp_p", "id.orig_p");
         self.agrees(other, "proto") && (self.begins_as(other) || turned_round)
+    }
+
+    /// The tunnels around it, by their ends; `None` when one of them is not in its log, as Zeek logs those in UDP alone, or not
+    /// with both its ends.
+    pub(crate) fn parents(&self, log: &[Self]) -> Option<BTreeSet<String>> {
+        let ends = |uid: &str| {
+            let parent = log.iter().find(|connection| connection.get("uid") == Some(uid))?;
+            let ends = ["id.orig_h", "id.orig_p", "id.resp_h", "id.resp_p"].map(|column| parent.get(column));
+            Some(ends.into_iter().collect::<Option<Vec<&str>>>()?.join(" "))
+        };
+        self.get("tunnel_parents").filter(|uids| *uids != "-")?.split(',').map(ends).collect()
     }
 
     /// Whether Zeek found it inside a tunnel.

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use compare::{Basis, Tally, compare};
-use log::Log;
+use log::{Connection, Log};
 
 /// Share of the connections, in percent, that has to be equal.
 const WANTED: f64 = 95.0;
@@ -151,8 +151,8 @@ fn pairs(captures: &Path, index: &str) -> Vec<(String, PathBuf)> {
     pairs.into_iter().collect()
 }
 
-/// Compares a log: connections that Zeek found inside a tunnel with those of a replay that opens tunnels, all others with
-/// those of one that does not.
+/// Compares a log: one that has connections inside of tunnels with a replay that opens tunnels, any other with one that does
+/// not.
 fn one(captures: &Path, capture: String, path: &Path, opened: &Path) -> Compared {
     let name = path.strip_prefix(captures.join("expected/zeek")).expect("below it").display().to_string();
     let theirs = Log::read(&std::fs::read_to_string(path).expect("a log"), left_out::columns(&name));
@@ -163,16 +163,9 @@ fn one(captures: &Path, capture: String, path: &Path, opened: &Path) -> Compared
         tally.connections = theirs.connections.len();
         return Compared { name, capture, basis, tally, left_out };
     }
-    let (inner, outer): (Vec<_>, Vec<_>) = theirs.connections.iter().partition(|connection| connection.is_inner());
-    let at = captures.join(&capture);
-    if !outer.is_empty() {
-        compare(basis, outer.into_iter(), &replay(&at, None).connections, &mut tally);
-    }
-    if !inner.is_empty() {
-        // Each of the two replays has connections that are the other's.
-        compare(basis, inner.into_iter(), &replay(&at, Some(opened)).connections, &mut tally);
-        tally.extra = 0;
-    }
+    let opened = theirs.connections.iter().any(Connection::is_inner).then_some(opened);
+    let ours = replay(&captures.join(&capture), opened);
+    compare(basis, &theirs.connections, &ours.connections, &mut tally);
     Compared { name, capture, basis, tally, left_out }
 }
 

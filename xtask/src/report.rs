@@ -14,6 +14,8 @@ pub(crate) struct Group {
     pub(crate) failures: Vec<String>,
     /// What was not run: `what: why`, or the reason alone where the whole group is meant.
     pub(crate) not_run: Vec<String>,
+    /// Tests that failed first and passed when they were run again: passed, and each to be looked at.
+    pub(crate) second_try: Vec<String>,
 }
 
 impl Group {
@@ -67,6 +69,9 @@ pub(crate) fn summary(groups: &[Group]) -> String {
     for reason in groups.iter().flat_map(|group| &group.not_run) {
         text += &format!("not run: {reason}\n");
     }
+    for name in groups.iter().flat_map(|group| &group.second_try) {
+        text += &format!("passed at the second try, failed at the first: {name}\n");
+    }
     let sum = |of: fn(&Group) -> usize| groups.iter().map(of).sum::<usize>();
     text + &format!("{} passed, {} failed, {} skipped", sum(|g| g.passed), sum(|g| g.failed), sum(|g| g.skipped))
 }
@@ -89,11 +94,12 @@ mod tests {
     #[test]
     fn the_last_line_is_the_sum_and_every_reason_is_there() {
         let unit = Group { passed: 7, skipped: 1, not_run: vec!["live: no netns".into()], ..Group::new("unit") };
-        let text =
-            summary(&[unit, Group::new("kernel").not_run("needs CAP_BPF"), Group::new("tidy").fail("x.rs:1: no")]);
+        let kernel = Group { second_try: vec!["live: a".into()], ..Group::new("kernel").not_run("needs CAP_BPF") };
+        let text = summary(&[unit, kernel, Group::new("tidy").fail("x.rs:1: no")]);
         assert!(text.ends_with("\n7 passed, 1 failed, 2 skipped"), "{text}");
         assert!(text.contains("not run: live: no netns\nnot run: kernel: needs CAP_BPF\n"), "{text}");
         assert!(text.contains("failed: tidy: x.rs:1: no\n"), "{text}");
+        assert!(text.contains("passed at the second try, failed at the first: live: a\n"), "{text}");
         assert!(text.contains("kernel             0       0       1\n"), "{text}");
     }
 }

@@ -35,20 +35,22 @@ impl Clock {
     #[inline]
     pub(super) fn time_ns(self, ticks: u64) -> u64 {
         let since_zero = match self.tick {
-            Tick::Nanoseconds(ns) => ticks.saturating_mul(ns),
-            Tick::PerNanosecond(count) => saturate(u128::from(ticks) / count),
-            Tick::BinaryPerSecond(bits) => saturate((u128::from(ticks) * NS_PER_SECOND as u128) >> bits),
+            Tick::Nanoseconds(ns) => u128::from(ticks) * u128::from(ns),
+            Tick::PerNanosecond(count) => u128::from(ticks) / count,
+            Tick::BinaryPerSecond(bits) => (u128::from(ticks) * NS_PER_SECOND as u128) >> bits,
         };
         if self.offset_s == 0 {
-            return since_zero;
+            return number(since_zero);
         }
-        let time = i128::from(since_zero) + i128::from(self.offset_s) * NS_PER_SECOND;
-        u64::try_from(time.max(0)).unwrap_or(u64::MAX)
+        // 2^64 ticks of a second are less than 2^94 nanoseconds.
+        let time = since_zero.cast_signed() + i128::from(self.offset_s) * NS_PER_SECOND;
+        number(time.max(0).cast_unsigned())
     }
 }
 
-fn saturate(ns: u128) -> u64 {
-    u64::try_from(ns).unwrap_or(u64::MAX)
+/// Of what is too late for 64 bits the lower ones, with the highest one set: no time, but one as long after another as it was.
+fn number(ns: u128) -> u64 {
+    u64::try_from(ns).unwrap_or(ns as u64 | 1 << 63)
 }
 
 const NS_PER_SECOND: i128 = 1_000_000_000;
@@ -76,11 +78,15 @@ mod tests {
     }
 
     #[test]
-    fn offset_and_saturation() {
+    fn offsets_and_times_that_are_too_late() {
         assert_eq!(Clock::new(6, 2).time_ns(1), 2_000_001_000);
         assert_eq!(Clock::new(6, -2).time_ns(3_000_000), 1_000_000_000);
         assert_eq!(Clock::new(6, i64::MIN).time_ns(1), 0);
-        assert_eq!(Clock::new(0, i64::MAX).time_ns(u64::MAX), u64::MAX);
-        assert_eq!(Clock::new(0, 0).time_ns(u64::MAX), u64::MAX);
+        let late = Clock::new(6, 0);
+        let first = u64::MAX - 7_000_000;
+        for clock in [Clock::new(0, i64::MAX), Clock::new(0, 0), late] {
+            assert!(clock.time_ns(first) > i64::MAX as u64, "{clock:?}");
+        }
+        assert_eq!(late.time_ns(first + 5_000_000) - late.time_ns(first), 5_000_000_000);
     }
 }

@@ -80,10 +80,15 @@ fn a_stamp_that_is_no_time_becomes_that_of_its_neighbours_or_1970() {
             assert!(given.iter().all(of_others) && given.is_sorted(), "{count} at {at}: {given:?}");
         }
     }
-    // Nothing but such stamps, fewer than wait and more.
+    // Nothing but such stamps, fewer than wait and more: all at once, or one each second.
     for count in [1, 20, 10_000] {
         let ticks: Vec<u64> = (0..count).map(|i| u64::MAX - i).collect();
         assert_eq!(given(&ticks), (vec![0; count as usize], Stamps { wrong: count, set_back: 0 }));
+        // In the years 2554, when 64 bits of nanoseconds end, and 3000.
+        for first in [18_446_744_000_000_000, 32_503_680_000_000_000] {
+            let ticks: Vec<u64> = (0..count).map(|second| first + second * 1_000_000).collect();
+            assert_eq!(given(&ticks), ((0..count).collect(), Stamps { wrong: count, set_back: 0 }), "{first}");
+        }
     }
 }
 

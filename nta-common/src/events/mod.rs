@@ -125,7 +125,7 @@ pub struct EventState {
     /// Packets since the last one that was accounted.
     unsampled: u32,
     /// Packets since the last one whose head was emitted.
-    untold: u32,
+    skipped: u32,
     /// Padding, always 0.
     zero: u32,
 }
@@ -174,7 +174,7 @@ pub(crate) fn raw<R: PacketReader, E: Events>(
     now_ns: impl FnOnce() -> u64,
 ) {
     let every = events.raw_every();
-    if every == 0 || !turn(&mut state.untold, every) {
+    if every == 0 || !turn(&mut state.skipped, every) {
         return;
     }
     cold_path();

@@ -144,7 +144,7 @@ mod tests {
                 SliceReader::new(&frame, frame.len() as u32).with_tunnels((next() % 2 == 0).then(TunnelPorts::default));
             let (mut left, mut right) = (Packet { has_timestamps: 9, ..Packet::default() }, Packet::default());
             short += u32::from(parse(&reader, &mut left).is_some());
-            let families = (packet::parse(&reader, &mut left), general(&reader, &mut right));
+            let families = (packet::parse(&reader, &mut left), general(&reader, &mut right, &mut ()));
             assert_eq!(families.0, families.1, "{frame:?}");
             assert!(families.0.is_err() || fields(&left) == fields(&right), "{frame:?}\n{left:?}\n{right:?}");
         }

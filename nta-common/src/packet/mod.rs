@@ -14,16 +14,19 @@ mod icmp;
 mod ipv4;
 mod ipv6;
 mod shim;
+mod slice;
 mod tcp;
 mod tunnel;
 mod udp;
 
 pub use copy::{COPY_UNIT, copied};
+pub use slice::SliceReader;
 
 use core::hint::cold_path;
 use core::mem::offset_of;
 
 use crate::limits::{MAX_HEADER_BYTES, MAX_TUNNELS};
+use crate::tunnel::Wrappers;
 use crate::{Counter, TunnelPorts, unlikely};
 
 /// IP protocol numbers that the parser knows by name (IANA "Protocol Numbers").
@@ -104,51 +107,6 @@ pub trait PacketReader {
     /// that makes one path of the hundreds on which the parser can end.
     #[inline(always)]
     fn parsed(&self, _packet: &mut Packet) {}
-}
-
-/// The reader over bytes in memory: replay, tests, fuzzing.
-#[derive(Clone, Copy, Debug)]
-pub struct SliceReader<'a> {
-    data: &'a [u8],
-    wire_len: u32,
-    tunnels: Option<TunnelPorts>,
-}
-
-impl<'a> SliceReader<'a> {
-    /// A view of `data`, of a frame that had `wire_len` bytes.
-    #[inline]
-    pub fn new(data: &'a [u8], wire_len: u32) -> Self {
-        Self { data: &data[..data.len().min(MAX_HEADER_BYTES)], wire_len, tunnels: None }
-    }
-
-    /// The same view, with the tunnels at these ports opened, or none.
-    #[inline]
-    #[must_use]
-    pub fn with_tunnels(self, tunnels: Option<TunnelPorts>) -> Self {
-        Self { tunnels, ..self }
-    }
-}
-
-impl PacketReader for SliceReader<'_> {
-    #[inline(always)]
-    fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
-        self.data.get(offset..)?.first_chunk::<N>().copied()
-    }
-
-    #[inline(always)]
-    fn wire_len(&self) -> u32 {
-        self.wire_len
-    }
-
-    #[inline(always)]
-    fn readable(&self) -> usize {
-        self.data.len()
-    }
-
-    #[inline(always)]
-    fn tunnels(&self) -> Option<TunnelPorts> {
-        self.tunnels
-    }
 }
 
 /// Which address family a parsed packet belongs to.
@@ -281,18 +239,22 @@ impl Packet {
         self.proto == proto::TCP && odd & u32::from_ne_bytes([later, truncated, 0, 0]) == 0
     }
 
-    /// Turns the lengths of a frame that stands for several packets, each with `segment_len` bytes of payload, into
-    /// those of all of them, each with its own headers, and returns their number.
+    /// How many packets a frame stands for, each with `segment_len` bytes of payload.
     #[inline(always)]
-    pub(crate) fn split(&mut self, segment_len: u32) -> u32 {
+    pub(crate) fn segments(&self, segment_len: u32) -> u32 {
         if !unlikely(segment_len != 0) || self.payload_len <= segment_len || self.l4_truncated != 0 {
             return 1;
         }
-        let packets = self.payload_len.div_ceil(segment_len);
+        self.payload_len.div_ceil(segment_len)
+    }
+
+    /// Turns the lengths of a frame that stands for so many packets, with this payload in all, into those of all of them, each
+    /// with its own headers.
+    #[inline(always)]
+    pub(crate) fn split(&mut self, packets: u32, payload_len: u32) {
         let more = packets - 1;
-        self.wire_len += more * self.wire_len.saturating_sub(self.payload_len);
-        self.ip_len += more * self.ip_len.saturating_sub(self.payload_len);
-        packets
+        self.wire_len += more * self.wire_len.saturating_sub(payload_len);
+        self.ip_len += more * self.ip_len.saturating_sub(payload_len);
     }
 }
 
@@ -302,17 +264,27 @@ impl Packet {
 /// 512-byte stack of a BPF program. `Err` names the counter of a frame that holds no parseable IP packet.
 #[inline(always)]
 pub fn parse<R: PacketReader>(reader: &R, packet: &mut Packet) -> Result<Family, Counter> {
+    parse_with(reader, packet, &mut ())
+}
+
+/// The same, and what is around the packet goes to `wrappers`.
+#[inline(always)]
+pub fn parse_with<R: PacketReader, W: Wrappers>(
+    reader: &R,
+    packet: &mut Packet,
+    wrappers: &mut W,
+) -> Result<Family, Counter> {
     if fast_path::parse(reader, packet).is_some() {
         return Ok(Family::V4);
     }
     cold_path();
     reader.prepare();
-    general(reader, packet)
+    general(reader, packet, wrappers)
 }
 
 /// Any frame, header by header.
 #[inline(always)]
-fn general<R: PacketReader>(reader: &R, packet: &mut Packet) -> Result<Family, Counter> {
+fn general<R: PacketReader, W: Wrappers>(reader: &R, packet: &mut Packet, wrappers: &mut W) -> Result<Family, Counter> {
     packet.reset(reader.wire_len());
     let mut at = eth::parse(reader, 0, packet)?;
     if let Some(tag) = reader.vlan_tag() {
@@ -331,9 +303,15 @@ fn general<R: PacketReader>(reader: &R, packet: &mut Packet) -> Result<Family, C
         };
         transport(reader, l4.offset, l4.len, packet);
         let Some(ports) = reader.tunnels().filter(|_| depth < MAX_TUNNELS) else { return Ok(family) };
+        let outermost = packet.vlan;
         // A tunnel whose inside is not understood is accounted as what it is.
-        let Some(inner) = tunnel::enter(reader, &ports, l4, packet) else { return Ok(family) };
-        let vlan = packet.vlan;
+        let Some(inner) = tunnel::enter(reader, &ports, l4, packet) else {
+            packet.vlan = outermost;
+            return Ok(family);
+        };
+        // That of the frame inside, if it has one.
+        let vlan = core::mem::replace(&mut packet.vlan, outermost);
+        wrappers.opened(depth, family, packet);
         packet.reset(packet.wire_len);
         packet.vlan = vlan;
         packet.notes = note::TUNNEL;

@@ -229,7 +229,9 @@ fn a_merged_frame_stands_for_packets_with_headers_of_their_own() {
     let parsed = run(&frame).1;
     let split = |segment_len| {
         let mut p = parsed;
-        (p.split(segment_len), p.wire_len, p.ip_len)
+        let packets = p.segments(segment_len);
+        p.split(packets, p.payload_len);
+        (packets, p.wire_len, p.ip_len)
     };
     assert_eq!(split(0), (1, 2_554, 2_540));
     assert_eq!(split(2_500), (1, 2_554, 2_540));

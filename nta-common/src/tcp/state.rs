@@ -245,7 +245,8 @@ impl TcpFlow {
     /// The letters in their order: code and direction.
     pub fn letters(&self) -> impl Iterator<Item = (u32, u32)> {
         self.history.into_iter().flat_map(|word| {
-            (0..64 / LETTER_BITS)
+            let used = (u64::BITS - word.leading_zeros()).div_ceil(LETTER_BITS);
+            (0..used)
                 .rev()
                 .map(move |at| (word >> (at * LETTER_BITS)) as u32 & ((1 << LETTER_BITS) - 1))
                 .filter(|packed| *packed != 0)

@@ -5,18 +5,21 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
 use super::allow::Allow;
-use super::fusion::{ByHost, is_learned_only, models_keys};
+use super::fold;
+use super::fusion::{ByHost, is_learned, is_learned_only};
+use super::hints::Hints;
 use super::raise_after::RaiseAfter;
+use super::seen::widen;
 use crate::domain::{
     Alert, AlertChange, AlertKey, AlertKind, AlertState, Basis, ClearReason, DetectionCounts, Finding, IdentityScope,
     Opinion, Severity, Timestamp,
 };
 use crate::tunables::{Bounds, tunables};
 
-/// A finding this many times its threshold is one step worse; its square two.
-const MAGNITUDE_STEP: f64 = 10.0;
-/// An alert that goes on for so many windows is one step worse.
-const LASTING_WINDOWS: u32 = 12;
+/// Windows in which a host must be unusual before that alone is an alert: an anomaly is nothing wrong by itself.
+const ANOMALY_WINDOWS: u32 = 6;
+/// What a model found is the same alert for so many times as long: it looks at windows one by one, and a slow scanner shows in some.
+const MODELS_HOLD_DOWN: u64 = 12;
 const NANOS: u64 = 1_000_000_000;
 
 tunables! {
@@ -24,7 +27,8 @@ tunables! {
     AlertingConfig in "detect.alerting" always {
         /// An alert is cleared when nothing was found for so long, in seconds of the traffic's own time.
         clear_after_s: u64 = 60 => Bounds::SECONDS,
-        /// One that comes back within so many seconds after it was cleared is the same alert.
+        /// One that comes back within so many seconds after it was cleared is the same alert; with a model among its judges, which
+        /// looks at windows one by one, within twelve times as many.
         hold_down_s: u64 = 300 => Bounds::SECONDS,
         /// What no alert is raised about, as source or as destination: addresses and networks, alone or with the kinds
         /// that they are for, as in "192.0.2.0/24 port_scan".
@@ -32,9 +36,6 @@ tunables! {
         /// Windows with a finding that a kind needs before it is an alert, as in { port_scan = 2 }; 1 unless named. Windows
         /// further apart than clear_after_s do not add up.
         raise_after: RaiseAfter = RaiseAfter::default(),
-        /// Windows with a finding that a learned model needs before it raises an alert of its own; one that joins what a rule
-        /// found needs none.
-        model_windows: u32 = 6 => Bounds::WINDOWS,
         /// For so many seconds after the first window, findings that rest on a baseline are counted and not reported; those of
         /// attacks, which rest on none, always are.
         warm_up_s: u64 = 0 => Bounds::SECONDS,
@@ -50,11 +51,13 @@ pub struct Alerter {
     config: AlertingConfig,
     ids: IdentityScope,
     /// In order, so that what is reported at once is reported in the same order every time.
-    alerts: BTreeMap<AlertKey, Alert>,
+    pub(super) alerts: BTreeMap<AlertKey, Alert>,
     /// The open ones of them.
-    by_host: ByHost,
+    pub(super) by_host: ByHost,
     /// What has not been found often enough.
     waiting: BTreeMap<AlertKey, Waiting>,
+    /// What models said that is too little for an alert of their own.
+    hints: Hints,
     began: Option<Timestamp>,
     counts: DetectionCounts,
 }
@@ -74,7 +77,8 @@ impl Alerter {
     pub fn new(config: AlertingConfig, ids: IdentityScope) -> Self {
         let (alerts, waiting) = (BTreeMap::new(), BTreeMap::new());
         let by_host = ByHost::default();
-        Self { config, ids, alerts, by_host, waiting, began: None, counts: DetectionCounts::default() }
+        let (hints, counts) = (Hints::default(), DetectionCounts::default());
+        Self { config, ids, alerts, by_host, waiting, hints, began: None, counts }
     }
 
     /// What was done so far.
@@ -95,6 +99,8 @@ impl Alerter {
     pub fn judge(&mut self, mut findings: Vec<Finding>, now: Timestamp, emit: &mut dyn FnMut(AlertChange, &Alert)) {
         // Detectors meet hosts in no order.
         findings.sort_by(order);
+        // What explains others comes before them, and rules, which know both parties, before models.
+        findings.sort_by_key(|finding| (finding.basis == Basis::Model, fold::rank(finding.kind)));
         // After a silence: what was over before this window is over, before it can be found again.
         if let Some(start) = findings.iter().map(|finding| finding.start).min() {
             self.began.get_or_insert(start);
@@ -130,12 +136,21 @@ impl Alerter {
         }
         if let Some(key) = self.explained_by(&finding) {
             if let Some(alert) = self.alerts.get_mut(&key) {
-                alert.hear(&finding);
+                // A model's word for another kind of attack does not support this one.
+                if finding.basis == Basis::Rule {
+                    alert.hear(&finding);
+                }
+                alert.merged += 1;
                 emit(AlertChange::Updated, alert);
             }
             return;
         }
         let key = self.belongs_to(&finding, now, emit);
+        if finding.is_a_hint() && !self.is_open(&key) {
+            self.counts.waiting += 1;
+            self.counts.refused += u64::from(!self.hints.keep(&finding));
+            return;
+        }
         let full = self.alerts.len() + self.waiting.len() >= self.config.max_alerts;
         let (first, windows) = match self.alerts.get(&key) {
             Some(known) if known.state == AlertState::Raised => (finding.start, 1),
@@ -166,22 +181,11 @@ impl Alerter {
                 self.counts.raised += 1;
                 let mut alert = Alert::raise(finding, now, &self.ids);
                 (alert.first, alert.windows) = (first, windows);
+                self.hints.take(&alert).iter().for_each(|hint| alert.hear(hint));
                 self.by_host.insert(&alert);
                 emit(AlertChange::Raised, vacant.insert(alert));
             }
         }
-    }
-
-    /// The alert of another kind that says already what a host does about which a model has its own word: a rule found
-    /// something in the same window.
-    fn explained_by(&self, finding: &Finding) -> Option<AlertKey> {
-        if finding.basis == Basis::Rule || self.by_host.joinable(finding).is_some() {
-            return None;
-        }
-        let is_current = |key: &&AlertKey| {
-            self.alerts.get(key).is_some_and(|alert| alert.last > finding.start && !is_learned_only(alert))
-        };
-        self.by_host.about(finding).find(is_current).copied()
     }
 
     /// The alert that a finding is about. A model's joins an open one about its host; what models alone had found
@@ -194,8 +198,8 @@ impl Alerter {
         if finding.basis == Basis::Model {
             return self.by_host.joinable(finding).unwrap_or(own);
         }
-        let theirs =
-            models_keys(&own).find(|key| self.is_open(key) && self.alerts.get(key).is_some_and(is_learned_only));
+        let is_models = |key: &AlertKey| self.alerts.get(key).is_some_and(is_learned_only);
+        let theirs = self.by_host.alike(&own).map(|(_, key)| key).find(is_models);
         let Some(theirs) = theirs else { return own };
         let comes_back = self.alerts.contains_key(&own);
         if let Some(mut alert) = self.alerts.remove(&theirs) {
@@ -223,7 +227,7 @@ impl Alerter {
         let mut least = self.config.raise_after.of(key.kind);
         let mut patience_ns = self.config.clear_after_s * NANOS;
         if finding.basis == Basis::Model {
-            least = least.max(self.config.model_windows);
+            least = if finding.kind == AlertKind::HostAnomaly { least.max(ANOMALY_WINDOWS) } else { least };
             // Models judge windows of 180 s as well: the next one is never nearer.
             patience_ns += finding.end.since(finding.start);
             if self.waiting.get(key).is_some_and(|waiting| finding.end.since(waiting.last) >= patience_ns) {
@@ -256,8 +260,9 @@ impl Alerter {
 
     fn expire(&mut self, now: Timestamp, emit: &mut dyn FnMut(AlertChange, &Alert)) {
         let clear_after_ns = self.config.clear_after_s * NANOS;
-        let forget_after_ns = clear_after_ns + self.config.hold_down_s * NANOS;
+        let hold_down_ns = self.config.hold_down_s * NANOS;
         self.waiting.retain(|_, waiting| now.since(waiting.last) < waiting.patience_ns);
+        self.hints.expire(now, clear_after_ns);
         let (counts, by_host) = (&mut self.counts, &mut self.by_host);
         self.alerts.retain(|_, alert| {
             let quiet_ns = now.since(alert.last);
@@ -267,7 +272,7 @@ impl Alerter {
                 by_host.remove(alert);
                 emit(AlertChange::Cleared, alert);
             }
-            quiet_ns < forget_after_ns
+            quiet_ns < clear_after_ns + hold_down_ns * if is_learned(alert) { MODELS_HOLD_DOWN } else { 1 }
         });
     }
 }
@@ -293,6 +298,7 @@ impl Alert {
             severity: Severity::Low,
             first: finding.start,
             last: finding.end,
+            seen: finding.seen,
             raised: now,
             cleared: None,
             clear_reason: None,
@@ -316,6 +322,7 @@ impl Alert {
         self.merged += 1;
         self.first = self.first.min(finding.start);
         self.last = self.last.max(finding.end);
+        self.see(&finding);
         self.hear(&finding);
         let magnitude = finding.measure.magnitude();
         // A rule's numbers say more than a model's: who, whom, and what was counted.
@@ -331,6 +338,13 @@ impl Alert {
         self.judge_severity();
     }
 
+    /// It goes on from the first packet of all its findings to the last.
+    fn see(&mut self, finding: &Finding) {
+        if let Some(seen) = finding.seen {
+            widen(&mut self.seen, seen);
+        }
+    }
+
     /// Keeps what a judge says; the alert goes on no longer for it.
     fn hear(&mut self, finding: &Finding) {
         if !self.detectors.contains(&finding.detector) {
@@ -342,47 +356,5 @@ impl Alert {
             Some(_) => {}
             None => self.opinions.push(Opinion::of(finding)),
         }
-    }
-
-    fn judge_severity(&mut self) {
-        let lasts = usize::from(self.windows >= LASTING_WINDOWS);
-        if is_learned_only(self) {
-            // Nobody can check what a model says of its own, and how sure it is says nothing of how bad it is.
-            self.severity = Severity::Low.raised(lasts);
-            return;
-        }
-        let magnitude = self.finding.measure.magnitude();
-        let steps = usize::from(magnitude >= MAGNITUDE_STEP)
-            + usize::from(magnitude >= MAGNITUDE_STEP * MAGNITUDE_STEP)
-            + lasts;
-        self.severity = least(self.key.kind).raised(steps).min(most(self.key.kind));
-    }
-}
-
-/// Severity that no magnitude and no repetition exceeds: regular calls repeat by nature, and most are an update's.
-const fn most(kind: AlertKind) -> Severity {
-    if matches!(kind, AlertKind::Beaconing | AlertKind::HostAnomaly) { Severity::Medium } else { Severity::Critical }
-}
-
-/// Severity of a finding that just reaches its threshold.
-const fn least(kind: AlertKind) -> Severity {
-    match kind {
-        AlertKind::ArpSpoof | AlertKind::DnsTunnel | AlertKind::DataExfiltration | AlertKind::Amplification => {
-            Severity::High
-        }
-        AlertKind::PortScan
-        | AlertKind::SshBruteForce
-        | AlertKind::Slowloris
-        | AlertKind::SynFlood
-        | AlertKind::UdpFlood
-        | AlertKind::IcmpFlood
-        | AlertKind::DistributedFlood
-        | AlertKind::Beaconing => Severity::Medium,
-        AlertKind::TrafficSpike
-        | AlertKind::HighLatency
-        | AlertKind::PacketLoss
-        | AlertKind::ProtocolAnomaly
-        | AlertKind::LongLivedConnection
-        | AlertKind::HostAnomaly => Severity::Low,
     }
 }

@@ -11,9 +11,14 @@ pub(super) fn is_learned_only(alert: &Alert) -> bool {
     alert.opinions.iter().all(|opinion| opinion.basis == Basis::Model)
 }
 
+/// Whether a model found it, too.
+pub(super) fn is_learned(alert: &Alert) -> bool {
+    alert.opinions.iter().any(|opinion| opinion.basis == Basis::Model)
+}
+
 /// On which side of an alert a host is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum AlertSide {
+pub(super) enum AlertSide {
     Source,
     Destination,
 }
@@ -44,19 +49,37 @@ impl ByHost {
         }
     }
 
-    /// The open alert that a model's finding belongs to: of its kind, with its host on its side; for an anomaly, which has
-    /// no kind of its own, of any kind with the host on any side. Of several the one that was raised last.
+    /// The open alert that a model's finding belongs to: of its kind, about the same parties as far as both know them; for an
+    /// anomaly, which has no kind of its own, of any kind with the host on any side. Of several the one that was raised last.
     pub(super) fn joinable(&self, finding: &Finding) -> Option<AlertKey> {
         let own = AlertKey::of(finding);
-        let last = |place: (AlertSide, IpAddr, AlertKind)| self.open.get(&place).and_then(BTreeSet::last);
         if finding.kind != AlertKind::HostAnomaly {
-            return places(&own).filter_map(last).max().map(|(_, key)| *key);
+            return self.alike(&own).max().map(|(_, key)| key);
         }
+        let last = |place: (AlertSide, IpAddr, AlertKind)| self.open.get(&place).and_then(BTreeSet::last);
         let host = own.source.host().or(own.destination.host())?;
         let kinds = AlertKind::ALL.into_iter().filter(|kind| *kind != AlertKind::HostAnomaly);
         let places = kinds.flat_map(|kind| [(AlertSide::Source, host, kind), (AlertSide::Destination, host, kind)]);
         places.filter_map(last).max().map(|(_, key)| *key)
     }
+
+    /// Open alerts that may be about the same, of those that were raised last.
+    pub(super) fn alike<'a>(&'a self, own: &'a AlertKey) -> impl Iterator<Item = (Timestamp, AlertKey)> + use<'a> {
+        let alerts = places(own).filter_map(|place| self.open.get(&place));
+        let latest = alerts.flat_map(|alerts| alerts.iter().rev().take(MOST_ALIKE));
+        latest.copied().filter(|(_, key)| are_alike(own, key))
+    }
+}
+
+/// Alerts of one kind and host that are looked at.
+const MOST_ALIKE: usize = 16;
+
+/// Whether two of one kind may be about the same: neither names a party that the other one names otherwise. A scanner is one,
+/// whomever it scans.
+pub(super) fn are_alike(one: &AlertKey, other: &AlertKey) -> bool {
+    let same = |a: Party, b: Party| a == b || a.host().is_none() || b.host().is_none();
+    let is_scan = one.kind == AlertKind::PortScan && one.source.host().is_some() && one.source == other.source;
+    is_scan || same(one.source, other.source) && same(one.destination, other.destination)
 }
 
 impl ByHost {
@@ -69,19 +92,8 @@ impl ByHost {
 }
 
 /// Where an alert is looked for.
-fn places(key: &AlertKey) -> impl Iterator<Item = (AlertSide, IpAddr, AlertKind)> + use<> {
+pub(super) fn places(key: &AlertKey) -> impl Iterator<Item = (AlertSide, IpAddr, AlertKind)> + use<> {
     let kind = key.kind;
     let sides = [(AlertSide::Source, key.source.host()), (AlertSide::Destination, key.destination.host())];
     sides.into_iter().filter_map(move |(side, host)| Some((side, host?, kind)))
-}
-
-/// What a model may have called what a rule now names: the same kind and host, nobody or many at the other end.
-pub(super) fn models_keys(rule: &AlertKey) -> impl Iterator<Item = AlertKey> + use<> {
-    let AlertKey { kind, source, destination } = *rule;
-    let unknown = [Party::Nobody, Party::Many];
-    let of_source = unknown.map(|destination| AlertKey { kind, source, destination });
-    let of_destination = unknown.map(|source| AlertKey { kind, source, destination });
-    let of_source = of_source.into_iter().filter(move |_| source.host().is_some());
-    let of_destination = of_destination.into_iter().filter(move |_| destination.host().is_some());
-    of_source.chain(of_destination)
 }

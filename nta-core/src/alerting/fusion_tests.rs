@@ -29,6 +29,7 @@ fn finding(detector: &'static str, kind: AlertKind, [source, destination]: [Part
         summary: format!("{detector} at {end_s}"),
         facts: Vec::new(),
         contributors: Vec::new(),
+        seen: None,
     }
 }
 
@@ -61,9 +62,14 @@ fn changes(reported: &[(AlertChange, Alert)]) -> Vec<AlertChange> {
     reported.iter().map(|(change, _)| *change).collect()
 }
 
-/// A model that stands alone needs two windows.
 fn new() -> Alerter {
-    Alerter::new(AlertingConfig { model_windows: 2, ..AlertingConfig::default() }, Default::default())
+    Alerter::new(AlertingConfig::default(), Default::default())
+}
+
+/// One that is less sure than an alert of its own needs.
+fn hint(end_s: u64) -> Finding {
+    let measure = Measure { name: "probability", unit: "1", observed: 0.7, expected: None, threshold: 0.9 };
+    Finding { measure, ..by_xgboost(end_s) }
 }
 
 #[test]
@@ -96,35 +102,54 @@ fn in_one_window_they_are_one_alert_as_well() {
 }
 
 #[test]
-fn a_model_that_stands_alone_needs_two_windows_and_stays_mild() {
+fn a_model_that_is_sure_may_speak_after_one_window_and_stays_mild() {
     let mut alerter = new();
-    assert_eq!(changes(&judge(&mut alerter, vec![by_xgboost(105)], 105)), []);
     let reported = judge(&mut alerter, vec![by_xgboost(110)], 110);
     assert_eq!(changes(&reported), [Raised]);
-    assert_eq!((reported[0].1.windows, reported[0].1.detectors.as_slice()), (2, ["xgboost"].as_slice()));
+    assert_eq!((reported[0].1.windows, reported[0].1.detectors.as_slice()), (1, ["xgboost"].as_slice()));
     for end_s in (115..400).step_by(5) {
         let reported = judge(&mut alerter, vec![by_xgboost(end_s)], end_s);
         assert!(reported[0].1.severity <= Severity::Medium, "{}", reported[0].1.severity.word());
     }
-
-    let mut alerter =
-        Alerter::new(AlertingConfig { model_windows: 3, ..AlertingConfig::default() }, Default::default());
-    let reported: Vec<_> =
-        [105, 110, 115].map(|end_s| judge(&mut alerter, vec![by_xgboost(end_s)], end_s).len()).into();
-    assert_eq!(reported, [0, 0, 1]);
 }
 
 #[test]
-fn two_windows_of_180_s_in_a_row_are_two_windows() {
+fn one_that_is_not_sure_supports_a_rule_of_its_time_and_raises_nothing() {
+    for together in [true, false] {
+        let mut alerter = new();
+        let reported = if together {
+            judge(&mut alerter, vec![hint(105), rule(105)], 105)
+        } else {
+            assert_eq!(changes(&judge(&mut alerter, vec![hint(105)], 105)), []);
+            // The rule judges 30 s, in which the model's 5 s lie.
+            let long = Finding { start: Timestamp::from_nanos(80 * S), ..rule(110) };
+            judge(&mut alerter, vec![long], 110)
+        };
+        let alert = &reported.last().expect("raised").1;
+        assert_eq!((reported[0].0, alert.detectors.as_slice()), (Raised, ["port_scan", "xgboost"].as_slice()));
+        assert_eq!(alert.finding.detector, "port_scan");
+        assert_eq!(changes(&judge(&mut alerter, vec![hint(110)], 110)), [Updated], "and while it goes on");
+    }
     let mut alerter = new();
-    let long = |end_s: u64| Finding { start: Timestamp::from_nanos((end_s - 180) * S), ..by_xgboost(end_s) };
-    assert_eq!(changes(&judge(&mut alerter, vec![long(360)], 360)), []);
-    assert_eq!(changes(&judge(&mut alerter, vec![], 365)), []);
-    assert_eq!(changes(&judge(&mut alerter, vec![long(540)], 540)), [Raised]);
+    for end_s in (105..300).step_by(5) {
+        assert_eq!(changes(&judge(&mut alerter, vec![hint(end_s)], end_s)), []);
+    }
+    assert_eq!(alerter.counts().waiting, 39);
+    let mut alerter = new();
+    judge(&mut alerter, vec![hint(105)], 105);
+    let later = judge(&mut alerter, vec![rule(120)], 120);
+    assert_eq!(later[0].1.detectors, ["port_scan"], "what was said before the rule's window is of another time");
+}
 
+#[test]
+fn windows_of_180_s_in_a_row_add_up_for_an_anomaly() {
     let mut alerter = new();
-    judge(&mut alerter, vec![long(360)], 360);
-    assert_eq!(changes(&judge(&mut alerter, vec![long(720)], 720)), [], "one between them found nothing");
+    let long = |end_s: u64| Finding { start: Timestamp::from_nanos((end_s - 180) * S), ..anomaly(ATTACKER, end_s) };
+    for window in 2..7 {
+        assert_eq!(changes(&judge(&mut alerter, vec![long(180 * window)], 180 * window)), []);
+    }
+    assert_eq!(changes(&judge(&mut alerter, vec![], 1_265)), []);
+    assert_eq!(changes(&judge(&mut alerter, vec![long(1_260)], 1_270)), [Raised]);
 }
 
 #[test]
@@ -137,7 +162,6 @@ fn what_a_model_found_first_becomes_the_rules() {
     ] {
         let mut alerter = new();
         let found = |end_s| vec![model("xgboost", SCAN, theirs, end_s)];
-        judge(&mut alerter, found(105), 105);
         let first = judge(&mut alerter, found(110), 110);
         let reported = judge(&mut alerter, vec![rule(115)], 115);
         assert_eq!(changes(&reported), [Updated], "one alert, not two");
@@ -150,7 +174,7 @@ fn what_a_model_found_first_becomes_the_rules() {
         assert_eq!(changes(&judge(&mut alerter, found(120), 120)), [Updated], "and the model goes on joining it");
         assert_eq!(alerter.open().count(), 1);
         assert_eq!(changes(&judge(&mut alerter, vec![], 190)), [Cleared]);
-        assert_eq!(changes(&judge(&mut alerter, found(195), 195)), [], "what is over is not joined");
+        assert_eq!(changes(&judge(&mut alerter, found(195), 195)), [Raised], "what is over is not joined");
     }
 }
 
@@ -158,9 +182,7 @@ fn what_a_model_found_first_becomes_the_rules() {
 fn a_rule_whose_own_alert_comes_back_ends_the_models() {
     let mut alerter = new();
     let first = judge(&mut alerter, vec![rule(105)], 105);
-    for end_s in [170, 175] {
-        judge(&mut alerter, vec![by_xgboost(end_s)], end_s);
-    }
+    judge(&mut alerter, vec![by_xgboost(175)], 175);
     assert_eq!(alerter.open().count(), 1, "the rule's is over, the model's is open");
     let reported = judge(&mut alerter, vec![rule(180)], 180);
     assert_eq!(changes(&reported), [Cleared, Raised]);
@@ -175,20 +197,20 @@ fn another_host_and_another_side_are_other_things() {
     for parties in [[host(VICTIM), Party::Nobody], [Party::Many, host(ATTACKER)], [host("192.0.2.77"), Party::Nobody]] {
         let mut alerter = new();
         judge(&mut alerter, vec![rule(105)], 105);
-        assert_eq!(changes(&judge(&mut alerter, vec![model("xgboost", SCAN, parties, 110)], 110)), [], "{parties:?}");
+        let reported = judge(&mut alerter, vec![model("xgboost", SCAN, parties, 110)], 110);
+        assert_eq!(changes(&reported), [Raised], "{parties:?}");
     }
 }
 
 #[test]
-fn another_word_for_what_a_rule_explains_is_heard_and_raises_nothing() {
+fn another_word_for_what_a_rule_explains_supports_nothing_and_raises_nothing() {
     let mut alerter = new();
     judge(&mut alerter, vec![rule(105)], 105);
     let other = |end_s| model("xgboost", AlertKind::SynFlood, [host(ATTACKER), Party::Nobody], end_s);
     let reported = judge(&mut alerter, vec![rule(110), other(110)], 110);
     assert_eq!((changes(&reported), reported[1].1.key.kind), (vec![Updated, Updated], SCAN));
-    assert_eq!(reported[1].1.detectors, ["port_scan", "xgboost"]);
+    assert_eq!((reported[1].1.detectors.as_slice(), reported[1].1.merged), (["port_scan"].as_slice(), 2));
     // Once the rule is silent, the model's word counts for itself.
-    assert_eq!(changes(&judge(&mut alerter, vec![other(115)], 115)), []);
     assert_eq!(changes(&judge(&mut alerter, vec![other(120)], 120)), [Raised]);
     assert_eq!(alerter.open().count(), 2);
 }
@@ -207,8 +229,10 @@ fn an_anomaly_joins_any_alert_about_its_host_the_latest_of_several() {
     }
     let mut alerter = new();
     judge(&mut alerter, vec![rule(105)], 105);
-    assert_eq!(changes(&judge(&mut alerter, vec![anomaly("192.0.2.77", 110)], 110)), []);
-    let reported = judge(&mut alerter, vec![anomaly("192.0.2.77", 115)], 115);
+    for end_s in [110, 115, 120, 125, 130] {
+        assert_eq!(changes(&judge(&mut alerter, vec![anomaly("192.0.2.77", end_s)], end_s)), []);
+    }
+    let reported = judge(&mut alerter, vec![anomaly("192.0.2.77", 135)], 135);
     assert_eq!((changes(&reported), reported[0].1.severity), (vec![Raised], Severity::Low));
     assert_eq!(reported[0].1.key.kind, AlertKind::HostAnomaly);
 }
@@ -228,6 +252,6 @@ fn joining_takes_the_alert_that_was_raised_last_however_many_there_are() {
     }
     judge(&mut alerter, vec![], 300);
     assert!(alerter.open().next().is_none());
-    assert_eq!(changes(&judge(&mut alerter, vec![by_xgboost(305)], 305)), [], "none is open");
+    assert_eq!(changes(&judge(&mut alerter, vec![by_xgboost(305)], 305)), [Raised], "none is open");
     assert!(alerter.open().all(|alert| alert.state == AlertState::Raised));
 }

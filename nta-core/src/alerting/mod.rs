@@ -2,13 +2,18 @@
 
 mod alerter;
 mod allow;
+mod fold;
 mod fusion;
 #[cfg(test)]
 mod fusion_tests;
+mod hints;
 mod raise_after;
+mod seen;
+mod severity;
 #[cfg(test)]
 mod tests;
 
 pub use alerter::{Alerter, AlertingConfig};
 pub use allow::Allow;
 pub use raise_after::RaiseAfter;
+pub(crate) use seen::date;

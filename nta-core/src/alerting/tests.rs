@@ -21,6 +21,7 @@ fn finding(kind: AlertKind, source: &str, end_s: u64, observed: f64) -> Finding 
         summary: format!("{source} did it"),
         facts: Vec::new(),
         contributors: Vec::new(),
+        seen: None,
     }
 }
 
@@ -197,4 +198,24 @@ fn the_order_of_findings_changes_nothing() {
     let mut shuffled = Alerter::new(AlertingConfig::default(), Default::default());
     assert_eq!(judge(&mut shuffled, findings, 105), reported);
     assert_eq!(judge(&mut forward, vec![], 200), judge(&mut shuffled, vec![], 200));
+}
+
+#[test]
+fn what_another_alert_explains_is_part_of_it() {
+    let mut alerter = Alerter::new(AlertingConfig::default(), Default::default());
+    let to = |finding: Finding, victim: &str| Finding {
+        destination: Party::Host(victim.parse().expect("address")),
+        ..finding
+    };
+    let (victim, other) = ("198.51.100.9", "198.51.100.10");
+    let guessing = |end_s| to(finding(AlertKind::SshBruteForce, A, end_s, 12.0), victim);
+    let calls = |victim, end_s| to(finding(AlertKind::Beaconing, A, end_s, 20.0), victim);
+    // In the order of their kinds the calls would come first.
+    let reported = judge(&mut alerter, vec![calls(victim, 105), guessing(105)], 105);
+    assert_eq!(changes(&reported), [AlertChange::Raised, AlertChange::Updated]);
+    assert_eq!(reported[1].1.detectors, ["ssh_brute_force", "beaconing"]);
+    assert_eq!((reported[1].1.key.kind, reported[1].1.merged), (AlertKind::SshBruteForce, 1));
+    // Who calls another host, or calls on when the guessing is over, is another matter.
+    assert_eq!(changes(&judge(&mut alerter, vec![calls(other, 110)], 110)), [AlertChange::Raised]);
+    assert_eq!(changes(&judge(&mut alerter, vec![calls(victim, 150)], 150)), [AlertChange::Raised]);
 }

@@ -99,6 +99,11 @@ impl Metric {
             | Kind::SynFlood
             | Kind::UdpFlood
             | Kind::IcmpFlood
+            | Kind::AckFlood
+            | Kind::RstFlood
+            | Kind::SynackReflection
+            | Kind::FragmentFlood
+            | Kind::ProtocolFlood
             | Kind::Amplification
             | Kind::DistributedFlood
             | Kind::ProtocolAnomaly => !matches!(self, Self::Latency | Self::Loss),
@@ -108,7 +113,9 @@ impl Metric {
             Kind::SshBruteForce
             | Kind::Slowloris
             | Kind::ArpSpoof
+            | Kind::DuplicateAddress
             | Kind::DnsTunnel
+            | Kind::DnsFlood
             | Kind::LongLivedConnection
             | Kind::Beaconing
             | Kind::DataExfiltration

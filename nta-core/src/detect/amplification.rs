@@ -15,7 +15,7 @@ use super::attempt::{REFLECTOR_PORTS, is_group};
 use super::declaration::{Basis, Cost, Declaration, FlowUse, Rates, Scope};
 use super::recent::{Map, Recent, Shares, Sliding, Weigh};
 use super::{Detector, View};
-use crate::domain::{AlertKind, Finding, Measure};
+use crate::domain::{AlertKind, Finding, Measure, PacketEvent};
 use crate::tunables::{Bounds, tunables};
 use crate::window::{Run, Span};
 
@@ -48,6 +48,8 @@ const MAX_VICTIMS: usize = 8_192;
 const MIN_RATE: f64 = 2.0;
 /// Over which time packets are counted, in seconds.
 const SECONDS: u64 = 30;
+/// Messages that must have been read before they say that the datagrams are no answers.
+const MIN_READ: usize = 10;
 
 /// Finds it in base windows and over the last 30 s.
 #[derive(Debug)]
@@ -105,10 +107,15 @@ impl Amplification {
             expected: Some(asked as f64),
             threshold: config.min_packets_30s as f64,
         };
+        let (kind, what) = if are_no_answers(view, host, port) {
+            (AlertKind::UdpFlood, "UDP datagrams that are no answers")
+        } else {
+            (AlertKind::Amplification, "UDP datagrams")
+        };
         let summary = format!(
-            "{host} got {answers} UDP datagrams ({bytes} bytes) from port {port} within {SECONDS} s and had asked there {asked} times"
+            "{host} got {answers} {what} ({bytes} bytes) from port {port} within {SECONDS} s and had asked there {asked} times"
         );
-        let mut finding = view.finding(&DECLARATION, AlertKind::Amplification, measure, summary);
+        let mut finding = view.finding(&DECLARATION, kind, measure, summary);
         finding.source = victim.shares.party();
         finding.destination = host.into();
         finding.facts =
@@ -116,6 +123,22 @@ impl Amplification {
         finding.contributors = victim.shares.contributors();
         Some(finding)
     }
+}
+
+/// Whether most of what was read of the messages between a host and a server's port is nothing that a server sends to who asked:
+/// an answer to a query has the question in front. Only DNS is read.
+fn are_no_answers(view: &View<'_>, host: IpAddr, port: u16) -> bool {
+    let is_between = |one: (IpAddr, u16), other: (IpAddr, u16)| one.0 == host && other.1 == port;
+    let (mut read, mut answers) = (0, 0);
+    for event in &view.snapshot.events {
+        let PacketEvent::Dns(message) = event else { continue };
+        if is_between(message.client, message.server) || is_between(message.server, message.client) {
+            read += 1;
+            let is_answer = message.is_response && message.opcode == 0 && !message.is_malformed;
+            answers += usize::from(is_answer && message.questions.len() <= 1);
+        }
+    }
+    read >= MIN_READ && answers * 2 < read
 }
 
 impl Detector for Amplification {

@@ -28,6 +28,25 @@ const TRACEROUTE_PORTS: std::ops::RangeInclusive<u16> = 33_434..=33_534;
 /// Ports below are a server's.
 const FIRST_CLIENT_PORT: u16 = 1024;
 
+/// Source ports that were used, as one bit each of 64.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct SourcePorts(u64);
+
+impl SourcePorts {
+    /// As many bits as 45 ports set.
+    const MANY: u32 = 32;
+
+    pub(super) const fn add(&mut self, port: u16) {
+        self.0 |= 1 << (port % 64);
+    }
+
+    /// Whether they are more than scanners use, which keep one for all ports that they try, and another when they try again
+    /// (nmap, masscan, unicornscan).
+    pub(super) const fn are_many(self) -> bool {
+        self.0.count_ones() >= Self::MANY
+    }
+}
+
 /// Who sent, and to whom, in a flow, and what each sent in the window: its originator, but in UDP. There a datagram from a
 /// server's port is taken for an answer, and its target for who asked; if that never said a word, it did not ask.
 pub(super) const fn sides(seen: &FlowObservation) -> [(&Endpoint, &Counts); 2] {

@@ -6,8 +6,9 @@
 //! deviation of j/2 %: Cobalt Strike's `sleep 60 20` has 5 %, its 50 % has 12 to 13 %.
 //!
 //! Not reported: services that call by design (`allowed_ports`: DNS, DHCP, NTP, NetBIOS, SNMP, syslog, mDNS, SSDP and so
-//! on), keep-alives of a UDP session (the same ports again), calls within the local networks, multicast, and calls more often than every `min_interval_s`. Known false
-//! alarms: updates, mail and telemetry ask regularly too; so the severity is medium at most.
+//! on), keep-alives of a UDP session (the same ports again), calls within the local networks, multicast, and calls more often than every `min_interval_s`,
+//! or for less than `min_span_s` without a longer pause. Known false
+//! alarms: updates, mail and telemetry ask regularly too, and so do health checks; so the severity is medium at most.
 
 use std::collections::HashMap;
 use std::hash::BuildHasher as _;
@@ -30,14 +31,22 @@ const EVICT_SHARE: usize = 4;
 /// Intervals that are remembered of each.
 const RING: usize = 32;
 const NANOS: f64 = 1e9;
+/// So many times the interval before, an interval is a pause: what was before does not count for the span.
+const PAUSE: f64 = 10.0;
+/// Deviations of intervals and sizes up to which half of the intervals are enough.
+const EXACT: f64 = 0.02;
 
 tunables! {
     /// Regular calls to the outside.
     BeaconingConfig in "detect.beaconing" {
-        /// Intervals that must be known (RITA asks for 20 connections).
+        /// Intervals that must be known (RITA asks for 20 connections); half as many where times and sizes differ by a fiftieth at most.
         min_intervals: usize = 20 => Bounds::new(4.0, RING as f64),
-        /// Seconds between two calls, at least (median); what comes within half of it is one call.
-        min_interval_s: f64 = 10.0 => Bounds::SECONDS,
+        /// Seconds between two calls, at least (median); what comes within half of it is one call. Implants that are worked with
+        /// call every second to every five.
+        min_interval_s: f64 = 1.0 => Bounds::SECONDS,
+        /// Seconds for which it must have gone on, without a pause of more than ten intervals: a page that asks again and again is
+        /// closed before.
+        min_span_s: f64 = 300.0 => Bounds::SECONDS,
         /// Median absolute deviation of the intervals as a share of their median, at most: jitter of 50 % is within it.
         max_deviation: f64 = 0.15 => Bounds::SHARE,
         /// Bowley's skewness of the intervals, at most; 0 is even, 1 all on one side.
@@ -81,6 +90,8 @@ struct Intervals {
     bytes: [u32; RING],
     /// How many so far.
     count: usize,
+    /// Since when without a pause.
+    since: Timestamp,
 }
 
 /// Finds regular calls in the flows of base windows.
@@ -161,8 +172,12 @@ impl Beaconing {
         if interval_s < self.config.min_interval_s / 2.0 {
             return false;
         }
-        let none = || Box::new(Intervals { seconds: [0.0; RING], bytes: [0; RING], count: 0 });
+        let none = || Box::new(Intervals { seconds: [0.0; RING], bytes: [0; RING], count: 0, since: calls.last });
         let intervals = calls.intervals.get_or_insert_with(none);
+        let before = intervals.count.checked_sub(1).map(|last| f64::from(intervals.seconds[last % RING]));
+        if before.is_some_and(|before| interval_s > before * PAUSE) {
+            intervals.since = flow.first;
+        }
         let at = intervals.count % RING;
         intervals.seconds[at] = interval_s as f32;
         intervals.bytes[at] = u32::try_from(seen.sent[0].bytes).unwrap_or(u32::MAX);
@@ -187,12 +202,18 @@ impl Beaconing {
         let config = &self.config;
         let calls = self.services.get(&key)?.intervals.as_deref()?;
         let known = calls.count.min(RING);
-        if known < config.min_intervals.clamp(4, RING) {
+        let least = config.min_intervals.clamp(4, RING);
+        if known < (least / 2).max(4) {
             return None;
         }
         let times = Regularity::of(calls.seconds[..known].iter().map(|s| f64::from(*s)).collect());
         let sizes = Regularity::of(calls.bytes[..known].iter().map(|bytes| f64::from(*bytes)).collect());
-        let is_regular = times.median >= config.min_interval_s
+        let is_exact = times.deviation <= EXACT && sizes.deviation <= EXACT;
+        let least = if is_exact { (least / 2).max(4) } else { least };
+        let span_s = (times.median * known as f64).max(view.end().since(calls.since) as f64 / NANOS);
+        let is_regular = known >= least
+            && span_s >= config.min_span_s
+            && times.median >= config.min_interval_s
             && times.deviation <= config.max_deviation
             && times.skew.abs() <= config.max_skew
             && sizes.deviation <= config.max_size_deviation;
@@ -210,12 +231,13 @@ impl Beaconing {
             port: Some(port),
             start: view.start(),
             end: view.end(),
+            seen: None,
             measure: Measure {
                 name: "regular_intervals",
                 unit: "intervals",
                 observed: known as f64,
                 expected: None,
-                threshold: config.min_intervals as f64,
+                threshold: least as f64,
             },
             score: score.clamp(0.0, 1.0),
             summary: format!(
@@ -310,9 +332,22 @@ mod tests {
 
     #[test]
     fn regular_calls_are_reported_from_the_twentieth_interval_with_jitter_or_without() {
-        assert_eq!(reported("203.0.113.9", 443, &every_minute(20, 0.0)), 0);
-        assert_eq!(reported("203.0.113.9", 443, &every_minute(21, 0.0)), 1);
+        assert_eq!(reported("203.0.113.9", 443, &every_minute(10, 0.0)), 0);
+        assert_eq!(reported("203.0.113.9", 443, &every_minute(11, 0.0)), 1, "exactly");
+        assert_eq!(reported("203.0.113.9", 443, &every_minute(20, 12.0)), 0);
         assert_eq!(reported("203.0.113.9", 443, &every_minute(40, 12.0)), 20);
+    }
+
+    #[test]
+    fn calls_every_five_seconds_with_gaps_are_reported_after_five_minutes() {
+        // One in twenty is missing.
+        let calls = |from: u64, count: u64| {
+            (from..from + count).filter(|i| i % 20 != 7).map(|i| (i as f64 * 5.0, 300)).collect::<Vec<_>>()
+        };
+        assert_eq!(reported("203.0.113.9", 443, &calls(0, 58)), 0);
+        assert!(reported("203.0.113.9", 443, &calls(0, 62)) > 0);
+        // Four minutes twice, an hour apart.
+        assert_eq!(reported("203.0.113.9", 443, &[calls(0, 48), calls(800, 48)].concat()), 0);
     }
 
     #[test]
@@ -328,7 +363,7 @@ mod tests {
             fixture::full(flow.flow.first, &[], vec![flow])
         });
         assert!(fixture::inspect(&mut detector, keep_alives).is_empty());
-        let often: Vec<_> = (0..60).map(|i| (f64::from(i) * 6.0, 300)).collect();
+        let often: Vec<_> = (0..900).map(|i| (f64::from(i) * 0.6, 300)).collect();
         assert_eq!(reported("203.0.113.9", 443, &often), 0);
     }
 
@@ -341,7 +376,7 @@ mod tests {
         assert_eq!(reported("203.0.113.9", 443, &calls), 0);
         let mut calls = every_minute(40, 0.0);
         calls.iter_mut().skip(25).for_each(|call| call.0 += 28_800.0);
-        assert_eq!(reported("203.0.113.9", 443, &calls), 20);
+        assert_eq!(reported("203.0.113.9", 443, &calls), 30);
     }
 
     #[test]
@@ -359,6 +394,6 @@ mod tests {
             let now = finding.end;
             alerter.judge(vec![finding], now, &mut |_, alert| last = Some((alert.windows, alert.severity)));
         }
-        assert_eq!(last, Some((40, Severity::Medium)));
+        assert_eq!(last, Some((50, Severity::Medium)));
     }
 }

@@ -2,7 +2,9 @@
 //! usual for it.
 //!
 //! The sum over the last minutes counts, in connections that the host itself began: who answers (a web server) sends
-//! much by design. A call with video goes both ways, so the ratio leaves it out. Known false alarms: back-ups and
+//! much by design. A call with video goes both ways, so the ratio leaves it out. How bad it is follows from how rare it is: what goes to a network
+//! that nobody here talked to before, from a host whose habits are known, may be of high severity; any other is at most
+//! medium, and low where the host has sent as much there before. Known false alarms: back-ups and
 //! uploads by people; name their destinations in `allowed_destinations`.
 
 use std::collections::HashMap;
@@ -10,8 +12,10 @@ use std::net::IpAddr;
 
 use foldhash::fast::RandomState;
 
+use super::contacts::Contacts;
 use super::declaration::{Basis, Cost, Declaration, FlowUse, Rates, Scope};
 use super::networks::{Networks, is_outside};
+use super::recent::{Recent, Weigh};
 use super::{Detector, View};
 use crate::domain::{AlertKind, Contributor, Finding, FlowObservation, Measure, Party, Timestamp};
 use crate::tunables::{Bounds, tunables};
@@ -25,6 +29,16 @@ const EVICT_SHARE: usize = 10;
 const NEGLIGIBLE_SHARE: f64 = 0.04;
 /// 30 s windows of a host before its baseline says anything: ten minutes, as the network's.
 const WARM_UP: u32 = 20;
+/// Pairs of which an earlier upload is remembered, for so long: a weekly back-up, and a day.
+const MAX_UPLOADS: usize = 4_096;
+const REMEMBERED_S: u64 = 8 * 86_400;
+/// An upload so long after the last is another one.
+const PAUSE_NS: u64 = 600 * 1_000_000_000;
+/// How sure it is, at least, that the destination is new to a host whose habits are known; that it is not usual; that it is an upload as
+/// before. Severity follows.
+const NEW: f64 = 0.5;
+const UNUSUAL: f64 = 0.4;
+const AS_BEFORE: f64 = 0.2;
 
 tunables! {
     /// Much more sent to the outside than usual.
@@ -55,7 +69,27 @@ pub(super) const DECLARATION: Declaration = Declaration {
 /// Frame bytes sent and received.
 type Volume = [u64; 2];
 type Pair = (IpAddr, IpAddr);
-type Generation = HashMap<Pair, Volume, RandomState>;
+type Generation = HashMap<Pair, Sum, RandomState>;
+
+/// What a pair sent, and whether somebody had talked to the destination's network before.
+#[derive(Clone, Copy, Debug, Default)]
+struct Sum {
+    volume: Volume,
+    is_known: bool,
+}
+
+/// When a pair's upload was reported last, and whether it was another one before.
+#[derive(Debug, Default)]
+struct Upload {
+    last: Timestamp,
+    again: bool,
+}
+
+impl Weigh for Upload {
+    fn weight(&self) -> u64 {
+        u64::from(self.again)
+    }
+}
 
 /// Finds uploads in the flows of base windows.
 #[derive(Debug)]
@@ -67,6 +101,8 @@ pub(super) struct DataExfiltration {
     before_began: Timestamp,
     now: Generation,
     before: Generation,
+    contacts: Contacts,
+    uploads: Recent<Pair, Upload>,
     /// Pairs to be judged with the window.
     due: Vec<Pair>,
     evicted: u64,
@@ -82,6 +118,8 @@ impl DataExfiltration {
             before_began: Timestamp::default(),
             now,
             before,
+            contacts: Contacts::new(),
+            uploads: Recent::new(MAX_UPLOADS, REMEMBERED_S),
             due: Vec::new(),
             evicted: 0,
         }
@@ -107,25 +145,29 @@ impl DataExfiltration {
     }
 
     /// Takes a pair's volume; whether what it sent may be enough for a finding, which of most pairs it is not.
-    fn add(&mut self, pair: Pair, sent: u64, received: u64) -> bool {
+    fn add(&mut self, run: &Run<'_>, pair: Pair, [sent, received]: Volume) -> bool {
         if self.now.len() >= MAX_PAIRS && !self.now.contains_key(&pair) {
-            let mut sizes: Vec<u64> = self.now.values().map(|volume| volume[0]).collect();
+            let mut sizes: Vec<u64> = self.now.values().map(|sum| sum.volume[0]).collect();
             let (_, limit, _) = sizes.select_nth_unstable(MAX_PAIRS / EVICT_SHARE);
             let limit = *limit;
-            self.now.retain(|_, volume| volume[0] > limit);
+            self.now.retain(|_, sum| sum.volume[0] > limit);
             self.evicted += (MAX_PAIRS - self.now.len()) as u64;
         }
-        let volume = self.now.entry(pair).or_default();
-        volume[0] += sent;
-        volume[1] += received;
-        volume[0] + self.before.get(&pair).map_or(0, |before| before[0]) >= self.config.min_bytes
+        let (before, contacts) = (self.before.get(&pair), &self.contacts);
+        let sum = self.now.entry(pair).or_insert_with(|| Sum {
+            volume: [0; 2],
+            is_known: before.map_or_else(|| contacts.knows(run, pair.1), |before| before.is_known),
+        });
+        sum.volume[0] += sent;
+        sum.volume[1] += received;
+        sum.volume[0] + before.map_or(0, |before| before.volume[0]) >= self.config.min_bytes
     }
 
     fn judge(&self, view: &View<'_>, pair: Pair) -> Option<Finding> {
         let config = &self.config;
         let of = |generation: &Generation| generation.get(&pair).copied().unwrap_or_default();
         let (now, before) = (of(&self.now), of(&self.before));
-        let (sent, received) = (now[0] + before[0], now[1] + before[1]);
+        let [sent, received] = [0, 1].map(|side| now.volume[side] + before.volume[side]);
         let ratio = sent as f64 / received.max(1) as f64;
         let usual = view.baselines.host(&pair.0).filter(|host| host.samples >= WARM_UP).map(|host| host.bytes_sent);
         // Windows that were closed late, or a silence, make generations longer than half of the memory.
@@ -137,6 +179,11 @@ impl DataExfiltration {
             return None;
         }
         let (source, destination) = pair;
+        let (score, rarity) = match usual {
+            Some(_) if !now.is_known => ((sent as f64 / threshold / 10.0).clamp(NEW, 1.0), "new"),
+            Some(_) => (UNUSUAL, "known"),
+            None => (UNUSUAL, "unknown"),
+        };
         let expected = usual.map(|level| level.level * covered_s);
         let compared =
             expected.map_or_else(String::new, |bytes| format!("; usual for all it sends are {:.1} MB", bytes / 1e6));
@@ -149,8 +196,9 @@ impl DataExfiltration {
             port: None,
             start: view.start(),
             end: view.end(),
+            seen: None,
             measure: Measure { name: "bytes_sent", unit: "B", observed: sent as f64, expected, threshold },
-            score: (sent as f64 / threshold / 10.0).clamp(0.3, 1.0),
+            score,
             summary: format!(
                 "{source} sent {:.1} MB to {destination} in the last {:.0} s at most, {ratio:.0} times what came back\
                  {compared}",
@@ -160,6 +208,7 @@ impl DataExfiltration {
             facts: vec![
                 ("bytes_received", received.to_string()),
                 ("ratio", format!("{ratio:.1}")),
+                ("destination", rarity.to_owned()),
                 ("baseline_windows", view.baselines.host(&source).map_or(0, |host| host.samples).to_string()),
             ],
             contributors: vec![Contributor { what: destination.to_string(), amount: sent as f64 }],
@@ -174,6 +223,7 @@ impl Detector for DataExfiltration {
 
     fn take(&mut self, run: &Run<'_>) {
         self.turn(run.start);
+        self.contacts.advance(run);
         // Most pairs never send as much in all.
         let evenly = self.config.min_bytes as f64 * run.seconds() / self.config.memory_s;
         let negligible = evenly * NEGLIGIBLE_SHARE;
@@ -181,23 +231,37 @@ impl Detector for DataExfiltration {
         for flows in run.flows.chunk_by(|a, b| ends(a) == ends(b)) {
             let pair = ends(&flows[0]);
             let [sent, received] = [0, 1].map(|side| flows.iter().map(|seen| seen.sent[side].bytes).sum());
-            let concerns = (sent as f64 >= negligible || self.knows(&pair))
-                && self.local.contains(&pair.0)
-                && is_outside(&self.local, &pair.1)
-                && !self.config.allowed_destinations.contains(&pair.1);
-            if concerns && self.add(pair, sent, received) {
+            let is_much = sent as f64 >= negligible || self.knows(&pair);
+            let is_new = flows.iter().any(|seen| seen.is_new);
+            let leaves = |own: &Self| own.local.contains(&pair.0) && is_outside(&own.local, &pair.1);
+            if !(is_much || is_new) || !leaves(self) {
+                continue;
+            }
+            let concerns = is_much && !self.config.allowed_destinations.contains(&pair.1);
+            if concerns && self.add(run, pair, [sent, received]) {
                 self.due.push(pair);
             }
+            self.contacts.note(run, pair.1);
         }
     }
 
     fn inspect(&mut self, view: &View<'_>, out: &mut Vec<Finding>) {
-        let due = std::mem::take(&mut self.due);
-        out.extend(due.into_iter().filter_map(|pair| self.judge(view, pair)));
+        self.uploads.advance(view.end());
+        for pair in std::mem::take(&mut self.due) {
+            let Some(mut finding) = self.judge(view, pair) else { continue };
+            let upload = self.uploads.meet(pair);
+            upload.again |= upload.last != Timestamp::default() && view.start().since(upload.last) > PAUSE_NS;
+            upload.last = view.end();
+            if upload.again {
+                finding.score = AS_BEFORE;
+                finding.summary.push_str(", as it did before");
+            }
+            out.push(finding);
+        }
     }
 
     fn evicted(&self) -> u64 {
-        self.evicted
+        self.evicted + self.uploads.evicted()
     }
 }
 

@@ -1,8 +1,9 @@
 //! Distributed flood: many sources, none of them conspicuous, send a whole network more than it answers.
 //!
 //! "Carpet bombing" (Netscout 2018) spreads a flood over the addresses of a prefix so that no host reaches the
-//! threshold of a detector for one destination. So it counts, for each /24 and /64, the packets of attempts that came
-//! to nothing: SYNs without a handshake, and UDP and ICMP without an answer.
+//! threshold of a detector for one destination. So it counts, for each /24 and /64, the packets that came
+//! to nothing: SYNs without a handshake, UDP, ICMP and other protocols without an answer, and TCP segments of no connection.
+//! What goes without an answer says nothing where one direction is seen.
 //!
 //! Known false alarms: a network that is cut off while very many clients keep asking for it.
 
@@ -10,8 +11,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use nta_common::packet::proto;
 
-use super::attempt::{is_futile, is_group};
+use super::attempt::{is_futile, is_group, sides};
 use super::declaration::{Basis, Cost, Declaration, FlowUse, Rates, Scope};
+use super::flood::{What, stray};
 use super::recent::{Map, Shares};
 use super::{Detector, View};
 use crate::domain::{AlertKind, Finding, FlowObservation, Measure, Party};
@@ -48,12 +50,14 @@ pub(super) struct DistributedFlood {
     config: DistributedFloodConfig,
     /// Unanswered packets of the window by network.
     packets: Map<(IpAddr, u8), u64>,
-    /// Numbers of their flows.
-    flows: Vec<usize>,
+    /// Numbers of their flows, and the side that sent them.
+    flows: Vec<(usize, usize)>,
 }
 
 #[derive(Default)]
 struct Network {
+    /// Packets by what they are.
+    kinds: Map<AlertKind, u64>,
     sources: Distinct,
     hosts: Distinct,
     from: Shares,
@@ -65,12 +69,12 @@ impl DistributedFlood {
         Self { config, packets: Map::default(), flows: Vec::new() }
     }
 
-    fn judge(&self, view: &View<'_>, network: (IpAddr, u8), packets: u64, met: &Network) -> Option<Finding> {
-        let config = &self.config;
+    fn judge(&self, view: &View<'_>, network: (IpAddr, u8), met: &Network) -> Option<Finding> {
+        let (config, packets) = (&self.config, met.kinds.values().sum::<u64>());
         let (seconds, rate) = (view.snapshot.seconds(), packets as f64 / view.snapshot.rate_seconds());
         let (sources, hosts) = (met.sources.count(), met.hosts.count());
         let spread = met.from.largest() < config.max_share && met.to.largest() <= config.max_share;
-        if sources < config.min_sources || hosts < config.min_hosts || !spread {
+        if rate < config.min_rate as f64 || sources < config.min_sources || hosts < config.min_hosts || !spread {
             return None;
         }
         let measure = Measure {
@@ -80,14 +84,16 @@ impl DistributedFlood {
             expected: None,
             threshold: config.min_rate as f64,
         };
+        let kind =
+            met.kinds.iter().max_by_key(|(kind, packets)| (**packets, **kind)).map_or("-", |(kind, _)| kind.word());
         let summary = format!(
-            "{hosts} hosts of {}/{} got {packets} packets from {sources} sources within {seconds:.0} s without an answer",
+            "{hosts} hosts of {}/{} got {packets} packets, most of them of a {kind}, from {sources} sources within {seconds:.0} s without an answer",
             network.0, network.1
         );
         let mut finding = view.finding(&DECLARATION, AlertKind::DistributedFlood, measure, summary);
         finding.source = Party::Many;
         finding.destination = Party::Network(network.0, network.1);
-        finding.facts = vec![("sources", sources.to_string()), ("hosts", hosts.to_string())];
+        finding.facts = vec![("sources", sources.to_string()), ("hosts", hosts.to_string()), ("kind", kind.to_owned())];
         finding.contributors = met.from.contributors();
         Some(finding)
     }
@@ -101,10 +107,26 @@ fn network(address: IpAddr) -> (IpAddr, u8) {
     }
 }
 
-fn is_unanswered(seen: &FlowObservation) -> bool {
+/// Who sent, and whom.
+const fn ends(seen: &FlowObservation, side: usize) -> [IpAddr; 2] {
+    let (originator, responder) = (seen.flow.originator.address, seen.flow.responder.address);
+    if side == 0 { [originator, responder] } else { [responder, originator] }
+}
+
+/// Which side of a flow sent what came to nothing, and what it is.
+fn unanswered(seen: &FlowObservation) -> Option<(usize, What)> {
     match seen.flow.proto {
-        proto::TCP => is_futile(seen),
-        _ => seen.flow.responder.sent.packets == 0 && !is_group(seen.flow.responder.address),
+        proto::TCP if is_futile(seen) => Some((0, What::Syns)),
+        proto::TCP => (0..2).find_map(|side| Some((side, stray(seen, side)?))),
+        proto::UDP => {
+            let [(from, sent), (to, _)] = sides(seen);
+            let side = usize::from(!std::ptr::eq(from, &seen.flow.originator));
+            (to.sent.packets == 0 && sent.packets > 0).then(|| (side, stray(seen, side).unwrap_or(What::Datagrams)))
+        }
+        proto::ICMP | proto::ICMPV6 => {
+            (seen.flow.responder.sent.packets == 0).then(|| (0, stray(seen, 0).unwrap_or(What::IcmpErrors)))
+        }
+        _ => stray(seen, 0).map(|what| (0, what)),
     }
 }
 
@@ -114,9 +136,13 @@ impl Detector for DistributedFlood {
     }
 
     fn take(&mut self, run: &Run<'_>) {
-        for (at, seen) in run.flows.iter().enumerate().filter(|(_, seen)| is_unanswered(seen)) {
-            self.flows.push(run.first + at);
-            *self.packets.entry(network(seen.flow.responder.address)).or_default() += seen.sent[0].packets;
+        for (at, seen) in run.flows.iter().enumerate() {
+            let Some((side, _)) = unanswered(seen) else { continue };
+            let to = ends(seen, side)[1];
+            if !is_group(to) {
+                self.flows.push((run.first + at, side));
+                *self.packets.entry(network(to)).or_default() += seen.sent[side].packets;
+            }
         }
     }
 
@@ -131,17 +157,20 @@ impl Detector for DistributedFlood {
             return;
         }
         let mut networks: Map<(IpAddr, u8), Network> = Map::default();
-        for seen in flows.into_iter().filter_map(|number| view.snapshot.flows.get(number)) {
-            let (from, to) = (seen.flow.originator.address, seen.flow.responder.address);
-            if packets.contains_key(&network(to)) {
-                let met = networks.entry(network(to)).or_default();
-                met.sources.insert(hosts.hash(&from));
-                met.hosts.insert(hosts.hash(&to));
-                met.from.add(from, seen.sent[0].packets);
-                met.to.add(to, seen.sent[0].packets);
-            }
+        for (seen, side) in
+            flows.into_iter().filter_map(|(number, side)| Some((view.snapshot.flows.get(number)?, side)))
+        {
+            let [from, to] = ends(seen, side);
+            let what = unanswered(seen).map(|(_, what)| what).filter(|what| what.would_show(&view.snapshot.visibility));
+            let Some(what) = what.filter(|_| packets.contains_key(&network(to))) else { continue };
+            let (met, sent) = (networks.entry(network(to)).or_default(), seen.sent[side].packets);
+            met.sources.insert(hosts.hash(&from));
+            met.hosts.insert(hosts.hash(&to));
+            met.from.add(from, sent);
+            met.to.add(to, sent);
+            *met.kinds.entry(what.kind()).or_default() += sent;
         }
-        out.extend(networks.iter().filter_map(|(network, met)| self.judge(view, *network, packets[network], met)));
+        out.extend(networks.iter().filter_map(|(network, met)| self.judge(view, *network, met)));
     }
 
     fn evicted(&self) -> u64 {
@@ -165,6 +194,25 @@ mod tests {
         let found = judge(|n| Flow::udp(1_000 + n % 500, 40_000 + n as u16 / 500, 1 + n % 100, 80));
         assert_eq!((found.len(), found[0].source, found[0].destination), (1, Party::Many, Party::Network(host(0), 24)));
         assert_eq!(found[0].measure.observed as u64, 1_200);
+    }
+
+    #[test]
+    fn a_carpet_of_answers_and_of_segments_is_one_and_is_named() {
+        let kind =
+            |found: &[Finding]| found[0].facts.iter().find(|(name, _)| *name == "kind").map(|(_, kind)| kind.clone());
+        let reflected =
+            |n: u32| Flow::udp(1 + n % 100, 4_000 + n as u16, 1_000 + n % 500, 53).sent(0, 0).answered(1, 1_200);
+        let found = judge(reflected);
+        assert_eq!((found.len(), kind(&found).as_deref()), (1, Some("udp_flood")));
+        assert_eq!(found[0].destination, Party::Network(host(0), 24));
+        let found = judge(|n| Flow::tcp(1_000 + n % 500, n as u16, 1 + n % 100, 443).history("A"));
+        assert_eq!((found.len(), kind(&found).as_deref()), (1, Some("ack_flood")));
+        let found = judge(|n| Flow::tcp(1 + n % 100, n as u16, 1_000 + n % 500, 443).history("h").sent(0, 0));
+        assert_eq!((found.len(), kind(&found).as_deref()), (1, Some("synack_reflection")));
+        // Where the other direction is not seen, downloads look like that.
+        let download =
+            |n| Flow::udp(1 + n % 100, 40_000 + n as u16, 1_000 + n % 500, 443).sent(0, 0).answered(20, 1_200);
+        assert!(judge(download).is_empty());
     }
 
     #[test]

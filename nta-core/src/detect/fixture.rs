@@ -17,7 +17,7 @@ pub(super) fn window(time: Timestamp, events: &[PacketEvent]) -> Snapshot {
 }
 
 /// The base window around `time` with these events and flows.
-pub(super) fn full(time: Timestamp, events: &[PacketEvent], flows: Vec<FlowObservation>) -> Snapshot {
+pub(crate) fn full(time: Timestamp, events: &[PacketEvent], flows: Vec<FlowObservation>) -> Snapshot {
     let mut windows = Windows::new(DEFAULT_WINDOW_NS, Seed::fixed());
     windows.open_at(time);
     events.iter().for_each(|event| windows.add_event(event));
@@ -37,8 +37,8 @@ pub(super) fn inspect(detector: &mut dyn Detector, windows: impl Iterator<Item =
 }
 
 /// A new TCP connection in which both sides sent so many bytes in one packet.
-pub(super) fn flow(from: &str, to: &str, port: u16, time_s: f64, bytes: [u64; 2]) -> FlowObservation {
-    let time = Timestamp::from_nanos((1_000_000.0 + time_s) as u64 * 1_000_000_000);
+pub(crate) fn flow(from: &str, to: &str, port: u16, time_s: f64, bytes: [u64; 2]) -> FlowObservation {
+    let time = Timestamp::from_nanos(((1_000_000.0 + time_s) * 1e9) as u64);
     let counts = |bytes| Counts { packets: 1, bytes, ip_bytes: bytes };
     let end = |address: &str, port, bytes| Endpoint {
         address: address.parse().expect("an address"),
@@ -53,6 +53,7 @@ pub(super) fn flow(from: &str, to: &str, port: u16, time_s: f64, bytes: [u64; 2]
         proto: nta_common::packet::proto::TCP,
         originator: end(from, 40_000, bytes[0]),
         responder: end(to, port, bytes[1]),
+        nesting: Default::default(),
         vlan: 0,
         first: time,
         last: time,

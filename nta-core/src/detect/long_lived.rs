@@ -1,4 +1,10 @@
 //! Long-lived connection: a TCP connection that has gone on for hours, as Zeek's long-connections package reports.
+//!
+//! How bad it is follows from how rare it is: at most medium, and low where other pairs of hosts have such connections to the
+//! same port. Connections that two hosts keep side by side are a pool, and are not reported.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use super::declaration::{Basis, Cost, Declaration, FlowUse, Rates, Scope};
 use super::{Detector, View};
@@ -28,6 +34,14 @@ pub(super) const DECLARATION: Declaration = Declaration {
     rates: Rates::Unused,
 };
 
+/// So many long connections between two hosts to one port are a pool.
+const POOL: usize = 4;
+/// So many other pairs with long connections to the port make them usual.
+const USUAL_PAIRS: usize = 2;
+/// How sure it is that the connection is rare, and that it is usual. Severity follows.
+const RARE: f64 = 0.4;
+const USUAL: f64 = 0.2;
+
 #[derive(Debug)]
 pub(super) struct LongLived {
     config: LongLivedConfig,
@@ -39,6 +53,11 @@ impl LongLived {
     pub(super) const fn new(config: LongLivedConfig) -> Self {
         Self { config, long: Vec::new() }
     }
+}
+
+/// Port, client and server.
+const fn service(seen: &FlowObservation) -> (u16, IpAddr, IpAddr) {
+    (seen.flow.responder.port, seen.flow.originator.address, seen.flow.responder.address)
 }
 
 fn duration_s(seen: &FlowObservation) -> f64 {
@@ -67,8 +86,18 @@ impl Detector for LongLived {
         let config = &self.config;
         let mut long: Vec<&FlowObservation> =
             self.long.drain(..).filter_map(|number| view.snapshot.flows.get(number)).collect();
+        let mut kept: BTreeMap<(u16, IpAddr, IpAddr), usize> = BTreeMap::new();
+        for seen in &long {
+            *kept.entry(service(seen)).or_default() += 1;
+        }
+        long.retain(|seen| kept.get(&service(seen)).is_none_or(|count| *count < POOL));
+        let mut pairs: BTreeMap<u16, usize> = BTreeMap::new();
+        for (port, ..) in kept.keys() {
+            *pairs.entry(*port).or_default() += 1;
+        }
         long.sort_unstable_by_key(|seen| (seen.flow.first, seen.flow.id));
         for seen in long.into_iter().take(config.most) {
+            let is_usual = pairs.get(&seen.flow.responder.port).is_some_and(|pairs| *pairs > USUAL_PAIRS);
             let (flow, seconds) = (&seen.flow, duration_s(seen));
             let (from, to) = (&flow.originator, &flow.responder);
             let measure = Measure {
@@ -95,6 +124,7 @@ impl Detector for LongLived {
                     ("bytes_sent", from.sent.bytes.to_string()),
                     ("bytes_received", to.sent.bytes.to_string()),
                 ],
+                score: if is_usual { USUAL } else { RARE },
                 ..view.finding(&DECLARATION, AlertKind::LongLivedConnection, measure, summary)
             });
         }
@@ -102,5 +132,29 @@ impl Detector for LongLived {
 
     fn evicted(&self) -> u64 {
         0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Flow, window};
+    use super::{LongLived, LongLivedConfig, RARE, USUAL};
+    use crate::domain::Finding;
+
+    /// What is said about connections to port 443 that began two hours ago, between these hosts.
+    fn judge(ends: &[(u32, u32)]) -> Vec<Finding> {
+        let flows = ends
+            .iter()
+            .enumerate()
+            .map(|(n, (from, to))| Flow::tcp(*from, 40_000 + n as u16, *to, 443).history("Aa").since(0));
+        window(&mut LongLived::new(LongLivedConfig::default()), 7_200, flows.collect())
+    }
+
+    #[test]
+    fn what_others_have_as_well_is_usual_and_a_pool_is_quiet() {
+        let scores = |ends| judge(ends).iter().map(|finding| finding.score).collect::<Vec<f64>>();
+        assert_eq!(scores(&[(1, 2), (3, 4)]), [RARE; 2]);
+        assert_eq!(scores(&[(1, 2), (3, 4), (5, 6)]), [USUAL; 3]);
+        assert!(judge(&[(1, 2); 6]).is_empty());
     }
 }

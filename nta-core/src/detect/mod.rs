@@ -5,6 +5,8 @@ mod amplification;
 mod arp_spoof;
 mod attempt;
 mod beaconing;
+mod contacts;
+mod counterparts;
 mod data_exfiltration;
 mod declaration;
 #[cfg(test)]
@@ -12,12 +14,15 @@ mod declaration_tests;
 mod distributed_flood;
 mod dns_tunnel;
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
+mod flood;
 mod high_latency;
 mod icmp_flood;
 mod isolation_forest;
+mod known;
 mod long_lived;
 mod named;
+mod neighbor_sweep;
 mod networks;
 mod packet_loss;
 mod port_scan;
@@ -33,6 +38,7 @@ mod syn_flood;
 mod testing;
 mod traffic_spike;
 mod udp_flood;
+mod unusual;
 mod xgboost;
 
 pub use declaration::{Basis, Cost, Declaration, FlowUse, Rates, Scope};
@@ -91,7 +97,7 @@ impl View<'_> {
 
     /// The time for which it counted.
     const fn counted(&self) -> Counted {
-        Counted { end: self.end(), length_ns: self.snapshot.window.length_ns() }
+        Counted { end: self.end(), length_ns: self.snapshot.window.judged_ns() }
     }
 
     /// A finding about this window; parties, facts and contributors follow. Its score rises with the magnitude: even
@@ -106,6 +112,7 @@ impl View<'_> {
             port: None,
             start: self.start(),
             end: self.end(),
+            seen: None,
             score: 1.0 - 1.0 / (1.0 + measure.magnitude().max(0.0)),
             measure,
             summary,

@@ -101,7 +101,9 @@ registry! {
     /// Port scans.
     port_scan: port_scan::PortScan(PortScanConfig),
     /// Port scans over hours.
-    slow_scan: slow_scan::SlowScan(SlowScanConfig),
+    slow_scan: slow_scan::SlowScan(SlowScanConfig, local_networks),
+    /// Sweeps of a link by ARP or neighbour discovery.
+    neighbor_sweep: neighbor_sweep::NeighborSweep(NeighborSweepConfig),
     /// SSH brute force.
     ssh_brute_force: ssh_brute_force::SshBruteForce(SshBruteForceConfig),
     /// Slowloris and slow POST.
@@ -114,6 +116,8 @@ registry! {
     icmp_flood: icmp_flood::IcmpFlood(IcmpFloodConfig),
     /// Reflected answers.
     amplification: amplification::Amplification(AmplificationConfig),
+    /// Floods of what belongs to no conversation.
+    flood: flood::Flood(FloodConfig),
     /// Floods of a network by many.
     distributed_flood: distributed_flood::DistributedFlood(DistributedFloodConfig),
     /// ARP spoofing.

@@ -6,7 +6,7 @@
 //! and the server nothing at all, or the client has since sent drops of a few bytes, one time after another, without a
 //! word of the server: a header line or a byte of a body now and then; or when the client keeps its receive window shut
 //! (slow read). Connections opened before the capture count when
-//! they show drops. Keep-alive connections of browsers, idle pools and long polling carry a whole request or an answer,
+//! they show drops, one after another: one short segment says nothing about what came before it. Keep-alive connections of browsers, idle pools and long polling carry a whole request or an answer,
 //! and a browser opens at most 6 to a server.
 //!
 //! Known false alarms: clients of a server that hangs; many devices behind one address that report without an answer.
@@ -38,6 +38,11 @@ tunables! {
         max_client_bytes: u64 = 4_000 => Bounds::BYTES,
         /// Payload bytes that still are a drop.
         max_drop_bytes: u64 = 100 => Bounds::BYTES,
+        /// Ports of protocols whose clients keep a connection and report on it in short messages, which nobody has to answer: SSH,
+        /// mail, Modbus, MQTT, IEC 60870-5-104, OPC UA, XMPP, AMQP, IRC, DNP3.
+        allowed_ports: Vec<u16> = vec![
+            22, 143, 502, 993, 1883, 2404, 4840, 5222, 5269, 5671, 5672, 6667, 6697, 8883, 20_000,
+        ],
     }
 }
 
@@ -146,7 +151,7 @@ impl Slowloris {
         let mute = connection.server_bytes == 0 && connection.client_bytes <= self.config.max_client_bytes;
         let dropping = connection.drops >= MIN_DROPS;
         let shut = connection.zero_windows >= MIN_ZERO_WINDOWS;
-        aged && ((mute && (connection.whole || connection.drops > 0)) || dropping || shut)
+        aged && ((mute && connection.whole) || dropping || shut)
     }
 
     fn judge(&self, view: &View<'_>, (client, server, port): Pair, connections: &Connections) -> Option<Finding> {
@@ -217,7 +222,7 @@ impl Detector for Slowloris {
             let numbers = next..next + of_pair.len();
             next = numbers.end;
             let mut tcp = of_pair.iter().filter(|seen| seen.flow.proto == proto::TCP).peekable();
-            if tcp.peek().is_none() {
+            if tcp.peek().is_none_or(|seen| config.allowed_ports.contains(&seen.flow.responder.port)) {
                 continue;
             }
             let pair = pair(&of_pair[0]);
@@ -291,6 +296,12 @@ mod tests {
             }
         };
         assert!(!judge(4, |i| (0..50).map(|n| drop(n, i)).collect()).is_empty());
+    }
+
+    #[test]
+    fn one_short_segment_of_a_connection_from_before_says_nothing() {
+        let report = |n, i: u64| (i == u64::from(n) / 10).then(|| open(n, ConnState::Oth, "Da", 60, 0));
+        assert!(judge(12, |i| (0..60).filter_map(|n| report(n, i)).collect()).is_empty());
     }
 
     #[test]

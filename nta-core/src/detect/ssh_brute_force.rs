@@ -113,6 +113,7 @@ impl SshBruteForce {
         finding.source = client.into();
         finding.destination = server.into();
         finding.port = Some(port);
+        finding.seen = talked.iter().map(|connection| connection.first).min().map(|first| [first, view.end()]);
         finding.facts = vec![("small_share", format!("{share:.3}")), ("median_bytes", median.to_string())];
         Some(finding)
     }

@@ -45,6 +45,7 @@ impl Flow {
             proto: protocol,
             originator: end(ends[0]),
             responder: end(ends[1]),
+            nesting: Default::default(),
             vlan: 0,
             first: Timestamp::default(),
             last: Timestamp::default(),
@@ -73,6 +74,11 @@ impl Flow {
 
     pub(super) fn echo(from: u32, to: u32) -> Self {
         Self::new(proto::ICMP, [(from, 8), (to, 0)])
+    }
+
+    /// Another protocol than those with ports.
+    pub(super) fn protocol(number: u8, from: u32, to: u32) -> Self {
+        Self::new(number, [(from, 0), (to, 0)])
     }
 
     /// Port unreachable.

@@ -79,13 +79,7 @@ impl Detector for TrafficSpike {
                 Metric::Packets => largest(view.snapshot, CONTRIBUTORS, |h| h.packets() as f64 / seconds),
                 _ => largest(view.snapshot, CONTRIBUTORS, |h| f64::from(h.originator.attempts) / seconds),
             };
-            let summary = format!(
-                "{} of the network is {:.0} {}, {:.1} times the usual {usual:.0}",
-                metric.word(),
-                measure.observed,
-                metric.unit(),
-                measure.observed / usual.max(f64::MIN_POSITIVE),
-            );
+            let summary = summary(metric, measure.observed, usual);
             out.push(Finding {
                 facts: vec![("metric", metric.word().to_owned())],
                 contributors,
@@ -96,5 +90,57 @@ impl Detector for TrafficSpike {
 
     fn evicted(&self) -> u64 {
         0
+    }
+}
+
+/// What is seen and what is usual. How many times that is says nothing where next to nothing is usual.
+fn summary(metric: Metric, observed: f64, usual: f64) -> String {
+    let [seen, usually] = [observed, usual].map(|value| rate(metric, value));
+    let times = observed / usual;
+    if times < 1000.0 {
+        format!("the network carries {seen}, {times:.1} times the usual {usually}")
+    } else {
+        format!("the network carries {seen}, where {usually} is usual")
+    }
+}
+
+/// With unit, prefix and thousands apart.
+fn rate(metric: Metric, value: f64) -> String {
+    let (value, unit) = match metric {
+        Metric::Bandwidth if value >= 1e9 => (value / 1e9, "Gbit/s"),
+        Metric::Bandwidth if value >= 1e6 => (value / 1e6, "Mbit/s"),
+        Metric::Bandwidth if value >= 1e3 => (value / 1e3, "kbit/s"),
+        Metric::Bandwidth => (value, "bit/s"),
+        Metric::Packets => (value, "packets/s"),
+        _ => (value, "new connections/s"),
+    };
+    if value < 100.0 && value.fract() != 0.0 {
+        return format!("{value:.1} {unit}");
+    }
+    let digits = format!("{value:.0}");
+    let groups: Vec<&str> =
+        digits.as_bytes().rchunks(3).rev().map(|group| str::from_utf8(group).unwrap_or("")).collect();
+    format!("{} {unit}", groups.join(","))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_summary_says_the_numbers_as_people_do() {
+        for (metric, observed, usual, says) in [
+            (Metric::Packets, 20.4, 2.0, "the network carries 20.4 packets/s, 10.2 times the usual 2 packets/s"),
+            (Metric::Bandwidth, 227_170.0, 0.0, "the network carries 227 kbit/s, where 0 bit/s is usual"),
+            (Metric::Bandwidth, 4.5e9, 9e8, "the network carries 4.5 Gbit/s, 5.0 times the usual 900 Mbit/s"),
+            (
+                Metric::Packets,
+                1_234_567.0,
+                12.0,
+                "the network carries 1,234,567 packets/s, where 12 packets/s is usual",
+            ),
+        ] {
+            assert_eq!(summary(metric, observed, usual), says);
+        }
     }
 }

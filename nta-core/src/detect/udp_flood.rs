@@ -6,8 +6,8 @@
 //! - *scattered* datagrams: flows that began and ended with one or two datagrams, at one service, where one source
 //!   takes port after port, or where nobody answers;
 //! - *sprayed* ones: large datagrams without an answer to many ports of one host (small ones are a scan's);
-//! - *deaf* streams: a thousand datagrams a second at one service, for half a second or longer, and nothing back; a hundred
-//!   where the host has said that it takes none.
+//! - *deaf* streams: a thousand datagrams a second at one service, for half a second or longer, and nothing back; half as many
+//!   where they are small, a hundred where the host has said that it takes none.
 //!
 //! Services that are asked by one datagram from a new port each (DNS, NTP, …) count only where they do not answer.
 //! Known false alarms: one-way streams above the rate (multicast does not count), load generators. Evasion: a slow
@@ -16,6 +16,7 @@
 use std::collections::HashSet;
 use std::net::IpAddr;
 
+use nta_common::flow::Counts;
 use nta_common::packet::proto;
 
 use super::attempt::{REFLECTOR_PORTS, is_group, sides};
@@ -38,6 +39,9 @@ tunables! {
         /// Datagrams a second of a stream to which nothing comes back, while it lasts, half a second at least. Juniper's
         /// default for a UDP flood; a camera's 8 Mbit/s are 800.
         min_deaf_rate: u64 = 1_000 => Bounds::COUNT,
+        /// The same of small datagrams, 500 bytes on the average at most: video fills its packets, and audio sends 100 a second
+        /// at most (RFC 3551: 20 ms each by default). Ports to which devices report do not count.
+        min_small_rate: u64 = 500 => Bounds::COUNT,
         /// The same where the target has said in the window that it takes none (ICMP destination unreachable): who sends on,
         /// a hundred a second, does not want an answer.
         min_refused_rate: u64 = 100 => Bounds::COUNT,
@@ -64,6 +68,8 @@ const MAX_SCATTERED: u64 = 2;
 const MIN_RATE: f64 = 2.0;
 /// Mean IP bytes from which on a datagram is no probe: nmap's largest payloads stay below (nmap-payloads, 2023).
 const LARGE_BYTES: u64 = 300;
+/// Mean IP bytes up to which datagrams are no video's.
+const SMALL_BYTES: u64 = 500;
 /// A stream whose other side sends less than this share of its packets is deaf.
 const DEAF_SHARE: f64 = 0.01;
 /// A deaf stream that lasts shorter has to have as many datagrams as in this time, in seconds.
@@ -92,8 +98,6 @@ struct Hits {
     scattered: Sliding,
     unanswered: Sliding,
     deaf: Sliding,
-    /// Whether the target said that it takes none.
-    refused: bool,
     shares: Shares,
 }
 
@@ -103,7 +107,8 @@ struct Met {
     scattered: u64,
     unanswered: u64,
     deaf: u64,
-    refused: bool,
+    /// The lowest rate from which on one of the deaf streams is a flood.
+    deaf_rate: Option<u64>,
     shares: Shares,
 }
 
@@ -114,9 +119,22 @@ impl Weigh for Hits {
 }
 
 impl UdpFloodConfig {
-    const fn deaf_rate(&self, refused: bool) -> u64 {
-        if refused { self.min_refused_rate } else { self.min_deaf_rate }
+    /// Datagrams a second from which on a stream is a flood, if nothing comes back.
+    fn deaf_rate(&self, sent: &Counts, port: u16, refused: bool) -> u64 {
+        let is_small = sent.ip_bytes <= sent.packets * SMALL_BYTES && !is_queried(port);
+        if refused {
+            self.min_refused_rate
+        } else if is_small {
+            self.min_small_rate
+        } else {
+            self.min_deaf_rate
+        }
     }
+}
+
+/// Whether it is a port that is asked, or reported to, by single datagrams.
+fn is_queried(port: u16) -> bool {
+    QUERY_PORTS.contains(&port) || REFLECTOR_PORTS.contains(&port)
 }
 
 impl UdpFlood {
@@ -124,15 +142,21 @@ impl UdpFlood {
         Self { config, targets: Recent::new(MAX_TARGETS, SECONDS), flows: Vec::new(), refusals: HashSet::new() }
     }
 
-    fn judge(config: &UdpFloodConfig, view: &View<'_>, (host, port): Target, hits: &Hits) -> Option<Finding> {
+    fn judge(
+        config: &UdpFloodConfig,
+        view: &View<'_>,
+        (host, port): Target,
+        deaf_rate: u64,
+        hits: &Hits,
+    ) -> Option<Finding> {
         let end = view.end();
         let one = hits.shares.largest() >= MAIN_SHARE;
-        let queried = port.is_some_and(|port| QUERY_PORTS.contains(&port) || REFLECTOR_PORTS.contains(&port));
-        let scattered = if one && port.is_some() && !queried { hits.scattered.sum(end, SECONDS) } else { 0 };
+        let scattered =
+            if one && port.is_some_and(|port| !is_queried(port)) { hits.scattered.sum(end, SECONDS) } else { 0 };
         let (what, observed, threshold, seconds) = [
             ("scattered_datagrams", scattered, config.min_scattered_30s, SECONDS as f64),
             ("unanswered_datagrams", hits.unanswered.sum(end, SECONDS), config.min_unanswered_30s, SECONDS as f64),
-            ("deaf_datagrams", hits.deaf.newest(end), config.deaf_rate(hits.refused) / 2, view.snapshot.seconds()),
+            ("deaf_datagrams", hits.deaf.newest(end), deaf_rate / 2, view.snapshot.seconds()),
         ]
         .into_iter()
         .find(|(_, observed, threshold, _)| observed >= threshold)?;
@@ -194,13 +218,16 @@ fn count(
             met_host.unanswered += packets;
             met_host.shares.add(source, packets);
         }
-    } else if !view.snapshot.visibility.udp.is_one_sided() && (back as f64) < packets as f64 * DEAF_SHARE {
+    } else if (back as f64) < packets as f64 * DEAF_SHARE {
         let lasted_s = flow.last.min(view.end()).since(flow.first.max(view.start())) as f64 / 1e9;
         let refused = refusals.contains(&(target.address, source));
-        if packets as f64 >= config.deaf_rate(refused) as f64 * lasted_s.max(MIN_DEAF_S) {
+        // Who refuses is seen to answer.
+        let is_seen = refused || !view.snapshot.visibility.udp.is_one_sided();
+        let least = config.deaf_rate(sent, target.port, refused);
+        if is_seen && packets as f64 >= least as f64 * lasted_s.max(MIN_DEAF_S) {
             let met_service = met.entry(service).or_default();
             met_service.deaf += packets;
-            met_service.refused |= refused;
+            met_service.deaf_rate = Some(met_service.deaf_rate.map_or(least, |known| known.min(least)));
             met_service.shares.add(source, packets);
         }
     }
@@ -243,9 +270,9 @@ impl Detector for UdpFlood {
             hits.scattered.add(counted, met.scattered);
             hits.unanswered.add(counted, met.unanswered);
             hits.deaf.add(counted, met.deaf);
-            hits.refused |= met.refused;
             hits.shares.merge(&met.shares);
-            out.extend(Self::judge(&self.config, view, key, hits));
+            let deaf_rate = met.deaf_rate.unwrap_or(self.config.min_deaf_rate);
+            out.extend(Self::judge(&self.config, view, key, deaf_rate, hits));
         }
     }
 
@@ -282,7 +309,7 @@ mod tests {
 
     #[test]
     fn who_sends_on_where_nobody_takes_it_floods() {
-        let stream = Flow::udp(1, 40_000, 2, 9_955).sent(3_000, 100);
+        let stream = Flow::udp(1, 40_000, 2, 9_955).sent(3_000, 1_300);
         let refusal = Flow::unreachable(2, 1);
         let found = judge(1, |_| vec![stream.clone().lasting(4.9), refusal.clone()]);
         assert_eq!(
@@ -293,7 +320,7 @@ mod tests {
         let other = Flow::unreachable(2, 3);
         assert!(judge(1, |_| vec![stream.clone().lasting(4.9), other.clone()]).is_empty(), "another's");
         // As Zeek turns round what comes from a server's port.
-        let turned = Flow::udp(2, 9_955, 1, 53).sent(0, 0).answered(3_000, 100).lasting(4.9);
+        let turned = Flow::udp(2, 9_955, 1, 53).sent(0, 0).answered(3_000, 1_300).lasting(4.9);
         assert_eq!(judge(1, |_| vec![turned.clone(), refusal.clone()])[0].source, Party::Host(host(1)));
     }
 
@@ -324,8 +351,11 @@ mod tests {
 
     #[test]
     fn a_stream_that_nobody_answers_is_one_above_the_rate() {
-        let stream = |packets, seconds| Flow::udp(1, 40_000, 2, 80).sent(packets, 500).lasting(seconds);
+        let stream = |packets, seconds| Flow::udp(1, 40_000, 2, 80).sent(packets, 1_300).lasting(seconds);
         assert_eq!(judge(1, |_| vec![stream(5_000, 4.9)]).len(), 1);
+        let small = |port| Flow::udp(1, 40_000, 2, port).sent(3_000, 228).lasting(4.9);
+        assert_eq!(judge(1, |_| vec![small(5_201)]).len(), 1, "too small for video, too many for audio");
+        assert!(judge(6, |_| vec![small(8_125)]).is_empty(), "metrics");
         assert_eq!(judge(1, |_| vec![stream(600, 0.1)]).len(), 1, "a burst");
         assert!(judge(1, |_| vec![stream(4_000, 4.9)]).is_empty(), "a camera");
         assert!(judge(1, |_| vec![stream(400, 0.01)]).is_empty(), "a picture");

@@ -11,24 +11,27 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::active::most_active;
+use super::counterparts::{Counterparts, Direction};
 use super::declaration::{Basis, Cost, Declaration, FlowUse, Rates, Scope};
+use super::unusual::Usual;
 use super::{Detector, View};
-use crate::domain::{AlertKind, Finding, Measure, Party};
+use crate::domain::{AlertKind, Contributor, Finding, Measure, Party};
 use crate::features::Extent;
 use crate::model::{self, AttackRole, Classification, Classifier, Input, MIN_PACKETS, Reason};
 use crate::tunables::{Bounds, tunables};
-use crate::window::{Run, Span};
+use crate::window::{HostStats, Run, Span};
 
 tunables! {
     /// What a model learned from labelled traffic.
     XgboostConfig in "detect.xgboost" {
-        /// Probability from which on a class is reported, for all classes; 0 for what training found best for each.
+        /// Probability from which on a class is reported without a rule that says the same, for all classes; 0 for what training
+        /// found for each.
         threshold: f64 = 0.0 => Bounds::SHARE,
         /// Packets of a host in a window from which on it is judged; one with 5 flows is judged anyway.
         min_packets: u64 = MIN_PACKETS => Bounds::COUNT,
         /// Hosts judged in a window, those with the most packets and flows; further ones are counted and left out.
         max_hosts: usize = 64 => Bounds::ENTRIES,
-        /// Windows of one length in a row that must look alike, besides detect.alerting.model_windows.
+        /// Windows of one length in a row that must look alike.
         windows: u32 = 1 => Bounds::WINDOWS,
     }
 }
@@ -47,13 +50,26 @@ pub(super) const DECLARATION: Declaration = Declaration {
 const MAX_EXPLAINED: usize = 16;
 /// Reasons of a finding.
 const REASONS: usize = 4;
+/// Services a host that a scanner must have asked for, on average, to be one that scans ports and not hosts.
+const PORTS_OF_ONE: u64 = 4;
+/// Counterparts that a finding names.
+const MAX_CONTRIBUTORS: usize = 10;
 
 /// A row of windows in which a host looked alike.
 #[derive(Clone, Debug, Default)]
 struct Lasting {
     windows: u32,
     /// The reasons in the first window in which it was reported: they hardly change, and cost more than the answer.
-    because: Option<String>,
+    because: Option<Because>,
+}
+
+/// Why a host was taken for something.
+#[derive(Clone, Debug, Default)]
+struct Because {
+    /// To be read.
+    words: String,
+    /// Inputs, their values, and how far each moved the margin.
+    inputs: String,
 }
 
 /// Asks a model.
@@ -63,6 +79,8 @@ pub(super) struct Xgboost {
     model: Arc<Classifier>,
     /// For each length, hosts that looked so in a row of windows up to the last one.
     rows: [HashMap<(IpAddr, usize), Lasting>; Span::ALL.len()],
+    counterparts: Counterparts,
+    usual: Usual,
     skipped: u64,
     /// Whether the library has failed: it is not asked again.
     failed: bool,
@@ -70,13 +88,27 @@ pub(super) struct Xgboost {
 
 impl Xgboost {
     pub(super) fn new(config: XgboostConfig, model: Arc<Classifier>) -> Self {
-        Self { config, model, rows: Default::default(), skipped: 0, failed: false }
+        Self {
+            config,
+            model,
+            rows: Default::default(),
+            counterparts: Counterparts::new(),
+            usual: Usual::default(),
+            skipped: 0,
+            failed: false,
+        }
     }
 
     fn is_reported(&self, opinion: &Classification) -> bool {
         let fixed = self.config.threshold;
-        let is_sure = if fixed > 0.0 { opinion.probability >= fixed } else { opinion.is_sure };
-        is_sure && self.model.class(opinion.class).attack().is_some()
+        let is_said = opinion.supports || fixed > 0.0 && opinion.probability >= fixed;
+        is_said && self.model.class(opinion.class).attack().is_some()
+    }
+
+    /// Whether it looks like a scanner and only asks what has answered it before: its targets are gone.
+    fn is_a_monitor(&self, view: &View<'_>, host: IpAddr, opinion: &Classification) -> bool {
+        let attack = self.model.class(opinion.class).attack();
+        attack == Some((AlertKind::PortScan, AttackRole::Attacker)) && self.counterparts.fails_at_known(view, host)
     }
 
     /// Keeps the hosts that have looked so for long enough.
@@ -95,7 +127,14 @@ impl Xgboost {
         });
     }
 
-    fn finding(&self, view: &View<'_>, host: IpAddr, opinion: Classification, because: String) -> Option<Finding> {
+    fn finding(
+        &self,
+        view: &View<'_>,
+        stats: &HostStats,
+        opinion: Classification,
+        because: &Because,
+    ) -> Option<Finding> {
+        let host = stats.address;
         let class = self.model.class(opinion.class);
         let (kind, role) = class.attack()?;
         let threshold = if self.config.threshold > 0.0 { self.config.threshold } else { class.threshold };
@@ -110,17 +149,38 @@ impl Xgboost {
             AttackRole::Attacker => "behaves like the source",
             AttackRole::Victim => "looks like the target",
         };
-        let (percent, seconds) = (opinion.probability * 100.0, view.snapshot.seconds());
-        let behind = if because.is_empty() { String::new() } else { format!(": {because}") };
+        // Nothing is certain, and what is nearly so is not said to be.
+        let percent = ((opinion.probability * 1000.0).floor() / 10.0).min(99.9);
+        let seconds = view.snapshot.seconds();
+        let behind = if because.words.is_empty() { String::new() } else { format!(": {}", because.words) };
+        let direction = match role {
+            AttackRole::Attacker => Direction::Sent,
+            AttackRole::Victim => Direction::Received,
+        };
+        let mut named = self.counterparts.named(view, host, direction);
+        // A sweep is of many hosts, even where one of them has most of the packets.
+        if kind == AlertKind::PortScan
+            && stats.originator.services.count() < PORTS_OF_ONE * stats.originator.peers.count()
+        {
+            named.main = None;
+        }
+        let other = named.main.map_or(Party::Many, Party::Host);
+        let with = match (role, named.main) {
+            (_, None) => String::new(),
+            (AttackRole::Attacker, Some(peer)) => format!(" against {peer}"),
+            (AttackRole::Victim, Some(peer)) => format!(" by {peer}"),
+        };
         let summary = format!(
-            "{host} {does} of {} over {seconds:.0} s, with a probability of {percent:.1} %{behind}",
+            "{host} {does} of {}{with}, with a probability of {percent:.1} %, in {seconds:.0} s{behind}",
             spoken(kind)
         );
         let mut finding = view.finding(&DECLARATION, kind, measure, summary);
-        match role {
-            AttackRole::Attacker => finding.source = host.into(),
-            AttackRole::Victim => (finding.source, finding.destination) = (Party::Many, host.into()),
-        }
+        (finding.source, finding.destination) = match role {
+            AttackRole::Attacker => (host.into(), other),
+            AttackRole::Victim => (other, host.into()),
+        };
+        let packets = |(peer, packets): &(IpAddr, u64)| Contributor { what: peer.to_string(), amount: *packets as f64 };
+        finding.contributors = named.largest.iter().take(MAX_CONTRIBUTORS).map(packets).collect();
         finding.score = opinion.probability;
         finding.facts = vec![
             ("probability", format!("{:.4}", opinion.probability)),
@@ -128,8 +188,8 @@ impl Xgboost {
             ("model", self.model.id().to_owned()),
             ("window_s", format!("{seconds:.0}")),
         ];
-        if !because.is_empty() {
-            finding.facts.push(("because", because));
+        if !because.inputs.is_empty() {
+            finding.facts.push(("because", because.inputs.clone()));
         }
         Some(finding)
     }
@@ -172,6 +232,9 @@ impl Detector for Xgboost {
         let (hosts, left_out) =
             most_active(&view.snapshot.hosts, self.config.max_hosts, |host| model::is_active(host, least));
         self.skipped += left_out;
+        if view.snapshot.span == Span::Base {
+            self.counterparts.take(view, hosts.iter().map(|host| host.address));
+        }
         let inputs: Vec<Input> = hosts.iter().map(|host| model::input(host, extent)).collect();
         let opinions = match self.model.judge(&inputs) {
             Ok(opinions) => opinions,
@@ -181,9 +244,15 @@ impl Detector for Xgboost {
                 return;
             }
         };
+        for ((host, input), opinion) in hosts.iter().zip(&inputs).zip(&opinions) {
+            if self.model.class(opinion.class).attack().is_none() {
+                self.usual.learn(host.address, view.snapshot.span, input);
+            }
+        }
         let opinions = hosts.iter().zip(opinions).enumerate();
         let reported = opinions.map(|(place, (host, opinion))| (place, host.address, opinion));
         let mut reported: Vec<_> = reported.filter(|(_, _, opinion)| self.is_reported(opinion)).collect();
+        reported.retain(|(_, address, opinion)| !self.is_a_monitor(view, *address, opinion));
         self.lasts(view.snapshot.span, &mut reported);
         reported.sort_by(|a, b| b.2.probability.total_cmp(&a.2.probability).then(a.1.cmp(&b.1)));
         let rows = &mut self.rows[view.snapshot.span as usize];
@@ -197,17 +266,21 @@ impl Detector for Xgboost {
         for (_, key) in &fresh {
             let reasons = reasons.next().unwrap_or_default();
             if let Some(row) = rows.get_mut(key) {
-                row.because = Some(reasons.iter().map(reason).collect::<Vec<_>>().join(", "));
+                let words = reasons.iter().map(|reason| self.usual.words(key.0, view.snapshot.span, reason));
+                row.because = Some(Because {
+                    words: words.collect::<Vec<_>>().join(", "),
+                    inputs: reasons.iter().map(reason).collect::<Vec<_>>().join(", "),
+                });
             }
         }
-        for (_, address, opinion) in reported {
+        for (place, address, opinion) in reported {
             let row = self.rows[view.snapshot.span as usize].get(&(address, opinion.class));
             let because = row.and_then(|row| row.because.clone()).unwrap_or_default();
-            out.extend(self.finding(view, address, opinion, because));
+            out.extend(self.finding(view, hosts[place], opinion, &because));
         }
     }
 
     fn evicted(&self) -> u64 {
-        self.skipped
+        self.skipped + self.usual.forgotten()
     }
 }

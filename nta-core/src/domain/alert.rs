@@ -125,6 +125,8 @@ pub struct Alert {
     pub first: Timestamp,
     /// End of the last window with a finding.
     pub last: Timestamp,
+    /// When the first and the last packet of what was found came; `None` where that is not known.
+    pub seen: Option<[Timestamp; 2]>,
     /// End of the window in which it was raised: when an operator could first know.
     pub raised: Timestamp,
     /// When it was cleared.
@@ -143,6 +145,13 @@ pub struct Alert {
     pub finding: Finding,
     /// The finding that was reported last.
     pub latest: Finding,
+}
+
+impl Alert {
+    /// From when to when what was found went on: by its packets, or by the windows where these are not known.
+    pub fn went_on(&self) -> [Timestamp; 2] {
+        self.seen.unwrap_or([self.first, self.last])
+    }
 }
 
 /// What one detector says about an alert.

@@ -65,6 +65,7 @@ mod tests {
             proto,
             originator: side(from),
             responder: side(to),
+            nesting: Default::default(),
             vlan: 0,
             first: Timestamp::from_nanos(0),
             last: Timestamp::from_nanos(0),

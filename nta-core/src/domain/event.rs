@@ -21,6 +21,16 @@ pub enum PacketEvent {
 
 impl PacketEvent {
     /// When.
+    pub const fn time(&self) -> Timestamp {
+        match self {
+            Self::Dns(message) => message.time,
+            Self::Arp(packet) => packet.time,
+            Self::ArpMalformed(time) => *time,
+            Self::RawPacket(packet) => packet.time,
+        }
+    }
+
+    /// The same, to be changed.
     pub const fn time_mut(&mut self) -> &mut Timestamp {
         match self {
             Self::Dns(message) => &mut message.time,

@@ -16,14 +16,28 @@ pub enum AlertKind {
     Slowloris,
     /// A station that claims another's IP address.
     ArpSpoof,
+    /// Two stations that use one IP address.
+    DuplicateAddress,
     /// Data carried in DNS messages.
     DnsTunnel,
+    /// Names in masses under one domain that do not exist.
+    DnsFlood,
     /// SYNs in masses.
     SynFlood,
     /// UDP packets in masses.
     UdpFlood,
     /// ICMP packets in masses.
     IcmpFlood,
+    /// TCP segments of no connection in masses.
+    AckFlood,
+    /// TCP resets of no connection in masses.
+    RstFlood,
+    /// SYN-ACKs in masses to someone who sent no SYN.
+    SynackReflection,
+    /// Fragments in masses of datagrams that never come.
+    FragmentFlood,
+    /// Packets of another protocol than TCP, UDP and ICMP in masses.
+    ProtocolFlood,
     /// Answers of public servers in masses to someone who did not ask.
     Amplification,
     /// Many sources that are each below notice flood one network together.
@@ -48,15 +62,22 @@ pub enum AlertKind {
 
 impl AlertKind {
     /// All of them.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 25] = [
         Self::PortScan,
         Self::SshBruteForce,
         Self::Slowloris,
         Self::ArpSpoof,
+        Self::DuplicateAddress,
         Self::DnsTunnel,
+        Self::DnsFlood,
         Self::SynFlood,
         Self::UdpFlood,
         Self::IcmpFlood,
+        Self::AckFlood,
+        Self::RstFlood,
+        Self::SynackReflection,
+        Self::FragmentFlood,
+        Self::ProtocolFlood,
         Self::Amplification,
         Self::DistributedFlood,
         Self::TrafficSpike,
@@ -76,10 +97,17 @@ impl AlertKind {
             Self::SshBruteForce => "ssh_brute_force",
             Self::Slowloris => "slowloris",
             Self::ArpSpoof => "arp_spoof",
+            Self::DuplicateAddress => "duplicate_address",
             Self::DnsTunnel => "dns_tunnel",
+            Self::DnsFlood => "dns_flood",
             Self::SynFlood => "syn_flood",
             Self::UdpFlood => "udp_flood",
             Self::IcmpFlood => "icmp_flood",
+            Self::AckFlood => "ack_flood",
+            Self::RstFlood => "rst_flood",
+            Self::SynackReflection => "synack_reflection",
+            Self::FragmentFlood => "fragment_flood",
+            Self::ProtocolFlood => "protocol_flood",
             Self::Amplification => "amplification",
             Self::DistributedFlood => "distributed_flood",
             Self::TrafficSpike => "traffic_spike",
@@ -117,6 +145,13 @@ impl AlertKind {
             | Self::Amplification
             | Self::DataExfiltration => true,
             Self::ArpSpoof
+            | Self::DuplicateAddress
+            | Self::DnsFlood
+            | Self::AckFlood
+            | Self::RstFlood
+            | Self::SynackReflection
+            | Self::FragmentFlood
+            | Self::ProtocolFlood
             | Self::DistributedFlood
             | Self::TrafficSpike
             | Self::HighLatency
@@ -143,13 +178,21 @@ impl AlertKind {
             Self::ArpSpoof => Some(("T1557.002", "Adversary-in-the-Middle: ARP Cache Poisoning")),
             Self::DnsTunnel => Some(("T1071.004", "Application Layer Protocol: DNS")),
             Self::SynFlood => Some(("T1499.001", "Endpoint Denial of Service: OS Exhaustion Flood")),
-            Self::UdpFlood | Self::IcmpFlood | Self::DistributedFlood => {
-                Some(("T1498.001", "Network Denial of Service: Direct Network Flood"))
+            Self::UdpFlood
+            | Self::IcmpFlood
+            | Self::DnsFlood
+            | Self::AckFlood
+            | Self::RstFlood
+            | Self::FragmentFlood
+            | Self::ProtocolFlood
+            | Self::DistributedFlood => Some(("T1498.001", "Network Denial of Service: Direct Network Flood")),
+            Self::Amplification | Self::SynackReflection => {
+                Some(("T1498.002", "Network Denial of Service: Reflection Amplification"))
             }
-            Self::Amplification => Some(("T1498.002", "Network Denial of Service: Reflection Amplification")),
             Self::Beaconing => Some(("T1071", "Application Layer Protocol")),
             Self::DataExfiltration => Some(("T1048", "Exfiltration Over Alternative Protocol")),
-            Self::TrafficSpike
+            Self::DuplicateAddress
+            | Self::TrafficSpike
             | Self::HighLatency
             | Self::PacketLoss
             | Self::ProtocolAnomaly
@@ -173,14 +216,28 @@ impl AlertKind {
             Self::ArpSpoof => {
                 "Find the station's switch port by its MAC address and shut it; compare the gateway's ARP table; switch on dynamic ARP inspection."
             }
+            Self::DuplicateAddress => {
+                "Find both stations by their MAC addresses. Give one another address, or, where both are interfaces of one machine, let only one answer (arp_ignore, arp_announce)."
+            }
             Self::DnsTunnel => {
                 "Look at the names asked for and at the process behind the queries; block the domain at the resolver and direct DNS at the gateway."
+            }
+            Self::DnsFlood => {
+                "Rate-limit queries below the domain at the resolver (response rate limiting, aggressive use of NSEC), and look which clients ask: they may be infected or open resolvers."
             }
             Self::SynFlood => {
                 "Switch on SYN cookies at the target, and block or rate-limit the sources, or ask the provider to."
             }
             Self::UdpFlood => "Block or rate-limit the sources or the destination port upstream.",
             Self::IcmpFlood => "Rate-limit ICMP at the edge; block the source.",
+            Self::AckFlood | Self::RstFlood => {
+                "Drop what belongs to no connection before the target (a stateful filter, SYN proxy), and have it rate-limited upstream."
+            }
+            Self::SynackReflection => {
+                "Ask the provider to drop SYN-ACKs that the target did not ask for. The senders are servers that are abused: blocking them hurts who uses them."
+            }
+            Self::FragmentFlood => "Drop or rate-limit fragments towards the target at the edge or upstream.",
+            Self::ProtocolFlood => "Drop the protocol towards the target at the edge or upstream, unless it uses it.",
             Self::Amplification => {
                 "Ask the provider to filter the source port towards the target; check that no server of yours answers strangers."
             }
@@ -327,6 +384,9 @@ pub struct Finding {
     pub start: Timestamp,
     /// First instant behind it.
     pub end: Timestamp,
+    /// When the first and the last packet of its parties came, in the window or before it, as far as the detector remembers; `None`
+    /// where that is not known.
+    pub seen: Option<[Timestamp; 2]>,
     /// The number that decided.
     pub measure: Measure,
     /// How sure the detector is, 0 to 1.

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use nta_common::flow::Counts;
 use nta_common::tcp::{RTT_BUCKETS, RttHistogram, by_direction};
+use nta_common::tunnel::{Inner, Outer};
 use nta_common::{FlowKey4, FlowKey6, FlowStats, OverflowKey};
 
 use super::{TcpCounts, Tracked};
@@ -35,11 +36,36 @@ impl FlowKey {
             Self::V6(k) => k.proto(),
         }
     }
+
+    /// Its two directions as they are within another flow.
+    pub fn inner(&self) -> [Inner; 2] {
+        match self {
+            Self::V4(k) => [0, 1].map(|direction| Inner::of_v4(k, direction)),
+            Self::V6(k) => [0, 1].map(|direction| Inner::of_v6(k, direction)),
+        }
+    }
+}
+
+impl From<&Inner> for FlowKey {
+    fn from(inner: &Inner) -> Self {
+        inner.v4().map_or_else(|| Self::V6(inner.v6()), Self::V4)
+    }
+}
+
+impl From<&Outer> for FlowKey {
+    fn from(outer: &Outer) -> Self {
+        outer.v4().map_or_else(|| Self::V6(outer.v6()), Self::V4)
+    }
 }
 
 /// Identity of a flow, see [`IdentityScope::flow_id`](super::IdentityScope::flow_id). Shown as 16 hexadecimal digits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct FlowId(pub u64);
+
+impl FlowId {
+    /// Of no flow.
+    pub(super) const NONE: Self = Self(0);
+}
 
 impl fmt::Display for FlowId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -101,7 +127,7 @@ impl RttSamples {
 /// What a flow did between two readings.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FlowDelta {
-    /// Packets and bytes from `a` to `b`, and back.
+    /// Packets and bytes from `a` to `b`, and back: of a tunnel that is opened, without what is counted in the flows inside.
     pub counts: [Counts; 2],
     /// TCP events from `a`, and from `b`.
     pub tcp: [TcpCounts; 2],
@@ -132,6 +158,8 @@ pub enum EndReason {
     Idle,
     /// The capture or the daemon ended.
     Shutdown,
+    /// The daemon was killed: this is how it was when a window was stored last.
+    Interrupted,
 }
 
 /// A flow that changed, as a source reports it.

@@ -20,9 +20,10 @@ pub struct FlowObservation {
 }
 
 impl FlowObservation {
-    /// Of a flow that changed; `None` when it only ended. `flow` is the record of the same update.
-    pub fn of(update: &FlowUpdate<'_>, flow: &FlowRecord) -> Option<Self> {
+    /// Of a flow that changed; `None` when it only ended.
+    pub fn of(update: &FlowUpdate<'_>) -> Option<Self> {
         let delta = update.delta?;
+        let flow = FlowRecord::of(update);
         let originator_is_a = update.flow.endpoints(update.key)[0] == (flow.originator.address, flow.originator.port);
         let (mut sent, mut tcp, mut rtt) = (delta.counts, delta.tcp, delta.rtt);
         if !originator_is_a {
@@ -30,7 +31,18 @@ impl FlowObservation {
             tcp.reverse();
             rtt = rtt.reversed();
         }
-        Some(Self { flow: *flow, sent, tcp, rtt, is_new: delta.is_new })
+        Some(Self { flow, sent, tcp, rtt, is_new: delta.is_new })
+    }
+
+    /// The same without what is counted in the flows that it carries, as windows take it; `None` when nothing is left.
+    #[must_use]
+    pub fn without_carried(mut self, update: &FlowUpdate<'_>) -> Option<Self> {
+        if let Some([a, b]) = update.flow.own() {
+            let (orig, resp) = (&mut self.flow.originator, &mut self.flow.responder);
+            let originator_is_a = update.flow.endpoints(update.key)[0] == (orig.address, orig.port);
+            (orig.sent, resp.sent) = if originator_is_a { (a, b) } else { (b, a) };
+        }
+        (self.packets() != 0).then_some(self)
     }
 
     /// What of each side's segments was sent again because something was lost. The retries of a SYN that nobody answers, as

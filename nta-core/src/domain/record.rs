@@ -6,7 +6,7 @@ use nta_common::flow::Counts;
 
 use super::words::{ConnState, History};
 use super::zeek::Zeek;
-use super::{EndReason, FlowId, FlowUpdate, TcpCounts, Timestamp};
+use super::{EndReason, FlowId, FlowUpdate, Nesting, TcpCounts, Timestamp};
 
 /// One side of a flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +36,8 @@ pub struct FlowRecord {
     pub originator: Endpoint,
     /// Who was asked.
     pub responder: Endpoint,
+    /// What it has to do with tunnels that are opened.
+    pub nesting: Nesting,
     /// VLAN id of the outermost tag, 0 without one.
     pub vlan: u16,
     /// First packet.
@@ -67,7 +69,9 @@ impl FlowRecord {
             payload_bytes,
             translated: translated[i],
         };
+        let nesting = flow.nesting();
         Self {
+            nesting: if zeek.originator == 0 { nesting } else { nesting.reversed() },
             id: flow.id,
             proto: key.proto(),
             originator: side(zeek.originator, zeek.payload_bytes[0]),

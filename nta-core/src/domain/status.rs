@@ -183,6 +183,8 @@ pub struct Status {
     pub windows_closed: u64,
     /// Windows that others stand for: those of a capture with many almost empty ones, and live those that were closed late.
     pub windows_folded: u64,
+    /// Windows without packets that a capture has too many of to be reported: the silence of the next one stands for them.
+    pub windows_left_out: u64,
     /// Start of the open window.
     pub window_open_since: Option<Timestamp>,
     /// End of the last closed window.

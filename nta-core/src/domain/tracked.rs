@@ -7,9 +7,10 @@ use nta_common::packet::proto;
 use nta_common::tcp::letter;
 use nta_common::{FlowStats, Volume};
 
+use super::nesting::Nested;
 use super::{
-    EndReason, FlowDelta, FlowId, FlowKey, FlowRecord, FlowUpdate, IdentityScope, RttSamples, TcpCounts, Timestamp,
-    Translation,
+    EndReason, FlowDelta, FlowId, FlowKey, FlowRecord, FlowUpdate, IdentityScope, Nesting, RttSamples, TcpCounts,
+    Timestamp, Translation,
 };
 
 /// A flow between readings: what was reported of it. Small, because there is one for each entry of the maps.
@@ -43,6 +44,11 @@ impl Origin {
     const fn time(&self, ns: u64) -> Timestamp {
         Timestamp::from_nanos(ns.wrapping_add(self.clock_offset_ns))
     }
+
+    /// The identity that a flow of this key gets whose first packet came at this time of the packet path's clock.
+    pub fn flow_id(&self, key: &FlowKey, first_ns: u64) -> FlowId {
+        self.ids.flow_id(key, self.time(first_ns))
+    }
 }
 
 /// What many flows do without.
@@ -54,6 +60,8 @@ struct More {
     before: [TcpCounts; 2],
     /// The names of its ends, where the gateway translates them.
     translation: Option<Translation>,
+    /// Of a flow that carries others, or is carried.
+    nested: Option<Box<Nested>>,
 }
 
 impl Tracked {
@@ -61,7 +69,7 @@ impl Tracked {
     pub fn new(key: &FlowKey, reading: &FlowStats, origin: &Origin) -> Self {
         let first = origin.time(reading.first_ns);
         Self {
-            id: origin.ids.flow_id(key, first),
+            id: origin.flow_id(key, reading.first_ns),
             totals: Default::default(),
             first,
             seen: first,
@@ -108,6 +116,10 @@ impl Tracked {
         } else {
             (0, sides.map(|side| side.tcp), Default::default())
         };
+        let is_nested = reported.nesting != Nesting::default();
+        let is_turned = sides[0].address != reported.originator.address || sides[0].port != reported.originator.port;
+        let nesting = if is_turned { reported.nesting.reversed() } else { reported.nesting };
+        let nested = is_nested.then(|| Box::new(Nested::resumed(&nesting, sides.map(|side| side.sent))));
         Self {
             id: reported.id,
             totals: sides.map(|side| side.sent),
@@ -116,13 +128,37 @@ impl Tracked {
             volumes: volumes_reported,
             cuts,
             tcp,
-            more: Some(Box::new(More { rtt: RttSamples::of(reading), before: tcp_before, translation: None })),
+            more: Some(Box::new(More { rtt: RttSamples::of(reading), before: tcp_before, translation: None, nested })),
         }
     }
 
     /// The gateway translates addresses of this flow.
     pub fn translate(&mut self, names: Translation) {
         self.more.get_or_insert_default().translation = Some(names);
+    }
+
+    /// The flow lies within these others, by direction, as far as that is known.
+    pub fn put_within(&mut self, outer: [Option<FlowId>; 2]) {
+        self.more.get_or_insert_default().nested.get_or_insert_default().put_within(outer);
+    }
+
+    /// What it has to do with tunnels that are opened, its sides in key order.
+    pub fn nesting(&self) -> Nesting {
+        self.nested().map(Nested::nesting).unwrap_or_default()
+    }
+
+    /// Whether it carries other flows, or is carried.
+    pub fn is_nested(&self) -> bool {
+        self.nested().is_some()
+    }
+
+    /// What of it is counted in no other flow; `None` where that is all.
+    pub fn own(&self) -> Option<[Counts; 2]> {
+        self.nested()?.own()
+    }
+
+    fn nested(&self) -> Option<&Nested> {
+        self.more.as_ref()?.nested.as_deref()
     }
 
     /// The ends of the flow, in key order, as they are behind all translation.
@@ -212,10 +248,11 @@ impl Tracked {
         if counts.iter().all(|counts: &Counts| counts.packets == 0) {
             return None;
         }
+        let own = self.own_of(counts, reading);
         let tcp = reading.dir.each_ref().map(|side| TcpCounts::of(&side.tcp));
         let rtt = RttSamples::of(reading);
         let delta = FlowDelta {
-            counts,
+            counts: own,
             tcp: std::array::from_fn(|i| tcp[i].since(&self.tcp[i])),
             rtt: self.more.as_ref().map_or(rtt, |more| rtt.since(&more.rtt)),
             is_new: self.totals == [Counts::default(); 2],
@@ -228,6 +265,16 @@ impl Tracked {
         self.seen = origin.time(reading.last_ns);
         (self.volumes, self.tcp) = (volumes, tcp);
         Some(delta)
+    }
+
+    /// What of new packets is counted in no other flow.
+    fn own_of(&mut self, counts: [Counts; 2], reading: &FlowStats) -> [Counts; 2] {
+        let opened = reading.opened();
+        if opened == [Volume::default(); 2] {
+            return counts;
+        }
+        let before = self.totals;
+        self.more.get_or_insert_default().nested.get_or_insert_default().take(opened, before, counts)
     }
 
     /// When the flow is over if no packet comes any more, and for which reason. `reading` is the last one.

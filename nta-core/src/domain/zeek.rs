@@ -27,22 +27,44 @@ pub(super) struct Zeek {
 impl Zeek {
     /// Of a flow up to this update.
     pub(super) fn of(update: &FlowUpdate<'_>) -> Self {
-        let FlowUpdate { key, flow, reading, .. } = *update;
-        let (originator, flipped) = originator(key, reading);
+        let (originator, flipped) = originator(update.key, update.reading);
         let sides = [originator, 1 - originator];
         let history = history(update, originator, flipped);
         let payload_bytes = sides.map(|side| payload(update, side));
-        let conn_state = match key.proto() {
-            proto::TCP => tcp_state(sides.map(|side| &reading.dir[side].tcp), &history, &payload_bytes),
-            proto::UDP => match sides.map(|side| flow.totals[side].packets != 0) {
-                [true, true] => ConnState::Sf,
-                [true, false] => ConnState::S0,
-                [false, true] => ConnState::Shr,
-                [false, false] => ConnState::Oth,
-            },
-            _ => ConnState::Oth,
-        };
+        let conn_state = conn_state(update, sides, || history, || payload_bytes);
         Self { originator, conn_state, history, payload_bytes }
+    }
+}
+
+impl FlowUpdate<'_> {
+    /// Index of the originator among the key's endpoints, and how far the connection came: what a
+    /// [`FlowRecord`](super::FlowRecord) of this update says, for less.
+    pub fn outcome(&self) -> (usize, ConnState) {
+        let (originator, flipped) = originator(self.key, self.reading);
+        let sides = [originator, 1 - originator];
+        let history = || history(self, originator, flipped);
+        let payload = || sides.map(|side| payload(self, side));
+        (originator, conn_state(self, sides, history, payload))
+    }
+}
+
+/// `history` and `payload` are of the sides in this order; few states depend on them.
+fn conn_state(
+    update: &FlowUpdate<'_>,
+    sides: [usize; 2],
+    history: impl FnOnce() -> History,
+    payload: impl FnOnce() -> [Option<u64>; 2],
+) -> ConnState {
+    let FlowUpdate { key, flow, reading, .. } = *update;
+    match key.proto() {
+        proto::TCP => tcp_state(sides.map(|side| &reading.dir[side].tcp), history, payload),
+        proto::UDP => match sides.map(|side| flow.totals[side].packets != 0) {
+            [true, true] => ConnState::Sf,
+            [true, false] => ConnState::S0,
+            [false, true] => ConnState::Shr,
+            [false, false] => ConnState::Oth,
+        },
+        _ => ConnState::Oth,
     }
 }
 
@@ -116,18 +138,22 @@ const fn letter_of(code: u32) -> u8 {
     }
 }
 
-fn tcp_state(sides: [&TcpDirection; 2], history: &History, payload: &[Option<u64>; 2]) -> ConnState {
+fn tcp_state(
+    sides: [&TcpDirection; 2],
+    history: impl FnOnce() -> History,
+    payload: impl FnOnce() -> [Option<u64>; 2],
+) -> ConnState {
     use Endpoint::{Closed, Established, Inactive, Partial, Reset, SynAckSent, SynSent};
     let [orig, resp] = sides.map(|side| side.marks.state());
     let silent = |state| matches!(state, Inactive | Partial);
-    let no_payload = payload.iter().all(|bytes| bytes.unwrap_or(0) == 0);
+    let no_payload = || payload().iter().all(|bytes| bytes.unwrap_or(0) == 0);
     match (orig, resp) {
         (SynSent | SynAckSent, Reset) => ConnState::Rej,
-        (Reset, Reset) if no_payload => ConnState::Rej,
+        (Reset, Reset) if no_payload() => ConnState::Rej,
         (state, Reset) if silent(state) => ConnState::Rstrh,
         (_, Reset) => ConnState::Rstr,
         (Reset, state) if silent(state) => {
-            if history.is_syn_then_reset() {
+            if history().is_syn_then_reset() {
                 ConnState::Rstos0
             } else {
                 ConnState::Oth

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::domain::{AlertKind, Party, Timestamp};
 
-/// Columns, in any order; all but `tool` are needed.
+/// Columns that are needed, in any order; `tool` and `source` may be there too.
 const COLUMNS: [&str; 6] = ["file", "type", "attacker", "victim", "attack_start", "attack_end"];
 
 /// A label file that cannot be used.
@@ -51,6 +51,8 @@ pub struct Label {
     pub end: Option<Timestamp>,
     /// What made it; empty or `-` when not known.
     pub tool: String,
+    /// Where the capture comes from, such as a repository; empty or `-` when not known. Captures of one source resemble each other.
+    pub origin: String,
 }
 
 impl Label {
@@ -61,18 +63,23 @@ impl Label {
 
     /// The kind of alert that it calls for; `None` for benign traffic and for attacks that nothing here looks for.
     pub fn kind(&self) -> Option<AlertKind> {
-        let short = match self.word.as_str() {
-            "portscan" | "hostsweep" => AlertKind::PortScan,
-            "sshbrute" => AlertKind::SshBruteForce,
-            "arpspoof" => AlertKind::ArpSpoof,
-            "dnstunnel" => AlertKind::DnsTunnel,
-            "synflood" => AlertKind::SynFlood,
-            "udpflood" => AlertKind::UdpFlood,
-            "icmpflood" => AlertKind::IcmpFlood,
-            word => return AlertKind::named(word),
-        };
-        Some(short)
+        kind_of(&self.word)
     }
+}
+
+/// The kind of alert that a label's word calls for.
+pub(crate) fn kind_of(word: &str) -> Option<AlertKind> {
+    let short = match word {
+        "portscan" | "hostsweep" => AlertKind::PortScan,
+        "sshbrute" => AlertKind::SshBruteForce,
+        "arpspoof" => AlertKind::ArpSpoof,
+        "dnstunnel" => AlertKind::DnsTunnel,
+        "synflood" => AlertKind::SynFlood,
+        "udpflood" => AlertKind::UdpFlood,
+        "icmpflood" => AlertKind::IcmpFlood,
+        word => return AlertKind::named(word),
+    };
+    Some(short)
 }
 
 /// Reads a label file's text; `path` is its name in errors.
@@ -87,16 +94,17 @@ pub fn parse(path: &Path, text: &str) -> Result<Vec<Label>, LabelError> {
             wrong(1, format!("there is no column '{column}' (tab-separated: {} tool)", COLUMNS.join(" ")))
         })?;
     }
-    let tool = names.iter().position(|name| *name == "tool");
-    lines.map(|(number, line)| label(line, at, tool).map_err(|reason| wrong(number + 1, reason))).collect()
+    let more = ["tool", "source"].map(|column| names.iter().position(|name| *name == column));
+    lines.map(|(number, line)| label(line, at, more).map_err(|reason| wrong(number + 1, reason))).collect()
 }
 
-fn label(line: &str, at: [usize; COLUMNS.len()], tool: Option<usize>) -> Result<Label, String> {
+fn label(line: &str, at: [usize; COLUMNS.len()], more: [Option<usize>; 2]) -> Result<Label, String> {
     let cells: Vec<&str> = line.split('\t').map(str::trim).collect();
     let cell = |column: usize| cells.get(at[column]).copied().unwrap_or_default();
     if cell(0).is_empty() || cell(1).is_empty() {
         return Err("file and type are needed".to_owned());
     }
+    let [tool, origin] = more.map(|at| at.and_then(|at| cells.get(at)).copied().unwrap_or_default().to_owned());
     Ok(Label {
         file: cell(0).to_owned(),
         word: cell(1).to_owned(),
@@ -104,7 +112,8 @@ fn label(line: &str, at: [usize; COLUMNS.len()], tool: Option<usize>) -> Result<
         victim: side(cell(3))?,
         start: time(cell(4))?,
         end: time(cell(5))?,
-        tool: tool.and_then(|at| cells.get(at)).copied().unwrap_or_default().to_owned(),
+        tool,
+        origin,
     })
 }
 

@@ -4,5 +4,6 @@
 mod labels;
 mod score;
 
+pub(crate) use labels::kind_of;
 pub use labels::{Label, LabelError, LabelledSide, parse};
-pub use score::{AttackScore, BenignScore, Judges, Outcome, Report, score};
+pub use score::{AttackScore, BenignScore, Judges, Outcome, Rate, Report, score};

@@ -2,4 +2,4 @@
 
 mod schema;
 
-pub use schema::{Extent, FEATURES, Feature, FeatureVector, SCHEMA_VERSION, extract};
+pub use schema::{Extent, FEATURES, Feature, FeatureVector, HostFeatures, SCHEMA_VERSION, extract};

@@ -54,6 +54,24 @@ macro_rules! features {
             formula: $formula,
         } ),+];
 
+        /// The features by name, so that what is made of them reads as it is meant.
+        #[derive(Clone, Copy, Debug, PartialEq)]
+        pub struct HostFeatures {
+            $( #[doc = $formula] pub $name: f64, )+
+        }
+
+        impl From<FeatureVector> for HostFeatures {
+            fn from([$($name),+]: FeatureVector) -> Self {
+                Self { $($name),+ }
+            }
+        }
+
+        impl From<HostFeatures> for FeatureVector {
+            fn from(HostFeatures { $($name),+ }: HostFeatures) -> Self {
+                [$($name),+]
+            }
+        }
+
         /// The feature vector of a host in a window.
         pub fn extract(host: &HostStats, extent: Extent) -> FeatureVector {
             [$( {

@@ -17,8 +17,10 @@ pub struct Classification {
     pub class: usize,
     /// How likely, 0 to 1.
     pub probability: f64,
-    /// Whether that is likely enough to be reported; if not, the answer is "unknown".
+    /// Whether that is likely enough to be reported by itself; if not, the answer is "unknown".
     pub is_sure: bool,
+    /// Whether it is likely enough to support another judge who says the same.
+    pub supports: bool,
 }
 
 impl Classifier {
@@ -90,7 +92,8 @@ impl Classifier {
     fn opinion(&self, row: &[f64]) -> Classification {
         let best = row.iter().copied().enumerate().max_by(|a, b| a.1.total_cmp(&b.1));
         let (class, probability) = best.unwrap_or_default();
-        Classification { class, probability, is_sure: probability >= self.class(class).threshold }
+        let Class { threshold, support, .. } = *self.class(class);
+        Classification { class, probability, is_sure: probability >= threshold, supports: probability >= support }
     }
 
     /// For each row the inputs that spoke most for its class.

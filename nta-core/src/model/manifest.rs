@@ -10,7 +10,7 @@ use crate::domain::AlertKind;
 use crate::features::SCHEMA_VERSION;
 
 /// Version of the manifest's own form.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 /// What the class of hosts that do nothing wrong is called.
 const BENIGN: &str = "benign";
 /// What the name of a class of hosts that are attacked ends with.
@@ -54,8 +54,11 @@ pub struct Manifest {
 pub struct Class {
     /// `benign`, an alert's type, or one with `_victim` behind it.
     pub name: String,
-    /// Probability from which on the answer is this class; below it, it is "unknown".
+    /// Probability from which on the answer is this class, if nobody else says so; below it, it is "unknown". No harmless
+    /// host of a source that the model had not seen reached it.
     pub threshold: f64,
+    /// Probability from which on it supports a rule that says the same; of harmless hosts one an hour reached it.
+    pub support: f64,
 }
 
 /// What a model was made from.
@@ -176,8 +179,10 @@ impl Manifest {
         if let Some(class) = others.iter().find(|class| class.attack().is_none()) {
             return Err(format!("there is no attack {:?}", class.name));
         }
-        if let Some(class) = self.classes.iter().find(|class| !(0.0..=1.0).contains(&class.threshold)) {
-            return Err(format!("the threshold of {} is {}, not 0 to 1", class.name, class.threshold));
+        let is_sound =
+            |class: &&Class| 0.0 <= class.support && class.support <= class.threshold && class.threshold <= 1.0;
+        if let Some(Class { name, threshold, support }) = self.classes.iter().find(|class| !is_sound(class)) {
+            return Err(format!("the thresholds of {name} are {support} and {threshold}, not 0 to 1 in this order"));
         }
         if !(0.01..=100.0).contains(&self.temperature) {
             return Err(format!("a temperature of {}", self.temperature));

@@ -8,6 +8,7 @@ mod booster;
 mod check;
 mod classifier;
 pub mod forest;
+mod inputs;
 mod manifest;
 
 use std::sync::Arc;
@@ -15,14 +16,13 @@ use std::sync::Arc;
 pub use booster::{Booster, Library};
 pub use classifier::{Classification, Classifier, Reason, softmax};
 use forest::IsolationForest;
+pub use inputs::{INPUT_FIELDS, INPUTS, Input, InputField, derive};
 pub use manifest::{AttackRole, Class, ClassScore, Manifest, Recipe, sha256};
 
 use crate::domain::ModelState;
-use crate::features::{self, Extent, FEATURES, FeatureVector};
+use crate::features::{self, Extent};
 use crate::window::HostStats;
 
-/// Numbers that a model is asked with: the features, then the length of the window in seconds.
-pub const INPUTS: usize = FEATURES.len() + 1;
 /// Largest model file in bytes; the shipped one has to be below 2 MB.
 pub const MAX_BYTES: u64 = 16 << 20;
 /// A host with fewer packets in a window, and fewer than [`MIN_FLOWS`] flows, says too little about itself.
@@ -30,22 +30,14 @@ pub const MIN_PACKETS: u64 = 10;
 /// See [`MIN_PACKETS`].
 pub const MIN_FLOWS: u64 = 5;
 
-/// What a model is asked with, in the order of [`input_names`].
-pub type Input = [f32; INPUTS];
-
 /// The names of a model's inputs.
 pub fn input_names() -> impl Iterator<Item = &'static str> {
-    FEATURES.iter().map(|feature| feature.name).chain(["window_seconds"])
+    INPUT_FIELDS.iter().map(|field| field.name)
 }
 
 /// What a model is asked about a host in a window.
 pub fn input(host: &HostStats, extent: Extent) -> Input {
-    let vector: FeatureVector = features::extract(host, extent);
-    let mut input = [extent.seconds as f32; INPUTS];
-    for (input, value) in input.iter_mut().zip(vector) {
-        *input = value as f32;
-    }
-    input
+    derive(features::extract(host, extent).into(), extent.seconds)
 }
 
 /// Whether a host did enough in a window to be judged by it, and to be learned from.

@@ -1,14 +1,22 @@
-//! From margins on captures that a model was not trained with: the temperature that makes them probabilities, the
-//! threshold of each class, and how well it does.
+//! From margins on captures whose source a model has not seen: the temperature that makes them probabilities, the
+//! thresholds of each class, and how well it does.
 
-use crate::model::{ClassScore, softmax};
+use std::collections::BTreeSet;
 
-/// Of the answers above a class' threshold, so many shall be right.
-const PRECISION: f64 = 0.995;
-/// Lowest threshold, whatever the training captures would allow: they have seen little of what is benign.
-const LEAST: f64 = 0.9;
-/// Highest threshold, for classes that are never recognised that well.
-const MOST: f64 = 0.98;
+use crate::model::{Class, ClassScore, softmax};
+
+/// A class supports nobody below this, whatever harmless rows would allow: another one is about as likely.
+const LEAST_SUPPORT: f64 = 0.5;
+/// And is not said below this: there are more networks than those that harmless rows are of.
+const LEAST: f64 = 0.8;
+/// Highest threshold, for classes that harmless hosts are taken for with certainty.
+const MOST: f64 = 0.9999;
+/// The threshold of a class that no unseen source's attack was recognised as: it may support a rule and says nothing by itself.
+const NEVER: f64 = 1.0;
+/// A threshold stands so far above the harmless row that was likeliest: of the way that is left to 1.
+const ABOVE: f64 = 0.05;
+/// Harmless hosts in windows that may support a rule, an hour.
+const FALSE_SUPPORT_PER_HOUR: f64 = 1.0;
 /// Temperatures that are looked at, as powers of e.
 const TEMPERATURES: std::ops::RangeInclusive<i32> = -20..=20;
 const TEMPERATURE_STEP: f64 = 0.1;
@@ -18,20 +26,28 @@ const TEMPERATURE_STEP: f64 = 0.1;
 pub(super) struct Answers {
     pub(super) margins: Vec<Vec<f32>>,
     pub(super) right: Vec<u16>,
+    /// Their places in the table.
+    pub(super) places: Vec<usize>,
+    /// Harmless rows of captures whose source is not known: they count for thresholds alone.
+    pub(super) harmless: Vec<Vec<f32>>,
+    /// The captures that were asked about, those without a row among them.
+    pub(super) judged: BTreeSet<usize>,
+    /// Length of the captures without attacks among them.
+    pub(super) harmless_hours: f64,
 }
 
 impl Answers {
     /// Adds one.
-    pub(super) fn push(&mut self, margins: &[f32], right: u16) {
+    pub(super) fn push(&mut self, place: usize, margins: &[f32], right: u16) {
         self.margins.push(margins.to_vec());
         self.right.push(right);
+        self.places.push(place);
     }
 
     /// The likeliest class of each row, its probability, and the right one.
-    fn opinions(&self, temperature: f64) -> impl Iterator<Item = (usize, f64, usize)> {
+    pub(super) fn opinions(&self, temperature: f64) -> impl Iterator<Item = (usize, f64, usize)> {
         self.margins.iter().zip(&self.right).map(move |(margins, right)| {
-            let best = softmax(margins, temperature).enumerate().max_by(|a, b| a.1.total_cmp(&b.1));
-            let (class, probability) = best.unwrap_or_default();
+            let (class, probability) = opinion(margins, temperature);
             (class, probability, usize::from(*right))
         })
     }
@@ -48,75 +64,109 @@ impl Answers {
         losses.min_by(|a, b| a.1.total_cmp(&b.1)).map_or(1.0, |(temperature, _)| temperature)
     }
 
-    /// For each class the lowest probability from which on its answers are right often enough.
-    pub(super) fn thresholds(&self, temperature: f64, classes: usize) -> Vec<f64> {
-        let opinions: Vec<_> = self.opinions(temperature).collect();
-        let threshold = |class: usize| {
-            if class == 0 {
-                return 0.0; // without a likelier class a host is benign
+    /// The classes with their thresholds: for an answer that nobody supports the probability that no harmless row reaches,
+    /// for one that supports a rule that which one an hour does.
+    pub(super) fn thresholds(&self, temperature: f64, names: &[String]) -> Vec<Class> {
+        let allowed = (FALSE_SUPPORT_PER_HOUR * self.harmless_hours) as usize;
+        let mut wrong = vec![Vec::new(); names.len()];
+        let apart = self.harmless.iter().map(|margins| opinion(margins, temperature));
+        let harmless = self.opinions(temperature).filter(|(_, _, right)| *right == 0).map(|(said, p, _)| (said, p));
+        for (class, probability) in harmless.chain(apart) {
+            wrong[class].push(probability);
+        }
+        let class = |(class, (name, mut wrong)): (usize, (&String, Vec<f64>))| {
+            if class == 0 || self.right.is_empty() {
+                // Without a likelier class a host is harmless; without answers nothing is known.
+                let threshold = if class == 0 { 0.0 } else { MOST };
+                return Class { name: name.clone(), threshold, support: threshold };
             }
-            let mut own: Vec<(f64, bool)> =
-                opinions.iter().filter(|o| o.0 == class).map(|(_, p, right)| (*p, *right == class)).collect();
-            own.sort_by(|a, b| b.0.total_cmp(&a.0));
-            let (mut right, mut lowest) = (0, MOST);
-            for (n, (probability, is_right)) in own.iter().enumerate() {
-                right += u32::from(*is_right);
-                if f64::from(right) >= PRECISION * (n + 1) as f64 {
-                    lowest = *probability;
-                }
+            wrong.sort_by(|a, b| b.total_cmp(a));
+            let beyond = |allowed: usize, least: f64| wrong.get(allowed).map_or(least, |p| beyond(*p).max(least));
+            let (mut threshold, support) = (beyond(0, LEAST), beyond(allowed, LEAST_SUPPORT));
+            if !self.opinions(temperature).any(|(said, p, right)| said == class && right == class && p >= threshold) {
+                threshold = NEVER;
             }
-            // Rounded to what a reader takes in.
-            (lowest.clamp(LEAST, MOST) * 1000.0).round() / 1000.0
+            Class { name: name.clone(), threshold, support }
         };
-        (0..classes).map(threshold).collect()
+        names.iter().zip(wrong).enumerate().map(class).collect()
     }
 
-    /// How well each class is recognised with these thresholds; what is below its own counts as benign.
-    pub(super) fn scores(&self, temperature: f64, thresholds: &[f64], names: &[String]) -> Vec<ClassScore> {
-        let mut recognised = vec![[0_usize; 4]; names.len()]; // rows, recognised, rightly, unknown
+    /// How well each class is recognised with these thresholds; what is below its own counts as harmless.
+    pub(super) fn scores(&self, temperature: f64, classes: &[Class]) -> Vec<ClassScore> {
+        let mut recognised = vec![[0_usize; 4]; classes.len()]; // rows, recognised, rightly, unknown
         for (class, probability, right) in self.opinions(temperature) {
-            let is_sure = probability >= thresholds[class];
+            let is_sure = probability >= classes[class].threshold;
             let answer = if is_sure { class } else { 0 };
             recognised[right][0] += 1;
             recognised[right][3] += usize::from(!is_sure);
             recognised[answer][1] += 1;
             recognised[answer][2] += usize::from(answer == right);
         }
-        let scores = names.iter().zip(recognised);
-        let score = |(class, [rows, recognised, right, unknown]): (&String, [usize; 4])| {
+        let score = |(class, [rows, recognised, right, unknown]): (&Class, [usize; 4])| {
             let share = |of: usize| (of > 0).then(|| right as f64 / of as f64);
             let (precision, recall) = (share(recognised), share(rows));
             let f1 = (rows > 0).then(|| 2.0 * right as f64 / (recognised + rows) as f64);
-            ClassScore { class: class.clone(), rows, precision, recall, f1, unknown }
+            ClassScore { class: class.name.clone(), rows, precision, recall, f1, unknown }
         };
-        scores.map(score).collect()
+        classes.iter().zip(recognised).map(score).collect()
     }
+}
+
+/// The likeliest class and its probability.
+fn opinion(margins: &[f32], temperature: f64) -> (usize, f64) {
+    softmax(margins, temperature).enumerate().max_by(|a, b| a.1.total_cmp(&b.1)).unwrap_or_default()
+}
+
+/// A little above a probability, rounded up to what a reader takes in.
+fn beyond(probability: f64) -> f64 {
+    let above = probability + ABOVE * (1.0 - probability);
+    ((above * 10_000.0).ceil() / 10_000.0).min(MOST)
 }
 
 #[cfg(test)]
 mod tests {
     use super::Answers;
 
+    fn says(margin: f32, temperature: f64) -> f64 {
+        crate::model::softmax(&[0.0, margin], temperature).nth(1).expect("two classes")
+    }
+
     #[test]
-    fn margins_that_promise_too_much_are_cooled_and_wrong_answers_raise_the_threshold() {
+    fn margins_that_promise_too_much_are_cooled() {
         let mut answers = Answers::default();
         // Class 1 with margins for 99.9 %, right in three of four cases: it should say 75 %.
         for n in 0..400 {
-            answers.push(&[0.0, 6.9], u16::from(n % 4 != 0));
+            answers.push(0, &[0.0, 6.9], u16::from(n % 4 != 0));
         }
-        let temperature = answers.temperature();
-        let says = crate::model::softmax(&[0.0, 6.9], temperature).nth(1).expect("two classes");
-        assert!((says - 0.75).abs() < 0.05, "{says}");
-        // Sure answers that are right, beside those.
-        for _ in 0..1000 {
-            answers.push(&[0.0, 20.0], 1);
-        }
-        let sure = crate::model::softmax(&[0.0, 20.0], temperature).nth(1).expect("two classes");
-        let threshold = answers.thresholds(temperature, 2)[1];
-        assert!(threshold > says && threshold <= sure, "{says} {threshold} {sure}");
-        let scores = answers.scores(temperature, &[0.0, threshold], &["benign".to_owned(), "x".to_owned()]);
-        assert_eq!((scores[1].rows, scores[1].precision), (1300, Some(1.0)));
-        assert!((scores[1].recall.expect("rows") - 1000.0 / 1300.0).abs() < 1e-9);
-        assert_eq!((scores[0].rows, scores[0].unknown), (100, 100));
+        let said = says(6.9, answers.temperature());
+        assert!((said - 0.75).abs() < 0.05, "{said}");
+    }
+
+    #[test]
+    fn no_harmless_row_reaches_the_threshold_and_one_an_hour_may_support() {
+        let names = ["benign", "x"].map(str::to_owned);
+        let mut answers = Answers { harmless_hours: 2.5, ..Answers::default() };
+        // Five harmless rows that look like x, ever more surely; 100 that do not; attacks below and above them.
+        [1.0, 1.5, 2.0, 2.5, 3.0].into_iter().for_each(|margin| answers.push(0, &[0.0, margin], 0));
+        (0..100).for_each(|_| answers.push(0, &[3.0, 0.0], 0));
+        [1.2, 2.2, 9.0, 9.0].into_iter().for_each(|margin| answers.push(0, &[0.0, margin], 1));
+        let classes = answers.thresholds(1.0, &names);
+        let (threshold, support) = (classes[1].threshold, classes[1].support);
+        assert!(threshold > says(3.0, 1.0) && threshold < says(4.0, 1.0), "{threshold}");
+        // A harmless row of a capture without a source raises the threshold as well.
+        let apart = Answers { harmless: vec![vec![0.0, 5.0]], ..answers.clone() };
+        assert!(apart.thresholds(1.0, &names)[1].threshold > says(5.0, 1.0));
+        // Two of 2.5 hours: 3.0 and 2.5.
+        assert!(support > says(2.0, 1.0) && support < says(2.5, 1.0), "{support}");
+        assert_eq!((classes[0].threshold, classes[0].support), (0.0, 0.0));
+        answers.right.iter_mut().for_each(|right| *right = 0);
+        let never = answers.thresholds(1.0, &names)[1].threshold;
+        assert!(never >= 1.0, "never recognised, never said: {never}");
+        answers.right[105..].fill(1);
+        let scores = answers.scores(1.0, &classes);
+        assert_eq!(
+            (scores[1].rows, scores[1].precision, scores[1].recall, scores[1].unknown),
+            (4, Some(1.0), Some(0.5), 2)
+        );
     }
 }

@@ -1,19 +1,25 @@
 //! From rows to a model with its manifest.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use rand::SeedableRng as _;
+use rand::rngs::Xoshiro256PlusPlus;
 
 use super::calibrate::Answers;
-use super::rows::{Table, TrainingRow};
-use super::split::{FOLDS, Part, Split};
+use super::copies::copies;
+use super::rows::Table;
+use super::split::{Part, Split};
+use super::unseen::Unseen;
+use super::weights::weights;
 use crate::domain::AlertKind;
-use crate::model::{AttackRole, Class, Classifier, Input, Library, Manifest, Recipe, Refusal, Settings};
+use crate::model::{AttackRole, Class, Classifier, Input, Library, Manifest, Recipe, Refusal, Settings, derive};
 
 /// Rows that a class needs to be learned.
 const MIN_ROWS: usize = 10;
-/// Rounds; each adds a tree a class. More make the model larger, and hardly better on tools that it has not seen.
-const ROUNDS: u32 = 24;
-/// A class with so many times fewer rows than the mean weighs the square root of it more, within these bounds.
-const WEIGHTS: std::ops::RangeInclusive<f64> = 0.1..=10.0;
+/// Rounds; each adds a tree a class.
+const ROUNDS: u32 = 40;
 
 /// A model, and what is to be known about it.
 #[derive(Clone, Debug)]
@@ -24,10 +30,15 @@ pub struct Trained {
     pub manifest: Manifest,
     /// Classes with too few rows to be learned: name and rows.
     pub too_few: BTreeMap<String, usize>,
+    /// How many attacks of sources that it had not seen it finds.
+    pub unseen: Unseen,
 }
 
-/// Trains with the rows of the training captures, finds temperature and thresholds on each of their parts with a model of
-/// the others, and says how the model does on the captures kept back. `progress` receives rounds done and rounds in all.
+/// Rounds done and rounds in all.
+pub type Progress<'a> = dyn FnMut(u32, u32) + Send + 'a;
+
+/// Trains with the rows of the training captures. Temperature, thresholds and figures come from each fold's answers by a
+/// model of the others, and where sources are known from captures of known sources alone.
 ///
 /// # Errors
 /// If there is too little to learn from, or the library fails.
@@ -36,94 +47,216 @@ pub fn fit(
     table: &Table,
     split: &Split,
     seed: u64,
-    progress: &mut dyn FnMut(u32, u32),
+    progress: &mut Progress<'_>,
 ) -> Result<Trained, Refusal> {
-    let part = |row: &TrainingRow| split.parts[row.source];
-    let training: Vec<&TrainingRow> = table.rows.iter().filter(|row| part(row) != Part::HeldOut).collect();
-    let mut counts: BTreeMap<Option<(AlertKind, AttackRole)>, usize> = BTreeMap::new();
-    for row in &training {
-        *counts.entry(row.attack).or_default() += 1;
-    }
-    let (enough, too_few): (BTreeMap<_, _>, BTreeMap<_, _>) =
-        counts.into_iter().partition(|(_, rows)| *rows >= MIN_ROWS);
-    // Benign is `None`, which comes first.
-    let classes: Vec<_> = enough.keys().copied().collect();
-    if classes.first() != Some(&None) || classes.len() < 2 {
-        return Err(Refusal::Manifest(format!("benign rows and those of an attack are needed, {MIN_ROWS} of each")));
-    }
-    let class = |row: &TrainingRow| classes.iter().position(|class| *class == row.attack).map(|class| class as u16);
-    let weights = weights(&enough.values().copied().collect::<Vec<_>>());
-    let settings = settings(classes.len(), seed);
-    let in_all = (FOLDS as u32 + 1) * settings.rounds;
-    let mut train = |before: u32, rows: &[&TrainingRow]| {
-        let known = rows.iter().filter_map(|row| Some((row.input, class(row)?)));
-        let (inputs, labels): (Vec<Input>, Vec<u16>) = known.unzip();
-        let weights: Vec<f32> = labels.iter().map(|label| weights[usize::from(*label)]).collect();
-        library.train(&inputs, &labels, &weights, &settings, &mut |round| progress(before + round, in_all))
-    };
-    let mut unseen = Answers::default();
-    for fold in 0..FOLDS {
-        let (out, rest): (Vec<&TrainingRow>, Vec<&TrainingRow>) =
-            training.iter().copied().partition(|row| part(row) == Part::Training(fold));
-        if out.is_empty() || rest.is_empty() {
-            continue;
-        }
-        let bytes = train(fold as u32 * settings.rounds, &rest)?;
-        ask(library, &bytes, &classes, &out, class, &mut unseen)?;
-    }
-    let model = train(FOLDS as u32 * settings.rounds, &training)?;
-    let temperature = unseen.temperature();
-    let thresholds = unseen.thresholds(temperature, classes.len());
-    let mut held_out = Answers::default();
-    let back: Vec<&TrainingRow> = table.rows.iter().filter(|row| part(row) == Part::HeldOut).collect();
-    ask(library, &model, &classes, &back, class, &mut held_out)?;
-    let named = |(class, threshold): (&_, &f64)| Class { name: Class::name_of(*class), threshold: *threshold };
-    let mut manifest = Manifest::new(&model, classes.iter().zip(&thresholds).map(named).collect(), library.version());
+    let lessons = Lessons::new(table, split, seed)?;
+    let names: Vec<String> = lessons.classes.iter().map(|class| Class::name_of(*class)).collect();
+    let trainer =
+        Trainer { library, lessons: &lessons, table, split, names: &names, settings: settings(names.len(), seed) };
+    let (model, answers) = trainer.train_all(progress)?;
+    let temperature = answers.temperature();
+    let classes = answers.thresholds(temperature, &names);
+    let mut manifest = Manifest::new(&model, classes.clone(), library.version());
     manifest.temperature = temperature;
-    let names: Vec<String> = classes.iter().map(|class| Class::name_of(*class)).collect();
-    manifest.metrics = held_out.scores(temperature, &thresholds, &names);
+    manifest.metrics = answers.scores(temperature, &classes);
     manifest.recipe = Recipe {
         seed,
-        rows: names.iter().cloned().zip(enough.into_values()).collect(),
-        parameters: parameters(&settings),
+        rows: lessons.rows_by_class(&names),
+        parameters: parameters(&trainer.settings),
         ..recipe(table, split)
     };
-    let too_few = too_few.into_iter().map(|(class, rows)| (Class::name_of(class), rows)).collect();
-    Ok(Trained { model, manifest, too_few })
+    let unseen = Unseen::new(table, &answers, &classes, temperature);
+    Ok(Trained { model, manifest, too_few: lessons.too_few, unseen })
 }
 
-/// What a model says of these rows.
-fn ask(
-    library: &dyn Library,
-    bytes: &[u8],
-    classes: &[Option<(AlertKind, AttackRole)>],
-    rows: &[&TrainingRow],
-    class: impl Fn(&TrainingRow) -> Option<u16>,
-    answers: &mut Answers,
-) -> Result<(), Refusal> {
-    let blank = |class: &_| Class { name: Class::name_of(*class), threshold: 0.0 };
-    let manifest = Manifest::new(bytes, classes.iter().map(blank).collect(), library.version());
-    let manifest = serde_json::to_vec(&manifest).map_err(|error| Refusal::Manifest(error.to_string()))?;
-    // Through the same checks as any other: a model that they refuse must not leave here.
-    let model = Classifier::load(library, "just trained", &manifest, bytes).map_err(|error| error.reason)?;
-    let inputs: Vec<Input> = rows.iter().map(|row| row.input).collect();
-    let margins = model.margins(&inputs).map_err(|error| error.reason)?;
-    for (margins, row) in margins.chunks(classes.len()).zip(rows) {
-        if let Some(right) = class(row) {
-            answers.push(margins, right);
+type Attack = Option<(AlertKind, AttackRole)>;
+
+/// What is learned from: rows and their copies.
+struct Lessons {
+    /// Harmless is `None`, which comes first.
+    classes: Vec<Attack>,
+    too_few: BTreeMap<String, usize>,
+    /// Of each row of the table its class, if it is learned.
+    labels: Vec<Option<u16>>,
+    /// Rows and copies: the row's place, and what a model is asked.
+    inputs: Vec<(usize, Input)>,
+}
+
+impl Lessons {
+    fn new(table: &Table, split: &Split, seed: u64) -> Result<Self, Refusal> {
+        let mut counts: BTreeMap<Attack, usize> = BTreeMap::new();
+        for row in table.rows.iter().filter(|row| split.parts[row.source] != Part::HeldOut) {
+            *counts.entry(row.attack).or_default() += 1;
         }
+        let (enough, too_few): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            counts.into_iter().partition(|(_, rows)| *rows >= MIN_ROWS);
+        let classes: Vec<_> = enough.keys().copied().collect();
+        if classes.first() != Some(&None) || classes.len() < 2 {
+            let needed = format!("benign rows and those of an attack are needed, {MIN_ROWS} of each");
+            return Err(Refusal::Manifest(needed));
+        }
+        let label = |attack: &Attack| classes.iter().position(|class| class == attack).map(|class| class as u16);
+        let labels: Vec<_> = table.rows.iter().map(|row| label(&row.attack)).collect();
+        let mut random = Xoshiro256PlusPlus::seed_from_u64(seed);
+        let mut inputs = Vec::new();
+        for (place, row) in table.rows.iter().enumerate() {
+            if split.parts[row.source] != Part::HeldOut && labels[place].is_some() {
+                let all = copies(row, &mut random).into_iter();
+                inputs.extend(all.map(|features| (place, derive(features, row.seconds))));
+            }
+        }
+        let too_few = too_few.into_iter().map(|(class, rows)| (Class::name_of(class), rows)).collect();
+        Ok(Self { classes, too_few, labels, inputs })
     }
-    Ok(())
+
+    fn rows_by_class(&self, names: &[String]) -> BTreeMap<String, usize> {
+        let learned: BTreeSet<usize> = self.inputs.iter().map(|(place, _)| *place).collect();
+        let mut rows = vec![0; names.len()];
+        for label in learned.iter().filter_map(|place| self.labels[*place]) {
+            rows[usize::from(label)] += 1;
+        }
+        names.iter().cloned().zip(rows).collect()
+    }
 }
 
-/// A row of a rare class weighs more, though not as much more as it is rarer.
-fn weights(rows: &[usize]) -> Vec<f32> {
-    let mean = rows.iter().sum::<usize>() as f64 / rows.len() as f64;
-    let weight = |rows: &usize| (mean / *rows as f64).sqrt().clamp(*WEIGHTS.start(), *WEIGHTS.end()) as f32;
-    rows.iter().map(weight).collect()
+struct Trainer<'a> {
+    library: &'a dyn Library,
+    lessons: &'a Lessons,
+    table: &'a Table,
+    split: &'a Split,
+    names: &'a [String],
+    settings: Settings,
 }
 
-/// Shallow trees and few rounds: what they learn shall hold for tools that were not among the data.
+impl Trainer<'_> {
+    /// The model of all training captures, and what models of the others say of each fold.
+    fn train_all(&self, progress: &mut Progress<'_>) -> Result<(Vec<u8>, Answers), Refusal> {
+        let (folds, harmless) = self.judged_folds();
+        let all: Vec<usize> = folds.iter().chain(&harmless).copied().collect();
+        let in_all = (all.len() as u32 + 1) * self.settings.rounds;
+        let done = Mutex::new((0, progress));
+        let round = |_| {
+            let mut done = done.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            done.0 += 1;
+            let now = done.0;
+            (done.1)(now, in_all);
+        };
+        let next = AtomicUsize::new(0);
+        let trained: Mutex<BTreeMap<usize, Result<FoldAnswers, Refusal>>> = Mutex::default();
+        let whole: Mutex<Option<Result<Vec<u8>, Refusal>>> = Mutex::default();
+        let work = || loop {
+            let at = next.fetch_add(1, Relaxed);
+            if at == 0 {
+                let model = self.train(|_| true, &mut { round });
+                *whole.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(model);
+            } else if let Some(fold) = all.get(at - 1) {
+                let said = self.judge_fold(*fold, &mut { round });
+                trained.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(*fold, said);
+            } else {
+                break;
+            }
+        };
+        std::thread::scope(|scope| {
+            for _ in 1..std::thread::available_parallelism().map_or(1, usize::from) {
+                scope.spawn(work);
+            }
+            work();
+        });
+        let none = || Err(Refusal::Library("it was not trained".to_owned()));
+        let whole = whole.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let model = whole.unwrap_or_else(none)?;
+        let judged: BTreeSet<usize> = self.judged(&folds).collect();
+        let seconds = judged.iter().map(|source| &self.table.sources[*source]).filter(|source| source.words.is_empty());
+        let harmless_hours = seconds.map(|source| source.seconds).sum::<f64>() / 3600.0;
+        let mut answers = Answers { judged, harmless_hours, ..Answers::default() };
+        for (fold, said) in trained.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner) {
+            for (place, margins, right) in said? {
+                if folds.contains(&fold) {
+                    answers.push(place, &margins, right);
+                } else if right == 0 {
+                    answers.harmless.push(margins);
+                }
+            }
+        }
+        let back = self.ask(&model, |part| part == Part::HeldOut)?;
+        back.into_iter().for_each(|(place, margins, right)| answers.push(place, &margins, right));
+        Ok((model, answers))
+    }
+
+    /// Folds that are judged by a model of the others: those of known sources, or all where none is known; and beside them those
+    /// without attacks, of which more is known about what is harmless.
+    fn judged_folds(&self) -> (Vec<usize>, Vec<usize>) {
+        let any_known = self.table.sources.iter().any(|source| !source.origin.is_empty());
+        let (mut known, mut others, mut attacked) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+        for (source, part) in self.table.sources.iter().zip(&self.split.parts) {
+            let Part::Training(fold) = part else { continue };
+            let is_known = !any_known || !source.origin.is_empty();
+            if is_known { &mut known } else { &mut others }.insert(*fold);
+            if !source.words.is_empty() {
+                attacked.insert(*fold);
+            }
+        }
+        // One fold alone leaves nothing to train with.
+        if self.split.folds.len() < 2 {
+            return (Vec::new(), Vec::new());
+        }
+        let harmless = others.into_iter().filter(|fold| !known.contains(fold) && !attacked.contains(fold)).collect();
+        (known.into_iter().collect(), harmless)
+    }
+
+    /// The captures that no model that judges them has seen.
+    fn judged(&self, folds: &[usize]) -> impl Iterator<Item = usize> {
+        let is_judged = |part: &Part| match part {
+            Part::Training(fold) => folds.contains(fold),
+            Part::HeldOut => true,
+        };
+        self.split.parts.iter().enumerate().filter(move |(_, part)| is_judged(part)).map(|(source, _)| source)
+    }
+
+    fn judge_fold(&self, fold: usize, round: &mut dyn FnMut(u32)) -> Result<FoldAnswers, Refusal> {
+        let model = self.train(|part| part != Part::Training(fold), round)?;
+        self.ask(&model, |part| part == Part::Training(fold))
+    }
+
+    fn train(&self, with: impl Fn(Part) -> bool, round: &mut dyn FnMut(u32)) -> Result<Vec<u8>, Refusal> {
+        let source = |place: usize| self.table.rows[place].source;
+        let chosen = self.lessons.inputs.iter().filter(|(place, _)| with(self.split.parts[source(*place)]));
+        let known = chosen.filter_map(|(place, input)| Some((*place, *input, self.lessons.labels[*place]?)));
+        let (mut inputs, mut labels, mut rows) = (Vec::new(), Vec::new(), Vec::new());
+        for (place, input, label) in known {
+            inputs.push(input);
+            labels.push(label);
+            rows.push((source(place), label));
+        }
+        self.library.train(&inputs, &labels, &weights(&rows), &self.settings, round)
+    }
+
+    /// What a model says of the rows of these captures, with the right answers.
+    fn ask(&self, model: &[u8], of: impl Fn(Part) -> bool) -> Result<FoldAnswers, Refusal> {
+        let rows = self.table.rows.iter().zip(&self.lessons.labels).enumerate();
+        let rows = rows.filter(|(_, (row, _))| of(self.split.parts[row.source]));
+        let rows: Vec<(usize, Input, u16)> = rows
+            .filter_map(|(place, (row, label))| Some((place, derive(row.features, row.seconds), (*label)?)))
+            .collect();
+        if rows.is_empty() {
+            return Ok(Vec::new());
+        }
+        let blank = |name: &String| Class { name: name.clone(), threshold: 0.0, support: 0.0 };
+        let manifest = Manifest::new(model, self.names.iter().map(blank).collect(), self.library.version());
+        let manifest = serde_json::to_vec(&manifest).map_err(|error| Refusal::Manifest(error.to_string()))?;
+        // Through the same checks as any other: a model that they refuse must not leave here.
+        let model = Classifier::load(self.library, "just trained", &manifest, model).map_err(|error| error.reason)?;
+        let inputs: Vec<Input> = rows.iter().map(|(_, input, _)| *input).collect();
+        let margins = model.margins(&inputs).map_err(|error| error.reason)?;
+        let said = margins.chunks(self.names.len()).zip(rows);
+        Ok(said.map(|(margins, (place, _, label))| (place, margins.to_vec(), label)).collect())
+    }
+}
+
+/// Places in the table, margins and right answers.
+type FoldAnswers = Vec<(usize, Vec<f32>, u16)>;
+
+/// Shallow trees, none grown from a handful of rows: what they learn shall hold for sources that were not among the data.
 fn settings(classes: usize, seed: u64) -> Settings {
     let text = |value: &str| value.to_owned();
     let parameters = vec![
@@ -131,13 +264,9 @@ fn settings(classes: usize, seed: u64) -> Settings {
         ("num_class", classes.to_string()),
         ("base_score", text("0.5")),
         ("tree_method", text("hist")),
-        ("max_bin", text("128")),
-        ("max_depth", text("5")),
+        ("max_depth", text("3")),
         ("eta", text("0.3")),
-        ("subsample", text("0.8")),
-        ("colsample_bytree", text("0.6")),
-        ("min_child_weight", text("1")),
-        ("lambda", text("2")),
+        ("min_child_weight", text("20")),
         ("seed", (seed & i32::MAX as u64).to_string()),
         ("nthread", text("1")),
     ];

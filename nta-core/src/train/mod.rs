@@ -2,10 +2,14 @@
 //! become its thresholds and figures. The same captures, labels and seed give the same bytes.
 
 mod calibrate;
+mod copies;
 mod fit;
 mod rows;
 mod split;
+mod unseen;
+mod weights;
 
-pub use fit::{Trained, fit};
+pub use fit::{Progress, Trained, fit};
 pub use rows::{Collector, Source, Table, TrainingRow};
 pub use split::{Part, Split, split};
+pub use unseen::{KindFound, Unseen};

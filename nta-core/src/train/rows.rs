@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 
 use crate::domain::{AlertKind, Party, Timestamp};
 use crate::evaluate::{Label, LabelledSide};
-use crate::features::Extent;
-use crate::model::{self, AttackRole, Input, MIN_PACKETS};
-use crate::window::{HostStats, Snapshot};
+use crate::features::{Extent, HostFeatures, extract};
+use crate::model::{self, AttackRole, MIN_PACKETS};
+use crate::window::{HostStats, Snapshot, Span};
 
 /// So long after its last packet, an attack's connections may still be ending.
 const AFTERMATH_NS: u64 = 10_000_000_000;
@@ -17,16 +17,21 @@ const MAX_ROWS: usize = 50_000;
 /// A host in a window.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TrainingRow {
-    /// What a model is asked with.
-    pub input: Input,
+    /// What it did.
+    pub features: HostFeatures,
+    /// Length of the window in seconds.
+    pub seconds: f64,
     /// The attack that it takes part in, and how; `None` if it does nothing wrong.
-    pub attack: Option<(AlertKind, AttackRole)>,
+    pub attack: Part,
     /// Its capture, by place in [`Table::sources`].
     pub source: usize,
 }
 
+/// The part that a host has in an attack; `None` if it does nothing wrong.
+type Part = Option<(AlertKind, AttackRole)>;
+
 /// A labelled capture.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Source {
     /// Its file, as labelled.
     pub file: String,
@@ -34,6 +39,10 @@ pub struct Source {
     pub words: Vec<String>,
     /// What made them.
     pub tools: Vec<String>,
+    /// Where it comes from; empty when not known.
+    pub origin: String,
+    /// Seconds in windows.
+    pub seconds: f64,
 }
 
 /// Rows of all captures, in the captures' order.
@@ -61,9 +70,12 @@ impl Table {
         self.sources.push(Source {
             file: file.to_owned(),
             words: set(attacks.clone().map(|label| label.word.clone()).collect()),
-            tools: set(attacks.map(|label| label.tool.clone()).collect()),
+            tools: set(attacks.map(|label| label.tool.clone()).filter(|tool| tool != "-").collect()),
+            origin: labels.iter().map(|label| &label.origin).find(|origin| *origin != "-").cloned().unwrap_or_default(),
+            seconds: collected.seconds,
         });
-        let rows = collected.rows.into_iter().map(|(input, attack)| TrainingRow { input, attack, source });
+        let row = |(features, seconds, attack)| TrainingRow { features, seconds, attack, source };
+        let rows = collected.rows.into_iter().map(row);
         self.rows.extend(rows);
         self.left_out += collected.left_out;
     }
@@ -72,8 +84,9 @@ impl Table {
 /// Makes rows of the windows of a capture.
 pub struct Collector<'a> {
     labels: Vec<&'a Label>,
-    rows: Vec<(Input, Option<(AlertKind, AttackRole)>)>,
+    rows: Vec<(HostFeatures, f64, Part)>,
     left_out: u64,
+    seconds: f64,
 }
 
 /// Which side of a labelled attack a host is on.
@@ -90,27 +103,30 @@ enum Place {
 impl<'a> Collector<'a> {
     /// For the labels of one capture.
     pub const fn new(labels: Vec<&'a Label>) -> Self {
-        Self { labels, rows: Vec::new(), left_out: 0 }
+        Self { labels, rows: Vec::new(), left_out: 0, seconds: 0.0 }
     }
 
     /// Takes a window of any span.
     pub fn window(&mut self, snapshot: &Snapshot) {
         let (start, end) = (snapshot.window.start, snapshot.window.end);
         let extent = Extent { seconds: snapshot.seconds(), base_windows: snapshot.span.factor() as f64 };
+        if snapshot.span == Span::Base {
+            self.seconds += extent.seconds;
+        }
         let is_known = self.is_known(start, end);
         let mut hosts: Vec<&HostStats> =
             snapshot.hosts.iter().filter(|host| model::is_active(host, MIN_PACKETS)).collect();
         hosts.sort_unstable_by_key(|host| host.address);
         for host in hosts {
             match self.class(host, start, end).filter(|_| is_known && self.rows.len() < MAX_ROWS) {
-                Some(class) => self.rows.push((model::input(host, extent), class)),
+                Some(class) => self.rows.push((extract(host, extent).into(), extent.seconds, class)),
                 None => self.left_out += 1,
             }
         }
     }
 
     /// What a host is in a window: `None` if that is not certain.
-    fn class(&self, host: &HostStats, start: Timestamp, end: Timestamp) -> Option<Option<(AlertKind, AttackRole)>> {
+    fn class(&self, host: &HostStats, start: Timestamp, end: Timestamp) -> Option<Part> {
         let mut class = None;
         for label in self.labels.iter().filter(|label| !label.is_benign()) {
             let began = label.start.unwrap_or_default();
@@ -181,7 +197,7 @@ mod tests {
     }
 
     fn class(label: &Label, host: u8, window: [u64; 2]) -> Option<Option<(AlertKind, AttackRole)>> {
-        let collector = Collector { labels: vec![label], rows: Vec::new(), left_out: 0 };
+        let collector = Collector::new(vec![label]);
         let host = HostStats::new(std::net::IpAddr::from([10, 0, 0, host]));
         let [start, end] = window.map(|seconds| Timestamp::from_nanos(seconds * 1_000_000_000));
         collector.class(&host, start, end)

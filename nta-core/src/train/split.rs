@@ -1,21 +1,21 @@
-//! Which captures a model is trained with, and which are kept back to see how it does: by tool and by scenario, never by
-//! row, as the rows of a capture resemble each other.
+//! Which captures a model is trained with, and which it is judged by: by where they come from and what made them, never
+//! by row or file, as those of one author resemble each other.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Source;
 use crate::model::sha256;
 
-/// Parts of the training captures, each judged by a model trained with the others, for thresholds.
-pub(super) const FOLDS: u64 = 4;
-/// Of an attack made by one tool only, and of benign captures, one of so many is kept back.
-const ONE_OF: u64 = 4;
+/// Parts of the sources without attacks: there are many, and each is known by the others.
+const HARMLESS_FOLDS: u64 = 4;
+/// Sources and tools beyond this share folds: each costs a training.
+const MAX_FOLDS: u64 = 48;
 
 /// What a capture is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
-    /// To train with; the number is its fold.
-    Training(u64),
+    /// To train with; it is judged by a model that was trained without its fold.
+    Training(usize),
     /// To see how the model does.
     HeldOut,
 }
@@ -25,50 +25,58 @@ pub enum Part {
 pub struct Split {
     /// One for each capture.
     pub parts: Vec<Part>,
+    /// What is in each fold.
+    pub folds: Vec<String>,
     /// Tools kept back, by attack.
     pub tools_held_out: BTreeMap<String, Vec<String>>,
 }
 
-/// Keeps back the tools named, or with none named, of each attack with two tools or more one that the seed chooses.
+/// Puts each source with attacks, or each tool where the source is not known, into a fold of its own; keeps back the captures of
+/// the tools named.
 pub fn split(sources: &[Source], seed: u64, tools: &[String]) -> Split {
-    let mut by_word: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    let attacking: BTreeSet<String> =
+        sources.iter().filter(|source| !source.words.is_empty()).map(|source| group(source, seed)).collect();
+    let crowded = attacking.len() as u64 > MAX_FOLDS;
+    let fold = |source: &Source| {
+        let group = group(source, seed);
+        match attacking.contains(&group) {
+            true if crowded => format!("sources {}", draw(seed, &group) % MAX_FOLDS + 1),
+            true => group,
+            false => {
+                let what = if source.origin.is_empty() { "captures" } else { "sources" };
+                format!("harmless {what} {}", draw(seed, &group) % HARMLESS_FOLDS + 1)
+            }
+        }
+    };
+    let names: Vec<String> = sources.iter().map(fold).collect();
+    let folds: Vec<String> = names.iter().cloned().collect::<BTreeSet<_>>().into_iter().collect();
+    let is_held = |source: &Source| source.tools.iter().any(|tool| tools.contains(tool));
+    let part = |(source, name): (&Source, &String)| match folds.binary_search(name) {
+        Ok(fold) if !is_held(source) => Part::Training(fold),
+        _ => Part::HeldOut,
+    };
+    let mut tools_held_out: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for source in sources {
-        for word in &source.words {
-            by_word
-                .entry(word)
-                .or_default()
-                .extend(source.tools.iter().map(String::as_str).filter(|tool| *tool != "-"));
+        for word in source.words.iter().filter(|_| is_held(source)) {
+            let back = source.tools.iter().filter(|tool| tools.contains(tool)).cloned();
+            tools_held_out.entry(word.clone()).or_default().extend(back);
         }
     }
-    let mut held: BTreeMap<&str, &str> = BTreeMap::new();
-    for (word, known) in by_word.iter().filter(|(_, known)| tools.is_empty() && known.len() > 1) {
-        if let Some(tool) = known.iter().min_by_key(|tool| draw(seed, &format!("{word} {tool}"))) {
-            held.insert(word, tool);
-        }
+    Split {
+        parts: sources.iter().zip(&names).map(part).collect(),
+        folds,
+        tools_held_out: tools_held_out.into_iter().map(|(word, tools)| (word, tools.into_iter().collect())).collect(),
     }
-    let is_held = |source: &Source| {
-        let named = source.tools.iter().any(|tool| tools.contains(tool));
-        let chosen = source
-            .words
-            .iter()
-            .any(|word| held.get(word.as_str()).is_some_and(|tool| source.tools.iter().any(|own| own == tool)));
-        // Classes with one tool only are split by scenario.
-        let by_scenario = !source.words.iter().any(|word| held.contains_key(word.as_str()) || !tools.is_empty());
-        named || chosen || by_scenario && draw(seed, &source.file).is_multiple_of(ONE_OF)
-    };
-    let part = |source: &Source| match is_held(source) {
-        true => Part::HeldOut,
-        false => Part::Training(draw(seed, &format!("fold {}", source.file)) % FOLDS),
-    };
-    let mut tools_held_out: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for (word, known) in &by_word {
-        let back = |tool: &&&str| held.get(word) == Some(*tool) || tools.iter().any(|named| named == **tool);
-        let back: Vec<String> = known.iter().filter(back).map(|tool| (*tool).to_owned()).collect();
-        if !back.is_empty() {
-            tools_held_out.insert((*word).to_owned(), back);
-        }
+}
+
+/// What a capture must not be apart from: all of its source, or all that its tool made.
+fn group(source: &Source, seed: u64) -> String {
+    match (source.origin.as_str(), source.tools.first()) {
+        ("", Some(tool)) => format!("tool {tool}"),
+        // Nothing is known: neighbours in a folder are likely to be of one author, but every capture may be its own.
+        ("", None) => format!("capture {}", draw(seed, &source.file)),
+        (origin, _) => origin.to_owned(),
     }
-    Split { parts: sources.iter().map(part).collect(), tools_held_out }
 }
 
 /// A number that is the same for a seed and a name everywhere and always.
@@ -80,35 +88,44 @@ fn draw(seed: u64, name: &str) -> u64 {
 mod tests {
     use super::*;
 
-    fn source(file: &str, word: &str, tool: &str) -> Source {
+    fn source(file: &str, word: &str, tool: &str, origin: &str) -> Source {
         let some = |text: &str| if text.is_empty() { Vec::new() } else { vec![text.to_owned()] };
-        Source { file: file.to_owned(), words: some(word), tools: some(tool) }
+        let (words, tools) = (some(word), some(tool));
+        Source { file: file.to_owned(), words, tools, origin: origin.to_owned(), seconds: 10.0 }
     }
 
     fn sources() -> Vec<Source> {
-        let scan =
-            |n: usize| source(&format!("scan{n}"), "portscan", if n.is_multiple_of(2) { "nmap" } else { "masscan" });
-        let benign = |n: usize| source(&format!("benign{n}"), "", "");
-        (0..20).map(scan).chain((0..40).map(benign)).collect()
+        let scan = |n: usize| source(&format!("scan{n}"), "portscan", ["nmap", "masscan"][n % 2], "");
+        let public =
+            |n: usize| source(&format!("public{n}"), ["synflood", ""][n % 2], "hping3", ["a/b", "c/d"][n / 2 % 2]);
+        let benign = |n: usize| source(&format!("benign{n}"), "", "", "");
+        (0..8).map(scan).chain((0..8).map(public)).chain((0..40).map(benign)).collect()
     }
 
     #[test]
-    fn a_tool_is_kept_back_whole() {
+    fn what_is_of_one_source_or_tool_is_judged_by_a_model_that_knows_none_of_it() {
         let sources = sources();
         let split = split(&sources, 1, &[]);
-        let back = &split.tools_held_out["portscan"][0];
-        for (source, part) in sources.iter().zip(&split.parts).filter(|(source, _)| !source.words.is_empty()) {
-            assert_eq!(*part == Part::HeldOut, source.tools[0] == *back, "{source:?}");
+        assert_eq!(split.tools_held_out, BTreeMap::new());
+        for (a, part_a) in sources.iter().zip(&split.parts) {
+            for (b, part_b) in sources.iter().zip(&split.parts) {
+                let same =
+                    if a.origin.is_empty() { b.origin.is_empty() && a.tools == b.tools } else { a.origin == b.origin };
+                if same && !(a.tools.is_empty() && a.origin.is_empty()) {
+                    assert_eq!(part_a, part_b, "{a:?} {b:?}");
+                }
+            }
         }
-        let benign = split.parts[20..].iter().filter(|part| **part == Part::HeldOut).count();
-        assert!((4..=18).contains(&benign), "{benign} of 40");
+        let named = |fold: &str| split.folds.iter().any(|name| name == fold);
+        assert!(["tool nmap", "tool masscan", "a/b", "c/d"].into_iter().all(named), "{:?}", split.folds);
+        assert!(split.folds.len() <= 4 + HARMLESS_FOLDS as usize);
     }
 
     #[test]
-    fn tools_can_be_named() {
+    fn tools_can_be_kept_back() {
         let sources = sources();
         let split = split(&sources, 1, &["nmap".to_owned()]);
         assert_eq!(split.tools_held_out["portscan"], ["nmap"]);
-        assert!((0..20).all(|n| (split.parts[n] == Part::HeldOut) == n.is_multiple_of(2)));
+        assert!((0..8).all(|n| (split.parts[n] == Part::HeldOut) == n.is_multiple_of(2)));
     }
 }

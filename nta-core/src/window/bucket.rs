@@ -13,6 +13,7 @@ use crate::domain::{EventCounts, FlowObservation, OverflowDelta, PacketEvent, Tc
 
 /// Hosts that a window names; the rest is summed up as "others".
 pub(super) const TOP_TALKERS: usize = 10;
+const SECOND_NS: u64 = 1_000_000_000;
 /// Destinations of overflow that a window names.
 const TOP_OVERFLOWS: usize = 100;
 
@@ -279,9 +280,20 @@ impl Bucket {
 }
 
 impl Window {
-    /// Its measured length in nanoseconds, by which rates divide.
+    /// Its measured length in nanoseconds.
     pub const fn length_ns(&self) -> u64 {
         if self.measured.length_ns > 0 { self.measured.length_ns } else { self.end.since(self.start) }
+    }
+
+    /// The length by which it is judged, in nanoseconds: of a capture, what comes before its first frame and behind its last one is
+    /// silence, as the windows there would not be compared else.
+    pub const fn judged_ns(&self) -> u64 {
+        self.length_ns().saturating_add(self.measured.outside_ns)
+    }
+
+    /// A count by the second: by the measured length, or by a second where that is shorter, as a moment has no rate.
+    pub fn per_second(&self, count: u64) -> f64 {
+        count as f64 * 1e9 / self.length_ns().max(SECOND_NS) as f64
     }
 
     /// How long windows of its kind are, in nanoseconds: by this they are found.
@@ -297,7 +309,7 @@ impl Window {
     /// Whether it is about as long as windows of its kind are, half to double: only then is what it counts held against what
     /// is usual, and learned.
     pub const fn is_comparable(&self) -> bool {
-        let (length_ns, span_ns) = (self.length_ns(), self.measured.span_ns);
+        let (length_ns, span_ns) = (self.judged_ns(), self.measured.span_ns);
         span_ns == 0 || (length_ns >= span_ns / 2 && length_ns <= span_ns.saturating_mul(2))
     }
 

@@ -95,7 +95,7 @@ impl Flows {
 
     /// All of them in runs; `seed` is that of the window.
     pub(super) fn runs<'a>(&'a self, window: &Window, seed: &'a Seed) -> impl Iterator<Item = Run<'a>> + use<'a> {
-        let (start, end, length_ns) = (window.start, window.end, window.length_ns());
+        let (start, end, length_ns) = (window.start, window.end, window.judged_ns());
         let mut next = [0; SHARDS];
         let mut half = 0;
         std::iter::from_fn(move || {

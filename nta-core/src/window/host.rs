@@ -9,7 +9,7 @@ use nta_common::packet::proto;
 
 use super::Distinct;
 use super::Rtt;
-use crate::domain::{ConnState, DnsMessage, FlowObservation, TcpCounts};
+use crate::domain::{ConnState, DnsMessage, FlowObservation, TcpCounts, Timestamp};
 
 /// Keys the hashes under which distinct values are counted.
 pub type Seed = foldhash::quality::SeedableRandomState;
@@ -85,6 +85,10 @@ pub struct HostStats {
     pub sent: Counts,
     /// Received by it.
     pub received: Counts,
+    /// First packet of its flows, which may be before the window.
+    pub first: Timestamp,
+    /// Last packet of its flows in the window.
+    pub last: Timestamp,
     /// Packets sent, by protocol.
     pub sent_by: ByProtocol,
     /// Packets received, by protocol.
@@ -215,6 +219,8 @@ impl HostStats {
             address,
             sent: Counts::default(),
             received: Counts::default(),
+            first: Timestamp::from_nanos(u64::MAX),
+            last: Timestamp::default(),
             sent_by: ByProtocol::default(),
             received_by: ByProtocol::default(),
             tcp_sent: TcpCounts::default(),
@@ -233,12 +239,14 @@ impl HostStats {
         let protocol = seen.flow.proto;
         self.sent += seen.sent[own];
         self.received += seen.sent[other];
+        self.first = self.first.min(seen.flow.first);
+        self.last = self.last.max(seen.flow.last);
         self.sent_by.add(protocol, seen.sent[own].packets);
         self.received_by.add(protocol, seen.sent[other].packets);
         self.tcp_sent += seen.tcp[own];
         self.tcp_received += seen.tcp[other];
         for samples in seen.rtt.sides().iter().flatten() {
-            self.rtt.merge(&Rtt::of(samples));
+            self.rtt.add(samples);
         }
         let (role, peer) = if side == 0 {
             (&mut self.originator, seen.flow.responder.address)
@@ -261,6 +269,8 @@ impl HostStats {
     pub fn merge(&mut self, other: &Self) {
         self.sent += other.sent;
         self.received += other.received;
+        self.first = self.first.min(other.first);
+        self.last = self.last.max(other.last);
         self.sent_by.merge(other.sent_by);
         self.received_by.merge(other.received_by);
         self.tcp_sent += other.tcp_sent;

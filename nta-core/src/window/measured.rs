@@ -41,6 +41,9 @@ pub struct Measured {
     /// How long packets were counted for it, in nanoseconds; live by the monotonic clock. 0 stands for the time from its
     /// start to its end.
     pub length_ns: u64,
+    /// Of a capture, what the window lacks of its usual length before the first frame and behind the last one, in nanoseconds: to
+    /// whatever judges it that is silence.
+    pub outside_ns: u64,
     /// Why it is not whole; `None` if it is.
     pub not_whole: Option<NotWhole>,
     /// Time before it, in nanoseconds, in which packets were counted and none came: no window covers it.

@@ -1,6 +1,7 @@
 //! Round trips: what is known of a set of samples by their number, their sum and the packet path's histogram.
 //!
-//! One definition: minimum, quantiles and maximum are of the same samples. The histogram's buckets double in width, so a number
+//! One definition: minimum, quantiles and maximum are of the same samples. The q-quantile is the smallest sample that at least
+//! the part q of all samples does not exceed (nearest rank; RFC 2330, section 11.3): of few samples one of them. The histogram's buckets double in width, so a number
 //! is off by less than a factor of two; below the first edge, 128 µs, by less than that, and beyond the last, 2.1 s, it lies
 //! between there and the longest. Where a flow brings one sample a window,
 //! as handshakes do, minimum and maximum are exact.
@@ -36,10 +37,20 @@ impl Rtt {
         let histogram = samples.histogram.map(u32::from);
         let count = histogram.iter().map(|count| u64::from(*count)).sum();
         let mut rtt = Self { count, sum_us: samples.sum_us.into(), histogram, ..Self::default() };
-        if count > 0 {
+        if count == 1 && rtt.histogram[bucket_of(samples.sum_us)] == 1 {
+            // A sample in its bucket, as of a handshake: most flows have no other.
+            (rtt.min_us, rtt.max_us) = (samples.sum_us, samples.sum_us);
+        } else if count > 0 {
             (rtt.min_us, rtt.max_us) = (rtt.shortest(), rtt.longest());
         }
         rtt
+    }
+
+    /// Adds samples of a flow.
+    pub fn add(&mut self, samples: &SideSamples) {
+        if samples.histogram != [0; RTT_BUCKETS] {
+            self.merge(&Self::of(samples));
+        }
     }
 
     /// Adds others.
@@ -71,27 +82,43 @@ impl Rtt {
         (self.count > 0).then(|| f64::from(self.max_us) / 1000.0)
     }
 
-    /// The `q`-quantile (0 to 1) in milliseconds, interpolated geometrically inside its bucket, never outside of minimum and
-    /// maximum; `None` without samples.
+    /// The `q`-quantile (0 to 1) in milliseconds by nearest rank; `None` without samples.
+    ///
+    /// The first and the last sample are minimum and maximum; one between them is interpolated geometrically inside its bucket.
     pub fn quantile_ms(&self, q: f64) -> Option<f64> {
         let total: u64 = self.histogram.iter().map(|count| u64::from(*count)).sum();
         if total == 0 {
             return None;
         }
-        // The q-quantile is the sample of this rank, from 0 for the shortest to `total` - 1 for the longest.
-        let rank = q * (total - 1) as f64;
+        let rank = nearest_rank(q, total);
+        if rank == total {
+            return self.max_ms();
+        }
+        // Windows of before may have no minimum.
+        if rank == 1 && self.min_us > 0 {
+            return self.min_ms();
+        }
         let mut below = 0_u64;
         for (bucket, &count) in self.histogram.iter().enumerate() {
             let reached = below + u64::from(count);
-            if count > 0 && rank < reached as f64 {
+            if rank <= reached {
                 let (low, high) = self.edges(bucket);
-                let share = ((rank - below as f64 + 0.5) / f64::from(count)).clamp(0.0, 1.0);
+                let share = ((rank - below) as f64 - 0.5) / f64::from(count);
                 let us = low * (high / low).powf(share);
                 return Some(us.clamp(f64::from(self.min_us), f64::from(self.max_us)) / 1000.0);
             }
             below = reached;
         }
         self.max_ms()
+    }
+
+    /// The `q`-quantile of samples that are those of `parts` together: between the parts' own, as it must be by nearest rank,
+    /// although each is an estimate.
+    pub fn quantile_of_all_ms(&self, q: f64, parts: &[Self]) -> Option<f64> {
+        let parts = || parts.iter().filter_map(|part| part.quantile_ms(q));
+        let (least, most) = (parts().min_by(f64::total_cmp), parts().max_by(f64::total_cmp));
+        let all = self.quantile_ms(q)?;
+        Some(least.zip(most).map_or(all, |(least, most)| all.clamp(least, most)))
     }
 
     /// Between which round trips a bucket's samples lie, of these.
@@ -133,11 +160,28 @@ impl Rtt {
     }
 }
 
+/// Which of so many sorted samples, counted from 1, is the `q`-quantile: `q * total`, rounded up.
+fn nearest_rank(q: f64, total: u64) -> u64 {
+    // What the product is off by does not reach the next rank.
+    let exact = q * total as f64 * (1.0 - 4.0 * f64::EPSILON);
+    (exact.ceil() as u64).clamp(1, total)
+}
+
 /// The shortest and the longest round trip of a bucket; the last one has no upper edge.
 const fn edges_us(bucket: usize) -> (u64, u64) {
     let low = if bucket == 0 { 1 } else { FIRST_EDGE_US << (bucket - 1) };
     let high = if bucket == RTT_BUCKETS - 1 { u32::MAX as u64 } else { (FIRST_EDGE_US << bucket) - 1 };
     (low, high)
+}
+
+/// The bucket of a round trip.
+const fn bucket_of(us: u32) -> usize {
+    let above = (us as u64 / FIRST_EDGE_US).checked_ilog2();
+    match above {
+        None => 0,
+        Some(doublings) if (doublings as usize) < RTT_BUCKETS - 1 => doublings as usize + 1,
+        Some(_) => RTT_BUCKETS - 1,
+    }
 }
 
 /// The geometric middle of what both pairs of bounds allow. A sum that wrapped contradicts the bucket, which then counts alone.
@@ -172,6 +216,66 @@ mod tests {
         assert_eq!(Rtt::default().quantile_ms(0.5), None);
     }
 
+    /// The definition, sample by sample.
+    fn smallest_not_exceeded_by(sorted: &[u32], q: f64) -> u32 {
+        let reaches = |us: &&u32| {
+            let part = sorted.iter().filter(|other| other <= us).count() as f64 / sorted.len() as f64;
+            part >= q - 1e-12
+        };
+        *sorted.iter().find(reaches).expect("the last one is reached")
+    }
+
+    #[test]
+    fn of_few_samples_a_quantile_is_one_of_them() {
+        let flow = |us| Rtt::of(&kept(&[us]));
+        let mut both = flow(2_037);
+        both.merge(&flow(149_096));
+        assert_eq!(QUANTILES.map(|q| both.quantile_ms(q)), [Some(2.037), Some(149.096), Some(149.096)]);
+        // Of 20 samples the 95 % quantile is the 19th, of 100 the 99 % quantile the 99th: no rounding lifts them.
+        assert_eq!((nearest_rank(0.95, 20), nearest_rank(0.99, 100), nearest_rank(0.5, 1)), (19, 99, 1));
+        assert_eq!((nearest_rank(0.95, 21), nearest_rank(0.99, 101), nearest_rank(0.0, 9)), (20, 100, 1));
+    }
+
+    #[test]
+    fn a_quantile_of_all_lies_between_those_of_the_parts() {
+        let mut state = 0x2545_f491_4f6c_dd1d_u64;
+        let mut next = |below: u64| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state % below
+        };
+        for _ in 0..3000 {
+            let sizes = [next(12), next(300)];
+            let spread = 3 + next(60_000);
+            let samples = sizes.map(|many| (0..many).map(|_| (20 + next(spread)) as u32).collect::<Vec<_>>());
+            let parts = samples.each_ref().map(|samples| {
+                let flows = samples.chunks(3).map(|flow| Rtt::of(&kept(flow)));
+                flows.fold(Rtt::default(), |mut all, flow| {
+                    all.merge(&flow);
+                    all
+                })
+            });
+            let mut all = parts[0];
+            all.merge(&parts[1]);
+            let mut before = all.min_ms();
+            for q in QUANTILES {
+                let of_parts: Vec<f64> = parts.iter().filter_map(|part| part.quantile_ms(q)).collect();
+                let whole = all.quantile_of_all_ms(q, &parts);
+                let Some(whole) = whole else { continue };
+                let (least, most) =
+                    (of_parts.iter().copied().fold(f64::MAX, f64::min), of_parts.iter().copied().fold(0.0, f64::max));
+                assert!(least <= whole && whole <= most, "{q}: {of_parts:?} {whole}");
+                assert!(before <= Some(whole) && Some(whole) <= all.max_ms());
+                before = Some(whole);
+                // Without knowing the parts: in a bucket between theirs.
+                let bucket = |ms: f64| bucket_of((ms * 1000.0) as u32);
+                let alone = bucket(all.quantile_ms(q).expect("samples"));
+                assert!((bucket(least)..=bucket(most)).contains(&alone), "{q}: {of_parts:?}");
+            }
+        }
+    }
+
     #[test]
     fn whatever_the_samples_numbers_are_in_order_and_off_by_less_than_a_factor_of_two() {
         let mut state = 0x9e37_79b9_7f4a_7c15_u64;
@@ -191,14 +295,14 @@ mod tests {
                 all.extend(samples);
             }
             all.sort_unstable();
-            let [p50, p95, p99] = QUANTILES.map(|q| whole.quantile_ms(q).expect("samples") * 1000.0);
-            let (min, max) = (f64::from(whole.min_us), f64::from(whole.max_us));
+            let [p50, p95, p99] = QUANTILES.map(|q| whole.quantile_ms(q).expect("samples"));
+            let (min, max) = (whole.min_ms().expect("samples"), whole.max_ms().expect("samples"));
             assert!(min <= p50 && p50 <= p95 && p95 <= p99 && p99 <= max, "{all:?}: {min} {p50} {p95} {p99} {max}");
-            let rank = |q: f64| f64::from(all[(q * (all.len() - 1) as f64) as usize]);
+            let rank = |q: f64| f64::from(smallest_not_exceeded_by(&all, q));
             for (estimate, exact) in
                 [(min, rank(0.0)), (p50, rank(0.5)), (p95, rank(0.95)), (p99, rank(0.99)), (max, rank(1.0))]
             {
-                let ratio = estimate / exact;
+                let ratio = estimate * 1000.0 / exact;
                 let in_last = exact >= edges_us(RTT_BUCKETS - 1).0 as f64;
                 assert!(in_last || (0.5..=2.0).contains(&ratio), "{all:?}: {estimate} for {exact}");
             }

@@ -63,15 +63,15 @@ impl Snapshot {
         }
     }
 
-    /// Measured length in seconds.
+    /// The seconds for which it is judged.
     pub fn seconds(&self) -> f64 {
-        self.window.length_ns() as f64 / 1e9
+        self.window.judged_ns() as f64 / 1e9
     }
 
-    /// The seconds by which a count of this window is divided to judge its rate: its measured length, but never less than windows
+    /// The seconds by which a count of this window is divided to judge its rate: its length, but never less than windows
     /// of its kind have. A burst in a part of a window is no rate.
     pub fn rate_seconds(&self) -> f64 {
-        self.window.length_ns().max(self.window.span_ns()) as f64 / 1e9
+        self.window.judged_ns().max(self.window.span_ns()) as f64 / 1e9
     }
 
     /// The flows in runs; see [`Detector::take`](crate::detect::Detector::take).
@@ -89,8 +89,7 @@ impl Snapshot {
 /// How long a longer window is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Lengths {
-    /// As long as from its start to its end, in a replay: of a capture, what comes before its first frame and after its last
-    /// one is silence.
+    /// As long as from its start to its end but for gaps, in a replay; judged as whole.
     #[default]
     Nominal,
     /// As long as its parts and the silence between them, live.
@@ -136,7 +135,7 @@ impl Cascade {
                 // A part that was closed late has a part of the time of this one.
                 new.window.start = new.window.start.max(self.until);
             }
-            if self.lengths == Lengths::Measured && id == 1 {
+            if id == 1 {
                 new.window.measured.gap_ns = start.since(new.window.start);
             }
             new
@@ -175,7 +174,7 @@ impl Cascade {
             window.measured.not_whole = window.measured.not_whole.max(Some(NotWhole::RunEnded));
             window.end = window.end.min(self.until);
             if self.lengths == Lengths::Nominal {
-                window.measured.length_ns = span_ns.max(window.end.since(window.start));
+                nominal(window, span_ns);
             }
             open.settle(both);
         }
@@ -187,12 +186,20 @@ impl Cascade {
     fn flush(&mut self, both: &impl Both, closed: &mut dyn FnMut(Snapshot)) {
         if let Some(mut open) = self.open.take() {
             if self.lengths == Lengths::Nominal {
-                open.window.measured.length_ns = open.window.end.since(open.window.start);
+                nominal(&mut open.window, 0);
             }
             open.settle(both);
             closed(open);
         }
     }
+}
+
+/// As long as its labels say but for its gap, and judged as if it were that long at least.
+fn nominal(window: &mut Window, judged_ns: u64) {
+    let whole_ns = window.end.since(window.start);
+    let length_ns = whole_ns.saturating_sub(window.measured.gap_ns).max(1);
+    let outside_ns = whole_ns.max(judged_ns).saturating_sub(length_ns);
+    window.measured = Measured { length_ns, outside_ns, ..window.measured };
 }
 
 fn blank(span: Span, id: u64, start: Timestamp, span_ns: u64, shorter: &Snapshot) -> Snapshot {

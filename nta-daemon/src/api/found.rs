@@ -1,12 +1,55 @@
 //! Stored alerts and anomalies in the shapes of the API.
 
-use crate::json::{AlertJson, AnomalyJson, ContributorJson, JudgeJson, TechniqueJson, WhyJson};
-use crate::store::{FindingRecord, OpinionRecord, StoredAlert, StoredAnomaly};
-use nta_core::domain::AlertKind;
+use serde::Serialize;
+
+use crate::json::{AlertJson, AnomalyJson, ContributorJson, FlowJson, JudgeJson, TechniqueJson, WhyJson, WindowJson};
+use crate::store::{BySensor, FindingRecord, OpinionRecord, StoredAlert, StoredAnomaly};
+use nta_core::domain::{AlertKind, FlowRecord};
+use nta_core::window::Window;
+
+/// A window, and who saw it.
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+pub(super) struct WindowItem {
+    /// Name of the sensor that saw it; null where it was not noted.
+    sensor: Option<String>,
+    #[serde(flatten)]
+    window: WindowJson,
+}
+
+impl From<&BySensor<Window>> for WindowItem {
+    fn from(stored: &BySensor<Window>) -> Self {
+        Self { sensor: stored.sensor.clone(), window: WindowJson::from(&stored.item) }
+    }
+}
+
+/// A flow, and who saw it.
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+pub(super) struct FlowItem {
+    /// Name of the sensor that saw it; null where it was not noted.
+    sensor: Option<String>,
+    #[serde(flatten)]
+    flow: FlowJson,
+}
+
+impl From<&BySensor<FlowRecord>> for FlowItem {
+    fn from(stored: &BySensor<FlowRecord>) -> Self {
+        Self { sensor: stored.sensor.clone(), flow: FlowJson::from(&stored.item) }
+    }
+}
+
+/// An anomaly, and who saw it.
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+pub(super) struct AnomalyItem {
+    /// Name of the sensor that saw it; null where it was not noted.
+    sensor: Option<String>,
+    #[serde(flatten)]
+    anomaly: AnomalyJson,
+}
 
 /// An alert, but for what people did about it.
 pub(super) fn alert(stored: &StoredAlert) -> AlertJson {
     let judges = stored.opinions.iter().map(judge).collect();
+    let [first_seen, last_seen] = stored.seen.unwrap_or([stored.first, stored.last]).map(|time| time.to_string());
     AlertJson {
         id: stored.id.clone(),
         kind: stored.kind.clone(),
@@ -18,10 +61,13 @@ pub(super) fn alert(stored: &StoredAlert) -> AlertJson {
         state: stored.state.clone(),
         window_start: stored.first.to_string(),
         window_end: stored.last.to_string(),
+        first_seen,
+        last_seen,
         raised_at: stored.raised.to_string(),
         cleared_at: stored.cleared.map(|time| time.to_string()),
         clear_reason: stored.clear_reason.clone(),
         windows: stored.windows,
+        findings_folded: stored.merged,
         detector: stored.finding.detector.clone(),
         detectors: stored.detectors.clone(),
         why: WhyJson { judges, ..why(&stored.kind, &stored.finding) },
@@ -29,9 +75,9 @@ pub(super) fn alert(stored: &StoredAlert) -> AlertJson {
 }
 
 /// An anomaly.
-pub(super) fn anomaly(stored: &StoredAnomaly) -> AnomalyJson {
+pub(super) fn anomaly(stored: &StoredAnomaly) -> AnomalyItem {
     let [window_start, window_end] = stored.finding.window().map(|time| time.to_string());
-    AnomalyJson {
+    let anomaly = AnomalyJson {
         id: stored.id,
         alert: Some(stored.alert.clone()),
         kind: stored.kind.clone(),
@@ -44,7 +90,8 @@ pub(super) fn anomaly(stored: &StoredAnomaly) -> AnomalyJson {
         window_start,
         window_end,
         why: why(&stored.kind, &stored.finding),
-    }
+    };
+    AnomalyItem { sensor: stored.sensor.clone(), anomaly }
 }
 
 fn why(kind: &str, finding: &FindingRecord) -> WhyJson {

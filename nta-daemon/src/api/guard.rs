@@ -8,14 +8,12 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use axum::extract::connect_info::Connected;
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
-use axum::serve::IncomingStream;
-use tokio::net::TcpListener;
+use tokio::net::TcpStream;
 
 use super::ApiError;
 
@@ -40,9 +38,9 @@ pub struct AllowedHosts {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct LocalEnd(Option<SocketAddr>);
 
-impl Connected<IncomingStream<'_, TcpListener>> for LocalEnd {
-    fn connect_info(stream: IncomingStream<'_, TcpListener>) -> Self {
-        Self(stream.io().local_addr().ok())
+impl LocalEnd {
+    pub(super) fn of(stream: &TcpStream) -> Self {
+        Self(stream.local_addr().ok())
     }
 }
 
@@ -86,6 +84,9 @@ impl AllowedHosts {
             (None, Some(named)) => named,
             (None, None) => return Err(wrong("is missing")),
         };
+        if !has_valid_port(&host) {
+            return Err(wrong("expected a port up to 65535"));
+        }
         if self.is_ours(host.host(), local) {
             return Ok(host);
         }
@@ -111,7 +112,13 @@ impl AllowedHosts {
 
     /// A browser says where a page comes from that writes; other clients say nothing.
     fn origin(&self, headers: &HeaderMap, host: Option<&Authority>) -> Result<(), ApiError> {
-        let Some(origin) = single(headers, &header::ORIGIN)? else { return Ok(()) };
+        let Some(origin) = single(headers, &header::ORIGIN)? else {
+            // Fetch Metadata (W3C): where it says that another site asks, a missing origin is no excuse.
+            let foreign = headers.get_all(FETCH_SITE).iter().any(|site| site != "same-origin" && site != "none");
+            let detail = "only pages of this server may write, or say their `Origin`".to_owned();
+            let refused = || ApiError::Forbidden { field: "Sec-Fetch-Site".to_owned(), detail };
+            return if foreign { Err(refused()) } else { Ok(()) };
+        };
         let text = origin.to_str().unwrap_or_default();
         let is_same = host.is_some_and(|host| is_same_origin(text, host));
         if is_same || self.origins.iter().any(|allowed| allowed.eq_ignore_ascii_case(text)) {
@@ -121,6 +128,12 @@ impl AllowedHosts {
         let detail = format!("`{shown}`: only pages of this server may write; `[api] origins` names others");
         Err(ApiError::Forbidden { field: "Origin".to_owned(), detail })
     }
+}
+
+/// An authority may be parsed with any digits behind its colon, or none.
+fn has_valid_port(host: &Authority) -> bool {
+    let port = host.as_str().rsplit_once(host.host()).map_or("", |(_, rest)| rest);
+    port.strip_prefix(':').is_none_or(|digits| digits.is_empty() || digits.parse::<u16>().is_ok())
 }
 
 /// A page of this server, which speaks HTTP alone, came by http. Where TLS ends at a proxy in front of it, the origin that
@@ -142,6 +155,7 @@ fn single<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<&'h He
 }
 
 const MAX_SHOWN: usize = 100;
+const FETCH_SITE: &str = "sec-fetch-site";
 /// Where nothing else is written.
 const HTTP_PORT: u16 = 80;
 
@@ -161,6 +175,17 @@ mod tests {
         }
         for host in ["evil.example", "localhost.evil.example", "192.0.2.2", "[2001:db8::1]", "127.0.0.1.nip.io", ""] {
             assert!(!allowed.is_ours(host, local), "{host}");
+        }
+    }
+
+    #[test]
+    fn a_port_is_a_number_up_to_65535() {
+        let is_valid = |text: &str| has_valid_port(&text.parse().expect("an authority"));
+        for good in ["localhost", "localhost:", "localhost:5000", "[::1]", "[::1]:65535", "50:50"] {
+            assert!(is_valid(good), "{good}");
+        }
+        for bad in ["localhost:99999", "localhost:65536", "[::1]:70000"] {
+            assert!(!is_valid(bad), "{bad}");
         }
     }
 

@@ -10,10 +10,12 @@ mod page;
 mod process;
 mod router;
 mod routes;
+mod serve;
 mod state;
 mod workers;
 
 use std::future::Future;
+use std::sync::Arc;
 
 use tokio::net::TcpListener;
 
@@ -28,6 +30,6 @@ pub async fn serve<F>(listener: TcpListener, state: ApiState, shutdown: F) -> st
 where
     F: Future<Output = ()> + Send + 'static,
 {
-    let service = router(state).into_make_service_with_connect_info::<guard::LocalEnd>();
-    axum::serve(listener, service).with_graceful_shutdown(shutdown).await
+    let connections = Arc::clone(&state.connections);
+    serve::serve(listener, router(state), connections, serve::Allowed::default(), shutdown).await
 }

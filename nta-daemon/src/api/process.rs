@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::telemetry::LOG;
+
 /// Cost so far; null where `/proc` does not say.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub(super) struct ProcessJson {
@@ -9,14 +11,18 @@ pub(super) struct ProcessJson {
     pub(super) cpu_s: Option<f64>,
     /// Resident memory.
     pub(super) rss_bytes: Option<u64>,
+    /// Log lines that nobody read: standard error was full for long, or is closed.
+    #[serde(default)]
+    pub(super) log_lines_lost: u64,
 }
 
-/// Reads both.
+/// Reads all of it.
 pub(super) fn read() -> ProcessJson {
     let read = |path: &str| std::fs::read_to_string(path).ok();
     ProcessJson {
         cpu_s: read("/proc/self/stat").and_then(|stat| cpu_s(&stat)),
         rss_bytes: read("/proc/self/status").and_then(|status| rss_bytes(&status)),
+        log_lines_lost: LOG.lines_lost(),
     }
 }
 

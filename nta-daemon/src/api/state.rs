@@ -8,6 +8,7 @@ use utoipa::openapi::OpenApi;
 use super::ApiError;
 use super::guard::AllowedHosts;
 use super::page::Period;
+use super::serve::Connections;
 use super::workers::Workers;
 use crate::pipeline::baselines::BaselineHandle;
 use crate::store::{Range, Store};
@@ -23,10 +24,13 @@ pub struct ApiState {
     pub(super) analysis: Arc<AnalysisAccess>,
     pub(super) hosts: Arc<AllowedHosts>,
     pub(super) workers: Workers,
+    pub(super) connections: Arc<Connections>,
     pub(super) document: Arc<OpenApi>,
     status: watch::Receiver<Status>,
     /// What is stored of baselines, once it was read.
     stored: Arc<Mutex<Option<Arc<Export>>>>,
+    /// Whose windows are learned from and judged again; `None` for those of all.
+    pub(super) sensor: Option<String>,
     /// The run that holds the capture of a replay.
     run: Option<[u8; 16]>,
 }
@@ -52,9 +56,11 @@ impl ApiState {
             analysis,
             hosts,
             workers: Workers::computing(),
+            connections: Arc::default(),
             document,
             status,
             stored: Arc::default(),
+            sensor: None,
             run: None,
         }
     }
@@ -75,6 +81,12 @@ impl ApiState {
     #[must_use]
     pub fn with_run(self, run: [u8; 16]) -> Self {
         Self { run: Some(run), ..self }
+    }
+
+    /// Learns from this sensor's windows, and judges these.
+    #[must_use]
+    pub fn with_sensor(self, name: String) -> Self {
+        Self { sensor: Some(name), ..self }
     }
 
     /// Describes itself by this document.

@@ -15,10 +15,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::capture::clock;
 use crate::config::Config;
-use crate::json::mode_name;
 use crate::pipeline::baselines::BaselineHandle;
 use crate::sink::store::StoreOutput;
-use crate::store::{Found, Lease, Retention, Run, Store, StoreError, StoreWriter};
+use crate::store::{Found, Lease, Retention, Run, Store, StoreError, StoreWriter, baselines_name};
 use nta_core::baseline::{BaselineConfig, Baselines, Import};
 use nta_core::domain::{IdentityScope, Mode, Resume, RunId, SensorId, Status};
 use nta_core::window::Lengths;
@@ -65,6 +64,14 @@ pub enum AppError {
         /// The task.
         task: &'static str,
     },
+    /// The database did not take all before the end, and there is no spool that keeps it for the next start.
+    #[error(
+        "{batches} batches of the end of the run are lost: the database did not take them in time, and no spool keeps them"
+    )]
+    NotStored {
+        /// How many.
+        batches: u64,
+    },
     /// A task did not end when it was asked to.
     #[error("{task} did not end in time")]
     Late {
@@ -107,6 +114,7 @@ pub struct App {
     status: watch::Sender<Status>,
     baselines: BaselineHandle,
     ids: IdentityScope,
+    sensor: String,
     listener: Option<TcpListener>,
     /// What the run before left for this one to go on from.
     resume: Option<Resume>,
@@ -182,12 +190,13 @@ impl App {
         let named = run.sensor.parse().unwrap_or_else(|_| SensorId::replay());
         let ids = IdentityScope::of_run(&named, &RunId(run.uuid));
         let resume = if plan.mode == Mode::Live { store.resume(&run.sensor).await } else { None };
+        let sensor = run.sensor.clone();
         let (before, uuid) = (resume.as_ref().map(|resume| resume.run), run.uuid);
         let run = store.begin_run(&run).await?;
         let (writer, write_task) = store.writer(run, STORE_QUEUE);
         let baselines = BaselineHandle::default();
         if plan.mode == Mode::Live {
-            restore(&store, &config.baseline, &baselines).await;
+            restore(&store, &sensor, &config.baseline, &baselines).await;
         }
         let (status, _watched) = watch::channel(Status { mode: plan.mode, ..plan.status });
         let (config, stop) = (config.clone(), CancellationToken::new());
@@ -197,6 +206,7 @@ impl App {
             status,
             baselines,
             ids,
+            sensor,
             listener,
             resume,
             before,
@@ -231,7 +241,7 @@ impl App {
     /// An output that stores what the pipeline produces. Live, it never waits for the database; a replay does.
     fn output(&self) -> StoreOutput {
         let waits = self.status.borrow().mode == Mode::Replay;
-        let mode = mode_name(self.status.borrow().mode);
+        let mode = self.status.borrow().mode;
         let lengths = if waits { Lengths::Nominal } else { Lengths::Measured };
         let found = Found::new(self.store.clone(), self.config.store.feature_hosts).with_lengths(lengths);
         let output =
@@ -241,8 +251,8 @@ impl App {
 }
 
 /// Takes the stored baselines; without them, or with ones that cannot be used, learning begins anew.
-async fn restore(store: &Store, config: &BaselineConfig, handle: &BaselineHandle) {
-    let export = match store.baselines(mode_name(Mode::Live)).await {
+async fn restore(store: &Store, sensor: &str, config: &BaselineConfig, handle: &BaselineHandle) {
+    let export = match store.baselines(&baselines_name(Mode::Live, sensor)).await {
         Ok(None) => return,
         Ok(Some(export)) => export,
         Err(error) => return tracing::warn!(error = error.chain(), "stored baselines cannot be read"),
@@ -294,7 +304,7 @@ mod tests {
         assert!(app.baselines.latest().is_none(), "nothing is stored yet");
         let network = [(Metric::Loss, Series::default())].into();
         let export = Export { network, updated_ns: 7, ..Export::default() };
-        app.store.save_baselines("live", &export).await.expect("save");
+        app.store.save_baselines(&baselines_name(Mode::Live, &app.sensor), &export).await.expect("save");
         app.abandon().await;
 
         let app = start(&config, Mode::Live).await;

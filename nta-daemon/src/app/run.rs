@@ -131,9 +131,9 @@ impl App {
                 Err(_) => late = Some(AppError::Late { task: "the capture" }),
             }
         }
-        self.drain(Some(server)).await;
+        let lost = self.drain(Some(server)).await.err();
         lease.abort();
-        match (failed.or(late), done) {
+        match (failed.or(late).or(lost), done) {
             (None, Some(work)) => Ok(work),
             (error, _) => Err(error.unwrap_or(AppError::Stopped { task: "the capture" })),
         }
@@ -154,7 +154,7 @@ impl App {
     /// Ends an App whose work could not begin.
     pub async fn abandon(self) {
         self.stop.cancel();
-        self.drain(None).await;
+        let _said = self.drain(None).await; // why it could not begin is the error
     }
 
     fn serve(&mut self) -> JoinHandle<std::io::Result<()>> {
@@ -170,7 +170,7 @@ impl App {
             origins: config.origins.iter().map(ToString::to_string).collect(),
         };
         let state = ApiState::new(self.store.clone(), self.status.subscribe()).with_analysis(access).with_hosts(hosts);
-        let state = state.with_run(self.data);
+        let state = state.with_run(self.data).with_sensor(self.sensor.clone());
         self.say_where("serving");
         tokio::spawn(api::serve(listener, state, self.stop.clone().cancelled_owned()))
     }
@@ -183,7 +183,7 @@ impl App {
     }
 
     /// Ends the server, then writes what is queued, each within its deadline.
-    async fn drain(self, server: Option<JoinHandle<std::io::Result<()>>>) {
+    async fn drain(self, server: Option<JoinHandle<std::io::Result<()>>>) -> Result<(), AppError> {
         if let Some(server) = server.filter(|_| self.address.is_some()) {
             match tokio::time::timeout(SERVER_DEADLINE, server).await {
                 Ok(Ok(Ok(()))) => {}
@@ -192,6 +192,7 @@ impl App {
                 Err(_) => tracing::warn!(deadline_s = SERVER_DEADLINE.as_secs(), "requests under way are broken off"),
             }
         }
+        let store = self.store.clone();
         let ended = tokio::time::timeout(DRAIN_DEADLINE, async {
             if let Err(error) = self.writer.shutdown().await {
                 tracing::error!(error = error.chain(), "not everything is stored");
@@ -203,6 +204,11 @@ impl App {
         });
         if ended.await.is_err() {
             tracing::warn!(deadline_s = DRAIN_DEADLINE.as_secs(), "shutdown took too long, giving up on the rest");
+        }
+        let stats = store.stats();
+        match stats.batches_in_memory + stats.queue_length {
+            0 => Ok(()),
+            batches => Err(AppError::NotStored { batches }),
         }
     }
 }

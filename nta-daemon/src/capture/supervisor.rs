@@ -139,8 +139,9 @@ impl Supervisor {
 
     /// Attaches to what was found, and goes on from where a run before was.
     fn attach(&mut self, resume: Option<Resume>) -> Result<(), SourceError> {
+        let what = if self.found.devices.is_empty() { "nothing is counted yet" } else { "not everything is counted" };
         for reason in &self.found.missing {
-            tracing::warn!(reason, "not everything is counted");
+            tracing::warn!(reason, "{what}");
         }
         if self.found.devices.is_empty() {
             return Ok(());
@@ -311,7 +312,7 @@ impl Supervisor {
         };
         let waited = self.refused.take().map_or(FIRST_WAIT, |refused| refused.next_wait);
         if !reason.is_empty() {
-            tracing::error!(reason, again_in_s = waited.as_secs(), "cannot attach");
+            tracing::warn!(reason, again_in_s = waited.as_secs(), "cannot attach yet");
             let next_wait = (waited * 2).min(LONGEST_WAIT);
             self.refused = Some(Refused { reason, due: Instant::now() + waited, next_wait, wanted });
         }

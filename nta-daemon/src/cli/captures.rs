@@ -11,6 +11,8 @@ pub(super) struct CaptureJson<'a> {
     path: &'a str,
     format: &'a str,
     packets: u64,
+    /// Of them those whose length on the wire is damaged: more than 1 GiB, as which they count.
+    lengths_clamped: u64,
     /// `complete`, `cut_off` or `corrupt`.
     end: &'static str,
     /// Its size; null of a pipe.
@@ -50,6 +52,7 @@ pub(super) fn capture(file: &FileSummary) -> CaptureJson<'_> {
         path: &file.name,
         format: &file.format,
         packets: file.frames,
+        lengths_clamped: file.lengths_clamped,
         end: state,
         file_bytes: file.bytes,
         sha256: file.sha256.as_deref(),

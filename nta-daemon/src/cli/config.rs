@@ -2,11 +2,9 @@
 
 use std::process::ExitCode;
 
+use super::checks::{self, Absent};
 use super::settings::Settings;
-use super::{EXIT_USAGE, fail, say};
-use crate::config::{ConfigError, Problem};
-use crate::model_loader;
-use crate::source::kernel::on_bpffs;
+use super::{EXIT_USAGE, fail};
 
 /// Flags of both.
 #[derive(Debug, clap::Args)]
@@ -31,21 +29,9 @@ pub(super) fn check(args: Args) -> ExitCode {
         Ok(loaded) => loaded,
         Err(error) => return fail(EXIT_USAGE, &error),
     };
-    let at =
-        |key: &str, message: String| Problem { place: places.get(key).cloned(), message: format!("{key}: {message}") };
-    let capture = &config.capture;
-    let unpinned = (capture.pin && !on_bpffs(&capture.pin_path)).then(|| {
-        let path = capture.pin_path.display();
-        ("capture.pin_path", format!("{path} is on no BPF file system: `run` refuses it until one is mounted there"))
-    });
-    for (key, message) in config.warnings().into_iter().chain(unpinned) {
-        say(&format!("warning: {}", at(key, message)));
+    // `run` would go on without models that cannot be used, by rules alone; who names one wants it.
+    match checks::look(&config, &places, Absent::Waited) {
+        Ok(()) => super::print(&format!("{origin}: ok\n")),
+        Err(error) => fail(EXIT_USAGE, &error),
     }
-    // `run` would go on without them, by rules alone; who names one wants it.
-    let models = model_loader::check(&config).into_iter().map(|(key, message)| at(key, message));
-    let models: Vec<Problem> = models.collect();
-    if models.is_empty() {
-        return super::print(&format!("{origin}: ok\n"));
-    }
-    fail(EXIT_USAGE, &ConfigError::Invalid(models))
 }

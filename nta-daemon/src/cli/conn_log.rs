@@ -47,11 +47,12 @@ pub(super) struct ConnLog {
 }
 
 impl ConnLog {
-    /// Begins `conn.log` in the folder, which is made, or on standard output. `local` are one's own networks.
+    /// Begins `conn.log` in the folder, or on standard output. The folder is made, those above it are not: with a slip in the path
+    /// the log would be somewhere else. `local` are one's own networks.
     pub(super) fn create(folder: Option<&Path>, local: Networks) -> io::Result<Self> {
         let to: Box<dyn Write + Send> = match folder {
             Some(folder) => {
-                std::fs::create_dir_all(folder)?;
+                make(folder)?;
                 Box::new(File::create(folder.join("conn.log"))?)
             }
             None => Box::new(io::stdout()),
@@ -94,7 +95,9 @@ impl ConnLog {
         write!(self.to, "{}\t", optional(Some(flow.history).filter(|history| !history.as_str().is_empty())))?;
         write!(self.to, "{}\t{}\t", orig.sent.packets, orig.sent.ip_bytes)?;
         write!(self.to, "{}\t{}\t", resp.sent.packets, resp.sent.ip_bytes)?;
-        writeln!(self.to, "-\t{}\t{}", flow.proto, community_id(flow))
+        let parents: Vec<String> = flow.nesting.parents().map(uid).collect();
+        write!(self.to, "{}\t", optional(Some(parents.join(",")).filter(|parents| !parents.is_empty())))?;
+        writeln!(self.to, "{}\t{}", flow.proto, community_id(flow))
     }
 
     /// Ends the log.
@@ -102,6 +105,22 @@ impl ConnLog {
         self.header(self.last)?;
         writeln!(self.to, "#close\t{}", clock(self.last))?;
         self.to.flush()
+    }
+}
+
+/// Makes a folder in one that exists.
+fn make(folder: &Path) -> io::Result<()> {
+    match std::fs::create_dir(folder) {
+        Ok(()) => {
+            tracing::info!(folder = %folder.display(), "made");
+            Ok(())
+        }
+        Err(_) if folder.is_dir() => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let above = folder.parent().unwrap_or(folder).display();
+            Err(io::Error::new(error.kind(), format!("there is no folder {above}: it is not made on the way")))
+        }
+        Err(error) => Err(error),
     }
 }
 

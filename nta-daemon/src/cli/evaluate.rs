@@ -36,6 +36,9 @@ pub(super) struct Args {
     /// attack by name, an alert of any kind about attacker or victim counts.
     #[arg(long, value_enum, value_delimiter = ',', default_value = "all")]
     judges: Vec<JudgeKind>,
+    /// Figures are those of the captures that can be analysed; without it, one that cannot is an error.
+    #[arg(long)]
+    allow_missing: bool,
     #[command(flatten)]
     common: Common,
 }
@@ -79,13 +82,26 @@ fn evaluate(args: &Args) -> Result<ExitCode, ExitCode> {
         return Err(fail(EXIT_USAGE, &format_args!("there is no model of classes to judge: {reason}")));
     }
     let (outcomes, failed) = replay_all(&files, &args.common.folder, &config, &models);
+    if let (true, Some((file, reason))) = (outcomes.is_empty(), failed.iter().next()) {
+        let error = format!("none of the labelled captures could be analysed, such as {file}: {reason}");
+        return Err(fail(EXIT_USAGE, &error));
+    }
     let judges = if args.judges == [JudgeKind::IsolationForest] { Judges::Nameless } else { Judges::Naming };
     let mut report = score(&labels, &outcomes, failed, judges);
     report.judges =
         args.judges.iter().filter_map(|judge| Some(judge.to_possible_value()?.get_name().to_owned())).collect();
     let printed = args.common.print(&report, |out| text(&report, out));
-    if outcomes.is_empty() && printed == ExitCode::SUCCESS {
-        return Err(fail(EXIT_USAGE, &"none of the labelled captures could be analysed"));
+    if !args.allow_missing
+        && printed == ExitCode::SUCCESS
+        && let Some((file, reason)) = report.failed.iter().next()
+    {
+        let count = report.failed.len();
+        let error = format!(
+            "{count} of {} labelled captures could not be analysed and are in no figure, such as {file}: {reason} \
+             (--allow-missing leaves them out)",
+            files.len()
+        );
+        return Err(fail(EXIT_USAGE, &error));
     }
     Ok(printed)
 }
@@ -118,7 +134,13 @@ fn replay_all(files: &[&str], folder: &Path, config: &Config, models: &Models) -
 fn replay(file: &str, path: &Path, config: &Config, models: &Models) -> Result<Outcome, String> {
     let mut alerts = Alerts::default();
     let summary = replay_into(file, path, config, models, &mut alerts)?;
-    Ok(Outcome { file: file.to_owned(), alerts: alerts.0.into_values().collect(), times: summary.times })
+    Ok(Outcome {
+        file: file.to_owned(),
+        alerts: alerts.0.into_values().collect(),
+        times: summary.times,
+        flows: summary.flows,
+        base_ns: config.windows.span_ns(),
+    })
 }
 
 /// Every alert in its last state. Bounded by the alerting layer, which keeps no more.
@@ -137,8 +159,8 @@ fn text(report: &Report, out: &mut dyn io::Write) -> io::Result<()> {
     let mut out = io::BufWriter::new(out);
     writeln!(
         out,
-        "{:<12} {:>8} {:>6} {:>7} {:>9} {:>5}  time to detect",
-        "attack", "captures", "found", "recall", "precision", "F1"
+        "{:<12} {:>8} {:>6} {:>7} {:>9} {:>5} {:>13}  time to detect",
+        "attack", "captures", "found", "recall", "precision", "F1", "alerts/attack"
     )?;
     for attack in &report.attacks {
         let precision = attack.precision.map_or_else(|| "-".to_owned(), |p| format!("{:.1} %", p * 100.0));
@@ -148,7 +170,8 @@ fn text(report: &Report, out: &mut dyn io::Write) -> io::Result<()> {
         let recall = format!("{:.1} %", attack.recall * 100.0);
         let (word, captures, found) = (&attack.word, attack.captures, attack.found);
         let f1 = format!("{:.3}", attack.f1);
-        writeln!(out, "{word:<12} {captures:>8} {found:>6} {recall:>7} {precision:>9} {f1:>5}  {delay}")?;
+        let each = attack.alerts_per_attack.map_or_else(|| "-".to_owned(), |each| format!("{each:.1}"));
+        writeln!(out, "{word:<12} {captures:>8} {found:>6} {recall:>7} {precision:>9} {f1:>5} {each:>13}  {delay}")?;
     }
     if let Some(macro_f1) = report.macro_f1 {
         writeln!(out, "\nmacro-F1: {macro_f1:.3}, judges: {}", report.judges.join(", "))?;
@@ -160,12 +183,11 @@ fn text(report: &Report, out: &mut dyn io::Write) -> io::Result<()> {
         }
     }
     let benign = &report.benign;
-    writeln!(out, "\nbenign: {} captures, {:.2} h", benign.captures, benign.hours)?;
-    writeln!(
-        out,
-        "  alerts an hour: {:.2}, of severity high or critical: {:.2}",
-        benign.alerts_per_hour, benign.high_per_hour
-    )?;
+    writeln!(out, "\nbenign: {} captures, {:.2} h, {} flows", benign.captures, benign.hours, benign.flows)?;
+    for (severity, rate) in &benign.by_severity {
+        let (alerts, hour, million) = (rate.alerts, rate.per_hour, rate.per_million_flows);
+        writeln!(out, "  {severity:<8} {alerts:>4} alerts, {hour:.2} an hour, {million:.2} per million flows")?;
+    }
     for [file, kind, severity, summary] in &benign.alerts {
         writeln!(out, "  {severity:<8} {kind:<22} {file}: {summary}")?;
     }

@@ -1,6 +1,7 @@
 //! The command line: one file per command.
 
 mod captures;
+mod checks;
 mod config;
 mod conn_log;
 mod doctor;
@@ -21,6 +22,8 @@ use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
+
+use crate::telemetry::LOG;
 
 /// Exit status for bad input: a missing file, no capture, a wrong flag (as clap's).
 const EXIT_USAGE: u8 = 2;
@@ -135,7 +138,8 @@ impl Cli {
         let filter = tracing_subscriber::EnvFilter::try_new(&self.log).map_err(|error| refused(&error))?;
         let colour =
             std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colour);
+        LOG.start().map_err(|error| format!("standard error cannot be written to: {error}"))?;
+        let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(&LOG).with_ansi(colour);
         // A line that cannot be written is lost. To say so, the library would write it where the line could not go, and panic.
         let log = log.log_internal_errors(false);
         match self.log_format {
@@ -196,9 +200,7 @@ fn fail(status: u8, error: &impl std::fmt::Display) -> ExitCode {
 
 /// A line on standard error, if that takes one: the status says the same.
 fn say(line: &str) {
-    use std::io::Write as _;
-
-    let _ = writeln!(std::io::stderr(), "nta-daemon: {line}");
+    LOG.say(&format!("nta-daemon: {line}"));
 }
 
 #[cfg(test)]

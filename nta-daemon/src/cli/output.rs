@@ -34,9 +34,10 @@ pub(super) struct Collected {
     tally: Tally,
     /// Detectors that look at the traffic.
     detectors: usize,
+    tunnels: bool,
     plot: Plot,
     alerts: Vec<Alert>,
-    alerts_untold: u64,
+    alerts_unreported: u64,
     conn_log: Option<ConnLog>,
     failed: Option<io::Error>,
 }
@@ -48,6 +49,8 @@ pub(super) struct OutputOptions<'a> {
     pub(super) folder: Option<&'a Path>,
     /// What is looked for, and whose side is local.
     pub(super) detect: &'a DetectConfig,
+    /// Whether tunnels are opened.
+    pub(super) tunnels: bool,
     /// Whether every DNS message and ARP packet is printed.
     pub(super) events: bool,
     /// Whether the features of every host are.
@@ -97,11 +100,15 @@ struct Document<'a> {
     wrong_times: u64,
     /// How often the time of a capture went back by more than a minute and stayed there.
     set_back: u64,
+    /// Windows that others stand for (`folded`), as so few packets lie in so many windows.
+    windows_folded: u64,
+    /// Windows without packets that were left out for the same reason: `silence_s` of the next one stands for them.
+    windows_left_out: u64,
     /// Alerts in the order in which they were raised, each in its last state.
     #[serde(serialize_with = "one_by_one")]
     alerts: &'a [Alert],
     /// Alerts beyond the 10,000 that are reported.
-    alerts_untold: u64,
+    alerts_unreported: u64,
     /// Where every packet ended up.
     ledger: LedgerJson,
     /// The files.
@@ -134,7 +141,7 @@ enum Line<'a> {
 impl Collected {
     /// Output as it was asked for.
     pub(super) fn new(options: &OutputOptions<'_>) -> io::Result<Self> {
-        let &OutputOptions { format, folder, detect, events, features, plot } = options;
+        let &OutputOptions { format, folder, detect, tunnels, events, features, plot } = options;
         let local = &detect.local_networks;
         let conn_log = if format == Format::Zeek { Some(ConnLog::create(folder, local.clone())?) } else { None };
         Ok(Self {
@@ -145,8 +152,9 @@ impl Collected {
             document: JsonDocument::default(),
             tally: Tally::default(),
             detectors: detectors(detect).len(),
+            tunnels,
             alerts: Vec::new(),
-            alerts_untold: 0,
+            alerts_unreported: 0,
             conn_log,
             failed: None,
         })
@@ -159,17 +167,19 @@ impl Collected {
                 tracing::warn!(capture = file.name, packets = file.frames, "{state}: {detail}; analysed up to there");
             }
         }
-        let report = Report::new(summary, &self.tally, self.detectors);
+        let report = Report::new(summary, &self.tally, self.detectors).with_tunnels_opened(self.tunnels);
         let written = match (self.failed, self.format) {
             (Some(error), _) => Err(error),
             (None, Format::Text) => {
                 let mut page = Page::new(look(self.plot));
-                report::write(&mut page, &report, summary, &self.alerts, self.alerts_untold);
+                report::write(&mut page, &report, summary, &self.alerts, self.alerts_unreported);
                 print(&page.text())
             }
-            (None, Format::Json) => self.document.end(&document(summary, &report, &self.alerts, self.alerts_untold)),
+            (None, Format::Json) => {
+                self.document.end(&document(summary, &report, &self.alerts, self.alerts_unreported))
+            }
             (None, Format::Zeek) => self.conn_log.map_or(Ok(()), |mut log| log.close()),
-            (None, Format::Jsonl) => jsonl_end(summary, &report, &self.alerts, self.alerts_untold),
+            (None, Format::Jsonl) => jsonl_end(summary, &report, &self.alerts, self.alerts_unreported),
         };
         match written {
             // Whoever read has had enough (`| head`).
@@ -198,34 +208,33 @@ impl Collected {
 impl Sink for Collected {
     fn take(&mut self, _number: u64, event: &PipelineEvent<'_>) {
         match *event {
-            PipelineEvent::Flow { update, flow } => self.flow(update, flow),
-            PipelineEvent::FlowEnded(update) => self.flow(update, &FlowRecord::of(update)),
+            PipelineEvent::Flow { update, flow } if update.ended.is_some() => self.ended(update, || *flow),
+            PipelineEvent::FlowEnded(update) => self.ended(update, || FlowRecord::of(update)),
             PipelineEvent::Packet(event) => self.event(event),
             PipelineEvent::Window(snapshot) => self.window(snapshot),
             PipelineEvent::Alert(_change, alert) => self.alert(alert),
-            PipelineEvent::FlowGone(_) | PipelineEvent::Judged(_) | PipelineEvent::Closed(_) => {}
+            PipelineEvent::Flow { .. }
+            | PipelineEvent::FlowGone(_)
+            | PipelineEvent::Judged(_)
+            | PipelineEvent::Closed(_) => {}
         }
     }
 }
 
 impl Collected {
-    fn flow(&mut self, update: &FlowUpdate<'_>, flow: &FlowRecord) {
-        if update.ended.is_none() {
-            return;
-        }
-        if self.format != Format::Zeek {
-            self.tally.flow(flow);
-        }
+    /// A flow that is over; its record is made only where it is needed.
+    fn ended(&mut self, update: &FlowUpdate<'_>, record: impl FnOnce() -> FlowRecord) {
         match self.format {
-            Format::Json | Format::Text => {}
+            Format::Json | Format::Text => self.tally.flow(update),
             Format::Zeek => {
                 if let Some(log) = &mut self.conn_log {
-                    let written = log.connection(flow);
+                    let written = log.connection(&record());
                     self.note(written);
                 }
             }
             Format::Jsonl => {
-                let written = line(&Line::Flow(&FlowJson::from(flow)));
+                self.tally.flow(update);
+                let written = line(&Line::Flow(&FlowJson::from(&record())));
                 self.note(written);
             }
         }
@@ -271,7 +280,7 @@ impl Collected {
         } else if self.alerts.len() < MAX_ALERTS {
             self.alerts.push(alert.clone());
         } else {
-            self.alerts_untold += 1;
+            self.alerts_unreported += 1;
         }
     }
 }
@@ -289,14 +298,14 @@ fn line(value: &impl Serialize) -> io::Result<()> {
 }
 
 /// The alerts, each a line, and the summary.
-fn jsonl_end(summary: &Summary, report: &Report, alerts: &[Alert], untold: u64) -> io::Result<()> {
+fn jsonl_end(summary: &Summary, report: &Report, alerts: &[Alert], unreported: u64) -> io::Result<()> {
     for alert in alerts {
         line(&Line::Alert { alert: &AlertJson::from(alert) })?;
     }
-    line(&Line::Summary { windows: [], rest: &document(summary, report, &[], untold) })
+    line(&Line::Summary { windows: [], rest: &document(summary, report, &[], unreported) })
 }
 
-fn document<'a>(summary: &'a Summary, report: &'a Report, alerts: &'a [Alert], untold: u64) -> Document<'a> {
+fn document<'a>(summary: &'a Summary, report: &'a Report, alerts: &'a [Alert], unreported: u64) -> Document<'a> {
     let mut reasons = skipped(&summary.ledger.total());
     reasons.extend(summary.skipped_link_types.clone());
     Document {
@@ -313,8 +322,10 @@ fn document<'a>(summary: &'a Summary, report: &'a Report, alerts: &'a [Alert], u
         duplicates: summary.duplicates,
         wrong_times: summary.wrong_times,
         set_back: summary.set_back,
+        windows_folded: summary.windows_folded,
+        windows_left_out: summary.windows_left_out,
         alerts,
-        alerts_untold: untold,
+        alerts_unreported: unreported,
         ledger: LedgerJson::from(&summary.ledger),
         captures: summary.files.iter().map(capture).collect(),
         elapsed_s: summary.elapsed.as_secs_f64(),

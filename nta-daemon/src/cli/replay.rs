@@ -157,6 +157,7 @@ pub(super) fn execute(mut args: Args) -> ExitCode {
         format: args.format,
         folder: args.output.as_deref(),
         detect: &config.detect,
+        tunnels: config.capture.tunnels,
         events: args.events,
         features: args.features,
         plot: args.plot.unwrap_or(Plot::Auto),
@@ -214,7 +215,11 @@ fn selection(args: &Args) -> Result<Selection, String> {
 }
 
 fn engine(choice: EngineChoice, paths: &[PathBuf], config: &Config) -> Result<Box<dyn Engine>, SourceError> {
-    let name = paths.first().map_or_else(String::new, |path| path.display().to_string());
+    // The packets of several are merged, and counted together.
+    let name = match paths {
+        [only] => only.display().to_string(),
+        several => format!("{} captures", several.len()),
+    };
     let capture = &config.capture;
     let events = EventSettings::of(capture, &config.events);
     match choice {

@@ -3,6 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use rustix::process::{Resource, getrlimit};
+
+use super::checks::{self, Absent};
 use super::settings::Settings;
 use super::{EXIT_USAGE, Tasks, fail};
 use crate::app::{App, Plan, Signals, Task, Work};
@@ -10,6 +13,7 @@ use crate::capture::supervisor::{self, Judging, Supervisor};
 use crate::config::{CaptureConfig, Config, InterfacePattern};
 use crate::model_loader;
 use crate::pipeline::Fanout;
+use crate::sink::log::AlertLog;
 use crate::source::SourceError;
 use crate::source::kernel::device::Device;
 use crate::source::kernel::{AttachOptions, Pinning, check_rights};
@@ -30,7 +34,7 @@ pub(super) struct Args {
     /// programs write diagnostics to the log, with --log debug).
     #[arg(long, env = "NTA_EBPF_OBJECT", value_name = "FILE")]
     ebpf_object: Option<PathBuf>,
-    /// Load and attach, say how, detach and exit.
+    /// Load and attach, say how, detach and exit; nothing is listened on, and no database is opened.
     #[arg(long)]
     dry_run: bool,
     /// What is named without a flag: a capture or an interface, which the refusal says how to give.
@@ -43,22 +47,35 @@ pub(super) fn execute(args: Args) -> ExitCode {
         return fail(EXIT_USAGE, &misplaced(stray));
     }
     let (dry_run, object, settings) = (args.dry_run, args.ebpf_object, args.settings);
-    let config = match settings.clone().load() {
-        Ok(config) => config,
+    let (config, places) = match settings.clone().load_with_places() {
+        Ok(loaded) => loaded,
         Err(error) => return fail(EXIT_USAGE, &error),
     };
-    for (key, message) in config.warnings() {
-        tracing::warn!("{key}: {message}");
+    if dry_run {
+        if let Err(error) = checks::look(&config, &places, Absent::Refused) {
+            return fail(EXIT_USAGE, &error);
+        }
+    } else {
+        for (key, message) in config.warnings() {
+            tracing::warn!("{key}: {message}");
+        }
     }
     let attach = attach_options(&config.capture, dry_run);
-    let patterns = match patterns(&config.capture.interfaces, dry_run) {
+    let patterns = match patterns(&config.capture.interfaces) {
         Ok(patterns) => patterns,
         Err(error) => return fail(EXIT_USAGE, &error),
     };
+    if let Err(error) = check_descriptors() {
+        return fail(1, &error);
+    }
     if let Err(error) = check_rights() {
         return fail(1, &error);
     }
     if dry_run {
+        let unused = settings.unused_by_a_dry_run();
+        if !unused.is_empty() {
+            tracing::warn!("a dry run only attaches: {} is not tried", unused.join(" and "));
+        }
         return match Supervisor::begin(patterns, attach, &config, object, None) {
             Ok(_detached) => {
                 tracing::info!("dry run: detaching");
@@ -77,6 +94,21 @@ pub(super) fn execute(args: Args) -> ExitCode {
         Err(error) => fail(1, &error),
     }
 }
+
+/// Whether this process may open as much as one interface, the maps, the database and a few clients take.
+fn check_descriptors() -> Result<(), String> {
+    let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    if limit >= LEAST_DESCRIPTORS {
+        return Ok(());
+    }
+    Err(format!(
+        "{limit} open files are allowed, and at least {LEAST_DESCRIPTORS} are needed: raise the limit (`ulimit -n`, LimitNOFILE= of \
+         a unit)"
+    ))
+}
+
+/// With one interface it started with 56 and not with 48.
+const LEAST_DESCRIPTORS: u64 = 64;
 
 /// How to give what was named without a flag.
 fn misplaced(name: &Path) -> String {
@@ -99,12 +131,8 @@ fn attach_options(capture: &CaptureConfig, dry_run: bool) -> AttachOptions {
     AttachOptions { mode: capture.attach, tcx_order: capture.tcx_order, pinning }
 }
 
-/// The interfaces to be watched, or the one of the default route. Those that are not there yet are waited for, but not by a
-/// dry run.
-fn patterns(patterns: &[InterfacePattern], dry_run: bool) -> Result<Vec<InterfacePattern>, String> {
-    if dry_run && let Some(absent) = patterns.iter().find(|p| p.is_name() && Device::find(p.as_str()).is_err()) {
-        return Err(SourceError::NoInterface(absent.as_str().to_owned()).to_string());
-    }
+/// The interfaces to be watched, or the one of the default route. Those that are not there yet are waited for.
+fn patterns(patterns: &[InterfacePattern]) -> Result<Vec<InterfacePattern>, String> {
     if !patterns.is_empty() {
         return Ok(patterns.to_vec());
     }
@@ -160,7 +188,8 @@ async fn serve(
     let work = move |task: Task| {
         let Task { mut output, baselines, ids, status, stop, .. } = task;
         let judging = Judging { config: judged_by, models, baselines, ids };
-        let ended = supervisor.run(&judging, &stop, &status, &mut Fanout::new(vec![&mut output]));
+        let mut log = AlertLog::default();
+        let ended = supervisor.run(&judging, &stop, &status, &mut Fanout::new(vec![&mut output, &mut log]));
         output.finish(RunEnd::Stopped);
         Captured(ended)
     };

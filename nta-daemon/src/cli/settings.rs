@@ -6,9 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use crate::config::{
-    Attach, Config, ConfigError, DatabaseUrl, DatabaseUrlError, InterfacePattern, Places, Problem, WINDOW_SECONDS,
-};
+use crate::config::{Attach, Config, ConfigError, DatabaseUrl, DatabaseUrlError, InterfacePattern, Places, Problem};
 
 /// Flags that configure a run; each has its environment variable.
 #[derive(Clone, Debug, clap::Args)]
@@ -30,7 +28,7 @@ pub(super) struct Settings {
     #[arg(long, env = "NTA_DATABASE", value_name = "URL", hide_env_values = true)]
     database: Option<DatabaseFlag>,
     /// Length of a window in seconds.
-    #[arg(long, env = "NTA_WINDOW", value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(WINDOW_SECONDS))]
+    #[arg(long, env = "NTA_WINDOW", value_name = "SECONDS")]
     window: Option<u64>,
 }
 
@@ -74,6 +72,12 @@ impl Settings {
         }
         config.check()?;
         Ok((config, places))
+    }
+
+    /// Flags for what a dry run does not do.
+    pub(super) fn unused_by_a_dry_run(&self) -> Vec<&'static str> {
+        let given = [("--listen", self.listen.is_some()), ("--database", self.database.is_some())];
+        given.into_iter().filter_map(|(flag, is_given)| is_given.then_some(flag)).collect()
     }
 
     /// What is configured here, for messages.

@@ -15,7 +15,7 @@ use crate::model_loader;
 use crate::train::table;
 use crate::xgboost::{BUILT_IN, Xgboost};
 use nta_core::model::{Refusal, forest, sha256};
-use nta_core::train::{Table, Trained, fit, split};
+use nta_core::train::{KindFound, Table, Trained, Unseen, fit, split};
 
 /// Flags of `train`.
 #[derive(Debug, clap::Args)]
@@ -24,7 +24,7 @@ use nta_core::train::{Table, Trained, fit, split};
     nta-daemon train --labels labels.tsv captures/ --holdout-tools masscan,medusa --seed 7\n  \
     nta-daemon train --labels labels.tsv --format json captures/ | jq '.metrics[] | {class, f1}'\n  \
     nta-daemon train --algorithm isolation_forest normal/ --out forest.json\n\n\
-    labels.tsv is what evaluate reads. The model judges when `path` of [model] names it; its manifest, with the figures,\n\
+    labels.tsv is what evaluate reads; its column `source` says which captures are of one hand. The model judges when `path` of [model] names it; its manifest, with the figures,\n\
     is written beside it. An isolation forest judges when `forest` of [model] names it; without labels all captures of the\n\
     folder are taken for normal traffic, with them the stretches that are labelled benign. See docs/MODELS.md.")]
 pub(super) struct Args {
@@ -37,10 +37,10 @@ pub(super) struct Args {
     /// What is trained.
     #[arg(long, value_enum, default_value_t = Algorithm::Xgboost)]
     algorithm: Algorithm,
-    /// Chooses what is kept back, and what each tree sees.
+    /// Of copies and folds: the same seed and captures give the same model.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Tools whose captures are kept back to see how the model does; without any, one of each attack that has two.
+    /// Tools whose captures are not learned from, to see how the model does on them.
     #[arg(long, value_name = "TOOL", value_delimiter = ',')]
     holdout_tools: Vec<String>,
     #[command(flatten)]
@@ -137,14 +137,29 @@ fn save(path: &Path, trained: &Trained) -> Result<(), String> {
     Ok(())
 }
 
+/// Attacks found by models that had not seen their source.
+fn unseen_text(unseen: &Unseen, out: &mut dyn io::Write) -> io::Result<()> {
+    writeln!(out, "\n{:<12} {:>8} {:>6} {:>6} {:>6}", "attack", "captures", "found", "wrong", "F1")?;
+    for (word, KindFound { attacks, found, wrong, f1 }) in &unseen.kinds {
+        writeln!(out, "{word:<12} {attacks:>8} {found:>6} {wrong:>6} {f1:>6.3}")?;
+    }
+    let (found, attacks) = unseen.total();
+    let Unseen { macro_f1, false_captures, harmless_hours, .. } = unseen;
+    writeln!(
+        out,
+        "found {found} of {attacks}, macro-F1 {macro_f1:.3}, wrong in {false_captures} captures without an attack \
+         ({harmless_hours:.1} h)"
+    )
+}
+
 fn text(path: &Path, table: &Table, trained: &Trained, out: &mut dyn io::Write) -> io::Result<()> {
     let mut out = io::BufWriter::new(out);
-    let Trained { model, manifest, too_few } = trained;
+    let Trained { model, manifest, too_few, .. } = trained;
     let recipe = &manifest.recipe;
     let rows: usize = recipe.rows.values().sum();
     writeln!(
         out,
-        "{rows} rows of {} captures; {} captures kept back; {} hosts in windows left out as uncertain\n",
+        "{rows} rows of {} captures; {} captures kept back; {} hosts in windows left out as uncertain",
         recipe.captures, recipe.captures_held_out, table.left_out
     )?;
     for (word, tools) in &recipe.tools_held_out {
@@ -152,8 +167,8 @@ fn text(path: &Path, table: &Table, trained: &Trained, out: &mut dyn io::Write) 
     }
     writeln!(
         out,
-        "\n{:<24} {:>8} {:>9}  {:>8} {:>9} {:>8} {:>8} {:>8}",
-        "class", "trained", "threshold", "kept", "precision", "recall", "F1", "unknown"
+        "\n{:<24} {:>8} {:>9} {:>8}  {:>8} {:>9} {:>8} {:>8} {:>8}",
+        "class", "trained", "threshold", "support", "unseen", "precision", "recall", "F1", "unknown"
     )?;
     let share = |share: Option<f64>| share.map_or_else(|| "-".to_owned(), |share| format!("{share:.3}"));
     for (class, score) in manifest.classes.iter().zip(&manifest.metrics) {
@@ -161,14 +176,11 @@ fn text(path: &Path, table: &Table, trained: &Trained, out: &mut dyn io::Write) 
         let [precision, recall, f1] = [score.precision, score.recall, score.f1].map(share);
         writeln!(
             out,
-            "{:<24} {trained:>8} {:>9.3}  {:>8} {precision:>9} {recall:>8} {f1:>8} {:>8}",
-            class.name, class.threshold, score.rows, score.unknown
+            "{:<24} {trained:>8} {:>9.4} {:>8.4}  {:>8} {precision:>9} {recall:>8} {f1:>8} {:>8}",
+            class.name, class.threshold, class.support, score.rows, score.unknown
         )?;
     }
-    let known: Vec<f64> = manifest.metrics.iter().filter_map(|score| score.f1).collect();
-    if !known.is_empty() {
-        writeln!(out, "macro F1 {:.3} on what was kept back", known.iter().sum::<f64>() / known.len() as f64)?;
-    }
+    unseen_text(&trained.unseen, &mut out)?;
     for (class, rows) in too_few {
         writeln!(out, "not learned, as it has {rows} rows: {class}")?;
     }

@@ -7,6 +7,7 @@ use nta_common::TunnelPorts;
 use nta_core::Bounds;
 use serde::{Deserialize, Serialize};
 
+use super::interface::can_select;
 use super::section::section;
 use super::{InterfacePattern, Refused};
 
@@ -84,13 +85,9 @@ impl CaptureConfig {
                 "each interface named once",
             ));
         }
-        let leaves_all_out = |pattern: &&InterfacePattern| pattern.is_exclusion() && pattern.as_str()[1..] == *"*";
-        if let Some(pattern) = self.interfaces.iter().find(leaves_all_out) {
-            refused.push(Refused::new(
-                "capture.interfaces",
-                format_args!("[… {pattern} …]"),
-                "patterns that select any",
-            ));
+        if !can_select(&self.interfaces) {
+            let patterns: Vec<&str> = self.interfaces.iter().map(InterfacePattern::as_str).collect();
+            refused.push(Refused::new("capture.interfaces", format_args!("{patterns:?}"), "patterns that select any"));
         }
         if self.vxlan_ports.iter().any(|port| self.geneve_ports.contains(port)) {
             let ports = format_args!("{:?}", self.vxlan_ports).to_string();

@@ -1,9 +1,12 @@
 //! The database's URL: which database, and where.
 
 use std::fmt;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use sqlx::sqlite::SqliteConnectOptions;
 
 /// A database, by its URL. Its text is printed without the password; [`as_str`](Self::as_str) has it.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -103,6 +106,15 @@ impl DatabaseUrl {
         }
     }
 
+    /// The file of a database that is one.
+    pub fn file(&self) -> Option<PathBuf> {
+        if self.kind != DatabaseKind::Sqlite || self.text.contains(":memory:") || self.text.contains("mode=memory") {
+            return None;
+        }
+        let options = SqliteConnectOptions::from_str(&self.text).ok()?;
+        Some(options.get_filename().to_owned())
+    }
+
     /// Which database.
     pub const fn kind(&self) -> DatabaseKind {
         self.kind
@@ -124,8 +136,11 @@ impl FromStr for DatabaseUrl {
             if file.is_empty() || file == "//" {
                 return Err(DatabaseUrlError::Incomplete("sqlite:", "file"));
             }
-            let parsed = sqlx::sqlite::SqliteConnectOptions::from_str(text);
-            parsed.map_err(|e| DatabaseUrlError::Sqlite { url: text.to_owned(), reason: e.to_string() })?;
+            let wrong = |reason: String| DatabaseUrlError::Sqlite { url: text.escape_debug().to_string(), reason };
+            let options = SqliteConnectOptions::from_str(text).map_err(|error| wrong(error.to_string()))?;
+            if options.get_filename().as_os_str().as_bytes().contains(&0) {
+                return Err(wrong("no file's name has a NUL".to_owned()));
+            }
             DatabaseKind::Sqlite
         } else if let Some(rest) = text.strip_prefix("postgres://").or_else(|| text.strip_prefix("postgresql://")) {
             if rest.is_empty() {
@@ -198,6 +213,8 @@ mod tests {
             ("", "sqlite:FILE, postgres://"),
             ("sqlite:", "names no file"),
             ("sqlite:nta.db?speed=1", "speed"),
+            ("sqlite:nta\0.db", "NUL"),
+            ("sqlite:nta%00.db", "NUL"),
             ("postgres://", "names no server"),
         ] {
             let error = url.parse::<DatabaseUrl>().expect_err(url).to_string();

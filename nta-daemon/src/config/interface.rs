@@ -51,6 +51,21 @@ pub fn selects(patterns: &[InterfacePattern], name: &str) -> bool {
     is_wanted && !patterns.iter().any(|pattern| pattern.is_exclusion() && pattern.matches(name))
 }
 
+/// Whether these patterns leave any name to select. Names that they match are tried, so that all need not be known.
+pub(super) fn can_select(patterns: &[InterfacePattern]) -> bool {
+    const STARS: [&str; 6] = ["", "q", "0", "j7", "zz9", "4x-k"];
+    let any = [InterfacePattern { text: "*".to_owned() }];
+    let mut wanted: Vec<&InterfacePattern> = patterns.iter().filter(|pattern| !pattern.is_exclusion()).collect();
+    if wanted.is_empty() {
+        wanted.extend(&any);
+    }
+    let names = wanted.iter().flat_map(|pattern| {
+        let named = |star: &&str| pattern.text.replace('*', star).replace('?', "q");
+        STARS.iter().map(named).collect::<Vec<_>>()
+    });
+    names.into_iter().any(|name| (1..=MAX_NAME).contains(&name.len()) && selects(patterns, &name))
+}
+
 /// Both are short (at most 16 bytes), so that trying every length of every `*` stays cheap.
 fn glob(pattern: &[u8], name: &[u8]) -> bool {
     match (pattern.split_first(), name.split_first()) {
@@ -124,6 +139,33 @@ mod tests {
             assert_eq!(selects(&patterns(texts), name), selected, "{texts:?} {name}");
         }
         assert!(patterns(&["eth0"])[0].is_name() && !patterns(&["!eth0"])[0].is_name());
+    }
+
+    #[test]
+    fn patterns_that_leave_nothing_to_select_are_known() {
+        for texts in [
+            &["!*"] as &[&str],
+            &["!?*"],
+            &["!*?"],
+            &["!?", "!??*"],
+            &["eth0", "!eth0"],
+            &["eth0", "!e*"],
+            &["eth*", "wlan*", "!?*"],
+            &["e?h*", "!eth*", "!e*"],
+        ] {
+            assert!(!can_select(&patterns(texts)), "{texts:?}");
+        }
+        for texts in [
+            &[] as &[&str],
+            &["!docker*"],
+            &["!??*"],
+            &["eth*", "!eth0"],
+            &["eth0", "wlan0", "!eth*"],
+            &["*", "!lo", "!veth*"],
+            &["a-name-of15-ch*"],
+        ] {
+            assert!(can_select(&patterns(texts)), "{texts:?}");
+        }
     }
 
     #[test]

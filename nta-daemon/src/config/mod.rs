@@ -15,6 +15,7 @@ mod interface;
 mod model;
 mod nearest;
 mod problem;
+mod regular;
 mod sensor;
 mod store;
 mod windows;
@@ -37,9 +38,9 @@ pub use interface::{InterfacePattern, InterfacePatternError, selects};
 pub use model::ModelConfig;
 pub use nearest::nearest;
 pub use problem::{ConfigError, Place, Problem};
+pub use regular::{read_regular, regular_length};
 pub use sensor::{SensorConfig, SensorName, SensorNameError};
 pub use store::StoreConfig;
-pub(crate) use windows::SECONDS as WINDOW_SECONDS;
 pub use windows::WindowsConfig;
 
 use problem::Refused;
@@ -158,8 +159,14 @@ impl Config {
     }
 }
 
-/// Holds every number against what it may be. TOML knows infinity and "not a number"; no setting may be one.
+/// Holds every number against what it may be. TOML knows infinity, "not a number" and texts with NUL; no setting may be one.
 fn numbers(key: &str, value: &toml::Value, bounds: &BTreeMap<String, Bounds>, refused: &mut Vec<Refused>) {
+    if let toml::Value::String(text) = value
+        && text.contains('\0')
+        && !refused.iter().any(|refused| refused.is_of(key))
+    {
+        refused.push(Refused::new(key, text.escape_debug(), "a text without NUL"));
+    }
     let number = match value {
         toml::Value::Float(number) => *number,
         toml::Value::Integer(number) => *number as f64,

@@ -9,6 +9,8 @@ use super::nearest::nearest;
 pub(super) const MAX_SHOWN: usize = 50;
 /// Sections that earlier versions knew under another name, and what they are called now.
 const RENAMED: [(&str, &str); 1] = [("hygiene", "detect.alerting")];
+/// Settings that earlier versions had, and why there are none now.
+const GONE: [(&str, &str); 1] = [("model_windows", "one window is enough for a model that is sure")];
 
 /// Why a configuration cannot be used. Its text has a line for each problem.
 #[derive(Debug, thiserror::Error)]
@@ -59,6 +61,10 @@ pub(super) struct Refused {
 impl Refused {
     pub(super) fn new(key: impl Into<String>, value: impl Display, expected: impl Display) -> Self {
         Self { key: key.into(), value: value.to_string(), expected: expected.to_string() }
+    }
+
+    pub(super) fn is_of(&self, key: &str) -> bool {
+        self.key == key
     }
 }
 
@@ -117,6 +123,9 @@ pub(super) fn message(key: &[String], error: &toml::de::Error) -> String {
     };
     if let Some((old, new)) = RENAMED.iter().find(|(old, _)| *old == name) {
         return format!("`{old}` is called `{new}` now");
+    }
+    if let Some((old, why)) = GONE.iter().find(|(old, _)| *old == name) {
+        return format!("`{old}` is gone: {why}");
     }
     let section = key.split(|part| *part == name).next().unwrap_or_default().join(".");
     let section = if section.is_empty() { String::new() } else { format!(" in [{section}]") };

@@ -1,12 +1,13 @@
 //! `[store]`: where windows and flows are kept.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use nta_core::Bounds;
 
-use super::DatabaseUrl;
 use super::problem::Refused;
 use super::section::section;
+use super::{DatabaseUrl, regular_length};
 
 /// Hosts of a window.
 const HOSTS: Bounds = Bounds::new(0.0, 1e6);
@@ -27,7 +28,7 @@ section! {
         spool: String = String::new(),
         /// Most bytes of the spool; 0 switches it off.
         spool_max_bytes: u64 = 1_073_741_824 => Bounds::BYTES,
-        /// Rows that are so many days older than the newest one are deleted; 0 keeps them.
+        /// Rows that are so many days older than the thousandth newest window are deleted; 0 keeps them.
         keep_days: u64 = 0 => DAYS,
         /// Windows kept, of all lengths.
         max_windows: u64 = 240_000 => ROWS,
@@ -42,6 +43,14 @@ section! {
 
 impl StoreConfig {
     pub(super) fn check(&self, refused: &mut Vec<Refused>) {
+        if let Some(file) = self.database.file()
+            && let Err(error) = regular_length(&file)
+            // Who opens it says more: as whom, and what to do.
+            && error.kind() != io::ErrorKind::PermissionDenied
+        {
+            let said = format!("{} ({error})", self.database.shown());
+            refused.push(Refused::new("store.database", said, "a regular file, or a place for one"));
+        }
         // What is there already and is no folder can hold none.
         let is_blocked = |path: &Path| path.exists() && !path.is_dir();
         if self.spool.contains('\0') || Path::new(&self.spool).ancestors().any(is_blocked) {

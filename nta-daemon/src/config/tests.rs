@@ -60,6 +60,7 @@ fn unknown_keys_and_wrong_values_are_named() {
             &["allowed_domains", "`https://a.example/`"],
         ),
         ("[detect.hygiene]\nclear_after_s = 5", &["1: ", "`hygiene`", "`detect.alerting`"]),
+        ("[detect.alerting]\nmodel_windows = 6", &["2: ", "`model_windows` is gone"]),
         ("[detect.alerting]\nraise_after = { scan = 2 }", &["`scan`", "port_scan, "]),
         ("[detect.beaconing]\nmax_deviation = nan", &["2: detect.beaconing.max_deviation is nan", "from 0 to 1"]),
         ("[detect.beaconing]\nmax_deviation = inf", &["detect.beaconing.max_deviation is inf"]),

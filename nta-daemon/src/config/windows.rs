@@ -5,7 +5,7 @@ use nta_core::Bounds;
 use super::section::section;
 
 /// Lengths of a window in seconds; the counters of the packet path are exact between drains this far apart.
-pub(crate) const SECONDS: std::ops::RangeInclusive<u64> = 1..=300;
+const SECONDS: std::ops::RangeInclusive<u64> = 1..=300;
 
 section! {
     /// How time is cut.

@@ -37,6 +37,14 @@ pub struct AlertJson {
     /// End of the last window with a finding.
     #[schema(format = DateTime)]
     pub window_end: String,
+    /// First packet of what was found, as far as its windows show it; `window_start` where no packet is known.
+    #[serde(default)]
+    #[schema(format = DateTime)]
+    pub first_seen: String,
+    /// Last packet of what was found; `window_end` where none is known.
+    #[serde(default)]
+    #[schema(format = DateTime)]
+    pub last_seen: String,
     /// End of the window in which it was raised.
     #[schema(format = DateTime)]
     pub raised_at: String,
@@ -50,6 +58,9 @@ pub struct AlertJson {
     pub clear_reason: Option<String>,
     /// Windows with a finding.
     pub windows: u32,
+    /// Findings that are part of it, beside the first: of other windows, and of other rules and models about the same.
+    #[serde(default)]
+    pub findings_folded: u32,
     /// The detector whose finding is reported.
     pub detector: String,
     /// All detectors that found it.
@@ -136,6 +147,7 @@ pub struct TechniqueJson {
 impl From<&Alert> for AlertJson {
     fn from(alert: &Alert) -> Self {
         let finding = &alert.finding;
+        let [first_seen, last_seen] = alert.went_on().map(|time| time.to_string());
         Self {
             id: alert.id.to_string(),
             kind: alert.key.kind.word().to_owned(),
@@ -151,10 +163,13 @@ impl From<&Alert> for AlertJson {
             .to_owned(),
             window_start: alert.first.to_string(),
             window_end: alert.last.to_string(),
+            first_seen,
+            last_seen,
             raised_at: alert.raised.to_string(),
             cleared_at: alert.cleared.map(|time| time.to_string()),
             clear_reason: alert.clear_reason.map(|reason| reason.word().to_owned()),
             windows: alert.windows,
+            findings_folded: alert.merged,
             detector: finding.detector.to_owned(),
             detectors: alert.detectors.iter().map(|name| (*name).to_owned()).collect(),
             why: WhyJson { judges: alert.opinions.iter().map(JudgeJson::from).collect(), ..WhyJson::from(finding) },

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::seconds;
 use nta_core::features::{Extent, FEATURES, SCHEMA_VERSION, extract};
 use nta_core::window::{HostStats, Snapshot};
 
@@ -17,7 +16,7 @@ pub struct FeaturesJson {
     /// First instant behind it.
     #[schema(format = DateTime)]
     pub end: String,
-    /// Measured length in seconds.
+    /// The seconds that its rates are of.
     pub span_s: f64,
     /// The host's address.
     pub host: String,
@@ -36,7 +35,7 @@ impl FeaturesJson {
         Self {
             start: window.start.to_string(),
             end: window.end.to_string(),
-            span_s: seconds(window.length_ns()),
+            span_s: extent.seconds,
             host: host.address.to_string(),
             schema: SCHEMA_VERSION,
             features: FEATURES.iter().map(|feature| feature.name.to_owned()).zip(values).collect(),

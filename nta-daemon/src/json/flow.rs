@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use nta_common::packet::proto;
 
 use super::{protocol_name, seconds, words};
-use nta_core::domain::{EndReason, FlowRecord, TcpCounts, community_id};
+use nta_core::domain::{EndReason, FlowRecord, Nesting, TcpCounts, community_id};
 
 /// A flow, cumulative since its first packet.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -33,6 +33,14 @@ pub struct FlowJson {
     /// The same of the responder: what the originator calls it by.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub destination_nat: Option<NatJson>,
+    /// Identities of the flows of the tunnel that carries this one, where tunnels are opened: one, or one for each direction.
+    /// Null outside of tunnels.
+    #[serde(default)]
+    #[schema(value_type = Option<Vec<String>>)]
+    pub tunnel_parents: Option<Vec<String>>,
+    /// Of a tunnel that is opened, what of it is counted in the flows that it carries. Null for all other flows.
+    #[serde(default)]
+    pub carried: Option<CarriedJson>,
     /// Packets of both directions.
     pub packets: u64,
     /// Frame bytes of both directions.
@@ -90,8 +98,11 @@ impl From<&FlowRecord> for FlowJson {
             source_port: flow.originator.port,
             destination: flow.responder.address.to_string(),
             destination_port: flow.responder.port,
-            source_nat: flow.originator.translated.map(NatJson::from),
-            destination_nat: flow.responder.translated.map(NatJson::from),
+            source_nat: flow.originator.translated.map(|name| NatJson::new(name, flow.proto)),
+            destination_nat: flow.responder.translated.map(|name| NatJson::new(name, flow.proto)),
+            tunnel_parents: Some(flow.nesting.parents().map(|id| id.to_string()).collect::<Vec<_>>())
+                .filter(|parents| !parents.is_empty()),
+            carried: flow.nesting.is_tunnel().then(|| CarriedJson::from(&flow.nesting)),
             packets: orig.packets + resp.packets,
             bytes: orig.bytes + resp.bytes,
             ip_bytes: orig.ip_bytes + resp.ip_bytes,
@@ -121,13 +132,35 @@ impl From<&FlowRecord> for FlowJson {
 pub struct NatJson {
     /// Address.
     pub address: String,
-    /// Port; ICMP type for ICMP.
-    pub port: u16,
+    /// Port; null for a protocol without ports, such as ICMP.
+    #[serde(default)]
+    pub port: Option<u16>,
 }
 
-impl From<SocketAddr> for NatJson {
-    fn from(name: SocketAddr) -> Self {
-        Self { address: name.ip().to_string(), port: name.port() }
+impl NatJson {
+    fn new(name: SocketAddr, proto: u8) -> Self {
+        let has_ports = matches!(proto, proto::TCP | proto::UDP | proto::SCTP | proto::UDP_LITE);
+        Self { address: name.ip().to_string(), port: has_ports.then_some(name.port()) }
+    }
+}
+
+/// What of a tunnel is counted in the flows that it carries, and in windows, hosts and alerts there alone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct CarriedJson {
+    /// Packets from the originator.
+    pub orig_packets: u64,
+    /// Frame bytes from the originator.
+    pub orig_bytes: u64,
+    /// Packets from the responder.
+    pub resp_packets: u64,
+    /// Frame bytes from the responder.
+    pub resp_bytes: u64,
+}
+
+impl From<&Nesting> for CarriedJson {
+    fn from(nesting: &Nesting) -> Self {
+        let [orig, resp] = nesting.opened;
+        Self { orig_packets: orig.packets, orig_bytes: orig.bytes, resp_packets: resp.packets, resp_bytes: resp.bytes }
     }
 }
 
@@ -215,5 +248,6 @@ fn state_name(ended: Option<EndReason>) -> &'static str {
         Some(EndReason::Closed) => "closed",
         Some(EndReason::Idle) => "idle",
         Some(EndReason::Shutdown) => "shutdown",
+        Some(EndReason::Interrupted) => "interrupted",
     }
 }

@@ -29,6 +29,9 @@ pub struct StatusJson {
     pub windows_closed: u64,
     /// Windows that others stand for: those of a capture with many almost empty ones, and live those that were closed late.
     pub windows_folded: u64,
+    /// Windows without packets that were left out, as a capture has too many of them: `silence_s` of the next window stands for them.
+    #[serde(default)]
+    pub windows_left_out: u64,
     /// Length of a window.
     pub window_span_s: f64,
     /// Start of the open window; null when none is open.
@@ -82,6 +85,7 @@ impl From<&Status> for StatusJson {
             maps: status.maps.iter().map(MapJson::from).collect(),
             windows_closed: status.windows_closed,
             windows_folded: status.windows_folded,
+            windows_left_out: status.windows_left_out,
             window_span_s: seconds(status.window_ns),
             window_open_since: status.window_open_since.map(|time| time.to_string()),
             last_window_end: status.last_window_end.map(|time| time.to_string()),
@@ -105,8 +109,9 @@ impl From<&Status> for StatusJson {
 /// a single side only where the other must have talked.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct VisibilityJson {
-    /// Whether at most one conversation in ten of a protocol shows both sides: then nothing follows from a missing answer.
-    pub one_sided: bool,
+    /// Whether at most one conversation in ten of a protocol shows both sides: then nothing follows from a missing answer. Null while
+    /// there was no conversation to see it by.
+    pub one_sided: Option<bool>,
     /// TCP.
     pub tcp: ConversationsJson,
     /// UDP.
@@ -129,7 +134,7 @@ impl From<&Visibility> for VisibilityJson {
         let conversations =
             |of: &Conversations| ConversationsJson { whole: of.whole, half: of.half, answered: of.answered() };
         Self {
-            one_sided: visibility.is_one_sided(),
+            one_sided: (*visibility != Visibility::default()).then(|| visibility.is_one_sided()),
             tcp: conversations(&visibility.tcp),
             udp: conversations(&visibility.udp),
         }

@@ -18,7 +18,7 @@ pub struct WindowJson {
     /// First instant behind it.
     #[schema(format = DateTime)]
     pub end: String,
-    /// Measured length in seconds: how long packets were counted for it. `end` - `start` unless `not_whole` says why not.
+    /// Measured length in seconds: how long packets were counted for it. With `gap_s` it is `end` - `start`.
     pub span_s: f64,
     /// Why it is not whole: `late` (closed late, it holds what came until then), `run_began`, `run_ended` within it, or
     /// `interrupted` by a restart; left out if it is whole.
@@ -44,9 +44,9 @@ pub struct WindowJson {
     pub packets: u64,
     /// Frame bytes of those.
     pub bytes: u64,
-    /// `bytes` × 8 / `span_s`.
+    /// `bytes` × 8 / `span_s`, or by a second where that is shorter.
     pub bandwidth_bps: f64,
-    /// `packets` / `span_s`.
+    /// `packets` / `span_s`, or by a second where that is shorter.
     pub packets_per_s: f64,
     /// Bytes of IP packets by their headers.
     pub ip_bytes: u64,
@@ -116,7 +116,6 @@ pub struct WindowJson {
 impl From<&Window> for WindowJson {
     fn from(window: &Window) -> Self {
         let span_s = seconds(window.length_ns());
-        let per_second = |count: u64| if span_s > 0.0 { count as f64 / span_s } else { 0.0 };
         let tcp = &window.tcp;
         let ip_frame_bytes = window.protocols.iter().map(|p| p.bytes).sum();
         Self {
@@ -132,8 +131,8 @@ impl From<&Window> for WindowJson {
             folded: window.measured.folded,
             packets: window.packets,
             bytes: window.bytes,
-            bandwidth_bps: per_second(window.bytes) * 8.0,
-            packets_per_s: per_second(window.packets),
+            bandwidth_bps: window.per_second(window.bytes) * 8.0,
+            packets_per_s: window.per_second(window.packets),
             ip_bytes: window.ip_bytes,
             flows: window.flows,
             new_flows: window.new_flows,
@@ -260,7 +259,7 @@ pub struct RttSideJson {
     /// The shortest.
     #[serde(default)]
     pub min_ms: Option<f64>,
-    /// Median.
+    /// Median: the smallest sample that half of the samples do not exceed (nearest rank), as are the other quantiles.
     pub p50_ms: Option<f64>,
     /// 95 % are not longer.
     pub p95_ms: Option<f64>,
@@ -272,14 +271,21 @@ pub struct RttSideJson {
 
 impl From<&Window> for RttJson {
     fn from(window: &Window) -> Self {
-        let [client, server] = window.rtt_sides.each_ref().map(RttSideJson::from);
-        Self { all: RttSideJson::from(&window.rtt), client, server }
+        Self::new(&window.rtt, &window.rtt_sides)
     }
 }
 
-impl From<&Rtt> for RttSideJson {
-    fn from(rtt: &Rtt) -> Self {
-        let [p50_ms, p95_ms, p99_ms] = QUANTILES.map(|q| rtt.quantile_ms(q));
+impl RttJson {
+    /// Of all samples, and of the clients' and the servers' that they are made of.
+    pub fn new(all: &Rtt, sides: &[Rtt; 2]) -> Self {
+        let [client, server] = sides.each_ref().map(|side| RttSideJson::new(side, &[]));
+        Self { all: RttSideJson::new(all, sides), client, server }
+    }
+}
+
+impl RttSideJson {
+    fn new(rtt: &Rtt, parts: &[Rtt]) -> Self {
+        let [p50_ms, p95_ms, p99_ms] = QUANTILES.map(|q| rtt.quantile_of_all_ms(q, parts));
         Self {
             samples: rtt.count,
             mean_ms: rtt.mean_ms(),

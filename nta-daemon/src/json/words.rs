@@ -56,7 +56,7 @@ words! {
     /// Why a window is not whole.
     NotWhole = Partly::ALL.map(Partly::word);
     /// Whether a flow goes on, or why it ended.
-    FlowState = ["active", "closed", "idle", "shutdown"];
+    FlowState = ["active", "closed", "idle", "shutdown", "interrupted"];
     /// Where packets come from.
     Mode = ["live", "replay"];
     /// What counts packets.

@@ -1,14 +1,13 @@
 //! Models of classes from files, or the one that this build brings along. A file is first loaded in a process of its own: if it
 //! ends that, the daemon goes on with its rules.
 
-use std::fs;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::config::ModelConfig;
+use crate::config::{ModelConfig, read_regular, regular_length};
 use crate::xgboost::{BUILT_IN, Xgboost};
 use nta_core::domain::{ModelState, ModelUse};
 use nta_core::model::{Classifier, MAX_BYTES, ModelError, Refusal};
@@ -90,6 +89,12 @@ fn of(model: Arc<Classifier>) -> Shelved {
 
 /// A model from its file and the manifest beside it, after it was tried in a process of its own.
 fn from_file(path: &Path) -> Result<Classifier, ModelError> {
+    // Nothing needs a process to be seen.
+    for file in [path, &manifest_path(path)] {
+        let failed =
+            |source| Refusal::Read { file: file.display().to_string(), source }.of(&path.display().to_string());
+        regular_length(file).map_err(failed)?;
+    }
     trial(path).map_err(|reason| reason.of(&path.display().to_string()))?;
     read(path)
 }
@@ -102,11 +107,10 @@ pub fn read(path: &Path) -> Result<Classifier, ModelError> {
     let name = path.display().to_string();
     let bytes = |path: &Path| {
         let failed = |source| Refusal::Read { file: path.display().to_string(), source }.of(&name);
-        let length = fs::metadata(path).map_err(failed)?.len();
-        if length > MAX_BYTES {
-            return Err(Refusal::Size(length).of(&name));
+        match regular_length(path).map_err(failed)? {
+            Some(length) if length > MAX_BYTES => Err(Refusal::Size(length).of(&name)),
+            _ => read_regular(path, MAX_BYTES).map_err(failed),
         }
-        fs::read(path).map_err(failed)
     };
     let model = bytes(path)?;
     Classifier::load(&Xgboost, &name, &bytes(&manifest_path(path))?, &model)

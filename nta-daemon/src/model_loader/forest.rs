@@ -1,11 +1,11 @@
 //! Isolation forests in files, and the one that the configuration names.
 
 use std::fs::{self, File};
-use std::io::{Read as _, Write as _};
+use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::config::Config;
+use crate::config::{Config, read_regular};
 use nta_core::model::forest::{self, IsolationForest, MAX_FILE_BYTES, Manifest, Refusal, Schema};
 
 /// Why a file is no forest that can be used.
@@ -89,12 +89,10 @@ pub fn save(forest: &IsolationForest, path: &Path, manifest: Manifest) -> Result
 /// If it cannot be read, or is none that can be used.
 pub fn read(path: &Path, schema: &Schema) -> Result<(IsolationForest, Manifest), ForestError> {
     let failed = |source| ForestError::Io { path: path.to_owned(), source };
-    let mut bytes = Vec::new();
-    let file = File::open(path).map_err(failed)?;
-    file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(failed)?;
-    if bytes.len() as u64 > MAX_FILE_BYTES {
-        return Err(ForestError::TooLarge { path: path.to_owned() });
-    }
+    let bytes = read_regular(path, MAX_FILE_BYTES).map_err(|error| match error.kind() {
+        ErrorKind::FileTooLarge => ForestError::TooLarge { path: path.to_owned() },
+        _ => failed(error),
+    })?;
     IsolationForest::from_json(&bytes, schema).map_err(|reason| ForestError::Refused { path: path.to_owned(), reason })
 }
 

@@ -13,18 +13,22 @@ const LATE_SHARE: u64 = 5;
 const PUNCTUAL_SHARE: u64 = 50;
 
 impl Pipeline {
-    /// What is known of the time of the open window, which ends at `end`. Live it is what was counted; of a capture, what
-    /// comes before its first frame and after its last one is silence.
+    /// What is known of the time of the open window, which ends at `end`. A capture is as live from its first frame to its last one;
+    /// to whatever judges its windows, what lies before and behind is silence.
     pub(super) fn measure(&self, end: Timestamp) -> Measured {
         let start = self.windows.start().unwrap_or(end);
         let span_ns = self.status.window_ns;
         let how = if self.is_resumed { NotWhole::Interrupted } else { NotWhole::RunBegan };
         let began = (self.status.windows_closed == 0).then_some(how);
+        let ended = self.is_ending.then_some(NotWhole::RunEnded);
         let folded = (end.since(start) / span_ns).saturating_sub(1);
         if self.status.mode == Mode::Replay {
             let silence_ns = self.status.last_window_end.map_or(0, |last| start.since(last));
-            let length_ns = span_ns.max(end.since(start));
-            return Measured { length_ns, not_whole: began, silence_ns, folded, ..Measured::default() };
+            let gap_ns = if began.is_some() { self.counted_since.since(start).min(end.since(start)) } else { 0 };
+            let length_ns = end.since(start).saturating_sub(gap_ns).max(1);
+            let outside_ns = span_ns.max(end.since(start)).saturating_sub(length_ns);
+            let not_whole = began.max(ended);
+            return Measured { length_ns, outside_ns, not_whole, silence_ns, gap_ns, folded, ..Measured::default() };
         }
         let goes_on_ns = self.uncounted_since.map_or(0, |since| end.since(since.max(start)));
         let uncounted_ns = self.uncounted_ns.saturating_add(goes_on_ns);
@@ -32,7 +36,6 @@ impl Pipeline {
         // 0 stands for a length that nobody measured.
         let length_ns = end.since(start).saturating_sub(gap_ns).max(1);
         let late = (length_ns.abs_diff(span_ns) > span_ns / LATE_SHARE).then_some(NotWhole::Late);
-        let ended = self.is_ending.then_some(NotWhole::RunEnded);
         let interrupted = (uncounted_ns > 0).then_some(NotWhole::Interrupted);
         let ahead_ns = self.timeline.ahead_ns(start);
         Measured {

@@ -17,14 +17,14 @@ use std::time::Instant;
 use crate::source::{FlowSource, SourceError};
 use baselines::BaselineHandle;
 pub use event::{Fanout, PipelineEvent, Sink};
-use fold::Allowance;
+use fold::{Allowance, Silent};
 use judge::{Done, Judge, QUEUE};
 use liveness::{Alive, seen};
 use nta_core::analysis::{Analysis, AnalysisOptions};
 use nta_core::domain::{Attachment, IdentityScope, Ledger, Mode, NicCounts, Readings, Status, Timeline, Timestamp};
 use nta_core::window::{Arrival, Lengths, Span, Windows};
 pub use options::{Delivery, PipelineOptions};
-use output::{emit, end, label_alert, label_event, label_status, take};
+use output::{LeftOut, end, label_alert, label_event, label_status, take};
 
 /// How often flows that are over are looked for, in event time.
 const EXPIRE_EVERY_NS: u64 = 10_000_000_000;
@@ -37,15 +37,15 @@ pub struct Pipeline {
     windows: Windows,
     judge: Judge,
     delivery: Delivery,
-    /// The results of the windows before, as far as they are known, with their flows and the state behind them; oldest first.
-    behind: VecDeque<(Option<Done>, usize, Status)>,
+    /// The results of the windows before, as far as they are known, with their flows and what is known behind them; oldest first.
+    behind: VecDeque<(Option<Done>, usize, Behind)>,
     baselines: Option<BaselineHandle>,
     status: Status,
     last_expiry: Timestamp,
     ids: IdentityScope,
     /// End of the last window that the clock closed behind the packets of a pipe.
     went_on: Timestamp,
-    /// Live, since when packets are counted: later than the start of the first window.
+    /// Since when packets are counted: later than the start of the first window.
     counted_since: Timestamp,
     /// Live, how long nothing was counted within the open window, in nanoseconds, but for what goes on.
     uncounted_ns: u64,
@@ -67,7 +67,11 @@ pub struct Pipeline {
     is_resumed: bool,
     /// Windows that the capture of a replay may still cause.
     allowance: Allowance,
+    left_out: LeftOut,
 }
+
+/// The state behind a window, and what becomes of that if it has no packets.
+type Behind = (Status, Option<Silent>);
 
 impl Pipeline {
     /// `status` says what it runs on.
@@ -111,6 +115,7 @@ impl Pipeline {
             wall_ahead_ns: 0,
             is_resumed: false,
             allowance: Allowance::default(),
+            left_out: LeftOut::default(),
         }
     }
 
@@ -176,15 +181,21 @@ impl Pipeline {
         match self.windows.arrival(time) {
             Arrival::Inside => {}
             Arrival::Late => {
-                self.windows.note_late();
-                self.status.late_packets += 1;
+                self.note_late();
                 return Ok(());
             }
             Arrival::Closes => {
                 let goes_back = self.windows.start().is_some_and(|start| time < start);
-                if !goes_back && !self.allowance.window() {
-                    self.go_on(time, source, output)?;
-                    return self.expire_after_silence(time, source, output);
+                match (self.allowance.window(), goes_back) {
+                    (true, _) => {}
+                    (false, true) => {
+                        self.note_late();
+                        return Ok(());
+                    }
+                    (false, false) => {
+                        self.go_on(time, source, output)?;
+                        return self.expire_after_silence(time, source, output);
+                    }
                 }
                 self.close(source, output)?;
                 if goes_back {
@@ -198,19 +209,6 @@ impl Pipeline {
             self.open_for(time);
         }
         Ok(())
-    }
-
-    /// Has the open window go on until after `time`: it stands for the windows that it takes the time of, as the capture has
-    /// more of them than packets allow.
-    fn go_on<S: FlowSource + ?Sized>(
-        &mut self,
-        time: Timestamp,
-        source: &mut S,
-        output: &mut Fanout<'_>,
-    ) -> Result<(), SourceError> {
-        let span_ns = self.status.window_ns;
-        self.windows.end_at(time.floor(span_ns).plus(span_ns));
-        self.drain(source, output)
     }
 
     /// Takes the events that the source has.
@@ -252,15 +250,15 @@ impl Pipeline {
         let began = Instant::now();
         self.drain(source, output)?;
         self.status.last_drain_ns = began.elapsed().as_nanos() as u64;
-        self.close_drained(source, output, true)
+        self.close_drained(source, output, None)
     }
 
-    /// Closes the open window, for which the source has nothing more; whether anything was counted since the one before.
+    /// Closes the open window, for which the source has nothing more; what becomes of it if nothing was counted since the one before.
     fn close_drained<S: FlowSource + ?Sized>(
         &mut self,
         source: &mut S,
         output: &mut Fanout<'_>,
-        was_counted: bool,
+        silent: Option<Silent>,
     ) -> Result<(), SourceError> {
         let Some(end) = self.windows.end() else { return Ok(()) };
         let (windows, timeline) = (&mut self.windows, &self.timeline);
@@ -268,7 +266,7 @@ impl Pipeline {
             source.expire(end, &mut |update| take(windows, timeline, output, &update))?;
             self.last_expiry = end;
         }
-        if was_counted {
+        if silent.is_none() {
             self.status.ledger = source.ledger()?;
         }
         self.judge_attachments();
@@ -294,11 +292,11 @@ impl Pipeline {
         let imported = self.import_baselines();
         let flows = closed.flows();
         self.catch_up(QUEUE - 1, MAX_FLOWS_BEHIND.saturating_sub(flows), output);
-        let status = self.status.clone();
+        let behind = (self.status.clone(), silent);
         let done = self.judge.close(closed);
         match (done, self.delivery) {
-            (Some(done), Delivery::Immediate) => self.emit(done, status, imported, output),
-            (done, _) => self.behind.push_back((done, flows, status)),
+            (Some(done), Delivery::Immediate) => self.emit(done, behind, imported, output),
+            (done, _) => self.behind.push_back((done, flows, behind)),
         }
         Ok(())
     }
@@ -307,10 +305,10 @@ impl Pipeline {
     fn catch_up(&mut self, windows: usize, flows: usize, output: &mut Fanout<'_>) {
         let mut waiting: usize = self.behind.iter().map(|(_, flows, _)| flows).sum();
         while self.behind.len() > windows || (waiting > flows && !self.behind.is_empty()) {
-            let Some((done, flows, status)) = self.behind.pop_front() else { return };
+            let Some((done, flows, behind)) = self.behind.pop_front() else { return };
             waiting -= flows;
             if let Some(done) = done.or_else(|| self.judge.wait()) {
-                self.emit(done, status, false, output);
+                self.emit(done, behind, false, output);
             }
         }
     }
@@ -326,7 +324,7 @@ impl Pipeline {
     }
 
     /// Emits the results of a window and the state behind it, and shows the baselines when they have changed.
-    fn emit(&mut self, done: Done, mut status: Status, imported: bool, output: &mut Fanout<'_>) {
+    fn emit(&mut self, done: Done, (mut status, silent): Behind, imported: bool, output: &mut Fanout<'_>) {
         let Done { judged, detection, learning, took_ns } = done;
         let changed = imported || learning.updated != self.status.learning.updated;
         if let (Some(baselines), Judge::Here(analysis)) = (self.baselines.as_ref().filter(|_| changed), &self.judge) {
@@ -346,8 +344,11 @@ impl Pipeline {
                 status.window_other_packets = others.packets_sent + others.packets_received;
             }
         }
-        emit(judged, &self.timeline, output);
-        output.emit(PipelineEvent::Closed(&label_status(&self.timeline, status)));
+        let is_left_out = silent == Some(Silent::Judged);
+        self.left_out.emit(judged, is_left_out, &self.timeline, output);
+        if !is_left_out {
+            output.emit(PipelineEvent::Closed(&label_status(&self.timeline, status)));
+        }
     }
 
     /// Closes the open window and ends every flow, and every alert: the run ended at `time`. Nothing that is emitted is later.
@@ -363,10 +364,10 @@ impl Pipeline {
         }
         self.close(source, output)?;
         self.catch_up(0, 0, output);
-        let Self { judge, baselines, mut status, timeline, .. } = self;
+        let Self { judge, baselines, mut status, timeline, mut left_out, .. } = self;
         let (Done { judged, detection, learning, .. }, ended, analysis) = judge.finish(time);
         (status.detection, status.learning) = (detection, learning);
-        emit(judged, &timeline, output);
+        left_out.emit(judged, false, &timeline, output);
         for (change, mut alert) in ended {
             label_alert(&timeline, &mut alert);
             output.emit(PipelineEvent::Alert(change, &alert));

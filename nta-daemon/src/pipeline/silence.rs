@@ -1,5 +1,6 @@
 //! A silence in a capture: its windows are closed one by one as the clock closes them live, up to a bound, and flows end.
 
+use super::fold::Silent;
 use super::{EXPIRE_EVERY_NS, Pipeline};
 use crate::pipeline::{Fanout, PipelineEvent};
 use crate::source::{FlowSource, SourceError};
@@ -19,17 +20,40 @@ impl Pipeline {
         source: &mut S,
         output: &mut Fanout<'_>,
     ) -> Result<(), SourceError> {
-        let until = time.floor(self.status.window_ns);
-        for _ in 0..MOST_WINDOWS {
+        let span_ns = self.status.window_ns;
+        let until = time.floor(span_ns);
+        for closed in 0..MOST_WINDOWS {
             let Some(start) = self.status.last_window_end.filter(|start| *start < until) else { break };
-            if !self.allowance.silent_window() {
+            let silent = self.allowance.silent_window();
+            if silent == Silent::Skipped {
+                self.status.windows_left_out += (until.since(start) / span_ns).clamp(1, MOST_WINDOWS - closed);
                 break;
             }
+            self.status.windows_left_out += u64::from(silent == Silent::Judged);
             self.open_at(start);
             // Nothing was counted since the window before it closed.
-            self.close_drained(source, output, false)?;
+            self.close_drained(source, output, Some(silent))?;
         }
         self.expire_after_silence(time, source, output)
+    }
+
+    /// The packet at hand is older than the open window, which counts it all the same.
+    pub(super) fn note_late(&mut self) {
+        self.windows.note_late();
+        self.status.late_packets += 1;
+    }
+
+    /// Has the open window go on until after `time`: it stands for the windows that it takes the time of, as the capture has
+    /// more of them than packets allow.
+    pub(super) fn go_on<S: FlowSource + ?Sized>(
+        &mut self,
+        time: Timestamp,
+        source: &mut S,
+        output: &mut Fanout<'_>,
+    ) -> Result<(), SourceError> {
+        let span_ns = self.status.window_ns;
+        self.windows.end_at(time.floor(span_ns).plus(span_ns));
+        self.drain(source, output)
     }
 
     /// A pipe whose packets follow the clock has said everything up to `time`: closes the windows that have ended by then.
@@ -60,10 +84,12 @@ impl Pipeline {
         if self.went_on.since(time) > MOST_LATE_NS {
             self.went_on = Timestamp::default();
         }
+        if self.status.windows_closed == 0 {
+            self.counted_since = time;
+        }
         self.open_at(time.max(self.went_on));
         if time < self.went_on {
-            self.windows.note_late();
-            self.status.late_packets += 1;
+            self.note_late();
         }
     }
 

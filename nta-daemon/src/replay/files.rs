@@ -26,12 +26,15 @@ impl Files {
                 None => files.push(part),
             }
         }
-        for Reading { file, name, format, mut frames, skipped, stamps, end, about, .. } in files {
+        for Reading { file, name, format, mut frames, skipped, lengths_clamped, stamps, end, about, .. } in files {
             if let Some(message) = unsupported(&name, frames, &skipped) {
                 return Err(ReplayError::LinkType(message));
             }
             if frames > 0 && stamps.wrong == frames {
-                tracing::warn!(capture = name, "no packet has a time that can be used: all are put at 1970");
+                tracing::warn!(
+                    capture = name,
+                    "no packet has a time that can be used: the first one is put at 1970, the others as long after it as they came"
+                );
                 summary.timeless.push(name.clone());
             }
             for (link_type, count) in skipped {
@@ -43,7 +46,19 @@ impl Files {
             summary.set_back += stamps.set_back;
             let metadata = paths.get(file).and_then(|path| path.metadata().ok());
             let bytes = metadata.filter(std::fs::Metadata::is_file).map(|metadata| metadata.len());
-            summary.files.push(FileSummary { number: file, name, format, frames, end, about, bytes, sha256: None });
+            let number = file;
+            let sha256 = None;
+            summary.files.push(FileSummary {
+                number,
+                name,
+                format,
+                frames,
+                lengths_clamped,
+                end,
+                about,
+                bytes,
+                sha256,
+            });
         }
         Ok(())
     }
@@ -52,6 +67,7 @@ impl Files {
 fn merge(file: &mut Reading, part: Reading) {
     file.frames += part.frames;
     file.about.merge(&part.about);
+    file.lengths_clamped += part.lengths_clamped;
     file.stamps.wrong += part.stamps.wrong;
     file.stamps.set_back += part.stamps.set_back;
     for (link_type, count) in part.skipped {

@@ -82,6 +82,8 @@ pub struct FileSummary {
     pub format: String,
     /// Frames in it, analysed or not.
     pub frames: u64,
+    /// Of them those whose record states a length on the wire that no frame has; they count as one of 1 GiB.
+    pub lengths_clamped: u64,
     /// How it ended.
     pub end: End,
     /// What it says about itself.
@@ -115,6 +117,10 @@ pub struct Summary {
     pub flows: u64,
     /// Packets that came later than their window.
     pub late_packets: u64,
+    /// Windows that others stand for, as the captures have too many almost empty ones.
+    pub windows_folded: u64,
+    /// Windows without packets that were left out for the same reason.
+    pub windows_left_out: u64,
     /// Packets whose time stamp was wrong; they were accounted at the time of their neighbours.
     pub wrong_times: u64,
     /// Captures of which no packet has a time that can be used.
@@ -236,10 +242,13 @@ impl Replay<'_> {
         summary.visibility = status.visibility;
         summary.duplicates = status.duplicates;
         summary.detection = status.detection;
-        if status.windows_folded > 0 {
+        summary.windows_folded = status.windows_folded;
+        summary.windows_left_out = status.windows_left_out;
+        if summary.windows_folded > 0 {
             tracing::warn!(
-                windows = status.windows_folded,
-                "the captures have more almost empty windows than are kept: some stand for several (`folded`)"
+                folded = summary.windows_folded,
+                left_out = summary.windows_left_out,
+                "the captures have more almost empty windows than are kept for so few packets"
             );
         }
         summary.elapsed = began.elapsed();

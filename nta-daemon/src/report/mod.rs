@@ -5,13 +5,14 @@ mod ranking;
 mod services;
 mod tally;
 mod text;
+mod tunnels;
 
 use std::collections::BTreeMap;
 
 use nta_common::Counter;
 use serde::Serialize;
 
-use crate::json::{FlowJson, RttSideJson, protocol_name};
+use crate::json::{FlowJson, RttJson, RttSideJson, protocol_name};
 use crate::replay::Summary;
 use nta_core::domain::Timestamp;
 pub(crate) use tally::Tally;
@@ -59,8 +60,15 @@ pub(crate) struct Report {
     timeline: Option<Timeline>,
     /// Frames without IP, by what they are.
     not_ip: BTreeMap<String, u64>,
+    /// Tunnels that were opened and what they carry, those with the most bytes; ten.
+    tunnels: Vec<tunnels::Tunnel>,
+    /// All of them.
+    tunnels_seen: u64,
     /// Packets of tunnels that were counted by their outer addresses; see `capture.tunnels`.
     tunnels_closed: BTreeMap<&'static str, u64>,
+    /// Whether they are opened at all.
+    #[serde(skip)]
+    opens_tunnels: bool,
     detection: Detection,
 }
 
@@ -118,6 +126,10 @@ struct Tcp {
     unanswered_syns: u64,
     /// Connections that were refused.
     refused: u64,
+    /// Connections of which neither SYN nor SYN-ACK was seen: they began before, or elsewhere.
+    not_from_start: u64,
+    /// Connections that went on behind a SYN whose answer was not seen: it went another way.
+    answers_not_seen: u64,
     syn_retries: u64,
     resets: u64,
     retransmissions: u64,
@@ -159,6 +171,11 @@ struct Detection {
 }
 
 impl Report {
+    /// Knows whether tunnels were to be opened.
+    pub(crate) fn with_tunnels_opened(self, opens_tunnels: bool) -> Self {
+        Self { opens_tunnels, ..self }
+    }
+
     /// Of a capture that was read.
     pub(crate) fn new(summary: &Summary, tally: &Tally, detectors: usize) -> Self {
         let (first, last) = summary.times.unwrap_or_default();
@@ -168,6 +185,7 @@ impl Report {
         let (hosts, pairs) = (tally.pairs.top_hosts(TOP), tally.pairs.top(TOP));
         Self {
             duration_s,
+            opens_tunnels: false,
             packets_per_s: rate(summary.packets),
             bits_per_s: rate(all_bytes.saturating_mul(8)),
             mean_packet_bytes: (summary.packets > 0).then(|| all_bytes as f64 / summary.packets as f64),
@@ -209,16 +227,19 @@ impl Report {
                 .collect(),
             conversations_seen: pairs.seen,
             conversations_estimated: tally.pairs.is_estimate,
-            top_flows: tally.flows.iter().map(top_flow).collect(),
+            top_flows: tally.flows.iter().map(|(_, flow)| top_flow(flow)).collect(),
             tcp: tcp(tally),
             connections: tally.states(),
             round_trips: {
-                let [client, server, all] = tally.rtt.each_ref().map(RttSideJson::from);
+                let [client, server, all] = tally.rtt;
+                let RttJson { all, client, server } = RttJson::new(&all, &[client, server]);
                 RoundTrips { client, server, all }
             },
             timeline: timeline(summary),
             not_ip: summary.not_ip.iter().map(|(name, counts)| (name.clone(), counts.packets)).collect(),
-            tunnels_closed: tunnels_closed(tally),
+            tunnels: tally.tunnels.top(TOP),
+            tunnels_seen: tally.tunnels.seen(),
+            tunnels_closed: tunnels::closed(tally),
             detection: Detection {
                 detectors,
                 windows: tally.windows,
@@ -312,7 +333,8 @@ fn top_flow(flow: &nta_core::domain::FlowRecord) -> TopFlow {
 
     let service = match flow.proto {
         proto::ICMP | proto::ICMPV6 => Some(icmp::message(flow.proto, flow.originator.port, flow.responder.port)),
-        number => services::service(number, server_port(flow)).map(str::to_owned),
+        number => services::service(number, server_port(number, [flow.originator.port, flow.responder.port]))
+            .map(str::to_owned),
     };
     TopFlow { service, flow: FlowJson::from(flow) }
 }
@@ -323,8 +345,10 @@ fn tcp(tally: &Tally) -> Tcp {
     let counts = &tally.tcp;
     Tcp {
         packets: tally.tcp_packets,
-        unanswered_syns: state("S0"),
+        unanswered_syns: state("S0").saturating_sub(tally.answers_unseen),
+        answers_not_seen: tally.answers_unseen,
         refused: state("REJ"),
+        not_from_start: tally.begun_before,
         syn_retries: counts.syn_retries,
         resets: counts.resets,
         retransmissions: counts.retransmissions,
@@ -343,36 +367,6 @@ fn timeline(summary: &Summary) -> Option<Timeline> {
         packets: timeline.steps().iter().map(|step| step.packets).collect(),
         bytes: timeline.steps().iter().map(|step| step.bytes).collect(),
     })
-}
-
-/// Tunnels whose inner packets the parser could open, or which nobody opens here.
-fn tunnels_closed(tally: &Tally) -> BTreeMap<&'static str, u64> {
-    const BY_PROTOCOL: [(u8, &str); 3] = [(4, "IP in IP"), (41, "IPv6 in IP"), (47, "GRE")];
-    const BY_PORT: [(u16, &str); 10] = [
-        (1701, "L2TP"),
-        (2152, "GTP-U"),
-        (3544, "Teredo"),
-        (4754, "GRE in UDP"),
-        (4789, "VXLAN"),
-        (4790, "VXLAN-GPE"),
-        (5072, "AYIYA"),
-        (6081, "Geneve"),
-        (8472, "VXLAN"),
-        (37008, "TZSP"),
-    ];
-    let mut closed = BTreeMap::new();
-    for ((_, number), volume) in &tally.protocols {
-        if let Some((_, name)) = BY_PROTOCOL.iter().find(|(known, _)| known == number) {
-            *closed.entry(*name).or_default() += volume.packets;
-        }
-    }
-    for ((number, port), volume) in tally.services() {
-        let known = BY_PORT.iter().find(|(known, _)| *known == port);
-        if let (nta_common::packet::proto::UDP, Some((_, name))) = (number, known) {
-            *closed.entry(*name).or_default() += volume.packets;
-        }
-    }
-    closed
 }
 
 /// A time within the capture: what a window begins with before the first packet is none of it.

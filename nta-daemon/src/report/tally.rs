@@ -4,10 +4,12 @@ use std::collections::{BTreeMap, HashMap};
 
 use foldhash::fast::RandomState;
 use nta_common::packet::proto;
+use nta_common::tcp::letter;
 
 use super::ranking::{Amount, Pairs};
 use super::services::service;
-use nta_core::domain::{ConnState, FlowRecord, TcpCounts};
+use super::tunnels::Tunnels;
+use nta_core::domain::{ConnState, FlowRecord, FlowUpdate, TcpCounts};
 use nta_core::window::{Rtt, Window};
 
 /// Flows that are named, those with the most bytes.
@@ -31,9 +33,15 @@ pub(crate) struct Tally {
     /// By protocol, type and code.
     pub(super) icmp: HashMap<(u8, u16, u16), Volume, RandomState>,
     pub(super) pairs: Pairs,
+    pub(super) tunnels: Tunnels,
     /// TCP connections by how far they came.
     states: Vec<(ConnState, u64)>,
-    pub(super) flows: Vec<FlowRecord>,
+    /// TCP connections without a SYN or SYN-ACK.
+    pub(super) begun_before: u64,
+    /// TCP connections that went on behind an answer that was not seen.
+    pub(super) answers_unseen: u64,
+    /// The flows with the most bytes of their own, by [`rank`].
+    pub(super) flows: Vec<(Rank, FlowRecord)>,
     pub(super) tcp: Tcp,
     pub(super) tcp_packets: u64,
     /// Round trips to the clients, to the servers, and all.
@@ -56,40 +64,53 @@ pub(super) struct Tcp {
 
 impl Tally {
     /// A flow that is over.
-    pub(crate) fn flow(&mut self, flow: &FlowRecord) {
-        let (orig, resp) = (&flow.originator, &flow.responder);
-        let sent = [orig.sent, resp.sent];
+    pub(crate) fn flow(&mut self, update: &FlowUpdate<'_>) {
+        let (flow, proto) = (update.flow, update.key.proto());
+        if flow.is_nested() {
+            self.tunnels.flow(&FlowRecord::of(update));
+        }
+        let (orig, conn_state) = update.outcome();
+        let ends = flow.endpoints(update.key);
+        let own = flow.own().unwrap_or(flow.totals);
+        let ([(orig_address, orig_port), (resp_address, resp_port)], sent) =
+            ([ends[orig], ends[1 - orig]], [own[orig], own[1 - orig]]);
+        if sent.iter().all(|counts| counts.packets == 0) {
+            return;
+        }
         let amount = Amount {
             packets: sent.map(|counts| counts.packets),
             bytes: sent.map(|counts| counts.bytes),
             flows: 1,
             first: flow.first.as_nanos(),
-            last: flow.last.as_nanos(),
+            last: flow.seen.as_nanos(),
         };
         let [packets, bytes] = [amount.packets, amount.bytes].map(|[a, b]| a + b);
         let volume = Volume { packets, bytes, flows: 1 };
-        self.protocols.entry((orig.address.is_ipv6(), flow.proto)).or_default().add(&volume);
-        match flow.proto {
-            proto::ICMP | proto::ICMPV6 => {
-                self.icmp.entry((flow.proto, orig.port, resp.port)).or_default().add(&volume);
-            }
+        self.protocols.entry((orig_address.is_ipv6(), proto)).or_default().add(&volume);
+        match proto {
+            proto::ICMP | proto::ICMPV6 => self.icmp.entry((proto, orig_port, resp_port)).or_default().add(&volume),
             proto::TCP | proto::UDP | proto::SCTP | proto::UDP_LITE => {
-                let service = u32::from(flow.proto) << 16 | u32::from(server_port(flow));
+                let service = u32::from(proto) << 16 | u32::from(server_port(proto, [orig_port, resp_port]));
                 self.services.entry(service).or_default().add(&volume);
             }
             _ => {}
         }
-        if flow.proto == proto::TCP {
-            self.count_state(flow.conn_state);
+        if proto == proto::TCP {
+            self.count_state(conn_state);
+            let begins = |(code, _)| matches!(code, letter::SYN | letter::HANDSHAKE | letter::MULTI_FLAG);
+            // Who goes on behind a SYN was answered.
+            let goes_on = sent[0].packets > u64::from(flow.tcp_totals()[orig].syn);
+            self.answers_unseen += u64::from(conn_state == ConnState::S0 && goes_on);
+            self.begun_before += u64::from(!update.reading.tcp.letters().any(begins));
         }
-        self.pairs.add([orig.address, resp.address], &amount);
+        self.pairs.add([orig_address, resp_address], &amount);
         // Most flows are too small to be named.
-        let is_small =
-            self.flows.len() == TOP_FLOWS && self.flows.last().is_some_and(|least| rank(least) <= rank(flow));
+        let rank = rank(bytes, update);
+        let is_small = self.flows.len() == TOP_FLOWS && self.flows.last().is_some_and(|(least, _)| *least <= rank);
         if !is_small {
-            let at = self.flows.partition_point(|top| rank(top) <= rank(flow));
+            let at = self.flows.partition_point(|(top, _)| *top <= rank);
             self.flows.truncate(TOP_FLOWS - 1);
-            self.flows.insert(at, *flow);
+            self.flows.insert(at, (rank, FlowRecord::of(update)));
         }
     }
 
@@ -143,15 +164,17 @@ impl Tcp {
     }
 }
 
-/// The port of the one who was asked; of a conversation whose beginning was not seen the one that has a name.
-pub(super) fn server_port(flow: &FlowRecord) -> u16 {
-    let (orig, resp) = (flow.originator.port, flow.responder.port);
-    let is_named = |port| service(flow.proto, port).is_some();
+/// Of the originator's and the responder's port that of who was asked; of a conversation whose beginning was not seen the one
+/// that has a name.
+pub(super) fn server_port(protocol: u8, [orig, resp]: [u16; 2]) -> u16 {
+    let is_named = |port| service(protocol, port).is_some();
     if !is_named(resp) && is_named(orig) { orig } else { resp }
 }
 
+/// What is named first is lower.
+pub(super) type Rank = (u64, u64, u64);
+
 /// The most bytes first; of as many, the one that began first: engines report flows in orders of their own.
-const fn rank(flow: &FlowRecord) -> (u64, u64, u64) {
-    let bytes = flow.originator.sent.bytes + flow.responder.sent.bytes;
-    (u64::MAX - bytes, flow.first.as_nanos(), flow.id.0)
+const fn rank(bytes: u64, update: &FlowUpdate<'_>) -> Rank {
+    (u64::MAX - bytes, update.flow.first.as_nanos(), update.flow.id.0)
 }

@@ -1,3 +1,4 @@
 //! Sinks: where the pipeline's events go, a file each.
 
+pub mod log;
 pub mod store;

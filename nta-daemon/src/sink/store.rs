@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use crate::pipeline::baselines::BaselineHandle;
 use crate::pipeline::{PipelineEvent, Sink};
 use crate::store::{Found, RunEnd, StoreWriter, WindowBatch};
-use nta_core::domain::{Alert, FlowRecord, PacketEvent, RawPacket, Status};
+use nta_core::domain::{Alert, FlowRecord, Mode, PacketEvent, RawPacket, Status};
 use nta_core::window::{Span, Window};
 
 /// Windows kept back while the queue is full; beyond it the oldest one's flows and window are given up, and counted.
@@ -31,7 +31,7 @@ pub struct StoreOutput {
     raw_packets: Vec<RawPacket>,
     found: Found,
     baselines: BaselineHandle,
-    baselines_name: &'static str,
+    mode: Mode,
     baselines_saved: Instant,
     held_back: VecDeque<WindowBatch>,
     waits: bool,
@@ -41,12 +41,12 @@ pub struct StoreOutput {
 }
 
 impl StoreOutput {
-    /// Sends to `writer`; one that `waits` blocks while the queue is full. `baselines` are stored under their name.
+    /// Sends to `writer`; one that `waits` blocks while the queue is full. `baselines` are stored for the sensor.
     pub fn new(
         writer: StoreWriter,
         status: watch::Sender<Status>,
         found: Found,
-        (baselines_name, baselines): (&'static str, BaselineHandle),
+        (mode, baselines): (Mode, BaselineHandle),
         waits: bool,
     ) -> Self {
         Self {
@@ -57,7 +57,7 @@ impl StoreOutput {
             raw_packets: Vec::new(),
             found,
             baselines,
-            baselines_name,
+            mode,
             baselines_saved: Instant::now(),
             held_back: VecDeque::new(),
             waits,
@@ -112,8 +112,7 @@ impl StoreOutput {
         self.baselines.end();
         self.found.finish();
         let mut batch = if self.stores_nothing { WindowBatch::default() } else { self.batch() };
-        batch.baselines =
-            self.baselines.latest().filter(|_| !self.stores_nothing).map(|export| (self.baselines_name, export));
+        batch.baselines = self.baselines.latest().filter(|_| !self.stores_nothing).map(|export| (self.mode, export));
         batch.end = Some(end.word());
         self.send_waiting(batch);
     }
@@ -165,7 +164,7 @@ impl StoreOutput {
         }
         if self.baselines_saved.elapsed() >= SAVE_BASELINES_EVERY {
             self.baselines_saved = Instant::now();
-            batch.baselines = self.baselines.latest().map(|export| (self.baselines_name, export));
+            batch.baselines = self.baselines.latest().map(|export| (self.mode, export));
         }
         // Before the store has it: who reads a window finds a ledger that is no older.
         self.status.send_replace(status.clone());
@@ -218,6 +217,7 @@ mod tests {
             summary: String::new(),
             facts: Vec::new(),
             contributors: Vec::new(),
+            seen: None,
         }
     }
 
@@ -226,7 +226,7 @@ mod tests {
         let store = Store::open("sqlite::memory:").await.expect("open");
         let (writer, _task) = begin(&store).await;
         let status = watch::channel(Status::default()).0;
-        let baselines = ("live", BaselineHandle::default());
+        let baselines = (Mode::Live, BaselineHandle::default());
         let mut output = StoreOutput::new(writer, status, Found::new(store, 50), baselines, false);
         // The single-threaded runtime of the test does not run the writer: nothing is taken from its queue.
         let window = |id| WindowBatch { window: Some(Window { id, ..Window::default() }), ..WindowBatch::default() };

@@ -4,6 +4,7 @@
 mod dns;
 mod event;
 pub mod kernel;
+mod nested;
 mod places;
 pub mod replay;
 

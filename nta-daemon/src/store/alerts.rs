@@ -4,6 +4,7 @@ use super::body::{AlertBody, FindingRecord, OpinionRecord};
 use super::db;
 use super::db::Query;
 use super::list::{Branch, Condition, Listed, MOST_READ, SOON, Way, when};
+use super::sensor::{self, sensor, sensor_of_run};
 use super::{Key, Position, Store, StoreError, from_sql, to_sql};
 use nta_core::domain::{Severity, Timestamp};
 
@@ -28,6 +29,8 @@ pub struct AlertFilter {
     pub from: Option<Timestamp>,
     /// With a finding that starts before this time.
     pub to: Option<Timestamp>,
+    /// Of this sensor.
+    pub sensor: Option<String>,
 }
 
 impl AlertFilter {
@@ -66,6 +69,7 @@ impl AlertFilter {
             severity,
             from.filter(|from| with_from && *from > 0).map(|from| when("last_ns + 0 > ?", from)),
             to.map(|to| when("first_ns + 0 < ?", to)),
+            sensor::only(self.sensor.as_ref()),
         ];
         all.into_iter().flatten().collect()
     }
@@ -125,6 +129,8 @@ impl AlertSort {
 /// An alert as the pipeline emitted it last, and what people did about it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StoredAlert {
+    /// Name of the sensor that saw it; `None` where it was not noted.
+    pub sensor: Option<String>,
     /// Identity, 16 hexadecimal digits.
     pub id: String,
     /// Kind, such as `port_scan`.
@@ -153,6 +159,10 @@ pub struct StoredAlert {
     pub clear_reason: Option<String>,
     /// Windows with a finding.
     pub windows: u32,
+    /// Findings that are part of it beside the first.
+    pub merged: u32,
+    /// First and last packet of what was found, as far as known.
+    pub seen: Option<[Timestamp; 2]>,
     /// All detectors that found it.
     pub detectors: Vec<String>,
     /// The strongest finding.
@@ -187,8 +197,12 @@ struct SelectedAlert {
 
 const ALERTS: Listed = Listed {
     table: "detected_alerts",
-    columns: "number, id, kind, severity, source, destination, score_ppm, state, first_ns, last_ns, raised_ns, cleared_ns, \
-              end_reason, status, status_by, status_at_ns, body",
+    columns: concat!(
+        "number, id, kind, severity, source, destination, score_ppm, state, first_ns, last_ns, raised_ns, cleared_ns, \
+         end_reason, status, status_by, status_at_ns, body, ",
+        sensor_of_run!(),
+        " AS sensor"
+    ),
     order: "raised_ns",
     id: "number",
 };
@@ -197,12 +211,13 @@ impl SelectedAlert {
     fn read(row: &db::Row) -> Result<Result<Self, StoreError>, sqlx::Error> {
         let time = |ns: i64| Timestamp::from_nanos(from_sql(ns));
         let (number, severity) = (row.int("number")?, row.int("severity")?);
-        let AlertBody { score, port, clear_reason, windows, detectors, finding, opinions, .. } =
+        let AlertBody { score, port, clear_reason, windows, merged, seen_ns, detectors, finding, opinions, .. } =
             match AlertBody::read(number, &row.text("body")?) {
                 Ok(body) => body,
                 Err(error) => return Ok(Err(error)),
             };
         let alert = StoredAlert {
+            sensor: sensor(row)?,
             id: row.text("id")?,
             kind: row.text("kind")?,
             severity: severity_of(severity),
@@ -218,6 +233,8 @@ impl SelectedAlert {
             // The end of its run may have cleared it since the pipeline reported it.
             clear_reason: row.opt_text("end_reason")?.or(clear_reason),
             windows,
+            merged,
+            seen: seen_ns.map(|seen| seen.map(time)),
             detectors,
             finding,
             opinions,
@@ -264,10 +281,14 @@ impl Store {
         &self,
         from: Timestamp,
         to: Timestamp,
+        sensor: Option<&str>,
     ) -> Result<Vec<(String, Timestamp, Timestamp)>, StoreError> {
         let query =
             Query::new("SELECT kind, first_ns, last_ns FROM detected_alerts WHERE last_ns > $1 AND first_ns < $2");
-        let query = query.bind(to_sql(from.as_nanos())).bind(to_sql(to.as_nanos()));
+        let mut query = query.bind(to_sql(from.as_nanos())).bind(to_sql(to.as_nanos()));
+        if let Some(sensor) = sensor {
+            query.push(concat!(" AND ", sensor_of_run!(), " = ")).push_bind(sensor);
+        }
         let time = |ns: i64| Timestamp::from_nanos(from_sql(ns));
         let read = |row: &db::Row| Ok((row.text("kind")?, time(row.int("first_ns")?), time(row.int("last_ns")?)));
         self.read("detected_alerts", query, read).await

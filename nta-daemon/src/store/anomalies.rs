@@ -5,6 +5,7 @@ use super::body::{AnomalyBody, FindingRecord};
 use super::db;
 use super::db::Query;
 use super::list::{Branch, Condition, Listed, MOST_READ, SOON, Way, when};
+use super::sensor::{self, sensor, sensor_of_run};
 use super::{Key, Position, Store, StoreError, from_sql, to_sql};
 use nta_core::domain::{AlertId, Finding, Severity, Timestamp};
 
@@ -32,6 +33,8 @@ pub struct AnomalyFilter {
     pub from: Option<Timestamp>,
     /// In windows that start before this time.
     pub to: Option<Timestamp>,
+    /// Of this sensor.
+    pub sensor: Option<String>,
 }
 
 impl AnomalyFilter {
@@ -57,7 +60,7 @@ impl AnomalyFilter {
     fn rest(&self, kind: bool, severity: bool) -> Vec<Condition> {
         let kind = self.kind.filter(|_| kind).map(|kind| when("coalesce(kind, '') = ?", kind));
         let severity = self.severity.filter(|_| severity).map(|severity| when("severity + 0 = ?", severity as i64));
-        [kind, severity].into_iter().flatten().collect()
+        [kind, severity, sensor::only(self.sensor.as_ref())].into_iter().flatten().collect()
     }
 
     fn ways(&self, sort: AnomalySort, longest_ns: i64) -> Vec<Way> {
@@ -94,7 +97,11 @@ const MOST_COUNTED: u64 = 100_000;
 
 const ANOMALIES: Listed = Listed {
     table: "anomalies",
-    columns: "id, alert_id, kind, severity, source, destination, score_ppm, start_ns, body",
+    columns: concat!(
+        "id, alert_id, kind, severity, source, destination, score_ppm, start_ns, body, ",
+        sensor_of_run!(),
+        " AS sensor"
+    ),
     order: "start_ns",
     id: "id",
 };
@@ -162,6 +169,8 @@ pub struct KindCount {
 /// An anomaly as it is stored.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StoredAnomaly {
+    /// Name of the sensor that saw it; `None` where it was not noted.
+    pub sensor: Option<String>,
     /// Its row.
     pub id: u64,
     /// The alert.
@@ -198,6 +207,7 @@ impl SelectedAnomaly {
             Err(error) => return Ok(Err(error)),
         };
         let anomaly = StoredAnomaly {
+            sensor: sensor(row)?,
             id: from_sql(id),
             alert: row.text("alert_id")?,
             kind: row.text("kind")?,
@@ -268,9 +278,9 @@ impl Store {
     }
 
     /// How many anomalies pass the filter, by kind and severity. All of them are read from what was counted as they came,
-    /// those that retention has deleted among them; of an interval the rows are read.
+    /// those that retention has deleted among them; of an interval or a sensor the rows are read.
     pub async fn anomaly_counts(&self, filter: &AnomalyFilter) -> Result<Vec<KindCount>, StoreError> {
-        if filter.from.is_none() && filter.to.is_none() {
+        if filter.from.is_none() && filter.to.is_none() && filter.sensor.is_none() {
             let mut query = Query::new("SELECT * FROM anomaly_totals WHERE 1 = 1");
             filter.push_kind(&mut query);
             query.push(" ORDER BY kind, severity");
@@ -292,6 +302,9 @@ impl Store {
         filter.push_starts(&mut query, longest_ns);
         if let Some(from) = filter.from {
             query.push(" AND end_ns > ").push_bind(to_sql(from.as_nanos()));
+        }
+        if let Some(sensor) = &filter.sensor {
+            query.push(concat!(" AND ", sensor_of_run!(), " = ")).push_bind(sensor.as_str());
         }
         query.push(" GROUP BY 1, 2 ORDER BY 1, 2");
         self.read("anomalies", query, KindCount::read).await

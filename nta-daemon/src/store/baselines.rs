@@ -5,8 +5,17 @@ use super::rows::encode;
 use super::write::upsert_baselines;
 use super::{Store, StoreError, to_sql};
 use nta_core::baseline::Export;
+use nta_core::domain::Mode;
 
 const TABLE: &str = "baselines";
+
+/// The name under which baselines are kept: those of each sensor that captures live, and those of the last replay.
+pub fn baselines_name(mode: Mode, sensor: &str) -> String {
+    match mode {
+        Mode::Live => format!("{}/{sensor}", mode.word()),
+        Mode::Replay => mode.word().to_owned(),
+    }
+}
 
 impl Store {
     /// The baselines of this name.

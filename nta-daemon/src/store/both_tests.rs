@@ -1,13 +1,70 @@
 //! One suite on both databases, the query plans, and a database of the version before.
 
 use super::body::before;
+use super::db::Query;
 use super::detection_tests::alert;
 use super::server_tests::Server;
 use super::tests::{FIRST_PAGE, begin, flow, window};
 use super::*;
-use nta_core::domain::{Mode, Timestamp};
+use nta_core::domain::{FlowId, FlowRecord, Load, Mode, Nesting, Timestamp};
+use nta_core::window::{Rtt, Window};
 
 const S: u64 = 1_000_000_000;
+
+/// The shortest round trip is a sample, also over windows of before, of which only means are known: that is said.
+async fn shortest_round_trips(store: &Store) {
+    let (writer, _task) = begin(store).await;
+    let round_trips = |id: u64, us: [u64; 2]| {
+        let rtt = Rtt { count: 2, sum_us: us[0] + us[1], min_us: us[0] as u32, max_us: us[1] as u32, ..Rtt::default() };
+        WindowBatch { window: Some(Window { rtt, ..window(id) }), ..WindowBatch::default() }
+    };
+    let all = WindowFilter::default();
+    // A part of an hour, which is read window by window.
+    let part = WindowFilter { to: Some(Timestamp::from_nanos(1800 * S)), ..all.clone() };
+    let write = |batches: Vec<WindowBatch>| async {
+        for batch in batches {
+            writer.send(batch).await.expect("send");
+        }
+        writer.flush().await.expect("flush");
+        let mut found = Vec::new();
+        for filter in [&all, &part] {
+            let sums = store.windows_summary(filter).await.expect("summary");
+            found.push((sums.rtt_min_ms, sums.rtt_means > 0, sums.rtt_max_ms));
+        }
+        found
+    };
+    let none = WindowBatch { window: Some(window(3)), ..WindowBatch::default() };
+    let sums = write(vec![round_trips(1, [4_000, 8_000]), none, round_trips(2, [2_000, 30_000])]).await;
+    assert_eq!(sums, [(Some(2.0), false, Some(30.0)); 2]);
+    // As the version before left them.
+    for table in ["windows", "window_hours"] {
+        let mut transaction = store.database.begin().await.expect("a transaction");
+        let before = Query::new(format!("UPDATE {table} SET rtt_shortest_ms = NULL"));
+        transaction.conn().expect("a connection").execute(before).await.expect("an update");
+        transaction.commit().await.expect("a commit");
+    }
+    assert_eq!(write(vec![]).await, [(Some(6.0), true, Some(30.0)); 2]);
+    let sums = write(vec![round_trips(4, [1_000, 2_000])]).await;
+    // Of an hour with such windows only their means are known.
+    assert_eq!(sums, [(Some(1.5), true, Some(30.0)), (Some(1.0), true, Some(30.0))]);
+    let sums = write(vec![round_trips(720, [500, 2_000])]).await;
+    assert_eq!(sums, [(Some(0.5), true, Some(30.0)), (Some(1.0), true, Some(30.0))]);
+}
+
+#[tokio::test]
+async fn the_shortest_round_trip_is_a_sample_on_sqlite() {
+    let folder = tempfile::tempdir().expect("folder");
+    let store = Store::open(&format!("sqlite:{}", folder.path().join("nta.db").display())).await.expect("open");
+    shortest_round_trips(&store).await;
+}
+
+#[tokio::test]
+async fn the_shortest_round_trip_is_a_sample_on_postgresql() {
+    let Some(server) = Server::start("the_shortest_round_trip_is_a_sample_on_postgresql") else { return };
+    let store = server.open().await;
+    shortest_round_trips(&store).await;
+    store.close().await;
+}
 
 /// What every database must do.
 async fn suite(store: &Store) {
@@ -24,13 +81,13 @@ async fn suite(store: &Store) {
     assert_eq!(store.window_count().await.expect("count"), 2);
     assert_eq!(store.last_flows(1).await.expect("last"), [flow(1300, 1320, 1301)]);
 
-    let host = store.host([10, 0, 0, 1].into()).await.expect("query").expect("a host");
+    let host = store.host([10, 0, 0, 1].into(), None).await.expect("query").remove(0);
     let packets: u64 = (1..1000).sum::<u64>() + (1000..=1300).map(|id| id + 1).sum::<u64>();
     assert_eq!((host.flows, host.flows_out, host.packets_sent), (1300, 1300, i64::try_from(packets).expect("fits")));
-    let list = store.hosts([None, None], HostSort::Bytes, FIRST_PAGE).await.expect("hosts");
+    let list = store.hosts([None, None], None, HostSort::Bytes, FIRST_PAGE).await.expect("hosts");
     assert_eq!(list.items.len(), 2);
-    assert_eq!(store.top_ports([10, 0, 0, 2].into(), 5).await.expect("ports")[0].what, "443");
-    assert_eq!(store.top_peers([10, 0, 0, 2].into(), 5).await.expect("peers")[0].what, "10.0.0.1");
+    assert_eq!(store.top_ports([10, 0, 0, 2].into(), None, 5).await.expect("ports")[0].what, "443");
+    assert_eq!(store.top_peers([10, 0, 0, 2].into(), None, 5).await.expect("peers")[0].what, "10.0.0.1");
     for filter in [
         FlowFilter { host: Some([10, 0, 0, 2].into()), ..FlowFilter::default() },
         FlowFilter { port: Some(443), ..FlowFilter::default() },
@@ -111,11 +168,40 @@ async fn suite(store: &Store) {
     assert_eq!(store.sensor_name("other").await.expect("a name") != name, is_shared);
 }
 
+/// What a tunnel carries, and in which flow a flow lies, comes back as it was written, and as it grew.
+async fn nested(store: &Store) {
+    let (writer, _task) = begin(store).await;
+    let carries = |packets: u64| Nesting::within([None; 2], [Load { packets, bytes: 150 * packets }, Load::default()]);
+    let ids = [Some(FlowId(7_000)), Some(FlowId(u64::MAX - 1))];
+    let with = |id, packets, nesting| FlowRecord { nesting, ..flow(id, 900, packets) };
+    let written = [
+        with(7_000, 5, carries(3)),
+        with(7_001, 3, Nesting::within([ids[0], None], Default::default())),
+        with(7_002, 3, Nesting::default()),
+    ];
+    // The other direction of a tunnel shows later, and both grow.
+    let grown = [
+        with(7_000, 9, carries(8)),
+        with(7_001, 6, Nesting::within(ids, Default::default())),
+        with(7_002, 4, Nesting::within([None, ids[1]], Default::default())),
+    ];
+    for flows in [written, grown] {
+        writer.send(WindowBatch { flows: flows.to_vec(), ..WindowBatch::default() }).await.expect("send");
+        writer.flush().await.expect("flush");
+        let page = store.find_flows(&FlowFilter::default(), FlowSort::LastTime, FIRST_PAGE).await.expect("flows");
+        let mut read: Vec<FlowRecord> = page.items.iter().map(|flow| flow.item).collect();
+        read.retain(|read| flows.iter().any(|flow| flow.id == read.id));
+        read.sort_by_key(|flow| flow.id);
+        assert_eq!(read, flows);
+    }
+}
+
 #[tokio::test]
 async fn the_suite_on_sqlite() {
     let folder = tempfile::tempdir().expect("folder");
     let store = Store::open(&format!("sqlite:{}", folder.path().join("nta.db").display())).await.expect("open");
     suite(&store).await;
+    nested(&store).await;
 }
 
 #[tokio::test]
@@ -123,6 +209,7 @@ async fn the_suite_on_postgresql() {
     let Some(server) = Server::start("the_suite_on_postgresql") else { return };
     let store = server.open().await;
     suite(&store).await;
+    nested(&store).await;
     store.close().await;
 }
 
@@ -171,7 +258,10 @@ async fn a_database_of_the_version_before_is_migrated_with_its_data() {
     let flows = store.last_flows(5).await.expect("flows");
     assert_eq!(flows.iter().map(|flow| flow.responder.address.to_string()).collect::<Vec<_>>(), ["2001:db8::1"]);
     assert!(flows[0].ended.is_some(), "its daemon is gone");
-    assert_eq!(store.host([10, 0, 0, 1].into()).await.expect("host").map(|host| host.bytes_sent), Some(100));
+    assert_eq!(
+        store.host([10, 0, 0, 1].into(), None).await.expect("host").first().map(|host| host.bytes_sent),
+        Some(100)
+    );
     let stored = store.alert("00000000000000aa").await.expect("query").expect("alert");
     assert_eq!((stored.state.as_str(), stored.finding.summary.as_str()), ("cleared", "10.0.0.3 tried 40 ports"));
     let anomalies = store.anomalies(&AnomalyFilter::default(), AnomalySort::Time, FIRST_PAGE).await.expect("anomalies");

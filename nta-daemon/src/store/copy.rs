@@ -30,7 +30,7 @@ impl Copy {
                 Value::Int(value) => self.field(value.map(i64::to_be_bytes).as_ref().map(|b| b.as_slice())),
                 Value::Real(value) => self.field(value.map(f64::to_be_bytes).as_ref().map(|b| b.as_slice())),
                 Value::Text(value) => self.field(value.as_ref().map(String::as_bytes)),
-                Value::Blob(value) => self.field(Some(value)),
+                Value::Blob(value) => self.field(value.as_deref()),
             }
         }
     }

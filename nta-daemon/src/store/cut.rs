@@ -1,6 +1,7 @@
 //! Windows that a restart cut: what the run before stored of one is joined with what this one has, so that it is one window
 //! again, with the time in which nobody counted as its gap. One that the run before closed late has its time for itself: the
-//! first one of this run begins where that ended.
+//! first one of this run begins where that ended. So it does where the run before ended less than a window's length before it: a
+//! restart takes no time away.
 
 use super::db::{Conn, Query};
 use super::merged::Part;
@@ -40,7 +41,7 @@ pub(super) async fn rejoin(
     let from_ns = row.start_ns.saturating_sub(row.span_ns.saturating_mul(LATE_SPANS));
     let late = conn.fetch_optional(about(late, row.end_ns).bind(row.factor).bind(from_ns)).await.map_err(&error)?;
     let late_ns = late.map(|late| late.int("end_ns")).transpose().map_err(&error)?;
-    let start_ns = late_ns.unwrap_or(row.start_ns);
+    let mut start_ns = late_ns.unwrap_or(row.start_ns);
     let parts = format!(
         "SELECT id, run_id, start_ns, end_ns, rtt_histogram, body FROM windows WHERE factor IN (0, 1) AND start_ns >= $1 \
          AND start_ns < $2 AND run_id IN {RUNS_BEFORE} ORDER BY start_ns, factor, id"
@@ -50,7 +51,19 @@ pub(super) async fn rejoin(
     let mut parts = whole_ones(&parts);
     parts.retain(|part| to_sql(part.start.as_nanos()) >= start_ns);
     if parts.is_empty() && late_ns.is_none() {
-        return Ok(None);
+        let before = format!(
+            "SELECT max(end_ns) AS end_ns FROM windows WHERE start_ns < $1 AND start_ns > $6 AND end_ns >= $2 AND end_ns <= $1 \
+             AND factor = $5 AND run_id IN {RUNS_BEFORE}"
+        );
+        let before = about(before, row.start_ns.saturating_sub(row.span_ns)).bind(row.factor).bind(from_ns);
+        let before = conn.fetch_optional(before).await.map_err(&error)?;
+        let Some(end_ns) = before.map(|row| row.opt_int("end_ns")).transpose().map_err(&error)?.flatten() else {
+            return Ok(None);
+        };
+        if end_ns == row.start_ns {
+            return Ok(None);
+        }
+        start_ns = end_ns;
     }
     // A base window is kept apart, where no list shows it: longer windows that are open still need this part of them.
     let go = if row.factor == 1 { "UPDATE windows SET factor = 0, span_ns = 0" } else { "DELETE FROM windows" };
@@ -85,11 +98,12 @@ async fn recount(conn: &mut Conn, run: i64, row: &WindowRow) -> Result<(), Store
     conn.execute(old).await.map_err(&error)?;
     let new = bound(
         "INSERT INTO window_hours (run_id, hour_ns, factor, window_ns, windows, first_ns, last_ns, span_ns, packets, bytes, \
-         connections, min_bps, max_bps, rtt_samples, rtt_sum_ms, rtt_min_ms, rtt_max_ms) \
+         connections, min_bps, max_bps, rtt_samples, rtt_sum_ms, rtt_min_ms, rtt_max_ms, rtt_shortest_ms) \
          SELECT run_id, CAST($2 AS BIGINT), factor, max(span_ns), count(*), min(start_ns), max(end_ns), \
          CAST(sum(end_ns - start_ns) AS BIGINT), CAST(sum(packets) AS BIGINT), CAST(sum(bytes) AS BIGINT), \
          CAST(sum(connections) AS BIGINT), min(bandwidth_bps), max(bandwidth_bps), CAST(sum(rtt_samples) AS BIGINT), \
-         sum(rtt_samples * rtt_mean_ms), min(rtt_mean_ms), max(rtt_max_ms) FROM windows \
+         sum(rtt_samples * rtt_mean_ms), min(rtt_mean_ms), max(rtt_max_ms), \
+         CASE WHEN count(rtt_mean_ms) = count(rtt_shortest_ms) THEN min(rtt_shortest_ms) END FROM windows \
          WHERE factor = $3 AND run_id = $1 AND start_ns >= $2 AND start_ns < $4 GROUP BY run_id, factor",
     );
     conn.execute(new.bind(hour_ns + HOUR_NS)).await.map(drop).map_err(error)
@@ -104,7 +118,9 @@ fn join(row: &WindowRow, start: Timestamp, mut parts: Vec<Window>) -> Result<Win
     let step_ns: i64 = parts.iter().map(|part| part.measured.clock_step_ns).sum();
     let gap_ns = end.since(start).saturating_add_signed(step_ns.saturating_neg()).saturating_sub(length_ns);
     let whole = if parts.is_empty() {
-        Window { start, ..own }
+        let cut = (start < own.start).then_some(NotWhole::Interrupted);
+        let not_whole = own.measured.not_whole.max(cut);
+        Window { start, measured: Measured { not_whole, ..own.measured }, ..own }
     } else {
         parts.push(own);
         let mut whole = Window::join(number, start, end, &parts);

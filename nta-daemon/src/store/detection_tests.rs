@@ -7,7 +7,7 @@ use super::tests::{begin, flow, window};
 use super::*;
 use nta_core::baseline::{BaselineConfig, Baselines, Export};
 use nta_core::domain::{
-    Alert, AlertChange, AlertKey, AlertKind, AlertState, Finding, FlowObservation, Measure, Party, RttSamples,
+    Alert, AlertChange, AlertKey, AlertKind, AlertState, Finding, FlowObservation, Measure, Mode, Party, RttSamples,
     Severity, TcpCounts, Timestamp,
 };
 use nta_core::window::{Seed, Snapshot, Span, Windows};
@@ -31,9 +31,11 @@ pub(super) fn alert(source: u8, last_s: u64) -> Alert {
         summary: String::new(),
         facts: Vec::new(),
         contributors: Vec::new(),
+        seen: None,
     };
     let key = AlertKey::of(&finding);
     Alert {
+        seen: None,
         id: nta_core::domain::IdentityScope::default().alert_id(&key, finding.end),
         key,
         state: AlertState::Raised,
@@ -142,7 +144,9 @@ async fn retention_covers_what_was_found() {
     let stats = store.stats();
     assert_eq!((stats.alerts_deleted, stats.anomalies_deleted, stats.features_deleted), (3, 2, 2));
 
-    let store = store.with_retention(Retention { max_age_ns: Some(S / 2), ..Retention::default() });
+    let newest = WindowBatch { window: Some(snapshot(5).window), ..WindowBatch::default() };
+    write(&store, &writer, newest).await;
+    let store = store.with_retention(Retention { max_age_ns: Some(S / 2), reached_windows: 0, ..Retention::default() });
     store.retain().await.expect("retention by age");
     let anomalies = store.anomalies(&AnomalyFilter::default(), AnomalySort::Time, FIRST_PAGE).await;
     assert_eq!(anomalies.expect("anomalies").items.len(), 1);
@@ -155,10 +159,10 @@ async fn baselines_are_kept_by_name_and_read_back() {
     let mut learned = Baselines::new(BaselineConfig::default());
     learned.learn(&snapshot(3), &|_, _| false);
     let export = learned.export();
-    let batch = WindowBatch { baselines: Some(("live", export.clone().into())), ..WindowBatch::default() };
+    let batch = WindowBatch { baselines: Some((Mode::Replay, export.clone().into())), ..WindowBatch::default() };
     write(&store, &writer, batch).await;
-    assert_eq!(store.baselines("live").await.expect("query"), Some(export.clone()));
-    assert_eq!(store.baselines("replay").await.expect("query"), None);
+    assert_eq!(store.baselines("replay").await.expect("query"), Some(export.clone()));
+    assert_eq!(store.baselines("live").await.expect("query"), None);
     store.save_baselines("live", &Export::default()).await.expect("save");
     assert_eq!(store.baselines("live").await.expect("query"), Some(Export::default()));
     Baselines::new(BaselineConfig::default()).import(export).expect("what was stored can be used");

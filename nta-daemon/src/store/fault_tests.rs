@@ -10,7 +10,7 @@ use super::tests::{begin, flow, window};
 use super::*;
 use nta_common::LedgerSlot;
 use nta_core::baseline::{BaselineConfig, Baselines};
-use nta_core::domain::{RawPacket, Readings, Severity, Timestamp};
+use nta_core::domain::{Mode, RawPacket, Readings, Severity, Timestamp};
 
 const S: u64 = 1_000_000_000;
 
@@ -36,7 +36,7 @@ fn rich(number: u64) -> WindowBatch {
         alerts: vec![alert],
         anomalies: vec![anomaly],
         features: vec![features],
-        baselines: Some(("replay", Arc::new(Baselines::new(BaselineConfig::default()).export()))),
+        baselines: Some((Mode::Replay, Arc::new(Baselines::new(BaselineConfig::default()).export()))),
         readings: Some(readings()),
         end: None,
     }
@@ -115,6 +115,66 @@ async fn every_statement_fails_once(store: &Store, other: &Store) {
     assert!(
         body["from"].as_str() <= body["to"].as_str() && body["error"].as_str().is_some_and(|e| e.contains("injected"))
     );
+}
+
+/// Batches of a replay that wait in the queue are committed together. A fault in any of them, or a flow that several have,
+/// changes nothing of what is stored.
+async fn batches_of_a_replay_are_committed_together(store: &Store, other: &Store) {
+    const GROUP: u64 = 3;
+    let (writer, _task) = begin(store).await;
+    let (mut groups, mut is_over) = (0, false);
+    for passes in (0..).step_by(5) {
+        if is_over {
+            break;
+        }
+        for (fault, is_late) in [(Fault::ALL[passes as usize % Fault::ALL.len()], false), (Fault::ALL[0], true)] {
+            fault::arm(passes, fault, is_late);
+            for number in groups * GROUP + 1..=(groups + 1) * GROUP {
+                let batch = rich(number);
+                let flows = [flow(1_000_000, 10 + number, number)].into_iter().chain(batch.flows).collect();
+                writer.send(WindowBatch { flows, ..batch }).await.expect("send");
+            }
+            groups += 1;
+            writer.flush().await.unwrap_or_else(|error| panic!("{fault:?} at {passes}: {}", error.chain()));
+            assert_eq!(number(other, "SELECT last_batch FROM runs").await, groups * GROUP, "{fault:?} at {passes}");
+            is_over = fault::disarm();
+        }
+    }
+    let commits = store.database.seen().iter().filter(|query| query.sql() == "COMMIT").count() as u64;
+    // A late fault makes one whose answer is lost.
+    assert!((groups / 2..=groups).contains(&commits), "{commits} commits of {groups} groups");
+    let (batches, stats) = (groups * GROUP, store.stats());
+    assert_eq!((stats.batches, stats.batches_lost, stats.batches_waiting), (batches, 0, 0));
+    for (sql, rows) in [
+        ("SELECT count(*) FROM windows WHERE factor = 1", batches),
+        ("SELECT CAST(sum(windows) AS BIGINT) FROM window_hours WHERE factor = 1", batches),
+        ("SELECT count(*) FROM flows", 2 * batches + 1),
+        ("SELECT value FROM totals WHERE name = 'flows'", 2 * batches + 1),
+        ("SELECT orig_packets FROM flows WHERE id = 1000000", batches),
+        ("SELECT count(*) FROM anomalies", batches),
+        ("SELECT count(*) FROM aggregated_features", batches),
+        ("SELECT count(*) FROM events WHERE kind = 'window_closed'", 2 * batches),
+        ("SELECT count(*) FROM events WHERE kind = 'alert_changed'", batches),
+    ] {
+        assert_eq!(number(other, sql).await, rows, "{sql}");
+    }
+}
+
+#[tokio::test]
+async fn batches_of_a_replay_are_committed_together_on_sqlite() {
+    let folder = tempfile::tempdir().expect("folder");
+    let url = format!("sqlite:{}", folder.path().join("nta.db").display());
+    let (store, other) = (Store::open(&url).await.expect("open"), Store::open(&url).await.expect("open"));
+    batches_of_a_replay_are_committed_together(&store, &other).await;
+}
+
+#[tokio::test]
+async fn batches_of_a_replay_are_committed_together_on_postgresql() {
+    let Some(server) = Server::start("batches_of_a_replay_are_committed_together_on_postgresql") else { return };
+    let (store, other) = (server.open().await, server.open().await);
+    batches_of_a_replay_are_committed_together(&store, &other).await;
+    store.close().await;
+    other.close().await;
 }
 
 #[tokio::test]

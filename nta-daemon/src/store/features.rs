@@ -6,7 +6,8 @@ use super::db;
 use super::db::{Dialect, Value};
 use super::list::{Branch, Listed, MOST_READ, Way, when};
 use super::rows::{address, from_address};
-use super::{Key, Position, Store, StoreError, from_sql, to_sql};
+use super::sensor::{self, sensor, sensor_of_run};
+use super::{BySensor, Key, Position, Store, StoreError, from_sql, to_sql};
 use nta_core::domain::Timestamp;
 
 /// What a host did in a window, as numbers.
@@ -32,7 +33,7 @@ const LATE_NS: i64 = 60_000_000_000;
 
 const FEATURES: Listed = Listed {
     table: TABLE,
-    columns: "id, start_ns, end_ns, span_ns, host, schema_version, vector",
+    columns: concat!("id, start_ns, end_ns, span_ns, host, schema_version, vector, ", sensor_of_run!(), " AS sensor"),
     order: "start_ns",
     id: "id",
 };
@@ -42,7 +43,7 @@ const FEATURES_OF_HOST: Listed =
     Listed { table: "aggregated_features INDEXED BY aggregated_features_by_host", ..FEATURES };
 
 /// Which feature vectors.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct FeatureFilter {
     /// Of windows of this length in nanoseconds.
     pub span_ns: Option<u64>,
@@ -52,18 +53,21 @@ pub struct FeatureFilter {
     pub from: Option<Timestamp>,
     /// Of windows that start before this time.
     pub to: Option<Timestamp>,
+    /// Of this sensor.
+    pub sensor: Option<String>,
 }
 
 /// Some feature vectors, and where the next page begins.
 #[derive(Clone, Debug)]
 pub struct FeaturePage {
     /// Id and vector.
-    pub items: Vec<(u64, FeatureRow)>,
+    pub items: Vec<(u64, BySensor<FeatureRow>)>,
     /// Key of the last one, when there are more behind it.
     pub next: Option<Key>,
 }
 
 struct StoredFeatures {
+    sensor: Option<String>,
     id: i64,
     start_ns: i64,
     end_ns: i64,
@@ -76,6 +80,7 @@ struct StoredFeatures {
 impl StoredFeatures {
     fn read(row: &db::Row) -> Result<Self, sqlx::Error> {
         Ok(Self {
+            sensor: sensor(row)?,
             id: row.int("id")?,
             start_ns: row.int("start_ns")?,
             end_ns: row.int("end_ns")?,
@@ -86,7 +91,7 @@ impl StoredFeatures {
         })
     }
 
-    fn features(self) -> Result<(u64, FeatureRow), StoreError> {
+    fn features(self) -> Result<(u64, BySensor<FeatureRow>), StoreError> {
         let corrupt = |reason: String| StoreError::Corrupt { table: TABLE, id: self.id, reason };
         let time = |ns: i64| Timestamp::from_nanos(from_sql(ns));
         let row = FeatureRow {
@@ -97,7 +102,7 @@ impl StoredFeatures {
             schema_version: self.schema_version,
             vector: serde_json::from_str(&self.vector).map_err(|error| corrupt(format!("vector: {error}")))?,
         };
-        Ok((from_sql(self.id), row))
+        Ok((from_sql(self.id), BySensor { sensor: self.sensor, item: row }))
     }
 }
 
@@ -106,12 +111,13 @@ impl Store {
     pub async fn features(&self, filter: &FeatureFilter, position: Position) -> Result<FeaturePage, StoreError> {
         let span_ns = filter.span_ns.map(to_sql);
         let [from, to] = [filter.from, filter.to].map(|time| time.map(|time| to_sql(time.as_nanos())));
-        let host = filter.host.map(|host| when("host = ?", Value::Blob(address(host).to_vec())));
+        let host = filter.host.map(|host| when("host = ?", Value::from(address(host).to_vec())));
         let index = span_ns.map(|span_ns| when("span_ns = ?", span_ns)).into_iter().chain(host).collect();
         let edge = from.map(|from| when("end_ns + 0 > ?", from)).into_iter().collect();
+        let only = sensor::only(filter.sensor.as_ref()).into_iter().collect();
         let longest_ns = span_ns.unwrap_or_default().saturating_add(LATE_NS);
         let low = from.map(|from| from.saturating_sub(longest_ns));
-        let way = Way { low, high: to, ..Way::in_order(Branch { index, edge }, Vec::new(), MOST_READ) };
+        let way = Way { low, high: to, ..Way::in_order(Branch { index, edge }, only, MOST_READ) };
         let is_named = filter.host.is_some() && self.database.dialect() == Dialect::Sqlite;
         let listed = if is_named { &FEATURES_OF_HOST } else { &FEATURES };
         let mut rows = self.list(listed, &[way], position.and_one(), StoredFeatures::read).await?;

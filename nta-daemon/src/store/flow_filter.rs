@@ -5,15 +5,15 @@ use std::net::IpAddr;
 use super::db::Value;
 use super::list::{Branch, Condition, MOST_READ, Way, when};
 use super::rows::address;
-use super::to_sql;
+use super::{sensor, to_sql};
 use nta_core::domain::Timestamp;
 
 /// Which flows.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct FlowFilter {
-    /// With this host at either end.
+    /// With this host at either end, under its own address or the one that a gateway gives it.
     pub host: Option<IpAddr>,
-    /// With this port at either end.
+    /// With this port at either end, on either side of a gateway that translates.
     pub port: Option<u16>,
     /// Of this IP protocol.
     pub proto: Option<u8>,
@@ -21,6 +21,8 @@ pub struct FlowFilter {
     pub from: Option<Timestamp>,
     /// With a packet before this time.
     pub to: Option<Timestamp>,
+    /// Of this sensor.
+    pub sensor: Option<String>,
 }
 
 /// Beyond this a flow is long, beyond the second very long. Those that go on at some time and began well before it stand in
@@ -30,8 +32,24 @@ const LONG_NS: i64 = 600_000_000_000;
 /// The conditions of those indexes, to the letter.
 const IS_LONG: &str = "last_ns - first_ns > 10000000000";
 const IS_VERY_LONG: &str = "last_ns - first_ns > 600000000000";
-const HOST: &str = "(coalesce(orig_addr, orig_addr) = ? OR coalesce(resp_addr, resp_addr) = ?)";
-const PORT: &str = "(orig_port + 0 = ? OR resp_port + 0 = ?)";
+const HOST: &str = "(coalesce(orig_addr, orig_addr) = ? OR coalesce(resp_addr, resp_addr) = ? \
+                    OR coalesce(orig_nat_addr, orig_addr) = ? OR coalesce(resp_nat_addr, resp_addr) = ?)";
+const PORT: &str = "(orig_port + 0 = ? OR resp_port + 0 = ? OR coalesce(orig_nat_port, orig_port) = ? \
+                    OR coalesce(resp_nat_port, resp_port) = ?)";
+/// The ends of a flow by their indexes: each with what rejects those that an index before has.
+type Ends = [(&'static str, &'static [&'static str]); 4];
+const HOSTS: Ends = [
+    ("orig_addr = ?", &[]),
+    ("resp_addr = ?", &["orig_addr <> ?"]),
+    ("orig_nat_addr = ?", &["orig_addr <> ?", "resp_addr <> ?"]),
+    ("resp_nat_addr = ?", &["orig_addr <> ?", "resp_addr <> ?", "coalesce(orig_nat_addr, orig_addr) <> ?"]),
+];
+const PORTS: Ends = [
+    ("orig_port = ?", &[]),
+    ("resp_port = ?", &["orig_port <> ?"]),
+    ("orig_nat_port = ?", &["orig_port <> ?", "resp_port <> ?"]),
+    ("resp_nat_port = ?", &["orig_port <> ?", "resp_port <> ?", "coalesce(orig_nat_port, orig_port) <> ?"]),
+];
 const PROTO: &str = "proto + 0 = ?";
 const ENDED: &str = "last_ns + 0 >= ?";
 
@@ -40,22 +58,22 @@ impl FlowFilter {
         [self.from, self.to].map(|time| time.map(|time| to_sql(time.as_nanos())))
     }
 
-    /// The indexes of the first filter, of a host or a port one for each end.
+    /// The indexes of the first filter, of a host or a port one for each name of an end.
     fn branches(&self, edge: Option<Condition>) -> Vec<Branch> {
         let edge: Vec<Condition> = edge.into_iter().collect();
         let of = |index| Branch { index: vec![index], edge: edge.clone() };
-        let ends = |one, two, not, value: Value| {
-            let mut two = of(when(two, value.clone()));
-            // A flow from a thing to itself comes once.
-            two.edge.push(when(not, value.clone()));
-            vec![of(when(one, value)), two]
+        let ends = |ends: Ends, value: Value| {
+            let end = |(is, not): (&'static str, &[&'static str])| {
+                let mut end = of(when(is, value.clone()));
+                // A flow from a thing to itself comes once.
+                end.edge.extend(not.iter().map(|not| when(not, value.clone())));
+                end
+            };
+            ends.map(end).to_vec()
         };
         match (self.host, self.port, self.proto) {
-            (Some(host), ..) => {
-                let host = Value::Blob(address(host).to_vec());
-                ends("orig_addr = ?", "resp_addr = ?", "orig_addr <> ?", host)
-            }
-            (None, Some(port), _) => ends("orig_port = ?", "resp_port = ?", "orig_port <> ?", i64::from(port).into()),
+            (Some(host), ..) => ends(HOSTS, Value::from(address(host).to_vec())),
+            (None, Some(port), _) => ends(PORTS, i64::from(port).into()),
             (None, None, Some(proto)) => vec![of(when("proto = ?", i64::from(proto)))],
             (None, None, None) => vec![Branch { index: Vec::new(), edge }],
         }
@@ -64,12 +82,13 @@ impl FlowFilter {
     /// The filters, written so that they use no index: behind the first `skip` of them.
     fn rest(&self, skip: usize) -> Vec<Condition> {
         let host = self.host.map(|host| {
-            let host = Value::Blob(address(host).to_vec());
-            Condition::new(HOST, vec![host.clone(), host])
+            let host = Value::from(address(host).to_vec());
+            Condition::new(HOST, vec![host; 4])
         });
-        let port = self.port.map(|port| Condition::new(PORT, vec![i64::from(port).into(); 2]));
+        let port = self.port.map(|port| Condition::new(PORT, vec![i64::from(port).into(); 4]));
         let proto = self.proto.map(|proto| when(PROTO, i64::from(proto)));
-        [host, port, proto].into_iter().flatten().skip(skip).collect()
+        let others = [host, port, proto].into_iter().flatten().skip(skip);
+        others.chain(sensor::only(self.sensor.as_ref())).collect()
     }
 
     /// Those that began before `began` and ended at `ended` or later, which is well behind: the long ones of a while, the very

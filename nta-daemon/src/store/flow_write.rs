@@ -2,19 +2,22 @@
 //! PostgreSQL by COPY into a staging table.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 
 use super::copy::Copy;
 use super::db::{Conn, Dialect, Query, Value};
 use super::rows::{FlowRow, address};
 use super::write::add;
-use super::{StoreError, hosts};
+use super::{StoreError, hosts, runs};
 
 /// Rows in one statement. SQLite binds at most 32,766 values. 100, 500 or 1,500 rows take the same time.
 const CHUNK_ROWS: usize = 500;
 
 const COLUMNS: &str = "run_id, id, proto, orig_addr, orig_port, resp_addr, resp_port, vlan, first_ns, last_ns, \
     orig_packets, orig_bytes, orig_ip_bytes, resp_packets, resp_bytes, resp_ip_bytes, handshake_resp_us, \
-    handshake_orig_us, state, tcp, conn_state, history, orig_payload, resp_payload, orig_nat, resp_nat";
+    handshake_orig_us, state, tcp, conn_state, history, orig_payload, resp_payload, orig_nat, resp_nat, \
+    orig_nat_addr, orig_nat_port, resp_nat_addr, resp_nat_port, \
+    parents, orig_opened_packets, orig_opened_bytes, resp_opened_packets, resp_opened_bytes";
 
 const UPDATE: &str = " ON CONFLICT (run_id, id, first_ns) DO UPDATE SET orig_addr = excluded.orig_addr, \
     orig_port = excluded.orig_port, resp_addr = excluded.resp_addr, resp_port = excluded.resp_port, \
@@ -24,10 +27,16 @@ const UPDATE: &str = " ON CONFLICT (run_id, id, first_ns) DO UPDATE SET orig_add
     resp_ip_bytes = excluded.resp_ip_bytes, handshake_resp_us = excluded.handshake_resp_us, \
     handshake_orig_us = excluded.handshake_orig_us, state = excluded.state, tcp = excluded.tcp, \
     conn_state = excluded.conn_state, history = excluded.history, orig_payload = excluded.orig_payload, \
-    resp_payload = excluded.resp_payload, orig_nat = excluded.orig_nat, resp_nat = excluded.resp_nat";
+    resp_payload = excluded.resp_payload, orig_nat = excluded.orig_nat, resp_nat = excluded.resp_nat, \
+    orig_nat_addr = excluded.orig_nat_addr, orig_nat_port = excluded.orig_nat_port, \
+    resp_nat_addr = excluded.resp_nat_addr, resp_nat_port = excluded.resp_nat_port, \
+    parents = excluded.parents, orig_opened_packets = excluded.orig_opened_packets, \
+    orig_opened_bytes = excluded.orig_opened_bytes, resp_opened_packets = excluded.resp_opened_packets, \
+    resp_opened_bytes = excluded.resp_opened_bytes";
 
-/// Inserts or updates the flows of a run, adds what is new in them to their hosts.
-pub(super) async fn write(conn: &mut Conn, run: i64, flows: &[FlowRow]) -> Result<(), StoreError> {
+/// Inserts or updates the flows of a run, adds what is new in them to their hosts, but for what tunnels carry: that is counted
+/// in the flows inside.
+pub(super) async fn write(conn: &mut Conn, run: i64, sensor: &str, flows: &[FlowRow]) -> Result<(), StoreError> {
     if flows.is_empty() {
         return Ok(());
     }
@@ -36,7 +45,7 @@ pub(super) async fn write(conn: &mut Conn, run: i64, flows: &[FlowRow]) -> Resul
         Dialect::Postgres => staged(conn, run, flows).await?,
     };
     add(conn, "flows", i64::try_from(flows.len() - before.len()).unwrap_or(i64::MAX)).await?;
-    hosts::add(conn, &grown(flows, &before)).await?;
+    hosts::add(conn, sensor, &grown(flows, &before)).await?;
     match conn.dialect() {
         Dialect::Sqlite => {
             for chunk in flows.chunks(CHUNK_ROWS) {
@@ -54,10 +63,21 @@ pub(super) async fn write(conn: &mut Conn, run: i64, flows: &[FlowRow]) -> Resul
     Ok(())
 }
 
-/// What was stored of these flows: packets and bytes of both directions by identity.
+/// Makes room for the flows of another batch in the same transaction.
+pub(super) async fn make_room(conn: &mut Conn) -> Result<(), StoreError> {
+    match conn.dialect() {
+        Dialect::Sqlite => Ok(()),
+        Dialect::Postgres => conn.run("TRUNCATE flows_staging").await.map_err(StoreError::query("flows")),
+    }
+}
+
+/// What was stored of these flows, but for what tunnels carried: packets and bytes of both directions by identity.
 type Before = HashMap<i64, [i64; 4]>;
 
-const BEFORE: &str = "SELECT f.id, f.orig_packets, f.orig_bytes, f.resp_packets, f.resp_bytes FROM ";
+const BEFORE: &str = "SELECT f.id, f.orig_packets - coalesce(f.orig_opened_packets, 0) AS orig_packets, \
+    f.orig_bytes - coalesce(f.orig_opened_bytes, 0) AS orig_bytes, \
+    f.resp_packets - coalesce(f.resp_opened_packets, 0) AS resp_packets, \
+    f.resp_bytes - coalesce(f.resp_opened_bytes, 0) AS resp_bytes FROM ";
 
 async fn known(conn: &mut Conn, run: i64, flows: &[FlowRow]) -> Result<Before, StoreError> {
     let mut before = Before::new();
@@ -112,8 +132,9 @@ fn grown(flows: &[FlowRow], before: &Before) -> HashMap<[u8; 16], hosts::Growth>
     for flow in flows {
         let known = before.get(&flow.id);
         let [orig_packets, orig_bytes, resp_packets, resp_bytes] = known.copied().unwrap_or_default();
-        let orig = [flow.orig[0] - orig_packets, flow.orig[1] - orig_bytes];
-        let resp = [flow.resp[0] - resp_packets, flow.resp[1] - resp_bytes];
+        let [orig_opened, resp_opened] = flow.opened.unwrap_or_default();
+        let orig = [flow.orig[0] - orig_opened[0] - orig_packets, flow.orig[1] - orig_opened[1] - orig_bytes];
+        let resp = [flow.resp[0] - resp_opened[0] - resp_packets, flow.resp[1] - resp_opened[1] - resp_bytes];
         let new_flow = i64::from(known.is_none());
         let times = (flow.first_ns, flow.last_ns);
         grown.entry(flow.orig_addr).or_default().add([new_flow, 0], orig, resp, times);
@@ -124,13 +145,15 @@ fn grown(flows: &[FlowRow], before: &Before) -> HashMap<[u8; 16], hosts::Growth>
 
 /// In the order of [`COLUMNS`].
 fn values(run: i64, flow: &FlowRow) -> Vec<Value> {
+    let [orig_nat, resp_nat] = flow.translated;
+    let nat_address = |name: Option<SocketAddr>| name.map(|name| address(name.ip()).to_vec()).into();
     vec![
         run.into(),
         flow.id.into(),
         i64::from(flow.proto).into(),
-        Value::Blob(flow.orig_addr.to_vec()),
+        Value::from(flow.orig_addr.to_vec()),
         i64::from(flow.orig_port).into(),
-        Value::Blob(flow.resp_addr.to_vec()),
+        Value::from(flow.resp_addr.to_vec()),
         i64::from(flow.resp_port).into(),
         i64::from(flow.vlan).into(),
         flow.first_ns.into(),
@@ -149,8 +172,17 @@ fn values(run: i64, flow: &FlowRow) -> Vec<Value> {
         flow.history.as_str().into(),
         flow.payload[0].into(),
         flow.payload[1].into(),
-        flow.translated[0].map(|name| name.to_string()).into(),
-        flow.translated[1].map(|name| name.to_string()).into(),
+        orig_nat.map(|name| name.to_string()).into(),
+        resp_nat.map(|name| name.to_string()).into(),
+        nat_address(orig_nat),
+        orig_nat.map(|name| i64::from(name.port())).into(),
+        nat_address(resp_nat),
+        resp_nat.map(|name| i64::from(name.port())).into(),
+        flow.parents.clone().into(),
+        flow.opened.map(|[orig, _]| orig[0]).into(),
+        flow.opened.map(|[orig, _]| orig[1]).into(),
+        flow.opened.map(|[_, resp]| resp[0]).into(),
+        flow.opened.map(|[_, resp]| resp[1]).into(),
     ]
 }
 
@@ -174,7 +206,8 @@ pub(super) async fn carry_over(conn: &mut Conn) -> Result<(), StoreError> {
             by_run.entry(row.int("run_id").map_err(&error)?).or_default().push(old_flow(row).map_err(&error)?);
         }
         for (run, flows) in by_run {
-            write(conn, run, &flows).await?;
+            let sensor = runs::row_of(conn, run).await?.map(|run| run.sensor).unwrap_or_default();
+            write(conn, run, &sensor, &flows).await?;
         }
     }
     let mut after = i64::MIN;
@@ -219,13 +252,15 @@ fn old_flow(row: &super::db::Row) -> Result<FlowRow, sqlx::Error> {
         history: row.text("history")?,
         payload: [row.opt_int("orig_payload")?, row.opt_int("resp_payload")?],
         translated: [None; 2],
+        parents: None,
+        opened: None,
     })
 }
 
 fn old_vector(row: &super::db::Row) -> Result<Vec<Value>, sqlx::Error> {
     let numbers = ["id", "run_id", "start_ns", "end_ns", "span_ns"].map(|column| row.int(column).map(Value::from));
     let mut values = numbers.into_iter().collect::<Result<Vec<_>, _>>()?;
-    values.push(Value::Blob(old_address(&row.text("host")?)?.to_vec()));
+    values.push(Value::from(old_address(&row.text("host")?)?.to_vec()));
     values.push(row.int("schema_version")?.into());
     values.push(row.text("vector")?.into());
     Ok(values)

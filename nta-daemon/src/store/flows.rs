@@ -4,10 +4,13 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::db;
 use super::list::Listed;
-use super::rows::from_address;
-use super::{FlowFilter, Key, Position, Store, StoreError, from_sql};
+use super::rows::{from_address, outer};
+use super::sensor::{sensor, sensor_of_run};
+use super::{BySensor, FlowFilter, Key, Position, Store, StoreError, from_sql};
 use nta_common::flow::Counts;
-use nta_core::domain::{ConnState, EndReason, Endpoint, FlowId, FlowRecord, History, TcpCounts, Timestamp};
+use nta_core::domain::{
+    ConnState, EndReason, Endpoint, FlowId, FlowRecord, History, Load, Nesting, TcpCounts, Timestamp,
+};
 
 /// Order of a list of flows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,15 +38,18 @@ impl FlowSort {
     }
 }
 
+/// What is read of a flow.
+pub(super) const FLOWS: &str = concat!("*, ", sensor_of_run!(), " AS sensor");
+
 const fn flows_by(sort: FlowSort) -> Listed {
-    Listed { table: "flows", columns: "*", order: sort.column(), id: "number" }
+    Listed { table: "flows", columns: FLOWS, order: sort.column(), id: "number" }
 }
 
 /// Some flows, and where the next page begins.
 #[derive(Clone, Debug)]
 pub struct FlowPage {
     /// The flows.
-    pub items: Vec<FlowRecord>,
+    pub items: Vec<BySensor<FlowRecord>>,
     /// Key of the last one, when there are more behind it.
     pub next: Option<Key>,
 }
@@ -107,7 +113,7 @@ impl Store {
     }
 
     /// The flows with the latest last packet, latest first.
-    pub async fn last_flows(&self, count: u32) -> Result<Vec<FlowRecord>, StoreError> {
+    pub async fn last_flows(&self, count: u32) -> Result<Vec<BySensor<FlowRecord>>, StoreError> {
         let position = Position { descending: true, after: None, limit: count };
         Ok(self.flows(FlowSort::LastTime, position).await?.items)
     }
@@ -119,6 +125,7 @@ impl Store {
 }
 
 pub(super) struct StoredFlow {
+    sensor: Option<String>,
     number: i64,
     id: i64,
     proto: u8,
@@ -145,11 +152,15 @@ pub(super) struct StoredFlow {
     resp_payload: Option<i64>,
     orig_nat: Option<String>,
     resp_nat: Option<String>,
+    parents: Option<String>,
+    /// Packets and bytes of originator and responder.
+    opened: [[Option<i64>; 2]; 2],
 }
 
 impl StoredFlow {
     pub(super) fn read(row: &db::Row) -> Result<Self, sqlx::Error> {
         Ok(Self {
+            sensor: sensor(row)?,
             number: row.int("number")?,
             id: row.int("id")?,
             proto: row.small("proto")?,
@@ -176,17 +187,22 @@ impl StoredFlow {
             resp_payload: row.opt_int("resp_payload")?,
             orig_nat: row.opt_text("orig_nat")?,
             resp_nat: row.opt_text("resp_nat")?,
+            parents: row.opt_text("parents")?,
+            opened: [
+                [row.opt_int("orig_opened_packets")?, row.opt_int("orig_opened_bytes")?],
+                [row.opt_int("resp_opened_packets")?, row.opt_int("resp_opened_bytes")?],
+            ],
         })
     }
 
-    pub(super) fn record(&self) -> Result<FlowRecord, StoreError> {
+    pub(super) fn record(&self) -> Result<BySensor<FlowRecord>, StoreError> {
         let [orig_tcp, resp_tcp] = match &self.tcp {
             None => [TcpCounts::default(); 2],
             Some(text) => serde_json::from_str::<[Vec<u32>; 2]>(text)
                 .map_err(|error| self.corrupt(format!("tcp: {error}")))?
                 .map(|fields| tcp_from_row(&fields)),
         };
-        Ok(FlowRecord {
+        let flow = FlowRecord {
             id: FlowId(self.id.cast_unsigned()),
             proto: self.proto,
             originator: Endpoint {
@@ -205,6 +221,7 @@ impl StoredFlow {
                 payload_bytes: self.resp_payload.map(from_sql),
                 translated: self.translated(self.resp_nat.as_deref())?,
             },
+            nesting: self.nesting()?,
             vlan: self.vlan,
             first: Timestamp::from_nanos(from_sql(self.first_ns)),
             last: Timestamp::from_nanos(from_sql(self.last_ns)),
@@ -212,7 +229,8 @@ impl StoredFlow {
             conn_state: ConnState::parse(&self.conn_state).unwrap_or_default(),
             history: History::parse(&self.history),
             ended: self.ended()?,
-        })
+        };
+        Ok(BySensor { sensor: self.sensor.clone(), item: flow })
     }
 
     fn address(&self, bytes: &[u8]) -> Result<IpAddr, StoreError> {
@@ -223,12 +241,23 @@ impl StoredFlow {
         name.map(|name| name.parse().map_err(|error| self.corrupt(format!("`{name}`: {error}")))).transpose()
     }
 
+    fn nesting(&self) -> Result<Nesting, StoreError> {
+        let outer =
+            outer(self.parents.as_deref()).ok_or_else(|| self.corrupt(format!("parents {:?}", self.parents)))?;
+        let load = |side: [Option<i64>; 2]| {
+            let [packets, bytes] = side.map(|number| from_sql(number.unwrap_or_default()));
+            Load { packets, bytes }
+        };
+        Ok(Nesting::within(outer, self.opened.map(load)))
+    }
+
     fn ended(&self) -> Result<Option<EndReason>, StoreError> {
         match self.state {
             0 => Ok(None),
             1 => Ok(Some(EndReason::Closed)),
             2 => Ok(Some(EndReason::Idle)),
             3 => Ok(Some(EndReason::Shutdown)),
+            4 => Ok(Some(EndReason::Interrupted)),
             other => Err(self.corrupt(format!("state {other}"))),
         }
     }
@@ -245,6 +274,7 @@ pub(super) const fn state(ended: Option<EndReason>) -> i64 {
         Some(EndReason::Closed) => 1,
         Some(EndReason::Idle) => 2,
         Some(EndReason::Shutdown) => 3,
+        Some(EndReason::Interrupted) => 4,
     }
 }
 

@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use super::db::{Conn, Query, Row, Value};
 use super::list::{Branch, Condition, Listed, MOST_READ, SOON, Way, when};
 use super::rows::{address, from_address};
+use super::sensor::{sensor, sensor_of_run};
 use super::{Key, Position, Store, StoreError, to_sql};
 use nta_core::domain::Timestamp;
 
@@ -18,6 +19,8 @@ const HOSTS_OF_A_BATCH: usize = 2000;
 const CHUNK_ROWS: usize = 100;
 /// Flows of a host that its peers and ports are taken from, the newest ones; as many from either end.
 const PROFILE_FLOWS: i64 = 10_000;
+/// Sensors whose rows of a host are read.
+const MOST_SENSORS: i64 = 1000;
 const TABLE: &str = "hosts";
 const HOSTS: Listed = Listed { table: TABLE, columns: "*", order: "bytes", id: "number" };
 
@@ -49,8 +52,8 @@ impl Growth {
     }
 }
 
-/// Adds what hosts did.
-pub(super) async fn add(conn: &mut Conn, grown: &HashMap<[u8; 16], Growth>) -> Result<(), StoreError> {
+/// Adds what hosts did, as this sensor saw it.
+pub(super) async fn add(conn: &mut Conn, sensor: &str, grown: &HashMap<[u8; 16], Growth>) -> Result<(), StoreError> {
     let mut hosts: Vec<(&[u8], Growth)> = grown.iter().map(|(host, growth)| (host.as_slice(), *growth)).collect();
     hosts.sort_unstable_by_key(|(host, growth)| (std::cmp::Reverse(growth.bytes()), *host));
     if hosts.len() > HOSTS_OF_A_BATCH {
@@ -64,12 +67,12 @@ pub(super) async fn add(conn: &mut Conn, grown: &HashMap<[u8; 16], Growth>) -> R
     hosts.sort_unstable_by_key(|(host, _)| *host);
     for chunk in hosts.chunks(CHUNK_ROWS) {
         let mut query = Query::new(
-            "INSERT INTO hosts (host, flows, flows_out, flows_in, packets_sent, packets_received, bytes_sent, \
+            "INSERT INTO hosts (host, sensor, flows, flows_out, flows_in, packets_sent, packets_received, bytes_sent, \
              bytes_received, packets, bytes, first_ns, last_ns) VALUES ",
         );
         (query.persistent, query.anonymous) = (chunk.len() == CHUNK_ROWS, conn.dialect() == super::db::Dialect::Sqlite);
         query.push_rows(chunk.iter().map(|(host, growth)| {
-            let mut values = vec![Value::Blob(host.to_vec())];
+            let mut values = vec![Value::from(host.to_vec()), sensor.into()];
             let [out, into] = growth.flows;
             let ([packets_sent, bytes_sent], [packets, bytes]) = (growth.sent, growth.received);
             let sums = [packets_sent + packets, growth.bytes(), growth.first_ns, growth.last_ns];
@@ -78,7 +81,7 @@ pub(super) async fn add(conn: &mut Conn, grown: &HashMap<[u8; 16], Growth>) -> R
             values
         }));
         query.push(
-            " ON CONFLICT (host) DO UPDATE SET flows = hosts.flows + excluded.flows, \
+            " ON CONFLICT (host, sensor) DO UPDATE SET flows = hosts.flows + excluded.flows, \
              flows_out = hosts.flows_out + excluded.flows_out, flows_in = hosts.flows_in + excluded.flows_in, \
              packets_sent = hosts.packets_sent + excluded.packets_sent, \
              packets_received = hosts.packets_received + excluded.packets_received, \
@@ -93,9 +96,11 @@ pub(super) async fn add(conn: &mut Conn, grown: &HashMap<[u8; 16], Growth>) -> R
     Ok(())
 }
 
-/// What a host did in the stored flows.
+/// What a host did in the stored flows of a sensor.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HostTotals {
+    /// Name of the sensor; `None` where it was not noted.
+    pub sensor: Option<String>,
     /// Its address.
     pub host: String,
     /// Flows.
@@ -125,6 +130,7 @@ impl HostTotals {
     fn read(row: &Row) -> Result<Self, sqlx::Error> {
         let host = row.blob("host")?;
         Ok(Self {
+            sensor: sensor(row)?,
             host: from_address(&host).map_or_else(String::new, |address| address.to_string()),
             flows: row.int("flows")?,
             flows_out: row.int("flows_out")?,
@@ -139,6 +145,26 @@ impl HostTotals {
             bytes: row.int("bytes")?,
             number: row.int("number")?,
         })
+    }
+
+    /// What two sensors saw of it.
+    #[must_use]
+    pub fn and(self, other: &Self) -> Self {
+        Self {
+            sensor: None,
+            flows: self.flows + other.flows,
+            flows_out: self.flows_out + other.flows_out,
+            flows_in: self.flows_in + other.flows_in,
+            packets_sent: self.packets_sent + other.packets_sent,
+            packets_received: self.packets_received + other.packets_received,
+            bytes_sent: self.bytes_sent + other.bytes_sent,
+            bytes_received: self.bytes_received + other.bytes_received,
+            first_ns: self.first_ns.min(other.first_ns),
+            last_ns: self.last_ns.max(other.last_ns),
+            packets: self.packets + other.packets,
+            bytes: self.bytes + other.bytes,
+            ..self
+        }
     }
 }
 
@@ -201,24 +227,29 @@ pub struct TrafficShare {
 }
 
 impl Store {
-    /// A page of hosts with a packet from `from` to `to`, with all that they did since they were seen first.
+    /// A page of hosts with a packet from `from` to `to`, with all that they did since they were seen first: a row for each
+    /// sensor that saw them, or those of one.
     pub async fn hosts(
         &self,
         [from, to]: [Option<Timestamp>; 2],
+        sensor: Option<&str>,
         sort: HostSort,
         position: Position,
     ) -> Result<HostPage, StoreError> {
         let [from, to] = [from, to].map(|time| time.map(|time| to_sql(time.as_nanos())));
         // The row of all others has no address.
         let edge = || vec![Condition::new("length(host) = 16", Vec::new())];
-        let began = || to.map(|to| when("first_ns + 0 < ?", to));
+        let began = || {
+            let sensor = sensor.map(|sensor| when("coalesce(sensor, '') = ?", sensor.to_owned()));
+            to.map(|to| when("first_ns + 0 < ?", to)).into_iter().chain(sensor)
+        };
         let rest: Vec<Condition> = from.map(|from| when("last_ns + 0 >= ?", from)).into_iter().chain(began()).collect();
         let in_order = |most| Way::in_order(Branch { index: Vec::new(), edge: edge() }, rest.clone(), most);
         let index = vec![when("last_ns >= ?", from.unwrap_or_default())];
-        let sorted = Way::sorted(Branch { index, edge: edge() }, began().into_iter().collect());
+        let sorted = Way::sorted(Branch { index, edge: edge() }, began().collect());
         let ways = if sort == HostSort::LastTime {
             let way = in_order(MOST_READ);
-            vec![Way { low: from, rest: began().into_iter().collect(), ..way }, sorted]
+            vec![Way { low: from, rest: began().collect(), ..way }, sorted]
         } else {
             vec![in_order(SOON), sorted, in_order(MOST_READ)]
         };
@@ -228,31 +259,54 @@ impl Store {
         Ok(HostPage { items, next })
     }
 
-    /// One host; `None` when it is not known.
-    pub async fn host(&self, host: IpAddr) -> Result<Option<HostTotals>, StoreError> {
-        let query = Query::new("SELECT * FROM hosts WHERE host = $1");
-        let query = query.bind(Value::Blob(address(host).to_vec()));
-        Ok(self.read(TABLE, query, HostTotals::read).await?.into_iter().next())
+    /// One host, as each sensor saw it, or one of them; none when it is not known.
+    pub async fn host(&self, host: IpAddr, sensor: Option<&str>) -> Result<Vec<HostTotals>, StoreError> {
+        let query = Query::new("SELECT * FROM hosts WHERE host = $1 ORDER BY sensor LIMIT $2");
+        let query = query.bind(Value::from(address(host).to_vec())).bind(MOST_SENSORS);
+        let rows = self.read(TABLE, query, HostTotals::read).await?;
+        Ok(rows.into_iter().filter(|row| sensor.is_none_or(|sensor| row.sensor.as_deref() == Some(sensor))).collect())
     }
 
     /// The peers of a host with the most bytes in its newest flows.
-    pub async fn top_peers(&self, address: IpAddr, most: u32) -> Result<Vec<TrafficShare>, StoreError> {
-        self.read("flows", Self::shares_query(["peer", "0", "min(is_responder)", "peer"], address, most), |row| {
-            let peer = from_address(&row.blob("what")?);
-            share(row, peer.map_or_else(String::new, |peer| peer.to_string()))
-        })
+    pub async fn top_peers(
+        &self,
+        address: IpAddr,
+        sensor: Option<&str>,
+        most: u32,
+    ) -> Result<Vec<TrafficShare>, StoreError> {
+        self.read(
+            "flows",
+            Self::shares_query(["peer", "0", "min(is_responder)", "", "peer"], address, sensor, most),
+            |row| {
+                let peer = from_address(&row.blob("what")?);
+                share(row, peer.map_or_else(String::new, |peer| peer.to_string()))
+            },
+        )
         .await
     }
 
-    /// The ports of a host with the most bytes in its newest flows: its own as responder, its peers' as originator.
-    pub async fn top_ports(&self, address: IpAddr, most: u32) -> Result<Vec<TrafficShare>, StoreError> {
-        let words = ["port", "min(proto)", "min(is_responder)", "port, proto, is_responder"];
-        let query = Self::shares_query(words, address, most);
+    /// The ports of a host with the most bytes in its newest flows: its own as responder, its peers' as originator. What ICMP has in
+    /// their place, and protocols without ports, are none.
+    pub async fn top_ports(
+        &self,
+        address: IpAddr,
+        sensor: Option<&str>,
+        most: u32,
+    ) -> Result<Vec<TrafficShare>, StoreError> {
+        // TCP, UDP, SCTP, UDP-Lite.
+        let with_ports = " AND proto IN (6, 17, 132, 136)";
+        let words = ["port", "min(proto)", "min(is_responder)", with_ports, "port, proto, is_responder"];
+        let query = Self::shares_query(words, address, sensor, most);
         self.read("flows", query, |row| share(row, row.int("what")?.to_string())).await
     }
 
     /// All words come from this file, never from a client.
-    pub(super) fn shares_query([what, proto, is_responder, group]: [&str; 4], host: IpAddr, most: u32) -> Query {
+    pub(super) fn shares_query(
+        [what, proto, is_responder, filter, group]: [&str; 5],
+        host: IpAddr,
+        sensor: Option<&str>,
+        most: u32,
+    ) -> Query {
         let mut query = Query::new(format!(
             "SELECT {what} AS what, CAST({proto} AS BIGINT) AS proto, CAST({is_responder} AS BIGINT) AS is_responder, \
              count(*) AS flows, CAST(sum(bytes) AS BIGINT) AS bytes FROM (SELECT * FROM ("
@@ -262,13 +316,18 @@ impl Store {
         {
             query.push(if index == 0 { "" } else { ") AS a UNION ALL SELECT * FROM (" });
             query.push(format_args!(
-                "SELECT {peer} AS peer, resp_port AS port, proto, {side} AS is_responder, \
-                 orig_bytes + resp_bytes AS bytes FROM flows WHERE {own} = "
+                "SELECT run_id, {peer} AS peer, resp_port AS port, proto, {side} AS is_responder, \
+                 orig_bytes + resp_bytes - coalesce(orig_opened_bytes, 0) - coalesce(resp_opened_bytes, 0) AS bytes \
+                 FROM flows WHERE {own} = "
             ));
-            query.push_bind(Value::Blob(address(host).to_vec()));
+            query.push_bind(Value::from(address(host).to_vec()));
             query.push(" ORDER BY first_ns DESC LIMIT ").push_bind(PROFILE_FLOWS);
         }
-        query.push(format_args!(") AS b) AS sides GROUP BY {group} ORDER BY bytes DESC, flows DESC, what LIMIT "));
+        query.push(") AS b) AS sides WHERE 1 = 1");
+        if let Some(sensor) = sensor {
+            query.push(concat!(" AND ", sensor_of_run!(), " = ")).push_bind(sensor);
+        }
+        query.push(format_args!("{filter} GROUP BY {group} ORDER BY bytes DESC, flows DESC, what LIMIT "));
         query.push_bind(i64::from(most));
         query
     }

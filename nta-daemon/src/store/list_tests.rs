@@ -2,7 +2,7 @@
 
 use super::detection_tests::alert;
 use super::server_tests::Server;
-use super::tests::{begin, window};
+use super::tests::{begin, flow, window};
 use super::*;
 use nta_core::domain::{AlertId, Severity};
 
@@ -85,6 +85,57 @@ async fn anomalies_are_counted_once_each_on_postgresql() {
     store.close().await;
 }
 
+/// Who sends a complaint names the address that the provider saw, and its port.
+async fn flows_by_the_address_that_a_gateway_gives(store: &Store) {
+    let outside = |port: u64| Some(std::net::SocketAddr::from(([203, 0, 113, 1], port as u16)));
+    let flows = (1..=300_u64).map(|id| {
+        let mut flow = flow(id, 10 + id, id);
+        flow.originator.translated = if id % 2 == 0 { outside(20_000 + id) } else { None };
+        // Back in again: both ends are of the gateway's address, and the flow is one.
+        flow.responder.translated = if id % 10 == 0 { outside(443) } else { None };
+        flow
+    });
+    let (writer, _task) = begin(store).await;
+    writer.send(WindowBatch { flows: flows.collect(), ..WindowBatch::default() }).await.expect("send");
+    writer.flush().await.expect("flush");
+    let host = Some([203, 0, 113, 1].into());
+    let time = |s: u64| Some(nta_core::domain::Timestamp::from_nanos(s * S));
+    for (filter, expected) in [
+        (FlowFilter { host, ..FlowFilter::default() }, (2..=300).step_by(2).collect::<Vec<u64>>()),
+        (FlowFilter { host, port: Some(20_002), ..FlowFilter::default() }, vec![2]),
+        (FlowFilter { port: Some(20_300), ..FlowFilter::default() }, vec![300]),
+        (FlowFilter { host, from: time(306), to: time(400), ..FlowFilter::default() }, vec![296, 298, 300]),
+        (FlowFilter { host: Some([10, 0, 0, 1].into()), port: Some(20_004), ..FlowFilter::default() }, vec![4]),
+    ] {
+        for sort in [FlowSort::Time, FlowSort::LastTime] {
+            let mut position = Position { descending: true, after: None, limit: 40 };
+            let mut met = Vec::new();
+            loop {
+                let page = store.find_flows(&filter, sort, position).await.expect("flows");
+                met.extend(page.items.iter().map(|flow| flow.id.0));
+                let Some(next) = page.next else { break };
+                position.after = Some(next);
+            }
+            met.sort_unstable();
+            assert_eq!(met, expected, "{filter:?} {sort:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn flows_are_found_by_the_address_that_a_gateway_gives_on_sqlite() {
+    flows_by_the_address_that_a_gateway_gives(&Store::open("sqlite::memory:").await.expect("open")).await;
+}
+
+#[tokio::test]
+async fn flows_are_found_by_the_address_that_a_gateway_gives_on_postgresql() {
+    let name = "flows_are_found_by_the_address_that_a_gateway_gives_on_postgresql";
+    let Some(server) = Server::start(name) else { return };
+    let store = server.open().await;
+    flows_by_the_address_that_a_gateway_gives(&store).await;
+    store.close().await;
+}
+
 #[tokio::test]
 async fn windows_of_a_long_time_are_sorted_where_the_range_holds_most_of_them_or_few() {
     let store = Store::open("sqlite::memory:").await.expect("open");
@@ -103,7 +154,7 @@ async fn windows_of_a_long_time_are_sorted_where_the_range_holds_most_of_them_or
     transaction.commit().await.expect("commit");
     let largest = async |from: u64, to: u64| {
         let [from, to] = [from, to].map(|s| Some(nta_core::domain::Timestamp::from_nanos(s * S)));
-        let filter = WindowFilter { from, to, span_ns: Some(5 * S) };
+        let filter = WindowFilter { from, to, span_ns: Some(5 * S), sensor: None };
         let first = Position { descending: true, after: None, limit: 2 };
         store.windows(&filter, WindowSort::Packets, first).await.map(|page| page.items.iter().map(|w| w.id).collect())
     };

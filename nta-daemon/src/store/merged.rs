@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 use super::body::WindowBody;
 use super::db::{Query, Row};
 use super::rows::WindowRow;
-use super::{Key, Position, Store, StoreError, WindowFilter, WindowPage, from_sql, to_sql};
+use super::sensor::{sensor, sensor_of_run};
+use super::spans::measured;
+use super::{BySensor, Key, Position, Store, StoreError, WindowFilter, WindowPage, from_sql, to_sql};
 use nta_core::domain::Timestamp;
-use nta_core::window::{Span, Window};
+use nta_core::window::{Measured, Span, Window};
 
 /// What a stored window is made of again.
 pub(super) struct Part {
@@ -17,13 +19,19 @@ pub(super) struct Part {
     end_ns: i64,
     rtt_histogram: Option<String>,
     body: String,
+    /// Where it was asked for.
+    sensor: Option<String>,
 }
+
+/// Parts with their sensors.
+const PARTS: &str =
+    concat!("SELECT id, run_id, start_ns, end_ns, rtt_histogram, body, ", sensor_of_run!(), " AS sensor FROM windows");
 
 impl Part {
     /// Of a row that is not yet in the database.
     pub(super) fn of(row: &WindowRow) -> Self {
         let WindowRow { number, start_ns, end_ns, rtt_histogram, body, .. } = row.clone();
-        Self { id: number, run_id: 0, start_ns, end_ns, rtt_histogram, body }
+        Self { id: number, run_id: 0, start_ns, end_ns, rtt_histogram, body, sensor: None }
     }
 
     pub(super) fn read(row: &Row) -> Result<Self, sqlx::Error> {
@@ -34,7 +42,12 @@ impl Part {
             end_ns: row.int("end_ns")?,
             rtt_histogram: row.opt_text("rtt_histogram")?,
             body: row.text("body")?,
+            sensor: None,
         })
+    }
+
+    fn read_all(row: &Row) -> Result<Self, sqlx::Error> {
+        Ok(Self { sensor: sensor(row)?, ..Self::read(row)? })
     }
 
     pub(super) fn window(&self) -> Result<Window, StoreError> {
@@ -64,7 +77,7 @@ impl Store {
         let mut most = ((u64::from(position.limit) + 2) * parts_of_one).min(all);
         loop {
             let query = merged.query(filter, position, most);
-            let parts: Vec<Part> = self.read("windows", query, Part::read).await?;
+            let parts: Vec<Part> = self.read("windows", query, Part::read_all).await?;
             let is_last = (parts.len() as u64) < most;
             let page = merged.page(&parts, is_last, position)?;
             if !page.items.is_empty() || is_last {
@@ -104,9 +117,8 @@ struct Merged {
 impl Merged {
     /// The parts of a page, from the start of the window that the page before ended in.
     fn query(self, filter: &WindowFilter, position: Position, most: u64) -> Query {
-        let mut query = Query::new(
-            "SELECT id, run_id, start_ns, end_ns, rtt_histogram, body FROM windows WHERE factor + 0 = 1 AND span_ns = ",
-        );
+        let mut query = Query::new(PARTS);
+        query.push(" WHERE factor + 0 = 1 AND span_ns = ");
         query.push_bind(to_sql(self.base_ns));
         let last = |to: Timestamp| Timestamp::from_nanos(to.as_nanos().saturating_sub(1));
         let mut from = filter.from.map(|from| to_sql(from.floor(self.span_ns).as_nanos()));
@@ -125,9 +137,25 @@ impl Merged {
         if let Some(to) = to {
             query.push(" AND start_ns < ").push_bind(to);
         }
+        filter.push_sensor(&mut query);
         let limit = u32::try_from(most).unwrap_or(u32::MAX);
         Position { after: None, limit, ..position }.push(&mut query, "start_ns");
         query
+    }
+
+    /// The window of these parts. The newest of a run ends with them, whether that has ended or goes on.
+    fn whole(self, start: Timestamp, parts: &[Window], is_newest: bool) -> Window {
+        let id = parts.first().map_or(0, |part| part.id);
+        let until = parts.iter().map(|part| part.end).max().unwrap_or(start);
+        let end = start.plus(self.span_ns);
+        // A part that was closed late ends behind it.
+        let end = if is_newest { until } else { end.max(until) };
+        let mut whole = Window::join(id, start, end, parts);
+        // Behind the last part comes silence; what no part and no silence covers, nobody counted.
+        let counted_ns = measured(start, parts).saturating_add(end.since(until)).min(end.since(start));
+        let (length_ns, gap_ns) = (counted_ns.max(1), end.since(start).saturating_sub(counted_ns));
+        whole.measured = Measured { span_ns: self.span_ns, length_ns, gap_ns, ..whole.measured };
+        whole
     }
 
     /// The windows behind the position; the parts of the last one are not all there unless `is_last` says so.
@@ -139,6 +167,11 @@ impl Merged {
         }
         let mut page = WindowPage { items: Vec::new(), next: None };
         let mut last = None;
+        let mut newest: BTreeMap<i64, i64> = BTreeMap::new();
+        parts.iter().for_each(|part| {
+            let start_ns = newest.entry(part.run_id).or_default();
+            *start_ns = part.start_ns.max(*start_ns);
+        });
         for parts in starts {
             let mut by_run: BTreeMap<i64, Vec<&Part>> = BTreeMap::new();
             parts.iter().for_each(|part| by_run.entry(part.run_id).or_default().push(part));
@@ -157,9 +190,10 @@ impl Merged {
                     return Ok(page);
                 }
                 parts.sort_by_key(|part| (part.start_ns, part.id));
-                let id = from_sql(parts[0].id);
+                let is_newest = parts.last().is_some_and(|part| newest.get(&run) == Some(&part.start_ns));
+                let sensor = parts.first().and_then(|part| part.sensor.clone());
                 let parts = parts.into_iter().map(Part::window).collect::<Result<Vec<_>, _>>()?;
-                page.items.push(Window::join(id, start, start.plus(self.span_ns), &parts));
+                page.items.push(BySensor { sensor, item: self.whole(start, &parts, is_newest) });
                 last = Some(key);
             }
         }

@@ -29,6 +29,7 @@ mod resume;
 mod retention;
 mod rows;
 mod runs;
+mod sensor;
 mod size;
 mod spans;
 mod spool;
@@ -44,6 +45,7 @@ use std::sync::Arc;
 pub use alert_status::{AlertPatch, Note, Patched};
 pub use alerts::{AlertFilter, AlertPage, AlertSort, StoredAlert};
 pub use anomalies::{Anomaly, AnomalyFilter, AnomalyPage, AnomalySort, KindCount, StoredAnomaly};
+pub use baselines::baselines_name;
 pub use body::{FindingRecord, OpinionRecord};
 pub use error::StoreError;
 pub use events::StoredEvent;
@@ -56,6 +58,7 @@ pub use lease::Lease;
 pub use page::{Key, Position, Range};
 pub use retention::Retention;
 pub use runs::{Run, RunEnd, RunKey};
+pub use sensor::BySensor;
 pub use spans::{DOUBLE, stored_span_from, stored_spans};
 pub use stats::StoreStats;
 pub use windows::{WindowFilter, WindowPage, WindowSort, WindowsSummary};
@@ -157,6 +160,8 @@ mod list_tests;
 mod plan_tests;
 #[cfg(test)]
 mod run_tests;
+#[cfg(test)]
+mod sensor_tests;
 #[cfg(test)]
 mod server_tests;
 #[cfg(test)]

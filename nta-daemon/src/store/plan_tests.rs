@@ -28,7 +28,9 @@ async fn ask_everything(store: &Store) {
     let week = Some(Timestamp::from_nanos(S + 7 * 86_400 * S));
     for filter in [
         FlowFilter::default(),
-        FlowFilter { host: Some(host), port: Some(1), proto: Some(6), from: time, to: time },
+        FlowFilter { host: Some(host), port: Some(1), proto: Some(6), from: time, to: time, sensor: None },
+        FlowFilter { sensor: Some("a".to_owned()), from: time, to: week, ..FlowFilter::default() },
+        FlowFilter { sensor: Some("a".to_owned()), host: Some(host), ..FlowFilter::default() },
         FlowFilter { port: Some(1), proto: Some(6), from: time, ..FlowFilter::default() },
         FlowFilter { proto: Some(6), from: time, ..FlowFilter::default() },
         FlowFilter { from: time, ..FlowFilter::default() },
@@ -44,16 +46,16 @@ async fn ask_everything(store: &Store) {
         }
     }
     for sort in [HostSort::Bytes, HostSort::Packets, HostSort::Flows, HostSort::LastTime] {
-        for range in [[time, None], [time, week]] {
-            store.hosts(range, sort, position).await.expect("hosts");
+        for (range, sensor) in [([time, None], None), ([time, week], None), ([time, week], Some("a"))] {
+            store.hosts(range, sensor, sort, position).await.expect("hosts");
         }
     }
-    store.host(host).await.expect("host");
-    store.top_peers(host, 10).await.expect("peers");
-    store.top_ports(host, 10).await.expect("ports");
+    store.host(host, None).await.expect("host");
+    store.top_peers(host, Some("a"), 10).await.expect("peers");
+    store.top_ports(host, None, 10).await.expect("ports");
     for span_ns in [None, Some(10 * S)] {
-        for to in [time, week] {
-            let filter = WindowFilter { from: time, to, span_ns };
+        for (to, sensor) in [(time, None), (week, None), (week, Some("a".to_owned()))] {
+            let filter = WindowFilter { from: time, to, span_ns, sensor: sensor.clone() };
             for sort in WINDOW_SORTS {
                 store.windows(&filter, sort, position).await.expect("windows");
             }
@@ -75,6 +77,7 @@ async fn ask_everything(store: &Store) {
         AlertFilter { from: time, ..AlertFilter::default() },
         AlertFilter { kind: Some("port_scan"), from: time, ..AlertFilter::default() },
         AlertFilter { severity: Some(Severity::High), from: time, ..AlertFilter::default() },
+        AlertFilter { sensor: Some("a".to_owned()), from: time, ..AlertFilter::default() },
         AlertFilter { host: Some("10.0.0.1".to_owned()), ..AlertFilter::default() },
         AlertFilter { source: Some("10.0.0.1".to_owned()), from: time, to: time, ..AlertFilter::default() },
     ] {
@@ -89,7 +92,8 @@ async fn ask_everything(store: &Store) {
         AnomalyFilter { from: time, ..AnomalyFilter::default() },
         AnomalyFilter { kind: Some("port_scan"), from: time, ..AnomalyFilter::default() },
         AnomalyFilter { severity: Some(Severity::High), from: time, to: week, ..AnomalyFilter::default() },
-        AnomalyFilter { kind: Some("port_scan"), severity: Some(Severity::High), from: time, to: week },
+        AnomalyFilter { kind: Some("port_scan"), severity: Some(Severity::High), from: time, to: week, sensor: None },
+        AnomalyFilter { sensor: Some("a".to_owned()), from: time, ..AnomalyFilter::default() },
     ] {
         for sort in [AnomalySort::Time, AnomalySort::Score, AnomalySort::Severity] {
             store.anomalies(&filter, sort, position).await.expect("anomalies");
@@ -98,9 +102,12 @@ async fn ask_everything(store: &Store) {
     }
     store.anomaly_counts(&AnomalyFilter::default()).await.expect("counts");
     store.anomalies_of_window(1, AnomalySort::Time, position).await.expect("anomalies");
-    let features = FeatureFilter { span_ns: Some(5), host: Some(host), from: time, to: time };
+    let features = FeatureFilter { span_ns: Some(5), host: Some(host), from: time, to: time, sensor: None };
     store.features(&features, position).await.expect("features");
-    store.features(&FeatureFilter { host: None, ..features }, position).await.expect("features");
+    store
+        .features(&FeatureFilter { host: None, sensor: Some("a".to_owned()), ..features }, position)
+        .await
+        .expect("features");
     store.events_after(5, 10).await.expect("events");
     store.raw_packets(5).await.expect("heads");
     store.baselines("live").await.expect("baselines");
@@ -121,7 +128,7 @@ fn is_in_order(sql: &str) -> bool {
 /// Whether an index finds what is asked for: by one of the filters, and by the host where that is one, as of all that there are
 /// its rows are the fewest.
 fn are_found(filters: &[&str], is_found: impl Fn(&str) -> bool) -> bool {
-    let hosts = ["host", "source", "destination", "orig_addr", "resp_addr"];
+    let hosts = ["host", "source", "destination", "orig_addr", "resp_addr", "orig_nat_addr", "resp_nat_addr"];
     let mut named = filters.iter().filter(|name| hosts.contains(name)).peekable();
     let is_any = filters.is_empty() || filters.iter().any(|name| is_found(name));
     if named.peek().is_some() { named.all(|name| is_found(name)) } else { is_any }

@@ -3,14 +3,14 @@
 use serde::{Deserialize, Serialize};
 
 use super::db::{Conn, Query};
-use super::flows::StoredFlow;
+use super::flows::{FLOWS, StoredFlow};
 use super::spool::Spool;
 use super::{Store, StoreError};
 use nta_common::{Counter, LedgerSlot};
 use nta_core::domain::{FlowRecord, Readings, Resume};
 
 /// Of run `$1`: what no end was seen of. A start that was killed early may have ended the run, and its flows with it.
-const WENT_ON: &str = "run_id = $1 AND (state = 0 OR (state = 3 AND EXISTS (SELECT 1 FROM runs r WHERE r.id = $1 \
+const WENT_ON: &str = "run_id = $1 AND (state = 0 OR (state IN (3, 4) AND EXISTS (SELECT 1 FROM runs r WHERE r.id = $1 \
                        AND r.end_reason = 'interrupted')))";
 
 /// The row of a sensor in `meta`.
@@ -99,9 +99,9 @@ impl Store {
 
     /// The flows of a run that go on, or did when it was killed.
     async fn flows_that_went_on(&self, run: i64) -> Result<Vec<FlowRecord>, StoreError> {
-        let query = Query::new(format!("SELECT * FROM flows WHERE {WENT_ON}")).bind(run);
+        let query = Query::new(format!("SELECT {FLOWS} FROM flows WHERE {WENT_ON}")).bind(run);
         let rows = self.read("flows", query, StoredFlow::read).await?;
-        rows.iter().map(|row| Ok(FlowRecord { ended: None, ..row.record()? })).collect()
+        rows.iter().map(|row| Ok(FlowRecord { ended: None, ..row.record()?.item })).collect()
     }
 
     async fn read_resume(&self, sensor: &str) -> Result<Option<Resume>, StoreError> {

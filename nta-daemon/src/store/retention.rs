@@ -26,9 +26,11 @@ pub struct Retention {
     pub max_events: u64,
     /// Hosts with totals; those that were seen first go first.
     pub max_hosts: u64,
-    /// Rows that are this much older than the newest one, in nanoseconds, are deleted; `None` keeps them. Measured
-    /// against the newest row and not the clock, so that the replay of an old capture is not deleted at once.
+    /// Rows that are this much older than the time that was reached, in nanoseconds, are deleted; `None` keeps them. Measured
+    /// against stored windows and not the clock, so that the replay of an old capture is not deleted at once.
     pub max_age_ns: Option<u64>,
+    /// A time is reached once so many windows begin later. A clock that is years ahead for a moment ages nothing.
+    pub reached_windows: u64,
     /// Bytes that rows may take in a database file; beyond it the oldest flows, features, heads and windows go.
     pub max_bytes: Option<u64>,
 }
@@ -59,6 +61,8 @@ impl Default for Retention {
             max_events: 500_000,
             max_hosts: 500_000,
             max_age_ns: None,
+            // With windows of 5 s and the longer ones some 50 minutes.
+            reached_windows: 1_000,
             max_bytes: None,
         }
     }
@@ -125,40 +129,40 @@ impl Store {
         }
         self.shrink().await?;
         self.give_back().await?;
-        let Some(age_ns) = self.retention.max_age_ns.map(to_sql) else { return Ok(()) };
+        let Some(age_ns) = self.retention.max_age_ns else { return Ok(()) };
+        let query = Query::new("SELECT start_ns FROM windows ORDER BY start_ns DESC LIMIT 1 OFFSET $1");
+        let query = query.bind(to_sql(self.retention.reached_windows));
+        let reached: Vec<i64> = self.read("windows", query, Row::first).await?;
+        let Some(before_ns) = reached.first().and_then(|reached| reached.checked_sub(to_sql(age_ns))) else {
+            return Ok(());
+        };
         for (table, sql) in [
             (
                 "windows",
-                "DELETE FROM windows WHERE id IN (SELECT id FROM windows WHERE start_ns < \
-                 (SELECT max(start_ns) FROM windows) - $1 ORDER BY start_ns LIMIT $2)",
+                "DELETE FROM windows WHERE id IN (SELECT id FROM windows WHERE start_ns < $1 ORDER BY start_ns LIMIT $2)",
             ),
             (
                 "raw_packets",
-                "DELETE FROM raw_packets WHERE id IN (SELECT id FROM raw_packets WHERE time_ns < \
-                 (SELECT max(time_ns) FROM raw_packets) - $1 ORDER BY time_ns LIMIT $2)",
+                "DELETE FROM raw_packets WHERE id IN (SELECT id FROM raw_packets WHERE time_ns < $1 ORDER BY time_ns LIMIT $2)",
             ),
             (
                 "anomalies",
-                "DELETE FROM anomalies WHERE id IN (SELECT id FROM anomalies WHERE start_ns < \
-                 (SELECT max(start_ns) FROM anomalies) - $1 ORDER BY start_ns LIMIT $2)",
+                "DELETE FROM anomalies WHERE id IN (SELECT id FROM anomalies WHERE start_ns < $1 ORDER BY start_ns LIMIT $2)",
             ),
             (
                 "aggregated_features",
-                "DELETE FROM aggregated_features WHERE id IN (SELECT id FROM aggregated_features WHERE start_ns < \
-                 (SELECT max(start_ns) FROM aggregated_features) - $1 ORDER BY start_ns LIMIT $2)",
+                "DELETE FROM aggregated_features WHERE id IN (SELECT id FROM aggregated_features WHERE start_ns < $1 ORDER BY start_ns LIMIT $2)",
             ),
             (
                 "flows",
-                "DELETE FROM flows WHERE number IN (SELECT number FROM flows WHERE last_ns < \
-                 (SELECT max(last_ns) FROM flows) - $1 ORDER BY last_ns LIMIT $2)",
+                "DELETE FROM flows WHERE number IN (SELECT number FROM flows WHERE last_ns < $1 ORDER BY last_ns LIMIT $2)",
             ),
             (
                 "detected_alerts",
-                "DELETE FROM detected_alerts WHERE number IN (SELECT number FROM detected_alerts WHERE last_ns < \
-                 (SELECT max(last_ns) FROM detected_alerts) - $1 ORDER BY last_ns LIMIT $2)",
+                "DELETE FROM detected_alerts WHERE number IN (SELECT number FROM detected_alerts WHERE last_ns < $1 ORDER BY last_ns LIMIT $2)",
             ),
         ] {
-            self.delete(table, sql, age_ns).await?;
+            self.delete(table, sql, before_ns).await?;
         }
         Ok(())
     }

@@ -9,8 +9,8 @@ use nta_common::packet::proto;
 use super::body::{AlertBody, AnomalyBody, WindowBody};
 use super::flows::{state, tcp_row};
 use super::resume::ReadingsRow;
-use super::{Anomaly, FeatureRow, StoreError, WindowBatch, to_sql};
-use nta_core::domain::{Alert, AlertState, FlowRecord, Party};
+use super::{Anomaly, FeatureRow, StoreError, WindowBatch, baselines_name, to_sql};
+use nta_core::domain::{Alert, AlertState, FlowId, FlowRecord, Nesting, Party};
 use nta_core::window::{Span, Window};
 
 /// Scores are kept in millionths.
@@ -66,6 +66,7 @@ pub(super) struct WindowRow {
     pub(super) rtt_samples: i64,
     pub(super) rtt_mean_ms: Option<f64>,
     pub(super) rtt_max_ms: Option<f64>,
+    pub(super) rtt_shortest_ms: Option<f64>,
     /// Of windows of before: now the document has it.
     pub(super) rtt_histogram: Option<String>,
     pub(super) body: String,
@@ -93,6 +94,10 @@ pub(super) struct FlowRow {
     pub(super) payload: [Option<i64>; 2],
     /// Address and port that the gateway gives originator and responder on its other side.
     pub(super) translated: [Option<SocketAddr>; 2],
+    /// Identities of the flows in which each side's packets come, `,` between them.
+    pub(super) parents: Option<String>,
+    /// Packets and bytes of originator and responder that are counted in the flows inside.
+    pub(super) opened: Option<[[i64; 2]; 2]>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -141,9 +146,9 @@ impl BatchRows {
         in_key_order(&mut batch.flows);
         let base = batch.window.iter().map(|window| (Span::Base.factor(), window));
         let longer = batch.longer.iter().map(|(factor, window)| (*factor, window));
-        let baselines = batch.baselines.map(|(name, export)| {
+        let baselines = batch.baselines.map(|(mode, export)| {
             let body = encode("baselines", export.updated_ns, export.as_ref())?;
-            Ok::<_, StoreError>((name.to_owned(), to_sql(export.updated_ns), body))
+            Ok::<_, StoreError>((baselines_name(mode, &run.sensor), to_sql(export.updated_ns), body))
         });
         Ok(Self {
             run: run.clone(),
@@ -181,16 +186,15 @@ impl BatchRows {
         (size_of::<Self>() + rows + baselines) as u64
     }
 
-    /// End of the newest window, if there is one.
+    /// End of its base window, if it has one. Longer ones may end by a clock that was set since.
     pub(super) fn end_ns(&self) -> Option<i64> {
-        self.windows.iter().map(|window| window.end_ns).max()
+        self.windows.iter().filter(|window| window.factor == 1).map(|window| window.end_ns).max()
     }
 }
 
 impl WindowRow {
     pub(super) fn new(factor: u64, window: &Window) -> Result<Self, StoreError> {
-        let length_s = window.length_ns() as f64 / 1e9;
-        let bandwidth_bps = if length_s > 0.0 { window.bytes as f64 * 8.0 / length_s } else { 0.0 };
+        let bandwidth_bps = window.per_second(window.bytes) * 8.0;
         Ok(Self {
             factor: to_sql(factor),
             number: to_sql(window.id),
@@ -205,6 +209,7 @@ impl WindowRow {
             rtt_samples: to_sql(window.rtt.count),
             rtt_mean_ms: window.rtt.mean_ms(),
             rtt_max_ms: window.rtt.max_ms(),
+            rtt_shortest_ms: window.rtt.min_ms(),
             rtt_histogram: None,
             body: encode("windows", window.id, &WindowBody::from(window))?,
         })
@@ -236,8 +241,32 @@ impl From<&FlowRecord> for FlowRow {
             history: flow.history.to_string(),
             payload: [orig.payload_bytes.map(to_sql), resp.payload_bytes.map(to_sql)],
             translated: [orig.translated, resp.translated],
+            parents: parents(&flow.nesting),
+            opened: flow
+                .nesting
+                .is_tunnel()
+                .then(|| flow.nesting.opened.map(|load| [to_sql(load.packets), to_sql(load.bytes)])),
         }
     }
+}
+
+fn parents(nesting: &Nesting) -> Option<String> {
+    let outer = nesting.outer();
+    outer.iter().any(Option::is_some).then(|| {
+        let [orig, resp] = outer.map(|id| id.map(|id| id.to_string()).unwrap_or_default());
+        format!("{orig},{resp}")
+    })
+}
+
+/// The column `parents`; `None` when it holds something else.
+pub(super) fn outer(parents: Option<&str>) -> Option<[Option<FlowId>; 2]> {
+    let Some(parents) = parents else { return Some([None; 2]) };
+    let id = |text: &str| match text {
+        "" => Some(None),
+        text => u64::from_str_radix(text, 16).ok().map(|id| Some(FlowId(id))),
+    };
+    let (orig, resp) = parents.split_once(',')?;
+    Some([id(orig)?, id(resp)?])
 }
 
 impl AlertRow {

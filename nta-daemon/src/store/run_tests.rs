@@ -52,7 +52,7 @@ async fn killed_replays_are_ended(store: &Store) {
     assert_eq!(closed.cleared, Some(alert(3, 105).last), "not before its last finding");
     let open = store.alert(&alert(4, 105).id.to_string()).await.expect("query").expect("alert");
     assert_eq!((open.state.as_str(), open.clear_reason), ("raised", None));
-    assert!(store.last_flows(1).await.expect("flows")[0].ended.is_some());
+    assert_eq!(store.last_flows(1).await.expect("flows")[0].ended, Some(EndReason::Interrupted));
 }
 
 #[tokio::test]
@@ -274,14 +274,15 @@ async fn windows_tile_time_across_restarts(store: &Store) {
     let whole = |start| [start, start + 5_000, 0];
     let base = [
         [whole(0), whole(5_000), [10_000, 15_000, 2_000], [15_000, 20_000, 2_500], whole(20_000)],
-        [[30_000, 35_000, 3_000], [35_000, 41_500, 0], [41_500, 45_000, 0], whole(45_000), whole(50_000)],
+        // Killed at 25 s and back at 33 s, the run began less than a window behind its end.
+        [[25_000, 35_000, 8_000], [35_000, 41_500, 0], [41_500, 45_000, 0], whole(45_000), whole(50_000)],
     ];
     let base = [base.concat(), vec![whole(55_000)]].concat();
     let two = [
         [[0, 10_000, 0], [10_000, 20_000, 4_500], [20_000, 25_000, 0]],
-        [[30_000, 41_500, 3_000], [41_500, 50_000, 0], [50_000, 60_000, 0]],
+        [[25_000, 41_500, 8_000], [41_500, 50_000, 0], [50_000, 60_000, 0]],
     ];
-    let six = vec![[0, 25_000, 4_500], [30_000, 60_000, 3_000]];
+    let six = vec![[0, 25_000, 4_500], [25_000, 41_500, 8_000], [41_500, 60_000, 0]];
     let packets = 1 + 2 + 1 + 1 + 2 + 1 + 2 + 1 + 2 + 3 + 4;
     assert_eq!(made, [(1, base, packets), (2, two.concat(), packets), (6, six, packets)]);
 }

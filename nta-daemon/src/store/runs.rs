@@ -1,11 +1,12 @@
 //! The table `runs`: who wrote the windows and flows, from when to when, and why it ended.
 
 use super::db::{Conn, Dialect, Query};
+use super::flows::state;
 use super::lease::Lock;
 use super::rows::RunRow;
 use super::write::{event, run_id};
 use super::{Store, StoreError, spans, to_sql};
-use nta_core::domain::{Mode, Timestamp};
+use nta_core::domain::{EndReason, Mode, Timestamp};
 
 /// A start of the daemon, or a replay.
 #[derive(Clone, Debug)]
@@ -258,7 +259,9 @@ pub(super) async fn close(conn: &mut Conn, run: i64, reason: &str, alerts: &str)
         let body = format!("{{\"id\":\"{id}\",\"state\":\"cleared\",\"end_reason\":\"{alerts}\"}}");
         event(conn, end_ns, "alert_changed", run, body).await?;
     }
-    let flows = Query::new("UPDATE flows SET state = 3 WHERE run_id = $1 AND state = 0").bind(run);
+    let ended = if alerts == "interrupted" { EndReason::Interrupted } else { EndReason::Shutdown };
+    let flows =
+        Query::new("UPDATE flows SET state = $2 WHERE run_id = $1 AND state = 0").bind(run).bind(state(Some(ended)));
     conn.execute(flows).await.map_err(StoreError::query("flows"))?;
     event(conn, end_ns, "run_ended", run, format!("{{\"reason\":\"{reason}\"}}")).await
 }

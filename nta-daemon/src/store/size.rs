@@ -54,6 +54,15 @@ fn length(path: &Path) -> u64 {
 
 /// Bytes that an ordinary user may still write.
 fn free(path: &Path) -> u64 {
+    disk(path).map_or(UNKNOWN, |disk| disk.f_bavail.saturating_mul(disk.f_frsize))
+}
+
+/// Bytes of the disk on which a file lies or is to lie; `None` where that is not known.
+pub(super) fn of_disk(path: &Path) -> Option<u64> {
+    disk(path).map(|disk| disk.f_blocks.saturating_mul(disk.f_frsize)).filter(|bytes| *bytes > 0)
+}
+
+fn disk(path: &Path) -> Option<rustix::fs::StatVfs> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    rustix::fs::statvfs(folder).map_or(UNKNOWN, |disk| disk.f_bavail.saturating_mul(disk.f_frsize))
+    rustix::fs::statvfs(folder).ok()
 }

@@ -111,13 +111,13 @@ impl Open {
         self.next_number += 1;
         self.until = end;
         let mut whole = Window::join(number, start, end, &parts);
-        if number == 1 && lengths == Lengths::Measured {
+        if number == 1 {
             // The run began within it.
             let gap_ns = parts.first().map_or(0, |part| part.start.since(start));
             whole.measured.gap_ns = whole.measured.gap_ns.saturating_add(gap_ns);
         }
         let length_ns = match lengths {
-            Lengths::Nominal => end.since(start),
+            Lengths::Nominal => end.since(start).saturating_sub(whole.measured.gap_ns).max(1),
             Lengths::Measured => measured(start, &parts) + if ended.is_some() { 0 } else { end.since(until) },
         };
         whole.measured = Measured { span_ns: self.span_ns, length_ns, ..whole.measured };
@@ -127,7 +127,7 @@ impl Open {
 }
 
 /// How long packets were counted for these parts, with the silence between them.
-fn measured(start: Timestamp, parts: &[Window]) -> u64 {
+pub(super) fn measured(start: Timestamp, parts: &[Window]) -> u64 {
     let mut until = start;
     parts
         .iter()
@@ -176,6 +176,9 @@ pub(super) async fn close_open(conn: &mut Conn, run: i64) -> Result<(), StoreErr
     for row in conn.fetch_all(last.bind(run).bind(MOST_PARTS)).await.map_err(&error)?.iter().rev() {
         let mut window = Part::read(row).map_err(&error)?.window()?;
         window.measured.span_ns = from_sql(row.int("span_ns").map_err(&error)?);
+        if row.int("number").map_err(&error)? == 1 {
+            without_stop(&mut window);
+        }
         parts.push(window);
     }
     let Some(base_ns) = parts.last().map(Window::span_ns) else { return Ok(()) };
@@ -210,6 +213,15 @@ pub(super) async fn close_open(conn: &mut Conn, run: i64) -> Result<(), StoreErr
         }
     }
     Ok(())
+}
+
+/// The first base window of a run as that had it, without the stop before it that it was given when it was stored: the longer ones
+/// get it by themselves.
+fn without_stop(window: &mut Window) {
+    let last = Timestamp::from_nanos(window.end.as_nanos().saturating_sub(1));
+    let stop_ns = last.floor(window.span_ns()).since(window.start).min(window.measured.gap_ns);
+    window.start = window.start.plus(stop_ns);
+    window.measured.gap_ns -= stop_ns;
 }
 
 async fn make_of_run(conn: &mut Conn, run: i64, mut spans: Spans) -> Result<(), StoreError> {

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use super::rows::BatchRows;
 use super::waiting::{Cut, thin};
 
-const MAGIC: &[u8; 8] = b"ntaspl02";
+const MAGIC: &[u8; 8] = b"ntaspl04";
 /// How the marks of all versions begin.
 const MAGIC_OF_ALL: &[u8] = b"ntaspl";
 const SUFFIX: &str = "seg";

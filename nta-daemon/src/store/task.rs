@@ -1,11 +1,10 @@
 //! The one task that writes. What the database does not take waits, in order: on disk where there is a spool, else in memory.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
 use super::db::Query;
 use super::lease::Lock;
@@ -15,7 +14,7 @@ use super::waiting::{Cut, Waiting};
 use super::write::Trouble;
 use super::writer::{Message, WindowBatch};
 use super::{RunKey, Store, StoreError, events, size, write};
-use nta_core::domain::Timestamp;
+use nta_core::domain::{Mode, Timestamp};
 
 /// Wait after the first failed attempt; doubles with each.
 const FIRST_WAIT: Duration = Duration::from_millis(if cfg!(test) { 1 } else { 100 });
@@ -25,6 +24,9 @@ const LONGEST_WAIT: Duration = Duration::from_secs(2);
 const FLUSH_WAIT: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 6 });
 /// Bytes of batches kept in memory while neither the database nor the spool takes any.
 const MAX_MEMORY_BYTES: u64 = 256 << 20;
+/// Batches of a replay in one transaction, and bytes of them beyond which no other joins.
+const GROUP_BATCHES: usize = 64;
+const GROUP_BYTES: u64 = 8 << 20;
 /// Every so many batches another connection looks whether they are there.
 const VERIFY_EVERY: i64 = 16;
 /// Retention runs after this many batches …
@@ -49,18 +51,23 @@ pub(super) struct Task {
     lost: u64,
     /// Since when the database takes nothing, and the first error.
     trouble: Option<(Timestamp, String)>,
-    /// The batch that was not written, as far as one knows.
+    /// Whether the spool took nothing the last time; it is logged once.
+    spool_refuses: bool,
+    /// The batches that were not written, as far as one knows.
     failed: Option<Attempt>,
+    /// Batches to be written one by one: one of them is refused for good.
+    alone: usize,
     /// Batches and rows since retention ran.
     batches: u32,
     rows: usize,
     measured: Option<Instant>,
 }
 
-/// An attempt to write a batch that answered with an error. It may be in the database all the same.
+/// An attempt to write batches that answered with an error. They may be in the database all the same.
 struct Attempt {
     run: Vec<u8>,
-    number: i64,
+    first: i64,
+    last: i64,
     /// Whether the trouble before it was logged with it.
     with_trouble: bool,
 }
@@ -83,7 +90,9 @@ impl Task {
             next_attempt: Instant::now(),
             lost: 0,
             trouble: None,
+            spool_refuses: false,
             failed: None,
+            alone: 0,
             batches: 0,
             rows: 0,
             measured: None,
@@ -93,8 +102,11 @@ impl Task {
     pub(super) async fn run(mut self, mut messages: mpsc::Receiver<Message>) {
         // What an earlier run left in the spool.
         self.drain().await;
+        let mut next = None;
         loop {
-            let message = if self.waiting() == 0 {
+            let message = if next.is_some() {
+                next.take()
+            } else if self.waiting() == 0 {
                 messages.recv().await
             } else {
                 tokio::select! {
@@ -107,9 +119,20 @@ impl Task {
             };
             match message {
                 Some(Message::Write(batch)) => {
-                    self.store.counters.queue_length.fetch_sub(1, Relaxed);
-                    self.store.counters.queue_bytes.fetch_sub(batch.bytes(), Relaxed);
-                    self.write(*batch).await;
+                    let is_first = self.waiting() == 0;
+                    self.take(*batch);
+                    while self.takes_more() && next.is_none() {
+                        match messages.try_recv() {
+                            Ok(Message::Write(batch)) => self.take(*batch),
+                            Ok(other) => next = Some(other),
+                            Err(_none) => break,
+                        }
+                    }
+                    if is_first || Instant::now() >= self.next_attempt {
+                        self.drain().await;
+                    } else {
+                        self.spill();
+                    }
                     self.retain().await;
                 }
                 // Nobody may be waiting any more.
@@ -127,18 +150,32 @@ impl Task {
         self.spool.as_ref().map_or(0, Spool::len) + self.memory.len()
     }
 
-    async fn write(&mut self, batch: WindowBatch) {
+    /// Takes a batch out of the queue.
+    fn take(&mut self, batch: WindowBatch) {
+        self.store.counters.queue_length.fetch_sub(1, Relaxed);
+        self.store.counters.queue_bytes.fetch_sub(batch.bytes(), Relaxed);
         self.number += 1;
-        let rows = match BatchRows::new(&self.run, self.number, batch) {
-            Ok(rows) => rows,
-            Err(failure) => return self.give_up(&failure),
-        };
-        self.memory.push(rows);
-        if self.waiting() == 1 || Instant::now() >= self.next_attempt {
-            self.drain().await;
-        } else {
-            self.spill();
+        match BatchRows::new(&self.run, self.number, batch) {
+            Ok(rows) => self.memory.push(rows),
+            Err(failure) => self.give_up(&failure),
         }
+    }
+
+    /// Whether what is in the queue already may be written with what waits: a replay makes windows by the thousand.
+    fn takes_more(&self) -> bool {
+        self.run.mode != Mode::Live.word() && self.memory.len() < GROUP_BATCHES && self.memory.bytes() < GROUP_BYTES
+    }
+
+    /// The oldest batches in memory that are written together.
+    fn group(&mut self) -> Vec<BatchRows> {
+        let most = if self.alone > 0 || self.run.mode == Mode::Live.word() { 1 } else { GROUP_BATCHES };
+        self.alone = self.alone.saturating_sub(1);
+        let (mut group, before) = (Vec::new(), self.memory.bytes());
+        while group.len() < most && before - self.memory.bytes() < GROUP_BYTES {
+            let Some(rows) = self.memory.pop() else { break };
+            group.push(rows);
+        }
+        group
     }
 
     /// Writes what waits, the oldest first, until the database refuses; then the rest goes to the spool.
@@ -153,15 +190,23 @@ impl Task {
                 None => None,
             };
             let is_spooled = spooled.is_some();
-            let Some(rows) = spooled.or_else(|| self.memory.pop()) else {
+            let group = spooled.map_or_else(|| self.group(), |rows| vec![rows]);
+            if group.is_empty() {
                 break;
-            };
-            let committed = self.commit(&rows).await;
+            }
+            let committed = self.commit(&group).await;
             let is_over = match &committed {
                 Ok(()) => {
-                    self.store.counters.failing.store(false, Relaxed);
+                    if self.store.counters.failing.swap(false, Relaxed) {
+                        info!("store: the database takes batches again");
+                    }
                     self.wait = FIRST_WAIT;
                     true
+                }
+                Err(failure) if failure.is_permanent() && group.len() > 1 => {
+                    self.alone = group.len();
+                    self.put_back(group);
+                    continue;
                 }
                 Err(failure) if failure.is_permanent() => {
                     self.give_up(failure);
@@ -185,7 +230,7 @@ impl Task {
             }
             if !is_over {
                 if !is_spooled {
-                    self.memory.put_back(rows);
+                    self.put_back(group);
                 }
                 break;
             }
@@ -194,14 +239,23 @@ impl Task {
         self.measure().await;
     }
 
+    fn put_back(&mut self, group: Vec<BatchRows>) {
+        group.into_iter().rev().for_each(|rows| self.memory.put_back(rows));
+    }
+
     /// Moves what waits in memory to the disk, as far as it takes it.
     fn spill(&mut self) {
         let mut cut = Cut::default();
         if let Some(spool) = &mut self.spool {
             while let Some(rows) = self.memory.front() {
                 if let Err(error) = spool.push(rows) {
-                    warn!(%error, "store: the spool takes no batch, it stays in memory");
+                    if !std::mem::replace(&mut self.spool_refuses, true) {
+                        warn!(%error, "store: the spool takes no batch; they stay in memory");
+                    }
                     break;
+                }
+                if std::mem::take(&mut self.spool_refuses) {
+                    info!("store: the spool takes batches again");
                 }
                 self.memory.pop();
             }
@@ -237,23 +291,40 @@ impl Task {
         error!(error = failure.chain(), "store: batch given up, the database refused its values");
     }
 
-    /// Commits a batch, and looks at times, and after every error, whether another connection finds it.
-    async fn commit(&mut self, rows: &BatchRows) -> Result<(), StoreError> {
+    /// Commits batches of one run, and looks at times, and after every error, whether another connection finds them.
+    async fn commit(&mut self, group: &[BatchRows]) -> Result<(), StoreError> {
+        let (Some(first), Some(last)) = (group.first(), group.last()) else { return Ok(()) };
         let trouble = self.trouble.as_ref().map(|(from, error)| Trouble::new(*from, events::now(), error));
-        let known = self.failed.take().filter(|last| last.run == rows.run.uuid && last.number == rows.number);
+        let known = self.failed.take().filter(|known| known.run == first.run.uuid && known.last >= first.number);
         let begin = Instant::now();
-        let result = self.commit_and_verify(rows, trouble.as_ref()).await;
-        let Ok(is_new) = result else {
-            let with_trouble = trouble.is_some() || known.is_some_and(|last| last.with_trouble);
-            self.failed = Some(Attempt { run: rows.run.uuid.clone(), number: rows.number, with_trouble });
+        let result = self.commit_and_verify(group, trouble.as_ref()).await;
+        let with_trouble = known.as_ref().is_some_and(|known| known.with_trouble);
+        let Ok(are_new) = result else {
+            // Those of the attempt before may be there as well.
+            let run = first.run.uuid.clone();
+            let last = known.as_ref().map_or(last.number, |known| known.last.max(last.number));
+            let first = known.as_ref().map_or(first.number, |known| known.first);
+            let with_trouble = trouble.is_some() || with_trouble;
+            self.failed = Some(Attempt { run, first, last, with_trouble });
             return result.map(drop);
         };
-        if is_new || known.as_ref().is_some_and(|last| last.with_trouble) {
+        if are_new.contains(&true) || with_trouble {
             self.trouble = None;
         }
-        // One that is there already although an attempt failed was written by that attempt.
-        let is_ours = is_new || known.is_some();
-        let counters = Arc::clone(&self.store.counters);
+        for (rows, is_new) in group.iter().zip(are_new) {
+            // One that is there already although an attempt failed was written by that attempt.
+            let is_known = |known: &Attempt| (known.first..=known.last).contains(&rows.number);
+            self.count(rows, is_new || known.as_ref().is_some_and(is_known));
+        }
+        self.failed = known.filter(|known| known.last > last.number);
+        let counters = &self.store.counters;
+        counters.last_commit_us.store(u64::try_from(begin.elapsed().as_micros()).unwrap_or(u64::MAX), Relaxed);
+        Ok(())
+    }
+
+    /// Counts a batch that is in the database.
+    fn count(&mut self, rows: &BatchRows, is_ours: bool) {
+        let counters = &self.store.counters;
         if is_ours {
             counters.batches.fetch_add(1, Relaxed);
             counters.windows.fetch_add(rows.windows.iter().filter(|w| w.factor == 1).count() as u64, Relaxed);
@@ -263,25 +334,24 @@ impl Task {
             counters.anomaly_rows.fetch_add(rows.anomalies.len() as u64, Relaxed);
             counters.feature_rows.fetch_add(rows.features.len() as u64, Relaxed);
         }
-        counters.last_commit_us.store(u64::try_from(begin.elapsed().as_micros()).unwrap_or(u64::MAX), Relaxed);
         self.batches += 1;
         self.rows += rows.flows.len() + rows.features.len() + rows.anomalies.len() + rows.raw_packets.len();
-        Ok(())
     }
 
-    async fn commit_and_verify(&self, rows: &BatchRows, trouble: Option<&Trouble>) -> Result<bool, StoreError> {
-        let is_new = write::commit(&self.store.database, rows, trouble).await?;
+    async fn commit_and_verify(&self, group: &[BatchRows], trouble: Option<&Trouble>) -> Result<Vec<bool>, StoreError> {
+        let are_new = write::commit(&self.store.database, group, trouble).await?;
         if self.store.database.was_replaced() {
             return Err(StoreError::Replaced);
         }
-        if self.store.counters.failing.load(Relaxed) || rows.number % VERIFY_EVERY == 0 {
+        let is_due = group.len() > 1 || group.iter().any(|rows| rows.number % VERIFY_EVERY == 0);
+        if let Some(rows) = group.last().filter(|_| is_due || self.store.counters.failing.load(Relaxed)) {
             let seen = Query::new("SELECT last_batch FROM runs WHERE uuid = $1").bind(rows.run.uuid.clone());
             let seen = self.store.read("runs", seen, super::Row::first).await?;
             if seen.first().is_none_or(|last| *last < rows.number) {
                 return Err(StoreError::Unseen { number: rows.number });
             }
         }
-        Ok(is_new)
+        Ok(are_new)
     }
 
     /// Notes how large the database is and how much room there is, at times.

@@ -27,6 +27,7 @@ pub(super) fn flow(id: u64, last_s: u64, packets: u64) -> FlowRecord {
         proto: 6,
         originator: side(1, 40_000),
         responder: side(2, 443),
+        nesting: Default::default(),
         vlan: 7,
         first: Timestamp::from_nanos(S),
         last: Timestamp::from_nanos(last_s * S),
@@ -132,10 +133,24 @@ async fn retention_deletes_the_oldest_first() {
     assert_eq!(flows.iter().map(|f| f.id.0).collect::<Vec<_>>(), [1, 2], "the latest last packets");
     assert_eq!((store.stats().windows_deleted, store.stats().flows_deleted), (2, 3));
 
-    let store = store.with_retention(Retention { max_age_ns: Some(5 * S), ..Retention::default() });
+    let by_age = |reached_windows| Retention { max_age_ns: Some(5 * S), reached_windows, ..Retention::default() };
+    let store = store.with_retention(by_age(0));
     store.retain().await.expect("retention by age");
     let windows = store.windows(&WindowFilter::default(), WindowSort::Time, FIRST_PAGE).await.expect("windows");
     assert_eq!(windows.items.iter().map(|w| w.id).collect::<Vec<_>>(), [4, 5]);
+
+    // The clock is a hundred years ahead for two windows.
+    let mut ahead = [window(6), window(7)];
+    for window in &mut ahead {
+        window.start = window.start.plus(100 * 365 * 86_400 * S);
+        window.end = window.end.plus(100 * 365 * 86_400 * S);
+        writer.send(WindowBatch { window: Some(window.clone()), ..WindowBatch::default() }).await.expect("send");
+    }
+    writer.flush().await.expect("flush");
+    let store = store.with_retention(by_age(2));
+    store.retain().await.expect("retention by age");
+    let windows = store.windows(&WindowFilter::default(), WindowSort::Time, FIRST_PAGE).await.expect("windows");
+    assert_eq!(windows.items.len(), 4, "nothing has aged by it");
 }
 
 #[tokio::test]
@@ -200,7 +215,7 @@ async fn batches_that_the_database_does_not_take_wait_on_disk_and_come_back_once
     let events = store.events_after(0, 100).await.expect("events");
     let closed: Vec<u64> = events.iter().filter(|event| event.kind == "window_closed").map(|event| event.seq).collect();
     assert!(closed.len() == 5 && closed.is_sorted(), "{closed:?}");
-    assert_eq!(store.host([10, 0, 0, 1].into()).await.expect("host").map(|host| host.flows), Some(5));
+    assert_eq!(store.host([10, 0, 0, 1].into(), None).await.expect("host").first().map(|host| host.flows), Some(5));
 }
 
 #[tokio::test]

@@ -67,6 +67,10 @@ impl Waiting {
         self.batches.len()
     }
 
+    pub(super) const fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     pub(super) fn push(&mut self, rows: BatchRows) {
         let kept = Kept::new(rows, false);
         self.bytes += kept.bytes;

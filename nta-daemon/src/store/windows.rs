@@ -4,12 +4,13 @@ use super::body::WindowBody;
 use super::db;
 use super::db::Query;
 use super::list::{Branch, Condition, Listed, MOST_READ, SOON, Way, when};
-use super::{Key, Position, Store, StoreError, from_sql, to_sql};
+use super::sensor::{self, sensor, sensor_of_run};
+use super::{BySensor, Key, Position, Store, StoreError, from_sql, to_sql};
 use nta_core::domain::Timestamp;
 use nta_core::window::Window;
 
 /// Which windows.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct WindowFilter {
     /// Windows that end behind this time.
     pub from: Option<Timestamp>,
@@ -17,6 +18,8 @@ pub struct WindowFilter {
     pub to: Option<Timestamp>,
     /// Windows of this length in nanoseconds; `None` for base windows of any.
     pub span_ns: Option<u64>,
+    /// Windows of this sensor.
+    pub sensor: Option<String>,
 }
 
 impl WindowFilter {
@@ -40,6 +43,13 @@ impl WindowFilter {
         if let Some(to) = self.to {
             query.push(format_args!(" AND {start} < ")).push_bind(to_sql(to.as_nanos()));
         }
+        self.push_sensor(query);
+    }
+
+    pub(super) fn push_sensor(&self, query: &mut Query) {
+        if let Some(sensor) = &self.sensor {
+            query.push(concat!(" AND ", sensor_of_run!(), " = ")).push_bind(sensor.as_str());
+        }
     }
 
     /// By time in its order. Else in the order of the column's index, if the windows of a page come soon; all of the time,
@@ -52,18 +62,19 @@ impl WindowFilter {
             Some(span_ns) => when("span_ns = ?", to_sql(span_ns)),
             None => when("factor = ?", 1),
         };
+        let only = || sensor::only(self.sensor.as_ref()).into_iter().collect::<Vec<_>>();
         let branch = |edge: &[Condition]| Branch { index: vec![of_length.clone()], edge: edge.to_vec() };
         if sort == WindowSort::Time {
-            return vec![Way { low, high: to, ..Way::in_order(branch(&edge), Vec::new(), MOST_READ) }];
+            return vec![Way { low, high: to, ..Way::in_order(branch(&edge), only(), MOST_READ) }];
         }
-        let mut sorted = Way::sorted(branch(&edge), Vec::new());
+        let mut sorted = Way::sorted(branch(&edge), only());
         let starts = [low.map(|low| when("start_ns >= ?", low)), to.map(|to| when("start_ns < ?", to))];
         sorted.branches[0].index.extend(starts.into_iter().flatten());
         if self.span_ns.is_none() {
             return vec![sorted];
         }
         let starts = [low.map(|low| when("start_ns + 0 >= ?", low)), to.map(|to| when("start_ns + 0 < ?", to))];
-        let rest: Vec<Condition> = starts.into_iter().flatten().chain(edge).collect();
+        let rest: Vec<Condition> = starts.into_iter().flatten().chain(edge).chain(only()).collect();
         let in_order = |most| Way::in_order(branch(&[]), rest.clone(), most);
         vec![in_order(SOON), sorted, in_order(MOST_READ)]
     }
@@ -71,7 +82,11 @@ impl WindowFilter {
 
 const WINDOWS: Listed = Listed {
     table: "windows",
-    columns: "id, start_ns, end_ns, bandwidth_bps, packets, bytes, flows, connections, rtt_histogram, body",
+    columns: concat!(
+        "id, start_ns, end_ns, bandwidth_bps, packets, bytes, flows, connections, rtt_histogram, body, ",
+        sensor_of_run!(),
+        " AS sensor"
+    ),
     order: "start_ns",
     id: "id",
 };
@@ -110,7 +125,7 @@ impl WindowSort {
 #[derive(Clone, Debug)]
 pub struct WindowPage {
     /// The windows, with the database's ids.
-    pub items: Vec<Window>,
+    pub items: Vec<BySensor<Window>>,
     /// Key of the last one, when there are more behind it.
     pub next: Option<Key>,
 }
@@ -140,13 +155,16 @@ pub struct WindowsSummary {
     pub rtt_samples: i64,
     /// Sum of the round trips in milliseconds.
     pub rtt_sum_ms: Option<f64>,
-    /// Smallest mean round trip of a window.
+    /// Shortest round trip, or the smallest mean of a window where only that is known.
     pub rtt_min_ms: Option<f64>,
+    /// Windows, or hours of them, of which only the mean is known.
+    pub rtt_means: i64,
     /// Largest round trip of a window.
     pub rtt_max_ms: Option<f64>,
 }
 
 struct SelectedWindow {
+    sensor: Option<String>,
     id: i64,
     end_ns: i64,
     rtt_histogram: Option<String>,
@@ -167,6 +185,7 @@ impl SelectedWindow {
             value(WindowSort::Connections)?,
         ];
         Ok(Self {
+            sensor: sensor(row)?,
             id: row.int("id")?,
             end_ns: row.int("end_ns")?,
             rtt_histogram: row.opt_text("rtt_histogram")?,
@@ -179,10 +198,11 @@ impl SelectedWindow {
         self.values[sort as usize]
     }
 
-    fn window(&self) -> Result<Window, StoreError> {
+    fn window(&self) -> Result<BySensor<Window>, StoreError> {
         let times = [self.values[WindowSort::Time as usize], self.end_ns];
         let times = times.map(|ns| Timestamp::from_nanos(from_sql(ns)));
-        WindowBody::read(self.id, &self.body)?.window(self.id, times, self.rtt_histogram.as_deref())
+        let item = WindowBody::read(self.id, &self.body)?.window(self.id, times, self.rtt_histogram.as_deref())?;
+        Ok(BySensor { sensor: self.sensor.clone(), item })
     }
 }
 
@@ -201,7 +221,7 @@ impl Store {
     }
 
     /// One window.
-    pub async fn window(&self, id: u64) -> Result<Option<Window>, StoreError> {
+    pub async fn window(&self, id: u64) -> Result<Option<BySensor<Window>>, StoreError> {
         let query = Query::new(format!("SELECT {} FROM windows WHERE id = $1", WINDOWS.columns)).bind(to_sql(id));
         let rows = self.read("windows", query, SelectedWindow::read).await?;
         rows.first().map(SelectedWindow::window).transpose()
@@ -232,6 +252,7 @@ impl Store {
             None => hours.push(" WHERE factor = 1"),
         };
         hours.push(" AND hour_ns >= ").push_bind(first).push(" AND hour_ns < ").push_bind(end);
+        filter.push_sensor(&mut hours);
         let mut sum =
             self.read("window_hours", hours, WindowsSummary::read).await?.into_iter().next().unwrap_or_default();
         let edges = [
@@ -242,7 +263,7 @@ impl Store {
             // A window belongs to the hour in which it starts; one that reaches into the interval counts as well.
             let reaches = filter.from.filter(|_| Some(begin) == from).map(|from| filter.earliest_ns(from));
             let mut edge = Query::new(WINDOW_SUMS);
-            WindowFilter { from: None, to: None, ..*filter }.push(&mut edge, "start_ns");
+            WindowFilter { from: None, to: None, ..filter.clone() }.push(&mut edge, "start_ns");
             edge.push(" AND start_ns >= ").push_bind(reaches.unwrap_or(begin));
             edge.push(" AND start_ns < ").push_bind(end).push(" AND end_ns > ").push_bind(begin);
             for edge in self.read("windows", edge, WindowsSummary::read).await? {
@@ -261,14 +282,16 @@ const HOUR_SUMS: &str = "SELECT CAST(coalesce(sum(windows), 0) AS BIGINT) AS win
     CAST(coalesce(sum(packets), 0) AS BIGINT) AS packets, CAST(coalesce(sum(bytes), 0) AS BIGINT) AS bytes, \
     CAST(coalesce(sum(connections), 0) AS BIGINT) AS connections, min(min_bps) AS min_bps, max(max_bps) AS max_bps, \
     CAST(coalesce(sum(rtt_samples), 0) AS BIGINT) AS rtt_samples, sum(rtt_sum_ms) AS rtt_sum_ms, \
-    min(rtt_min_ms) AS rtt_min_ms, max(rtt_max_ms) AS rtt_max_ms FROM window_hours";
+    min(coalesce(rtt_shortest_ms, rtt_min_ms)) AS rtt_min_ms, count(rtt_min_ms) - count(rtt_shortest_ms) AS rtt_means, \
+    max(rtt_max_ms) AS rtt_max_ms FROM window_hours";
 
 const WINDOW_SUMS: &str = "SELECT count(*) AS windows, min(start_ns) AS first_ns, max(end_ns) AS last_ns, \
     CAST(coalesce(sum(end_ns - start_ns), 0) AS BIGINT) AS span_ns, \
     CAST(coalesce(sum(packets), 0) AS BIGINT) AS packets, CAST(coalesce(sum(bytes), 0) AS BIGINT) AS bytes, \
     CAST(coalesce(sum(connections), 0) AS BIGINT) AS connections, min(bandwidth_bps) AS min_bps, max(bandwidth_bps) AS max_bps, \
     CAST(coalesce(sum(rtt_samples), 0) AS BIGINT) AS rtt_samples, sum(rtt_samples * rtt_mean_ms) AS rtt_sum_ms, \
-    min(rtt_mean_ms) AS rtt_min_ms, max(rtt_max_ms) AS rtt_max_ms FROM windows";
+    min(coalesce(rtt_shortest_ms, rtt_mean_ms)) AS rtt_min_ms, count(rtt_mean_ms) - count(rtt_shortest_ms) AS rtt_means, \
+    max(rtt_max_ms) AS rtt_max_ms FROM windows";
 
 impl WindowsSummary {
     fn read(row: &db::Row) -> Result<Self, sqlx::Error> {
@@ -285,6 +308,7 @@ impl WindowsSummary {
             rtt_samples: row.int("rtt_samples")?,
             rtt_sum_ms: row.opt_real("rtt_sum_ms")?,
             rtt_min_ms: row.opt_real("rtt_min_ms")?,
+            rtt_means: row.int("rtt_means")?,
             rtt_max_ms: row.opt_real("rtt_max_ms")?,
         })
     }
@@ -309,6 +333,7 @@ impl WindowsSummary {
         self.rtt_samples += other.rtt_samples;
         self.rtt_sum_ms = both(self.rtt_sum_ms, other.rtt_sum_ms, |a, b| a + b);
         self.rtt_min_ms = both(self.rtt_min_ms, other.rtt_min_ms, f64::min);
+        self.rtt_means += other.rtt_means;
         self.rtt_max_ms = both(self.rtt_max_ms, other.rtt_max_ms, f64::max);
     }
 }

@@ -1,4 +1,4 @@
-//! Writing one batch: a window with all that was found in it and the flows that changed, in one transaction.
+//! Writing batches: windows with all that was found in them and the flows that changed, in one transaction.
 
 use super::cut::rejoin;
 use super::db::{Conn, Database, Query, Value};
@@ -25,29 +25,53 @@ impl Trouble {
     }
 }
 
-/// Commits the batch once, or leaves the database as it was. `false` when it is there already.
+/// Commits the batches once, or leaves the database as it was. Answers of each whether it is new: not when it is there already.
 pub(super) async fn commit(
     database: &Database,
-    batch: &BatchRows,
-    trouble: Option<&Trouble>,
-) -> Result<bool, StoreError> {
+    batches: &[BatchRows],
+    mut trouble: Option<&Trouble>,
+) -> Result<Vec<bool>, StoreError> {
     let mut transaction = database.begin().await?;
     let error = StoreError::query("runs");
-    let conn = transaction.conn().map_err(&error)?;
+    let mut are_new = Vec::with_capacity(batches.len());
+    let mut has_flows = false;
+    for batch in batches {
+        let conn = transaction.conn().map_err(&error)?;
+        if has_flows {
+            flow_write::make_room(conn).await?;
+            has_flows = false;
+        }
+        let is_new = write(conn, batch, trouble).await?;
+        if is_new {
+            trouble = None;
+            has_flows = !batch.flows.is_empty();
+        }
+        are_new.push(is_new);
+    }
+    if are_new.contains(&true) {
+        transaction.commit().await.map_err(error)?;
+        #[cfg(test)]
+        database.note(Query::new("COMMIT"));
+    }
+    Ok(are_new)
+}
+
+/// Writes a batch. `false` when it is there already.
+async fn write(conn: &mut Conn, batch: &BatchRows, trouble: Option<&Trouble>) -> Result<bool, StoreError> {
+    let error = StoreError::query("runs");
     let run = run_id(conn, &batch.run).await?;
     let last_ns = batch.end_ns();
     let taken = conn
         .execute(
             Query::new(
-                "UPDATE runs SET last_batch = $1, last_ns = CASE WHEN $2 > last_ns THEN $2 ELSE last_ns END \
-                 WHERE id = $3 AND last_batch < $1",
+                "UPDATE runs SET last_batch = $1, last_ns = coalesce($2, last_ns) WHERE id = $3 AND last_batch < $1",
             )
             .bind(batch.number)
-            .bind(last_ns.unwrap_or_default())
+            .bind(last_ns)
             .bind(run),
         )
         .await
-        .map_err(&error)?;
+        .map_err(error)?;
     if taken == 0 {
         return Ok(false);
     }
@@ -69,7 +93,7 @@ pub(super) async fn commit(
     if let Some((name, updated_ns, body)) = &batch.baselines {
         upsert_baselines(conn, name, *updated_ns, body).await?;
     }
-    flow_write::write(conn, run, &batch.flows).await?;
+    flow_write::write(conn, run, &batch.run.sensor, &batch.flows).await?;
     insert_raw_packets(conn, run, &batch.raw_packets).await?;
     if let Some(readings) = &batch.readings {
         readings.write(conn, &batch.run.sensor, run).await?;
@@ -77,7 +101,6 @@ pub(super) async fn commit(
     if let Some(reason) = &batch.end {
         runs::close(conn, run, reason, "run_ended").await?;
     }
-    transaction.commit().await.map_err(error)?;
     Ok(true)
 }
 
@@ -131,8 +154,8 @@ pub(super) async fn insert_window(conn: &mut Conn, run: i64, window: &WindowRow)
     let span_ns = window.span_ns;
     let insert = Query::new(
         "INSERT INTO windows (run_id, factor, number, start_ns, end_ns, span_ns, packets, bytes, flows, connections, \
-         bandwidth_bps, rtt_samples, rtt_mean_ms, rtt_max_ms, rtt_histogram, body) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) \
+         bandwidth_bps, rtt_samples, rtt_mean_ms, rtt_max_ms, rtt_histogram, body, rtt_shortest_ms) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17) \
          ON CONFLICT DO NOTHING RETURNING id",
     )
     .bind(run)
@@ -150,7 +173,8 @@ pub(super) async fn insert_window(conn: &mut Conn, run: i64, window: &WindowRow)
     .bind(window.rtt_mean_ms)
     .bind(window.rtt_max_ms)
     .bind(window.rtt_histogram.clone())
-    .bind(window.body.as_str());
+    .bind(window.body.as_str())
+    .bind(window.rtt_shortest_ms);
     let Some(row) = conn.fetch_optional(insert).await.map_err(&error)? else { return Ok(None) };
     let id = row.first().map_err(error)?;
     if window.factor == 1 {
@@ -159,8 +183,8 @@ pub(super) async fn insert_window(conn: &mut Conn, run: i64, window: &WindowRow)
     let sum = window.rtt_mean_ms.map(|mean| mean * window.rtt_samples as f64);
     let hour = Query::new(
         "INSERT INTO window_hours (run_id, hour_ns, windows, first_ns, last_ns, span_ns, packets, bytes, connections, \
-         min_bps, max_bps, rtt_samples, rtt_sum_ms, rtt_min_ms, rtt_max_ms, factor, window_ns) \
-         VALUES ($1, $2, 1, $3, $4, $5, $6, $7, $8, $9, $9, $10, $11, $12, $13, $14, $15) \
+         min_bps, max_bps, rtt_samples, rtt_sum_ms, rtt_min_ms, rtt_max_ms, factor, window_ns, rtt_shortest_ms) \
+         VALUES ($1, $2, 1, $3, $4, $5, $6, $7, $8, $9, $9, $10, $11, $12, $13, $14, $15, $16) \
          ON CONFLICT (factor, hour_ns, run_id) DO UPDATE SET windows = window_hours.windows + 1, \
          first_ns = CASE WHEN excluded.first_ns < window_hours.first_ns THEN excluded.first_ns \
          ELSE window_hours.first_ns END, \
@@ -179,7 +203,10 @@ pub(super) async fn insert_window(conn: &mut Conn, run: i64, window: &WindowRow)
          rtt_min_ms = CASE WHEN window_hours.rtt_min_ms < excluded.rtt_min_ms THEN window_hours.rtt_min_ms \
          ELSE coalesce(excluded.rtt_min_ms, window_hours.rtt_min_ms) END, \
          rtt_max_ms = CASE WHEN window_hours.rtt_max_ms > excluded.rtt_max_ms THEN window_hours.rtt_max_ms \
-         ELSE coalesce(excluded.rtt_max_ms, window_hours.rtt_max_ms) END",
+         ELSE coalesce(excluded.rtt_max_ms, window_hours.rtt_max_ms) END, \
+         rtt_shortest_ms = CASE WHEN window_hours.rtt_samples = 0 THEN excluded.rtt_shortest_ms \
+         WHEN excluded.rtt_samples = 0 OR window_hours.rtt_shortest_ms < excluded.rtt_shortest_ms \
+         OR window_hours.rtt_shortest_ms IS NULL THEN window_hours.rtt_shortest_ms ELSE excluded.rtt_shortest_ms END",
     )
     .bind(run)
     .bind(window.start_ns / HOUR_NS * HOUR_NS)
@@ -195,7 +222,8 @@ pub(super) async fn insert_window(conn: &mut Conn, run: i64, window: &WindowRow)
     .bind(window.rtt_mean_ms)
     .bind(window.rtt_max_ms)
     .bind(window.factor)
-    .bind(span_ns);
+    .bind(span_ns)
+    .bind(window.rtt_shortest_ms);
     conn.execute(hour).await.map_err(StoreError::query("window_hours"))?;
     Ok(Some(id))
 }
@@ -248,7 +276,7 @@ async fn insert_features(conn: &mut Conn, run: i64, rows: &[VectorRow]) -> Resul
                 row.start_ns.into(),
                 row.end_ns.into(),
                 row.span_ns.into(),
-                Value::Blob(row.host.to_vec()),
+                Value::from(row.host.to_vec()),
                 i64::from(row.schema_version).into(),
                 row.vector.as_str().into(),
             ]
@@ -279,7 +307,7 @@ async fn insert_raw_packets(conn: &mut Conn, run: i64, packets: &[(i64, i64, Vec
         let mut query = Query::new("INSERT INTO raw_packets (run_id, time_ns, wire_len, head) VALUES ");
         query.persistent = chunk.len() == CHUNK_ROWS;
         query.push_rows(chunk.iter().map(|(time_ns, wire_len, head)| {
-            vec![run.into(), (*time_ns).into(), (*wire_len).into(), Value::Blob(head.clone())]
+            vec![run.into(), (*time_ns).into(), (*wire_len).into(), Value::from(head.clone())]
         }));
         conn.execute(query).await.map_err(StoreError::query("raw_packets"))?;
     }

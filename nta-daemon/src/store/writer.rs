@@ -11,7 +11,7 @@ use super::stats::Counters;
 use super::task::Task;
 use super::{Anomaly, FeatureRow, RunKey, Store, StoreError};
 use nta_core::baseline::Export;
-use nta_core::domain::{Alert, FlowRecord, RawPacket, Readings};
+use nta_core::domain::{Alert, FlowRecord, Mode, RawPacket, Readings};
 use nta_core::window::Window;
 
 /// Bytes of batches in the queue beyond which it counts as full; one batch always fits.
@@ -34,8 +34,8 @@ pub struct WindowBatch {
     pub anomalies: Vec<Anomaly>,
     /// Feature vectors.
     pub features: Vec<FeatureRow>,
-    /// What is usual, under its name.
-    pub baselines: Option<(&'static str, Arc<Export>)>,
+    /// What is usual, live or in a replay.
+    pub baselines: Option<(Mode, Arc<Export>)>,
     /// What the next start goes on from, where the maps outlive the process.
     pub readings: Option<Readings>,
     /// The run ends with it, for this reason: `completed` or `stopped`.

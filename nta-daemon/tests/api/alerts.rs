@@ -21,6 +21,7 @@ fn alert(kind: AlertKind, source: u8, window: u64, score: f64) -> Alert {
         port: None,
         start: time(window * 5),
         end: time(window * 5 + 5),
+        seen: Some([time(window * 5 + 1), time(window * 5 + 3)]),
         measure: Measure { name: "services", unit: "services", observed: 40.0, expected: None, threshold: 15.0 },
         score,
         summary: format!("192.0.2.{source} tried 40 ports"),
@@ -35,11 +36,12 @@ fn alert(kind: AlertKind, source: u8, window: u64, score: f64) -> Alert {
         severity: Severity::Medium,
         first: finding.start,
         last: finding.end,
+        seen: finding.seen,
         raised: finding.end,
         cleared: None,
         clear_reason: None,
         windows: 1,
-        merged: 0,
+        merged: 2,
         detectors: vec![finding.detector],
         opinions: vec![nta_core::domain::Opinion::of(&finding)],
         latest: finding.clone(),
@@ -104,6 +106,9 @@ async fn alerts_are_listed_filtered_and_sorted() {
 
     let one = app.json(&format!("/api/alerts/{}", id(0))).await;
     assert_eq!((&one["type"], &one["status"], &one["status_by"]), (&"port_scan".into(), &"open".into(), &Value::Null));
+    let seen = alerts[0].seen.expect("seen").map(|time| Value::from(time.to_string()));
+    assert_eq!([&one["first_seen"], &one["last_seen"]], [&seen[0], &seen[1]], "packets, not the window");
+    assert_eq!(one["findings_folded"], 2);
     assert_eq!(one["why"]["technique"]["id"], "T1046");
     assert_eq!(one["why"]["facts"]["attempts"], "41");
     assert_eq!(one["notes"], json!([]));

@@ -159,6 +159,7 @@ pub(crate) fn flow(id: u64) -> FlowRecord {
         proto: 17,
         originator: side(1, 40_000),
         responder: side(2, 53),
+        nesting: Default::default(),
         vlan: 0,
         first: time(id / 3), // three flows at a time begin at the same instant
         last: time(1000 + id),

@@ -96,6 +96,9 @@ async fn a_page_of_another_site_cannot_write() {
         // Nothing listens there by TLS: a page that says so is another server's.
         (format!("Origin: https://{address}\r\n{json}"), 403),
         (format!("Origin: http://{address}\r\nOrigin: https://evil.example\r\n{json}"), 400),
+        (format!("Sec-Fetch-Site: cross-site\r\n{json}"), 403),
+        (format!("Sec-Fetch-Site: same-site\r\n{json}"), 403),
+        (format!("Sec-Fetch-Site: same-origin\r\n{json}"), 422),
         ("Content-Type: text/plain\r\n".to_owned(), 415),
         ("Content-Type: application/x-www-form-urlencoded\r\n".to_owned(), 415),
         (String::new(), 415),

@@ -64,8 +64,17 @@ async fn hosts_are_summed_over_flows_and_each_has_a_profile() {
     assert_eq!((&host["flows"], &host["last_time"]), (&5.into(), &"1970-01-01T01:23:20.000000Z".into()));
     let peers: Vec<_> = host["top_peers"].as_array().expect("peers").iter().map(|p| &p["address"]).collect();
     assert_eq!(peers, ["10.0.0.1", "10.0.0.7"]);
-    let port = json!({"port": "53", "protocol": "udp", "side": "own", "flows": 5, "bytes": 4000});
+    let port = json!({"port": 53, "protocol": "udp", "side": "own", "flows": 5, "bytes": 4000});
     assert_eq!(host["top_ports"], json!([port]));
+    // What ICMP has in the place of ports is none, and a group's address is on no side.
+    let mut ping = flow(10);
+    (ping.proto, ping.originator.port, ping.responder.port) = (1, 8, 0);
+    ping.responder.address = [224, 0, 0, 1].into();
+    app.write(None, vec![ping]).await;
+    assert_eq!(app.json("/api/hosts/10.0.0.1").await["top_ports"][0]["protocol"], "udp");
+    assert_eq!(app.json("/api/hosts/10.0.0.1").await["top_ports"].as_array().map(Vec::len), Some(1));
+    let group = app.json("/api/hosts/224.0.0.1").await;
+    assert_eq!((&group["inside"], &group["top_ports"]), (&Value::Null, &json!([])));
     assert_eq!((&host["baseline"], &host["alerts"]), (&Value::Null, &json!([])));
     assert_eq!(app.get("/api/hosts/10.9.9.9").await.0, StatusCode::NOT_FOUND);
     assert_eq!(app.get("/api/hosts/localhost").await.0, StatusCode::BAD_REQUEST);

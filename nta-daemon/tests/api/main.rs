@@ -9,12 +9,13 @@ mod imports;
 mod openapi;
 mod panics;
 mod ranges;
+mod sensors;
 
 use std::collections::HashSet;
 
 use axum::body::{Body, to_bytes};
 use axum::http::{Method, Request, StatusCode, header};
-use nta_core::domain::{FlowId, FlowRecord};
+use nta_core::domain::{FlowId, FlowRecord, Load, Nesting};
 use nta_core::window::{Measured, NotWhole, Window};
 use nta_daemon::api::{ApiState, serve};
 use nta_daemon::json::{FlowJson, StatusJson, WindowJson};
@@ -232,6 +233,7 @@ async fn windows_say_how_long_they_were_and_what_happened_to_their_time() {
     let measured = Measured {
         span_ns: 5_000_000_000,
         length_ns: 8_000_000_000,
+        outside_ns: 3_000_000,
         not_whole: Some(NotWhole::Late),
         silence_ns: 60_000_000_000,
         gap_ns: 2_500_000_000,
@@ -283,12 +285,26 @@ async fn a_walk_through_the_pages_meets_every_item_once_while_new_ones_arrive() 
 #[tokio::test]
 async fn the_last_ten_are_those_with_the_latest_packet() {
     let app = App::with(0, 30).await;
-    app.write(None, vec![FlowRecord { last: time(9999), ..flow(1) }]).await;
+    // The last one carries another, which lies in it.
+    let opened = [Load { packets: 3, bytes: 300 }, Load { packets: 1, bytes: 90 }];
+    let outer = FlowRecord { last: time(9999), nesting: Nesting::within([None; 2], opened), ..flow(1) };
+    let inner = FlowRecord {
+        last: time(9998),
+        nesting: Nesting::within([Some(outer.id), Some(FlowId(77))], Default::default()),
+        ..flow(2)
+    };
+    app.write(None, vec![outer, inner]).await;
     let last = app.json("/api/last10").await;
     let items: Vec<FlowJson> = serde_json::from_value(last["items"].clone()).expect("flows");
     assert_eq!(items.len(), 10);
     assert_eq!(items[0].id, FlowId(1).to_string());
-    assert_eq!(items[1], FlowJson::from(&flow(30)));
+    let carried = items[0].carried.as_ref().expect("a tunnel");
+    assert_eq!((carried.orig_packets, carried.orig_bytes, carried.resp_packets, carried.resp_bytes), (3, 300, 1, 90));
+    assert_eq!(items[0].tunnel_parents, None);
+    let parents = [outer.id, FlowId(77)].map(|id| id.to_string());
+    assert_eq!((items[1].tunnel_parents.as_deref(), &items[1].carried), (Some(&parents[..]), &None));
+    assert_eq!((&items[2].tunnel_parents, &items[2].carried), (&None, &None));
+    assert_eq!(items[2], FlowJson::from(&flow(30)));
     assert_eq!((last["limit"].as_u64(), &last["next_cursor"]), (Some(10), &Value::Null));
 }
 

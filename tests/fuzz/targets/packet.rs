@@ -46,8 +46,8 @@ fuzz_target!(|input: &[u8]| {
         one(&Reader { slice, options: *options }, &now, &mut tables, &mut ledger);
         rest = next;
     }
-    assert_eq!(tables.counted().0, ledger.get(Counter::Flow) + ledger.get(Counter::Overflow) - tables.untold.0);
-    assert_eq!(tables.counted().1, tables.bytes - tables.untold.1);
+    assert_eq!(tables.counted().0, ledger.get(Counter::Flow) + ledger.get(Counter::Overflow) - tables.unreported.0);
+    assert_eq!(tables.counted().1, tables.bytes - tables.unreported.1);
     assert_eq!((tables.v4.len() + tables.v6.len()) as u64, ledger.get(Counter::FlowCreated));
 });
 
@@ -70,9 +70,9 @@ fn one(reader: &Reader<'_>, now: &CaptureClock, tables: &mut Tables, ledger: &mu
         return;
     }
     tables.bytes += bytes;
-    if rise(Counter::OverflowUntold) > 0 {
-        tables.untold.0 += rise(Counter::Seen);
-        tables.untold.1 += bytes;
+    if rise(Counter::OverflowUnreported) > 0 {
+        tables.unreported.0 += rise(Counter::Seen);
+        tables.unreported.1 += bytes;
     }
     assert_eq!(bytes, u64::from(packet.wire_len));
     assert!(packet.payload_len <= packet.ip_len, "a payload is within its packet");
@@ -171,15 +171,20 @@ struct Tables {
     /// Of packets in flows and overflow.
     bytes: u64,
     /// Packets and bytes for which there was no room in the overflow aggregate either.
-    untold: (u64, u64),
+    unreported: (u64, u64),
 }
 
 impl Tables {
-    /// Packets and bytes that flows and overflow hold together.
+    /// Packets and bytes that flows and overflow hold together, but for the outsides of tunnels.
     fn counted(&self) -> (u64, u64) {
-        let flows = self.v4.values().chain(self.v6.values()).flat_map(|flow| &flow.dir).map(|dir| &dir.volume);
-        let all = flows.chain(self.overflow.values()).map(|volume| volume.since(&Volume::default()));
-        all.fold((0, 0), |(packets, bytes), counts| (packets + counts.packets, bytes + counts.bytes))
+        let sum = |volumes: &mut dyn Iterator<Item = Volume>| {
+            let all = volumes.map(|volume| volume.since(&Volume::default()));
+            all.fold((0, 0), |(packets, bytes), counts| (packets + counts.packets, bytes + counts.bytes))
+        };
+        let flows = || self.v4.values().chain(self.v6.values());
+        let all = sum(&mut flows().flat_map(|flow| &flow.dir).map(|dir| dir.volume).chain(self.overflow.values().copied()));
+        let opened = sum(&mut flows().flat_map(|flow| flow.opened()));
+        (all.0 - opened.0, all.1 - opened.1)
     }
 }
 
@@ -204,12 +209,12 @@ fn entry<'a, K: Copy + Eq + Hash>(
 }
 
 impl Flows for Tables {
-    fn entry4(&mut self, key: &FlowKey4, first: &First<'_>, ledger: &mut LedgerSlot) -> Option<&mut FlowStats> {
-        entry(&mut self.v4, key, first, ledger)
+    fn entry4(&mut self, key: &FlowKey4, first: &First<'_>, ledger: &mut LedgerSlot) -> Option<(&mut FlowStats, u32)> {
+        Some((entry(&mut self.v4, key, first, ledger)?, first.direction))
     }
 
-    fn entry6(&mut self, key: &FlowKey6, first: &First<'_>, ledger: &mut LedgerSlot) -> Option<&mut FlowStats> {
-        entry(&mut self.v6, key, first, ledger)
+    fn entry6(&mut self, key: &FlowKey6, first: &First<'_>, ledger: &mut LedgerSlot) -> Option<(&mut FlowStats, u32)> {
+        Some((entry(&mut self.v6, key, first, ledger)?, first.direction))
     }
 
     fn overflow(&mut self, key: &OverflowKey) -> Option<&mut Volume> {

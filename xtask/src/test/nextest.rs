@@ -61,6 +61,9 @@ fn conclude(mut group: Group, status: ExitStatus, counts: Option<Counts>, report
             group.failures.push(unescape(name));
             continue;
         }
+        if test.contains("<flakyFailure") || test.contains("<flakyError") {
+            group.second_try.push(unescape(name));
+        }
         let reasons: Vec<String> = test.lines().map(unescape).filter_map(|l| not_run(&l).map(str::to_owned)).collect();
         partial += usize::from(!reasons.is_empty());
         group.not_run.extend(reasons);
@@ -106,12 +109,14 @@ mod tests {
         let report = "<testcase name=\"a::b\" classname=\"x\" time=\"0.1\">\n<system-out>not run: b: no &lt;netns&gt;\n\
                       not run: b: no veth</system-out>\n</testcase>\n\
                       <testcase name=\"c\" classname=\"x\">\n<failure type=\"test failure\"/>\n</testcase>\n\
-                      <testcase name=\"d\" classname=\"x\"/>";
-        let counts = Counts { run: 3, passed: 2, skipped: 1 };
+                      <testcase name=\"d\" classname=\"x\"/>\n\
+                      <testcase name=\"e\" classname=\"x\">\n<flakyFailure type=\"test failure\"/>\n</testcase>";
+        let counts = Counts { run: 4, passed: 3, skipped: 1 };
         let status = Command::new("false").status().unwrap();
         let group = conclude(Group::new("unit"), status, Some(counts), report);
-        assert_eq!((group.passed, group.failed, group.skipped), (1, 1, 2));
+        assert_eq!((group.passed, group.failed, group.skipped), (2, 1, 2));
         assert_eq!(group.failures, ["c"]);
+        assert_eq!(group.second_try, ["e"]);
         assert_eq!(group.not_run, ["b: no <netns>", "b: no veth", "unit: 1 tests are marked #[ignore]"]);
     }
 

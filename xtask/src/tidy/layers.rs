@@ -9,10 +9,11 @@ const EDGES: &[(&str, &[&str])] = &[
     ("source", &["config"]),
     ("xgboost", &[]),
     ("json", &[]),
+    ("telemetry", &[]),
     ("store", &["config"]),
     ("sink", &["json", "pipeline", "store"]),
     ("report", &["json", "replay"]),
-    ("api", &["config", "store", "pipeline", "json"]),
+    ("api", &["config", "store", "pipeline", "json", "telemetry"]),
 ];
 
 /// What joins the others and may know them all.

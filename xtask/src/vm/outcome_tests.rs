@@ -1,6 +1,6 @@
 //! Tests of judging what a machine said.
 
-use super::{Check, Outcome, field, judge_ledger};
+use super::{CEILING, Check, Outcome, field, judge_ledger};
 use crate::report::Group;
 
 const VERIFY: &str = r#"[ { "name": "nta_xdp", "verified_insns": 5, "error": null }, { "name": "nta_tc_ingress",
@@ -65,7 +65,7 @@ fn what_an_old_kernel_lacks_is_no_failure_there_and_one_elsewhere() {
 
 #[test]
 fn a_count_above_the_ceiling_and_a_refusal_fail() {
-    let dear = VERIFY.replace('7', "500001");
+    let dear = VERIFY.replace('7', &(CEILING + 1).to_string());
     assert_eq!(counts(&outcome("6.12.1-x", &[("verify", "ok", &dear)])), (9, 1, 0));
     let refused = VERIFY.replacen("\"error\": null", "\"error\": \"too many\"", 1);
     assert_eq!(counts(&outcome("6.12.1-x", &[("verify", "ok", &refused)])), (9, 1, 0));

@@ -30,6 +30,8 @@ const LABELS: usize = 3;
 const L2TP_SESSION_LEN: usize = 4;
 const L2TP_OPTIONAL: [usize; 4] = [4, 0, 8, 12];
 const ETHER_TYPE_AT: usize = 12;
+const IPV4_HEADER_LEN: usize = 20;
+const IPV6_HEADER_LEN: usize = 40;
 
 /// Where the inner packet's IP header begins, if this is a tunnel that carries one.
 #[inline(always)]
@@ -85,17 +87,22 @@ fn session<R: PacketReader>(reader: &R, at: usize) -> Option<Next> {
     None
 }
 
-/// The packet that begins here, of the family that its first bits say.
+/// The packet that begins here, of the family that its first bits say. One whose header is cut off or contradicts itself is none:
+/// the tunnel is accounted as what it is.
 #[inline(always)]
 fn bare<R: PacketReader>(reader: &R, offset: usize) -> Option<Next> {
     let offset = bounded(reader, offset)?;
     let [first] = reader.read::<1>(offset)?;
-    let ether_type = match first >> 4 {
-        4 => eth::IPV4,
-        6 => eth::IPV6,
-        _ => return None,
-    };
-    Some(Next { ether_type, offset })
+    if first >> 4 == 6 {
+        reader.read::<1>(offset + IPV6_HEADER_LEN - 1)?;
+        return Some(Next { ether_type: eth::IPV6, offset });
+    }
+    let [_, _, high, low] = reader.read::<4>(offset)?;
+    reader.read::<1>(offset + IPV4_HEADER_LEN - 1)?;
+    let (header_len, total_len) = (usize::from(first & 0x0f) * 4, usize::from(u16::from_be_bytes([high, low])));
+    // 0 stands for the frame's length, as where the packet is parsed.
+    let is_whole = first >> 4 == 4 && header_len >= IPV4_HEADER_LEN && (total_len == 0 || total_len >= header_len);
+    is_whole.then_some(Next { ether_type: eth::IPV4, offset })
 }
 
 #[inline(always)]

@@ -5,12 +5,14 @@ use std::net::Ipv4Addr;
 
 use foldhash::fast::RandomState;
 
+use super::claimants::{Claimants, Contest, Said, Way};
+use super::gateway::Sought;
 use super::{ArpSpoofConfig, is_shared};
 use crate::domain::{ArpPacket, Mac, Timestamp};
 
 /// Entries of each table. A /16 network has as many addresses. When one is full, the tenth of it goes that was not
 /// seen for longest.
-const MAX_ENTRIES: usize = 65_536;
+pub(super) const MAX_ENTRIES: usize = 65_536;
 const EVICT_SHARE: usize = 10;
 /// A question is answered within this time, or not at all (RFC 4861's RetransTimer of 1 s, with a margin for stations
 /// that sleep).
@@ -19,13 +21,22 @@ const ANSWER_WITHIN_NS: u64 = 5_000_000_000;
 const AT_ONCE_NS: u64 = 1_000_000_000;
 /// Addresses remembered per station.
 const MAX_ADDRESSES: usize = 4;
+/// A station that speaks in the open under so many addresses stands for others: a host of virtual machines, a repeater. Two are
+/// an old address and a new one.
+const MANY_ADDRESSES: usize = 3;
+/// So often a station that has an address of its own speaks up for another's, whose holder goes on beside it. Once may be an
+/// old address, twice a hand-over and back.
+const MIN_TURNS: u32 = 3;
+/// The same for the gateway's address.
+const MIN_GATEWAY_TURNS: u32 = 2;
 const REQUEST: u16 = 1;
 const REPLY: u16 = 2;
 const NANOS: f64 = 1e9;
+const ALL_STATIONS: Mac = Mac([0xff; 6]);
 
 type Table<K, V> = HashMap<K, V, RandomState>;
 
-/// What gives a forged claim away.
+/// What is wrong about a claim.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Sign {
     /// The address is another's, who lives.
@@ -38,9 +49,11 @@ pub(super) enum Sign {
     AsksAndAnswers,
     /// What was claimed before is given back, by the one who claimed it.
     Restores(Mac),
+    /// Two stations use the address, neither of them in secret.
+    Duplicate(Mac),
 }
 
-/// A forged claim.
+/// A claim that is reported.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Claim {
     pub(super) vlan: u16,
@@ -59,20 +72,6 @@ impl Claim {
     }
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Holder {
-    mac: Mac,
-    last: Timestamp,
-    /// Seen in something else than an unasked reply: a question, an announcement or an answer that was asked for.
-    open: bool,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Binding {
-    holder: Holder,
-    challenger: Option<Holder>,
-}
-
 /// What one station claimed towards one target by questions and unasked replies.
 #[derive(Clone, Copy, Debug)]
 struct Unasked {
@@ -81,6 +80,8 @@ struct Unasked {
     next: usize,
     /// Question or reply.
     last: Timestamp,
+    /// It was sent to another station than the claimant: who claims the target's address as well knows better.
+    to_another: bool,
 }
 
 impl Unasked {
@@ -88,7 +89,12 @@ impl Unasked {
     const KEPT: usize = 32;
 
     const fn new() -> Self {
-        Self { times: [Timestamp::from_nanos(0); Self::KEPT], next: 0, last: Timestamp::from_nanos(0) }
+        Self {
+            times: [Timestamp::from_nanos(0); Self::KEPT],
+            next: 0,
+            last: Timestamp::from_nanos(0),
+            to_another: false,
+        }
     }
 
     const fn add(&mut self, time: Timestamp) {
@@ -105,6 +111,8 @@ impl Unasked {
 #[derive(Clone, Copy, Debug, Default)]
 struct Station {
     addresses: [Option<Ipv4Addr>; MAX_ADDRESSES],
+    /// Those of them that it used in the open.
+    open: [bool; MAX_ADDRESSES],
     /// In whose name it asked and answered at once, and when.
     twofold: Option<(Ipv4Addr, Timestamp)>,
     last: Timestamp,
@@ -117,13 +125,14 @@ pub(super) struct Memory {
     repeat_within_ns: u64,
     handover_ns: u64,
     memory_ns: u64,
-    bindings: Table<(u16, Ipv4Addr), Binding>,
+    addresses: Table<(u16, Ipv4Addr), Claimants>,
     /// Who (by address) asked for whom, and when.
     questions: Table<(u16, Ipv4Addr, Ipv4Addr), Timestamp>,
     /// Until then questions may have been forgotten: no reply counts as unasked.
     blind_until: Timestamp,
     unasked: Table<(u16, Mac, Ipv4Addr, Ipv4Addr), Unasked>,
     stations: Table<(u16, Mac), Station>,
+    sought: Sought,
     /// What had to go because a table was full.
     pub(super) evicted: u64,
 }
@@ -135,65 +144,129 @@ impl Memory {
             repeat_within_ns: (config.repeat_within_s * NANOS) as u64,
             handover_ns: (config.handover_s * NANOS) as u64,
             memory_ns: (config.memory_s * NANOS) as u64,
-            bindings: Table::default(),
+            addresses: Table::default(),
             questions: Table::default(),
             blind_until: Timestamp::default(),
             unasked: Table::default(),
             stations: Table::default(),
+            sought: Sought::default(),
             evicted: 0,
         }
     }
 
-    /// Takes a packet; what is forged about it, if anything.
+    /// Takes a packet; what is wrong about it, if anything.
     pub(super) fn take(&mut self, packet: &ArpPacket) -> Option<Claim> {
         let (vlan, now) = (packet.vlan, packet.time);
-        let ((sender, address), (_, target)) = (packet.sender, packet.target);
+        let ((sender, address), (target_mac, target)) = (packet.sender, packet.target);
         let is_reply = packet.operation == REPLY;
         if !is_reply && packet.operation != REQUEST {
             return None;
         }
         let was_asked = is_reply && self.asked(vlan, address, target, now, ANSWER_WITHIN_NS);
+        let is_announcement = target == address || target.is_unspecified();
         if !is_reply {
             self.ask(vlan, target, address, now);
+            if !is_announcement {
+                self.evicted += self.sought.ask(vlan, target, sender, now);
+            }
         }
         // A probe claims nothing (RFC 5227 section 1.1); a shared address may be at any station.
         if address.is_unspecified() || is_shared(sender) || is_shared(packet.frame_source) {
             return None;
         }
-        let is_announcement = target == address || target.is_unspecified();
-        let is_unasked = is_reply && !was_asked && !is_announcement && now >= self.blind_until;
-        let attacker = packet.frame_source;
-        let claim = |sign, unasked| Claim { vlan, attacker, address, sign, count: 1, unasked };
-        if sender != attacker {
-            // A repeater forwards for its clients, and never spoke for their addresses itself.
-            if !is_unasked {
-                return None;
-            }
-            if self.addresses(vlan, attacker).contains(&address) {
-                return Some(claim(Sign::Restores(sender), 0));
-            }
-            let other = self.bindings.get(&(vlan, address)).map(|binding| binding.holder);
-            let other = other.filter(|holder| holder.mac != sender && now.since(holder.last) <= self.handover_ns);
-            return other.map(|holder| claim(Sign::Conflict(holder.mac), 0));
+        let way = match (is_reply, is_announcement) {
+            (_, true) => Way::Open,
+            (false, _) if packet.frame_destination == ALL_STATIONS => Way::Open,
+            (false, _) => Way::Probe,
+            (true, _) if was_asked || now < self.blind_until => Way::Asked,
+            (true, _) => Way::Unasked,
+        };
+        let claim = |attacker, sign, unasked| Claim { vlan, attacker, address, sign, count: 1, unasked };
+        let frame_source = packet.frame_source;
+        let said = Said { mac: sender, time: now, way, is_reply, is_announcement, target };
+        if sender != frame_source {
+            return self.take_forwarded(packet, &said).map(|(attacker, sign)| claim(attacker, sign, 0));
         }
+        let is_unasked = way == Way::Unasked;
         let speaks_to = (is_unasked || !is_reply) && !is_announcement;
-        let unasked = if speaks_to { self.note_towards((vlan, sender, address, target), now, is_unasked) } else { 0 };
+        let reached = if is_reply { target_mac } else { packet.frame_destination };
+        let to_another = reached != sender && reached != Mac::default() && reached.0[0] & 1 == 0;
+        let towards = (vlan, sender, address, target);
+        let unasked = if speaks_to { self.note_towards(towards, now, is_unasked, to_another) } else { 0 };
         let is_twofold = is_unasked && self.asked(vlan, target, address, now, AT_ONCE_NS);
-        let forged = self.note_station(packet, is_twofold);
-        let seen = Holder { mac: sender, last: now, open: !is_unasked };
-        if let Some((suspect, holder)) = self.bind(vlan, address, seen) {
-            return Some(Claim { attacker: suspect, ..claim(Sign::Conflict(holder), unasked) });
+        let forged = self.note_station(packet, is_twofold, way == Way::Open);
+        let contest = self.contest(vlan, address, &said);
+        if let Some((suspect, sign @ Sign::Conflict(_))) = contest {
+            return Some(claim(suspect, sign, unasked));
         }
         // A question claims as well: tools poison by questions too. A station that moved may ask for its old address.
         let within_ns = if is_unasked { self.memory_ns } else { self.handover_ns };
         let back = self.unasked.get(&(vlan, sender, target, address)).filter(|_| speaks_to);
-        if back.is_some_and(|back| now.since(back.last) <= within_ns) {
-            return Some(claim(Sign::BothWays(target), unasked));
+        if back.is_some_and(|back| now.since(back.last) <= within_ns && (back.to_another || to_another)) {
+            return Some(claim(sender, Sign::BothWays(target), unasked));
         }
-        if unasked >= self.min_repeats {
-            return Some(claim(Sign::Repeated, unasked));
+        let is_open =
+            self.addresses.get(&(vlan, address)).and_then(|all| all.of(sender)).is_some_and(|one| one.is_open());
+        if unasked >= self.min_repeats && !is_open {
+            return Some(claim(sender, Sign::Repeated, unasked));
         }
-        forged.map(|forged| Claim { address: forged, ..claim(Sign::AsksAndAnswers, unasked) })
+        let forged = forged.filter(|forged| self.is_anothers(vlan, *forged, packet));
+        forged
+            .map(|forged| Claim { address: forged, ..claim(sender, Sign::AsksAndAnswers, unasked) })
+            .or_else(|| contest.map(|(later, sign)| claim(later, sign, unasked)))
+    }
+
+    /// A packet in a frame of another station than its sender: one that forwards for its clients, or that forges. The claimed
+    /// address is the one that the traffic will go to.
+    fn take_forwarded(&mut self, packet: &ArpPacket, said: &Said) -> Option<(Mac, Sign)> {
+        let (vlan, frame_source) = (packet.vlan, packet.frame_source);
+        let (sender, address) = packet.sender;
+        let known = self.addresses.get(&(vlan, address));
+        if let Some(forwarder) = known.and_then(|all| all.of(frame_source)) {
+            // It claimed the address itself: in secret, and gives it back, or because it stands for that station.
+            let gives_back = said.way == Way::Unasked && forwarder.unasked > 0 && !forwarder.is_open();
+            return gives_back.then_some((frame_source, Sign::Restores(sender)));
+        }
+        self.contest(vlan, address, said)
+    }
+
+    /// What a claim means beside those of others: who is to be named, and why.
+    fn contest(&mut self, vlan: u16, address: Ipv4Addr, said: &Said) -> Option<(Mac, Sign)> {
+        let key = (vlan, address);
+        self.evicted += make_room(&mut self.addresses, &key, MAX_ENTRIES, Claimants::last);
+        let claimants = self.addresses.entry(key).or_default();
+        match claimants.take(said, self.handover_ns, self.memory_ns)? {
+            Contest::Taken { by, from } => Some((by, Sign::Conflict(from))),
+            Contest::Doubled { later, earlier } => {
+                (!self.stands_for_many(vlan, later, earlier)).then_some((later, Sign::Duplicate(earlier)))
+            }
+            Contest::Turns { later, earlier, own_turns, announced } => {
+                let is_gateway = self.sought.is_gateway(vlan, address);
+                let least = if is_gateway { MIN_GATEWAY_TURNS } else { MIN_TURNS };
+                // Who stands for others passes on what they say; who announces a living station's address takes it.
+                if announced < least && self.stands_for_many(vlan, later, earlier) {
+                    return None;
+                }
+                let has_another = self.addresses(vlan, later).iter().any(|other| *other != address);
+                let takes = own_turns >= least;
+                let sign = if takes && (has_another || is_gateway) { Sign::Conflict } else { Sign::Duplicate };
+                Some((later, sign(earlier)))
+            }
+        }
+    }
+
+    /// Whether one of the two speaks for others in the open.
+    fn stands_for_many(&self, vlan: u16, one: Mac, other: Mac) -> bool {
+        [one, other].iter().filter_map(|mac| self.stations.get(&(vlan, *mac))).any(Station::is_many)
+    }
+
+    /// Whether an address that the sender of a packet claimed is another's: it asks for it now, another station lives under it,
+    /// or it is the gateway's.
+    fn is_anothers(&self, vlan: u16, claimed: Ipv4Addr, packet: &ArpPacket) -> bool {
+        let asks_for_it = packet.operation == REQUEST && packet.target.1 == claimed && packet.sender.1 != claimed;
+        let known = self.addresses.get(&(vlan, claimed));
+        let other = known.and_then(|all| all.living(packet.sender.0, packet.time, self.handover_ns));
+        asks_for_it || other.is_some() || self.sought.is_gateway(vlan, claimed)
     }
 
     /// The addresses under which a station spoke.
@@ -219,10 +292,17 @@ impl Memory {
     }
 
     /// Notes whom the station spoke to in which name; how many unasked replies that were of late.
-    fn note_towards(&mut self, key: (u16, Mac, Ipv4Addr, Ipv4Addr), now: Timestamp, is_unasked: bool) -> u32 {
-        self.evicted += make_room(&mut self.unasked, &key, |entry| entry.last);
+    fn note_towards(
+        &mut self,
+        key: (u16, Mac, Ipv4Addr, Ipv4Addr),
+        now: Timestamp,
+        is_unasked: bool,
+        to_another: bool,
+    ) -> u32 {
+        self.evicted += make_room(&mut self.unasked, &key, MAX_ENTRIES, |entry| entry.last);
         let entry = self.unasked.entry(key).or_insert_with(Unasked::new);
         entry.last = now;
+        entry.to_another = to_another;
         if !is_unasked {
             return 0;
         }
@@ -231,10 +311,10 @@ impl Memory {
     }
 
     /// Notes under which address a station speaks; the one that it forged, if it speaks under another besides.
-    fn note_station(&mut self, packet: &ArpPacket, is_twofold: bool) -> Option<Ipv4Addr> {
+    fn note_station(&mut self, packet: &ArpPacket, is_twofold: bool, is_open: bool) -> Option<Ipv4Addr> {
         let ((mac, address), now) = (packet.sender, packet.time);
         let key = (packet.vlan, mac);
-        self.evicted += make_room(&mut self.stations, &key, |entry| entry.last);
+        self.evicted += make_room(&mut self.stations, &key, MAX_ENTRIES, |entry| entry.last);
         let station = self.stations.entry(key).or_default();
         station.last = now;
         if is_twofold {
@@ -245,60 +325,34 @@ impl Memory {
         {
             *free = Some(address);
         }
+        if let Some(at) = station.addresses.iter().position(|known| *known == Some(address)) {
+            station.open[at] |= is_open;
+        }
         let (forged, time) = station.twofold?;
         let speaks_otherwise = station.addresses.iter().flatten().any(|other| *other != forged);
         let says_it_now = is_twofold || address != forged;
         (speaks_otherwise && says_it_now && now.since(time) <= self.memory_ns).then_some(forged)
     }
+}
 
-    /// Notes who holds the address; who took it from whom, if both live.
-    fn bind(&mut self, vlan: u16, address: Ipv4Addr, seen: Holder) -> Option<(Mac, Mac)> {
-        let key = (vlan, address);
-        self.evicted += make_room(&mut self.bindings, &key, |entry| entry.holder.last);
-        let entry = self.bindings.entry(key).or_insert(Binding { holder: seen, challenger: None });
-        let now = seen.last;
-        if entry.holder.mac == seen.mac {
-            let silent_ns = now.since(entry.holder.last);
-            entry.holder.last = now;
-            entry.holder.open |= seen.open;
-            // It was silent, another took its place, and now it is back: both live.
-            let late = entry
-                .challenger
-                .filter(|other| silent_ns > self.handover_ns && now.since(other.last) <= self.handover_ns);
-            return late.map(|other| (other.mac, seen.mac));
-        }
-        let silent_ns = now.since(entry.holder.last);
-        if silent_ns > self.memory_ns {
-            *entry = Binding { holder: seen, challenger: None };
-            return None;
-        }
-        let known = entry.challenger.filter(|other| other.mac == seen.mac);
-        let open = seen.open || known.is_some_and(|other| other.open);
-        entry.challenger = Some(Holder { open, ..seen });
-        if silent_ns > self.handover_ns {
-            return None;
-        }
-        // Whoever only ever claimed it unasked is the suspect, even if it came first.
-        if open && !entry.holder.open {
-            let suspect = entry.holder.mac;
-            *entry = Binding { holder: Holder { open, ..seen }, challenger: Some(entry.holder) };
-            return Some((suspect, seen.mac));
-        }
-        Some((seen.mac, entry.holder.mac))
+impl Station {
+    fn is_many(&self) -> bool {
+        self.open.iter().filter(|open| **open).count() >= MANY_ADDRESSES
     }
 }
 
 /// Makes room for a new key: a tenth goes, those not seen for longest. Answers how many went.
-fn make_room<K: Copy + Eq + std::hash::Hash, V>(
+pub(super) fn make_room<K: Copy + Eq + std::hash::Hash, V>(
     table: &mut Table<K, V>,
     key: &K,
+    most: usize,
     last: impl Fn(&V) -> Timestamp,
 ) -> u64 {
-    if table.len() < MAX_ENTRIES || table.contains_key(key) {
+    if table.len() < most || table.contains_key(key) {
         return 0;
     }
     let mut times: Vec<Timestamp> = table.values().map(&last).collect();
-    let (_, limit, _) = times.select_nth_unstable(MAX_ENTRIES / EVICT_SHARE);
+    let (_, limit, _) = times.select_nth_unstable(most / EVICT_SHARE);
     let limit = *limit;
     let before = table.len();
     table.retain(|_, entry| last(entry) > limit);

@@ -4,17 +4,24 @@
 //! beyond both, what a tool cannot avoid: a reply that nobody asked for, again and again (a cache forgets: dsniff's
 //! arpspoof repeats every 2 s, ettercap every second and then every 10 s, bettercap every second).
 //!
-//! Reported are: (1) an address is claimed while its holder lives; (2) one station announces to A that it is B, and B that it
-//! is A; (3) an unasked reply is repeated; (4) a station asks and answers at once in one name, and speaks under another;
-//! (5) a station that claimed an address sends replies with the true binding (tools do so when they end).
+//! A claim is forged only against a holder that is still there. Reported are: (1) an address is claimed unasked, and never in
+//! the open, while its holder lives, or a station speaks up for it again and again beside the holder; (2) one station
+//! tells A that it is B, and B that it is A, though it knows where one of them is; (3) an unasked reply is repeated by a station
+//! that never speaks for the address in the open; (4) a station asks and answers at once in the name of another; (5) a station
+//! that claimed an address in secret sends the true binding (tools do so when they end).
 //!
-//! Not reported: an address that moves after a silence (DHCP), virtual router addresses, replies that were asked for
-//! (proxy ARP, whatever their number), requests in masses, probes and announcements (RFC 5227).
+//! At most a duplicate address of low severity: two stations that use one address in the open or answer one question (two
+//! interfaces in one network, a bond, an address given twice).
 //!
-//! Known false alarms: a floating address that moves between living stations without a virtual MAC address (keepalived
-//! without `use_vmac`); a station that roams behind a repeater that puts its own address in place of its clients'.
+//! Not reported: one station that stands for many (virtual machines that are bridged to Wi-Fi, repeaters, proxy ARP), an address
+//! that moves after a silence or is used once more after it was given up (DHCP), virtual router addresses, requests in masses,
+//! probes and announcements (RFC 5227).
 
+mod claimants;
+mod gateway;
 mod memory;
+
+pub(super) use gateway::Sought;
 
 use super::declaration::{Basis, Cost, Declaration, FlowUse, Rates, Scope};
 use super::named::Station;
@@ -77,6 +84,7 @@ impl ArpSpoof {
             Sign::Restores(holder) => {
                 format!("claimed {address}, and now says in frames of its own that it is at {holder}")
             }
+            Sign::Duplicate(other) => format!("uses {address}, which {other} uses as well"),
         };
         let mut facts = vec![
             ("sign", claim.sign.word().to_owned()),
@@ -84,20 +92,21 @@ impl ArpSpoof {
             ("unasked_replies", claim.unasked.to_string()),
             ("vlan", claim.vlan.to_string()),
         ];
-        if let Sign::Conflict(holder) | Sign::Restores(holder) = claim.sign {
+        if let Sign::Conflict(holder) | Sign::Restores(holder) | Sign::Duplicate(holder) = claim.sign {
             facts.push(("holder", holder.to_string()));
         }
         Finding {
             detector: DECLARATION.name,
             basis: DECLARATION.basis,
-            kind: AlertKind::ArpSpoof,
+            kind: claim.sign.kind(),
             source: Party::Mac(attacker.0),
             destination: Party::Host(address.into()),
             port: None,
             start: view.start(),
             end: view.end(),
+            seen: None,
             measure: Measure {
-                name: "forged_claims",
+                name: if claim.sign.is_forged() { "forged_claims" } else { "double_claims" },
                 unit: "packets",
                 observed: f64::from(if claim.sign == Sign::Repeated { claim.unasked } else { claim.count }),
                 expected: None,
@@ -112,6 +121,14 @@ impl ArpSpoof {
 }
 
 impl Sign {
+    const fn is_forged(self) -> bool {
+        !matches!(self, Self::Duplicate(_))
+    }
+
+    const fn kind(self) -> AlertKind {
+        if self.is_forged() { AlertKind::ArpSpoof } else { AlertKind::DuplicateAddress }
+    }
+
     const fn word(self) -> &'static str {
         match self {
             Self::Conflict(_) => "conflict",
@@ -119,6 +136,7 @@ impl Sign {
             Self::Repeated => "repeated",
             Self::AsksAndAnswers => "asks_and_answers",
             Self::Restores(_) => "restores",
+            Self::Duplicate(_) => "duplicate",
         }
     }
 
@@ -133,6 +151,7 @@ impl Sign {
             Self::Conflict(_) => 0.9,
             Self::Repeated => 0.8,
             Self::AsksAndAnswers => 0.7,
+            Self::Duplicate(_) => 0.3,
         }
     }
 }

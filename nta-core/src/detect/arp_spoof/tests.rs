@@ -9,6 +9,7 @@ use crate::domain::{ArpPacket, Timestamp};
 const HONEST: Mac = Mac([2, 0, 0, 0, 0, 1]);
 const EVIL: Mac = Mac([2, 0, 0, 0, 0, 0x66]);
 const VICTIM: Mac = Mac([2, 0, 0, 0, 0, 7]);
+const OTHER_MAC: Mac = Mac([2, 0, 0, 0, 0, 9]);
 const ALL: Mac = Mac([0xff; 6]);
 const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
 const HOST: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 7);
@@ -67,9 +68,13 @@ fn both_directions_without_a_question_are_a_station_in_the_middle() {
 
 #[test]
 fn both_directions_by_questions_are_reported_too() {
-    let found = reported(&[ask(0.0, (EVIL, GATEWAY), HOST), ask(0.1, (EVIL, HOST), GATEWAY)]);
+    let to = |mac, question| ArpPacket { frame_destination: mac, ..question };
+    let forged = |gap| [to(VICTIM, ask(0.0, (EVIL, GATEWAY), HOST)), to(HONEST, ask(gap, (EVIL, HOST), GATEWAY))];
+    let found = reported(&forged(0.1));
     assert!(is(&found, EVIL, HOST, "both_ways"), "{found:?}");
-    assert!(reported(&[ask(0.0, (HONEST, GATEWAY), HOST), ask(61.0, (HONEST, HOST), GATEWAY)]).is_empty());
+    assert!(reported(&forged(61.0)).is_empty());
+    // To all: the two may be virtual machines behind one MAC address that look for each other.
+    assert!(reported(&[ask(0.0, (EVIL, GATEWAY), HOST), ask(0.1, (EVIL, HOST), GATEWAY)]).is_empty());
 }
 
 #[test]
@@ -95,9 +100,93 @@ fn asking_and_answering_at_once_in_one_name_is_reported_when_another_name_follow
 fn an_address_that_moves_after_a_silence_is_a_lease() {
     let announce = |time_s, mac| ask(time_s, (mac, HOST), HOST);
     assert!(reported(&[announce(0.0, HONEST), announce(61.0, VICTIM), announce(90.0, VICTIM)]).is_empty());
-    // Unless the first holder comes back: both live.
-    let found = reported(&[announce(0.0, HONEST), announce(61.0, EVIL), announce(63.0, HONEST)]);
-    assert!(is(&found, EVIL, HOST, "conflict"), "{found:?}");
+    // Once more under the old address, while another has it already.
+    assert!(reported(&[announce(0.0, VICTIM), announce(61.0, HONEST), announce(63.0, VICTIM)]).is_empty());
+    // Both go on: the address was given twice.
+    let found = reported(&[0.0, 2.0, 4.0, 6.0].map(|at| announce(at, if at % 4.0 == 0.0 { HONEST } else { EVIL })));
+    assert!(is(&found, EVIL, HOST, "duplicate"), "{found:?}");
+}
+
+#[test]
+fn a_station_that_speaks_up_for_another_beside_it_is_forging_if_it_has_an_address_of_its_own() {
+    let mut packets = vec![ask(0.0, (EVIL, OTHER), GATEWAY)];
+    for at in [1.0, 3.0, 5.0] {
+        packets.extend([ask(at, (HONEST, HOST), HOST), ask(at + 1.0, (EVIL, HOST), HOST)]);
+    }
+    let found = reported(&packets);
+    assert!(found.contains(&(EVIL.to_string(), HOST.to_string(), "conflict".to_owned())), "{found:?}");
+    // The gateway's address, which three stations look for, is enough one turn earlier, and without another address.
+    let mut packets: Vec<_> =
+        (1..4).map(|n| ask(0.1, (Mac([2, 0, 0, 0, 9, n]), [10, 0, 0, 90 + n].into()), GATEWAY)).collect();
+    for at in [1.0, 3.0] {
+        packets.extend([ask(at, (HONEST, GATEWAY), GATEWAY), ask(at + 1.0, (EVIL, GATEWAY), GATEWAY)]);
+    }
+    assert!(is(&reported(&packets), EVIL, GATEWAY, "conflict"));
+}
+
+#[test]
+fn two_interfaces_that_answer_one_question_are_at_most_a_duplicate() {
+    let mut packets = Vec::new();
+    for at in [0.0, 20.0, 40.0] {
+        packets.push(ask(at, (VICTIM, HOST), OTHER));
+        packets.extend([HONEST, EVIL].map(|mac| reply(at + 0.001, (mac, OTHER), (VICTIM, HOST))));
+        // Asked alone, the second answers alone, and asks in either name.
+        packets.push(ArpPacket { frame_destination: EVIL, ..ask(at + 5.0, (VICTIM, HOST), OTHER) });
+        packets.push(reply(at + 5.001, (EVIL, OTHER), (VICTIM, HOST)));
+        packets.extend([ask(at + 6.0, (EVIL, OTHER), GATEWAY), ask(at + 7.0, (HONEST, OTHER), GATEWAY)]);
+        packets.push(ask(at + 8.0, (EVIL, Ipv4Addr::new(10, 0, 0, 67)), GATEWAY));
+    }
+    assert!(is(&reported(&packets), EVIL, OTHER, "duplicate"), "{:?}", reported(&packets));
+}
+
+#[test]
+fn a_host_that_stands_for_its_virtual_machines_is_quiet() {
+    let mut packets = Vec::new();
+    for at in [0.0, 10.0, 20.0, 30.0] {
+        packets.push(ask(at, (EVIL, OTHER), GATEWAY));
+        for n in 1..4 {
+            // On the host both the guest's packet and what becomes of it are seen.
+            let (guest, own) = (Mac([8, 0, 0x27, 0, 0, n]), Ipv4Addr::new(10, 0, 0, 70 + n));
+            let at = at + f64::from(n);
+            packets.extend([ask(at, (guest, own), GATEWAY), ask(at + 0.001, (EVIL, own), GATEWAY)]);
+            packets.push(ask(at + 0.4, (VICTIM, HOST), own));
+            packets.extend([guest, EVIL].map(|mac| reply(at + 0.401, (mac, own), (VICTIM, HOST))));
+        }
+    }
+    assert!(reported(&packets).is_empty(), "{:?}", reported(&packets));
+}
+
+#[test]
+fn who_announces_the_addresses_of_living_stations_takes_them_however_many() {
+    // Three addresses in the open would pass for a host of virtual machines.
+    let stations = [(HONEST, GATEWAY), (VICTIM, HOST)];
+    let mut packets = vec![ask(0.0, (EVIL, OTHER), GATEWAY), ask(0.5, (EVIL, OTHER), HOST)];
+    for at in [1.0, 3.0, 5.0] {
+        for (mac, own) in stations {
+            packets.extend([ask(at, (mac, own), OTHER), reply(at + 0.3, (EVIL, own), (ALL, own))]);
+        }
+    }
+    let found = reported(&packets);
+    for (_, own) in stations {
+        assert!(found.contains(&(EVIL.to_string(), own.to_string(), "conflict".to_owned())), "{own}: {found:?}");
+    }
+    // A floating address that comes over: announced five times, and its holder says no more.
+    let floating = |n: u8| Ipv4Addr::new(10, 0, 0, 50 + n);
+    let mut packets: Vec<_> = (0..3).map(|n| ask(f64::from(n) / 10.0, (HONEST, floating(n)), floating(n))).collect();
+    for at in [1.0, 1.1, 1.2, 6.0, 6.1] {
+        packets.extend((0..3).map(|n| reply(at, (EVIL, floating(n)), (ALL, floating(n)))));
+    }
+    assert!(reported(&packets).is_empty(), "{:?}", reported(&packets));
+}
+
+#[test]
+fn a_client_behind_a_repeater_is_a_holder_as_any_other() {
+    let behind = |packet| ArpPacket { frame_source: OTHER_MAC, ..packet };
+    let packets = [behind(ask(0.0, (VICTIM, HOST), GATEWAY)), reply(3.0, (EVIL, HOST), (HONEST, GATEWAY))];
+    assert!(is(&reported(&packets), EVIL, HOST, "conflict"));
+    // And one that forges is named by the address to which the traffic will go.
+    let packets = [ask(0.0, (VICTIM, HOST), GATEWAY), behind(reply(3.0, (EVIL, HOST), (HONEST, GATEWAY)))];
+    assert!(is(&reported(&packets), EVIL, HOST, "conflict"));
 }
 
 #[test]

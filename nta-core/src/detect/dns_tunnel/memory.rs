@@ -16,6 +16,18 @@ const EVICT_SHARE: usize = 10;
 /// Group of the packets that are no DNS, with the server behind it.
 const NO_DNS: &str = "(no DNS)";
 const DNS_PORT: u16 = 53;
+/// Answers from which on their share of failures says something.
+const MIN_REPLIES: u32 = 10;
+/// Share of answers without success from which on nothing comes back.
+const VAIN_SHARE: f64 = 0.9;
+/// Fronts of names that did not exist, in each generation; further ones are counted and left out.
+const MAX_FRONTS: usize = 65_536;
+/// Labels of a name whose fronts are remembered: a search list appends to a name of a few.
+const MAX_LABELS: usize = 8;
+/// Endings of a search list: six in resolv.conf(5) up to glibc 2.25, and none.
+const MAX_ENDINGS: usize = 7;
+/// There is no such name (RFC 1035).
+const NXDOMAIN: u8 = 3;
 /// In a transfer one side sends data and the other acknowledges it: TCP at least every second segment (RFC 9293), batched
 /// by some; one packet in this many is still an exchange.
 const MOST_UNEQUAL: u32 = 50;
@@ -47,6 +59,12 @@ pub(super) struct Use {
     pub(super) answer_bytes: u64,
     /// Packets that are no DNS, from the client and from the server.
     pub(super) foreign: [u32; 2],
+    /// Answers of any kind.
+    pub(super) replies: u32,
+    /// Those of them that say that there is nothing: no such name, refused, failed.
+    pub(super) failures: u32,
+    /// Names that the client asked for with another ending as well, without success: a search list's.
+    searched: Distinct,
 }
 
 impl Default for Use {
@@ -61,12 +79,15 @@ impl Default for Use {
             answers: 0,
             answer_bytes: 0,
             foreign: [0; 2],
+            replies: 0,
+            failures: 0,
+            searched: Distinct::default(),
         }
     }
 }
 
 impl Use {
-    fn merge(&mut self, other: &Self) {
+    pub(super) fn merge(&mut self, other: &Self) {
         self.queries += other.queries;
         self.carriers += other.carriers;
         self.names.merge(&other.names);
@@ -75,6 +96,19 @@ impl Use {
         self.answers += other.answers;
         self.answer_bytes += other.answer_bytes;
         self.foreign = [0, 1].map(|side| self.foreign[side] + other.foreign[side]);
+        self.replies += other.replies;
+        self.failures += other.failures;
+        self.searched.merge(&other.searched);
+    }
+
+    /// Whether nearly every answer says that there is nothing: no data comes back.
+    pub(super) fn is_in_vain(&self) -> bool {
+        self.replies >= MIN_REPLIES && f64::from(self.failures) >= VAIN_SHARE * f64::from(self.replies)
+    }
+
+    /// Whether most of the names are a search list's.
+    pub(super) fn is_searched(&self) -> bool {
+        self.searched.count() * 2 >= self.names.count()
     }
 
     /// Bytes in front of the parent, per query.
@@ -99,6 +133,31 @@ impl Use {
     }
 }
 
+/// What names that did not exist begin with, by client.
+type Fronts = HashMap<u32, Front, RandomState>;
+
+#[derive(Clone, Debug)]
+struct Front {
+    /// Different endings behind it, at most as many as a search list has.
+    endings: Vec<u32>,
+    is_many: bool,
+    /// Parent domain with the first ending.
+    parent: String,
+}
+
+impl Front {
+    /// Takes an ending; whether it is one of a few.
+    fn take(&mut self, ending: u32) -> bool {
+        if !self.endings.contains(&ending) {
+            self.is_many |= self.endings.len() >= MAX_ENDINGS;
+            if !self.is_many {
+                self.endings.push(ending);
+            }
+        }
+        !self.is_many && self.endings.len() > 1
+    }
+}
+
 type Generation = HashMap<Pair, Use, RandomState>;
 
 /// The last one to two spans.
@@ -108,6 +167,7 @@ pub(super) struct Memory {
     began: Timestamp,
     now: Generation,
     before: Generation,
+    fronts: Fronts,
     /// Pairs asked for since the last look; bounded by the events of a window.
     touched: BTreeSet<Pair>,
     /// Pairs that had to go because a generation was full.
@@ -121,6 +181,7 @@ impl Memory {
             began: Timestamp::default(),
             now: Generation::default(),
             before: Generation::default(),
+            fronts: Fronts::default(),
             touched: BTreeSet::new(),
             evicted: 0,
         }
@@ -132,9 +193,11 @@ impl Memory {
         if now < self.began || age >= 2 * self.span_ns {
             self.before.clear();
             self.now.clear();
+            self.fronts.clear();
             self.began = now;
         } else if age >= self.span_ns {
             self.before = std::mem::take(&mut self.now);
+            self.fronts.clear();
             self.began = now;
         }
     }
@@ -157,15 +220,20 @@ impl Memory {
             return;
         }
         let Some(question) = message.questions.first() else { return };
+        if message.is_response {
+            self.note_fronts(client.0, message, hosts);
+        }
         let Some(name) = Name::of(&question.name).filter(|_| !is_reversed_address(&question.name)) else { return };
         let is_carrier = is_carrier(question.qtype);
         let hash = hosts.hash(&question.name.to_ascii_lowercase());
         let seen = self.entry(client.0, name.parent);
         seen.server = server.0;
         if message.is_response {
+            seen.replies += 1;
+            seen.failures += u32::from(message.rcode != 0);
             if message.answers > 0 && is_carrier {
                 seen.answers += 1;
-                seen.answer_bytes += u64::from(message.answer_bytes());
+                seen.answer_bytes += u64::from(answer_bytes(message, question.name.len()));
             }
             return;
         }
@@ -174,6 +242,53 @@ impl Memory {
         seen.names.insert(hash);
         seen.bytes += u64::from(name.bytes);
         seen.entropy += name.entropy;
+    }
+
+    /// A resolver's search list asks for one name with each of its endings, until one exists: whose front has another ending as well
+    /// is a name that the client looks for, and carries nothing. With more endings than a list has, it is a tunnel's label.
+    fn note_fronts(&mut self, client: IpAddr, message: &DnsMessage, hosts: &Hosts) {
+        let Some(question) = message.questions.first() else { return };
+        let lower = question.name.to_ascii_lowercase();
+        let lower = lower.trim_end_matches('.');
+        let front = |text: &str| hosts.hash(&(client, text));
+        if message.rcode != NXDOMAIN {
+            // It exists with no ending: what was asked with one was a search list's.
+            if let Some(known) = self.fronts.get(&front(lower)).filter(|known| !known.is_many) {
+                let name = hosts.hash(&(front(lower), known.endings.first()));
+                let parent = known.parent.clone();
+                self.searched(client, parent, name);
+            }
+            return;
+        }
+        let parent = Name::of(lower).map(|name| name.parent).unwrap_or_default();
+        let dots: Vec<usize> = lower.match_indices('.').map(|(at, _)| at).take(MAX_LABELS).collect();
+        let mut earlier = None;
+        // The longest front that is known speaks for the name.
+        for at in dots.into_iter().rev() {
+            let (key, ending) = (front(&lower[..at]), hosts.hash(&&lower[at..]));
+            let is_full = self.fronts.len() >= MAX_FRONTS;
+            match self.fronts.get_mut(&key) {
+                Some(known) => {
+                    if known.take(ending) && earlier.is_none() {
+                        earlier = Some((hosts.hash(&(key, known.endings.first())), known.parent.clone()));
+                    }
+                }
+                None if is_full => self.evicted += 1,
+                None => {
+                    self.fronts.insert(key, Front { endings: vec![ending], is_many: false, parent: parent.clone() });
+                }
+            }
+        }
+        if let Some((name, with)) = earlier {
+            self.searched(client, with, name);
+            self.searched(client, parent, hosts.hash(&lower));
+        }
+    }
+
+    fn searched(&mut self, client: IpAddr, parent: String, name: u32) {
+        if let Some(seen) = self.now.get_mut(&Pair { client, parent }) {
+            seen.searched.insert(name);
+        }
     }
 
     /// The pairs that were asked for since the last call, in order.
@@ -210,6 +325,19 @@ impl Memory {
         self.now.retain(|_, seen| rank(seen) > limit);
         self.evicted += (before - self.now.len()) as u64;
     }
+}
+
+/// Data bytes of an answer; of one that is longer than what was copied, what its length leaves beside header and question.
+fn answer_bytes(message: &DnsMessage, name_bytes: usize) -> u32 {
+    const HEADER: u32 = 12;
+    // Length and root of the name, type and class; and of the answer a pointer to the name, type, class, life, and length.
+    const AROUND: u32 = 6 + 12;
+    let known = message.answer_bytes();
+    if !message.is_cut {
+        return known;
+    }
+    let left = message.message_bytes.saturating_sub(HEADER + AROUND + u32::try_from(name_bytes).unwrap_or(u32::MAX));
+    known.max(left)
 }
 
 /// Types whose answers hold free data: NULL, CNAME, MX, TXT, KEY, and those for private use (RFC 6895). SRV is left

@@ -8,10 +8,14 @@
 //! private), *answers* of such types that are large (commands over TXT), *polling* hundreds of names in masses. Beside
 //! that *no DNS*: packets on DNS's port that are none (iodine's raw mode, VPNs over port 53).
 //!
-//! Not reported: reverse look-ups, service discovery, names of block lists (a reversed address), domains of services that
+//! Masses of names under one parent that do not exist are no tunnel, since nothing comes back: they are a flood of the resolver
+//! and of the domain's servers (`dns_flood`, random subdomains, "water torture").
+//!
+//! Not reported: names that a resolver's search list makes up, reverse look-ups, service discovery, names of block lists (a reversed address), domains of services that
 //! carry data in names by design (`allowed_domains`). Names made up by an algorithm (DGA) have a parent each and are no
 //! tunnel. Known false alarms: a resolver whose own queries are seen asks for all its clients; allow it as a source.
 
+mod flood;
 mod memory;
 mod name;
 
@@ -146,6 +150,7 @@ impl DnsTunnel {
         let (names, queries) = (seen.names.count(), f64::from(seen.queries));
         let (bytes, entropy) = (seen.mean_bytes(), seen.mean_entropy());
         let is_random = entropy >= config.min_entropy;
+        let is_searched = seen.is_searched();
         let is_carrier = f64::from(seen.carriers) >= config.carrier_share * queries;
         // Every message of a tunnel has a name of its own; an address is asked for twice (A, AAAA), and some again.
         let is_fresh = names as f64 >= queries / 4.0;
@@ -157,12 +162,14 @@ impl DnsTunnel {
             threshold: threshold as f64,
         };
         let rules = [
-            (is_fresh && is_random && bytes >= config.upload_bytes).then(|| rule("upload", names, config.min_names)),
-            (is_random && bytes >= config.long_bytes).then(|| rule("long_names", names, config.min_long_names)),
+            (is_fresh && is_random && !is_searched && bytes >= config.upload_bytes)
+                .then(|| rule("upload", names, config.min_names)),
+            (is_random && !is_searched && bytes >= config.long_bytes)
+                .then(|| rule("long_names", names, config.min_long_names)),
             (is_fresh && is_carrier).then(|| rule("carrier", names, config.min_names)),
             (is_carrier && seen.mean_answer() >= config.answer_bytes)
                 .then(|| rule("answers", names.min(seen.answers.into()), config.min_answers)),
-            is_fresh.then(|| rule("polling", names, config.min_polled)),
+            (is_fresh && !is_searched && !seen.is_in_vain()).then(|| rule("polling", names, config.min_polled)),
             Some(Rule {
                 name: "foreign_packets",
                 unit: "packets",
@@ -203,6 +210,7 @@ impl DnsTunnel {
             port: Some(53),
             start: view.start(),
             end: view.end(),
+            seen: None,
             measure: Measure {
                 name: rule.name,
                 unit: rule.unit,
@@ -261,6 +269,8 @@ impl Detector for DnsTunnel {
             same
         });
         out.append(&mut found);
+        let wanted = pairs.iter().filter(|pair| !self.is_allowed(&pair.parent));
+        out.extend(flood::judge(&self.config, view, wanted.filter_map(|pair| Some((pair, self.memory.of(pair)?)))));
     }
 
     fn evicted(&self) -> u64 {

@@ -128,3 +128,50 @@ fn clouds_block_lists_reverse_names_and_mail_are_quiet() {
     // Made-up domains (DGA) have a parent each.
     assert!(rules(queries(400, 0.1, A, |i| format!("{}.com", digits(i, 16)))).is_empty());
 }
+
+/// What is found in one window of questions, each with the answer that there is no such name.
+fn in_vain(asked: impl Iterator<Item = (u32, String)>) -> Vec<Finding> {
+    let mut events = Vec::new();
+    for (client, name) in asked {
+        let question =
+            DnsMessage { client: (Ipv4Addr::from(0x0a00_0100 + client).into(), 40_000), ..message(0.0, &name, A) };
+        events.push(PacketEvent::Dns(question.clone()));
+        events.push(PacketEvent::Dns(DnsMessage { is_response: true, rcode: 3, ..question }));
+    }
+    let window = fixture::window(message(0.0, "", A).time, &events);
+    fixture::inspect(&mut DnsTunnel::new(DnsTunnelConfig::default()), std::iter::once(window))
+}
+
+#[test]
+fn a_search_list_makes_no_tunnel() {
+    let endings = ["shop.svc.cluster.local", "cluster.local", "eu-central-1.compute.internal", "corp.example"];
+    let name = |i: u32| format!("www.{}.some-owner.org", digits(i, 24));
+    let asked = (0..40).flat_map(|i| endings.map(|ending| (1, format!("{}.{ending}", name(i)))));
+    assert!(in_vain(asked).is_empty());
+    // The same names with one ending may carry what they say.
+    assert_eq!(in_vain((0..40).map(|i| (1, format!("{}.corp.example", name(i))))).len(), 1);
+}
+
+#[test]
+fn random_names_that_do_not_exist_are_a_flood_of_the_domain_and_its_resolver() {
+    let found = in_vain((0..400).map(|i| (i % 20, format!("{}.shop.example.com", digits(i, 10)))));
+    assert_eq!((found.len(), found[0].kind), (1, AlertKind::DnsFlood));
+    assert_eq!((found[0].source, found[0].destination), (Party::Many, Party::Host(SERVER)));
+    let one = in_vain((0..400).map(|i| (1, format!("{}.shop.example.com", digits(i, 10)))));
+    assert_eq!((one.len(), one[0].kind, one[0].source), (1, AlertKind::DnsFlood, Party::Host([10, 0, 1, 1].into())));
+    assert!(in_vain((0..200).map(|i| (i % 20, format!("{}.shop.example.com", digits(i, 10))))).is_empty());
+}
+
+#[test]
+fn an_answer_that_is_longer_than_what_was_copied_has_its_length() {
+    let answer = |i: u32| DnsMessage {
+        is_response: true,
+        is_cut: true,
+        answers: 1,
+        answer_sizes: vec![2],
+        message_bytes: 781,
+        ..message(f64::from(i), &format!("{i}.shell.example"), TXT)
+    };
+    let asked = (0..12).flat_map(|i| [message(f64::from(i), &format!("{i}.shell.example"), TXT), answer(i)]);
+    assert_eq!(rules(asked.collect()).last().map(String::as_str), Some("answers"));
+}

@@ -9,18 +9,30 @@
 //! Known false alarms: peer-to-peer clients whose peers share a port and are mostly gone; load balancers and inventory
 //! tools that probe by design. Evasion: fewer than the threshold a minute (see `slow_scan`), many sources.
 
+mod datagrams;
+mod protocols;
+mod spread;
+mod text;
+mod tried;
+
+pub(super) use text::list;
+pub(super) use tried::largest_network;
+
 use std::collections::VecDeque;
 use std::net::IpAddr;
 
 use nta_common::packet::proto;
 
-use super::attempt::{self, Attempt, FIRST_SESSION_PORT};
+use super::attempt::{self, Attempt};
 use super::declaration::{Basis, Cost, Declaration, FlowUse, Rates, Scope};
-use super::recent::{Map, Recent, Weigh, address};
+use super::known::Known;
+use super::recent::{Recent, Weigh, address};
 use super::{Detector, View};
 use crate::domain::{AlertKind, Contributor, Finding, FlowObservation, Measure, Party, Timestamp};
 use crate::tunables::{Bounds, tunables};
 use crate::window::{Run, Span, address_number};
+use datagrams::Datagrams;
+use tried::{Tried, answered, distinct, drop_sessions, used};
 
 tunables! {
     /// Port scans within a minute.
@@ -31,6 +43,9 @@ tunables! {
         /// Distinct hosts that one source must have tried in vain at one port within 60 s. Zeek: 25 in 5 minutes, which
         /// peer-to-peer clients and crawlers reach.
         min_hosts: u64 = 64 => Bounds::COUNT,
+        /// The same over TCP and by ping where they are of one /24 or /64: nobody has as many servers in one network that are all gone, and peers
+        /// live in many networks.
+        min_near_hosts: u64 = 10 => Bounds::COUNT,
         /// Share of all hosts tried in vain that must have been tried at that port, 0 to 1. A sweep asks all hosts for the
         /// same; the peers of a peer-to-peer client have ports of their own, and only some the common one.
         min_port_share: f64 = 0.7 => Bounds::SHARE,
@@ -56,12 +71,13 @@ const MAX_SOURCES: usize = 16_384;
 const MAX_TARGETS: usize = 4_096;
 /// How long a target counts, in seconds.
 const SECONDS: u64 = 60;
-/// UDP packets from one host to another in a second from which on they are a flood.
-const FLOOD_RATE: f64 = 1_000.0;
 /// Mean IP bytes from which on a UDP datagram is no probe, as in `udp_flood`.
 const LARGE_BYTES: u64 = 300;
-/// Candidate pairs that a peer of a call tries at most (RFC 8445, 6.1.2.5), all in vain but one.
-const MAX_CANDIDATES: usize = 100;
+/// Share of the hosts of a near sweep that must have failed: Jung's scanner.
+const NEAR_FAILED_SHARE: f64 = 0.8;
+/// Ports that a worm tries at most, and the share of all hosts tried in vain that they must make up together.
+const MAX_WORM_PORTS: usize = 4;
+const WORM_SHARE: f64 = 0.9;
 /// Targets that a finding names.
 const MAX_CONTRIBUTORS: usize = 10;
 
@@ -73,7 +89,8 @@ pub(super) struct PortScan {
     /// Who tried what in the window.
     tried: Vec<(u128, Target)>,
     /// UDP packets of the window from one host to another.
-    datagrams: Map<(IpAddr, IpAddr), u64>,
+    datagrams: Datagrams,
+    known: Known,
     dropped: u64,
 }
 
@@ -84,6 +101,10 @@ struct Target {
     host: IpAddr,
     port: u16,
     failed: bool,
+    /// Whether it sent something else than a refusal.
+    answered: bool,
+    /// Whether the source sent it data, over TCP.
+    used: bool,
 }
 
 /// What a source did, seen as one kind of scan.
@@ -105,27 +126,6 @@ type Host = (IpAddr, Vec<(u8, u16)>, usize);
 /// A port, its hosts that were tried in vain, and how many were tried.
 type Port = ((u8, u16), Vec<IpAddr>, usize);
 
-/// A target without its time; the host as one number for both families, which is faster to sort.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Tried {
-    host: u128,
-    proto: u8,
-    port: u16,
-    failed: bool,
-}
-
-impl From<&Target> for Tried {
-    fn from(target: &Target) -> Self {
-        Self { host: address_number(target.host), proto: target.proto, port: target.port, failed: target.failed }
-    }
-}
-
-impl Tried {
-    fn service(&self) -> u32 {
-        u32::from(self.proto) << 16 | u32::from(self.port)
-    }
-}
-
 impl Weigh for VecDeque<Target> {
     fn weight(&self) -> u64 {
         self.len() as u64
@@ -135,7 +135,8 @@ impl Weigh for VecDeque<Target> {
 impl PortScan {
     pub(super) fn new(config: PortScanConfig) -> Self {
         let sources = Recent::new(MAX_SOURCES, SECONDS);
-        Self { config, sources, tried: Vec::new(), datagrams: Map::default(), dropped: 0 }
+        let datagrams = Datagrams::default();
+        Self { config, sources, tried: Vec::new(), datagrams, known: Known::new(), dropped: 0 }
     }
 
     /// One host's ports. `targets` are in order by host, protocol and port.
@@ -167,18 +168,27 @@ impl PortScan {
         })
     }
 
-    /// One port of many hosts. `targets` are in order by protocol, port and host.
+    /// One port of many hosts, or the few ports that a worm tries. `targets` are in order by protocol, port and host.
     fn horizontal(&self, targets: &[Tried]) -> Option<Scan> {
         let mut ports: Vec<Port> = Vec::new();
+        let mut least = self.config.min_hosts;
         for of_protocol in targets.chunk_by(|a, b| a.proto == b.proto) {
             let asked = distinct(of_protocol.iter().filter(|t| t.failed).map(|t| t.host).collect()).len() as f64;
             for of_port in of_protocol.chunk_by(|a, b| a.port == b.port) {
                 let failed: Vec<IpAddr> = of_port.iter().filter(|t| t.failed).map(|t| address(t.host)).collect();
                 let tried = of_port.chunk_by(|a, b| a.host == b.host).count();
                 let most = failed.len() as f64 >= self.config.min_port_share * asked;
-                if most && self.is_scan(failed.len(), self.config.min_hosts, tried) {
+                // Printers and the like are looked for by a datagram to each address of a network.
+                let is_near = of_port[0].proto != proto::UDP
+                    && failed.len() as f64 >= NEAR_FAILED_SHARE * tried as f64
+                    && largest_network(&failed) as u64 >= self.config.min_near_hosts;
+                if most && (is_near || self.is_scan(failed.len(), self.config.min_hosts, tried)) {
+                    least = if is_near { self.config.min_near_hosts } else { least };
                     ports.push(((of_port[0].proto, of_port[0].port), failed, tried));
                 }
+            }
+            if ports.is_empty() && of_protocol[0].proto == proto::TCP {
+                ports = self.of_worm(of_protocol, asked);
             }
         }
         let (_, failed, tried) = ports.iter().max_by_key(|(_, failed, _)| failed.len())?;
@@ -186,11 +196,28 @@ impl PortScan {
             measure: "hosts_tried_in_vain",
             unit: "hosts",
             failed: failed.len(),
-            threshold: self.config.min_hosts,
+            threshold: least,
             share: failed.len() as f64 / *tried as f64,
             hosts: distinct(ports.iter().flat_map(|(_, hosts, _)| hosts.iter().map(|host| (*host, 1))).collect()),
             ports: ports.iter().map(|(port, ..)| *port).collect(),
         })
+    }
+
+    /// The ports of a worm, if they are few and with them nearly all is said: Mirai tries 23 and 2323, its heirs some more.
+    /// Peers have a port each.
+    fn of_worm(&self, of_protocol: &[Tried], asked: f64) -> Vec<Port> {
+        let by_port = of_protocol.chunk_by(|a, b| a.port == b.port);
+        let of_one = |of_port: &[Tried]| {
+            let failed: Vec<IpAddr> = of_port.iter().filter(|t| t.failed).map(|t| address(t.host)).collect();
+            ((of_port[0].proto, of_port[0].port), failed, of_port.len())
+        };
+        let mut ports: Vec<Port> = by_port.map(of_one).collect();
+        ports.sort_by_key(|(port, failed, _)| (std::cmp::Reverse(failed.len()), *port));
+        ports.truncate(MAX_WORM_PORTS);
+        let hosts = distinct(ports.iter().flat_map(|(_, failed, _)| failed.iter().copied()).collect()).len();
+        let tried: usize = ports.iter().map(|(.., tried)| tried).sum();
+        let is_worm = hosts as f64 >= WORM_SHARE * asked && self.is_scan(hosts, self.config.min_hosts, tried);
+        if is_worm { ports } else { Vec::new() }
     }
 
     fn is_scan(&self, failed: usize, least: u64, tried: usize) -> bool {
@@ -199,11 +226,20 @@ impl PortScan {
 
     fn judge(&self, view: &View<'_>, source: IpAddr, targets: &VecDeque<Target>) -> Option<Finding> {
         let at_least = if targets.len() < MAX_TARGETS { "" } else { "at least " };
+        // Since the first of what it tried in vain.
+        let in_vain =
+            targets.iter().filter(|target| target.failed && has_service(target.proto)).map(|target| target.at);
+        let seen = in_vain.clone().min().zip(in_vain.max()).map(|(first, last)| [first, last]);
         let mut targets: Vec<Tried> = targets.iter().map(Tried::from).collect();
-        targets.sort_unstable_by_key(|t| (t.host, t.service(), t.failed));
-        targets.dedup();
+        targets.sort_unstable_by_key(|t| (t.host, t.service(), t.failed, !t.answered, t.used));
+        targets.dedup_by_key(|t| (t.host, t.service(), t.failed));
+        if let Some(finding) = protocols::judge(view, source, &targets) {
+            return Some(finding);
+        }
+        targets.retain(|target| has_service(target.proto));
         let scan = self.vertical(&targets).or_else(|| {
-            if (targets.iter().filter(|target| target.failed).count() as u64) < self.config.min_hosts {
+            let failed = targets.iter().filter(|target| target.failed).count() as u64;
+            if failed < self.config.min_hosts.min(self.config.min_near_hosts) {
                 return None;
             }
             targets.sort_unstable_by_key(|t| (t.service(), t.host, t.failed));
@@ -215,11 +251,13 @@ impl PortScan {
             _ => Party::Many,
         };
         let what = destination.host().map_or_else(|| format!("{hosts} hosts"), |host| host.to_string());
+        let named = text::ports(&scan.ports);
+        let (answered, used) = (answered(&targets, &scan), used(&targets, &scan));
         let summary = format!(
-            "{source} tried {at_least}{ports} {} of {what} within {SECONDS} s; {} % of its targets did not answer or refused",
+            "{source} tried {at_least}{ports} {} ({named}) of {what} within {SECONDS} s; {}{}",
             if ports == 1 { "port" } else { "ports" },
-            // Rounded down: an open port is what one looks for.
-            (scan.share * 1000.0).floor() / 10.0
+            if answered.is_empty() { "none answered".to_owned() } else { format!("answered: {answered}") },
+            if used.is_empty() { String::new() } else { format!("; sent data to: {used}") }
         );
         let measure = Measure {
             name: scan.measure,
@@ -232,9 +270,13 @@ impl PortScan {
         finding.source = source.into();
         finding.destination = destination;
         finding.port = if ports == 1 { scan.ports.first().map(|(_, port)| *port) } else { None };
+        finding.seen = seen;
         finding.facts = vec![
             ("hosts_tried", hosts.to_string()),
             ("ports_tried", ports.to_string()),
+            ("ports", named),
+            ("answered", answered),
+            ("sent_data_to", used),
             ("failed_share", format!("{:.3}", scan.share)),
         ];
         let mut shares = scan.hosts;
@@ -246,18 +288,9 @@ impl PortScan {
     }
 }
 
-/// Takes UDP ports of sessions out unless there are too many of them for one.
-fn drop_sessions(failed: &mut Vec<(u8, u16)>) {
-    let is_session = |(protocol, port): &(u8, u16)| *protocol == proto::UDP && *port >= FIRST_SESSION_PORT;
-    if failed.iter().filter(|port| is_session(port)).count() <= MAX_CANDIDATES {
-        failed.retain(|port| !is_session(port));
-    }
-}
-
-fn distinct<T: Ord>(mut all: Vec<T>) -> Vec<T> {
-    all.sort_unstable();
-    all.dedup();
-    all
+/// Whether there is something to be tried of a host by this protocol: a port, or an echo.
+const fn has_service(protocol: u8) -> bool {
+    matches!(protocol, proto::TCP | proto::UDP | proto::ICMP | proto::ICMPV6)
 }
 
 /// Whether it is too large for a UDP probe.
@@ -276,12 +309,26 @@ impl Detector for PortScan {
             let protocol = seen.flow.proto;
             if protocol == proto::UDP {
                 let [(source, sent), (target, _)] = attempt::sides(seen);
-                *self.datagrams.entry((source.address, target.address)).or_default() += sent.packets;
+                self.datagrams.add(source, target, sent);
             }
-            if let Some((attempt, source, target)) = attempt::judge(seen).filter(|_| !is_large(seen)) {
+            if !has_service(protocol) && seen.is_new && !attempt::is_group(seen.flow.responder.address) {
+                let (source, target) = (&seen.flow.originator, &seen.flow.responder);
+                let (at, host) = (seen.flow.last.max(run.start).min(run.end), target.address);
+                let answered = target.sent.packets > 0;
+                let target = Target { at, proto: protocol, host, port: 0, failed: !answered, answered, used: false };
+                self.tried.push((address_number(source.address), target));
+            } else if let Some((attempt, source, target)) = attempt::judge(seen).filter(|_| !is_large(seen)) {
                 let (host, port, failed) = (target.address, target.port, attempt == Attempt::Futile);
+                let pair = (source.address, host, protocol, port);
+                if !failed {
+                    self.known.add(run, pair);
+                } else if self.known.has(run, pair) {
+                    continue;
+                }
                 let at = seen.flow.last.max(run.start).min(run.end);
-                let target = Target { at, proto: protocol, host, port, failed };
+                let answered = target.sent.packets > u64::from(target.tcp.rst);
+                let used = protocol == proto::TCP && source.payload_bytes.is_some_and(|bytes| bytes > 0);
+                let target = Target { at, proto: protocol, host, port, failed, answered, used };
                 self.tried.push((address_number(source.address), target));
             }
         }
@@ -291,17 +338,14 @@ impl Detector for PortScan {
         let end = view.end();
         self.sources.advance(end);
         let mut tried = std::mem::take(&mut self.tried);
-        // In a window that was closed late a flood is over long before it: as many packets as in one of its kind are enough.
-        let window = &view.snapshot.window;
-        let most = FLOOD_RATE * window.length_ns().min(window.span_ns()) as f64 / 1e9;
-        self.datagrams.retain(|_, packets| *packets as f64 >= most);
-        if !self.datagrams.is_empty() {
-            let is_flood = |source: u128, target: &Target| {
-                target.proto == proto::UDP && self.datagrams.contains_key(&(address(source), target.host))
-            };
-            tried.retain(|(source, target)| !is_flood(*source, target));
-            self.datagrams.clear();
+        self.datagrams.leave_out(view, &mut tried);
+        // Where one direction is seen, silence is no failure; who tries in vain over TCP shows it alone.
+        if view.snapshot.visibility.udp.is_one_sided() {
+            tried.retain(|(_, target)| target.proto == proto::TCP || !target.failed);
         }
+        let of_many = spread::judge(view, &tried);
+        // Each of those who search together has tried some hosts of a network: one event, one alert.
+        let is_told = |own: &Finding| own.destination == Party::Many && of_many.iter().any(|all| all.port == own.port);
         // In order but for those whose responder tried, and in two halves.
         tried.sort_by_key(|(source, _)| *source);
         let failures = |new: &[(u128, Target)]| new.iter().filter(|(_, target)| target.failed).count();
@@ -318,14 +362,15 @@ impl Detector for PortScan {
             }
             targets.retain(|target| target.at <= end && end.since(target.at) <= SECONDS * 1_000_000_000);
             // Most sources of a flood have tried less than any scan.
-            let least = self.config.min_ports.min(self.config.min_hosts);
+            let least = self.config.min_ports.min(self.config.min_hosts).min(self.config.min_near_hosts);
             if (targets.iter().filter(|target| target.failed).count() as u64) < least {
                 continue;
             }
             let targets = std::mem::take(targets);
-            out.extend(self.judge(view, source, &targets));
+            out.extend(self.judge(view, source, &targets).filter(|own| own.port.is_none() || !is_told(own)));
             *self.sources.meet(source) = targets;
         }
+        out.extend(of_many);
         tried.clear();
         self.tried = tried;
     }

@@ -13,6 +13,8 @@ const NANOS: u64 = 1_000_000_000;
 const MAX_SHARES: usize = 32;
 /// Contributors that a finding names.
 const MAX_CONTRIBUTORS: usize = 10;
+/// The smallest share of who is named, one in so many: below it, ten of them together are not a tenth of it all.
+const LEAST_SHARE: u64 = 100;
 /// A source with this share of it all, of which no other has half as much as it, did it.
 const DOMINANT_SHARE: f64 = 0.5;
 
@@ -189,6 +191,27 @@ impl Sliding {
     }
 }
 
+/// From when to when something happened.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Active(Option<(Timestamp, Timestamp)>);
+
+impl Active {
+    /// The shortest time by which packets are divided, in seconds: what a clock of a millisecond shows.
+    const LEAST_S: f64 = 0.001;
+
+    /// Takes what happened between two instants.
+    pub(super) fn add(&mut self, first: Timestamp, last: Timestamp) {
+        let (known_first, known_last) = self.0.unwrap_or((first, last));
+        self.0 = Some((known_first.min(first), known_last.max(last)));
+    }
+
+    /// Packets a second while they came; of those whose time is not known, over the window's seconds.
+    pub(super) fn rate(&self, packets: u64, window_s: f64) -> f64 {
+        let lasted_s = self.0.map_or(window_s, |(first, last)| last.since(first) as f64 / 1e9);
+        packets as f64 / lasted_s.max(Self::LEAST_S)
+    }
+}
+
 /// Who had which share, the largest only.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Shares {
@@ -295,6 +318,11 @@ impl Shares {
         self.add_unknown(other.unknown);
     }
 
+    /// How many sources are known by name, 32 at most.
+    pub(super) fn known_sources(&self) -> u64 {
+        self.kept().count() as u64
+    }
+
     /// Share of the largest, 0 to 1.
     pub(super) fn largest(&self) -> f64 {
         let most = self.kept().map(|(_, share)| share.amount).max().unwrap_or(0);
@@ -317,10 +345,11 @@ impl Shares {
         self.of().any(|(host, share)| host != first && share.amount > amount)
     }
 
-    /// The largest shares, largest first: what each has at least.
+    /// The largest shares, largest first: what each has at least. Of sources that each have next to nothing, as forged ones have,
+    /// none is named: the ten that happen to be remembered stand for nobody.
     pub(super) fn contributors(&self) -> Vec<Contributor> {
         let sure = self.of().map(|(host, share)| (host, share.amount - share.borrowed));
-        let mut shares: Vec<(IpAddr, u64)> = sure.filter(|(_, amount)| *amount > 0).collect();
+        let mut shares: Vec<(IpAddr, u64)> = sure.filter(|(_, amount)| *amount * LEAST_SHARE >= self.total).collect();
         shares.sort_unstable_by_key(|(host, amount)| (std::cmp::Reverse(*amount), *host));
         shares.truncate(MAX_CONTRIBUTORS);
         shares.iter().map(|(host, amount)| Contributor { what: host.to_string(), amount: *amount as f64 }).collect()

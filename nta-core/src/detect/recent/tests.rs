@@ -70,6 +70,17 @@ fn a_sum_is_over_the_same_time_however_windows_lie() {
 }
 
 #[test]
+fn of_sources_that_are_each_next_to_nothing_none_is_named() {
+    let mut forged = Shares::default();
+    (0..10_000_u32).for_each(|host| forged.add(std::net::Ipv4Addr::from(host).into(), 1));
+    assert_eq!((forged.party(), forged.contributors()), (Party::Many, Vec::new()));
+    // Guessed by 20 hosts, seven times each.
+    let mut shared = Shares::default();
+    (0..140_u32).for_each(|one| shared.add(std::net::Ipv4Addr::from(one % 20).into(), 1));
+    assert_eq!(shared.contributors().len(), super::MAX_CONTRIBUTORS);
+}
+
+#[test]
 fn a_source_among_many_is_not_lost() {
     let mut shares = Shares::default();
     for i in 0..10_000_u32 {

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use utoipa::openapi::schema::{AnyOfBuilder, KnownFormat, ObjectBuilder, Schema, SchemaFormat, SchemaType, Type};
 
+use crate::config::SensorName;
 use crate::json::protocol_number;
 use crate::json::words::words_schema;
 use nta_core::domain::{AlertKind, Severity, Timestamp};
@@ -98,6 +99,21 @@ impl Parameter for PartyName {
 
     fn schema() -> Schema {
         text().min_length(Some(1)).max_length(Some(MAX_PARTY)).into()
+    }
+}
+
+/// The name of a sensor.
+#[derive(Clone, Debug)]
+pub(in crate::api) struct Sensor(pub(in crate::api) String);
+
+impl Parameter for Sensor {
+    fn parse(text: &str) -> Result<Self, String> {
+        let name = text.parse::<SensorName>().ok().and_then(|name| name.get().map(str::to_owned));
+        name.map(Self).ok_or_else(|| "the name of a sensor, as rows have it".to_owned())
+    }
+
+    fn schema() -> Schema {
+        text().pattern(Some(r"^[A-Za-z0-9._\-]{1,64}$")).into()
     }
 }
 

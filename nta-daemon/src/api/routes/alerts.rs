@@ -7,7 +7,7 @@ use utoipa::openapi::Schema;
 
 use crate::api::error::Problem;
 use crate::api::extract::{
-    InPath, Json, Parameter, PartyName, Path, PathParameter, Query, Text, Word, parameters, text,
+    InPath, Json, Parameter, PartyName, Path, PathParameter, Query, Sensor, Text, Word, parameters, text,
 };
 use crate::api::page::{List, PageQuery, Period, SortField};
 use crate::api::state::now;
@@ -15,6 +15,8 @@ use crate::api::{ApiError, ApiState, found};
 use crate::json::{AlertJson, words};
 use crate::store::{AlertFilter, AlertPatch, AlertSort, Note, Patched, StoredAlert};
 use nta_core::domain::{AlertKind, Severity};
+
+use super::hosts::is_inside;
 
 impl SortField for AlertSort {
     const ALL: &'static [(&'static str, Self)] =
@@ -31,9 +33,11 @@ const NOBODY: &str = "api";
 /// An alert with what people did about it.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(in crate::api) struct AlertItem {
+    /// Name of the sensor that saw it; null where it was not noted.
+    sensor: Option<String>,
     #[serde(flatten)]
     alert: AlertJson,
-    /// Whether the source is in one's own networks, `detect.local_networks`; null when it is no address.
+    /// Whether the source is in one's own networks, `detect.local_networks`; null when it is no host's address.
     source_inside: Option<bool>,
     /// The same of the destination.
     destination_inside: Option<bool>,
@@ -130,11 +134,12 @@ impl PathParameter for AlertId {
 impl AlertItem {
     pub(super) fn new(stored: StoredAlert, state: &ApiState) -> Self {
         let local = &state.analysis.detect.local_networks;
-        let inside = |party: &Option<String>| Some(local.contains(&party.as_ref()?.parse().ok()?));
+        let inside = |party: &Option<String>| is_inside(party.as_ref()?, local);
         Self {
             source_inside: inside(&stored.source),
             destination_inside: inside(&stored.destination),
             alert: found::alert(&stored),
+            sensor: stored.sensor,
             status: stored.status,
             status_by: stored.status_by,
             status_at: stored.status_at.map(|time| time.to_string()),
@@ -163,6 +168,8 @@ parameters! {
         "source" => source: PartyName,
         /// Who suffers it, as the alert writes it.
         "destination" => destination: PartyName,
+        /// Name of the sensor that saw it; all of them unless given.
+        "sensor" => sensor: Sensor,
         ..period: Period,
         ..page: PageQuery<AlertSort>,
     }
@@ -196,6 +203,7 @@ pub(in crate::api) async fn list(
         host: None,
         from: range.from,
         to: range.to,
+        sensor: query.sensor.map(|sensor| sensor.0),
     };
     let alerts = state.store.alerts(&filter, query.page.sort, query.page.position).await?;
     Ok(Json(query.page.list(

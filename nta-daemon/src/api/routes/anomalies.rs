@@ -8,10 +8,10 @@ use serde::Serialize;
 
 use super::metrics::WindowId;
 use crate::api::error::Problem;
-use crate::api::extract::{InPath, Json, Path, Query, parameters};
+use crate::api::extract::{InPath, Json, Path, Query, Sensor, parameters};
+use crate::api::found::AnomalyItem;
 use crate::api::page::{List, PageQuery, Period, SortField};
 use crate::api::{ApiError, ApiState, found};
-use crate::json::AnomalyJson;
 use crate::store::{AnomalyFilter, AnomalySort, KindCount, Range};
 use nta_core::domain::{AlertKind, Severity, Timestamp};
 
@@ -35,6 +35,8 @@ parameters! {
         "type" => kind: AlertKind,
         /// Severity that the alert had in that window.
         "severity" => severity: Severity,
+        /// Name of the sensor that saw it; all of them unless given.
+        "sensor" => sensor: Sensor,
         ..period: Period,
     }
 }
@@ -64,7 +66,8 @@ parameters! {
 
 impl AnomaliesFilter {
     fn between(&self, Range { from, to }: Range) -> AnomalyFilter {
-        AnomalyFilter { kind: self.kind.map(AlertKind::word), severity: self.severity, from, to }
+        let sensor = self.sensor.as_ref().map(|sensor| sensor.0.clone());
+        AnomalyFilter { kind: self.kind.map(AlertKind::word), severity: self.severity, from, to, sensor }
     }
 
     /// Counts take all that is stored unless a time is given.
@@ -82,7 +85,7 @@ impl AnomaliesFilter {
     tag = "anomalies",
     params(AnomaliesQuery),
     responses(
-        (status = 200, description = "The page.", body = List<AnomalyJson>),
+        (status = 200, description = "The page.", body = List<AnomalyItem>),
         (status = 422, description = "More would be read than may be; `detail` says what to ask for instead.",
             body = Problem, content_type = "application/problem+json"),
     )
@@ -90,7 +93,7 @@ impl AnomaliesFilter {
 pub(in crate::api) async fn list(
     State(state): State<ApiState>,
     Query(AnomaliesQuery { filter, page }): Query<AnomaliesQuery>,
-) -> Result<Json<List<AnomalyJson>>, ApiError> {
+) -> Result<Json<List<AnomalyItem>>, ApiError> {
     let range = page.range(filter.period, &state).await?;
     let anomalies = state.store.anomalies(&filter.between(range), page.sort, page.position).await?;
     Ok(Json(page.list(anomalies.items.iter().map(found::anomaly).collect(), anomalies.next, range)))
@@ -104,7 +107,7 @@ pub(in crate::api) async fn list(
     tag = "anomalies",
     params(TopQuery),
     responses(
-        (status = 200, description = "The page.", body = List<AnomalyJson>),
+        (status = 200, description = "The page.", body = List<AnomalyItem>),
         (status = 422, description = "More would be read than may be; `detail` says what to ask for instead.",
             body = Problem, content_type = "application/problem+json"),
     )
@@ -112,7 +115,7 @@ pub(in crate::api) async fn list(
 pub(in crate::api) async fn top(
     State(state): State<ApiState>,
     Query(TopQuery { filter, page }): Query<TopQuery>,
-) -> Result<Json<List<AnomalyJson>>, ApiError> {
+) -> Result<Json<List<AnomalyItem>>, ApiError> {
     let range = page.range(filter.period, &state).await?;
     let anomalies = state.store.anomalies(&filter.between(range), AnomalySort::Score, page.position).await?;
     Ok(Json(page.list(anomalies.items.iter().map(found::anomaly).collect(), anomalies.next, range)))
@@ -126,7 +129,7 @@ pub(in crate::api) async fn top(
     tag = "anomalies",
     params(InPath<WindowId>, PageOnly),
     responses(
-        (status = 200, description = "The page.", body = List<AnomalyJson>),
+        (status = 200, description = "The page.", body = List<AnomalyItem>),
         (status = 404, description = "There is no such window.", body = Problem,
             content_type = "application/problem+json"),
         (status = 422, description = "More would be read than may be; `detail` says what to ask for instead.",
@@ -137,7 +140,7 @@ pub(in crate::api) async fn window(
     State(state): State<ApiState>,
     Path(WindowId(id)): Path<WindowId>,
     Query(PageOnly { page }): Query<PageOnly>,
-) -> Result<Json<List<AnomalyJson>>, ApiError> {
+) -> Result<Json<List<AnomalyItem>>, ApiError> {
     if state.store.window(id).await?.is_none() {
         return Err(ApiError::NotFound { detail: format!("there is no window {id}") });
     }

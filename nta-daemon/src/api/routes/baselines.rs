@@ -16,7 +16,7 @@ use crate::api::state::now;
 use crate::api::{ApiError, ApiState};
 use crate::json::mode_name;
 use crate::json::words::{self, words_schema};
-use crate::store::Range;
+use crate::store::{Range, baselines_name};
 use nta_core::baseline::{Baselines, Export, Import, Metric, Series};
 
 /// Types come in their own order, all on one page.
@@ -147,14 +147,14 @@ pub(super) async fn known(state: &ApiState) -> Result<(Arc<Export>, &'static str
     if let Some(export) = state.stored_baselines() {
         return Ok((export, "store"));
     }
-    Ok(match state.store.baselines(name(state)).await? {
+    Ok(match state.store.baselines(&name(state)).await? {
         Some(export) => (state.keep_baselines(Some(export)).unwrap_or_default(), "store"),
         None => (Arc::default(), "none"),
     })
 }
 
-fn name(state: &ApiState) -> &'static str {
-    mode_name(state.status().mode)
+fn name(state: &ApiState) -> String {
+    baselines_name(state.status().mode, state.sensor.as_deref().unwrap_or_default())
 }
 
 /// What is known of the network; the hosts, which are many, are left out.
@@ -271,7 +271,7 @@ pub(in crate::api) async fn stats(
     let learning = of_network(&state, &export)?.state();
     let config = &state.analysis.baseline;
     Ok(Json(LearningStats {
-        name: name(&state),
+        name: mode_name(state.status().mode),
         updated: learning.updated.map(|time| time.to_string()),
         origin,
         warm_up_windows: config.warm_up_windows,
@@ -337,7 +337,7 @@ pub(super) async fn apply(state: &ApiState, import: Import) -> Result<Baselines,
     let busy = |busy: crate::pipeline::baselines::Busy| ApiError::Conflict { detail: busy.to_string() };
     state.analysis.baselines.order(import).map_err(busy)?;
     let export = imported.export();
-    let saved = state.store.save_baselines(name(state), &export).await;
+    let saved = state.store.save_baselines(&name(state), &export).await;
     state.keep_baselines(saved.is_ok().then_some(export));
     saved?;
     Ok(imported)

@@ -6,8 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::api::error::Problem;
 use crate::api::extract::{Json, Query};
+use crate::api::found::WindowItem;
 use crate::api::{ApiError, ApiState};
-use crate::json::{WindowJson, seconds};
+use crate::json::seconds;
 use crate::store::{Position, WindowFilter, WindowSort, stored_spans};
 
 /// Which windows.
@@ -34,7 +35,7 @@ pub(in crate::api) struct Computed {
     /// Where to read all of them.
     path: String,
     /// The newest; null without any.
-    newest: Option<WindowJson>,
+    newest: Option<WindowItem>,
 }
 
 /// Computes windows of this length from the stored base windows.
@@ -77,6 +78,6 @@ pub(in crate::api) async fn post(
         window_size_s: seconds(span_ns),
         base_windows: state.store.windows_summary(&base).await?.windows,
         path: format!("/api/metrics?span={}", seconds(span_ns)),
-        newest: newest.items.first().map(WindowJson::from),
+        newest: newest.items.first().map(WindowItem::from),
     }))
 }

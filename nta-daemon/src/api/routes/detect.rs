@@ -126,10 +126,11 @@ pub(in crate::api) async fn post(
     }))
 }
 
-/// The newest stored windows of 30 s, oldest first.
+/// The newest stored windows of 30 s of this sensor, oldest first.
 pub(super) async fn medium_windows(state: &ApiState, most: u32) -> Result<Vec<Window>, ApiError> {
     let span_ns = Some(state.base_ns() * Span::Medium.factor());
-    let filter = WindowFilter { span_ns, ..WindowFilter::default() };
+    let sensor = state.sensor.clone();
+    let filter = WindowFilter { span_ns, sensor, ..WindowFilter::default() };
     Ok(state.store.network_windows(Span::Medium, &filter, most).await?)
 }
 

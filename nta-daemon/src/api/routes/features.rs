@@ -8,11 +8,11 @@ use serde::Serialize;
 
 use super::metrics::SpanText;
 use crate::api::error::Problem;
-use crate::api::extract::{Json, Query, parameters};
+use crate::api::extract::{Json, Query, Sensor, parameters};
 use crate::api::page::{List, PageQuery, Period, SortField};
 use crate::api::{ApiError, ApiState};
 use crate::json::seconds;
-use crate::store::{FeatureFilter, FeatureRow};
+use crate::store::{BySensor, FeatureFilter, FeatureRow};
 use nta_core::features::{FEATURES, SCHEMA_VERSION};
 use nta_core::window::Span;
 
@@ -28,6 +28,8 @@ impl SortField for ByTime {
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(in crate::api) struct HostFeatures {
     id: u64,
+    /// Name of the sensor that saw it; null where it was not noted.
+    sensor: Option<String>,
     /// Its address.
     host: String,
     #[schema(format = DateTime)]
@@ -52,6 +54,8 @@ parameters! {
         "window_size" => window_size: SpanText,
         /// Address of the host.
         "host" => host: IpAddr,
+        /// Name of the sensor that saw it; all of them unless given.
+        "sensor" => sensor: Sensor,
         ..period: Period,
         ..page: PageQuery<ByTime>,
     }
@@ -74,7 +78,7 @@ pub(in crate::api) async fn list(
     State(state): State<ApiState>,
     Query(query): Query<FeaturesQuery>,
 ) -> Result<Json<List<HostFeatures>>, ApiError> {
-    let FeaturesQuery { window_size, host, period, page } = query;
+    let FeaturesQuery { window_size, host, sensor, period, page } = query;
     let base_ns = state.base_ns();
     let sizes = Span::ALL.map(|span| base_ns * span.factor());
     let size = window_size.map_or(base_ns, SpanText::as_nanos);
@@ -83,12 +87,18 @@ pub(in crate::api) async fn list(
         return Err(ApiError::invalid("window_size", format!("`{}`: expected one of {sizes}", seconds(size))));
     }
     let range = page.range(period, &state).await?;
-    let filter = FeatureFilter { span_ns: Some(size), host, from: range.from, to: range.to };
+    let filter = FeatureFilter {
+        span_ns: Some(size),
+        host,
+        from: range.from,
+        to: range.to,
+        sensor: sensor.map(|sensor| sensor.0),
+    };
     let features = state.store.features(&filter, page.position).await?;
     Ok(Json(page.list(features.items.iter().map(json).collect(), features.next, range)))
 }
 
-fn json((id, row): &(u64, FeatureRow)) -> HostFeatures {
+fn json((id, row): &(u64, BySensor<FeatureRow>)) -> HostFeatures {
     // Vectors of other versions have other names, which are not known any more.
     let names = FEATURES.iter().map(|feature| feature.name).take(row.vector.len());
     let features = if row.schema_version == SCHEMA_VERSION {
@@ -98,6 +108,7 @@ fn json((id, row): &(u64, FeatureRow)) -> HostFeatures {
     };
     HostFeatures {
         id: *id,
+        sensor: row.sensor.clone(),
         host: row.host.to_string(),
         window_start: row.start.to_string(),
         window_end: row.end.to_string(),

@@ -13,10 +13,10 @@ use tokio::task::spawn_blocking;
 use tracing::error;
 
 use crate::api::error::Problem;
-use crate::api::extract::{IpProtocol, Json, Query, parameters};
+use crate::api::extract::{IpProtocol, Json, Query, Sensor, parameters};
+use crate::api::found::FlowItem;
 use crate::api::page::{List, PageQuery, Period, SortField};
 use crate::api::{ApiError, ApiState};
-use crate::json::FlowJson;
 use crate::store::{FlowFilter, FlowSort, Key, Position, Store};
 
 impl SortField for FlowSort {
@@ -29,25 +29,38 @@ const LAST: u32 = 10;
 const STREAM_ROWS: u32 = 500;
 const NDJSON: &str = "application/x-ndjson";
 
+parameters! {
+    /// Whose flows.
+    pub(in crate::api) struct LastQuery {
+        /// Name of the sensor that saw it; all of them unless given.
+        "sensor" => sensor: Sensor,
+    }
+}
+
 /// The ten flows with the latest last packet, latest first.
 #[utoipa::path(
     get,
     path = "/api/last10",
     operation_id = "list_last_flows",
     tag = "flows",
-    responses((status = 200, description = "The flows.", body = List<FlowJson>))
+    params(LastQuery),
+    responses((status = 200, description = "The flows.", body = List<FlowItem>))
 )]
 pub(in crate::api) async fn last10(
-    _: Query<()>,
     State(state): State<ApiState>,
-) -> Result<Json<List<FlowJson>>, ApiError> {
-    let flows = state.store.last_flows(LAST).await?;
-    Ok(Json(List::whole(flows.iter().map(FlowJson::from).collect(), LAST)))
+    Query(LastQuery { sensor }): Query<LastQuery>,
+) -> Result<Json<List<FlowItem>>, ApiError> {
+    let filter = FlowFilter { sensor: sensor.map(|sensor| sensor.0), ..FlowFilter::default() };
+    let latest = Position { descending: true, after: None, limit: LAST };
+    let flows = state.store.find_flows(&filter, FlowSort::LastTime, latest).await?.items;
+    Ok(Json(List::whole(flows.iter().map(FlowItem::from).collect(), LAST)))
 }
 
 parameters! {
     /// Which page of all flows.
     pub(in crate::api) struct AllFlowsQuery {
+        /// Name of the sensor that saw it; all of them unless given.
+        "sensor" => sensor: Sensor,
         ..period: Period,
         ..page: PageQuery<FlowSort>,
     }
@@ -66,8 +79,8 @@ parameters! {
     params(AllFlowsQuery),
     responses(
         (status = 200, description = "The page, or all flows.", content(
-            (List<FlowJson> = "application/json"),
-            (FlowJson = "application/x-ndjson"),
+            (List<FlowItem> = "application/json"),
+            (FlowItem = "application/x-ndjson"),
         )),
         (status = 422, description = "More would be read than may be; `detail` says what to ask for instead.",
             body = Problem, content_type = "application/problem+json"),
@@ -76,16 +89,17 @@ parameters! {
 pub(in crate::api) async fn all(
     State(state): State<ApiState>,
     headers: HeaderMap,
-    Query(AllFlowsQuery { period, page }): Query<AllFlowsQuery>,
+    Query(AllFlowsQuery { sensor, period, page }): Query<AllFlowsQuery>,
 ) -> Result<Response, ApiError> {
     let range = page.range(period, &state).await?;
-    let filter = FlowFilter { from: range.from, to: range.to, ..FlowFilter::default() };
+    let sensor = sensor.map(|sensor| sensor.0);
+    let filter = FlowFilter { from: range.from, to: range.to, sensor, ..FlowFilter::default() };
     if accepts_ndjson(&headers) {
         let body = Body::from_stream(lines(state.store, filter));
         return Ok(([(header::CONTENT_TYPE, NDJSON)], body).into_response());
     }
     let flows = state.store.find_flows(&filter, page.sort, page.position).await?;
-    let items = flows.items.iter().map(FlowJson::from).collect();
+    let items = flows.items.iter().map(FlowItem::from).collect();
     Ok(Json(page.list(items, flows.next, range)).into_response())
 }
 
@@ -98,6 +112,8 @@ parameters! {
         "port" => port: u16,
         /// IP protocol: its name or its number.
         "proto" => proto: IpProtocol,
+        /// Name of the sensor that saw it; all of them unless given.
+        "sensor" => sensor: Sensor,
         ..period: Period,
         ..page: PageQuery<FlowSort>,
     }
@@ -111,7 +127,7 @@ parameters! {
     tag = "flows",
     params(FlowsQuery),
     responses(
-        (status = 200, description = "The page.", body = List<FlowJson>),
+        (status = 200, description = "The page.", body = List<FlowItem>),
         (status = 422, description = "More would be read than may be; `detail` says what to ask for instead.",
             body = Problem, content_type = "application/problem+json"),
     )
@@ -119,12 +135,13 @@ parameters! {
 pub(in crate::api) async fn search(
     State(state): State<ApiState>,
     Query(query): Query<FlowsQuery>,
-) -> Result<Json<List<FlowJson>>, ApiError> {
-    let FlowsQuery { host, port, proto, period, page } = query;
+) -> Result<Json<List<FlowItem>>, ApiError> {
+    let FlowsQuery { host, port, proto, sensor, period, page } = query;
     let range = page.range(period, &state).await?;
-    let filter = FlowFilter { host, port, proto: proto.map(|proto| proto.0), from: range.from, to: range.to };
+    let (proto, sensor) = (proto.map(|proto| proto.0), sensor.map(|sensor| sensor.0));
+    let filter = FlowFilter { host, port, proto, from: range.from, to: range.to, sensor };
     let flows = state.store.find_flows(&filter, page.sort, page.position).await?;
-    Ok(Json(page.list(flows.items.iter().map(FlowJson::from).collect(), flows.next, range)))
+    Ok(Json(page.list(flows.items.iter().map(FlowItem::from).collect(), flows.next, range)))
 }
 
 fn accepts_ndjson(headers: &HeaderMap) -> bool {
@@ -136,17 +153,17 @@ fn accepts_ndjson(headers: &HeaderMap) -> bool {
 /// Pages of the table as lines, made off the executor; the next page is read when the client took the one before.
 fn lines(store: Store, filter: FlowFilter) -> impl Stream<Item = Result<Bytes, ApiError>> {
     let first = Some(Position { descending: false, after: None, limit: STREAM_ROWS });
-    try_unfold((store, first), move |(store, position)| async move {
+    try_unfold((store, filter, first), move |(store, filter, position)| async move {
         let Some(position) = position else { return Ok(None) };
-        let (runtime, read) = (Handle::current(), store.clone());
-        let made = spawn_blocking(move || runtime.block_on(chunk(&read, &filter, position))).await;
+        let (runtime, read, wanted) = (Handle::current(), store.clone(), filter.clone());
+        let made = spawn_blocking(move || runtime.block_on(chunk(&read, &wanted, position))).await;
         let made = made.map_err(|_panicked| ApiError::Internal).flatten();
         let (lines, next) = made.inspect_err(|failure| {
             // The status line is gone: all that is left is to break the stream off.
             error!(error = %failure, "api: stream of flows broken off");
         })?;
         let next = next.map(|key| Position { after: Some(key), ..position });
-        Ok(Some((lines, (store, next))))
+        Ok(Some((lines, (store, filter, next))))
     })
 }
 
@@ -154,7 +171,7 @@ async fn chunk(store: &Store, filter: &FlowFilter, position: Position) -> Result
     let page = store.find_flows(filter, FlowSort::Time, position).await?;
     let mut lines = Vec::new();
     for flow in &page.items {
-        serde_json::to_writer(&mut lines, &FlowJson::from(flow)).map_err(|_cannot_fail| ApiError::Internal)?;
+        serde_json::to_writer(&mut lines, &FlowItem::from(flow)).map_err(|_cannot_fail| ApiError::Internal)?;
         lines.push(b'\n');
     }
     Ok((lines.into(), page.next))

@@ -76,7 +76,7 @@ pub(in crate::api) async fn post(
     let (from, to, count) = (first.start, last.end, windows.len());
     let alerts: Vec<(AlertKind, Timestamp, Timestamp)> = state
         .store
-        .alerts_between(from, to)
+        .alerts_between(from, to, state.sensor.as_deref())
         .await?
         .into_iter()
         .filter_map(|(kind, first, last)| Some((AlertKind::named(&kind)?, first, last)))

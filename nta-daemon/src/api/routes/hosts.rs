@@ -1,12 +1,12 @@
 //! `/api/hosts`: who is on the network, as sums over the stored flows, and the profile of each.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use axum::extract::State;
 use serde::Serialize;
 
 use crate::api::error::Problem;
-use crate::api::extract::{InPath, Json, Path, PathParameter, Query, parameters};
+use crate::api::extract::{InPath, Json, Path, PathParameter, Query, Sensor, parameters};
 use crate::api::page::{List, PageQuery, Period, SortField};
 use crate::api::{ApiError, ApiState};
 use crate::json::{protocol_name, words};
@@ -33,10 +33,12 @@ const TOP: u32 = 10;
 /// What a host did in the stored flows.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(in crate::api) struct HostJson {
+    /// Name of the sensor that saw it; null where it was not noted, and where several are summed up.
+    sensor: Option<String>,
     /// Its address.
     address: String,
-    /// Whether it is in one's own networks, `detect.local_networks`.
-    inside: bool,
+    /// Whether it is in one's own networks, `detect.local_networks`; null where it is no host's: multicast, broadcast, unspecified.
+    inside: Option<bool>,
     flows: i64,
     /// Flows that it began.
     flows_out: i64,
@@ -78,7 +80,7 @@ struct PeerJson {
 
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 struct PortJson {
-    port: String,
+    port: u16,
     protocol: String,
     /// `own` when others ask for it, `peer` when the host asks for it.
     side: &'static str,
@@ -118,7 +120,8 @@ impl HostJson {
     fn new(totals: HostTotals, local: &Networks) -> Self {
         let time = |ns: i64| Timestamp::from_nanos(u64::try_from(ns).unwrap_or_default()).to_string();
         Self {
-            inside: totals.host.parse().is_ok_and(|address| local.contains(&address)),
+            sensor: totals.sensor,
+            inside: is_inside(&totals.host, local),
             address: totals.host,
             flows: totals.flows,
             flows_out: totals.flows_out,
@@ -136,6 +139,8 @@ impl HostJson {
 parameters! {
     /// Which hosts.
     pub(in crate::api) struct HostsQuery {
+        /// Name of the sensor that saw it; all of them unless given.
+        "sensor" => sensor: Sensor,
         ..period: Period,
         ..page: PageQuery<HostSort>,
     }
@@ -156,13 +161,22 @@ parameters! {
 )]
 pub(in crate::api) async fn list(
     State(state): State<ApiState>,
-    Query(HostsQuery { period, page }): Query<HostsQuery>,
+    Query(HostsQuery { sensor, period, page }): Query<HostsQuery>,
 ) -> Result<Json<List<HostJson>>, ApiError> {
     let range = page.range(period, &state).await?;
-    let hosts = state.store.hosts([range.from, range.to], page.sort, page.position).await?;
+    let sensor = sensor.map(|sensor| sensor.0);
+    let hosts = state.store.hosts([range.from, range.to], sensor.as_deref(), page.sort, page.position).await?;
     let local = &state.analysis.detect.local_networks;
     let items = hosts.items.into_iter().map(|totals| HostJson::new(totals, local)).collect();
     Ok(Json(page.list(items, hosts.next, range)))
+}
+
+parameters! {
+    /// As whom.
+    pub(in crate::api) struct HostQuery {
+        /// Name of the sensor that saw it; all of them summed up unless given.
+        "sensor" => sensor: Sensor,
+    }
 }
 
 /// A host's profile: totals, peers, ports, what is usual, alerts.
@@ -171,7 +185,7 @@ pub(in crate::api) async fn list(
     path = "/api/hosts/{ip}",
     operation_id = "get_host",
     tag = "hosts",
-    params(InPath<IpAddr>),
+    params(InPath<IpAddr>, HostQuery),
     responses(
         (status = 200, description = "The profile.", body = HostProfile),
         (status = 404, description = "No stored flow has this host.", body = Problem,
@@ -179,34 +193,44 @@ pub(in crate::api) async fn list(
     )
 )]
 pub(in crate::api) async fn one(
-    _: Query<()>,
     State(state): State<ApiState>,
+    Query(HostQuery { sensor }): Query<HostQuery>,
     Path(address): Path<IpAddr>,
 ) -> Result<Json<HostProfile>, ApiError> {
-    let totals = state.store.host(address).await?;
+    let sensor = sensor.map(|sensor| sensor.0);
+    let rows = state.store.host(address, sensor.as_deref()).await?;
+    let totals = rows.into_iter().reduce(|sum, row| sum.and(&row));
     let totals =
         totals.ok_or_else(|| ApiError::NotFound { detail: format!("no stored flow has the host {address}") })?;
-    let filter = AlertFilter { host: Some(address.to_string()), ..AlertFilter::default() };
+    let filter = AlertFilter { host: Some(address.to_string()), sensor: sensor.clone(), ..AlertFilter::default() };
     let newest = Position { descending: true, after: None, limit: TOP };
     let alerts = state.store.alerts(&filter, AlertSort::Time, newest).await?;
     let (baselines, _) = super::baselines::known(&state).await?;
     let warm_up = state.analysis.baseline.warm_up_windows;
     Ok(Json(HostProfile {
         totals: HostJson::new(totals, &state.analysis.detect.local_networks),
-        top_peers: state.store.top_peers(address, TOP).await?.into_iter().map(peer).collect(),
-        top_ports: state.store.top_ports(address, TOP).await?.into_iter().map(port).collect(),
+        top_peers: state.store.top_peers(address, sensor.as_deref(), TOP).await?.into_iter().map(peer).collect(),
+        top_ports: state.store.top_ports(address, sensor.as_deref(), TOP).await?.iter().map(port).collect(),
         baseline: baselines.hosts.get(&address).map(|host| baseline(host, warm_up)),
         alerts: alerts.items.into_iter().map(|stored| AlertItem::new(stored, &state)).collect(),
     }))
+}
+
+/// Whether this is an address of one's own networks; `None` where it is no host's.
+pub(super) fn is_inside(address: &str, local: &Networks) -> Option<bool> {
+    let address: IpAddr = address.parse().ok()?;
+    let is_broadcast = address == IpAddr::V4(Ipv4Addr::BROADCAST);
+    let is_host = !address.is_multicast() && !address.is_unspecified() && !is_broadcast;
+    is_host.then(|| local.contains(&address))
 }
 
 fn peer(share: TrafficShare) -> PeerJson {
     PeerJson { address: share.what, flows: share.flows, bytes: share.bytes }
 }
 
-fn port(share: TrafficShare) -> PortJson {
+fn port(share: &TrafficShare) -> PortJson {
     PortJson {
-        port: share.what,
+        port: share.what.parse().unwrap_or_default(),
         protocol: protocol_name(share.proto),
         side: if share.is_responder { "own" } else { "peer" },
         flows: share.flows,

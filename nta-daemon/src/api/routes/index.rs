@@ -46,11 +46,16 @@ pub(in crate::api) async fn root(_: Query<()>, State(state): State<ApiState>) ->
 
 fn index(state: &ApiState) -> Index {
     let paths = state.document.paths.paths.iter().map(|(path, item)| {
-        let methods = operations(item)
-            .map(|(method, operation)| (method_name(&method), operation.summary.clone().unwrap_or_default()));
+        let methods =
+            operations(item).map(|(method, operation)| (method_name(&method), one_line(operation.summary.as_deref())));
         (path.clone(), methods.collect())
     });
     Index { name: "nta", version: VERSION, paths: paths.collect() }
+}
+
+/// A summary as the source has it is broken where its lines end.
+fn one_line(summary: Option<&str>) -> String {
+    summary.unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 const fn method_name(method: &HttpMethod) -> &'static str {

@@ -5,10 +5,11 @@ use serde::Serialize;
 use utoipa::openapi::Schema;
 
 use crate::api::error::Problem;
-use crate::api::extract::{InPath, Json, Parameter, Path, PathParameter, Query, number, parameters, text};
+use crate::api::extract::{InPath, Json, Parameter, Path, PathParameter, Query, Sensor, number, parameters, text};
+use crate::api::found::WindowItem;
 use crate::api::page::{List, PageQuery, Period, SortField};
 use crate::api::{ApiError, ApiState};
-use crate::json::{WindowJson, seconds};
+use crate::json::seconds;
 use crate::store::{WindowFilter, WindowSort, WindowsSummary, stored_span_from, stored_spans};
 use nta_core::domain::Timestamp;
 
@@ -81,6 +82,8 @@ parameters! {
         /// Length of the windows in seconds: a multiple of the base window's, up to an hour. Unless given, the stored length
         /// that is nearest to 10 s from above.
         "span" => span: SpanText,
+        /// Name of the sensor that saw it; all of them unless given.
+        "sensor" => sensor: Sensor,
         ..period: Period,
         ..page: PageQuery<WindowSort>,
     }
@@ -91,6 +94,8 @@ parameters! {
     pub(in crate::api) struct SummaryQuery {
         /// Length of the windows in seconds, one that is stored; base windows unless given.
         "span" => span: SpanText,
+        /// Name of the sensor that saw it; all of them unless given.
+        "sensor" => sensor: Sensor,
         ..period: Period,
     }
 }
@@ -107,7 +112,7 @@ parameters! {
     tag = "windows",
     params(WindowsQuery),
     responses(
-        (status = 200, description = "The page.", body = List<WindowJson>),
+        (status = 200, description = "The page.", body = List<WindowItem>),
         (status = 422, description = "More would be read than may be; `detail` says what to ask for instead.",
             body = Problem, content_type = "application/problem+json"),
     )
@@ -115,12 +120,13 @@ parameters! {
 pub(in crate::api) async fn list(
     State(state): State<ApiState>,
     Query(query): Query<WindowsQuery>,
-) -> Result<Json<List<WindowJson>>, ApiError> {
-    let WindowsQuery { span, period, page } = query;
+) -> Result<Json<List<WindowItem>>, ApiError> {
+    let WindowsQuery { span, sensor, period, page } = query;
     let base_ns = state.base_ns();
     let span_ns = span.map_or_else(|| Ok(default_span(base_ns)), |span| span.multiple_of(base_ns))?;
     let range = page.range(period, &state).await?;
-    let filter = WindowFilter { from: range.from, to: range.to, span_ns: Some(span_ns) };
+    let filter =
+        WindowFilter { from: range.from, to: range.to, span_ns: Some(span_ns), sensor: sensor.map(|sensor| sensor.0) };
     let windows = if stored_spans(base_ns).contains(&span_ns) {
         state.store.windows(&filter, page.sort, page.position).await?
     } else if page.sort == WindowSort::Time {
@@ -135,7 +141,7 @@ pub(in crate::api) async fn list(
         );
         return Err(ApiError::Unprocessable { field: Some("sort".to_owned()), detail });
     };
-    Ok(Json(page.list(windows.items.iter().map(WindowJson::from).collect(), windows.next, range)))
+    Ok(Json(page.list(windows.items.iter().map(WindowItem::from).collect(), windows.next, range)))
 }
 
 /// One window.
@@ -146,7 +152,7 @@ pub(in crate::api) async fn list(
     tag = "windows",
     params(InPath<WindowId>),
     responses(
-        (status = 200, description = "The window.", body = WindowJson),
+        (status = 200, description = "The window.", body = WindowItem),
         (status = 404, description = "There is no such window.", body = Problem,
             content_type = "application/problem+json"),
     )
@@ -155,10 +161,10 @@ pub(in crate::api) async fn one(
     _: Query<()>,
     State(state): State<ApiState>,
     Path(WindowId(id)): Path<WindowId>,
-) -> Result<Json<WindowJson>, ApiError> {
+) -> Result<Json<WindowItem>, ApiError> {
     let window = state.store.window(id).await?;
     window
-        .map(|window| Json(WindowJson::from(&window)))
+        .map(|window| Json(WindowItem::from(&window)))
         .ok_or_else(|| ApiError::NotFound { detail: format!("there is no window {id}") })
 }
 
@@ -173,10 +179,11 @@ pub(in crate::api) async fn one(
 )]
 pub(in crate::api) async fn summary(
     State(state): State<ApiState>,
-    Query(SummaryQuery { span, period: Period { from, to } }): Query<SummaryQuery>,
+    Query(SummaryQuery { span, sensor, period: Period { from, to } }): Query<SummaryQuery>,
 ) -> Result<Json<WindowsSummaryJson>, ApiError> {
     let span_ns = span.map(|span| span.multiple_of(state.base_ns())).transpose()?;
-    let summary = state.store.windows_summary(&WindowFilter { from, to, span_ns }).await?;
+    let sensor = sensor.map(|sensor| sensor.0);
+    let summary = state.store.windows_summary(&WindowFilter { from, to, span_ns, sensor }).await?;
     Ok(Json(WindowsSummaryJson::from(&summary)))
 }
 
@@ -219,8 +226,10 @@ struct Latency {
     mean_rtt: Option<f64>,
     /// Longest sample.
     max_rtt: Option<f64>,
-    /// Smallest mean of a window.
-    min_window_mean_rtt: Option<f64>,
+    /// Shortest sample. Where `min_rtt_of` is `window_means` it is the smallest mean of a window, or a shorter sample.
+    min_rtt: Option<f64>,
+    /// `samples`; `window_means` where some of the windows were stored by a version that kept no more than means; null without samples.
+    min_rtt_of: Option<&'static str>,
 }
 
 /// New TCP connections.
@@ -254,7 +263,8 @@ impl From<&WindowsSummary> for WindowsSummaryJson {
                 samples: sums.rtt_samples,
                 mean_rtt: mean(sums.rtt_sum_ms.unwrap_or_default(), sums.rtt_samples as f64),
                 max_rtt: sums.rtt_max_ms,
-                min_window_mean_rtt: sums.rtt_min_ms,
+                min_rtt: sums.rtt_min_ms,
+                min_rtt_of: sums.rtt_min_ms.map(|_| if sums.rtt_means > 0 { "window_means" } else { "samples" }),
             },
             connections: Connections {
                 total_across_windows: sums.connections,

@@ -1,6 +1,8 @@
 //! `GET /metrics`: the same numbers as `/api/status` for Prometheus, in the OpenMetrics text format. Labels are
 //! interfaces, maps and names fixed at compile time, never addresses.
 
+use std::sync::Arc;
+
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse as _, Response};
@@ -13,6 +15,7 @@ use prometheus_client::registry::Registry;
 
 use crate::api::extract::Query;
 use crate::api::process::{self, ProcessJson};
+use crate::api::serve::Connections;
 use crate::api::state::VERSION;
 use crate::api::{ApiError, ApiState};
 use crate::json::{EventsJson, mode_name, seconds};
@@ -29,7 +32,8 @@ use nta_core::domain::{ModelUse, Severity, Status};
         content_type = "application/openmetrics-text"))
 )]
 pub(in crate::api) async fn get(_: Query<()>, State(state): State<ApiState>) -> Result<Response, ApiError> {
-    let snapshot = Snapshot { status: state.status(), store: state.store.stats(), process: process::read() };
+    let (status, store, process) = (state.status(), state.store.stats(), process::read());
+    let snapshot = Snapshot { status, store, process, connections: Arc::clone(&state.connections) };
     let mut registry = Registry::with_prefix("nta");
     registry.register_collector(Box::new(snapshot));
     let mut text = String::new();
@@ -42,6 +46,7 @@ struct Snapshot {
     status: Status,
     store: StoreStats,
     process: ProcessJson,
+    connections: Arc<Connections>,
 }
 
 impl Collector for Snapshot {
@@ -76,6 +81,8 @@ impl Snapshot {
         page.one("flows", "Flows since the start", COUNTER, status.flows_total as f64)?;
         page.one("windows_closed", "Windows closed", COUNTER, status.windows_closed as f64)?;
         page.one("windows_folded", "Windows that others stand for", COUNTER, status.windows_folded as f64)?;
+        let left_out = status.windows_left_out as f64;
+        page.one("windows_left_out", "Windows without packets that were not reported", COUNTER, left_out)?;
         page.one("late_packets", "Packets later than their window", COUNTER, status.late_packets as f64)?;
         page.one("drain_seconds", "Time of the last drain of the maps", GAUGE, seconds(status.last_drain_ns))?;
         let up = f64::from(u8::from(status.failure.is_none()));
@@ -216,7 +223,12 @@ impl Snapshot {
         if let Some(bytes) = self.process.rss_bytes {
             page.one("process_resident_memory_bytes", "Resident memory of the daemon", GAUGE, bytes as f64)?;
         }
-        Ok(())
+        let lost = self.process.log_lines_lost as f64;
+        page.one("log_lines_lost", "Log lines that nobody read", COUNTER, lost)?;
+        let connections = &self.connections;
+        page.one("http_connections", "Connections to the API", GAUGE, connections.open() as f64)?;
+        let early = connections.closed_early() as f64;
+        page.one("http_connections_cut", "Idle connections that had to make room for others", COUNTER, early)
     }
 }
 

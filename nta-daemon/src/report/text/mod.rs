@@ -4,6 +4,7 @@ mod chart;
 mod numbers;
 mod page;
 mod skipped;
+mod tunnels;
 
 use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
@@ -13,7 +14,7 @@ use crate::json::RttSideJson;
 use crate::replay::{FileSummary, Summary};
 use nta_capture::{About, End};
 use nta_core::domain::{Alert, Party, Severity, Timestamp};
-use numbers::{bit_rate, bytes, count, counted, duration, milliseconds, packet_rate, percent};
+use numbers::{LEAST_PACKET_RATE, bit_rate, bytes, count, counted, duration, milliseconds, packet_rate, percent};
 use page::{Column, Style};
 pub(crate) use page::{Look, Page};
 
@@ -36,7 +37,8 @@ pub(crate) fn write(page: &mut Page, report: &Report, summary: &Summary, alerts:
     hosts(page, report);
     conversations(page, report);
     flows(page, &report.top_flows);
-    tcp(page, report);
+    tunnels::write(page, report);
+    tcp(page, report, summary.visibility.tcp.is_one_sided());
     round_trips(page, report);
     skipped::write(page, report, summary);
     conclusions(page, report, summary, alerts, unlisted);
@@ -121,7 +123,7 @@ fn sums(page: &mut Page, report: &Report, summary: &Summary) {
     };
     page.entry("time", &format!("{} to {} UTC, {}", date(first), time_after(first, last), duration(report.duration_s)));
     let mut packets = count(summary.packets);
-    if let Some(rate) = report.packets_per_s {
+    if let Some(rate) = report.packets_per_s.filter(|rate| *rate >= LEAST_PACKET_RATE) {
         let _always = write!(packets, ", {}", packet_rate(rate));
     }
     if let Some(mean) = report.mean_packet_bytes {
@@ -132,7 +134,7 @@ fn sums(page: &mut Page, report: &Report, summary: &Summary) {
     if summary.bytes >= 1_000 {
         let _always = write!(size, " ({})", bytes(summary.bytes));
     }
-    if let Some(rate) = report.bits_per_s {
+    if let Some(rate) = report.bits_per_s.filter(|rate| *rate >= 1.0) {
         let _always = write!(size, ", {}", bit_rate(rate));
     }
     page.entry("bytes", &size);
@@ -256,7 +258,7 @@ fn endpoint(address: &str, port: u16) -> String {
     }
 }
 
-fn tcp(page: &mut Page, report: &Report) {
+fn tcp(page: &mut Page, report: &Report, is_one_sided: bool) {
     let tcp = &report.tcp;
     if tcp.packets == 0 {
         return;
@@ -265,8 +267,18 @@ fn tcp(page: &mut Page, report: &Report) {
     let states: Vec<String> =
         report.connections.iter().map(|(state, many)| format!("{state} {}", count(*many))).collect();
     page.entry("states", &format!("{} (Zeek's conn_state)", states.join(", ")));
+    let cut = [(tcp.not_from_start, "not seen from the start"), (tcp.answers_not_seen, "without the answers")];
+    let cut: Vec<String> = cut
+        .into_iter()
+        .filter(|(many, _)| *many > 0)
+        .map(|(many, how)| format!("{} {how}", counted(many, "connection")))
+        .collect();
+    if !cut.is_empty() {
+        page.entry("cut", &cut.join(", "));
+    }
+    let (unanswered, unseen) = if is_one_sided { (0, tcp.unanswered_syns) } else { (tcp.unanswered_syns, 0) };
     let troubles = [
-        (tcp.unanswered_syns, "unanswered connection attempt"),
+        (unanswered, "unanswered connection attempt"),
         (tcp.refused, "refused connection"),
         (tcp.syn_retries, "repeated SYN or SYN-ACK"),
         (tcp.resets, "reset"),
@@ -277,6 +289,9 @@ fn tcp(page: &mut Page, report: &Report) {
     ];
     let mut found: Vec<String> =
         troubles.into_iter().filter(|(many, _)| *many > 0).map(|(many, what)| counted(many, what)).collect();
+    if unseen > 0 {
+        found.insert(0, format!("{} seen from one side", counted(unseen, "connection attempt")));
+    }
     if let Some(loss) = tcp.loss_ratio.filter(|loss| *loss > 0.0) {
         found.push(format!("{} of the packets sent again because something was lost", percent(loss)));
     }
@@ -335,7 +350,8 @@ fn conclusions(page: &mut Page, report: &Report, summary: &Summary, alerts: &[Al
 }
 
 fn alert(page: &mut Page, alert: &Alert, summary: &Summary) {
-    let (from, until) = (within(alert.first, summary.times), alert.last);
+    let [from, until] = alert.went_on();
+    let from = within(from, summary.times);
     let style = match alert.severity {
         Severity::Low => Style::Plain,
         Severity::Medium => Style::Warning,

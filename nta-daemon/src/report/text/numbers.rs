@@ -29,6 +29,9 @@ pub(super) fn bit_rate(number: f64) -> String {
     scaled(number, "bit/s")
 }
 
+/// Packets a second below which no rate is shown: of a few packets over years, three digits behind the point would be zeros.
+pub(super) const LEAST_PACKET_RATE: f64 = 0.0005;
+
 /// A rate of packets: `41.2 packets/s`.
 pub(super) fn packet_rate(number: f64) -> String {
     if number < 1_000.0 {

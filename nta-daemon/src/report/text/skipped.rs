@@ -7,6 +7,7 @@ use super::page::{Page, Style};
 use crate::replay::{Selected, Summary};
 use crate::report::Report;
 use nta_capture::End;
+use nta_core::domain::Conversations;
 
 /// Files that did not end well, as many as are named.
 const MOST_FILES: usize = 5;
@@ -135,16 +136,40 @@ fn notes(report: &Report, summary: &Summary) -> Vec<String> {
     let packets = |number: u64| counted(number, "packet");
     let dropped: u64 = summary.files.iter().filter_map(|file| file.about.dropped).sum();
     note(dropped, &|| format!("{} were dropped while the capture was made, by its own statistics", packets(dropped)));
+    let clamped: u64 = summary.files.iter().map(|file| file.lengths_clamped).sum();
+    note(clamped, &|| {
+        format!("{} with a damaged length on the wire of more than 1 GiB count as 1 GiB", packets(clamped))
+    });
     let Summary { wrong_times, set_back, late_packets, duplicates, .. } = *summary;
+    let mut hashes = std::collections::BTreeMap::new();
+    let copies = summary.files.iter().filter_map(|file| {
+        let first: &str = hashes.entry(file.sha256.as_ref()?).or_insert(&file.name);
+        (*first != file.name).then_some([&file.name, first])
+    });
+    let copies: Vec<_> = copies.collect();
+    note(copies.len() as u64, &|| {
+        let [copy, first] = copies[0];
+        format!("{} counted again: {copy} has the same bytes as {first}", counted(copies.len() as u64, "capture"))
+    });
     let has_neighbours = summary.timeless.is_empty() || wrong_times != summary.packets;
     note(if has_neighbours { wrong_times } else { 0 }, &|| {
         format!("{} had wrong time stamps, and the time of their neighbours is used", packets(wrong_times))
     });
     for name in &summary.timeless {
-        note(1, &|| format!("no packet of {name} has a time that can be used: all are put at 1970"));
+        note(1, &|| {
+            format!(
+                "no packet of {name} has a time that can be used: the first one is put at 1970, the others as long after it as they came"
+            )
+        });
     }
     note(set_back, &|| {
         format!("the time of the capture went back {} by more than a minute", counted(set_back, "time"))
+    });
+    note(summary.windows_folded, &|| {
+        format!("{} with one packet are folded into others (docs/TIME.md)", counted(summary.windows_folded, "window"))
+    });
+    note(summary.windows_left_out, &|| {
+        format!("{} without packets are left out (docs/TIME.md)", counted(summary.windows_left_out, "window"))
     });
     note(late_packets, &|| {
         format!("{} came later than their window, and are counted in the next", packets(late_packets))
@@ -153,9 +178,20 @@ fn notes(report: &Report, summary: &Summary) -> Vec<String> {
     for (protocol, of) in [("TCP", summary.visibility.tcp), ("UDP", summary.visibility.udp)] {
         let all = of.whole + of.half;
         note(u64::from(of.is_one_sided()), &|| {
-            format!("one-sided {protocol}: both directions of {} of {} conversations", count(of.whole), count(all))
+            format!(
+                "one-sided {protocol}: of flows with ten packets in a window both sides show in {} of {} windows",
+                count(of.whole),
+                count(all)
+            )
         });
     }
+    // Such flows are too short for that, and show it all the same: what was never answered was closed in good order.
+    let state = |name| report.connections.get(name).copied().unwrap_or_default();
+    let (one_sided, all) = (state("SH") + state("SHR"), report.connections.values().sum::<u64>());
+    let is_known = summary.visibility.tcp != Conversations::default();
+    note(if !is_known && one_sided * 10 >= all * 9 { one_sided } else { 0 }, &|| {
+        format!("{} of {} TCP connections show one side alone (SH, SHR)", count(one_sided), count(all))
+    });
     let [first, missed, cut, chain] =
         [Counter::FragmentFirst, Counter::FragmentMiss, Counter::L4Truncated, Counter::Ipv6ChainCut]
             .map(|counter| total.get(counter));
@@ -175,10 +211,9 @@ fn notes(report: &Report, summary: &Summary) -> Vec<String> {
     let closed: Vec<String> =
         report.tunnels_closed.iter().map(|(name, packets)| format!("{name} {}", count(*packets))).collect();
     note(closed.len() as u64, &|| {
-        format!(
-            "tunnels are counted by their outer addresses ({}); capture.tunnels = true opens them",
-            closed.join(", ")
-        )
+        let are_opened = opened > 0 || report.opens_tunnels;
+        let advice = if are_opened { "what they carry could not be read" } else { "capture.tunnels = true opens them" };
+        format!("tunnels are counted by their outer addresses ({}); {advice}", closed.join(", "))
     });
     notes
 }

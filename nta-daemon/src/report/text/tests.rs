@@ -29,8 +29,10 @@ fn alert(first: Timestamp, source: Party, destination: Party, sentence: &str) ->
         summary: sentence.to_owned(),
         facts: Vec::new(),
         contributors: Vec::new(),
+        seen: None,
     };
     Alert {
+        seen: None,
         id: AlertId(1),
         key: AlertKey::of(&finding),
         state: AlertState::Cleared,
@@ -102,17 +104,22 @@ fn everything_that_is_skipped_has_a_reason() {
         name: "x.pcap".to_owned(),
         format: "pcap".to_owned(),
         frames: 20,
+        lengths_clamped: 0,
         end,
         about: About { dropped: Some(7), ..About::default() },
         bytes: Some(2_000),
         sha256: None,
     };
     of.files = vec![file(End::CutOff { at_byte: 12_345, detail: "the file ends".to_owned() })];
+    let same =
+        |name: &str| FileSummary { name: name.to_owned(), sha256: Some("5d8f".to_owned()), ..file(End::Complete) };
+    of.files.extend(["y.pcap", "copy of y.pcap"].map(same));
     let text = shown(&of, &[], 100);
     for wanted in [
+        "  1 capture counted again: copy of y.pcap has the same bytes as y.pcap\n",
         "skipped\n  x.pcap: cut off at byte 12,345: the file ends; the 20 packets before are analysed\n",
         "  3 packets of link type 119 (IEEE802_11_PRISM), which is not analysed\n",
-        "  7 packets were dropped while the capture was made",
+        "  21 packets were dropped while the capture was made",
         "  2 packets had wrong time stamps",
         "  1 TCP segment passed twice",
     ] {
@@ -121,5 +128,28 @@ fn everything_that_is_skipped_has_a_reason() {
     for width in 40..=200 {
         let text = shown(&of, &[alert(at(2), Party::Many, Party::Nobody, &"word ".repeat(60))], width);
         assert!(text.lines().all(|line| line.width() <= width), "{width}\n{text}");
+    }
+}
+
+#[test]
+fn a_rate_of_a_few_packets_over_years_is_left_out() {
+    let years = Summary { times: Some((at(0), at(5 * 365 * 86_400))), ..summary(600) };
+    let text = shown(&years, &[], 100);
+    assert!(text.contains("packets   600, mean length 100 bytes\n"), "{text}");
+    assert!(!text.contains("bit/s"), "{text}");
+    let text = shown(&summary(600), &[], 100);
+    assert!(text.contains("packets   600, 60.0 packets/s, mean length 100 bytes\n"), "{text}");
+}
+
+#[test]
+fn who_opens_tunnels_is_not_told_to() {
+    for (opens, said) in [(false, "capture.tunnels = true opens them"), (true, "what they carry could not be read")] {
+        let mut report = Report::new(&summary(5), &Tally::default(), 18).with_tunnels_opened(opens);
+        report.tunnels_closed = BTreeMap::from([("GRE", 5)]);
+        let mut page = Page::new(Look { width: 200, colour: false, plot: false });
+        write(&mut page, &report, &summary(5), &[], 0);
+        let text = page.text();
+        assert!(text.contains("(GRE 5)") && text.contains(said), "{text}");
+        assert_eq!(text.contains("capture.tunnels"), !opens, "{text}");
     }
 }

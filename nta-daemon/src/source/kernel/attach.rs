@@ -12,8 +12,8 @@ use aya::programs::TcAttachType;
 use super::claim::Claim;
 use super::clock::monotonic_ns;
 use super::device::Device;
-use super::hook::{DIRECTIONS, Hook, NO_PERMISSION};
-use super::link::{Held, Linker};
+use super::hook::{DIRECTIONS, Hook, NO_PERMISSION, program_at};
+use super::link::{Held, Linker, xdp_names};
 use super::load::{Kernel, KernelOptions};
 use super::maps::KernelFlows;
 use super::pin::{Pins, detach, pinned_below};
@@ -62,7 +62,7 @@ pub struct AttachedKernel {
     pub(super) mark: u16,
     /// Where in the ledger each interface is counted.
     pub(super) slots: Slots,
-    /// When the first program was attached, by the kernel's clock.
+    /// When the last program was attached, by the kernel's clock: from then on both directions of all interfaces count.
     pub(super) since_ns: u64,
 }
 
@@ -106,7 +106,7 @@ impl AttachedKernel {
         let (mark, tunnel_ends) = (topology.mark(devices), slots.bits(&topology.tunnel_ends));
         let options = KernelOptions { interfaces, maps_folder, mark, tunnel_ends, ..options };
         let outcome = refuse_strays(devices, pins.as_ref()).and_then(|()| Kernel::load(&options));
-        let (kernel, mut flows) = outcome.inspect_err(|_| abandon(pins.as_ref(), devices))?;
+        let (mut kernel, mut flows) = outcome.inspect_err(|_| abandon(pins.as_ref(), devices))?;
         if let Some(pins) = &mut pins {
             flows.go_on_from(pins.identity().unwrap_or_default(), pins.base());
             if let Some(resume) = pins.take_resume() {
@@ -123,29 +123,54 @@ impl AttachedKernel {
                 "packets that pass several of these interfaces count at each: attach by tcx or auto"
             );
         }
-        let (attachments, since_ns) = (Vec::with_capacity(devices.len()), monotonic_ns());
-        let held = Vec::new();
-        let mut attached = Self { kernel, attachments, held, claims, pins, topology, mark, slots, since_ns };
-        for device in devices {
-            attached.attach_device(device, attach).inspect_err(|_| abandon(attached.pins.as_ref(), devices))?;
+        let devices_to_attach: Vec<&Device> = devices.iter().collect();
+        load_for(&mut kernel, &devices_to_attach, attach.mode, &topology);
+        flows.learn_translated(kernel.tick());
+        let (attachments, held) = (Vec::with_capacity(devices.len()), Vec::new());
+        let mut attached = Self { kernel, attachments, held, claims, pins, topology, mark, slots, since_ns: 0 };
+        for outcome in attached.attach_devices(&devices_to_attach, attach) {
+            let attachment = outcome.inspect_err(|_| abandon(attached.pins.as_ref(), devices))?;
+            attached.attachments.push(attachment);
         }
+        // Those that began and were answered meanwhile.
+        flows.learn_translated(attached.kernel.tick());
         if let Some(pins) = &attached.pins {
             pins.clean(devices);
         }
         Ok((attached, flows))
     }
 
-    pub(super) fn attach_device(&mut self, device: &Device, options: &AttachOptions) -> Result<(), SourceError> {
-        let filters: usize =
-            self.claims.iter().filter(|claim| claim.is_on(&device.name)).map(Claim::remove_filters).sum();
-        if filters > 0 {
-            let interface = &device.name;
-            tracing::info!(interface, filters, "removed filters that an earlier run left behind");
+    /// Attaches to these devices, whose programs are loaded, all hooks right after one another: whatever takes time comes before
+    /// or behind, so that no direction of no interface counts while others do not yet.
+    pub(super) fn attach_devices(
+        &mut self,
+        devices: &[&Device],
+        options: &AttachOptions,
+    ) -> Vec<Result<Attachment, SourceError>> {
+        for device in devices {
+            let filters: usize =
+                self.claims.iter().filter(|claim| claim.is_on(&device.name)).map(Claim::remove_filters).sum();
+            if filters > 0 {
+                let interface = &device.name;
+                tracing::info!(interface, filters, "removed filters that an earlier run left behind");
+            }
         }
-        let mut linker = Linker { kernel: &mut self.kernel, device, options, pins: self.pins.as_ref() };
-        let attachment = attach_device(&mut linker, device, options, &self.topology, &mut self.held)?;
-        self.attachments.push(attachment);
-        Ok(())
+        let marks = takes_tc(options.mode, &self.topology);
+        let (kernel, pins) = (&mut self.kernel, self.pins.as_ref());
+        let mut all: Vec<Taken<'_>> = devices.iter().map(|device| Taken::nothing(device)).collect();
+        for (direction, _) in DIRECTIONS {
+            for taken in all.iter_mut().filter(|taken| !taken.has_failed) {
+                let order = hooks(options.mode, taken.device, direction, marks);
+                let mut linker = Linker { kernel: &mut *kernel, device: taken.device, options, pins };
+                self.held.extend(taken.attach(&mut linker, order, direction));
+            }
+        }
+        self.since_ns = monotonic_ns();
+        let mut attachment = |taken: Taken<'_>| {
+            let linker = &mut Linker { kernel: &mut *kernel, device: taken.device, options, pins };
+            taken.attachment(linker, marks.then_some(&self.topology))
+        };
+        all.into_iter().map(&mut attachment).collect()
     }
 
     /// The loaded programs.
@@ -247,44 +272,97 @@ pub(super) fn named(slots: &Slots, devices: &[Device]) -> Vec<(u32, String)> {
     slots.for_programs().into_iter().zip(slots.indices().iter().map(name)).collect()
 }
 
-fn attach_device(
-    linker: &mut Linker<'_>,
-    device: &Device,
-    options: &AttachOptions,
-    topology: &Topology,
-    held: &mut Vec<Held>,
-) -> Result<Attachment, SourceError> {
-    let mode = options.mode;
-    let mut refused = Vec::new();
-    let mut first = |order: &[Hook], direction: TcAttachType, prefix: &str| {
+/// The hooks to try for packets of one direction, in order.
+fn hooks(mode: Attach, device: &Device, direction: TcAttachType, marks: bool) -> &'static [Hook] {
+    match direction {
+        TcAttachType::Ingress if marks => &[Hook::Tcx, Hook::Tc],
+        TcAttachType::Ingress => mode.order(device.driver.is_some()),
+        _ => mode.egress_order(),
+    }
+}
+
+/// Has the verifier see the programs that attaching to these devices takes, which is half a second for each. What it refuses shows
+/// when it is to be attached.
+pub(super) fn load_for(kernel: &mut Kernel, devices: &[&Device], mode: Attach, topology: &Topology) {
+    let marks = takes_tc(mode, topology);
+    let mut names: Vec<&'static str> = Vec::new();
+    for device in devices {
+        for (direction, _) in DIRECTIONS {
+            let order = hooks(mode, device, direction, marks);
+            // TC takes a program on every device, so that what comes behind it is not needed.
+            let to_tc = order.iter().position(|hook| !hook.is_xdp()).map_or(order.len(), |at| at + 1);
+            for hook in &order[..to_tc] {
+                match hook.is_xdp() {
+                    true => names.extend(xdp_names(device)),
+                    false => names.push(program_at(direction)),
+                }
+            }
+        }
+    }
+    names.sort_unstable();
+    names.dedup();
+    for name in names {
+        let is_xdp = name.starts_with("nta_xdp");
+        let loaded = if is_xdp { kernel.xdp(name).map(drop) } else { kernel.classifier(name).map(drop) };
+        if let Err(error) = loaded {
+            tracing::debug!(name, %error, "not loaded");
+        }
+    }
+}
+
+/// What one device has been attached to so far.
+struct Taken<'a> {
+    device: &'a Device,
+    /// Ingress, egress.
+    hooks: Vec<Hook>,
+    refused: Vec<String>,
+    has_failed: bool,
+}
+
+impl<'a> Taken<'a> {
+    const fn nothing(device: &'a Device) -> Self {
+        Self { device, hooks: Vec::new(), refused: Vec::new(), has_failed: false }
+    }
+
+    /// Takes the first hook that can be had.
+    fn attach(&mut self, linker: &mut Linker<'_>, order: &[Hook], direction: TcAttachType) -> Option<Held> {
+        let prefix = if direction == TcAttachType::Ingress { "" } else { "egress " };
         for hook in linker.in_order(order, direction) {
             match linker.attach(hook, direction) {
                 Ok(link) => {
-                    held.push(Held { index: device.index, direction, hook, link });
-                    return Ok(hook);
+                    let (interface, hook_name) = (&self.device.name, hook.name());
+                    tracing::debug!(interface, "{prefix}{hook_name} taken");
+                    self.hooks.push(hook);
+                    return Some(Held { index: self.device.index, direction, hook, link });
                 }
-                Err(reason) => refused.push(format!("{prefix}{}: {reason}", hook.name())),
+                Err(reason) => self.refused.push(format!("{prefix}{}: {reason}", hook.name())),
             }
         }
-        Err(attach_error(device, mode, &refused))
-    };
-    let marks = takes_tc(mode, topology);
-    let order = if marks { &[Hook::Tcx, Hook::Tc][..] } else { mode.order(device.driver.is_some()) };
-    let ingress = first(order, TcAttachType::Ingress, "")?;
-    let egress = first(mode.egress_order(), TcAttachType::Egress, "egress ")?;
-    let beside = linker.beside(ingress, egress);
-    Ok(Attachment {
-        interface: device.name.clone(),
-        index: device.index,
-        ingress: ingress.name().to_owned(),
-        egress: egress.name().to_owned(),
-        count_basis: if ingress.is_xdp() { "wire" } else { "segments" }.to_owned(),
-        reason: match marks {
-            true => format!("{}: counted packets are marked, which takes TC", topology.overlaps.join("; ")),
-            false => reason(device, mode, &refused, &beside),
-        },
-        nic: NicCounts::default(),
-    })
+        self.has_failed = true;
+        None
+    }
+
+    /// How it is attached, or why not; `marks` has the topology where counted packets are marked.
+    fn attachment(self, linker: &mut Linker<'_>, marks: Option<&Topology>) -> Result<Attachment, SourceError> {
+        let Self { device, refused, .. } = &self;
+        let mode = linker.options.mode;
+        let &[ingress, egress] = &self.hooks[..] else { return Err(attach_error(device, mode, refused)) };
+        let beside = linker.beside(ingress, egress);
+        Ok(Attachment {
+            interface: device.name.clone(),
+            index: device.index,
+            ingress: ingress.name().to_owned(),
+            egress: egress.name().to_owned(),
+            count_basis: if ingress.is_xdp() { "wire" } else { "segments" }.to_owned(),
+            reason: match marks {
+                Some(topology) => {
+                    format!("{}: counted packets are marked, which takes TC", topology.overlaps.join("; "))
+                }
+                None => reason(device, mode, refused, &beside),
+            },
+            nic: NicCounts::default(),
+        })
+    }
 }
 
 /// Why these hooks: what the device is, what was refused, and who else is there.

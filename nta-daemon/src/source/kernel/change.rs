@@ -2,16 +2,17 @@
 //! attached, over the same maps; then each takes the place of the one before, in the kernel and at once. An interface that stays
 //! loses no packet, and flows go on.
 
-use super::attach::{AttachOptions, AttachedKernel, named, refuse_strays, takes_tc};
+use super::attach::{AttachOptions, AttachedKernel, load_for, named, refuse_strays, takes_tc};
 use super::claim::Claim;
 use super::clock::monotonic_ns;
 use super::device::Device;
+use super::hook::DIRECTIONS;
 use super::link::{Held, Link};
 use super::load::{Kernel, KernelOptions};
 use super::maps::KernelFlows;
 use super::topology::Topology;
 use crate::source::SourceError;
-use nta_core::domain::Interface;
+use nta_core::domain::{Attachment, Interface};
 
 /// What a change of the set brought about.
 #[derive(Debug, Default)]
@@ -61,6 +62,11 @@ impl AttachedKernel {
         let options = KernelOptions { interfaces: named(&slots, &devices), mark, tunnel_ends, ..options };
         let (mut kernel, translations) = Kernel::load_beside(&options, &self.kernel)?;
         self.held.iter().try_for_each(|held| held.load(&mut kernel))?;
+        let to_tc = takes_tc(attach.mode, &topology);
+        let stays = |held: &&Held| !(to_tc && held.hook.is_xdp());
+        let hooks = |index: u32| self.held.iter().filter(|held| held.index == index).filter(stays).count();
+        let new: Vec<&Device> = devices.iter().filter(|device| hooks(device.index) < DIRECTIONS.len()).collect();
+        load_for(&mut kernel, &new, attach.mode, &topology);
         if let Some(pins) = &mut self.pins {
             let is_new = translations.is_some();
             let nat =
@@ -73,7 +79,6 @@ impl AttachedKernel {
         self.claims.extend(claims);
         std::mem::swap(&mut self.kernel, &mut kernel);
         let before = &mut kernel;
-        let to_tc = takes_tc(attach.mode, &topology);
         let mut left = Vec::new();
         for held in std::mem::take(&mut self.held) {
             let stays = devices.iter().any(|device| device.index == held.index);
@@ -98,38 +103,42 @@ impl AttachedKernel {
         }
         if let Some(translations) = translations {
             flows.join_translated(translations);
+            flows.learn_translated(self.kernel.tick());
         }
         (self.topology, self.mark, self.slots) = (topology, mark, slots);
 
         // Interfaces of which a hook is missing: new ones, and those whose hook had to be given up.
-        if self.attachments.is_empty() {
-            self.since_ns = monotonic_ns();
-        }
+        let since_ns = (!self.attachments.is_empty()).then_some(self.since_ns);
         let began_ns = monotonic_ns();
         for held in left {
             self.let_go(held, before);
         }
         let attached = std::mem::take(&mut self.attachments);
+        let known = |device: &Device| attached.iter().find(|attachment| attachment.index == device.index);
+        let has = |device: &Device| self.held.iter().filter(|held| held.index == device.index).count();
+        let (whole, parts): (Vec<&Device>, Vec<&Device>) =
+            devices.iter().partition(|device| known(device).is_some() && has(device) == DIRECTIONS.len());
+        for device in whole {
+            let known = known(device).map(|known| Attachment { interface: device.name.clone(), ..known.clone() });
+            self.attachments.extend(known);
+        }
+        parts.iter().for_each(|device| self.leave(device.index));
         let mut is_cut = false;
-        for device in &devices {
-            let has = self.held.iter().filter(|held| held.index == device.index).count();
-            let known = attached.iter().find(|attachment| attachment.index == device.index);
-            if let Some(known) = known.filter(|_| has == 2) {
-                let mut known = known.clone();
-                known.interface.clone_from(&device.name);
-                self.attachments.push(known);
-                continue;
-            }
-            self.leave(device.index);
-            let outcome = self.attach_device(device, attach);
+        for (device, outcome) in parts.iter().zip(self.attach_devices(&parts, attach)) {
             // It may have gone since it was found: then nothing of it was missed, and the next look does not find it.
             let is_there = Device::name_of(device.index).is_some();
-            is_cut |= known.is_some() && is_there;
-            if let Err(error) = outcome {
-                self.leave(device.index);
-                change.refused.extend(is_there.then_some(error));
+            is_cut |= known(device).is_some() && is_there;
+            match outcome {
+                Ok(attachment) => self.attachments.push(attachment),
+                Err(error) => {
+                    self.leave(device.index);
+                    change.refused.extend(is_there.then_some(error));
+                }
             }
         }
+        // As the devices are.
+        self.attachments.sort_by_key(|attachment| attachment.index);
+        self.since_ns = since_ns.unwrap_or(self.since_ns);
         change.uncounted_ns = is_cut.then(|| (began_ns, monotonic_ns()));
         if let Some(pins) = &self.pins {
             pins.clean(&devices);

@@ -21,6 +21,13 @@ pub(super) struct Jiffies {
     pub(super) origin_ns: u64,
 }
 
+impl Jiffies {
+    /// The tick at a time of the exact clock.
+    pub(super) const fn at(&self, ns: u64) -> u64 {
+        ns.wrapping_add(self.origin_ns) / self.tick_ns
+    }
+}
+
 /// Reads both clocks through `read` (jiffies, exact nanoseconds) until their relation is clear.
 pub(super) fn calibrate<E>(mut read: impl FnMut() -> Result<[u64; 2], E>) -> Result<Jiffies, E> {
     let began = Instant::now();

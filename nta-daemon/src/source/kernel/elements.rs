@@ -10,6 +10,7 @@ use std::path::Path;
 use aya::Pod;
 
 const BPF_MAP_LOOKUP_ELEM: libc::c_int = 1;
+const BPF_MAP_UPDATE_ELEM: libc::c_int = 2;
 const BPF_MAP_DELETE_ELEM: libc::c_int = 3;
 const BPF_MAP_GET_NEXT_KEY: libc::c_int = 4;
 const BPF_OBJ_PIN: libc::c_int = 6;
@@ -104,6 +105,17 @@ pub(super) fn pin(map: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
 /// One entry, `None` when there is none of that key.
 pub(super) fn lookup<K: Pod, V: Pod>(map: BorrowedFd<'_>, key: &K) -> io::Result<Option<V>> {
     fetch(BPF_MAP_LOOKUP_ELEM, map, key)
+}
+
+/// Makes an entry, or puts a value in the place of another.
+pub(super) fn update<K: Pod, V: Pod>(map: BorrowedFd<'_>, key: &K, value: &V) -> io::Result<()> {
+    let mut attr = ElemAttr {
+        map_fd: map.as_raw_fd() as u32,
+        key: std::ptr::from_ref(key) as u64,
+        value_or_next_key: std::ptr::from_ref(value) as u64,
+        ..ElemAttr::default()
+    };
+    bpf(BPF_MAP_UPDATE_ELEM, &mut attr)
 }
 
 /// Removes an entry and returns its last value, so that nothing counted up to the removal is lost.

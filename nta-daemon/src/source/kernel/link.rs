@@ -97,6 +97,11 @@ impl Held {
     }
 }
 
+/// Frames over one buffer need the program that takes them in fragments, where the kernel and the driver know it.
+pub(super) const fn xdp_names(device: &Device) -> &'static [&'static str] {
+    if device.mtu > SINGLE_BUFFER_MTU { &["nta_xdp_frags", "nta_xdp"] } else { &["nta_xdp"] }
+}
+
 /// Attaches to one interface.
 pub(super) struct Linker<'a> {
     pub(super) kernel: &'a mut Kernel,
@@ -132,7 +137,7 @@ impl Linker<'_> {
     pub(super) fn attach(&mut self, hook: Hook, direction: TcAttachType) -> Result<Link, String> {
         let pinned = self.pins.filter(|_| hook != Hook::Tc).map(|pins| pins.link(self.device.index, direction, hook));
         if let Some(path) = pinned.as_deref().filter(|path| path.exists()) {
-            match adopt(self.kernel, self.xdp_names(), (hook, direction), path) {
+            match adopt(self.kernel, xdp_names(self.device), (hook, direction), path) {
                 Ok(()) => {
                     let (interface, hook, path) = (&self.device.name, hook.name(), path.display().to_string());
                     tracing::info!(interface, hook, path, "replaced the program of the run before");
@@ -172,8 +177,12 @@ impl Linker<'_> {
     pub(super) fn beside(&mut self, ingress: Hook, egress: Hook) -> Vec<String> {
         let mut order = Vec::new();
         for ((direction, name), hook) in DIRECTIONS.into_iter().zip([ingress, egress]) {
+            // A program that is at no hook here may not have been loaded.
+            if hook != Hook::Tcx {
+                continue;
+            }
             let own = self.kernel.classifier(program_at(direction)).ok().and_then(|program| program.info().ok());
-            let (Hook::Tcx, Some(own)) = (hook, own) else { continue };
+            let Some(own) = own else { continue };
             let present = at_tcx(self.device.index, direction).unwrap_or_default();
             let Some(at) = present.iter().position(|program| program.id == own.id()) else { continue };
             let list = |programs: &[_]| programs.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
@@ -198,14 +207,9 @@ impl Linker<'_> {
         }
     }
 
-    /// Frames over one buffer need the program that takes them in fragments, where the kernel and the driver know it.
-    fn xdp_names(&self) -> &'static [&'static str] {
-        if self.device.mtu > SINGLE_BUFFER_MTU { &["nta_xdp_frags", "nta_xdp"] } else { &["nta_xdp"] }
-    }
-
     fn xdp(&mut self, mode: XdpMode) -> Result<Made, SourceError> {
         let (index, pinned) = (self.device.index, self.pins.is_some());
-        let names = self.xdp_names();
+        let names = xdp_names(self.device);
         first_of(names, |name| {
             let program = self.kernel.xdp(name)?;
             let failed = |source| SourceError::Program { name, source };

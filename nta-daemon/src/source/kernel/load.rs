@@ -8,15 +8,17 @@ use aya::maps::Array;
 use aya::programs::{ProgramError, ProgramInfo, SchedClassifier, TestRun as _, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfLoader};
 use aya_log::EbpfLogger;
-use nta_common::limits::MAX_INTERFACES;
+use nta_common::limits::{MAX_INTERFACES, MAX_NESTED};
 use nta_common::{Conntrack, Settings, TunnelPorts};
 
-use super::clock::{Jiffies, calibrate};
+use super::clock::{Jiffies, calibrate, monotonic_ns};
 use super::conntrack;
 use super::maps::{KernelFlows, flow_bytes};
 use super::nat::Translations;
+use super::nested::NestedMap;
 use super::pin::PINNED_MAPS;
 use super::share::SharedMaps;
+use crate::config::read_regular;
 use crate::source::{EventSettings, SourceError};
 
 /// The object that `cargo xtask build-ebpf` builds, as committed.
@@ -32,8 +34,11 @@ const VERIFIER_LINES: usize = 6;
 const NANOS_PER_JIFFY_IN_REPLAY: u32 = 1;
 /// Translated connections that are known at once: one for so many flows. Each takes a fifth of a flow's memory.
 const FLOWS_PER_TRANSLATION: u32 = 2;
-/// Entries of a map of translations that nothing is written to.
+/// Entries of a map of translations, or of nested flows, that nothing is written to.
 const SMALLEST_NAT: u32 = 64;
+/// Directions of flows of which is known in which flow they lie: one for so many flows, and no fewer than these.
+const FLOWS_PER_NESTED: u32 = 4;
+const FEWEST_NESTED: u32 = 1024;
 /// Bytes of a ring that nothing is written to; the loader makes a page of it.
 const SMALLEST_RING: u32 = 4096;
 
@@ -72,6 +77,12 @@ fn max_translated(max_flows: [u32; 2]) -> [u32; 2] {
     max_flows.map(|flows| (flows / FLOWS_PER_TRANSLATION).max(SMALLEST_NAT))
 }
 
+/// Directions of flows within others that are known beside so many flows, where tunnels are opened.
+pub(crate) fn max_nested(max_flows: [u32; 2]) -> u32 {
+    let flows = max_flows.iter().fold(0_u32, |sum, flows| sum.saturating_add(*flows));
+    (flows / FLOWS_PER_NESTED).clamp(FEWEST_NESTED, MAX_NESTED)
+}
+
 /// Flows that fit `mib` MiB of map memory: IPv4, IPv6.
 pub(crate) fn max_flows(mib: u64) -> [u32; 2] {
     let budget = mib.saturating_mul(1 << 20);
@@ -105,6 +116,9 @@ impl Kernel {
         if kernel.joins_nat() {
             flows.join_translated(Translations::take(&mut kernel.ebpf, max_translated(max_flows))?);
         }
+        if options.tunnels.is_some() {
+            flows.nest(NestedMap::take(&mut kernel.ebpf, max_nested(max_flows))?);
+        }
         Ok((kernel, flows))
     }
 
@@ -125,6 +139,11 @@ impl Kernel {
     /// The descriptor of one of its maps.
     pub(super) fn map(&self, name: &str) -> Option<BorrowedFd<'_>> {
         self.maps.get(name)
+    }
+
+    /// The tick of the kernel's clock that it is now.
+    pub(super) fn tick(&self) -> Option<u64> {
+        self.jiffies.map(|jiffies| jiffies.at(monotonic_ns()))
     }
 
     /// Whether translated connections are joined.
@@ -178,6 +197,8 @@ impl Kernel {
         let max_flows = if before.is_some() { [1; 2] } else { options.max_flows() };
         let has_nat = settings.conntrack.skb != 0 && before.is_none_or(|before| !before.joins_nat());
         let max_translated = if has_nat { max_translated(options.max_flows()) } else { [SMALLEST_NAT; 2] };
+        let has_nested = options.tunnels.is_some() && before.is_none();
+        let max_nested = if has_nested { max_nested(options.max_flows()) } else { SMALLEST_NAT };
         let ring_bytes = if before.is_some() { SMALLEST_RING } else { options.events.ring_bytes };
         let file = options.object.as_deref().map(read_object).transpose()?;
         let mut loader = EbpfLoader::new();
@@ -187,6 +208,7 @@ impl Kernel {
             .map_max_entries("FLOWS6", max_flows[1])
             .map_max_entries("NAT4", max_translated[0])
             .map_max_entries("NAT6", max_translated[1])
+            .map_max_entries("NESTED", max_nested)
             .map_max_entries("EVENTS", ring_bytes);
         if let Some(folder) = &options.maps_folder {
             for name in PINNED_MAPS {
@@ -194,7 +216,7 @@ impl Kernel {
             }
         }
         let mut ebpf =
-            loader.load(file.as_deref().unwrap_or(OBJECT)).map_err(|error| permission(error, "create BPF maps"))?;
+            loader.load(file.as_deref().unwrap_or(OBJECT)).map_err(|error| no_maps(error, options.map_memory_mib))?;
         // Only a debug build has the map that this reads.
         let diagnostics = EbpfLogger::init(&mut ebpf).ok();
         if let Some(before) = before {
@@ -233,6 +255,7 @@ impl Kernel {
         let program: &mut Xdp = program.try_into().map_err(|source| SourceError::Program { name, source })?;
         if program.fd().is_err() {
             program.load().map_err(|source| program_error(name, source))?;
+            tracing::debug!(name, "program loaded");
         }
         Ok(program)
     }
@@ -244,6 +267,7 @@ impl Kernel {
             program.try_into().map_err(|source| SourceError::Program { name, source })?;
         if program.fd().is_err() {
             program.load().map_err(|source| program_error(name, source))?;
+            tracing::debug!(name, "program loaded");
         }
         Ok(program)
     }
@@ -263,8 +287,12 @@ fn lift_memlock() {
     }
 }
 
+/// Ours has a mebibyte and a half.
+const MOST_OBJECT_BYTES: u64 = 64 << 20;
+
 fn read_object(path: &Path) -> Result<Vec<u8>, SourceError> {
-    std::fs::read(path).map_err(|e| SourceError::Unsupported(format!("eBPF object {}: {e}", path.display())))
+    read_regular(path, MOST_OBJECT_BYTES)
+        .map_err(|e| SourceError::Unsupported(format!("eBPF object {}: {e}", path.display())))
 }
 
 /// Loads the clock program alone and calibrates with it.
@@ -274,6 +302,7 @@ fn jiffies() -> Result<Jiffies, SourceError> {
         .map_max_entries("FLOWS6", 1)
         .map_max_entries("NAT4", SMALLEST_NAT)
         .map_max_entries("NAT6", SMALLEST_NAT)
+        .map_max_entries("NESTED", SMALLEST_NAT)
         .map_max_entries("EVENTS", SMALLEST_RING)
         .load(OBJECT)
         .map_err(|error| permission(error, "create BPF maps"))?;
@@ -290,6 +319,19 @@ fn jiffies() -> Result<Jiffies, SourceError> {
             .map_err(|source| SourceError::Program { name: "nta_clock", source })?;
         clocks.get(&0, 0).map_err(map_error)
     })
+}
+
+/// Why the maps are not there: they take all of their memory when they are made.
+fn no_maps(error: aya::EbpfError, mib: u64) -> SourceError {
+    let is_memory = |error: &(dyn std::error::Error + 'static)| {
+        error.downcast_ref::<io::Error>().is_some_and(|e| matches!(e.raw_os_error(), Some(libc::ENOMEM | libc::E2BIG)))
+    };
+    if causes(&error).any(is_memory) {
+        return SourceError::Unsupported(format!(
+            "capture.map_memory_mib is {mib}: the kernel has no memory for maps of that size"
+        ));
+    }
+    permission(error, "create BPF maps")
 }
 
 /// Distinguishes a missing capability from every other failure.

@@ -13,6 +13,7 @@ use super::clock::monotonic_ns;
 use super::elements::{delete, lookup, lookup_and_delete};
 use super::events::EventRing;
 use super::nat::Translations;
+use super::nested::NestedMap;
 use super::read::MapReader;
 use super::tracker::Tracker;
 use crate::source::{FlowSource, Sink, SourceError};
@@ -53,6 +54,8 @@ pub struct KernelFlows {
     tracker: Tracker,
     /// The names of translated connections, where they are joined.
     translations: Option<Translations>,
+    /// What lies in which flow, where tunnels are opened.
+    nested: Option<NestedMap>,
     /// Flows of answers that came before their translated connection was known.
     superseded: Vec<FlowKey>,
     ids: IdentityScope,
@@ -97,6 +100,7 @@ impl KernelFlows {
             slots,
             tracker: Tracker::default(),
             translations: None,
+            nested: None,
             superseded: Vec::new(),
             ids: IdentityScope::default(),
             clock_offset_ns: 0,
@@ -150,6 +154,24 @@ impl KernelFlows {
     /// Flows of translated connections carry both names.
     pub(super) fn join_translated(&mut self, translations: Translations) {
         self.translations = Some(translations);
+    }
+
+    /// Learns the translated connections that are there already, so that both halves of each are one flow from its next packet on.
+    pub(super) fn learn_translated(&mut self, tick: Option<u64>) {
+        let Some((translations, tick)) = self.translations.as_mut().zip(tick) else { return };
+        match translations.learn(tick) {
+            Ok(0) => {}
+            Ok(connections) => tracing::info!(connections, "translated connections that began before are known"),
+            Err(error) => {
+                let consequence = "connections that began before are two flows until their packets tell";
+                tracing::warn!(%error, consequence, "the table of connections cannot be read");
+            }
+        }
+    }
+
+    /// Flows within tunnels say in which.
+    pub(super) fn nest(&mut self, nested: NestedMap) {
+        self.nested = Some(nested);
     }
 
     /// Since when, by the kernel's clock, nobody has reported what is counted: an earlier daemon's last window.
@@ -242,6 +264,9 @@ impl FlowSource for KernelFlows {
             Some(translations) => translations.read(tracker.names())?,
             None => Vec::new(),
         };
+        if let Some(nested) = &mut self.nested {
+            tracker.nest(&origin, |visit| nested.read(visit))?;
+        }
         tracker.rewind();
         self.v4.drain(|key, stats| tracker.read(FlowKey::V4(*key), stats, &origin, sink))?;
         self.v6.drain(|key, stats| tracker.read(FlowKey::V6(*key), stats, &origin, sink))?;
@@ -305,6 +330,9 @@ impl FlowSource for KernelFlows {
                 FlowKey::V4(key) => self.v4.remove(key)?,
                 FlowKey::V6(key) => self.v6.remove(key)?,
             };
+            if let Some(nested) = self.nested.as_ref().filter(|_| self.tracker.lies_in_another(&key)) {
+                nested.forget(&key);
+            }
             self.tracker.remove(&key, last.as_ref(), reason, &origin, sink);
         }
         self.tracker.shrink();
@@ -358,6 +386,7 @@ impl FlowSource for KernelFlows {
         };
         let mut maps = vec![self.v4.fill(), self.v6.fill(), overflow, self.events.fill()];
         maps.extend(self.translations.iter().flat_map(Translations::fill));
+        maps.extend(self.nested.iter().map(NestedMap::fill));
         maps
     }
 

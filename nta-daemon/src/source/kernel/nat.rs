@@ -7,9 +7,11 @@ use std::os::fd::AsFd as _;
 
 use aya::Pod;
 use aya::maps::{Map, MapData};
-use nta_common::nat::{Key, Translated};
+use nta_common::nat::{Key, Translated, Tuple, translation};
 use nta_common::{FlowKey4, FlowKey6};
 
+use super::elements::{lookup, update};
+use super::older::{Connection, connections};
 use super::read::MapReader;
 use crate::source::SourceError;
 use nta_core::domain::{FlowKey, MapFill, Translation};
@@ -37,6 +39,25 @@ impl Translations {
     pub(super) fn take(ebpf: &mut aya::Ebpf, max_entries: [u32; 2]) -> Result<Self, SourceError> {
         let (v4, v6) = (NatMap::take(ebpf, "NAT4", max_entries[0])?, NatMap::take(ebpf, "NAT6", max_entries[1])?);
         Ok(Self { v4, v6, newest: 0 })
+    }
+
+    /// Learns the names of the connections that the kernel has now, at this tick of its clock; returns how many were new. As many as
+    /// there is room for: one more would push another out.
+    pub(super) fn learn(&mut self, tick: u64) -> std::io::Result<u64> {
+        let (mut new, mut seen) = (0, [0; 2]);
+        let mut failed = Ok(());
+        connections(|connection| {
+            let learned = match &connection {
+                Connection::V4(names) => self.v4.learn(names, tick, &mut seen[0]),
+                Connection::V6(names) => self.v6.learn(names, tick, &mut seen[1]),
+            };
+            match learned {
+                Ok(learned) => new += u64::from(learned),
+                Err(error) => failed = Err(error),
+            }
+            failed.is_ok()
+        })?;
+        failed.map(|()| new)
     }
 
     /// The names of all translated connections, by the key under which they are counted. Returns under which keys the answers of
@@ -88,6 +109,23 @@ where
     fn take(ebpf: &mut aya::Ebpf, name: &'static str, max_entries: u32) -> Result<Self, SourceError> {
         let Some(Map::LruHashMap(map)) = ebpf.take_map(name) else { return Err(SourceError::Missing(name)) };
         Ok(Self { name, map, max_entries, reader: MapReader::new(), entries: 0 })
+    }
+
+    /// Whether these names are new.
+    fn learn(&self, [first, answer]: &[Tuple<K::Address>; 2], tick: u64, seen: &mut u32) -> std::io::Result<bool>
+    where
+        K: Key,
+    {
+        let Some((answers, translated)) = translation::<K>(first, answer) else { return Ok(false) };
+        *seen += 1;
+        if *seen > self.max_entries {
+            return Ok(false);
+        }
+        let fd = self.map.fd().as_fd();
+        if lookup(fd, &answers)?.is_some_and(|known: Translated<K>| known.agrees(&translated)) {
+            return Ok(false);
+        }
+        update(fd, &answers, &translated.learned_at(tick)).map(|()| true)
     }
 
     fn read<S: BuildHasher>(

@@ -1,5 +1,5 @@
-//! The two questions to netlink that decide about XDP: which program an interface has, and whether its driver could
-//! have one. Two requests with one answer each; a netlink crate would be a dozen dependencies for them.
+//! Questions to netlink: which XDP program an interface has, whether its driver could have one, and a whole table. A netlink
+//! crate would be a dozen dependencies for them.
 
 use std::io;
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
@@ -31,7 +31,9 @@ const NETDEV_A_DEV_XDP_FEATURES: u16 = 3;
 const NETDEV_XDP_ACT_BASIC: u64 = 1;
 /// linux/netlink.h
 const NLMSG_ERROR: u16 = 2;
+const NLMSG_DONE: u16 = 3;
 const NLM_F_REQUEST: u16 = 1;
+const NLM_F_DUMP: u16 = 0x300;
 const NLMSGHDR_BYTES: usize = 16;
 const TYPE_MASK: u16 = 0x3fff;
 /// Longer than what the kernel sends about one link, with the statistics of 128 virtual functions.
@@ -147,8 +149,22 @@ fn generic(family: u16, command: u8, kind: u16, value: &[u8]) -> io::Result<Vec<
     Ok(answer.get(GENLMSGHDR_BYTES..).unwrap_or_default().to_vec())
 }
 
-/// Sends a request and returns what follows the header of the answer.
+/// A request with one answer: what is behind the answer's header.
 fn ask(protocol: libc::c_int, kind: u16, payload: &[u8]) -> io::Result<Vec<u8>> {
+    let socket = request(protocol, kind, NLM_F_REQUEST, payload)?;
+    let mut buffer = vec![0_u8; ANSWER_BYTES];
+    let answer = receive(&socket, &mut buffer)?;
+    let header = answer.get(..NLMSGHDR_BYTES).ok_or(io::ErrorKind::UnexpectedEof)?;
+    let is_error = header[4..6] == NLMSG_ERROR.to_ne_bytes();
+    let message = &answer[NLMSGHDR_BYTES..];
+    if is_error {
+        outcome(message)?;
+    }
+    Ok(message.to_vec())
+}
+
+/// A socket through which this was asked.
+fn request(protocol: libc::c_int, kind: u16, flags: u16, payload: &[u8]) -> io::Result<OwnedFd> {
     // SAFETY: no pointers.
     let fd = unsafe { libc::socket(libc::AF_NETLINK, libc::SOCK_RAW | libc::SOCK_CLOEXEC, protocol) };
     if fd < 0 {
@@ -159,31 +175,68 @@ fn ask(protocol: libc::c_int, kind: u16, payload: &[u8]) -> io::Result<Vec<u8>> 
     let mut request = Vec::with_capacity(NLMSGHDR_BYTES + payload.len());
     request.extend_from_slice(&((NLMSGHDR_BYTES + payload.len()) as u32).to_ne_bytes());
     request.extend_from_slice(&kind.to_ne_bytes());
-    request.extend_from_slice(&NLM_F_REQUEST.to_ne_bytes());
+    request.extend_from_slice(&flags.to_ne_bytes());
     request.extend_from_slice(&[0; 8]); // sequence and port: the kernel fills the one, the other is not needed
     request.extend_from_slice(payload);
     // SAFETY: the buffer is valid for its length.
     let sent = unsafe { libc::send(socket.as_raw_fd(), request.as_ptr().cast(), request.len(), 0) };
-    if sent < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    let mut answer = vec![0_u8; ANSWER_BYTES];
+    if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(socket) }
+}
+
+/// What comes next.
+fn receive<'a>(socket: &OwnedFd, buffer: &'a mut [u8]) -> io::Result<&'a [u8]> {
     // SAFETY: the buffer is valid for its length.
-    let received = unsafe { libc::recv(socket.as_raw_fd(), answer.as_mut_ptr().cast(), answer.len(), 0) };
-    if received < 0 {
+    let received = unsafe { libc::recv(socket.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len(), 0) };
+    if received < 0 { Err(io::Error::last_os_error()) } else { Ok(&buffer[..received as usize]) }
+}
+
+/// Asks for a whole table and calls `visit` with what is behind each message's header, until that says that it has enough.
+/// An error where nothing comes for so long.
+pub(super) fn dump(
+    protocol: libc::c_int,
+    kind: u16,
+    payload: &[u8],
+    patience: std::time::Duration,
+    mut visit: impl FnMut(&[u8]) -> bool,
+) -> io::Result<()> {
+    let socket = request(protocol, kind, NLM_F_REQUEST | NLM_F_DUMP, payload)?;
+    let patience = libc::timeval { tv_sec: patience.as_secs() as libc::time_t, tv_usec: 0 };
+    let length = size_of::<libc::timeval>() as libc::socklen_t;
+    let value = (&raw const patience).cast();
+    // SAFETY: a valid structure of this length.
+    let set = unsafe { libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_RCVTIMEO, value, length) };
+    if set != 0 {
         return Err(io::Error::last_os_error());
     }
-    answer.truncate(received as usize);
-    let header = answer.get(..NLMSGHDR_BYTES).ok_or(io::ErrorKind::UnexpectedEof)?;
-    if header[4..6] == NLMSG_ERROR.to_ne_bytes() {
-        let errno = answer.get(NLMSGHDR_BYTES..NLMSGHDR_BYTES + 4).and_then(u32_of).unwrap_or_default() as i32;
-        return Err(io::Error::from_raw_os_error(-errno));
+    let mut buffer = vec![0_u8; ANSWER_BYTES];
+    loop {
+        let mut messages = receive(&socket, &mut buffer)?;
+        if messages.is_empty() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        while let Some(header) = messages.get(..NLMSGHDR_BYTES) {
+            let length = u32_of(&header[..4]).unwrap_or_default() as usize;
+            let kind = u16::from_ne_bytes([header[4], header[5]]);
+            let message = messages.get(NLMSGHDR_BYTES..length).ok_or(io::ErrorKind::UnexpectedEof)?;
+            match kind {
+                NLMSG_DONE | NLMSG_ERROR => return outcome(message),
+                _ if !visit(message) => return Ok(()),
+                _ => messages = messages.get(length.next_multiple_of(4)..).unwrap_or_default(),
+            }
+        }
     }
-    Ok(answer.split_off(NLMSGHDR_BYTES))
+}
+
+/// What the kernel says of a request: 0, or a number of an error less than that.
+fn outcome(message: &[u8]) -> io::Result<()> {
+    match message.get(..4).and_then(u32_of).unwrap_or_default() as i32 {
+        error if error < 0 => Err(io::Error::from_raw_os_error(-error)),
+        _ => Ok(()),
+    }
 }
 
 /// The value of the first attribute of this kind.
-fn attribute(mut attributes: &[u8], wanted: u16) -> Option<&[u8]> {
+pub(super) fn attribute(mut attributes: &[u8], wanted: u16) -> Option<&[u8]> {
     while let Some((header, _)) = attributes.split_at_checked(4) {
         let length = usize::from(u16::from_ne_bytes([header[0], header[1]]));
         let kind = u16::from_ne_bytes([header[2], header[3]]) & TYPE_MASK;

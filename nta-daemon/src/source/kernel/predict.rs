@@ -78,13 +78,26 @@ fn would_take(hook: Hook, device: &Device, direction: TcAttachType) -> Result<Op
             }
         }
         Hook::Tcx => {
-            let present = at_tcx(device.index, direction).map_err(|error| match error.raw_os_error() {
-                Some(libc::EPERM) => "not permitted to ask".to_owned(),
-                _ => NO_TCX.to_owned(),
-            })?;
+            let present = match at_tcx(device.index, direction) {
+                Ok(present) => present,
+                Err(error) if error.raw_os_error() == Some(libc::EPERM) && has_tcx() => {
+                    return Ok(Some("who else is at TCX may not be asked: root sees it".to_owned()));
+                }
+                Err(_) => return Err(NO_TCX.to_owned()),
+            };
             let others: Vec<String> = present.iter().map(ToString::to_string).collect();
             Ok((!others.is_empty()).then(|| format!("beside {}", others.join(", "))))
         }
         Hook::Tc => Ok(None),
     }
 }
+
+/// By the kernel's version: it says nothing of its hooks to whoever may not use them.
+fn has_tcx() -> bool {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let mut numbers = release.split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) >= TCX_SINCE
+}
+
+/// The first kernel with TCX.
+const TCX_SINCE: (u32, u32) = (6, 6);

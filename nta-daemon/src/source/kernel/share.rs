@@ -9,7 +9,7 @@ use aya::maps::{Map, MapData};
 use crate::source::SourceError;
 
 /// Maps in which something is kept between packets.
-const SHARED: [&str; 8] = ["FLOWS4", "FLOWS6", "NAT4", "NAT6", "OVERFLOW", "FRAGMENTS", "LEDGER", "EVENTS"];
+const SHARED: [&str; 9] = ["FLOWS4", "FLOWS6", "NAT4", "NAT6", "NESTED", "OVERFLOW", "FRAGMENTS", "LEDGER", "EVENTS"];
 
 /// The maps of loaded programs.
 pub(super) struct SharedMaps(Vec<(&'static str, OwnedFd)>);

@@ -10,10 +10,12 @@ use std::hash::BuildHasher as _;
 use std::net::IpAddr;
 
 use nta_common::FlowStats;
+use nta_common::tunnel::{Inner, Outer};
 
-use crate::source::Sink;
+use crate::source::nested::{self, Parents};
 use crate::source::places::Places;
-use nta_core::domain::{EndReason, FlowKey, FlowRecord, Origin, Timestamp, Tracked, Translation};
+use crate::source::{Sink, SourceError};
+use nta_core::domain::{EndReason, FlowId, FlowKey, FlowRecord, Origin, Timestamp, Tracked, Translation};
 
 /// Every flow that the maps hold, as last read. Bounded by the maps themselves.
 #[derive(Default)]
@@ -30,6 +32,8 @@ pub(super) struct Tracker {
     first: u32,
     /// Names of translated connections, as read before the flows, by the key under which they are counted.
     names: HashMap<FlowKey, Translation, foldhash::fast::RandomState>,
+    /// In which flows others lie, as read before the flows.
+    parents: Parents,
     /// What a run before reported of the flows that the first reading finds.
     reported: Reported,
 }
@@ -98,6 +102,31 @@ impl Tracker {
         &mut self.names
     }
 
+    /// In which flows others lie, for the next reading: `read` calls what it is given for each direction.
+    pub(super) fn nest(
+        &mut self,
+        origin: &Origin,
+        read: impl FnOnce(&mut dyn FnMut(&Inner, &Outer)) -> Result<(), SourceError>,
+    ) -> Result<(), SourceError> {
+        let mut parents = std::mem::take(&mut self.parents);
+        parents.clear();
+        let done = read(&mut |inner, outer| nested::add(&mut parents, (inner, outer), |key| self.id(key), origin));
+        self.parents = parents;
+        done
+    }
+
+    /// Whether it lies in another one.
+    pub(super) fn lies_in_another(&self, key: &FlowKey) -> bool {
+        self.parents.contains_key(key)
+    }
+
+    /// The identity of a flow that was read before, or reported by a run before.
+    fn id(&self, key: &FlowKey) -> Option<FlowId> {
+        let tracked = self.index.find(self.hash(key), |slot| self.holds(slot, key)).and_then(|slot| self.slot(slot));
+        let reported = || self.reported.flows.get(&Reported::key(key.proto(), key.endpoints()));
+        tracked.map(|slot| slot.flow.id).or_else(|| reported().map(|flow| flow.id))
+    }
+
     /// Whether a flow is kept under this key.
     pub(super) fn has(&self, key: &FlowKey) -> bool {
         self.index.find(self.hash(key), |slot| self.holds(slot, key)).is_some()
@@ -112,12 +141,16 @@ impl Tracker {
     pub(super) fn read(&mut self, key: FlowKey, reading: &FlowStats, origin: &Origin, sink: &mut Sink<'_>) {
         let at = self.find(key, reading, origin);
         let names = if self.names.is_empty() { None } else { self.names.get(&key).copied() };
+        let outer = if self.parents.is_empty() { None } else { self.parents.get(&key).copied() };
         let Some(slot) = self.slot_mut(at) else { return };
         if slot.flow.is_at(reading) {
             return;
         }
         if let Some(names) = names {
             slot.flow.translate(names);
+        }
+        if let Some(outer) = outer {
+            slot.flow.put_within(outer);
         }
         slot.flow.take(&key, reading, origin, None, sink);
         (slot.expiry, slot.reason) = slot.flow.expiry(&key, reading);

@@ -35,6 +35,8 @@ pub struct Reading {
     pub frames: u64,
     /// Frames of link types that are not analysed.
     pub skipped: BTreeMap<LinkType, u64>,
+    /// Frames whose length on the wire cannot be: they count as one of 1 GiB.
+    pub lengths_clamped: u64,
     /// What the time stamps did.
     pub stamps: Stamps,
     /// What it says about itself.
@@ -53,6 +55,7 @@ impl Reading {
             format: reader.format().to_string(),
             frames: capture.frames(),
             skipped: reader.skipped().clone(),
+            lengths_clamped: reader.lengths_clamped(),
             stamps: capture.stamps(),
             about: reader.about().clone(),
             end: reader.end().clone(),

@@ -12,8 +12,9 @@ use nta_common::{Counter, First, FlowStats, LedgerSlot};
 use super::GROUP;
 use super::deadlines::{Deadlines, UNLISTED};
 use crate::source::Sink;
+use crate::source::nested::Parents;
 use crate::source::places::{PLACE_BYTES, Places};
-use nta_core::domain::{EndReason, FlowKey, FlowUpdate, IdentityScope, MapFill, Origin, Timestamp, Tracked};
+use nta_core::domain::{EndReason, FlowId, FlowKey, FlowUpdate, IdentityScope, MapFill, Origin, Timestamp, Tracked};
 
 /// Flows of one family with the limit of the kernel's map, and a list of what changed since the last drain.
 pub(super) struct Table {
@@ -118,7 +119,14 @@ impl Table {
         Some(slot)
     }
 
-    pub(super) fn drain(&mut self, sink: &mut Sink<'_>) {
+    /// The identity of a flow that was read before.
+    pub(super) fn id(&self, key: &FlowKey, hash: u32) -> Option<FlowId> {
+        let slot = self.index.find(hash, |slot| self.entries[slot as usize].key == *key)?;
+        Some(self.tracked[slot as usize].as_ref()?.id)
+    }
+
+    /// Reads what changed; `parents` are the flows in which some lie.
+    pub(super) fn drain(&mut self, parents: &Parents, sink: &mut Sink<'_>) {
         for group in self.changed.chunks(GROUP) {
             for slot in group {
                 black_box((self.entries[*slot as usize].lines(), lines(self.tracked[*slot as usize].as_ref())));
@@ -128,6 +136,11 @@ impl Table {
                 entry.changed = false;
                 let flow = self.tracked[*slot as usize]
                     .get_or_insert_with(|| Tracked::new(&entry.key, &entry.stats, &self.origin));
+                if !parents.is_empty()
+                    && let Some(outer) = parents.get(&entry.key)
+                {
+                    flow.put_within(*outer);
+                }
                 flow.take(&entry.key, &entry.stats, &self.origin, None, sink);
                 // A later deadline is found out when the listed one has come; only an earlier one is news.
                 let interval = Deadlines::interval(flow.expiry(&entry.key, &entry.stats).0);

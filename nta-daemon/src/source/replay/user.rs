@@ -3,10 +3,16 @@
 use std::collections::HashMap;
 
 use foldhash::fast::RandomState;
+use hashlink::LruCache;
 use nta_common::limits::MAX_OVERFLOWS;
+use nta_common::tunnel::{Inner, Outer};
 use nta_common::{
     CaptureClock, CpuSlot, Family, First, FlowKey4, FlowKey6, FlowStats, Flows, FragmentKey, FragmentPorts, LedgerSlot,
     OverflowKey, SliceReader, TunnelPorts, Volume, account,
+};
+use nta_core::domain::{
+    FlowId, FlowKey, FlowUpdate, IdentityScope, Interface, Ledger, MapFill, Origin, OverflowDelta, PacketEvent,
+    Timestamp,
 };
 
 use super::events::UserEvents;
@@ -14,8 +20,9 @@ use super::fragments::Fragments;
 use super::hint::{Hint, Hinter, hash};
 use super::table::Table;
 use super::{Engine, GROUP};
+use crate::source::kernel::max_nested;
+use crate::source::nested::{self, Parents};
 use crate::source::{EventSettings, FlowSource, Sink, SourceError};
-use nta_core::domain::{FlowKey, IdentityScope, Interface, Ledger, MapFill, OverflowDelta, PacketEvent, Timestamp};
 
 /// Flow tables in memory.
 pub struct UserEngine {
@@ -26,6 +33,9 @@ pub struct UserEngine {
     tunnels: Option<TunnelPorts>,
 }
 
+/// What an entry of the list of nested flows takes beyond key and value: two pointers, and a place in the index.
+const NESTED_OVERHEAD: usize = 24;
+
 struct UserFlows {
     v4: Table,
     v6: Table,
@@ -33,6 +43,9 @@ struct UserFlows {
     /// What was counted of each destination, now and at the last reading.
     overflow: HashMap<OverflowKey, [Volume; 2], RandomState>,
     fragments: Fragments,
+    /// Which flow lies in which.
+    nested: LruCache<Inner, Outer, RandomState>,
+    origin: Origin,
 }
 
 impl UserEngine {
@@ -44,6 +57,8 @@ impl UserEngine {
             hash: RandomState::default(),
             overflow: HashMap::default(),
             fragments: Fragments::default(),
+            nested: LruCache::with_hasher(max_nested(max_flows) as usize, RandomState::default()),
+            origin: Origin::default(),
         };
         let (slot, events) = (CpuSlot::default(), UserEvents::new(events));
         Self { name: name.to_owned(), flows, slot, events, tunnels }
@@ -87,6 +102,29 @@ impl UserFlows {
             Family::V6 => &self.v6,
         }
     }
+
+    /// The identity under which a flow is tracked.
+    fn id(&self, key: &FlowKey) -> Option<FlowId> {
+        match key {
+            FlowKey::V4(v4) => self.v4.id(key, hash(&self.hash, v4)),
+            FlowKey::V6(v6) => self.v6.id(key, hash(&self.hash, v6)),
+        }
+    }
+
+    fn nested_fill(&self) -> MapFill {
+        let entry = (size_of::<Inner>() + size_of::<Outer>() + NESTED_OVERHEAD) as u64;
+        let (entries, max_entries) = (self.nested.len() as u64, self.nested.capacity() as u64);
+        MapFill { name: "NESTED".to_owned(), entries, max_entries, memory_bytes: entries * entry }
+    }
+
+    /// In which flows others lie.
+    fn parents(&self) -> Parents {
+        let mut parents = Parents::default();
+        for link in &self.nested {
+            nested::add(&mut parents, link, |key| self.id(key), &self.origin);
+        }
+        parents
+    }
 }
 
 impl Flows for UserFlows {
@@ -114,17 +152,26 @@ impl Flows for UserFlows {
     fn recall(&mut self, key: &FragmentKey) -> Option<FragmentPorts> {
         self.fragments.recall(key)
     }
+
+    fn nest(&mut self, inner: &Inner, outer: &Outer) -> bool {
+        if self.nested.get(inner) != Some(outer) {
+            self.nested.insert(*inner, *outer);
+        }
+        true
+    }
 }
 
 impl FlowSource for UserEngine {
     fn identify(&mut self, ids: IdentityScope) {
+        self.flows.origin.ids = ids;
         self.flows.v4.identify(ids);
         self.flows.v6.identify(ids);
     }
 
     fn drain(&mut self, sink: &mut Sink<'_>) -> Result<(), SourceError> {
-        self.flows.v4.drain(sink);
-        self.flows.v6.drain(sink);
+        let parents = self.flows.parents();
+        self.flows.v4.drain(&parents, sink);
+        self.flows.v6.drain(&parents, sink);
         Ok(())
     }
 
@@ -146,8 +193,17 @@ impl FlowSource for UserEngine {
     }
 
     fn expire(&mut self, now: Timestamp, sink: &mut Sink<'_>) -> Result<(), SourceError> {
-        self.flows.v4.expire(now, sink);
-        self.flows.v6.expire(now, sink);
+        let UserFlows { v4, v6, nested, .. } = &mut self.flows;
+        let mut over = |update: FlowUpdate<'_>| {
+            if !nested.is_empty() {
+                for inner in update.key.inner() {
+                    nested.remove(&inner);
+                }
+            }
+            sink(update);
+        };
+        v4.expire(now, &mut over);
+        v6.expire(now, &mut over);
         Ok(())
     }
 
@@ -161,7 +217,9 @@ impl FlowSource for UserEngine {
     }
 
     fn maps(&self) -> Vec<MapFill> {
-        vec![self.flows.v4.fill(), self.flows.v6.fill()]
+        let mut maps = vec![self.flows.v4.fill(), self.flows.v6.fill()];
+        maps.extend(self.tunnels.map(|_| self.flows.nested_fill()));
+        maps
     }
 
     fn active(&self) -> u64 {
@@ -174,7 +232,6 @@ mod tests {
     use nta_common::Counter;
 
     use super::*;
-    use nta_core::domain::FlowUpdate;
 
     const SECOND: u64 = 1_000_000_000;
 

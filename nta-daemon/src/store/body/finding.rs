@@ -58,6 +58,12 @@ pub(in crate::store) struct AlertBody {
     pub(in crate::store) port: Option<u16>,
     pub(in crate::store) clear_reason: Option<String>,
     pub(in crate::store) windows: u32,
+    /// Findings that are part of it beside the first; 0 in a document of before.
+    #[serde(default)]
+    pub(in crate::store) merged: u32,
+    /// First and last packet of what was found, in nanoseconds.
+    #[serde(default)]
+    pub(in crate::store) seen_ns: Option<[i64; 2]>,
     pub(in crate::store) detectors: Vec<String>,
     pub(in crate::store) finding: FindingRecord,
     pub(in crate::store) opinions: Vec<OpinionRecord>,
@@ -111,6 +117,8 @@ impl From<&Alert> for AlertBody {
             port: alert.finding.port,
             clear_reason: alert.clear_reason.map(|reason| reason.word().to_owned()),
             windows: alert.windows,
+            merged: alert.merged,
+            seen_ns: alert.seen.map(|seen| seen.map(|time| to_sql(time.as_nanos()))),
             detectors: alert.detectors.iter().map(|name| (*name).to_owned()).collect(),
             finding: FindingRecord::from(&alert.finding),
             opinions: alert.opinions.iter().map(OpinionRecord::from).collect(),

@@ -193,6 +193,7 @@ impl From<WindowBefore> for WindowBody {
             late_packets: before.late_packets,
             ledger: before.ledger,
             length_ns: ns(before.span_s).cast_unsigned(),
+            outside_ns: 0,
             not_whole: before.not_whole,
             measured: [
                 ns(before.silence_s),
@@ -334,6 +335,8 @@ impl From<AlertBefore> for AlertBody {
             port: before.port,
             clear_reason: before.clear_reason,
             windows: before.windows,
+            merged: 0,
+            seen_ns: None,
             detectors: before.detectors,
             opinions: std::mem::take(&mut before.why.judges).into_iter().map(OpinionRecord::from).collect(),
             finding: before.why.finding(before.detector),
@@ -421,7 +424,8 @@ pub(in crate::store) mod tests {
 
     #[test]
     fn documents_of_the_version_before_mean_what_they_meant() {
-        let window = full();
+        let mut window = full();
+        window.measured.outside_ns = 0; // It had none.
         let read_back = read::<WindowBody>(WINDOW).expect("a window");
         let column = format!("{:?}", window.rtt_sides.map(|side| side.histogram));
         assert_eq!(read_back.window(3, [window.start, window.end], Some(&column)).expect("a window"), window);
@@ -447,6 +451,8 @@ pub(in crate::store) mod tests {
             summary: "40 ports".to_owned(),
         };
         let alert = AlertBody {
+            merged: 0,
+            seen_ns: None,
             v: VERSION,
             score: 0.5,
             port: Some(22),

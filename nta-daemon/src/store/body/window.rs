@@ -44,6 +44,8 @@ pub(in crate::store) struct WindowBody {
     /// Counters of the ledger by name.
     pub(super) ledger: BTreeMap<String, u64>,
     pub(super) length_ns: u64,
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub(super) outside_ns: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) not_whole: Option<String>,
     /// Silence, gap, step of the wall clock, how far it is ahead, folded windows.
@@ -60,10 +62,16 @@ pub(super) type TalkerBody = (Option<IpAddr>, u64, u64, u64, u64, u64);
 /// Destination, port, protocol, whether these are SYNs, packets, bytes.
 pub(super) type OverflowBody = (Option<IpAddr>, u16, u8, bool, u64, u64);
 
+const fn is_none(ns: &u64) -> bool {
+    *ns == 0
+}
+
 const fn is_usual(measured: &[i64; 5]) -> bool {
     matches!(measured, [0, 0, 0, 0, 0])
 }
 
+/// Counters of the ledger that had another name before.
+const RENAMED_COUNTERS: [(&str, &str); 1] = [("overflow_unreported", "overflow_untold")];
 pub(super) const SEEN_BYTES: &str = "seen_bytes";
 pub(super) const OVERFLOW_BYTES: &str = "overflow_bytes";
 
@@ -86,7 +94,11 @@ impl WindowBody {
         let [rtt, rtt_sides @ ..] = v1::with_histograms(self.rtt.each_ref().map(rtt), histograms)
             .map_err(|reason| StoreError::Corrupt { table: "windows", id, reason })?;
         let measured = self.measured();
-        let ledger = |name: &str| self.ledger.get(name).copied().unwrap_or_default();
+        let ledger = |name: &str| {
+            let before = RENAMED_COUNTERS.iter().find(|(now, _)| *now == name).map(|(_, before)| *before);
+            let known = self.ledger.get(name).or_else(|| self.ledger.get(before?));
+            known.copied().unwrap_or_default()
+        };
         Ok(Window {
             id: from_sql(id),
             start,
@@ -129,6 +141,7 @@ impl WindowBody {
             // Stands in a column, by which windows are found.
             span_ns: 0,
             length_ns: self.length_ns,
+            outside_ns: self.outside_ns,
             not_whole: self.not_whole.as_deref().and_then(NotWhole::named),
             silence_ns: silence_ns.cast_unsigned(),
             gap_ns: gap_ns.cast_unsigned(),
@@ -174,6 +187,7 @@ impl From<&Window> for WindowBody {
             late_packets: window.late_packets,
             ledger: named(counters),
             length_ns: window.length_ns(),
+            outside_ns: window.measured.outside_ns,
             not_whole: window.measured.not_whole.map(|reason| reason.word().to_owned()),
             measured: [silence_ns, gap_ns, clock_step_ns, wall_ahead_ns, folded],
         }
@@ -263,6 +277,7 @@ pub(in crate::store) mod tests {
             measured: Measured {
                 span_ns: 0,
                 length_ns: 4_000_000_000,
+                outside_ns: 3_000_000,
                 not_whole: Some(NotWhole::RunEnded),
                 silence_ns: 7_000_000_000,
                 gap_ns: 2_000_000_000,

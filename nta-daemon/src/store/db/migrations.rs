@@ -30,6 +30,10 @@ pub(in crate::store) fn sqlite() -> Migrator {
         7 "lists" "0007_lists.sql",
         8 "nat" "0008_nat.sql",
         9 "keys" "0009_keys.sql",
+        10 "tunnels" "0010_tunnels.sql",
+        11 "sensors" "0011_sensors.sql",
+        12 "nat lists" "0012_nat_lists.sql",
+        13 "shortest rtt" "0013_shortest_rtt.sql",
     }
 }
 
@@ -41,5 +45,9 @@ pub(in crate::store) fn postgres() -> Migrator {
         3 "lists" "0003_lists.sql",
         4 "nat" "0004_nat.sql",
         5 "keys" "0005_keys.sql",
+        6 "tunnels" "0006_tunnels.sql",
+        7 "sensors" "0007_sensors.sql",
+        8 "nat lists" "0008_nat_lists.sql",
+        9 "shortest rtt" "0009_shortest_rtt.sql",
     }
 }

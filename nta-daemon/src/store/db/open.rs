@@ -12,8 +12,8 @@ use sqlx::{ConnectOptions as _, Error, PgPool, SqlitePool};
 use tokio::sync::{Mutex, MutexGuard};
 
 use super::{Conn, Dialect, Query, Row};
-use crate::config::DatabaseUrl;
-use crate::store::StoreError;
+use crate::config::{DatabaseUrl, regular_length};
+use crate::store::{StoreError, size};
 
 /// Connections that read at the same time; more requests wait for one of them.
 const READERS: u32 = 4;
@@ -25,6 +25,12 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 const CACHE_KIB: &str = "-8192";
 /// The write-ahead log is cut back to this many bytes once it was copied into the database.
 const WAL_BYTES: &str = "67108864";
+
+/// Pages of the write-ahead log after which it is copied into the database: SQLite's own number where there is room for it, else a
+/// sixteenth of the disk, which the log would otherwise fill by itself.
+const WAL_PAGES: u64 = 1000;
+const PAGE_BYTES: u64 = 4096;
+const WAL_SHARE: u64 = 16;
 
 /// How to connect.
 #[derive(Clone, Debug)]
@@ -115,6 +121,7 @@ impl Database {
         let open_error = |source| StoreError::Open { url: self.url.clone(), source };
         let migrate_error = |source| StoreError::Migrate { url: self.url.clone(), source };
         if let Some(path) = self.path() {
+            regular_length(path).map_err(|error| open_error(Error::Io(error)))?;
             create_folder(path)?;
         }
         let mut conn = self.target.connect().await.map_err(open_error)?;
@@ -301,7 +308,12 @@ impl Target {
 
     async fn connect(&self) -> Result<Conn, Error> {
         Ok(match self {
-            Self::Sqlite(options) | Self::Memory(options) => Conn::Sqlite(options.connect().await?),
+            Self::Sqlite(options) => {
+                let disk = size::of_disk(options.get_filename()).unwrap_or(u64::MAX);
+                let pages = (disk / WAL_SHARE / PAGE_BYTES).clamp(1, WAL_PAGES).to_string();
+                Conn::Sqlite(options.clone().pragma("wal_autocheckpoint", pages).connect().await?)
+            }
+            Self::Memory(options) => Conn::Sqlite(options.connect().await?),
             Self::Postgres(options) => Conn::Postgres(options.connect().await?),
         })
     }

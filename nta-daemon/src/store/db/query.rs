@@ -16,7 +16,7 @@ pub(in crate::store) enum Value {
     /// TEXT.
     Text(Option<String>),
     /// BLOB or BYTEA.
-    Blob(Vec<u8>),
+    Blob(Option<Vec<u8>>),
 }
 
 impl From<i64> for Value {
@@ -57,6 +57,12 @@ impl From<Option<String>> for Value {
 
 impl From<Vec<u8>> for Value {
     fn from(value: Vec<u8>) -> Self {
+        Self::Blob(Some(value))
+    }
+}
+
+impl From<Option<Vec<u8>>> for Value {
+    fn from(value: Option<Vec<u8>>) -> Self {
         Self::Blob(value)
     }
 }

@@ -5,8 +5,13 @@
 //! of Threshold Random Walk (Jung et al. 2004): they reach most of what they try. Reported when the threshold is reached
 //! and each time the count has doubled, so that a scan of days is not reported every minute.
 //!
+//! Strangers have less reason to try in vain: who comes from outside is judged by Threshold Random Walk itself, over all TCP
+//! ports together. A local host tried in vain makes it four times as likely that it scans, one that answers a quarter.
+//!
 //! Known false alarms: a host cut off from the net that goes on trying; peer-to-peer clients that run for hours.
 //! Evasion: more than the pause between two probes, many sources.
+
+mod stranger;
 
 use std::net::IpAddr;
 
@@ -14,11 +19,14 @@ use nta_common::packet::proto;
 
 use super::attempt::{self, Attempt, FIRST_SESSION_PORT};
 use super::declaration::{Basis, Cost, Declaration, FlowUse, Rates, Scope};
+use super::known::Known;
+use super::networks::{Networks, is_outside};
 use super::recent::{Recent, Weigh, address};
 use super::{Detector, View};
 use crate::domain::{AlertKind, Finding, Measure, Party, Timestamp};
 use crate::tunables::{Bounds, tunables};
 use crate::window::{Distinct, Hosts, Run, Span, address_number};
+use stranger::Stranger;
 
 tunables! {
     /// Port scans over hours.
@@ -28,6 +36,10 @@ tunables! {
         /// Distinct hosts that one source must have tried in vain at one TCP port. Zeek's `addr_scan_threshold` is 25 in
         /// five minutes; over hours ordinary hosts meet more that is gone.
         min_hosts: u64 = 50 => Bounds::COUNT,
+        /// Distinct local hosts that a source from outside must have tried in vain over TCP beyond those that it reached.
+        /// With the probabilities of Jung et al. 2004 (0.8 of a scanner's tries fail, 0.2 of another's) the odds are then
+        /// 4^8 = 65,536 to one, for a gateway that sees as many strangers in a day.
+        min_local_hosts: u64 = 8 => Bounds::COUNT,
         /// Share of all hosts tried in vain that must have been tried at that port, 0 to 1, as in `port_scan`.
         min_port_share: f64 = 0.7 => Bounds::SHARE,
         /// Share of the targets that must have failed, 0 to 1: what Jung et al. 2004 take for a scanner.
@@ -59,9 +71,11 @@ const FAST_NS: u64 = 120_000_000_000;
 #[derive(Debug)]
 pub(super) struct SlowScan {
     config: SlowScanConfig,
+    local: Networks,
     sources: Recent<IpAddr, Source>,
     /// Of the window.
     tried: Vec<Tried>,
+    known: Known,
 }
 
 /// What somebody tried.
@@ -79,6 +93,8 @@ struct Source {
     /// Hosts tried in vain over TCP.
     hosts: Distinct,
     groups: Vec<Group>,
+    /// What it tried of local hosts, if it is none itself.
+    stranger: Option<Box<Stranger>>,
 }
 
 /// A host whose ports, or a port whose hosts are counted.
@@ -100,15 +116,19 @@ enum Of {
 
 impl Weigh for Source {
     fn weight(&self) -> u64 {
-        self.groups.iter().map(|group| group.failed.count()).max().unwrap_or(0)
+        let stranger = self.stranger.as_ref().map_or(0, |stranger| stranger.weight());
+        self.groups.iter().map(|group| group.failed.count()).max().unwrap_or(0).max(stranger)
     }
 }
 
 impl Source {
     /// Takes what the source tried in a window.
-    fn take(&mut self, new: &[Tried], hosts: &Hosts, end: Timestamp) {
+    fn take(&mut self, new: &[Tried], hosts: &Hosts, local: Option<&Networks>, end: Timestamp) {
         for tried in new {
             let host = hosts.hash(&tried.host);
+            if tried.proto == proto::TCP && local.is_some_and(|local| local.contains(&tried.host)) {
+                self.stranger.get_or_insert_default().take(tried, host, end);
+            }
             self.count(Of::Host(tried.host), tried.failed, hosts.hash(&(tried.proto, tried.port)), end);
             if tried.proto == proto::TCP {
                 if tried.failed {
@@ -145,9 +165,9 @@ impl Source {
 }
 
 impl SlowScan {
-    pub(super) fn new(config: SlowScanConfig) -> Self {
+    pub(super) fn new(config: SlowScanConfig, local: Networks) -> Self {
         let pause_s = config.pause_s;
-        Self { config, sources: Recent::new(MAX_SOURCES, pause_s), tried: Vec::new() }
+        Self { config, local, sources: Recent::new(MAX_SOURCES, pause_s), tried: Vec::new(), known: Known::new() }
     }
 
     fn judge(&self, view: &View<'_>, address: IpAddr, source: &mut Source) -> Option<Finding> {
@@ -170,7 +190,9 @@ impl SlowScan {
                 best = Some((group, failed, threshold, share));
             }
         }
-        let (group, failed, threshold, share) = best?;
+        let Some((group, failed, threshold, share)) = best else {
+            return source.stranger.as_mut()?.judge(view, address, config.min_local_hosts);
+        };
         group.reported = failed;
         let minutes = end.since(group.since) as f64 / 6e10;
         let (destination, port, name, unit, what) = match group.of {
@@ -201,8 +223,14 @@ impl Detector for SlowScan {
     fn take(&mut self, run: &Run<'_>) {
         for seen in run.flows {
             let Some((attempt, source, target)) = attempt::judge(seen) else { continue };
-            let (source, host, port) = (address_number(source.address), target.address, target.port);
             let (proto, failed) = (seen.flow.proto, attempt == Attempt::Futile);
+            let pair = (source.address, target.address, proto, target.port);
+            if !failed {
+                self.known.add(run, pair);
+            } else if self.known.has(run, pair) {
+                continue;
+            }
+            let (source, host, port) = (address_number(source.address), target.address, target.port);
             if proto == proto::TCP || (proto == proto::UDP && port < FIRST_SESSION_PORT) {
                 self.tried.push(Tried { source, proto, host, port, failed });
             }
@@ -214,20 +242,24 @@ impl Detector for SlowScan {
         self.sources.advance(end);
         let hosts = &view.snapshot.hosts;
         let mut tried = std::mem::take(&mut self.tried);
+        // Where one direction is seen, nobody is seen to answer.
+        let visible = view.snapshot.visibility;
+        tried.retain(|tried| !(if tried.proto == proto::TCP { visible.tcp } else { visible.udp }).is_one_sided());
         // In order but for those whose responder tried, and in two halves.
         tried.sort_by_key(|tried| tried.source);
         let mut failing = Vec::new();
+        let strangers = |source: IpAddr| is_outside(&self.local, &source).then_some(&self.local);
         for new in tried.chunk_by(|a, b| a.source == b.source) {
             let failed = new.iter().filter(|tried| tried.failed).count();
             if failed > 0 {
                 failing.push((failed, address(new[0].source), new));
             } else if let Some(source) = self.sources.meet_known(&address(new[0].source)) {
-                source.take(new, hosts, end);
+                source.take(new, hosts, strangers(address(new[0].source)), end);
             }
         }
         for (_, address, new) in self.sources.heaviest(failing) {
             let Some(source) = self.sources.admit(address) else { continue };
-            source.take(new, hosts, end);
+            source.take(new, hosts, strangers(address), end);
             let mut source = std::mem::take(source);
             out.extend(self.judge(view, address, &mut source));
             *self.sources.meet(address) = source;
@@ -244,12 +276,12 @@ impl Detector for SlowScan {
 #[cfg(test)]
 mod tests {
     use super::super::testing::{Flow, host, window};
-    use super::{SlowScan, SlowScanConfig};
+    use super::{Networks, SlowScan, SlowScanConfig};
     use crate::domain::{Finding, Party};
 
     /// A window every `pause` seconds.
     fn judge(count: u64, pause: u64, flows: impl Fn(u64) -> Vec<Flow>) -> Vec<Finding> {
-        let mut detector = SlowScan::new(SlowScanConfig::default());
+        let mut detector = SlowScan::new(SlowScanConfig::default(), Networks::default());
         (0..count).flat_map(|i| window(&mut detector, i * pause, flows(i))).collect()
     }
 
@@ -258,6 +290,24 @@ mod tests {
         let found = judge(120, 1_800, |i| vec![Flow::tcp(1, 40_000, 1_000 + i as u32, 1433)]);
         assert_eq!(found.iter().map(|f| f.measure.observed).collect::<Vec<_>>(), [50.0, 100.0]);
         assert_eq!((found[0].source, found[0].port), (Party::Host(host(1)), Some(1433)));
+    }
+
+    #[test]
+    fn a_stranger_that_tries_local_hosts_now_and_then_is_found_early_and_again_when_it_doubles() {
+        const OUTSIDE: u32 = 0xc100_0000;
+        let port = |i: u64| [80, 8080, 88][i as usize % 3];
+        let tries = |i: u64| vec![Flow::tcp(OUTSIDE, 40_000, 1_000 + i as u32, port(i))];
+        let found = judge(20, 600, tries);
+        assert_eq!(found.iter().map(|f| f.measure.observed).collect::<Vec<_>>(), [8.0, 16.0]);
+        let said = "203.0.0.0, from outside, tried 8 local hosts (ports 80, 88, 8080) in vain within 70 minutes and reached none";
+        assert_eq!((found[0].summary.as_str(), found[0].contributors.len()), (said, 8));
+        // Each that answers takes one back, and a local host has reasons to try.
+        let customer = |i: u64| {
+            let there = Flow::tcp(OUTSIDE, 40_001, 5_000 + i as u32, 443).history("ShADad");
+            [tries(i), vec![there]].concat()
+        };
+        assert!(judge(40, 600, customer).is_empty());
+        assert!(judge(20, 600, |i| vec![Flow::tcp(1, 40_000, 1_000 + i as u32, port(i))]).is_empty());
     }
 
     #[test]

@@ -1,0 +1,75 @@
+//! When what was found happened: from the first to the last packet of its parties, not from one end of the window to the other.
+
+use crate::domain::{Finding, FlowRecord, Party, Timestamp};
+use crate::window::Snapshot;
+
+/// Flows that are held against findings of one window, a few milliseconds; with more, what the hosts did in the window has to do.
+const MOST_COMPARED: usize = 1_000_000;
+
+/// Says of each finding of a window when its packets came: by the flows between its parties where the window has them, else by
+/// what its hosts sent and received. What is about no host, as claims on the link are, goes on as long as the window has packets.
+pub(crate) fn date(findings: &mut [Finding], snapshot: &Snapshot) {
+    if findings.is_empty() {
+        return;
+    }
+    // What a detector remembers from windows before.
+    let remembered: Vec<_> = findings.iter_mut().map(|finding| finding.seen.take()).collect();
+    if findings.len().saturating_mul(snapshot.flows.len()) <= MOST_COMPARED {
+        for seen in snapshot.flows.iter() {
+            for finding in findings.iter_mut().filter(|finding| is_about(finding, &seen.flow)) {
+                widen(&mut finding.seen, [seen.flow.first, seen.flow.last]);
+            }
+        }
+    }
+    let bounds = [snapshot.window.start, snapshot.window.end];
+    let mut of_all = None;
+    for (finding, remembered) in findings.iter_mut().zip(remembered) {
+        let seen = finding.seen.or_else(|| of_hosts(finding, snapshot));
+        let seen = seen.or_else(|| *of_all.get_or_insert_with(|| self::of_all(snapshot)));
+        finding.seen = seen.and_then(|seen| within(seen, bounds));
+        if let (Some([first, _]), Some([since, _])) = (&mut finding.seen, remembered) {
+            *first = since.min(*first);
+        }
+    }
+}
+
+/// Whether a flow is between the parties of a finding, as far as they are hosts, and to its port.
+fn is_about(finding: &Finding, flow: &FlowRecord) -> bool {
+    let [source, destination] = [finding.source.host(), finding.destination.host()];
+    if source.is_none() && destination.is_none() {
+        return false;
+    }
+    let ends = [flow.originator.address, flow.responder.address];
+    let are = |one, other| source.is_none_or(|host| host == one) && destination.is_none_or(|host| host == other);
+    (are(ends[0], ends[1]) || are(ends[1], ends[0])) && finding.port.is_none_or(|port| port == flow.responder.port)
+}
+
+/// The time in which all its hosts sent or received anything.
+fn of_hosts(finding: &Finding, snapshot: &Snapshot) -> Option<[Timestamp; 2]> {
+    let hosts = [finding.source, finding.destination].into_iter().filter_map(|party: Party| party.host());
+    let seen = hosts.filter_map(|host| snapshot.hosts.get(&host)).map(|host| [host.first, host.last]);
+    seen.reduce(|[first, last], other| [first.max(other[0]), last.min(other[1])])
+}
+
+/// The time in which anything came.
+fn of_all(snapshot: &Snapshot) -> Option<[Timestamp; 2]> {
+    let mut seen = None;
+    snapshot.hosts.iter().for_each(|host| widen(&mut seen, [host.first, host.last]));
+    snapshot.events.iter().for_each(|event| widen(&mut seen, [event.time(); 2]));
+    seen
+}
+
+pub(super) fn widen(known: &mut Option<[Timestamp; 2]>, [first, last]: [Timestamp; 2]) {
+    let [known_first, known_last] = known.unwrap_or([first, last]);
+    *known = Some([known_first.min(first), known_last.max(last)]);
+}
+
+/// The part of a time that lies in a window; `None` when there is none.
+fn within([first, last]: [Timestamp; 2], [start, end]: [Timestamp; 2]) -> Option<[Timestamp; 2]> {
+    let part = [first.max(start), last.min(end)];
+    (part[0] <= part[1]).then_some(part)
+}
+
+#[cfg(test)]
+#[path = "seen_tests.rs"]
+mod tests;

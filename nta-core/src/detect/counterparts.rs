@@ -1,0 +1,167 @@
+//! Whom the hosts that a model judges talked with: a model sees a host's sums, an alert needs the other party. Kept over the longest
+//! window, for the hosts that are judged and their main counterparts, as flows are there in base windows only.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
+
+use super::View;
+use super::attempt::{self, Attempt};
+use super::known::Known;
+use crate::domain::Timestamp;
+use crate::window::Span;
+
+/// Base windows that are remembered: as many as the longest window has.
+const WINDOWS: usize = Span::Long.factor() as usize;
+/// Counterparts of a host that are counted in a window; the packets of others are in its total.
+const MAX_PEERS: usize = 4_096;
+/// Counterparts of a host that are kept of a window, those with the most packets.
+const KEPT: usize = 16;
+/// Share of a host's packets from which on one counterpart is the counterpart.
+const MAIN_SHARE: f64 = 0.8;
+
+/// Packets to and from a counterpart.
+#[derive(Clone, Copy, Debug, Default)]
+struct Amounts {
+    sent: u64,
+    received: u64,
+}
+
+/// A host in one or more base windows.
+#[derive(Clone, Debug, Default)]
+struct Talks {
+    peers: HashMap<IpAddr, Amounts>,
+    total: Amounts,
+    /// Attempts that came to nothing, and those at services that had answered before.
+    failed: u64,
+    failed_at_known: u64,
+}
+
+/// Which packets count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Direction {
+    /// Those that the host sent.
+    Sent,
+    /// Those that it received.
+    Received,
+}
+
+impl Amounts {
+    const fn of(self, direction: Direction) -> u64 {
+        match direction {
+            Direction::Sent => self.sent,
+            Direction::Received => self.received,
+        }
+    }
+
+    const fn add(&mut self, other: Self) {
+        self.sent += other.sent;
+        self.received += other.received;
+    }
+}
+
+/// The counterparts of a host over a window.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Named {
+    /// The one that nearly all packets were exchanged with.
+    pub(super) main: Option<IpAddr>,
+    /// Those with the most packets, most first.
+    pub(super) largest: Vec<(IpAddr, u64)>,
+}
+
+/// What the judged hosts did in the last base windows.
+#[derive(Debug)]
+pub(super) struct Counterparts {
+    windows: VecDeque<(Timestamp, HashMap<IpAddr, Talks>)>,
+    known: Known,
+}
+
+impl Counterparts {
+    pub(super) fn new() -> Self {
+        Self { windows: VecDeque::with_capacity(WINDOWS), known: Known::new() }
+    }
+
+    /// Takes the flows of a base window that these hosts have.
+    pub(super) fn take(&mut self, view: &View<'_>, hosts: impl Iterator<Item = IpAddr>) {
+        let mut talks: HashMap<IpAddr, Talks> = hosts.map(|host| (host, Talks::default())).collect();
+        for run in view.snapshot.runs() {
+            for seen in run.flows {
+                let flow = &seen.flow;
+                let ends = [flow.originator.address, flow.responder.address];
+                let [forth, back] = [seen.sent[0].packets, seen.sent[1].packets];
+                if let Some(talks) = talks.get_mut(&ends[0]) {
+                    talks.add(ends[1], Amounts { sent: forth, received: back });
+                }
+                if let Some(talks) = talks.get_mut(&ends[1]) {
+                    talks.add(ends[0], Amounts { sent: back, received: forth });
+                }
+                let Some((attempt, source, target)) = attempt::judge(seen) else { continue };
+                let Some(talks) = talks.get_mut(&source.address) else { continue };
+                let pair = (source.address, target.address, flow.proto, target.port);
+                if attempt == Attempt::Answered {
+                    self.known.add(&run, pair);
+                } else {
+                    talks.failed += 1;
+                    talks.failed_at_known += u64::from(self.known.has(&run, pair));
+                }
+            }
+        }
+        talks.values_mut().for_each(Talks::keep_the_largest);
+        if self.windows.len() == WINDOWS {
+            self.windows.pop_front();
+        }
+        self.windows.push_back((view.end(), talks));
+    }
+
+    /// The base windows of a window.
+    fn of<'a>(&'a self, view: &View<'_>, host: IpAddr) -> impl Iterator<Item = &'a Talks> + use<'a> {
+        let (start, end) = (view.start(), view.end());
+        let within = self.windows.iter().filter(move |(at, _)| *at > start && *at <= end);
+        within.filter_map(move |(_, talks)| talks.get(&host))
+    }
+
+    /// Whom a host exchanged most packets with.
+    pub(super) fn named(&self, view: &View<'_>, host: IpAddr, direction: Direction) -> Named {
+        let mut all = Talks::default();
+        for talks in self.of(view, host) {
+            all.total.add(talks.total);
+            talks.peers.iter().for_each(|(peer, amounts)| all.peers.entry(*peer).or_default().add(*amounts));
+        }
+        let mut largest: Vec<(IpAddr, u64)> =
+            all.peers.iter().map(|(peer, amounts)| (*peer, amounts.of(direction))).collect();
+        largest.retain(|(_, packets)| *packets > 0);
+        largest.sort_by_key(|(peer, packets)| (std::cmp::Reverse(*packets), *peer));
+        let total = all.total.of(direction) as f64;
+        let main = largest.first().filter(|(_, packets)| *packets as f64 >= MAIN_SHARE * total).map(|(peer, _)| *peer);
+        Named { main, largest }
+    }
+
+    /// Whether most of what a host tried in vain had answered it before: who asks what it knows is no scanner.
+    pub(super) fn fails_at_known(&self, view: &View<'_>, host: IpAddr) -> bool {
+        let (mut failed, mut known) = (0, 0);
+        for talks in self.of(view, host) {
+            failed += talks.failed;
+            known += talks.failed_at_known;
+        }
+        known > 0 && 2 * known >= failed
+    }
+}
+
+impl Talks {
+    fn add(&mut self, peer: IpAddr, amounts: Amounts) {
+        self.total.add(amounts);
+        if self.peers.len() < MAX_PEERS || self.peers.contains_key(&peer) {
+            self.peers.entry(peer).or_default().add(amounts);
+        }
+    }
+
+    fn keep_the_largest(&mut self) {
+        if self.peers.len() > KEPT {
+            let mut peers: Vec<_> = std::mem::take(&mut self.peers).into_iter().collect();
+            let order =
+                |(peer, amounts): &(IpAddr, Amounts)| (std::cmp::Reverse(amounts.sent.max(amounts.received)), *peer);
+            peers.select_nth_unstable_by_key(KEPT, order);
+            peers.truncate(KEPT);
+            self.peers = peers.into_iter().collect();
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! What a source tried, as sets: targets in order, hosts of one network, ports of a call, and what answered.
+
+use std::net::IpAddr;
+
+use nta_common::packet::proto;
+
+use super::{Scan, Target, text};
+use crate::detect::attempt::FIRST_SESSION_PORT;
+use crate::detect::recent::address;
+use crate::window::address_number;
+
+/// Candidate pairs that a peer of a call tries at most (RFC 8445, 6.1.2.5), all in vain but one.
+const MAX_CANDIDATES: usize = 100;
+
+/// A target without its time; the host as one number for both families, which is faster to sort.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Tried {
+    pub(super) host: u128,
+    pub(super) proto: u8,
+    pub(super) port: u16,
+    pub(super) failed: bool,
+    pub(super) answered: bool,
+    pub(super) used: bool,
+}
+
+impl From<&Target> for Tried {
+    fn from(target: &Target) -> Self {
+        let Target { proto, port, failed, answered, used, .. } = *target;
+        Self { host: address_number(target.host), proto, port, failed, answered, used }
+    }
+}
+
+impl Tried {
+    pub(super) fn service(&self) -> u32 {
+        u32::from(self.proto) << 16 | u32::from(self.port)
+    }
+}
+
+/// Ports of a scan's one host that it did not only try: it sent something there, as every client does.
+pub(super) fn used(targets: &[Tried], scan: &Scan) -> String {
+    let [(host, _)] = scan.hosts[..] else { return String::new() };
+    let of_host = |port: &&Tried| port.host == address_number(host) && port.answered && port.used;
+    text::ports(&distinct(targets.iter().filter(of_host).map(|port| (port.proto, port.port)).collect()))
+}
+
+/// What answered of the hosts and ports of a scan: ports of one host, else hosts, with their ports if there are several.
+pub(super) fn answered(targets: &[Tried], scan: &Scan) -> String {
+    let is_host = |host: u128| scan.hosts.iter().any(|(known, _)| address_number(*known) == host);
+    let is_port = |service: (u8, u16)| scan.ports.contains(&service);
+    let ports_of_one = scan.hosts.len() == 1;
+    let of_scan =
+        |t: &&Tried| t.answered && if ports_of_one { is_host(t.host) && !t.used } else { is_port((t.proto, t.port)) };
+    let open: Vec<(u128, (u8, u16))> = targets.iter().filter(of_scan).map(|t| (t.host, (t.proto, t.port))).collect();
+    if ports_of_one {
+        return text::ports(&distinct(open.iter().map(|(_, port)| *port).collect()));
+    }
+    let word = |(host, port): &(u128, (u8, u16))| {
+        let host = address(*host);
+        if scan.ports.len() == 1 { host.to_string() } else { format!("{host} port {}", text::ports(&[*port])) }
+    };
+    text::list(distinct(open).iter().map(word))
+}
+
+/// Takes UDP ports of sessions out unless there are too many of them for one.
+pub(super) fn drop_sessions(failed: &mut Vec<(u8, u16)>) {
+    let is_session = |(protocol, port): &(u8, u16)| *protocol == proto::UDP && *port >= FIRST_SESSION_PORT;
+    if failed.iter().filter(|port| is_session(port)).count() <= MAX_CANDIDATES {
+        failed.retain(|port| !is_session(port));
+    }
+}
+
+/// How many of these hosts, in order, are of the /24 or /64 with the most of them.
+pub(in crate::detect) fn largest_network(hosts: &[IpAddr]) -> usize {
+    let network = |host: &IpAddr| match host {
+        IpAddr::V4(host) => u128::from(host.to_bits() >> 8),
+        IpAddr::V6(host) => host.to_bits() >> 64,
+    };
+    hosts.chunk_by(|a, b| network(a) == network(b)).map(<[IpAddr]>::len).max().unwrap_or(0)
+}
+
+pub(super) fn distinct<T: Ord>(mut all: Vec<T>) -> Vec<T> {
+    all.sort_unstable();
+    all.dedup();
+    all
+}

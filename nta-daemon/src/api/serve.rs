@@ -1,0 +1,293 @@
+//! Connections: how many there are at once, how long a client may take to ask, and how an answer reaches one that still sends.
+//!
+//! There is a bound, as each takes a descriptor that the database may need. At the bound the oldest one that has never asked
+//! anything goes, then the oldest one that is idle; where all are being answered, the next one waits in the kernel's queue.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{ConnectInfo, Request};
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
+use tokio::time::{Sleep, sleep};
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt as _;
+
+use super::guard::LocalEnd;
+
+/// What a server allows.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Allowed {
+    /// Connections at once: at most half of the descriptors that the process may have.
+    pub(super) connections: usize,
+    /// In which a client has to have sent the head of a request, the first one and each further one.
+    pub(super) head_within: Duration,
+}
+
+impl Default for Allowed {
+    fn default() -> Self {
+        let descriptors = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX);
+        let half = usize::try_from(descriptors / 2).unwrap_or(usize::MAX);
+        Self { connections: MOST_CONNECTIONS.min(half).max(1), head_within: Duration::from_secs(10) }
+    }
+}
+
+/// Half of the descriptors that a service has unless it asks for more.
+const MOST_CONNECTIONS: usize = 512;
+/// Wait before the next connection is accepted when the system has no room for one.
+const FULL_WAIT: Duration = Duration::from_millis(100);
+/// What is read of a client that still sends when its answer is complete: bytes, and time without any. A connection that is closed
+/// while something comes is reset, and the answer with it.
+const LINGER_BYTES: usize = 256 << 20;
+const LINGER_WAIT: Duration = Duration::from_millis(500);
+
+/// The connections that are open.
+#[derive(Debug, Default)]
+pub(super) struct Connections {
+    open: Mutex<BTreeMap<u64, Arc<Connection>>>,
+    freed: Notify,
+    next: AtomicU64,
+    closed_early: AtomicU64,
+}
+
+/// One of them.
+#[derive(Debug, Default)]
+struct Connection {
+    /// Requests that are being answered.
+    under_way: AtomicUsize,
+    /// Whether there was one.
+    has_asked: AtomicBool,
+    /// Cancelled when it has to make room.
+    makes_room: CancellationToken,
+}
+
+impl Connections {
+    /// How many are open.
+    pub(super) fn open(&self) -> usize {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// How many had to make room for others.
+    pub(super) fn closed_early(&self) -> u64 {
+        self.closed_early.load(Relaxed)
+    }
+
+    fn add(self: &Arc<Self>) -> Entry {
+        let (id, connection) = (self.next.fetch_add(1, Relaxed), Arc::default());
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).insert(id, Arc::clone(&connection));
+        Entry { id, connection, all: Arc::clone(self) }
+    }
+
+    /// Has the one that is missed least make room; whether there is such a one.
+    fn make_room(&self) -> bool {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let idle = open.iter().filter(|(_, connection)| connection.under_way.load(Relaxed) == 0);
+        let least = idle.min_by_key(|(id, connection)| (connection.has_asked.load(Relaxed), **id));
+        let Some(id) = least.map(|(id, _)| *id) else { return false };
+        if let Some(connection) = open.remove(&id) {
+            connection.makes_room.cancel();
+            self.closed_early.fetch_add(1, Relaxed);
+        }
+        true
+    }
+
+    /// Returns when there is room for one more.
+    async fn room(&self, most: usize) {
+        while self.open() >= most {
+            let freed = self.freed.notified();
+            if !self.make_room() {
+                freed.await;
+            }
+        }
+    }
+}
+
+/// A connection's place among the open ones, until it is dropped.
+struct Entry {
+    id: u64,
+    connection: Arc<Connection>,
+    all: Arc<Connections>,
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        self.all.open.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
+        self.all.freed.notify_one();
+    }
+}
+
+/// A request that is being answered, until the answer's last byte.
+struct UnderWay(Arc<Connection>);
+
+impl UnderWay {
+    fn begin(connection: &Arc<Connection>) -> Self {
+        connection.under_way.fetch_add(1, Relaxed);
+        connection.has_asked.store(true, Relaxed);
+        Self(Arc::clone(connection))
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.under_way.fetch_sub(1, Relaxed);
+    }
+}
+
+/// Serves until `shutdown` completes, then lets open requests finish.
+pub(super) async fn serve(
+    listener: TcpListener,
+    router: Router,
+    connections: Arc<Connections>,
+    allowed: Allowed,
+    shutdown: impl Future<Output = ()> + Send,
+) -> io::Result<()> {
+    let ends = CancellationToken::new();
+    let mut shutdown = pin!(shutdown);
+    let mut refused = 0_u64;
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = &mut shutdown => break,
+        };
+        match accepted {
+            Ok((stream, _)) => {
+                tokio::select! {
+                    () = connections.room(allowed.connections) => {}
+                    () = &mut shutdown => break,
+                }
+                let entry = connections.add();
+                tokio::spawn(talk(stream, router.clone(), entry, allowed.head_within, ends.clone()));
+            }
+            // The client has gone already, or there are no descriptors.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+            Err(error) => {
+                refused += 1;
+                // The first, the second, the fourth and so on: a log that is full of it says no more.
+                if refused.is_power_of_two() {
+                    tracing::warn!(%error, refused, "cannot accept a connection; idle ones make room");
+                }
+                connections.make_room();
+                sleep(FULL_WAIT).await;
+            }
+        }
+    }
+    drop(listener);
+    ends.cancel();
+    while connections.open() > 0 {
+        connections.freed.notified().await;
+    }
+    Ok(())
+}
+
+/// Answers what comes by one connection.
+async fn talk(stream: TcpStream, router: Router, entry: Entry, head_within: Duration, ends: CancellationToken) {
+    let local = LocalEnd::of(&stream);
+    let _may_wait = stream.set_nodelay(true);
+    let connection = Arc::clone(&entry.connection);
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        let under_way = UnderWay::begin(&connection);
+        request.extensions_mut().insert(ConnectInfo(local));
+        let answer = router.clone().oneshot(request.map(Body::new));
+        async move {
+            let answer = answer.await?;
+            // Dropped with the body, behind its last byte.
+            Ok::<_, std::convert::Infallible>(answer.map(|body| {
+                body.map_err(move |error| {
+                    let _is_held = &under_way;
+                    error
+                })
+            }))
+        }
+    });
+    let io = TokioIo::new(Lingering { stream, ends: ends.clone(), left: LINGER_BYTES, wait: None });
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(head_within);
+    let mut talk = pin!(http.serve_connection(io, service));
+    let makes_room = entry.connection.makes_room.clone();
+    tokio::select! {
+        // What goes wrong with one connection is its client's to see.
+        _ended = talk.as_mut() => return,
+        () = makes_room.cancelled() => return,
+        () = ends.cancelled() => talk.as_mut().graceful_shutdown(),
+    }
+    let _ended = talk.await;
+}
+
+/// A connection that, when the server ends it, goes on taking what the client sends, as far as the bounds allow.
+struct Lingering {
+    stream: TcpStream,
+    /// Cancelled when the server ends, which waits for nobody.
+    ends: CancellationToken,
+    left: usize,
+    /// Once nothing more is written: when enough time has passed without a byte.
+    wait: Option<Pin<Box<Sleep>>>,
+}
+
+impl AsyncRead for Lingering {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Lingering {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Self { stream, ends, left, wait } = &mut *self;
+        if wait.is_none() {
+            ready!(Pin::new(&mut *stream).poll_shutdown(cx))?;
+        }
+        let wait = wait.get_or_insert_with(|| Box::pin(sleep(LINGER_WAIT)));
+        let mut bytes = [0; 8192];
+        while *left > 0 && !ends.is_cancelled() {
+            let mut buffer = ReadBuf::new(&mut bytes);
+            match Pin::new(&mut *stream).poll_read(cx, &mut buffer) {
+                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
+                    *left = left.saturating_sub(buffer.filled().len());
+                    wait.as_mut().set(sleep(LINGER_WAIT));
+                }
+                Poll::Ready(_) => break,
+                Poll::Pending => {
+                    ready!(wait.as_mut().poll(cx));
+                    break;
+                }
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bytes)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}
+
+#[cfg(test)]
+#[path = "serve_tests.rs"]
+mod tests;

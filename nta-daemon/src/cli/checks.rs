@@ -1,0 +1,69 @@
+//! What `check-config` and a dry run look at beyond the text of the configuration: this machine, and the files that are named.
+
+use super::say;
+use crate::config::{Config, ConfigError, InterfacePattern, Places, Problem};
+use crate::model_loader;
+use crate::source::SourceError;
+use crate::source::kernel::device::Device;
+use crate::source::kernel::on_bpffs;
+
+/// Whether an interface that is not there is waited for, as `run` does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Absent {
+    Waited,
+    Refused,
+}
+
+/// Says what an operator should know.
+///
+/// # Errors
+/// All that cannot be used.
+pub(super) fn look(config: &Config, places: &Places, absent: Absent) -> Result<(), ConfigError> {
+    let at =
+        |key: &str, message: String| Problem { place: places.get(key).cloned(), message: format!("{key}: {message}") };
+    let mut warnings = config.warnings();
+    let mut refused = model_loader::check(config);
+    for pattern in absent_interfaces(&config.capture.interfaces) {
+        let error = SourceError::NoInterface(pattern.as_str().to_owned());
+        match absent {
+            Absent::Waited => warnings.push(("capture.interfaces", format!("{error}; `run` waits for it"))),
+            Absent::Refused => refused.push(("capture.interfaces", error.to_string())),
+        }
+    }
+    let capture = &config.capture;
+    if capture.pin && !on_bpffs(&capture.pin_path) {
+        let path = capture.pin_path.display();
+        let said = format!("{path} is on no BPF file system: `run` refuses it until one is mounted there");
+        warnings.push(("capture.pin_path", said));
+    }
+    if let Some(has) = memory_mib().filter(|has| capture.map_memory_mib > *has) {
+        let asked = capture.map_memory_mib;
+        let said = format!("{asked} MiB: this machine has {has} MiB, and `run` takes them all at its start");
+        warnings.push(("capture.map_memory_mib", said));
+    }
+    if let Some(folder) = config.store.database.file().and_then(|file| Some(file.parent()?.to_owned()))
+        && !folder.as_os_str().is_empty()
+        && !folder.exists()
+    {
+        let said = format!("the folder {} is not there: `run` makes it", folder.display());
+        warnings.push(("store.database", said));
+    }
+    for (key, message) in warnings {
+        say(&format!("warning: {}", at(key, message)));
+    }
+    if refused.is_empty() {
+        return Ok(());
+    }
+    Err(ConfigError::Invalid(refused.into_iter().map(|(key, message)| at(key, message)).collect()))
+}
+
+fn absent_interfaces(patterns: &[InterfacePattern]) -> impl Iterator<Item = &InterfacePattern> {
+    patterns.iter().filter(|pattern| pattern.is_name() && Device::find(pattern.as_str()).is_err())
+}
+
+/// Memory of this machine.
+fn memory_mib() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let kib = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?.trim().strip_suffix(" kB")?;
+    kib.parse::<u64>().ok().map(|kib| kib / 1024)
+}

@@ -1,0 +1,210 @@
+//! The log: lines on their way to standard error. Who logs never waits for who reads them: a pipe that nobody empties would hold
+//! up the start, whichever thread has something to say, and the end.
+//!
+//! `tracing-appender` does the first half. It does not say when lines are read again, and an error before the exit would still go
+//! by the blocked pipe, as would a panic.
+
+use std::collections::VecDeque;
+use std::io::{self, Write};
+use std::os::fd::AsFd as _;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use tracing_subscriber::fmt::MakeWriter;
+
+/// The log of this process, as standard error is the process's.
+pub static LOG: Log = Log::new();
+
+/// Lines that wait for a thread that writes them.
+#[derive(Debug)]
+pub struct Log {
+    queue: Mutex<Queue>,
+    changed: Condvar,
+    lost: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Queue {
+    lines: VecDeque<Vec<u8>>,
+    bytes: usize,
+    /// Whether a thread writes them; it may be at a line that is in the queue no more.
+    is_read: bool,
+    is_writing: bool,
+}
+
+impl Log {
+    const fn new() -> Self {
+        let queue = Queue { lines: VecDeque::new(), bytes: 0, is_read: false, is_writing: false };
+        Self { queue: Mutex::new(queue), changed: Condvar::new(), lost: AtomicU64::new(0) }
+    }
+
+    /// Begins to write to standard error, panics too.
+    ///
+    /// # Errors
+    /// When there is no thread for it, or no descriptor.
+    pub fn start(&'static self) -> io::Result<()> {
+        // Another descriptor, since the lock of `io::stderr()` would be held by a write that waits.
+        let mut out = std::fs::File::from(io::stderr().as_fd().try_clone_to_owned()?);
+        thread::Builder::new().name("log".to_owned()).spawn(move || self.write_to(&mut out))?;
+        self.lock().is_read = true;
+        std::panic::set_hook(Box::new(|panic| {
+            let thread = thread::current();
+            let trace = std::backtrace::Backtrace::capture();
+            LOG.push(format!("thread '{}' {panic}\n{trace}\n", thread.name().unwrap_or("unnamed")).as_bytes());
+        }));
+        Ok(())
+    }
+
+    /// Lines that nobody will read: there was no room for them, or standard error is closed.
+    pub fn lines_lost(&self) -> u64 {
+        self.lost.load(Ordering::Relaxed)
+    }
+
+    /// Says a line that decides what the exit status is about: it has room where others have none.
+    pub fn say(&self, line: &str) {
+        let mut queue = self.lock();
+        if queue.is_read {
+            queue.add(format!("{line}\n").into_bytes());
+            self.changed.notify_all();
+        } else {
+            drop(queue);
+            let _closed = writeln!(io::stderr(), "{line}");
+        }
+    }
+
+    /// Waits until everything is written, but no longer than a reader may be away.
+    pub fn finish(&self) {
+        let queue = self.lock();
+        let wait = |queue: &mut Queue| queue.is_read && (queue.is_writing || !queue.lines.is_empty());
+        drop(self.changed.wait_timeout_while(queue, PATIENCE, wait));
+    }
+
+    fn push(&self, line: &[u8]) {
+        let mut queue = self.lock();
+        if queue.bytes + line.len() > MAX_BYTES {
+            self.lost.fetch_add(1, Ordering::Relaxed);
+        } else {
+            queue.add(line.to_vec());
+            self.changed.notify_all();
+        }
+    }
+
+    /// Writes line after line, for ever. Once it has caught up, it says how many were lost meanwhile.
+    fn write_to(&self, out: &mut impl Write) {
+        let mut reported = 0;
+        loop {
+            let (line, has_caught_up) = self.next();
+            if write_whole(out, &line).is_err() {
+                self.lost.fetch_add(1, Ordering::Relaxed);
+            } else if has_caught_up && self.lines_lost() > reported {
+                let lines = self.lines_lost() - reported;
+                reported += lines;
+                tracing::warn!(lines, "log lines are lost: standard error was not read");
+            }
+            self.lock().is_writing = false;
+            self.changed.notify_all();
+        }
+    }
+
+    /// The next line, once there is one, and whether it is the last.
+    fn next(&self) -> (Vec<u8>, bool) {
+        let mut queue = self.lock();
+        loop {
+            if let Some(line) = queue.take() {
+                return (line, queue.lines.is_empty());
+            }
+            queue = self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Queue {
+    fn add(&mut self, line: Vec<u8>) {
+        self.bytes += line.len();
+        self.lines.push_back(line);
+    }
+
+    /// The next line, which is being written from now on.
+    fn take(&mut self) -> Option<Vec<u8>> {
+        let line = self.lines.pop_front()?;
+        self.bytes -= line.len();
+        self.is_writing = true;
+        Some(line)
+    }
+}
+
+/// Where a subscriber writes: each call is one line.
+impl Write for &Log {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.push(line);
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl MakeWriter<'_> for &'static Log {
+    type Writer = Self;
+
+    fn make_writer(&self) -> Self {
+        self
+    }
+}
+
+/// Writes all of it, also where someone else has made the descriptor one that does not wait.
+fn write_whole(out: &mut impl Write, mut line: &[u8]) -> io::Result<()> {
+    while !line.is_empty() {
+        match out.write(line) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => line = &line[written..],
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => thread::sleep(RETRY),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// What waits at most, about 1,500 lines.
+const MAX_BYTES: usize = 256 << 10;
+/// How long the end of the process waits for the last lines to be read.
+const PATIENCE: Duration = Duration::from_secs(2);
+const RETRY: Duration = Duration::from_millis(20);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read as _;
+
+    #[test]
+    fn lines_that_nobody_reads_are_counted_and_the_others_come_whole_and_in_order() {
+        static LOG: Log = Log::new();
+        let (mut reader, mut writer) = io::pipe().expect("a pipe");
+        LOG.lock().is_read = true;
+        let line = |number: usize| format!("{number:01023}\n");
+        for number in 0..2000 {
+            LOG.push(line(number).as_bytes());
+        }
+        assert_eq!(LOG.lines_lost(), 2000 - 256, "256 KiB of lines of a kibibyte each");
+        LOG.say("the reason");
+        thread::spawn(move || LOG.write_to(&mut writer));
+        let mut read = vec![0; MAX_BYTES + "the reason\n".len()];
+        reader.read_exact(&mut read).expect("all of it");
+        let expected: String = (0..256).map(line).chain(["the reason\n".to_owned()]).collect();
+        assert!(read == expected.as_bytes());
+        LOG.finish();
+        // A reader that is gone ends nothing.
+        drop(reader);
+        LOG.push(b"one more\n");
+        LOG.finish();
+        assert_eq!(LOG.lines_lost(), 2000 - 256 + 1);
+    }
+}
