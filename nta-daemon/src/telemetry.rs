@@ -4,6 +4,7 @@
 //! `tracing-appender` does the first half. It does not say when lines are read again, and an error before the exit would still go
 //! by the blocked pipe, as would a panic.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::os::fd::AsFd as _;
@@ -13,6 +14,11 @@ use std::thread;
 use std::time::Duration;
 
 use tracing_subscriber::fmt::MakeWriter;
+
+thread_local! {
+    /// Whether this thread is the one that writes the lines of others.
+    static IS_WRITER: Cell<bool> = const { Cell::new(false) };
+}
 
 /// The log of this process, as standard error is the process's.
 pub static LOG: Log = Log::new();
@@ -83,7 +89,8 @@ impl Log {
 
     fn push(&self, line: &[u8]) {
         let mut queue = self.lock();
-        if queue.bytes + line.len() > MAX_BYTES {
+        // The note of what was lost would be lost with the rest, and its number with it: it is one line at a time.
+        if !IS_WRITER.get() && queue.bytes + line.len() > MAX_BYTES {
             self.lost.fetch_add(1, Ordering::Relaxed);
         } else {
             queue.add(line.to_vec());
@@ -93,6 +100,7 @@ impl Log {
 
     /// Writes line after line, for ever. Once it has caught up, it says how many were lost meanwhile.
     fn write_to(&self, out: &mut impl Write) {
+        IS_WRITER.set(true);
         let mut reported = 0;
         loop {
             let (line, has_caught_up) = self.next();
@@ -206,5 +214,20 @@ mod tests {
         LOG.push(b"one more\n");
         LOG.finish();
         assert_eq!(LOG.lines_lost(), 2000 - 256 + 1);
+    }
+
+    #[test]
+    fn what_the_writer_says_of_lost_lines_is_not_lost_itself() {
+        static LOG: Log = Log::new();
+        while LOG.lines_lost() == 0 {
+            LOG.push(&[b'x'; 1024]);
+        }
+        let note = || {
+            IS_WRITER.set(true);
+            LOG.push(b"1 line is lost");
+        };
+        thread::spawn(note).join().expect("no panic");
+        assert_eq!(LOG.lines_lost(), 1);
+        assert_eq!(LOG.lock().lines.back().map(Vec::as_slice), Some(b"1 line is lost".as_slice()));
     }
 }
