@@ -92,15 +92,16 @@ fn kernel() -> Result<Group> {
     if !may.load_bpf || !may.administer {
         return Ok(Group::new("kernel").not_run("loading eBPF and making network namespaces needs root"));
     }
-    let mut args = vec!["-p", "nta-tests", "--features", "kernel"];
+    let mut args = [&["--workspace"], setup::all_features()].concat();
     args.extend(targets.iter().flat_map(|target| ["--test", target]));
     runner("kernel", &args, true)
 }
 
 /// Runs tests with the runner that is there; `alone` if they must not run side by side.
 fn runner(name: &str, args: &[&str], alone: bool) -> Result<Group> {
-    // The tests start the daemon's binary, which a test build of a library alone would not make.
-    process::run(process::cargo(["build", "-p", "nta-daemon"]).args(setup::daemon_features()))
+    // The tests start the daemon's binary, which a test build of a library alone would not make. By the whole workspace, here
+    // and wherever tests build: a package alone takes other features of the crates below it, which builds them once more.
+    process::run(process::cargo(["build", "--workspace", "--bin", "nta-daemon"]).args(setup::daemon_features()))
         .context("the daemon does not build")?;
     let group = Group::new(name);
     let threads: &[&str] = if alone { &["--test-threads", "1"] } else { &[] };

@@ -97,7 +97,8 @@ pub(super) fn daemon() -> Result<PathBuf> {
         return Ok(PathBuf::from(daemon));
     }
     // Without models: their library would have to be in the machine as well, and is not what is tested there.
-    process::run(&mut process::cargo(["build", "-p", "nta-daemon"])).context("the daemon does not build")?;
+    process::run(&mut process::cargo(["build", "--workspace", "--bin", "nta-daemon"]))
+        .context("the daemon does not build")?;
     Ok(host::target_dir().join("debug/nta-daemon"))
 }
 
