@@ -1,14 +1,11 @@
-//! Writing anomalies, and what they add to the counts by kind and severity: a hundred rows in one statement, a count once a
-//! batch.
+//! Writing anomalies, and what they add to the counts by kind and severity: rows by the hundred in one statement, a count once
+//! a batch.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::StoreError;
 use super::db::{Conn, Query};
 use super::rows::AnomalyRow;
-
-/// Rows in one statement.
-const CHUNK_ROWS: usize = 100;
 
 /// What a batch adds to the count of a kind and severity.
 #[derive(Clone, Copy, Debug)]
@@ -26,7 +23,7 @@ pub(super) async fn insert(conn: &mut Conn, run: i64, anomalies: &[AnomalyRow]) 
     let mut grown: BTreeMap<(&str, i64), Grown> = BTreeMap::new();
     // Alerts with a severity that an anomaly of this batch has had.
     let mut counted: BTreeSet<(&str, i64)> = BTreeSet::new();
-    for chunk in anomalies.chunks(CHUNK_ROWS) {
+    for chunk in anomalies.chunks(conn.chunk_rows()) {
         let known = known(conn, chunk).await?;
         let new = insert_chunk(conn, run, chunk).await?;
         for row in chunk.iter().filter(|row| new.contains(&row.number)) {
@@ -58,13 +55,12 @@ pub(super) async fn insert(conn: &mut Conn, run: i64, anomalies: &[AnomalyRow]) 
 async fn known(conn: &mut Conn, chunk: &[AnomalyRow]) -> Result<BTreeSet<(String, i64)>, StoreError> {
     let error = StoreError::query("anomalies");
     let pairs: BTreeSet<(&str, i64)> = chunk.iter().map(|row| (row.alert_id.as_str(), row.severity)).collect();
-    // Both databases call the columns of VALUES so.
-    let mut query = Query::new("SELECT p.column1 AS alert_id, p.column2 AS severity FROM (VALUES ");
-    query.persistent = pairs.len() == 1 || pairs.len() == CHUNK_ROWS;
-    query.push_rows(pairs.iter().map(|(alert, severity)| vec![(*alert).into(), (*severity).into()]));
+    let mut query = Query::new("SELECT p.column1 AS alert_id, p.column2 AS severity FROM (");
+    query.push_table(conn, pairs.iter().map(|(alert, severity)| vec![(*alert).into(), (*severity).into()]));
     query.push(
         ") AS p WHERE EXISTS (SELECT 1 FROM anomalies a WHERE a.alert_id = p.column1 AND a.severity = p.column2)",
     );
+    query.plan_anew(conn);
     let rows = conn.fetch_all(query).await.map_err(&error)?;
     let pair = |row: &super::db::Row| Ok::<_, sqlx::Error>((row.text("alert_id")?, row.int("severity")?));
     rows.iter().map(|row| pair(row).map_err(&error)).collect()
@@ -75,24 +71,26 @@ async fn insert_chunk(conn: &mut Conn, run: i64, chunk: &[AnomalyRow]) -> Result
     let error = StoreError::query("anomalies");
     let mut query = Query::new(
         "INSERT INTO anomalies (run_id, number, alert_id, kind, severity, source, destination, score_ppm, start_ns, \
-         end_ns, body) VALUES ",
+         end_ns, body) ",
     );
-    query.persistent = chunk.len() == 1 || chunk.len() == CHUNK_ROWS;
-    query.push_rows(chunk.iter().map(|row| {
-        vec![
-            run.into(),
-            row.number.into(),
-            row.alert_id.as_str().into(),
-            row.kind.as_str().into(),
-            row.severity.into(),
-            row.source.clone().into(),
-            row.destination.clone().into(),
-            row.score_ppm.into(),
-            row.start_ns.into(),
-            row.end_ns.into(),
-            row.body.as_str().into(),
-        ]
-    }));
+    query.push_table(
+        conn,
+        chunk.iter().map(|row| {
+            vec![
+                run.into(),
+                row.number.into(),
+                row.alert_id.as_str().into(),
+                row.kind.as_str().into(),
+                row.severity.into(),
+                row.source.clone().into(),
+                row.destination.clone().into(),
+                row.score_ppm.into(),
+                row.start_ns.into(),
+                row.end_ns.into(),
+                row.body.as_str().into(),
+            ]
+        }),
+    );
     query.push(" ON CONFLICT DO NOTHING RETURNING number");
     let rows = conn.fetch_all(query).await.map_err(&error)?;
     rows.iter().map(|row| row.first().map_err(&error)).collect()

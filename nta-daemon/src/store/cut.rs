@@ -3,6 +3,8 @@
 //! first one of this run begins where that ended. So it does where the run before ended less than a window's length before it: a
 //! restart takes no time away.
 
+use std::borrow::Cow;
+
 use super::db::{Conn, Query};
 use super::merged::Part;
 use super::rows::{RunRow, WindowRow};
@@ -17,14 +19,25 @@ const RUNS_BEFORE: &str = "(SELECT id FROM runs WHERE sensor = $3 AND mode = 'li
 /// How many windows of its length before one are looked at for one that was closed late.
 const LATE_SPANS: i64 = 720;
 
-/// The first window of its length in a run, where it began before that did, joined with what earlier runs of the sensor have
-/// of it, whose rows go. `None` where it did not, or they have nothing of its time.
-pub(super) async fn rejoin(
+/// Windows of a run, each as it is, or joined with what earlier runs have of it.
+pub(super) async fn rejoined<'a>(
     conn: &mut Conn,
     run: i64,
     owner: &RunRow,
-    row: &WindowRow,
-) -> Result<Option<WindowRow>, StoreError> {
+    rows: &'a [WindowRow],
+) -> Result<Cow<'a, [WindowRow]>, StoreError> {
+    let mut all = Cow::Borrowed(rows);
+    for (index, row) in rows.iter().enumerate() {
+        if let Some(whole) = rejoin(conn, run, owner, row).await? {
+            all.to_mut()[index] = whole;
+        }
+    }
+    Ok(all)
+}
+
+/// The first window of its length in a run, where it began before that did, joined with what earlier runs of the sensor have
+/// of it, whose rows go. `None` where it did not, or they have nothing of its time.
+async fn rejoin(conn: &mut Conn, run: i64, owner: &RunRow, row: &WindowRow) -> Result<Option<WindowRow>, StoreError> {
     if owner.mode != Mode::Live.word() || row.number != 1 || row.start_ns >= owner.started_ns {
         return Ok(None);
     }

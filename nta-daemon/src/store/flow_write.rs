@@ -1,5 +1,5 @@
-//! Writing flows, and what they add to the totals of hosts. SQLite takes rows by the hundred in one statement,
-//! PostgreSQL by COPY into a staging table.
+//! Writing flows, and what they add to the totals of hosts. SQLite takes rows by the hundred in one statement, PostgreSQL few as
+//! arrays and many by COPY into a staging table.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -40,9 +40,11 @@ pub(super) async fn write(conn: &mut Conn, run: i64, sensor: &str, flows: &[Flow
     if flows.is_empty() {
         return Ok(());
     }
+    let is_staged = is_staged(conn, flows);
     let before = match conn.dialect() {
         Dialect::Sqlite => known(conn, run, flows).await?,
-        Dialect::Postgres => staged(conn, run, flows).await?,
+        Dialect::Postgres if is_staged => staged(conn, run, flows).await?,
+        Dialect::Postgres => known_of_few(conn, run, flows).await?,
     };
     add(conn, "flows", i64::try_from(flows.len() - before.len()).unwrap_or(i64::MAX)).await?;
     hosts::add(conn, sensor, &grown(flows, &before)).await?;
@@ -55,12 +57,22 @@ pub(super) async fn write(conn: &mut Conn, run: i64, sensor: &str, flows: &[Flow
                 conn.execute(query).await.map_err(StoreError::query("flows"))?;
             }
         }
-        Dialect::Postgres => {
+        Dialect::Postgres if is_staged => {
             let upsert = format!("INSERT INTO flows ({COLUMNS}) SELECT {COLUMNS} FROM flows_staging{UPDATE}");
             conn.execute(Query::new(upsert)).await.map_err(StoreError::query("flows"))?;
         }
+        Dialect::Postgres => {
+            let mut query = Query::new(format!("INSERT INTO flows ({COLUMNS}) "));
+            query.push_table(conn, flows.iter().map(|flow| values(run, flow))).push(UPDATE);
+            conn.execute(query).await.map_err(StoreError::query("flows"))?;
+        }
     }
     Ok(())
+}
+
+/// Whether so many go through PostgreSQL's staging table. For few it costs more than it saves.
+pub(super) fn is_staged(conn: &Conn, flows: &[FlowRow]) -> bool {
+    conn.dialect() == Dialect::Postgres && flows.len() > conn.chunk_rows()
 }
 
 /// Makes room for the flows of another batch in the same transaction.
@@ -91,6 +103,17 @@ async fn known(conn: &mut Conn, run: i64, flows: &[FlowRow]) -> Result<Before, S
         query.push(")");
         read(conn, query, &mut before).await?;
     }
+    Ok(before)
+}
+
+/// What PostgreSQL has of a few flows.
+async fn known_of_few(conn: &mut Conn, run: i64, flows: &[FlowRow]) -> Result<Before, StoreError> {
+    let mut query = Query::new(format!("{BEFORE} ("));
+    query.push_table(conn, flows.iter().map(|flow| vec![run.into(), flow.id.into(), flow.first_ns.into()]));
+    query.push(") AS s JOIN flows f ON f.run_id = s.column1 AND f.id = s.column2 AND f.first_ns = s.column3");
+    query.plan_anew(conn);
+    let mut before = Before::new();
+    read(conn, query, &mut before).await?;
     Ok(before)
 }
 

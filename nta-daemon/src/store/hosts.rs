@@ -15,8 +15,6 @@ use nta_core::domain::Timestamp;
 
 /// Hosts that one batch adds to, each on its own.
 const HOSTS_OF_A_BATCH: usize = 2000;
-/// Rows in one statement.
-const CHUNK_ROWS: usize = 100;
 /// Flows of a host that its peers and ports are taken from, the newest ones; as many from either end.
 const PROFILE_FLOWS: i64 = 10_000;
 /// Sensors whose rows of a host are read.
@@ -50,6 +48,16 @@ impl Growth {
     const fn bytes(&self) -> i64 {
         self.sent[1] + self.received[1]
     }
+
+    fn values(&self, host: &[u8], sensor: &str) -> Vec<Value> {
+        let mut values = vec![Value::from(host.to_vec()), sensor.into()];
+        let [out, into] = self.flows;
+        let ([packets_sent, bytes_sent], [packets, bytes]) = (self.sent, self.received);
+        let sums = [packets_sent + packets, self.bytes(), self.first_ns, self.last_ns];
+        values.extend([out + into, out, into, packets_sent, packets, bytes_sent, bytes].map(Value::from));
+        values.extend(sums.map(Value::from));
+        values
+    }
 }
 
 /// Adds what hosts did, as this sensor saw it.
@@ -65,21 +73,12 @@ pub(super) async fn add(conn: &mut Conn, sensor: &str, grown: &HashMap<[u8; 16],
     }
     // In one order for all writers, so that none waits for another in a circle.
     hosts.sort_unstable_by_key(|(host, _)| *host);
-    for chunk in hosts.chunks(CHUNK_ROWS) {
+    for chunk in hosts.chunks(conn.chunk_rows()) {
         let mut query = Query::new(
             "INSERT INTO hosts (host, sensor, flows, flows_out, flows_in, packets_sent, packets_received, bytes_sent, \
-             bytes_received, packets, bytes, first_ns, last_ns) VALUES ",
+             bytes_received, packets, bytes, first_ns, last_ns) ",
         );
-        (query.persistent, query.anonymous) = (chunk.len() == CHUNK_ROWS, conn.dialect() == super::db::Dialect::Sqlite);
-        query.push_rows(chunk.iter().map(|(host, growth)| {
-            let mut values = vec![Value::from(host.to_vec()), sensor.into()];
-            let [out, into] = growth.flows;
-            let ([packets_sent, bytes_sent], [packets, bytes]) = (growth.sent, growth.received);
-            let sums = [packets_sent + packets, growth.bytes(), growth.first_ns, growth.last_ns];
-            values.extend([out + into, out, into, packets_sent, packets, bytes_sent, bytes].map(Value::from));
-            values.extend(sums.map(Value::from));
-            values
-        }));
+        query.push_table(conn, chunk.iter().map(|(host, growth)| growth.values(host, sensor)));
         query.push(
             " ON CONFLICT (host, sensor) DO UPDATE SET flows = hosts.flows + excluded.flows, \
              flows_out = hosts.flows_out + excluded.flows_out, flows_in = hosts.flows_in + excluded.flows_in, \

@@ -4,6 +4,7 @@
 //! both but for bulk and retention.
 
 mod alert_status;
+mod alert_write;
 mod alerts;
 mod anomalies;
 mod anomaly_write;
@@ -36,6 +37,7 @@ mod spool;
 mod stats;
 mod task;
 mod waiting;
+mod window_write;
 mod windows;
 mod write;
 mod writer;
@@ -150,6 +152,8 @@ fn from_sql(value: i64) -> u64 {
 
 #[cfg(test)]
 mod both_tests;
+#[cfg(test)]
+mod bulk_tests;
 #[cfg(test)]
 mod detection_tests;
 #[cfg(test)]

@@ -4,7 +4,7 @@ use super::db::{Conn, Dialect, Query};
 use super::flows::state;
 use super::lease::Lock;
 use super::rows::RunRow;
-use super::write::{event, run_id};
+use super::write::{Event, log, run_id};
 use super::{Store, StoreError, spans, to_sql};
 use nta_core::domain::{EndReason, Mode, Timestamp};
 
@@ -254,14 +254,16 @@ pub(super) async fn close(conn: &mut Conn, run: i64, reason: &str, alerts: &str)
          end_reason = $2 WHERE run_id = $3 AND state = 'raised' RETURNING id",
     );
     let cleared = conn.fetch_all(clear.bind(end_ns).bind(alerts).bind(run)).await;
+    let mut events = Vec::new();
     for row in cleared.map_err(StoreError::query("detected_alerts"))? {
         let id = row.text("id").map_err(&error)?;
         let body = format!("{{\"id\":\"{id}\",\"state\":\"cleared\",\"end_reason\":\"{alerts}\"}}");
-        event(conn, end_ns, "alert_changed", run, body).await?;
+        events.push(Event { time_ns: end_ns, kind: "alert_changed", body });
     }
+    events.push(Event { time_ns: end_ns, kind: "run_ended", body: format!("{{\"reason\":\"{reason}\"}}") });
     let ended = if alerts == "interrupted" { EndReason::Interrupted } else { EndReason::Shutdown };
     let flows =
         Query::new("UPDATE flows SET state = $2 WHERE run_id = $1 AND state = 0").bind(run).bind(state(Some(ended)));
     conn.execute(flows).await.map_err(StoreError::query("flows"))?;
-    event(conn, end_ns, "run_ended", run, format!("{{\"reason\":\"{reason}\"}}")).await
+    log(conn, run, &events).await
 }

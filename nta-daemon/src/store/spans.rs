@@ -1,12 +1,12 @@
 //! Windows that are kept although nothing judges them: of two base windows, which lists show, and of an hour. They are made
 //! of base windows as these close.
 
-use super::cut::rejoin;
+use super::cut::rejoined;
 use super::db::{Conn, Query};
 use super::merged::Part;
 use super::rows::WindowRow;
-use super::write::{event, insert_window};
-use super::{StoreError, from_sql, runs, to_sql};
+use super::write::log;
+use super::{StoreError, from_sql, runs, to_sql, window_write};
 use nta_core::domain::{Mode, Timestamp};
 use nta_core::window::{Lengths, Measured, NotWhole, Span, Window};
 
@@ -202,15 +202,12 @@ pub(super) async fn close_open(conn: &mut Conn, run: i64) -> Result<(), StoreErr
             closed.extend(open.add(part, lengths));
         }
         closed.extend(open.close(lengths, Some(NotWhole::Interrupted)));
-        for (factor, window) in &closed {
-            let row = WindowRow::new(*factor, window)?;
-            // The run before it may have been killed within the same window.
-            let row = rejoin(conn, run, &owner, &row).await?.unwrap_or(row);
-            if let Some(id) = insert_window(conn, run, &row).await? {
-                let body = format!("{{\"id\":{id},\"factor\":{factor}}}");
-                event(conn, row.end_ns, "window_closed", run, body).await?;
-            }
-        }
+        let rows =
+            closed.iter().map(|(factor, window)| WindowRow::new(*factor, window)).collect::<Result<Vec<_>, _>>()?;
+        // The run before it may have been killed within the same window.
+        let rows = rejoined(conn, run, &owner, &rows).await?;
+        let events = window_write::insert(conn, run, &rows).await?;
+        log(conn, run, &events).await?;
     }
     Ok(())
 }
@@ -245,9 +242,9 @@ async fn make_of_run(conn: &mut Conn, run: i64, mut spans: Spans) -> Result<(), 
         if is_over {
             spans.finish(&mut closed);
         }
-        for (factor, window) in &closed {
-            insert_window(conn, run, &WindowRow::new(*factor, window)?).await?;
-        }
+        let rows =
+            closed.iter().map(|(factor, window)| WindowRow::new(*factor, window)).collect::<Result<Vec<_>, _>>()?;
+        window_write::insert(conn, run, &rows).await?;
     }
     Ok(())
 }

@@ -16,7 +16,7 @@ interleaved in one series (needs root and a BPF toolchain: the empty programs ar
 NTA_BENCH_CASES names the cases, apart by commas).
 `drain`: milliseconds to read 100,000 flows out of the maps. `window`: milliseconds to judge a window with
 100,000 hosts. `model`: a model of about the shipped one's size loaded, 10,000 feature vectors and one judged (needs
-libxgboost, which is fetched). `store`: rows a second into the database. `api`: what each route takes over a large
+libxgboost, which is fetched). `store`: flows and windows into the database (NTA_BENCH_CASES names `flows`, `windows` or `replay`). `api`: what each route takes over a large
 database. `replay`: the user engine beside softflowd over the mixed capture (made from ../shared/captures, or named
 by NTA_MIXED). `veth`: iperf3's throughput between two network namespaces with our programs and with none or empty ones,
 interleaved (needs root; a minute a round, 15 rounds if NTA_BENCH_ROUNDS says nothing else; NTA_BENCH_ROWS measures only the

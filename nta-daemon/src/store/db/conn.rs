@@ -27,6 +27,14 @@ impl Conn {
         }
     }
 
+    /// Rows that one statement inserts. SQLite binds each value of each row, PostgreSQL an array for each column.
+    pub(in crate::store) const fn chunk_rows(&self) -> usize {
+        match self {
+            Self::Sqlite(_) => 100,
+            Self::Postgres(_) => 1000,
+        }
+    }
+
     /// Runs a statement; how many rows it changed.
     pub(in crate::store) async fn execute(&mut self, query: Query) -> Result<u64, Error> {
         let may_fail = self.statement()?;

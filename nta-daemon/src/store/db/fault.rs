@@ -64,6 +64,11 @@ pub(in crate::store) fn disarm() -> bool {
     NEXT.take().is_some()
 }
 
+/// How many statements are to pass yet before the fault; `None` when it has happened. Takes it back.
+pub(in crate::store) fn passes_left() -> Option<u32> {
+    NEXT.take().map(|next| next.passes)
+}
+
 /// Called as a statement begins; what it answers is the error of a fault before the statement, or after it.
 pub(super) fn next(dialect: Dialect) -> [Option<Error>; 2] {
     let Some(next) = NEXT.get() else { return [None, None] };

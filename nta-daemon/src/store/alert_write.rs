@@ -1,0 +1,83 @@
+//! Writing alerts: what is known of them is asked once, and they are inserted or updated together.
+
+use std::collections::HashMap;
+
+use super::StoreError;
+use super::db::{Conn, Query};
+use super::rows::AlertRow;
+use super::write::{Event, add};
+
+/// Inserts or updates alerts of the run. What people did about them is not touched. Answers an event for each change, in
+/// their order.
+pub(super) async fn upsert(conn: &mut Conn, run: i64, alerts: &[AlertRow]) -> Result<Vec<Event>, StoreError> {
+    let mut events = Vec::with_capacity(alerts.len());
+    for chunk in alerts.chunks(conn.chunk_rows()) {
+        let mut raised = known(conn, run, chunk).await?;
+        let before = raised.len();
+        for alert in chunk {
+            let is_new = !raised.contains_key(&alert.id);
+            // Part of the key: it stays as it was.
+            raised.entry(alert.id.clone()).or_insert(alert.raised_ns);
+            let body = format!("{{\"id\":\"{}\",\"state\":\"{}\",\"is_new\":{is_new}}}", alert.id, alert.state);
+            events.push(Event { time_ns: alert.cleared_ns.unwrap_or(alert.last_ns), kind: "alert_changed", body });
+        }
+        upsert_chunk(conn, run, chunk, &raised).await?;
+        add(conn, "alerts", i64::try_from(raised.len() - before).unwrap_or(i64::MAX)).await?;
+    }
+    Ok(events)
+}
+
+/// When those that are stored were raised, by identity.
+async fn known(conn: &mut Conn, run: i64, chunk: &[AlertRow]) -> Result<HashMap<String, i64>, StoreError> {
+    let error = StoreError::query("detected_alerts");
+    let mut query = Query::new("SELECT id, raised_ns FROM detected_alerts WHERE id IN (");
+    query.push_table(conn, chunk.iter().map(|alert| vec![alert.id.as_str().into()]));
+    query.push(") AND run_id = ").push_bind(run);
+    query.plan_anew(conn);
+    let rows = conn.fetch_all(query).await.map_err(&error)?;
+    let read = |row: &super::db::Row| Ok::<_, sqlx::Error>((row.text("id")?, row.int("raised_ns")?));
+    rows.iter().map(|row| read(row).map_err(&error)).collect()
+}
+
+async fn upsert_chunk(
+    conn: &mut Conn,
+    run: i64,
+    chunk: &[AlertRow],
+    raised: &HashMap<String, i64>,
+) -> Result<(), StoreError> {
+    // One statement changes no row twice: of an alert that changed several times the last change is what is stored.
+    let last: HashMap<&str, usize> = chunk.iter().enumerate().map(|(at, alert)| (alert.id.as_str(), at)).collect();
+    let is_last = |(at, alert): &(usize, &AlertRow)| last.get(alert.id.as_str()) == Some(at);
+    let mut query = Query::new(
+        "INSERT INTO detected_alerts (id, run_id, kind, severity, source, destination, score_ppm, state, \
+         first_ns, last_ns, raised_ns, cleared_ns, body) ",
+    );
+    query.push_table(
+        conn,
+        chunk.iter().enumerate().filter(is_last).map(|(_, alert)| {
+            vec![
+                alert.id.as_str().into(),
+                run.into(),
+                alert.kind.as_str().into(),
+                alert.severity.into(),
+                alert.source.clone().into(),
+                alert.destination.clone().into(),
+                alert.score_ppm.into(),
+                alert.state.as_str().into(),
+                alert.first_ns.into(),
+                alert.last_ns.into(),
+                raised.get(&alert.id).copied().unwrap_or(alert.raised_ns).into(),
+                alert.cleared_ns.into(),
+                alert.body.as_str().into(),
+            ]
+        }),
+    );
+    query.push(
+        " ON CONFLICT (id, run_id, raised_ns) DO UPDATE SET severity = excluded.severity, \
+         source = excluded.source, destination = excluded.destination, score_ppm = excluded.score_ppm, \
+         state = excluded.state, first_ns = excluded.first_ns, last_ns = excluded.last_ns, \
+         cleared_ns = excluded.cleared_ns, body = excluded.body",
+    );
+    conn.execute(query).await.map_err(StoreError::query("detected_alerts"))?;
+    Ok(())
+}

@@ -1,0 +1,198 @@
+//! Writing windows, and what they add to the sums of their hours: rows by the hundred in one statement, a sum once a batch.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::StoreError;
+use super::db::{Conn, Query, Value};
+use super::rows::WindowRow;
+use super::write::{Event, add};
+
+/// An hour in nanoseconds.
+const HOUR_NS: i64 = 3_600_000_000_000;
+
+/// Inserts windows of a run, and what they add to the sums of their hours; those that are there already are left as they are.
+/// Answers an event for each that is new, in their order.
+pub(super) async fn insert(conn: &mut Conn, run: i64, windows: &[WindowRow]) -> Result<Vec<Event>, StoreError> {
+    let mut events = Vec::with_capacity(windows.len());
+    let mut hours: BTreeMap<(i64, i64), Hour> = BTreeMap::new();
+    let mut base = 0;
+    for chunk in windows.chunks(conn.chunk_rows()) {
+        let mut ids = insert_chunk(conn, run, chunk).await?;
+        for window in chunk {
+            // One of two with the same key is stored.
+            let Some(id) = ids.remove(&key(window)) else { continue };
+            base += i64::from(window.factor == 1);
+            let hour = (window.factor, window.start_ns / HOUR_NS * HOUR_NS);
+            hours.entry(hour).and_modify(|sum| sum.add(&Hour::of(window))).or_insert_with(|| Hour::of(window));
+            let body = format!("{{\"id\":{id},\"factor\":{}}}", window.factor);
+            events.push(Event { time_ns: window.end_ns, kind: "window_closed", body });
+        }
+    }
+    add(conn, "windows", base).await?;
+    let hours: Vec<_> = hours.into_iter().collect();
+    for chunk in hours.chunks(conn.chunk_rows()) {
+        add_hours(conn, run, chunk).await?;
+    }
+    Ok(events)
+}
+
+/// Factor, number and start: by these the windows of a run differ.
+type WindowKey = (i64, i64, i64);
+
+const fn key(window: &WindowRow) -> WindowKey {
+    (window.factor, window.number, window.start_ns)
+}
+
+/// Inserts some rows; the numbers that the database gives those that were not there.
+async fn insert_chunk(conn: &mut Conn, run: i64, chunk: &[WindowRow]) -> Result<HashMap<WindowKey, i64>, StoreError> {
+    let error = StoreError::query("windows");
+    let mut query = Query::new(
+        "INSERT INTO windows (run_id, factor, number, start_ns, end_ns, span_ns, packets, bytes, flows, connections, \
+         bandwidth_bps, rtt_samples, rtt_mean_ms, rtt_max_ms, rtt_histogram, body, rtt_shortest_ms) ",
+    );
+    query.push_table(
+        conn,
+        chunk.iter().map(|window| {
+            vec![
+                run.into(),
+                window.factor.into(),
+                window.number.into(),
+                window.start_ns.into(),
+                window.end_ns.into(),
+                window.span_ns.into(),
+                window.packets.into(),
+                window.bytes.into(),
+                window.flows.into(),
+                window.connections.into(),
+                window.bandwidth_bps.into(),
+                window.rtt_samples.into(),
+                window.rtt_mean_ms.into(),
+                window.rtt_max_ms.into(),
+                window.rtt_histogram.clone().into(),
+                window.body.as_str().into(),
+                window.rtt_shortest_ms.into(),
+            ]
+        }),
+    );
+    query.push(" ON CONFLICT DO NOTHING RETURNING id, factor, number, start_ns");
+    let rows = conn.fetch_all(query).await.map_err(&error)?;
+    let read = |row: &super::db::Row| {
+        let key = (row.int("factor")?, row.int("number")?, row.int("start_ns")?);
+        Ok::<_, sqlx::Error>((key, row.int("id")?))
+    };
+    rows.iter().map(|row| read(row).map_err(&error)).collect()
+}
+
+/// What windows of one length add to the sums of an hour.
+#[derive(Clone, Debug)]
+struct Hour {
+    windows: i64,
+    first_ns: i64,
+    last_ns: i64,
+    span_ns: i64,
+    packets: i64,
+    bytes: i64,
+    connections: i64,
+    min_bps: i64,
+    max_bps: i64,
+    rtt_samples: i64,
+    rtt_sum_ms: Option<f64>,
+    rtt_min_ms: Option<f64>,
+    rtt_max_ms: Option<f64>,
+    /// Nothing where there are samples: of some only the mean is known.
+    rtt_shortest_ms: Option<f64>,
+    /// How long windows of this kind are.
+    window_ns: i64,
+}
+
+impl Hour {
+    fn of(window: &WindowRow) -> Self {
+        Self {
+            windows: 1,
+            first_ns: window.start_ns,
+            last_ns: window.end_ns,
+            span_ns: window.end_ns - window.start_ns,
+            packets: window.packets,
+            bytes: window.bytes,
+            connections: window.connections,
+            min_bps: window.bandwidth_bps,
+            max_bps: window.bandwidth_bps,
+            rtt_samples: window.rtt_samples,
+            rtt_sum_ms: window.rtt_mean_ms.map(|mean| mean * window.rtt_samples as f64),
+            rtt_min_ms: window.rtt_mean_ms,
+            rtt_max_ms: window.rtt_max_ms,
+            rtt_shortest_ms: window.rtt_shortest_ms,
+            window_ns: window.span_ns,
+        }
+    }
+
+    /// As [`ADD`] adds in the database.
+    fn add(&mut self, other: &Self) {
+        /// The one that `pick` chooses, where both are there.
+        fn both(a: Option<f64>, b: Option<f64>, pick: fn(f64, f64) -> f64) -> Option<f64> {
+            a.zip(b).map(|(a, b)| pick(a, b)).or(a).or(b)
+        }
+        self.rtt_shortest_ms = match (self.rtt_samples, other.rtt_samples) {
+            (0, _) => other.rtt_shortest_ms,
+            (_, 0) => self.rtt_shortest_ms,
+            _ => self.rtt_shortest_ms.zip(other.rtt_shortest_ms).map(|(a, b)| a.min(b)),
+        };
+        self.windows += other.windows;
+        self.first_ns = self.first_ns.min(other.first_ns);
+        self.last_ns = self.last_ns.max(other.last_ns);
+        self.span_ns = self.span_ns.saturating_add(other.span_ns);
+        self.packets = self.packets.saturating_add(other.packets);
+        self.bytes = self.bytes.saturating_add(other.bytes);
+        self.connections = self.connections.saturating_add(other.connections);
+        self.min_bps = self.min_bps.min(other.min_bps);
+        self.max_bps = self.max_bps.max(other.max_bps);
+        self.rtt_samples = self.rtt_samples.saturating_add(other.rtt_samples);
+        self.rtt_sum_ms = both(self.rtt_sum_ms, other.rtt_sum_ms, |a, b| a + b);
+        self.rtt_min_ms = both(self.rtt_min_ms, other.rtt_min_ms, f64::min);
+        self.rtt_max_ms = both(self.rtt_max_ms, other.rtt_max_ms, f64::max);
+    }
+
+    fn values(&self, run: i64, (factor, hour_ns): (i64, i64)) -> Vec<Value> {
+        let mut values: Vec<Value> = vec![run.into(), hour_ns.into(), factor.into(), self.window_ns.into()];
+        let sums = [self.windows, self.first_ns, self.last_ns, self.span_ns, self.packets, self.bytes];
+        values.extend(sums.map(Value::from));
+        values.extend([self.connections, self.min_bps, self.max_bps, self.rtt_samples].map(Value::from));
+        values.extend([self.rtt_sum_ms, self.rtt_min_ms, self.rtt_max_ms, self.rtt_shortest_ms].map(Value::from));
+        values
+    }
+}
+
+const ADD: &str = " ON CONFLICT (factor, hour_ns, run_id) DO UPDATE SET \
+    windows = window_hours.windows + excluded.windows, \
+    first_ns = CASE WHEN excluded.first_ns < window_hours.first_ns THEN excluded.first_ns \
+    ELSE window_hours.first_ns END, \
+    last_ns = CASE WHEN excluded.last_ns > window_hours.last_ns THEN excluded.last_ns \
+    ELSE window_hours.last_ns END, \
+    span_ns = window_hours.span_ns + excluded.span_ns, packets = window_hours.packets + excluded.packets, \
+    bytes = window_hours.bytes + excluded.bytes, \
+    connections = window_hours.connections + excluded.connections, \
+    min_bps = CASE WHEN excluded.min_bps < window_hours.min_bps THEN excluded.min_bps \
+    ELSE window_hours.min_bps END, \
+    max_bps = CASE WHEN excluded.max_bps > window_hours.max_bps THEN excluded.max_bps \
+    ELSE window_hours.max_bps END, \
+    rtt_samples = window_hours.rtt_samples + excluded.rtt_samples, \
+    rtt_sum_ms = coalesce(window_hours.rtt_sum_ms + excluded.rtt_sum_ms, window_hours.rtt_sum_ms, \
+    excluded.rtt_sum_ms), \
+    rtt_min_ms = CASE WHEN window_hours.rtt_min_ms < excluded.rtt_min_ms THEN window_hours.rtt_min_ms \
+    ELSE coalesce(excluded.rtt_min_ms, window_hours.rtt_min_ms) END, \
+    rtt_max_ms = CASE WHEN window_hours.rtt_max_ms > excluded.rtt_max_ms THEN window_hours.rtt_max_ms \
+    ELSE coalesce(excluded.rtt_max_ms, window_hours.rtt_max_ms) END, \
+    rtt_shortest_ms = CASE WHEN window_hours.rtt_samples = 0 THEN excluded.rtt_shortest_ms \
+    WHEN excluded.rtt_samples = 0 OR window_hours.rtt_shortest_ms < excluded.rtt_shortest_ms \
+    OR window_hours.rtt_shortest_ms IS NULL THEN window_hours.rtt_shortest_ms ELSE excluded.rtt_shortest_ms END";
+
+/// Adds to the sums of hours, by factor and begin of the hour.
+async fn add_hours(conn: &mut Conn, run: i64, hours: &[((i64, i64), Hour)]) -> Result<(), StoreError> {
+    let mut query = Query::new(
+        "INSERT INTO window_hours (run_id, hour_ns, factor, window_ns, windows, first_ns, last_ns, span_ns, packets, \
+         bytes, connections, min_bps, max_bps, rtt_samples, rtt_sum_ms, rtt_min_ms, rtt_max_ms, rtt_shortest_ms) ",
+    );
+    query.push_table(conn, hours.iter().map(|(of, hour)| hour.values(run, *of))).push(ADD);
+    conn.execute(query).await.map_err(StoreError::query("window_hours"))?;
+    Ok(())
+}
