@@ -1,6 +1,6 @@
 //! The one buffer that records are read from.
 //!
-//! It holds what was read and not yet consumed, starts at [`BUFFER_BYTES`], and grows only as far as bytes really arrive, never
+//! It holds what was read and not yet consumed, starts at [`BUFFER_BYTES`], or less for a small file, and grows only as far as bytes really arrive, never
 //! beyond [`MAX_FRAME_BYTES`] plus a record header: callers check a stated length against the limits before they ask for it.
 
 use std::io::{self, Read};
@@ -28,9 +28,20 @@ enum Stop {
 }
 
 impl Input {
-    pub(super) fn new(stream: Stream) -> Self {
-        let buffer = vec![0; HEADROOM + BUFFER_BYTES];
-        Self { stream, buffer, start: HEADROOM, end: HEADROOM, offset: 0, stopped: None }
+    /// Of a file of so many bytes, where that is known: hundreds of small ones may be open at a time.
+    pub(super) fn new(stream: Stream, file_bytes: Option<u64>) -> Self {
+        let plain_bytes = file_bytes.filter(|_| stream.compression() == Compression::None);
+        let room = plain_bytes.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(BUFFER_BYTES);
+        Self::with_room(stream, room.clamp(SMALLEST_BUFFER_BYTES, BUFFER_BYTES))
+    }
+
+    /// No bytes at all.
+    pub(super) fn empty() -> Self {
+        Self::with_room(Stream::empty(), 0)
+    }
+
+    fn with_room(stream: Stream, room: usize) -> Self {
+        Self { stream, buffer: vec![0; HEADROOM + room], start: HEADROOM, end: HEADROOM, offset: 0, stopped: None }
     }
 
     /// What was read so far lies this far into the file: it began within it.
@@ -171,6 +182,8 @@ impl Input {
 pub(super) const HEADROOM: usize = 14;
 /// How much is read at once.
 const BUFFER_BYTES: usize = 1 << 20;
+/// The same of a small file, which may be growing.
+const SMALLEST_BUFFER_BYTES: usize = 16 << 10;
 /// The longest frame that is held in memory, 16 MiB. libpcap and Wireshark refuse frames over 256 KiB for every link type that
 /// is supported here, and pcapng blocks over 16 MiB.
 pub(super) const MAX_FRAME_BYTES: u32 = 16 << 20;

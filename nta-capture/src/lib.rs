@@ -64,9 +64,7 @@ pub fn open(path: &Path) -> Result<CaptureReader, CaptureError> {
         Err(source) => return Err(CaptureError::Io { path: name, source }),
     };
     let total = file.metadata().ok().filter(std::fs::Metadata::is_file).map(|metadata| metadata.len());
-    let mut reader = CaptureReader::from_read(name, Box::new(file))?;
-    reader.total_bytes = total;
-    Ok(reader)
+    CaptureReader::from_sized(name, Box::new(file), total)
 }
 
 /// One captured frame in Ethernet form.
@@ -101,13 +99,18 @@ pub struct CaptureReader {
 impl CaptureReader {
     /// Reads a capture from any byte stream; `name` stands for it in messages.
     pub fn from_read(name: String, read: Box<dyn Read + Send>) -> Result<Self, CaptureError> {
+        Self::from_sized(name, read, None)
+    }
+
+    /// The same of a stream of so many bytes, if that is known.
+    fn from_sized(name: String, read: Box<dyn Read + Send>, total_bytes: Option<u64>) -> Result<Self, CaptureError> {
         let name = printable(name);
         let stream = match Stream::new(read) {
             Ok(stream) => stream,
             Err(source) => return Err(CaptureError::Io { path: name, source }),
         };
         let compression = stream.compression();
-        let mut input = Input::new(stream);
+        let mut input = Input::new(stream, total_bytes);
         match Records::open(&mut input) {
             Ok(records) => {
                 let format = Format { container: records.container(), compression };
@@ -115,7 +118,7 @@ impl CaptureReader {
                 let end = End::Complete;
                 Ok(Self {
                     name,
-                    total_bytes: None,
+                    total_bytes,
                     format,
                     input,
                     records,
@@ -222,7 +225,7 @@ impl CaptureReader {
     /// A capture that ended so before its first frame.
     fn gone(name: &str, end: End) -> Self {
         let format = Format { container: Container::Pcap, compression: Compression::None };
-        let (input, records) = (Input::new(Stream::empty()), Records::none());
+        let (input, records) = (Input::empty(), Records::none());
         let skipped = BTreeMap::new();
         Self {
             name: name.to_owned(),
@@ -237,6 +240,11 @@ impl CaptureReader {
             end,
             filter: None,
         }
+    }
+
+    /// Gives back file and buffer of a capture that was read to its end; what is known of it stays.
+    fn release(&mut self) {
+        self.input = Input::empty();
     }
 
     /// What its headers say, as far as it was read.

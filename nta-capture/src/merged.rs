@@ -210,8 +210,9 @@ impl Merged {
         let at = self.active.remove(place);
         let file = self.inputs[at].file;
         match self.inputs[at].capture.take() {
-            Some(capture) => {
+            Some(mut capture) => {
                 self.bytes_read += capture.reader().bytes_read();
+                capture.release();
                 self.ended.push(Part { file, number: at, capture });
             }
             None => {
@@ -279,6 +280,6 @@ fn open_section(path: &Path, section: Section) -> Result<CaptureReader, CaptureE
     let failed = |source| CaptureError::Io { path: name.clone(), source };
     let mut file = File::open(path).map_err(failed)?;
     file.seek(SeekFrom::Start(section.start)).map_err(failed)?;
-    let reader = CaptureReader::from_read(name.clone(), Box::new(file.take(section.len)))?;
+    let reader = CaptureReader::from_sized(name.clone(), Box::new(file.take(section.len)), Some(section.len))?;
     Ok(reader.at_byte(section.start, section.len))
 }

@@ -75,6 +75,12 @@ impl Ordered {
         Self { clock: Some(clock), ..self }
     }
 
+    /// It was read to its end: what is known of it stays, and nothing else.
+    pub(super) fn release(&mut self) {
+        self.reader.release();
+        self.current = Copied::default();
+    }
+
     /// What is read.
     pub const fn reader(&self) -> &CaptureReader {
         &self.reader

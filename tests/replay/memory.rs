@@ -1,7 +1,9 @@
-//! What a replay needs does not grow with its capture: the JSON document leaves as it is made.
+//! What a replay needs does not grow with its capture, nor with how many there are: the JSON document leaves as it is made,
+//! and a capture that was read leaves neither buffer nor descriptor.
 
 use std::fs;
 use std::io::Read as _;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use nta_tests::daemon::daemon;
@@ -11,6 +13,8 @@ use serde_json::Value;
 
 /// What more of windows may cost, as a part of the bytes of their JSON: what is usual in more hours of the week.
 const MOST: u64 = 4;
+/// What one more capture may cost, in KiB: less than the smallest buffer that one is read with.
+const MOST_OF_A_CAPTURE: u64 = 8;
 
 /// Windows of some packets each, one every five seconds.
 fn capture(windows: u64) -> Vec<u8> {
@@ -21,14 +25,32 @@ fn capture(windows: u64) -> Vec<u8> {
     pcap(ETHERNET, &frames)
 }
 
-/// Reads the document as it comes; answers it with the most memory, in KiB, that the daemon had meanwhile.
-fn document(windows: u64) -> (Vec<u8>, u64) {
+/// The document of one capture of so many windows.
+fn long(windows: u64) -> (Vec<u8>, u64) {
     let folder = tempfile::tempdir().expect("folder");
     let path = folder.path().join("long.pcap");
     fs::write(&path, capture(windows)).expect("capture");
-    let mut child = Command::new(daemon())
+    document(&path)
+}
+
+/// The document of so many captures of two packets each, one behind the other, read with few descriptors.
+fn many(captures: u64) -> (Vec<u8>, u64) {
+    let folder = tempfile::tempdir().expect("folder");
+    let frame = ethernet(0x0800, &ipv4(17, &[], 0, &udp(&[7; 32])));
+    for number in 0..captures {
+        let frames = [0, 1].map(|second| Frame::at(1_700_000_000 + number * 2 + second, frame.clone()));
+        fs::write(folder.path().join(format!("{number:05}.pcap")), pcap(ETHERNET, &frames)).expect("capture");
+    }
+    document(folder.path())
+}
+
+/// Reads the document as it comes; answers it with the most memory, in KiB, that the daemon had meanwhile.
+fn document(path: &Path) -> (Vec<u8>, u64) {
+    let mut child = Command::new("sh")
+        .args(["-c", "ulimit -n 256; exec \"$0\" \"$@\""])
+        .arg(daemon())
         .args(["replay", "--format", "json"])
-        .arg(&path)
+        .arg(path)
         .env_remove("NTA_DATABASE")
         .env_remove("NTA_CONFIG")
         .env_remove("NTA_WINDOW")
@@ -56,8 +78,8 @@ fn document(windows: u64) -> (Vec<u8>, u64) {
 
 #[test]
 fn a_long_capture_needs_no_more_memory_than_a_short_one() {
-    let (short, little) = document(5_000);
-    let (long, more) = document(20_000);
+    let (short, little) = long(5_000);
+    let (long, more) = long(20_000);
     let parsed: Value = serde_json::from_slice(&long).expect("one document");
     let windows = parsed["windows"].as_array().expect("windows");
     assert_eq!((windows.len(), &parsed["packets"]), (20_000, &80_000.into()));
@@ -65,4 +87,16 @@ fn a_long_capture_needs_no_more_memory_than_a_short_one() {
     assert!(grown > 16 * 1024, "a document of {grown} KiB more proves nothing");
     let cost = more.saturating_sub(little);
     assert!(little > 0 && cost < grown / MOST, "{little} KiB, then {more} KiB, for {grown} KiB of JSON");
+}
+
+#[test]
+fn many_captures_need_hardly_more_memory_than_few_and_no_more_descriptors() {
+    let (_, little) = many(200);
+    let (document, more) = many(1_500);
+    let parsed: Value = serde_json::from_slice(&document).expect("one document");
+    let captures = parsed["captures"].as_array().expect("captures");
+    assert!(captures.iter().all(|capture| capture["packets"] == 2 && capture["end"] == "complete"));
+    assert_eq!((captures.len(), &parsed["packets"]), (1_500, &3_000.into()));
+    let cost = more.saturating_sub(little);
+    assert!(little > 0 && cost < 1_300 * MOST_OF_A_CAPTURE, "{little} KiB, then {more} KiB");
 }
