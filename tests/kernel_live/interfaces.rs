@@ -90,6 +90,25 @@ fn an_interface_that_is_absent_at_start_is_waited_for_and_patterns_name_interfac
 }
 
 #[test]
+fn a_name_that_no_pattern_selects_is_said_with_the_one_of_before() {
+    if !can_run("a_name_that_no_pattern_selects_is_said_with_the_one_of_before", &["ping"]) {
+        return;
+    }
+    let _alone = alone();
+    let folder = tempfile::tempdir().expect("a folder");
+    let pair = Pair::silent();
+    let daemon = Daemon::start(&pair.inside, folder.path(), "v*", "auto");
+    pair.inside.ip("link set v0 down");
+    pair.inside.ip("link set v0 name w0");
+    says(&daemon, Some("w0 is down (v0 was renamed to w0, which v* does not select"));
+    says(&daemon, Some("add w0 to capture.interfaces"));
+    pair.inside.ip("link set w0 up");
+    says(&daemon, None);
+    assert!(daemon.process.log().contains("v0 was renamed to w0"), "{}", daemon.process.log());
+    assert_eq!(daemon.status()["interfaces"][0]["name"], "w0", "it is watched until the next start");
+}
+
+#[test]
 fn an_interface_that_stays_misses_nothing_while_another_one_comes_is_renamed_and_goes() {
     const TEST: &str = "an_interface_that_stays_misses_nothing_while_another_one_comes_is_renamed_and_goes";
     const ECHOES: u64 = 8_000;

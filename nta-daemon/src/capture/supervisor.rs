@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::clock;
 use super::inside::Inside;
 use super::source::LiveSource;
-use super::watch::{Matches, look};
+use super::watch::Matches;
 use crate::config::{Config, InterfacePattern};
 use crate::pipeline::baselines::BaselineHandle;
 use crate::pipeline::{Delivery, Fanout, Pipeline, PipelineOptions};
@@ -117,7 +117,7 @@ impl Supervisor {
             attached_at: Vec::new(),
             refused: None,
         };
-        new.found = look(&new.patterns, &[]);
+        new.found = new.found.look(&new.patterns, &[]);
         if let Some(resume) = &resume {
             new.clock.go_on_from(resume.readings.clock_offset_ns);
             new.source = LiveSource::new(new.clock.offset_ns());
@@ -269,7 +269,11 @@ impl Supervisor {
     fn follow(&mut self, pipeline: &mut Pipeline) -> Result<(), SourceError> {
         let watched: Vec<(u32, String)> = self.attachments().iter().map(|a| (a.index, a.interface.clone())).collect();
         let indices: Vec<u32> = watched.iter().map(|(index, _)| *index).collect();
-        self.found = look(&self.patterns, &indices);
+        let found = self.found.look(&self.patterns, &indices);
+        for reason in found.renamed.iter().filter(|reason| !self.found.renamed.contains(reason)) {
+            tracing::warn!(reason, "an interface has another name");
+        }
+        self.found = found;
         let wanted: Vec<(u32, String)> = self.found.devices.iter().map(|d| (d.index, d.name.clone())).collect();
         let topology = Topology::of(&self.found.devices);
         let lies_same = self.attached.as_ref().is_none_or(|attached| *attached.topology() == topology);

@@ -1,6 +1,8 @@
 //! Which interfaces are to be watched: those that the patterns select, and those that are watched already, which are
 //! followed by their index when they are renamed.
 
+use std::collections::BTreeMap;
+
 use crate::config::{InterfacePattern, selects};
 use crate::source::kernel::device::Device;
 use nta_common::limits::MAX_INTERFACES;
@@ -12,34 +14,52 @@ pub struct Matches {
     pub devices: Vec<Device>,
     /// Why something that should be watched is not, or is and counts nothing.
     pub missing: Vec<String>,
+    /// Which of them have a name now that the patterns do not select, and what that means.
+    pub renamed: Vec<String>,
+    /// The name by which the patterns selected each of them last.
+    names: Names,
 }
 
-/// Looks at all interfaces. `watched` has the indices of those that are watched already.
-pub fn look(patterns: &[InterfacePattern], watched: &[u32]) -> Matches {
-    let mut devices: Vec<Device> = Device::all();
-    // The loopback only where it is asked for by its name.
-    let named: Vec<&str> = patterns.iter().filter(|p| p.is_name()).map(InterfacePattern::as_str).collect();
-    if named.contains(&"lo") {
-        devices.extend(Device::find("lo"));
+/// Names by index.
+type Names = BTreeMap<u32, String>;
+
+impl Matches {
+    /// Looks at all interfaces. `watched` has the indices of those that are watched already.
+    pub fn look(&self, patterns: &[InterfacePattern], watched: &[u32]) -> Self {
+        let mut devices: Vec<Device> = Device::all();
+        // The loopback only where it is asked for by its name.
+        if patterns.iter().any(|pattern| pattern.as_str() == "lo") {
+            devices.extend(Device::find("lo"));
+        }
+        matches(patterns, watched, &self.names, devices, &Device::is_up)
     }
+}
+
+/// What of these interfaces is to be watched.
+fn matches(
+    patterns: &[InterfacePattern],
+    watched: &[u32],
+    known: &Names,
+    mut devices: Vec<Device>,
+    is_up: &dyn Fn(&str) -> bool,
+) -> Matches {
+    let there_are = Device::list(&devices);
     devices.retain(|device| watched.contains(&device.index) || selects(patterns, &device.name));
-    let gone = |name: &&&str| !devices.iter().any(|device| device.name == **name);
-    let mut missing: Vec<String> = if devices.iter().any(|device| watched.contains(&device.index))
-        && devices.len() >= named.len()
-    {
-        // A renamed one stands for its name.
-        Vec::new()
-    } else {
-        let there_are = Device::there_are();
-        named.iter().filter(gone).map(|name| format!("{name} does not exist; it is waited for ({there_are})")).collect()
+    let name = |device: &Device| match known.get(&device.index) {
+        Some(before) if !selects(patterns, &device.name) => before.clone(),
+        _ => device.name.clone(),
     };
+    let names: Names = devices.iter().map(|device| (device.index, name(device))).collect();
+    // A renamed one stands for its name.
+    let is_there = |name: &str| devices.iter().any(|device| device.name == name || names[&device.index] == name);
+    let named = patterns.iter().filter(|pattern| pattern.is_name()).map(InterfacePattern::as_str);
+    let mut missing: Vec<String> = named
+        .filter(|name| !is_there(name))
+        .map(|name| format!("{name} does not exist; it is waited for ({there_are})"))
+        .collect();
+    let wanted = patterns.iter().map(InterfacePattern::as_str).collect::<Vec<_>>().join(",");
     if devices.is_empty() && missing.is_empty() {
-        let patterns: Vec<&str> = patterns.iter().map(InterfacePattern::as_str).collect();
-        missing.push(format!(
-            "no interface matches {}; one is waited for ({})",
-            patterns.join(","),
-            Device::there_are()
-        ));
+        missing.push(format!("no interface matches {wanted}; one is waited for ({there_are})"));
     }
     // Those that are watched come first, so that a new one takes no place of theirs; the last slot is for strangers.
     devices.sort_by_key(|device| (!watched.contains(&device.index), device.index));
@@ -47,6 +67,76 @@ pub fn look(patterns: &[InterfacePattern], watched: &[u32]) -> Matches {
         missing.push(format!("{} is not watched: {} interfaces are the most", device.name, MAX_INTERFACES - 1));
     }
     devices.sort_by_key(|device| device.index);
-    missing.extend(devices.iter().filter(|d| !Device::is_up(&d.name)).map(|d| format!("{} is down", d.name)));
-    Matches { devices, missing }
+    let renamed = |device: &Device| {
+        let (now, before) = (&device.name, &names[&device.index]);
+        let text = format!(
+            "{before} was renamed to {now}, which {wanted} does not select: it is watched until the next start; add {now} \
+             to capture.interfaces (--interface), or rename it back"
+        );
+        (now != before).then_some(text)
+    };
+    for device in devices.iter().filter(|device| !is_up(&device.name)) {
+        let why = renamed(device).map_or_else(String::new, |why| format!(" ({why})"));
+        missing.push(format!("{} is down{why}", device.name));
+    }
+    let renamed = devices.iter().filter_map(renamed).collect();
+    Matches { devices, missing, renamed, names }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn devices(names: &[(u32, &str)]) -> Vec<Device> {
+        let device = |&(index, name): &(u32, &str)| Device {
+            name: name.to_owned(),
+            index,
+            driver: None,
+            mtu: 1500,
+            state: "up".to_owned(),
+        };
+        names.iter().map(device).collect()
+    }
+
+    /// What is missing and renamed, look after look: those that are found are watched from then on.
+    fn looks(patterns: &[&str], steps: &[&[(u32, &str)]], down: &str) -> Matches {
+        let patterns: Vec<InterfacePattern> = patterns.iter().map(|text| text.parse().expect("a pattern")).collect();
+        let mut found = Matches::default();
+        for step in steps {
+            let watched: Vec<u32> = found.devices.iter().map(|device| device.index).collect();
+            found = matches(&patterns, &watched, &found.names, devices(step), &|name| name != down);
+        }
+        found
+    }
+
+    #[test]
+    fn an_interface_with_a_name_that_no_pattern_selects_is_watched_and_its_old_name_is_said() {
+        for patterns in [&["eth*"] as &[&str], &["eth0"], &["eth0", "ppp*"], &["!wan*"]] {
+            let found = looks(patterns, &[&[(3, "eth0")], &[(3, "wan0")], &[(3, "wan0")]], "");
+            assert_eq!((found.devices.len(), found.missing), (1, vec![]), "{patterns:?}");
+            let [renamed] = &found.renamed[..] else { panic!("{patterns:?}: {:?}", found.renamed) };
+            let wanted = patterns.join(",");
+            let said = format!("eth0 was renamed to wan0, which {wanted} does not select");
+            assert!(renamed.starts_with(&said) && renamed.contains("add wan0 to capture.interfaces"), "{renamed}");
+
+            let found = looks(patterns, &[&[(3, "eth0")], &[(3, "wan0")]], "wan0");
+            assert_eq!(found.missing, [format!("wan0 is down ({renamed})")], "{patterns:?}");
+            let found = looks(patterns, &[&[(3, "eth0")], &[(3, "wan0")], &[(3, "eth0")]], "eth0");
+            assert_eq!((found.missing, found.renamed), (vec!["eth0 is down".to_owned()], vec![]), "renamed back");
+        }
+    }
+
+    #[test]
+    fn a_name_that_is_selected_as_well_is_no_matter() {
+        let found = looks(&["eth*"], &[&[(3, "eth0")], &[(3, "eth7")]], "eth7");
+        assert_eq!((found.missing, found.renamed), (vec!["eth7 is down".to_owned()], vec![]));
+    }
+
+    #[test]
+    fn a_name_is_missed_only_where_no_renamed_interface_stands_for_it() {
+        let steps: [&[(u32, &str)]; 2] = [&[(3, "eth0"), (4, "eth1")], &[(3, "wan0"), (5, "dmz0")]];
+        let found = looks(&["eth0", "eth1"], &steps, "");
+        assert_eq!(found.missing, ["eth1 does not exist; it is waited for (there are wan0, dmz0)"]);
+        assert_eq!(found.renamed.len(), 1, "{:?}", found.renamed);
+    }
 }

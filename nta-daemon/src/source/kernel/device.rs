@@ -46,7 +46,12 @@ impl Device {
 
     /// The interfaces that there are, for a message about one that there is not.
     pub fn there_are() -> String {
-        let all: Vec<String> = Self::all().into_iter().map(|device| device.name).collect();
+        Self::list(&Self::all())
+    }
+
+    /// The same of these interfaces; the loopback is none of those that are listed.
+    pub fn list(all: &[Self]) -> String {
+        let all: Vec<&str> = all.iter().map(|device| device.name.as_str()).filter(|name| *name != "lo").collect();
         if all.is_empty() { "there is none but lo".to_owned() } else { format!("there are {}", all.join(", ")) }
     }
 
