@@ -117,6 +117,32 @@ async fn imports_and_requests_that_cannot_be_done_say_why() {
 }
 
 #[tokio::test]
+async fn what_is_generated_from_too_few_windows_says_that_it_judges_nothing() {
+    for (windows, has_ended) in [(5, true), (19, false), (20, true), (20, false)] {
+        let app = with_medium_windows(windows).await;
+        if has_ended {
+            app.baselines.end(); // as after a replay
+        }
+        let (status, generated) = app.send(Method::POST, "/api/baselines/generate", &json!({})).await;
+        assert_eq!((status, &generated["windows"]), (StatusCode::OK, &windows.into()), "{generated}");
+        assert_eq!(generated["warm_up_windows"], 20, "{generated}");
+        if windows >= 20 {
+            assert_eq!(
+                (&generated["metrics_in_warm_up"], &generated["note"]),
+                (&json!([]), &Value::Null),
+                "{generated}"
+            );
+            continue;
+        }
+        assert_eq!(generated["metrics_in_warm_up"], generated["metrics"], "{generated}");
+        let note = generated["note"].as_str().expect("a note");
+        let parts = ["the 20 windows", "nothing is judged", &format!("bandwidth from {windows}"), "generate again"];
+        assert!(parts.iter().all(|part| note.contains(part)), "{note}");
+        assert_eq!(note.contains("goes on learning"), !has_ended, "{note}");
+    }
+}
+
+#[tokio::test]
 async fn a_running_pipeline_takes_imports_at_its_next_window() {
     let app = with_medium_windows(40).await;
     let (status, generated) = app.send(Method::POST, "/api/baselines/generate", &json!({})).await;

@@ -40,6 +40,12 @@ pub(in crate::api) struct Generated {
     values_under_alert: usize,
     /// Metrics that were learned anew.
     metrics: Vec<&'static str>,
+    /// Windows that a metric needs before anything is judged by it (`baseline.warm_up_windows`).
+    warm_up_windows: u32,
+    /// Of `metrics`, those that were learned from fewer windows: nothing is judged by them.
+    metrics_in_warm_up: Vec<&'static str>,
+    /// What that means and what to do; null when no metric is in warm-up.
+    note: Option<String>,
     /// Metrics that stored windows say nothing about: they stay as they were.
     unchanged: Vec<&'static str>,
     /// When it holds: `now`, or `next window` where a pipeline runs.
@@ -84,6 +90,8 @@ pub(in crate::api) async fn post(
     let config = state.analysis.baseline.clone();
     let learning = move |cancel: &Cancel| learn(Baselines::new(config), windows, &alerts, cancel);
     let (learned, values_under_alert) = state.workers.run(learning).await?;
+    let (warm_up_windows, cold) = (state.analysis.baseline.warm_up_windows, in_warm_up(&learned));
+    let note = note(&cold, warm_up_windows, state.analysis.baselines.has_ended());
     let network = learned.export().network;
     let metrics: Vec<&str> = network.keys().map(|metric| metric.word()).collect();
     let unchanged = Metric::ALL.iter().filter(|metric| !network.contains_key(metric)).map(|m| m.word()).collect();
@@ -95,9 +103,36 @@ pub(in crate::api) async fn post(
         to: to.to_string(),
         values_under_alert,
         metrics,
+        warm_up_windows,
+        metrics_in_warm_up: cold.into_iter().map(|(metric, _)| metric).collect(),
+        note,
         unchanged,
         applies,
     }))
+}
+
+/// Metrics that were learned, but from too few windows, with how many these are.
+fn in_warm_up(learned: &Baselines) -> Vec<(&'static str, u32)> {
+    let metrics = learned.state().metrics;
+    metrics.iter().filter(|m| m.samples > 0 && !m.is_ready).map(|m| (m.name, m.samples)).collect()
+}
+
+/// What it means that these metrics are in warm-up.
+fn note(cold: &[(&'static str, u32)], needed: u32, has_ended: bool) -> Option<String> {
+    if cold.is_empty() {
+        return None;
+    }
+    let cold: Vec<String> = cold.iter().map(|(metric, samples)| format!("{metric} from {samples}")).collect();
+    let next = if has_ended {
+        "generate again once more windows are stored"
+    } else {
+        "the pipeline goes on learning, or generate again once more windows are stored"
+    };
+    Some(format!(
+        "learned from fewer than the {needed} windows of 30 s that the warm-up needs, so nothing is judged by them yet: \
+         {}; {next} (baseline.warm_up_windows says how many are needed)",
+        cold.join(", ")
+    ))
 }
 
 /// Learns from each window what no alert disturbed; answers how many values were left out.
