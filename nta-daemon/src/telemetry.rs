@@ -187,6 +187,47 @@ const MAX_BYTES: usize = 256 << 10;
 const PATIENCE: Duration = Duration::from_secs(2);
 const RETRY: Duration = Duration::from_millis(20);
 
+/// What a test logs on its own thread. The subscriber is the process's: one of a thread alone hears nothing from a line of code that
+/// another thread, without one, came by first.
+#[cfg(test)]
+pub(crate) mod heard {
+    use std::cell::RefCell;
+    use std::io::{self, Write};
+    use std::sync::Once;
+
+    thread_local! {
+        static LINES: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    }
+
+    struct Lines;
+
+    impl Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            LINES.with_borrow_mut(|lines| lines.extend_from_slice(bytes));
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// Begins to listen, or forgets what was said so far.
+    pub(crate) fn begin() {
+        static LISTENS: Once = Once::new();
+        LISTENS.call_once(|| {
+            let log = tracing_subscriber::fmt().with_ansi(false).with_writer(|| Lines).finish();
+            tracing::subscriber::set_global_default(log).expect("no other subscriber");
+        });
+        LINES.with_borrow_mut(Vec::clear);
+    }
+
+    /// How often this was said since then.
+    pub(crate) fn count(part: &str) -> usize {
+        LINES.with_borrow(|lines| String::from_utf8_lossy(lines).matches(part).count())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -229,5 +270,15 @@ mod tests {
         thread::spawn(note).join().expect("no panic");
         assert_eq!(LOG.lines_lost(), 1);
         assert_eq!(LOG.lock().lines.back().map(Vec::as_slice), Some(b"1 line is lost".as_slice()));
+    }
+
+    #[test]
+    fn a_test_hears_its_own_lines_also_where_another_thread_came_first() {
+        let line = || tracing::warn!("a line of code");
+        heard::begin();
+        thread::spawn(line).join().expect("no panic");
+        assert_eq!(heard::count("a line of code"), 0);
+        line();
+        assert_eq!(heard::count("a line of code"), 1);
     }
 }

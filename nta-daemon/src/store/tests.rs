@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use nta_common::flow::Counts;
 
 use super::*;
+use crate::telemetry::heard;
 use nta_core::domain::{
     ConnState, EndReason, Endpoint, FlowId, FlowRecord, History, Mode, RawPacket, TcpCounts, Timestamp,
 };
@@ -318,28 +319,11 @@ async fn rows_beyond_the_bound_in_bytes_go_oldest_first_and_the_file_gives_the_s
 
 #[tokio::test]
 async fn a_database_file_that_stays_away_is_said_less_and_less_often() {
-    #[derive(Clone, Default)]
-    struct Lines(Arc<std::sync::Mutex<Vec<u8>>>);
-
-    impl std::io::Write for Lines {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().expect("lines").extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
-
-    let lines = Lines::default();
-    let writer = lines.clone();
-    let log = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
-    let _log = tracing::subscriber::set_default(log);
+    heard::begin();
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("nta.db");
     let store = Store::open(&format!("sqlite:{}", path.display())).await.expect("open");
-    let said = || String::from_utf8_lossy(&lines.0.lock().expect("lines")).matches("deleted or replaced").count();
+    let said = || heard::count("deleted or replaced");
     let export = nta_core::baseline::Export::default();
     store.save_baselines("live", &export).await.expect("the file is there");
     assert_eq!(said(), 0);
