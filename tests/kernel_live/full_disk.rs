@@ -8,9 +8,11 @@ use std::process::Command;
 use std::time::Duration;
 
 use nta_tests::netns::{Namespace, alone, output, run, wait_for};
+use nta_tests::packet::{ethernet, ipv4, udp};
+use nta_tests::pcap::{ETHERNET, Frame, pcap};
 use serde_json::Value;
 
-use crate::daemon::{Daemon, command, number};
+use crate::daemon::{Daemon, binary, command, number};
 use crate::{Pair, can_run, traffic};
 
 const LISTEN: &str = "127.0.0.1:5000";
@@ -194,6 +196,81 @@ fn a_spool_on_another_disk_takes_what_a_full_one_does_not_over_a_restart() {
     });
     assert!(daemon.process.stop("TERM", SOON).success());
     all_windows_are_stored(&disk.database(), sent, "after a restart");
+}
+
+#[test]
+fn a_run_whose_last_windows_neither_database_nor_spool_keeps_ends_with_status_1() {
+    const TEST: &str = "a_run_whose_last_windows_neither_database_nor_spool_keeps_ends_with_status_1";
+    if !can_run(TEST, &TOOLS) {
+        return;
+    }
+    let _alone = alone();
+    let folder = tempfile::tempdir().expect("a folder");
+    let disk = Disk::new(folder.path());
+    let pair = Pair::silent();
+    let mut daemon = start(&pair, folder.path(), &disk.database(), &[]);
+    let mut sent = 0;
+    send_until(&daemon, &pair, ("windows", 2), &mut sent);
+    disk.fill();
+    wait_for_health(&pair, 503, "store: ");
+    wait_for("batches that nothing takes, on a disk without a free byte", SOON, || {
+        disk.fill(); // what an attempt that was under way gave back
+        let store = daemon.status()["store"].clone();
+        (number(&store["batches_in_memory"]) > 2 && store["disk_free_bytes"] == 0).then_some(())
+    });
+    let status = daemon.process.stop("TERM", SOON);
+    assert_eq!(status.code(), Some(1), "{}", daemon.process.log());
+    let log = daemon.process.log();
+    let last = log.lines().last().unwrap_or_default();
+    assert!(last.contains("batches of the run are lost"), "{last}");
+
+    // What was stored before is whole, and the next start goes on.
+    disk.give_room();
+    let mut daemon = start(&pair, folder.path(), &disk.database(), &[]);
+    wait_for("a window", SOON, || (number(&daemon.status()["store"]["windows"]) > 0).then_some(()));
+    assert!(daemon.process.stop("TERM", SOON).success());
+    let windows = |columns: &str| stored(&disk.database(), &format!("SELECT {columns} FROM windows WHERE factor = 1"));
+    assert_eq!(windows("count(*)"), windows("count(DISTINCT run_id * 1000000 + number)"));
+    assert_eq!(stored(&disk.database(), "SELECT count(*) FROM runs WHERE end_reason = 'interrupted'"), 1);
+}
+
+#[test]
+fn a_replay_that_its_disk_does_not_hold_prints_its_result_and_ends_with_status_1() {
+    /// Flows of a packet each, in windows of 5 s; the database needs more than twice what the disk has for them.
+    const FLOWS: u16 = 16_000;
+    const TEST: &str = "a_replay_that_its_disk_does_not_hold_prints_its_result_and_ends_with_status_1";
+    if !can_run(TEST, &TOOLS) {
+        return;
+    }
+    let _alone = alone();
+    let folder = tempfile::tempdir().expect("a folder");
+    let disk = Disk::new(folder.path());
+    let frame = |number: u16| {
+        let mut data = ethernet(0x0800, &ipv4(17, &[], 0, &udp(b"hello")));
+        data[34..36].copy_from_slice(&(1024 + number).to_be_bytes());
+        Frame::at(u64::from(number) / 80, data)
+    };
+    let capture = folder.path().join("flows.pcap");
+    std::fs::write(&capture, pcap(ETHERNET, &(0..FLOWS).map(frame).collect::<Vec<_>>())).expect("a file");
+    let replay = |database: &Path| {
+        let database = format!("sqlite:{}", database.display());
+        let arguments = ["replay", "--format", "json", "--database", &database];
+        output(Command::new(binary()).args(arguments).arg(&capture))
+    };
+    let replayed = replay(&disk.database());
+    let said = String::from_utf8_lossy(&replayed.stderr);
+    assert_eq!(replayed.status.code(), Some(1), "{said}");
+    let last = said.lines().last().unwrap_or_default();
+    assert!(last.contains("batches of the run are lost"), "{last}");
+    let document: Value = serde_json::from_slice(&replayed.stdout).expect("a document");
+    assert_eq!(number(&document["ledger"]["total"]["seen"]), u64::from(FLOWS), "the result itself is whole");
+
+    // With room it is analysed once more, since the database has no more than a part.
+    run(Command::new("mount").args(["-o", "remount,size=64m"]).arg(&disk.0));
+    let replayed = replay(&disk.database());
+    assert!(replayed.status.success(), "{}", String::from_utf8_lossy(&replayed.stderr));
+    let runs = "SELECT max(n) FROM (SELECT count(*) AS n FROM flows GROUP BY run_id)";
+    assert_eq!(stored(&disk.database(), runs), u64::from(FLOWS));
 }
 
 #[test]

@@ -66,7 +66,8 @@ pub enum AppError {
     },
     /// The database did not take all before the end, and there is no spool that keeps it for the next start.
     #[error(
-        "{batches} batches of the end of the run are lost: the database did not take them in time, and no spool keeps them"
+        "{batches} batches of the run are lost: the database did not take them in time, and no spool keeps them (make room for \
+         it, or see `store:` in the log)"
     )]
     NotStored {
         /// How many.
