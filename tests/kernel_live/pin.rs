@@ -257,6 +257,54 @@ fn after_a_kill_the_next_start_goes_on_from_the_last_window() {
 }
 
 #[test]
+fn a_kill_before_the_first_window_loses_nothing() {
+    const TEST: &str = "a_kill_before_the_first_window_loses_nothing";
+    if !can_run(TEST, &["ping", "sqlite3"]) || no_tcx(TEST) {
+        return;
+    }
+    let _alone = alone();
+    // New maps, those of a clean end, and those of a clean end that another database knows of.
+    for before in ["nothing", "a clean end", "a clean end elsewhere"] {
+        let (folder, other, bpffs) = (tempfile::tempdir().expect("a"), tempfile::tempdir().expect("b"), Bpffs::new());
+        let pair = Pair::silent();
+        // Long windows: the kill comes before the first one, but where the clock's minute ends just then.
+        let start = |folder: &Path, window: &str| {
+            let config = bpffs.config(folder, true);
+            let database = format!("sqlite:{}", folder.join("nta.db").display());
+            let arguments = ["run", "--interface", "v0", "--attach", "tcx", "--listen", "127.0.0.1:5000"];
+            let mut command = command(&pair.inside, &arguments);
+            command.args(["--window", window, "--database", &database, "--config"]).arg(config);
+            Daemon::start_command(&pair.inside, folder, &mut command)
+        };
+        let mut sent = 0;
+        if before != "nothing" {
+            let database = if before == "a clean end" { folder.path() } else { other.path() };
+            let mut daemon = start(database, "2");
+            traffic::pings(&pair.peer, "10.77.1.1", "fd77:1::1");
+            assert!(daemon.stop().success());
+            sent += if before == "a clean end" { PINGS } else { 0 };
+            traffic::pings(&pair.peer, "10.77.1.1", "fd77:1::1");
+            sent += PINGS;
+        }
+        for _ in 0..2 {
+            let mut early = start(folder.path(), "60");
+            traffic::pings(&pair.peer, "10.77.1.1", "fd77:1::1");
+            early.process.stop("KILL", Duration::from_secs(5));
+            traffic::pings(&pair.peer, "10.77.1.1", "fd77:1::1");
+            sent += 2 * PINGS;
+        }
+        let daemon = start(folder.path(), "2");
+        daemon.wait_for_window();
+        let mut sqlite = Command::new("sqlite3");
+        sqlite.args(["-cmd", ".timeout 10000"]).arg(folder.path().join("nta.db"));
+        let stored = run(sqlite.arg("SELECT sum(packets) FROM windows WHERE factor = 1"));
+        assert_eq!(stored.trim(), sent.to_string(), "{before}: {}", daemon.process.log());
+        assert_eq!(flows(&daemon), sent, "{before}");
+        assert!(!daemon.process.log().contains("counted by nobody"), "{before}: {}", daemon.process.log());
+    }
+}
+
+#[test]
 fn with_another_database_the_first_window_is_as_long_as_nobody_reported() {
     const TEST: &str = "with_another_database_the_first_window_is_as_long_as_nobody_reported";
     if !can_run(TEST, &["ping"]) || no_tcx(TEST) {

@@ -19,7 +19,7 @@ use crate::pipeline::baselines::BaselineHandle;
 use crate::sink::store::StoreOutput;
 use crate::store::{Found, Lease, Retention, Run, Store, StoreError, StoreWriter, baselines_name};
 use nta_core::baseline::{BaselineConfig, Baselines, Import};
-use nta_core::domain::{IdentityScope, Mode, Resume, RunId, SensorId, Status};
+use nta_core::domain::{IdentityScope, Mode, Readings, Resume, RunId, SensorId, Status};
 use nta_core::window::Lengths;
 
 pub use run::{Hangup, Task, Work};
@@ -236,6 +236,14 @@ impl App {
         match self.before {
             Some(before) => Ok(self.store.take_over_flows(before, &self.run).await?),
             None => Ok(()),
+        }
+    }
+
+    /// Stores from where this run reads its maps, for the next start if this one is killed before its first window.
+    pub async fn begin_readings(&self, readings: &Readings) {
+        if let Err(error) = self.store.begin_readings(&self.run, readings).await {
+            let consequence = "a kill before the first window loses what was counted until then";
+            tracing::warn!(error = error.chain(), consequence, "not stored from where the maps are read");
         }
     }
 

@@ -22,7 +22,7 @@ use crate::source::kernel::device::Device;
 use crate::source::kernel::topology::Topology;
 use crate::source::kernel::{AttachOptions, AttachedKernel, Change, KernelOptions, LinkEvents, LiveClock, Memory};
 use crate::source::{EventSettings, FlowSource as _, SourceError};
-use nta_core::domain::{Attachment, IdentityScope, Mode, NicCounts, Resume, Status, Timestamp};
+use nta_core::domain::{Attachment, IdentityScope, Mode, NicCounts, Readings, Resume, Status, Timestamp};
 use nta_core::model::Models;
 use nta_core::window::Seed;
 
@@ -130,6 +130,11 @@ impl Supervisor {
     /// Whether it goes on with the flows of a run before that was killed.
     pub fn is_resumed(&self) -> bool {
         self.attached.as_ref().is_some_and(AttachedKernel::is_resumed)
+    }
+
+    /// What is to be stored before the first window, where the maps outlive this process.
+    pub fn begun(&self) -> Option<Readings> {
+        self.attached.as_ref()?.begun(self.clock.offset_ns())
     }
 
     /// Why nothing is counted at the start, if so.

@@ -174,6 +174,9 @@ async fn serve(
         app.abandon().await;
         return Err(error.to_string());
     }
+    if let Some(readings) = supervisor.begun() {
+        app.begin_readings(&readings).await;
+    }
     match &models.state {
         ModelState { state: ModelUse::InUse, name, id, .. } => {
             tracing::info!(name, id, "model judges beside the rules");

@@ -97,6 +97,18 @@ impl Store {
         transaction.commit().await.map_err(error)
     }
 
+    /// The run of this identity reads its maps from here on, and has reported nothing of them yet.
+    pub async fn begin_readings(&self, uuid: &[u8; 16], readings: &Readings) -> Result<(), StoreError> {
+        let error = StoreError::query("runs");
+        let mut transaction = self.database.begin().await?;
+        let conn = transaction.conn().map_err(&error)?;
+        let run = Query::new("SELECT id, sensor FROM runs WHERE uuid = $1").bind(uuid.to_vec());
+        let Some(run) = conn.fetch_optional(run).await.map_err(&error)? else { return Ok(()) };
+        let (run, sensor) = (run.int("id").map_err(&error)?, run.text("sensor").map_err(&error)?);
+        ReadingsRow::from(readings).write(conn, &sensor, run).await?;
+        transaction.commit().await.map_err(error)
+    }
+
     /// The flows of a run that go on, or did when it was killed.
     async fn flows_that_went_on(&self, run: i64) -> Result<Vec<FlowRecord>, StoreError> {
         let query = Query::new(format!("SELECT {FLOWS} FROM flows WHERE {WENT_ON}")).bind(run);

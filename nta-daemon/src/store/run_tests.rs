@@ -212,6 +212,14 @@ async fn starts_that_are_killed_early_hand_on(store: &Store) {
     task.await.expect("the writer ends");
     // Flows that a clean end has ended do not come back.
     assert!(store.resume("gw").await.is_none_or(|resume| resume.flows.is_empty()));
+    // A run with maps of its own, killed before its first window, leaves from where it read them.
+    let run = live(23);
+    let (uuid, begun) = (run.uuid, Readings { maps: "n".to_owned(), time_ns: 8, ..Readings::default() });
+    let next = begin(run).await;
+    store.begin_readings(&uuid, &begun).await.expect("stored");
+    kill(next).await;
+    let resume = store.resume("gw").await.expect("what the next start goes on from");
+    assert_eq!((resume.readings, resume.flows.len()), (begun, 0));
 }
 
 #[tokio::test]

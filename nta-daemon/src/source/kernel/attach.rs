@@ -22,7 +22,7 @@ use super::slots::Slots;
 use super::topology::Topology;
 use crate::config::{Attach, TcxOrder};
 use crate::source::SourceError;
-use nta_core::domain::{Attachment, NicCounts, Resume};
+use nta_core::domain::{Attachment, NicCounts, Readings, Resume};
 
 /// What happens to links and maps when the process ends.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -191,6 +191,11 @@ impl AttachedKernel {
     /// Whether the maps are those of a run before that was killed, and what it had stored of them is known.
     pub fn is_resumed(&self) -> bool {
         self.pins.as_ref().is_some_and(Pins::is_resumed)
+    }
+
+    /// What is to be stored before the first window, so that a kill before it loses nothing; of maps that are pinned.
+    pub fn begun(&self, clock_offset_ns: u64) -> Option<Readings> {
+        self.pins.as_ref()?.begun(self.since_ns, clock_offset_ns)
     }
 
     /// Called before the maps are read for the first time: from now on only this process knows what was reported of them.

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use aya::maps::MapData;
 use aya::programs::TcAttachType;
 use aya::programs::links::{FdLink, PinnedLink};
-use nta_common::limits::{MAX_FRAGMENTED, MAX_OVERFLOWS};
+use nta_common::limits::{MAX_FRAGMENTED, MAX_INTERFACES, MAX_OVERFLOWS};
 use nta_common::{Counter, CpuSlot, FlowKey4, FlowKey6, FlowStats, FragmentKey, LedgerSlot, OverflowKey};
 
 use super::claim;
@@ -26,7 +26,7 @@ use super::handover::{self, Handover};
 use super::hook::{DIRECTIONS, Hook};
 use super::slots::Slots;
 use crate::source::SourceError;
-use nta_core::domain::Resume;
+use nta_core::domain::{Readings, Resume};
 
 /// What the fields of the pinned maps mean. Raised with every change that the sizes do not show.
 const SCHEMA: usize = 4;
@@ -160,6 +160,16 @@ impl Pins {
     /// Whether a run that was killed is gone on from.
     pub(super) const fn is_resumed(&self) -> bool {
         self.is_resumed
+    }
+
+    /// What a start that is killed before its first window leaves to the next one: nothing of these maps was reported that the
+    /// run before had not. `None` where the run before was killed, as that is stored. Of new maps it is from the attaching on.
+    pub(super) fn begun(&self, since_ns: u64, clock_offset_ns: u64) -> Option<Readings> {
+        let mut ledger = self.base.rows.clone();
+        ledger.resize(MAX_INTERFACES, LedgerSlot::default());
+        let time_ns = self.base.until_ns.unwrap_or(since_ns);
+        let maps = self.identity().filter(|_| !self.is_resumed)?;
+        Some(Readings { maps, time_ns, clock_offset_ns, ledger })
     }
 
     /// Which maps these are, once they are there.
