@@ -23,7 +23,7 @@ macro_rules! counts {
 
         impl std::ops::AddAssign for $name {
             fn add_assign(&mut self, other: Self) {
-                *self = self.zip(&other, |own, other| own + other);
+                *self = self.zip(&other, <$number>::saturating_add);
             }
         }
     };

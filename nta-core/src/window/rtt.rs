@@ -60,8 +60,8 @@ impl Rtt {
         }
         self.min_us = if self.count == 0 { other.min_us } else { self.min_us.min(other.min_us) };
         self.max_us = self.max_us.max(other.max_us);
-        self.count += other.count;
-        self.sum_us += other.sum_us;
+        self.count = self.count.saturating_add(other.count);
+        self.sum_us = self.sum_us.saturating_add(other.sum_us);
         for (sum, count) in self.histogram.iter_mut().zip(other.histogram) {
             *sum = sum.saturating_add(count);
         }
