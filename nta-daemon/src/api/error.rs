@@ -114,6 +114,13 @@ impl From<StoreError> for ApiError {
                      for less filters at once, or in the order of `time`"
                 ),
             },
+            // Trying again is of no use. The log has the reason.
+            StoreError::Corrupt { table, .. } => Self::NotFound {
+                detail: format!(
+                    "this is stored, but its row in the table {table} cannot be read: it was damaged, or changed by something \
+                     else; it is left out of all answers"
+                ),
+            },
             error => Self::Store(error),
         }
     }

@@ -1,6 +1,7 @@
 //! What people do about alerts: a status, and notes.
 
 use super::db::Query;
+use super::unreadable::Unreadable;
 use super::{Store, StoreError, from_sql, to_sql};
 use nta_core::domain::Timestamp;
 
@@ -53,6 +54,9 @@ impl Store {
                 .bind(id);
         let Some(row) = conn.fetch_optional(known).await.map_err(&error)? else { return Ok(Patched::Unknown) };
         let number = row.first().map_err(&error)?;
+        // What cannot be read is not changed either.
+        let raised_ns =
+            row.natural("raised_ns").map_err(|error| Unreadable::from(error).of("detected_alerts", number))?;
         let notes = Query::new("SELECT count(*) FROM alert_notes WHERE alert = $1").bind(number);
         if patch.note.is_some() && conn.number(notes).await.map_err(&error)? >= MAX_NOTES {
             return Ok(Patched::Full);
@@ -65,7 +69,7 @@ impl Store {
         }
         if let Some(note) = &patch.note {
             let insert = "INSERT INTO alert_notes (alert, raised_ns, at_ns, author, note) VALUES ($1, $2, $3, $4, $5)";
-            let insert = Query::new(insert).bind(number).bind(row.int("raised_ns").map_err(&error)?).bind(at_ns);
+            let insert = Query::new(insert).bind(number).bind(raised_ns).bind(at_ns);
             let insert = insert.bind(patch.by.as_str()).bind(note.as_str());
             conn.execute(insert).await.map_err(StoreError::query("alert_notes"))?;
         }
@@ -80,7 +84,7 @@ impl Store {
              (SELECT number FROM detected_alerts WHERE id = $1 ORDER BY run_id DESC LIMIT 1) ORDER BY id",
         );
         self.read("alert_notes", query.bind(id), |row| {
-            let at = Timestamp::from_nanos(from_sql(row.int("at_ns")?));
+            let at = Timestamp::from_nanos(from_sql(row.natural("at_ns")?));
             Ok(Note { at, by: row.text("author")?, note: row.text("note")? })
         })
         .await

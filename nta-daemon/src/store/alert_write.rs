@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use super::StoreError;
 use super::db::{Conn, Query};
 use super::rows::AlertRow;
-use super::write::{Event, add};
+use super::totals::add;
+use super::write::Event;
 
 /// Inserts or updates alerts of the run. What people did about them is not touched. Answers an event for each change, in
 /// their order.
@@ -35,8 +36,23 @@ async fn known(conn: &mut Conn, run: i64, chunk: &[AlertRow]) -> Result<HashMap<
     query.push(") AND run_id = ").push_bind(run);
     query.plan_anew(conn);
     let rows = conn.fetch_all(query).await.map_err(&error)?;
-    let read = |row: &super::db::Row| Ok::<_, sqlx::Error>((row.text("id")?, row.int("raised_ns")?));
-    rows.iter().map(|row| read(row).map_err(&error)).collect()
+    let mut raised = HashMap::with_capacity(rows.len());
+    for row in &rows {
+        let id = row.text("id").map_err(&error)?;
+        // What is no time is set right: it is a part of the key.
+        let raised_ns = match (row.int("raised_ns"), chunk.iter().find(|alert| alert.id == id)) {
+            (Ok(raised_ns), _) => raised_ns,
+            (Err(_), Some(alert)) => {
+                let mend = Query::new("UPDATE detected_alerts SET raised_ns = $3 WHERE id = $1 AND run_id = $2");
+                let mend = mend.bind(alert.id.as_str()).bind(run).bind(alert.raised_ns);
+                conn.execute(mend).await.map_err(&error)?;
+                alert.raised_ns
+            }
+            (Err(unreadable), None) => return Err(error(unreadable)),
+        };
+        raised.insert(id, raised_ns);
+    }
+    Ok(raised)
 }
 
 async fn upsert_chunk(

@@ -5,6 +5,7 @@ use super::db;
 use super::db::Query;
 use super::list::{Branch, Condition, Listed, MOST_READ, SOON, Way, when};
 use super::sensor::{self, sensor, sensor_of_run};
+use super::unreadable::Unreadable;
 use super::{Key, Position, Store, StoreError, from_sql, to_sql};
 use nta_core::domain::{Severity, Timestamp};
 
@@ -114,16 +115,6 @@ impl AlertSort {
             Self::Score => "score_ppm",
         }
     }
-
-    const fn key(self, row: &SelectedAlert) -> Key {
-        let value = match self {
-            Self::Time => row.raised_ns,
-            Self::LastTime => row.last_ns,
-            Self::Severity => row.severity,
-            Self::Score => row.score_ppm,
-        };
-        Key { value, id: row.number }
-    }
 }
 
 /// An alert as the pipeline emitted it last, and what people did about it.
@@ -186,15 +177,6 @@ pub struct AlertPage {
     pub next: Option<Key>,
 }
 
-struct SelectedAlert {
-    number: i64,
-    score_ppm: i64,
-    severity: i64,
-    raised_ns: i64,
-    last_ns: i64,
-    alert: StoredAlert,
-}
-
 const ALERTS: Listed = Listed {
     table: "detected_alerts",
     columns: concat!(
@@ -207,29 +189,25 @@ const ALERTS: Listed = Listed {
     id: "number",
 };
 
-impl SelectedAlert {
-    fn read(row: &db::Row) -> Result<Result<Self, StoreError>, sqlx::Error> {
+impl StoredAlert {
+    fn read(row: &db::Row) -> Result<Self, Unreadable> {
         let time = |ns: i64| Timestamp::from_nanos(from_sql(ns));
-        let (number, severity) = (row.int("number")?, row.int("severity")?);
         let AlertBody { score, port, clear_reason, windows, merged, seen_ns, detectors, finding, opinions, .. } =
-            match AlertBody::read(number, &row.text("body")?) {
-                Ok(body) => body,
-                Err(error) => return Ok(Err(error)),
-            };
-        let alert = StoredAlert {
-            sensor: sensor(row)?,
+            AlertBody::read(row.int("number")?, &row.text("body")?)?;
+        Ok(Self {
+            sensor: sensor(row),
             id: row.text("id")?,
             kind: row.text("kind")?,
-            severity: severity_of(severity),
-            score,
+            severity: severity_of(row.int("severity")?)?,
+            score: score_of(score)?,
             source: row.opt_text("source")?,
             destination: row.opt_text("destination")?,
             port,
-            state: row.text("state")?,
-            first: time(row.int("first_ns")?),
-            last: time(row.int("last_ns")?),
-            raised: time(row.int("raised_ns")?),
-            cleared: row.opt_int("cleared_ns")?.map(time),
+            state: word(row, "state", &["raised", "cleared"])?,
+            first: time(row.natural("first_ns")?),
+            last: time(row.natural("last_ns")?),
+            raised: time(row.natural("raised_ns")?),
+            cleared: row.opt_natural("cleared_ns")?.map(time),
             // The end of its run may have cleared it since the pipeline reported it.
             clear_reason: row.opt_text("end_reason")?.or(clear_reason),
             windows,
@@ -238,19 +216,28 @@ impl SelectedAlert {
             detectors,
             finding,
             opinions,
-            status: row.text("status")?,
+            status: word(row, "status", &["open", "acknowledged", "resolved"])?,
             status_by: row.opt_text("status_by")?,
-            status_at: row.opt_int("status_at_ns")?.map(time),
-        };
-        let (raised_ns, last_ns) = (row.int("raised_ns")?, row.int("last_ns")?);
-        Ok(Ok(Self { number, score_ppm: row.int("score_ppm")?, severity, raised_ns, last_ns, alert }))
+            status_at: row.opt_natural("status_at_ns")?.map(time),
+        })
     }
 }
 
+/// One of some words.
+fn word(row: &db::Row, column: &str, words: &[&str]) -> Result<String, Unreadable> {
+    let word = row.text(column)?;
+    if words.contains(&word.as_str()) { Ok(word) } else { Err(Unreadable::new(format!("`{word}` is no {column}"))) }
+}
+
 /// A severity as the database sorts it, back.
-pub(super) fn severity_of(number: i64) -> Severity {
-    let place = usize::try_from(number).unwrap_or_default();
-    Severity::ALL.get(place).copied().unwrap_or(Severity::Low)
+pub(super) fn severity_of(number: i64) -> Result<Severity, Unreadable> {
+    let severity = usize::try_from(number).ok().and_then(|place| Severity::ALL.get(place).copied());
+    severity.ok_or_else(|| Unreadable::new(format!("severity {number}")))
+}
+
+/// A score of a document.
+pub(super) fn score_of(score: f64) -> Result<f64, Unreadable> {
+    if (0.0..=1.0).contains(&score) { Ok(score) } else { Err(Unreadable::new(format!("score {score}"))) }
 }
 
 impl Store {
@@ -262,18 +249,16 @@ impl Store {
         position: Position,
     ) -> Result<AlertPage, StoreError> {
         let listed = Listed { order: sort.column(), ..ALERTS };
-        let rows = self.list(&listed, &filter.ways(sort), position.and_one(), SelectedAlert::read).await?;
-        let mut rows = rows.into_iter().collect::<Result<Vec<_>, _>>()?;
-        let next = position.cut(&mut rows, |row| sort.key(row));
-        Ok(AlertPage { items: rows.into_iter().map(|row| row.alert).collect(), next })
+        let rows = self.list(&listed, &filter.ways(sort), position.and_one(), StoredAlert::read).await?;
+        let (items, next) = position.cut(rows);
+        Ok(AlertPage { items, next })
     }
 
     /// One alert; of several runs that found the same, the newest one's.
     pub async fn alert(&self, id: &str) -> Result<Option<StoredAlert>, StoreError> {
         let Listed { table, columns, .. } = ALERTS;
         let query = Query::new(format!("SELECT {columns} FROM {table} WHERE id = $1 ORDER BY run_id DESC LIMIT 1"));
-        let rows = self.read("detected_alerts", query.bind(id), SelectedAlert::read).await?;
-        Ok(rows.into_iter().next().transpose()?.map(|row| row.alert))
+        self.read_one("detected_alerts", query.bind(id), 0, StoredAlert::read).await
     }
 
     /// Kind, first and last finding of alerts that had one in this interval.
@@ -290,7 +275,8 @@ impl Store {
             query.push(concat!(" AND ", sensor_of_run!(), " = ")).push_bind(sensor);
         }
         let time = |ns: i64| Timestamp::from_nanos(from_sql(ns));
-        let read = |row: &db::Row| Ok((row.text("kind")?, time(row.int("first_ns")?), time(row.int("last_ns")?)));
+        let read =
+            |row: &db::Row| Ok((row.text("kind")?, time(row.natural("first_ns")?), time(row.natural("last_ns")?)));
         self.read("detected_alerts", query, read).await
     }
 }

@@ -1,11 +1,13 @@
 //! The table `anomalies`: what was found in each window.
 
-use super::alerts::severity_of;
+use super::alerts::{score_of, severity_of};
 use super::body::{AnomalyBody, FindingRecord};
 use super::db;
 use super::db::Query;
 use super::list::{Branch, Condition, Listed, MOST_READ, SOON, Way, when};
 use super::sensor::{self, sensor, sensor_of_run};
+use super::sums::{are_natural, sum};
+use super::unreadable::Unreadable;
 use super::{Key, Position, Store, StoreError, from_sql, to_sql};
 use nta_core::domain::{AlertId, Finding, Severity, Timestamp};
 
@@ -125,15 +127,6 @@ impl AnomalySort {
             Self::Severity => "severity",
         }
     }
-
-    const fn key(self, row: &SelectedAnomaly) -> Key {
-        let value = match self {
-            Self::Time => row.start_ns,
-            Self::Score => row.score_ppm,
-            Self::Severity => row.severity,
-        };
-        Key { value, id: row.id }
-    }
 }
 
 /// Some anomalies, and where the next page begins.
@@ -191,49 +184,38 @@ pub struct StoredAnomaly {
     pub finding: FindingRecord,
 }
 
-struct SelectedAnomaly {
-    start_ns: i64,
-    score_ppm: i64,
-    severity: i64,
-    id: i64,
-    anomaly: StoredAnomaly,
-}
-
-impl SelectedAnomaly {
-    fn read(row: &db::Row) -> Result<Result<Self, StoreError>, sqlx::Error> {
-        let (id, severity) = (row.int("id")?, row.int("severity")?);
-        let AnomalyBody { score, port, finding, .. } = match AnomalyBody::read(id, &row.text("body")?) {
-            Ok(body) => body,
-            Err(error) => return Ok(Err(error)),
-        };
-        let anomaly = StoredAnomaly {
-            sensor: sensor(row)?,
+impl StoredAnomaly {
+    fn read(row: &db::Row) -> Result<Self, Unreadable> {
+        let id = row.int("id")?;
+        let AnomalyBody { score, port, finding, .. } = AnomalyBody::read(id, &row.text("body")?)?;
+        Ok(Self {
+            sensor: sensor(row),
             id: from_sql(id),
             alert: row.text("alert_id")?,
             kind: row.text("kind")?,
-            severity: severity_of(severity),
-            score,
+            severity: severity_of(row.int("severity")?)?,
+            score: score_of(score)?,
             source: row.opt_text("source")?,
             destination: row.opt_text("destination")?,
             port,
             finding,
-        };
-        let (start_ns, score_ppm) = (row.int("start_ns")?, row.int("score_ppm")?);
-        Ok(Ok(Self { start_ns, score_ppm, severity, id, anomaly }))
+        })
     }
 }
 
 impl KindCount {
-    fn read(row: &db::Row) -> Result<Self, sqlx::Error> {
+    fn read(row: &db::Row) -> Result<Self, Unreadable> {
+        let severity = row.int("severity")?;
+        severity_of(severity)?;
         Ok(Self {
             kind: row.text("kind")?,
-            severity: row.int("severity")?,
-            count: row.int("count")?,
-            alerts: row.int("alerts")?,
-            first_ns: row.int("first_ns")?,
-            last_ns: row.int("last_ns")?,
-            score_sum_ppm: row.int("score_sum_ppm")?,
-            score_max_ppm: row.int("score_max_ppm")?,
+            severity,
+            count: row.natural("count")?,
+            alerts: row.natural("alerts")?,
+            first_ns: row.natural("first_ns")?,
+            last_ns: row.natural("last_ns")?,
+            score_sum_ppm: row.natural("score_sum_ppm")?,
+            score_max_ppm: row.natural("score_max_ppm")?,
         })
     }
 }
@@ -271,10 +253,9 @@ impl Store {
         position: Position,
     ) -> Result<AnomalyPage, StoreError> {
         let listed = Listed { order: sort.column(), ..ANOMALIES };
-        let rows = self.list(&listed, ways, position.and_one(), SelectedAnomaly::read).await?;
-        let mut rows = rows.into_iter().collect::<Result<Vec<_>, _>>()?;
-        let next = position.cut(&mut rows, |row| sort.key(row));
-        Ok(AnomalyPage { items: rows.into_iter().map(|row| row.anomaly).collect(), next })
+        let rows = self.list(&listed, ways, position.and_one(), StoredAnomaly::read).await?;
+        let (items, next) = position.cut(rows);
+        Ok(AnomalyPage { items, next })
     }
 
     /// How many anomalies pass the filter, by kind and severity. All of them are read from what was counted as they came,
@@ -290,14 +271,18 @@ impl Store {
         let mut far = Query::new("SELECT start_ns FROM anomalies WHERE 1 = 1");
         filter.push_starts(&mut far, longest_ns);
         far.push(" ORDER BY start_ns LIMIT 1 OFFSET ").push_bind(to_sql(MOST_COUNTED));
-        if !self.read("anomalies", far, db::Row::first).await?.is_empty() {
+        if !self.read("anomalies", far, |row| Ok(row.first()?)).await?.is_empty() {
             return Err(StoreError::TooMuch { table: "anomalies", most: MOST_COUNTED });
         }
         // By expressions, so that the rows are found by time and not read in the order of their groups.
-        let mut query = Query::new(
-            "SELECT coalesce(kind, '') AS kind, severity + 0 AS severity, count(*) AS count, count(DISTINCT alert_id) AS alerts, min(start_ns) AS first_ns, \
-             max(end_ns) AS last_ns, CAST(sum(score_ppm) AS BIGINT) AS score_sum_ppm, max(score_ppm) AS score_max_ppm FROM anomalies WHERE 1 = 1",
-        );
+        let dialect = self.database.dialect();
+        let mut query = Query::new(format!(
+            "SELECT coalesce(kind, '') AS kind, severity + 0 AS severity, count(*) AS count, \
+             count(DISTINCT alert_id) AS alerts, min(start_ns) AS first_ns, max(end_ns) AS last_ns, {} AS score_sum_ppm, \
+             max(score_ppm) AS score_max_ppm FROM anomalies WHERE {}",
+            sum(dialect, "score_ppm"),
+            are_natural(dialect, &["severity", "start_ns", "end_ns", "score_ppm"]),
+        ));
         filter.push_kind(&mut query);
         filter.push_starts(&mut query, longest_ns);
         if let Some(from) = filter.from {

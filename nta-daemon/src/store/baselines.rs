@@ -1,7 +1,8 @@
 //! The table `baselines`: what is usual, kept over restarts.
 
-use super::db::Query;
+use super::db::{Query, Row};
 use super::rows::encode;
+use super::unreadable::Unreadable;
 use super::write::upsert_baselines;
 use super::{Store, StoreError, to_sql};
 use nta_core::baseline::Export;
@@ -18,18 +19,14 @@ pub fn baselines_name(mode: Mode, sensor: &str) -> String {
 }
 
 impl Store {
-    /// The baselines of this name.
+    /// The baselines of this name; none where what is stored cannot be read.
     pub async fn baselines(&self, name: &str) -> Result<Option<Export>, StoreError> {
         let query = Query::new("SELECT body FROM baselines WHERE name = $1").bind(name);
-        let body = self.read(TABLE, query, |row| row.text("body")).await?.into_iter().next();
-        let read = |body: String| {
-            serde_json::from_str(&body).map_err(|error| StoreError::Corrupt {
-                table: TABLE,
-                id: 0,
-                reason: format!("`{name}` is no export of baselines: {error}"),
-            })
+        let read = |row: &Row| {
+            serde_json::from_str(&row.text("body")?)
+                .map_err(|error| Unreadable::new(format!("`{name}` is no export of baselines: {error}")))
         };
-        body.map(read).transpose()
+        Ok(self.read(TABLE, query, read).await?.pop())
     }
 
     /// Keeps baselines under this name.

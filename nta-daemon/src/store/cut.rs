@@ -6,9 +6,12 @@
 use std::borrow::Cow;
 
 use super::db::{Conn, Query};
-use super::merged::Part;
+use super::merged::window_of;
 use super::rows::{RunRow, WindowRow};
-use super::write::add;
+use super::sums::{are_natural, are_real, sum};
+use super::totals::add;
+use super::unreadable::usable;
+use super::windows::{WINDOW_COLUMNS, WINDOW_REALS, window};
 use super::{StoreError, from_sql, to_sql};
 use nta_core::domain::{Mode, Timestamp};
 use nta_core::window::{Measured, NotWhole, Window};
@@ -53,14 +56,14 @@ async fn rejoin(conn: &mut Conn, run: i64, owner: &RunRow, row: &WindowRow) -> R
     // Far enough for any that stands for several, and a bound for what is read.
     let from_ns = row.start_ns.saturating_sub(row.span_ns.saturating_mul(LATE_SPANS));
     let late = conn.fetch_optional(about(late, row.end_ns).bind(row.factor).bind(from_ns)).await.map_err(&error)?;
-    let late_ns = late.map(|late| late.int("end_ns")).transpose().map_err(&error)?;
+    let late_ns = late.and_then(|late| late.natural("end_ns").ok());
     let mut start_ns = late_ns.unwrap_or(row.start_ns);
     let parts = format!(
         "SELECT id, run_id, start_ns, end_ns, rtt_histogram, body FROM windows WHERE factor IN (0, 1) AND start_ns >= $1 \
          AND start_ns < $2 AND run_id IN {RUNS_BEFORE} ORDER BY start_ns, factor, id"
     );
     let parts = conn.fetch_all(about(parts, end_ns)).await.map_err(&error)?;
-    let parts = parts.iter().map(|part| Part::read(part).map_err(&error)?.window()).collect::<Result<Vec<_>, _>>()?;
+    let parts = usable("windows", parts.iter().map(|part| Ok(window(part)?.item)));
     let mut parts = whole_ones(&parts);
     parts.retain(|part| to_sql(part.start.as_nanos()) >= start_ns);
     if parts.is_empty() && late_ns.is_none() {
@@ -70,7 +73,7 @@ async fn rejoin(conn: &mut Conn, run: i64, owner: &RunRow, row: &WindowRow) -> R
         );
         let before = about(before, row.start_ns.saturating_sub(row.span_ns)).bind(row.factor).bind(from_ns);
         let before = conn.fetch_optional(before).await.map_err(&error)?;
-        let Some(end_ns) = before.map(|row| row.opt_int("end_ns")).transpose().map_err(&error)?.flatten() else {
+        let Some(end_ns) = before.and_then(|row| row.opt_natural("end_ns").ok()?) else {
             return Ok(None);
         };
         if end_ns == row.start_ns {
@@ -109,26 +112,29 @@ async fn recount(conn: &mut Conn, run: i64, row: &WindowRow) -> Result<(), Store
     let bound = |sql: &str| Query::new(sql).bind(run).bind(hour_ns).bind(row.factor);
     let old = bound("DELETE FROM window_hours WHERE run_id = $1 AND hour_ns = $2 AND factor = $3");
     conn.execute(old).await.map_err(&error)?;
-    let new = bound(
+    let dialect = conn.dialect();
+    let [span, packets, bytes, connections, samples] =
+        ["end_ns - start_ns", "packets", "bytes", "connections", "rtt_samples"].map(|of| sum(dialect, of));
+    let readable = are_natural(dialect, &WINDOW_COLUMNS) + &are_real(dialect, &WINDOW_REALS);
+    let new = bound(&format!(
         "INSERT INTO window_hours (run_id, hour_ns, factor, window_ns, windows, first_ns, last_ns, span_ns, packets, bytes, \
          connections, min_bps, max_bps, rtt_samples, rtt_sum_ms, rtt_min_ms, rtt_max_ms, rtt_shortest_ms) \
          SELECT run_id, CAST($2 AS BIGINT), factor, max(span_ns), count(*), min(start_ns), max(end_ns), \
-         CAST(sum(end_ns - start_ns) AS BIGINT), CAST(sum(packets) AS BIGINT), CAST(sum(bytes) AS BIGINT), \
-         CAST(sum(connections) AS BIGINT), min(bandwidth_bps), max(bandwidth_bps), CAST(sum(rtt_samples) AS BIGINT), \
+         {span}, {packets}, {bytes}, {connections}, min(bandwidth_bps), max(bandwidth_bps), {samples}, \
          sum(rtt_samples * rtt_mean_ms), min(rtt_mean_ms), max(rtt_max_ms), \
          CASE WHEN count(rtt_mean_ms) = count(rtt_shortest_ms) THEN min(rtt_shortest_ms) END FROM windows \
-         WHERE factor = $3 AND run_id = $1 AND start_ns >= $2 AND start_ns < $4 GROUP BY run_id, factor",
-    );
+         WHERE factor = $3 AND run_id = $1 AND start_ns >= $2 AND start_ns < $4 AND {readable} GROUP BY run_id, factor",
+    ));
     conn.execute(new.bind(hour_ns + HOUR_NS)).await.map(drop).map_err(error)
 }
 
 /// One window of what the runs before have of it from `start` on, and this one. What of its time nobody counted is its gap.
 fn join(row: &WindowRow, start: Timestamp, mut parts: Vec<Window>) -> Result<Window, StoreError> {
-    let own = Part::of(row).window()?;
+    let own = window_of(row)?;
     let (end, number, span_ns) = (own.end, from_sql(row.number), from_sql(row.span_ns));
-    let length_ns: u64 = parts.iter().chain([&own]).map(Window::length_ns).sum();
+    let length_ns: u64 = parts.iter().chain([&own]).map(Window::length_ns).fold(0, u64::saturating_add);
     // What the wall clock was set by is no time; a window whose own time it was set in ends by the clock that it began with.
-    let step_ns: i64 = parts.iter().map(|part| part.measured.clock_step_ns).sum();
+    let step_ns: i64 = parts.iter().map(|part| part.measured.clock_step_ns).fold(0, i64::saturating_add);
     let gap_ns = end.since(start).saturating_add_signed(step_ns.saturating_neg()).saturating_sub(length_ns);
     let whole = if parts.is_empty() {
         let cut = (start < own.start).then_some(NotWhole::Interrupted);

@@ -27,7 +27,7 @@ impl Store {
         self.read("events", query.bind(to_sql(seq)).bind(i64::from(limit)), |row| {
             Ok(StoredEvent {
                 seq: from_sql(row.int("seq")?),
-                time: Timestamp::from_nanos(from_sql(row.int("time_ns")?)),
+                time: Timestamp::from_nanos(from_sql(row.natural("time_ns")?)),
                 kind: row.text("kind")?,
                 run: from_sql(row.int("run_id")?),
                 body: row.text("body")?,

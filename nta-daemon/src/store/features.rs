@@ -7,6 +7,7 @@ use super::db::{Dialect, Value};
 use super::list::{Branch, Listed, MOST_READ, Way, when};
 use super::rows::{address, from_address};
 use super::sensor::{self, sensor, sensor_of_run};
+use super::unreadable::Unreadable;
 use super::{BySensor, Key, Position, Store, StoreError, from_sql, to_sql};
 use nta_core::domain::Timestamp;
 
@@ -66,44 +67,18 @@ pub struct FeaturePage {
     pub next: Option<Key>,
 }
 
-struct StoredFeatures {
-    sensor: Option<String>,
-    id: i64,
-    start_ns: i64,
-    end_ns: i64,
-    span_ns: i64,
-    host: Vec<u8>,
-    schema_version: u32,
-    vector: String,
-}
-
-impl StoredFeatures {
-    fn read(row: &db::Row) -> Result<Self, sqlx::Error> {
-        Ok(Self {
-            sensor: sensor(row)?,
-            id: row.int("id")?,
-            start_ns: row.int("start_ns")?,
-            end_ns: row.int("end_ns")?,
-            span_ns: row.int("span_ns")?,
-            host: row.blob("host")?,
-            schema_version: row.small("schema_version")?,
-            vector: row.text("vector")?,
-        })
-    }
-
-    fn features(self) -> Result<(u64, BySensor<FeatureRow>), StoreError> {
-        let corrupt = |reason: String| StoreError::Corrupt { table: TABLE, id: self.id, reason };
-        let time = |ns: i64| Timestamp::from_nanos(from_sql(ns));
-        let row = FeatureRow {
-            start: time(self.start_ns),
-            end: time(self.end_ns),
-            span_ns: from_sql(self.span_ns),
-            host: from_address(&self.host).ok_or_else(|| corrupt("the host is no address".to_owned()))?,
-            schema_version: self.schema_version,
-            vector: serde_json::from_str(&self.vector).map_err(|error| corrupt(format!("vector: {error}")))?,
-        };
-        Ok((from_sql(self.id), BySensor { sensor: self.sensor, item: row }))
-    }
+fn read(row: &db::Row) -> Result<(u64, BySensor<FeatureRow>), Unreadable> {
+    let time = |ns: i64| Timestamp::from_nanos(from_sql(ns));
+    let features = FeatureRow {
+        start: time(row.natural("start_ns")?),
+        end: time(row.natural("end_ns")?),
+        span_ns: from_sql(row.natural("span_ns")?),
+        host: from_address(&row.blob("host")?).ok_or_else(|| Unreadable::new("the host is no address"))?,
+        schema_version: row.small("schema_version")?,
+        vector: serde_json::from_str(&row.text("vector")?)
+            .map_err(|error| Unreadable::new(format!("vector: {error}")))?,
+    };
+    Ok((from_sql(row.int("id")?), BySensor { sensor: sensor(row), item: features }))
 }
 
 impl Store {
@@ -120,9 +95,8 @@ impl Store {
         let way = Way { low, high: to, ..Way::in_order(Branch { index, edge }, only, MOST_READ) };
         let is_named = filter.host.is_some() && self.database.dialect() == Dialect::Sqlite;
         let listed = if is_named { &FEATURES_OF_HOST } else { &FEATURES };
-        let mut rows = self.list(listed, &[way], position.and_one(), StoredFeatures::read).await?;
-        let next = position.cut(&mut rows, |row| Key { value: row.start_ns, id: row.id });
-        Ok(FeaturePage { items: rows.into_iter().map(StoredFeatures::features).collect::<Result<_, _>>()?, next })
+        let (items, next) = position.cut(self.list(listed, &[way], position.and_one(), read).await?);
+        Ok(FeaturePage { items, next })
     }
 
     /// Counts hosts whose vectors were not stored because they were not among the most active.

@@ -7,7 +7,8 @@ use std::net::SocketAddr;
 use super::copy::Copy;
 use super::db::{Conn, Dialect, Query, Value};
 use super::rows::{FlowRow, address};
-use super::write::add;
+use super::totals::add;
+use super::unreadable::usable;
 use super::{StoreError, hosts, runs};
 
 /// Rows in one statement. SQLite binds at most 32,766 values. 100, 500 or 1,500 rows take the same time.
@@ -46,7 +47,6 @@ pub(super) async fn write(conn: &mut Conn, run: i64, sensor: &str, flows: &[Flow
         Dialect::Postgres if is_staged => staged(conn, run, flows).await?,
         Dialect::Postgres => known_of_few(conn, run, flows).await?,
     };
-    add(conn, "flows", i64::try_from(flows.len() - before.len()).unwrap_or(i64::MAX)).await?;
     hosts::add(conn, sensor, &grown(flows, &before)).await?;
     match conn.dialect() {
         Dialect::Sqlite => {
@@ -67,7 +67,7 @@ pub(super) async fn write(conn: &mut Conn, run: i64, sensor: &str, flows: &[Flow
             conn.execute(query).await.map_err(StoreError::query("flows"))?;
         }
     }
-    Ok(())
+    add(conn, "flows", i64::try_from(flows.len().saturating_sub(before.len())).unwrap_or(i64::MAX)).await
 }
 
 /// Whether so many go through PostgreSQL's staging table. For few it costs more than it saves.
@@ -141,11 +141,14 @@ async fn staged(conn: &mut Conn, run: i64, flows: &[FlowRow]) -> Result<Before, 
 
 async fn read(conn: &mut Conn, query: Query, before: &mut Before) -> Result<(), StoreError> {
     let error = StoreError::query("flows");
-    for row in conn.fetch_all(query).await.map_err(&error)? {
-        let number = |column| row.int(column).map_err(&error);
+    let rows = conn.fetch_all(query).await.map_err(&error)?;
+    let sums = |row: &super::db::Row| {
+        let number = |column| row.natural(column);
         let sums = [number("orig_packets")?, number("orig_bytes")?, number("resp_packets")?, number("resp_bytes")?];
-        before.insert(number("id")?, sums);
-    }
+        Ok((row.int("id")?, sums))
+    };
+    // What is not to be read is written anew, as if it were new.
+    before.extend(usable("flows", rows.iter().map(sums)));
     Ok(())
 }
 

@@ -3,9 +3,10 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::db;
-use super::list::Listed;
+use super::list::{Listed, Placed};
 use super::rows::{from_address, outer};
 use super::sensor::{sensor, sensor_of_run};
+use super::unreadable::Unreadable;
 use super::{BySensor, FlowFilter, Key, Position, Store, StoreError, from_sql};
 use nta_common::flow::Counts;
 use nta_core::domain::{
@@ -27,14 +28,6 @@ impl FlowSort {
             Self::Time => "first_ns",
             Self::LastTime => "last_ns",
         }
-    }
-
-    const fn key(self, row: &StoredFlow) -> Key {
-        let value = match self {
-            Self::Time => row.first_ns,
-            Self::LastTime => row.last_ns,
-        };
-        Key { value, id: row.number }
     }
 }
 
@@ -69,15 +62,15 @@ impl Store {
     ) -> Result<FlowPage, StoreError> {
         let all = position.and_one();
         let few = match filter.few().filter(|_| sort == FlowSort::LastTime) {
-            Some(few) => self.list_by(&flows_by(sort), &few, all, StoredFlow::read).await?,
+            Some(few) => self.list_by(&flows_by(sort), &few, all, flow).await?,
             None => None,
         };
-        let mut rows = match few {
+        let rows = match few {
             Some(rows) => rows,
             None => self.flows_between(filter, sort, all).await?,
         };
-        let next = position.cut(&mut rows, |row| sort.key(row));
-        Ok(FlowPage { items: rows.iter().map(StoredFlow::record).collect::<Result<_, _>>()?, next })
+        let (items, next) = position.cut(rows);
+        Ok(FlowPage { items, next })
     }
 
     /// Those within the range, and beside them those that reach into it from afar: in the order of the list one comes behind
@@ -87,7 +80,7 @@ impl Store {
         filter: &FlowFilter,
         sort: FlowSort,
         position: Position,
-    ) -> Result<Vec<StoredFlow>, StoreError> {
+    ) -> Result<Vec<Placed<BySensor<FlowRecord>>>, StoreError> {
         let (within, beside) = match sort {
             FlowSort::Time => (filter.by_first(), filter.older()),
             FlowSort::LastTime => (filter.by_last(), filter.longer()),
@@ -100,13 +93,11 @@ impl Store {
         };
         let beside = beside.filter(|(ends, _)| !is_passed(*ends)).map(|(_, way)| way);
         let ways = if is_beside_first { [beside, Some(within)] } else { [Some(within), beside] };
-        let mut rows: Vec<StoredFlow> = Vec::new();
+        let mut rows = Vec::new();
         for way in ways.into_iter().flatten() {
             let limit = position.limit - u32::try_from(rows.len()).unwrap_or(position.limit);
             if limit > 0 {
-                rows.extend(
-                    self.list(&flows_by(sort), &[way], Position { limit, ..position }, StoredFlow::read).await?,
-                );
+                rows.extend(self.list(&flows_by(sort), &[way], Position { limit, ..position }, flow).await?);
             }
         }
         Ok(rows)
@@ -124,7 +115,12 @@ impl Store {
     }
 }
 
-pub(super) struct StoredFlow {
+/// The flow of a row.
+pub(super) fn flow(row: &db::Row) -> Result<BySensor<FlowRecord>, Unreadable> {
+    Ok(StoredFlow::read(row)?.record()?)
+}
+
+struct StoredFlow {
     sensor: Option<String>,
     number: i64,
     id: i64,
@@ -158,9 +154,9 @@ pub(super) struct StoredFlow {
 }
 
 impl StoredFlow {
-    pub(super) fn read(row: &db::Row) -> Result<Self, sqlx::Error> {
+    fn read(row: &db::Row) -> Result<Self, sqlx::Error> {
         Ok(Self {
-            sensor: sensor(row)?,
+            sensor: sensor(row),
             number: row.int("number")?,
             id: row.int("id")?,
             proto: row.small("proto")?,
@@ -169,33 +165,33 @@ impl StoredFlow {
             resp_addr: row.blob("resp_addr")?,
             resp_port: row.small("resp_port")?,
             vlan: row.small("vlan")?,
-            first_ns: row.int("first_ns")?,
-            last_ns: row.int("last_ns")?,
-            orig_packets: row.int("orig_packets")?,
-            orig_bytes: row.int("orig_bytes")?,
-            orig_ip_bytes: row.int("orig_ip_bytes")?,
-            resp_packets: row.int("resp_packets")?,
-            resp_bytes: row.int("resp_bytes")?,
-            resp_ip_bytes: row.int("resp_ip_bytes")?,
+            first_ns: row.natural("first_ns")?,
+            last_ns: row.natural("last_ns")?,
+            orig_packets: row.natural("orig_packets")?,
+            orig_bytes: row.natural("orig_bytes")?,
+            orig_ip_bytes: row.natural("orig_ip_bytes")?,
+            resp_packets: row.natural("resp_packets")?,
+            resp_bytes: row.natural("resp_bytes")?,
+            resp_ip_bytes: row.natural("resp_ip_bytes")?,
             handshake_resp_us: row.small("handshake_resp_us")?,
             handshake_orig_us: row.small("handshake_orig_us")?,
             state: row.int("state")?,
             tcp: row.opt_text("tcp")?,
             conn_state: row.text("conn_state")?,
             history: row.text("history")?,
-            orig_payload: row.opt_int("orig_payload")?,
-            resp_payload: row.opt_int("resp_payload")?,
+            orig_payload: row.opt_natural("orig_payload")?,
+            resp_payload: row.opt_natural("resp_payload")?,
             orig_nat: row.opt_text("orig_nat")?,
             resp_nat: row.opt_text("resp_nat")?,
             parents: row.opt_text("parents")?,
             opened: [
-                [row.opt_int("orig_opened_packets")?, row.opt_int("orig_opened_bytes")?],
-                [row.opt_int("resp_opened_packets")?, row.opt_int("resp_opened_bytes")?],
+                [row.opt_natural("orig_opened_packets")?, row.opt_natural("orig_opened_bytes")?],
+                [row.opt_natural("resp_opened_packets")?, row.opt_natural("resp_opened_bytes")?],
             ],
         })
     }
 
-    pub(super) fn record(&self) -> Result<BySensor<FlowRecord>, StoreError> {
+    fn record(&self) -> Result<BySensor<FlowRecord>, StoreError> {
         let [orig_tcp, resp_tcp] = match &self.tcp {
             None => [TcpCounts::default(); 2],
             Some(text) => serde_json::from_str::<[Vec<u32>; 2]>(text)

@@ -9,7 +9,9 @@ use std::net::IpAddr;
 use super::db::{Conn, Query, Row, Value};
 use super::list::{Branch, Condition, Listed, MOST_READ, SOON, Way, when};
 use super::rows::{address, from_address};
-use super::sensor::{sensor, sensor_of_run};
+use super::sensor::sensor_of_run;
+use super::sums::sum;
+use super::unreadable::Unreadable;
 use super::{Key, Position, Store, StoreError, to_sql};
 use nta_core::domain::Timestamp;
 
@@ -120,17 +122,13 @@ pub struct HostTotals {
     pub first_ns: i64,
     /// Last packet.
     pub last_ns: i64,
-    packets: i64,
-    bytes: i64,
-    number: i64,
 }
 
 impl HostTotals {
-    fn read(row: &Row) -> Result<Self, sqlx::Error> {
-        let host = row.blob("host")?;
+    fn read(row: &Row) -> Result<Self, Unreadable> {
         Ok(Self {
-            sensor: sensor(row)?,
-            host: from_address(&host).map_or_else(String::new, |address| address.to_string()),
+            sensor: Some(row.text("sensor")?).filter(|name| !name.is_empty()),
+            host: host_of(row, "host")?,
             flows: row.int("flows")?,
             flows_out: row.int("flows_out")?,
             flows_in: row.int("flows_in")?,
@@ -138,11 +136,8 @@ impl HostTotals {
             packets_received: row.int("packets_received")?,
             bytes_sent: row.int("bytes_sent")?,
             bytes_received: row.int("bytes_received")?,
-            first_ns: row.int("first_ns")?,
-            last_ns: row.int("last_ns")?,
-            packets: row.int("packets")?,
-            bytes: row.int("bytes")?,
-            number: row.int("number")?,
+            first_ns: row.natural("first_ns")?,
+            last_ns: row.natural("last_ns")?,
         })
     }
 
@@ -151,17 +146,15 @@ impl HostTotals {
     pub fn and(self, other: &Self) -> Self {
         Self {
             sensor: None,
-            flows: self.flows + other.flows,
-            flows_out: self.flows_out + other.flows_out,
-            flows_in: self.flows_in + other.flows_in,
-            packets_sent: self.packets_sent + other.packets_sent,
-            packets_received: self.packets_received + other.packets_received,
-            bytes_sent: self.bytes_sent + other.bytes_sent,
-            bytes_received: self.bytes_received + other.bytes_received,
+            flows: self.flows.saturating_add(other.flows),
+            flows_out: self.flows_out.saturating_add(other.flows_out),
+            flows_in: self.flows_in.saturating_add(other.flows_in),
+            packets_sent: self.packets_sent.saturating_add(other.packets_sent),
+            packets_received: self.packets_received.saturating_add(other.packets_received),
+            bytes_sent: self.bytes_sent.saturating_add(other.bytes_sent),
+            bytes_received: self.bytes_received.saturating_add(other.bytes_received),
             first_ns: self.first_ns.min(other.first_ns),
             last_ns: self.last_ns.max(other.last_ns),
-            packets: self.packets + other.packets,
-            bytes: self.bytes + other.bytes,
             ..self
         }
     }
@@ -188,16 +181,6 @@ impl HostSort {
             Self::Flows => "flows",
             Self::LastTime => "last_ns",
         }
-    }
-
-    const fn key(self, host: &HostTotals) -> Key {
-        let value = match self {
-            Self::Bytes => host.bytes,
-            Self::Packets => host.packets,
-            Self::Flows => host.flows,
-            Self::LastTime => host.last_ns,
-        };
-        Key { value, id: host.number }
     }
 }
 
@@ -253,8 +236,7 @@ impl Store {
             vec![in_order(SOON), sorted, in_order(MOST_READ)]
         };
         let listed = Listed { order: sort.column(), ..HOSTS };
-        let mut items = self.list(&listed, &ways, position.and_one(), HostTotals::read).await?;
-        let next = position.cut(&mut items, |host| sort.key(host));
+        let (items, next) = position.cut(self.list(&listed, &ways, position.and_one(), HostTotals::read).await?);
         Ok(HostPage { items, next })
     }
 
@@ -262,8 +244,17 @@ impl Store {
     pub async fn host(&self, host: IpAddr, sensor: Option<&str>) -> Result<Vec<HostTotals>, StoreError> {
         let query = Query::new("SELECT * FROM hosts WHERE host = $1 ORDER BY sensor LIMIT $2");
         let query = query.bind(Value::from(address(host).to_vec())).bind(MOST_SENSORS);
-        let rows = self.read(TABLE, query, HostTotals::read).await?;
-        Ok(rows.into_iter().filter(|row| sensor.is_none_or(|sensor| row.sensor.as_deref() == Some(sensor))).collect())
+        let rows = self.database.fetch_all(query).await.map_err(StoreError::query(TABLE))?;
+        let mut hosts = Vec::new();
+        let mut unreadable = None;
+        for row in &rows {
+            match self.usable(TABLE, HostTotals::read(row)) {
+                Some(host) if sensor.is_none_or(|sensor| host.sensor.as_deref() == Some(sensor)) => hosts.push(host),
+                Some(_) => {}
+                None => unreadable = Some(Unreadable::new("the host's totals cannot be read").of(TABLE, 0)),
+            }
+        }
+        unreadable.filter(|_| hosts.is_empty()).map_or(Ok(hosts), Err)
     }
 
     /// The peers of a host with the most bytes in its newest flows.
@@ -275,11 +266,8 @@ impl Store {
     ) -> Result<Vec<TrafficShare>, StoreError> {
         self.read(
             "flows",
-            Self::shares_query(["peer", "0", "min(is_responder)", "", "peer"], address, sensor, most),
-            |row| {
-                let peer = from_address(&row.blob("what")?);
-                share(row, peer.map_or_else(String::new, |peer| peer.to_string()))
-            },
+            self.shares_query(["peer", "0", "min(is_responder)", "", "peer"], address, sensor, most),
+            |row| share(row, host_of(row, "what")?),
         )
         .await
     }
@@ -295,12 +283,13 @@ impl Store {
         // TCP, UDP, SCTP, UDP-Lite.
         let with_ports = " AND proto IN (6, 17, 132, 136)";
         let words = ["port", "min(proto)", "min(is_responder)", with_ports, "port, proto, is_responder"];
-        let query = Self::shares_query(words, address, sensor, most);
-        self.read("flows", query, |row| share(row, row.int("what")?.to_string())).await
+        let query = self.shares_query(words, address, sensor, most);
+        self.read("flows", query, |row| share(row, row.small::<u16>("what")?.to_string())).await
     }
 
     /// All words come from this file, never from a client.
     pub(super) fn shares_query(
+        &self,
         [what, proto, is_responder, filter, group]: [&str; 5],
         host: IpAddr,
         sensor: Option<&str>,
@@ -308,7 +297,8 @@ impl Store {
     ) -> Query {
         let mut query = Query::new(format!(
             "SELECT {what} AS what, CAST({proto} AS BIGINT) AS proto, CAST({is_responder} AS BIGINT) AS is_responder, \
-             count(*) AS flows, CAST(sum(bytes) AS BIGINT) AS bytes FROM (SELECT * FROM ("
+             count(*) AS flows, {} AS bytes FROM (SELECT * FROM (",
+            sum(self.database.dialect(), "bytes")
         ));
         for (index, (own, peer, side)) in
             [("orig_addr", "resp_addr", 0), ("resp_addr", "orig_addr", 1)].iter().enumerate()
@@ -332,7 +322,12 @@ impl Store {
     }
 }
 
-fn share(row: &Row, what: String) -> Result<TrafficShare, sqlx::Error> {
+fn host_of(row: &Row, column: &str) -> Result<String, Unreadable> {
+    let address = from_address(&row.blob(column)?).ok_or_else(|| Unreadable::new("the host is no address"))?;
+    Ok(address.to_string())
+}
+
+fn share(row: &Row, what: String) -> Result<TrafficShare, Unreadable> {
     Ok(TrafficShare {
         what,
         proto: row.small("proto")?,

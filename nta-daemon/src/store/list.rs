@@ -1,7 +1,8 @@
 //! How a list is read without going through a table: in the order of an index, between two keys; or all rows of a short part
 //! of an index, sorted. What would read more is refused.
 
-use super::db::{Query, Row, Value};
+use super::db::{Dialect, Query, Row, Value};
+use super::unreadable::Unreadable;
 use super::{Key, Position, Store, StoreError};
 
 /// Rows that a list reads at most beside those that it answers.
@@ -19,6 +20,13 @@ pub(super) struct Listed {
     pub(super) order: &'static str,
     /// What decides between equal values.
     pub(super) id: &'static str,
+}
+
+/// A row of a list: its place, and what it holds; `None` where that cannot be read.
+#[derive(Clone, Debug)]
+pub(super) struct Placed<T> {
+    pub(super) key: Key,
+    pub(super) item: Option<T>,
 }
 
 /// A condition; each `?` stands for a value.
@@ -94,8 +102,8 @@ impl Store {
         listed: &Listed,
         ways: &[Way],
         position: Position,
-        read: impl Fn(&Row) -> Result<T, sqlx::Error>,
-    ) -> Result<Vec<T>, StoreError> {
+        read: impl Fn(&Row) -> Result<T, Unreadable>,
+    ) -> Result<Vec<Placed<T>>, StoreError> {
         #[cfg(test)]
         self.note_ways(listed, ways, position);
         for way in ways {
@@ -112,8 +120,8 @@ impl Store {
         listed: &Listed,
         way: &Way,
         position: Position,
-        read: impl Fn(&Row) -> Result<T, sqlx::Error>,
-    ) -> Result<Option<Vec<T>>, StoreError> {
+        read: impl Fn(&Row) -> Result<T, Unreadable>,
+    ) -> Result<Option<Vec<Placed<T>>>, StoreError> {
         let mut until = None;
         // In order and without further conditions no more is read than answered.
         if !way.in_order || !way.rest.is_empty() {
@@ -127,7 +135,12 @@ impl Store {
                 until = Some(until.map_or(far, |until| if position.is_behind(far, until) { until } else { far }));
             }
         }
-        let rows = self.read(listed.table, listed.page(way, position, until), read).await?;
+        let page = listed.page(way, position, until, self.database.dialect());
+        let placed = |row: &Row| {
+            let key = Key { value: row.int(listed.order)?, id: row.int(listed.id)? };
+            Ok(Placed { key, item: self.usable(listed.table, read(row)) })
+        };
+        let rows = self.read(listed.table, page, placed).await?;
         let is_cut = until.is_some() && rows.len() < position.limit as usize;
         Ok(Some(rows).filter(|_| !is_cut))
     }
@@ -139,7 +152,7 @@ impl Store {
     pub(super) fn note_ways(&self, listed: &Listed, ways: &[Way], position: Position) {
         for way in ways {
             let until = (way.in_order && !way.rest.is_empty()).then_some(Key { value: 1, id: 1 });
-            self.database.note(listed.page(way, position, until));
+            self.database.note(listed.page(way, position, until, self.database.dialect()));
             way.branches.iter().for_each(|branch| self.database.note(listed.far(way, branch, position)));
         }
     }
@@ -160,23 +173,23 @@ impl Listed {
     }
 
     /// The rows of a page up to a key.
-    fn page(&self, way: &Way, position: Position, until: Option<Key>) -> Query {
+    fn page(&self, way: &Way, position: Position, until: Option<Key>, dialect: Dialect) -> Query {
         let Self { table, columns, order, id } = self;
         let mut query = Query::default();
         query.persistent = true;
         match way.branches.as_slice() {
-            [branch] if way.in_order => self.push_branch(&mut query, columns, (way, branch), position, until),
+            [branch] if way.in_order => self.push_branch(&mut query, columns, (way, branch, dialect), position, until),
             [branch] => {
                 // Sorted are keys, not whole rows.
                 query.push(format_args!("SELECT {columns} FROM {table} WHERE {id} IN ("));
-                self.push_branch(&mut query, id, (way, branch), position, until);
+                self.push_branch(&mut query, id, (way, branch, dialect), position, until);
                 query.push(")");
                 position.push_order(&mut query, &unindexed(order), id);
             }
             branches => {
                 for (index, branch) in branches.iter().enumerate() {
                     query.push(if index == 0 { "SELECT * FROM (" } else { " UNION ALL SELECT * FROM (" });
-                    self.push_branch(&mut query, columns, (way, branch), position, until);
+                    self.push_branch(&mut query, columns, (way, branch, dialect), position, until);
                     query.push(format_args!(") AS branch{index}"));
                 }
                 position.push_order(&mut query, order, id);
@@ -190,13 +203,17 @@ impl Listed {
         &self,
         query: &mut Query,
         columns: &str,
-        (way, branch): (&Way, &Branch),
+        (way, branch, dialect): (&Way, &Branch, Dialect),
         position: Position,
         until: Option<Key>,
     ) {
         let Self { table, order, id, .. } = self;
-        let order = if way.in_order { (*order).to_owned() } else { unindexed(order) };
         query.push(format_args!("SELECT {columns} FROM {table} WHERE 1 = 1"));
+        if dialect == Dialect::Sqlite {
+            // Its columns hold anything. What is no number has no place in the order.
+            query.push(format_args!(" AND typeof({order}) = 'integer'"));
+        }
+        let order = if way.in_order { (*order).to_owned() } else { unindexed(order) };
         let conditions = branch.index.iter().chain(&branch.edge).chain(&way.rest);
         conditions.for_each(|condition| condition.push(query));
         if way.in_order {
@@ -237,7 +254,11 @@ impl Way {
                 (None, Some(bound)) => {
                     query.push(format_args!(" AND {order} {by} ")).push_bind(bound);
                 }
-                (None, None) => {}
+                // Of SQLite's values only numbers are between these; the walk does not go through the others.
+                (None, None) => {
+                    let last = if by == "<" { i64::MAX } else { i64::MIN };
+                    query.push(format_args!(" AND {order} {}= ", &by[..1])).push_bind(last);
+                }
             }
         }
     }

@@ -5,55 +5,29 @@ use std::collections::BTreeMap;
 use super::body::WindowBody;
 use super::db::{Query, Row};
 use super::rows::WindowRow;
-use super::sensor::{sensor, sensor_of_run};
+use super::sensor::sensor_of_run;
 use super::spans::measured;
+use super::windows::window;
 use super::{BySensor, Key, Position, Store, StoreError, WindowFilter, WindowPage, from_sql, to_sql};
 use nta_core::domain::Timestamp;
 use nta_core::window::{Measured, Span, Window};
 
-/// What a stored window is made of again.
-pub(super) struct Part {
+/// What a window is made of: where it stands, and the window; `None` where that cannot be read.
+struct Part {
     id: i64,
     run_id: i64,
     start_ns: i64,
-    end_ns: i64,
-    rtt_histogram: Option<String>,
-    body: String,
-    /// Where it was asked for.
-    sensor: Option<String>,
+    window: Option<BySensor<Window>>,
 }
 
 /// Parts with their sensors.
 const PARTS: &str =
     concat!("SELECT id, run_id, start_ns, end_ns, rtt_histogram, body, ", sensor_of_run!(), " AS sensor FROM windows");
 
-impl Part {
-    /// Of a row that is not yet in the database.
-    pub(super) fn of(row: &WindowRow) -> Self {
-        let WindowRow { number, start_ns, end_ns, rtt_histogram, body, .. } = row.clone();
-        Self { id: number, run_id: 0, start_ns, end_ns, rtt_histogram, body, sensor: None }
-    }
-
-    pub(super) fn read(row: &Row) -> Result<Self, sqlx::Error> {
-        Ok(Self {
-            id: row.int("id")?,
-            run_id: row.int("run_id")?,
-            start_ns: row.int("start_ns")?,
-            end_ns: row.int("end_ns")?,
-            rtt_histogram: row.opt_text("rtt_histogram")?,
-            body: row.text("body")?,
-            sensor: None,
-        })
-    }
-
-    fn read_all(row: &Row) -> Result<Self, sqlx::Error> {
-        Ok(Self { sensor: sensor(row)?, ..Self::read(row)? })
-    }
-
-    pub(super) fn window(&self) -> Result<Window, StoreError> {
-        let times = [self.start_ns, self.end_ns].map(|ns| Timestamp::from_nanos(from_sql(ns)));
-        WindowBody::read(self.id, &self.body)?.window(self.id, times, self.rtt_histogram.as_deref())
-    }
+/// The window of a row that is not yet in the database.
+pub(super) fn window_of(row: &WindowRow) -> Result<Window, StoreError> {
+    let times = [row.start_ns, row.end_ns].map(|ns| Timestamp::from_nanos(from_sql(ns)));
+    WindowBody::read(row.number, &row.body)?.window(row.number, times, row.rtt_histogram.as_deref())
 }
 
 /// Base windows that are read for one page of longer ones; a page has fewer windows where they are long.
@@ -77,10 +51,14 @@ impl Store {
         let mut most = ((u64::from(position.limit) + 2) * parts_of_one).min(all);
         loop {
             let query = merged.query(filter, position, most);
-            let parts: Vec<Part> = self.read("windows", query, Part::read_all).await?;
+            let part = |row: &Row| {
+                let (id, run_id, start_ns) = (row.int("id")?, row.int("run_id")?, row.natural("start_ns")?);
+                Ok(Part { id, run_id, start_ns, window: self.usable("windows", window(row)) })
+            };
+            let parts: Vec<Part> = self.read("windows", query, part).await?;
             let is_last = (parts.len() as u64) < most;
-            let page = merged.page(&parts, is_last, position)?;
-            if !page.items.is_empty() || is_last {
+            let page = merged.page(&parts, is_last, position);
+            if !page.items.is_empty() || page.next.is_some() || is_last {
                 return Ok(page);
             }
             // Many runs have windows at the same time.
@@ -98,12 +76,12 @@ impl Store {
         filter: &WindowFilter,
         most: u32,
     ) -> Result<Vec<Window>, StoreError> {
-        let mut query = Query::new("SELECT id, run_id, start_ns, end_ns, rtt_histogram, body FROM windows");
+        let mut query = Query::new(PARTS);
         filter.push(&mut query, "start_ns");
         query.push(" AND factor + 0 = ").push_bind(to_sql(span.factor()));
         Position { descending: true, after: None, limit: most }.push(&mut query, "start_ns");
-        let parts: Vec<Part> = self.read("windows", query, Part::read).await?;
-        parts.iter().rev().map(Part::window).collect()
+        let windows = self.read("windows", query, window).await?;
+        Ok(windows.into_iter().rev().map(|window| window.item).collect())
     }
 }
 
@@ -131,12 +109,9 @@ impl Merged {
             Some(key) => from = Some(from.map_or(key.value, |from| from.max(key.value))),
             None => {}
         }
-        if let Some(from) = from {
-            query.push(" AND start_ns >= ").push_bind(from);
-        }
-        if let Some(to) = to {
-            query.push(" AND start_ns < ").push_bind(to);
-        }
+        // Of SQLite's values only numbers are between two of them.
+        query.push(" AND start_ns >= ").push_bind(from.unwrap_or(0));
+        query.push(" AND start_ns < ").push_bind(to.unwrap_or(i64::MAX));
         filter.push_sensor(&mut query);
         let limit = u32::try_from(most).unwrap_or(u32::MAX);
         Position { after: None, limit, ..position }.push(&mut query, "start_ns");
@@ -159,7 +134,7 @@ impl Merged {
     }
 
     /// The windows behind the position; the parts of the last one are not all there unless `is_last` says so.
-    fn page(self, parts: &[Part], is_last: bool, position: Position) -> Result<WindowPage, StoreError> {
+    fn page(self, parts: &[Part], is_last: bool, position: Position) -> WindowPage {
         let floor = |part: &Part| Timestamp::from_nanos(from_sql(part.start_ns)).floor(self.span_ns);
         let mut starts: Vec<&[Part]> = parts.chunk_by(|a, b| floor(a) == floor(b)).collect();
         if !is_last {
@@ -187,17 +162,19 @@ impl Merged {
                 }
                 if page.items.len() == position.limit as usize {
                     page.next = last;
-                    return Ok(page);
+                    return page;
                 }
                 parts.sort_by_key(|part| (part.start_ns, part.id));
                 let is_newest = parts.last().is_some_and(|part| newest.get(&run) == Some(&part.start_ns));
-                let sensor = parts.first().and_then(|part| part.sensor.clone());
-                let parts = parts.into_iter().map(Part::window).collect::<Result<Vec<_>, _>>()?;
-                page.items.push(BySensor { sensor, item: self.whole(start, &parts, is_newest) });
+                let parts: Vec<&BySensor<Window>> = parts.into_iter().filter_map(|part| part.window.as_ref()).collect();
                 last = Some(key);
+                // Of some parts that cannot be read the others are answered.
+                let Some(sensor) = parts.first().map(|part| part.sensor.clone()) else { continue };
+                let parts: Vec<Window> = parts.into_iter().map(|part| part.item.clone()).collect();
+                page.items.push(BySensor { sensor, item: self.whole(start, &parts, is_newest) });
             }
         }
         page.next = last.filter(|_| !is_last);
-        Ok(page)
+        page
     }
 }

@@ -21,6 +21,7 @@ mod flow_write;
 mod flows;
 mod found;
 mod hosts;
+mod keys;
 mod lease;
 mod list;
 mod merged;
@@ -35,7 +36,10 @@ mod size;
 mod spans;
 mod spool;
 mod stats;
+mod sums;
 mod task;
+mod totals;
+mod unreadable;
 mod waiting;
 mod window_write;
 mod windows;
@@ -120,24 +124,6 @@ impl Store {
         let query = Query::new("SELECT id FROM runs LIMIT 1");
         self.database.fetch_optional(query).await.map_err(StoreError::query("runs")).map(drop)
     }
-
-    /// Reads rows, each by `read`.
-    async fn read<T>(
-        &self,
-        table: &'static str,
-        query: Query,
-        read: impl Fn(&Row) -> Result<T, sqlx::Error>,
-    ) -> Result<Vec<T>, StoreError> {
-        let rows = self.database.fetch_all(query).await.map_err(StoreError::query(table))?;
-        rows.iter().map(|row| read(row).map_err(StoreError::query(table))).collect()
-    }
-
-    /// A count that is kept as rows come and go.
-    async fn total(&self, name: &'static str) -> Result<u64, StoreError> {
-        let query = Query::new("SELECT value FROM totals WHERE name = $1").bind(name);
-        let rows = self.read("totals", query, Row::first).await?;
-        Ok(rows.first().copied().map_or(0, from_sql))
-    }
 }
 
 /// Unsigned numbers as the database's signed ones; what does not fit becomes the largest.
@@ -172,3 +158,5 @@ mod server_tests;
 mod tests;
 #[cfg(test)]
 mod tls_tests;
+#[cfg(test)]
+mod unreadable_tests;

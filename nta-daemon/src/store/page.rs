@@ -2,6 +2,7 @@
 //! shift nor repeat anything.
 
 use super::db::Query;
+use super::list::Placed;
 use nta_core::domain::Timestamp;
 
 /// Where a row stands in a sorted list: its sort value, then its id.
@@ -67,10 +68,12 @@ impl Position {
         Self { limit: self.limit.saturating_add(1), ..self }
     }
 
-    /// Cuts the row that only showed that there is a next page; returns the key of the last one that stays, if there is one.
-    pub(super) fn cut<T>(&self, rows: &mut Vec<T>, key: impl Fn(&T) -> Key) -> Option<Key> {
+    /// Cuts the row that only showed that there is a next page; returns the others, and the key of the last one if there is
+    /// such a page. Rows that cannot be read have their places: a page of nothing else has a next one too.
+    pub(super) fn cut<T>(&self, mut rows: Vec<Placed<T>>) -> (Vec<T>, Option<Key>) {
         let more = rows.len() > self.limit as usize;
         rows.truncate(self.limit as usize);
-        if more { rows.last().map(key) } else { None }
+        let next = rows.last().filter(|_| more).map(|row| row.key);
+        (rows.into_iter().filter_map(|row| row.item).collect(), next)
     }
 }

@@ -10,7 +10,7 @@ impl Store {
         let sql = "SELECT time_ns, wire_len, head FROM raw_packets ORDER BY time_ns DESC, id DESC LIMIT $1";
         let query = Query::new(sql).bind(i64::from(limit));
         self.read("raw_packets", query, |row| {
-            let time = Timestamp::from_nanos(from_sql(row.int("time_ns")?));
+            let time = Timestamp::from_nanos(from_sql(row.natural("time_ns")?));
             Ok(RawPacket { time, wire_len: row.small("wire_len")?, head: row.blob("head")? })
         })
         .await

@@ -2,9 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::db::{Conn, Query};
-use super::flows::{FLOWS, StoredFlow};
+use super::db::{Conn, Query, Row};
+use super::flows::{FLOWS, flow};
 use super::spool::Spool;
+use super::unreadable::usable;
 use super::{Store, StoreError};
 use nta_common::{Counter, LedgerSlot};
 use nta_core::domain::{FlowRecord, Readings, Resume};
@@ -82,17 +83,17 @@ impl Store {
         let mut transaction = self.database.begin().await?;
         let conn = transaction.conn().map_err(&error)?;
         let to = Query::new("SELECT id, sensor FROM runs WHERE uuid = $1").bind(uuid.to_vec());
-        let Some(to) = conn.fetch_optional(to).await.map_err(StoreError::query("runs"))? else { return Ok(()) };
-        let (run, sensor) = (to.int("id").map_err(&error)?, to.text("sensor").map_err(&error)?);
+        let to = conn.fetch_optional(to).await.map_err(StoreError::query("runs"))?;
+        let to = usable("runs", to.iter().map(|to| Ok((to.int("id")?, to.text("sensor")?)))).pop();
+        let Some((run, sensor)) = to else { return Ok(()) };
         let flows = Query::new(format!("UPDATE flows SET run_id = $2, state = 0 WHERE {WENT_ON}"));
         conn.execute(flows.bind(from).bind(run)).await.map_err(&error)?;
         let stored = Query::new("SELECT value FROM meta WHERE name = $1").bind(name(&sensor));
-        if let Some(row) = conn.fetch_optional(stored).await.map_err(StoreError::query("meta"))? {
-            let text = row.text("value").map_err(StoreError::query("meta"))?;
-            let stored: Stored = serde_json::from_str(&text).map_err(|error| corrupt(&error))?;
-            if stored.run == from {
-                stored.readings.write(conn, &sensor, run).await?;
-            }
+        let stored = conn.fetch_optional(stored).await.map_err(StoreError::query("meta"))?;
+        let read = |row: &Row| Ok(serde_json::from_str(&row.text("value")?).map_err(|error| corrupt(&error))?);
+        let stored: Vec<Stored> = usable("meta", stored.iter().map(read));
+        if let Some(stored) = stored.first().filter(|stored| stored.run == from) {
+            stored.readings.write(conn, &sensor, run).await?;
         }
         transaction.commit().await.map_err(error)
     }
@@ -112,13 +113,12 @@ impl Store {
     /// The flows of a run that go on, or did when it was killed.
     async fn flows_that_went_on(&self, run: i64) -> Result<Vec<FlowRecord>, StoreError> {
         let query = Query::new(format!("SELECT {FLOWS} FROM flows WHERE {WENT_ON}")).bind(run);
-        let rows = self.read("flows", query, StoredFlow::read).await?;
-        rows.iter().map(|row| Ok(FlowRecord { ended: None, ..row.record()?.item })).collect()
+        self.read("flows", query, |row| Ok(FlowRecord { ended: None, ..flow(row)?.item })).await
     }
 
     async fn read_resume(&self, sensor: &str) -> Result<Option<Resume>, StoreError> {
         let query = Query::new("SELECT value FROM meta WHERE name = $1").bind(name(sensor));
-        let rows = self.read("meta", query, |row| row.text("value")).await?;
+        let rows = self.read("meta", query, |row| Ok(row.text("value")?)).await?;
         let Some(text) = rows.first() else { return Ok(None) };
         let Stored { run, readings } = serde_json::from_str(text).map_err(|error| corrupt(&error))?;
         let slot = |row: &Vec<u64>| {

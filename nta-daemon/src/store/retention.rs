@@ -4,8 +4,8 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use crate::config::StoreConfig;
 
-use super::db::{Dialect, Query, Row};
-use super::{Store, StoreError, from_sql, to_sql, write};
+use super::db::{Dialect, Query};
+use super::{Store, StoreError, from_sql, to_sql, totals};
 
 /// How much is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,6 +92,7 @@ macro_rules! oldest_ids {
 impl Store {
     /// Deletes what is too much or too old.
     pub(super) async fn retain(&self) -> Result<(), StoreError> {
+        self.check_totals().await?;
         for (table, sql, most) in [
             // Ids count up without gaps but at the old end, so that no row needs to be counted.
             ("windows", oldest_ids!("windows"), self.retention.max_windows),
@@ -100,16 +101,16 @@ impl Store {
             ("raw_packets", oldest_ids!("raw_packets"), self.retention.max_raw_packets),
             (
                 "flows",
-                "DELETE FROM flows WHERE number IN (SELECT number FROM flows ORDER BY last_ns, number LIMIT (SELECT CASE \
+                "DELETE FROM flows WHERE number IN (SELECT number FROM flows ORDER BY last_ns, number LIMIT coalesce((SELECT CASE \
                  WHEN value <= $1 THEN 0 WHEN value - $1 < $2 THEN value - $1 ELSE $2 END FROM totals \
-                 WHERE name = 'flows'))",
+                 WHERE name = 'flows'), 0))",
                 self.retention.max_flows,
             ),
             (
                 "detected_alerts",
                 "DELETE FROM detected_alerts WHERE number IN (SELECT number FROM detected_alerts \
-                 ORDER BY status <> 'resolved', last_ns, number LIMIT (SELECT CASE WHEN value <= $1 THEN 0 \
-                 WHEN value - $1 < $2 THEN value - $1 ELSE $2 END FROM totals WHERE name = 'alerts'))",
+                 ORDER BY status <> 'resolved', last_ns, number LIMIT coalesce((SELECT CASE WHEN value <= $1 THEN 0 \
+                 WHEN value - $1 < $2 THEN value - $1 ELSE $2 END FROM totals WHERE name = 'alerts'), 0))",
                 self.retention.max_alerts,
             ),
             (
@@ -132,7 +133,7 @@ impl Store {
         let Some(age_ns) = self.retention.max_age_ns else { return Ok(()) };
         let query = Query::new("SELECT start_ns FROM windows ORDER BY start_ns DESC LIMIT 1 OFFSET $1");
         let query = query.bind(to_sql(self.retention.reached_windows));
-        let reached: Vec<i64> = self.read("windows", query, Row::first).await?;
+        let reached: Vec<i64> = self.read("windows", query, |row| Ok(row.first()?)).await?;
         let Some(before_ns) = reached.first().and_then(|reached| reached.checked_sub(to_sql(age_ns))) else {
             return Ok(());
         };
@@ -191,14 +192,14 @@ impl Store {
             // Only base windows are counted.
             let gone = conn.fetch_all(bound(format!("{sql} RETURNING factor"))).await.map_err(&error)?;
             let base = gone.iter().filter(|row| matches!(row.first(), Ok(1))).count();
-            write::add(conn, "windows", -to_sql(base as u64)).await?;
+            totals::add(conn, "windows", -to_sql(base as u64)).await?;
             gone.len() as u64
         } else {
             conn.execute(bound(sql.to_owned())).await.map_err(&error)?
         };
         match table {
-            "flows" => write::add(conn, "flows", -to_sql(rows)).await?,
-            "detected_alerts" => write::add(conn, "alerts", -to_sql(rows)).await?,
+            "flows" => totals::add(conn, "flows", -to_sql(rows)).await?,
+            "detected_alerts" => totals::add(conn, "alerts", -to_sql(rows)).await?,
             _ => {}
         }
         transaction.commit().await.map_err(error)?;
@@ -249,7 +250,9 @@ impl Store {
             }
             Dialect::Postgres => "SELECT pg_database_size(current_database())",
         };
-        Ok(from_sql(self.read("runs", Query::new(sql), Row::first).await?.first().copied().unwrap_or_default()))
+        Ok(from_sql(
+            self.read("runs", Query::new(sql), |row| Ok(row.first()?)).await?.first().copied().unwrap_or_default(),
+        ))
     }
 
     /// Gives the pages of deleted rows back to the disk, some at a time.

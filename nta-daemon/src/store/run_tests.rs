@@ -15,7 +15,7 @@ const SOON: Duration = Duration::from_secs(20);
 
 async fn reasons(store: &Store) -> Vec<Option<String>> {
     let query = Query::new("SELECT end_reason FROM runs ORDER BY id");
-    store.read("runs", query, |row| row.opt_text("end_reason")).await.expect("runs")
+    store.read("runs", query, |row| Ok(row.opt_text("end_reason")?)).await.expect("runs")
 }
 
 /// A replay that is killed is ended by the next start of any kind, one that goes on is not.
@@ -111,11 +111,10 @@ async fn longer(store: &Store) -> Vec<(i64, u64, u64, u64, u64, bool)> {
         "SELECT id, run_id, factor, start_ns, end_ns, rtt_histogram, body FROM windows WHERE factor > 1 \
          ORDER BY factor, start_ns",
     );
-    let read = |row: &Row| Ok((row.int("factor")?, merged::Part::read(row)?));
+    let read = |row: &Row| Ok((row.int("factor")?, windows::window(row)?.item));
     let rows = store.read("windows", query, read).await.expect("windows");
     let s = |time: Timestamp| time.as_nanos() / S;
-    let window = |(factor, part): &(i64, merged::Part)| {
-        let window = part.window().expect("a window");
+    let window = |(factor, window): &(i64, Window)| {
         let (gap_s, whole) = (window.measured.gap_ns / S, window.measured.not_whole.is_none());
         (*factor, s(window.start), s(window.end), gap_s, window.packets, whole)
     };
@@ -268,11 +267,10 @@ async fn windows_tile_time_across_restarts(store: &Store) {
         "SELECT id, run_id, factor, start_ns, end_ns, rtt_histogram, body FROM windows WHERE factor IN (1, 2, 6) \
          ORDER BY factor, start_ns, id",
     );
-    let read = |row: &Row| Ok((row.int("factor")?, merged::Part::read(row)?));
+    let read = |row: &Row| Ok((row.int("factor")?, windows::window(row)?.item));
     let rows = store.read("windows", query, read).await.expect("windows");
     let mut made: Vec<(i64, Vec<[u64; 3]>, u64)> = vec![(1, vec![], 0), (2, vec![], 0), (6, vec![], 0)];
-    for (factor, part) in &rows {
-        let window = part.window().expect("a window");
+    for (factor, window) in &rows {
         let (start, end, gap) = (window.start.as_nanos() / MS, window.end.as_nanos() / MS, window.measured.gap_ns / MS);
         assert_eq!(gap + window.length_ns() / MS, end - start, "{factor}: {start} to {end}");
         let (_, windows, packets) = made.iter_mut().find(|made| made.0 == *factor).expect("of this length");
@@ -356,12 +354,12 @@ async fn a_lost_session_is_noticed_and_the_lease_taken_again_on_postgresql() {
     let mut kept = tokio::spawn(lease.keep(store.clone(), "gw".to_owned()));
     // The server's process behind the session that holds it; 0 while none does.
     let holders = "SELECT coalesce(max(pid), 0)::BIGINT FROM pg_locks WHERE locktype = 'advisory' AND granted";
-    let holder = || async { store.read("runs", Query::new(holders), Row::first).await.expect("holder")[0] };
+    let holder = || async { store.read("runs", Query::new(holders), |row| Ok(row.first()?)).await.expect("holder")[0] };
     let end = "SELECT count(pg_terminate_backend(pid)) FROM pg_locks WHERE locktype = 'advisory' AND granted";
     for _ in 0..2 {
         let first = holder().await;
         assert_ne!(first, 0);
-        assert_eq!(store.read("runs", Query::new(end), Row::first).await.expect("ended"), [1]);
+        assert_eq!(store.read("runs", Query::new(end), |row| Ok(row.first()?)).await.expect("ended"), [1]);
         tokio::time::timeout(SOON, async {
             while [0, first].contains(&holder().await) {
                 tokio::time::sleep(Duration::from_millis(10)).await;
@@ -371,7 +369,7 @@ async fn a_lost_session_is_noticed_and_the_lease_taken_again_on_postgresql() {
         .expect("taken again");
     }
     // Ended, and another daemon is faster.
-    store.read("runs", Query::new(end), Row::first).await.expect("ended");
+    store.read("runs", Query::new(end), |row| Ok(row.first()?)).await.expect("ended");
     let _other = tokio::time::timeout(SOON, async {
         loop {
             if let Ok(lease) = store.lease("gw").await {

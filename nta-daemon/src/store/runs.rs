@@ -4,6 +4,7 @@ use super::db::{Conn, Dialect, Query};
 use super::flows::state;
 use super::lease::Lock;
 use super::rows::RunRow;
+use super::unreadable::{Unreadable, usable};
 use super::write::{Event, log, run_id};
 use super::{Store, StoreError, spans, to_sql};
 use nta_core::domain::{EndReason, Mode, Timestamp};
@@ -142,10 +143,12 @@ impl Store {
             "SELECT started_ns, uuid FROM runs WHERE analysis = $1 AND end_reason = 'completed' ORDER BY id DESC LIMIT 1",
         );
         let row = self.database.fetch_optional(query.bind(analysis)).await.map_err(&error)?;
-        let Some(row) = row else { return Ok(None) };
-        let started = Timestamp::from_nanos(super::from_sql(row.int("started_ns").map_err(&error)?));
-        let uuid = row.blob("uuid").map_err(error)?;
-        Ok(uuid.try_into().ok().map(|uuid| (started, uuid)))
+        let read = |row: &super::Row| {
+            let started = Timestamp::from_nanos(super::from_sql(row.natural("started_ns")?));
+            let uuid = row.blob("uuid")?.try_into().map_err(|_other| Unreadable::new("uuid"))?;
+            Ok((started, uuid))
+        };
+        Ok(row.and_then(|row| self.usable("runs", read(&row))))
     }
 
     /// From the start of a run's first window to the end of its last one; `None` while it has none.
@@ -155,7 +158,7 @@ impl Store {
              ORDER BY w.number LIMIT 1) AS first_ns FROM runs r WHERE r.uuid = $1",
         );
         let time = |ns: i64| Timestamp::from_nanos(super::from_sql(ns));
-        let span = |row: &super::Row| Ok((row.opt_int("first_ns")?.map(time), time(row.int("last_ns")?)));
+        let span = |row: &super::Row| Ok((row.opt_natural("first_ns")?.map(time), time(row.natural("last_ns")?)));
         let spans = self.read("runs", query.bind(uuid.to_vec()), span).await?;
         Ok(spans.into_iter().find_map(|(first, end)| Some((first?, end))))
     }
@@ -163,7 +166,7 @@ impl Store {
     /// How many completed runs of an analysis there are.
     pub async fn completed_analyses(&self, analysis: &str) -> Result<u32, StoreError> {
         let query = Query::new("SELECT count(*) FROM runs WHERE analysis = $1 AND end_reason = 'completed'");
-        let count = self.read("runs", query.bind(analysis), super::Row::first).await?;
+        let count = self.read("runs", query.bind(analysis), |row| Ok(row.first()?)).await?;
         Ok(count.first().and_then(|count| u32::try_from(*count).ok()).unwrap_or_default())
     }
 
@@ -195,10 +198,8 @@ impl Store {
 
     /// The SHA-256 of an analysis' captures, in their order.
     pub async fn captures_of(&self, analysis: &str) -> Result<Vec<String>, StoreError> {
-        let error = StoreError::query("analysis_captures");
         let query = Query::new("SELECT sha256 FROM analysis_captures WHERE analysis = $1 ORDER BY position");
-        let rows = self.database.fetch_all(query.bind(analysis)).await.map_err(&error)?;
-        rows.iter().map(|row| row.text("sha256").map_err(&error)).collect()
+        self.read("analysis_captures", query.bind(analysis), |row| Ok(row.text("sha256")?)).await
     }
 
     /// The name kept for the sensor of this host; made of the host's name and chance where there is none.
@@ -211,10 +212,18 @@ impl Store {
             if self.database.dialect() == Dialect::Postgres { format!("sensor {host}") } else { "sensor".to_owned() };
         let made = format!("{host}-{:08x}", rand::random::<u32>());
         let insert = Query::new("INSERT INTO meta (name, value) VALUES ($1, $2) ON CONFLICT DO NOTHING");
-        conn.execute(insert.bind(key.as_str()).bind(made)).await.map_err(&error)?;
-        let known = Query::new("SELECT value FROM meta WHERE name = $1").bind(key);
+        conn.execute(insert.bind(key.as_str()).bind(made.as_str())).await.map_err(&error)?;
+        let known = Query::new("SELECT value FROM meta WHERE name = $1").bind(key.as_str());
         let row = conn.fetch_optional(known).await.map_err(&error)?;
-        let name = row.ok_or_else(|| error(sqlx::Error::RowNotFound))?.text("value").map_err(&error)?;
+        let known = usable("meta", row.iter().map(|row| Ok(row.text("value")?))).pop();
+        let name = match known {
+            Some(name) => name,
+            None => {
+                let replace = Query::new("UPDATE meta SET value = $2 WHERE name = $1").bind(key).bind(made.as_str());
+                conn.execute(replace).await.map_err(&error)?;
+                made
+            }
+        };
         transaction.commit().await.map_err(error)?;
         Ok(name)
     }
@@ -225,8 +234,8 @@ pub(super) async fn row_of(conn: &mut Conn, run: i64) -> Result<Option<RunRow>, 
     let error = StoreError::query("runs");
     let query = Query::new("SELECT uuid, sensor, mode, source, version, started_ns, analysis FROM runs WHERE id = $1")
         .bind(run);
-    let Some(row) = conn.fetch_optional(query).await.map_err(&error)? else { return Ok(None) };
-    let read = || -> Result<RunRow, sqlx::Error> {
+    let row = conn.fetch_optional(query).await.map_err(&error)?;
+    let read = |row: &super::Row| {
         Ok(RunRow {
             uuid: row.blob("uuid")?,
             sensor: row.text("sensor")?,
@@ -237,14 +246,15 @@ pub(super) async fn row_of(conn: &mut Conn, run: i64) -> Result<Option<RunRow>, 
             analysis: row.opt_text("analysis")?,
         })
     };
-    read().map(Some).map_err(error)
+    Ok(usable("runs", row.iter().map(read)).pop())
 }
 
 /// Ends a run at its last committed window's end: its alerts are cleared then, its flows no longer active.
 pub(super) async fn close(conn: &mut Conn, run: i64, reason: &str, alerts: &str) -> Result<(), StoreError> {
     let error = StoreError::query("runs");
     let end = Query::new(
-        "UPDATE runs SET ended_ns = CASE WHEN last_ns > 0 THEN last_ns ELSE started_ns END, end_reason = $1 \
+        "UPDATE runs SET ended_ns = CAST(CASE WHEN last_ns > 0 AND last_ns < 9223372036854775807 THEN last_ns \
+         WHEN started_ns > 0 AND started_ns < 9223372036854775807 THEN started_ns ELSE 0 END AS BIGINT), end_reason = $1 \
          WHERE id = $2 AND ended_ns IS NULL RETURNING ended_ns",
     );
     let Some(row) = conn.fetch_optional(end.bind(reason).bind(run)).await.map_err(&error)? else { return Ok(()) };
@@ -254,10 +264,10 @@ pub(super) async fn close(conn: &mut Conn, run: i64, reason: &str, alerts: &str)
          end_reason = $2 WHERE run_id = $3 AND state = 'raised' RETURNING id",
     );
     let cleared = conn.fetch_all(clear.bind(end_ns).bind(alerts).bind(run)).await;
+    let cleared = cleared.map_err(StoreError::query("detected_alerts"))?;
     let mut events = Vec::new();
-    for row in cleared.map_err(StoreError::query("detected_alerts"))? {
-        let id = row.text("id").map_err(&error)?;
-        let body = format!("{{\"id\":\"{id}\",\"state\":\"cleared\",\"end_reason\":\"{alerts}\"}}");
+    for id in usable("detected_alerts", cleared.iter().map(|row| Ok(row.text("id")?))) {
+        let body = serde_json::json!({ "id": id, "state": "cleared", "end_reason": alerts }).to_string();
         events.push(Event { time_ns: end_ns, kind: "alert_changed", body });
     }
     events.push(Event { time_ns: end_ns, kind: "run_ended", body: format!("{{\"reason\":\"{reason}\"}}") });

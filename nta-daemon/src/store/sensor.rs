@@ -28,9 +28,9 @@ impl<T: PartialEq> PartialEq<T> for BySensor<T> {
     }
 }
 
-/// The name in the row's column `sensor`.
-pub(super) fn sensor(row: &Row) -> Result<Option<String>, sqlx::Error> {
-    Ok(row.opt_text("sensor")?.filter(|name| !name.is_empty()))
+/// The name in the row's column `sensor`; `None` where that is not to be read: its run is another row.
+pub(super) fn sensor(row: &Row) -> Option<String> {
+    row.opt_text("sensor").ok().flatten().filter(|name| !name.is_empty())
 }
 
 /// The sensor of a row of a table with the column `run_id`.

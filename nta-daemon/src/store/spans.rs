@@ -2,9 +2,10 @@
 //! of base windows as these close.
 
 use super::cut::rejoined;
-use super::db::{Conn, Query};
-use super::merged::Part;
+use super::db::{Conn, Query, Row};
 use super::rows::WindowRow;
+use super::unreadable::{Unreadable, usable};
+use super::windows::window;
 use super::write::log;
 use super::{StoreError, from_sql, runs, to_sql, window_write};
 use nta_core::domain::{Mode, Timestamp};
@@ -134,9 +135,9 @@ pub(super) fn measured(start: Timestamp, parts: &[Window]) -> u64 {
         .map(|part| {
             let silence_ns = part.measured.silence_ns.min(part.start.since(until));
             until = part.end;
-            part.length_ns() + silence_ns
+            part.length_ns().saturating_add(silence_ns)
         })
-        .sum()
+        .fold(0, u64::saturating_add)
 }
 
 /// Base windows that are read at once.
@@ -154,7 +155,7 @@ pub(super) async fn make_missing(conn: &mut Conn) -> Result<(), StoreError> {
     tracing::info!("windows of further lengths are made of those that are stored");
     conn.begin().await.map_err(&error)?;
     for row in conn.fetch_all(Query::new("SELECT id, mode FROM runs ORDER BY id")).await.map_err(&error)? {
-        let is_live = row.text("mode").map_err(&error)? == Mode::Live.word();
+        let is_live = row.text("mode").is_ok_and(|mode| mode == Mode::Live.word());
         let lengths = if is_live { Lengths::Measured } else { Lengths::Nominal };
         make_of_run(conn, row.int("id").map_err(&error)?, Spans::new(lengths)).await?;
     }
@@ -172,16 +173,16 @@ pub(super) async fn close_open(conn: &mut Conn, run: i64) -> Result<(), StoreErr
         "SELECT id, run_id, number, span_ns, start_ns, end_ns, rtt_histogram, body FROM windows WHERE run_id = $1 \
          AND factor = 1 ORDER BY number DESC LIMIT $2",
     );
-    let mut parts = Vec::new();
-    for row in conn.fetch_all(last.bind(run).bind(MOST_PARTS)).await.map_err(&error)?.iter().rev() {
-        let mut window = Part::read(row).map_err(&error)?.window()?;
-        window.measured.span_ns = from_sql(row.int("span_ns").map_err(&error)?);
-        if row.int("number").map_err(&error)? == 1 {
+    let rows = conn.fetch_all(last.bind(run).bind(MOST_PARTS)).await.map_err(&error)?;
+    let part = |row: &Row| {
+        let mut window = part(row)?;
+        if row.int("number")? == 1 {
             without_stop(&mut window);
         }
-        parts.push(window);
-    }
-    let Some(base_ns) = parts.last().map(Window::span_ns) else { return Ok(()) };
+        Ok(window)
+    };
+    let parts: Vec<Window> = usable("windows", rows.iter().rev().map(part));
+    let Some(base_ns) = parts.last().map(Window::span_ns).filter(|base_ns| *base_ns > 0) else { return Ok(()) };
     for span_ns in stored_spans(base_ns).into_iter().filter(|span_ns| *span_ns > base_ns) {
         let factor = span_ns / base_ns;
         let last = Query::new(
@@ -190,10 +191,15 @@ pub(super) async fn close_open(conn: &mut Conn, run: i64) -> Result<(), StoreErr
         let last = conn.fetch_optional(last.bind(run).bind(to_sql(factor))).await.map_err(&error)?;
         let mut open = Open { factor, span_ns, next_number: 1, until: Timestamp::from_nanos(0), parts: Vec::new() };
         let mut known = 0;
-        if let Some(last) = last {
-            let int = |name| last.int(name).map(from_sql).map_err(&error);
-            let (start, end) = (Timestamp::from_nanos(int("start_ns")?), Timestamp::from_nanos(int("end_ns")?));
-            (open.next_number, open.until) = (int("number")? + 1, end);
+        let last = usable(
+            "windows",
+            last.iter().map(|last| {
+                let int = |name| last.natural(name).map(from_sql);
+                Ok((int("number")?, Timestamp::from_nanos(int("start_ns")?), Timestamp::from_nanos(int("end_ns")?)))
+            }),
+        );
+        if let Some(&(number, start, end)) = last.first() {
+            (open.next_number, open.until) = (number.saturating_add(1), end);
             let is_known = |part: &Window| part.start >= start && part.end <= end;
             known = parts.iter().rposition(is_known).map_or(0, |at| at + 1);
         }
@@ -210,6 +216,13 @@ pub(super) async fn close_open(conn: &mut Conn, run: i64) -> Result<(), StoreErr
         log(conn, run, &events).await?;
     }
     Ok(())
+}
+
+/// A base window with its length.
+fn part(row: &Row) -> Result<Window, Unreadable> {
+    let mut window = window(row)?.item;
+    window.measured.span_ns = from_sql(row.natural("span_ns")?);
+    Ok(window)
 }
 
 /// The first base window of a run as that had it, without the stop before it that it was given when it was stored: the longer ones
@@ -232,10 +245,8 @@ async fn make_of_run(conn: &mut Conn, run: i64, mut spans: Spans) -> Result<(), 
         );
         let rows = conn.fetch_all(next.bind(run).bind(after).bind(PAGE)).await.map_err(&error)?;
         let mut closed = Vec::new();
-        for row in &rows {
-            after = row.int("number").map_err(&error)?;
-            let mut window = Part::read(row).map_err(&error)?.window()?;
-            window.measured.span_ns = from_sql(row.int("span_ns").map_err(&error)?);
+        after = rows.iter().filter_map(|row| row.int("number").ok()).max().unwrap_or(i64::MAX);
+        for window in usable("windows", rows.iter().map(part)) {
             spans.add(&window, &mut closed);
         }
         is_over = rows.is_empty();

@@ -1,10 +1,12 @@
 //! What the store counts about itself.
 
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use super::events::now;
 use super::size::{Sizes, UNKNOWN};
+use super::unreadable::SetAside;
 use nta_core::domain::Timestamp;
 
 /// A snapshot of the store's counters.
@@ -72,6 +74,8 @@ pub struct StoreStats {
     pub spool_bytes: u64,
     /// Segments of the spool that could not be read and were set aside.
     pub spool_corrupt: u64,
+    /// Rows of each table that cannot be read and were left out of an answer, counted at each reading.
+    pub rows_unreadable: BTreeMap<String, u64>,
     /// Bytes of the database, as the writer saw it last; null where that is not known.
     pub database_bytes: Option<u64>,
     /// Bytes of SQLite's write-ahead log; null for other databases.
@@ -129,6 +133,7 @@ pub(super) struct Counters {
     pub(super) spool_bytes: AtomicU64,
     pub(super) sizes: Sizes,
     pub(super) spool_corrupt: AtomicU64,
+    pub(super) set_aside: SetAside,
     pub(super) last_commit_us: AtomicU64,
     last_error: Mutex<Option<(Timestamp, String)>>,
 }
@@ -177,6 +182,7 @@ impl Counters {
             cut_flows: self.cut_flows.load(Relaxed),
             cut_alerts: self.cut_alerts.load(Relaxed),
             spool_bytes: self.spool_bytes.load(Relaxed),
+            rows_unreadable: self.set_aside.snapshot(),
             database_bytes: known(&self.sizes.database),
             wal_bytes: known(&self.sizes.wal),
             disk_free_bytes: known(&self.sizes.free),

@@ -346,7 +346,7 @@ impl Task {
         let is_due = group.len() > 1 || group.iter().any(|rows| rows.number % VERIFY_EVERY == 0);
         if let Some(rows) = group.last().filter(|_| is_due || self.store.counters.failing.load(Relaxed)) {
             let seen = Query::new("SELECT last_batch FROM runs WHERE uuid = $1").bind(rows.run.uuid.clone());
-            let seen = self.store.read("runs", seen, super::Row::first).await?;
+            let seen = self.store.read("runs", seen, |row| Ok(row.first()?)).await?;
             if seen.first().is_none_or(|last| *last < rows.number) {
                 return Err(StoreError::Unseen { number: rows.number });
             }

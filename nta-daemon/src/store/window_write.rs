@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, HashMap};
 use super::StoreError;
 use super::db::{Conn, Query, Value};
 use super::rows::WindowRow;
-use super::write::{Event, add};
+use super::totals::add;
+use super::write::Event;
 
 /// An hour in nanoseconds.
 const HOUR_NS: i64 = 3_600_000_000_000;

@@ -2,9 +2,11 @@
 
 use super::body::WindowBody;
 use super::db;
-use super::db::Query;
+use super::db::{Dialect, Query};
 use super::list::{Branch, Condition, Listed, MOST_READ, SOON, Way, when};
 use super::sensor::{self, sensor, sensor_of_run};
+use super::sums::{are_natural, are_real, sum};
+use super::unreadable::Unreadable;
 use super::{BySensor, Key, Position, Store, StoreError, from_sql, to_sql};
 use nta_core::domain::Timestamp;
 use nta_core::window::Window;
@@ -163,47 +165,13 @@ pub struct WindowsSummary {
     pub rtt_max_ms: Option<f64>,
 }
 
-struct SelectedWindow {
-    sensor: Option<String>,
-    id: i64,
-    end_ns: i64,
-    rtt_histogram: Option<String>,
-    /// By which lists are sorted: start, bits a second, packets, bytes, flows, connections.
-    values: [i64; 6],
-    body: String,
-}
-
-impl SelectedWindow {
-    fn read(row: &db::Row) -> Result<Self, sqlx::Error> {
-        let value = |sort: WindowSort| row.int(sort.column());
-        let values = [
-            value(WindowSort::Time)?,
-            value(WindowSort::Bandwidth)?,
-            value(WindowSort::Packets)?,
-            value(WindowSort::Bytes)?,
-            value(WindowSort::Flows)?,
-            value(WindowSort::Connections)?,
-        ];
-        Ok(Self {
-            sensor: sensor(row)?,
-            id: row.int("id")?,
-            end_ns: row.int("end_ns")?,
-            rtt_histogram: row.opt_text("rtt_histogram")?,
-            values,
-            body: row.text("body")?,
-        })
-    }
-
-    const fn value(&self, sort: WindowSort) -> i64 {
-        self.values[sort as usize]
-    }
-
-    fn window(&self) -> Result<BySensor<Window>, StoreError> {
-        let times = [self.values[WindowSort::Time as usize], self.end_ns];
-        let times = times.map(|ns| Timestamp::from_nanos(from_sql(ns)));
-        let item = WindowBody::read(self.id, &self.body)?.window(self.id, times, self.rtt_histogram.as_deref())?;
-        Ok(BySensor { sensor: self.sensor.clone(), item })
-    }
+/// The window of a row.
+pub(super) fn window(row: &db::Row) -> Result<BySensor<Window>, Unreadable> {
+    let id = row.int("id")?;
+    let times = [row.natural("start_ns")?, row.natural("end_ns")?].map(|ns| Timestamp::from_nanos(from_sql(ns)));
+    let histogram = row.opt_text("rtt_histogram")?;
+    let item = WindowBody::read(id, &row.text("body")?)?.window(id, times, histogram.as_deref())?;
+    Ok(BySensor { sensor: sensor(row), item })
 }
 
 impl Store {
@@ -215,22 +183,22 @@ impl Store {
         position: Position,
     ) -> Result<WindowPage, StoreError> {
         let listed = Listed { order: sort.column(), ..WINDOWS };
-        let mut rows = self.list(&listed, &filter.ways(sort), position.and_one(), SelectedWindow::read).await?;
-        let next = position.cut(&mut rows, |row| Key { value: row.value(sort), id: row.id });
-        Ok(WindowPage { items: rows.iter().map(SelectedWindow::window).collect::<Result<_, _>>()?, next })
+        let rows = self.list(&listed, &filter.ways(sort), position.and_one(), window).await?;
+        let (items, next) = position.cut(rows);
+        Ok(WindowPage { items, next })
     }
 
     /// One window.
     pub async fn window(&self, id: u64) -> Result<Option<BySensor<Window>>, StoreError> {
         let query = Query::new(format!("SELECT {} FROM windows WHERE id = $1", WINDOWS.columns)).bind(to_sql(id));
-        let rows = self.read("windows", query, SelectedWindow::read).await?;
-        rows.first().map(SelectedWindow::window).transpose()
+        self.read_one("windows", query, to_sql(id), window).await
     }
 
     /// The length of the longest windows that are stored, or an hour: what begins so long before a time does not reach it.
     pub(super) async fn longest_window(&self) -> Result<i64, StoreError> {
-        let query = Query::new("SELECT max(window_ns) AS longest FROM window_hours");
-        let longest = self.read("window_hours", query, |row| row.opt_int("longest")).await?;
+        let query =
+            Query::new("SELECT max(window_ns) AS longest FROM window_hours WHERE window_ns > 0 AND window_ns <= $1");
+        let longest = self.read("window_hours", query.bind(LONGEST_NS), |row| Ok(row.opt_int("longest")?)).await?;
         Ok(longest.into_iter().flatten().next().map_or(HOUR_NS, |longest| longest.max(HOUR_NS)))
     }
 
@@ -246,11 +214,13 @@ impl Store {
         // The hours that lie wholly in the interval, as starts.
         let first = from.map_or(i64::MIN, |from| from.saturating_add(HOUR_NS - 1) / HOUR_NS * HOUR_NS);
         let end = to.map_or(i64::MAX, |to| to / HOUR_NS * HOUR_NS).max(first);
-        let mut hours = Query::new(HOUR_SUMS);
+        let dialect = self.database.dialect();
+        let mut hours = Query::new(hour_sums(dialect));
         match filter.span_ns {
             Some(span_ns) => hours.push(" WHERE window_ns = ").push_bind(to_sql(span_ns)),
             None => hours.push(" WHERE factor = 1"),
         };
+        hours.push(" AND ").push(are_natural(dialect, &HOUR_COLUMNS)).push(are_real(dialect, &HOUR_REALS));
         hours.push(" AND hour_ns >= ").push_bind(first).push(" AND hour_ns < ").push_bind(end);
         filter.push_sensor(&mut hours);
         let mut sum =
@@ -262,10 +232,11 @@ impl Store {
         for (begin, end) in edges.into_iter().flatten() {
             // A window belongs to the hour in which it starts; one that reaches into the interval counts as well.
             let reaches = filter.from.filter(|_| Some(begin) == from).map(|from| filter.earliest_ns(from));
-            let mut edge = Query::new(WINDOW_SUMS);
+            let mut edge = Query::new(window_sums(dialect));
             WindowFilter { from: None, to: None, ..filter.clone() }.push(&mut edge, "start_ns");
             edge.push(" AND start_ns >= ").push_bind(reaches.unwrap_or(begin));
             edge.push(" AND start_ns < ").push_bind(end).push(" AND end_ns > ").push_bind(begin);
+            edge.push(" AND ").push(are_natural(dialect, &WINDOW_COLUMNS)).push(are_real(dialect, &WINDOW_REALS));
             for edge in self.read("windows", edge, WindowsSummary::read).await? {
                 sum.add(&edge);
             }
@@ -276,25 +247,53 @@ impl Store {
 
 /// An hour in nanoseconds.
 const HOUR_NS: i64 = 3_600_000_000_000;
+/// No window that is stored is as long: a day.
+const LONGEST_NS: i64 = 24 * HOUR_NS;
 
-const HOUR_SUMS: &str = "SELECT CAST(coalesce(sum(windows), 0) AS BIGINT) AS windows, min(first_ns) AS first_ns, \
-    max(last_ns) AS last_ns, CAST(coalesce(sum(span_ns), 0) AS BIGINT) AS span_ns, \
-    CAST(coalesce(sum(packets), 0) AS BIGINT) AS packets, CAST(coalesce(sum(bytes), 0) AS BIGINT) AS bytes, \
-    CAST(coalesce(sum(connections), 0) AS BIGINT) AS connections, min(min_bps) AS min_bps, max(max_bps) AS max_bps, \
-    CAST(coalesce(sum(rtt_samples), 0) AS BIGINT) AS rtt_samples, sum(rtt_sum_ms) AS rtt_sum_ms, \
-    min(coalesce(rtt_shortest_ms, rtt_min_ms)) AS rtt_min_ms, count(rtt_min_ms) - count(rtt_shortest_ms) AS rtt_means, \
-    max(rtt_max_ms) AS rtt_max_ms FROM window_hours";
+/// What sums over hours and over windows read: whole numbers, and floating-point ones that may be NULL.
+const HOUR_COLUMNS: [&str; 10] = [
+    "windows",
+    "first_ns",
+    "last_ns",
+    "span_ns",
+    "packets",
+    "bytes",
+    "connections",
+    "min_bps",
+    "max_bps",
+    "rtt_samples",
+];
+const HOUR_REALS: [&str; 4] = ["rtt_sum_ms", "rtt_min_ms", "rtt_max_ms", "rtt_shortest_ms"];
+pub(super) const WINDOW_COLUMNS: [&str; 7] =
+    ["start_ns", "end_ns", "packets", "bytes", "connections", "bandwidth_bps", "rtt_samples"];
+pub(super) const WINDOW_REALS: [&str; 3] = ["rtt_mean_ms", "rtt_max_ms", "rtt_shortest_ms"];
 
-const WINDOW_SUMS: &str = "SELECT count(*) AS windows, min(start_ns) AS first_ns, max(end_ns) AS last_ns, \
-    CAST(coalesce(sum(end_ns - start_ns), 0) AS BIGINT) AS span_ns, \
-    CAST(coalesce(sum(packets), 0) AS BIGINT) AS packets, CAST(coalesce(sum(bytes), 0) AS BIGINT) AS bytes, \
-    CAST(coalesce(sum(connections), 0) AS BIGINT) AS connections, min(bandwidth_bps) AS min_bps, max(bandwidth_bps) AS max_bps, \
-    CAST(coalesce(sum(rtt_samples), 0) AS BIGINT) AS rtt_samples, sum(rtt_samples * rtt_mean_ms) AS rtt_sum_ms, \
-    min(coalesce(rtt_shortest_ms, rtt_mean_ms)) AS rtt_min_ms, count(rtt_mean_ms) - count(rtt_shortest_ms) AS rtt_means, \
-    max(rtt_max_ms) AS rtt_max_ms FROM windows";
+fn hour_sums(dialect: Dialect) -> String {
+    let [windows, span, packets, bytes, connections, samples] =
+        ["windows", "span_ns", "packets", "bytes", "connections", "rtt_samples"].map(|column| sum(dialect, column));
+    format!(
+        "SELECT {windows} AS windows, min(first_ns) AS first_ns, max(last_ns) AS last_ns, {span} AS span_ns, \
+         {packets} AS packets, {bytes} AS bytes, {connections} AS connections, min(min_bps) AS min_bps, \
+         max(max_bps) AS max_bps, {samples} AS rtt_samples, sum(rtt_sum_ms) AS rtt_sum_ms, \
+         min(coalesce(rtt_shortest_ms, rtt_min_ms)) AS rtt_min_ms, \
+         count(rtt_min_ms) - count(rtt_shortest_ms) AS rtt_means, max(rtt_max_ms) AS rtt_max_ms FROM window_hours"
+    )
+}
+
+fn window_sums(dialect: Dialect) -> String {
+    let [span, packets, bytes, connections, samples] =
+        ["end_ns - start_ns", "packets", "bytes", "connections", "rtt_samples"].map(|of| sum(dialect, of));
+    format!(
+        "SELECT count(*) AS windows, min(start_ns) AS first_ns, max(end_ns) AS last_ns, {span} AS span_ns, \
+         {packets} AS packets, {bytes} AS bytes, {connections} AS connections, min(bandwidth_bps) AS min_bps, \
+         max(bandwidth_bps) AS max_bps, {samples} AS rtt_samples, sum(rtt_samples * rtt_mean_ms) AS rtt_sum_ms, \
+         min(coalesce(rtt_shortest_ms, rtt_mean_ms)) AS rtt_min_ms, \
+         count(rtt_mean_ms) - count(rtt_shortest_ms) AS rtt_means, max(rtt_max_ms) AS rtt_max_ms FROM windows"
+    )
+}
 
 impl WindowsSummary {
-    fn read(row: &db::Row) -> Result<Self, sqlx::Error> {
+    fn read(row: &db::Row) -> Result<Self, Unreadable> {
         Ok(Self {
             windows: row.int("windows")?,
             first_ns: row.opt_int("first_ns")?,
@@ -321,19 +320,19 @@ impl WindowsSummary {
                 (a, b) => a.or(b),
             }
         }
-        self.windows += other.windows;
+        self.windows = self.windows.saturating_add(other.windows);
         self.first_ns = both(self.first_ns, other.first_ns, i64::min);
         self.last_ns = both(self.last_ns, other.last_ns, i64::max);
-        self.span_ns += other.span_ns;
-        self.packets += other.packets;
-        self.bytes += other.bytes;
-        self.connections += other.connections;
+        self.span_ns = self.span_ns.saturating_add(other.span_ns);
+        self.packets = self.packets.saturating_add(other.packets);
+        self.bytes = self.bytes.saturating_add(other.bytes);
+        self.connections = self.connections.saturating_add(other.connections);
         self.min_bps = both(self.min_bps, other.min_bps, i64::min);
         self.max_bps = both(self.max_bps, other.max_bps, i64::max);
-        self.rtt_samples += other.rtt_samples;
+        self.rtt_samples = self.rtt_samples.saturating_add(other.rtt_samples);
         self.rtt_sum_ms = both(self.rtt_sum_ms, other.rtt_sum_ms, |a, b| a + b);
         self.rtt_min_ms = both(self.rtt_min_ms, other.rtt_min_ms, f64::min);
-        self.rtt_means += other.rtt_means;
+        self.rtt_means = self.rtt_means.saturating_add(other.rtt_means);
         self.rtt_max_ms = both(self.rtt_max_ms, other.rtt_max_ms, f64::max);
     }
 }

@@ -3,7 +3,7 @@
 use super::cut::rejoined;
 use super::db::{Conn, Database, Query, Value};
 use super::rows::{BatchRows, RunRow, VectorRow};
-use super::{StoreError, alert_write, anomaly_write, flow_write, runs, to_sql, window_write};
+use super::{StoreError, alert_write, anomaly_write, flow_write, runs, to_sql, totals, window_write};
 use nta_core::domain::Timestamp;
 
 /// A time in which the database took nothing, which is logged with the first batch that it takes again.
@@ -59,7 +59,9 @@ async fn write(conn: &mut Conn, batch: &BatchRows, trouble: Option<&Trouble>) ->
     let taken = conn
         .execute(
             Query::new(
-                "UPDATE runs SET last_batch = $1, last_ns = coalesce($2, last_ns) WHERE id = $3 AND last_batch < $1",
+                // Of what is no number it is not known that the batch is there; writing it twice adds nothing.
+                "UPDATE runs SET last_batch = $1, last_ns = coalesce($2, last_ns) WHERE id = $3 \
+                 AND NOT (coalesce(last_batch, 0) >= $1 AND coalesce(last_batch, 0) < 9223372036854775807)",
             )
             .bind(batch.number)
             .bind(last_ns)
@@ -124,16 +126,14 @@ pub(super) struct Event {
     pub(super) body: String,
 }
 
-/// Appends to the event log. The numbers come from a row that all writers change, so that readers never see a larger
-/// one before a smaller.
+/// Appends to the event log.
 pub(super) async fn log(conn: &mut Conn, run: i64, events: &[Event]) -> Result<(), StoreError> {
     if events.is_empty() {
         return Ok(());
     }
     let error = StoreError::query("events");
     let count = i64::try_from(events.len()).unwrap_or(i64::MAX);
-    let last = Query::new("UPDATE totals SET value = value + $1 WHERE name = 'events' RETURNING value").bind(count);
-    let mut seq = conn.number(last).await.map_err(&error)? - count;
+    let mut seq = totals::next_events(conn, count).await? - count;
     for chunk in events.chunks(conn.chunk_rows()) {
         let mut query = Query::new("INSERT INTO events (seq, time_ns, kind, run_id, body) ");
         query.push_table(
@@ -144,15 +144,6 @@ pub(super) async fn log(conn: &mut Conn, run: i64, events: &[Event]) -> Result<(
             }),
         );
         conn.execute(query).await.map_err(&error)?;
-    }
-    Ok(())
-}
-
-/// Adds to a count that is kept.
-pub(super) async fn add(conn: &mut Conn, name: &str, rows: i64) -> Result<(), StoreError> {
-    if rows != 0 {
-        let update = Query::new("UPDATE totals SET value = value + $1 WHERE name = $2").bind(rows).bind(name);
-        conn.execute(update).await.map_err(StoreError::query("totals"))?;
     }
     Ok(())
 }

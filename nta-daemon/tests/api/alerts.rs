@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::app::{App, parse, time, window};
 
 /// A port scan by a host, found in the window with this number.
-fn alert(kind: AlertKind, source: u8, window: u64, score: f64) -> Alert {
+pub(crate) fn alert(kind: AlertKind, source: u8, window: u64, score: f64) -> Alert {
     let finding = Finding {
         detector: kind.word(),
         basis: Basis::Rule,
@@ -62,7 +62,7 @@ async fn with_alerts() -> (App, Vec<Alert>) {
     (app, alerts)
 }
 
-async fn emit(app: &App, change: AlertChange, alerts: &[Alert]) {
+pub(crate) async fn emit(app: &App, change: AlertChange, alerts: &[Alert]) {
     let mut found = Found::new(app.store.clone(), 0);
     alerts.iter().for_each(|alert| found.alert(change, alert));
     let mut batch = WindowBatch::default();

@@ -10,6 +10,7 @@ mod openapi;
 mod panics;
 mod ranges;
 mod sensors;
+mod unreadable;
 
 use std::collections::HashSet;
 

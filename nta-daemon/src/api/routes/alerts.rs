@@ -222,7 +222,8 @@ pub(in crate::api) async fn list(
     params(InPath<AlertId>),
     responses(
         (status = 200, description = "The alert.", body = AlertDetail),
-        (status = 404, description = "There is no such alert.", body = Problem,
+        (status = 404, description = "There is no such alert, or what is stored of it cannot be read; `detail` says which.",
+            body = Problem,
             content_type = "application/problem+json"),
     )
 )]
@@ -244,7 +245,8 @@ pub(in crate::api) async fn one(
     request_body = AlertChangeRequest,
     responses(
         (status = 200, description = "The alert as it is now.", body = AlertDetail),
-        (status = 404, description = "There is no such alert.", body = Problem,
+        (status = 404, description = "There is no such alert, or what is stored of it cannot be read; `detail` says which.",
+            body = Problem,
             content_type = "application/problem+json"),
         (status = 409, description = "It has as many notes as it may have.", body = Problem,
             content_type = "application/problem+json"),

@@ -130,7 +130,8 @@ pub(in crate::api) async fn top(
     params(InPath<WindowId>, PageOnly),
     responses(
         (status = 200, description = "The page.", body = List<AnomalyItem>),
-        (status = 404, description = "There is no such window.", body = Problem,
+        (status = 404, description = "There is no such window, or what is stored of it cannot be read; `detail` says which.",
+            body = Problem,
             content_type = "application/problem+json"),
         (status = 422, description = "More would be read than may be; `detail` says what to ask for instead.",
             body = Problem, content_type = "application/problem+json"),

@@ -188,7 +188,8 @@ parameters! {
     params(InPath<IpAddr>, HostQuery),
     responses(
         (status = 200, description = "The profile.", body = HostProfile),
-        (status = 404, description = "No stored flow has this host.", body = Problem,
+        (status = 404, description = "No stored flow has this host, or what is stored of it cannot be read; `detail` says which.",
+            body = Problem,
             content_type = "application/problem+json"),
     )
 )]

@@ -153,7 +153,8 @@ pub(in crate::api) async fn list(
     params(InPath<WindowId>),
     responses(
         (status = 200, description = "The window.", body = WindowItem),
-        (status = 404, description = "There is no such window.", body = Problem,
+        (status = 404, description = "There is no such window, or what is stored of it cannot be read; `detail` says which.",
+            body = Problem,
             content_type = "application/problem+json"),
     )
 )]

@@ -211,6 +211,12 @@ impl Snapshot {
         ];
         let dropped = store.raw_packets_dropped as f64;
         page.one("store_raw_packets_dropped", "Heads of frames of which a window had too many", COUNTER, dropped)?;
+        let mut unreadable = Vec::new();
+        for (table, rows) in &store.rows_unreadable {
+            unreadable.push((vec![("table", table.as_str())], *rows as f64));
+        }
+        let about = "Rows that cannot be read and were left out of an answer, at each reading";
+        page.family("store_rows_unreadable", about, COUNTER, unreadable)?;
         let left_out = store.features_left_out as f64;
         page.one("store_features_left_out", "Hosts whose features were not stored", COUNTER, left_out)?;
         page.family("store_rows_deleted", "Rows deleted by retention", COUNTER, deleted)

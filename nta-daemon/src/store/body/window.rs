@@ -70,6 +70,9 @@ const fn is_usual(measured: &[i64; 5]) -> bool {
     matches!(measured, [0, 0, 0, 0, 0])
 }
 
+/// More packets, bytes or flows no window has: those of all windows that a longer one is made of still have room in a sum.
+const MOST: u64 = 1 << 49;
+
 /// Counters of the ledger that had another name before.
 const RENAMED_COUNTERS: [(&str, &str); 1] = [("overflow_unreported", "overflow_untold")];
 pub(super) const SEEN_BYTES: &str = "seen_bytes";
@@ -81,7 +84,27 @@ impl Body for WindowBody {
 
 impl WindowBody {
     pub(in crate::store) fn read(id: i64, text: &str) -> Result<Self, StoreError> {
-        super::of_row("windows", id, text)
+        let body: Self = super::of_row("windows", id, text)?;
+        if body.counts().all(|count| count <= MOST) {
+            return Ok(body);
+        }
+        Err(StoreError::Corrupt { table: "windows", id, reason: "a count is larger than any window has".to_owned() })
+    }
+
+    /// All that is added up when windows are joined, but for the round trips.
+    fn counts(&self) -> impl Iterator<Item = u64> {
+        let own =
+            [self.packets, self.bytes, self.ip_bytes, self.flows, self.new_flows, self.tcp_packets, self.late_packets];
+        let protocols = self.protocols.iter().flat_map(|&(_, packets, bytes, flows)| [packets, bytes, flows]);
+        let talkers = self.talkers.iter().chain(&self.others);
+        let talkers = talkers.flat_map(|&(_, sent, received, bytes_sent, bytes_received, flows)| {
+            [sent, received, bytes_sent, bytes_received, flows]
+        });
+        let overflow = self.overflow.iter().chain(&self.overflow_others);
+        let overflow = overflow.flat_map(|&(.., packets, bytes)| [packets, bytes]);
+        let named = self.events.values().chain(self.ledger.values()).copied();
+        let counts = own.into_iter().chain(self.tcp_sent.into_iter().flatten()).chain(protocols);
+        counts.chain(talkers).chain(overflow).chain(named)
     }
 
     /// The window with what stands in columns; `histograms` are those of windows of before.

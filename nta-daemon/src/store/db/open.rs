@@ -135,6 +135,8 @@ impl Database {
         }
         crate::store::flow_write::carry_over(&mut conn).await?;
         crate::store::spans::make_missing(&mut conn).await?;
+        crate::store::keys::check(&mut conn).await?;
+        crate::store::totals::check(&mut conn).await?;
         let readers = match &self.target {
             Target::Sqlite(options) => Readers::Sqlite(
                 SqlitePoolOptions::new()

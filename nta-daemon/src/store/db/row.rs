@@ -29,13 +29,20 @@ impl Row {
     getter!(opt_text, Option<String>);
     getter!(blob, Vec<u8>);
 
+    /// A number that is not negative: a time, a count.
+    pub(in crate::store) fn natural(&self, column: &str) -> Result<i64, Error> {
+        self.int(column).and_then(|value| natural(column, value))
+    }
+
+    /// The same where there may be none.
+    pub(in crate::store) fn opt_natural(&self, column: &str) -> Result<Option<i64>, Error> {
+        self.opt_int(column)?.map(|value| natural(column, value)).transpose()
+    }
+
     /// A small unsigned number.
     pub(in crate::store) fn small<T: TryFrom<i64>>(&self, column: &str) -> Result<T, Error> {
         let value = self.int(column)?;
-        T::try_from(value).map_err(|_too_large| Error::ColumnDecode {
-            index: column.to_owned(),
-            source: format!("{value} is out of range").into(),
-        })
+        T::try_from(value).map_err(|_too_large| out_of_range(column, value))
     }
 
     /// The first column, which is a number.
@@ -45,4 +52,12 @@ impl Row {
             Self::Postgres(row) => row.try_get(0),
         }
     }
+}
+
+fn natural(column: &str, value: i64) -> Result<i64, Error> {
+    if value < 0 { Err(out_of_range(column, value)) } else { Ok(value) }
+}
+
+fn out_of_range(column: &str, value: i64) -> Error {
+    Error::ColumnDecode { index: column.to_owned(), source: format!("{value} is out of range").into() }
 }
