@@ -7,6 +7,7 @@ pub(super) mod migrations;
 mod open;
 mod query;
 mod row;
+mod turn;
 
 pub(super) use conn::{Conn, Dialect};
 pub(super) use open::Database;

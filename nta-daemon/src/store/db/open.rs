@@ -124,7 +124,15 @@ impl Database {
             regular_length(path).map_err(|error| open_error(Error::Io(error)))?;
             create_folder(path)?;
         }
+        // Held until the tables are as they must be; also the change to a write-ahead log is made by one at a time.
+        let _turn = match self.path() {
+            Some(path) => super::turn::at_file(path).await.map_err(|error| open_error(Error::Io(error)))?,
+            None => None,
+        };
         let mut conn = self.target.connect().await.map_err(open_error)?;
+        if matches!(conn, Conn::Postgres(_)) {
+            super::turn::at_server(&mut conn).await.map_err(open_error)?;
+        }
         match &mut conn {
             Conn::Sqlite(conn) => {
                 super::migrations::sqlite().run_direct(None, conn, false).await.map_err(migrate_error)?;
@@ -137,6 +145,9 @@ impl Database {
         crate::store::spans::make_missing(&mut conn).await?;
         crate::store::keys::check(&mut conn).await?;
         crate::store::totals::check(&mut conn).await?;
+        if matches!(conn, Conn::Postgres(_)) {
+            super::turn::leave(&mut conn).await.map_err(open_error)?;
+        }
         let readers = match &self.target {
             Target::Sqlite(options) => Readers::Sqlite(
                 SqlitePoolOptions::new()
