@@ -129,4 +129,20 @@ mod tests {
             assert!(!folder.path().join(format!("{version}.db.migration.lock")).exists());
         }
     }
+
+    #[test]
+    fn who_opens_one_new_database_at_once_waits_for_the_first_on_postgresql() {
+        let name = "who_opens_one_new_database_at_once_waits_for_the_first_on_postgresql";
+        let Some(server) = crate::store::server_tests::Server::start(name) else { return };
+        let start = Barrier::new(AT_ONCE);
+        std::thread::scope(|scope| {
+            for _ in 0..AT_ONCE {
+                scope.spawn(|| {
+                    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
+                    start.wait();
+                    runtime.block_on(async { server.open().await.close().await });
+                });
+            }
+        });
+    }
 }
