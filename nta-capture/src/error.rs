@@ -24,7 +24,7 @@ impl CaptureError {
     pub(super) fn from_end(path: &str, end: End) -> Self {
         let path = path.to_owned();
         match end {
-            End::Complete => Self::Empty { path },
+            End::Complete | End::Stopped => Self::Empty { path },
             End::CutOff { detail, .. } => Self::HeaderCutOff { path, detail },
             End::Corrupt { detail, .. } => Self::NotACapture { path, detail },
         }
@@ -40,6 +40,8 @@ pub enum End {
     Complete,
     /// The file, or the compressed stream, ends within a record.
     CutOff { at_byte: u64, detail: String },
+    /// It was not read to its end, as whoever reads it stopped.
+    Stopped,
     /// What follows is no record.
     Corrupt { at_byte: u64, detail: String },
 }

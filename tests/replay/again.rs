@@ -2,10 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use nta_tests::daemon::{Run, run};
 use nta_tests::{installed, not_run, root};
+use serde_json::Value;
 
 const TABLES: [&str; 6] = ["windows", "flows", "detected_alerts", "anomalies", "aggregated_features", "window_hours"];
 
@@ -79,4 +81,44 @@ fn captures_are_one_analysis_that_is_stored_once_and_again_beside_it() {
         let shared = format!("SELECT count(*) FROM {table} a JOIN {table} b ON a.id = b.id AND a.run_id < b.run_id");
         assert_eq!(number(&database, &shared), 0, "{what} of two runs never share an identity");
     }
+}
+
+#[test]
+fn a_replay_that_is_stopped_says_so_and_is_no_analysis_of_the_whole() {
+    const NAME: &str = "a_replay_that_is_stopped_says_so_and_is_no_analysis_of_the_whole";
+    if !installed("sqlite3") {
+        return not_run(NAME, "sqlite3 is not installed");
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let database = folder.path().join("nta.db");
+    let capture = nta_tests::case::input(&root().join("tests/cases/port_scan-hit"));
+    let url = format!("sqlite:{}", database.display());
+    let args = |more: &[&str]| {
+        let mut args: Vec<PathBuf> = ["replay", "--format", "json", "--database", &url].map(PathBuf::from).to_vec();
+        args.extend(more.iter().map(PathBuf::from));
+        args.push(capture.clone());
+        args
+    };
+    // At a ten-thousandth of its pace it would take hours.
+    let mut command = Command::new(nta_tests::daemon::daemon());
+    command.args(args(&["--speed", "0.0001"])).env_remove("NTA_CONFIG").env_remove("NTA_DATABASE");
+    let paced = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the daemon starts");
+    nta_tests::netns::wait_for("the run", Duration::from_secs(60), || {
+        let runs = Command::new("sqlite3").arg(&database).arg("SELECT count(*) FROM runs").output().ok()?;
+        (runs.stdout.trim_ascii() == b"1").then_some(())
+    });
+    assert!(Command::new("kill").args(["-TERM", &paced.id().to_string()]).status().expect("kill").success());
+    let ended = paced.wait_with_output().expect("it ends");
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(3), "{said}");
+    assert!(said.contains("stopped before the end"), "{said}");
+    let part: Value = serde_json::from_slice(&ended.stdout).expect("a document");
+    assert_eq!(part["captures"][0]["end"], "stopped");
+    assert_eq!(part["packets"], part["ledger"]["total"]["seen"]);
+
+    let run = run(args(&[]));
+    assert_eq!(run.status, Some(0), "{}", run.stderr);
+    let whole = run.json().remove(0);
+    assert_eq!(whole["captures"][0]["end"], "complete");
+    assert!(part["packets"].as_u64() < whole["packets"].as_u64(), "it is analysed, not answered from the part");
 }

@@ -45,7 +45,7 @@ pub trait Work: Send + 'static {
 }
 
 /// Reads the configuration again and answers what it did, a line for the log.
-pub type Hangup<'a> = dyn FnMut() -> String + 'a;
+pub type Hangup<'a> = dyn FnMut() -> Result<String, String> + 'a;
 
 impl App {
     /// Serves, runs `work` on a thread of its own, and drains when it ends or a signal asks for it.
@@ -80,7 +80,10 @@ impl App {
                         tracing::info!(signal, "stopping");
                         break None;
                     }
-                    Signal::Hangup => tracing::info!(signal = "SIGHUP", "{}", hangup()),
+                    Signal::Hangup => match hangup() {
+                        Ok(said) => tracing::info!(signal = "SIGHUP", "{said}"),
+                        Err(refused) => tracing::warn!(signal = "SIGHUP", "{refused}"),
+                    },
                 },
                 ended = &mut working, if done.is_none() => match ended {
                     Ok(work) if work.serves_on() => {
@@ -206,8 +209,17 @@ impl App {
         if ended.await.is_err() {
             tracing::warn!(deadline_s = DRAIN_DEADLINE.as_secs(), "shutdown took too long, giving up on the rest");
         }
+        let stats = store.stats();
+        if stats.waits_on_disk() {
+            let folder = store.spool_folder().map(|folder| folder.display().to_string());
+            tracing::warn!(
+                batches = stats.batches_waiting,
+                folder,
+                "these wait on disk, and go into the database at the next start"
+            );
+        }
         let is_replay = self.status.borrow().mode == Mode::Replay;
-        match not_stored(&store.stats(), is_replay) {
+        match not_stored(&stats, is_replay) {
             0 => Ok(()),
             batches => Err(AppError::NotStored { batches }),
         }

@@ -13,7 +13,7 @@ pub(super) struct CaptureJson<'a> {
     packets: u64,
     /// Of them those whose length on the wire is damaged: more than 1 GiB, as which they count.
     lengths_clamped: u64,
-    /// `complete`, `cut_off` or `corrupt`.
+    /// `complete`, `cut_off`, `corrupt`, or `stopped` where the analysis was stopped before it.
     end: &'static str,
     /// Its size; null of a pipe.
     file_bytes: Option<u64>,
@@ -80,6 +80,7 @@ fn interface(interface: &nta_capture::Interface) -> InterfaceJson<'_> {
 pub(super) fn end(end: &End) -> (&'static str, Option<String>) {
     match end {
         End::Complete => ("complete", None),
+        End::Stopped => ("stopped", Some("the analysis was stopped before the end".to_owned())),
         End::CutOff { at_byte, detail } => ("cut_off", Some(format!("at byte {at_byte}: {detail}"))),
         End::Corrupt { at_byte, detail } => ("corrupt", Some(format!("at byte {at_byte}: {detail}"))),
     }

@@ -163,7 +163,7 @@ impl Collected {
     /// Prints what is left to print, and warns of files that are not whole.
     pub(super) fn print(self, summary: &Summary) -> io::Result<()> {
         for file in &summary.files {
-            if let (state @ ("cut_off" | "corrupt"), Some(detail)) = end(&file.end) {
+            if let (state @ ("cut_off" | "corrupt" | "stopped"), Some(detail)) = end(&file.end) {
                 tracing::warn!(capture = file.name, packets = file.frames, "{state}: {detail}; analysed up to there");
             }
         }

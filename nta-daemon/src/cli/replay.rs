@@ -339,7 +339,7 @@ async fn with_store(
         let is_read = [ExitCode::SUCCESS, ExitCode::from(EXIT_INCOMPLETE)].contains(&code);
         Replayed { code, serves_on: serve && is_read && !stop.is_cancelled() }
     };
-    let mut hangup = || "a replay reads its configuration once".to_owned();
+    let mut hangup = || Ok("a replay reads its configuration once".to_owned());
     match app.run(work, &mut signals, &mut hangup).await {
         Ok(Replayed { code, .. }) => code,
         Err(error) => fail(1, &error),

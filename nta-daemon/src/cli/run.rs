@@ -212,10 +212,10 @@ impl Work for Captured {
 
 /// Checks flags and configuration file again and logs the result. Nothing of it takes effect before a restart yet, and
 /// the daemon goes on.
-fn reload(settings: &Settings, running: &Config) -> String {
+fn reload(settings: &Settings, running: &Config) -> Result<String, String> {
     match settings.clone().load() {
-        Err(error) => format!("the configuration is not taken: {}", error.to_string().replace('\n', "; ")),
-        Ok(config) if config == *running => "the configuration is as before".to_owned(),
-        Ok(_) => format!("the configuration ({}) has changed: it takes effect with a restart", settings.origin()),
+        Err(error) => Err(format!("the configuration is not taken: {}", error.to_string().replace('\n', "; "))),
+        Ok(config) if config == *running => Ok("the configuration is as before".to_owned()),
+        Ok(_) => Ok(format!("the configuration ({}) has changed: it takes effect with a restart", settings.origin())),
     }
 }

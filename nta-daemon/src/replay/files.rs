@@ -47,6 +47,7 @@ impl Files {
             let metadata = paths.get(file).and_then(|path| path.metadata().ok());
             let bytes = metadata.filter(std::fs::Metadata::is_file).map(|metadata| metadata.len());
             let number = file;
+            let end = if summary.stopped && end == End::Complete { End::Stopped } else { end };
             let sha256 = None;
             summary.files.push(FileSummary {
                 number,

@@ -57,7 +57,8 @@ impl Replay<'_> {
             match pipe.next(&mut batch, TICK) {
                 Came::Frames => {
                     for frame in batch.frames() {
-                        feed.frame(frame)?;
+                        let read = feed.summary.bytes;
+                        feed.frame(frame, &mut || (self.progress)(read, None))?;
                         behind.came(Timestamp::from_nanos(frame.time_ns), clock::now());
                     }
                 }

@@ -137,6 +137,8 @@ pub struct Summary {
     pub not_ip: BTreeMap<String, Frames>,
     /// What became of the detectors' findings.
     pub detection: DetectionCounts,
+    /// Whether it was stopped before all of it was read.
+    pub stopped: bool,
     /// Wall time.
     pub elapsed: Duration,
 }
@@ -293,18 +295,22 @@ impl Replay<'_> {
         total: Option<u64>,
         feed: &mut Feed<'_, '_>,
     ) -> Result<(), ReplayError> {
-        let mut until_check = CHECK_EVERY;
+        let (mut until_check, mut read, mut is_stopped) = (CHECK_EVERY, 0, false);
         while let Some(frame) = captures.next_frame() {
-            feed.frame(frame)?;
+            let mut goes_on = feed.frame(frame, &mut || (self.progress)(read, total))?;
             until_check -= 1;
             if until_check == 0 {
                 until_check = CHECK_EVERY;
-                if !(self.progress)(captures.bytes_read(), total) {
-                    break;
-                }
+                read = captures.bytes_read();
+                goes_on = goes_on && (self.progress)(read, total);
+            }
+            if !goes_on {
+                is_stopped = true;
+                break;
             }
         }
         Reading::of_all(captures).into_iter().for_each(|reading| feed.files.note(reading));
+        feed.summary.stopped = is_stopped && captures.next_frame().is_some();
         Ok(())
     }
 
@@ -322,10 +328,12 @@ impl Replay<'_> {
                     feed.engine.look_ahead(group);
                     hints = rest;
                 }
-                feed.frame(frame)?;
+                // What is held back is not read ahead.
+                feed.frame(frame, &mut || true)?;
             }
             batch.readings().iter().for_each(|reading| feed.files.note(reading.clone()));
             if !(self.progress)(batch.bytes_read(), total) {
+                feed.summary.stopped = batches.next_batch().is_some();
                 break;
             }
         }
@@ -348,14 +356,15 @@ struct Feed<'a, 'b> {
 }
 
 impl Feed<'_, '_> {
+    /// Takes a frame when it is its turn, and returns whether to go on; `goes_on` is asked while that is waited for.
     #[inline]
-    fn frame(&mut self, frame: Frame<'_>) -> Result<(), ReplayError> {
+    fn frame(&mut self, frame: Frame<'_>, goes_on: &mut dyn FnMut() -> bool) -> Result<bool, ReplayError> {
         let Frame { time_ns, wire_len, data, is_wanted } = frame;
         let time = Timestamp::from_nanos(time_ns);
         if !self.selector.takes(time, is_wanted) {
-            return Ok(());
+            return Ok(true);
         }
-        self.pace.wait(time);
+        let goes_on = self.pace.wait(time, goes_on);
         self.pipeline.arrive(time, self.engine, self.output)?;
         self.engine.inject(time_ns, wire_len, data)?;
         let summary = &mut self.summary;
@@ -368,7 +377,7 @@ impl Feed<'_, '_> {
             self.until_events = CHECK_EVERY;
             self.pipeline.take_events(self.engine, self.output)?;
         }
-        Ok(())
+        Ok(goes_on)
     }
 }
 

@@ -38,18 +38,32 @@ impl Pace {
     /// A gap in a capture is waited for at most this long, so that captures put together are not waited for in years.
     const LONGEST: Duration = Duration::from_secs(60);
 
+    /// Between two looks whether to go on.
+    const LOOK: Duration = Duration::from_millis(100);
+
     pub(super) const fn new(speed: Speed) -> Self {
         Self { speed, origin: None }
     }
 
-    pub(super) fn wait(&mut self, time: Timestamp) {
-        let Speed::Times(times) = self.speed else { return };
+    /// Waits until it is the frame's turn, or until `goes_on` says no, which is asked ten times a second. Returns what it said last.
+    pub(super) fn wait(&mut self, time: Timestamp, goes_on: &mut dyn FnMut() -> bool) -> bool {
+        let Speed::Times(times) = self.speed else { return true };
         let (began, first) = *self.origin.get_or_insert((Instant::now(), time));
         let due = Duration::from_nanos((time.since(first) as f64 / times) as u64);
         let ahead = due.saturating_sub(began.elapsed());
         if ahead > Self::LONGEST {
             self.origin = Some((Instant::now() + Self::LONGEST, time));
         }
-        std::thread::sleep(ahead.min(Self::LONGEST));
+        let until = Instant::now() + ahead.min(Self::LONGEST);
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return true;
+            }
+            if !goes_on() {
+                return false;
+            }
+            std::thread::sleep(left.min(Self::LOOK));
+        }
     }
 }

@@ -109,6 +109,11 @@ impl Store {
         self
     }
 
+    /// Folder of the spool; `None` where it is switched off.
+    pub fn spool_folder(&self) -> Option<&std::path::Path> {
+        self.spool.as_ref().map(|(folder, _)| folder.as_path())
+    }
+
     /// The database file; `None` for PostgreSQL and in memory.
     pub fn path(&self) -> Option<&std::path::Path> {
         self.database.path()

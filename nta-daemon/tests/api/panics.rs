@@ -49,7 +49,7 @@ async fn a_panic_ends_the_app_with_an_error_and_nothing_of_it_is_answered() {
     let folder = tempfile::tempdir().expect("folder");
     let database = folder.path().join("nta.db");
     let mut signals = Signals::catch().expect("signals");
-    let mut hangup = String::new;
+    let mut hangup = || Ok(String::new());
     let (send, received) = oneshot::channel();
     let panics = move |task: Task| -> Ended {
         drop(send.send(task.status.subscribe()));

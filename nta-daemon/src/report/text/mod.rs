@@ -63,12 +63,14 @@ fn capture(page: &mut Page, file: &FileSummary, is_alone: bool) {
     let mut facts = vec![file.format.clone()];
     facts.extend(file.bytes.map(bytes));
     facts.push(counted(file.frames, "packet"));
-    let (facts, style) = match &file.end {
-        End::Complete => (facts.join(" · "), Style::Plain),
-        End::CutOff { .. } => (facts.join(" · ") + " · cut off, see below", Style::Warning),
-        End::Corrupt { .. } => (facts.join(" · ") + " · corrupt, see below", Style::Warning),
+    let ended = match &file.end {
+        End::Complete => "",
+        End::Stopped => " · stopped, see below",
+        End::CutOff { .. } => " · cut off, see below",
+        End::Corrupt { .. } => " · corrupt, see below",
     };
-    page.styled("", &facts, style);
+    let style = if ended.is_empty() { Style::Plain } else { Style::Warning };
+    page.styled("", &(facts.join(" · ") + ended), style);
     match (&file.sha256, file.bytes) {
         (Some(sha256), _) => page.entry("", &format!("SHA-256 {sha256}")),
         (None, Some(_)) => page.styled("", "SHA-256 with --hash", Style::Faint),

@@ -59,12 +59,13 @@ pub(super) fn selection(selected: &Selected, packets: u64) -> String {
 /// Captures that are cut off or corrupt.
 fn ends(summary: &Summary) -> Vec<String> {
     let bad = |file: &crate::replay::FileSummary| {
+        let whole = counted(file.frames, "packet");
         let (what, at, detail) = match &file.end {
             End::Complete => return None,
+            End::Stopped => return Some(format!("{}: stopped before its end; {whole} are analysed", file.name)),
             End::CutOff { at_byte, detail } => ("cut off", at_byte, detail),
             End::Corrupt { at_byte, detail } => ("corrupt", at_byte, detail),
         };
-        let whole = counted(file.frames, "packet");
         Some(format!("{}: {what} at byte {}: {detail}; the {whole} before are analysed", file.name, count(*at)))
     };
     let mut all: Vec<String> = summary.files.iter().filter_map(bad).collect();
