@@ -20,7 +20,7 @@ use super::routes::{
     alerts, anomalies, baselines, compute, detect, features, flows, generate, health, hosts, index, metrics,
     prometheus, status,
 };
-use super::workers::{Workers, off_the_executor};
+use super::workers::{LargeBodies, Workers, few_at_a_time, off_the_executor};
 use super::{ApiError, ApiState, guard, openapi};
 
 /// Time in which a handler must begin its answer; a stream may take longer to end.
@@ -103,6 +103,7 @@ fn documented() -> (Router<ApiState>, OpenApi) {
     // Health and metrics never wait for a place there.
     let pool = from_fn_with_state(Workers::answering(), off_the_executor);
     let large = RequestBodyLimitLayer::new(IMPORT_LIMIT_BYTES);
+    let few = from_fn_with_state(LargeBodies::new(), few_at_a_time);
     // Who asks is to be checked here, by role: a layer each.
     let by_role = |mut routes: OpenApiRouter<ApiState>, role: Role| {
         openapi::add_common(routes.get_openapi_mut(), role);
@@ -112,7 +113,9 @@ fn documented() -> (Router<ApiState>, OpenApi) {
         .merge(by_role(public(), Role::Public).layer(small))
         .merge(by_role(viewer(), Role::Viewer).layer(pool.clone()).layer(small))
         .merge(by_role(operator(), Role::Operator).layer(pool.clone()).layer(small))
-        .merge(by_role(imports(), Role::Operator).layer(DefaultBodyLimit::disable()).layer(pool).layer(large))
+        .merge(
+            by_role(imports(), Role::Operator).layer(pool).layer(few).layer(DefaultBodyLimit::disable()).layer(large),
+        )
         .split_for_parts();
     openapi::refer_to_items(&mut document);
     (routes, document)
@@ -234,5 +237,34 @@ mod tests {
             assert_eq!(made.await.expect("task").expect("an answer").status(), StatusCode::OK);
         }
         assert!(has_begun.try_iter().count() <= 1, "those that went away were never begun");
+    }
+
+    #[tokio::test]
+    async fn who_sends_slowly_keeps_nobody_waiting() {
+        let (_sender, status) = watch::channel(Status::default());
+        let state = ApiState::new(Store::open("sqlite::memory:").await.expect("store"), status);
+        let router = guarded(documented().0, state);
+        let polled = Arc::new(AtomicUsize::new(0));
+        let slow = |path: &str, method: &str| {
+            let polled = Arc::clone(&polled);
+            let never = futures_util::stream::poll_fn(move |_| {
+                polled.fetch_add(1, Ordering::Relaxed);
+                std::task::Poll::<Option<Result<&'static str, std::io::Error>>>::Pending
+            });
+            let request = Request::builder().method(method).uri(path).header(header::HOST, "localhost");
+            let request = request.header(header::CONTENT_TYPE, "application/json").body(Body::from_stream(never));
+            tokio::spawn(router.clone().oneshot(request.expect("request")))
+        };
+        // More than there are places, of both kinds of bodies.
+        let small: Vec<_> = (0..100).map(|_| slow("/api/baselines/generate", "POST")).collect();
+        let large: Vec<_> = (0..100).map(|_| slow("/api/baselines/bandwidth", "PUT")).collect();
+        while polled.load(Ordering::Relaxed) < 100 + 8 {
+            tokio::task::yield_now().await;
+        }
+        let request = Request::get("/api/alerts?limit=1").header(header::HOST, "localhost").body(Body::empty());
+        let answer = router.clone().oneshot(request.expect("request")).await.expect("an answer");
+        assert_eq!(answer.status(), StatusCode::OK);
+        assert_eq!(polled.load(Ordering::Relaxed), 100 + 8, "of the large ones so many are read at a time");
+        small.iter().chain(&large).for_each(tokio::task::JoinHandle::abort);
     }
 }

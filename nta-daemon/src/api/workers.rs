@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
@@ -15,6 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use super::ApiError;
+use super::extract::whole;
 
 /// Computations at a time.
 const RUNNING: usize = 2;
@@ -24,6 +26,8 @@ const WAITING: usize = 4;
 const ANSWERS: usize = 16;
 /// Requests that may wait for one of them to be made.
 const ANSWERS_WAITING: usize = 64;
+/// Large bodies that are read at a time: 64 MiB of imports.
+const LARGE_BODIES: usize = 8;
 /// How long a request waits at most.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -121,11 +125,35 @@ impl Workers {
     }
 }
 
-/// The layer around routes whose answers cost something: request and answer are read, made and written on the pool.
+/// The layer around routes whose answers cost something: they are made and written on the pool. A request takes a place there once it
+/// has come whole: whoever sends slowly waits alone.
 pub(super) async fn off_the_executor(State(workers): State<Workers>, request: Request, next: Next) -> Response {
-    match workers.go_on(next.run(request)).await {
+    let (parts, body) = request.into_parts();
+    let body = match whole(Request::from_parts(parts.clone(), body), &()).await {
+        Ok(body) => body,
+        Err(cut) => return cut.into_response(),
+    };
+    match workers.go_on(next.run(Request::from_parts(parts, Body::from(body)))).await {
         Ok(response) => response,
         Err(refused) => refused.into_response(),
+    }
+}
+
+/// The layer around routes with large bodies: so many are read at a time, as they are kept in memory meanwhile.
+pub(super) async fn few_at_a_time(State(bodies): State<LargeBodies>, request: Request, next: Next) -> Response {
+    match tokio::time::timeout(PATIENCE, bodies.0.acquire_owned()).await {
+        Ok(Ok(_reads)) => next.run(request).await,
+        _ => ApiError::Busy.into_response(),
+    }
+}
+
+/// Leave to read a large body; clones share it.
+#[derive(Clone, Debug)]
+pub(super) struct LargeBodies(Arc<Semaphore>);
+
+impl LargeBodies {
+    pub(super) fn new() -> Self {
+        Self(Arc::new(Semaphore::new(LARGE_BODIES)))
     }
 }
 

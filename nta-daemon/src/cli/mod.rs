@@ -135,7 +135,14 @@ impl Cli {
                 "`{word}` is no level: off, error, warn, info, debug, trace, or TARGET=LEVEL"
             )));
         }
-        let filter = tracing_subscriber::EnvFilter::try_new(&self.log).map_err(|error| refused(&error))?;
+        // The library under the store says at `info` what an operator cannot use, and an error comes back to the store anyhow.
+        let quiet = if self.log.contains(['=', ':']) || self.log == "trace" || self.log == "debug" {
+            ""
+        } else {
+            ",sqlx=error,sqlx_core=error"
+        };
+        let filter = format!("{}{quiet}", self.log);
+        let filter = tracing_subscriber::EnvFilter::try_new(filter).map_err(|error| refused(&error))?;
         let colour =
             std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         LOG.start().map_err(|error| format!("standard error cannot be written to: {error}"))?;

@@ -128,7 +128,13 @@ impl<'t> Entry<'t> {
         let span = value.span();
         let DeValue::Table(root) = value.into_inner() else { return Ok(()) };
         let config = Config::deserialize(Deserializer::from(Spanned::new(span, root)));
-        let config = config.map_err(|error| vec![(error.span().map(|s| s.start), message(&self.names(), &error))])?;
+        // An address is refused without being named; other texts may hold a password.
+        let named = |said: String| match self.value.get_ref() {
+            DeValue::String(text) if said.ends_with("[::1]:5000") => format!("{said}, not {text:?}"),
+            _ => said,
+        };
+        let config =
+            config.map_err(|error| vec![(error.span().map(|s| s.start), named(message(&self.names(), &error)))])?;
         match config.check() {
             Ok(()) => Ok(()),
             Err(ConfigError::Invalid(found)) => Err(found.into_iter().map(|found| (None, found.message)).collect()),

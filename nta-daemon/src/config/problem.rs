@@ -111,6 +111,25 @@ fn lines(problems: &[Problem]) -> String {
     lines.join("\n")
 }
 
+/// What the parser expects by the names of Rust's types, in those of a file.
+const EXPECTED: [(&str, &str); 10] = [
+    ("invalid socket address syntax", "expected ADDRESS:PORT, such as 127.0.0.1:5000 or [::1]:5000"),
+    ("expected u8", "expected a whole number from 0 to 255"),
+    ("expected u16", "expected a whole number from 0 to 65535"),
+    ("expected u32", "expected a whole number from 0 on"),
+    ("expected u64", "expected a whole number from 0 on"),
+    ("expected usize", "expected a whole number from 0 on"),
+    ("expected i64", "expected a whole number"),
+    ("expected f64", "expected a number"),
+    ("expected a boolean", "expected true or false"),
+    ("expected a sequence", "expected a list"),
+];
+
+fn in_words(said: &str) -> String {
+    let known = EXPECTED.iter().find(|(theirs, _)| said.ends_with(theirs));
+    known.map_or_else(|| said.to_owned(), |(theirs, ours)| said.replace(theirs, ours))
+}
+
 /// What the parser says about a key, in one line. The parser's own rendering draws the place in several lines; a log and a
 /// terminal's last line want one.
 pub(super) fn message(key: &[String], error: &toml::de::Error) -> String {
@@ -119,7 +138,7 @@ pub(super) fn message(key: &[String], error: &toml::de::Error) -> String {
         let known = unknown(&said, "unknown variant `");
         let hint = known.and_then(|(name, known)| nearest(&name, known.iter().map(String::as_str)).map(str::to_owned));
         let hint = hint.map(|known| format!("; did you mean `{known}`?")).unwrap_or_default();
-        return format!("{}: {said}{hint}", key.join("."));
+        return format!("{}: {}{hint}", key.join("."), in_words(&said));
     };
     if let Some((old, new)) = RENAMED.iter().find(|(old, _)| *old == name) {
         return format!("`{old}` is called `{new}` now");

@@ -20,6 +20,8 @@ fn unknown_keys_and_wrong_values_are_named() {
         ("[windows]\ndatabase = \"x\"", &["2: ", "`database` in [windows]; there are seconds"]),
         ("[capture]\nattach = \"bogus\"", &["2: capture.attach", "bogus", "xdp-generic"]),
         ("[capture]\nattach = \"tcxx\"", &["2: capture.attach", "did you mean `tcx`?"]),
+        ("[api]\nlisten = \"5000\"", &["2: api.listen: expected ADDRESS:PORT, such as 127.0.0.1:5000", "not \"5000\""]),
+        ("[store]\nmax_flows = true", &["2: store.max_flows", "`true`, expected a whole number from 0 on"]),
         ("[capture]\ntcx_order = \"middle\"", &["tcx_order", "middle", "first", "last"]),
         ("[capture]\ninterfaces = [\"a/b\"]", &["2: capture.interfaces", "a/b"]),
         ("[capture]\ninterfaces = [\"a\", \"b\", \"a\"]", &["2: capture.interfaces", "[… a …]", "named once"]),

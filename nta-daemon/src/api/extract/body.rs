@@ -20,11 +20,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
         let content_type = content_type(request.headers())?;
-        // What the limit of the path cuts, and a client that goes away in the middle.
-        let bytes = Bytes::from_request(request, state).await.map_err(|cut| match cut.status() {
-            axum::http::StatusCode::PAYLOAD_TOO_LARGE => ApiError::TooLarge,
-            _ => ApiError::invalid("body", "could not be read to its end"),
-        })?;
+        let bytes = whole(request, state).await?;
         if bytes.is_empty() {
             return read(b"{}").map(Self);
         }
@@ -33,6 +29,17 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
             ContentType::None => Err(unsupported("a body without `Content-Type`")),
         }
     }
+}
+
+/// The body of a request, once all of it is there.
+///
+/// # Errors
+/// What the limit of the path cuts, and a client that goes away in the middle.
+pub(in crate::api) async fn whole<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, ApiError> {
+    Bytes::from_request(request, state).await.map_err(|cut| match cut.status() {
+        axum::http::StatusCode::PAYLOAD_TOO_LARGE => ApiError::TooLarge,
+        _ => ApiError::invalid("body", "could not be read to its end"),
+    })
 }
 
 impl<T: Serialize> IntoResponse for Json<T> {

@@ -7,7 +7,7 @@ mod path;
 mod query;
 mod value;
 
-pub(super) use body::{Count, Json, Text};
+pub(super) use body::{Count, Json, Text, whole};
 pub(super) use pairs::Pairs;
 pub(super) use path::{InPath, Path, PathParameter};
 pub(super) use query::{Parameters, Query, parameters};

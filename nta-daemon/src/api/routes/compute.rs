@@ -15,10 +15,11 @@ use crate::store::{Position, WindowFilter, WindowSort, stored_spans};
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::api) struct ComputeRequest {
-    /// Length of the windows in seconds, a multiple of the base window's; unless given, the stored one nearest to 10 s.
+    /// Length of the windows in seconds, a multiple of the base window's; unless given, the stored one nearest to 10 s
+    /// from above.
     #[schema(exclusive_minimum = 0, maximum = 3600)]
     window_size: Option<f64>,
-    /// Has no effect: windows are computed anew each time.
+    /// Has no effect: windows are computed each time.
     #[expect(dead_code, reason = "clients may send it")]
     force: Option<bool>,
     /// A capture file: not taken, `nta-daemon replay --database` stores one.

@@ -13,7 +13,8 @@ use crate::json::{mode_name, words};
 
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(in crate::api) struct Health {
-    /// `ok`, or `degraded` while something that should be counted is not, and other things are.
+    /// `ok`, or `degraded` while something is away and nothing of the rest is lost: an interface, or the database while batches wait on
+    /// disk.
     status: &'static str,
     /// Why it is degraded.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -40,15 +41,16 @@ struct About {
     version: &'static str,
 }
 
-/// Whether capture and store work: 200 while both do, 503 with the reason else.
+/// Whether packets are counted and kept: 200 while they are, also where an interface is away or batches wait on disk (`degraded`), 503
+/// with the reason else.
 #[utoipa::path(
     get,
     path = "/health",
     operation_id = "get_health",
     tag = "about",
     responses(
-        (status = 200, description = "Capture and store work.", body = Health),
-        (status = 503, description = "One of them does not; `detail` says why.", body = Failing,
+        (status = 200, description = "Packets are counted and kept; `reasons` says what is away.", body = Health),
+        (status = 503, description = "Packets are not counted, or what is counted is lost; `detail` says why.", body = Failing,
             content_type = "application/problem+json"),
     )
 )]

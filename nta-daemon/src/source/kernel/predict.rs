@@ -81,7 +81,7 @@ fn would_take(hook: Hook, device: &Device, direction: TcAttachType) -> Result<Op
             let present = match at_tcx(device.index, direction) {
                 Ok(present) => present,
                 Err(error) if error.raw_os_error() == Some(libc::EPERM) && has_tcx() => {
-                    return Ok(Some("who else is at TCX may not be asked: root sees it".to_owned()));
+                    return Ok(Some("root alone can ask who else is at TCX".to_owned()));
                 }
                 Err(_) => return Err(NO_TCX.to_owned()),
             };
