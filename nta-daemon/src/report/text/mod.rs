@@ -69,8 +69,7 @@ fn capture(page: &mut Page, file: &FileSummary, is_alone: bool) {
         End::CutOff { .. } => " · cut off, see below",
         End::Corrupt { .. } => " · corrupt, see below",
     };
-    let style = if ended.is_empty() { Style::Plain } else { Style::Warning };
-    page.styled("", &(facts.join(" · ") + ended), style);
+    page.styled("", &(facts.join(" · ") + ended), if ended.is_empty() { Style::Plain } else { Style::Warning });
     match (&file.sha256, file.bytes) {
         (Some(sha256), _) => page.entry("", &format!("SHA-256 {sha256}")),
         (None, Some(_)) => page.styled("", "SHA-256 with --hash", Style::Faint),
@@ -104,11 +103,10 @@ fn about(page: &mut Page, about: &About) {
     if more > 0 {
         page.entry("", &format!("and {}", counted(more, "more interface description")));
     }
-    let told = [("made by", &about.application), ("on", &about.system), ("hardware", &about.hardware)];
-    let told: Vec<String> =
-        told.into_iter().filter_map(|(what, text)| Some(format!("{what} {}", text.as_ref()?))).collect();
-    if !told.is_empty() {
-        page.entry("", &told.join(" · "));
+    let made = [("made by", &about.application), ("on", &about.system), ("hardware", &about.hardware)];
+    let made: Vec<_> = made.iter().filter_map(|(what, text)| Some(format!("{what} {}", text.as_ref()?))).collect();
+    if !made.is_empty() {
+        page.entry("", &made.join(" · "));
     }
     if let Some(comment) = &about.comment {
         page.entry("", &format!("comment: {comment}"));
