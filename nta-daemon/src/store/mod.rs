@@ -22,6 +22,7 @@ mod flows;
 mod found;
 mod hosts;
 mod keys;
+mod late;
 mod lease;
 mod list;
 mod merged;

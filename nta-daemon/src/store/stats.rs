@@ -5,8 +5,11 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use super::events::now;
+use super::rows::BatchRows;
 use super::size::{Sizes, UNKNOWN};
+use super::spool::Spool;
 use super::unreadable::SetAside;
+use super::waiting::Cut;
 use nta_core::domain::Timestamp;
 
 /// A snapshot of the store's counters.
@@ -76,6 +79,12 @@ pub struct StoreStats {
     pub spool_corrupt: u64,
     /// Rows of each table that cannot be read and were left out of an answer, counted at each reading.
     pub rows_unreadable: BTreeMap<String, u64>,
+    /// Segments of the spool that somebody removed before they were stored: their batches are lost.
+    pub spool_gone: u64,
+    /// Of the batches that wait, those in segments that cannot be read now; they are tried again.
+    pub spool_passed_over: u64,
+    /// Why something in the spool cannot be read, written or removed; null while all can.
+    pub spool_error: Option<String>,
     /// Bytes of the database, as the writer saw it last; null where that is not known.
     pub database_bytes: Option<u64>,
     /// Bytes of SQLite's write-ahead log; null for other databases.
@@ -134,6 +143,9 @@ pub(super) struct Counters {
     pub(super) sizes: Sizes,
     pub(super) spool_corrupt: AtomicU64,
     pub(super) set_aside: SetAside,
+    pub(super) spool_gone: AtomicU64,
+    pub(super) spool_passed_over: AtomicU64,
+    spool_error: Mutex<Option<String>>,
     pub(super) last_commit_us: AtomicU64,
     last_error: Mutex<Option<(Timestamp, String)>>,
 }
@@ -143,6 +155,37 @@ impl Counters {
         self.failures.fetch_add(1, Relaxed);
         self.failing.store(true, Relaxed);
         *self.last_error.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some((now(), error));
+    }
+
+    pub(super) fn set_spool_error(&self, reason: Option<&str>) {
+        *self.spool_error.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = reason.map(str::to_owned);
+    }
+
+    /// What the spool is like now; `refused` says why it takes no batch.
+    pub(super) fn note_spool(&self, spool: &Spool, refused: Option<&str>) {
+        self.set_spool_error(spool.trouble().or(refused));
+        self.spool_corrupt.store(spool.corrupt, Relaxed);
+        self.spool_gone.store(spool.gone, Relaxed);
+        self.spool_passed_over.store(spool.passed_over() as u64, Relaxed);
+        self.spool_bytes.store(spool.bytes(), Relaxed);
+    }
+
+    pub(super) fn add_cut(&self, cut: &Cut) {
+        self.cut_windows.fetch_add(cut.windows, Relaxed);
+        self.cut_flows.fetch_add(cut.flows, Relaxed);
+        self.cut_alerts.fetch_add(cut.alerts, Relaxed);
+        self.batches_lost.fetch_add(cut.batches, Relaxed);
+    }
+
+    /// A batch is in the database.
+    pub(super) fn add_batch(&self, rows: &BatchRows) {
+        self.batches.fetch_add(1, Relaxed);
+        self.windows.fetch_add(rows.windows.iter().filter(|w| w.factor == 1).count() as u64, Relaxed);
+        self.flow_rows.fetch_add(rows.flows.len() as u64, Relaxed);
+        self.raw_packets.fetch_add(rows.raw_packets.len() as u64, Relaxed);
+        self.alert_rows.fetch_add(rows.alerts.len() as u64, Relaxed);
+        self.anomaly_rows.fetch_add(rows.anomalies.len() as u64, Relaxed);
+        self.feature_rows.fetch_add(rows.features.len() as u64, Relaxed);
     }
 
     pub(super) fn last_error(&self) -> Option<(Timestamp, String)> {
@@ -187,6 +230,9 @@ impl Counters {
             wal_bytes: known(&self.sizes.wal),
             disk_free_bytes: known(&self.sizes.free),
             spool_corrupt: self.spool_corrupt.load(Relaxed),
+            spool_gone: self.spool_gone.load(Relaxed),
+            spool_passed_over: self.spool_passed_over.load(Relaxed),
+            spool_error: self.spool_error.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone(),
             last_commit_us: self.last_commit_us.load(Relaxed),
             last_error,
             last_error_at: last_error_at.map(|time| time.to_string()),

@@ -51,6 +51,8 @@ pub(super) struct Task {
     lost: u64,
     /// Since when the database takes nothing, and the first error.
     trouble: Option<(Timestamp, String)>,
+    /// Whether a batch of this run was written.
+    wrote_own: bool,
     /// Whether the spool took nothing the last time; it is logged once.
     spool_refuses: bool,
     /// The batches that were not written, as far as one knows.
@@ -76,7 +78,10 @@ impl Task {
     pub(super) fn new(store: Store, RunKey { row, lock }: RunKey) -> Self {
         let spool = store.spool.as_ref().and_then(|(folder, most)| {
             Spool::open(folder, *most)
-                .inspect_err(|error| warn!(folder = %folder.display(), %error, "store: there is no spool"))
+                .inspect_err(|error| {
+                    warn!(folder = %folder.display(), %error, "store: there is no spool");
+                    store.counters.set_spool_error(Some(&format!("{}: {error}", folder.display())));
+                })
                 .ok()
         });
         Self {
@@ -90,6 +95,7 @@ impl Task {
             next_attempt: Instant::now(),
             lost: 0,
             trouble: None,
+            wrote_own: false,
             spool_refuses: false,
             failed: None,
             alone: 0,
@@ -106,20 +112,20 @@ impl Task {
         loop {
             let message = if next.is_some() {
                 next.take()
-            } else if self.waiting() == 0 {
-                messages.recv().await
-            } else {
+            } else if let Some(at) = self.next_attempt() {
                 tokio::select! {
                     message = messages.recv() => message,
-                    () = tokio::time::sleep_until(self.next_attempt.into()) => {
+                    () = tokio::time::sleep_until(at.into()) => {
                         self.drain().await;
                         continue;
                     }
                 }
+            } else {
+                messages.recv().await
             };
             match message {
                 Some(Message::Write(batch)) => {
-                    let is_first = self.waiting() == 0;
+                    let is_first = self.ready() == 0;
                     self.take(*batch);
                     while self.takes_more() && next.is_none() {
                         match messages.try_recv() {
@@ -141,13 +147,25 @@ impl Task {
                 None => break,
             }
         }
-        if self.waiting() > 0 {
+        if self.ready() > 0 {
             let _ = self.flush().await.inspect_err(|error| error!(error = error.chain(), "store: not all is written"));
         }
+        self.spool.iter().for_each(Spool::say_what_is_left);
     }
 
+    /// Batches that are not in the database.
     fn waiting(&self) -> usize {
         self.spool.as_ref().map_or(0, Spool::len) + self.memory.len()
+    }
+
+    /// Of these, batches that can be written as soon as the database takes them.
+    fn ready(&self) -> usize {
+        self.spool.as_ref().map_or(0, Spool::ready) + self.memory.len()
+    }
+
+    /// When there is something to try again.
+    fn next_attempt(&self) -> Option<Instant> {
+        if self.ready() > 0 { Some(self.next_attempt) } else { self.spool.as_ref().and_then(Spool::retry_at) }
     }
 
     /// Takes a batch out of the queue.
@@ -180,15 +198,11 @@ impl Task {
 
     /// Writes what waits, the oldest first, until the database refuses; then the rest goes to the spool.
     async fn drain(&mut self) {
+        if let Some(spool) = &mut self.spool {
+            spool.retry(Instant::now());
+        }
         loop {
-            let spooled = match self.spool.as_mut().map(Spool::front) {
-                Some(Ok(rows)) => rows,
-                Some(Err(error)) => {
-                    self.failed(format!("spool: {error}"));
-                    break;
-                }
-                None => None,
-            };
+            let spooled = self.spool.as_mut().and_then(Spool::front).map(|rows| self.late_or_not(rows));
             let is_spooled = spooled.is_some();
             let group = spooled.map_or_else(|| self.group(), |rows| vec![rows]);
             if group.is_empty() {
@@ -217,17 +231,13 @@ impl Task {
                     false
                 }
             };
-            if is_spooled && is_over {
-                let forgotten = self
-                    .spool
-                    .as_mut()
-                    .map(|spool| if committed.is_ok() { spool.pop_front() } else { spool.set_aside() });
-                if let Some(Err(error)) = forgotten {
-                    // The next attempt finds the batch in the database already.
-                    self.failed(format!("spool: {error}"));
-                    break;
-                }
+            if is_spooled
+                && is_over
+                && let Some(spool) = &mut self.spool
+            {
+                if committed.is_ok() { spool.pop_front() } else { spool.set_aside() }
             }
+            self.wrote_own |= is_over && !is_spooled;
             if !is_over {
                 if !is_spooled {
                     self.put_back(group);
@@ -239,16 +249,24 @@ impl Task {
         self.measure().await;
     }
 
+    /// A batch of an earlier run that could not be read before one of this run was written leaves alone what is kept once for a
+    /// sensor: that is newer by now.
+    fn late_or_not(&self, rows: BatchRows) -> BatchRows {
+        let is_late = self.wrote_own && rows.run.uuid != self.run.uuid;
+        if is_late { BatchRows { baselines: None, readings: None, ..rows } } else { rows }
+    }
+
     fn put_back(&mut self, group: Vec<BatchRows>) {
         group.into_iter().rev().for_each(|rows| self.memory.put_back(rows));
     }
 
     /// Moves what waits in memory to the disk, as far as it takes it.
     fn spill(&mut self) {
-        let mut cut = Cut::default();
+        let (mut cut, mut refused) = (Cut::default(), None);
         if let Some(spool) = &mut self.spool {
             while let Some(rows) = self.memory.front() {
                 if let Err(error) = spool.push(rows) {
+                    refused = Some(error.to_string());
                     if !std::mem::replace(&mut self.spool_refuses, true) {
                         warn!(%error, "store: the spool takes no batch; they stay in memory");
                     }
@@ -260,15 +278,12 @@ impl Task {
                 self.memory.pop();
             }
             cut.add(std::mem::take(&mut spool.cut));
-            self.store.counters.spool_corrupt.store(spool.corrupt, Relaxed);
-            self.store.counters.spool_bytes.store(spool.bytes(), Relaxed);
+            spool.note_end_of_trouble();
+            self.store.counters.note_spool(spool, refused.as_deref());
         }
         cut.add(self.memory.cut());
         let counters = &self.store.counters;
-        counters.cut_windows.fetch_add(cut.windows, Relaxed);
-        counters.cut_flows.fetch_add(cut.flows, Relaxed);
-        counters.cut_alerts.fetch_add(cut.alerts, Relaxed);
-        counters.batches_lost.fetch_add(cut.batches, Relaxed);
+        counters.add_cut(&cut);
         self.lost += cut.batches;
         counters.batches_waiting.store(self.waiting() as u64, Relaxed);
         counters.batches_in_memory.store(self.memory.len() as u64, Relaxed);
@@ -296,8 +311,7 @@ impl Task {
         let (Some(first), Some(last)) = (group.first(), group.last()) else { return Ok(()) };
         let trouble = self.trouble.as_ref().map(|(from, error)| Trouble::new(*from, events::now(), error));
         let known = self.failed.take().filter(|known| known.run == first.run.uuid && known.last >= first.number);
-        let begin = Instant::now();
-        let result = self.commit_and_verify(group, trouble.as_ref()).await;
+        let (begin, result) = (Instant::now(), self.commit_and_verify(group, trouble.as_ref()).await);
         let with_trouble = known.as_ref().is_some_and(|known| known.with_trouble);
         let Ok(are_new) = result else {
             // Those of the attempt before may be there as well.
@@ -317,22 +331,15 @@ impl Task {
             self.count(rows, is_new || known.as_ref().is_some_and(is_known));
         }
         self.failed = known.filter(|known| known.last > last.number);
-        let counters = &self.store.counters;
-        counters.last_commit_us.store(u64::try_from(begin.elapsed().as_micros()).unwrap_or(u64::MAX), Relaxed);
+        let us = u64::try_from(begin.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.store.counters.last_commit_us.store(us, Relaxed);
         Ok(())
     }
 
     /// Counts a batch that is in the database.
     fn count(&mut self, rows: &BatchRows, is_ours: bool) {
-        let counters = &self.store.counters;
         if is_ours {
-            counters.batches.fetch_add(1, Relaxed);
-            counters.windows.fetch_add(rows.windows.iter().filter(|w| w.factor == 1).count() as u64, Relaxed);
-            counters.flow_rows.fetch_add(rows.flows.len() as u64, Relaxed);
-            counters.raw_packets.fetch_add(rows.raw_packets.len() as u64, Relaxed);
-            counters.alert_rows.fetch_add(rows.alerts.len() as u64, Relaxed);
-            counters.anomaly_rows.fetch_add(rows.anomalies.len() as u64, Relaxed);
-            counters.feature_rows.fetch_add(rows.features.len() as u64, Relaxed);
+            self.store.counters.add_batch(rows);
         }
         self.batches += 1;
         self.rows += rows.flows.len() + rows.features.len() + rows.anomalies.len() + rows.raw_packets.len();
@@ -364,7 +371,7 @@ impl Task {
     }
 
     async fn retain(&mut self) {
-        if self.batches < RETAIN_BATCHES && self.rows < RETAIN_ROWS || self.waiting() > 0 {
+        if self.batches < RETAIN_BATCHES && self.rows < RETAIN_ROWS || self.ready() > 0 {
             return;
         }
         (self.batches, self.rows) = (0, 0);
@@ -376,15 +383,15 @@ impl Task {
     /// Goes on trying for some time; what still waits then is on disk where there is a spool.
     async fn flush(&mut self) -> Result<(), StoreError> {
         let deadline = Instant::now() + FLUSH_WAIT;
-        while self.waiting() > 0 {
+        while self.ready() > 0 {
             self.drain().await;
-            if self.waiting() == 0 || Instant::now() >= deadline {
+            if self.ready() == 0 || Instant::now() >= deadline {
                 break;
             }
             tokio::time::sleep(self.wait.min(LONGEST_WAIT)).await;
         }
         let last = self.store.counters.last_error().map(|(_, error)| error).unwrap_or_default();
-        match (std::mem::take(&mut self.lost), self.waiting()) {
+        match (std::mem::take(&mut self.lost), self.ready()) {
             (0, 0) => Ok(()),
             (0, waiting) => Err(StoreError::Waiting { batches: waiting as u64, last }),
             (batches, _) => Err(StoreError::Lost { batches, last }),

@@ -220,6 +220,91 @@ async fn batches_that_the_database_does_not_take_wait_on_disk_and_come_back_once
 }
 
 #[tokio::test]
+async fn a_segment_that_cannot_be_read_holds_nothing_up_and_is_stored_once_when_it_can_be() {
+    let folder = tempfile::tempdir().expect("folder");
+    let (path, spool) = (folder.path().join("nta.db"), folder.path().join("spool"));
+    let open = || async {
+        let store = Store::open(&format!("sqlite:{}", path.display())).await.expect("open");
+        store.with_spool(spool.clone(), 1 << 20)
+    };
+    let store = open().await;
+    let (writer, task) = begin(&store).await;
+    // A flow that each batch has, as it is by then, and one of its own.
+    let batch = |id| WindowBatch {
+        window: Some(window(id)),
+        flows: vec![flow(900, 100 + id, id), flow(id, 100 + id, 1)],
+        ..WindowBatch::default()
+    };
+    rename(&path, "hosts", "away").await;
+    for id in 1..=3 {
+        writer.send(batch(id)).await.expect("send");
+    }
+    writer.shutdown().await.expect_err("they wait");
+    task.await.expect("the writer ends");
+    store.close().await;
+    rename(&path, "away", "hosts").await;
+
+    let (second, away) = (spool.join(format!("{:020}.seg", 2)), spool.join("away"));
+    std::fs::rename(&second, &away).expect("moved");
+    std::fs::create_dir(&second).expect("a folder in its place");
+    let store = open().await;
+    let (writer, task) = begin(&store).await;
+    writer.send(batch(4)).await.expect("send");
+    writer.flush().await.expect("the database takes what can be read");
+    let packets = |windows: WindowPage| windows.items.iter().map(|w| w.packets).collect::<Vec<_>>();
+    let windows = store.windows(&WindowFilter::default(), WindowSort::Time, FIRST_PAGE).await.expect("windows");
+    assert_eq!(packets(windows), [1, 3, 4]);
+    let stats = store.stats();
+    assert!(!stats.failing && stats.batches_lost == 0, "{stats:?}");
+    assert_eq!((stats.batches_waiting, stats.spool_passed_over, stats.batches_in_memory), (1, 1, 0));
+    assert!(stats.spool_error.is_some_and(|reason| reason.contains("00002.seg")));
+    writer.shutdown().await.expect("nothing else waits");
+    task.await.expect("the writer ends");
+    store.close().await;
+
+    std::fs::remove_dir(&second).expect("out of the way");
+    std::fs::copy(&away, &second).expect("back");
+    for _ in 0..2 {
+        let store = open().await;
+        let (writer, task) = begin(&store).await;
+        writer.shutdown().await.expect("flush");
+        task.await.expect("the writer ends");
+        let windows = store.windows(&WindowFilter::default(), WindowSort::Time, FIRST_PAGE).await.expect("windows");
+        assert_eq!(packets(windows), [1, 2, 3, 4], "late, and once");
+        let flows = store.last_flows(10).await.expect("flows");
+        let shared: Vec<u64> = flows.iter().filter(|f| f.id.0 == 900).map(|f| f.originator.sent.packets).collect();
+        assert!(shared.contains(&3) && !shared.contains(&2), "the newer state stays: {shared:?}");
+        assert!(store.stats().spool_error.is_none() && store.stats().batches_waiting == 0);
+        store.close().await;
+        // As if it could not have been removed.
+        std::fs::copy(&away, &second).expect("there again");
+    }
+}
+
+#[tokio::test]
+async fn batches_of_a_spool_that_somebody_removed_are_counted_as_lost() {
+    let folder = tempfile::tempdir().expect("folder");
+    let (path, spool) = (folder.path().join("nta.db"), folder.path().join("spool"));
+    let store = Store::open(&format!("sqlite:{}", path.display())).await.expect("open");
+    let store = store.with_spool(spool.clone(), 1 << 20);
+    let (writer, _task) = begin(&store).await;
+    let batch = |id| WindowBatch { window: Some(window(id)), flows: vec![flow(id, 9, 1)], ..WindowBatch::default() };
+    rename(&path, "hosts", "away").await;
+    for id in 1..=2 {
+        writer.send(batch(id)).await.expect("send");
+    }
+    writer.flush().await.expect_err("they wait");
+    std::fs::remove_dir_all(&spool).expect("removed");
+    rename(&path, "away", "hosts").await;
+    writer.send(batch(3)).await.expect("send");
+    let error = writer.flush().await.expect_err("two are lost");
+    assert!(matches!(error, StoreError::Lost { batches: 2, .. }), "{error}");
+    let stats = store.stats();
+    assert_eq!((stats.batches_lost, stats.cut_windows, stats.cut_flows), (2, 2, 2));
+    assert_eq!((stats.spool_gone, stats.spool_corrupt, stats.windows), (2, 0, 1));
+}
+
+#[tokio::test]
 async fn a_database_file_that_is_deleted_is_made_again_and_nothing_after_it_is_lost() {
     let folder = tempfile::tempdir().expect("folder");
     let path = folder.path().join("nta.db");

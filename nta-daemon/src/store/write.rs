@@ -3,7 +3,7 @@
 use super::cut::rejoined;
 use super::db::{Conn, Database, Query, Value};
 use super::rows::{BatchRows, RunRow, VectorRow};
-use super::{StoreError, alert_write, anomaly_write, flow_write, runs, to_sql, totals, window_write};
+use super::{StoreError, alert_write, anomaly_write, flow_write, late, runs, to_sql, totals, window_write};
 use nta_core::domain::Timestamp;
 
 /// A time in which the database took nothing, which is logged with the first batch that it takes again.
@@ -54,7 +54,7 @@ pub(super) async fn commit(
 /// Writes a batch. `false` when it is there already.
 async fn write(conn: &mut Conn, batch: &BatchRows, trouble: Option<&Trouble>) -> Result<bool, StoreError> {
     let error = StoreError::query("runs");
-    let run = run_id(conn, &batch.run).await?;
+    let (run, last) = run_and_last(conn, &batch.run).await?;
     let last_ns = batch.end_ns();
     let taken = conn
         .execute(
@@ -69,9 +69,18 @@ async fn write(conn: &mut Conn, batch: &BatchRows, trouble: Option<&Trouble>) ->
         )
         .await
         .map_err(error)?;
-    if taken == 0 {
+    let rest;
+    let batch = if taken > 0 {
+        if batch.number > last + 1 {
+            late::note(conn, &batch.run.uuid, last + 1, batch.number - 1).await?;
+        }
+        batch
+    } else if late::fill(conn, &batch.run.uuid, batch.number).await? {
+        rest = late::rest(conn, run, batch).await?;
+        &rest
+    } else {
         return Ok(false);
-    }
+    };
     let trouble =
         trouble.map(|Trouble { to_ns, body }| Event { time_ns: *to_ns, kind: "store_trouble", body: body.clone() });
     let mut events: Vec<Event> = trouble.into_iter().collect();
@@ -97,10 +106,15 @@ async fn write(conn: &mut Conn, batch: &BatchRows, trouble: Option<&Trouble>) ->
 
 /// The run's number; its row is inserted where there is none.
 pub(super) async fn run_id(conn: &mut Conn, run: &RunRow) -> Result<i64, StoreError> {
+    run_and_last(conn, run).await.map(|(id, _)| id)
+}
+
+/// The run's number, and that of its newest batch; its row is inserted where there is none.
+async fn run_and_last(conn: &mut Conn, run: &RunRow) -> Result<(i64, i64), StoreError> {
     let error = StoreError::query("runs");
-    let known = Query::new("SELECT id FROM runs WHERE uuid = $1").bind(run.uuid.clone());
+    let known = Query::new("SELECT id, last_batch FROM runs WHERE uuid = $1").bind(run.uuid.clone());
     if let Some(row) = conn.fetch_optional(known).await.map_err(&error)? {
-        return row.first().map_err(error);
+        return Ok((row.int("id").map_err(&error)?, row.int("last_batch").map_err(error)?));
     }
     let insert = Query::new(
         "INSERT INTO runs (started_ns, mode, source, version, uuid, sensor, analysis, last_ns) \
@@ -115,7 +129,7 @@ pub(super) async fn run_id(conn: &mut Conn, run: &RunRow) -> Result<i64, StoreEr
     .bind(run.analysis.clone());
     let id = conn.number(insert).await.map_err(error)?;
     log(conn, id, &[Event { time_ns: run.started_ns, kind: "run_begun", body: "{}".to_owned() }]).await?;
-    Ok(id)
+    Ok((id, 0))
 }
 
 /// An entry of the event log.

@@ -36,9 +36,10 @@ const CLOCK_PLACES: &[&str] = &[
     "nta-daemon/src/app",
     "nta-daemon/src/pipeline",
     "nta-daemon/src/capture",
-    "nta-daemon/src/replay",     // its pace
-    "nta-daemon/src/store/task", // its own cost
-    "nta-daemon/src/sink/store", // when baselines are saved
+    "nta-daemon/src/replay",      // its pace
+    "nta-daemon/src/store/spool", // when to try again
+    "nta-daemon/src/store/task",  // its own cost
+    "nta-daemon/src/sink/store",  // when baselines are saved
     "nta-daemon/src/api/state",
     "nta-daemon/src/telemetry",
     "nta-daemon/benches/",

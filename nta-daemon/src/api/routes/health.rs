@@ -74,6 +74,12 @@ pub(in crate::api) async fn get(_: Query<()>, State(state): State<ApiState>) -> 
                 "store: the database takes no writes (last tried at {last}), {waiting} batches wait on disk"
             ));
         }
+        if let Some(reason) = store.spool_error {
+            let left = store.spool_passed_over;
+            reasons.push(format!(
+                "store: the spool cannot be read or changed ({reason}), {left} batches in it wait until it can"
+            ));
+        }
         let status = if reasons.is_empty() { "ok" } else { "degraded" };
         return Json(Health { status, reasons, about }).into_response();
     }

@@ -175,6 +175,10 @@ impl Snapshot {
         let in_memory = store.batches_in_memory as f64;
         page.one("store_batches_in_memory", "Of these, batches that no disk keeps", GAUGE, in_memory)?;
         page.one("store_spool_bytes", "Bytes of the spool", GAUGE, store.spool_bytes as f64)?;
+        let gone = store.spool_gone as f64;
+        page.one("store_spool_gone", "Segments of the spool that somebody removed: lost", COUNTER, gone)?;
+        let passed_over = store.spool_passed_over as f64;
+        page.one("store_spool_passed_over", "Batches in the spool that cannot be read now", GAUGE, passed_over)?;
         for (name, help, bytes) in [
             ("store_database_bytes", "Bytes of the database", store.database_bytes),
             ("store_wal_bytes", "Bytes of the write-ahead log", store.wal_bytes),
