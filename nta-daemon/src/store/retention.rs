@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use crate::config::StoreConfig;
 
 use super::db::{Dialect, Query};
-use super::{Store, StoreError, from_sql, to_sql, totals};
+use super::{Store, StoreError, events, from_sql, to_sql, totals};
 
 /// How much is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +29,8 @@ pub struct Retention {
     /// Rows that are this much older than the time that was reached, in nanoseconds, are deleted; `None` keeps them. Measured
     /// against stored windows and not the clock, so that the replay of an old capture is not deleted at once.
     pub max_age_ns: Option<u64>,
-    /// A time is reached once so many windows begin later. A clock that is years ahead for a moment ages nothing.
+    /// A time is reached once so many windows begin later, of which none lies in the future: neither a clock that is years ahead for a
+    /// moment nor a capture of such a clock ages anything.
     pub reached_windows: u64,
     /// Bytes that rows may take in a database file; beyond it the oldest flows, features, heads and windows go.
     pub max_bytes: Option<u64>,
@@ -68,6 +69,8 @@ impl Default for Retention {
     }
 }
 
+/// So far ahead of this machine's clock another's may be: a day.
+const TOLERANCE_NS: i64 = 86_400_000_000_000;
 /// Rows deleted in one transaction, so that neither the writer nor another process waits long.
 const DELETE_ROWS: i64 = 10_000;
 /// Rows of each large table deleted in one round to make the database smaller, and rounds in a row.
@@ -89,10 +92,34 @@ macro_rules! oldest_ids {
     };
 }
 
+/// Deletes what lies in the future, the furthest first, while there are more than `$1`, at most `$2`.
+macro_rules! later {
+    ($table:literal, $total:literal) => {
+        concat!(
+            "DELETE FROM ",
+            $table,
+            " WHERE number IN (SELECT number FROM ",
+            $table,
+            " WHERE last_ns > future_ns ORDER BY last_ns DESC, number LIMIT (SELECT CASE WHEN value <= $1 THEN 0 \
+             WHEN value - $1 < $2 THEN value - $1 ELSE $2 END FROM totals WHERE name = '",
+            $total,
+            "'))"
+        )
+    };
+}
+
 impl Store {
     /// Deletes what is too much or too old.
     pub(super) async fn retain(&self) -> Result<(), StoreError> {
         self.check_totals().await?;
+        let future_ns = to_sql(events::now().as_nanos()).saturating_add(TOLERANCE_NS);
+        // What a wrong clock put into the future would never be the oldest.
+        for (table, sql, most) in [
+            ("flows", later!("flows", "flows"), self.retention.max_flows),
+            ("detected_alerts", later!("detected_alerts", "alerts"), self.retention.max_alerts),
+        ] {
+            self.delete(table, &sql.replace("future_ns", &future_ns.to_string()), to_sql(most)).await?;
+        }
         for (table, sql, most) in [
             // Ids count up without gaps but at the old end, so that no row needs to be counted.
             ("windows", oldest_ids!("windows"), self.retention.max_windows),
@@ -131,8 +158,9 @@ impl Store {
         self.shrink().await?;
         self.give_back().await?;
         let Some(age_ns) = self.retention.max_age_ns else { return Ok(()) };
-        let query = Query::new("SELECT start_ns FROM windows ORDER BY start_ns DESC LIMIT 1 OFFSET $1");
-        let query = query.bind(to_sql(self.retention.reached_windows));
+        let query =
+            Query::new("SELECT start_ns FROM windows WHERE start_ns <= $1 ORDER BY start_ns DESC LIMIT 1 OFFSET $2");
+        let query = query.bind(future_ns).bind(to_sql(self.retention.reached_windows));
         let reached: Vec<i64> = self.read("windows", query, |row| Ok(row.first()?)).await?;
         let Some(before_ns) = reached.first().and_then(|reached| reached.checked_sub(to_sql(age_ns))) else {
             return Ok(());
@@ -168,12 +196,12 @@ impl Store {
         Ok(())
     }
 
-    async fn delete(&self, table: &'static str, sql: &'static str, limit: i64) -> Result<(), StoreError> {
+    async fn delete(&self, table: &'static str, sql: &str, limit: i64) -> Result<(), StoreError> {
         while to_sql(self.delete_once(table, sql, limit).await?) == DELETE_ROWS {}
         Ok(())
     }
 
-    async fn delete_once(&self, table: &'static str, sql: &'static str, limit: i64) -> Result<u64, StoreError> {
+    async fn delete_once(&self, table: &'static str, sql: &str, limit: i64) -> Result<u64, StoreError> {
         let deleted = match table {
             "windows" => &self.counters.windows_deleted,
             "raw_packets" => &self.counters.raw_packets_deleted,

@@ -152,6 +152,17 @@ async fn retention_deletes_the_oldest_first() {
     store.retain().await.expect("retention by age");
     let windows = store.windows(&WindowFilter::default(), WindowSort::Time, FIRST_PAGE).await.expect("windows");
     assert_eq!(windows.items.len(), 4, "nothing has aged by it");
+    let store = store.with_retention(Retention { max_flows: 2, ..by_age(0) });
+    let mut late = flow(6, 1, 1);
+    late.last = late.last.plus(100 * 365 * 86_400 * S);
+    let flows = vec![late, flow(7, 99, 1)];
+    writer.send(WindowBatch { flows, ..WindowBatch::default() }).await.expect("send");
+    writer.flush().await.expect("flush");
+    store.retain().await.expect("retention by age");
+    let windows = store.windows(&WindowFilter::default(), WindowSort::Time, FIRST_PAGE).await.expect("windows");
+    assert_eq!(windows.items.len(), 4, "nor by windows of the future, however many");
+    let flows = store.last_flows(10).await.expect("flows");
+    assert!(flows.iter().all(|flow| flow.id.0 != 6), "what lies in the future goes first: {flows:?}");
 }
 
 #[tokio::test]
