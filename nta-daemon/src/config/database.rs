@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use sqlx::postgres::PgConnectOptions;
 use sqlx::sqlite::SqliteConnectOptions;
 
 /// A database, by its URL. Its text is printed without the password; [`as_str`](Self::as_str) has it.
@@ -54,6 +55,14 @@ pub enum DatabaseUrlError {
     /// Nothing behind the scheme.
     #[error("{0} names no {1}")]
     Incomplete(&'static str, &'static str),
+    /// What a client of PostgreSQL refuses.
+    #[error(
+        "the postgres:// URL cannot be used: {reason}; expected postgres://USER@HOST/NAME, or postgres:///NAME?host=FOLDER&user=USER for a socket"
+    )]
+    Postgres {
+        /// Why not.
+        reason: String,
+    },
     /// What SQLite's own options refuse.
     #[error("{url}: {reason}")]
     Sqlite {
@@ -146,6 +155,14 @@ impl FromStr for DatabaseUrl {
             if rest.is_empty() {
                 return Err(DatabaseUrlError::Incomplete("postgres://", "server"));
             }
+            if let Err(error) = PgConnectOptions::from_str(text) {
+                // The URL itself may hold a password.
+                let reason = match &error {
+                    sqlx::Error::Configuration(reason) => reason.to_string(),
+                    other => other.to_string(),
+                };
+                return Err(DatabaseUrlError::Postgres { reason });
+            }
             DatabaseKind::Postgres
         } else {
             // Only the scheme: the rest may hold a password.
@@ -216,6 +233,8 @@ mod tests {
             ("sqlite:nta\0.db", "NUL"),
             ("sqlite:nta%00.db", "NUL"),
             ("postgres://", "names no server"),
+            ("postgres://nta:secret@/nta?host=/run/postgresql", "empty host"),
+            ("postgres://nta:secret@db:port/nta", "port"),
         ] {
             let error = url.parse::<DatabaseUrl>().expect_err(url).to_string();
             assert!(error.contains(said) && !error.contains("secret"), "{error}");
@@ -241,8 +260,8 @@ mod tests {
         for (url, shown) in [
             ("postgres://nta:p@ss@db.example/nta?password=secret", "postgres://nta@db.example/nta"),
             (
-                "postgres://nta:secret@/nta?host=/run/pg&p%61ssword=x&sslmode=require",
-                "postgres://nta@/nta?host=/run/pg&sslmode=require",
+                "postgres://nta:secret@db/nta?host=/run/pg&p%61ssword=x&sslmode=require",
+                "postgres://nta@db/nta?host=/run/pg&sslmode=require",
             ),
             ("postgres://db.example/nta?user=a&passfile=x&password", "postgres://db.example/nta?user=a"),
             ("postgresql://nta@db.example:5433/nta", "postgresql://nta@db.example:5433/nta"),
