@@ -315,11 +315,20 @@ impl Spool {
             index += 1;
         }
         while self.bytes > self.max_bytes && self.ready() > 1 {
-            if let Some(rows) = self.front() {
+            let rows = self.front();
+            // Those before the newest may have been passed over.
+            let Some(index) = self.index().filter(|_| self.ready() > 1) else { return };
+            let path = self.path(self.segments[index].number);
+            if let Err(error) = fs::remove_file(&path)
+                && error.kind() != io::ErrorKind::NotFound
+            {
+                // To give up others would make no room either.
+                return self.note(&path, "removed, although the spool is full", &error);
+            }
+            if let Some(rows) = rows {
                 self.cut.count(&rows);
             }
-            // What cannot be removed takes its room all the same, and is given up for this process.
-            self.pop_front();
+            self.forget(index);
         }
     }
 
