@@ -19,6 +19,7 @@ mod stdin;
 mod tcp;
 mod text;
 mod time;
+mod together;
 mod unanswered;
 mod visibility;
 mod wrapped;

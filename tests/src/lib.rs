@@ -11,6 +11,7 @@ pub mod netns;
 pub mod packet;
 pub mod pcap;
 pub mod pool;
+pub mod postgres;
 pub mod process;
 pub mod served;
 pub mod tshark;

@@ -1,6 +1,7 @@
 //! `Config -> App::build -> run -> drain`: the one owner of every task (capture or replay, store writer, HTTP server) and of
 //! the token that ends them. What can be refused is tried in [`App::build`], before the network is touched.
 
+mod analysis;
 mod refusal;
 mod run;
 mod signals;
@@ -22,6 +23,8 @@ use nta_core::baseline::{BaselineConfig, Baselines, Import};
 use nta_core::domain::{IdentityScope, Mode, Readings, Resume, RunId, SensorId, Status};
 use nta_core::window::Lengths;
 
+pub use analysis::Analysis;
+use analysis::Looked;
 pub use run::{Hangup, Task, Work};
 pub use signals::{Signal, Signals};
 
@@ -96,17 +99,6 @@ pub struct Plan {
     pub analysis: Option<Analysis>,
 }
 
-/// Captures with the settings that they are analysed with.
-#[derive(Clone, Debug)]
-pub struct Analysis {
-    /// Hash of all captures and of the settings.
-    pub key: String,
-    /// SHA-256, name and bytes of each capture.
-    pub captures: Vec<(String, String, u64)>,
-    /// Whether it is stored once more beside what is there.
-    pub again: bool,
-}
-
 /// An open database with its writer, and a bound listener: everything that can be refused was tried.
 pub struct App {
     /// The address that is listened on.
@@ -124,8 +116,9 @@ pub struct App {
     run: [u8; 16],
     /// The run whose rows are served: in a replay of what is known, that of before.
     data: [u8; 16],
-    /// That no other daemon captures for this sensor with this database, until the App is gone.
-    lease: Option<(Lease, String)>,
+    /// That no other daemon captures for this sensor with this database, until the App is gone; in a replay, that no other
+    /// process stores the same analysis, until it is stored.
+    lease: Option<Lease>,
     store: Store,
     /// Whether this analysis is in the database already: what comes of it is not stored again.
     is_known: bool,
@@ -159,26 +152,12 @@ impl App {
         };
         let mut lease = None;
         if plan.mode == Mode::Live {
-            lease = Some((store.lease(&sensor).await?, sensor.clone()));
+            lease = Some(store.lease(&sensor).await?);
             if let Some((folder, most)) = config.store.spool(store.path(), &sensor) {
                 store = store.with_spool(folder, most);
             }
         }
-        let mut new = None;
-        let (mut is_known, mut earlier, mut data) = (false, 0, None);
-        if let Some(Analysis { key, captures, again }) = plan.analysis {
-            match store.completed_analysis(&key).await?.filter(|_| !again) {
-                Some((started, run)) => {
-                    (is_known, data) = (true, Some(run));
-                    tracing::info!(%started, "analysed before with these settings: the database has it (--again stores it once more)");
-                }
-                None => {
-                    earlier = store.completed_analyses(&key).await?;
-                    store.note_captures(&key, &captures, clock::now()).await?;
-                    new = Some(key);
-                }
-            }
-        }
+        let Looked { new, known: data, earlier, lease: analysing } = analysis::look_up(&store, plan.analysis).await?;
         let run = Run {
             started: clock::now(),
             mode: plan.mode,
@@ -213,9 +192,9 @@ impl App {
             before,
             run: uuid,
             data: data.unwrap_or(uuid),
-            lease,
+            lease: lease.or(analysing),
             store,
-            is_known,
+            is_known: data.is_some(),
             again: earlier,
             writer,
             write_task,

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::{App, AppError, Signal, Signals, StoreOutput};
 use crate::api::{self, AllowedHosts, AnalysisAccess, ApiState};
 use crate::pipeline::baselines::BaselineHandle;
-use crate::store::StoreStats;
+use crate::store::{StoreError, StoreStats};
 use nta_core::domain::{IdentityScope, Mode, Status};
 
 /// How long a shutdown waits for the capture, and for the store.
@@ -68,7 +68,7 @@ impl App {
             stop: self.stop.clone(),
         };
         let mut lease = match self.lease.take() {
-            Some((lease, sensor)) => tokio::spawn(lease.keep(self.store.clone(), sensor)),
+            Some(lease) => tokio::spawn(lease.keep(self.store.clone())),
             None => tokio::spawn(std::future::pending()),
         };
         let mut working = tokio::task::spawn_blocking(move || work(task));
@@ -89,6 +89,8 @@ impl App {
                     Ok(work) if work.serves_on() => {
                         done = Some(work);
                         self.flush().await;
+                        // What was analysed is stored: others that wait for it answer from it.
+                        give_back(std::mem::replace(&mut lease, tokio::spawn(std::future::pending()))).await;
                         self.say_where("serving what was found; stop with Ctrl-C");
                     }
                     Ok(work) => {
@@ -136,7 +138,7 @@ impl App {
             }
         }
         let lost = self.drain(Some(server)).await.err();
-        lease.abort();
+        give_back(lease).await;
         match (failed.or(late).or(lost), done) {
             (None, Some(work)) => Ok(work),
             (error, _) => Err(error.unwrap_or(AppError::Stopped { task: "the capture" })),
@@ -230,6 +232,12 @@ impl App {
 /// the way was said when it was lost; of a replay the stored analysis is not what was printed.
 const fn not_stored(stats: &StoreStats, is_replay: bool) -> u64 {
     stats.batches_in_memory + stats.queue_length + if is_replay { stats.batches_lost } else { 0 }
+}
+
+/// Ends who looks after a lease, and waits until it is free.
+async fn give_back(lease: JoinHandle<StoreError>) {
+    lease.abort();
+    let _aborted = lease.await;
 }
 
 /// The text of a panic is for the log alone.

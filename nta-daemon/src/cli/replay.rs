@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::output::{Collected, OutputOptions, Plot};
 use super::settings::DatabaseFlag;
 use super::{EXIT_INCOMPLETE, EXIT_USAGE, Tasks, fail, inputs};
-use crate::app::{App, Plan, Signals, Task, Work};
+use crate::app::{App, Plan, Signal, Signals, Task, Work};
 use crate::capture::clock;
 use crate::config::{Config, DatabaseUrl};
 use crate::model_loader;
@@ -323,7 +323,12 @@ async fn with_store(
         status: status(engine.as_ref()),
         analysis,
     };
-    let app = match App::build(&config, plan).await {
+    let app = tokio::select! {
+        app = App::build(&config, plan) => app,
+        // It may wait for another process.
+        name = stopped(&mut signals) => return fail(EXIT_INCOMPLETE, &format_args!("{name}: stopped before it began")),
+    };
+    let app = match app {
         Ok(app) => app,
         Err(error) => return fail(1, &error),
     };
@@ -343,6 +348,15 @@ async fn with_store(
     match app.run(work, &mut signals, &mut hangup).await {
         Ok(Replayed { code, .. }) => code,
         Err(error) => fail(1, &error),
+    }
+}
+
+/// Waits for a signal that asks for the end.
+async fn stopped(signals: &mut Signals) -> &'static str {
+    loop {
+        if let Signal::Stop(name) = signals.next().await {
+            return name;
+        }
     }
 }
 

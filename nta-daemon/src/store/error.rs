@@ -94,6 +94,12 @@ pub enum StoreError {
         /// The sensor.
         sensor: String,
     },
+    /// Another process analyses the same captures.
+    #[error("{holder}: another process analyses the same captures with these settings into this database")]
+    Analysed {
+        /// What holds it.
+        holder: String,
+    },
     /// The lease cannot be taken.
     #[error("the lease `{what}` cannot be taken: {source}")]
     Lease {

@@ -151,6 +151,8 @@ mod detection_tests;
 #[cfg(test)]
 mod fault_tests;
 #[cfg(test)]
+mod lease_tests;
+#[cfg(test)]
 mod list_tests;
 #[cfg(test)]
 mod plan_tests;

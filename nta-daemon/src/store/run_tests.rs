@@ -326,7 +326,7 @@ async fn a_lost_lease_is_taken_again_or_the_daemon_that_took_it_is_named_on_sqli
     let path = folder.path().join("nta.db");
     let store = Store::open(&format!("sqlite:{}", path.display())).await.expect("open");
     let lease = store.lease("gw").await.expect("free");
-    let mut kept = tokio::spawn(lease.keep(store.clone(), "gw".to_owned()));
+    let mut kept = tokio::spawn(lease.keep(store.clone()));
     let lock = folder.path().join("nta.db.gw.lock");
     // Removed: taken again.
     std::fs::remove_file(&lock).expect("removed");
@@ -351,7 +351,7 @@ async fn a_lost_session_is_noticed_and_the_lease_taken_again_on_postgresql() {
     let Some(server) = Server::start(test) else { return };
     let store = server.open().await;
     let lease = store.lease("gw").await.expect("free");
-    let mut kept = tokio::spawn(lease.keep(store.clone(), "gw".to_owned()));
+    let mut kept = tokio::spawn(lease.keep(store.clone()));
     // The server's process behind the session that holds it; 0 while none does.
     let holders = "SELECT coalesce(max(pid), 0)::BIGINT FROM pg_locks WHERE locktype = 'advisory' AND granted";
     let holder = || async { store.read("runs", Query::new(holders), |row| Ok(row.first()?)).await.expect("holder")[0] };

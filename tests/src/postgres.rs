@@ -1,0 +1,80 @@
+//! A PostgreSQL server of a test's own, from Debian's package.
+
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use crate::netns::wait_for;
+
+const BINARIES: &str = "/usr/lib/postgresql/15/bin";
+/// The user `nobody`: the server refuses root.
+const NOBODY: u32 = 65534;
+
+/// A server on a socket in a temporary folder; stopped when dropped.
+pub struct Postgres {
+    child: Child,
+    folder: tempfile::TempDir,
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        let _ended = self.child.kill();
+        let _waited = self.child.wait();
+    }
+}
+
+impl Postgres {
+    /// Whether the package is there.
+    pub fn is_installed() -> bool {
+        Path::new(BINARIES).join("initdb").exists()
+    }
+
+    /// Starts one and waits until it answers.
+    pub fn start() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let metadata = std::fs::metadata(folder.path()).expect("the folder");
+        let is_root = std::os::unix::fs::MetadataExt::uid(&metadata) == 0;
+        if is_root {
+            std::os::unix::fs::chown(folder.path(), Some(NOBODY), Some(NOBODY)).expect("chown");
+        }
+        let command = |name: &str| {
+            let mut command = Command::new(Path::new(BINARIES).join(name));
+            command.current_dir(folder.path()).stdout(Stdio::null()).stderr(Stdio::null());
+            if is_root {
+                command.uid(NOBODY).gid(NOBODY);
+            }
+            command
+        };
+        let data = folder.path().join("data");
+        let mut made = command("initdb");
+        made.arg("-D").arg(&data).args(["-A", "trust", "-U", "nta", "-E", "UTF8", "--no-sync"]);
+        assert!(made.status().expect("initdb").success(), "initdb");
+        let mut server = command("postgres");
+        server.arg("-D").arg(&data).arg("-k").arg(folder.path());
+        server.args(["-c", "fsync=off", "-c", "listen_addresses="]);
+        let server = Self { child: server.spawn().expect("postgres"), folder };
+        wait_for("PostgreSQL", Duration::from_secs(60), || server.ask("SELECT 1").ok());
+        server
+    }
+
+    /// Its address, as `--database` takes it.
+    pub fn url(&self) -> String {
+        format!("postgres:///postgres?host={}&user=nta", self.folder.path().display())
+    }
+
+    /// The lines that a statement answers, or what psql says against it.
+    ///
+    /// # Errors
+    /// When the server does not answer or refuses it.
+    pub fn ask(&self, sql: &str) -> Result<Vec<String>, String> {
+        let mut psql = Command::new(Path::new(BINARIES).join("psql"));
+        psql.args(["-U", "nta", "-d", "postgres", "-At", "-c", sql, "-h"]).arg(self.folder.path());
+        let output = psql.output().expect("psql");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        if !output.status.success() {
+            return Err(text(&output.stderr));
+        }
+        Ok(text(&output.stdout).lines().map(str::to_owned).collect())
+    }
+}
