@@ -21,6 +21,8 @@ const HOSTS_OF_A_BATCH: usize = 2000;
 const PROFILE_FLOWS: i64 = 10_000;
 /// Sensors whose rows of a host are read.
 const MOST_SENSORS: i64 = 1000;
+/// A host, and who is at the other end.
+const ENDS: [(&str, &str); 2] = [("orig_addr", "resp_addr"), ("resp_addr", "orig_addr")];
 const TABLE: &str = "hosts";
 const HOSTS: Listed = Listed { table: TABLE, columns: "*", order: "bytes", id: "number" };
 
@@ -266,7 +268,7 @@ impl Store {
     ) -> Result<Vec<TrafficShare>, StoreError> {
         self.read(
             "flows",
-            self.shares_query(["peer", "0", "min(is_responder)", "", "peer"], address, sensor, most),
+            self.shares_query(["peer", "0", "min(is_responder)", "", "peer"], ENDS, address, sensor, most),
             |row| share(row, host_of(row, "what")?),
         )
         .await
@@ -283,14 +285,31 @@ impl Store {
         // TCP, UDP, SCTP, UDP-Lite.
         let with_ports = " AND proto IN (6, 17, 132, 136)";
         let words = ["port", "min(proto)", "min(is_responder)", with_ports, "port, proto, is_responder"];
-        let query = self.shares_query(words, address, sensor, most);
+        let query = self.shares_query(words, ENDS, address, sensor, most);
         self.read("flows", query, |row| share(row, row.small::<u16>("what")?.to_string())).await
     }
 
-    /// All words come from this file, never from a client.
+    /// The hosts that a translated address stands for, those with the most bytes in its newest flows.
+    pub async fn stands_for(
+        &self,
+        address: IpAddr,
+        sensor: Option<&str>,
+        most: u32,
+    ) -> Result<Vec<TrafficShare>, StoreError> {
+        let words = ["peer", "0", "min(is_responder)", "", "peer"];
+        let ends = [("orig_nat_addr", "orig_addr"), ("resp_nat_addr", "resp_addr")];
+        self.read("flows", self.shares_query(words, ends, address, sensor, most), |row| {
+            share(row, host_of(row, "what")?)
+        })
+        .await
+    }
+
+    /// Of an address's flows, in which it is in the first column of one of these pairs and what it is asked about in the
+    /// second. All words come from this file, never from a client.
     pub(super) fn shares_query(
         &self,
         [what, proto, is_responder, filter, group]: [&str; 5],
+        ends: [(&str, &str); 2],
         host: IpAddr,
         sensor: Option<&str>,
         most: u32,
@@ -300,10 +319,8 @@ impl Store {
              count(*) AS flows, {} AS bytes FROM (SELECT * FROM (",
             sum(self.database.dialect(), "bytes")
         ));
-        for (index, (own, peer, side)) in
-            [("orig_addr", "resp_addr", 0), ("resp_addr", "orig_addr", 1)].iter().enumerate()
-        {
-            query.push(if index == 0 { "" } else { ") AS a UNION ALL SELECT * FROM (" });
+        for (side, (own, peer)) in ends.iter().enumerate() {
+            query.push(if side == 0 { "" } else { ") AS a UNION ALL SELECT * FROM (" });
             query.push(format_args!(
                 "SELECT run_id, {peer} AS peer, resp_port AS port, proto, {side} AS is_responder, \
                  orig_bytes + resp_bytes - coalesce(orig_opened_bytes, 0) - coalesce(resp_opened_bytes, 0) AS bytes \

@@ -81,6 +81,38 @@ async fn hosts_are_summed_over_flows_and_each_has_a_profile() {
 }
 
 #[tokio::test]
+async fn a_translated_address_says_which_hosts_it_stands_for() {
+    let app = App::with(0, 0).await;
+    let outside = "203.0.113.1:40000".parse().ok();
+    let mut masqueraded = vec![flow(1), flow(2), flow(3)];
+    for flow in &mut masqueraded {
+        flow.originator.translated = outside;
+    }
+    masqueraded[2].originator.address = [10, 0, 0, 7].into();
+    let mut forwarded = flow(4);
+    forwarded.originator.address = [198, 51, 100, 9].into();
+    forwarded.responder.translated = "203.0.113.1:8080".parse().ok();
+    app.write(None, masqueraded.into_iter().chain([forwarded]).collect()).await;
+    let (status, _, body) = app.get("/api/hosts/203.0.113.1").await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
+    let detail = parse(&body)["detail"].to_string();
+    for host in ["10.0.0.1", "10.0.0.2", "10.0.0.7"] {
+        assert!(detail.contains(host), "{detail}");
+    }
+    // The gateway's own traffic makes it a host, and it stands for the others all the same.
+    let mut own = flow(5);
+    own.originator.address = [203, 0, 113, 1].into();
+    app.write(None, vec![own]).await;
+    let gateway = app.json("/api/hosts/203.0.113.1").await;
+    let stands_for = gateway["stands_for"].as_array().expect("hosts");
+    let found: Vec<_> = stands_for.iter().map(|host| (&host["address"], &host["flows"])).collect();
+    let one = Value::from(1);
+    assert_eq!(found, [(&"10.0.0.1".into(), &Value::from(2)), (&"10.0.0.2".into(), &one), (&"10.0.0.7".into(), &one)]);
+    assert_eq!(gateway["flows"], 1);
+    assert_eq!(app.json("/api/hosts/10.0.0.1").await["stands_for"], json!([]));
+}
+
+#[tokio::test]
 async fn features_are_listed_by_name() {
     let app = App::with(0, 0).await;
     let row = |host: u8, start: u64, length: u64| FeatureRow {

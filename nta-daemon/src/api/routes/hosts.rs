@@ -69,6 +69,9 @@ pub(in crate::api) struct HostProfile {
     baseline: Option<HostBaselineJson>,
     /// The ten newest alerts about it.
     alerts: Vec<AlertItem>,
+    /// Where a gateway translates: the ten hosts with the most bytes whose flows have this address as `source_nat` or
+    /// `destination_nat`. They are counted under their own addresses, and none of it here.
+    stands_for: Vec<PeerJson>,
 }
 
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -188,7 +191,8 @@ parameters! {
     params(InPath<IpAddr>, HostQuery),
     responses(
         (status = 200, description = "The profile.", body = HostProfile),
-        (status = 404, description = "No stored flow has this host, or what is stored of it cannot be read; `detail` says which.",
+        (status = 404, description = "No stored flow has this host, it is an address that a gateway translates others to \
+            (which hosts it stands for is said), or what is stored of it cannot be read; `detail` says which.",
             body = Problem,
             content_type = "application/problem+json"),
     )
@@ -201,8 +205,8 @@ pub(in crate::api) async fn one(
     let sensor = sensor.map(|sensor| sensor.0);
     let rows = state.store.host(address, sensor.as_deref()).await?;
     let totals = rows.into_iter().reduce(|sum, row| sum.and(&row));
-    let totals =
-        totals.ok_or_else(|| ApiError::NotFound { detail: format!("no stored flow has the host {address}") })?;
+    let stands_for = state.store.stands_for(address, sensor.as_deref(), TOP).await?;
+    let totals = totals.ok_or_else(|| ApiError::NotFound { detail: unknown(address, &stands_for) })?;
     let filter = AlertFilter { host: Some(address.to_string()), sensor: sensor.clone(), ..AlertFilter::default() };
     let newest = Position { descending: true, after: None, limit: TOP };
     let alerts = state.store.alerts(&filter, AlertSort::Time, newest).await?;
@@ -214,7 +218,20 @@ pub(in crate::api) async fn one(
         top_ports: state.store.top_ports(address, sensor.as_deref(), TOP).await?.iter().map(port).collect(),
         baseline: baselines.hosts.get(&address).map(|host| baseline(host, warm_up)),
         alerts: alerts.items.into_iter().map(|stored| AlertItem::new(stored, &state)).collect(),
+        stands_for: stands_for.into_iter().map(peer).collect(),
     }))
+}
+
+/// Why an address has no profile.
+fn unknown(address: IpAddr, stands_for: &[TrafficShare]) -> String {
+    if stands_for.is_empty() {
+        return format!("no stored flow has the host {address}");
+    }
+    let hosts: Vec<&str> = stands_for.iter().map(|host| host.what.as_str()).collect();
+    format!(
+        "{address} is no host, but what a gateway translates others to; the flows are counted under their own addresses: {}",
+        hosts.join(", ")
+    )
 }
 
 /// Whether this is an address of one's own networks; `None` where it is no host's.
