@@ -178,7 +178,9 @@ impl App {
         if plan.mode == Mode::Live {
             restore(&store, &sensor, &config.baseline, &baselines).await;
         }
-        let (status, _watched) = watch::channel(Status { mode: plan.mode, ..plan.status });
+        // Whoever asks before the pipeline begins learns how long its windows will be.
+        let window_ns = config.windows.span_ns();
+        let (status, _watched) = watch::channel(Status { mode: plan.mode, window_ns, ..plan.status });
         let (config, stop) = (config.clone(), CancellationToken::new());
         Ok(Self {
             address,

@@ -13,8 +13,15 @@ use nta_core::domain::Timestamp;
 
 /// How often it is looked whether a window has ended.
 const TICK: Duration = Duration::from_millis(200);
-/// A frame that follows the clock is so old at most when it comes: `tcpdump` without `-U` writes when 4 KiB are full.
+/// The newest frame of a stream that follows the clock is so old at most when it comes.
 const MOST_BEHIND_NS: u64 = 10_000_000_000;
+/// Frames that come in blocks are up to so old: `tcpdump` without `-U` writes when 4 KiB are full. Where they are older, the
+/// clock closes no window.
+const MOST_HELD_NS: u64 = 60_000_000_000;
+/// How old frames were is remembered for this long at least, and at most twice as long: one hold-up does not last.
+const REMEMBERED_NS: u64 = 300_000_000_000;
+/// From this on the log says that frames come in blocks.
+const BLOCKS_NS: u64 = 5_000_000_000;
 /// Clocks of one machine that are read one after the other, and what a packet takes through the pipe.
 const MARGIN_NS: u64 = 500_000_000;
 
@@ -30,21 +37,46 @@ pub(super) fn wall_ns() -> u64 {
     clock::now().as_nanos()
 }
 
-/// How far the time stamps are behind the clock; `None` where they do not follow it.
+/// How far the time stamps are behind the clock.
 #[derive(Debug, Default)]
-struct Behind(Option<u64>);
+struct Behind {
+    /// Whether they follow it: the newest one is near.
+    follows: bool,
+    /// How old frames were when they came, at most: since `since`, and in the time before that.
+    held_ns: [u64; 2],
+    since: Timestamp,
+    is_said: bool,
+}
 
 impl Behind {
     /// A frame of this time came now.
     fn came(&mut self, time: Timestamp, now: Timestamp) {
-        let is_near = now.as_nanos().abs_diff(time.as_nanos()) <= MOST_BEHIND_NS;
-        self.0 = is_near.then(|| self.0.unwrap_or_default().max(now.since(time)));
+        if now.since(self.since) > REMEMBERED_NS {
+            self.held_ns = [0, self.held_ns[0]];
+            self.since = now;
+        }
+        self.held_ns[0] = self.held_ns[0].max(now.since(time));
+        self.follows = now.as_nanos().abs_diff(time.as_nanos()) <= MOST_BEHIND_NS;
     }
 
-    /// Up to when everything has come that will.
+    /// Up to when everything has come that will; `None` where the time stamps do not say.
     fn until(&self, now: Timestamp) -> Option<Timestamp> {
-        let behind = self.0?.saturating_add(MARGIN_NS);
-        Some(Timestamp::from_nanos(now.as_nanos().saturating_sub(behind)))
+        let held_ns = self.held_ns[0].max(self.held_ns[1]);
+        let is_known = self.follows && held_ns <= MOST_HELD_NS;
+        is_known.then(|| Timestamp::from_nanos(now.as_nanos().saturating_sub(held_ns + MARGIN_NS)))
+    }
+
+    /// Says once that what comes has been held back.
+    fn say(&mut self) {
+        let held_ns = self.held_ns[0];
+        if self.follows && held_ns >= BLOCKS_NS && !self.is_said {
+            self.is_said = true;
+            tracing::warn!(
+                held_s = held_ns / 1_000_000_000,
+                "the pipe's packets come in blocks, the first of them this late, and so do alerts: `tcpdump -U -w -` writes \
+                 each at once"
+            );
+        }
     }
 }
 
@@ -62,7 +94,7 @@ impl Replay<'_> {
                         behind.came(Timestamp::from_nanos(frame.time_ns), clock::now());
                     }
                 }
-                Came::Nothing => {}
+                Came::Nothing => behind.say(),
                 Came::End(readings) => {
                     readings.into_iter().for_each(|reading| feed.files.note(reading));
                     return Ok(());
@@ -82,9 +114,12 @@ impl Replay<'_> {
 mod tests {
     use super::*;
 
+    fn at(ms: u64) -> Timestamp {
+        Timestamp::from_nanos(ms * 1_000_000)
+    }
+
     #[test]
     fn windows_close_by_the_clock_only_where_the_stamps_follow_it() {
-        let at = |ms: u64| Timestamp::from_nanos(ms * 1_000_000);
         let mut behind = Behind::default();
         assert_eq!(behind.until(at(100_000)), None, "nothing came yet");
         behind.came(at(98_000), at(100_000));
@@ -93,5 +128,23 @@ mod tests {
         assert_eq!(behind.until(at(110_000)), Some(at(107_500)), "the next ones may be as late");
         behind.came(at(50_000), at(101_000));
         assert_eq!(behind.until(at(110_000)), None, "a recording");
+    }
+
+    #[test]
+    fn a_block_that_was_held_back_says_how_late_the_next_one_may_be() {
+        let mut behind = Behind::default();
+        for time_ms in (70_000..=100_000).step_by(1000) {
+            behind.came(at(time_ms), at(100_000));
+        }
+        assert_eq!(behind.until(at(110_000)), Some(at(79_500)));
+        // Longer than windows wait: only packets close them.
+        behind.came(at(110_000), at(180_000));
+        behind.came(at(180_000), at(180_000));
+        assert_eq!(behind.until(at(181_000)), None);
+        // Once it is long ago, it is forgotten.
+        for time_ms in [500_000, 900_000] {
+            behind.came(at(time_ms), at(time_ms));
+        }
+        assert_eq!(behind.until(at(901_000)), Some(at(900_500)));
     }
 }
