@@ -11,11 +11,13 @@ pub enum NotWhole {
     RunEnded,
     /// Nobody counted for a part of it: a restart cut it.
     Interrupted,
+    /// A part of it was counted and is not in the database, or no longer.
+    NotStored,
 }
 
 impl NotWhole {
     /// All reasons, mildest first.
-    pub const ALL: [Self; 4] = [Self::Late, Self::RunBegan, Self::RunEnded, Self::Interrupted];
+    pub const ALL: [Self; 5] = [Self::Late, Self::RunBegan, Self::RunEnded, Self::Interrupted, Self::NotStored];
 
     /// The word for it, as in the API.
     pub const fn word(self) -> &'static str {
@@ -24,6 +26,7 @@ impl NotWhole {
             Self::RunBegan => "run_began",
             Self::RunEnded => "run_ended",
             Self::Interrupted => "interrupted",
+            Self::NotStored => "not_stored",
         }
     }
 
@@ -50,6 +53,9 @@ pub struct Measured {
     pub silence_ns: u64,
     /// Time before or within it, in nanoseconds, in which nobody counted.
     pub gap_ns: u64,
+    /// Time of it, in nanoseconds, whose base windows are not in the database, or no longer: only of a window that is made of
+    /// stored ones when it is asked for.
+    pub not_stored_ns: u64,
     /// How far the wall clock was set within it, in nanoseconds; negative is back.
     pub clock_step_ns: i64,
     /// How far the wall clock was ahead of the run's own time when it began, in nanoseconds: a live run's time never jumps.

@@ -18,10 +18,10 @@ pub struct WindowJson {
     /// First instant behind it.
     #[schema(format = DateTime)]
     pub end: String,
-    /// Measured length in seconds: how long packets were counted for it. With `gap_s` it is `end` - `start`.
+    /// Measured length in seconds: how long packets were counted for it. With `gap_s` and `not_stored_s` it is `end` - `start`.
     pub span_s: f64,
-    /// Why it is not whole: `late` (closed late, it holds what came until then), `run_began`, `run_ended` within it, or
-    /// `interrupted` by a restart; left out if it is whole.
+    /// Why it is not whole: `late` (closed late, it holds what came until then), `run_began`, `run_ended` within it,
+    /// `interrupted` by a restart, or `not_stored`: base windows of it are not in the database, or no longer; left out if it is whole.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = words::NotWhole)]
     pub not_whole: Option<String>,
@@ -31,6 +31,10 @@ pub struct WindowJson {
     /// Seconds before or within it in which nobody counted.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub gap_s: f64,
+    /// Seconds of it whose base windows are not in the database, or no longer: its sums lack them. Only of windows that are made
+    /// when they are asked for.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub not_stored_s: f64,
     /// Seconds by which the wall clock was set within it; negative is back.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub clock_step_s: f64,
@@ -126,6 +130,7 @@ impl From<&Window> for WindowJson {
             not_whole: window.measured.not_whole.map(|reason| reason.word().to_owned()),
             silence_s: seconds(window.measured.silence_ns),
             gap_s: seconds(window.measured.gap_ns),
+            not_stored_s: seconds(window.measured.not_stored_ns),
             clock_step_s: window.measured.clock_step_ns as f64 / 1e9,
             wall_ahead_s: window.measured.wall_ahead_ns as f64 / 1e9,
             folded: window.measured.folded,

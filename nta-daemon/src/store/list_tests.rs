@@ -2,9 +2,9 @@
 
 use super::detection_tests::alert;
 use super::server_tests::Server;
-use super::tests::{begin, flow, window};
+use super::tests::{FIRST_PAGE, begin, flow, window};
 use super::*;
-use nta_core::domain::{AlertId, Severity};
+use nta_core::domain::{AlertId, Severity, Timestamp};
 
 const S: u64 = 1_000_000_000;
 
@@ -43,6 +43,87 @@ async fn pages_of_windows_that_are_made_keep_their_limit_and_meet_each_of_severa
     }
 }
 
+/// A window that is made says which time of it is not in the database; whatever the page, the order and the interval.
+async fn windows_whose_parts_are_gone(store: &Store) {
+    let (writer, _task) = begin(store).await;
+    // Number 1 begins at 5 s. Batches 13 and 14 were lost, and what lies before 11 is deleted.
+    for id in (1..=12).chain(15..=22) {
+        writer.send(WindowBatch { window: Some(window(id)), ..WindowBatch::default() }).await.expect("send");
+    }
+    // The run before it began late, and stands for its silence.
+    let (quiet, _task) = begin(store).await;
+    for id in 11..=13 {
+        let mut window = window(id);
+        window.measured.silence_ns = if id == 11 { 600 * S } else { 0 };
+        quiet.send(WindowBatch { window: Some(window), ..WindowBatch::default() }).await.expect("send");
+    }
+    writer.flush().await.expect("flush");
+    quiet.flush().await.expect("flush");
+    let fifteen = WindowFilter { span_ns: Some(15 * S), ..WindowFilter::default() };
+    let made = async |filter: &WindowFilter, descending, limit| {
+        let mut position = Position { descending, after: None, limit };
+        let mut made = Vec::new();
+        loop {
+            let page = store.merged_windows(filter, 5 * S, position).await.expect("windows");
+            made.extend(page.items.into_iter().map(|window| {
+                let [start, span, gap, lacks] = [
+                    window.start.as_nanos(),
+                    window.length_ns(),
+                    window.measured.gap_ns,
+                    window.measured.not_stored_ns,
+                ]
+                .map(|ns| ns / S);
+                let is_said = window.measured.not_whole.is_some_and(|why| why.word() == "not_stored");
+                assert_eq!(is_said, lacks > 0, "{window:?}");
+                assert_eq!(span + gap + lacks, window.end.since(window.start) / S, "{window:?}");
+                (start, window.packets, span, gap, lacks)
+            }));
+            let Some(next) = page.next else { break };
+            position.after = Some(next);
+        }
+        made.sort_unstable();
+        made
+    };
+    // What begins within a window because the run did is its gap.
+    let whole = made(&fifteen, false, 10).await;
+    assert_eq!(whole[0], (0, 3, 10, 5, 0));
+    let retention = Retention { max_windows: 13 + 4, ..Retention::default() };
+    let store_with_less = store.clone().with_retention(retention);
+    store_with_less.retain().await.expect("retention");
+    let oldest = store.windows(&WindowFilter::default(), WindowSort::Time, FIRST_PAGE).await.expect("windows");
+    let gone = oldest.items[0].start.as_nanos() / S;
+    assert!(gone > 15 && !gone.is_multiple_of(15), "it cuts a window in two: {gone}");
+    let whole = made(&fifteen, false, 10).await;
+    assert!(whole.iter().all(|(.., gap, _)| *gap == 0), "somebody counted all the time: {whole:?}");
+    let lacks: Vec<u64> = whole.iter().map(|(.., lacks)| *lacks).filter(|lacks| *lacks > 0).collect();
+    assert_eq!(lacks, [gone % 15, 10], "{whole:?}");
+    for descending in [false, true] {
+        for limit in 1..=4 {
+            assert_eq!(made(&fifteen, descending, limit).await, whole, "{descending} {limit}");
+        }
+        // From any instant on the same is said of each window.
+        for from in (0..=110).step_by(5) {
+            let from = WindowFilter { from: Some(Timestamp::from_nanos(from * S)), ..fifteen.clone() };
+            for window in made(&from, descending, 3).await {
+                assert!(whole.contains(&window), "{window:?} is none of {whole:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_window_whose_parts_are_gone_says_so_on_sqlite() {
+    windows_whose_parts_are_gone(&Store::open("sqlite::memory:").await.expect("open")).await;
+}
+
+#[tokio::test]
+async fn a_window_whose_parts_are_gone_says_so_on_postgresql() {
+    let Some(server) = Server::start("a_window_whose_parts_are_gone_says_so_on_postgresql") else { return };
+    let store = server.open().await;
+    windows_whose_parts_are_gone(&store).await;
+    store.close().await;
+}
+
 /// Numbers `first` to `last`, of six alerts whose severity rises in the middle.
 fn anomalies(first: u64, last: u64) -> Vec<Anomaly> {
     let finding = alert(1, 105).finding;
@@ -66,7 +147,7 @@ async fn counts_of_anomalies(store: &Store) {
         writer.flush().await.expect("flush");
     }
     let counted = store.anomaly_counts(&AnomalyFilter::default()).await.expect("counts");
-    let all_time = AnomalyFilter { from: Some(nta_core::domain::Timestamp::default()), ..AnomalyFilter::default() };
+    let all_time = AnomalyFilter { from: Some(Timestamp::default()), ..AnomalyFilter::default() };
     assert_eq!(counted, store.anomaly_counts(&all_time).await.expect("counts"), "as the rows themselves say");
     let kinds: Vec<_> = counted.iter().map(|row| (row.severity, row.count, row.alerts)).collect();
     assert_eq!(kinds, [(Severity::Medium as i64, 150, 6), (Severity::High as i64, 160, 6)]);
@@ -99,7 +180,7 @@ async fn flows_by_the_address_that_a_gateway_gives(store: &Store) {
     writer.send(WindowBatch { flows: flows.collect(), ..WindowBatch::default() }).await.expect("send");
     writer.flush().await.expect("flush");
     let host = Some([203, 0, 113, 1].into());
-    let time = |s: u64| Some(nta_core::domain::Timestamp::from_nanos(s * S));
+    let time = |s: u64| Some(Timestamp::from_nanos(s * S));
     for (filter, expected) in [
         (FlowFilter { host, ..FlowFilter::default() }, (2..=300).step_by(2).collect::<Vec<u64>>()),
         (FlowFilter { host, port: Some(20_002), ..FlowFilter::default() }, vec![2]),
@@ -153,7 +234,7 @@ async fn windows_of_a_long_time_are_sorted_where_the_range_holds_most_of_them_or
     copies.await.expect("copies");
     transaction.commit().await.expect("commit");
     let largest = async |from: u64, to: u64| {
-        let [from, to] = [from, to].map(|s| Some(nta_core::domain::Timestamp::from_nanos(s * S)));
+        let [from, to] = [from, to].map(|s| Some(Timestamp::from_nanos(s * S)));
         let filter = WindowFilter { from, to, span_ns: Some(5 * S), sensor: None };
         let first = Position { descending: true, after: None, limit: 2 };
         store.windows(&filter, WindowSort::Packets, first).await.map(|page| page.items.iter().map(|w| w.id).collect())

@@ -238,6 +238,7 @@ async fn windows_say_how_long_they_were_and_what_happened_to_their_time() {
         not_whole: Some(NotWhole::Late),
         silence_ns: 60_000_000_000,
         gap_ns: 2_500_000_000,
+        not_stored_ns: 0,
         clock_step_ns: -60_000_000_000,
         wall_ahead_ns: -60_000_000_000,
         folded: 3,
@@ -252,7 +253,7 @@ async fn windows_say_how_long_they_were_and_what_happened_to_their_time() {
         assert_eq!((&late["wall_ahead_s"], &late["folded"]), (&(-60.0).into(), &3.into()), "{late}");
     }
     let whole = app.json("/api/metrics/1").await;
-    for field in ["not_whole", "silence_s", "gap_s", "clock_step_s", "wall_ahead_s", "folded"] {
+    for field in ["not_whole", "silence_s", "gap_s", "not_stored_s", "clock_step_s", "wall_ahead_s", "folded"] {
         assert!(whole.get(field).is_none(), "{field}: {whole}");
     }
 }
