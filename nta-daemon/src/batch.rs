@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use tokio_util::sync::CancellationToken;
+
 use crate::capture::clock;
 use crate::config::Config;
 use crate::pipeline::{Fanout, Sink};
@@ -15,13 +17,14 @@ use nta_core::model::Models;
 /// One capture through the user engine, on this thread; what comes of it goes to `sink`.
 ///
 /// # Errors
-/// Why it cannot be analysed.
+/// Why it cannot be analysed to its end, which `stop` prevents as well.
 pub fn replay_into(
     file: &str,
     path: &Path,
     config: &Config,
     models: &Models,
     sink: &mut dyn Sink,
+    stop: &CancellationToken,
 ) -> Result<Summary, String> {
     let limits = KernelOptions { map_memory_mib: config.capture.map_memory_mib, ..KernelOptions::default() };
     let mut engine = UserEngine::new(
@@ -32,7 +35,7 @@ pub fn replay_into(
     );
     let status =
         Status { mode: Mode::Replay, engine: engine.name().to_owned(), started: clock::now(), ..Status::default() };
-    Replay {
+    let summary = Replay {
         paths: vec![path.to_owned()],
         speed: Speed::Max,
         window_ns: config.windows.span_ns(),
@@ -44,11 +47,15 @@ pub fn replay_into(
         tunnels: config.capture.tunnel_ports(),
         again: 0,
         baselines: None,
-        progress: &mut |_, _| true,
+        progress: &mut |_, _| !stop.is_cancelled(),
     }
     .run(&mut engine, status, &mut Fanout::new(vec![sink]))
-    .map_err(|error| error.to_string())
+    .map_err(|error| error.to_string())?;
+    if summary.stopped { Err(STOPPED.to_owned()) } else { Ok(summary) }
 }
+
+/// Why a capture was not analysed to its end, or not at all, once `stop` is cancelled.
+pub const STOPPED: &str = "stopped before its end";
 
 /// Does the work on as many threads as there are processors, this one among them; where none can be had, on this one alone.
 /// Each takes the next thing that is left to do, so that any number of them does all of it.

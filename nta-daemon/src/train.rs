@@ -5,6 +5,8 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
+use tokio_util::sync::CancellationToken;
+
 use nta_core::evaluate::Label;
 use nta_core::model::Models;
 use nta_core::train::{Collector, Table};
@@ -43,7 +45,7 @@ pub fn table(labels: &[Label], folder: &Path, config: &Config, progress: &(dyn F
 
 fn collect<'a>(file: &str, path: &Path, labels: &[&'a Label], config: &Config) -> Result<Collector<'a>, String> {
     let mut rows = Rows(Collector::new(labels.to_vec()));
-    replay_into(file, path, config, &Models::default(), &mut rows)?;
+    replay_into(file, path, config, &Models::default(), &mut rows, &CancellationToken::new())?;
     Ok(rows.0)
 }
 

@@ -16,6 +16,7 @@ mod round_trips;
 mod selection;
 mod serve;
 mod stdin;
+mod stopped;
 mod tcp;
 mod text;
 mod time;

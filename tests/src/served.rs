@@ -97,9 +97,14 @@ impl Served {
     }
 
     /// Ends it as a service manager would.
-    pub fn stop(mut self) {
+    pub fn stop(self) {
+        self.stop_with(0);
+    }
+
+    /// The same, which ends with this status.
+    pub fn stop_with(mut self, status: i32) {
         self.signal("-TERM");
-        assert!(self.child.wait().expect("wait").success());
+        assert_eq!(self.child.wait().expect("wait").code(), Some(status));
     }
 }
 

@@ -26,7 +26,7 @@ use nta_core::window::Lengths;
 pub use analysis::Analysis;
 use analysis::Looked;
 pub use run::{Hangup, Task, Work};
-pub use signals::{Signal, Signals};
+pub use signals::{Signal, Signals, Stops};
 
 /// Windows that may wait for the database.
 const STORE_QUEUE: usize = 64;

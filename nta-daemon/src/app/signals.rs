@@ -14,8 +14,7 @@ pub enum Signal {
 /// SIGINT, SIGTERM and SIGHUP, caught from the moment this is made.
 #[derive(Debug)]
 pub struct Signals {
-    interrupt: unix::Signal,
-    terminate: unix::Signal,
+    stops: Stops,
     hangup: unix::Signal,
 }
 
@@ -25,19 +24,39 @@ impl Signals {
     /// # Errors
     /// When the system has no room for a handler.
     pub fn catch() -> std::io::Result<Self> {
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-            hangup: signal(SignalKind::hangup())?,
-        })
+        Ok(Self { stops: Stops::catch()?, hangup: signal(SignalKind::hangup())? })
     }
 
     /// Waits for one of them; one that came before counts.
     pub async fn next(&mut self) -> Signal {
         tokio::select! {
-            _ = self.terminate.recv() => Signal::Stop("SIGTERM"),
-            _ = self.interrupt.recv() => Signal::Stop("SIGINT"),
+            name = self.stops.next() => Signal::Stop(name),
             _ = self.hangup.recv() => Signal::Hangup,
+        }
+    }
+}
+
+/// SIGINT and SIGTERM, caught from the moment this is made.
+#[derive(Debug)]
+pub struct Stops {
+    interrupt: unix::Signal,
+    terminate: unix::Signal,
+}
+
+impl Stops {
+    /// Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// When the system has no room for a handler.
+    pub fn catch() -> std::io::Result<Self> {
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    /// Waits for one of them, and answers its name; one that came before counts.
+    pub async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
         }
     }
 }

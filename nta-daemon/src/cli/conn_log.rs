@@ -100,6 +100,11 @@ impl ConnLog {
         writeln!(self.to, "{}\t{}", flow.proto, community_id(flow))
     }
 
+    /// Hands out what was written so far.
+    pub(super) fn flush(&mut self) -> io::Result<()> {
+        self.to.flush()
+    }
+
     /// Ends the log.
     pub(super) fn close(&mut self) -> io::Result<()> {
         self.header(self.last)?;

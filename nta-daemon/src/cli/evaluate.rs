@@ -8,10 +8,11 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use clap::ValueEnum;
+use tokio_util::sync::CancellationToken;
 
 use super::labelled::{Common, bar, labels};
-use super::{EXIT_USAGE, fail};
-use crate::batch::{on_every_processor, replay_into};
+use super::{EXIT_INCOMPLETE, EXIT_USAGE, fail, interrupt};
+use crate::batch::{STOPPED, on_every_processor, replay_into};
 use crate::config::Config;
 use crate::model_loader;
 use crate::pipeline::{PipelineEvent, Sink};
@@ -81,7 +82,11 @@ fn evaluate(args: &Args) -> Result<ExitCode, ExitCode> {
         let reason = models.state.reason.as_deref().unwrap_or("none is there");
         return Err(fail(EXIT_USAGE, &format_args!("there is no model of classes to judge: {reason}")));
     }
-    let (outcomes, failed) = replay_all(&files, &args.common.folder, &config, &models);
+    let stop = interrupt::token().map_err(|error| fail(1, &error))?;
+    let (outcomes, failed) = replay_all(&files, &args.common.folder, (&config, &models), &stop);
+    if stop.is_cancelled() && outcomes.is_empty() {
+        return Err(fail(EXIT_INCOMPLETE, &"stopped before a capture was analysed"));
+    }
     if let (true, Some((file, reason))) = (outcomes.is_empty(), failed.iter().next()) {
         let error = format!("none of the labelled captures could be analysed, such as {file}: {reason}");
         return Err(fail(EXIT_USAGE, &error));
@@ -91,6 +96,12 @@ fn evaluate(args: &Args) -> Result<ExitCode, ExitCode> {
     report.judges =
         args.judges.iter().filter_map(|judge| Some(judge.to_possible_value()?.get_name().to_owned())).collect();
     let printed = args.common.print(&report, |out| text(&report, out));
+    let unread = report.failed.values().filter(|reason| *reason == STOPPED).count();
+    if stop.is_cancelled() && unread > 0 && printed == ExitCode::SUCCESS {
+        let of = files.len();
+        let error = format!("stopped: the figures are those of {} of {of} labelled captures", of - report.failed.len());
+        return Err(fail(EXIT_INCOMPLETE, &error));
+    }
     if !args.allow_missing
         && printed == ExitCode::SUCCESS
         && let Some((file, reason)) = report.failed.iter().next()
@@ -109,13 +120,21 @@ fn evaluate(args: &Args) -> Result<ExitCode, ExitCode> {
 type Results = (Vec<Outcome>, BTreeMap<String, String>);
 
 /// Every capture through the user engine, as many at a time as there are processors.
-fn replay_all(files: &[&str], folder: &Path, config: &Config, models: &Models) -> Results {
+fn replay_all(
+    files: &[&str],
+    folder: &Path,
+    (config, models): (&Config, &Models),
+    stop: &CancellationToken,
+) -> Results {
     let bar = bar(files.len() as u64, "captures");
     let results: Mutex<Results> = Mutex::default();
     let next = AtomicUsize::new(0);
     let work = || {
         while let Some(file) = files.get(next.fetch_add(1, Relaxed)) {
-            let outcome = replay(file, &folder.join(file), config, models);
+            let outcome = match stop.is_cancelled() {
+                true => Err(STOPPED.to_owned()),
+                false => replay(file, &folder.join(file), (config, models), stop),
+            };
             let mut results = results.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             match outcome {
                 Ok(outcome) => results.0.push(outcome),
@@ -131,9 +150,14 @@ fn replay_all(files: &[&str], folder: &Path, config: &Config, models: &Models) -
     results
 }
 
-fn replay(file: &str, path: &Path, config: &Config, models: &Models) -> Result<Outcome, String> {
+fn replay(
+    file: &str,
+    path: &Path,
+    (config, models): (&Config, &Models),
+    stop: &CancellationToken,
+) -> Result<Outcome, String> {
     let mut alerts = Alerts::default();
-    let summary = replay_into(file, path, config, models, &mut alerts)?;
+    let summary = replay_into(file, path, config, models, &mut alerts, stop)?;
     Ok(Outcome {
         file: file.to_owned(),
         alerts: alerts.0.into_values().collect(),

@@ -9,6 +9,7 @@ mod document;
 mod environment;
 mod evaluate;
 mod inputs;
+mod interrupt;
 mod labelled;
 mod model;
 mod output;
@@ -85,7 +86,15 @@ fn exit_status(command: &str) -> &'static str {
         "print-config" => "0: printed; 2: the configuration cannot be used",
         "replay" => {
             "0: done; 1: it failed at its work; 2: the command line, the configuration or a capture cannot be used; \
-             3: a capture was cut off, and analysed up to there"
+             3: a capture was cut off, or the analysis stopped by a signal, and what was read is analysed"
+        }
+        "evaluate" => {
+            "0: done; 1: it failed at its work; 2: the command line, the configuration or the input cannot be used; \
+             3: stopped by a signal, the figures are those of the captures that were analysed"
+        }
+        "train" => {
+            "0: done; 1: it failed at its work; 2: the command line, the configuration or the input cannot be used; \
+             3: stopped by a signal, no model is written"
         }
         _ => "0: done; 1: it failed at its work; 2: the command line, the configuration or the input cannot be used",
     }

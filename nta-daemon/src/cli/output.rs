@@ -213,10 +213,8 @@ impl Sink for Collected {
             PipelineEvent::Packet(event) => self.event(event),
             PipelineEvent::Window(snapshot) => self.window(snapshot),
             PipelineEvent::Alert(_change, alert) => self.alert(alert),
-            PipelineEvent::Flow { .. }
-            | PipelineEvent::FlowGone(_)
-            | PipelineEvent::Judged(_)
-            | PipelineEvent::Closed(_) => {}
+            PipelineEvent::Closed(_) => self.closed(),
+            PipelineEvent::Flow { .. } | PipelineEvent::FlowGone(_) | PipelineEvent::Judged(_) => {}
         }
     }
 }
@@ -271,6 +269,12 @@ impl Collected {
             }
             Format::Text | Format::Zeek => {}
         }
+    }
+
+    /// Whoever reads the connections as they end has those of a window with it.
+    fn closed(&mut self) {
+        let flushed = self.conn_log.as_mut().map_or(Ok(()), ConnLog::flush);
+        self.note(flushed);
     }
 
     /// An alert is reported once, in its last state.

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::output::{Collected, OutputOptions, Plot};
 use super::settings::DatabaseFlag;
-use super::{EXIT_INCOMPLETE, EXIT_USAGE, Tasks, fail, inputs};
+use super::{EXIT_INCOMPLETE, EXIT_USAGE, Tasks, fail, inputs, interrupt};
 use crate::app::{App, Plan, Signal, Signals, Task, Work};
 use crate::capture::clock;
 use crate::config::{Config, DatabaseUrl};
@@ -170,11 +170,14 @@ pub(super) fn execute(mut args: Args) -> ExitCode {
         Err(error) => return fail(1, &error),
     };
     if !args.serve && args.database.is_none() {
+        let stop = match interrupt::token() {
+            Ok(stop) => stop,
+            Err(error) => return fail(1, &error),
+        };
         let mut only = Fanout::new(vec![&mut collected]);
         let hashes =
             if args.format == Format::Zeek { Hashes::default() } else { Hashes::begin(args.paths.clone(), args.hash) };
-        let replayed =
-            replay((&args, &selection), &config, engine.as_mut(), (None, 0), &mut only, &CancellationToken::new());
+        let replayed = replay((&args, &selection), &config, engine.as_mut(), (None, 0), &mut only, &stop);
         return conclude(replayed, hashes, collected);
     }
     match Tasks::start() {
@@ -312,6 +315,10 @@ async fn with_store(
         Ok(signals) => signals,
         Err(error) => return fail(1, &error),
     };
+    // The first one is the App's to answer.
+    if let Err(error) = interrupt::catch(|_| {}) {
+        return fail(1, &error);
+    }
     let serve = args.serve;
     let names: Vec<String> = args.paths.iter().map(|path| path.display().to_string()).collect();
     let analysis = analysis_of(&args.paths, &config, &selection, args.again);

@@ -6,9 +6,10 @@ use std::process::ExitCode;
 
 use clap::ValueEnum;
 
+use super::interrupt::Saving;
 use super::labelled::{Common, bar, labels};
 use super::train_forest::train_forest;
-use super::{EXIT_USAGE, fail};
+use super::{EXIT_INCOMPLETE, EXIT_USAGE, fail};
 use crate::capture::clock;
 use crate::config::Config;
 use crate::model_loader;
@@ -70,13 +71,15 @@ fn train(args: &Args) -> Result<ExitCode, ExitCode> {
         return Err(fail(EXIT_USAGE, &"--holdout-tools has no effect with --algorithm isolation_forest"));
     }
     let config = args.common.config()?;
+    let saving = Saving::default();
+    saving.or_end(EXIT_INCOMPLETE, "stopped: no model is written").map_err(|error| fail(1, &error))?;
     match (args.algorithm, &args.labels) {
         (Algorithm::IsolationForest, labels) => {
-            let manifest = train_forest(&args.common.folder, labels.as_deref(), &args.out, args.seed, &config)
+            let manifest = train_forest(&args.common.folder, labels.as_deref(), &args.out, args.seed, &config, &saving)
                 .map_err(|error| fail(EXIT_USAGE, &error))?;
             Ok(args.common.print(&manifest, |out| forest_text(&manifest, &args.out, out)))
         }
-        (Algorithm::Xgboost, Some(labels)) => train_classes(args, labels, &config),
+        (Algorithm::Xgboost, Some(labels)) => train_classes(args, labels, &config, &saving),
         (Algorithm::Xgboost, None) => {
             Err(fail(EXIT_USAGE, &"classes are learned from labels: name their file with --labels"))
         }
@@ -95,7 +98,7 @@ fn forest_text(manifest: &forest::Manifest, path: &Path, out: &mut dyn io::Write
     )
 }
 
-fn train_classes(args: &Args, path: &Path, config: &Config) -> Result<ExitCode, ExitCode> {
+fn train_classes(args: &Args, path: &Path, config: &Config, saving: &Saving) -> Result<ExitCode, ExitCode> {
     let (labels, labelled) = labels(path)?;
     let files: std::collections::BTreeSet<&str> = labels.iter().map(|label| label.file.as_str()).collect();
     let captures = bar(files.len() as u64, "captures");
@@ -115,6 +118,7 @@ fn train_classes(args: &Args, path: &Path, config: &Config) -> Result<ExitCode, 
     trained.manifest.recipe.labels_sha256 = sha256(labelled.as_bytes());
     trained.manifest.recipe.window_s = config.windows.seconds as f64;
     trained.manifest.created = clock::now().to_string();
+    saving.begin();
     save(&args.out, &trained).map_err(|error| fail(1, &error))?;
     Ok(args.common.print(&trained.manifest, |out| text(&args.out, &table, &trained, out)))
 }

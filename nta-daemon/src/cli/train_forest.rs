@@ -4,7 +4,9 @@ use std::path::Path;
 
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt as _, SeedableRng as _};
+use tokio_util::sync::CancellationToken;
 
+use super::interrupt::Saving;
 use crate::batch::replay_into;
 use crate::config::Config;
 use crate::model_loader::save_forest;
@@ -29,6 +31,7 @@ pub(super) fn train_forest(
     out: &Path,
     seed: u64,
     config: &Config,
+    saving: &Saving,
 ) -> Result<Manifest, String> {
     if !folder.is_dir() {
         return Err(format!("{}: no such folder", folder.display()));
@@ -47,7 +50,7 @@ pub(super) fn train_forest(
     for file in &files {
         let own = labels.iter().flatten().filter(|label| label.file == *file).cloned().collect();
         rows.labels = labels.as_ref().map(|_| own);
-        match replay_into(file, &folder.join(file), &config, &Models::default(), &mut rows) {
+        match replay_into(file, &folder.join(file), &config, &Models::default(), &mut rows, &CancellationToken::new()) {
             Ok(_) => replayed += 1,
             Err(error) => tracing::warn!(file, error, "left out"),
         }
@@ -57,6 +60,7 @@ pub(super) fn train_forest(
         .map_err(|error| format!("{replayed} captures have {} hosts in normal windows: {error}", rows.seen))?;
     let from = format!("{} of {} hosts in {} windows of {replayed} captures", rows.kept.len(), rows.seen, rows.windows);
     let manifest = forest.manifest(forest::schema(config.windows.seconds), &from);
+    saving.begin();
     save_forest(&forest, out, manifest.clone()).map_err(|error| error.to_string())?;
     Ok(manifest)
 }

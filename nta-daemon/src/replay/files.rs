@@ -1,11 +1,12 @@
 //! What was read of each capture: put together of its parts, in the order of their first frames.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use super::{FileSummary, ReplayError, Summary};
-use crate::source::replay::Reading;
-use nta_capture::{End, unsupported};
+use crate::source::replay::{Engine, Reading};
+use nta_capture::{About, End, unsupported};
 
 /// How far each part was read.
 #[derive(Default)]
@@ -62,6 +63,25 @@ impl Files {
             });
         }
         Ok(())
+    }
+}
+
+impl Summary {
+    /// Of a pipe that was given up before its first packet.
+    pub(super) fn of_nothing(path: &Path, engine: &dyn Engine, began: Instant) -> Self {
+        let nothing = FileSummary {
+            number: 0,
+            name: path.display().to_string(),
+            format: "nothing came".to_owned(),
+            frames: 0,
+            lengths_clamped: 0,
+            end: End::Stopped,
+            about: About::default(),
+            bytes: None,
+            sha256: None,
+        };
+        let files = vec![nothing];
+        Self { engine: engine.name(), files, stopped: true, elapsed: began.elapsed(), ..Self::default() }
     }
 }
 

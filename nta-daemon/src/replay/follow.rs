@@ -3,16 +3,21 @@
 //! next frame, however long that takes.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use super::{Feed, Replay, ReplayError};
 use crate::capture::clock;
 use crate::source::replay::{Came, FrameBatch, Pipe};
-use nta_capture::Merged;
+use nta_capture::{CaptureError, FrameFilter, Merged};
 use nta_core::domain::Timestamp;
 
 /// How often it is looked whether a window has ended.
 const TICK: Duration = Duration::from_millis(200);
+/// So long at most a pipe is read on that nobody wants more of.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 /// The newest frame of a stream that follows the clock is so old at most when it comes.
 const MOST_BEHIND_NS: u64 = 10_000_000_000;
 /// Frames that come in blocks are up to so old: `tcpdump` without `-U` writes when 4 KiB are full. Where they are older, the
@@ -80,21 +85,66 @@ impl Behind {
     }
 }
 
+/// Opens a pipe and waits for its first frame, on a thread of its own: one that says nothing holds nobody up. `None` when
+/// `goes_on` said no before there was one.
+pub(super) fn open(
+    path: &Path,
+    filter: Option<Arc<dyn FrameFilter>>,
+    goes_on: &mut dyn FnMut() -> bool,
+) -> Result<Option<Merged>, ReplayError> {
+    let (path, (opened, to_follow)) = (path.to_owned(), sync_channel(1));
+    let open = move || -> Result<Merged, CaptureError> {
+        let capture = nta_capture::open(&path)?.with_filter(filter);
+        capture.check_filter()?;
+        let mut captures = Merged::of_live(capture, wall_ns);
+        captures.first_frames(&mut |_| {});
+        Ok(captures)
+    };
+    let open = move || drop(opened.send(open())); // nobody takes it who has gone
+    thread::Builder::new().name("nta-open".to_owned()).spawn(open).map_err(ReplayError::Thread)?;
+    loop {
+        let wants_more = goes_on();
+        match to_follow.recv_timeout(TICK) {
+            Ok(captures) => return Ok(Some(captures?)),
+            Err(RecvTimeoutError::Timeout) if wants_more => {}
+            Err(_) => return Ok(None),
+        }
+    }
+}
+
 impl Replay<'_> {
-    /// Takes the frames of a pipe until its end, or until nobody wants more.
+    /// Takes the frames of a pipe until its end, or until nobody wants more. What whoever writes it says last, as it was ended by the
+    /// same signal, is taken too.
     pub(super) fn follow(&mut self, captures: Merged, feed: &mut Feed<'_, '_>) -> Result<(), ReplayError> {
         let pipe = Pipe::read(captures).map_err(ReplayError::Thread)?;
         let (mut batch, mut behind) = (FrameBatch::default(), Behind::default());
+        let mut last_words: Option<Instant> = None;
         loop {
+            let mut is_silent = false;
             match pipe.next(&mut batch, TICK) {
                 Came::Frames => {
+                    let mut left = batch.len() as u64;
+                    let mut goes_on = true;
                     for frame in batch.frames() {
                         let read = feed.summary.bytes;
-                        feed.frame(frame, &mut || (self.progress)(read, None))?;
+                        goes_on = feed.frame(frame, &mut || (self.progress)(read, None))?;
                         behind.came(Timestamp::from_nanos(frame.time_ns), clock::now());
+                        left -= 1;
+                        if !goes_on {
+                            break;
+                        }
+                    }
+                    note(&batch, left, feed);
+                    // The others are not due yet.
+                    if !goes_on {
+                        feed.summary.stopped = true;
+                        return Ok(());
                     }
                 }
-                Came::Nothing => behind.say(),
+                Came::Nothing => {
+                    is_silent = true;
+                    behind.say();
+                }
                 Came::End(readings) => {
                     readings.into_iter().for_each(|reading| feed.files.note(reading));
                     return Ok(());
@@ -104,10 +154,23 @@ impl Replay<'_> {
                 feed.pipeline.go_on_until(until, feed.engine, feed.output)?;
             }
             if !(self.progress)(feed.summary.bytes, None) {
-                return Ok(());
+                if last_words.is_some_and(|until| is_silent || Instant::now() >= until) {
+                    feed.summary.stopped = true;
+                    return Ok(());
+                }
+                last_words.get_or_insert_with(|| Instant::now() + LAST_WORDS);
             }
         }
     }
+}
+
+/// What was read with this batch, but for the frames that are `left` of it.
+fn note(batch: &FrameBatch, left: u64, feed: &mut Feed<'_, '_>) {
+    let mut readings = batch.readings().to_vec();
+    if let Some(last) = readings.last_mut() {
+        last.frames = last.frames.saturating_sub(left);
+    }
+    readings.into_iter().for_each(|reading| feed.files.note(reading));
 }
 
 #[cfg(test)]

@@ -63,9 +63,10 @@ impl Hashes {
         Self(analysis.captures.iter().map(|(sha256, ..)| Some(sha256.clone())).collect(), None)
     }
 
-    /// Waits for them and puts them into the summary.
+    /// Waits for them and puts them into the summary; of a replay that was stopped those that are known by now.
     pub fn finish(self, summary: &mut Summary) {
         let Self(known, begun) = self;
+        let begun = begun.filter(|thread| !summary.stopped || thread.is_finished());
         let all = begun.map_or(known, |thread| thread.join().unwrap_or_default());
         for file in &mut summary.files {
             file.sha256 = all.get(file.number).cloned().flatten();

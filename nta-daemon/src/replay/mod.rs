@@ -24,7 +24,7 @@ use crate::pipeline::{Delivery, Fanout, Pipeline, PipelineOptions};
 use crate::source::SourceError;
 use crate::source::replay::{Batches, Engine, GROUP, Reading, read_ahead};
 use files::Files;
-use follow::{is_pipe, wall_ns};
+use follow::is_pipe;
 use not_ip::NotIp;
 use nta_capture::{About, CaptureError, End, Frame, Merged};
 use nta_common::TunnelPorts;
@@ -191,10 +191,11 @@ impl Replay<'_> {
         let is_pipe = is_pipe(&self.paths);
         let filter = self.selection.filter.as_ref().map(|(_, filter)| filter);
         let mut captures = if is_pipe {
-            let capture = nta_capture::open(self.paths.first().map_or(Path::new("-"), PathBuf::as_path))?;
-            let capture = capture.with_filter(filter.cloned());
-            capture.check_filter()?;
-            Merged::of_live(capture, wall_ns)
+            let path = self.paths.first().map_or(Path::new("-"), PathBuf::as_path);
+            match follow::open(path, filter.cloned(), &mut || (self.progress)(0, None))? {
+                Some(captures) => captures,
+                None => return Ok(Summary::of_nothing(path, engine, began)),
+            }
         } else {
             Merged::open(&self.paths, filter)?
         };
@@ -202,13 +203,14 @@ impl Replay<'_> {
         let summary = Summary { engine: engine.name(), ..Summary::default() };
         let ids = self.ids(&mut captures);
         let beside = self.reads_ahead(total);
+        let is_deferred = !is_pipe && self.speed == Speed::Max;
         let options = PipelineOptions {
             span_ns: self.window_ns,
             detect: self.detect.clone(),
             baseline: self.baseline.clone(),
             models: self.models.clone(),
             baselines: self.baselines.clone(),
-            delivery: if is_pipe { Delivery::Immediate } else { Delivery::Deferred { beside } },
+            delivery: if is_deferred { Delivery::Deferred { beside } } else { Delivery::Immediate },
             seed: Seed::fixed(),
             ids,
         };

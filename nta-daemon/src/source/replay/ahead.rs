@@ -62,6 +62,17 @@ impl Reading {
         }
     }
 
+    /// Brings the numbers up to date.
+    fn refresh(&mut self, capture: &Ordered) {
+        let reader = capture.reader();
+        self.frames = capture.frames();
+        self.lengths_clamped = reader.lengths_clamped();
+        self.stamps = capture.stamps();
+        if self.skipped != *reader.skipped() {
+            self.skipped.clone_from(reader.skipped());
+        }
+    }
+
     /// What was read since the last call: of what ended since then, and of what is open.
     pub fn of_all(captures: &mut Merged) -> Vec<Self> {
         let mut all: Vec<Self> =
@@ -117,6 +128,22 @@ impl FrameBatch {
         self.hints.push(hinter.and_then(|hinter| hinter.hint(wire_len, shown)));
         self.bytes.extend_from_slice(shown);
         self.heads.push(Head { time_ns, wire_len, end: self.bytes.len() as u32, is_wanted });
+    }
+
+    /// Says what has been read with its last frame: anew with its first one, from then on the numbers.
+    pub(super) fn note(&mut self, captures: &mut Merged) {
+        if self.len() <= 1 {
+            self.readings = Reading::of_all(captures);
+            return;
+        }
+        let ended = captures.take_ended().map(|part| Reading::of(part.file, part.number, &part.capture));
+        self.readings.extend(ended);
+        for (file, part, capture) in captures.open_parts() {
+            match self.readings.iter_mut().find(|known| known.part == part) {
+                Some(known) => known.refresh(capture),
+                None => self.readings.push(Reading::of(file, part, capture)),
+            }
+        }
     }
 
     /// Frames in it.

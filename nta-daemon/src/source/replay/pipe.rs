@@ -94,6 +94,7 @@ impl Reader {
                 return;
             }
             state.batch.push(frame, None);
+            state.batch.note(&mut captures);
             self.0.has_frames.notify_one();
         }
         self.0.state().ended = Some(Reading::of_all(&mut captures));
