@@ -31,6 +31,7 @@ class Capture:
 
     def __init__(self):
         self.frames = []
+        self.snaplen = SNAPLEN
 
     def udp(self, time, source, destination, payload):
         """A datagram; both ends are (address, port)."""
@@ -52,11 +53,11 @@ class Capture:
 
     def write(self, path):
         """A gzip-compressed pcap file; the same frames give the same bytes."""
-        out = [struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, SNAPLEN, 1)]
+        out = [struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, self.snaplen, 1)]
         for time, data, wire in sorted(self.frames, key=lambda frame: frame[0]):
             # Whole milliseconds compress better.
             millis = round(time * 1000)
-            data = data[:SNAPLEN]
+            data = data[:self.snaplen]
             out.append(struct.pack("<IIII", millis // 1000, millis % 1000 * 1000, len(data), wire) + data)
         with open(path, "wb") as file, gzip.GzipFile("", "wb", 9, file, 0) as packed:
             packed.write(b"".join(out))

@@ -18,12 +18,16 @@ const fn explaining(kind: AlertKind) -> &'static [(AlertKind, Common)] {
     use Common::{Both, Destination, Source};
     match kind {
         Kind::UdpFlood => &[(Kind::Amplification, Destination), (Kind::DnsFlood, Destination)],
+        Kind::HttpFlood => &[(Kind::SynFlood, Destination), (Kind::Slowloris, Both)],
+        Kind::IcmpFlood => &[(Kind::IcmpTunnel, Both)],
         Kind::FragmentFlood => &[(Kind::Amplification, Destination), (Kind::UdpFlood, Destination)],
         Kind::Beaconing => &[
             (Kind::SshBruteForce, Both),
             (Kind::Slowloris, Both),
             (Kind::DnsTunnel, Both),
+            (Kind::IcmpTunnel, Both),
             (Kind::SynFlood, Both),
+            (Kind::HttpFlood, Both),
             (Kind::UdpFlood, Both),
             (Kind::PortScan, Source),
         ],
@@ -34,7 +38,7 @@ const fn explaining(kind: AlertKind) -> &'static [(AlertKind, Common)] {
 /// Where a kind comes among the findings of a window: after all that may explain it.
 pub(super) const fn rank(kind: AlertKind) -> u8 {
     match kind {
-        AlertKind::UdpFlood => 1,
+        AlertKind::UdpFlood | AlertKind::HttpFlood | AlertKind::IcmpFlood => 1,
         AlertKind::FragmentFlood => 2,
         AlertKind::Beaconing => 3,
         _ => 0,

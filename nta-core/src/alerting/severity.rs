@@ -34,7 +34,9 @@ impl Alert {
 const fn most(kind: AlertKind, score: f64) -> Severity {
     match kind {
         AlertKind::DataExfiltration | AlertKind::LongLivedConnection if score < USUAL_SCORE => Severity::Low,
-        AlertKind::DataExfiltration | AlertKind::LongLivedConnection if score < RARE_SCORE => Severity::Medium,
+        AlertKind::DataExfiltration | AlertKind::LongLivedConnection | AlertKind::HttpFlood if score < RARE_SCORE => {
+            Severity::Medium
+        }
         AlertKind::DuplicateAddress => Severity::Low,
         AlertKind::Beaconing | AlertKind::HostAnomaly | AlertKind::TrafficSpike | AlertKind::ProtocolAnomaly => {
             Severity::Medium
@@ -51,6 +53,9 @@ const fn least(kind: AlertKind) -> Severity {
         | AlertKind::SshBruteForce
         | AlertKind::Slowloris
         | AlertKind::SynFlood
+        | AlertKind::IcmpTunnel
+        | AlertKind::Dga
+        | AlertKind::HttpFlood
         | AlertKind::UdpFlood
         | AlertKind::DnsFlood
         | AlertKind::IcmpFlood

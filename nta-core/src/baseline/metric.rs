@@ -97,6 +97,7 @@ impl Metric {
         match kind {
             Kind::TrafficSpike
             | Kind::SynFlood
+            | Kind::HttpFlood
             | Kind::UdpFlood
             | Kind::IcmpFlood
             | Kind::AckFlood
@@ -115,6 +116,8 @@ impl Metric {
             | Kind::ArpSpoof
             | Kind::DuplicateAddress
             | Kind::DnsTunnel
+            | Kind::IcmpTunnel
+            | Kind::Dga
             | Kind::DnsFlood
             | Kind::LongLivedConnection
             | Kind::Beaconing

@@ -11,13 +11,16 @@ mod data_exfiltration;
 mod declaration;
 #[cfg(test)]
 mod declaration_tests;
+mod dga;
 mod distributed_flood;
 mod dns_tunnel;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod flood;
 mod high_latency;
+mod http_flood;
 mod icmp_flood;
+mod icmp_tunnel;
 mod isolation_forest;
 mod known;
 mod long_lived;

@@ -110,10 +110,14 @@ registry! {
     slowloris: slowloris::Slowloris(SlowlorisConfig),
     /// SYN floods.
     syn_flood: syn_flood::SynFlood(SynFloodConfig),
+    /// HTTP floods.
+    http_flood: http_flood::HttpFlood(HttpFloodConfig),
     /// UDP floods.
     udp_flood: udp_flood::UdpFlood(UdpFloodConfig),
     /// ICMP floods.
     icmp_flood: icmp_flood::IcmpFlood(IcmpFloodConfig),
+    /// Tunnels through ICMP.
+    icmp_tunnel: icmp_tunnel::IcmpTunnel(IcmpTunnelConfig),
     /// Reflected answers.
     amplification: amplification::Amplification(AmplificationConfig),
     /// Floods of what belongs to no conversation.
@@ -124,6 +128,8 @@ registry! {
     arp_spoof: arp_spoof::ArpSpoof(ArpSpoofConfig),
     /// Tunnels through DNS.
     dns_tunnel: dns_tunnel::DnsTunnel(DnsTunnelConfig),
+    /// Domains made up by an algorithm.
+    dga: dga::Dga(DgaConfig),
     /// Regular calls to the outside.
     beaconing: beaconing::Beaconing(BeaconingConfig, local_networks),
     /// Much more sent to the outside than usual.

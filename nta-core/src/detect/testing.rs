@@ -112,6 +112,15 @@ impl Flow {
         self.answered(answers, 60)
     }
 
+    /// Both sides closed it in the window.
+    pub(super) fn ended(mut self) -> Self {
+        for (side, end) in [&mut self.0.flow.originator, &mut self.0.flow.responder].into_iter().enumerate() {
+            end.tcp.fin = 1;
+            self.0.tcp[side].fin = 1;
+        }
+        self
+    }
+
     /// Zeek's state.
     pub(super) fn state(mut self, state: ConnState) -> Self {
         self.0.flow.conn_state = state;

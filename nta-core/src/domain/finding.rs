@@ -20,10 +20,16 @@ pub enum AlertKind {
     DuplicateAddress,
     /// Data carried in DNS messages.
     DnsTunnel,
+    /// Data carried in ICMP echo packets.
+    IcmpTunnel,
     /// Names in masses under one domain that do not exist.
     DnsFlood,
+    /// Domains in masses that do not exist.
+    Dga,
     /// SYNs in masses.
     SynFlood,
+    /// Small requests in masses, each over a connection of its own.
+    HttpFlood,
     /// UDP packets in masses.
     UdpFlood,
     /// ICMP packets in masses.
@@ -62,15 +68,18 @@ pub enum AlertKind {
 
 impl AlertKind {
     /// All of them.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 28] = [
         Self::PortScan,
         Self::SshBruteForce,
         Self::Slowloris,
         Self::ArpSpoof,
         Self::DuplicateAddress,
         Self::DnsTunnel,
+        Self::IcmpTunnel,
         Self::DnsFlood,
+        Self::Dga,
         Self::SynFlood,
+        Self::HttpFlood,
         Self::UdpFlood,
         Self::IcmpFlood,
         Self::AckFlood,
@@ -99,8 +108,11 @@ impl AlertKind {
             Self::ArpSpoof => "arp_spoof",
             Self::DuplicateAddress => "duplicate_address",
             Self::DnsTunnel => "dns_tunnel",
+            Self::IcmpTunnel => "icmp_tunnel",
             Self::DnsFlood => "dns_flood",
+            Self::Dga => "dga",
             Self::SynFlood => "syn_flood",
+            Self::HttpFlood => "http_flood",
             Self::UdpFlood => "udp_flood",
             Self::IcmpFlood => "icmp_flood",
             Self::AckFlood => "ack_flood",
@@ -146,7 +158,10 @@ impl AlertKind {
             | Self::DataExfiltration => true,
             Self::ArpSpoof
             | Self::DuplicateAddress
+            | Self::IcmpTunnel
             | Self::DnsFlood
+            | Self::Dga
+            | Self::HttpFlood
             | Self::AckFlood
             | Self::RstFlood
             | Self::SynackReflection
@@ -174,9 +189,13 @@ impl AlertKind {
         match self {
             Self::PortScan => Some(("T1046", "Network Service Discovery")),
             Self::SshBruteForce => Some(("T1110", "Brute Force")),
-            Self::Slowloris => Some(("T1499.002", "Endpoint Denial of Service: Service Exhaustion Flood")),
+            Self::Slowloris | Self::HttpFlood => {
+                Some(("T1499.002", "Endpoint Denial of Service: Service Exhaustion Flood"))
+            }
             Self::ArpSpoof => Some(("T1557.002", "Adversary-in-the-Middle: ARP Cache Poisoning")),
             Self::DnsTunnel => Some(("T1071.004", "Application Layer Protocol: DNS")),
+            Self::IcmpTunnel => Some(("T1095", "Non-Application Layer Protocol")),
+            Self::Dga => Some(("T1568.002", "Dynamic Resolution: Domain Generation Algorithms")),
             Self::SynFlood => Some(("T1499.001", "Endpoint Denial of Service: OS Exhaustion Flood")),
             Self::UdpFlood
             | Self::IcmpFlood
@@ -198,68 +217,6 @@ impl AlertKind {
             | Self::ProtocolAnomaly
             | Self::LongLivedConnection
             | Self::HostAnomaly => None,
-        }
-    }
-
-    /// What an operator should do about it.
-    pub const fn recommendation(self) -> &'static str {
-        match self {
-            Self::PortScan => {
-                "Find out who runs the source. If it is no scanner of yours, block it and look what it reached: its connections with answers."
-            }
-            Self::SshBruteForce => {
-                "Block the source, look in the server's log for a login that succeeded, allow keys only."
-            }
-            Self::Slowloris => {
-                "Limit connections and header time-outs per client at the server or a proxy before it, and block the source."
-            }
-            Self::ArpSpoof => {
-                "Find the station's switch port by its MAC address and shut it; compare the gateway's ARP table; switch on dynamic ARP inspection."
-            }
-            Self::DuplicateAddress => {
-                "Find both stations by their MAC addresses. Give one another address, or, where both are interfaces of one machine, let only one answer (arp_ignore, arp_announce)."
-            }
-            Self::DnsTunnel => {
-                "Look at the names asked for and at the process behind the queries; block the domain at the resolver and direct DNS at the gateway."
-            }
-            Self::DnsFlood => {
-                "Rate-limit queries below the domain at the resolver (response rate limiting, aggressive use of NSEC), and look which clients ask: they may be infected or open resolvers."
-            }
-            Self::SynFlood => {
-                "Switch on SYN cookies at the target, and block or rate-limit the sources, or ask the provider to."
-            }
-            Self::UdpFlood => "Block or rate-limit the sources or the destination port upstream.",
-            Self::IcmpFlood => "Rate-limit ICMP at the edge; block the source.",
-            Self::AckFlood | Self::RstFlood => {
-                "Drop what belongs to no connection before the target (a stateful filter, SYN proxy), and have it rate-limited upstream."
-            }
-            Self::SynackReflection => {
-                "Ask the provider to drop SYN-ACKs that the target did not ask for. The senders are servers that are abused: blocking them hurts who uses them."
-            }
-            Self::FragmentFlood => "Drop or rate-limit fragments towards the target at the edge or upstream.",
-            Self::ProtocolFlood => "Drop the protocol towards the target at the edge or upstream, unless it uses it.",
-            Self::Amplification => {
-                "Ask the provider to filter the source port towards the target; check that no server of yours answers strangers."
-            }
-            Self::DistributedFlood => {
-                "Announce the prefix to your scrubbing service or rate-limit it upstream: blocking single sources will not help."
-            }
-            Self::TrafficSpike => {
-                "Look at the top contributors; if they are wanted, acknowledge: the baseline learns the new level."
-            }
-            Self::HighLatency => "Look whether a link is full or a path has changed; compare the affected hosts.",
-            Self::PacketLoss => "Look for errors and drops on the interfaces along the path, and for full links.",
-            Self::ProtocolAnomaly => {
-                "Look at the hosts that contribute; a new protocol may be a new service, a tunnel or a worm."
-            }
-            Self::LongLivedConnection => "Find out what the connection is for; close it if nobody knows.",
-            Self::Beaconing => "Look at the process behind the connections and at the reputation of the destination.",
-            Self::DataExfiltration => {
-                "Find out what was sent and by which process; block the destination if nobody knows."
-            }
-            Self::HostAnomaly => {
-                "Look at what the named features say the host did; if it is wanted, train the forest again with that traffic."
-            }
         }
     }
 }

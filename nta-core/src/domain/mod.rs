@@ -1,5 +1,6 @@
 //! The nouns of the system. Pure values: no clock, no I/O, and not serializable; the edges convert.
 
+mod advice;
 mod alert;
 mod community_id;
 mod counts;

@@ -75,6 +75,8 @@ pub(crate) fn kind_of(word: &str) -> Option<AlertKind> {
         "arpspoof" => AlertKind::ArpSpoof,
         "dnstunnel" => AlertKind::DnsTunnel,
         "synflood" => AlertKind::SynFlood,
+        "httpflood" => AlertKind::HttpFlood,
+        "icmptunnel" => AlertKind::IcmpTunnel,
         "udpflood" => AlertKind::UdpFlood,
         "icmpflood" => AlertKind::IcmpFlood,
         word => return AlertKind::named(word),

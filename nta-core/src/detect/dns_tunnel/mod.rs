@@ -115,6 +115,11 @@ const ALLOWED: [&str; 41] = [
     "gstatic.com",
 ];
 
+/// The domain that somebody owns which a name lies under; `None` for names of the infrastructure and without a top-level domain.
+pub(super) fn owner(name: &str) -> Option<String> {
+    name::Name::of(name).map(|name| name.parent).filter(|parent| parent.contains('.'))
+}
+
 /// Contributors that a finding lists.
 const MOST_CONTRIBUTORS: usize = 5;
 

@@ -1,0 +1,176 @@
+"""More made captures, see make_cases.py: floods of requests, tunnels and what belongs to a link."""
+
+import struct
+
+from frames import Tcp
+
+START = 1_699_920_000
+
+
+def quiet(*kinds):
+    """What a quiet case says."""
+    return {"expect": [], "never": list(kinds)}
+
+
+def request(capture, time, client, server, asked, answer, rtt=0.02):
+    """One request over a connection of its own; the answer comes in full segments. Returns when all is over."""
+    visit = Tcp(capture, client, server, rtt)
+    time = visit.data(visit.open(time), 0, asked)
+    for at in range(0, answer, 1400):
+        time = visit.data(time, 1, min(1400, answer - at))
+    visit.close(time)
+    return time
+
+
+def http_flood_hit(capture, draw):
+    """Twenty seconds in which one client asks a web server for one page 15 times a second, each time over a new connection (what hulk and ab
+    do); and three clients that ask another server, by TLS, ten times a second each, where every third answer is an error."""
+    for number in range(300):
+        ask = 250 + draw.randrange(120)
+        request(capture, START + 1 + number / 15, ("203.0.113.66", 20_000 + number), ("198.51.100.80", 80), ask, 3393)
+        for client in (71, 72, 73):
+            time = START + 61 + number / 10 + client / 1000
+            answer = 4900 if number % 3 else 2700
+            request(capture, time, (f"203.0.113.{client}", 20_000 + number), ("198.51.100.81", 8443), 1100, answer)
+    expect = [
+        {"type": "http_flood", "source": "203.0.113.66", "destination": "198.51.100.80", "severity": "medium"},
+        {"type": "http_flood", "source": "*", "destination": "198.51.100.81", "severity": "medium"},
+    ]
+    return {"expect": expect, "never": ["*"]}
+
+
+def http_flood_quiet(capture, draw):
+    """A minute of what comes close. 200 people behind one address open ten connections a second to a shop, and so does a proxy that
+    opens one for each request to the server behind it; 600 other clients of the shop open another ten. A load balancer's two probes check the
+    server twice a second each. 250 devices behind one address report every minute."""
+    objects = [int(300 * 10 ** (number / 20)) for number in range(40)]
+    for number in range(600):
+        time = START + 1 + number / 10
+        people, proxy = ("203.0.113.50", 20_000 + number), ("10.20.0.5", 20_000 + number)
+        other = (f"203.0.{number % 100}.{1 + number % 6}", 30_000)
+        for client, server in ((people, ("198.51.100.80", 443)), (proxy, ("10.20.0.80", 8080)), (other, ("198.51.100.80", 443))):
+            request(capture, time + draw.random() / 20, client, server, 400 + draw.randrange(900), draw.choice(objects))
+    for number in range(240):
+        for probe in (1, 2):
+            ends = (f"10.20.0.{probe}", 40_000 + number), ("10.20.0.80", 8080)
+            request(capture, START + 1 + number / 4, *ends, 90, 170)
+        request(capture, START + 1 + number / 4, ("203.0.113.60", 41_000 + number), ("198.51.100.82", 443), 1500, 3300)
+    return quiet("http_flood", "syn_flood", "port_scan", "slowloris")
+
+
+def echo(capture, time, ends, number, length, reply=None, rtt=0.01):
+    """A request of so many bytes of payload and its reply, of as many unless it says otherwise; a reply of 0 is none."""
+    header = lambda kind: struct.pack(">BBHHH", kind, 0, 0, 7, number % 65536)
+    capture.ip(time, *ends, 1, header(8), length)
+    if reply != 0:
+        capture.ip(time + rtt, ends[1], ends[0], 1, header(0), length if reply is None else reply)
+
+
+def icmp_tunnel_hit(capture, draw):
+    """Three tunnels of a minute and more. A client polls three times a second and is given up to four packets of any length for one (hans, icmpsh);
+    another carries IP packets of its own in both directions (ptunnel); a third sends a file in packets of 100 to 1,000 bytes that the other
+    end's kernel sends back."""
+    for number in range(300):
+        time = START + 1 + number / 3
+        ends = ("10.20.0.11", "203.0.113.66")
+        echo(capture, time, ends, number, 32, draw.randrange(40, 1200))
+        for more in range(draw.randrange(4)):
+            capture.ip(time + 0.02 + more / 100, ends[1], ends[0], 1, struct.pack(">BBHHH", 0, 0, 0, 7, number), draw.randrange(40, 1200))
+        echo(capture, time, ("10.20.0.12", "203.0.113.67"), number, draw.randrange(40, 600), draw.randrange(40, 600))
+        if number < 270:
+            echo(capture, START + 1 + number / 2, ("10.20.0.13", "203.0.113.68"), number, draw.randrange(100, 1000))
+    pairs = [(11, 66), (12, 67), (13, 68)]
+    one = lambda source, last: {"type": "icmp_tunnel", "source": f"10.20.0.{source}", "destination": f"203.0.113.{last}"}
+    return {"expect": [one(*pair) for pair in pairs], "never": ["*"]}
+
+
+def icmp_tunnel_quiet(capture, draw):
+    """Four minutes of ping: a flood of 200 a second with a tenth lost; a monitor that sends ten of 56 and ten of 1,400 bytes a second to one host, 150 ms
+    away; mtr, of whose requests only every eighth reaches the end; two searches for the path's MTU, where what is too large is lost; a loop
+    that doubles each reply; and replies to requests that went another way."""
+    for number in range(48000):
+        if number < 12000:
+            echo(capture, START + 1 + number / 200, ("10.20.0.11", "203.0.113.66"), number, 56, 0 if draw.random() < 0.1 else None)
+        if number % 20 == 0:
+            for length in (56, 1400):
+                echo(capture, START + 1 + number / 200, ("10.20.0.12", "203.0.113.67"), number, length, rtt=0.15)
+            echo(capture, START + 1 + number / 200, ("10.20.0.13", "203.0.113.68"), number, 36, None if number % 160 == 0 else 0)
+        if number % 200 == 0:
+            time, ends = START + 1 + number / 200, ("10.20.0.14", "203.0.113.69")
+            echo(capture, time, ends, number, 56)
+            capture.ip(time + 0.02, ends[1], ends[0], 1, struct.pack(">BBHHH", 0, 0, 0, 7, number // 200), 56)
+            capture.ip(time, "203.0.113.70", "10.20.0.15", 1, struct.pack(">BBHHH", 0, 0, 0, 7, number // 200), 1000)
+    for search in range(2):
+        low, high, number = 28, 1500, 0
+        while high - low > 1:
+            middle = (low + high) // 2
+            for again in range(3):
+                time = START + 20 + search * 90 + number + again / 4
+                echo(capture, time, ("10.20.0.16", "203.0.113.71"), number, middle, None if middle <= 1412 else 0)
+            low, high = (middle, high) if middle <= 1412 else (low, middle)
+            number += 1
+    return quiet("icmp_tunnel")
+
+
+def dns(name, number, rcode=None):
+    """A question, or the answer to it."""
+    labels = b"".join(bytes([len(label)]) + label.encode() for label in name.split("."))
+    flags = 0x0100 if rcode is None else 0x8180 | rcode
+    return struct.pack(">HHHHHH", number, flags, 1, 0, 0, 0) + labels + b"\0\0\1\0\1"
+
+
+def look_up(capture, time, client, name, number, rcode):
+    """A question and its answer, whole."""
+    for late, message, ends in ((0, dns(name, number), ((client, 40_000 + number % 20_000), ("10.20.0.1", 53))),
+                                (0.01, dns(name, number, rcode), (("10.20.0.1", 53), (client, 40_000 + number % 20_000)))):
+        header = struct.pack(">HHHH", ends[0][1], ends[1][1], 8 + len(message), 0)
+        capture.ip(time + late, ends[0][0], ends[1][0], 17, header + message, 0)
+
+
+def drawn(draw, least, most):
+    """Letters by chance."""
+    return "".join(chr(97 + draw.randrange(26)) for _ in range(draw.randrange(least, most)))
+
+
+def dga_hit(capture, draw):
+    """A host asks for a made-up domain every two seconds, 80 of them, of which one exists, and for some that people use; another for 150 domains of two words each, one a
+    second."""
+    capture.snaplen = 200
+    words = ["river", "table", "orange", "summer", "paper", "window", "silver", "garden", "market", "winter", "copper", "bridge", "forest"]
+    for number in range(80):
+        name = f"{drawn(draw, 10, 18)}.{draw.choice(['com', 'net', 'info', 'biz'])}"
+        look_up(capture, START + 1 + 2 * number, "10.20.0.11", name, number, 0 if number == 70 else 3)
+        if number % 5 == 0:
+            look_up(capture, START + 1.5 + 2 * number, "10.20.0.11", f"www.example{number}.org", 500 + number, 0)
+    for number in range(150):
+        name = f"{words[number % 13]}{words[number // 13]}.net"
+        look_up(capture, START + 1.7 + number, "10.20.0.12", name, 1000 + number, 3)
+    one = lambda host: {"type": "dga", "source": f"10.20.0.{host}", "destination": "10.20.0.1"}
+    return {"expect": [one(11), one(12)], "never": ["*"]}
+
+
+def dga_quiet(capture, draw):
+    """What else does not exist: 40 names that a search list tries with four endings each; a browser's three names without a dot, every minute; 400 random names under one
+    domain, by 20 clients; a mail server that looks up 200 senders' domains, of which a fifth is gone; 60 reverse look-ups; and a page of 15
+    dead links that is read every minute."""
+    capture.snaplen = 200
+    endings = ["ns.svc.cluster.local", "svc.cluster.local", "cluster.local", "corp.example.com"]
+    for number in range(40):
+        for at, ending in enumerate(endings):
+            look_up(capture, START + 1 + 4 * number + at / 10, "10.20.0.11", f"host{number}.example{number % 7}.org.{ending}", number * 4 + at, 3)
+        look_up(capture, START + 1.5 + 4 * number, "10.20.0.11", f"host{number}.example{number % 7}.org", 900 + number, 0)
+    for minute in range(4):
+        for number in range(3):
+            look_up(capture, START + 3 + 60 * minute + number, "10.20.0.12", drawn(draw, 7, 15), 2000 + minute * 3 + number, 3)
+        for number in range(15):
+            look_up(capture, START + 20.1 + 60 * minute + number, "10.20.0.16", f"www.dead-{'abcdefghijklmno'[number]}.net", 2500 + number, 3)
+    for number in range(400):
+        look_up(capture, START + 2 + number / 5, f"10.20.0.{50 + number % 20}", f"{drawn(draw, 8, 12)}.victim.org", 3000 + number, 3)
+    for number in range(200):
+        look_up(capture, START + 2.2 + number, "10.20.0.13", f"{drawn(draw, 8, 12)}.com", 4000 + number, 0 if number % 5 else 3)
+    for number in range(60):
+        look_up(capture, START + 2.3 + number, "10.20.0.14", f"{number}.2.0.192.in-addr.arpa", 5000 + number, 3)
+    return quiet("dga", "dns_tunnel")
+
+
+MADE = [dga_hit, dga_quiet, http_flood_hit, http_flood_quiet, icmp_tunnel_hit, icmp_tunnel_quiet]
