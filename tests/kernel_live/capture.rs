@@ -68,7 +68,19 @@ impl Capture {
     }
 
     /// Stops it when nothing more comes, and adds up what it has; fails if it lost a packet.
-    pub(crate) fn finish(mut self) -> Truth {
+    pub(crate) fn finish(self) -> Truth {
+        let (file, packets) = self.end();
+        let truth = Truth::read(&file);
+        assert_eq!(truth.packets, packets);
+        truth
+    }
+
+    /// The same without adding up: the file.
+    pub(crate) fn stop(self) -> PathBuf {
+        self.end().0
+    }
+
+    fn end(mut self) -> (PathBuf, u64) {
         let mut last = (0, Instant::now());
         wait_for("silence", Duration::from_secs(20), || {
             let bytes = std::fs::metadata(&self.file).map_or(0, |file| file.len());
@@ -85,9 +97,7 @@ impl Capture {
         };
         assert_eq!(count("dropped by kernel"), 0, "tcpdump lost packets: {report}");
         assert_eq!(count("captured"), count("received by filter"), "tcpdump left packets behind: {report}");
-        let truth = Truth::read(&self.file);
-        assert_eq!(truth.packets, count("captured"));
-        truth
+        (self.file, count("captured"))
     }
 }
 

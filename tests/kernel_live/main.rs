@@ -26,6 +26,7 @@ mod attached;
 mod capture;
 mod daemon;
 mod foreign;
+mod gateways;
 mod traffic;
 
 use nta_tests::netns::{End, Namespace, silent, veth};

@@ -26,6 +26,7 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
     groups.push(lint::advisories());
     groups.extend(test::tests()?);
     groups.push(vm::group(vm::KERNELS, false)?);
+    groups.push(vm::paths()?);
     // The binary that is installed names no folder of this machine; the build looks.
     groups.push(Group::new("release").conclude(&daemon::build(Profile::Release).map(drop)));
     Ok(report::conclude(&groups))

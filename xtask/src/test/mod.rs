@@ -26,6 +26,8 @@ skipped, never as passed; the last line is `N passed, N failed, N skipped`, and 
   kernel   tests that load the program into this kernel
   vm       the program on Debian's kernels 5.10, 6.1, 6.12 and newest, or those named, each booted in QEMU: which hooks
            it takes, what its verifier walks (with a ceiling), parity of the engines, a live run; `all` boots 6.1
+  paths    the forwarding paths that this kernel may lack (VLANs, bonds, ipvlan, VRF), in QEMU, on 6.1 and 6.12;
+           of `ci`, not of `all`
 
 A test says that it cannot run by printing `not run: <test>: <reason>`. Tests find the daemon by NTA_DAEMON.
 
@@ -55,6 +57,7 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
         }
         "unit" => vec![set_up(&[Need::Build, Need::Model, Need::TestTools])?, unit()?, doc()?],
         "kernel" => vec![set_up(&[Need::Build, Need::Model, Need::TestTools])?, kernel()?],
+        "paths" => vec![vm::paths()?],
         other => bail!("no tests are called `{other}`; see `cargo xtask test --help`"),
     };
     Ok(report::conclude(&groups))

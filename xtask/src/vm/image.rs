@@ -1,5 +1,6 @@
 //! The machine's first and only file system: busybox, the daemon with its libraries, modules, captures, our `init`.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
@@ -16,48 +17,100 @@ const INIT: &str = include_str!("init.sh");
 const MOST_CAPTURES: usize = 12;
 const MOST_CAPTURE_BYTES: u64 = 64 * 1024;
 
-/// Builds the archive for a kernel and returns where it lies.
-pub(super) fn build(kernel: &str, image: &Image, daemon: &Path) -> Result<PathBuf> {
-    let mut archive = Archive::default();
-    for folder in ["bin", "proc", "sys", "dev", "tmp", "modules", "captures"] {
-        archive.folder(folder);
+/// What every machine has: busybox, `init`, the daemon, these modules.
+fn machine(init: &str, modules: &[PathBuf], daemon: &Path) -> Result<Contents> {
+    let mut contents = Contents::default();
+    for folder in ["bin", "proc", "sys", "dev", "tmp", "modules"] {
+        contents.archive.folder(folder);
     }
-    archive.file("init", INIT.as_bytes());
-    archive.file("bin/busybox", &read(&kernels::busybox()?)?);
-    archive.file("bin/nta-daemon", &read(&stripped(daemon)?)?);
-    let mut folders = Vec::new();
-    for library in libraries(&process::output(Command::new("ldd").arg(daemon))?) {
-        for folder in above(&library) {
-            if !folders.contains(&folder) {
-                archive.folder(&folder);
-                folders.push(folder);
-            }
-        }
-        archive.file(&library, &read(Path::new(&library))?);
-    }
+    contents.archive.file("init", init.as_bytes());
+    contents.archive.file("bin/busybox", &read(&kernels::busybox()?)?);
     let mut order = String::new();
-    for module in &image.modules {
+    for module in modules {
         let name = module.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        archive.file(&format!("modules/{name}"), &read(module)?);
+        contents.archive.file(&format!("modules/{name}"), &read(module)?);
         order += &format!("{name}\n");
     }
-    archive.file("modules/order", order.as_bytes());
-    archive.file("captures/built-in.pcap", &capture::pcap());
+    contents.archive.file("modules/order", order.as_bytes());
+    contents.program("nta-daemon", &stripped(daemon, "nta-daemon")?)?;
+    Ok(contents)
+}
+
+/// The archive of the matrix for a kernel; returns where it lies.
+pub(super) fn build(kernel: &str, image: &Image, daemon: &Path) -> Result<PathBuf> {
+    let mut contents = machine(INIT, &image.modules, daemon)?;
+    contents.archive.folder("captures");
+    contents.archive.file("captures/built-in.pcap", &capture::pcap());
     for (name, path) in captures() {
-        archive.file(&format!("captures/{name}"), &read(&path)?);
+        contents.archive.file(&format!("captures/{name}"), &read(&path)?);
     }
-    let file = kernels::folder().join(kernel).join("initramfs.cpio");
-    fs::write(&file, archive.finish()).with_context(|| format!("cannot write {}", file.display()))?;
-    Ok(file)
+    contents.write(kernel, "initramfs.cpio")
+}
+
+/// The archive in which a test's binary runs, with the programs that it calls.
+pub(super) fn build_test(
+    kernel: &str,
+    image: &Image,
+    init: &str,
+    [daemon, test]: [&Path; 2],
+    programs: &[PathBuf],
+) -> Result<PathBuf> {
+    let mut contents = machine(init, &image.path_modules, daemon)?;
+    for folder in ["var", "var/run", "run", "root", "etc"] {
+        contents.archive.folder(folder);
+    }
+    contents.archive.file("etc/passwd", b"root:x:0:0:root:/root:/bin/sh\n"); // tcpdump asks who it is
+    contents.program("kernel_live", &stripped(test, "kernel_live")?)?;
+    for program in programs {
+        let name = program.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        contents.program(name, program)?;
+    }
+    contents.write(kernel, "paths.cpio")
+}
+
+/// An archive in the making, and which libraries and folders of libraries it has.
+#[derive(Default)]
+struct Contents {
+    archive: Archive,
+    there: BTreeSet<String>,
+}
+
+impl Contents {
+    /// A program in /usr/bin, with its libraries.
+    fn program(&mut self, name: &str, file: &Path) -> Result<()> {
+        self.folders_above("/usr/bin/program");
+        self.archive.file(&format!("usr/bin/{name}"), &read(file)?);
+        for library in libraries(&process::output(Command::new("ldd").arg(file))?) {
+            self.folders_above(&library);
+            if self.there.insert(library.clone()) {
+                self.archive.file(&library, &read(Path::new(&library))?);
+            }
+        }
+        Ok(())
+    }
+
+    fn folders_above(&mut self, path: &str) {
+        for folder in above(path) {
+            if self.there.insert(folder.clone()) {
+                self.archive.folder(&folder);
+            }
+        }
+    }
+
+    fn write(self, kernel: &str, name: &str) -> Result<PathBuf> {
+        let file = kernels::folder().join(kernel).join(name);
+        fs::write(&file, self.archive.finish()).with_context(|| format!("cannot write {}", file.display()))?;
+        Ok(file)
+    }
 }
 
 /// Without its debug information, a tenth remains; as it is where there is no `strip`.
-fn stripped(daemon: &Path) -> Result<PathBuf> {
+fn stripped(program: &Path, name: &str) -> Result<PathBuf> {
     if host::find_program("strip").is_none() {
-        return Ok(daemon.to_owned());
+        return Ok(program.to_owned());
     }
-    let small = kernels::folder().join("nta-daemon");
-    process::run(Command::new("strip").arg("-o").arg(&small).arg(daemon))?;
+    let small = kernels::folder().join(name);
+    process::run(Command::new("strip").arg("-o").arg(&small).arg(program))?;
     Ok(small)
 }
 

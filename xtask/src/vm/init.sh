@@ -3,7 +3,7 @@
 # Each line of result is `nta-vm: check=NAME result=ok|fail|not-run detail=…`; xtask judges them.
 
 /bin/busybox --install -s /bin
-export PATH=/bin
+export PATH=/usr/bin:/bin
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
 mount -t devtmpfs devtmpfs /dev

@@ -35,12 +35,18 @@ pub(crate) const EVERYDAY: Kernel = KERNELS[1];
 /// What a machine boots.
 pub(super) struct Image {
     pub(super) vmlinuz: PathBuf,
-    /// In the order in which they have to be inserted.
+    /// Those of which the checks make use, in the order in which they have to be inserted.
     pub(super) modules: Vec<PathBuf>,
+    /// The same of the forwarding paths.
+    pub(super) path_modules: Vec<PathBuf>,
 }
 
-/// Modules of which the checks make use.
 const MODULES: &[&str] = &["veth", "sch_ingress", "cls_bpf"];
+/// Kinds of interfaces that a packet passes on its way through a gateway.
+const PATH_MODULES: &[&str] =
+    &["veth", "sch_ingress", "cls_bpf", "8021q", "bonding", "bridge", "ipvlan", "vrf", "ip_gre", "ipip", "wireguard"];
+/// Which lists of modules are kept, and where each one's order is.
+const LISTS: [(&[&str], &str); 2] = [(MODULES, "order"), (PATH_MODULES, "order-paths")];
 const META: &str = "linux-image-cloud-amd64";
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
@@ -52,12 +58,18 @@ pub(super) fn folder() -> PathBuf {
 /// The kernel, from the cache or from Debian.
 pub(super) fn fetch(kernel: Kernel) -> Result<Image> {
     let kept = folder().join(kernel.name);
-    let order = kept.join("order");
-    if !order.is_file() {
+    // What was kept by another version may lack a module.
+    if fs::read_to_string(kept.join("wanted")).unwrap_or_default() != wanted() {
         download(kernel, &kept).with_context(|| format!("Debian's kernel {} cannot be had", kernel.name))?;
     }
-    let modules = fs::read_to_string(&order)?.lines().map(|name| kept.join(name)).collect();
-    Ok(Image { vmlinuz: kept.join("vmlinuz"), modules })
+    let [modules, path_modules] = LISTS.map(|(_, order)| -> Result<Vec<PathBuf>> {
+        Ok(fs::read_to_string(kept.join(order))?.lines().map(|name| kept.join(name)).collect())
+    });
+    Ok(Image { vmlinuz: kept.join("vmlinuz"), modules: modules?, path_modules: path_modules? })
+}
+
+fn wanted() -> String {
+    LISTS.map(|(modules, _)| modules.join(" ")).join("\n")
 }
 
 /// A busybox that needs no libraries, of which the machine's tools are made.
@@ -83,13 +95,16 @@ fn download(kernel: Kernel, kept: &Path) -> Result<()> {
             files.insert(name, path.to_owned());
         }
     });
-    let mut order = String::new();
-    for (name, content) in modules::in_order(MODULES, &files)? {
-        fs::write(kept.join(format!("{name}.ko")), content)?;
-        order += &format!("{name}.ko\n");
+    for (wanted, file) in LISTS {
+        let mut order = String::new();
+        for (name, content) in modules::in_order(wanted, &files)? {
+            fs::write(kept.join(format!("{name}.ko")), content)?;
+            order += &format!("{name}.ko\n");
+        }
+        fs::write(kept.join(file), order)?;
     }
     // Last, as its presence says that all is there.
-    fs::write(kept.join("order"), order)?;
+    fs::write(kept.join("wanted"), wanted())?;
     fs::remove_dir_all(root)?;
     Ok(())
 }

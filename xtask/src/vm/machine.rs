@@ -22,8 +22,8 @@ pub(super) struct Ran {
     pub(super) seconds: f64,
 }
 
-/// Of a whole run; the checks take a third of it on an idle machine.
-const LIMIT: Duration = Duration::from_secs(120);
+/// Of a run of the matrix; the checks take a third of it on an idle machine.
+pub(super) const LIMIT: Duration = Duration::from_secs(240);
 /// KVM either boots within this or not at all.
 const KVM_BOOT_LIMIT: Duration = Duration::from_secs(8);
 /// All that QEMU can translate but `cmpxchg16b`: with it, by QEMU 7.2, two of four boots of 6.12 ended in an oops, one
@@ -39,19 +39,20 @@ const KVM_GAVE_UP: &str = "KVM internal error";
 static KVM_FAILED: AtomicBool = AtomicBool::new(false);
 
 /// Boots, with KVM if that works here, else by translation.
-pub(super) fn run(vmlinuz: &Path, initramfs: &Path) -> Result<Ran> {
+pub(super) fn run(vmlinuz: &Path, initramfs: &Path, limit: Duration) -> Result<Ran> {
     let has_kvm = OpenOptions::new().read(true).write(true).open("/dev/kvm").is_ok();
     if has_kvm && !KVM_FAILED.load(Relaxed) {
-        let ran = boot("kvm", vmlinuz, initramfs, KVM_BOOT_LIMIT)?;
+        let ran = boot("kvm", vmlinuz, initramfs, [KVM_BOOT_LIMIT, limit])?;
         if ran.lines.iter().any(|line| line.contains(BOOTED)) {
             return Ok(ran);
         }
         KVM_FAILED.store(true, Relaxed);
     }
-    boot("tcg", vmlinuz, initramfs, LIMIT)
+    boot("tcg", vmlinuz, initramfs, [limit, limit])
 }
 
-fn boot(accelerator: &'static str, vmlinuz: &Path, initramfs: &Path, boot_limit: Duration) -> Result<Ran> {
+/// The limits are those of getting through boot, and of all.
+fn boot(accelerator: &'static str, vmlinuz: &Path, initramfs: &Path, limits: [Duration; 2]) -> Result<Ran> {
     let qemu = host::find_program("qemu-system-x86_64").context("there is no qemu-system-x86_64")?;
     // Does not outlive this program, either.
     let mut command = daemon::command(&qemu);
@@ -67,11 +68,11 @@ fn boot(accelerator: &'static str, vmlinuz: &Path, initramfs: &Path, boot_limit:
         .context("cannot start QEMU")?;
     let output = lines([child.stdout.take().map(boxed), child.stderr.take().map(boxed)]);
     let mut lines: Vec<String> = Vec::new();
-    let mut limit = boot_limit;
+    let [mut limit, of_all] = limits;
     // Ends when QEMU has closed both streams, or at the limit.
     while let Ok(line) = output.recv_timeout(limit.saturating_sub(started.elapsed())) {
         if line.contains(BOOTED) {
-            limit = LIMIT;
+            limit = of_all;
         }
         let gave_up = line.contains(KVM_GAVE_UP);
         lines.push(line);

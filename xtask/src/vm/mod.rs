@@ -8,6 +8,7 @@ mod kernels;
 mod machine;
 mod modules;
 mod outcome;
+mod paths;
 
 use std::fs;
 use std::path::Path;
@@ -17,6 +18,7 @@ use anyhow::{Result, bail};
 
 pub(crate) use self::kernels::{EVERYDAY, KERNELS, Kernel};
 use self::outcome::{Outcome, PROGRAMS};
+pub(crate) use self::paths::group as paths;
 use crate::host;
 use crate::report::{self, Group};
 use crate::setup::{self, Need};
@@ -85,7 +87,7 @@ pub(crate) fn group(kernels: &[Kernel], json: bool) -> Result<Group> {
 
 fn boot(kernel: Kernel, image: &kernels::Image, daemon: &Path) -> Result<Outcome> {
     let initramfs = image::build(kernel.name, image, daemon)?;
-    let ran = machine::run(&image.vmlinuz, &initramfs)?;
+    let ran = machine::run(&image.vmlinuz, &initramfs, machine::LIMIT)?;
     fs::write(initramfs.with_file_name("console.log"), ran.lines.join("\n"))?;
     Ok(Outcome::of(&ran))
 }

@@ -106,6 +106,19 @@ impl Outcome {
         group
     }
 
+    /// Counts every line but those of beginning and end, of a machine that runs one test.
+    pub(super) fn count_all(&self, kernel: &str, group: Group) -> Group {
+        let of_the_test = || self.checks.iter().filter(|check| !["boot", "end"].contains(&check.name.as_str()));
+        let group = of_the_test().fold(group, |group, check| match check.result.as_str() {
+            "ok" => group.pass(),
+            _ => group.fail(&format!("{kernel}: {}: {}", check.name, check.detail)),
+        });
+        if self.check("end").is_none() || of_the_test().next().is_none() {
+            return group.fail(&format!("{kernel}: ended early: {}", self.tail));
+        }
+        group
+    }
+
     /// Passed, not run for a reason that this kernel has, or failed.
     fn judge(&self, name: &str) -> Result<Option<String>, String> {
         let check = self.check(name).ok_or_else(|| format!("no result; the console says: {}", self.tail))?;

@@ -90,3 +90,24 @@ fn the_ledger_has_to_balance_and_to_hold_the_pings() {
     assert_eq!(field(LEDGER, "arp"), Some("2"));
     assert_eq!(field(LEDGER, "none"), None);
 }
+
+#[test]
+fn each_line_of_a_test_counts_and_an_end_without_any_is_a_failure() {
+    let line = |name: &str, result: &str| Check {
+        name: name.to_owned(),
+        result: result.to_owned(),
+        detail: "left,right watched: 310 packets".to_owned(),
+    };
+    let mut outcome = outcome("6.1.0-x", &[]);
+    let mut count = |checks: Vec<Check>| {
+        outcome.checks = checks;
+        let group = outcome.count_all("6.1", Group::new("paths"));
+        (group.passed, group.failed)
+    };
+    let [boot, end] = ["boot", "end"].map(|name| line(name, "ok"));
+    let path = |result| line("path", result);
+    assert_eq!(count(vec![boot.clone(), path("ok"), path("ok"), end.clone()]), (2, 0));
+    assert_eq!(count(vec![boot.clone(), path("ok"), path("fail"), end.clone()]), (1, 1));
+    assert_eq!(count(vec![boot.clone(), path("ok")]), (1, 1));
+    assert_eq!(count(vec![boot, end]), (0, 1));
+}
