@@ -25,7 +25,9 @@ pub struct Settings {
     /// interfaces; 0 where none of these lie on top of one another.
     pub mark: u32,
     /// Slots of interfaces that are the ends of tunnels: a bit each. What comes out of one, or goes in, is another packet.
-    pub tunnel_ends: u32,
+    pub tunnel_ends: u16,
+    /// Slots of interfaces whose packets begin with their IP header (tunnels, PPP): a bit each.
+    pub bare: u16,
     /// By which ports tunnels are known.
     pub tunnel_ports: TunnelPorts,
     /// Interface indices that are watched; the position is the slot in the ledger. 0 ends the list.
@@ -103,7 +105,7 @@ impl ReplayMeta {
     pub const SIZE: usize = size_of::<Self>();
 }
 
-const _: () = assert!(size_of::<Settings>() == 144 && ReplayMeta::SIZE == 16);
+const _: () = assert!(size_of::<Settings>() == 144 && ReplayMeta::SIZE == 16 && crate::limits::MAX_INTERFACES <= 16);
 
 // SAFETY: `repr(C)`, only integers, no padding (sizes asserted above), valid for any bytes.
 #[cfg(feature = "user")]

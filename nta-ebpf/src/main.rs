@@ -92,7 +92,7 @@ fn entered_by_tc(ctx: &TcContext) {
         note_counted(ctx, slot);
         return;
     }
-    let counted = account::packet(&SkbReader::new(ctx), &KernelClock, slot);
+    let counted = account::packet(&SkbReader::new(ctx, slot), &KernelClock, slot);
     if settings::mark() != 0 {
         set_mark(ctx, settings::mark());
     }
@@ -140,7 +140,7 @@ pub fn nta_tc_egress(ctx: TcContext) -> i32 {
         return TC_NEXT;
     }
     fall_through();
-    let counted = account::packet(&SkbReader::new(&ctx), &KernelClock, slot);
+    let counted = account::packet(&SkbReader::new(&ctx, slot), &KernelClock, slot);
     leave(&ctx, slot);
     diagnose!(&ctx, counted, slot);
     TC_NEXT

@@ -149,12 +149,13 @@ pub(crate) struct SkbReader<'a> {
     tagged: u32,
     /// The tag, if there is one.
     tag: u32,
+    is_bare: bool,
 }
 
 impl<'a> SkbReader<'a> {
-    /// A packet from the network.
+    /// A packet from the network, at the interface of this slot.
     #[inline(always)]
-    pub(crate) fn new(ctx: &'a TcContext) -> Self {
+    pub(crate) fn new(ctx: &'a TcContext, slot: u32) -> Self {
         let skb_len = ctx.len();
         // SAFETY: the context is valid for the length of the call.
         let (segment_len, tagged, tag) =
@@ -162,7 +163,7 @@ impl<'a> SkbReader<'a> {
         // On the wire the tag was part of the frame.
         let wire_len = skb_len + tagged * VLAN_TAG_LEN;
         let linear = Cell::new((ctx.data(), ctx.data_end()));
-        Self { ctx, skb_len, linear, wire_len, segment_len, tagged, tag }
+        Self { ctx, skb_len, linear, wire_len, segment_len, tagged, tag, is_bare: settings::is_bare(slot) }
     }
 }
 
@@ -205,7 +206,7 @@ impl PacketReader for SkbReader<'_> {
         let skb = self.ctx.skb.skb;
         // SAFETY: the context is valid for the length of the call. Volatile, because the compiler would take the first.
         let skb_len = unsafe { read_volatile(&raw const (*skb).len) };
-        if linear_len < skb_len as usize && linear_len < PULL_BYTES && !holds_headers(linear) {
+        if linear_len < skb_len as usize && linear_len < PULL_BYTES && (self.is_bare || !holds_headers(linear)) {
             // A failure (no memory) leaves the packet as it was: what is not readable counts as truncated.
             let _ = self.ctx.pull_data(skb_len.min(PULL_BYTES as u32));
         }
@@ -263,6 +264,13 @@ impl PacketReader for SkbReader<'_> {
     #[inline(always)]
     fn segment_len(&self) -> u32 {
         self.segment_len
+    }
+
+    #[inline(always)]
+    fn bare_type(&self) -> Option<u16> {
+        // SAFETY: the context is valid for the length of the call. Volatile, so that the verifier knows no more of it than of a type
+        // that stands in a frame.
+        self.is_bare.then(|| u16::from_be(unsafe { read_volatile(&raw const (*self.ctx.skb.skb).protocol) } as u16))
     }
 
     #[inline(always)]

@@ -1,7 +1,7 @@
 //! The daemon's load-time constants. The verifier knows their values, so a branch that they switch off costs nothing.
 
 use nta_common::limits::MAX_INTERFACES;
-use nta_common::{Conntrack, Kind, Settings, TunnelPorts};
+use nta_common::{Conntrack, Kind, Settings, TunnelPorts, unlikely};
 
 /// Written by the daemon before the program is loaded.
 #[unsafe(no_mangle)]
@@ -16,6 +16,7 @@ static SETTINGS: Settings = Settings {
     events_per_second: [0; 3],
     mark: 0,
     tunnel_ends: 0,
+    bare: 0,
     tunnel_ports: TunnelPorts { vxlan: [0; TunnelPorts::EACH], geneve: [0; TunnelPorts::EACH] },
     conntrack: Conntrack { skb: 0, status: 0, tuples: 0, unused: 0 },
 };
@@ -101,7 +102,13 @@ pub(crate) fn mark() -> u32 {
 /// Whether the interface of a slot is the end of a tunnel.
 #[inline(always)]
 pub(crate) fn is_tunnel_end(slot: u32) -> bool {
-    setting!(tunnel_ends) >> (slot & 31) & 1 != 0
+    setting!(tunnel_ends) >> (slot & 15) & 1 != 0
+}
+
+/// Whether packets of the interface of a slot begin with their IP header.
+#[inline(always)]
+pub(crate) fn is_bare(slot: u32) -> bool {
+    unlikely(setting!(bare) != 0) && setting!(bare) >> (slot & 15) & 1 != 0
 }
 
 /// Nanoseconds of a jiffy.

@@ -3,7 +3,7 @@
 /// A gateway between the client on `left` and the server on `right`.
 pub(crate) struct Gateway {
     pub(crate) name: &'static str,
-    /// What `ip` is told in the gateway, and after that in the server.
+    /// What `ip` (or, where a line begins so, `wg`) is told in the gateway, and after that in the server.
     pub(crate) gateway: &'static [&'static str],
     pub(crate) server: &'static [&'static str],
     /// Where the client calls the server.
@@ -102,6 +102,68 @@ pub(crate) const COMMON: &[Gateway] = &[
 
 /// What takes modules that not every kernel has.
 pub(crate) const OF_MODULES: &[Gateway] = &[
+    Gateway {
+        name: "GRE and what carries it",
+        gateway: &[
+            "address add 10.81.1.1/24 dev left",
+            "address add 10.81.2.1/24 dev right",
+            "link add tun0 type gre local 10.81.2.1 remote 10.81.2.9 ttl 64",
+            "link set tun0 up",
+            "address add 10.81.3.1/24 dev tun0",
+        ],
+        server: &[
+            "address add 10.81.2.9/24 dev v0",
+            "link add tun0 type gre local 10.81.2.9 remote 10.81.2.1 ttl 64",
+            "link set tun0 up",
+            "address add 10.81.3.9/24 dev tun0",
+            "route add default via 10.81.3.1",
+        ],
+        called: "10.81.3.9",
+        masquerade: false,
+        watched: &["left,tun0,right", "left,tun0"],
+    },
+    Gateway {
+        name: "IP in IP and what carries it",
+        gateway: &[
+            "address add 10.81.1.1/24 dev left",
+            "address add 10.81.2.1/24 dev right",
+            "link add tun0 type ipip local 10.81.2.1 remote 10.81.2.9 ttl 64",
+            "link set tun0 up",
+            "address add 10.81.3.1/24 dev tun0",
+        ],
+        server: &[
+            "address add 10.81.2.9/24 dev v0",
+            "link add tun0 type ipip local 10.81.2.9 remote 10.81.2.1 ttl 64",
+            "link set tun0 up",
+            "address add 10.81.3.9/24 dev tun0",
+            "route add default via 10.81.3.1",
+        ],
+        called: "10.81.3.9",
+        masquerade: false,
+        watched: &["left,tun0,right", "left,tun0"],
+    },
+    Gateway {
+        name: "WireGuard and what carries it",
+        gateway: &[
+            "address add 10.81.1.1/24 dev left",
+            "address add 10.81.2.1/24 dev right",
+            "link add wg0 type wireguard",
+            "wg set wg0 listen-port 51820 private-key GATE-KEY peer SERVER-PUBLIC endpoint 10.81.2.9:51820 allowed-ips 0.0.0.0/0",
+            "link set wg0 up",
+            "address add 10.81.3.1/24 dev wg0",
+        ],
+        server: &[
+            "address add 10.81.2.9/24 dev v0",
+            "link add wg0 type wireguard",
+            "wg set wg0 listen-port 51820 private-key SERVER-KEY peer GATE-PUBLIC endpoint 10.81.2.1:51820 allowed-ips 0.0.0.0/0",
+            "link set wg0 up",
+            "address add 10.81.3.9/24 dev wg0",
+            "route add default via 10.81.3.1",
+        ],
+        called: "10.81.3.9",
+        masquerade: false,
+        watched: &["left,wg0,right", "left,wg0"],
+    },
     Gateway {
         name: "an ipvlan",
         gateway: &[

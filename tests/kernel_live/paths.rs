@@ -14,6 +14,8 @@ use crate::{can_run, is_installed};
 
 const CLIENT: &str = "10.81.1.2";
 const PINGS: u32 = 100;
+/// Ends of WireGuard: the word that stands for its private key in the table, and that for the public one.
+const KEYS: [(&str, &str); 2] = [("GATE-KEY", "GATE-PUBLIC"), ("SERVER-KEY", "SERVER-PUBLIC")];
 
 #[test]
 fn a_packet_that_passes_several_interfaces_is_counted_once() {
@@ -58,7 +60,10 @@ fn once(case: &Gateway, watched: &str) -> Result<(), String> {
     client.ip("route add default via 10.81.1.1");
     for (namespace, lines) in [(&gateway, case.gateway), (&server, case.server)] {
         for line in lines {
-            set_up(namespace, &line.replace("SERVER-NAMESPACE", server.name()))?;
+            if line.starts_with("wg ") && !is_installed("wg") {
+                return Err("wg is not installed".to_owned());
+            }
+            set_up(namespace, &filled_in(line, folder.path(), &server))?;
         }
     }
     if case.masquerade {
@@ -94,13 +99,39 @@ fn once(case: &Gateway, watched: &str) -> Result<(), String> {
 
 /// Runs a line of the table.
 fn set_up(namespace: &Namespace, line: &str) -> Result<(), String> {
-    let done = output(Command::new("ip").args(["-n", namespace.name()]).args(line.split(' ')));
+    let words: Vec<&str> = line.split(' ').collect();
+    let mut command = match words[0] {
+        "wg" => {
+            let mut command = namespace.command("wg");
+            command.args(&words[1..]);
+            command
+        }
+        _ => {
+            let mut command = Command::new("ip");
+            command.args(["-n", namespace.name()]).args(words);
+            command
+        }
+    };
+    let done = output(&mut command);
     let error = String::from_utf8_lossy(&done.stderr).into_owned();
     if error.contains("Unknown device type") || error.contains("not supported") {
         return Err(format!("this kernel cannot `ip {line}`"));
     }
     assert!(done.status.success(), "{line}: {error}");
     Ok(())
+}
+
+/// A line of the table with the server's namespace and with keys, which lie in the folder.
+fn filled_in(line: &str, folder: &Path, server: &Namespace) -> String {
+    let mut line = line.replace("SERVER-NAMESPACE", server.name());
+    for (secret, public) in KEYS.iter().filter(|_| line.starts_with("wg ")).collect::<Vec<_>>() {
+        let file = folder.join(secret);
+        let file = file.to_str().expect("a path in UTF-8");
+        let key =
+            run(Command::new("sh").args(["-c", &format!("[ -s {file} ] || wg genkey > {file}; wg pubkey < {file}")]));
+        line = line.replace(secret, file).replace(public, key.trim());
+    }
+    line
 }
 
 /// A server of one document, by what is installed.

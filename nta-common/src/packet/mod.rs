@@ -74,6 +74,12 @@ pub trait PacketReader {
         0
     }
 
+    /// Of a packet that begins with its IP header, as at interfaces of tunnels and of PPP: the Ethernet type that it would have.
+    #[inline(always)]
+    fn bare_type(&self) -> Option<u16> {
+        None
+    }
+
     /// By which ports tunnels are known, where the inner packet is to be accounted in place of the tunnel.
     #[inline(always)]
     fn tunnels(&self) -> Option<TunnelPorts> {
@@ -274,7 +280,7 @@ pub fn parse_with<R: PacketReader, W: Wrappers>(
     packet: &mut Packet,
     wrappers: &mut W,
 ) -> Result<Family, Counter> {
-    if fast_path::parse(reader, packet).is_some() {
+    if reader.bare_type().is_none() && fast_path::parse(reader, packet).is_some() {
         return Ok(Family::V4);
     }
     cold_path();
@@ -286,7 +292,10 @@ pub fn parse_with<R: PacketReader, W: Wrappers>(
 #[inline(always)]
 fn general<R: PacketReader, W: Wrappers>(reader: &R, packet: &mut Packet, wrappers: &mut W) -> Result<Family, Counter> {
     packet.reset(reader.wire_len());
-    let mut at = eth::parse(reader, 0, packet)?;
+    let mut at = match reader.bare_type() {
+        Some(ether_type) => Next { ether_type, offset: 0 },
+        None => eth::parse(reader, 0, packet)?,
+    };
     if let Some(tag) = reader.vlan_tag() {
         packet.vlan = tag & eth::VLAN_ID_MASK;
     }

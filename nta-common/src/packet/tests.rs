@@ -56,6 +56,56 @@ fn run(frame: &[u8]) -> (Result<Family, Counter>, Packet) {
     (parse(&reader, &mut packet), packet)
 }
 
+/// A packet of an interface without a header of a link layer.
+struct Bare<'a>(SliceReader<'a>, u16);
+
+impl PacketReader for Bare<'_> {
+    fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
+        self.0.read(offset)
+    }
+
+    fn wire_len(&self) -> u32 {
+        self.0.wire_len()
+    }
+
+    fn readable(&self) -> usize {
+        self.0.readable()
+    }
+
+    fn bare_type(&self) -> Option<u16> {
+        Some(self.1)
+    }
+}
+
+#[test]
+fn a_packet_that_begins_with_its_ip_header_is_parsed_as_behind_ethernet() {
+    let bare = |ether_type: u16, packet: &[u8]| {
+        let mut parsed = Packet::default();
+        let reader = Bare(SliceReader::new(packet, packet.len() as u32), ether_type);
+        (parse(&reader, &mut parsed), parsed)
+    };
+    // 8.0.69.0, the sender, looks like the type of IPv4 and the first byte of its header where the short way asks for them.
+    let mut lookalike = ipv4(proto::TCP, &[], 0, &tcp(&[], b"abcdefghijklmnopqrstuvwxyz"));
+    lookalike[12..16].copy_from_slice(&[8, 0, 0x45, 0]);
+    for (ether_type, packet) in [
+        (0x0800, ipv4(proto::TCP, &[], 0, &tcp(&[], b"abc"))),
+        (0x0800, ipv4(proto::UDP, &[], 0, &UDP)),
+        (0x0800, lookalike),
+        (0x86dd, ipv6(proto::UDP, &UDP)),
+    ] {
+        let (family, p) = bare(ether_type, &packet);
+        let (framed, q) = run(&[eth(ether_type), packet.clone()].concat());
+        assert_eq!(family, framed);
+        let fields = |p: &Packet| (p.proto, p.src_port, p.dst_port, p.ip_len, p.payload_len, p.tcp_flags);
+        assert_eq!(fields(&p), fields(&q), "{packet:?}");
+        let addresses = if family == Ok(Family::V4) { (p.src4, p.dst4) == (q.src4, q.dst4) } else { p.src6 == q.src6 };
+        assert!(addresses, "{packet:?}");
+        assert_eq!(p.wire_len, packet.len() as u32, "nothing stands before it");
+    }
+    assert_eq!(bare(0x0800, &[]).0, Err(Counter::Ipv4Truncated));
+    assert_eq!(bare(0x8847, &[0; 40]).0, Err(Counter::NonIp));
+}
+
 #[test]
 fn tcp_over_ipv4_with_options_and_timestamps() {
     let options = [2, 4, 5, 180, 8, 10, 0, 0, 1, 0, 0, 0, 2, 0, 1, 0];

@@ -252,7 +252,7 @@ fn inside() -> Check {
 /// Loads the programs, with the least memory and all that can be switched on, as only the verifier knows whether it takes them.
 fn programs() -> Vec<Program> {
     let tunnels = Some(TunnelPorts::default());
-    let options = KernelOptions { map_memory_mib: 1, tunnels, ..KernelOptions::default() };
+    let options = KernelOptions { map_memory_mib: 1, tunnels, bare: u16::MAX, ..KernelOptions::default() };
     let verified = match Kernel::load(&options) {
         Ok((mut kernel, _flows)) => kernel.verify(),
         Err(error) => vec![("maps", Err(error))],

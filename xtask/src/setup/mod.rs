@@ -92,6 +92,7 @@ const MACHINES: &[Package] = &[
     Package { name: "qemu-system-x86", shown_by: "qemu-system-x86_64" },
     Package { name: "debian-archive-keyring", shown_by: "/usr/share/keyrings/debian-archive-keyring.gpg" },
     Package { name: "xz-utils", shown_by: "xz" }, // newer kernels' modules are compressed
+    Package { name: "wireguard-tools", shown_by: "wg" }, // one of the forwarding paths
 ];
 
 /// For `lab`, beside the test tools.

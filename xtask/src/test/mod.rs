@@ -26,7 +26,7 @@ skipped, never as passed; the last line is `N passed, N failed, N skipped`, and 
   kernel   tests that load the program into this kernel
   vm       the program on Debian's kernels 5.10, 6.1, 6.12 and newest, or those named, each booted in QEMU: which hooks
            it takes, what its verifier walks (with a ceiling), parity of the engines, a live run; `all` boots 6.1
-  paths    the forwarding paths that this kernel may lack (VLANs, bonds, ipvlan, VRF), in QEMU, on 6.1 and 6.12;
+  paths    the forwarding paths that this kernel may lack (VLANs, bonds, ipvlan, VRF, tunnels), in QEMU, on 6.1 and 6.12;
            of `ci`, not of `all`
 
 A test says that it cannot run by printing `not run: <test>: <reason>`. Tests find the daemon by NTA_DAEMON.

@@ -1,5 +1,5 @@
 //! The table of forwarding paths (`tests/kernel_live/paths.rs`) in a virtual machine, whose kernel has the modules that the
-//! host's may lack: VLANs, bonds, ipvlan, VRF.
+//! host's may lack: VLANs, bonds, ipvlan, VRF, tunnels.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,8 +17,8 @@ const INIT: &str = include_str!("paths.sh");
 /// One attaches by clsact, the other by TCX.
 const ON: [Kernel; 2] = [KERNELS[1], KERNELS[2]];
 /// What the test calls, beside what busybox has.
-const PROGRAMS: &[&str] = &["ip", "ethtool", "curl", "tcpdump", "ping"];
-/// Of a run, which takes 5 minutes of a CPU.
+const PROGRAMS: &[&str] = &["ip", "ethtool", "curl", "tcpdump", "ping", "wg"];
+/// Of a run, which takes 6 minutes of a CPU.
 const LIMIT: Duration = Duration::from_secs(2700);
 
 /// Boots the kernels one after the other and counts each path, with these interfaces watched, as a test.

@@ -16,6 +16,7 @@ use super::hook::{DIRECTIONS, Hook, NO_PERMISSION, program_at};
 use super::link::{Held, Linker, xdp_names};
 use super::load::{Kernel, KernelOptions};
 use super::maps::KernelFlows;
+use super::netlink;
 use super::pin::{Pins, detach, pinned_below};
 use super::present::{Present, at_tcx, at_xdp};
 use super::slots::Slots;
@@ -104,7 +105,8 @@ impl AttachedKernel {
         let maps_folder = pins.as_ref().map(|pins| pins.maps().to_owned());
         let topology = Topology::of(devices);
         let (mark, tunnel_ends) = (topology.mark(devices), slots.bits(&topology.tunnel_ends));
-        let options = KernelOptions { interfaces, maps_folder, mark, tunnel_ends, ..options };
+        let bare = slots.bits(&netlink::without_link_header(devices));
+        let options = KernelOptions { interfaces, maps_folder, mark, tunnel_ends, bare, ..options };
         let outcome = refuse_strays(devices, pins.as_ref()).and_then(|()| Kernel::load(&options));
         let (mut kernel, mut flows) = outcome.inspect_err(|_| abandon(pins.as_ref(), devices))?;
         if let Some(pins) = &mut pins {

@@ -10,6 +10,7 @@ use super::hook::DIRECTIONS;
 use super::link::{Held, Link};
 use super::load::{Kernel, KernelOptions};
 use super::maps::KernelFlows;
+use super::netlink;
 use super::topology::Topology;
 use crate::source::SourceError;
 use nta_core::domain::{Attachment, Interface};
@@ -59,7 +60,8 @@ impl AttachedKernel {
             _ => self.mark,
         };
         let tunnel_ends = slots.bits(&topology.tunnel_ends);
-        let options = KernelOptions { interfaces: named(&slots, &devices), mark, tunnel_ends, ..options };
+        let bare = slots.bits(&netlink::without_link_header(&devices));
+        let options = KernelOptions { interfaces: named(&slots, &devices), mark, tunnel_ends, bare, ..options };
         let (mut kernel, translations) = Kernel::load_beside(&options, &self.kernel)?;
         self.held.iter().try_for_each(|held| held.load(&mut kernel))?;
         let to_tc = takes_tc(attach.mode, &topology);

@@ -52,7 +52,9 @@ pub struct KernelOptions {
     /// What counted packets carry where interfaces lie on top of one another, else 0.
     pub mark: u16,
     /// Positions of interfaces that are ends of tunnels: a bit each.
-    pub tunnel_ends: u32,
+    pub tunnel_ends: u16,
+    /// Positions of interfaces whose packets begin with their IP header: a bit each.
+    pub bare: u16,
     /// Name of a replay's ledger.
     pub replay_name: Option<String>,
     /// By which ports tunnels are known, where the inner packet is accounted in place of the tunnel.
@@ -171,6 +173,7 @@ impl Kernel {
             conntrack: Conntrack::default(),
             mark: u32::from(options.mark),
             tunnel_ends: options.tunnel_ends,
+            bare: options.bare,
         };
         // The last slot takes what enters by an interface that is not named here.
         if options.interfaces.len() >= MAX_INTERFACES {

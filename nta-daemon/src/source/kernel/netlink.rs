@@ -4,6 +4,10 @@
 use std::io;
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 
+use super::device::Device;
+
+/// linux/if_arp.h: PPP, modems of raw IP, IP in IP (IPv4, IPv6), IPv6 in IPv4, GRE over IPv4, GRE over IPv6, and none (WireGuard, tun).
+const WITHOUT_HEADER: [u16; 8] = [512, 519, 768, 769, 776, 778, 823, 0xfffe];
 /// linux/rtnetlink.h, linux/if_link.h
 const RTM_GETLINK: u16 = 18;
 const IFLA_LINK: u16 = 5;
@@ -109,6 +113,22 @@ pub(super) struct Place {
     pub(super) master: Option<u32>,
     /// Index of the interface of this namespace that it lies on.
     pub(super) lower: Option<u32>,
+}
+
+/// Indices of the interfaces whose packets begin with their IP header, as those of most tunnels do. What the kernel does not
+/// say has one of Ethernet.
+pub(super) fn without_link_header(devices: &[Device]) -> Vec<u32> {
+    let is_bare = |device: &&Device| link_type(device.index).is_ok_and(|kind| WITHOUT_HEADER.contains(&kind));
+    devices.iter().filter(is_bare).map(|device| device.index).collect()
+}
+
+/// `ARPHRD_…` of linux/if_arp.h.
+fn link_type(index: u32) -> io::Result<u16> {
+    let mut request = [0; IFINFOMSG_BYTES];
+    request[4..8].copy_from_slice(&index.to_ne_bytes());
+    let answer = ask(libc::NETLINK_ROUTE, RTM_GETLINK, &request)?;
+    let kind = answer.get(2..4).and_then(|bytes| Some(u16::from_ne_bytes(bytes.try_into().ok()?)));
+    kind.ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
 }
 
 /// Asks for one interface.

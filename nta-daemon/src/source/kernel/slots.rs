@@ -53,7 +53,7 @@ impl Slots {
     }
 
     /// A bit for the place of each of these.
-    pub(super) fn bits(&self, indices: &[u32]) -> u32 {
+    pub(super) fn bits(&self, indices: &[u32]) -> u16 {
         indices.iter().filter_map(|index| self.place(*index)).fold(0, |bits, place| bits | 1 << place)
     }
 }
