@@ -2,7 +2,7 @@
 
 import struct
 
-from frames import Tcp
+from frames import ACK, Tcp
 
 START = 1_699_920_000
 
@@ -173,4 +173,32 @@ def dga_quiet(capture, draw):
     return quiet("dga", "dns_tunnel")
 
 
-MADE = [dga_hit, dga_quiet, http_flood_hit, http_flood_quiet, icmp_tunnel_hit, icmp_tunnel_quiet]
+def carpet_bombing_hit(capture, draw):
+    """Half a minute of segments with 64 bytes in them, of no connection, 25 a second at port 443 of each of 40 hosts of a /24, from 60 sources; then a quarter of a minute in which one
+    host sends 40 hosts of another /24 ten small datagrams a second each, none of which is answered."""
+    for number in range(32_000):
+        header = struct.pack(">HHIIBBHHH", 1024 + number % 60_000, 443, 7, 9, 0x50, ACK, 64000, 0, 0)
+        source, victim = f"203.0.113.{1 + draw.randrange(60)}", f"198.51.100.{1 + number % 40}"
+        capture.ip(START + 1 + number / 1000, source, victim, 6, header, 64)
+        if number < 8_000:
+            ends = ("203.0.113.99", 1024 + number), (f"192.0.2.{1 + number % 40}", 80)
+            capture.udp(START + 91 + number / 400, *ends, 64)
+    expect = [
+        {"type": "distributed_flood", "source": "*", "destination": "198.51.100.0/24"},
+        {"type": "distributed_flood", "source": "203.0.113.99", "destination": "192.0.2.0/24"},
+    ]
+    return {"expect": expect, "never": ["*"]}
+
+
+def carpet_bombing_quiet(capture, draw):
+    """The same segments at three hosts of a /24, which are an alert each, and at ten hosts of as many networks."""
+    for number in range(9_600):
+        header = struct.pack(">HHIIBBHHH", 1024 + number % 60_000, 443, 7, 9, 0x50, ACK, 64000, 0, 0)
+        one = number % 12
+        victim = f"198.51.100.{1 + one}" if one < 3 else f"198.18.{one}.1"
+        capture.ip(START + 1 + number / 300, f"203.0.113.{1 + draw.randrange(60)}", victim, 6, header, 64)
+    expect = [{"type": "ack_flood", "source": "*", "destination": f"198.51.100.{1 + one}"} for one in range(3)]
+    return {"expect": expect, "never": ["distributed_flood"]}
+
+
+MADE = [carpet_bombing_hit, carpet_bombing_quiet, dga_hit, dga_quiet, http_flood_hit, http_flood_quiet, icmp_tunnel_hit, icmp_tunnel_quiet]

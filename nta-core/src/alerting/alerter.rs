@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
 use super::allow::Allow;
-use super::fold;
 use super::fusion::{ByHost, is_learned, is_learned_only};
 use super::hints::Hints;
 use super::raise_after::RaiseAfter;
 use super::seen::widen;
+use super::{carpet, fold};
 use crate::domain::{
     Alert, AlertChange, AlertKey, AlertKind, AlertState, Basis, ClearReason, DetectionCounts, Finding, IdentityScope,
     Opinion, Severity, Timestamp,
@@ -96,7 +96,8 @@ impl Alerter {
     }
 
     /// Takes the findings of a window that ended at `now`, and reports what changes.
-    pub fn judge(&mut self, mut findings: Vec<Finding>, now: Timestamp, emit: &mut dyn FnMut(AlertChange, &Alert)) {
+    pub fn judge(&mut self, findings: Vec<Finding>, now: Timestamp, emit: &mut dyn FnMut(AlertChange, &Alert)) {
+        let mut findings = carpet::join(findings);
         // Detectors meet hosts in no order.
         findings.sort_by(order);
         // What explains others comes before them, and rules, which know both parties, before models.
@@ -218,7 +219,7 @@ impl Alerter {
         own
     }
 
-    fn is_open(&self, key: &AlertKey) -> bool {
+    pub(super) fn is_open(&self, key: &AlertKey) -> bool {
         self.alerts.get(key).is_some_and(|alert| alert.state == AlertState::Raised)
     }
 

@@ -21,6 +21,7 @@ const fn explaining(kind: AlertKind) -> &'static [(AlertKind, Common)] {
         Kind::HttpFlood => &[(Kind::SynFlood, Destination), (Kind::Slowloris, Both)],
         Kind::IcmpFlood => &[(Kind::IcmpTunnel, Both)],
         Kind::FragmentFlood => &[(Kind::Amplification, Destination), (Kind::UdpFlood, Destination)],
+        Kind::PortScan => &[(Kind::DistributedFlood, Source)],
         Kind::Beaconing => &[
             (Kind::SshBruteForce, Both),
             (Kind::Slowloris, Both),
@@ -38,10 +39,11 @@ const fn explaining(kind: AlertKind) -> &'static [(AlertKind, Common)] {
 /// Where a kind comes among the findings of a window: after all that may explain it.
 pub(super) const fn rank(kind: AlertKind) -> u8 {
     match kind {
-        AlertKind::UdpFlood | AlertKind::HttpFlood | AlertKind::IcmpFlood => 1,
-        AlertKind::FragmentFlood => 2,
-        AlertKind::Beaconing => 3,
-        _ => 0,
+        AlertKind::DistributedFlood | AlertKind::IcmpTunnel | AlertKind::DnsFlood => 0,
+        AlertKind::UdpFlood | AlertKind::HttpFlood => 2,
+        AlertKind::FragmentFlood => 3,
+        AlertKind::Beaconing => 4,
+        _ => 1,
     }
 }
 
@@ -53,6 +55,9 @@ impl Alerter {
             self.alerts.get(key).is_some_and(|alert| alert.last > finding.start && !is_learned_only(alert))
         };
         if finding.basis == Basis::Rule {
+            if let Some(key) = self.carpet(finding) {
+                return Some(key);
+            }
             let own = AlertKey::of(finding);
             let explains = |key: &&AlertKey| {
                 explaining(own.kind).iter().any(|(kind, common)| {

@@ -2,6 +2,9 @@
 
 mod alerter;
 mod allow;
+mod carpet;
+#[cfg(test)]
+mod carpet_tests;
 mod fold;
 mod fusion;
 #[cfg(test)]

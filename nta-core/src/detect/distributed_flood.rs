@@ -7,7 +7,7 @@
 //!
 //! Known false alarms: a network that is cut off while very many clients keep asking for it.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
 use nta_common::packet::proto;
 
@@ -16,7 +16,7 @@ use super::declaration::{Basis, Cost, Declaration, FlowUse, Rates, Scope};
 use super::flood::{What, stray};
 use super::recent::{Map, Shares};
 use super::{Detector, View};
-use crate::domain::{AlertKind, Finding, FlowObservation, Measure, Party};
+use crate::domain::{AlertKind, Finding, FlowObservation, Measure, Party, around};
 use crate::tunables::{Bounds, tunables};
 use crate::window::{Distinct, Run, Span};
 
@@ -99,14 +99,6 @@ impl DistributedFlood {
     }
 }
 
-/// The network of an address: its /24 or /64.
-fn network(address: IpAddr) -> (IpAddr, u8) {
-    match address {
-        IpAddr::V4(address) => (Ipv4Addr::from(u32::from(address) & !0xff).into(), 24),
-        IpAddr::V6(address) => (Ipv6Addr::from(u128::from(address) >> 64 << 64).into(), 64),
-    }
-}
-
 /// Who sent, and whom.
 const fn ends(seen: &FlowObservation, side: usize) -> [IpAddr; 2] {
     let (originator, responder) = (seen.flow.originator.address, seen.flow.responder.address);
@@ -141,7 +133,7 @@ impl Detector for DistributedFlood {
             let to = ends(seen, side)[1];
             if !is_group(to) {
                 self.flows.push((run.first + at, side));
-                *self.packets.entry(network(to)).or_default() += seen.sent[side].packets;
+                *self.packets.entry(around(to)).or_default() += seen.sent[side].packets;
             }
         }
     }
@@ -162,8 +154,8 @@ impl Detector for DistributedFlood {
         {
             let [from, to] = ends(seen, side);
             let what = unanswered(seen).map(|(_, what)| what).filter(|what| what.would_show(&view.snapshot.visibility));
-            let Some(what) = what.filter(|_| packets.contains_key(&network(to))) else { continue };
-            let (met, sent) = (networks.entry(network(to)).or_default(), seen.sent[side].packets);
+            let Some(what) = what.filter(|_| packets.contains_key(&around(to))) else { continue };
+            let (met, sent) = (networks.entry(around(to)).or_default(), seen.sent[side].packets);
             met.sources.insert(hosts.hash(&from));
             met.hosts.insert(hosts.hash(&to));
             met.from.add(from, sent);

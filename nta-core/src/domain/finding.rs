@@ -1,7 +1,7 @@
 //! A finding: one detector's judgement about one window.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::Timestamp;
 
@@ -250,6 +250,14 @@ impl Party {
             Self::Host(address) => Some(*address),
             _ => None,
         }
+    }
+}
+
+/// The network around a host: its /24 or /64.
+pub fn around(host: IpAddr) -> (IpAddr, u8) {
+    match host {
+        IpAddr::V4(address) => (Ipv4Addr::from(u32::from(address) & !0xff).into(), 24),
+        IpAddr::V6(address) => (Ipv6Addr::from(u128::from(address) >> 64 << 64).into(), 64),
     }
 }
 

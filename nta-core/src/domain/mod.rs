@@ -27,7 +27,7 @@ mod zeek;
 pub use alert::{Alert, AlertChange, AlertId, AlertKey, AlertState, ClearReason, Opinion, Severity};
 pub use community_id::community_id;
 pub use event::{ArpPacket, DnsMessage, EventCounts, Mac, PacketEvent, Question, RawPacket};
-pub use finding::{AlertKind, Basis, Contributor, Finding, Measure, Party};
+pub use finding::{AlertKind, Basis, Contributor, Finding, Measure, Party, around};
 pub use flow::{EndReason, FlowDelta, FlowId, FlowKey, FlowUpdate, OverflowDelta, RttSamples, SideSamples};
 pub use identity::{BadRunId, BadSensorId, IdentityScope, RunId, SensorId};
 pub use ledger::{Interface, Ledger, difference};
