@@ -169,6 +169,13 @@ fn a_spool_on_another_disk_takes_what_a_full_one_does_not_over_a_restart() {
         return;
     }
     let _alone = alone();
+    // Then there is room again, or the database is removed with the name that it had given the sensor.
+    for is_removed in [false, true] {
+        a_spool_on_another_disk(is_removed);
+    }
+}
+
+fn a_spool_on_another_disk(is_removed: bool) {
     let folder = tempfile::tempdir().expect("a folder");
     let disk = Disk::new(folder.path());
     let pair = Pair::silent();
@@ -186,15 +193,25 @@ fn a_spool_on_another_disk_takes_what_a_full_one_does_not_over_a_restart() {
     assert_eq!((number(&store["batches_in_memory"]), number(&store["batches_lost"])), (0, 0), "{store}");
     assert!(number(&store["spool_bytes"]) > 0, "{store}");
     assert!(daemon.process.stop("TERM", SOON).success());
-    assert!(stored(&disk.database(), "SELECT coalesce(sum(packets), 0) FROM windows WHERE factor = 1") < sent);
+    let packets = "SELECT coalesce(sum(packets), 0) FROM windows WHERE factor = 1";
+    let before = stored(&disk.database(), packets);
+    assert!(before < sent);
 
     disk.give_room();
+    if is_removed {
+        std::fs::remove_file(disk.database()).expect("removed");
+    }
     let mut daemon = start(&pair, folder.path(), &disk.database(), &config);
     wait_for("batches that came back", SOON, || {
         let store = daemon.status()["store"].clone();
         (number(&store["batches_waiting"]) == 0 && number(&store["batches"]) > 3).then_some(())
     });
     assert!(daemon.process.stop("TERM", SOON).success());
+    if is_removed {
+        assert_eq!(stored(&disk.database(), packets), sent - before, "what the new database got of the run before");
+        assert_eq!(stored(&disk.database(), "SELECT count(DISTINCT sensor) FROM runs"), 1);
+        return;
+    }
     all_windows_are_stored(&disk.database(), sent, "after a restart");
 }
 

@@ -98,12 +98,23 @@ fn a_name_that_no_pattern_selects_is_said_with_the_one_of_before() {
     let folder = tempfile::tempdir().expect("a folder");
     let pair = Pair::silent();
     let daemon = Daemon::start(&pair.inside, folder.path(), "v*", "auto");
+    for _ in 0..2 {
+        counts_pings(&daemon, &pair, "before"); // more than it takes to notice that nothing is counted
+    }
     pair.inside.ip("link set v0 down");
     pair.inside.ip("link set v0 name w0");
     says(&daemon, Some("w0 is down (v0 was renamed to w0, which v* does not select"));
     says(&daemon, Some("add w0 to capture.interfaces"));
     pair.inside.ip("link set w0 up");
     says(&daemon, None);
+    for _ in 0..2 {
+        daemon.wait_for_window();
+        assert!(
+            daemon.status()["failure"].is_null(),
+            "what passed under the old name was counted: {}",
+            daemon.status()
+        );
+    }
     assert!(daemon.process.log().contains("v0 was renamed to w0"), "{}", daemon.process.log());
     assert_eq!(daemon.status()["interfaces"][0]["name"], "w0", "it is watched until the next start");
 }

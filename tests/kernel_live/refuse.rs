@@ -1,8 +1,9 @@
 //! What cannot be done is refused with one line that says why, and nobody is disturbed by the attempt.
 
 use std::process::{Command, Output};
+use std::time::Duration;
 
-use nta_tests::netns::{Namespace, alone, output};
+use nta_tests::netns::{Namespace, alone, output, wait_for};
 use nta_tests::process::Process;
 use serde_json::Value;
 
@@ -187,10 +188,80 @@ fn too_few_descriptors_are_said_with_the_number_that_is_enough() {
         few.arg(format!("--nofile={descriptors}")).arg(nta_tests::daemon::daemon());
         output(few.args(["run", "--dry-run", "--interface", "v0"]))
     };
-    let (code, line) = refused(&with(63));
-    assert!(code == Some(1) && line.contains("63 open files") && line.contains("at least 64"), "{line}");
-    let enough = with(64);
+    let (code, line) = refused(&with(127));
+    assert!(code == Some(1) && line.contains("127 open files") && line.contains("at least 128"), "{line}");
+    let enough = with(128);
     assert!(enough.status.success(), "{enough:?}");
+}
+
+/// With so few descriptors as it asks for, connections in plenty take nothing from capture and database.
+#[test]
+fn clients_leave_descriptors_for_everything_else() {
+    if !can_run("clients_leave_descriptors_for_everything_else", &["prlimit", "ping", "python3"]) {
+        return;
+    }
+    let _alone = alone();
+    let folder = tempfile::tempdir().expect("a folder");
+    let pair = Pair::silent();
+    let database = format!("sqlite:{}", folder.path().join("nta.db").display());
+    let mut few = pair.inside.command("prlimit");
+    few.arg("--nofile=128").arg(nta_tests::daemon::daemon());
+    few.args(["run", "--interface", "v*", "--window", "1", "--database", &database]);
+    let mut daemon = Daemon::start_command(&pair.inside, folder.path(), &mut few);
+    let mut clients = pair.inside.command("python3");
+    clients.args(["-c", CLIENTS]);
+    let mut clients = Process::start(&mut clients, folder.path(), "clients.log");
+    wait_for("clients", Duration::from_secs(20), || clients.log().contains("connected").then_some(()));
+    // Something new needs descriptors: programs for an interface, windows for the database.
+    pair.inside.ip("link add v5 type veth peer name y5");
+    pair.inside.ip("link set v5 up");
+    pair.inside.ip("link set y5 up");
+    // Each of its windows needs the database, and one that is held up asks in vain.
+    wait_for("the change of programs", Duration::from_secs(30), || {
+        daemon.process.log().contains("the interfaces have changed").then_some(())
+    });
+    traffic::pings(&pair.peer, "10.77.1.1", "fd77:1::1");
+    clients.stop("KILL", Duration::from_secs(5));
+    wait_for("windows, and the new interface", Duration::from_secs(30), || {
+        let status = daemon.try_get("/api/status")?;
+        let is_attached = status["interfaces"].as_array()?.len() == 2;
+        (is_attached && number(&status["store"]["windows"]) >= 3).then_some(())
+    });
+    let log = daemon.process.log();
+    assert!(!["cannot attach", "store failed", "unable to open"].iter().any(|trouble| log.contains(trouble)), "{log}");
+    assert!(daemon.stop().success());
+}
+
+/// As many connections as are let in, each with an answered request, so that none is closed as idle.
+const CLIENTS: &str = r#"
+import socket, time
+held = []
+for _ in range(200):
+    try:
+        s = socket.create_connection(("127.0.0.1", 5000), 2)
+        s.sendall(b"GET /api/flows HTTP/1.1\r\nHost: 127.0.0.1:5000\r\n\r\n")
+        held.append(s)
+    except OSError:
+        pass
+print("connected", len(held), flush=True)
+time.sleep(60)
+"#;
+
+#[test]
+fn threads_that_cannot_be_had_are_said() {
+    if !can_run("threads_that_cannot_be_had_are_said", &["setpriv", "prlimit"]) {
+        return;
+    }
+    let everyone = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    let folder = tempfile::Builder::new().permissions(everyone).tempdir().expect("a folder");
+    let (program, capture) = (copy(folder.path()), folder.path().join("input.pcap"));
+    std::fs::copy(nta_tests::root().join("tests/cases/port_scan-hit/input.pcap"), &capture).expect("a capture");
+    std::fs::set_permissions(&capture, std::os::unix::fs::PermissionsExt::from_mode(0o644)).expect("readable");
+    // A user who has no other processes: root is not bound by the number.
+    let mut few = Command::new("setpriv");
+    few.args(["--reuid", "61234", "--regid", "61234", "--clear-groups", "prlimit", "--nproc=3"]).arg(&program);
+    let (code, line) = refused(&output(few.args(["replay", "--serve", "--listen", "127.0.0.1:0"]).arg(&capture)));
+    assert!(code == Some(1) && line.contains("cannot start threads") && line.contains("ulimit -u"), "{line}");
 }
 
 #[test]

@@ -54,9 +54,11 @@ pub enum ApiError {
         /// Which hosts this server answers for.
         detail: String,
     },
-    /// The body has a content type that is not taken.
+    /// The body has a content type or an encoding that is not taken.
     #[error("{detail}")]
     MediaType {
+        /// The header that names it.
+        field: &'static str,
         /// Which is.
         detail: String,
     },
@@ -138,7 +140,7 @@ impl IntoResponse for ApiError {
             Self::Forbidden { field, .. } => problem.field = Some(field),
             Self::Unprocessable { field, .. } => problem.field = field,
             Self::Misdirected { .. } => problem.field = Some("Host".to_owned()),
-            Self::MediaType { .. } => problem.field = Some("Content-Type".to_owned()),
+            Self::MediaType { field, .. } => problem.field = Some(field.to_owned()),
             _ => {}
         }
         let mut response = problem.into_response();
@@ -177,9 +179,27 @@ impl Problem {
 }
 
 impl IntoResponse for Problem {
-    fn into_response(self) -> Response {
+    /// What repeats a part of the request does so within bounds.
+    fn into_response(mut self) -> Response {
+        self.detail = shortened(self.detail, MOST_DETAIL);
+        self.field = self.field.map(|field| shortened(field, MOST_FIELD));
         problem_response(self.status, Json(self))
     }
+}
+
+/// Most characters of a detail: the longest list of what is allowed is shorter.
+const MOST_DETAIL: usize = 2000;
+/// Most characters of a field's name.
+const MOST_FIELD: usize = 200;
+
+/// The beginning and the end of a text that is longer than that many characters.
+fn shortened(text: String, most: usize) -> String {
+    let length = text.chars().count();
+    if length <= most {
+        return text;
+    }
+    let (begin, end) = (text.chars().take(most / 2), text.chars().skip(length - most / 2));
+    begin.chain(['…']).chain(end).collect()
 }
 
 /// A document with the media type of problems.

@@ -105,7 +105,7 @@ pub(super) fn add_common(document: &mut OpenApi, role: Role) {
             }
             if takes_body {
                 add("413", "The body is larger than this path takes.");
-                add("415", "The body's content type is not `application/json`.");
+                add("415", "The body's content type is not `application/json`, or it is encoded (`Content-Encoding`).");
             }
         }
     }

@@ -31,7 +31,7 @@ use super::guard::LocalEnd;
 /// What a server allows.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Allowed {
-    /// Connections at once: at most half of the descriptors that the process may have.
+    /// Connections at once: at most half of the descriptors that the process may have, and what the rest of it leaves.
     pub(super) connections: usize,
     /// In which a client has to have sent the head of a request, the first one and each further one.
     pub(super) head_within: Duration,
@@ -40,13 +40,17 @@ pub(super) struct Allowed {
 impl Default for Allowed {
     fn default() -> Self {
         let descriptors = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX);
-        let half = usize::try_from(descriptors / 2).unwrap_or(usize::MAX);
-        Self { connections: MOST_CONNECTIONS.min(half).max(1), head_within: Duration::from_secs(10) }
+        let left =
+            usize::try_from((descriptors / 2).min(descriptors.saturating_sub(OF_THE_REST))).unwrap_or(usize::MAX);
+        Self { connections: MOST_CONNECTIONS.min(left).max(1), head_within: Duration::from_secs(10) }
     }
 }
 
 /// Half of the descriptors that a service has unless it asks for more.
 const MOST_CONNECTIONS: usize = 512;
+/// Descriptors of everything else: 51 at rest with one interface, and as many maps and programs again as were loaded while an
+/// interface is added.
+const OF_THE_REST: u64 = 96;
 /// Wait before the next connection is accepted when the system has no room for one.
 const FULL_WAIT: Duration = Duration::from_millis(100);
 /// What is read of a client that still sends when its answer is complete: bytes, and time without any. A connection that is closed

@@ -18,7 +18,9 @@ use crate::capture::clock;
 use crate::config::Config;
 use crate::pipeline::baselines::BaselineHandle;
 use crate::sink::store::StoreOutput;
-use crate::store::{Found, Lease, Retention, Run, Store, StoreError, StoreWriter, baselines_name};
+use crate::store::{
+    Found, Lease, LeftSpool, Retention, Run, Store, StoreError, StoreWriter, baselines_name, spools_of,
+};
 use nta_core::baseline::{BaselineConfig, Baselines, Import};
 use nta_core::domain::{IdentityScope, Mode, Readings, Resume, RunId, SensorId, Status};
 use nta_core::window::Lengths;
@@ -146,13 +148,24 @@ impl App {
         let url = config.store.database.as_str();
         let store = Store::open(url).await.map_err(|error| refusal::unusable(url, error))?;
         let mut store = store.with_retention(Retention::of(&config.store));
+        let host = host_name();
+        let left =
+            config.store.spool(store.path(), &host).map(|(folder, _)| spools_of(&host, &folder)).unwrap_or_default();
         let sensor = match config.sensor.name.get() {
             Some(name) => name.to_owned(),
-            None => store.sensor_name(&host_name()).await?,
+            None => store.sensor_name(&host, left.first().map(|left| left.sensor.clone())).await?,
         };
         let mut lease = None;
         if plan.mode == Mode::Live {
             lease = Some(store.lease(&sensor).await?);
+            for LeftSpool { sensor, folder, .. } in left.iter().filter(|left| left.has_batches && left.sensor != sensor)
+            {
+                let folder = folder.display().to_string();
+                tracing::warn!(
+                    folder,
+                    "batches of the sensor {sensor} wait here; a run with that `sensor.name` stores them"
+                );
+            }
             if let Some((folder, most)) = config.store.spool(store.path(), &sensor) {
                 store = store.with_spool(folder, most);
             }

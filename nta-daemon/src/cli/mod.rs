@@ -180,8 +180,14 @@ fn is_directive(word: &str) -> bool {
 struct Tasks(Option<tokio::runtime::Runtime>);
 
 impl Tasks {
-    fn start() -> std::io::Result<Self> {
-        Ok(Self(Some(tokio::runtime::Runtime::new()?)))
+    fn start() -> Result<Self, String> {
+        let refused = |error| {
+            format!(
+                "cannot start threads: {error}: allow more (`ulimit -u`, TasksMax= of a unit, pids.max of a control group)"
+            )
+        };
+        check_threads().map_err(refused)?;
+        Ok(Self(Some(tokio::runtime::Runtime::new().map_err(refused)?)))
     }
 
     fn wait<T>(self, work: impl Future<Output = T>) -> T {
@@ -195,6 +201,27 @@ impl Drop for Tasks {
             runtime.shutdown_background();
         }
     }
+}
+
+/// Tries whether the threads can be had that are needed from the beginning: the runtime panics where they cannot.
+fn check_threads() -> std::io::Result<()> {
+    /// Beside one for each processor: the writer's, the API's, the judge's.
+    const FURTHER: usize = 8;
+    let wanted = std::thread::available_parallelism().map_or(1, usize::from) + FURTHER;
+    let (hold, held) = std::sync::mpsc::sync_channel::<()>(1); // nothing is ever sent
+    let held = std::sync::Arc::new(std::sync::Mutex::new(held));
+    let started: std::io::Result<Vec<_>> = (0..wanted)
+        .map(|_| {
+            let held = std::sync::Arc::clone(&held);
+            // Each ends when the other end goes; the lock is held by one of them meanwhile.
+            std::thread::Builder::new().spawn(move || drop(held.lock().map(|held| held.recv())))
+        })
+        .collect();
+    drop(hold);
+    for thread in started? {
+        let _ = thread.join(); // it does nothing that could panic
+    }
+    Ok(())
 }
 
 /// A command's result on standard output. Who has stopped reading, as `head` does, has read enough.

@@ -25,6 +25,12 @@ impl Alive {
         Self { seen, passed: Some(0), unseen: None }
     }
 
+    /// Under a new name, whose row of the ledger holds this: the interface's own counters go on from before, so that the next
+    /// reading is the first to go by.
+    pub(super) const fn renamed(seen: u64) -> Self {
+        Self { seen, passed: None, unseen: None }
+    }
+
     /// The interface had passed so much, and after that its ledger had seen so much. What passes while the ledger is read, which
     /// takes seconds in a flood, is in the one and not in the other: so a change of the ledger gives no reading to go by.
     const fn judge(&mut self, passed: u64, seen: u64) {

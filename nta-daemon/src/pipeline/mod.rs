@@ -134,8 +134,12 @@ impl Pipeline {
     pub fn attach(&mut self, attachments: Vec<Attachment>, ledger: &Ledger) {
         let known = self.status.attachments.iter().zip(std::mem::take(&mut self.alive)).collect::<Vec<_>>();
         let alive = |new: &Attachment| {
-            let same = known.iter().find(|(old, _)| old.index == new.index && old.interface == new.interface);
-            same.map_or_else(|| Alive::new(seen(ledger, &new.interface)), |(_, alive)| *alive)
+            let same = known.iter().find(|(old, _)| old.index == new.index);
+            match same {
+                Some((old, alive)) if old.interface == new.interface => *alive,
+                Some(_) => Alive::renamed(seen(ledger, &new.interface)),
+                None => Alive::new(seen(ledger, &new.interface)),
+            }
         };
         self.alive = attachments.iter().map(alive).collect();
         self.nics.clear();

@@ -161,11 +161,11 @@ async fn suite(store: &Store) {
     let store = store.clone().with_retention(Retention { max_flows: 10, max_windows: 5, ..Retention::default() });
     store.retain().await.expect("retention");
     assert_eq!((store.flow_count().await.expect("count"), store.window_count().await.expect("count")), (10, 1));
-    let name = store.sensor_name("box").await.expect("a name");
-    assert_eq!(store.sensor_name("box").await.expect("the same"), name);
+    let name = store.sensor_name("box", None).await.expect("a name");
+    assert_eq!(store.sensor_name("box", None).await.expect("the same"), name);
     // A server is shared by gateways; a file goes with its machine.
     let is_shared = store.path().is_none();
-    assert_eq!(store.sensor_name("other").await.expect("a name") != name, is_shared);
+    assert_eq!(store.sensor_name("other", None).await.expect("a name") != name, is_shared);
 }
 
 /// What a tunnel carries, and in which flow a flow lies, comes back as it was written, and as it grew.

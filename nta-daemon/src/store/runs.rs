@@ -1,6 +1,6 @@
 //! The table `runs`: who wrote the windows and flows, from when to when, and why it ended.
 
-use super::db::{Conn, Dialect, Query};
+use super::db::{Conn, Query};
 use super::flows::state;
 use super::lease::Lock;
 use super::rows::RunRow;
@@ -200,32 +200,6 @@ impl Store {
     pub async fn captures_of(&self, analysis: &str) -> Result<Vec<String>, StoreError> {
         let query = Query::new("SELECT sha256 FROM analysis_captures WHERE analysis = $1 ORDER BY position");
         self.read("analysis_captures", query.bind(analysis), |row| Ok(row.text("sha256")?)).await
-    }
-
-    /// The name kept for the sensor of this host; made of the host's name and chance where there is none.
-    pub async fn sensor_name(&self, host: &str) -> Result<String, StoreError> {
-        let error = StoreError::query("meta");
-        let mut transaction = self.database.begin().await?;
-        let conn = transaction.conn().map_err(&error)?;
-        // A server is shared by gateways, a file is not, and goes with its machine when that is renamed.
-        let key =
-            if self.database.dialect() == Dialect::Postgres { format!("sensor {host}") } else { "sensor".to_owned() };
-        let made = format!("{host}-{:08x}", rand::random::<u32>());
-        let insert = Query::new("INSERT INTO meta (name, value) VALUES ($1, $2) ON CONFLICT DO NOTHING");
-        conn.execute(insert.bind(key.as_str()).bind(made.as_str())).await.map_err(&error)?;
-        let known = Query::new("SELECT value FROM meta WHERE name = $1").bind(key.as_str());
-        let row = conn.fetch_optional(known).await.map_err(&error)?;
-        let known = usable("meta", row.iter().map(|row| Ok(row.text("value")?))).pop();
-        let name = match known {
-            Some(name) => name,
-            None => {
-                let replace = Query::new("UPDATE meta SET value = $2 WHERE name = $1").bind(key).bind(made.as_str());
-                conn.execute(replace).await.map_err(&error)?;
-                made
-            }
-        };
-        transaction.commit().await.map_err(error)?;
-        Ok(name)
     }
 }
 

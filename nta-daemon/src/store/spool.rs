@@ -64,6 +64,12 @@ enum State {
     Refused,
 }
 
+/// Whether batches wait in the folder of a spool.
+pub(super) fn has_segments(folder: &Path) -> bool {
+    let is_segment = |path: PathBuf| path.extension().is_some_and(|suffix| suffix == SUFFIX);
+    fs::read_dir(folder).into_iter().flatten().flatten().any(|entry| is_segment(entry.path()))
+}
+
 impl Spool {
     /// Opens the folder, makes it where it is not there, and finds what an earlier run left in it.
     pub(super) fn open(folder: &Path, max_bytes: u64) -> io::Result<Self> {

@@ -104,6 +104,8 @@ async fn a_page_of_another_site_cannot_write() {
         (String::new(), 415),
         ("Content-Type: application/json; charset=utf-16\r\n".to_owned(), 415),
         ("Content-Type: application/json;Charset=\"latin1\"\r\n".to_owned(), 415),
+        (format!("{json}Content-Encoding: gzip\r\n"), 415),
+        (format!("{json}Content-Encoding: identity\r\n"), 422),
         // Nothing is stored to learn from: the request itself is sound.
         (json.to_owned(), 422),
         (format!("Origin: http://{address}\r\n{json}"), 422),

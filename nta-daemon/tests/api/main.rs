@@ -137,6 +137,17 @@ async fn a_wrong_method_and_a_large_body_are_problems_too() {
 }
 
 #[tokio::test]
+async fn a_refusal_repeats_a_part_of_the_request() {
+    let app = App::with(0, 0).await;
+    let long = "é".repeat(1_000_000);
+    for body in [serde_json::json!({"series": {&long: 1}}), serde_json::json!({&long: 1})] {
+        let (status, problem) = app.send(Method::PUT, "/api/baselines/bandwidth", &body).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST);
+        assert!(problem.to_string().len() < 10_000, "{} bytes", problem.to_string().len());
+    }
+}
+
+#[tokio::test]
 async fn only_imports_may_be_large() {
     let app = App::with(0, 0).await;
     let padded = format!("{{\"series\": {{\"loss\": 1}}{}}}", " ".repeat(100_000));

@@ -97,7 +97,7 @@ async fn template(folder: &Path) -> Vec<(String, String, u64)> {
     })
     .await;
     app.store.save_baselines(&baselines_name(Mode::Live, "gw"), &Export::default()).await.expect("baselines");
-    app.store.sensor_name("gw").await.expect("a name");
+    app.store.sensor_name("gw", None).await.expect("a name");
     app.store.note_captures("a", &[("00".to_owned(), "a.pcap".to_owned(), 1)], time(1)).await.expect("captures");
     let (writer, task) = app.store.writer(app.store.begin_run(&live(20)).await.expect("run"), 4);
     let readings = Some(Readings { maps: "m".to_owned(), time_ns: 7, ..Readings::default() });
@@ -197,7 +197,7 @@ async fn use_it(path: &Path, table: &str, is_large: bool) -> Vec<String> {
 }
 
 async fn start_again(store: &Store) -> Result<(), StoreError> {
-    store.sensor_name("gw").await?;
+    store.sensor_name("gw", None).await?;
     let resume = store.resume("gw").await;
     let run = live(40);
     let key = store.begin_run(&run).await?;

@@ -20,6 +20,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
         let content_type = content_type(request.headers())?;
+        check_encoding(request.headers())?;
         let bytes = whole(request, state).await?;
         if bytes.is_empty() {
             return read(b"{}").map(Self);
@@ -78,8 +79,21 @@ fn content_type(headers: &HeaderMap) -> Result<ContentType, ApiError> {
     Err(unsupported(&format!("`{}`", essence.chars().take(100).collect::<String>())))
 }
 
+/// A body that was encoded on the way would be read as something else.
+fn check_encoding(headers: &HeaderMap) -> Result<(), ApiError> {
+    let encodings = headers.get_all(header::CONTENT_ENCODING).iter();
+    let mut named = encodings.filter(|value| !value.as_bytes().trim_ascii().eq_ignore_ascii_case(b"identity"));
+    named.next().map_or(Ok(()), |value| {
+        let value = String::from_utf8_lossy(value.as_bytes()).chars().take(100).collect::<String>();
+        Err(ApiError::MediaType { field: "Content-Encoding", detail: format!("`{value}`: no encoding is taken here") })
+    })
+}
+
 fn unsupported(given: &str) -> ApiError {
-    ApiError::MediaType { detail: format!("{given}: expected `Content-Type: application/json` in UTF-8") }
+    ApiError::MediaType {
+        field: "Content-Type",
+        detail: format!("{given}: expected `Content-Type: application/json` in UTF-8"),
+    }
 }
 
 /// Reads the document. The refusal names the field; where the text is no JSON it names line and column.
