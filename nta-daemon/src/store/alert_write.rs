@@ -10,7 +10,11 @@ use super::write::Event;
 
 /// Inserts or updates alerts of the run. What people did about them is not touched. Answers an event for each change, in
 /// their order.
-pub(super) async fn upsert(conn: &mut Conn, run: i64, alerts: &[AlertRow]) -> Result<Vec<Event>, StoreError> {
+pub(super) async fn upsert(
+    conn: &mut Conn,
+    (run, sensor): (i64, i64),
+    alerts: &[AlertRow],
+) -> Result<Vec<Event>, StoreError> {
     let mut events = Vec::with_capacity(alerts.len());
     for chunk in alerts.chunks(conn.chunk_rows()) {
         let mut raised = known(conn, run, chunk).await?;
@@ -22,7 +26,7 @@ pub(super) async fn upsert(conn: &mut Conn, run: i64, alerts: &[AlertRow]) -> Re
             let body = format!("{{\"id\":\"{}\",\"state\":\"{}\",\"is_new\":{is_new}}}", alert.id, alert.state);
             events.push(Event { time_ns: alert.cleared_ns.unwrap_or(alert.last_ns), kind: "alert_changed", body });
         }
-        upsert_chunk(conn, run, chunk, &raised).await?;
+        upsert_chunk(conn, (run, sensor), chunk, &raised).await?;
         add(conn, "alerts", i64::try_from(raised.len() - before).unwrap_or(i64::MAX)).await?;
     }
     Ok(events)
@@ -57,7 +61,7 @@ async fn known(conn: &mut Conn, run: i64, chunk: &[AlertRow]) -> Result<HashMap<
 
 async fn upsert_chunk(
     conn: &mut Conn,
-    run: i64,
+    (run, sensor): (i64, i64),
     chunk: &[AlertRow],
     raised: &HashMap<String, i64>,
 ) -> Result<(), StoreError> {
@@ -65,7 +69,7 @@ async fn upsert_chunk(
     let last: HashMap<&str, usize> = chunk.iter().enumerate().map(|(at, alert)| (alert.id.as_str(), at)).collect();
     let is_last = |(at, alert): &(usize, &AlertRow)| last.get(alert.id.as_str()) == Some(at);
     let mut query = Query::new(
-        "INSERT INTO detected_alerts (id, run_id, kind, severity, source, destination, score_ppm, state, \
+        "INSERT INTO detected_alerts (id, run_id, sensor_id, kind, severity, source, destination, score_ppm, state, \
          first_ns, last_ns, raised_ns, cleared_ns, body) ",
     );
     query.push_table(
@@ -74,6 +78,7 @@ async fn upsert_chunk(
             vec![
                 alert.id.as_str().into(),
                 run.into(),
+                sensor.into(),
                 alert.kind.as_str().into(),
                 alert.severity.into(),
                 alert.source.clone().into(),

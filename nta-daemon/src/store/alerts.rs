@@ -4,7 +4,7 @@ use super::body::{AlertBody, FindingRecord, OpinionRecord};
 use super::db;
 use super::db::Query;
 use super::list::{Branch, Condition, Listed, MOST_READ, SOON, Way, when};
-use super::sensor::{self, sensor, sensor_of_run};
+use super::sensor::{self, sensor, sensor_number, sensor_of_run};
 use super::unreadable::Unreadable;
 use super::{Key, Position, Store, StoreError, from_sql, to_sql};
 use nta_core::domain::{Severity, Timestamp};
@@ -38,7 +38,7 @@ impl AlertFilter {
     /// The indexes of the filter that leaves the fewest, each in the order in which alerts were raised: of a host there are
     /// two. How many filters they stand for.
     fn branches(&self) -> Option<Vec<Branch>> {
-        let of = |index| Branch { index: vec![index], edge: Vec::new() };
+        let of = |index| Branch { index: vec![index], ..Branch::default() };
         if let Some(host) = &self.host {
             let mut destination = of(when("destination = ?", host.clone()));
             destination.edge.push(when("coalesce(source, '') <> ?", host.clone()));
@@ -52,7 +52,7 @@ impl AlertFilter {
     }
 
     /// All filters, written so that they use no index.
-    fn rest(&self, with_from: bool) -> Vec<Condition> {
+    fn rest(&self, with_from: bool, with_sensor: bool) -> Vec<Condition> {
         let host = self.host.clone().map(|host| {
             let values = vec![host.clone().into(), host.into()];
             Condition::new("(coalesce(source, '') = ? OR coalesce(destination, '') = ?)", values)
@@ -70,7 +70,7 @@ impl AlertFilter {
             severity,
             from.filter(|from| with_from && *from > 0).map(|from| when("last_ns + 0 > ?", from)),
             to.map(|to| when("first_ns + 0 < ?", to)),
-            sensor::only(self.sensor.as_ref()),
+            sensor::only(self.sensor.as_ref().filter(|_| with_sensor)),
         ];
         all.into_iter().flatten().collect()
     }
@@ -81,12 +81,20 @@ impl AlertFilter {
         let from = self.from.map_or(-1, |from| to_sql(from.as_nanos()));
         let in_order = |most| {
             let low = by_last.then_some(from.saturating_add(1));
-            Way { low, ..Way::in_order(Branch::default(), self.rest(!by_last), most) }
+            let by_time = by_last || sort == AlertSort::Time;
+            let lead: Vec<_> = self.sensor.as_deref().filter(|_| by_time).map(sensor::lead).into_iter().collect();
+            let rest = self.rest(!by_last, lead.is_empty());
+            Way { low, ..Way::in_order(Branch { lead, ..Branch::default() }, rest, most) }
         };
-        let by_time =
-            Way::sorted(Branch { index: vec![when("last_ns > ?", from)], edge: Vec::new() }, self.rest(false));
+        let index = match &self.sensor {
+            Some(sensor) => [(OF_SENSOR_FROM, from), (OF_SENSOR_TO, i64::MAX)]
+                .map(|(sql, last_ns)| Condition::new(sql, vec![sensor.as_str().into(), last_ns.into()]))
+                .to_vec(),
+            None => vec![when("last_ns > ?", from)],
+        };
+        let by_time = Way::sorted(Branch { index, ..Branch::default() }, self.rest(false, false));
         let by_filter = self.branches().map(|branches| {
-            let way = Way::sorted(Branch::default(), self.rest(true));
+            let way = Way::sorted(Branch::default(), self.rest(true, true));
             Way { branches, in_order: sort == AlertSort::Time, ..way }
         });
         [Some(in_order(SOON)), by_filter, Some(by_time), Some(in_order(MOST_READ))].into_iter().flatten().collect()
@@ -176,6 +184,10 @@ pub struct AlertPage {
     /// Key of the last one, when there are more behind it.
     pub next: Option<Key>,
 }
+
+/// A sensor's alerts, by the index that holds them.
+const OF_SENSOR_FROM: &str = concat!("(sensor_id, last_ns) > (", sensor_number!(), ", ?)");
+const OF_SENSOR_TO: &str = concat!("(sensor_id, last_ns) <= (", sensor_number!(), ", ?)");
 
 const ALERTS: Listed = Listed {
     table: "detected_alerts",

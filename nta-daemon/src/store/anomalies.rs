@@ -5,7 +5,7 @@ use super::body::{AnomalyBody, FindingRecord};
 use super::db;
 use super::db::Query;
 use super::list::{Branch, Condition, Listed, MOST_READ, SOON, Way, when};
-use super::sensor::{self, sensor, sensor_of_run};
+use super::sensor::{self, sensor, sensor_number, sensor_of_run};
 use super::sums::{are_natural, sum};
 use super::unreadable::Unreadable;
 use super::{Key, Position, Store, StoreError, from_sql, to_sql};
@@ -41,15 +41,29 @@ pub struct AnomalyFilter {
 
 impl AnomalyFilter {
     fn push_kind(&self, query: &mut Query) {
+        // Of a sensor, its own index finds the rows.
+        let [is_kind, is_severity] = if self.sensor.is_some() {
+            [" AND coalesce(kind, '') = ", " AND severity + 0 = "]
+        } else {
+            [" AND kind = ", " AND severity = "]
+        };
         if let Some(kind) = self.kind {
-            query.push(" AND kind = ").push_bind(kind);
+            query.push(is_kind).push_bind(kind);
         }
         if let Some(severity) = self.severity {
-            query.push(" AND severity = ").push_bind(severity as i64);
+            query.push(is_severity).push_bind(severity as i64);
         }
     }
 
     fn push_starts(&self, query: &mut Query, longest_ns: i64) {
+        if let Some(sensor) = &self.sensor {
+            let first = self.from.map_or(0, |from| to_sql(from.as_nanos()).saturating_sub(longest_ns));
+            let end = self.to.map_or(i64::MAX, |to| to_sql(to.as_nanos()));
+            for (sql, start_ns) in [(OF_SENSOR_FROM, first), (OF_SENSOR_TO, end)] {
+                Condition::new(sql, vec![sensor.as_str().into(), start_ns.into()]).push(query);
+            }
+            return;
+        }
         if let Some(from) = self.from {
             query.push(" AND start_ns > ").push_bind(to_sql(from.as_nanos()).saturating_sub(longest_ns));
         }
@@ -59,29 +73,37 @@ impl AnomalyFilter {
     }
 
     /// The filters, written so that they use no index.
-    fn rest(&self, kind: bool, severity: bool) -> Vec<Condition> {
+    fn rest(&self, kind: bool, severity: bool, sensor: bool) -> Vec<Condition> {
         let kind = self.kind.filter(|_| kind).map(|kind| when("coalesce(kind, '') = ?", kind));
         let severity = self.severity.filter(|_| severity).map(|severity| when("severity + 0 = ?", severity as i64));
-        [kind, severity, sensor::only(self.sensor.as_ref())].into_iter().flatten().collect()
+        [kind, severity, sensor::only(self.sensor.as_ref().filter(|_| sensor))].into_iter().flatten().collect()
     }
 
     fn ways(&self, sort: AnomalySort, longest_ns: i64) -> Vec<Way> {
         let [from, to] = [self.from, self.to].map(|time| time.map(|time| to_sql(time.as_nanos())));
         let low = from.map(|from| from.saturating_sub(longest_ns).saturating_add(1));
         let edge = || from.map(|from| when("end_ns + 0 > ?", from)).into_iter().collect();
-        let of = |index: Option<Condition>| Branch { index: index.into_iter().collect(), edge: edge() };
+        let of =
+            |index: Option<Condition>| Branch { index: index.into_iter().collect(), edge: edge(), ..Branch::default() };
         let kind = self.kind.map(|kind| when("kind = ?", kind));
         let severity = self.severity.map(|severity| when("severity = ?", severity as i64));
         // The filters in turn, then the time alone.
         let mut by_time = Vec::new();
-        by_time.extend(kind.map(|kind| (of(Some(kind)), self.rest(false, true))));
-        by_time.extend(severity.map(|severity| (of(Some(severity)), self.rest(true, false))));
-        by_time.push((of(None), self.rest(true, true)));
+        by_time.extend(kind.map(|kind| (of(Some(kind)), self.rest(false, true, true))));
+        by_time.extend(severity.map(|severity| (of(Some(severity)), self.rest(true, false, true))));
+        match &self.sensor {
+            Some(sensor) if sort == AnomalySort::Time => {
+                let lead = vec![sensor::lead(sensor)];
+                by_time.push((Branch { lead, ..of(None) }, self.rest(true, true, false)));
+            }
+            Some(_) => {}
+            None => by_time.push((of(None), self.rest(true, true, true))),
+        }
         if sort == AnomalySort::Time {
             let way = |(branch, rest)| Way { low, high: to, ..Way::in_order(branch, rest, MOST_READ) };
             return by_time.into_iter().map(way).collect();
         }
-        let mut rest = self.rest(true, true);
+        let mut rest = self.rest(true, true, true);
         rest.extend(low.map(|low| when("start_ns + 0 >= ?", low)));
         rest.extend(to.map(|to| when("start_ns + 0 < ?", to)));
         let in_order = |most| Way::in_order(of(None), rest.clone(), most);
@@ -90,12 +112,21 @@ impl AnomalyFilter {
             branch.index.extend(to.map(|to| when("start_ns < ?", to)));
             Way::sorted(branch, rest)
         });
-        std::iter::once(in_order(SOON)).chain(sorted).chain([in_order(MOST_READ)]).collect()
+        let of_sensor = self.sensor.as_ref().map(|sensor| {
+            let index = [(OF_SENSOR_FROM, low.unwrap_or(0)), (OF_SENSOR_TO, to.unwrap_or(i64::MAX))]
+                .map(|(sql, start_ns)| Condition::new(sql, vec![sensor.as_str().into(), start_ns.into()]));
+            Way::sorted(Branch { index: index.to_vec(), ..of(None) }, self.rest(true, true, false))
+        });
+        std::iter::once(in_order(SOON)).chain(sorted).chain(of_sensor).chain([in_order(MOST_READ)]).collect()
     }
 }
 
 /// Anomalies that are counted at most where they are read for it.
 const MOST_COUNTED: u64 = 100_000;
+
+/// A sensor's anomalies, by the index that holds them.
+const OF_SENSOR_FROM: &str = concat!("(sensor_id, start_ns) >= (", sensor_number!(), ", ?)");
+const OF_SENSOR_TO: &str = concat!("(sensor_id, start_ns) < (", sensor_number!(), ", ?)");
 
 const ANOMALIES: Listed = Listed {
     table: "anomalies",
@@ -242,7 +273,7 @@ impl Store {
             "(run_id, start_ns, end_ns) IN (SELECT run_id, start_ns, end_ns FROM windows WHERE id = ?)",
             to_sql(window),
         );
-        let way = Way::sorted(Branch { index: vec![window], edge: Vec::new() }, Vec::new());
+        let way = Way::sorted(Branch { index: vec![window], ..Branch::default() }, Vec::new());
         self.anomaly_page(&[way], sort, position).await
     }
 
@@ -270,7 +301,8 @@ impl Store {
         let longest_ns = self.longest_window().await?;
         let mut far = Query::new("SELECT start_ns FROM anomalies WHERE 1 = 1");
         filter.push_starts(&mut far, longest_ns);
-        far.push(" ORDER BY start_ns LIMIT 1 OFFSET ").push_bind(to_sql(MOST_COUNTED));
+        far.push(if filter.sensor.is_some() { " ORDER BY sensor_id, start_ns" } else { " ORDER BY start_ns" });
+        far.push(" LIMIT 1 OFFSET ").push_bind(to_sql(MOST_COUNTED));
         if !self.read("anomalies", far, |row| Ok(row.first()?)).await?.is_empty() {
             return Err(StoreError::TooMuch { table: "anomalies", most: MOST_COUNTED });
         }
@@ -287,9 +319,6 @@ impl Store {
         filter.push_starts(&mut query, longest_ns);
         if let Some(from) = filter.from {
             query.push(" AND end_ns > ").push_bind(to_sql(from.as_nanos()));
-        }
-        if let Some(sensor) = &filter.sensor {
-            query.push(concat!(" AND ", sensor_of_run!(), " = ")).push_bind(sensor.as_str());
         }
         query.push(" GROUP BY 1, 2 ORDER BY 1, 2");
         self.read("anomalies", query, KindCount::read).await

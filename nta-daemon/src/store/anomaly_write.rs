@@ -19,13 +19,17 @@ struct Grown {
 }
 
 /// Inserts the anomalies of a run; those that are there already are left as they are.
-pub(super) async fn insert(conn: &mut Conn, run: i64, anomalies: &[AnomalyRow]) -> Result<(), StoreError> {
+pub(super) async fn insert(
+    conn: &mut Conn,
+    (run, sensor): (i64, i64),
+    anomalies: &[AnomalyRow],
+) -> Result<(), StoreError> {
     let mut grown: BTreeMap<(&str, i64), Grown> = BTreeMap::new();
     // Alerts with a severity that an anomaly of this batch has had.
     let mut counted: BTreeSet<(&str, i64)> = BTreeSet::new();
     for chunk in anomalies.chunks(conn.chunk_rows()) {
         let known = known(conn, chunk).await?;
-        let new = insert_chunk(conn, run, chunk).await?;
+        let new = insert_chunk(conn, (run, sensor), chunk).await?;
         for row in chunk.iter().filter(|row| new.contains(&row.number)) {
             let pair = (row.alert_id.as_str(), row.severity);
             let is_first = !known.contains(&(row.alert_id.clone(), row.severity)) && counted.insert(pair);
@@ -67,10 +71,14 @@ async fn known(conn: &mut Conn, chunk: &[AnomalyRow]) -> Result<BTreeSet<(String
 }
 
 /// Inserts some rows; the numbers of those that were not there.
-async fn insert_chunk(conn: &mut Conn, run: i64, chunk: &[AnomalyRow]) -> Result<BTreeSet<i64>, StoreError> {
+async fn insert_chunk(
+    conn: &mut Conn,
+    (run, sensor): (i64, i64),
+    chunk: &[AnomalyRow],
+) -> Result<BTreeSet<i64>, StoreError> {
     let error = StoreError::query("anomalies");
     let mut query = Query::new(
-        "INSERT INTO anomalies (run_id, number, alert_id, kind, severity, source, destination, score_ppm, start_ns, \
+        "INSERT INTO anomalies (run_id, sensor_id, number, alert_id, kind, severity, source, destination, score_ppm, start_ns, \
          end_ns, body) ",
     );
     query.push_table(
@@ -78,6 +86,7 @@ async fn insert_chunk(conn: &mut Conn, run: i64, chunk: &[AnomalyRow]) -> Result
         chunk.iter().map(|row| {
             vec![
                 run.into(),
+                sensor.into(),
                 row.number.into(),
                 row.alert_id.as_str().into(),
                 row.kind.as_str().into(),

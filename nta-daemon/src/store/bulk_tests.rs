@@ -190,7 +190,7 @@ async fn sums_of_hours(store: &Store, rows_at_once: usize) -> Vec<String> {
     let mut transaction = store.database.begin().await.expect("a transaction");
     for rows in windows_of_all_kinds().chunks(rows_at_once) {
         let conn = transaction.conn().expect("a connection");
-        assert_eq!(window_write::insert(conn, 1, rows).await.expect("written").len(), rows.len());
+        assert_eq!(window_write::insert(conn, (1, 1), rows).await.expect("written").len(), rows.len());
     }
     transaction.commit().await.expect("a commit");
     stored(store, &STORED[1..2]).await

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::db;
 use super::db::{Dialect, Value};
-use super::list::{Branch, Listed, MOST_READ, Way, when};
+use super::list::{Branch, Lead, Listed, MOST_READ, Way, when};
 use super::rows::{address, from_address};
 use super::sensor::{self, sensor, sensor_of_run};
 use super::unreadable::Unreadable;
@@ -86,16 +86,34 @@ impl Store {
     pub async fn features(&self, filter: &FeatureFilter, position: Position) -> Result<FeaturePage, StoreError> {
         let span_ns = filter.span_ns.map(to_sql);
         let [from, to] = [filter.from, filter.to].map(|time| time.map(|time| to_sql(time.as_nanos())));
-        let host = filter.host.map(|host| when("host = ?", Value::from(address(host).to_vec())));
-        let index = span_ns.map(|span_ns| when("span_ns = ?", span_ns)).into_iter().chain(host).collect();
-        let edge = from.map(|from| when("end_ns + 0 > ?", from)).into_iter().collect();
+        let host_bytes = filter.host.map_or(Vec::new(), |host| address(host).to_vec());
+        let host = filter.host.map(|_| when("host = ?", Value::from(host_bytes.clone())));
+        let edge: Vec<_> = from.map(|from| when("end_ns + 0 > ?", from)).into_iter().collect();
         let only = sensor::only(filter.sensor.as_ref()).into_iter().collect();
         let longest_ns = span_ns.unwrap_or_default().saturating_add(LATE_NS);
         let low = from.map(|from| from.saturating_sub(longest_ns));
-        let way = Way { low, high: to, ..Way::in_order(Branch { index, edge }, only, MOST_READ) };
+        let of_sensor = filter.sensor.as_deref().zip(span_ns).map(|(sensor, span_ns)| {
+            let lead = vec![sensor::lead(sensor), Lead::new("span_ns", "?", span_ns)];
+            let rest = host.iter().map(|_| when("coalesce(host, host) = ?", host_bytes.clone())).collect();
+            let branch = Branch { lead, edge: edge.clone(), ..Branch::default() };
+            Way { low, high: to, ..Way::in_order(branch, rest, MOST_READ) }
+        });
+        let index = span_ns.map(|span_ns| when("span_ns = ?", span_ns)).into_iter().chain(host).collect();
+        let branch = Branch { index, edge, ..Branch::default() };
+        let way = Way { low, high: to, ..Way::in_order(branch, only, MOST_READ) };
         let is_named = filter.host.is_some() && self.database.dialect() == Dialect::Sqlite;
         let listed = if is_named { &FEATURES_OF_HOST } else { &FEATURES };
-        let (items, next) = position.cut(self.list(listed, &[way], position.and_one(), read).await?);
+        let all = position.and_one();
+        let rows = match of_sensor {
+            // A host that others see too: by its own rows, else by the sensor's.
+            Some(of_sensor) if filter.host.is_some() => match self.list(listed, &[way], all, read).await {
+                Err(StoreError::TooMuch { .. }) => self.list(&FEATURES, &[of_sensor], all, read).await?,
+                rows => rows?,
+            },
+            Some(of_sensor) => self.list(&FEATURES, &[of_sensor], all, read).await?,
+            None => self.list(listed, &[way], all, read).await?,
+        };
+        let (items, next) = position.cut(rows);
         Ok(FeaturePage { items, next })
     }
 

@@ -61,7 +61,7 @@ impl FlowFilter {
     /// The indexes of the first filter, of a host or a port one for each name of an end.
     fn branches(&self, edge: Option<Condition>) -> Vec<Branch> {
         let edge: Vec<Condition> = edge.into_iter().collect();
-        let of = |index| Branch { index: vec![index], edge: edge.clone() };
+        let of = |index| Branch { index: vec![index], edge: edge.clone(), ..Branch::default() };
         let ends = |ends: Ends, value: Value| {
             let end = |(is, not): (&'static str, &[&'static str])| {
                 let mut end = of(when(is, value.clone()));
@@ -75,20 +75,24 @@ impl FlowFilter {
             (Some(host), ..) => ends(HOSTS, Value::from(address(host).to_vec())),
             (None, Some(port), _) => ends(PORTS, i64::from(port).into()),
             (None, None, Some(proto)) => vec![of(when("proto = ?", i64::from(proto)))],
-            (None, None, None) => vec![Branch { index: Vec::new(), edge }],
+            (None, None, None) => vec![Branch { edge, ..Branch::default() }],
         }
     }
 
     /// The filters, written so that they use no index: behind the first `skip` of them.
     fn rest(&self, skip: usize) -> Vec<Condition> {
+        self.ends(skip).chain(sensor::only(self.sensor.as_ref())).collect()
+    }
+
+    /// Those of them that are of the flow itself.
+    fn ends(&self, skip: usize) -> impl Iterator<Item = Condition> {
         let host = self.host.map(|host| {
             let host = Value::from(address(host).to_vec());
             Condition::new(HOST, vec![host; 4])
         });
         let port = self.port.map(|port| Condition::new(PORT, vec![i64::from(port).into(); 4]));
         let proto = self.proto.map(|proto| when(PROTO, i64::from(proto)));
-        let others = [host, port, proto].into_iter().flatten().skip(skip);
-        others.chain(sensor::only(self.sensor.as_ref())).collect()
+        [host, port, proto].into_iter().flatten().skip(skip)
     }
 
     /// Those that began before `began` and ended at `ended` or later, which is well behind: the long ones of a while, the very
@@ -99,7 +103,7 @@ impl FlowFilter {
         let began = || when("first_ns < ?", began);
         let long = vec![is(IS_LONG), when("last_ns >= ?", ended), when("last_ns < ?", while_ns), began()];
         let very_long = vec![is(IS_VERY_LONG), when("last_ns >= ?", while_ns), began()];
-        let branches = [long, very_long].map(|index| Branch { index, edge: Vec::new() }).to_vec();
+        let branches = [long, very_long].map(|index| Branch { index, ..Branch::default() }).to_vec();
         Way { branches, most: MOST_LONG, ..Way::sorted(Branch::default(), self.rest(0)) }
     }
 
@@ -119,21 +123,33 @@ impl FlowFilter {
     }
 
     /// In the order of the first packet: all but the older ones.
-    pub(super) fn by_first(&self) -> Way {
+    pub(super) fn by_first(&self) -> Vec<Way> {
         let [from, to] = self.times();
         let low = from.map(|from| from.saturating_sub(SHORT_NS));
-        let way = Way::in_order(Branch::default(), self.rest(1), MOST_READ);
-        let branches = self.branches(from.map(|from| when(ENDED, from)));
-        Way { branches, low, high: to, ..way }
+        let edge = from.map(|from| when(ENDED, from));
+        let of_sensor = self.of_sensor(edge.clone().into_iter().collect());
+        let has_ends = self.host.is_some() || self.port.is_some() || self.proto.is_some();
+        let by_ends = (has_ends || of_sensor.is_none()).then(|| {
+            let way = Way::in_order(Branch::default(), self.rest(1), MOST_READ);
+            Way { branches: self.branches(edge), ..way }
+        });
+        by_ends.into_iter().chain(of_sensor).map(|way| Way { low, high: to, ..way }).collect()
+    }
+
+    /// The flows of the sensor in the order of an index that holds them together.
+    fn of_sensor(&self, edge: Vec<Condition>) -> Option<Way> {
+        let lead = vec![sensor::lead(self.sensor.as_deref()?)];
+        let branch = Branch { lead, edge, ..Branch::default() };
+        Some(Way::in_order(branch, self.ends(0).collect(), MOST_READ))
     }
 
     /// In the order of the last packet: all but the longer ones.
     pub(super) fn by_last(&self) -> Way {
         let [from, to] = self.times();
         let high = to.map(|to| to.saturating_add(SHORT_NS));
-        let edge = to.map(|to| when("first_ns + 0 < ?", to)).into_iter().collect();
-        let way = Way::in_order(Branch { index: Vec::new(), edge }, self.rest(0), MOST_READ);
-        Way { low: from, high, ..way }
+        let edge: Vec<Condition> = to.map(|to| when("first_ns + 0 < ?", to)).into_iter().collect();
+        let all = || Way::in_order(Branch { edge: edge.clone(), ..Branch::default() }, self.rest(0), MOST_READ);
+        Way { low: from, high, ..self.of_sensor(edge.clone()).unwrap_or_else(all) }
     }
 
     /// All that have the first filter, where there are few.

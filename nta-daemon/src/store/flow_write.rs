@@ -9,12 +9,12 @@ use super::db::{Conn, Dialect, Query, Value};
 use super::rows::{FlowRow, address};
 use super::totals::add;
 use super::unreadable::usable;
-use super::{StoreError, hosts, runs};
+use super::{StoreError, hosts, runs, sensor};
 
 /// Rows in one statement. SQLite binds at most 32,766 values. 100, 500 or 1,500 rows take the same time.
 const CHUNK_ROWS: usize = 500;
 
-const COLUMNS: &str = "run_id, id, proto, orig_addr, orig_port, resp_addr, resp_port, vlan, first_ns, last_ns, \
+const COLUMNS: &str = "run_id, sensor_id, id, proto, orig_addr, orig_port, resp_addr, resp_port, vlan, first_ns, last_ns, \
     orig_packets, orig_bytes, orig_ip_bytes, resp_packets, resp_bytes, resp_ip_bytes, handshake_resp_us, \
     handshake_orig_us, state, tcp, conn_state, history, orig_payload, resp_payload, orig_nat, resp_nat, \
     orig_nat_addr, orig_nat_port, resp_nat_addr, resp_nat_port, \
@@ -35,17 +35,17 @@ const UPDATE: &str = " ON CONFLICT (run_id, id, first_ns) DO UPDATE SET orig_add
     orig_opened_bytes = excluded.orig_opened_bytes, resp_opened_packets = excluded.resp_opened_packets, \
     resp_opened_bytes = excluded.resp_opened_bytes";
 
-/// Inserts or updates the flows of a run, adds what is new in them to their hosts, but for what tunnels carry: that is counted
+/// Inserts or updates the flows of a run and its sensor, adds what is new in them to their hosts, but for what tunnels carry: that is counted
 /// in the flows inside.
-pub(super) async fn write(conn: &mut Conn, run: i64, sensor: &str, flows: &[FlowRow]) -> Result<(), StoreError> {
+pub(super) async fn write(conn: &mut Conn, by: (i64, i64), sensor: &str, flows: &[FlowRow]) -> Result<(), StoreError> {
     if flows.is_empty() {
         return Ok(());
     }
     let is_staged = is_staged(conn, flows);
     let before = match conn.dialect() {
-        Dialect::Sqlite => known(conn, run, flows).await?,
-        Dialect::Postgres if is_staged => staged(conn, run, flows).await?,
-        Dialect::Postgres => known_of_few(conn, run, flows).await?,
+        Dialect::Sqlite => known(conn, by.0, flows).await?,
+        Dialect::Postgres if is_staged => staged(conn, by, flows).await?,
+        Dialect::Postgres => known_of_few(conn, by.0, flows).await?,
     };
     hosts::add(conn, sensor, &grown(flows, &before)).await?;
     match conn.dialect() {
@@ -53,7 +53,7 @@ pub(super) async fn write(conn: &mut Conn, run: i64, sensor: &str, flows: &[Flow
             for chunk in flows.chunks(CHUNK_ROWS) {
                 let mut query = Query::new(format!("INSERT INTO flows ({COLUMNS}) VALUES "));
                 (query.persistent, query.anonymous) = (chunk.len() == CHUNK_ROWS, true);
-                query.push_rows(chunk.iter().map(|flow| values(run, flow))).push(UPDATE);
+                query.push_rows(chunk.iter().map(|flow| values(by, flow))).push(UPDATE);
                 conn.execute(query).await.map_err(StoreError::query("flows"))?;
             }
         }
@@ -63,7 +63,7 @@ pub(super) async fn write(conn: &mut Conn, run: i64, sensor: &str, flows: &[Flow
         }
         Dialect::Postgres => {
             let mut query = Query::new(format!("INSERT INTO flows ({COLUMNS}) "));
-            query.push_table(conn, flows.iter().map(|flow| values(run, flow))).push(UPDATE);
+            query.push_table(conn, flows.iter().map(|flow| values(by, flow))).push(UPDATE);
             conn.execute(query).await.map_err(StoreError::query("flows"))?;
         }
     }
@@ -118,7 +118,7 @@ async fn known_of_few(conn: &mut Conn, run: i64, flows: &[FlowRow]) -> Result<Be
 }
 
 /// Copies the rows into the staging table, and reads what is stored of them.
-async fn staged(conn: &mut Conn, run: i64, flows: &[FlowRow]) -> Result<Before, StoreError> {
+async fn staged(conn: &mut Conn, by: (i64, i64), flows: &[FlowRow]) -> Result<Before, StoreError> {
     let error = StoreError::query("flows");
     conn.run(
         "CREATE TEMPORARY TABLE IF NOT EXISTS flows_staging (LIKE flows INCLUDING DEFAULTS) ON COMMIT DELETE ROWS; \
@@ -128,7 +128,7 @@ async fn staged(conn: &mut Conn, run: i64, flows: &[FlowRow]) -> Result<Before, 
     .map_err(&error)?;
     let mut copy = Copy::default();
     for flow in flows {
-        copy.row(&values(run, flow));
+        copy.row(&values(by, flow));
     }
     copy.send(conn, &format!("COPY flows_staging ({COLUMNS}) FROM STDIN (FORMAT binary)")).await.map_err(error)?;
     let mut before = Before::new();
@@ -170,11 +170,12 @@ fn grown(flows: &[FlowRow], before: &Before) -> HashMap<[u8; 16], hosts::Growth>
 }
 
 /// In the order of [`COLUMNS`].
-fn values(run: i64, flow: &FlowRow) -> Vec<Value> {
+fn values((run, sensor): (i64, i64), flow: &FlowRow) -> Vec<Value> {
     let [orig_nat, resp_nat] = flow.translated;
     let nat_address = |name: Option<SocketAddr>| name.map(|name| address(name.ip()).to_vec()).into();
     vec![
         run.into(),
+        sensor.into(),
         flow.id.into(),
         i64::from(flow.proto).into(),
         Value::from(flow.orig_addr.to_vec()),
@@ -233,7 +234,8 @@ pub(super) async fn carry_over(conn: &mut Conn) -> Result<(), StoreError> {
         }
         for (run, flows) in by_run {
             let sensor = runs::row_of(conn, run).await?.map(|run| run.sensor).unwrap_or_default();
-            write(conn, run, &sensor, &flows).await?;
+            let by = (run, sensor::number(conn, &sensor).await?);
+            write(conn, by, &sensor, &flows).await?;
         }
     }
     let mut after = i64::MIN;

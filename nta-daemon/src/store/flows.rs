@@ -83,7 +83,7 @@ impl Store {
     ) -> Result<Vec<Placed<BySensor<FlowRecord>>>, StoreError> {
         let (within, beside) = match sort {
             FlowSort::Time => (filter.by_first(), filter.older()),
-            FlowSort::LastTime => (filter.by_last(), filter.longer()),
+            FlowSort::LastTime => (vec![filter.by_last()], filter.longer()),
         };
         // What is older comes first in the order of first packets, what is longer last in that of last ones.
         let is_beside_first = position.descending == (sort == FlowSort::LastTime);
@@ -91,13 +91,13 @@ impl Store {
             Some(after) if is_beside_first => (after.value < ends) == position.descending,
             _ => false,
         };
-        let beside = beside.filter(|(ends, _)| !is_passed(*ends)).map(|(_, way)| way);
-        let ways = if is_beside_first { [beside, Some(within)] } else { [Some(within), beside] };
+        let beside = beside.filter(|(ends, _)| !is_passed(*ends)).map(|(_, way)| vec![way]);
+        let parts = if is_beside_first { [beside, Some(within)] } else { [Some(within), beside] };
         let mut rows = Vec::new();
-        for way in ways.into_iter().flatten() {
+        for ways in parts.into_iter().flatten() {
             let limit = position.limit - u32::try_from(rows.len()).unwrap_or(position.limit);
             if limit > 0 {
-                rows.extend(self.list(&flows_by(sort), &[way], Position { limit, ..position }, flow).await?);
+                rows.extend(self.list(&flows_by(sort), &ways, Position { limit, ..position }, flow).await?);
             }
         }
         Ok(rows)

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 
 use super::db::{Conn, Query, Row, Value};
-use super::list::{Branch, Condition, Listed, MOST_READ, SOON, Way, when};
+use super::list::{Branch, Condition, Lead, Listed, MOST_READ, SOON, Way, when};
 use super::rows::{address, from_address};
 use super::sensor::sensor_of_run;
 use super::sums::sum;
@@ -24,6 +24,10 @@ const MOST_SENSORS: i64 = 1000;
 /// A host, and who is at the other end.
 const ENDS: [(&str, &str); 2] = [("orig_addr", "resp_addr"), ("resp_addr", "orig_addr")];
 const TABLE: &str = "hosts";
+/// The hosts of a sensor, by the index that holds them.
+const OF_SENSOR_FROM: &str = "(sensor, last_ns) >= (?, ?)";
+const OF_SENSOR_TO: &str = "(sensor, last_ns) <= (?, ?)";
+
 const HOSTS: Listed = Listed { table: TABLE, columns: "*", order: "bytes", id: "number" };
 
 /// What a host did since it was written before.
@@ -228,12 +232,18 @@ impl Store {
             to.map(|to| when("first_ns + 0 < ?", to)).into_iter().chain(sensor)
         };
         let rest: Vec<Condition> = from.map(|from| when("last_ns + 0 >= ?", from)).into_iter().chain(began()).collect();
-        let in_order = |most| Way::in_order(Branch { index: Vec::new(), edge: edge() }, rest.clone(), most);
-        let index = vec![when("last_ns >= ?", from.unwrap_or_default())];
-        let sorted = Way::sorted(Branch { index, edge: edge() }, began().collect());
+        let in_order = |most| Way::in_order(Branch { edge: edge(), ..Branch::default() }, rest.clone(), most);
+        let index = match sensor {
+            Some(sensor) => [(OF_SENSOR_FROM, from.unwrap_or_default()), (OF_SENSOR_TO, i64::MAX)]
+                .map(|(sql, last_ns)| Condition::new(sql, vec![sensor.into(), last_ns.into()]))
+                .to_vec(),
+            None => vec![when("last_ns >= ?", from.unwrap_or_default())],
+        };
+        let sorted = Way::sorted(Branch { index, edge: edge(), ..Branch::default() }, began().collect());
         let ways = if sort == HostSort::LastTime {
-            let way = in_order(MOST_READ);
-            vec![Way { low: from, rest: began().collect(), ..way }, sorted]
+            let lead = sensor.map(|sensor| Lead::new("sensor", "?", sensor)).into_iter().collect();
+            let way = Way::in_order(Branch { lead, edge: edge(), ..Branch::default() }, began().collect(), MOST_READ);
+            vec![Way { low: from, ..way }, sorted]
         } else {
             vec![in_order(SOON), sorted, in_order(MOST_READ)]
         };

@@ -43,8 +43,11 @@ impl Condition {
         Self(sql, values)
     }
 
-    fn push(&self, query: &mut Query) {
-        query.push(" AND ");
+    pub(super) fn push(&self, query: &mut Query) {
+        self.push_value(query.push(" AND "));
+    }
+
+    fn push_value(&self, query: &mut Query) {
         let mut values = self.1.iter();
         for (index, part) in self.0.split('?').enumerate() {
             if index > 0
@@ -57,9 +60,26 @@ impl Condition {
     }
 }
 
+/// A column that an index begins with, and the one value of it that is asked for.
+#[derive(Clone, Debug)]
+pub(super) struct Lead {
+    column: &'static str,
+    value: Condition,
+}
+
+impl Lead {
+    /// `sql` is an expression with one `?`, which stands for the value.
+    pub(super) fn new(column: &'static str, sql: &'static str, value: impl Into<Value>) -> Self {
+        Self { column, value: when(sql, value) }
+    }
+}
+
 /// Rows that one index holds together.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Branch {
+    /// Columns before the sort column in the index by which the branch is read in order. They are a part of the order, so that
+    /// no other index gives it: one of the sort column alone may lead through all rows of other values.
+    pub(super) lead: Vec<Lead>,
     /// By these the index finds them.
     pub(super) index: Vec<Condition>,
     /// These reject no more than a few rows at the edge.
@@ -165,8 +185,8 @@ impl Listed {
         let mut query = Query::new(format!("SELECT {order} AS value, {id} AS id FROM {table} WHERE 1 = 1"));
         branch.index.iter().for_each(|condition| condition.push(&mut query));
         if way.in_order {
-            way.push_range(&mut query, self, position, None);
-            position.push_order(&mut query, order, id);
+            way.push_range(&mut query, (self, branch), position, None);
+            position.push_order(&mut query, &branch.led(order), id);
         }
         query.push(" LIMIT 1 OFFSET ").push_bind(i64::try_from(way.most).unwrap_or(i64::MAX));
         query
@@ -184,7 +204,7 @@ impl Listed {
                 query.push(format_args!("SELECT {columns} FROM {table} WHERE {id} IN ("));
                 self.push_branch(&mut query, id, (way, branch, dialect), position, until);
                 query.push(")");
-                position.push_order(&mut query, &unindexed(order), id);
+                position.push_order(&mut query, &[&unindexed(order)], id);
             }
             branches => {
                 for (index, branch) in branches.iter().enumerate() {
@@ -192,7 +212,7 @@ impl Listed {
                     self.push_branch(&mut query, columns, (way, branch, dialect), position, until);
                     query.push(format_args!(") AS branch{index}"));
                 }
-                position.push_order(&mut query, order, id);
+                position.push_order(&mut query, &[order], id);
                 query.push(" LIMIT ").push_bind(i64::from(position.limit));
             }
         }
@@ -217,12 +237,20 @@ impl Listed {
         let conditions = branch.index.iter().chain(&branch.edge).chain(&way.rest);
         conditions.for_each(|condition| condition.push(query));
         if way.in_order {
-            way.push_range(query, self, position, until);
+            way.push_range(query, (self, branch), position, until);
         } else if let Some(key) = position.after {
-            push_key(query, &order, id, if position.descending { "<" } else { ">" }, key);
+            push_key(query, &[], (&order, id), if position.descending { "<" } else { ">" }, key);
         }
+        let order = if way.in_order { branch.led(&order) } else { vec![&*order] };
         position.push_order(query, &order, id);
         query.push(" LIMIT ").push_bind(i64::from(position.limit));
+    }
+}
+
+impl Branch {
+    /// The columns by which it is read in order, but for the last one, which decides between equal values.
+    fn led<'a>(&self, order: &'a str) -> Vec<&'a str> {
+        self.lead.iter().map(|lead| lead.column).chain([order]).collect()
     }
 }
 
@@ -234,7 +262,13 @@ fn unindexed(column: &str) -> String {
 impl Way {
     /// Bounds of the sort column. A page begins at the cursor, and ends at the key of the last row that may be read; else
     /// where the range does.
-    fn push_range(&self, query: &mut Query, listed: &Listed, position: Position, until: Option<Key>) {
+    fn push_range(
+        &self,
+        query: &mut Query,
+        (listed, branch): (&Listed, &Branch),
+        position: Position,
+        until: Option<Key>,
+    ) {
         let Listed { order, id, .. } = listed;
         let ends = if position.descending { self.low } else { self.high };
         // A walk that nothing else ends goes to the last key that there can be.
@@ -250,7 +284,13 @@ impl Way {
             if position.descending { [(until, ">="), (after, "<")] } else { [(after, ">"), (until, "<=")] };
         for ((key, compare), bound, by) in [(above, self.low, ">="), (below, self.high, "<")] {
             match (key, bound) {
-                (Some(key), _) => push_key(query, order, id, compare, key),
+                (Some(key), _) => push_key(query, &branch.lead, (order, id), compare, key),
+                (None, bound) if !branch.lead.is_empty() => {
+                    let (value, last) = if by == "<" { (i64::MAX, i64::MAX) } else { (i64::MIN, i64::MIN) };
+                    let key = bound.map_or(Key { value, id: last }, |value| Key { value, id: i64::MIN });
+                    let by = if bound.is_none() && by == "<" { "<=" } else { by };
+                    push_key(query, &branch.lead, (order, id), by, key);
+                }
                 (None, Some(bound)) => {
                     query.push(format_args!(" AND {order} {by} ")).push_bind(bound);
                 }
@@ -264,7 +304,15 @@ impl Way {
     }
 }
 
-fn push_key(query: &mut Query, order: &str, id: &str, compare: &str, key: Key) {
-    query.push(format_args!(" AND ({order}, {id}) {compare} ("));
+fn push_key(query: &mut Query, lead: &[Lead], (order, id): (&str, &str), compare: &str, key: Key) {
+    query.push(" AND (");
+    lead.iter().for_each(|Lead { column, .. }| {
+        query.push(format_args!("{column}, "));
+    });
+    query.push(format_args!("{order}, {id}) {compare} ("));
+    for Lead { value, .. } in lead {
+        value.push_value(query);
+        query.push(", ");
+    }
     query.push_bind(key.value).push(", ").push_bind(key.id).push(")");
 }

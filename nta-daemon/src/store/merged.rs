@@ -130,9 +130,12 @@ impl Store {
         most: u32,
     ) -> Result<Vec<Window>, StoreError> {
         let mut query = Query::new(PARTS);
-        filter.push(&mut query, "start_ns");
-        query.push(" AND factor + 0 = ").push_bind(to_sql(span.factor()));
-        Position { descending: true, after: None, limit: most }.push(&mut query, "start_ns");
+        query.push(" WHERE factor + 0 = ").push_bind(to_sql(span.factor()));
+        if let Some(from) = filter.from {
+            query.push(" AND end_ns + 0 > ").push_bind(to_sql(from.as_nanos()));
+        }
+        let newest = Position { descending: true, after: None, limit: most };
+        filter.push_page(&mut query, filter.span_ns.map_or(0, to_sql), filter.starts(), newest);
         let windows = self.read("windows", query, window).await?;
         Ok(windows.into_iter().rev().map(|window| window.item).collect())
     }
@@ -149,8 +152,7 @@ impl Merged {
     /// The parts of a page, from the start of the window that the page before ended in.
     fn query(self, filter: &WindowFilter, position: Position, most: u64) -> Query {
         let mut query = Query::new(PARTS);
-        query.push(" WHERE factor + 0 = 1 AND span_ns = ");
-        query.push_bind(to_sql(self.base_ns));
+        query.push(" WHERE factor + 0 = 1");
         let last = |to: Timestamp| Timestamp::from_nanos(to.as_nanos().saturating_sub(1));
         let mut from = filter.from.map(|from| to_sql(from.floor(self.span_ns).as_nanos()));
         let mut to = filter.to.map(|to| to_sql(last(to).floor(self.span_ns).plus(self.span_ns).as_nanos()));
@@ -162,12 +164,9 @@ impl Merged {
             Some(key) => from = Some(from.map_or(key.value, |from| from.max(key.value))),
             None => {}
         }
-        // Of SQLite's values only numbers are between two of them.
-        query.push(" AND start_ns >= ").push_bind(from.unwrap_or(0));
-        query.push(" AND start_ns < ").push_bind(to.unwrap_or(i64::MAX));
-        filter.push_sensor(&mut query);
+        let starts = [from.unwrap_or(0), to.unwrap_or(i64::MAX)];
         let limit = u32::try_from(most).unwrap_or(u32::MAX);
-        Position { after: None, limit, ..position }.push(&mut query, "start_ns");
+        filter.push_page(&mut query, to_sql(self.base_ns), starts, Position { after: None, limit, ..position });
         query
     }
 

@@ -52,9 +52,13 @@ impl Position {
     }
 
     /// Appends the order alone.
-    pub(super) fn push_order(&self, query: &mut Query, column: &str, id: &str) {
+    pub(super) fn push_order(&self, query: &mut Query, columns: &[&str], id: &str) {
         let order = if self.descending { "DESC" } else { "ASC" };
-        query.push(format_args!(" ORDER BY {column} {order}, {id} {order}"));
+        query.push(" ORDER BY ");
+        for column in columns {
+            query.push(format_args!("{column} {order}, "));
+        }
+        query.push(format_args!("{id} {order}"));
     }
 
     /// Whether one row comes behind another in this order.

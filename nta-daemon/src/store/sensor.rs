@@ -2,8 +2,9 @@
 
 use std::ops::Deref;
 
-use super::db::Row;
-use super::list::{Condition, when};
+use super::db::{Conn, Query, Row};
+use super::list::{Condition, Lead, when};
+use super::{StoreError, runs};
 
 /// What one sensor observed.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,7 +42,38 @@ macro_rules! sensor_of_run {
 }
 pub(super) use sensor_of_run;
 
-/// Only what this sensor observed. Row by row: an index that began with the sensor would be one more for each order.
+/// The number of the sensor of this name, which the rows of large tables have in the column `sensor_id`.
+macro_rules! sensor_number {
+    () => {
+        "(SELECT id FROM sensors WHERE name = ?)"
+    };
+}
+pub(super) use sensor_number;
+
+/// Only what this sensor observed, row by row.
 pub(super) fn only(sensor: Option<&String>) -> Option<Condition> {
-    sensor.map(|sensor| when(concat!(sensor_of_run!(), " = ?"), sensor.clone()))
+    sensor.map(|sensor| when(concat!("sensor_id + 0 = ", sensor_number!()), sensor.clone()))
+}
+
+/// The begin of the indexes that hold the rows of each sensor together.
+pub(super) fn lead(sensor: &str) -> Lead {
+    Lead::new("sensor_id", sensor_number!(), sensor)
+}
+
+/// The number of a sensor; it is given one where it has none.
+pub(super) async fn number(conn: &mut Conn, name: &str) -> Result<i64, StoreError> {
+    let error = StoreError::query("sensors");
+    let known = Query::new("SELECT id FROM sensors WHERE name = $1").bind(name);
+    if let Some(row) = conn.fetch_optional(known.clone()).await.map_err(&error)? {
+        return row.int("id").map_err(error);
+    }
+    let insert = Query::new("INSERT INTO sensors (name) VALUES ($1) ON CONFLICT (name) DO NOTHING").bind(name);
+    conn.execute(insert).await.map_err(&error)?;
+    conn.number(known).await.map_err(error)
+}
+
+/// The number of a run's sensor.
+pub(super) async fn number_of(conn: &mut Conn, run: i64) -> Result<i64, StoreError> {
+    let name = runs::row_of(conn, run).await?.map(|run| run.sensor).unwrap_or_default();
+    number(conn, &name).await
 }

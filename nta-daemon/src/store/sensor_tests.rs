@@ -1,6 +1,8 @@
 //! Two sensors on one database: each row says whose it is, and each list can be had of one.
 
+use super::db::{Conn, Dialect, Query};
 use super::detection_tests::alert;
+use super::sensor::number;
 use super::server_tests::Server;
 use super::tests::{FIRST_PAGE, flow, window};
 use super::*;
@@ -164,5 +166,249 @@ async fn two_sensors_on_one_postgresql_database_are_told_apart() {
     let Some(server) = Server::start("two_sensors_on_one_postgresql_database_are_told_apart") else { return };
     let store = server.open().await;
     each_list_says_whose_its_rows_are_and_takes_one_sensor(&store).await;
+    store.close().await;
+}
+
+/// Windows, flows, alerts, anomalies, vectors and hosts of one sensor, then so many of two others that none of its rows is among
+/// the newest or the largest that a list reads.
+async fn three(store: &Store) {
+    two(store).await;
+    let copies = MOST_READ_AND_MORE;
+    let mut transaction = store.database.begin().await.expect("begin");
+    let conn = transaction.conn().expect("a connection");
+    conn.run("INSERT INTO sensors (name) VALUES ('c')").await.expect("a third");
+    // Every column as it is, but for those that are named; half of the copies are c's.
+    for (table, id, new) in [
+        (
+            "windows",
+            "id",
+            "number = number + n * 10, start_ns = start_ns + n * 5000000000, end_ns = end_ns + n * 5000000000",
+        ),
+        (
+            "flows",
+            "number",
+            "id = id + n * 1000, first_ns = first_ns + n * 1000000, last_ns = last_ns + n * 1000000000",
+        ),
+        (
+            "detected_alerts",
+            "number",
+            "id = n, last_ns = last_ns + n, raised_ns = raised_ns + n, severity = 3, score_ppm = 1000000",
+        ),
+        (
+            "anomalies",
+            "id",
+            "number = number + n, start_ns = start_ns + n, end_ns = end_ns + n, severity = 3, score_ppm = 1000000",
+        ),
+        ("aggregated_features", "id", "start_ns = start_ns + n * 5000000000, end_ns = end_ns + n * 5000000000"),
+        ("hosts", "number", "host = n, last_ns = last_ns + n"),
+    ] {
+        let first = conn.fetch_all(Query::new(format!("SELECT * FROM {table} ORDER BY {id}"))).await.expect("rows");
+        let columns = columns(&first[0]);
+        let set: std::collections::BTreeMap<&str, &str> =
+            new.split(", ").filter_map(|new| new.split_once(" = ")).collect();
+        let names: Vec<&str> = columns.iter().map(String::as_str).filter(|name| *name != id).collect();
+        let is_sqlite = conn.dialect() == Dialect::Sqlite;
+        let value = |name: &&str| match (*name, set.get(*name)) {
+            ("sensor_id", _) => "2 + n % 2".to_owned(),
+            ("sensor", _) => "CASE n % 2 WHEN 0 THEN 'b' ELSE 'c' END".to_owned(),
+            ("host", Some(_)) if is_sqlite => "CAST(substr('00000000' || n, -16) AS BLOB)".to_owned(),
+            ("host", Some(_)) => "convert_to(lpad(CAST(n AS TEXT), 16, '0'), 'UTF8')".to_owned(),
+            ("id", Some(_)) if table == "detected_alerts" => "CAST(n AS TEXT)".to_owned(),
+            (_, Some(new)) => (*new).to_owned(),
+            (name, None) => name.to_owned(),
+        };
+        let values: Vec<String> = names.iter().map(value).collect();
+        let owner = if table == "hosts" { "sensor = 'b'" } else { "sensor_id = 2" };
+        let copy = format!(
+            "WITH RECURSIVE c (n) AS (SELECT CAST(1 AS BIGINT) UNION ALL SELECT n + 1 FROM c WHERE n < {copies}) \
+             INSERT INTO {table} ({}) SELECT {} FROM {table}, c WHERE {id} = (SELECT min({id}) FROM {table} WHERE {owner})",
+            names.join(", "),
+            values.join(", "),
+        );
+        conn.execute(Query::new(copy)).await.unwrap_or_else(|error| panic!("{table}: {error}"));
+    }
+    transaction.commit().await.expect("commit");
+}
+
+fn columns(row: &Row) -> Vec<String> {
+    use sqlx::{Column as _, Row as _};
+    match row {
+        Row::Sqlite(row) => row.columns().iter().map(|column| column.name().to_owned()).collect(),
+        Row::Postgres(row) => row.columns().iter().map(|column| column.name().to_owned()).collect(),
+    }
+}
+
+/// More than a list reads beside what it answers, and again for the other sensor.
+const MOST_READ_AND_MORE: u64 = 21_000;
+
+async fn a_sensor_is_found_behind_many_rows_of_others(store: &Store) {
+    three(store).await;
+    let sensor = || Some("a".to_owned());
+    let host = [10, 0, 0, 1].into();
+    for after in [None, Some(Key { value: i64::MAX - 1, id: 1 })] {
+        let position = Position { descending: true, after, limit: 10 };
+        for span_ns in [5 * S, 15 * S] {
+            let filter = WindowFilter { span_ns: Some(span_ns), sensor: sensor(), ..WindowFilter::default() };
+            for sort in [WindowSort::Time, WindowSort::Packets, WindowSort::Bandwidth] {
+                let page = match span_ns / S {
+                    5 => store.windows(&filter, sort, position).await,
+                    _ => store.merged_windows(&filter, 5 * S, Position { after: None, ..position }).await,
+                };
+                assert_eq!(names(&page.expect("windows").items), ["a"], "{span_ns} {sort:?}");
+            }
+        }
+        for filter in [
+            FlowFilter::default(),
+            FlowFilter { host: Some(host), ..FlowFilter::default() },
+            FlowFilter { port: Some(443), ..FlowFilter::default() },
+            FlowFilter { from: Some(Timestamp::from_nanos(S)), ..FlowFilter::default() },
+        ] {
+            for sort in [FlowSort::Time, FlowSort::LastTime] {
+                let filter = FlowFilter { sensor: sensor(), ..filter.clone() };
+                let flows = store.find_flows(&filter, sort, position).await.expect("flows").items;
+                assert_eq!((names(&flows), flows.len()), (vec!["a"], 3), "{filter:?} {sort:?}");
+            }
+        }
+        for sort in [AlertSort::Time, AlertSort::LastTime, AlertSort::Severity, AlertSort::Score] {
+            for kind in [None, Some("port_scan")] {
+                let filter = AlertFilter { sensor: sensor(), kind, ..AlertFilter::default() };
+                let alerts = store.alerts(&filter, sort, position).await.expect("alerts").items;
+                assert_eq!(alerts.len(), 1, "{sort:?} {kind:?}");
+            }
+        }
+        for sort in [AnomalySort::Time, AnomalySort::Score, AnomalySort::Severity] {
+            for kind in [None, Some("port_scan")] {
+                let filter = AnomalyFilter { sensor: sensor(), kind, ..AnomalyFilter::default() };
+                assert_eq!(
+                    store.anomalies(&filter, sort, position).await.expect("anomalies").items.len(),
+                    1,
+                    "{sort:?}"
+                );
+            }
+        }
+        for host in [None, Some(host)] {
+            let filter = FeatureFilter { span_ns: Some(5 * S), host, sensor: sensor(), ..FeatureFilter::default() };
+            let features = store.features(&filter, position).await.expect("features").items;
+            assert_eq!(names(features.iter().map(|(_, row)| row)), ["a"]);
+        }
+        for sort in [HostSort::LastTime, HostSort::Bytes] {
+            let hosts = store.hosts([None, None], Some("a"), sort, position).await.expect("hosts").items;
+            assert!(!hosts.is_empty() && hosts.iter().all(|host| host.sensor.as_deref() == Some("a")), "{sort:?}");
+        }
+    }
+    // Of those that are many, a page is the newest.
+    let newest = Position { descending: true, after: None, limit: 10 };
+    let filter = WindowFilter { span_ns: Some(5 * S), sensor: Some("c".to_owned()), ..WindowFilter::default() };
+    let windows = store.windows(&filter, WindowSort::Time, newest).await.expect("windows").items;
+    let starts: Vec<u64> = windows.iter().map(|window| window.start.as_nanos() / S).collect();
+    let last = starts[0];
+    assert_eq!(starts, (0..10).map(|n| last - n * 10).collect::<Vec<_>>(), "every second window is c's");
+}
+
+#[tokio::test]
+async fn a_sensor_is_found_behind_many_rows_of_others_on_sqlite() {
+    let store = Store::open("sqlite::memory:").await.expect("open");
+    a_sensor_is_found_behind_many_rows_of_others(&store).await;
+}
+
+#[tokio::test]
+async fn a_sensor_is_found_behind_many_rows_of_others_on_postgresql() {
+    let Some(server) = Server::start("a_sensor_is_found_behind_many_rows_of_others_on_postgresql") else { return };
+    let store = server.open().await;
+    a_sensor_is_found_behind_many_rows_of_others(&store).await;
+    store.close().await;
+}
+
+/// What the version before has of two sensors, and what became of it.
+async fn each_row_of_before_is_its_sensors(conn: &mut Conn, is_before: bool) {
+    if is_before {
+        for (run, sensor, start) in [(1, "a", 10), (2, "b", 20)] {
+            let uuid =
+                if conn.dialect() == Dialect::Sqlite { "randomblob(16)" } else { "decode(md5(random()::text), 'hex')" };
+            let host =
+                if conn.dialect() == Dialect::Sqlite { "zeroblob(16)" } else { "decode(repeat('00', 16), 'hex')" };
+            for sql in [
+                format!(
+                    "INSERT INTO runs (id, started_ns, mode, source, version, uuid, sensor) \
+                     VALUES ({run}, 1, 'live', 'eth0', '0', {uuid}, '{sensor}')"
+                ),
+                format!(
+                    "INSERT INTO windows (run_id, factor, number, start_ns, end_ns, span_ns, packets, bytes, flows, \
+                     connections, bandwidth_bps, rtt_samples, body) \
+                     VALUES ({run}, 1, 1, {start}, {start} + 5, 5, 0, 0, 0, 0, 0, 0, '')"
+                ),
+                format!(
+                    "INSERT INTO flows (run_id, id, proto, orig_addr, orig_port, resp_addr, resp_port, vlan, first_ns, \
+                     last_ns, orig_packets, orig_bytes, orig_ip_bytes, resp_packets, resp_bytes, resp_ip_bytes, \
+                     handshake_resp_us, handshake_orig_us, state, conn_state, history) \
+                     VALUES ({run}, 1, 6, {host}, 1, {host}, 2, 0, {start}, {start}, 1, 1, 1, 1, 1, 1, 0, 0, 0, 'SF', '')"
+                ),
+                format!(
+                    "INSERT INTO detected_alerts (id, run_id, kind, severity, score_ppm, state, first_ns, last_ns, \
+                     raised_ns, body) VALUES ('{run}', {run}, 'port_scan', 1, 5, 'raised', 1, {start}, {start}, '')"
+                ),
+                format!(
+                    "INSERT INTO anomalies (run_id, number, alert_id, kind, severity, score_ppm, start_ns, end_ns, body) \
+                     VALUES ({run}, 1, '1', 'port_scan', 1, 5, {start}, {start} + 5, '')"
+                ),
+                format!(
+                    "INSERT INTO aggregated_features (run_id, start_ns, end_ns, span_ns, host, schema_version, vector) \
+                     VALUES ({run}, {start}, {start} + 5, 5, {host}, 1, '[]')"
+                ),
+            ] {
+                conn.execute(Query::new(sql.clone())).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+            }
+        }
+        return;
+    }
+    for table in ["windows", "flows", "detected_alerts", "anomalies", "aggregated_features"] {
+        for (sensor, run) in [("a", 1), ("b", 2)] {
+            let sql = format!("SELECT run_id FROM {table} WHERE sensor_id = (SELECT id FROM sensors WHERE name = $1)");
+            let rows = conn.fetch_all(Query::new(sql).bind(sensor)).await.expect("rows");
+            let runs: Vec<i64> = rows.iter().map(|row| row.int("run_id").expect("a run")).collect();
+            assert_eq!(runs, [run], "{table} of {sensor}");
+        }
+    }
+    assert_eq!(number(conn, "c").await.expect("a number"), 3, "the next sensor is another one");
+}
+
+#[tokio::test]
+async fn rows_of_a_sqlite_file_of_before_are_each_sensors() {
+    let folder = tempfile::tempdir().expect("folder");
+    let url = format!("sqlite:{}", folder.path().join("nta.db").display());
+    let mut older = db::migrations::sqlite();
+    older.migrations = older.migrations.iter().filter(|migration| migration.version < 14).cloned().collect();
+    let pool = sqlx::SqlitePool::connect(&format!("{url}?mode=rwc")).await.expect("open");
+    older.run(&pool).await.expect("the older tables");
+    pool.close().await;
+    let mut conn =
+        Conn::Sqlite(<sqlx::SqliteConnection as sqlx::Connection>::connect(&url).await.expect("a connection"));
+    each_row_of_before_is_its_sensors(&mut conn, true).await;
+    drop(conn);
+    let store = Store::open(&url).await.expect("migrated");
+    let mut transaction = store.database.begin().await.expect("begin");
+    each_row_of_before_is_its_sensors(transaction.conn().expect("a connection"), false).await;
+}
+
+#[tokio::test]
+async fn rows_of_a_postgresql_database_of_before_are_each_sensors() {
+    let Some(server) = Server::start("rows_of_a_postgresql_database_of_before_are_each_sensors") else { return };
+    // Once it answers.
+    let empty = server.open().await;
+    let mut conn = empty.database.connect().await.expect("a connection");
+    conn.run("DROP SCHEMA public CASCADE; CREATE SCHEMA public").await.expect("empty");
+    drop(conn);
+    empty.close().await;
+    let mut older = db::migrations::postgres();
+    older.migrations = older.migrations.iter().filter(|migration| migration.version < 10).cloned().collect();
+    let mut conn = <sqlx::PgConnection as sqlx::Connection>::connect(&server.url()).await.expect("a connection");
+    older.run_direct(None, &mut conn, false).await.expect("the older tables");
+    let mut conn = Conn::Postgres(conn);
+    each_row_of_before_is_its_sensors(&mut conn, true).await;
+    drop(conn);
+    let store = server.open().await;
+    let mut transaction = store.database.begin().await.expect("begin");
+    each_row_of_before_is_its_sensors(transaction.conn().expect("a connection"), false).await;
+    drop(transaction);
     store.close().await;
 }

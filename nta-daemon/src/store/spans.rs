@@ -7,7 +7,7 @@ use super::rows::WindowRow;
 use super::unreadable::{Unreadable, usable};
 use super::windows::window;
 use super::write::log;
-use super::{StoreError, from_sql, runs, to_sql, window_write};
+use super::{StoreError, from_sql, runs, sensor, to_sql, window_write};
 use nta_core::domain::{Mode, Timestamp};
 use nta_core::window::{Lengths, Measured, NotWhole, Span, Window};
 
@@ -167,6 +167,7 @@ pub(super) async fn make_missing(conn: &mut Conn) -> Result<(), StoreError> {
 pub(super) async fn close_open(conn: &mut Conn, run: i64) -> Result<(), StoreError> {
     let error = StoreError::query("windows");
     let Some(owner) = runs::row_of(conn, run).await? else { return Ok(()) };
+    let by = (run, sensor::number(conn, &owner.sensor).await?);
     let is_live = owner.mode == Mode::Live.word();
     let lengths = if is_live { Lengths::Measured } else { Lengths::Nominal };
     let last = Query::new(
@@ -212,7 +213,7 @@ pub(super) async fn close_open(conn: &mut Conn, run: i64) -> Result<(), StoreErr
             closed.iter().map(|(factor, window)| WindowRow::new(*factor, window)).collect::<Result<Vec<_>, _>>()?;
         // The run before it may have been killed within the same window.
         let rows = rejoined(conn, run, &owner, &rows).await?;
-        let events = window_write::insert(conn, run, &rows).await?;
+        let events = window_write::insert(conn, by, &rows).await?;
         log(conn, run, &events).await?;
     }
     Ok(())
@@ -236,6 +237,7 @@ fn without_stop(window: &mut Window) {
 
 async fn make_of_run(conn: &mut Conn, run: i64, mut spans: Spans) -> Result<(), StoreError> {
     let error = StoreError::query("windows");
+    let by = (run, sensor::number_of(conn, run).await?);
     let mut after = i64::MIN;
     let mut is_over = false;
     while !is_over {
@@ -255,7 +257,7 @@ async fn make_of_run(conn: &mut Conn, run: i64, mut spans: Spans) -> Result<(), 
         }
         let rows =
             closed.iter().map(|(factor, window)| WindowRow::new(*factor, window)).collect::<Result<Vec<_>, _>>()?;
-        window_write::insert(conn, run, &rows).await?;
+        window_write::insert(conn, by, &rows).await?;
     }
     Ok(())
 }

@@ -11,14 +11,18 @@ use super::write::Event;
 /// An hour in nanoseconds.
 const HOUR_NS: i64 = 3_600_000_000_000;
 
-/// Inserts windows of a run, and what they add to the sums of their hours; those that are there already are left as they are.
+/// Inserts windows of a run and its sensor, and what they add to the sums of their hours; those that are there already are left as they are.
 /// Answers an event for each that is new, in their order.
-pub(super) async fn insert(conn: &mut Conn, run: i64, windows: &[WindowRow]) -> Result<Vec<Event>, StoreError> {
+pub(super) async fn insert(
+    conn: &mut Conn,
+    (run, sensor): (i64, i64),
+    windows: &[WindowRow],
+) -> Result<Vec<Event>, StoreError> {
     let mut events = Vec::with_capacity(windows.len());
     let mut hours: BTreeMap<(i64, i64), Hour> = BTreeMap::new();
     let mut base = 0;
     for chunk in windows.chunks(conn.chunk_rows()) {
-        let mut ids = insert_chunk(conn, run, chunk).await?;
+        let mut ids = insert_chunk(conn, (run, sensor), chunk).await?;
         for window in chunk {
             // One of two with the same key is stored.
             let Some(id) = ids.remove(&key(window)) else { continue };
@@ -45,10 +49,14 @@ const fn key(window: &WindowRow) -> WindowKey {
 }
 
 /// Inserts some rows; the numbers that the database gives those that were not there.
-async fn insert_chunk(conn: &mut Conn, run: i64, chunk: &[WindowRow]) -> Result<HashMap<WindowKey, i64>, StoreError> {
+async fn insert_chunk(
+    conn: &mut Conn,
+    (run, sensor): (i64, i64),
+    chunk: &[WindowRow],
+) -> Result<HashMap<WindowKey, i64>, StoreError> {
     let error = StoreError::query("windows");
     let mut query = Query::new(
-        "INSERT INTO windows (run_id, factor, number, start_ns, end_ns, span_ns, packets, bytes, flows, connections, \
+        "INSERT INTO windows (run_id, sensor_id, factor, number, start_ns, end_ns, span_ns, packets, bytes, flows, connections, \
          bandwidth_bps, rtt_samples, rtt_mean_ms, rtt_max_ms, rtt_histogram, body, rtt_shortest_ms) ",
     );
     query.push_table(
@@ -56,6 +64,7 @@ async fn insert_chunk(conn: &mut Conn, run: i64, chunk: &[WindowRow]) -> Result<
         chunk.iter().map(|window| {
             vec![
                 run.into(),
+                sensor.into(),
                 window.factor.into(),
                 window.number.into(),
                 window.start_ns.into(),

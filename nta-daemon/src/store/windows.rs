@@ -3,8 +3,8 @@
 use super::body::WindowBody;
 use super::db;
 use super::db::{Dialect, Query};
-use super::list::{Branch, Condition, Listed, MOST_READ, SOON, Way, when};
-use super::sensor::{self, sensor, sensor_of_run};
+use super::list::{Branch, Condition, Lead, Listed, MOST_READ, SOON, Way, when};
+use super::sensor::{self, sensor, sensor_number, sensor_of_run};
 use super::sums::{are_natural, are_real, sum};
 use super::unreadable::Unreadable;
 use super::{BySensor, Key, Position, Store, StoreError, from_sql, to_sql};
@@ -32,23 +32,35 @@ impl WindowFilter {
         to_sql(from.as_nanos()).saturating_sub(longest)
     }
 
-    /// `start` is the column of the start, or an expression that keeps its index out.
-    pub(super) fn push(&self, query: &mut Query, start: &str) {
+    fn push_length(&self, query: &mut Query) {
         match self.span_ns {
             Some(span_ns) => query.push(" WHERE span_ns = ").push_bind(to_sql(span_ns)),
             None => query.push(" WHERE factor = 1"),
         };
-        if let Some(from) = self.from {
-            query.push(format_args!(" AND {start} > ")).push_bind(self.earliest_ns(from));
-            query.push(" AND end_ns > ").push_bind(to_sql(from.as_nanos()));
-        }
-        if let Some(to) = self.to {
-            query.push(format_args!(" AND {start} < ")).push_bind(to_sql(to.as_nanos()));
-        }
-        self.push_sensor(query);
     }
 
-    pub(super) fn push_sensor(&self, query: &mut Query) {
+    /// Windows of this length that start in a range, in the order of time; those of the sensor by the index that holds them.
+    pub(super) fn push_page(&self, query: &mut Query, span_ns: i64, [low, end]: [i64; 2], position: Position) {
+        let Some(sensor) = &self.sensor else {
+            query.push(" AND span_ns = ").push_bind(span_ns);
+            // Of SQLite's values only numbers are between two of them.
+            query.push(" AND start_ns >= ").push_bind(low).push(" AND start_ns < ").push_bind(end);
+            return position.push(query, "start_ns");
+        };
+        for (sql, start_ns) in [(OF_SENSOR_FROM, low), (OF_SENSOR_TO, end)] {
+            Condition::new(sql, vec![sensor.as_str().into(), span_ns.into(), start_ns.into()]).push(query);
+        }
+        position.push_order(query, &["sensor_id", "span_ns", "start_ns"], "id");
+        query.push(" LIMIT ").push_bind(i64::from(position.limit));
+    }
+
+    /// The starts of windows that reach into the interval.
+    pub(super) fn starts(&self) -> [i64; 2] {
+        let low = self.from.map_or(0, |from| self.earliest_ns(from).saturating_add(1));
+        [low, self.to.map_or(i64::MAX, |to| to_sql(to.as_nanos()))]
+    }
+
+    fn push_sensor(&self, query: &mut Query) {
         if let Some(sensor) = &self.sensor {
             query.push(concat!(" AND ", sensor_of_run!(), " = ")).push_bind(sensor.as_str());
         }
@@ -65,13 +77,29 @@ impl WindowFilter {
             None => when("factor = ?", 1),
         };
         let only = || sensor::only(self.sensor.as_ref()).into_iter().collect::<Vec<_>>();
-        let branch = |edge: &[Condition]| Branch { index: vec![of_length.clone()], edge: edge.to_vec() };
+        let branch =
+            |edge: &[Condition]| Branch { index: vec![of_length.clone()], edge: edge.to_vec(), ..Branch::default() };
+        let of_sensor = self.sensor.as_deref().zip(self.span_ns.map(to_sql));
         if sort == WindowSort::Time {
-            return vec![Way { low, high: to, ..Way::in_order(branch(&edge), only(), MOST_READ) }];
+            let way = match of_sensor {
+                Some((sensor, span_ns)) => {
+                    let lead = vec![sensor::lead(sensor), Lead::new("span_ns", "?", span_ns)];
+                    Way::in_order(Branch { lead, index: Vec::new(), edge }, Vec::new(), MOST_READ)
+                }
+                None => Way::in_order(branch(&edge), only(), MOST_READ),
+            };
+            return vec![Way { low, high: to, ..way }];
         }
         let mut sorted = Way::sorted(branch(&edge), only());
-        let starts = [low.map(|low| when("start_ns >= ?", low)), to.map(|to| when("start_ns < ?", to))];
-        sorted.branches[0].index.extend(starts.into_iter().flatten());
+        if let Some((sensor, span_ns)) = of_sensor {
+            sorted = Way::sorted(Branch { edge: edge.clone(), ..Branch::default() }, Vec::new());
+            sorted.branches[0].index = [(OF_SENSOR_FROM, low.unwrap_or(0)), (OF_SENSOR_TO, to.unwrap_or(i64::MAX))]
+                .map(|(sql, start_ns)| Condition::new(sql, vec![sensor.into(), span_ns.into(), start_ns.into()]))
+                .to_vec();
+        } else {
+            let starts = [low.map(|low| when("start_ns >= ?", low)), to.map(|to| when("start_ns < ?", to))];
+            sorted.branches[0].index.extend(starts.into_iter().flatten());
+        }
         if self.span_ns.is_none() {
             return vec![sorted];
         }
@@ -81,6 +109,10 @@ impl WindowFilter {
         vec![in_order(SOON), sorted, in_order(MOST_READ)]
     }
 }
+
+/// A sensor's windows of a length, by the index that holds them.
+const OF_SENSOR_FROM: &str = concat!("(sensor_id, span_ns, start_ns) >= (", sensor_number!(), ", ?, ?)");
+const OF_SENSOR_TO: &str = concat!("(sensor_id, span_ns, start_ns) < (", sensor_number!(), ", ?, ?)");
 
 const WINDOWS: Listed = Listed {
     table: "windows",
@@ -233,7 +265,8 @@ impl Store {
             // A window belongs to the hour in which it starts; one that reaches into the interval counts as well.
             let reaches = filter.from.filter(|_| Some(begin) == from).map(|from| filter.earliest_ns(from));
             let mut edge = Query::new(window_sums(dialect));
-            WindowFilter { from: None, to: None, ..filter.clone() }.push(&mut edge, "start_ns");
+            filter.push_length(&mut edge);
+            filter.push_sensor(&mut edge);
             edge.push(" AND start_ns >= ").push_bind(reaches.unwrap_or(begin));
             edge.push(" AND start_ns < ").push_bind(end).push(" AND end_ns > ").push_bind(begin);
             edge.push(" AND ").push(are_natural(dialect, &WINDOW_COLUMNS)).push(are_real(dialect, &WINDOW_REALS));

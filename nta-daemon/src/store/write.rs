@@ -3,7 +3,7 @@
 use super::cut::rejoined;
 use super::db::{Conn, Database, Query, Value};
 use super::rows::{BatchRows, RunRow, VectorRow};
-use super::{StoreError, alert_write, anomaly_write, flow_write, late, runs, to_sql, totals, window_write};
+use super::{StoreError, alert_write, anomaly_write, flow_write, late, runs, sensor, to_sql, totals, window_write};
 use nta_core::domain::Timestamp;
 
 /// A time in which the database took nothing, which is logged with the first batch that it takes again.
@@ -85,15 +85,16 @@ async fn write(conn: &mut Conn, batch: &BatchRows, trouble: Option<&Trouble>) ->
         trouble.map(|Trouble { to_ns, body }| Event { time_ns: *to_ns, kind: "store_trouble", body: body.clone() });
     let mut events: Vec<Event> = trouble.into_iter().collect();
     let windows = rejoined(conn, run, &batch.run, &batch.windows).await?;
-    events.extend(window_write::insert(conn, run, &windows).await?);
-    events.extend(alert_write::upsert(conn, run, &batch.alerts).await?);
+    let by = (run, sensor::number(conn, &batch.run.sensor).await?);
+    events.extend(window_write::insert(conn, by, &windows).await?);
+    events.extend(alert_write::upsert(conn, by, &batch.alerts).await?);
     log(conn, run, &events).await?;
-    anomaly_write::insert(conn, run, &batch.anomalies).await?;
-    insert_features(conn, run, &batch.features).await?;
+    anomaly_write::insert(conn, by, &batch.anomalies).await?;
+    insert_features(conn, by, &batch.features).await?;
     if let Some((name, updated_ns, body)) = &batch.baselines {
         upsert_baselines(conn, name, *updated_ns, body).await?;
     }
-    flow_write::write(conn, run, &batch.run.sensor, &batch.flows).await?;
+    flow_write::write(conn, by, &batch.run.sensor, &batch.flows).await?;
     insert_raw_packets(conn, run, &batch.raw_packets).await?;
     if let Some(readings) = &batch.readings {
         readings.write(conn, &batch.run.sensor, run).await?;
@@ -162,16 +163,17 @@ pub(super) async fn log(conn: &mut Conn, run: i64, events: &[Event]) -> Result<(
     Ok(())
 }
 
-async fn insert_features(conn: &mut Conn, run: i64, rows: &[VectorRow]) -> Result<(), StoreError> {
+async fn insert_features(conn: &mut Conn, (run, sensor): (i64, i64), rows: &[VectorRow]) -> Result<(), StoreError> {
     for chunk in rows.chunks(conn.chunk_rows()) {
         let mut query = Query::new(
-            "INSERT INTO aggregated_features (run_id, start_ns, end_ns, span_ns, host, schema_version, vector) ",
+            "INSERT INTO aggregated_features (run_id, sensor_id, start_ns, end_ns, span_ns, host, schema_version, vector) ",
         );
         query.push_table(
             conn,
             chunk.iter().map(|row| {
                 vec![
                     run.into(),
+                    sensor.into(),
                     row.start_ns.into(),
                     row.end_ns.into(),
                     row.span_ns.into(),

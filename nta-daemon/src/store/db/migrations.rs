@@ -34,6 +34,7 @@ pub(in crate::store) fn sqlite() -> Migrator {
         11 "sensors" "0011_sensors.sql",
         12 "nat lists" "0012_nat_lists.sql",
         13 "shortest rtt" "0013_shortest_rtt.sql",
+        14 "sensor lists" "0014_sensor_lists.sql",
     }
 }
 
@@ -49,5 +50,6 @@ pub(in crate::store) fn postgres() -> Migrator {
         7 "sensors" "0007_sensors.sql",
         8 "nat lists" "0008_nat_lists.sql",
         9 "shortest rtt" "0009_shortest_rtt.sql",
+        10 "sensor lists" "0010_sensor_lists.sql",
     }
 }
