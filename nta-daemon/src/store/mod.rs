@@ -27,6 +27,7 @@ mod lease;
 mod list;
 mod merged;
 mod naming;
+mod opening;
 mod page;
 mod raw_packets;
 mod resume;

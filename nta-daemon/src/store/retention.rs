@@ -77,6 +77,42 @@ const DELETE_ROWS: i64 = 10_000;
 const SHRINK_ROWS: i64 = 5_000;
 const SHRINK_ROUNDS: u32 = 20;
 
+/// Deletes rows of a table: of those that a clock puts behind `future_ns` the furthest, or of all the oldest; at most `$1`.
+macro_rules! by_time {
+    ($table:literal, $id:literal, $time:literal) => {
+        [
+            concat!(
+                "DELETE FROM ",
+                $table,
+                " WHERE ",
+                $id,
+                " IN (SELECT ",
+                $id,
+                " FROM ",
+                $table,
+                " WHERE ",
+                $time,
+                " > future_ns ORDER BY ",
+                $time,
+                " DESC LIMIT $1 + 0 * $2)"
+            ),
+            concat!(
+                "DELETE FROM ",
+                $table,
+                " WHERE ",
+                $id,
+                " IN (SELECT ",
+                $id,
+                " FROM ",
+                $table,
+                " ORDER BY ",
+                $time,
+                " LIMIT $1 + 0 * $2)"
+            ),
+        ]
+    };
+}
+
 /// Deletes the oldest rows of a table whose rows count up by `id`: all but the newest `$1`, at most `$2`.
 macro_rules! oldest_ids {
     ($table:literal) => {
@@ -155,7 +191,7 @@ impl Store {
         ] {
             self.delete(table, sql, to_sql(most)).await?;
         }
-        self.shrink().await?;
+        self.shrink(future_ns).await?;
         self.give_back().await?;
         let Some(age_ns) = self.retention.max_age_ns else { return Ok(()) };
         let query =
@@ -235,9 +271,9 @@ impl Store {
         Ok(rows)
     }
 
-    /// Deletes the oldest rows of the large tables while the database is larger than it may be. A server's files do not
+    /// Deletes rows of the large tables while the database is larger than it may be: what lies in the future, then the oldest. A server's files do not
     /// become smaller when rows go, so that it would never end there: rows and age bound those.
-    async fn shrink(&self) -> Result<(), StoreError> {
+    async fn shrink(&self, future_ns: i64) -> Result<(), StoreError> {
         let Some(most) = self.retention.max_bytes.filter(|_| self.database.dialect() == Dialect::Sqlite) else {
             return Ok(());
         };
@@ -245,25 +281,17 @@ impl Store {
             if self.used_bytes().await? <= most {
                 break;
             }
-            for (table, sql) in [
-                (
-                    "flows",
-                    "DELETE FROM flows WHERE number IN (SELECT number FROM flows ORDER BY last_ns LIMIT $1 + 0 * $2)",
-                ),
-                (
-                    "raw_packets",
-                    "DELETE FROM raw_packets WHERE id IN (SELECT id FROM raw_packets ORDER BY time_ns LIMIT $1 + 0 * $2)",
-                ),
-                (
-                    "aggregated_features",
-                    "DELETE FROM aggregated_features WHERE id IN (SELECT id FROM aggregated_features ORDER BY start_ns LIMIT $1 + 0 * $2)",
-                ),
-                (
-                    "windows",
-                    "DELETE FROM windows WHERE id IN (SELECT id FROM windows ORDER BY start_ns LIMIT ($1 + 0 * $2) / 20)",
-                ),
+            for (table, [later, oldest], most) in [
+                ("flows", by_time!("flows", "number", "last_ns"), SHRINK_ROWS),
+                ("raw_packets", by_time!("raw_packets", "id", "time_ns"), SHRINK_ROWS),
+                ("aggregated_features", by_time!("aggregated_features", "id", "start_ns"), SHRINK_ROWS),
+                ("windows", by_time!("windows", "id", "start_ns"), SHRINK_ROWS / 20),
             ] {
-                self.delete_once(table, sql, SHRINK_ROWS).await?;
+                let later = later.replace("future_ns", &future_ns.to_string());
+                let gone = to_sql(self.delete_once(table, &later, most).await?);
+                if gone < most {
+                    self.delete_once(table, oldest, most - gone).await?;
+                }
             }
         }
         Ok(())

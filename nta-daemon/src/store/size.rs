@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::Store;
 use super::db::Dialect;
@@ -29,13 +29,21 @@ impl Default for Sizes {
     }
 }
 
+/// Measures where it is time; `last` is when that was done.
+pub(super) async fn measure_at_times(store: &Store, last: &mut Option<Instant>) {
+    if last.is_none_or(|last| last.elapsed() >= pause(store)) {
+        *last = Some(Instant::now());
+        measure(store).await;
+    }
+}
+
 /// How long to wait between two measurements.
-pub(super) fn pause(store: &Store) -> Duration {
+fn pause(store: &Store) -> Duration {
     if store.database.dialect() == Dialect::Postgres { SERVER_PAUSE } else { FILE_PAUSE }
 }
 
 /// Measures anew. What cannot be found out is unknown.
-pub(super) async fn measure(store: &Store) {
+async fn measure(store: &Store) {
     let sizes = &store.counters.sizes;
     if let Some(path) = store.path() {
         let mut wal = path.as_os_str().to_owned();

@@ -8,6 +8,7 @@ use tracing::{error, info, warn};
 
 use super::db::Query;
 use super::lease::Lock;
+use super::opening::Opening;
 use super::rows::{BatchRows, RunRow};
 use super::spool::Spool;
 use super::waiting::{Cut, Waiting};
@@ -29,7 +30,8 @@ const GROUP_BATCHES: usize = 64;
 const GROUP_BYTES: u64 = 8 << 20;
 /// Every so many batches another connection looks whether they are there.
 const VERIFY_EVERY: i64 = 16;
-/// Retention runs after this many batches …
+/// Retention runs after this many batches of a live run, and a replay's group at most before it: by so much there may be more rows
+/// than are kept …
 const RETAIN_BATCHES: u32 = 16;
 /// … or this many rows.
 const RETAIN_ROWS: usize = 100_000;
@@ -44,6 +46,7 @@ pub(super) struct Task {
     number: i64,
     /// Batches that wait, the oldest on disk; those in memory are newer.
     spool: Option<Spool>,
+    opening: Opening,
     memory: Waiting,
     wait: Duration,
     next_attempt: Instant,
@@ -76,20 +79,15 @@ struct Attempt {
 
 impl Task {
     pub(super) fn new(store: Store, RunKey { row, lock }: RunKey) -> Self {
-        let spool = store.spool.as_ref().and_then(|(folder, most)| {
-            Spool::open(folder, *most)
-                .inspect_err(|error| {
-                    warn!(folder = %folder.display(), %error, "store: there is no spool");
-                    store.counters.set_spool_error(Some(&format!("{}: {error}", folder.display())));
-                })
-                .ok()
-        });
+        let (mut spool, mut opening) = (None, Opening::new());
+        opening.open(&store, &mut spool);
         Self {
             store,
             run: row,
             _lock: lock,
             number: 0,
             spool,
+            opening,
             memory: Waiting::new(MAX_MEMORY_BYTES),
             wait: FIRST_WAIT,
             next_attempt: Instant::now(),
@@ -139,7 +137,6 @@ impl Task {
                     } else {
                         self.spill();
                     }
-                    self.retain().await;
                 }
                 // Nobody may be waiting any more.
                 Some(Message::Flush(done)) => drop(done.send(self.flush().await)),
@@ -165,7 +162,9 @@ impl Task {
 
     /// When there is something to try again.
     fn next_attempt(&self) -> Option<Instant> {
-        if self.ready() > 0 { Some(self.next_attempt) } else { self.spool.as_ref().and_then(Spool::retry_at) }
+        let spool = self.spool.as_ref();
+        let later = || spool.map_or_else(|| self.opening.due(&self.store, None), Spool::retry_at);
+        if self.ready() > 0 { Some(self.next_attempt) } else { later() }
     }
 
     /// Takes a batch out of the queue.
@@ -198,6 +197,7 @@ impl Task {
 
     /// Writes what waits, the oldest first, until the database refuses; then the rest goes to the spool.
     async fn drain(&mut self) {
+        self.opening.open(&self.store, &mut self.spool);
         if let Some(spool) = &mut self.spool {
             spool.retry(Instant::now());
         }
@@ -215,6 +215,7 @@ impl Task {
                         info!("store: the database takes batches again");
                     }
                     self.wait = FIRST_WAIT;
+                    self.retain().await;
                     true
                 }
                 Err(failure) if failure.is_permanent() && group.len() > 1 => {
@@ -246,7 +247,7 @@ impl Task {
             }
         }
         self.spill();
-        self.measure().await;
+        size::measure_at_times(&self.store, &mut self.measured).await;
     }
 
     /// A batch of an earlier run that could not be read before one of this run was written leaves alone what is kept once for a
@@ -342,7 +343,12 @@ impl Task {
             self.store.counters.add_batch(rows);
         }
         self.batches += 1;
-        self.rows += rows.flows.len() + rows.features.len() + rows.anomalies.len() + rows.raw_packets.len();
+        self.rows += rows.windows.len()
+            + rows.alerts.len()
+            + rows.flows.len()
+            + rows.features.len()
+            + rows.anomalies.len()
+            + rows.raw_packets.len();
     }
 
     async fn commit_and_verify(&self, group: &[BatchRows], trouble: Option<&Trouble>) -> Result<Vec<bool>, StoreError> {
@@ -361,17 +367,8 @@ impl Task {
         Ok(are_new)
     }
 
-    /// Notes how large the database is and how much room there is, at times.
-    async fn measure(&mut self) {
-        let pause = size::pause(&self.store);
-        if self.measured.is_none_or(|last| last.elapsed() >= pause) {
-            self.measured = Some(Instant::now());
-            size::measure(&self.store).await;
-        }
-    }
-
     async fn retain(&mut self) {
-        if self.batches < RETAIN_BATCHES && self.rows < RETAIN_ROWS || self.ready() > 0 {
+        if self.batches < RETAIN_BATCHES && self.rows < RETAIN_ROWS {
             return;
         }
         (self.batches, self.rows) = (0, 0);

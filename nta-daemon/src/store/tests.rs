@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use nta_common::flow::Counts;
 
+use super::server_tests::Server;
 use super::*;
 use crate::telemetry::heard;
 use nta_core::domain::{
@@ -183,19 +184,16 @@ async fn a_full_queue_gives_the_batch_back() {
 }
 
 /// Moves the table away, or back: every statement about it fails until then.
-async fn rename(path: &std::path::Path, from: &str, to: &str) {
-    let mut conn =
-        Database::open(&format!("sqlite:{}", path.display())).await.expect("open").connect().await.expect("connect");
+async fn rename(url: &str, from: &str, to: &str) {
+    let mut conn = Database::open(url).await.expect("open").connect().await.expect("connect");
     let sql: &'static str = format!("ALTER TABLE {from} RENAME TO {to}").leak();
     conn.run(sql).await.expect("renamed");
 }
 
-#[tokio::test]
-async fn batches_that_the_database_does_not_take_wait_on_disk_and_come_back_once_in_order() {
+async fn wait_on_disk_and_come_back_once_in_order(url: &str) {
     let folder = tempfile::tempdir().expect("folder");
-    let path = folder.path().join("nta.db");
     let open = || async {
-        let store = Store::open(&format!("sqlite:{}", path.display())).await.expect("open");
+        let store = Store::open(url).await.expect("open");
         store.with_spool(folder.path().join("spool"), 1 << 20)
     };
     let store = open().await;
@@ -205,7 +203,7 @@ async fn batches_that_the_database_does_not_take_wait_on_disk_and_come_back_once
     writer.send(batch(1)).await.expect("send");
     writer.flush().await.expect("flush");
     // The last table of a commit: all that went before it must be undone.
-    rename(&path, "hosts", "away").await;
+    rename(url, "hosts", "away").await;
     for id in 2..=4 {
         writer.send(batch(id)).await.expect("send");
     }
@@ -216,7 +214,7 @@ async fn batches_that_the_database_does_not_take_wait_on_disk_and_come_back_once
     assert_eq!(store.window_count().await.expect("count"), 1);
     store.close().await;
 
-    rename(&path, "away", "hosts").await;
+    rename(url, "away", "hosts").await;
     let store = open().await;
     let (writer, _task) = begin(&store).await;
     writer.send(batch(5)).await.expect("send");
@@ -231,11 +229,23 @@ async fn batches_that_the_database_does_not_take_wait_on_disk_and_come_back_once
 }
 
 #[tokio::test]
-async fn a_segment_that_cannot_be_read_holds_nothing_up_and_is_stored_once_when_it_can_be() {
+async fn batches_that_the_database_does_not_take_wait_on_disk_and_come_back_once_in_order() {
     let folder = tempfile::tempdir().expect("folder");
-    let (path, spool) = (folder.path().join("nta.db"), folder.path().join("spool"));
+    wait_on_disk_and_come_back_once_in_order(&format!("sqlite:{}", folder.path().join("nta.db").display())).await;
+}
+
+#[tokio::test]
+async fn wait_on_disk_and_come_back_once_in_order_on_postgresql() {
+    let Some(server) = Server::start("wait_on_disk_and_come_back_once_in_order_on_postgresql") else { return };
+    server.open().await.close().await;
+    wait_on_disk_and_come_back_once_in_order(&server.url()).await;
+}
+
+async fn holds_nothing_up_and_is_stored_once(url: &str) {
+    let folder = tempfile::tempdir().expect("folder");
+    let spool = folder.path().join("spool");
     let open = || async {
-        let store = Store::open(&format!("sqlite:{}", path.display())).await.expect("open");
+        let store = Store::open(url).await.expect("open");
         store.with_spool(spool.clone(), 1 << 20)
     };
     let store = open().await;
@@ -246,14 +256,14 @@ async fn a_segment_that_cannot_be_read_holds_nothing_up_and_is_stored_once_when_
         flows: vec![flow(900, 100 + id, id), flow(id, 100 + id, 1)],
         ..WindowBatch::default()
     };
-    rename(&path, "hosts", "away").await;
+    rename(url, "hosts", "away").await;
     for id in 1..=3 {
         writer.send(batch(id)).await.expect("send");
     }
     writer.shutdown().await.expect_err("they wait");
     task.await.expect("the writer ends");
     store.close().await;
-    rename(&path, "away", "hosts").await;
+    rename(url, "away", "hosts").await;
 
     let (second, away) = (spool.join(format!("{:020}.seg", 2)), spool.join("away"));
     std::fs::rename(&second, &away).expect("moved");
@@ -293,6 +303,19 @@ async fn a_segment_that_cannot_be_read_holds_nothing_up_and_is_stored_once_when_
 }
 
 #[tokio::test]
+async fn a_segment_that_cannot_be_read_holds_nothing_up_and_is_stored_once_when_it_can_be() {
+    let folder = tempfile::tempdir().expect("folder");
+    holds_nothing_up_and_is_stored_once(&format!("sqlite:{}", folder.path().join("nta.db").display())).await;
+}
+
+#[tokio::test]
+async fn holds_nothing_up_and_is_stored_once_on_postgresql() {
+    let Some(server) = Server::start("holds_nothing_up_and_is_stored_once_on_postgresql") else { return };
+    server.open().await.close().await;
+    holds_nothing_up_and_is_stored_once(&server.url()).await;
+}
+
+#[tokio::test]
 async fn batches_of_a_spool_that_somebody_removed_are_counted_as_lost() {
     let folder = tempfile::tempdir().expect("folder");
     let (path, spool) = (folder.path().join("nta.db"), folder.path().join("spool"));
@@ -300,13 +323,13 @@ async fn batches_of_a_spool_that_somebody_removed_are_counted_as_lost() {
     let store = store.with_spool(spool.clone(), 1 << 20);
     let (writer, _task) = begin(&store).await;
     let batch = |id| WindowBatch { window: Some(window(id)), flows: vec![flow(id, 9, 1)], ..WindowBatch::default() };
-    rename(&path, "hosts", "away").await;
+    rename(&format!("sqlite:{}", path.display()), "hosts", "away").await;
     for id in 1..=2 {
         writer.send(batch(id)).await.expect("send");
     }
     writer.flush().await.expect_err("they wait");
     std::fs::remove_dir_all(&spool).expect("removed");
-    rename(&path, "away", "hosts").await;
+    rename(&format!("sqlite:{}", path.display()), "away", "hosts").await;
     writer.send(batch(3)).await.expect("send");
     let error = writer.flush().await.expect_err("two are lost");
     assert!(matches!(error, StoreError::Lost { batches: 2, .. }), "{error}");
@@ -414,6 +437,84 @@ async fn rows_beyond_the_bound_in_bytes_go_oldest_first_and_the_file_gives_the_s
 }
 
 #[tokio::test]
+async fn of_a_database_that_is_too_large_what_lies_in_the_future_goes_first() {
+    const AHEAD_NS: u64 = 100 * 365 * 86_400 * S;
+    const BOUND: u64 = 6 << 20;
+    let folder = tempfile::tempdir().expect("folder");
+    let url = format!("sqlite:{}", folder.path().join("nta.db").display());
+    let store = Store::open(&url).await.expect("open");
+    let store = store.with_retention(Retention { max_bytes: Some(BOUND), ..Retention::default() });
+    let now = events::now().as_nanos();
+    let (writer, task) = begin(&store).await;
+    for batch in 0..8 {
+        // The last half of them by a clock that is a hundred years ahead.
+        let ahead_ns = if batch < 4 { 0 } else { AHEAD_NS };
+        let time = |n: u64| Timestamp::from_nanos(now + ahead_ns + n);
+        let packet = |n: u64| RawPacket { time: time(n), wire_len: 1500, head: vec![n as u8; 512] };
+        let raw_packets = (batch * 2000..(batch + 1) * 2000).map(packet).collect();
+        let flows = (1..=1500).map(|id| FlowRecord { last: time(id), ..flow(batch * 1500 + id, 1, 1) }).collect();
+        let (start, end) = (time(batch * S), time((batch + 1) * S));
+        let window = Some(Window { start, end, ..window(batch + 1) });
+        let host = |n: u8| FeatureRow {
+            start,
+            end,
+            span_ns: S,
+            host: [10, 0, 0, n].into(),
+            schema_version: 1,
+            vector: vec![1.0; 20],
+        };
+        let features = (0..200).map(host).collect();
+        writer
+            .send(WindowBatch { window, raw_packets, flows, features, ..WindowBatch::default() })
+            .await
+            .expect("send");
+    }
+    writer.flush().await.expect("flush");
+    assert!(store.used_bytes().await.expect("bytes") > BOUND);
+    store.retain().await.expect("retention");
+    assert!(store.used_bytes().await.expect("bytes") <= BOUND);
+    for (table, time) in
+        [("flows", "last_ns"), ("raw_packets", "time_ns"), ("aggregated_features", "start_ns"), ("windows", "start_ns")]
+    {
+        let query = format!(
+            "SELECT count(*) AS past, coalesce(sum({time} > {}), 0) AS future FROM {table}",
+            to_sql(now + AHEAD_NS / 2)
+        );
+        let row = store.database.fetch_optional(Query::new(query)).await.expect("query").expect("a row");
+        let (past, future) = (row.int("past").expect("past"), row.int("future").expect("future"));
+        assert_eq!(future, 0, "{table}: nothing of the future is left");
+        let is_large = matches!(table, "flows" | "raw_packets");
+        assert!(past > 0 || !is_large, "{table}: what is of now stays");
+    }
+    writer.shutdown().await.expect("shutdown");
+    task.await.expect("writer");
+}
+
+#[tokio::test]
+async fn between_two_rounds_of_retention_come_no_more_windows_than_those_of_a_few_batches() {
+    const KEPT: u64 = 10;
+    let folder = tempfile::tempdir().expect("folder");
+    let path = folder.path().join("nta.db");
+    let store = Store::open(&format!("sqlite:{}", path.display())).await.expect("open");
+    let store = store.with_spool(folder.path().join("spool"), u64::MAX);
+    let store = store.with_retention(Retention { max_windows: KEPT, ..Retention::default() });
+    // A run before left two hundred batches in the spool.
+    let mut spool = spool::Spool::open(&folder.path().join("spool"), u64::MAX).expect("a spool");
+    let run = rows::RunRow { uuid: vec![7; 16], mode: "live".to_owned(), ..rows::RunRow::default() };
+    for id in 1..=200 {
+        let batch = WindowBatch { window: Some(window(id)), ..WindowBatch::default() };
+        spool.push(&rows::BatchRows::new(&run, to_sql(id), batch).expect("rows")).expect("push");
+    }
+    let (writer, task) = begin(&store).await;
+    writer.flush().await.expect("flush");
+    let rows = store.windows(&WindowFilter::default(), WindowSort::Time, Position { limit: 1000, ..FIRST_PAGE }).await;
+    let rows = rows.expect("windows").items.len() as u64;
+    assert!((KEPT..=KEPT + 16).contains(&rows), "{rows}");
+    writer.shutdown().await.expect("shutdown");
+    task.await.expect("writer");
+}
+
+#[tokio::test]
 async fn a_database_file_that_stays_away_is_said_less_and_less_often() {
     heard::begin();
     let folder = tempfile::tempdir().expect("a folder");
@@ -433,4 +534,154 @@ async fn a_database_file_that_stays_away_is_said_less_and_less_often() {
     std::fs::remove_dir(&path).expect("out of the way");
     store.save_baselines("live", &export).await.expect("made again");
     assert_eq!(store.baselines("live").await.expect("readable"), Some(export));
+}
+
+fn live(started: u64) -> Run {
+    Run {
+        started: Timestamp::from_nanos(started),
+        mode: Mode::Live,
+        source: "eth0".to_owned(),
+        version: "0".to_owned(),
+        sensor: "gw".to_owned(),
+        uuid: Run::new_uuid(Timestamp::from_nanos(1)),
+        analysis: None,
+    }
+}
+
+/// Of three starts the first one's batch can be read by the third: the baselines of the second stay.
+async fn what_is_newer_stays(url: &str) {
+    let folder = tempfile::tempdir().expect("folder");
+    let spool = folder.path().join("spool");
+    let open = || async { Store::open(url).await.expect("open").with_spool(spool.clone(), 1 << 20) };
+    let batch = |id, updated_ns| WindowBatch {
+        window: Some(window(id)),
+        flows: vec![flow(id, 9, 1)],
+        baselines: Some((Mode::Live, nta_core::baseline::Export { updated_ns, ..Default::default() }.into())),
+        readings: Some(nta_core::domain::Readings { maps: "m".to_owned(), time_ns: updated_ns, ..Default::default() }),
+        ..WindowBatch::default()
+    };
+    let store = open().await;
+    let (writer, task) = store.writer(store.begin_run(&live(1)).await.expect("run"), 4);
+    rename(url, "hosts", "away").await;
+    writer.send(batch(1, 100)).await.expect("send");
+    writer.shutdown().await.expect_err("it waits");
+    task.await.expect("the writer ends");
+    store.close().await;
+    rename(url, "away", "hosts").await;
+
+    let (first, away) = (spool.join(format!("{:020}.seg", 1)), spool.join("away"));
+    std::fs::rename(&first, &away).expect("moved");
+    std::fs::create_dir(&first).expect("a folder in its place");
+    let store = open().await;
+    let (writer, task) = store.writer(store.begin_run(&live(2)).await.expect("run"), 4);
+    // The clock was set back meanwhile: newer is what came later.
+    writer.send(batch(2, 50)).await.expect("send");
+    writer.shutdown().await.expect("stored");
+    task.await.expect("the writer ends");
+    store.close().await;
+
+    std::fs::remove_dir(&first).expect("out of the way");
+    std::fs::rename(&away, &first).expect("back");
+    let store = open().await;
+    let (writer, task) = store.writer(store.begin_run(&live(3)).await.expect("run"), 4);
+    writer.shutdown().await.expect("stored");
+    task.await.expect("the writer ends");
+    assert_eq!(store.window_count().await.expect("count"), 2, "the late window is there");
+    let kept = store.baselines(&baselines_name(Mode::Live, "gw")).await.expect("readable").expect("kept");
+    assert_eq!(kept.updated_ns, 50, "of the second start");
+    let resume = store.resume("gw").await.expect("readings");
+    assert_eq!(resume.readings.time_ns, 50, "of the second start");
+    store.close().await;
+}
+
+#[tokio::test]
+async fn a_batch_that_comes_two_starts_late_leaves_newer_baselines_on_sqlite() {
+    let folder = tempfile::tempdir().expect("folder");
+    what_is_newer_stays(&format!("sqlite:{}", folder.path().join("nta.db").display())).await;
+}
+
+#[tokio::test]
+async fn a_batch_that_comes_two_starts_late_leaves_newer_baselines_on_postgresql() {
+    let Some(server) = Server::start("a_batch_that_comes_two_starts_late_leaves_newer_baselines_on_postgresql") else {
+        return;
+    };
+    server.open().await.close().await;
+    what_is_newer_stays(&server.url()).await;
+}
+
+#[tokio::test]
+async fn a_spool_that_cannot_be_opened_at_the_start_is_opened_later() {
+    let folder = tempfile::tempdir().expect("folder");
+    let (url, spool) = (format!("sqlite:{}", folder.path().join("nta.db").display()), folder.path().join("spool"));
+    std::fs::write(&spool, "no folder").expect("a file");
+    let store = Store::open(&url).await.expect("open").with_spool(spool.clone(), 1 << 20);
+    let (writer, task) = begin(&store).await;
+    let batch = |id| WindowBatch { window: Some(window(id)), flows: vec![flow(id, 9, 1)], ..WindowBatch::default() };
+    rename(&url, "hosts", "away").await;
+    writer.send(batch(1)).await.expect("send");
+    writer.flush().await.expect_err("it waits");
+    let stats = store.stats();
+    assert!(stats.spool_error.as_ref().is_some_and(|reason| reason.contains("spool")), "{stats:?}");
+    assert_eq!((stats.batches_in_memory, stats.batches_waiting), (1, 1));
+
+    std::fs::remove_file(&spool).expect("out of the way");
+    for _ in 0..30 {
+        writer.flush().await.expect_err("it waits");
+        if store.stats().spool_error.is_none() {
+            break;
+        }
+    }
+    let stats = store.stats();
+    assert_eq!((stats.spool_error, stats.batches_in_memory, stats.batches_waiting), (None, 0, 1), "it is on disk");
+    assert!(spool.join(format!("{:020}.seg", 1)).exists());
+    rename(&url, "away", "hosts").await;
+    writer.shutdown().await.expect("stored");
+    task.await.expect("the writer ends");
+    assert_eq!(store.window_count().await.expect("count"), 1);
+}
+
+/// Somebody locks the tables for longer than the writer waits: it says so, and all is stored once the lock is gone.
+#[tokio::test]
+async fn while_somebody_locks_a_postgresql_database_batches_wait_on_disk() {
+    let Some(server) = Server::start("while_somebody_locks_a_postgresql_database_batches_wait_on_disk") else { return };
+    let folder = tempfile::tempdir().expect("folder");
+    let store = server.open().await.with_spool(folder.path().join("spool"), 1 << 20);
+    let (writer, task) = begin(&store).await;
+    let batch = |id| WindowBatch { window: Some(window(id)), ..WindowBatch::default() };
+    let mut other = store.database.connect().await.expect("a connection");
+    other.run("BEGIN; LOCK TABLE windows IN ACCESS EXCLUSIVE MODE").await.expect("locked");
+    writer.send(batch(1)).await.expect("send");
+    let error = writer.flush().await.expect_err("it waits");
+    assert!(matches!(error, StoreError::Waiting { batches: 1, .. }), "{error}");
+    let stats = store.stats();
+    assert!(stats.failing && stats.last_error.is_some_and(|error| error.contains("lock")));
+    assert_eq!((stats.batches_waiting, stats.batches_in_memory), (1, 0), "on disk");
+    other.run("COMMIT").await.expect("unlocked");
+    writer.send(batch(2)).await.expect("send");
+    writer.shutdown().await.expect("stored");
+    task.await.expect("the writer ends");
+    assert_eq!((store.window_count().await.expect("count"), store.stats().failing), (2, false));
+    store.close().await;
+}
+
+/// The same on SQLite.
+#[tokio::test]
+async fn while_somebody_locks_a_sqlite_file_batches_wait_on_disk() {
+    let folder = tempfile::tempdir().expect("folder");
+    let store = Store::open(&format!("sqlite:{}", folder.path().join("nta.db").display())).await.expect("open");
+    let store = store.with_spool(folder.path().join("spool"), 1 << 20);
+    let (writer, task) = begin(&store).await;
+    let batch = |id| WindowBatch { window: Some(window(id)), ..WindowBatch::default() };
+    let mut other = store.database.connect().await.expect("a connection");
+    other.run("BEGIN EXCLUSIVE").await.expect("locked");
+    writer.send(batch(1)).await.expect("send");
+    writer.flush().await.expect_err("it waits");
+    let stats = store.stats();
+    assert!(stats.failing && stats.last_error.is_some_and(|error| error.contains("lock")));
+    assert_eq!((stats.batches_waiting, stats.batches_in_memory), (1, 0), "on disk");
+    other.run("COMMIT").await.expect("unlocked");
+    writer.send(batch(2)).await.expect("send");
+    writer.shutdown().await.expect("stored");
+    task.await.expect("the writer ends");
+    assert_eq!((store.window_count().await.expect("count"), store.stats().failing), (2, false));
 }
