@@ -7,7 +7,8 @@ use std::collections::HashSet;
 
 use super::StoreError;
 use super::db::{Conn, Query};
-use super::rows::BatchRows;
+use super::rows::{BatchRows, RunRow};
+use nta_core::domain::Mode;
 
 /// Ranges of missing numbers kept of a run; the oldest go first, and a batch of these counts as stored.
 const MAX_RANGES: usize = 1024;
@@ -34,6 +35,18 @@ pub(super) async fn fill(conn: &mut Conn, uuid: &[u8], number: i64) -> Result<bo
     holes.splice(at..=at, rest);
     write(conn, uuid, &holes).await?;
     Ok(true)
+}
+
+/// Whether a newer live run of the sensor has stored something: what is kept once for a sensor is newer by now, however late the
+/// batch of this run comes.
+pub(super) async fn is_outdated(conn: &mut Conn, run: i64, row: &RunRow) -> Result<bool, StoreError> {
+    // By expressions, so that only runs behind this one are read.
+    let newer = Query::new(
+        "SELECT id FROM runs WHERE id > $1 AND coalesce(sensor, '') = $2 AND coalesce(mode, '') = 'live' \
+         AND coalesce(last_batch, 0) > 0 ORDER BY id LIMIT 1",
+    );
+    let newer = newer.bind(run).bind(row.sensor.as_str());
+    Ok(row.mode == Mode::Live.word() && conn.fetch_optional(newer).await.map_err(StoreError::query("runs"))?.is_some())
 }
 
 /// What a late batch still adds: not the state of flows and alerts that a newer batch has written, nor what is kept once for a

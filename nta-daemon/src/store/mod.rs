@@ -162,6 +162,8 @@ mod plan_tests;
 #[cfg(test)]
 mod run_tests;
 #[cfg(test)]
+mod sensor_migration_tests;
+#[cfg(test)]
 mod sensor_tests;
 #[cfg(test)]
 mod server_tests;

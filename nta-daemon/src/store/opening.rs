@@ -21,8 +21,8 @@ pub(super) struct Opening {
 }
 
 impl Opening {
-    pub(super) fn new() -> Self {
-        Self { at: Instant::now(), wait: FIRST_WAIT, failures: 0 }
+    pub(super) fn new(now: Instant) -> Self {
+        Self { at: now, wait: FIRST_WAIT, failures: 0 }
     }
 
     /// When the next attempt is due; `None` where the spool is open, or there is to be none.
@@ -31,8 +31,7 @@ impl Opening {
     }
 
     /// Opens the spool where it is due. What an earlier run left in it is written before what waits in memory.
-    pub(super) fn open(&mut self, store: &Store, spool: &mut Option<Spool>) {
-        let now = Instant::now();
+    pub(super) fn open(&mut self, store: &Store, spool: &mut Option<Spool>, now: Instant) {
         if self.due(store, spool.as_ref()).is_none_or(|at| now < at) {
             return;
         }

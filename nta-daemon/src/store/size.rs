@@ -30,9 +30,9 @@ impl Default for Sizes {
 }
 
 /// Measures where it is time; `last` is when that was done.
-pub(super) async fn measure_at_times(store: &Store, last: &mut Option<Instant>) {
-    if last.is_none_or(|last| last.elapsed() >= pause(store)) {
-        *last = Some(Instant::now());
+pub(super) async fn measure_at_times(store: &Store, last: &mut Option<Instant>, now: Instant) {
+    if last.is_none_or(|last| now.duration_since(last) >= pause(store)) {
+        *last = Some(now);
         measure(store).await;
     }
 }

@@ -79,8 +79,9 @@ struct Attempt {
 
 impl Task {
     pub(super) fn new(store: Store, RunKey { row, lock }: RunKey) -> Self {
-        let (mut spool, mut opening) = (None, Opening::new());
-        opening.open(&store, &mut spool);
+        let now = Instant::now();
+        let (mut spool, mut opening) = (None, Opening::new(now));
+        opening.open(&store, &mut spool, now);
         Self {
             store,
             run: row,
@@ -90,7 +91,7 @@ impl Task {
             opening,
             memory: Waiting::new(MAX_MEMORY_BYTES),
             wait: FIRST_WAIT,
-            next_attempt: Instant::now(),
+            next_attempt: now,
             lost: 0,
             trouble: None,
             wrote_own: false,
@@ -197,7 +198,7 @@ impl Task {
 
     /// Writes what waits, the oldest first, until the database refuses; then the rest goes to the spool.
     async fn drain(&mut self) {
-        self.opening.open(&self.store, &mut self.spool);
+        self.opening.open(&self.store, &mut self.spool, Instant::now());
         if let Some(spool) = &mut self.spool {
             spool.retry(Instant::now());
         }
@@ -247,7 +248,7 @@ impl Task {
             }
         }
         self.spill();
-        size::measure_at_times(&self.store, &mut self.measured).await;
+        size::measure_at_times(&self.store, &mut self.measured, Instant::now()).await;
     }
 
     /// A batch of an earlier run that could not be read before one of this run was written leaves alone what is kept once for a

@@ -81,6 +81,9 @@ async fn write(conn: &mut Conn, batch: &BatchRows, trouble: Option<&Trouble>) ->
     } else {
         return Ok(false);
     };
+    // A daemon's own batches have no newer run behind them.
+    let is_kept_once = batch.baselines.is_some() || batch.readings.is_some();
+    let is_outdated = is_kept_once && late::is_outdated(conn, run, &batch.run).await?;
     let trouble =
         trouble.map(|Trouble { to_ns, body }| Event { time_ns: *to_ns, kind: "store_trouble", body: body.clone() });
     let mut events: Vec<Event> = trouble.into_iter().collect();
@@ -91,12 +94,12 @@ async fn write(conn: &mut Conn, batch: &BatchRows, trouble: Option<&Trouble>) ->
     log(conn, run, &events).await?;
     anomaly_write::insert(conn, by, &batch.anomalies).await?;
     insert_features(conn, by, &batch.features).await?;
-    if let Some((name, updated_ns, body)) = &batch.baselines {
+    if let Some((name, updated_ns, body)) = batch.baselines.as_ref().filter(|_| !is_outdated) {
         upsert_baselines(conn, name, *updated_ns, body).await?;
     }
     flow_write::write(conn, by, &batch.run.sensor, &batch.flows).await?;
     insert_raw_packets(conn, run, &batch.raw_packets).await?;
-    if let Some(readings) = &batch.readings {
+    if let Some(readings) = batch.readings.as_ref().filter(|_| !is_outdated) {
         readings.write(conn, &batch.run.sensor, run).await?;
     }
     if let Some(reason) = &batch.end {

@@ -132,6 +132,8 @@ impl Database {
         let mut conn = self.target.connect().await.map_err(open_error)?;
         if matches!(conn, Conn::Postgres(_)) {
             super::turn::at_server(&mut conn).await.map_err(open_error)?;
+            // A migration waits until the tables are free.
+            conn.run("SET lock_timeout = 0").await.map_err(open_error)?;
         }
         match &mut conn {
             Conn::Sqlite(conn) => {
@@ -147,6 +149,7 @@ impl Database {
         crate::store::totals::check(&mut conn).await?;
         if matches!(conn, Conn::Postgres(_)) {
             super::turn::leave(&mut conn).await.map_err(open_error)?;
+            conn.run("RESET lock_timeout").await.map_err(open_error)?;
         }
         let readers = match &self.target {
             Target::Sqlite(options) => Readers::Sqlite(
@@ -297,6 +300,8 @@ impl Target {
             let options = PgConnectOptions::from_str(url).map_err(open_error)?;
             // Notices, such as of a table that is there already, are no news for the log.
             let options = options.application_name("nta").options([("client_min_messages", "warning")]);
+            // As SQLite's: who waits for a lock for longer is told so, and the batch waits elsewhere.
+            let options = options.options([("lock_timeout", BUSY_TIMEOUT.as_millis().to_string())]);
             return Ok(Self::Postgres(Box::new(options)));
         }
         if !url.starts_with("sqlite:") {
