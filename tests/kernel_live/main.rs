@@ -4,6 +4,7 @@
 
 #![expect(clippy::print_stdout, reason = "what a test measured, and what it could not run")]
 
+mod bare;
 mod clock;
 mod events;
 mod exact;

@@ -215,11 +215,24 @@ fn bpffs() -> Check {
 
 /// Whether connections that this gateway translates are one flow where both of its sides are watched.
 fn translation() -> Check {
-    let (ok, detail) = match joins_translated() {
+    let (mut ok, mut detail) = match joins_translated() {
         Ok(()) => (true, "the names that connection tracking gives a connection are joined".to_owned()),
         Err(reason) => (false, format!("{reason}: with NAT watch the inside alone, else a connection counts as two")),
     };
+    if has_stateless_translation(&read("/proc/modules")) {
+        ok = false;
+        detail += "; ip6t_NPT is loaded: prefixes that it translates pass connection tracking by, so that their connections count as \
+                   two flows: watch the inside alone";
+    }
     Check { name: "NAT", ok, detail }
+}
+
+/// Whether the module of `SNPT` and `DNPT` (RFC 6296) is among those that are loaded. It is while a rule uses it, in any namespace.
+fn has_stateless_translation(modules: &str) -> bool {
+    modules.lines().any(|line| {
+        let mut words = line.split(' ');
+        words.next() == Some("ip6t_NPT") && words.nth(1).is_some_and(|users| users != "0")
+    })
 }
 
 /// Which interfaces share packets.
@@ -331,4 +344,18 @@ fn detach_pinned(path: Option<&Path>, config: Option<&Path>) -> ExitCode {
 
 fn read(path: &str) -> String {
     fs::read_to_string(path).unwrap_or_default().trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::has_stateless_translation;
+
+    #[test]
+    fn a_rule_that_translates_without_connection_tracking_is_seen() {
+        assert!(has_stateless_translation(
+            "x_tables 65536 2 ip6t_NPT,ip6_tables, Live 0x0\nip6t_NPT 16384 1 - Live 0x0"
+        ));
+        assert!(!has_stateless_translation("ip6t_NPT 16384 0 - Live 0x0"), "no rule");
+        assert!(!has_stateless_translation("x_tables 65536 2 ip6t_NPT,ip6_tables, Live 0x0\n"));
+    }
 }
