@@ -6,7 +6,7 @@ use std::sync::Mutex;
 
 use crate::alerting::{self, Alerter};
 use crate::baseline::{BaselineConfig, Baselines};
-use crate::detect::{self, DetectConfig, Detector, FlowUse, View};
+use crate::detect::{self, DetectConfig, Detector, FlowUse, Tries, Try, View};
 use crate::domain::{Alert, AlertChange, ClearReason, DetectionCounts, Finding, IdentityScope, Timestamp, Visibility};
 use crate::model::Models;
 use crate::window::{Both, Cascade, Closed, Flows, Lengths, Run, See, Snapshot, Span};
@@ -56,6 +56,7 @@ pub struct Analysis {
     medium: Cascade,
     long: Cascade,
     detectors: Vec<Box<dyn Detector>>,
+    tries: Tries,
     alerter: Alerter,
     baselines: Baselines,
     visibility: Visibility,
@@ -73,6 +74,7 @@ impl Analysis {
             medium: Cascade::new(Span::Medium, base_ns, lengths),
             long: Cascade::new(Span::Long, base_ns, lengths),
             detectors,
+            tries: Tries::default(),
             alerter: Alerter::new(config.alerting.clone(), options.ids),
             baselines: Baselines::new(options.baseline.clone()),
             visibility: Visibility::default(),
@@ -129,15 +131,20 @@ impl Analysis {
         if threads.two {
             (detectors, others) = detectors.into_iter().partition(|detector| uses(detector.as_ref()) == FlowUse::Apart);
         }
-        let show = |run: &Run<'_>, to: &mut [&mut Box<dyn Detector>]| to.iter_mut().for_each(|one| one.take(run));
-        let see: [&mut See<'_>; 2] = [&mut |run| show(run, &mut detectors), &mut |run| show(run, &mut others)];
+        let show = |run: &Run<'_>, tries: &[Try], to: &mut [&mut Box<dyn Detector>]| {
+            to.iter_mut().for_each(|one| one.take(run, tries));
+        };
+        let tries = &mut self.tries;
+        tries.begin();
+        let see: [&mut See<'_>; 2] =
+            [&mut |run| show(run, tries.take(run), &mut detectors), &mut |run| show(run, &[], &mut others)];
         closed.complete_with(&threads, see)
     }
 
     /// Has the detectors of base windows judge one.
     fn inspect(&mut self, base: &Snapshot, threads: Threads) -> Vec<Finding> {
-        let Self { detectors, baselines, .. } = self;
-        let view = View { snapshot: base, baselines };
+        let Self { detectors, baselines, tries, .. } = self;
+        let view = View { snapshot: base, baselines, tries: tries.of_window() };
         let mut left: Vec<_> = detectors.iter_mut().enumerate().collect();
         left.sort_by_key(|(_, detector)| detector.declaration().cost);
         // Each thread takes the next detector, from the end, as soon as it has time.
@@ -172,7 +179,8 @@ impl Analysis {
     }
 
     fn judge(&mut self, snapshot: Snapshot) -> Judged {
-        let findings = inspect(&mut self.detectors, &View { snapshot: &snapshot, baselines: &self.baselines });
+        let findings =
+            inspect(&mut self.detectors, &View { snapshot: &snapshot, baselines: &self.baselines, tries: &[] });
         self.conclude(snapshot, findings)
     }
 

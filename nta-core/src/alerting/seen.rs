@@ -1,6 +1,9 @@
 //! When what was found happened: from the first to the last packet of its parties, not from one end of the window to the other.
 
-use crate::domain::{Finding, FlowRecord, Party, Timestamp};
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+use crate::domain::{Finding, FlowObservation, Party, Timestamp};
 use crate::window::Snapshot;
 
 /// Flows that are held against findings of one window, a few milliseconds; with more, what the hosts did in the window has to do.
@@ -15,11 +18,7 @@ pub(crate) fn date(findings: &mut [Finding], snapshot: &Snapshot) {
     // What a detector remembers from windows before.
     let remembered: Vec<_> = findings.iter_mut().map(|finding| finding.seen.take()).collect();
     if findings.len().saturating_mul(snapshot.flows.len()) <= MOST_COMPARED {
-        for seen in snapshot.flows.iter() {
-            for finding in findings.iter_mut().filter(|finding| is_about(finding, &seen.flow)) {
-                widen(&mut finding.seen, [seen.flow.first, seen.flow.last]);
-            }
-        }
+        by_flows(findings, snapshot);
     }
     let bounds = [snapshot.window.start, snapshot.window.end];
     let mut of_all = None;
@@ -33,15 +32,44 @@ pub(crate) fn date(findings: &mut [Finding], snapshot: &Snapshot) {
     }
 }
 
-/// Whether a flow is between the parties of a finding, as far as they are hosts, and to its port.
-fn is_about(finding: &Finding, flow: &FlowRecord) -> bool {
-    let [source, destination] = [finding.source.host(), finding.destination.host()];
-    if source.is_none() && destination.is_none() {
-        return false;
+/// Dates findings by the flows between their parties, as far as they are hosts, to their port.
+fn by_flows(findings: &mut [Finding], snapshot: &Snapshot) {
+    // Each finding by one of its hosts, so that a flow is held against few.
+    let mut by_host: HashMap<IpAddr, Vec<usize>, foldhash::fast::RandomState> = HashMap::default();
+    for (at, finding) in findings.iter().enumerate() {
+        if let Some(host) = finding.source.host().or(finding.destination.host()) {
+            by_host.entry(host).or_default().push(at);
+        }
     }
-    let ends = [flow.originator.address, flow.responder.address];
+    for run in snapshot.runs() {
+        // The flows of two hosts lie together.
+        for flows in run.flows.chunk_by(|a, b| ends(a) == ends(b)) {
+            let [one, other] = ends(&flows[0]);
+            let hosts = [one, other].into_iter().take(if one == other { 1 } else { 2 });
+            for at in hosts.filter_map(|host| by_host.get(&host)).flatten() {
+                let finding = &mut findings[*at];
+                if !is_between(finding, [one, other]) {
+                    continue;
+                }
+                let port = finding.port;
+                for seen in flows.iter().filter(|seen| port.is_none_or(|port| port == seen.flow.responder.port)) {
+                    widen(&mut finding.seen, [seen.flow.first, seen.flow.last]);
+                }
+            }
+        }
+    }
+}
+
+/// Originator and responder.
+const fn ends(seen: &FlowObservation) -> [IpAddr; 2] {
+    [seen.flow.originator.address, seen.flow.responder.address]
+}
+
+/// Whether these are the parties of a finding, as far as they are hosts.
+fn is_between(finding: &Finding, [one, other]: [IpAddr; 2]) -> bool {
+    let [source, destination] = [finding.source.host(), finding.destination.host()];
     let are = |one, other| source.is_none_or(|host| host == one) && destination.is_none_or(|host| host == other);
-    (are(ends[0], ends[1]) || are(ends[1], ends[0])) && finding.port.is_none_or(|port| port == flow.responder.port)
+    are(one, other) || are(other, one)
 }
 
 /// The time in which all its hosts sent or received anything.

@@ -14,7 +14,7 @@ use nta_common::packet::proto;
 use super::attempt::{REFLECTOR_PORTS, is_group};
 use super::declaration::{Basis, Cost, Declaration, FlowUse, Rates, Scope};
 use super::recent::{Map, Recent, Shares, Sliding, Weigh};
-use super::{Detector, View};
+use super::{Detector, Try, View};
 use crate::domain::{AlertKind, Finding, Measure, PacketEvent};
 use crate::tunables::{Bounds, tunables};
 use crate::window::{Run, Span};
@@ -146,7 +146,7 @@ impl Detector for Amplification {
         &DECLARATION
     }
 
-    fn take(&mut self, run: &Run<'_>) {
+    fn take(&mut self, run: &Run<'_>, _: &[Try]) {
         for seen in run.flows.iter().filter(|seen| seen.flow.proto == proto::UDP) {
             let ends = [&seen.flow.originator, &seen.flow.responder];
             // Whoever seems to have begun: an answer that nobody asked for begins its flow.

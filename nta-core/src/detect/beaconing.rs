@@ -19,7 +19,7 @@ use nta_common::packet::proto;
 
 use super::declaration::{Basis, Cost, Declaration, FlowUse, Rates, Scope};
 use super::networks::{Networks, is_outside};
-use super::{Detector, View};
+use super::{Detector, Try, View};
 use crate::domain::{AlertKind, Contributor, Finding, FlowObservation, Measure, Party, Timestamp};
 use crate::tunables::{Bounds, tunables};
 use crate::window::{Run, Span, address_number};
@@ -271,7 +271,7 @@ impl Detector for Beaconing {
         &DECLARATION
     }
 
-    fn take(&mut self, run: &Run<'_>) {
+    fn take(&mut self, run: &Run<'_>, _: &[Try]) {
         let is_call = |seen: &&FlowObservation| seen.is_new && matches!(seen.flow.proto, proto::TCP | proto::UDP);
         let mut concern = Vec::new();
         for flows in run.flows.chunk_by(|a, b| service(a) == service(b)) {

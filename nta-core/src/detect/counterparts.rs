@@ -1,13 +1,13 @@
 //! Whom the hosts that a model judges talked with: a model sees a host's sums, an alert needs the other party. Kept over the longest
 //! window, for the hosts that are judged and their main counterparts, as flows are there in base windows only.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::net::IpAddr;
 
-use super::View;
-use super::attempt::{self, Attempt};
-use super::known::Known;
-use crate::domain::Timestamp;
+use super::attempt;
+use super::recent::Map;
+use super::{Try, View};
+use crate::domain::{FlowObservation, Timestamp};
 use crate::window::Span;
 
 /// Base windows that are remembered: as many as the longest window has.
@@ -29,7 +29,7 @@ struct Amounts {
 /// A host in one or more base windows.
 #[derive(Clone, Debug, Default)]
 struct Talks {
-    peers: HashMap<IpAddr, Amounts>,
+    peers: Map<IpAddr, Amounts>,
     total: Amounts,
     /// Attempts that came to nothing, and those at services that had answered before.
     failed: u64,
@@ -71,37 +71,38 @@ pub(super) struct Named {
 /// What the judged hosts did in the last base windows.
 #[derive(Debug)]
 pub(super) struct Counterparts {
-    windows: VecDeque<(Timestamp, HashMap<IpAddr, Talks>)>,
-    known: Known,
+    windows: VecDeque<(Timestamp, Map<IpAddr, Talks>)>,
 }
 
 impl Counterparts {
     pub(super) fn new() -> Self {
-        Self { windows: VecDeque::with_capacity(WINDOWS), known: Known::new() }
+        Self { windows: VecDeque::with_capacity(WINDOWS) }
     }
 
     /// Takes the flows of a base window that these hosts have.
     pub(super) fn take(&mut self, view: &View<'_>, hosts: impl Iterator<Item = IpAddr>) {
-        let mut talks: HashMap<IpAddr, Talks> = hosts.map(|host| (host, Talks::default())).collect();
+        let mut talks: Map<IpAddr, Talks> = hosts.map(|host| (host, Talks::default())).collect();
         for run in view.snapshot.runs() {
-            for seen in run.flows {
-                let flow = &seen.flow;
-                let ends = [flow.originator.address, flow.responder.address];
-                let [forth, back] = [seen.sent[0].packets, seen.sent[1].packets];
-                if let Some(talks) = talks.get_mut(&ends[0]) {
-                    talks.add(ends[1], Amounts { sent: forth, received: back });
-                }
-                if let Some(talks) = talks.get_mut(&ends[1]) {
-                    talks.add(ends[0], Amounts { sent: back, received: forth });
-                }
-                let Some((attempt, source, target)) = attempt::judge(seen) else { continue };
-                let Some(talks) = talks.get_mut(&source.address) else { continue };
-                let pair = (source.address, target.address, flow.proto, target.port);
-                if attempt == Attempt::Answered {
-                    self.known.add(&run, pair);
-                } else {
-                    talks.failed += 1;
-                    talks.failed_at_known += u64::from(self.known.has(&run, pair));
+            let mut next = run.first;
+            // The flows of two hosts lie together.
+            for of_pair in run.flows.chunk_by(|a, b| ends(a) == ends(b)) {
+                let numbers = next..next + of_pair.len();
+                next = numbers.end;
+                let ends = ends(&of_pair[0]);
+                let [forth, back] = [0, 1]
+                    .map(|side| of_pair.iter().fold(0, |sum: u64, seen| sum.saturating_add(seen.sent[side].packets)));
+                for (side, amounts) in
+                    [Amounts { sent: forth, received: back }, Amounts { sent: back, received: forth }]
+                        .into_iter()
+                        .enumerate()
+                {
+                    let Some(talks) = talks.get_mut(&ends[side]) else { continue };
+                    talks.add(ends[1 - side], amounts);
+                    let tries = view.tries.get(numbers.clone()).unwrap_or_default();
+                    for (_, tried) in of_pair.iter().zip(tries).filter(|(seen, _)| tried_by(seen) == side) {
+                        talks.failed += u64::from(matches!(tried, Try::Futile | Try::FutileAtKnown));
+                        talks.failed_at_known += u64::from(*tried == Try::FutileAtKnown);
+                    }
                 }
             }
         }
@@ -146,11 +147,24 @@ impl Counterparts {
     }
 }
 
+/// Originator and responder.
+const fn ends(seen: &FlowObservation) -> [IpAddr; 2] {
+    [seen.flow.originator.address, seen.flow.responder.address]
+}
+
+/// Which of the ends tried something, if one did.
+fn tried_by(seen: &FlowObservation) -> usize {
+    let [(source, _), _] = attempt::sides(seen);
+    usize::from(!std::ptr::eq(source, &raw const seen.flow.originator))
+}
+
 impl Talks {
     fn add(&mut self, peer: IpAddr, amounts: Amounts) {
         self.total.add(amounts);
-        if self.peers.len() < MAX_PEERS || self.peers.contains_key(&peer) {
+        if self.peers.len() < MAX_PEERS {
             self.peers.entry(peer).or_default().add(amounts);
+        } else if let Some(known) = self.peers.get_mut(&peer) {
+            known.add(amounts);
         }
     }
 

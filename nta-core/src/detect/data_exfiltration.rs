@@ -16,7 +16,7 @@ use super::contacts::Contacts;
 use super::declaration::{Basis, Cost, Declaration, FlowUse, Rates, Scope};
 use super::networks::{Networks, is_outside};
 use super::recent::{Recent, Weigh};
-use super::{Detector, View};
+use super::{Detector, Try, View};
 use crate::domain::{AlertKind, Contributor, Finding, FlowObservation, Measure, Party, Timestamp};
 use crate::tunables::{Bounds, tunables};
 use crate::window::{Run, Span};
@@ -221,7 +221,7 @@ impl Detector for DataExfiltration {
         &DECLARATION
     }
 
-    fn take(&mut self, run: &Run<'_>) {
+    fn take(&mut self, run: &Run<'_>, _: &[Try]) {
         self.turn(run.start);
         self.contacts.advance(run);
         // Most pairs never send as much in all.

@@ -19,7 +19,7 @@ use foldhash::fast::RandomState;
 
 use super::declaration::{Basis, Cost, Declaration, FlowUse, Rates, Scope};
 use super::dns_tunnel::owner;
-use super::{Detector, View};
+use super::{Detector, Try, View};
 use crate::domain::{AlertKind, DnsMessage, Finding, Measure, PacketEvent, Timestamp};
 use crate::tunables::{Bounds, tunables};
 use crate::window::{Distinct, Hosts, Run, Span};
@@ -196,7 +196,7 @@ impl Detector for Dga {
         &DECLARATION
     }
 
-    fn take(&mut self, _: &Run<'_>) {}
+    fn take(&mut self, _: &Run<'_>, _: &[Try]) {}
 
     fn inspect(&mut self, view: &View<'_>, out: &mut Vec<Finding>) {
         self.turn(view.start());

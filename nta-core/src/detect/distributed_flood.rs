@@ -15,7 +15,7 @@ use super::attempt::{is_futile, is_group, sides};
 use super::declaration::{Basis, Cost, Declaration, FlowUse, Rates, Scope};
 use super::flood::{What, stray};
 use super::recent::{Map, Shares};
-use super::{Detector, View};
+use super::{Detector, Try, View};
 use crate::domain::{AlertKind, Finding, FlowObservation, Measure, Party, around};
 use crate::tunables::{Bounds, tunables};
 use crate::window::{Distinct, Run, Span};
@@ -127,7 +127,7 @@ impl Detector for DistributedFlood {
         &DECLARATION
     }
 
-    fn take(&mut self, run: &Run<'_>) {
+    fn take(&mut self, run: &Run<'_>, _: &[Try]) {
         for (at, seen) in run.flows.iter().enumerate() {
             let Some((side, _)) = unanswered(seen) else { continue };
             let to = ends(seen, side)[1];

@@ -3,7 +3,7 @@
 use nta_common::LedgerSlot;
 use nta_common::flow::Counts;
 
-use super::{Detector, View};
+use super::{Detector, Tries, View};
 use crate::baseline::{BaselineConfig, Baselines};
 use crate::domain::{
     ConnState, Endpoint, Finding, FlowId, FlowObservation, FlowRecord, History, PacketEvent, RttSamples, TcpCounts,
@@ -28,10 +28,11 @@ pub(crate) fn full(time: Timestamp, events: &[PacketEvent], flows: Vec<FlowObser
 /// What a detector finds in windows, with nothing known to be usual.
 pub(super) fn inspect(detector: &mut dyn Detector, windows: impl Iterator<Item = Snapshot>) -> Vec<Finding> {
     let baselines = Baselines::new(BaselineConfig::default());
-    let mut findings = Vec::new();
+    let (mut tries, mut findings) = (Tries::default(), Vec::new());
     for snapshot in windows {
-        snapshot.runs().for_each(|run| detector.take(&run));
-        detector.inspect(&View { snapshot: &snapshot, baselines: &baselines }, &mut findings);
+        tries.begin();
+        snapshot.runs().for_each(|run| detector.take(&run, tries.take(&run)));
+        detector.inspect(&View { snapshot: &snapshot, baselines: &baselines, tries: tries.of_window() }, &mut findings);
     }
     findings
 }

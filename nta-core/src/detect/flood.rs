@@ -21,7 +21,7 @@ use nta_common::packet::proto;
 use super::attempt::{REFLECTOR_PORTS, SourcePorts, is_group};
 use super::declaration::{Basis, Cost, Declaration, FlowUse, Rates, Scope};
 use super::recent::{Active, Map, Recent, Shares, Sliding, Weigh};
-use super::{Detector, View};
+use super::{Detector, Try, View};
 use crate::domain::{AlertKind, Endpoint, Finding, FlowObservation, Measure, Visibility};
 use crate::tunables::{Bounds, tunables};
 use crate::window::{Overflow, Run, Span};
@@ -278,7 +278,7 @@ impl Detector for Flood {
         &DECLARATION
     }
 
-    fn take(&mut self, run: &Run<'_>) {
+    fn take(&mut self, run: &Run<'_>, _: &[Try]) {
         for seen in run.flows {
             let flow = &seen.flow;
             for (side, [from, to]) in

@@ -22,7 +22,7 @@ use nta_common::packet::proto;
 use super::attempt::is_futile;
 use super::declaration::{Basis, Cost, Declaration, FlowUse, Rates, Scope};
 use super::recent::{Map, Recent, Shares, Sliding, Weigh};
-use super::{Detector, View};
+use super::{Detector, Try, View};
 use crate::domain::{AlertKind, Contributor, Finding, FlowObservation, Measure, Party};
 use crate::tunables::{Bounds, tunables};
 use crate::window::{Run, Span};
@@ -313,7 +313,7 @@ impl Detector for HttpFlood {
         &DECLARATION
     }
 
-    fn take(&mut self, run: &Run<'_>) {
+    fn take(&mut self, run: &Run<'_>, _: &[Try]) {
         let least = MIN_RATE * run.seconds();
         for of_pair in run.flows.chunk_by(|a, b| pair(a) == pair(b)) {
             let (client, server, port) = pair(&of_pair[0]);

@@ -12,7 +12,7 @@ use nta_common::packet::proto;
 
 use super::declaration::{Basis, Cost, Declaration, FlowUse, Rates, Scope};
 use super::recent::{Map, Recent, Shares, Sliding, Weigh};
-use super::{Detector, View};
+use super::{Detector, Try, View};
 use crate::domain::{AlertKind, Finding, FlowObservation, Measure};
 use crate::tunables::{Bounds, tunables};
 use crate::window::{Run, Span};
@@ -117,7 +117,7 @@ impl Detector for IcmpFlood {
         &DECLARATION
     }
 
-    fn take(&mut self, run: &Run<'_>) {
+    fn take(&mut self, run: &Run<'_>, _: &[Try]) {
         for seen in run.flows.iter().filter(|seen| is_echo(seen)) {
             let (packets, answers, shares) = self.met.entry(seen.flow.responder.address).or_default();
             *packets += seen.sent[0].packets;

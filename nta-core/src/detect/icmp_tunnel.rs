@@ -20,7 +20,7 @@ use nta_common::packet::proto;
 
 use super::declaration::{Basis, Cost, Declaration, FlowUse, Rates, Scope};
 use super::recent::{Recent, Weigh};
-use super::{Detector, View};
+use super::{Detector, Try, View};
 use crate::domain::{AlertKind, Finding, FlowObservation, Measure, Timestamp};
 use crate::tunables::{Bounds, tunables};
 use crate::window::{Run, Span};
@@ -178,7 +178,7 @@ impl Detector for IcmpTunnel {
         &DECLARATION
     }
 
-    fn take(&mut self, run: &Run<'_>) {
+    fn take(&mut self, run: &Run<'_>, _: &[Try]) {
         for seen in run.flows {
             let ends = (seen.flow.originator.address, seen.flow.responder.address);
             if is_echo(seen) {

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use super::active::most_active;
 use super::declaration::{Basis, Cost, Declaration, FlowUse, Rates, Scope};
-use super::{Detector, View};
+use super::{Detector, Try, View};
 use crate::domain::{AlertKind, Contributor, Finding, Measure};
 use crate::features::{Extent, FEATURES, FeatureVector, extract};
 use crate::model::forest::{self, IsolationForest, Verdict, is_judged};
@@ -107,7 +107,7 @@ impl Detector for Forest {
         &DECLARATION
     }
 
-    fn take(&mut self, _: &Run<'_>) {}
+    fn take(&mut self, _: &Run<'_>, _: &[Try]) {}
 
     fn inspect(&mut self, view: &View<'_>, out: &mut Vec<Finding>) {
         let extent = Extent { seconds: view.snapshot.seconds(), base_windows: view.snapshot.span.factor() as f64 };

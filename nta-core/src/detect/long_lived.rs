@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use super::declaration::{Basis, Cost, Declaration, FlowUse, Rates, Scope};
-use super::{Detector, View};
+use super::{Detector, Try, View};
 use crate::domain::{AlertKind, Finding, FlowObservation, Measure, Party};
 use crate::tunables::{Bounds, tunables};
 use crate::window::{Run, Span};
@@ -69,7 +69,7 @@ impl Detector for LongLived {
         &DECLARATION
     }
 
-    fn take(&mut self, run: &Run<'_>) {
+    fn take(&mut self, run: &Run<'_>, _: &[Try]) {
         let config = &self.config;
         let is_long = |seen: &FlowObservation| {
             seen.flow.proto == nta_common::packet::proto::TCP

@@ -40,6 +40,7 @@ mod syn_flood;
 #[cfg(test)]
 mod testing;
 mod traffic_spike;
+mod tries;
 mod udp_flood;
 mod unusual;
 mod xgboost;
@@ -48,6 +49,7 @@ pub use declaration::{Basis, Cost, Declaration, FlowUse, Rates, Scope};
 pub use networks::Networks;
 pub(crate) use networks::network;
 pub use registry::{DetectConfig, Entry, declarations, detectors, entries, learned};
+pub use tries::{Tries, Try};
 
 use recent::Counted;
 
@@ -62,8 +64,9 @@ pub trait Detector: Send {
 
     /// Takes flows of a base window: run by run, in their order, before the window as a whole is judged. While one detector
     /// after another takes a run, a processor's own cache holds it; whoever goes over all flows later waits for memory.
-    /// Called only if it declares that it uses flows.
-    fn take(&mut self, run: &Run<'_>);
+    /// Called only if it declares that it uses flows. `tries` says of each flow what it tried; it is empty for a detector that
+    /// takes them apart from others ([`FlowUse::Apart`]).
+    fn take(&mut self, run: &Run<'_>, tries: &[Try]);
 
     /// Judges a window that it accepts.
     fn inspect(&mut self, view: &View<'_>, out: &mut Vec<Finding>);
@@ -79,6 +82,8 @@ pub struct View<'a> {
     pub snapshot: &'a Snapshot,
     /// What is usual, learned from the windows before.
     pub baselines: &'a Baselines,
+    /// What each flow of a base window tried, by its number; none of a longer window, which has no flows.
+    pub tries: &'a [Try],
 }
 
 impl View<'_> {

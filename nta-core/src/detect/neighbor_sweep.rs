@@ -16,7 +16,7 @@ use super::arp_spoof::Sought;
 use super::declaration::{Basis, Cost, Declaration, FlowUse, Rates, Scope};
 use super::port_scan::{largest_network, list};
 use super::recent::{Map, Recent, Weigh, address};
-use super::{Detector, View};
+use super::{Detector, Try, View};
 use crate::domain::{
     AlertKind, ArpPacket, Contributor, Finding, FlowObservation, Mac, Measure, PacketEvent, Party, Timestamp,
 };
@@ -266,7 +266,7 @@ impl Detector for NeighborSweep {
         &DECLARATION
     }
 
-    fn take(&mut self, run: &Run<'_>) {
+    fn take(&mut self, run: &Run<'_>, _: &[Try]) {
         self.discovered.extend(run.flows.iter().filter_map(neighbor_discovery));
     }
 

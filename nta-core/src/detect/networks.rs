@@ -2,7 +2,8 @@
 
 use std::fmt;
 use std::net::IpAddr;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -38,7 +39,21 @@ pub struct Networks {
 /// Networks that are found to be one's own while traffic is judged: the same for all copies of a list, and no part of what was
 /// configured.
 #[derive(Clone, Default)]
-struct Learned(Arc<RwLock<(Vec<IpNet>, Vec<Range>)>>);
+struct Learned(Arc<Lists>);
+
+#[derive(Default)]
+struct Lists {
+    /// Whether there are any. Every flow asks, on two threads at once: a lock that both take for nothing makes each wait for
+    /// the other's processor.
+    has_any: AtomicBool,
+    known: RwLock<(Vec<IpNet>, Vec<Range>)>,
+}
+
+impl Lists {
+    fn read(&self) -> RwLockReadGuard<'_, (Vec<IpNet>, Vec<Range>)> {
+        self.known.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 impl PartialEq for Learned {
     fn eq(&self, _other: &Self) -> bool {
@@ -111,7 +126,8 @@ impl Networks {
     pub fn contains(&self, address: &IpAddr) -> bool {
         let number = address_number(*address);
         let holds = |ranges: &[Range]| ranges.iter().any(|(first, last)| (first..=last).contains(&&number));
-        holds(&self.ranges) || holds(&self.learned.0.read().unwrap_or_else(PoisonError::into_inner).1)
+        let learned = &self.learned.0;
+        holds(&self.ranges) || learned.has_any.load(Ordering::Acquire) && holds(&learned.read().1)
     }
 
     /// As configured.
@@ -126,13 +142,15 @@ impl Networks {
 
     /// What was learned last.
     pub fn learned(&self) -> Vec<IpNet> {
-        self.learned.0.read().unwrap_or_else(PoisonError::into_inner).0.clone()
+        self.learned.0.read().0.clone()
     }
 
     /// Takes these networks for one's own too, in place of what was learned before, here and in every copy.
     pub fn learn(&self, networks: Vec<IpNet>) {
-        let ranges = networks.iter().map(range).collect();
-        *self.learned.0.write().unwrap_or_else(PoisonError::into_inner) = (networks, ranges);
+        let (ranges, has_any) = (networks.iter().map(range).collect(), !networks.is_empty());
+        let mut known = self.learned.0.known.write().unwrap_or_else(PoisonError::into_inner);
+        *known = (networks, ranges);
+        self.learned.0.has_any.store(has_any, Ordering::Release);
     }
 
     pub(super) fn settings() -> Vec<Setting> {

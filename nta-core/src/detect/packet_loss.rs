@@ -5,7 +5,7 @@
 
 use super::declaration::{Basis, Cost, Declaration, FlowUse, Rates, Scope};
 use super::rise::{Limits, Streak, beyond, largest};
-use super::{Detector, View};
+use super::{Detector, Try, View};
 use crate::baseline::Metric;
 use crate::domain::{AlertKind, Finding, Measure};
 use crate::tunables::{Bounds, tunables};
@@ -66,7 +66,7 @@ impl Detector for PacketLoss {
         &DECLARATION
     }
 
-    fn take(&mut self, _: &Run<'_>) {}
+    fn take(&mut self, _: &Run<'_>, _: &[Try]) {}
 
     fn inspect(&mut self, view: &View<'_>, out: &mut Vec<Finding>) {
         let measure = self.measure(view);

@@ -21,7 +21,7 @@ use nta_common::packet::proto;
 use super::attempt::is_futile;
 use super::declaration::{Basis, Cost, Declaration, FlowUse, Rates, Scope};
 use super::recent::{Recent, Weigh};
-use super::{Detector, View};
+use super::{Detector, Try, View};
 use crate::domain::{AlertKind, ConnState, Finding, FlowId, FlowObservation, Measure, Timestamp};
 use crate::tunables::{Bounds, tunables};
 use crate::window::{Run, Span};
@@ -214,7 +214,7 @@ impl Detector for Slowloris {
         &DECLARATION
     }
 
-    fn take(&mut self, run: &Run<'_>) {
+    fn take(&mut self, run: &Run<'_>, _: &[Try]) {
         self.pairs.advance(run.end);
         let Self { config, pairs, fresh, refused } = self;
         let mut next = run.first;

@@ -15,7 +15,7 @@ use nta_common::packet::proto;
 
 use super::declaration::{Basis, Cost, Declaration, FlowUse, Rates, Scope};
 use super::recent::{Recent, Weigh};
-use super::{Detector, View};
+use super::{Detector, Try, View};
 use crate::domain::{AlertKind, Finding, FlowId, FlowObservation, Measure, Timestamp};
 use crate::tunables::{Bounds, tunables};
 use crate::window::{Run, Span};
@@ -143,7 +143,7 @@ impl Detector for SshBruteForce {
         &DECLARATION
     }
 
-    fn take(&mut self, run: &Run<'_>) {
+    fn take(&mut self, run: &Run<'_>, _: &[Try]) {
         self.pairs.advance(run.end);
         for seen in run.flows.iter().filter(|seen| seen.flow.proto == proto::TCP) {
             let flow = &seen.flow;

@@ -16,7 +16,7 @@ use nta_common::packet::proto;
 use super::attempt::is_futile;
 use super::declaration::{Basis, Cost, Declaration, FlowUse, Rates, Scope};
 use super::recent::{Map, Recent, Shares, Sliding, Weigh};
-use super::{Detector, View};
+use super::{Detector, Try, View};
 use crate::domain::{AlertKind, Finding, Measure};
 use crate::tunables::{Bounds, tunables};
 use crate::window::{Run, Span};
@@ -140,7 +140,7 @@ impl Detector for SynFlood {
         &DECLARATION
     }
 
-    fn take(&mut self, run: &Run<'_>) {
+    fn take(&mut self, run: &Run<'_>, _: &[Try]) {
         for seen in run.flows.iter().filter(|seen| seen.flow.proto == proto::TCP) {
             let flow = &seen.flow;
             let service = (flow.responder.address, flow.responder.port);

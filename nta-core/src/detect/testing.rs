@@ -6,7 +6,7 @@ use nta_common::LedgerSlot;
 use nta_common::flow::Counts;
 use nta_common::packet::proto;
 
-use super::{Detector, View};
+use super::{Detector, Tries, View};
 use crate::baseline::{BaselineConfig, Baselines};
 use crate::domain::{
     ConnState, Endpoint, Finding, FlowId, FlowObservation, FlowRecord, History, OverflowDelta, RttSamples, TcpCounts,
@@ -167,8 +167,28 @@ pub(super) fn window(detector: &mut dyn Detector, second: u64, flows: Vec<Flow>)
     with_overflow(detector, second, flows, &[])
 }
 
+/// The same, by a detector that is told who answered whom before.
+pub(super) fn window_after(
+    tries: &mut Tries,
+    detector: &mut dyn Detector,
+    second: u64,
+    flows: Vec<Flow>,
+) -> Vec<Finding> {
+    shown(tries, detector, second, flows, &[])
+}
+
 /// As [`window`], with packets that found the flow table full.
 pub(super) fn with_overflow(
+    detector: &mut dyn Detector,
+    second: u64,
+    flows: Vec<Flow>,
+    overflow: &[OverflowDelta],
+) -> Vec<Finding> {
+    shown(&mut Tries::default(), detector, second, flows, overflow)
+}
+
+fn shown(
+    tries: &mut Tries,
     detector: &mut dyn Detector,
     second: u64,
     flows: Vec<Flow>,
@@ -186,9 +206,10 @@ pub(super) fn with_overflow(
     overflow.iter().for_each(|overflow| windows.add_overflow(overflow));
     let snapshot = windows.close(&LedgerSlot::default()).expect("a window is open").complete();
     let mut findings = Vec::new();
-    snapshot.runs().for_each(|run| detector.take(&run));
-    detector
-        .inspect(&View { snapshot: &snapshot, baselines: &Baselines::new(BaselineConfig::default()) }, &mut findings);
+    tries.begin();
+    snapshot.runs().for_each(|run| detector.take(&run, tries.take(&run)));
+    let baselines = Baselines::new(BaselineConfig::default());
+    detector.inspect(&View { snapshot: &snapshot, baselines: &baselines, tries: tries.of_window() }, &mut findings);
     findings
 }
 
@@ -204,12 +225,13 @@ pub(super) fn medium(number: u64, flows: Vec<Flow>, mut show: impl FnMut(&View<'
     let base = windows.close(&LedgerSlot::default()).expect("a window is open").complete();
     let mut cascade = Cascade::new(Span::Medium, WINDOW_S * NANOS, Lengths::default());
     let baselines = Baselines::new(BaselineConfig::default());
-    let mut show = |snapshot: Snapshot| show(&View { snapshot: &snapshot, baselines: &baselines });
+    let mut show = |snapshot: Snapshot| show(&View { snapshot: &snapshot, baselines: &baselines, tries: &[] });
     cascade.add(&base, &InTurn, &mut show);
     cascade.pass(&InTurn, &mut show);
 }
 
 /// What it says about a row of windows of the same flows, from second 0 on.
 pub(super) fn row(detector: &mut dyn Detector, count: u64, flows: impl Fn(u64) -> Vec<Flow>) -> Vec<Finding> {
-    (0..count).flat_map(|i| window(detector, i * WINDOW_S, flows(i))).collect()
+    let mut tries = Tries::default();
+    (0..count).flat_map(|i| window_after(&mut tries, detector, i * WINDOW_S, flows(i))).collect()
 }

@@ -2,7 +2,7 @@
 
 use super::declaration::{Basis, Cost, Declaration, FlowUse, Rates, Scope};
 use super::rise::{Limits, Streak, above, largest};
-use super::{Detector, View};
+use super::{Detector, Try, View};
 use crate::baseline::Metric;
 use crate::domain::{AlertKind, Finding};
 use crate::tunables::{Bounds, tunables};
@@ -56,7 +56,7 @@ impl Detector for TrafficSpike {
         &DECLARATION
     }
 
-    fn take(&mut self, _: &Run<'_>) {}
+    fn take(&mut self, _: &Run<'_>, _: &[Try]) {}
 
     fn inspect(&mut self, view: &View<'_>, out: &mut Vec<Finding>) {
         let config = &self.config;

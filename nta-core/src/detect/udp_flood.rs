@@ -22,7 +22,7 @@ use nta_common::packet::proto;
 use super::attempt::{REFLECTOR_PORTS, is_group, sides};
 use super::declaration::{Basis, Cost, Declaration, FlowUse, Rates, Scope};
 use super::recent::{Map, Recent, Shares, Sliding, Weigh};
-use super::{Detector, View};
+use super::{Detector, Try, View};
 use crate::domain::{AlertKind, Finding, FlowObservation, Measure};
 use crate::tunables::{Bounds, tunables};
 use crate::window::{Run, Span};
@@ -238,7 +238,7 @@ impl Detector for UdpFlood {
         &DECLARATION
     }
 
-    fn take(&mut self, run: &Run<'_>) {
+    fn take(&mut self, run: &Run<'_>, _: &[Try]) {
         for (at, seen) in run.flows.iter().enumerate() {
             if seen.flow.proto == proto::UDP && !is_group(sides(seen)[1].0.address) {
                 self.flows.push(run.first + at);

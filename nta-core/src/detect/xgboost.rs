@@ -14,7 +14,7 @@ use super::active::most_active;
 use super::counterparts::{Counterparts, Direction};
 use super::declaration::{Basis, Cost, Declaration, FlowUse, Rates, Scope};
 use super::unusual::Usual;
-use super::{Detector, View};
+use super::{Detector, Try, View};
 use crate::domain::{AlertKind, Contributor, Finding, Measure, Party};
 use crate::features::Extent;
 use crate::model::{self, AttackRole, Classification, Classifier, Input, MIN_PACKETS, Reason};
@@ -221,7 +221,7 @@ impl Detector for Xgboost {
         &DECLARATION
     }
 
-    fn take(&mut self, _: &Run<'_>) {}
+    fn take(&mut self, _: &Run<'_>, _: &[Try]) {}
 
     fn inspect(&mut self, view: &View<'_>, out: &mut Vec<Finding>) {
         if self.failed {

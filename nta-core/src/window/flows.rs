@@ -1,5 +1,7 @@
 //! The flows of a window: in two halves by originator, so that two threads may bring them into order.
 
+use std::hash::BuildHasher as _;
+
 use super::host::{Seed, hash};
 use super::hosts::{SHARDS, shard_number};
 use super::pool::Pool;
@@ -42,6 +44,11 @@ impl Run<'_> {
         hash(self.seed, value)
     }
 
+    /// The same with all of its bits.
+    pub(crate) fn long_hash(&self, value: &impl std::hash::Hash) -> u64 {
+        self.seed.hash_one(value)
+    }
+
     /// The window's length in seconds.
     pub fn seconds(&self) -> f64 {
         self.length_ns as f64 / 1e9
@@ -69,7 +76,7 @@ impl Flows {
     /// Brings them into order.
     pub(super) fn sort(&mut self, both: &impl Both) {
         let [one, other] = &mut self.halves;
-        both.both(|| one.sort_by_cached_key(place), || other.sort_by_cached_key(place));
+        both.both(|| sort(one), || sort(other));
     }
 
     /// How many.
@@ -124,6 +131,21 @@ const fn place(seen: &FlowObservation) -> ([u128; 2], u32, Timestamp, FlowId) {
     (ends, service, flow.first, flow.id)
 }
 
+/// Brings flows into order. Most windows know one family of addresses only, whose places fit into one number: much quicker to sort.
+fn sort(flows: &mut [FlowObservation]) {
+    let is_v4 =
+        |seen: &FlowObservation| seen.flow.originator.address.is_ipv4() && seen.flow.responder.address.is_ipv4();
+    if !flows.iter().all(is_v4) {
+        flows.sort_by_cached_key(place);
+        return;
+    }
+    flows.sort_by_cached_key(|seen| {
+        let ([originator, responder], service, first, id) = place(seen);
+        let ends = u64::from(originator as u32) << 32 | u64::from(responder as u32);
+        (u128::from(ends) << 64 | u128::from(service) << 32, first, id)
+    });
+}
+
 impl Drop for Flows {
     /// Gives back the room that they had, unless it was far more than they needed.
     fn drop(&mut self) {
@@ -136,5 +158,33 @@ impl Drop for Flows {
                 }
             }
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::detect::fixture::flow;
+
+    #[test]
+    fn flows_of_one_family_come_in_the_order_of_those_of_both() {
+        let hosts = ["192.0.2.1", "10.0.0.9", "224.0.0.1", "9.255.255.255", "0.0.0.1"];
+        let mut flows = Vec::new();
+        for (from, to) in hosts.iter().flat_map(|from| hosts.map(|to| (*from, to))) {
+            for (port, time_s) in [(443, 3.0), (53, 1.0), (443, 1.0), (65_535, 2.0)] {
+                flows.push(flow(from, to, port, time_s, [1, 1]));
+            }
+        }
+        let sorted = |mut flows: Vec<FlowObservation>| {
+            sort(&mut flows);
+            flows.iter().map(place).collect::<Vec<_>>()
+        };
+        let of_one = sorted(flows.clone());
+        assert!(of_one.is_sorted());
+        flows.push(flow("2001:db8::1", "ff02::1", 443, 0.0, [1, 1]));
+        flows.push(flow("::1", "::1", 443, 0.0, [1, 1]));
+        let of_both = sorted(flows);
+        assert!(of_both.is_sorted());
+        assert_eq!(of_both[1..=of_one.len()], of_one);
     }
 }

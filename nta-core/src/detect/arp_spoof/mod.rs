@@ -25,7 +25,7 @@ pub(super) use gateway::Sought;
 
 use super::declaration::{Basis, Cost, Declaration, FlowUse, Rates, Scope};
 use super::named::Station;
-use super::{Detector, View};
+use super::{Detector, Try, View};
 use crate::domain::{AlertKind, Contributor, Finding, Mac, Measure, PacketEvent, Party};
 use crate::tunables::{Bounds, tunables};
 use crate::window::{Run, Span};
@@ -161,7 +161,7 @@ impl Detector for ArpSpoof {
         &DECLARATION
     }
 
-    fn take(&mut self, _: &Run<'_>) {}
+    fn take(&mut self, _: &Run<'_>, _: &[Try]) {}
 
     fn inspect(&mut self, view: &View<'_>, out: &mut Vec<Finding>) {
         let mut claims: Vec<Claim> = Vec::new();

@@ -21,7 +21,7 @@ mod name;
 
 use super::declaration::{Basis, Cost, Declaration, FlowUse, Rates, Scope};
 use super::named::Domain;
-use super::{Detector, View};
+use super::{Detector, Try, View};
 use crate::domain::{AlertKind, Contributor, Finding, Measure, PacketEvent, Party};
 use crate::tunables::{Bounds, tunables};
 use crate::window::{Run, Span};
@@ -246,7 +246,7 @@ impl Detector for DnsTunnel {
         &DECLARATION
     }
 
-    fn take(&mut self, _: &Run<'_>) {}
+    fn take(&mut self, _: &Run<'_>, _: &[Try]) {}
 
     fn inspect(&mut self, view: &View<'_>, out: &mut Vec<Finding>) {
         self.memory.turn(view.start());

@@ -23,11 +23,10 @@ use std::net::IpAddr;
 
 use nta_common::packet::proto;
 
-use super::attempt::{self, Attempt};
+use super::attempt;
 use super::declaration::{Basis, Cost, Declaration, FlowUse, Rates, Scope};
-use super::known::Known;
 use super::recent::{Recent, Weigh, address};
-use super::{Detector, View};
+use super::{Detector, Try, View};
 use crate::domain::{AlertKind, Contributor, Finding, FlowObservation, Measure, Party, Timestamp};
 use crate::tunables::{Bounds, tunables};
 use crate::window::{Run, Span, address_number};
@@ -90,7 +89,6 @@ pub(super) struct PortScan {
     tried: Vec<(u128, Target)>,
     /// UDP packets of the window from one host to another.
     datagrams: Datagrams,
-    known: Known,
     dropped: u64,
 }
 
@@ -136,7 +134,7 @@ impl PortScan {
     pub(super) fn new(config: PortScanConfig) -> Self {
         let sources = Recent::new(MAX_SOURCES, SECONDS);
         let datagrams = Datagrams::default();
-        Self { config, sources, tried: Vec::new(), datagrams, known: Known::new(), dropped: 0 }
+        Self { config, sources, tried: Vec::new(), datagrams, dropped: 0 }
     }
 
     /// One host's ports. `targets` are in order by host, protocol and port.
@@ -231,8 +229,8 @@ impl PortScan {
             targets.iter().filter(|target| target.failed && has_service(target.proto)).map(|target| target.at);
         let seen = in_vain.clone().min().zip(in_vain.max()).map(|(first, last)| [first, last]);
         let mut targets: Vec<Tried> = targets.iter().map(Tried::from).collect();
-        targets.sort_unstable_by_key(|t| (t.host, t.service(), t.failed, !t.answered, t.used));
-        targets.dedup_by_key(|t| (t.host, t.service(), t.failed));
+        targets.sort_unstable_by_key(Tried::place);
+        targets.dedup_by_key(|target| target.outcome());
         if let Some(finding) = protocols::judge(view, source, &targets) {
             return Some(finding);
         }
@@ -304,8 +302,8 @@ impl Detector for PortScan {
         &DECLARATION
     }
 
-    fn take(&mut self, run: &Run<'_>) {
-        for seen in run.flows {
+    fn take(&mut self, run: &Run<'_>, tries: &[Try]) {
+        for (seen, tried) in run.flows.iter().zip(tries) {
             let protocol = seen.flow.proto;
             if protocol == proto::UDP {
                 let [(source, sent), (target, _)] = attempt::sides(seen);
@@ -317,14 +315,9 @@ impl Detector for PortScan {
                 let answered = target.sent.packets > 0;
                 let target = Target { at, proto: protocol, host, port: 0, failed: !answered, answered, used: false };
                 self.tried.push((address_number(source.address), target));
-            } else if let Some((attempt, source, target)) = attempt::judge(seen).filter(|_| !is_large(seen)) {
-                let (host, port, failed) = (target.address, target.port, attempt == Attempt::Futile);
-                let pair = (source.address, host, protocol, port);
-                if !failed {
-                    self.known.add(run, pair);
-                } else if self.known.has(run, pair) {
-                    continue;
-                }
+            } else if matches!(tried, Try::Answered | Try::Futile) && !is_large(seen) {
+                let [(source, _), (target, _)] = attempt::sides(seen);
+                let (host, port, failed) = (target.address, target.port, *tried == Try::Futile);
                 let at = seen.flow.last.max(run.start).min(run.end);
                 let answered = target.sent.packets > u64::from(target.tcp.rst);
                 let used = protocol == proto::TCP && source.payload_bytes.is_some_and(|bytes| bytes > 0);

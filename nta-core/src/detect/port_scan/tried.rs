@@ -21,18 +21,33 @@ pub(super) struct Tried {
     pub(super) failed: bool,
     pub(super) answered: bool,
     pub(super) used: bool,
+    /// Protocol and port, and then what came of it, as one number: failures last, what answered first.
+    rank: u32,
 }
 
 impl From<&Target> for Tried {
     fn from(target: &Target) -> Self {
         let Target { proto, port, failed, answered, used, .. } = *target;
-        Self { host: address_number(target.host), proto, port, failed, answered, used }
+        let outcome = u32::from(failed) << 2 | u32::from(!answered) << 1 | u32::from(used);
+        let rank = (u32::from(proto) << 16 | u32::from(port)) << 3 | outcome;
+        Self { host: address_number(target.host), proto, port, failed, answered, used, rank }
     }
 }
 
 impl Tried {
-    pub(super) fn service(&self) -> u32 {
-        u32::from(self.proto) << 16 | u32::from(self.port)
+    /// Protocol and port.
+    pub(super) const fn service(&self) -> u32 {
+        self.rank >> 3
+    }
+
+    /// By host, protocol and port; what came of it follows.
+    pub(super) const fn place(&self) -> (u128, u32) {
+        (self.host, self.rank)
+    }
+
+    /// The same but for what distinguishes successes among themselves, and failures.
+    pub(super) const fn outcome(&self) -> (u128, u32) {
+        (self.host, self.rank >> 2)
     }
 }
 

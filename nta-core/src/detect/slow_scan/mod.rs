@@ -17,12 +17,11 @@ use std::net::IpAddr;
 
 use nta_common::packet::proto;
 
-use super::attempt::{self, Attempt, FIRST_SESSION_PORT};
+use super::attempt::{self, FIRST_SESSION_PORT};
 use super::declaration::{Basis, Cost, Declaration, FlowUse, Rates, Scope};
-use super::known::Known;
 use super::networks::{Networks, is_outside};
 use super::recent::{Recent, Weigh, address};
-use super::{Detector, View};
+use super::{Detector, Try, View};
 use crate::domain::{AlertKind, Finding, Measure, Party, Timestamp};
 use crate::tunables::{Bounds, tunables};
 use crate::window::{Distinct, Hosts, Run, Span, address_number};
@@ -75,7 +74,6 @@ pub(super) struct SlowScan {
     sources: Recent<IpAddr, Source>,
     /// Of the window.
     tried: Vec<Tried>,
-    known: Known,
 }
 
 /// What somebody tried.
@@ -167,7 +165,7 @@ impl Source {
 impl SlowScan {
     pub(super) fn new(config: SlowScanConfig, local: Networks) -> Self {
         let pause_s = config.pause_s;
-        Self { config, local, sources: Recent::new(MAX_SOURCES, pause_s), tried: Vec::new(), known: Known::new() }
+        Self { config, local, sources: Recent::new(MAX_SOURCES, pause_s), tried: Vec::new() }
     }
 
     fn judge(&self, view: &View<'_>, address: IpAddr, source: &mut Source) -> Option<Finding> {
@@ -220,16 +218,13 @@ impl Detector for SlowScan {
         &DECLARATION
     }
 
-    fn take(&mut self, run: &Run<'_>) {
-        for seen in run.flows {
-            let Some((attempt, source, target)) = attempt::judge(seen) else { continue };
-            let (proto, failed) = (seen.flow.proto, attempt == Attempt::Futile);
-            let pair = (source.address, target.address, proto, target.port);
-            if !failed {
-                self.known.add(run, pair);
-            } else if self.known.has(run, pair) {
+    fn take(&mut self, run: &Run<'_>, tries: &[Try]) {
+        for (seen, tried) in run.flows.iter().zip(tries) {
+            if !matches!(tried, Try::Answered | Try::Futile) {
                 continue;
             }
+            let [(source, _), (target, _)] = attempt::sides(seen);
+            let (proto, failed) = (seen.flow.proto, *tried == Try::Futile);
             let (source, host, port) = (address_number(source.address), target.address, target.port);
             if proto == proto::TCP || (proto == proto::UDP && port < FIRST_SESSION_PORT) {
                 self.tried.push(Tried { source, proto, host, port, failed });
