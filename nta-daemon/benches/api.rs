@@ -38,7 +38,7 @@ const FEATURE_VECTORS: u64 = 200_000;
 const FINDINGS: u64 = 10;
 const HOSTS: u64 = 50_000;
 /// Requests of each kind.
-const REQUESTS: u64 = 100;
+const REQUESTS: u64 = 300;
 /// Rows of a batch.
 const BATCH: u64 = 50_000;
 
