@@ -58,6 +58,11 @@ pub(super) const DECLARATION: Declaration = Declaration {
 const MAX_KEYS: usize = 16_384;
 /// Over which time connections are counted, in seconds.
 const SECONDS: u64 = 30;
+/// What is over within this time is a script's burst, and no flood; in seconds.
+const BURST_S: u64 = 10;
+/// Share of the connections that have to come before these seconds, and within the last half of them: a flood goes on.
+const MIN_BEFORE: f64 = 0.2;
+const MIN_LAST: f64 = 0.05;
 /// New connections a second below which a window is not remembered: a fifth of the slowest flood.
 const MIN_RATE: f64 = 1.0;
 /// Answers that are needed to say that they are the same; half of the connections that ended need one.
@@ -185,7 +190,10 @@ impl HttpFlood {
     fn is_one_page(&self, view: &View<'_>, load: &Load, least: u64) -> Option<u64> {
         let tried = load.tried.sum(view.end(), SECONDS);
         let answered = load.answered.sum(view.end(), SECONDS);
+        let (last, newer) = (load.tried.sum(view.end(), BURST_S / 2), load.tried.sum(view.end(), BURST_S));
         (tried >= least
+            && last as f64 >= MIN_LAST * tried as f64
+            && (tried - newer) as f64 >= MIN_BEFORE * tried as f64
             && answered as f64 >= MIN_ANSWERED_SHARE * tried as f64
             && load.ended.sum(view.end(), SECONDS) as f64 >= MIN_ENDED_SHARE * answered as f64
             && load.answers.count() >= MIN_ANSWERS.max(load.answers.total / 2)

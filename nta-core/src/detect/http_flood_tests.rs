@@ -46,7 +46,7 @@ fn one_page_asked_for_again_and_again_is_one() {
 
 #[test]
 fn several_clients_are_one_finding() {
-    let found = judge(2, |i| (1..=6).filter(|n| *n != 2).flat_map(|n| visits(n, i, 100, 300, |_| 500)).collect());
+    let found = judge(3, |i| (1..=6).filter(|n| *n != 2).flat_map(|n| visits(n, i, 100, 300, |_| 500)).collect());
     assert_eq!((found.len(), found[0].source, found[0].contributors.len()), (1, Party::Many, 5));
 }
 
@@ -65,6 +65,8 @@ fn people_proxies_uploads_and_checks_are_none() {
     assert!(judge(6, held).is_empty(), "slowloris'");
     assert!(judge(6, |i| visits(1, i, 100, 25, |_| 0)).is_empty(), "given up before an answer came");
     assert!(judge(6, |i| visits(1, i, 100, 25, |_| 500)).is_empty(), "no requests");
+    let burst = |i: u64| if i < 2 { visits(1, i, 200, 73, |_| 500) } else { visits(1, i, 6, 73, |_| 500) };
+    assert!(judge(8, burst).is_empty(), "a script that is done within ten seconds");
     let other = |i: u64| {
         (0..200)
             .map(|n| Flow::tcp(1, (i * 200 + n) as u16, 2, 3_306).history("ShADadFf").payload(90, 90).ended())
