@@ -123,7 +123,7 @@ pub fn account<R: PacketReader, C: Clock, F: Flows, E: Events>(
     if let Some((flow, direction)) = flow {
         fall_through();
         ledger.add(Counter::Flow, packets);
-        flow.add(packet, packets, direction, now_ns, clock);
+        flow.add_from(reader, packet, packets, direction, now_ns, clock);
         return Counter::Flow;
     }
     cold_path();

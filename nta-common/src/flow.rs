@@ -4,8 +4,9 @@ use core::mem::offset_of;
 
 use crate::FlowKey4;
 use crate::account::First;
-use crate::codegen::{self, unlikely};
-use crate::packet::{Packet, proto};
+use crate::codegen::{self, fall_through, unlikely};
+use crate::opening::Opening;
+use crate::packet::{Packet, PacketReader, SliceReader, fragment, proto};
 use crate::tcp::{self, Sent, TcpDirection};
 
 /// Two clocks over one time base, in nanoseconds.
@@ -115,7 +116,7 @@ pub struct Direction {
 
 /// Everything that is kept of a flow.
 ///
-/// An entry of an IPv4 flow takes eight cache lines from the start of one: key, seven lines of this (IPv6 entries lie as
+/// An entry of an IPv4 flow takes nine cache lines from the start of one: key, eight lines of this (IPv6 entries lie as
 /// they come). Both directions' packets read the first line, and few write there; what each packet writes is in the first
 /// line of its direction, which has two for itself. So two CPUs that count one direction each do not take lines from one
 /// another, and a packet that finds the entry in no cache waits for four lines.
@@ -142,6 +143,10 @@ pub struct FlowStats {
     pub dir: [Direction; 2],
     /// All round-trip samples by size and direction.
     pub rtt_histogram: tcp::RttHistogram,
+    /// How the payload of each direction begins.
+    pub openings: [Opening; 2],
+    /// The same before the last cut.
+    openings_before: [Opening; 2],
 }
 
 /// What a flow's entry held of both directions when a new connection of the same ports began.
@@ -177,11 +182,21 @@ impl FlowStats {
         self.vlan = p.vlan;
     }
 
-    /// The one place where a packet is counted, in the kernel and in replay. `packets` is how many the frame stands for.
+    /// The one place where a packet is counted, in the kernel and in replay. `packets` is how many the frame stands for,
+    /// `reader` shows its payload.
     #[inline(always)]
-    pub fn add<C: Clock>(&mut self, p: &Packet, packets: u32, direction: u32, now_ns: u64, clock: &C) {
+    pub fn add_from<R: PacketReader, C: Clock>(
+        &mut self,
+        reader: &R,
+        p: &Packet,
+        packets: u32,
+        direction: u32,
+        now_ns: u64,
+        clock: &C,
+    ) {
         if unlikely(!p.has_tcp()) {
             self.count(p, packets, direction, now_ns);
+            self.open_with_datagram(reader, p, direction);
             return;
         }
         let side = &mut self.dir[direction as usize & 1].tcp;
@@ -195,10 +210,17 @@ impl FlowStats {
             self.cut_if_new(p, direction, now_ns);
             self.count(p, packets, direction, now_ns);
             self.track::<true, C>(p, direction, now_ns, clock);
+            self.open_with_segment(reader, p, direction);
         } else {
             self.count(p, packets, direction, now_ns);
             self.track::<false, C>(p, direction, now_ns, clock);
         }
+    }
+
+    /// The same for a packet whose payload is not at hand.
+    #[inline(always)]
+    pub fn add<C: Clock>(&mut self, p: &Packet, packets: u32, direction: u32, now_ns: u64, clock: &C) {
+        self.add_from(&SliceReader::new(&[], p.wire_len), p, packets, direction, now_ns, clock);
     }
 
     /// Counts the outside of a tunnel that was opened. What was opened comes first, so that a reading in between never takes
@@ -228,6 +250,38 @@ impl FlowStats {
 }
 
 impl FlowStats {
+    /// Keeps the first bytes of a direction's first datagram with payload. Whether there was one says the letter of data, which a
+    /// packet that is no TCP has no other use for: it lies where the packet is counted.
+    #[inline(always)]
+    fn open_with_datagram<R: PacketReader>(&mut self, reader: &R, p: &Packet, direction: u32) {
+        let at = direction as usize & 1;
+        let is_whole = p.proto == proto::UDP && p.fragment != fragment::LATER && p.l4_truncated == 0;
+        if unlikely(self.dir[at].tcp.marks.has_no_data() && is_whole && p.payload_len != 0) {
+            self.dir[at].tcp.marks.set_data();
+            self.openings[at].keep(reader, p.payload_at, p.payload_len, 0, 1);
+        }
+        fall_through();
+    }
+
+    /// Keeps the first bytes of a TCP direction's first payload, after the segment was tracked as news.
+    #[inline(always)]
+    fn open_with_segment<R: PacketReader>(&mut self, reader: &R, p: &Packet, direction: u32) {
+        let at = direction as usize & 1;
+        let (side, opening) = (&self.dir[at].tcp, &mut self.openings[at]);
+        let start = side.first_seq.wrapping_add(1);
+        if opening.len == 0 {
+            if p.payload_len != 0 {
+                let seq = p.seq.wrapping_add(u32::from(p.tcp_flags & tcp::SYN != 0));
+                let from_start = u16::from(side.flags & tcp::SYN != 0 && seq == start);
+                opening.keep(reader, p.payload_at, p.payload_len, seq, from_start);
+            }
+        } else if p.tcp_flags & tcp::SYN != 0 && opening.seq == start {
+            // The SYN was overtaken.
+            opening.from_start = 1;
+        }
+        fall_through();
+    }
+
     /// Cuts the flow when this segment begins a new connection.
     #[inline(always)]
     fn cut_if_new(&mut self, p: &Packet, direction: u32, now_ns: u64) {
@@ -250,6 +304,8 @@ impl FlowStats {
         a.volume_before = a.volume;
         b.volume_before = b.volume;
         self.cut.history = self.tcp.cut();
+        self.openings_before = self.openings;
+        self.openings = Default::default();
         a.tcp_before.take(&mut a.tcp);
         b.tcp_before.take(&mut b.tcp);
         self.cuts = self.cuts.wrapping_add(1);
@@ -265,6 +321,7 @@ impl FlowStats {
         before.last_ns = self.cut.last_ns;
         before.originator = self.originator_before;
         before.tcp.restore(self.cut.history);
+        before.openings = self.openings_before;
         for (side, earlier) in before.dir.iter_mut().zip(last) {
             if earlier.precedes(&side.volume_before) && side.volume_before.precedes(&side.volume) {
                 side.volume = side.volume_before;
@@ -312,7 +369,7 @@ pub(crate) fn bump(counter: &mut u32) {
     add32(counter, 1);
 }
 
-const _: () = assert!(size_of::<Cut>() == 32 && size_of::<Direction>() == 128 && size_of::<FlowStats>() == 448);
+const _: () = assert!(size_of::<Cut>() == 32 && size_of::<Direction>() == 128 && size_of::<FlowStats>() == 512);
 // Behind the kernel's 48 bytes of an entry and the key of an IPv4 flow, whole cache lines.
 const _: () = assert!(48 + size_of::<FlowKey4>() == 64 && offset_of!(FlowStats, dir) == 128);
 

@@ -21,6 +21,7 @@ pub mod flow;
 mod key;
 pub mod limits;
 pub mod nat;
+pub mod opening;
 pub mod packet;
 pub mod settings;
 pub mod tcp;

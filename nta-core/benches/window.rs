@@ -121,6 +121,7 @@ fn flow(n: u32) -> FlowObservation {
         first: Timestamp::from_nanos(0),
         last: Timestamp::from_nanos(1_000_000_000),
         handshake_us: [20_000, 300],
+        service: None,
         conn_state: if floods { ConnState::S0 } else { ConnState::S1 },
         history,
         ended: None,

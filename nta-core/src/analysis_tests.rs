@@ -113,6 +113,7 @@ fn flow(protocol: u8, from: (u32, u16), to: (u32, u16), packets: [u64; 2], bytes
         first: time(0),
         last: time(0),
         handshake_us: [0; 2],
+        service: None,
         conn_state: ConnState::Oth,
         history: History::default(),
         ended: None,

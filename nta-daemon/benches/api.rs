@@ -275,6 +275,7 @@ fn flow(n: u64) -> FlowRecord {
         first: time(first),
         last: time(first + n % 300),
         handshake_us: [1500, 300],
+        service: None,
         conn_state: ConnState::Sf,
         history: History::parse("ShADadFf"),
         ended: Some(EndReason::Closed),

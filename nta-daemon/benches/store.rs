@@ -107,6 +107,7 @@ fn flow(id: u64, round: u64) -> FlowRecord {
         first: Timestamp::from_nanos(SECOND),
         last: Timestamp::from_nanos((1 + round) * SECOND),
         handshake_us: [1500, 0],
+        service: None,
         conn_state: ConnState::S1,
         history: History::parse("ShADad"),
         ended: None,

@@ -7,6 +7,7 @@ use core::ptr::read_volatile;
 use aya_ebpf::helpers::generated::{bpf_skb_load_bytes, bpf_xdp_get_buff_len};
 use aya_ebpf::programs::{TcContext, XdpContext};
 use nta_common::limits::MAX_HEADER_BYTES;
+use nta_common::opening::{self, OPENING_BYTES, first_of};
 use nta_common::packet::{COPY_UNIT, copied, proto};
 use nta_common::{Packet, PacketReader, ReplayMeta, TunnelPorts};
 
@@ -115,6 +116,13 @@ impl PacketReader for XdpReader<'_> {
     fn readable(&self) -> usize {
         let (data, data_end) = self.linear.get();
         data_end - data
+    }
+
+    /// The bounds are read once more, so that nothing keeps them at hand for it on the usual path.
+    #[inline(always)]
+    fn opening(&self, offset: usize, len: u32) -> Option<(u32, [u8; OPENING_BYTES])> {
+        self.prepare();
+        opening::read(self, offset, len)
     }
 
     #[inline(always)]
@@ -239,6 +247,19 @@ impl PacketReader for SkbReader<'_> {
             bpf_skb_load_bytes(self.ctx.skb.skb.cast(), forget(offset) as u32, to.as_mut_ptr().cast(), len as u32)
         };
         if done == 0 { len as u32 } else { 0 }
+    }
+
+    /// A payload may lie outside the linear part.
+    #[inline(always)]
+    fn opening(&self, offset: usize, len: u32) -> Option<(u32, [u8; OPENING_BYTES])> {
+        let len = if len < OPENING_BYTES as u32 { len } else { OPENING_BYTES as u32 };
+        let at = offset as u32 + len - OPENING_BYTES as u32;
+        let mut ending = [0; OPENING_BYTES];
+        // SAFETY: the helper writes as many bytes as there is room for, and refuses what is not in the packet.
+        let done = unsafe {
+            bpf_skb_load_bytes(self.ctx.skb.skb.cast(), at, ending.as_mut_ptr().cast(), OPENING_BYTES as u32)
+        };
+        (done == 0).then(|| (len, first_of(ending, len)))
     }
 
     #[inline(always)]

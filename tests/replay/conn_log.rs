@@ -127,7 +127,7 @@ fn sides_are_local_by_the_configured_networks() {
     }
 }
 
-/// A service is what Zeek confirmed by content, which is not looked at here: no guess by the port.
+/// A service is what the first bytes say: a datagram of zeros to port 53 is no query, and a port is no guess.
 #[test]
 fn what_is_not_known_is_unset() {
     let question = ethernet(0x0800, &ipv4(17, &[], 0, &udp(&[0; 10])));

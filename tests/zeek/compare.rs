@@ -12,6 +12,9 @@ pub(crate) const HISTORY: &str = "history";
 /// Printed beside as well: whether the tunnels around a connection are those that the log has for it.
 pub(crate) const PARENTS: &str = "tunnel_parents";
 
+/// What the connection speaks: Zeek's log may name several analyzers, ours names one.
+pub(crate) const SERVICE: &str = "service";
+
 /// What a log's connections can be compared by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Basis {
@@ -62,6 +65,43 @@ pub(crate) struct Tally {
     pub(crate) extra: usize,
     pub(crate) by_column: BTreeMap<&'static str, [usize; 2]>,
     pub(crate) differences: Vec<String>,
+    pub(crate) services: Services,
+}
+
+/// How the names of services compare, in the logs that have them.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Services {
+    /// Named by both, and ours is one of theirs.
+    pub(crate) same: usize,
+    /// Named by both, by different names.
+    pub(crate) different: usize,
+    /// Named by Zeek alone.
+    pub(crate) theirs: usize,
+    /// Named by us alone.
+    pub(crate) ours: usize,
+}
+
+impl Services {
+    /// Takes one connection's names; answers what is to be shown of them.
+    fn take(&mut self, found: &Connection, expected: &Connection) -> Option<String> {
+        let (own, others) = (found.get(SERVICE)?, expected.get(SERVICE)?);
+        let (count, shown) = match (own, others) {
+            ("-", "-") => return None,
+            ("-", _) => (&mut self.theirs, true),
+            (_, "-") => (&mut self.ours, true),
+            _ if others.split(',').any(|name| name == own) => (&mut self.same, false),
+            _ => (&mut self.different, true),
+        };
+        *count += 1;
+        shown.then(|| format!("{expected} service {own} not {others}"))
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.same += other.same;
+        self.different += other.different;
+        self.theirs += other.theirs;
+        self.ours += other.ours;
+    }
 }
 
 impl Tally {
@@ -69,6 +109,7 @@ impl Tally {
         self.connections += other.connections;
         self.equal += other.equal;
         self.extra += other.extra;
+        self.services.add(&other.services);
         for (column, [equal, all]) in &other.by_column {
             let sum = self.by_column.entry(column).or_default();
             sum[0] += equal;
@@ -115,6 +156,7 @@ pub(crate) fn compare(basis: Basis, theirs: &[Connection], ours: &[Connection], 
             *equal += usize::from(found.agrees(expected, column));
             *all += 1;
         }
+        tally.differences.extend(tally.services.take(found, expected));
         if let Some(around) = expected.is_inner().then(|| expected.parents(theirs)).flatten() {
             let [equal, all] = tally.by_column.entry(PARENTS).or_default();
             *all += 1;

@@ -43,7 +43,7 @@ pub(super) fn parse<R: PacketReader>(reader: &R, packet: &mut Packet) -> Option<
             return None;
         }
         fill(reader, packet, &h, udp::UDP_LEN)?;
-        udp::dns(TRANSPORT_AT, packet);
+        udp::dns(packet);
         fall_through();
         return Some(());
     }
@@ -84,6 +84,7 @@ fn fill<R: PacketReader>(reader: &R, packet: &mut Packet, h: &[u8; HEADERS_LEN],
     packet.wire_len = reader.wire_len();
     packet.ip_len = ip_len;
     packet.payload_len = ip_len - headers_len;
+    packet.payload_at = IPV4_AT as u32 + headers_len;
     packet.datagram_id = u32::from(u16::from_be_bytes(field(h, 18)));
     packet.src4 = u32::from_be_bytes(field(h, 26));
     packet.dst4 = u32::from_be_bytes(field(h, 30));
@@ -105,15 +106,16 @@ mod tests {
     use super::parse;
     use crate::TunnelPorts;
     use crate::packet::tests::{UDP, eth, ipv4, tcp};
-    use crate::packet::{self, Packet, SliceReader, general, proto};
+    use crate::packet::{self, Packet, SliceReader, fragment, general, proto};
 
     /// All that a parse promises: the fields of a fragment and of timestamps mean something only where there are such.
     fn fields(p: &Packet) -> impl PartialEq + core::fmt::Debug {
         let timestamps = if p.has_timestamps != 0 { [p.ts_val, p.ts_ecr] } else { [0; 2] };
         let tcp = p.has_tcp().then_some((p.seq, p.ack, p.tcp_flags, p.window, p.has_timestamps, timestamps));
         let id = p.datagram_id;
-        let dns_at = if p.dns == 0 { 0 } else { p.payload_at };
-        let odd = (p.fragment, id, p.l4_truncated, p.notes, p.dns, dns_at);
+        let has_payload = p.has_tcp() || p.proto == proto::UDP && p.l4_truncated == 0 && p.fragment != fragment::LATER;
+        let payload_at = if has_payload { p.payload_at } else { 0 };
+        let odd = (p.fragment, id, p.l4_truncated, p.notes, p.dns, payload_at);
         (tcp, odd, (p.proto, p.vlan, p.src_port, p.dst_port, p.src4, p.dst4), (p.payload_len, p.wire_len, p.ip_len))
     }
 

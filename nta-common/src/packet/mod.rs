@@ -26,6 +26,7 @@ use core::hint::cold_path;
 use core::mem::offset_of;
 
 use crate::limits::{MAX_HEADER_BYTES, MAX_TUNNELS};
+use crate::opening::{self, OPENING_BYTES};
 use crate::tunnel::Wrappers;
 use crate::{Counter, TunnelPorts, unlikely};
 
@@ -109,6 +110,13 @@ pub trait PacketReader {
         copy::in_units(self, offset, limit, to)
     }
 
+    /// The first bytes of a payload at `offset` with `len` bytes, as many as are kept and can be read, and how many these are;
+    /// `None` when that is none. Called off the usual path, when the packet is counted.
+    #[inline(always)]
+    fn opening(&self, offset: usize, len: u32) -> Option<(u32, [u8; OPENING_BYTES])> {
+        opening::read(self, offset, len)
+    }
+
     /// Called when a packet is parsed: whatever is read of it from here on must come from memory again. In the kernel
     /// that makes one path of the hundreds on which the parser can end.
     #[inline(always)]
@@ -168,7 +176,7 @@ pub struct Packet {
     pub l4_truncated: u8,
     /// What else is to be noted of the packet, see [`note`].
     pub notes: u8,
-    /// 1 when this is a DNS message over UDP, by its ports; it begins at `payload_at`.
+    /// 1 when this is a DNS message over UDP, by its ports.
     pub dns: u8,
     /// Bytes behind the transport header, by the IP length.
     pub payload_len: u32,
@@ -194,7 +202,7 @@ pub struct Packet {
     pub datagram_id: u32,
     /// 1 when a TCP timestamp option was found.
     pub has_timestamps: u32,
-    /// Where in the frame the message begins that is emitted as an event: DNS or ARP, else without meaning.
+    /// Where in the frame the payload of TCP and UDP begins, if their header is whole, or an ARP packet; else without meaning.
     pub payload_at: u32,
 }
 
@@ -358,7 +366,7 @@ fn transport<R: PacketReader>(reader: &R, offset: usize, l4_len: u32, packet: &m
     let offset = reader.forget(offset);
     let parsed = match packet.proto {
         proto::TCP => tcp::parse(reader, offset, l4_len, packet),
-        proto::UDP => udp::parse(reader, offset, l4_len, packet, udp::UDP_LEN).map(|()| udp::dns(offset, packet)),
+        proto::UDP => udp::parse(reader, offset, l4_len, packet, udp::UDP_LEN).map(|()| udp::dns(packet)),
         proto::UDP_LITE => udp::parse(reader, offset, l4_len, packet, udp::UDP_LEN),
         proto::SCTP => udp::parse(reader, offset, l4_len, packet, udp::SCTP_LEN),
         proto::ICMP => icmp::parse(reader, offset, l4_len, packet, icmp::counterpart_v4),

@@ -35,6 +35,7 @@ pub(super) fn parse<R: PacketReader>(reader: &R, offset: usize, l4_len: u32, pac
     packet.tcp_flags = h[13];
     packet.window = u32::from(u16::from_be_bytes([h[14], h[15]]));
     packet.payload_len = l4_len - header_len as u32;
+    packet.payload_at = (offset + header_len) as u32;
     packet.has_timestamps = 0;
     if header_len > HEADER_LEN {
         let (options, end) = (offset + HEADER_LEN, offset + header_len);

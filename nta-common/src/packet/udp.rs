@@ -17,6 +17,7 @@ pub(super) fn parse<R: PacketReader>(
     packet.src_port = u16::from_be_bytes([h[0], h[1]]);
     packet.dst_port = u16::from_be_bytes([h[2], h[3]]);
     packet.payload_len = l4_len.checked_sub(header_len)?;
+    packet.payload_at = offset as u32 + header_len;
     Some(())
 }
 
@@ -25,10 +26,9 @@ const DNS_PORTS: [u16; 2] = [53, 5353];
 
 /// Marks a DNS message, by its ports.
 #[inline(always)]
-pub(super) fn dns(offset: usize, packet: &mut Packet) {
+pub(super) fn dns(packet: &mut Packet) {
     let is_dns = |port: u16| port == DNS_PORTS[0] || port == DNS_PORTS[1];
     if is_dns(packet.src_port) || is_dns(packet.dst_port) {
         packet.dns = 1;
-        packet.payload_at = offset as u32 + UDP_LEN;
     }
 }

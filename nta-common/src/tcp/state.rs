@@ -116,6 +116,18 @@ impl Marks {
         (bit | ACTIVE | u32::from(control) << CONTROL_SHIFT) & !self.0 != 0
     }
 
+    /// Whether nothing with payload was recorded of a direction that is not TCP.
+    #[inline(always)]
+    pub(crate) const fn has_no_data(self) -> bool {
+        self.0 & bit(letter::DATA) == 0
+    }
+
+    /// Records that there was payload.
+    #[inline(always)]
+    pub(crate) const fn set_data(&mut self) {
+        self.0 |= bit(letter::DATA);
+    }
+
     #[inline(always)]
     const fn add_letter(&mut self, code: u32) -> bool {
         let new = self.0 & bit(code) == 0;

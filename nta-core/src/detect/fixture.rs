@@ -59,6 +59,7 @@ pub(crate) fn flow(from: &str, to: &str, port: u16, time_s: f64, bytes: [u64; 2]
         first: time,
         last: time,
         handshake_us: [0; 2],
+        service: None,
         conn_state: ConnState::Sf,
         history: History::default(),
         ended: None,

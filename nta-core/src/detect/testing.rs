@@ -50,6 +50,7 @@ impl Flow {
             first: Timestamp::default(),
             last: Timestamp::default(),
             handshake_us: [0; 2],
+            service: None,
             conn_state: ConnState::Oth,
             history: History::default(),
             ended: None,

@@ -70,6 +70,7 @@ mod tests {
             first: Timestamp::from_nanos(0),
             last: Timestamp::from_nanos(0),
             handshake_us: [0, 0],
+            service: None,
             conn_state: crate::domain::ConnState::Oth,
             history: crate::domain::History::default(),
             ended: None,

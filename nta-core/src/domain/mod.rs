@@ -14,6 +14,7 @@ mod observation;
 mod readings;
 mod record;
 mod server_ports;
+mod service;
 mod status;
 mod tcp_counts;
 mod time;
@@ -35,6 +36,7 @@ pub use nesting::{Load, Nesting};
 pub use observation::FlowObservation;
 pub use readings::{Readings, Resume};
 pub use record::{Endpoint, FlowRecord};
+pub use service::{Beginning, Service};
 pub use status::{
     Attachment, DetectionCounts, LearningState, MapFill, MetricState, Mode, ModelState, ModelUse, NicCounts, Status,
 };

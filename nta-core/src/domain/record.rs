@@ -6,7 +6,7 @@ use nta_common::flow::Counts;
 
 use super::words::{ConnState, History};
 use super::zeek::Zeek;
-use super::{EndReason, FlowId, FlowUpdate, Nesting, TcpCounts, Timestamp};
+use super::{Beginning, EndReason, FlowId, FlowUpdate, Nesting, Service, TcpCounts, Timestamp};
 
 /// One side of a flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +46,8 @@ pub struct FlowRecord {
     pub last: Timestamp,
     /// Round trip of the TCP handshake to the responder and to the originator, in microseconds; 0 when not seen.
     pub handshake_us: [u32; 2],
+    /// What the first payload bytes say it is; `None` when they do not say it.
+    pub service: Option<Service>,
     /// Zeek's word for how far the connection came.
     pub conn_state: ConnState,
     /// Zeek's letters for what happened in which order.
@@ -80,6 +82,7 @@ impl FlowRecord {
             first: flow.first,
             last: flow.seen,
             handshake_us: [reading.tcp.handshake_responder_us, reading.tcp.handshake_originator_us],
+            service: update.service_of(zeek.originator),
             conn_state: zeek.conn_state,
             history: zeek.history,
             ended,
@@ -92,5 +95,18 @@ impl FlowRecord {
         // Of the originator that is its own name, of the responder the one that the originator calls it by.
         let responder_as = responder.translated.map(|name| (name.ip(), name.port()));
         [(originator.address, originator.port), responder_as.unwrap_or((responder.address, responder.port))]
+    }
+}
+
+impl FlowUpdate<'_> {
+    /// What the first payload bytes say the flow is, whose originator is the endpoint of the key with this index.
+    pub fn service_of(&self, originator: usize) -> Option<Service> {
+        let sides = [originator, 1 - originator];
+        let endpoints = self.flow.endpoints(self.key);
+        Service::of(&Beginning {
+            proto: self.key.proto(),
+            ports: sides.map(|side| endpoints[side].1),
+            openings: sides.map(|side| &self.reading.openings[side]),
+        })
     }
 }

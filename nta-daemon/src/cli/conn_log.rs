@@ -7,7 +7,7 @@ use std::path::Path;
 use nta_common::packet::proto;
 
 use nta_core::detect::Networks;
-use nta_core::domain::{Endpoint, FlowId, FlowRecord, Timestamp, community_id};
+use nta_core::domain::{Endpoint, FlowId, FlowRecord, Service, Timestamp, community_id};
 
 /// Columns with their Zeek types, in Zeek's order; the last is that of its policy script `community-id-logging`.
 const COLUMNS: [(&str, &str); 23] = [
@@ -87,7 +87,7 @@ impl ConnLog {
         let (orig_port, resp_port) = if is_named(flow.proto) { (orig.port, resp.port) } else { (0, 0) };
         write!(self.to, "{}\t{}\t", time(flow.first), uid(flow.id))?;
         write!(self.to, "{}\t{orig_port}\t{}\t{resp_port}\t", orig.address, resp.address)?;
-        write!(self.to, "{}\t-\t", transport(flow.proto))?;
+        write!(self.to, "{}\t{}\t", transport(flow.proto), optional(flow.service.map(Service::name)))?;
         write!(self.to, "{}\t", optional(lasted.then(|| seconds(duration))))?;
         write!(self.to, "{}\t{}\t{}\t", payload(orig), payload(resp), flow.conn_state.as_str())?;
         let [local_orig, local_resp] = [orig, resp].map(|side| bool(self.local.contains(&side.address)));

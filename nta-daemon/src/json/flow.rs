@@ -76,6 +76,11 @@ pub struct FlowJson {
     /// Whether it goes on, or why it ended.
     #[schema(value_type = words::FlowState)]
     pub state: String,
+    /// What the first payload bytes of both sides say it is, whatever the port, by Zeek's name where Zeek has one: `ssh`, `ssl`,
+    /// `http` …; null when they do not say it.
+    #[serde(default)]
+    #[schema(pattern = "^[a-z0-9_]{2,12}$")]
+    pub service: Option<String>,
     /// Zeek's word for how far the connection came: `S0`, `S1`, `SF`, `REJ` …; `OTH` without connections.
     #[schema(pattern = "^[A-Z0-9]{2,7}$")]
     pub conn_state: String,
@@ -119,6 +124,7 @@ impl From<&FlowRecord> for FlowJson {
             duration_s: seconds(flow.last.since(flow.first)),
             vlan: (flow.vlan != 0).then_some(flow.vlan),
             state: state_name(flow.ended).to_owned(),
+            service: flow.service.map(|service| service.name().to_owned()),
             conn_state: flow.conn_state.as_str().to_owned(),
             history: Some(flow.history.to_string()).filter(|history| !history.is_empty()),
             community_id: community_id(flow),

@@ -18,7 +18,7 @@ const COLUMNS: &str = "run_id, sensor_id, id, proto, orig_addr, orig_port, resp_
     orig_packets, orig_bytes, orig_ip_bytes, resp_packets, resp_bytes, resp_ip_bytes, handshake_resp_us, \
     handshake_orig_us, state, tcp, conn_state, history, orig_payload, resp_payload, orig_nat, resp_nat, \
     orig_nat_addr, orig_nat_port, resp_nat_addr, resp_nat_port, \
-    parents, orig_opened_packets, orig_opened_bytes, resp_opened_packets, resp_opened_bytes";
+    parents, orig_opened_packets, orig_opened_bytes, resp_opened_packets, resp_opened_bytes, service";
 
 const UPDATE: &str = " ON CONFLICT (run_id, id, first_ns) DO UPDATE SET orig_addr = excluded.orig_addr, \
     orig_port = excluded.orig_port, resp_addr = excluded.resp_addr, resp_port = excluded.resp_port, \
@@ -33,7 +33,7 @@ const UPDATE: &str = " ON CONFLICT (run_id, id, first_ns) DO UPDATE SET orig_add
     resp_nat_addr = excluded.resp_nat_addr, resp_nat_port = excluded.resp_nat_port, \
     parents = excluded.parents, orig_opened_packets = excluded.orig_opened_packets, \
     orig_opened_bytes = excluded.orig_opened_bytes, resp_opened_packets = excluded.resp_opened_packets, \
-    resp_opened_bytes = excluded.resp_opened_bytes";
+    resp_opened_bytes = excluded.resp_opened_bytes, service = excluded.service";
 
 /// Inserts or updates the flows of a run and its sensor, adds what is new in them to their hosts, but for what tunnels carry: that is counted
 /// in the flows inside.
@@ -210,6 +210,7 @@ fn values((run, sensor): (i64, i64), flow: &FlowRow) -> Vec<Value> {
         flow.opened.map(|[orig, _]| orig[1]).into(),
         flow.opened.map(|[_, resp]| resp[0]).into(),
         flow.opened.map(|[_, resp]| resp[1]).into(),
+        flow.service.clone().into(),
     ]
 }
 
@@ -282,6 +283,7 @@ fn old_flow(row: &super::db::Row) -> Result<FlowRow, sqlx::Error> {
         translated: [None; 2],
         parents: None,
         opened: None,
+        service: None,
     })
 }
 

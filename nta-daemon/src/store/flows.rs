@@ -10,7 +10,7 @@ use super::unreadable::Unreadable;
 use super::{BySensor, FlowFilter, Key, Position, Store, StoreError, from_sql};
 use nta_common::flow::Counts;
 use nta_core::domain::{
-    ConnState, EndReason, Endpoint, FlowId, FlowRecord, History, Load, Nesting, TcpCounts, Timestamp,
+    ConnState, EndReason, Endpoint, FlowId, FlowRecord, History, Load, Nesting, Service, TcpCounts, Timestamp,
 };
 
 /// Order of a list of flows.
@@ -149,6 +149,7 @@ struct StoredFlow {
     orig_nat: Option<String>,
     resp_nat: Option<String>,
     parents: Option<String>,
+    service: Option<String>,
     /// Packets and bytes of originator and responder.
     opened: [[Option<i64>; 2]; 2],
 }
@@ -184,6 +185,7 @@ impl StoredFlow {
             orig_nat: row.opt_text("orig_nat")?,
             resp_nat: row.opt_text("resp_nat")?,
             parents: row.opt_text("parents")?,
+            service: row.opt_text("service")?,
             opened: [
                 [row.opt_natural("orig_opened_packets")?, row.opt_natural("orig_opened_bytes")?],
                 [row.opt_natural("resp_opened_packets")?, row.opt_natural("resp_opened_bytes")?],
@@ -222,6 +224,8 @@ impl StoredFlow {
             first: Timestamp::from_nanos(from_sql(self.first_ns)),
             last: Timestamp::from_nanos(from_sql(self.last_ns)),
             handshake_us: [self.handshake_resp_us, self.handshake_orig_us],
+            // A name that a later version gave is none here.
+            service: self.service.as_deref().and_then(Service::parse),
             conn_state: ConnState::parse(&self.conn_state).unwrap_or_default(),
             history: History::parse(&self.history),
             ended: self.ended()?,

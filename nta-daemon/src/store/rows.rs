@@ -98,6 +98,8 @@ pub(super) struct FlowRow {
     pub(super) parents: Option<String>,
     /// Packets and bytes of originator and responder that are counted in the flows inside.
     pub(super) opened: Option<[[i64; 2]; 2]>,
+    /// Name of the service.
+    pub(super) service: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -241,6 +243,7 @@ impl From<&FlowRecord> for FlowRow {
             history: flow.history.to_string(),
             payload: [orig.payload_bytes.map(to_sql), resp.payload_bytes.map(to_sql)],
             translated: [orig.translated, resp.translated],
+            service: flow.service.map(|service| service.name().to_owned()),
             parents: parents(&flow.nesting),
             opened: flow
                 .nesting

@@ -34,6 +34,7 @@ pub(super) fn flow(id: u64, last_s: u64, packets: u64) -> FlowRecord {
         first: Timestamp::from_nanos(S),
         last: Timestamp::from_nanos(last_s * S),
         handshake_us: [1500, 0],
+        service: Some(nta_core::domain::Service::Ssl),
         conn_state: ConnState::S1,
         history: History::parse("ShADad"),
         ended: None,

@@ -164,6 +164,7 @@ pub(crate) fn flow(id: u64) -> FlowRecord {
         first: time(id / 3), // three flows at a time begin at the same instant
         last: time(1000 + id),
         handshake_us: [0, 0],
+        service: None,
         conn_state: nta_core::domain::ConnState::S1,
         history: nta_core::domain::History::parse("ShADad"),
         ended: None,

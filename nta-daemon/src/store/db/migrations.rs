@@ -35,6 +35,7 @@ pub(in crate::store) fn sqlite() -> Migrator {
         12 "nat lists" "0012_nat_lists.sql",
         13 "shortest rtt" "0013_shortest_rtt.sql",
         14 "sensor lists" "0014_sensor_lists.sql",
+        15 "service" "0015_service.sql",
     }
 }
 
@@ -51,5 +52,6 @@ pub(in crate::store) fn postgres() -> Migrator {
         8 "nat lists" "0008_nat_lists.sql",
         9 "shortest rtt" "0009_shortest_rtt.sql",
         10 "sensor lists" "0010_sensor_lists.sql",
+        11 "service" "0011_service.sql",
     }
 }
