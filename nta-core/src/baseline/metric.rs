@@ -146,7 +146,10 @@ impl Metric {
                 let tried = window.tcp.syn.saturating_sub(window.tcp.syn_retry);
                 Some(f64::from(tried) / seconds)
             }
-            Self::Ports => Some(snapshot.hosts.iter().map(|host| host.responder.ports.count() as f64).sum()),
+            Self::Ports => {
+                // From 0, as the sum of no numbers is -0.
+                Some(snapshot.hosts.iter().fold(0.0, |sum, host| sum + host.responder.ports.count() as f64))
+            }
         }
     }
 }
@@ -156,4 +159,19 @@ fn share(snapshot: &Snapshot, numbers: &[u8]) -> Option<f64> {
     let all: u64 = snapshot.window.protocols.iter().map(|protocol| protocol.packets).sum();
     let some = snapshot.window.protocols.iter().filter(|protocol| numbers.contains(&protocol.number));
     (all >= MIN_MIX_PACKETS).then(|| some.map(|protocol| protocol.packets).sum::<u64>() as f64 / all as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::window::{Span, Window};
+
+    #[test]
+    fn a_window_without_hosts_has_no_metric_of_minus_zero() {
+        let end = crate::domain::Timestamp::from_nanos(30_000_000_000);
+        let snapshot = Snapshot::of_network(Span::Medium, Window { end, ..Window::default() });
+        for metric in Metric::ALL {
+            assert!(metric.of(&snapshot).is_none_or(f64::is_sign_positive), "{metric:?}: {:?}", metric.of(&snapshot));
+        }
+    }
 }

@@ -167,7 +167,7 @@ impl Trainer<'_> {
         let model = whole.unwrap_or_else(none)?;
         let judged: BTreeSet<usize> = self.judged(&folds).collect();
         let seconds = judged.iter().map(|source| &self.table.sources[*source]).filter(|source| source.words.is_empty());
-        let harmless_hours = seconds.map(|source| source.seconds).sum::<f64>() / 3600.0;
+        let harmless_hours = seconds.fold(0.0, |sum, source| sum + source.seconds) / 3600.0;
         let mut answers = Answers { judged, harmless_hours, ..Answers::default() };
         for (fold, said) in trained.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner) {
             for (place, margins, right) in said? {

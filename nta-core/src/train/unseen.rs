@@ -74,7 +74,7 @@ impl Unseen {
             entry.wrong = wrong.iter().filter(|(_, kind)| kind_of(word) == Some(*kind)).count();
             entry.f1 = 2.0 * entry.found as f64 / (entry.found + entry.wrong + entry.attacks) as f64;
         }
-        let macro_f1 = kinds.values().map(|kind| kind.f1).sum::<f64>() / kinds.len().max(1) as f64;
+        let macro_f1 = kinds.values().fold(0.0, |sum, kind| sum + kind.f1) / kinds.len().max(1) as f64;
         let in_harmless: BTreeSet<usize> = wrong.into_iter().map(|(source, _)| source).collect();
         let false_captures = in_harmless.iter().filter(|source| table.sources[**source].words.is_empty()).count();
         Self { kinds, macro_f1, false_captures, harmless_hours }

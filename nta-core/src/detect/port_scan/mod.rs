@@ -31,7 +31,7 @@ use crate::domain::{AlertKind, Contributor, Finding, FlowObservation, Measure, P
 use crate::tunables::{Bounds, tunables};
 use crate::window::{Run, Span, address_number};
 use datagrams::Datagrams;
-use tried::{Tried, answered, distinct, drop_sessions, used};
+use tried::{Tried, answered, distinct, drop_sessions, unanswered, used};
 
 tunables! {
     /// Port scans within a minute.
@@ -103,6 +103,8 @@ struct Target {
     answered: bool,
     /// Whether the source sent it data, over TCP.
     used: bool,
+    /// Whether it was refused, over TCP.
+    refused: bool,
 }
 
 /// What a source did, seen as one kind of scan.
@@ -249,12 +251,14 @@ impl PortScan {
             _ => Party::Many,
         };
         let what = destination.host().map_or_else(|| format!("{hosts} hosts"), |host| host.to_string());
+        // Those before them are forgotten.
+        let of_last = if at_least.is_empty() { "" } else { "of the last tries: " };
         let named = text::ports(&scan.ports);
         let (answered, used) = (answered(&targets, &scan), used(&targets, &scan));
         let summary = format!(
-            "{source} tried {at_least}{ports} {} ({named}) of {what} within {SECONDS} s; {}{}",
+            "{source} tried {at_least}{ports} {} ({of_last}{named}) of {what} within {SECONDS} s; {}{}",
             if ports == 1 { "port" } else { "ports" },
-            if answered.is_empty() { "none answered".to_owned() } else { format!("answered: {answered}") },
+            if answered.is_empty() { unanswered(&targets, &scan) } else { format!("answered: {answered}") },
             if used.is_empty() { String::new() } else { format!("; sent data to: {used}") }
         );
         let measure = Measure {
@@ -313,7 +317,16 @@ impl Detector for PortScan {
                 let (source, target) = (&seen.flow.originator, &seen.flow.responder);
                 let (at, host) = (seen.flow.last.max(run.start).min(run.end), target.address);
                 let answered = target.sent.packets > 0;
-                let target = Target { at, proto: protocol, host, port: 0, failed: !answered, answered, used: false };
+                let target = Target {
+                    at,
+                    proto: protocol,
+                    host,
+                    port: 0,
+                    failed: !answered,
+                    answered,
+                    used: false,
+                    refused: false,
+                };
                 self.tried.push((address_number(source.address), target));
             } else if matches!(tried, Try::Answered | Try::Futile) && !is_large(seen) {
                 let [(source, _), (target, _)] = attempt::sides(seen);
@@ -321,7 +334,8 @@ impl Detector for PortScan {
                 let at = seen.flow.last.max(run.start).min(run.end);
                 let answered = target.sent.packets > u64::from(target.tcp.rst);
                 let used = protocol == proto::TCP && source.payload_bytes.is_some_and(|bytes| bytes > 0);
-                let target = Target { at, proto: protocol, host, port, failed, answered, used };
+                let refused = failed && protocol == proto::TCP && target.tcp.rst > 0;
+                let target = Target { at, proto: protocol, host, port, failed, answered, used, refused };
                 self.tried.push((address_number(source.address), target));
             }
         }

@@ -112,10 +112,28 @@ fn what_answered_is_named() {
     let page = Flow::tcp(1, 50_000, 2, 8080).history("ShADadFf").payload(80, 400);
     let tried = |port| Flow::tcp(1, 40_000, 2, port).history("Sr");
     let found = judge(1, |_| (1..101).map(tried).chain([page.clone()]).collect());
-    assert!(found[0].summary.ends_with("within 60 s; none answered; sent data to: 8080"), "{}", found[0].summary);
+    assert!(found[0].summary.ends_with("within 60 s; all refused; sent data to: 8080"), "{}", found[0].summary);
     let sweep = |to| Flow::tcp(1, 40_000, to, 22).history(if to == 12 { "ShADad" } else { "S" });
     let found = judge(1, |_| (10..90).map(sweep).collect());
     assert!(found[0].summary.ends_with("answered: 10.0.0.12"), "{}", found[0].summary);
+}
+
+#[test]
+fn refusals_are_told_from_silence() {
+    let scan = |refuses: fn(u16) -> bool| {
+        let tried = |port| Flow::tcp(1, 40_000, 2, port).history(if refuses(port) { "Sr" } else { "S" });
+        judge(1, |_| (1..101).map(tried).collect()).remove(0).summary
+    };
+    assert!(scan(|_| true).ends_with("; all refused"), "{}", scan(|_| true));
+    assert!(scan(|_| false).ends_with("; none answered"), "{}", scan(|_| false));
+    assert!(scan(|port| port <= 30).ends_with("; none answered, 30 of 100 refused"), "{}", scan(|port| port <= 30));
+}
+
+#[test]
+fn of_a_scan_beyond_what_is_remembered_the_ports_are_said_to_be_the_last_ones() {
+    let found = judge(1, |_| (1..9_001).map(|port| Flow::tcp(1, 40_000, 2, port).history("Sr")).collect());
+    let summary = &found[0].summary;
+    assert!(summary.contains("tried at least 4096 ports (of the last tries: "), "{summary}");
 }
 
 #[test]

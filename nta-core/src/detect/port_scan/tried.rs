@@ -21,23 +21,24 @@ pub(super) struct Tried {
     pub(super) failed: bool,
     pub(super) answered: bool,
     pub(super) used: bool,
+    pub(super) refused: bool,
     /// Protocol and port, and then what came of it, as one number: failures last, what answered first.
     rank: u32,
 }
 
 impl From<&Target> for Tried {
     fn from(target: &Target) -> Self {
-        let Target { proto, port, failed, answered, used, .. } = *target;
-        let outcome = u32::from(failed) << 2 | u32::from(!answered) << 1 | u32::from(used);
-        let rank = (u32::from(proto) << 16 | u32::from(port)) << 3 | outcome;
-        Self { host: address_number(target.host), proto, port, failed, answered, used, rank }
+        let Target { proto, port, failed, answered, used, refused, .. } = *target;
+        let finer = u32::from(!answered) << 2 | u32::from(used) << 1 | u32::from(!refused);
+        let rank = (u32::from(proto) << 16 | u32::from(port)) << 4 | u32::from(failed) << 3 | finer;
+        Self { host: address_number(target.host), proto, port, failed, answered, used, refused, rank }
     }
 }
 
 impl Tried {
     /// Protocol and port.
     pub(super) const fn service(&self) -> u32 {
-        self.rank >> 3
+        self.rank >> 4
     }
 
     /// By host, protocol and port; what came of it follows.
@@ -47,7 +48,7 @@ impl Tried {
 
     /// The same but for what distinguishes successes among themselves, and failures.
     pub(super) const fn outcome(&self) -> (u128, u32) {
-        (self.host, self.rank >> 2)
+        (self.host, self.rank >> 3)
     }
 }
 
@@ -74,6 +75,24 @@ pub(super) fn answered(targets: &[Tried], scan: &Scan) -> String {
         if scan.ports.len() == 1 { host.to_string() } else { format!("{host} port {}", text::ports(&[*port])) }
     };
     text::list(distinct(open).iter().map(word))
+}
+
+/// What became of a scan that nothing answered: silence, or refusals.
+pub(super) fn unanswered(targets: &[Tried], scan: &Scan) -> String {
+    let is_of_scan = |t: &&Tried| {
+        let is_host = || scan.hosts.iter().any(|(known, _)| address_number(*known) == t.host);
+        t.failed && scan.ports.contains(&(t.proto, t.port)) && is_host()
+    };
+    let (mut all, mut refused) = (0_u64, 0_u64);
+    for target in targets.iter().filter(is_of_scan) {
+        all += 1;
+        refused += u64::from(target.refused);
+    }
+    match refused {
+        0 => "none answered".to_owned(),
+        refused if refused == all => "all refused".to_owned(),
+        refused => format!("none answered, {refused} of {all} refused"),
+    }
 }
 
 /// Takes UDP ports of sessions out unless there are too many of them for one.
