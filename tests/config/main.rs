@@ -45,6 +45,8 @@ fn check_config_refuses_what_run_refuses() {
         ("[capture]\ninterfaces = [\"no/interface\"]\n", "no/interface"),
         ("[capture]\npin = true\npin_path = \"relative\"\n", "absolute path"),
         ("[store]\ndatabase = \"mysql://x\"\n", "mysql"),
+        ("[store]\ndatabase = \"postgres://nta@db/nta?foo=1\"\n", "no option `foo`"),
+        ("[store]\nmax_bytes = 1\n", "at least 4194304"),
         ("[windows]\nseconds = 301\n", "windows.seconds"),
         ("[capture]\ninterfaces = [\"!?*\"]\n", "!?*"),
         ("[capture]\ninterfaces = [\"eth0\", \"!e*\"]\n", "eth0"),
@@ -172,6 +174,42 @@ fn a_variable_that_nothing_reads_is_said_with_the_nearest_one() {
     assert_eq!(run.status, Some(0), "{run:?}");
     assert_eq!(run.stderr.lines().count(), 1, "{run:?}");
     assert!(run.stderr.contains("NTA_INTERFACES") && run.stderr.contains("did you mean NTA_INTERFACE?"), "{run:?}");
+}
+
+#[test]
+fn a_refused_value_names_the_variable_that_it_comes_from() {
+    let capture = nta_tests::cases().join("port-scan/input.pcap");
+    for (args, variable) in [
+        (&["run"][..], "NTA_WINDOW"),
+        (&["replay", utf8(&capture)], "NTA_WINDOW"),
+        (&["check-config"], "NTA_LISTEN"),
+        (&["replay", utf8(&capture)], "NTA_SPEED"),
+        (&["run"], "NTA_ATTACH"),
+    ] {
+        let refused = run(args, &[(variable, "abc")]);
+        assert!(refused.status == Some(2) && refused.stderr.contains(variable), "{args:?}: {refused:?}");
+    }
+    let refused = run(&["check-config", "--window", "abc"], &[("NTA_WINDOW", "5")]);
+    assert!(refused.status == Some(2) && !refused.stderr.contains("NTA_WINDOW"), "{refused:?}");
+}
+
+#[test]
+fn a_database_url_without_a_user_is_refused_where_nothing_else_names_one() {
+    let check = |url: &str, variables: &[(&str, &str)]| {
+        let mut command = Command::new(daemon());
+        command.env_clear().args(["check-config", "--database", url]).envs(variables.iter().copied());
+        collect(command, &[])
+    };
+    let refused = check("postgres:///nta?host=/run/postgresql", &[]);
+    assert!(refused.status == Some(2) && refused.stderr.contains("names no user"), "{refused:?}");
+    for (url, variables) in [
+        ("postgres:///nta?host=/run/postgresql", &[("PGUSER", "nta")][..]),
+        ("postgres:///nta?host=/run/postgresql&user=nta", &[]),
+        ("postgres://nta@db/nta", &[]),
+    ] {
+        let taken = check(url, variables);
+        assert_eq!(taken.status, Some(0), "{url}: {taken:?}");
+    }
 }
 
 #[test]

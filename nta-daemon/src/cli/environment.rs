@@ -1,6 +1,9 @@
 //! `NTA_*` variables that nothing reads: a typing error in a unit file or a shell is said, with the nearest known name.
 
-use clap::{Arg, Command};
+use std::ffi::OsString;
+
+use clap::error::{ContextKind, ContextValue};
+use clap::{Arg, Command, Error};
 
 use crate::config::nearest;
 
@@ -19,6 +22,35 @@ pub(super) fn unknown(command: &Command, variables: impl Iterator<Item = String>
     names.retain(|name| !OTHER_PREFIXES.iter().any(|prefix| name.starts_with(prefix)));
     names.sort();
     names.iter().map(|name| message(name, &known)).collect()
+}
+
+/// A refused value that came by a variable, and not by the flag that the refusal names: with the variable's name.
+pub(super) fn with_variable(command: &Command, mut error: Error, given: impl Iterator<Item = OsString>) -> Error {
+    let Some(ContextValue::String(flag)) = error.get(ContextKind::InvalidArg) else { return error };
+    let long = flag.split_whitespace().next().and_then(|flag| flag.strip_prefix("--"));
+    let arg = long.and_then(|long| by_long(command, long));
+    let Some((variable, short)) = arg.and_then(|arg| Some((arg.get_env()?, arg.get_short()))) else { return error };
+    let is_flag = |word: &OsString| {
+        let word = word.to_string_lossy();
+        let is_long = long.is_some_and(|long| {
+            word.strip_prefix("--")
+                .and_then(|rest| rest.strip_prefix(long))
+                .is_some_and(|rest| matches!(rest.chars().next(), None | Some('=')))
+        });
+        let mut letters = word.chars();
+        is_long || letters.next() == Some('-') && short.is_some() && letters.next() == short
+    };
+    if std::env::var_os(variable).is_some() && !given.into_iter().any(|word| is_flag(&word)) {
+        let said = format!("the value is that of the variable {}", variable.to_string_lossy());
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![said.into()]));
+    }
+    error
+}
+
+/// The flag of any command that a variable can give.
+fn by_long<'a>(command: &'a Command, long: &str) -> Option<&'a Arg> {
+    let own = command.get_arguments().find(|arg| arg.get_long() == Some(long) && arg.get_env().is_some());
+    own.or_else(|| command.get_subcommands().find_map(|command| by_long(command, long)))
 }
 
 /// The variables of every flag of every command.

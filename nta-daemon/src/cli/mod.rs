@@ -103,7 +103,11 @@ fn exit_status(command: &str) -> &'static str {
 impl Cli {
     /// The command line of this process; what cannot be read, and `--help`, end it.
     pub fn of_process() -> Self {
-        let matches = Self::described().get_matches();
+        let command = Self::described();
+        let matches = command
+            .clone()
+            .try_get_matches()
+            .unwrap_or_else(|error| environment::with_variable(&command, error, std::env::args_os().skip(1)).exit());
         Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
     }
 

@@ -46,6 +46,13 @@ const SHOWN_OPTIONS: [&str; 16] = [
     "statement-cache-capacity",
 ];
 
+/// The others that there are.
+const HIDDEN_OPTIONS: [&str; 2] = ["password", "options"];
+/// Whom the client connects as where nothing names a user: it does not ask the system.
+const FALLBACK_USERS: [&str; 2] = ["anonymous", "unknown"];
+/// Characters of an unknown option that are shown.
+const MAX_NAME: usize = 32;
+
 /// A text that is no URL of a database.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DatabaseUrlError {
@@ -155,12 +162,13 @@ impl FromStr for DatabaseUrl {
             if rest.is_empty() {
                 return Err(DatabaseUrlError::Incomplete("postgres://", "server"));
             }
-            if let Err(error) = PgConnectOptions::from_str(text) {
-                // The URL itself may hold a password.
-                let reason = match &error {
-                    sqlx::Error::Configuration(reason) => reason.to_string(),
-                    other => other.to_string(),
-                };
+            // The URL itself may hold a password.
+            let reason = match PgConnectOptions::from_str(text) {
+                Ok(options) => unusable(rest, &options),
+                Err(sqlx::Error::Configuration(reason)) => Some(reason.to_string()),
+                Err(other) => Some(other.to_string()),
+            };
+            if let Some(reason) = reason {
                 return Err(DatabaseUrlError::Postgres { reason });
             }
             DatabaseKind::Postgres
@@ -171,6 +179,47 @@ impl FromStr for DatabaseUrl {
         };
         Ok(Self { text: text.to_owned(), kind })
     }
+}
+
+/// What the client of PostgreSQL takes and makes nothing of: an option that it does not know, and nobody to connect as.
+fn unusable(rest: &str, options: &PgConnectOptions) -> Option<String> {
+    let (server, given) = rest.split_once('?').unwrap_or((rest, ""));
+    let names: Vec<String> =
+        given.split('&').map(|option| name_of(option.split('=').next().unwrap_or_default())).collect();
+    let is_known = |name: &str| {
+        SHOWN_OPTIONS.contains(&name)
+            || HIDDEN_OPTIONS.contains(&name)
+            || name.starts_with("options[")
+            || name.is_empty()
+    };
+    if let Some(name) = names.iter().find(|name| !is_known(name)) {
+        let name: String = name.escape_debug().take(MAX_NAME).collect();
+        let known = [&SHOWN_OPTIONS[..], &HIDDEN_OPTIONS].concat().join(", ");
+        return Some(format!("there is no option `{name}`; there are {known}"));
+    }
+    let is_named = server.contains('@') || names.iter().any(|name| name == "user");
+    let is_unknown = !is_named && FALLBACK_USERS.contains(&options.get_username());
+    is_unknown.then(|| "it names no user, and the variable PGUSER does not either".to_owned())
+}
+
+/// An option's name without escapes.
+fn name_of(text: &str) -> String {
+    let bytes = text.as_bytes();
+    let (mut name, mut at) = (Vec::with_capacity(bytes.len()), 0);
+    while let Some(byte) = bytes.get(at) {
+        let code = bytes.get(at + 1..at + 3).and_then(|code| u8::from_str_radix(str::from_utf8(code).ok()?, 16).ok());
+        match (byte, code) {
+            (b'%', Some(code)) => {
+                name.push(code);
+                at += 3;
+            }
+            (byte, _) => {
+                name.push(if *byte == b'+' { b' ' } else { *byte });
+                at += 1;
+            }
+        }
+    }
+    String::from_utf8_lossy(&name).into_owned()
 }
 
 impl TryFrom<String> for DatabaseUrl {
@@ -220,7 +269,7 @@ mod tests {
             ("sqlite::memory:", DatabaseKind::Sqlite),
             ("sqlite:///var/lib/nta/nta.db?mode=rwc", DatabaseKind::Sqlite),
             ("postgres://nta@localhost/nta", DatabaseKind::Postgres),
-            ("postgresql:///nta?host=/run/postgresql", DatabaseKind::Postgres),
+            ("postgresql:///nta?host=/run/postgresql&user=nta", DatabaseKind::Postgres),
         ] {
             assert_eq!(url.parse::<DatabaseUrl>().map(|url| url.kind()), Ok(kind), "{url}");
         }
@@ -235,6 +284,8 @@ mod tests {
             ("postgres://", "names no server"),
             ("postgres://nta:secret@/nta?host=/run/postgresql", "empty host"),
             ("postgres://nta:secret@db:port/nta", "port"),
+            ("postgres://nta:secret@db/nta?foo=secret", "no option `foo`"),
+            ("postgres://nta:secret@db/nta?sslmode=require&passfile=secret", "no option `passfile`"),
         ] {
             let error = url.parse::<DatabaseUrl>().expect_err(url).to_string();
             assert!(error.contains(said) && !error.contains("secret"), "{error}");
@@ -263,7 +314,7 @@ mod tests {
                 "postgres://nta:secret@db/nta?host=/run/pg&p%61ssword=x&sslmode=require",
                 "postgres://nta@db/nta?host=/run/pg&sslmode=require",
             ),
-            ("postgres://db.example/nta?user=a&passfile=x&password", "postgres://db.example/nta?user=a"),
+            ("postgres://db.example/nta?user=a&options=-c%20x%3Dy&password", "postgres://db.example/nta?user=a"),
             ("postgresql://nta@db.example:5433/nta", "postgresql://nta@db.example:5433/nta"),
             ("sqlite:/var/lib/nta/nta.db?mode=rw", "sqlite:/var/lib/nta/nta.db?mode=rw"),
         ] {

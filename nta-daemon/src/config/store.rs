@@ -13,6 +13,9 @@ use super::{DatabaseUrl, regular_length};
 const HOSTS: Bounds = Bounds::new(0.0, 1e6);
 /// A hundred years.
 const DAYS: Bounds = Bounds::new(0.0, 36_500.0);
+/// A database without rows takes half a MiB, and a window with its hosts and flows may take more: below this every row would go
+/// as soon as it came.
+const LEAST_BYTES: u64 = 4 << 20;
 /// Rows of a table.
 const ROWS: Bounds = Bounds::new(1.0, 1e12);
 
@@ -36,7 +39,8 @@ section! {
         max_flows: u64 = 1_000_000 => ROWS,
         /// Alerts kept; resolved ones go first.
         max_alerts: u64 = 100_000 => ROWS,
-        /// Bytes of a database file beyond which the oldest rows go; 0 is no bound. PostgreSQL is bounded by rows and days.
+        /// Bytes of a database file beyond which the oldest rows go, 4 MiB or more; 0 is no bound. PostgreSQL is bounded by rows and
+        /// days.
         max_bytes: u64 = 0 => Bounds::BYTES,
     }
 }
@@ -50,6 +54,13 @@ impl StoreConfig {
         {
             let said = format!("{} ({error})", self.database.shown());
             refused.push(Refused::new("store.database", said, "a regular file, or a place for one"));
+        }
+        if (1..LEAST_BYTES).contains(&self.max_bytes) {
+            refused.push(Refused::new(
+                "store.max_bytes",
+                self.max_bytes,
+                format!("0 for no bound, or at least {LEAST_BYTES}"),
+            ));
         }
         // What is there already and is no folder can hold none.
         let is_blocked = |path: &Path| path.exists() && !path.is_dir();
