@@ -240,3 +240,17 @@ fn a_folder_without_a_capture_is_refused() {
     let run = run(["replay".as_ref(), folder.path().as_os_str()]);
     assert!(run.is_refused() && run.stderr.contains("no capture in this folder"), "{run:?}");
 }
+
+#[test]
+fn what_a_pipe_does_not_put_in_order_is_said() {
+    let path = cases().join("pcapng-sections/input.pcapng");
+    let of_file = run(["replay", "--format", "json"].map(AsRef::as_ref).into_iter().chain([path.as_os_str()]));
+    let bytes = fs::read(&path).expect("a capture");
+    let of_pipe = nta_tests::daemon::run_with_input(["replay", "--format", "json", "-"], &bytes);
+    let [of_file, of_pipe] = [of_file, of_pipe].map(|run| run.json().remove(0));
+    assert_eq!(of_file["out_of_order"], 0);
+    assert!(of_pipe["out_of_order"].as_u64().is_some_and(|packets| packets > 0), "{}", of_pipe["out_of_order"]);
+    assert_eq!(of_pipe["packets"], of_file["packets"]);
+    let text = nta_tests::daemon::run_with_input(["replay", "-"], &bytes);
+    assert!(String::from_utf8_lossy(&text.stdout).contains("through the pipe behind later ones"), "{text:?}");
+}

@@ -100,6 +100,8 @@ struct Document<'a> {
     wrong_times: u64,
     /// How often the time of a capture went back by more than a minute and stayed there.
     set_back: u64,
+    /// Packets of a pipe with several interfaces that came behind later ones. Those of a file are put in order.
+    out_of_order: u64,
     /// Windows that others stand for (`folded`), as so few packets lie in so many windows.
     windows_folded: u64,
     /// Windows without packets that were left out for the same reason: `silence_s` of the next one stands for them.
@@ -326,6 +328,7 @@ fn document<'a>(summary: &'a Summary, report: &'a Report, alerts: &'a [Alert], u
         duplicates: summary.duplicates,
         wrong_times: summary.wrong_times,
         set_back: summary.set_back,
+        out_of_order: summary.out_of_order,
         windows_folded: summary.windows_folded,
         windows_left_out: summary.windows_left_out,
         alerts,

@@ -119,6 +119,7 @@ impl Replay<'_> {
         let pipe = Pipe::read(captures).map_err(ReplayError::Thread)?;
         let (mut batch, mut behind) = (FrameBatch::default(), Behind::default());
         let mut last_words: Option<Instant> = None;
+        let mut latest = Timestamp::default();
         loop {
             let mut is_silent = false;
             match pipe.next(&mut batch, TICK) {
@@ -128,7 +129,10 @@ impl Replay<'_> {
                     for frame in batch.frames() {
                         let read = feed.summary.bytes;
                         goes_on = feed.frame(frame, &mut || (self.progress)(read, None))?;
-                        behind.came(Timestamp::from_nanos(frame.time_ns), clock::now());
+                        let time = Timestamp::from_nanos(frame.time_ns);
+                        feed.summary.out_of_order += u64::from(time < latest);
+                        latest = latest.max(time);
+                        behind.came(time, clock::now());
                         left -= 1;
                         if !goes_on {
                             break;

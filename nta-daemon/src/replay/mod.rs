@@ -127,6 +127,8 @@ pub struct Summary {
     pub timeless: Vec<String>,
     /// How often the time of a capture went back by more than a minute.
     pub set_back: u64,
+    /// Packets of a pipe with several interfaces that came behind later ones: they are not put in order.
+    pub out_of_order: u64,
     /// Which sides of conversations were seen.
     pub visibility: Visibility,
     /// TCP segments that passed twice, as mirror ports deliver them.

@@ -166,6 +166,13 @@ fn notes(report: &Report, summary: &Summary) -> Vec<String> {
     note(set_back, &|| {
         format!("the time of the capture went back {} by more than a minute", counted(set_back, "time"))
     });
+    note(summary.out_of_order, &|| {
+        format!(
+            "{} of several interfaces came through the pipe behind later ones, and are taken as they came; those of a file are put \
+             in order (docs/TIME.md)",
+            packets(summary.out_of_order)
+        )
+    });
     note(summary.windows_folded, &|| {
         format!("{} with one packet are folded into others (docs/TIME.md)", counted(summary.windows_folded, "window"))
     });
