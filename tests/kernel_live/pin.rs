@@ -89,6 +89,15 @@ fn what_passes_while_the_daemon_restarts_is_counted_once() {
         // Nobody else gets in, and nobody takes it away, while it runs.
         detach(&pair.inside, &config, "nothing to detach");
         assert!(daemon.stop().success());
+        // From another network namespace it is not removed, but named.
+        let other = Namespace::new("other");
+        for says in [
+            "nothing to detach",
+            "holds 3 pinned for the network namespace",
+            &format!("ip netns exec {}", pair.inside.name()),
+        ] {
+            detach(&other, &config, says);
+        }
         detach(&pair.inside, &config, "removed");
         assert_eq!(bpffs.pinned(), Vec::<String>::new(), "{attach}");
         wait_for("detached programs", Duration::from_secs(5), || xdp(&pair.inside, "v0").is_none().then_some(()));

@@ -15,7 +15,8 @@ use crate::source::SourceError;
 use crate::source::kernel::device::Device;
 use crate::source::kernel::topology::Topology;
 use crate::source::kernel::{
-    AttachOptions, AttachedKernel, Kernel, KernelOptions, ProgramInfo, detach, joins_translated, predict,
+    AttachOptions, AttachedKernel, Elsewhere, Kernel, KernelOptions, ProgramInfo, detach, joins_translated,
+    pinned_elsewhere, predict,
 };
 use nta_core::detect::Networks;
 
@@ -336,9 +337,29 @@ fn detach_pinned(path: Option<&Path>, config: Option<&Path>) -> ExitCode {
         Err(error) => return fail(EXIT_USAGE, &error),
     };
     match detach(&path, None) {
-        Ok(removed) if removed.is_empty() => super::print(&format!("nothing to detach below {}\n", path.display())),
-        Ok(removed) => super::print(&removed.iter().map(|path| format!("removed {path}\n")).collect::<String>()),
+        Ok(removed) => {
+            let nothing = format!("nothing to detach below {} in this network namespace\n", path.display());
+            let removed = removed.iter().map(|path| format!("removed {path}\n")).collect::<String>();
+            let elsewhere: String = pinned_elsewhere(&path).iter().map(|other| detach_there(other, &path)).collect();
+            super::print(&(if removed.is_empty() { nothing } else { removed } + &elsewhere))
+        }
         Err(error) => fail(1, &error),
+    }
+}
+
+/// How what is pinned for another network namespace is removed.
+fn detach_there(Elsewhere { folder, inode, name, pinned }: &Elsewhere, path: &Path) -> String {
+    let path = path.display();
+    let command = format!("nta-daemon doctor --detach --pin-path {path}");
+    match name {
+        Some(name) => format!(
+            "{folder} holds {pinned} pinned for the network namespace {name}, where they go on counting: `ip netns exec {name} \
+             {command}` removes them once no daemon runs there\n"
+        ),
+        None => format!(
+            "{folder} holds {pinned} pinned for the network namespace with the inode {inode} (lsns -t net), where they go on counting \
+             while it is there: `nsenter -t PID -n {command}` removes them once no daemon runs there\n"
+        ),
     }
 }
 

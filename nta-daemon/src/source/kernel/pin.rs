@@ -298,7 +298,7 @@ pub(super) fn pinned_below(index: u32) -> Option<PathBuf> {
     places.find_map(|(place, kind)| if kind == "bpf" { search(Path::new(place), index, SEARCH_DEPTH) } else { None })
 }
 
-fn namespace_folder(path: &Path) -> io::Result<PathBuf> {
+pub(super) fn namespace_folder(path: &Path) -> io::Result<PathBuf> {
     Ok(path.join(format!("net{}", fs::metadata("/proc/self/ns/net")?.ino())))
 }
 
@@ -314,7 +314,7 @@ fn slots_of(folder: &Path, layout: &str) -> Vec<Slots> {
 }
 
 /// Interface indices in the name of a link or of a folder of maps; `None` for files that are not ours.
-fn indices_of(path: &Path) -> Option<Vec<u32>> {
+pub(super) fn indices_of(path: &Path) -> Option<Vec<u32>> {
     let name = path.file_name()?.to_str()?;
     if let Some(rest) = name.strip_prefix("if") {
         return Some(vec![rest.split('_').next()?.parse().ok()?]);
@@ -343,7 +343,7 @@ fn layout(max_flows: [u32; 2]) -> u32 {
     parts.iter().fold(0x811c_9dc5, |hash, part| (hash ^ *part as u32).wrapping_mul(0x0100_0193))
 }
 
-fn entries(folder: &Path) -> Vec<PathBuf> {
+pub(super) fn entries(folder: &Path) -> Vec<PathBuf> {
     fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
 }
 
