@@ -50,3 +50,21 @@ fn a_scan_becomes_an_alert_that_keeps_what_an_operator_says() {
     }
     again.stop();
 }
+
+#[test]
+fn how_many_analyses_of_a_capture_are_shown_together_is_said() {
+    let folder = tempfile::tempdir().expect("folder");
+    let (capture, database) = (folder.path().join("scan.pcap"), folder.path().join("nta.db"));
+    scan(&capture);
+    let database = format!("sqlite:{}", database.display());
+    let shown = |windows: usize, analyses: u64| {
+        let served = Served::start(&capture, &database, true);
+        assert_eq!(served.get("/api/status")["store"]["analyses_shown"], analyses);
+        assert_eq!(served.get("/api/metrics?span=5")["items"].as_array().map(Vec::len), Some(windows));
+        served.stop();
+    };
+    shown(1, 1);
+    let again = ["replay", "--again", "--database", &database, capture.to_str().expect("UTF-8")];
+    assert_eq!(nta_tests::daemon::run(again).status, Some(0));
+    shown(2, 2);
+}

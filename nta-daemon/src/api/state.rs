@@ -137,6 +137,12 @@ impl ApiState {
         })
     }
 
+    /// How many analyses of the capture of a replay the lists show; `None` live, and where the store does not say.
+    pub(super) async fn analyses_shown(&self) -> Option<u64> {
+        let is_live = self.status.borrow().mode == Mode::Live;
+        self.store.runs_alike(&self.run.filter(|_| !is_live)?).await.ok()
+    }
+
     /// The pipeline's last published status.
     pub(super) fn status(&self) -> Status {
         self.status.borrow().clone()

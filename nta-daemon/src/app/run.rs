@@ -91,6 +91,7 @@ impl App {
                         self.flush().await;
                         // What was analysed is stored: others that wait for it answer from it.
                         give_back(std::mem::replace(&mut lease, tokio::spawn(std::future::pending()))).await;
+                        self.say_analyses().await;
                         self.say_where("serving what was found; stop with Ctrl-C");
                     }
                     Ok(work) => {
@@ -154,6 +155,17 @@ impl App {
     pub fn say_where(&self, what: &str) {
         if let Some(address) = self.address {
             tracing::info!(url = %format!("http://{address}"), database = self.config.store.database.shown(), "{what}");
+        }
+    }
+
+    /// Says that what is served is there more than once.
+    async fn say_analyses(&self) {
+        if let Ok(analyses @ 2..) = self.store.runs_alike(&self.data).await {
+            tracing::warn!(
+                analyses,
+                "the database has these captures analysed more than once: lists and sums show all of them, each window as often \
+                 (a database of its own for each analysis keeps them apart)"
+            );
         }
     }
 

@@ -243,6 +243,7 @@ impl Supervisor {
                     published.failure.clone_from(&pipeline.status().failure);
                     published.degraded.clone_from(&pipeline.status().degraded);
                     published.attachments.clone_from(&pipeline.status().attachments);
+                    published.ledger.clone_from(&pipeline.status().ledger);
                 });
             }
             if closes {

@@ -25,7 +25,7 @@ pub(super) fn unknown(command: &Command, variables: impl Iterator<Item = String>
 }
 
 /// A refused value that came by a variable, and not by the flag that the refusal names: with the variable's name.
-pub(super) fn with_variable(command: &Command, mut error: Error, given: impl Iterator<Item = OsString>) -> Error {
+pub(super) fn with_variable(command: &Command, mut error: Error, mut given: impl Iterator<Item = OsString>) -> Error {
     let Some(ContextValue::String(flag)) = error.get(ContextKind::InvalidArg) else { return error };
     let long = flag.split_whitespace().next().and_then(|flag| flag.strip_prefix("--"));
     let arg = long.and_then(|long| by_long(command, long));
@@ -40,7 +40,7 @@ pub(super) fn with_variable(command: &Command, mut error: Error, given: impl Ite
         let mut letters = word.chars();
         is_long || letters.next() == Some('-') && short.is_some() && letters.next() == short
     };
-    if std::env::var_os(variable).is_some() && !given.into_iter().any(|word| is_flag(&word)) {
+    if std::env::var_os(variable).is_some() && !given.any(|word| is_flag(&word)) {
         let said = format!("the value is that of the variable {}", variable.to_string_lossy());
         error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![said.into()]));
     }

@@ -251,3 +251,22 @@ fn time_without_anything_attached_is_a_gap_and_no_silence() {
     let cut = Some(NotWhole::Interrupted);
     assert_eq!(said, [(400, 600, cut), (1_000, 0, cut), (250, 750, cut), (0, 1_000, None)]);
 }
+
+#[test]
+fn the_status_has_the_ledger_of_what_is_attached_before_the_first_window_closes() {
+    let options = PipelineOptions {
+        span_ns: SPAN_NS,
+        detect: Default::default(),
+        baseline: Default::default(),
+        models: Default::default(),
+        baselines: None,
+        delivery: Delivery::Immediate,
+        seed: Seed::fixed(),
+        ids: IdentityScope::default(),
+    };
+    let mut pipeline = Pipeline::new(&options, Status { mode: Mode::Live, ..Status::default() });
+    let eth0 = nta_core::domain::Interface { name: "eth0".to_owned(), counts: Default::default() };
+    let ledger = Ledger { interfaces: vec![eth0] };
+    pipeline.attach(Vec::new(), &ledger);
+    assert_eq!(pipeline.status().ledger.interfaces.len(), 1);
+}

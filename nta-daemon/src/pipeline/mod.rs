@@ -143,6 +143,7 @@ impl Pipeline {
         };
         self.alive = attachments.iter().map(alive).collect();
         self.nics.clear();
+        self.status.ledger.clone_from(ledger);
         self.status.attachments = attachments;
     }
 

@@ -15,11 +15,14 @@ pub struct AlertPatch {
     pub status: Option<&'static str>,
     /// A note to add.
     pub note: Option<String>,
-    /// Who.
-    pub by: String,
+    /// Who; the API where nobody is named. A status that stays as it is stays theirs who gave it.
+    pub by: Option<String>,
     /// When.
     pub at: Timestamp,
 }
+
+/// Who it was when nobody is named.
+const NOBODY: &str = "api";
 
 /// What became of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,15 +65,19 @@ impl Store {
             return Ok(Patched::Full);
         }
         let at_ns = to_sql(patch.at.as_nanos());
+        let by = patch.by.as_deref().unwrap_or(NOBODY);
         if let Some(status) = patch.status {
             let update = "UPDATE detected_alerts SET status = $1, status_by = $2, status_at_ns = $3 WHERE number = $4";
-            let update = Query::new(update).bind(status).bind(patch.by.as_str()).bind(at_ns).bind(number);
+            let mut update = Query::new(update).bind(status).bind(by).bind(at_ns).bind(number);
+            if patch.by.is_none() {
+                update.push(" AND status <> ").push_bind(status);
+            }
             conn.execute(update).await.map_err(&error)?;
         }
         if let Some(note) = &patch.note {
             let insert = "INSERT INTO alert_notes (alert, raised_ns, at_ns, author, note) VALUES ($1, $2, $3, $4, $5)";
             let insert = Query::new(insert).bind(number).bind(raised_ns).bind(at_ns);
-            let insert = insert.bind(patch.by.as_str()).bind(note.as_str());
+            let insert = insert.bind(by).bind(note.as_str());
             conn.execute(insert).await.map_err(StoreError::query("alert_notes"))?;
         }
         transaction.commit().await.map_err(error)?;

@@ -113,7 +113,7 @@ async fn suite(store: &Store) {
     let patch = AlertPatch {
         status: Some("resolved"),
         note: Some("seen\0before".to_owned()),
-        by: "mira".to_owned(),
+        by: Some("mira".to_owned()),
         at: Timestamp::from_nanos(S),
     };
     assert_eq!(store.patch_alert(&id, &patch).await.expect("patch"), Patched::Done);
@@ -166,6 +166,23 @@ async fn suite(store: &Store) {
     // A server is shared by gateways; a file goes with its machine.
     let is_shared = store.path().is_none();
     assert_eq!(store.sensor_name("other", None).await.expect("a name") != name, is_shared);
+    ties_have_an_order(&store).await;
+}
+
+/// Ports with as many bytes and flows as others stand by number, then by protocol.
+async fn ties_have_an_order(store: &Store) {
+    let (writer, _task) = begin(store).await;
+    let of = |id, proto, port| {
+        let mut flow = FlowRecord { proto, ..flow(id, 900, 5) };
+        (flow.responder.address, flow.responder.port) = ([10, 0, 0, 77].into(), port);
+        flow
+    };
+    let flows = vec![of(8_000, 17, 53), of(8_001, 132, 53), of(8_002, 6, 53), of(8_003, 6, 22)];
+    writer.send(WindowBatch { flows, ..WindowBatch::default() }).await.expect("send");
+    writer.flush().await.expect("flush");
+    let ports = store.top_ports([10, 0, 0, 77].into(), None, 5).await.expect("ports");
+    let ports: Vec<_> = ports.iter().map(|port| (port.what.as_str(), port.proto)).collect();
+    assert_eq!(ports, [("22", 6), ("53", 6), ("53", 17), ("53", 132)]);
 }
 
 /// What a tunnel carries, and in which flow a flow lies, comes back as it was written, and as it grew.

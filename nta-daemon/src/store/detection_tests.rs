@@ -131,7 +131,7 @@ async fn retention_covers_what_was_found() {
     let patch = |status: Option<&'static str>, note: Option<&str>| AlertPatch {
         status,
         note: note.map(str::to_owned),
-        by: "mira".to_owned(),
+        by: Some("mira".to_owned()),
         at: Timestamp::from_nanos(S),
     };
     let newest = alert(5, 105).id.to_string();

@@ -226,7 +226,7 @@ async fn a_change_of_an_alert_is_stored_or_refused() {
     let patch = |note: u32| AlertPatch {
         status: Some("acknowledged"),
         note: Some(format!("note {note}")),
-        by: "mira".to_owned(),
+        by: Some("mira".to_owned()),
         at: Timestamp::from_nanos(S),
     };
     for fault in Fault::ALL {

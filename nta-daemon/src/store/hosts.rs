@@ -343,7 +343,9 @@ impl Store {
         if let Some(sensor) = sensor {
             query.push(concat!(" AND ", sensor_of_run!(), " = ")).push_bind(sensor);
         }
-        query.push(format_args!("{filter} GROUP BY {group} ORDER BY bytes DESC, flows DESC, what LIMIT "));
+        query.push(format_args!(
+            "{filter} GROUP BY {group} ORDER BY bytes DESC, flows DESC, what, proto, is_responder LIMIT "
+        ));
         query.push_bind(i64::from(most));
         query
     }

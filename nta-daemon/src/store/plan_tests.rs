@@ -62,6 +62,7 @@ async fn ask_everything(store: &Store) -> Vec<Query> {
     store.host(host, None).await.expect("host");
     store.top_peers(host, Some("a"), 10).await.expect("peers");
     store.top_ports(host, None, 10).await.expect("ports");
+    store.runs_alike(&[7; 16]).await.expect("runs");
     for span_ns in [None, Some(10 * S)] {
         for (to, sensor) in [(time, None), (week, None), (week, Some("a".to_owned()))] {
             let filter = WindowFilter { from: time, to, span_ns, sensor: sensor.clone() };

@@ -170,6 +170,16 @@ impl Store {
         Ok(count.first().and_then(|count| u32::try_from(*count).ok()).unwrap_or_default())
     }
 
+    /// How many runs have stored windows of the analysis that this run is of, this one among them: lists show all of them.
+    pub async fn runs_alike(&self, uuid: &[u8; 16]) -> Result<u64, StoreError> {
+        let query = Query::new(
+            "SELECT count(*) FROM runs r WHERE r.analysis = (SELECT analysis FROM runs WHERE uuid = $1) \
+             AND EXISTS (SELECT 1 FROM windows w WHERE w.run_id = r.id)",
+        );
+        let count = self.read("runs", query.bind(uuid.to_vec()), |row| Ok(row.first()?)).await?;
+        Ok(count.first().and_then(|count| u64::try_from(*count).ok()).unwrap_or_default())
+    }
+
     /// Notes the captures of an analysis, in their order: SHA-256, name, bytes.
     pub async fn note_captures(
         &self,

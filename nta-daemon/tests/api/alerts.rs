@@ -115,6 +115,21 @@ async fn alerts_are_listed_filtered_and_sorted() {
 }
 
 #[tokio::test]
+async fn a_party_that_no_alert_can_have_is_refused() {
+    let (app, alerts) = with_alerts().await;
+    for list in ["alerts", "anomalies"] {
+        for party in ["source", "destination"] {
+            let (status, _, body) = app.get(&format!("/api/{list}?{party}=zz")).await;
+            let problem = parse(&body);
+            assert_eq!((status, &problem["field"]), (StatusCode::BAD_REQUEST, &party.into()), "{list}: {problem}");
+        }
+    }
+    let found = app.json("/api/alerts?source=::ffff:192.0.2.9").await;
+    assert_eq!(ids(&found), Vec::<String>::new(), "an address without alerts");
+    assert_eq!(ids(&app.json("/api/alerts?source=192.0.2.1").await), [alerts[0].id.to_string()]);
+}
+
+#[tokio::test]
 async fn an_alert_says_why_it_does_not_go_on() {
     let (app, mut alerts) = with_alerts().await;
     let quiet = &mut alerts[0];
@@ -165,6 +180,15 @@ async fn what_people_do_survives_what_the_pipeline_emits_later() {
     assert_eq!(status, StatusCode::OK, "{changed}");
     assert_eq!((&changed["status"], &changed["status_by"]), (&"acknowledged".into(), &"mira".into()));
     assert!(changed["status_at"].as_str().is_some_and(|at| at.ends_with('Z')));
+
+    // The same status once more, by nobody in particular, is nobody else's.
+    let (_, same) = app.send(Method::PATCH, &path, &json!({"status": "acknowledged"})).await;
+    assert_eq!((&same["status_by"], &same["status_at"]), (&"mira".into(), &changed["status_at"]));
+    let (_, other) = app.send(Method::PATCH, &path, &json!({"status": "acknowledged", "by": "noor"})).await;
+    assert_eq!(other["status_by"], "noor");
+    let (_, open) = app.send(Method::PATCH, &path, &json!({"status": "open"})).await;
+    assert_eq!(open["status_by"], "api", "another status is somebody's");
+    app.send(Method::PATCH, &path, &json!({"status": "acknowledged", "by": "mira"})).await;
 
     let mut later = alerts[0].clone();
     (later.state, later.cleared, later.windows) = (AlertState::Cleared, Some(time(100)), 9);

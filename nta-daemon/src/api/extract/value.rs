@@ -86,20 +86,46 @@ impl Parameter for IpProtocol {
     }
 }
 
-/// A text that is compared with what is stored: who does something, or suffers it.
+/// Who does something, or suffers it, as an alert writes it.
 #[derive(Clone, Debug)]
 pub(in crate::api) struct PartyName(pub(in crate::api) String);
 
 impl Parameter for PartyName {
     fn parse(text: &str) -> Result<Self, String> {
-        let length = text.chars().count();
-        let fits = (1..=MAX_PARTY).contains(&length) && !text.contains('\0');
-        if fits { Ok(Self(text.to_owned())) } else { Err(format!("a text of 1 to {MAX_PARTY} characters")) }
+        let expected = || {
+            "an IPv4 or IPv6 address, a network as 192.0.2.0/24, a MAC address as 02:00:5e:10:00:01, * for many or - for nobody"
+                .to_owned()
+        };
+        party(text).map(Self).ok_or_else(expected)
     }
 
     fn schema() -> Schema {
-        text().min_length(Some(1)).max_length(Some(MAX_PARTY)).into()
+        let format = |format| text().format(Some(SchemaFormat::KnownFormat(format)));
+        AnyOfBuilder::new()
+            .item(format(KnownFormat::Ipv4))
+            .item(format(KnownFormat::Ipv6))
+            .item(text().pattern(Some(r"^([0-9]{1,2}\.){3}0/([89]|[12][0-9]|3[0-2])$")))
+            .item(text().pattern(Some(r"^[0-9a-f]{1,4}:[0-9a-f]{1,4}::/(3[2-9]|[4-9][0-9])$")))
+            .item(text().pattern(Some("^([0-9a-f]{2}:){5}[0-9a-f]{2}$")))
+            .item(words_schema(["*", "-"]))
+            .into()
     }
+}
+
+/// The same party as it is stored.
+fn party(text: &str) -> Option<String> {
+    if text == "*" || text == "-" {
+        return Some(text.to_owned());
+    }
+    if let Some((address, length)) = text.split_once('/') {
+        let address: IpAddr = address.parse().ok()?;
+        let most = if address.is_ipv4() { 32 } else { 128 };
+        let length: u8 = length.parse().ok().filter(|length| *length <= most)?;
+        return Some(format!("{address}/{length}"));
+    }
+    let is_byte = |part: &str| part.len() == 2 && part.bytes().all(|digit| digit.is_ascii_hexdigit());
+    let is_mac = text.split(':').count() == 6 && text.split(':').all(is_byte);
+    if is_mac { Some(text.to_ascii_lowercase()) } else { text.parse::<IpAddr>().ok().map(|host| host.to_string()) }
 }
 
 /// The name of a sensor.
@@ -116,9 +142,6 @@ impl Parameter for Sensor {
         text().pattern(Some(r"^[A-Za-z0-9._\-]{1,64}$")).into()
     }
 }
-
-/// Longest name of a party: a prefix of IPv6 has 43 characters.
-const MAX_PARTY: usize = 100;
 
 impl Parameter for Timestamp {
     fn parse(text: &str) -> Result<Self, String> {
@@ -181,6 +204,29 @@ pub(in crate::api) fn or_null(mut schema: Schema) -> Schema {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_party_is_read_as_alerts_write_it() {
+        for (text, stored) in [
+            ("192.0.2.1", Some("192.0.2.1")),
+            ("2001:DB8:0::1", Some("2001:db8::1")),
+            ("192.0.2.0/24", Some("192.0.2.0/24")),
+            ("2001:db8:0::/48", Some("2001:db8::/48")),
+            ("02:00:5E:10:00:01", Some("02:00:5e:10:00:01")),
+            ("*", Some("*")),
+            ("-", Some("-")),
+            ("", None),
+            ("zz", None),
+            ("192.0.2", None),
+            ("192.0.2.0/33", None),
+            ("192.0.2.0/", None),
+            ("02:00:5e:10:00", None),
+            ("02:00:5e:10:00:0g", None),
+            ("gateway", None),
+        ] {
+            assert_eq!(PartyName::parse(text).ok().map(|party| party.0).as_deref(), stored, "{text}");
+        }
+    }
 
     #[test]
     fn times_are_read_in_both_forms() {

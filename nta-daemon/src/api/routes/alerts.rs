@@ -27,8 +27,6 @@ impl SortField for AlertSort {
 const MAX_NOTE: usize = 4000;
 /// Longest name of who changes an alert.
 const MAX_NAME: usize = 100;
-/// Who it was when nobody is named and no token says so.
-const NOBODY: &str = "api";
 
 /// An alert with what people did about it.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -78,7 +76,7 @@ pub(in crate::api) struct AlertChangeRequest {
     /// A note to add.
     #[schema(schema_with = Text::<MAX_NOTE>::schema)]
     note: Option<Text<MAX_NOTE>>,
-    /// Who; `api` unless given.
+    /// Who. Unless given it is `api`, and a status that the alert has already stays theirs who gave it.
     #[schema(schema_with = Text::<MAX_NAME>::schema)]
     by: Option<Text<MAX_NAME>>,
 }
@@ -260,7 +258,7 @@ pub(in crate::api) async fn patch(
 ) -> Result<Json<AlertDetail>, ApiError> {
     let status = change.status.map(|status| status.0);
     let note = change.note.map(|note| note.0);
-    let by = change.by.map_or_else(|| NOBODY.to_owned(), |by| by.0);
+    let by = change.by.map(|by| by.0);
     if status.is_none() && note.is_none() {
         return Err(ApiError::invalid("status", "expected `status`, `note` or both: nothing is to be changed"));
     }

@@ -38,6 +38,10 @@ struct StoreJson {
     stored_windows: Option<u64>,
     /// Flows in the database; null when it does not answer.
     stored_flows: Option<u64>,
+    /// Of a replay: analyses of its captures with its settings that are in the database, by `--again` or as one was stopped. Lists and
+    /// sums show all of them: of 2 each window comes twice. 0 of a pipe; null live, and when it does not answer.
+    #[serde(default)]
+    analyses_shown: Option<u64>,
     /// What the writer did since the start.
     #[serde(flatten)]
     stats: StoreStats,
@@ -60,6 +64,7 @@ pub(in crate::api) async fn get(_: Query<()>, State(state): State<ApiState>) -> 
     let store = StoreJson {
         stored_windows: state.store.window_count().await.ok(),
         stored_flows: state.store.flow_count().await.ok(),
+        analyses_shown: state.analyses_shown().await,
         stats: state.store.stats(),
     };
     Json(StatusPage {
