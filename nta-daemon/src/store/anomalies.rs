@@ -289,8 +289,8 @@ impl Store {
         Ok(AnomalyPage { items, next })
     }
 
-    /// How many anomalies pass the filter, by kind and severity. All of them are read from what was counted as they came,
-    /// those that retention has deleted among them; of an interval or a sensor the rows are read.
+    /// How many stored anomalies pass the filter, by kind and severity. All of them are read from what was counted as they came
+    /// and went; of an interval or a sensor the rows are read.
     pub async fn anomaly_counts(&self, filter: &AnomalyFilter) -> Result<Vec<KindCount>, StoreError> {
         if filter.from.is_none() && filter.to.is_none() && filter.sensor.is_none() {
             let mut query = Query::new("SELECT * FROM anomaly_totals WHERE 1 = 1");

@@ -7,15 +7,15 @@ use super::StoreError;
 use super::db::{Conn, Query};
 use super::rows::AnomalyRow;
 
-/// What a batch adds to the count of a kind and severity.
-#[derive(Clone, Copy, Debug)]
-struct Grown {
-    count: i64,
-    alerts: i64,
+/// What a batch adds to the count of a kind and severity, or what is taken out of it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Kept {
+    pub(super) count: i64,
+    pub(super) alerts: i64,
     first_ns: i64,
-    last_ns: i64,
-    score_sum_ppm: i64,
-    score_max_ppm: i64,
+    pub(super) last_ns: i64,
+    pub(super) score_sum_ppm: i64,
+    pub(super) score_max_ppm: i64,
 }
 
 /// Inserts the anomalies of a run; those that are there already are left as they are.
@@ -24,16 +24,17 @@ pub(super) async fn insert(
     (run, sensor): (i64, i64),
     anomalies: &[AnomalyRow],
 ) -> Result<(), StoreError> {
-    let mut grown: BTreeMap<(&str, i64), Grown> = BTreeMap::new();
+    let mut grown: BTreeMap<(&str, i64), Kept> = BTreeMap::new();
     // Alerts with a severity that an anomaly of this batch has had.
     let mut counted: BTreeSet<(&str, i64)> = BTreeSet::new();
     for chunk in anomalies.chunks(conn.chunk_rows()) {
-        let known = known(conn, chunk).await?;
+        let pairs: BTreeSet<(&str, i64)> = chunk.iter().map(|row| (row.alert_id.as_str(), row.severity)).collect();
+        let known = with_anomalies(conn, &pairs.into_iter().collect::<Vec<_>>()).await?;
         let new = insert_chunk(conn, (run, sensor), chunk).await?;
         for row in chunk.iter().filter(|row| new.contains(&row.number)) {
             let pair = (row.alert_id.as_str(), row.severity);
             let is_first = !known.contains(&(row.alert_id.clone(), row.severity)) && counted.insert(pair);
-            let of = grown.entry((row.kind.as_str(), row.severity)).or_insert(Grown {
+            let of = grown.entry((row.kind.as_str(), row.severity)).or_insert(Kept {
                 count: 0,
                 alerts: 0,
                 first_ns: row.start_ns,
@@ -56,9 +57,11 @@ pub(super) async fn insert(
 }
 
 /// Which of these alerts have an anomaly of the same severity: the rows of this batch that came before are among them.
-async fn known(conn: &mut Conn, chunk: &[AnomalyRow]) -> Result<BTreeSet<(String, i64)>, StoreError> {
+pub(super) async fn with_anomalies(
+    conn: &mut Conn,
+    pairs: &[(&str, i64)],
+) -> Result<BTreeSet<(String, i64)>, StoreError> {
     let error = StoreError::query("anomalies");
-    let pairs: BTreeSet<(&str, i64)> = chunk.iter().map(|row| (row.alert_id.as_str(), row.severity)).collect();
     let mut query = Query::new("SELECT p.column1 AS alert_id, p.column2 AS severity FROM (");
     query.push_table(conn, pairs.iter().map(|(alert, severity)| vec![(*alert).into(), (*severity).into()]));
     query.push(
@@ -105,7 +108,7 @@ async fn insert_chunk(
     rows.iter().map(|row| row.first().map_err(&error)).collect()
 }
 
-async fn add(conn: &mut Conn, kind: &str, severity: i64, grown: Grown) -> Result<(), StoreError> {
+async fn add(conn: &mut Conn, kind: &str, severity: i64, grown: Kept) -> Result<(), StoreError> {
     let total = Query::new(
         "INSERT INTO anomaly_totals (kind, severity, count, alerts, first_ns, last_ns, score_sum_ppm, score_max_ppm) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (kind, severity) DO UPDATE SET \
@@ -128,4 +131,31 @@ async fn add(conn: &mut Conn, kind: &str, severity: i64, grown: Grown) -> Result
     .bind(grown.score_max_ppm);
     conn.execute(total).await.map_err(StoreError::query("anomaly_totals"))?;
     Ok(())
+}
+
+/// A day in nanoseconds: no window is as long.
+const DAY_NS: i64 = 86_400_000_000_000;
+
+/// Takes anomalies that were deleted out of the count. What they were the first, the last or the highest of is found anew among
+/// those that are left, each by its index.
+pub(super) async fn take_out(conn: &mut Conn, kind: &str, severity: i64, gone: Kept) -> Result<(), StoreError> {
+    let error = StoreError::query("anomaly_totals");
+    let last = format!(
+        "SELECT max(end_ns) FROM anomalies WHERE kind = $1 AND severity + 0 = $2 \
+         AND start_ns >= (SELECT max(start_ns) FROM anomalies WHERE kind = $1) - {DAY_NS}"
+    );
+    let update = format!(
+        "UPDATE anomaly_totals SET count = count - $3, alerts = alerts - $4, score_sum_ppm = score_sum_ppm - $5, \
+         first_ns = coalesce((SELECT start_ns FROM anomalies WHERE kind = $1 AND severity + 0 = $2 \
+         ORDER BY start_ns LIMIT 1), first_ns), \
+         last_ns = CASE WHEN $6 < last_ns THEN last_ns ELSE coalesce(({last}), last_ns) END, \
+         score_max_ppm = CASE WHEN $7 < score_max_ppm THEN score_max_ppm ELSE coalesce((SELECT score_ppm FROM anomalies \
+         WHERE coalesce(kind, '') = $1 AND severity + 0 = $2 ORDER BY score_ppm DESC LIMIT 1), score_max_ppm) END \
+         WHERE kind = $1 AND severity = $2"
+    );
+    let update = Query::new(update).bind(kind).bind(severity).bind(gone.count).bind(gone.alerts);
+    let update = update.bind(gone.score_sum_ppm).bind(gone.last_ns).bind(gone.score_max_ppm);
+    conn.execute(update).await.map_err(&error)?;
+    let empty = Query::new("DELETE FROM anomaly_totals WHERE kind = $1 AND severity = $2 AND count <= 0");
+    conn.execute(empty.bind(kind).bind(severity)).await.map(drop).map_err(error)
 }

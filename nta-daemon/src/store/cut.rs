@@ -8,10 +8,10 @@ use std::borrow::Cow;
 use super::db::{Conn, Query};
 use super::merged::window_of;
 use super::rows::{RunRow, WindowRow};
-use super::sums::{are_natural, are_real, sum};
 use super::totals::add;
 use super::unreadable::usable;
-use super::windows::{WINDOW_COLUMNS, WINDOW_REALS, window};
+use super::window_write::{hour_of, recount_hour};
+use super::windows::window;
 use super::{StoreError, from_sql, to_sql};
 use nta_core::domain::{Mode, Timestamp};
 use nta_core::window::{Measured, NotWhole, Window};
@@ -38,10 +38,11 @@ pub(super) async fn rejoined<'a>(
     Ok(all)
 }
 
-/// The first window of its length in a run, where it began before that did, joined with what earlier runs of the sensor have
-/// of it, whose rows go. `None` where it did not, or they have nothing of its time.
+/// The first window of its length in a run, joined with what earlier runs of the sensor have of it, whose rows go. `None` where
+/// they have nothing of its time, nor of the one before it. When the run started says nothing: it may take longer to attach than to
+/// the next multiple of a length.
 async fn rejoin(conn: &mut Conn, run: i64, owner: &RunRow, row: &WindowRow) -> Result<Option<WindowRow>, StoreError> {
-    if owner.mode != Mode::Live.word() || row.number != 1 || row.start_ns >= owner.started_ns {
+    if owner.mode != Mode::Live.word() || row.number != 1 {
         return Ok(None);
     }
     let error = StoreError::query("windows");
@@ -91,7 +92,7 @@ async fn rejoin(conn: &mut Conn, run: i64, owner: &RunRow, row: &WindowRow) -> R
         add(conn, "windows", -(stale.len() as i64)).await?;
     }
     for of in &stale {
-        recount(conn, of.int("run_id").map_err(&error)?, row).await?;
+        recount_hour(conn, of.int("run_id").map_err(&error)?, row.factor, hour_of(row.start_ns)).await?;
     }
     let whole = join(row, Timestamp::from_nanos(from_sql(start_ns)), parts)?;
     WindowRow::new(from_sql(row.factor), &whole).map(Some)
@@ -102,30 +103,6 @@ fn whole_ones(parts: &[Window]) -> Vec<Window> {
     let is_in =
         |part: &Window, other: &Window| part.id < other.id && part.start >= other.start && part.end <= other.end;
     parts.iter().filter(|part| !parts.iter().any(|other| is_in(part, other))).cloned().collect()
-}
-
-/// Counts the hour of a run again, of which windows of this length have gone.
-async fn recount(conn: &mut Conn, run: i64, row: &WindowRow) -> Result<(), StoreError> {
-    let error = StoreError::query("window_hours");
-    const HOUR_NS: i64 = 3_600_000_000_000;
-    let hour_ns = row.start_ns / HOUR_NS * HOUR_NS;
-    let bound = |sql: &str| Query::new(sql).bind(run).bind(hour_ns).bind(row.factor);
-    let old = bound("DELETE FROM window_hours WHERE run_id = $1 AND hour_ns = $2 AND factor = $3");
-    conn.execute(old).await.map_err(&error)?;
-    let dialect = conn.dialect();
-    let [span, packets, bytes, connections, samples] =
-        ["end_ns - start_ns", "packets", "bytes", "connections", "rtt_samples"].map(|of| sum(dialect, of));
-    let readable = are_natural(dialect, &WINDOW_COLUMNS) + &are_real(dialect, &WINDOW_REALS);
-    let new = bound(&format!(
-        "INSERT INTO window_hours (run_id, hour_ns, factor, window_ns, windows, first_ns, last_ns, span_ns, packets, bytes, \
-         connections, min_bps, max_bps, rtt_samples, rtt_sum_ms, rtt_min_ms, rtt_max_ms, rtt_shortest_ms) \
-         SELECT run_id, CAST($2 AS BIGINT), factor, max(span_ns), count(*), min(start_ns), max(end_ns), \
-         {span}, {packets}, {bytes}, {connections}, min(bandwidth_bps), max(bandwidth_bps), {samples}, \
-         sum(rtt_samples * rtt_mean_ms), min(rtt_mean_ms), max(rtt_max_ms), \
-         CASE WHEN count(rtt_mean_ms) = count(rtt_shortest_ms) THEN min(rtt_shortest_ms) END FROM windows \
-         WHERE factor = $3 AND run_id = $1 AND start_ns >= $2 AND start_ns < $4 AND {readable} GROUP BY run_id, factor",
-    ));
-    conn.execute(new.bind(hour_ns + HOUR_NS)).await.map(drop).map_err(error)
 }
 
 /// One window of what the runs before have of it from `start` on, and this one. What of its time nobody counted is its gap.

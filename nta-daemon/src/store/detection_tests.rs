@@ -134,15 +134,19 @@ async fn retention_covers_what_was_found() {
         by: Some("mira".to_owned()),
         at: Timestamp::from_nanos(S),
     };
-    let newest = alert(5, 105).id.to_string();
-    store.patch_alert(&newest, &patch(Some("resolved"), Some("done"))).await.expect("patch");
+    let resolved = alert(4, 104).id.to_string();
+    store.patch_alert(&resolved, &patch(Some("resolved"), Some("done"))).await.expect("patch");
     store.retain().await.expect("retention");
     let alerts = store.alerts(&AlertFilter::default(), AlertSort::Time, FIRST_PAGE).await.expect("alerts").items;
     let sources: Vec<_> = alerts.iter().map(|stored| stored.source.as_deref()).collect();
-    assert_eq!(sources, [Some("10.0.0.3"), Some("10.0.0.4")], "resolved ones first, then the oldest");
-    assert!(store.alert_notes(&newest).await.expect("notes").is_empty(), "notes go with their alert");
+    assert_eq!(sources, [Some("10.0.0.3"), Some("10.0.0.5")], "resolved ones first, then the oldest");
+    assert!(store.alert_notes(&resolved).await.expect("notes").is_empty(), "notes go with their alert");
     let stats = store.stats();
-    assert_eq!((stats.alerts_deleted, stats.anomalies_deleted, stats.features_deleted), (3, 2, 2));
+    assert_eq!(
+        (stats.alerts_deleted, stats.anomalies_deleted, stats.features_deleted),
+        (3, 3, 2),
+        "anomalies go with their alert"
+    );
 
     let newest = WindowBatch { window: Some(snapshot(5).window), ..WindowBatch::default() };
     write(&store, &writer, newest).await;

@@ -13,6 +13,7 @@ mod body;
 mod copy;
 mod cut;
 mod db;
+mod deleted;
 mod error;
 mod events;
 mod features;
@@ -159,6 +160,8 @@ mod lease_tests;
 mod list_tests;
 #[cfg(test)]
 mod plan_tests;
+#[cfg(test)]
+mod retention_tests;
 #[cfg(test)]
 mod run_tests;
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use crate::config::StoreConfig;
 
 use super::db::{Dialect, Query};
-use super::{Store, StoreError, events, from_sql, to_sql, totals};
+use super::{Store, StoreError, events, from_sql, to_sql};
 
 /// How much is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,8 +71,19 @@ impl Default for Retention {
 
 /// So far ahead of this machine's clock another's may be: a day.
 const TOLERANCE_NS: i64 = 86_400_000_000_000;
+/// Flows that retention may delete. One that goes on in a run that does is written again as a whole, and what is new in it is what its
+/// row does not have yet; the next start goes on from it as well.
+const OVER: &str = "(SELECT * FROM flows WHERE coalesce(state, 1) <> 0 OR run_id NOT IN (SELECT id FROM runs \
+                    WHERE ended_ns IS NULL)) AS over";
 /// Rows deleted in one transaction, so that neither the writer nor another process waits long.
 const DELETE_ROWS: i64 = 10_000;
+/// The same of alerts: their anomalies go with them.
+const DELETE_ALERTS: i64 = 500;
+
+fn rows_at_once(table: &str) -> i64 {
+    if table == "detected_alerts" { DELETE_ALERTS } else { DELETE_ROWS }
+}
+
 /// Rows of each large table deleted in one round to make the database smaller, and rounds in a row.
 const SHRINK_ROWS: i64 = 5_000;
 const SHRINK_ROUNDS: u32 = 20;
@@ -233,7 +244,7 @@ impl Store {
     }
 
     async fn delete(&self, table: &'static str, sql: &str, limit: i64) -> Result<(), StoreError> {
-        while to_sql(self.delete_once(table, sql, limit).await?) == DELETE_ROWS {}
+        while to_sql(self.delete_once(table, sql, limit).await?) == rows_at_once(table) {}
         Ok(())
     }
 
@@ -251,24 +262,13 @@ impl Store {
         let error = StoreError::query(table);
         let mut transaction = self.database.begin().await?;
         let conn = transaction.conn().map_err(&error)?;
-        let bound = |sql: String| Query::new(sql).bind(limit).bind(DELETE_ROWS);
-        let rows = if table == "windows" {
-            // Only base windows are counted.
-            let gone = conn.fetch_all(bound(format!("{sql} RETURNING factor"))).await.map_err(&error)?;
-            let base = gone.iter().filter(|row| matches!(row.first(), Ok(1))).count();
-            totals::add(conn, "windows", -to_sql(base as u64)).await?;
-            gone.len() as u64
-        } else {
-            conn.execute(bound(sql.to_owned())).await.map_err(&error)?
-        };
-        match table {
-            "flows" => totals::add(conn, "flows", -to_sql(rows)).await?,
-            "detected_alerts" => totals::add(conn, "alerts", -to_sql(rows)).await?,
-            _ => {}
-        }
+        let sql = sql.replacen("SELECT number FROM flows", &format!("SELECT number FROM {OVER}"), 1);
+        let query = Query::new(sql).bind(limit).bind(rows_at_once(table));
+        let gone = super::deleted::delete(conn, table, query).await?;
         transaction.commit().await.map_err(error)?;
-        deleted.fetch_add(rows, Relaxed);
-        Ok(rows)
+        deleted.fetch_add(gone.rows, Relaxed);
+        self.counters.anomalies_deleted.fetch_add(gone.anomalies, Relaxed);
+        Ok(gone.rows)
     }
 
     /// Deletes rows of the large tables while the database is larger than it may be: what lies in the future, then the oldest. A server's files do not

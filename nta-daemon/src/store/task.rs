@@ -30,8 +30,8 @@ const GROUP_BATCHES: usize = 64;
 const GROUP_BYTES: u64 = 8 << 20;
 /// Every so many batches another connection looks whether they are there.
 const VERIFY_EVERY: i64 = 16;
-/// Retention runs after this many batches of a live run, and a replay's group at most before it: by so much there may be more rows
-/// than are kept …
+/// Retention runs at the end of a run, with which its flows are over, after this many batches of a live run, and a replay's group at most
+/// before it: by so much there may be more rows than are kept …
 const RETAIN_BATCHES: u32 = 16;
 /// … or this many rows.
 const RETAIN_ROWS: usize = 100_000;
@@ -343,7 +343,7 @@ impl Task {
         if is_ours {
             self.store.counters.add_batch(rows);
         }
-        self.batches += 1;
+        self.batches += if rows.end.is_some() { RETAIN_BATCHES } else { 1 };
         self.rows += rows.windows.len()
             + rows.alerts.len()
             + rows.flows.len()

@@ -5,11 +5,19 @@ use std::collections::{BTreeMap, HashMap};
 use super::StoreError;
 use super::db::{Conn, Query, Value};
 use super::rows::WindowRow;
+use super::sums::{are_natural, are_real, sum};
 use super::totals::add;
+use super::windows::{MEASURED, WINDOW_COLUMNS, WINDOW_REALS};
 use super::write::Event;
 
 /// An hour in nanoseconds.
 const HOUR_NS: i64 = 3_600_000_000_000;
+const SECOND_NS: i64 = 1_000_000_000;
+
+/// The hour to which a window belongs that begins then.
+pub(super) const fn hour_of(start_ns: i64) -> i64 {
+    start_ns / HOUR_NS * HOUR_NS
+}
 
 /// Inserts windows of a run and its sensor, and what they add to the sums of their hours; those that are there already are left as they are.
 /// Answers an event for each that is new, in their order.
@@ -27,7 +35,7 @@ pub(super) async fn insert(
             // One of two with the same key is stored.
             let Some(id) = ids.remove(&key(window)) else { continue };
             base += i64::from(window.factor == 1);
-            let hour = (window.factor, window.start_ns / HOUR_NS * HOUR_NS);
+            let hour = (window.factor, hour_of(window.start_ns));
             hours.entry(hour).and_modify(|sum| sum.add(&Hour::of(window))).or_insert_with(|| Hour::of(window));
             let body = format!("{{\"id\":{id},\"factor\":{}}}", window.factor);
             events.push(Event { time_ns: window.end_ns, kind: "window_closed", body });
@@ -57,7 +65,7 @@ async fn insert_chunk(
     let error = StoreError::query("windows");
     let mut query = Query::new(
         "INSERT INTO windows (run_id, sensor_id, factor, number, start_ns, end_ns, span_ns, packets, bytes, flows, connections, \
-         bandwidth_bps, rtt_samples, rtt_mean_ms, rtt_max_ms, rtt_histogram, body, rtt_shortest_ms) ",
+         bandwidth_bps, rtt_samples, rtt_mean_ms, rtt_max_ms, rtt_histogram, body, rtt_shortest_ms, measured_ns) ",
     );
     query.push_table(
         conn,
@@ -81,6 +89,7 @@ async fn insert_chunk(
                 window.rtt_histogram.clone().into(),
                 window.body.as_str().into(),
                 window.rtt_shortest_ms.into(),
+                measured_ns(window).into(),
             ]
         }),
     );
@@ -91,6 +100,18 @@ async fn insert_chunk(
         Ok::<_, sqlx::Error>((key, row.int("id")?))
     };
     rows.iter().map(|row| read(row).map_err(&error)).collect()
+}
+
+/// The time that a window's rates divide by: how long packets were counted for it, and a second where it is shorter and some came.
+fn measured_ns(window: &WindowRow) -> i64 {
+    #[derive(serde::Deserialize)]
+    struct Measured {
+        length_ns: Option<i64>,
+    }
+    let body = serde_json::from_str::<Measured>(&window.body).ok();
+    let length_ns = body.and_then(|body| body.length_ns).filter(|ns| *ns >= 0);
+    let length_ns = length_ns.unwrap_or(window.end_ns - window.start_ns);
+    if window.bytes > 0 { length_ns.max(SECOND_NS) } else { length_ns }
 }
 
 /// What windows of one length add to the sums of an hour.
@@ -121,7 +142,7 @@ impl Hour {
             windows: 1,
             first_ns: window.start_ns,
             last_ns: window.end_ns,
-            span_ns: window.end_ns - window.start_ns,
+            span_ns: measured_ns(window),
             packets: window.packets,
             bytes: window.bytes,
             connections: window.connections,
@@ -205,4 +226,26 @@ async fn add_hours(conn: &mut Conn, run: i64, hours: &[((i64, i64), Hour)]) -> R
     query.push_table(conn, hours.iter().map(|(of, hour)| hour.values(run, *of))).push(ADD);
     conn.execute(query).await.map_err(StoreError::query("window_hours"))?;
     Ok(())
+}
+
+/// Makes the sums of an hour again, of which windows of this length have gone.
+pub(super) async fn recount_hour(conn: &mut Conn, run: i64, factor: i64, hour_ns: i64) -> Result<(), StoreError> {
+    let error = StoreError::query("window_hours");
+    let bound = |sql: &str| Query::new(sql).bind(run).bind(hour_ns).bind(factor);
+    let old = bound("DELETE FROM window_hours WHERE run_id = $1 AND hour_ns = $2 AND factor = $3");
+    conn.execute(old).await.map_err(&error)?;
+    let dialect = conn.dialect();
+    let [span, packets, bytes, connections, samples] =
+        [MEASURED, "packets", "bytes", "connections", "rtt_samples"].map(|of| sum(dialect, of));
+    let readable = are_natural(dialect, &WINDOW_COLUMNS) + &are_real(dialect, &WINDOW_REALS);
+    let new = bound(&format!(
+        "INSERT INTO window_hours (run_id, hour_ns, factor, window_ns, windows, first_ns, last_ns, span_ns, packets, bytes, \
+         connections, min_bps, max_bps, rtt_samples, rtt_sum_ms, rtt_min_ms, rtt_max_ms, rtt_shortest_ms) \
+         SELECT run_id, CAST($2 AS BIGINT), factor, max(span_ns), count(*), min(start_ns), max(end_ns), \
+         {span}, {packets}, {bytes}, {connections}, min(bandwidth_bps), max(bandwidth_bps), {samples}, \
+         sum(rtt_samples * rtt_mean_ms), min(rtt_mean_ms), max(rtt_max_ms), \
+         CASE WHEN count(rtt_mean_ms) = count(rtt_shortest_ms) THEN min(rtt_shortest_ms) END FROM windows \
+         WHERE factor = $3 AND run_id = $1 AND start_ns >= $2 AND start_ns < $4 AND {readable} GROUP BY run_id, factor",
+    ));
+    conn.execute(new.bind(hour_ns.saturating_add(HOUR_NS))).await.map(drop).map_err(error)
 }

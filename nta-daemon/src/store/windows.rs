@@ -173,7 +173,7 @@ pub struct WindowsSummary {
     pub first_ns: Option<i64>,
     /// End of the last in nanoseconds.
     pub last_ns: Option<i64>,
-    /// Their lengths together, in nanoseconds.
+    /// For how long packets were counted, in nanoseconds: a second where a window with packets is shorter.
     pub span_ns: i64,
     /// Packets.
     pub packets: i64,
@@ -239,8 +239,8 @@ impl Store {
         self.total("windows").await
     }
 
-    /// Sums over all windows that pass the filter. Whole hours are read from what was summed up as they came, so that they
-    /// still count windows that retention has deleted; of the hours at both ends the windows are read.
+    /// Sums over all stored windows that pass the filter. Whole hours are read from what was summed up as they came and went; of
+    /// the hours at both ends the windows are read.
     pub async fn windows_summary(&self, filter: &WindowFilter) -> Result<WindowsSummary, StoreError> {
         let [from, to] = [filter.from, filter.to].map(|time| time.map(|time| to_sql(time.as_nanos())));
         // The hours that lie wholly in the interval, as starts.
@@ -299,6 +299,9 @@ const HOUR_COLUMNS: [&str; 10] = [
 const HOUR_REALS: [&str; 4] = ["rtt_sum_ms", "rtt_min_ms", "rtt_max_ms", "rtt_shortest_ms"];
 pub(super) const WINDOW_COLUMNS: [&str; 7] =
     ["start_ns", "end_ns", "packets", "bytes", "connections", "bandwidth_bps", "rtt_samples"];
+/// The time that the rates of a window divide by; of what holds no number, its whole time.
+pub(super) const MEASURED: &str = "CASE WHEN measured_ns + 0 >= 0 AND measured_ns + 0 <= 86400000000000 THEN measured_ns + 0 \
+                                   ELSE end_ns - start_ns END";
 pub(super) const WINDOW_REALS: [&str; 3] = ["rtt_mean_ms", "rtt_max_ms", "rtt_shortest_ms"];
 
 fn hour_sums(dialect: Dialect) -> String {
@@ -315,7 +318,7 @@ fn hour_sums(dialect: Dialect) -> String {
 
 fn window_sums(dialect: Dialect) -> String {
     let [span, packets, bytes, connections, samples] =
-        ["end_ns - start_ns", "packets", "bytes", "connections", "rtt_samples"].map(|of| sum(dialect, of));
+        [MEASURED, "packets", "bytes", "connections", "rtt_samples"].map(|of| sum(dialect, of));
     format!(
         "SELECT count(*) AS windows, min(start_ns) AS first_ns, max(end_ns) AS last_ns, {span} AS span_ns, \
          {packets} AS packets, {bytes} AS bytes, {connections} AS connections, min(bandwidth_bps) AS min_bps, \

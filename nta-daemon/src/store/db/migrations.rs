@@ -36,6 +36,7 @@ pub(in crate::store) fn sqlite() -> Migrator {
         13 "shortest rtt" "0013_shortest_rtt.sql",
         14 "sensor lists" "0014_sensor_lists.sql",
         15 "service" "0015_service.sql",
+        16 "measured time" "0016_measured_time.sql",
     }
 }
 
@@ -53,5 +54,6 @@ pub(in crate::store) fn postgres() -> Migrator {
         9 "shortest rtt" "0009_shortest_rtt.sql",
         10 "sensor lists" "0010_sensor_lists.sql",
         11 "service" "0011_service.sql",
+        12 "measured time" "0012_measured_time.sql",
     }
 }

@@ -1,0 +1,165 @@
+//! What retention deletes takes with it what was kept of it, and takes nothing that goes on; on both databases.
+
+use super::db::Query;
+use super::detection_tests::alert;
+use super::server_tests::Server;
+use super::tests::{FIRST_PAGE, begin, flow, window};
+use super::*;
+use nta_core::domain::{AlertChange, EndReason, FlowRecord, Timestamp};
+use nta_core::window::{Measured, Window};
+
+const S: u64 = 1_000_000_000;
+
+/// Declares a test for each database: `name(store)` on a store that retention keeps within `bounds`.
+macro_rules! on_both {
+    ($check:ident, $sqlite:ident, $postgres:ident, $bounds:expr) => {
+        #[tokio::test]
+        async fn $sqlite() {
+            let folder = tempfile::tempdir().expect("folder");
+            let url = format!("sqlite:{}", folder.path().join("nta.db").display());
+            let store = Store::open(&url).await.expect("open").with_retention($bounds);
+            $check(&store).await;
+        }
+
+        #[tokio::test]
+        async fn $postgres() {
+            let Some(server) = Server::start(stringify!($postgres)) else { return };
+            let store = server.open().await.with_retention($bounds);
+            $check(&store).await;
+            store.close().await;
+        }
+    };
+}
+
+async fn write(writer: &StoreWriter, batch: WindowBatch) {
+    writer.send(batch).await.expect("send");
+    writer.flush().await.expect("flush");
+}
+
+/// What hosts did is counted once, however few flows are kept: one that goes on stays until it is over.
+async fn sums_of_hosts_hold(store: &Store) {
+    let (writer, task) = begin(store).await;
+    const FLOWS: u64 = 20;
+    for packets in [3, 7, 12] {
+        let flows = (1..=FLOWS).map(|id| flow(id, 100 + packets, packets)).collect();
+        write(&writer, WindowBatch { flows, ..WindowBatch::default() }).await;
+        store.retain().await.expect("retention");
+    }
+    assert_eq!(store.flow_count().await.expect("count"), FLOWS, "all of them go on");
+    let sums = async || {
+        let hosts = store.host([10, 0, 0, 1].into(), None).await.expect("host");
+        (hosts[0].flows, hosts[0].packets_sent, hosts[0].bytes_received)
+    };
+    let expected = (FLOWS as i64, 12 * FLOWS as i64, 1200 * FLOWS as i64);
+    assert_eq!(sums().await, expected);
+    // Some are over, and are the ones that go; the others grow once more.
+    let flows =
+        (1..=FLOWS).map(|id| FlowRecord { ended: (id <= 15).then_some(EndReason::Closed), ..flow(id, 120, 12) });
+    write(&writer, WindowBatch { flows: flows.collect(), ..WindowBatch::default() }).await;
+    store.retain().await.expect("retention");
+    let left: Vec<u64> = store.last_flows(100).await.expect("flows").iter().map(|flow| flow.id.0).collect();
+    assert_eq!(left.len(), 5, "{left:?}");
+    assert!(left.iter().all(|id| *id > 15), "{left:?}");
+    // With the run its flows end, and no more are kept than may be.
+    let end = WindowBatch { end: Some("completed"), ..WindowBatch::default() };
+    write(&writer, end).await;
+    writer.shutdown().await.expect("shutdown");
+    task.await.expect("the writer ends");
+    assert_eq!(store.flow_count().await.expect("count"), 2);
+    assert_eq!(sums().await, expected);
+}
+
+on_both!(
+    sums_of_hosts_hold,
+    sums_of_hosts_hold_whatever_is_deleted_on_sqlite,
+    sums_of_hosts_hold_whatever_is_deleted_on_postgresql,
+    Retention { max_flows: 2, ..Retention::default() }
+);
+
+/// A window of so many packets of 1000 bytes that was counted for some of its time.
+fn part(id: u64, packets: u64, counted_ms: u64) -> Window {
+    let whole = window(id);
+    let length_ns = counted_ms * 1_000_000;
+    let gap_ns = whole.end.since(whole.start) - length_ns;
+    let measured = Measured { span_ns: 5 * S, length_ns, gap_ns, ..Measured::default() };
+    Window { packets, bytes: packets * 1000, measured, ..whole }
+}
+
+/// The mean bandwidth is that of the time in which packets were counted, and sums are those of the windows that are stored.
+async fn sums_are_of_stored_windows(store: &Store) {
+    let (writer, _task) = begin(store).await;
+    // The hour begins with two windows; the last one was counted for 0.27 s.
+    let windows = [part(1, 50, 5_000), part(2, 50, 5_000), part(3, 30, 3_000), part(721, 6, 600), part(722, 10, 1_000)];
+    for window in windows {
+        write(&writer, WindowBatch { window: Some(window), ..WindowBatch::default() }).await;
+    }
+    // By hours, and window by window.
+    let (all, part) =
+        (WindowFilter::default(), WindowFilter { to: Some(Timestamp::from_nanos(3_616 * S)), ..Default::default() });
+    let sums = async |filter: &WindowFilter| {
+        let sums = store.windows_summary(filter).await.expect("summary");
+        (sums.windows, sums.bytes, sums.span_ns, sums.min_bps, sums.max_bps)
+    };
+    // A rate divides by a second at least.
+    let expected = (5, 146_000, 15 * S as i64, Some(48_000), Some(80_000));
+    assert_eq!((sums(&all).await, sums(&part).await), (expected, expected));
+    store.retain().await.expect("retention");
+    assert_eq!(store.window_count().await.expect("count"), 2);
+    let expected = (2, 16_000, 2 * S as i64, Some(48_000), Some(80_000));
+    assert_eq!((sums(&all).await, sums(&part).await), (expected, expected), "what is deleted is counted no more");
+}
+
+on_both!(
+    sums_are_of_stored_windows,
+    sums_are_of_stored_windows_on_sqlite,
+    sums_are_of_stored_windows_on_postgresql,
+    Retention { max_windows: 2, ..Retention::default() }
+);
+
+/// Anomalies go with their alert, and counts by kind are those of what is stored.
+async fn anomalies_go_with_their_alert(store: &Store) {
+    let (writer, _task) = begin(store).await;
+    let mut found = Found::new(store.clone(), 6);
+    for n in 1..=6 {
+        let known = alert(n, 100 + u64::from(n));
+        found.alert(AlertChange::Raised, &known);
+        let mut again = alert(n, 105 + u64::from(n));
+        (again.id, again.finding.score, again.raised) = (known.id, f64::from(n) / 10.0, known.raised);
+        again.latest = again.finding.clone();
+        found.alert(AlertChange::Updated, &again);
+    }
+    let mut batch = WindowBatch::default();
+    found.move_into(&mut batch);
+    write(&writer, batch).await;
+    // Counted anew of the rows, and as it was kept.
+    let of_rows = AnomalyFilter { from: Some(Timestamp::from_nanos(0)), ..AnomalyFilter::default() };
+    let stored = async || {
+        let kept = store.anomaly_counts(&AnomalyFilter::default()).await.expect("counts");
+        assert_eq!(kept, store.anomaly_counts(&of_rows).await.expect("counts"));
+        kept.iter().map(|kind| (kind.count, kind.alerts)).collect::<Vec<_>>()
+    };
+    assert_eq!(stored().await, [(12, 6)]);
+    store.retain().await.expect("retention");
+    let anomalies = store.anomalies(&AnomalyFilter::default(), AnomalySort::Time, FIRST_PAGE).await.expect("anomalies");
+    for anomaly in &anomalies.items {
+        assert!(store.alert(&anomaly.alert).await.expect("query").is_some(), "{anomaly:?}");
+    }
+    assert_eq!((anomalies.items.len(), stored().await), (4, vec![(4, 2)]));
+    assert_eq!(store.stats().anomalies_deleted, 8);
+    // One by one as well.
+    let bound = Retention { max_anomalies: 1, ..Retention::default() };
+    store.clone().with_retention(bound).retain().await.expect("retention");
+    assert_eq!(stored().await, [(1, 1)]);
+    let nothing = Query::new("DELETE FROM anomalies");
+    let mut transaction = store.database.begin().await.expect("begin");
+    let gone = deleted::delete(transaction.conn().expect("open"), "anomalies", nothing).await.expect("deleted");
+    transaction.commit().await.expect("commit");
+    assert_eq!((gone.rows, stored().await), (1, vec![]));
+}
+
+on_both!(
+    anomalies_go_with_their_alert,
+    anomalies_go_with_their_alert_on_sqlite,
+    anomalies_go_with_their_alert_on_postgresql,
+    Retention { max_alerts: 2, ..Retention::default() }
+);
