@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 use std::sync::Mutex;
 
-use crate::alerting::{self, Alerter};
+use crate::alerting::{self, Alerter, EarlierAlert};
 use crate::baseline::{BaselineConfig, Baselines};
 use crate::detect::{self, DetectConfig, Detector, FlowUse, Tries, Try, View};
 use crate::domain::{Alert, AlertChange, ClearReason, DetectionCounts, Finding, IdentityScope, Timestamp, Visibility};
@@ -80,6 +80,13 @@ impl Analysis {
             visibility: Visibility::default(),
             may_share: options.threads > 1,
         }
+    }
+
+    /// What comes back of these alerts of runs before is the same alert.
+    #[must_use]
+    pub fn with_earlier(mut self, alerts: Vec<EarlierAlert>) -> Self {
+        self.alerter.take_up(alerts);
+        self
     }
 
     /// What became of the findings so far.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
 use super::allow::Allow;
+use super::earlier::{Earlier, EarlierAlert};
 use super::fusion::{ByHost, is_learned, is_learned_only};
 use super::hints::Hints;
 use super::raise_after::RaiseAfter;
@@ -45,6 +46,14 @@ tunables! {
     }
 }
 
+impl AlertingConfig {
+    /// How long after its last finding any alert may come back as the same one, in nanoseconds.
+    pub const fn longest_hold_ns(&self) -> u64 {
+        let longest_s = self.hold_down_s.saturating_mul(MODELS_HOLD_DOWN).saturating_add(self.clear_after_s);
+        longest_s.saturating_mul(NANOS)
+    }
+}
+
 /// The alerts that go on, or may come back.
 #[derive(Debug)]
 pub struct Alerter {
@@ -54,6 +63,8 @@ pub struct Alerter {
     pub(super) alerts: BTreeMap<AlertKey, Alert>,
     /// The open ones of them.
     pub(super) by_host: ByHost,
+    /// Those of runs before that may come back.
+    earlier: Earlier,
     /// What has not been found often enough.
     waiting: BTreeMap<AlertKey, Waiting>,
     /// What models said that is too little for an alert of their own.
@@ -78,7 +89,13 @@ impl Alerter {
         let (alerts, waiting) = (BTreeMap::new(), BTreeMap::new());
         let by_host = ByHost::default();
         let (hints, counts) = (Hints::default(), DetectionCounts::default());
-        Self { config, ids, alerts, by_host, waiting, hints, began: None, counts }
+        let earlier = Earlier::default();
+        Self { config, ids, alerts, by_host, earlier, waiting, hints, began: None, counts }
+    }
+
+    /// What comes back of these is the same alert.
+    pub fn take_up(&mut self, alerts: Vec<EarlierAlert>) {
+        self.earlier = Earlier::new(alerts, self.config.max_alerts);
     }
 
     /// What was done so far.
@@ -182,6 +199,9 @@ impl Alerter {
                 self.counts.raised += 1;
                 let mut alert = Alert::raise(finding, now, &self.ids);
                 (alert.first, alert.windows) = (first, windows);
+                if let Some(before) = self.earlier.take(vacant.key()) {
+                    alert.go_on_from(&before);
+                }
                 self.hints.take(&alert).iter().for_each(|hint| alert.hear(hint));
                 self.by_host.insert(&alert);
                 emit(AlertChange::Raised, vacant.insert(alert));
@@ -265,6 +285,10 @@ impl Alerter {
         self.waiting.retain(|_, waiting| now.since(waiting.last) < waiting.patience_ns);
         self.hints.expire(now, clear_after_ns);
         let (counts, by_host) = (&mut self.counts, &mut self.by_host);
+        let is_over = |quiet_ns: u64, is_learned: bool| {
+            quiet_ns >= clear_after_ns + hold_down_ns * if is_learned { MODELS_HOLD_DOWN } else { 1 }
+        };
+        self.earlier.expire(now, is_over);
         self.alerts.retain(|_, alert| {
             let quiet_ns = now.since(alert.last);
             if alert.state == AlertState::Raised && quiet_ns >= clear_after_ns {
@@ -273,7 +297,7 @@ impl Alerter {
                 by_host.remove(alert);
                 emit(AlertChange::Cleared, alert);
             }
-            quiet_ns < clear_after_ns + hold_down_ns * if is_learned(alert) { MODELS_HOLD_DOWN } else { 1 }
+            !is_over(quiet_ns, is_learned(alert))
         });
     }
 }

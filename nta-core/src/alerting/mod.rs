@@ -5,6 +5,7 @@ mod allow;
 mod carpet;
 #[cfg(test)]
 mod carpet_tests;
+mod earlier;
 mod fold;
 mod fusion;
 #[cfg(test)]
@@ -18,5 +19,6 @@ mod tests;
 
 pub use alerter::{Alerter, AlertingConfig};
 pub use allow::Allow;
+pub use earlier::EarlierAlert;
 pub use raise_after::RaiseAfter;
 pub(crate) use seen::date;

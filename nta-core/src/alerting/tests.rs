@@ -1,7 +1,10 @@
 //! What becomes of findings.
 
-use super::{Alerter, AlertingConfig};
-use crate::domain::{Alert, AlertChange, AlertKind, Basis, ClearReason, Finding, Measure, Party, Timestamp};
+use super::{Alerter, AlertingConfig, EarlierAlert};
+use crate::domain::{
+    Alert, AlertChange, AlertKind, Basis, ClearReason, Finding, IdentityScope, Measure, Party, RunId, SensorId,
+    Timestamp,
+};
 
 const S: u64 = 1_000_000_000;
 
@@ -84,6 +87,46 @@ fn a_silence_without_windows_clears_before_the_next_finding() {
     let after = judge(&mut alerter, vec![finding(SCAN, A, 5000, 12.0)], 5000);
     assert_eq!(changes(&after), [AlertChange::Cleared, AlertChange::Raised]);
     assert_ne!(after[1].1.id, first[0].1.id);
+}
+
+#[test]
+fn an_alert_of_a_run_before_comes_back_as_itself_within_the_hold_down() {
+    let mut before = Alerter::new(AlertingConfig::default(), Default::default());
+    judge(&mut before, vec![finding(SCAN, A, 105, 12.0)], 105);
+    let mut left = None;
+    before.end(time(112), ClearReason::RunEnded, &mut |_, alert| left = Some(alert.clone()));
+    let left = left.expect("it was open");
+    let earlier = EarlierAlert {
+        id: left.id,
+        kind: SCAN,
+        parties: [left.key.source, left.key.destination].map(|party| party.to_string()),
+        first: left.first,
+        last: left.last,
+        seen: left.seen,
+        raised: left.raised,
+        windows: left.windows,
+        merged: left.merged,
+        detectors: vec!["slow_scan"],
+        is_learned: false,
+    };
+    let start = |again_s: u64| {
+        let ids = IdentityScope::of_run(&SensorId::replay(), &RunId([7; 16]));
+        let mut next = Alerter::new(AlertingConfig::default(), ids);
+        next.take_up(vec![earlier.clone()]);
+        assert_eq!(judge(&mut next, vec![finding(SCAN, "192.0.2.9", again_s, 12.0)], again_s).len(), 1, "another one");
+        let reported = judge(&mut next, vec![finding(SCAN, A, again_s, 12.0)], again_s);
+        assert_eq!(changes(&reported), [AlertChange::Raised]);
+        (reported[0].1.clone(), next)
+    };
+    let (alert, mut next) = start(127);
+    assert_eq!((alert.id, alert.raised, alert.first, alert.last), (left.id, time(105), time(100), time(127)));
+    assert_eq!((alert.windows, alert.merged, alert.cleared), (2, 1, None));
+    assert_eq!(alert.detectors, ["slow_scan", SCAN.word()]);
+    judge(&mut next, vec![], 200);
+    assert_eq!(judge(&mut next, vec![finding(SCAN, A, 300, 12.0)], 300)[0].1.id, left.id);
+    let (late, _) = start(105 + 360 + 5);
+    assert_ne!(late.id, left.id, "a new alert after the hold-down");
+    assert_eq!((late.windows, late.raised), (1, time(470)));
 }
 
 #[test]

@@ -21,8 +21,9 @@ use crate::sink::store::StoreOutput;
 use crate::store::{
     Found, Lease, LeftSpool, Retention, Run, Store, StoreError, StoreWriter, baselines_name, spools_of,
 };
+use nta_core::alerting::EarlierAlert;
 use nta_core::baseline::{BaselineConfig, Baselines, Import};
-use nta_core::domain::{IdentityScope, Mode, Readings, Resume, RunId, SensorId, Status};
+use nta_core::domain::{IdentityScope, Mode, Readings, Resume, RunId, SensorId, Status, Timestamp};
 use nta_core::window::Lengths;
 
 pub use analysis::Analysis;
@@ -109,6 +110,8 @@ pub struct App {
     status: watch::Sender<Status>,
     baselines: BaselineHandle,
     ids: IdentityScope,
+    /// Alerts of the runs before that may come back.
+    earlier: Vec<EarlierAlert>,
     sensor: String,
     listener: Option<TcpListener>,
     /// What the run before left for this one to go on from.
@@ -188,8 +191,18 @@ impl App {
         let run = store.begin_run(&run).await?;
         let (writer, write_task) = store.writer(run, STORE_QUEUE);
         let baselines = BaselineHandle::default();
+        let mut alerts = Vec::new();
         if plan.mode == Mode::Live {
             restore(&store, &sensor, &config.baseline, &baselines).await;
+            let hold_ns = config.detect.alerting.longest_hold_ns();
+            let since = Timestamp::from_nanos(clock::now().as_nanos().saturating_sub(hold_ns));
+            alerts = store.earlier_alerts(&sensor, since).await.unwrap_or_else(|error| {
+                tracing::warn!(
+                    error = error.chain(),
+                    "alerts of the run before cannot be read: what comes back is new"
+                );
+                Vec::new()
+            });
         }
         // Whoever asks before the pipeline begins learns how long its windows will be.
         let window_ns = config.windows.span_ns();
@@ -201,6 +214,7 @@ impl App {
             status,
             baselines,
             ids,
+            earlier: alerts,
             sensor,
             listener,
             resume,

@@ -13,6 +13,7 @@ use super::{App, AppError, Signal, Signals, StoreOutput};
 use crate::api::{self, AllowedHosts, AnalysisAccess, ApiState};
 use crate::pipeline::baselines::BaselineHandle;
 use crate::store::{StoreError, StoreStats};
+use nta_core::alerting::EarlierAlert;
 use nta_core::domain::{IdentityScope, Mode, Status};
 
 /// How long a shutdown waits for the capture, and for the store.
@@ -30,6 +31,8 @@ pub struct Task {
     pub baselines: BaselineHandle,
     /// Names flows and alerts of a live run.
     pub ids: IdentityScope,
+    /// Of a live run: alerts of the runs before that may come back.
+    pub earlier: Vec<EarlierAlert>,
     /// Of a replay: how many of the same analysis are stored already.
     pub again: u32,
     /// Publishes what the API says between two windows.
@@ -63,6 +66,7 @@ impl App {
             output: self.output(),
             baselines: self.baselines.clone(),
             ids: self.ids,
+            earlier: std::mem::take(&mut self.earlier),
             again: self.again,
             status: self.status.clone(),
             stop: self.stop.clone(),

@@ -22,6 +22,7 @@ use crate::source::kernel::device::Device;
 use crate::source::kernel::topology::Topology;
 use crate::source::kernel::{AttachOptions, AttachedKernel, Change, KernelOptions, LinkEvents, LiveClock, Memory};
 use crate::source::{EventSettings, FlowSource as _, SourceError};
+use nta_core::alerting::EarlierAlert;
 use nta_core::domain::{Attachment, IdentityScope, Mode, NicCounts, Readings, Resume, Status, Timestamp};
 use nta_core::model::Models;
 use nta_core::window::Seed;
@@ -70,6 +71,8 @@ pub struct Judging {
     pub baselines: BaselineHandle,
     /// Names flows and alerts.
     pub ids: IdentityScope,
+    /// Alerts of runs before that may come back.
+    pub earlier: Vec<EarlierAlert>,
 }
 
 /// What the API says before the first window closes.
@@ -192,7 +195,7 @@ impl Supervisor {
         published: &Sender<Status>,
         output: &mut Fanout<'_>,
     ) -> Result<(), SourceError> {
-        let Judging { config, models, baselines, ids } = judging;
+        let Judging { config, models, baselines, ids, earlier } = judging;
         let options = PipelineOptions {
             span_ns: config.windows.span_ns(),
             detect: config.detect.clone(),
@@ -202,6 +205,7 @@ impl Supervisor {
             delivery: Delivery::Immediate,
             seed: Seed::random(),
             ids: *ids,
+            earlier: earlier.clone(),
         };
         self.source.identify(*ids);
         let mut pipeline = Pipeline::new(&options, status(options.span_ns, models));

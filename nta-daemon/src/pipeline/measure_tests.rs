@@ -117,6 +117,7 @@ fn run(began_ms: u64, late: &[u64], reading: &[u64], judging: &[u64], last_ms: u
         delivery: Delivery::Immediate,
         seed: Seed::fixed(),
         ids: IdentityScope::default(),
+        earlier: Vec::new(),
     };
     let mut pipeline = Pipeline::new(&options, Status { mode: Mode::Live, ..Status::default() });
     let takes_ms = reading.iter().copied().collect();
@@ -194,6 +195,7 @@ fn the_next_run_goes_on_where_the_last_window_ended_however_long_reading_took() 
         delivery: Delivery::Immediate,
         seed: Seed::fixed(),
         ids: IdentityScope::default(),
+        earlier: Vec::new(),
     };
     let at = |ms: u64| Timestamp::from_nanos(BEGAN_NS + ms * MS);
     let clock = Clock::new(AtomicU64::new(at(1_003).as_nanos()));
@@ -222,6 +224,7 @@ fn time_without_anything_attached_is_a_gap_and_no_silence() {
             delivery: Delivery::Immediate,
             seed: Seed::fixed(),
             ids: IdentityScope::default(),
+            earlier: Vec::new(),
         },
         Status { mode: Mode::Live, ..Status::default() },
     );

@@ -88,6 +88,7 @@ impl Pipeline {
                 ids: options.ids,
                 threads,
             })
+            .with_earlier(options.earlier.clone())
         };
         let beside = options.delivery == Delivery::Deferred { beside: true } && options.baselines.is_none();
         // Without a thread it is done here, with the same result.

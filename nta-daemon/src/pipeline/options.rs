@@ -1,5 +1,6 @@
 //! How windows are cut and judged, and when their results are emitted.
 
+use nta_core::alerting::EarlierAlert;
 use nta_core::baseline::BaselineConfig;
 use nta_core::detect::DetectConfig;
 use nta_core::domain::IdentityScope;
@@ -40,4 +41,6 @@ pub struct PipelineOptions {
     pub seed: Seed,
     /// Names the alerts; the source names the flows.
     pub ids: IdentityScope,
+    /// Alerts of runs before that may come back.
+    pub earlier: Vec<EarlierAlert>,
 }

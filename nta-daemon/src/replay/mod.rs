@@ -215,6 +215,7 @@ impl Replay<'_> {
             delivery: if is_deferred { Delivery::Deferred { beside } } else { Delivery::Immediate },
             seed: Seed::fixed(),
             ids,
+            earlier: Vec::new(),
         };
         engine.identify(ids);
         let pipeline = Pipeline::new(&options, Status { mode: Mode::Replay, ..status });

@@ -4,9 +4,11 @@ use std::collections::HashMap;
 
 use super::StoreError;
 use super::db::{Conn, Query};
-use super::rows::AlertRow;
+use super::rows::{AlertRow, RunRow};
 use super::totals::add;
+use super::unreadable::usable;
 use super::write::Event;
+use nta_core::domain::Mode;
 
 /// Inserts or updates alerts of the run. What people did about them is not touched. Answers an event for each change, in
 /// their order.
@@ -30,6 +32,32 @@ pub(super) async fn upsert(
         add(conn, "alerts", i64::try_from(raised.len() - before).unwrap_or(i64::MAX)).await?;
     }
     Ok(events)
+}
+
+/// Alerts of the sensor's earlier runs that came back in this one are its own from here on: identities of live runs name the run, so
+/// that only what was taken up is in two.
+pub(super) async fn take_over(
+    conn: &mut Conn,
+    run: i64,
+    owner: &RunRow,
+    alerts: &[AlertRow],
+) -> Result<(), StoreError> {
+    if owner.mode != Mode::Live.word() {
+        return Ok(());
+    }
+    let error = StoreError::query("detected_alerts");
+    for chunk in alerts.chunks(conn.chunk_rows()) {
+        let mut query = Query::new("SELECT number FROM detected_alerts WHERE id IN (");
+        query.push_table(conn, chunk.iter().map(|alert| vec![alert.id.as_str().into()]));
+        query.push(") AND run_id < ").push_bind(run);
+        query.plan_anew(conn);
+        let rows = conn.fetch_all(query).await.map_err(&error)?;
+        for number in usable("detected_alerts", rows.iter().map(|row| Ok(row.int("number")?))) {
+            let take = Query::new("UPDATE detected_alerts SET run_id = $1, end_reason = NULL WHERE number = $2");
+            conn.execute(take.bind(run).bind(number)).await.map_err(&error)?;
+        }
+    }
+    Ok(())
 }
 
 /// When those that are stored were raised, by identity.

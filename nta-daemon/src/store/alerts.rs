@@ -7,7 +7,12 @@ use super::list::{Branch, Condition, Listed, MOST_READ, SOON, Way, when};
 use super::sensor::{self, sensor, sensor_number, sensor_of_run};
 use super::unreadable::Unreadable;
 use super::{Key, Position, Store, StoreError, from_sql, to_sql};
-use nta_core::domain::{Severity, Timestamp};
+use nta_core::alerting::EarlierAlert;
+use nta_core::detect::declarations;
+use nta_core::domain::{AlertId, AlertKind, Basis, Party, Severity, Timestamp};
+
+/// Alerts of runs before that one start takes up at most: as many as it keeps unless the configuration says otherwise.
+const MOST_EARLIER: i64 = 10_000;
 
 /// Which alerts.
 #[derive(Clone, Debug, Default)]
@@ -235,6 +240,29 @@ impl StoredAlert {
     }
 }
 
+impl StoredAlert {
+    fn earlier(self) -> Result<EarlierAlert, Unreadable> {
+        let id = u64::from_str_radix(&self.id, 16).map_err(|_other| Unreadable::new("the identity of an alert"))?;
+        let kind = AlertKind::named(&self.kind).ok_or_else(|| Unreadable::new("the kind of an alert"))?;
+        let named = |name: &String| declarations().into_iter().map(|known| known.name).find(|known| known == name);
+        // As the pipeline shows a party: nobody in particular is NULL.
+        let party = |party: Option<String>| party.unwrap_or_else(|| Party::Nobody.to_string());
+        Ok(EarlierAlert {
+            id: AlertId(id),
+            kind,
+            parties: [party(self.source), party(self.destination)],
+            first: self.first,
+            last: self.last,
+            seen: self.seen,
+            raised: self.raised,
+            windows: self.windows,
+            merged: self.merged,
+            detectors: self.detectors.iter().filter_map(named).collect(),
+            is_learned: self.opinions.iter().any(|opinion| opinion.basis == Basis::Model.word()),
+        })
+    }
+}
+
 /// One of some words.
 fn word(row: &db::Row, column: &str, words: &[&str]) -> Result<String, Unreadable> {
     let word = row.text(column)?;
@@ -271,6 +299,18 @@ impl Store {
         let Listed { table, columns, .. } = ALERTS;
         let query = Query::new(format!("SELECT {columns} FROM {table} WHERE id = $1 ORDER BY run_id DESC LIMIT 1"));
         self.read_one("detected_alerts", query.bind(id), 0, StoredAlert::read).await
+    }
+
+    /// Alerts of a sensor's live runs that had a finding since then and go on no longer, the newest ones.
+    pub async fn earlier_alerts(&self, sensor: &str, since: Timestamp) -> Result<Vec<EarlierAlert>, StoreError> {
+        let Listed { table, columns, .. } = ALERTS;
+        let query = Query::new(format!(
+            "SELECT {columns} FROM {table} WHERE last_ns > $1 AND state = 'cleared' AND EXISTS (SELECT 1 FROM runs r \
+             WHERE r.id = run_id AND r.mode = 'live' AND r.sensor = $2) ORDER BY last_ns DESC, number DESC LIMIT $3"
+        ));
+        let query = query.bind(to_sql(since.as_nanos())).bind(sensor).bind(MOST_EARLIER);
+        let earlier = |row: &db::Row| StoredAlert::read(row)?.earlier();
+        self.read("detected_alerts", query, earlier).await
     }
 
     /// Kind, first and last finding of alerts that had one in this interval.

@@ -90,6 +90,7 @@ async fn write(conn: &mut Conn, batch: &BatchRows, trouble: Option<&Trouble>) ->
     let windows = rejoined(conn, run, &batch.run, &batch.windows).await?;
     let by = (run, sensor::number(conn, &batch.run.sensor).await?);
     events.extend(window_write::insert(conn, by, &windows).await?);
+    alert_write::take_over(conn, run, &batch.run, &batch.alerts).await?;
     events.extend(alert_write::upsert(conn, by, &batch.alerts).await?);
     log(conn, run, &events).await?;
     anomaly_write::insert(conn, by, &batch.anomalies).await?;
