@@ -108,7 +108,7 @@ const PATHS: [(&str, &str); 52] = [
     ("flows of a host and port", "/api/flows?host={host}&port=443"),
     ("flows of a busy host and port in a day", "/api/flows?host={busy}&port=8080&{day}"),
     ("hosts", "/api/hosts"),
-    ("hosts of a day", "/api/hosts?{day}"),
+    ("hosts of an hour", "/api/hosts?{hour}"),
     ("hosts by flows", "/api/hosts?sort=-flows"),
     ("one host", "/api/hosts/{host}"),
     ("a busy host", "/api/hosts/{busy}"),
@@ -135,6 +135,7 @@ const PATHS: [(&str, &str); 52] = [
 fn path_of(path: &str, n: u64) -> String {
     let middle_s = BEGIN_S + BASE_WINDOWS * BASE_S / 2;
     path.replace("{day}", &format!("from={}&to={}", time(middle_s - 86_400), time(middle_s)))
+        .replace("{hour}", &format!("from={}&to={}", time(middle_s - 3600), time(middle_s)))
         .replace("{window}", &(1 + n * 37).to_string())
         .replace("{host}", &host(n * 31).to_string())
         .replace("{source}", &host(n * 7).to_string())

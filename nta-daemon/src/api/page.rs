@@ -87,6 +87,14 @@ impl<S> PageQuery<S> {
         Ok(range)
     }
 
+    /// The same of a list that has all of the time unless one is asked for.
+    pub(super) async fn range_or_all(&self, period: Period, state: &ApiState) -> Result<Range, ApiError> {
+        if self.range.is_none() && period.from.is_none() && period.to.is_none() {
+            return Ok(Range::default());
+        }
+        self.range(period, state).await
+    }
+
     /// The answer to the request.
     pub(super) fn list<T>(&self, items: Vec<T>, next: Option<Key>, range: Range) -> List<T> {
         let ends = [range.from, range.to].map(|end| end.map_or(OPEN, Timestamp::as_nanos));

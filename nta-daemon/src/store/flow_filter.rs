@@ -122,6 +122,17 @@ impl FlowFilter {
         Some((ended, self.across(to, ended)))
     }
 
+    /// The flows of the filter's time, in parts that an index each finds: those that began in it or shortly before, and older ones.
+    pub(super) fn parts(&self) -> Vec<Vec<Condition>> {
+        let [from, to] = self.times();
+        let low = from.map(|from| when("first_ns >= ?", from.saturating_sub(SHORT_NS)));
+        let ends = [low, to.map(|to| when("first_ns < ?", to)), from.map(|from| when(ENDED, from))];
+        let mut parts = vec![ends.into_iter().flatten().collect()];
+        let older = self.older().map(|(_, older)| older.branches);
+        parts.extend(older.into_iter().flatten().map(|branch| branch.index));
+        parts
+    }
+
     /// In the order of the first packet: all but the older ones.
     pub(super) fn by_first(&self) -> Vec<Way> {
         let [from, to] = self.times();

@@ -1,7 +1,8 @@
 //! The table `hosts`: what each host did, kept as flows grow.
 //!
 //! A batch adds to the [`HOSTS_OF_A_BATCH`] hosts with the most bytes in it; what the others did goes into one row without
-//! an address, so that a scan of the whole network costs no more than a busy one. Totals stay when flows are deleted.
+//! an address, so that a scan of the whole network costs no more than a busy one. Totals stay when flows are deleted: they are sums
+//! of all that was seen since a host was seen first.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -103,7 +104,7 @@ pub(super) async fn add(conn: &mut Conn, sensor: &str, grown: &HashMap<[u8; 16],
     Ok(())
 }
 
-/// What a host did in the stored flows of a sensor.
+/// What a host did as a sensor saw it: since it was seen first, or in a time.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HostTotals {
     /// Name of the sensor; `None` where it was not noted.
@@ -131,7 +132,7 @@ pub struct HostTotals {
 }
 
 impl HostTotals {
-    fn read(row: &Row) -> Result<Self, Unreadable> {
+    pub(super) fn read(row: &Row) -> Result<Self, Unreadable> {
         Ok(Self {
             sensor: Some(row.text("sensor")?).filter(|name| !name.is_empty()),
             host: host_of(row, "host")?,
@@ -180,7 +181,7 @@ pub enum HostSort {
 }
 
 impl HostSort {
-    const fn column(self) -> &'static str {
+    pub(super) const fn column(self) -> &'static str {
         match self {
             Self::Bytes => "bytes",
             Self::Packets => "packets",
@@ -282,6 +283,13 @@ impl Store {
             |row| share(row, host_of(row, "what")?),
         )
         .await
+    }
+
+    /// How many flows its peers and ports are taken from.
+    pub async fn profile_flows(&self, address: IpAddr, sensor: Option<&str>) -> Result<i64, StoreError> {
+        let query = self.shares_query(["0", "0", "0", "", "peer IS NULL"], ENDS, address, sensor, 1);
+        let counts = self.read("flows", query, |row| Ok(row.natural("flows")?)).await?;
+        Ok(counts.first().copied().unwrap_or_default())
     }
 
     /// The ports of a host with the most bytes in its newest flows: its own as responder, its peers' as originator. What ICMP has in

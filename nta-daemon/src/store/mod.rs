@@ -21,6 +21,7 @@ mod flow_filter;
 mod flow_write;
 mod flows;
 mod found;
+mod host_flows;
 mod hosts;
 mod keys;
 mod late;

@@ -57,9 +57,13 @@ async fn ask_everything(store: &Store) -> Vec<Query> {
     for sort in [HostSort::Bytes, HostSort::Packets, HostSort::Flows, HostSort::LastTime] {
         for (range, sensor) in [([time, None], None), ([time, week], None), ([time, week], Some("a"))] {
             store.hosts(range, sensor, sort, position).await.expect("hosts");
+            let [from, to] = range;
+            let filter = FlowFilter { from, to, sensor: sensor.map(str::to_owned), ..FlowFilter::default() };
+            store.hosts_between(&filter, sort, position).await.expect("hosts");
         }
     }
     store.host(host, None).await.expect("host");
+    store.profile_flows(host, Some("a")).await.expect("flows");
     store.top_peers(host, Some("a"), 10).await.expect("peers");
     store.top_ports(host, None, 10).await.expect("ports");
     store.runs_alike(&[7; 16]).await.expect("runs");

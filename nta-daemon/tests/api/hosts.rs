@@ -80,6 +80,63 @@ async fn hosts_are_summed_over_flows_and_each_has_a_profile() {
     assert_eq!(app.get("/api/hosts/localhost").await.0, StatusCode::BAD_REQUEST);
 }
 
+/// Hosts of a time are those of the flows that `/api/flows` lists for it, with the sums of these: who was silent is not among them.
+#[tokio::test]
+async fn hosts_of_a_time_have_the_sums_of_its_flows() {
+    let app = App::with(0, 0).await;
+    let record = |id: u64, [from, to]: [u8; 2], first: u64, last: u64| {
+        let mut record = FlowRecord { first: time(first), last: time(last), ..flow(id) };
+        record.originator.address = [10, 0, 0, from].into();
+        record.responder.address = [10, 0, 0, to].into();
+        record
+    };
+    let flows = [([1, 2], 100, 105), ([1, 3], 200, 260), ([4, 2], 100, 4000), ([3, 1], 205, 206), ([5, 6], 300, 1200)];
+    let flows = (1..).zip(flows).map(|(id, (ends, first, last))| record(id, ends, first, last));
+    app.write(None, flows.collect()).await;
+    let list = async |query: &str| {
+        let (mut met, mut cursor) = (Vec::new(), String::new());
+        loop {
+            let page = app.json(&format!("/api/hosts?{query}{cursor}")).await;
+            for host in page["items"].as_array().expect("items") {
+                let number = |name: &str| host[name].as_u64().expect("a number");
+                let address = host["address"].as_str().expect("address").trim_start_matches("10.0.0.").to_owned();
+                met.push((address, [number("flows_out"), number("flows_in")], number("packets_sent")));
+            }
+            let Some(next) = page["next_cursor"].as_str() else { break met };
+            cursor = format!("&cursor={next}");
+        }
+    };
+    let each = flow(1).originator.sent.packets;
+    let host = |address: &str, out: u64, into: u64| (address.to_owned(), [out, into], (out + into) * each);
+    for (times, expected) in [
+        ("from=110&to=150", vec![host("2", 0, 1), host("4", 1, 0)]),
+        ("from=205&to=250", vec![host("1", 1, 1), host("2", 0, 1), host("3", 1, 1), host("4", 1, 0)]),
+        ("from=270&to=280", vec![host("2", 0, 1), host("4", 1, 0)]),
+        ("from=1100&to=1300", vec![host("2", 0, 1), host("4", 1, 0), host("5", 1, 0), host("6", 0, 1)]),
+        ("from=5000&to=6000", vec![]),
+        ("to=101", vec![host("1", 1, 0), host("2", 0, 2), host("4", 1, 0)]),
+        (
+            "",
+            vec![host("1", 2, 1), host("2", 0, 2), host("3", 1, 1), host("4", 1, 0), host("5", 1, 0), host("6", 0, 1)],
+        ),
+    ] {
+        let flows = app.json(&format!("/api/flows?{times}")).await;
+        let sides: u64 = expected.iter().map(|(_, [out, into], _)| out + into).sum();
+        assert_eq!(flows["items"].as_array().map(|flows| 2 * flows.len() as u64), Some(sides), "{times}: {flows}");
+        for (sort, limit) in [("-packets", 100), ("flows", 1), ("-last_time", 2), ("bytes", 3)] {
+            let mut met = list(&format!("{times}&sort={sort}&limit={limit}")).await;
+            met.sort();
+            assert_eq!(met, expected, "{times} {sort} {limit}");
+        }
+    }
+    let by_packets = list("from=205&to=250&sort=-packets").await;
+    assert_eq!(by_packets[0].0.len() + by_packets[1].0.len(), 2, "{by_packets:?}");
+    assert!(by_packets.is_sorted_by(|a, b| a.2 >= b.2), "{by_packets:?}");
+    assert_eq!(list("from=110&to=150&sensor=other").await, []);
+    let profile = app.json("/api/hosts/10.0.0.1").await;
+    assert_eq!((&profile["flows"], &profile["flows_looked_at"]), (&3.into(), &3.into()));
+}
+
 #[tokio::test]
 async fn a_translated_address_says_which_hosts_it_stands_for() {
     let app = App::with(0, 0).await;

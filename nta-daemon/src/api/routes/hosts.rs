@@ -1,4 +1,4 @@
-//! `/api/hosts`: who is on the network, as sums over the stored flows, and the profile of each.
+//! `/api/hosts`: who is on the network, with sums of all that was seen or of a time, and the profile of each.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -10,7 +10,7 @@ use crate::api::extract::{InPath, Json, Path, PathParameter, Query, Sensor, para
 use crate::api::page::{List, PageQuery, Period, SortField};
 use crate::api::{ApiError, ApiState};
 use crate::json::{protocol_name, words};
-use crate::store::{AlertFilter, AlertSort, HostSort, HostTotals, Position, TrafficShare};
+use crate::store::{AlertFilter, AlertSort, FlowFilter, HostSort, HostTotals, Position, TrafficShare};
 use nta_core::baseline::{HostBaseline, Level};
 use nta_core::detect::Networks;
 use nta_core::domain::Timestamp;
@@ -30,7 +30,8 @@ impl PathParameter for IpAddr {
 /// Peers, ports and alerts that a profile names.
 const TOP: u32 = 10;
 
-/// What a host did in the stored flows.
+/// What a host did: in a list of a time, the sums of its stored flows that went on in it, each as a whole; else the sums of all that was
+/// seen of it since its first packet, also of flows that are not stored any more.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(in crate::api) struct HostJson {
     /// Name of the sensor that saw it; null where it was not noted, and where several are summed up.
@@ -61,9 +62,12 @@ pub(in crate::api) struct HostJson {
 pub(in crate::api) struct HostProfile {
     #[serde(flatten)]
     totals: HostJson,
-    /// The ten peers with the most bytes.
+    /// How many stored flows peers and ports are taken from: of either end the newest 10,000. Where `flows` is more, the sums of the host
+    /// are larger than those of its peers and ports.
+    flows_looked_at: i64,
+    /// The ten peers with the most bytes in these flows.
     top_peers: Vec<PeerJson>,
-    /// The ten ports with the most bytes: its own that others ask for, and others' that it asks for.
+    /// The ten ports with the most bytes in these flows: its own that others ask for, and others' that it asks for.
     top_ports: Vec<PortJson>,
     /// What is usual for it; null when nothing is learned of it.
     baseline: Option<HostBaselineJson>,
@@ -150,6 +154,10 @@ parameters! {
 }
 
 /// A page of hosts, those with the most bytes first unless `sort` says otherwise.
+///
+/// Without `from` and `to`, or from 0 on, it has every host, with the sums of all that was seen of it. With another time it has the
+/// hosts of the stored flows that went on in that time, as `/api/flows` lists them, with the sums of these flows, each as a whole; of a
+/// time with more than 50,000 flows it is refused.
 #[utoipa::path(
     get,
     path = "/api/hosts",
@@ -166,9 +174,15 @@ pub(in crate::api) async fn list(
     State(state): State<ApiState>,
     Query(HostsQuery { sensor, period, page }): Query<HostsQuery>,
 ) -> Result<Json<List<HostJson>>, ApiError> {
-    let range = page.range(period, &state).await?;
+    let range = page.range_or_all(period, &state).await?;
     let sensor = sensor.map(|sensor| sensor.0);
-    let hosts = state.store.hosts([range.from, range.to], sensor.as_deref(), page.sort, page.position).await?;
+    let is_all = range.to.is_none() && range.from.is_none_or(|from| from.as_nanos() == 0);
+    let hosts = if is_all {
+        state.store.hosts([None, None], sensor.as_deref(), page.sort, page.position).await?
+    } else {
+        let filter = FlowFilter { from: range.from, to: range.to, sensor, ..FlowFilter::default() };
+        state.store.hosts_between(&filter, page.sort, page.position).await?
+    };
     let local = &state.analysis.detect.local_networks;
     let items = hosts.items.into_iter().map(|totals| HostJson::new(totals, local)).collect();
     Ok(Json(page.list(items, hosts.next, range)))
@@ -191,7 +205,7 @@ parameters! {
     params(InPath<IpAddr>, HostQuery),
     responses(
         (status = 200, description = "The profile.", body = HostProfile),
-        (status = 404, description = "No stored flow has this host, it is an address that a gateway translates others to \
+        (status = 404, description = "This host was not seen, it is an address that a gateway translates others to \
             (which hosts it stands for is said), or what is stored of it cannot be read; `detail` says which.",
             body = Problem,
             content_type = "application/problem+json"),
@@ -214,6 +228,7 @@ pub(in crate::api) async fn one(
     let warm_up = state.analysis.baseline.warm_up_windows;
     Ok(Json(HostProfile {
         totals: HostJson::new(totals, &state.analysis.detect.local_networks),
+        flows_looked_at: state.store.profile_flows(address, sensor.as_deref()).await?,
         top_peers: state.store.top_peers(address, sensor.as_deref(), TOP).await?.into_iter().map(peer).collect(),
         top_ports: state.store.top_ports(address, sensor.as_deref(), TOP).await?.iter().map(port).collect(),
         baseline: baselines.hosts.get(&address).map(|host| baseline(host, warm_up)),
@@ -225,7 +240,7 @@ pub(in crate::api) async fn one(
 /// Why an address has no profile.
 fn unknown(address: IpAddr, stands_for: &[TrafficShare]) -> String {
     if stands_for.is_empty() {
-        return format!("no stored flow has the host {address}");
+        return format!("the host {address} was not seen");
     }
     let hosts: Vec<&str> = stands_for.iter().map(|host| host.what.as_str()).collect();
     format!(
