@@ -162,6 +162,8 @@ mod list_tests;
 #[cfg(test)]
 mod plan_tests;
 #[cfg(test)]
+mod restart_tests;
+#[cfg(test)]
 mod retention_tests;
 #[cfg(test)]
 mod run_tests;
