@@ -266,6 +266,7 @@ fn the_status_has_the_ledger_of_what_is_attached_before_the_first_window_closes(
         delivery: Delivery::Immediate,
         seed: Seed::fixed(),
         ids: IdentityScope::default(),
+        earlier: Vec::new(),
     };
     let mut pipeline = Pipeline::new(&options, Status { mode: Mode::Live, ..Status::default() });
     let eth0 = nta_core::domain::Interface { name: "eth0".to_owned(), counts: Default::default() };
