@@ -1,6 +1,14 @@
 //! `replay --serve`: a capture with a port scan in, alerts out over REST, and what an operator does about one kept.
 
-use nta_tests::served::{Served, scan};
+use std::io::Write as _;
+use std::time::Duration;
+
+use nta_tests::netns::wait_for;
+use nta_tests::pcap::{ETHERNET, Frame, pcap};
+use nta_tests::served::{Served, scan, scan_frames};
+
+/// A debug build beside compilers may need it.
+const LIMIT: Duration = Duration::from_secs(120);
 
 #[test]
 fn a_scan_becomes_an_alert_that_keeps_what_an_operator_says() {
@@ -67,4 +75,64 @@ fn how_many_analyses_of_a_capture_are_shown_together_is_said() {
     let again = ["replay", "--again", "--database", &database, capture.to_str().expect("UTF-8")];
     assert_eq!(nta_tests::daemon::run(again).status, Some(0));
     shown(2, 2);
+}
+
+/// What a client sees of the first scan once it is stored.
+fn first_scan(served: &Served) {
+    wait_for("the first window", LIMIT, || {
+        let windows = served.get("/api/metrics?span=5&sort=time");
+        (windows["items"][0]["packets"] == 400).then_some(())
+    });
+    wait_for("its alert", LIMIT, || served.get("/api/alerts?type=port_scan")["items"].get(0).map(|_| ()));
+    let flows = served.get("/api/alltraffic?limit=1000")["items"].as_array().map(Vec::len);
+    assert!(flows >= Some(200), "{flows:?}");
+}
+
+#[test]
+fn what_is_stored_so_far_is_served_and_said_to_be_running() {
+    let folder = tempfile::tempdir().expect("folder");
+    let capture = folder.path().join("scans.pcap");
+    // Behind two scans a frame every few hours: a replay waits a minute for each.
+    let rare = (1..=20).map(|number| 1_010 + number * 10_000);
+    let rare = rare.map(|second| Frame { time_ns: second * 1_000_000_000, ..scan_frames(0).remove(0) });
+    let scans = [1_000, 1_010].iter().flat_map(|second| scan_frames(second * 1_000_000_000));
+    let frames: Vec<Frame> = scans.chain(rare).collect();
+    let bytes = pcap(ETHERNET, &frames);
+    std::fs::write(&capture, &bytes).expect("a capture");
+    let served = Served::paced(&capture, "10");
+    first_scan(&served);
+    let analysis = served.get("/api/status")["analysis"].clone();
+    assert_eq!((&analysis["state"], &analysis["total_bytes"]), (&"running".into(), &bytes.len().into()), "{analysis}");
+    let read = analysis["read_bytes"].as_u64().expect("a number");
+    assert!((1..=bytes.len() as u64).contains(&read), "{analysis}");
+
+    let (served, mut pipe) = Served::follow(5);
+    pipe.write_all(&pcap(ETHERNET, &frames[..401])).expect("a pipe");
+    pipe.flush().expect("a pipe");
+    first_scan(&served);
+    let analysis = served.get("/api/status")["analysis"].clone();
+    assert_eq!((&analysis["state"], analysis["total_bytes"].is_null()), (&"running".into(), true), "{analysis}");
+    drop(pipe);
+    wait_for("the end", LIMIT, || (served.get("/api/status")["analysis"]["state"] == "complete").then_some(()));
+    let windows = served.get("/api/metrics?span=5&sort=time")["items"].clone();
+    let packets = windows.as_array().expect("windows").iter().filter_map(|window| window["packets"].as_u64());
+    assert_eq!(packets.sum::<u64>(), 401, "{windows}");
+}
+
+#[test]
+fn what_an_earlier_replay_has_stored_is_complete_from_the_start() {
+    let folder = tempfile::tempdir().expect("folder");
+    let (capture, database) = (folder.path().join("scan.pcap"), folder.path().join("nta.db"));
+    scan(&capture);
+    let database = format!("sqlite:{}", database.display());
+    for _ in 0..2 {
+        let served = Served::start(&capture, &database, true);
+        let analysis = served.get("/api/status")["analysis"].clone();
+        assert_eq!(
+            (&analysis["state"], &analysis["read_bytes"]),
+            (&"complete".into(), &analysis["total_bytes"]),
+            "{analysis}"
+        );
+        served.stop();
+    }
 }

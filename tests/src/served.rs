@@ -48,6 +48,14 @@ impl Served {
         (served, pipe.expect("piped"))
     }
 
+    /// Starts it on a free port with a capture at a multiple of its pace.
+    pub fn paced(capture: &Path, speed: &str) -> Self {
+        let mut command = Command::new(daemon());
+        command.args(["replay", "--serve", "--listen", "127.0.0.1:0", "--speed", speed]).arg(capture);
+        command.env_remove("NTA_DATABASE").env_remove("NTA_WINDOW");
+        Self::when(command, "serving").0
+    }
+
     /// Waits for the line that says this and the address.
     fn when(mut command: Command, says: &str) -> (Self, Option<ChildStdin>) {
         command.env_remove("NTA_CONFIG").env("NTA_LOG", "info").stdout(Stdio::null()).stderr(Stdio::piped());

@@ -11,6 +11,7 @@ use super::page::Period;
 use super::serve::Connections;
 use super::workers::Workers;
 use crate::pipeline::baselines::BaselineHandle;
+use crate::pipeline::progress::Progress;
 use crate::store::{Range, Store};
 use nta_core::baseline::{BaselineConfig, Export};
 use nta_core::detect::DetectConfig;
@@ -33,6 +34,8 @@ pub struct ApiState {
     pub(super) sensor: Option<String>,
     /// The run that holds the capture of a replay.
     run: Option<[u8; 16]>,
+    /// How far a replay is.
+    pub(super) progress: Option<Progress>,
 }
 
 /// What handlers need to read and change baselines, and to judge windows again.
@@ -62,6 +65,7 @@ impl ApiState {
             stored: Arc::default(),
             sensor: None,
             run: None,
+            progress: None,
         }
     }
 
@@ -81,6 +85,12 @@ impl ApiState {
     #[must_use]
     pub fn with_run(self, run: [u8; 16]) -> Self {
         Self { run: Some(run), ..self }
+    }
+
+    /// Says how far the analysis of a replay is.
+    #[must_use]
+    pub fn with_progress(self, progress: Progress) -> Self {
+        Self { progress: Some(progress), ..self }
     }
 
     /// Learns from this sensor's windows, and judges these.

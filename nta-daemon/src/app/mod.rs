@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::capture::clock;
 use crate::config::Config;
 use crate::pipeline::baselines::BaselineHandle;
+use crate::pipeline::progress::Progress;
 use crate::sink::store::StoreOutput;
 use crate::store::{
     Found, Lease, LeftSpool, Retention, Run, Store, StoreError, StoreWriter, baselines_name, spools_of,
@@ -127,6 +128,8 @@ pub struct App {
     store: Store,
     /// Whether this analysis is in the database already: what comes of it is not stored again.
     is_known: bool,
+    /// How far a replay is.
+    progress: Progress,
     /// How many of the same are stored already.
     again: u32,
     writer: StoreWriter,
@@ -224,6 +227,7 @@ impl App {
             lease: lease.or(analysing),
             store,
             is_known: data.is_some(),
+            progress: Progress::default(),
             again: earlier,
             writer,
             write_task,

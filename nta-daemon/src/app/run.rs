@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::{App, AppError, Signal, Signals, StoreOutput};
 use crate::api::{self, AllowedHosts, AnalysisAccess, ApiState};
 use crate::pipeline::baselines::BaselineHandle;
+use crate::pipeline::progress::Progress;
 use crate::store::{StoreError, StoreStats};
 use nta_core::alerting::EarlierAlert;
 use nta_core::domain::{IdentityScope, Mode, Status};
@@ -35,6 +36,8 @@ pub struct Task {
     pub earlier: Vec<EarlierAlert>,
     /// Of a replay: how many of the same analysis are stored already.
     pub again: u32,
+    /// Of a replay: says how far it is.
+    pub progress: Progress,
     /// Publishes what the API says between two windows.
     pub status: watch::Sender<Status>,
     /// Cancelled when the work has to end.
@@ -61,6 +64,9 @@ impl App {
         signals: &mut Signals,
         hangup: &mut Hangup<'_>,
     ) -> Result<W, AppError> {
+        if self.is_known {
+            self.progress.complete();
+        }
         let mut server = self.serve();
         let task = Task {
             output: self.output(),
@@ -68,6 +74,7 @@ impl App {
             ids: self.ids,
             earlier: std::mem::take(&mut self.earlier),
             again: self.again,
+            progress: self.progress.clone(),
             status: self.status.clone(),
             stop: self.stop.clone(),
         };
@@ -93,6 +100,7 @@ impl App {
                     Ok(work) if work.serves_on() => {
                         done = Some(work);
                         self.flush().await;
+                        self.progress.complete();
                         // What was analysed is stored: others that wait for it answer from it.
                         give_back(std::mem::replace(&mut lease, tokio::spawn(std::future::pending()))).await;
                         self.say_analyses().await;
@@ -192,7 +200,10 @@ impl App {
             origins: config.origins.iter().map(ToString::to_string).collect(),
         };
         let state = ApiState::new(self.store.clone(), self.status.subscribe()).with_analysis(access).with_hosts(hosts);
-        let state = state.with_run(self.data).with_sensor(self.sensor.clone());
+        let mut state = state.with_run(self.data).with_sensor(self.sensor.clone());
+        if self.status.borrow().mode == Mode::Replay {
+            state = state.with_progress(self.progress.clone());
+        }
         self.say_where("serving");
         tokio::spawn(api::serve(listener, state, self.stop.clone().cancelled_owned()))
     }

@@ -20,6 +20,7 @@ use crate::config::{Config, DatabaseUrl};
 use crate::model_loader;
 use crate::pipeline::Fanout;
 use crate::pipeline::baselines::BaselineHandle;
+use crate::pipeline::progress::Progress;
 use crate::replay::{Hashes, Moment, ReadAhead, Replay, ReplayError, Selection, Speed, Summary, analysis_of};
 use crate::source::kernel::KernelOptions;
 use crate::source::replay::{Engine, KernelEngine, PacketFilter, UserEngine};
@@ -177,7 +178,8 @@ pub(super) fn execute(mut args: Args) -> ExitCode {
         let mut only = Fanout::new(vec![&mut collected]);
         let hashes =
             if args.format == Format::Zeek { Hashes::default() } else { Hashes::begin(args.paths.clone(), args.hash) };
-        let replayed = replay((&args, &selection), &config, engine.as_mut(), (None, 0), &mut only, &stop);
+        let stop = (&stop, &Progress::default());
+        let replayed = replay((&args, &selection), &config, engine.as_mut(), (None, 0), &mut only, stop);
         return conclude(replayed, hashes, collected);
     }
     match Tasks::start() {
@@ -246,10 +248,11 @@ fn replay(
     engine: &mut dyn Engine,
     (baselines, again): (Option<BaselineHandle>, u32),
     output: &mut Fanout<'_>,
-    stop: &CancellationToken,
+    (stop, shown): (&CancellationToken, &Progress),
 ) -> Result<Summary, ReplayError> {
     let bar = ProgressBar::hidden();
     let mut progress = |read: u64, total: Option<u64>| {
+        shown.read(read, total);
         if bar.length().is_none() && bar.elapsed() >= PATIENCE && std::io::stderr().is_terminal() {
             show(&bar, total);
         }
@@ -340,11 +343,17 @@ async fn with_store(
         Err(error) => return fail(1, &error),
     };
     let work = move |task: Task| {
-        let Task { mut output, baselines, again, stop, .. } = task;
+        let Task { mut output, baselines, again, progress, stop, .. } = task;
         let mut collected = collected;
         let mut both = Fanout::new(vec![&mut output, &mut collected]);
-        let replayed =
-            replay((&args, &selection), &config, engine.as_mut(), (Some(baselines), again), &mut both, &stop);
+        let replayed = replay(
+            (&args, &selection),
+            &config,
+            engine.as_mut(),
+            (Some(baselines), again),
+            &mut both,
+            (&stop, &progress),
+        );
         let is_whole = replayed.is_ok() && !stop.is_cancelled();
         output.finish(if is_whole { RunEnd::Completed } else { RunEnd::Stopped });
         let code = conclude(replayed, hashes, collected);

@@ -53,6 +53,8 @@ words! {
     ClearReason = Reason::ALL.map(Reason::word);
     /// What a detector goes by.
     Basis = ["rule", "model"];
+    /// How far the analysis of a replay is.
+    AnalysisState = ["running", "complete"];
     /// Why a window is not whole.
     NotWhole = Partly::ALL.map(Partly::word);
     /// Whether a flow goes on, or why it ended.

@@ -9,6 +9,7 @@ mod liveness;
 mod measure;
 mod options;
 mod output;
+pub mod progress;
 mod silence;
 
 use std::collections::VecDeque;

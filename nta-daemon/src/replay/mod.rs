@@ -304,7 +304,8 @@ impl Replay<'_> {
         while let Some(frame) = captures.next_frame() {
             let mut goes_on = feed.frame(frame, &mut || (self.progress)(read, total))?;
             until_check -= 1;
-            if until_check == 0 {
+            // What is held back has time for it.
+            if until_check == 0 || self.speed != Speed::Max {
                 until_check = CHECK_EVERY;
                 read = captures.bytes_read();
                 goes_on = goes_on && (self.progress)(read, total);
@@ -315,6 +316,7 @@ impl Replay<'_> {
             }
         }
         Reading::of_all(captures).into_iter().for_each(|reading| feed.files.note(reading));
+        (self.progress)(captures.bytes_read(), total);
         feed.summary.stopped = is_stopped && captures.next_frame().is_some();
         Ok(())
     }

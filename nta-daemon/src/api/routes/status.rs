@@ -7,7 +7,8 @@ use crate::api::ApiState;
 use crate::api::extract::{Json, Query};
 use crate::api::process::{self, ProcessJson};
 use crate::api::state::{VERSION, now};
-use crate::json::{StatusJson, seconds};
+use crate::json::{StatusJson, seconds, words};
+use crate::pipeline::progress::Progress;
 use crate::store::StoreStats;
 
 #[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
@@ -16,11 +17,36 @@ pub(in crate::api) struct StatusPage {
     #[schema(format = DateTime)]
     timestamp: String,
     uptime_s: f64,
+    /// Of a replay how far its analysis is; null live.
+    #[schema(required)]
+    analysis: Option<AnalysisJson>,
     #[serde(flatten)]
     pipeline: StatusJson,
     local_networks: LocalNetworksJson,
     store: StoreJson,
     process: ProcessJson,
+}
+
+/// How far the analysis of a replay is.
+#[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
+struct AnalysisJson {
+    /// `running` while the captures are read: lists and sums are of what is stored so far, and grow with every window. `complete` once
+    /// everything that was found is stored, from the start where an earlier replay has stored it.
+    #[schema(value_type = words::AnalysisState)]
+    state: String,
+    /// Bytes of the captures that were read, compressed where they are; of a pipe the bytes of its packets.
+    read_bytes: u64,
+    /// Bytes of the captures; null of a pipe, and before the first were read.
+    #[schema(required)]
+    total_bytes: Option<u64>,
+}
+
+impl AnalysisJson {
+    fn of(progress: &Progress) -> Self {
+        let (read_bytes, total_bytes) = progress.bytes();
+        let state = if progress.is_complete() { "complete" } else { "running" }.to_owned();
+        Self { state, read_bytes, total_bytes }
+    }
 }
 
 /// Networks that are one's own; all others are outside.
@@ -71,6 +97,7 @@ pub(in crate::api) async fn get(_: Query<()>, State(state): State<ApiState>) -> 
         version: VERSION.to_owned(),
         timestamp: now.to_string(),
         uptime_s: seconds(now.since(status.started)),
+        analysis: state.progress.as_ref().map(AnalysisJson::of),
         pipeline: StatusJson::from(&status),
         local_networks: LocalNetworksJson {
             configured: local.configured().iter().map(ToString::to_string).collect(),
