@@ -3,26 +3,34 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
-use crate::domain::{Finding, FlowObservation, Party, Timestamp};
+use crate::domain::{Finding, FlowObservation, FlowRecord, Party, Timestamp};
 use crate::window::Snapshot;
 
 /// Flows that are held against findings of one window, a few milliseconds; with more, what the hosts did in the window has to do.
 const MOST_COMPARED: usize = 1_000_000;
 
 /// Says of each finding of a window when its packets came: by the flows between its parties where the window has them, else by
-/// what its hosts sent and received. What is about no host, as claims on the link are, goes on as long as the window has packets.
+/// what its hosts sent and received. A flow that began no more than the window's length before it is what was found from its
+/// beginning on; an older one was there before it, unless the detector says otherwise. Of claims on the link the detector knows the
+/// packets, and no flow does.
 pub(crate) fn date(findings: &mut [Finding], snapshot: &Snapshot) {
     if findings.is_empty() {
         return;
     }
+    let [start, end] = [snapshot.window.start, snapshot.window.end];
+    let lately = start.as_nanos().saturating_sub(snapshot.window.span_ns());
+    let bounds = [Timestamp::from_nanos(lately), end];
     // What a detector remembers from windows before.
     let remembered: Vec<_> = findings.iter_mut().map(|finding| finding.seen.take()).collect();
     if findings.len().saturating_mul(snapshot.flows.len()) <= MOST_COMPARED {
-        by_flows(findings, snapshot);
+        by_flows(findings, snapshot, lately);
     }
-    let bounds = [snapshot.window.start, snapshot.window.end];
     let mut of_all = None;
     for (finding, remembered) in findings.iter_mut().zip(remembered) {
+        if let (Party::Mac(_), Some(packets)) = (finding.source, remembered) {
+            finding.seen = Some(packets);
+            continue;
+        }
         let seen = finding.seen.or_else(|| of_hosts(finding, snapshot));
         let seen = seen.or_else(|| *of_all.get_or_insert_with(|| self::of_all(snapshot)));
         finding.seen = seen.and_then(|seen| within(seen, bounds));
@@ -33,7 +41,8 @@ pub(crate) fn date(findings: &mut [Finding], snapshot: &Snapshot) {
 }
 
 /// Dates findings by the flows between their parties, as far as they are hosts, to their port.
-fn by_flows(findings: &mut [Finding], snapshot: &Snapshot) {
+/// What began before `lately` has the window's start in common with a finding, and no more.
+fn by_flows(findings: &mut [Finding], snapshot: &Snapshot, lately: u64) {
     // Each finding by one of its hosts, so that a flow is held against few.
     let mut by_host: HashMap<IpAddr, Vec<usize>, foldhash::fast::RandomState> = HashMap::default();
     for (at, finding) in findings.iter().enumerate() {
@@ -53,7 +62,9 @@ fn by_flows(findings: &mut [Finding], snapshot: &Snapshot) {
                 }
                 let port = finding.port;
                 for seen in flows.iter().filter(|seen| port.is_none_or(|port| port == seen.flow.responder.port)) {
-                    widen(&mut finding.seen, [seen.flow.first, seen.flow.last]);
+                    let FlowRecord { first, last, .. } = seen.flow;
+                    let first = if first.as_nanos() < lately { first.max(snapshot.window.start) } else { first };
+                    widen(&mut finding.seen, [first, last]);
                 }
             }
         }

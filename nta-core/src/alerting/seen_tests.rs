@@ -79,3 +79,35 @@ fn of_many_findings_hosts_say_when() {
     date(&mut findings, &window);
     assert!(findings.iter().all(|finding| seconds(&window, finding.seen) == Some([0.0, 4.0])));
 }
+
+#[test]
+fn what_is_found_began_with_its_flow_where_that_began_shortly_before() {
+    let part = |seconds: f64| (seconds * 1e9) as u64;
+    let at = flow("10.0.0.9", "10.0.0.2", 1, 0.0, [1, 1]).flow.first;
+    // Before the window, and what the finding's begin is then, in seconds before it.
+    for (before, expected) in [(0.0, 0.0), (0.5, 0.5), (2.25, 2.25), (5.0, 5.0), (5.5, 0.0), (7200.0, 0.0)] {
+        let mut flood = flow("10.0.0.9", "10.0.0.2", 53, 4.0, [9000, 0]);
+        flood.flow.first = Timestamp::from_nanos(at.as_nanos() - part(before));
+        let window = full(at, &[], vec![flood]);
+        let mut findings = vec![found(&window, Some("10.0.0.9"), Some("10.0.0.2"), Some(53))];
+        date(&mut findings, &window);
+        let [first, last] = findings[0].seen.expect("seen");
+        assert_eq!((window.window.start.since(first), last.since(at)), (part(expected), part(4.0)), "{before}");
+    }
+}
+
+#[test]
+fn claims_on_the_link_lasted_as_long_as_their_packets() {
+    let window = window();
+    let packets = [-3, 1].map(|second: i64| {
+        Timestamp::from_nanos(window.window.start.as_nanos().saturating_add_signed(second * 1_000_000_000))
+    });
+    // Whoever has the address goes on talking.
+    let mut findings = vec![Finding {
+        source: Party::Mac([2, 0, 0, 0, 0, 9]),
+        seen: Some(packets),
+        ..found(&window, None, Some("10.0.0.2"), None)
+    }];
+    date(&mut findings, &window);
+    assert_eq!(findings[0].seen, Some(packets));
+}

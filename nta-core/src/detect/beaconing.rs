@@ -231,7 +231,7 @@ impl Beaconing {
             port: Some(port),
             start: view.start(),
             end: view.end(),
-            seen: None,
+            seen: Some([calls.since, view.end()]),
             measure: Measure {
                 name: "regular_intervals",
                 unit: "intervals",

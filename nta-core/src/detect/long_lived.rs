@@ -118,6 +118,7 @@ impl Detector for LongLived {
                 source: Party::Host(from.address),
                 destination: Party::Host(to.address),
                 port: Some(to.port),
+                seen: Some([flow.first, flow.last]),
                 facts: vec![
                     ("flow", flow.id.to_string()),
                     ("began", flow.first.to_string()),

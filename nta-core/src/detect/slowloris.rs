@@ -179,6 +179,7 @@ impl Slowloris {
         finding.source = client.into();
         finding.destination = server.into();
         finding.port = Some(port);
+        finding.seen = held.iter().map(|connection| connection.first).min().map(|first| [first, end]);
         finding.facts = vec![
             ("open_connections", connections.len().to_string()),
             ("bytes_per_connection", (sent / count).to_string()),

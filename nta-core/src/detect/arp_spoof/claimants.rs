@@ -39,7 +39,7 @@ pub(super) struct Said {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Claimant {
     pub(super) mac: Mac,
-    first: Timestamp,
+    pub(super) first: Timestamp,
     pub(super) last: Timestamp,
     last_said: (bool, Ipv4Addr),
     is_open: bool,

@@ -64,6 +64,8 @@ pub(super) struct Claim {
     pub(super) count: u32,
     /// Unasked replies with it within the time of a repetition.
     pub(super) unasked: u32,
+    /// When the first and the last of these packets came; the first one of the claim may have come before the window.
+    pub(super) seen: [Timestamp; 2],
 }
 
 impl Claim {
@@ -181,7 +183,8 @@ impl Memory {
             (true, _) if was_asked || now < self.blind_until => Way::Asked,
             (true, _) => Way::Unasked,
         };
-        let claim = |attacker, sign, unasked| Claim { vlan, attacker, address, sign, count: 1, unasked };
+        let seen = [now; 2];
+        let claim = |attacker, sign, unasked| Claim { vlan, attacker, address, sign, count: 1, unasked, seen };
         let frame_source = packet.frame_source;
         let said = Said { mac: sender, time: now, way, is_reply, is_announcement, target };
         if sender != frame_source {
@@ -214,6 +217,11 @@ impl Memory {
         forged
             .map(|forged| Claim { address: forged, ..claim(sender, Sign::AsksAndAnswers, unasked) })
             .or_else(|| contest.map(|(later, sign)| claim(later, sign, unasked)))
+    }
+
+    /// Since when a station claims an address, as far as one remembers.
+    pub(super) fn claimed_since(&self, claim: &Claim) -> Option<Timestamp> {
+        self.addresses.get(&(claim.vlan, claim.address))?.of(claim.attacker).map(|claimant| claimant.first)
     }
 
     /// A packet in a frame of another station than its sender: one that forwards for its clients, or that forges. The claimed

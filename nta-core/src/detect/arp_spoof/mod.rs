@@ -95,6 +95,8 @@ impl ArpSpoof {
         if let Sign::Conflict(holder) | Sign::Restores(holder) | Sign::Duplicate(holder) = claim.sign {
             facts.push(("holder", holder.to_string()));
         }
+        let [first, last] = claim.seen;
+        let since = self.memory.claimed_since(claim).map_or(first, |since| since.min(first));
         Finding {
             detector: DECLARATION.name,
             basis: DECLARATION.basis,
@@ -104,7 +106,7 @@ impl ArpSpoof {
             port: None,
             start: view.start(),
             end: view.end(),
-            seen: None,
+            seen: Some([since, last]),
             measure: Measure {
                 name: if claim.sign.is_forged() { "forged_claims" } else { "double_claims" },
                 unit: "packets",
@@ -175,6 +177,7 @@ impl Detector for ArpSpoof {
             match claims.iter_mut().find(|known| known.key() == claim.key()) {
                 Some(known) => {
                     claim.count = known.count.saturating_add(claim.count);
+                    claim.seen = [known.seen[0].min(claim.seen[0]), known.seen[1].max(claim.seen[1])];
                     if known.sign.score() > claim.sign.score() {
                         claim.sign = known.sign;
                     }

@@ -223,3 +223,23 @@ fn a_station_that_is_allowed_is_quiet() {
     let windows = packets.iter().map(|packet| fixture::window(packet.time, &[PacketEvent::Arp(*packet)]));
     assert!(fixture::inspect(&mut ArpSpoof::new(config), windows).is_empty());
 }
+
+#[test]
+fn a_forged_claim_began_with_its_first_packet_and_ended_with_its_last() {
+    let at = |seconds: f64| Timestamp::from_nanos(((1000.0 + seconds) * 1e9) as u64);
+    let forged = |seconds| reply(seconds, (EVIL, GATEWAY), (VICTIM, HOST));
+    let seen = |windows: &[&[ArpPacket]]| {
+        let mut detector = ArpSpoof::new(ArpSpoofConfig::default());
+        let windows = windows.iter().map(|packets| {
+            let events: Vec<PacketEvent> = packets.iter().map(|packet| PacketEvent::Arp(*packet)).collect();
+            fixture::window(packets[0].time, &events)
+        });
+        fixture::inspect(&mut detector, windows).last().and_then(|finding| finding.seen)
+    };
+    // Only the fifth repetition tells; the claim began with the first one.
+    let repeated: Vec<ArpPacket> = (0..6).map(|number| forged(1.5 + f64::from(number))).collect();
+    assert_eq!(seen(&[&repeated[..3], &repeated[3..]]), Some([at(1.5), at(6.5)]));
+    // Of a holder that was there for long the one that takes the address is meant.
+    let honest = [ask(0.0, (HONEST, GATEWAY), HOST)];
+    assert_eq!(seen(&[&honest, &[forged(3.25), forged(3.75)]]), Some([at(3.25), at(3.75)]));
+}
