@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use utoipa::openapi::OpenApi;
 
 use super::ApiError;
@@ -17,6 +17,9 @@ use nta_core::baseline::{BaselineConfig, Export};
 use nta_core::detect::DetectConfig;
 use nta_core::domain::{Mode, Status, Timestamp};
 use nta_core::window::DEFAULT_WINDOW_NS;
+
+/// Pages of streams that are made at a time: of the database's four connections two are left to others.
+pub(super) const STREAMS_READING: usize = 2;
 
 /// Shared by all requests; cheap to clone.
 #[derive(Clone, Debug)]
@@ -34,6 +37,8 @@ pub struct ApiState {
     pub(super) sensor: Option<String>,
     /// The run that holds the capture of a replay.
     run: Option<[u8; 16]>,
+    /// Where the pages of streams are made.
+    pub(super) streams: Arc<Semaphore>,
     /// How far a replay is.
     pub(super) progress: Option<Progress>,
 }
@@ -65,6 +70,7 @@ impl ApiState {
             stored: Arc::default(),
             sensor: None,
             run: None,
+            streams: Arc::new(Semaphore::new(STREAMS_READING)),
             progress: None,
         }
     }

@@ -1,6 +1,8 @@
 //! `/api/last10`, `/api/alltraffic` and `/api/flows`: flows.
 
+use std::future::Future;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
 use axum::extract::State;
@@ -9,6 +11,7 @@ use axum::response::{IntoResponse as _, Response};
 use futures_util::Stream;
 use futures_util::stream::try_unfold;
 use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 use tracing::error;
 
@@ -95,7 +98,7 @@ pub(in crate::api) async fn all(
     let sensor = sensor.map(|sensor| sensor.0);
     let filter = FlowFilter { from: range.from, to: range.to, sensor, ..FlowFilter::default() };
     if accepts_ndjson(&headers) {
-        let body = Body::from_stream(lines(state.store, filter));
+        let body = Body::from_stream(lines(state.streams, state.store, filter));
         return Ok(([(header::CONTENT_TYPE, NDJSON)], body).into_response());
     }
     let flows = state.store.find_flows(&filter, page.sort, page.position).await?;
@@ -151,19 +154,35 @@ fn accepts_ndjson(headers: &HeaderMap) -> bool {
 }
 
 /// Pages of the table as lines, made off the executor; the next page is read when the client took the one before.
-fn lines(store: Store, filter: FlowFilter) -> impl Stream<Item = Result<Bytes, ApiError>> {
+fn lines(places: Arc<Semaphore>, store: Store, filter: FlowFilter) -> impl Stream<Item = Result<Bytes, ApiError>> {
+    pages(places, move |position| {
+        let (runtime, store, filter) = (Handle::current(), store.clone(), filter.clone());
+        async move {
+            let made = spawn_blocking(move || runtime.block_on(chunk(&store, &filter, position))).await;
+            made.map_err(|_panicked| ApiError::Internal).flatten()
+        }
+    })
+}
+
+/// Pages, each made in one of the places that all streams share: many streams leave threads and the database's connections to
+/// whoever asks for less. Who takes nothing holds none.
+fn pages<F, P>(places: Arc<Semaphore>, make: F) -> impl Stream<Item = Result<Bytes, ApiError>>
+where
+    F: Fn(Position) -> P,
+    P: Future<Output = Result<(Bytes, Option<Key>), ApiError>>,
+{
     let first = Some(Position { descending: false, after: None, limit: STREAM_ROWS });
-    try_unfold((store, filter, first), move |(store, filter, position)| async move {
+    try_unfold((places, make, first), move |(places, make, position)| async move {
         let Some(position) = position else { return Ok(None) };
-        let (runtime, read, wanted) = (Handle::current(), store.clone(), filter.clone());
-        let made = spawn_blocking(move || runtime.block_on(chunk(&read, &wanted, position))).await;
-        let made = made.map_err(|_panicked| ApiError::Internal).flatten();
+        let place = places.acquire().await.map_err(|_never_closed| ApiError::Internal)?;
+        let made = make(position).await;
+        drop(place);
         let (lines, next) = made.inspect_err(|failure| {
             // The status line is gone: all that is left is to break the stream off.
             error!(error = %failure, "api: stream of flows broken off");
         })?;
         let next = next.map(|key| Position { after: Some(key), ..position });
-        Ok(Some((lines, (store, filter, next))))
+        Ok(Some((lines, (places, make, next))))
     })
 }
 
@@ -175,4 +194,46 @@ async fn chunk(store: &Store, filter: &FlowFilter, position: Position) -> Result
         lines.push(b'\n');
     }
     Ok((lines.into(), page.next))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use futures_util::future::join_all;
+    use futures_util::{StreamExt as _, pin_mut};
+
+    use super::*;
+    use crate::api::state::STREAMS_READING;
+
+    #[tokio::test]
+    async fn however_many_streams_there_are_few_pages_are_made_at_a_time() {
+        let (at_once, most, made) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicUsize::new(0));
+        let make = |position: Position| {
+            let (at_once, most, made) = (&at_once, &most, &made);
+            async move {
+                most.fetch_max(at_once.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                for _ in 0..10 {
+                    tokio::task::yield_now().await;
+                }
+                at_once.fetch_sub(1, Ordering::SeqCst);
+                made.fetch_add(1, Ordering::SeqCst);
+                let next = position.after.map_or(1, |after| after.value + 1);
+                Ok::<_, ApiError>((Bytes::from_static(b"{}"), (next < 3).then_some(Key { value: next, id: 0 })))
+            }
+        };
+        let places = Arc::new(Semaphore::new(STREAMS_READING));
+        // Whoever takes one page and no more keeps no place.
+        let mut idle: Vec<_> = (0..50).map(|_| Box::pin(pages(Arc::clone(&places), make))).collect();
+        join_all(idle.iter_mut().map(|stream| stream.next())).await;
+        let read = (0..50).map(|_| {
+            let stream = pages(Arc::clone(&places), make);
+            async move {
+                pin_mut!(stream);
+                stream.count().await
+            }
+        });
+        assert_eq!(join_all(read).await, [3; 50]);
+        assert_eq!([&made, &most].map(|count| count.load(Ordering::SeqCst)), [50 + 150, STREAMS_READING]);
+    }
 }
