@@ -136,7 +136,7 @@ impl Analysis {
         let mut detectors: Vec<_> = takers.collect();
         let mut others = Vec::new();
         if threads.two {
-            (detectors, others) = detectors.into_iter().partition(|detector| uses(detector.as_ref()) == FlowUse::Apart);
+            (others, detectors) = detectors.into_iter().partition(|detector| uses(detector.as_ref()) == FlowUse::Apart);
         }
         let show = |run: &Run<'_>, tries: &[Try], to: &mut [&mut Box<dyn Detector>]| {
             to.iter_mut().for_each(|one| one.take(run, tries));

@@ -328,3 +328,37 @@ fn a_stall_is_no_spike_and_is_not_learned_as_one() {
         }
     }
 }
+
+/// A scan of more ports than one thread takes alone, beside as many conversations: with two threads each detector gets what it
+/// needs of every flow.
+#[test]
+fn two_threads_find_in_a_large_window_what_one_does() {
+    let found = |threads| {
+        let (detect, models) = (DetectConfig::default(), Models::default());
+        let mut analysis = Analysis::new(&AnalysisOptions {
+            base_ns: 5_000 * MS,
+            lengths: Lengths::Measured,
+            detect: &detect,
+            baseline: &BaselineConfig::default(),
+            models: &models,
+            ids: IdentityScope::default(),
+            threads,
+        });
+        let mut windows = Windows::new(5_000 * MS, Seed::fixed());
+        windows.open(time(0), time(5_000));
+        for port in 1..=2_000 {
+            windows.add(attempt((LAN + 1, 40_000), (LAN + 2, port), false));
+            windows.add(attempt((LAN + 3, 10_000 + port), (LAN + 4, 443), true));
+        }
+        let measured = Measured { length_ns: 5_000 * MS, ..Measured::default() };
+        let closed = windows.close_measured(&LedgerSlot::default(), measured).expect("a window is open");
+        let judged = analysis.close(closed);
+        let alerts = judged.iter().flat_map(|judged| &judged.alerts);
+        let mut found: Vec<_> = alerts.map(|(_, alert)| (alert.key, alert.finding.summary.clone())).collect();
+        found.sort();
+        found
+    };
+    let of_one = found(1);
+    assert!(of_one.iter().any(|(key, _)| key.kind == AlertKind::PortScan), "{of_one:?}");
+    assert_eq!(found(2), of_one);
+}

@@ -43,3 +43,21 @@ fn who_answered_is_known_for_two_hours_and_forgotten_after_four() {
     at(4, |run| known.add(run, pair(3)));
     assert!(at(4, |run| !known.has(run, pair(1)) && known.has(run, pair(2)) && known.has(run, pair(3))));
 }
+
+/// A scan asks one port after the other, of one host or of its own.
+#[test]
+fn services_of_a_host_that_answered_make_no_others_known() {
+    at(0, |run| {
+        let hosts = [1, 0x0a00_0001, 0x7f00_0001, 0xc0a8_0001].map(|host| IpAddr::from(Ipv4Addr::from(host)));
+        for source in hosts {
+            for target in hosts {
+                let mut known = Known::default();
+                let answered = [22, 53, 80, 443, 631, 3306, 5432];
+                answered.iter().for_each(|port| known.add(run, (source, target, 6, *port)));
+                let others = (1..=10_000).filter(|port| !answered.contains(port));
+                let wrong = others.filter(|port| known.has(run, (source, target, 6, *port))).count();
+                assert!(wrong <= 1, "{source} {target}: {wrong} of 9,993");
+            }
+        }
+    });
+}

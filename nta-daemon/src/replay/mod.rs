@@ -304,11 +304,14 @@ impl Replay<'_> {
         while let Some(frame) = captures.next_frame() {
             let mut goes_on = feed.frame(frame, &mut || (self.progress)(read, total))?;
             until_check -= 1;
-            // What is held back has time for it.
+            // What is held back has time to say how far it is; whether it goes on it asks while it waits.
             if until_check == 0 || self.speed != Speed::Max {
-                until_check = CHECK_EVERY;
                 read = captures.bytes_read();
-                goes_on = goes_on && (self.progress)(read, total);
+                let may_go_on = (self.progress)(read, total);
+                goes_on = goes_on && (may_go_on || until_check > 0);
+            }
+            if until_check == 0 {
+                until_check = CHECK_EVERY;
             }
             if !goes_on {
                 is_stopped = true;

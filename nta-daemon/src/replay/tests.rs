@@ -41,7 +41,7 @@ impl Sink for Lines {
 fn run(paths: &[PathBuf], max_flows: u32, read_ahead: ReadAhead, looks: u64) -> (Vec<String>, Option<Summary>) {
     let mut left = looks;
     let mut progress = |_: u64, _: Option<u64>| {
-        left -= 1;
+        left = left.saturating_sub(1); // it is told of the end as well
         left > 0
     };
     let mut replay = Replay {

@@ -458,7 +458,9 @@ async fn of_a_database_that_is_too_large_what_lies_in_the_future_goes_first() {
         let time = |n: u64| Timestamp::from_nanos(now + ahead_ns + n);
         let packet = |n: u64| RawPacket { time: time(n), wire_len: 1500, head: vec![n as u8; 512] };
         let raw_packets = (batch * 2000..(batch + 1) * 2000).map(packet).collect();
-        let flows = (1..=1500).map(|id| FlowRecord { last: time(id), ..flow(batch * 1500 + id, 1, 1) }).collect();
+        let flow =
+            |id: u64| FlowRecord { last: time(id), ended: Some(EndReason::Closed), ..flow(batch * 1500 + id, 1, 1) };
+        let flows = (1..=1500).map(flow).collect();
         let (start, end) = (time(batch * S), time((batch + 1) * S));
         let window = Some(Window { start, end, ..window(batch + 1) });
         let host = |n: u8| FeatureRow {
