@@ -72,8 +72,8 @@ class Tcp:
         self.sequence = [1000, 5000]
         self.stamps = [0, 0] if stamps else None
 
-    def segment(self, time, end, flags, payload=0, back=0):
-        """A segment of one end; `back` bytes before the next new one."""
+    def segment(self, time, end, flags, payload=0, back=0, head=b""):
+        """A segment of one end; `back` bytes before the next new one. Its payload begins with `head`."""
         source, destination = self.ends[end], self.ends[1 - end]
         number, answer = self.sequence[end] - back, self.sequence[1 - end]
         size = 0x80 if self.stamps else 0x50
@@ -83,7 +83,8 @@ class Tcp:
         if self.stamps:
             self.stamps[end] = round(time * 1000) & 0xFFFFFFFF
             header += struct.pack(">BBBBII", 1, 1, 8, 10, self.stamps[end], self.stamps[1 - end])
-        self.capture.frames.append((time, *ip(source[0], destination[0], 6, header, payload)))
+        head = head[:payload]
+        self.capture.frames.append((time, *ip(source[0], destination[0], 6, header + head, payload - len(head))))
         self.sequence[end] += payload - back + (1 if flags & (SYN | FIN) else 0)
 
     def open(self, time):
@@ -93,17 +94,17 @@ class Tcp:
         self.segment(time + 2 * self.half, 0, ACK)
         return time + 2 * self.half
 
-    def data(self, time, end, payload, lost=False):
+    def data(self, time, end, payload, lost=False, head=b""):
         """A segment and its ACK; a lost one is sent again. Returns when the ACK has passed."""
-        self.segment(time, end, ACK | PSH, payload)
+        self.segment(time, end, ACK | PSH, payload, head=head)
         if lost:
             time += 0.2 + 2 * self.half
             self.segment(time, end, ACK | PSH, payload, back=payload)
         self.segment(time + self.half, 1 - end, ACK)
         return time + self.half
 
-    def close(self, time):
-        """Both ends are done."""
-        self.segment(time, 0, ACK | FIN)
-        self.segment(time + self.half, 1, ACK | FIN)
-        self.segment(time + 2 * self.half, 0, ACK)
+    def close(self, time, first=0):
+        """Both ends are done, one of them first."""
+        self.segment(time, first, ACK | FIN)
+        self.segment(time + self.half, 1 - first, ACK | FIN)
+        self.segment(time + 2 * self.half, first, ACK)

@@ -14,6 +14,7 @@ import struct
 import sys
 from pathlib import Path
 
+import guess_cases
 import more_cases
 from frames import ACK, RST, SYN, Capture, Tcp
 
@@ -540,7 +541,7 @@ MADE = [
     packet_loss_hit, packet_loss_quiet, protocol_anomaly_hit, protocol_anomaly_quiet, long_lived_connection_quiet,
     beaconing_hit, beaconing_quiet, data_exfiltration_hit, data_exfiltration_quiet, amplification_hit,
     amplification_quiet, distributed_flood_hit, distributed_flood_quiet,
-    *more_cases.MADE,
+    *more_cases.MADE, *guess_cases.MADE,
 ]
 
 README = """# {title}

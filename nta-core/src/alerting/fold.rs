@@ -24,6 +24,7 @@ const fn explaining(kind: AlertKind) -> &'static [(AlertKind, Common)] {
         Kind::PortScan => &[(Kind::DistributedFlood, Source)],
         Kind::Beaconing => &[
             (Kind::SshBruteForce, Both),
+            (Kind::BruteForce, Both),
             (Kind::Slowloris, Both),
             (Kind::DnsTunnel, Both),
             (Kind::IcmpTunnel, Both),

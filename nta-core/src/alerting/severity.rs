@@ -51,6 +51,7 @@ const fn least(kind: AlertKind) -> Severity {
         AlertKind::ArpSpoof | AlertKind::DnsTunnel | AlertKind::Amplification => Severity::High,
         AlertKind::PortScan
         | AlertKind::SshBruteForce
+        | AlertKind::BruteForce
         | AlertKind::Slowloris
         | AlertKind::SynFlood
         | AlertKind::IcmpTunnel

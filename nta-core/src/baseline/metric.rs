@@ -112,6 +112,7 @@ impl Metric {
             Kind::HighLatency => matches!(self, Self::Latency),
             Kind::PacketLoss => matches!(self, Self::Loss),
             Kind::SshBruteForce
+            | Kind::BruteForce
             | Kind::Slowloris
             | Kind::ArpSpoof
             | Kind::DuplicateAddress

@@ -4,10 +4,11 @@
 use std::collections::VecDeque;
 use std::net::IpAddr;
 
-use super::attempt;
 use super::recent::Map;
-use super::{Try, View};
-use crate::domain::{FlowObservation, Timestamp};
+use super::slowloris::{SlowlorisConfig, may_speak_http};
+use super::ssh_brute_force::{SshBruteForceConfig, log_in};
+use super::{Try, View, attempt};
+use crate::domain::{FlowObservation, FlowRecord, Timestamp};
 use crate::window::Span;
 
 /// Base windows that are remembered: as many as the longest window has.
@@ -34,6 +35,34 @@ struct Talks {
     /// Attempts that came to nothing, and those at services that had answered before.
     failed: u64,
     failed_at_known: u64,
+    opened: Opened,
+}
+
+/// What the connections are that a host opened.
+#[derive(Clone, Copy, Debug, Default)]
+struct Opened {
+    /// Those that may be to a web server.
+    web: u64,
+    /// Log-ins by SSH, and those of them that look like guesses.
+    log_ins: u64,
+    guesses: u64,
+}
+
+/// How the rules tell what a connection is.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Rules {
+    pub(super) slowloris: SlowlorisConfig,
+    pub(super) ssh_brute_force: SshBruteForceConfig,
+}
+
+impl Opened {
+    fn add(&mut self, rules: &Rules, flow: &FlowRecord) {
+        self.web += u64::from(may_speak_http(&rules.slowloris, flow));
+        if let Some(log_in) = log_in(&rules.ssh_brute_force, flow).filter(|log_in| log_in.talked) {
+            self.log_ins += 1;
+            self.guesses += u64::from(log_in.is_guess);
+        }
+    }
 }
 
 /// Which packets count.
@@ -71,12 +100,13 @@ pub(super) struct Named {
 /// What the judged hosts did in the last base windows.
 #[derive(Debug)]
 pub(super) struct Counterparts {
+    rules: Rules,
     windows: VecDeque<(Timestamp, Map<IpAddr, Talks>)>,
 }
 
 impl Counterparts {
-    pub(super) fn new() -> Self {
-        Self { windows: VecDeque::with_capacity(WINDOWS) }
+    pub(super) fn new(rules: Rules) -> Self {
+        Self { rules, windows: VecDeque::with_capacity(WINDOWS) }
     }
 
     /// Takes the flows of a base window that these hosts have.
@@ -98,6 +128,9 @@ impl Counterparts {
                 {
                     let Some(talks) = talks.get_mut(&ends[side]) else { continue };
                     talks.add(ends[1 - side], amounts);
+                    if side == 0 {
+                        of_pair.iter().for_each(|seen| talks.opened.add(&self.rules, &seen.flow));
+                    }
                     let tries = view.tries.get(numbers.clone()).unwrap_or_default();
                     for (_, tried) in of_pair.iter().zip(tries).filter(|(seen, _)| tried_by(seen) == side) {
                         talks.failed += u64::from(matches!(tried, Try::Futile | Try::FutileAtKnown));
@@ -144,6 +177,17 @@ impl Counterparts {
             known += talks.failed_at_known;
         }
         known > 0 && 2 * known >= failed
+    }
+
+    /// Whether a host opened a connection that may be to a web server.
+    pub(super) fn asks_web_servers(&self, view: &View<'_>, host: IpAddr) -> bool {
+        self.of(view, host).any(|talks| talks.opened.web > 0)
+    }
+
+    /// Whether most of a host's log-ins by SSH look like ones that succeeded.
+    pub(super) fn logs_in(&self, view: &View<'_>, host: IpAddr) -> bool {
+        let sum = |of: fn(&Opened) -> u64| self.of(view, host).map(|talks| of(&talks.opened)).sum::<u64>();
+        2 * sum(|opened| opened.guesses) < sum(|opened| opened.log_ins)
     }
 }
 

@@ -5,6 +5,7 @@ mod amplification;
 mod arp_spoof;
 mod attempt;
 mod beaconing;
+mod brute_force;
 mod contacts;
 mod counterparts;
 mod data_exfiltration;
@@ -17,6 +18,7 @@ mod dns_tunnel;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod flood;
+mod guessing;
 mod high_latency;
 mod http_flood;
 mod icmp_flood;

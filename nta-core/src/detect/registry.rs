@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::counterparts::Rules;
 use super::isolation_forest::{Forest, IsolationForestConfig};
 use super::networks::Networks;
 use super::xgboost::{Xgboost, XgboostConfig};
@@ -92,7 +93,8 @@ pub fn learned(config: &DetectConfig, models: &Models) -> Vec<Box<dyn Detector>>
         list.push(Box::new(Forest::new(config.isolation_forest.clone(), forest.clone())));
     }
     if let Some(model) = models.xgboost.as_ref().filter(|_| config.xgboost.enabled) {
-        list.push(Box::new(Xgboost::new(config.xgboost.clone(), model.clone())));
+        let rules = Rules { slowloris: config.slowloris.clone(), ssh_brute_force: config.ssh_brute_force.clone() };
+        list.push(Box::new(Xgboost::new(config.xgboost.clone(), rules, model.clone())));
     }
     list
 }
@@ -106,6 +108,8 @@ registry! {
     neighbor_sweep: neighbor_sweep::NeighborSweep(NeighborSweepConfig),
     /// SSH brute force.
     ssh_brute_force: ssh_brute_force::SshBruteForce(SshBruteForceConfig),
+    /// Brute force at other servers.
+    brute_force: brute_force::BruteForce(BruteForceConfig),
     /// Slowloris and slow POST.
     slowloris: slowloris::Slowloris(SlowlorisConfig),
     /// SYN floods.

@@ -9,6 +9,9 @@
 //! they show drops, one after another: one short segment says nothing about what came before it. Keep-alive connections of browsers, idle pools and long polling carry a whole request or an answer,
 //! and a browser opens at most 6 to a server.
 //!
+//! Only what speaks HTTP is looked at, or TLS, which may hide it: by the first bytes, at any port; where they name nothing, at the
+//! ports of web servers.
+//!
 //! Known false alarms: clients of a server that hangs; many devices behind one address that report without an answer.
 //! Evasion: fewer connections, many sources, reading slowly without ever closing the window.
 
@@ -22,7 +25,7 @@ use super::attempt::is_futile;
 use super::declaration::{Basis, Cost, Declaration, FlowUse, Rates, Scope};
 use super::recent::{Recent, Weigh};
 use super::{Detector, Try, View};
-use crate::domain::{AlertKind, ConnState, Finding, FlowId, FlowObservation, Measure, Timestamp};
+use crate::domain::{AlertKind, ConnState, Finding, FlowId, FlowObservation, FlowRecord, Measure, Service, Timestamp};
 use crate::tunables::{Bounds, tunables};
 use crate::window::{Run, Span};
 
@@ -38,6 +41,8 @@ tunables! {
         max_client_bytes: u64 = 4_000 => Bounds::BYTES,
         /// Payload bytes that still are a drop.
         max_drop_bytes: u64 = 100 => Bounds::BYTES,
+        /// Ports at which web servers listen, for connections whose first bytes do not name the service.
+        web_ports: Vec<u16> = vec![80, 81, 443, 3_000, 5_000, 8_000, 8_008, 8_080, 8_081, 8_088, 8_443, 8_888, 9_000],
         /// Ports of protocols whose clients keep a connection and report on it in short messages, which nobody has to answer: SSH,
         /// mail, Modbus, MQTT, IEC 60870-5-104, OPC UA, XMPP, AMQP, IRC, DNP3.
         allowed_ports: Vec<u16> = vec![
@@ -109,7 +114,7 @@ impl Slowloris {
     /// Takes what a connection did into its pair's; answers whether there was no room for it.
     fn add(config: &SlowlorisConfig, connections: &mut Connections, seen: &FlowObservation) -> bool {
         let flow = &seen.flow;
-        if !is_open(seen) {
+        if !is_open(seen) || !may_speak_http(config, flow) {
             connections.remove(&flow.id);
             return false;
         }
@@ -195,6 +200,14 @@ const fn pair(seen: &FlowObservation) -> Pair {
     (flow.originator.address, flow.responder.address, flow.responder.port)
 }
 
+/// Whether this may be a web server's connection: by the first bytes, else by the port.
+pub(super) fn may_speak_http(config: &SlowlorisConfig, flow: &FlowRecord) -> bool {
+    match flow.service {
+        Some(service) => matches!(service, Service::Http | Service::Ssl),
+        None => config.web_ports.contains(&flow.responder.port),
+    }
+}
+
 /// Whether both sides may still send, and the handshake, if it was seen, was finished.
 fn is_open(seen: &FlowObservation) -> bool {
     let flow = &seen.flow;
@@ -230,7 +243,7 @@ impl Detector for Slowloris {
             if let Some(known) = pairs.meet_known(&pair) {
                 *refused += tcp.filter(|seen| Self::add(config, known, seen)).count() as u64;
             } else {
-                let open = tcp.filter(|seen| is_open(seen)).count();
+                let open = tcp.filter(|seen| may_speak_http(config, &seen.flow) && is_open(seen)).count();
                 if open > 0 {
                     fresh.push((open, pair, numbers));
                 }
@@ -266,7 +279,7 @@ impl Detector for Slowloris {
 mod tests {
     use super::super::testing::{Flow, host, row};
     use super::{Slowloris, SlowlorisConfig};
-    use crate::domain::{ConnState, Finding, Party};
+    use crate::domain::{ConnState, Finding, Party, Service};
 
     fn judge(count: u64, flows: impl Fn(u64) -> Vec<Flow>) -> Vec<Finding> {
         row(&mut Slowloris::new(SlowlorisConfig::default()), count, flows)
@@ -297,6 +310,28 @@ mod tests {
             }
         };
         assert!(!judge(4, |i| (0..50).map(|n| drop(n, i)).collect()).is_empty());
+    }
+
+    /// Drops that nobody answers, of clients that poll: from the middle of a stream, or from its beginning.
+    #[test]
+    fn only_what_speaks_http_is_held() {
+        let polls = |port, state: ConnState, history: &'static str, service: Option<Service>| {
+            judge(6, move |i| {
+                let poll = |n: u16| {
+                    let flow = Flow::tcp(1, 40_000 + n, 2, port).history(history).state(state).payload(12 * (i + 1), 0);
+                    let flow = if i == 0 { flow } else { flow.since(0) };
+                    service.map_or(flow.clone(), |service| flow.service(service))
+                };
+                (0..60).map(poll).collect()
+            })
+        };
+        let (middle, whole) = ((ConnState::Oth, "Da"), (ConnState::S1, "ShADa"));
+        for (state, history) in [middle, whole] {
+            assert!(polls(10_502, state, history, None).is_empty(), "what is at that port is not known");
+            assert!(polls(80, state, history, Some(Service::Modbus)).is_empty(), "no HTTP at its port");
+            assert!(!polls(10_502, state, history, Some(Service::Http)).is_empty(), "HTTP at any port");
+            assert!(!polls(80, state, history, None).is_empty(), "by the port alone");
+        }
     }
 
     #[test]

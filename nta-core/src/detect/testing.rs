@@ -9,8 +9,8 @@ use nta_common::packet::proto;
 use super::{Detector, Tries, View};
 use crate::baseline::{BaselineConfig, Baselines};
 use crate::domain::{
-    ConnState, Endpoint, Finding, FlowId, FlowObservation, FlowRecord, History, OverflowDelta, RttSamples, TcpCounts,
-    Timestamp,
+    ConnState, Endpoint, Finding, FlowId, FlowObservation, FlowRecord, History, OverflowDelta, RttSamples, Service,
+    TcpCounts, Timestamp,
 };
 use crate::window::{Cascade, InTurn, Lengths, Seed, Snapshot, Span, Windows};
 
@@ -119,6 +119,18 @@ impl Flow {
             end.tcp.fin = 1;
             self.0.tcp[side].fin = 1;
         }
+        self
+    }
+
+    /// What its first bytes say it is.
+    pub(super) fn service(mut self, service: Service) -> Self {
+        self.0.flow.service = Some(service);
+        self
+    }
+
+    /// Round trip of its handshake.
+    pub(super) fn round_trip_us(mut self, us: u32) -> Self {
+        self.0.flow.handshake_us = [us, 0];
         self
     }
 

@@ -11,7 +11,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::active::most_active;
-use super::counterparts::{Counterparts, Direction};
+use super::counterparts::{Counterparts, Direction, Rules};
 use super::declaration::{Basis, Cost, Declaration, FlowUse, Rates, Scope};
 use super::unusual::Usual;
 use super::{Detector, Try, View};
@@ -87,12 +87,12 @@ pub(super) struct Xgboost {
 }
 
 impl Xgboost {
-    pub(super) fn new(config: XgboostConfig, model: Arc<Classifier>) -> Self {
+    pub(super) fn new(config: XgboostConfig, rules: Rules, model: Arc<Classifier>) -> Self {
         Self {
             config,
             model,
             rows: Default::default(),
-            counterparts: Counterparts::new(),
+            counterparts: Counterparts::new(rules),
             usual: Usual::default(),
             skipped: 0,
             failed: false,
@@ -105,10 +105,15 @@ impl Xgboost {
         is_said && self.model.class(opinion.class).attack().is_some()
     }
 
-    /// Whether it looks like a scanner and only asks what has answered it before: its targets are gone.
-    fn is_a_monitor(&self, view: &View<'_>, host: IpAddr, opinion: &Classification) -> bool {
-        let attack = self.model.class(opinion.class).attack();
-        attack == Some((AlertKind::PortScan, AttackRole::Attacker)) && self.counterparts.fails_at_known(view, host)
+    /// Whether the host's flows say that it is no such attacker: who only asks what has answered it before scans nothing (its
+    /// targets are gone), who opens no connection to a web server holds none open, and who logs in guesses nothing.
+    fn is_denied(&self, view: &View<'_>, host: IpAddr, opinion: &Classification) -> bool {
+        match self.model.class(opinion.class).attack() {
+            Some((AlertKind::PortScan, AttackRole::Attacker)) => self.counterparts.fails_at_known(view, host),
+            Some((AlertKind::Slowloris, AttackRole::Attacker)) => !self.counterparts.asks_web_servers(view, host),
+            Some((AlertKind::SshBruteForce, AttackRole::Attacker)) => self.counterparts.logs_in(view, host),
+            _ => false,
+        }
     }
 
     /// Keeps the hosts that have looked so for long enough.
@@ -252,7 +257,7 @@ impl Detector for Xgboost {
         let opinions = hosts.iter().zip(opinions).enumerate();
         let reported = opinions.map(|(place, (host, opinion))| (place, host.address, opinion));
         let mut reported: Vec<_> = reported.filter(|(_, _, opinion)| self.is_reported(opinion)).collect();
-        reported.retain(|(_, address, opinion)| !self.is_a_monitor(view, *address, opinion));
+        reported.retain(|(_, address, opinion)| !self.is_denied(view, *address, opinion));
         self.lasts(view.snapshot.span, &mut reported);
         reported.sort_by(|a, b| b.2.probability.total_cmp(&a.2.probability).then(a.1.cmp(&b.1)));
         let rows = &mut self.rows[view.snapshot.span as usize];

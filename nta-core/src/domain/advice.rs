@@ -12,6 +12,9 @@ impl AlertKind {
             Self::SshBruteForce => {
                 "Block the source, look in the server's log for a login that succeeded, allow keys only."
             }
+            Self::BruteForce => {
+                "Block the source, look in the server's log for a login that succeeded, lock accounts after a few failures, and let only those networks reach the server that need it."
+            }
             Self::Slowloris => {
                 "Limit connections and header time-outs per client at the server or a proxy before it, and block the source."
             }

@@ -12,6 +12,8 @@ pub enum AlertKind {
     PortScan,
     /// Passwords guessed at an SSH server.
     SshBruteForce,
+    /// Passwords guessed at another server.
+    BruteForce,
     /// Connections held open with next to nothing sent.
     Slowloris,
     /// A station that claims another's IP address.
@@ -68,9 +70,10 @@ pub enum AlertKind {
 
 impl AlertKind {
     /// All of them.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 29] = [
         Self::PortScan,
         Self::SshBruteForce,
+        Self::BruteForce,
         Self::Slowloris,
         Self::ArpSpoof,
         Self::DuplicateAddress,
@@ -104,6 +107,7 @@ impl AlertKind {
         match self {
             Self::PortScan => "port_scan",
             Self::SshBruteForce => "ssh_brute_force",
+            Self::BruteForce => "brute_force",
             Self::Slowloris => "slowloris",
             Self::ArpSpoof => "arp_spoof",
             Self::DuplicateAddress => "duplicate_address",
@@ -156,7 +160,8 @@ impl AlertKind {
             | Self::IcmpFlood
             | Self::Amplification
             | Self::DataExfiltration => true,
-            Self::ArpSpoof
+            Self::BruteForce
+            | Self::ArpSpoof
             | Self::DuplicateAddress
             | Self::IcmpTunnel
             | Self::DnsFlood
@@ -188,7 +193,7 @@ impl AlertKind {
     pub const fn technique(self) -> Option<(&'static str, &'static str)> {
         match self {
             Self::PortScan => Some(("T1046", "Network Service Discovery")),
-            Self::SshBruteForce => Some(("T1110", "Brute Force")),
+            Self::SshBruteForce | Self::BruteForce => Some(("T1110", "Brute Force")),
             Self::Slowloris | Self::HttpFlood => {
                 Some(("T1499.002", "Endpoint Denial of Service: Service Exhaustion Flood"))
             }

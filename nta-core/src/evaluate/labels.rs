@@ -77,6 +77,7 @@ pub(crate) fn kind_of(word: &str) -> Option<AlertKind> {
         "synflood" => AlertKind::SynFlood,
         "httpflood" => AlertKind::HttpFlood,
         "icmptunnel" => AlertKind::IcmpTunnel,
+        "otherbruteforce" => AlertKind::BruteForce,
         "udpflood" => AlertKind::UdpFlood,
         "icmpflood" => AlertKind::IcmpFlood,
         word => return AlertKind::named(word),
