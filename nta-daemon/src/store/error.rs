@@ -27,6 +27,17 @@ pub enum StoreError {
         /// Why.
         source: sqlx::Error,
     },
+    /// The database cannot hold every text.
+    #[error(
+        "database `{url}` has the encoding {encoding}, which does not hold every text: make one by \
+         `CREATE DATABASE nta ENCODING 'UTF8' TEMPLATE template0`"
+    )]
+    Encoding {
+        /// The URL.
+        url: String,
+        /// Its encoding.
+        encoding: String,
+    },
     /// The tables cannot be brought to this version.
     #[error("database `{url}` cannot be migrated")]
     Migrate {

@@ -119,3 +119,15 @@ async fn every_table_that_grows_can_be_partitioned_by_its_time() {
     refused.await.expect_err("hosts are kept one by one, whatever the time");
     store.close().await;
 }
+
+#[tokio::test]
+async fn a_database_that_does_not_hold_every_text_is_refused() {
+    let Some(server) = Server::start("a_database_that_does_not_hold_every_text_is_refused") else { return };
+    let open = server.open().await;
+    let mut conn = open.database.connect().await.expect("a connection");
+    conn.run("CREATE DATABASE latin ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0")
+        .await
+        .expect("made");
+    let refused = Store::open(&server.url().replace("/postgres?", "/latin?")).await.expect_err("refused").to_string();
+    assert!(refused.contains("encoding LATIN1") && refused.contains("UTF8"), "{refused}");
+}

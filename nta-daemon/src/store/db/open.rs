@@ -131,6 +131,7 @@ impl Database {
         };
         let mut conn = self.target.connect().await.map_err(open_error)?;
         if matches!(conn, Conn::Postgres(_)) {
+            self.check_encoding(&mut conn).await?;
             super::turn::at_server(&mut conn).await.map_err(open_error)?;
             // A migration waits until the tables are free.
             conn.run("SET lock_timeout = 0").await.map_err(open_error)?;
@@ -227,6 +228,19 @@ impl Database {
         let mut transaction = Transaction { slot, conn: Some(conn), keep: self.is_memory() };
         transaction.conn().map_err(StoreError::query("runs"))?.begin().await.map_err(StoreError::query("runs"))?;
         Ok(transaction)
+    }
+
+    /// Names of files and notes come in any writing: a database that cannot hold some would refuse them one day.
+    async fn check_encoding(&self, conn: &mut Conn) -> Result<(), StoreError> {
+        let query = Query::new("SELECT current_setting('server_encoding') AS encoding");
+        let row =
+            conn.fetch_optional(query).await.map_err(|source| StoreError::Open { url: self.url.clone(), source })?;
+        let encoding = row.and_then(|row| row.text("encoding").ok()).unwrap_or_default();
+        // SQL_ASCII keeps whatever bytes it gets.
+        if ["UTF8", "SQL_ASCII"].contains(&encoding.as_str()) {
+            return Ok(());
+        }
+        Err(StoreError::Encoding { url: self.url.clone(), encoding })
     }
 
     /// A connection of its own, beside the writer's.
