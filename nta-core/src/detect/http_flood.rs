@@ -49,7 +49,7 @@ pub(super) const DECLARATION: Declaration = Declaration {
     spans: &[Span::Base],
     basis: Basis::Rule,
     scope: Scope::Hosts,
-    flows: FlowUse::Shared,
+    flows: FlowUse::Apart,
     cost: Cost::Short,
     rates: Rates::Measured,
 };
