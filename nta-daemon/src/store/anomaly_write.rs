@@ -109,18 +109,25 @@ async fn insert_chunk(
 }
 
 async fn add(conn: &mut Conn, kind: &str, severity: i64, grown: Kept) -> Result<(), StoreError> {
-    let total = Query::new(
+    // What no number of anomalies can be begins again with those that come.
+    let kept = |column: &str| {
+        format!(
+            "CASE WHEN anomaly_totals.{column} BETWEEN 0 AND {MOST_KEPT} THEN anomaly_totals.{column} ELSE 0 END + excluded.{column}"
+        )
+    };
+    let [count, alerts, score_sum] = ["count", "alerts", "score_sum_ppm"].map(kept);
+    let total = Query::new(format!(
         "INSERT INTO anomaly_totals (kind, severity, count, alerts, first_ns, last_ns, score_sum_ppm, score_max_ppm) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (kind, severity) DO UPDATE SET \
-         count = anomaly_totals.count + excluded.count, alerts = anomaly_totals.alerts + excluded.alerts, \
+         count = {count}, alerts = {alerts}, \
          first_ns = CASE WHEN excluded.first_ns < anomaly_totals.first_ns THEN excluded.first_ns \
          ELSE anomaly_totals.first_ns END, \
          last_ns = CASE WHEN excluded.last_ns > anomaly_totals.last_ns THEN excluded.last_ns \
          ELSE anomaly_totals.last_ns END, \
-         score_sum_ppm = anomaly_totals.score_sum_ppm + excluded.score_sum_ppm, \
+         score_sum_ppm = {score_sum}, \
          score_max_ppm = CASE WHEN excluded.score_max_ppm > anomaly_totals.score_max_ppm \
          THEN excluded.score_max_ppm ELSE anomaly_totals.score_max_ppm END",
-    )
+    ))
     .bind(kind)
     .bind(severity)
     .bind(grown.count)
@@ -133,6 +140,8 @@ async fn add(conn: &mut Conn, kind: &str, severity: i64, grown: Kept) -> Result<
     Ok(())
 }
 
+/// No more was ever counted.
+const MOST_KEPT: i64 = 1 << 62;
 /// A day in nanoseconds: no window is as long.
 const DAY_NS: i64 = 86_400_000_000_000;
 
@@ -144,8 +153,10 @@ pub(super) async fn take_out(conn: &mut Conn, kind: &str, severity: i64, gone: K
         "SELECT max(end_ns) FROM anomalies WHERE kind = $1 AND severity + 0 = $2 \
          AND start_ns >= (SELECT max(start_ns) FROM anomalies WHERE kind = $1) - {DAY_NS}"
     );
+    let kept = |column: &str| format!("CASE WHEN {column} BETWEEN 0 AND {MOST_KEPT} THEN {column} ELSE 0 END");
+    let [count, alerts, score_sum] = ["count", "alerts", "score_sum_ppm"].map(kept);
     let update = format!(
-        "UPDATE anomaly_totals SET count = count - $3, alerts = alerts - $4, score_sum_ppm = score_sum_ppm - $5, \
+        "UPDATE anomaly_totals SET count = {count} - $3, alerts = {alerts} - $4, score_sum_ppm = {score_sum} - $5, \
          first_ns = coalesce((SELECT start_ns FROM anomalies WHERE kind = $1 AND severity + 0 = $2 \
          ORDER BY start_ns LIMIT 1), first_ns), \
          last_ns = CASE WHEN $6 < last_ns THEN last_ns ELSE coalesce(({last}), last_ns) END, \

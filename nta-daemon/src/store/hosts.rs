@@ -341,8 +341,11 @@ impl Store {
             query.push(if side == 0 { "" } else { ") AS a UNION ALL SELECT * FROM (" });
             query.push(format_args!(
                 "SELECT run_id, {peer} AS peer, resp_port AS port, proto, {side} AS is_responder, \
-                 orig_bytes + resp_bytes - coalesce(orig_opened_bytes, 0) - coalesce(resp_opened_bytes, 0) AS bytes \
-                 FROM flows WHERE {own} = "
+                 CASE WHEN {} THEN orig_bytes + resp_bytes - coalesce(orig_opened_bytes, 0) - coalesce(resp_opened_bytes, 0) \
+                 ELSE 0 END AS bytes FROM flows WHERE {own} = ",
+                ["orig_bytes", "resp_bytes", "coalesce(orig_opened_bytes, 0)", "coalesce(resp_opened_bytes, 0)"]
+                    .map(|bytes| format!("{bytes} BETWEEN 0 AND {MOST_BYTES}"))
+                    .join(" AND ")
             ));
             query.push_bind(Value::from(address(host).to_vec()));
             query.push(" ORDER BY first_ns DESC LIMIT ").push_bind(PROFILE_FLOWS);
@@ -358,6 +361,9 @@ impl Store {
         query
     }
 }
+
+/// More bytes than a connection carries, 128 TiB: what is beyond was not counted, and adding it up might not fit.
+const MOST_BYTES: i64 = 1 << 47;
 
 fn host_of(row: &Row, column: &str) -> Result<String, Unreadable> {
     let address = from_address(&row.blob(column)?).ok_or_else(|| Unreadable::new("the host is no address"))?;

@@ -8,18 +8,22 @@ use super::{Store, StoreError, from_sql};
 pub(super) const EVENTS: &str = "events";
 
 /// Each with what it is made of, and the most that it can be: as rows are numbered without gaps but at the old end, no row needs
-/// to be counted for that. Of SQLite's values a number equals itself as a number. The last number of all leads nowhere.
+/// to be counted for that; two numbers that something else made may be too far apart for a BIGINT. Of SQLite's values a number equals itself as a number. The last number of all leads nowhere.
 const TOTALS: [(&str, &str, &str); 4] = [
     (
         "windows",
         "SELECT count(*) FROM windows WHERE factor = 1",
-        "SELECT coalesce(max(id) - min(id) + 1, 0) FROM windows",
+        "SELECT coalesce(CAST(max(id) AS NUMERIC) - min(id) + 1, 0) FROM windows",
     ),
-    ("flows", "SELECT count(*) FROM flows", "SELECT coalesce(max(number) - min(number) + 1, 0) FROM flows"),
+    (
+        "flows",
+        "SELECT count(*) FROM flows",
+        "SELECT coalesce(CAST(max(number) AS NUMERIC) - min(number) + 1, 0) FROM flows",
+    ),
     (
         "alerts",
         "SELECT count(*) FROM detected_alerts",
-        "SELECT coalesce(max(number) - min(number) + 1, 0) FROM detected_alerts",
+        "SELECT coalesce(CAST(max(number) AS NUMERIC) - min(number) + 1, 0) FROM detected_alerts",
     ),
     (EVENTS, "SELECT coalesce(max(seq), 0) FROM events WHERE seq < 4611686018427387904", "SELECT 4611686018427387904"),
 ];

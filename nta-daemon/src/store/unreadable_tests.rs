@@ -184,3 +184,152 @@ async fn totals_that_cannot_be_right_are_counted_again_on_postgresql() {
     totals(&store).await;
     store.close().await;
 }
+
+/// What a column of a type is changed into, as SQL.
+fn values(kind: &str) -> &'static [&'static str] {
+    match kind {
+        "bigint" => &["9223372036854775807", "-9223372036854775808", "-1", "0", "4611686018427387904", "70000"],
+        "double precision" => &["'NaN'", "'Infinity'", "'-Infinity'", "-1", "1e308"],
+        "bytea" => &["''", "'\\xff00'"],
+        _ => &["''", "'text'", "'{}'", "'[1e999]'", "'-1'"],
+    }
+}
+
+/// Everything that the daemon reads, and what the next start writes; what went wrong.
+async fn use_it(store: &Store, table: &str) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let mut note = |what: &str, of: &str, items: Result<usize, StoreError>| match items {
+        // Those that nobody changed are there.
+        Ok(0) if of != table => wrong.push(format!("{what}: nothing")),
+        Ok(_) => {}
+        Err(error) => wrong.push(format!("{what}: {}", error.chain())),
+    };
+    let from = Some(Timestamp::default());
+    for span_ns in [5_000_000_000, 15_000_000_000] {
+        let filter = WindowFilter { span_ns: Some(span_ns), ..WindowFilter::default() };
+        let page = if span_ns > 5_000_000_000 {
+            store.merged_windows(&filter, 5_000_000_000, FIRST_PAGE).await
+        } else {
+            store.windows(&filter, WindowSort::Bandwidth, FIRST_PAGE).await
+        };
+        note("windows", "windows", page.map(|page| page.items.len()));
+    }
+    let filter = WindowFilter { from, ..WindowFilter::default() };
+    note("summary", "", store.windows_summary(&filter).await.map(|_| 1));
+    note("summary of all", "", store.windows_summary(&WindowFilter::default()).await.map(|_| 1));
+    for (sort, host) in [(FlowSort::Time, None), (FlowSort::LastTime, Some([10, 0, 0, 1].into()))] {
+        let filter = FlowFilter { host, from, ..FlowFilter::default() };
+        note("flows", "flows", store.find_flows(&filter, sort, FIRST_PAGE).await.map(|page| page.items.len()));
+    }
+    for sort in [AlertSort::Time, AlertSort::Score] {
+        let alerts = store.alerts(&AlertFilter::default(), sort, FIRST_PAGE).await;
+        note("alerts", "detected_alerts", alerts.map(|page| page.items.len()));
+    }
+    let anomalies = store.anomalies(&AnomalyFilter::default(), AnomalySort::Score, FIRST_PAGE).await;
+    note("anomalies", "anomalies", anomalies.map(|page| page.items.len()));
+    for filter in [AnomalyFilter::default(), AnomalyFilter { from, ..AnomalyFilter::default() }] {
+        note("counts", "", store.anomaly_counts(&filter).await.map(|_| 1));
+    }
+    let features = store.features(&FeatureFilter::default(), FIRST_PAGE).await;
+    note("features", "aggregated_features", features.map(|page| page.items.len()));
+    let hosts = store.hosts([None, None], None, HostSort::Bytes, FIRST_PAGE).await;
+    note("hosts", "hosts", hosts.map(|page| page.items.len()));
+    note("peers", "", store.top_peers([10, 0, 0, 1].into(), None, 5).await.map(|_| 1));
+    note("heads", "raw_packets", store.raw_packets(5).await.map(|heads| heads.len()));
+    note("events", "events", store.events_after(0, 10).await.map(|events| events.len()));
+    note("retention", "", store.retain().await.map(|()| 1));
+    // The next start.
+    let _resume = store.resume("gw").await;
+    match store.begin_run(&live(100)).await {
+        Err(error) => wrong.push(format!("the next start: {}", error.chain())),
+        Ok(run) => {
+            let (writer, task) = store.writer(run, 4);
+            writer.send(rich(8)).await.expect("send");
+            if let Err(error) = writer.shutdown().await {
+                wrong.push(format!("writing: {}", error.chain()));
+            }
+            task.await.expect("the writer ends");
+        }
+    }
+    wrong
+}
+
+fn rich(id: u64) -> WindowBatch {
+    let alert = alert(u8::try_from(id).expect("few"), 100 + id);
+    let anomaly = Anomaly { number: id, alert: alert.id, severity: alert.severity, finding: alert.latest.clone() };
+    let features = FeatureRow {
+        start: Timestamp::from_nanos(id),
+        end: Timestamp::from_nanos(id + 5),
+        span_ns: 5,
+        host: [10, 0, 0, 1].into(),
+        schema_version: 1,
+        vector: vec![1.0],
+    };
+    let head = nta_core::domain::RawPacket { time: Timestamp::from_nanos(id), wire_len: 60, head: vec![1; 60] };
+    WindowBatch {
+        window: Some(window(id)),
+        flows: vec![flow(id, 10 + id, id)],
+        alerts: vec![alert],
+        anomalies: vec![anomaly],
+        features: vec![features],
+        raw_packets: vec![head],
+        readings: Some(Readings { maps: "m".to_owned(), time_ns: 7, ..Readings::default() }),
+        ..WindowBatch::default()
+    }
+}
+
+#[tokio::test]
+async fn whatever_a_postgresql_row_holds_the_others_are_answered_and_the_next_start_goes_on() {
+    let name = "whatever_a_postgresql_row_holds_the_others_are_answered_and_the_next_start_goes_on";
+    let Some(server) = Server::start(name) else { return };
+    server.open().await.close().await;
+    let of = |database: &str| server.url().replace("/postgres?", &format!("/{database}?"));
+    let administer = async |sql: &str| {
+        let mut conn = <sqlx::PgConnection as sqlx::Connection>::connect(&of("template1")).await.expect("a connection");
+        sqlx::raw_sql(sqlx::AssertSqlSafe(sql.to_owned())).execute(&mut conn).await.expect("done");
+    };
+    administer("CREATE DATABASE before").await;
+    let store = Store::open(&of("before")).await.expect("open");
+    let (writer, task) = store.writer(store.begin_run(&live(1)).await.expect("run"), 4);
+    for id in 1..=7 {
+        writer.send(rich(id)).await.expect("send");
+    }
+    writer.flush().await.expect("flush");
+    store.save_baselines(&baselines_name(Mode::Live, "gw"), &Default::default()).await.expect("baselines");
+    task.abort();
+    drop(task.await);
+    let columns = "SELECT table_name, column_name, data_type FROM information_schema.columns \
+                   WHERE table_schema = 'public' AND table_name NOT LIKE '\\_%' ORDER BY 1, 2";
+    let columns = store.database.fetch_all(Query::new(columns)).await.expect("columns");
+    let columns: Vec<[String; 3]> = columns
+        .iter()
+        .map(|row| ["table_name", "column_name", "data_type"].map(|name| row.text(name).expect("a name")))
+        .collect();
+    store.close().await;
+    let (mut changed, mut wrong) = (0, Vec::new());
+    for [table, column, kind] in &columns {
+        administer("DROP DATABASE IF EXISTS nta").await;
+        administer("CREATE DATABASE nta TEMPLATE before").await;
+        let mut conn = <sqlx::PgConnection as sqlx::Connection>::connect(&of("nta")).await.expect("a connection");
+        // Each value in a row of its own.
+        for (at, value) in values(kind).iter().enumerate() {
+            let change = format!(
+                "UPDATE {table} SET {column} = {value} WHERE ctid = (SELECT ctid FROM {table} ORDER BY ctid LIMIT 1 OFFSET {at})"
+            );
+            // What a key does not take is not to be met either.
+            let change = sqlx::raw_sql(sqlx::AssertSqlSafe(change)).execute(&mut conn).await;
+            changed += change.map_or(0, |change| change.rows_affected());
+        }
+        sqlx::Connection::close(conn).await.expect("closed");
+        match Store::open(&of("nta")).await {
+            Err(error) => wrong.push(format!("{table}.{column}: open: {}", error.chain())),
+            Ok(store) => {
+                let found = use_it(&store, table).await;
+                wrong.extend(found.into_iter().map(|wrong| format!("{table}.{column}: {wrong}")));
+                store.close().await;
+            }
+        }
+    }
+    assert!(changed > 300, "{changed} changes");
+    assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
+}
