@@ -6,6 +6,8 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use nta_tests::daemon::{Run, run};
+use nta_tests::packet::{ethernet, ipv4, udp};
+use nta_tests::pcap::{ETHERNET, Frame, pcap};
 use nta_tests::{installed, not_run, root};
 use serde_json::Value;
 
@@ -121,4 +123,46 @@ fn a_replay_that_is_stopped_says_so_and_is_no_analysis_of_the_whole() {
     let whole = run.json().remove(0);
     assert_eq!(whole["captures"][0]["end"], "complete");
     assert!(part["packets"].as_u64() < whole["packets"].as_u64(), "it is analysed, not answered from the part");
+}
+
+#[test]
+fn a_capture_that_grows_while_it_is_read_is_not_known_by_its_beginning() {
+    const NAME: &str = "a_capture_that_grows_while_it_is_read_is_not_known_by_its_beginning";
+    if !installed("sqlite3") {
+        return not_run(NAME, "sqlite3 is not installed");
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let (database, capture) = (folder.path().join("nta.db"), folder.path().join("grows.pcap"));
+    let frame = |second| Frame::at(second, ethernet(0x0800, &ipv4(17, &[], 0, &udp(b"hello"))));
+    let whole = pcap(ETHERNET, &(0..=8).map(frame).collect::<Vec<_>>());
+    let beginning = pcap(ETHERNET, &(0..=6).map(frame).collect::<Vec<_>>()).len();
+    std::fs::write(&capture, &whole[..beginning]).expect("a capture");
+    let url = format!("sqlite:{}", database.display());
+    let args = |speed: &str| {
+        let mut args = ["replay", "--format", "json", "--database", &url, "--speed", speed].map(PathBuf::from).to_vec();
+        args.push(capture.clone());
+        args
+    };
+    let mut command = Command::new(nta_tests::daemon::daemon());
+    command.args(args("1")).env_remove("NTA_CONFIG").env_remove("NTA_DATABASE");
+    let paced = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the daemon starts");
+    nta_tests::netns::wait_for("the run", Duration::from_secs(60), || {
+        let runs = Command::new("sqlite3").arg(&database).arg("SELECT count(*) FROM runs").output().ok()?;
+        (runs.stdout.trim_ascii() == b"1").then_some(())
+    });
+    std::fs::write(&capture, &whole).expect("a capture that has grown");
+    let ended = paced.wait_with_output().expect("it ends");
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert!(ended.status.code().is_some() && said.contains("changed while it was read"), "{said}");
+
+    // Neither what it was nor what it is now was analysed under its own hash.
+    std::fs::write(&capture, &whole[..beginning]).expect("a capture");
+    for _ in 0..2 {
+        let run = run(args("max"));
+        assert_eq!(run.status, Some(0), "{}", run.stderr);
+        assert_eq!(run.json()[0]["packets"], 7);
+    }
+    let ends = lines(&database, "SELECT end_reason FROM runs ORDER BY id");
+    assert_eq!(ends[..2], ["stopped", "completed"], "and the third time it is known: {ends:?}");
+    assert_eq!(number(&database, "SELECT count(DISTINCT run_id) FROM windows"), 2);
 }

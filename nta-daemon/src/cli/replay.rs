@@ -21,7 +21,7 @@ use crate::model_loader;
 use crate::pipeline::Fanout;
 use crate::pipeline::baselines::BaselineHandle;
 use crate::pipeline::progress::Progress;
-use crate::replay::{Hashes, Moment, ReadAhead, Replay, ReplayError, Selection, Speed, Summary, analysis_of};
+use crate::replay::{Hashes, Moment, ReadAhead, Replay, ReplayError, Selection, Speed, States, Summary, analysis_of};
 use crate::source::kernel::KernelOptions;
 use crate::source::replay::{Engine, KernelEngine, PacketFilter, UserEngine};
 use crate::source::{EventSettings, SourceError};
@@ -324,6 +324,7 @@ async fn with_store(
     }
     let serve = args.serve;
     let names: Vec<String> = args.paths.iter().map(|path| path.display().to_string()).collect();
+    let before = States::of(&args.paths);
     let analysis = analysis_of(&args.paths, &config, &selection, args.again);
     let hashes = analysis.as_ref().map_or_else(Hashes::default, Hashes::known);
     let plan = Plan {
@@ -354,7 +355,7 @@ async fn with_store(
             &mut both,
             (&stop, &progress),
         );
-        let is_whole = replayed.is_ok() && !stop.is_cancelled();
+        let is_whole = replayed.is_ok() && !stop.is_cancelled() && before.are_the_same();
         output.finish(if is_whole { RunEnd::Completed } else { RunEnd::Stopped });
         let code = conclude(replayed, hashes, collected);
         let is_read = [ExitCode::SUCCESS, ExitCode::from(EXIT_INCOMPLETE)].contains(&code);

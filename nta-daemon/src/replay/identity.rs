@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{BufReader, Read as _};
 use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
+use std::time::SystemTime;
 
 use sha2::{Digest as _, Sha256};
 
@@ -40,6 +41,34 @@ pub fn analysis_of(paths: &[PathBuf], config: &Config, selection: &Selection, ag
     hash.update(settings);
     hash.update(selection.identity().unwrap_or_default());
     Some(Analysis { key: hex(&hash.finalize()), captures, again })
+}
+
+/// Length and last change of captures before they are hashed. One that differs when it was analysed was not analysed under its hash.
+pub struct States(Vec<(PathBuf, Option<(u64, SystemTime)>)>);
+
+impl States {
+    /// As they are now.
+    pub fn of(paths: &[PathBuf]) -> Self {
+        Self(paths.iter().map(|path| (path.clone(), state(path))).collect())
+    }
+
+    /// Whether none has changed; the log names those that have.
+    pub fn are_the_same(&self) -> bool {
+        let changed: Vec<_> = self.0.iter().filter(|(path, before)| state(path) != *before).collect();
+        for (path, _) in &changed {
+            let capture = path.display().to_string();
+            tracing::warn!(
+                capture,
+                "changed while it was read: this analysis is not called complete, the next replay makes another"
+            );
+        }
+        changed.is_empty()
+    }
+}
+
+fn state(path: &Path) -> Option<(u64, SystemTime)> {
+    let file = path.metadata().ok().filter(std::fs::Metadata::is_file)?;
+    Some((file.len(), file.modified().ok()?))
 }
 
 /// The hashes of captures, found out on a thread of its own while they are analysed.

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-pub use identity::{Hashes, analysis_of};
+pub use identity::{Hashes, States, analysis_of};
 pub use not_ip::Frames;
 pub use pace::Speed;
 pub use selection::{Moment, Selected, Selection};
