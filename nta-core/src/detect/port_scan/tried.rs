@@ -1,5 +1,6 @@
 //! What a source tried, as sets: targets in order, hosts of one network, ports of a call, and what answered.
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 
 use nta_common::packet::proto;
@@ -79,10 +80,10 @@ pub(super) fn answered(targets: &[Tried], scan: &Scan) -> String {
 
 /// What became of a scan that nothing answered: silence, or refusals.
 pub(super) fn unanswered(targets: &[Tried], scan: &Scan) -> String {
-    let is_of_scan = |t: &&Tried| {
-        let is_host = || scan.hosts.iter().any(|(known, _)| address_number(*known) == t.host);
-        t.failed && scan.ports.contains(&(t.proto, t.port)) && is_host()
-    };
+    // There may be thousands of each.
+    let hosts: HashSet<u128> = scan.hosts.iter().map(|(host, _)| address_number(*host)).collect();
+    let ports: HashSet<(u8, u16)> = scan.ports.iter().copied().collect();
+    let is_of_scan = |t: &&Tried| t.failed && ports.contains(&(t.proto, t.port)) && hosts.contains(&t.host);
     let (mut all, mut refused) = (0_u64, 0_u64);
     for target in targets.iter().filter(is_of_scan) {
         all += 1;
