@@ -61,7 +61,8 @@ print("ready", flush=True)
 time.sleep(600)
 "#;
 
-/// Ten DNS questions, a call of 200 datagrams a second, wrong passwords; to the address of the first argument.
+/// Ten DNS questions, a call of 200 datagrams a second, wrong passwords until the server ends the connection; to the address of
+/// the first argument.
 const CLIENT: &str = r#"
 import socket, struct, sys, time
 peer, passwords = sys.argv[1], int(sys.argv[2])
@@ -77,7 +78,8 @@ for n in range(passwords):
     c = socket.create_connection((peer, 22), 2)
     c.recv(4096); c.sendall(b"SSH-2.0-OpenSSH_9.2\r\n" + b"k" * 1500)
     for _ in range(5): c.recv(4096); c.sendall(b"p" * 100)
-    c.recv(4096); c.close()
+    while c.recv(4096): pass
+    c.close()
 "#;
 
 /// What a run showed: how many flows of each kind there are, and the alerts.
