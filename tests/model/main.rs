@@ -6,6 +6,7 @@ mod python;
 mod traffic;
 mod training;
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use nta_tests::daemon::run;
@@ -38,9 +39,13 @@ impl Trained {
     }
 
     fn train(&self, out: &str) -> nta_tests::daemon::Run {
+        self.train_with(out, &[])
+    }
+
+    fn train_with(&self, out: &str, flags: &[&OsStr]) -> nta_tests::daemon::Run {
         let labels = self.path("labels.tsv");
         let (folder, out) = (self.folder.path(), self.path(out));
-        run([
+        let usual = [
             "train".as_ref(),
             "--labels".as_ref(),
             labels.as_os_str(),
@@ -49,7 +54,8 @@ impl Trained {
             out.as_os_str(),
             "--holdout-tools".as_ref(),
             traffic::KEPT_BACK.as_ref(),
-        ])
+        ];
+        run(usual.into_iter().chain(flags.iter().copied()))
     }
 
     fn path(&self, name: &str) -> PathBuf {

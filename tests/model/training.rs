@@ -57,3 +57,51 @@ fn a_scan_that_was_kept_back_is_found_with_reasons() {
     let others = alerts.iter().filter(|alert| alert["source"] != attacker.as_str());
     assert_eq!(others.count(), 0, "{alerts:?}");
 }
+
+/// Figures on captures that a model learned from say nothing about other networks.
+#[test]
+fn each_capture_is_judged_by_a_model_that_has_not_seen_its_source() {
+    if !has_models("each_capture_is_judged_by_a_model_that_has_not_seen_its_source") {
+        return;
+    }
+    let trained = Trained::new();
+    let folds = trained.path("folds");
+    assert_eq!(trained.train_with("model.json", &["--folds-out".as_ref(), folds.as_os_str()]).status, Some(0));
+    let labels = std::fs::read_to_string(trained.path("labels.tsv")).expect("labels");
+    let index = std::fs::read_to_string(folds.join("folds.tsv")).expect("an index");
+    let model_of = |file: &str| {
+        let row = |line: &&str| line.split('\t').next() == Some(file);
+        let line = index.lines().find(row).unwrap_or_else(|| panic!("{file} is in no fold: {index}"));
+        line.split('\t').nth(1).expect("a model").to_owned()
+    };
+    for label in labels.lines().skip(1).map(|line| line.split('\t').collect::<Vec<_>>()) {
+        let manifest = folds.join(model_of(label[0])).with_extension("manifest.json");
+        let manifest: Value = serde_json::from_slice(&std::fs::read(manifest).expect("a manifest")).expect("JSON");
+        let seen = manifest["recipe"]["tools"]["portscan"].as_array().cloned().unwrap_or_default();
+        assert!(!seen.is_empty() && !seen.contains(&label[6].into()), "{label:?}: {seen:?}");
+    }
+
+    // A capture that no fold judges is in no figure, and said to be.
+    std::fs::write(trained.path("labels.tsv"), labels + "model.json\tbenign\t-\t-\t-\t-\t-\n").expect("written");
+    let evaluate = || {
+        let (labels, folder) = (trained.path("labels.tsv"), trained.folder.path());
+        let flags =
+            ["evaluate".as_ref(), "--format".as_ref(), "json".as_ref(), "--labels".as_ref(), labels.as_os_str()];
+        run(flags.into_iter().chain(["--folds".as_ref(), folds.as_os_str(), folder.as_os_str()]))
+    };
+    let compared = evaluate();
+    assert_eq!(compared.status, Some(0), "{}", compared.stderr);
+    let compared = compared.json()[0].clone();
+    let found = |who: &str| {
+        let scans = &compared[who]["attacks"][0];
+        assert_eq!((&scans["type"], &scans["captures"]), (&"portscan".into(), &5.into()), "{compared}");
+        scans["found"].as_u64().expect("a number")
+    };
+    let [rules, model, both] = ["rules", "xgboost", "fused"].map(found);
+    assert!(model > 0 && both >= rules && both >= model, "{rules} {model} {both}");
+    assert_eq!((&compared["left_out"], &compared["lost"]), (&1.into(), &Value::Array(Vec::new())));
+
+    std::fs::remove_file(folds.join(model_of("0.pcap"))).expect("removed");
+    let refused = evaluate();
+    assert!(refused.status == Some(2) && refused.stderr.contains(&model_of("0.pcap")), "{refused:?}");
+}

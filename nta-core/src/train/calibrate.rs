@@ -44,6 +44,23 @@ impl Answers {
         self.places.push(place);
     }
 
+    /// Those that are not about these captures; `harmless_hours` is how long the others without an attack are.
+    pub(super) fn without(
+        &self,
+        captures: &BTreeSet<usize>,
+        of_row: impl Fn(usize) -> usize,
+        harmless_hours: f64,
+    ) -> Self {
+        let mut others = Self { harmless: self.harmless.clone(), harmless_hours, ..Self::default() };
+        others.judged = self.judged.difference(captures).copied().collect();
+        for ((margins, right), place) in self.margins.iter().zip(&self.right).zip(&self.places) {
+            if !captures.contains(&of_row(*place)) {
+                others.push(*place, margins, *right);
+            }
+        }
+        others
+    }
+
     /// The likeliest class of each row, its probability, and the right one.
     pub(super) fn opinions(&self, temperature: f64) -> impl Iterator<Item = (usize, f64, usize)> {
         self.margins.iter().zip(&self.right).map(move |(margins, right)| {
@@ -113,7 +130,7 @@ impl Answers {
 }
 
 /// The likeliest class and its probability.
-fn opinion(margins: &[f32], temperature: f64) -> (usize, f64) {
+pub(super) fn opinion(margins: &[f32], temperature: f64) -> (usize, f64) {
     softmax(margins, temperature).enumerate().max_by(|a, b| a.1.total_cmp(&b.1)).unwrap_or_default()
 }
 

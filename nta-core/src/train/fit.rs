@@ -9,6 +9,8 @@ use rand::rngs::Xoshiro256PlusPlus;
 
 use super::calibrate::Answers;
 use super::copies::copies;
+use super::folds::{FoldModel, calibrated};
+use super::one_feature::one_feature;
 use super::rows::Table;
 use super::split::{Part, Split};
 use super::unseen::Unseen;
@@ -30,8 +32,12 @@ pub struct Trained {
     pub manifest: Manifest,
     /// Classes with too few rows to be learned: name and rows.
     pub too_few: BTreeMap<String, usize>,
-    /// How many attacks of sources that it had not seen it finds.
+    /// How many attacks are found by models that had not seen their source, thresholds included.
     pub unseen: Unseen,
+    /// How many the best rule of one input finds that was learned from the same captures.
+    pub one_feature: Unseen,
+    /// The models of all folds but one.
+    pub folds: Vec<FoldModel>,
 }
 
 /// Rounds done and rounds in all.
@@ -53,20 +59,18 @@ pub fn fit(
     let names: Vec<String> = lessons.classes.iter().map(|class| Class::name_of(*class)).collect();
     let trainer =
         Trainer { library, lessons: &lessons, table, split, names: &names, settings: settings(names.len(), seed) };
-    let (model, answers) = trainer.train_all(progress)?;
+    let (model, answers, models) = trainer.train_all(progress)?;
     let temperature = answers.temperature();
     let classes = answers.thresholds(temperature, &names);
     let mut manifest = Manifest::new(&model, classes.clone(), library.version());
     manifest.temperature = temperature;
     manifest.metrics = answers.scores(temperature, &classes);
-    manifest.recipe = Recipe {
-        seed,
-        rows: lessons.rows_by_class(&names),
-        parameters: parameters(&trainer.settings),
-        ..recipe(table, split)
-    };
-    let unseen = Unseen::new(table, &answers, &classes, temperature);
-    Ok(Trained { model, manifest, too_few: lessons.too_few, unseen })
+    manifest.recipe = trainer.recipe(split, seed);
+    let own_recipe = |fold| trainer.recipe(&split.without(fold), seed);
+    let folds = calibrated(models, (table, split), &answers, &manifest, own_recipe);
+    let unseen = Unseen::new(table, split, &answers, (&manifest, &folds));
+    let one_feature = one_feature(table, split, &answers);
+    Ok(Trained { model, manifest, too_few: lessons.too_few, unseen, one_feature, folds })
 }
 
 type Attack = Option<(AlertKind, AttackRole)>;
@@ -109,8 +113,9 @@ impl Lessons {
         Ok(Self { classes, too_few, labels, inputs })
     }
 
-    fn rows_by_class(&self, names: &[String]) -> BTreeMap<String, usize> {
-        let learned: BTreeSet<usize> = self.inputs.iter().map(|(place, _)| *place).collect();
+    fn rows_by_class(&self, names: &[String], is_learned: impl Fn(usize) -> bool) -> BTreeMap<String, usize> {
+        let learned: BTreeSet<usize> =
+            self.inputs.iter().map(|(place, _)| *place).filter(|place| is_learned(*place)).collect();
         let mut rows = vec![0; names.len()];
         for label in learned.iter().filter_map(|place| self.labels[*place]) {
             rows[usize::from(label)] += 1;
@@ -129,8 +134,8 @@ struct Trainer<'a> {
 }
 
 impl Trainer<'_> {
-    /// The model of all training captures, and what models of the others say of each fold.
-    fn train_all(&self, progress: &mut Progress<'_>) -> Result<(Vec<u8>, Answers), Refusal> {
+    /// The model of all training captures, what models of the others say of each fold, and those models.
+    fn train_all(&self, progress: &mut Progress<'_>) -> Result<(Vec<u8>, Answers, FoldModels), Refusal> {
         let (folds, harmless) = self.judged_folds();
         let all: Vec<usize> = folds.iter().chain(&harmless).copied().collect();
         let in_all = (all.len() as u32 + 1) * self.settings.rounds;
@@ -142,7 +147,7 @@ impl Trainer<'_> {
             (done.1)(now, in_all);
         };
         let next = AtomicUsize::new(0);
-        let trained: Mutex<BTreeMap<usize, Result<FoldAnswers, Refusal>>> = Mutex::default();
+        let trained: Mutex<BTreeMap<usize, Result<JudgedFold, Refusal>>> = Mutex::default();
         let whole: Mutex<Option<Result<Vec<u8>, Refusal>>> = Mutex::default();
         let work = || loop {
             let at = next.fetch_add(1, Relaxed);
@@ -169,8 +174,11 @@ impl Trainer<'_> {
         let seconds = judged.iter().map(|source| &self.table.sources[*source]).filter(|source| source.words.is_empty());
         let harmless_hours = seconds.fold(0.0, |sum, source| sum + source.seconds) / 3600.0;
         let mut answers = Answers { judged, harmless_hours, ..Answers::default() };
+        let mut models = Vec::new();
         for (fold, said) in trained.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner) {
-            for (place, margins, right) in said? {
+            let (model, said) = said?;
+            models.push((fold, model));
+            for (place, margins, right) in said {
                 if folds.contains(&fold) {
                     answers.push(place, &margins, right);
                 } else if right == 0 {
@@ -180,7 +188,7 @@ impl Trainer<'_> {
         }
         let back = self.ask(&model, |part| part == Part::HeldOut)?;
         back.into_iter().for_each(|(place, margins, right)| answers.push(place, &margins, right));
-        Ok((model, answers))
+        Ok((model, answers, models))
     }
 
     /// Folds that are judged by a model of the others: those of known sources, or all where none is known; and beside them those
@@ -213,9 +221,21 @@ impl Trainer<'_> {
         self.split.parts.iter().enumerate().filter(move |(_, part)| is_judged(part)).map(|(source, _)| source)
     }
 
-    fn judge_fold(&self, fold: usize, round: &mut dyn FnMut(u32)) -> Result<FoldAnswers, Refusal> {
+    /// What a model of the captures that are not kept back is made from.
+    fn recipe(&self, split: &Split, seed: u64) -> Recipe {
+        let is_learned = |place: usize| split.parts[self.table.rows[place].source] != Part::HeldOut;
+        Recipe {
+            seed,
+            rows: self.lessons.rows_by_class(self.names, is_learned),
+            parameters: parameters(&self.settings),
+            ..recipe(self.table, split)
+        }
+    }
+
+    fn judge_fold(&self, fold: usize, round: &mut dyn FnMut(u32)) -> Result<JudgedFold, Refusal> {
         let model = self.train(|part| part != Part::Training(fold), round)?;
-        self.ask(&model, |part| part == Part::Training(fold))
+        let said = self.ask(&model, |part| part == Part::Training(fold))?;
+        Ok((model, said))
     }
 
     fn train(&self, with: impl Fn(Part) -> bool, round: &mut dyn FnMut(u32)) -> Result<Vec<u8>, Refusal> {
@@ -255,6 +275,12 @@ impl Trainer<'_> {
 
 /// Places in the table, margins and right answers.
 type FoldAnswers = Vec<(usize, Vec<f32>, u16)>;
+
+/// Folds, and the model of all others for each.
+type FoldModels = Vec<(usize, Vec<u8>)>;
+
+/// The model of all folds but one, and its answers for that one.
+type JudgedFold = (Vec<u8>, FoldAnswers);
 
 /// Shallow trees, none grown from a handful of rows: what they learn shall hold for sources that were not among the data.
 fn settings(classes: usize, seed: u64) -> Settings {

@@ -4,12 +4,15 @@
 mod calibrate;
 mod copies;
 mod fit;
+mod folds;
+mod one_feature;
 mod rows;
 mod split;
 mod unseen;
 mod weights;
 
 pub use fit::{Progress, Trained, fit};
+pub use folds::FoldModel;
 pub use rows::{Collector, Source, Table, TrainingRow};
 pub use split::{Part, Split, split};
 pub use unseen::{KindFound, Unseen};

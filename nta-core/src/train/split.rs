@@ -31,6 +31,17 @@ pub struct Split {
     pub tools_held_out: BTreeMap<String, Vec<String>>,
 }
 
+impl Split {
+    /// With a fold kept back as well.
+    pub(super) fn without(&self, fold: usize) -> Self {
+        let mut split = self.clone();
+        for part in split.parts.iter_mut().filter(|part| **part == Part::Training(fold)) {
+            *part = Part::HeldOut;
+        }
+        split
+    }
+}
+
 /// Puts each source with attacks, or each tool where the source is not known, into a fold of its own; keeps back the captures of
 /// the tools named.
 pub fn split(sources: &[Source], seed: u64, tools: &[String]) -> Split {

@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use super::Table;
-use super::calibrate::Answers;
+use super::calibrate::{Answers, opinion};
+use super::{FoldModel, Part, Split, Table};
 use crate::domain::AlertKind;
 use crate::evaluate::kind_of;
-use crate::model::Class;
+use crate::model::Manifest;
 
 /// The attacks of a kind.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -38,12 +38,24 @@ pub struct Unseen {
 }
 
 impl Unseen {
-    /// What a model's answers find.
-    pub(super) fn new(table: &Table, answers: &Answers, classes: &[Class], temperature: f64) -> Self {
-        let kinds: Vec<Option<AlertKind>> = classes.iter().map(|class| class.attack().map(|(kind, _)| kind)).collect();
-        let opinions = answers.opinions(temperature).zip(&answers.places);
-        let said = opinions.filter_map(|((class, probability, _), place)| {
-            Some((*place, kinds[class].filter(|_| probability >= classes[class].threshold)?))
+    /// What the answers find, each by the thresholds of the fold's model that gave it; captures that were kept back by those
+    /// of the whole.
+    pub(super) fn new(
+        table: &Table,
+        split: &Split,
+        answers: &Answers,
+        (whole, folds): (&Manifest, &[FoldModel]),
+    ) -> Self {
+        let by_fold: BTreeMap<usize, &Manifest> = folds.iter().map(|fold| (fold.fold, &fold.manifest)).collect();
+        let said = answers.places.iter().zip(&answers.margins).filter_map(|(place, margins)| {
+            let manifest = match split.parts[table.rows[*place].source] {
+                Part::Training(fold) => by_fold.get(&fold)?,
+                Part::HeldOut => whole,
+            };
+            let (class, probability) = opinion(margins, manifest.temperature);
+            let class = &manifest.classes[class];
+            let (kind, _) = class.attack()?;
+            (probability >= class.threshold).then_some((*place, kind))
         });
         Self::of(table, &answers.judged, said, answers.harmless_hours)
     }

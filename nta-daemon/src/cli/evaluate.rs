@@ -10,21 +10,25 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use clap::ValueEnum;
 use tokio_util::sync::CancellationToken;
 
+use super::compare::compare;
+use super::folds::Folds;
 use super::labelled::{Common, bar, labels};
 use super::{EXIT_INCOMPLETE, EXIT_USAGE, fail, interrupt};
 use crate::batch::{STOPPED, on_every_processor, replay_into};
 use crate::config::Config;
 use crate::model_loader;
 use crate::pipeline::{PipelineEvent, Sink};
+use crate::xgboost::BUILT_IN;
 use nta_core::domain::{Alert, AlertId};
 use nta_core::evaluate::{Judges, Outcome, Report, score};
-use nta_core::model::Models;
+use nta_core::model::{Models, Refusal};
 
 /// Flags of `evaluate`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
     nta-daemon evaluate --labels labels.tsv captures/\n  \
     nta-daemon evaluate --labels labels.tsv --judges rules captures/\n  \
+    nta-daemon evaluate --labels labels.tsv --folds folds/ captures/\n  \
     nta-daemon evaluate --labels labels.tsv --format json captures/ | jq '.attacks[] | {type, recall}'\n\n\
     labels.tsv, tab-separated: file type attacker victim attack_start attack_end tool; times in Unix seconds; type is\n\
     benign, portscan, sshbrute, slowloris, arpspoof, dnstunnel, synflood, udpflood, icmpflood or an alert's type; - is\n\
@@ -37,6 +41,10 @@ pub(super) struct Args {
     /// attack by name, an alert of any kind about attacker or victim counts.
     #[arg(long, value_enum, value_delimiter = ',', default_value = "all")]
     judges: Vec<JudgeKind>,
+    /// What `train --folds-out` wrote: rules, models and both are compared on captures whose source the model that judges has not
+    /// seen. Captures that every model has learned from are left out.
+    #[arg(long, value_name = "DIR", conflicts_with = "judges")]
+    folds: Option<PathBuf>,
     /// Figures are those of the captures that can be analysed; without it, one that cannot is an error.
     #[arg(long)]
     allow_missing: bool,
@@ -65,6 +73,15 @@ pub(super) fn execute(args: &Args) -> ExitCode {
 fn evaluate(args: &Args) -> Result<ExitCode, ExitCode> {
     let mut config = args.common.config()?;
     let (labels, _) = labels(&args.labels)?;
+    let missing = Missing { is_allowed: args.allow_missing };
+    if let Some(folder) = &args.folds {
+        if !BUILT_IN {
+            return Err(fail(1, &Refusal::NotBuiltIn));
+        }
+        let folds = Folds::read(folder).map_err(|error| fail(EXIT_USAGE, &error))?;
+        let stop = interrupt::token().map_err(|error| fail(1, &error))?;
+        return compare(labels, &folds, (&config, &args.common, missing), &stop);
+    }
     let mut files: Vec<&str> = labels.iter().map(|label| label.file.as_str()).collect();
     files.sort_unstable();
     files.dedup();
@@ -83,7 +100,7 @@ fn evaluate(args: &Args) -> Result<ExitCode, ExitCode> {
         return Err(fail(EXIT_USAGE, &format_args!("there is no model of classes to judge: {reason}")));
     }
     let stop = interrupt::token().map_err(|error| fail(1, &error))?;
-    let (outcomes, failed) = replay_all(&files, &args.common.folder, (&config, &models), &stop);
+    let (outcomes, failed) = replay_all(&files, &args.common.folder, (&config, &|_: &str| models.clone()), &stop);
     if stop.is_cancelled() && outcomes.is_empty() {
         return Err(fail(EXIT_INCOMPLETE, &"stopped before a capture was analysed"));
     }
@@ -96,34 +113,52 @@ fn evaluate(args: &Args) -> Result<ExitCode, ExitCode> {
     report.judges =
         args.judges.iter().filter_map(|judge| Some(judge.to_possible_value()?.get_name().to_owned())).collect();
     let printed = args.common.print(&report, |out| text(&report, out));
-    let unread = report.failed.values().filter(|reason| *reason == STOPPED).count();
-    if stop.is_cancelled() && unread > 0 && printed == ExitCode::SUCCESS {
-        let of = files.len();
-        let error = format!("stopped: the figures are those of {} of {of} labelled captures", of - report.failed.len());
-        return Err(fail(EXIT_INCOMPLETE, &error));
-    }
-    if !args.allow_missing
-        && printed == ExitCode::SUCCESS
-        && let Some((file, reason)) = report.failed.iter().next()
-    {
-        let count = report.failed.len();
-        let error = format!(
-            "{count} of {} labelled captures could not be analysed and are in no figure, such as {file}: {reason} \
-             (--allow-missing leaves them out)",
-            files.len()
-        );
-        return Err(fail(EXIT_USAGE, &error));
-    }
-    Ok(printed)
+    missing.status(&report, files.len(), &stop, printed)
 }
 
-type Results = (Vec<Outcome>, BTreeMap<String, String>);
+/// What becomes of captures that could not be analysed.
+#[derive(Clone, Copy)]
+pub(super) struct Missing {
+    is_allowed: bool,
+}
 
-/// Every capture through the user engine, as many at a time as there are processors.
-fn replay_all(
+impl Missing {
+    /// How the program ends: figures of some of the captures are not those of all.
+    pub(super) fn status(
+        self,
+        report: &Report,
+        of: usize,
+        stop: &CancellationToken,
+        printed: ExitCode,
+    ) -> Result<ExitCode, ExitCode> {
+        let unread = report.failed.values().filter(|reason| *reason == STOPPED).count();
+        if stop.is_cancelled() && unread > 0 && printed == ExitCode::SUCCESS {
+            let analysed = of - report.failed.len();
+            let error = format!("stopped: the figures are those of {analysed} of {of} labelled captures");
+            return Err(fail(EXIT_INCOMPLETE, &error));
+        }
+        if !self.is_allowed
+            && printed == ExitCode::SUCCESS
+            && let Some((file, reason)) = report.failed.iter().next()
+        {
+            let count = report.failed.len();
+            let error = format!(
+                "{count} of {of} labelled captures could not be analysed and are in no figure, such as {file}: {reason} \
+                 (--allow-missing leaves them out)"
+            );
+            return Err(fail(EXIT_USAGE, &error));
+        }
+        Ok(printed)
+    }
+}
+
+pub(super) type Results = (Vec<Outcome>, BTreeMap<String, String>);
+
+/// Every capture through the user engine, as many at a time as there are processors, with the models that are its.
+pub(super) fn replay_all(
     files: &[&str],
     folder: &Path,
-    (config, models): (&Config, &Models),
+    (config, models): (&Config, &(dyn Fn(&str) -> Models + Sync)),
     stop: &CancellationToken,
 ) -> Results {
     let bar = bar(files.len() as u64, "captures");
@@ -133,7 +168,7 @@ fn replay_all(
         while let Some(file) = files.get(next.fetch_add(1, Relaxed)) {
             let outcome = match stop.is_cancelled() {
                 true => Err(STOPPED.to_owned()),
-                false => replay(file, &folder.join(file), (config, models), stop),
+                false => replay(file, &folder.join(file), (config, &models(file)), stop),
             };
             let mut results = results.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             match outcome {

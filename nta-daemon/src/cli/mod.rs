@@ -2,12 +2,14 @@
 
 mod captures;
 mod checks;
+mod compare;
 mod config;
 mod conn_log;
 mod doctor;
 mod document;
 mod environment;
 mod evaluate;
+mod folds;
 mod inputs;
 mod interrupt;
 mod labelled;

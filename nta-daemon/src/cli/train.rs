@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use clap::ValueEnum;
 
+use super::folds;
 use super::interrupt::Saving;
 use super::labelled::{Common, bar, labels};
 use super::train_forest::train_forest;
@@ -23,6 +24,7 @@ use nta_core::train::{KindFound, Table, Trained, Unseen, fit, split};
 #[command(after_help = "Examples:\n  \
     nta-daemon train --labels labels.tsv captures/ --out model.json\n  \
     nta-daemon train --labels labels.tsv captures/ --holdout-tools masscan,medusa --seed 7\n  \
+    nta-daemon train --labels labels.tsv --folds-out folds/ captures/ && nta-daemon evaluate --labels labels.tsv --folds folds/ captures/\n  \
     nta-daemon train --labels labels.tsv --format json captures/ | jq '.metrics[] | {class, f1}'\n  \
     nta-daemon train --algorithm isolation_forest normal/ --out forest.json\n\n\
     labels.tsv is what evaluate reads; its column `source` says which captures are of one hand. The model judges when `path` of [model] names it; its manifest, with the figures,\n\
@@ -44,6 +46,9 @@ pub(super) struct Args {
     /// Tools whose captures are not learned from, to see how the model does on them.
     #[arg(long, value_name = "TOOL", value_delimiter = ',')]
     holdout_tools: Vec<String>,
+    /// Folder for the models of all sources but one each, which `evaluate --folds` judges that one by.
+    #[arg(long, value_name = "DIR")]
+    folds_out: Option<PathBuf>,
     #[command(flatten)]
     common: Common,
 }
@@ -69,6 +74,9 @@ fn train(args: &Args) -> Result<ExitCode, ExitCode> {
     }
     if args.algorithm == Algorithm::IsolationForest && !args.holdout_tools.is_empty() {
         return Err(fail(EXIT_USAGE, &"--holdout-tools has no effect with --algorithm isolation_forest"));
+    }
+    if args.algorithm == Algorithm::IsolationForest && args.folds_out.is_some() {
+        return Err(fail(EXIT_USAGE, &"--folds-out has no effect with --algorithm isolation_forest"));
     }
     let config = args.common.config()?;
     let saving = Saving::default();
@@ -120,6 +128,9 @@ fn train_classes(args: &Args, path: &Path, config: &Config, saving: &Saving) -> 
     trained.manifest.created = clock::now().to_string();
     saving.begin();
     save(&args.out, &trained).map_err(|error| fail(1, &error))?;
+    if let Some(folder) = &args.folds_out {
+        folds::save(folder, &table, &split, &trained).map_err(|error| fail(1, &error))?;
+    }
     Ok(args.common.print(&trained.manifest, |out| text(&args.out, &table, &trained, out)))
 }
 
@@ -141,19 +152,26 @@ fn save(path: &Path, trained: &Trained) -> Result<(), String> {
     Ok(())
 }
 
-/// Attacks found by models that had not seen their source.
-fn unseen_text(unseen: &Unseen, out: &mut dyn io::Write) -> io::Result<()> {
-    writeln!(out, "\n{:<12} {:>8} {:>6} {:>6} {:>6}", "attack", "captures", "found", "wrong", "F1")?;
-    for (word, KindFound { attacks, found, wrong, f1 }) in &unseen.kinds {
-        writeln!(out, "{word:<12} {attacks:>8} {found:>6} {wrong:>6} {f1:>6.3}")?;
+/// Attacks found by models that had not seen their source, and beside them by one input.
+fn unseen_text(unseen: &Unseen, one_feature: &Unseen, out: &mut dyn io::Write) -> io::Result<()> {
+    writeln!(out, "\n{:<12} {:>8} {:>20}   {:>20}", "", "", "model", "one input")?;
+    let heads = format!("{:>6} {:>6} {:>6}", "found", "wrong", "F1");
+    writeln!(out, "{:<12} {:>8} {heads}   {heads}", "attack", "captures")?;
+    let figures = |KindFound { found, wrong, f1, .. }: &KindFound| format!("{found:>6} {wrong:>6} {f1:>6.3}");
+    for (word, kind) in &unseen.kinds {
+        let other = one_feature.kinds.get(word).map(figures).unwrap_or_default();
+        writeln!(out, "{word:<12} {:>8} {}   {other}", kind.attacks, figures(kind))?;
     }
-    let (found, attacks) = unseen.total();
-    let Unseen { macro_f1, false_captures, harmless_hours, .. } = unseen;
-    writeln!(
-        out,
-        "found {found} of {attacks}, macro-F1 {macro_f1:.3}, wrong in {false_captures} captures without an attack \
-         ({harmless_hours:.1} h)"
-    )
+    for (who, of) in [("model", unseen), ("one input", one_feature)] {
+        let (found, attacks) = of.total();
+        let Unseen { macro_f1, false_captures, harmless_hours, .. } = of;
+        writeln!(
+            out,
+            "{who}: found {found} of {attacks}, macro-F1 {macro_f1:.3}, wrong in {false_captures} captures without an attack \
+             ({harmless_hours:.1} h)"
+        )?;
+    }
+    Ok(())
 }
 
 fn text(path: &Path, table: &Table, trained: &Trained, out: &mut dyn io::Write) -> io::Result<()> {
@@ -184,7 +202,7 @@ fn text(path: &Path, table: &Table, trained: &Trained, out: &mut dyn io::Write) 
             class.name, class.threshold, class.support, score.rows, score.unknown
         )?;
     }
-    unseen_text(&trained.unseen, &mut out)?;
+    unseen_text(&trained.unseen, &trained.one_feature, &mut out)?;
     for (class, rows) in too_few {
         writeln!(out, "not learned, as it has {rows} rows: {class}")?;
     }
