@@ -317,6 +317,38 @@ fn a_database_file_that_is_deleted_is_noticed_and_made_again() {
 }
 
 #[test]
+fn a_database_and_its_log_that_are_cut_to_nothing_are_set_aside_with_the_cause() {
+    const TEST: &str = "a_database_and_its_log_that_are_cut_to_nothing_are_set_aside_with_the_cause";
+    if !can_run(TEST, &TOOLS) {
+        return;
+    }
+    let _alone = alone();
+    let folder = tempfile::tempdir().expect("a folder");
+    let database = folder.path().join("nta.db");
+    let pair = Pair::silent();
+    let mut daemon = start(&pair, folder.path(), &database, &[]);
+    let mut sent = 0;
+    let before = number(&send_until(&daemon, &pair, ("windows", 3), &mut sent)["windows"]);
+    for suffix in ["", "-wal"] {
+        let path = folder.path().join(format!("nta.db{suffix}"));
+        File::options().write(true).open(path).and_then(|file| file.set_len(0)).expect("cut");
+    }
+    let store = wait_for("another file", SOON, || {
+        let store = daemon.status()["store"].clone();
+        (number(&store["database_renewals"]) == 1 && number(&store["windows"]) >= before + 3).then_some(store)
+    });
+    let error = store["last_error"].as_str().unwrap_or_default();
+    assert!(error.contains("is damaged: it was cut from") && error.contains("nta.db.damaged-1"), "{store}");
+    assert!(folder.path().join("nta.db.damaged-1").exists());
+    wait_for_health(&pair, 200, "\"ok\"");
+    assert!(daemon.process.stop("TERM", SOON).success(), "{}", daemon.process.log());
+    let windows = |columns: &str| stored(&database, &format!("SELECT {columns} FROM windows WHERE factor = 1"));
+    assert_eq!(windows("max(number) - min(number) + 1"), windows("count(*)"), "no window behind the first is missing");
+    assert!(windows("count(*)") >= 3, "what was counted since is there");
+    assert_eq!(stored(&database, "SELECT count(*) FROM events WHERE kind = 'store_trouble'"), 1);
+}
+
+#[test]
 fn a_change_of_an_alert_on_a_full_disk_is_stored_or_refused() {
     const TEST: &str = "a_change_of_an_alert_on_a_full_disk_is_stored_or_refused";
     if !can_run(TEST, &TOOLS) {

@@ -88,6 +88,24 @@ pub enum StoreError {
     /// The database file was deleted or replaced while it was open.
     #[error("the database file was deleted or replaced")]
     Replaced,
+    /// The database file was damaged while it was open.
+    #[error("the database file `{}` is damaged: {found}; it is set aside as `{}`", path.display(), aside.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        found: String,
+        /// Where it is now.
+        aside: PathBuf,
+    },
+    /// A damaged database file cannot be set aside.
+    #[error("the damaged database file `{}` cannot be set aside", path.display())]
+    SetAside {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
     /// Another connection does not find a batch that was committed.
     #[error("batch {number} was committed, but another connection does not find it")]
     Unseen {

@@ -127,7 +127,7 @@ impl Store {
 
     /// What was written so far, and what went wrong.
     pub fn stats(&self) -> StoreStats {
-        self.counters.snapshot()
+        StoreStats { database_renewals: self.database.renewals(), ..self.counters.snapshot() }
     }
 
     /// Whether the database answers; reads a table, so that the file is looked at.
@@ -151,6 +151,8 @@ fn from_sql(value: i64) -> u64 {
 mod both_tests;
 #[cfg(test)]
 mod bulk_tests;
+#[cfg(test)]
+mod damage_tests;
 #[cfg(test)]
 mod detection_tests;
 #[cfg(test)]

@@ -158,6 +158,10 @@ macro_rules! later {
 impl Store {
     /// Deletes what is too much or too old.
     pub(super) async fn retain(&self) -> Result<(), StoreError> {
+        self.delete_what_is_too_much().await.inspect_err(|error| self.database.note_failure(error))
+    }
+
+    async fn delete_what_is_too_much(&self) -> Result<(), StoreError> {
         self.check_totals().await?;
         let future_ns = to_sql(events::now().as_nanos()).saturating_add(TOLERANCE_NS);
         // What a wrong clock put into the future would never be the oldest.

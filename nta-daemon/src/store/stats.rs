@@ -85,6 +85,9 @@ pub struct StoreStats {
     pub spool_passed_over: u64,
     /// Why something in the spool cannot be read, written or removed; null while all can.
     pub spool_error: Option<String>,
+    /// How often the database file was deleted, replaced or set aside as damaged, and another was opened in its place: it has
+    /// nothing of what was stored before.
+    pub database_renewals: u64,
     /// Bytes of the database, as the writer saw it last; null where that is not known.
     pub database_bytes: Option<u64>,
     /// Bytes of SQLite's write-ahead log; null for other databases.
@@ -226,6 +229,7 @@ impl Counters {
             cut_alerts: self.cut_alerts.load(Relaxed),
             spool_bytes: self.spool_bytes.load(Relaxed),
             rows_unreadable: self.set_aside.snapshot(),
+            database_renewals: 0,
             database_bytes: known(&self.sizes.database),
             wal_bytes: known(&self.sizes.wal),
             disk_free_bytes: known(&self.sizes.free),

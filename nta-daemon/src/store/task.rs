@@ -315,6 +315,7 @@ impl Task {
         let known = self.failed.take().filter(|known| known.run == first.run.uuid && known.last >= first.number);
         let (begin, result) = (Instant::now(), self.commit_and_verify(group, trouble.as_ref()).await);
         let with_trouble = known.as_ref().is_some_and(|known| known.with_trouble);
+        let _ = result.as_ref().inspect_err(|error| self.store.database.note_failure(error));
         let Ok(are_new) = result else {
             // Those of the attempt before may be there as well.
             let run = first.run.uuid.clone();
@@ -357,6 +358,7 @@ impl Task {
         if self.store.database.was_replaced() {
             return Err(StoreError::Replaced);
         }
+        self.store.database.check_files().await?;
         let is_due = group.len() > 1 || group.iter().any(|rows| rows.number % VERIFY_EVERY == 0);
         if let Some(rows) = group.last().filter(|_| is_due || self.store.counters.failing.load(Relaxed)) {
             let seen = Query::new("SELECT last_batch FROM runs WHERE uuid = $1").bind(rows.run.uuid.clone());

@@ -179,6 +179,13 @@ impl Snapshot {
         page.one("store_spool_gone", "Segments of the spool that somebody removed: lost", COUNTER, gone)?;
         let passed_over = store.spool_passed_over as f64;
         page.one("store_spool_passed_over", "Batches in the spool that cannot be read now", GAUGE, passed_over)?;
+        let renewals = store.database_renewals as f64;
+        page.one(
+            "store_database_renewals",
+            "Database files opened in the place of one that was lost",
+            COUNTER,
+            renewals,
+        )?;
         for (name, help, bytes) in [
             ("store_database_bytes", "Bytes of the database", store.database_bytes),
             ("store_wal_bytes", "Bytes of the write-ahead log", store.wal_bytes),

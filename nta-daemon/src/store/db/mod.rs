@@ -1,6 +1,7 @@
 //! Two databases behind one interface: a connection, statements and rows that do not say which it is.
 
 mod conn;
+mod damage;
 #[cfg(test)]
 pub(super) mod fault;
 pub(super) mod migrations;

@@ -11,6 +11,7 @@ use sqlx::sqlite::{SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, Sq
 use sqlx::{ConnectOptions as _, Error, PgPool, SqlitePool};
 use tokio::sync::{Mutex, MutexGuard};
 
+use super::damage::Watch;
 use super::{Conn, Dialect, Query, Row};
 use crate::config::{DatabaseUrl, regular_length};
 use crate::store::{StoreError, size};
@@ -34,7 +35,7 @@ const WAL_SHARE: u64 = 16;
 
 /// How to connect.
 #[derive(Clone, Debug)]
-enum Target {
+pub(super) enum Target {
     Sqlite(Box<SqliteConnectOptions>),
     /// The one connection is the database.
     Memory(Box<SqliteConnectOptions>),
@@ -52,16 +53,19 @@ enum Readers {
 /// A database: one connection writes, a pool reads.
 #[derive(Debug)]
 pub(in crate::store) struct Database {
-    url: String,
-    target: Target,
+    pub(super) url: String,
+    pub(super) target: Target,
     readers: RwLock<Readers>,
     /// Empty after an error; the next transaction opens a new one.
-    writer: Mutex<Option<Conn>>,
+    pub(super) writer: Mutex<Option<Conn>>,
+    pub(super) watch: Watch,
     /// Device and inode of the file that the connections have open.
     file: RwLock<Option<(u64, u64)>>,
     closed: AtomicBool,
-    /// Attempts to open the file anew since it was deleted or replaced.
+    /// Attempts to open the file anew since it was deleted, replaced or set aside.
     replaced: AtomicU64,
+    /// How often another file was opened in its place.
+    renewals: AtomicU64,
     /// Every statement that read, for a test of their plans.
     #[cfg(test)]
     seen: std::sync::Mutex<Vec<Query>>,
@@ -105,9 +109,11 @@ impl Database {
             target,
             readers: RwLock::new(Readers::Writer),
             writer: Mutex::new(None),
+            watch: Watch::default(),
             file: RwLock::new(None),
             closed: AtomicBool::new(false),
             replaced: AtomicU64::new(0),
+            renewals: AtomicU64::new(0),
             #[cfg(test)]
             seen: std::sync::Mutex::default(),
         };
@@ -117,7 +123,7 @@ impl Database {
     }
 
     /// A connection to a database that has all tables, and readers for it.
-    async fn prepare(&self) -> Result<Conn, StoreError> {
+    pub(super) async fn prepare(&self) -> Result<Conn, StoreError> {
         let open_error = |source| StoreError::Open { url: self.url.clone(), source };
         let migrate_error = |source| StoreError::Migrate { url: self.url.clone(), source };
         if let Some(path) = self.path() {
@@ -169,6 +175,9 @@ impl Database {
         };
         *self.readers.write().unwrap_or_else(PoisonError::into_inner) = readers;
         *self.file.write().unwrap_or_else(PoisonError::into_inner) = self.path().and_then(identity);
+        if let Some(path) = self.path() {
+            self.watch.reset(path);
+        }
         Ok(conn)
     }
 
@@ -206,14 +215,17 @@ impl Database {
                 tracing::error!(
                     database = self.url,
                     attempt,
-                    "the database file was deleted or replaced; opening it anew"
+                    "the database file was deleted or replaced, or set aside; opening it anew"
                 );
             }
+        } else {
+            self.check_files_of(&mut slot).await?;
         }
         let mut conn = match slot.take() {
             Some(conn) => conn,
             None if self.was_replaced() => {
                 let conn = self.prepare().await?;
+                self.renewals.fetch_add(1, Relaxed);
                 if self.replaced.swap(0, Relaxed) > 0 {
                     tracing::info!(database = self.url, "the database file was opened anew");
                 }
@@ -254,26 +266,35 @@ impl Database {
         self.path().is_some_and(|path| identity(path) != opened)
     }
 
+    /// How often the file was deleted, replaced or set aside, and another opened in its place.
+    pub(in crate::store) fn renewals(&self) -> u64 {
+        self.renewals.load(Relaxed)
+    }
+
     pub(in crate::store) async fn fetch_all(&self, query: Query) -> Result<Vec<Row>, Error> {
         #[cfg(test)]
         self.note(query.clone());
         match self.readers() {
-            Readers::Sqlite(pool) => Ok(query.sqlite().fetch_all(&pool).await?.into_iter().map(Row::Sqlite).collect()),
+            Readers::Sqlite(pool) => {
+                query.sqlite().fetch_all(&pool).await.map(|rows| rows.into_iter().map(Row::Sqlite).collect())
+            }
             Readers::Postgres(pool) => {
-                Ok(query.postgres().fetch_all(&pool).await?.into_iter().map(Row::Postgres).collect())
+                query.postgres().fetch_all(&pool).await.map(|rows| rows.into_iter().map(Row::Postgres).collect())
             }
             Readers::Writer => self.writer.lock().await.as_mut().ok_or(Error::PoolClosed)?.fetch_all(query).await,
         }
+        .inspect_err(|error| self.watch.note(error))
     }
 
     pub(in crate::store) async fn fetch_optional(&self, query: Query) -> Result<Option<Row>, Error> {
         #[cfg(test)]
         self.note(query.clone());
         match self.readers() {
-            Readers::Sqlite(pool) => Ok(query.sqlite().fetch_optional(&pool).await?.map(Row::Sqlite)),
-            Readers::Postgres(pool) => Ok(query.postgres().fetch_optional(&pool).await?.map(Row::Postgres)),
+            Readers::Sqlite(pool) => query.sqlite().fetch_optional(&pool).await.map(|row| row.map(Row::Sqlite)),
+            Readers::Postgres(pool) => query.postgres().fetch_optional(&pool).await.map(|row| row.map(Row::Postgres)),
             Readers::Writer => self.writer.lock().await.as_mut().ok_or(Error::PoolClosed)?.fetch_optional(query).await,
         }
+        .inspect_err(|error| self.watch.note(error))
     }
 
     #[cfg(test)]
@@ -338,7 +359,7 @@ impl Target {
         Ok(Self::Sqlite(Box::new(options)))
     }
 
-    async fn connect(&self) -> Result<Conn, Error> {
+    pub(super) async fn connect(&self) -> Result<Conn, Error> {
         Ok(match self {
             Self::Sqlite(options) => {
                 let disk = size::of_disk(options.get_filename()).unwrap_or(u64::MAX);
