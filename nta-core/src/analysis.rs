@@ -7,7 +7,9 @@ use std::sync::Mutex;
 use crate::alerting::{self, Alerter, EarlierAlert};
 use crate::baseline::{BaselineConfig, Baselines};
 use crate::detect::{self, DetectConfig, Detector, FlowUse, Tries, Try, View};
-use crate::domain::{Alert, AlertChange, ClearReason, DetectionCounts, Finding, IdentityScope, Timestamp, Visibility};
+use crate::domain::{
+    Alert, AlertChange, AlertKind, ClearReason, DetectionCounts, Finding, IdentityScope, Timestamp, Visibility,
+};
 use crate::model::Models;
 use crate::window::{Both, Cascade, Closed, Flows, Lengths, Run, See, Snapshot, Span};
 
@@ -217,6 +219,13 @@ impl Analysis {
             metric.is_some_and(|metric| kinds.iter().any(|kind| metric.is_disturbed_by(*kind)))
                 || host.is_some_and(|host| hosts.contains(&host))
         });
+        // An anomaly alone is no reason not to learn: what is unusual all the time is usual.
+        let others = open.iter().filter(|alert| alert.key.kind != AlertKind::HostAnomaly);
+        let hosts: HashSet<_> =
+            others.flat_map(|alert| [alert.key.source.host(), alert.key.destination.host()]).flatten().collect();
+        for scores in self.detectors.iter_mut().filter_map(|detector| detector.scores()) {
+            self.baselines.learn_scores(&scores, snapshot, &|host| hosts.contains(&host));
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use crate::domain::{
     AlertKind, ConnState, Endpoint, FlowId, FlowObservation, FlowRecord, History, IdentityScope, Party, RttSamples,
     TcpCounts, Timestamp,
 };
-use crate::model::Models;
+use crate::model::{Models, forest};
 use crate::window::{Lengths, Measured, NotWhole, Seed, Windows};
 
 const MS: u64 = 1_000_000;
@@ -205,16 +205,22 @@ type Found = BTreeSet<(AlertKind, Party, Party)>;
 
 /// The alerts over windows of these lengths, in milliseconds, where windows have `base_ms`; and the analysis.
 fn run(base_ms: u64, lengths: impl IntoIterator<Item = u64>, load: Load) -> (Found, Analysis) {
-    let (mut detect, models) = (DetectConfig::default(), Models::default());
+    run_with(&Models::default(), base_ms, lengths, load)
+}
+
+fn run_with(models: &Models, base_ms: u64, lengths: impl IntoIterator<Item = u64>, load: Load) -> (Found, Analysis) {
+    let mut detect = DetectConfig::default();
     // It judges no rate, and what it says of a scan just below `port_scan`'s threshold depends on when two minutes are over.
     detect.slow_scan.enabled = false;
+    // Where a forest judges, everything is odd.
+    detect.isolation_forest.threshold = 0.01;
     let baseline = BaselineConfig { warm_up_windows: 5, ..BaselineConfig::default() };
     let mut analysis = Analysis::new(&AnalysisOptions {
         base_ns: base_ms * MS,
         lengths: Lengths::Measured,
         detect: &detect,
         baseline: &baseline,
-        models: &models,
+        models,
         ids: IdentityScope::default(),
         threads: 1,
     });
@@ -361,4 +367,26 @@ fn two_threads_find_in_a_large_window_what_one_does() {
     let of_one = found(1);
     assert!(of_one.iter().any(|(key, _)| key.kind == AlertKind::PortScan), "{of_one:?}");
     assert_eq!(found(2), of_one);
+}
+
+/// What a site's hosts score is learned while nothing else is wrong with them: a forest that finds them all odd is no reason.
+#[test]
+fn scores_are_learned_but_for_hosts_under_another_alert() {
+    let rows: Vec<Vec<f64>> = (0..50).map(|row| vec![f64::from(row) * 1e-6; crate::features::FEATURES.len()]).collect();
+    let forest = forest::train(&rows, &forest::Params::default()).expect("a forest");
+    let models = Models { forest: Some(forest.into()), ..Models::default() };
+    // From a quarter past the hour on, so that one is over and counted before the flood's alert has become usual.
+    let hour = std::iter::repeat_n(5_000, 720);
+    let (found, analysis) = run_with(&models, 5_000, hour, Load { attack: Attack::Syns, rate: 4.0 });
+    assert!(found.iter().any(|(kind, ..)| *kind == AlertKind::SynFlood), "{found:?}");
+    assert!(found.iter().any(|(kind, ..)| *kind == AlertKind::HostAnomaly), "{found:?}");
+    let scores = serde_json::to_value(analysis.baselines().scores()).expect("serializable");
+    let counted = |kind: &str| -> f64 {
+        let steps = scores["roles"][kind].as_object().unwrap_or_else(|| panic!("{kind}: {scores}"));
+        steps.values().filter_map(serde_json::Value::as_f64).sum()
+    };
+    // Of three pairs one is a flooder and its victim.
+    assert!((counted("client") - 2.0).abs() < 1e-9 && (counted("server") - 2.0).abs() < 1e-9, "{scores}");
+    let state = analysis.baselines().state().unusual;
+    assert!(state.len() == 3 && state.iter().all(|role| (role.hours - 0.75).abs() < 0.02), "{state:?}");
 }

@@ -18,7 +18,7 @@ use crate::domain::{
 use crate::tunables::{Bounds, tunables};
 
 /// Windows in which a host must be unusual before that alone is an alert: an anomaly is nothing wrong by itself.
-const ANOMALY_WINDOWS: u32 = 6;
+pub(crate) const ANOMALY_WINDOWS: u32 = 6;
 /// What a model found is the same alert for so many times as long: it looks at windows one by one, and a slow scanner shows in some.
 const MODELS_HOLD_DOWN: u64 = 12;
 const NANOS: u64 = 1_000_000_000;

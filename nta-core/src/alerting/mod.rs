@@ -17,6 +17,7 @@ mod severity;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use alerter::ANOMALY_WINDOWS;
 pub use alerter::{Alerter, AlertingConfig};
 pub use allow::Allow;
 pub use earlier::EarlierAlert;

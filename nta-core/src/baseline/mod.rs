@@ -8,6 +8,7 @@ mod histogram;
 mod host;
 mod metric;
 mod recent;
+mod scores;
 mod season;
 
 use std::collections::BTreeMap;
@@ -18,6 +19,7 @@ use serde::{Deserialize, Serialize};
 pub use host::{HostBaseline, HostLevels, Level};
 pub use metric::Metric;
 use recent::Recent;
+pub use scores::{HostKind, ScoreLevels, Scores};
 use season::Season;
 
 use crate::domain::{LearningState, MetricState, Timestamp};
@@ -73,6 +75,7 @@ pub struct Baselines {
     config: BaselineConfig,
     network: BTreeMap<Metric, Series>,
     hosts: HostLevels,
+    scores: ScoreLevels,
     updated: Option<Timestamp>,
 }
 
@@ -111,11 +114,20 @@ pub struct Export {
     pub network: BTreeMap<Metric, Series>,
     /// Levels of hosts.
     pub hosts: BTreeMap<IpAddr, HostBaseline>,
+    /// How unlike the usual hosts are; not there where no forest judged.
+    #[serde(default, skip_serializing_if = "ScoreLevels::is_empty")]
+    pub scores: ScoreLevels,
 }
 
 impl Default for Export {
     fn default() -> Self {
-        Self { format: FORMAT, updated_ns: 0, network: BTreeMap::new(), hosts: BTreeMap::new() }
+        Self {
+            format: FORMAT,
+            updated_ns: 0,
+            network: BTreeMap::new(),
+            hosts: BTreeMap::new(),
+            scores: ScoreLevels::default(),
+        }
     }
 }
 
@@ -123,7 +135,7 @@ impl Baselines {
     /// Nothing learned yet.
     pub fn new(config: BaselineConfig) -> Self {
         let hosts = HostLevels::new(config.max_hosts);
-        Self { config, network: BTreeMap::new(), hosts, updated: None }
+        Self { config, network: BTreeMap::new(), hosts, scores: ScoreLevels::default(), updated: None }
     }
 
     /// Learns a 30 s window, unless it is much shorter or longer than that. `skip` says which metrics of the network, and which hosts, are under alert.
@@ -140,6 +152,19 @@ impl Baselines {
         }
         self.hosts.learn(snapshot, &|address| skip(None, Some(address)));
         self.updated = Some(end);
+    }
+
+    /// Learns how unlike the usual the hosts of a 30 s window were. `skip` says which are under alert for another reason.
+    pub fn learn_scores(&mut self, scores: &Scores, snapshot: &Snapshot, skip: &dyn Fn(IpAddr) -> bool) {
+        let window = &snapshot.window;
+        if window.is_comparable() {
+            self.scores.learn(scores, (window.wall_end(), (snapshot.seconds() * 1e9) as u64), skip);
+        }
+    }
+
+    /// How unlike the usual hosts are.
+    pub const fn scores(&self) -> &ScoreLevels {
+        &self.scores
     }
 
     /// What is usual for a metric of the network at this time; `None` in warm-up. Where the hour of the week is known from
@@ -192,6 +217,7 @@ impl Baselines {
             updated_ns: self.updated.map_or(0, Timestamp::as_nanos),
             network: self.network.clone(),
             hosts: self.hosts.export(),
+            scores: self.scores.clone(),
         }
     }
 
@@ -202,6 +228,7 @@ impl Baselines {
         }
         self.hosts.import(export.hosts)?;
         self.network = export.network;
+        self.scores = export.scores;
         self.updated = (export.updated_ns > 0).then(|| Timestamp::from_nanos(export.updated_ns));
         Ok(())
     }
@@ -226,7 +253,8 @@ impl Baselines {
         LearningState {
             metrics: Metric::ALL.map(of).into(),
             hosts: self.hosts.len() as u64,
-            hosts_evicted: self.hosts.evicted(),
+            hosts_evicted: self.hosts.evicted() + self.scores.left_out(),
+            unusual: self.scores.state(),
             updated: self.updated,
         }
     }

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use super::active::most_active;
 use super::declaration::{Basis, Cost, Declaration, FlowUse, Rates, Scope};
 use super::{Detector, Try, View};
+use crate::baseline::{HostKind, Scores};
 use crate::domain::{AlertKind, Contributor, Finding, Measure};
 use crate::features::{Extent, FEATURES, FeatureVector, extract};
 use crate::model::forest::{self, IsolationForest, Verdict, is_judged};
@@ -30,7 +31,11 @@ tunables! {
         max_hosts: usize = 256 => Bounds::ENTRIES,
         /// Windows of 30 s in a row that must be unusual, before the windows that detect.alerting asks of a model.
         windows: u32 = 1 => Bounds::WINDOWS,
-        /// Score above which a host is unusual, 0 to 1; 0 for what training found.
+        /// Alarms a day that hosts which are unusual, and nothing else, shall raise at most; the score that this takes is learned on
+        /// the site, by role. A third each for servers, clients and gateways.
+        alarms_per_day: f64 = 1.0 => Bounds::new(0.2, 1_000.0),
+        /// Score above which a host is unusual, 0 to 1, whatever its role and the site; 0 for what the site has learned, and what
+        /// training found until then.
         threshold: f64 = 0.0 => Bounds::SHARE,
     }
 }
@@ -52,7 +57,9 @@ const NAMED: usize = 4;
 pub(super) struct Forest {
     config: IsolationForestConfig,
     forest: Arc<IsolationForest>,
-    threshold: f64,
+    fingerprint: u64,
+    /// Scores of the hosts of the last window, until they are learned.
+    scores: Option<Scores>,
     /// Unusual windows in a row of the hosts of the last window; as many as are judged.
     rows: HashMap<IpAddr, u32>,
     skipped: u64,
@@ -60,12 +67,30 @@ pub(super) struct Forest {
 
 impl Forest {
     pub(super) fn new(config: IsolationForestConfig, forest: Arc<IsolationForest>) -> Self {
-        let threshold = if config.threshold > 0.0 { config.threshold } else { forest.threshold() };
-        Self { config, forest, threshold, rows: HashMap::new(), skipped: 0 }
+        let fingerprint = forest.fingerprint();
+        Self { config, forest, fingerprint, scores: None, rows: HashMap::new(), skipped: 0 }
     }
 
-    fn finding(&self, view: &View<'_>, host: IpAddr, vector: &FeatureVector, verdict: &Verdict) -> Finding {
-        let (score, threshold) = (verdict.score, self.threshold);
+    /// The score above which a host of a kind is unusual, and where that is from.
+    fn threshold(&self, view: &View<'_>, kind: HostKind) -> (f64, &'static str) {
+        let Self { config, forest, fingerprint, .. } = self;
+        if config.threshold > 0.0 {
+            return (config.threshold, "configured");
+        }
+        match view.baselines.scores().threshold(*fingerprint, config.alarms_per_day, kind) {
+            Some(learned) => (learned, "learned on this site"),
+            None => (forest.threshold(), "of the training traffic"),
+        }
+    }
+
+    fn finding(
+        &self,
+        view: &View<'_>,
+        (host, kind): (IpAddr, HostKind),
+        vector: &FeatureVector,
+        verdict: &Verdict,
+    ) -> Finding {
+        let (score, (threshold, learned)) = (verdict.score, self.threshold(view, kind));
         let measure = Measure { name: "isolation_score", unit: "1", observed: score, expected: None, threshold };
         let top = verdict.top(NAMED);
         let named: Vec<String> = top
@@ -87,7 +112,8 @@ impl Forest {
             score,
             facts: vec![
                 ("isolation_score", format!("{score:.4}")),
-                ("threshold", format!("{threshold:.4}")),
+                ("threshold", format!("{threshold:.4}, {learned}")),
+                ("role", kind.word().to_owned()),
                 ("features", named.join(", ")),
             ],
             contributors,
@@ -115,12 +141,16 @@ impl Detector for Forest {
         let least = self.config.min_packets;
         let (hosts, left_out) = most_active(&view.snapshot.hosts, self.config.max_hosts, |host| is_judged(host, least));
         self.skipped += left_out;
+        let thresholds = HostKind::ALL.map(|kind| self.threshold(view, kind).0);
+        let mut scored = Vec::with_capacity(hosts.len());
         for host in hosts {
+            let kind = HostKind::of(host);
             let vector = extract(host, extent);
             let row = forest::row(&vector);
             // Features are finite and as many as the forest was checked for when it was read.
             let Ok(score) = self.forest.score(&row) else { continue };
-            if score <= self.threshold {
+            scored.push((host.address, kind, score));
+            if score <= thresholds[kind as usize] {
                 continue;
             }
             let windows = before.get(&host.address).copied().unwrap_or(0) + 1;
@@ -128,13 +158,19 @@ impl Detector for Forest {
             if windows >= self.config.windows
                 && let Ok(verdict) = self.forest.explain(&row)
             {
-                out.push(self.finding(view, host.address, &vector, &verdict));
+                out.push(self.finding(view, (host.address, kind), &vector, &verdict));
             }
         }
+        let alarms_per_day = self.config.alarms_per_day;
+        self.scores = Some(Scores { forest: self.fingerprint, alarms_per_day, hosts: scored });
     }
 
     fn evicted(&self) -> u64 {
         self.skipped
+    }
+
+    fn scores(&mut self) -> Option<Scores> {
+        self.scores.take()
     }
 }
 
@@ -207,6 +243,46 @@ mod tests {
         assert_eq!(found(&mut patient, 103, with_scanner(103)), [], "a row begins again");
         let mut deaf = Forest::new(IsolationForestConfig { threshold: 0.99, ..Default::default() }, forest);
         assert_eq!(found(&mut deaf, 100, with_scanner(100)), []);
+    }
+
+    /// What the site has learned of its clients: nearly all of them reached this.
+    fn site(forest: &IsolationForest, step: u32) -> crate::baseline::Baselines {
+        let mut baselines = crate::baseline::Baselines::new(crate::baseline::BaselineConfig::default());
+        let scores = serde_json::json!({
+            "forest": forest.fingerprint(), "hours": 100.0, "alarms_per_day": 1.0,
+            "roles": { "client": { step.to_string(): 50.0 }, "server": { "999": 50.0 }, "gateway": { "999": 50.0 } },
+        });
+        let mut export = baselines.export();
+        export.scores = serde_json::from_value(scores).expect("sound");
+        baselines.import(export).expect("sound");
+        baselines
+    }
+
+    #[test]
+    fn what_the_site_has_learned_of_a_role_holds_instead_of_what_training_found() {
+        let forest = forest();
+        let judged = |step: u32, config: IsolationForestConfig| {
+            let (mut findings, mut detector) = (Vec::new(), Forest::new(config, forest.clone()));
+            let learned = site(&forest, step);
+            medium(101, with_scanner(101), |view| {
+                detector.inspect(&View { baselines: &learned, ..*view }, &mut findings);
+            });
+            let scores = detector.scores().expect("scores");
+            assert!(scores.hosts.iter().any(|(address, kind, _)| *address == host(50) && *kind == HostKind::Client));
+            findings
+        };
+        let usual = judged(950, IsolationForestConfig::default());
+        assert_eq!(usual, [], "a site where clients are often as odd as this");
+        let quiet = judged(100, IsolationForestConfig::default());
+        assert!(quiet.len() > 10, "a site where no client is ever odd: {}", quiet.len());
+        assert!(
+            quiet[0].facts.contains(&("threshold", "0.1010, learned on this site".to_owned())),
+            "{:?}",
+            quiet[0].facts
+        );
+        assert!(quiet.iter().all(|found| found.facts.contains(&("role", "client".to_owned()))));
+        let fixed = judged(950, IsolationForestConfig { threshold: 0.3, ..Default::default() });
+        assert!(!fixed.is_empty(), "a configured score holds whatever was learned");
     }
 
     #[test]

@@ -55,7 +55,7 @@ pub use tries::{Tries, Try};
 
 use recent::Counted;
 
-use crate::baseline::{Baselines, Expected, Metric};
+use crate::baseline::{Baselines, Expected, Metric, Scores};
 use crate::domain::{AlertKind, Finding, Measure, Party, Timestamp};
 use crate::window::{Run, Snapshot, Window};
 
@@ -75,6 +75,12 @@ pub trait Detector: Send {
 
     /// What it had to forget because its tables were full.
     fn evicted(&self) -> u64;
+
+    /// How unlike the usual the hosts of the window were that it judged last, for the baselines to learn; `None` where it has no
+    /// such scores.
+    fn scores(&mut self) -> Option<Scores> {
+        None
+    }
 }
 
 /// What a detector sees.

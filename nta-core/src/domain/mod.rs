@@ -38,7 +38,8 @@ pub use readings::{Readings, Resume};
 pub use record::{Endpoint, FlowRecord};
 pub use service::{Beginning, Service};
 pub use status::{
-    Attachment, DetectionCounts, LearningState, MapFill, MetricState, Mode, ModelState, ModelUse, NicCounts, Status,
+    Attachment, DetectionCounts, LearningState, MapFill, MetricState, Mode, ModelState, ModelUse, NicCounts, RoleState,
+    Status,
 };
 pub use tcp_counts::TcpCounts;
 pub use time::Timestamp;

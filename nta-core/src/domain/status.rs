@@ -119,7 +119,7 @@ pub struct MetricState {
 }
 
 /// How far baselines have come.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct LearningState {
     /// Every metric of the network.
     pub metrics: Vec<MetricState>,
@@ -127,8 +127,23 @@ pub struct LearningState {
     pub hosts: u64,
     /// Hosts that had to go.
     pub hosts_evicted: u64,
+    /// How unlike the usual hosts of each role are; empty where no isolation forest judges.
+    pub unusual: Vec<RoleState>,
     /// End of the last window learned from.
     pub updated: Option<Timestamp>,
+}
+
+/// How far it is known what is unusual for hosts of a role.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RoleState {
+    /// `server`, `client` or `gateway`.
+    pub name: &'static str,
+    /// Hours learned from, those of long ago counted less.
+    pub hours: f64,
+    /// Hours that are needed.
+    pub hours_needed: f64,
+    /// The score above which such a host is unusual; `None` in warm-up.
+    pub threshold: Option<f64>,
 }
 
 /// What became of the model that the configuration asks for.
@@ -165,7 +180,7 @@ pub struct ModelState {
 }
 
 /// A snapshot of the pipeline.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Status {
     /// Live or replay.
     pub mode: Mode,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::words;
-use nta_core::domain::{DetectionCounts, LearningState, Severity, Status};
+use nta_core::domain::{DetectionCounts, LearningState, RoleState, Severity, Status};
 
 /// What became of the detectors' findings since the start.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -73,13 +73,32 @@ impl From<&Status> for HostsJson {
 }
 
 /// How far baselines have come.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct LearningJson {
     /// End of the last window learned from; null before the first.
     #[schema(format = DateTime)]
     pub updated: Option<String>,
     /// Every metric of the network.
     pub metrics: Vec<MetricStateJson>,
+    /// From which score on hosts of each role are unusual; empty where no isolation forest judges.
+    #[serde(default)]
+    pub unusual: Vec<RoleStateJson>,
+}
+
+/// From which score on hosts of a role are unusual.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct RoleStateJson {
+    /// `server`, `client` or `gateway`.
+    pub role: String,
+    /// `warm_up`, in which the score that training found holds, or `ready`.
+    #[schema(value_type = words::LearningState)]
+    pub state: String,
+    /// Hours learned from; those of long ago count less.
+    pub hours: f64,
+    /// Hours that are needed.
+    pub hours_needed: f64,
+    /// The score, 0 to 1; null in warm-up.
+    pub threshold: Option<f64>,
 }
 
 /// What is known of a metric.
@@ -104,6 +123,19 @@ impl From<&LearningState> for LearningJson {
         Self {
             updated: learning.updated.map(|time| time.to_string()),
             metrics: learning.metrics.iter().map(metric).collect(),
+            unusual: learning.unusual.iter().map(RoleStateJson::from).collect(),
+        }
+    }
+}
+
+impl From<&RoleState> for RoleStateJson {
+    fn from(role: &RoleState) -> Self {
+        Self {
+            role: role.name.to_owned(),
+            state: if role.threshold.is_some() { "ready" } else { "warm_up" }.to_owned(),
+            hours: role.hours,
+            hours_needed: role.hours_needed,
+            threshold: role.threshold,
         }
     }
 }

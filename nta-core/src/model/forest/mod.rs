@@ -208,6 +208,14 @@ impl IsolationForest {
         self.rows
     }
 
+    /// A number that tells it from other forests: scores are compared with those of the same one alone.
+    pub fn fingerprint(&self) -> u64 {
+        let parts = [self.rows, self.params.seed, self.threshold.to_bits(), u64::from(self.samples), self.width as u64];
+        // FNV-1a.
+        let bytes = parts.iter().flat_map(|part| part.to_le_bytes());
+        bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+    }
+
     /// The score that all but the strangest of the training rows stay at or below.
     pub const fn threshold(&self) -> f64 {
         self.threshold

@@ -159,8 +159,9 @@ fn name(state: &ApiState) -> String {
 
 /// What is known of the network; the hosts, which are many, are left out.
 fn of_network(state: &ApiState, export: &Export) -> Result<Baselines, ApiError> {
-    let Export { format, updated_ns, ref network, .. } = *export;
-    baselines(state, Export { format, updated_ns, network: network.clone(), hosts: BTreeMap::new() })
+    let Export { format, updated_ns, ref network, ref scores, .. } = *export;
+    let (network, scores) = (network.clone(), scores.clone());
+    baselines(state, Export { format, updated_ns, network, scores, hosts: BTreeMap::new() })
 }
 
 fn baselines(state: &ApiState, export: Export) -> Result<Baselines, ApiError> {
