@@ -1,13 +1,14 @@
 //! How many windows a capture may cause. Time stamps are the sender's word: frames that are far apart in time make a window
-//! each and windows of silence between them, hundreds of times as much to keep as the frame itself. So runs of windows with one
-//! packet are folded once there are many, and windows without a packet are judged and not reported where the capture has too few
-//! packets for them.
+//! each and windows of silence between them, many times as much to keep as the frames themselves. So every window has a price in
+//! packets, a capture may have some beyond what its packets pay for, and then almost empty windows are folded. Windows without a
+//! packet are judged and not reported where the capture has too few packets for them.
 
-/// Windows with one packet that a capture may have, and windows without: 14 hours of the default length each.
+/// Windows with a packet that a capture may have beyond what its packets pay for, and windows without: 14 hours of the default
+/// length each.
 const FREE: u64 = 10_000;
 /// Windows without a packet that are reported of any capture: 83 minutes of the default length.
 const FREE_SHOWN: u64 = 1_000;
-/// What such a window costs, in packets. One with more costs no more than it holds.
+/// What a window costs, in packets.
 const PRICE: u64 = 16;
 
 /// What is left of a capture's windows, in packets.
@@ -18,15 +19,11 @@ pub(super) struct Allowance {
     silent_left: u64,
     /// The same for those of them that are reported.
     shown_left: u64,
-    /// Packets since the last window closed, the one at hand among them.
-    packets: u64,
-    /// Whether the open window stands for others already.
-    folds: bool,
 }
 
 impl Default for Allowance {
     fn default() -> Self {
-        Self { left: FREE * PRICE, silent_left: FREE * PRICE, shown_left: FREE_SHOWN * PRICE, packets: 0, folds: false }
+        Self { left: FREE * PRICE, silent_left: FREE * PRICE, shown_left: FREE_SHOWN * PRICE }
     }
 }
 
@@ -37,24 +34,14 @@ impl Allowance {
         self.left = self.left.saturating_add(1);
         self.silent_left = self.silent_left.saturating_add(1);
         self.shown_left = self.shown_left.saturating_add(1);
-        self.packets += 1;
     }
 
     /// Whether the open window may be closed, and another one opened for the packet at hand, in whichever direction its time
     /// goes; else it goes on.
     pub(super) const fn window(&mut self) -> bool {
-        let held = self.packets.saturating_sub(1);
-        let price = if self.folds || held <= 1 || held > PRICE { PRICE } else { held };
-        match self.left.checked_sub(price) {
-            Some(left) => {
-                *self = Self { left, packets: 1, folds: false, ..*self };
-                true
-            }
-            None => {
-                self.folds = true;
-                false
-            }
-        }
+        let Some(left) = self.left.checked_sub(PRICE) else { return false };
+        self.left = left;
+        true
     }
 
     /// What becomes of a window without packets.
@@ -94,14 +81,18 @@ mod tests {
     }
 
     #[test]
-    fn windows_with_one_packet_are_bounded_and_others_are_all_there() {
+    fn almost_empty_windows_are_bounded_and_others_are_all_there() {
         assert_eq!(windows(1_000_001, 20), 50_000);
-        assert_eq!(windows(400_001, 4), 100_000);
-        assert_eq!(windows(9_001, 1), 9_000);
-        // Each of the first costs 15 packets more than it brings; then 16 packets make a window.
-        let free = FREE * PRICE / (PRICE - 1);
-        let many = windows(100_000, 1);
-        assert!((free..=free + (100_000 - free) / PRICE + 1).contains(&many), "{many}");
+        assert_eq!(windows(1_600_001, 16), 100_000);
+        // Each costs more packets than it brings, until nothing is left; then 16 packets make a window.
+        for of_each in [1, 2, 4, 15] {
+            let free = FREE * PRICE / (PRICE - of_each);
+            assert_eq!(windows(9_000 * of_each + 1, of_each), 9_000, "{of_each}");
+            let packets = 4 * free * of_each;
+            let most = free + (packets - free * of_each) / PRICE + 1;
+            let many = windows(packets, of_each);
+            assert!((free..=most).contains(&many), "{many} of {most} with {of_each}");
+        }
     }
 
     #[test]

@@ -174,7 +174,7 @@ fn notes(report: &Report, summary: &Summary) -> Vec<String> {
         )
     });
     note(summary.windows_folded, &|| {
-        format!("{} with one packet are folded into others (docs/TIME.md)", counted(summary.windows_folded, "window"))
+        format!("{} with few packets are folded into others (docs/TIME.md)", counted(summary.windows_folded, "window"))
     });
     note(summary.windows_left_out, &|| {
         format!("{} without packets are left out (docs/TIME.md)", counted(summary.windows_left_out, "window"))
