@@ -1,6 +1,7 @@
 //! How a daemon ends: killed at any moment it leaves nothing behind that the next one cannot remove; asked to, it stores
 //! what it has and detaches.
 
+use std::fs::File;
 use std::time::{Duration, Instant};
 
 use nta_tests::netns::{alone, wait_for};
@@ -8,7 +9,7 @@ use nta_tests::process::Process;
 use serde_json::Value;
 
 use crate::attached::{Held, filters, xdp};
-use crate::daemon::{Daemon, number};
+use crate::daemon::{Daemon, STOP_DEADLINE, number};
 use crate::{Pair, can_run, has_tcx, traffic};
 
 /// Kills for each hook.
@@ -119,6 +120,53 @@ fn asked_to_end_while_it_starts_it_ends_well() {
     let status = daemon.stop();
     assert!(status.success(), "{status}");
     assert_eq!(filters(&pair.inside, "v0"), [0, 0]);
+}
+
+#[test]
+fn asked_to_end_while_it_waits_for_its_database_it_ends_at_once() {
+    if !can_run("asked_to_end_while_it_waits_for_its_database_it_ends_at_once", &["tc"]) {
+        return;
+    }
+    let _alone = alone();
+    let folder = tempfile::tempdir().expect("a folder");
+    let pair = Pair::new();
+    // What another process has that prepares the database.
+    let turn = File::create(folder.path().join("nta.db.migration.lock")).expect("a file");
+    turn.lock().expect("the turn");
+    let mut daemon = Daemon::spawn(&pair.inside, folder.path(), "v0", "tc");
+    wait_for("a daemon that waits", Duration::from_secs(30), || {
+        daemon.process.log().contains("another process prepares").then_some(())
+    });
+    let status = daemon.stop();
+    assert!(status.success(), "{status}: {}", daemon.process.log());
+    assert!(daemon.process.log().contains("before anything is attached"), "{}", daemon.process.log());
+    assert_eq!(filters(&pair.inside, "v0"), [0, 0]);
+}
+
+#[test]
+fn asked_to_end_before_it_attaches_it_attaches_nothing() {
+    /// The signal may come when all is loaded already.
+    const TRIES: u32 = 10;
+    if !can_run("asked_to_end_before_it_attaches_it_attaches_nothing", &["tc"]) {
+        return;
+    }
+    let _alone = alone();
+    let pair = Pair::new();
+    let is_in_time = |_| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut daemon = Daemon::spawn(&pair.inside, folder.path(), "v0,absent", "tc");
+        // It says this right before it loads the programs; held there, it gets the signal with the rest of the start before it.
+        wait_for("the start", Duration::from_secs(30), || daemon.process.log().contains("absent").then_some(()));
+        daemon.process.signal("STOP");
+        daemon.process.signal("TERM");
+        daemon.process.signal("CONT");
+        let status = daemon.process.wait(STOP_DEADLINE);
+        let log = daemon.process.log();
+        assert!(status.success(), "{status}: {log}");
+        assert_eq!(filters(&pair.inside, "v0"), [0, 0], "{log}");
+        log.contains("nothing was attached") && !log.contains("serving")
+    };
+    assert!((0..TRIES).any(is_in_time), "each time it went on to the end of the start");
 }
 
 #[test]

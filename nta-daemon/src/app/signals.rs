@@ -16,6 +16,8 @@ pub enum Signal {
 pub struct Signals {
     stops: Stops,
     hangup: unix::Signal,
+    /// One that came during the start.
+    before: Option<&'static str>,
 }
 
 impl Signals {
@@ -24,15 +26,27 @@ impl Signals {
     /// # Errors
     /// When the system has no room for a handler.
     pub fn catch() -> std::io::Result<Self> {
-        Ok(Self { stops: Stops::catch()?, hangup: signal(SignalKind::hangup())? })
+        Ok(Self { stops: Stops::catch()?, hangup: signal(SignalKind::hangup())?, before: None })
     }
 
     /// Waits for one of them; one that came before counts.
     pub async fn next(&mut self) -> Signal {
+        if let Some(name) = self.before.take() {
+            return Signal::Stop(name);
+        }
         tokio::select! {
             name = self.stops.next() => Signal::Stop(name),
             _ = self.hangup.recv() => Signal::Hangup,
         }
+    }
+}
+
+impl Signals {
+    /// Waits for one that asks to end, and answers its name; [`Self::next`] answers it once more.
+    pub async fn stop(&mut self) -> &'static str {
+        let name = self.stops.next().await;
+        self.before = Some(name);
+        name
     }
 }
 

@@ -88,20 +88,23 @@ pub fn status(window_ns: u64, models: &Models) -> Status {
 }
 
 impl Supervisor {
-    /// Attaches to what the patterns select now; an interface that is not there yet is waited for.
+    /// Attaches to what the patterns select now; an interface that is not there yet is waited for. It ends between two steps, and
+    /// before anything is attached, once `stop` is cancelled.
     ///
     /// # Errors
-    /// When the programs cannot be loaded or attached.
+    /// When the programs cannot be loaded or attached, or it was asked to end.
     pub fn begin(
         patterns: Vec<InterfacePattern>,
         attach: AttachOptions,
         config: &Config,
         object: Option<PathBuf>,
         resume: Option<Resume>,
+        stop: &CancellationToken,
     ) -> Result<Self, SourceError> {
         let (map_memory_mib, tunnels) = (config.capture.map_memory_mib, config.capture.tunnel_ports());
         let events = EventSettings::of(&config.capture, &config.events);
-        let options = KernelOptions { map_memory_mib, tunnels, events, object, ..KernelOptions::default() };
+        let options =
+            KernelOptions { map_memory_mib, tunnels, events, object, stop: stop.clone(), ..KernelOptions::default() };
         let links = LinkEvents::listen();
         if let Err(error) = &links {
             tracing::warn!(%error, "interfaces are looked at once a window: the kernel sends no link events");

@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use rustix::process::{Resource, getrlimit};
+use tokio::task::JoinError;
+use tokio_util::sync::CancellationToken;
 
 use super::checks::{self, Absent};
 use super::settings::Settings;
@@ -76,7 +78,7 @@ pub(super) fn execute(args: Args) -> ExitCode {
         if !unused.is_empty() {
             tracing::warn!("a dry run only attaches: {} is not tried", unused.join(" and "));
         }
-        return match Supervisor::begin(patterns, attach, &config, object, None) {
+        return match Supervisor::begin(patterns, attach, &config, object, None, &CancellationToken::new()) {
             Ok(_detached) => {
                 tracing::info!("dry run: detaching");
                 ExitCode::SUCCESS
@@ -160,12 +162,30 @@ async fn serve(
         status: supervisor::status(config.windows.span_ns(), &models),
         analysis: None,
     };
-    let mut app = App::build(config, plan).await.map_err(|e| e.to_string())?;
-    let supervisor = match Supervisor::begin(patterns, attach, config, object, app.take_resume()) {
-        Ok(supervisor) => supervisor,
-        Err(error) => {
+    let mut app = tokio::select! {
+        biased;
+        signal = signals.stop() => {
+            tracing::info!(signal, "stopping before anything is attached");
+            return Ok(());
+        }
+        app = App::build(config, plan) => app.map_err(|e| e.to_string())?,
+    };
+    let (resume, begun_with) = (app.take_resume(), config.clone());
+    let begin = move |stop: &CancellationToken| Supervisor::begin(patterns, attach, &begun_with, object, resume, stop);
+    let supervisor = match unless_asked_to_end(&mut signals, begin).await {
+        Ok(Ok(supervisor)) => supervisor,
+        Ok(Err(SourceError::Stopped)) => {
+            tracing::info!("nothing was attached");
+            app.abandon().await;
+            return Ok(());
+        }
+        Ok(Err(error)) => {
             app.abandon().await;
             return Err(error.to_string());
+        }
+        Err(panicked) => {
+            app.abandon().await;
+            return Err(format!("attaching stopped unexpectedly: {panicked}"));
         }
     };
     if supervisor.is_resumed()
@@ -199,6 +219,25 @@ async fn serve(
     let mut hangup = || reload(settings, config);
     let Captured(ended) = app.run(work, &mut signals, &mut hangup).await.map_err(|e| e.to_string())?;
     ended.map_err(|e| e.to_string())
+}
+
+/// Runs a step of the start that blocks, on a thread of its own. A signal that asks to end cancels the step's token, and the step
+/// decides how far it still goes.
+async fn unless_asked_to_end<T: Send + 'static>(
+    signals: &mut Signals,
+    step: impl FnOnce(&CancellationToken) -> T + Send + 'static,
+) -> Result<T, JoinError> {
+    let stop = CancellationToken::new();
+    let asked = stop.clone();
+    let mut running = tokio::task::spawn_blocking(move || step(&asked));
+    tokio::select! {
+        ended = &mut running => ended,
+        signal = signals.stop() => {
+            tracing::info!(signal, "stopping while it starts");
+            stop.cancel();
+            running.await
+        }
+    }
 }
 
 /// A capture that ended.

@@ -125,6 +125,9 @@ pub enum SourceError {
         /// Why not.
         reason: String,
     },
+    /// The start was asked to end.
+    #[error("the start was asked to end")]
+    Stopped,
     /// This kernel cannot do what was asked.
     #[error("{0}")]
     Unsupported(String),

@@ -127,6 +127,7 @@ impl AttachedKernel {
         }
         let devices_to_attach: Vec<&Device> = devices.iter().collect();
         load_for(&mut kernel, &devices_to_attach, attach.mode, &topology);
+        options.go_on().inspect_err(|_| abandon(pins.as_ref(), devices))?;
         flows.learn_translated(kernel.tick());
         let (attachments, held) = (Vec::with_capacity(devices.len()), Vec::new());
         let mut attached = Self { kernel, attachments, held, claims, pins, topology, mark, slots, since_ns: 0 };

@@ -10,6 +10,7 @@ use aya::{Ebpf, EbpfLoader};
 use aya_log::EbpfLogger;
 use nta_common::limits::{MAX_INTERFACES, MAX_NESTED};
 use nta_common::{Conntrack, Settings, TunnelPorts};
+use tokio_util::sync::CancellationToken;
 
 use super::clock::{Jiffies, calibrate, monotonic_ns};
 use super::conntrack;
@@ -65,9 +66,16 @@ pub struct KernelOptions {
     pub object: Option<PathBuf>,
     /// Folder on a BPF file system where the maps are pinned, or taken from if they are there.
     pub maps_folder: Option<PathBuf>,
+    /// Cancelled when the start is to end before anything is attached.
+    pub stop: CancellationToken,
 }
 
 impl KernelOptions {
+    /// Refuses to go on with a start that is to end.
+    pub(super) fn go_on(&self) -> Result<(), SourceError> {
+        if self.stop.is_cancelled() { Err(SourceError::Stopped) } else { Ok(()) }
+    }
+
     /// Flows that fit the budget: IPv4, IPv6.
     pub fn max_flows(&self) -> [u32; 2] {
         max_flows(self.map_memory_mib)
@@ -107,8 +115,10 @@ pub struct Kernel {
 impl Kernel {
     /// Creates the maps and hands them out as a source.
     pub fn load(options: &KernelOptions) -> Result<(Self, KernelFlows), SourceError> {
+        options.go_on()?;
         lift_memlock();
         let mut kernel = Self::open(options, None)?;
+        options.go_on()?;
         let max_flows = options.max_flows();
         let names = match &options.replay_name {
             Some(name) => vec![name.clone()],
