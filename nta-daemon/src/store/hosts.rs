@@ -13,8 +13,7 @@ use super::rows::{address, from_address};
 use super::sensor::sensor_of_run;
 use super::sums::sum;
 use super::unreadable::Unreadable;
-use super::{Key, Position, Store, StoreError, to_sql};
-use nta_core::domain::Timestamp;
+use super::{Key, Position, Store, StoreError};
 
 /// Hosts that one batch adds to, each on its own.
 const HOSTS_OF_A_BATCH: usize = 2000;
@@ -216,35 +215,28 @@ pub struct TrafficShare {
 }
 
 impl Store {
-    /// A page of hosts with a packet from `from` to `to`, with all that they did since they were seen first: a row for each
-    /// sensor that saw them, or those of one.
+    /// A page of hosts, with all that they did since they were seen first: a row for each sensor that saw them, or those of one.
     pub async fn hosts(
         &self,
-        [from, to]: [Option<Timestamp>; 2],
         sensor: Option<&str>,
         sort: HostSort,
         position: Position,
     ) -> Result<HostPage, StoreError> {
-        let [from, to] = [from, to].map(|time| time.map(|time| to_sql(time.as_nanos())));
         // The row of all others has no address.
         let edge = || vec![Condition::new("length(host) = 16", Vec::new())];
-        let began = || {
-            let sensor = sensor.map(|sensor| when("coalesce(sensor, '') = ?", sensor.to_owned()));
-            to.map(|to| when("first_ns + 0 < ?", to)).into_iter().chain(sensor)
-        };
-        let rest: Vec<Condition> = from.map(|from| when("last_ns + 0 >= ?", from)).into_iter().chain(began()).collect();
+        let rest: Vec<Condition> =
+            sensor.map(|sensor| when("coalesce(sensor, '') = ?", sensor.to_owned())).into_iter().collect();
         let in_order = |most| Way::in_order(Branch { edge: edge(), ..Branch::default() }, rest.clone(), most);
         let index = match sensor {
-            Some(sensor) => [(OF_SENSOR_FROM, from.unwrap_or_default()), (OF_SENSOR_TO, i64::MAX)]
+            Some(sensor) => [(OF_SENSOR_FROM, 0), (OF_SENSOR_TO, i64::MAX)]
                 .map(|(sql, last_ns)| Condition::new(sql, vec![sensor.into(), last_ns.into()]))
                 .to_vec(),
-            None => vec![when("last_ns >= ?", from.unwrap_or_default())],
+            None => vec![when("last_ns >= ?", 0)],
         };
-        let sorted = Way::sorted(Branch { index, edge: edge(), ..Branch::default() }, began().collect());
+        let sorted = Way::sorted(Branch { index, edge: edge(), ..Branch::default() }, rest.clone());
         let ways = if sort == HostSort::LastTime {
             let lead = sensor.map(|sensor| Lead::new("sensor", "?", sensor)).into_iter().collect();
-            let way = Way::in_order(Branch { lead, edge: edge(), ..Branch::default() }, began().collect(), MOST_READ);
-            vec![Way { low: from, ..way }, sorted]
+            vec![Way::in_order(Branch { lead, edge: edge(), ..Branch::default() }, rest, MOST_READ), sorted]
         } else {
             vec![in_order(SOON), sorted, in_order(MOST_READ)]
         };

@@ -56,7 +56,7 @@ async fn ask_everything(store: &Store) -> Vec<Query> {
     }
     for sort in [HostSort::Bytes, HostSort::Packets, HostSort::Flows, HostSort::LastTime] {
         for (range, sensor) in [([time, None], None), ([time, week], None), ([time, week], Some("a"))] {
-            store.hosts(range, sensor, sort, position).await.expect("hosts");
+            store.hosts(sensor, sort, position).await.expect("hosts");
             let [from, to] = range;
             let filter = FlowFilter { from, to, sensor: sensor.map(str::to_owned), ..FlowFilter::default() };
             store.hosts_between(&filter, sort, position).await.expect("hosts");

@@ -79,7 +79,7 @@ on_both!(
 /// A window of so many packets of 1000 bytes that was counted for some of its time.
 fn part(id: u64, packets: u64, counted_ms: u64) -> Window {
     let whole = window(id);
-    let length_ns = counted_ms * 1_000_000;
+    let length_ns = (counted_ms * 1_000_000).max(1);
     let gap_ns = whole.end.since(whole.start) - length_ns;
     let measured = Measured { span_ns: 5 * S, length_ns, gap_ns, ..Measured::default() };
     Window { packets, bytes: packets * 1000, measured, ..whole }
@@ -94,19 +94,34 @@ async fn sums_are_of_stored_windows(store: &Store) {
         write(&writer, WindowBatch { window: Some(window), ..WindowBatch::default() }).await;
     }
     // By hours, and window by window.
-    let (all, part) =
-        (WindowFilter::default(), WindowFilter { to: Some(Timestamp::from_nanos(3_616 * S)), ..Default::default() });
+    let (all, these) =
+        (WindowFilter::default(), WindowFilter { to: Some(Timestamp::from_nanos(3_640 * S)), ..Default::default() });
     let sums = async |filter: &WindowFilter| {
         let sums = store.windows_summary(filter).await.expect("summary");
         (sums.windows, sums.bytes, sums.span_ns, sums.min_bps, sums.max_bps)
     };
     // A rate divides by a second at least.
     let expected = (5, 146_000, 15 * S as i64, Some(48_000), Some(80_000));
-    assert_eq!((sums(&all).await, sums(&part).await), (expected, expected));
+    assert_eq!((sums(&all).await, sums(&these).await), (expected, expected));
     store.retain().await.expect("retention");
     assert_eq!(store.window_count().await.expect("count"), 2);
     let expected = (2, 16_000, 2 * S as i64, Some(48_000), Some(80_000));
-    assert_eq!((sums(&all).await, sums(&part).await), (expected, expected), "what is deleted is counted no more");
+    assert_eq!((sums(&all).await, sums(&these).await), (expected, expected), "what is deleted is counted no more");
+
+    // For these nobody counted: they have no bandwidth.
+    let of =
+        async |window: Window| write(&writer, WindowBatch { window: Some(window), ..WindowBatch::default() }).await;
+    of(part(723, 0, 0)).await;
+    let expected = (3, 16_000, 2 * S as i64 + 1, Some(48_000), Some(80_000));
+    assert_eq!((sums(&all).await, sums(&these).await), (expected, expected), "nothing was measured");
+    let alone = WindowFilter { from: Some(Timestamp::from_nanos(3_615 * S)), ..Default::default() };
+    assert_eq!(sums(&alone).await, (1, 0, 1, None, None), "least and most of nothing");
+    of(part(724, 10, 1_000)).await;
+    store.retain().await.expect("retention");
+    let expected = (2, 10_000, S as i64 + 1, Some(80_000), Some(80_000));
+    assert_eq!((sums(&all).await, sums(&these).await), (expected, expected), "made again");
+    of(part(725, 0, 5_000)).await;
+    assert_eq!((sums(&all).await.3, sums(&these).await.3), (Some(0), Some(0)), "a silence was measured");
 }
 
 on_both!(

@@ -7,7 +7,7 @@ use super::db::{Conn, Query, Value};
 use super::rows::WindowRow;
 use super::sums::{are_natural, are_real, sum};
 use super::totals::add;
-use super::windows::{MEASURED, WINDOW_COLUMNS, WINDOW_REALS};
+use super::windows::{MEASURED, MEASURED_BPS, NO_BPS, WINDOW_COLUMNS, WINDOW_REALS};
 use super::write::Event;
 
 /// An hour in nanoseconds.
@@ -124,6 +124,7 @@ struct Hour {
     packets: i64,
     bytes: i64,
     connections: i64,
+    /// [`NO_BPS`] where no packets were counted in any of them.
     min_bps: i64,
     max_bps: i64,
     rtt_samples: i64,
@@ -138,15 +139,17 @@ struct Hour {
 
 impl Hour {
     fn of(window: &WindowRow) -> Self {
+        let measured_ns = measured_ns(window);
         Self {
             windows: 1,
             first_ns: window.start_ns,
             last_ns: window.end_ns,
-            span_ns: measured_ns(window),
+            span_ns: measured_ns,
             packets: window.packets,
             bytes: window.bytes,
             connections: window.connections,
-            min_bps: window.bandwidth_bps,
+            // Of a window for which nothing was counted 0 is no bandwidth.
+            min_bps: if measured_ns > 1 { window.bandwidth_bps } else { NO_BPS },
             max_bps: window.bandwidth_bps,
             rtt_samples: window.rtt_samples,
             rtt_sum_ms: window.rtt_mean_ms.map(|mean| mean * window.rtt_samples as f64),
@@ -242,7 +245,8 @@ pub(super) async fn recount_hour(conn: &mut Conn, run: i64, factor: i64, hour_ns
         "INSERT INTO window_hours (run_id, hour_ns, factor, window_ns, windows, first_ns, last_ns, span_ns, packets, bytes, \
          connections, min_bps, max_bps, rtt_samples, rtt_sum_ms, rtt_min_ms, rtt_max_ms, rtt_shortest_ms) \
          SELECT run_id, CAST($2 AS BIGINT), factor, max(span_ns), count(*), min(start_ns), max(end_ns), \
-         {span}, {packets}, {bytes}, {connections}, min(bandwidth_bps), max(bandwidth_bps), {samples}, \
+         {span}, {packets}, {bytes}, {connections}, coalesce(min({MEASURED_BPS}), {NO_BPS}), coalesce(max({MEASURED_BPS}), 0), \
+         {samples}, \
          sum(rtt_samples * rtt_mean_ms), min(rtt_mean_ms), max(rtt_max_ms), \
          CASE WHEN count(rtt_mean_ms) = count(rtt_shortest_ms) THEN min(rtt_shortest_ms) END FROM windows \
          WHERE factor = $3 AND run_id = $1 AND start_ns >= $2 AND start_ns < $4 AND {readable} GROUP BY run_id, factor",

@@ -302,6 +302,10 @@ pub(super) const WINDOW_COLUMNS: [&str; 7] =
 /// The time that the rates of a window divide by; of what holds no number, its whole time.
 pub(super) const MEASURED: &str = "CASE WHEN measured_ns + 0 >= 0 AND measured_ns + 0 <= 86400000000000 THEN measured_ns + 0 \
                                    ELSE end_ns - start_ns END";
+/// The bandwidth of a window for which packets were counted; of one for which nobody did the length is a nanosecond.
+pub(super) const MEASURED_BPS: &str = "CASE WHEN coalesce(measured_ns + 0, 2) > 1 THEN bandwidth_bps END";
+/// Stands in the sums of an hour for the least bandwidth where packets were counted for no window.
+pub(super) const NO_BPS: i64 = i64::MAX;
 pub(super) const WINDOW_REALS: [&str; 3] = ["rtt_mean_ms", "rtt_max_ms", "rtt_shortest_ms"];
 
 fn hour_sums(dialect: Dialect) -> String {
@@ -309,8 +313,8 @@ fn hour_sums(dialect: Dialect) -> String {
         ["windows", "span_ns", "packets", "bytes", "connections", "rtt_samples"].map(|column| sum(dialect, column));
     format!(
         "SELECT {windows} AS windows, min(first_ns) AS first_ns, max(last_ns) AS last_ns, {span} AS span_ns, \
-         {packets} AS packets, {bytes} AS bytes, {connections} AS connections, min(min_bps) AS min_bps, \
-         max(max_bps) AS max_bps, {samples} AS rtt_samples, sum(rtt_sum_ms) AS rtt_sum_ms, \
+         {packets} AS packets, {bytes} AS bytes, {connections} AS connections, nullif(min(min_bps), {NO_BPS}) AS min_bps, \
+         CASE WHEN min(min_bps) < {NO_BPS} THEN max(max_bps) END AS max_bps, {samples} AS rtt_samples, sum(rtt_sum_ms) AS rtt_sum_ms, \
          min(coalesce(rtt_shortest_ms, rtt_min_ms)) AS rtt_min_ms, \
          count(rtt_min_ms) - count(rtt_shortest_ms) AS rtt_means, max(rtt_max_ms) AS rtt_max_ms FROM window_hours"
     )
@@ -321,8 +325,8 @@ fn window_sums(dialect: Dialect) -> String {
         [MEASURED, "packets", "bytes", "connections", "rtt_samples"].map(|of| sum(dialect, of));
     format!(
         "SELECT count(*) AS windows, min(start_ns) AS first_ns, max(end_ns) AS last_ns, {span} AS span_ns, \
-         {packets} AS packets, {bytes} AS bytes, {connections} AS connections, min(bandwidth_bps) AS min_bps, \
-         max(bandwidth_bps) AS max_bps, {samples} AS rtt_samples, sum(rtt_samples * rtt_mean_ms) AS rtt_sum_ms, \
+         {packets} AS packets, {bytes} AS bytes, {connections} AS connections, min({MEASURED_BPS}) AS min_bps, \
+         max({MEASURED_BPS}) AS max_bps, {samples} AS rtt_samples, sum(rtt_samples * rtt_mean_ms) AS rtt_sum_ms, \
          min(coalesce(rtt_shortest_ms, rtt_mean_ms)) AS rtt_min_ms, \
          count(rtt_mean_ms) - count(rtt_shortest_ms) AS rtt_means, max(rtt_max_ms) AS rtt_max_ms FROM windows"
     )

@@ -178,7 +178,7 @@ pub(in crate::api) async fn list(
     let sensor = sensor.map(|sensor| sensor.0);
     let is_all = range.to.is_none() && range.from.is_none_or(|from| from.as_nanos() == 0);
     let hosts = if is_all {
-        state.store.hosts([None, None], sensor.as_deref(), page.sort, page.position).await?
+        state.store.hosts(sensor.as_deref(), page.sort, page.position).await?
     } else {
         let filter = FlowFilter { from: range.from, to: range.to, sensor, ..FlowFilter::default() };
         state.store.hosts_between(&filter, page.sort, page.position).await?

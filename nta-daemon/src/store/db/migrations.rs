@@ -37,6 +37,7 @@ pub(in crate::store) fn sqlite() -> Migrator {
         14 "sensor lists" "0014_sensor_lists.sql",
         15 "service" "0015_service.sql",
         16 "measured time" "0016_measured_time.sql",
+        17 "measured extremes" "0017_measured_extremes.sql",
     }
 }
 
@@ -55,5 +56,6 @@ pub(in crate::store) fn postgres() -> Migrator {
         10 "sensor lists" "0010_sensor_lists.sql",
         11 "service" "0011_service.sql",
         12 "measured time" "0012_measured_time.sql",
+        13 "measured extremes" "0013_measured_extremes.sql",
     }
 }
