@@ -45,6 +45,14 @@ class Capture:
             data = data[:20] + struct.pack(">H", offset // 8) + data[22:]
         self.frames.append((time, data, wire))
 
+    def icmp6(self, time, source, destination, kind, payload=24):
+        """An ICMPv6 message of this type, by hop limit from this link."""
+        ends = [ipaddress.ip_address(one).packed for one in (source, destination)]
+        to = b"\x33\x33" + ends[1][-4:] if ends[1][0] == 0xFF else mac(destination)
+        head = struct.pack(">IHBB", 6 << 28, 8 + payload, 58, 255) + b"".join(ends)
+        frame = to + mac(source) + b"\x86\xdd" + head + struct.pack(">BBHI", kind, 0, 0, 0)
+        self.frames.append((time, frame, 14 + 40 + 8 + payload))
+
     def arp(self, time, sender, address, target, asked, operation=1, to=b"\xff" * 6):
         """An ARP packet: `sender` and `target` are stations' six bytes, `address` and `asked` what they go by."""
         packed = [ipaddress.ip_address(one).packed for one in (address, asked)]

@@ -201,4 +201,62 @@ def carpet_bombing_quiet(capture, draw):
     return {"expect": expect, "never": ["distributed_flood"]}
 
 
-MADE = [carpet_bombing_hit, carpet_bombing_quiet, dga_hit, dga_quiet, http_flood_hit, http_flood_quiet, icmp_tunnel_hit, icmp_tunnel_quiet]
+def lease(capture, time, client, *servers):
+    """A client asks all for an address; each server offers one, and the first is taken."""
+    everybody, nobody = "255.255.255.255", "0.0.0.0"
+    for late, offers in ((0, servers), (0.5, servers[:1])):
+        capture.udp(time + late, (nobody, 68), (everybody, 67), 300)
+        for number, server in enumerate(offers):
+            to = everybody if client % 2 else f"10.20.0.{100 + client + 20 * number}"
+            capture.udp(time + late + 0.01 * (1 + number), (server, 67), (to, 68), 300)
+
+
+def routers(capture, seconds, *routers):
+    """Each advertises itself from a second on, every pause."""
+    for router, begin, end, pause in routers:
+        for time in range(begin, end, pause):
+            capture.icmp6(START + time, router, "ff02::1", 134)
+
+
+def rogue_server_hit(capture, draw):
+    """An hour of an office in which a DHCP server gives addresses and a router advertises itself every five minutes. After 20 minutes a second
+    DHCP server answers faster, after 40 a second router advertises itself every 30 s and answers hosts that ask. At the end somebody
+    floods the link with advertisements of a thousand routers."""
+    for client in range(60):
+        racing = ("10.20.0.66",) if client >= 20 else ()
+        lease(capture, START + 60 * client + 3 + draw.random(), client, *racing, "10.20.0.1")
+        capture.icmp6(START + 60 * client + 4, f"fe80::{100 + client:x}", "ff02::2", 133, 8)
+        capture.icmp6(START + 60 * client + 4.2, "fe80::1", "ff02::1", 134)
+        if client >= 40:
+            capture.icmp6(START + 60 * client + 4.1, "fe80::66", "ff02::1", 134)
+    routers(capture, 3600, ("fe80::1", 10, 3600, 300), ("fe80::66", 2400, 3600, 30))
+    for number in range(1000):
+        capture.icmp6(START + 3620 + number / 100, f"fe80::{number + 5000:x}", "ff02::1", 134)
+    expect = [
+        {"type": "rogue_dhcp", "source": "10.20.0.66", "destination": "10.20.0.1", "severity": "medium"},
+        {"type": "rogue_router", "source": "fe80::66", "destination": "fe80::1", "severity": "medium"},
+        {"type": "neighbor_flood", "source": "*", "destination": "ff02::1"},
+    ]
+    return {"expect": expect, "never": ["port_scan", "udp_flood", "icmp_flood", "arp_spoof"]}
+
+
+def rogue_server_quiet(capture, draw):
+    """An hour of what comes close. Two DHCP servers answer every question, and a client renews at a third, behind the relay. A router's stand-by takes
+    over after 30 minutes and gives the work back after 45, with a last advertisement. All of 50 hosts announce a new address, and look whether it is taken."""
+    for client in range(60):
+        lease(capture, START + 60 * client + 3 + draw.random(), client, "10.20.0.1", "10.20.0.2")
+        if client > 10 and client % 7 == 0:
+            capture.udp(START + 60 * client + 20, ("10.20.0.120", 68), ("10.30.0.5", 67), 300)
+            capture.udp(START + 60 * client + 20.01, ("10.30.0.5", 67), ("10.20.0.120", 68), 300)
+    routers(capture, 3600, ("fe80::1", 10, 1800, 200), ("fe80::2", 1830, 2700, 200), ("fe80::1", 2699, 3600, 200))
+    capture.icmp6(START + 2700, "fe80::2", "ff02::1", 134)
+    for host in range(50):
+        for again in range(3):
+            time = START + 3000 + host / 10 + again
+            capture.icmp6(time, "::", f"ff02::1:ff00:{host:x}", 135, 16)
+            capture.icmp6(time + 0.5, f"2001:db8::{host:x}", "ff02::1", 136, 24)
+    return quiet("rogue_dhcp", "rogue_router", "neighbor_flood", "port_scan", "arp_spoof")
+
+
+MADE = [carpet_bombing_hit, carpet_bombing_quiet, dga_hit, dga_quiet, http_flood_hit, http_flood_quiet, icmp_tunnel_hit, icmp_tunnel_quiet,
+        rogue_server_hit, rogue_server_quiet]

@@ -38,6 +38,8 @@ const fn most(kind: AlertKind, score: f64) -> Severity {
             Severity::Medium
         }
         AlertKind::DuplicateAddress => Severity::Low,
+        // One that was added on purpose looks the same.
+        AlertKind::RogueDhcp | AlertKind::RogueRouter => Severity::Medium,
         AlertKind::Beaconing | AlertKind::HostAnomaly | AlertKind::TrafficSpike | AlertKind::ProtocolAnomaly => {
             Severity::Medium
         }
@@ -55,6 +57,9 @@ const fn least(kind: AlertKind) -> Severity {
         | AlertKind::Slowloris
         | AlertKind::SynFlood
         | AlertKind::IcmpTunnel
+        | AlertKind::RogueDhcp
+        | AlertKind::RogueRouter
+        | AlertKind::NeighborFlood
         | AlertKind::Dga
         | AlertKind::HttpFlood
         | AlertKind::UdpFlood

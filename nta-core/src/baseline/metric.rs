@@ -116,6 +116,9 @@ impl Metric {
             | Kind::Slowloris
             | Kind::ArpSpoof
             | Kind::DuplicateAddress
+            | Kind::RogueDhcp
+            | Kind::RogueRouter
+            | Kind::NeighborFlood
             | Kind::DnsTunnel
             | Kind::IcmpTunnel
             | Kind::Dga

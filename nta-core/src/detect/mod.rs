@@ -35,6 +35,7 @@ mod protocol_anomaly;
 mod recent;
 mod registry;
 mod rise;
+mod rogue_server;
 mod slow_scan;
 mod slowloris;
 mod ssh_brute_force;

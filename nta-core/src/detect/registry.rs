@@ -130,6 +130,8 @@ registry! {
     distributed_flood: distributed_flood::DistributedFlood(DistributedFloodConfig),
     /// ARP spoofing.
     arp_spoof: arp_spoof::ArpSpoof(ArpSpoofConfig),
+    /// A second router or DHCP server on the link.
+    rogue_server: rogue_server::RogueServer(RogueServerConfig),
     /// Tunnels through DNS.
     dns_tunnel: dns_tunnel::DnsTunnel(DnsTunnelConfig),
     /// Domains made up by an algorithm.

@@ -24,6 +24,13 @@ impl AlertKind {
             Self::DuplicateAddress => {
                 "Find both stations by their MAC addresses. Give one another address, or, where both are interfaces of one machine, let only one answer (arp_ignore, arp_announce)."
             }
+            Self::RogueDhcp => {
+                "If it is no server or relay of yours, find its switch port and shut it; switch on DHCP snooping; look which clients have a lease from it."
+            }
+            Self::RogueRouter => {
+                "If it is no router of yours, find its switch port and shut it; switch on RA guard; look which hosts use it as their default router."
+            }
+            Self::NeighborFlood => "Find the sender's switch port and shut it; switch on RA guard and IPv6 snooping.",
             Self::DnsTunnel => {
                 "Look at the names asked for and at the process behind the queries; block the domain at the resolver and direct DNS at the gateway."
             }

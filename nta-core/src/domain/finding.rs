@@ -20,6 +20,12 @@ pub enum AlertKind {
     ArpSpoof,
     /// Two stations that use one IP address.
     DuplicateAddress,
+    /// A DHCP server beside the one that was there.
+    RogueDhcp,
+    /// A router beside the one that was there.
+    RogueRouter,
+    /// Advertisements of routers or neighbours in masses.
+    NeighborFlood,
     /// Data carried in DNS messages.
     DnsTunnel,
     /// Data carried in ICMP echo packets.
@@ -70,13 +76,16 @@ pub enum AlertKind {
 
 impl AlertKind {
     /// All of them.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 32] = [
         Self::PortScan,
         Self::SshBruteForce,
         Self::BruteForce,
         Self::Slowloris,
         Self::ArpSpoof,
         Self::DuplicateAddress,
+        Self::RogueDhcp,
+        Self::RogueRouter,
+        Self::NeighborFlood,
         Self::DnsTunnel,
         Self::IcmpTunnel,
         Self::DnsFlood,
@@ -111,6 +120,9 @@ impl AlertKind {
             Self::Slowloris => "slowloris",
             Self::ArpSpoof => "arp_spoof",
             Self::DuplicateAddress => "duplicate_address",
+            Self::RogueDhcp => "rogue_dhcp",
+            Self::RogueRouter => "rogue_router",
+            Self::NeighborFlood => "neighbor_flood",
             Self::DnsTunnel => "dns_tunnel",
             Self::IcmpTunnel => "icmp_tunnel",
             Self::DnsFlood => "dns_flood",
@@ -163,6 +175,9 @@ impl AlertKind {
             Self::BruteForce
             | Self::ArpSpoof
             | Self::DuplicateAddress
+            | Self::RogueDhcp
+            | Self::RogueRouter
+            | Self::NeighborFlood
             | Self::IcmpTunnel
             | Self::DnsFlood
             | Self::Dga
@@ -198,6 +213,9 @@ impl AlertKind {
                 Some(("T1499.002", "Endpoint Denial of Service: Service Exhaustion Flood"))
             }
             Self::ArpSpoof => Some(("T1557.002", "Adversary-in-the-Middle: ARP Cache Poisoning")),
+            Self::RogueDhcp => Some(("T1557.003", "Adversary-in-the-Middle: DHCP Spoofing")),
+            Self::RogueRouter => Some(("T1557", "Adversary-in-the-Middle")),
+            Self::NeighborFlood => Some(("T1498.001", "Network Denial of Service: Direct Network Flood")),
             Self::DnsTunnel => Some(("T1071.004", "Application Layer Protocol: DNS")),
             Self::IcmpTunnel => Some(("T1095", "Non-Application Layer Protocol")),
             Self::Dga => Some(("T1568.002", "Dynamic Resolution: Domain Generation Algorithms")),
