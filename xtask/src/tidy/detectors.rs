@@ -1,4 +1,4 @@
-//! Every detector is documented, and has a case that shows it and one that it must not be moved by.
+//! Every detector is documented, is named in the README, and has a case that shows it and one that it must not be moved by.
 
 use super::Finding;
 
@@ -6,14 +6,21 @@ use super::Finding;
 pub(super) const REGISTRY: &str = "nta-core/src/detect/registry.rs";
 /// Where they are documented.
 pub(super) const DOCUMENT: &str = "docs/DETECTORS.md";
+/// Where they are named, all of them.
+pub(super) const README: &str = "README.md";
 
-/// The rule about detectors; `registry` and `document` are the texts of these files.
-pub(super) fn check(registry: &str, document: &str, files: &[String]) -> Vec<Finding> {
+/// What the README's list begins with; it ends with the paragraph.
+const LIST: &str = "Detectors: ";
+/// Detectors that the registry has without a line: they ask a model.
+const LEARNED: [&str; 2] = ["isolation_forest", "xgboost"];
+
+/// The rule about detectors; `registry`, `document` and `readme` are the texts of these files.
+pub(super) fn check(registry: &str, [document, readme]: [&str; 2], files: &[String]) -> Vec<Finding> {
     let sections = sections(registry);
     if sections.is_empty() {
         return vec![Finding::error(REGISTRY, 1, "no `registry! { section: file::Type(Config), … }` is found")];
     }
-    let mut findings = Vec::new();
+    let mut findings = named(readme, &sections);
     for (line, section) in sections {
         if !is_documented(document, section) {
             findings.push(Finding::error(REGISTRY, line, format!("{section} has no heading or row in {DOCUMENT}")));
@@ -26,6 +33,20 @@ pub(super) fn check(registry: &str, document: &str, files: &[String]) -> Vec<Fin
         }
     }
     findings
+}
+
+/// Where the README's list and the registry do not agree.
+fn named(readme: &str, sections: &[(usize, &str)]) -> Vec<Finding> {
+    let Some((at, first)) = readme.lines().enumerate().find(|(_, line)| line.starts_with(LIST)) else {
+        return vec![Finding::error(README, 1, format!("no paragraph begins with `{LIST}`"))];
+    };
+    let rest = readme.lines().skip(at + 1).take_while(|line| !line.is_empty());
+    let list: String = std::iter::once(first).chain(rest).collect::<Vec<_>>().join(" ");
+    let names: Vec<&str> = list.split('`').skip(1).step_by(2).collect();
+    let all: Vec<&str> = sections.iter().map(|(_, section)| *section).chain(LEARNED).collect();
+    let missing = all.iter().filter(|name| !names.contains(name)).map(|name| format!("{name} is not in the list"));
+    let unknown = names.iter().filter(|name| !all.contains(name)).map(|name| format!("{name} is no detector"));
+    missing.chain(unknown).map(|text| Finding::error(README, at + 1, text)).collect()
 }
 
 /// The sections that the registry's lines begin with, each with the number of its line.
@@ -56,12 +77,17 @@ mod tests {
         let files = ["scan-hit", "scan-quiet", "flood-hit", "flood-quiet"];
         let mut files: Vec<String> = files.iter().map(|name| format!("tests/cases/{name}/alerts.json")).collect();
         let document = "# Detectors\n\n| `scan` | finds |\n\n### `flood`\n";
-        assert_eq!(check(REGISTRY, document, &files), []);
-        assert_eq!(check(REGISTRY, &document.replace("flood", "floods"), &files).len(), 1);
+        let readme = "# nta\n\nDetectors: `scan`,\n`flood`, `isolation_forest` and `xgboost`.\n\nAnd `more`.\n";
+        let texts = [document, readme];
+        assert_eq!(check(REGISTRY, texts, &files), []);
+        assert_eq!(check(REGISTRY, [&document.replace("flood", "floods"), readme], &files).len(), 1);
+        assert_eq!(check(REGISTRY, [document, &readme.replace("`flood`", "flood")], &files).len(), 1);
+        assert_eq!(check(REGISTRY, [document, &readme.replace("`flood`", "`flood`, `sweep`")], &files).len(), 1);
+        assert_eq!(check(REGISTRY, [document, "# nta\n"], &files).len(), 1);
         files.pop();
-        let findings = check(REGISTRY, document, &files);
+        let findings = check(REGISTRY, texts, &files);
         assert_eq!(findings.len(), 1);
         assert!(findings[0].to_string().contains(":6: flood has no tests/cases/flood-quiet"), "{}", findings[0]);
-        assert_eq!(check("registry! {\n}\n", document, &files).len(), 1);
+        assert_eq!(check("registry! {\n}\n", texts, &files).len(), 1);
     }
 }

@@ -89,7 +89,8 @@ fn findings() -> Result<Vec<Finding>> {
     let files = tree::files(&root)?;
     let mut findings = tree::check_cases(&files);
     let read = |path: &str| fs::read_to_string(root.join(path)).with_context(|| format!("cannot read {path}"));
-    findings.extend(detectors::check(&read(detectors::REGISTRY)?, &read(detectors::DOCUMENT)?, &files));
+    let texts = [read(detectors::DOCUMENT)?, read(detectors::README)?];
+    findings.extend(detectors::check(&read(detectors::REGISTRY)?, texts.each_ref().map(String::as_str), &files));
     for file in &files {
         let bytes = match fs::read(root.join(file)) {
             Ok(bytes) => bytes,
