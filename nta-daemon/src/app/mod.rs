@@ -191,7 +191,11 @@ impl App {
         let resume = if plan.mode == Mode::Live { store.resume(&run.sensor).await } else { None };
         let sensor = run.sensor.clone();
         let (before, uuid) = (resume.as_ref().map(|resume| resume.run), run.uuid);
+        let analysis = run.analysis.clone();
         let run = store.begin_run(&run).await?;
+        if let Some(analysis) = analysis {
+            store.check_analysis(&analysis, earlier).await?;
+        }
         let (writer, write_task) = store.writer(run, STORE_QUEUE);
         let baselines = BaselineHandle::default();
         let mut alerts = Vec::new();

@@ -129,6 +129,9 @@ pub enum StoreError {
         /// What holds it.
         holder: String,
     },
+    /// Another process began the same analysis after this one had lost its lease.
+    #[error("this run has lost its lease, and another process has begun the same analysis: that one's is the result")]
+    Overtaken,
     /// The lease cannot be taken.
     #[error("the lease `{what}` cannot be taken: {source}")]
     Lease {
@@ -170,7 +173,10 @@ impl StoreError {
                 let is_value = ["18", "20"].contains(&&*code) || code.len() == 5 && matches!(&code[..2], "22" | "54");
                 is_value || error.kind() != sqlx::error::ErrorKind::Other
             }
-            Self::Query { source: sqlx::Error::Encode(_), .. } | Self::Encode { .. } | Self::Closed => true,
+            Self::Query { source: sqlx::Error::Encode(_), .. }
+            | Self::Encode { .. }
+            | Self::Closed
+            | Self::Overtaken => true,
             _ => false,
         }
     }

@@ -5,12 +5,26 @@ use std::time::Duration;
 
 use super::db::Query;
 use super::server_tests::Server;
-use super::{Store, StoreError};
+use super::tests::window;
+use super::{Run, RunEnd, Store, StoreError, WindowBatch};
+use nta_core::domain::{Mode, Timestamp};
 
 const SOON: Duration = Duration::from_secs(60);
 const KEY: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 const AT_ONCE: usize = 8;
 const ROUNDS: usize = 500;
+
+fn run() -> Run {
+    Run {
+        started: Timestamp::from_nanos(1),
+        mode: Mode::Replay,
+        source: "a.pcap".to_owned(),
+        version: "0".to_owned(),
+        sensor: "test".to_owned(),
+        uuid: [0; 16],
+        analysis: None,
+    }
+}
 
 /// Many threads take a lock in turn that each removes after use: never two have it at once.
 #[test]
@@ -80,6 +94,38 @@ async fn one_process_at_a_time_stores_an_analysis_on_sqlite() {
     store.close().await;
     let names = || std::fs::read_dir(folder.path()).expect("folder").flatten().map(|entry| entry.file_name());
     assert_eq!(names().collect::<Vec<_>>(), ["nta.db"]);
+}
+
+/// Loses the sessions that hold an analysis, and another process begins it; who ends first makes no difference.
+#[tokio::test]
+async fn who_has_lost_the_lease_to_another_completes_nothing() {
+    let Some(server) = Server::start("who_has_lost_the_lease_to_another_completes_nothing") else { return };
+    let (first, second) = (server.open().await, server.open().await);
+    let run = |n| Run { analysis: Some(KEY.to_owned()), uuid: Run::new_uuid(Timestamp::from_nanos(n)), ..run() };
+    let end = || WindowBatch { end: Some(RunEnd::Completed.word()), ..WindowBatch::default() };
+    let lease = first.analysis_lease(KEY).await.expect("free");
+    let (writer, _task) = first.writer(first.begin_run(&run(1)).await.expect("a run"), 4);
+    writer.send(WindowBatch { window: Some(window(1)), ..WindowBatch::default() }).await.expect("send");
+    writer.flush().await.expect("written");
+    let lose = "SELECT count(pg_terminate_backend(pid)) FROM pg_locks WHERE locktype = 'advisory' AND granted";
+    first.read("runs", Query::new(lose.to_owned()), |row| Ok(row.first()?)).await.expect("ended");
+    let other = second.analysis_lease(KEY).await.expect("free, for the session has ended");
+    let (others, _other_task) = second.writer(second.begin_run(&run(2)).await.expect("a run"), 4);
+    second.check_analysis(KEY, 0).await.expect("none was completed meanwhile");
+
+    writer.send(end()).await.expect("send");
+    let refused = writer.flush().await.expect_err("the other one's is the result").chain();
+    assert!(refused.contains("has lost its lease"), "{refused}");
+    assert_eq!(second.completed_analyses(KEY).await.expect("count"), 0);
+    others.send(end()).await.expect("send");
+    others.flush().await.expect("written");
+    assert_eq!(second.completed_analyses(KEY).await.expect("count"), 1);
+    drop((lease, other));
+
+    // Who begins when the one without a lease has just completed learns that.
+    assert!(matches!(second.check_analysis(KEY, 0).await, Err(StoreError::Overtaken)));
+    first.close().await;
+    second.close().await;
 }
 
 #[tokio::test]

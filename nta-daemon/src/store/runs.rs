@@ -1,6 +1,6 @@
 //! The table `runs`: who wrote the windows and flows, from when to when, and why it ended.
 
-use super::db::{Conn, Query};
+use super::db::{Conn, Dialect, Query};
 use super::flows::state;
 use super::lease::Lock;
 use super::rows::RunRow;
@@ -110,6 +110,9 @@ impl Store {
             }
             close(conn, *id, "interrupted", "interrupted").await?;
         }
+        if let Some(analysis) = &row.analysis {
+            one_at_a_time(conn, analysis).await?;
+        }
         run_id(conn, &row).await?;
         transaction.commit().await.map_err(error)?;
         Ok(RunKey { row, lock })
@@ -168,6 +171,12 @@ impl Store {
         let query = Query::new("SELECT count(*) FROM runs WHERE analysis = $1 AND end_reason = 'completed'");
         let count = self.read("runs", query.bind(analysis), |row| Ok(row.first()?)).await?;
         Ok(count.first().and_then(|count| u32::try_from(*count).ok()).unwrap_or_default())
+    }
+
+    /// Refuses to go on with a run of an analysis that another process has completed between our look and our begin: it had lost
+    /// its lease, and completes no more from now on. `earlier` were completed at our look.
+    pub async fn check_analysis(&self, analysis: &str, earlier: u32) -> Result<(), StoreError> {
+        if self.completed_analyses(analysis).await? > earlier { Err(StoreError::Overtaken) } else { Ok(()) }
     }
 
     /// How many runs have stored windows of the analysis that this run is of, this one among them: lists show all of them.
@@ -231,6 +240,31 @@ pub(super) async fn row_of(conn: &mut Conn, run: i64) -> Result<Option<RunRow>, 
         })
     };
     Ok(usable("runs", row.iter().map(read)).pop())
+}
+
+/// Ends a run by its own word; refused where another process has begun the same analysis since.
+pub(super) async fn complete(conn: &mut Conn, run: i64, row: &RunRow, reason: &str) -> Result<(), StoreError> {
+    if let Some(analysis) = row.analysis.as_ref().filter(|_| reason == RunEnd::Completed.word()) {
+        one_at_a_time(conn, analysis).await?;
+        let rival = Query::new(
+            "SELECT count(*) FROM runs WHERE analysis = $1 AND id > $2 AND (end_reason IS NULL OR end_reason = 'completed')",
+        );
+        let rival = rival.bind(analysis.as_str()).bind(run);
+        if conn.number(rival).await.map_err(StoreError::query("runs"))? > 0 {
+            return Err(StoreError::Overtaken);
+        }
+    }
+    close(conn, run, reason, "run_ended").await
+}
+
+/// Begin and completion of runs of one analysis come one behind the other until the transaction ends. SQLite's writers do so
+/// anyway.
+async fn one_at_a_time(conn: &mut Conn, analysis: &str) -> Result<(), StoreError> {
+    if conn.dialect() == Dialect::Postgres {
+        let lock = Query::new("SELECT pg_advisory_xact_lock(hashtextextended('nta stores ' || $1, 0))");
+        conn.execute(lock.bind(analysis)).await.map_err(StoreError::query("runs"))?;
+    }
+    Ok(())
 }
 
 /// Ends a run at its last committed window's end: its alerts are cleared then, its flows no longer active.

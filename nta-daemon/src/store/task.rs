@@ -305,7 +305,7 @@ impl Task {
         self.lost += 1;
         self.store.counters.failed(failure.chain());
         self.store.counters.batches_lost.fetch_add(1, Relaxed);
-        error!(error = failure.chain(), "store: batch given up, the database refused its values");
+        error!(error = failure.chain(), "store: batch given up, it is refused for good");
     }
 
     /// Commits batches of one run, and looks at times, and after every error, whether another connection finds them.

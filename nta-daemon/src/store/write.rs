@@ -104,7 +104,7 @@ async fn write(conn: &mut Conn, batch: &BatchRows, trouble: Option<&Trouble>) ->
         readings.write(conn, &batch.run.sensor, run).await?;
     }
     if let Some(reason) = &batch.end {
-        runs::close(conn, run, reason, "run_ended").await?;
+        runs::complete(conn, run, &batch.run, reason).await?;
     }
     Ok(true)
 }
