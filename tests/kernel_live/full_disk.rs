@@ -33,6 +33,39 @@ impl Disk {
         Self(path)
     }
 
+    /// One of ext4 in a file, which turns read-only when something is wrong with it.
+    fn ext4(folder: &Path) -> Self {
+        let disk = Self(folder.join("disk"));
+        std::fs::create_dir(&disk.0).expect("a folder");
+        let image = disk.image();
+        File::create(&image).and_then(|file| file.set_len(32 << 20)).expect("an image");
+        run(Command::new("mkfs.ext4").args(["-q", "-F"]).arg(&image));
+        disk.mount();
+        disk
+    }
+
+    fn image(&self) -> PathBuf {
+        self.0.with_extension("img")
+    }
+
+    fn mount(&self) {
+        run(Command::new("mount").args(["-o", "loop"]).arg(self.image()).arg(&self.0));
+    }
+
+    /// Makes it read-only as an error of the disk does; what was written before is on the disk.
+    fn fails(&self) {
+        run(Command::new("sync").arg("-f").arg(&self.0));
+        run(Command::new("mount").args(["-o", "remount,abort"]).arg(&self.0));
+    }
+
+    /// Repairs it. The kernel makes a file system that has failed writable only anew, once nobody has a file of it open.
+    fn is_repaired(&self) {
+        run(Command::new("umount").arg(&self.0));
+        let repaired = output(Command::new("e2fsck").arg("-fy").arg(self.image()));
+        assert!(matches!(repaired.status.code(), Some(0 | 1)), "{}", String::from_utf8_lossy(&repaired.stdout));
+        self.mount();
+    }
+
     fn database(&self) -> PathBuf {
         self.0.join("nta.db")
     }
@@ -213,6 +246,57 @@ fn a_spool_on_another_disk(is_removed: bool) {
         return;
     }
     all_windows_are_stored(&disk.database(), sent, "after a restart");
+}
+
+#[test]
+fn a_file_system_that_turns_read_only_is_said_and_the_next_start_stores_every_window() {
+    const TEST: &str = "a_file_system_that_turns_read_only_is_said_and_the_next_start_stores_every_window";
+    if !can_run(TEST, &TOOLS) || !can_run(TEST, &["mkfs.ext4", "e2fsck", "losetup"]) {
+        return;
+    }
+    if !output(Command::new("losetup").arg("-f")).status.success() {
+        println!("not run: {TEST}: there is no loop device");
+        return;
+    }
+    let _alone = alone();
+    let folder = tempfile::tempdir().expect("a folder");
+    let disk = Disk::ext4(folder.path());
+    let pair = Pair::silent();
+    let config = folder.path().join("nta.toml");
+    std::fs::write(&config, format!("[store]\nspool = \"{}\"\n", folder.path().join("spool").display()))
+        .expect("a file");
+    let config = ["--config", config.to_str().expect("UTF-8")];
+    let start = || {
+        // In this mount namespace, so that it is here that the file system is busy with it.
+        let database = format!("sqlite:{}", disk.database().display());
+        let mut command = Command::new("nsenter");
+        command.arg(format!("--net=/run/netns/{}", pair.inside.name())).arg(binary());
+        command.args(["run", "--interface", "v0", "--window", "1", "--listen", LISTEN, "--database", &database]);
+        Daemon::start_command(&pair.inside, folder.path(), command.args(config))
+    };
+    let mut daemon = start();
+    let mut sent = 0;
+    send_until(&daemon, &pair, ("windows", 3), &mut sent);
+    // Nothing is written between the last write that reaches the disk and the failure.
+    daemon.process.signal("STOP");
+    disk.fails();
+    daemon.process.signal("CONT");
+    let health = wait_for_health(&pair, 200, "wait on disk");
+    assert_eq!(health["status"], "degraded", "{health}");
+    let store = send_until(&daemon, &pair, ("batches_waiting", 3), &mut sent);
+    assert_eq!((number(&store["batches_in_memory"]), number(&store["batches_lost"])), (0, 0), "{store}");
+    let error = store["last_error"].as_str().unwrap_or_default();
+    assert!(error.contains("readonly database"), "{error}");
+    assert!(daemon.process.stop("TERM", SOON).success(), "{}", daemon.process.log());
+
+    disk.is_repaired();
+    let mut daemon = start();
+    wait_for("batches that came back", SOON, || {
+        let store = daemon.status()["store"].clone();
+        (number(&store["batches_waiting"]) == 0 && number(&store["batches"]) > 3).then_some(())
+    });
+    assert!(daemon.process.stop("TERM", SOON).success());
+    all_windows_are_stored(&disk.database(), sent, "after the repair");
 }
 
 #[test]
