@@ -4,11 +4,14 @@
 use std::collections::VecDeque;
 use std::net::IpAddr;
 
+use nta_common::packet::proto;
+
 use super::recent::Map;
-use super::slowloris::{SlowlorisConfig, may_speak_http};
+use super::slowloris::{SlowlorisConfig, is_open, may_speak_http};
 use super::ssh_brute_force::{SshBruteForceConfig, log_in};
 use super::{Try, View, attempt};
-use crate::domain::{FlowObservation, FlowRecord, Timestamp};
+use crate::domain::{AlertKind, FlowObservation, FlowRecord, Service, Timestamp};
+use crate::model::AttackRole;
 use crate::window::Span;
 
 /// Base windows that are remembered: as many as the longest window has.
@@ -17,6 +20,8 @@ const WINDOWS: usize = Span::Long.factor() as usize;
 const MAX_PEERS: usize = 4_096;
 /// Counterparts of a host that are kept of a window, those with the most packets.
 const KEPT: usize = 16;
+/// Connections that a browser has open to a server.
+const OF_A_BROWSER: u64 = 6;
 /// Share of a host's packets from which on one counterpart is the counterpart.
 const MAIN_SHARE: f64 = 0.8;
 
@@ -41,8 +46,10 @@ struct Talks {
 /// What the connections are that a host opened.
 #[derive(Clone, Copy, Debug, Default)]
 struct Opened {
-    /// Those that may be to a web server.
-    web: u64,
+    /// Those that may be to a web server and are open.
+    web_open: u64,
+    /// Those that may be to an SSH server.
+    ssh: u64,
     /// Log-ins by SSH, and those of them that look like guesses.
     log_ins: u64,
     guesses: u64,
@@ -56,8 +63,10 @@ pub(super) struct Rules {
 }
 
 impl Opened {
-    fn add(&mut self, rules: &Rules, flow: &FlowRecord) {
-        self.web += u64::from(may_speak_http(&rules.slowloris, flow));
+    fn add(&mut self, rules: &Rules, seen: &FlowObservation) {
+        let flow = &seen.flow;
+        self.web_open += u64::from(may_speak_http(&rules.slowloris, flow) && is_open(seen));
+        self.ssh += u64::from(may_speak_ssh(flow));
         if let Some(log_in) = log_in(&rules.ssh_brute_force, flow).filter(|log_in| log_in.talked) {
             self.log_ins += 1;
             self.guesses += u64::from(log_in.is_guess);
@@ -129,7 +138,7 @@ impl Counterparts {
                     let Some(talks) = talks.get_mut(&ends[side]) else { continue };
                     talks.add(ends[1 - side], amounts);
                     if side == 0 {
-                        of_pair.iter().for_each(|seen| talks.opened.add(&self.rules, &seen.flow));
+                        of_pair.iter().for_each(|seen| talks.opened.add(&self.rules, seen));
                     }
                     let tries = view.tries.get(numbers.clone()).unwrap_or_default();
                     for (_, tried) in of_pair.iter().zip(tries).filter(|(seen, _)| tried_by(seen) == side) {
@@ -169,8 +178,22 @@ impl Counterparts {
         Named { main, largest }
     }
 
+    /// Whether the host's flows say that it is no such attacker: who only asks what has answered it before scans nothing (its
+    /// targets are gone), who has no more connections to web servers open than a browser holds none, and who asks no SSH server,
+    /// or logs in, guesses nothing.
+    pub(super) fn deny(&self, view: &View<'_>, host: IpAddr, attack: (AlertKind, AttackRole)) -> bool {
+        match attack {
+            (AlertKind::PortScan, AttackRole::Attacker) => self.fails_at_known(view, host),
+            (AlertKind::Slowloris, AttackRole::Attacker) => !self.holds_web_connections(view, host),
+            (AlertKind::SshBruteForce, AttackRole::Attacker) => {
+                !self.asks_ssh_servers(view, host) || self.logs_in(view, host)
+            }
+            _ => false,
+        }
+    }
+
     /// Whether most of what a host tried in vain had answered it before: who asks what it knows is no scanner.
-    pub(super) fn fails_at_known(&self, view: &View<'_>, host: IpAddr) -> bool {
+    fn fails_at_known(&self, view: &View<'_>, host: IpAddr) -> bool {
         let (mut failed, mut known) = (0, 0);
         for talks in self.of(view, host) {
             failed += talks.failed;
@@ -179,16 +202,30 @@ impl Counterparts {
         known > 0 && 2 * known >= failed
     }
 
-    /// Whether a host opened a connection that may be to a web server.
-    pub(super) fn asks_web_servers(&self, view: &View<'_>, host: IpAddr) -> bool {
-        self.of(view, host).any(|talks| talks.opened.web > 0)
+    /// Whether a host had more connections to web servers open at once than a browser has to one.
+    fn holds_web_connections(&self, view: &View<'_>, host: IpAddr) -> bool {
+        self.of(view, host).any(|talks| talks.opened.web_open > OF_A_BROWSER)
+    }
+
+    /// Whether a host opened a connection that may be to an SSH server.
+    fn asks_ssh_servers(&self, view: &View<'_>, host: IpAddr) -> bool {
+        self.of(view, host).any(|talks| talks.opened.ssh > 0)
     }
 
     /// Whether most of a host's log-ins by SSH look like ones that succeeded.
-    pub(super) fn logs_in(&self, view: &View<'_>, host: IpAddr) -> bool {
+    fn logs_in(&self, view: &View<'_>, host: IpAddr) -> bool {
         let sum = |of: fn(&Opened) -> u64| self.of(view, host).map(|talks| of(&talks.opened)).sum::<u64>();
         2 * sum(|opened| opened.guesses) < sum(|opened| opened.log_ins)
     }
+}
+
+/// Whether this may be a connection to an SSH server: by the first bytes, and where they name nothing, if it was answered.
+fn may_speak_ssh(flow: &FlowRecord) -> bool {
+    flow.proto == proto::TCP
+        && match flow.service {
+            Some(service) => service == Service::Ssh,
+            None => flow.responder.payload_bytes.is_none_or(|bytes| bytes > 0),
+        }
 }
 
 /// Originator and responder.
@@ -223,3 +260,7 @@ impl Talks {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "counterparts_tests.rs"]
+mod tests;

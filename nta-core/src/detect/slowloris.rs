@@ -209,7 +209,7 @@ pub(super) fn may_speak_http(config: &SlowlorisConfig, flow: &FlowRecord) -> boo
 }
 
 /// Whether both sides may still send, and the handshake, if it was seen, was finished.
-fn is_open(seen: &FlowObservation) -> bool {
+pub(super) fn is_open(seen: &FlowObservation) -> bool {
     let flow = &seen.flow;
     let unfinished = || flow.originator.tcp.syn > 0 && is_futile(seen);
     flow.ended.is_none()

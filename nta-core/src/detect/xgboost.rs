@@ -105,17 +105,6 @@ impl Xgboost {
         is_said && self.model.class(opinion.class).attack().is_some()
     }
 
-    /// Whether the host's flows say that it is no such attacker: who only asks what has answered it before scans nothing (its
-    /// targets are gone), who opens no connection to a web server holds none open, and who logs in guesses nothing.
-    fn is_denied(&self, view: &View<'_>, host: IpAddr, opinion: &Classification) -> bool {
-        match self.model.class(opinion.class).attack() {
-            Some((AlertKind::PortScan, AttackRole::Attacker)) => self.counterparts.fails_at_known(view, host),
-            Some((AlertKind::Slowloris, AttackRole::Attacker)) => !self.counterparts.asks_web_servers(view, host),
-            Some((AlertKind::SshBruteForce, AttackRole::Attacker)) => self.counterparts.logs_in(view, host),
-            _ => false,
-        }
-    }
-
     /// Keeps the hosts that have looked so for long enough.
     fn lasts(&mut self, span: Span, reported: &mut Vec<(usize, IpAddr, Classification)>) {
         let rows = &mut self.rows[span as usize];
@@ -257,7 +246,10 @@ impl Detector for Xgboost {
         let opinions = hosts.iter().zip(opinions).enumerate();
         let reported = opinions.map(|(place, (host, opinion))| (place, host.address, opinion));
         let mut reported: Vec<_> = reported.filter(|(_, _, opinion)| self.is_reported(opinion)).collect();
-        reported.retain(|(_, address, opinion)| !self.is_denied(view, *address, opinion));
+        reported.retain(|(_, address, opinion)| {
+            let attack = self.model.class(opinion.class).attack();
+            !attack.is_some_and(|attack| self.counterparts.deny(view, *address, attack))
+        });
         self.lasts(view.snapshot.span, &mut reported);
         reported.sort_by(|a, b| b.2.probability.total_cmp(&a.2.probability).then(a.1.cmp(&b.1)));
         let rows = &mut self.rows[view.snapshot.span as usize];

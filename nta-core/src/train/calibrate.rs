@@ -8,13 +8,16 @@ use crate::model::{Class, ClassScore, softmax};
 /// A class supports nobody below this, whatever harmless rows would allow: another one is about as likely.
 const LEAST_SUPPORT: f64 = 0.5;
 /// And is not said below this: there are more networks than those that harmless rows are of.
-const LEAST: f64 = 0.8;
+const LEAST: f64 = 0.9;
 /// Highest threshold, for classes that harmless hosts are taken for with certainty.
 const MOST: f64 = 0.9999;
 /// The threshold of a class that no unseen source's attack was recognised as: it may support a rule and says nothing by itself.
 const NEVER: f64 = 1.0;
-/// A threshold stands so far above the harmless row that was likeliest: of the way that is left to 1.
-const ABOVE: f64 = 0.05;
+/// A threshold stands so far above the harmless row that was likeliest, of the way that is left to 1: each source that is left
+/// out of the training has rows beyond those of all others (docs/notes/MODELS.md).
+const ABOVE: f64 = 0.3;
+/// Beside a rule less is enough.
+const ABOVE_SUPPORT: f64 = 0.05;
 /// Harmless hosts in windows that may support a rule, an hour.
 const FALSE_SUPPORT_PER_HOUR: f64 = 1.0;
 /// Temperatures that are looked at, as powers of e.
@@ -98,8 +101,11 @@ impl Answers {
                 return Class { name: name.clone(), threshold, support: threshold };
             }
             wrong.sort_by(|a, b| b.total_cmp(a));
-            let beyond = |allowed: usize, least: f64| wrong.get(allowed).map_or(least, |p| beyond(*p).max(least));
-            let (mut threshold, support) = (beyond(0, LEAST), beyond(allowed, LEAST_SUPPORT));
+            let beyond = |allowed: usize, above: f64, least: f64| {
+                wrong.get(allowed).map_or(least, |p| beyond(*p, above).max(least))
+            };
+            let support = beyond(allowed, ABOVE_SUPPORT, LEAST_SUPPORT);
+            let mut threshold = beyond(0, ABOVE, LEAST).max(support);
             if !self.opinions(temperature).any(|(said, p, right)| said == class && right == class && p >= threshold) {
                 threshold = NEVER;
             }
@@ -135,8 +141,8 @@ pub(super) fn opinion(margins: &[f32], temperature: f64) -> (usize, f64) {
 }
 
 /// A little above a probability, rounded up to what a reader takes in.
-fn beyond(probability: f64) -> f64 {
-    let above = probability + ABOVE * (1.0 - probability);
+fn beyond(probability: f64, above: f64) -> f64 {
+    let above = probability + above * (1.0 - probability);
     ((above * 10_000.0).ceil() / 10_000.0).min(MOST)
 }
 
