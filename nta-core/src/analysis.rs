@@ -6,9 +6,10 @@ use std::sync::Mutex;
 
 use crate::alerting::{self, Alerter, EarlierAlert};
 use crate::baseline::{BaselineConfig, Baselines};
-use crate::detect::{self, DetectConfig, Detector, FlowUse, Tries, Try, View};
+use crate::detect::{self, DetectConfig, Detector, FlowUse, States, Tries, Try, View};
 use crate::domain::{
-    Alert, AlertChange, AlertKind, ClearReason, DetectionCounts, Finding, IdentityScope, Timestamp, Visibility,
+    Alert, AlertChange, AlertKind, ClearReason, DetectionCounts, Finding, HostMeasures, IdentityScope, Timestamp,
+    Visibility,
 };
 use crate::model::Models;
 use crate::window::{Both, Cascade, Closed, Flows, Lengths, Run, See, Snapshot, Span};
@@ -151,9 +152,10 @@ impl Analysis {
     }
 
     /// Has the detectors of base windows judge one.
-    fn inspect(&mut self, base: &Snapshot, threads: Threads) -> Vec<Finding> {
+    fn inspect(&mut self, base: &Snapshot, threads: Threads) -> (Vec<Finding>, HostMeasures) {
         let Self { detectors, baselines, tries, .. } = self;
-        let view = View { snapshot: base, baselines, tries: tries.of_window() };
+        let states = States::default();
+        let view = View { snapshot: base, baselines, tries: tries.of_window(), states: Some(&states) };
         let mut left: Vec<_> = detectors.iter_mut().enumerate().collect();
         left.sort_by_key(|(_, detector)| detector.declaration().cost);
         // Each thread takes the next detector, from the end, as soon as it has time.
@@ -168,7 +170,7 @@ impl Analysis {
         let (mut found, others) = threads.both(work, work);
         found.extend(others);
         found.sort_unstable_by_key(|(at, _)| *at);
-        found.into_iter().flat_map(|(_, findings)| findings).collect()
+        (found.into_iter().flat_map(|(_, findings)| findings).collect(), states.nearest())
     }
 
     /// Judges what is still open, and ends the alerts that are: the run ended at `time`. Nothing that comes of it is later.
@@ -188,12 +190,14 @@ impl Analysis {
     }
 
     fn judge(&mut self, snapshot: Snapshot) -> Judged {
-        let findings =
-            inspect(&mut self.detectors, &View { snapshot: &snapshot, baselines: &self.baselines, tries: &[] });
-        self.conclude(snapshot, findings)
+        let states = States::default();
+        let view = View { snapshot: &snapshot, baselines: &self.baselines, tries: &[], states: Some(&states) };
+        let findings = inspect(&mut self.detectors, &view);
+        self.conclude(snapshot, (findings, states.nearest()))
     }
 
-    fn conclude(&mut self, mut snapshot: Snapshot, mut findings: Vec<Finding>) -> Judged {
+    fn conclude(&mut self, mut snapshot: Snapshot, (mut findings, near): (Vec<Finding>, HostMeasures)) -> Judged {
+        snapshot.window.near = near;
         // Detectors go through hosts in no order; what is reported must not depend on it.
         findings.sort_by_key(|finding| (finding.kind, finding.source, finding.destination, finding.port));
         alerting::date(&mut findings, &snapshot);

@@ -15,8 +15,11 @@ use crate::domain::{
     AlertKind, ConnState, Endpoint, FlowId, FlowObservation, FlowRecord, History, IdentityScope, Party, RttSamples,
     TcpCounts, Timestamp,
 };
-use crate::model::{Models, forest};
-use crate::window::{Lengths, Measured, NotWhole, Seed, Windows};
+use crate::model::Models;
+use crate::window::{Lengths, Measured, NotWhole, Seed, Window, Windows};
+
+#[path = "analysis_kept_tests.rs"]
+mod kept;
 
 const MS: u64 = 1_000_000;
 /// Long enough that the baselines of 30 s windows are warm: in milliseconds.
@@ -209,6 +212,16 @@ fn run(base_ms: u64, lengths: impl IntoIterator<Item = u64>, load: Load) -> (Fou
 }
 
 fn run_with(models: &Models, base_ms: u64, lengths: impl IntoIterator<Item = u64>, load: Load) -> (Found, Analysis) {
+    run_seen(models, base_ms, lengths, load, &mut |_| {})
+}
+
+fn run_seen(
+    models: &Models,
+    base_ms: u64,
+    lengths: impl IntoIterator<Item = u64>,
+    load: Load,
+    see: &mut dyn FnMut(&Window),
+) -> (Found, Analysis) {
     let mut detect = DetectConfig::default();
     // It judges no rate, and what it says of a scan just below `port_scan`'s threshold depends on when two minutes are over.
     detect.slow_scan.enabled = false;
@@ -241,7 +254,10 @@ fn run_with(models: &Models, base_ms: u64, lengths: impl IntoIterator<Item = u64
         let not_whole = (length != base_ms).then_some(NotWhole::Late);
         let measured = Measured { length_ns: length * MS, not_whole, ..Measured::default() };
         let closed = windows.close_measured(&ledger, measured).expect("a window is open");
-        analysis.close(closed).iter().for_each(|judged| take(&judged.alerts));
+        analysis.close(closed).iter().for_each(|judged| {
+            see(&judged.snapshot.window);
+            take(&judged.alerts);
+        });
         start = end;
     }
     analysis.finish(time(start)).judged.iter().for_each(|judged| take(&judged.alerts));
@@ -367,26 +383,4 @@ fn two_threads_find_in_a_large_window_what_one_does() {
     let of_one = found(1);
     assert!(of_one.iter().any(|(key, _)| key.kind == AlertKind::PortScan), "{of_one:?}");
     assert_eq!(found(2), of_one);
-}
-
-/// What a site's hosts score is learned while nothing else is wrong with them: a forest that finds them all odd is no reason.
-#[test]
-fn scores_are_learned_but_for_hosts_under_another_alert() {
-    let rows: Vec<Vec<f64>> = (0..50).map(|row| vec![f64::from(row) * 1e-6; crate::features::FEATURES.len()]).collect();
-    let forest = forest::train(&rows, &forest::Params::default()).expect("a forest");
-    let models = Models { forest: Some(forest.into()), ..Models::default() };
-    // From a quarter past the hour on, so that one is over and counted before the flood's alert has become usual.
-    let hour = std::iter::repeat_n(5_000, 720);
-    let (found, analysis) = run_with(&models, 5_000, hour, Load { attack: Attack::Syns, rate: 4.0 });
-    assert!(found.iter().any(|(kind, ..)| *kind == AlertKind::SynFlood), "{found:?}");
-    assert!(found.iter().any(|(kind, ..)| *kind == AlertKind::HostAnomaly), "{found:?}");
-    let scores = serde_json::to_value(analysis.baselines().scores()).expect("serializable");
-    let counted = |kind: &str| -> f64 {
-        let steps = scores["roles"][kind].as_object().unwrap_or_else(|| panic!("{kind}: {scores}"));
-        steps.values().filter_map(serde_json::Value::as_f64).sum()
-    };
-    // Of three pairs one is a flooder and its victim.
-    assert!((counted("client") - 2.0).abs() < 1e-9 && (counted("server") - 2.0).abs() < 1e-9, "{scores}");
-    let state = analysis.baselines().state().unusual;
-    assert!(state.len() == 3 && state.iter().all(|role| (role.hours - 0.75).abs() < 0.02), "{state:?}");
 }

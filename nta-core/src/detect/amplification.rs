@@ -94,6 +94,8 @@ impl Amplification {
     ) -> Option<Finding> {
         let sum = |sliding: &Sliding| sliding.sum(view.end(), SECONDS);
         let (asked, answers, bytes) = (sum(&victim.asked), sum(&victim.answers), sum(&victim.bytes));
+        let near = [answers as f64, config.min_packets_30s as f64];
+        view.state(&DECLARATION, host, ("unasked_answers", "datagrams"), near);
         if answers < config.min_packets_30s
             || bytes < answers * config.min_mean_bytes
             || answers < asked * config.min_excess

@@ -217,6 +217,9 @@ impl Beaconing {
             && times.deviation <= config.max_deviation
             && times.skew.abs() <= config.max_skew
             && sizes.deviation <= config.max_size_deviation;
+        if times.deviation <= config.max_deviation {
+            view.state(&DECLARATION, service.0, ("regular_intervals", "intervals"), [known as f64, least as f64]);
+        }
         if !is_regular {
             return None;
         }

@@ -175,6 +175,7 @@ impl DataExfiltration {
         let least = config.min_bytes as f64 * covered_s / config.memory_s;
         let threshold =
             usual.map_or(least, |level| least.max((level.level + config.deviations * level.deviation) * covered_s));
+        view.state(&DECLARATION, pair.0, ("bytes_sent", "B"), [sent as f64, threshold]);
         if (sent as f64) < threshold || ratio < config.min_ratio {
             return None;
         }

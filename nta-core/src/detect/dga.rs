@@ -164,6 +164,7 @@ impl Dga {
         let is_random = vowels <= CHANCE_VOWELS || digits >= CHANCE_DIGITS;
         let least = if is_random { self.config.min_random } else { self.config.min_any };
         let share = failed as f64 / all.max(1) as f64;
+        view.state(&DECLARATION, client, ("missing_domains", "domains"), [failed as f64, least as f64]);
         if failed < least || share < self.config.min_failed_share {
             return None;
         }

@@ -32,7 +32,10 @@ pub(super) fn inspect(detector: &mut dyn Detector, windows: impl Iterator<Item =
     for snapshot in windows {
         tries.begin();
         snapshot.runs().for_each(|run| detector.take(&run, tries.take(&run)));
-        detector.inspect(&View { snapshot: &snapshot, baselines: &baselines, tries: tries.of_window() }, &mut findings);
+        detector.inspect(
+            &View { snapshot: &snapshot, baselines: &baselines, tries: tries.of_window(), states: None },
+            &mut findings,
+        );
     }
     findings
 }

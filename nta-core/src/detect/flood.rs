@@ -206,6 +206,7 @@ impl Flood {
         let spread = matches!(what, What::Datagrams | What::IcmpErrors) || (what == What::Segments && port.is_none());
         let threshold = if spread { config.min_spread_30s } else { config.min_packets_30s };
         let packets = hits.packets.sum(view.end(), SECONDS);
+        view.state(&DECLARATION, host, ("stray_packets", "packets"), [packets as f64, threshold as f64]);
         if packets < threshold || !Self::is_unasked(view, host, what, met) {
             return None;
         }

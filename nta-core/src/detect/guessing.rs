@@ -161,6 +161,7 @@ impl Guesses {
             let (server, port, service, client) = pair;
             servers.insert((server, port, service));
             let sum = Sum::of(connections);
+            view.state(by, client, ("log_ins", "connections"), [sum.log_ins as f64, limits.of_one as f64]);
             if sum.log_ins < limits.of_one || sum.share() < limits.share {
                 continue;
             }
@@ -201,6 +202,7 @@ impl Guesses {
             let mut all = Sum::default();
             clients.iter().for_each(|(_, sum, _)| all.add(sum));
             let guessing = clients.iter().filter(|(_, sum, _)| sum.guesses > 0).count() as u64;
+            view.state(by, server, ("log_ins", "connections"), [all.log_ins as f64, limits.of_many as f64]);
             if all.log_ins < limits.of_many || guessing < limits.clients || all.share() < limits.share {
                 continue;
             }

@@ -226,6 +226,8 @@ impl HttpFlood {
         let mut floods: Vec<(u64, IpAddr, u64, bool, &Load)> = Vec::new();
         for (client, load) in clients {
             let (least, is_known) = self.threshold(view, server, *client);
+            let tried = load.tried.sum(view.end(), SECONDS);
+            view.state(&DECLARATION, *client, ("new_connections", "connections"), [tried as f64, least as f64]);
             if let Some(tried) = self.is_one_page(view, load, least) {
                 floods.push((tried, *client, least, is_known, load));
             }
@@ -254,6 +256,8 @@ impl HttpFlood {
     /// What all clients of a service do together that usually gets far less.
     fn judge_all(&self, view: &View<'_>, server: IpAddr, port: u16, load: &Load) -> Option<Finding> {
         let least = self.config.min_connections_30s_many;
+        let near = [load.tried.sum(view.end(), SECONDS) as f64, least as f64];
+        view.state(&DECLARATION, server, ("new_connections", "connections"), near);
         let tried = self.is_one_page(view, load, least)?;
         let usual = view.baselines.host(&server)?.bytes_received;
         let gets = view.snapshot.hosts.get(&server)?.received.bytes as f64 / view.snapshot.rate_seconds();

@@ -77,6 +77,7 @@ impl IcmpFlood {
         let packets = target.packets.sum(view.end(), SECONDS);
         let one = target.shares.largest() >= MAIN_SHARE;
         let threshold = if one { config.min_packets_30s } else { config.min_packets_30s_many };
+        view.state(&DECLARATION, host, ("echo_packets", "packets"), [packets as f64, threshold as f64]);
         if packets < threshold {
             return None;
         }

@@ -124,6 +124,8 @@ impl IcmpTunnel {
         let windows = all.iter().filter(|echo| echo.foreign > 0).count();
         let lengths = all.iter().filter_map(|echo| echo.length).collect::<BTreeSet<u64>>().len() as u64;
         let share = foreign as f64 / bytes.max(1) as f64;
+        view.state(&DECLARATION, asks, ("foreign_bytes", "B"), [foreign as f64, config.min_foreign_bytes as f64]);
+        view.state(&DECLARATION, asks, ("echo_lengths", "lengths"), [lengths as f64, config.min_lengths as f64]);
         let is_foreign =
             foreign >= config.min_foreign_bytes && share >= config.min_foreign_share && windows >= MIN_WINDOWS;
         let (measure, says) = if is_foreign {

@@ -16,7 +16,7 @@ use super::active::most_active;
 use super::declaration::{Basis, Cost, Declaration, FlowUse, Rates, Scope};
 use super::{Detector, Try, View};
 use crate::baseline::{HostKind, Scores};
-use crate::domain::{AlertKind, Contributor, Finding, Measure};
+use crate::domain::{AlertKind, Contributor, Finding, LEAST_SHARE, Measure};
 use crate::features::{Extent, FEATURES, FeatureVector, extract};
 use crate::model::forest::{self, IsolationForest, Verdict, is_judged};
 use crate::tunables::{Bounds, tunables};
@@ -50,6 +50,8 @@ pub(super) const DECLARATION: Declaration = Declaration {
     rates: Rates::Compared,
 };
 
+/// The score of a row like most others.
+const ORDINARY: f64 = 0.5;
 /// Features that a finding names.
 const NAMED: usize = 4;
 
@@ -150,6 +152,11 @@ impl Detector for Forest {
             // Features are finite and as many as the forest was checked for when it was read.
             let Ok(score) = self.forest.score(&row) else { continue };
             scored.push((host.address, kind, score));
+            // The ordinary has a score of 0.5, or a little less.
+            let threshold = thresholds[kind as usize];
+            if score - ORDINARY >= LEAST_SHARE * (threshold - ORDINARY) {
+                view.state(&DECLARATION, host.address, ("isolation_score", "1"), [score, threshold]);
+            }
             if score <= thresholds[kind as usize] {
                 continue;
             }

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 
 use super::declaration::{Basis, Cost, Declaration, FlowUse, Rates, Scope};
 use super::{Detector, Try, View};
-use crate::domain::{AlertKind, Finding, FlowObservation, Measure, Party};
+use crate::domain::{AlertKind, Finding, FlowObservation, LEAST_SHARE, Measure, Party};
 use crate::tunables::{Bounds, tunables};
 use crate::window::{Run, Span};
 
@@ -73,7 +73,7 @@ impl Detector for LongLived {
         let config = &self.config;
         let is_long = |seen: &FlowObservation| {
             seen.flow.proto == nta_common::packet::proto::TCP
-                && duration_s(seen) >= config.min_duration_s
+                && duration_s(seen) >= LEAST_SHARE * config.min_duration_s
                 && seen.flow.originator.sent.packets > 0
                 && seen.flow.responder.sent.packets > 0
                 && !config.allowed_ports.contains(&seen.flow.responder.port)
@@ -86,6 +86,11 @@ impl Detector for LongLived {
         let config = &self.config;
         let mut long: Vec<&FlowObservation> =
             self.long.drain(..).filter_map(|number| view.snapshot.flows.get(number)).collect();
+        for seen in &long {
+            let near = [duration_s(seen), config.min_duration_s];
+            view.state(&DECLARATION, seen.flow.originator.address, ("duration", "s"), near);
+        }
+        long.retain(|seen| duration_s(seen) >= config.min_duration_s);
         let mut kept: BTreeMap<(u16, IpAddr, IpAddr), usize> = BTreeMap::new();
         for seen in &long {
             *kept.entry(service(seen)).or_default() += 1;

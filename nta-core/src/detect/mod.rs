@@ -39,6 +39,7 @@ mod rogue_server;
 mod slow_scan;
 mod slowloris;
 mod ssh_brute_force;
+mod states;
 mod syn_flood;
 #[cfg(test)]
 mod testing;
@@ -52,6 +53,7 @@ pub use declaration::{Basis, Cost, Declaration, FlowUse, Rates, Scope};
 pub use networks::Networks;
 pub(crate) use networks::network;
 pub use registry::{DetectConfig, Entry, declarations, detectors, entries, learned};
+pub use states::States;
 pub use tries::{Tries, Try};
 
 use recent::Counted;
@@ -93,6 +95,8 @@ pub struct View<'a> {
     pub baselines: &'a Baselines,
     /// What each flow of a base window tried, by its number; none of a longer window, which has no flows.
     pub tries: &'a [Try],
+    /// Takes how near hosts came to thresholds; `None` where nobody wants to know.
+    pub states: Option<&'a States>,
 }
 
 impl View<'_> {

@@ -219,6 +219,9 @@ impl NeighborSweep {
         };
         let (near, asked_for) = (largest_network(&failed), failed.len() + answered.len());
         let share = failed.len() as f64 / asked_for.max(1) as f64;
+        if let Party::Host(own) = own {
+            view.state(&DECLARATION, own, ("addresses_asked_for_in_vain", "hosts"), [near as f64, least as f64]);
+        }
         if (near as u64) < least || share < self.config.min_failed_share {
             return None;
         }

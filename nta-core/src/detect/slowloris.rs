@@ -25,7 +25,9 @@ use super::attempt::is_futile;
 use super::declaration::{Basis, Cost, Declaration, FlowUse, Rates, Scope};
 use super::recent::{Recent, Weigh};
 use super::{Detector, Try, View};
-use crate::domain::{AlertKind, ConnState, Finding, FlowId, FlowObservation, FlowRecord, Measure, Service, Timestamp};
+use crate::domain::{
+    AlertKind, ConnState, Finding, FlowId, FlowObservation, FlowRecord, LEAST_SHARE, Measure, Service, Timestamp,
+};
 use crate::tunables::{Bounds, tunables};
 use crate::window::{Run, Span};
 
@@ -163,6 +165,8 @@ impl Slowloris {
         let end = view.end();
         let held: Vec<&Connection> = connections.values().filter(|c| self.is_held(c, end)).collect();
         let count = held.len() as u64;
+        let near = [count as f64, self.config.min_connections as f64];
+        view.state(&DECLARATION, client, ("held_connections", "connections"), near);
         if count < self.config.min_connections {
             return None;
         }
@@ -262,7 +266,7 @@ impl Detector for Slowloris {
             *refused += tcp.filter(|seen| Self::add(config, connections, seen)).count() as u64;
         }
         // Most pairs never have as many.
-        let least = self.config.min_connections as usize;
+        let least = (self.config.min_connections as f64 * LEAST_SHARE) as usize;
         for (_, connections) in self.pairs.iter_mut().filter(|(_, connections)| connections.len() >= least) {
             forget(connections, end);
         }

@@ -100,9 +100,11 @@ impl SynFlood {
         } else {
             vec![(30, config.min_syns_30s_many)]
         };
-        let (seconds, futile, threshold) = rules
-            .into_iter()
-            .map(|(seconds, least)| (seconds, service.futile.sum(end, seconds), least))
+        let sums = rules.into_iter().map(|(seconds, least)| (seconds, service.futile.sum(end, seconds), least));
+        let (seconds, futile, threshold) = sums
+            .inspect(|(_, futile, least)| {
+                view.state(&DECLARATION, host, ("futile_syns", "SYNs"), [*futile as f64, *least as f64]);
+            })
             .find(|(_, futile, least)| futile >= least)?;
         let answered = service.answered.sum(end, seconds);
         let share = futile as f64 / (futile + answered) as f64;

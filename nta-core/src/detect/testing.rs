@@ -222,7 +222,10 @@ fn shown(
     tries.begin();
     snapshot.runs().for_each(|run| detector.take(&run, tries.take(&run)));
     let baselines = Baselines::new(BaselineConfig::default());
-    detector.inspect(&View { snapshot: &snapshot, baselines: &baselines, tries: tries.of_window() }, &mut findings);
+    detector.inspect(
+        &View { snapshot: &snapshot, baselines: &baselines, tries: tries.of_window(), states: None },
+        &mut findings,
+    );
     findings
 }
 
@@ -238,7 +241,8 @@ pub(super) fn medium(number: u64, flows: Vec<Flow>, mut show: impl FnMut(&View<'
     let base = windows.close(&LedgerSlot::default()).expect("a window is open").complete();
     let mut cascade = Cascade::new(Span::Medium, WINDOW_S * NANOS, Lengths::default());
     let baselines = Baselines::new(BaselineConfig::default());
-    let mut show = |snapshot: Snapshot| show(&View { snapshot: &snapshot, baselines: &baselines, tries: &[] });
+    let mut show =
+        |snapshot: Snapshot| show(&View { snapshot: &snapshot, baselines: &baselines, tries: &[], states: None });
     cascade.add(&base, &InTurn, &mut show);
     cascade.pass(&InTurn, &mut show);
 }

@@ -159,6 +159,9 @@ impl UdpFlood {
             ("deaf_datagrams", hits.deaf.newest(end), deaf_rate / 2, view.snapshot.seconds()),
         ]
         .into_iter()
+        .inspect(|(what, observed, threshold, _)| {
+            view.state(&DECLARATION, host, (*what, "datagrams"), [*observed as f64, *threshold as f64]);
+        })
         .find(|(_, observed, threshold, _)| observed >= threshold)?;
         let measure = Measure {
             name: what,

@@ -17,7 +17,7 @@ use super::unusual::Usual;
 use super::{Detector, Try, View};
 use crate::domain::{AlertKind, Contributor, Finding, Measure, Party};
 use crate::features::Extent;
-use crate::model::{self, AttackRole, Classification, Classifier, Input, MIN_PACKETS, Reason};
+use crate::model::{self, AttackRole, Class, Classification, Classifier, Input, MIN_PACKETS, Reason};
 use crate::tunables::{Bounds, tunables};
 use crate::window::{HostStats, Run, Span};
 
@@ -105,6 +105,11 @@ impl Xgboost {
         is_said && self.model.class(opinion.class).attack().is_some()
     }
 
+    /// The probability from which on a class is reported by itself.
+    fn threshold(&self, class: &Class) -> f64 {
+        if self.config.threshold > 0.0 { self.config.threshold } else { class.threshold }
+    }
+
     /// Keeps the hosts that have looked so for long enough.
     fn lasts(&mut self, span: Span, reported: &mut Vec<(usize, IpAddr, Classification)>) {
         let rows = &mut self.rows[span as usize];
@@ -131,7 +136,7 @@ impl Xgboost {
         let host = stats.address;
         let class = self.model.class(opinion.class);
         let (kind, role) = class.attack()?;
-        let threshold = if self.config.threshold > 0.0 { self.config.threshold } else { class.threshold };
+        let threshold = self.threshold(class);
         let measure = Measure {
             name: "probability",
             unit: "1",
@@ -241,6 +246,13 @@ impl Detector for Xgboost {
         for ((host, input), opinion) in hosts.iter().zip(&inputs).zip(&opinions) {
             if self.model.class(opinion.class).attack().is_none() {
                 self.usual.learn(host.address, view.snapshot.span, input);
+            }
+        }
+        for (host, opinion) in hosts.iter().zip(&opinions) {
+            let class = self.model.class(opinion.class);
+            if class.attack().is_some() {
+                let near = [opinion.probability, self.threshold(class)];
+                view.state(&DECLARATION, host.address, ("probability", "1"), near);
             }
         }
         let opinions = hosts.iter().zip(opinions).enumerate();

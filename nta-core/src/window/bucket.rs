@@ -9,7 +9,9 @@ use nta_common::{Counter, LedgerSlot};
 use super::host::{HostStats, Seed};
 use super::pool::Pools;
 use super::{Both, Closed, Flows, Hosts, Measured, Rtt};
-use crate::domain::{EventCounts, FlowObservation, OverflowDelta, PacketEvent, TcpCounts, Timestamp, Visibility};
+use crate::domain::{
+    EventCounts, FlowObservation, HostMeasures, OverflowDelta, PacketEvent, TcpCounts, Timestamp, Visibility,
+};
 
 /// Hosts that a window names; the rest is summed up as "others".
 pub(super) const TOP_TALKERS: usize = 10;
@@ -69,6 +71,8 @@ pub struct Window {
     pub ledger: LedgerSlot,
     /// How long it really was, and what about it is not as it should be.
     pub measured: Measured,
+    /// How near hosts came to what detectors look for; filled in once it is judged.
+    pub near: HostMeasures,
 }
 
 /// What one side of a window's TCP connections sent, by the flows.

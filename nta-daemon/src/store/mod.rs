@@ -29,6 +29,7 @@ mod lease;
 mod list;
 mod merged;
 mod naming;
+mod near;
 mod opening;
 mod page;
 mod raw_packets;
@@ -67,6 +68,7 @@ pub use found::Found;
 pub use hosts::{HostPage, HostSort, HostTotals, TrafficShare};
 pub use lease::Lease;
 pub use naming::{LeftSpool, spools_of};
+pub use near::Nearness;
 pub use page::{Key, Position, Range};
 pub use retention::Retention;
 pub use runs::{Run, RunEnd, RunKey};
@@ -161,6 +163,8 @@ mod fault_tests;
 mod lease_tests;
 #[cfg(test)]
 mod list_tests;
+#[cfg(test)]
+mod near_tests;
 #[cfg(test)]
 mod plan_tests;
 #[cfg(test)]

@@ -129,7 +129,7 @@ fn goes_on(app: &App, body: &str) {
     for number in [40_000, 40_001, 80_000_000] {
         let snapshot = Snapshot::of_network(Span::Medium, window(number, u64::from(u32::MAX)));
         let mut findings = Vec::new();
-        let view = View { snapshot: &snapshot, baselines: &pipeline, tries: &[] };
+        let view = View { snapshot: &snapshot, baselines: &pipeline, tries: &[], states: None };
         detectors.iter_mut().filter(|detector| detector.declaration().accepts(&snapshot)).for_each(|detector| {
             detector.inspect(&view, &mut findings);
         });

@@ -95,6 +95,10 @@ impl ArpSpoof {
         if let Sign::Conflict(holder) | Sign::Restores(holder) | Sign::Duplicate(holder) = claim.sign {
             facts.push(("holder", holder.to_string()));
         }
+        let name = if claim.sign.is_forged() { "forged_claims" } else { "double_claims" };
+        let observed = f64::from(if claim.sign == Sign::Repeated { claim.unasked } else { claim.count });
+        let threshold = claim.sign.threshold(&self.config);
+        view.state(&DECLARATION, address.into(), (name, "packets"), [observed, threshold]);
         let [first, last] = claim.seen;
         let since = self.memory.claimed_since(claim).map_or(first, |since| since.min(first));
         Finding {
@@ -107,13 +111,7 @@ impl ArpSpoof {
             start: view.start(),
             end: view.end(),
             seen: Some([since, last]),
-            measure: Measure {
-                name: if claim.sign.is_forged() { "forged_claims" } else { "double_claims" },
-                unit: "packets",
-                observed: f64::from(if claim.sign == Sign::Repeated { claim.unasked } else { claim.count }),
-                expected: None,
-                threshold: claim.sign.threshold(&self.config),
-            },
+            measure: Measure { name, unit: "packets", observed, expected: None, threshold },
             score: claim.sign.score(),
             summary: format!("{attacker} {what}; {} such packets in this window", claim.count),
             facts,

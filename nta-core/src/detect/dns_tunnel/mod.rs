@@ -149,7 +149,7 @@ impl DnsTunnel {
         self.config.allowed_domains.iter().any(|allowed| allowed.covers(parent))
     }
 
-    /// The rule that is exceeded most.
+    /// The rule that is exceeded most, or nearest to it.
     fn judge(&self, seen: &Use) -> Option<Rule> {
         let config = &self.config;
         let (names, queries) = (seen.names.count(), f64::from(seen.queries));
@@ -181,12 +181,16 @@ impl DnsTunnel {
                 ..rule("no_dns", seen.exchanged().into(), config.min_foreign)
             }),
         ];
-        let met = rules.into_iter().flatten().filter(|rule| rule.observed >= rule.threshold && rule.observed > 0.0);
+        let met = rules.into_iter().flatten().filter(|rule| rule.observed > 0.0);
         met.max_by(|a, b| (a.observed / a.threshold).total_cmp(&(b.observed / b.threshold)))
     }
 
     fn finding(&self, view: &View<'_>, pair: &Pair, seen: &Use) -> Option<Finding> {
         let rule = self.judge(seen)?;
+        view.state(&DECLARATION, pair.client, (rule.name, rule.unit), [rule.observed, rule.threshold]);
+        if rule.observed < rule.threshold {
+            return None;
+        }
         let server = seen.server;
         let (names, queries, parent) = (seen.names.count(), seen.queries, &pair.parent);
         let summary = if rule.word == "no_dns" {

@@ -27,7 +27,7 @@ use super::attempt;
 use super::declaration::{Basis, Cost, Declaration, FlowUse, Rates, Scope};
 use super::recent::{Recent, Weigh, address};
 use super::{Detector, Try, View};
-use crate::domain::{AlertKind, Contributor, Finding, FlowObservation, Measure, Party, Timestamp};
+use crate::domain::{AlertKind, Contributor, Finding, FlowObservation, LEAST_SHARE, Measure, Party, Timestamp};
 use crate::tunables::{Bounds, tunables};
 use crate::window::{Run, Span, address_number};
 use datagrams::Datagrams;
@@ -140,11 +140,13 @@ impl PortScan {
     }
 
     /// One host's ports. `targets` are in order by host, protocol and port.
-    fn vertical(&self, targets: &[Tried]) -> Option<Scan> {
+    fn vertical(&self, view: &View<'_>, source: IpAddr, targets: &[Tried]) -> Option<Scan> {
         let mut hosts: Vec<Host> = Vec::new();
         for of_host in targets.chunk_by(|a, b| a.host == b.host) {
             let ports = || of_host.iter().filter(|target| matches!(target.proto, proto::TCP | proto::UDP));
             let mut failed: Vec<(u8, u16)> = ports().filter(|t| t.failed).map(|t| (t.proto, t.port)).collect();
+            let near = [failed.len() as f64, self.config.min_ports as f64];
+            view.state(&DECLARATION, source, ("ports_tried_in_vain", "ports"), near);
             if (failed.len() as u64) < self.config.min_ports {
                 continue;
             }
@@ -169,13 +171,15 @@ impl PortScan {
     }
 
     /// One port of many hosts, or the few ports that a worm tries. `targets` are in order by protocol, port and host.
-    fn horizontal(&self, targets: &[Tried]) -> Option<Scan> {
+    fn horizontal(&self, view: &View<'_>, source: IpAddr, targets: &[Tried]) -> Option<Scan> {
         let mut ports: Vec<Port> = Vec::new();
         let mut least = self.config.min_hosts;
         for of_protocol in targets.chunk_by(|a, b| a.proto == b.proto) {
             let asked = distinct(of_protocol.iter().filter(|t| t.failed).map(|t| t.host).collect()).len() as f64;
             for of_port in of_protocol.chunk_by(|a, b| a.port == b.port) {
                 let failed: Vec<IpAddr> = of_port.iter().filter(|t| t.failed).map(|t| address(t.host)).collect();
+                let near = [failed.len() as f64, self.config.min_hosts as f64];
+                view.state(&DECLARATION, source, ("hosts_tried_in_vain", "hosts"), near);
                 let tried = of_port.chunk_by(|a, b| a.host == b.host).count();
                 let most = failed.len() as f64 >= self.config.min_port_share * asked;
                 // Printers and the like are looked for by a datagram to each address of a network.
@@ -237,13 +241,14 @@ impl PortScan {
             return Some(finding);
         }
         targets.retain(|target| has_service(target.proto));
-        let scan = self.vertical(&targets).or_else(|| {
-            let failed = targets.iter().filter(|target| target.failed).count() as u64;
-            if failed < self.config.min_hosts.min(self.config.min_near_hosts) {
+        let scan = self.vertical(view, source, &targets).or_else(|| {
+            let failed = targets.iter().filter(|target| target.failed).count();
+            let least = self.config.min_hosts.min(self.config.min_near_hosts) as f64;
+            if (failed as f64) < LEAST_SHARE * least {
                 return None;
             }
             targets.sort_unstable_by_key(|t| (t.service(), t.host, t.failed));
-            self.horizontal(&targets)
+            self.horizontal(view, source, &targets)
         })?;
         let (hosts, ports) = (scan.hosts.len(), scan.ports.len());
         let destination = match scan.hosts.first() {

@@ -22,6 +22,8 @@ pub(super) fn judge(view: &View<'_>, source: IpAddr, targets: &[Tried]) -> Optio
     };
     let by_host = targets.chunk_by(|a, b| a.host == b.host).map(of_host);
     let (host, failed, answered) = by_host.max_by_key(|(_, failed, _)| failed.len())?;
+    let near = [failed.len() as f64, MIN_PROTOCOLS as f64];
+    view.state(&DECLARATION, source, ("protocols_tried_in_vain", "protocols"), near);
     if failed.len() < MIN_PROTOCOLS {
         return None;
     }

@@ -177,6 +177,11 @@ impl SlowScan {
             let threshold = if matches!(group.of, Of::Host(_)) { config.min_ports } else { config.min_hosts };
             let (failed, answered) = (group.failed.count(), group.answered.count());
             let share = failed as f64 / (failed + answered) as f64;
+            let what = match group.of {
+                Of::Host(_) => ("ports_tried_in_vain", "ports"),
+                Of::Port(_) => ("hosts_tried_in_vain", "hosts"),
+            };
+            view.state(&DECLARATION, address, what, [failed as f64, threshold as f64]);
             if end.since(group.since) < FAST_NS {
                 // What doubles after this goes on slowly.
                 group.reported = if failed >= threshold { failed } else { 0 };

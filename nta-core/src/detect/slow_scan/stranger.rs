@@ -47,6 +47,8 @@ impl Stranger {
     /// When its walk has reached the threshold, and again when it has gone twice as far.
     pub(super) fn judge(&mut self, view: &View<'_>, address: IpAddr, least: u64) -> Option<Finding> {
         let (failed, reached) = (self.failed.count(), self.reached.count());
+        let near = [failed as f64, (reached + least) as f64];
+        view.state(&DECLARATION, address, ("hosts_tried_in_vain", "hosts"), near);
         if failed < reached + least.max(self.reported * 2) {
             return None;
         }

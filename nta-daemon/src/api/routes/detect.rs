@@ -144,7 +144,7 @@ fn judge(
     for window in windows {
         cancel.check()?;
         let snapshot = Snapshot::of_network(Span::Medium, window);
-        let view = View { snapshot: &snapshot, baselines, tries: &[] };
+        let view = View { snapshot: &snapshot, baselines, tries: &[], states: None };
         for detector in detectors.iter_mut().filter(|detector| detector.declaration().accepts(&snapshot)) {
             detector.inspect(&view, &mut findings);
         }

@@ -202,6 +202,8 @@ impl From<WindowBefore> for WindowBody {
                 ns(before.wall_ahead_s),
                 folded,
             ],
+            near: Vec::new(),
+            near_left_out: 0,
         }
     }
 }
@@ -425,7 +427,8 @@ pub(in crate::store) mod tests {
     #[test]
     fn documents_of_the_version_before_mean_what_they_meant() {
         let mut window = full();
-        window.measured.outside_ns = 0; // It had none.
+        window.measured.outside_ns = 0; // It had none, and nobody was near to anything.
+        window.near = Default::default();
         let read_back = read::<WindowBody>(WINDOW).expect("a window");
         let column = format!("{:?}", window.rtt_sides.map(|side| side.histogram));
         assert_eq!(read_back.window(3, [window.start, window.end], Some(&column)).expect("a window"), window);

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::super::flows::{tcp_from_row, tcp_row};
 use super::super::{StoreError, from_sql};
 use super::{Body, VERSION, v1};
-use nta_core::domain::{EventCounts, Timestamp, Visibility};
+use nta_core::domain::{EventCounts, HostMeasure, HostMeasures, Timestamp, Visibility};
 use nta_core::window::{Measured, NotWhole, Overflow, Protocol, Rtt, Talker, TcpSent, Window};
 
 /// All of a window but its times and its number, which have columns.
@@ -51,10 +51,17 @@ pub(in crate::store) struct WindowBody {
     /// Silence, gap, step of the wall clock, how far it is ahead, folded windows.
     #[serde(default, skip_serializing_if = "is_usual")]
     pub(super) measured: [i64; 5],
+    /// How near hosts came to what detectors look for, and how many more did.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) near: Vec<NearBody>,
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub(super) near_left_out: u64,
 }
 
 /// Samples, their sum, the shortest and the longest in microseconds; how many by size, without zeros at the end.
 pub(super) type RttBody = (u64, u64, u32, u32, Vec<u32>);
+/// Host, detector, measure, unit, value, threshold.
+pub(super) type NearBody = (IpAddr, String, String, String, f64, f64);
 /// Number, packets, bytes, flows.
 pub(super) type ProtocolBody = (u8, u64, u64, u64);
 /// Address, packets sent and received, bytes sent and received, flows.
@@ -155,6 +162,7 @@ impl WindowBody {
                 overflow_bytes: ledger(OVERFLOW_BYTES),
             },
             measured,
+            near: HostMeasures { kept: self.near.into_iter().map(near).collect(), left_out: self.near_left_out },
         })
     }
 
@@ -214,8 +222,19 @@ impl From<&Window> for WindowBody {
             outside_ns: window.measured.outside_ns,
             not_whole: window.measured.not_whole.map(|reason| reason.word().to_owned()),
             measured: [silence_ns, gap_ns, clock_step_ns, wall_ahead_ns, folded],
+            near: window.near.kept.iter().map(near_body).collect(),
+            near_left_out: window.near.left_out,
         }
     }
+}
+
+fn near_body(near: &HostMeasure) -> NearBody {
+    let HostMeasure { detector, host, name, unit, observed, threshold } = near;
+    (*host, detector.to_string(), name.to_string(), unit.to_string(), *observed, *threshold)
+}
+
+fn near((host, detector, name, unit, observed, threshold): NearBody) -> HostMeasure {
+    HostMeasure { detector: detector.into(), host, name: name.into(), unit: unit.into(), observed, threshold }
 }
 
 fn rtt_body(rtt: &Rtt) -> RttBody {
@@ -275,6 +294,14 @@ pub(in crate::store) mod tests {
         let talker = Talker { address: Some([10, 0, 0, 1].into()), bytes_sent: 8, ..Talker::default() };
         let overflow =
             Overflow { destination: Some([10, 0, 0, 2].into()), proto: 17, packets: 1, ..Overflow::default() };
+        let measure = HostMeasure {
+            detector: "syn_flood".into(),
+            host: [10, 0, 0, 2].into(),
+            name: "futile_syns".into(),
+            unit: "SYNs".into(),
+            observed: 120.5,
+            threshold: 300.0,
+        };
         Window {
             id: 3,
             start: Timestamp::from_nanos(5_000_000_000),
@@ -310,6 +337,7 @@ pub(in crate::store) mod tests {
                 wall_ahead_ns: -60_000_000_000,
                 folded: 4,
             },
+            near: HostMeasures { kept: vec![measure], left_out: 2 },
         }
     }
 
