@@ -14,6 +14,9 @@ pub(crate) enum Who {
     Victim,
     /// Beyond the WAN: its clients use the LAN's server.
     Outside,
+    Gateway,
+    /// Behind the first client.
+    Behind(usize),
 }
 
 /// One client's doings.
@@ -23,11 +26,13 @@ pub(crate) struct Load {
     pub(crate) who: Who,
     /// For a shell; `$S` is the folder of scripts, `$W` a folder to write to.
     pub(crate) script: String,
+    /// Begins before the capture, which waits until the script has made the file `$W/ready`: nobody sees its beginning.
+    pub(crate) early: bool,
 }
 
 impl Load {
     pub(crate) fn json(&self) -> Value {
-        json!({ "kind": self.kind, "at": format!("{:?}", self.who), "script": self.script })
+        json!({ "kind": self.kind, "at": format!("{:?}", self.who), "early": self.early, "script": self.script })
     }
 }
 
@@ -91,7 +96,7 @@ pub(crate) fn loads(rng: &mut Rng, site: &Site, kinds: &[&'static str], seconds:
             "victimweb" => (Who::Victim, maker.web()),
             kind => (Who::Client((first + n) % CLIENTS), maker.script(kind)),
         };
-        Load { kind, who, script }
+        Load { kind, who, script, early: false }
     };
     kinds.iter().enumerate().map(each).collect()
 }
@@ -100,17 +105,19 @@ pub(crate) fn loads(rng: &mut Rng, site: &Site, kinds: &[&'static str], seconds:
 pub(crate) const FILES: [u32; 9] = [300, 2_000, 8_000, 20_000, 60_000, 150_000, 400_000, 1_000_000, 4_000_000];
 
 /// Quiet, and at an end when the server is gone.
-const CURL: &str = "curl -s -o /dev/null -m 20";
-const SSH: &str = "-q -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o ConnectTimeout=8 -F none";
+pub(crate) const CURL: &str = "curl -s -o /dev/null -m 20";
+pub(crate) const SSH: &str =
+    "-q -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o ConnectTimeout=8 -F none";
 
-struct Maker<'a> {
-    rng: Rng,
-    site: &'a Site,
-    seconds: u32,
+/// Draws scripts.
+pub(crate) struct Maker<'a> {
+    pub(crate) rng: Rng,
+    pub(crate) site: &'a Site,
+    pub(crate) seconds: u32,
 }
 
 impl Maker<'_> {
-    fn script(&mut self, kind: &str) -> String {
+    pub(crate) fn script(&mut self, kind: &str) -> String {
         let (site, seconds) = (self.site, self.seconds);
         let [_, web, host, dns, _] = site.servers;
         let victim = site.victim.address;
@@ -235,7 +242,7 @@ impl Maker<'_> {
     }
 
     /// Clients from the Internet at the LAN's server.
-    fn visitors(&mut self) -> String {
+    pub(crate) fn visitors(&mut self) -> String {
         let victim = self.site.victim.address;
         let outsiders = self.site.outsiders.clone();
         self.repeat(0.2, 2.0, |maker| {
@@ -257,7 +264,7 @@ impl Maker<'_> {
         script
     }
 
-    fn pick<T: Copy>(&mut self, of: &[T]) -> T {
+    pub(crate) fn pick<T: Copy>(&mut self, of: &[T]) -> T {
         of[self.rng.usize(..of.len())]
     }
 

@@ -61,9 +61,11 @@ fn owner(name: &str, prefix: &str) -> Option<u32> {
     name.strip_prefix(prefix)?.split('-').next()?.parse().ok()
 }
 
-/// Whether this is the process id of an xtask: another program may have got it since.
+/// Whether this is the process id of a lab: another program may have got it since.
 fn is_alive(pid: u32) -> bool {
-    fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.starts_with("xtask"))
+    let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    // A program built for tests has its name with an underscore.
+    name.replace('_', "-").starts_with(env!("CARGO_PKG_NAME"))
 }
 
 #[cfg(test)]
@@ -82,5 +84,10 @@ mod tests {
     fn a_process_of_another_name_is_no_owner() {
         assert!(!is_alive(1));
         assert!(!is_alive(u32::MAX));
+    }
+
+    #[test]
+    fn a_lab_that_runs_is_the_owner_of_its_namespaces() {
+        assert!(is_alive(std::process::id()));
     }
 }

@@ -83,7 +83,7 @@ mod tests {
     #[test]
     fn a_table_has_a_head_and_what_went_into_it() {
         let span = Span { first: 1_790_000_000.25, last: 1_790_000_010.5, frames: 7 };
-        let attack = crate::scenario::plan(1).into_iter().find_map(|one| one.attacks.into_iter().next());
+        let attack = crate::scenario::plan(1, 60).into_iter().find_map(|one| one.attacks.into_iter().next());
         let labels = [Label::of("a.pcap", &attack.expect("an attack"), span), Label::benign("b.pcap", span)];
         let table = table(&labels);
         let rows: Vec<&str> = table.lines().collect();

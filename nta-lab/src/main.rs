@@ -3,6 +3,7 @@
 
 mod attacks;
 mod benign;
+mod busy;
 mod capture;
 mod cleanup;
 mod forwarder;
@@ -33,7 +34,10 @@ use self::run::{Folders, Outcome};
 use self::scenario::Scenario;
 
 /// Scenarios side by side: mostly they sleep.
-const JOBS: usize = 10;
+const JOBS: usize = 16;
+
+/// The shortest time in which every load gets to say something.
+const LEAST: u32 = 60;
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -49,7 +53,7 @@ fn main() -> ExitCode {
 /// Makes the captures.
 fn execute(args: &[String]) -> Result<ExitCode> {
     let options = Options::parse(args)?;
-    let plan = options.chosen(scenario::plan(options.seed))?;
+    let plan = options.chosen(scenario::plan(options.seed, options.longest))?;
     if options.list {
         for scenario in &plan {
             println!("{}", scenario.line());
@@ -69,13 +73,14 @@ struct Options {
     seed: u64,
     out: PathBuf,
     jobs: usize,
+    longest: u32,
     list: bool,
 }
 
 impl Options {
     fn parse(args: &[String]) -> Result<Self> {
         let out = PathBuf::from("target/lab");
-        let mut options = Self { scenarios: Vec::new(), seed: 1, out, jobs: JOBS, list: false };
+        let mut options = Self { scenarios: Vec::new(), seed: 1, out, jobs: JOBS, longest: u32::MAX, list: false };
         let mut args = args.iter();
         while let Some(arg) = args.next() {
             let mut value = || args.next().with_context(|| format!("{arg} needs a value"));
@@ -84,9 +89,15 @@ impl Options {
                 "--seed" => options.seed = value()?.parse().context("--seed takes a whole number")?,
                 "--out" => options.out = std::path::absolute(value()?)?,
                 "--jobs" => options.jobs = value()?.parse().context("--jobs takes a whole number")?,
+                "--longest" => {
+                    options.longest = value()?.parse().context("--longest takes a whole number of seconds")?;
+                }
                 "--list" => options.list = true,
                 _ => bail!("lab takes no `{arg}`; see `cargo xtask lab --help`"),
             }
+        }
+        if options.longest < LEAST {
+            bail!("--longest takes at least {LEAST} seconds");
         }
         if options.jobs == 0 {
             bail!("--jobs takes a number above 0");
@@ -248,7 +259,7 @@ mod tests {
 
     #[test]
     fn a_name_chooses_all_that_begin_so_and_an_unknown_one_is_an_error() {
-        let chosen = |line: &str| parse(line).unwrap().chosen(scenario::plan(1));
+        let chosen = |line: &str| parse(line).unwrap().chosen(scenario::plan(1, u32::MAX));
         let all = chosen("--scenario portscan-nmap --scenario benign-home-1").unwrap();
         assert!(all.iter().all(|one| one.name.starts_with("portscan-nmap") || one.name == "benign-home-1"));
         assert!(all.len() > 3);

@@ -33,6 +33,13 @@ const PACKAGES: &[&str] = &[
     "tcpdump",
     "python3-minimal",
     "iproute2",
+    "fping",
+    "monitoring-plugins-basic",
+    "haproxy",
+    "mosquitto",
+    "udhcpc",
+    "rsync",
+    "nftables",
 ];
 
 /// The whole text.

@@ -32,7 +32,9 @@ impl Network {
         let mut namespaces = Namespaces { names: Vec::new() };
         let clients: Vec<String> = (0..site.clients.len()).map(|n| format!("c{n}")).collect();
         let stations = clients.iter().map(String::as_str);
-        for name in ["gw", "wan", "victim", "attacker"].into_iter().chain(stations.clone()) {
+        let behind: Vec<String> = (0..site.behind).map(|n| format!("b{n}")).collect();
+        let fixed = ["gw", "wan", "victim", "attacker"];
+        for name in fixed.into_iter().chain(stations.clone()).chain(behind.iter().map(String::as_str)) {
             namespaces.add(&format!("{prefix}{name}"))?;
         }
         let inside = |name: &str| format!("{prefix}{name}");
@@ -50,6 +52,9 @@ impl Network {
         let hosts = stations.zip(&site.clients).chain([("victim", &site.victim)]);
         for (n, (name, host)) in hosts.enumerate() {
             station(&inside, name, host, site, u16::try_from(n + 16).unwrap_or(16))?;
+        }
+        for name in &behind {
+            carried(&inside, name)?;
         }
         let forwarder = Forwarder::start(&site.link, number, [&inside("gw"), &inside("wan")])?;
         wan(&inside, site)?;
@@ -86,6 +91,8 @@ impl Network {
             Who::Client(number) => format!("{}c{number}", self.prefix),
             Who::Victim => self.place(Place::Victim),
             Who::Outside => self.place(Place::Wan),
+            Who::Gateway => self.gateway(),
+            Who::Behind(number) => format!("{}b{number}", self.prefix),
         }
     }
 }
@@ -115,6 +122,16 @@ fn station(inside: &impl Fn(&str) -> String, name: &str, host: &Host, site: &Sit
     offloads(&gateway, name)
 }
 
+/// A host behind the first client, which has a device of its name; both are up and have no address.
+fn carried(inside: &impl Fn(&str) -> String, name: &str) -> Result<()> {
+    let (carrier, own) = (inside("c0"), inside(name));
+    ip(&carrier, &format!("link add {name} type veth peer name eth0 netns {own}\nlink set {name} up\n"))?;
+    set(&own, &["ipv6/conf/all/disable_ipv6=1"])?;
+    ip(&own, "link set eth0 up\n")?;
+    offloads(&own, "eth0")?;
+    offloads(&carrier, name)
+}
+
 /// Batches take no `-6`; the address says it.
 fn without_six(lines: &str) -> String {
     lines.replace("-6 ", "")
@@ -125,7 +142,7 @@ fn wan(inside: &impl Fn(&str) -> String, site: &Site) -> Result<()> {
     let mut gateway = "link set wan0 up\nroute add default dev wan0\n".to_owned();
     // What nobody has is lost without a word, as on the Internet.
     let mut wan = format!("link set wan0 up\nroute add {prefix}.0/24 dev wan0\nroute add blackhole default\n");
-    for address in site.servers.iter().chain(&site.outsiders) {
+    for address in site.servers.iter().chain(&site.outsiders).chain(&site.far) {
         wan += &format!("address add {address}/32 dev lo\n");
     }
     if let (Some(lan), Some(server)) = (site.lan_v6(0), site.wan_v6()) {

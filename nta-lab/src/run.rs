@@ -9,6 +9,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result, bail};
 
 use super::attacks::Attack;
+use super::benign::Load;
 use super::capture::{self, Span};
 use super::job::{Files, Job};
 use super::labels::Label;
@@ -16,6 +17,9 @@ use super::network::Network;
 use super::scenario::Scenario;
 use super::servers;
 use super::site::Site;
+
+/// How long a load that begins before the capture may take to do so.
+const READY: Duration = Duration::from_secs(60);
 
 /// What was captured.
 pub(crate) struct Outcome {
@@ -95,14 +99,19 @@ fn record(
     files: &Files<'_>,
     stop: &AtomicBool,
 ) -> Result<Vec<[f64; 2]>> {
+    let (early, late): (Vec<_>, Vec<_>) = scenario.loads.iter().enumerate().partition(|(_, load)| load.early);
+    let mut loads = Vec::new();
+    for (n, load) in early {
+        // Of a first try.
+        let _absent = fs::remove_file(files.work.join("ready"));
+        let mut job = begin(n, load, network, files)?;
+        ready(n, &mut job, files)?;
+        loads.push(job);
+    }
     let mut tcpdump = capture::start(&network.gateway(), file, files)?;
     let clock = Clock { began: Instant::now(), stop };
-    let mut loads = Vec::new();
-    for (n, load) in scenario.loads.iter().enumerate() {
-        let script = files.work.join(format!("load{n}.sh"));
-        fs::write(&script, &load.script)?;
-        let line = format!("exec sh {}", script.display());
-        loads.push(Job::start(&network.of(load.who), &line, files, &format!("load{n}.log"))?);
+    for (n, load) in late {
+        loads.push(begin(n, load, network, files)?);
     }
     let mut times = Vec::new();
     for (n, attack) in scenario.attacks.iter().enumerate() {
@@ -120,6 +129,26 @@ fn record(
     }
     tcpdump.stop();
     Ok(times)
+}
+
+/// Starts a load.
+fn begin(number: usize, load: &Load, network: &Network, files: &Files<'_>) -> Result<Job> {
+    let script = files.work.join(format!("load{number}.sh"));
+    fs::write(&script, &load.script)?;
+    let line = format!("exec sh {}", script.display());
+    Job::start(&network.of(load.who), &line, files, &format!("load{number}.log"))
+}
+
+/// Waits until a load that begins before the capture has made its file.
+fn ready(number: usize, job: &mut Job, files: &Files<'_>) -> Result<()> {
+    let deadline = Instant::now() + READY;
+    while !files.work.join("ready").exists() {
+        if job.ended()?.is_some() || Instant::now() > deadline {
+            bail!("load {number} did not begin; it said: {}", tail(&files.work.join(format!("load{number}.log"))));
+        }
+        sleep(Duration::from_millis(50));
+    }
+    Ok(())
 }
 
 /// Looks for the attacks in the capture: what is labelled must be there.

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::attacks::{self, Attack};
 use super::benign::{self, Load};
+use super::busy;
 use super::site::Site;
 
 /// One capture to make.
@@ -26,8 +27,8 @@ const AFTER: u32 = 10;
 /// Between two attacks.
 const BETWEEN: u32 = 12;
 
-/// Every scenario of this seed, in the order of the manifest.
-pub(crate) fn plan(seed: u64) -> Vec<Scenario> {
+/// Every scenario of this seed, in the order of the manifest; the busy ones are at most `longest` seconds.
+pub(crate) fn plan(seed: u64, longest: u32) -> Vec<Scenario> {
     let mut all = Vec::new();
     for recipe in attacks::RECIPES {
         for number in 1..=recipe.alone {
@@ -51,6 +52,14 @@ pub(crate) fn plan(seed: u64) -> Vec<Scenario> {
             let loads = benign::loads(&mut rng, &site, mix.loads, seconds);
             all.push(Scenario { name, seconds, site, loads, attacks: Vec::new() });
         }
+    }
+    for busy in busy::BUSY {
+        let name = format!("busy-{}", busy.name);
+        let mut rng = rng(seed, &name);
+        let site = busy.site(&mut rng);
+        let seconds = longest.min(busy::SECONDS);
+        let loads = busy.loads(&mut rng, &site, seconds);
+        all.push(Scenario { name, seconds, site, loads, attacks: Vec::new() });
     }
     all
 }
@@ -127,7 +136,7 @@ mod tests {
 
     #[test]
     fn a_seed_is_a_plan() {
-        let texts = |seed| plan(seed).iter().map(|one| one.json().to_string()).collect::<Vec<_>>();
+        let texts = |seed| plan(seed, u32::MAX).iter().map(|one| one.json().to_string()).collect::<Vec<_>>();
         assert_eq!(texts(1), texts(1));
         assert!(texts(1).iter().zip(texts(2)).all(|(one, other)| *one != other));
     }
@@ -135,7 +144,7 @@ mod tests {
     #[test]
     fn a_plan_is_large_enough_and_names_are_unique() {
         for seed in 0..20 {
-            let plan = plan(seed);
+            let plan = plan(seed, u32::MAX);
             let names: BTreeSet<_> = plan.iter().map(|one| &one.name).collect();
             assert_eq!(names.len(), plan.len());
             assert!(plan.len() >= 60, "{}", plan.len());
@@ -146,7 +155,7 @@ mod tests {
 
     #[test]
     fn every_attack_has_two_tools_three_times_each_and_none_that_is_kept_for_testing() {
-        let plan = plan(1);
+        let plan = plan(1, u32::MAX);
         let mut seen: BTreeMap<(&str, &str), usize> = BTreeMap::new();
         for attack in plan.iter().flat_map(|one| &one.attacks) {
             *seen.entry((attack.kind, attack.tool)).or_default() += 1;
@@ -170,7 +179,7 @@ mod tests {
 
     #[test]
     fn attacks_lie_within_their_capture_one_after_another() {
-        for scenario in plan(3) {
+        for scenario in plan(3, u32::MAX) {
             let mut free = 10;
             for attack in &scenario.attacks {
                 assert!(attack.at >= free, "{}", scenario.name);

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 use std::thread::sleep;
@@ -31,6 +32,14 @@ const SCRIPTS: &[(&str, &str)] = &[
     ("synflood.py", include_str!("scripts/synflood.py")),
     ("dnszone.py", include_str!("scripts/dnszone.py")),
     ("dnsshell.py", include_str!("scripts/dnsshell.py")),
+    ("names.py", include_str!("scripts/names.py")),
+    ("peers.py", include_str!("scripts/peers.py")),
+    ("calls.py", include_str!("scripts/calls.py")),
+    ("plc.py", include_str!("scripts/plc.py")),
+    ("macnat.py", include_str!("scripts/macnat.py")),
+    ("crowd.py", include_str!("scripts/crowd.py")),
+    ("mail.py", include_str!("scripts/mail.py")),
+    ("lease.sh", include_str!("scripts/lease.sh")),
 ];
 
 /// Writes what all scenarios share: scripts, pages, keys, a list of passwords.
@@ -38,7 +47,10 @@ pub(crate) fn share(folder: &Path) -> Result<()> {
     let pages = folder.join("www");
     fs::create_dir_all(&pages).with_context(|| format!("cannot create {}", pages.display()))?;
     for (name, text) in SCRIPTS {
-        fs::write(folder.join(name), text)?;
+        let path = folder.join(name);
+        fs::write(&path, text)?;
+        // Some are called by programs, not by a shell's line.
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
     }
     let mut rng = Rng::with_seed(1);
     for size in FILES {
@@ -121,7 +133,9 @@ fn sshd(site: &Site, files: &Files<'_>) -> Result<String> {
     let text = format!(
         "UsePAM no\nPasswordAuthentication yes\nPermitRootLogin yes\nStrictModes no\nPidFile none\nUseDNS no\n\
          HostKey {shared}/host_key\nAuthorizedKeysFile {shared}/key.pub\nMaxStartups {startups}\nMaxAuthTries {tries}\n\
-         Subsystem sftp internal-sftp\n"
+         Subsystem sftp internal-sftp\nSetEnv HOME={}\n",
+        // What the user's shell reads when it starts is no part of a scenario, and may take a minute.
+        files.work.display()
     );
     let config = files.work.join("sshd_config");
     fs::write(&config, text)?;

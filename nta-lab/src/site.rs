@@ -50,6 +50,10 @@ pub(crate) struct Site {
     pub(crate) ssh: (&'static str, u8),
     /// Names that the DNS server knows.
     pub(crate) domains: Vec<String>,
+    /// Further addresses beyond the WAN, at the same servers.
+    pub(crate) far: Vec<Ipv4Addr>,
+    /// Hosts behind the first client, which is their gateway or carries them; what they are is up to the loads.
+    pub(crate) behind: usize,
 }
 
 impl Site {
@@ -80,7 +84,47 @@ impl Site {
         let link = link(rng);
         let ssh = rng.choice([("10:30:100", 6), ("100", 6), ("5:50:20", 3), ("60", 3)]).unwrap_or(("100", 6));
         let domains = domains(rng);
-        Self { lan, gateway, clients, victim, attacker, attacker_outside, servers, outsiders, v6, link, ssh, domains }
+        let (far, behind) = (Vec::new(), 0);
+        Self {
+            lan,
+            gateway,
+            clients,
+            victim,
+            attacker,
+            attacker_outside,
+            servers,
+            outsiders,
+            v6,
+            link,
+            ssh,
+            domains,
+            far,
+            behind,
+        }
+    }
+
+    /// More of a site: so many stations on the LAN, addresses beyond the WAN, hosts behind the first client.
+    pub(crate) fn grow(&mut self, rng: &mut Rng, [stations, far, behind]: [usize; 3]) {
+        for address in self.free(rng, stations) {
+            self.clients.push(Host { address, mac: mac(rng), ttl: rng.choice([64, 64, 128]).unwrap_or(64) });
+        }
+        self.far = (0..far).map(|_| outside(rng)).collect();
+        self.far.sort_unstable();
+        self.far.dedup();
+        self.far.retain(|address| !self.servers.contains(address) && !self.outsiders.contains(address));
+        self.behind = behind;
+    }
+
+    /// Addresses of the LAN that nobody has.
+    pub(crate) fn free(&self, rng: &mut Rng, count: usize) -> Vec<Ipv4Addr> {
+        let [a, b, c] = self.lan;
+        let hosts = self.clients.iter().chain([&self.gateway, &self.victim, &self.attacker]);
+        let taken: Vec<Ipv4Addr> = hosts.map(|host| host.address).collect();
+        let mut free: Vec<Ipv4Addr> =
+            (2..250).map(|end| Ipv4Addr::new(a, b, c, end)).filter(|address| !taken.contains(address)).collect();
+        rng.shuffle(&mut free);
+        free.truncate(count);
+        free
     }
 
     /// The LAN as `a.b.c`.
@@ -116,6 +160,8 @@ impl Site {
             "attacker_outside": self.attacker_outside,
             "servers": self.servers,
             "outsiders": self.outsiders,
+            "far": self.far,
+            "behind": self.behind,
             "ipv6": self.v6.is_some(),
             "link": {
                 "delay_ms": self.link.delay_ms,

@@ -16,7 +16,8 @@ seed. Needs root; installs the tools by apt. docs/LAB.md has the network and the
   --scenario NAME  only this one; again for more; a name's beginning stands for all that begin so
   --seed N         another variation of the same list; 1 when not given
   --out DIR        where captures, labels.tsv and manifest.json go; target/lab when not given
-  --jobs N         scenarios side by side; 10 when not given
+  --jobs N         scenarios side by side; 16 when not given
+  --longest N      seconds that a busy scenario takes at most; 1400 when not given
   --list           print the plan, make nothing
 
 Status 1 if a scenario failed; the others are there all the same. What a killed run leaves behind goes with the next.

@@ -108,6 +108,13 @@ const LAB: &[Package] = &[
     Package { name: "openssh-server", shown_by: "sshd" },
     Package { name: "openssh-client", shown_by: "ssh" },
     Package { name: "sshpass", shown_by: "sshpass" },
+    Package { name: "fping", shown_by: "fping" },
+    Package { name: "monitoring-plugins-basic", shown_by: "/usr/lib/nagios/plugins/check_tcp" },
+    Package { name: "haproxy", shown_by: "haproxy" },
+    Package { name: "mosquitto", shown_by: "mosquitto" },
+    Package { name: "mosquitto-clients", shown_by: "mosquitto_pub" },
+    Package { name: "udhcpc", shown_by: "udhcpc" },
+    Package { name: "rsync", shown_by: "rsync" },
     Package { name: "util-linux", shown_by: "setpriv" }, // nsenter, setpriv: programs end with the lab
 ];
 
