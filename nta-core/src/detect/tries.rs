@@ -13,7 +13,7 @@ pub enum Try {
     Answered,
     /// It came to nothing.
     Futile,
-    /// It came to nothing at a service that had answered its source before, in this window or in one of hours ago.
+    /// Nobody answered at a service that had answered its source before, in this window or in one of hours ago.
     FutileAtKnown,
 }
 
@@ -41,6 +41,11 @@ impl Tries {
                 Attempt::Answered => {
                     known.add(run, pair);
                     Try::Answered
+                }
+                // A service that takes part in a handshake is there, though its client goes no further, as health checks do.
+                Attempt::Futile if seen.flow.responder.tcp.syn_ack > 0 => {
+                    known.add(run, pair);
+                    Try::Futile
                 }
                 Attempt::Futile if known.has(run, pair) => Try::FutileAtKnown,
                 Attempt::Futile => Try::Futile,
@@ -84,5 +89,9 @@ mod tests {
         known_before.is_new = false;
         let second = window(vec![known_before, tried(80, "S", 1.0), tried(82, "S", 0.0)]);
         assert_eq!(judge(second), [Try::Nothing, Try::FutileAtKnown, Try::Futile]);
+        let mut check = tried(83, "ShR", 0.0);
+        check.flow.responder.tcp.syn_ack = 1;
+        let third = window(vec![check, tried(83, "S", 1.0), tried(83, "Sr", 2.0)]);
+        assert_eq!(judge(third), [Try::Futile, Try::FutileAtKnown, Try::FutileAtKnown], "health checks");
     }
 }

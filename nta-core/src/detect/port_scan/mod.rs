@@ -42,8 +42,8 @@ tunables! {
         /// Distinct hosts that one source must have tried in vain at one port within 60 s. Zeek: 25 in 5 minutes, which
         /// peer-to-peer clients and crawlers reach.
         min_hosts: u64 = 64 => Bounds::COUNT,
-        /// The same over TCP and by ping where they are of one /24 or /64: nobody has as many servers in one network that are all gone, and peers
-        /// live in many networks.
+        /// The same over TCP and by ping where they are of one /24 or /64, and `min_failed_share` of them gave no sign of life: nobody has as
+        /// many servers in one network that are all gone, and peers live in many networks.
         min_near_hosts: u64 = 10 => Bounds::COUNT,
         /// Share of all hosts tried in vain that must have been tried at that port, 0 to 1. A sweep asks all hosts for the
         /// same; the peers of a peer-to-peer client have ports of their own, and only some the common one.
@@ -182,8 +182,12 @@ impl PortScan {
                 view.state(&DECLARATION, source, ("hosts_tried_in_vain", "hosts"), near);
                 let tried = of_port.chunk_by(|a, b| a.host == b.host).count();
                 let most = failed.len() as f64 >= self.config.min_port_share * asked;
+                // Who finds nearly all of them there knew them: health checks end a handshake as a scan's kernel does.
+                let gone = of_port.iter().filter(|t| t.failed && !t.answered).count();
+                let is_search = gone as f64 >= self.config.min_failed_share * failed.len() as f64;
                 // Printers and the like are looked for by a datagram to each address of a network.
-                let is_near = of_port[0].proto != proto::UDP
+                let is_near = is_search
+                    && of_port[0].proto != proto::UDP
                     && failed.len() as f64 >= NEAR_FAILED_SHARE * tried as f64
                     && largest_network(&failed) as u64 >= self.config.min_near_hosts;
                 if most && (is_near || self.is_scan(failed.len(), self.config.min_hosts, tried)) {

@@ -36,6 +36,17 @@ fn every_kind_of_sweep_is_one() {
 }
 
 #[test]
+fn health_checks_that_end_in_the_handshake_are_no_sweep_unless_half_are_gone() {
+    let checks = |gone: u32| {
+        let flow = move |to: u32| Flow::tcp(1, 40_000, to, 22).history(if to < 10 + gone { "S" } else { "ShR" });
+        judge(1, move |_| (10..30).map(flow).collect())
+    };
+    assert!(checks(0).is_empty());
+    assert!(checks(9).is_empty(), "an answer is more than a refusal");
+    assert_eq!(checks(10).len(), 1);
+}
+
+#[test]
 fn a_scan_spread_over_windows_adds_up() {
     assert_eq!(
         judge(5, |i| vec![2 * i as u16, 2 * i as u16 + 1]
