@@ -2,7 +2,7 @@
 
 import struct
 
-from frames import ACK, Tcp
+from frames import ACK, RST, SYN, Tcp
 
 START = 1_699_920_000
 
@@ -20,6 +20,55 @@ def request(capture, time, client, server, asked, answer, rtt=0.02):
         time = visit.data(time, 1, min(1400, answer - at))
     visit.close(time)
     return time
+
+
+def health_checks_quiet(capture, draw):
+    """A load balancer asks 14 servers of one network for a handshake every two seconds, and resets it before it is complete, as HAProxy does. After a
+    minute eleven of them go down for half a minute. Ten clients keep the balancer busy."""
+    for number in range(60):
+        for server in range(14):
+            check = Tcp(capture, ("10.20.0.5", 30_000 + 20 * number + server), (f"10.20.0.{60 + server}", 22), 0.0002)
+            time = START + 1 + 2 * number + server / 100
+            check.segment(time, 0, SYN)
+            if server >= 11 or not 60 <= 2 * number < 90:
+                check.segment(time + 0.0001, 1, SYN | ACK)
+                check.segment(time + 0.0002, 0, RST | ACK)
+        for client in range(10):
+            ends = (f"203.0.113.{20 + client}", 40_000 + number), ("10.20.0.5", 8080)
+            request(capture, START + 1.5 + 2 * number + client / 10 + draw.random() / 20, *ends, 300, 2000)
+    return {"expect": [], "never": ["*"]}
+
+
+def message(capture, time, client, server, name, kind, code=None):
+    """A DNS question, or the answer to it with one record or a code."""
+    question = b"".join(bytes([len(label)]) + label.encode() for label in name.split(".")) + b"\0" + struct.pack(">HH", kind, 1)
+    if code is None:
+        head, record, ends = struct.pack(">HHHHHH", 7, 0x100, 1, 0, 0, 0), b"", (client, server)
+    else:
+        record = b"\xc0\x0c" + struct.pack(">HHIH", kind, 1, 60, 4) + b"\xc6\x33\x64\x07" if code == 0 and kind == 1 else b""
+        head, ends = struct.pack(">HHHHHH", 7, 0x8180 | code, 1, 1 if record else 0, 0, 0), (server, client)
+    body = head + question + record
+    header = struct.pack(">HHHH", ends[0][1], ends[1][1], 8 + len(body), 0)
+    capture.ip(time, ends[0][0], ends[1][0], 17, header + body, 0)
+
+
+def dns_resolver_quiet(capture, draw):
+    """Sixty desks ask their resolver for names of one content network, new ones each, and it asks the network's server in turn: 480 names in two
+    minutes, eight of each desk. Its mail server looks up the policies of forty departments of one sender."""
+    capture.snaplen = 200
+    for number in range(480):
+        time = START + 1 + number / 4
+        desk, name = (f"10.20.1.{1 + number % 60}", 20_000 + number), f"d{number:05d}.edge{draw.randrange(90)}.cdn.example"
+        resolver, source = ("10.20.0.53", 53), ("10.20.0.53", 20_000 + number)
+        message(capture, time, desk, resolver, name, 1)
+        message(capture, time + 0.001, source, ("198.51.100.53", 53), name, 1)
+        message(capture, time + 0.02, source, ("198.51.100.53", 53), name, 1, 0)
+        message(capture, time + 0.021, desk, resolver, name, 1, 0)
+    for number in range(80):
+        name = f"{('_dmarc', 's1._domainkey')[number % 2]}.dept{number // 2}.school.example"
+        for code in (None, 3):
+            message(capture, START + 2 + number, ("10.20.0.25", 30_000 + number), ("10.20.0.53", 53), name, 16, code)
+    return {"expect": [], "never": ["dns_tunnel", "dns_flood", "dga"]}
 
 
 def http_flood_hit(capture, draw):
@@ -258,5 +307,7 @@ def rogue_server_quiet(capture, draw):
     return quiet("rogue_dhcp", "rogue_router", "neighbor_flood", "port_scan", "arp_spoof")
 
 
-MADE = [carpet_bombing_hit, carpet_bombing_quiet, dga_hit, dga_quiet, http_flood_hit, http_flood_quiet, icmp_tunnel_hit, icmp_tunnel_quiet,
+MADE = [
+    health_checks_quiet, dns_resolver_quiet,
+    carpet_bombing_hit, carpet_bombing_quiet, dga_hit, dga_quiet, http_flood_hit, http_flood_quiet, icmp_tunnel_hit, icmp_tunnel_quiet,
         rogue_server_hit, rogue_server_quiet]

@@ -7,7 +7,8 @@
 //! others, such as those drawn from a list of words, it takes many.
 //!
 //! What is in front of a domain does not matter. So a search list, which tries one ending with many names, counts one domain for each ending, random
-//! subdomains of one domain count one (`dns_tunnel` names that flood), and names without a dot, as browsers try them, none.
+//! subdomains of one domain count one (`dns_tunnel` names that flood), and names without a dot, as browsers try them, or with an ending of the
+//! network's own, none.
 //!
 //! Known false alarms: a resolver or a blocker that answers NXDOMAIN for unwanted domains, for a host that asks for a hundred of them;
 //! tools that test lists of domains. Evasion: a name a minute; answers over TLS or HTTPS.
@@ -57,6 +58,8 @@ const NXDOMAIN: u8 = 3;
 const CHANCE_VOWELS: f64 = 0.28;
 /// Share of digits from which on they do.
 const CHANCE_DIGITS: f64 = 0.2;
+/// Endings of networks' own, under which nobody can register a domain (RFC 6762, appendix G).
+const PRIVATE: [&str; 6] = ["intranet", "internal", "private", "corp", "home", "lan"];
 /// Examples that a finding names.
 const MAX_EXAMPLES: usize = 5;
 
@@ -140,7 +143,7 @@ impl Dga {
     fn take(&mut self, message: &DnsMessage, hosts: &Hosts) -> Option<IpAddr> {
         let question = message.questions.first().filter(|_| message.is_response && !message.is_malformed)?;
         let (client, server) = (message.client.0, message.server.0);
-        let domain = owner(&question.name).filter(|_| !server.is_multicast())?;
+        let domain = owner(&question.name).filter(|domain| !server.is_multicast() && !is_private(domain))?;
         if self.now.len() >= MAX_CLIENTS && !self.now.contains_key(&client) {
             self.evicted += 1;
             return None;
@@ -190,6 +193,10 @@ impl Dga {
         ];
         Some(finding)
     }
+}
+
+fn is_private(domain: &str) -> bool {
+    domain.rsplit('.').next().is_some_and(|ending| PRIVATE.contains(&ending))
 }
 
 impl Detector for Dga {
@@ -275,6 +282,7 @@ mod tests {
         assert!(judge((0..200).map(|n| (format!("{}.corp.example.com", drawn(n)), 3))).is_empty(), "a search list");
         assert!(judge((0..200).map(|n| (format!("{}.victim.org", drawn(n)), 3))).is_empty(), "random subdomains");
         assert!(judge((0..200).map(|n| (drawn(n), 3))).is_empty(), "what a browser tries");
+        assert!(judge((0..200).map(|n| (format!("{}.lan", drawn(n)), 3))).is_empty(), "an ending of the network's own");
         let mail = |n| if n % 5 == 0 { (format!("{}.com", drawn(n)), 3) } else { (format!("{}.org", drawn(n)), 0) };
         assert!(judge((0..200).map(mail)).is_empty(), "a mail server");
         assert!(judge((0..400).map(|n| (format!("{}.com", drawn(n % 15)), 3))).is_empty(), "fifteen, again and again");

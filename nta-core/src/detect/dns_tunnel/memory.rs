@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use foldhash::fast::RandomState;
 
+use super::asked::Asked;
 use super::name::Name;
 use crate::domain::{DnsMessage, Timestamp};
 use crate::window::{Distinct, Hosts};
@@ -65,6 +66,8 @@ pub(super) struct Use {
     pub(super) failures: u32,
     /// Names that the client asked for with another ending as well, without success: a search list's.
     searched: Distinct,
+    /// Names that another client asked for as well.
+    shared: Distinct,
 }
 
 impl Default for Use {
@@ -82,6 +85,7 @@ impl Default for Use {
             replies: 0,
             failures: 0,
             searched: Distinct::default(),
+            shared: Distinct::default(),
         }
     }
 }
@@ -99,6 +103,7 @@ impl Use {
         self.replies += other.replies;
         self.failures += other.failures;
         self.searched.merge(&other.searched);
+        self.shared.merge(&other.shared);
     }
 
     /// Whether nearly every answer says that there is nothing: no data comes back.
@@ -109,6 +114,11 @@ impl Use {
     /// Whether most of the names are a search list's.
     pub(super) fn is_searched(&self) -> bool {
         self.searched.count() * 2 >= self.names.count()
+    }
+
+    /// Whether others ask for a fourth of the names or more: a tunnel's carry the data of one.
+    pub(super) fn is_shared(&self) -> bool {
+        self.shared.count() > 0 && self.shared.count() * 4 >= self.names.count()
     }
 
     /// Bytes in front of the parent, per query.
@@ -168,6 +178,7 @@ pub(super) struct Memory {
     now: Generation,
     before: Generation,
     fronts: Fronts,
+    asked: Asked,
     /// Pairs asked for since the last look; bounded by the events of a window.
     touched: BTreeSet<Pair>,
     /// Pairs that had to go because a generation was full.
@@ -182,6 +193,7 @@ impl Memory {
             now: Generation::default(),
             before: Generation::default(),
             fronts: Fronts::default(),
+            asked: Asked::default(),
             touched: BTreeSet::new(),
             evicted: 0,
         }
@@ -194,10 +206,12 @@ impl Memory {
             self.before.clear();
             self.now.clear();
             self.fronts.clear();
+            self.asked.clear();
             self.began = now;
         } else if age >= self.span_ns {
             self.before = std::mem::take(&mut self.now);
             self.fronts.clear();
+            self.asked.turn();
             self.began = now;
         }
     }
@@ -220,12 +234,24 @@ impl Memory {
             return;
         }
         let Some(question) = message.questions.first() else { return };
+        let asked = |host: IpAddr| hosts.hash(&(host, question.name.to_ascii_lowercase()));
+        // What a resolver asks for others is theirs, where both sides of it are seen.
+        if self.asked.has(asked(client.0)) {
+            return;
+        }
         if message.is_response {
             self.note_fronts(client.0, message, hosts);
+        } else {
+            self.evicted += u64::from(!self.asked.add(asked(server.0)));
         }
         let Some(name) = Name::of(&question.name).filter(|_| !is_reversed_address(&question.name)) else { return };
-        let is_carrier = is_carrier(question.qtype);
+        let is_carrier = is_carrier(question.qtype) && !is_mail_policy(&question.name);
         let hash = hosts.hash(&question.name.to_ascii_lowercase());
+        let other = if message.is_response { None } else { self.asked.other(hash, client.0, message.id) };
+        let first = other.map(|other| Pair { client: other, parent: name.parent.clone() });
+        if let Some(first) = first.and_then(|first| self.now.get_mut(&first)) {
+            first.shared.insert(hash);
+        }
         let seen = self.entry(client.0, name.parent);
         seen.server = server.0;
         if message.is_response {
@@ -240,6 +266,9 @@ impl Memory {
         seen.queries += 1;
         seen.carriers += u32::from(is_carrier);
         seen.names.insert(hash);
+        if other.is_some() {
+            seen.shared.insert(hash);
+        }
         seen.bytes += u64::from(name.bytes);
         seen.entropy += name.entropy;
     }
@@ -344,6 +373,13 @@ fn answer_bytes(message: &DnsMessage, name_bytes: usize) -> u32 {
 /// out: directories ask for many under one parent.
 const fn is_carrier(qtype: u16) -> bool {
     matches!(qtype, 5 | 10 | 15 | 16 | 25 | 65280..=65534)
+}
+
+/// Whether a name is one at which a mail server looks up how others' mail is to be taken: TXT by design, of the domain's owner
+/// (RFC 6376, 7489, 8460, 8461).
+fn is_mail_policy(name: &str) -> bool {
+    let is = |label: &str, word: &str| label.eq_ignore_ascii_case(word);
+    name.split('.').any(|label| ["_domainkey", "_dmarc", "_mta-sts", "_smtp"].into_iter().any(|word| is(label, word)))
 }
 
 /// Whether a name begins with an address backwards, as block lists are asked (RFC 5782).

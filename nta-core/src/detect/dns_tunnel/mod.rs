@@ -13,8 +13,10 @@
 //!
 //! Not reported: names that a resolver's search list makes up, reverse look-ups, service discovery, names of block lists (a reversed address), domains of services that
 //! carry data in names by design (`allowed_domains`). Names made up by an algorithm (DGA) have a parent each and are no
-//! tunnel. Known false alarms: a resolver whose own queries are seen asks for all its clients; allow it as a source.
+//! tunnel; nor what a resolver asks for others whose questions are seen as well, as they are judged. Known false alarms: a resolver
+//! of which only its own queries are seen; allow it as a source.
 
+mod asked;
 mod flood;
 mod memory;
 mod name;
@@ -155,7 +157,8 @@ impl DnsTunnel {
         let (names, queries) = (seen.names.count(), f64::from(seen.queries));
         let (bytes, entropy) = (seen.mean_bytes(), seen.mean_entropy());
         let is_random = entropy >= config.min_entropy;
-        let is_searched = seen.is_searched();
+        // What everybody asks for says nothing of the client, nor does what a search list makes up.
+        let is_usual = seen.is_searched() || seen.is_shared();
         let is_carrier = f64::from(seen.carriers) >= config.carrier_share * queries;
         // Every message of a tunnel has a name of its own; an address is asked for twice (A, AAAA), and some again.
         let is_fresh = names as f64 >= queries / 4.0;
@@ -167,14 +170,14 @@ impl DnsTunnel {
             threshold: threshold as f64,
         };
         let rules = [
-            (is_fresh && is_random && !is_searched && bytes >= config.upload_bytes)
+            (is_fresh && is_random && !is_usual && bytes >= config.upload_bytes)
                 .then(|| rule("upload", names, config.min_names)),
-            (is_random && !is_searched && bytes >= config.long_bytes)
+            (is_random && !is_usual && bytes >= config.long_bytes)
                 .then(|| rule("long_names", names, config.min_long_names)),
             (is_fresh && is_carrier).then(|| rule("carrier", names, config.min_names)),
             (is_carrier && seen.mean_answer() >= config.answer_bytes)
                 .then(|| rule("answers", names.min(seen.answers.into()), config.min_answers)),
-            (is_fresh && !is_searched && !seen.is_in_vain()).then(|| rule("polling", names, config.min_polled)),
+            (is_fresh && !is_usual && !seen.is_in_vain()).then(|| rule("polling", names, config.min_polled)),
             Some(Rule {
                 name: "foreign_packets",
                 unit: "packets",

@@ -60,6 +60,49 @@ fn long_random_names_are_upload_from_the_twentieth_on() {
 }
 
 #[test]
+fn what_a_resolver_asks_for_others_is_theirs() {
+    let upstream = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 53));
+    let name = |i| format!("{}.tunnel.example", digits(i, 40));
+    let forwarded = |i: u32| {
+        let to_resolver = message(f64::from(i) * 0.5, &name(i), A);
+        let mut on = message(f64::from(i) * 0.5 + 0.1, &name(i), A);
+        (on.client, on.server) = ((SERVER, 50_000), (upstream, 53));
+        [to_resolver, on]
+    };
+    // `rules` wants the client, which is told alone.
+    assert_eq!(rules((0..20).flat_map(forwarded).collect()), ["upload"]);
+}
+
+#[test]
+fn names_that_others_ask_for_as_well_carry_no_data_of_one() {
+    let name = |i| format!("{}.bucket.example", digits(i, 40));
+    let found = |both: u32, other_id: u16| {
+        let asked = |i: u32| {
+            let own = message(f64::from(i) * 0.5, &name(i), A);
+            let mut other = message(f64::from(i) * 0.5 - 0.1, &name(i), A);
+            (other.client.0, other.id) = (IpAddr::V4(Ipv4Addr::new(10, 0, 0, 6)), other_id);
+            [other, own].into_iter().skip(usize::from(i >= both))
+        };
+        let windows =
+            (0..20).flat_map(asked).map(|message| fixture::window(message.time, &[PacketEvent::Dns(message)]));
+        fixture::inspect(&mut DnsTunnel::new(DnsTunnelConfig::default()), windows).len()
+    };
+    assert_eq!(found(20, 9), 0);
+    assert_eq!(found(5, 9), 0, "a fourth");
+    assert_eq!(found(4, 9), 1);
+    assert_eq!(found(20, 1), 2, "each message on both sides of a gateway that translates");
+}
+
+#[test]
+fn what_a_mail_server_looks_up_of_senders_is_no_data() {
+    let looked_up = |front: &str| rules(queries(20, 0.5, TXT, |i| format!("{front}dept{i}.school.example")));
+    for front in ["_dmarc.", "s1._domainkey.", "_MTA-STS.", "_smtp._tls."] {
+        assert!(looked_up(front).is_empty(), "{front}");
+    }
+    assert_eq!(looked_up("dmarc."), ["carrier"]);
+}
+
+#[test]
 fn names_without_a_domain_are_judged_together() {
     let found = rules(queries(20, 0.5, A, |i| format!("dnscat.{}.{}1", digits(i, 40), digits(i + 99, 10))));
     assert_eq!(found, ["upload"]);
