@@ -39,6 +39,15 @@ def health_checks_quiet(capture, draw):
     return {"expect": [], "never": ["*"]}
 
 
+def monitoring_rounds_quiet(capture, draw):
+    """A monitor asks 30 servers outside for a page every half a minute, one after the other, for 15 minutes."""
+    for number in range(30):
+        for server in range(30):
+            ends = ("10.20.0.5", 20_000 + 30 * number + server), (f"203.0.113.{1 + server}", 443)
+            request(capture, START + 1 + 30 * number + server * 0.9 + draw.random() / 5, *ends, 300, 1500)
+    return quiet("beaconing", "port_scan")
+
+
 def message(capture, time, client, server, name, kind, code=None):
     """A DNS question, or the answer to it with one record or a code."""
     question = b"".join(bytes([len(label)]) + label.encode() for label in name.split(".")) + b"\0" + struct.pack(">HH", kind, 1)
@@ -308,6 +317,6 @@ def rogue_server_quiet(capture, draw):
 
 
 MADE = [
-    health_checks_quiet, dns_resolver_quiet,
+    health_checks_quiet, monitoring_rounds_quiet, dns_resolver_quiet,
     carpet_bombing_hit, carpet_bombing_quiet, dga_hit, dga_quiet, http_flood_hit, http_flood_quiet, icmp_tunnel_hit, icmp_tunnel_quiet,
         rogue_server_hit, rogue_server_quiet]

@@ -7,8 +7,11 @@
 //!
 //! Not reported: services that call by design (`allowed_ports`: DNS, DHCP, NTP, NetBIOS, SNMP, syslog, mDNS, SSDP and so
 //! on), keep-alives of a UDP session (the same ports again), calls within the local networks, multicast, and calls more often than every `min_interval_s`,
-//! or for less than `min_span_s` without a longer pause. Known false
-//! alarms: updates, mail and telemetry ask regularly too, and so do health checks; so the severity is medium at most.
+//! or for less than `min_span_s` without a longer pause; nor the rounds of a monitor, which calls ten hosts and more at one port in one
+//! beat: malware has a handful of servers and calls them in turn (MITRE T1008). Known false
+//! alarms: updates, mail and telemetry ask regularly too, and so do health checks of a few; so the severity is medium at most.
+
+mod rounds;
 
 use std::collections::HashMap;
 use std::hash::BuildHasher as _;
@@ -23,6 +26,7 @@ use super::{Detector, Try, View};
 use crate::domain::{AlertKind, Contributor, Finding, FlowObservation, Measure, Party, Timestamp};
 use crate::tunables::{Bounds, tunables};
 use crate::window::{Run, Span, address_number};
+use rounds::Rounds;
 
 /// Services whose calls are remembered: 25 MiB, if each is called again and again. When it is full, once a window, the quarter goes that was
 /// called longest ago.
@@ -106,6 +110,7 @@ pub(super) struct Beaconing {
     made_room: bool,
     /// Services with a new interval, and their keys: to be judged with the window.
     due: Vec<(Service, u64)>,
+    rounds: Rounds,
     evicted: u64,
 }
 
@@ -141,6 +146,7 @@ impl Beaconing {
             hasher: RandomState::default(),
             made_room: false,
             due: Vec::new(),
+            rounds: Rounds::default(),
             evicted: 0,
         }
     }
@@ -198,15 +204,20 @@ impl Beaconing {
         self.services.len() < MAX_SERVICES
     }
 
-    fn judge(&self, view: &View<'_>, service: &Service, key: u64) -> Option<Finding> {
-        let config = &self.config;
-        let calls = self.services.get(&key)?.intervals.as_deref()?;
+    fn judge(&mut self, view: &View<'_>, service: &Service, key: u64) -> Option<Finding> {
+        let Self { config, services, rounds, .. } = self;
+        let calls = services.get(&key)?.intervals.as_deref()?;
         let known = calls.count.min(RING);
         let least = config.min_intervals.clamp(4, RING);
-        if known < (least / 2).max(4) {
+        if known < (least / 4).max(4) {
             return None;
         }
         let times = Regularity::of(calls.seconds[..known].iter().map(|s| f64::from(*s)).collect());
+        // A quarter of what an alert takes makes one of a round, so that a round is known before its first hosts are reported.
+        let is_round = times.deviation <= config.max_deviation && rounds.is_round(service, times.median, view.end());
+        if known < (least / 2).max(4) {
+            return None;
+        }
         let sizes = Regularity::of(calls.bytes[..known].iter().map(|bytes| f64::from(*bytes)).collect());
         let is_exact = times.deviation <= EXACT && sizes.deviation <= EXACT;
         let least = if is_exact { (least / 2).max(4) } else { least };
@@ -220,7 +231,7 @@ impl Beaconing {
         if times.deviation <= config.max_deviation {
             view.state(&DECLARATION, service.0, ("regular_intervals", "intervals"), [known as f64, least as f64]);
         }
-        if !is_regular {
+        if !is_regular || is_round {
             return None;
         }
         let (source, destination, port, protocol) = *service;
@@ -296,12 +307,14 @@ impl Detector for Beaconing {
 
     fn inspect(&mut self, view: &View<'_>, out: &mut Vec<Finding>) {
         let due = std::mem::take(&mut self.due);
-        out.extend(due.iter().filter_map(|(service, key)| self.judge(view, service, *key)));
+        for (service, key) in due {
+            out.extend(self.judge(view, &service, key));
+        }
         self.made_room = false;
     }
 
     fn evicted(&self) -> u64 {
-        self.evicted
+        self.evicted + self.rounds.evicted
     }
 }
 
@@ -320,6 +333,30 @@ mod tests {
             fixture::full(flow.flow.first, &[], vec![flow])
         });
         fixture::inspect(&mut detector, windows).len()
+    }
+
+    /// How often calls of so many hosts, one after the other every `every_s`, are reported.
+    fn reported_of_round(hosts: u32, every_s: impl Fn(u32) -> f64) -> usize {
+        let mut detector = Beaconing::new(BeaconingConfig::default(), Networks::default());
+        let mut calls: Vec<(f64, u32)> = (0..hosts)
+            .flat_map(|host| {
+                let every_s = every_s(host);
+                (0..30).map(move |n| (f64::from(n) * every_s + f64::from(host) * 0.5, host))
+            })
+            .collect();
+        calls.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let windows = calls.into_iter().map(|(time_s, host)| {
+            let flow = fixture::flow("10.0.0.5", &format!("203.0.113.{host}"), 443, time_s, [900, 500]);
+            fixture::full(flow.flow.first, &[], vec![flow])
+        });
+        fixture::inspect(&mut detector, windows).len()
+    }
+
+    #[test]
+    fn ten_hosts_in_one_beat_are_a_monitors_round() {
+        assert_eq!(reported_of_round(10, |_| 30.0), 0);
+        assert!(reported_of_round(9, |_| 30.0) > 0);
+        assert!(reported_of_round(12, |host| 15.0 + 7.0 * f64::from(host)) > 0, "each has a beat of its own");
     }
 
     /// Calls every minute, moved by up to `jitter_s` either way.
