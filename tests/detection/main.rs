@@ -4,5 +4,5 @@ mod cases;
 mod day;
 mod evaluate;
 mod features;
-
+mod times;
 mod traffic;

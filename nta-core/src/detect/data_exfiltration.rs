@@ -76,6 +76,8 @@ type Generation = HashMap<Pair, Sum, RandomState>;
 struct Sum {
     volume: Volume,
     is_known: bool,
+    /// When the upload began, no earlier than the first window that counts.
+    first: Option<Timestamp>,
 }
 
 /// When a pair's upload was reported last, and whether it was another one before.
@@ -145,7 +147,7 @@ impl DataExfiltration {
     }
 
     /// Takes a pair's volume; whether what it sent may be enough for a finding, which of most pairs it is not.
-    fn add(&mut self, run: &Run<'_>, pair: Pair, [sent, received]: Volume) -> bool {
+    fn add(&mut self, run: &Run<'_>, pair: Pair, [sent, received]: Volume, first: Timestamp) -> bool {
         if self.now.len() >= MAX_PAIRS && !self.now.contains_key(&pair) {
             let mut sizes: Vec<u64> = self.now.values().map(|sum| sum.volume[0]).collect();
             let (_, limit, _) = sizes.select_nth_unstable(MAX_PAIRS / EVICT_SHARE);
@@ -156,8 +158,10 @@ impl DataExfiltration {
         let (before, contacts) = (self.before.get(&pair), &self.contacts);
         let sum = self.now.entry(pair).or_insert_with(|| Sum {
             volume: [0; 2],
+            first: None,
             is_known: before.map_or_else(|| contacts.knows(run, pair.1), |before| before.is_known),
         });
+        sum.first.get_or_insert(first);
         sum.volume[0] += sent;
         sum.volume[1] += received;
         sum.volume[0] + before.map_or(0, |before| before.volume[0]) >= self.config.min_bytes
@@ -197,7 +201,7 @@ impl DataExfiltration {
             port: None,
             start: view.start(),
             end: view.end(),
-            seen: None,
+            seen: before.first.or(now.first).map(|first| [first, view.end()]),
             measure: Measure { name: "bytes_sent", unit: "B", observed: sent as f64, expected, threshold },
             score,
             summary: format!(
@@ -215,6 +219,15 @@ impl DataExfiltration {
             contributors: vec![Contributor { what: destination.to_string(), amount: sent as f64 }],
         })
     }
+}
+
+/// The first packet of flows that is known: of one that began before the window, the window's start.
+fn first_of(flows: &[FlowObservation], start: Timestamp) -> Timestamp {
+    flows
+        .iter()
+        .map(|seen| if seen.is_new { seen.flow.first } else { start.max(seen.flow.first) })
+        .min()
+        .unwrap_or(start)
 }
 
 impl Detector for DataExfiltration {
@@ -239,7 +252,7 @@ impl Detector for DataExfiltration {
                 continue;
             }
             let concerns = is_much && !self.config.allowed_destinations.contains(&pair.1);
-            if concerns && self.add(run, pair, [sent, received]) {
+            if concerns && self.add(run, pair, [sent, received], first_of(flows, run.start)) {
                 self.due.push(pair);
             }
             self.contacts.note(run, pair.1);

@@ -58,6 +58,8 @@ pub(super) struct Use {
     pub(super) answers: u32,
     /// Bytes of their data.
     pub(super) answer_bytes: u64,
+    /// The first message that counts.
+    pub(super) first: Option<Timestamp>,
     /// Packets that are no DNS, from the client and from the server.
     pub(super) foreign: [u32; 2],
     /// Answers of any kind.
@@ -74,6 +76,7 @@ impl Default for Use {
     fn default() -> Self {
         Self {
             server: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            first: None,
             queries: 0,
             carriers: 0,
             names: Distinct::default(),
@@ -92,6 +95,7 @@ impl Default for Use {
 
 impl Use {
     pub(super) fn merge(&mut self, other: &Self) {
+        self.first = self.first.into_iter().chain(other.first).min();
         self.queries += other.queries;
         self.carriers += other.carriers;
         self.names.merge(&other.names);
@@ -230,6 +234,7 @@ impl Memory {
         if message.is_malformed {
             let seen = self.entry(client.0, format!("{NO_DNS} {}", server.0));
             seen.server = server.0;
+            seen.first.get_or_insert(message.time);
             seen.foreign[usize::from(sender == server)] += 1;
             return;
         }
@@ -254,6 +259,7 @@ impl Memory {
         }
         let seen = self.entry(client.0, name.parent);
         seen.server = server.0;
+        seen.first.get_or_insert(message.time);
         if message.is_response {
             seen.replies += 1;
             seen.failures += u32::from(message.rcode != 0);

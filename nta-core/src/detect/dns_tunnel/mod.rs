@@ -222,7 +222,7 @@ impl DnsTunnel {
             port: Some(53),
             start: view.start(),
             end: view.end(),
-            seen: None,
+            seen: seen.first.map(|first| [first, view.end()]),
             measure: Measure {
                 name: rule.name,
                 unit: rule.unit,

@@ -84,6 +84,8 @@ struct Tried {
     host: IpAddr,
     port: u16,
     failed: bool,
+    /// When its connection began.
+    first: Timestamp,
 }
 
 #[derive(Debug, Default)]
@@ -103,6 +105,8 @@ struct Group {
     answered: Distinct,
     /// End of the window of the first failure.
     since: Timestamp,
+    /// When the first one that failed began.
+    first: Timestamp,
     reported: u64,
 }
 
@@ -127,21 +131,21 @@ impl Source {
             if tried.proto == proto::TCP && local.is_some_and(|local| local.contains(&tried.host)) {
                 self.stranger.get_or_insert_default().take(tried, host, end);
             }
-            self.count(Of::Host(tried.host), tried.failed, hosts.hash(&(tried.proto, tried.port)), end);
+            self.count(Of::Host(tried.host), tried, hosts.hash(&(tried.proto, tried.port)), end);
             if tried.proto == proto::TCP {
                 if tried.failed {
                     self.hosts.insert(host);
                 }
-                self.count(Of::Port(tried.port), tried.failed, host, end);
+                self.count(Of::Port(tried.port), tried, host, end);
             }
         }
     }
 
-    fn count(&mut self, of: Of, failed: bool, target: u32, now: Timestamp) {
+    fn count(&mut self, of: Of, tried: &Tried, target: u32, now: Timestamp) {
         let place = self.groups.iter().position(|group| group.of == of);
         let group = match place {
             Some(place) => &mut self.groups[place],
-            None if !failed => return,
+            None if !tried.failed => return,
             None => {
                 if self.groups.len() >= MAX_GROUPS {
                     let least = (0..self.groups.len()).min_by_key(|i| self.groups[*i].failed.count()).unwrap_or(0);
@@ -152,13 +156,17 @@ impl Source {
                     failed: Distinct::default(),
                     answered: Distinct::default(),
                     since: now,
+                    first: tried.first,
                     reported: 0,
                 });
                 let last = self.groups.len() - 1;
                 &mut self.groups[last]
             }
         };
-        if failed { &mut group.failed } else { &mut group.answered }.insert(target);
+        if tried.failed {
+            group.first = group.first.min(tried.first);
+        }
+        if tried.failed { &mut group.failed } else { &mut group.answered }.insert(target);
     }
 }
 
@@ -213,6 +221,7 @@ impl SlowScan {
         finding.source = address.into();
         finding.destination = destination;
         finding.port = port;
+        finding.seen = Some([group.first, end]);
         finding.facts = vec![("minutes", format!("{minutes:.1}")), ("failed_share", format!("{share:.3}"))];
         Some(finding)
     }
@@ -232,7 +241,8 @@ impl Detector for SlowScan {
             let (proto, failed) = (seen.flow.proto, *tried == Try::Futile);
             let (source, host, port) = (address_number(source.address), target.address, target.port);
             if proto == proto::TCP || (proto == proto::UDP && port < FIRST_SESSION_PORT) {
-                self.tried.push(Tried { source, proto, host, port, failed });
+                let first = seen.flow.first;
+                self.tried.push(Tried { source, proto, host, port, failed, first });
             }
         }
     }
