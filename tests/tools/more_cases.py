@@ -259,6 +259,17 @@ def carpet_bombing_quiet(capture, draw):
     return {"expect": expect, "never": ["distributed_flood"]}
 
 
+def smoke_ping_quiet(capture, draw):
+    """Two minutes in which a monitor pings four hosts ten times a second each, with 56 bytes of data, as smokeping and fping do to measure loss;
+    one of them falls silent after a minute."""
+    for number in range(1200):
+        for host in range(4):
+            gone = host == 3 and number >= 600
+            time = START + 1 + number / 10 + host / 100
+            echo(capture, time, ("10.20.0.9", f"203.0.113.{10 + host}"), number, 56, 0 if gone else None)
+    return quiet("by icmp_flood", "icmp_tunnel", "distributed_flood", "port_scan")
+
+
 def lease(capture, time, client, *servers):
     """A client asks all for an address; each server offers one, and the first is taken."""
     everybody, nobody = "255.255.255.255", "0.0.0.0"
@@ -319,4 +330,5 @@ def rogue_server_quiet(capture, draw):
 MADE = [
     health_checks_quiet, monitoring_rounds_quiet, dns_resolver_quiet,
     carpet_bombing_hit, carpet_bombing_quiet, dga_hit, dga_quiet, http_flood_hit, http_flood_quiet, icmp_tunnel_hit, icmp_tunnel_quiet,
-        rogue_server_hit, rogue_server_quiet]
+    rogue_server_hit, rogue_server_quiet, smoke_ping_quiet,
+]

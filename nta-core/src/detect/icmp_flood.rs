@@ -4,6 +4,9 @@
 //! for half a minute from one host to another is no person who looks whether a host is up. A short burst has to be
 //! larger: path tracers and monitoring send some tens at once.
 //!
+//! Who measures carries a time stamp and gets answers: smokeping, fping and ping itself, at ten a second where loss is to be seen
+//! soon. Flood tools send no data, or hear no answers, or go beyond twice as many.
+//!
 //! Known false alarms: `ping -f` by an administrator; monitoring of one gateway by more than a hundred hosts a second.
 
 use std::net::IpAddr;
@@ -25,6 +28,9 @@ tunables! {
         min_packets_30s: u64 = 240 => Bounds::COUNT,
         /// The same when no source sent most of them. Default: 100 a second.
         min_packets_30s_many: u64 = 3_000 => Bounds::COUNT,
+        /// The same when a host that answers is measured: echo packets with data from one source. Default: 20 a second, twice what
+        /// fast monitoring sends.
+        min_measured_30s: u64 = 600 => Bounds::COUNT,
     }
 }
 
@@ -44,6 +50,11 @@ const MAX_HOSTS: usize = 16_384;
 const MIN_RATE: f64 = 2.0;
 /// From this share on one source sent most of it.
 const MAIN_SHARE: f64 = 0.5;
+/// Bytes of data in which a time stamp finds room, and the headers before them, of both families.
+const TIME_STAMP: u64 = 8;
+const HEADERS: [u64; 2] = [28, 48];
+/// Share of the requests that have to be answered, and of the packets that have to carry data, for a measurement.
+const MEASURED_SHARE: f64 = 0.9;
 /// Over which time the packets are counted, in seconds.
 const SECONDS: u64 = 30;
 
@@ -51,15 +62,28 @@ const SECONDS: u64 = 30;
 #[derive(Debug)]
 pub(super) struct IcmpFlood {
     config: IcmpFloodConfig,
-    met: Map<IpAddr, (u64, u64, Shares)>,
+    met: Map<IpAddr, Met>,
     hosts: Recent<IpAddr, Target>,
+}
+
+/// What a host got in a window.
+#[derive(Debug, Default)]
+struct Met {
+    packets: u64,
+    answers: u64,
+    /// Packets that carry data.
+    stamped: u64,
+    shares: Shares,
 }
 
 #[derive(Debug, Default)]
 struct Target {
     packets: Sliding,
     answers: Sliding,
+    stamped: Sliding,
     shares: Shares,
+    /// Whether it answered in a window of these: one that falls silent is measured on.
+    has_answered: bool,
 }
 
 impl Weigh for Target {
@@ -76,7 +100,12 @@ impl IcmpFlood {
     fn judge(config: &IcmpFloodConfig, view: &View<'_>, host: IpAddr, target: &Target) -> Option<Finding> {
         let packets = target.packets.sum(view.end(), SECONDS);
         let one = target.shares.largest() >= MAIN_SHARE;
-        let threshold = if one { config.min_packets_30s } else { config.min_packets_30s_many };
+        let is_stamped = target.stamped.sum(view.end(), SECONDS) as f64 >= MEASURED_SHARE * packets as f64;
+        let threshold = match one {
+            true if target.has_answered && is_stamped => config.min_measured_30s,
+            true => config.min_packets_30s,
+            false => config.min_packets_30s_many,
+        };
         view.state(&DECLARATION, host, ("echo_packets", "packets"), [packets as f64, threshold as f64]);
         if packets < threshold {
             return None;
@@ -120,10 +149,13 @@ impl Detector for IcmpFlood {
 
     fn take(&mut self, run: &Run<'_>, _: &[Try]) {
         for seen in run.flows.iter().filter(|seen| is_echo(seen)) {
-            let (packets, answers, shares) = self.met.entry(seen.flow.responder.address).or_default();
-            *packets += seen.sent[0].packets;
-            *answers += seen.sent[1].packets;
-            shares.add(seen.flow.originator.address, seen.sent[0].packets);
+            let sent = &seen.sent[0];
+            let met = self.met.entry(seen.flow.responder.address).or_default();
+            met.packets += sent.packets;
+            met.answers += seen.sent[1].packets;
+            let least = HEADERS[usize::from(seen.flow.proto == proto::ICMPV6)] + TIME_STAMP;
+            met.stamped += if sent.ip_bytes >= sent.packets * least { sent.packets } else { 0 };
+            met.shares.add(seen.flow.originator.address, sent.packets);
         }
     }
 
@@ -132,12 +164,14 @@ impl Detector for IcmpFlood {
         self.hosts.advance(end);
         let least = MIN_RATE * view.snapshot.seconds();
         let mut met = std::mem::take(&mut self.met);
-        met.retain(|_, (packets, ..)| *packets as f64 >= least);
-        for (host, (packets, answers, shares)) in met {
+        met.retain(|_, met| met.packets as f64 >= least);
+        for (host, met) in met {
             let target = self.hosts.meet(host);
-            target.packets.add(counted, packets);
-            target.answers.add(counted, answers);
-            target.shares.merge(&shares);
+            target.packets.add(counted, met.packets);
+            target.answers.add(counted, met.answers);
+            target.stamped.add(counted, met.stamped);
+            target.shares.merge(&met.shares);
+            target.has_answered |= met.answers as f64 >= MEASURED_SHARE * met.packets as f64;
             out.extend(Self::judge(&self.config, view, host, target));
         }
     }
@@ -162,6 +196,17 @@ mod tests {
         let found = judge(6, |_| vec![Flow::echo(1, 2).sent(50, 28).answered(50, 28)]);
         assert_eq!(found.len(), 2);
         assert_eq!((found[0].source, found[0].destination), (Party::Host(host(1)), Party::Host(host(2))));
+    }
+
+    #[test]
+    fn a_measurement_at_ten_a_second_is_none_even_when_the_host_falls_silent() {
+        let answers = |window| if window < 12 { 50 } else { 0 };
+        let found = judge(24, |window| vec![Flow::echo(1, 2).sent(50, 84).answered(answers(window), 84)]);
+        assert!(found.is_empty(), "{found:?}");
+        let silent = judge(6, |_| vec![Flow::echo(1, 2).sent(50, 84)]);
+        assert_eq!(silent.len(), 2, "a host that never answered");
+        let fast = judge(6, |_| vec![Flow::echo(1, 2).sent(600, 84).answered(600, 84)]);
+        assert!(!fast.is_empty(), "far beyond what measures");
     }
 
     #[test]
