@@ -3,6 +3,7 @@
 mod cases;
 mod day;
 mod evaluate;
+mod facts;
 mod features;
 mod times;
 mod traffic;
