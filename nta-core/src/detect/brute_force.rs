@@ -89,7 +89,7 @@ impl BruteForce {
     }
 }
 
-/// What a connection is to one of these servers, `None` if it is to none.
+/// What a connection is to one of these servers, `None` if it is to none or did not go as far as a log-in.
 fn log_in(flow: &FlowRecord) -> Option<LogIn> {
     if flow.proto != proto::TCP {
         return None;
@@ -101,10 +101,10 @@ fn log_in(flow: &FlowRecord) -> Option<LogIn> {
     let shape = SHAPES.iter().find(fits)?;
     let [own, back] = [&flow.originator, &flow.responder].map(|side| side.payload_bytes.unwrap_or(0));
     let is_small = own <= shape.client[1] && back <= shape.server;
-    Some(LogIn {
+    let talked = own >= shape.client[0] && back > 0;
+    talked.then(|| LogIn {
         service: shape.service,
         by_bytes: flow.service.is_some(),
-        talked: own >= shape.client[0] && back > 0,
         is_guess: is_small && (!shape.server_ends || server_ended(flow)),
     })
 }

@@ -67,7 +67,7 @@ impl Opened {
         let flow = &seen.flow;
         self.web_open += u64::from(may_speak_http(&rules.slowloris, flow) && is_open(seen));
         self.ssh += u64::from(may_speak_ssh(flow));
-        if let Some(log_in) = log_in(&rules.ssh_brute_force, flow).filter(|log_in| log_in.talked) {
+        if let Some(log_in) = log_in(&rules.ssh_brute_force, flow) {
             self.log_ins += 1;
             self.guesses += u64::from(log_in.is_guess);
         }

@@ -36,14 +36,12 @@ pub(super) struct Limits {
     pub(super) share: f64,
 }
 
-/// What a detector makes of a connection.
+/// What a detector makes of a connection that went as far as a log-in.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct LogIn {
     pub(super) service: Service,
     /// Whether the bytes name the service, and not the port alone.
     pub(super) by_bytes: bool,
-    /// Whether it went as far as a log-in.
-    pub(super) talked: bool,
     /// Whether it looks like one that failed.
     pub(super) is_guess: bool,
 }
@@ -68,6 +66,12 @@ struct Connection {
     log_in: LogIn,
 }
 
+impl Connection {
+    fn is_recent(&self, end: Timestamp) -> bool {
+        end.since(self.first) < SECONDS * NANOS
+    }
+}
+
 impl Weigh for Vec<Connection> {
     fn weight(&self) -> u64 {
         self.len() as u64
@@ -84,9 +88,10 @@ struct Sum {
 }
 
 impl Sum {
-    fn of(connections: &[Connection]) -> Self {
+    /// Those of the last five minutes before `end`.
+    fn of(connections: &[Connection], end: Timestamp) -> Self {
         let mut sum = Self::default();
-        for connection in connections.iter().filter(|connection| connection.log_in.talked) {
+        for connection in connections.iter().filter(|connection| connection.is_recent(end)) {
             sum.log_ins += 1;
             sum.guesses += u64::from(connection.log_in.is_guess);
             sum.by_bytes += u64::from(connection.log_in.by_bytes);
@@ -109,8 +114,8 @@ impl Sum {
 
 /// A server, its port, and what it speaks.
 type Server = (IpAddr, u16, Service);
-/// A client of it, what it did, and the bytes of the log-in in the middle.
-type Client = (IpAddr, Sum, u64);
+/// A client of it, and what it did.
+type Client = (IpAddr, Sum);
 
 /// What a finding is about.
 struct Found<'a> {
@@ -157,15 +162,15 @@ impl Guesses {
         let mut servers = BTreeSet::new();
         for pair in std::mem::take(&mut self.met) {
             let connections = self.pairs.meet(pair);
-            connections.retain(|connection| end.since(connection.first) < SECONDS * NANOS);
+            connections.retain(|connection| connection.is_recent(end));
             let (server, port, service, client) = pair;
             servers.insert((server, port, service));
-            let sum = Sum::of(connections);
+            let sum = Sum::of(connections, end);
             view.state(by, client, ("log_ins", "connections"), [sum.log_ins as f64, limits.of_one as f64]);
             if sum.log_ins < limits.of_one || sum.share() < limits.share {
                 continue;
             }
-            let median = median(connections);
+            let median = median(connections.iter().map(|connection| connection.bytes).collect());
             let found = Found { by, kind, server, port, service, sum, threshold: limits.of_one, median };
             out.push(found.of_one(view, client));
         }
@@ -190,27 +195,33 @@ impl Guesses {
             if !met.contains(&of) {
                 continue;
             }
-            let mut recent = connections.clone();
-            recent.retain(|connection| end.since(connection.first) < SECONDS * NANOS);
-            let sum = Sum::of(&recent);
+            let sum = Sum::of(connections, end);
             let is_reported = sum.log_ins >= limits.of_one && sum.share() >= limits.share;
             if sum.log_ins > 0 && !is_reported {
-                servers.entry(of).or_default().push((*client, sum, median(&recent)));
+                servers.entry(of).or_default().push((*client, sum));
             }
         }
         for ((server, port, service), mut clients) in servers {
             let mut all = Sum::default();
-            clients.iter().for_each(|(_, sum, _)| all.add(sum));
-            let guessing = clients.iter().filter(|(_, sum, _)| sum.guesses > 0).count() as u64;
+            clients.iter().for_each(|(_, sum)| all.add(sum));
+            let guessing = clients.iter().filter(|(_, sum)| sum.guesses > 0).count() as u64;
             view.state(by, server, ("log_ins", "connections"), [all.log_ins as f64, limits.of_many as f64]);
             if all.log_ins < limits.of_many || guessing < limits.clients || all.share() < limits.share {
                 continue;
             }
             clients.sort_unstable_by(|a, b| b.1.guesses.cmp(&a.1.guesses).then_with(|| a.0.cmp(&b.0)));
-            let median = clients[clients.len() / 2].2;
+            let median = self.median_of(server, port, service, clients[clients.len() / 2].0, end);
             let found = Found { by, kind, server, port, service, sum: all, threshold: limits.of_many, median };
             out.push(found.of_many(view, guessing, &clients));
         }
+    }
+
+    /// Bytes of a client's log-in in the middle.
+    fn median_of(&self, server: IpAddr, port: u16, service: Service, client: IpAddr, end: Timestamp) -> u64 {
+        let pair = (server, port, service, client);
+        let of_pair = self.pairs.iter().find(|(known, _)| **known == pair);
+        let recent = of_pair.into_iter().flat_map(|(_, all)| all).filter(|connection| connection.is_recent(end));
+        median(recent.map(|connection| connection.bytes).collect())
     }
 
     /// What had to go because there was no room.
@@ -247,9 +258,8 @@ impl Found<'_> {
         finding.source = Party::Many;
         finding.facts.push(("clients", guessing.to_string()));
         let named = clients.iter().take(MAX_NAMED);
-        finding.contributors = named
-            .map(|(client, sum, _)| Contributor { what: client.to_string(), amount: sum.log_ins as f64 })
-            .collect();
+        finding.contributors =
+            named.map(|(client, sum)| Contributor { what: client.to_string(), amount: sum.log_ins as f64 }).collect();
         finding
     }
 
@@ -300,10 +310,8 @@ fn update(connections: &mut Vec<Connection>, now: Connection) -> bool {
     full
 }
 
-/// Bytes of the log-in in the middle.
-fn median(connections: &[Connection]) -> u64 {
-    let talked = connections.iter().filter(|connection| connection.log_in.talked);
-    let mut sizes: Vec<u64> = talked.map(|connection| connection.bytes).collect();
+/// The size in the middle.
+fn median(mut sizes: Vec<u64>) -> u64 {
     sizes.sort_unstable();
     sizes.get(sizes.len() / 2).copied().unwrap_or_default()
 }

@@ -80,7 +80,7 @@ impl SshBruteForce {
     }
 }
 
-/// What a connection is to an SSH server, `None` if it is none.
+/// What a connection is to an SSH server, `None` if it is none or did not go as far as a log-in.
 pub(super) fn log_in(config: &SshBruteForceConfig, flow: &FlowRecord) -> Option<LogIn> {
     let by_bytes = flow.service == Some(Service::Ssh);
     let by_port = flow.service.is_none() && config.ports.contains(&flow.responder.port);
@@ -89,7 +89,7 @@ pub(super) fn log_in(config: &SshBruteForceConfig, flow: &FlowRecord) -> Option<
     }
     let talked = flow.responder.payload_bytes.unwrap_or(0) > 0
         && flow.originator.payload_bytes.is_none_or(|bytes| bytes > MAX_IDENTIFICATION);
-    Some(LogIn { service: Service::Ssh, by_bytes, talked, is_guess: is_guess(config, flow) })
+    talked.then(|| LogIn { service: Service::Ssh, by_bytes, is_guess: is_guess(config, flow) })
 }
 
 fn is_guess(config: &SshBruteForceConfig, flow: &FlowRecord) -> bool {

@@ -13,6 +13,9 @@ use crate::window::address_number;
 /// Candidate pairs that a peer of a call tries at most (RFC 8445, 6.1.2.5), all in vain but one.
 const MAX_CANDIDATES: usize = 100;
 
+/// Hosts or ports of a scan, of which there may be thousands.
+type Set<T> = HashSet<T, foldhash::fast::RandomState>;
+
 /// A target without its time; the host as one number for both families, which is faster to sort.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Tried {
@@ -62,11 +65,12 @@ pub(super) fn used(targets: &[Tried], scan: &Scan) -> String {
 
 /// What answered of the hosts and ports of a scan: ports of one host, else hosts, with their ports if there are several.
 pub(super) fn answered(targets: &[Tried], scan: &Scan) -> String {
-    let is_host = |host: u128| scan.hosts.iter().any(|(known, _)| address_number(*known) == host);
-    let is_port = |service: (u8, u16)| scan.ports.contains(&service);
-    let ports_of_one = scan.hosts.len() == 1;
-    let of_scan =
-        |t: &&Tried| t.answered && if ports_of_one { is_host(t.host) && !t.used } else { is_port((t.proto, t.port)) };
+    let ports: Set<(u8, u16)> = scan.ports.iter().copied().collect();
+    let the_one = if let [(host, _)] = scan.hosts[..] { Some(address_number(host)) } else { None };
+    let ports_of_one = the_one.is_some();
+    let of_scan = |t: &&Tried| {
+        t.answered && the_one.map_or_else(|| ports.contains(&(t.proto, t.port)), |host| t.host == host && !t.used)
+    };
     let open: Vec<(u128, (u8, u16))> = targets.iter().filter(of_scan).map(|t| (t.host, (t.proto, t.port))).collect();
     if ports_of_one {
         return text::ports(&distinct(open.iter().map(|(_, port)| *port).collect()));
@@ -80,9 +84,8 @@ pub(super) fn answered(targets: &[Tried], scan: &Scan) -> String {
 
 /// What became of a scan that nothing answered: silence, or refusals.
 pub(super) fn unanswered(targets: &[Tried], scan: &Scan) -> String {
-    // There may be thousands of each.
-    let hosts: HashSet<u128> = scan.hosts.iter().map(|(host, _)| address_number(*host)).collect();
-    let ports: HashSet<(u8, u16)> = scan.ports.iter().copied().collect();
+    let hosts: Set<u128> = scan.hosts.iter().map(|(host, _)| address_number(*host)).collect();
+    let ports: Set<(u8, u16)> = scan.ports.iter().copied().collect();
     let is_of_scan = |t: &&Tried| t.failed && ports.contains(&(t.proto, t.port)) && hosts.contains(&t.host);
     let (mut all, mut refused) = (0_u64, 0_u64);
     for target in targets.iter().filter(is_of_scan) {
