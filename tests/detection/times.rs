@@ -25,12 +25,18 @@ fn no_alert_begins_before_its_first_packet_or_ends_after_its_last() {
 }
 
 /// Alerts that go by more than their windows: where they began is the first packet between the parties.
-const FROM_THE_FIRST: [(&str, &str, &str); 5] = [
+const FROM_THE_FIRST: [(&str, &str, &str); 11] = [
     ("slow_scan-hit", "122.224.112.162", "*"),
     ("neighbor_sweep-hit", "198.51.100.9", "*"),
     ("dns_tunnel-hit", "10.77.1.2", "10.77.1.1"),
     ("data_exfiltration-hit", "10.20.0.16", "192.0.2.9"),
     ("data_exfiltration-hit", "10.20.0.14", "203.0.113.200"),
+    ("icmp_tunnel-hit", "10.20.0.11", "203.0.113.66"),
+    ("icmp_tunnel-hit", "10.20.0.12", "203.0.113.67"),
+    ("icmp_tunnel-hit", "10.20.0.13", "203.0.113.68"),
+    ("dga-hit", "10.20.0.11", "10.20.0.1"),
+    ("dga-hit", "10.20.0.12", "10.20.0.1"),
+    ("dns-water-torture", "*", "198.51.100.53"),
 ];
 /// Alerts that the cases raise together, at least.
 const LEAST: usize = 80;

@@ -15,7 +15,7 @@ use foldhash::fast::RandomState;
 use super::contacts::Contacts;
 use super::declaration::{Basis, Cost, Declaration, FlowUse, Rates, Scope};
 use super::networks::{Networks, is_outside};
-use super::recent::{Recent, Weigh};
+use super::recent::{Recent, Weigh, first_of};
 use super::{Detector, Try, View};
 use crate::domain::{AlertKind, Contributor, Finding, FlowObservation, Measure, Party, Timestamp};
 use crate::tunables::{Bounds, tunables};
@@ -219,15 +219,6 @@ impl DataExfiltration {
             contributors: vec![Contributor { what: destination.to_string(), amount: sent as f64 }],
         })
     }
-}
-
-/// The first packet of flows that is known: of one that began before the window, the window's start.
-fn first_of(flows: &[FlowObservation], start: Timestamp) -> Timestamp {
-    flows
-        .iter()
-        .map(|seen| if seen.is_new { seen.flow.first } else { start.max(seen.flow.first) })
-        .min()
-        .unwrap_or(start)
 }
 
 impl Detector for DataExfiltration {

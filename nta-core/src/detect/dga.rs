@@ -85,6 +85,8 @@ struct Asked {
     vowels: u64,
     digits: u64,
     server: Option<IpAddr>,
+    /// When it first asked for a name that does not exist; where the question was not seen, when it was told so.
+    first: Option<Timestamp>,
     examples: Vec<String>,
 }
 
@@ -96,13 +98,15 @@ impl Asked {
         self.vowels += other.vowels;
         self.digits += other.digits;
         self.server = self.server.or(other.server);
+        self.first = self.first.into_iter().chain(other.first).min();
         let room = MAX_EXAMPLES.saturating_sub(self.examples.len());
         self.examples.extend(other.examples.iter().take(room).cloned());
     }
 
-    fn fail(&mut self, domain: &str, server: IpAddr, hash: u32) {
+    fn fail(&mut self, domain: &str, server: IpAddr, hash: u32, time: Timestamp) {
         self.failed.insert(hash);
         self.server = Some(server);
+        self.first.get_or_insert(time);
         let label = domain.split('.').next().unwrap_or_default().as_bytes();
         let count = |is: fn(&u8) -> bool| label.iter().filter(|byte| is(byte)).count() as u64;
         self.letters += count(u8::is_ascii_alphabetic);
@@ -139,8 +143,8 @@ impl Dga {
         }
     }
 
-    /// Takes an answer; the client, if there was no such name.
-    fn take(&mut self, message: &DnsMessage, hosts: &Hosts) -> Option<IpAddr> {
+    /// Takes an answer; the client, if there was no such name, and whether it is the first such answer.
+    fn take(&mut self, message: &DnsMessage, hosts: &Hosts) -> Option<(IpAddr, bool)> {
         let question = message.questions.first().filter(|_| message.is_response && !message.is_malformed)?;
         let (client, server) = (message.client.0, message.server.0);
         let domain = owner(&question.name).filter(|domain| !server.is_multicast() && !is_private(domain))?;
@@ -153,8 +157,23 @@ impl Dga {
         if message.rcode != NXDOMAIN {
             return None;
         }
-        asked.fail(&domain, server, hash);
-        Some(client)
+        let is_first = asked.first.is_none();
+        asked.fail(&domain, server, hash, message.time);
+        Some((client, is_first))
+    }
+
+    /// Where a client's first answer of that kind came in this window, it began with the question.
+    fn begin_with_questions(&mut self, events: &[PacketEvent], ids: &HashMap<IpAddr, u16, RandomState>) {
+        for event in events {
+            let PacketEvent::Dns(message) = event else { continue };
+            let client = message.client.0;
+            if message.is_response || ids.get(&client) != Some(&message.id) {
+                continue;
+            }
+            if let Some(first) = self.now.get_mut(&client).and_then(|asked| asked.first.as_mut()) {
+                *first = message.time.min(*first);
+            }
+        }
     }
 
     fn judge(&self, view: &View<'_>, client: IpAddr) -> Option<Finding> {
@@ -186,6 +205,7 @@ impl Dga {
         let mut finding = view.finding(&DECLARATION, AlertKind::Dga, measure, summary);
         finding.source = client.into();
         finding.destination = asked.server.map(Into::into).unwrap_or_default();
+        finding.seen = asked.first.map(|first| [first, view.end()]);
         finding.facts = vec![
             ("failed_share", format!("{share:.3}")),
             ("vowel_share", format!("{vowels:.3}")),
@@ -208,11 +228,17 @@ impl Detector for Dga {
 
     fn inspect(&mut self, view: &View<'_>, out: &mut Vec<Finding>) {
         self.turn(view.start());
-        let mut failed: Vec<IpAddr> = Vec::new();
+        let (mut failed, mut begun) = (Vec::new(), HashMap::default());
         for event in &view.snapshot.events {
-            if let PacketEvent::Dns(message) = event {
-                failed.extend(Self::take(self, message, &view.snapshot.hosts));
+            let PacketEvent::Dns(message) = event else { continue };
+            let Some((client, is_first)) = Self::take(self, message, &view.snapshot.hosts) else { continue };
+            failed.push(client);
+            if is_first {
+                begun.insert(client, message.id);
             }
+        }
+        if !begun.is_empty() {
+            self.begin_with_questions(&view.snapshot.events, &begun);
         }
         failed.sort_unstable();
         failed.dedup();
@@ -271,10 +297,32 @@ mod tests {
         let found = judge((0..40).map(|n| (format!("{}.com", drawn(n)), 3)));
         assert_eq!(found[0].measure.observed as u64, 20);
         assert_eq!(found[0].source.to_string(), "10.0.0.5");
+        let first = answer(0.0, 5, "", 3).time();
+        assert_eq!(found[0].seen.map(|[began, _]| began), Some(first), "20 s before the window that judged");
         let words = |n: u32| ["river", "table", "orange", "summer", "paper"][n as usize % 5].to_owned();
         let two = |n: u32| format!("{}{}{}.net", words(n), words(n / 5), words(n / 25));
         assert!(judge((0..90).map(|n| (two(n), 3))).is_empty());
         assert!(!judge((0..120).map(|n| (two(n), 3))).is_empty());
+    }
+
+    #[test]
+    fn it_began_with_the_question_for_the_first_domain_that_does_not_exist() {
+        let asked = |n: u32| {
+            let name = format!("{}.com", drawn(n));
+            let [mut question, mut told] =
+                [0.25, 0.5].map(|s| answer(f64::from(n) + s, 5, &name, if n < 3 { 0 } else { 3 }));
+            for message in [&mut question, &mut told] {
+                let PacketEvent::Dns(message) = message else { unreachable!("it is one") };
+                message.id = n as u16;
+            }
+            let PacketEvent::Dns(message) = &mut question else { unreachable!("it is one") };
+            (message.is_response, message.rcode) = (false, 0);
+            [question, told]
+        };
+        let events: Vec<_> = (0..40).flat_map(asked).collect();
+        let windows = events.chunks(10).map(|events| fixture::window(events[0].time(), events));
+        let found = fixture::inspect(&mut Dga::new(DgaConfig::default()), windows);
+        assert_eq!(found[0].seen.map(|[began, _]| began), Some(events[6].time()), "the names before exist");
     }
 
     #[test]

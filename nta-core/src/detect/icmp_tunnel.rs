@@ -19,7 +19,7 @@ use nta_common::flow::Counts;
 use nta_common::packet::proto;
 
 use super::declaration::{Basis, Cost, Declaration, FlowUse, Rates, Scope};
-use super::recent::{Recent, Weigh};
+use super::recent::{Recent, Weigh, first_of};
 use super::{Detector, Try, View};
 use crate::domain::{AlertKind, Finding, FlowObservation, Measure, Timestamp};
 use crate::tunables::{Bounds, tunables};
@@ -70,7 +70,7 @@ type Pair = (IpAddr, IpAddr);
 #[derive(Debug)]
 pub(super) struct IcmpTunnel {
     config: IcmpTunnelConfig,
-    met: Vec<(Pair, [Counts; 2])>,
+    met: Vec<(Pair, ([Counts; 2], Timestamp))>,
     pairs: Recent<Pair, Echoes>,
 }
 
@@ -80,6 +80,8 @@ struct Echoes(VecDeque<Echo>);
 
 #[derive(Clone, Copy, Debug)]
 struct Echo {
+    /// The first packet in it.
+    first: Timestamp,
     end: Timestamp,
     bytes: u64,
     foreign: u64,
@@ -128,6 +130,8 @@ impl IcmpTunnel {
         view.state(&DECLARATION, asks, ("echo_lengths", "lengths"), [lengths as f64, config.min_lengths as f64]);
         let is_foreign =
             foreign >= config.min_foreign_bytes && share >= config.min_foreign_share && windows >= MIN_WINDOWS;
+        let counts = |echo: &&Echo| if is_foreign { echo.foreign > 0 } else { echo.length.is_some() };
+        let began = all.iter().filter(counts).map(|echo| echo.first).min();
         let (measure, says) = if is_foreign {
             let (name, unit, threshold) = ("foreign_bytes", "B", config.min_foreign_bytes as f64);
             let says = format!("{foreign} of {bytes} bytes in the last {SECONDS} s are no echo of what was sent");
@@ -145,6 +149,7 @@ impl IcmpTunnel {
         let mut finding = view.finding(&DECLARATION, AlertKind::IcmpTunnel, measure, summary);
         finding.source = asks.into();
         finding.destination = replies.into();
+        finding.seen = began.map(|first| [first, view.end()]);
         finding.facts = vec![
             ("bytes", bytes.to_string()),
             ("foreign_bytes", foreign.to_string()),
@@ -183,10 +188,11 @@ impl Detector for IcmpTunnel {
     fn take(&mut self, run: &Run<'_>, _: &[Try]) {
         for seen in run.flows {
             let ends = (seen.flow.originator.address, seen.flow.responder.address);
+            let first = first_of(std::slice::from_ref(seen), run.start);
             if is_echo(seen) {
-                self.met.push((ends, seen.sent));
+                self.met.push((ends, (seen.sent, first)));
             } else if is_reply(seen) {
-                self.met.push(((ends.1, ends.0), [seen.sent[1], seen.sent[0]]));
+                self.met.push(((ends.1, ends.0), ([seen.sent[1], seen.sent[0]], first)));
             }
         }
     }
@@ -195,8 +201,8 @@ impl Detector for IcmpTunnel {
         let end = view.end();
         self.pairs.advance(end);
         let met = std::mem::take(&mut self.met);
-        let weighed = met.into_iter().map(|(pair, sent)| (foreign(&sent[0], &sent[1]), pair, sent)).collect();
-        for (foreign, pair, [asked, replied]) in self.pairs.heaviest(weighed) {
+        let weighed = met.into_iter().map(|(pair, seen)| (foreign(&seen.0[0], &seen.0[1]), pair, seen)).collect();
+        for (foreign, pair, ([asked, replied], first)) in self.pairs.heaviest(weighed) {
             let Some(echoes) = self.pairs.admit(pair) else { continue };
             let kept = &mut echoes.0;
             while kept.front().is_some_and(|echo| end.since(echo.end) >= SECONDS * NANOS || echo.end > end)
@@ -206,7 +212,7 @@ impl Detector for IcmpTunnel {
             }
             let length = (asked.packets >= MIN_PACKETS && replied.packets >= MIN_PACKETS)
                 .then(|| asked.ip_bytes / asked.packets);
-            kept.push_back(Echo { end, bytes: asked.ip_bytes + replied.ip_bytes, foreign, length });
+            kept.push_back(Echo { first, end, bytes: asked.ip_bytes + replied.ip_bytes, foreign, length });
             out.extend(Self::judge(&self.config, view, pair, echoes));
         }
     }
@@ -218,9 +224,9 @@ impl Detector for IcmpTunnel {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{Flow, host, row};
-    use super::{IcmpTunnel, IcmpTunnelConfig};
-    use crate::domain::{Finding, Party};
+    use super::super::testing::{Flow, WINDOW_S, host, row};
+    use super::{IcmpTunnel, IcmpTunnelConfig, NANOS};
+    use crate::domain::{Finding, Party, Timestamp};
 
     /// What is found in windows with so many requests of so many bytes and so many replies.
     fn judge(count: u64, window: impl Fn(u64) -> [(u64, u64); 2]) -> Vec<Finding> {
@@ -234,6 +240,8 @@ mod tests {
     fn replies_that_are_more_or_other_than_what_was_asked_are_one() {
         let polled = judge(8, |_| [(5, 60), (20, 1_200)]);
         assert_eq!((polled[0].source, polled[0].destination), (Party::Host(host(1)), Party::Host(host(2))));
+        let [first, judged] = [0, 3].map(|window| Timestamp::from_nanos((1_700_000_000 + window * WINDOW_S) * NANOS));
+        assert_eq!((polled[0].seen.map(|[began, _]| began), polled[0].start), (Some(first), judged));
         assert!(!judge(8, |_| [(10, 60), (10, 400)]).is_empty(), "as many, and longer");
         assert!(!judge(8, |_| [(10, 900), (10, 60)]).is_empty(), "an upload");
         assert!(!judge(30, |i| [(9, 120 + i * 37 % 400), (9, 120 + i * 37 % 400)]).is_empty(), "sent back by a kernel");

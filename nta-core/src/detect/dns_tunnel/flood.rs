@@ -53,6 +53,7 @@ fn finding(
     finding.source = if let [one] = clients { Party::Host(*one) } else { Party::Many };
     finding.destination = Party::Host(server);
     finding.port = Some(53);
+    finding.seen = seen.first.map(|first| [first, view.end()]);
     finding.facts = vec![
         ("parent_domain", parent.to_owned()),
         ("queries", seen.queries.to_string()),

@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
 use std::net::IpAddr;
 
-use crate::domain::{Contributor, Party, Timestamp};
+use crate::domain::{Contributor, FlowObservation, Party, Timestamp};
 use crate::window::address_number;
 
 const NANOS: u64 = 1_000_000_000;
@@ -241,6 +241,15 @@ struct Tally {
     amount: u64,
     /// What of it may have been another's, whose place it took.
     borrowed: u64,
+}
+
+/// The first packet of flows that is known: of one that began before the window, the window's start.
+pub(super) fn first_of(flows: &[FlowObservation], start: Timestamp) -> Timestamp {
+    flows
+        .iter()
+        .map(|seen| if seen.is_new { seen.flow.first } else { start.max(seen.flow.first) })
+        .min()
+        .unwrap_or(start)
 }
 
 /// The address of a number.
