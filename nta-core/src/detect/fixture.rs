@@ -3,11 +3,11 @@
 use nta_common::LedgerSlot;
 use nta_common::flow::Counts;
 
-use super::{Detector, Tries, View};
+use super::{Detector, States, Tries, View};
 use crate::baseline::{BaselineConfig, Baselines};
 use crate::domain::{
-    ConnState, Endpoint, Finding, FlowId, FlowObservation, FlowRecord, History, PacketEvent, RttSamples, TcpCounts,
-    Timestamp,
+    ConnState, Endpoint, Finding, FlowId, FlowObservation, FlowRecord, History, HostMeasures, PacketEvent, RttSamples,
+    TcpCounts, Timestamp,
 };
 use crate::window::{DEFAULT_WINDOW_NS, Seed, Snapshot, Windows};
 
@@ -27,17 +27,27 @@ pub(crate) fn full(time: Timestamp, events: &[PacketEvent], flows: Vec<FlowObser
 
 /// What a detector finds in windows, with nothing known to be usual.
 pub(super) fn inspect(detector: &mut dyn Detector, windows: impl Iterator<Item = Snapshot>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    stating(detector, windows, |_, found| findings.extend(found));
+    findings
+}
+
+/// What it says of each window: how near hosts came to its thresholds, and what it finds.
+pub(super) fn stating(
+    detector: &mut dyn Detector,
+    windows: impl Iterator<Item = Snapshot>,
+    mut said: impl FnMut(HostMeasures, Vec<Finding>),
+) {
     let baselines = Baselines::new(BaselineConfig::default());
-    let (mut tries, mut findings) = (Tries::default(), Vec::new());
+    let mut tries = Tries::default();
     for snapshot in windows {
+        let (states, mut found) = (States::default(), Vec::new());
         tries.begin();
         snapshot.runs().for_each(|run| detector.take(&run, tries.take(&run)));
-        detector.inspect(
-            &View { snapshot: &snapshot, baselines: &baselines, tries: tries.of_window(), states: None },
-            &mut findings,
-        );
+        let view = View { snapshot: &snapshot, baselines: &baselines, tries: tries.of_window(), states: Some(&states) };
+        detector.inspect(&view, &mut found);
+        said(states.nearest(), found);
     }
-    findings
 }
 
 /// A new TCP connection in which both sides sent so many bytes in one packet.

@@ -248,6 +248,10 @@ impl RogueServer {
                 Role::Dhcp(..) => 0,
             };
             server.last = *end;
+            if server.beside.is_some() && end.since(server.first) <= NEW_NS && !self.config.allowed.contains(who) {
+                let near = [server.turns as f64, TURNS as f64];
+                view.state(&DECLARATION, *who, ("turns_beside_another", "turns"), near);
+            }
             if server.turns >= TURNS && !self.config.allowed.contains(who) {
                 out.extend(Self::newcomer(view, *key, server));
             }
@@ -298,6 +302,13 @@ impl RogueServer {
             flood.largest.add(counted, one.iter().map(|(.., packets)| *packets).max().unwrap_or(0));
             let (all, largest) = (flood.all.sum(end, SECONDS), flood.largest.sum(end, SECONDS));
             let least = self.config.min_advertisements_30s;
+            let state = |name, near: [u64; 2]| {
+                view.state(&DECLARATION, group, (name, "packets"), near.map(|packets| packets as f64));
+            };
+            state("neighbor_discovery", [all, least_many]);
+            if kind == ROUTER {
+                state("neighbor_discovery_of_one", [largest, least]);
+            }
             let (observed, threshold) = match kind {
                 _ if all >= least_many => (all, least_many),
                 ROUTER if largest >= least => (largest, least),

@@ -5,6 +5,7 @@ use nta_common::packet::proto;
 use super::super::fixture;
 use super::{ASK_NEIGHBOR, ASK_ROUTERS, NEIGHBOR, ROUTER, RogueServer, RogueServerConfig};
 use crate::domain::{AlertKind, Finding, FlowObservation};
+use crate::window::Snapshot;
 
 type Packets = Vec<(f64, FlowObservation)>;
 
@@ -37,7 +38,21 @@ fn question(time_s: f64) -> (f64, FlowObservation) {
 }
 
 /// What is found when these packets come.
-fn judge(mut packets: Packets) -> Vec<Finding> {
+fn judge(packets: Packets) -> Vec<Finding> {
+    fixture::inspect(&mut RogueServer::new(RogueServerConfig::default()), windows(packets).into_iter())
+}
+
+/// How near hosts came to a threshold, nearest last: measure, host and share of the threshold.
+fn near(packets: Packets) -> Vec<(String, String, f64)> {
+    let mut near = Vec::new();
+    fixture::stating(&mut RogueServer::new(RogueServerConfig::default()), windows(packets).into_iter(), |said, _| {
+        near.extend(said.kept.into_iter().map(|one| (one.name.to_string(), one.host.to_string(), one.share())));
+    });
+    near.sort_by(|a, b| a.2.total_cmp(&b.2));
+    near
+}
+
+fn windows(mut packets: Packets) -> Vec<Snapshot> {
     packets.sort_by(|a, b| a.0.total_cmp(&b.0));
     let mut windows: Vec<(u64, Vec<FlowObservation>)> = Vec::new();
     for (time_s, seen) in packets {
@@ -46,8 +61,7 @@ fn judge(mut packets: Packets) -> Vec<Finding> {
             _ => windows.push((time_s as u64 / 5, vec![seen])),
         }
     }
-    let snapshots = windows.into_iter().map(|(_, flows)| fixture::full(flows[0].flow.first, &[], flows));
-    fixture::inspect(&mut RogueServer::new(RogueServerConfig::default()), snapshots)
+    windows.into_iter().map(|(_, flows)| fixture::full(flows[0].flow.first, &[], flows)).collect()
 }
 
 fn who(found: &[Finding]) -> Vec<(AlertKind, String, String)> {
@@ -144,4 +158,26 @@ fn advertisements_beyond_what_is_allowed_are_a_flood() {
     };
     assert_eq!(who(&questions(0.005, 5_000)[..1])[0].0, AlertKind::NeighborFlood);
     assert!(questions(0.05, 1_000).is_empty(), "hosts that come up together");
+}
+
+/// Why there was no alert: a router that was heard beside another one once is half of one, and so is half a flood.
+#[test]
+fn who_came_near_is_stated() {
+    let beacons = |from: &'static str, times: std::ops::Range<u32>| {
+        times.step_by(300).map(move |at| advertisement(ROUTER, from, f64::from(at))).collect::<Packets>()
+    };
+    let took_over = [beacons("fe80::1", 0..3_000), vec![advertisement(ROUTER, "fe80::66", 2_702.0)]].concat();
+    assert!(judge(took_over.clone()).is_empty());
+    let nearest = near(took_over).pop().expect("a measure");
+    assert_eq!(nearest, ("turns_beside_another".to_owned(), "fe80::66".to_owned(), 0.5));
+    let second = [beacons("fe80::1", 0..6_000), beacons("fe80::66", 2_050..4_000)].concat();
+    assert!(near(second).pop().is_some_and(|(_, host, share)| host == "fe80::66" && share >= 1.0), "reported");
+    let advertise = |count: u32| (0..count).map(|n| advertisement(ROUTER, "fe80::1", f64::from(n) * 2.5)).collect();
+    let nearest: (_, _, f64) = near(advertise(30)).pop().expect("a measure");
+    assert_eq!((&*nearest.0, &*nearest.1), ("neighbor_discovery_of_one", "ff02::1"));
+    assert!((nearest.2 - 0.6).abs() < 1e-9, "12 of 20 within 30 s: {nearest:?}");
+    let neighbors = (0..300).map(|n| advertisement(NEIGHBOR, &format!("fe80::{n:x}"), f64::from(n) * 0.2)).collect();
+    let nearest = near(neighbors).pop().expect("a measure");
+    assert_eq!((&*nearest.0, &*nearest.1, nearest.2), ("neighbor_discovery", "ff02::1", 0.5), "150 of 300");
+    assert!(near(beacons("fe80::1", 0..6_000)).is_empty(), "a router by itself");
 }
