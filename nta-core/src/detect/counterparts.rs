@@ -41,6 +41,7 @@ struct Talks {
     failed: u64,
     failed_at_known: u64,
     opened: Opened,
+    begun: Begun,
 }
 
 /// What the connections are that a host opened.
@@ -53,6 +54,26 @@ struct Opened {
     /// Log-ins by SSH, and those of them that look like guesses.
     log_ins: u64,
     guesses: u64,
+}
+
+/// What became of the connections that were begun to a host.
+#[derive(Clone, Copy, Debug, Default)]
+struct Begun {
+    /// SYNs that came to nothing.
+    futile: u64,
+    /// Connections that were made.
+    made: u64,
+}
+
+impl Begun {
+    /// Takes a flow to the host, as `syn_flood` counts them.
+    fn add(&mut self, seen: &FlowObservation) {
+        if seen.flow.proto == proto::TCP && seen.tcp[0].syn > 0 && attempt::is_futile(seen) {
+            self.futile += u64::from(seen.tcp[0].syn);
+        } else {
+            self.made += u64::from(seen.is_attempt());
+        }
+    }
 }
 
 /// How the rules tell what a connection is.
@@ -139,6 +160,8 @@ impl Counterparts {
                     talks.add(ends[1 - side], amounts);
                     if side == 0 {
                         of_pair.iter().for_each(|seen| talks.opened.add(&self.rules, seen));
+                    } else {
+                        of_pair.iter().for_each(|seen| talks.begun.add(seen));
                     }
                     let tries = view.tries.get(numbers.clone()).unwrap_or_default();
                     for (_, tried) in of_pair.iter().zip(tries).filter(|(seen, _)| tried_by(seen) == side) {
@@ -146,6 +169,11 @@ impl Counterparts {
                         talks.failed_at_known += u64::from(*tried == Try::FutileAtKnown);
                     }
                 }
+            }
+        }
+        for overflow in view.snapshot.window.overflow.iter().filter(|overflow| overflow.syn) {
+            if let Some(talks) = overflow.destination.and_then(|host| talks.get_mut(&host)) {
+                talks.begun.futile += overflow.packets;
             }
         }
         talks.values_mut().for_each(Talks::keep_the_largest);
@@ -178,9 +206,9 @@ impl Counterparts {
         Named { main, largest }
     }
 
-    /// Whether the host's flows say that it is no such attacker: who only asks what has answered it before scans nothing (its
-    /// targets are gone), who has no more connections to web servers open than a browser holds none, and who asks no SSH server,
-    /// or logs in, guesses nothing.
+    /// Whether the host's flows say that it is no such attacker or victim: who only asks what has answered it before scans nothing (its
+    /// targets are gone), who has no more connections to web servers open than a browser holds none, who asks no SSH server,
+    /// or logs in, guesses nothing, and whose clients get their connections is flooded by no SYNs.
     pub(super) fn deny(&self, view: &View<'_>, host: IpAddr, attack: (AlertKind, AttackRole)) -> bool {
         match attack {
             (AlertKind::PortScan, AttackRole::Attacker) => self.fails_at_known(view, host),
@@ -188,8 +216,16 @@ impl Counterparts {
             (AlertKind::SshBruteForce, AttackRole::Attacker) => {
                 !self.asks_ssh_servers(view, host) || self.logs_in(view, host)
             }
+            (AlertKind::SynFlood, AttackRole::Victim) => self.gives_connections(view, host),
             _ => false,
         }
+    }
+
+    /// Whether at least half of the connections that were begun to a host were made.
+    fn gives_connections(&self, view: &View<'_>, host: IpAddr) -> bool {
+        let sum = |of: fn(&Begun) -> u64| self.of(view, host).map(|talks| of(&talks.begun)).sum::<u64>();
+        let made = sum(|begun| begun.made);
+        made > 0 && made >= sum(|begun| begun.futile)
     }
 
     /// Whether most of what a host tried in vain had answered it before: who asks what it knows is no scanner.

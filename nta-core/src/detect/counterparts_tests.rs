@@ -1,10 +1,12 @@
 //! What a model says of a host is denied where the host's flows say what it does.
 
+use nta_common::flow::Counts;
+
 use super::super::declaration::{Basis, Cost, Declaration, FlowUse, Rates, Scope};
-use super::super::testing::{Flow, host, row};
+use super::super::testing::{Flow, host, row, with_overflow};
 use super::super::{Detector, Run};
 use super::*;
-use crate::domain::{ConnState, Finding};
+use crate::domain::{ConnState, Finding, OverflowDelta};
 
 const DECLARATION: Declaration = Declaration {
     name: "denied",
@@ -16,11 +18,17 @@ const DECLARATION: Declaration = Declaration {
     rates: Rates::Unused,
 };
 
-/// Takes windows, and asks of the last one whether host 1 is denied to be such an attacker.
+/// Takes windows, and asks of the last one whether host 1 is denied to be such an attacker or victim.
 struct Asked {
     counterparts: Counterparts,
-    kind: AlertKind,
+    attack: (AlertKind, AttackRole),
     is_denied: bool,
+}
+
+impl Asked {
+    fn whether(attack: (AlertKind, AttackRole)) -> Self {
+        Self { counterparts: Counterparts::new(Rules::default()), attack, is_denied: false }
+    }
 }
 
 impl Detector for Asked {
@@ -32,7 +40,7 @@ impl Detector for Asked {
 
     fn inspect(&mut self, view: &View<'_>, _: &mut Vec<Finding>) {
         self.counterparts.take(view, [host(1)].into_iter());
-        self.is_denied = self.counterparts.deny(view, host(1), (self.kind, AttackRole::Attacker));
+        self.is_denied = self.counterparts.deny(view, host(1), self.attack);
     }
 
     fn evicted(&self) -> u64 {
@@ -41,7 +49,7 @@ impl Detector for Asked {
 }
 
 fn is_denied(kind: AlertKind, flows: impl Fn(u64) -> Vec<Flow>) -> bool {
-    let mut asked = Asked { counterparts: Counterparts::new(Rules::default()), kind, is_denied: false };
+    let mut asked = Asked::whether((kind, AttackRole::Attacker));
     row(&mut asked, 1, flows);
     asked.is_denied
 }
@@ -77,4 +85,25 @@ fn who_has_few_web_connections_open_holds_none() {
     assert!(!holds("S", 80, 30), "a flood of SYNs holds nothing");
     let over = |n: u64| to_port(n, 80).history("ShADadFf").state(ConnState::Sf).payload(200, 900).ended();
     assert!(is_denied(AlertKind::Slowloris, |_| (0..30).map(over).collect()), "connections that are over");
+}
+
+#[test]
+fn who_gives_its_clients_connections_is_flooded_by_no_syns() {
+    // So many connections that were made, SYNs that nobody answered, and SYNs that found the flow table full.
+    let floods = |made: u32, in_vain: u32, overflow: u64| {
+        let client = |n: u32, history: &'static str| Flow::tcp(100 + n, 40_000, 1, 443).history(history);
+        let flows = (0..made)
+            .map(|n| client(n, "ShADadFf").payload(300, 900))
+            .chain((0..in_vain).map(|n| client(50_000 + n, "S")));
+        let counts = Counts { packets: overflow, bytes: 60 * overflow, ip_bytes: 40 * overflow };
+        let aggregate = OverflowDelta { destination: host(1), port: 443, proto: proto::TCP, syn: true, counts };
+        let mut asked = Asked::whether((AlertKind::SynFlood, AttackRole::Victim));
+        with_overflow(&mut asked, 0, flows.collect(), &[aggregate]);
+        !asked.is_denied
+    };
+    assert!(!floods(900, 30, 0), "many clients, each answered");
+    assert!(!floods(500, 500, 0), "half of them");
+    assert!(floods(30, 900, 0), "a flood beside the usual clients");
+    assert!(floods(900, 0, 2_000), "a flood that fills the flow table");
+    assert!(floods(0, 0, 0), "flows from before say nothing of it");
 }
