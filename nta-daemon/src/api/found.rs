@@ -42,6 +42,9 @@ impl From<&BySensor<FlowRecord>> for FlowItem {
 pub(super) struct AnomalyItem {
     /// Name of the sensor that saw it; null where it was not noted.
     sensor: Option<String>,
+    /// Id of the window that decided (`window_start` to `window_end`), for `/api/metrics/{id}`; null where that window is not
+    /// stored yet, was never stored or is stored no longer.
+    window_id: Option<u64>,
     #[serde(flatten)]
     anomaly: AnomalyJson,
 }
@@ -91,7 +94,7 @@ pub(super) fn anomaly(stored: &StoredAnomaly) -> AnomalyItem {
         window_end,
         why: why(&stored.kind, &stored.finding),
     };
-    AnomalyItem { sensor: stored.sensor.clone(), anomaly }
+    AnomalyItem { sensor: stored.sensor.clone(), window_id: stored.window.id(), anomaly }
 }
 
 fn why(kind: &str, finding: &FindingRecord) -> WhyJson {

@@ -6,6 +6,7 @@ use super::db::Query;
 use super::list::{Branch, Condition, Listed, MOST_READ, SOON, Way, when};
 use super::sensor::{self, sensor, sensor_number, sensor_of_run};
 use super::unreadable::Unreadable;
+use super::window_ids::WindowRef;
 use super::{Key, Position, Store, StoreError, from_sql, to_sql};
 use nta_core::alerting::EarlierAlert;
 use nta_core::detect::declarations;
@@ -171,6 +172,8 @@ pub struct StoredAlert {
     pub detectors: Vec<String>,
     /// The strongest finding.
     pub finding: FindingRecord,
+    /// Its window.
+    pub window: WindowRef,
     /// What each detector says.
     pub opinions: Vec<OpinionRecord>,
     /// `open`, `acknowledged` or `resolved`.
@@ -197,7 +200,7 @@ const OF_SENSOR_TO: &str = concat!("(sensor_id, last_ns) <= (", sensor_number!()
 const ALERTS: Listed = Listed {
     table: "detected_alerts",
     columns: concat!(
-        "number, id, kind, severity, source, destination, score_ppm, state, first_ns, last_ns, raised_ns, cleared_ns, \
+        "number, run_id, id, kind, severity, source, destination, score_ppm, state, first_ns, last_ns, raised_ns, cleared_ns, \
          end_reason, status, status_by, status_at_ns, body, ",
         sensor_of_run!(),
         " AS sensor"
@@ -231,6 +234,7 @@ impl StoredAlert {
             merged,
             seen: seen_ns.map(|seen| seen.map(time)),
             detectors,
+            window: WindowRef::of(row, finding.window()),
             finding,
             opinions,
             status: word(row, "status", &["open", "acknowledged", "resolved"])?,
@@ -290,7 +294,8 @@ impl Store {
     ) -> Result<AlertPage, StoreError> {
         let listed = Listed { order: sort.column(), ..ALERTS };
         let rows = self.list(&listed, &filter.ways(sort), position.and_one(), StoredAlert::read).await?;
-        let (items, next) = position.cut(rows);
+        let (mut items, next) = position.cut(rows);
+        self.find_windows(items.iter_mut().map(|alert| &mut alert.window).collect()).await?;
         Ok(AlertPage { items, next })
     }
 
@@ -298,7 +303,9 @@ impl Store {
     pub async fn alert(&self, id: &str) -> Result<Option<StoredAlert>, StoreError> {
         let Listed { table, columns, .. } = ALERTS;
         let query = Query::new(format!("SELECT {columns} FROM {table} WHERE id = $1 ORDER BY run_id DESC LIMIT 1"));
-        self.read_one("detected_alerts", query.bind(id), 0, StoredAlert::read).await
+        let mut found = self.read_one("detected_alerts", query.bind(id), 0, StoredAlert::read).await?;
+        self.find_windows(found.iter_mut().map(|alert| &mut alert.window).collect()).await?;
+        Ok(found)
     }
 
     /// Alerts of a sensor's live runs that had a finding since then and go on no longer, the newest ones.

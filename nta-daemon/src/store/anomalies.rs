@@ -8,6 +8,7 @@ use super::list::{Branch, Condition, Listed, MOST_READ, SOON, Way, when};
 use super::sensor::{self, sensor, sensor_number, sensor_of_run};
 use super::sums::{are_natural, sum};
 use super::unreadable::Unreadable;
+use super::window_ids::WindowRef;
 use super::{Key, Position, Store, StoreError, from_sql, to_sql};
 use nta_core::domain::{AlertId, Finding, Severity, Timestamp};
 
@@ -131,7 +132,7 @@ const OF_SENSOR_TO: &str = concat!("(sensor_id, start_ns) < (", sensor_number!()
 const ANOMALIES: Listed = Listed {
     table: "anomalies",
     columns: concat!(
-        "id, alert_id, kind, severity, source, destination, score_ppm, start_ns, body, ",
+        "id, run_id, alert_id, kind, severity, source, destination, score_ppm, start_ns, body, ",
         sensor_of_run!(),
         " AS sensor"
     ),
@@ -213,6 +214,8 @@ pub struct StoredAnomaly {
     pub port: Option<u16>,
     /// What was found.
     pub finding: FindingRecord,
+    /// The window.
+    pub window: WindowRef,
 }
 
 impl StoredAnomaly {
@@ -229,6 +232,7 @@ impl StoredAnomaly {
             source: row.opt_text("source")?,
             destination: row.opt_text("destination")?,
             port,
+            window: WindowRef::of(row, finding.window()),
             finding,
         })
     }
@@ -285,7 +289,8 @@ impl Store {
     ) -> Result<AnomalyPage, StoreError> {
         let listed = Listed { order: sort.column(), ..ANOMALIES };
         let rows = self.list(&listed, ways, position.and_one(), StoredAnomaly::read).await?;
-        let (items, next) = position.cut(rows);
+        let (mut items, next) = position.cut(rows);
+        self.find_windows(items.iter_mut().map(|anomaly| &mut anomaly.window).collect()).await?;
         Ok(AnomalyPage { items, next })
     }
 

@@ -47,6 +47,7 @@ mod task;
 mod totals;
 mod unreadable;
 mod waiting;
+mod window_ids;
 mod window_write;
 mod windows;
 mod write;
@@ -75,6 +76,7 @@ pub use runs::{Run, RunEnd, RunKey};
 pub use sensor::BySensor;
 pub use spans::{DOUBLE, stored_span_from, stored_spans};
 pub use stats::StoreStats;
+pub use window_ids::WindowRef;
 pub use windows::{WindowFilter, WindowPage, WindowSort, WindowsSummary};
 pub use writer::{StoreWriter, WindowBatch};
 
@@ -185,3 +187,5 @@ mod tests;
 mod tls_tests;
 #[cfg(test)]
 mod unreadable_tests;
+#[cfg(test)]
+mod window_ids_tests;

@@ -85,6 +85,7 @@ async fn ask_everything(store: &Store) -> Vec<Query> {
     let thirty = WindowFilter { span_ns: Some(30 * S), ..WindowFilter::default() };
     store.network_windows(Span::Medium, &thirty, 10).await.expect("windows");
     store.window(1).await.expect("window");
+    store.window_ids(&[(1, 15, 20), (2, 15, 20)]).await.expect("windows");
     store.window_count().await.expect("count");
     store.flow_count().await.expect("count");
     for filter in [

@@ -273,6 +273,23 @@ async fn anomalies_are_what_alerts_are_made_of() {
     assert_eq!(ids(&app.json("/api/anomalies?severity=high&from=15").await), ["4"]);
 }
 
+/// From an alert, and from an anomaly, to what the network did in the window that decided.
+#[tokio::test]
+async fn the_window_that_decided_is_found_by_its_id() {
+    let (app, alerts) = with_alerts().await;
+    for alert in &alerts {
+        let of_one = app.json(&format!("/api/alerts/{}", alert.id)).await;
+        let profile = app.json(&format!("/api/alerts?source={}", alert.key.source)).await;
+        let anomalies = app.json("/api/anomalies").await;
+        let anomaly = anomalies["items"].as_array().expect("items").iter().find(|one| one["alert"] == of_one["id"]);
+        for named in [&of_one, &profile["items"][0], anomaly.expect("its anomaly")] {
+            let window = app.json(&format!("/api/metrics/{}", named["window_id"])).await;
+            let times = [&window["start"], &window["end"]];
+            assert_eq!(times, [&of_one["why"]["window_start"], &of_one["why"]["window_end"]], "{named}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_longer_window_has_anomalies_of_its_own() {
     let app = App::with(1, 0).await;
@@ -284,6 +301,12 @@ async fn a_longer_window_has_anomalies_of_its_own() {
     let id = app.json("/api/metrics?span=30").await["items"][0]["id"].clone();
     let of = async |id: &Value| app.json(&format!("/api/anomalies/window/{id}")).await["items"].clone();
     assert_eq!(of(&id).await[0]["type"], "traffic_spike");
+    assert_eq!(of(&id).await[0]["window_id"], id);
+    assert_eq!(
+        app.json("/api/alerts").await["items"][0]["window_id"],
+        Value::Null,
+        "its strongest finding's is not stored"
+    );
     assert_eq!(of(&1.into()).await, json!([]), "not of the base window in it");
     assert_eq!(parse(&app.get("/api/anomalies/window/x").await.2)["field"], "id");
 }

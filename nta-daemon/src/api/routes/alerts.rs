@@ -33,6 +33,9 @@ const MAX_NAME: usize = 100;
 pub(in crate::api) struct AlertItem {
     /// Name of the sensor that saw it; null where it was not noted.
     sensor: Option<String>,
+    /// Id of the window that decided (`why.window_start` to `why.window_end`), for `/api/metrics/{id}`; null where that window is not
+    /// stored yet, was never stored or is stored no longer.
+    window_id: Option<u64>,
     #[serde(flatten)]
     alert: AlertJson,
     /// Whether the source is in one's own networks, `detect.local_networks`; null when it is no host's address.
@@ -137,6 +140,7 @@ impl AlertItem {
             source_inside: inside(&stored.source),
             destination_inside: inside(&stored.destination),
             alert: found::alert(&stored),
+            window_id: stored.window.id(),
             sensor: stored.sensor,
             status: stored.status,
             status_by: stored.status_by,
