@@ -18,9 +18,15 @@ const VERSION: &str = "3.4.1";
 struct Loaded {
     inner: Mutex<xgb::Booster>,
     json: Vec<u8>,
-    /// The trees of each class by themselves, from when somebody asked for its reasons.
-    by_class: Mutex<Vec<Option<xgb::Booster>>>,
+    /// The trees of each class by themselves; none until somebody asks for reasons.
+    by_class: Mutex<Vec<OfClass>>,
     classes: usize,
+}
+
+/// The trees of a class: as text until somebody asks for its reasons.
+enum OfClass {
+    Text(String),
+    Loaded(xgb::Booster),
 }
 
 impl std::fmt::Debug for Loaded {
@@ -32,8 +38,7 @@ impl std::fmt::Debug for Loaded {
 impl Loaded {
     fn new(bytes: &[u8], classes: usize) -> Result<Self, Refusal> {
         let inner = Mutex::new(read(bytes)?);
-        let by_class = Mutex::new((0..classes).map(|_| None).collect());
-        let booster = Self { inner, json: bytes.to_vec(), by_class, classes };
+        let booster = Self { inner, json: bytes.to_vec(), by_class: Mutex::default(), classes };
         // What fails shows now and not in the first window.
         booster.margins(&[[0.0; INPUTS]])?;
         Ok(booster)
@@ -42,14 +47,16 @@ impl Loaded {
     /// Contributions to the margin of one class, row by row.
     fn contributions_to(&self, class: usize, rows: &[Input]) -> Result<Vec<f32>, Refusal> {
         let mut by_class = self.by_class.lock().unwrap_or_else(PoisonError::into_inner);
-        let place = by_class.get_mut(class).ok_or_else(|| Refusal::Library(format!("no class {class}")))?;
-        let booster = match place {
-            Some(booster) => booster,
-            None => {
-                let json = by_class::model(&self.json, class).map_err(|error| Refusal::Structure(error.to_string()))?;
-                place.insert(read(json.as_bytes())?)
-            }
-        };
+        if by_class.is_empty() {
+            let texts =
+                by_class::models(&self.json, self.classes).map_err(|error| Refusal::Structure(error.to_string()))?;
+            *by_class = texts.into_iter().map(OfClass::Text).collect();
+        }
+        let of_class = by_class.get_mut(class).ok_or_else(|| Refusal::Library(format!("no class {class}")))?;
+        if let OfClass::Text(json) = of_class {
+            *of_class = OfClass::Loaded(read(json.as_bytes())?);
+        }
+        let OfClass::Loaded(booster) = of_class else { return Err(Refusal::Library(format!("class {class} unread"))) };
         let (all, _shape) = ask(booster, rows, |booster, matrix| booster.predict_contributions(matrix))?;
         self.of_length(all, rows.len() * (INPUTS + 1))
     }
