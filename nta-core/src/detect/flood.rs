@@ -20,7 +20,7 @@ use nta_common::packet::proto;
 
 use super::attempt::{REFLECTOR_PORTS, SourcePorts, is_group};
 use super::declaration::{Basis, Cost, Declaration, FlowUse, Rates, Scope};
-use super::recent::{Active, Map, Recent, Shares, Sliding, Weigh};
+use super::recent::{Active, Counted, Map, Recent, Shares, Sliding, Weigh};
 use super::{Detector, Try, View};
 use crate::domain::{AlertKind, Endpoint, Finding, FlowObservation, Measure, Visibility};
 use crate::tunables::{Bounds, tunables};
@@ -66,6 +66,8 @@ const MAX_STRAY: u64 = 6;
 const MIN_STREAM_RATE: f64 = 1_000.0;
 /// A stream that lasts shorter has to have as many packets as in this time, in seconds.
 const MIN_STREAM_S: f64 = 0.5;
+/// Segments that a client sends in a connection, taken large: most have some ten.
+const MAX_SEGMENTS_OF_CONNECTION: u64 = 100;
 
 /// From this share on one source sent most of it.
 const MAIN_SHARE: f64 = 0.5;
@@ -260,8 +262,20 @@ impl Flood {
         }
     }
 
-    fn add_overflow(&mut self, overflow: &Overflow) {
-        let Some(host) = overflow.destination.filter(|_| !overflow.syn) else { return };
+    /// Takes packets that found the flow table full. Segments are none of a flood where SYNs to the same service found it full in
+    /// the last minutes, as many as connections begin with: those are connections that had no room. SYNs are taken first.
+    fn add_overflow(&mut self, overflow: &Overflow, counted: Counted) {
+        let Some(host) = overflow.destination else { return };
+        let begins = (host, What::Syns, Some(overflow.port));
+        if overflow.syn {
+            self.victims.meet(begins).packets.add(counted, overflow.packets);
+            return;
+        }
+        let begun =
+            self.victims.meet_known(&begins).map_or(0, |hits| hits.packets.sum(counted.end, Sliding::LONGEST_S));
+        if overflow.proto == proto::TCP && begun.saturating_mul(MAX_SEGMENTS_OF_CONNECTION) >= overflow.packets {
+            return;
+        }
         let victim = match overflow.proto {
             proto::TCP | proto::UDP if overflow.port == 0 => (host, What::Fragments, None),
             proto::TCP => (host, What::Segments, Some(overflow.port)),
@@ -304,7 +318,9 @@ impl Detector for Flood {
     fn inspect(&mut self, view: &View<'_>, out: &mut Vec<Finding>) {
         let (end, counted) = (view.end(), view.counted());
         self.victims.advance(end);
-        view.snapshot.window.overflow.iter().for_each(|overflow| self.add_overflow(overflow));
+        let overflow = &view.snapshot.window.overflow;
+        let [syns, others] = [true, false].map(|syn| overflow.iter().filter(move |one| one.syn == syn));
+        syns.chain(others).for_each(|one| self.add_overflow(one, counted));
         let least = MIN_RATE * view.snapshot.seconds();
         let mut found: Vec<(Victim, Finding)> = Vec::new();
         for (victim, met) in std::mem::take(&mut self.met) {

@@ -121,3 +121,20 @@ fn what_found_the_flow_table_full_counts() {
     let found = with_overflow(&mut Flood::new(FloodConfig::default()), 0, Vec::new(), &[overflow]);
     assert_eq!((kinds(&found), found[0].port, found[0].source), (vec![AlertKind::AckFlood], Some(443), Party::Many));
 }
+
+/// More clients than the table holds: their SYNs find it full as their segments do.
+#[test]
+fn connections_that_found_the_flow_table_full_are_no_flood() {
+    let overflow = |syn, packets| {
+        let counts = Counts { packets, bytes: 60 * packets, ip_bytes: 40 * packets };
+        OverflowDelta { destination: host(2), port: 443, proto: proto::TCP, syn, counts }
+    };
+    let judge = |syns| {
+        let mut flood = Flood::new(FloodConfig::default());
+        let mut found = with_overflow(&mut flood, 0, Vec::new(), &[overflow(false, 100_000), overflow(true, syns)]);
+        found.extend(with_overflow(&mut flood, 5, Vec::new(), &[overflow(false, 100_000)]));
+        kinds(&found)
+    };
+    assert!(judge(20_000).is_empty(), "five segments a connection, and five behind");
+    assert_eq!(judge(500), [AlertKind::AckFlood], "a flood beside connections");
+}
