@@ -117,6 +117,25 @@ fn talkers_and_conversations_are_those_of_tshark() {
     assert!((pair["duration_s"].as_f64().expect("duration") - 188.506_8).abs() < 1e-4, "{pair}");
 }
 
+/// As `tshark -T fields -e _ws.col.Protocol` names them.
+#[test]
+fn protocols_of_routers_have_names() {
+    let named = [(88, "eigrp"), (89, "ospf"), (103, "pim"), (112, "vrrp"), (115, "l2tp"), (253, "253")];
+    let frames = named.iter().zip(1..).map(|((protocol, _), n)| {
+        let data = ethernet(0x0800, &ipv4(*protocol, &[], 0, &[0; 40]));
+        Frame { time_ns: n * 1_000_000_000, wire_len: data.len() as u32, data }
+    });
+    let folder = TempDir::new().expect("folder");
+    let path = folder.path().join("routers.pcap");
+    std::fs::write(&path, pcap(ETHERNET, &frames.collect::<Vec<_>>())).expect("written");
+    let document = document(&path);
+    let mut found: Vec<String> = parts(&document, "protocols").into_iter().map(|part| part.0).collect();
+    let mut wanted: Vec<String> = named.iter().map(|(_, name)| (*name).to_owned()).collect();
+    found.sort();
+    wanted.sort();
+    assert_eq!(found, wanted);
+}
+
 /// No packet is in no part, and none in two: of every capture that is bundled.
 #[test]
 fn parts_add_up() {
