@@ -117,6 +117,41 @@ fn talkers_and_conversations_are_those_of_tshark() {
     assert!((pair["duration_s"].as_f64().expect("duration") - 188.506_8).abs() < 1e-4, "{pair}");
 }
 
+/// By tshark's `-z conv,ip` and frames' times: bytes of each direction over the time from the pair's first packet to its last.
+#[test]
+fn conversations_have_rates_over_their_own_time() {
+    let path = cases().join("demo/input.pcap");
+    let document = document(&path);
+    let pair = &document["report"]["conversations"][1];
+    let near = |name: &str, wanted: f64| {
+        let found = pair[name].as_f64().expect("a rate");
+        assert!((found - wanted).abs() < 0.01, "{name}: {found} instead of {wanted}");
+    };
+    near("bits_per_s_a_to_b", 2_022.717_9);
+    near("bits_per_s_b_to_a", 14_267.286_4);
+    let text = String::from_utf8(replay("text", &path).stdout).expect("text");
+    let row = text.lines().find(|line| line.ends_with("10.20.0.2 <> 203.0.113.80")).expect("the pair's row");
+    assert!(row.contains("2.02 kbit/s  14.3 kbit/s"), "{text}");
+}
+
+/// A single packet has no rate, and none is made up.
+#[test]
+fn a_conversation_without_time_has_no_rate() {
+    let frame = ethernet(0x0800, &ipv4(17, &[], 0, &udp(&[0; 18])));
+    let folder = TempDir::new().expect("folder");
+    let path = folder.path().join("one.pcap");
+    let only = Frame { time_ns: 1_000_000_000, wire_len: frame.len() as u32, data: frame };
+    std::fs::write(&path, pcap(ETHERNET, &[only])).expect("written");
+    let document = document(&path);
+    let pair = &document["report"]["conversations"][0];
+    assert_eq!(number(pair, "flows"), 1);
+    for name in ["bits_per_s_a_to_b", "bits_per_s_b_to_a"] {
+        assert_eq!(pair.get(name), Some(&Value::Null), "{pair}");
+    }
+    let text = String::from_utf8(replay("text", &path).stdout).expect("text");
+    assert!(!text.contains("bit/s"), "{text}");
+}
+
 /// As `tshark -T fields -e _ws.col.Protocol` names them.
 #[test]
 fn protocols_of_routers_have_names() {

@@ -108,6 +108,9 @@ struct Conversation {
     /// From the capture's first packet to their first one.
     start_s: f64,
     duration_s: f64,
+    /// Of the bits on the wire, over `duration_s`; null when all packets have one time.
+    bits_per_s_a_to_b: Option<f64>,
+    bits_per_s_b_to_a: Option<f64>,
 }
 
 #[derive(Debug, Serialize)]
@@ -187,7 +190,7 @@ impl Report {
             duration_s,
             opens_tunnels: false,
             packets_per_s: rate(summary.packets),
-            bits_per_s: rate(all_bytes.saturating_mul(8)),
+            bits_per_s: bit_rate(all_bytes, duration_s),
             mean_packet_bytes: (summary.packets > 0).then(|| all_bytes as f64 / summary.packets as f64),
             network: network(summary, tally),
             protocols: protocols(tally, all_bytes),
@@ -212,6 +215,8 @@ impl Report {
                 .into_iter()
                 .map(|([a, b], amount)| {
                     let (begin, end) = (amount.first, amount.last);
+                    let duration_s = end.saturating_sub(begin) as f64 / 1e9;
+                    let rates = amount.bytes.map(|bytes| bit_rate(bytes, duration_s));
                     Conversation {
                         a: a.to_string(),
                         b: b.to_string(),
@@ -221,7 +226,9 @@ impl Report {
                         bytes_b_to_a: amount.bytes[1],
                         flows: amount.flows,
                         start_s: begin.saturating_sub(first.as_nanos()) as f64 / 1e9,
-                        duration_s: end.saturating_sub(begin) as f64 / 1e9,
+                        duration_s,
+                        bits_per_s_a_to_b: rates[0],
+                        bits_per_s_b_to_a: rates[1],
                     }
                 })
                 .collect(),
@@ -248,6 +255,11 @@ impl Report {
             },
         }
     }
+}
+
+/// Bits a second over a time; none where there is no time.
+fn bit_rate(bytes: u64, seconds: f64) -> Option<f64> {
+    (seconds > 0.0).then(|| bytes.saturating_mul(8) as f64 / seconds)
 }
 
 fn share(name: String, volume: &Volume, all_bytes: u64) -> Share {

@@ -4,12 +4,12 @@ mod chart;
 mod numbers;
 mod page;
 mod skipped;
+mod tables;
 mod tunnels;
 
 use std::fmt::Write as _;
-use std::net::{IpAddr, SocketAddr};
 
-use super::{Conversation, Host, Report, Share, TopFlow, within};
+use super::{Report, within};
 use crate::json::RttSideJson;
 use crate::replay::{FileSummary, Summary};
 use nta_capture::{About, End};
@@ -30,13 +30,13 @@ pub(crate) fn write(page: &mut Page, report: &Report, summary: &Summary, alerts:
     if let (true, Some(times)) = (page.look().plot, summary.times) {
         chart::draw(page, &summary.timeline, times);
     }
-    shares(page, "network", &report.network);
-    shares(page, "protocols", &report.protocols);
-    shares(page, "services by port", &report.services);
-    shares(page, "ICMP messages", &report.icmp);
-    hosts(page, report);
-    conversations(page, report);
-    flows(page, &report.top_flows);
+    tables::shares(page, "network", &report.network);
+    tables::shares(page, "protocols", &report.protocols);
+    tables::shares(page, "services by port", &report.services);
+    tables::shares(page, "ICMP messages", &report.icmp);
+    tables::hosts(page, report);
+    tables::conversations(page, report);
+    tables::flows(page, &report.top_flows);
     tunnels::write(page, report);
     tcp(page, report, summary.visibility.tcp.is_one_sided());
     round_trips(page, report);
@@ -152,110 +152,6 @@ fn sums(page: &mut Page, report: &Report, summary: &Summary) {
     let engine =
         format!("{} engine, {}, {}", summary.engine, duration(summary.elapsed.as_secs_f64()), packet_rate(rate));
     page.styled("read by", &engine, Style::Faint);
-}
-
-fn shares(page: &mut Page, title: &'static str, parts: &[Share]) {
-    if parts.is_empty() {
-        return;
-    }
-    page.blank();
-    let columns = [
-        number("packets", 0),
-        number("bytes", 0),
-        number("share", 1),
-        number("flows", 2),
-        Column { title, is_number: false, leave: 0 },
-    ];
-    let row = |part: &Share| {
-        let flows = part.flows.map_or_else(|| "-".to_owned(), count);
-        vec![count(part.packets), count(part.bytes), percent(part.share), flows, part.name.clone()]
-    };
-    page.table(&columns, &parts.iter().map(row).collect::<Vec<_>>());
-}
-
-fn hosts(page: &mut Page, report: &Report) {
-    if report.hosts.is_empty() {
-        return;
-    }
-    page.blank();
-    let columns = [
-        number("sent bytes", 0),
-        number("received", 0),
-        number("packets sent", 2),
-        number("packets received", 3),
-        number("flows", 1),
-        Column { title: "top talkers", is_number: false, leave: 0 },
-    ];
-    let row = |host: &Host| {
-        let counts =
-            [host.bytes_sent, host.bytes_received, host.packets_sent, host.packets_received, host.flows].map(count);
-        counts.into_iter().chain([host.address.clone()]).collect()
-    };
-    page.table(&columns, &report.hosts.iter().map(row).collect::<Vec<_>>());
-}
-
-fn conversations(page: &mut Page, report: &Report) {
-    if report.conversations.is_empty() {
-        return;
-    }
-    page.blank();
-    let columns = [
-        number("bytes >", 0),
-        number("< bytes", 0),
-        number("packets >", 3),
-        number("< packets", 3),
-        number("flows", 2),
-        number("from", 4),
-        number("lasts", 1),
-        Column { title: "top conversations", is_number: false, leave: 0 },
-    ];
-    let row = |pair: &Conversation| {
-        let Conversation { packets_a_to_b, packets_b_to_a, bytes_a_to_b, bytes_b_to_a, flows, .. } = *pair;
-        let counts = [bytes_a_to_b, bytes_b_to_a, packets_a_to_b, packets_b_to_a, flows].map(count);
-        let times = [format!("+{}", duration(pair.start_s)), duration(pair.duration_s)];
-        counts.into_iter().chain(times).chain([format!("{} <> {}", pair.a, pair.b)]).collect()
-    };
-    page.table(&columns, &report.conversations.iter().map(row).collect::<Vec<_>>());
-}
-
-fn flows(page: &mut Page, flows: &[TopFlow]) {
-    if flows.is_empty() {
-        return;
-    }
-    page.blank();
-    let columns = [
-        number("bytes", 0),
-        number("packets", 1),
-        Column { title: "protocol", is_number: false, leave: 0 },
-        Column { title: "state", is_number: false, leave: 2 },
-        Column { title: "top flows, originator > responder", is_number: false, leave: 0 },
-    ];
-    let row = |top: &TopFlow| {
-        let flow = &top.flow;
-        let ends = if flow.protocol.contains("icmp") {
-            // Type and code are no ports; the message's name says what they are.
-            format!("{} > {}", flow.source, flow.destination)
-        } else {
-            format!(
-                "{} > {}",
-                endpoint(&flow.source, flow.source_port),
-                endpoint(&flow.destination, flow.destination_port)
-            )
-        };
-        let what = match &top.service {
-            Some(service) => format!("{ends} {service}"),
-            None => ends,
-        };
-        vec![count(flow.bytes), count(flow.packets), flow.protocol.clone(), flow.conn_state.clone(), what]
-    };
-    page.table(&columns, &flows.iter().map(row).collect::<Vec<_>>());
-}
-
-fn endpoint(address: &str, port: u16) -> String {
-    match address.parse::<IpAddr>() {
-        Ok(ip) => SocketAddr::new(ip, port).to_string(),
-        Err(_) => format!("{address}:{port}"),
-    }
 }
 
 fn tcp(page: &mut Page, report: &Report, is_one_sided: bool) {

@@ -1,6 +1,7 @@
 //! The page as it is written, of summaries made up.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use unicode_width::UnicodeWidthStr as _;
 

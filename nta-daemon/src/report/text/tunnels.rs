@@ -1,8 +1,9 @@
 //! Which tunnels carry what, where they are opened.
 
+use super::number;
 use super::numbers::{count, counted};
 use super::page::{Column, Page};
-use super::{endpoint, number};
+use super::tables::endpoint;
 use crate::report::Report;
 use crate::report::tunnels::Tunnel;
 
