@@ -117,6 +117,29 @@ fn talkers_and_conversations_are_those_of_tshark() {
     assert!((pair["duration_s"].as_f64().expect("duration") - 188.506_8).abs() < 1e-4, "{pair}");
 }
 
+/// By `tshark -r tests/cases/demo/input.pcap -q -z plen,tree`.
+#[test]
+fn packet_lengths_are_those_of_tshark() {
+    let ranges = |document: &Value| -> Vec<(u64, Option<u64>, u64)> {
+        let ranges = document["report"]["packet_lengths"].as_array().expect("ranges").iter();
+        ranges
+            .map(|range| (number(range, "min_bytes"), range["max_bytes"].as_u64(), number(range, "packets")))
+            .collect()
+    };
+    let path = cases().join("demo/input.pcap");
+    let wanted = [
+        (40, Some(79), 1_215),
+        (80, Some(159), 1_774),
+        (160, Some(319), 366),
+        (320, Some(639), 69),
+        (640, Some(1_279), 128),
+        (1_280, Some(2_559), 648),
+    ];
+    assert_eq!(ranges(&document(&path)), wanted);
+    let text = String::from_utf8(replay("text", &path).stdout).expect("text");
+    assert!(text.contains("  packets   share  packet lengths\n    1,215  28.9 %  40 to 79 bytes\n"), "{text}");
+}
+
 /// By tshark's `-z conv,ip` and frames' times: bytes of each direction over the time from the pair's first packet to its last.
 #[test]
 fn conversations_have_rates_over_their_own_time() {

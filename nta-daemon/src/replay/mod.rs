@@ -3,6 +3,7 @@
 mod files;
 mod follow;
 mod identity;
+mod lengths;
 mod not_ip;
 mod pace;
 mod selection;
@@ -13,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 pub use identity::{Hashes, States, analysis_of};
+pub use lengths::Lengths;
 pub use not_ip::Frames;
 pub use pace::Speed;
 pub use selection::{Moment, Selected, Selection};
@@ -135,6 +137,8 @@ pub struct Summary {
     pub duplicates: u64,
     /// How packets lie in time.
     pub timeline: Timeline,
+    /// How long packets are.
+    pub lengths: Lengths,
     /// Frames without IP, by what they are.
     pub not_ip: BTreeMap<String, Frames>,
     /// What became of the detectors' findings.
@@ -380,6 +384,7 @@ impl Feed<'_, '_> {
         let summary = &mut self.summary;
         summary.bytes += u64::from(wire_len);
         summary.timeline.add(time, wire_len);
+        summary.lengths.add(wire_len);
         self.not_ip.look(wire_len, data);
         summary.times = Some(summary.times.map_or((time, time), |(first, last)| (first.min(time), last.max(time))));
         self.until_events -= 1;

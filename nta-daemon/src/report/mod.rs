@@ -1,6 +1,7 @@
 //! What a capture shows at first sight: the numbers of `replay`'s text, and the same in its JSON document.
 
 mod icmp;
+mod lengths;
 mod ranking;
 mod services;
 mod tally;
@@ -33,6 +34,8 @@ pub(crate) struct Report {
     bits_per_s: Option<f64>,
     /// Mean length on the wire; null without packets.
     mean_packet_bytes: Option<f64>,
+    /// Packets by their length on the wire.
+    packet_lengths: Vec<lengths::Range>,
     /// What frames hold: IP by version, and everything else by what it is.
     network: Vec<Share>,
     /// IP protocols, most bytes first.
@@ -192,6 +195,7 @@ impl Report {
             packets_per_s: rate(summary.packets),
             bits_per_s: bit_rate(all_bytes, duration_s),
             mean_packet_bytes: (summary.packets > 0).then(|| all_bytes as f64 / summary.packets as f64),
+            packet_lengths: lengths::ranges(summary),
             network: network(summary, tally),
             protocols: protocols(tally, all_bytes),
             services: services(tally, all_bytes),

@@ -30,6 +30,7 @@ pub(crate) fn write(page: &mut Page, report: &Report, summary: &Summary, alerts:
     if let (true, Some(times)) = (page.look().plot, summary.times) {
         chart::draw(page, &summary.timeline, times);
     }
+    tables::lengths(page, report);
     tables::shares(page, "network", &report.network);
     tables::shares(page, "protocols", &report.protocols);
     tables::shares(page, "services by port", &report.services);

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use super::super::lengths::Range;
 use super::super::{Conversation, Host, Report, Share, TopFlow};
 use super::number;
 use super::numbers::{bit_rate, count, duration, percent};
@@ -117,4 +118,22 @@ pub(super) fn endpoint(address: &str, port: u16) -> String {
         Ok(ip) => SocketAddr::new(ip, port).to_string(),
         Err(_) => format!("{address}:{port}"),
     }
+}
+
+pub(super) fn lengths(page: &mut Page, report: &Report) {
+    if report.packet_lengths.is_empty() {
+        return;
+    }
+    page.blank();
+    let columns =
+        [number("packets", 0), number("share", 0), Column { title: "packet lengths", is_number: false, leave: 0 }];
+    let row = |range: &Range| {
+        let least = count(range.min_bytes.into());
+        let name = match range.max_bytes {
+            Some(most) => format!("{least} to {} bytes", count(most.into())),
+            None => format!("{least} bytes and more"),
+        };
+        vec![count(range.packets), percent(range.share), name]
+    };
+    page.table(&columns, &report.packet_lengths.iter().map(row).collect::<Vec<_>>());
 }
