@@ -94,8 +94,9 @@ impl Analysis {
 
     /// What became of the findings so far.
     pub fn counts(&self) -> DetectionCounts {
-        let evicted = self.detectors.iter().map(|detector| detector.evicted()).sum();
-        DetectionCounts { evicted, ..self.alerter.counts() }
+        let evicted: u64 = self.detectors.iter().map(|detector| detector.evicted()).sum();
+        let counts = self.alerter.counts();
+        DetectionCounts { evicted: counts.evicted + evicted, ..counts }
     }
 
     /// What is usual so far.

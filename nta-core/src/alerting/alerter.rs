@@ -2,7 +2,6 @@
 //! sees one alert per thing.
 
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 
 use super::allow::Allow;
 use super::earlier::{Earlier, EarlierAlert};
@@ -10,18 +9,17 @@ use super::fusion::{ByHost, is_learned, is_learned_only};
 use super::hints::Hints;
 use super::raise_after::RaiseAfter;
 use super::seen::widen;
+use super::waiting::Waiting;
 use super::{carpet, fold};
 use crate::domain::{
-    Alert, AlertChange, AlertKey, AlertKind, AlertState, Basis, ClearReason, DetectionCounts, Finding, IdentityScope,
-    Opinion, Severity, Timestamp,
+    Alert, AlertChange, AlertKey, AlertState, Basis, ClearReason, DetectionCounts, Finding, IdentityScope, Opinion,
+    Severity, Timestamp,
 };
 use crate::tunables::{Bounds, tunables};
 
-/// Windows in which a host must be unusual before that alone is an alert: an anomaly is nothing wrong by itself.
-pub(crate) const ANOMALY_WINDOWS: u32 = 6;
 /// What a model found is the same alert for so many times as long: it looks at windows one by one, and a slow scanner shows in some.
 const MODELS_HOLD_DOWN: u64 = 12;
-const NANOS: u64 = 1_000_000_000;
+pub(super) const NANOS: u64 = 1_000_000_000;
 
 tunables! {
     /// What makes findings an alert.
@@ -40,8 +38,8 @@ tunables! {
         /// For so many seconds after the first window, findings that rest on a baseline are counted and not reported; those of
         /// attacks, which rest on none, always are.
         warm_up_s: u64 = 0 => Bounds::SECONDS,
-        /// Alerts that are kept at once, open ones and those that may come back; findings beyond it are counted and not
-        /// reported.
+        /// Alerts that are kept at once, open ones and those that may come back, which give way to new ones. Half of it is for any,
+        /// a quarter more for those that begin at medium severity, the rest for high ones; findings beyond are counted and not reported.
         max_alerts: usize = 10_000 => Bounds::ENTRIES,
     }
 }
@@ -57,7 +55,7 @@ impl AlertingConfig {
 /// The alerts that go on, or may come back.
 #[derive(Debug)]
 pub struct Alerter {
-    config: AlertingConfig,
+    pub(super) config: AlertingConfig,
     ids: IdentityScope,
     /// In order, so that what is reported at once is reported in the same order every time.
     pub(super) alerts: BTreeMap<AlertKey, Alert>,
@@ -66,21 +64,15 @@ pub struct Alerter {
     /// Those of runs before that may come back.
     earlier: Earlier,
     /// What has not been found often enough.
-    waiting: BTreeMap<AlertKey, Waiting>,
+    pub(super) waiting: BTreeMap<AlertKey, Waiting>,
     /// What models said that is too little for an alert of their own.
     hints: Hints,
     began: Option<Timestamp>,
-    counts: DetectionCounts,
-}
-
-/// Windows with a finding that is no alert yet.
-#[derive(Debug)]
-struct Waiting {
-    windows: u32,
-    first: Timestamp,
-    last: Timestamp,
-    /// Further apart than so many nanoseconds windows do not add up.
-    patience_ns: u64,
+    /// Whether cleared alerts gave way in this window.
+    pub(super) made_room: bool,
+    /// Whether findings were refused in the last one.
+    pub(super) was_full: bool,
+    pub(super) counts: DetectionCounts,
 }
 
 impl Alerter {
@@ -90,7 +82,19 @@ impl Alerter {
         let by_host = ByHost::default();
         let (hints, counts) = (Hints::default(), DetectionCounts::default());
         let earlier = Earlier::default();
-        Self { config, ids, alerts, by_host, earlier, waiting, hints, began: None, counts }
+        Self {
+            config,
+            ids,
+            alerts,
+            by_host,
+            earlier,
+            waiting,
+            hints,
+            began: None,
+            made_room: false,
+            was_full: false,
+            counts,
+        }
     }
 
     /// What comes back of these is the same alert.
@@ -125,9 +129,12 @@ impl Alerter {
             self.expire(start, emit);
         }
         self.began.get_or_insert(now);
+        let refused = self.counts.refused;
+        self.made_room = false;
         for finding in findings {
             self.take(finding, now, emit);
         }
+        self.say_if_full(refused);
         self.expire(now, emit);
     }
 
@@ -169,7 +176,7 @@ impl Alerter {
             self.counts.refused += u64::from(!self.hints.keep(&finding));
             return;
         }
-        let full = self.alerts.len() + self.waiting.len() >= self.config.max_alerts;
+        let full = self.kept() >= self.config.max_alerts;
         let (first, windows) = match self.alerts.get(&key) {
             Some(known) if known.state == AlertState::Raised => (finding.start, 1),
             // One that comes back has to be found as often as a new one.
@@ -178,9 +185,8 @@ impl Alerter {
                 None => return,
             },
         };
-        match self.alerts.entry(key) {
-            Entry::Occupied(mut known) => {
-                let alert = known.get_mut();
+        match self.alerts.get_mut(&key) {
+            Some(alert) => {
                 let change = if alert.state == AlertState::Cleared {
                     alert.state = AlertState::Raised;
                     (alert.cleared, alert.clear_reason) = (None, None);
@@ -194,17 +200,20 @@ impl Alerter {
                 alert.add(finding);
                 emit(change, alert);
             }
-            Entry::Vacant(_) if full => self.counts.refused += 1,
-            Entry::Vacant(vacant) => {
-                self.counts.raised += 1;
+            None => {
                 let mut alert = Alert::raise(finding, now, &self.ids);
+                if !self.has_room(alert.severity) {
+                    self.counts.refused += 1;
+                    return;
+                }
+                self.counts.raised += 1;
                 (alert.first, alert.windows) = (first, windows);
-                if let Some(before) = self.earlier.take(vacant.key()) {
+                if let Some(before) = self.earlier.take(&key) {
                     alert.go_on_from(&before);
                 }
                 self.hints.take(&alert).iter().for_each(|hint| alert.hear(hint));
                 self.by_host.insert(&alert);
-                emit(AlertChange::Raised, vacant.insert(alert));
+                emit(AlertChange::Raised, self.alerts.entry(key).or_insert(alert));
             }
         }
     }
@@ -241,38 +250,6 @@ impl Alerter {
 
     pub(super) fn is_open(&self, key: &AlertKey) -> bool {
         self.alerts.get(key).is_some_and(|alert| alert.state == AlertState::Raised)
-    }
-
-    /// Whether it has been found often enough: since when, and in how many windows.
-    fn wait(&mut self, key: &AlertKey, finding: &Finding, full: bool) -> Option<(Timestamp, u32)> {
-        let mut least = self.config.raise_after.of(key.kind);
-        let mut patience_ns = self.config.clear_after_s * NANOS;
-        if finding.basis == Basis::Model {
-            least = if finding.kind == AlertKind::HostAnomaly { least.max(ANOMALY_WINDOWS) } else { least };
-            // Models judge windows of 180 s as well: the next one is never nearer.
-            patience_ns += finding.end.since(finding.start);
-            if self.waiting.get(key).is_some_and(|waiting| finding.end.since(waiting.last) >= patience_ns) {
-                self.waiting.remove(key);
-            }
-        }
-        if least <= 1 {
-            return Some((finding.start, 1));
-        }
-        if full && !self.waiting.contains_key(key) {
-            self.counts.refused += 1;
-            return None;
-        }
-        let new = || Waiting { windows: 0, first: finding.start, last: Timestamp::default(), patience_ns };
-        let waiting = self.waiting.entry(*key).or_insert_with(new);
-        waiting.windows += u32::from(finding.end > waiting.last);
-        waiting.last = waiting.last.max(finding.end);
-        if waiting.windows < least {
-            self.counts.waiting += 1;
-            return None;
-        }
-        let reported = (waiting.first, waiting.windows);
-        self.waiting.remove(key);
-        Some(reported)
     }
 
     fn is_warming_up(&self, time: Timestamp) -> bool {

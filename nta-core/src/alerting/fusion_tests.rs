@@ -237,12 +237,12 @@ fn an_anomaly_joins_any_alert_about_its_host_the_latest_of_several() {
     assert_eq!(reported[0].1.key.kind, AlertKind::HostAnomaly);
 }
 
-/// 10,000 open alerts of one scanner, and a model that names it.
+/// 7,000 open alerts of one scanner, and a model that names it.
 #[test]
 fn joining_takes_the_alert_that_was_raised_last_however_many_there_are() {
     let mut alerter = new();
     let victims: Vec<Party> =
-        (0..9_000_u32).map(|n| Party::Host(std::net::Ipv4Addr::from(0x0a00_0000 + n).into())).collect();
+        (0..7_000_u32).map(|n| Party::Host(std::net::Ipv4Addr::from(0x0a00_0000 + n).into())).collect();
     let scans = |end_s| victims.iter().map(|v| finding("port_scan", SCAN, [host(ATTACKER), *v], end_s)).collect();
     judge(&mut alerter, scans(105), 105);
     judge(&mut alerter, vec![rule(110)], 110);

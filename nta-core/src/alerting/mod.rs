@@ -12,14 +12,16 @@ mod fusion;
 mod fusion_tests;
 mod hints;
 mod raise_after;
+mod room;
 mod seen;
 mod severity;
 #[cfg(test)]
 mod tests;
+mod waiting;
 
-pub(crate) use alerter::ANOMALY_WINDOWS;
 pub use alerter::{Alerter, AlertingConfig};
 pub use allow::Allow;
 pub use earlier::EarlierAlert;
 pub use raise_after::RaiseAfter;
 pub(crate) use seen::date;
+pub(crate) use waiting::ANOMALY_WINDOWS;

@@ -3,7 +3,7 @@
 use super::{Alerter, AlertingConfig, EarlierAlert};
 use crate::domain::{
     Alert, AlertChange, AlertKind, Basis, ClearReason, Finding, IdentityScope, Measure, Party, RunId, SensorId,
-    Timestamp,
+    Severity, Timestamp,
 };
 
 const S: u64 = 1_000_000_000;
@@ -214,6 +214,25 @@ fn beyond_the_limit_findings_are_counted_and_known_alerts_go_on() {
     assert_eq!(judge(&mut alerter, all(105), 105).len(), 2);
     assert_eq!(changes(&judge(&mut alerter, all(110), 110)), [AlertChange::Updated; 2]);
     assert_eq!((alerter.counts().refused, alerter.counts().raised), (2, 2));
+}
+
+/// Hosts can be made up by the thousand; each is good for a mild alert.
+#[test]
+fn mild_alerts_leave_room_for_worse_ones_and_cleared_ones_give_way() {
+    let mut alerter = Alerter::new(AlertingConfig { max_alerts: 8, ..AlertingConfig::default() }, Default::default());
+    let made_up = |end_s| (1..=30_u32).map(|n| finding(SCAN, &format!("198.51.100.{n}"), end_s, 10.0)).collect();
+    let mild = judge(&mut alerter, made_up(105), 105);
+    assert!(mild.iter().all(|(_, alert)| alert.severity <= Severity::Medium), "{mild:?}");
+    assert!((1..8).contains(&mild.len()) && alerter.counts().refused == 30 - mild.len() as u64, "{mild:?}");
+    let real = judge(&mut alerter, vec![finding(SCAN, A, 110, 10_000.0)], 110);
+    assert_eq!(
+        (changes(&real), real[0].1.key.source),
+        (vec![AlertChange::Raised], Party::Host(A.parse().expect("address")))
+    );
+    // Over, and kept in case they come back: others take their place.
+    let later = judge(&mut alerter, vec![finding(SCAN, "192.0.2.77", 200, 10.0)], 200);
+    assert!(changes(&later).contains(&AlertChange::Raised), "{later:?}");
+    assert!(alerter.counts().evicted > 0);
 }
 
 #[test]

@@ -101,7 +101,7 @@ pub struct DetectionCounts {
     pub raised: u64,
     /// Alerts cleared.
     pub cleared: u64,
-    /// Entries that detectors had to forget because their tables were full.
+    /// Entries that detectors had to forget because their tables were full, and cleared alerts that gave way to new ones.
     pub evicted: u64,
     /// Alerts that go on, by severity, mildest first.
     pub open: [u64; 4],

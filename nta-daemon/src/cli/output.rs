@@ -1,7 +1,7 @@
 //! What `replay` prints: text to read, one JSON document, or JSON lines. Windows leave as they close: a capture of a year
 //! needs no more memory than one of an hour.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::Path;
 
@@ -19,10 +19,10 @@ use crate::pipeline::{PipelineEvent, Sink};
 use crate::replay::Summary;
 use crate::report::{self, Look, Page, Report, Tally};
 use nta_core::detect::{DetectConfig, detectors};
-use nta_core::domain::{Alert, FlowRecord, FlowUpdate, PacketEvent};
+use nta_core::domain::{Alert, AlertId, FlowRecord, FlowUpdate, PacketEvent};
 use nta_core::window::{HostStats, Snapshot, Span};
 
-/// Alerts that a replay reports; those beyond it are counted.
+/// Alerts that a replay reports, the worst; those beyond it are counted.
 const MAX_ALERTS: usize = 10_000;
 
 /// What is kept of a replay until it is printed; JSON lines and the windows of the JSON document are printed at once.
@@ -37,7 +37,10 @@ pub(super) struct Collected {
     tunnels: bool,
     plot: Plot,
     alerts: Vec<Alert>,
-    alerts_unreported: u64,
+    /// Where each of them lies.
+    places: HashMap<AlertId, usize>,
+    /// Those that found no room.
+    unreported: HashSet<AlertId>,
     conn_log: Option<ConnLog>,
     failed: Option<io::Error>,
 }
@@ -156,7 +159,8 @@ impl Collected {
             detectors: detectors(detect).len(),
             tunnels,
             alerts: Vec::new(),
-            alerts_unreported: 0,
+            places: HashMap::new(),
+            unreported: HashSet::new(),
             conn_log,
             failed: None,
         })
@@ -170,18 +174,17 @@ impl Collected {
             }
         }
         let report = Report::new(summary, &self.tally, self.detectors).with_tunnels_opened(self.tunnels);
+        let unreported = self.unreported.len() as u64;
         let written = match (self.failed, self.format) {
             (Some(error), _) => Err(error),
             (None, Format::Text) => {
                 let mut page = Page::new(look(self.plot));
-                report::write(&mut page, &report, summary, &self.alerts, self.alerts_unreported);
+                report::write(&mut page, &report, summary, &self.alerts, unreported);
                 print(&page.text())
             }
-            (None, Format::Json) => {
-                self.document.end(&document(summary, &report, &self.alerts, self.alerts_unreported))
-            }
+            (None, Format::Json) => self.document.end(&document(summary, &report, &self.alerts, unreported)),
             (None, Format::Zeek) => self.conn_log.map_or(Ok(()), |mut log| log.close()),
-            (None, Format::Jsonl) => jsonl_end(summary, &report, &self.alerts, self.alerts_unreported),
+            (None, Format::Jsonl) => jsonl_end(summary, &report, &self.alerts, unreported),
         };
         match written {
             // Whoever read has had enough (`| head`).
@@ -281,13 +284,21 @@ impl Collected {
 
     /// An alert is reported once, in its last state.
     fn alert(&mut self, alert: &Alert) {
-        if let Some(known) = self.alerts.iter_mut().find(|known| known.id == alert.id) {
+        if let Some(known) = self.places.get(&alert.id).and_then(|place| self.alerts.get_mut(*place)) {
             known.clone_from(alert);
-        } else if self.alerts.len() < MAX_ALERTS {
-            self.alerts.push(alert.clone());
-        } else {
-            self.alerts_unreported += 1;
+            return;
         }
+        if self.alerts.len() >= MAX_ALERTS {
+            self.unreported.insert(alert.id);
+            // The mildest gives way, of those the oldest.
+            let mildest = self.alerts.iter().enumerate().min_by_key(|(place, known)| (known.severity, *place));
+            let Some((place, _)) = mildest.filter(|(_, known)| known.severity < alert.severity) else { return };
+            self.unreported.insert(self.alerts.remove(place).id);
+            self.unreported.remove(&alert.id);
+            self.places = self.alerts.iter().enumerate().map(|(place, known)| (known.id, place)).collect();
+        }
+        self.places.insert(alert.id, self.alerts.len());
+        self.alerts.push(alert.clone());
     }
 }
 
