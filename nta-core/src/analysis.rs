@@ -121,6 +121,10 @@ impl Analysis {
         for closed in &medium {
             self.long.add(closed, &threads, &mut |closed| long.push(closed));
         }
+        // Over a silence that was skipped nothing else closes what is open.
+        if self.long.end().is_some_and(|end| end <= base.window.start) {
+            self.long.pass(&threads, &mut |closed| long.push(closed));
+        }
         let found = self.inspect(&base, threads);
         // In the order of their ends: one that a silence closed late comes before this window.
         let start = base.window.start;

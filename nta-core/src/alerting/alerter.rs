@@ -269,7 +269,9 @@ impl Alerter {
         self.alerts.retain(|_, alert| {
             let quiet_ns = now.since(alert.last);
             if alert.state == AlertState::Raised && quiet_ns >= clear_after_ns {
-                alert.clear(now, ClearReason::Quiet);
+                // Over a silence that was skipped nobody looked when it was over.
+                let over = now.min(alert.last.plus(clear_after_ns)).max(alert.raised);
+                alert.clear(over, ClearReason::Quiet);
                 counts.cleared += 1;
                 by_host.remove(alert);
                 emit(AlertChange::Cleared, alert);

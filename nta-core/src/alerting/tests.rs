@@ -235,6 +235,18 @@ fn mild_alerts_leave_room_for_worse_ones_and_cleared_ones_give_way() {
     assert!(alerter.counts().evicted > 0);
 }
 
+/// A replay skips a silence: the next window is hours later.
+#[test]
+fn an_alert_before_a_silence_was_over_in_it() {
+    let mut alerter = Alerter::new(AlertingConfig::default(), Default::default());
+    judge(&mut alerter, vec![finding(SCAN, A, 105, 12.0)], 105);
+    for (now, findings) in [(9_000, vec![]), (20_000, vec![finding(SCAN, A, 20_000, 12.0)])] {
+        let reported = judge(&mut alerter, findings, now);
+        let cleared = reported.iter().find(|(change, _)| *change == AlertChange::Cleared);
+        assert_eq!(cleared.map(|(_, alert)| alert.cleared), (now == 9_000).then_some(Some(time(165))));
+    }
+}
+
 #[test]
 fn what_is_open_when_the_run_ends_is_cleared_then_with_the_reason() {
     let mut alerter = Alerter::new(AlertingConfig::default(), Default::default());
