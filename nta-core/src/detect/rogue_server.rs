@@ -213,7 +213,7 @@ impl RogueServer {
 
     /// Takes who was heard in a window; a flood of made-up routers makes no newcomers.
     fn judge_servers(&mut self, view: &View<'_>, heard: &Heard, out: &mut Vec<Finding>) {
-        if heard.servers.len() > MAX_SERVERS / 4 {
+        if heard.servers.is_empty() || heard.servers.len() > MAX_SERVERS / 4 {
             return;
         }
         let known: BTreeSet<_> = self.servers.iter().map(|(key, _)| *key).collect();

@@ -182,6 +182,8 @@ mod sensor_tests;
 #[cfg(test)]
 mod server_tests;
 #[cfg(test)]
+mod spooled_tests;
+#[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod tls_tests;
