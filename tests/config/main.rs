@@ -250,7 +250,7 @@ fn check_config_warns_of_a_listener_that_others_reach() {
     let check = run(&["check-config", "--config", utf8(&path)], &[]);
     assert_eq!((check.status, check.stderr.lines().count()), (Some(0), 1), "{check:?}");
     let said = format!("warning: {}:2: api.listen: 0.0.0.0:5000", path.display());
-    assert!(check.stderr.contains(&said) && check.stderr.contains("no authentication"), "{check:?}");
+    assert!(check.stderr.contains(&said) && check.stderr.contains("a token is demanded"), "{check:?}");
     // A flag stands above the file, and so does not stand in it.
     let flag = run(&["check-config", "--config", utf8(&path), "--listen", "192.0.2.1:80"], &[]);
     assert!(flag.stderr.contains("warning: api.listen: 192.0.2.1:80"), "{flag:?}");

@@ -48,6 +48,30 @@ pub enum ApiError {
         /// Which origins may.
         detail: String,
     },
+    /// No token, or one that does not hold.
+    #[error("{detail}")]
+    Unauthorized {
+        /// What is wrong with it.
+        detail: String,
+        /// Whether one was shown.
+        shown: bool,
+    },
+    /// The token's role does not reach.
+    #[error("this needs the role {needed}, and the token has {has}")]
+    Role {
+        /// The role that would.
+        needed: &'static str,
+        /// The role of the token.
+        has: &'static str,
+    },
+    /// The token is not for this interface.
+    #[error("the scope of the token `{name}` does not contain the interface {interface}")]
+    Scope {
+        /// The interface.
+        interface: String,
+        /// Name of the token.
+        name: String,
+    },
     /// The request is for another host.
     #[error("{detail}")]
     Misdirected {
@@ -88,10 +112,16 @@ impl ApiError {
         Self::Invalid { field: field.into(), detail: detail.into() }
     }
 
+    /// No token, or one that does not hold.
+    pub(super) fn unauthorized(detail: &str, shown: bool) -> Self {
+        Self::Unauthorized { detail: detail.to_owned(), shown }
+    }
+
     const fn status(&self) -> StatusCode {
         match self {
             Self::Invalid { .. } => StatusCode::BAD_REQUEST,
-            Self::Forbidden { .. } => StatusCode::FORBIDDEN,
+            Self::Unauthorized { .. } => StatusCode::UNAUTHORIZED,
+            Self::Forbidden { .. } | Self::Role { .. } | Self::Scope { .. } => StatusCode::FORBIDDEN,
             Self::NotFound { .. } => StatusCode::NOT_FOUND,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::Conflict { .. } => StatusCode::CONFLICT,
@@ -134,16 +164,25 @@ impl IntoResponse for ApiError {
             error!(error = cause.chain(), "api: store failed");
         }
         let is_busy = matches!(self, Self::Busy);
+        let challenge = match self {
+            Self::Unauthorized { shown: true, .. } => Some("Bearer realm=\"nta\", error=\"invalid_token\""),
+            Self::Unauthorized { shown: false, .. } => Some("Bearer realm=\"nta\""),
+            _ => None,
+        };
         let mut problem = Problem::new(self.status(), self.to_string());
         match self {
             Self::Invalid { field, detail } => (problem.field, problem.detail) = (Some(field), detail),
             Self::Forbidden { field, .. } => problem.field = Some(field),
             Self::Unprocessable { field, .. } => problem.field = field,
             Self::Misdirected { .. } => problem.field = Some("Host".to_owned()),
+            Self::Unauthorized { .. } => problem.field = Some("Authorization".to_owned()),
             Self::MediaType { field, .. } => problem.field = Some(field.to_owned()),
             _ => {}
         }
         let mut response = problem.into_response();
+        if let Some(challenge) = challenge {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+        }
         if is_busy {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_S));
         }

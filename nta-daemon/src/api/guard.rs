@@ -34,19 +34,27 @@ pub struct AllowedHosts {
     pub origins: Vec<String>,
 }
 
-/// The local end of a connection: the address that a client reached.
+/// Both ends of a connection: the address that a client reached, and its own.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct LocalEnd(Option<SocketAddr>);
+pub(super) struct Ends {
+    local: Option<SocketAddr>,
+    peer: Option<SocketAddr>,
+}
 
-impl LocalEnd {
+impl Ends {
     pub(super) fn of(stream: &TcpStream) -> Self {
-        Self(stream.local_addr().ok())
+        Self { local: stream.local_addr().ok(), peer: stream.peer_addr().ok() }
+    }
+
+    /// The address of the client, as the socket knows it.
+    pub(super) fn peer_ip(self) -> Option<IpAddr> {
+        self.peer.map(|peer| peer.ip().to_canonical())
     }
 }
 
 /// Refuses requests for other hosts, and writes and upgrades that pages of other sites make.
 pub(super) async fn check(State(allowed): State<Arc<AllowedHosts>>, request: Request, next: Next) -> Response {
-    let local = request.extensions().get::<ConnectInfo<LocalEnd>>().and_then(|ConnectInfo(local)| local.0);
+    let local = request.extensions().get::<ConnectInfo<Ends>>().and_then(|ConnectInfo(ends)| ends.local);
     let checked = if is_open(request.uri().path()) {
         Ok(None)
     } else {

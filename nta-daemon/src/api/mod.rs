@@ -1,6 +1,7 @@
 //! The REST API: one router, one file for each resource, one error type. Reads the store and the pipeline's last
 //! published status; never touches the data path.
 
+mod access;
 mod error;
 mod extract;
 mod found;
@@ -19,6 +20,7 @@ use std::sync::Arc;
 
 use tokio::net::TcpListener;
 
+pub use access::{Caller, Role, Secret, names};
 pub use error::ApiError;
 pub use guard::AllowedHosts;
 pub use router::router;
@@ -30,6 +32,14 @@ pub async fn serve<F>(listener: TcpListener, state: ApiState, shutdown: F) -> st
 where
     F: Future<Output = ()> + Send + 'static,
 {
+    if let Err(error) = state.read_tokens().await {
+        tracing::warn!(%error, "api: nobody is let in before the store has said who may be");
+    }
+    if matches!(state.access.demands_token().await, Ok(false)) {
+        tracing::info!(
+            "api: no token was ever made: whoever reaches this listener may do all, until `POST /api/tokens` makes one"
+        );
+    }
     let connections = Arc::clone(&state.connections);
     serve::serve(listener, router(state), connections, serve::Allowed::default(), shutdown).await
 }

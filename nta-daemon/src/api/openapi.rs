@@ -5,20 +5,21 @@ use axum::extract::State;
 use utoipa::openapi::extensions::ExtensionsBuilder;
 use utoipa::openapi::path::{Operation, Parameter as Described, ParameterBuilder, ParameterIn, PathItem};
 use utoipa::openapi::schema::ArrayItems;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{
     ContentBuilder, HttpMethod, LicenseBuilder, OpenApi, Ref, RefOr, Required, Response, ResponseBuilder, Schema,
     ServerBuilder, tag::TagBuilder,
 };
 
 use super::ApiState;
+use super::access::Role;
 use super::error::PROBLEM_TYPE;
 use super::extract::{Json, Parameter, Query};
-use super::router::Role;
 
 const ABOUT: &str = "Network traffic analyzer: windows, flows, alerts and its own state. JSON in and out; times are \
     RFC 3339 in UTC; units stand in a field's name (`_bps`, `_ms`, `_s`, `_bytes`).";
 
-const TAGS: [(&str, &str); 7] = [
+const TAGS: [(&str, &str); 8] = [
     ("about", "What there is, and whether it works."),
     ("windows", "What went by in a window of time, in total and by host."),
     ("flows", "Connections and what is like them."),
@@ -26,6 +27,7 @@ const TAGS: [(&str, &str); 7] = [
     ("anomalies", "What one detector found in one window."),
     ("alerts", "What findings about the same thing have become, and what people do about it."),
     ("baselines", "What is usual."),
+    ("access", "Who may use the API."),
 ];
 
 /// Operations whose body may be left out: it has no field that must be given.
@@ -70,7 +72,7 @@ pub(super) fn frame() -> OpenApi {
     document.servers = Some(vec![ServerBuilder::new().url("/").build()]);
     let tag = |(name, about): (&str, &str)| TagBuilder::new().name(name).description(Some(about)).build();
     document.tags = Some(TAGS.map(tag).to_vec());
-    // There are no tokens yet.
+    // Each operation that needs a token says so.
     document.security = Some(Vec::new());
     document
 }
@@ -92,6 +94,15 @@ pub(super) fn add_common(document: &mut OpenApi, role: Role) {
                 responses.entry(status.to_owned()).or_insert_with(|| problem(about));
             };
             add("400", "A parameter, a header or a field of the body is wrong; `field` names it.");
+            if !matches!(role, Role::Public) {
+                add("401", "A token is demanded, and none that holds is shown.");
+                let reach = format!(
+                    "The role is not {} or one above it, or the scope of the token does not reach.",
+                    role.word()
+                );
+                let foreign = if is_write { " Or the request comes from a page of another site." } else { "" };
+                add("403", &format!("{reach}{foreign}"));
+            }
             add("500", "A fault of this server; its log says more.");
             add(
                 "503",
@@ -99,6 +110,9 @@ pub(super) fn add_common(document: &mut OpenApi, role: Role) {
             );
             if is_guarded {
                 add("421", "The request's `Host` is none that this server answers for.");
+            }
+            if !matches!(role, Role::Public) {
+                operation.security = Some(vec![SecurityRequirement::new(BEARER, Vec::<String>::new())]);
             }
             if is_write {
                 add("403", "The request comes from a page of another site.");
@@ -110,6 +124,18 @@ pub(super) fn add_common(document: &mut OpenApi, role: Role) {
         }
     }
 }
+
+/// Describes how a caller shows who it is.
+pub(super) fn add_schemes(document: &mut OpenApi) {
+    let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("nta_…");
+    let about = "A token of `nta-daemon tokens create` or `POST /api/tokens`. Nobody needs one while none was made and only this machine \
+        reaches the listener.";
+    let bearer = SecurityScheme::Http(bearer.description(Some(about)).build());
+    document.components.get_or_insert_default().add_security_scheme(BEARER, bearer);
+}
+
+/// Name of the security scheme of tokens.
+const BEARER: &str = "token";
 
 /// Has pages of a list refer to their items, of which the macro writes a copy into each page.
 pub(super) fn refer_to_items(document: &mut OpenApi) {

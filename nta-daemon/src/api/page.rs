@@ -78,7 +78,15 @@ impl<S: SortField> Parameters for PageQuery<S> {
 impl<S> PageQuery<S> {
     /// The time range of the page: that of the page before, or the one that is asked for, filled up with the default.
     pub(super) async fn range(&self, period: Period, state: &ApiState) -> Result<Range, ApiError> {
-        let Some(range) = self.range else { return state.range(period).await };
+        match self.range {
+            Some(_) => self.range_as_asked(period),
+            None => state.range(period).await,
+        }
+    }
+
+    /// The same of a list that takes no time unless one is asked for.
+    pub(super) fn range_as_asked(&self, period: Period) -> Result<Range, ApiError> {
+        let Some(range) = self.range else { return Ok(Range { from: period.from, to: period.to }) };
         for (given, applied) in [(period.from, range.from), (period.to, range.to)] {
             if given.is_some_and(|given| micros(Some(given)) != micros(applied)) {
                 return Err(ApiError::invalid("cursor", "comes from a list of another time range"));

@@ -15,10 +15,11 @@ use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::access::{Role, bring, require};
 use super::error::{after_panic, as_problem};
 use super::routes::{
-    alerts, anomalies, baselines, compute, detect, features, flows, generate, health, hosts, index, metrics,
-    prometheus, status,
+    alerts, anomalies, audit, baselines, compute, detect, features, flows, generate, health, hosts, index, metrics,
+    prometheus, status, tokens,
 };
 use super::workers::{LargeBodies, Workers, few_at_a_time, off_the_executor};
 use super::{ApiError, ApiState, guard, openapi};
@@ -29,27 +30,6 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 const BODY_LIMIT_BYTES: usize = 64 * 1024;
 /// Largest body of an import of baselines: a week's hours of four metrics are about 2 MiB.
 const IMPORT_LIMIT_BYTES: usize = 8 * 1024 * 1024;
-
-/// Who may use a route. There are no tokens yet: whoever reaches the listener may use all.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Role {
-    /// Anybody.
-    Public,
-    /// Who may look.
-    Viewer,
-    /// Who may work with alerts and baselines.
-    Operator,
-}
-
-impl Role {
-    pub(super) const fn word(self) -> &'static str {
-        match self {
-            Self::Public => "public",
-            Self::Viewer => "viewer",
-            Self::Operator => "operator",
-        }
-    }
-}
 
 fn public() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new()
@@ -92,6 +72,13 @@ fn operator() -> OpenApiRouter<ApiState> {
         .routes(routes!(compute::post))
 }
 
+fn admin() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::new()
+        .routes(routes!(tokens::list, tokens::create))
+        .routes(routes!(tokens::revoke))
+        .routes(routes!(audit::list))
+}
+
 /// What takes larger bodies than others.
 fn imports() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new().routes(routes!(baselines::put))
@@ -104,20 +91,28 @@ fn documented() -> (Router<ApiState>, OpenApi) {
     let pool = from_fn_with_state(Workers::answering(), off_the_executor);
     let large = RequestBodyLimitLayer::new(IMPORT_LIMIT_BYTES);
     let few = from_fn_with_state(LargeBodies::new(), few_at_a_time);
-    // Who asks is to be checked here, by role: a layer each.
-    let by_role = |mut routes: OpenApiRouter<ApiState>, role: Role| {
+    let described = |mut routes: OpenApiRouter<ApiState>, role: Role| {
         openapi::add_common(routes.get_openapi_mut(), role);
         routes
     };
+    // Around all other layers: who may not is refused before the body is read.
+    let of = |role: Role| from_fn_with_state(role, require);
     let (routes, mut document) = OpenApiRouter::with_openapi(openapi::frame())
-        .merge(by_role(public(), Role::Public).layer(small))
-        .merge(by_role(viewer(), Role::Viewer).layer(pool.clone()).layer(small))
-        .merge(by_role(operator(), Role::Operator).layer(pool.clone()).layer(small))
+        .merge(described(public(), Role::Public).layer(small))
+        .merge(described(viewer(), Role::Viewer).layer(pool.clone()).layer(small).layer(of(Role::Viewer)))
+        .merge(described(operator(), Role::Operator).layer(pool.clone()).layer(small).layer(of(Role::Operator)))
+        .merge(described(admin(), Role::Admin).layer(pool.clone()).layer(small).layer(of(Role::Admin)))
         .merge(
-            by_role(imports(), Role::Operator).layer(pool).layer(few).layer(DefaultBodyLimit::disable()).layer(large),
+            described(imports(), Role::Operator)
+                .layer(pool)
+                .layer(few)
+                .layer(DefaultBodyLimit::disable())
+                .layer(large)
+                .layer(of(Role::Operator)),
         )
         .split_for_parts();
     openapi::refer_to_items(&mut document);
+    openapi::add_schemes(&mut document);
     (routes, document)
 }
 
@@ -134,6 +129,7 @@ fn guarded(routes: Router<ApiState>, state: ApiState) -> Router {
         .fallback(not_found)
         .layer(CatchPanicLayer::custom(after_panic))
         .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, REQUEST_TIMEOUT))
+        .layer(from_fn_with_state(Arc::clone(&state.access), bring))
         .layer(from_fn_with_state(Arc::clone(&state.hosts), guard::check))
         .layer(map_response(as_problem))
         .with_state(state);

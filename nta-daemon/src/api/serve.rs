@@ -26,7 +26,7 @@ use tokio::time::{Sleep, sleep};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
-use super::guard::LocalEnd;
+use super::guard::Ends;
 
 /// What a server allows.
 #[derive(Clone, Copy, Debug)]
@@ -198,12 +198,12 @@ pub(super) async fn serve(
 
 /// Answers what comes by one connection.
 async fn talk(stream: TcpStream, router: Router, entry: Entry, head_within: Duration, ends: CancellationToken) {
-    let local = LocalEnd::of(&stream);
+    let both = Ends::of(&stream);
     let _may_wait = stream.set_nodelay(true);
     let connection = Arc::clone(&entry.connection);
     let service = service_fn(move |mut request: Request<Incoming>| {
         let under_way = UnderWay::begin(&connection);
-        request.extensions_mut().insert(ConnectInfo(local));
+        request.extensions_mut().insert(ConnectInfo(both));
         let answer = router.clone().oneshot(request.map(Body::new));
         async move {
             let answer = answer.await?;

@@ -1,18 +1,20 @@
 //! What every handler may read.
 
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{Semaphore, watch};
 use utoipa::openapi::OpenApi;
 
 use super::ApiError;
+use super::access::Access;
 use super::guard::AllowedHosts;
 use super::page::Period;
 use super::serve::Connections;
 use super::workers::Workers;
 use crate::pipeline::baselines::BaselineHandle;
 use crate::pipeline::progress::Progress;
-use crate::store::{Range, Store};
+use crate::store::{Audit, Range, Store};
 use nta_core::baseline::{BaselineConfig, Export};
 use nta_core::detect::DetectConfig;
 use nta_core::domain::{Mode, Status, Timestamp};
@@ -27,6 +29,7 @@ pub struct ApiState {
     pub(super) store: Store,
     pub(super) analysis: Arc<AnalysisAccess>,
     pub(super) hosts: Arc<AllowedHosts>,
+    pub(super) access: Arc<Access>,
     pub(super) workers: Workers,
     pub(super) connections: Arc<Connections>,
     pub(super) document: Arc<OpenApi>,
@@ -41,6 +44,8 @@ pub struct ApiState {
     pub(super) streams: Arc<Semaphore>,
     /// How far a replay is.
     pub(super) progress: Option<Progress>,
+    /// Changes that are not in the audit log, as the store did not take them.
+    pub(super) unaudited: Arc<AtomicU64>,
 }
 
 /// What handlers need to read and change baselines, and to judge windows again.
@@ -59,10 +64,12 @@ impl ApiState {
     pub fn new(store: Store, status: watch::Receiver<Status>) -> Self {
         let document = Arc::new(OpenApi::default());
         let (analysis, hosts) = Default::default();
+        let access = Arc::new(Access::new(store.clone(), status.clone(), true));
         Self {
             store,
             analysis,
             hosts,
+            access,
             workers: Workers::computing(),
             connections: Arc::default(),
             document,
@@ -72,6 +79,7 @@ impl ApiState {
             run: None,
             streams: Arc::new(Semaphore::new(STREAMS_READING)),
             progress: None,
+            unaudited: Arc::default(),
         }
     }
 
@@ -85,6 +93,30 @@ impl ApiState {
     #[must_use]
     pub fn with_hosts(self, hosts: AllowedHosts) -> Self {
         Self { hosts: Arc::new(hosts), ..self }
+    }
+
+    /// Demands a token also while none was ever made: others reach the listener.
+    #[must_use]
+    pub fn that_is_exposed(self) -> Self {
+        let access = Arc::new(self.access.that_opens(false));
+        Self { access, ..self }
+    }
+
+    /// Reads who may use the API: from then on the store is not needed to know it.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn read_tokens(&self) -> Result<(), ApiError> {
+        self.access.refresh().await
+    }
+
+    /// Keeps who changed what. The change is made: that this could not be kept is logged, and counted.
+    pub(super) async fn record(&self, change: &Audit) {
+        if let Err(error) = self.store.audit(change).await {
+            self.unaudited.fetch_add(1, Relaxed);
+            let Audit { who, action, target, .. } = change;
+            tracing::error!(error = error.chain(), who, action, target, "api: a change is not in the audit log");
+        }
     }
 
     /// Shows the capture of this run unless a request names another time, in a replay.

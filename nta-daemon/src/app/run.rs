@@ -200,6 +200,8 @@ impl App {
             origins: config.origins.iter().map(ToString::to_string).collect(),
         };
         let state = ApiState::new(self.store.clone(), self.status.subscribe()).with_analysis(access).with_hosts(hosts);
+        let exposed = self.address.is_some_and(|address| !address.ip().to_canonical().is_loopback());
+        let state = if exposed && !config.insecure.is_accepted() { state.that_is_exposed() } else { state };
         let mut state = state.with_run(self.data).with_sensor(self.sensor.clone());
         if self.status.borrow().mode == Mode::Replay {
             state = state.with_progress(self.progress.clone());

@@ -11,13 +11,15 @@ use super::section::section;
 section! {
     /// The HTTP interface.
     ApiConfig in "api" {
-        /// Address and port of REST; without tokens, keep it on the loopback.
+        /// Address and port of REST. On the loopback nobody needs a token while none was made.
         listen: SocketAddr = SocketAddr::from((Ipv4Addr::LOCALHOST, 5000)),
         /// Names and addresses, without port, that clients reach the server by; localhost and the address listened on are
         /// always among them.
         hosts: Vec<HostName> = Vec::new(),
         /// Origins such as "https://console.example.org" whose pages may write; the server's own always may.
         origins: Vec<Origin> = Vec::new(),
+        /// "i understand" serves a listener that other machines reach also without TLS and while no token was made; "" does not.
+        insecure: Insecure = Insecure::default(),
     }
 }
 
@@ -26,8 +28,44 @@ impl ApiConfig {
     pub(super) fn exposure(&self) -> Option<String> {
         let listen = self.listen;
         (!listen.ip().to_canonical().is_loopback()).then(|| {
-            format!("{listen} is reached from other machines, and there is no authentication yet: whoever reaches it reads and writes all")
+            if self.insecure.is_accepted() {
+                format!("{listen} is reached from other machines: while no token was made, whoever reaches it reads and writes all")
+            } else {
+                format!("{listen} is reached from other machines: a token is demanded of everybody")
+            }
         })
+    }
+}
+
+/// Whether a listener that other machines reach may do without tokens and TLS.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Insecure(bool);
+
+impl Insecure {
+    const WORDS: &str = "i understand";
+
+    /// Whether it may.
+    pub const fn is_accepted(&self) -> bool {
+        self.0
+    }
+}
+
+impl TryFrom<String> for Insecure {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        match text.as_str() {
+            "" => Ok(Self(false)),
+            Self::WORDS => Ok(Self(true)),
+            _ => Err(format!("`{}`: expected \"{}\" or \"\"", shown(&text).escape_debug(), Self::WORDS)),
+        }
+    }
+}
+
+impl From<Insecure> for String {
+    fn from(insecure: Insecure) -> Self {
+        if insecure.0 { Insecure::WORDS.to_owned() } else { Self::new() }
     }
 }
 

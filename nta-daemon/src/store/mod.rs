@@ -8,6 +8,7 @@ mod alert_write;
 mod alerts;
 mod anomalies;
 mod anomaly_write;
+mod audit;
 mod baselines;
 mod body;
 mod copy;
@@ -44,6 +45,7 @@ mod spool;
 mod stats;
 mod sums;
 mod task;
+mod tokens;
 mod totals;
 mod unreadable;
 mod waiting;
@@ -58,6 +60,7 @@ use std::sync::Arc;
 pub use alert_status::{AlertPatch, Note, Patched};
 pub use alerts::{AlertFilter, AlertPage, AlertSort, StoredAlert};
 pub use anomalies::{Anomaly, AnomalyFilter, AnomalyPage, AnomalySort, KindCount, StoredAnomaly};
+pub use audit::{Audit, AuditFilter, AuditPage, AuditRow};
 pub use baselines::baselines_name;
 pub use body::{FindingRecord, OpinionRecord};
 pub use error::StoreError;
@@ -76,6 +79,7 @@ pub use runs::{Run, RunEnd, RunKey};
 pub use sensor::BySensor;
 pub use spans::{DOUBLE, stored_span_from, stored_spans};
 pub use stats::StoreStats;
+pub use tokens::{Created, NewToken, Revoked, StoredToken};
 pub use window_ids::WindowRef;
 pub use windows::{WindowFilter, WindowPage, WindowSort, WindowsSummary};
 pub use writer::{StoreWriter, WindowBatch};
@@ -187,6 +191,8 @@ mod spooled_tests;
 mod tests;
 #[cfg(test)]
 mod tls_tests;
+#[cfg(test)]
+mod tokens_tests;
 #[cfg(test)]
 mod unreadable_tests;
 #[cfg(test)]

@@ -33,6 +33,7 @@ pub(crate) struct App {
     pub(crate) url: String,
     /// Identity of the run that everything is written into.
     pub(crate) run: [u8; 16],
+    state: ApiState,
     task: JoinHandle<()>,
     _folder: tempfile::TempDir,
 }
@@ -49,13 +50,22 @@ impl App {
         let (sender, receiver) = watch::channel(status(windows));
         let access = AnalysisAccess::default();
         let baselines = access.baselines.clone();
-        let router = router(ApiState::new(store.clone(), receiver).with_analysis(access));
-        let app = Self { router, store, writer, status: sender, baselines, url, run: uuid, task, _folder: folder };
+        let state = ApiState::new(store.clone(), receiver).with_analysis(access);
+        // As the server does before it answers.
+        state.read_tokens().await.expect("the store answers");
+        let router = router(state.clone());
+        let app =
+            Self { router, store, writer, status: sender, baselines, url, run: uuid, state, task, _folder: folder };
         app.write(None, (1..=flows).map(flow).collect()).await;
         for id in 1..=windows {
             app.write(Some(window(id)), vec![]).await;
         }
         app
+    }
+
+    /// Has the API know at once which tokens another process made.
+    pub(crate) async fn read_tokens(&self) {
+        self.state.read_tokens().await.expect("the store answers");
     }
 
     /// Ends its run as a kill does: nothing says that it ended.

@@ -1,5 +1,6 @@
 //! The API through its router, over a real database.
 
+mod access;
 mod alerts;
 mod app;
 mod baselines;
@@ -8,6 +9,7 @@ mod hosts;
 mod imports;
 mod openapi;
 mod panics;
+mod postgres;
 mod ranges;
 mod sensors;
 mod unreadable;

@@ -2,9 +2,11 @@
 
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use utoipa::openapi::Schema;
 
+use crate::api::access::Caller;
 use crate::api::error::Problem;
 use crate::api::extract::{
     InPath, Json, Parameter, PartyName, Path, PathParameter, Query, Sensor, Text, Word, parameters, text,
@@ -13,7 +15,7 @@ use crate::api::page::{List, PageQuery, Period, SortField};
 use crate::api::state::now;
 use crate::api::{ApiError, ApiState, found};
 use crate::json::{AlertJson, words};
-use crate::store::{AlertFilter, AlertPatch, AlertSort, Note, Patched, StoredAlert};
+use crate::store::{AlertFilter, AlertPatch, AlertSort, Audit, Note, Patched, StoredAlert};
 use nta_core::domain::{AlertKind, Severity};
 
 use super::hosts::is_inside;
@@ -79,7 +81,8 @@ pub(in crate::api) struct AlertChangeRequest {
     /// A note to add.
     #[schema(schema_with = Text::<MAX_NOTE>::schema)]
     note: Option<Text<MAX_NOTE>>,
-    /// Who. Unless given it is `api`, and a status that the alert has already stays theirs who gave it.
+    /// Who, where no token is demanded: unless given it is `api`, and a status that the alert has already stays theirs who gave it. With a
+    /// token it is the token's name, and nothing else may stand here.
     #[schema(schema_with = Text::<MAX_NAME>::schema)]
     by: Option<Text<MAX_NAME>>,
 }
@@ -258,18 +261,39 @@ pub(in crate::api) async fn patch(
     _: Query<()>,
     State(state): State<ApiState>,
     Path(AlertId(id)): Path<AlertId>,
+    caller: Caller,
     Json(change): Json<AlertChangeRequest>,
 ) -> Result<Json<AlertDetail>, ApiError> {
     let status = change.status.map(|status| status.0);
     let note = change.note.map(|note| note.0);
-    let by = change.by.map(|by| by.0);
+    let by = signed(&caller, change.by.map(|by| by.0))?;
     if status.is_none() && note.is_none() {
         return Err(ApiError::invalid("status", "expected `status`, `note` or both: nothing is to be changed"));
     }
+    let before = state.store.alert(&id).await?.ok_or_else(|| unknown(&id))?;
+    let after = json!({"status": status.unwrap_or(&before.status), "note": note, "by": by});
     match state.store.patch_alert(&id, &AlertPatch { status, note, by, at: now() }).await? {
-        Patched::Done => detail(&state, &id).await,
+        Patched::Done => {
+            let before = Some(json!({"status": before.status, "by": before.status_by}));
+            let change = caller.audit("change alert", format!("alert {id}"));
+            state.record(&Audit { before, after: Some(after), ..change }).await;
+            detail(&state, &id).await
+        }
         Patched::Unknown => Err(unknown(&id)),
         Patched::Full => Err(ApiError::Conflict { detail: format!("alert {id} has as many notes as it may have") }),
+    }
+}
+
+/// Who makes a change: with a token nobody acts under another name.
+fn signed(caller: &Caller, by: Option<String>) -> Result<Option<String>, ApiError> {
+    match (caller.token, by) {
+        (None, by) => Ok(by),
+        (Some(_), Some(by)) if by != caller.name => {
+            let detail =
+                format!("`{by}`: with a token it is the token's name, `{}`, and need not be given", caller.name);
+            Err(ApiError::invalid("by", detail))
+        }
+        (Some(_), _) => Ok(Some(caller.name.clone())),
     }
 }
 

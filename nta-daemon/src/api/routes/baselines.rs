@@ -9,6 +9,7 @@ use serde_json::Value;
 use utoipa::openapi::Schema;
 use utoipa::openapi::schema::{ObjectBuilder, Type};
 
+use crate::api::access::Caller;
 use crate::api::error::Problem;
 use crate::api::extract::{InPath, Json, Parameter, Path, PathParameter, Query, parameters};
 use crate::api::page::{List, PageQuery, SortField};
@@ -16,7 +17,7 @@ use crate::api::state::now;
 use crate::api::{ApiError, ApiState};
 use crate::json::mode_name;
 use crate::json::words::{self, words_schema};
-use crate::store::{Range, baselines_name};
+use crate::store::{Audit, Range, baselines_name};
 use nta_core::baseline::{Baselines, Export, Import, Metric, Series};
 
 /// Types come in their own order, all on one page.
@@ -307,6 +308,7 @@ pub(in crate::api) async fn put(
     _: Query<()>,
     State(state): State<ApiState>,
     Path(BaselineType(kind)): Path<BaselineType>,
+    caller: Caller,
     Json(body): Json<ImportRequest>,
 ) -> Result<Json<BaselineDetail>, ApiError> {
     let metrics = metrics_of(&kind)?;
@@ -325,7 +327,14 @@ pub(in crate::api) async fn put(
     }
     let mut scratch = Baselines::new(state.analysis.baseline.clone());
     scratch.take(Import::Metrics(series.clone())).map_err(wrong)?;
+    let shown = |baselines: &Baselines| {
+        let of_kind = describe(baselines).into_iter().find(|baseline| baseline.r#type == kind);
+        of_kind.and_then(|baseline| serde_json::to_value(baseline).ok())
+    };
+    let before = shown(&of_network(&state, &known(&state).await?.0)?);
     let imported = apply(&state, Import::Metrics(series)).await?;
+    let change = caller.audit("import baseline", format!("baseline {kind}"));
+    state.record(&Audit { before, after: shown(&imported), ..change }).await;
     Ok(Json(detail(&imported, &kind)?))
 }
 

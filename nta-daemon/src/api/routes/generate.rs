@@ -2,13 +2,16 @@
 
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use super::baselines::apply;
 use super::detect::{MAX_WINDOWS, medium_windows};
+use crate::api::access::Caller;
 use crate::api::error::Problem;
 use crate::api::extract::{Count, Json, Query};
 use crate::api::workers::Cancel;
 use crate::api::{ApiError, ApiState};
+use crate::store::Audit;
 use nta_core::baseline::{Baselines, Import, Metric};
 use nta_core::domain::{AlertKind, Timestamp};
 use nta_core::window::{Snapshot, Span, Window};
@@ -71,6 +74,7 @@ pub(in crate::api) struct Generated {
 pub(in crate::api) async fn post(
     _: Query<()>,
     State(state): State<ApiState>,
+    caller: Caller,
     Json(body): Json<GenerateRequest>,
 ) -> Result<Json<Generated>, ApiError> {
     let most = body.windows.map_or(MAX_WINDOWS, |count| count.0);
@@ -97,6 +101,9 @@ pub(in crate::api) async fn post(
     let unchanged = Metric::ALL.iter().filter(|metric| !network.contains_key(metric)).map(|m| m.word()).collect();
     let applies = if state.analysis.baselines.has_ended() { "now" } else { "next window" };
     apply(&state, Import::Metrics(network)).await?;
+    let after = json!({"windows": count, "from": from.to_string(), "to": to.to_string(), "metrics": metrics});
+    let change = caller.audit("generate baselines", "baselines");
+    state.record(&Audit { after: Some(after), ..change }).await;
     Ok(Json(Generated {
         windows: count,
         from: from.to_string(),

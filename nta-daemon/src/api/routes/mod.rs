@@ -2,6 +2,7 @@
 
 pub(super) mod alerts;
 pub(super) mod anomalies;
+pub(super) mod audit;
 pub(super) mod baselines;
 pub(super) mod compute;
 pub(super) mod detect;
@@ -14,3 +15,4 @@ pub(super) mod index;
 pub(super) mod metrics;
 pub(super) mod prometheus;
 pub(super) mod status;
+pub(super) mod tokens;

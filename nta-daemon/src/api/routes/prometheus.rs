@@ -2,6 +2,7 @@
 //! interfaces, maps and names fixed at compile time, never addresses.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use axum::extract::State;
 use axum::http::header;
@@ -33,7 +34,8 @@ use nta_core::domain::{ModelUse, Severity, Status};
 )]
 pub(in crate::api) async fn get(_: Query<()>, State(state): State<ApiState>) -> Result<Response, ApiError> {
     let (status, store, process) = (state.status(), state.store.stats(), process::read());
-    let snapshot = Snapshot { status, store, process, connections: Arc::clone(&state.connections) };
+    let (connections, unaudited) = (Arc::clone(&state.connections), state.unaudited.load(Relaxed));
+    let snapshot = Snapshot { status, store, process, connections, unaudited };
     let mut registry = Registry::with_prefix("nta");
     registry.register_collector(Box::new(snapshot));
     let mut text = String::new();
@@ -47,6 +49,7 @@ struct Snapshot {
     store: StoreStats,
     process: ProcessJson,
     connections: Arc<Connections>,
+    unaudited: u64,
 }
 
 impl Collector for Snapshot {
@@ -245,6 +248,8 @@ impl Snapshot {
         let connections = &self.connections;
         page.one("http_connections", "Connections to the API", GAUGE, connections.open() as f64)?;
         let early = connections.closed_early() as f64;
+        let unaudited = self.unaudited as f64;
+        page.one("audit_lost", "Changes that the store did not take into the audit log", COUNTER, unaudited)?;
         page.one("http_connections_cut", "Idle connections that had to make room for others", COUNTER, early)
     }
 }

@@ -23,8 +23,18 @@ pub(in crate::api) struct StatusPage {
     #[serde(flatten)]
     pipeline: StatusJson,
     local_networks: LocalNetworksJson,
+    access: AccessJson,
     store: StoreJson,
     process: ProcessJson,
+}
+
+/// Who may use the API.
+#[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
+struct AccessJson {
+    /// Whether a token is demanded. If not, whoever reaches the listener may do all: make one with `nta-daemon tokens create --role admin`.
+    token_demanded: bool,
+    /// Whether the listener speaks TLS.
+    tls: bool,
 }
 
 /// How far the analysis of a replay is.
@@ -102,6 +112,11 @@ pub(in crate::api) async fn get(_: Query<()>, State(state): State<ApiState>) -> 
         local_networks: LocalNetworksJson {
             configured: local.configured().iter().map(ToString::to_string).collect(),
             learned: local.learned().iter().map(ToString::to_string).collect(),
+        },
+        access: AccessJson {
+            // Who got here was let in, by what was known.
+            token_demanded: state.access.demands_token().await.unwrap_or(true),
+            tls: false,
         },
         store,
         process: process::read(),

@@ -38,6 +38,7 @@ pub(in crate::store) fn sqlite() -> Migrator {
         15 "service" "0015_service.sql",
         16 "measured time" "0016_measured_time.sql",
         17 "measured extremes" "0017_measured_extremes.sql",
+        19 "access" "0019_access.sql",
     }
 }
 
@@ -57,5 +58,6 @@ pub(in crate::store) fn postgres() -> Migrator {
         11 "service" "0011_service.sql",
         12 "measured time" "0012_measured_time.sql",
         13 "measured extremes" "0013_measured_extremes.sql",
+        15 "access" "0015_access.sql",
     }
 }

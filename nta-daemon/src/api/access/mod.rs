@@ -1,0 +1,220 @@
+//! Who asks, and what they may do: a token or a session names its owner, and every route says which role it needs.
+//!
+//! While no token was ever made, whoever reaches a loopback listener may do all. From the first token on one is demanded, also when all
+//! of them are revoked: a listener that was closed does not open by itself.
+
+mod known;
+pub mod names;
+mod role;
+mod secret;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use axum::extract::{ConnectInfo, FromRequestParts, Request, State};
+use axum::http::HeaderMap;
+use axum::http::header::AUTHORIZATION;
+use axum::http::request::Parts;
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+use tokio::sync::watch;
+
+use super::ApiError;
+use super::guard::Ends;
+use super::state::now;
+use crate::store::{Audit, Store, StoredToken};
+use nta_core::domain::{Status, Timestamp};
+
+use known::Known;
+pub(super) use names::{INTERFACE_PATTERN, MOST_INTERFACES, NAME_PATTERN};
+pub use role::Role;
+pub use secret::Secret;
+
+/// Who asks. A handler takes it as an argument.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// Name of the token; `anonymous` where none is demanded.
+    pub name: String,
+    /// What they may do.
+    pub role: Role,
+    /// Number of the token; `None` where none is demanded.
+    pub token: Option<u64>,
+    /// Interfaces that they may know of; `None` for all.
+    pub scope: Option<Arc<[String]>>,
+    /// The address that they ask from; `None` within the process.
+    pub from: Option<IpAddr>,
+}
+
+/// Name of who asks without a token, where none is demanded.
+const ANONYMOUS: &str = "anonymous";
+
+impl Caller {
+    fn anonymous(from: Option<IpAddr>) -> Self {
+        Self { name: ANONYMOUS.to_owned(), role: Role::Admin, token: None, scope: None, from }
+    }
+
+    /// Whether they may know of this interface, and do something with it.
+    ///
+    /// # Errors
+    /// [`ApiError::Scope`] names the interface.
+    pub fn check_interface(&self, interface: &str) -> Result<(), ApiError> {
+        match &self.scope {
+            Some(scope) if !scope.iter().any(|own| own == interface) => {
+                Err(ApiError::Scope { interface: interface.to_owned(), name: self.name.clone() })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The beginning of what the audit log keeps of a change that they make now.
+    pub(super) fn audit(&self, action: &'static str, target: impl Into<String>) -> Audit {
+        Audit {
+            at: now(),
+            who: self.name.clone(),
+            role: self.role.word().to_owned(),
+            origin: self.from.map_or_else(|| "process".to_owned(), |from| from.to_string()),
+            action,
+            target: target.into(),
+            before: None,
+            after: None,
+        }
+    }
+}
+
+/// Behind [`require`] there is always one.
+impl<S: Sync> FromRequestParts<S> for Caller {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, ApiError> {
+        parts.extensions.get::<Self>().cloned().ok_or(ApiError::Internal)
+    }
+}
+
+/// What is known about who may ask; shared by all requests.
+#[derive(Debug)]
+pub(super) struct Access {
+    known: Known,
+    status: watch::Receiver<Status>,
+    /// Whether nobody needs a token while none was ever made.
+    opens: bool,
+}
+
+impl Access {
+    pub(super) fn new(store: Store, status: watch::Receiver<Status>, opens: bool) -> Self {
+        Self { known: Known::new(store), status, opens }
+    }
+
+    /// The same where a listener that others reach never stays open.
+    pub(super) fn that_opens(&self, opens: bool) -> Self {
+        Self { known: self.known.anew(), status: self.status.clone(), opens }
+    }
+
+    /// Reads the tokens anew: one was made or revoked, or the server begins.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub(super) async fn refresh(&self) -> Result<(), ApiError> {
+        self.known.read().await.map(drop)
+    }
+
+    /// Whether a token is demanded.
+    ///
+    /// # Errors
+    /// When the store does not answer, and never did.
+    pub(super) async fn demands_token(&self) -> Result<bool, ApiError> {
+        Ok(!self.opens || self.known.tokens().await?.exist)
+    }
+
+    /// When a token was used last.
+    pub(super) fn used(&self, token: &StoredToken) -> Option<Timestamp> {
+        self.known.used(token.id).max(token.used)
+    }
+
+    /// Who asks, if they show what is demanded.
+    async fn caller(&self, headers: &HeaderMap, from: Option<IpAddr>) -> Result<Caller, ApiError> {
+        let tokens = self.known.tokens().await?;
+        let Some(shown) = bearer(headers)? else {
+            if self.opens && !tokens.exist {
+                return Ok(Caller::anonymous(from));
+            }
+            return Err(ApiError::unauthorized("a token is needed: `Authorization: Bearer nta_…`", false));
+        };
+        let hash = Secret::hash_of(shown);
+        let wrong = || ApiError::unauthorized("there is no such token", true);
+        // All of them are compared: how long it takes says nothing.
+        let found = tokens
+            .list
+            .iter()
+            .fold(None, |found, token| if secret::is_same(&token.hash, &hash) { Some(token) } else { found });
+        let token = found.ok_or_else(wrong)?;
+        let at = now();
+        if token.revoked.is_some() {
+            return Err(ApiError::unauthorized("this token is revoked", true));
+        }
+        if !token.holds(at) {
+            return Err(ApiError::unauthorized("this token has expired", true));
+        }
+        let role = Role::of_token(&token.role).ok_or_else(wrong)?;
+        self.known.note_use(token, at);
+        let scope = token.scope.clone().map(Arc::from);
+        Ok(Caller { name: token.name.clone(), role, token: Some(token.id), scope, from })
+    }
+
+    /// What is stored is of all interfaces together. Who may know of some only sees it while these are all that are watched.
+    fn check_scope(&self, caller: &Caller) -> Result<(), ApiError> {
+        if caller.scope.is_none() {
+            return Ok(());
+        }
+        let status = self.status.borrow();
+        let attached = status.attachments.iter().map(|attachment| attachment.interface.as_str());
+        let watched = attached.chain(status.ledger.interfaces.iter().map(|interface| interface.name.as_str()));
+        let mut watches = false;
+        for interface in watched {
+            watches = true;
+            caller.check_interface(interface)?;
+        }
+        if watches { Ok(()) } else { caller.check_interface("none that is watched") }
+    }
+}
+
+/// The token of `Authorization`.
+fn bearer(headers: &HeaderMap) -> Result<Option<&str>, ApiError> {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    let wrong = || ApiError::unauthorized("`Authorization` is not one `Bearer nta_…`", true);
+    if values.next().is_some() {
+        return Err(wrong());
+    }
+    let (scheme, token) = value.to_str().ok().and_then(|text| text.trim().split_once(' ')).ok_or_else(wrong)?;
+    if scheme.eq_ignore_ascii_case("bearer") { Ok(Some(token.trim())) } else { Err(wrong()) }
+}
+
+/// The layer in front of all routes: what the layers behind it find who asks by.
+pub(super) async fn bring(State(access): State<Arc<Access>>, mut request: Request, next: Next) -> Response {
+    request.extensions_mut().insert(access);
+    next.run(request).await
+}
+
+/// The layer in front of the routes of a role: lets pass who has it, and says who it is.
+pub(super) async fn require(State(needed): State<Role>, mut request: Request, next: Next) -> Response {
+    let Some(access) = request.extensions().get::<Arc<Access>>().cloned() else {
+        return ApiError::Internal.into_response();
+    };
+    let from = request.extensions().get::<ConnectInfo<Ends>>().and_then(|ConnectInfo(ends)| ends.peer_ip());
+    let caller = match access.caller(request.headers(), from).await {
+        Ok(caller) => caller,
+        Err(refused) => return refused.into_response(),
+    };
+    let checked = if caller.role.allows(needed) {
+        access.check_scope(&caller)
+    } else {
+        Err(ApiError::Role { needed: needed.word(), has: caller.role.word() })
+    };
+    match checked {
+        Ok(()) => {
+            request.extensions_mut().insert(caller);
+            next.run(request).await
+        }
+        Err(refused) => refused.into_response(),
+    }
+}
