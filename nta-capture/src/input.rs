@@ -18,6 +18,8 @@ pub(super) struct Input {
     /// Where `start` is in the decompressed file.
     offset: u64,
     stopped: Option<Stop>,
+    /// Bytes that are unpacked at most.
+    most_unpacked: u64,
 }
 
 /// Why no more bytes come.
@@ -41,7 +43,20 @@ impl Input {
     }
 
     fn with_room(stream: Stream, room: usize) -> Self {
-        Self { stream, buffer: vec![0; HEADROOM + room], start: HEADROOM, end: HEADROOM, offset: 0, stopped: None }
+        Self {
+            stream,
+            buffer: vec![0; HEADROOM + room],
+            start: HEADROOM,
+            end: HEADROOM,
+            offset: 0,
+            stopped: None,
+            most_unpacked: u64::MAX,
+        }
+    }
+
+    /// A compressed file is read no further than this.
+    pub(super) const fn unpack_at_most(&mut self, bytes: u64) {
+        self.most_unpacked = bytes;
     }
 
     /// What was read so far lies this far into the file: it began within it.
@@ -158,12 +173,24 @@ impl Input {
             }
             match self.stream.read(&mut self.buffer[self.end..]) {
                 Ok(0) => self.stopped = Some(Stop::EndOfFile),
-                Ok(read) => self.end += read,
+                Ok(read) => {
+                    self.end += read;
+                    self.hold_to_the_bound();
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => self.stopped = Some(self.stop(&error)),
             }
         }
         self.end - self.start >= count
+    }
+
+    /// Reads no further than may be unpacked.
+    fn hold_to_the_bound(&mut self) {
+        let unpacked = self.offset + (self.end - self.start) as u64;
+        if unpacked > self.most_unpacked && self.stream.compression() != Compression::None {
+            let most = self.most_unpacked;
+            self.stopped = Some(Stop::CutOff(format!("unpacked it is more than the {most} bytes that are read of it")));
+        }
     }
 
     fn stop(&self, error: &io::Error) -> Stop {

@@ -79,6 +79,9 @@ pub struct Frame<'a> {
     pub data: &'a [u8],
     /// Whether the filter takes it, see [`CaptureReader::with_filter`]; all are wanted where there is none.
     pub is_wanted: bool,
+    /// Its number in the capture from 1, those of unsupported link types counted too: what Wireshark calls it. Of a capture whose
+    /// sections are merged by time it counts within its section.
+    pub number: u64,
 }
 
 /// Reads the frames of one capture, front to back.
@@ -90,6 +93,8 @@ pub struct CaptureReader {
     records: Records,
     frames: u64,
     skipped: BTreeMap<LinkType, u64>,
+    /// All of them.
+    passed_over: u64,
     lengths_clamped: u64,
     finished: bool,
     end: End,
@@ -124,6 +129,7 @@ impl CaptureReader {
                     records,
                     frames: 0,
                     skipped,
+                    passed_over: 0,
                     lengths_clamped: 0,
                     finished: false,
                     end,
@@ -138,6 +144,13 @@ impl CaptureReader {
     #[must_use]
     pub fn with_filter(self, filter: Option<Arc<dyn FrameFilter>>) -> Self {
         Self { filter, ..self }
+    }
+
+    /// Unpacks no more than so many bytes of a compressed capture: at more it ends as one that is cut off, and says why.
+    #[must_use]
+    pub const fn with_most_unpacked(mut self, bytes: u64) -> Self {
+        self.input.unpack_at_most(bytes);
+        self
     }
 
     /// Whether the filter can look at frames of the link types that are known so far.
@@ -195,7 +208,7 @@ impl CaptureReader {
             Link::Ethernet => self.input.at(record.start, record.len),
             link => ethernet::rewrite(link, self.input.at_with_headroom(record.start, record.len)),
         };
-        Frame { time_ns: record.time_ns, wire_len, data, is_wanted }
+        Frame { time_ns: record.time_ns, wire_len, data, is_wanted, number: self.frames + self.passed_over }
     }
 
     /// Whether frames of several interfaces come now, each in its own order.
@@ -235,6 +248,7 @@ impl CaptureReader {
             records,
             frames: 0,
             skipped,
+            passed_over: 0,
             lengths_clamped: 0,
             finished: true,
             end,
@@ -302,6 +316,7 @@ impl CaptureReader {
     #[cold]
     fn skip(&mut self, link_type: LinkType) {
         *self.skipped.entry(link_type).or_default() += 1;
+        self.passed_over += 1;
     }
 
     #[cold]

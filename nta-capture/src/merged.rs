@@ -93,9 +93,18 @@ impl Merged {
 
     /// One capture alone, which is perhaps being made now.
     pub fn of_live(capture: CaptureReader, clock: Clock) -> Self {
-        let (names, total_bytes) = (vec![capture.name().to_owned()], capture.total_bytes());
-        let capture = Some(Ordered::new(capture).with_clock(clock));
-        let input = Input { path: PathBuf::new(), section: Section::default(), file: 0, first: 0, capture };
+        Self::of_one(Ordered::new(capture).with_clock(clock))
+    }
+
+    /// One recording alone that comes as a stream: it is read in its own order, its sections one behind the other.
+    pub fn of_stream(capture: CaptureReader) -> Self {
+        Self::of_one(Ordered::new(capture))
+    }
+
+    fn of_one(capture: Ordered) -> Self {
+        let (names, total_bytes) = (vec![capture.reader().name().to_owned()], capture.reader().total_bytes());
+        let input =
+            Input { path: PathBuf::new(), section: Section::default(), file: 0, first: 0, capture: Some(capture) };
         Self {
             inputs: vec![input],
             next: 0,

@@ -33,16 +33,18 @@ pub(super) struct Copied {
     wire_len: u32,
     data: Vec<u8>,
     is_wanted: bool,
+    number: u64,
 }
 
 impl Copied {
     pub(super) fn of(frame: Frame<'_>) -> Self {
-        let Frame { time_ns, wire_len, data, is_wanted } = frame;
-        Self { time_ns, wire_len, data: data.to_vec(), is_wanted }
+        let Frame { time_ns, wire_len, data, is_wanted, number } = frame;
+        Self { time_ns, wire_len, data: data.to_vec(), is_wanted, number }
     }
 
     pub(super) fn frame(&self) -> Frame<'_> {
-        Frame { time_ns: self.time_ns, wire_len: self.wire_len, data: &self.data, is_wanted: self.is_wanted }
+        let &Self { time_ns, wire_len, ref data, is_wanted, number } = self;
+        Frame { time_ns, wire_len, data, is_wanted, number }
     }
 
     pub(super) fn len(&self) -> usize {

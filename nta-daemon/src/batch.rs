@@ -37,6 +37,8 @@ pub fn replay_into(
         Status { mode: Mode::Replay, engine: engine.name().to_owned(), started: clock::now(), ..Status::default() };
     let summary = Replay {
         paths: vec![path.to_owned()],
+        stream: None,
+        look: None,
         speed: Speed::Max,
         window_ns: config.windows.span_ns(),
         detect: config.detect.clone(),

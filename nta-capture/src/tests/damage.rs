@@ -169,3 +169,20 @@ fn header_cut_off() {
     let compressed = gzip(&file);
     assert_eq!(text(&compressed[..12]), "test: cut off in the file header: the gzip stream ends early");
 }
+
+#[test]
+fn no_more_is_unpacked_than_is_allowed() {
+    let frame = [0; 1500];
+    let bomb = pcap(1, &vec![&frame[..]; 10_000]);
+    for packed in [gzip(&bomb), zstd(&bomb)] {
+        let mut capture = reader(&packed).unwrap().with_most_unpacked(1 << 20);
+        let many = frames(&mut capture).len();
+        assert!((100..3000).contains(&many), "{many} frames");
+        let End::CutOff { detail, .. } = capture.end() else { panic!("{:?}", capture.end()) };
+        assert_eq!(detail, "unpacked it is more than the 1048576 bytes that are read of it");
+        let mut capture = reader(&packed).unwrap().with_most_unpacked(bomb.len() as u64);
+        assert_eq!(frames(&mut capture).len(), 10_000);
+    }
+    let mut plain = reader(&bomb).unwrap().with_most_unpacked(1 << 20);
+    assert_eq!(frames(&mut plain).len(), 10_000, "a file that is not packed is as large as it is");
+}

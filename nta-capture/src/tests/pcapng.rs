@@ -146,3 +146,32 @@ fn large_block_of_no_packet_is_passed_over_unbuffered() {
     assert_eq!(frames(&mut capture).len(), 1);
     assert!(capture.input.capacity() < 2 << 20);
 }
+
+#[test]
+fn frames_have_the_numbers_of_the_file_whatever_is_passed_over_or_put_in_order() {
+    let order = LITTLE;
+    let file = [
+        section(order, (1, 0)),
+        interface(order, 1, 0, &[]),
+        interface(order, 147, 0, &[]),
+        interface(order, 1, 0, &[]),
+        enhanced(order, 0, 3_000_000, 60, &[1; 14]),
+        enhanced(order, 1, 1_000_000, 60, &[2; 14]),
+        enhanced(order, 2, 2_000_000, 60, &[3; 14]),
+        enhanced(order, 0, 4_000_000, 60, &[4; 14]),
+    ]
+    .concat();
+    let numbers = |mut next: Box<dyn FnMut() -> Option<(u64, u8)>>| {
+        let mut all = Vec::new();
+        while let Some(one) = next() {
+            all.push(one);
+        }
+        all
+    };
+    let mut capture = reader(&file).unwrap();
+    let as_they_come = numbers(Box::new(move || capture.next_frame().map(|frame| (frame.number, frame.data[0]))));
+    assert_eq!(as_they_come, [(1, 1), (3, 3), (4, 4)], "the second one is of a link type that nothing here reads");
+    let mut merged = crate::Merged::of_stream(reader(&file).unwrap());
+    let by_time = numbers(Box::new(move || merged.next_frame().map(|frame| (frame.number, frame.data[0]))));
+    assert_eq!(by_time, [(3, 3), (1, 1), (4, 4)]);
+}

@@ -261,6 +261,8 @@ fn replay(
     };
     let mut replay = Replay {
         paths: args.paths.clone(),
+        stream: None,
+        look: None,
         speed: args.speed,
         window_ns: config.windows.span_ns(),
         detect: config.detect.clone(),

@@ -18,8 +18,8 @@ impl Files {
         self.0.insert(reading.part, reading);
     }
 
-    /// Puts the files into the summary.
-    pub(super) fn conclude(self, paths: &[PathBuf], summary: &mut Summary) -> Result<(), ReplayError> {
+    /// Puts the files into the summary. Of a stream it is no error that no frame can be analysed.
+    pub(super) fn conclude(self, paths: &[PathBuf], is_stream: bool, summary: &mut Summary) -> Result<(), ReplayError> {
         let mut files: Vec<Reading> = Vec::new();
         for part in self.0.into_values() {
             match files.iter_mut().find(|file| file.file == part.file) {
@@ -28,7 +28,7 @@ impl Files {
             }
         }
         for Reading { file, name, format, mut frames, skipped, lengths_clamped, stamps, end, about, .. } in files {
-            if let Some(message) = unsupported(&name, frames, &skipped) {
+            if !is_stream && let Some(message) = unsupported(&name, frames, &skipped) {
                 return Err(ReplayError::LinkType(message));
             }
             if frames > 0 && stamps.wrong == frames {

@@ -115,7 +115,7 @@ pub(super) fn open(
 impl Replay<'_> {
     /// Takes the frames of a pipe until its end, or until nobody wants more. What whoever writes it says last, as it was ended by the
     /// same signal, is taken too.
-    pub(super) fn follow(&mut self, captures: Merged, feed: &mut Feed<'_, '_>) -> Result<(), ReplayError> {
+    pub(super) fn follow(&mut self, captures: Merged, feed: &mut Feed<'_, '_, '_>) -> Result<(), ReplayError> {
         let pipe = Pipe::read(captures).map_err(ReplayError::Thread)?;
         let (mut batch, mut behind) = (FrameBatch::default(), Behind::default());
         let mut last_words: Option<Instant> = None;
@@ -169,7 +169,7 @@ impl Replay<'_> {
 }
 
 /// What was read with this batch, but for the frames that are `left` of it.
-fn note(batch: &FrameBatch, left: u64, feed: &mut Feed<'_, '_>) {
+fn note(batch: &FrameBatch, left: u64, feed: &mut Feed<'_, '_, '_>) {
     let mut readings = batch.readings().to_vec();
     if let Some(last) = readings.last_mut() {
         last.frames = last.frames.saturating_sub(left);

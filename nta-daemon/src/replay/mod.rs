@@ -7,11 +7,11 @@ mod lengths;
 mod not_ip;
 mod pace;
 mod selection;
+mod summary;
 mod timeline;
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 pub use identity::{Hashes, States, analysis_of};
 pub use lengths::Lengths;
@@ -19,6 +19,7 @@ pub use not_ip::Frames;
 pub use pace::Speed;
 pub use selection::{Moment, Selected, Selection};
 use sha2::{Digest as _, Sha256};
+pub use summary::{FileSummary, Summary};
 pub use timeline::Timeline;
 
 use crate::pipeline::baselines::BaselineHandle;
@@ -28,11 +29,11 @@ use crate::source::replay::{Batches, Engine, GROUP, Reading, read_ahead};
 use files::Files;
 use follow::is_pipe;
 use not_ip::NotIp;
-use nta_capture::{About, CaptureError, End, Frame, Merged};
+use nta_capture::{CaptureError, CaptureReader, Frame, Merged};
 use nta_common::TunnelPorts;
 use nta_core::baseline::BaselineConfig;
 use nta_core::detect::DetectConfig;
-use nta_core::domain::{DetectionCounts, IdentityScope, Ledger, Mode, SensorId, Status, Timestamp, Visibility};
+use nta_core::domain::{IdentityScope, Mode, SensorId, Status, Timestamp};
 use nta_core::model::Models;
 use nta_core::window::Seed;
 use pace::Pace;
@@ -73,93 +74,15 @@ pub enum ReplayError {
     Source(#[from] SourceError),
 }
 
-/// The result for one file.
-#[derive(Clone, Debug)]
-pub struct FileSummary {
-    /// Which of the captures, in the order in which they were given.
-    pub number: usize,
-    /// Path as given.
-    pub name: String,
-    /// Format and compression.
-    pub format: String,
-    /// Frames in it, analysed or not.
-    pub frames: u64,
-    /// Of them those whose record states a length on the wire that no frame has; they count as one of 1 GiB.
-    pub lengths_clamped: u64,
-    /// How it ended.
-    pub end: End,
-    /// What it says about itself.
-    pub about: About,
-    /// Its size; `None` of a pipe.
-    pub bytes: Option<u64>,
-    /// Its hash, if that was wanted.
-    pub sha256: Option<String>,
-}
-
-/// What a replay found beyond windows and flows.
-#[derive(Clone, Debug, Default)]
-pub struct Summary {
-    /// Name of the engine.
-    pub engine: &'static str,
-    /// The files, in the order of their first frames.
-    pub files: Vec<FileSummary>,
-    /// Frames read, without those that were not selected.
-    pub packets: u64,
-    /// What became of the selection, if a part was to be analysed.
-    pub selected: Option<Selected>,
-    /// Their length on the wire.
-    pub bytes: u64,
-    /// Frames of link types that are not analysed.
-    pub skipped_link_types: BTreeMap<String, u64>,
-    /// Earliest and latest time of a frame.
-    pub times: Option<(Timestamp, Timestamp)>,
-    /// The ledger at the end.
-    pub ledger: Ledger,
-    /// Flows seen.
-    pub flows: u64,
-    /// Packets that came later than their window.
-    pub late_packets: u64,
-    /// Windows that others stand for, as the captures have too many almost empty ones.
-    pub windows_folded: u64,
-    /// Windows without packets that were left out for the same reason.
-    pub windows_left_out: u64,
-    /// Packets whose time stamp was wrong; they were accounted at the time of their neighbours.
-    pub wrong_times: u64,
-    /// Captures of which no packet has a time that can be used.
-    pub timeless: Vec<String>,
-    /// How often the time of a capture went back by more than a minute.
-    pub set_back: u64,
-    /// Packets of a pipe with several interfaces that came behind later ones: they are not put in order.
-    pub out_of_order: u64,
-    /// Which sides of conversations were seen.
-    pub visibility: Visibility,
-    /// TCP segments that passed twice, as mirror ports deliver them.
-    pub duplicates: u64,
-    /// How packets lie in time.
-    pub timeline: Timeline,
-    /// How long packets are.
-    pub lengths: Lengths,
-    /// Frames without IP, by what they are.
-    pub not_ip: BTreeMap<String, Frames>,
-    /// What became of the detectors' findings.
-    pub detection: DetectionCounts,
-    /// Whether it was stopped before all of it was read.
-    pub stopped: bool,
-    /// Wall time.
-    pub elapsed: Duration,
-}
-
-impl Summary {
-    /// Whether every capture was read to its end, and its packets have times.
-    pub fn is_whole(&self) -> bool {
-        self.timeless.is_empty() && self.files.iter().all(|file| file.end == End::Complete)
-    }
-}
-
 /// What to replay, and how.
 pub struct Replay<'a> {
     /// Captures, `-` for standard input.
     pub paths: Vec<PathBuf>,
+    /// A capture that comes as a stream and is read in place of `paths`. One of which no frame can be analysed is no error
+    /// then: the summary says what it holds.
+    pub stream: Option<CaptureReader>,
+    /// Looks at every frame that is analysed, at its headers at least.
+    pub look: Option<&'a mut dyn FnMut(&Frame<'_>)>,
     /// Pace.
     pub speed: Speed,
     /// Length of a window in nanoseconds.
@@ -196,7 +119,11 @@ impl Replay<'_> {
         let began = Instant::now();
         let is_pipe = is_pipe(&self.paths);
         let filter = self.selection.filter.as_ref().map(|(_, filter)| filter);
-        let mut captures = if is_pipe {
+        let (stream, look) = (self.stream.take(), self.look.take());
+        let is_stream = stream.is_some();
+        let mut captures = if let Some(stream) = stream {
+            Merged::of_stream(stream)
+        } else if is_pipe {
             let path = self.paths.first().map_or(Path::new("-"), PathBuf::as_path);
             match follow::open(path, filter.cloned(), &mut || (self.progress)(0, None))? {
                 Some(captures) => captures,
@@ -226,7 +153,7 @@ impl Replay<'_> {
         let (pace, files, not_ip) = (Pace::new(self.speed), Files::default(), NotIp::new(self.tunnels));
         let selector = Selector::new(&self.selection);
         let mut feed =
-            Feed { engine, pipeline, output, pace, summary, files, not_ip, selector, until_events: CHECK_EVERY };
+            Feed { engine, pipeline, output, pace, summary, files, not_ip, selector, look, until_events: CHECK_EVERY };
         if is_pipe {
             self.follow(captures, &mut feed)?;
         } else if beside {
@@ -237,7 +164,7 @@ impl Replay<'_> {
             self.account(&mut captures, total, &mut feed)?;
         }
         let Feed { engine, pipeline, output, mut summary, files, not_ip, selector, .. } = feed;
-        files.conclude(&self.paths, &mut summary)?;
+        files.conclude(&self.paths, is_stream, &mut summary)?;
         summary.selected = selector.conclude();
         if let Some(selected) = &summary.selected {
             summary.packets = summary.packets.saturating_sub(selected.filtered + selected.outside);
@@ -302,7 +229,7 @@ impl Replay<'_> {
         &mut self,
         captures: &mut Merged,
         total: Option<u64>,
-        feed: &mut Feed<'_, '_>,
+        feed: &mut Feed<'_, '_, '_>,
     ) -> Result<(), ReplayError> {
         let (mut until_check, mut read, mut is_stopped) = (CHECK_EVERY, 0, false);
         while let Some(frame) = captures.next_frame() {
@@ -332,7 +259,7 @@ impl Replay<'_> {
         &mut self,
         mut batches: Batches,
         total: Option<u64>,
-        feed: &mut Feed<'_, '_>,
+        feed: &mut Feed<'_, '_, '_>,
     ) -> Result<(), ReplayError> {
         while let Some(batch) = batches.next_batch() {
             let mut hints = batch.hints();
@@ -356,7 +283,7 @@ impl Replay<'_> {
 }
 
 /// Where frames go.
-struct Feed<'a, 'b> {
+struct Feed<'a, 'b, 'l> {
     engine: &'a mut dyn Engine,
     pipeline: Pipeline,
     output: &'a mut Fanout<'b>,
@@ -365,15 +292,16 @@ struct Feed<'a, 'b> {
     files: Files,
     not_ip: NotIp,
     selector: Selector,
+    look: Option<&'l mut dyn FnMut(&Frame<'_>)>,
     /// Frames until the events are taken.
     until_events: u64,
 }
 
-impl Feed<'_, '_> {
+impl Feed<'_, '_, '_> {
     /// Takes a frame when it is its turn, and returns whether to go on; `goes_on` is asked while that is waited for.
     #[inline]
     fn frame(&mut self, frame: Frame<'_>, goes_on: &mut dyn FnMut() -> bool) -> Result<bool, ReplayError> {
-        let Frame { time_ns, wire_len, data, is_wanted } = frame;
+        let Frame { time_ns, wire_len, data, is_wanted, .. } = frame;
         let time = Timestamp::from_nanos(time_ns);
         if !self.selector.takes(time, is_wanted) {
             return Ok(true);
@@ -386,6 +314,9 @@ impl Feed<'_, '_> {
         summary.timeline.add(time, wire_len);
         summary.lengths.add(wire_len);
         self.not_ip.look(wire_len, data);
+        if let Some(look) = &mut self.look {
+            look(&frame);
+        }
         summary.times = Some(summary.times.map_or((time, time), |(first, last)| (first.min(time), last.max(time))));
         self.until_events -= 1;
         if self.until_events == 0 {

@@ -1,14 +1,17 @@
 //! One thread or two give the same.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write as _;
 use std::path::Path;
+use std::time::Duration;
 
 use super::*;
 use crate::json::{FlowJson, WindowJson};
 use crate::pipeline::{PipelineEvent, Sink};
 use crate::source::EventSettings;
 use crate::source::replay::UserEngine;
+use nta_capture::CaptureReader;
 use nta_common::TunnelPorts;
 use nta_core::domain::{Alert, AlertState, ClearReason, FlowId, FlowRecord};
 use nta_core::window::{DEFAULT_WINDOW_NS, NotWhole, Snapshot};
@@ -39,6 +42,14 @@ impl Sink for Lines {
 }
 
 fn run(paths: &[PathBuf], max_flows: u32, read_ahead: ReadAhead, looks: u64) -> (Vec<String>, Option<Summary>) {
+    run_of(paths, None, (max_flows, read_ahead, looks))
+}
+
+fn run_of(
+    paths: &[PathBuf],
+    stream: Option<CaptureReader>,
+    (max_flows, read_ahead, looks): (u32, ReadAhead, u64),
+) -> (Vec<String>, Option<Summary>) {
     let mut left = looks;
     let mut progress = |_: u64, _: Option<u64>| {
         left = left.saturating_sub(1); // it is told of the end as well
@@ -46,6 +57,8 @@ fn run(paths: &[PathBuf], max_flows: u32, read_ahead: ReadAhead, looks: u64) -> 
     };
     let mut replay = Replay {
         paths: paths.to_vec(),
+        stream,
+        look: None,
         speed: Speed::Max,
         window_ns: DEFAULT_WINDOW_NS,
         detect: DetectConfig::default(),
@@ -141,6 +154,35 @@ fn bundled_captures_give_the_same_with_a_second_thread() {
 }
 
 #[test]
+fn a_capture_that_comes_as_a_stream_gives_what_its_file_gives() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("many");
+    fs::write(&path, many(8_000)).expect("written");
+    for path in wrappings(&path, folder.path()) {
+        let (of_file, _) = run(std::slice::from_ref(&path), 65_536, ReadAhead::Always, u64::MAX);
+        for read_ahead in [ReadAhead::Never, ReadAhead::Always] {
+            let file = fs::File::open(&path).expect("a file");
+            let stream = CaptureReader::from_read("a stream".to_owned(), Box::new(file)).expect("a capture");
+            let (of_stream, summary) = run_of(&[], Some(stream), (65_536, read_ahead, u64::MAX));
+            let [of_file, of_stream] = [&of_file, &of_stream].map(|lines| &lines[..lines.len() - 1]);
+            assert!(of_file == of_stream, "{path:?}: {:?}", differing(of_file, of_stream));
+            assert_eq!(summary.expect("replayed").packets, if path.ends_with("cut") { 7_999 } else { 8_000 });
+        }
+    }
+}
+
+#[test]
+fn of_a_stream_whose_link_type_is_not_read_the_summary_says_so() {
+    let mut file = many(20);
+    file[20] = 147; // LINKTYPE_USER0
+    let read = || Box::new(std::io::Cursor::new(file.clone()));
+    let stream = CaptureReader::from_read("a stream".to_owned(), read()).expect("a capture");
+    let (_, summary) = run_of(&[], Some(stream), (16, ReadAhead::Never, u64::MAX));
+    let summary = summary.expect("no error");
+    assert_eq!((summary.packets, summary.skipped_link_types.values().sum::<u64>()), (20, 20), "{summary:?}");
+}
+
+#[test]
 fn many_batches_late_packets_and_a_full_table_give_the_same_with_a_second_thread() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("many");
@@ -180,6 +222,8 @@ impl Sink for Times {
 fn times(paths: &[PathBuf]) -> (Times, Summary) {
     let mut replay = Replay {
         paths: paths.to_vec(),
+        stream: None,
+        look: None,
         speed: Speed::Max,
         window_ns: DEFAULT_WINDOW_NS,
         detect: DetectConfig::default(),

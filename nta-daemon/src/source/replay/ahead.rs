@@ -98,6 +98,7 @@ struct Head {
     /// Where the frame's bytes end; they begin where those of the frame before end.
     end: u32,
     is_wanted: bool,
+    number: u64,
 }
 
 impl FrameBatch {
@@ -123,11 +124,11 @@ impl FrameBatch {
     /// Adds what of a frame may be looked at.
     #[inline]
     pub(super) fn push(&mut self, frame: Frame<'_>, hinter: Option<&Hinter>) {
-        let Frame { time_ns, wire_len, data, is_wanted } = frame;
+        let Frame { time_ns, wire_len, data, is_wanted, number } = frame;
         let shown = &data[..data.len().min(MAX_HEADER_BYTES)];
         self.hints.push(hinter.and_then(|hinter| hinter.hint(wire_len, shown)));
         self.bytes.extend_from_slice(shown);
-        self.heads.push(Head { time_ns, wire_len, end: self.bytes.len() as u32, is_wanted });
+        self.heads.push(Head { time_ns, wire_len, end: self.bytes.len() as u32, is_wanted, number });
     }
 
     /// Says what has been read with its last frame: anew with its first one, from then on the numbers.
@@ -163,7 +164,8 @@ impl FrameBatch {
         self.heads.iter().map(move |head| {
             let (data, after) = rest.split_at((head.end - begin) as usize);
             (rest, begin) = (after, head.end);
-            Frame { time_ns: head.time_ns, wire_len: head.wire_len, data, is_wanted: head.is_wanted }
+            let &Head { time_ns, wire_len, is_wanted, number, .. } = head;
+            Frame { time_ns, wire_len, data, is_wanted, number }
         })
     }
 
