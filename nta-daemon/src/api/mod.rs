@@ -2,7 +2,9 @@
 //! published status; never touches the data path.
 
 mod access;
+mod alert_page;
 mod error;
+mod explain;
 mod extract;
 mod found;
 mod guard;
@@ -22,6 +24,8 @@ use tokio::net::TcpListener;
 
 pub use access::{Caller, Role, Secret, names};
 pub use error::ApiError;
+pub use explain::{Explanation, Question, explain};
+pub use extract::parse_time;
 pub use guard::AllowedHosts;
 pub use router::router;
 pub use state::{AnalysisAccess, ApiState};

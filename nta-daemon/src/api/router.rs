@@ -18,8 +18,8 @@ use utoipa_axum::routes;
 use super::access::{Role, bring, require};
 use super::error::{after_panic, as_problem};
 use super::routes::{
-    alerts, anomalies, audit, baselines, compute, detect, features, flows, generate, health, hosts, index, metrics,
-    prometheus, status, tokens,
+    alerts, anomalies, audit, baselines, compute, detect, evidence, explain, features, flows, generate, health, hosts,
+    index, metrics, prometheus, status, tokens,
 };
 use super::workers::{LargeBodies, Workers, few_at_a_time, off_the_executor};
 use super::{ApiError, ApiState, guard, openapi};
@@ -59,6 +59,9 @@ fn viewer() -> OpenApiRouter<ApiState> {
         .routes(routes!(anomalies::window))
         .routes(routes!(alerts::list))
         .routes(routes!(alerts::one))
+        .routes(routes!(evidence::get))
+        .routes(routes!(evidence::page))
+        .routes(routes!(explain::get))
         .routes(routes!(baselines::list))
         .routes(routes!(baselines::stats))
         .routes(routes!(baselines::one))

@@ -9,6 +9,7 @@ mod doctor;
 mod document;
 mod environment;
 mod evaluate;
+mod explain;
 mod folds;
 mod inputs;
 mod interrupt;
@@ -72,6 +73,8 @@ enum Command {
     /// Check a model, or ask it.
     #[command(hide = true)]
     Model(model::Args),
+    /// Say why there was an alert about a host at some time, or none: what every detector measured, beside its threshold.
+    Explain(explain::Args),
     /// Print the configuration that `run` would use, as a commented file.
     PrintConfig(config::Args),
     /// Check the configuration that `run` would use, and say what is wrong with it.
@@ -137,6 +140,7 @@ impl Cli {
             Command::Evaluate(args) => evaluate::execute(&args),
             Command::Train(args) => train::execute(&args),
             Command::Model(args) => model::execute(&args),
+            Command::Explain(args) => explain::execute(args),
             Command::PrintConfig(args) => config::print(args),
             Command::CheckConfig(args) => config::check(args),
             Command::Doctor(args) => doctor::execute(&args),

@@ -69,6 +69,10 @@ words! {
     CountBasis = ["wire", "segments"];
     /// Whether something is expected of a metric.
     LearningState = ["warm_up", "ready"];
+    /// Whether what was measured at a time is stored.
+    Kept = ["kept", "not_kept"];
+    /// How near a host came to what a detector looks for.
+    Nearness = ["reached", "near", "below_quarter", "unknown", "not_kept", "network", "off"];
     /// What became of a model.
     ModelState = ["in_use", "off", "missing", "not_built_in", "refused"];
 }

@@ -256,6 +256,17 @@ impl KindCount {
 }
 
 impl Store {
+    /// Anomalies of an alert, the worst first: at most so many.
+    pub async fn anomalies_of_alert(&self, id: &str, most: u32) -> Result<Vec<StoredAnomaly>, StoreError> {
+        let Listed { table, columns, .. } = ANOMALIES;
+        let query = Query::new(format!(
+            "SELECT {columns} FROM {table} WHERE alert_id = $1 ORDER BY alert_id DESC, severity DESC LIMIT $2"
+        ));
+        let mut found = self.read(table, query.bind(id).bind(i64::from(most)), StoredAnomaly::read).await?;
+        self.find_windows(found.iter_mut().map(|anomaly| &mut anomaly.window).collect()).await?;
+        Ok(found)
+    }
+
     /// A page of anomalies.
     pub async fn anomalies(
         &self,

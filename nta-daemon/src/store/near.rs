@@ -16,6 +16,8 @@ pub struct Nearness {
     pub start: Timestamp,
     /// First instant behind it.
     pub end: Timestamp,
+    /// How long windows of its kind are, in nanoseconds.
+    pub span_ns: u64,
     /// Its sensor, where that is known.
     pub sensor: Option<String>,
     /// What detectors measured of the host, the nearest to its threshold first; what did not reach a quarter of it is not there.
@@ -51,6 +53,7 @@ impl Store {
                 found.push(Nearness {
                     start: window.item.start,
                     end: window.item.end,
+                    span_ns: *span_ns,
                     sensor: window.sensor,
                     measures: near.kept.into_iter().filter(|measure| measure.host == host).collect(),
                     left_out: near.left_out,

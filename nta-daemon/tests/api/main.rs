@@ -4,6 +4,8 @@ mod access;
 mod alerts;
 mod app;
 mod baselines;
+mod evidence;
+mod explain;
 mod guard;
 mod hosts;
 mod imports;
@@ -37,12 +39,13 @@ async fn every_path_answers_with_and_without_its_trailing_slash() {
         let alert = path.starts_with("/api/alerts/{");
         let path = path.replace("{ip}", "10.0.0.1").replace("{type}", "loss").replace("{id}", "1");
         let path = if alert { path.replace("/1", "/0123456789abcdef") } else { path };
+        let query = if path == "/api/explain" { "?host=10.0.0.1" } else { "" };
         let expected = match methods.get("get") {
             Some(_) if alert => StatusCode::NOT_FOUND,
             Some(_) => StatusCode::OK,
             None => StatusCode::METHOD_NOT_ALLOWED,
         };
-        for path in [path.clone(), format!("{path}/")] {
+        for path in [format!("{path}{query}"), format!("{path}/{query}")] {
             let (status, ..) = app.get(&path).await;
             assert_eq!(status, expected, "{path}");
         }

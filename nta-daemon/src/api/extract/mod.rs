@@ -7,6 +7,8 @@ mod path;
 mod query;
 mod value;
 
+pub use value::parse_time;
+
 pub(super) use body::{Count, Json, Text, whole};
 pub(super) use pairs::Pairs;
 pub(super) use path::{InPath, Path, PathParameter};

@@ -156,8 +156,8 @@ impl Parameter for Timestamp {
     }
 }
 
-/// Times before 1970 are refused: there are no windows that early.
-fn parse_time(text: &str) -> Option<Timestamp> {
+/// A time as RFC 3339 has it, or in seconds since the Unix epoch. Times before 1970 are refused: there are no windows that early.
+pub fn parse_time(text: &str) -> Option<Timestamp> {
     if let Ok(seconds) = text.parse::<u64>() {
         return seconds.checked_mul(1_000_000_000).map(Timestamp::from_nanos);
     }

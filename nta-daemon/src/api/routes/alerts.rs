@@ -119,6 +119,12 @@ impl Word for AlertStateWord {
 #[derive(Debug)]
 pub(in crate::api) struct AlertId(String);
 
+impl AlertId {
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 impl Parameter for AlertId {
     fn parse(text: &str) -> Result<Self, String> {
         let is_one = text.len() == 16 && text.bytes().all(|digit| digit.is_ascii_hexdigit());
@@ -297,7 +303,7 @@ fn signed(caller: &Caller, by: Option<String>) -> Result<Option<String>, ApiErro
     }
 }
 
-async fn detail(state: &ApiState, id: &str) -> Result<Json<AlertDetail>, ApiError> {
+pub(super) async fn detail(state: &ApiState, id: &str) -> Result<Json<AlertDetail>, ApiError> {
     let alert = state.store.alert(id).await?.ok_or_else(|| unknown(id))?;
     let notes = state.store.alert_notes(id).await?;
     Ok(Json(AlertDetail {
@@ -306,6 +312,6 @@ async fn detail(state: &ApiState, id: &str) -> Result<Json<AlertDetail>, ApiErro
     }))
 }
 
-fn unknown(id: &str) -> ApiError {
+pub(super) fn unknown(id: &str) -> ApiError {
     ApiError::NotFound { detail: format!("there is no alert {id}") }
 }

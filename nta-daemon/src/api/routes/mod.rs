@@ -6,6 +6,8 @@ pub(super) mod audit;
 pub(super) mod baselines;
 pub(super) mod compute;
 pub(super) mod detect;
+pub(super) mod evidence;
+pub(super) mod explain;
 pub(super) mod features;
 pub(super) mod flows;
 pub(super) mod generate;
