@@ -48,9 +48,8 @@ impl HostMeasure {
 }
 
 impl HostMeasures {
-    /// Of all that was measured the nearest, of each host and detector one of a kind; `dropped` are those that were not even
-    /// collected.
-    pub fn nearest(mut all: Vec<HostMeasure>, dropped: u64) -> Self {
+    /// Of all that was measured the nearest, of each host and detector one of a kind.
+    pub fn nearest(mut all: Vec<HostMeasure>) -> Self {
         fn kind(one: &HostMeasure) -> (IpAddr, &str, &str) {
             (one.host, &one.detector, &one.name)
         }
@@ -58,7 +57,7 @@ impl HostMeasures {
         all.sort_by(|a, b| kind(a).cmp(&kind(b)).then_with(|| b.share().total_cmp(&a.share())));
         all.dedup_by(|later, first| kind(later) == kind(first));
         all.sort_by(|a, b| b.share().total_cmp(&a.share()).then_with(|| kind(a).cmp(&kind(b))));
-        let left_out = dropped + all.len().saturating_sub(MAX_KEPT) as u64;
+        let left_out = all.len().saturating_sub(MAX_KEPT) as u64;
         all.truncate(MAX_KEPT);
         Self { kept: all, left_out }
     }
@@ -85,11 +84,11 @@ mod tests {
         let odd = HostMeasure { threshold: 0.0, ..measure(8, 50.0) };
         let twice = [measure(7, 30.0), measure(7, 1_000.0)];
         let many = (100..200).map(|host| measure(host, f64::from(host)));
-        let kept = HostMeasures::nearest([far, odd].into_iter().chain(twice).chain(many).collect(), 3);
-        assert_eq!((kept.kept.len(), kept.left_out), (MAX_KEPT, 3 + 101 - MAX_KEPT as u64));
+        let kept = HostMeasures::nearest([far, odd].into_iter().chain(twice).chain(many).collect());
+        assert_eq!((kept.kept.len(), kept.left_out), (MAX_KEPT, 101 - MAX_KEPT as u64));
         assert_eq!(kept.kept[0], measure(7, 1_000.0));
         assert_eq!(kept.kept[1], measure(199, 199.0));
-        let few = HostMeasures::nearest(vec![measure(1, 25.0), measure(2, 24.9)], 0);
+        let few = HostMeasures::nearest(vec![measure(1, 25.0), measure(2, 24.9)]);
         assert_eq!(few, HostMeasures { kept: vec![measure(1, 25.0)], left_out: 0 });
     }
 }
