@@ -11,8 +11,6 @@ use nta_core::domain::{DnsMessage, Question, Timestamp};
 
 /// Questions of a message that are reported. One is usual; multicast DNS asks several at once.
 const MAX_QUESTIONS: usize = 16;
-/// Characters of a name that are reported.
-const MAX_NAME: usize = 255;
 const PORTS: [u16; 2] = [53, 5353];
 
 /// The message of these bytes.
@@ -64,11 +62,11 @@ fn read(message: &mut DnsMessage, data: &[u8]) -> Option<()> {
     Some(())
 }
 
-/// The name in printable ASCII (the crate escapes all else), cut to [`MAX_NAME`].
+/// The name in printable ASCII, whole: a tunnel's says whose it is at its end. The crate escapes all else, so that the 255 bytes that a
+/// name has at most (RFC 1035, 3.1) are at most 1,012 characters.
 fn name(name: &impl std::fmt::Display) -> String {
     let mut text = String::new();
     let _cannot_fail = write!(text, "{name}");
-    text.truncate(MAX_NAME);
     text
 }
 
@@ -128,13 +126,14 @@ mod tests {
     }
 
     #[test]
-    fn names_are_escaped_and_capped() {
+    fn names_are_escaped_and_whole() {
         let odd = [header(0, [1, 0]), question(&[b"a.b\n\xff c\"", b"x"])].concat();
         let name = &parsed(&odd, odd.len()).questions[0].name;
         assert!(name.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' '), "{name}");
         assert!(name.starts_with("a\\.b\\010\\255"), "{name}");
-        let long = [header(0, [1, 0]), question(&[&[1; 63], &[1; 63], &[1; 63]])].concat();
-        assert_eq!(parsed(&long, long.len()).questions[0].name.len(), MAX_NAME);
+        let long = [header(0, [1, 0]), question(&[&[1; 63], &[1; 63], &[1; 63], b"example", b"org"])].concat();
+        let name = &parsed(&long, long.len()).questions[0].name;
+        assert!(name.len() == 3 * (4 * 63 + 1) + 11 && name.ends_with("\\001.example.org"), "{name}");
     }
 
     #[test]

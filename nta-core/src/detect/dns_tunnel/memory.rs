@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use foldhash::fast::RandomState;
 
 use super::asked::Asked;
-use super::name::Name;
+use super::name::{self, Name};
 use crate::domain::{DnsMessage, Timestamp};
 use crate::window::{Distinct, Hosts};
 
@@ -265,7 +265,7 @@ impl Memory {
             seen.failures += u32::from(message.rcode != 0);
             if message.answers > 0 && is_carrier {
                 seen.answers += 1;
-                seen.answer_bytes += u64::from(answer_bytes(message, question.name.len()));
+                seen.answer_bytes += u64::from(answer_bytes(message, name::length(&question.name)));
             }
             return;
         }
@@ -363,7 +363,7 @@ impl Memory {
 }
 
 /// Data bytes of an answer; of one that is longer than what was copied, what its length leaves beside header and question.
-fn answer_bytes(message: &DnsMessage, name_bytes: usize) -> u32 {
+fn answer_bytes(message: &DnsMessage, name_bytes: u32) -> u32 {
     const HEADER: u32 = 12;
     // Length and root of the name, type and class; and of the answer a pointer to the name, type, class, life, and length.
     const AROUND: u32 = 6 + 12;
@@ -371,7 +371,7 @@ fn answer_bytes(message: &DnsMessage, name_bytes: usize) -> u32 {
     if !message.is_cut {
         return known;
     }
-    let left = message.message_bytes.saturating_sub(HEADER + AROUND + u32::try_from(name_bytes).unwrap_or(u32::MAX));
+    let left = message.message_bytes.saturating_sub(HEADER + AROUND + name_bytes);
     known.max(left)
 }
 

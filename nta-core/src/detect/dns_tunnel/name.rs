@@ -60,6 +60,12 @@ fn parent_at(text: &str) -> Option<usize> {
     Some(after(if is_suffix { 3 } else { 2 }))
 }
 
+/// Bytes of a name, an escaped one as one, with a dot for the length of each label but the first.
+pub(super) fn length(text: &str) -> u32 {
+    let dots = text.trim_end_matches('.').bytes().filter(|byte| *byte == b'.').count();
+    measure(text.as_bytes()).0 + u32::try_from(dots).unwrap_or(u32::MAX)
+}
+
 /// Bytes without dots, an escaped one as one, and their entropy.
 fn measure(front: &[u8]) -> (u32, f64) {
     let mut counts = [0_u32; 256];
@@ -102,6 +108,12 @@ mod tests {
         for name in ["1.0.168.192.in-addr.arpa", "printer.local", "_ldap._tcp.dc._msdcs.corp.example", ""] {
             assert_eq!(Name::of(name), None, "{name}");
         }
+    }
+
+    #[test]
+    fn an_escaped_byte_is_one() {
+        assert_eq!(super::length("a\\200\\201b.example.org"), 16);
+        assert_eq!(super::length("www.example.org."), 15);
     }
 
     #[test]
