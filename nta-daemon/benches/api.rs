@@ -342,6 +342,7 @@ fn alert(n: u64) -> (Alert, Vec<Anomaly>) {
         facts: Vec::new(),
         seen: None,
         contributors: Vec::new(),
+        crowd: None,
     };
     let mut alerter =
         nta_core::alerting::Alerter::new(nta_core::alerting::AlertingConfig::default(), Default::default());

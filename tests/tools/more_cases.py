@@ -327,8 +327,28 @@ def rogue_server_quiet(capture, draw):
     return quiet("rogue_dhcp", "rogue_router", "neighbor_flood", "port_scan", "arp_spoof")
 
 
+def carpet_scan_hit(capture, draw):
+    """A host sends bare ACKs to ports 20 to 39 of twelve hosts of a /24, one host after the other, five a second, and then fetches a page from a thirteenth, over and over; 200 hosts try port 445 of 256
+    hosts of another /24, 20 times each, within ten seconds."""
+    for number in range(240):
+        target = f"198.51.100.{10 + number // 20}"
+        header = struct.pack(">HHIIBBHHH", 44_444, 20 + number % 20, 7, 9, 0x50, ACK, 64000, 0, 0)
+        capture.ip(START + 1 + number / 5, "192.0.2.66", target, 6, header, 0)
+    for number in range(12):
+        request(capture, START + 2 + 5 * number, ("192.0.2.66", 50_000 + number), ("198.51.100.80", 80), 300 + number, 9000)
+    for number in range(5120):
+        source = f"192.0.{3 + draw.randrange(2)}.{1 + draw.randrange(100)}"
+        header = struct.pack(">HHIIBBHHH", 1024 + draw.randrange(60_000), 445, 7, 9, 0x50, SYN, 64000, 0, 0)
+        capture.ip(START + 121 + number / 512, source, f"203.0.113.{number % 256}", 6, header, 0)
+    expect = [
+        {"type": "port_scan", "source": "192.0.2.66", "destination": "*"},
+        {"type": "port_scan", "source": "*", "destination": "*"},
+    ]
+    return {"expect": expect, "never": ["*"]}
+
+
 MADE = [
     health_checks_quiet, monitoring_rounds_quiet, dns_resolver_quiet,
     carpet_bombing_hit, carpet_bombing_quiet, dga_hit, dga_quiet, http_flood_hit, http_flood_quiet, icmp_tunnel_hit, icmp_tunnel_quiet,
-    rogue_server_hit, rogue_server_quiet, smoke_ping_quiet,
+    rogue_server_hit, rogue_server_quiet, smoke_ping_quiet, carpet_scan_hit,
 ]

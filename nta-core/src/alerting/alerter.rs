@@ -12,8 +12,8 @@ use super::seen::widen;
 use super::waiting::Waiting;
 use super::{carpet, fold};
 use crate::domain::{
-    Alert, AlertChange, AlertKey, AlertState, Basis, ClearReason, DetectionCounts, Finding, IdentityScope, Opinion,
-    Severity, Timestamp,
+    Alert, AlertChange, AlertKey, AlertKind, AlertState, Basis, ClearReason, DetectionCounts, Finding, IdentityScope,
+    Opinion, Severity, Timestamp,
 };
 use crate::tunables::{Bounds, tunables};
 
@@ -131,9 +131,16 @@ impl Alerter {
         self.began.get_or_insert(now);
         let refused = self.counts.refused;
         self.made_room = false;
+        // Rules come first: what they find of many explains what models say of one.
+        let models = findings.split_off(findings.partition_point(|finding| finding.basis == Basis::Rule));
         for finding in findings {
-            self.take(finding, now, emit);
+            self.take(finding, now, &[], emit);
         }
+        let many = self.of_many();
+        for finding in models {
+            self.take(finding, now, &many, emit);
+        }
+        self.fold_into(&many, now, emit);
         self.say_if_full(refused);
         self.expire(now, emit);
     }
@@ -149,7 +156,7 @@ impl Alerter {
         }
     }
 
-    fn take(&mut self, finding: Finding, now: Timestamp, emit: &mut dyn FnMut(AlertChange, &Alert)) {
+    fn take(&mut self, finding: Finding, now: Timestamp, many: &[AlertKey], emit: &mut dyn FnMut(AlertChange, &Alert)) {
         self.counts.findings += 1;
         if self.config.allow.iter().any(|allow| allow.covers(&finding)) {
             self.counts.allowed += 1;
@@ -159,7 +166,7 @@ impl Alerter {
             self.counts.warming_up += 1;
             return;
         }
-        if let Some(key) = self.explained_by(&finding) {
+        if let Some(key) = self.explained_by(&finding).or_else(|| self.explained_by_many(&finding, many)) {
             if let Some(alert) = self.alerts.get_mut(&key) {
                 // A model's word for another kind of attack does not support this one.
                 if finding.basis == Basis::Rule {
@@ -227,6 +234,9 @@ impl Alerter {
         }
         if finding.basis == Basis::Model {
             return self.by_host.joinable(finding).unwrap_or(own);
+        }
+        if let Some(key) = self.scanner(&own) {
+            return key;
         }
         let is_models = |key: &AlertKey| self.alerts.get(key).is_some_and(is_learned_only);
         let theirs = self.by_host.alike(&own).map(|(_, key)| key).find(is_models);
@@ -317,7 +327,7 @@ impl Alert {
         alert
     }
 
-    fn clear(&mut self, now: Timestamp, reason: ClearReason) {
+    pub(super) fn clear(&mut self, now: Timestamp, reason: ClearReason) {
         (self.state, self.cleared, self.clear_reason) = (AlertState::Cleared, Some(now), Some(reason));
     }
 
@@ -333,6 +343,11 @@ impl Alert {
         let is_stronger = match (finding.basis, self.finding.basis) {
             (Basis::Rule, Basis::Model) => true,
             (Basis::Model, Basis::Rule) => false,
+            // Of a scan the widest is told.
+            _ if self.key.kind == AlertKind::PortScan => {
+                let width = |finding: &Finding| (Self::breadth(finding), finding.measure.magnitude());
+                width(&finding) > width(&self.finding)
+            }
             _ => magnitude > self.finding.measure.magnitude(),
         };
         if is_stronger {

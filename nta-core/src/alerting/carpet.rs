@@ -11,7 +11,7 @@ use crate::domain::{AlertKey, AlertKind, Basis, Finding, Measure, Party, around}
 const MIN_HOSTS: usize = 8;
 
 /// Whether it is a flood of what a host gets.
-const fn is_flood(kind: AlertKind) -> bool {
+pub(super) const fn is_flood(kind: AlertKind) -> bool {
     matches!(
         kind,
         AlertKind::SynFlood

@@ -22,6 +22,7 @@ fn flood(kind: AlertKind, host: u8, source: Party, end_s: u64) -> Finding {
         summary: format!("host {host} got much"),
         facts: Vec::new(),
         contributors: Vec::new(),
+        crowd: None,
     }
 }
 

@@ -29,6 +29,7 @@ fn finding(detector: &'static str, kind: AlertKind, [source, destination]: [Part
         summary: format!("{detector} at {end_s}"),
         facts: Vec::new(),
         contributors: Vec::new(),
+        crowd: None,
         seen: None,
     }
 }
@@ -237,15 +238,18 @@ fn an_anomaly_joins_any_alert_about_its_host_the_latest_of_several() {
     assert_eq!(reported[0].1.key.kind, AlertKind::HostAnomaly);
 }
 
-/// 7,000 open alerts of one scanner, and a model that names it.
+/// 7,000 open alerts of who guesses at as many servers, and a model that names it.
 #[test]
 fn joining_takes_the_alert_that_was_raised_last_however_many_there_are() {
+    const GUESSING: AlertKind = AlertKind::SshBruteForce;
     let mut alerter = new();
     let victims: Vec<Party> =
         (0..7_000_u32).map(|n| Party::Host(std::net::Ipv4Addr::from(0x0a00_0000 + n).into())).collect();
-    let scans = |end_s| victims.iter().map(|v| finding("port_scan", SCAN, [host(ATTACKER), *v], end_s)).collect();
+    let scans =
+        |end_s| victims.iter().map(|v| finding("ssh_brute_force", GUESSING, [host(ATTACKER), *v], end_s)).collect();
     judge(&mut alerter, scans(105), 105);
-    judge(&mut alerter, vec![rule(110)], 110);
+    judge(&mut alerter, vec![finding("ssh_brute_force", GUESSING, [host(ATTACKER), host(VICTIM)], 110)], 110);
+    let by_xgboost = |end_s| Finding { kind: GUESSING, ..by_xgboost(end_s) };
     for end_s in 111..140 {
         let reported = judge(&mut alerter, vec![by_xgboost(end_s)], end_s);
         assert_eq!((changes(&reported), reported[0].1.key.destination), (vec![Updated], host(VICTIM)));

@@ -5,6 +5,7 @@ mod allow;
 mod carpet;
 #[cfg(test)]
 mod carpet_tests;
+mod crowd;
 mod earlier;
 mod fold;
 mod fusion;

@@ -11,8 +11,8 @@ const MOST_COMPARED: usize = 1_000_000;
 
 /// Says of each finding of a window when its packets came: by the flows between its parties where the window has them, else by
 /// what its hosts sent and received. A flow that began no more than the window's length before it is what was found from its
-/// beginning on; an older one was there before it, unless the detector says otherwise. Of claims on the link the detector knows the
-/// packets, and no flow does.
+/// beginning on; an older one was there before it, unless the detector says otherwise. Whoever says when the last packet came knows
+/// which ones they are: other traffic of its parties is none of it.
 pub(crate) fn date(findings: &mut [Finding], snapshot: &Snapshot) {
     if findings.is_empty() {
         return;
@@ -27,7 +27,7 @@ pub(crate) fn date(findings: &mut [Finding], snapshot: &Snapshot) {
     }
     let mut of_all = None;
     for (finding, remembered) in findings.iter_mut().zip(remembered) {
-        if let (Party::Mac(_), Some(packets)) = (finding.source, remembered) {
+        if let Some(packets) = remembered.filter(|[_, last]| matches!(finding.source, Party::Mac(_)) || *last < end) {
             finding.seen = Some(packets);
             continue;
         }

@@ -32,6 +32,7 @@ fn found(window: &Snapshot, source: Option<&str>, destination: Option<&str>, por
         summary: String::new(),
         facts: Vec::new(),
         contributors: Vec::new(),
+        crowd: None,
     }
 }
 
@@ -94,6 +95,18 @@ fn what_is_found_began_with_its_flow_where_that_began_shortly_before() {
         let [first, last] = findings[0].seen.expect("seen");
         assert_eq!((window.window.start.since(first), last.since(at)), (part(expected), part(4.0)), "{before}");
     }
+}
+
+#[test]
+fn who_knows_the_last_packet_is_believed() {
+    let window = window();
+    let packets = [-30, -7].map(|second: i64| {
+        Timestamp::from_nanos(window.window.start.as_nanos().saturating_add_signed(second * 1_000_000_000))
+    });
+    // It goes on to fetch pages, which is none of the scan.
+    let mut findings = vec![Finding { seen: Some(packets), ..found(&window, Some("10.0.0.9"), None, None) }];
+    date(&mut findings, &window);
+    assert_eq!(findings[0].seen, Some(packets));
 }
 
 #[test]

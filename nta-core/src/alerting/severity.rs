@@ -20,7 +20,9 @@ impl Alert {
             self.severity = Severity::Low.raised(lasts);
             return;
         }
-        let magnitude = self.finding.measure.magnitude();
+        // The finding that is told may be a wider one, not the strongest.
+        let own = self.opinions.iter().filter(|opinion| opinion.detector == self.finding.detector);
+        let magnitude = own.map(|opinion| opinion.measure.magnitude()).fold(self.finding.measure.magnitude(), f64::max);
         let steps = usize::from(magnitude >= MAGNITUDE_STEP)
             + usize::from(magnitude >= MAGNITUDE_STEP * MAGNITUDE_STEP)
             + lasts;

@@ -24,6 +24,7 @@ fn finding(kind: AlertKind, source: &str, end_s: u64, observed: f64) -> Finding 
         summary: format!("{source} did it"),
         facts: Vec::new(),
         contributors: Vec::new(),
+        crowd: None,
         seen: None,
     }
 }

@@ -70,6 +70,7 @@ fn anomaly(address: IpAddr, score: f64, threshold: f64, end: Timestamp) -> Findi
         summary: String::new(),
         facts: Vec::new(),
         contributors: Vec::new(),
+        crowd: None,
     }
 }
 

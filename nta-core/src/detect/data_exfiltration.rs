@@ -217,6 +217,7 @@ impl DataExfiltration {
                 ("baseline_windows", view.baselines.host(&source).map_or(0, |host| host.samples).to_string()),
             ],
             contributors: vec![Contributor { what: destination.to_string(), amount: sent as f64 }],
+            crowd: None,
         })
     }
 }

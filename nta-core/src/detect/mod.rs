@@ -139,6 +139,7 @@ impl View<'_> {
             summary,
             facts: Vec::new(),
             contributors: Vec::new(),
+            crowd: None,
         }
     }
 }

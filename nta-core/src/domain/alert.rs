@@ -89,11 +89,13 @@ pub enum ClearReason {
     RunEnded,
     /// The run was killed while it went on: the next start says so.
     Interrupted,
+    /// A model's alone, about one host of many that a rule found later: it is part of that alert.
+    Folded,
 }
 
 impl ClearReason {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Quiet, Self::RunEnded, Self::Interrupted];
+    pub const ALL: [Self; 4] = [Self::Quiet, Self::RunEnded, Self::Interrupted, Self::Folded];
 
     /// The word for it, as in the API.
     pub const fn word(self) -> &'static str {
@@ -101,6 +103,7 @@ impl ClearReason {
             Self::Quiet => "quiet",
             Self::RunEnded => "run_ended",
             Self::Interrupted => "interrupted",
+            Self::Folded => "folded",
         }
     }
 

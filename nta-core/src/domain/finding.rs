@@ -2,8 +2,9 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
-use super::Timestamp;
+use super::{Crowd, Timestamp};
 
 /// What kind of thing was found; the words are the API's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -372,8 +373,8 @@ pub struct Finding {
     pub start: Timestamp,
     /// First instant behind it.
     pub end: Timestamp,
-    /// When the first and the last packet of its parties came, in the window or before it, as far as the detector remembers; `None`
-    /// where that is not known.
+    /// When the first and the last packet of what was found came, in the window or before it, as far as the detector remembers; the
+    /// end of the window in place of a last one that it does not know. `None` where neither is known.
     pub seen: Option<[Timestamp; 2]>,
     /// The number that decided.
     pub measure: Measure,
@@ -385,4 +386,6 @@ pub struct Finding {
     pub facts: Vec<(&'static str, String)>,
     /// Largest shares first.
     pub contributors: Vec<Contributor>,
+    /// Whom it is about beside its parties, where those are many; `None` where that is not known.
+    pub crowd: Option<Arc<Crowd>>,
 }

@@ -4,6 +4,7 @@ mod advice;
 mod alert;
 mod community_id;
 mod counts;
+mod crowd;
 mod event;
 mod finding;
 mod flow;
@@ -28,6 +29,7 @@ mod zeek;
 
 pub use alert::{Alert, AlertChange, AlertId, AlertKey, AlertState, ClearReason, Opinion, Severity};
 pub use community_id::community_id;
+pub use crowd::Crowd;
 pub use event::{ArpPacket, DnsMessage, EventCounts, Mac, PacketEvent, Question, RawPacket};
 pub use finding::{AlertKind, Basis, Contributor, Finding, Measure, Party, around};
 pub use flow::{EndReason, FlowDelta, FlowId, FlowKey, FlowUpdate, OverflowDelta, RttSamples, SideSamples};

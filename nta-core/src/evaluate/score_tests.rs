@@ -28,6 +28,7 @@ fn alert(kind: AlertKind, source: Party, destination: Party, [first, last]: [u64
         summary: "ports were tried".to_owned(),
         facts: Vec::new(),
         contributors: Vec::new(),
+        crowd: None,
         seen: None,
     };
     Alert {

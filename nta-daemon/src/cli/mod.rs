@@ -5,6 +5,7 @@ mod checks;
 mod compare;
 mod config;
 mod conn_log;
+mod deciding;
 mod doctor;
 mod document;
 mod environment;

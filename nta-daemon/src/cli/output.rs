@@ -10,16 +10,15 @@ use serde::{Serialize, Serializer};
 
 use super::captures::{CaptureJson, SelectionJson, capture, end, selection};
 use super::conn_log::ConnLog;
+use super::deciding::{Decided, Deciding};
 use super::document::JsonDocument;
 use super::replay::Format;
-use crate::json::{
-    AlertJson, ArpJson, DnsJson, FeaturesJson, FlowJson, LedgerJson, VisibilityJson, WindowJson, skipped,
-};
+use crate::json::{ArpJson, DnsJson, FeaturesJson, FlowJson, LedgerJson, VisibilityJson, WindowJson, skipped};
 use crate::pipeline::{PipelineEvent, Sink};
 use crate::replay::Summary;
 use crate::report::{self, Look, Page, Report, Tally};
 use nta_core::detect::{DetectConfig, detectors};
-use nta_core::domain::{Alert, AlertId, FlowRecord, FlowUpdate, PacketEvent};
+use nta_core::domain::{Alert, AlertId, ClearReason, FlowRecord, FlowUpdate, PacketEvent};
 use nta_core::window::{HostStats, Snapshot, Span};
 
 /// Alerts that a replay reports, the worst; those beyond it are counted.
@@ -37,6 +36,7 @@ pub(super) struct Collected {
     tunnels: bool,
     plot: Plot,
     alerts: Vec<Alert>,
+    deciding: Deciding,
     /// Where each of them lies.
     places: HashMap<AlertId, usize>,
     /// Those that found no room.
@@ -111,7 +111,7 @@ struct Document<'a> {
     windows_left_out: u64,
     /// Alerts in the order in which they were raised, each in its last state.
     #[serde(serialize_with = "one_by_one")]
-    alerts: &'a [Alert],
+    alerts: Reported<'a>,
     /// Alerts beyond the 10,000 that are reported.
     alerts_unreported: u64,
     /// Where every packet ended up.
@@ -124,6 +124,9 @@ struct Document<'a> {
     report: &'a Report,
 }
 
+/// Alerts, and which windows decided.
+type Reported<'a> = (&'a [Alert], &'a Deciding);
+
 /// A line of `--format jsonl`.
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
@@ -134,7 +137,7 @@ enum Line<'a> {
     Window(&'a WindowJson),
     Features(&'a FeaturesJson),
     Alert {
-        alert: &'a AlertJson,
+        alert: &'a Decided,
     },
     Summary {
         windows: [(); 0],
@@ -159,6 +162,7 @@ impl Collected {
             detectors: detectors(detect).len(),
             tunnels,
             alerts: Vec::new(),
+            deciding: Deciding::default(),
             places: HashMap::new(),
             unreported: HashSet::new(),
             conn_log,
@@ -167,7 +171,9 @@ impl Collected {
     }
 
     /// Prints what is left to print, and warns of files that are not whole.
-    pub(super) fn print(self, summary: &Summary) -> io::Result<()> {
+    pub(super) fn print(mut self, summary: &Summary) -> io::Result<()> {
+        // Others hold them, and count their findings.
+        self.alerts.retain(|alert| alert.clear_reason != Some(ClearReason::Folded));
         for file in &summary.files {
             if let (state @ ("cut_off" | "corrupt" | "stopped"), Some(detail)) = end(&file.end) {
                 tracing::warn!(capture = file.name, packets = file.frames, "{state}: {detail}; analysed up to there");
@@ -182,9 +188,11 @@ impl Collected {
                 report::write(&mut page, &report, summary, &self.alerts, unreported);
                 print(&page.text())
             }
-            (None, Format::Json) => self.document.end(&document(summary, &report, &self.alerts, unreported)),
+            (None, Format::Json) => {
+                self.document.end(&document(summary, &report, (&self.alerts, &self.deciding), unreported))
+            }
             (None, Format::Zeek) => self.conn_log.map_or(Ok(()), |mut log| log.close()),
-            (None, Format::Jsonl) => jsonl_end(summary, &report, &self.alerts, unreported),
+            (None, Format::Jsonl) => jsonl_end(summary, &report, (&self.alerts, &self.deciding), unreported),
         };
         match written {
             // Whoever read has had enough (`| head`).
@@ -263,6 +271,7 @@ impl Collected {
             return;
         }
         self.tally.window(&snapshot.window);
+        self.deciding.window(&snapshot.window);
         match self.format {
             Format::Json => {
                 let written = self.document.window(&WindowJson::from(&snapshot.window));
@@ -284,6 +293,7 @@ impl Collected {
 
     /// An alert is reported once, in its last state.
     fn alert(&mut self, alert: &Alert) {
+        self.deciding.alert(alert);
         if let Some(known) = self.places.get(&alert.id).and_then(|place| self.alerts.get_mut(*place)) {
             known.clone_from(alert);
             return;
@@ -303,8 +313,8 @@ impl Collected {
 }
 
 /// Makes the shape of an alert when its turn comes.
-fn one_by_one<S: Serializer>(alerts: &[Alert], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_seq(alerts.iter().map(AlertJson::from))
+fn one_by_one<S: Serializer>((alerts, deciding): &Reported<'_>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(alerts.iter().map(|alert| deciding.with(alert)))
 }
 
 fn line(value: &impl Serialize) -> io::Result<()> {
@@ -315,14 +325,15 @@ fn line(value: &impl Serialize) -> io::Result<()> {
 }
 
 /// The alerts, each a line, and the summary.
-fn jsonl_end(summary: &Summary, report: &Report, alerts: &[Alert], unreported: u64) -> io::Result<()> {
+fn jsonl_end(summary: &Summary, report: &Report, alerts: Reported<'_>, unreported: u64) -> io::Result<()> {
+    let (alerts, deciding) = alerts;
     for alert in alerts {
-        line(&Line::Alert { alert: &AlertJson::from(alert) })?;
+        line(&Line::Alert { alert: &deciding.with(alert) })?;
     }
-    line(&Line::Summary { windows: [], rest: &document(summary, report, &[], unreported) })
+    line(&Line::Summary { windows: [], rest: &document(summary, report, (&[], deciding), unreported) })
 }
 
-fn document<'a>(summary: &'a Summary, report: &'a Report, alerts: &'a [Alert], unreported: u64) -> Document<'a> {
+fn document<'a>(summary: &'a Summary, report: &'a Report, alerts: Reported<'a>, unreported: u64) -> Document<'a> {
     let mut reasons = skipped(&summary.ledger.total());
     reasons.extend(summary.skipped_link_types.clone());
     Document {

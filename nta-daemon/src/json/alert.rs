@@ -52,7 +52,8 @@ pub struct AlertJson {
     #[schema(format = DateTime)]
     pub cleared_at: Option<String>,
     /// Why it was cleared: `quiet` when nothing was found for long enough, `run_ended` when the run ended while it went on,
-    /// `interrupted` when the run was killed then; null while it goes on.
+    /// `interrupted` when the run was killed then, `folded` when a rule found later what happens to many hosts, of which a model had
+    /// named one; null while it goes on.
     #[serde(default)]
     #[schema(value_type = Option<words::ClearReason>)]
     pub clear_reason: Option<String>,

@@ -217,6 +217,7 @@ mod tests {
             summary: String::new(),
             facts: Vec::new(),
             contributors: Vec::new(),
+            crowd: None,
             seen: None,
         }
     }

@@ -31,6 +31,7 @@ pub(super) fn alert(source: u8, last_s: u64) -> Alert {
         summary: String::new(),
         facts: Vec::new(),
         contributors: Vec::new(),
+        crowd: None,
         seen: None,
     };
     let key = AlertKey::of(&finding);

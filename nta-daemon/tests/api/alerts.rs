@@ -27,6 +27,7 @@ pub(crate) fn alert(kind: AlertKind, source: u8, window: u64, score: f64) -> Ale
         summary: format!("192.0.2.{source} tried 40 ports"),
         facts: vec![("attempts", "41".to_owned())],
         contributors: vec![Contributor { what: "port 22".to_owned(), amount: 3.0 }],
+        crowd: None,
     };
     let key = AlertKey::of(&finding);
     Alert {

@@ -116,6 +116,7 @@ impl ArpSpoof {
             summary: format!("{attacker} {what}; {} such packets in this window", claim.count),
             facts,
             contributors: vec![Contributor { what: address.to_string(), amount: f64::from(claim.count) }],
+            crowd: None,
         }
     }
 }

@@ -270,6 +270,7 @@ impl Beaconing {
                 ("protocol", protocol.to_string()),
             ],
             contributors: vec![Contributor { what: format!("{destination} port {port}"), amount: known as f64 }],
+            crowd: None,
         })
     }
 }

@@ -244,6 +244,7 @@ impl DnsTunnel {
                 ("bytes_down", seen.answer_bytes.to_string()),
             ],
             contributors: vec![Contributor { what: parent.clone(), amount: rule.observed }],
+            crowd: None,
         })
     }
 }

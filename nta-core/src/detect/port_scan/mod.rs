@@ -12,6 +12,7 @@
 mod datagrams;
 mod protocols;
 mod spread;
+mod target;
 mod text;
 mod tried;
 
@@ -20,6 +21,7 @@ pub(super) use tried::largest_network;
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use nta_common::packet::proto;
 
@@ -27,10 +29,11 @@ use super::attempt;
 use super::declaration::{Basis, Cost, Declaration, FlowUse, Rates, Scope};
 use super::recent::{Recent, Weigh, address};
 use super::{Detector, Try, View};
-use crate::domain::{AlertKind, Contributor, Finding, FlowObservation, LEAST_SHARE, Measure, Party, Timestamp};
+use crate::domain::{AlertKind, Contributor, Crowd, Finding, FlowObservation, LEAST_SHARE, Measure, Party};
 use crate::tunables::{Bounds, tunables};
 use crate::window::{Run, Span, address_number};
 use datagrams::Datagrams;
+use target::{Target, times};
 use tried::{Tried, answered, distinct, drop_sessions, unanswered, used};
 
 tunables! {
@@ -92,21 +95,6 @@ pub(super) struct PortScan {
     dropped: u64,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Target {
-    at: Timestamp,
-    proto: u8,
-    host: IpAddr,
-    port: u16,
-    failed: bool,
-    /// Whether it sent something else than a refusal.
-    answered: bool,
-    /// Whether the source sent it data, over TCP.
-    used: bool,
-    /// Whether it was refused, over TCP.
-    refused: bool,
-}
-
 /// What a source did, seen as one kind of scan.
 struct Scan {
     measure: &'static str,
@@ -144,18 +132,22 @@ impl PortScan {
         let mut hosts: Vec<Host> = Vec::new();
         for of_host in targets.chunk_by(|a, b| a.host == b.host) {
             let ports = || of_host.iter().filter(|target| matches!(target.proto, proto::TCP | proto::UDP));
-            let mut failed: Vec<(u8, u16)> = ports().filter(|t| t.failed).map(|t| (t.proto, t.port)).collect();
+            let all: Vec<(u8, u16)> = ports().filter(|t| t.failed).map(|t| (t.proto, t.port)).collect();
+            let mut failed = all.clone();
             let near = [failed.len() as f64, self.config.min_ports as f64];
             view.state(&DECLARATION, source, ("ports_tried_in_vain", "ports"), near);
             if (failed.len() as u64) < self.config.min_ports {
                 continue;
             }
             drop_sessions(&mut failed);
-            let mut tried: Vec<(u8, u16)> = ports().filter(|t| !t.failed).map(|t| (t.proto, t.port)).collect();
-            tried.extend(&failed);
-            let tried = distinct(tried).len();
-            if self.is_scan(failed.len(), self.config.min_ports, tried) {
-                hosts.push((address(of_host[0].host), failed, tried));
+            let tried = |failed: &[(u8, u16)]| {
+                let others = ports().filter(|t| !t.failed).map(|t| (t.proto, t.port));
+                distinct(others.chain(failed.iter().copied()).collect()).len()
+            };
+            if self.is_scan(failed.len(), self.config.min_ports, tried(&failed)) {
+                // Who scans tries ports of sessions like any others.
+                let tried = tried(&all);
+                hosts.push((address(of_host[0].host), all, tried));
             }
         }
         let (_, failed, tried) = hosts.iter().max_by_key(|(_, failed, _)| failed.len())?;
@@ -232,12 +224,17 @@ impl PortScan {
         failed as u64 >= least && failed as f64 >= self.config.min_failed_share * tried as f64
     }
 
-    fn judge(&self, view: &View<'_>, source: IpAddr, targets: &VecDeque<Target>) -> Option<Finding> {
+    /// Judges what a source tried lately, and among it what is `new` in this window.
+    fn judge(
+        &self,
+        view: &View<'_>,
+        source: IpAddr,
+        targets: &VecDeque<Target>,
+        new: &[(u128, Target)],
+    ) -> Option<Finding> {
         let at_least = if targets.len() < MAX_TARGETS { "" } else { "at least " };
-        // Since the first of what it tried in vain.
-        let in_vain =
-            targets.iter().filter(|target| target.failed && has_service(target.proto)).map(|target| target.at);
-        let seen = in_vain.clone().min().zip(in_vain.max()).map(|(first, last)| [first, last]);
+        // From the first to the last packet of what it tried in vain.
+        let seen = times(targets.iter().filter(|target| target.failed && has_service(target.proto)));
         let mut targets: Vec<Tried> = targets.iter().map(Tried::from).collect();
         targets.sort_unstable_by_key(Tried::place);
         targets.dedup_by_key(|target| target.outcome());
@@ -290,6 +287,10 @@ impl PortScan {
             ("sent_data_to", used),
             ("failed_share", format!("{:.3}", scan.share)),
         ];
+        if destination == Party::Many {
+            let hosts = scan.hosts.iter().map(|(host, _)| *host);
+            finding.crowd = Some(Arc::new(Crowd::new([source], hosts.chain(new.iter().map(|(_, t)| t.host)))));
+        }
         let mut shares = scan.hosts;
         shares.sort_by_key(|(host, ports)| (std::cmp::Reverse(*ports), *host));
         shares.truncate(MAX_CONTRIBUTORS);
@@ -323,29 +324,11 @@ impl Detector for PortScan {
                 self.datagrams.add(source, target, sent);
             }
             if !has_service(protocol) && seen.is_new && !attempt::is_group(seen.flow.responder.address) {
-                let (source, target) = (&seen.flow.originator, &seen.flow.responder);
-                let (at, host) = (seen.flow.last.max(run.start).min(run.end), target.address);
-                let answered = target.sent.packets > 0;
-                let target = Target {
-                    at,
-                    proto: protocol,
-                    host,
-                    port: 0,
-                    failed: !answered,
-                    answered,
-                    used: false,
-                    refused: false,
-                };
-                self.tried.push((address_number(source.address), target));
+                let source = address_number(seen.flow.originator.address);
+                self.tried.push((source, Target::of_protocol(seen, run)));
             } else if matches!(tried, Try::Answered | Try::Futile) && !is_large(seen) {
-                let [(source, _), (target, _)] = attempt::sides(seen);
-                let (host, port, failed) = (target.address, target.port, *tried == Try::Futile);
-                let at = seen.flow.last.max(run.start).min(run.end);
-                let answered = target.sent.packets > u64::from(target.tcp.rst);
-                let used = protocol == proto::TCP && source.payload_bytes.is_some_and(|bytes| bytes > 0);
-                let refused = failed && protocol == proto::TCP && target.tcp.rst > 0;
-                let target = Target { at, proto: protocol, host, port, failed, answered, used, refused };
-                self.tried.push((address_number(source.address), target));
+                let [(source, _), _] = attempt::sides(seen);
+                self.tried.push((address_number(source.address), Target::new(seen, *tried, run)));
             }
         }
     }
@@ -383,7 +366,7 @@ impl Detector for PortScan {
                 continue;
             }
             let targets = std::mem::take(targets);
-            out.extend(self.judge(view, source, &targets).filter(|own| own.port.is_none() || !is_told(own)));
+            out.extend(self.judge(view, source, &targets, new).filter(|own| own.port.is_none() || !is_told(own)));
             *self.sources.meet(source) = targets;
         }
         out.extend(of_many);

@@ -1,12 +1,14 @@
 //! One port tried of many hosts by many sources, of which none is a scanner by itself: the search of a botnet for more of its
 //! kind (Antonakakis et al. 2017, of Mirai at ports 23 and 2323).
 
+use std::sync::Arc;
+
 use nta_common::packet::proto;
 
-use super::{DECLARATION, Target};
+use super::{DECLARATION, Target, times};
 use crate::detect::View;
-use crate::detect::recent::Map;
-use crate::domain::{AlertKind, Finding, Measure, Party};
+use crate::detect::recent::{Map, address};
+use crate::domain::{AlertKind, Crowd, Finding, Measure, Party};
 use crate::window::address_number;
 
 /// Sources, and hosts, in one window: as many sources as make a flood a distributed one.
@@ -33,9 +35,13 @@ pub(super) fn judge(view: &View<'_>, tried: &[(u128, Target)]) -> Vec<Finding> {
     let mut ports: Vec<_> = by_port.into_iter().filter(in_vain).collect();
     ports.sort_unstable();
     let of_port = |(port, (tries, failed)): (u16, (usize, usize))| {
-        let failures = tcp().filter(|(_, target)| target.failed && target.port == port);
-        let pairs: Vec<(u128, u128)> = failures.map(|(source, t)| (*source, address_number(t.host))).collect();
-        finding(view, port, failed as f64 / tries as f64, &pairs)
+        let failures = || tcp().filter(move |(_, target)| target.failed && target.port == port);
+        let pairs: Vec<(u128, u128)> = failures().map(|(source, t)| (*source, address_number(t.host))).collect();
+        let mut finding = finding(view, port, failed as f64 / tries as f64, &pairs)?;
+        finding.seen = times(failures().map(|(_, target)| target));
+        let crowd = Crowd::new(pairs.iter().map(|pair| address(pair.0)), pairs.iter().map(|pair| address(pair.1)));
+        finding.crowd = Some(Arc::new(crowd));
+        Some(finding)
     };
     ports.into_iter().filter_map(of_port).collect()
 }

@@ -20,6 +20,32 @@ fn every_kind_of_vertical_scan_is_one() {
 }
 
 #[test]
+fn ports_of_sessions_count_in_a_scan_and_make_none() {
+    let scan = |others: u16| {
+        let ports = (1..=others).chain([17_185, 20_031, 30_718, 49_152]);
+        judge(1, |_| ports.clone().map(|port| Flow::udp(1, 40_000, 2, port)).collect())
+    };
+    let found = scan(76);
+    assert_eq!((found.len(), found[0].measure.observed as u64), (1, 80));
+    assert!(found[0].summary.contains("tried 80 ports (1-76/udp, 17185/udp, 20031/udp, 30718/udp, 49152/udp)"));
+    assert!(scan(8).is_empty(), "eight and four of sessions");
+}
+
+#[test]
+fn a_scan_lasts_as_long_as_what_was_tried_whatever_else_its_source_does() {
+    let page = |second: f64| Flow::tcp(1, 50_000, 9, 80).history("ShADad").payload(80, 400).lasting(second);
+    let sweep = |to| Flow::tcp(1, 40_000, to, 23).lasting(f64::from(to) / 100.0);
+    let found = judge(1, |_| (10..90).map(sweep).chain([page(4.5)]).collect());
+    let [first, last] = found[0].seen.expect("seen");
+    assert_eq!((first, last.since(first)), (found[0].start, 890_000_000));
+    // Of many that search together, too.
+    let tries = |n: u32| Flow::tcp(1_000 + n, 40_000, 50_000 + n * 8, 23).lasting(1.5);
+    let found = judge(1, |_| (0..400).map(tries).chain([page(4.5)]).collect());
+    let [first, last] = found[0].seen.expect("seen");
+    assert_eq!((found[0].source, first, last.since(first)), (Party::Many, found[0].start, 1_500_000_000));
+}
+
+#[test]
 fn every_kind_of_sweep_is_one() {
     let sweep = |flow: fn(u32) -> Flow| judge(1, |_| (10..90).map(flow).collect());
     let kinds: [fn(u32) -> Flow; 4] = [

@@ -84,8 +84,9 @@ struct Tried {
     host: IpAddr,
     port: u16,
     failed: bool,
-    /// When its connection began.
+    /// First and last packet of its connection.
     first: Timestamp,
+    last: Timestamp,
 }
 
 #[derive(Debug, Default)]
@@ -105,8 +106,9 @@ struct Group {
     answered: Distinct,
     /// End of the window of the first failure.
     since: Timestamp,
-    /// When the first one that failed began.
+    /// When the first one that failed began, and the last one ended.
     first: Timestamp,
+    last: Timestamp,
     reported: u64,
 }
 
@@ -157,6 +159,7 @@ impl Source {
                     answered: Distinct::default(),
                     since: now,
                     first: tried.first,
+                    last: tried.last,
                     reported: 0,
                 });
                 let last = self.groups.len() - 1;
@@ -165,6 +168,7 @@ impl Source {
         };
         if tried.failed {
             group.first = group.first.min(tried.first);
+            group.last = group.last.max(tried.last);
         }
         if tried.failed { &mut group.failed } else { &mut group.answered }.insert(target);
     }
@@ -221,7 +225,7 @@ impl SlowScan {
         finding.source = address.into();
         finding.destination = destination;
         finding.port = port;
-        finding.seen = Some([group.first, end]);
+        finding.seen = Some([group.first, group.last]);
         finding.facts = vec![("minutes", format!("{minutes:.1}")), ("failed_share", format!("{share:.3}"))];
         Some(finding)
     }
@@ -241,8 +245,8 @@ impl Detector for SlowScan {
             let (proto, failed) = (seen.flow.proto, *tried == Try::Futile);
             let (source, host, port) = (address_number(source.address), target.address, target.port);
             if proto == proto::TCP || (proto == proto::UDP && port < FIRST_SESSION_PORT) {
-                let first = seen.flow.first;
-                self.tried.push(Tried { source, proto, host, port, failed, first });
+                let (first, last) = (seen.flow.first, seen.flow.last);
+                self.tried.push(Tried { source, proto, host, port, failed, first, last });
             }
         }
     }

@@ -20,8 +20,8 @@ pub(super) struct Stranger {
     hosts: Vec<IpAddr>,
     ports: Vec<u16>,
     since: Option<Timestamp>,
-    /// When the first one that failed began.
-    first: Option<Timestamp>,
+    /// When the first one that failed began, and the last one ended.
+    seen: Option<[Timestamp; 2]>,
     reported: u64,
 }
 
@@ -37,7 +37,8 @@ impl Stranger {
             return;
         }
         self.since.get_or_insert(now);
-        self.first = Some(self.first.map_or(tried.first, |first| first.min(tried.first)));
+        let [first, last] = self.seen.unwrap_or([tried.first, tried.last]);
+        self.seen = Some([first.min(tried.first), last.max(tried.last)]);
         self.failed.insert(host);
         if self.hosts.len() < MAX_NAMED && !self.hosts.contains(&tried.host) {
             self.hosts.push(tried.host);
@@ -76,7 +77,7 @@ impl Stranger {
         let mut finding = view.finding(&DECLARATION, AlertKind::PortScan, measure, summary);
         finding.source = address.into();
         finding.destination = Party::Many;
-        finding.seen = self.first.map(|first| [first, view.end()]);
+        finding.seen = self.seen;
         finding.port = if self.ports.len() == 1 { self.ports.first().copied() } else { None };
         finding.facts = vec![
             ("minutes", format!("{:.1}", seconds / 60.0)),

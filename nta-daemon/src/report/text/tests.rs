@@ -30,6 +30,7 @@ fn alert(first: Timestamp, source: Party, destination: Party, sentence: &str) ->
         summary: sentence.to_owned(),
         facts: Vec::new(),
         contributors: Vec::new(),
+        crowd: None,
         seen: None,
     };
     Alert {
