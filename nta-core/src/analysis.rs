@@ -1,10 +1,10 @@
 //! What happens to a closed window: merged into the longer ones, judged by every detector, its findings made alerts.
 //! Pure, like everything below it: time comes with the windows.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Mutex;
 
-use crate::alerting::{self, Alerter, EarlierAlert};
+use crate::alerting::{self, Alerter, EarlierAlert, Mute};
 use crate::baseline::{BaselineConfig, Baselines};
 use crate::detect::{self, DetectConfig, Detector, FlowUse, States, Tries, Try, View};
 use crate::domain::{
@@ -90,6 +90,16 @@ impl Analysis {
     pub fn with_earlier(mut self, alerts: Vec<EarlierAlert>) -> Self {
         self.alerter.take_up(alerts);
         self
+    }
+
+    /// Raises no alert about these from the next window on.
+    pub fn mute(&mut self, mutes: Vec<Mute>) {
+        self.alerter.mute(mutes);
+    }
+
+    /// Findings that each mute hid since this was asked last, by its number.
+    pub fn take_muted(&mut self) -> BTreeMap<u64, u64> {
+        self.alerter.take_muted()
     }
 
     /// What became of the findings so far.

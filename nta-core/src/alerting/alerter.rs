@@ -7,6 +7,7 @@ use super::allow::Allow;
 use super::earlier::{Earlier, EarlierAlert};
 use super::fusion::{ByHost, is_learned, is_learned_only};
 use super::hints::Hints;
+use super::mute::Mute;
 use super::raise_after::RaiseAfter;
 use super::seen::widen;
 use super::waiting::Waiting;
@@ -67,6 +68,10 @@ pub struct Alerter {
     pub(super) waiting: BTreeMap<AlertKey, Waiting>,
     /// What models said that is too little for an alert of their own.
     hints: Hints,
+    /// What no alert is raised about for now.
+    mutes: Vec<Mute>,
+    /// Findings that each of them hid since that was asked last.
+    muted: BTreeMap<u64, u64>,
     began: Option<Timestamp>,
     /// Whether cleared alerts gave way in this window.
     pub(super) made_room: bool,
@@ -90,6 +95,8 @@ impl Alerter {
             earlier,
             waiting,
             hints,
+            mutes: Vec::new(),
+            muted: BTreeMap::new(),
             began: None,
             made_room: false,
             was_full: false,
@@ -100,6 +107,16 @@ impl Alerter {
     /// What comes back of these is the same alert.
     pub fn take_up(&mut self, alerts: Vec<EarlierAlert>) {
         self.earlier = Earlier::new(alerts, self.config.max_alerts);
+    }
+
+    /// Raises no alert about these from now on, and about those of before again.
+    pub fn mute(&mut self, mutes: Vec<Mute>) {
+        self.mutes = mutes;
+    }
+
+    /// Findings that each mute hid since this was asked last, by its number.
+    pub fn take_muted(&mut self) -> BTreeMap<u64, u64> {
+        std::mem::take(&mut self.muted)
     }
 
     /// What was done so far.
@@ -160,6 +177,11 @@ impl Alerter {
         self.counts.findings += 1;
         if self.config.allow.iter().any(|allow| allow.covers(&finding)) {
             self.counts.allowed += 1;
+            return;
+        }
+        if let Some(mute) = self.mutes.iter().find(|mute| mute.covers(&finding)) {
+            self.counts.muted += 1;
+            *self.muted.entry(mute.id).or_default() += 1;
             return;
         }
         if finding.measure.expected.is_some() && self.is_warming_up(finding.end) {

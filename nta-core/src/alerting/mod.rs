@@ -1,4 +1,4 @@
-//! From findings to alerts: allow-list, identity, merging, raising and clearing, severity.
+//! From findings to alerts: allow-list and mutes, identity, merging, raising and clearing, severity.
 
 mod alerter;
 mod allow;
@@ -12,6 +12,7 @@ mod fusion;
 #[cfg(test)]
 mod fusion_tests;
 mod hints;
+mod mute;
 mod raise_after;
 mod room;
 mod seen;
@@ -23,6 +24,7 @@ mod waiting;
 pub use alerter::{Alerter, AlertingConfig};
 pub use allow::Allow;
 pub use earlier::EarlierAlert;
+pub use mute::Mute;
 pub use raise_after::RaiseAfter;
 pub(crate) use seen::date;
 pub(crate) use waiting::ANOMALY_WINDOWS;

@@ -1,6 +1,6 @@
 //! What becomes of findings.
 
-use super::{Alerter, AlertingConfig, EarlierAlert};
+use super::{Alerter, AlertingConfig, EarlierAlert, Mute};
 use crate::domain::{
     Alert, AlertChange, AlertKind, Basis, ClearReason, Finding, IdentityScope, Measure, Party, RunId, SensorId,
     Severity, Timestamp,
@@ -164,6 +164,25 @@ fn what_is_allowed_is_counted_and_not_reported() {
     assert_eq!(reported.len(), 1);
     assert_eq!(reported[0].1.key.kind, AlertKind::Slowloris, "allowed for scans only");
     assert_eq!((alerter.counts().findings, alerter.counts().allowed), (4, 3));
+}
+
+#[test]
+fn what_is_muted_is_counted_and_an_alert_of_it_clears() {
+    let mut alerter = Alerter::new(AlertingConfig::default(), Default::default());
+    assert_eq!(judge(&mut alerter, vec![finding(SCAN, A, 105, 12.0)], 105).len(), 1, "raised");
+    let host = A.parse::<std::net::IpAddr>().expect("address").into();
+    alerter.mute(vec![Mute { id: 7, kinds: vec![SCAN], source: Some(host), destination: None, host: None }]);
+    for end in [110, 115] {
+        assert!(judge(&mut alerter, vec![finding(SCAN, A, end, 12.0)], end).is_empty());
+    }
+    let other = judge(&mut alerter, vec![finding(AlertKind::Slowloris, A, 120, 12.0)], 120);
+    assert_eq!(other.len(), 1, "another kind is raised");
+    let cleared = judge(&mut alerter, vec![finding(SCAN, A, 300, 12.0)], 300);
+    assert!(cleared.iter().all(|(change, _)| *change == AlertChange::Cleared) && cleared.len() == 2, "{cleared:?}");
+    assert_eq!((alerter.counts().muted, alerter.take_muted()), (3, [(7, 3)].into()));
+    assert!(alerter.take_muted().is_empty(), "each once");
+    alerter.mute(Vec::new());
+    assert_eq!(judge(&mut alerter, vec![finding(SCAN, A, 305, 12.0)], 305).len(), 1, "its time is over");
 }
 
 #[test]

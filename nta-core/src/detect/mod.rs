@@ -50,8 +50,7 @@ mod unusual;
 mod xgboost;
 
 pub use declaration::{Basis, Cost, Declaration, FlowUse, Rates, Scope};
-pub use networks::Networks;
-pub(crate) use networks::network;
+pub use networks::{Networks, network};
 pub use registry::{DetectConfig, Entry, declarations, detectors, entries, learned};
 pub use states::States;
 pub use tries::{Tries, Try};

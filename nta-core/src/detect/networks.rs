@@ -90,7 +90,7 @@ impl TryFrom<Vec<String>> for Networks {
 ///
 /// # Errors
 /// What is wrong with the text, in one line that names it.
-pub(crate) fn network(text: &str) -> Result<IpNet, String> {
+pub fn network(text: &str) -> Result<IpNet, String> {
     let none = || format!("`{text}`: expected ADDRESS or ADDRESS/PREFIX");
     let (address, prefix) = text.split_once('/').map_or((text, None), |(address, prefix)| (address, Some(prefix)));
     let address = address.parse::<IpAddr>().ok().ok_or_else(none)?;

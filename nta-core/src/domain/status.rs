@@ -91,6 +91,8 @@ pub struct DetectionCounts {
     pub findings: u64,
     /// Of these, about something on the allow-list.
     pub allowed: u64,
+    /// Of these, about something that is muted.
+    pub muted: u64,
     /// Of these, not reported because the table of alerts was full.
     pub refused: u64,
     /// Of these, not reported because baselines were given time to warm up.

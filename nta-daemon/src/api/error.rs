@@ -40,6 +40,14 @@ pub enum ApiError {
         /// Which.
         detail: String,
     },
+    /// Another number of things would be changed than the request says; none is.
+    #[error("{count} would be changed, and `expect` says {expected}: nothing is")]
+    Counted {
+        /// How many would be.
+        count: u64,
+        /// How many are expected.
+        expected: u64,
+    },
     /// The request comes from a page of another site.
     #[error("{detail}")]
     Forbidden {
@@ -124,7 +132,7 @@ impl ApiError {
             Self::Forbidden { .. } | Self::Role { .. } | Self::Scope { .. } => StatusCode::FORBIDDEN,
             Self::NotFound { .. } => StatusCode::NOT_FOUND,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
-            Self::Conflict { .. } => StatusCode::CONFLICT,
+            Self::Conflict { .. } | Self::Counted { .. } => StatusCode::CONFLICT,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::MediaType { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Misdirected { .. } => StatusCode::MISDIRECTED_REQUEST,
@@ -174,6 +182,9 @@ impl IntoResponse for ApiError {
             Self::Invalid { field, detail } => (problem.field, problem.detail) = (Some(field), detail),
             Self::Forbidden { field, .. } => problem.field = Some(field),
             Self::Unprocessable { field, .. } => problem.field = field,
+            Self::Counted { count, .. } => {
+                (problem.field, problem.count) = (Some("expect".to_owned()), Some(count));
+            }
             Self::Misdirected { .. } => problem.field = Some("Host".to_owned()),
             Self::Unauthorized { .. } => problem.field = Some("Authorization".to_owned()),
             Self::MediaType { field, .. } => problem.field = Some(field.to_owned()),
@@ -207,13 +218,24 @@ pub(super) struct Problem {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     field: Option<String>,
+    /// How many things would be changed, where another number was expected; else left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    count: Option<u64>,
 }
 
 impl Problem {
     pub(super) fn new(status: StatusCode, detail: String) -> Self {
         let title = status.canonical_reason().unwrap_or("Error");
         let name = title.to_lowercase().replace(' ', "-");
-        Self { r#type: format!("urn:nta:problem:{name}"), title, status: status.as_u16(), detail, field: None }
+        Self {
+            r#type: format!("urn:nta:problem:{name}"),
+            title,
+            status: status.as_u16(),
+            detail,
+            field: None,
+            count: None,
+        }
     }
 }
 

@@ -31,7 +31,8 @@ const TAGS: [(&str, &str); 8] = [
 ];
 
 /// Operations whose body may be left out: it has no field that must be given.
-const OPTIONAL_BODIES: [&str; 3] = ["compute_windows", "detect_again", "generate_baselines"];
+const OPTIONAL_BODIES: [&str; 6] =
+    ["compute_windows", "detect_again", "generate_baselines", "resolve_alerts", "acknowledge_alerts", "reopen_alerts"];
 
 /// This document.
 #[utoipa::path(

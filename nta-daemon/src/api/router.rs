@@ -18,8 +18,8 @@ use utoipa_axum::routes;
 use super::access::{Role, bring, require};
 use super::error::{after_panic, as_problem};
 use super::routes::{
-    alerts, anomalies, audit, baselines, compute, detect, evidence, explain, features, flows, generate, health, hosts,
-    index, metrics, prometheus, status, tokens,
+    alert_bulk, alerts, anomalies, audit, baselines, compute, detect, evidence, explain, features, flows, generate,
+    health, hosts, index, metrics, mutes, prometheus, status, tokens,
 };
 use super::workers::{LargeBodies, Workers, few_at_a_time, off_the_executor};
 use super::{ApiError, ApiState, guard, openapi};
@@ -62,6 +62,7 @@ fn viewer() -> OpenApiRouter<ApiState> {
         .routes(routes!(evidence::get))
         .routes(routes!(evidence::page))
         .routes(routes!(explain::get))
+        .routes(routes!(mutes::list))
         .routes(routes!(baselines::list))
         .routes(routes!(baselines::stats))
         .routes(routes!(baselines::one))
@@ -70,6 +71,11 @@ fn viewer() -> OpenApiRouter<ApiState> {
 fn operator() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new()
         .routes(routes!(alerts::patch))
+        .routes(routes!(alert_bulk::resolve))
+        .routes(routes!(alert_bulk::acknowledge))
+        .routes(routes!(alert_bulk::reopen))
+        .routes(routes!(mutes::create))
+        .routes(routes!(mutes::delete))
         .routes(routes!(detect::post))
         .routes(routes!(generate::post))
         .routes(routes!(compute::post))

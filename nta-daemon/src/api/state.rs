@@ -13,6 +13,7 @@ use super::page::Period;
 use super::serve::Connections;
 use super::workers::Workers;
 use crate::pipeline::baselines::BaselineHandle;
+use crate::pipeline::mutes::MuteHandle;
 use crate::pipeline::progress::Progress;
 use crate::store::{Audit, Range, Store};
 use nta_core::baseline::{BaselineConfig, Export};
@@ -53,6 +54,8 @@ pub struct ApiState {
 pub struct AnalysisAccess {
     /// Shared with the pipeline.
     pub baselines: BaselineHandle,
+    /// What no alert is raised about, shared with the pipeline.
+    pub mutes: MuteHandle,
     /// What is looked for.
     pub detect: DetectConfig,
     /// How baselines are learned.

@@ -17,10 +17,11 @@ use tokio_util::sync::CancellationToken;
 use crate::capture::clock;
 use crate::config::Config;
 use crate::pipeline::baselines::BaselineHandle;
+use crate::pipeline::mutes::MuteHandle;
 use crate::pipeline::progress::Progress;
 use crate::sink::store::StoreOutput;
 use crate::store::{
-    Found, Lease, LeftSpool, Retention, Run, Store, StoreError, StoreWriter, baselines_name, spools_of,
+    Found, Lease, LeftSpool, Retention, Run, Store, StoreError, StoreWriter, StoredMute, baselines_name, spools_of,
 };
 use nta_core::alerting::EarlierAlert;
 use nta_core::baseline::{BaselineConfig, Baselines, Import};
@@ -110,6 +111,7 @@ pub struct App {
     config: Config,
     status: watch::Sender<Status>,
     baselines: BaselineHandle,
+    mutes: MuteHandle,
     ids: IdentityScope,
     /// Alerts of the runs before that may come back.
     earlier: Vec<EarlierAlert>,
@@ -198,9 +200,14 @@ impl App {
         }
         let (writer, write_task) = store.writer(run, STORE_QUEUE);
         let baselines = BaselineHandle::default();
+        let mutes = MuteHandle::default();
         let mut alerts = Vec::new();
         if plan.mode == Mode::Live {
             restore(&store, &sensor, &config.baseline, &baselines).await;
+            match store.mutes().await {
+                Ok(stored) => mutes.set(stored.into_iter().map(StoredMute::held).collect()),
+                Err(error) => tracing::warn!(error = error.chain(), "mutes cannot be read: none holds"),
+            }
             let hold_ns = config.detect.alerting.longest_hold_ns();
             let since = Timestamp::from_nanos(clock::now().as_nanos().saturating_sub(hold_ns));
             alerts = store.earlier_alerts(&sensor, since).await.unwrap_or_else(|error| {
@@ -220,6 +227,7 @@ impl App {
             config,
             status,
             baselines,
+            mutes,
             ids,
             earlier: alerts,
             sensor,

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::{App, AppError, Signal, Signals, StoreOutput};
 use crate::api::{self, AllowedHosts, AnalysisAccess, ApiState};
 use crate::pipeline::baselines::BaselineHandle;
+use crate::pipeline::mutes::MuteHandle;
 use crate::pipeline::progress::Progress;
 use crate::store::{StoreError, StoreStats};
 use nta_core::alerting::EarlierAlert;
@@ -30,6 +31,8 @@ pub struct Task {
     pub output: StoreOutput,
     /// What the pipeline shares its baselines by.
     pub baselines: BaselineHandle,
+    /// Of a live run: what no alert is raised about for a while.
+    pub mutes: MuteHandle,
     /// Names flows and alerts of a live run.
     pub ids: IdentityScope,
     /// Of a live run: alerts of the runs before that may come back.
@@ -71,6 +74,7 @@ impl App {
         let task = Task {
             output: self.output(),
             baselines: self.baselines.clone(),
+            mutes: self.mutes.clone(),
             ids: self.ids,
             earlier: std::mem::take(&mut self.earlier),
             again: self.again,
@@ -191,6 +195,7 @@ impl App {
         let Some(listener) = self.listener.take() else { return tokio::spawn(std::future::pending()) };
         let access = AnalysisAccess {
             baselines: self.baselines.clone(),
+            mutes: self.mutes.clone(),
             detect: self.config.detect.clone(),
             baseline: self.config.baseline.clone(),
         };

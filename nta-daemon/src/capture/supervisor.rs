@@ -17,6 +17,7 @@ use super::source::LiveSource;
 use super::watch::Matches;
 use crate::config::{Config, InterfacePattern};
 use crate::pipeline::baselines::BaselineHandle;
+use crate::pipeline::mutes::MuteHandle;
 use crate::pipeline::{Delivery, Fanout, Pipeline, PipelineOptions};
 use crate::source::kernel::device::Device;
 use crate::source::kernel::topology::Topology;
@@ -69,6 +70,8 @@ pub struct Judging {
     pub models: Models,
     /// Where baselines are shown, and imports of them taken from.
     pub baselines: BaselineHandle,
+    /// What no alert is raised about for a while.
+    pub mutes: MuteHandle,
     /// Names flows and alerts.
     pub ids: IdentityScope,
     /// Alerts of runs before that may come back.
@@ -198,13 +201,14 @@ impl Supervisor {
         published: &Sender<Status>,
         output: &mut Fanout<'_>,
     ) -> Result<(), SourceError> {
-        let Judging { config, models, baselines, ids, earlier } = judging;
+        let Judging { config, models, baselines, mutes, ids, earlier } = judging;
         let options = PipelineOptions {
             span_ns: config.windows.span_ns(),
             detect: config.detect.clone(),
             baseline: config.baseline.clone(),
             models: models.clone(),
             baselines: Some(baselines.clone()),
+            mutes: Some(mutes.clone()),
             delivery: Delivery::Immediate,
             seed: Seed::random(),
             ids: *ids,

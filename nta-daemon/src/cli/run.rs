@@ -209,8 +209,8 @@ async fn serve(
     app.begin_with(supervisor.failure());
     let judged_by = config.clone();
     let work = move |task: Task| {
-        let Task { mut output, baselines, ids, earlier, status, stop, .. } = task;
-        let judging = Judging { config: judged_by, models, baselines, ids, earlier };
+        let Task { mut output, baselines, mutes, ids, earlier, status, stop, .. } = task;
+        let judging = Judging { config: judged_by, models, baselines, mutes, ids, earlier };
         let mut log = AlertLog::default();
         let ended = supervisor.run(&judging, &stop, &status, &mut Fanout::new(vec![&mut output, &mut log]));
         output.finish(RunEnd::Stopped);

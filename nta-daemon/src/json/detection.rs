@@ -14,6 +14,9 @@ pub struct DetectionJson {
     pub findings: u64,
     /// Of these, about something on the allow-list.
     pub allowed: u64,
+    /// Of these, about something that is muted.
+    #[serde(default)]
+    pub muted: u64,
     /// Of these, not reported because the table of alerts was full.
     pub refused: u64,
     /// Of these, not reported because baselines were given time to warm up.
@@ -37,6 +40,7 @@ impl From<&DetectionCounts> for DetectionJson {
         Self {
             findings: counts.findings,
             allowed: counts.allowed,
+            muted: counts.muted,
             refused: counts.refused,
             warming_up: counts.warming_up,
             waiting: counts.waiting,

@@ -11,6 +11,8 @@ use nta_core::window::NotWhole as Partly;
 
 /// What people can have done about an alert.
 pub(crate) const STATUSES: [&str; 3] = ["open", "acknowledged", "resolved"];
+/// What people can say that an alert was.
+pub(crate) const VERDICTS: [&str; 3] = ["true_positive", "benign", "false_positive"];
 /// What the traffic can do.
 pub(crate) const STATES: [&str; 2] = ["raised", "cleared"];
 
@@ -47,6 +49,10 @@ words! {
     Severity = Level::ALL.map(Level::word);
     /// What people did about an alert.
     AlertStatus = STATUSES;
+    /// What people say that an alert was.
+    AlertVerdict = VERDICTS;
+    /// Whether a mute holds.
+    MuteState = ["active", "expired"];
     /// What the traffic does.
     AlertState = STATES;
     /// Why an alert does not go on.

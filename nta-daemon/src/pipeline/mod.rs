@@ -7,6 +7,7 @@ mod fold;
 pub mod judge;
 mod liveness;
 mod measure;
+pub mod mutes;
 mod options;
 mod output;
 pub mod progress;
@@ -21,6 +22,7 @@ pub use event::{Fanout, PipelineEvent, Sink};
 use fold::{Allowance, Silent};
 use judge::{Done, Judge, QUEUE};
 use liveness::{Alive, seen};
+use mutes::MuteHandle;
 use nta_core::analysis::{Analysis, AnalysisOptions};
 use nta_core::domain::{Attachment, IdentityScope, Ledger, Mode, NicCounts, Readings, Status, Timeline, Timestamp};
 use nta_core::window::{Arrival, Lengths, Span, Windows};
@@ -41,6 +43,7 @@ pub struct Pipeline {
     /// The results of the windows before, as far as they are known, with their flows and what is known behind them; oldest first.
     behind: VecDeque<(Option<Done>, usize, Behind)>,
     baselines: Option<BaselineHandle>,
+    mutes: Option<MuteHandle>,
     status: Status,
     last_expiry: Timestamp,
     ids: IdentityScope,
@@ -102,6 +105,7 @@ impl Pipeline {
             delivery: options.delivery,
             behind: VecDeque::new(),
             baselines: options.baselines.clone(),
+            mutes: options.mutes.clone(),
             status: Status { window_ns: span_ns, model: options.models.state.clone(), ..status },
             last_expiry: Timestamp::default(),
             ids: options.ids,
@@ -300,7 +304,9 @@ impl Pipeline {
         let flows = closed.flows();
         self.catch_up(QUEUE - 1, MAX_FLOWS_BEHIND.saturating_sub(flows), output);
         let behind = (self.status.clone(), silent);
+        self.mute(end.offset(self.wall_ahead_ns));
         let done = self.judge.close(closed);
+        self.note_muted(end.offset(self.wall_ahead_ns));
         match (done, self.delivery) {
             (Some(done), Delivery::Immediate) => self.emit(done, behind, imported, output),
             (done, _) => self.behind.push_back((done, flows, behind)),

@@ -8,6 +8,7 @@ use nta_core::model::Models;
 use nta_core::window::Seed;
 
 use super::baselines::BaselineHandle;
+use super::mutes::MuteHandle;
 
 /// When the results of a window are emitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +36,8 @@ pub struct PipelineOptions {
     pub models: Models,
     /// Where baselines are shown, and imports of them taken from, if anybody looks.
     pub baselines: Option<BaselineHandle>,
+    /// What no alert is raised about for a while, if anybody may say so.
+    pub mutes: Option<MuteHandle>,
     /// When the results of a window are emitted.
     pub delivery: Delivery,
     /// Keys the hashes of distinct values: fixed in a replay, so that it always says the same, else random.

@@ -143,6 +143,8 @@ impl Replay<'_> {
             baseline: self.baseline.clone(),
             models: self.models.clone(),
             baselines: self.baselines.clone(),
+            // What it says depends on nothing but the capture and the settings.
+            mutes: None,
             delivery: if is_deferred { Delivery::Deferred { beside } } else { Delivery::Immediate },
             seed: Seed::fixed(),
             ids,

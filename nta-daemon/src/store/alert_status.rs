@@ -1,18 +1,30 @@
-//! What people do about alerts: a status, and notes.
+//! What people do about alerts: a status, a verdict, notes, and the history of both.
 
-use super::db::Query;
+use super::alerts::{AlertFilter, AlertSort};
+use super::db::{Conn, Query};
+use super::list::Listed;
 use super::unreadable::Unreadable;
-use super::{Store, StoreError, from_sql, to_sql};
+use super::{Position, Store, StoreError, from_sql, to_sql};
 use nta_core::domain::Timestamp;
 
 /// Notes that an alert may have.
 const MAX_NOTES: i64 = 200;
+/// Changes of an alert that are kept, the newest ones.
+const MAX_CHANGES: i64 = 200;
+/// Alerts that one request changes at most.
+pub const MOST_AT_ONCE: usize = 10_000;
+/// Alerts that are read at a time for it.
+const CHUNK: u32 = 1000;
+/// Alerts that a statement changes.
+const STATEMENT: usize = 500;
 
 /// A change to an alert.
 #[derive(Clone, Debug)]
 pub struct AlertPatch {
     /// The new status: open, acknowledged, resolved.
     pub status: Option<&'static str>,
+    /// The new verdict: `true_positive`, benign, `false_positive`; `Some(None)` takes it back.
+    pub verdict: Option<Option<&'static str>>,
     /// A note to add.
     pub note: Option<String>,
     /// Who; the API where nobody is named. A status that stays as it is stays theirs who gave it.
@@ -46,8 +58,41 @@ pub struct Note {
     pub note: String,
 }
 
+/// A change of status or verdict.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AlertChanged {
+    /// When.
+    pub at: Timestamp,
+    /// Who.
+    pub by: String,
+    /// The status before it, and behind it.
+    pub status: [String; 2],
+    /// The verdict before it, and behind it.
+    pub verdict: [Option<String>; 2],
+}
+
+/// What became of a change to many alerts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PatchedAll {
+    /// So many are changed.
+    Done(u64),
+    /// So many would be, which is not what was expected; none is.
+    Other(u64),
+}
+
+/// Alerts that a filter finds and a status changes, by number.
+#[derive(Clone, Debug, Default)]
+pub struct AlertsToChange(Vec<i64>);
+
+impl AlertsToChange {
+    /// How many.
+    pub const fn count(&self) -> u64 {
+        self.0.len() as u64
+    }
+}
+
 impl Store {
-    /// Changes status and notes of an alert, both or neither: an error says that nothing is changed.
+    /// Changes status, verdict and notes of an alert, all or none: an error says that nothing is changed.
     pub async fn patch_alert(&self, id: &str, patch: &AlertPatch) -> Result<Patched, StoreError> {
         let error = StoreError::query("detected_alerts");
         let mut transaction = self.database.begin().await?;
@@ -64,24 +109,84 @@ impl Store {
         if patch.note.is_some() && conn.number(notes).await.map_err(&error)? >= MAX_NOTES {
             return Ok(Patched::Full);
         }
-        let at_ns = to_sql(patch.at.as_nanos());
-        let by = patch.by.as_deref().unwrap_or(NOBODY);
-        if let Some(status) = patch.status {
-            let update = "UPDATE detected_alerts SET status = $1, status_by = $2, status_at_ns = $3 WHERE number = $4";
-            let mut update = Query::new(update).bind(status).bind(by).bind(at_ns).bind(number);
-            if patch.by.is_none() {
-                update.push(" AND status <> ").push_bind(status);
-            }
-            conn.execute(update).await.map_err(&error)?;
-        }
+        change(conn, &[number], patch).await?;
         if let Some(note) = &patch.note {
             let insert = "INSERT INTO alert_notes (alert, raised_ns, at_ns, author, note) VALUES ($1, $2, $3, $4, $5)";
-            let insert = Query::new(insert).bind(number).bind(raised_ns).bind(at_ns);
-            let insert = insert.bind(by).bind(note.as_str());
+            let insert = Query::new(insert).bind(number).bind(raised_ns).bind(to_sql(patch.at.as_nanos()));
+            let insert = insert.bind(patch.by.as_deref().unwrap_or(NOBODY)).bind(note.as_str());
             conn.execute(insert).await.map_err(StoreError::query("alert_notes"))?;
         }
         transaction.commit().await.map_err(error)?;
         Ok(Patched::Done)
+    }
+
+    /// The alerts that a filter finds and that a patch would change; `None` when they are more than [`MOST_AT_ONCE`].
+    ///
+    /// # Errors
+    /// As of a list: also when more would be read than may be.
+    pub async fn alerts_to_change(
+        &self,
+        filter: &AlertFilter,
+        patch: &AlertPatch,
+    ) -> Result<Option<AlertsToChange>, StoreError> {
+        let listed = Listed {
+            table: "detected_alerts",
+            columns: "number, raised_ns, status, verdict",
+            order: "raised_ns",
+            id: "number",
+        };
+        let ways = filter.ways(AlertSort::Time);
+        let mut position = Position { descending: true, after: None, limit: CHUNK };
+        let mut numbers = Vec::new();
+        loop {
+            let rows = self
+                .list(&listed, &ways, position.and_one(), |row| {
+                    let is_so = patch.status.is_none_or(|status| row.text("status").is_ok_and(|now| now == status))
+                        && match patch.verdict {
+                            Some(verdict) => row.opt_text("verdict")?.as_deref() == verdict,
+                            None => true,
+                        };
+                    Ok((!is_so).then_some(row.int("number")?))
+                })
+                .await?;
+            let (found, next) = position.cut(rows);
+            numbers.extend(found.into_iter().flatten());
+            if numbers.len() > MOST_AT_ONCE {
+                return Ok(None);
+            }
+            match next {
+                Some(next) => position.after = Some(next),
+                None => return Ok(Some(AlertsToChange(numbers))),
+            }
+        }
+    }
+
+    /// Changes status and verdict of these alerts if as many of them as are expected still are as they were; all or none.
+    ///
+    /// # Errors
+    /// When the store does not answer; nothing is changed then.
+    pub async fn patch_alerts(
+        &self,
+        alerts: &AlertsToChange,
+        patch: &AlertPatch,
+        expected: u64,
+    ) -> Result<PatchedAll, StoreError> {
+        if alerts.count() != expected {
+            return Ok(PatchedAll::Other(alerts.count()));
+        }
+        let error = StoreError::query("detected_alerts");
+        let mut transaction = self.database.begin().await?;
+        let conn = transaction.conn().map_err(&error)?;
+        let mut changed = 0;
+        for chunk in alerts.0.chunks(STATEMENT) {
+            changed += change(conn, chunk, patch).await?;
+        }
+        // Without a commit it is as it was.
+        if changed != expected {
+            return Ok(PatchedAll::Other(changed));
+        }
+        transaction.commit().await.map_err(error)?;
+        Ok(PatchedAll::Done(changed))
     }
 
     /// The notes of an alert, oldest first.
@@ -96,4 +201,97 @@ impl Store {
         })
         .await
     }
+
+    /// The changes of an alert's status and verdict, oldest first.
+    pub async fn alert_changes(&self, id: &str) -> Result<Vec<AlertChanged>, StoreError> {
+        let query = Query::new(
+            "SELECT at_ns, author, status_before, status, verdict_before, verdict FROM alert_changes WHERE alert = \
+             (SELECT number FROM detected_alerts WHERE id = $1 ORDER BY run_id DESC LIMIT 1) ORDER BY id",
+        );
+        self.read("alert_changes", query.bind(id), |row| {
+            Ok(AlertChanged {
+                at: Timestamp::from_nanos(from_sql(row.natural("at_ns")?)),
+                by: row.text("author")?,
+                status: [row.text("status_before")?, row.text("status")?],
+                verdict: [row.opt_text("verdict_before")?, row.opt_text("verdict")?],
+            })
+        })
+        .await
+    }
+}
+
+/// Changes status and verdict of alerts by number, and notes it in their history. What is so already is not changed, unless
+/// somebody signs for it. Answers how many were.
+async fn change(conn: &mut Conn, numbers: &[i64], patch: &AlertPatch) -> Result<u64, StoreError> {
+    if patch.status.is_none() && patch.verdict.is_none() {
+        return Ok(0);
+    }
+    let by = patch.by.as_deref().unwrap_or(NOBODY);
+    let at_ns = to_sql(patch.at.as_nanos());
+    let error = StoreError::query("alert_changes");
+    let mut history = Query::new(
+        "INSERT INTO alert_changes (alert, raised_ns, at_ns, author, status_before, status, verdict_before, verdict) \
+         SELECT number, raised_ns, ",
+    );
+    history.push_bind(at_ns).push(", ").push_bind(by).push(", status, ");
+    push_status(&mut history, patch);
+    history.push(", verdict, ");
+    push_verdict(&mut history, patch);
+    history.push(" FROM detected_alerts WHERE ");
+    push_which(&mut history, numbers, patch);
+    conn.execute(history).await.map_err(&error)?;
+    let mut update = Query::new("UPDATE detected_alerts SET status = ");
+    push_status(&mut update, patch);
+    update.push(", verdict = ");
+    push_verdict(&mut update, patch);
+    if patch.status.is_some() {
+        update.push(", status_by = ").push_bind(by).push(", status_at_ns = ").push_bind(at_ns);
+    }
+    update.push(" WHERE ");
+    push_which(&mut update, numbers, patch);
+    let changed = conn.execute(update).await.map_err(StoreError::query("detected_alerts"))?;
+    let mut oldest = Query::new("DELETE FROM alert_changes WHERE ");
+    push_numbers(&mut oldest, "alert", numbers);
+    oldest.push(
+        " AND id <= (SELECT c.id FROM alert_changes c WHERE c.alert = alert_changes.alert ORDER BY c.alert DESC, c.id DESC \
+         LIMIT 1 OFFSET ",
+    );
+    oldest.push_bind(MAX_CHANGES).push(")");
+    conn.execute(oldest).await.map_err(&error)?;
+    Ok(changed)
+}
+
+fn push_status(query: &mut Query, patch: &AlertPatch) {
+    match patch.status {
+        Some(status) => query.push_bind(status),
+        None => query.push("status"),
+    };
+}
+
+fn push_verdict(query: &mut Query, patch: &AlertPatch) {
+    match patch.verdict {
+        Some(Some(verdict)) => query.push_bind(verdict),
+        Some(None) => query.push("NULL"),
+        None => query.push("verdict"),
+    };
+}
+
+fn push_which(query: &mut Query, numbers: &[i64], patch: &AlertPatch) {
+    push_numbers(query, "number", numbers);
+    if patch.by.is_some() && numbers.len() == 1 {
+        return;
+    }
+    query.push(" AND (status <> ");
+    push_status(query, patch);
+    query.push(" OR coalesce(verdict, '') <> coalesce(");
+    push_verdict(query, patch);
+    query.push(", ''))");
+}
+
+fn push_numbers(query: &mut Query, column: &str, numbers: &[i64]) {
+    query.push(column).push(" IN (");
+    for (place, number) in numbers.iter().enumerate() {
+        query.push(if place == 0 { "" } else { ", " }).push_bind(*number);
+    }
+    query.push(")");
 }

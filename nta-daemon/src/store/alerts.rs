@@ -24,6 +24,8 @@ pub struct AlertFilter {
     pub severity: Option<Severity>,
     /// With this status: open, acknowledged, resolved.
     pub status: Option<&'static str>,
+    /// With this verdict: `true_positive`, benign, `false_positive`; `none` where nobody gave one.
+    pub verdict: Option<&'static str>,
     /// In this state: raised, cleared.
     pub state: Option<&'static str>,
     /// From this source.
@@ -73,6 +75,7 @@ impl AlertFilter {
             text("coalesce(kind, '') = ?", self.kind.map(str::to_owned)),
             text("coalesce(status, '') = ?", self.status.map(str::to_owned)),
             text("coalesce(state, '') = ?", self.state.map(str::to_owned)),
+            text("coalesce(verdict, 'none') = ?", self.verdict.map(str::to_owned)),
             severity,
             from.filter(|from| with_from && *from > 0).map(|from| when("last_ns + 0 > ?", from)),
             to.map(|to| when("first_ns + 0 < ?", to)),
@@ -82,7 +85,7 @@ impl AlertFilter {
     }
 
     /// By the column's index, if the rows of a page come soon; by the filter or the time; by the column's index.
-    fn ways(&self, sort: AlertSort) -> Vec<Way> {
+    pub(super) fn ways(&self, sort: AlertSort) -> Vec<Way> {
         let by_last = sort == AlertSort::LastTime;
         let from = self.from.map_or(-1, |from| to_sql(from.as_nanos()));
         let in_order = |most| {
@@ -182,6 +185,8 @@ pub struct StoredAlert {
     pub status_by: Option<String>,
     /// When.
     pub status_at: Option<Timestamp>,
+    /// What people say it was: `true_positive`, `benign` or `false_positive`.
+    pub verdict: Option<String>,
 }
 
 /// Some alerts, and where the next page begins.
@@ -201,7 +206,7 @@ const ALERTS: Listed = Listed {
     table: "detected_alerts",
     columns: concat!(
         "number, run_id, id, kind, severity, source, destination, score_ppm, state, first_ns, last_ns, raised_ns, cleared_ns, \
-         end_reason, status, status_by, status_at_ns, body, ",
+         end_reason, status, status_by, status_at_ns, verdict, body, ",
         sensor_of_run!(),
         " AS sensor"
     ),
@@ -240,6 +245,10 @@ impl StoredAlert {
             status: word(row, "status", &["open", "acknowledged", "resolved"])?,
             status_by: row.opt_text("status_by")?,
             status_at: row.opt_natural("status_at_ns")?.map(time),
+            verdict: match row.opt_text("verdict")? {
+                Some(_) => Some(word(row, "verdict", &["true_positive", "benign", "false_positive"])?),
+                None => None,
+            },
         })
     }
 }

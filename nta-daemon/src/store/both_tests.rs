@@ -111,6 +111,7 @@ async fn suite(store: &Store) {
     assert_eq!((summary.windows, summary.packets, summary.bytes), (2, 3, 3000));
     let id = alert(3, 105).id.to_string();
     let patch = AlertPatch {
+        verdict: None,
         status: Some("resolved"),
         note: Some("seen\0before".to_owned()),
         by: Some("mira".to_owned()),

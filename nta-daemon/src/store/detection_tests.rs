@@ -130,6 +130,7 @@ async fn retention_covers_what_was_found() {
     found.move_into(&mut batch);
     write(&store, &writer, batch).await;
     let patch = |status: Option<&'static str>, note: Option<&str>| AlertPatch {
+        verdict: None,
         status,
         note: note.map(str::to_owned),
         by: Some("mira".to_owned()),

@@ -224,6 +224,7 @@ async fn a_change_of_an_alert_is_stored_or_refused() {
     writer.flush().await.expect("flush");
     let id = rich(1).alerts[0].id.to_string();
     let patch = |note: u32| AlertPatch {
+        verdict: None,
         status: Some("acknowledged"),
         note: Some(format!("note {note}")),
         by: Some("mira".to_owned()),

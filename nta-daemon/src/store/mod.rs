@@ -29,6 +29,7 @@ mod late;
 mod lease;
 mod list;
 mod merged;
+mod mutes;
 mod naming;
 mod near;
 mod opening;
@@ -57,7 +58,7 @@ mod writer;
 
 use std::sync::Arc;
 
-pub use alert_status::{AlertPatch, Note, Patched};
+pub use alert_status::{AlertChanged, AlertPatch, AlertsToChange, MOST_AT_ONCE, Note, Patched, PatchedAll};
 pub use alerts::{AlertFilter, AlertPage, AlertSort, StoredAlert};
 pub use anomalies::{Anomaly, AnomalyFilter, AnomalyPage, AnomalySort, KindCount, StoredAnomaly};
 pub use audit::{Audit, AuditFilter, AuditPage, AuditRow};
@@ -71,6 +72,7 @@ pub use flows::{FlowPage, FlowSort};
 pub use found::Found;
 pub use hosts::{HostPage, HostSort, HostTotals, TrafficShare};
 pub use lease::Lease;
+pub use mutes::{MOST_MUTES, StoredMute};
 pub use naming::{LeftSpool, spools_of};
 pub use near::Nearness;
 pub use page::{Key, Position, Range};
@@ -155,6 +157,8 @@ fn from_sql(value: i64) -> u64 {
     u64::try_from(value).unwrap_or_default()
 }
 
+#[cfg(test)]
+mod alert_status_tests;
 #[cfg(test)]
 mod both_tests;
 #[cfg(test)]

@@ -103,6 +103,8 @@ async fn ask_everything(store: &Store) -> Vec<Query> {
     }
     store.alert("1").await.expect("alert");
     store.alert_notes("1").await.expect("notes");
+    store.mutes().await.expect("mutes");
+    store.alert_changes("1").await.expect("changes");
     store.anomalies_of_alert("1", 1000).await.expect("anomalies");
     for filter in [
         AnomalyFilter { from: time, ..AnomalyFilter::default() },

@@ -46,7 +46,13 @@ async fn alerts_that_come_back_are_one(store: &Store) {
     killed.send(batch).await.expect("send");
     killed.flush().await.expect("flush");
     let id = alert(3, 105).id;
-    let note = AlertPatch { status: Some("acknowledged"), note: None, by: Some("mira".to_owned()), at: time(106) };
+    let note = AlertPatch {
+        status: Some("acknowledged"),
+        verdict: None,
+        note: None,
+        by: Some("mira".to_owned()),
+        at: time(106),
+    };
     store.patch_alert(&id.to_string(), &note).await.expect("patched");
     task.abort();
     assert!(task.await.is_err());

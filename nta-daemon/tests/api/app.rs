@@ -14,6 +14,7 @@ use nta_core::domain::{
 use nta_core::window::{Rtt, TcpSent, Window};
 use nta_daemon::api::{AnalysisAccess, ApiState, router};
 use nta_daemon::pipeline::baselines::BaselineHandle;
+use nta_daemon::pipeline::mutes::MuteHandle;
 use nta_daemon::store::{Run, Store, StoreWriter, WindowBatch};
 use serde_json::Value;
 use tokio::sync::watch;
@@ -30,6 +31,7 @@ pub(crate) struct App {
     pub(crate) writer: StoreWriter,
     pub(crate) status: watch::Sender<Status>,
     pub(crate) baselines: BaselineHandle,
+    pub(crate) mutes: MuteHandle,
     pub(crate) url: String,
     /// Identity of the run that everything is written into.
     pub(crate) run: [u8; 16],
@@ -49,13 +51,24 @@ impl App {
         let (writer, task) = store.writer(store.begin_run(&run).await.expect("run"), 16);
         let (sender, receiver) = watch::channel(status(windows));
         let access = AnalysisAccess::default();
-        let baselines = access.baselines.clone();
+        let (baselines, mutes) = (access.baselines.clone(), access.mutes.clone());
         let state = ApiState::new(store.clone(), receiver).with_analysis(access);
         // As the server does before it answers.
         state.read_tokens().await.expect("the store answers");
         let router = router(state.clone());
-        let app =
-            Self { router, store, writer, status: sender, baselines, url, run: uuid, state, task, _folder: folder };
+        let app = Self {
+            router,
+            store,
+            writer,
+            status: sender,
+            baselines,
+            mutes,
+            url,
+            run: uuid,
+            state,
+            task,
+            _folder: folder,
+        };
         app.write(None, (1..=flows).map(flow).collect()).await;
         for id in 1..=windows {
             app.write(Some(window(id)), vec![]).await;
@@ -107,6 +120,14 @@ impl App {
         let response = self.router.clone().oneshot(request).await.expect("response");
         let status = response.status();
         (status, parse(&to_bytes(response.into_body(), usize::MAX).await.expect("body")))
+    }
+
+    pub(crate) async fn send_empty(&self, method: Method, path: &str) -> (StatusCode, Vec<u8>) {
+        let request = Request::builder().method(method).uri(path).header(header::HOST, HOST);
+        let response =
+            self.router.clone().oneshot(request.body(Body::empty()).expect("request")).await.expect("response");
+        let status = response.status();
+        (status, to_bytes(response.into_body(), usize::MAX).await.expect("body").to_vec())
     }
 
     pub(crate) async fn json(&self, path: &str) -> Value {

@@ -1,6 +1,7 @@
 //! The API through its router, over a real database.
 
 mod access;
+mod alert_bulk;
 mod alerts;
 mod app;
 mod baselines;
@@ -9,6 +10,7 @@ mod explain;
 mod guard;
 mod hosts;
 mod imports;
+mod mutes;
 mod openapi;
 mod panics;
 mod postgres;

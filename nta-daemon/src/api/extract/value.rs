@@ -37,6 +37,16 @@ impl<T: Word> Parameter for T {
     }
 }
 
+/// Yes or no.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::api) struct Flag(pub(in crate::api) bool);
+
+impl Word for Flag {
+    fn all() -> Vec<(&'static str, Self)> {
+        vec![("true", Self(true)), ("false", Self(false))]
+    }
+}
+
 impl Word for AlertKind {
     fn all() -> Vec<(&'static str, Self)> {
         Self::ALL.into_iter().map(|kind| (kind.word(), kind)).collect()

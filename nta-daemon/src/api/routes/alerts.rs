@@ -4,20 +4,17 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use utoipa::openapi::Schema;
-
 use crate::api::access::Caller;
 use crate::api::error::Problem;
-use crate::api::extract::{
-    InPath, Json, Parameter, PartyName, Path, PathParameter, Query, Sensor, Text, Word, parameters, text,
-};
+use crate::api::extract::{InPath, Json, PartyName, Path, Query, Sensor, Text, parameters};
 use crate::api::page::{List, PageQuery, Period, SortField};
 use crate::api::state::now;
 use crate::api::{ApiError, ApiState, found};
 use crate::json::{AlertJson, words};
-use crate::store::{AlertFilter, AlertPatch, AlertSort, Audit, Note, Patched, StoredAlert};
+use crate::store::{AlertChanged, AlertFilter, AlertPatch, AlertSort, Audit, Note, Patched, Range, StoredAlert};
 use nta_core::domain::{AlertKind, Severity};
 
+pub(super) use super::alert_words::{AlertId, AlertStateWord, AlertStatus, AlertVerdict, VerdictOrNone, given};
 use super::hosts::is_inside;
 
 impl SortField for AlertSort {
@@ -28,7 +25,7 @@ impl SortField for AlertSort {
 /// Longest note in characters.
 const MAX_NOTE: usize = 4000;
 /// Longest name of who changes an alert.
-const MAX_NAME: usize = 100;
+pub(super) const MAX_NAME: usize = 100;
 
 /// An alert with what people did about it.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -52,6 +49,9 @@ pub(in crate::api) struct AlertItem {
     /// When.
     #[schema(format = DateTime)]
     status_at: Option<String>,
+    /// What people say that it was; null while nobody does.
+    #[schema(value_type = Option<words::AlertVerdict>)]
+    verdict: Option<String>,
 }
 
 /// An alert with its notes.
@@ -61,6 +61,24 @@ pub(in crate::api) struct AlertDetail {
     alert: AlertItem,
     /// Notes, oldest first.
     notes: Vec<NoteJson>,
+    /// Changes of status and verdict, oldest first: the newest 200.
+    history: Vec<ChangeJson>,
+}
+
+/// A change of status or verdict.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+struct ChangeJson {
+    #[schema(format = DateTime)]
+    at: String,
+    by: String,
+    #[schema(value_type = words::AlertStatus)]
+    status_before: String,
+    #[schema(value_type = words::AlertStatus)]
+    status: String,
+    #[schema(value_type = Option<words::AlertVerdict>)]
+    verdict_before: Option<String>,
+    #[schema(value_type = Option<words::AlertVerdict>)]
+    verdict: Option<String>,
 }
 
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -71,13 +89,17 @@ struct NoteJson {
     note: String,
 }
 
-/// The body of a change: `status`, `note` or both.
+/// The body of a change: `status`, `verdict`, `note` or several of them.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::api) struct AlertChangeRequest {
     /// What people did about it.
     #[schema(value_type = Option<words::AlertStatus>)]
     status: Option<AlertStatus>,
+    /// What it was; null takes a verdict back.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<words::AlertVerdict>)]
+    verdict: Option<Option<AlertVerdict>>,
     /// A note to add.
     #[schema(schema_with = Text::<MAX_NOTE>::schema)]
     note: Option<Text<MAX_NOTE>>,
@@ -85,60 +107,6 @@ pub(in crate::api) struct AlertChangeRequest {
     /// token it is the token's name, and nothing else may stand here.
     #[schema(schema_with = Text::<MAX_NAME>::schema)]
     by: Option<Text<MAX_NAME>>,
-}
-
-/// What people did about an alert.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::api) struct AlertStatus(&'static str);
-
-impl Word for AlertStatus {
-    fn all() -> Vec<(&'static str, Self)> {
-        words::STATUSES.map(|word| (word, Self(word))).to_vec()
-    }
-}
-
-impl<'de> Deserialize<'de> for AlertStatus {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let wrong = |expected| serde::de::Error::custom(format!("`{text}`: expected {expected}"));
-        Self::parse(&text).map_err(wrong)
-    }
-}
-
-/// What the traffic does.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::api) struct AlertStateWord(&'static str);
-
-impl Word for AlertStateWord {
-    fn all() -> Vec<(&'static str, Self)> {
-        words::STATES.map(|word| (word, Self(word))).to_vec()
-    }
-}
-
-/// The identity of an alert.
-#[derive(Debug)]
-pub(in crate::api) struct AlertId(String);
-
-impl AlertId {
-    pub(super) fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl Parameter for AlertId {
-    fn parse(text: &str) -> Result<Self, String> {
-        let is_one = text.len() == 16 && text.bytes().all(|digit| digit.is_ascii_hexdigit());
-        if is_one { Ok(Self(text.to_ascii_lowercase())) } else { Err("16 hexadecimal digits".to_owned()) }
-    }
-
-    fn schema() -> Schema {
-        text().pattern(Some("^[0-9a-f]{16}$")).into()
-    }
-}
-
-impl PathParameter for AlertId {
-    const NAME: &'static str = "id";
-    const ABOUT: &'static str = "Identity of the alert.";
 }
 
 impl AlertItem {
@@ -154,6 +122,7 @@ impl AlertItem {
             status: stored.status,
             status_by: stored.status_by,
             status_at: stored.status_at.map(|time| time.to_string()),
+            verdict: stored.verdict,
         }
     }
 }
@@ -164,9 +133,16 @@ impl From<Note> for NoteJson {
     }
 }
 
+impl From<AlertChanged> for ChangeJson {
+    fn from(change: AlertChanged) -> Self {
+        let ([status_before, status], [verdict_before, verdict]) = (change.status, change.verdict);
+        Self { at: change.at.to_string(), by: change.by, status_before, status, verdict_before, verdict }
+    }
+}
+
 parameters! {
     /// Which alerts.
-    pub(in crate::api) struct AlertsQuery {
+    pub(in crate::api) struct AlertsFilter {
         /// Kind.
         "type" => kind: AlertKind,
         /// Severity.
@@ -175,6 +151,8 @@ parameters! {
         "status" => status: AlertStatus,
         /// What the traffic does.
         "state" => state: AlertStateWord,
+        /// What people say that it was; `none` where nobody does.
+        "verdict" => verdict: VerdictOrNone,
         /// Who does it, as the alert writes it.
         "source" => source: PartyName,
         /// Who suffers it, as the alert writes it.
@@ -182,7 +160,33 @@ parameters! {
         /// Name of the sensor that saw it; all of them unless given.
         "sensor" => sensor: Sensor,
         ..period: Period,
+    }
+}
+
+parameters! {
+    /// Which alerts, and which page of them.
+    pub(in crate::api) struct AlertsQuery {
+        ..filter: AlertsFilter,
         ..page: PageQuery<AlertSort>,
+    }
+}
+
+impl AlertsFilter {
+    /// The filter over a time.
+    pub(super) fn between(self, Range { from, to }: Range) -> AlertFilter {
+        AlertFilter {
+            kind: self.kind.map(AlertKind::word),
+            severity: self.severity,
+            status: self.status.map(|status| status.0),
+            verdict: self.verdict.map(|verdict| verdict.0),
+            state: self.state.map(|state| state.0),
+            source: self.source.map(|party| party.0),
+            destination: self.destination.map(|party| party.0),
+            host: None,
+            from,
+            to,
+            sensor: self.sensor.map(|sensor| sensor.0),
+        }
     }
 }
 
@@ -203,19 +207,8 @@ pub(in crate::api) async fn list(
     State(state): State<ApiState>,
     Query(query): Query<AlertsQuery>,
 ) -> Result<Json<List<AlertItem>>, ApiError> {
-    let range = query.page.range(query.period, &state).await?;
-    let filter = AlertFilter {
-        kind: query.kind.map(AlertKind::word),
-        severity: query.severity,
-        status: query.status.map(|status| status.0),
-        state: query.state.map(|state| state.0),
-        source: query.source.map(|party| party.0),
-        destination: query.destination.map(|party| party.0),
-        host: None,
-        from: range.from,
-        to: range.to,
-        sensor: query.sensor.map(|sensor| sensor.0),
-    };
+    let range = query.page.range(query.filter.period, &state).await?;
+    let filter = query.filter.between(range);
     let alerts = state.store.alerts(&filter, query.page.sort, query.page.position).await?;
     Ok(Json(query.page.list(
         alerts.items.into_iter().map(|stored| AlertItem::new(stored, &state)).collect(),
@@ -246,7 +239,7 @@ pub(in crate::api) async fn one(
     detail(&state, &id).await
 }
 
-/// Changes an alert's status, adds a note, or both. What the pipeline reports about it later changes neither.
+/// Changes an alert's status or verdict, adds a note, or several of these. What the pipeline reports about it later changes neither.
 #[utoipa::path(
     patch,
     path = "/api/alerts/{id}",
@@ -271,16 +264,22 @@ pub(in crate::api) async fn patch(
     Json(change): Json<AlertChangeRequest>,
 ) -> Result<Json<AlertDetail>, ApiError> {
     let status = change.status.map(|status| status.0);
+    let verdict = change.verdict.map(|verdict| verdict.map(AlertVerdict::word));
     let note = change.note.map(|note| note.0);
     let by = signed(&caller, change.by.map(|by| by.0))?;
-    if status.is_none() && note.is_none() {
-        return Err(ApiError::invalid("status", "expected `status`, `note` or both: nothing is to be changed"));
+    if status.is_none() && verdict.is_none() && note.is_none() {
+        let detail = "expected `status`, `verdict`, `note` or several of them: nothing is to be changed";
+        return Err(ApiError::invalid("status", detail));
     }
     let before = state.store.alert(&id).await?.ok_or_else(|| unknown(&id))?;
-    let after = json!({"status": status.unwrap_or(&before.status), "note": note, "by": by});
-    match state.store.patch_alert(&id, &AlertPatch { status, note, by, at: now() }).await? {
+    let said = match verdict {
+        Some(verdict) => verdict.map(str::to_owned),
+        None => before.verdict.clone(),
+    };
+    let after = json!({"status": status.unwrap_or(&before.status), "verdict": said, "note": note, "by": by});
+    match state.store.patch_alert(&id, &AlertPatch { status, verdict, note, by, at: now() }).await? {
         Patched::Done => {
-            let before = Some(json!({"status": before.status, "by": before.status_by}));
+            let before = Some(json!({"status": before.status, "verdict": before.verdict, "by": before.status_by}));
             let change = caller.audit("change alert", format!("alert {id}"));
             state.record(&Audit { before, after: Some(after), ..change }).await;
             detail(&state, &id).await
@@ -291,7 +290,7 @@ pub(in crate::api) async fn patch(
 }
 
 /// Who makes a change: with a token nobody acts under another name.
-fn signed(caller: &Caller, by: Option<String>) -> Result<Option<String>, ApiError> {
+pub(super) fn signed(caller: &Caller, by: Option<String>) -> Result<Option<String>, ApiError> {
     match (caller.token, by) {
         (None, by) => Ok(by),
         (Some(_), Some(by)) if by != caller.name => {
@@ -306,9 +305,11 @@ fn signed(caller: &Caller, by: Option<String>) -> Result<Option<String>, ApiErro
 pub(super) async fn detail(state: &ApiState, id: &str) -> Result<Json<AlertDetail>, ApiError> {
     let alert = state.store.alert(id).await?.ok_or_else(|| unknown(id))?;
     let notes = state.store.alert_notes(id).await?;
+    let history = state.store.alert_changes(id).await?;
     Ok(Json(AlertDetail {
         alert: AlertItem::new(alert, state),
         notes: notes.into_iter().map(NoteJson::from).collect(),
+        history: history.into_iter().map(ChangeJson::from).collect(),
     }))
 }
 

@@ -1,5 +1,7 @@
 //! One file for each resource: request, answer, handler.
 
+pub(super) mod alert_bulk;
+pub(super) mod alert_words;
 pub(super) mod alerts;
 pub(super) mod anomalies;
 pub(super) mod audit;
@@ -15,6 +17,7 @@ pub(super) mod health;
 pub(super) mod hosts;
 pub(super) mod index;
 pub(super) mod metrics;
+pub(super) mod mutes;
 pub(super) mod prometheus;
 pub(super) mod status;
 pub(super) mod tokens;

@@ -121,10 +121,11 @@ impl Snapshot {
         let counts = &status.detection;
         page.one("analysis_seconds", "Time of judging the last window", GAUGE, seconds(status.last_analysis_ns))?;
         let outcome = |name| vec![("outcome", name)];
-        let reported = counts.allowed + counts.refused + counts.warming_up + counts.waiting;
+        let reported = counts.allowed + counts.muted + counts.refused + counts.warming_up + counts.waiting;
         let findings = [
             (outcome("alerted"), counts.findings.saturating_sub(reported) as f64),
             (outcome("allowed"), counts.allowed as f64),
+            (outcome("muted"), counts.muted as f64),
             (outcome("refused"), counts.refused as f64),
             (outcome("warming_up"), counts.warming_up as f64),
             (outcome("waiting"), counts.waiting as f64),
