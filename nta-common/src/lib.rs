@@ -18,6 +18,7 @@ mod codegen;
 pub mod counters;
 pub mod events;
 pub mod flow;
+pub mod held;
 mod key;
 pub mod limits;
 pub mod nat;

@@ -13,7 +13,16 @@ pub struct Translated<K> {
     key: K,
     /// The two lowest bits say which end is which, the others when this was learned.
     flags: u64,
+    /// Where the kernel keeps the connection (`struct nf_conn`), [`UNKNOWN`] or [`OVER`].
+    connection: u64,
+    /// At which tick a packet was last counted by this. The kernel had the connection then.
+    used: u64,
 }
+
+/// In place of where the kernel keeps a connection: nobody has seen that yet.
+const UNKNOWN: u64 = 0;
+/// In place of where the kernel keeps a connection: it has it no more.
+const OVER: u64 = 1;
 
 /// Set when endpoint `a` of one name is endpoint `b` of the other.
 const TURNED: u64 = 1;
@@ -27,14 +36,72 @@ impl<K> Translated<K> {
     #[inline(always)]
     pub fn new((key, direction): (K, u32), answers: u32) -> Self {
         let turned = u64::from((direction ^ answers ^ 1) & 1);
-        Self { key, flags: (turned * TURNED) | (u64::from(direction & 1) * B_BEGAN) }
+        let flags = (turned * TURNED) | (u64::from(direction & 1) * B_BEGAN);
+        Self { key, flags, connection: UNKNOWN, used: 0 }
     }
 
     /// The same, learned at this tick of a clock.
     #[inline(always)]
     #[must_use]
     pub fn learned_at(self, tick: u64) -> Self {
-        Self { flags: (self.flags & (TURNED | B_BEGAN)) | (tick << TIME_SHIFT), ..self }
+        Self { flags: (self.flags & (TURNED | B_BEGAN)) | (tick << TIME_SHIFT), used: tick, ..self }
+    }
+
+    /// The same, of the connection that the kernel keeps there.
+    #[inline(always)]
+    #[must_use]
+    pub fn kept_at(self, connection: u64) -> Self {
+        Self { connection, ..self }
+    }
+
+    /// Where the kernel keeps the connection, if that is known and it was not found to be over.
+    #[inline(always)]
+    pub fn connection(&self) -> Option<u64> {
+        (self.connection > OVER).then_some(self.connection)
+    }
+
+    /// Whether it is not known where the kernel keeps the connection.
+    #[inline(always)]
+    pub const fn is_unknown(&self) -> bool {
+        self.connection == UNKNOWN
+    }
+
+    /// Whether the kernel was found to have the connection no more.
+    #[inline(always)]
+    pub const fn is_over(&self) -> bool {
+        self.connection == OVER
+    }
+
+    /// The kernel has the connection no more: no packet is counted by this again.
+    #[inline(always)]
+    pub fn end(&mut self) {
+        self.connection = OVER;
+    }
+
+    /// A packet is counted by this.
+    #[inline(always)]
+    pub fn use_at(&mut self, tick: u64) {
+        self.used = tick;
+    }
+
+    /// When a packet was last counted by this.
+    #[inline(always)]
+    pub const fn used(&self) -> u64 {
+        self.used
+    }
+
+    /// A packet of the connection that the kernel keeps there leaves under these names. Whether this was known.
+    #[inline(always)]
+    pub fn renew(&mut self, now: &Self, connection: u64, tick: u64) -> bool
+    where
+        K: PartialEq,
+    {
+        let is_known = self.agrees(now) && (self.connection == connection || self.is_unknown());
+        if is_known {
+            self.connection = connection;
+            self.used = tick;
+        }
+        is_known
     }
 
     /// When it was learned.
@@ -104,6 +171,12 @@ pub trait Key: Copy + PartialEq {
     /// The key of a packet between these endpoints, and its direction.
     fn between(from: (Self::Address, u16), to: (Self::Address, u16), proto: u8) -> (Self, u32);
 
+    /// `AF_INET` or `AF_INET6`.
+    const FAMILY: u16;
+
+    /// An address as the kernel keeps it in room for either family.
+    fn address(bytes: [u8; 16]) -> Self::Address;
+
     /// ICMP's number in this family, types of its echo request and of the answer.
     const ICMP: (u8, u8, u8);
 
@@ -150,11 +223,17 @@ pub fn translation<K: Key>(first: &Tuple<K::Address>, answer: &Tuple<K::Address>
 
 impl Key for FlowKey4 {
     type Address = u32;
+    const FAMILY: u16 = 2;
     const ICMP: (u8, u8, u8) = (proto::ICMP, ECHO, ECHO_REPLY);
 
     #[inline(always)]
     fn between(from: (u32, u16), to: (u32, u16), proto: u8) -> (Self, u32) {
         Self::ordered(from, to, proto)
+    }
+
+    #[inline(always)]
+    fn address([a, b, c, d, ..]: [u8; 16]) -> u32 {
+        u32::from_be_bytes([a, b, c, d])
     }
 
     #[inline(always)]
@@ -172,11 +251,18 @@ impl Key for FlowKey4 {
 
 impl Key for FlowKey6 {
     type Address = [u64; 2];
+    const FAMILY: u16 = 10;
     const ICMP: (u8, u8, u8) = (proto::ICMPV6, ECHO6, ECHO_REPLY6);
 
     #[inline(always)]
     fn between(from: ([u64; 2], u16), to: ([u64; 2], u16), proto: u8) -> (Self, u32) {
         Self::ordered(from, to, proto)
+    }
+
+    #[inline(always)]
+    fn address(bytes: [u8; 16]) -> [u64; 2] {
+        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = bytes;
+        [u64::from_be_bytes([a, b, c, d, e, f, g, h]), u64::from_be_bytes([i, j, k, l, m, n, o, p])]
     }
 
     #[inline(always)]
@@ -192,7 +278,7 @@ impl Key for FlowKey6 {
     }
 }
 
-const _: () = assert!(size_of::<Translated<FlowKey4>>() == 24 && size_of::<Translated<FlowKey6>>() == 48);
+const _: () = assert!(size_of::<Translated<FlowKey4>>() == 40 && size_of::<Translated<FlowKey6>>() == 64);
 
 // SAFETY: `repr(C)`, only integers, no padding (sizes asserted above), valid for any bytes.
 #[cfg(feature = "user")]

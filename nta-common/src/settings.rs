@@ -84,8 +84,8 @@ pub struct Conntrack {
     pub status: u32,
     /// Of `tuplehash` in `struct nf_conn`.
     pub tuples: u32,
-    /// Padding, 0.
-    pub unused: u32,
+    /// Of `timeout` in `struct nf_conn`.
+    pub timeout: u32,
 }
 
 /// What travels in front of each replayed packet as XDP metadata.

@@ -9,6 +9,7 @@ use nta_common::{
     Packet, Volume, fall_through, unlikely,
 };
 
+use crate::conntrack::is_current;
 use crate::maps::{FLOWS4, FLOWS6, FRAGMENTS, FRESH, NAT4, NAT6, NESTED, OVERFLOW};
 use crate::settings;
 
@@ -124,8 +125,7 @@ fn translated_or_new<K: Key>(
     ledger: &mut LedgerSlot,
 ) -> Option<(*mut FlowStats, u32)> {
     if settings::joins_nat()
-        // SAFETY: an entry that is read in place; one that is made anew at that moment belongs to the same answers.
-        && let Some(translated) = unsafe { nat.get(key.answer(first.packet)) }
+        && let Some(translated) = current(nat, &key.answer(first.packet))
     {
         let direction = translated.direction(first.direction);
         let key = *translated.key();
@@ -141,11 +141,19 @@ fn translated_or_new<K: Key>(
 #[inline(always)]
 fn untranslate<K: Key>(nat: &LruHashMap<K, Translated<K>>, (key, direction): (K, u32), packet: &mut Packet) {
     if settings::joins_nat()
-        // SAFETY: as in `translated_or_new`.
-        && let Some(translated) = unsafe { nat.get(key) }
+        && let Some(translated) = current(nat, &key)
     {
         translated.key().name(translated.direction(direction), packet);
     }
+}
+
+/// The translation of the connection whose answers have this key, if the kernel still has it.
+#[inline(always)]
+fn current<'a, K: Key>(nat: &LruHashMap<K, Translated<K>>, answers: &K) -> Option<&'a Translated<K>> {
+    // SAFETY: an entry that is read in place, and in which only single words are written; one that is made anew at that moment
+    // belongs to the same answers.
+    let known = unsafe { &mut *nat.get_ptr_mut(answers)? };
+    is_current(answers, known).then_some(&*known)
 }
 
 /// Inserts an empty entry and looks it up again. Of two CPUs that do so at once one loses (`BPF_NOEXIST`) and finds the

@@ -2,6 +2,7 @@
 
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf};
+use nta_common::held::{Asked, Held};
 use nta_common::limits::{
     DEFAULT_FLOWS, DEFAULT_RING_BYTES, MAX_FRAGMENTED, MAX_INTERFACES, MAX_NESTED, MAX_OVERFLOWS,
 };
@@ -21,7 +22,7 @@ pub(crate) static FLOWS6: HashMap<FlowKey6, FlowStats> = HashMap::with_max_entri
 
 /// Translated IPv4 connections: under which key the answers are counted. Written by the egress program, read by all and by
 /// the daemon. An LRU map, because connection tracking keeps a connection longer than its flow is kept; what it forgets early
-/// is learned again. The daemon sets the size.
+/// is learned again. The daemon removes those whose connection is over, and sets the size.
 #[map]
 pub(crate) static NAT4: LruHashMap<FlowKey4, Translated<FlowKey4>> = LruHashMap::with_max_entries(DEFAULT_FLOWS, 0);
 
@@ -61,3 +62,11 @@ pub(crate) static FRESH: PerCpuArray<FlowStats> = PerCpuArray::with_max_entries(
 /// Jiffies and exact nanoseconds of one moment, for the daemon's calibration.
 #[map]
 pub(crate) static CLOCKS: Array<[u64; 2]> = Array::with_max_entries(1, 0);
+
+/// Where what the kernel holds of a connection is read to: the stack of a program has no room for it.
+#[map]
+pub(crate) static HELD: PerCpuArray<Held> = PerCpuArray::with_max_entries(1, 0);
+
+/// What the kernel holds of connections, for the daemon.
+#[map]
+pub(crate) static CONNECTIONS: Array<Asked> = Array::with_max_entries(1, 0);

@@ -18,7 +18,7 @@ static SETTINGS: Settings = Settings {
     tunnel_ends: 0,
     bare: 0,
     tunnel_ports: TunnelPorts { vxlan: [0; TunnelPorts::EACH], geneve: [0; TunnelPorts::EACH] },
-    conntrack: Conntrack { skb: 0, status: 0, tuples: 0, unused: 0 },
+    conntrack: Conntrack { skb: 0, status: 0, tuples: 0, timeout: 0 },
 };
 
 macro_rules! setting {
@@ -89,7 +89,7 @@ pub(crate) fn conntrack() -> Conntrack {
         skb: setting!(conntrack.skb),
         status: setting!(conntrack.status),
         tuples: setting!(conntrack.tuples),
-        unused: 0,
+        timeout: setting!(conntrack.timeout),
     }
 }
 

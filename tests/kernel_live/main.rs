@@ -16,6 +16,7 @@ mod latency;
 mod ledger;
 mod nat;
 mod paths;
+mod renamed;
 
 mod ask;
 mod coexist;

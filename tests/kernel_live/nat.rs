@@ -11,10 +11,10 @@ use serde_json::Value;
 use crate::can_run;
 use crate::daemon::{Daemon, STOP_DEADLINE, number};
 
-const INSIDE: [&str; 2] = ["10.80.1.2", "fd80:1::2"];
-const SERVER: [&str; 2] = ["10.80.2.9", "fd80:2::9"];
+pub(crate) const INSIDE: [&str; 2] = ["10.80.1.2", "fd80:1::2"];
+pub(crate) const SERVER: [&str; 2] = ["10.80.2.9", "fd80:2::9"];
 /// The gateway's own address on the outside.
-const OUTSIDE: [&str; 2] = ["10.80.2.1", "fd80:2::1"];
+pub(crate) const OUTSIDE: [&str; 2] = ["10.80.2.1", "fd80:2::1"];
 const DOWNLOADS: usize = 10;
 const WRONG_PASSWORDS: usize = 14;
 
@@ -123,7 +123,7 @@ fn a_gateway_that_translates_shows_what_one_without_does() {
 }
 
 /// Client, gateway and server.
-fn world() -> [Namespace; 3] {
+pub(crate) fn world() -> [Namespace; 3] {
     let [client, gateway, server] = ["client", "gate", "server"].map(Namespace::new);
     let left = End { namespace: &gateway, interface: "left", v4: "10.80.1.1", v6: "fd80:1::1" };
     let right = End { namespace: &gateway, interface: "right", v4: OUTSIDE[0], v6: OUTSIDE[1] };

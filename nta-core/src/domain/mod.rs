@@ -49,6 +49,6 @@ pub use tcp_counts::TcpCounts;
 pub use time::Timestamp;
 pub use timeline::Timeline;
 pub use tracked::{Origin, Tracked};
-pub use translation::Translation;
+pub use translation::{Names, Translation};
 pub use visibility::{Conversations, REFLECTOR_PORTS, Visibility};
 pub use words::{ConnState, History};

@@ -9,8 +9,8 @@ use nta_common::{FlowStats, Volume};
 
 use super::nesting::Nested;
 use super::{
-    EndReason, FlowDelta, FlowId, FlowKey, FlowRecord, FlowUpdate, IdentityScope, Nesting, RttSamples, TcpCounts,
-    Timestamp, Translation,
+    EndReason, FlowDelta, FlowId, FlowKey, FlowRecord, FlowUpdate, IdentityScope, Names, Nesting, RttSamples,
+    TcpCounts, Timestamp, Translation,
 };
 
 /// A flow between readings: what was reported of it. Small, because there is one for each entry of the maps.
@@ -60,6 +60,8 @@ struct More {
     before: [TcpCounts; 2],
     /// The names of its ends, where the gateway translates them.
     translation: Option<Translation>,
+    /// The connection that was translated so is over.
+    translation_over: bool,
     /// Of a flow that carries others, or is carried.
     nested: Option<Box<Nested>>,
 }
@@ -128,13 +130,77 @@ impl Tracked {
             volumes: volumes_reported,
             cuts,
             tcp,
-            more: Some(Box::new(More { rtt: RttSamples::of(reading), before: tcp_before, translation: None, nested })),
+            more: Some(Box::new(More { rtt: RttSamples::of(reading), before: tcp_before, nested, ..More::default() })),
         }
     }
 
-    /// The gateway translates addresses of this flow.
-    pub fn translate(&mut self, names: Translation) {
-        self.more.get_or_insert_default().translation = Some(names);
+    /// Takes what is said of the names of its ends, before the reading that goes with it. Where that makes another connection of
+    /// what was counted since the last reading, the one before ends here.
+    pub fn name(
+        &mut self,
+        names: Names,
+        (key, reading): (&FlowKey, &FlowStats),
+        origin: &Origin,
+        emit: &mut dyn FnMut(FlowUpdate<'_>),
+    ) {
+        let is_over = self.more.as_ref().is_some_and(|more| more.translation_over);
+        if names == Names::Unsaid && !is_over {
+            return;
+        }
+        let known = self.translation().copied();
+        let now = match names {
+            // Without a packet since, it may go on as it was.
+            Names::Over if known.is_some() && self.is_at(reading) => {
+                self.more.get_or_insert_default().translation_over = true;
+                return;
+            }
+            Names::Unsaid | Names::Over if known.is_some() => None,
+            Names::Unsaid | Names::Over => return,
+            Names::Translated(names) => Some(names),
+        };
+        if self.is_at(reading) {
+            return;
+        }
+        let is_another = match (known, now) {
+            (Some(known), Some(now)) => !known.agrees(&now),
+            // One whose names were not known has no answers: these came under the other name.
+            (None, Some(_)) => self.totals.iter().all(|sent| sent.packets > 0),
+            (_, None) => true,
+        };
+        if is_another && self.totals != [Counts::default(); 2] {
+            if reading.cuts == self.cuts {
+                self.begin_anew(key, reading, origin, emit);
+            } else {
+                self.split(key, reading, origin, emit);
+            }
+        }
+        let more = self.more.get_or_insert_default();
+        (more.translation, more.translation_over) = (now, false);
+    }
+
+    /// Reports the connection up to the last reading and goes on with another one in the same entry. When that began is not known
+    /// but for the time of its last packet.
+    fn begin_anew(
+        &mut self,
+        key: &FlowKey,
+        reading: &FlowStats,
+        origin: &Origin,
+        emit: &mut dyn FnMut(FlowUpdate<'_>),
+    ) {
+        emit(FlowUpdate { key, flow: self, reading, delta: None, ended: Some(EndReason::Idle) });
+        let mut more = self.more.take().unwrap_or_default();
+        more.before = self.tcp;
+        let first = origin.time(reading.last_ns);
+        *self = Self {
+            id: origin.flow_id(key, reading.last_ns),
+            totals: Default::default(),
+            first,
+            seen: first,
+            volumes: self.volumes,
+            cuts: self.cuts,
+            tcp: self.tcp,
+            more: Some(more),
+        };
     }
 
     /// The flow lies within these others, by direction, as far as that is known.
@@ -422,5 +488,106 @@ mod tests {
                 assert_eq!((packets, syns), (steps.len() as u64, 2), "killed before packet {kill}, {late} later");
             }
         }
+    }
+
+    /// A datagram between a client and a gateway's port, or its answer.
+    fn datagram(entry: &mut FlowStats, second: u64, answer: bool) -> FlowKey {
+        let mut packet = Packet {
+            proto: proto::UDP,
+            src4: 0xcb00_7102,
+            dst4: 0xcb00_7101,
+            src_port: 4500,
+            dst_port: 8080,
+            ip_len: 40,
+            wire_len: 54,
+            ..Packet::default()
+        };
+        if answer {
+            (packet.src4, packet.dst4) = (packet.dst4, packet.src4);
+            (packet.src_port, packet.dst_port) = (packet.dst_port, packet.src_port);
+        }
+        let (key, direction) = FlowKey4::of(&packet);
+        let now_ns = second * 1_000_000_000;
+        if *entry == FlowStats::default() {
+            entry.begin(&First { packet: &packet, direction, now_ns });
+        }
+        entry.add(&packet, 1, direction, now_ns, &CaptureClock(now_ns));
+        FlowKey::V4(key)
+    }
+
+    /// Of each update: whether it is the flow of before, to which host the port leads, packets since the last reading, whether it ended.
+    fn named(flow: &mut Tracked, names: Names, key: &FlowKey, entry: &FlowStats) -> Vec<(bool, Option<u8>, u64, bool)> {
+        let (mut all, origin, before) = (Vec::new(), Origin::default(), flow.id);
+        let mut emit = |update: FlowUpdate<'_>| {
+            let host = |(address, _): (IpAddr, u16)| match address {
+                IpAddr::V4(address) if address.octets()[0] == 10 => Some(address.octets()[3]),
+                _ => None,
+            };
+            let packets = update.delta.map_or(0, FlowDelta::packets);
+            let host = update.flow.endpoints(key).into_iter().find_map(host);
+            all.push((update.flow.id == before, host, packets, update.ended.is_some()));
+        };
+        flow.name(names, (key, entry), &origin, &mut emit);
+        flow.take(key, entry, &origin, None, &mut emit);
+        all
+    }
+
+    fn leads_to(host: u8, key: &FlowKey, learned: u64) -> Names {
+        let mut ends = key.endpoints();
+        let at = usize::from(ends[1].1 == 8080);
+        ends[at] = (IpAddr::from([10, 9, 1, host]), 9999);
+        let mut outside = [None; 2];
+        outside[at] = Some(SocketAddr::from(key.endpoints()[at]));
+        Names::Translated(Translation { ends, outside, learned })
+    }
+
+    #[test]
+    fn a_port_forward_that_moves_begins_another_flow_and_the_one_before_keeps_its_name() {
+        let mut entry = FlowStats::default();
+        let key = datagram(&mut entry, 1, false);
+        let mut flow = Tracked::new(&key, &entry, &Origin::default());
+        assert_eq!(named(&mut flow, leads_to(2, &key, 1), &key, &entry), [(true, Some(2), 1, false)]);
+        datagram(&mut entry, 2, true);
+        // The same connection timed out and began again: learned once more, with the same names.
+        assert_eq!(named(&mut flow, leads_to(2, &key, 5), &key, &entry), [(true, Some(2), 1, false)]);
+        datagram(&mut entry, 3, false);
+        let moved = named(&mut flow, leads_to(3, &key, 9), &key, &entry);
+        assert_eq!(moved, [(true, Some(2), 0, true), (false, Some(3), 1, false)]);
+        assert_eq!(flow.totals.iter().map(|sent| sent.packets).sum::<u64>(), 1);
+        // The rule is removed; nothing comes for a while.
+        assert_eq!(named(&mut flow, Names::Over, &key, &entry), []);
+        assert_eq!(named(&mut flow, Names::Unsaid, &key, &entry), []);
+        datagram(&mut entry, 4, false);
+        datagram(&mut entry, 4, true);
+        let removed = named(&mut flow, Names::Unsaid, &key, &entry);
+        assert_eq!(removed, [(true, Some(3), 0, true), (false, None, 2, false)]);
+        // It is there again; the gateway has answered meanwhile.
+        datagram(&mut entry, 5, false);
+        let back = named(&mut flow, leads_to(2, &key, 20), &key, &entry);
+        assert_eq!(back, [(true, None, 0, true), (false, Some(2), 1, false)]);
+    }
+
+    #[test]
+    fn names_that_are_learned_late_are_those_of_the_whole_flow() {
+        let mut entry = FlowStats::default();
+        let key = datagram(&mut entry, 1, false);
+        let mut flow = Tracked::new(&key, &entry, &Origin::default());
+        assert_eq!(named(&mut flow, Names::Unsaid, &key, &entry), [(true, None, 1, false)]);
+        datagram(&mut entry, 2, false);
+        assert_eq!(named(&mut flow, leads_to(2, &key, 1), &key, &entry), [(true, Some(2), 1, false)]);
+        assert_eq!(flow.totals.iter().map(|sent| sent.packets).sum::<u64>(), 2);
+    }
+
+    #[test]
+    fn a_translated_connection_that_is_over_and_goes_on_under_the_same_names_is_one_flow() {
+        let mut entry = FlowStats::default();
+        let key = datagram(&mut entry, 1, false);
+        let mut flow = Tracked::new(&key, &entry, &Origin::default());
+        named(&mut flow, leads_to(2, &key, 1), &key, &entry);
+        assert_eq!(named(&mut flow, Names::Over, &key, &entry), []);
+        datagram(&mut entry, 40, false);
+        assert_eq!(named(&mut flow, leads_to(2, &key, 9), &key, &entry), [(true, Some(2), 1, false)]);
+        datagram(&mut entry, 41, false);
+        assert_eq!(named(&mut flow, Names::Unsaid, &key, &entry), [(true, Some(2), 1, false)]);
     }
 }

@@ -18,7 +18,24 @@ pub struct Translation {
     pub learned: u64,
 }
 
+/// What a reading says of the names of a connection's ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Names {
+    /// Nothing: they are as they were.
+    #[default]
+    Unsaid,
+    /// The connection that was translated is over. Packets that come under its key are of another one, which is not.
+    Over,
+    /// The gateway translates them.
+    Translated(Translation),
+}
+
 impl Translation {
+    /// Whether both say the same, whenever that was learned.
+    pub fn agrees(&self, other: &Self) -> bool {
+        (self.ends, self.outside) == (other.ends, other.outside)
+    }
+
     /// Of a connection that is counted under `counted`, and whose answers come under `answers`; `translated` says which ends
     /// are the same.
     pub fn of<K>(counted: &FlowKey, answers: &FlowKey, translated: &Translated<K>) -> Self {

@@ -25,8 +25,8 @@ pub(super) fn offsets() -> Result<Conntrack, String> {
         false => None,
     };
     let of = |member| offset(module.as_ref().unwrap_or(&base), "nf_conn", member);
-    match (of("status"), of("tuplehash")) {
-        (Some(status), Some(tuples)) => Ok(Conntrack { skb, status, tuples, unused: 0 }),
+    match (of("status"), of("tuplehash"), of("timeout")) {
+        (Some(status), Some(tuples), Some(timeout)) => Ok(Conntrack { skb, status, tuples, timeout }),
         _ => Err("connection tracking is not loaded".to_owned()),
     }
 }
@@ -95,6 +95,7 @@ mod tests {
         if !Path::new(MODULE).exists() {
             assert_eq!(Some(conntrack.status * 8), bits("nf_conn", "status"));
             assert_eq!(Some(conntrack.tuples * 8), bits("nf_conn", "tuplehash"));
+            assert_eq!(Some(conntrack.timeout * 8), bits("nf_conn", "timeout"));
         }
     }
 }

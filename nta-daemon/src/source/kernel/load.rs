@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 
-use aya::maps::Array;
+use aya::maps::{Array, Map};
 use aya::programs::{ProgramError, ProgramInfo, SchedClassifier, TestRun as _, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfLoader};
 use aya_log::EbpfLogger;
@@ -33,7 +33,7 @@ const MIN_FLOWS: u64 = 64;
 /// Lines of the verifier's log that an error quotes.
 const VERIFIER_LINES: usize = 6;
 const NANOS_PER_JIFFY_IN_REPLAY: u32 = 1;
-/// Translated connections that are known at once: one for so many flows. Each takes a fifth of a flow's memory.
+/// Translated connections that are known at once: one for so many flows. Each takes a fifth of a flow's memory, of IPv6 a quarter.
 const FLOWS_PER_TRANSLATION: u32 = 2;
 /// Entries of a map of translations, or of nested flows, that nothing is written to.
 const SMALLEST_NAT: u32 = 64;
@@ -126,7 +126,8 @@ impl Kernel {
         };
         let mut flows = KernelFlows::take(&mut kernel.ebpf, max_flows, names, options.events.ring_bytes)?;
         if kernel.joins_nat() {
-            flows.join_translated(Translations::take(&mut kernel.ebpf, max_translated(max_flows))?);
+            let conntrack = kernel.conntrack;
+            flows.join_translated(Translations::take(&mut kernel.ebpf, max_translated(max_flows), conntrack)?);
         }
         if options.tunnels.is_some() {
             flows.nest(NestedMap::take(&mut kernel.ebpf, max_nested(max_flows))?);
@@ -143,9 +144,15 @@ impl Kernel {
         let mut kernel = Self::open(options, Some(before))?;
         let mut translations = None;
         if kernel.joins_nat() && !before.joins_nat() {
-            translations = Some(Translations::take(&mut kernel.ebpf, max_translated(options.max_flows()))?);
+            let (max_translated, conntrack) = (max_translated(options.max_flows()), kernel.conntrack);
+            translations = Some(Translations::take(&mut kernel.ebpf, max_translated, conntrack)?);
         }
         Ok((kernel, translations))
+    }
+
+    /// One of its maps.
+    pub(super) fn take_map(&mut self, name: &str) -> Option<Map> {
+        self.ebpf.take_map(name)
     }
 
     /// The descriptor of one of its maps.
@@ -259,6 +266,7 @@ impl Kernel {
             ("nta_xdp", xdp(self, "nta_xdp")),
             ("nta_tc_ingress", tc(self, "nta_tc_ingress")),
             ("nta_tc_egress", tc(self, "nta_tc_egress")),
+            ("nta_connections", xdp(self, "nta_connections")),
         ]
     }
 
@@ -308,22 +316,30 @@ fn read_object(path: &Path) -> Result<Vec<u8>, SourceError> {
         .map_err(|e| SourceError::Unsupported(format!("eBPF object {}: {e}", path.display())))
 }
 
-/// Loads the clock program alone and calibrates with it.
-fn jiffies() -> Result<Jiffies, SourceError> {
-    let mut ebpf = EbpfLoader::new()
+/// The object for a program that counts no packets: its maps are as small as they can be.
+pub(super) fn alone(settings: &Settings) -> Result<Kernel, SourceError> {
+    let ebpf = EbpfLoader::new()
+        .override_global("SETTINGS", settings, true)
         .map_max_entries("FLOWS4", 1)
         .map_max_entries("FLOWS6", 1)
         .map_max_entries("NAT4", SMALLEST_NAT)
         .map_max_entries("NAT6", SMALLEST_NAT)
         .map_max_entries("NESTED", SMALLEST_NAT)
+        .map_max_entries("OVERFLOW", 1)
+        .map_max_entries("FRAGMENTS", SMALLEST_NAT)
         .map_max_entries("EVENTS", SMALLEST_RING)
         .load(OBJECT)
         .map_err(|error| permission(error, "create BPF maps"))?;
-    let clocks = ebpf.take_map("CLOCKS").ok_or(SourceError::Missing("map CLOCKS"))?;
+    let maps = SharedMaps::of(&ebpf)?;
+    Ok(Kernel { ebpf, maps, jiffies: None, conntrack: settings.conntrack, diagnostics: None })
+}
+
+/// Loads the clock program alone and calibrates with it.
+fn jiffies() -> Result<Jiffies, SourceError> {
+    let mut kernel = alone(&Settings::default())?;
+    let clocks = kernel.take_map("CLOCKS").ok_or(SourceError::Missing("map CLOCKS"))?;
     let map_error = |e| SourceError::Map { name: "CLOCKS", source: io::Error::other(e) };
     let clocks: Array<_, [u64; 2]> = Array::try_from(clocks).map_err(map_error)?;
-    let maps = SharedMaps::of(&ebpf)?;
-    let mut kernel = Kernel { ebpf, maps, jiffies: None, conntrack: Conntrack::default(), diagnostics: None };
     let program = kernel.xdp("nta_clock")?;
     calibrate(|| {
         let frame = [0; 64];

@@ -160,8 +160,7 @@ impl KernelFlows {
     pub(super) fn learn_translated(&mut self, tick: Option<u64>) {
         let Some((translations, tick)) = self.translations.as_mut().zip(tick) else { return };
         match translations.learn(tick) {
-            Ok(0) => {}
-            Ok(connections) => tracing::info!(connections, "translated connections that began before are known"),
+            Ok(learned) => learned.tell(),
             Err(error) => {
                 let consequence = "connections that began before are two flows until their packets tell";
                 tracing::warn!(%error, consequence, "the table of connections cannot be read");

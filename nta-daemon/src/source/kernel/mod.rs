@@ -11,6 +11,7 @@ mod elements;
 mod elsewhere;
 mod events;
 mod handover;
+mod held;
 mod hook;
 mod link;
 mod load;

@@ -1,30 +1,40 @@
 //! The maps of translated connections: which flow the answers of each are counted in.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::hash::BuildHasher;
 use std::os::fd::AsFd as _;
 
 use aya::Pod;
 use aya::maps::{Map, MapData};
+use nta_common::held::Asked;
 use nta_common::nat::{Key, Translated, Tuple, translation};
-use nta_common::{FlowKey4, FlowKey6};
+use nta_common::{Conntrack, FlowKey4, FlowKey6};
 
-use super::elements::{lookup, update};
+use super::clock::monotonic_ns;
+use super::elements::{delete, lookup, update};
+use super::held::Connections;
 use super::older::{Connection, connections};
 use super::read::MapReader;
 use crate::source::SourceError;
-use nta_core::domain::{FlowKey, MapFill, Translation};
+use nta_core::domain::{FlowKey, MapFill, Names, Translation};
 
 /// What an entry of an LRU map takes in the kernel beyond key and value (`struct htab_elem`, with its place in the list).
 const ENTRY_OVERHEAD: u64 = 48;
+
+/// How often the kernel's table is read for those of which nobody has seen where it keeps them.
+const TABLE_EVERY_NS: u64 = 30_000_000_000;
 
 /// Both maps.
 pub(super) struct Translations {
     v4: NatMap<FlowKey4>,
     v6: NatMap<FlowKey6>,
+    connections: Connections,
     /// When the last one was learned that is known.
     newest: u64,
+    /// The tick of the last reading.
+    read_tick: u64,
+    /// When the kernel's table was read last.
+    table_ns: u64,
 }
 
 struct NatMap<K> {
@@ -33,54 +43,151 @@ struct NatMap<K> {
     max_entries: u32,
     reader: MapReader<K, Translated<K>>,
     entries: u64,
+    /// Entries of which nobody has seen where the kernel keeps the connection.
+    unknown: u64,
+}
+
+/// What came of reading the kernel's table.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Learned {
+    /// Connections whose names were new.
+    pub(super) new: u64,
+    /// Connections that found no room.
+    pub(super) no_room: u64,
+}
+
+impl Learned {
+    /// Says in the log what is known, and what is not.
+    pub(super) fn tell(&self) {
+        let (connections, no_room) = (self.new, self.no_room);
+        match self {
+            Self { no_room: 0, new: 0 } => {}
+            Self { no_room: 0, .. } => {
+                tracing::info!(connections, "translated connections that began before are known");
+            }
+            Self { .. } => tracing::warn!(
+                connections,
+                no_room,
+                consequence = "the others are two flows until their packets tell; see capture.map_memory_mib",
+                "not all translated connections that began before are known"
+            ),
+        }
+    }
+}
+
+/// One reading: what it goes by, and what it finds.
+struct Reading<'a, S> {
+    connections: &'a mut Connections,
+    /// The tick of the reading before.
+    since: u64,
+    /// When the last one was learned that was known before.
+    known: u64,
+    newest: u64,
+    /// Under which keys the kernel's table has answers, where it was read.
+    table: Option<HashSet<FlowKey>>,
+    names: &'a mut HashMap<FlowKey, Names, S>,
+    before: Vec<FlowKey>,
 }
 
 impl Translations {
-    pub(super) fn take(ebpf: &mut aya::Ebpf, max_entries: [u32; 2]) -> Result<Self, SourceError> {
+    pub(super) fn take(ebpf: &mut aya::Ebpf, max_entries: [u32; 2], conntrack: Conntrack) -> Result<Self, SourceError> {
         let (v4, v6) = (NatMap::take(ebpf, "NAT4", max_entries[0])?, NatMap::take(ebpf, "NAT6", max_entries[1])?);
-        Ok(Self { v4, v6, newest: 0 })
+        let connections = Connections::load(conntrack)?;
+        Ok(Self { v4, v6, connections, newest: 0, read_tick: 0, table_ns: monotonic_ns() })
     }
 
-    /// Learns the names of the connections that the kernel has now, at this tick of its clock; returns how many were new. As many as
-    /// there is room for: one more would push another out.
-    pub(super) fn learn(&mut self, tick: u64) -> std::io::Result<u64> {
-        let (mut new, mut seen) = (0, [0; 2]);
+    /// Learns the names of the connections that the kernel has now, at this tick of its clock. As many as there is room for: one more
+    /// would push another out.
+    pub(super) fn learn(&mut self, tick: u64) -> std::io::Result<Learned> {
+        let (mut learned, mut seen) = (Learned::default(), [0; 2]);
         let mut failed = Ok(());
+        self.table_ns = monotonic_ns();
         connections(|connection| {
-            let learned = match &connection {
-                Connection::V4(names) => self.v4.learn(names, tick, &mut seen[0]),
-                Connection::V6(names) => self.v6.learn(names, tick, &mut seen[1]),
+            let one = match &connection {
+                Connection::V4(names) => self.v4.learn(names, tick, &mut seen[0], &mut learned),
+                Connection::V6(names) => self.v6.learn(names, tick, &mut seen[1], &mut learned),
             };
-            match learned {
-                Ok(learned) => new += u64::from(learned),
-                Err(error) => failed = Err(error),
-            }
+            failed = one;
             failed.is_ok()
         })?;
-        failed.map(|()| new)
+        failed.map(|()| learned)
     }
 
-    /// The names of all translated connections, by the key under which they are counted. Returns under which keys the answers of
-    /// those were counted that are new, if any came before their connection was learned.
+    /// The names of all translated connections, by the key under which they are counted; those whose connection is over, and that
+    /// counted no packet since the last reading, are removed. Returns under which keys the answers of those were counted that are
+    /// new, if any came before their connection was learned.
     pub(super) fn read<S: BuildHasher>(
         &mut self,
-        names: &mut HashMap<FlowKey, Translation, S>,
+        names: &mut HashMap<FlowKey, Names, S>,
     ) -> Result<Vec<FlowKey>, SourceError> {
         names.clear();
-        let (mut before, known) = (Vec::new(), self.newest);
-        let mut new = |answers: FlowKey, learned: u64, requester: usize| {
-            self.newest = self.newest.max(learned);
-            if learned >= known {
-                before.push(of_its_own(answers, requester));
-            }
-        };
-        self.v4.read(FlowKey::V4, names, &mut new)?;
-        self.v6.read(FlowKey::V6, names, &mut new)?;
-        Ok(before)
+        let tick = self.connections.tick()?;
+        let (since, known, table) = (self.read_tick, self.newest, self.table());
+        let (newest, connections, before) = (known, &mut self.connections, Vec::new());
+        let mut reading = Reading { connections, since, known, newest, table, names, before };
+        self.v4.read(FlowKey::V4, &mut reading)?;
+        self.v6.read(FlowKey::V6, &mut reading)?;
+        (self.newest, self.read_tick) = (reading.newest, tick);
+        Ok(reading.before)
+    }
+
+    /// Under which keys the kernel's table has answers of translated connections, if it is time to ask for those that are known from
+    /// there alone. `None` where it cannot be read: they stay.
+    fn table(&mut self) -> Option<HashSet<FlowKey>> {
+        let now = monotonic_ns();
+        if self.v4.unknown + self.v6.unknown == 0 || now.saturating_sub(self.table_ns) < TABLE_EVERY_NS {
+            return None;
+        }
+        self.table_ns = now;
+        let most = u64::from(self.v4.max_entries) + u64::from(self.v6.max_entries);
+        let (mut table, mut is_whole) = (HashSet::new(), true);
+        let read = connections(|connection| {
+            let answers = match &connection {
+                Connection::V4([first, answer]) => translation(first, answer).map(|(key, _)| FlowKey::V4(key)),
+                Connection::V6([first, answer]) => translation(first, answer).map(|(key, _)| FlowKey::V6(key)),
+            };
+            is_whole = (table.len() as u64) < most;
+            table.extend(answers);
+            is_whole
+        });
+        if let Err(error) = &read {
+            tracing::debug!(%error, "the table of connections cannot be read again");
+        }
+        (read.is_ok() && is_whole).then_some(table)
     }
 
     pub(super) fn fill(&self) -> [MapFill; 2] {
         [self.v4.fill(), self.v6.fill()]
+    }
+}
+
+impl<S: BuildHasher> Reading<'_, S> {
+    /// The connection is there, or was a moment ago.
+    fn is_there<K>(&mut self, answers: &K, translated: &Translated<K>, key: fn(K) -> FlowKey)
+    where
+        K: Copy,
+    {
+        let (counted, answers) = (key(*translated.key()), key(*answers));
+        let requester = translated.originator() ^ usize::from(translated.is_turned());
+        self.newest = self.newest.max(translated.learned());
+        if translated.learned() >= self.known {
+            self.before.push(of_its_own(answers, requester));
+        }
+        let new = Translation::of(&counted, &answers, translated);
+        let place = self.names.entry(counted).or_default();
+        // Of several names that a connection had in turn, the last one is its own.
+        match place {
+            Names::Translated(known) if known.learned >= new.learned => {}
+            _ => *place = Names::Translated(new),
+        }
+    }
+
+    /// The connection is over.
+    fn is_over<K: Copy>(&mut self, translated: &Translated<K>, key: fn(K) -> FlowKey) {
+        let place = self.names.entry(key(*translated.key())).or_default();
+        if *place == Names::Unsaid {
+            *place = Names::Over;
+        }
     }
 }
 
@@ -108,53 +215,72 @@ where
 {
     fn take(ebpf: &mut aya::Ebpf, name: &'static str, max_entries: u32) -> Result<Self, SourceError> {
         let Some(Map::LruHashMap(map)) = ebpf.take_map(name) else { return Err(SourceError::Missing(name)) };
-        Ok(Self { name, map, max_entries, reader: MapReader::new(), entries: 0 })
+        Ok(Self { name, map, max_entries, reader: MapReader::new(), entries: 0, unknown: 0 })
     }
 
-    /// Whether these names are new.
-    fn learn(&self, [first, answer]: &[Tuple<K::Address>; 2], tick: u64, seen: &mut u32) -> std::io::Result<bool>
+    /// Learns the names of a connection, where they are new and there is room.
+    fn learn(
+        &self,
+        [first, answer]: &[Tuple<K::Address>; 2],
+        tick: u64,
+        seen: &mut u32,
+        learned: &mut Learned,
+    ) -> std::io::Result<()>
     where
         K: Key,
     {
-        let Some((answers, translated)) = translation::<K>(first, answer) else { return Ok(false) };
+        let Some((answers, translated)) = translation::<K>(first, answer) else { return Ok(()) };
+        if *seen >= self.max_entries {
+            learned.no_room += 1;
+            return Ok(());
+        }
         *seen += 1;
-        if *seen > self.max_entries {
-            return Ok(false);
-        }
         let fd = self.map.fd().as_fd();
-        if lookup(fd, &answers)?.is_some_and(|known: Translated<K>| known.agrees(&translated)) {
-            return Ok(false);
+        if lookup(fd, &answers)?.is_some_and(|known: Translated<K>| known.agrees(&translated) && !known.is_over()) {
+            return Ok(());
         }
-        update(fd, &answers, &translated.learned_at(tick)).map(|()| true)
+        update(fd, &answers, &translated.learned_at(tick))?;
+        learned.new += 1;
+        Ok(())
     }
 
-    fn read<S: BuildHasher>(
-        &mut self,
-        key: fn(K) -> FlowKey,
-        names: &mut HashMap<FlowKey, Translation, S>,
-        learned: &mut dyn FnMut(FlowKey, u64, usize),
-    ) -> Result<(), SourceError> {
-        let mut entries = 0;
-        let name = self.name;
+    fn read<S: BuildHasher>(&mut self, key: fn(K) -> FlowKey, reading: &mut Reading<'_, S>) -> Result<(), SourceError>
+    where
+        K: Key,
+    {
+        (self.entries, self.unknown) = (0, 0);
+        let (name, map) = (self.name, self.map.fd().as_fd());
+        let (mut unused, mut over) = (Vec::with_capacity(Asked::MOST), Vec::new());
+        let mut asked = Ok(());
         let visit = |answers: &K, translated: &Translated<K>| {
-            entries += 1;
-            let counted = key(*translated.key());
-            let requester = translated.originator() ^ usize::from(translated.is_turned());
-            learned(key(*answers), translated.learned(), requester);
-            let new = Translation::of(&counted, &key(*answers), translated);
-            // Of several names that a connection had in turn, the last one is its own.
-            match names.entry(counted) {
-                Entry::Vacant(place) => {
-                    place.insert(new);
+            self.entries += 1;
+            let is_used = translated.used() >= reading.since;
+            let is_unknown = translated.is_unknown();
+            self.unknown += u64::from(is_unknown);
+            if is_unknown && reading.table.as_ref().is_some_and(|table| !table.contains(&key(*answers))) {
+                over.push((*answers, *translated));
+            } else if is_used || is_unknown {
+                reading.is_there(answers, translated, key);
+            } else {
+                unused.push((*answers, *translated));
+                if unused.len() == Asked::MOST && asked.is_ok() {
+                    asked = ask(&mut unused, &mut over, key, reading);
                 }
-                Entry::Occupied(mut known) if known.get().learned < new.learned => {
-                    known.insert(new);
-                }
-                Entry::Occupied(_) => {}
             }
         };
-        self.reader.for_each(self.map.fd().as_fd(), visit).map_err(|source| SourceError::Map { name, source })?;
-        self.entries = entries;
+        self.reader.for_each(map, visit).map_err(|source| SourceError::Map { name, source })?;
+        asked?;
+        ask(&mut unused, &mut over, key, reading)?;
+        for (answers, translated) in &over {
+            reading.is_over(translated, key);
+            let failed = |source| SourceError::Map { name, source };
+            // Another connection may have come by the same names meanwhile.
+            let now: Option<Translated<K>> = lookup(map, answers).map_err(failed)?;
+            if now == Some(*translated) {
+                delete(map, answers).map_err(failed)?;
+                self.entries = self.entries.saturating_sub(1);
+            }
+        }
         Ok(())
     }
 
@@ -163,4 +289,30 @@ where
         let max_entries = u64::from(self.max_entries);
         MapFill { name: self.name.to_owned(), entries: self.entries, max_entries, memory_bytes: max_entries * entry }
     }
+}
+
+/// Asks the kernel which of these connections it still has.
+fn ask<K: Key, S: BuildHasher>(
+    unused: &mut Vec<(K, Translated<K>)>,
+    over: &mut Vec<(K, Translated<K>)>,
+    key: fn(K) -> FlowKey,
+    reading: &mut Reading<'_, S>,
+) -> Result<(), SourceError> {
+    // Of one that a packet has found to be over nothing has to be asked: nothing is at this place.
+    const NOWHERE: u64 = 1;
+    if unused.is_empty() {
+        return Ok(());
+    }
+    let places: Vec<u64> = unused.iter().map(|(_, known)| known.connection().unwrap_or(NOWHERE)).collect();
+    let (tick, held) = reading.connections.ask(&places)?;
+    let is_there: Vec<bool> =
+        unused.iter().zip(held).map(|((answers, known), held)| held.is(answers, known, tick)).collect();
+    for ((answers, known), is_there) in unused.drain(..).zip(is_there) {
+        if is_there {
+            reading.is_there(&answers, &known, key);
+        } else {
+            over.push((answers, known));
+        }
+    }
+    Ok(())
 }

@@ -17,6 +17,7 @@ use aya::maps::MapData;
 use aya::programs::TcAttachType;
 use aya::programs::links::{FdLink, PinnedLink};
 use nta_common::limits::{MAX_FRAGMENTED, MAX_INTERFACES, MAX_OVERFLOWS};
+use nta_common::nat::Translated;
 use nta_common::{Counter, CpuSlot, FlowKey4, FlowKey6, FlowStats, FragmentKey, LedgerSlot, OverflowKey};
 
 use super::claim;
@@ -333,6 +334,8 @@ fn layout(max_flows: [u32; 2]) -> u32 {
         size_of::<CpuSlot>(),
         size_of::<OverflowKey>(),
         size_of::<FragmentKey>(),
+        size_of::<Translated<FlowKey4>>(),
+        size_of::<Translated<FlowKey6>>(),
         Counter::COUNT,
         MAX_OVERFLOWS as usize,
         MAX_FRAGMENTED as usize,

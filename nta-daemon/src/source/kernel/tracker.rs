@@ -15,7 +15,7 @@ use nta_common::tunnel::{Inner, Outer};
 use crate::source::nested::{self, Parents};
 use crate::source::places::Places;
 use crate::source::{Sink, SourceError};
-use nta_core::domain::{EndReason, FlowId, FlowKey, FlowRecord, Origin, Timestamp, Tracked, Translation};
+use nta_core::domain::{EndReason, FlowId, FlowKey, FlowRecord, Names, Origin, Timestamp, Tracked};
 
 /// Every flow that the maps hold, as last read. Bounded by the maps themselves.
 #[derive(Default)]
@@ -31,7 +31,7 @@ pub(super) struct Tracker {
     /// The flow that came first at the last reading.
     first: u32,
     /// Names of translated connections, as read before the flows, by the key under which they are counted.
-    names: HashMap<FlowKey, Translation, foldhash::fast::RandomState>,
+    names: HashMap<FlowKey, Names, foldhash::fast::RandomState>,
     /// In which flows others lie, as read before the flows.
     parents: Parents,
     /// What a run before reported of the flows that the first reading finds.
@@ -98,7 +98,7 @@ impl Tracker {
     }
 
     /// The names of translated connections that the next reading goes by.
-    pub(super) fn names(&mut self) -> &mut HashMap<FlowKey, Translation, foldhash::fast::RandomState> {
+    pub(super) fn names(&mut self) -> &mut HashMap<FlowKey, Names, foldhash::fast::RandomState> {
         &mut self.names
     }
 
@@ -140,14 +140,12 @@ impl Tracker {
     /// Takes a reading of one flow.
     pub(super) fn read(&mut self, key: FlowKey, reading: &FlowStats, origin: &Origin, sink: &mut Sink<'_>) {
         let at = self.find(key, reading, origin);
-        let names = if self.names.is_empty() { None } else { self.names.get(&key).copied() };
+        let names = if self.names.is_empty() { None } else { self.names.get(&key).copied() }.unwrap_or_default();
         let outer = if self.parents.is_empty() { None } else { self.parents.get(&key).copied() };
         let Some(slot) = self.slot_mut(at) else { return };
+        slot.flow.name(names, (&key, reading), origin, sink);
         if slot.flow.is_at(reading) {
             return;
-        }
-        if let Some(names) = names {
-            slot.flow.translate(names);
         }
         if let Some(outer) = outer {
             slot.flow.put_within(outer);
