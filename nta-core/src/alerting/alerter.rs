@@ -1,5 +1,4 @@
-//! From findings to alerts: identity, merging, raising and clearing, severity. Whatever a detector says, an operator
-//! sees one alert per thing.
+//! From findings to alerts: identity, merging, raising and clearing, severity. Whatever a detector says, an operator sees one alert per thing.
 
 use std::collections::BTreeMap;
 
