@@ -20,6 +20,7 @@ mod output;
 mod replay;
 mod run;
 mod settings;
+mod tokens;
 mod train;
 mod train_forest;
 
@@ -76,6 +77,8 @@ enum Command {
     Model(model::Args),
     /// Say why there was an alert about a host at some time, or none: what every detector measured, beside its threshold.
     Explain(explain::Args),
+    /// Make, list and revoke the tokens that the API takes.
+    Tokens(tokens::Args),
     /// Print the configuration that `run` would use, as a commented file.
     PrintConfig(config::Args),
     /// Check the configuration that `run` would use, and say what is wrong with it.
@@ -142,6 +145,7 @@ impl Cli {
             Command::Train(args) => train::execute(&args),
             Command::Model(args) => model::execute(&args),
             Command::Explain(args) => explain::execute(args),
+            Command::Tokens(args) => tokens::execute(args),
             Command::PrintConfig(args) => config::print(args),
             Command::CheckConfig(args) => config::check(args),
             Command::Doctor(args) => doctor::execute(&args),
