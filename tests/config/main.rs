@@ -1,6 +1,7 @@
 //! Configuration from outside: what `check-config`, `print-config` and `run` make of files, flags and the environment.
 
 mod installed;
+mod tokens;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -246,11 +247,31 @@ fn check_config_says_which_model_cannot_be_used() {
 #[test]
 fn check_config_warns_of_a_listener_that_others_reach() {
     let folder = TempDir::new().expect("a folder");
-    let path = file(&folder, "[api]\nlisten = \"0.0.0.0:5000\"\n");
+    let refused = file(&folder, "[api]\nlisten = \"0.0.0.0:5000\"\n");
+    // Without TLS it is refused, by both, with what to do.
+    for (command, flags) in [("check-config", &[][..]), ("run", &[]), ("check-config", &["--listen", "192.0.2.1:80"])] {
+        let args = [&[command, "--config", utf8(&refused)], flags].concat();
+        let said = run(&args, &[]);
+        assert_eq!(said.status, Some(2), "{said:?}");
+        for word in ["api.listen is ", "api.tls_cert", "api.insecure", "ssh -L"] {
+            assert!(said.stderr.contains(word), "{word}: {said:?}");
+        }
+    }
+    let half = file(&folder, "[api]\ntls_key = \"/etc/nta/key.pem\"\n");
+    let half = run(&["check-config", "--config", utf8(&half)], &[]);
+    assert!(half.status == Some(2) && half.stderr.contains("api.tls_cert beside it"), "{half:?}");
+    let absent = "[api]\nlisten = \"0.0.0.0:5000\"\ntls_cert = \"/nowhere/cert.pem\"\ntls_key = \"/nowhere/key.pem\"\n";
+    let absent = file(&folder, absent);
+    let absent = run(&["check-config", "--config", utf8(&absent)], &[]);
+    assert!(absent.status == Some(2) && absent.stderr.contains(":3: api.tls_cert: /nowhere/cert.pem"), "{absent:?}");
+    let almost = file(&folder, "[api]\ninsecure = \"yes\"\n");
+    let almost = run(&["check-config", "--config", utf8(&almost)], &[]);
+    assert!(almost.status == Some(2) && almost.stderr.contains("expected \"i understand\""), "{almost:?}");
+    let path = file(&folder, "[api]\nlisten = \"0.0.0.0:5000\"\ninsecure = \"i understand\"\n");
     let check = run(&["check-config", "--config", utf8(&path)], &[]);
     assert_eq!((check.status, check.stderr.lines().count()), (Some(0), 1), "{check:?}");
     let said = format!("warning: {}:2: api.listen: 0.0.0.0:5000", path.display());
-    assert!(check.stderr.contains(&said) && check.stderr.contains("a token is demanded"), "{check:?}");
+    assert!(check.stderr.contains(&said) && check.stderr.contains("while no token was made"), "{check:?}");
     // A flag stands above the file, and so does not stand in it.
     let flag = run(&["check-config", "--config", utf8(&path), "--listen", "192.0.2.1:80"], &[]);
     assert!(flag.stderr.contains("warning: api.listen: 192.0.2.1:80"), "{flag:?}");

@@ -136,3 +136,57 @@ fn what_an_earlier_replay_has_stored_is_complete_from_the_start() {
         served.stop();
     }
 }
+
+/// What an operator types beside a daemon that runs, and what clients see of it.
+#[test]
+fn a_token_that_is_made_beside_the_daemon_closes_it_and_its_revocation_holds() {
+    let folder = tempfile::tempdir().expect("folder");
+    let (capture, database) = (folder.path().join("scan.pcap"), folder.path().join("nta.db"));
+    scan(&capture);
+    let database = format!("sqlite:{}", database.display());
+    let served = Served::start(&capture, &database, true);
+    assert_eq!(served.get("/api/status")["access"]["token_demanded"], false);
+    let tokens = |args: &[&str]| {
+        let run = nta_tests::daemon::run([&["tokens", "--database", &database], args].concat());
+        assert_eq!(run.status, Some(0), "{run:?}");
+        String::from_utf8(run.stdout).expect("text")
+    };
+    let secret = tokens(&["create", "--role", "viewer", "--name", "mira"]);
+    let status = |shown: &str| {
+        let request = format!("GET /api/status HTTP/1.1\r\nHost: localhost\r\n{shown}Connection: close\r\n\r\n");
+        let (head, _) = served.send(&request);
+        head.split(' ').nth(1).and_then(|status| status.parse::<u16>().ok()).expect("a status")
+    };
+    let shown = format!("Authorization: Bearer {}\r\n", secret.trim());
+    wait_for("a token to be demanded", LIMIT, || (status("") == 401).then_some(()));
+    assert_eq!(status(&shown), 200);
+    assert_eq!(served.ask("GET", "/health", "").0, 200, "who looks after it needs none");
+    tokens(&["revoke", "mira"]);
+    wait_for("the revocation", LIMIT, || (status(&shown) == 401).then_some(()));
+    served.stop();
+}
+
+/// Three hundred clients that never end what they ask, with as few descriptors as a shell gives: whoever asks is answered.
+#[test]
+fn half_open_connections_do_not_silence_a_daemon_with_few_descriptors() {
+    let folder = tempfile::tempdir().expect("folder");
+    let capture = folder.path().join("scan.pcap");
+    scan(&capture);
+    let served = Served::with_descriptors(&capture, 256);
+    let half_open: Vec<_> = (0..300)
+        .map(|_| {
+            let mut client = std::net::TcpStream::connect(&served.address).expect("a connection");
+            std::io::Write::write_all(&mut client, b"GET /health HTTP/1.1\r\nHost: lo").expect("sent");
+            client
+        })
+        .collect();
+    for path in ["/health", "/api/status", "/api/alerts"] {
+        assert_eq!(served.ask("GET", path, "").0, 200, "{path}");
+    }
+    let (_, metrics) = served.send("GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    let cut =
+        metrics.lines().find_map(|line| line.strip_prefix("nta_http_connections_cut_total ")?.parse::<f64>().ok());
+    assert!(cut.is_some_and(|cut| cut > 100.0), "the oldest made room: {cut:?}");
+    drop(half_open);
+    served.stop();
+}

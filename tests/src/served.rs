@@ -39,6 +39,15 @@ impl Served {
         Self::when(command, "serving what was found").0
     }
 
+    /// Starts it on a free port with so many descriptors.
+    pub fn with_descriptors(capture: &Path, most: u32) -> Self {
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("ulimit -n {most} && exec \"$0\" \"$@\"")]).arg(daemon());
+        command.args(["replay", "--serve", "--listen", "127.0.0.1:0"]).arg(capture);
+        command.env_remove("NTA_DATABASE").env_remove("NTA_WINDOW");
+        Self::when(command, "serving what was found").0
+    }
+
     /// Starts it on a free port with a pipe for its capture, and windows of so many seconds.
     pub fn follow(window_s: u64) -> (Self, ChildStdin) {
         let mut command = Command::new(daemon());

@@ -39,11 +39,17 @@ pub struct AllowedHosts {
 pub(super) struct Ends {
     local: Option<SocketAddr>,
     peer: Option<SocketAddr>,
+    is_tls: bool,
 }
 
 impl Ends {
-    pub(super) fn of(stream: &TcpStream) -> Self {
-        Self { local: stream.local_addr().ok(), peer: stream.peer_addr().ok() }
+    pub(super) fn of(stream: &TcpStream, is_tls: bool) -> Self {
+        Self { local: stream.local_addr().ok(), peer: stream.peer_addr().ok(), is_tls }
+    }
+
+    /// Whether TLS is spoken between them.
+    pub(super) const fn is_tls(self) -> bool {
+        self.is_tls
     }
 
     /// The address of the client, as the socket knows it.
@@ -54,7 +60,8 @@ impl Ends {
 
 /// Refuses requests for other hosts, and writes and upgrades that pages of other sites make.
 pub(super) async fn check(State(allowed): State<Arc<AllowedHosts>>, request: Request, next: Next) -> Response {
-    let local = request.extensions().get::<ConnectInfo<Ends>>().and_then(|ConnectInfo(ends)| ends.local);
+    let ends = request.extensions().get::<ConnectInfo<Ends>>().map(|ConnectInfo(ends)| *ends);
+    let (local, is_tls) = (ends.and_then(|ends| ends.local), ends.is_some_and(Ends::is_tls));
     let checked = if is_open(request.uri().path()) {
         Ok(None)
     } else {
@@ -62,7 +69,7 @@ pub(super) async fn check(State(allowed): State<Arc<AllowedHosts>>, request: Req
     };
     let is_write = !request.method().is_safe() || request.headers().contains_key(header::UPGRADE);
     let checked = checked.and_then(|host| match is_write {
-        true => allowed.origin(request.headers(), host.as_ref()),
+        true => allowed.origin(request.headers(), host.as_ref(), is_tls),
         false => Ok(()),
     });
     match checked {
@@ -119,7 +126,7 @@ impl AllowedHosts {
     }
 
     /// A browser says where a page comes from that writes; other clients say nothing.
-    fn origin(&self, headers: &HeaderMap, host: Option<&Authority>) -> Result<(), ApiError> {
+    fn origin(&self, headers: &HeaderMap, host: Option<&Authority>, is_tls: bool) -> Result<(), ApiError> {
         let Some(origin) = single(headers, &header::ORIGIN)? else {
             // Fetch Metadata (W3C): where it says that another site asks, a missing origin is no excuse.
             let foreign = headers.get_all(FETCH_SITE).iter().any(|site| site != "same-origin" && site != "none");
@@ -128,7 +135,7 @@ impl AllowedHosts {
             return if foreign { Err(refused()) } else { Ok(()) };
         };
         let text = origin.to_str().unwrap_or_default();
-        let is_same = host.is_some_and(|host| is_same_origin(text, host));
+        let is_same = host.is_some_and(|host| is_same_origin(text, host, is_tls));
         if is_same || self.origins.iter().any(|allowed| allowed.eq_ignore_ascii_case(text)) {
             return Ok(());
         }
@@ -144,12 +151,13 @@ fn has_valid_port(host: &Authority) -> bool {
     port.strip_prefix(':').is_none_or(|digits| digits.is_empty() || digits.parse::<u16>().is_ok())
 }
 
-/// A page of this server, which speaks HTTP alone, came by http. Where TLS ends at a proxy in front of it, the origin that
+/// A page of this server came by what the connection speaks, http or https. Where TLS ends at a proxy in front of it, the origin that
 /// browsers see is another one, and `[api] origins` names it.
-fn is_same_origin(origin: &str, host: &Authority) -> bool {
-    let Some(authority) = origin.strip_prefix("http://") else { return false };
+fn is_same_origin(origin: &str, host: &Authority, is_tls: bool) -> bool {
+    let (scheme, own_port) = if is_tls { ("https://", HTTPS_PORT) } else { ("http://", HTTP_PORT) };
+    let Some(authority) = origin.strip_prefix(scheme) else { return false };
     let Ok(authority) = authority.parse::<Authority>() else { return false };
-    let port = |authority: &Authority| authority.port_u16().unwrap_or(HTTP_PORT);
+    let port = |authority: &Authority| authority.port_u16().unwrap_or(own_port);
     authority.host().eq_ignore_ascii_case(host.host()) && port(&authority) == port(host)
 }
 
@@ -166,6 +174,7 @@ const MAX_SHOWN: usize = 100;
 const FETCH_SITE: &str = "sec-fetch-site";
 /// Where nothing else is written.
 const HTTP_PORT: u16 = 80;
+const HTTPS_PORT: u16 = 443;
 
 #[cfg(test)]
 mod tests {
@@ -200,12 +209,22 @@ mod tests {
     #[test]
     fn an_origin_is_the_same_by_name_and_port() {
         let host: Authority = "localhost:5000".parse().expect("host");
-        assert!(is_same_origin("http://localhost:5000", &host));
+        assert!(is_same_origin("http://localhost:5000", &host, false));
         for other in ["http://localhost:5001", "http://localhost", "null", "http://127.0.0.1:5000", "file://", ""] {
-            assert!(!is_same_origin(other, &host), "{other}");
+            assert!(!is_same_origin(other, &host, false), "{other}");
         }
         let bare: Authority = "nta.example".parse().expect("host");
-        assert!(is_same_origin("http://nta.example", &bare) && is_same_origin("http://nta.example:80", &bare));
-        assert!(!is_same_origin("https://nta.example", &bare) && !is_same_origin("https://localhost:5000", &host));
+        assert!(
+            is_same_origin("http://nta.example", &bare, false) && is_same_origin("http://nta.example:80", &bare, false)
+        );
+        assert!(
+            !is_same_origin("https://nta.example", &bare, false)
+                && !is_same_origin("https://localhost:5000", &host, false)
+        );
+        // By TLS it is the other way round.
+        assert!(
+            is_same_origin("https://nta.example:443", &bare, true)
+                && !is_same_origin("http://nta.example", &bare, true)
+        );
     }
 }

@@ -8,6 +8,7 @@ mod explain;
 mod extract;
 mod found;
 mod guard;
+mod headers;
 mod openapi;
 mod page;
 mod process;
@@ -15,6 +16,7 @@ mod router;
 mod routes;
 mod serve;
 mod state;
+mod tls;
 mod workers;
 
 use std::future::Future;
@@ -29,6 +31,7 @@ pub use extract::parse_time;
 pub use guard::AllowedHosts;
 pub use router::router;
 pub use state::{AnalysisAccess, ApiState};
+pub use tls::{Tls, TlsError};
 
 /// Serves until `shutdown` completes, then lets open requests finish. A stream to a slow reader may take long: the
 /// caller sets the deadline.
@@ -41,9 +44,11 @@ where
     }
     if matches!(state.access.demands_token().await, Ok(false)) {
         tracing::info!(
-            "api: no token was ever made: whoever reaches this listener may do all, until `POST /api/tokens` makes one"
+            "api: no token was ever made: whoever reaches this listener may do all, until `nta-daemon tokens create --role admin` makes one"
         );
     }
     let connections = Arc::clone(&state.connections);
-    serve::serve(listener, router(state), connections, serve::Allowed::default(), shutdown).await
+    let tls = state.tls.clone();
+    let allowed = serve::Allowed { tls, ..serve::Allowed::default() };
+    serve::serve(listener, router(state), connections, allowed, shutdown).await
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{StatusCode, Uri};
-use axum::middleware::{from_fn_with_state, map_response};
+use axum::middleware::{from_fn, from_fn_with_state, map_response};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::limit::RequestBodyLimitLayer;
 use tower_http::normalize_path::NormalizePath;
@@ -17,9 +17,10 @@ use utoipa_axum::routes;
 
 use super::access::{Role, bring, require};
 use super::error::{after_panic, as_problem};
+use super::headers::careful;
 use super::routes::{
     alert_bulk, alerts, anomalies, audit, baselines, compute, detect, evidence, explain, features, flows, generate,
-    health, hosts, index, metrics, mutes, prometheus, status, tokens,
+    health, hosts, index, metrics, mutes, prometheus, session, status, tokens,
 };
 use super::workers::{LargeBodies, Workers, few_at_a_time, off_the_executor};
 use super::{ApiError, ApiState, guard, openapi};
@@ -66,6 +67,7 @@ fn viewer() -> OpenApiRouter<ApiState> {
         .routes(routes!(baselines::list))
         .routes(routes!(baselines::stats))
         .routes(routes!(baselines::one))
+        .routes(routes!(session::open, session::close))
 }
 
 fn operator() -> OpenApiRouter<ApiState> {
@@ -141,6 +143,7 @@ fn guarded(routes: Router<ApiState>, state: ApiState) -> Router {
         .layer(from_fn_with_state(Arc::clone(&state.access), bring))
         .layer(from_fn_with_state(Arc::clone(&state.hosts), guard::check))
         .layer(map_response(as_problem))
+        .layer(from_fn(careful))
         .with_state(state);
     // Around the router and not a layer of it: the path has to be normal before the router looks at it.
     Router::new().fallback_service(NormalizePath::trim_trailing_slash(routes))

@@ -22,19 +22,23 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Sleep, sleep, timeout};
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 use super::guard::Ends;
+use super::tls::Tls;
 
 /// What a server allows.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Allowed {
     /// Connections at once: at most half of the descriptors that the process may have, and what the rest of it leaves.
     pub(super) connections: usize,
     /// In which a client has to have sent the head of a request, the first one and each further one.
     pub(super) head_within: Duration,
+    /// What TLS is spoken with; `None` for plain HTTP. The handshake takes no longer than the head of a request may.
+    pub(super) tls: Option<Arc<Tls>>,
 }
 
 impl Default for Allowed {
@@ -42,7 +46,7 @@ impl Default for Allowed {
         let descriptors = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX);
         let left =
             usize::try_from((descriptors / 2).min(descriptors.saturating_sub(OF_THE_REST))).unwrap_or(usize::MAX);
-        Self { connections: MOST_CONNECTIONS.min(left).max(1), head_within: Duration::from_secs(10) }
+        Self { connections: MOST_CONNECTIONS.min(left).max(1), head_within: Duration::from_secs(10), tls: None }
     }
 }
 
@@ -173,7 +177,7 @@ pub(super) async fn serve(
                     () = &mut shutdown => break,
                 }
                 let entry = connections.add();
-                tokio::spawn(talk(stream, router.clone(), entry, allowed.head_within, ends.clone()));
+                tokio::spawn(begin(stream, router.clone(), entry, allowed.clone(), ends.clone()));
             }
             // The client has gone already, or there are no descriptors.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
@@ -196,10 +200,30 @@ pub(super) async fn serve(
     Ok(())
 }
 
-/// Answers what comes by one connection.
-async fn talk(stream: TcpStream, router: Router, entry: Entry, head_within: Duration, ends: CancellationToken) {
-    let both = Ends::of(&stream);
+/// Begins a connection: by TLS once both sides have agreed on it, which a client that is silent does not delay for ever.
+async fn begin(stream: TcpStream, router: Router, entry: Entry, allowed: Allowed, ends: CancellationToken) {
+    let both = Ends::of(&stream, allowed.tls.is_some());
     let _may_wait = stream.set_nodelay(true);
+    let Some(tls) = &allowed.tls else {
+        return talk(stream, both, router, entry, allowed.head_within, ends).await;
+    };
+    let makes_room = entry.connection.makes_room.clone();
+    let agreed = tokio::select! {
+        agreed = timeout(allowed.head_within, TlsAcceptor::from(tls.config()).accept(stream)) => agreed,
+        () = makes_room.cancelled() => return,
+        () = ends.cancelled() => return,
+    };
+    // What goes wrong with one connection is its client's to see.
+    if let Ok(Ok(stream)) = agreed {
+        talk(stream, both, router, entry, allowed.head_within, ends).await;
+    }
+}
+
+/// Answers what comes by one connection.
+async fn talk<S>(stream: S, both: Ends, router: Router, entry: Entry, head_within: Duration, ends: CancellationToken)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let connection = Arc::clone(&entry.connection);
     let service = service_fn(move |mut request: Request<Incoming>| {
         let under_way = UnderWay::begin(&connection);
@@ -231,8 +255,8 @@ async fn talk(stream: TcpStream, router: Router, entry: Entry, head_within: Dura
 }
 
 /// A connection that, when the server ends it, goes on taking what the client sends, as far as the bounds allow.
-struct Lingering {
-    stream: TcpStream,
+struct Lingering<S> {
+    stream: S,
     /// Cancelled when the server ends, which waits for nobody.
     ends: CancellationToken,
     left: usize,
@@ -240,13 +264,13 @@ struct Lingering {
     wait: Option<Pin<Box<Sleep>>>,
 }
 
-impl AsyncRead for Lingering {
+impl<S: AsyncRead + Unpin> AsyncRead for Lingering<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_read(cx, buffer)
     }
 }
 
-impl AsyncWrite for Lingering {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Lingering<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, bytes)
     }

@@ -22,7 +22,7 @@ async fn start(most: usize, head_within: Duration) -> Server {
     let address = listener.local_addr().expect("an address");
     let (connections, stop) = (Arc::new(Connections::default()), CancellationToken::new());
     let router = Router::new().route("/", get(async || "here")).layer(RequestBodyLimitLayer::new(1_000));
-    let allowed = Allowed { connections: most, head_within };
+    let allowed = Allowed { connections: most, head_within, tls: None };
     let task = tokio::spawn(serve(listener, router, Arc::clone(&connections), allowed, stop.clone().cancelled_owned()));
     Server { address, connections, stop, task }
 }

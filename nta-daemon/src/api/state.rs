@@ -11,6 +11,7 @@ use super::access::Access;
 use super::guard::AllowedHosts;
 use super::page::Period;
 use super::serve::Connections;
+use super::tls::Tls;
 use super::workers::Workers;
 use crate::pipeline::baselines::BaselineHandle;
 use crate::pipeline::mutes::MuteHandle;
@@ -45,6 +46,8 @@ pub struct ApiState {
     pub(super) streams: Arc<Semaphore>,
     /// How far a replay is.
     pub(super) progress: Option<Progress>,
+    /// What TLS is spoken with.
+    pub(super) tls: Option<Arc<Tls>>,
     /// Changes that are not in the audit log, as the store did not take them.
     pub(super) unaudited: Arc<AtomicU64>,
 }
@@ -82,6 +85,7 @@ impl ApiState {
             run: None,
             streams: Arc::new(Semaphore::new(STREAMS_READING)),
             progress: None,
+            tls: None,
             unaudited: Arc::default(),
         }
     }
@@ -96,6 +100,12 @@ impl ApiState {
     #[must_use]
     pub fn with_hosts(self, hosts: AllowedHosts) -> Self {
         Self { hosts: Arc::new(hosts), ..self }
+    }
+
+    /// Speaks TLS.
+    #[must_use]
+    pub fn with_tls(self, tls: Arc<Tls>) -> Self {
+        Self { tls: Some(tls), ..self }
     }
 
     /// Demands a token also while none was ever made: others reach the listener.

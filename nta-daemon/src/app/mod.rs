@@ -8,12 +8,14 @@ mod signals;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::api::{Tls, TlsError};
 use crate::capture::clock;
 use crate::config::Config;
 use crate::pipeline::baselines::BaselineHandle;
@@ -62,6 +64,18 @@ pub enum AppError {
         source: std::io::Error,
         /// Who it was tried as.
         user: u32,
+    },
+    /// TLS cannot be spoken with what is configured.
+    #[error("{0}")]
+    Tls(#[from] TlsError),
+    /// Others reach the listener, and nobody could use it.
+    #[error(
+        "other machines reach {address} (api.listen), and there is no token that holds: `nta-daemon tokens create --role admin`, with the \
+         same --config or --database, makes one; `api.insecure = \"i understand\"` serves it to everybody"
+    )]
+    NoToken {
+        /// Where it listens.
+        address: SocketAddr,
     },
     /// Another daemon captures for the sensor.
     #[error("the lease was lost: {0}")]
@@ -117,6 +131,8 @@ pub struct App {
     earlier: Vec<EarlierAlert>,
     sensor: String,
     listener: Option<TcpListener>,
+    /// What the listener speaks TLS with.
+    tls: Option<Arc<Tls>>,
     /// What the run before left for this one to go on from.
     resume: Option<Resume>,
     /// The run before, and the identity of this one.
@@ -153,8 +169,19 @@ impl App {
             None => None,
         };
         let address = listener.as_ref().and_then(|listener| listener.local_addr().ok());
+        let tls = match config.api.tls().filter(|_| listener.is_some()) {
+            Some((cert, key)) => Some(Arc::new(Tls::load(cert, key)?)),
+            None => None,
+        };
         let url = config.store.database.as_str();
         let store = Store::open(url).await.map_err(|error| refusal::unusable(url, error))?;
+        if let Some(address) = address.filter(|_| config.api.is_exposed()) {
+            let now = clock::now();
+            if !store.tokens().await?.0.iter().any(|token| token.holds(now)) {
+                store.close().await;
+                return Err(AppError::NoToken { address });
+            }
+        }
         let mut store = store.with_retention(Retention::of(&config.store));
         let host = host_name();
         let left =
@@ -232,6 +259,7 @@ impl App {
             earlier: alerts,
             sensor,
             listener,
+            tls,
             resume,
             before,
             run: uuid,

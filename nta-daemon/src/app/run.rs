@@ -3,6 +3,7 @@
 //! A task that ends by itself, by a panic or an error, ends the process with status 1 once what was counted is stored, so
 //! that the service manager starts it again from what the database has. The panic's text is in the log and nowhere else.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -10,7 +11,7 @@ use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use super::{App, AppError, Signal, Signals, StoreOutput};
-use crate::api::{self, AllowedHosts, AnalysisAccess, ApiState};
+use crate::api::{self, AllowedHosts, AnalysisAccess, ApiState, Tls};
 use crate::pipeline::baselines::BaselineHandle;
 use crate::pipeline::mutes::MuteHandle;
 use crate::pipeline::progress::Progress;
@@ -95,10 +96,19 @@ impl App {
                         tracing::info!(signal, "stopping");
                         break None;
                     }
-                    Signal::Hangup => match hangup() {
-                        Ok(said) => tracing::info!(signal = "SIGHUP", "{said}"),
-                        Err(refused) => tracing::warn!(signal = "SIGHUP", "{refused}"),
-                    },
+                    Signal::Hangup => {
+                        match hangup() {
+                            Ok(said) => tracing::info!(signal = "SIGHUP", "{said}"),
+                            Err(refused) => tracing::warn!(signal = "SIGHUP", "{refused}"),
+                        }
+                        match self.tls.as_deref().map(Tls::reload) {
+                            Some(Ok(())) => tracing::info!(signal = "SIGHUP", "new connections get the certificate that is there now"),
+                            Some(Err(error)) => {
+                                tracing::warn!(signal = "SIGHUP", "{error}: the certificate stays as it was");
+                            }
+                            None => {}
+                        }
+                    }
                 },
                 ended = &mut working, if done.is_none() => match ended {
                     Ok(work) if work.serves_on() => {
@@ -170,7 +180,8 @@ impl App {
     /// Says where it serves.
     pub fn say_where(&self, what: &str) {
         if let Some(address) = self.address {
-            tracing::info!(url = %format!("http://{address}"), database = self.config.store.database.shown(), "{what}");
+            let scheme = if self.tls.is_some() { "https" } else { "http" };
+            tracing::info!(url = %format!("{scheme}://{address}"), database = self.config.store.database.shown(), "{what}");
         }
     }
 
@@ -205,8 +216,11 @@ impl App {
             origins: config.origins.iter().map(ToString::to_string).collect(),
         };
         let state = ApiState::new(self.store.clone(), self.status.subscribe()).with_analysis(access).with_hosts(hosts);
-        let exposed = self.address.is_some_and(|address| !address.ip().to_canonical().is_loopback());
-        let state = if exposed && !config.insecure.is_accepted() { state.that_is_exposed() } else { state };
+        let state = if config.is_exposed() { state.that_is_exposed() } else { state };
+        let state = match &self.tls {
+            Some(tls) => state.with_tls(Arc::clone(tls)),
+            None => state,
+        };
         let mut state = state.with_run(self.data).with_sensor(self.sensor.clone());
         if self.status.borrow().mode == Mode::Replay {
             state = state.with_progress(self.progress.clone());

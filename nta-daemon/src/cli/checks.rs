@@ -1,6 +1,7 @@
 //! What `check-config` and a dry run look at beyond the text of the configuration: this machine, and the files that are named.
 
 use super::say;
+use crate::api::Tls;
 use crate::config::{Config, ConfigError, InterfacePattern, Places, Problem};
 use crate::model_loader;
 use crate::source::SourceError;
@@ -29,6 +30,12 @@ pub(super) fn look(config: &Config, places: &Places, absent: Absent) -> Result<(
             Absent::Waited => warnings.push(("capture.interfaces", format!("{error}; `run` waits for it"))),
             Absent::Refused => refused.push(("capture.interfaces", error.to_string())),
         }
+    }
+    if let Some((cert, key)) = config.api.tls()
+        && let Err(error) = Tls::load(cert, key)
+    {
+        let said = error.to_string();
+        refused.push((error.key(), said.strip_prefix(&format!("{} ", error.key())).unwrap_or(&said).to_owned()));
     }
     let capture = &config.capture;
     if capture.pin && !on_bpffs(&capture.pin_path) {

@@ -16,7 +16,7 @@ use super::settings::DatabaseFlag;
 use super::{EXIT_INCOMPLETE, EXIT_USAGE, Tasks, fail, inputs, interrupt};
 use crate::app::{App, Plan, Signal, Signals, Task, Work};
 use crate::capture::clock;
-use crate::config::{Config, DatabaseUrl};
+use crate::config::{Config, DatabaseUrl, Places};
 use crate::model_loader;
 use crate::pipeline::Fanout;
 use crate::pipeline::baselines::BaselineHandle;
@@ -137,7 +137,8 @@ pub(super) fn execute(mut args: Args) -> ExitCode {
         Ok(database) => database.unwrap_or_else(DatabaseUrl::memory),
         Err(error) => return fail(EXIT_USAGE, &error),
     };
-    if let Err(error) = config.check() {
+    let listener = if args.serve { config.check_together(&Places::new()) } else { Ok(()) };
+    if let Err(error) = config.check().and(listener) {
         return fail(EXIT_USAGE, &error);
     }
     if let Some(refused) = without_effect(&args) {

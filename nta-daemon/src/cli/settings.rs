@@ -71,6 +71,7 @@ impl Settings {
             config.store.database = database;
         }
         config.check()?;
+        config.check_together(&places)?;
         Ok((config, places))
     }
 

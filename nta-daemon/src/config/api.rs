@@ -2,10 +2,12 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::problem::Refused;
 use super::section::section;
 
 section! {
@@ -18,12 +20,45 @@ section! {
         hosts: Vec<HostName> = Vec::new(),
         /// Origins such as "https://console.example.org" whose pages may write; the server's own always may.
         origins: Vec<Origin> = Vec::new(),
+        /// PEM file with the certificate of the server, and behind it those that lead to its authority; empty for plain HTTP. It and
+        /// the key are read again at SIGHUP.
+        tls_cert: PathBuf = PathBuf::new(),
+        /// PEM file with the key of that certificate.
+        tls_key: PathBuf = PathBuf::new(),
         /// "i understand" serves a listener that other machines reach also without TLS and while no token was made; "" does not.
         insecure: Insecure = Insecure::default(),
     }
 }
 
 impl ApiConfig {
+    /// Whether other machines reach the listener, and it may not do without tokens and TLS.
+    pub fn is_exposed(&self) -> bool {
+        !self.listen.ip().to_canonical().is_loopback() && !self.insecure.is_accepted()
+    }
+
+    /// The files that TLS is spoken with; `None` for plain HTTP.
+    pub fn tls(&self) -> Option<(&Path, &Path)> {
+        let (cert, key) = (self.tls_cert.as_path(), self.tls_key.as_path());
+        (!cert.as_os_str().is_empty() && !key.as_os_str().is_empty()).then_some((cert, key))
+    }
+
+    pub(super) fn check_together(&self, refused: &mut Vec<Refused>) {
+        let [cert, key] = [&self.tls_cert, &self.tls_key].map(|path| !path.as_os_str().is_empty());
+        if cert != key {
+            let (has, lacks) = if cert { ("tls_cert", "api.tls_key") } else { ("tls_key", "api.tls_cert") };
+            let path = if cert { &self.tls_cert } else { &self.tls_key };
+            refused.push(Refused::new(
+                format!("api.{has}"),
+                path.display(),
+                format_args!("{lacks} beside it, or neither"),
+            ));
+        } else if !cert && self.is_exposed() {
+            let expected = "a loopback address (other machines reach it by `ssh -L`), or `api.tls_cert` and `api.tls_key`: other machines \
+                            reach this one, and tokens would be read on the way; `api.insecure = \"i understand\"` serves it all the same";
+            refused.push(Refused::new("api.listen", self.listen, expected));
+        }
+    }
+
     /// What to say about an address that others reach; `None` on the loopback.
     pub(super) fn exposure(&self) -> Option<String> {
         let listen = self.listen;
@@ -31,7 +66,7 @@ impl ApiConfig {
             if self.insecure.is_accepted() {
                 format!("{listen} is reached from other machines: while no token was made, whoever reaches it reads and writes all")
             } else {
-                format!("{listen} is reached from other machines: a token is demanded of everybody")
+                format!("{listen} is reached from other machines: `run` demands that there is a token (`nta-daemon tokens create --role admin`)")
             }
         })
     }

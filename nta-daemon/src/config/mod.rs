@@ -108,6 +108,20 @@ impl Config {
         Err(ConfigError::Invalid(refused.into_iter().map(Problem::from).collect()))
     }
 
+    /// Checks what several settings say together, once flags stand above those of the file.
+    ///
+    /// # Errors
+    /// Everything that is wrong, each with the place of its setting.
+    pub fn check_together(&self, places: &Places) -> Result<(), ConfigError> {
+        let mut refused = Vec::new();
+        self.api.check_together(&mut refused);
+        if refused.is_empty() {
+            return Ok(());
+        }
+        let placed = |refused: Refused| Problem { place: places.get(refused.key()).cloned(), ..Problem::from(refused) };
+        Err(ConfigError::Invalid(refused.into_iter().map(placed).collect()))
+    }
+
     /// What is allowed and an operator should know, by section and key.
     pub fn warnings(&self) -> Vec<(&'static str, String)> {
         self.api.exposure().map(|said| ("api.listen", said)).into_iter().collect()

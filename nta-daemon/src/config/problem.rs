@@ -63,6 +63,10 @@ impl Refused {
         Self { key: key.into(), value: value.to_string(), expected: expected.to_string() }
     }
 
+    pub(super) fn key(&self) -> &str {
+        &self.key
+    }
+
     pub(super) fn is_of(&self, key: &str) -> bool {
         self.key == key
     }

@@ -16,6 +16,8 @@ mod panics;
 mod postgres;
 mod ranges;
 mod sensors;
+mod session;
+mod tls;
 mod unreadable;
 
 use std::collections::HashSet;

@@ -7,6 +7,7 @@ mod known;
 pub mod names;
 mod role;
 mod secret;
+mod session;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -29,6 +30,8 @@ use known::Known;
 pub(super) use names::{INTERFACE_PATTERN, MOST_INTERFACES, NAME_PATTERN};
 pub use role::Role;
 pub use secret::Secret;
+pub(super) use session::{LASTS_S, NAME as SESSION_COOKIE};
+use session::{SessionKey, Sessions};
 
 /// Who asks. A handler takes it as an argument.
 #[derive(Clone, Debug)]
@@ -41,6 +44,8 @@ pub struct Caller {
     pub token: Option<u64>,
     /// Interfaces that they may know of; `None` for all.
     pub scope: Option<Arc<[String]>>,
+    /// The session that stands for the token; `None` of who shows the token itself.
+    pub(super) session: Option<SessionKey>,
     /// The address that they ask from; `None` within the process.
     pub from: Option<IpAddr>,
 }
@@ -50,7 +55,7 @@ const ANONYMOUS: &str = "anonymous";
 
 impl Caller {
     fn anonymous(from: Option<IpAddr>) -> Self {
-        Self { name: ANONYMOUS.to_owned(), role: Role::Admin, token: None, scope: None, from }
+        Self { name: ANONYMOUS.to_owned(), role: Role::Admin, token: None, scope: None, session: None, from }
     }
 
     /// Whether they may know of this interface, and do something with it.
@@ -94,6 +99,7 @@ impl<S: Sync> FromRequestParts<S> for Caller {
 #[derive(Debug)]
 pub(super) struct Access {
     known: Known,
+    sessions: Sessions,
     status: watch::Receiver<Status>,
     /// Whether nobody needs a token while none was ever made.
     opens: bool,
@@ -101,12 +107,12 @@ pub(super) struct Access {
 
 impl Access {
     pub(super) fn new(store: Store, status: watch::Receiver<Status>, opens: bool) -> Self {
-        Self { known: Known::new(store), status, opens }
+        Self { known: Known::new(store), sessions: Sessions::default(), status, opens }
     }
 
     /// The same where a listener that others reach never stays open.
     pub(super) fn that_opens(&self, opens: bool) -> Self {
-        Self { known: self.known.anew(), status: self.status.clone(), opens }
+        Self { known: self.known.anew(), sessions: Sessions::default(), status: self.status.clone(), opens }
     }
 
     /// Reads the tokens anew: one was made or revoked, or the server begins.
@@ -125,6 +131,16 @@ impl Access {
         Ok(!self.opens || self.known.tokens().await?.exist)
     }
 
+    /// Opens a session that stands for a token.
+    pub(super) fn open_session(&self, token: u64) -> Secret {
+        self.sessions.open(token, now())
+    }
+
+    /// Ends a session.
+    pub(super) fn close_session(&self, session: &SessionKey) {
+        self.sessions.close(session);
+    }
+
     /// When a token was used last.
     pub(super) fn used(&self, token: &StoredToken) -> Option<Timestamp> {
         self.known.used(token.id).max(token.used)
@@ -133,21 +149,27 @@ impl Access {
     /// Who asks, if they show what is demanded.
     async fn caller(&self, headers: &HeaderMap, from: Option<IpAddr>) -> Result<Caller, ApiError> {
         let tokens = self.known.tokens().await?;
-        let Some(shown) = bearer(headers)? else {
-            if self.opens && !tokens.exist {
-                return Ok(Caller::anonymous(from));
-            }
-            return Err(ApiError::unauthorized("a token is needed: `Authorization: Bearer nta_…`", false));
-        };
-        let hash = Secret::hash_of(shown);
-        let wrong = || ApiError::unauthorized("there is no such token", true);
-        // All of them are compared: how long it takes says nothing.
-        let found = tokens
-            .list
-            .iter()
-            .fold(None, |found, token| if secret::is_same(&token.hash, &hash) { Some(token) } else { found });
-        let token = found.ok_or_else(wrong)?;
         let at = now();
+        let shown = bearer(headers)?.map(Secret::hash_of);
+        let session = if shown.is_none() { session::shown(headers) } else { None };
+        let wrong = || ApiError::unauthorized("there is no such token", true);
+        let found = match (shown, session) {
+            // All of them are compared: how long it takes says nothing.
+            (Some(hash), _) => tokens
+                .list
+                .iter()
+                .fold(None, |found, token| if secret::is_same(&token.hash, &hash) { Some(token) } else { found }),
+            (None, _) if self.opens && !tokens.exist => return Ok(Caller::anonymous(from)),
+            (None, Some(session)) => {
+                let over = || ApiError::unauthorized("this session is over", true);
+                let token = self.sessions.token(&session, at).ok_or_else(over)?;
+                tokens.list.iter().find(|known| known.id == token)
+            }
+            (None, None) => {
+                return Err(ApiError::unauthorized("a token is needed: `Authorization: Bearer nta_…`", false));
+            }
+        };
+        let token = found.ok_or_else(wrong)?;
         if token.revoked.is_some() {
             return Err(ApiError::unauthorized("this token is revoked", true));
         }
@@ -157,7 +179,7 @@ impl Access {
         let role = Role::of_token(&token.role).ok_or_else(wrong)?;
         self.known.note_use(token, at);
         let scope = token.scope.clone().map(Arc::from);
-        Ok(Caller { name: token.name.clone(), role, token: Some(token.id), scope, from })
+        Ok(Caller { name: token.name.clone(), role, token: Some(token.id), scope, session, from })
     }
 
     /// What is stored is of all interfaces together. Who may know of some only sees it while these are all that are watched.

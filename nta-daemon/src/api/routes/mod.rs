@@ -19,5 +19,6 @@ pub(super) mod index;
 pub(super) mod metrics;
 pub(super) mod mutes;
 pub(super) mod prometheus;
+pub(super) mod session;
 pub(super) mod status;
 pub(super) mod tokens;

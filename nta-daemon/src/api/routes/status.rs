@@ -116,7 +116,7 @@ pub(in crate::api) async fn get(_: Query<()>, State(state): State<ApiState>) -> 
         access: AccessJson {
             // Who got here was let in, by what was known.
             token_demanded: state.access.demands_token().await.unwrap_or(true),
-            tls: false,
+            tls: state.tls.is_some(),
         },
         store,
         process: process::read(),
