@@ -11,6 +11,7 @@ mod flow;
 mod host_measure;
 mod identity;
 mod ledger;
+mod log;
 mod nesting;
 mod observation;
 mod readings;
@@ -36,6 +37,7 @@ pub use flow::{EndReason, FlowDelta, FlowId, FlowKey, FlowUpdate, OverflowDelta,
 pub use host_measure::{HostMeasure, HostMeasures, LEAST_SHARE};
 pub use identity::{BadRunId, BadSensorId, IdentityScope, RunId, SensorId};
 pub use ledger::{Interface, Ledger, difference};
+pub use log::EVENT_TYPES;
 pub use nesting::{Load, Nesting};
 pub use observation::FlowObservation;
 pub use readings::{Readings, Resume};

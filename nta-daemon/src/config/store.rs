@@ -39,6 +39,8 @@ section! {
         max_flows: u64 = 1_000_000 => ROWS,
         /// Alerts kept; resolved ones go first.
         max_alerts: u64 = 100_000 => ROWS,
+        /// Entries of the event log kept: so far back a reader of the stream can resume.
+        max_events: u64 = 500_000 => ROWS,
         /// Bytes of a database file beyond which the oldest rows go, 4 MiB or more; 0 is no bound. PostgreSQL is bounded by rows and
         /// days.
         max_bytes: u64 = 0 => Bounds::BYTES,

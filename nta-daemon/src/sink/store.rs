@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
+use super::troubles::Troubles;
 use crate::pipeline::baselines::BaselineHandle;
 use crate::pipeline::{PipelineEvent, Sink};
 use crate::store::{Found, RunEnd, StoreWriter, WindowBatch};
@@ -19,6 +20,8 @@ const MAX_HELD_BYTES: u64 = 256 << 20;
 const MAX_RAW_PACKETS: usize = 50_000;
 /// Alerts kept of windows that were given up.
 const MAX_KEPT_ALERTS: usize = 10_000;
+/// Troubles kept of windows that were given up.
+const MAX_KEPT_NOTICES: usize = 1000;
 /// How often baselines are stored while they change.
 const SAVE_BASELINES_EVERY: Duration = Duration::from_secs(300);
 
@@ -38,6 +41,7 @@ pub struct StoreOutput {
     /// Whether the database has all of it already.
     stores_nothing: bool,
     given_up: u64,
+    troubles: Troubles,
 }
 
 impl StoreOutput {
@@ -63,6 +67,7 @@ impl StoreOutput {
             waits,
             stores_nothing: false,
             given_up: 0,
+            troubles: Troubles::default(),
         }
     }
 
@@ -88,8 +93,10 @@ impl StoreOutput {
             let Some(oldest) = self.held_back.pop_front() else { break };
             bytes = bytes.saturating_sub(oldest.bytes());
             self.writer.note_given_up(&oldest);
-            // Alerts are few, and what an operator needs most.
+            // Alerts and troubles are few, and what an operator needs most.
             if let Some(next) = self.held_back.front_mut() {
+                next.notices.splice(..0, oldest.notices);
+                next.notices.truncate(MAX_KEPT_NOTICES);
                 keep_alerts(oldest.alerts, &mut next.alerts);
             }
             self.given_up += 1;
@@ -158,6 +165,7 @@ impl StoreOutput {
     fn closed(&mut self, status: &Status) {
         let mut batch = self.batch();
         batch.readings.clone_from(&status.readings);
+        batch.notices = self.troubles.look(status);
         if self.stores_nothing {
             self.status.send_replace(status.clone());
             return;

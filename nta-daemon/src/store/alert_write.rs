@@ -2,12 +2,12 @@
 
 use std::collections::HashMap;
 
-use super::StoreError;
 use super::db::{Conn, Query};
 use super::rows::{AlertRow, RunRow};
 use super::totals::add;
 use super::unreadable::usable;
 use super::write::Event;
+use super::{StoreError, event_body};
 use nta_core::domain::Mode;
 
 /// Inserts or updates alerts of the run. What people did about them is not touched. Answers an event for each change, in
@@ -22,11 +22,12 @@ pub(super) async fn upsert(
         let mut raised = known(conn, run, chunk).await?;
         let before = raised.len();
         for alert in chunk {
-            let is_new = !raised.contains_key(&alert.id);
+            let known = raised.get(&alert.id);
             // Part of the key: it stays as it was.
-            raised.entry(alert.id.clone()).or_insert(alert.raised_ns);
-            let body = format!("{{\"id\":\"{}\",\"state\":\"{}\",\"is_new\":{is_new}}}", alert.id, alert.state);
-            events.push(Event { time_ns: alert.cleared_ns.unwrap_or(alert.last_ns), kind: "alert_changed", body });
+            let raised_ns = known.map_or(alert.raised_ns, |known| known.raised_ns);
+            let before = known.map(|known| known.state.as_str());
+            events.push(event_body::alert(alert, before, raised_ns));
+            raised.insert(alert.id.clone(), Known { raised_ns, state: alert.state.clone() });
         }
         upsert_chunk(conn, (run, sensor), chunk, &raised).await?;
         add(conn, "alerts", i64::try_from(raised.len() - before).unwrap_or(i64::MAX)).await?;
@@ -60,10 +61,17 @@ pub(super) async fn take_over(
     Ok(())
 }
 
-/// When those that are stored were raised, by identity.
-async fn known(conn: &mut Conn, run: i64, chunk: &[AlertRow]) -> Result<HashMap<String, i64>, StoreError> {
+/// What is stored of an alert.
+#[derive(Debug)]
+struct Known {
+    raised_ns: i64,
+    state: String,
+}
+
+/// What is stored of them, by identity.
+async fn known(conn: &mut Conn, run: i64, chunk: &[AlertRow]) -> Result<HashMap<String, Known>, StoreError> {
     let error = StoreError::query("detected_alerts");
-    let mut query = Query::new("SELECT id, raised_ns FROM detected_alerts WHERE id IN (");
+    let mut query = Query::new("SELECT id, raised_ns, state FROM detected_alerts WHERE id IN (");
     query.push_table(conn, chunk.iter().map(|alert| vec![alert.id.as_str().into()]));
     query.push(") AND run_id = ").push_bind(run);
     query.plan_anew(conn);
@@ -82,7 +90,9 @@ async fn known(conn: &mut Conn, run: i64, chunk: &[AlertRow]) -> Result<HashMap<
             }
             (Err(unreadable), None) => return Err(error(unreadable)),
         };
-        raised.insert(id, raised_ns);
+        // What is no text is written anew with this change.
+        let state = row.text("state").unwrap_or_default();
+        raised.insert(id, Known { raised_ns, state });
     }
     Ok(raised)
 }
@@ -91,7 +101,7 @@ async fn upsert_chunk(
     conn: &mut Conn,
     (run, sensor): (i64, i64),
     chunk: &[AlertRow],
-    raised: &HashMap<String, i64>,
+    raised: &HashMap<String, Known>,
 ) -> Result<(), StoreError> {
     // One statement changes no row twice: of an alert that changed several times the last change is what is stored.
     let last: HashMap<&str, usize> = chunk.iter().enumerate().map(|(at, alert)| (alert.id.as_str(), at)).collect();
@@ -115,7 +125,7 @@ async fn upsert_chunk(
                 alert.state.as_str().into(),
                 alert.first_ns.into(),
                 alert.last_ns.into(),
-                raised.get(&alert.id).copied().unwrap_or(alert.raised_ns).into(),
+                raised.get(&alert.id).map_or(alert.raised_ns, |known| known.raised_ns).into(),
                 alert.cleared_ns.into(),
                 alert.body.as_str().into(),
             ]

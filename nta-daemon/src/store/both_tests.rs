@@ -129,7 +129,7 @@ async fn suite(store: &Store) {
     assert!(store.last_flows(1).await.expect("last")[0].ended.is_some(), "no flow is active any more");
     let events = store.events_after(0, 100).await.expect("events");
     let kinds: Vec<&str> = events.iter().map(|event| event.kind.as_str()).collect();
-    let all = ["run_begun", "window_closed", "alert_changed", "window_closed", "alert_changed", "run_ended"];
+    let all = ["run_begun", "window_closed", "alert_raised", "window_closed", "alert_cleared", "run_ended"];
     assert_eq!(kinds, all);
     assert!(events.iter().map(|event| event.seq).eq(1..=6), "numbers without gaps");
 

@@ -1,8 +1,13 @@
 //! The event log: what happened, numbered without end within a database, committed with what it is about.
+//!
+//! A number is given by the transaction that commits the event, from a row that all writers change: who reads the log up to a
+//! number never misses a smaller one that comes later. While the database is away, events wait in the spool with their batch.
+
+use serde::{Deserialize, Serialize};
 
 use super::db::Query;
 use super::{Store, StoreError, from_sql, to_sql};
-use nta_core::domain::Timestamp;
+use nta_core::domain::{Mode, Severity, Timestamp};
 
 /// An entry of the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,26 +16,68 @@ pub struct StoredEvent {
     pub seq: u64,
     /// When it happened.
     pub time: Timestamp,
-    /// `window_closed`, `alert_changed`, `run_begun`, `run_ended`, `store_trouble`.
+    /// One of [`nta_core::domain::EVENT_TYPES`].
     pub kind: String,
     /// Row of the run that it belongs to; 0 for none.
     pub run: u64,
-    /// A JSON object that names what it is about.
+    /// The sensor of that run.
+    pub sensor: Option<String>,
+    /// Whether that run captures live.
+    pub is_live: bool,
+    /// How bad it is, where it is something bad.
+    pub severity: Option<Severity>,
+    /// A JSON object that says what it is about.
     pub body: String,
+}
+
+/// Which part of the log there is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LogState {
+    /// Identity of the log: another database has another one.
+    pub epoch: String,
+    /// Number of the oldest event that is kept; one behind `newest` where none is.
+    pub oldest: u64,
+    /// Number of the newest event; 0 before the first.
+    pub newest: u64,
+}
+
+/// Something that happened to the daemon itself; committed with the next window.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Notice {
+    /// When, in nanoseconds since the Unix epoch.
+    pub time_ns: u64,
+    /// One of [`nta_core::domain::EVENT_TYPES`].
+    pub kind: String,
+    /// A JSON object.
+    pub body: String,
+}
+
+impl Notice {
+    /// About the daemon's own trouble, or that it is over.
+    pub fn new(time: Timestamp, kind: &str, severity: Severity, reason: &str) -> Self {
+        let body = serde_json::json!({ "severity": severity.word(), "reason": reason }).to_string();
+        Self { time_ns: time.as_nanos(), kind: kind.to_owned(), body }
+    }
 }
 
 impl Store {
     /// The events behind number `seq`, at most `limit`.
     pub async fn events_after(&self, seq: u64, limit: u32) -> Result<Vec<StoredEvent>, StoreError> {
-        let query =
-            Query::new("SELECT seq, time_ns, kind, run_id, body FROM events WHERE seq > $1 ORDER BY seq LIMIT $2");
+        let query = Query::new(
+            "SELECT seq, time_ns, kind, run_id, body, (SELECT r.sensor FROM runs r WHERE r.id = run_id) AS sensor, \
+             (SELECT r.mode FROM runs r WHERE r.id = run_id) AS mode FROM events WHERE seq > $1 ORDER BY seq LIMIT $2",
+        );
         self.read("events", query.bind(to_sql(seq)).bind(i64::from(limit)), |row| {
+            let body = row.text("body")?;
             Ok(StoredEvent {
                 seq: from_sql(row.int("seq")?),
                 time: Timestamp::from_nanos(from_sql(row.natural("time_ns")?)),
                 kind: row.text("kind")?,
                 run: from_sql(row.int("run_id")?),
-                body: row.text("body")?,
+                sensor: super::sensor::sensor(row),
+                is_live: row.opt_text("mode").ok().flatten().is_some_and(|mode| mode == Mode::Live.word()),
+                severity: severity(&body),
+                body,
             })
         })
         .await
@@ -40,6 +87,27 @@ impl Store {
     pub async fn last_event(&self) -> Result<u64, StoreError> {
         self.total("events").await
     }
+
+    /// Which part of the log there is, and of which log.
+    pub async fn log_state(&self) -> Result<LogState, StoreError> {
+        let epoch = Query::new("SELECT value FROM meta WHERE name = 'log_epoch'");
+        let epoch = self.read("meta", epoch, |row| Ok(row.text("value")?)).await?.pop().unwrap_or_default();
+        let first = Query::new("SELECT seq FROM events ORDER BY seq LIMIT 1");
+        let first: Option<i64> = self.read("events", first, |row| Ok(row.first()?)).await?.pop();
+        let newest = self.last_event().await?;
+        Ok(LogState { epoch, oldest: first.map_or(newest + 1, from_sql), newest })
+    }
+}
+
+/// The severity that an event's body states.
+fn severity(body: &str) -> Option<Severity> {
+    #[derive(Deserialize)]
+    struct Stated<'a> {
+        #[serde(borrow, default)]
+        severity: Option<std::borrow::Cow<'a, str>>,
+    }
+    let Stated { severity } = serde_json::from_str(body).ok()?;
+    Severity::named(&severity?)
 }
 
 /// The wall clock: by it the log says when the database took nothing.

@@ -38,6 +38,7 @@ fn rich(number: u64) -> WindowBatch {
         features: vec![features],
         baselines: Some((Mode::Replay, Arc::new(Baselines::new(BaselineConfig::default()).export()))),
         readings: Some(readings()),
+        notices: Vec::new(),
         end: None,
     }
 }
@@ -94,7 +95,7 @@ async fn every_statement_fails_once(store: &Store, other: &Store) {
         ("SELECT count(*) FROM aggregated_features", 1),
         ("SELECT count(*) FROM raw_packets", 1),
         ("SELECT count(*) FROM events WHERE kind = 'window_closed'", 2),
-        ("SELECT count(*) FROM events WHERE kind = 'alert_changed'", 1),
+        ("SELECT count(*) FROM events WHERE kind LIKE 'alert_%'", 1),
     ] {
         assert_eq!(number(other, sql).await, batches * times, "{sql}");
     }
@@ -154,7 +155,7 @@ async fn batches_of_a_replay_are_committed_together(store: &Store, other: &Store
         ("SELECT count(*) FROM anomalies", batches),
         ("SELECT count(*) FROM aggregated_features", batches),
         ("SELECT count(*) FROM events WHERE kind = 'window_closed'", 2 * batches),
-        ("SELECT count(*) FROM events WHERE kind = 'alert_changed'", batches),
+        ("SELECT count(*) FROM events WHERE kind LIKE 'alert_%'", batches),
     ] {
         assert_eq!(number(other, sql).await, rows, "{sql}");
     }

@@ -16,6 +16,7 @@ mod cut;
 mod db;
 mod deleted;
 mod error;
+mod event_body;
 mod events;
 mod features;
 mod flow_filter;
@@ -58,6 +59,8 @@ mod writer;
 
 use std::sync::Arc;
 
+use tokio::sync::watch;
+
 pub use alert_status::{AlertChanged, AlertPatch, AlertsToChange, MOST_AT_ONCE, Note, Patched, PatchedAll};
 pub use alerts::{AlertFilter, AlertPage, AlertSort, StoredAlert};
 pub use anomalies::{Anomaly, AnomalyFilter, AnomalyPage, AnomalySort, KindCount, StoredAnomaly};
@@ -65,7 +68,7 @@ pub use audit::{Audit, AuditFilter, AuditPage, AuditRow};
 pub use baselines::baselines_name;
 pub use body::{FindingRecord, OpinionRecord};
 pub use error::StoreError;
-pub use events::StoredEvent;
+pub use events::{LogState, Notice, StoredEvent};
 pub use features::{FeatureFilter, FeaturePage, FeatureRow};
 pub use flow_filter::FlowFilter;
 pub use flows::{FlowPage, FlowSort};
@@ -97,13 +100,26 @@ pub struct Store {
     /// Folder and most bytes of the spool.
     spool: Option<(std::path::PathBuf, u64)>,
     counters: Arc<Counters>,
+    /// How often a writer has committed something: readers of the event log wait for it.
+    commits: Arc<watch::Sender<u64>>,
 }
 
 impl Store {
     /// Opens (and creates, and migrates) the database at `url`: `sqlite:PATH`, `sqlite::memory:` or `postgres://…`.
     pub async fn open(url: &str) -> Result<Self, StoreError> {
         let database = Database::open(url).await?;
-        Ok(Self { database, retention: Retention::default(), spool: None, counters: Arc::default() })
+        Ok(Self {
+            database,
+            retention: Retention::default(),
+            spool: None,
+            counters: Arc::default(),
+            commits: Arc::default(),
+        })
+    }
+
+    /// Changes whenever this process has committed something that was waited for: a batch, and the events of it.
+    pub fn commits(&self) -> watch::Receiver<u64> {
+        self.commits.subscribe()
     }
 
     /// Closes all connections, which also folds the write-ahead log back into the database.
@@ -167,6 +183,8 @@ mod bulk_tests;
 mod damage_tests;
 #[cfg(test)]
 mod detection_tests;
+#[cfg(test)]
+mod event_tests;
 #[cfg(test)]
 mod fault_tests;
 #[cfg(test)]

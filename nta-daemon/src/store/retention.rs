@@ -43,6 +43,7 @@ impl Retention {
             max_windows: config.max_windows,
             max_flows: config.max_flows,
             max_alerts: config.max_alerts,
+            max_events: config.max_events,
             max_age_ns: (config.keep_days > 0).then(|| config.keep_days.saturating_mul(86_400_000_000_000)),
             max_bytes: (config.max_bytes > 0).then_some(config.max_bytes),
             ..Self::default()
@@ -161,6 +162,12 @@ impl Store {
         self.delete_what_is_too_much().await.inspect_err(|error| self.database.note_failure(error))
     }
 
+    /// For tests of what follows the log.
+    #[cfg(test)]
+    pub(crate) async fn retain_now(&self) {
+        self.retain().await.expect("retention");
+    }
+
     async fn delete_what_is_too_much(&self) -> Result<(), StoreError> {
         self.check_totals().await?;
         let future_ns = to_sql(events::now().as_nanos()).saturating_add(TOLERANCE_NS);
@@ -236,6 +243,14 @@ impl Store {
             (
                 "flows",
                 "DELETE FROM flows WHERE number IN (SELECT number FROM flows WHERE last_ns < $1 ORDER BY last_ns LIMIT $2)",
+            ),
+            (
+                // From the old end only, so that a reader knows by one number what is gone; the newest stays, for the numbers
+                // go on from it.
+                "events",
+                "DELETE FROM events WHERE seq IN (SELECT seq FROM events WHERE seq < coalesce((SELECT min(seq) FROM \
+                 (SELECT seq, time_ns FROM events ORDER BY seq LIMIT $2) AS oldest WHERE time_ns >= $1), \
+                 (SELECT max(seq) FROM events)) ORDER BY seq LIMIT $2)",
             ),
             (
                 "detected_alerts",

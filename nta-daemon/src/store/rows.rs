@@ -9,7 +9,8 @@ use nta_common::packet::proto;
 use super::body::{AlertBody, AnomalyBody, WindowBody};
 use super::flows::{state, tcp_row};
 use super::resume::ReadingsRow;
-use super::{Anomaly, FeatureRow, StoreError, WindowBatch, baselines_name, to_sql};
+use super::unreadable::Unreadable;
+use super::{Anomaly, FeatureRow, Notice, StoreError, WindowBatch, baselines_name, to_sql};
 use nta_core::domain::{Alert, AlertState, FlowId, FlowRecord, Nesting, Party};
 use nta_core::window::{Span, Window};
 
@@ -33,6 +34,8 @@ pub(super) struct BatchRows {
     pub(super) baselines: Option<(String, i64, String)>,
     /// What the next start goes on from.
     pub(super) readings: Option<ReadingsRow>,
+    /// What happened to the daemon itself.
+    pub(super) notices: Vec<Notice>,
     /// The run ends with this batch.
     pub(super) end: Option<String>,
 }
@@ -170,6 +173,7 @@ impl BatchRows {
             features: batch.features.iter().map(VectorRow::new).collect::<Result<_, _>>()?,
             baselines: baselines.transpose()?,
             readings: batch.readings.as_ref().map(ReadingsRow::from),
+            notices: batch.notices,
             end: batch.end.map(str::to_owned),
         })
     }
@@ -184,7 +188,9 @@ impl BatchRows {
         let anomalies = self.anomalies.iter().map(|row| size_of::<AnomalyRow>() + row.body.len());
         let features = self.features.iter().map(|row| size_of::<VectorRow>() + row.vector.len());
         let baselines = self.baselines.as_ref().map_or(0, |(.., body)| body.len());
-        let rows: usize = windows.chain(flows).chain(heads).chain(alerts).chain(anomalies).chain(features).sum();
+        let notices = self.notices.iter().map(|notice| size_of::<Notice>() + notice.body.len());
+        let rows: usize =
+            windows.chain(flows).chain(heads).chain(alerts).chain(anomalies).chain(features).chain(notices).sum();
         (size_of::<Self>() + rows + baselines) as u64
     }
 
@@ -287,6 +293,27 @@ impl AlertRow {
             raised_ns: to_sql(alert.raised.as_nanos()),
             cleared_ns: alert.cleared.map(|time| to_sql(time.as_nanos())),
             body: encode("detected_alerts", alert.id.0, &AlertBody::from(alert))?,
+        })
+    }
+}
+
+impl AlertRow {
+    /// What an event says of a stored row that was just cleared; what cannot be read of it is left out.
+    pub(super) fn cleared(row: &super::Row) -> Result<Self, Unreadable> {
+        let text = |name| row.opt_text(name).ok().flatten();
+        Ok(Self {
+            id: row.text("id")?,
+            kind: text("kind").unwrap_or_default(),
+            severity: row.int("severity").unwrap_or_default(),
+            source: text("source"),
+            destination: text("destination"),
+            score_ppm: 0,
+            state: "cleared".to_owned(),
+            first_ns: row.int("first_ns").unwrap_or_default(),
+            last_ns: row.int("last_ns").unwrap_or_default(),
+            raised_ns: row.int("raised_ns").unwrap_or_default(),
+            cleared_ns: None,
+            body: text("body").unwrap_or_default(),
         })
     }
 }

@@ -3,10 +3,10 @@
 use super::db::{Conn, Dialect, Query};
 use super::flows::state;
 use super::lease::Lock;
-use super::rows::RunRow;
+use super::rows::{AlertRow, RunRow};
 use super::unreadable::{Unreadable, usable};
 use super::write::{Event, log, run_id};
-use super::{Store, StoreError, spans, to_sql};
+use super::{Store, StoreError, event_body, spans, to_sql};
 use nta_core::domain::{EndReason, Mode, Timestamp};
 
 /// A start of the daemon, or a replay.
@@ -279,16 +279,16 @@ pub(super) async fn close(conn: &mut Conn, run: i64, reason: &str, alerts: &str)
     let end_ns = row.first().map_err(&error)?;
     let clear = Query::new(
         "UPDATE detected_alerts SET state = 'cleared', cleared_ns = CASE WHEN last_ns > $1 THEN last_ns ELSE $1 END, \
-         end_reason = $2 WHERE run_id = $3 AND state = 'raised' RETURNING id",
+         end_reason = $2 WHERE run_id = $3 AND state = 'raised' \
+         RETURNING id, kind, severity, source, destination, first_ns, last_ns, raised_ns, body",
     );
     let cleared = conn.fetch_all(clear.bind(end_ns).bind(alerts).bind(run)).await;
     let cleared = cleared.map_err(StoreError::query("detected_alerts"))?;
     let mut events = Vec::new();
-    for id in usable("detected_alerts", cleared.iter().map(|row| Ok(row.text("id")?))) {
-        let body = serde_json::json!({ "id": id, "state": "cleared", "end_reason": alerts }).to_string();
-        events.push(Event { time_ns: end_ns, kind: "alert_changed", body });
+    for alert in usable("detected_alerts", cleared.iter().map(AlertRow::cleared)) {
+        events.push(event_body::cleared_with_run(&alert, end_ns.max(alert.last_ns), alerts));
     }
-    events.push(Event { time_ns: end_ns, kind: "run_ended", body: format!("{{\"reason\":\"{reason}\"}}") });
+    events.push(Event { time_ns: end_ns, kind: "run_ended".into(), body: format!("{{\"reason\":\"{reason}\"}}") });
     let ended = if alerts == "interrupted" { EndReason::Interrupted } else { EndReason::Shutdown };
     let flows =
         Query::new("UPDATE flows SET state = $2 WHERE run_id = $1 AND state = 0").bind(run).bind(state(Some(ended)));

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use super::rows::BatchRows;
 use super::waiting::{Cut, thin};
 
-const MAGIC: &[u8; 8] = b"ntaspl05";
+const MAGIC: &[u8; 8] = b"ntaspl06";
 /// How the marks of all versions begin.
 const MAGIC_OF_ALL: &[u8] = b"ntaspl";
 const SUFFIX: &str = "seg";

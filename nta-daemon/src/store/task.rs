@@ -334,6 +334,7 @@ impl Task {
             self.count(rows, is_new || known.as_ref().is_some_and(is_known));
         }
         self.failed = known.filter(|known| known.last > last.number);
+        self.store.commits.send_modify(|commits| *commits += 1);
         let us = u64::try_from(begin.elapsed().as_micros()).unwrap_or(u64::MAX);
         self.store.counters.last_commit_us.store(us, Relaxed);
         Ok(())

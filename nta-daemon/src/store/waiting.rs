@@ -32,12 +32,13 @@ impl Cut {
     }
 }
 
-/// What is kept longest of a batch: its alerts, and that its run ended.
+/// What is kept longest of a batch: its alerts, the daemon's own troubles, and that its run ended.
 pub(super) fn thin(rows: &mut BatchRows) -> BatchRows {
     BatchRows {
         run: rows.run.clone(),
         number: rows.number,
         alerts: std::mem::take(&mut rows.alerts),
+        notices: std::mem::take(&mut rows.notices),
         end: rows.end.take(),
         ..BatchRows::default()
     }

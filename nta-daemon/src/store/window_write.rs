@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::StoreError;
 use super::db::{Conn, Query, Value};
 use super::rows::WindowRow;
 use super::sums::{are_natural, are_real, sum};
 use super::totals::add;
 use super::windows::{MEASURED, MEASURED_BPS, NO_BPS, WINDOW_COLUMNS, WINDOW_REALS};
 use super::write::Event;
+use super::{StoreError, event_body};
 
 /// An hour in nanoseconds.
 const HOUR_NS: i64 = 3_600_000_000_000;
@@ -37,8 +37,7 @@ pub(super) async fn insert(
             base += i64::from(window.factor == 1);
             let hour = (window.factor, hour_of(window.start_ns));
             hours.entry(hour).and_modify(|sum| sum.add(&Hour::of(window))).or_insert_with(|| Hour::of(window));
-            let body = format!("{{\"id\":{id},\"factor\":{}}}", window.factor);
-            events.push(Event { time_ns: window.end_ns, kind: "window_closed", body });
+            events.push(event_body::window_closed(id, window));
         }
     }
     add(conn, "windows", base).await?;

@@ -1,10 +1,12 @@
 //! Writing batches: windows with all that was found in them and the flows that changed, in one transaction.
 
+use std::borrow::Cow;
+
 use super::cut::rejoined;
 use super::db::{Conn, Database, Query, Value};
 use super::rows::{BatchRows, RunRow, VectorRow};
 use super::{StoreError, alert_write, anomaly_write, flow_write, late, runs, sensor, to_sql, totals, window_write};
-use nta_core::domain::Timestamp;
+use nta_core::domain::{Severity, Timestamp};
 
 /// A time in which the database took nothing, which is logged with the first batch that it takes again.
 #[derive(Debug)]
@@ -15,7 +17,11 @@ pub(super) struct Trouble {
 
 impl Trouble {
     pub(super) fn new(from: Timestamp, to: Timestamp, error: &str) -> Self {
-        let body = serde_json::json!({ "from": from.to_string(), "to": to.to_string(), "error": error });
+        let severity = Severity::High.word();
+        let body = serde_json::json!({
+            "severity": severity, "from": from.to_string(), "to": to.to_string(), "error": error,
+            "reason": format!("the database took nothing from {from} to {to}: {error}"),
+        });
         Self { to_ns: to_sql(to.as_nanos()), body: body.to_string() }
     }
 }
@@ -84,14 +90,22 @@ async fn write(conn: &mut Conn, batch: &BatchRows, trouble: Option<&Trouble>) ->
     // A daemon's own batches have no newer run behind them.
     let is_kept_once = batch.baselines.is_some() || batch.readings.is_some();
     let is_outdated = is_kept_once && late::is_outdated(conn, run, &batch.run).await?;
-    let trouble =
-        trouble.map(|Trouble { to_ns, body }| Event { time_ns: *to_ns, kind: "store_trouble", body: body.clone() });
+    let trouble = trouble.map(|Trouble { to_ns, body }| Event {
+        time_ns: *to_ns,
+        kind: "store_trouble".into(),
+        body: body.clone(),
+    });
     let mut events: Vec<Event> = trouble.into_iter().collect();
     let windows = rejoined(conn, run, &batch.run, &batch.windows).await?;
     let by = (run, sensor::number(conn, &batch.run.sensor).await?);
     events.extend(window_write::insert(conn, by, &windows).await?);
     alert_write::take_over(conn, run, &batch.run, &batch.alerts).await?;
     events.extend(alert_write::upsert(conn, by, &batch.alerts).await?);
+    events.extend(batch.notices.iter().map(|notice| Event {
+        time_ns: to_sql(notice.time_ns),
+        kind: notice.kind.clone().into(),
+        body: notice.body.clone(),
+    }));
     log(conn, run, &events).await?;
     anomaly_write::insert(conn, by, &batch.anomalies).await?;
     insert_features(conn, by, &batch.features).await?;
@@ -133,7 +147,8 @@ async fn run_and_last(conn: &mut Conn, run: &RunRow) -> Result<(i64, i64), Store
     .bind(run.sensor.as_str())
     .bind(run.analysis.clone());
     let id = conn.number(insert).await.map_err(error)?;
-    log(conn, id, &[Event { time_ns: run.started_ns, kind: "run_begun", body: "{}".to_owned() }]).await?;
+    let begun = serde_json::json!({ "mode": run.mode, "source": run.source, "version": run.version });
+    log(conn, id, &[Event { time_ns: run.started_ns, kind: "run_begun".into(), body: begun.to_string() }]).await?;
     Ok((id, 0))
 }
 
@@ -141,7 +156,7 @@ async fn run_and_last(conn: &mut Conn, run: &RunRow) -> Result<(i64, i64), Store
 #[derive(Debug)]
 pub(super) struct Event {
     pub(super) time_ns: i64,
-    pub(super) kind: &'static str,
+    pub(super) kind: Cow<'static, str>,
     pub(super) body: String,
 }
 
@@ -159,7 +174,13 @@ pub(super) async fn log(conn: &mut Conn, run: i64, events: &[Event]) -> Result<(
             conn,
             chunk.iter().map(|event| {
                 seq += 1;
-                vec![seq.into(), event.time_ns.into(), event.kind.into(), run.into(), event.body.as_str().into()]
+                vec![
+                    seq.into(),
+                    event.time_ns.into(),
+                    event.kind.as_ref().into(),
+                    run.into(),
+                    event.body.as_str().into(),
+                ]
             }),
         );
         conn.execute(query).await.map_err(&error)?;

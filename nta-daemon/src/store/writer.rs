@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 
 use super::stats::Counters;
 use super::task::Task;
-use super::{Anomaly, FeatureRow, RunKey, Store, StoreError};
+use super::{Anomaly, FeatureRow, Notice, RunKey, Store, StoreError};
 use nta_core::baseline::Export;
 use nta_core::domain::{Alert, FlowRecord, Mode, RawPacket, Readings};
 use nta_core::window::Window;
@@ -38,6 +38,8 @@ pub struct WindowBatch {
     pub baselines: Option<(Mode, Arc<Export>)>,
     /// What the next start goes on from, where the maps outlive the process.
     pub readings: Option<Readings>,
+    /// What happened to the daemon itself.
+    pub notices: Vec<Notice>,
     /// The run ends with it, for this reason: `completed` or `stopped`.
     pub end: Option<&'static str>,
 }
@@ -50,7 +52,7 @@ impl WindowBatch {
         let vectors: usize = self.features.iter().map(|row| row.vector.len() * size_of::<f64>()).sum();
         of(self.flows.len(), size_of::<FlowRecord>())
             + of(self.raw_packets.len(), size_of::<RawPacket>())
-            + of(self.alerts.len() + self.anomalies.len(), FOUND_BYTES)
+            + of(self.alerts.len() + self.anomalies.len() + self.notices.len(), FOUND_BYTES)
             + of(self.features.len(), size_of::<FeatureRow>())
             + of(1 + self.longer.len(), WINDOW_BYTES)
             + (heads + vectors) as u64

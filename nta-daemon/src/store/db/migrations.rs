@@ -39,6 +39,7 @@ pub(in crate::store) fn sqlite() -> Migrator {
         16 "measured time" "0016_measured_time.sql",
         17 "measured extremes" "0017_measured_extremes.sql",
         19 "access" "0019_access.sql",
+        21 "event log" "0021_event_log.sql",
         22 "alert history" "0022_alert_history.sql",
         25 "mutes" "0025_mutes.sql",
     }
@@ -61,6 +62,7 @@ pub(in crate::store) fn postgres() -> Migrator {
         12 "measured time" "0012_measured_time.sql",
         13 "measured extremes" "0013_measured_extremes.sql",
         15 "access" "0015_access.sql",
+        17 "event log" "0017_event_log.sql",
         18 "alert history" "0018_alert_history.sql",
         21 "mutes" "0021_mutes.sql",
     }

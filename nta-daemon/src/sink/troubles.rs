@@ -1,0 +1,77 @@
+//! The capture's own troubles as events: each when it begins, and when it is over.
+
+use std::collections::BTreeMap;
+
+use crate::store::Notice;
+use nta_core::domain::{Severity, Status, Timestamp};
+
+/// Troubles told apart at a time; there are as many as interfaces, and more of them are one trouble.
+const MAX_KNOWN: usize = 256;
+
+/// What is known to be wrong.
+#[derive(Debug, Default)]
+pub(super) struct Troubles {
+    /// Each with its reason as it was first said, by what it is about.
+    known: BTreeMap<String, (Severity, String)>,
+}
+
+impl Troubles {
+    /// What has begun and ended since the last look.
+    pub(super) fn look(&mut self, status: &Status) -> Vec<Notice> {
+        let mut now = BTreeMap::new();
+        if status.failure.is_some() || !status.degraded.is_empty() {
+            // Nothing is counted, or something is not.
+            let severity = if status.failure.is_some() { Severity::Critical } else { Severity::High };
+            let whole = status.failure.iter().filter(|_| status.degraded.is_empty());
+            for reason in status.degraded.iter().chain(whole).take(MAX_KNOWN) {
+                now.insert(subject(reason), (severity, reason.clone()));
+            }
+        }
+        let at = status.last_window_end.unwrap_or(Timestamp::from_nanos(0));
+        let mut notices = Vec::new();
+        for (about, (severity, reason)) in &now {
+            if self.known.get(about).is_none_or(|(known, _)| known != severity) {
+                notices.push(Notice::new(at, "capture_trouble", *severity, reason));
+            }
+        }
+        for (about, (severity, reason)) in &self.known {
+            if !now.contains_key(about) {
+                notices.push(Notice::new(at, "capture_recovered", *severity, reason));
+            }
+        }
+        self.known = now;
+        notices
+    }
+}
+
+/// What a reason is about: it begins with the interface, and what is counted in it changes from window to window.
+fn subject(reason: &str) -> String {
+    reason.split_whitespace().next().unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trouble_is_reported_when_it_begins_when_it_gets_worse_and_when_it_ends() {
+        let mut troubles = Troubles::default();
+        let mut look = |degraded: &[&str], failure: Option<&str>| {
+            let degraded = degraded.iter().map(|reason| (*reason).to_owned()).collect();
+            let status = Status { degraded, failure: failure.map(str::to_owned), ..Status::default() };
+            let kinds = troubles.look(&status).into_iter().map(|notice| (notice.kind, notice.body));
+            kinds.map(|(kind, body)| (kind, body.contains("critical"))).collect::<Vec<_>>()
+        };
+        let [begins, ends] = ["capture_trouble", "capture_recovered"].map(str::to_owned);
+        assert!(look(&[], None).is_empty());
+        assert_eq!(look(&["eth0 is away"], None), [(begins.clone(), false)]);
+        assert!(look(&["eth0 is away since 12 s"], None).is_empty(), "it goes on");
+        assert_eq!(
+            look(&["eth0 is away", "eth1 is away"], Some("all")),
+            [(begins.clone(), true), (begins.clone(), true)]
+        );
+        assert_eq!(look(&["eth1 is away"], None), [(begins.clone(), false), (ends.clone(), true)]);
+        assert_eq!(look(&[], None), [(ends, false)]);
+        assert_eq!(look(&[], Some("it stopped")), [(begins, true)], "without a reason for each interface");
+    }
+}

@@ -1,0 +1,118 @@
+//! What an event says, as it was when it happened: a JSON object, which the API hands on as it is.
+
+use serde::Serialize;
+
+use super::body::AlertBody;
+use super::from_sql;
+use super::rows::{AlertRow, WindowRow};
+use super::write::Event;
+use nta_core::domain::{Severity, Timestamp};
+
+/// A window that closed.
+#[derive(Debug, Serialize)]
+struct WindowClosed {
+    id: i64,
+    span_s: f64,
+    window_start: String,
+    window_end: String,
+    packets: i64,
+    bytes: i64,
+    flows: i64,
+    connections: i64,
+    bandwidth_bps: i64,
+}
+
+/// What became of an alert.
+#[derive(Debug, Serialize)]
+struct AlertEvent<'a> {
+    id: &'a str,
+    r#type: &'a str,
+    severity: &'static str,
+    state: &'a str,
+    source: Option<&'a str>,
+    destination: Option<&'a str>,
+    port: Option<u16>,
+    score: f64,
+    detector: String,
+    summary: String,
+    raised_at: String,
+    cleared_at: Option<String>,
+    clear_reason: Option<&'a str>,
+}
+
+fn time(ns: i64) -> String {
+    Timestamp::from_nanos(from_sql(ns)).to_string()
+}
+
+fn json(value: &impl Serialize) -> String {
+    // Texts and numbers: nothing of it can be refused.
+    serde_json::to_string(value).unwrap_or_else(|_never| "{}".to_owned())
+}
+
+/// A window closed that the database numbered so.
+pub(super) fn window_closed(id: i64, window: &WindowRow) -> Event {
+    let body = json(&WindowClosed {
+        id,
+        span_s: window.span_ns as f64 / 1e9,
+        window_start: time(window.start_ns),
+        window_end: time(window.end_ns),
+        packets: window.packets,
+        bytes: window.bytes,
+        flows: window.flows,
+        connections: window.connections,
+        bandwidth_bps: window.bandwidth_bps,
+    });
+    Event { time_ns: window.end_ns, kind: "window_closed".into(), body }
+}
+
+/// An alert changed; `before` is the state that was stored, `raised_ns` since when it is known.
+pub(super) fn alert(alert: &AlertRow, before: Option<&str>, raised_ns: i64) -> Event {
+    let kind = match (alert.state.as_str(), before) {
+        ("cleared", _) => "alert_cleared",
+        // One that comes back after it was cleared is raised again.
+        (_, Some("raised")) => "alert_changed",
+        _ => "alert_raised",
+    };
+    let said = AlertBody::read(0, &alert.body).unwrap_or_default();
+    let body = json(&AlertEvent {
+        id: &alert.id,
+        r#type: &alert.kind,
+        severity: severity(alert.severity),
+        state: &alert.state,
+        source: alert.source.as_deref(),
+        destination: alert.destination.as_deref(),
+        port: said.port,
+        score: said.score,
+        detector: said.finding.detector,
+        summary: said.finding.summary,
+        raised_at: time(raised_ns),
+        cleared_at: alert.cleared_ns.map(time),
+        clear_reason: alert.cleared_ns.and(said.clear_reason.as_deref()),
+    });
+    Event { time_ns: alert.cleared_ns.unwrap_or(alert.last_ns), kind: kind.into(), body }
+}
+
+/// The end of a run cleared an alert.
+pub(super) fn cleared_with_run(alert: &AlertRow, end_ns: i64, reason: &str) -> Event {
+    let said = AlertBody::read(0, &alert.body).unwrap_or_default();
+    let body = json(&AlertEvent {
+        id: &alert.id,
+        r#type: &alert.kind,
+        severity: severity(alert.severity),
+        state: "cleared",
+        source: alert.source.as_deref(),
+        destination: alert.destination.as_deref(),
+        port: said.port,
+        score: said.score,
+        detector: said.finding.detector,
+        summary: said.finding.summary,
+        raised_at: time(alert.raised_ns),
+        cleared_at: Some(time(end_ns)),
+        clear_reason: Some(reason),
+    });
+    Event { time_ns: end_ns, kind: "alert_cleared".into(), body }
+}
+
+fn severity(number: i64) -> &'static str {
+    Severity::ALL.into_iter().find(|severity| *severity as i64 == number).unwrap_or(Severity::Low).word()
+}
