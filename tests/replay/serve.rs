@@ -190,3 +190,44 @@ fn half_open_connections_do_not_silence_a_daemon_with_few_descriptors() {
     drop(half_open);
     served.stop();
 }
+
+/// Reads server-sent events behind a number until `count` have come; answers their numbers.
+fn follow(served: &Served, after: u64, count: usize) -> Vec<u64> {
+    let mut socket = std::net::TcpStream::connect(&served.address).expect("connect");
+    socket.set_read_timeout(Some(LIMIT)).expect("a limit");
+    let host = &served.address;
+    write!(socket, "GET /api/events?types=window HTTP/1.1\r\nHost: {host}\r\nLast-Event-ID: {after}\r\n\r\n")
+        .expect("ask");
+    let mut numbers = Vec::new();
+    let mut id: Option<u64> = None;
+    for line in std::io::BufRead::lines(std::io::BufReader::new(socket)) {
+        let line = line.expect("it goes on");
+        if let Some(number) = line.strip_prefix("id: ") {
+            id = number.trim().parse().ok();
+        } else if line.trim() == "event: window_closed" {
+            numbers.extend(id);
+            if numbers.len() == count {
+                break;
+            }
+        }
+    }
+    numbers
+}
+
+#[test]
+fn who_follows_events_goes_on_where_it_was_when_the_daemon_was_killed() {
+    let folder = tempfile::tempdir().expect("folder");
+    let (capture, database) = (folder.path().join("scan.pcap"), folder.path().join("nta.db"));
+    scan(&capture);
+    let database = format!("sqlite:{}", database.display());
+    let served = Served::start(&capture, &database, true);
+    let all = follow(&served, 0, 5);
+    assert!(all.is_sorted_by(|a, b| a < b), "{all:?}");
+    served.signal("-KILL");
+    drop(served);
+
+    let again = Served::start(&capture, &database, true);
+    assert_eq!(follow(&again, 0, 5), all, "the same events have the same numbers");
+    assert_eq!(follow(&again, all[1], 3), all[2..5], "and none is lost or doubled");
+    again.stop();
+}

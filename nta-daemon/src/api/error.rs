@@ -103,6 +103,18 @@ pub enum ApiError {
     /// As many computations as are allowed at a time are under way.
     #[error("as many computations as this server allows are under way; try again later")]
     Busy,
+    /// There is no room for one more.
+    #[error("{detail}")]
+    Full {
+        /// Of what.
+        detail: String,
+    },
+    /// The path speaks another protocol.
+    #[error("{detail}")]
+    Upgrade {
+        /// Why the request does not lead there.
+        detail: String,
+    },
     /// The store did not answer.
     #[error("the store cannot answer at the moment")]
     Store(#[source] StoreError),
@@ -137,7 +149,8 @@ impl ApiError {
             Self::MediaType { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Misdirected { .. } => StatusCode::MISDIRECTED_REQUEST,
             Self::Unprocessable { .. } => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::Busy | Self::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Upgrade { .. } => StatusCode::UPGRADE_REQUIRED,
+            Self::Busy | Self::Full { .. } | Self::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -171,7 +184,8 @@ impl IntoResponse for ApiError {
         if let Self::Store(cause) = &self {
             error!(error = cause.chain(), "api: store failed");
         }
-        let is_busy = matches!(self, Self::Busy);
+        let is_busy = matches!(self, Self::Busy | Self::Full { .. });
+        let is_upgrade = matches!(self, Self::Upgrade { .. });
         let challenge = match self {
             Self::Unauthorized { shown: true, .. } => Some("Bearer realm=\"nta\", error=\"invalid_token\""),
             Self::Unauthorized { shown: false, .. } => Some("Bearer realm=\"nta\""),
@@ -196,6 +210,9 @@ impl IntoResponse for ApiError {
         }
         if is_busy {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_S));
+        }
+        if is_upgrade {
+            response.headers_mut().insert(header::UPGRADE, HeaderValue::from_static("websocket"));
         }
         response
     }

@@ -47,8 +47,12 @@ where
             "api: no token was ever made: whoever reaches this listener may do all, until `nta-daemon tokens create --role admin` makes one"
         );
     }
-    let connections = Arc::clone(&state.connections);
-    let tls = state.tls.clone();
-    let allowed = serve::Allowed { tls, ..serve::Allowed::default() };
+    let allowed = serve::Allowed { tls: state.tls.clone(), ..state.allowed.clone() };
+    let (connections, events) = (Arc::clone(&state.connections), state.events.clone());
+    let shutdown = async move {
+        shutdown.await;
+        // They have no end of their own.
+        events.end();
+    };
     serve::serve(listener, router(state), connections, allowed, shutdown).await
 }

@@ -19,7 +19,7 @@ use super::extract::{Json, Parameter, Query};
 const ABOUT: &str = "Network traffic analyzer: windows, flows, alerts and its own state. JSON in and out; times are \
     RFC 3339 in UTC; units stand in a field's name (`_bps`, `_ms`, `_s`, `_bytes`).";
 
-const TAGS: [(&str, &str); 8] = [
+const TAGS: [(&str, &str); 9] = [
     ("about", "What there is, and whether it works."),
     ("windows", "What went by in a window of time, in total and by host."),
     ("flows", "Connections and what is like them."),
@@ -28,6 +28,7 @@ const TAGS: [(&str, &str); 8] = [
     ("alerts", "What findings about the same thing have become, and what people do about it."),
     ("baselines", "What is usual."),
     ("access", "Who may use the API."),
+    ("events", "What happens, in its order."),
 ];
 
 /// Operations whose body may be left out: it has no field that must be given.

@@ -20,7 +20,7 @@ use super::error::{after_panic, as_problem};
 use super::headers::careful;
 use super::routes::{
     alert_bulk, alerts, anomalies, audit, baselines, compute, detect, evidence, explain, features, flows, generate,
-    health, hosts, index, metrics, mutes, prometheus, session, status, tokens,
+    health, hosts, index, metrics, mutes, prometheus, session, status, stream, tokens,
 };
 use super::workers::{LargeBodies, Workers, few_at_a_time, off_the_executor};
 use super::{ApiError, ApiState, guard, openapi};
@@ -70,6 +70,11 @@ fn viewer() -> OpenApiRouter<ApiState> {
         .routes(routes!(session::open, session::close))
 }
 
+/// What answers without end: no thread of the pool is held for it.
+fn streams() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::new().routes(routes!(stream::events_route)).routes(routes!(stream::stream))
+}
+
 fn operator() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new()
         .routes(routes!(alerts::patch))
@@ -111,6 +116,7 @@ fn documented() -> (Router<ApiState>, OpenApi) {
     let (routes, mut document) = OpenApiRouter::with_openapi(openapi::frame())
         .merge(described(public(), Role::Public).layer(small))
         .merge(described(viewer(), Role::Viewer).layer(pool.clone()).layer(small).layer(of(Role::Viewer)))
+        .merge(described(streams(), Role::Viewer).layer(small).layer(of(Role::Viewer)))
         .merge(described(operator(), Role::Operator).layer(pool.clone()).layer(small).layer(of(Role::Operator)))
         .merge(described(admin(), Role::Admin).layer(pool.clone()).layer(small).layer(of(Role::Admin)))
         .merge(

@@ -43,10 +43,17 @@ pub(super) struct Allowed {
 
 impl Default for Allowed {
     fn default() -> Self {
+        Self::of(MOST_CONNECTIONS)
+    }
+}
+
+impl Allowed {
+    /// So many connections, or as many as there are descriptors for.
+    pub(super) fn of(most: usize) -> Self {
         let descriptors = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX);
         let left =
             usize::try_from((descriptors / 2).min(descriptors.saturating_sub(OF_THE_REST))).unwrap_or(usize::MAX);
-        Self { connections: MOST_CONNECTIONS.min(left).max(1), head_within: Duration::from_secs(10), tls: None }
+        Self { connections: most.min(left).max(1), head_within: Duration::from_secs(10), tls: None }
     }
 }
 
@@ -137,6 +144,17 @@ impl Drop for Entry {
     }
 }
 
+/// A connection's place, for what goes on with it when HTTP has ended.
+#[derive(Clone)]
+pub(super) struct Held(Arc<Entry>);
+
+impl Held {
+    /// Keeps the place, and the connection from making room, until it is dropped.
+    pub(super) fn under_way(self) -> impl Send {
+        (UnderWay::begin(&self.0.connection), self)
+    }
+}
+
 /// A request that is being answered, until the answer's last byte.
 struct UnderWay(Arc<Connection>);
 
@@ -224,10 +242,13 @@ async fn talk<S>(stream: S, both: Ends, router: Router, entry: Entry, head_withi
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let connection = Arc::clone(&entry.connection);
+    let held = Held(Arc::new(entry));
+    let connection = Arc::clone(&held.0.connection);
+    let makes_room = connection.makes_room.clone();
     let service = service_fn(move |mut request: Request<Incoming>| {
         let under_way = UnderWay::begin(&connection);
         request.extensions_mut().insert(ConnectInfo(both));
+        request.extensions_mut().insert(held.clone());
         let answer = router.clone().oneshot(request.map(Body::new));
         async move {
             let answer = answer.await?;
@@ -243,8 +264,7 @@ where
     let io = TokioIo::new(Lingering { stream, ends: ends.clone(), left: LINGER_BYTES, wait: None });
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(head_within);
-    let mut talk = pin!(http.serve_connection(io, service));
-    let makes_room = entry.connection.makes_room.clone();
+    let mut talk = pin!(http.serve_connection(io, service).with_upgrades());
     tokio::select! {
         // What goes wrong with one connection is its client's to see.
         _ended = talk.as_mut() => return,

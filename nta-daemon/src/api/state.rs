@@ -10,12 +10,13 @@ use super::ApiError;
 use super::access::Access;
 use super::guard::AllowedHosts;
 use super::page::Period;
-use super::serve::Connections;
+use super::serve::{Allowed, Connections};
 use super::tls::Tls;
 use super::workers::Workers;
 use crate::pipeline::baselines::BaselineHandle;
 use crate::pipeline::mutes::MuteHandle;
 use crate::pipeline::progress::Progress;
+use crate::sink::stream::EventStream;
 use crate::store::{Audit, Range, Store};
 use nta_core::baseline::{BaselineConfig, Export};
 use nta_core::detect::DetectConfig;
@@ -50,6 +51,9 @@ pub struct ApiState {
     pub(super) tls: Option<Arc<Tls>>,
     /// Changes that are not in the audit log, as the store did not take them.
     pub(super) unaudited: Arc<AtomicU64>,
+    /// What happens.
+    pub(super) events: EventStream,
+    pub(super) allowed: Allowed,
 }
 
 /// What handlers need to read and change baselines, and to judge windows again.
@@ -71,8 +75,11 @@ impl ApiState {
         let document = Arc::new(OpenApi::default());
         let (analysis, hosts) = Default::default();
         let access = Arc::new(Access::new(store.clone(), status.clone(), true));
+        let events = EventStream::new(store.clone());
         Self {
             store,
+            events,
+            allowed: Allowed::default(),
             analysis,
             hosts,
             access,
@@ -88,6 +95,27 @@ impl ApiState {
             tls: None,
             unaudited: Arc::default(),
         }
+    }
+
+    /// Has at most so many connections open at a time, as far as there are descriptors.
+    #[must_use]
+    pub fn with_connections(self, most: usize) -> Self {
+        Self { allowed: Allowed::of(most), ..self }
+    }
+
+    /// Lets at most so many readers follow the events at a time, who leave a quarter of the connections to others.
+    #[must_use]
+    pub fn with_readers(self, most: usize) -> Self {
+        let room = (self.allowed.connections - self.allowed.connections / 4).max(1);
+        if most > room {
+            tracing::warn!(
+                asked = most,
+                readers = room,
+                "api: fewer readers of events than asked for: there are too few connections"
+            );
+        }
+        let most = most.min(room);
+        Self { events: EventStream::for_readers(self.store.clone(), most), ..self }
     }
 
     /// Serves these baselines.

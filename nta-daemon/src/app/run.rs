@@ -221,6 +221,7 @@ impl App {
             Some(tls) => state.with_tls(Arc::clone(tls)),
             None => state,
         };
+        let state = state.with_connections(config.connections).with_readers(config.stream_readers);
         let mut state = state.with_run(self.data).with_sensor(self.sensor.clone());
         if self.status.borrow().mode == Mode::Replay {
             state = state.with_progress(self.progress.clone());

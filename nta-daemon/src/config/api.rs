@@ -5,10 +5,13 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use nta_core::Bounds;
 use serde::{Deserialize, Serialize};
 
 use super::problem::Refused;
 use super::section::section;
+
+const CONNECTIONS: Bounds = Bounds::new(1.0, 65_536.0);
 
 section! {
     /// The HTTP interface.
@@ -25,6 +28,10 @@ section! {
         tls_cert: PathBuf = PathBuf::new(),
         /// PEM file with the key of that certificate.
         tls_key: PathBuf = PathBuf::new(),
+        /// Connections open at a time; at most half of the descriptors that the process may have, less 96.
+        connections: usize = 512 => CONNECTIONS,
+        /// Readers that follow the events at a time; at most three quarters of the connections.
+        stream_readers: usize = 256 => CONNECTIONS,
         /// "i understand" serves a listener that other machines reach also without TLS and while no token was made; "" does not.
         insecure: Insecure = Insecure::default(),
     }

@@ -7,6 +7,7 @@ mod event;
 mod features;
 mod flow;
 mod ledger;
+mod log_event;
 mod model;
 mod protocol;
 mod status;
@@ -19,6 +20,7 @@ pub use event::{ArpJson, DnsJson, EventCountsJson, EventLossJson, EventsJson, Qu
 pub use features::FeaturesJson;
 pub use flow::{FlowJson, HandshakeJson, TcpJson, TcpSideJson};
 pub use ledger::{CountsJson, InterfaceJson, LedgerJson, skipped};
+pub use log_event::LogEventJson;
 pub use model::ModelJson;
 pub use protocol::{protocol_name, protocol_number};
 pub use status::{AttachmentJson, ConversationsJson, MapJson, StatusJson, VisibilityJson, mode_name};

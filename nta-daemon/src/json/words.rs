@@ -6,7 +6,7 @@ use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
-use nta_core::domain::{AlertKind, ClearReason as Reason, Severity as Level};
+use nta_core::domain::{AlertKind, ClearReason as Reason, EVENT_TYPES, Severity as Level};
 use nta_core::window::NotWhole as Partly;
 
 /// What people can have done about an alert.
@@ -55,6 +55,8 @@ words! {
     MuteState = ["active", "expired"];
     /// What the traffic does.
     AlertState = STATES;
+    /// What can happen.
+    EventType = EVENT_TYPES.map(|(name, _)| name);
     /// Why an alert does not go on.
     ClearReason = Reason::ALL.map(Reason::word);
     /// What a detector goes by.

@@ -2,4 +2,5 @@
 
 pub mod log;
 pub mod store;
+pub mod stream;
 mod troubles;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
 
 use super::events::now;
 use super::rows::BatchRows;
@@ -154,6 +155,11 @@ pub(super) struct Counters {
 }
 
 impl Counters {
+    /// How long the last commit took.
+    pub(super) fn committed(&self, took: Duration) {
+        self.last_commit_us.store(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), Relaxed);
+    }
+
     pub(super) fn failed(&self, error: String) {
         self.failures.fetch_add(1, Relaxed);
         self.failing.store(true, Relaxed);

@@ -335,8 +335,7 @@ impl Task {
         }
         self.failed = known.filter(|known| known.last > last.number);
         self.store.commits.send_modify(|commits| *commits += 1);
-        let us = u64::try_from(begin.elapsed().as_micros()).unwrap_or(u64::MAX);
-        self.store.counters.last_commit_us.store(us, Relaxed);
+        self.store.counters.committed(begin.elapsed());
         Ok(())
     }
 

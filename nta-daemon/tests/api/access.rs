@@ -31,6 +31,9 @@ pub(crate) async fn ask(
     let body = if body.is_null() { Body::empty() } else { Body::from(body.to_string()) };
     let response = router.clone().oneshot(request.body(body).expect("request")).await.expect("response");
     let (parts, body) = response.into_parts();
+    if parts.headers.get(header::CONTENT_TYPE).is_some_and(|of| of == "text/event-stream") {
+        return (parts.status, parts.headers, Value::Null); // without end
+    }
     let body = to_bytes(body, usize::MAX).await.expect("body");
     (parts.status, parts.headers, serde_json::from_slice(&body).unwrap_or_default())
 }

@@ -17,6 +17,7 @@ mod postgres;
 mod ranges;
 mod sensors;
 mod session;
+mod stream;
 mod tls;
 mod unreadable;
 
@@ -43,8 +44,12 @@ async fn every_path_answers_with_and_without_its_trailing_slash() {
         let alert = path.starts_with("/api/alerts/{");
         let path = path.replace("{ip}", "10.0.0.1").replace("{type}", "loss").replace("{id}", "1");
         let path = if alert { path.replace("/1", "/0123456789abcdef") } else { path };
+        if path == "/api/events" {
+            continue; // without end
+        }
         let query = if path == "/api/explain" { "?host=10.0.0.1" } else { "" };
         let expected = match methods.get("get") {
+            Some(_) if path == "/api/stream" => StatusCode::UPGRADE_REQUIRED,
             Some(_) if alert => StatusCode::NOT_FOUND,
             Some(_) => StatusCode::OK,
             None => StatusCode::METHOD_NOT_ALLOWED,

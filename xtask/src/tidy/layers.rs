@@ -13,7 +13,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("store", &["config"]),
     ("sink", &["json", "pipeline", "store"]),
     ("report", &["json", "replay"]),
-    ("api", &["config", "store", "pipeline", "json", "telemetry"]),
+    ("api", &["config", "store", "sink", "pipeline", "json", "telemetry"]),
 ];
 
 /// What joins the others and may know them all.

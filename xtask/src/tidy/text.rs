@@ -36,10 +36,13 @@ const CLOCK_PLACES: &[&str] = &[
     "nta-daemon/src/app",
     "nta-daemon/src/pipeline",
     "nta-daemon/src/capture",
-    "nta-daemon/src/replay",      // its pace
-    "nta-daemon/src/store/spool", // when to try again
-    "nta-daemon/src/store/task",  // its own cost
-    "nta-daemon/src/sink/store",  // when baselines are saved
+    "nta-daemon/src/replay",            // its pace
+    "nta-daemon/src/store/spool",       // when to try again
+    "nta-daemon/src/store/task",        // its own cost
+    "nta-daemon/src/sink/store",        // when baselines are saved
+    "nta-daemon/src/sink/stream",       // heartbeats
+    "nta-daemon/src/sink/webhook",      // when to try again
+    "nta-daemon/src/api/routes/stream", // when a token is looked at again
     "nta-daemon/src/api/state",
     "nta-daemon/src/telemetry",
     "nta-daemon/benches/",

@@ -141,6 +141,18 @@ impl Access {
         self.sessions.close(session);
     }
 
+    /// Whether who was let in would be let in now: asked from time to time while an answer has no end.
+    pub(super) async fn still_lets_in(&self, caller: &Caller) -> bool {
+        // While the store does not answer, what it said last holds.
+        let Ok(tokens) = self.known.tokens().await else { return true };
+        let at = now();
+        match caller.token {
+            _ if caller.session.as_ref().is_some_and(|session| self.sessions.token(session, at).is_none()) => false,
+            None => self.opens && !tokens.exist,
+            Some(id) => tokens.list.iter().any(|token| token.id == id && token.revoked.is_none() && token.holds(at)),
+        }
+    }
+
     /// When a token was used last.
     pub(super) fn used(&self, token: &StoredToken) -> Option<Timestamp> {
         self.known.used(token.id).max(token.used)

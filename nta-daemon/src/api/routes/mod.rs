@@ -21,4 +21,5 @@ pub(super) mod mutes;
 pub(super) mod prometheus;
 pub(super) mod session;
 pub(super) mod status;
+pub(super) mod stream;
 pub(super) mod tokens;

@@ -1,0 +1,72 @@
+//! Which events a reader gets.
+
+use super::ring::LogEvent;
+use nta_core::domain::{EVENT_TYPES, Severity};
+
+/// Which events a reader gets; all unless something is asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Of these types; of all where it is empty.
+    pub types: Vec<&'static str>,
+    /// Of these severities, which leaves out what has none; any where it is empty.
+    pub severities: Vec<Severity>,
+    /// Of this sensor.
+    pub sensor: Option<String>,
+}
+
+impl Filter {
+    /// The types that a word stands for: itself, or all that begin with it, as `alert` does.
+    pub fn types_of(word: &str) -> Vec<&'static str> {
+        let is_of = |name: &str| name == word || name.split('_').next() == Some(word);
+        EVENT_TYPES.into_iter().map(|(name, _)| name).filter(|name| is_of(name)).collect()
+    }
+
+    /// The words that stand for types.
+    pub fn words() -> Vec<&'static str> {
+        let mut words: Vec<&str> = EVENT_TYPES.iter().filter_map(|(name, _)| name.split('_').next()).collect();
+        words.dedup();
+        words.extend(EVENT_TYPES.iter().map(|(name, _)| *name));
+        words
+    }
+
+    pub(super) fn matches(&self, event: &LogEvent) -> bool {
+        (self.types.is_empty() || self.types.contains(&event.kind.as_str()))
+            && (self.severities.is_empty() || event.severity.is_some_and(|is| self.severities.contains(&is)))
+            && self.sensor.as_ref().is_none_or(|sensor| event.sensor.as_ref() == Some(sensor))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_stands_for_a_type_or_for_all_that_begin_with_it() {
+        assert_eq!(Filter::types_of("alert"), ["alert_raised", "alert_changed", "alert_cleared"]);
+        assert_eq!(Filter::types_of("run_ended"), ["run_ended"]);
+        assert!(Filter::types_of("ale").is_empty() && Filter::types_of("").is_empty());
+        for word in Filter::words() {
+            assert!(!Filter::types_of(word).is_empty(), "{word}");
+        }
+    }
+
+    #[test]
+    fn what_has_no_severity_is_left_out_where_one_is_asked_for() {
+        let event = |kind: &str, severity| LogEvent {
+            seq: 1,
+            kind: kind.to_owned(),
+            severity,
+            sensor: Some("a".to_owned()),
+            json: String::new(),
+        };
+        let (window, high) = (event("window_closed", None), event("alert_raised", Some(Severity::High)));
+        let all = Filter::default();
+        assert!(all.matches(&window) && all.matches(&high));
+        let severe = Filter { severities: vec![Severity::High, Severity::Critical], ..Filter::default() };
+        assert!(!severe.matches(&window) && severe.matches(&high));
+        let alerts = Filter { types: Filter::types_of("alert"), ..Filter::default() };
+        assert!(!alerts.matches(&window) && alerts.matches(&high));
+        let other = Filter { sensor: Some("b".to_owned()), ..Filter::default() };
+        assert!(!other.matches(&window));
+    }
+}
