@@ -280,6 +280,25 @@ fn check_config_warns_of_a_listener_that_others_reach() {
 }
 
 #[test]
+fn check_config_warns_of_a_listener_also_while_something_else_is_wrong() {
+    let folder = TempDir::new().expect("a folder");
+    let path = file(
+        &folder,
+        "[api]\nlisten = \"0.0.0.0:5000\"\ninsecure = \"i understand\"\n[windows]\nsecond = 5\n[model]\npath = \"/nowhere/model.json\"\n",
+    );
+    let check = run(&["check-config", "--config", utf8(&path)], &[]);
+    let at = |line: u32, said: &str| format!("{}:{line}: {said}", path.display());
+    assert!(check.status == Some(2) && check.stderr.contains(&at(5, "there is no `second` in [windows]")), "{check:?}");
+    assert!(
+        check.stderr.contains(&at(2, "api.listen: 0.0.0.0:5000 is reached from other machines: while no token")),
+        "{check:?}"
+    );
+    assert!(check.stderr.contains(&at(7, "model.path: ")), "{check:?}");
+    let flag = run(&["check-config", "--config", utf8(&path), "--listen", "127.0.0.1:80"], &[]);
+    assert!(flag.status == Some(2) && !flag.stderr.contains("api.listen"), "{flag:?}");
+}
+
+#[test]
 fn a_password_is_printed_nowhere() {
     let folder = TempDir::new().expect("a folder");
     let good = "postgres://nta:hunter2@127.0.0.1:1/nta?password=hunter2";

@@ -1,8 +1,9 @@
 //! What `check-config` and a dry run look at beyond the text of the configuration: this machine, and the files that are named.
 
 use super::say;
+use super::settings::Settings;
 use crate::api::Tls;
-use crate::config::{Config, ConfigError, InterfacePattern, Places, Problem};
+use crate::config::{Config, ConfigError, InterfacePattern, Places, Problem, Usable};
 use crate::model_loader;
 use crate::source::SourceError;
 use crate::source::kernel::device::Device;
@@ -15,11 +16,26 @@ pub(super) enum Absent {
     Refused,
 }
 
+/// What is wrong with settings, and what else is to be said of those that can be used.
+pub(super) fn with_the_rest(error: ConfigError, settings: Settings, absent: Absent) -> ConfigError {
+    let Some(Usable { config, places, mut refused }) = settings.usable() else { return error };
+    if let ConfigError::Invalid(problems) = &error {
+        let key = |problem: &Problem| problem.message.split([':', ' ']).next().map(str::to_owned);
+        refused.extend(problems.iter().filter_map(key));
+    }
+    error.and(look_but(&config, &places, &refused, absent).err())
+}
+
 /// Says what an operator should know.
 ///
 /// # Errors
 /// All that cannot be used.
 pub(super) fn look(config: &Config, places: &Places, absent: Absent) -> Result<(), ConfigError> {
+    look_but(config, places, &[], absent)
+}
+
+/// As [`look`], but for settings that stand for others.
+fn look_but(config: &Config, places: &Places, but: &[String], absent: Absent) -> Result<(), ConfigError> {
     let at =
         |key: &str, message: String| Problem { place: places.get(key).cloned(), message: format!("{key}: {message}") };
     let mut warnings = config.warnings();
@@ -55,7 +71,9 @@ pub(super) fn look(config: &Config, places: &Places, absent: Absent) -> Result<(
         let said = format!("the folder {} is not there: `run` makes it", folder.display());
         warnings.push(("store.database", said));
     }
-    for (key, message) in warnings {
+    let is_said = |key: &str| !but.iter().any(|other| other == key);
+    refused.retain(|(key, _)| is_said(key));
+    for (key, message) in warnings.into_iter().filter(|(key, _)| is_said(key)) {
         say(&format!("warning: {}", at(key, message)));
     }
     if refused.is_empty() {

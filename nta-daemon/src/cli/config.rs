@@ -25,9 +25,10 @@ pub(super) fn print(args: Args) -> ExitCode {
 
 pub(super) fn check(args: Args) -> ExitCode {
     let origin = args.settings.origin();
+    let usable = args.settings.clone();
     let (config, places) = match args.settings.load_with_places() {
         Ok(loaded) => loaded,
-        Err(error) => return fail(EXIT_USAGE, &error),
+        Err(error) => return fail(EXIT_USAGE, &checks::with_the_rest(error, usable, Absent::Waited)),
     };
     // `run` would go on without models that cannot be used, by rules alone; who names one wants it.
     match checks::look(&config, &places, Absent::Waited) {

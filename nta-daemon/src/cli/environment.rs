@@ -63,8 +63,11 @@ fn known(command: &Command) -> Vec<String> {
 }
 
 fn message(name: &str, known: &[String]) -> String {
-    match nearest(name, known.iter().map(String::as_str)) {
-        Some(known) => format!("{name} is ignored: there is no such variable; did you mean {known}?"),
+    // The letters that all have in common make none near.
+    let own = |name: &'_ str| name.strip_prefix(PREFIX).unwrap_or(name).to_owned();
+    let names: Vec<String> = known.iter().map(|name| own(name)).collect();
+    match nearest(&own(name), names.iter().map(String::as_str)) {
+        Some(known) => format!("{name} is ignored: there is no such variable; did you mean {PREFIX}{known}?"),
         None => format!("{name} is ignored: there is no such variable; there are {}", known.join(", ")),
     }
 }
@@ -92,7 +95,9 @@ mod tests {
             assert_eq!(said.len(), 1, "{wrong}");
             assert!(said[0].contains(wrong) && said[0].contains(&format!("did you mean {right}?")), "{said:?}");
         }
-        assert!(said(&["NTA_QQQQQQQQQQ"])[0].contains("there are NTA_ATTACH, NTA_CONFIG"));
+        for far in ["NTA_QQQQQQQQQQ", "NTA_FOO", "NTA_DB", "NTA_PORT"] {
+            assert!(said(&[far])[0].contains("there are NTA_ATTACH, NTA_CONFIG"), "{:?}", said(&[far]));
+        }
     }
 
     #[test]

@@ -51,6 +51,9 @@ pub(super) fn execute(args: Args) -> ExitCode {
     let (dry_run, object, settings) = (args.dry_run, args.ebpf_object, args.settings);
     let (config, places) = match settings.clone().load_with_places() {
         Ok(loaded) => loaded,
+        Err(error) if dry_run => {
+            return fail(EXIT_USAGE, &checks::with_the_rest(error, settings, Absent::Refused));
+        }
         Err(error) => return fail(EXIT_USAGE, &error),
     };
     if dry_run {
@@ -74,9 +77,8 @@ pub(super) fn execute(args: Args) -> ExitCode {
         return fail(1, &error);
     }
     if dry_run {
-        let unused = settings.unused_by_a_dry_run();
-        if !unused.is_empty() {
-            tracing::warn!("a dry run only attaches: {} is not tried", unused.join(" and "));
+        if let Some(unused) = settings.unused_by_a_dry_run(std::env::args_os().skip(1)) {
+            tracing::warn!("a dry run only attaches: {unused} not tried");
         }
         return match Supervisor::begin(patterns, attach, &config, object, None, &CancellationToken::new()) {
             Ok(_detached) => {

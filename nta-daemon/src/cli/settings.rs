@@ -2,11 +2,14 @@
 //! commands that check and print what `run` would use.
 
 use std::convert::Infallible;
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use crate::config::{Attach, Config, ConfigError, DatabaseUrl, DatabaseUrlError, InterfacePattern, Places, Problem};
+use crate::config::{
+    Attach, Config, ConfigError, DatabaseUrl, DatabaseUrlError, InterfacePattern, Places, Problem, Usable,
+};
 
 /// Flags that configure a run; each has its environment variable.
 #[derive(Clone, Debug, clap::Args)]
@@ -39,8 +42,8 @@ impl Settings {
     }
 
     /// As [`load`](Self::load), with the place of each setting that a file's line gives.
-    pub(super) fn load_with_places(self) -> Result<(Config, Places), ConfigError> {
-        let database = self.database.map(DatabaseFlag::get).transpose();
+    pub(super) fn load_with_places(mut self) -> Result<(Config, Places), ConfigError> {
+        let database = self.database.take().map(DatabaseFlag::get).transpose();
         let (mut config, mut places) = match (Config::load_with_places(self.config.as_deref()), database.as_ref().err())
         {
             (Err(ConfigError::Invalid(mut problems)), Some(wrong)) => {
@@ -49,6 +52,29 @@ impl Settings {
             }
             (loaded, _) => loaded?,
         };
+        self.apply(&mut config, &mut places);
+        if let Some(database) = database.map_err(|wrong| ConfigError::Invalid(vec![wrong]))? {
+            places.remove("store.database");
+            config.store.database = database;
+        }
+        config.check()?;
+        config.check_together(&places)?;
+        Ok((config, places))
+    }
+
+    /// What can be used of a configuration of which not all can: for what else is to be said of it.
+    pub(super) fn usable(mut self) -> Option<Usable> {
+        let Usable { mut config, mut places, refused } = Config::usable(self.config.as_deref())?;
+        if let Some(database) = self.database.take().and_then(|database| database.get().ok()) {
+            places.remove("store.database");
+            config.store.database = database;
+        }
+        self.apply(&mut config, &mut places);
+        Some(Usable { config, places, refused })
+    }
+
+    /// Puts the flags in the place of what the file says.
+    fn apply(self, config: &mut Config, places: &mut Places) {
         let mut given = |key: &str| drop(places.remove(key));
         if !self.interface.is_empty() {
             given("capture.interfaces");
@@ -66,19 +92,27 @@ impl Settings {
             given("api.listen");
             config.api.listen = listen;
         }
-        if let Some(database) = database.map_err(|wrong| ConfigError::Invalid(vec![wrong]))? {
-            given("store.database");
-            config.store.database = database;
-        }
-        config.check()?;
-        config.check_together(&places)?;
-        Ok((config, places))
     }
 
-    /// Flags for what a dry run does not do.
-    pub(super) fn unused_by_a_dry_run(&self) -> Vec<&'static str> {
-        let given = [("--listen", self.listen.is_some()), ("--database", self.database.is_some())];
-        given.into_iter().filter_map(|(flag, is_given)| is_given.then_some(flag)).collect()
+    /// What was given for what a dry run does not do, as it was given among these words or by its variable, with its verb.
+    pub(super) fn unused_by_a_dry_run(&self, words: impl Iterator<Item = OsString>) -> Option<String> {
+        let words: Vec<String> = words.map(|word| word.to_string_lossy().into_owned()).collect();
+        let is_word = |flag: &str| {
+            words
+                .iter()
+                .any(|word| word.strip_prefix(flag).is_some_and(|rest| rest.is_empty() || rest.starts_with('=')))
+        };
+        let all = [
+            ("--listen", "NTA_LISTEN", self.listen.is_some()),
+            ("--database", "NTA_DATABASE", self.database.is_some()),
+        ];
+        let given = all.into_iter().filter(|(.., is_given)| *is_given);
+        let given: Vec<&str> = given.map(|(flag, variable, _)| if is_word(flag) { flag } else { variable }).collect();
+        match given[..] {
+            [] => None,
+            [one] => Some(format!("{one} is")),
+            _ => Some(format!("{} are", given.join(" and "))),
+        }
     }
 
     /// What is configured here, for messages.
@@ -104,5 +138,34 @@ impl FromStr for DatabaseFlag {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         Ok(Self(text.parse()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        settings: Settings,
+    }
+
+    #[test]
+    fn what_a_dry_run_does_not_try_is_said_as_it_was_given() {
+        let said = |words: &[&str], shown: &[&str]| {
+            let line = Line::parse_from([&["nta-daemon"], words].concat());
+            line.settings.unused_by_a_dry_run(shown.iter().map(OsString::from))
+        };
+        let (listen, database) = ("--listen=127.0.0.1:1", ["--database", "sqlite:x.db"]);
+        let both = [&[listen] as &[&str], &database].concat();
+        assert_eq!(said(&[], &["--dry-run"]), None);
+        assert_eq!(said(&[listen], &[listen]).as_deref(), Some("--listen is"));
+        assert_eq!(said(&both, &both).as_deref(), Some("--listen and --database are"));
+        // By the environment it comes without a word.
+        assert_eq!(said(&both, &[listen]).as_deref(), Some("--listen and NTA_DATABASE are"));
+        assert_eq!(said(&database, &["--dry-run"]).as_deref(), Some("NTA_DATABASE is"));
     }
 }

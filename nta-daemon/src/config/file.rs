@@ -78,6 +78,46 @@ pub(super) fn read(path: &Path, text: &str) -> Result<(Config, Places), ConfigEr
     Ok((config, places))
 }
 
+/// What can be used of a configuration in which something is wrong.
+#[derive(Debug, Default)]
+pub struct Usable {
+    /// The rest as it is by default; not checked.
+    pub config: Config,
+    /// Where each of its settings stands.
+    pub places: Places,
+    /// The settings, by section and key, that cannot be used.
+    pub refused: Vec<String>,
+}
+
+/// As [`read`], of what can be used.
+pub(super) fn usable(path: &Path, text: &str) -> Option<Usable> {
+    let root = DeTable::parse(text).ok()?;
+    let mut entries = Vec::new();
+    list(root.get_ref(), &[], &mut entries);
+    entries.truncate(MAX_SHOWN.saturating_mul(10));
+    let (entries, refused): (Vec<_>, Vec<_>) =
+        entries.into_iter().partition(|entry| entry.attempt(entry.value.clone()).is_ok());
+    let mut usable = DeTable::new();
+    entries.iter().for_each(|entry| insert(&mut usable, &entry.keys, entry.value.clone()));
+    let config = Config::deserialize(Deserializer::from(Spanned::new(0..text.len(), usable))).ok()?;
+    let place = |entry: &Entry<'_>| (entry.names().join("."), Place::of(path, text, entry.start()));
+    let refused = refused.iter().map(|entry| entry.names().join(".")).collect();
+    Some(Usable { config, places: entries.iter().map(place).collect(), refused })
+}
+
+fn insert<'t>(table: &mut DeTable<'t>, keys: &[Key<'t>], value: Spanned<DeValue<'t>>) {
+    match keys {
+        [] => {}
+        [key] => drop(table.insert(key.clone(), value)),
+        [key, below @ ..] => {
+            let new = || Spanned::new(key.span(), DeValue::Table(DeTable::new()));
+            if let DeValue::Table(inner) = table.entry(key.clone()).or_insert_with(new).as_mut() {
+                insert(inner, below, value);
+            }
+        }
+    }
+}
+
 /// All entries, those of tables with their own.
 fn list<'t>(table: &DeTable<'t>, above: &[Key<'t>], entries: &mut Vec<Entry<'t>>) {
     for (key, value) in table {

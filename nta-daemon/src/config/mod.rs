@@ -33,7 +33,7 @@ pub use api::{ApiConfig, ApiNameError, HostName, Origin};
 pub use capture::{Attach, CaptureConfig, TcxOrder};
 pub use database::{DatabaseKind, DatabaseUrl, DatabaseUrlError};
 pub use events::EventsConfig;
-pub use file::Places;
+pub use file::{Places, Usable};
 pub use interface::{InterfacePattern, InterfacePatternError, selects};
 pub use model::ModelConfig;
 pub use nearest::nearest;
@@ -89,6 +89,12 @@ impl Config {
         let Some(path) = path else { return Ok((Self::default(), Places::new())) };
         let read = |source| ConfigError::Read { path: path.to_owned(), source };
         file::read(path, &file::text(path).map_err(read)?)
+    }
+
+    /// What can be used of a file in which something is wrong. `None` for what is no TOML, or cannot be read.
+    pub fn usable(path: Option<&Path>) -> Option<Usable> {
+        let Some(path) = path else { return Some(Usable::default()) };
+        file::usable(path, &file::text(path).ok()?)
     }
 
     /// Checks what types cannot.

@@ -31,6 +31,21 @@ pub enum ConfigError {
     Unwritable(toml::ser::Error),
 }
 
+impl ConfigError {
+    /// This and the other, each problem once.
+    #[must_use]
+    pub fn and(self, other: Option<Self>) -> Self {
+        match (self, other) {
+            (Self::Invalid(mut problems), Some(Self::Invalid(more))) => {
+                let new = more.into_iter().filter(|problem| !problems.contains(problem));
+                problems.extend(new.collect::<Vec<_>>());
+                Self::Invalid(problems)
+            }
+            (first, _) => first,
+        }
+    }
+}
+
 /// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {

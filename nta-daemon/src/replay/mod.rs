@@ -133,7 +133,7 @@ impl Replay<'_> {
             Merged::open(&self.paths, filter)?
         };
         let total = captures.total_bytes();
-        let summary = Summary { engine: engine.name(), ..Summary::default() };
+        let summary = Summary { engine: engine.name(), is_pipe, ..Summary::default() };
         let ids = self.ids(&mut captures);
         let beside = self.reads_ahead(total);
         let is_deferred = !is_pipe && self.speed == Speed::Max;

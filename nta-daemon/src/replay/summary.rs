@@ -35,6 +35,8 @@ pub struct FileSummary {
 pub struct Summary {
     /// Name of the engine.
     pub engine: &'static str,
+    /// Whether it followed a pipe.
+    pub is_pipe: bool,
     /// The files, in the order of their first frames.
     pub files: Vec<FileSummary>,
     /// Frames read, without those that were not selected.

@@ -186,13 +186,29 @@ impl StoreError {
         let mut text = self.to_string();
         let mut cause = std::error::Error::source(self);
         while let Some(error) = cause {
-            let said = error.to_string();
+            let said = said(error);
             if !text.ends_with(&said) {
                 text.push_str(": ");
                 text.push_str(&said);
             }
-            cause = error.source();
+            // What the database said is said.
+            cause = error.source().filter(|_| !matches!(error.downcast_ref(), Some(sqlx::Error::Database(_))));
         }
         text
+    }
+}
+
+/// What an error says. PostgreSQL's names a line of the server's own source, which tells nobody anything.
+fn said(error: &(dyn std::error::Error + 'static)) -> String {
+    let refused = match error.downcast_ref::<sqlx::Error>() {
+        Some(sqlx::Error::Database(refused)) => refused.as_ref(),
+        _ => return error.to_string(),
+    };
+    let whole = refused.to_string();
+    let line = |refused: &sqlx::postgres::PgDatabaseError| Some(format!(" at line {}", refused.line()?));
+    let line = refused.try_downcast_ref::<sqlx::postgres::PgDatabaseError>().and_then(line);
+    match line.and_then(|line| whole.strip_suffix(&line)) {
+        Some(message) => error.to_string().replacen(&whole, message, 1),
+        None => error.to_string(),
     }
 }

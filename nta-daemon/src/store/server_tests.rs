@@ -131,3 +131,16 @@ async fn a_database_that_does_not_hold_every_text_is_refused() {
     let refused = Store::open(&server.url().replace("/postgres?", "/latin?")).await.expect_err("refused").to_string();
     assert!(refused.contains("encoding LATIN1") && refused.contains("UTF8"), "{refused}");
 }
+
+#[tokio::test]
+async fn what_the_server_refuses_is_said_in_its_words_and_without_lines_of_its_source() {
+    let name = "what_the_server_refuses_is_said_in_its_words_and_without_lines_of_its_source";
+    let Some(server) = Server::start(name) else { return };
+    let open = server.open().await;
+    let refused = Store::open(&server.url().replace("/postgres?", "/nowhere?")).await.expect_err("refused").chain();
+    assert!(refused.ends_with("database \"nowhere\" does not exist"), "{refused}");
+    assert_eq!(refused.matches("does not exist").count(), 1, "{refused}");
+    let mut conn = open.database.connect().await.expect("a connection");
+    let refused = StoreError::query("windows")(conn.run("SELECT nothing").await.expect_err("refused")).chain();
+    assert!(refused.ends_with("column \"nothing\" does not exist"), "{refused}");
+}

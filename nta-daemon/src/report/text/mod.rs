@@ -150,8 +150,13 @@ fn sums(page: &mut Page, report: &Report, summary: &Summary) {
         ),
     );
     let rate = summary.packets as f64 / summary.elapsed.as_secs_f64().max(1e-9);
-    let engine =
-        format!("{} engine, {}, {}", summary.engine, duration(summary.elapsed.as_secs_f64()), packet_rate(rate));
+    let engine = format!("{} engine, {}", summary.engine, duration(summary.elapsed.as_secs_f64()));
+    // Whoever writes to a pipe says how fast it is.
+    let engine = if summary.is_pipe {
+        format!("{engine}, followed as a pipe")
+    } else {
+        format!("{engine}, {}", packet_rate(rate))
+    };
     page.styled("read by", &engine, Style::Faint);
 }
 
