@@ -11,6 +11,9 @@
 //! usual, the alert is of severity medium at most. Many sources, none of them conspicuous, are one only at a server that gets several times what it usually
 //! gets. What goes without an answer says nothing where one direction is seen.
 //!
+//! Guessing of passwords over HTTP is told as what it looks like: a form that is sent again and again, each time over a new connection, is short and has
+//! one answer, as the page of a flood has. What is in the request is not looked at, and behind TLS nobody can; the finding says so.
+//!
 //! Known false alarms: load tests; many devices behind one address that report over a new connection each; programs that ask one
 //! page over and over. Evasion: rates below; several pages in turn; few connections with very many requests each.
 
@@ -288,7 +291,7 @@ impl HttpFlood {
         };
         let (share, request) = (load.answers.same_share(), load.answers.mean_request());
         let summary = format!(
-            "{server} port {port} got {tried} new connections within {SECONDS} s from {from}, with {request} bytes asked on each on average; {:.0} % of the answers have the same one or two lengths",
+            "{server} port {port} got {tried} new connections within {SECONDS} s from {from}, with {request} bytes asked on each on average; {:.0} % of the answers have the same one or two lengths; by that, a flood, a load test and guessing of passwords look alike",
             share * 100.0
         );
         let mut finding = view.finding(&DECLARATION, AlertKind::HttpFlood, measure, summary);
@@ -298,6 +301,7 @@ impl HttpFlood {
             ("connection_rate", format!("{:.1}", tried as f64 / SECONDS as f64)),
             ("same_answer_share", format!("{share:.3}")),
             ("mean_request_bytes", request.to_string()),
+            ("looks_like", "flood, load test, guessing of passwords".to_owned()),
             ("answered", load.answered.sum(view.end(), SECONDS).to_string()),
         ];
         finding

@@ -29,6 +29,12 @@ fn one_page_asked_for_again_and_again_is_one() {
     assert_eq!((found.len(), found[0].source, found[0].destination), (2, Party::Host(host(1)), Party::Host(host(2))));
     assert_eq!((found[0].port, found[0].measure.observed as u64), (Some(80), 150));
     assert!(found[0].score < 0.5, "nobody knows what is usual here");
+    // A log-in that is tried again and again is as short, and its answer the same.
+    assert!(
+        found[0].summary.ends_with("a flood, a load test and guessing of passwords look alike"),
+        "{}",
+        found[0].summary
+    );
     // Half of the answers say that the server is busy.
     assert_eq!(judge(3, |i| visits(1, i, 50, 300, |n| if n % 2 == 0 { 12_000 } else { 170 })).len(), 1);
     // What is refused or silent counts, unless it is nearly all.

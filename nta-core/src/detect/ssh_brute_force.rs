@@ -12,7 +12,8 @@
 //! the key exchange: 3 to 4 kB of payload, less than any log-in that opens a channel.
 //!
 //! Known false alarms: scripts that run commands of more than a second over a new connection each, ten in five minutes.
-//! Evasion: fewer connections than that.
+//! Evasion: fewer connections than that, also where the server allows more tries on each (`MaxAuthTries`): a connection with ten guesses has the packets and
+//! bytes of a short session in which somebody types.
 
 use nta_common::packet::proto;
 

@@ -47,7 +47,7 @@ impl AlertKind {
                 "Switch on SYN cookies at the target, and block or rate-limit the sources, or ask the provider to."
             }
             Self::HttpFlood => {
-                "Rate-limit new connections and requests per client at the server or a proxy before it, cache the page that is asked for, and block the sources."
+                "Look into the server's log at what is asked for. A log-in, over and over: limit its tries, lock the accounts that were tried, and change passwords that were found. A page: rate-limit new connections and requests per client at the server or a proxy before it, cache the page, and block the sources."
             }
             Self::UdpFlood => "Block or rate-limit the sources or the destination port upstream.",
             Self::IcmpFlood => "Rate-limit ICMP at the edge; block the source.",
