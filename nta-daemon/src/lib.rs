@@ -28,3 +28,4 @@ pub mod app;
 pub mod cli;
 pub mod config;
 pub mod telemetry;
+pub mod uploads;

@@ -100,6 +100,16 @@ pub enum ApiError {
     /// The path is there, the method is not.
     #[error("this path does not take that method; the header `Allow` lists those it takes")]
     Method,
+    /// An upload is not taken.
+    #[error("{detail}")]
+    Refused {
+        /// What it is answered with.
+        status: StatusCode,
+        /// What of the request is wrong.
+        field: &'static str,
+        /// Why not.
+        detail: String,
+    },
     /// As many computations as are allowed at a time are under way.
     #[error("as many computations as this server allows are under way; try again later")]
     Busy,
@@ -143,6 +153,7 @@ impl ApiError {
             Self::Unauthorized { .. } => StatusCode::UNAUTHORIZED,
             Self::Forbidden { .. } | Self::Role { .. } | Self::Scope { .. } => StatusCode::FORBIDDEN,
             Self::NotFound { .. } => StatusCode::NOT_FOUND,
+            Self::Refused { status, .. } => *status,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::Conflict { .. } | Self::Counted { .. } => StatusCode::CONFLICT,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
@@ -201,7 +212,7 @@ impl IntoResponse for ApiError {
             }
             Self::Misdirected { .. } => problem.field = Some("Host".to_owned()),
             Self::Unauthorized { .. } => problem.field = Some("Authorization".to_owned()),
-            Self::MediaType { field, .. } => problem.field = Some(field.to_owned()),
+            Self::MediaType { field, .. } | Self::Refused { field, .. } => problem.field = Some(field.to_owned()),
             _ => {}
         }
         let mut response = problem.into_response();

@@ -19,7 +19,7 @@ use super::extract::{Json, Parameter, Query};
 const ABOUT: &str = "Network traffic analyzer: windows, flows, alerts and its own state. JSON in and out; times are \
     RFC 3339 in UTC; units stand in a field's name (`_bps`, `_ms`, `_s`, `_bytes`).";
 
-const TAGS: [(&str, &str); 9] = [
+const TAGS: [(&str, &str); 10] = [
     ("about", "What there is, and whether it works."),
     ("windows", "What went by in a window of time, in total and by host."),
     ("flows", "Connections and what is like them."),
@@ -27,13 +27,22 @@ const TAGS: [(&str, &str); 9] = [
     ("anomalies", "What one detector found in one window."),
     ("alerts", "What findings about the same thing have become, and what people do about it."),
     ("baselines", "What is usual."),
+    ("captures", "Captures that are sent, and what is found in them."),
     ("access", "Who may use the API."),
     ("events", "What happens, in its order."),
 ];
 
 /// Operations whose body may be left out: it has no field that must be given.
-const OPTIONAL_BODIES: [&str; 6] =
-    ["compute_windows", "detect_again", "generate_baselines", "resolve_alerts", "acknowledge_alerts", "reopen_alerts"];
+const OPTIONAL_BODIES: [&str; 8] = [
+    "compute_windows",
+    "detect_again",
+    "generate_baselines",
+    "resolve_alerts",
+    "acknowledge_alerts",
+    "reopen_alerts",
+    "upload_capture",
+    "upload_capture_root",
+];
 
 /// This document.
 #[utoipa::path(
@@ -156,6 +165,7 @@ pub(super) fn refer_to_items(document: &mut OpenApi) {
 pub(super) fn operations(item: &PathItem) -> impl Iterator<Item = (HttpMethod, &Operation)> {
     let all = [
         (HttpMethod::Get, &item.get),
+        (HttpMethod::Head, &item.head),
         (HttpMethod::Post, &item.post),
         (HttpMethod::Put, &item.put),
         (HttpMethod::Patch, &item.patch),
@@ -167,6 +177,7 @@ pub(super) fn operations(item: &PathItem) -> impl Iterator<Item = (HttpMethod, &
 fn operations_mut(item: &mut PathItem) -> impl Iterator<Item = (HttpMethod, &mut Operation)> {
     let all = [
         (HttpMethod::Get, &mut item.get),
+        (HttpMethod::Head, &mut item.head),
         (HttpMethod::Post, &mut item.post),
         (HttpMethod::Put, &mut item.put),
         (HttpMethod::Patch, &mut item.patch),

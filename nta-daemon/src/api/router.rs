@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
+use axum::extract::{DefaultBodyLimit, MatchedPath, Request};
 use axum::http::{StatusCode, Uri};
-use axum::middleware::{from_fn, from_fn_with_state, map_response};
+use axum::middleware::{Next, from_fn, from_fn_with_state, map_response};
+use axum::response::{IntoResponse as _, Response};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::limit::RequestBodyLimitLayer;
 use tower_http::normalize_path::NormalizePath;
-use tower_http::timeout::TimeoutLayer;
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -19,8 +19,8 @@ use super::access::{Role, bring, require};
 use super::error::{after_panic, as_problem};
 use super::headers::careful;
 use super::routes::{
-    alert_bulk, alerts, anomalies, audit, baselines, compute, detect, evidence, explain, features, flows, generate,
-    health, hosts, index, metrics, mutes, prometheus, session, status, stream, tokens,
+    alert_bulk, alerts, anomalies, audit, baselines, captures, compute, detect, evidence, explain, features, flows,
+    generate, health, hosts, index, metrics, mutes, prometheus, session, stats, status, stream, tokens, uploads,
 };
 use super::workers::{LargeBodies, Workers, few_at_a_time, off_the_executor};
 use super::{ApiError, ApiState, guard, openapi};
@@ -68,6 +68,11 @@ fn viewer() -> OpenApiRouter<ApiState> {
         .routes(routes!(baselines::stats))
         .routes(routes!(baselines::one))
         .routes(routes!(session::open, session::close))
+        .routes(routes!(captures::list))
+        .routes(routes!(captures::one))
+        .routes(routes!(captures::report))
+        .routes(routes!(captures::report_too))
+        .routes(routes!(stats::get))
 }
 
 /// What answers without end: no thread of the pool is held for it.
@@ -86,6 +91,7 @@ fn operator() -> OpenApiRouter<ApiState> {
         .routes(routes!(detect::post))
         .routes(routes!(generate::post))
         .routes(routes!(compute::post))
+        .routes(routes!(captures::analysis))
 }
 
 fn admin() -> OpenApiRouter<ApiState> {
@@ -93,11 +99,20 @@ fn admin() -> OpenApiRouter<ApiState> {
         .routes(routes!(tokens::list, tokens::create))
         .routes(routes!(tokens::revoke))
         .routes(routes!(audit::list))
+        .routes(routes!(captures::delete))
 }
 
 /// What takes larger bodies than others.
 fn imports() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new().routes(routes!(baselines::put))
+}
+
+/// What takes captures: with limits of its own, and for as long as bytes come.
+fn sendings() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::new()
+        .routes(routes!(uploads::post))
+        .routes(routes!(uploads::post_root))
+        .routes(routes!(uploads::head, uploads::patch))
 }
 
 /// All routes with their description.
@@ -127,6 +142,7 @@ fn documented() -> (Router<ApiState>, OpenApi) {
                 .layer(large)
                 .layer(of(Role::Operator)),
         )
+        .merge(described(sendings(), Role::Operator).layer(DefaultBodyLimit::disable()).layer(of(Role::Operator)))
         .split_for_parts();
     openapi::refer_to_items(&mut document);
     openapi::add_schemes(&mut document);
@@ -145,7 +161,7 @@ fn guarded(routes: Router<ApiState>, state: ApiState) -> Router {
         .method_not_allowed_fallback(method_not_allowed)
         .fallback(not_found)
         .layer(CatchPanicLayer::custom(after_panic))
-        .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, REQUEST_TIMEOUT))
+        .layer(from_fn(in_time))
         .layer(from_fn_with_state(Arc::clone(&state.access), bring))
         .layer(from_fn_with_state(Arc::clone(&state.hosts), guard::check))
         .layer(map_response(as_problem))
@@ -153,6 +169,19 @@ fn guarded(routes: Router<ApiState>, state: ApiState) -> Router {
         .with_state(state);
     // Around the router and not a layer of it: the path has to be normal before the router looks at it.
     Router::new().fallback_service(NormalizePath::trim_trailing_slash(routes))
+}
+
+/// Ends a request whose answer does not begin in time. An upload has time-outs of its own.
+async fn in_time(request: Request, next: Next) -> Response {
+    const UPLOADS: [&str; 3] = ["/upload", "/api/upload", "/api/upload/{file_id}"];
+    let is_upload = request.extensions().get::<MatchedPath>().is_some_and(|path| UPLOADS.contains(&path.as_str()));
+    if is_upload {
+        return next.run(request).await;
+    }
+    match tokio::time::timeout(REQUEST_TIMEOUT, next.run(request)).await {
+        Ok(response) => response,
+        Err(_late) => StatusCode::SERVICE_UNAVAILABLE.into_response(),
+    }
 }
 
 async fn not_found(uri: Uri) -> ApiError {

@@ -13,11 +13,13 @@ use super::page::Period;
 use super::serve::{Allowed, Connections};
 use super::tls::Tls;
 use super::workers::Workers;
+use crate::config::Config;
 use crate::pipeline::baselines::BaselineHandle;
 use crate::pipeline::mutes::MuteHandle;
 use crate::pipeline::progress::Progress;
 use crate::sink::stream::EventStream;
 use crate::store::{Audit, Range, Store};
+use crate::uploads::Uploads;
 use nta_core::baseline::{BaselineConfig, Export};
 use nta_core::detect::DetectConfig;
 use nta_core::domain::{Mode, Status, Timestamp};
@@ -30,6 +32,7 @@ pub(super) const STREAMS_READING: usize = 2;
 #[derive(Clone, Debug)]
 pub struct ApiState {
     pub(super) store: Store,
+    pub(super) uploads: Uploads,
     pub(super) analysis: Arc<AnalysisAccess>,
     pub(super) hosts: Arc<AllowedHosts>,
     pub(super) access: Arc<Access>,
@@ -77,6 +80,7 @@ impl ApiState {
         let access = Arc::new(Access::new(store.clone(), status.clone(), true));
         let events = EventStream::new(store.clone());
         Self {
+            uploads: Uploads::new(&store, &Config::default()),
             store,
             events,
             allowed: Allowed::default(),
@@ -164,6 +168,12 @@ impl ApiState {
     #[must_use]
     pub fn with_run(self, run: [u8; 16]) -> Self {
         Self { run: Some(run), ..self }
+    }
+
+    /// Takes captures as these say.
+    #[must_use]
+    pub fn with_uploads(self, uploads: Uploads) -> Self {
+        Self { uploads, ..self }
     }
 
     /// Says how far the analysis of a replay is.

@@ -25,6 +25,7 @@ use crate::sink::store::StoreOutput;
 use crate::store::{
     Found, Lease, LeftSpool, Retention, Run, Store, StoreError, StoreWriter, StoredMute, baselines_name, spools_of,
 };
+use crate::uploads::Uploads;
 use nta_core::alerting::EarlierAlert;
 use nta_core::baseline::{BaselineConfig, Baselines, Import};
 use nta_core::domain::{IdentityScope, Mode, Readings, Resume, RunId, SensorId, Status, Timestamp};
@@ -150,6 +151,7 @@ pub struct App {
     progress: Progress,
     /// How many of the same are stored already.
     again: u32,
+    uploads: Uploads,
     writer: StoreWriter,
     write_task: JoinHandle<()>,
     /// Ends every task.
@@ -249,6 +251,7 @@ impl App {
         let window_ns = config.windows.span_ns();
         let (status, _watched) = watch::channel(Status { mode: plan.mode, window_ns, ..plan.status });
         let (config, stop) = (config.clone(), CancellationToken::new());
+        let uploads = Uploads::new(&store, &config);
         Ok(Self {
             address,
             config,
@@ -269,6 +272,7 @@ impl App {
             is_known: data.is_some(),
             progress: Progress::default(),
             again: earlier,
+            uploads,
             writer,
             write_task,
             stop,

@@ -222,6 +222,8 @@ impl App {
             None => state,
         };
         let state = state.with_connections(config.connections).with_readers(config.stream_readers);
+        let state = state.with_uploads(self.uploads.clone());
+        tokio::spawn(self.uploads.clone().keep());
         let mut state = state.with_run(self.data).with_sensor(self.sensor.clone());
         if self.status.borrow().mode == Mode::Replay {
             state = state.with_progress(self.progress.clone());
@@ -247,6 +249,7 @@ impl App {
                 Err(_) => tracing::warn!(deadline_s = SERVER_DEADLINE.as_secs(), "requests under way are broken off"),
             }
         }
+        self.uploads.stop().await;
         let store = self.store.clone();
         let ended = tokio::time::timeout(DRAIN_DEADLINE, async {
             if let Err(error) = self.writer.shutdown().await {

@@ -1,7 +1,7 @@
 //! What `replay` prints: text to read, one JSON document, or JSON lines. Windows leave as they close: a capture of a year
 //! needs no more memory than one of an hour.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::BTreeMap;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::Path;
 
@@ -16,13 +16,10 @@ use super::replay::Format;
 use crate::json::{ArpJson, DnsJson, FeaturesJson, FlowJson, LedgerJson, VisibilityJson, WindowJson, skipped};
 use crate::pipeline::{PipelineEvent, Sink};
 use crate::replay::Summary;
-use crate::report::{self, Look, Page, Report, Tally};
+use crate::report::{self, Alerts, Look, Page, Report, Tally};
 use nta_core::detect::{DetectConfig, detectors};
-use nta_core::domain::{Alert, AlertId, ClearReason, FlowRecord, FlowUpdate, PacketEvent};
+use nta_core::domain::{Alert, FlowRecord, FlowUpdate, PacketEvent};
 use nta_core::window::{HostStats, Snapshot, Span};
-
-/// Alerts that a replay reports, the worst; those beyond it are counted.
-const MAX_ALERTS: usize = 10_000;
 
 /// What is kept of a replay until it is printed; JSON lines and the windows of the JSON document are printed at once.
 pub(super) struct Collected {
@@ -35,12 +32,8 @@ pub(super) struct Collected {
     detectors: usize,
     tunnels: bool,
     plot: Plot,
-    alerts: Vec<Alert>,
+    alerts: Alerts,
     deciding: Deciding,
-    /// Where each of them lies.
-    places: HashMap<AlertId, usize>,
-    /// Those that found no room.
-    unreported: HashSet<AlertId>,
     conn_log: Option<ConnLog>,
     failed: Option<io::Error>,
 }
@@ -161,10 +154,8 @@ impl Collected {
             tally: Tally::default(),
             detectors: detectors(detect).len(),
             tunnels,
-            alerts: Vec::new(),
+            alerts: Alerts::default(),
             deciding: Deciding::default(),
-            places: HashMap::new(),
-            unreported: HashSet::new(),
             conn_log,
             failed: None,
         })
@@ -173,26 +164,26 @@ impl Collected {
     /// Prints what is left to print, and warns of files that are not whole.
     pub(super) fn print(mut self, summary: &Summary) -> io::Result<()> {
         // Others hold them, and count their findings.
-        self.alerts.retain(|alert| alert.clear_reason != Some(ClearReason::Folded));
+        self.alerts.without_folded();
         for file in &summary.files {
             if let (state @ ("cut_off" | "corrupt" | "stopped"), Some(detail)) = end(&file.end) {
                 tracing::warn!(capture = file.name, packets = file.frames, "{state}: {detail}; analysed up to there");
             }
         }
         let report = Report::new(summary, &self.tally, self.detectors).with_tunnels_opened(self.tunnels);
-        let unreported = self.unreported.len() as u64;
+        let (alerts, unreported) = (self.alerts.all(), self.alerts.unreported());
         let written = match (self.failed, self.format) {
             (Some(error), _) => Err(error),
             (None, Format::Text) => {
                 let mut page = Page::new(look(self.plot));
-                report::write(&mut page, &report, summary, &self.alerts, unreported);
+                report::write(&mut page, &report, summary, alerts, unreported);
                 print(&page.text())
             }
             (None, Format::Json) => {
-                self.document.end(&document(summary, &report, (&self.alerts, &self.deciding), unreported))
+                self.document.end(&document(summary, &report, (alerts, &self.deciding), unreported))
             }
             (None, Format::Zeek) => self.conn_log.map_or(Ok(()), |mut log| log.close()),
-            (None, Format::Jsonl) => jsonl_end(summary, &report, (&self.alerts, &self.deciding), unreported),
+            (None, Format::Jsonl) => jsonl_end(summary, &report, (alerts, &self.deciding), unreported),
         };
         match written {
             // Whoever read has had enough (`| head`).
@@ -294,21 +285,7 @@ impl Collected {
     /// An alert is reported once, in its last state.
     fn alert(&mut self, alert: &Alert) {
         self.deciding.alert(alert);
-        if let Some(known) = self.places.get(&alert.id).and_then(|place| self.alerts.get_mut(*place)) {
-            known.clone_from(alert);
-            return;
-        }
-        if self.alerts.len() >= MAX_ALERTS {
-            self.unreported.insert(alert.id);
-            // The mildest gives way, of those the oldest.
-            let mildest = self.alerts.iter().enumerate().min_by_key(|(place, known)| (known.severity, *place));
-            let Some((place, _)) = mildest.filter(|(_, known)| known.severity < alert.severity) else { return };
-            self.unreported.insert(self.alerts.remove(place).id);
-            self.unreported.remove(&alert.id);
-            self.places = self.alerts.iter().enumerate().map(|(place, known)| (known.id, place)).collect();
-        }
-        self.places.insert(alert.id, self.alerts.len());
-        self.alerts.push(alert.clone());
+        self.alerts.take(alert);
     }
 }
 

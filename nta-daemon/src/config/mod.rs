@@ -18,6 +18,7 @@ mod problem;
 mod regular;
 mod sensor;
 mod store;
+mod uploads;
 mod windows;
 
 #[cfg(test)]
@@ -41,6 +42,7 @@ pub use problem::{ConfigError, Place, Problem};
 pub use regular::{read_regular, regular_length};
 pub use sensor::{SensorConfig, SensorName, SensorNameError};
 pub use store::StoreConfig;
+pub use uploads::UploadsConfig;
 pub use windows::WindowsConfig;
 
 use problem::Refused;
@@ -68,6 +70,8 @@ pub struct Config {
     pub model: ModelConfig,
     /// The database.
     pub store: StoreConfig,
+    /// Captures that clients send.
+    pub uploads: UploadsConfig,
     /// The HTTP interface.
     pub api: ApiConfig,
 }
@@ -106,6 +110,7 @@ impl Config {
         self.capture.check(&mut refused);
         self.events.check(&mut refused);
         self.store.check(&mut refused);
+        self.uploads.check(&mut refused);
         let value = toml::Value::try_from(self).map_err(ConfigError::Unwritable)?;
         numbers("", &value, &self.bounds(), &mut refused);
         if refused.is_empty() {
@@ -147,6 +152,7 @@ impl Config {
             WindowsConfig::bounds(),
             ModelConfig::bounds(),
             StoreConfig::bounds(),
+            UploadsConfig::bounds(),
             ApiConfig::bounds(),
         ];
         analysis.chain(own.into_iter().flatten()).collect()
@@ -160,7 +166,7 @@ impl Config {
     pub fn to_toml(&self) -> Result<String, ConfigError> {
         let database = self.store.database.without_password();
         let store = &StoreConfig { database, ..self.store.clone() };
-        let Self { sensor, capture, events, windows, detect, baseline, model, store: _, api } = self;
+        let Self { sensor, capture, events, windows, detect, baseline, model, store: _, uploads, api } = self;
         let sections = || {
             Ok([
                 sensor.to_toml()?,
@@ -171,6 +177,7 @@ impl Config {
                 baseline.to_toml(),
                 model.to_toml()?,
                 store.to_toml()?,
+                uploads.to_toml()?,
                 api.to_toml()?,
             ]
             .join("\n"))

@@ -1,5 +1,7 @@
 //! What a capture shows at first sight: the numbers of `replay`'s text, and the same in its JSON document.
 
+mod alerts;
+pub(crate) mod capture;
 mod icmp;
 mod lengths;
 mod ranking;
@@ -15,6 +17,7 @@ use serde::Serialize;
 
 use crate::json::{FlowJson, RttJson, RttSideJson, protocol_name};
 use crate::replay::Summary;
+pub(crate) use alerts::Alerts;
 use nta_core::domain::Timestamp;
 pub(crate) use tally::Tally;
 use tally::{Volume, server_port};

@@ -6,6 +6,8 @@
 
 use nta_common::packet::proto;
 
+use crate::json::protocol_name;
+
 /// The service that is registered for this port.
 pub(crate) fn service(protocol: u8, port: u16) -> Option<&'static str> {
     let table = match protocol {
@@ -15,6 +17,11 @@ pub(crate) fn service(protocol: u8, port: u16) -> Option<&'static str> {
         _ => return None,
     };
     table.binary_search_by_key(&port, |(port, _)| *port).ok().map(|at| table[at].1)
+}
+
+/// The same, and a word for all others of the protocol.
+pub(crate) fn label(protocol: u8, port: u16) -> String {
+    service(protocol, port).map_or_else(|| format!("other {}", protocol_name(protocol)), str::to_owned)
 }
 
 const TCP: &[(u16, &str)] = &[

@@ -50,6 +50,7 @@ mod task;
 mod tokens;
 mod totals;
 mod unreadable;
+mod uploads;
 mod waiting;
 mod window_ids;
 mod window_write;
@@ -85,6 +86,7 @@ pub use sensor::BySensor;
 pub use spans::{DOUBLE, stored_span_from, stored_spans};
 pub use stats::StoreStats;
 pub use tokens::{Created, NewToken, Revoked, StoredToken};
+pub use uploads::{Upload, UploadState, UploadTotals};
 pub use window_ids::WindowRef;
 pub use windows::{WindowFilter, WindowPage, WindowSort, WindowsSummary};
 pub use writer::{StoreWriter, WindowBatch};
@@ -141,6 +143,13 @@ impl Store {
         self
     }
 
+    /// Keeps no batches on disk: what cannot be stored is lost, and made anew.
+    #[must_use]
+    pub fn without_spool(mut self) -> Self {
+        self.spool = None;
+        self
+    }
+
     /// Folder of the spool; `None` where it is switched off.
     pub fn spool_folder(&self) -> Option<&std::path::Path> {
         self.spool.as_ref().map(|(folder, _)| folder.as_path())
@@ -149,6 +158,11 @@ impl Store {
     /// The database file; `None` for PostgreSQL and in memory.
     pub fn path(&self) -> Option<&std::path::Path> {
         self.database.path()
+    }
+
+    /// Whether the database is in memory.
+    pub fn is_memory(&self) -> bool {
+        self.database.is_memory()
     }
 
     /// What was written so far, and what went wrong.
@@ -217,5 +231,7 @@ mod tls_tests;
 mod tokens_tests;
 #[cfg(test)]
 mod unreadable_tests;
+#[cfg(test)]
+mod uploads_tests;
 #[cfg(test)]
 mod window_ids_tests;

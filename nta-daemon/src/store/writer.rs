@@ -82,7 +82,8 @@ impl Store {
     /// Starts the writer of a run, behind a queue of `capacity` batches. Needs a tokio runtime.
     pub fn writer(&self, run: RunKey, capacity: usize) -> (StoreWriter, JoinHandle<()>) {
         let (queue, messages) = mpsc::channel(capacity.max(1));
-        self.counters.queue_capacity.store(queue.max_capacity() as u64, Relaxed);
+        // Of several writers the one with the longest queue is shown: the pipeline's own.
+        self.counters.queue_capacity.fetch_max(queue.max_capacity() as u64, Relaxed);
         let task = Task::new(self.clone(), run);
         let writer = StoreWriter { queue, counters: Arc::clone(&self.counters) };
         (writer, tokio::spawn(task.run(messages)))

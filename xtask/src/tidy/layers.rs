@@ -13,12 +13,24 @@ const EDGES: &[(&str, &[&str])] = &[
     ("store", &["config"]),
     ("sink", &["json", "pipeline", "store"]),
     ("report", &["json", "replay"]),
-    ("api", &["config", "store", "sink", "pipeline", "json", "telemetry"]),
+    ("api", &["config", "store", "sink", "pipeline", "json", "report", "telemetry", "uploads"]),
 ];
 
 /// What joins the others and may know them all.
-const TOP: &[&str] =
-    &["main", "lib", "cli", "app", "capture", "pipeline", "batch", "model_loader", "replay", "train", "config"];
+const TOP: &[&str] = &[
+    "main",
+    "lib",
+    "cli",
+    "app",
+    "capture",
+    "pipeline",
+    "batch",
+    "model_loader",
+    "replay",
+    "train",
+    "uploads",
+    "config",
+];
 
 /// All rules about layers for one file.
 pub(super) fn check(source: &Source) -> Vec<Finding> {

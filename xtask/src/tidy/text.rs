@@ -45,6 +45,7 @@ const CLOCK_PLACES: &[&str] = &[
     "nta-daemon/src/api/routes/stream", // when a token is looked at again
     "nta-daemon/src/api/state",
     "nta-daemon/src/telemetry",
+    "nta-daemon/src/uploads", // how long a client takes
     "nta-daemon/benches/",
     "nta-core/benches/",
     "nta-daemon/src/cli",

@@ -60,6 +60,7 @@ fn one_line(summary: Option<&str>) -> String {
 
 const fn method_name(method: &HttpMethod) -> &'static str {
     match method {
+        HttpMethod::Head => "HEAD",
         HttpMethod::Post => "POST",
         HttpMethod::Put => "PUT",
         HttpMethod::Patch => "PATCH",

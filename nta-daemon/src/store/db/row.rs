@@ -28,6 +28,7 @@ impl Row {
     getter!(text, String);
     getter!(opt_text, Option<String>);
     getter!(blob, Vec<u8>);
+    getter!(opt_blob, Option<Vec<u8>>);
 
     /// A number that is not negative: a time, a count.
     pub(in crate::store) fn natural(&self, column: &str) -> Result<i64, Error> {

@@ -1,0 +1,164 @@
+//! A file that is still being written, read from its begin: the reader waits for bytes that have not come, and the writer for a
+//! reader that is far behind.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+
+/// So far the writer may be ahead of its reader: what is read is in the memory of the system's cache, and when the last byte comes
+/// little is left to be done.
+const MOST_AHEAD: u64 = 4 << 20;
+/// A reader that has waited so long gives its place to another.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// How far a file was written and read; shared by both ends.
+#[derive(Debug, Default)]
+pub(super) struct Growth {
+    state: Mutex<State>,
+    has_grown: Condvar,
+    was_read: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    written: u64,
+    read: u64,
+    /// Whether somebody reads.
+    is_read: bool,
+    is_whole: bool,
+    is_stopped: bool,
+}
+
+impl Growth {
+    /// Of a file that has so many bytes.
+    pub(super) fn with(written: u64, is_whole: bool) -> Self {
+        Self { state: Mutex::new(State { written, is_whole, ..State::default() }), ..Self::default() }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// So many bytes are in the file now.
+    pub(super) fn grew_to(&self, written: u64) {
+        self.state().written = written;
+        self.has_grown.notify_all();
+    }
+
+    /// Nothing more comes.
+    pub(super) fn end(&self) {
+        self.state().is_whole = true;
+        self.has_grown.notify_all();
+    }
+
+    /// Whoever reads ends here.
+    pub(super) fn stop(&self) {
+        self.state().is_stopped = true;
+        self.has_grown.notify_all();
+        self.was_read.notify_waiters();
+    }
+
+    /// Waits until all is there; `false` when it was stopped before.
+    pub(super) fn wait_until_whole(&self) -> bool {
+        let still_comes = |state: &mut State| !state.is_whole && !state.is_stopped;
+        let waited = self.has_grown.wait_while(self.state(), still_comes);
+        !waited.unwrap_or_else(PoisonError::into_inner).is_stopped
+    }
+
+    /// Whether it was stopped.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.state().is_stopped
+    }
+
+    /// Bytes read, and bytes there are so far.
+    pub(super) fn progress(&self) -> (u64, u64) {
+        let state = self.state();
+        (state.read, state.written)
+    }
+
+    /// Returns when whoever reads is near enough.
+    pub(super) async fn room(&self) {
+        loop {
+            let read = self.was_read.notified();
+            {
+                let state = self.state();
+                if !state.is_read || state.is_stopped || state.written.saturating_sub(state.read) <= MOST_AHEAD {
+                    return;
+                }
+            }
+            read.await;
+        }
+    }
+}
+
+/// The reading end.
+pub(super) struct Growing {
+    file: File,
+    growth: Arc<Growth>,
+    at: u64,
+    places: Arc<Semaphore>,
+    /// A place among those that work; given back while there is nothing to read.
+    place: Option<OwnedSemaphorePermit>,
+    runtime: tokio::runtime::Handle,
+}
+
+impl Growing {
+    /// Reads from the begin of the file, in a place of `places`.
+    pub(super) fn new(
+        file: File,
+        growth: &Arc<Growth>,
+        (places, place): (Arc<Semaphore>, OwnedSemaphorePermit),
+        runtime: tokio::runtime::Handle,
+    ) -> Self {
+        growth.state().is_read = true;
+        Self { file, growth: Arc::clone(growth), at: 0, places, place: Some(place), runtime }
+    }
+
+    /// Waits for bytes; how many there are, 0 at the end.
+    fn available(&mut self) -> io::Result<u64> {
+        let growth = Arc::clone(&self.growth);
+        let mut state = growth.state();
+        loop {
+            if state.is_stopped {
+                return Err(io::Error::other("the analysis was stopped"));
+            }
+            let available = state.written.saturating_sub(self.at);
+            if available > 0 || state.is_whole {
+                return Ok(available);
+            }
+            let waited = growth.has_grown.wait_timeout(state, PATIENCE);
+            let (held, timed_out) = waited.unwrap_or_else(PoisonError::into_inner);
+            state = held;
+            if timed_out.timed_out() {
+                self.place = None;
+            }
+        }
+    }
+}
+
+impl Read for Growing {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let available = self.available()?;
+        if self.place.is_none() {
+            let place = self.runtime.block_on(Arc::clone(&self.places).acquire_owned());
+            self.place = Some(place.map_err(|_closed| io::Error::other("the analysis was stopped"))?);
+        }
+        let most = usize::try_from(available).unwrap_or(usize::MAX).min(buffer.len());
+        let read = self.file.read(&mut buffer[..most])?;
+        self.at += read as u64;
+        self.growth.state().read = self.at;
+        self.growth.was_read.notify_waiters();
+        Ok(read)
+    }
+}
+
+impl Drop for Growing {
+    /// Nobody waits for a reader that is gone.
+    fn drop(&mut self) {
+        self.growth.state().is_read = false;
+        self.growth.was_read.notify_waiters();
+    }
+}

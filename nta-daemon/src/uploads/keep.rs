@@ -1,0 +1,104 @@
+//! What stays of uploads over a restart, and what goes with time.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use super::{Inner, Refusal, is_id};
+use crate::capture::clock;
+use crate::store::{Position, Upload, UploadState};
+use nta_core::domain::Timestamp;
+
+/// So long an analysis waits for the next part of an upload, in units of `idle_s`; then it begins anew when all is there.
+const PARKED_FOR: u64 = 2;
+const HOUR_NS: u64 = 3_600_000_000_000;
+const PAGE: u32 = 1000;
+
+impl Inner {
+    /// Goes on with what an earlier run left: captures that were whole are analysed, parts wait on, files of nobody go.
+    pub(super) async fn recover(self: &Arc<Self>) -> Result<(), Refusal> {
+        if !self.folder.is_dir() {
+            return Ok(());
+        }
+        for upload in self.store.uploads_in(&[UploadState::Receiving, UploadState::Received]).await? {
+            let path = self.path(&upload.file_id);
+            match path.metadata() {
+                Ok(metadata) if upload.state == UploadState::Receiving => {
+                    // What was sent in one piece nobody goes on with.
+                    if upload.length.is_none() {
+                        self.remove(&upload).await?;
+                    } else {
+                        let state = (UploadState::Receiving, metadata.len());
+                        self.store.note_upload(&upload.file_id, state, clock::now()).await?;
+                    }
+                }
+                Ok(_) => self.analyse_again(&upload).await?,
+                Err(_) => {
+                    tracing::warn!(file_id = upload.file_id, "the file of an upload is gone");
+                    self.remove(&upload).await?;
+                }
+            }
+        }
+        self.remove_strays().await
+    }
+
+    /// Deletes files with names of ours that the database does not know.
+    async fn remove_strays(self: &Arc<Self>) -> Result<(), Refusal> {
+        let files = std::fs::read_dir(&self.folder)?.flatten().map(|file| file.file_name());
+        for name in files.filter(|name| is_id(name.as_ref())) {
+            let name = name.to_string_lossy().into_owned();
+            if !self.live().contains_key(&name) && self.store.upload(&name).await?.is_none() {
+                self.remove_file(&name);
+            }
+        }
+        Ok(())
+    }
+
+    /// Deletes what is too old, and ends analyses that wait for bytes in vain.
+    pub(super) async fn tidy(self: &Arc<Self>) {
+        self.end_parked();
+        if let Err(error) = self.expire(clock::now()).await {
+            tracing::warn!(%error, "old captures are not deleted");
+        }
+    }
+
+    fn end_parked(&self) {
+        let patience = Duration::from_secs(self.config.idle_s * PARKED_FOR);
+        let mut live = self.live();
+        live.retain(|_, live| {
+            let is_old = live.parked().as_ref().is_some_and(|(_, since)| since.elapsed() > patience);
+            let goes = is_old && !live.is_taken.load(Relaxed);
+            if goes {
+                live.growth.stop();
+            }
+            !goes
+        });
+    }
+
+    /// Deletes captures that are too old at this time, and parts of uploads that nobody went on with.
+    pub(super) async fn expire(self: &Arc<Self>, now: Timestamp) -> Result<(), Refusal> {
+        let mut after = None;
+        loop {
+            let position = Position { descending: false, after, limit: PAGE };
+            let (page, next) = self.store.uploads(position).await?;
+            for upload in page.iter().filter(|upload| self.is_too_old(upload, now)) {
+                if self.live().get(&upload.file_id).is_some_and(|live| live.is_taken.load(Relaxed)) {
+                    continue;
+                }
+                tracing::info!(file_id = upload.file_id, state = upload.state.word(), "an old capture is deleted");
+                self.remove(upload).await?;
+                self.counts.expired.fetch_add(1, Relaxed);
+            }
+            let Some(next) = next else { return Ok(()) };
+            after = Some(next);
+        }
+    }
+
+    fn is_too_old(&self, upload: &Upload, now: Timestamp) -> bool {
+        let config = &self.config;
+        match upload.state {
+            UploadState::Receiving => now.since(upload.changed) > config.resume_hours.saturating_mul(HOUR_NS),
+            _ => config.keep_days > 0 && now.since(upload.added) > config.keep_days.saturating_mul(24 * HOUR_NS),
+        }
+    }
+}

@@ -1,0 +1,366 @@
+//! Captures that clients send: kept as files with names of ours, analysed while they arrive, and known by their SHA-256.
+//!
+//! ```text
+//! body ─ unpacked, looked at, hashed ─ file ─ read while it grows ─ engine ─ pipeline ─ store
+//!                                       └ at most 4 MiB ahead ┘               └ report
+//! ```
+//! Memory does not grow with a capture: its bytes go to the file, and whoever sends waits for the analysis.
+
+mod analysis;
+mod body;
+mod content;
+mod growing;
+mod incoming;
+mod keep;
+mod live;
+mod refusal;
+mod room;
+mod unpack;
+
+use std::collections::HashMap;
+use std::fs::{DirBuilder, File};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, Semaphore};
+use tokio_util::sync::CancellationToken;
+
+pub use incoming::{Incoming, Received};
+pub use refusal::Refusal;
+pub use unpack::Encoding;
+
+use crate::capture::clock;
+use crate::config::{Config, UploadsConfig};
+use crate::report::capture::sensor_of;
+use crate::store::{Run, Store, Upload, UploadState};
+use growing::Growth;
+use live::Live;
+use nta_core::model::Models;
+use room::Room;
+
+/// How long the end of the daemon waits for analyses to stop.
+const STOP_WITHIN: Duration = Duration::from_secs(5);
+/// How often what is too old is looked for.
+const TIDY_EVERY: Duration = Duration::from_secs(60);
+
+/// The captures that clients send; clones share them.
+#[derive(Clone, Debug)]
+pub struct Uploads(Arc<Inner>);
+
+struct Inner {
+    store: Store,
+    config: UploadsConfig,
+    settings: Config,
+    folder: PathBuf,
+    /// Whether the folder goes with the process.
+    is_temporary: bool,
+    room: Arc<Room>,
+    /// Places of uploads that are received.
+    arriving: Arc<Semaphore>,
+    /// Places of analyses.
+    working: Arc<Semaphore>,
+    live: Mutex<HashMap<String, Arc<Live>>>,
+    models: OnceLock<Models>,
+    /// Analyses that are not over.
+    running: AtomicU64,
+    ended: Notify,
+    stop: CancellationToken,
+    counts: Counts,
+}
+
+impl std::fmt::Debug for Inner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Uploads").field("folder", &self.folder).finish_non_exhaustive()
+    }
+}
+
+/// What became of uploads since the start.
+#[derive(Debug, Default)]
+pub struct Counts {
+    /// Received whole.
+    pub received: AtomicU64,
+    /// Of these, those that were there already.
+    pub duplicates: AtomicU64,
+    /// Refused or broken off.
+    pub refused: AtomicU64,
+    /// Analysed.
+    pub analysed: AtomicU64,
+    /// Deleted as they were too old.
+    pub expired: AtomicU64,
+}
+
+/// How far an analysis is.
+#[derive(Clone, Debug)]
+pub struct Progress {
+    /// Whether all bytes have come.
+    pub is_whole: bool,
+    /// Whether somebody analyses it, or did.
+    pub is_begun: bool,
+    /// Bytes that were read.
+    pub read: u64,
+    /// Bytes that there are, or that were announced.
+    pub total: u64,
+}
+
+impl Uploads {
+    /// Keeps captures where the configuration says. The folder is made when the first one comes.
+    pub fn new(store: &Store, settings: &Config) -> Self {
+        let config = settings.uploads.clone();
+        let folder = config.folder(store.path(), store.is_memory());
+        let is_temporary = folder.is_none();
+        let folder = folder
+            .unwrap_or_else(|| std::env::temp_dir().join(format!("nta-uploads-{}", hex(&rand::random::<[u8; 8]>()))));
+        let room = Arc::new(Room::new(&folder, config.quota_bytes, config.keep_free_bytes));
+        room.count();
+        let places = |most: u64| Arc::new(Semaphore::new(usize::try_from(most).unwrap_or(1)));
+        Self(Arc::new(Inner {
+            store: store.clone().without_spool(),
+            arriving: places(config.at_once),
+            working: places(config.analyses),
+            config,
+            settings: settings.clone(),
+            folder,
+            is_temporary,
+            room,
+            live: Mutex::default(),
+            models: OnceLock::new(),
+            running: AtomicU64::new(0),
+            ended: Notify::new(),
+            stop: CancellationToken::new(),
+            counts: Counts::default(),
+        }))
+    }
+
+    /// What is allowed.
+    pub fn config(&self) -> &UploadsConfig {
+        &self.0.config
+    }
+
+    /// What became of uploads since the start.
+    pub fn counts(&self) -> &Counts {
+        &self.0.counts
+    }
+
+    /// Bytes of all captures that are kept.
+    pub fn used_bytes(&self) -> u64 {
+        self.0.room.used()
+    }
+
+    /// How far the analysis of a capture is; `None` where it is not coming and not being analysed.
+    pub fn progress(&self, file_id: &str) -> Option<Progress> {
+        let live = self.0.live().get(file_id).cloned()?;
+        let (read, written) = live.growth.progress();
+        Some(Progress {
+            is_whole: live.identity.get().is_some(),
+            is_begun: live.is_begun.load(Relaxed),
+            read,
+            total: live.length.unwrap_or(written).max(written),
+        })
+    }
+
+    /// The report of a capture as JSON, as soon as there is one.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn report(&self, file_id: &str) -> Result<Option<String>, Refusal> {
+        let ready = self.0.live().get(file_id).and_then(|live| live.report.get().cloned());
+        match ready {
+            Some(report) => Ok(Some(report.to_string())),
+            None => Ok(self.0.store.report(file_id).await?),
+        }
+    }
+
+    /// Analyses a capture that is whole and has no report, unless that goes on already.
+    ///
+    /// # Errors
+    /// When there is no such capture.
+    pub async fn analyse(&self, file_id: &str) -> Result<(), Refusal> {
+        let upload = self.known(file_id).await?;
+        let is_due = matches!(upload.state, UploadState::Received | UploadState::Failed);
+        if is_due && !self.0.live().contains_key(file_id) {
+            self.0.analyse_again(&upload).await?;
+        }
+        Ok(())
+    }
+
+    /// A capture.
+    ///
+    /// # Errors
+    /// When there is none of that name.
+    pub async fn known(&self, file_id: &str) -> Result<Upload, Refusal> {
+        self.0.store.upload(file_id).await?.ok_or_else(|| Refusal::NotFound(file_id.to_owned()))
+    }
+
+    /// Deletes a capture, its report and what was found in it. What was found goes a while later: it may be much.
+    ///
+    /// # Errors
+    /// When there is none of that name, or a request sends to it.
+    pub async fn delete(&self, file_id: &str) -> Result<(), Refusal> {
+        let upload = self.known(file_id).await?;
+        if self.0.live().get(file_id).is_some_and(|live| live.is_taken.load(Relaxed)) {
+            return Err(Refusal::Taken);
+        }
+        self.0.remove(&upload).await
+    }
+
+    /// Goes on with what an earlier run left, then looks for what is too old, until [`Uploads::stop`].
+    pub async fn keep(self) {
+        let inner = Arc::clone(&self.0);
+        drop(self);
+        if let Err(error) = inner.recover().await {
+            tracing::warn!(%error, "uploads of before are not gone on with");
+        }
+        loop {
+            tokio::select! {
+                () = inner.stop.cancelled() => return,
+                () = tokio::time::sleep(TIDY_EVERY) => inner.tidy().await,
+            }
+        }
+    }
+
+    /// Stops all analyses, and waits for their ends; the next start makes them anew.
+    pub async fn stop(&self) {
+        self.0.stop.cancel();
+        self.0.live().values().for_each(|live| live.growth.stop());
+        let all = async {
+            loop {
+                let ended = self.0.ended.notified();
+                if self.0.running.load(Relaxed) == 0 {
+                    return;
+                }
+                ended.await;
+            }
+        };
+        if tokio::time::timeout(STOP_WITHIN, all).await.is_err() {
+            tracing::warn!("analyses of uploads did not end in time; the next start makes them anew");
+        }
+    }
+}
+
+impl Inner {
+    fn live(&self) -> MutexGuard<'_, HashMap<String, Arc<Live>>> {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn path(&self, file_id: &str) -> PathBuf {
+        self.folder.join(file_id)
+    }
+
+    /// Makes the folder, for this user alone.
+    fn make_folder(&self) -> Result<(), Refusal> {
+        Ok(DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)?)
+    }
+
+    fn add(&self, live: Live) -> Arc<Live> {
+        let live = Arc::new(live);
+        self.live().insert(live.file_id.clone(), Arc::clone(&live));
+        live
+    }
+
+    /// Analyses what is in a capture's file as soon as there is a place.
+    fn begin_analysis(self: &Arc<Self>, live: &Arc<Live>) -> Result<(), Refusal> {
+        if self.stop.is_cancelled() || live.is_begun.swap(true, Relaxed) {
+            return Ok(());
+        }
+        let file = File::open(self.path(&live.file_id))?;
+        let (inner, live) = (Arc::clone(self), Arc::clone(live));
+        self.running.fetch_add(1, Relaxed);
+        tokio::spawn(async move {
+            let place = tokio::select! {
+                place = Arc::clone(&inner.working).acquire_owned() => place.ok(),
+                () = inner.stop.cancelled() => None,
+            };
+            let over = Over(Arc::clone(&inner));
+            let Some(place) = place else { return };
+            let runtime = tokio::runtime::Handle::current();
+            let work = move || {
+                let _over = over;
+                analysis::run(&inner, &live, file, place, &runtime);
+            };
+            if let Err(error) = std::thread::Builder::new().name("nta-upload".to_owned()).spawn(work) {
+                tracing::error!(%error, "no thread for the analysis of an upload: the next start makes it");
+            }
+        });
+        Ok(())
+    }
+
+    async fn analyse_again(self: &Arc<Self>, upload: &Upload) -> Result<(), Refusal> {
+        if let Some(run) = upload.run {
+            self.store.delete_rows_of_run(&run, &sensor_of(&upload.file_id)).await?;
+        }
+        let Some(sha256) = upload.sha256.clone() else { return Ok(()) };
+        let identity = OnceLock::from((sha256, upload.bytes));
+        let growth = Arc::new(Growth::with(upload.bytes, true));
+        let live = Live { identity, ..Live::new(&upload.file_id, &upload.name, growth, Some(upload.bytes)) };
+        let live = self.add(live);
+        self.begin_analysis(&live).inspect_err(|_| drop(self.live().remove(&upload.file_id)))
+    }
+
+    /// Deletes file, report and what was found.
+    async fn remove(self: &Arc<Self>, upload: &Upload) -> Result<(), Refusal> {
+        let file_id = &upload.file_id;
+        let live = self.live().remove(file_id);
+        self.store.delete_upload(file_id).await?;
+        self.remove_file(file_id);
+        match live.filter(|live| live.is_begun.load(Relaxed)) {
+            // Whoever analyses it deletes what it has stored.
+            Some(live) if live.report.get().is_none() => live.growth.stop(),
+            _ => {
+                let (inner, run, sensor) = (Arc::clone(self), upload.run, sensor_of(file_id));
+                tokio::spawn(async move {
+                    let Some(run) = run else { return };
+                    if let Err(error) = inner.store.delete_rows_of_run(&run, &sensor).await {
+                        tracing::warn!(error = error.chain(), sensor, "what was found in a deleted capture stays");
+                    }
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn remove_file(&self, file_id: &str) {
+        let path = self.path(file_id);
+        let bytes = path.metadata().map_or(0, |metadata| metadata.len());
+        match std::fs::remove_file(&path) {
+            Ok(()) => self.room.give_back(bytes),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => tracing::warn!(%error, path = %path.display(), "a capture cannot be deleted"),
+        }
+    }
+}
+
+/// An analysis that is over when this is dropped.
+struct Over(Arc<Inner>);
+
+impl Drop for Over {
+    fn drop(&mut self) {
+        self.0.running.fetch_sub(1, Relaxed);
+        self.0.ended.notify_waiters();
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if self.is_temporary {
+            let _gone = std::fs::remove_dir_all(&self.folder);
+        }
+    }
+}
+
+/// A new name for a capture.
+fn new_id() -> String {
+    hex(&Run::new_uuid(clock::now()))
+}
+
+/// Whether this is a name of ours.
+fn is_id(name: &Path) -> bool {
+    name.to_str()
+        .is_some_and(|name| name.len() == 32 && name.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
