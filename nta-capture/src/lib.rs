@@ -24,6 +24,7 @@ mod sections;
 mod steady;
 mod stream;
 mod wireless;
+mod write;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -40,6 +41,7 @@ pub use link_type::LinkType;
 pub use merged::{Merged, Part};
 pub use ordered::{Clock, Ordered};
 pub use steady::Stamps;
+pub use write::{PcapWriter, packet_bytes};
 
 use input::Input;
 use link_type::Link;

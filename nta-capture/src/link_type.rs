@@ -51,7 +51,10 @@ impl Link {
 }
 
 impl LinkType {
-    pub(super) const ETHERNET: Self = Self(1);
+    /// Ethernet.
+    pub const ETHERNET: Self = Self(1);
+    /// IPv4 or IPv6 without a header in front.
+    pub const RAW: Self = Self(101);
     pub(super) const TOKEN_RING: Self = Self(6);
     pub(super) const FDDI: Self = Self(10);
 
