@@ -22,10 +22,13 @@ mod workers;
 use std::future::Future;
 use std::sync::Arc;
 
+use axum::body::Bytes;
+use futures_util::Stream;
 use tokio::net::TcpListener;
 
 pub use access::{Caller, Role, Secret, names};
 pub use error::ApiError;
+
 pub use explain::{Explanation, Question, explain};
 pub use extract::parse_time;
 pub use guard::AllowedHosts;

@@ -19,7 +19,7 @@ use super::extract::{Json, Parameter, Query};
 const ABOUT: &str = "Network traffic analyzer: windows, flows, alerts and its own state. JSON in and out; times are \
     RFC 3339 in UTC; units stand in a field's name (`_bps`, `_ms`, `_s`, `_bytes`).";
 
-const TAGS: [(&str, &str); 10] = [
+const TAGS: [(&str, &str); 11] = [
     ("about", "What there is, and whether it works."),
     ("windows", "What went by in a window of time, in total and by host."),
     ("flows", "Connections and what is like them."),

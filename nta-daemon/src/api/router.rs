@@ -49,6 +49,7 @@ fn viewer() -> OpenApiRouter<ApiState> {
         .routes(routes!(metrics::one))
         .routes(routes!(features::list))
         .routes(routes!(flows::search))
+        .routes(routes!(export::get))
         .routes(routes!(flows::last10))
         .routes(routes!(flows::all))
         .routes(routes!(hosts::list))

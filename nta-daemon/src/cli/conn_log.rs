@@ -114,7 +114,7 @@ impl ConnLog {
 }
 
 /// Makes a folder in one that exists.
-fn make(folder: &Path) -> io::Result<()> {
+pub(super) fn make(folder: &Path) -> io::Result<()> {
     match std::fs::create_dir(folder) {
         Ok(()) => {
             tracing::info!(folder = %folder.display(), "made");

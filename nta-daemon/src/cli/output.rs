@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::Path;
 
-use clap::ValueEnum;
 use serde::{Serialize, Serializer};
 
 use super::captures::{CaptureJson, SelectionJson, capture, end, selection};
 use super::conn_log::ConnLog;
 use super::deciding::{Decided, Deciding};
 use super::document::JsonDocument;
-use super::replay::Format;
+use super::exported::Exported;
+use super::format::{Format, Plot};
 use crate::json::{ArpJson, DnsJson, FeaturesJson, FlowJson, LedgerJson, VisibilityJson, WindowJson, skipped};
 use crate::pipeline::{PipelineEvent, Sink};
 use crate::replay::Summary;
@@ -35,13 +35,14 @@ pub(super) struct Collected {
     alerts: Alerts,
     deciding: Deciding,
     conn_log: Option<ConnLog>,
+    exported: Option<Exported>,
     failed: Option<io::Error>,
 }
 
 /// What is printed, and how.
 pub(super) struct OutputOptions<'a> {
     pub(super) format: Format,
-    /// Where conn.log goes, if not to standard output.
+    /// Where files go, if not to standard output.
     pub(super) folder: Option<&'a Path>,
     /// What is looked for, and whose side is local.
     pub(super) detect: &'a DetectConfig,
@@ -53,17 +54,6 @@ pub(super) struct OutputOptions<'a> {
     pub(super) features: bool,
     /// Whether the text has a chart.
     pub(super) plot: Plot,
-}
-
-/// When the text has a chart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(super) enum Plot {
-    /// In a terminal.
-    Auto,
-    /// Wherever it goes.
-    Always,
-    /// Nowhere.
-    Never,
 }
 
 /// The document of `--format json` behind its first field, `windows`. The shapes of windows and ledger are the API's.
@@ -157,6 +147,7 @@ impl Collected {
             alerts: Alerts::default(),
             deciding: Deciding::default(),
             conn_log,
+            exported: Exported::create(format, folder)?,
             failed: None,
         })
     }
@@ -183,6 +174,7 @@ impl Collected {
                 self.document.end(&document(summary, &report, (alerts, &self.deciding), unreported))
             }
             (None, Format::Zeek) => self.conn_log.map_or(Ok(()), |mut log| log.close()),
+            (None, Format::Csv | Format::Eve) => self.exported.map_or(Ok(()), |exported| exported.end(alerts)),
             (None, Format::Jsonl) => jsonl_end(summary, &report, (alerts, &self.deciding), unreported),
         };
         match written {
@@ -200,6 +192,12 @@ impl Collected {
             let written = line(&Line::Features(&FeaturesJson::of(snapshot, host)));
             self.note(written);
         }
+    }
+
+    /// Where a format of `export` is asked for.
+    fn export(&mut self, write: impl FnOnce(&mut Exported) -> io::Result<()>) {
+        let written = self.exported.as_mut().map_or(Ok(()), write);
+        self.note(written);
     }
 
     fn note(&mut self, written: io::Result<()>) {
@@ -234,6 +232,7 @@ impl Collected {
                     self.note(written);
                 }
             }
+            Format::Csv | Format::Eve => self.export(|to| to.flow(&FlowJson::from(&record()))),
             Format::Jsonl => {
                 self.tally.flow(update);
                 let written = line(&Line::Flow(&FlowJson::from(&record())));
@@ -243,6 +242,9 @@ impl Collected {
     }
 
     fn event(&mut self, event: &PacketEvent) {
+        if let PacketEvent::Dns(message) = event {
+            self.export(|to| to.dns(message));
+        }
         if !self.events {
             return;
         }
@@ -272,6 +274,7 @@ impl Collected {
                 let written = line(&Line::Window(&WindowJson::from(&snapshot.window)));
                 self.note(written);
             }
+            Format::Csv | Format::Eve => self.export(|to| to.window(&WindowJson::from(&snapshot.window))),
             Format::Text | Format::Zeek => {}
         }
     }
@@ -280,6 +283,7 @@ impl Collected {
     fn closed(&mut self) {
         let flushed = self.conn_log.as_mut().map_or(Ok(()), ConnLog::flush);
         self.note(flushed);
+        self.export(Exported::flush);
     }
 
     /// An alert is reported once, in its last state.

@@ -11,7 +11,8 @@ use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio_util::sync::CancellationToken;
 
-use super::output::{Collected, OutputOptions, Plot};
+use super::format::{Format, Plot};
+use super::output::{Collected, OutputOptions};
 use super::settings::DatabaseFlag;
 use super::{EXIT_INCOMPLETE, EXIT_USAGE, Tasks, fail, inputs, interrupt};
 use crate::app::{App, Plan, Signal, Signals, Task, Work};
@@ -43,6 +44,7 @@ const PATIENCE: Duration = Duration::from_millis(500);
     nta-daemon replay --engine kernel capture.pcap     # through the real eBPF program\n  \
     nta-daemon replay --format jsonl --events capture.pcap | jq 'select(.type == \"dns\")'\n  \
     nta-daemon replay --format zeek capture.pcap | zeek-cut id.orig_h conn_state\n  \
+    nta-daemon replay --format eve capture.pcap > eve.json\n  \
     nta-daemon replay --serve capture.pcap             # keeps serving what it found on 127.0.0.1:5000")]
 pub(super) struct Args {
     /// Captures: pcap or pcapng, plain, gzip or zstd compressed; a folder of them; - for standard input. Several are merged by
@@ -71,7 +73,7 @@ pub(super) struct Args {
     /// docs/FEATURES.md.
     #[arg(long)]
     features: bool,
-    /// Folder for conn.log, with --format zeek; standard output unless given.
+    /// Folder for what --format zeek, csv and eve write; standard output unless given.
     #[arg(long, value_name = "DIR")]
     output: Option<PathBuf>,
     /// Only packets that this takes: the language of tcpdump, as 'tcp port 443 and host 192.0.2.1'. Needs libpcap.
@@ -111,19 +113,6 @@ enum EngineChoice {
     Kernel,
     /// The program's code in user space.
     User,
-}
-
-/// Output formats.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(super) enum Format {
-    /// A summary to read.
-    Text,
-    /// One JSON document.
-    Json,
-    /// One JSON object a line: flows as they end, windows as they close, a summary.
-    Jsonl,
-    /// Zeek's conn.log: connections as they end.
-    Zeek,
 }
 
 pub(super) fn execute(mut args: Args) -> ExitCode {
@@ -178,7 +167,7 @@ pub(super) fn execute(mut args: Args) -> ExitCode {
         };
         let mut only = Fanout::new(vec![&mut collected]);
         let hashes =
-            if args.format == Format::Zeek { Hashes::default() } else { Hashes::begin(args.paths.clone(), args.hash) };
+            if args.format.is_of_files() { Hashes::default() } else { Hashes::begin(args.paths.clone(), args.hash) };
         let stop = (&stop, &Progress::default());
         let replayed = replay((&args, &selection), &config, engine.as_mut(), (None, 0), &mut only, stop);
         return conclude(replayed, hashes, collected);
@@ -191,12 +180,13 @@ pub(super) fn execute(mut args: Args) -> ExitCode {
 
 /// A flag that would change nothing, and what it needs. What a variable says is meant for other runs too.
 fn without_effect(args: &Args) -> Option<&'static str> {
+    let is_file = args.format.is_of_files();
     let is_variable = |name: &str| std::env::var_os(name).is_some();
     let needs = [
         (args.events && args.format != Format::Jsonl, "--events needs --format jsonl"),
         (args.features && args.format != Format::Jsonl, "--features needs --format jsonl"),
-        (args.output.is_some() && args.format != Format::Zeek, "--output needs --format zeek"),
-        (args.hash && args.format == Format::Zeek, "--hash needs --format text, json or jsonl"),
+        (args.output.is_some() && !is_file, "--output needs --format zeek, csv or eve"),
+        (args.hash && is_file, "--hash needs --format text, json or jsonl"),
         (args.plot.is_some() && args.format != Format::Text, "--plot needs --format text"),
         (args.listen.is_some() && !args.serve && !is_variable("NTA_LISTEN"), "--listen needs --serve"),
         (args.again && args.database.is_none(), "--again needs --database: nothing was stored before"),

@@ -14,7 +14,7 @@ use crate::app::{App, Plan, Signals, Task, Work};
 use crate::capture::supervisor::{self, Judging, Supervisor};
 use crate::config::{CaptureConfig, Config, InterfacePattern};
 use crate::model_loader;
-use crate::pipeline::Fanout;
+use crate::pipeline::{Fanout, Sink};
 use crate::sink::log::AlertLog;
 use crate::source::SourceError;
 use crate::source::kernel::device::Device;

@@ -7,6 +7,7 @@ mod app;
 mod baselines;
 mod evidence;
 mod explain;
+mod export;
 mod guard;
 mod hosts;
 mod imports;

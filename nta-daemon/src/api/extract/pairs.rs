@@ -14,6 +14,11 @@ impl Pairs {
     pub(in crate::api) fn read(uri: &Uri, known: &[&str]) -> Result<Self, ApiError> {
         let axum::extract::Query(pairs) = axum::extract::Query::<Vec<(String, String)>>::try_from_uri(uri)
             .map_err(|_unreadable| ApiError::invalid("query", "expected `name=value` pairs with `&` between them"))?;
+        Self::of(pairs, known)
+    }
+
+    /// The same of pairs that are at hand.
+    pub(in crate::api) fn of(pairs: Vec<(String, String)>, known: &[&str]) -> Result<Self, ApiError> {
         for (i, (name, _)) in pairs.iter().enumerate() {
             if !known.contains(&name.as_str()) {
                 let takes = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
@@ -24,6 +29,11 @@ impl Pairs {
             }
         }
         Ok(Self(pairs))
+    }
+
+    /// The names that are given.
+    pub(in crate::api) fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|(name, _)| name.as_str())
     }
 
     /// The value of a parameter.

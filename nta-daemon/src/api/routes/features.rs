@@ -12,7 +12,7 @@ use crate::api::extract::{Json, Query, Sensor, parameters};
 use crate::api::page::{List, PageQuery, Period, SortField};
 use crate::api::{ApiError, ApiState};
 use crate::json::seconds;
-use crate::store::{BySensor, FeatureFilter, FeatureRow};
+use crate::store::{BySensor, FeatureFilter, FeatureRow, Range};
 use nta_core::features::{FEATURES, SCHEMA_VERSION};
 use nta_core::window::Span;
 
@@ -78,27 +78,33 @@ pub(in crate::api) async fn list(
     State(state): State<ApiState>,
     Query(query): Query<FeaturesQuery>,
 ) -> Result<Json<List<HostFeatures>>, ApiError> {
-    let FeaturesQuery { window_size, host, sensor, period, page } = query;
-    let base_ns = state.base_ns();
-    let sizes = Span::ALL.map(|span| base_ns * span.factor());
-    let size = window_size.map_or(base_ns, SpanText::as_nanos);
-    if !sizes.contains(&size) {
-        let sizes = sizes.map(|size| seconds(size).to_string()).join(", ");
-        return Err(ApiError::invalid("window_size", format!("`{}`: expected one of {sizes}", seconds(size))));
-    }
-    let range = page.range(period, &state).await?;
-    let filter = FeatureFilter {
-        span_ns: Some(size),
-        host,
-        from: range.from,
-        to: range.to,
-        sensor: sensor.map(|sensor| sensor.0),
-    };
-    let features = state.store.features(&filter, page.position).await?;
+    let page = query.page;
+    let range = page.range(query.period, &state).await?;
+    let features = state.store.features(&query.filter(range, &state)?, page.position).await?;
     Ok(Json(page.list(features.items.iter().map(json).collect(), features.next, range)))
 }
 
-fn json((id, row): &(u64, BySensor<FeatureRow>)) -> HostFeatures {
+impl FeaturesQuery {
+    /// Which feature vectors, within a range.
+    pub(super) fn filter(self, range: Range, state: &ApiState) -> Result<FeatureFilter, ApiError> {
+        let base_ns = state.base_ns();
+        let sizes = Span::ALL.map(|span| base_ns * span.factor());
+        let size = self.window_size.map_or(base_ns, SpanText::as_nanos);
+        if !sizes.contains(&size) {
+            let sizes = sizes.map(|size| seconds(size).to_string()).join(", ");
+            return Err(ApiError::invalid("window_size", format!("`{}`: expected one of {sizes}", seconds(size))));
+        }
+        Ok(FeatureFilter {
+            span_ns: Some(size),
+            host: self.host,
+            from: range.from,
+            to: range.to,
+            sensor: self.sensor.map(|sensor| sensor.0),
+        })
+    }
+}
+
+pub(super) fn json((id, row): &(u64, BySensor<FeatureRow>)) -> HostFeatures {
     // Vectors of other versions have other names, which are not known any more.
     let names = FEATURES.iter().map(|feature| feature.name).take(row.vector.len());
     let features = if row.schema_version == SCHEMA_VERSION {

@@ -20,7 +20,7 @@ use crate::api::extract::{IpProtocol, Json, Query, Sensor, parameters};
 use crate::api::found::FlowItem;
 use crate::api::page::{List, PageQuery, Period, SortField};
 use crate::api::{ApiError, ApiState};
-use crate::store::{FlowFilter, FlowSort, Key, Position, Store};
+use crate::store::{FlowFilter, FlowSort, Key, Position, Range, Store};
 
 impl SortField for FlowSort {
     const ALL: &'static [(&'static str, Self)] = &[("time", Self::Time), ("last_time", Self::LastTime)];
@@ -139,12 +139,20 @@ pub(in crate::api) async fn search(
     State(state): State<ApiState>,
     Query(query): Query<FlowsQuery>,
 ) -> Result<Json<List<FlowItem>>, ApiError> {
-    let FlowsQuery { host, port, proto, sensor, period, page } = query;
-    let range = page.range(period, &state).await?;
-    let (proto, sensor) = (proto.map(|proto| proto.0), sensor.map(|sensor| sensor.0));
-    let filter = FlowFilter { host, port, proto, from: range.from, to: range.to, sensor };
+    let page = query.page;
+    let range = page.range(query.period, &state).await?;
+    let filter = query.filter(range);
     let flows = state.store.find_flows(&filter, page.sort, page.position).await?;
     Ok(Json(page.list(flows.items.iter().map(FlowItem::from).collect(), flows.next, range)))
+}
+
+impl FlowsQuery {
+    /// Which flows, within a range.
+    pub(super) fn filter(self, range: Range) -> FlowFilter {
+        let Self { host, port, proto, sensor, period: _, page: _ } = self;
+        let (proto, sensor) = (proto.map(|proto| proto.0), sensor.map(|sensor| sensor.0));
+        FlowFilter { host, port, proto, from: range.from, to: range.to, sensor }
+    }
 }
 
 fn accepts_ndjson(headers: &HeaderMap) -> bool {

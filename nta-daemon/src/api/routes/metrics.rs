@@ -10,7 +10,9 @@ use crate::api::found::WindowItem;
 use crate::api::page::{List, PageQuery, Period, SortField};
 use crate::api::{ApiError, ApiState};
 use crate::json::seconds;
-use crate::store::{WindowFilter, WindowSort, WindowsSummary, stored_span_from, stored_spans};
+use crate::store::{
+    Position, Range, WindowFilter, WindowPage, WindowSort, WindowsSummary, stored_span_from, stored_spans,
+};
 use nta_core::domain::Timestamp;
 
 impl SortField for WindowSort {
@@ -121,16 +123,36 @@ pub(in crate::api) async fn list(
     State(state): State<ApiState>,
     Query(query): Query<WindowsQuery>,
 ) -> Result<Json<List<WindowItem>>, ApiError> {
-    let WindowsQuery { span, sensor, period, page } = query;
+    let page = query.page;
+    let range = page.range(query.period, &state).await?;
+    let filter = query.filter(range, &state)?;
+    let windows = windows(&state, &filter, page.sort, page.position).await?;
+    Ok(Json(page.list(windows.items.iter().map(WindowItem::from).collect(), windows.next, range)))
+}
+
+impl WindowsQuery {
+    /// Which windows, within a range.
+    pub(super) fn filter(self, range: Range, state: &ApiState) -> Result<WindowFilter, ApiError> {
+        let base_ns = state.base_ns();
+        let span_ns = self.span.map_or_else(|| Ok(default_span(base_ns)), |span| span.multiple_of(base_ns))?;
+        let sensor = self.sensor.map(|sensor| sensor.0);
+        Ok(WindowFilter { from: range.from, to: range.to, span_ns: Some(span_ns), sensor })
+    }
+}
+
+/// A page of windows: stored ones, or made of base windows.
+pub(super) async fn windows(
+    state: &ApiState,
+    filter: &WindowFilter,
+    sort: WindowSort,
+    position: Position,
+) -> Result<WindowPage, ApiError> {
     let base_ns = state.base_ns();
-    let span_ns = span.map_or_else(|| Ok(default_span(base_ns)), |span| span.multiple_of(base_ns))?;
-    let range = page.range(period, &state).await?;
-    let filter =
-        WindowFilter { from: range.from, to: range.to, span_ns: Some(span_ns), sensor: sensor.map(|sensor| sensor.0) };
-    let windows = if stored_spans(base_ns).contains(&span_ns) {
-        state.store.windows(&filter, page.sort, page.position).await?
-    } else if page.sort == WindowSort::Time {
-        state.store.merged_windows(&filter, base_ns, page.position).await?
+    let span_ns = filter.span_ns.unwrap_or(base_ns);
+    if stored_spans(base_ns).contains(&span_ns) {
+        Ok(state.store.windows(filter, sort, position).await?)
+    } else if sort == WindowSort::Time {
+        Ok(state.store.merged_windows(filter, base_ns, position).await?)
     } else {
         let stored: Vec<String> = stored_spans(base_ns).into_iter().map(|ns| seconds(ns).to_string()).collect();
         let detail = format!(
@@ -139,9 +161,8 @@ pub(in crate::api) async fn list(
             seconds(span_ns),
             stored.join(", ")
         );
-        return Err(ApiError::Unprocessable { field: Some("sort".to_owned()), detail });
-    };
-    Ok(Json(page.list(windows.items.iter().map(WindowItem::from).collect(), windows.next, range)))
+        Err(ApiError::Unprocessable { field: Some("sort".to_owned()), detail })
+    }
 }
 
 /// One window.

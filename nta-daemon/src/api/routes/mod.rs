@@ -11,6 +11,7 @@ pub(super) mod compute;
 pub(super) mod detect;
 pub(super) mod evidence;
 pub(super) mod explain;
+pub(super) mod export;
 pub(super) mod features;
 pub(super) mod flows;
 pub(super) mod generate;

@@ -1,0 +1,108 @@
+//! `replay --format csv` and `--format eve`: what a replay finds, by the writers of `export`.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
+
+use super::conn_log::make;
+use super::format::Format;
+use crate::export::{self, Encoder, ExportError, What, eve};
+use crate::json::{AlertJson, DnsJson, FlowJson, WindowJson};
+use nta_core::domain::{Alert, DnsMessage};
+
+/// The files that are being written.
+pub(super) struct Exported {
+    /// Flows, windows, alerts: those of them that are written.
+    tables: Vec<Table>,
+    /// Where events go; they share one file.
+    events: Option<Output>,
+}
+
+struct Table {
+    what: What,
+    encoder: Encoder,
+    to: Option<Output>,
+}
+
+type Output = BufWriter<Box<dyn Write + Send>>;
+
+impl Exported {
+    /// Begins the files of a format; `None` for formats that are none of an export. CSV on standard output is the table of flows; in a
+    /// folder there are `flows.csv`, `windows.csv` and `alerts.csv`. EVE is one file, `eve.json`.
+    pub(super) fn create(format: Format, folder: Option<&Path>) -> io::Result<Option<Self>> {
+        let as_format = match format {
+            Format::Csv => export::Format::Csv,
+            Format::Eve => export::Format::Eve,
+            _ => return Ok(None),
+        };
+        if let Some(folder) = folder {
+            make(folder)?;
+        }
+        let place = |name: &str| -> io::Result<Output> {
+            let to: Box<dyn Write + Send> = match folder {
+                Some(folder) => Box::new(File::create(folder.join(name))?),
+                None => Box::new(io::stdout()),
+            };
+            Ok(BufWriter::new(to))
+        };
+        let is_csv = format == Format::Csv;
+        let whats = [What::Flows, What::Windows, What::Alerts];
+        let mut tables = Vec::new();
+        for what in whats.into_iter().filter(|what| !is_csv || folder.is_some() || *what == What::Flows) {
+            let to = if is_csv { Some(place(&format!("{}.csv", what.word()))?) } else { None };
+            let encoder = Encoder::new(what, as_format).map_err(io::Error::other)?;
+            tables.push(Table { what, encoder, to });
+        }
+        Ok(Some(Self { tables, events: if is_csv { None } else { Some(place("eve.json")?) } }))
+    }
+
+    /// A flow that is over.
+    pub(super) fn flow(&mut self, flow: &FlowJson) -> io::Result<()> {
+        self.item(What::Flows, |encoder| encoder.item(flow))
+    }
+
+    /// A base window.
+    pub(super) fn window(&mut self, window: &WindowJson) -> io::Result<()> {
+        self.item(What::Windows, |encoder| encoder.item(window))
+    }
+
+    /// A DNS message, where the format has events.
+    pub(super) fn dns(&mut self, message: &DnsMessage) -> io::Result<()> {
+        let Some(to) = &mut self.events else { return Ok(()) };
+        for event in eve::dns(&DnsJson::from(message)) {
+            serde_json::to_writer(&mut *to, &event)?;
+            to.write_all(b"\n")?;
+        }
+        Ok(())
+    }
+
+    /// The alerts, each once in its last state, and the rest of the files.
+    pub(super) fn end(mut self, alerts: &[Alert]) -> io::Result<()> {
+        for alert in alerts {
+            let alert = AlertJson::from(alert);
+            self.item(What::Alerts, |encoder| encoder.item(&alert))?;
+        }
+        for Table { encoder, to, .. } in self.tables {
+            let rest = encoder.end().map_err(io::Error::other)?;
+            // An event has nothing behind the last one.
+            if let Some(mut to) = to {
+                to.write_all(&rest)?;
+                to.flush()?;
+            }
+        }
+        self.events.map_or(Ok(()), |mut to| to.flush())
+    }
+
+    /// Writes out what is there: whoever reads has what ended with a window.
+    pub(super) fn flush(&mut self) -> io::Result<()> {
+        let mut outputs = self.tables.iter_mut().filter_map(|table| table.to.as_mut()).chain(&mut self.events);
+        outputs.try_for_each(Write::flush)
+    }
+
+    fn item(&mut self, what: What, write: impl FnOnce(&mut Encoder) -> Result<(), ExportError>) -> io::Result<()> {
+        let Some(table) = self.tables.iter_mut().find(|table| table.what == what) else { return Ok(()) };
+        write(&mut table.encoder).map_err(io::Error::other)?;
+        let to = table.to.as_mut().or(self.events.as_mut());
+        to.map_or(Ok(()), |to| to.write_all(&table.encoder.take()))
+    }
+}
