@@ -19,6 +19,7 @@ pub mod xgboost;
 pub mod xgboost;
 
 pub mod api;
+pub mod anonymize;
 pub mod json;
 mod report;
 pub mod sink;

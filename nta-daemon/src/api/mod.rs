@@ -26,15 +26,28 @@ use axum::body::Bytes;
 use futures_util::Stream;
 use tokio::net::TcpListener;
 
+use crate::anonymize::Anonymizer;
 pub use access::{Caller, Role, Secret, names};
-pub use error::ApiError;
 
+pub use error::ApiError;
 pub use explain::{Explanation, Question, explain};
 pub use extract::parse_time;
 pub use guard::AllowedHosts;
 pub use router::router;
 pub use state::{AnalysisAccess, ApiState};
 pub use tls::{Tls, TlsError};
+
+/// What `GET /api/export` answers to these parameters, in pieces; with other addresses where there is something to replace them by.
+///
+/// # Errors
+/// What the route refuses: a parameter that is wrong or not one of what is exported; a store that does not answer.
+pub async fn export(
+    state: ApiState,
+    parameters: Vec<(String, String)>,
+    anonymizer: Option<Anonymizer>,
+) -> Result<impl Stream<Item = Result<Bytes, ApiError>>, ApiError> {
+    routes::export::by_pairs(state, parameters, anonymizer).await
+}
 
 /// Serves until `shutdown` completes, then lets open requests finish. A stream to a slow reader may take long: the
 /// caller sets the deadline.

@@ -1,5 +1,6 @@
 //! The command line: one file per command.
 
+mod anonymize;
 mod captures;
 mod checks;
 mod compare;
@@ -11,11 +12,11 @@ mod document;
 mod environment;
 mod evaluate;
 mod explain;
-mod folds;
 mod export;
 mod exported;
-mod inputs;
+mod folds;
 mod format;
+mod inputs;
 mod interrupt;
 mod labelled;
 mod model;
@@ -73,6 +74,10 @@ enum Command {
     Replay(replay::Args),
     /// Hold detection against labelled captures: recall, precision, time to detect, false alarms an hour.
     Evaluate(evaluate::Args),
+    /// Make a capture that may be shown: other addresses, no payload.
+    Anonymize(anonymize::Args),
+    /// Write what a database holds to a file: JSON, CSV, Parquet, EVE JSON.
+    Export(Box<export::Args>),
     /// Learn from labelled captures what attacks look like: a model that judges beside the rules.
     Train(train::Args),
     /// Check a model, or ask it.
@@ -145,6 +150,8 @@ impl Cli {
             Command::Run(args) => run::execute(args),
             Command::Replay(args) => replay::execute(args),
             Command::Evaluate(args) => evaluate::execute(&args),
+            Command::Anonymize(args) => anonymize::execute(&args),
+            Command::Export(args) => export::execute(*args),
             Command::Train(args) => train::execute(&args),
             Command::Model(args) => model::execute(&args),
             Command::Explain(args) => explain::execute(args),

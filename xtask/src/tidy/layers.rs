@@ -9,11 +9,31 @@ const EDGES: &[(&str, &[&str])] = &[
     ("source", &["config"]),
     ("xgboost", &[]),
     ("json", &[]),
+    ("export", &["anonymize", "json"]),
+    ("anonymize", &[]),
+    ("archive", &[]),
     ("telemetry", &[]),
     ("store", &["config"]),
     ("sink", &["json", "pipeline", "store"]),
     ("report", &["json", "replay"]),
-    ("api", &["config", "store", "sink", "pipeline", "json", "report", "telemetry", "uploads"]),
+    (
+        "api",
+        &[
+            "anonymize",
+            "archive",
+            "config",
+            "export",
+            "json",
+            "pipeline",
+            "recording",
+            "report",
+            "sink",
+            "source",
+            "store",
+            "telemetry",
+            "uploads",
+        ],
+    ),
 ];
 
 /// What joins the others and may know them all.
