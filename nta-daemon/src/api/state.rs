@@ -18,6 +18,8 @@ use crate::pipeline::baselines::BaselineHandle;
 use crate::pipeline::mutes::MuteHandle;
 use crate::pipeline::progress::Progress;
 use crate::sink::stream::EventStream;
+use crate::recording::Recorder;
+use crate::sink::jsonl::Counters;
 use crate::store::{Audit, Range, Store};
 use crate::uploads::Uploads;
 use nta_core::baseline::{BaselineConfig, Export};
@@ -53,6 +55,12 @@ pub struct ApiState {
     /// What TLS is spoken with.
     pub(super) tls: Option<Arc<Tls>>,
     /// Changes that are not in the audit log, as the store did not take them.
+    /// What became of the lines that mirror windows and anomalies.
+    pub(super) mirror: Option<Arc<Counters>>,
+    /// Records packets, in a daemon that captures.
+    pub(super) recorder: Option<Arc<Recorder>>,
+    /// Where captures are kept.
+    pub(super) packet_folders: Arc<[PathBuf]>,
     pub(super) unaudited: Arc<AtomicU64>,
     /// What happens.
     pub(super) events: EventStream,
@@ -98,6 +106,9 @@ impl ApiState {
             progress: None,
             tls: None,
             unaudited: Arc::default(),
+            mirror: None,
+            recorder: None,
+            packet_folders: Arc::default(),
         }
     }
 
@@ -183,6 +194,24 @@ impl ApiState {
     }
 
     /// Learns from this sensor's windows, and judges these.
+    /// Says what becomes of the lines of files that mirror windows and anomalies.
+    #[must_use]
+    pub fn with_mirror(self, counters: Arc<Counters>) -> Self {
+        Self { mirror: Some(counters), ..self }
+    }
+
+    /// Looks for packets of alerts in these folders.
+    #[must_use]
+    pub fn with_packets(self, folders: Vec<PathBuf>) -> Self {
+        Self { packet_folders: folders.into(), ..self }
+    }
+
+    /// Records packets by request.
+    #[must_use]
+    pub fn with_recorder(self, recorder: Recorder) -> Self {
+        Self { recorder: Some(Arc::new(recorder)), ..self }
+    }
+
     #[must_use]
     pub fn with_sensor(self, name: String) -> Self {
         Self { sensor: Some(name), ..self }

@@ -21,6 +21,7 @@ use crate::config::Config;
 use crate::pipeline::baselines::BaselineHandle;
 use crate::pipeline::mutes::MuteHandle;
 use crate::pipeline::progress::Progress;
+use crate::sink::jsonl::{Mirror, MirrorError};
 use crate::sink::store::StoreOutput;
 use crate::store::{
     Found, Lease, LeftSpool, Retention, Run, Store, StoreError, StoreWriter, StoredMute, baselines_name, spools_of,
@@ -50,6 +51,9 @@ pub enum AppError {
         /// Why not.
         source: std::io::Error,
     },
+    /// The files of JSON lines cannot be written.
+    #[error(transparent)]
+    Mirror(#[from] MirrorError),
     /// The database cannot be used.
     #[error("{}", .0.chain())]
     Store(#[from] StoreError),
@@ -134,6 +138,8 @@ pub struct App {
     listener: Option<TcpListener>,
     /// What the listener speaks TLS with.
     tls: Option<Arc<Tls>>,
+    /// The files of JSON lines.
+    mirror: Option<Mirror>,
     /// What the run before left for this one to go on from.
     resume: Option<Resume>,
     /// The run before, and the identity of this one.
@@ -207,6 +213,7 @@ impl App {
                 store = store.with_spool(folder, most);
             }
         }
+        let mirror = if plan.mode == Mode::Live { Mirror::open(&config.jsonl, &sensor)? } else { None };
         let Looked { new, known: data, earlier, lease: analysing } = analysis::look_up(&store, plan.analysis).await?;
         let run = Run {
             started: clock::now(),
@@ -263,6 +270,7 @@ impl App {
             sensor,
             listener,
             tls,
+            mirror,
             resume,
             before,
             run: uuid,

@@ -16,6 +16,8 @@ use crate::pipeline::baselines::BaselineHandle;
 use crate::pipeline::mutes::MuteHandle;
 use crate::pipeline::progress::Progress;
 use crate::store::{StoreError, StoreStats};
+use crate::recording::Recorder;
+use crate::sink::jsonl::Mirror;
 use nta_core::alerting::EarlierAlert;
 use nta_core::domain::{IdentityScope, Mode, Status};
 
@@ -35,6 +37,8 @@ pub struct Task {
     /// Of a live run: what no alert is raised about for a while.
     pub mutes: MuteHandle,
     /// Names flows and alerts of a live run.
+    /// Live, the files of JSON lines where they are configured.
+    pub mirror: Option<Mirror>,
     pub ids: IdentityScope,
     /// Of a live run: alerts of the runs before that may come back.
     pub earlier: Vec<EarlierAlert>,
@@ -77,6 +81,7 @@ impl App {
             baselines: self.baselines.clone(),
             mutes: self.mutes.clone(),
             ids: self.ids,
+            mirror: self.mirror.take(),
             earlier: std::mem::take(&mut self.earlier),
             again: self.again,
             progress: self.progress.clone(),
@@ -229,6 +234,15 @@ impl App {
             state = state.with_progress(self.progress.clone());
         }
         self.say_where("serving");
+        if self.status.borrow().mode == Mode::Live {
+            let RecordingsConfig { max_bytes, quota_bytes, .. } = self.config.recordings;
+            let folder = self.config.recordings.folder(self.store.path());
+            state = state.with_packets(vec![folder.clone()]);
+            state = state.with_recorder(Recorder::new(folder, max_bytes, quota_bytes));
+        }
+        if let Some(mirror) = &self.mirror {
+            state = state.with_mirror(mirror.counters());
+        }
         tokio::spawn(api::serve(listener, state, self.stop.clone().cancelled_owned()))
     }
 

@@ -211,10 +211,12 @@ async fn serve(
     app.begin_with(supervisor.failure());
     let judged_by = config.clone();
     let work = move |task: Task| {
-        let Task { mut output, baselines, mutes, ids, earlier, status, stop, .. } = task;
+        let Task { mut output, mut mirror, baselines, mutes, ids, earlier, status, stop, .. } = task;
         let judging = Judging { config: judged_by, models, baselines, mutes, ids, earlier };
         let mut log = AlertLog::default();
-        let ended = supervisor.run(&judging, &stop, &status, &mut Fanout::new(vec![&mut output, &mut log]));
+        let mut sinks: Vec<&mut dyn Sink> = vec![&mut output, &mut log];
+        sinks.extend(mirror.as_mut().map(|mirror| mirror as &mut dyn Sink));
+        let ended = supervisor.run(&judging, &stop, &status, &mut Fanout::new(sinks));
         output.finish(RunEnd::Stopped);
         Captured(ended)
     };

@@ -12,6 +12,7 @@ mod database;
 mod events;
 mod file;
 mod interface;
+mod jsonl;
 mod model;
 mod nearest;
 mod problem;
@@ -37,6 +38,7 @@ pub use events::EventsConfig;
 pub use file::{Places, Usable};
 pub use interface::{InterfacePattern, InterfacePatternError, selects};
 pub use model::ModelConfig;
+pub use jsonl::JsonlConfig;
 pub use nearest::nearest;
 pub use problem::{ConfigError, Place, Problem};
 pub use regular::{read_regular, regular_length};
@@ -74,6 +76,10 @@ pub struct Config {
     pub uploads: UploadsConfig,
     /// The HTTP interface.
     pub api: ApiConfig,
+    /// Windows and anomalies as files of JSON lines.
+    pub jsonl: JsonlConfig,
+    /// Captures that are recorded.
+    pub recordings: RecordingsConfig,
 }
 
 impl Config {
@@ -113,6 +119,8 @@ impl Config {
         self.uploads.check(&mut refused);
         let value = toml::Value::try_from(self).map_err(ConfigError::Unwritable)?;
         numbers("", &value, &self.bounds(), &mut refused);
+        self.jsonl.check(&mut refused);
+        self.recordings.check(&mut refused);
         if refused.is_empty() {
             return Ok(());
         }
@@ -155,6 +163,8 @@ impl Config {
             UploadsConfig::bounds(),
             ApiConfig::bounds(),
         ];
+            JsonlConfig::bounds(),
+            RecordingsConfig::bounds(),
         analysis.chain(own.into_iter().flatten()).collect()
     }
 
@@ -166,7 +176,20 @@ impl Config {
     pub fn to_toml(&self) -> Result<String, ConfigError> {
         let database = self.store.database.without_password();
         let store = &StoreConfig { database, ..self.store.clone() };
-        let Self { sensor, capture, events, windows, detect, baseline, model, store: _, uploads, api } = self;
+        let Self {
+            sensor,
+            capture,
+            events,
+            windows,
+            detect,
+            baseline,
+            model,
+            store: _,
+            uploads,
+            jsonl,
+            recordings,
+            api,
+        } = self;
         let sections = || {
             Ok([
                 sensor.to_toml()?,
@@ -180,6 +203,8 @@ impl Config {
                 uploads.to_toml()?,
                 api.to_toml()?,
             ]
+                jsonl.to_toml()?,
+                recordings.to_toml()?,
             .join("\n"))
         };
         sections().map_err(ConfigError::Unwritable)

@@ -1,5 +1,6 @@
 //! Sinks: where the pipeline's events go, a file each.
 
+pub mod jsonl;
 pub mod log;
 pub mod store;
 pub mod stream;

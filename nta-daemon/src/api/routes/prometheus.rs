@@ -20,6 +20,7 @@ use crate::api::serve::Connections;
 use crate::api::state::VERSION;
 use crate::api::{ApiError, ApiState};
 use crate::json::{EventsJson, mode_name, seconds};
+use crate::sink::jsonl::FileCount;
 use crate::store::StoreStats;
 use nta_core::domain::{ModelUse, Severity, Status};
 
@@ -35,7 +36,8 @@ use nta_core::domain::{ModelUse, Severity, Status};
 pub(in crate::api) async fn get(_: Query<()>, State(state): State<ApiState>) -> Result<Response, ApiError> {
     let (status, store, process) = (state.status(), state.store.stats(), process::read());
     let (connections, unaudited) = (Arc::clone(&state.connections), state.unaudited.load(Relaxed));
-    let snapshot = Snapshot { status, store, process, connections, unaudited };
+    let mirror = state.mirror.as_ref().map(|counters| (counters.files(), counters.is_failing()));
+    let snapshot = Snapshot { status, store, process, connections, unaudited, mirror };
     let mut registry = Registry::with_prefix("nta");
     registry.register_collector(Box::new(snapshot));
     let mut text = String::new();
@@ -50,6 +52,7 @@ struct Snapshot {
     process: ProcessJson,
     connections: Arc<Connections>,
     unaudited: u64,
+    mirror: Option<([FileCount; 2], bool)>,
 }
 
 impl Collector for Snapshot {
@@ -60,6 +63,7 @@ impl Collector for Snapshot {
         self.detection(&mut page)?;
         self.maps(&mut page)?;
         self.store(&mut page)?;
+        self.mirror(&mut page)?;
         self.process(&mut page)
     }
 }
@@ -235,6 +239,18 @@ impl Snapshot {
         let left_out = store.features_left_out as f64;
         page.one("store_features_left_out", "Hosts whose features were not stored", COUNTER, left_out)?;
         page.family("store_rows_deleted", "Rows deleted by retention", COUNTER, deleted)
+    }
+
+    /// The files of JSON lines, where there are any.
+    fn mirror(&self, page: &mut Page<'_>) -> std::fmt::Result {
+        let Some((files, is_failing)) = &self.mirror else { return Ok(()) };
+        let lines = files.iter().flat_map(|count| {
+            let labels = |outcome| vec![("file", count.file), ("outcome", outcome)];
+            [("written", count.written), ("queue_full", count.queue_full), ("failed", count.failed)]
+                .map(|(outcome, lines)| (labels(outcome), lines as f64))
+        });
+        page.family("jsonl_lines", "Lines of the files of JSON lines by what became of them", COUNTER, lines)?;
+        page.one("jsonl_failing", "1 while the disk takes no lines", GAUGE, f64::from(u8::from(*is_failing)))
     }
 
     fn process(&self, page: &mut Page<'_>) -> std::fmt::Result {
