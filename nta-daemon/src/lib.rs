@@ -10,6 +10,7 @@ pub mod batch;
 pub mod capture;
 pub mod model_loader;
 pub mod pipeline;
+pub mod recording;
 pub mod replay;
 pub mod train;
 #[cfg(feature = "xgboost")]
@@ -18,8 +19,8 @@ pub mod xgboost;
 #[path = "xgboost/absent.rs"]
 pub mod xgboost;
 
-pub mod api;
 pub mod anonymize;
+pub mod api;
 pub mod json;
 mod report;
 pub mod sink;

@@ -22,6 +22,7 @@ mod ask;
 mod coexist;
 mod end;
 mod pin;
+mod record;
 mod refuse;
 
 mod attached;

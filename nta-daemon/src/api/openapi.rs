@@ -28,6 +28,7 @@ const TAGS: [(&str, &str); 11] = [
     ("alerts", "What findings about the same thing have become, and what people do about it."),
     ("baselines", "What is usual."),
     ("captures", "Captures that are sent, and what is found in them."),
+    ("analysis", "Captures: recorded, scored, predicted."),
     ("access", "Who may use the API."),
     ("events", "What happens, in its order."),
 ];

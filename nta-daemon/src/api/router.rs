@@ -19,8 +19,9 @@ use super::access::{Role, bring, require};
 use super::error::{after_panic, as_problem};
 use super::headers::careful;
 use super::routes::{
-    alert_bulk, alerts, anomalies, audit, baselines, captures, compute, detect, evidence, explain, features, flows,
-    generate, health, hosts, index, metrics, mutes, prometheus, session, stats, status, stream, tokens, uploads,
+    alert_bulk, alerts, anomalies, audit, baselines, captures, compute, detect, evidence, explain, export, features,
+    flows, generate, health, hosts, index, metrics, mutes, packets, prometheus, recording, session, stats, status,
+    stream, tokens, uploads,
 };
 use super::workers::{LargeBodies, Workers, few_at_a_time, off_the_executor};
 use super::{ApiError, ApiState, guard, openapi};
@@ -48,8 +49,8 @@ fn viewer() -> OpenApiRouter<ApiState> {
         .routes(routes!(metrics::summary))
         .routes(routes!(metrics::one))
         .routes(routes!(features::list))
-        .routes(routes!(flows::search))
         .routes(routes!(export::get))
+        .routes(routes!(flows::search))
         .routes(routes!(flows::last10))
         .routes(routes!(flows::all))
         .routes(routes!(hosts::list))
@@ -94,6 +95,8 @@ fn operator() -> OpenApiRouter<ApiState> {
         .routes(routes!(compute::post))
         .routes(routes!(captures::analysis))
 }
+        .routes(routes!(recording::start))
+        .routes(routes!(recording::stop))
 
 fn admin() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new()

@@ -12,12 +12,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::{App, AppError, Signal, Signals, StoreOutput};
 use crate::api::{self, AllowedHosts, AnalysisAccess, ApiState, Tls};
+use crate::config::RecordingsConfig;
 use crate::pipeline::baselines::BaselineHandle;
 use crate::pipeline::mutes::MuteHandle;
 use crate::pipeline::progress::Progress;
-use crate::store::{StoreError, StoreStats};
 use crate::recording::Recorder;
 use crate::sink::jsonl::Mirror;
+use crate::store::{StoreError, StoreStats};
 use nta_core::alerting::EarlierAlert;
 use nta_core::domain::{IdentityScope, Mode, Status};
 
@@ -36,9 +37,9 @@ pub struct Task {
     pub baselines: BaselineHandle,
     /// Of a live run: what no alert is raised about for a while.
     pub mutes: MuteHandle,
-    /// Names flows and alerts of a live run.
     /// Live, the files of JSON lines where they are configured.
     pub mirror: Option<Mirror>,
+    /// Names flows and alerts of a live run.
     pub ids: IdentityScope,
     /// Of a live run: alerts of the runs before that may come back.
     pub earlier: Vec<EarlierAlert>,
@@ -80,8 +81,8 @@ impl App {
             output: self.output(),
             baselines: self.baselines.clone(),
             mutes: self.mutes.clone(),
-            ids: self.ids,
             mirror: self.mirror.take(),
+            ids: self.ids,
             earlier: std::mem::take(&mut self.earlier),
             again: self.again,
             progress: self.progress.clone(),
@@ -233,7 +234,6 @@ impl App {
         if self.status.borrow().mode == Mode::Replay {
             state = state.with_progress(self.progress.clone());
         }
-        self.say_where("serving");
         if self.status.borrow().mode == Mode::Live {
             let RecordingsConfig { max_bytes, quota_bytes, .. } = self.config.recordings;
             let folder = self.config.recordings.folder(self.store.path());
@@ -243,6 +243,7 @@ impl App {
         if let Some(mirror) = &self.mirror {
             state = state.with_mirror(mirror.counters());
         }
+        self.say_where("serving");
         tokio::spawn(api::serve(listener, state, self.stop.clone().cancelled_owned()))
     }
 

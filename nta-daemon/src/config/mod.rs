@@ -16,6 +16,7 @@ mod jsonl;
 mod model;
 mod nearest;
 mod problem;
+mod recordings;
 mod regular;
 mod sensor;
 mod store;
@@ -37,10 +38,11 @@ pub use database::{DatabaseKind, DatabaseUrl, DatabaseUrlError};
 pub use events::EventsConfig;
 pub use file::{Places, Usable};
 pub use interface::{InterfacePattern, InterfacePatternError, selects};
-pub use model::ModelConfig;
 pub use jsonl::JsonlConfig;
+pub use model::ModelConfig;
 pub use nearest::nearest;
 pub use problem::{ConfigError, Place, Problem};
+pub use recordings::RecordingsConfig;
 pub use regular::{read_regular, regular_length};
 pub use sensor::{SensorConfig, SensorName, SensorNameError};
 pub use store::StoreConfig;
@@ -74,12 +76,12 @@ pub struct Config {
     pub store: StoreConfig,
     /// Captures that clients send.
     pub uploads: UploadsConfig,
-    /// The HTTP interface.
-    pub api: ApiConfig,
     /// Windows and anomalies as files of JSON lines.
     pub jsonl: JsonlConfig,
     /// Captures that are recorded.
     pub recordings: RecordingsConfig,
+    /// The HTTP interface.
+    pub api: ApiConfig,
 }
 
 impl Config {
@@ -117,10 +119,10 @@ impl Config {
         self.events.check(&mut refused);
         self.store.check(&mut refused);
         self.uploads.check(&mut refused);
-        let value = toml::Value::try_from(self).map_err(ConfigError::Unwritable)?;
-        numbers("", &value, &self.bounds(), &mut refused);
         self.jsonl.check(&mut refused);
         self.recordings.check(&mut refused);
+        let value = toml::Value::try_from(self).map_err(ConfigError::Unwritable)?;
+        numbers("", &value, &self.bounds(), &mut refused);
         if refused.is_empty() {
             return Ok(());
         }
@@ -161,10 +163,10 @@ impl Config {
             ModelConfig::bounds(),
             StoreConfig::bounds(),
             UploadsConfig::bounds(),
-            ApiConfig::bounds(),
-        ];
             JsonlConfig::bounds(),
             RecordingsConfig::bounds(),
+            ApiConfig::bounds(),
+        ];
         analysis.chain(own.into_iter().flatten()).collect()
     }
 
@@ -201,10 +203,10 @@ impl Config {
                 model.to_toml()?,
                 store.to_toml()?,
                 uploads.to_toml()?,
-                api.to_toml()?,
-            ]
                 jsonl.to_toml()?,
                 recordings.to_toml()?,
+                api.to_toml()?,
+            ]
             .join("\n"))
         };
         sections().map_err(ConfigError::Unwritable)

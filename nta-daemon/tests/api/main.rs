@@ -17,6 +17,7 @@ mod panics;
 mod postgres;
 mod ranges;
 mod sensors;
+mod recording;
 mod session;
 mod stream;
 mod tls;

@@ -14,7 +14,8 @@ const EDGES: &[(&str, &[&str])] = &[
     ("archive", &[]),
     ("telemetry", &[]),
     ("store", &["config"]),
-    ("sink", &["json", "pipeline", "store"]),
+    ("recording", &["config", "source"]),
+    ("sink", &["config", "json", "pipeline", "store"]),
     ("report", &["json", "replay"]),
     (
         "api",

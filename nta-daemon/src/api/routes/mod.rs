@@ -22,6 +22,7 @@ pub(super) mod metrics;
 pub(super) mod mutes;
 pub(super) mod prometheus;
 pub(super) mod session;
+pub(super) mod recording;
 pub(super) mod stats;
 pub(super) mod status;
 pub(super) mod stream;

@@ -21,6 +21,7 @@ mod nat;
 mod nested;
 mod netlink;
 mod older;
+pub mod packet_socket;
 mod pin;
 mod predict;
 mod present;

@@ -54,7 +54,10 @@ impl PacketFilter {
 
     fn program(&self, link_type: LinkType) -> Option<&Result<Program, String>> {
         let at = LINK_TYPES.iter().position(|(number, _)| *number == link_type.number())?;
-        Some(self.programs[at].get_or_init(|| Program::compile(&self.library, &self.text, LINK_TYPES[at].1)))
+        Some(
+            self.programs[at]
+                .get_or_init(|| Program::compile(&self.library, &self.text, LINK_TYPES[at].1, SNAP_LENGTH)),
+        )
     }
 }
 
@@ -71,6 +74,22 @@ impl FrameFilter for PacketFilter {
         self.program(link_type)
             .is_some_and(|program| program.as_ref().is_ok_and(|program| program.takes(wire_len, data)))
     }
+}
+
+/// Compiles a filter for the kernel to run over the packets of a socket: what it takes it cuts to that many bytes. An empty text takes
+/// everything.
+///
+/// # Errors
+/// In libpcap's words what is wrong with the text; or the package that is missing.
+pub fn for_kernel(text: &str, link_type: LinkType, snap_length: u32) -> Result<Vec<libc::sock_filter>, String> {
+    let text = CString::new(text).map_err(|_nul| "a filter has no NUL in it".to_owned())?;
+    let library = Arc::new(Functions::load(&NAMES).map_err(|missing| missing.replace("--filter", "a recording"))?);
+    let link_type = LINK_TYPES.iter().find(|(number, _)| *number == link_type.number());
+    let link_type = link_type.ok_or("there are no filters for this link type")?.1;
+    let program = Program::compile(&library, &text, link_type, c_int::try_from(snap_length).unwrap_or(SNAP_LENGTH))?;
+    let (first, count) = (program.code.instructions.cast::<libc::sock_filter>(), program.code.len as usize);
+    // SAFETY: libpcap's `bpf_insn` is the kernel's `sock_filter`; there are `count` of them as long as the program lives.
+    Ok(unsafe { std::slice::from_raw_parts(first, count) }.to_vec())
 }
 
 /// `struct bpf_program`.
@@ -138,12 +157,12 @@ unsafe impl Send for Program {}
 unsafe impl Sync for Program {}
 
 impl Program {
-    fn compile(library: &Arc<Functions>, text: &CStr, link_type: c_int) -> Result<Self, String> {
+    fn compile(library: &Arc<Functions>, text: &CStr, link_type: c_int, snap_length: c_int) -> Result<Self, String> {
         let mut code = BpfProgram { len: 0, instructions: std::ptr::null_mut() };
         // SAFETY: the handle is used between `pcap_open_dead` and `pcap_close` and on this thread only, the text ends with NUL, and
         // the message is copied before the handle is closed.
         unsafe {
-            let handle = (library.open_dead)(link_type, SNAP_LENGTH);
+            let handle = (library.open_dead)(link_type, snap_length);
             if handle.is_null() {
                 return Err("out of memory".to_owned());
             }

@@ -12,7 +12,7 @@ mod table;
 mod user;
 
 pub use ahead::{Batches, FrameBatch, Reading, read_ahead};
-pub use filter::PacketFilter;
+pub use filter::{PacketFilter, for_kernel};
 pub use hint::{Hint, Hinter};
 pub use kernel::KernelEngine;
 pub use pipe::{Came, Pipe};
