@@ -21,6 +21,8 @@ pub mod xgboost;
 
 pub mod anonymize;
 pub mod api;
+pub mod archive;
+pub mod export;
 pub mod json;
 mod report;
 pub mod sink;

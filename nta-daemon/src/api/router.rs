@@ -62,6 +62,7 @@ fn viewer() -> OpenApiRouter<ApiState> {
         .routes(routes!(anomalies::window))
         .routes(routes!(alerts::list))
         .routes(routes!(alerts::one))
+        .routes(routes!(packets::get))
         .routes(routes!(evidence::get))
         .routes(routes!(evidence::page))
         .routes(routes!(explain::get))
@@ -94,9 +95,9 @@ fn operator() -> OpenApiRouter<ApiState> {
         .routes(routes!(generate::post))
         .routes(routes!(compute::post))
         .routes(routes!(captures::analysis))
-}
         .routes(routes!(recording::start))
         .routes(routes!(recording::stop))
+}
 
 fn admin() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new()

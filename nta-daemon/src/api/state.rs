@@ -1,5 +1,6 @@
 //! What every handler may read.
 
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -17,9 +18,9 @@ use crate::config::Config;
 use crate::pipeline::baselines::BaselineHandle;
 use crate::pipeline::mutes::MuteHandle;
 use crate::pipeline::progress::Progress;
-use crate::sink::stream::EventStream;
 use crate::recording::Recorder;
 use crate::sink::jsonl::Counters;
+use crate::sink::stream::EventStream;
 use crate::store::{Audit, Range, Store};
 use crate::uploads::Uploads;
 use nta_core::baseline::{BaselineConfig, Export};
@@ -54,13 +55,13 @@ pub struct ApiState {
     pub(super) progress: Option<Progress>,
     /// What TLS is spoken with.
     pub(super) tls: Option<Arc<Tls>>,
-    /// Changes that are not in the audit log, as the store did not take them.
     /// What became of the lines that mirror windows and anomalies.
     pub(super) mirror: Option<Arc<Counters>>,
     /// Records packets, in a daemon that captures.
     pub(super) recorder: Option<Arc<Recorder>>,
     /// Where captures are kept.
     pub(super) packet_folders: Arc<[PathBuf]>,
+    /// Changes that are not in the audit log, as the store did not take them.
     pub(super) unaudited: Arc<AtomicU64>,
     /// What happens.
     pub(super) events: EventStream,
@@ -105,10 +106,10 @@ impl ApiState {
             streams: Arc::new(Semaphore::new(STREAMS_READING)),
             progress: None,
             tls: None,
-            unaudited: Arc::default(),
             mirror: None,
             recorder: None,
             packet_folders: Arc::default(),
+            unaudited: Arc::default(),
         }
     }
 
@@ -193,7 +194,6 @@ impl ApiState {
         Self { progress: Some(progress), ..self }
     }
 
-    /// Learns from this sensor's windows, and judges these.
     /// Says what becomes of the lines of files that mirror windows and anomalies.
     #[must_use]
     pub fn with_mirror(self, counters: Arc<Counters>) -> Self {
@@ -212,6 +212,7 @@ impl ApiState {
         Self { recorder: Some(Arc::new(recorder)), ..self }
     }
 
+    /// Learns from this sensor's windows, and judges these.
     #[must_use]
     pub fn with_sensor(self, name: String) -> Self {
         Self { sensor: Some(name), ..self }
