@@ -9,8 +9,8 @@ use super::collect::{Collector, FrameLook};
 use super::links::Links;
 use super::odd::Named;
 use super::{
-    CaptureReport, ConversationPart, FramePart, HostPart, OverTime, ReadPart, Reason, Recommendation, SeriesPart,
-    SharePart, Suspicious, Threat, TimeSpan, Totals, Unusual,
+    CaptureReport, CaptureSpan, ConversationPart, FramePart, HostPart, OverTime, ReadPart, Recommendation,
+    ReportReason, ReportTotals, SeriesPart, SharePart, Suspicious, Threat, Unusual,
 };
 use crate::json::{AlertJson, protocol_name, skipped};
 use crate::replay::Summary;
@@ -51,13 +51,13 @@ pub(crate) fn build(read: &Read<'_>, summary: &Summary, collected: &Collector, f
         sha256: read.sha256.to_owned(),
         file_bytes: read.bytes,
         read: read_part(read, summary),
-        time_span: summary.times.map(|(first, last)| TimeSpan {
+        time_span: summary.times.map(|(first, last)| CaptureSpan {
             from: first.to_string(),
             to: last.to_string(),
             seconds: last.since(first) as f64 / 1e9,
             link: links.all("/api/metrics", ""),
         }),
-        totals: Totals {
+        totals: ReportTotals {
             packets: summary.packets,
             bytes: summary.bytes,
             flows: summary.flows,
@@ -227,7 +227,7 @@ fn suspicious(alerts: &[&Alert], links: &Links) -> Vec<Suspicious> {
         known.alerts += 1;
         known.score = known.score.max(json.score);
         if known.reasons.len() < REASONS {
-            known.reasons.push(Reason {
+            known.reasons.push(ReportReason {
                 kind: json.kind,
                 severity: json.severity,
                 summary: json.why.summary,

@@ -33,9 +33,9 @@ pub(crate) struct CaptureReport {
     /// What was read of it, and what not.
     pub(crate) read: ReadPart,
     /// From the first packet to the last one; null without packets.
-    pub(crate) time_span: Option<TimeSpan>,
+    pub(crate) time_span: Option<CaptureSpan>,
     /// Sums.
-    pub(crate) totals: Totals,
+    pub(crate) totals: ReportTotals,
     /// Hosts with the most bytes; ten.
     pub(crate) hosts: Vec<HostPart>,
     /// Pairs of hosts with the most bytes; ten.
@@ -86,7 +86,7 @@ pub(crate) struct ReadPart {
 
 /// A time span.
 #[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
-pub(crate) struct TimeSpan {
+pub(crate) struct CaptureSpan {
     /// Time of the first packet.
     #[schema(format = DateTime)]
     pub(crate) from: String,
@@ -101,7 +101,7 @@ pub(crate) struct TimeSpan {
 
 /// Sums over a capture.
 #[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
-pub(crate) struct Totals {
+pub(crate) struct ReportTotals {
     /// Packets.
     pub(crate) packets: u64,
     /// Their length on the wire.
@@ -209,7 +209,7 @@ pub(crate) struct Suspicious {
     /// Its alerts.
     pub(crate) alerts: u64,
     /// Why: what its alerts say, the worst first; ten.
-    pub(crate) reasons: Vec<Reason>,
+    pub(crate) reasons: Vec<ReportReason>,
     /// A display filter for Wireshark.
     pub(crate) wireshark: Option<String>,
     /// Its flows; null where it is no host.
@@ -218,7 +218,7 @@ pub(crate) struct Suspicious {
 
 /// What an alert says.
 #[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
-pub(crate) struct Reason {
+pub(crate) struct ReportReason {
     /// Kind of the alert.
     #[serde(rename = "type")]
     #[schema(value_type = words::AlertType)]
