@@ -19,7 +19,7 @@ use super::extract::{Json, Parameter, Query};
 const ABOUT: &str = "Network traffic analyzer: windows, flows, alerts and its own state. JSON in and out; times are \
     RFC 3339 in UTC; units stand in a field's name (`_bps`, `_ms`, `_s`, `_bytes`).";
 
-const TAGS: [(&str, &str); 11] = [
+const TAGS: &[(&str, &str)] = &[
     ("about", "What there is, and whether it works."),
     ("windows", "What went by in a window of time, in total and by host."),
     ("flows", "Connections and what is like them."),
@@ -31,6 +31,7 @@ const TAGS: [(&str, &str); 11] = [
     ("analysis", "Captures: recorded, scored, predicted."),
     ("access", "Who may use the API."),
     ("events", "What happens, in its order."),
+    ("webhooks", "Who is told of it."),
 ];
 
 /// Operations whose body may be left out: it has no field that must be given.
@@ -82,8 +83,8 @@ pub(super) fn frame() -> OpenApi {
     let license = LicenseBuilder::new().name("MIT OR Apache-2.0").identifier(Some("MIT OR Apache-2.0"));
     document.info.license = Some(license.build());
     document.servers = Some(vec![ServerBuilder::new().url("/").build()]);
-    let tag = |(name, about): (&str, &str)| TagBuilder::new().name(name).description(Some(about)).build();
-    document.tags = Some(TAGS.map(tag).to_vec());
+    let tag = |(name, about): &(&str, &str)| TagBuilder::new().name(*name).description(Some(*about)).build();
+    document.tags = Some(TAGS.iter().map(tag).collect());
     // Each operation that needs a token says so.
     document.security = Some(Vec::new());
     document

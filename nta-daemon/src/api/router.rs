@@ -21,7 +21,7 @@ use super::headers::careful;
 use super::routes::{
     alert_bulk, alerts, anomalies, audit, baselines, captures, compute, detect, evidence, explain, export, features,
     flows, generate, health, hosts, index, metrics, mutes, packets, prometheus, recording, session, stats, status,
-    stream, tokens, uploads,
+    stream, tokens, uploads, webhooks,
 };
 use super::workers::{LargeBodies, Workers, few_at_a_time, off_the_executor};
 use super::{ApiError, ApiState, guard, openapi};
@@ -105,6 +105,10 @@ fn admin() -> OpenApiRouter<ApiState> {
         .routes(routes!(tokens::revoke))
         .routes(routes!(audit::list))
         .routes(routes!(captures::delete))
+        .routes(routes!(webhooks::list))
+        .routes(routes!(webhooks::dead))
+        .routes(routes!(webhooks::test))
+        .routes(routes!(webhooks::retry))
 }
 
 /// What takes larger bodies than others.

@@ -21,6 +21,7 @@ use crate::pipeline::progress::Progress;
 use crate::recording::Recorder;
 use crate::sink::jsonl::Counters;
 use crate::sink::stream::EventStream;
+use crate::sink::webhook::Webhooks;
 use crate::store::{Audit, Range, Store};
 use crate::uploads::Uploads;
 use nta_core::baseline::{BaselineConfig, Export};
@@ -66,6 +67,8 @@ pub struct ApiState {
     /// What happens.
     pub(super) events: EventStream,
     pub(super) allowed: Allowed,
+    /// Who is told of what happens; of a replay nobody.
+    pub(super) webhooks: Option<Webhooks>,
 }
 
 /// What handlers need to read and change baselines, and to judge windows again.
@@ -93,6 +96,7 @@ impl ApiState {
             store,
             events,
             allowed: Allowed::default(),
+            webhooks: None,
             analysis,
             hosts,
             access,
@@ -132,6 +136,12 @@ impl ApiState {
         }
         let most = most.min(room);
         Self { events: EventStream::for_readers(self.store.clone(), most), ..self }
+    }
+
+    /// Says how these webhooks do.
+    #[must_use]
+    pub fn with_webhooks(self, webhooks: Webhooks) -> Self {
+        Self { webhooks: Some(webhooks), ..self }
     }
 
     /// Serves these baselines.

@@ -18,6 +18,7 @@ use crate::pipeline::mutes::MuteHandle;
 use crate::pipeline::progress::Progress;
 use crate::recording::Recorder;
 use crate::sink::jsonl::Mirror;
+use crate::sink::webhook::Webhooks;
 use crate::store::{StoreError, StoreStats};
 use nta_core::alerting::EarlierAlert;
 use nta_core::domain::{IdentityScope, Mode, Status};
@@ -233,6 +234,10 @@ impl App {
         let mut state = state.with_run(self.data).with_sensor(self.sensor.clone());
         if self.status.borrow().mode == Mode::Replay {
             state = state.with_progress(self.progress.clone());
+        } else if !self.config.webhooks.is_empty() {
+            let webhooks = Webhooks::new(self.store.clone(), self.sensor.clone(), &self.config.webhooks);
+            webhooks.start(self.run, &self.stop);
+            state = state.with_webhooks(webhooks);
         }
         if self.status.borrow().mode == Mode::Live {
             let RecordingsConfig { max_bytes, quota_bytes, .. } = self.config.recordings;

@@ -21,6 +21,7 @@ mod regular;
 mod sensor;
 mod store;
 mod uploads;
+mod webhooks;
 mod windows;
 
 #[cfg(test)]
@@ -47,6 +48,7 @@ pub use regular::{read_regular, regular_length};
 pub use sensor::{SensorConfig, SensorName, SensorNameError};
 pub use store::StoreConfig;
 pub use uploads::UploadsConfig;
+pub use webhooks::{WebhookConfig, WebhookKind, WebhookUrl, key as webhook_key};
 pub use windows::WindowsConfig;
 
 use problem::Refused;
@@ -82,6 +84,9 @@ pub struct Config {
     pub recordings: RecordingsConfig,
     /// The HTTP interface.
     pub api: ApiConfig,
+    /// Who is told of what happens.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub webhooks: Vec<WebhookConfig>,
 }
 
 impl Config {
@@ -121,6 +126,7 @@ impl Config {
         self.uploads.check(&mut refused);
         self.jsonl.check(&mut refused);
         self.recordings.check(&mut refused);
+        webhooks::check(&self.webhooks, &mut refused);
         let value = toml::Value::try_from(self).map_err(ConfigError::Unwritable)?;
         numbers("", &value, &self.bounds(), &mut refused);
         if refused.is_empty() {
@@ -191,9 +197,10 @@ impl Config {
             jsonl,
             recordings,
             api,
+            webhooks,
         } = self;
         let sections = || {
-            Ok([
+            let mut text = [
                 sensor.to_toml()?,
                 capture.to_toml()?,
                 events.to_toml()?,
@@ -207,7 +214,12 @@ impl Config {
                 recordings.to_toml()?,
                 api.to_toml()?,
             ]
-            .join("\n"))
+            .join("\n");
+            for webhook in webhooks {
+                text.push('\n');
+                text.push_str(&webhook.to_toml()?);
+            }
+            Ok(text)
         };
         sections().map_err(ConfigError::Unwritable)
     }

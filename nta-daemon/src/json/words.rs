@@ -57,6 +57,10 @@ words! {
     AlertState = STATES;
     /// What can happen.
     EventType = EVENT_TYPES.map(|(name, _)| name);
+    /// What a webhook speaks.
+    WebhookKind = ["generic", "slack", "pagerduty", "alertmanager", "syslog", "smtp"];
+    /// How a webhook does.
+    WebhookState = ["idle", "ok", "failing", "unusable"];
     /// Why an alert does not go on.
     ClearReason = Reason::ALL.map(Reason::word);
     /// What a detector goes by.

@@ -5,3 +5,4 @@ pub mod log;
 pub mod store;
 pub mod stream;
 mod troubles;
+pub mod webhook;

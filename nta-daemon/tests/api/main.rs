@@ -24,6 +24,7 @@ mod stream;
 mod tls;
 mod unreadable;
 mod uploads;
+mod webhooks;
 
 use std::collections::HashSet;
 

@@ -30,3 +30,4 @@ pub(super) mod stream;
 pub(super) mod tokens;
 mod upload_headers;
 pub(super) mod uploads;
+pub(super) mod webhooks;

@@ -42,6 +42,7 @@ pub(in crate::store) fn sqlite() -> Migrator {
         20 "uploads" "0020_uploads.sql",
         21 "event log" "0021_event_log.sql",
         22 "alert history" "0022_alert_history.sql",
+        24 "webhooks" "0024_webhooks.sql",
         25 "mutes" "0025_mutes.sql",
     }
 }
@@ -66,6 +67,7 @@ pub(in crate::store) fn postgres() -> Migrator {
         16 "uploads" "0016_uploads.sql",
         17 "event log" "0017_event_log.sql",
         18 "alert history" "0018_alert_history.sql",
+        20 "webhooks" "0020_webhooks.sql",
         21 "mutes" "0021_mutes.sql",
     }
 }

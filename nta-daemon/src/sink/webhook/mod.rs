@@ -1,0 +1,339 @@
+//! Webhooks: each follows the event log of its sensor from a cursor of its own, which the database keeps.
+//!
+//! At least once: the cursor moves when the target has taken an event, or when it was given up. What fails is tried again with growing
+//! waits; an event that fails for too long, or that the target refuses for good, becomes a dead letter, which is kept and can be sent again. Events behind it
+//! wait in the log, and are passed over only where retention deletes them. Replays tell nobody: only events of live runs are sent.
+
+mod alertmanager;
+mod generic;
+mod http;
+mod local;
+mod message;
+mod pagerduty;
+mod signature;
+mod slack;
+mod smtp;
+mod syslog;
+mod target;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rand::RngExt as _;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::WebhookConfig;
+use crate::sink::stream::Filter;
+use crate::store::{DeadLetter, LogState, Notice, Store, StoreError, StoredEvent, WebhookRow};
+use message::Delivery;
+use nta_core::domain::{Severity, Timestamp};
+use target::Target;
+
+/// Attempts before an event is given up: with the waits between them about forty minutes.
+const MAX_ATTEMPTS: u32 = 14;
+/// Wait after the first failure; doubles with each, and is half of it to all of it by chance.
+const FIRST_WAIT: Duration = Duration::from_millis(if cfg!(test) { 1 } else { 1000 });
+/// Longest wait between attempts.
+const LONGEST_WAIT: Duration = Duration::from_secs(300);
+/// Failures in a row after which it is an event that a webhook takes nothing.
+const TROUBLE_AFTER: u32 = 3;
+/// Events read from the log at once.
+const PAGE: u32 = 100;
+/// How often the log is looked at without being told of a commit.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+/// Why something was not sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Failure {
+    reason: String,
+    /// Whether the next attempt would fail in the same way.
+    is_for_good: bool,
+    retry_after: Option<Duration>,
+}
+
+impl Failure {
+    const fn new(reason: String) -> Self {
+        Self { reason, is_for_good: false, retry_after: None }
+    }
+
+    const fn for_good(reason: String) -> Self {
+        Self { reason, is_for_good: true, retry_after: None }
+    }
+}
+
+/// The wall clock, for headers that say when something was sent.
+fn now_ns() -> u64 {
+    u64::try_from(jiff::Timestamp::now().as_nanosecond()).unwrap_or_default()
+}
+
+/// How a webhook does.
+#[derive(Clone, Debug)]
+pub struct WebhookState {
+    /// What is configured.
+    pub config: WebhookConfig,
+    /// Why it cannot send at all.
+    pub unusable: Option<String>,
+    /// Failures since the last success.
+    pub failures: u32,
+    /// What the database knows of it; `None` before it has begun.
+    pub row: Option<WebhookRow>,
+    /// Dead letters of it.
+    pub dead: u64,
+}
+
+/// All webhooks of a sensor; clones share them.
+#[derive(Clone, Debug)]
+pub struct Webhooks(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    store: Store,
+    sensor: String,
+    all: Vec<Webhook>,
+}
+
+struct Webhook {
+    config: WebhookConfig,
+    target: Result<Target, String>,
+    failures: Mutex<u32>,
+}
+
+impl std::fmt::Debug for Webhook {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.config.fmt(f)
+    }
+}
+
+impl Webhooks {
+    /// Those of the configuration. One whose secrets cannot be read says so, and sends nothing.
+    pub fn new(store: Store, sensor: String, configs: &[WebhookConfig]) -> Self {
+        let webhook = |config: &WebhookConfig| {
+            let target = Target::of(config);
+            if let Err(reason) = &target {
+                tracing::error!(webhook = config.name, reason, "webhook: nothing is sent");
+            }
+            Webhook { config: config.clone(), target, failures: Mutex::new(0) }
+        };
+        Self(Arc::new(Shared { store, sensor, all: configs.iter().map(webhook).collect() }))
+    }
+
+    /// Has each of them follow the log until `stop`. Needs a tokio runtime.
+    pub fn start(&self, run: [u8; 16], stop: &CancellationToken) {
+        for at in 0..self.0.all.len() {
+            let (shared, stop) = (Arc::clone(&self.0), stop.clone());
+            tokio::spawn(async move { stop.run_until_cancelled(shared.follow(at, run)).await });
+        }
+    }
+
+    /// How all of them do.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn states(&self) -> Result<Vec<WebhookState>, StoreError> {
+        let mut states = Vec::new();
+        for webhook in &self.0.all {
+            let name = &webhook.config.name;
+            states.push(WebhookState {
+                config: webhook.config.clone(),
+                unusable: webhook.target.as_ref().err().cloned(),
+                failures: webhook.failures(),
+                row: self.0.store.webhook(&self.0.sensor, name).await?,
+                dead: self.0.store.count_dead_letters(&self.0.sensor, name).await?,
+            });
+        }
+        Ok(states)
+    }
+
+    /// The events that a webhook did not take, the newest first.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn dead_letters(&self, name: Option<&str>, limit: u32) -> Result<Vec<DeadLetter>, StoreError> {
+        self.0.store.dead_letters(&self.0.sensor, name, limit).await
+    }
+
+    /// Sends a test; `None` where there is no such webhook, and why where it is not taken.
+    pub async fn test(&self, name: &str) -> Option<Result<(), String>> {
+        let webhook = self.find(name)?;
+        Some(webhook.send(&Delivery::test(now_ns(), &self.0.sensor)).await.map_err(|failure| failure.reason))
+    }
+
+    /// Sends a dead letter again, which then is none any more; `None` where there is none of this number, or its webhook is gone.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn retry(&self, id: u64) -> Result<Option<Result<(), String>>, StoreError> {
+        let Some(letter) = self.0.store.dead_letter(&self.0.sensor, id).await? else { return Ok(None) };
+        let Some(webhook) = self.find(&letter.webhook) else { return Ok(None) };
+        let log = self.0.store.log_state().await?;
+        match webhook.send(&Delivery::new(&log, &letter.event)).await {
+            Ok(()) => {
+                self.0.store.delete_dead_letter(id).await?;
+                Ok(Some(Ok(())))
+            }
+            Err(failure) => {
+                self.0.store.failed_again(id, &failure.reason, Timestamp::from_nanos(now_ns())).await?;
+                Ok(Some(Err(failure.reason)))
+            }
+        }
+    }
+
+    fn find(&self, name: &str) -> Option<&Webhook> {
+        self.0.all.iter().find(|webhook| webhook.config.name == name)
+    }
+}
+
+impl Webhook {
+    async fn send(&self, delivery: &Delivery) -> Result<(), Failure> {
+        match &self.target {
+            Ok(target) => target.send(delivery).await,
+            Err(reason) => Err(Failure::for_good(reason.clone())),
+        }
+    }
+
+    fn failures(&self) -> u32 {
+        *self.failures.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes how an attempt went; answers how many had failed before it.
+    fn note(&self, failed: bool) -> u32 {
+        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        let next = if failed { failures.saturating_add(1) } else { 0 };
+        std::mem::replace(&mut *failures, next)
+    }
+
+    fn takes(&self, event: &StoredEvent, sensor: &str) -> bool {
+        let is_of = |word: &String| Filter::types_of(word).contains(&event.kind.as_str());
+        // Its own trouble would be one more thing that it does not take.
+        let is_own =
+            event.kind.starts_with("webhook_") && event.body.contains(&format!("\"reason\":\"{} ", self.config.name));
+        event.is_live
+            && event.sensor.as_deref() == Some(sensor)
+            && self.config.types.iter().any(is_of)
+            && event.severity.is_none_or(|severity| severity >= self.config.min_severity)
+            && !is_own
+    }
+}
+
+impl Shared {
+    /// Sends what comes, one event after the other.
+    async fn follow(&self, at: usize, run: [u8; 16]) {
+        let Some(webhook) = self.all.get(at).filter(|webhook| webhook.target.is_ok()) else { return };
+        let (mut commits, mut is_failing) = (self.store.commits(), false);
+        loop {
+            match self.send_what_is_new(webhook, run).await {
+                Ok(()) => is_failing = false,
+                Err(error) if !is_failing => {
+                    is_failing = true;
+                    let webhook = &webhook.config.name;
+                    tracing::warn!(
+                        webhook,
+                        error = error.chain(),
+                        "webhook: the event log cannot be read; it is tried again"
+                    );
+                }
+                Err(_still) => {}
+            }
+            tokio::select! {
+                changed = commits.changed(), if !is_failing => if changed.is_err() { return },
+                () = tokio::time::sleep(LOOK_EVERY) => {}
+            }
+        }
+    }
+
+    async fn send_what_is_new(&self, webhook: &Webhook, run: [u8; 16]) -> Result<(), StoreError> {
+        let name = &webhook.config.name;
+        let log = self.store.log_state().await?;
+        let mut row = match self.store.webhook(&self.sensor, name).await? {
+            Some(row) if row.epoch == log.epoch && row.cursor <= log.newest => row,
+            // A new webhook, or a new log: it begins with what comes from now on.
+            known => {
+                let row = WebhookRow { epoch: log.epoch.clone(), cursor: log.newest, ..known.unwrap_or_default() };
+                self.store.set_webhook(&self.sensor, name, &row).await?;
+                row
+            }
+        };
+        if row.cursor.saturating_add(1) < log.oldest {
+            let missed = log.oldest - 1 - row.cursor;
+            tracing::warn!(webhook = name, missed, "webhook: events were deleted before it took them");
+            (row.missed, row.cursor) = (row.missed.saturating_add(missed), log.oldest - 1);
+        }
+        loop {
+            let events = self.store.events_after(row.cursor, PAGE).await?;
+            let Some(last) = events.last().map(|event| event.seq) else { return Ok(()) };
+            for event in events.iter().filter(|event| webhook.takes(event, &self.sensor)) {
+                self.deliver(webhook, &log, event, &mut row, run).await?;
+                row.cursor = event.seq;
+                self.store.set_webhook(&self.sensor, name, &row).await?;
+            }
+            if row.cursor < last {
+                row.cursor = last;
+                self.store.set_webhook(&self.sensor, name, &row).await?;
+            }
+        }
+    }
+
+    /// Sends an event until it is taken or given up.
+    async fn deliver(
+        &self,
+        webhook: &Webhook,
+        log: &LogState,
+        event: &StoredEvent,
+        row: &mut WebhookRow,
+        run: [u8; 16],
+    ) -> Result<(), StoreError> {
+        let (name, delivery) = (&webhook.config.name, Delivery::new(log, event));
+        let mut wait = FIRST_WAIT;
+        for attempt in 1..=MAX_ATTEMPTS {
+            let sent = webhook.send(&delivery).await;
+            let (before, at) = (webhook.note(sent.is_err()), Timestamp::from_nanos(now_ns()));
+            let failure = match sent {
+                Ok(()) => {
+                    (row.delivered, row.last_ok) = (row.delivered.saturating_add(1), Some(at));
+                    if before >= TROUBLE_AFTER {
+                        tracing::info!(webhook = name, "webhook: it takes events again");
+                        let over = format!("{name} takes events again");
+                        self.store.note(&run, &Notice::new(at, "webhook_recovered", Severity::Medium, &over)).await?;
+                    }
+                    return Ok(());
+                }
+                Err(failure) => failure,
+            };
+            row.last_error = Some((at, failure.reason.clone()));
+            if before == 0 {
+                tracing::warn!(webhook = name, reason = failure.reason, "webhook: an event is not taken");
+            }
+            if before + 1 == TROUBLE_AFTER {
+                let reason = format!("{name} takes no events: {}", failure.reason);
+                self.store.note(&run, &Notice::new(at, "webhook_trouble", Severity::Medium, &reason)).await?;
+            }
+            if failure.is_for_good || attempt == MAX_ATTEMPTS {
+                row.dead = row.dead.saturating_add(1);
+                tracing::error!(
+                    webhook = name,
+                    event = event.seq,
+                    reason = failure.reason,
+                    "webhook: an event is given up, it is a dead letter"
+                );
+                let letter = DeadLetter {
+                    id: 0,
+                    webhook: name.clone(),
+                    event: event.clone(),
+                    failed: at,
+                    attempts: attempt,
+                    error: failure.reason,
+                };
+                return self.store.add_dead_letter(&self.sensor, &letter).await;
+            }
+            self.store.set_webhook(&self.sensor, name, row).await?;
+            let by_chance = rand::rng().random_range(0.5..=1.0);
+            tokio::time::sleep(failure.retry_after.unwrap_or_default().max(wait.mul_f64(by_chance))).await;
+            wait = (wait * 2).min(LONGEST_WAIT);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+#[path = "webhook_tests.rs"]
+mod tests;
