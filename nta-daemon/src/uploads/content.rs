@@ -125,7 +125,7 @@ mod tests {
         for magic in PCAP.iter().chain([&PCAPNG]) {
             let capture = [&magic[..], &noise].concat();
             for bytes in [capture.clone(), gzip(&capture), zstd::encode_all(&capture[..], 1).expect("zstd")] {
-                assert_eq!(check(&bytes[..LOOKED_AT], false), Ok(()), "{magic:x?}");
+                assert_eq!(check(&bytes[..LOOKED_AT.min(bytes.len())], false), Ok(()), "{magic:x?}");
             }
         }
         for (bytes, said) in [
