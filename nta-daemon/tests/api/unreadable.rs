@@ -9,7 +9,10 @@ use axum::http::{Method, Request, StatusCode, header};
 use nta_core::baseline::Export;
 use nta_core::domain::{AlertChange, AlertKind, Mode, RawPacket, Readings, Status, Timestamp};
 use nta_daemon::api::{AnalysisAccess, ApiState, router};
-use nta_daemon::store::{FeatureRow, Run, Store, StoreError, WindowBatch, baselines_name};
+use nta_daemon::store::{
+    DeadLetter, FeatureRow, Run, Store, StoreError, Upload, UploadState, UploadTotals, WebhookRow, WindowBatch,
+    baselines_name,
+};
 use serde_json::Value;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Row as _};
@@ -70,6 +73,23 @@ fn live(started_s: u64) -> Run {
     }
 }
 
+fn upload() -> Upload {
+    Upload {
+        file_id: String::new(),
+        name: "a.pcap".to_owned(),
+        state: UploadState::Failed,
+        bytes: 1,
+        length: Some(2),
+        sha256: None,
+        head: None,
+        added: time(1),
+        changed: time(1),
+        run: None,
+        totals: UploadTotals::default(),
+        problem: Some("cut".to_owned()),
+    }
+}
+
 /// A database with rows in every table, left by a live run that was killed. Its columns take NULL.
 async fn template(folder: &Path) -> Vec<(String, String, u64)> {
     let app = App::with(ROWS, ROWS).await;
@@ -100,6 +120,23 @@ async fn template(folder: &Path) -> Vec<(String, String, u64)> {
     app.store.save_baselines(&baselines_name(Mode::Live, "gw"), &Export::default()).await.expect("baselines");
     app.store.sensor_name("gw", None).await.expect("a name");
     app.store.note_captures("a", &[("00".to_owned(), "a.pcap".to_owned(), 1)], time(1)).await.expect("captures");
+    for number in 1..=ROWS {
+        let row =
+            WebhookRow { cursor: number, last_error: Some((time(1), "away".to_owned())), ..WebhookRow::default() };
+        app.store.set_webhook("gw", &format!("hook-{number}"), &row).await.expect("a webhook");
+        let mut events = app.store.events_after(number, 1).await.expect("events");
+        let letter = DeadLetter {
+            id: 0,
+            webhook: "ops".to_owned(),
+            event: events.pop().expect("an event"),
+            failed: time(number),
+            attempts: 1,
+            error: "away".to_owned(),
+        };
+        app.store.add_dead_letter("gw", &letter).await.expect("a dead letter");
+        let upload = Upload { file_id: format!("{number:032x}"), ..upload() };
+        app.store.insert_upload(&upload).await.expect("an upload");
+    }
     let (writer, task) = app.store.writer(app.store.begin_run(&live(20)).await.expect("run"), 4);
     let readings = Some(Readings { maps: "m".to_owned(), time_ns: 7, ..Readings::default() });
     let alerts = vec![alert(AlertKind::SynFlood, 99, 5, 0.5)];
@@ -215,7 +252,15 @@ async fn start_again(store: &Store) -> Result<(), StoreError> {
         ..WindowBatch::default()
     };
     writer.send(batch).await?;
-    writer.flush().await
+    writer.flush().await?;
+    // A webhook whose row cannot be read begins anew, and is written again.
+    for number in 1..=ROWS {
+        let name = format!("hook-{number}");
+        let row = store.webhook("gw", &name).await?.unwrap_or_default();
+        store.set_webhook("gw", &name, &row).await?;
+    }
+    store.dead_letters("gw", None, 100).await?;
+    store.count_dead_letters("gw", "ops").await.map(drop)
 }
 
 #[tokio::test(flavor = "multi_thread")]
