@@ -67,6 +67,11 @@ impl Rtt {
         }
     }
 
+    /// Upper edge of a bucket of the histogram in seconds; that of the last one is infinite.
+    pub fn upper_edge_s(bucket: usize) -> f64 {
+        if bucket + 1 >= RTT_BUCKETS { f64::INFINITY } else { (FIRST_EDGE_US << bucket) as f64 / 1e6 }
+    }
+
     /// Mean in milliseconds; `None` without samples.
     pub fn mean_ms(&self) -> Option<f64> {
         (self.count > 0).then(|| self.sum_us as f64 / self.count as f64 / 1000.0)

@@ -1,6 +1,7 @@
 //! The REST API: one router, one file for each resource, one error type. Reads the store and the pipeline's last
 //! published status; never touches the data path.
 
+mod accept;
 mod access;
 mod alert_page;
 mod error;
@@ -12,6 +13,7 @@ mod headers;
 mod openapi;
 mod page;
 mod process;
+mod requests;
 mod router;
 mod routes;
 mod serve;

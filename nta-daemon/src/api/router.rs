@@ -18,6 +18,7 @@ use utoipa_axum::routes;
 use super::access::{Role, bring, require};
 use super::error::{after_panic, as_problem};
 use super::headers::careful;
+use super::requests::measure;
 use super::routes::{
     alert_bulk, alerts, anomalies, audit, baselines, captures, compute, detect, evidence, explain, export, features,
     flows, generate, health, hosts, index, metrics, mutes, packets, prometheus, recording, session, stats, status,
@@ -175,6 +176,7 @@ fn guarded(routes: Router<ApiState>, state: ApiState) -> Router {
         .layer(from_fn_with_state(Arc::clone(&state.hosts), guard::check))
         .layer(map_response(as_problem))
         .layer(from_fn(careful))
+        .layer(from_fn_with_state(Arc::clone(&state.requests), measure))
         .with_state(state);
     // Around the router and not a layer of it: the path has to be normal before the router looks at it.
     Router::new().fallback_service(NormalizePath::trim_trailing_slash(routes))

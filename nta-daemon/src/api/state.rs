@@ -11,11 +11,13 @@ use super::ApiError;
 use super::access::Access;
 use super::guard::AllowedHosts;
 use super::page::Period;
+use super::requests::Requests;
 use super::serve::{Allowed, Connections};
 use super::tls::Tls;
 use super::workers::Workers;
 use crate::config::Config;
 use crate::pipeline::baselines::BaselineHandle;
+use crate::pipeline::metrics::MetricsHandle;
 use crate::pipeline::mutes::MuteHandle;
 use crate::pipeline::progress::Progress;
 use crate::recording::Recorder;
@@ -42,6 +44,7 @@ pub struct ApiState {
     pub(super) access: Arc<Access>,
     pub(super) workers: Workers,
     pub(super) connections: Arc<Connections>,
+    pub(super) requests: Arc<Requests>,
     pub(super) document: Arc<OpenApi>,
     status: watch::Receiver<Status>,
     /// What is stored of baselines, once it was read.
@@ -78,6 +81,8 @@ pub struct AnalysisAccess {
     pub baselines: BaselineHandle,
     /// What no alert is raised about, shared with the pipeline.
     pub mutes: MuteHandle,
+    /// What it counts for Prometheus.
+    pub metrics: MetricsHandle,
     /// What is looked for.
     pub detect: DetectConfig,
     /// How baselines are learned.
@@ -102,6 +107,7 @@ impl ApiState {
             access,
             workers: Workers::computing(),
             connections: Arc::default(),
+            requests: Arc::default(),
             document,
             status,
             stored: Arc::default(),

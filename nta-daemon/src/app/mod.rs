@@ -19,6 +19,7 @@ use crate::api::{Tls, TlsError};
 use crate::capture::clock;
 use crate::config::Config;
 use crate::pipeline::baselines::BaselineHandle;
+use crate::pipeline::metrics::MetricsHandle;
 use crate::pipeline::mutes::MuteHandle;
 use crate::pipeline::progress::Progress;
 use crate::sink::jsonl::{Mirror, MirrorError};
@@ -131,6 +132,7 @@ pub struct App {
     status: watch::Sender<Status>,
     baselines: BaselineHandle,
     mutes: MuteHandle,
+    metrics: MetricsHandle,
     ids: IdentityScope,
     /// Alerts of the runs before that may come back.
     earlier: Vec<EarlierAlert>,
@@ -265,6 +267,7 @@ impl App {
             status,
             baselines,
             mutes,
+            metrics: MetricsHandle::default(),
             ids,
             earlier: alerts,
             sensor,

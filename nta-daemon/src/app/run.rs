@@ -14,6 +14,7 @@ use super::{App, AppError, Signal, Signals, StoreOutput};
 use crate::api::{self, AllowedHosts, AnalysisAccess, ApiState, Tls};
 use crate::config::RecordingsConfig;
 use crate::pipeline::baselines::BaselineHandle;
+use crate::pipeline::metrics::MetricsHandle;
 use crate::pipeline::mutes::MuteHandle;
 use crate::pipeline::progress::Progress;
 use crate::recording::Recorder;
@@ -40,6 +41,8 @@ pub struct Task {
     pub mutes: MuteHandle,
     /// Live, the files of JSON lines where they are configured.
     pub mirror: Option<Mirror>,
+    /// What is counted for Prometheus.
+    pub metrics: MetricsHandle,
     /// Names flows and alerts of a live run.
     pub ids: IdentityScope,
     /// Of a live run: alerts of the runs before that may come back.
@@ -83,6 +86,7 @@ impl App {
             baselines: self.baselines.clone(),
             mutes: self.mutes.clone(),
             mirror: self.mirror.take(),
+            metrics: self.metrics.clone(),
             ids: self.ids,
             earlier: std::mem::take(&mut self.earlier),
             again: self.again,
@@ -214,6 +218,7 @@ impl App {
         let access = AnalysisAccess {
             baselines: self.baselines.clone(),
             mutes: self.mutes.clone(),
+            metrics: self.metrics.clone(),
             detect: self.config.detect.clone(),
             baseline: self.config.baseline.clone(),
         };

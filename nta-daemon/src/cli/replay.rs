@@ -19,9 +19,10 @@ use crate::app::{App, Plan, Signal, Signals, Task, Work};
 use crate::capture::clock;
 use crate::config::{Config, DatabaseUrl, Places};
 use crate::model_loader;
-use crate::pipeline::Fanout;
+use crate::pipeline::{Fanout, Sink};
 use crate::pipeline::baselines::BaselineHandle;
 use crate::pipeline::progress::Progress;
+use crate::sink::metrics::MetricsSink;
 use crate::replay::{Hashes, Moment, ReadAhead, Replay, ReplayError, Selection, Speed, States, Summary, analysis_of};
 use crate::source::kernel::KernelOptions;
 use crate::source::replay::{Engine, KernelEngine, PacketFilter, UserEngine};
@@ -337,9 +338,14 @@ async fn with_store(
         Err(error) => return fail(1, &error),
     };
     let work = move |task: Task| {
-        let Task { mut output, baselines, again, progress, stop, .. } = task;
+        let Task { mut output, baselines, metrics, again, progress, stop, .. } = task;
         let mut collected = collected;
-        let mut both = Fanout::new(vec![&mut output, &mut collected]);
+        let mut counted = MetricsSink::new(metrics, config.detect.local_networks.clone());
+        let mut sinks: Vec<&mut dyn Sink> = vec![&mut output, &mut collected];
+        if serve {
+            sinks.push(&mut counted);
+        }
+        let mut both = Fanout::new(sinks);
         let replayed = replay(
             (&args, &selection),
             &config,

@@ -16,6 +16,7 @@ use crate::config::{CaptureConfig, Config, InterfacePattern};
 use crate::model_loader;
 use crate::pipeline::{Fanout, Sink};
 use crate::sink::log::AlertLog;
+use crate::sink::metrics::MetricsSink;
 use crate::source::SourceError;
 use crate::source::kernel::device::Device;
 use crate::source::kernel::{AttachOptions, Pinning, check_rights};
@@ -211,10 +212,11 @@ async fn serve(
     app.begin_with(supervisor.failure());
     let judged_by = config.clone();
     let work = move |task: Task| {
-        let Task { mut output, mut mirror, baselines, mutes, ids, earlier, status, stop, .. } = task;
-        let judging = Judging { config: judged_by, models, baselines, mutes, ids, earlier };
+        let Task { mut output, mut mirror, baselines, mutes, metrics, ids, earlier, status, stop, .. } = task;
         let mut log = AlertLog::default();
-        let mut sinks: Vec<&mut dyn Sink> = vec![&mut output, &mut log];
+        let mut counted = MetricsSink::new(metrics, judged_by.detect.local_networks.clone());
+        let judging = Judging { config: judged_by, models, baselines, mutes, ids, earlier };
+        let mut sinks: Vec<&mut dyn Sink> = vec![&mut output, &mut log, &mut counted];
         sinks.extend(mirror.as_mut().map(|mirror| mirror as &mut dyn Sink));
         let ended = supervisor.run(&judging, &stop, &status, &mut Fanout::new(sinks));
         output.finish(RunEnd::Stopped);

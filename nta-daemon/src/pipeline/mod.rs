@@ -7,6 +7,7 @@ mod fold;
 pub mod judge;
 mod liveness;
 mod measure;
+pub mod metrics;
 pub mod mutes;
 mod options;
 mod output;

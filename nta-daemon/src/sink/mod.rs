@@ -2,6 +2,7 @@
 
 pub mod jsonl;
 pub mod log;
+pub mod metrics;
 pub mod store;
 pub mod stream;
 mod troubles;

@@ -172,6 +172,11 @@ impl Store {
         StoreStats { database_renewals: self.database.renewals(), ..self.counters.snapshot() }
     }
 
+    /// How long transactions took that were committed, in seconds.
+    pub fn commit_times(&self) -> prometheus_client::metrics::histogram::Histogram {
+        self.counters.commits.0.clone()
+    }
+
     /// Whether the database answers; reads a table, so that the file is looked at.
     pub async fn ping(&self) -> Result<(), StoreError> {
         let query = Query::new("SELECT id FROM runs LIMIT 1");

@@ -2,8 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
+use std::time::Duration;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
+
+use prometheus_client::metrics::histogram::Histogram;
 
 use super::events::now;
 use super::rows::BatchRows;
@@ -111,6 +114,16 @@ impl StoreStats {
     }
 }
 
+/// How long commits took, in seconds.
+#[derive(Clone, Debug)]
+pub(super) struct CommitTimes(pub(super) Histogram);
+
+impl Default for CommitTimes {
+    fn default() -> Self {
+        Self(Histogram::new([0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0]))
+    }
+}
+
 /// The counters behind it, shared by all handles.
 #[derive(Debug, Default)]
 pub(super) struct Counters {
@@ -151,15 +164,11 @@ pub(super) struct Counters {
     pub(super) spool_passed_over: AtomicU64,
     spool_error: Mutex<Option<String>>,
     pub(super) last_commit_us: AtomicU64,
+    pub(super) commits: CommitTimes,
     last_error: Mutex<Option<(Timestamp, String)>>,
 }
 
 impl Counters {
-    /// How long the last commit took.
-    pub(super) fn committed(&self, took: Duration) {
-        self.last_commit_us.store(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), Relaxed);
-    }
-
     pub(super) fn failed(&self, error: String) {
         self.failures.fetch_add(1, Relaxed);
         self.failing.store(true, Relaxed);
@@ -184,6 +193,12 @@ impl Counters {
         self.cut_flows.fetch_add(cut.flows, Relaxed);
         self.cut_alerts.fetch_add(cut.alerts, Relaxed);
         self.batches_lost.fetch_add(cut.batches, Relaxed);
+    }
+
+    /// A transaction was committed that took so long.
+    pub(super) fn committed(&self, took: Duration) {
+        self.last_commit_us.store(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), Relaxed);
+        self.commits.0.observe(took.as_secs_f64());
     }
 
     /// A batch is in the database.

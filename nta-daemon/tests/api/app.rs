@@ -14,6 +14,7 @@ use nta_core::domain::{
 use nta_core::window::{Rtt, TcpSent, Window};
 use nta_daemon::api::{AnalysisAccess, ApiState, router};
 use nta_daemon::pipeline::baselines::BaselineHandle;
+use nta_daemon::pipeline::metrics::MetricsHandle;
 use nta_daemon::pipeline::mutes::MuteHandle;
 use nta_daemon::store::{Run, Store, StoreWriter, WindowBatch};
 use serde_json::Value;
@@ -32,6 +33,7 @@ pub(crate) struct App {
     pub(crate) status: watch::Sender<Status>,
     pub(crate) baselines: BaselineHandle,
     pub(crate) mutes: MuteHandle,
+    pub(crate) metrics: MetricsHandle,
     pub(crate) url: String,
     /// Identity of the run that everything is written into.
     pub(crate) run: [u8; 16],
@@ -51,7 +53,7 @@ impl App {
         let (writer, task) = store.writer(store.begin_run(&run).await.expect("run"), 16);
         let (sender, receiver) = watch::channel(status(windows));
         let access = AnalysisAccess::default();
-        let (baselines, mutes) = (access.baselines.clone(), access.mutes.clone());
+        let (baselines, mutes, metrics) = (access.baselines.clone(), access.mutes.clone(), access.metrics.clone());
         let state = ApiState::new(store.clone(), receiver).with_analysis(access);
         // As the server does before it answers.
         state.read_tokens().await.expect("the store answers");
@@ -63,6 +65,7 @@ impl App {
             status: sender,
             baselines,
             mutes,
+            metrics,
             url,
             run: uuid,
             state,

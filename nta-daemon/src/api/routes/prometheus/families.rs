@@ -1,87 +1,44 @@
-//! `GET /metrics`: the same numbers as `/api/status` for Prometheus, in the OpenMetrics text format. Labels are
-//! interfaces, maps and names fixed at compile time, never addresses.
+//! What is exposed of a snapshot.
 
-use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use nta_common::{Counter, LedgerSlot};
 
-use axum::extract::State;
-use axum::http::header;
-use axum::response::{IntoResponse as _, Response};
-use nta_common::Counter;
-use prometheus_client::collector::Collector;
-use prometheus_client::encoding::text::encode;
-use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
-use prometheus_client::metrics::MetricType;
-use prometheus_client::registry::Registry;
-
-use crate::api::extract::Query;
-use crate::api::process::{self, ProcessJson};
-use crate::api::serve::Connections;
+use super::Snapshot;
+use super::page::{COUNTER, GAUGE, Page};
+use crate::api::process::{ProcessJson, Standard};
 use crate::api::state::VERSION;
-use crate::api::{ApiError, ApiState};
-use crate::json::{EventsJson, mode_name, seconds};
-use crate::sink::jsonl::FileCount;
-use crate::store::StoreStats;
-use nta_core::domain::{ModelUse, Severity, Status};
-
-/// Everything, from one snapshot.
-#[utoipa::path(
-    get,
-    path = "/metrics",
-    operation_id = "get_prometheus",
-    tag = "about",
-    responses((status = 200, description = "The exposition.", body = String,
-        content_type = "application/openmetrics-text"))
-)]
-pub(in crate::api) async fn get(_: Query<()>, State(state): State<ApiState>) -> Result<Response, ApiError> {
-    let (status, store, process) = (state.status(), state.store.stats(), process::read());
-    let (connections, unaudited) = (Arc::clone(&state.connections), state.unaudited.load(Relaxed));
-    let mirror = state.mirror.as_ref().map(|counters| (counters.files(), counters.is_failing()));
-    let snapshot = Snapshot { status, store, process, connections, unaudited, mirror };
-    let mut registry = Registry::with_prefix("nta");
-    registry.register_collector(Box::new(snapshot));
-    let mut text = String::new();
-    encode(&mut text, &registry).map_err(|_cannot_fail| ApiError::Internal)?;
-    Ok(([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response())
-}
-
-#[derive(Debug)]
-struct Snapshot {
-    status: Status,
-    store: StoreStats,
-    process: ProcessJson,
-    connections: Arc<Connections>,
-    unaudited: u64,
-    mirror: Option<([FileCount; 2], bool)>,
-}
-
-impl Collector for Snapshot {
-    fn encode(&self, encoder: DescriptorEncoder<'_>) -> std::fmt::Result {
-        let mut page = Page(encoder);
-        self.pipeline(&mut page)?;
-        self.events(&mut page)?;
-        self.detection(&mut page)?;
-        self.maps(&mut page)?;
-        self.store(&mut page)?;
-        self.mirror(&mut page)?;
-        self.process(&mut page)
-    }
-}
+use crate::json::{EventsJson, mode_name, protocol_name, seconds};
+use crate::pipeline::metrics::Direction;
+use nta_core::domain::{Interface, Mode, ModelUse, Severity};
+use nta_core::window::Rtt;
 
 impl Snapshot {
-    fn pipeline(&self, page: &mut Page<'_>) -> std::fmt::Result {
+    pub(super) fn pipeline(&self, page: &mut Page<'_>) -> std::fmt::Result {
         let status = &self.status;
-        let interfaces = || status.ledger.interfaces.iter();
-        let of = |value: fn(&nta_common::LedgerSlot) -> u64| {
-            interfaces().map(move |i| (vec![("interface", i.name.as_str())], value(&i.counts) as f64))
+        // Of a replay it is one, and its name would be the path of a file.
+        let is_live = status.mode == Mode::Live;
+        let name = |interface: &'_ Interface| if is_live { interface.name.clone() } else { "capture".to_owned() };
+        let interfaces: Vec<(String, LedgerSlot)> =
+            status.ledger.interfaces.iter().map(|interface| (name(interface), interface.counts)).collect();
+        let of = |value: fn(&LedgerSlot) -> u64| {
+            interfaces.iter().map(move |(name, counts)| (vec![("interface", name.as_str())], value(counts) as f64))
         };
         page.family("packets", "Packets seen", COUNTER, of(|counts| counts.get(Counter::Seen)))?;
-        page.family("bytes", "Frame bytes seen", COUNTER, of(|counts| counts.seen_bytes))?;
-        let ledger = interfaces().flat_map(|i| {
-            let labels = |c: Counter| vec![("interface", i.name.as_str()), ("counter", c.name())];
-            Counter::ALL.into_iter().map(move |c| (labels(c), i.counts.get(c) as f64))
-        });
-        page.family("ledger_packets", "Packets by what became of them", COUNTER, ledger)?;
+        page.family("bytes", "Frame bytes of these packets", COUNTER, of(|counts| counts.seen_bytes))?;
+        // The parts, whose sum is nta_packets_total; and, apart from them, what else was noted.
+        let ledger = |label: &'static str, is_in: fn(Counter) -> bool| {
+            interfaces.iter().flat_map(move |(name, counts)| {
+                let labels = move |counter: Counter| vec![("interface", name.as_str()), (label, counter.name())];
+                Counter::ALL
+                    .into_iter()
+                    .filter(move |counter| is_in(*counter))
+                    .map(move |counter| (labels(counter), counts.get(counter) as f64))
+            })
+        };
+        let about = "Packets by what became of them; their sum is that of nta_packets";
+        page.family("ledger_packets", about, COUNTER, ledger("outcome", Counter::is_part))?;
+        let is_note = |counter: Counter| !counter.is_part() && counter != Counter::Seen;
+        page.family("ledger_notes", "What else was noted of packets, flows and events", COUNTER, ledger("note", is_note))?;
+        self.traffic(page)?;
         let balanced = f64::from(u8::from(status.ledger.balances()));
         page.one("ledger_balanced", "1 when every packet seen is accounted for", GAUGE, balanced)?;
         page.one("flows_active", "Flows alive", GAUGE, status.flows_active as f64)?;
@@ -91,7 +48,11 @@ impl Snapshot {
         let left_out = status.windows_left_out as f64;
         page.one("windows_left_out", "Windows without packets that were not reported", COUNTER, left_out)?;
         page.one("late_packets", "Packets later than their window", COUNTER, status.late_packets as f64)?;
-        page.one("drain_seconds", "Time of the last drain of the maps", GAUGE, seconds(status.last_drain_ns))?;
+        page.own("drain_seconds", "Times of reading what was counted, of each window", &self.counted.drain)?;
+        if let Some(end) = status.last_window_end {
+            let about = "End of the last window in Unix time";
+            page.one("last_window_timestamp_seconds", about, GAUGE, end.as_secs_f64())?;
+        }
         let up = f64::from(u8::from(status.failure.is_none()));
         page.one("capture_up", "1 while capture works", GAUGE, up)?;
         let start = status.started.as_secs_f64();
@@ -100,7 +61,7 @@ impl Snapshot {
         page.family("build_info", "Version, mode and engine", GAUGE, [(labels, 1.0)])
     }
 
-    fn events(&self, page: &mut Page<'_>) -> std::fmt::Result {
+    pub(super) fn events(&self, page: &mut Page<'_>) -> std::fmt::Result {
         let events = EventsJson::new(&self.status.events, &self.status.ledger.total());
         let reported = events.kinds.iter().map(|(kind, of)| (vec![("kind", kind.as_str())], of.reported as f64));
         page.family("events", "Packets reported as events", COUNTER, reported)?;
@@ -120,10 +81,12 @@ impl Snapshot {
         page.one("arp_replies", "ARP replies", COUNTER, counts.arp_replies as f64)
     }
 
-    fn detection(&self, page: &mut Page<'_>) -> std::fmt::Result {
+    pub(super) fn detection(&self, page: &mut Page<'_>) -> std::fmt::Result {
         let status = &self.status;
         let counts = &status.detection;
-        page.one("analysis_seconds", "Time of judging the last window", GAUGE, seconds(status.last_analysis_ns))?;
+        page.own("analysis_seconds", "Times of judging each window", &self.counted.analysis)?;
+        let raised = self.counted.raised.iter().map(|(kind, count)| (vec![("type", *kind)], *count as f64));
+        page.family("alerts", "Alerts raised by kind, those that came back among them", COUNTER, raised)?;
         let outcome = |name| vec![("outcome", name)];
         let reported = counts.allowed + counts.muted + counts.refused + counts.warming_up + counts.waiting;
         let findings = [
@@ -154,7 +117,7 @@ impl Snapshot {
         page.family("baseline_ready", "1 when anything is expected of the metric", GAUGE, ready)
     }
 
-    fn maps(&self, page: &mut Page<'_>) -> std::fmt::Result {
+    pub(super) fn maps(&self, page: &mut Page<'_>) -> std::fmt::Result {
         let of = |value: fn(&nta_core::domain::MapFill) -> u64| {
             self.status.maps.iter().map(move |map| (vec![("map", map.name.as_str())], value(map) as f64))
         };
@@ -163,15 +126,14 @@ impl Snapshot {
         page.family("map_memory_bytes", "Memory of a map", GAUGE, of(|map| map.memory_bytes))
     }
 
-    fn store(&self, page: &mut Page<'_>) -> std::fmt::Result {
+    pub(super) fn store(&self, page: &mut Page<'_>) -> std::fmt::Result {
         let store = &self.store;
         page.one("store_batches", "Batches committed", COUNTER, store.batches as f64)?;
         page.one("store_batches_lost", "Batches given up", COUNTER, store.batches_lost as f64)?;
         page.one("store_failures", "Attempts to write that failed", COUNTER, store.failures as f64)?;
         page.one("store_queue_length", "Batches waiting", GAUGE, store.queue_length as f64)?;
         page.one("store_queue_full", "Batches refused by a full queue", COUNTER, store.queue_full as f64)?;
-        let commit_s = store.last_commit_us as f64 / 1e6;
-        page.one("store_commit_seconds", "Time of the last commit", GAUGE, commit_s)?;
+        page.own("store_commit_seconds", "Times of transactions that were committed", &self.commits)?;
         let failing = f64::from(u8::from(store.failing));
         page.one("store_failing", "1 while the database takes no writes", GAUGE, failing)?;
         page.one(
@@ -242,7 +204,7 @@ impl Snapshot {
     }
 
     /// The files of JSON lines, where there are any.
-    fn mirror(&self, page: &mut Page<'_>) -> std::fmt::Result {
+    pub(super) fn mirror(&self, page: &mut Page<'_>) -> std::fmt::Result {
         let Some((files, is_failing)) = &self.mirror else { return Ok(()) };
         let lines = files.iter().flat_map(|count| {
             let labels = |outcome| vec![("file", count.file), ("outcome", outcome)];
@@ -253,56 +215,57 @@ impl Snapshot {
         page.one("jsonl_failing", "1 while the disk takes no lines", GAUGE, f64::from(u8::from(*is_failing)))
     }
 
-    fn process(&self, page: &mut Page<'_>) -> std::fmt::Result {
-        if let Some(cpu_s) = self.process.cpu_s {
-            page.one("process_cpu_seconds", "CPU time of the daemon", COUNTER, cpu_s)?;
-        }
-        if let Some(bytes) = self.process.rss_bytes {
-            page.one("process_resident_memory_bytes", "Resident memory of the daemon", GAUGE, bytes as f64)?;
-        }
+    /// Traffic in flows by protocol and direction, and round trips.
+    fn traffic(&self, page: &mut Page<'_>) -> std::fmt::Result {
+        let named: Vec<(String, Direction, [u64; 2])> = self
+            .counted
+            .traffic
+            .iter()
+            .map(|((proto, direction), sums)| (protocol_name(*proto), *direction, *sums))
+            .collect();
+        let of = |place: usize| {
+            named.iter().map(move |(protocol, direction, sums)| {
+                (vec![("protocol", protocol.as_str()), ("direction", direction.word())], sums[place] as f64)
+            })
+        };
+        page.family("flow_packets", "Packets in flows by IP protocol and direction", COUNTER, of(0))?;
+        page.family("flow_bytes", "Frame bytes of these packets", COUNTER, of(1))?;
+        let (histogram, sum_us) = &self.counted.rtt;
+        let buckets: Vec<(f64, u64)> =
+            histogram.iter().enumerate().map(|(bucket, count)| (Rtt::upper_edge_s(bucket), *count)).collect();
+        page.histogram("round_trip_seconds", "Round trips of TCP", *sum_us as f64 / 1e6, &buckets)
+    }
+
+    pub(super) fn http(&self, page: &mut Page<'_>) -> std::fmt::Result {
+        page.own("http_requests", "Requests to the API by route and answer", &self.requests.answered)?;
+        let about = "Times until answers of the API began, by route";
+        page.own("http_request_duration_seconds", about, &self.requests.took)?;
         let lost = self.process.log_lines_lost as f64;
         page.one("log_lines_lost", "Log lines that nobody read", COUNTER, lost)?;
         let connections = &self.connections;
         page.one("http_connections", "Connections to the API", GAUGE, connections.open() as f64)?;
         let early = connections.closed_early() as f64;
+        page.one("http_connections_cut", "Idle connections that had to make room for others", COUNTER, early)?;
         let unaudited = self.unaudited as f64;
-        page.one("audit_lost", "Changes that the store did not take into the audit log", COUNTER, unaudited)?;
-        page.one("http_connections_cut", "Idle connections that had to make room for others", COUNTER, early)
+        page.one("audit_lost", "Changes that the store did not take into the audit log", COUNTER, unaudited)
     }
 }
 
-type Labels<'a> = Vec<(&'a str, &'a str)>;
-
-/// The exposition, written family by family.
-struct Page<'e>(DescriptorEncoder<'e>);
-
-impl Page<'_> {
-    fn one(&mut self, name: &str, help: &str, kind: MetricType, value: f64) -> std::fmt::Result {
-        write_value(&mut self.0.encode_descriptor(name, help, None, kind)?, kind, value)
-    }
-
-    fn family<'a>(
-        &mut self,
-        name: &str,
-        help: &str,
-        kind: MetricType,
-        rows: impl IntoIterator<Item = (Labels<'a>, f64)>,
-    ) -> std::fmt::Result {
-        let mut family = self.0.encode_descriptor(name, help, None, kind)?;
-        for (labels, value) in rows {
-            write_value(&mut family.encode_family(&labels)?, kind, value)?;
+/// What every program says about itself, by the names that they all use.
+pub(super) fn process(page: &mut Page<'_>, process: &ProcessJson, standard: &Standard) -> std::fmt::Result {
+    let whole = |value: Option<u64>| value.map(|value| value as f64);
+    for (name, help, kind, value) in [
+        ("process_start_time_seconds", "Start of the process in Unix time", GAUGE, standard.started_s),
+        ("process_cpu_seconds", "User and system CPU time", COUNTER, process.cpu_s),
+        ("process_resident_memory_bytes", "Resident memory", GAUGE, whole(process.rss_bytes)),
+        ("process_virtual_memory_bytes", "Virtual memory", GAUGE, whole(standard.virtual_bytes)),
+        ("process_threads", "Threads", GAUGE, whole(standard.threads)),
+        ("process_open_fds", "Open file descriptors", GAUGE, whole(standard.open_fds)),
+        ("process_max_fds", "File descriptors that it may open", GAUGE, whole(standard.max_fds)),
+    ] {
+        if let Some(value) = value {
+            page.one(name, help, kind, value)?;
         }
-        Ok(())
     }
+    Ok(())
 }
-
-fn write_value(metric: &mut MetricEncoder<'_>, kind: MetricType, value: f64) -> std::fmt::Result {
-    match kind {
-        MetricType::Counter => metric.encode_counter::<NoLabelSet, f64, f64>(&value, None),
-        _ => metric.encode_gauge(&value),
-    }
-}
-
-const COUNTER: MetricType = MetricType::Counter;
-const GAUGE: MetricType = MetricType::Gauge;
-const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";

@@ -1,0 +1,105 @@
+//! `GET /metrics`: the same numbers as `/api/status` for Prometheus, with sums and histograms since the start, in the OpenMetrics text
+//! format or in that of before. Labels are interfaces, maps, routes and names fixed at compile time, never addresses or paths of files.
+
+mod families;
+mod page;
+mod text;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use axum::extract::State;
+use axum::http::{HeaderMap, header};
+use axum::response::{IntoResponse as _, Response};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::DescriptorEncoder;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+use crate::api::accept;
+use crate::api::extract::Query;
+use crate::api::process::{self, ProcessJson, Standard};
+use crate::api::requests::Requests;
+use crate::api::serve::Connections;
+use crate::api::{ApiError, ApiState};
+use crate::pipeline::metrics::Counted;
+use crate::sink::jsonl::FileCount;
+use crate::store::StoreStats;
+use nta_core::domain::Status;
+
+use page::Page;
+
+const OPEN_METRICS: &str = "application/openmetrics-text";
+const TEXT: &str = "text/plain";
+const OPEN_METRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+const TEXT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// Everything, from one snapshot: as OpenMetrics for who names that in `Accept`, else in the text format of Prometheus.
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    operation_id = "get_prometheus",
+    tag = "about",
+    responses((status = 200, description = "The exposition.", content(
+        (String = "text/plain"),
+        (String = "application/openmetrics-text"),
+    )))
+)]
+pub(in crate::api) async fn get(
+    _: Query<()>,
+    State(state): State<ApiState>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let snapshot = Snapshot {
+        status: state.status(),
+        store: state.store.stats(),
+        commits: state.store.commit_times(),
+        process: process::read(),
+        standard: process::standard(),
+        connections: Arc::clone(&state.connections),
+        requests: Arc::clone(&state.requests),
+        counted: state.analysis.metrics.counted(),
+        unaudited: state.unaudited.load(Relaxed),
+        mirror: state.mirror.as_ref().map(|counters| (counters.files(), counters.is_failing())),
+    };
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(snapshot));
+    let mut text = String::new();
+    encode(&mut text, &registry).map_err(|_cannot_fail| ApiError::Internal)?;
+    let (media_type, text) = if accept::prefers(&headers, OPEN_METRICS, TEXT) {
+        (OPEN_METRICS_TYPE, text)
+    } else {
+        (TEXT_TYPE, text::plain(&text))
+    };
+    Ok(([(header::CONTENT_TYPE, media_type), (header::VARY, "Accept")], text).into_response())
+}
+
+#[derive(Debug)]
+struct Snapshot {
+    status: Status,
+    store: StoreStats,
+    commits: Histogram,
+    process: ProcessJson,
+    standard: Standard,
+    connections: Arc<Connections>,
+    requests: Arc<Requests>,
+    counted: Counted,
+    unaudited: u64,
+    mirror: Option<([FileCount; 2], bool)>,
+}
+
+impl Collector for Snapshot {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> std::fmt::Result {
+        let mut page = Page { encoder, prefix: "nta_" };
+        self.pipeline(&mut page)?;
+        self.events(&mut page)?;
+        self.detection(&mut page)?;
+        self.maps(&mut page)?;
+        self.store(&mut page)?;
+        self.mirror(&mut page)?;
+        self.http(&mut page)?;
+        page.prefix = "";
+        families::process(&mut page, &self.process, &self.standard)
+    }
+}
