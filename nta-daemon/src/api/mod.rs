@@ -4,6 +4,7 @@
 mod accept;
 mod access;
 mod alert_page;
+mod caching;
 mod error;
 mod explain;
 mod extract;

@@ -102,6 +102,11 @@ pub(super) fn add_common(document: &mut OpenApi, role: Role) {
                 let is_optional = OPTIONAL_BODIES.contains(&operation.operation_id.as_deref().unwrap_or_default());
                 body.required = Some(if is_optional { Required::False } else { Required::True });
             }
+            if method == HttpMethod::Get {
+                let about = "What `If-None-Match` names is what would be answered.";
+                let unchanged = || ResponseBuilder::new().description(about).build().into();
+                operation.responses.responses.entry("304".to_owned()).or_insert_with(unchanged);
+            }
             let mut add = |status: &str, about: &str| {
                 let responses = &mut operation.responses.responses;
                 responses.entry(status.to_owned()).or_insert_with(|| problem(about));

@@ -35,6 +35,9 @@ pub(super) struct PageQuery<S> {
     pub(super) sort: S,
     /// Order, cursor and limit.
     pub(super) position: Position,
+    /// Whether a limit, and whether an order is given.
+    pub(super) has_limit: bool,
+    pub(super) has_order: bool,
     order: u8,
     /// The time range of the page before.
     range: Option<Range>,
@@ -47,7 +50,8 @@ impl<S: SortField> Parameters for PageQuery<S> {
 
     /// A cursor brings its own order.
     fn read(pairs: &Pairs) -> Result<Self, ApiError> {
-        let limit = pairs.get::<Limit>("limit")?.map_or(DEFAULT_LIMIT, |limit| limit.0);
+        let given = pairs.get::<Limit>("limit")?;
+        let limit = given.as_ref().map_or(DEFAULT_LIMIT, |limit| limit.0);
         let named = pairs.get::<Order<S>>("sort")?.map(|order| order.0);
         let cursor = pairs.get::<Cursor>("cursor")?;
         let order = match (named, cursor) {
@@ -61,7 +65,9 @@ impl<S: SortField> Parameters for PageQuery<S> {
         };
         let after = cursor.map(|cursor| cursor.after);
         let range = cursor.map(|cursor| cursor.range);
-        Ok(Self { sort, position: Position { descending: order & DESCENDING != 0, after, limit }, order, range })
+        let (has_limit, has_order) = (given.is_some(), named.is_some() || cursor.is_some());
+        let position = Position { descending: order & DESCENDING != 0, after, limit };
+        Ok(Self { sort, position, has_limit, has_order, order, range })
     }
 
     fn described() -> Vec<Described> {

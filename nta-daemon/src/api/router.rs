@@ -9,6 +9,7 @@ use axum::http::{StatusCode, Uri};
 use axum::middleware::{Next, from_fn, from_fn_with_state, map_response};
 use axum::response::{IntoResponse as _, Response};
 use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::compression::{CompressionLayer, CompressionLevel};
 use tower_http::limit::RequestBodyLimitLayer;
 use tower_http::normalize_path::NormalizePath;
 use utoipa::openapi::OpenApi;
@@ -16,6 +17,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::access::{Role, bring, require};
+use super::caching::revalidate;
 use super::error::{after_panic, as_problem};
 use super::headers::careful;
 use super::requests::measure;
@@ -176,6 +178,9 @@ fn guarded(routes: Router<ApiState>, state: ApiState) -> Router {
         .layer(from_fn_with_state(Arc::clone(&state.hosts), guard::check))
         .layer(map_response(as_problem))
         .layer(from_fn(careful))
+        .layer(from_fn(revalidate))
+        // Fast and not small: it is done where all requests are.
+        .layer(CompressionLayer::new().quality(CompressionLevel::Fastest))
         .layer(from_fn_with_state(Arc::clone(&state.requests), measure))
         .with_state(state);
     // Around the router and not a layer of it: the path has to be normal before the router looks at it.

@@ -1,5 +1,7 @@
 //! The table `detected_alerts`: written by the pipeline, read with what people did about each.
 
+use std::collections::BTreeSet;
+
 use super::body::{AlertBody, FindingRecord, OpinionRecord};
 use super::db;
 use super::db::Query;
@@ -20,8 +22,14 @@ const MOST_EARLIER: i64 = 10_000;
 pub struct AlertFilter {
     /// Of this kind.
     pub kind: Option<&'static str>,
+    /// Of one of these kinds; of all where there is none.
+    pub kinds: Vec<&'static str>,
     /// Of this severity.
     pub severity: Option<Severity>,
+    /// Of one of these severities; of all where there is none.
+    pub severities: Vec<Severity>,
+    /// With one of these statuses; with all where there is none.
+    pub statuses: Vec<&'static str>,
     /// With this status: open, acknowledged, resolved.
     pub status: Option<&'static str>,
     /// With this verdict: `true_positive`, benign, `false_positive`; `none` where nobody gave one.
@@ -55,8 +63,14 @@ impl AlertFilter {
         let named = [("source = ?", self.source.clone()), ("destination = ?", self.destination.clone())];
         let words = [("kind = ?", self.kind), ("status = ?", self.status)];
         let words = words.map(|(column, word)| (column, word.map(str::to_owned)));
-        let first = named.into_iter().chain(words).find_map(|(column, text)| Some((column, text?)))?;
-        Some(vec![of(when(first.0, first.1))])
+        if let Some(first) = named.into_iter().chain(words).find_map(|(column, text)| Some((column, text?))) {
+            return Some(vec![of(when(first.0, first.1))]);
+        }
+        // One for each word: together they hold all, and none twice.
+        let several = [("kind = ?", &self.kinds), ("status = ?", &self.statuses)];
+        let (column, words) = several.into_iter().find(|(_, words)| !words.is_empty())?;
+        let words: BTreeSet<&str> = words.iter().copied().collect();
+        Some(words.into_iter().map(|word| of(when(column, word))).collect())
     }
 
     /// All filters, written so that they use no index.
@@ -68,7 +82,14 @@ impl AlertFilter {
         let text = |sql, value: Option<String>| value.map(|value| when(sql, value));
         let severity = self.severity.map(|severity| when("severity + 0 = ?", severity as i64));
         let [from, to] = [self.from, self.to].map(|time| time.map(|time| to_sql(time.as_nanos())));
+        let one_of =
+            |expression, values: Vec<db::Value>| (!values.is_empty()).then(|| Condition::one_of(expression, values));
+        let words = |words: &[&'static str]| words.iter().map(|word| (*word).into()).collect();
+        let severities = self.severities.iter().map(|severity| (*severity as i64).into()).collect();
         let all = [
+            one_of("coalesce(kind, '')", words(&self.kinds)),
+            one_of("coalesce(status, '')", words(&self.statuses)),
+            one_of("severity + 0", severities),
             host,
             text("coalesce(source, '') = ?", self.source.clone()),
             text("coalesce(destination, '') = ?", self.destination.clone()),

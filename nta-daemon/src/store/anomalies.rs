@@ -3,7 +3,7 @@
 use super::alerts::{score_of, severity_of};
 use super::body::{AnomalyBody, FindingRecord};
 use super::db;
-use super::db::Query;
+use super::db::{Query, Value};
 use super::list::{Branch, Condition, Listed, MOST_READ, SOON, Way, when};
 use super::sensor::{self, sensor, sensor_number, sensor_of_run};
 use super::sums::{are_natural, sum};
@@ -32,6 +32,10 @@ pub struct AnomalyFilter {
     pub kind: Option<&'static str>,
     /// Of this severity.
     pub severity: Option<Severity>,
+    /// Of one of these kinds; of all where there is none.
+    pub kinds: Vec<&'static str>,
+    /// Of one of these severities; of all where there is none.
+    pub severities: Vec<Severity>,
     /// In windows that end behind this time.
     pub from: Option<Timestamp>,
     /// In windows that start before this time.
@@ -54,6 +58,17 @@ impl AnomalyFilter {
         if let Some(severity) = self.severity {
             query.push(is_severity).push_bind(severity as i64);
         }
+        self.several().for_each(|one_of| one_of.push(query));
+    }
+
+    /// Those filters that take several words.
+    fn several(&self) -> impl Iterator<Item = Condition> {
+        let kinds: Vec<Value> = self.kinds.iter().map(|kind| (*kind).into()).collect();
+        let severities: Vec<Value> = self.severities.iter().map(|severity| (*severity as i64).into()).collect();
+        let several = [("coalesce(kind, '')", kinds), ("severity + 0", severities)].into_iter();
+        several
+            .filter(|(_, values)| !values.is_empty())
+            .map(|(expression, values)| Condition::one_of(expression, values))
     }
 
     fn push_starts(&self, query: &mut Query, longest_ns: i64) {
@@ -77,7 +92,8 @@ impl AnomalyFilter {
     fn rest(&self, kind: bool, severity: bool, sensor: bool) -> Vec<Condition> {
         let kind = self.kind.filter(|_| kind).map(|kind| when("coalesce(kind, '') = ?", kind));
         let severity = self.severity.filter(|_| severity).map(|severity| when("severity + 0 = ?", severity as i64));
-        [kind, severity, sensor::only(self.sensor.as_ref().filter(|_| sensor))].into_iter().flatten().collect()
+        let sensor = sensor::only(self.sensor.as_ref().filter(|_| sensor));
+        [kind, severity, sensor].into_iter().flatten().chain(self.several()).collect()
     }
 
     fn ways(&self, sort: AnomalySort, longest_ns: i64) -> Vec<Way> {

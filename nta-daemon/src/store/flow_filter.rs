@@ -50,6 +50,7 @@ const PORTS: Ends = [
     ("orig_nat_port = ?", &["orig_port <> ?", "resp_port <> ?"]),
     ("resp_nat_port = ?", &["orig_port <> ?", "resp_port <> ?", "coalesce(orig_nat_port, orig_port) <> ?"]),
 ];
+const HAS_PORTS: &str = "proto + 0 NOT IN (1, 58)";
 const PROTO: &str = "proto + 0 = ?";
 const ENDED: &str = "last_ns + 0 >= ?";
 
@@ -92,7 +93,9 @@ impl FlowFilter {
         });
         let port = self.port.map(|port| Condition::new(PORT, vec![i64::from(port).into(); 4]));
         let proto = self.proto.map(|proto| when(PROTO, i64::from(proto)));
-        [host, port, proto].into_iter().flatten().skip(skip)
+        // Where other protocols have ports, ICMP has a type and a code.
+        let has_ports = port.is_some().then(|| Condition::new(HAS_PORTS, Vec::new()));
+        [host, port, proto].into_iter().flatten().skip(skip).chain(has_ports)
     }
 
     /// Those that began before `began` and ended at `ended` or later, which is well behind: the long ones of a while, the very

@@ -73,6 +73,16 @@ impl Store {
         Ok(FlowPage { items, next })
     }
 
+    /// Where a stored flow stands in a list; `None` where there is none of that id.
+    pub async fn flow_key(&self, id: u64, sort: FlowSort) -> Result<Option<Key>, StoreError> {
+        let column = sort.column();
+        let query = db::Query::new(format!(
+            "SELECT f.{column} AS value, f.number AS id FROM runs r JOIN flows f ON f.run_id = r.id AND f.id = $1 ORDER BY 2 DESC LIMIT 1"
+        ));
+        let key = |row: &db::Row| Ok(Key { value: row.int("value")?, id: row.int("id")? });
+        Ok(self.read("flows", query.bind(id.cast_signed()), key).await?.into_iter().next())
+    }
+
     /// Those within the range, and beside them those that reach into it from afar: in the order of the list one comes behind
     /// the other.
     pub(super) async fn flows_between(

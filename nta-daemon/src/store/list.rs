@@ -1,6 +1,8 @@
 //! How a list is read without going through a table: in the order of an index, between two keys; or all rows of a short part
 //! of an index, sorted. What would read more is refused.
 
+use std::borrow::Cow;
+
 use super::db::{Dialect, Query, Row, Value};
 use super::unreadable::Unreadable;
 use super::{Key, Position, Store, StoreError};
@@ -31,16 +33,22 @@ pub(super) struct Placed<T> {
 
 /// A condition; each `?` stands for a value.
 #[derive(Clone, Debug)]
-pub(super) struct Condition(&'static str, Vec<Value>);
+pub(super) struct Condition(Cow<'static, str>, Vec<Value>);
 
 /// A condition with one value.
 pub(super) fn when(sql: &'static str, value: impl Into<Value>) -> Condition {
-    Condition(sql, vec![value.into()])
+    Condition(Cow::Borrowed(sql), vec![value.into()])
 }
 
 impl Condition {
     pub(super) const fn new(sql: &'static str, values: Vec<Value>) -> Self {
-        Self(sql, values)
+        Self(Cow::Borrowed(sql), values)
+    }
+
+    /// That an expression has one of some values, of which there must be one.
+    pub(super) fn one_of(expression: &str, values: Vec<Value>) -> Self {
+        let places = vec!["?"; values.len()].join(", ");
+        Self(Cow::Owned(format!("{expression} IN ({places})")), values)
     }
 
     pub(super) fn push(&self, query: &mut Query) {

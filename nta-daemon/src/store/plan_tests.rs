@@ -54,6 +54,9 @@ async fn ask_everything(store: &Store) -> Vec<Query> {
             }
         }
     }
+    for sort in [FlowSort::Time, FlowSort::LastTime] {
+        store.flow_key(7, sort).await.expect("flow");
+    }
     for sort in [HostSort::Bytes, HostSort::Packets, HostSort::Flows, HostSort::LastTime] {
         for (range, sensor) in [([time, None], None), ([time, week], None), ([time, week], Some("a"))] {
             store.hosts(sensor, sort, position).await.expect("hosts");
@@ -93,6 +96,12 @@ async fn ask_everything(store: &Store) -> Vec<Query> {
         AlertFilter { kind: Some("port_scan"), from: time, ..AlertFilter::default() },
         AlertFilter { severity: Some(Severity::High), from: time, ..AlertFilter::default() },
         AlertFilter { sensor: Some("a".to_owned()), from: time, ..AlertFilter::default() },
+        AlertFilter { kinds: vec!["port_scan", "syn_flood"], from: time, ..AlertFilter::default() },
+        AlertFilter {
+            statuses: vec!["open", "acknowledged"],
+            severities: vec![Severity::High],
+            ..AlertFilter::default()
+        },
         AlertFilter { host: Some("10.0.0.1".to_owned()), ..AlertFilter::default() },
         AlertFilter { source: Some("10.0.0.1".to_owned()), from: time, to: time, ..AlertFilter::default() },
     ] {
@@ -110,7 +119,20 @@ async fn ask_everything(store: &Store) -> Vec<Query> {
         AnomalyFilter { from: time, ..AnomalyFilter::default() },
         AnomalyFilter { kind: Some("port_scan"), from: time, ..AnomalyFilter::default() },
         AnomalyFilter { severity: Some(Severity::High), from: time, to: week, ..AnomalyFilter::default() },
-        AnomalyFilter { kind: Some("port_scan"), severity: Some(Severity::High), from: time, to: week, sensor: None },
+        AnomalyFilter {
+            kind: Some("port_scan"),
+            severity: Some(Severity::High),
+            from: time,
+            to: week,
+            ..AnomalyFilter::default()
+        },
+        AnomalyFilter {
+            kinds: vec!["port_scan", "syn_flood"],
+            severities: vec![Severity::High, Severity::Critical],
+            from: time,
+            to: week,
+            ..AnomalyFilter::default()
+        },
         AnomalyFilter { sensor: Some("a".to_owned()), from: time, ..AnomalyFilter::default() },
     ] {
         for sort in [AnomalySort::Time, AnomalySort::Score, AnomalySort::Severity] {

@@ -41,7 +41,8 @@ const LISTS: [(&str, &str); 13] = [
     ("hosts", "/api/hosts?from=0"),
     ("audit_log", "/api/audit"),
 ];
-const OTHERS: [&str; 15] = [
+const OTHERS: [&str; 16] = [
+    "/api/mutes",
     "/api/flows?from=0&sensor=test",
     "/api/metrics?span=10&from=0&sensor=test",
     "/api/metrics/summary",
@@ -146,9 +147,15 @@ async fn template(folder: &Path) -> Vec<(String, String, u64)> {
     writer.flush().await.expect("flush");
     let id = app.store.alerts_between(time(0), time(900), None).await.expect("alerts").len();
     assert_eq!(id as u64, ROWS + 1);
-    let patch = serde_json::json!({ "note": "seen" });
+    let patch = serde_json::json!({ "note": "seen", "verdict": "benign" });
     for alert in &alerts_of(&app).await {
         assert_eq!(app.send(Method::PATCH, &format!("/api/alerts/{alert}"), &patch).await.0, StatusCode::OK);
+    }
+    let mute = serde_json::json!({
+        "host": "192.0.2.1", "reason": "ours", "expires": (jiff::Timestamp::now() + jiff::SignedDuration::from_hours(48)).to_string(),
+    });
+    for _ in 0..ROWS {
+        assert_eq!(app.send(Method::POST, "/api/mutes", &mute).await.0, StatusCode::CREATED);
     }
     task.abort();
     app.store.close().await;

@@ -1,4 +1,4 @@
-//! Names and values of a query, each at most once.
+//! Names and values of a query, each at most once unless it takes several.
 
 use axum::http::Uri;
 
@@ -10,7 +10,7 @@ use crate::api::ApiError;
 pub(in crate::api) struct Pairs(Vec<(String, String)>);
 
 impl Pairs {
-    /// Reads the query of `uri`, in which each of `known` may occur once.
+    /// Reads the query of `uri`, in which `known` may occur.
     pub(in crate::api) fn read(uri: &Uri, known: &[&str]) -> Result<Self, ApiError> {
         let axum::extract::Query(pairs) = axum::extract::Query::<Vec<(String, String)>>::try_from_uri(uri)
             .map_err(|_unreadable| ApiError::invalid("query", "expected `name=value` pairs with `&` between them"))?;
@@ -19,13 +19,10 @@ impl Pairs {
 
     /// The same of pairs that are at hand.
     pub(in crate::api) fn of(pairs: Vec<(String, String)>, known: &[&str]) -> Result<Self, ApiError> {
-        for (i, (name, _)) in pairs.iter().enumerate() {
+        for (name, _) in &pairs {
             if !known.contains(&name.as_str()) {
                 let takes = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
                 return Err(ApiError::invalid(name, format!("`{name}`: unknown parameter; this path takes {takes}")));
-            }
-            if pairs[..i].iter().any(|(earlier, _)| earlier == name) {
-                return Err(ApiError::invalid(name, "given more than once"));
             }
         }
         Ok(Self(pairs))
@@ -38,8 +35,17 @@ impl Pairs {
 
     /// The value of a parameter.
     pub(in crate::api) fn get<T: Parameter>(&self, name: &str) -> Result<Option<T>, ApiError> {
-        let given = self.0.iter().find(|(given, _)| given == name).map(|(_, value)| value.as_str());
-        given.map(|text| read(name, text)).transpose()
+        let mut given = self.0.iter().filter(|(given, _)| given == name).map(|(_, value)| value.as_str());
+        let Some(first) = given.next() else { return Ok(None) };
+        let others: Vec<&str> = given.collect();
+        if others.is_empty() {
+            return read(name, first).map(Some);
+        }
+        if !T::REPEATS {
+            return Err(ApiError::invalid(name, "given more than once"));
+        }
+        let all: Vec<&str> = std::iter::once(first).chain(others).collect();
+        read(name, &all.join(",")).map(Some)
     }
 }
 

@@ -2,7 +2,10 @@
 
 use std::net::IpAddr;
 
-use utoipa::openapi::schema::{AnyOfBuilder, KnownFormat, ObjectBuilder, Schema, SchemaFormat, SchemaType, Type};
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{
+    AnyOfBuilder, ArrayBuilder, KnownFormat, ObjectBuilder, Schema, SchemaFormat, SchemaType, Type,
+};
 
 use crate::config::SensorName;
 use crate::json::protocol_number;
@@ -16,6 +19,36 @@ pub(in crate::api) trait Parameter: Sized {
 
     /// What may be written.
     fn schema() -> Schema;
+
+    /// Whether it may be given more than once: then the texts come with `,` between them.
+    const REPEATS: bool = false;
+}
+
+/// Most values of a parameter that takes several.
+const MOST_VALUES: usize = 20;
+
+/// One or several values, with `,` between them or each by itself.
+#[derive(Clone, Debug)]
+pub(in crate::api) struct Several<T>(pub(in crate::api) Vec<T>);
+
+impl<T: Parameter> Parameter for Several<T> {
+    fn parse(text: &str) -> Result<Self, String> {
+        let values: Vec<&str> = text.split(',').collect();
+        if values.len() > MOST_VALUES {
+            return Err(format!("at most {MOST_VALUES} values"));
+        }
+        let one = |value: &str| {
+            T::parse(value.trim()).map_err(|expected| format!("{expected}, or several with `,` between them"))
+        };
+        values.into_iter().map(one).collect::<Result<_, _>>().map(Self)
+    }
+
+    fn schema() -> Schema {
+        let items = RefOr::T(T::schema());
+        ArrayBuilder::new().items(items).min_items(Some(1)).max_items(Some(MOST_VALUES)).into()
+    }
+
+    const REPEATS: bool = true;
 }
 
 /// One of some words.
@@ -61,7 +94,9 @@ impl Word for Severity {
 
 impl Parameter for IpAddr {
     fn parse(text: &str) -> Result<Self, String> {
-        text.parse().map_err(|_wrong| "an IPv4 or IPv6 address".to_owned())
+        // An IPv4 address that is written as an IPv6 one is the same host.
+        let address = text.parse::<Self>().map_err(|_wrong| "an IPv4 or IPv6 address".to_owned())?;
+        Ok(address.to_canonical())
     }
 
     fn schema() -> Schema {
@@ -135,7 +170,11 @@ fn party(text: &str) -> Option<String> {
     }
     let is_byte = |part: &str| part.len() == 2 && part.bytes().all(|digit| digit.is_ascii_hexdigit());
     let is_mac = text.split(':').count() == 6 && text.split(':').all(is_byte);
-    if is_mac { Some(text.to_ascii_lowercase()) } else { text.parse::<IpAddr>().ok().map(|host| host.to_string()) }
+    if is_mac {
+        Some(text.to_ascii_lowercase())
+    } else {
+        text.parse::<IpAddr>().ok().map(|host| host.to_canonical().to_string())
+    }
 }
 
 /// The name of a sensor.
@@ -220,6 +259,7 @@ mod tests {
         for (text, stored) in [
             ("192.0.2.1", Some("192.0.2.1")),
             ("2001:DB8:0::1", Some("2001:db8::1")),
+            ("::ffff:192.0.2.1", Some("192.0.2.1")),
             ("192.0.2.0/24", Some("192.0.2.0/24")),
             ("2001:db8:0::/48", Some("2001:db8::/48")),
             ("02:00:5E:10:00:01", Some("02:00:5e:10:00:01")),

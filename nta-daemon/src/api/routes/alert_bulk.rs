@@ -159,7 +159,7 @@ async fn all(
     let by = signed(caller, body.by.map(|by| by.0))?;
     let verdict = body.verdict.map(|verdict| verdict.map(AlertVerdict::word));
     let range = state.range(filter.period).await?;
-    let filter = filter.between(range);
+    let filter = filter.between(range)?;
     let patch = AlertPatch { status: Some(status), verdict, note: None, by, at: now() };
     let Some(alerts) = state.store.alerts_to_change(&filter, &patch).await? else {
         let detail =
@@ -176,7 +176,8 @@ async fn all(
     let [from, to] = [range.from, range.to].map(|time| time.map(|time| time.to_string()));
     if !is_dry {
         let filter = json!({
-            "type": filter.kind, "severity": filter.severity.map(nta_core::domain::Severity::word), "status": filter.status,
+            "type": filter.kinds, "severity": filter.severities.iter().map(|one| one.word()).collect::<Vec<_>>(),
+            "status": filter.statuses,
             "state": filter.state, "verdict": filter.verdict, "source": filter.source, "destination": filter.destination,
             "sensor": filter.sensor, "from": from, "to": to,
         });

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::api::access::Caller;
 use crate::api::error::Problem;
-use crate::api::extract::{InPath, Json, PartyName, Path, Query, Sensor, Text, parameters};
+use crate::api::extract::{InPath, Json, PartyName, Path, Query, Sensor, Several, Text, parameters};
 use crate::api::page::{List, PageQuery, Period, SortField};
 use crate::api::state::now;
 use crate::api::{ApiError, ApiState, found};
@@ -15,6 +15,7 @@ use crate::store::{AlertChanged, AlertFilter, AlertPatch, AlertSort, Audit, Note
 use nta_core::domain::{AlertKind, Severity};
 
 pub(super) use super::alert_words::{AlertId, AlertStateWord, AlertStatus, AlertVerdict, VerdictOrNone, given};
+use super::anomalies::{severities, words as kinds_of};
 use super::hosts::is_inside;
 
 impl SortField for AlertSort {
@@ -143,12 +144,14 @@ impl From<AlertChanged> for ChangeJson {
 parameters! {
     /// Which alerts.
     pub(in crate::api) struct AlertsFilter {
-        /// Kind.
-        "type" => kind: AlertKind,
-        /// Severity.
-        "severity" => severity: Severity,
-        /// What people did about it.
-        "status" => status: AlertStatus,
+        /// Kind, or several.
+        "type" => kinds: Several<AlertKind>,
+        /// Severity, or several.
+        "severity" => severities: Several<Severity>,
+        /// This severity or a worse one.
+        "min_severity" => least: Severity,
+        /// What people did about it, or several of these.
+        "status" => statuses: Several<AlertStatus>,
         /// What the traffic does.
         "state" => state: AlertStateWord,
         /// What people say that it was; `none` where nobody does.
@@ -173,11 +176,14 @@ parameters! {
 
 impl AlertsFilter {
     /// The filter over a time.
-    pub(super) fn between(self, Range { from, to }: Range) -> AlertFilter {
-        AlertFilter {
-            kind: self.kind.map(AlertKind::word),
-            severity: self.severity,
-            status: self.status.map(|status| status.0),
+    pub(super) fn between(self, Range { from, to }: Range) -> Result<AlertFilter, ApiError> {
+        Ok(AlertFilter {
+            kinds: kinds_of(self.kinds.as_ref()),
+            severities: severities(self.severities.as_ref(), self.least)?,
+            statuses: self.statuses.iter().flat_map(|statuses| &statuses.0).map(|status| status.0).collect(),
+            kind: None,
+            severity: None,
+            status: None,
             verdict: self.verdict.map(|verdict| verdict.0),
             state: self.state.map(|state| state.0),
             source: self.source.map(|party| party.0),
@@ -186,7 +192,7 @@ impl AlertsFilter {
             from,
             to,
             sensor: self.sensor.map(|sensor| sensor.0),
-        }
+        })
     }
 }
 
@@ -208,7 +214,7 @@ pub(in crate::api) async fn list(
     Query(query): Query<AlertsQuery>,
 ) -> Result<Json<List<AlertItem>>, ApiError> {
     let range = query.page.range(query.filter.period, &state).await?;
-    let filter = query.filter.between(range);
+    let filter = query.filter.between(range)?;
     let alerts = state.store.alerts(&filter, query.page.sort, query.page.position).await?;
     Ok(Json(query.page.list(
         alerts.items.into_iter().map(|stored| AlertItem::new(stored, &state)).collect(),

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::metrics::WindowId;
 use crate::api::error::Problem;
-use crate::api::extract::{InPath, Json, Path, Query, Sensor, parameters};
+use crate::api::extract::{InPath, Json, Path, Query, Sensor, Several, parameters};
 use crate::api::found::AnomalyItem;
 use crate::api::page::{List, PageQuery, Period, SortField};
 use crate::api::{ApiError, ApiState, found};
@@ -31,10 +31,12 @@ impl SortField for ByScore {
 parameters! {
     /// Which anomalies.
     pub(in crate::api) struct AnomaliesFilter {
-        /// Kind.
-        "type" => kind: AlertKind,
-        /// Severity that the alert had in that window.
-        "severity" => severity: Severity,
+        /// Kind, or several.
+        "type" => kinds: Several<AlertKind>,
+        /// Severity that the alert had in that window, or several.
+        "severity" => severities: Several<Severity>,
+        /// This severity or a worse one.
+        "min_severity" => least: Severity,
         /// Name of the sensor that saw it; all of them unless given.
         "sensor" => sensor: Sensor,
         ..period: Period,
@@ -64,14 +66,44 @@ parameters! {
     }
 }
 
+/// The words of kinds.
+pub(super) fn words(kinds: Option<&Several<AlertKind>>) -> Vec<&'static str> {
+    kinds.iter().flat_map(|kinds| &kinds.0).map(|kind| kind.word()).collect()
+}
+
+/// Which severities two filters leave; none where both leave all.
+///
+/// # Errors
+/// Where they leave nothing.
+pub(super) fn severities(
+    named: Option<&Several<Severity>>,
+    least: Option<Severity>,
+) -> Result<Vec<Severity>, ApiError> {
+    let is_named = |severity: &Severity| named.is_none_or(|named| named.0.contains(severity));
+    let left: Vec<Severity> =
+        Severity::ALL.into_iter().filter(|one| is_named(one) && least.is_none_or(|least| *one >= least)).collect();
+    match left.len() {
+        0 => Err(ApiError::invalid("min_severity", "expected one that `severity` leaves something of")),
+        all if all == Severity::ALL.len() => Ok(Vec::new()),
+        _ => Ok(left),
+    }
+}
+
 impl AnomaliesFilter {
-    fn between(&self, Range { from, to }: Range) -> AnomalyFilter {
+    fn between(&self, Range { from, to }: Range) -> Result<AnomalyFilter, ApiError> {
         let sensor = self.sensor.as_ref().map(|sensor| sensor.0.clone());
-        AnomalyFilter { kind: self.kind.map(AlertKind::word), severity: self.severity, from, to, sensor }
+        Ok(AnomalyFilter {
+            kinds: words(self.kinds.as_ref()),
+            severities: severities(self.severities.as_ref(), self.least)?,
+            from,
+            to,
+            sensor,
+            ..AnomalyFilter::default()
+        })
     }
 
     /// Counts take all that is stored unless a time is given.
-    fn counted(&self) -> AnomalyFilter {
+    fn counted(&self) -> Result<AnomalyFilter, ApiError> {
         let Period { from, to } = self.period;
         self.between(Range { from, to })
     }
@@ -95,7 +127,7 @@ pub(in crate::api) async fn list(
     Query(AnomaliesQuery { filter, page }): Query<AnomaliesQuery>,
 ) -> Result<Json<List<AnomalyItem>>, ApiError> {
     let range = page.range(filter.period, &state).await?;
-    let anomalies = state.store.anomalies(&filter.between(range), page.sort, page.position).await?;
+    let anomalies = state.store.anomalies(&filter.between(range)?, page.sort, page.position).await?;
     Ok(Json(page.list(anomalies.items.iter().map(found::anomaly).collect(), anomalies.next, range)))
 }
 
@@ -117,7 +149,7 @@ pub(in crate::api) async fn top(
     Query(TopQuery { filter, page }): Query<TopQuery>,
 ) -> Result<Json<List<AnomalyItem>>, ApiError> {
     let range = page.range(filter.period, &state).await?;
-    let anomalies = state.store.anomalies(&filter.between(range), AnomalySort::Score, page.position).await?;
+    let anomalies = state.store.anomalies(&filter.between(range)?, AnomalySort::Score, page.position).await?;
     Ok(Json(page.list(anomalies.items.iter().map(found::anomaly).collect(), anomalies.next, range)))
 }
 
@@ -180,7 +212,7 @@ pub(in crate::api) async fn by_type(
     State(state): State<ApiState>,
     Query(filter): Query<AnomaliesFilter>,
 ) -> Result<Json<AnomalyCounts>, ApiError> {
-    let counts = state.store.anomaly_counts(&filter.counted()).await?;
+    let counts = state.store.anomaly_counts(&filter.counted()?).await?;
     let mut by_type: BTreeMap<String, TypeCount> = BTreeMap::new();
     for row in &counts {
         let of = by_type.entry(row.kind.clone()).or_default();
@@ -224,7 +256,7 @@ pub(in crate::api) async fn summary(
     State(state): State<ApiState>,
     Query(filter): Query<AnomaliesFilter>,
 ) -> Result<Json<AnomaliesSummary>, ApiError> {
-    let counts = state.store.anomaly_counts(&filter.counted()).await?;
+    let counts = state.store.anomaly_counts(&filter.counted()?).await?;
     let total: i64 = counts.iter().map(|row| row.count).sum();
     let mut by_severity: BTreeMap<&'static str, i64> = Severity::ALL.iter().map(|s| (s.word(), 0)).collect();
     for row in &counts {

@@ -14,13 +14,15 @@ use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 use tracing::error;
+use utoipa::openapi::Schema;
 
 use crate::api::error::Problem;
-use crate::api::extract::{IpProtocol, Json, Query, Sensor, parameters};
+use crate::api::extract::{IpProtocol, Json, Parameter, Query, Sensor, parameters, text};
 use crate::api::found::FlowItem;
 use crate::api::page::{List, PageQuery, Period, SortField};
-use crate::api::{ApiError, ApiState};
+use crate::api::{ApiError, ApiState, accept};
 use crate::store::{FlowFilter, FlowSort, Key, Position, Range, Store};
+use nta_core::domain::FlowId;
 
 impl SortField for FlowSort {
     const ALL: &'static [(&'static str, Self)] = &[("time", Self::Time), ("last_time", Self::LastTime)];
@@ -31,6 +33,7 @@ const LAST: u32 = 10;
 /// Flows that a stream holds in memory at a time.
 const STREAM_ROWS: u32 = 500;
 const NDJSON: &str = "application/x-ndjson";
+const JSON: &str = "application/json";
 
 parameters! {
     /// Whose flows.
@@ -64,13 +67,16 @@ parameters! {
     pub(in crate::api) struct AllFlowsQuery {
         /// Name of the sensor that saw it; all of them unless given.
         "sensor" => sensor: Sensor,
+        /// Id of a flow, behind which the list begins: the last one that came of a stream that broke off. Not with `cursor`.
+        "after" => after: FlowName,
         ..period: Period,
         ..page: PageQuery<FlowSort>,
     }
 }
 
-/// All flows of a time: a page, or with `Accept: application/x-ndjson` every one of them, one a line, oldest first. A stream
-/// has no pages: `limit`, `cursor` and `sort` do not change it. `from=0` asks for all that is stored.
+/// All flows of a time: a page, or with `Accept: application/x-ndjson` every one of them, one a line, oldest first unless `sort` says
+/// otherwise, and `limit` of them where that is given. A stream that broke off goes on with the same request and `after`, the id of the
+/// last flow that came. `from=0` asks for all that is stored.
 ///
 /// `time` is the first packet's: in that order a walk meets every flow once. In the order of `last_time` a flow that
 /// is alive moves while one reads.
@@ -92,18 +98,58 @@ parameters! {
 pub(in crate::api) async fn all(
     State(state): State<ApiState>,
     headers: HeaderMap,
-    Query(AllFlowsQuery { sensor, period, page }): Query<AllFlowsQuery>,
+    Query(AllFlowsQuery { sensor, after, period, page }): Query<AllFlowsQuery>,
 ) -> Result<Response, ApiError> {
     let range = page.range(period, &state).await?;
     let sensor = sensor.map(|sensor| sensor.0);
     let filter = FlowFilter { from: range.from, to: range.to, sensor, ..FlowFilter::default() };
-    if accepts_ndjson(&headers) {
-        let body = Body::from_stream(lines(state.streams, state.store, filter));
-        return Ok(([(header::CONTENT_TYPE, NDJSON)], body).into_response());
+    answer(state, &headers, filter, (page, after), range).await
+}
+
+/// The page, or its lines for who prefers them.
+async fn answer(
+    state: ApiState,
+    headers: &HeaderMap,
+    filter: FlowFilter,
+    (mut page, after): (PageQuery<FlowSort>, Option<FlowName>),
+    range: Range,
+) -> Result<Response, ApiError> {
+    let is_stream = accept::prefers(headers, NDJSON, JSON);
+    if is_stream && !page.has_order {
+        (page.sort, page.position.descending) = (FlowSort::Time, false);
+    }
+    if let Some(FlowName(id)) = after {
+        if page.position.after.is_some() {
+            return Err(ApiError::invalid("after", "expected either `after` or `cursor`"));
+        }
+        let key = state.store.flow_key(id, page.sort).await?;
+        let gone = || ApiError::invalid("after", format!("`{}`: there is no such flow any more", FlowId(id)));
+        page.position.after = Some(key.ok_or_else(gone)?);
+    }
+    if is_stream {
+        let most = page.has_limit.then_some(page.position.limit);
+        let body = Body::from_stream(lines(state.streams, state.store, filter, (page.sort, page.position), most));
+        return Ok(([(header::CONTENT_TYPE, NDJSON), (header::VARY, "Accept")], body).into_response());
     }
     let flows = state.store.find_flows(&filter, page.sort, page.position).await?;
     let items = flows.items.iter().map(FlowItem::from).collect();
-    Ok(Json(page.list(items, flows.next, range)).into_response())
+    Ok(([(header::VARY, "Accept")], Json(page.list(items, flows.next, range))).into_response())
+}
+
+/// The id of a flow.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::api) struct FlowName(u64);
+
+impl Parameter for FlowName {
+    fn parse(text: &str) -> Result<Self, String> {
+        let is_one = text.len() == 16 && text.bytes().all(|digit| digit.is_ascii_hexdigit());
+        let id = is_one.then(|| u64::from_str_radix(text, 16).ok()).flatten();
+        id.map(Self).ok_or_else(|| "16 hexadecimal digits".to_owned())
+    }
+
+    fn schema() -> Schema {
+        text().pattern(Some("^[0-9a-f]{16}$")).into()
+    }
 }
 
 parameters! {
@@ -111,12 +157,14 @@ parameters! {
     pub(in crate::api) struct FlowsQuery {
         /// Address at either end.
         "host" => host: IpAddr,
-        /// Port at either end.
+        /// Port at either end. ICMP has none.
         "port" => port: u16,
         /// IP protocol: its name or its number.
         "proto" => proto: IpProtocol,
         /// Name of the sensor that saw it; all of them unless given.
         "sensor" => sensor: Sensor,
+        /// Id of a flow, behind which the list begins: the last one that came of a stream that broke off. Not with `cursor`.
+        "after" => after: FlowName,
         ..period: Period,
         ..page: PageQuery<FlowSort>,
     }
@@ -130,43 +178,46 @@ parameters! {
     tag = "flows",
     params(FlowsQuery),
     responses(
-        (status = 200, description = "The page.", body = List<FlowItem>),
+        (status = 200, description = "The page, or all flows that pass.", content(
+            (List<FlowItem> = "application/json"),
+            (FlowItem = "application/x-ndjson"),
+        )),
         (status = 422, description = "More would be read than may be; `detail` says what to ask for instead.",
             body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(in crate::api) async fn search(
     State(state): State<ApiState>,
+    headers: HeaderMap,
     Query(query): Query<FlowsQuery>,
-) -> Result<Json<List<FlowItem>>, ApiError> {
-    let page = query.page;
+) -> Result<Response, ApiError> {
+    let (page, after) = (query.page, query.after);
     let range = page.range(query.period, &state).await?;
     let filter = query.filter(range);
-    let flows = state.store.find_flows(&filter, page.sort, page.position).await?;
-    Ok(Json(page.list(flows.items.iter().map(FlowItem::from).collect(), flows.next, range)))
+    answer(state, &headers, filter, (page, after), range).await
 }
 
 impl FlowsQuery {
     /// Which flows, within a range.
     pub(super) fn filter(self, range: Range) -> FlowFilter {
-        let Self { host, port, proto, sensor, period: _, page: _ } = self;
+        let Self { host, port, proto, sensor, after: _, period: _, page: _ } = self;
         let (proto, sensor) = (proto.map(|proto| proto.0), sensor.map(|sensor| sensor.0));
         FlowFilter { host, port, proto, from: range.from, to: range.to, sensor }
     }
 }
 
-fn accepts_ndjson(headers: &HeaderMap) -> bool {
-    let values = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    let mut types = values.flat_map(|value| value.split(',')).map(|range| range.split(';').next().unwrap_or(range));
-    types.any(|media_type| media_type.trim().eq_ignore_ascii_case(NDJSON))
-}
-
 /// Pages of the table as lines, made off the executor; the next page is read when the client took the one before.
-fn lines(places: Arc<Semaphore>, store: Store, filter: FlowFilter) -> impl Stream<Item = Result<Bytes, ApiError>> {
-    pages(places, move |position| {
+fn lines(
+    places: Arc<Semaphore>,
+    store: Store,
+    filter: FlowFilter,
+    (sort, first): (FlowSort, Position),
+    most: Option<u32>,
+) -> impl Stream<Item = Result<Bytes, ApiError>> {
+    pages(places, (first, most), move |position| {
         let (runtime, store, filter) = (Handle::current(), store.clone(), filter.clone());
         async move {
-            let made = spawn_blocking(move || runtime.block_on(chunk(&store, &filter, position))).await;
+            let made = spawn_blocking(move || runtime.block_on(chunk(&store, &filter, sort, position))).await;
             made.map_err(|_panicked| ApiError::Internal).flatten()
         }
     })
@@ -174,14 +225,20 @@ fn lines(places: Arc<Semaphore>, store: Store, filter: FlowFilter) -> impl Strea
 
 /// Pages, each made in one of the places that all streams share: many streams leave threads and the database's connections to
 /// whoever asks for less. Who takes nothing holds none.
-fn pages<F, P>(places: Arc<Semaphore>, make: F) -> impl Stream<Item = Result<Bytes, ApiError>>
+fn pages<F, P>(
+    places: Arc<Semaphore>,
+    (first, most): (Position, Option<u32>),
+    make: F,
+) -> impl Stream<Item = Result<Bytes, ApiError>>
 where
     F: Fn(Position) -> P,
     P: Future<Output = Result<(Bytes, Option<Key>), ApiError>>,
 {
-    let first = Some(Position { descending: false, after: None, limit: STREAM_ROWS });
-    try_unfold((places, make, first), move |(places, make, position)| async move {
-        let Some(position) = position else { return Ok(None) };
+    // How many may still come.
+    let left = most.unwrap_or(u32::MAX);
+    try_unfold((places, make, Some(first), left), move |(places, make, position, left)| async move {
+        let Some(position) = position.filter(|_| left > 0) else { return Ok(None) };
+        let position = Position { limit: left.min(STREAM_ROWS), ..position };
         let place = places.acquire().await.map_err(|_never_closed| ApiError::Internal)?;
         let made = make(position).await;
         drop(place);
@@ -190,12 +247,18 @@ where
             error!(error = %failure, "api: stream of flows broken off");
         })?;
         let next = next.map(|key| Position { after: Some(key), ..position });
-        Ok(Some((lines, (places, make, next))))
+        let left = if most.is_some() { left - position.limit } else { left };
+        Ok(Some((lines, (places, make, next, left))))
     })
 }
 
-async fn chunk(store: &Store, filter: &FlowFilter, position: Position) -> Result<(Bytes, Option<Key>), ApiError> {
-    let page = store.find_flows(filter, FlowSort::Time, position).await?;
+async fn chunk(
+    store: &Store,
+    filter: &FlowFilter,
+    sort: FlowSort,
+    position: Position,
+) -> Result<(Bytes, Option<Key>), ApiError> {
+    let page = store.find_flows(filter, sort, position).await?;
     let mut lines = Vec::new();
     for flow in &page.items {
         serde_json::to_writer(&mut lines, &FlowItem::from(flow)).map_err(|_cannot_fail| ApiError::Internal)?;
@@ -213,6 +276,8 @@ mod tests {
 
     use super::*;
     use crate::api::state::STREAMS_READING;
+
+    const FIRST: Position = Position { descending: false, after: None, limit: STREAM_ROWS };
 
     #[tokio::test]
     async fn however_many_streams_there_are_few_pages_are_made_at_a_time() {
@@ -232,10 +297,10 @@ mod tests {
         };
         let places = Arc::new(Semaphore::new(STREAMS_READING));
         // Whoever takes one page and no more keeps no place.
-        let mut idle: Vec<_> = (0..50).map(|_| Box::pin(pages(Arc::clone(&places), make))).collect();
+        let mut idle: Vec<_> = (0..50).map(|_| Box::pin(pages(Arc::clone(&places), (FIRST, None), make))).collect();
         join_all(idle.iter_mut().map(|stream| stream.next())).await;
         let read = (0..50).map(|_| {
-            let stream = pages(Arc::clone(&places), make);
+            let stream = pages(Arc::clone(&places), (FIRST, None), make);
             async move {
                 pin_mut!(stream);
                 stream.count().await

@@ -6,7 +6,7 @@ use super::Snapshot;
 use super::page::{COUNTER, GAUGE, Page};
 use crate::api::process::{ProcessJson, Standard};
 use crate::api::state::VERSION;
-use crate::json::{EventsJson, mode_name, protocol_name, seconds};
+use crate::json::{EventsJson, mode_name, protocol_name};
 use crate::pipeline::metrics::Direction;
 use nta_core::domain::{Interface, Mode, ModelUse, Severity};
 use nta_core::window::Rtt;
@@ -37,7 +37,12 @@ impl Snapshot {
         let about = "Packets by what became of them; their sum is that of nta_packets";
         page.family("ledger_packets", about, COUNTER, ledger("outcome", Counter::is_part))?;
         let is_note = |counter: Counter| !counter.is_part() && counter != Counter::Seen;
-        page.family("ledger_notes", "What else was noted of packets, flows and events", COUNTER, ledger("note", is_note))?;
+        page.family(
+            "ledger_notes",
+            "What else was noted of packets, flows and events",
+            COUNTER,
+            ledger("note", is_note),
+        )?;
         self.traffic(page)?;
         let balanced = f64::from(u8::from(status.ledger.balances()));
         page.one("ledger_balanced", "1 when every packet seen is accounted for", GAUGE, balanced)?;

@@ -15,31 +15,36 @@ pub(super) struct Page<'e> {
 }
 
 impl Page<'_> {
-    /// Begins a family. A unit stands at the end of its name.
-    fn descriptor(&mut self, name: &str, help: &str, kind: MetricType) -> Result<MetricEncoder<'_>, std::fmt::Error> {
-        let prefix = self.prefix;
+    /// Writes a family. A unit stands at the end of its name.
+    fn write(
+        &mut self,
+        name: &str,
+        help: &str,
+        kind: MetricType,
+        write: impl FnOnce(MetricEncoder<'_>) -> std::fmt::Result,
+    ) -> std::fmt::Result {
         let units = [("_seconds", Unit::Seconds), ("_bytes", Unit::Bytes)];
-        match units.iter().find_map(|(end, unit)| Some((name.strip_suffix(end)?, unit))) {
-            Some((stem, unit)) => self.encoder.encode_descriptor(&format!("{prefix}{stem}"), help, Some(unit), kind),
-            None => self.encoder.encode_descriptor(&format!("{prefix}{name}"), help, None, kind),
-        }
+        let found = units.iter().find_map(|(end, unit)| Some((name.strip_suffix(end)?, unit)));
+        let (stem, unit) = found.map_or((name, None), |(stem, unit)| (stem, Some(unit)));
+        let stem = format!("{}{stem}", self.prefix);
+        write(self.encoder.encode_descriptor(&stem, help, unit, kind)?)
     }
 
     /// A metric that counts by itself.
     pub(super) fn own(&mut self, name: &str, help: &str, metric: &impl EncodeMetric) -> std::fmt::Result {
-        let kind = metric.metric_type();
-        metric.encode(self.descriptor(name, help, kind)?)
+        self.write(name, help, metric.metric_type(), |encoder| metric.encode(encoder))
     }
 
     /// A histogram of whose buckets `(upper bound, count)` are given, the last one without a bound.
     pub(super) fn histogram(&mut self, name: &str, help: &str, sum: f64, buckets: &[(f64, u64)]) -> std::fmt::Result {
         let count = buckets.iter().map(|(_, count)| count).sum();
-        let mut encoder = self.descriptor(name, help, MetricType::Histogram)?;
-        encoder.encode_histogram::<NoLabelSet>(sum, count, buckets, None)
+        self.write(name, help, MetricType::Histogram, |mut encoder| {
+            encoder.encode_histogram::<NoLabelSet>(sum, count, buckets, None)
+        })
     }
 
     pub(super) fn one(&mut self, name: &str, help: &str, kind: MetricType, value: f64) -> std::fmt::Result {
-        write_value(&mut self.descriptor(name, help, kind)?, kind, value)
+        self.write(name, help, kind, |mut encoder| write_value(&mut encoder, kind, value))
     }
 
     pub(super) fn family<'a>(
@@ -49,11 +54,10 @@ impl Page<'_> {
         kind: MetricType,
         rows: impl IntoIterator<Item = (Labels<'a>, f64)>,
     ) -> std::fmt::Result {
-        let mut family = self.descriptor(name, help, kind)?;
-        for (labels, value) in rows {
-            write_value(&mut family.encode_family(&labels)?, kind, value)?;
-        }
-        Ok(())
+        self.write(name, help, kind, |mut family| {
+            rows.into_iter()
+                .try_for_each(|(labels, value)| write_value(&mut family.encode_family(&labels)?, kind, value))
+        })
     }
 }
 
