@@ -2,6 +2,7 @@
 
 use axum::http::{Method, StatusCode};
 use nta_core::baseline::{Baselines, Import, Metric};
+use nta_core::domain::{AlertChange, AlertKind};
 use nta_core::window::{Protocol, Snapshot, Span, Window};
 use nta_daemon::store::WindowBatch;
 use serde_json::{Value, json};
@@ -83,6 +84,51 @@ async fn what_is_generated_can_be_read_imported_and_judged_by() {
     assert_eq!(other.json("/api/anomalies").await["items"], json!([]), "nothing is stored");
     let only = json!({"detectors": ["packet_loss"]});
     assert_eq!(other.send(Method::POST, "/api/anomalies/detect", &only).await.1["total"], 0);
+}
+
+/// What would another setting have done?
+#[tokio::test]
+async fn changed_settings_are_held_against_what_was_raised() {
+    let app = with_medium_windows(40).await;
+    app.baselines.end(); // as after a replay
+    assert_eq!(app.send(Method::POST, "/api/baselines/generate", &json!({})).await.0, StatusCode::OK);
+    // The spike of the last window was raised, and something of the one before that nothing finds now.
+    let spike = |number: u64| {
+        let mut alert = crate::alerts::alert(AlertKind::TrafficSpike, 1, 1, 0.9);
+        for finding in [&mut alert.finding, &mut alert.latest] {
+            (finding.start, finding.end) = (time(number * 30), time(number * 30 + 30));
+        }
+        alert
+    };
+    let mut before = spike(39);
+    before.id = nta_core::domain::AlertId(7);
+    crate::alerts::emit(&app, AlertChange::Raised, &[spike(40), before]).await;
+    let detect = async |body: Value| app.send(Method::POST, "/api/anomalies/detect", &body).await;
+    let counts = |answer: &Value| {
+        ["would_be_raised", "would_not", "same"].map(|name| answer["difference"][name].as_u64().expect("a count"))
+    };
+    let (status, as_it_is) = detect(json!({})).await;
+    assert_eq!((status, counts(&as_it_is)), (StatusCode::OK, [0, 1, 1]), "{as_it_is}");
+    assert_eq!(as_it_is["difference"]["raised_no_more"][0]["window_start"], time(39 * 30).to_string());
+    let (_, higher) = detect(json!({"settings": {"traffic_spike": {"factor": 1000.0}}})).await;
+    assert_eq!((&higher["total"], counts(&higher)), (&0.into(), [0, 2, 0]), "{higher}");
+    let (_, other) = detect(json!({"detectors": ["packet_loss"]})).await;
+    assert_eq!(counts(&other), [0, 0, 0], "of the detectors that are asked: {other}");
+    let (_, earlier) = detect(json!({"to": time(39 * 30).to_string()})).await;
+    assert_eq!((&earlier["total"], counts(&earlier)), (&0.into(), [0, 0, 0]), "of the time that is asked: {earlier}");
+    assert_eq!(app.json("/api/anomalies").await["items"].as_array().map(Vec::len), Some(2), "nothing is stored");
+    for (body, field) in [
+        (json!({"settings": {"port_scan": {"services": 3}}}), "settings.port_scan"),
+        (json!({"settings": {"traffic_spike": 3}}), "settings.traffic_spike"),
+        (json!({"settings": {"traffic_spike": {"speed": 3}}}), "settings.traffic_spike.speed"),
+        (json!({"settings": {"traffic_spike": {"factor": 0.5}}}), "settings.traffic_spike.factor"),
+        (json!({"settings": {"traffic_spike": {"factor": "much"}}}), "settings.traffic_spike.factor"),
+        (json!({"settings": {"traffic_spike": {"windows": 1.5}}}), "settings.traffic_spike.windows"),
+        (json!({"from": "yesterday"}), "from"),
+    ] {
+        let (status, problem) = detect(body.clone()).await;
+        assert_eq!((status, &problem["field"]), (StatusCode::BAD_REQUEST, &field.into()), "{body}: {problem}");
+    }
 }
 
 #[tokio::test]

@@ -2,13 +2,15 @@
 //!
 //! Of a stored window the sums over the network are left, not its hosts and flows. So only the detectors that hold those
 //! sums against the baselines can judge it again; it is held against what is usual *now*. Nothing is stored and no alert
-//! is raised: an operator asks what would have been found.
+//! is raised: an operator asks what would have been found, by the settings that hold or by others, and what that changes.
 
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use utoipa::openapi::schema::ArrayBuilder;
 use utoipa::openapi::{RefOr, Schema};
 
+use super::detect_changed::{Difference, changed, difference};
 use crate::api::error::Problem;
 use crate::api::extract::{Count, Json, Query, or_null};
 use crate::api::workers::Cancel;
@@ -18,7 +20,7 @@ use crate::json::words::words_schema;
 use crate::store::WindowFilter;
 use nta_core::baseline::{Baselines, Metric};
 use nta_core::detect::{Declaration, Detector, Scope, View, declarations, detectors};
-use nta_core::domain::{Finding, LearningState};
+use nta_core::domain::{Finding, LearningState, Timestamp};
 use nta_core::window::{Snapshot, Span, Window};
 
 /// Windows of 30 s that are judged unless `windows` says otherwise: an hour.
@@ -35,6 +37,15 @@ pub(in crate::api) struct DetectRequest {
     /// So many of the newest windows of 30 s; 120 unless given.
     #[schema(schema_with = Count::<MAX_WINDOWS>::schema)]
     windows: Option<Count<MAX_WINDOWS>>,
+    /// Only windows that end behind this time: RFC 3339.
+    #[schema(format = DateTime)]
+    from: Option<String>,
+    /// Only windows that begin before this time: RFC 3339.
+    #[schema(format = DateTime)]
+    to: Option<String>,
+    /// Other settings of detectors, by section and setting as in `[detect]`: `{"traffic_spike": {"factor": 3}}`.
+    #[schema(value_type = Option<Object>)]
+    settings: Option<Map<String, Value>>,
     /// Detectors; all that can judge stored windows unless given.
     #[schema(schema_with = detectors_schema)]
     detectors: Option<Vec<String>>,
@@ -67,6 +78,8 @@ pub(in crate::api) struct DetectAnswer {
     total: usize,
     /// The first thousand of them; they are not stored, and name no alert and no hosts.
     items: Vec<AnomalyJson>,
+    /// What of it was raised when the windows closed: what these settings change.
+    difference: Difference,
 }
 
 /// Judges stored windows again, by the detectors that need no more than sums over the network, against what is usual
@@ -89,7 +102,12 @@ pub(in crate::api) async fn post(
     Json(body): Json<DetectRequest>,
 ) -> Result<Json<DetectAnswer>, ApiError> {
     let most = body.windows.map_or(DEFAULT_WINDOWS, |count| count.0);
-    let mut chosen = detectors(&state.analysis.detect);
+    let (from, to) = (time("from", body.from.as_deref())?, time("to", body.to.as_deref())?);
+    let config = match &body.settings {
+        Some(settings) => changed(&state.analysis.detect, settings)?,
+        None => state.analysis.detect.clone(),
+    };
+    let mut chosen = detectors(&config);
     let names = names(body.detectors.as_deref(), &chosen)?;
     chosen.retain(|detector| names.contains(&detector.declaration().name));
 
@@ -106,7 +124,7 @@ pub(in crate::api) async fn post(
         );
         return Err(ApiError::Unprocessable { field: None, detail });
     }
-    let windows = medium_windows(&state, most).await?;
+    let windows = medium_windows(&state, most, [from, to]).await?;
     let (Some(first), Some(last)) = (windows.first(), windows.last()) else {
         let detail = "no windows of 30 s are stored yet".to_owned();
         return Err(ApiError::Unprocessable { field: Some("windows".to_owned()), detail });
@@ -114,7 +132,9 @@ pub(in crate::api) async fn post(
     let (from, to, count) = (first.start, last.end, windows.len());
     let span_s = crate::json::seconds(first.end.since(first.start));
     let findings = state.workers.run(move |cancel| judge(chosen, &baselines, windows, cancel)).await?;
+    let difference = difference(&state, &findings, &names, [from, to]).await?;
     Ok(Json(DetectAnswer {
+        difference,
         windows: count,
         span_s,
         from: from.to_string(),
@@ -127,11 +147,23 @@ pub(in crate::api) async fn post(
 }
 
 /// The newest stored windows of 30 s of this sensor, oldest first.
-pub(super) async fn medium_windows(state: &ApiState, most: u32) -> Result<Vec<Window>, ApiError> {
+pub(super) async fn medium_windows(
+    state: &ApiState,
+    most: u32,
+    [from, to]: [Option<Timestamp>; 2],
+) -> Result<Vec<Window>, ApiError> {
     let span_ns = Some(state.base_ns() * Span::Medium.factor());
     let sensor = state.sensor.clone();
-    let filter = WindowFilter { span_ns, sensor, ..WindowFilter::default() };
+    let filter = WindowFilter { from, to, span_ns, sensor };
     Ok(state.store.network_windows(Span::Medium, &filter, most).await?)
+}
+
+fn time(name: &str, text: Option<&str>) -> Result<Option<Timestamp>, ApiError> {
+    let wrong = |text: &str| {
+        let shown: String = text.chars().take(100).collect();
+        ApiError::invalid(name, format!("`{shown}`: expected RFC 3339 as in 2026-01-31T12:00:00Z"))
+    };
+    text.map(|text| crate::api::parse_time(text).ok_or_else(|| wrong(text))).transpose()
 }
 
 fn judge(
@@ -153,7 +185,7 @@ fn judge(
 }
 
 /// Detectors that can judge what a stored window still holds.
-fn able() -> Vec<&'static str> {
+pub(super) fn able() -> Vec<&'static str> {
     let able = |declaration: &&Declaration| declaration.scope == Scope::Network;
     declarations().into_iter().filter(able).map(|declaration| declaration.name).collect()
 }

@@ -78,7 +78,7 @@ pub(in crate::api) async fn post(
     Json(body): Json<GenerateRequest>,
 ) -> Result<Json<Generated>, ApiError> {
     let most = body.windows.map_or(MAX_WINDOWS, |count| count.0);
-    let windows = medium_windows(&state, most).await?;
+    let windows = medium_windows(&state, most, [None; 2]).await?;
     let (Some(first), Some(last)) = (windows.first(), windows.last()) else {
         let detail = "no windows of 30 s are stored yet".to_owned();
         return Err(ApiError::Unprocessable { field: None, detail });

@@ -9,6 +9,7 @@ pub(super) mod baselines;
 pub(super) mod captures;
 pub(super) mod compute;
 pub(super) mod detect;
+pub(super) mod detect_changed;
 pub(super) mod evidence;
 pub(super) mod explain;
 pub(super) mod export;
