@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use ipnet::IpNet;
+
 use super::db::Value;
 use super::list::{Branch, Condition, MOST_READ, Way, when};
 use super::rows::address;
@@ -13,6 +15,8 @@ use nta_core::domain::Timestamp;
 pub struct FlowFilter {
     /// With this host at either end, under its own address or the one that a gateway gives it.
     pub host: Option<IpAddr>,
+    /// With a host of this network at either end, under its own address or the one that a gateway gives it.
+    pub network: Option<IpNet>,
     /// With this port at either end, on either side of a gateway that translates.
     pub port: Option<u16>,
     /// Of this IP protocol.
@@ -36,6 +40,22 @@ const HOST: &str = "(coalesce(orig_addr, orig_addr) = ? OR coalesce(resp_addr, r
                     OR coalesce(orig_nat_addr, orig_addr) = ? OR coalesce(resp_nat_addr, resp_addr) = ?)";
 const PORT: &str = "(orig_port + 0 = ? OR resp_port + 0 = ? OR coalesce(orig_nat_port, orig_port) = ? \
                     OR coalesce(resp_nat_port, resp_port) = ?)";
+const NETWORK: &str = "(coalesce(orig_addr, orig_addr) BETWEEN ? AND ? OR coalesce(resp_addr, resp_addr) BETWEEN ? AND ? \
+                       OR coalesce(orig_nat_addr, orig_addr) BETWEEN ? AND ? OR coalesce(resp_nat_addr, resp_addr) BETWEEN ? AND ?)";
+/// The indexes of addresses, for a network; each with what rejects those that an index before has, which have an end in it.
+const NETWORKS: [(&str, &[&str]); 4] = [
+    ("orig_addr BETWEEN ? AND ?", &[]),
+    ("resp_addr BETWEEN ? AND ?", &["orig_addr NOT BETWEEN ? AND ?"]),
+    ("orig_nat_addr BETWEEN ? AND ?", &["orig_addr NOT BETWEEN ? AND ?", "resp_addr NOT BETWEEN ? AND ?"]),
+    (
+        "resp_nat_addr BETWEEN ? AND ?",
+        &[
+            "orig_addr NOT BETWEEN ? AND ?",
+            "resp_addr NOT BETWEEN ? AND ?",
+            "coalesce(orig_nat_addr, orig_addr) NOT BETWEEN ? AND ?",
+        ],
+    ),
+];
 /// The ends of a flow by their indexes: each with what rejects those that an index before has.
 type Ends = [(&'static str, &'static [&'static str]); 4];
 const HOSTS: Ends = [
@@ -95,7 +115,29 @@ impl FlowFilter {
         let proto = self.proto.map(|proto| when(PROTO, i64::from(proto)));
         // Where other protocols have ports, ICMP has a type and a code.
         let has_ports = port.is_some().then(|| Condition::new(HAS_PORTS, Vec::new()));
-        [host, port, proto].into_iter().flatten().skip(skip).chain(has_ports)
+        [host, port, proto].into_iter().flatten().skip(skip).chain(has_ports).chain(self.in_network(NETWORK, 4))
+    }
+
+    /// That addresses, so many of them, are in the network.
+    fn in_network(&self, sql: &'static str, addresses: usize) -> Option<Condition> {
+        let network = self.network?;
+        let ends = [network.network(), network.broadcast()].map(|end| Value::from(address(end).to_vec()));
+        Some(Condition::new(sql, std::iter::repeat_n(ends, addresses).flatten().collect()))
+    }
+
+    /// All flows of the network, where there are few.
+    pub(super) fn few_of_network(&self) -> Option<Way> {
+        self.network.filter(|_| self.host.is_none())?;
+        let [from, to] = self.times();
+        let mut rest = self.rest(0);
+        rest.extend(from.map(|from| when(ENDED, from)));
+        rest.extend(to.map(|to| when("first_ns + 0 < ?", to)));
+        let branch = |(index, edge): (&'static str, &[&'static str])| Branch {
+            index: self.in_network(index, 1).into_iter().collect(),
+            edge: edge.iter().filter_map(|edge| self.in_network(edge, 1)).collect(),
+            ..Branch::default()
+        };
+        Some(Way { branches: NETWORKS.map(branch).to_vec(), ..Way::sorted(Branch::default(), rest) })
     }
 
     /// Those that began before `began` and ended at `ended` or later, which is well behind: the long ones of a while, the very

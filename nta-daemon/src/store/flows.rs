@@ -61,7 +61,8 @@ impl Store {
         position: Position,
     ) -> Result<FlowPage, StoreError> {
         let all = position.and_one();
-        let few = match filter.few().filter(|_| sort == FlowSort::LastTime) {
+        let few = filter.few().filter(|_| sort == FlowSort::LastTime);
+        let few = match filter.few_of_network().or(few) {
             Some(few) => self.list_by(&flows_by(sort), &few, all, flow).await?,
             None => None,
         };
@@ -77,7 +78,7 @@ impl Store {
     pub async fn flow_key(&self, id: u64, sort: FlowSort) -> Result<Option<Key>, StoreError> {
         let column = sort.column();
         let query = db::Query::new(format!(
-            "SELECT f.{column} AS value, f.number AS id FROM runs r JOIN flows f ON f.run_id = r.id AND f.id = $1 ORDER BY 2 DESC LIMIT 1"
+            "SELECT f.{column} AS value, f.number AS id FROM runs r CROSS JOIN flows f WHERE f.run_id = r.id AND f.id = $1 ORDER BY 2 DESC LIMIT 1"
         ));
         let key = |row: &db::Row| Ok(Key { value: row.int("value")?, id: row.int("id")? });
         Ok(self.read("flows", query.bind(id.cast_signed()), key).await?.into_iter().next())

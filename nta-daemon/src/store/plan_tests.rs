@@ -37,7 +37,8 @@ async fn ask_everything(store: &Store) -> Vec<Query> {
     let week = Some(Timestamp::from_nanos(S + 7 * 86_400 * S));
     for filter in [
         FlowFilter::default(),
-        FlowFilter { host: Some(host), port: Some(1), proto: Some(6), from: time, to: time, sensor: None },
+        FlowFilter { host: Some(host), port: Some(1), proto: Some(6), from: time, to: time, ..FlowFilter::default() },
+        FlowFilter { network: "10.0.0.0/8".parse().ok(), port: Some(1), from: time, to: week, ..FlowFilter::default() },
         FlowFilter { sensor: Some("a".to_owned()), from: time, to: week, ..FlowFilter::default() },
         FlowFilter { sensor: Some("a".to_owned()), host: Some(host), ..FlowFilter::default() },
         FlowFilter { port: Some(1), proto: Some(6), from: time, ..FlowFilter::default() },

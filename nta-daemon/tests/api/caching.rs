@@ -56,7 +56,10 @@ async fn what_is_refused_or_changed_is_not_kept() {
     let response = app.router.clone().oneshot(request.expect("request")).await.expect("response");
     assert_eq!(response.headers()[header::CACHE_CONTROL], "no-store");
     let (_, headers, _) = get(&app, "/metrics", &[]).await;
-    assert_eq!((headers[header::CACHE_CONTROL].as_bytes(), headers.get(header::ETAG)), (b"private, no-cache".as_slice(), None));
+    assert_eq!(
+        (headers[header::CACHE_CONTROL].as_bytes(), headers.get(header::ETAG)),
+        (b"private, no-cache".as_slice(), None)
+    );
 }
 
 #[tokio::test]

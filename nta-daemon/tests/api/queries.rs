@@ -83,6 +83,57 @@ async fn an_icmp_type_is_no_port() {
     assert_eq!(ids(&app.json("/api/flows?from=0&host=::ffff:10.0.0.1&proto=1").await), ["0000000000000001"]);
 }
 
+#[tokio::test]
+async fn flows_of_a_network_are_found() {
+    let app = App::with(0, 0).await;
+    let from_to = |id: u64, source: &str, destination: &str| {
+        let mut flow = flow(id);
+        flow.originator.address = source.parse().expect("an address");
+        flow.responder.address = destination.parse().expect("an address");
+        flow
+    };
+    app.write(
+        None,
+        vec![
+            from_to(1, "192.0.2.1", "198.51.100.1"),
+            from_to(2, "198.51.100.9", "192.0.2.200"),
+            from_to(3, "192.0.2.3", "192.0.2.4"),
+            from_to(4, "192.0.3.1", "198.51.100.1"),
+            from_to(5, "2001:db8::1", "2001:db8:1::1"),
+        ],
+    )
+    .await;
+    for (host, expected) in [
+        ("192.0.2.0/24", vec![1, 2, 3]),
+        ("192.0.2.0/25", vec![1, 3]),
+        ("192.0.0.0/16", vec![1, 2, 3, 4]),
+        ("0.0.0.0/0", vec![1, 2, 3, 4]),
+        ("::ffff:192.0.2.0/120", vec![1, 2, 3]),
+        ("2001:db8::/48", vec![5]),
+        ("::/0", vec![1, 2, 3, 4, 5]),
+        ("192.0.3.1/32", vec![4]),
+        ("10.0.0.0/8", vec![]),
+    ] {
+        for sort in ["time", "last_time"] {
+            let page = app.json(&format!("/api/flows?from=0&sort={sort}&host={host}")).await;
+            let ids = page["items"].as_array().expect("items").iter();
+            let mut ids: Vec<u64> =
+                ids.map(|one| u64::from_str_radix(one["id"].as_str().expect("id"), 16).expect("hex")).collect();
+            ids.sort_unstable();
+            assert_eq!(ids, expected, "{host} by {sort}");
+        }
+    }
+    let page = app.json("/api/flows?from=0&host=192.0.2.0/24&port=53&proto=udp&limit=2&sort=time").await;
+    let cursor = page["next_cursor"].as_str().expect("more");
+    let rest =
+        app.json(&format!("/api/flows?from=0&host=192.0.2.0/24&port=53&proto=udp&limit=2&cursor={cursor}")).await;
+    assert_eq!((page["items"].as_array().map(Vec::len), rest["items"].as_array().map(Vec::len)), (Some(2), Some(1)));
+    for wrong in ["192.0.2.1/24", "192.0.2.0/33", "gateway/8", "/8"] {
+        let (status, _, body) = app.get(&format!("/api/flows?host={wrong}")).await;
+        assert_eq!((status, &parse(&body)["field"]), (StatusCode::BAD_REQUEST, &"host".into()), "{wrong}");
+    }
+}
+
 async fn lines(app: &App, path: &str, accept: &str) -> (HeaderMap, Vec<String>) {
     let request = Request::get(path).header(header::HOST, HOST).header(header::ACCEPT, accept);
     let response = app.router.clone().oneshot(request.body(Body::empty()).expect("request")).await.expect("response");

@@ -44,6 +44,7 @@ const CLOCK_PLACES: &[&str] = &[
     "nta-daemon/src/sink/webhook",      // when to try again
     "nta-daemon/src/api/routes/stream", // when a token is looked at again
     "nta-daemon/src/recording/mod",     // how long it lasts
+    "nta-daemon/src/api/requests",      // how long each took
     "nta-daemon/src/api/state",
     "nta-daemon/src/telemetry",
     "nta-daemon/src/uploads", // how long a client takes

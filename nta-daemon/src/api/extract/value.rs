@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use ipnet::IpNet;
 use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{
     AnyOfBuilder, ArrayBuilder, KnownFormat, ObjectBuilder, Schema, SchemaFormat, SchemaType, Type,
@@ -10,6 +11,7 @@ use utoipa::openapi::schema::{
 use crate::config::SensorName;
 use crate::json::protocol_number;
 use crate::json::words::words_schema;
+use nta_core::detect::network;
 use nta_core::domain::{AlertKind, Severity, Timestamp};
 
 /// The value of a parameter.
@@ -104,6 +106,39 @@ impl Parameter for IpAddr {
         AnyOfBuilder::new().item(format(KnownFormat::Ipv4)).item(format(KnownFormat::Ipv6)).into()
     }
 }
+
+/// An address or a network. IPv4 that is written as IPv6 has it is IPv4.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::api) struct Cidr(pub(in crate::api) IpNet);
+
+impl Parameter for Cidr {
+    fn parse(text: &str) -> Result<Self, String> {
+        // The refusal repeats the text by itself.
+        let expected =
+            || "an IPv4 or IPv6 address, or a network as 192.0.2.0/24 without bits behind its prefix".to_owned();
+        let network = network(text).map_err(|_wrong| expected())?;
+        Ok(Self(match network {
+            IpNet::V6(v6) if v6.prefix_len() >= MAPPED_BITS => match v6.addr().to_ipv4_mapped() {
+                Some(v4) => IpNet::new(v4.into(), v6.prefix_len() - MAPPED_BITS).map_err(|_wrong| expected())?,
+                None => network,
+            },
+            other => other,
+        }))
+    }
+
+    fn schema() -> Schema {
+        let format = |format| text().format(Some(SchemaFormat::KnownFormat(format)));
+        AnyOfBuilder::new()
+            .item(format(KnownFormat::Ipv4))
+            .item(format(KnownFormat::Ipv6))
+            .item(text().pattern(Some(r"^([0-9]{1,2}\.){3}0/([89]|[12][0-9]|3[0-2])$")))
+            .item(text().pattern(Some(r"^[0-9a-f]{1,4}:[0-9a-f]{1,4}::/(3[2-9]|[4-9][0-9])$")))
+            .into()
+    }
+}
+
+/// Bits before the IPv4 address where IPv6 holds one.
+const MAPPED_BITS: u8 = 96;
 
 /// A port.
 impl Parameter for u16 {

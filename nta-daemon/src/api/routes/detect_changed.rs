@@ -57,7 +57,10 @@ pub(super) fn changed(config: &DetectConfig, settings: &Map<String, Value>) -> R
         for (key, value) in new {
             let Some(setting) = known.iter().find(|setting| setting.key == key) else {
                 let keys: Vec<&str> = known.iter().map(|setting| setting.key).collect();
-                return Err(ApiError::invalid(field(&format!(".{key}")), format!("expected one of {}", keys.join(", "))));
+                return Err(ApiError::invalid(
+                    field(&format!(".{key}")),
+                    format!("expected one of {}", keys.join(", ")),
+                ));
             };
             if let Some(bounds) = setting.bounds
                 && !value.as_f64().is_some_and(|value| bounds.contains(value))

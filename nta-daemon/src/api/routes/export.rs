@@ -249,7 +249,7 @@ impl Rows {
             }
             Filters::Alerts(query) => {
                 let range = range(query.period).await?;
-                Self::Alerts(query.between(range))
+                Self::Alerts(query.between(range)?)
             }
             Filters::Features(query) => {
                 let range = range(query.period).await?;

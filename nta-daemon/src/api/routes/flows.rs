@@ -1,7 +1,6 @@
 //! `/api/last10`, `/api/alltraffic` and `/api/flows`: flows.
 
 use std::future::Future;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
@@ -10,6 +9,7 @@ use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse as _, Response};
 use futures_util::Stream;
 use futures_util::stream::try_unfold;
+use ipnet::IpNet;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
@@ -17,7 +17,7 @@ use tracing::error;
 use utoipa::openapi::Schema;
 
 use crate::api::error::Problem;
-use crate::api::extract::{IpProtocol, Json, Parameter, Query, Sensor, parameters, text};
+use crate::api::extract::{Cidr, IpProtocol, Json, Parameter, Query, Sensor, parameters, text};
 use crate::api::found::FlowItem;
 use crate::api::page::{List, PageQuery, Period, SortField};
 use crate::api::{ApiError, ApiState, accept};
@@ -155,8 +155,8 @@ impl Parameter for FlowName {
 parameters! {
     /// Which flows.
     pub(in crate::api) struct FlowsQuery {
-        /// Address at either end.
-        "host" => host: IpAddr,
+        /// Address, or network as in 192.0.2.0/24, at either end.
+        "host" => host: Cidr,
         /// Port at either end. ICMP has none.
         "port" => port: u16,
         /// IP protocol: its name or its number.
@@ -202,7 +202,11 @@ impl FlowsQuery {
     pub(super) fn filter(self, range: Range) -> FlowFilter {
         let Self { host, port, proto, sensor, after: _, period: _, page: _ } = self;
         let (proto, sensor) = (proto.map(|proto| proto.0), sensor.map(|sensor| sensor.0));
-        FlowFilter { host, port, proto, from: range.from, to: range.to, sensor }
+        let network = host.map(|host| host.0);
+        let is_host = |network: &IpNet| network.prefix_len() == network.max_prefix_len();
+        let host = network.filter(is_host).map(|network| network.addr());
+        let network = network.filter(|network| !is_host(network));
+        FlowFilter { host, network, port, proto, from: range.from, to: range.to, sensor }
     }
 }
 
