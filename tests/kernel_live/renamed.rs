@@ -237,3 +237,39 @@ fn a_port_forward_that_moves_or_goes_makes_other_flows() {
         assert_eq!(flows(&daemon, 4500), expected, "step {step}");
     }
 }
+
+/// Datagrams from an address and port to others, none of which is answered.
+const TELL: &str = r#"
+import socket, sys
+source, destination, count = (sys.argv[1], int(sys.argv[2])), (sys.argv[3], int(sys.argv[4])), int(sys.argv[5])
+s = socket.socket(socket.AF_INET6 if ":" in source[0] else socket.AF_INET, socket.SOCK_DGRAM)
+s.bind(source)
+for n in range(count): s.sendto(b"q" * 48, destination)
+"#;
+
+#[test]
+fn a_connection_that_is_older_than_the_daemon_was_begun_by_whom_the_kernel_says() {
+    if !can_join("a_connection_that_is_older_than_the_daemon_was_begun_by_whom_the_kernel_says") {
+        return;
+    }
+    let _alone = alone();
+    let folder = tempfile::tempdir().expect("a folder");
+    let [client, gateway, server] = world();
+    let tracking = "table inet t {\nchain f { type filter hook forward priority 0; ct state established accept; }\n}\n";
+    rules(&gateway, folder.path(), tracking);
+    for timeout in ["udp_timeout", "udp_timeout_stream"] {
+        gateway.sysctl(&format!("netfilter/nf_conntrack_{timeout}"), "600");
+    }
+    let pairs = || INSIDE.into_iter().zip(SERVER);
+    for (inside, outside) in pairs() {
+        python(&client, TELL, &[inside, "30000", outside, "40000", "1"]);
+    }
+    let daemon = Daemon::start(&gateway, folder.path(), "left,right", "auto");
+    for (inside, outside) in pairs() {
+        python(&server, TELL, &[outside, "40000", inside, "30000", &DATAGRAMS.to_string()]);
+    }
+    daemon.wait_for_window();
+    let answers: Vec<_> =
+        pairs().map(|(inside, outside)| (inside.to_owned(), outside.to_owned(), 0, DATAGRAMS)).collect();
+    assert_eq!(flows(&daemon, 40000), answers);
+}

@@ -62,6 +62,8 @@ struct More {
     translation: Option<Translation>,
     /// The connection that was translated so is over.
     translation_over: bool,
+    /// Which end began the connection, where that was before the flow and is known.
+    began_by: Option<usize>,
     /// Of a flow that carries others, or is carried.
     nested: Option<Box<Nested>>,
 }
@@ -134,6 +136,16 @@ impl Tracked {
         }
     }
 
+    /// This end, in key order, began the connection, before the flow's first packet.
+    pub fn began_by(&mut self, end: usize) {
+        self.more.get_or_insert_default().began_by = Some(end & 1);
+    }
+
+    /// Which end, in key order, began the connection, where that was before the flow's first packet and is known.
+    pub fn beginner(&self) -> Option<usize> {
+        self.more.as_ref()?.began_by
+    }
+
     /// Takes what is said of the names of its ends, before the reading that goes with it. Where that makes another connection of
     /// what was counted since the last reading, the one before ends here.
     pub fn name(
@@ -189,7 +201,7 @@ impl Tracked {
     ) {
         emit(FlowUpdate { key, flow: self, reading, delta: None, ended: Some(EndReason::Idle) });
         let mut more = self.more.take().unwrap_or_default();
-        more.before = self.tcp;
+        (more.before, more.began_by) = (self.tcp, None);
         let first = origin.time(reading.last_ns);
         *self = Self {
             id: origin.flow_id(key, reading.last_ns),
@@ -297,7 +309,7 @@ impl Tracked {
         let delta = self.advance(&before, origin);
         emit(FlowUpdate { key, flow: self, reading: &before, delta: delta.as_ref(), ended: Some(EndReason::Closed) });
         let mut more = self.more.take().unwrap_or_default();
-        more.before = self.tcp;
+        (more.before, more.began_by) = (self.tcp, None);
         *self = Self {
             volumes: self.volumes,
             cuts: reading.cuts,
@@ -589,5 +601,28 @@ mod tests {
         assert_eq!(named(&mut flow, leads_to(2, &key, 9), &key, &entry), [(true, Some(2), 1, false)]);
         datagram(&mut entry, 41, false);
         assert_eq!(named(&mut flow, Names::Unsaid, &key, &entry), [(true, Some(2), 1, false)]);
+    }
+
+    #[test]
+    fn a_connection_that_is_older_than_its_flow_was_begun_by_whom_the_kernel_says() {
+        let beginner = |key: &FlowKey, entry: &FlowStats, end: Option<usize>| {
+            let mut flow = Tracked::new(key, entry, &Origin::default());
+            if let Some(end) = end {
+                flow.began_by(end);
+            }
+            let mut found = Vec::new();
+            flow.take(key, entry, &Origin::default(), None, &mut |update| found.push(update.outcome().0));
+            found
+        };
+        let mut entry = FlowStats::default();
+        let key = datagram(&mut entry, 1, true);
+        let answering = entry.originator as usize;
+        assert_eq!(beginner(&key, &entry, None), [answering], "the sender of the first packet");
+        assert_eq!(beginner(&key, &entry, Some(1 - answering)), [1 - answering]);
+        // Who sends a SYN begins a connection of his own.
+        let mut entry = FlowStats::default();
+        let key = segment(&mut entry, 1, false, SYN, 7);
+        let opening = entry.originator as usize;
+        assert_eq!(beginner(&key, &entry, Some(1 - opening)), [opening]);
     }
 }

@@ -27,7 +27,7 @@ pub(super) struct Zeek {
 impl Zeek {
     /// Of a flow up to this update.
     pub(super) fn of(update: &FlowUpdate<'_>) -> Self {
-        let (originator, flipped) = originator(update.key, update.reading);
+        let (originator, flipped) = originator(update.key, update.reading, update.flow.beginner());
         let sides = [originator, 1 - originator];
         let history = history(update, originator, flipped);
         let payload_bytes = sides.map(|side| payload(update, side));
@@ -40,7 +40,7 @@ impl FlowUpdate<'_> {
     /// Index of the originator among the key's endpoints, and how far the connection came: what a
     /// [`FlowRecord`](super::FlowRecord) of this update says, for less.
     pub fn outcome(&self) -> (usize, ConnState) {
-        let (originator, flipped) = originator(self.key, self.reading);
+        let (originator, flipped) = originator(self.key, self.reading, self.flow.beginner());
         let sides = [originator, 1 - originator];
         let history = || history(self, originator, flipped);
         let payload = || sides.map(|side| payload(self, side));
@@ -69,9 +69,13 @@ fn conn_state(
 }
 
 /// Who began, and whether that is not who sent the first packet: a SYN-ACK answers, and a connection whose beginning
-/// was not seen belongs to the side whose port is no server's.
-fn originator(key: &FlowKey, reading: &FlowStats) -> (usize, bool) {
+/// was not seen belongs to the side whose port is no server's, unless it is known who began it.
+fn originator(key: &FlowKey, reading: &FlowStats, beginner: Option<usize>) -> (usize, bool) {
     let kept = usize::from(reading.originator != 0);
+    let begins = matches!(reading.tcp.letters().next(), Some((letter::SYN | letter::HANDSHAKE, _)));
+    if let Some(beginner) = beginner.filter(|_| !begins) {
+        return (beginner, beginner != kept);
+    }
     let ports = key.endpoints().map(|(_, port)| port);
     let first = reading.tcp.letters().next();
     let (sender, both_likely) = match (key.proto(), first) {

@@ -160,7 +160,10 @@ impl KernelFlows {
     pub(super) fn learn_translated(&mut self, tick: Option<u64>) {
         let Some((translations, tick)) = self.translations.as_mut().zip(tick) else { return };
         match translations.learn(tick) {
-            Ok(learned) => learned.tell(),
+            Ok(learned) => {
+                learned.tell();
+                self.tracker.older(learned.began, monotonic_ns());
+            }
             Err(error) => {
                 let consequence = "connections that began before are two flows until their packets tell";
                 tracing::warn!(%error, consequence, "the table of connections cannot be read");
@@ -266,7 +269,7 @@ impl FlowSource for KernelFlows {
         if let Some(nested) = &mut self.nested {
             tracker.nest(&origin, |visit| nested.read(visit))?;
         }
-        tracker.rewind();
+        tracker.rewind(monotonic_ns());
         self.v4.drain(|key, stats| tracker.read(FlowKey::V4(*key), stats, &origin, sink))?;
         self.v6.drain(|key, stats| tracker.read(FlowKey::V6(*key), stats, &origin, sink))?;
         self.gone.append(&mut tracker.gone());

@@ -48,12 +48,15 @@ struct NatMap<K> {
 }
 
 /// What came of reading the kernel's table.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Learned {
     /// Connections whose names were new.
     pub(super) new: u64,
     /// Connections that found no room.
     pub(super) no_room: u64,
+    /// Which end began the connections that are there, translated or not, as many as there is room for: they are older than their
+    /// flows, whose first packet may be an answer.
+    pub(super) began: HashMap<FlowKey, usize>,
 }
 
 impl Learned {
@@ -61,7 +64,7 @@ impl Learned {
     pub(super) fn tell(&self) {
         let (connections, no_room) = (self.new, self.no_room);
         match self {
-            Self { no_room: 0, new: 0 } => {}
+            Self { no_room: 0, new: 0, .. } => {}
             Self { no_room: 0, .. } => {
                 tracing::info!(connections, "translated connections that began before are known");
             }
@@ -102,8 +105,16 @@ impl Translations {
         let (mut learned, mut seen) = (Learned::default(), [0; 2]);
         let mut failed = Ok(());
         self.table_ns = monotonic_ns();
-        connections(|connection| {
+        let most = self.v4.max_entries as usize + self.v6.max_entries as usize;
+        connections(|connection, is_translated| {
+            if learned.began.len() < most {
+                learned.began.extend(match &connection {
+                    Connection::V4([first, _]) => began(first, FlowKey::V4),
+                    Connection::V6([first, _]) => began(first, FlowKey::V6),
+                });
+            }
             let one = match &connection {
+                _ if !is_translated => Ok(()),
                 Connection::V4(names) => self.v4.learn(names, tick, &mut seen[0], &mut learned),
                 Connection::V6(names) => self.v6.learn(names, tick, &mut seen[1], &mut learned),
             };
@@ -141,8 +152,9 @@ impl Translations {
         self.table_ns = now;
         let most = u64::from(self.v4.max_entries) + u64::from(self.v6.max_entries);
         let (mut table, mut is_whole) = (HashSet::new(), true);
-        let read = connections(|connection| {
+        let read = connections(|connection, is_translated| {
             let answers = match &connection {
+                _ if !is_translated => None,
                 Connection::V4([first, answer]) => translation(first, answer).map(|(key, _)| FlowKey::V4(key)),
                 Connection::V6([first, answer]) => translation(first, answer).map(|(key, _)| FlowKey::V6(key)),
             };
@@ -189,6 +201,16 @@ impl<S: BuildHasher> Reading<'_, S> {
             *place = Names::Over;
         }
     }
+}
+
+/// The key of a connection's flow, and which end began it. Nothing of ICMP: its messages say themselves what they are.
+fn began<K: Key>(first: &Tuple<K::Address>, key: fn(K) -> FlowKey) -> Option<(FlowKey, usize)> {
+    if first.proto == K::ICMP.0 {
+        return None;
+    }
+    let (from, to) = ((first.source, first.source_port), (first.destination, first.destination_port));
+    let (counted, direction) = K::between(from, to, first.proto);
+    Some((key(counted), direction as usize))
 }
 
 /// The key of a flow that answers make where nothing is known of their connection; `requester` is the place of whom they go to.

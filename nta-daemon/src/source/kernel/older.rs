@@ -1,5 +1,5 @@
-//! Translated connections that are older than the programs: the kernel's table of connections, read by netlink when the
-//! programs are attached. Later ones are learned from their packets.
+//! Connections that are older than the programs: the kernel's table of connections, read by netlink when the programs are
+//! attached. Later ones are learned from their packets.
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -30,33 +30,31 @@ const IPS_NAT_MASK: u32 = 1 << 4 | 1 << 5;
 /// The kernel answers at once, or not at all.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// A translated connection: how its first packet came in, and how the answers come.
+/// A connection: how its first packet came in, and how the answers come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Connection {
     V4([Tuple<u32>; 2]),
     V6([Tuple<[u64; 2]>; 2]),
 }
 
-/// Calls `visit` for each, until it says that it has enough.
-pub(super) fn connections(mut visit: impl FnMut(Connection) -> bool) -> io::Result<()> {
+/// Calls `visit` for each, with whether it is translated, until that says that it has enough.
+pub(super) fn connections(mut visit: impl FnMut(Connection, bool) -> bool) -> io::Result<()> {
     let kind = NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_GET;
     dump(libc::NETLINK_NETFILTER, kind, &[0; NFGENMSG_BYTES], PATIENCE, |message| {
         let attributes = message.get(NFGENMSG_BYTES..).unwrap_or_default();
-        connection(attributes).is_none_or(&mut visit)
+        connection(attributes).is_none_or(|(connection, is_translated)| visit(connection, is_translated))
     })
 }
 
-/// What a message of the dump says, if the connection is a translated one.
-fn connection(attributes: &[u8]) -> Option<Connection> {
+/// What a message of the dump says, and whether the connection is a translated one.
+fn connection(attributes: &[u8]) -> Option<(Connection, bool)> {
     let status = u32::from_be_bytes(attribute(attributes, CTA_STATUS)?.try_into().ok()?);
-    if status & IPS_NAT_MASK == 0 {
-        return None;
-    }
+    let is_translated = status & IPS_NAT_MASK != 0;
     let [first, answer] = [attribute(attributes, CTA_TUPLE_ORIG)?, attribute(attributes, CTA_TUPLE_REPLY)?];
     if let (Some(first), Some(answer)) = (tuple(first, CTA_IP_V4, v4), tuple(answer, CTA_IP_V4, v4)) {
-        return Some(Connection::V4([first, answer]));
+        return Some((Connection::V4([first, answer]), is_translated));
     }
-    Some(Connection::V6([tuple(first, CTA_IP_V6, v6)?, tuple(answer, CTA_IP_V6, v6)?]))
+    Some((Connection::V6([tuple(first, CTA_IP_V6, v6)?, tuple(answer, CTA_IP_V6, v6)?]), is_translated))
 }
 
 fn tuple<A>(nested: &[u8], ends: [u16; 2], address: fn(&[u8]) -> Option<A>) -> Option<Tuple<A>> {
@@ -123,10 +121,9 @@ mod tests {
             proto: 6,
         };
         let (first, answer) = (name(0xc000_0202, 0xc633_6402, 40000, 443), name(0xc633_6402, 0xcb00_7101, 443, 61000));
-        assert_eq!(connection(&message(0x18e)), None, "nothing is translated");
-        for status in [0x19e, 0x1ae] {
+        for (status, is_translated) in [(0x18e, false), (0x19e, true), (0x1ae, true)] {
             let whole = message(status);
-            assert_eq!(connection(&whole), Some(Connection::V4([first, answer])));
+            assert_eq!(connection(&whole), Some((Connection::V4([first, answer]), is_translated)));
             for length in 0..whole.len() - 8 {
                 assert_eq!(connection(&whole[..length]), None, "cut at {length}");
             }
@@ -144,7 +141,7 @@ mod tests {
             with(CTA_STATUS, &0x19e_u32.to_be_bytes()),
         ]
         .concat();
-        let Some(Connection::V6(names)) = connection(&message) else { panic!("a connection of IPv6") };
+        let Some((Connection::V6(names), _)) = connection(&message) else { panic!("a connection of IPv6") };
         assert_eq!(names.map(|name| (name.source_port, name.destination_port)), [(7, 128 << 8), (300, 129 << 8)]);
         assert_eq!(names[0].source, [0x2020_2020_2020_2020; 2]);
     }

@@ -36,7 +36,15 @@ pub(super) struct Tracker {
     parents: Parents,
     /// What a run before reported of the flows that the first reading finds.
     reported: Reported,
+    /// Which end began connections that are older than their flows.
+    began: HashMap<FlowKey, usize, foldhash::fast::RandomState>,
+    /// When those of TCP alone are of use, by the kernel's clock.
+    began_until_ns: u64,
 }
+
+/// For so long it is believed who began a connection that has no sign of its beginning: the kernel forgets those of UDP after two
+/// minutes of silence, and then the other end may begin one.
+const BEGAN_NS: u64 = 120_000_000_000;
 
 /// What a run before reported, by protocol and endpoints, the smaller one first.
 #[derive(Default)]
@@ -132,8 +140,19 @@ impl Tracker {
         self.index.find(self.hash(key), |slot| self.holds(slot, key)).is_some()
     }
 
-    /// Begins a new reading of the maps.
-    pub(super) fn rewind(&mut self) {
+    /// At this time of the kernel's clock there are connections that these ends began, older than their flows.
+    pub(super) fn older(&mut self, began: HashMap<FlowKey, usize>, now_ns: u64) {
+        self.began.extend(began);
+        self.began_until_ns = now_ns.saturating_add(BEGAN_NS);
+    }
+
+    /// Begins a new reading of the maps, at this time of the kernel's clock.
+    pub(super) fn rewind(&mut self, now_ns: u64) {
+        if self.began_until_ns != 0 && now_ns > self.began_until_ns {
+            self.began.retain(|key, _| key.proto() == nta_common::packet::proto::TCP);
+            self.began.shrink_to_fit();
+            self.began_until_ns = 0;
+        }
         self.cursor = None;
     }
 
@@ -167,7 +186,10 @@ impl Tracker {
             let slot = match self.index.find(hash, |slot| self.holds(slot, &key)) {
                 Some(slot) => slot,
                 None => {
-                    let flow = self.reported.track(&key, reading, origin);
+                    let mut flow = self.reported.track(&key, reading, origin);
+                    if let Some(end) = if self.began.is_empty() { None } else { self.began.remove(&key) } {
+                        flow.began_by(end);
+                    }
                     let (expiry, reason) = (Timestamp::default(), EndReason::Idle);
                     self.insert(Slot { key, flow, next: expected, expiry, reason }, hash)
                 }
@@ -372,7 +394,7 @@ mod tests {
                 model.packet();
             }
             let mut all = Vec::new();
-            tracker.rewind();
+            tracker.rewind(0);
             for (key, reading) in &model.map {
                 tracker.read(*key, reading, &Origin::default(), &mut |update| all.push(reported(&update)));
             }
@@ -437,7 +459,7 @@ mod tests {
         tracker.shrink();
         assert_eq!((tracker.len(), tracker.slots.len(), tracker.free.capacity()), (1, 1, 0));
         // The flow that goes on is the one that it was.
-        tracker.rewind();
+        tracker.rewind(0);
         let (key, mut stats) = entry(7);
         stats.dir[0].volume = stats.dir[0].volume.plus(&Counts { packets: 1, bytes: 60, ip_bytes: 40 });
         let mut news = Vec::new();
