@@ -80,6 +80,12 @@ pub enum ApiError {
         /// Name of the token.
         name: String,
     },
+    /// Who asks has asked too often.
+    #[error("too many requests: the next one may come in {wait_s} s (`[api] requests_per_s`)")]
+    TooMany {
+        /// Seconds until the next one may come.
+        wait_s: u64,
+    },
     /// The request is for another host.
     #[error("{detail}")]
     Misdirected {
@@ -151,6 +157,7 @@ impl ApiError {
         match self {
             Self::Invalid { .. } => StatusCode::BAD_REQUEST,
             Self::Unauthorized { .. } => StatusCode::UNAUTHORIZED,
+            Self::TooMany { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Forbidden { .. } | Self::Role { .. } | Self::Scope { .. } => StatusCode::FORBIDDEN,
             Self::NotFound { .. } => StatusCode::NOT_FOUND,
             Self::Refused { status, .. } => *status,
@@ -197,6 +204,7 @@ impl IntoResponse for ApiError {
         }
         let is_busy = matches!(self, Self::Busy | Self::Full { .. });
         let is_upgrade = matches!(self, Self::Upgrade { .. });
+        let wait_s = if let Self::TooMany { wait_s } = self { Some(wait_s) } else { None };
         let challenge = match self {
             Self::Unauthorized { shown: true, .. } => Some("Bearer realm=\"nta\", error=\"invalid_token\""),
             Self::Unauthorized { shown: false, .. } => Some("Bearer realm=\"nta\""),
@@ -218,6 +226,9 @@ impl IntoResponse for ApiError {
         let mut response = problem.into_response();
         if let Some(challenge) = challenge {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+        }
+        if let Some(wait_s) = wait_s {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(wait_s));
         }
         if is_busy {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_S));

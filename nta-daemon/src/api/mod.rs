@@ -30,8 +30,7 @@ use futures_util::Stream;
 use tokio::net::TcpListener;
 
 use crate::anonymize::Anonymizer;
-pub use access::{Caller, Role, Secret, names};
-
+pub use access::{Caller, Role, Rules, Secret, names};
 pub use error::ApiError;
 pub use explain::{Explanation, Question, explain};
 pub use extract::parse_time;

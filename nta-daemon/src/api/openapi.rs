@@ -121,6 +121,16 @@ pub(super) fn add_common(document: &mut OpenApi, role: Role) {
                 let foreign = if is_write { " Or the request comes from a page of another site." } else { "" };
                 add("403", &format!("{reach}{foreign}"));
             }
+            if path != "/health" {
+                add(
+                    "429",
+                    "Too many requests; `Retry-After` says when the next one may come. `RateLimit` says in every answer what is left.",
+                );
+            }
+            if path == "/metrics" {
+                add("401", "Where `[api] metrics` is `viewer`: no token that holds is shown.");
+                add("403", "Where `[api] metrics` is `viewer`: the role or the scope of the token does not reach.");
+            }
             add("500", "A fault of this server; its log says more.");
             add(
                 "503",

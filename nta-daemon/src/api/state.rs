@@ -8,7 +8,7 @@ use tokio::sync::{Semaphore, watch};
 use utoipa::openapi::OpenApi;
 
 use super::ApiError;
-use super::access::Access;
+use super::access::{Access, Rules};
 use super::guard::AllowedHosts;
 use super::page::Period;
 use super::requests::Requests;
@@ -94,7 +94,7 @@ impl ApiState {
     pub fn new(store: Store, status: watch::Receiver<Status>) -> Self {
         let document = Arc::new(OpenApi::default());
         let (analysis, hosts) = Default::default();
-        let access = Arc::new(Access::new(store.clone(), status.clone(), true));
+        let access = Arc::new(Access::new(store.clone(), status.clone(), Rules::default()));
         let events = EventStream::new(store.clone());
         Self {
             uploads: Uploads::new(&store, &Config::default()),
@@ -168,11 +168,10 @@ impl ApiState {
         Self { tls: Some(tls), ..self }
     }
 
-    /// Demands a token also while none was ever made: others reach the listener.
+    /// Lets in by these rules.
     #[must_use]
-    pub fn that_is_exposed(self) -> Self {
-        let access = Arc::new(self.access.that_opens(false));
-        Self { access, ..self }
+    pub fn with_rules(self, rules: Rules) -> Self {
+        Self { access: Arc::new(self.access.by(rules)), ..self }
     }
 
     /// Reads who may use the API: from then on the store is not needed to know it.

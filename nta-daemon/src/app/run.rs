@@ -3,6 +3,7 @@
 //! A task that ends by itself, by a panic or an error, ends the process with status 1 once what was counted is stored, so
 //! that the service manager starts it again from what the database has. The panic's text is in the log and nowhere else.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,8 +12,8 @@ use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use super::{App, AppError, Signal, Signals, StoreOutput};
-use crate::api::{self, AllowedHosts, AnalysisAccess, ApiState, Tls};
-use crate::config::RecordingsConfig;
+use crate::api::{self, AllowedHosts, AnalysisAccess, ApiState, Rules, Tls};
+use crate::config::{MetricsAccess, RecordingsConfig};
 use crate::pipeline::baselines::BaselineHandle;
 use crate::pipeline::metrics::MetricsHandle;
 use crate::pipeline::mutes::MuteHandle;
@@ -228,7 +229,12 @@ impl App {
             origins: config.origins.iter().map(ToString::to_string).collect(),
         };
         let state = ApiState::new(self.store.clone(), self.status.subscribe()).with_analysis(access).with_hosts(hosts);
-        let state = if config.is_exposed() { state.that_is_exposed() } else { state };
+        let state = state.with_rules(Rules {
+            opens: !config.is_exposed(),
+            metrics_open: config.metrics == MetricsAccess::Open,
+            requests_per_s: NonZeroU32::new(config.requests_per_s),
+            trusted_proxies: config.trusted_proxies.configured().to_vec(),
+        });
         let state = match &self.tls {
             Some(tls) => state.with_tls(Arc::clone(tls)),
             None => state,

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use nta_core::Bounds;
+use nta_core::detect::Networks;
 use serde::{Deserialize, Serialize};
 
 use super::problem::Refused;
@@ -32,6 +33,13 @@ section! {
         connections: usize = 512 => CONNECTIONS,
         /// Readers that follow the events at a time; at most three quarters of the connections.
         stream_readers: usize = 256 => CONNECTIONS,
+        /// Requests a second of one token or, without one, of one address (of IPv6 one network of 64 bits); four times as many may come
+        /// at once.
+        requests_per_s: u32 = 500 => Bounds::new(1.0, 100_000.0),
+        /// Addresses or networks of proxies that say by X-Forwarded-For for whom they ask. From others that header counts for nothing.
+        trusted_proxies: Networks = Networks::from(Vec::new()),
+        /// Who may read /metrics: "open" for everybody, "viewer" for who has that role.
+        metrics: MetricsAccess = MetricsAccess::Open,
         /// "i understand" serves a listener that other machines reach also without TLS and while no token was made; "" does not.
         insecure: Insecure = Insecure::default(),
     }
@@ -77,6 +85,17 @@ impl ApiConfig {
             }
         })
     }
+}
+
+/// Who may read `/metrics`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MetricsAccess {
+    /// Everybody.
+    #[default]
+    Open,
+    /// Who has the role viewer, or one above it.
+    Viewer,
 }
 
 /// Whether a listener that other machines reach may do without tokens and TLS.

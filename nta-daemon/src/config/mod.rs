@@ -33,7 +33,7 @@ use std::path::Path;
 use nta_core::Bounds;
 use serde::{Deserialize, Serialize};
 
-pub use api::{ApiConfig, ApiNameError, HostName, Origin};
+pub use api::{ApiConfig, ApiNameError, HostName, MetricsAccess, Origin};
 pub use capture::{Attach, CaptureConfig, TcxOrder};
 pub use database::{DatabaseKind, DatabaseUrl, DatabaseUrlError};
 pub use events::EventsConfig;

@@ -3,7 +3,7 @@
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Method, Request, StatusCode, header};
 use nta_core::domain::Status;
-use nta_daemon::api::{ApiState, Secret, router};
+use nta_daemon::api::{ApiState, Rules, Secret, router};
 use nta_daemon::store::{Audit, Created, NewToken, Store};
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
@@ -271,7 +271,9 @@ async fn a_scope_reaches_as_far_as_its_interfaces() {
 #[tokio::test]
 async fn a_listener_that_others_reach_demands_a_token_before_there_is_one() {
     let app = App::with(1, 1).await;
-    let router = router(ApiState::new(app.store.clone(), app.status.subscribe()).that_is_exposed());
+    let router = router(
+        ApiState::new(app.store.clone(), app.status.subscribe()).with_rules(Rules { opens: false, ..Rules::default() }),
+    );
     assert_eq!(ask(&router, Method::GET, "/api/status", None, &Value::Null).await.0, StatusCode::UNAUTHORIZED);
     assert_eq!(ask(&router, Method::GET, "/health", None, &Value::Null).await.0, StatusCode::OK);
 }

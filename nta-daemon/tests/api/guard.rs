@@ -22,7 +22,7 @@ async fn server(app: &App) -> SocketAddr {
 }
 
 /// Sends this request as it stands; answers status and text.
-async fn ask(address: SocketAddr, request: String) -> (u16, String) {
+pub(crate) async fn ask(address: SocketAddr, request: String) -> (u16, String) {
     let asking = tokio::task::spawn_blocking(move || {
         let mut stream = TcpStream::connect(address).expect("connect");
         stream.set_read_timeout(Some(Duration::from_secs(30))).expect("time-out");
@@ -36,7 +36,7 @@ async fn ask(address: SocketAddr, request: String) -> (u16, String) {
     (status, answer)
 }
 
-fn get(path: &str, headers: &str) -> String {
+pub(crate) fn get(path: &str, headers: &str) -> String {
     format!("GET {path} HTTP/1.1\r\n{headers}Connection: close\r\n\r\n")
 }
 

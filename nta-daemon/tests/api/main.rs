@@ -12,6 +12,7 @@ mod export;
 mod guard;
 mod hosts;
 mod imports;
+mod limits;
 mod mutes;
 mod openapi;
 mod packets;

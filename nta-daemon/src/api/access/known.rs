@@ -47,9 +47,14 @@ impl Known {
         Self { store, last: Mutex::default(), reading: tokio::sync::Mutex::default(), used: Mutex::default() }
     }
 
-    /// One that has read nothing yet.
-    pub(super) fn anew(&self) -> Self {
-        Self::new(self.store.clone())
+    /// Where they are kept.
+    pub(super) fn store(&self) -> Store {
+        self.store.clone()
+    }
+
+    /// The tokens as they were read last; asks nobody.
+    pub(super) fn last_known(&self) -> Option<Tokens> {
+        self.last().map(|(tokens, _)| tokens)
     }
 
     /// The tokens.

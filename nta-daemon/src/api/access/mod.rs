@@ -4,12 +4,14 @@
 //! of them are revoked: a listener that was closed does not open by itself.
 
 mod known;
+mod limit;
 pub mod names;
 mod role;
 mod secret;
 mod session;
 
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use axum::extract::{ConnectInfo, FromRequestParts, Request, State};
@@ -18,6 +20,7 @@ use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
+use ipnet::IpNet;
 use tokio::sync::watch;
 
 use super::ApiError;
@@ -27,6 +30,7 @@ use crate::store::{Audit, Store, StoredToken};
 use nta_core::domain::{Status, Timestamp};
 
 use known::Known;
+use limit::{Key, Limits};
 pub(super) use names::{INTERFACE_PATTERN, MOST_INTERFACES, NAME_PATTERN};
 pub use role::Role;
 pub use secret::Secret;
@@ -101,18 +105,47 @@ pub(super) struct Access {
     known: Known,
     sessions: Sessions,
     status: watch::Receiver<Status>,
-    /// Whether nobody needs a token while none was ever made.
-    opens: bool,
+    rules: Rules,
+    limits: Option<Limits>,
 }
 
+/// What a listener allows.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    /// Whether nobody needs a token while none was ever made: where other machines reach the listener, it does not.
+    pub opens: bool,
+    /// Whether `/metrics` needs no token; else it needs the role viewer.
+    pub metrics_open: bool,
+    /// Requests a second, four seconds' worth of them at once, by token or address; `None` for no bound.
+    pub requests_per_s: Option<NonZeroU32>,
+    /// Proxies that say by `X-Forwarded-For` for whom they ask.
+    pub trusted_proxies: Vec<IpNet>,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self { opens: true, metrics_open: true, requests_per_s: None, trusted_proxies: Vec::new() }
+    }
+}
+
+/// The address that a request comes from.
+#[derive(Clone, Copy, Debug)]
+struct ClientAddress(Option<IpAddr>);
+
 impl Access {
-    pub(super) fn new(store: Store, status: watch::Receiver<Status>, opens: bool) -> Self {
-        Self { known: Known::new(store), sessions: Sessions::default(), status, opens }
+    pub(super) fn new(store: Store, status: watch::Receiver<Status>, rules: Rules) -> Self {
+        let (known, sessions) = (Known::new(store), Sessions::default());
+        Self { known, sessions, status, limits: rules.requests_per_s.map(Limits::new), rules }
     }
 
-    /// The same where a listener that others reach never stays open.
-    pub(super) fn that_opens(&self, opens: bool) -> Self {
-        Self { known: self.known.anew(), sessions: Sessions::default(), status: self.status.clone(), opens }
+    /// The same by other rules.
+    pub(super) fn by(&self, rules: Rules) -> Self {
+        Self::new(self.known.store(), self.status.clone(), rules)
+    }
+
+    /// Requests that were one too many.
+    pub(super) fn refused(&self) -> u64 {
+        self.limits.as_ref().map_or(0, Limits::refused)
     }
 
     /// Reads the tokens anew: one was made or revoked, or the server begins.
@@ -128,7 +161,7 @@ impl Access {
     /// # Errors
     /// When the store does not answer, and never did.
     pub(super) async fn demands_token(&self) -> Result<bool, ApiError> {
-        Ok(!self.opens || self.known.tokens().await?.exist)
+        Ok(!self.rules.opens || self.known.tokens().await?.exist)
     }
 
     /// Opens a session that stands for a token.
@@ -148,7 +181,7 @@ impl Access {
         let at = now();
         match caller.token {
             _ if caller.session.as_ref().is_some_and(|session| self.sessions.token(session, at).is_none()) => false,
-            None => self.opens && !tokens.exist,
+            None => self.rules.opens && !tokens.exist,
             Some(id) => tokens.list.iter().any(|token| token.id == id && token.revoked.is_none() && token.holds(at)),
         }
     }
@@ -171,7 +204,7 @@ impl Access {
                 .list
                 .iter()
                 .fold(None, |found, token| if secret::is_same(&token.hash, &hash) { Some(token) } else { found }),
-            (None, _) if self.opens && !tokens.exist => return Ok(Caller::anonymous(from)),
+            (None, _) if self.rules.opens && !tokens.exist => return Ok(Caller::anonymous(from)),
             (None, Some(session)) => {
                 let over = || ApiError::unauthorized("this session is over", true);
                 let token = self.sessions.token(&session, at).ok_or_else(over)?;
@@ -192,6 +225,19 @@ impl Access {
         self.known.note_use(token, at);
         let scope = token.scope.clone().map(Arc::from);
         Ok(Caller { name: token.name.clone(), role, token: Some(token.id), scope, session, from })
+    }
+
+    /// Number of the token that a request shows, itself or by a session, and that holds as far as is known; asks nobody.
+    fn shown_token(&self, headers: &HeaderMap) -> Option<u64> {
+        let (tokens, at) = (self.known.last_known()?, now());
+        let by_session = || self.sessions.token(&session::shown(headers)?, at);
+        let holds = |token: &&StoredToken| token.holds(at);
+        match bearer(headers).ok()?.map(Secret::hash_of) {
+            Some(hash) => {
+                tokens.list.iter().filter(holds).find(|token| secret::is_same(&token.hash, &hash)).map(|token| token.id)
+            }
+            None => by_session().filter(|id| tokens.list.iter().filter(holds).any(|token| token.id == *id)),
+        }
     }
 
     /// What is stored is of all interfaces together. Who may know of some only sees it while these are all that are watched.
@@ -223,10 +269,33 @@ fn bearer(headers: &HeaderMap) -> Result<Option<&str>, ApiError> {
     if scheme.eq_ignore_ascii_case("bearer") { Ok(Some(token.trim())) } else { Err(wrong()) }
 }
 
-/// The layer in front of all routes: what the layers behind it find who asks by.
+/// The layer in front of all routes: counts who asks how often, and brings what the layers behind it find out by who it is.
 pub(super) async fn bring(State(access): State<Arc<Access>>, mut request: Request, next: Next) -> Response {
-    request.extensions_mut().insert(access);
-    next.run(request).await
+    let peer = request.extensions().get::<ConnectInfo<Ends>>().and_then(|ConnectInfo(ends)| ends.peer_ip());
+    let from = limit::client(peer, request.headers(), &access.rules.trusted_proxies);
+    let path = request.uri().path();
+    // Whoever looks after the daemon is never kept waiting.
+    let is_counted = path != "/health";
+    let needs_viewer = path == "/metrics" && !access.rules.metrics_open;
+    request.extensions_mut().insert(ClientAddress(from));
+    let counted = match (&access.limits, from) {
+        (Some(limits), Some(from)) if is_counted => {
+            let key = access.shown_token(request.headers()).map_or_else(|| Key::of_peer(from), Key::Token);
+            Some((limits, limits.count(key)))
+        }
+        _ => None,
+    };
+    let mut response = match counted {
+        Some((_, Err(left))) => left.refusal().into_response(),
+        _ => {
+            request.extensions_mut().insert(Arc::clone(&access));
+            if needs_viewer { require(State(Role::Viewer), request, next).await } else { next.run(request).await }
+        }
+    };
+    if let Some((limits, Ok(left) | Err(left))) = counted {
+        limits.say(left, &mut response);
+    }
+    response
 }
 
 /// The layer in front of the routes of a role: lets pass who has it, and says who it is.
@@ -234,7 +303,7 @@ pub(super) async fn require(State(needed): State<Role>, mut request: Request, ne
     let Some(access) = request.extensions().get::<Arc<Access>>().cloned() else {
         return ApiError::Internal.into_response();
     };
-    let from = request.extensions().get::<ConnectInfo<Ends>>().and_then(|ConnectInfo(ends)| ends.peer_ip());
+    let from = request.extensions().get::<ClientAddress>().and_then(|from| from.0);
     let caller = match access.caller(request.headers(), from).await {
         Ok(caller) => caller,
         Err(refused) => return refused.into_response(),

@@ -251,6 +251,8 @@ impl Snapshot {
         page.one("http_connections", "Connections to the API", GAUGE, connections.open() as f64)?;
         let early = connections.closed_early() as f64;
         page.one("http_connections_cut", "Idle connections that had to make room for others", COUNTER, early)?;
+        let limited = self.limited as f64;
+        page.one("http_requests_limited", "Requests that came too often and were refused (429)", COUNTER, limited)?;
         let unaudited = self.unaudited as f64;
         page.one("audit_lost", "Changes that the store did not take into the audit log", COUNTER, unaudited)
     }

@@ -61,6 +61,7 @@ pub(in crate::api) async fn get(
         requests: Arc::clone(&state.requests),
         counted: state.analysis.metrics.counted(),
         unaudited: state.unaudited.load(Relaxed),
+        limited: state.access.refused(),
         mirror: state.mirror.as_ref().map(|counters| (counters.files(), counters.is_failing())),
     };
     let mut registry = Registry::default();
@@ -86,6 +87,7 @@ struct Snapshot {
     requests: Arc<Requests>,
     counted: Counted,
     unaudited: u64,
+    limited: u64,
     mirror: Option<([FileCount; 2], bool)>,
 }
 
