@@ -23,6 +23,7 @@ pub mod anonymize;
 pub mod api;
 pub mod archive;
 pub mod export;
+pub mod jobs;
 pub mod json;
 mod report;
 pub mod sink;

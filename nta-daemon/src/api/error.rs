@@ -119,6 +119,12 @@ pub enum ApiError {
     /// As many computations as are allowed at a time are under way.
     #[error("as many computations as this server allows are under way; try again later")]
     Busy,
+    /// It cannot be done at the moment.
+    #[error("{detail}")]
+    Unavailable {
+        /// Why not.
+        detail: String,
+    },
     /// There is no room for one more.
     #[error("{detail}")]
     Full {
@@ -153,7 +159,21 @@ impl ApiError {
         Self::Unauthorized { detail: detail.to_owned(), shown }
     }
 
-    const fn status(&self) -> StatusCode {
+    /// The parameter, header or field that is wrong.
+    pub(crate) fn field(&self) -> Option<String> {
+        match self {
+            Self::Invalid { field, .. } | Self::Forbidden { field, .. } => Some(field.clone()),
+            Self::Unprocessable { field, .. } => field.clone(),
+            Self::Counted { .. } => Some("expect".to_owned()),
+            Self::Unauthorized { .. } => Some("Authorization".to_owned()),
+            Self::Misdirected { .. } => Some("Host".to_owned()),
+            Self::MediaType { field, .. } | Self::Refused { field, .. } => Some((*field).to_owned()),
+            _ => None,
+        }
+    }
+
+    /// The status of the answer.
+    pub(crate) const fn status(&self) -> StatusCode {
         match self {
             Self::Invalid { .. } => StatusCode::BAD_REQUEST,
             Self::Unauthorized { .. } => StatusCode::UNAUTHORIZED,
@@ -168,7 +188,9 @@ impl ApiError {
             Self::Misdirected { .. } => StatusCode::MISDIRECTED_REQUEST,
             Self::Unprocessable { .. } => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Upgrade { .. } => StatusCode::UPGRADE_REQUIRED,
-            Self::Busy | Self::Full { .. } | Self::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Busy | Self::Full { .. } | Self::Unavailable { .. } | Self::Store(_) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -202,7 +224,7 @@ impl IntoResponse for ApiError {
         if let Self::Store(cause) = &self {
             error!(error = cause.chain(), "api: store failed");
         }
-        let is_busy = matches!(self, Self::Busy | Self::Full { .. });
+        let is_busy = matches!(self, Self::Busy | Self::Full { .. } | Self::Unavailable { .. });
         let is_upgrade = matches!(self, Self::Upgrade { .. });
         let wait_s = if let Self::TooMany { wait_s } = self { Some(wait_s) } else { None };
         let challenge = match self {
@@ -211,16 +233,10 @@ impl IntoResponse for ApiError {
             _ => None,
         };
         let mut problem = Problem::new(self.status(), self.to_string());
+        problem.field = self.field();
         match self {
-            Self::Invalid { field, detail } => (problem.field, problem.detail) = (Some(field), detail),
-            Self::Forbidden { field, .. } => problem.field = Some(field),
-            Self::Unprocessable { field, .. } => problem.field = field,
-            Self::Counted { count, .. } => {
-                (problem.field, problem.count) = (Some("expect".to_owned()), Some(count));
-            }
-            Self::Misdirected { .. } => problem.field = Some("Host".to_owned()),
-            Self::Unauthorized { .. } => problem.field = Some("Authorization".to_owned()),
-            Self::MediaType { field, .. } | Self::Refused { field, .. } => problem.field = Some(field.to_owned()),
+            Self::Invalid { detail, .. } => problem.detail = detail,
+            Self::Counted { count, .. } => problem.count = Some(count),
             _ => {}
         }
         let mut response = problem.into_response();

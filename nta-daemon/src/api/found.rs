@@ -9,7 +9,7 @@ use nta_core::window::Window;
 
 /// A window, and who saw it.
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
-pub(super) struct WindowItem {
+pub(crate) struct WindowItem {
     /// Name of the sensor that saw it; null where it was not noted.
     sensor: Option<String>,
     #[serde(flatten)]

@@ -12,6 +12,7 @@ mod found;
 mod guard;
 mod headers;
 mod openapi;
+mod order;
 mod page;
 mod process;
 mod requests;
@@ -34,10 +35,13 @@ pub use access::{Caller, Role, Rules, Secret, names};
 pub use error::ApiError;
 pub use explain::{Explanation, Question, explain};
 pub use extract::parse_time;
+pub(crate) use found::WindowItem;
 pub use guard::AllowedHosts;
 pub use router::router;
-pub use state::{AnalysisAccess, ApiState};
+pub use state::ApiState;
 pub use tls::{Tls, TlsError};
+
+pub use crate::jobs::AnalysisAccess;
 
 /// What `GET /api/export` answers to these parameters, in pieces; with other addresses where there is something to replace them by.
 ///

@@ -32,6 +32,7 @@ const TAGS: &[(&str, &str)] = &[
     ("access", "Who may use the API."),
     ("events", "What happens, in its order."),
     ("webhooks", "Who is told of it."),
+    ("jobs", "Work that goes on after its request was answered."),
 ];
 
 /// Operations whose body may be left out: it has no field that must be given.

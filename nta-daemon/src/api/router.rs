@@ -23,8 +23,8 @@ use super::headers::careful;
 use super::requests::measure;
 use super::routes::{
     alert_bulk, alerts, anomalies, audit, baselines, captures, compute, detect, evidence, explain, export, features,
-    flows, generate, health, hosts, index, metrics, mutes, packets, prometheus, recording, session, stats, status,
-    stream, tokens, uploads, webhooks,
+    flows, generate, health, hosts, index, jobs, metrics, mutes, packets, prometheus, recording, session, stats,
+    status, stream, tokens, uploads, webhooks,
 };
 use super::workers::{LargeBodies, Workers, few_at_a_time, off_the_executor};
 use super::{ApiError, ApiState, guard, openapi};
@@ -74,6 +74,8 @@ fn viewer() -> OpenApiRouter<ApiState> {
         .routes(routes!(baselines::stats))
         .routes(routes!(baselines::one))
         .routes(routes!(session::open, session::close))
+        .routes(routes!(jobs::list))
+        .routes(routes!(jobs::one))
         .routes(routes!(captures::list))
         .routes(routes!(captures::one))
         .routes(routes!(captures::report))
@@ -100,6 +102,7 @@ fn operator() -> OpenApiRouter<ApiState> {
         .routes(routes!(captures::analysis))
         .routes(routes!(recording::start))
         .routes(routes!(recording::stop))
+        .routes(routes!(jobs::cancel))
 }
 
 fn admin() -> OpenApiRouter<ApiState> {
@@ -164,7 +167,7 @@ fn documented() -> (Router<ApiState>, OpenApi) {
 /// The router; every path works with and without a trailing slash.
 pub fn router(state: ApiState) -> Router {
     let (routes, document) = documented();
-    guarded(routes, state.with_document(document))
+    guarded(routes, state.with_own_jobs().with_document(document))
 }
 
 /// Puts around the routes what holds for every request.

@@ -1,8 +1,8 @@
 //! What every handler may read.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{Semaphore, watch};
 use utoipa::openapi::OpenApi;
@@ -16,23 +16,20 @@ use super::serve::{Allowed, Connections};
 use super::tls::Tls;
 use super::workers::Workers;
 use crate::config::Config;
-use crate::pipeline::baselines::BaselineHandle;
-use crate::pipeline::metrics::MetricsHandle;
-use crate::pipeline::mutes::MuteHandle;
+use crate::jobs::{AnalysisAccess, Jobs, KINDS, Tools};
 use crate::pipeline::progress::Progress;
 use crate::recording::Recorder;
 use crate::sink::jsonl::Counters;
 use crate::sink::stream::EventStream;
 use crate::sink::webhook::Webhooks;
-use crate::store::{Audit, Range, Store};
+use crate::store::{Audit, Range, Run, Store};
 use crate::uploads::Uploads;
-use nta_core::baseline::{BaselineConfig, Export};
-use nta_core::detect::DetectConfig;
 use nta_core::domain::{Mode, Status, Timestamp};
-use nta_core::window::DEFAULT_WINDOW_NS;
 
 /// Pages of streams that are made at a time: of the database's four connections two are left to others.
 pub(super) const STREAMS_READING: usize = 2;
+/// Requests that wait for their jobs at a time: others are answered at once, so that reads have places too.
+const ORDERS_WAITING: usize = 6;
 
 /// Shared by all requests; cheap to clone.
 #[derive(Clone, Debug)]
@@ -40,6 +37,11 @@ pub struct ApiState {
     pub(super) store: Store,
     pub(super) uploads: Uploads,
     pub(super) analysis: Arc<AnalysisAccess>,
+    /// The same and what belongs to it, as jobs have them.
+    pub(super) tools: Tools,
+    jobs: Option<Jobs>,
+    /// Requests that wait for their jobs.
+    pub(super) orders_waiting: Arc<Semaphore>,
     pub(super) hosts: Arc<AllowedHosts>,
     pub(super) access: Arc<Access>,
     pub(super) workers: Workers,
@@ -47,10 +49,6 @@ pub struct ApiState {
     pub(super) requests: Arc<Requests>,
     pub(super) document: Arc<OpenApi>,
     status: watch::Receiver<Status>,
-    /// What is stored of baselines, once it was read.
-    stored: Arc<Mutex<Option<Arc<Export>>>>,
-    /// Whose windows are learned from and judged again; `None` for those of all.
-    pub(super) sensor: Option<String>,
     /// The run that holds the capture of a replay.
     run: Option<[u8; 16]>,
     /// Where the pages of streams are made.
@@ -74,21 +72,6 @@ pub struct ApiState {
     pub(super) webhooks: Option<Webhooks>,
 }
 
-/// What handlers need to read and change baselines, and to judge windows again.
-#[derive(Clone, Debug, Default)]
-pub struct AnalysisAccess {
-    /// Shared with the pipeline.
-    pub baselines: BaselineHandle,
-    /// What no alert is raised about, shared with the pipeline.
-    pub mutes: MuteHandle,
-    /// What it counts for Prometheus.
-    pub metrics: MetricsHandle,
-    /// What is looked for.
-    pub detect: DetectConfig,
-    /// How baselines are learned.
-    pub baseline: BaselineConfig,
-}
-
 impl ApiState {
     /// Serves this store and this status.
     pub fn new(store: Store, status: watch::Receiver<Status>) -> Self {
@@ -98,7 +81,6 @@ impl ApiState {
         let events = EventStream::new(store.clone());
         Self {
             uploads: Uploads::new(&store, &Config::default()),
-            store,
             events,
             allowed: Allowed::default(),
             webhooks: None,
@@ -109,9 +91,11 @@ impl ApiState {
             connections: Arc::default(),
             requests: Arc::default(),
             document,
+            tools: Tools::new(store.clone(), status.clone()),
+            jobs: None,
+            orders_waiting: Arc::new(Semaphore::new(ORDERS_WAITING)),
+            store,
             status,
-            stored: Arc::default(),
-            sensor: None,
             run: None,
             streams: Arc::new(Semaphore::new(STREAMS_READING)),
             progress: None,
@@ -153,7 +137,9 @@ impl ApiState {
     /// Serves these baselines.
     #[must_use]
     pub fn with_analysis(self, analysis: AnalysisAccess) -> Self {
-        Self { analysis: Arc::new(analysis), ..self }
+        let analysis = Arc::new(analysis);
+        let tools = self.tools.with_analysis(Arc::clone(&analysis));
+        Self { analysis, tools, ..self }
     }
 
     /// Answers for these hosts too.
@@ -230,7 +216,31 @@ impl ApiState {
     /// Learns from this sensor's windows, and judges these.
     #[must_use]
     pub fn with_sensor(self, name: String) -> Self {
-        Self { sensor: Some(name), ..self }
+        Self { tools: self.tools.with_sensor(name), ..self }
+    }
+
+    /// Does its jobs by these; unless given it has its own.
+    #[must_use]
+    pub fn with_jobs(self, jobs: Jobs) -> Self {
+        Self { jobs: Some(jobs), ..self }
+    }
+
+    /// What jobs work with.
+    pub const fn tools(&self) -> &Tools {
+        &self.tools
+    }
+
+    /// The state with jobs of its own, where it was given none.
+    pub(super) fn with_own_jobs(mut self) -> Self {
+        let run = Run::new_uuid(now());
+        let tools = &self.tools;
+        self.jobs.get_or_insert_with(|| Jobs::new(tools.clone(), run, KINDS));
+        self
+    }
+
+    /// All jobs.
+    pub(super) fn jobs(&self) -> Result<&Jobs, ApiError> {
+        self.jobs.as_ref().ok_or(ApiError::Internal)
     }
 
     /// Describes itself by this document.
@@ -238,23 +248,9 @@ impl ApiState {
         Self { document: Arc::new(document), ..self }
     }
 
-    /// The stored baselines, if they were read.
-    pub(super) fn stored_baselines(&self) -> Option<Arc<Export>> {
-        self.stored.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Keeps what is stored, or forgets it.
-    pub(super) fn keep_baselines(&self, export: Option<Export>) -> Option<Arc<Export>> {
-        let export = export.map(Arc::new);
-        self.stored.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&export);
-        export
-    }
-
     /// Length of a base window in nanoseconds.
     pub(super) fn base_ns(&self) -> u64 {
-        let window_ns = self.status.borrow().window_ns;
-        // Nothing is published before the pipeline begins.
-        if window_ns == 0 { DEFAULT_WINDOW_NS } else { window_ns }
+        self.tools.base_ns()
     }
 
     /// The time range that is asked for, filled up: with the last day, in a replay with the span of its capture.

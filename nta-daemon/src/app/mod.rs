@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::api::{Tls, TlsError};
 use crate::capture::clock;
 use crate::config::Config;
+use crate::jobs::Jobs;
 use crate::pipeline::baselines::BaselineHandle;
 use crate::pipeline::metrics::MetricsHandle;
 use crate::pipeline::mutes::MuteHandle;
@@ -162,6 +163,8 @@ pub struct App {
     uploads: Uploads,
     writer: StoreWriter,
     write_task: JoinHandle<()>,
+    /// Once it serves.
+    jobs: Option<Jobs>,
     /// Ends every task.
     stop: CancellationToken,
 }
@@ -286,6 +289,7 @@ impl App {
             uploads,
             writer,
             write_task,
+            jobs: None,
             stop,
         })
     }

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::{App, AppError, Signal, Signals, StoreOutput};
 use crate::api::{self, AllowedHosts, AnalysisAccess, ApiState, Rules, Tls};
 use crate::config::{MetricsAccess, RecordingsConfig};
+use crate::jobs::{Jobs, KINDS};
 use crate::pipeline::baselines::BaselineHandle;
 use crate::pipeline::metrics::MetricsHandle;
 use crate::pipeline::mutes::MuteHandle;
@@ -29,6 +30,8 @@ use nta_core::domain::{IdentityScope, Mode, Status};
 const DRAIN_DEADLINE: Duration = Duration::from_secs(10);
 /// How long a shutdown waits for requests under way. One that takes longer must not cost what is to be stored.
 const SERVER_DEADLINE: Duration = Duration::from_secs(2);
+/// How long a shutdown waits for jobs to come to their next step.
+const JOBS_DEADLINE: Duration = Duration::from_secs(2);
 /// What an answer says of a task that is gone.
 const UNEXPECTED: &str = "stopped unexpectedly, restarting";
 
@@ -259,7 +262,15 @@ impl App {
         if let Some(mirror) = &self.mirror {
             state = state.with_mirror(mirror.counters());
         }
+        let jobs = Jobs::new(state.tools().clone(), self.run, KINDS);
+        self.jobs = Some(jobs.clone());
+        state = state.with_jobs(jobs.clone());
         self.say_where("serving");
+        tokio::spawn(async move {
+            if let Err(error) = jobs.take_over().await {
+                tracing::warn!(error = error.chain(), "jobs of a daemon that ended are not taken over");
+            }
+        });
         tokio::spawn(api::serve(listener, state, self.stop.clone().cancelled_owned()))
     }
 
@@ -281,6 +292,17 @@ impl App {
             }
         }
         self.uploads.stop().await;
+        if let Some(jobs) = &self.jobs {
+            let late = jobs.shutdown(JOBS_DEADLINE).await;
+            if late > 0 {
+                let deadline_s = JOBS_DEADLINE.as_secs();
+                tracing::warn!(
+                    jobs = late,
+                    deadline_s,
+                    "jobs did not end in time: the next start resumes them or says that they are lost"
+                );
+            }
+        }
         let store = self.store.clone();
         let ended = tokio::time::timeout(DRAIN_DEADLINE, async {
             if let Err(error) = self.writer.shutdown().await {

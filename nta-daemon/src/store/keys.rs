@@ -4,7 +4,7 @@ use super::StoreError;
 use super::db::{Conn, Dialect, Query};
 
 /// Tables whose rows are numbered as they come.
-const NUMBERED: [(&str, &str); 9] = [
+const NUMBERED: [(&str, &str); 10] = [
     ("runs", "id"),
     ("windows", "id"),
     ("flows", "number"),
@@ -14,6 +14,7 @@ const NUMBERED: [(&str, &str); 9] = [
     ("anomalies", "id"),
     ("aggregated_features", "id"),
     ("raw_packets", "id"),
+    ("jobs", "number"),
 ];
 /// Numbers from here on were never given.
 const END: i64 = 1 << 62;

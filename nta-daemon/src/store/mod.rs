@@ -25,6 +25,7 @@ mod flows;
 mod found;
 mod host_flows;
 mod hosts;
+mod jobs;
 mod keys;
 mod late;
 mod lease;
@@ -76,6 +77,7 @@ pub use flow_filter::FlowFilter;
 pub use flows::{FlowPage, FlowSort};
 pub use found::Found;
 pub use hosts::{HostPage, HostSort, HostTotals, TrafficShare};
+pub use jobs::{JobEnd, JobFilter, JobOwner, JobPage, JobState, JobsKept, NewJob, StoredJob};
 pub use lease::Lease;
 pub use mutes::{MOST_MUTES, StoredMute};
 pub use naming::{LeftSpool, spools_of};
@@ -209,6 +211,8 @@ mod event_tests;
 #[cfg(test)]
 mod fault_tests;
 #[cfg(test)]
+mod jobs_tests;
+#[cfg(test)]
 mod lease_tests;
 #[cfg(test)]
 mod list_tests;
@@ -227,7 +231,7 @@ mod sensor_migration_tests;
 #[cfg(test)]
 mod sensor_tests;
 #[cfg(test)]
-mod server_tests;
+pub(crate) mod server_tests;
 #[cfg(test)]
 mod spooled_tests;
 #[cfg(test)]

@@ -39,7 +39,7 @@ pub struct RunKey {
 const MAX_DEAD_RUNS: i64 = 50;
 
 /// The name of a run's lock.
-fn lock_name(uuid: &[u8]) -> String {
+pub(super) fn lock_name(uuid: &[u8]) -> String {
     uuid.iter().fold("run-".to_owned(), |name, byte| format!("{name}{byte:02x}"))
 }
 

@@ -9,7 +9,7 @@ use super::{Store, StoreError};
 
 const BINARIES: &str = "/usr/lib/postgresql/15/bin";
 /// A PostgreSQL server of its own, on a socket in a temporary folder; stopped when dropped.
-pub(super) struct Server {
+pub(crate) struct Server {
     child: Child,
     folder: tempfile::TempDir,
 }
@@ -23,7 +23,7 @@ impl Drop for Server {
 
 impl Server {
     /// Starts one that listens on a socket only.
-    pub(super) fn start(test: &str) -> Option<Self> {
+    pub(crate) fn start(test: &str) -> Option<Self> {
         Self::start_with(test, |_| Some(vec!["listen_addresses=".to_owned()]))
     }
 
@@ -78,7 +78,7 @@ impl Server {
     }
 
     /// A handle on an empty database, once the server answers.
-    pub(super) async fn open(&self) -> Store {
+    pub(crate) async fn open(&self) -> Store {
         Self::open_at(&self.url()).await
     }
 

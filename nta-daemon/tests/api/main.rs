@@ -12,6 +12,7 @@ mod export;
 mod guard;
 mod hosts;
 mod imports;
+mod jobs;
 mod limits;
 mod mutes;
 mod openapi;
@@ -49,18 +50,20 @@ async fn every_path_answers_with_and_without_its_trailing_slash() {
     let app = App::with(3, 12).await;
     let document = app.json("/openapi.json").await;
     for (path, methods) in document["paths"].as_object().expect("paths") {
-        // Without alerts and captures there is none to show; everything else is there.
+        // Without alerts, jobs and captures there is none to show; everything else is there.
         let alert = path.starts_with("/api/alerts/{") || path.contains("{file_id}");
+        let job = path.starts_with("/api/jobs/{");
         let path = path.replace("{file_id}", &"0".repeat(32));
         let path = path.replace("{ip}", "10.0.0.1").replace("{type}", "loss").replace("{id}", "1");
         let path = if alert { path.replace("/1", "/0123456789abcdef") } else { path };
+        let path = if job { path.replace("/1", "/01890000-0000-7000-8000-000000000001") } else { path };
         if path == "/api/events" {
             continue; // without end
         }
         let query = if path == "/api/explain" { "?host=10.0.0.1" } else { "" };
         let expected = match methods.get("get") {
             Some(_) if path == "/api/stream" => StatusCode::UPGRADE_REQUIRED,
-            Some(_) if alert => StatusCode::NOT_FOUND,
+            Some(_) if alert || job => StatusCode::NOT_FOUND,
             Some(_) => StatusCode::OK,
             None => StatusCode::METHOD_NOT_ALLOWED,
         };

@@ -10,8 +10,8 @@ use nta_core::baseline::Export;
 use nta_core::domain::{AlertChange, AlertKind, Mode, RawPacket, Readings, Status, Timestamp};
 use nta_daemon::api::{AnalysisAccess, ApiState, router};
 use nta_daemon::store::{
-    DeadLetter, FeatureRow, Run, Store, StoreError, Upload, UploadState, UploadTotals, WebhookRow, WindowBatch,
-    baselines_name,
+    DeadLetter, FeatureRow, JobOwner, NewJob, Run, Store, StoreError, Upload, UploadState, UploadTotals, WebhookRow,
+    WindowBatch, baselines_name,
 };
 use serde_json::Value;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
@@ -26,7 +26,7 @@ use crate::app::{App, HOST, flow, parse, time, window};
 const VALUES: [&str; 8] = ["'text'", "x'ff00'", "9223372036854775807", "1.5", "-1", "'{}'", "NULL", "''"];
 /// Rows of each larger table: one for each value, and some that nobody changed.
 const ROWS: u64 = 12;
-const LISTS: [(&str, &str); 13] = [
+const LISTS: [(&str, &str); 14] = [
     ("windows", "/api/metrics?span=5&from=0"),
     ("windows", "/api/metrics?span=5&sort=-bandwidth&from=0"),
     ("windows", "/api/metrics?span=15&from=0"),
@@ -40,6 +40,7 @@ const LISTS: [(&str, &str); 13] = [
     ("aggregated_features", "/api/features?from=0"),
     ("hosts", "/api/hosts?from=0"),
     ("audit_log", "/api/audit"),
+    ("jobs", "/api/jobs"),
 ];
 const OTHERS: [&str; 16] = [
     "/api/mutes",
@@ -137,6 +138,15 @@ async fn template(folder: &Path) -> Vec<(String, String, u64)> {
         app.store.add_dead_letter("gw", &letter).await.expect("a dead letter");
         let upload = Upload { file_id: format!("{number:032x}"), ..upload() };
         app.store.insert_upload(&upload).await.expect("an upload");
+        let job = NewJob {
+            id: format!("{number}"),
+            kind: "windows".to_owned(),
+            who: "test".to_owned(),
+            request: "{}".to_owned(),
+            key: Some((format!("{number}"), vec![1; 32])),
+            created: time(number),
+        };
+        app.store.insert_job(&owner(&live(20)), &job).await.expect("a job");
     }
     let (writer, task) = app.store.writer(app.store.begin_run(&live(20)).await.expect("run"), 4);
     let readings = Some(Readings { maps: "m".to_owned(), time_ns: 7, ..Readings::default() });
@@ -186,6 +196,10 @@ async fn template(folder: &Path) -> Vec<(String, String, u64)> {
     }
     conn.close().await.expect("closed");
     found
+}
+
+fn owner(run: &Run) -> JobOwner {
+    JobOwner { sensor: run.sensor.clone(), mode: run.mode, run: run.uuid }
 }
 
 async fn alerts_of(app: &App) -> Vec<String> {
@@ -248,6 +262,7 @@ async fn start_again(store: &Store) -> Result<(), StoreError> {
     let resume = store.resume("gw").await;
     let run = live(40);
     let key = store.begin_run(&run).await?;
+    store.jobs_left(&owner(&run)).await?;
     if let Some(resume) = resume {
         store.take_over_flows(resume.run, &run.uuid).await?;
     }

@@ -1,7 +1,6 @@
 //! `/api/baselines`: what is usual on the network, by type.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
@@ -17,7 +16,7 @@ use crate::api::state::now;
 use crate::api::{ApiError, ApiState};
 use crate::json::mode_name;
 use crate::json::words::{self, words_schema};
-use crate::store::{Audit, Range, baselines_name};
+use crate::store::{Audit, Range};
 use nta_core::baseline::{Baselines, Export, Import, Metric, Series};
 
 /// Types come in their own order, all on one page.
@@ -139,37 +138,11 @@ fn series_schema() -> Schema {
     all.additional_properties(Some(Schema::from(series))).into()
 }
 
-/// What is known: the pipeline's, or what was stored before its first window; and which of them.
-pub(super) async fn known(state: &ApiState) -> Result<(Arc<Export>, &'static str), ApiError> {
-    if let Some(export) = state.analysis.baselines.latest() {
-        return Ok((export, "pipeline"));
-    }
-    // Nobody but an import changes what is stored while no pipeline publishes; it is large, and read once.
-    if let Some(export) = state.stored_baselines() {
-        return Ok((export, "store"));
-    }
-    Ok(match state.store.baselines(&name(state)).await? {
-        Some(export) => (state.keep_baselines(Some(export)).unwrap_or_default(), "store"),
-        None => (Arc::default(), "none"),
-    })
-}
-
-fn name(state: &ApiState) -> String {
-    baselines_name(state.status().mode, state.sensor.as_deref().unwrap_or_default())
-}
-
 /// What is known of the network; the hosts, which are many, are left out.
 fn of_network(state: &ApiState, export: &Export) -> Result<Baselines, ApiError> {
     let Export { format, updated_ns, ref network, ref scores, .. } = *export;
     let (network, scores) = (network.clone(), scores.clone());
-    baselines(state, Export { format, updated_ns, network, scores, hosts: BTreeMap::new() })
-}
-
-fn baselines(state: &ApiState, export: Export) -> Result<Baselines, ApiError> {
-    let mut baselines = Baselines::new(state.analysis.baseline.clone());
-    let import = baselines.import(export);
-    import.map_err(|detail| ApiError::Unprocessable { field: None, detail: format!("stored baselines: {detail}") })?;
-    Ok(baselines)
+    state.tools.baselines(Export { format, updated_ns, network, scores, hosts: BTreeMap::new() })
 }
 
 fn describe(baselines: &Baselines) -> Vec<BaselineJson> {
@@ -227,7 +200,7 @@ pub(in crate::api) async fn list(
     State(state): State<ApiState>,
     Query(BaselinesQuery { page }): Query<BaselinesQuery>,
 ) -> Result<Json<List<BaselineJson>>, ApiError> {
-    let (export, _) = known(&state).await?;
+    let (export, _) = state.tools.known().await?;
     let mut items = describe(&of_network(&state, &export)?);
     items.truncate(page.position.limit as usize);
     Ok(Json(page.list(items, None, Range::default())))
@@ -252,7 +225,7 @@ pub(in crate::api) async fn one(
     Path(BaselineType(kind)): Path<BaselineType>,
 ) -> Result<Json<BaselineDetail>, ApiError> {
     metrics_of(&kind)?;
-    let (export, _) = known(&state).await?;
+    let (export, _) = state.tools.known().await?;
     Ok(Json(detail(&of_network(&state, &export)?, &kind)?))
 }
 
@@ -268,7 +241,7 @@ pub(in crate::api) async fn stats(
     _: Query<()>,
     State(state): State<ApiState>,
 ) -> Result<Json<LearningStats>, ApiError> {
-    let (export, origin) = known(&state).await?;
+    let (export, origin) = state.tools.known().await?;
     let hosts = export.hosts.len();
     let learning = of_network(&state, &export)?.state();
     let config = &state.analysis.baseline;
@@ -318,7 +291,7 @@ pub(in crate::api) async fn put(
     let series = read.map_err(|error| wrong(error.to_string()))?;
     if series.is_empty() {
         // What GET answers before anything was learned: there is nothing to be imported, and nothing changes.
-        let (export, _) = known(&state).await?;
+        let (export, _) = state.tools.known().await?;
         return Ok(Json(detail(&of_network(&state, &export)?, &kind)?));
     }
     if let Some(other) = series.keys().find(|metric| !metrics.contains(metric)) {
@@ -331,24 +304,9 @@ pub(in crate::api) async fn put(
         let of_kind = describe(baselines).into_iter().find(|baseline| baseline.r#type == kind);
         of_kind.and_then(|baseline| serde_json::to_value(baseline).ok())
     };
-    let before = shown(&of_network(&state, &known(&state).await?.0)?);
-    let imported = apply(&state, Import::Metrics(series)).await?;
+    let before = shown(&of_network(&state, &state.tools.known().await?.0)?);
+    let imported = state.tools.apply(Import::Metrics(series)).await?;
     let change = caller.audit("import baseline", format!("baseline {kind}"));
     state.record(&Audit { before, after: shown(&imported), ..change }).await;
     Ok(Json(detail(&imported, &kind)?))
-}
-
-/// Hands an import to the pipeline, and stores what is known with it.
-pub(super) async fn apply(state: &ApiState, import: Import) -> Result<Baselines, ApiError> {
-    let (export, _) = known(state).await?;
-    let mut imported = baselines(state, (*export).clone())?;
-    let refused = |detail| ApiError::Unprocessable { field: None, detail };
-    imported.take(import.clone()).map_err(refused)?;
-    let busy = |busy: crate::pipeline::baselines::Busy| ApiError::Conflict { detail: busy.to_string() };
-    state.analysis.baselines.order(import).map_err(busy)?;
-    let export = imported.export();
-    let saved = state.store.save_baselines(&name(state), &export).await;
-    state.keep_baselines(saved.is_ok().then_some(export));
-    saved?;
-    Ok(imported)
 }

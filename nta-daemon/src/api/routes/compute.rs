@@ -1,15 +1,17 @@
-//! `POST /api/metrics/compute`: windows of another length. They are made of the stored base windows whenever they are
+//! `POST /api/metrics/compute`: windows of another length, by a job. They are made of the stored base windows whenever they are
 //! asked for, so that there is nothing to keep up to date: the answer says what there is.
 
 use axum::extract::State;
-use serde::{Deserialize, Serialize};
+use axum::response::Response;
+use serde::Deserialize;
 
+use super::jobs::JobJson;
+use crate::api::access::Caller;
 use crate::api::error::Problem;
 use crate::api::extract::{Json, Query};
-use crate::api::found::WindowItem;
+use crate::api::order::{Asked, order};
 use crate::api::{ApiError, ApiState};
-use crate::json::seconds;
-use crate::store::{Position, WindowFilter, WindowSort, stored_spans};
+use crate::jobs::{ComputeRequest as Order, Computed};
 
 /// Which windows.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
@@ -26,37 +28,29 @@ pub(in crate::api) struct ComputeRequest {
     capture: Option<String>,
 }
 
-/// What was computed.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
-pub(in crate::api) struct Computed {
-    /// Length of the windows in seconds.
-    window_size_s: f64,
-    /// Base windows that they are made of.
-    base_windows: i64,
-    /// Where to read all of them.
-    path: String,
-    /// The newest; null without any.
-    newest: Option<WindowItem>,
-}
-
 /// Computes windows of this length from the stored base windows.
 #[utoipa::path(
     post,
     path = "/api/metrics/compute",
     operation_id = "compute_windows",
     tag = "windows",
+    params(Asked),
     request_body = ComputeRequest,
     responses(
         (status = 200, description = "What there is.", body = Computed),
-        (status = 422, description = "Captures are not computed here.", body = Problem,
-            content_type = "application/problem+json"),
+        (status = 202, description = "It takes longer: the job that does it, with `Location`.", body = JobJson),
+        (status = 409, description = "The job was cancelled.", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "Captures are not computed here, or the key was used for another request; `detail` says which.",
+            body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(in crate::api) async fn post(
     _: Query<()>,
     State(state): State<ApiState>,
+    caller: Caller,
+    asked: Asked,
     Json(body): Json<ComputeRequest>,
-) -> Result<Json<Computed>, ApiError> {
+) -> Result<Response, ApiError> {
     if body.capture.is_some() {
         let detail = "captures are computed by `nta-daemon replay --database URL FILE`, into the same database";
         return Err(ApiError::Unprocessable { field: Some("capture".to_owned()), detail: detail.to_owned() });
@@ -67,18 +61,5 @@ pub(in crate::api) async fn post(
         // Negative ones become 0, which is no window's length.
         Some(size) => super::metrics::multiple_of("window_size", (size * 1e9).round() as u64, base_ns)?,
     };
-    let filter = WindowFilter { span_ns: Some(span_ns), ..WindowFilter::default() };
-    let newest = Position { descending: true, after: None, limit: 1 };
-    let newest = if stored_spans(base_ns).contains(&span_ns) {
-        state.store.windows(&filter, WindowSort::Time, newest).await?
-    } else {
-        state.store.merged_windows(&filter, base_ns, newest).await?
-    };
-    let base = WindowFilter { span_ns: Some(base_ns), ..WindowFilter::default() };
-    Ok(Json(Computed {
-        window_size_s: seconds(span_ns),
-        base_windows: state.store.windows_summary(&base).await?.windows,
-        path: format!("/api/metrics?span={}", seconds(span_ns)),
-        newest: newest.items.first().map(WindowItem::from),
-    }))
+    order(&state, ("windows", "compute windows"), &Order { span_ns }, asked, &caller).await
 }

@@ -15,9 +15,9 @@ use crate::api::error::Problem;
 use crate::api::extract::{Count, Json, Query, or_null};
 use crate::api::workers::Cancel;
 use crate::api::{ApiError, ApiState};
+use crate::jobs::MAX_WINDOWS;
 use crate::json::AnomalyJson;
 use crate::json::words::words_schema;
-use crate::store::WindowFilter;
 use nta_core::baseline::{Baselines, Metric};
 use nta_core::detect::{Declaration, Detector, Scope, View, declarations, detectors};
 use nta_core::domain::{Finding, LearningState, Timestamp};
@@ -25,8 +25,6 @@ use nta_core::window::{Snapshot, Span, Window};
 
 /// Windows of 30 s that are judged unless `windows` says otherwise: an hour.
 const DEFAULT_WINDOWS: u32 = 120;
-/// At most: a week.
-pub(super) const MAX_WINDOWS: u32 = 20_160;
 /// Anomalies in an answer; those beyond it are counted.
 const MAX_ITEMS: usize = 1000;
 
@@ -111,7 +109,7 @@ pub(in crate::api) async fn post(
     let names = names(body.detectors.as_deref(), &chosen)?;
     chosen.retain(|detector| names.contains(&detector.declaration().name));
 
-    let (export, _) = super::baselines::known(&state).await?;
+    let (export, _) = state.tools.known().await?;
     let mut baselines = Baselines::new(state.analysis.baseline.clone());
     let import = baselines.import((*export).clone());
     import.map_err(|detail| ApiError::Unprocessable { field: None, detail: format!("baselines: {detail}") })?;
@@ -124,7 +122,7 @@ pub(in crate::api) async fn post(
         );
         return Err(ApiError::Unprocessable { field: None, detail });
     }
-    let windows = medium_windows(&state, most, [from, to]).await?;
+    let windows = state.tools.medium_windows(most, [from, to]).await?;
     let (Some(first), Some(last)) = (windows.first(), windows.last()) else {
         let detail = "no windows of 30 s are stored yet".to_owned();
         return Err(ApiError::Unprocessable { field: Some("windows".to_owned()), detail });
@@ -144,18 +142,6 @@ pub(in crate::api) async fn post(
         total: findings.len(),
         items: findings.iter().take(MAX_ITEMS).map(AnomalyJson::from).collect(),
     }))
-}
-
-/// The newest stored windows of 30 s of this sensor, oldest first.
-pub(super) async fn medium_windows(
-    state: &ApiState,
-    most: u32,
-    [from, to]: [Option<Timestamp>; 2],
-) -> Result<Vec<Window>, ApiError> {
-    let span_ns = Some(state.base_ns() * Span::Medium.factor());
-    let sensor = state.sensor.clone();
-    let filter = WindowFilter { from, to, span_ns, sensor };
-    Ok(state.store.network_windows(Span::Medium, &filter, most).await?)
 }
 
 fn time(name: &str, text: Option<&str>) -> Result<Option<Timestamp>, ApiError> {

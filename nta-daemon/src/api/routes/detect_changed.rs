@@ -84,8 +84,12 @@ pub(super) async fn difference(
     detectors: &[&'static str],
     [first, end]: [Timestamp; 2],
 ) -> Result<Difference, ApiError> {
-    let filter =
-        AnomalyFilter { from: Some(first), to: Some(end), sensor: state.sensor.clone(), ..AnomalyFilter::default() };
+    let filter = AnomalyFilter {
+        from: Some(first),
+        to: Some(end),
+        sensor: state.tools.sensor.clone(),
+        ..AnomalyFilter::default()
+    };
     let mut raised: BTreeMap<Key, StoredAnomaly> = BTreeMap::new();
     let mut position = Position { descending: false, after: None, limit: CHUNK };
     let mut read = 0;

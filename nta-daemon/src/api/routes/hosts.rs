@@ -224,7 +224,7 @@ pub(in crate::api) async fn one(
     let filter = AlertFilter { host: Some(address.to_string()), sensor: sensor.clone(), ..AlertFilter::default() };
     let newest = Position { descending: true, after: None, limit: TOP };
     let alerts = state.store.alerts(&filter, AlertSort::Time, newest).await?;
-    let (baselines, _) = super::baselines::known(&state).await?;
+    let (baselines, _) = state.tools.known().await?;
     let warm_up = state.analysis.baseline.warm_up_windows;
     Ok(Json(HostProfile {
         totals: HostJson::new(totals, &state.analysis.detect.local_networks),

@@ -19,6 +19,7 @@ pub(super) mod generate;
 pub(super) mod health;
 pub(super) mod hosts;
 pub(super) mod index;
+pub(super) mod jobs;
 pub(super) mod metrics;
 pub(super) mod mutes;
 pub(super) mod packets;

@@ -86,6 +86,20 @@ impl Snapshot {
         page.one("arp_replies", "ARP replies", COUNTER, counts.arp_replies as f64)
     }
 
+    pub(super) fn jobs(&self, page: &mut Page<'_>) -> std::fmt::Result {
+        let jobs = &self.jobs;
+        let states = [("queued", jobs.waiting), ("running", jobs.running)];
+        let states = states.map(|(state, count)| (vec![("state", state)], count as f64));
+        page.family("jobs", "Jobs that wait or are under way", GAUGE, states)?;
+        let ended =
+            jobs.ended.iter().map(|((kind, state), count)| (vec![("kind", *kind), ("state", *state)], *count as f64));
+        page.family("jobs_ended", "Jobs that ended, by kind and how", COUNTER, ended)?;
+        page.one("jobs_refused", "Orders for jobs that were refused: too many wait", COUNTER, jobs.refused as f64)?;
+        page.one("jobs_deleted", "Jobs deleted by retention", COUNTER, jobs.deleted as f64)?;
+        let lost = jobs.unsaved_lost as f64;
+        page.one("jobs_ends_lost", "Ends of jobs that the store did not take", COUNTER, lost)
+    }
+
     pub(super) fn detection(&self, page: &mut Page<'_>) -> std::fmt::Result {
         let status = &self.status;
         let counts = &status.detection;

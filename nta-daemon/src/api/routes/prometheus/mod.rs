@@ -23,6 +23,7 @@ use crate::api::process::{self, ProcessJson, Standard};
 use crate::api::requests::Requests;
 use crate::api::serve::Connections;
 use crate::api::{ApiError, ApiState};
+use crate::jobs::JobCounts;
 use crate::pipeline::metrics::Counted;
 use crate::sink::jsonl::FileCount;
 use crate::store::StoreStats;
@@ -62,6 +63,7 @@ pub(in crate::api) async fn get(
         counted: state.analysis.metrics.counted(),
         unaudited: state.unaudited.load(Relaxed),
         limited: state.access.refused(),
+        jobs: state.jobs()?.counts(),
         mirror: state.mirror.as_ref().map(|counters| (counters.files(), counters.is_failing())),
     };
     let mut registry = Registry::default();
@@ -88,6 +90,7 @@ struct Snapshot {
     counted: Counted,
     unaudited: u64,
     limited: u64,
+    jobs: JobCounts,
     mirror: Option<([FileCount; 2], bool)>,
 }
 
@@ -100,6 +103,7 @@ impl Collector for Snapshot {
         self.maps(&mut page)?;
         self.store(&mut page)?;
         self.mirror(&mut page)?;
+        self.jobs(&mut page)?;
         self.http(&mut page)?;
         page.prefix = "";
         families::process(&mut page, &self.process, &self.standard)
