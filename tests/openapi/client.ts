@@ -10,7 +10,7 @@ function demand(holds: boolean, what: string): asserts holds {
 
 const client = createClient<paths>({ baseUrl: process.argv[2] });
 
-const list = await client.GET("/api/alerts", { params: { query: { type: "port_scan", limit: 10 } } });
+const list = await client.GET("/api/alerts", { params: { query: { type: ["port_scan"], limit: 10 } } });
 const alerts: components["schemas"]["AlertItem"][] = list.data?.items ?? [];
 const [alert] = alerts;
 demand(alert !== undefined, "no alert");

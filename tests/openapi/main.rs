@@ -7,8 +7,10 @@ mod validate;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
-use nta_tests::daemon::{Run, collect};
+use nta_tests::daemon::{self, Run, collect};
+use nta_tests::netns::wait_for;
 use nta_tests::served::{Served, scan};
 use nta_tests::{not_run, root};
 use tempfile::TempDir;
@@ -47,3 +49,15 @@ fn succeed(folder: &Path, program: &Path, args: &[&str]) -> Run {
     assert_eq!(run.status, Some(0), "{} {args:?}\n{out}\n{}", program.display(), run.stderr);
     run
 }
+
+/// A token of an administrator, which is demanded from then on.
+fn admin(folder: &Path, served: &Served) -> String {
+    let database = format!("sqlite:{}", folder.join("nta.db").display());
+    let made = daemon::run(["tokens", "--database", &database, "create", "--role", "admin"]);
+    assert_eq!(made.status, Some(0), "{made:?}");
+    wait_for("a token to be demanded", LIMIT, || (served.ask("GET", "/api/status", "").0 == 401).then_some(()));
+    String::from_utf8(made.stdout).expect("text").trim().to_owned()
+}
+
+/// A token counts within seconds.
+const LIMIT: Duration = Duration::from_secs(120);

@@ -121,7 +121,7 @@ mod tests {
         let said = messages("nta-daemon/src/source/mod.rs", "use super::store::Store;");
         assert_eq!(said, ["nta-daemon/src/source/mod.rs:2: `source` must not know `store`"]);
         assert!(messages("nta-daemon/src/api/routes/flows.rs", "use crate::store::Store;").is_empty());
-        assert_eq!(messages("nta-daemon/src/api/mod.rs", "use crate::source::FlowSource;").len(), 1);
+        assert_eq!(messages("nta-daemon/src/json/mod.rs", "use crate::source::FlowSource;").len(), 1);
         assert!(messages("nta-daemon/src/app.rs", "use crate::{api, source, store};").is_empty());
     }
 
