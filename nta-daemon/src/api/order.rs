@@ -81,7 +81,7 @@ impl IntoParams for Asked {
                 "Prefer",
                 "With `respond-async` (RFC 7240) the answer is the job, at once. Else it is the result where that comes within five \
                  seconds.",
-                text().into(),
+                text().pattern(Some("^.*$")).into(),
             ),
         ]
     }
