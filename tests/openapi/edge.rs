@@ -40,7 +40,7 @@ fn only_pages_and_names_of_this_server_are_answered() {
         // Upgrades, and a stream of events, which a page may open without asking for leave.
         (read, format!("{host}{foreign}{upgrade}"), "", 403),
         (read, format!("{host}{upgrade}"), "", 200),
-        ("GET /api/events", format!("{host}{foreign}Accept: text/event-stream\r\n"), "", 404),
+        ("GET /api/events", format!("{host}{foreign}Accept: text/event-stream\r\n"), "", 403),
         ("GET /api/events", format!("Host: evil.example\r\n{foreign}Accept: text/event-stream\r\n"), "", 421),
         ("OPTIONS /api/alerts", format!("{host}{foreign}Access-Control-Request-Method: PATCH\r\n"), "", 405),
     ] {

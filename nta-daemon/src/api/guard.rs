@@ -19,6 +19,8 @@ use super::ApiError;
 
 /// Paths that answer under any `Host`.
 const OPEN: [&str; 2] = ["/health", "/metrics"];
+/// The stream of events that needs no upgrade.
+const EVENTS: &str = "/api/events";
 
 /// Whether this path answers under any `Host`.
 pub(super) fn is_open(path: &str) -> bool {
@@ -58,7 +60,7 @@ impl Ends {
     }
 }
 
-/// Refuses requests for other hosts, and writes and upgrades that pages of other sites make.
+/// Refuses requests for other hosts, and writes, upgrades and streams that pages of other sites ask for.
 pub(super) async fn check(State(allowed): State<Arc<AllowedHosts>>, request: Request, next: Next) -> Response {
     let ends = request.extensions().get::<ConnectInfo<Ends>>().map(|ConnectInfo(ends)| *ends);
     let (local, is_tls) = (ends.and_then(|ends| ends.local), ends.is_some_and(Ends::is_tls));
@@ -67,8 +69,9 @@ pub(super) async fn check(State(allowed): State<Arc<AllowedHosts>>, request: Req
     } else {
         allowed.host(request.uri(), request.headers(), local.map(|local| local.ip())).map(Some)
     };
-    let is_write = !request.method().is_safe() || request.headers().contains_key(header::UPGRADE);
-    let checked = checked.and_then(|host| match is_write {
+    // A page may open a stream without asking for leave; it reads nothing, but takes a reader's place.
+    let lasts = request.headers().contains_key(header::UPGRADE) || request.uri().path() == EVENTS;
+    let checked = checked.and_then(|host| match lasts || !request.method().is_safe() {
         true => allowed.origin(request.headers(), host.as_ref(), is_tls),
         false => Ok(()),
     });
