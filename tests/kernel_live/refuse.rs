@@ -271,7 +271,7 @@ fn what_a_dry_run_does_not_try_is_said() {
     }
     let _alone = alone();
     let pair = Pair::new();
-    let arguments = ["run", "--dry-run", "--interface", "v0", "--listen", "192.0.2.1:1", "--database", "sqlite:/no/db"];
+    let arguments = ["run", "--dry-run", "--interface", "v0", "--listen", "127.0.0.1:1", "--database", "sqlite:/no/db"];
     let answer = output(&mut command(&pair.inside, &arguments));
     let log = String::from_utf8_lossy(&answer.stderr);
     assert!(answer.status.success() && log.contains("--listen and --database"), "{log}");

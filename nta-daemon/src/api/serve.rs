@@ -59,9 +59,9 @@ impl Allowed {
 
 /// Half of the descriptors that a service has unless it asks for more.
 const MOST_CONNECTIONS: usize = 512;
-/// Descriptors of everything else: 51 at rest with one interface, and as many maps and programs again as were loaded while an
-/// interface is added.
-const OF_THE_REST: u64 = 96;
+/// Descriptors of everything else: 53 at rest with one interface, some thirty maps and programs again while an interface is added,
+/// a dozen files of connections to the database, and a few for what comes and goes.
+const OF_THE_REST: u64 = 112;
 /// Wait before the next connection is accepted when the system has no room for one.
 const FULL_WAIT: Duration = Duration::from_millis(100);
 /// What is read of a client that still sends when its answer is complete: bytes, and time without any. A connection that is closed
