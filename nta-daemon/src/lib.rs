@@ -32,5 +32,6 @@ pub mod store;
 pub mod app;
 pub mod cli;
 pub mod config;
+pub mod descriptors;
 pub mod telemetry;
 pub mod uploads;

@@ -29,6 +29,7 @@ use tower::ServiceExt as _;
 
 use super::guard::Ends;
 use super::tls::Tls;
+use crate::descriptors;
 
 /// What a server allows.
 #[derive(Clone, Debug)]
@@ -50,7 +51,7 @@ impl Default for Allowed {
 impl Allowed {
     /// So many connections, or as many as there are descriptors for.
     pub(super) fn of(most: usize) -> Self {
-        let descriptors = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX);
+        let descriptors = descriptors::allowed();
         let left =
             usize::try_from((descriptors / 2).min(descriptors.saturating_sub(OF_THE_REST))).unwrap_or(usize::MAX);
         Self { connections: most.min(left).max(1), head_within: Duration::from_secs(10), tls: None }
@@ -59,9 +60,9 @@ impl Allowed {
 
 /// Half of the descriptors that a service has unless it asks for more.
 const MOST_CONNECTIONS: usize = 512;
-/// Descriptors of everything else: 53 at rest with one interface, some thirty maps and programs again while an interface is added,
-/// a dozen files of connections to the database, and a few for what comes and goes.
-const OF_THE_REST: u64 = 112;
+/// Descriptors of everything else: 53 at rest with one interface, some forty maps and programs again while an interface is added,
+/// a dozen files of connections to the database (108 were counted at once), and a quarter of that for what comes and goes.
+const OF_THE_REST: u64 = 136;
 /// Wait before the next connection is accepted when the system has no room for one.
 const FULL_WAIT: Duration = Duration::from_millis(100);
 /// What is read of a client that still sends when its answer is complete: bytes, and time without any. A connection that is closed
@@ -108,22 +109,24 @@ impl Connections {
 
     /// Has the one that is missed least make room; whether there is such a one.
     fn make_room(&self) -> bool {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let idle = open.iter().filter(|(_, connection)| connection.under_way.load(Relaxed) == 0);
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let idle = open
+            .iter()
+            .filter(|(_, connection)| connection.under_way.load(Relaxed) == 0 && !connection.makes_room.is_cancelled());
         let least = idle.min_by_key(|(id, connection)| (connection.has_asked.load(Relaxed), **id));
-        let Some(id) = least.map(|(id, _)| *id) else { return false };
-        if let Some(connection) = open.remove(&id) {
-            connection.makes_room.cancel();
-            self.closed_early.fetch_add(1, Relaxed);
-        }
+        let Some((_, connection)) = least else { return false };
+        connection.makes_room.cancel();
+        self.closed_early.fetch_add(1, Relaxed);
         true
     }
 
-    /// Returns when there is room for one more.
+    /// Returns when there is room for one more: when one that had to make it is closed, as until then it has its descriptor.
     async fn room(&self, most: usize) {
+        let mut makes_room = false;
         while self.open() >= most {
             let freed = self.freed.notified();
-            if !self.make_room() {
+            makes_room = makes_room || self.make_room();
+            if self.open() >= most {
                 freed.await;
             }
         }

@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use rustix::process::{Resource, getrlimit};
 use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 
@@ -13,6 +12,7 @@ use super::{EXIT_USAGE, Tasks, fail};
 use crate::app::{App, Plan, Signals, Task, Work};
 use crate::capture::supervisor::{self, Judging, Supervisor};
 use crate::config::{CaptureConfig, Config, InterfacePattern};
+use crate::descriptors;
 use crate::model_loader;
 use crate::pipeline::{Fanout, Sink};
 use crate::sink::log::AlertLog;
@@ -102,7 +102,7 @@ pub(super) fn execute(args: Args) -> ExitCode {
 
 /// Whether this process may open as much as one interface, the maps, the database and a few clients take.
 fn check_descriptors() -> Result<(), String> {
-    let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let limit = descriptors::allowed();
     if limit >= LEAST_DESCRIPTORS {
         return Ok(());
     }
@@ -112,8 +112,8 @@ fn check_descriptors() -> Result<(), String> {
     ))
 }
 
-/// With one interface it has 51 open at rest, and clients may take half of all.
-const LEAST_DESCRIPTORS: u64 = 128;
+/// What everything but clients takes, and a few clients.
+const LEAST_DESCRIPTORS: u64 = 160;
 
 /// How to give what was named without a flag.
 fn misplaced(name: &Path) -> String {
