@@ -8,6 +8,7 @@ use crate::setup::{self, Need};
 use crate::{build_ebpf, process, run, trim};
 
 mod replay;
+mod serve;
 mod veth;
 
 pub(crate) const HELP: &str = "\
@@ -20,7 +21,9 @@ libxgboost, which is fetched). `store`: flows and windows into the database (NTA
 database. `replay`: the user engine beside softflowd over the mixed capture (made from ../shared/captures, or named
 by NTA_MIXED). `veth`: iperf3's throughput between two network namespaces with our programs and with none or empty ones,
 interleaved (needs root; a minute a round, 15 rounds if NTA_BENCH_ROUNDS says nothing else; NTA_BENCH_ROWS measures only the
-rows whose name ends so). With --format json one object a line.
+rows whose name ends so). `serve`: what the daemon's answers cost beside a live capture: uploads of 254 MB and 1 GiB, 10,000
+readers of events, lists over a million rows asked a hundred times a second (needs root; NTA_BENCH_CASES names `uploads`, `readers`
+or `load`, NTA_DATABASE a database that `bench api` has filled; text only). With --format json one object a line.
 
 Examples:
   cargo xtask bench kernel
@@ -29,6 +32,7 @@ Examples:
   cargo xtask bench store
   cargo xtask bench api
   cargo xtask bench replay
+  NTA_BENCH_CASES=uploads cargo xtask bench serve
   cargo xtask bench veth
   NTA_BENCH_ROUNDS=30 NTA_BENCH_ROWS=\"as the system is\" cargo xtask bench veth
   cargo xtask bench kernel --format json";
@@ -49,10 +53,11 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
         [name @ ("store" | "api"), "--format", "json"] => daemon_bench(name, true),
         ["replay"] | ["replay", "--format", "text"] => replay::bench(false),
         ["replay", "--format", "json"] => replay::bench(true),
+        ["serve"] => serve::bench(),
         ["veth"] | ["veth", "--format", "text"] => veth::bench(false),
         ["veth", "--format", "json"] => veth::bench(true),
         _ => bail!(
-            "bench takes `kernel`, `drain`, `window`, `model`, `store`, `api`, `replay` or `veth`, then `--format json`; see `cargo xtask bench --help`"
+            "bench takes `kernel`, `drain`, `window`, `model`, `store`, `api`, `replay`, `serve` or `veth`, then `--format json`; see `cargo xtask bench --help`"
         ),
     }
 }

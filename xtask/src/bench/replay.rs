@@ -47,7 +47,7 @@ pub(crate) fn bench(json: bool) -> Result<ExitCode> {
 }
 
 /// The mixed capture: named, or made once.
-fn mixed() -> Result<Option<PathBuf>> {
+pub(super) fn mixed() -> Result<Option<PathBuf>> {
     if let Some(named) = std::env::var_os("NTA_MIXED") {
         return Ok(Some(named.into()));
     }

@@ -34,7 +34,7 @@ pub(super) fn bench(json: bool) -> Result<ExitCode> {
 }
 
 /// Ends what runs in namespaces whose maker is gone, and removes them.
-fn remove_orphans() -> Result<()> {
+pub(super) fn remove_orphans() -> Result<()> {
     for line in process::output(Command::new("ip").args(["netns", "list"]))?.lines() {
         let name = line.split(' ').next().unwrap_or_default();
         let maker = name.strip_prefix(PREFIX).and_then(|rest| rest.split('-').next());
