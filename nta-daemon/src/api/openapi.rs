@@ -29,6 +29,7 @@ const TAGS: &[(&str, &str)] = &[
     ("baselines", "What is usual."),
     ("captures", "Captures that are sent, and what is found in them."),
     ("analysis", "Captures: recorded, scored, predicted."),
+    ("control", "The daemon itself: its configuration, its log, what it captures."),
     ("access", "Who may use the API."),
     ("events", "What happens, in its order."),
     ("webhooks", "Who is told of it."),

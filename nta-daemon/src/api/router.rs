@@ -22,9 +22,9 @@ use super::error::{after_panic, as_problem};
 use super::headers::careful;
 use super::requests::measure;
 use super::routes::{
-    alert_bulk, alerts, anomalies, audit, baselines, captures, compute, detect, evidence, explain, export, features,
-    flows, generate, health, hosts, index, jobs, metrics, mutes, packets, prometheus, recording, session, stats,
-    status, stream, tokens, uploads, webhooks,
+    alert_bulk, alerts, anomalies, audit, baselines, captures, compute, control, detect, evidence, explain, export,
+    features, flows, generate, health, hosts, index, jobs, metrics, mutes, packets, prometheus, recording, session,
+    stats, status, stream, tokens, uploads, webhooks,
 };
 use super::workers::{LargeBodies, Workers, few_at_a_time, off_the_executor};
 use super::{ApiError, ApiState, guard, openapi};
@@ -81,6 +81,9 @@ fn viewer() -> OpenApiRouter<ApiState> {
         .routes(routes!(captures::report))
         .routes(routes!(captures::report_too))
         .routes(routes!(stats::get))
+        .routes(routes!(control::status))
+        .routes(routes!(control::config))
+        .routes(routes!(control::ping))
 }
 
 /// What answers without end: no thread of the pool is held for it.
@@ -103,6 +106,7 @@ fn operator() -> OpenApiRouter<ApiState> {
         .routes(routes!(recording::start))
         .routes(routes!(recording::stop))
         .routes(routes!(jobs::cancel))
+        .routes(routes!(control::logs))
 }
 
 fn admin() -> OpenApiRouter<ApiState> {

@@ -23,6 +23,7 @@ use crate::sink::jsonl::Counters;
 use crate::sink::stream::EventStream;
 use crate::sink::webhook::Webhooks;
 use crate::store::{Audit, Range, Run, Store};
+use crate::telemetry::{RECORDS, Records};
 use crate::uploads::Uploads;
 use nta_core::domain::{Mode, Status, Timestamp};
 
@@ -63,6 +64,10 @@ pub struct ApiState {
     pub(super) recorder: Option<Arc<Recorder>>,
     /// Where captures are kept.
     pub(super) packet_folders: Arc<[PathBuf]>,
+    /// The settings in effect.
+    pub(super) config: Arc<Config>,
+    /// The newest records of the log.
+    pub(super) records: &'static Records,
     /// Changes that are not in the audit log, as the store did not take them.
     pub(super) unaudited: Arc<AtomicU64>,
     /// What happens.
@@ -103,6 +108,8 @@ impl ApiState {
             mirror: None,
             recorder: None,
             packet_folders: Arc::default(),
+            config: Arc::default(),
+            records: &RECORDS,
             unaudited: Arc::default(),
         }
     }
@@ -205,6 +212,18 @@ impl ApiState {
     #[must_use]
     pub fn with_packets(self, folders: Vec<PathBuf>) -> Self {
         Self { packet_folders: folders.into(), ..self }
+    }
+
+    /// Shows these settings.
+    #[must_use]
+    pub fn with_config(self, config: Config) -> Self {
+        Self { config: Arc::new(config), ..self }
+    }
+
+    /// Shows these records of a log.
+    #[must_use]
+    pub fn with_records(self, records: &'static Records) -> Self {
+        Self { records, ..self }
     }
 
     /// Records packets by request.

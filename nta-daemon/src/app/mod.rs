@@ -28,6 +28,7 @@ use crate::sink::store::StoreOutput;
 use crate::store::{
     Found, Lease, LeftSpool, Retention, Run, Store, StoreError, StoreWriter, StoredMute, baselines_name, spools_of,
 };
+use crate::telemetry::RECORDS;
 use crate::uploads::Uploads;
 use nta_core::alerting::EarlierAlert;
 use nta_core::baseline::{BaselineConfig, Baselines, Import};
@@ -175,6 +176,7 @@ impl App {
     /// # Errors
     /// Names the address or the database that cannot be used.
     pub async fn build(config: &Config, plan: Plan) -> Result<Self, AppError> {
+        RECORDS.hide(config.secrets());
         let listener = match plan.listen {
             Some(address) => {
                 Some(TcpListener::bind(address).await.map_err(|source| AppError::Listen { address, source })?)

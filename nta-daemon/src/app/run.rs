@@ -243,7 +243,7 @@ impl App {
             None => state,
         };
         let state = state.with_connections(config.connections).with_readers(config.stream_readers);
-        let state = state.with_uploads(self.uploads.clone());
+        let state = state.with_uploads(self.uploads.clone()).with_config(self.config.clone());
         tokio::spawn(self.uploads.clone().keep());
         let mut state = state.with_run(self.data).with_sensor(self.sensor.clone());
         if self.status.borrow().mode == Mode::Replay {

@@ -32,8 +32,11 @@ use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
+use tracing_subscriber::Layer as _;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
-use crate::telemetry::LOG;
+use crate::telemetry::{LOG, RECORDS, RecordsLayer};
 
 /// Exit status for bad input: a missing file, no capture, a wrong flag (as clap's).
 const EXIT_USAGE: u8 = 2;
@@ -180,13 +183,14 @@ impl Cli {
         let colour =
             std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         LOG.start().map_err(|error| format!("standard error cannot be written to: {error}"))?;
-        let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(&LOG).with_ansi(colour);
+        let log = tracing_subscriber::fmt::layer().with_writer(&LOG).with_ansi(colour);
         // A line that cannot be written is lost. To say so, the library would write it where the line could not go, and panic.
         let log = log.log_internal_errors(false);
-        match self.log_format {
-            LogFormat::Text => log.init(),
-            LogFormat::Json => log.json().init(),
-        }
+        let log = match self.log_format {
+            LogFormat::Text => log.boxed(),
+            LogFormat::Json => log.json().boxed(),
+        };
+        tracing_subscriber::registry().with(filter).with(log).with(RecordsLayer(&RECORDS)).init();
         Ok(())
     }
 }

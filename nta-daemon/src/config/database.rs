@@ -112,6 +112,15 @@ impl DatabaseUrl {
         Self { text, kind: self.kind }
     }
 
+    /// The password in it, as it is written there.
+    pub fn password(&self) -> Option<String> {
+        let (_, rest) = self.text.split_once("://").filter(|_| self.kind == DatabaseKind::Postgres)?;
+        let (server, options) = rest.split_once('?').unwrap_or((rest, ""));
+        let of_user = server.rsplit_once('@').and_then(|(user, _)| user.split_once(':')).map(|(_, password)| password);
+        let option = || options.split('&').find_map(|option| option.strip_prefix("password="));
+        of_user.or_else(option).map(str::to_owned)
+    }
+
     /// As it is shown to people: without password, and of a file its path from the root.
     pub fn shown(&self) -> String {
         let file = self.text.strip_prefix("sqlite:").filter(|_| self.kind == DatabaseKind::Sqlite);

@@ -176,6 +176,22 @@ impl Config {
         analysis.chain(own.into_iter().flatten()).collect()
     }
 
+    /// By section and key, without what is secret: as it may be shown to who looks after the daemon.
+    ///
+    /// # Errors
+    /// If it has a value that JSON cannot hold.
+    pub fn shown(&self) -> Result<serde_json::Value, serde_json::Error> {
+        let database = self.store.database.without_password();
+        // What else is secret does not write itself.
+        serde_json::to_value(Self { store: StoreConfig { database, ..self.store.clone() }, ..self.clone() })
+    }
+
+    /// Every secret that the settings hold, to be kept out of what is said.
+    pub fn secrets(&self) -> Vec<String> {
+        let password = self.store.database.password();
+        password.into_iter().chain(self.webhooks.iter().flat_map(WebhookConfig::hidden)).collect()
+    }
+
     /// As a commented TOML file that [`Config::load`] reads back the same, but for the database's password: what is printed
     /// ends up in tickets and logs.
     ///

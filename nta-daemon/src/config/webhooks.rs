@@ -286,6 +286,15 @@ impl WebhookConfig {
         Ok(secrets)
     }
 
+    /// What of it is secret: path and query of the URL, where they are more than a word of the language, and the secrets.
+    pub(super) fn hidden(&self) -> Vec<String> {
+        const LEAST_PATH: usize = 16;
+        let path = self.url.0.path_and_query().map(|path| path.as_str().trim_matches('/').to_owned());
+        let path = path.filter(|path| path.len() >= LEAST_PATH);
+        let secrets = self.read_secrets().unwrap_or_default();
+        path.into_iter().chain(secrets.into_iter().map(|secret| secret.0)).collect()
+    }
+
     /// As a section of the configuration file, without what is secret.
     pub(super) fn to_toml(&self) -> Result<String, toml::ser::Error> {
         let table = toml::Value::try_from(self)?;

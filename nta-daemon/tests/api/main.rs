@@ -6,6 +6,7 @@ mod alerts;
 mod app;
 mod baselines;
 mod caching;
+mod control;
 mod evidence;
 mod explain;
 mod export;

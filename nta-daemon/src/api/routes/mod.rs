@@ -8,6 +8,7 @@ pub(super) mod audit;
 pub(super) mod baselines;
 pub(super) mod captures;
 pub(super) mod compute;
+pub(super) mod control;
 pub(super) mod detect;
 pub(super) mod detect_changed;
 pub(super) mod evidence;

@@ -94,6 +94,10 @@ struct StoreJson {
     responses((status = 200, description = "The status.", body = StatusPage))
 )]
 pub(in crate::api) async fn get(_: Query<()>, State(state): State<ApiState>) -> Json<StatusPage> {
+    Json(page(&state).await)
+}
+
+pub(super) async fn page(state: &ApiState) -> StatusPage {
     let status = state.status();
     let now = now();
     let local = &state.analysis.detect.local_networks;
@@ -103,7 +107,7 @@ pub(in crate::api) async fn get(_: Query<()>, State(state): State<ApiState>) -> 
         analyses_shown: state.analyses_shown().await,
         stats: state.store.stats(),
     };
-    Json(StatusPage {
+    StatusPage {
         version: VERSION.to_owned(),
         timestamp: now.to_string(),
         uptime_s: seconds(now.since(status.started)),
@@ -120,5 +124,5 @@ pub(in crate::api) async fn get(_: Query<()>, State(state): State<ApiState>) -> 
         },
         store,
         process: process::read(),
-    })
+    }
 }

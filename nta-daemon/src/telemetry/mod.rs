@@ -4,6 +4,9 @@
 //! `tracing-appender` does the first half. It does not say when lines are read again, and an error before the exit would still go
 //! by the blocked pipe, as would a panic.
 
+mod records;
+mod secrets;
+
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::io::{self, Write};
@@ -14,6 +17,8 @@ use std::thread;
 use std::time::Duration;
 
 use tracing_subscriber::fmt::MakeWriter;
+
+pub use records::{MAX_RECORDS, RECORDS, Record, RecordCounts, Records, RecordsLayer};
 
 thread_local! {
     /// Whether this thread is the one that writes the lines of others.
