@@ -20,8 +20,8 @@ pub trait Flows {
     /// The same for IPv6.
     fn entry6(&mut self, key: &FlowKey6, first: &First<'_>, ledger: &mut LedgerSlot) -> Option<(&mut FlowStats, u32)>;
 
-    /// The entry of the IPv4 flow of a tunnel; an absent one is made as in [`Flows::entry4`]. No address of it is translated: what
-    /// comes back under another name is another tunnel.
+    /// The entry of the IPv4 flow of a tunnel; an absent one is made as in [`Flows::entry4`]. Its addresses are
+    /// those of the packet: the outermost one had its own given back before ([`Flows::untranslate`]).
     #[inline(always)]
     fn outer4(&mut self, key: &FlowKey4, first: &First<'_>, ledger: &mut LedgerSlot) -> Option<&mut FlowStats> {
         self.entry4(key, first, ledger).map(|(flow, _)| flow)
@@ -46,9 +46,13 @@ pub trait Flows {
     /// Remembers the ports of a fragmented datagram, in place of the oldest if there is no room.
     fn remember(&mut self, key: &FragmentKey, ports: FragmentPorts);
 
-    /// Gives an answer that came under a translated address the one that its connection began under.
+    /// Gives an answer that came under a translated address the one that its connection began under. Not of ICMP.
     #[inline(always)]
     fn untranslate(&mut self, _packet: &mut Packet, _family: Family) {}
+
+    /// Addresses an ICMP error to whom it goes behind the gateway, where the packet that it quotes is of a translated connection.
+    #[inline(always)]
+    fn unquote<R: PacketReader>(&mut self, _reader: &R, _error: &mut Packet, _family: Family) {}
 
     /// The ports of a datagram whose first fragment was seen.
     fn recall(&mut self, key: &FragmentKey) -> Option<FragmentPorts>;
@@ -103,6 +107,9 @@ pub fn account<R: PacketReader, C: Clock, F: Flows, E: Events>(
         if packet.dns != 0 {
             flows.untranslate(packet, family);
             events::dns(reader, packet, family, events, state, ledger, now_ns);
+        }
+        if packet.notes & note::ERROR != 0 {
+            flows.unquote(reader, packet, family);
         }
         if reader.tunnels().is_some() && packet.notes & note::TUNNEL != 0 {
             let packets = packet.segments(reader.segment_len());
@@ -166,19 +173,21 @@ fn around<F: Flows>(
         if level as u64 >= *count {
             break;
         }
-        if let Some(outer) = around.get_mut(level) {
-            outer.split(packets, packet.payload_len);
-        }
-        let (Some(outer), Some(outer_is_v6)) = (around.get(level), is_v6.get(level)) else { break };
-        let outer_is_v6 = *outer_is_v6 != 0;
         *inner = match (around.get(level + 1), is_v6.get(level + 1)) {
             (Some(next), Some(next_is_v6)) if level as u64 + 1 < *count => Inner::of(next, *next_is_v6 != 0),
             _ => Inner::of(packet, matches!(family, Family::V6)),
         };
+        let (Some(outer), Some(outer_is_v6)) = (around.get_mut(level), is_v6.get(level)) else { break };
+        outer.split(packets, packet.payload_len);
+        let outer_is_v6 = *outer_is_v6 != 0;
+        let outer_family = if outer_is_v6 { Family::V6 } else { Family::V4 };
         if outer.fragment == fragment::FIRST {
             // The later ones have no packet in them, and are counted in its flow as they are.
-            let key = FragmentKey::of(outer, if outer_is_v6 { Family::V6 } else { Family::V4 });
-            flows.remember(&key, FragmentPorts::of(outer, now_ns));
+            flows.remember(&FragmentKey::of(outer, outer_family), FragmentPorts::of(outer, now_ns));
+        }
+        if level == 0 {
+            // Connection tracking knows no other one.
+            flows.untranslate(outer, outer_family);
         }
         let is_counted = if outer_is_v6 {
             let (key, direction) = FlowKey6::of(outer);

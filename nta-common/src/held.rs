@@ -69,7 +69,8 @@ pub struct Held {
 /// being removed.
 const IPS_SEEN_REPLY: u64 = 1 << 1;
 const IPS_CONFIRMED: u64 = 1 << 3;
-const IPS_NAT_MASK: u64 = 1 << 4 | 1 << 5;
+const IPS_DST_NAT: u64 = 1 << 5;
+const IPS_NAT_MASK: u64 = 1 << 4 | IPS_DST_NAT;
 const IPS_DYING: u64 = 1 << 9;
 
 impl Held {
@@ -77,6 +78,12 @@ impl Held {
     #[inline(always)]
     pub const fn is_translated(status: u64) -> bool {
         status & IPS_NAT_MASK != 0
+    }
+
+    /// Whether its destination is translated, and messages of it have ports.
+    #[inline(always)]
+    pub fn leads_elsewhere<K: Key>(&self) -> bool {
+        self.status & IPS_DST_NAT != 0 && self.names[0].proto != K::ICMP.0
     }
 
     /// Whether one with this status was answered.

@@ -52,11 +52,24 @@ impl PortsProto {
         Self(self.0 | marks & MARKS)
     }
 
+    /// With these marks where it has none of them, and without them where it has.
+    #[inline(always)]
+    const fn toggled(self, marks: u64) -> Self {
+        Self(self.0 ^ marks & MARKS)
+    }
+
     /// Without them.
     pub(crate) const fn unmarked(self) -> Self {
         Self(self.0 & !MARKS)
     }
+
+    const fn has(self, mark: u64) -> bool {
+        self.0 & mark != 0
+    }
 }
+
+/// Mark of the key of an entry that leads from the first name of a translated connection to the one of its answers.
+const BACKWARD: u64 = 1;
 
 /// The bits of a key that are 0.
 const MARKS: u64 = (1 << 24) - 1;
@@ -89,6 +102,16 @@ impl FlowKey4 {
     #[inline(always)]
     pub(crate) fn with_ports(self, port: u16) -> Self {
         Self { ports_proto: PortsProto::new(port, port, self.proto()), ..self }
+    }
+
+    #[inline(always)]
+    pub(crate) fn backward(&self) -> Self {
+        Self { ports_proto: self.ports_proto.toggled(BACKWARD), ..*self }
+    }
+
+    #[inline(always)]
+    pub(crate) const fn is_backward(&self) -> bool {
+        self.ports_proto.has(BACKWARD)
     }
 
     #[inline(always)]
@@ -136,6 +159,16 @@ impl FlowKey6 {
     #[inline(always)]
     pub(crate) fn with_ports(self, port: u16) -> Self {
         Self { ports_proto: PortsProto::new(port, port, self.proto()), ..self }
+    }
+
+    #[inline(always)]
+    pub(crate) fn backward(&self) -> Self {
+        Self { ports_proto: self.ports_proto.toggled(BACKWARD), ..*self }
+    }
+
+    #[inline(always)]
+    pub(crate) const fn is_backward(&self) -> bool {
+        self.ports_proto.has(BACKWARD)
     }
 
     /// Addresses of the lower and the higher endpoint.

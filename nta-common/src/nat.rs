@@ -3,8 +3,8 @@
 //! A gateway that translates addresses (RFC 3022) sees a connection under two names: the one that its first packet had
 //! when it came in, and the one that the answers carry. Both are counted in one flow, under the first.
 
-use crate::packet::proto;
-use crate::{FlowKey4, FlowKey6, Packet};
+use crate::packet::{proto, quote};
+use crate::{FlowKey4, FlowKey6, Packet, PacketReader};
 
 /// Value of the maps of translations, whose key is the connection as the answers name it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -47,11 +47,11 @@ impl<K> Translated<K> {
         Self { flags: (self.flags & (TURNED | B_BEGAN)) | (tick << TIME_SHIFT), used: tick, ..self }
     }
 
-    /// The same, of the connection that the kernel keeps there.
+    /// It is learned at this tick, of the connection that the kernel keeps there.
     #[inline(always)]
-    #[must_use]
-    pub fn kept_at(self, connection: u64) -> Self {
-        Self { connection, ..self }
+    pub fn learn(&mut self, tick: u64, connection: u64) {
+        self.flags = (self.flags & (TURNED | B_BEGAN)) | (tick << TIME_SHIFT);
+        (self.connection, self.used) = (connection, tick);
     }
 
     /// Where the kernel keeps the connection, if that is known and it was not found to be over.
@@ -118,6 +118,27 @@ impl<K> Translated<K> {
         self.key == other.key && (self.flags ^ other.flags) & (TURNED | B_BEGAN) == 0
     }
 
+    /// Makes key and value of the entry that leads back ([`Key::backward`]) of the answers' key and this: in place, because a
+    /// program has no stack for both.
+    #[inline(always)]
+    pub fn turn_round(&mut self, answers: &mut K)
+    where
+        K: Key,
+    {
+        self.key = self.key.backward();
+        swap(&mut self.key, answers);
+    }
+
+    /// Undoes that.
+    #[inline(always)]
+    pub fn turn_back(&mut self, answers: &mut K)
+    where
+        K: Key,
+    {
+        swap(&mut self.key, answers);
+        self.key = self.key.backward();
+    }
+
     /// Under which key its packets are counted.
     #[inline(always)]
     pub const fn key(&self) -> &K {
@@ -138,6 +159,21 @@ impl<K> Translated<K> {
     /// The direction of who began the connection.
     pub const fn originator(&self) -> usize {
         (self.flags & B_BEGAN != 0) as usize
+    }
+}
+
+/// Word by word: the one of the library takes room for a key on the stack.
+#[inline(always)]
+fn swap<K: Key>(a: &mut K, b: &mut K) {
+    let (a, b): (*mut u64, *mut u64) = (core::ptr::from_mut(a).cast(), core::ptr::from_mut(b).cast());
+    for word in 0..size_of::<K>() / 8 {
+        // SAFETY: keys consist of aligned words, of which any value is valid; both are borrowed. Volatile, or the compiler makes copies
+        // of whole keys of it.
+        unsafe {
+            let (left, right) = (a.add(word).read_volatile(), b.add(word).read_volatile());
+            a.add(word).write_volatile(right);
+            b.add(word).write_volatile(left);
+        }
     }
 }
 
@@ -166,7 +202,7 @@ const ECHO_REPLY6: u8 = 129;
 /// A key of the flow maps that can be translated.
 pub trait Key: Copy + PartialEq {
     /// An address of its family.
-    type Address: Copy;
+    type Address: Copy + PartialEq;
 
     /// The key of a packet between these endpoints, and its direction.
     fn between(from: (Self::Address, u16), to: (Self::Address, u16), proto: u8) -> (Self, u32);
@@ -191,6 +227,21 @@ pub trait Key: Copy + PartialEq {
             self
         }
     }
+
+    /// The key of the packet that an ICMP error quotes, as answers to it are looked up, and its direction.
+    fn quoted<R: PacketReader>(reader: &R, error: &Packet) -> Option<(Self, u32)>;
+
+    /// The key of the entry that leads from this one, under which the packets of a connection are counted, to that of its answers.
+    /// There is one where the destination is translated: an error that a caller sends about an answer quotes this name. The key
+    /// itself of the key of such an entry.
+    #[must_use]
+    fn backward(&self) -> Self;
+
+    /// Whether this is the key of such an entry.
+    fn is_backward(&self) -> bool;
+
+    /// Makes this packet one to whom sends the packets of this key that go in this direction.
+    fn deliver(&self, direction: u32, error: &mut Packet);
 
     /// Gives a packet the endpoints of this key, in this direction.
     fn name(&self, direction: u32, packet: &mut Packet);
@@ -237,6 +288,26 @@ impl Key for FlowKey4 {
     }
 
     #[inline(always)]
+    fn quoted<R: PacketReader>(reader: &R, error: &Packet) -> Option<(Self, u32)> {
+        quote::v4(reader, error)
+    }
+
+    #[inline(always)]
+    fn backward(&self) -> Self {
+        Self::backward(self)
+    }
+
+    #[inline(always)]
+    fn is_backward(&self) -> bool {
+        Self::is_backward(self)
+    }
+
+    #[inline(always)]
+    fn deliver(&self, direction: u32, error: &mut Packet) {
+        error.dst4 = self.ends(direction).0.0;
+    }
+
+    #[inline(always)]
     fn name(&self, direction: u32, packet: &mut Packet) {
         let (from, to) = self.ends(direction);
         (packet.src4, packet.src_port) = from;
@@ -263,6 +334,26 @@ impl Key for FlowKey6 {
     fn address(bytes: [u8; 16]) -> [u64; 2] {
         let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = bytes;
         [u64::from_be_bytes([a, b, c, d, e, f, g, h]), u64::from_be_bytes([i, j, k, l, m, n, o, p])]
+    }
+
+    #[inline(always)]
+    fn quoted<R: PacketReader>(reader: &R, error: &Packet) -> Option<(Self, u32)> {
+        quote::v6(reader, error)
+    }
+
+    #[inline(always)]
+    fn backward(&self) -> Self {
+        Self::backward(self)
+    }
+
+    #[inline(always)]
+    fn is_backward(&self) -> bool {
+        Self::is_backward(self)
+    }
+
+    #[inline(always)]
+    fn deliver(&self, direction: u32, error: &mut Packet) {
+        error.dst6 = self.ends(direction).0.0;
     }
 
     #[inline(always)]
@@ -333,6 +424,39 @@ mod tests {
                 translated.key().name(translated.direction(reply_direction), &mut named);
                 assert_eq!((named.src4, named.dst4, named.src_port, named.dst_port), (server, INSIDE, 443, 40000));
             }
+        }
+    }
+
+    #[test]
+    fn an_error_is_delivered_behind_the_gateway_whichever_name_it_quotes() {
+        let service = 0xc000_0250;
+        for (inside, client) in [(INSIDE, SERVER), (SERVER, INSIDE), (service, 0x0100_0001), (0xff00_0001, service)] {
+            let tuple = |(source, source_port), (destination, destination_port)| Tuple {
+                source,
+                destination,
+                source_port,
+                destination_port,
+                proto: proto::UDP,
+            };
+            // A port forward: the caller's error about an answer quotes the answer as it came from the gateway.
+            let (called, own) = ((OUTSIDE, 8053), (inside, 53));
+            let (caller, mut error) = ((client, 40000), Packet { dst4: OUTSIDE, ..Packet::default() });
+            let (mut answers, mut translated) =
+                translation::<FlowKey4>(&tuple(caller, called), &tuple(own, caller)).expect("UDP is answered");
+            let before = (answers, translated);
+            translated.turn_round(&mut answers);
+            assert!(answers.is_backward() && *translated.key() == before.0);
+            let (quoted, direction) = FlowKey4::between(called, caller, proto::UDP);
+            assert_eq!(quoted.backward(), answers);
+            translated.key().deliver(translated.direction(direction), &mut error);
+            assert_eq!(error.dst4, inside);
+            translated.turn_back(&mut answers);
+            assert_eq!((answers, translated), before);
+            // The host's own error about the caller's packet, and that of one on the way to it, quote the answers' name.
+            let (quoted, direction) = FlowKey4::between(caller, own, proto::UDP);
+            assert_eq!(quoted, answers);
+            translated.key().deliver(translated.direction(direction), &mut error);
+            assert_eq!(error.dst4, client);
         }
     }
 

@@ -53,17 +53,36 @@ pub(crate) fn learn(ctx: &TcContext, slot: u32) {
 
 #[inline(always)]
 fn keep<K: Key>(nat: &LruHashMap<K, Translated<K>>, held: &Held, connection: u64) -> Option<Counter> {
-    let (answers, translated) = held.translation::<K>()?;
+    let (mut answers, mut translated) = held.translation::<K>()?;
     let now = tick();
-    if let Some(known) = nat.get_ptr_mut(answers) {
+    if held.leads_elsewhere::<K>() {
+        lead_back(nat, &mut answers, &mut translated, now);
+    }
+    if let Some(known) = nat.get_ptr_mut(&answers) {
         // SAFETY: as in `is_current`.
         let known = unsafe { &mut *known };
         if known.renew(&translated, connection, now) {
             return None;
         }
     }
-    let kept = nat.insert(answers, translated.learned_at(now).kept_at(connection), 0).is_ok();
+    translated.learn(now, connection);
+    let kept = nat.insert(&answers, &translated, 0).is_ok();
     Some(if kept { Counter::NatLearned } else { Counter::NatNoRoom })
+}
+
+/// Keeps how the answers' name is found by the first one. Without room for it errors about answers stay the gateway's.
+#[inline(never)]
+fn lead_back<K: Key>(nat: &LruHashMap<K, Translated<K>>, answers: &mut K, translated: &mut Translated<K>, now: u64) {
+    translated.turn_round(answers);
+    let (first, back) = (&*answers, &*translated);
+    // SAFETY: as in `is_current`.
+    match nat.get_ptr_mut(first).map(|known| unsafe { &mut *known }) {
+        Some(known) if known.key() == back.key() => known.use_at(now),
+        _ => {
+            let _ = nat.insert(first, back, 0);
+        }
+    }
+    translated.turn_back(answers);
 }
 
 /// Whether the kernel still has the connection that this was learned of: asked in the kernel's memory, once a tick.

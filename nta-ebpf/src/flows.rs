@@ -6,7 +6,7 @@ use nta_common::nat::{Key, Translated};
 use nta_common::tunnel::{Inner, Outer};
 use nta_common::{
     Counter, Family, First, FlowKey4, FlowKey6, FlowStats, Flows, FragmentKey, FragmentPorts, LedgerSlot, OverflowKey,
-    Packet, Volume, fall_through, unlikely,
+    Packet, PacketReader, Volume, fall_through, unlikely,
 };
 
 use crate::conntrack::is_current;
@@ -63,6 +63,14 @@ impl Flows for KernelFlows {
         match family {
             Family::V4 => untranslate(&NAT4, FlowKey4::of(packet), packet),
             Family::V6 => untranslate(&NAT6, FlowKey6::of(packet), packet),
+        }
+    }
+
+    #[inline(always)]
+    fn unquote<R: PacketReader>(&mut self, reader: &R, error: &mut Packet, family: Family) {
+        match family {
+            Family::V4 => unquote(&NAT4, reader, error),
+            Family::V6 => unquote(&NAT6, reader, error),
         }
     }
 
@@ -144,6 +152,24 @@ fn untranslate<K: Key>(nat: &LruHashMap<K, Translated<K>>, (key, direction): (K,
         && let Some(translated) = current(nat, &key)
     {
         translated.key().name(translated.direction(direction), packet);
+    }
+}
+
+#[inline(always)]
+fn unquote<K: Key, R: PacketReader>(nat: &LruHashMap<K, Translated<K>>, reader: &R, error: &mut Packet) {
+    if settings::joins_nat()
+        && let Some((quoted, direction)) = K::quoted(reader, error)
+    {
+        if let Some(translated) = current(nat, &quoted) {
+            translated.key().deliver(translated.direction(direction), error);
+        } else if let Some(back) = nat.get_ptr_mut(quoted.backward()) {
+            // SAFETY: as in `current`.
+            let back = unsafe { &*back };
+            let answers = *back.key();
+            if current(nat, &answers).is_some_and(|translated| *translated.key() == quoted) {
+                answers.deliver(back.direction(direction), error);
+            }
+        }
     }
 }
 

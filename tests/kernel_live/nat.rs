@@ -15,6 +15,8 @@ pub(crate) const INSIDE: [&str; 2] = ["10.80.1.2", "fd80:1::2"];
 pub(crate) const SERVER: [&str; 2] = ["10.80.2.9", "fd80:2::9"];
 /// The gateway's own address on the outside.
 pub(crate) const OUTSIDE: [&str; 2] = ["10.80.2.1", "fd80:2::1"];
+/// Addresses that the server routes to.
+const BEHIND: [&str; 2] = ["10.80.9.9", "fd80:9::9"];
 const DOWNLOADS: usize = 10;
 const WRONG_PASSWORDS: usize = 14;
 
@@ -22,15 +24,22 @@ const MASQUERADE: &str = "table inet translation {
     chain out { type nat hook postrouting priority srcnat; oifname right masquerade; }
     chain in { type nat hook prerouting priority dstnat;
         iifname right udp dport 4001 dnat ip to 10.80.1.2:4000
+        iifname right udp dport 4001 dnat ip6 to [fd80:1::2]:4000
+        iifname right udp dport 4002 dnat ip to 10.80.1.2:4002
+        iifname right udp dport 4002 dnat ip6 to [fd80:1::2]:4002
         iifname right tcp dport 8080 dnat ip to 10.80.1.2:80
         iifname right tcp dport 8080 dnat ip6 to [fd80:1::2]:80
     }
 }";
 
 /// The same by the tools and the back end before nftables.
-const LEGACY: [&str; 4] = [
+const LEGACY: [&str; 8] = [
     "iptables-legacy -t nat -A POSTROUTING -o right -j MASQUERADE",
     "iptables-legacy -t nat -A PREROUTING -i right -p tcp --dport 8080 -j DNAT --to-destination 10.80.1.2:80",
+    "iptables-legacy -t nat -A PREROUTING -i right -p udp --dport 4001 -j DNAT --to-destination 10.80.1.2:4000",
+    "iptables-legacy -t nat -A PREROUTING -i right -p udp --dport 4002 -j DNAT --to-destination 10.80.1.2:4002",
+    "ip6tables-legacy -t nat -A PREROUTING -i right -p udp --dport 4001 -j DNAT --to-destination [fd80:1::2]:4000",
+    "ip6tables-legacy -t nat -A PREROUTING -i right -p udp --dport 4002 -j DNAT --to-destination [fd80:1::2]:4002",
     "ip6tables-legacy -t nat -A POSTROUTING -o right -j MASQUERADE",
     "ip6tables-legacy -t nat -A PREROUTING -i right -p tcp --dport 8080 -j DNAT --to-destination [fd80:1::2]:80",
 ];
@@ -82,6 +91,46 @@ for n in range(passwords):
     c.close()
 "#;
 
+/// Errors of each kind that a connection can get. `calls`, to the address of the second argument: a datagram to a closed port; one
+/// and an echo whose hops end behind the gateway, on the way to the address of the third. `service`: an echo server that answers
+/// when its caller is gone. `caller`, to the address and port of the arguments: one that goes at once, and a call to a closed port.
+/// Each waits until the errors have come.
+const ERRORS: &str = r#"
+import errno, os, socket, struct, sys, time
+RECVERR, HOPS = {socket.AF_INET: (0, 11), socket.AF_INET6: (41, 25)}, {socket.AF_INET: (0, 2), socket.AF_INET6: (41, 16)}
+def refused(peer, port, hops=64, data=b"e", kind=(socket.SOCK_DGRAM, 0), expected=errno.ECONNREFUSED):
+    family = socket.AF_INET6 if ":" in peer else socket.AF_INET
+    s = socket.socket(family, *kind); s.settimeout(5)
+    s.setsockopt(*RECVERR[family], 1); s.setsockopt(*HOPS[family], hops)
+    s.connect((peer, port)); s.send(data)
+    try: s.recv(512)
+    except OSError as error: assert error.errno == expected, error
+    else: raise SystemExit("no error came")
+role, peer = sys.argv[1:3]
+v6 = ":" in peer
+if role == "calls":
+    behind = sys.argv[3]
+    refused(peer, 9)
+    refused(behind, 9, 2, expected=errno.EHOSTUNREACH)
+    protocol, echo = (socket.IPPROTO_ICMPV6, 128) if v6 else (socket.IPPROTO_ICMP, 8)
+    open("/proc/sys/net/ipv4/ping_group_range", "w").write("0 0")
+    refused(behind, 0, 2, struct.pack("!BBHHH", echo, 0, 0, 0, 1), (socket.SOCK_DGRAM, protocol), errno.EHOSTUNREACH)
+elif role == "service":
+    s = socket.socket(socket.AF_INET6 if v6 else socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(5)
+    s.bind((peer, 4002))
+    print("ready", flush=True)
+    data, caller = s.recvfrom(512)
+    s.connect(caller); s.settimeout(0.1)
+    while True:
+        try: s.send(data); s.recv(512)
+        except TimeoutError: continue
+        except ConnectionRefusedError: break
+elif role == "caller":
+    s = socket.socket(socket.AF_INET6 if v6 else socket.AF_INET, socket.SOCK_DGRAM)
+    s.connect((peer, 4002)); s.send(b"e"); s.close()
+    refused(peer, int(sys.argv[3]))
+"#;
+
 /// What a run showed: how many flows of each kind there are, and the alerts.
 #[derive(Debug, PartialEq, Eq)]
 struct Shown {
@@ -102,6 +151,17 @@ fn a_gateway_that_translates_shows_what_one_without_does() {
     let _alone = alone();
     let plain = shown(None);
     assert!(plain.alerts.keys().any(|alert| alert.starts_with("ssh_brute_force 10.80.1.2")), "{plain:?}");
+    // A closed port and hops that ended, of whom the client called; a closed port, of both sides of a port forward. Those of IPv4 go
+    // both ways in one flow, for type and code are the same number.
+    for error in [
+        "icmp 10.80.2.9 > 10.80.1.2 3 OTH ++",
+        "icmp 10.80.2.9 > 10.80.1.2 0 OTH +-",
+        "ipv6-icmp fd80:2::9 > fd80:1::2 4 OTH +-",
+        "ipv6-icmp fd80:2::9 > fd80:1::2 0 OTH +-",
+        "ipv6-icmp fd80:1::2 > fd80:2::9 4 OTH +-",
+    ] {
+        assert!(plain.flows.keys().any(|flow| flow.starts_with(error)), "{error}: {plain:#?}");
+    }
     for attach in ["auto", "xdp"] {
         let translated = shown(Some((attach, &|gateway: &Namespace, folder: &Path| {
             let rules = folder.join("rules");
@@ -246,6 +306,16 @@ fn shown(translate: Option<Translate<'_>>) -> Shown {
     if let Some((_, rules)) = translate {
         rules(&gateway, folder.path());
     }
+    for (limit, forwarding) in
+        [("ipv4/icmp_ratelimit", "ipv4/ip_forward"), ("ipv6/icmp/ratelimit", "ipv6/conf/all/forwarding")]
+    {
+        server.sysctl(limit, "0");
+        client.sysctl(limit, "0");
+        server.sysctl(forwarding, "1");
+    }
+    for (n, server) in SERVER.iter().enumerate() {
+        gateway.ip(&format!("{}route add {} via {server}", ["", "-6 "][n], BEHIND[n]));
+    }
     let serve = |namespace: &Namespace, program: &[&str], log: &str| {
         let mut command = namespace.command("python3");
         command.args(program);
@@ -274,6 +344,18 @@ fn shown(translate: Option<Translate<'_>>) -> Shown {
     };
     for n in 0..2 {
         server.run(&format!("curl -s -f -o /dev/null -m 10 http://{}/", service(n)));
+    }
+    let errors = |namespace: &Namespace, arguments: &[&str]| {
+        run(namespace.command("python3").args(["-c", ERRORS]).args(arguments));
+    };
+    for (n, address) in SERVER.iter().enumerate() {
+        errors(&client, &["calls", address, BEHIND[n]]);
+        let (called, closed) = if translate.is_some() { (OUTSIDE[n], "4001") } else { (INSIDE[n], "4000") };
+        let mut waiting = serve(&client, &["-c", ERRORS, "service", INSIDE[n]], &format!("service{n}.log"));
+        wait_for("the service", STOP_DEADLINE, || waiting.log().contains("ready").then_some(()));
+        errors(&server, &["caller", called, closed]);
+        let ended = wait_for("the error about an answer", STOP_DEADLINE, || waiting.ended());
+        assert!(ended.success(), "{}", waiting.log());
     }
     client.run(&format!("nmap -n -Pn -sS -p 100-400 {}", SERVER[0]));
     server.run(&format!("nmap -n -Pn -sS -p 100-400 {}", OUTSIDE[0]));
@@ -327,7 +409,13 @@ fn check_names(flows: &[Value], translated: bool) {
         [&flow["source"], &flow["destination"]].iter().any(|end| INSIDE.contains(&end.as_str().unwrap_or("")))
     };
     let mut seen = 0;
-    for flow in flows.iter().filter(through) {
+    // Errors have no other name: the gateway gives them to whom they are about.
+    let is_error = |flow: &&Value| match flow["protocol"].as_str() {
+        Some("icmp") => [3, 11].contains(&number(&flow["source_port"])),
+        Some("ipv6-icmp") => number(&flow["source_port"]) < 128,
+        _ => false,
+    };
+    for flow in flows.iter().filter(through).filter(|flow| !is_error(flow)) {
         let inside_began = INSIDE.contains(&flow["source"].as_str().unwrap_or(""));
         let name = if inside_began { &flow["source_nat"] } else { &flow["destination_nat"] };
         if !translated {
@@ -336,7 +424,8 @@ fn check_names(flows: &[Value], translated: bool) {
         }
         assert!(OUTSIDE.contains(&name["address"].as_str().unwrap_or("")), "{flow}");
         if !inside_began {
-            assert_eq!((number(&name["port"]), number(&flow["destination_port"])), (8080, 80), "{flow}");
+            let ports = (number(&name["port"]), number(&flow["destination_port"]));
+            assert!([(8080, 80), (4001, 4000), (4002, 4002)].contains(&ports), "{flow}");
         }
         seen += 1;
     }

@@ -3,7 +3,7 @@
 //! As in Zeek and the Community ID specification, a query and its answer form one flow: the source "port" is the type,
 //! the destination "port" the type of the counterpart where one exists, else the code.
 
-use super::{Packet, PacketReader};
+use super::{Packet, PacketReader, note};
 
 const HEADER_LEN: u32 = 8;
 
@@ -14,13 +14,30 @@ pub(super) fn parse<R: PacketReader>(
     l4_len: u32,
     packet: &mut Packet,
     counterpart: impl Fn(u8) -> Option<u8>,
+    is_error: impl Fn(u8) -> bool,
 ) -> Option<()> {
     let [kind, code] = reader.read::<2>(offset)?;
     packet.src_port = u16::from(kind);
     packet.dst_port = u16::from(counterpart(kind).unwrap_or(code));
     packet.set_echo_id(reader.read::<2>(offset + 4).map_or(0, u16::from_be_bytes));
     packet.payload_len = l4_len.checked_sub(HEADER_LEN)?;
+    if is_error(kind) {
+        packet.notes |= note::ERROR;
+        packet.payload_at = offset as u32 + HEADER_LEN;
+    }
     Some(())
+}
+
+/// Destination unreachable, source quench, redirect, time exceeded, parameter problem.
+#[inline(always)]
+pub(super) const fn is_error_v4(kind: u8) -> bool {
+    matches!(kind, 3 | 4 | 5 | 11 | 12)
+}
+
+/// Types below 128 (RFC 4443 section 2.1).
+#[inline(always)]
+pub(super) const fn is_error_v6(kind: u8) -> bool {
+    kind < 128
 }
 
 /// Pairs of ICMP types that ask and answer: echo, router, timestamp, information, address mask.

@@ -6,9 +6,9 @@
 use super::{L4, Packet, PacketReader, fragment};
 use crate::Counter;
 
-const HEADER_LEN: usize = 20;
+pub(super) const HEADER_LEN: usize = 20;
 const MORE_FRAGMENTS: u16 = 0x2000;
-const FRAGMENT_OFFSET: u16 = 0x1fff;
+pub(super) const FRAGMENT_OFFSET: u16 = 0x1fff;
 
 #[inline(always)]
 pub(super) fn parse<R: PacketReader>(reader: &R, offset: usize, packet: &mut Packet) -> Result<L4, Counter> {

@@ -8,7 +8,7 @@ use super::{L4, Packet, PacketReader, fragment, note};
 use crate::Counter;
 use crate::limits::{MAX_HEADER_BYTES, MAX_IPV6_EXTENSIONS};
 
-const HEADER_LEN: usize = 40;
+pub(super) const HEADER_LEN: usize = 40;
 
 /// What a frame is padded to (IEEE 802.3 section 3.2.8), with a VLAN tag: one no longer carries no jumbogram, but nothing.
 const PADDED_LEN: u32 = 64;

@@ -13,6 +13,7 @@ mod fast_path;
 mod icmp;
 mod ipv4;
 mod ipv6;
+pub mod quote;
 mod shim;
 mod slice;
 mod tcp;
@@ -148,6 +149,8 @@ pub mod note {
     pub const TUNNEL: u8 = 1;
     /// The IPv6 extension chain was cut off or too long.
     pub const CHAIN_CUT: u8 = 2;
+    /// An ICMP error: it quotes another packet.
+    pub const ERROR: u8 = 4;
 }
 
 /// What the parser found. [`Packet::reset`] comes first; then what a packet does not have is 0, except that the TCP
@@ -202,7 +205,8 @@ pub struct Packet {
     pub datagram_id: u32,
     /// 1 when a TCP timestamp option was found.
     pub has_timestamps: u32,
-    /// Where in the frame the payload of TCP and UDP begins, if their header is whole, or an ARP packet; else without meaning.
+    /// Where in the frame the payload of TCP and UDP begins, if their header is whole, an ARP packet, or what an ICMP error quotes;
+    /// else without meaning.
     pub payload_at: u32,
 }
 
@@ -239,7 +243,8 @@ impl Packet {
         self.seq = id as u32;
     }
 
-    /// Whether there is anything unusual about the packet: a fragment, cut headers, a tunnel, DNS. One word read for all.
+    /// Whether there is anything unusual about the packet: a fragment, cut headers, a tunnel, DNS, an ICMP error. One word read for
+    /// all.
     #[inline(always)]
     pub(crate) const fn is_odd(&self) -> bool {
         u32::from_ne_bytes([self.fragment, self.l4_truncated, self.notes, self.dns]) != 0
@@ -369,8 +374,8 @@ fn transport<R: PacketReader>(reader: &R, offset: usize, l4_len: u32, packet: &m
         proto::UDP => udp::parse(reader, offset, l4_len, packet, udp::UDP_LEN).map(|()| udp::dns(packet)),
         proto::UDP_LITE => udp::parse(reader, offset, l4_len, packet, udp::UDP_LEN),
         proto::SCTP => udp::parse(reader, offset, l4_len, packet, udp::SCTP_LEN),
-        proto::ICMP => icmp::parse(reader, offset, l4_len, packet, icmp::counterpart_v4),
-        proto::ICMPV6 => icmp::parse(reader, offset, l4_len, packet, icmp::counterpart_v6),
+        proto::ICMP => icmp::parse(reader, offset, l4_len, packet, icmp::counterpart_v4, icmp::is_error_v4),
+        proto::ICMPV6 => icmp::parse(reader, offset, l4_len, packet, icmp::counterpart_v6, icmp::is_error_v6),
         _ => {
             packet.payload_len = l4_len;
             Some(())

@@ -30,7 +30,7 @@ pub(super) fn ipv4(proto: u8, options: &[u8], fragment: u16, payload: &[u8]) -> 
     h
 }
 
-fn ipv6(next: u8, payload: &[u8]) -> Vec<u8> {
+pub(super) fn ipv6(next: u8, payload: &[u8]) -> Vec<u8> {
     let mut h = std::vec![0x60, 0, 0, 0];
     h.extend((payload.len() as u16).to_be_bytes());
     h.extend([next, 64]);

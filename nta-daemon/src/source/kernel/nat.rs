@@ -45,7 +45,14 @@ struct NatMap<K> {
     entries: u64,
     /// Entries of which nobody has seen where the kernel keeps the connection.
     unknown: u64,
+    /// Those that lead back and were not used since the last reading: their keys, and those of the answers.
+    backward: Vec<(K, K)>,
+    /// The first of them that is looked at next.
+    backward_at: usize,
 }
+
+/// Entries that lead back of which is looked in one reading whether their connection is still there.
+const BACKWARD_AT_ONCE: usize = 4096;
 
 /// What came of reading the kernel's table.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -237,7 +244,8 @@ where
 {
     fn take(ebpf: &mut aya::Ebpf, name: &'static str, max_entries: u32) -> Result<Self, SourceError> {
         let Some(Map::LruHashMap(map)) = ebpf.take_map(name) else { return Err(SourceError::Missing(name)) };
-        Ok(Self { name, map, max_entries, reader: MapReader::new(), entries: 0, unknown: 0 })
+        let (reader, backward) = (MapReader::new(), Vec::new());
+        Ok(Self { name, map, max_entries, reader, entries: 0, unknown: 0, backward, backward_at: 0 })
     }
 
     /// Learns the names of a connection, where they are new and there is room.
@@ -252,12 +260,20 @@ where
         K: Key,
     {
         let Some((answers, translated)) = translation::<K>(first, answer) else { return Ok(()) };
-        if *seen >= self.max_entries {
+        let called = (first.destination, first.destination_port);
+        let is_forwarded = first.proto != K::ICMP.0 && called != (answer.source, answer.source_port);
+        let takes = 1 + u32::from(is_forwarded);
+        if *seen + takes > self.max_entries {
             learned.no_room += 1;
             return Ok(());
         }
-        *seen += 1;
+        *seen += takes;
         let fd = self.map.fd().as_fd();
+        if is_forwarded {
+            let (mut first, mut back) = (answers, translated.learned_at(tick));
+            back.turn_round(&mut first);
+            update(fd, &first, &back)?;
+        }
         if lookup(fd, &answers)?.is_some_and(|known: Translated<K>| known.agrees(&translated) && !known.is_over()) {
             return Ok(());
         }
@@ -271,12 +287,19 @@ where
         K: Key,
     {
         (self.entries, self.unknown) = (0, 0);
+        self.backward.clear();
         let (name, map) = (self.name, self.map.fd().as_fd());
         let (mut unused, mut over) = (Vec::with_capacity(Asked::MOST), Vec::new());
         let mut asked = Ok(());
         let visit = |answers: &K, translated: &Translated<K>| {
             self.entries += 1;
             let is_used = translated.used() >= reading.since;
+            if answers.is_backward() {
+                if !is_used {
+                    self.backward.push((*answers, *translated.key()));
+                }
+                return;
+            }
             let is_unknown = translated.is_unknown();
             self.unknown += u64::from(is_unknown);
             if is_unknown && reading.table.as_ref().is_some_and(|table| !table.contains(&key(*answers))) {
@@ -303,6 +326,25 @@ where
                 self.entries = self.entries.saturating_sub(1);
             }
         }
+        self.forget_backward().map_err(|source| SourceError::Map { name, source })
+    }
+
+    /// Removes what leads back to connections that are there no more, or have another name now.
+    fn forget_backward(&mut self) -> std::io::Result<()>
+    where
+        K: Key,
+    {
+        let fd = self.map.fd().as_fd();
+        let looked = self.backward.len().min(BACKWARD_AT_ONCE);
+        for n in 0..looked {
+            let (backward, answers) = &self.backward[(self.backward_at + n) % self.backward.len()];
+            let forward: Option<Translated<K>> = lookup(fd, answers)?;
+            if forward.is_none_or(|forward| forward.key().backward() != *backward) {
+                delete(fd, backward)?;
+                self.entries = self.entries.saturating_sub(1);
+            }
+        }
+        self.backward_at = if looked == 0 { 0 } else { (self.backward_at + looked) % self.backward.len() };
         Ok(())
     }
 

@@ -30,7 +30,7 @@ use crate::source::SourceError;
 use nta_core::domain::{Readings, Resume};
 
 /// What the fields of the pinned maps mean. Raised with every change that the sizes do not show.
-const SCHEMA: usize = 4;
+const SCHEMA: usize = 5;
 /// The maps that the next daemon goes on with.
 pub(super) const PINNED_MAPS: [&str; 7] = ["FLOWS4", "FLOWS6", "NAT4", "NAT6", "OVERFLOW", "FRAGMENTS", "LEDGER"];
 const HANDOVER: &str = "handover";
