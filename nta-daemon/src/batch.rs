@@ -1,4 +1,4 @@
-//! Captures by the hundred, each on a thread of its own: what `evaluate` and `train` do with them.
+//! Captures on the thread that asks: by the hundred for `evaluate` and `train`, one by one for jobs.
 
 use std::path::Path;
 
@@ -7,10 +7,11 @@ use tokio_util::sync::CancellationToken;
 use crate::capture::clock;
 use crate::config::Config;
 use crate::pipeline::{Fanout, Sink};
-use crate::replay::{ReadAhead, Replay, Selection, Speed, Summary};
+use crate::replay::{ReadAhead, Replay, ReplayError, Selection, Speed, Summary};
 use crate::source::EventSettings;
 use crate::source::kernel::KernelOptions;
 use crate::source::replay::{Engine as _, UserEngine};
+use nta_capture::{CaptureReader, Frame};
 use nta_core::domain::{Mode, Status};
 use nta_core::model::Models;
 
@@ -26,17 +27,34 @@ pub fn replay_into(
     sink: &mut dyn Sink,
     stop: &CancellationToken,
 ) -> Result<Summary, String> {
-    let limits = KernelOptions { map_memory_mib: config.capture.map_memory_mib, ..KernelOptions::default() };
-    let mut engine = UserEngine::new(
-        file,
-        limits.max_flows(),
-        config.capture.tunnel_ports(),
-        EventSettings::of(&config.capture, &config.events),
-    );
-    let status =
-        Status { mode: Mode::Replay, engine: engine.name().to_owned(), started: clock::now(), ..Status::default() };
-    let summary = Replay {
-        paths: vec![path.to_owned()],
+    let mut progress = |_, _| !stop.is_cancelled();
+    let what = Replay { paths: vec![path.to_owned()], ..by(config, models, &mut progress) };
+    let summary = run(what, file, config, sink).map_err(|error| error.to_string())?;
+    if summary.stopped { Err(STOPPED.to_owned()) } else { Ok(summary) }
+}
+
+/// The same of an open capture, of which nobody needs to know where it lies. `look` sees every frame that is analysed; `goes_on` is
+/// asked now and then, and the summary says when it stopped the analysis.
+///
+/// # Errors
+/// Why it cannot be analysed.
+pub fn replay_capture(
+    capture: CaptureReader,
+    (config, models): (&Config, &Models),
+    sink: &mut dyn Sink,
+    look: &mut dyn FnMut(&Frame<'_>),
+    goes_on: &mut dyn FnMut() -> bool,
+) -> Result<Summary, ReplayError> {
+    let file = capture.name().to_owned();
+    let mut progress = |_, _| goes_on();
+    let what = Replay { stream: Some(capture), look: Some(look), ..by(config, models, &mut progress) };
+    run(what, &file, config, sink)
+}
+
+/// As the configuration has it; what is read is yet to be said.
+fn by<'a>(config: &Config, models: &Models, progress: &'a mut dyn FnMut(u64, Option<u64>) -> bool) -> Replay<'a> {
+    Replay {
+        paths: Vec::new(),
         stream: None,
         look: None,
         speed: Speed::Max,
@@ -49,11 +67,17 @@ pub fn replay_into(
         tunnels: config.capture.tunnel_ports(),
         again: 0,
         baselines: None,
-        progress: &mut |_, _| !stop.is_cancelled(),
+        progress,
     }
-    .run(&mut engine, status, &mut Fanout::new(vec![sink]))
-    .map_err(|error| error.to_string())?;
-    if summary.stopped { Err(STOPPED.to_owned()) } else { Ok(summary) }
+}
+
+fn run(mut what: Replay<'_>, file: &str, config: &Config, sink: &mut dyn Sink) -> Result<Summary, ReplayError> {
+    let limits = KernelOptions { map_memory_mib: config.capture.map_memory_mib, ..KernelOptions::default() };
+    let events = EventSettings::of(&config.capture, &config.events);
+    let mut engine = UserEngine::new(file, limits.max_flows(), config.capture.tunnel_ports(), events);
+    let status =
+        Status { mode: Mode::Replay, engine: engine.name().to_owned(), started: clock::now(), ..Status::default() };
+    what.run(&mut engine, status, &mut Fanout::new(vec![sink]))
 }
 
 /// Why a capture was not analysed to its end, or not at all, once `stop` is cancelled.

@@ -26,6 +26,7 @@ pub mod export;
 pub mod jobs;
 pub mod json;
 mod report;
+pub mod results;
 pub mod sink;
 pub mod store;
 

@@ -167,15 +167,25 @@ pub(super) fn add_schemes(document: &mut OpenApi) {
 /// Name of the security scheme of tokens.
 const BEARER: &str = "token";
 
-/// Has pages of a list refer to their items, of which the macro writes a copy into each page.
+/// Has pages of a list refer to their items, of which the macro writes a copy into each page. Where nothing else describes an item, its
+/// description is that copy.
 pub(super) fn refer_to_items(document: &mut OpenApi) {
     let Some(schemas) = document.components.as_mut().map(|components| &mut components.schemas) else { return };
-    for (name, schema) in schemas {
+    let mut copies = Vec::new();
+    for (name, schema) in schemas.iter_mut() {
         let Some(item) = name.strip_prefix("List_") else { continue };
         if let RefOr::T(Schema::Object(list)) = schema
             && let Some(RefOr::T(Schema::Array(items))) = list.properties.get_mut("items")
         {
-            items.items = ArrayItems::RefOrSchema(Box::new(Ref::from_schema_name(item).into()));
+            let refers = ArrayItems::RefOrSchema(Box::new(Ref::from_schema_name(item).into()));
+            if let ArrayItems::RefOrSchema(copy) = std::mem::replace(&mut items.items, refers) {
+                copies.push((item.to_owned(), *copy));
+            }
+        }
+    }
+    for (item, copy) in copies {
+        if matches!(copy, RefOr::T(_)) {
+            schemas.entry(item).or_insert(copy);
         }
     }
 }

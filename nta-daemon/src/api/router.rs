@@ -23,8 +23,8 @@ use super::headers::careful;
 use super::requests::measure;
 use super::routes::{
     alert_bulk, alerts, anomalies, audit, baselines, captures, compute, control, detect, evidence, explain, export,
-    features, flows, generate, health, hosts, index, jobs, metrics, mutes, packets, prometheus, recording, session,
-    stats, status, stream, tokens, uploads, webhooks,
+    features, flows, generate, health, hosts, index, jobs, metrics, mutes, packets, prometheus, recording, results,
+    score, session, stats, status, stream, tokens, uploads, webhooks,
 };
 use super::workers::{LargeBodies, Workers, few_at_a_time, off_the_executor};
 use super::{ApiError, ApiState, guard, openapi};
@@ -80,6 +80,8 @@ fn viewer() -> OpenApiRouter<ApiState> {
         .routes(routes!(captures::one))
         .routes(routes!(captures::report))
         .routes(routes!(captures::report_too))
+        .routes(routes!(results::list))
+        .routes(routes!(results::download))
         .routes(routes!(stats::get))
         .routes(routes!(control::status))
         .routes(routes!(control::config))
@@ -105,6 +107,8 @@ fn operator() -> OpenApiRouter<ApiState> {
         .routes(routes!(captures::analysis))
         .routes(routes!(recording::start))
         .routes(routes!(recording::stop))
+        .routes(routes!(score::score))
+        .routes(routes!(score::predict))
         .routes(routes!(jobs::cancel))
         .routes(routes!(control::logs))
 }

@@ -81,11 +81,12 @@ impl ApiState {
     /// Serves this store and this status.
     pub fn new(store: Store, status: watch::Receiver<Status>) -> Self {
         let document = Arc::new(OpenApi::default());
+        let tools = Tools::new(store.clone(), status.clone());
         let (analysis, hosts) = Default::default();
         let access = Arc::new(Access::new(store.clone(), status.clone(), Rules::default()));
         let events = EventStream::new(store.clone());
         Self {
-            uploads: Uploads::new(&store, &Config::default()),
+            uploads: tools.uploads.clone(),
             events,
             allowed: Allowed::default(),
             webhooks: None,
@@ -96,7 +97,7 @@ impl ApiState {
             connections: Arc::default(),
             requests: Arc::default(),
             document,
-            tools: Tools::new(store.clone(), status.clone()),
+            tools,
             jobs: None,
             orders_waiting: Arc::new(Semaphore::new(ORDERS_WAITING)),
             store,
@@ -193,7 +194,7 @@ impl ApiState {
     /// Takes captures as these say.
     #[must_use]
     pub fn with_uploads(self, uploads: Uploads) -> Self {
-        Self { uploads, ..self }
+        Self { tools: self.tools.with_uploads(uploads.clone()), uploads, ..self }
     }
 
     /// Says how far the analysis of a replay is.

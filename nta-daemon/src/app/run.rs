@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{App, AppError, Signal, Signals, StoreOutput};
 use crate::api::{self, AllowedHosts, AnalysisAccess, ApiState, Rules, Tls};
+use crate::capture::clock;
 use crate::config::{MetricsAccess, RecordingsConfig};
 use crate::jobs::{Jobs, KINDS};
 use crate::pipeline::baselines::BaselineHandle;
@@ -262,6 +263,8 @@ impl App {
         if let Some(mirror) = &self.mirror {
             state = state.with_mirror(mirror.counters());
         }
+        let results = state.tools().results.clone();
+        tokio::spawn(results.keep(self.sensor.clone(), self.stop.clone(), clock::now));
         let jobs = Jobs::new(state.tools().clone(), self.run, KINDS);
         self.jobs = Some(jobs.clone());
         state = state.with_jobs(jobs.clone());

@@ -4,10 +4,10 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
-use super::conn_log::make;
 use super::format::Format;
-use crate::export::{self, Encoder, ExportError, What, eve};
+use crate::export::{self, ConnLog, Encoder, ExportError, What, eve};
 use crate::json::{AlertJson, DnsJson, FlowJson, WindowJson};
+use nta_core::detect::Networks;
 use nta_core::domain::{Alert, DnsMessage};
 
 /// The files that are being written.
@@ -24,7 +24,35 @@ struct Table {
     to: Option<Output>,
 }
 
-type Output = BufWriter<Box<dyn Write + Send>>;
+pub(super) type Output = BufWriter<Box<dyn Write + Send>>;
+
+/// Begins `conn.log` in the folder, or on standard output.
+pub(super) fn conn_log(folder: Option<&Path>, local: Networks) -> io::Result<ConnLog<Output>> {
+    let to: Box<dyn Write + Send> = match folder {
+        Some(folder) => {
+            make(folder)?;
+            Box::new(File::create(folder.join("conn.log"))?)
+        }
+        None => Box::new(io::stdout()),
+    };
+    Ok(ConnLog::new(BufWriter::new(to), local))
+}
+
+/// Makes a folder in one that exists. Those above it are not made: with a slip in the path the files would be somewhere else.
+fn make(folder: &Path) -> io::Result<()> {
+    match std::fs::create_dir(folder) {
+        Ok(()) => {
+            tracing::info!(folder = %folder.display(), "made");
+            Ok(())
+        }
+        Err(_) if folder.is_dir() => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let above = folder.parent().unwrap_or(folder).display();
+            Err(io::Error::new(error.kind(), format!("there is no folder {above}: it is not made on the way")))
+        }
+        Err(error) => Err(error),
+    }
+}
 
 impl Exported {
     /// Begins the files of a format; `None` for formats that are none of an export. CSV on standard output is the table of flows; in a

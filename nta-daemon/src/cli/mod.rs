@@ -5,7 +5,6 @@ mod captures;
 mod checks;
 mod compare;
 mod config;
-mod conn_log;
 mod deciding;
 mod doctor;
 mod document;

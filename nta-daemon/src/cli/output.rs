@@ -8,11 +8,11 @@ use std::path::Path;
 use serde::{Serialize, Serializer};
 
 use super::captures::{CaptureJson, SelectionJson, capture, end, selection};
-use super::conn_log::ConnLog;
 use super::deciding::{Decided, Deciding};
 use super::document::JsonDocument;
-use super::exported::Exported;
+use super::exported::{Exported, Output, conn_log};
 use super::format::{Format, Plot};
+use crate::export::ConnLog;
 use crate::json::{ArpJson, DnsJson, FeaturesJson, FlowJson, LedgerJson, VisibilityJson, WindowJson, skipped};
 use crate::pipeline::{PipelineEvent, Sink};
 use crate::replay::Summary;
@@ -34,7 +34,7 @@ pub(super) struct Collected {
     plot: Plot,
     alerts: Alerts,
     deciding: Deciding,
-    conn_log: Option<ConnLog>,
+    conn_log: Option<ConnLog<Output>>,
     exported: Option<Exported>,
     failed: Option<io::Error>,
 }
@@ -134,7 +134,7 @@ impl Collected {
     pub(super) fn new(options: &OutputOptions<'_>) -> io::Result<Self> {
         let &OutputOptions { format, folder, detect, tunnels, events, features, plot } = options;
         let local = &detect.local_networks;
-        let conn_log = if format == Format::Zeek { Some(ConnLog::create(folder, local.clone())?) } else { None };
+        let conn_log = if format == Format::Zeek { Some(conn_log(folder, local.clone())?) } else { None };
         Ok(Self {
             format,
             events,
@@ -173,7 +173,7 @@ impl Collected {
             (None, Format::Json) => {
                 self.document.end(&document(summary, &report, (alerts, &self.deciding), unreported))
             }
-            (None, Format::Zeek) => self.conn_log.map_or(Ok(()), |mut log| log.close()),
+            (None, Format::Zeek) => self.conn_log.map_or(Ok(()), |log| log.close().map(drop)),
             (None, Format::Csv | Format::Eve) => self.exported.map_or(Ok(()), |exported| exported.end(alerts)),
             (None, Format::Jsonl) => jsonl_end(summary, &report, (alerts, &self.deciding), unreported),
         };

@@ -18,6 +18,7 @@ mod nearest;
 mod problem;
 mod recordings;
 mod regular;
+mod results;
 mod sensor;
 mod store;
 mod uploads;
@@ -45,6 +46,7 @@ pub use nearest::nearest;
 pub use problem::{ConfigError, Place, Problem};
 pub use recordings::RecordingsConfig;
 pub use regular::{read_regular, regular_length};
+pub use results::ResultsConfig;
 pub use sensor::{SensorConfig, SensorName, SensorNameError};
 pub use store::StoreConfig;
 pub use uploads::UploadsConfig;
@@ -82,6 +84,8 @@ pub struct Config {
     pub jsonl: JsonlConfig,
     /// Captures that are recorded.
     pub recordings: RecordingsConfig,
+    /// Files that jobs make.
+    pub results: ResultsConfig,
     /// The HTTP interface.
     pub api: ApiConfig,
     /// Who is told of what happens.
@@ -126,6 +130,7 @@ impl Config {
         self.uploads.check(&mut refused);
         self.jsonl.check(&mut refused);
         self.recordings.check(&mut refused);
+        self.results.check(&mut refused);
         webhooks::check(&self.webhooks, &mut refused);
         let value = toml::Value::try_from(self).map_err(ConfigError::Unwritable)?;
         numbers("", &value, &self.bounds(), &mut refused);
@@ -171,6 +176,7 @@ impl Config {
             UploadsConfig::bounds(),
             JsonlConfig::bounds(),
             RecordingsConfig::bounds(),
+            ResultsConfig::bounds(),
             ApiConfig::bounds(),
         ];
         analysis.chain(own.into_iter().flatten()).collect()
@@ -212,6 +218,7 @@ impl Config {
             uploads,
             jsonl,
             recordings,
+            results,
             api,
             webhooks,
         } = self;
@@ -228,6 +235,7 @@ impl Config {
                 uploads.to_toml()?,
                 jsonl.to_toml()?,
                 recordings.to_toml()?,
+                results.to_toml()?,
                 api.to_toml()?,
             ]
             .join("\n");

@@ -4,11 +4,14 @@
 
 mod column;
 mod columns;
+mod conn_log;
 mod csv;
 pub mod eve;
 mod parquet;
 
 use std::io;
+
+pub use conn_log::ConnLog;
 
 use serde::Serialize;
 

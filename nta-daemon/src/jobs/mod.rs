@@ -10,10 +10,14 @@
 mod compute;
 mod context;
 mod ending;
+mod files;
 mod learn;
 mod live;
 mod order;
+mod predict;
 mod queue;
+mod score;
+mod scored;
 mod thread;
 mod tools;
 mod view;
@@ -28,12 +32,14 @@ pub use context::{JobContext, Progress};
 pub(crate) use learn::{Generated, LearnRequest, MAX_WINDOWS};
 pub use live::JobCounts;
 pub use order::{Order, Ordered, Refused};
+pub(crate) use predict::{PredictRequest, Predicted};
 pub use queue::{Jobs, NotCancelled};
+pub(crate) use score::{ScoreRequest, Scored};
 pub use tools::{AnalysisAccess, Tools};
 pub use view::{JobFailure, JobView};
 
 /// Every kind of job.
-pub const KINDS: &[&dyn Kind] = &[&learn::Learn, &compute::Compute];
+pub const KINDS: &[&dyn Kind] = &[&learn::Learn, &compute::Compute, &score::Score, &predict::Predict];
 
 /// Jobs that run at a time, of all kinds.
 pub(crate) const RUNNING: usize = 4;

@@ -20,6 +20,8 @@ fn sample(kind: &str) -> Value {
     match kind {
         "baselines" => json!({ "windows": null }),
         "windows" => json!({ "span_ns": 10_000_000_000_u64 }),
+        "score" => json!({ "capture": "0123456789abcdef0123456789abcdef" }),
+        "predict" => json!({ "scored": "scored-1.csv", "model": null }),
         _ => panic!("a new kind: give it a sample here"),
     }
 }

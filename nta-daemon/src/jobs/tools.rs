@@ -5,10 +5,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
 
 use crate::api::ApiError;
+use crate::config::Config;
 use crate::pipeline::baselines::{BaselineHandle, Busy};
 use crate::pipeline::metrics::MetricsHandle;
 use crate::pipeline::mutes::MuteHandle;
+use crate::results::Results;
 use crate::store::{Store, WindowFilter, baselines_name};
+use crate::uploads::Uploads;
 use nta_core::baseline::{BaselineConfig, Baselines, Export, Import};
 use nta_core::detect::DetectConfig;
 use nta_core::domain::{Status, Timestamp};
@@ -36,6 +39,10 @@ pub struct Tools {
     pub store: Store,
     /// The baselines, and what is looked for.
     pub analysis: Arc<AnalysisAccess>,
+    /// The captures, and what they are analysed with.
+    pub uploads: Uploads,
+    /// Files that jobs make.
+    pub results: Results,
     /// What the pipeline published last.
     pub status: watch::Receiver<Status>,
     /// Whose windows are learned from and judged again; `None` for those of all.
@@ -47,7 +54,15 @@ pub struct Tools {
 impl Tools {
     /// Tools over this store and this status.
     pub fn new(store: Store, status: watch::Receiver<Status>) -> Self {
-        Self { store, status, analysis: Arc::default(), sensor: None, stored: Arc::default() }
+        let settings = Config::default();
+        let (uploads, results) = (Uploads::new(&store, &settings), Results::new(&store, &settings));
+        Self { store, uploads, results, status, analysis: Arc::default(), sensor: None, stored: Arc::default() }
+    }
+
+    /// With these captures, and results where their configuration says.
+    #[must_use]
+    pub fn with_uploads(self, uploads: Uploads) -> Self {
+        Self { results: Results::new(&self.store, uploads.settings()), uploads, ..self }
     }
 
     /// With these baselines.

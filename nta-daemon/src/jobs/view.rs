@@ -106,6 +106,7 @@ impl From<JobFailure> for ApiError {
             StatusCode::CONFLICT => Self::Conflict { detail },
             StatusCode::UNPROCESSABLE_ENTITY => Self::Unprocessable { field, detail },
             StatusCode::SERVICE_UNAVAILABLE => Self::Unavailable { detail },
+            status @ StatusCode::INSUFFICIENT_STORAGE => Self::Refused { status, field: "body", detail },
             _ => Self::Internal,
         }
     }

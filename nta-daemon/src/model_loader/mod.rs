@@ -2,9 +2,11 @@
 
 mod classifier;
 mod forest;
+mod handle;
 
 pub use classifier::{manifest_path, read};
 pub use forest::{ForestError, read as read_forest, save as save_forest};
+pub use handle::ModelHandle;
 
 use crate::config::Config;
 use nta_core::model::Models;

@@ -13,7 +13,6 @@ use tokio::task::JoinHandle;
 use super::growing::Growing;
 use super::{Inner, Live};
 use crate::capture::clock;
-use crate::model_loader;
 use crate::pipeline::baselines::BaselineHandle;
 use crate::pipeline::{Fanout, PipelineEvent, Sink};
 use crate::replay::{ReadAhead, Replay, ReplayError, Selection, Speed, Summary};
@@ -163,7 +162,7 @@ fn replay(
         window_ns: config.windows.span_ns(),
         detect: config.detect.clone(),
         baseline: config.baseline.clone(),
-        models: inner.models.get_or_init(|| model_loader::load(config)).clone(),
+        models: inner.models.current(),
         read_ahead: if is_alone { ReadAhead::Never } else { ReadAhead::Always },
         selection: Selection::default(),
         tunnels: config.capture.tunnel_ports(),

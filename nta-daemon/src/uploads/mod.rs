@@ -34,11 +34,11 @@ pub use unpack::Encoding;
 
 use crate::capture::clock;
 use crate::config::{Config, UploadsConfig};
+use crate::model_loader::ModelHandle;
 use crate::report::capture::sensor_of;
 use crate::store::{Run, Store, Upload, UploadState};
 use growing::Growth;
 use live::Live;
-use nta_core::model::Models;
 use room::Room;
 
 /// How long the end of the daemon waits for analyses to stop.
@@ -63,7 +63,7 @@ struct Inner {
     /// Places of analyses.
     working: Arc<Semaphore>,
     live: Mutex<HashMap<String, Arc<Live>>>,
-    models: OnceLock<Models>,
+    models: ModelHandle,
     /// Analyses that are not over.
     running: AtomicU64,
     ended: Notify,
@@ -126,7 +126,7 @@ impl Uploads {
             is_temporary,
             room,
             live: Mutex::default(),
-            models: OnceLock::new(),
+            models: ModelHandle::new(settings),
             running: AtomicU64::new(0),
             ended: Notify::new(),
             stop: CancellationToken::new(),
@@ -142,6 +142,28 @@ impl Uploads {
     /// What became of uploads since the start.
     pub fn counts(&self) -> &Counts {
         &self.0.counts
+    }
+
+    /// The whole configuration.
+    pub fn settings(&self) -> &Config {
+        &self.0.settings
+    }
+
+    /// The models that judge captures.
+    pub fn models(&self) -> &ModelHandle {
+        &self.0.models
+    }
+
+    /// The file of a capture, and what its client called it.
+    ///
+    /// # Errors
+    /// When there is none of that name, or not all of it has come.
+    pub async fn open(&self, file_id: &str) -> Result<(File, String), Refusal> {
+        let upload = self.known(file_id).await?;
+        if upload.sha256.is_none() {
+            return Err(Refusal::Coming(file_id.to_owned()));
+        }
+        Ok((File::open(self.0.path(&upload.file_id))?, upload.name))
     }
 
     /// Bytes of all captures that are kept.

@@ -77,6 +77,9 @@ pub enum Refusal {
     /// There is none.
     #[error("there is no capture {0}; GET /api/captures lists them")]
     NotFound(String),
+    /// Not all of it is here.
+    #[error("the capture {0} has not come to its end yet")]
+    Coming(String),
     /// The daemon ends.
     #[error("the daemon is stopping")]
     Stopping,

@@ -24,6 +24,7 @@ mod prometheus;
 mod queries;
 mod ranges;
 mod recording;
+mod results;
 mod sensors;
 mod session;
 mod stream;
@@ -52,9 +53,9 @@ async fn every_path_answers_with_and_without_its_trailing_slash() {
     let document = app.json("/openapi.json").await;
     for (path, methods) in document["paths"].as_object().expect("paths") {
         // Without alerts, jobs and captures there is none to show; everything else is there.
-        let alert = path.starts_with("/api/alerts/{") || path.contains("{file_id}");
+        let alert = path.starts_with("/api/alerts/{") || path.contains("{file_id}") || path.contains("{filename}");
         let job = path.starts_with("/api/jobs/{");
-        let path = path.replace("{file_id}", &"0".repeat(32));
+        let path = path.replace("{file_id}", &"0".repeat(32)).replace("{filename}", "scored-1.csv");
         let path = path.replace("{ip}", "10.0.0.1").replace("{type}", "loss").replace("{id}", "1");
         let path = if alert { path.replace("/1", "/0123456789abcdef") } else { path };
         let path = if job { path.replace("/1", "/01890000-0000-7000-8000-000000000001") } else { path };

@@ -21,8 +21,8 @@ use crate::app::HOST;
 use crate::postgres::Server;
 
 /// The API over a store, with a folder for captures.
-struct Site {
-    router: Router,
+pub(crate) struct Site {
+    pub(crate) router: Router,
     uploads: Uploads,
     store: Store,
     folder: PathBuf,
@@ -30,18 +30,24 @@ struct Site {
 }
 
 impl Site {
-    fn over(store: Store, folder: &Path, change: impl FnOnce(&mut UploadsConfig)) -> Self {
+    pub(crate) fn over(store: Store, folder: &Path, change: impl FnOnce(&mut UploadsConfig)) -> Self {
         let mut config = Config::default();
         config.uploads.folder = folder.join("captures").display().to_string();
         config.uploads.keep_free_bytes = 0;
+        config.results.folder = folder.join("results").display().to_string();
+        config.results.keep_free_bytes = 0;
         change(&mut config.uploads);
-        let uploads = Uploads::new(&store, &config);
+        Self::with(store, folder, &config)
+    }
+
+    pub(crate) fn with(store: Store, folder: &Path, config: &Config) -> Self {
+        let uploads = Uploads::new(&store, config);
         let (sender, status) = watch::channel(Status::default());
         let state = ApiState::new(store.clone(), status).with_uploads(uploads.clone());
         Self { router: router(state), uploads, store, folder: folder.join("captures"), _status: sender }
     }
 
-    async fn send(
+    pub(crate) async fn send(
         &self,
         method: Method,
         path: &str,
@@ -58,20 +64,20 @@ impl Site {
         (status, headers, serde_json::from_slice(&body).unwrap_or(Value::Null))
     }
 
-    async fn upload(&self, bytes: &[u8]) -> (StatusCode, Value) {
+    pub(crate) async fn upload(&self, bytes: &[u8]) -> (StatusCode, Value) {
         let headers = [("content-type", "application/octet-stream")];
         let (status, _, answer) =
             self.send(Method::POST, "/api/upload?name=a.pcap", &headers, Body::from(bytes.to_vec())).await;
         (status, answer)
     }
 
-    async fn get(&self, path: &str) -> (StatusCode, Value) {
+    pub(crate) async fn get(&self, path: &str) -> (StatusCode, Value) {
         let (status, _, answer) = self.send(Method::GET, path, &[], Body::empty()).await;
         (status, answer)
     }
 
     /// What a path answers once it is as it should be.
-    async fn until(&self, path: &str, is_so: impl Fn(StatusCode, &Value) -> bool) -> Value {
+    pub(crate) async fn until(&self, path: &str, is_so: impl Fn(StatusCode, &Value) -> bool) -> Value {
         let mut last = (StatusCode::OK, Value::Null);
         for _ in 0..6000 {
             last = self.get(path).await;
@@ -83,7 +89,7 @@ impl Site {
         panic!("{path}: {last:?}")
     }
 
-    async fn report(&self, answer: &Value) -> Value {
+    pub(crate) async fn report(&self, answer: &Value) -> Value {
         let path = answer["report"].as_str().expect("a link").to_owned();
         self.until(&path, |status, _| status == StatusCode::OK).await
     }
@@ -95,12 +101,12 @@ impl Site {
     }
 }
 
-async fn sqlite(folder: &Path) -> Store {
+pub(crate) async fn sqlite(folder: &Path) -> Store {
     Store::open(&format!("sqlite:{}", folder.join("nta.db").display())).await.expect("store")
 }
 
 /// A bundled capture of a port scan.
-fn scan() -> Vec<u8> {
+pub(crate) fn scan() -> Vec<u8> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/cases/port_scan-hit/input.pcap");
     std::fs::read(path).expect("the case")
 }

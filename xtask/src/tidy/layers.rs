@@ -16,6 +16,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("telemetry", &[]),
     ("store", &["config"]),
     ("recording", &["config", "source"]),
+    ("results", &["config", "store"]),
     ("sink", &["config", "json", "pipeline", "store"]),
     ("report", &["json", "replay"]),
     (
@@ -31,6 +32,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "pipeline",
             "recording",
             "report",
+            "results",
             "sink",
             "source",
             "store",

@@ -26,6 +26,8 @@ pub(super) mod mutes;
 pub(super) mod packets;
 pub(super) mod prometheus;
 pub(super) mod recording;
+pub(super) mod results;
+pub(super) mod score;
 pub(super) mod session;
 pub(super) mod stats;
 pub(super) mod status;

@@ -349,7 +349,7 @@ pub(in crate::api) fn refused(refusal: Refusal) -> ApiError {
         Refusal::Quota { .. } | Refusal::Disk { .. } => (StatusCode::INSUFFICIENT_STORAGE, "body"),
         Refusal::Idle { .. } | Refusal::Slow { .. } => (StatusCode::REQUEST_TIMEOUT, "body"),
         Refusal::Offset { .. } => (StatusCode::CONFLICT, "Upload-Offset"),
-        Refusal::Taken | Refusal::Whole => return ApiError::Conflict { detail },
+        Refusal::Taken | Refusal::Whole | Refusal::Coming(_) => return ApiError::Conflict { detail },
         Refusal::NotFound(_) => return ApiError::NotFound { detail },
         Refusal::Busy | Refusal::Stopping => return ApiError::Busy,
         Refusal::Io(error) => {

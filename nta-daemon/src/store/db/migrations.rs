@@ -45,6 +45,7 @@ pub(in crate::store) fn sqlite() -> Migrator {
         22 "alert history" "0022_alert_history.sql",
         24 "webhooks" "0024_webhooks.sql",
         25 "mutes" "0025_mutes.sql",
+        26 "results and models" "0026_results_and_models.sql",
     }
 }
 
@@ -71,5 +72,6 @@ pub(in crate::store) fn postgres() -> Migrator {
         18 "alert history" "0018_alert_history.sql",
         20 "webhooks" "0020_webhooks.sql",
         21 "mutes" "0021_mutes.sql",
+        22 "results and models" "0022_results_and_models.sql",
     }
 }

@@ -97,6 +97,9 @@ impl Snapshot {
         page.one("jobs_refused", "Orders for jobs that were refused: too many wait", COUNTER, jobs.refused as f64)?;
         page.one("jobs_deleted", "Jobs deleted by retention", COUNTER, jobs.deleted as f64)?;
         let lost = jobs.unsaved_lost as f64;
+        page.one("results_bytes", "Bytes of the files that jobs made", GAUGE, self.results[0] as f64)?;
+        page.one("results_expired", "Files of jobs deleted by retention", COUNTER, self.results[1] as f64)?;
+        page.one("results_refused", "Files of jobs for which there was no room", COUNTER, self.results[2] as f64)?;
         page.one("jobs_ends_lost", "Ends of jobs that the store did not take", COUNTER, lost)
     }
 

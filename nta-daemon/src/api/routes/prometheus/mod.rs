@@ -64,6 +64,10 @@ pub(in crate::api) async fn get(
         unaudited: state.unaudited.load(Relaxed),
         limited: state.access.refused(),
         jobs: state.jobs()?.counts(),
+        results: {
+            let results = &state.tools().results;
+            [results.used_bytes(), results.expired(), results.refused()]
+        },
         mirror: state.mirror.as_ref().map(|counters| (counters.files(), counters.is_failing())),
     };
     let mut registry = Registry::default();
@@ -91,6 +95,8 @@ struct Snapshot {
     unaudited: u64,
     limited: u64,
     jobs: JobCounts,
+    /// Bytes of the files that jobs made; those that were deleted, and those without room.
+    results: [u64; 3],
     mirror: Option<([FileCount; 2], bool)>,
 }
 

@@ -1,8 +1,6 @@
-//! `replay --format zeek`: connections as Zeek writes them into `conn.log`.
+//! Connections as Zeek writes them into `conn.log`: `replay --format zeek`, and what a capture is scored from.
 
-use std::fs::File;
-use std::io::{self, BufWriter, Write};
-use std::path::Path;
+use std::io::{self, Write};
 
 use nta_common::packet::proto;
 
@@ -39,25 +37,19 @@ const COLUMNS: [(&str, &str); 23] = [
 const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
 /// A conn.log that is being written.
-pub(super) struct ConnLog {
-    to: BufWriter<Box<dyn Write + Send>>,
+#[derive(Debug)]
+pub struct ConnLog<W: Write> {
+    to: W,
     local: Networks,
     last: Timestamp,
     has_header: bool,
+    connections: u64,
 }
 
-impl ConnLog {
-    /// Begins `conn.log` in the folder, or on standard output. The folder is made, those above it are not: with a slip in the path
-    /// the log would be somewhere else. `local` are one's own networks.
-    pub(super) fn create(folder: Option<&Path>, local: Networks) -> io::Result<Self> {
-        let to: Box<dyn Write + Send> = match folder {
-            Some(folder) => {
-                make(folder)?;
-                Box::new(File::create(folder.join("conn.log"))?)
-            }
-            None => Box::new(io::stdout()),
-        };
-        Ok(Self { to: BufWriter::new(to), local, last: Timestamp::default(), has_header: false })
+impl<W: Write> ConnLog<W> {
+    /// Begins the log. `local` are one's own networks.
+    pub fn new(to: W, local: Networks) -> Self {
+        Self { to, local, last: Timestamp::default(), has_header: false, connections: 0 }
     }
 
     /// Before the first connection: Zeek writes the time of day into it, here it is the capture's own, so that the output is the
@@ -74,8 +66,12 @@ impl ConnLog {
     }
 
     /// Writes a connection that is over.
-    pub(super) fn connection(&mut self, flow: &FlowRecord) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn connection(&mut self, flow: &FlowRecord) -> io::Result<()> {
         self.header(flow.first)?;
+        self.connections += 1;
         self.last = self.last.max(flow.last);
         let (orig, resp) = (&flow.originator, &flow.responder);
         // Zeek's clock counts whole microseconds.
@@ -101,31 +97,22 @@ impl ConnLog {
     }
 
     /// Hands out what was written so far.
-    pub(super) fn flush(&mut self) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn flush(&mut self) -> io::Result<()> {
         self.to.flush()
     }
 
-    /// Ends the log.
-    pub(super) fn close(&mut self) -> io::Result<()> {
+    /// Ends the log; where it went, and how many connections are in it.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn close(mut self) -> io::Result<(W, u64)> {
         self.header(self.last)?;
         writeln!(self.to, "#close\t{}", clock(self.last))?;
-        self.to.flush()
-    }
-}
-
-/// Makes a folder in one that exists.
-pub(super) fn make(folder: &Path) -> io::Result<()> {
-    match std::fs::create_dir(folder) {
-        Ok(()) => {
-            tracing::info!(folder = %folder.display(), "made");
-            Ok(())
-        }
-        Err(_) if folder.is_dir() => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let above = folder.parent().unwrap_or(folder).display();
-            Err(io::Error::new(error.kind(), format!("there is no folder {above}: it is not made on the way")))
-        }
-        Err(error) => Err(error),
+        self.to.flush()?;
+        Ok((self.to, self.connections))
     }
 }
 
