@@ -11,6 +11,7 @@ mod extract;
 mod found;
 mod guard;
 mod headers;
+mod links;
 mod openapi;
 mod order;
 mod page;
@@ -21,6 +22,7 @@ mod routes;
 mod serve;
 mod state;
 mod tls;
+mod wire;
 mod workers;
 
 use std::future::Future;

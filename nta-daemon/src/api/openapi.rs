@@ -148,6 +148,7 @@ pub(super) fn add_common(document: &mut OpenApi, role: Role) {
                 add("403", "The request comes from a page of another site.");
             }
             if takes_body {
+                add("408", "The body did not come to its end in time.");
                 add("413", "The body is larger than this path takes.");
                 add("415", "The body's content type is not `application/json`, or it is encoded (`Content-Encoding`).");
             }
@@ -203,7 +204,8 @@ pub(super) fn operations(item: &PathItem) -> impl Iterator<Item = (HttpMethod, &
     all.into_iter().filter_map(|(method, operation)| Some((method, operation.as_ref()?)))
 }
 
-fn operations_mut(item: &mut PathItem) -> impl Iterator<Item = (HttpMethod, &mut Operation)> {
+/// The same, to be changed.
+pub(super) fn operations_mut(item: &mut PathItem) -> impl Iterator<Item = (HttpMethod, &mut Operation)> {
     let all = [
         (HttpMethod::Get, &mut item.get),
         (HttpMethod::Head, &mut item.head),

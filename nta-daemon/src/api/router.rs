@@ -22,12 +22,12 @@ use super::error::{after_panic, as_problem};
 use super::headers::careful;
 use super::requests::measure;
 use super::routes::{
-    alert_bulk, alerts, anomalies, audit, baselines, captures, compute, control, detect, evidence, explain, export,
-    features, flows, generate, health, hosts, index, jobs, metrics, mutes, packets, prometheus, recording, results,
-    score, session, stats, status, stream, tokens, uploads, webhooks,
+    alert_bulk, alerts, anomalies, audit, baselines, captures, compute, control, detect, docs, evidence, explain,
+    export, features, flows, generate, health, hosts, index, jobs, metrics, mutes, packets, prometheus, recording,
+    results, score, session, stats, status, stream, tokens, uploads, webhooks,
 };
 use super::workers::{LargeBodies, Workers, few_at_a_time, off_the_executor};
-use super::{ApiError, ApiState, guard, openapi};
+use super::{ApiError, ApiState, guard, links, openapi};
 
 /// Time in which a handler must begin its answer; a stream may take longer to end.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
@@ -43,6 +43,8 @@ fn public() -> OpenApiRouter<ApiState> {
         .routes(routes!(health::get))
         .routes(routes!(prometheus::get))
         .routes(routes!(openapi::get))
+        .routes(routes!(docs::page))
+        .routes(routes!(docs::file))
 }
 
 fn viewer() -> OpenApiRouter<ApiState> {
@@ -169,6 +171,7 @@ fn documented() -> (Router<ApiState>, OpenApi) {
         .split_for_parts();
     openapi::refer_to_items(&mut document);
     openapi::add_schemes(&mut document);
+    links::add(&mut document);
     (routes, document)
 }
 

@@ -1,14 +1,13 @@
-//! Connections: how many there are at once, how long a client may take to ask, and how an answer reaches one that still sends.
+//! Connections: how many there are at once, and how long a client may take to ask.
 //!
 //! There is a bound, as each takes a descriptor that the database may need. At the bound the oldest one that has never asked
 //! anything goes, then the oldest one that is idle; where all are being answered, the next one waits in the kernel's queue.
 
 use std::collections::BTreeMap;
 use std::io;
-use std::pin::{Pin, pin};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::pin::pin;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::Router;
@@ -19,16 +18,17 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
-use tokio::time::{Sleep, sleep, timeout};
+use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 use super::guard::Ends;
 use super::tls::Tls;
+use super::wire::{HEAD_BYTES, Shared, Wire};
 use crate::descriptors;
 
 /// What a server allows.
@@ -65,11 +65,6 @@ const MOST_CONNECTIONS: usize = 512;
 const OF_THE_REST: u64 = 136;
 /// Wait before the next connection is accepted when the system has no room for one.
 const FULL_WAIT: Duration = Duration::from_millis(100);
-/// What is read of a client that still sends when its answer is complete: bytes, and time without any. A connection that is closed
-/// while something comes is reset, and the answer with it.
-const LINGER_BYTES: usize = 256 << 20;
-const LINGER_WAIT: Duration = Duration::from_millis(500);
-
 /// The connections that are open.
 #[derive(Debug, Default)]
 pub(super) struct Connections {
@@ -81,11 +76,11 @@ pub(super) struct Connections {
 
 /// One of them.
 #[derive(Debug, Default)]
-struct Connection {
+pub(super) struct Connection {
     /// Requests that are being answered.
-    under_way: AtomicUsize,
-    /// Whether there was one.
-    has_asked: AtomicBool,
+    pub(super) under_way: AtomicUsize,
+    /// Requests that have begun.
+    pub(super) asked: AtomicU64,
     /// Cancelled when it has to make room.
     makes_room: CancellationToken,
 }
@@ -113,7 +108,7 @@ impl Connections {
         let idle = open
             .iter()
             .filter(|(_, connection)| connection.under_way.load(Relaxed) == 0 && !connection.makes_room.is_cancelled());
-        let least = idle.min_by_key(|(id, connection)| (connection.has_asked.load(Relaxed), **id));
+        let least = idle.min_by_key(|(id, connection)| (connection.asked.load(Relaxed) > 0, **id));
         let Some((_, connection)) = least else { return false };
         connection.makes_room.cancel();
         self.closed_early.fetch_add(1, Relaxed);
@@ -164,7 +159,7 @@ struct UnderWay(Arc<Connection>);
 impl UnderWay {
     fn begin(connection: &Arc<Connection>) -> Self {
         connection.under_way.fetch_add(1, Relaxed);
-        connection.has_asked.store(true, Relaxed);
+        connection.asked.fetch_add(1, Relaxed);
         Self(Arc::clone(connection))
     }
 }
@@ -246,8 +241,11 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let held = Held(Arc::new(entry));
+    // Until the last byte is written.
+    let _place = held.clone();
     let connection = Arc::clone(&held.0.connection);
     let makes_room = connection.makes_room.clone();
+    let wire = Shared::new(Wire::new(stream, Arc::clone(&connection), ends.clone()));
     let service = service_fn(move |mut request: Request<Incoming>| {
         let under_way = UnderWay::begin(&connection);
         request.extensions_mut().insert(ConnectInfo(both));
@@ -264,78 +262,22 @@ where
             }))
         }
     });
-    let io = TokioIo::new(Lingering { stream, ends: ends.clone(), left: LINGER_BYTES, wait: None });
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(head_within);
-    let mut talk = pin!(http.serve_connection(io, service).with_upgrades());
-    tokio::select! {
-        // What goes wrong with one connection is its client's to see.
-        _ended = talk.as_mut() => return,
-        () = makes_room.cancelled() => return,
-        () = ends.cancelled() => talk.as_mut().graceful_shutdown(),
-    }
-    let _ended = talk.await;
-}
-
-/// A connection that, when the server ends it, goes on taking what the client sends, as far as the bounds allow.
-struct Lingering<S> {
-    stream: S,
-    /// Cancelled when the server ends, which waits for nobody.
-    ends: CancellationToken,
-    left: usize,
-    /// Once nothing more is written: when enough time has passed without a byte.
-    wait: Option<Pin<Box<Sleep>>>,
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Lingering<S> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
-    }
-}
-
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Lingering<S> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Self { stream, ends, left, wait } = &mut *self;
-        if wait.is_none() {
-            ready!(Pin::new(&mut *stream).poll_shutdown(cx))?;
-        }
-        let wait = wait.get_or_insert_with(|| Box::pin(sleep(LINGER_WAIT)));
-        let mut bytes = [0; 8192];
-        while *left > 0 && !ends.is_cancelled() {
-            let mut buffer = ReadBuf::new(&mut bytes);
-            match Pin::new(&mut *stream).poll_read(cx, &mut buffer) {
-                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
-                    *left = left.saturating_sub(buffer.filled().len());
-                    wait.as_mut().set(sleep(LINGER_WAIT));
-                }
-                Poll::Ready(_) => break,
-                Poll::Pending => {
-                    ready!(wait.as_mut().poll(cx));
-                    break;
-                }
+    http.timer(TokioTimer::new()).header_read_timeout(head_within).max_buf_size(HEAD_BYTES);
+    let ended = {
+        let mut talk = pin!(http.serve_connection(TokioIo::new(wire.clone()), service).with_upgrades());
+        tokio::select! {
+            ended = talk.as_mut() => ended,
+            () = makes_room.cancelled() => return,
+            () = ends.cancelled() => {
+                talk.as_mut().graceful_shutdown();
+                talk.await
             }
         }
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bytes)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+    };
+    // What else goes wrong with one connection is its client's to see.
+    if ended.is_err_and(|error| error.is_timeout()) {
+        wire.refuse_late().await;
     }
 }
 

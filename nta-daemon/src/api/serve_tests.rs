@@ -6,6 +6,7 @@ use tokio::task::JoinHandle;
 use tower_http::limit::RequestBodyLimitLayer;
 
 use super::*;
+use crate::api::wire::HEAD_FIELDS;
 
 const HEAD: &[u8] = b"GET / HTTP/1.1\r\nHost: localhost\r\n";
 
@@ -18,10 +19,14 @@ struct Server {
 }
 
 async fn start(most: usize, head_within: Duration) -> Server {
+    start_with(Router::new().route("/", get(async || "here")), most, head_within).await
+}
+
+async fn start_with(router: Router, most: usize, head_within: Duration) -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
     let (connections, stop) = (Arc::new(Connections::default()), CancellationToken::new());
-    let router = Router::new().route("/", get(async || "here")).layer(RequestBodyLimitLayer::new(1_000));
+    let router = router.layer(RequestBodyLimitLayer::new(1_000));
     let allowed = Allowed { connections: most, head_within, tls: None };
     let task = tokio::spawn(serve(listener, router, Arc::clone(&connections), allowed, stop.clone().cancelled_owned()));
     Server { address, connections, stop, task }
@@ -88,8 +93,104 @@ async fn who_has_asked_before_keeps_its_connection_longer_than_who_never_has() {
 async fn a_head_that_does_not_come_to_its_end_ends_the_connection() {
     let server = start(8, Duration::from_millis(20)).await;
     let mut slow = server.connect(HEAD).await;
-    let answer = rest(&mut slow).await;
-    assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 408 "), "{answer}");
+    is_problem(&rest(&mut slow).await, 408);
+    // Who has not begun one is owed no answer.
+    let mut idle = server.connect(b"").await;
+    assert_eq!(rest(&mut idle).await, "");
+    let mut kept = server.connect(HEAD).await;
+    kept.write_all(b"\r\n").await.expect("sent");
+    let answer = rest(&mut kept).await;
+    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("here"), "{answer}");
+    // The second head of a connection is as any.
+    let mut second = server.connect(HEAD).await;
+    second.write_all(b"\r\n").await.expect("sent");
+    let mut first = [0; 12];
+    second.read_exact(&mut first).await.expect("an answer");
+    let (mut read, mut write) = second.into_split();
+    let mut answer = String::new();
+    let sent = async { write.write_all(b"GET /").await };
+    let (sent, taken) = tokio::join!(sent, read.read_to_string(&mut answer));
+    sent.expect("sent");
+    taken.expect("the answer");
+    is_problem(answer.split_once("here").expect("the first one's body").1, 408);
+}
+
+/// A whole answer: this status, the length that it says, and a problem of that status behind it.
+fn is_problem(answer: &str, status: u16) {
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("head and body: {answer:?}"));
+    assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+    assert!(head.contains(&format!("content-length: {}\r\n", body.len())), "{answer}");
+    assert!(
+        head.contains("content-type: application/problem+json\r\n") && head.contains("connection: close"),
+        "{head}"
+    );
+    let problem: serde_json::Value = serde_json::from_str(body).expect("JSON");
+    assert_eq!(problem["status"], status, "{problem}");
+    assert!(problem["detail"].as_str().is_some_and(|detail| !detail.is_empty()), "{problem}");
+}
+
+/// Hyper answers these itself.
+#[tokio::test]
+async fn what_is_no_request_gets_a_problem_too() {
+    let server = start(8, LONG).await;
+    let host = "Host: localhost\r\n";
+    let fields = |most: usize| (1..most).map(|number| format!("x-{number}: 1\r\n")).collect::<String>();
+    for (sent, expected) in [
+        ("\u{1}\u{2}\r\n\r\n".to_owned(), 400),
+        (format!("GET / HTTP/1.1\r\n{host}no field\r\n\r\n"), 400),
+        (format!("GET / HTTP/1.1\r\n{host}Transfer-Encoding: x, y\r\n\r\n"), 400),
+        (format!("GET / HTTP/1.1\r\n{host}Content-Length: -1\r\n\r\n"), 400),
+        (format!("GET / HTTP/9.9\r\n{host}\r\n"), 400),
+        (format!("GET /{} HTTP/1.1\r\n{host}\r\n", "x".repeat(70_000)), 414),
+        (format!("GET /{} HTTP/1.1\r\n{host}\r\n", "x".repeat(2_000_000)), 414),
+        (format!("GET / HTTP/1.1\r\n{host}x: {}\r\n\r\n", "x".repeat(2_000_000)), 431),
+        (format!("GET / HTTP/1.1\r\n{host}{}\r\n", fields(HEAD_FIELDS + 1)), 431),
+    ] {
+        let mut client = server.connect(sent.as_bytes()).await;
+        is_problem(&rest(&mut client).await, expected);
+        // Behind a request that was answered it is the same, sent with it or after it.
+        for waits in [false, true] {
+            let mut client = server.connect(HEAD).await;
+            client.write_all(b"\r\n").await.expect("sent");
+            let mut begin = [0; 12];
+            if waits {
+                client.read_exact(&mut begin).await.expect("an answer");
+            }
+            client.write_all(sent.as_bytes()).await.expect("sent");
+            let answer = rest(&mut client).await;
+            let (_, second) = answer.split_once("here").expect("the first one's body");
+            let plain = if expected == 414 { 431 } else { expected };
+            let status = if second.starts_with(&format!("HTTP/1.1 {plain} ")) { plain } else { expected };
+            is_problem(second, status);
+        }
+    }
+    let mut most = server
+        .connect(format!("GET / HTTP/1.1\r\n{host}Connection: close\r\n{}\r\n", fields(HEAD_FIELDS - 1)).as_bytes())
+        .await;
+    assert!(rest(&mut most).await.starts_with("HTTP/1.1 200 "), "so many are taken");
+}
+
+/// An answer that looks like a refusal of hyper's, to the last byte, goes out as it is.
+#[tokio::test]
+async fn what_a_handler_answers_is_never_taken_for_a_refusal() {
+    const LOOKS: &str = "HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n";
+    let pieces = || {
+        let pieces = LOOKS.split_inclusive("\r\n").map(|piece| Ok::<_, io::Error>(piece.to_owned()));
+        Body::from_stream(futures_util::stream::iter(pieces.collect::<Vec<_>>()))
+    };
+    let empty = async || axum::http::StatusCode::BAD_REQUEST;
+    let router = Router::new().route("/whole", get(async || LOOKS)).route("/pieces", get(async move || pieces()));
+    let server = start_with(router.route("/empty", get(empty)), 8, LONG).await;
+    for path in ["whole", "pieces", "empty"] {
+        let mut client = server.connect(b"").await;
+        for connection in ["keep-alive", "close"] {
+            let ask = format!("GET /{path} HTTP/1.1\r\nHost: localhost\r\nConnection: {connection}\r\n\r\n");
+            client.write_all(ask.as_bytes()).await.expect("sent");
+        }
+        let answer = rest(&mut client).await;
+        assert!(!answer.contains("problem+json"), "{answer}");
+        assert_eq!(answer.matches("content-length: 0\r\n").count(), 2, "in a body or as a head: {answer}");
+    }
 }
 
 /// The client writes all of it before it reads: the answer must not be lost with a connection that is reset meanwhile.

@@ -6,7 +6,9 @@ mod alerts;
 mod app;
 mod baselines;
 mod caching;
+mod contract;
 mod control;
+mod docs;
 mod evidence;
 mod explain;
 mod export;
@@ -56,7 +58,11 @@ async fn every_path_answers_with_and_without_its_trailing_slash() {
         let alert = path.starts_with("/api/alerts/{") || path.contains("{file_id}") || path.contains("{filename}");
         let job = path.starts_with("/api/jobs/{");
         let path = path.replace("{file_id}", &"0".repeat(32)).replace("{filename}", "scored-1.csv");
-        let path = path.replace("{ip}", "10.0.0.1").replace("{type}", "loss").replace("{id}", "1");
+        let path = path
+            .replace("{ip}", "10.0.0.1")
+            .replace("{file}", "start.js")
+            .replace("{type}", "loss")
+            .replace("{id}", "1");
         let path = if alert { path.replace("/1", "/0123456789abcdef") } else { path };
         let path = if job { path.replace("/1", "/01890000-0000-7000-8000-000000000001") } else { path };
         if path == "/api/events" {

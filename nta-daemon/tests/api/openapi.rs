@@ -58,3 +58,36 @@ async fn every_operation_has_a_name_of_its_own_and_every_answer_a_description() 
     let is_date = |schema: &Value| schema["format"] == "date-time";
     assert!(is_date(&schemas["FlowJson"]["properties"]["first_time"]));
 }
+
+/// Who walks the links always meets an operation that takes what it brings, and may go from a capture to its report.
+#[tokio::test]
+async fn each_link_leads_to_an_operation_that_takes_what_it_brings() {
+    let document = App::with(0, 0).await.json("/openapi.json").await;
+    let items = document["paths"].as_object().expect("paths").values();
+    let operations: Vec<&Value> = items.flat_map(|item| item.as_object().expect("methods").values()).collect();
+    let named = |id: &Value| operations.iter().find(|operation| operation["operationId"] == *id);
+    let mut walked = Vec::new();
+    for operation in &operations {
+        for response in operation["responses"].as_object().expect("responses").values() {
+            for link in response["links"].as_object().into_iter().flat_map(|links| links.values()) {
+                let target = named(&link["operationId"]).unwrap_or_else(|| panic!("{link} leads nowhere"));
+                for (name, value) in link["parameters"].as_object().expect("what it brings") {
+                    let takes =
+                        target["parameters"].as_array().into_iter().flatten().any(|taken| taken["name"] == *name);
+                    let value = value.as_str().expect("an expression");
+                    assert!(takes && value.starts_with("$response.body#/"), "{link}");
+                }
+                walked.push((operation["operationId"].clone(), link["operationId"].clone()));
+            }
+        }
+    }
+    for (from, to) in [
+        ("upload_capture", "get_analysis"),
+        ("get_analysis", "get_report"),
+        ("list_alerts", "get_evidence"),
+        ("compute_windows", "get_job"),
+        ("create_token", "revoke_token"),
+    ] {
+        assert!(walked.contains(&(from.into(), to.into())), "from {from} to {to}");
+    }
+}

@@ -1,11 +1,14 @@
 //! The JSON body of a request as a type.
 
+use std::time::Duration;
+
 use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::de::{Deserialize, DeserializeOwned, Deserializer, Error as _};
 use serde::ser::Serialize;
+use tokio::time::timeout;
 use utoipa::openapi::Schema;
 
 use super::value::{number, or_null, text};
@@ -35,13 +38,26 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
 /// The body of a request, once all of it is there.
 ///
 /// # Errors
-/// What the limit of the path cuts, and a client that goes away in the middle.
+/// What the limit of the path cuts, a client that goes away in the middle, and one that sends too slowly.
 pub(in crate::api) async fn whole<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, ApiError> {
-    Bytes::from_request(request, state).await.map_err(|cut| match cut.status() {
-        axum::http::StatusCode::PAYLOAD_TOO_LARGE => ApiError::TooLarge,
+    whole_within(BODY_WITHIN, request, state).await
+}
+
+async fn whole_within<S: Send + Sync>(most: Duration, request: Request, state: &S) -> Result<Bytes, ApiError> {
+    let late = || ApiError::Refused {
+        status: StatusCode::REQUEST_TIMEOUT,
+        field: "body",
+        detail: format!("the body did not come to its end within {} s", most.as_secs()),
+    };
+    let read = timeout(most, Bytes::from_request(request, state)).await.map_err(|_late| late())?;
+    read.map_err(|cut| match cut.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => ApiError::TooLarge,
         _ => ApiError::invalid("body", "could not be read to its end"),
     })
 }
+
+/// In which a client has to have sent a body that is read before it is looked at: 8 MiB at most.
+const BODY_WITHIN: Duration = Duration::from_secs(20);
 
 impl<T: Serialize> IntoResponse for Json<T> {
     fn into_response(self) -> Response {

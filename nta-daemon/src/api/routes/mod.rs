@@ -11,6 +11,7 @@ pub(super) mod compute;
 pub(super) mod control;
 pub(super) mod detect;
 pub(super) mod detect_changed;
+pub(super) mod docs;
 pub(super) mod evidence;
 pub(super) mod explain;
 pub(super) mod export;
