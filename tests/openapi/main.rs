@@ -3,6 +3,7 @@
 
 mod clients;
 mod edge;
+mod hostile;
 mod validate;
 
 use std::path::{Path, PathBuf};
@@ -39,11 +40,17 @@ fn served() -> (TempDir, Served) {
 
 /// Runs a tool in a folder; it has to succeed.
 fn succeed(folder: &Path, program: &Path, args: &[&str]) -> Run {
+    succeed_with(folder, program, args, &[])
+}
+
+/// The same with variables of the environment.
+fn succeed_with(folder: &Path, program: &Path, args: &[&str], set: &[(&str, &str)]) -> Run {
     let mut command = Command::new(program);
     command.args(args).current_dir(folder);
     // No word to its makers, no colours, nothing left elsewhere.
     command.env("REDOCLY_TELEMETRY", "off").env("REDOCLY_SUPPRESS_UPDATE_NOTICE", "true").env("NO_COLOR", "1");
     command.env("HOME", folder).env("PYTHONDONTWRITEBYTECODE", "1");
+    command.envs(set.iter().copied());
     let run = collect(command, &[]);
     let out = String::from_utf8_lossy(&run.stdout);
     assert_eq!(run.status, Some(0), "{} {args:?}\n{out}\n{}", program.display(), run.stderr);
@@ -52,8 +59,13 @@ fn succeed(folder: &Path, program: &Path, args: &[&str]) -> Run {
 
 /// A token of an administrator, which is demanded from then on.
 fn admin(folder: &Path, served: &Served) -> String {
+    made(folder, served, "admin")
+}
+
+/// The first token, of this role; one is demanded from then on.
+fn made(folder: &Path, served: &Served, role: &str) -> String {
     let database = format!("sqlite:{}", folder.join("nta.db").display());
-    let made = daemon::run(["tokens", "--database", &database, "create", "--role", "admin"]);
+    let made = daemon::run(["tokens", "--database", &database, "create", "--role", role]);
     assert_eq!(made.status, Some(0), "{made:?}");
     wait_for("a token to be demanded", LIMIT, || (served.ask("GET", "/api/status", "").0 == 401).then_some(()));
     String::from_utf8(made.stdout).expect("text").trim().to_owned()

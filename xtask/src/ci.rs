@@ -7,6 +7,7 @@ use anyhow::{Result, bail};
 use crate::daemon::{self, Profile};
 use crate::report::Group;
 use crate::setup::Need;
+use crate::test::Extent;
 use crate::{lint, report, test, tidy, vm};
 
 pub(crate) const HELP: &str = "\
@@ -24,7 +25,7 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
     let mut groups = vec![test::set_up(&[Need::Build, Need::Model, Need::Bpf, Need::TestTools])?, tidy::group()?];
     groups.extend(lint::groups());
     groups.push(lint::advisories());
-    groups.extend(test::tests()?);
+    groups.extend(test::tests(Extent::Full)?);
     groups.push(vm::group(vm::KERNELS, false)?);
     groups.push(vm::paths()?);
     // The binary that is installed names no folder of this machine; the build looks.

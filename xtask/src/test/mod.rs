@@ -50,12 +50,12 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
         "all" => {
             let mut groups = vec![set_up(&[Need::Build, Need::Model, Need::Bpf, Need::TestTools])?];
             groups.extend([tidy::group()?, lint::format(), lint::clippy()]);
-            groups.extend(tests()?);
+            groups.extend(tests(Extent::Usual)?);
             groups.push(vm::group(&[vm::EVERYDAY], false)?);
             groups.push(lint::deny());
             groups
         }
-        "unit" => vec![set_up(&[Need::Build, Need::Model, Need::TestTools])?, unit()?, doc()?],
+        "unit" => vec![set_up(&[Need::Build, Need::Model, Need::TestTools])?, unit(Extent::Usual)?, doc()?],
         "kernel" => vec![set_up(&[Need::Build, Need::Model, Need::TestTools])?, kernel()?],
         "paths" => vec![vm::paths()?],
         other => bail!("no tests are called `{other}`; see `cargo xtask test --help`"),
@@ -70,19 +70,38 @@ pub(crate) fn set_up(needs: &[Need]) -> Result<Group> {
     Ok(if missing.is_empty() { group.pass() } else { missing.iter().fold(group, |group, what| group.not_run(what)) })
 }
 
+/// How much of what could go on for ever is tried.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Extent {
+    /// What a developer waits for.
+    Usual,
+    /// What CI has the time for.
+    Full,
+}
+
+impl Extent {
+    /// What tests read of it: how many requests schemathesis makes up for each operation of the API.
+    fn variables(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Self::Usual => &[],
+            Self::Full => &[("NTA_EXAMPLES", "20")],
+        }
+    }
+}
+
 /// Every group that runs code of ours.
-pub(crate) fn tests() -> Result<Vec<Group>> {
-    Ok(vec![unit()?, doc()?, kernel()?, build_ebpf::check()?])
+pub(crate) fn tests(extent: Extent) -> Result<Vec<Group>> {
+    Ok(vec![unit(extent)?, doc()?, kernel()?, build_ebpf::check()?])
 }
 
 /// Everything of the workspace that runs anywhere.
-fn unit() -> Result<Group> {
-    runner("unit", &[&["--workspace"], setup::daemon_features()].concat(), false)
+fn unit(extent: Extent) -> Result<Group> {
+    runner("unit", &[&["--workspace"], setup::daemon_features()].concat(), extent, false)
 }
 
 /// Documentation tests, which nextest cannot run.
 fn doc() -> Result<Group> {
-    libtest::run(Group::new("doctest"), &[&["--doc", "--workspace"], setup::daemon_features()].concat(), &[])
+    libtest::run(Group::new("doctest"), &[&["--doc", "--workspace"], setup::daemon_features()].concat(), &[], &[])
 }
 
 /// What needs this kernel: run where it may, else said why not.
@@ -97,11 +116,11 @@ fn kernel() -> Result<Group> {
     }
     let mut args = [&["--workspace"], setup::all_features()].concat();
     args.extend(targets.iter().flat_map(|target| ["--test", target]));
-    runner("kernel", &args, true)
+    runner("kernel", &args, Extent::Usual, true)
 }
 
 /// Runs tests with the runner that is there; `alone` if they must not run side by side.
-fn runner(name: &str, args: &[&str], alone: bool) -> Result<Group> {
+fn runner(name: &str, args: &[&str], extent: Extent, alone: bool) -> Result<Group> {
     // The tests start the daemon's binary, which a test build of a library alone would not make. By the whole workspace, here
     // and wherever tests build: a package alone takes other features of the crates below it, which builds them once more.
     process::run(process::cargo(["build", "--workspace", "--bin", "nta-daemon"]).args(setup::daemon_features()))
@@ -109,8 +128,8 @@ fn runner(name: &str, args: &[&str], alone: bool) -> Result<Group> {
     let group = Group::new(name);
     let threads: &[&str] = if alone { &["--test-threads", "1"] } else { &[] };
     match host::find_program("cargo-nextest") {
-        Some(_) => nextest::run(group, args, threads),
-        None => libtest::run(group, args, threads),
+        Some(_) => nextest::run(group, args, threads, extent.variables()),
+        None => libtest::run(group, args, threads, extent.variables()),
     }
 }
 
