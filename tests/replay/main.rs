@@ -6,6 +6,7 @@ mod cases;
 mod conn_log;
 mod conversations;
 mod damage;
+mod demo;
 mod events;
 mod explain;
 mod export;

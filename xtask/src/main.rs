@@ -8,6 +8,7 @@ mod bench;
 mod build;
 mod build_ebpf;
 mod ci;
+mod demo;
 mod fuzz;
 mod lab;
 mod lint;
@@ -44,6 +45,12 @@ const COMMANDS: &[Command] = &[
     Command { name: "build", about: "release build with every feature", help: build::HELP, run: build::run },
     Command { name: "run", about: "build and start the daemon", help: run::HELP, run: run::run },
     Command { name: "replay", about: "build and analyse capture files", help: replay::HELP, run: replay::run },
+    Command {
+        name: "demo",
+        about: "the main workflows as curl commands with their answers",
+        help: demo::HELP,
+        run: demo::run,
+    },
     Command { name: "test", about: "build and run every test", help: test::HELP, run: test::run },
     Command {
         name: "build-ebpf",

@@ -78,6 +78,7 @@ const TEST_TOOLS: &[Package] = &[
     Package { name: "faketime", shown_by: "faketime" }, // live: a wall clock that is set
     Package { name: "bpftool", shown_by: "bpftool" }, // live: what is attached, and by whom
     Package { name: "python3-scipy", shown_by: "/usr/lib/python3/dist-packages/scipy" }, // models: what Python's XGBoost needs
+    Package { name: "jq", shown_by: "jq" },                                              // demo
     Package { name: "curl", shown_by: "curl" },                                          // live: HTTP, IPv4 and IPv6
     Package { name: "iputils-ping", shown_by: "ping" },                                  // live: ICMP and ICMPv6
     Package { name: "iproute2", shown_by: "ip" }, // kernel, live: network namespaces and veth pairs
