@@ -56,6 +56,15 @@ ask() {
     [ "$lines" -le "${shown:-14}" ] || printf '  … %s more lines\n' $((lines - ${shown:-14}))
 }
 
+# finish: what took longer than five seconds was answered with a job; its result is the answer.
+finish() {
+    local job
+    job=$(printf '%s' "$answer" | jq -r 'if has("progress") then .id else empty end')
+    [ -n "$job" ] || return 0
+    until_so '.ended != null' "/api/jobs/$job"
+    answer=$(value .result) || fail "the job $job has no result: $answer"
+}
+
 # value EXPRESSION: of the last answer, in jq's language.
 value() { printf '%s' "$answer" | jq -er "$1"; }
 
@@ -92,6 +101,7 @@ analyse() {
     ask -H 'Accept: text/html' "$nta$report"
     case $answer in *'<html'*) ;; *) fail "no page" ;; esac
     ask "$nta/stats"
+    score "$id"
     stop
 }
 
@@ -130,6 +140,29 @@ watch() {
     NTA_DEMO_INSIDE=1 unshare --net bash "$here/demo.sh" inside
 }
 
+# score CAPTURE: an uploaded or recorded one becomes a scored table, that predictions, and both are downloaded.
+score() {
+    say "Score and predict: a capture becomes a table of hosts, and a model says what it takes them for"
+    ask "${json[@]}" -d "{\"capture\": \"$1\"}" "$nta/api/analysis/score"
+    local scored predicted
+    finish
+    scored=$(value .scored.name)
+    ask "$nta/api/analysis/download/$scored"
+    [ "$(printf '%s\n' "$answer" | wc -l)" -gt 1 ] || fail "no row in $scored"
+    ask "${json[@]}" -d "{\"scored\": \"$scored\"}" "$nta/api/analysis/predict"
+    if printf '%s' "$answer" | jq -e '.status == 422 or .status == 409' >/dev/null; then
+        # A build without models has none to ask.
+        not_run predict "$(value .detail)"
+        return 0
+    fi
+    finish
+    predicted=$(value .file.name)
+    ask "$nta/api/analysis/list-files"
+    holds "[.items[].name] | index(\"$scored\") != null and index(\"$predicted\") != null"
+    ask "$nta/api/analysis/download/$predicted"
+    [ "$(printf '%s\n' "$answer" | wc -l)" -gt 1 ] || fail "no row in $predicted"
+}
+
 # The live part, in a network of its own.
 inside() {
     ip link set lo up
@@ -158,6 +191,9 @@ inside() {
     grep -q "$id" "$folder/events" || fail "the stream did not say so"
     ask -X POST "$nta/api/analysis/stop-tcpdump"
     holds '.packets > 0'
+    local recorded
+    recorded=$(value '.files[0].name')
+    score "$recorded"
     say "The packets of the alert, for Wireshark"
     printf '$ curl -o evidence.pcap %s\n' "'$nta/api/alerts/$id/evidence.pcap'"
     curl -sS -o "$folder/evidence.pcap" "$nta/api/alerts/$id/evidence.pcap"

@@ -54,6 +54,27 @@ const WALKS: &[Walk] = &[
         parameter: "file_id",
         value: "$response.body#/file_id",
     },
+    Walk {
+        from: &["score_capture"],
+        statuses: &["200"],
+        to: &["download_result"],
+        parameter: "filename",
+        value: "$response.body#/scored/name",
+    },
+    Walk {
+        from: &["predict"],
+        statuses: &["200"],
+        to: &["download_result"],
+        parameter: "filename",
+        value: "$response.body#/file/name",
+    },
+    Walk {
+        from: &["list_results"],
+        statuses: &["200"],
+        to: &["download_result"],
+        parameter: "filename",
+        value: "$response.body#/items/0/name",
+    },
     Walk { from: &["list_alerts"], statuses: &["200"], to: ALERT, parameter: "id", value: FIRST_ID },
     Walk {
         from: &["list_windows"],
