@@ -59,6 +59,10 @@ pub struct Analysis {
     medium: Cascade,
     long: Cascade,
     detectors: Vec<Box<dyn Detector>>,
+    /// So many of them are rules; behind them stand those that ask models.
+    rules: usize,
+    /// What those that asked other models before have forgotten.
+    evicted_before: u64,
     tries: Tries,
     alerter: Alerter,
     baselines: Baselines,
@@ -72,11 +76,14 @@ impl Analysis {
     pub fn new(options: &AnalysisOptions<'_>) -> Self {
         let AnalysisOptions { base_ns, lengths, detect: config, .. } = *options;
         let mut detectors = detect::detectors(config);
+        let rules = detectors.len();
         detectors.extend(detect::learned(config, options.models));
         Self {
             medium: Cascade::new(Span::Medium, base_ns, lengths),
             long: Cascade::new(Span::Long, base_ns, lengths),
             detectors,
+            rules,
+            evicted_before: 0,
             tries: Tries::default(),
             alerter: Alerter::new(config.alerting.clone(), options.ids),
             baselines: Baselines::new(options.baseline.clone()),
@@ -90,6 +97,13 @@ impl Analysis {
     pub fn with_earlier(mut self, alerts: Vec<EarlierAlert>) -> Self {
         self.alerter.take_up(alerts);
         self
+    }
+
+    /// Asks these models from the next window on. What those before have seen in a row of windows is forgotten.
+    pub fn set_models(&mut self, config: &DetectConfig, models: &Models) {
+        let before = self.detectors.drain(self.rules..);
+        self.evicted_before += before.map(|detector| detector.evicted()).sum::<u64>();
+        self.detectors.extend(detect::learned(config, models));
     }
 
     /// Raises no alert about these from the next window on.
@@ -106,7 +120,7 @@ impl Analysis {
     pub fn counts(&self) -> DetectionCounts {
         let evicted: u64 = self.detectors.iter().map(|detector| detector.evicted()).sum();
         let counts = self.alerter.counts();
-        DetectionCounts { evicted: counts.evicted + evicted, ..counts }
+        DetectionCounts { evicted: counts.evicted + evicted + self.evicted_before, ..counts }
     }
 
     /// What is usual so far.

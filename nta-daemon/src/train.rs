@@ -15,8 +15,15 @@ use crate::batch::{on_every_processor, replay_into};
 use crate::config::Config;
 use crate::pipeline::{PipelineEvent, Sink};
 
-/// Replays every labelled capture, as many at a time as there are processors; `progress` receives each that is done.
-pub fn table(labels: &[Label], folder: &Path, config: &Config, progress: &(dyn Fn() + Sync)) -> Table {
+/// Replays every labelled capture, as many at a time as there are processors; `progress` receives each that is done. What `stop`
+/// prevents is among those that failed.
+pub fn table(
+    labels: &[Label],
+    folder: &Path,
+    config: &Config,
+    stop: &CancellationToken,
+    progress: &(dyn Fn() + Sync),
+) -> Table {
     let mut by_file: BTreeMap<&str, Vec<&Label>> = BTreeMap::new();
     for label in labels {
         by_file.entry(&label.file).or_default().push(label);
@@ -27,7 +34,7 @@ pub fn table(labels: &[Label], folder: &Path, config: &Config, progress: &(dyn F
     let work = || loop {
         let at = next.fetch_add(1, Relaxed);
         let Some((file, labels)) = files.get(at) else { break };
-        let collected = collect(file, &folder.join(file), labels, config);
+        let collected = collect(file, &folder.join(file), labels, config, stop);
         done.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(at, collected);
         progress();
     };
@@ -43,9 +50,15 @@ pub fn table(labels: &[Label], folder: &Path, config: &Config, progress: &(dyn F
     table
 }
 
-fn collect<'a>(file: &str, path: &Path, labels: &[&'a Label], config: &Config) -> Result<Collector<'a>, String> {
+fn collect<'a>(
+    file: &str,
+    path: &Path,
+    labels: &[&'a Label],
+    config: &Config,
+    stop: &CancellationToken,
+) -> Result<Collector<'a>, String> {
     let mut rows = Rows(Collector::new(labels.to_vec()));
-    replay_into(file, path, config, &Models::default(), &mut rows, &CancellationToken::new())?;
+    replay_into(file, path, config, &Models::default(), &mut rows, stop)?;
     Ok(rows.0)
 }
 

@@ -119,6 +119,24 @@ struct TreeParam {
     size_leaf_vector: String,
 }
 
+/// What the cuts of each input gained in training, of a model that was checked; each its share of all.
+pub(super) fn importance(json: &[u8], inputs: usize) -> Result<Vec<f64>, String> {
+    let file: File = serde_json::from_slice(json).map_err(|error| error.to_string())?;
+    let mut gains = vec![0.0; inputs];
+    for tree in &file.learner.gradient_booster.model.trees {
+        let nodes = tree.left_children.iter().zip(&tree.split_indices).zip(&tree.loss_changes);
+        // A leaf has no child, and cuts nothing.
+        for ((_, input), gain) in nodes.filter(|((left, _), _)| **left >= 0) {
+            *gains.get_mut(*input).ok_or_else(|| format!("input {input} of {inputs}"))? += f64::from(*gain);
+        }
+    }
+    let all: f64 = gains.iter().sum();
+    if all > 0.0 {
+        gains.iter_mut().for_each(|gain| *gain /= all);
+    }
+    Ok(gains)
+}
+
 /// Whether this is a model with so many inputs and classes that the library can be given; if not, why not.
 pub(super) fn structure(json: &[u8], inputs: usize, classes: usize) -> Result<(), String> {
     let file: File = serde_json::from_slice(json).map_err(|error| error.to_string())?;

@@ -35,6 +35,22 @@ pub fn input_names() -> impl Iterator<Item = &'static str> {
     INPUT_FIELDS.iter().map(|field| field.name)
 }
 
+/// What each input weighs in a model's file, the weightiest first: its share of what all cuts gained in training.
+///
+/// # Errors
+/// When the file is none that was checked.
+pub fn importance(model: &[u8]) -> Result<Vec<(&'static str, f64)>, String> {
+    let shares = check::importance(model, INPUTS)?;
+    Ok(by_weight(input_names().zip(shares)))
+}
+
+/// The weightiest first; those without weight are left out.
+fn by_weight(shares: impl Iterator<Item = (&'static str, f64)>) -> Vec<(&'static str, f64)> {
+    let mut shares: Vec<_> = shares.filter(|(_, share)| *share > 0.0).collect();
+    shares.sort_by(|a, b| b.1.total_cmp(&a.1));
+    shares
+}
+
 /// What a model is asked about a host in a window.
 pub fn input(host: &HostStats, extent: Extent) -> Input {
     derive(features::extract(host, extent).into(), extent.seconds)
@@ -61,6 +77,8 @@ pub struct Models {
     pub xgboost: Option<Arc<Classifier>>,
     /// How unlike the site's own normal traffic a host is.
     pub forest: Option<Arc<IsolationForest>>,
+    /// The first digits of the SHA-256 of its file.
+    pub forest_id: Option<String>,
     /// What the status says of the classes' model.
     pub state: ModelState,
 }

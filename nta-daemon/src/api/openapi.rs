@@ -30,6 +30,7 @@ const TAGS: &[(&str, &str)] = &[
     ("captures", "Captures that are sent, and what is found in them."),
     ("analysis", "Captures: recorded, scored, predicted."),
     ("control", "The daemon itself: its configuration, its log, what it captures."),
+    ("models", "What was learned from traffic, and judges beside the rules."),
     ("access", "Who may use the API."),
     ("events", "What happens, in its order."),
     ("webhooks", "Who is told of it."),

@@ -23,8 +23,8 @@ use super::headers::careful;
 use super::requests::measure;
 use super::routes::{
     alert_bulk, alerts, anomalies, audit, baselines, captures, compute, control, detect, docs, evidence, explain,
-    export, features, flows, generate, health, hosts, index, jobs, metrics, mutes, packets, prometheus, recording,
-    results, score, session, stats, status, stream, tokens, uploads, webhooks,
+    export, features, flows, generate, health, hosts, index, jobs, metrics, models, mutes, packets, prometheus,
+    recording, results, score, session, stats, status, stream, tokens, uploads, webhooks,
 };
 use super::workers::{LargeBodies, Workers, few_at_a_time, off_the_executor};
 use super::{ApiError, ApiState, guard, links, openapi};
@@ -84,6 +84,7 @@ fn viewer() -> OpenApiRouter<ApiState> {
         .routes(routes!(captures::report_too))
         .routes(routes!(results::list))
         .routes(routes!(results::download))
+        .routes(routes!(models::list))
         .routes(routes!(stats::get))
         .routes(routes!(control::status))
         .routes(routes!(control::config))
@@ -121,6 +122,8 @@ fn admin() -> OpenApiRouter<ApiState> {
         .routes(routes!(tokens::revoke))
         .routes(routes!(audit::list))
         .routes(routes!(captures::delete))
+        .routes(routes!(models::train))
+        .routes(routes!(models::activate))
         .routes(routes!(webhooks::list))
         .routes(routes!(webhooks::dead))
         .routes(routes!(webhooks::test))

@@ -2,6 +2,7 @@
 //! the token that ends them. What can be refused is tried in [`App::build`], before the network is touched.
 
 mod analysis;
+mod models;
 mod refusal;
 mod run;
 mod signals;

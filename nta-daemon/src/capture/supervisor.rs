@@ -16,6 +16,7 @@ use super::inside::Inside;
 use super::source::LiveSource;
 use super::watch::Matches;
 use crate::config::{Config, InterfacePattern};
+use crate::model_loader::ModelHandle;
 use crate::pipeline::baselines::BaselineHandle;
 use crate::pipeline::mutes::MuteHandle;
 use crate::pipeline::{Delivery, Fanout, Pipeline, PipelineOptions};
@@ -66,8 +67,8 @@ struct Refused {
 pub struct Judging {
     /// The configuration.
     pub config: Config,
-    /// Models that judge beside the rules.
-    pub models: Models,
+    /// Models that judge beside the rules, and may be changed meanwhile.
+    pub models: ModelHandle,
     /// Where baselines are shown, and imports of them taken from.
     pub baselines: BaselineHandle,
     /// What no alert is raised about for a while.
@@ -202,11 +203,12 @@ impl Supervisor {
         output: &mut Fanout<'_>,
     ) -> Result<(), SourceError> {
         let Judging { config, models, baselines, mutes, ids, earlier } = judging;
+        let (judging, seen) = models.now();
         let options = PipelineOptions {
             span_ns: config.windows.span_ns(),
             detect: config.detect.clone(),
             baseline: config.baseline.clone(),
-            models: models.clone(),
+            models: judging.clone(),
             baselines: Some(baselines.clone()),
             mutes: Some(mutes.clone()),
             delivery: Delivery::Immediate,
@@ -215,7 +217,8 @@ impl Supervisor {
             earlier: earlier.clone(),
         };
         self.source.identify(*ids);
-        let mut pipeline = Pipeline::new(&options, status(options.span_ns, models));
+        let mut pipeline = Pipeline::new(&options, status(options.span_ns, &judging));
+        pipeline.follow_models((models.clone(), seen), config.detect.clone());
         self.report(&mut pipeline)?;
         published.send_replace(pipeline.status().clone());
         match (self.source.flows().and_then(|flows| flows.resumed_ns()), self.counted_since()) {

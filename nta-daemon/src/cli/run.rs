@@ -173,6 +173,7 @@ async fn serve(
         }
         app = App::build(config, plan) => app.map_err(|e| e.to_string())?,
     };
+    let models = app.choose_models(models).await;
     let (resume, begun_with) = (app.take_resume(), config.clone());
     let begin = move |stop: &CancellationToken| Supervisor::begin(patterns, attach, &begun_with, object, resume, stop);
     let supervisor = match unless_asked_to_end(&mut signals, begin).await {
@@ -200,7 +201,7 @@ async fn serve(
     if let Some(readings) = supervisor.begun() {
         app.begin_readings(&readings).await;
     }
-    match &models.state {
+    match &models.current().state {
         ModelState { state: ModelUse::InUse, name, id, .. } => {
             tracing::info!(name, id, "model judges beside the rules");
         }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::ValueEnum;
+use tokio_util::sync::CancellationToken;
 
 use super::folds;
 use super::interrupt::Saving;
@@ -110,7 +111,8 @@ fn train_classes(args: &Args, path: &Path, config: &Config, saving: &Saving) -> 
     let (labels, labelled) = labels(path)?;
     let files: std::collections::BTreeSet<&str> = labels.iter().map(|label| label.file.as_str()).collect();
     let captures = bar(files.len() as u64, "captures");
-    let table = table(&labels, &args.common.folder, config, &|| captures.inc(1));
+    let never = CancellationToken::new();
+    let table = table(&labels, &args.common.folder, config, &never, &|| captures.inc(1));
     captures.finish_and_clear();
     for (file, reason) in &table.failed {
         tracing::warn!(file, reason, "left out");

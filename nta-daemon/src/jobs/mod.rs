@@ -20,6 +20,8 @@ mod score;
 mod scored;
 mod thread;
 mod tools;
+mod train;
+mod train_forest;
 mod view;
 
 use serde_json::Value;
@@ -36,10 +38,11 @@ pub(crate) use predict::{PredictRequest, Predicted};
 pub use queue::{Jobs, NotCancelled};
 pub(crate) use score::{ScoreRequest, Scored};
 pub use tools::{AnalysisAccess, Tools};
+pub(crate) use train::{TrainRequest, TrainedModel};
 pub use view::{JobFailure, JobView};
 
 /// Every kind of job.
-pub const KINDS: &[&dyn Kind] = &[&learn::Learn, &compute::Compute, &score::Score, &predict::Predict];
+pub const KINDS: &[&dyn Kind] = &[&learn::Learn, &compute::Compute, &score::Score, &predict::Predict, &train::Train];
 
 /// Jobs that run at a time, of all kinds.
 pub(crate) const RUNNING: usize = 4;

@@ -21,6 +21,10 @@ fn sample(kind: &str) -> Value {
         "baselines" => json!({ "windows": null }),
         "windows" => json!({ "span_ns": 10_000_000_000_u64 }),
         "score" => json!({ "capture": "0123456789abcdef0123456789abcdef" }),
+        "train" => json!({
+            "algorithm": "isolation_forest", "labels": null, "holdout_tools": [], "from_ns": null, "to_ns": null, "seed": 1,
+            "activate": true, "who": "test"
+        }),
         "predict" => json!({ "scored": "scored-1.csv", "model": null }),
         _ => panic!("a new kind: give it a sample here"),
     }

@@ -6,6 +6,7 @@ use tokio::sync::watch;
 
 use crate::api::ApiError;
 use crate::config::Config;
+use crate::model_loader::Registry;
 use crate::pipeline::baselines::{BaselineHandle, Busy};
 use crate::pipeline::metrics::MetricsHandle;
 use crate::pipeline::mutes::MuteHandle;
@@ -43,6 +44,8 @@ pub struct Tools {
     pub uploads: Uploads,
     /// Files that jobs make.
     pub results: Results,
+    /// The models, and which of them judge.
+    pub models: Registry,
     /// What the pipeline published last.
     pub status: watch::Receiver<Status>,
     /// Whose windows are learned from and judged again; `None` for those of all.
@@ -56,13 +59,16 @@ impl Tools {
     pub fn new(store: Store, status: watch::Receiver<Status>) -> Self {
         let settings = Config::default();
         let (uploads, results) = (Uploads::new(&store, &settings), Results::new(&store, &settings));
-        Self { store, uploads, results, status, analysis: Arc::default(), sensor: None, stored: Arc::default() }
+        let models = Registry::new(&store, &settings, uploads.models().clone());
+        Self { store, uploads, results, models, status, analysis: Arc::default(), sensor: None, stored: Arc::default() }
     }
 
     /// With these captures, and results where their configuration says.
     #[must_use]
     pub fn with_uploads(self, uploads: Uploads) -> Self {
-        Self { results: Results::new(&self.store, uploads.settings()), uploads, ..self }
+        let results = Results::new(&self.store, uploads.settings());
+        let models = Registry::new(&self.store, uploads.settings(), uploads.models().clone());
+        Self { results, models, uploads, ..self }
     }
 
     /// With these baselines.

@@ -12,7 +12,7 @@ pub struct ModelJson {
     /// cannot use models) or `refused`.
     #[schema(value_type = words::ModelState)]
     pub state: String,
-    /// Its file, or `shipped`; empty without one.
+    /// Its file, `shipped`, or `trained` for one that was trained here; empty without one.
     pub name: String,
     /// First digits of its SHA-256; null unless in use.
     pub id: Option<String>,

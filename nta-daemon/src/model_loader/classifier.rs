@@ -1,7 +1,9 @@
 //! Models of classes from files, or the one that this build brings along. A file is first loaded in a process of its own: if it
 //! ends that, the daemon goes on with its rules.
 
+use std::fs::DirBuilder;
 use std::io::Read as _;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::Arc;
@@ -59,6 +61,49 @@ pub(super) fn load(config: &ModelConfig) -> Shelved {
             tracing::warn!(%error, "judging by rules alone");
             state(&error.name, ModelUse::Refused, Some(error.reason.to_string()))
         }
+    }
+}
+
+/// The model that this build brings along, and its manifest.
+pub(super) const fn shipped() -> Option<(&'static [u8], &'static [u8])> {
+    SHIPPED
+}
+
+/// A model from bytes, after it was tried in a process of its own unless it is compiled in; else why it cannot be used.
+pub(super) fn from_bytes(
+    name: &str,
+    manifest: &[u8],
+    model: &[u8],
+    is_shipped: bool,
+) -> Result<(Arc<Classifier>, ModelState), String> {
+    if !is_shipped {
+        let folder = Folder::make().map_err(|error| format!("it cannot be tried: {error}"))?;
+        let path = folder.0.join("model.json");
+        let written = std::fs::write(&path, model).and_then(|()| std::fs::write(manifest_path(&path), manifest));
+        written.map_err(|error| format!("it cannot be tried: {error}"))?;
+        trial(&path).map_err(|reason| reason.to_string())?;
+    }
+    let loaded = Classifier::load(&Xgboost, name, manifest, model).map_err(|error| error.reason.to_string())?;
+    match of(Arc::new(loaded)) {
+        (Some(model), state) => Ok((model, state)),
+        (None, state) => Err(state.reason.unwrap_or_default()),
+    }
+}
+
+/// A folder for this user alone that goes when it is dropped.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn make() -> std::io::Result<Self> {
+        let path = std::env::temp_dir().join(format!("nta-model-{:032x}", rand::random::<u128>()));
+        DirBuilder::new().mode(0o700).create(&path)?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _gone = std::fs::remove_dir_all(&self.0);
     }
 }
 

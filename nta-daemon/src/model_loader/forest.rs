@@ -5,6 +5,7 @@ use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::registry::id_of;
 use crate::config::{Config, read_regular};
 use nta_core::model::forest::{self, IsolationForest, MAX_FILE_BYTES, Manifest, Refusal, Schema};
 
@@ -36,16 +37,16 @@ pub enum ForestError {
 }
 
 /// Reads the forest, if one is named; without it the others judge alone, and the log says so.
-pub(super) fn load(config: &Config) -> Option<Arc<IsolationForest>> {
+pub(super) fn load(config: &Config) -> Option<(Arc<IsolationForest>, String)> {
     let path = &config.model.forest;
     if path.as_os_str().is_empty() {
         return None;
     }
-    match read(path, &forest::schema(config.windows.seconds)) {
-        Ok((forest, manifest)) => {
+    match named(path, &forest::schema(config.windows.seconds)) {
+        Ok((forest, manifest, id)) => {
             let (rows, threshold) = (manifest.rows, manifest.threshold);
             tracing::info!(path = %path.display(), rows, threshold, "isolation forest judges beside the rules");
-            Some(Arc::new(forest))
+            Some((Arc::new(forest), id))
         }
         Err(error) => {
             tracing::error!(%error, "isolation forest refused, judging without it");
@@ -88,12 +89,25 @@ pub fn save(forest: &IsolationForest, path: &Path, manifest: Manifest) -> Result
 /// # Errors
 /// If it cannot be read, or is none that can be used.
 pub fn read(path: &Path, schema: &Schema) -> Result<(IsolationForest, Manifest), ForestError> {
+    named(path, schema).map(|(forest, manifest, _)| (forest, manifest))
+}
+
+/// The same with the first digits of the file's SHA-256.
+fn named(path: &Path, schema: &Schema) -> Result<(IsolationForest, Manifest, String), ForestError> {
     let failed = |source| ForestError::Io { path: path.to_owned(), source };
     let bytes = read_regular(path, MAX_FILE_BYTES).map_err(|error| match error.kind() {
         ErrorKind::FileTooLarge => ForestError::TooLarge { path: path.to_owned() },
         _ => failed(error),
     })?;
-    IsolationForest::from_json(&bytes, schema).map_err(|reason| ForestError::Refused { path: path.to_owned(), reason })
+    let (forest, manifest) = IsolationForest::from_json(&bytes, schema)
+        .map_err(|reason| ForestError::Refused { path: path.to_owned(), reason })?;
+    Ok((forest, manifest, id_of(&bytes)))
+}
+
+/// A forest from the bytes of its file, for base windows of this length; else why it cannot be used.
+pub(super) fn from_bytes(bytes: &[u8], seconds: u64) -> Result<IsolationForest, String> {
+    let read = IsolationForest::from_json(bytes, &forest::schema(seconds));
+    read.map(|(forest, _)| forest).map_err(|reason| reason.to_string())
 }
 
 #[cfg(test)]

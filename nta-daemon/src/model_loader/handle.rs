@@ -39,6 +39,12 @@ impl ModelHandle {
         self.lock().models.get_or_insert_with(|| load(&self.0.config)).clone()
     }
 
+    /// The same, and how often they were changed.
+    pub fn now(&self) -> (Models, u64) {
+        let models = self.current();
+        (models, self.lock().changes)
+    }
+
     /// Has these judge from now on; a pipeline takes them between two windows.
     pub fn set(&self, models: Models) {
         let mut shared = self.lock();

@@ -3,10 +3,13 @@
 mod classifier;
 mod forest;
 mod handle;
+mod registry;
 
 pub use classifier::{manifest_path, read};
 pub use forest::{ForestError, read as read_forest, save as save_forest};
+
 pub use handle::ModelHandle;
+pub use registry::{Algorithm, Entry, NotActivated, Origin, Registry, Report, id_of};
 
 use crate::config::Config;
 use nta_core::model::Models;
@@ -21,5 +24,6 @@ pub fn check(config: &Config) -> Vec<(&'static str, String)> {
 /// The models that the configuration asks for, as far as they can be used.
 pub fn load(config: &Config) -> Models {
     let (xgboost, state) = classifier::load(&config.model);
-    Models { xgboost, forest: forest::load(config), state }
+    let (forest, forest_id) = forest::load(config).unzip();
+    Models { xgboost, forest, forest_id, state }
 }

@@ -4,6 +4,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use nta_core::baseline::{Baselines, Export, Import};
 
+use super::Pipeline;
+use super::judge::Judge;
+
 /// Orders that wait for the next window; more are refused.
 const MAX_ORDERS: usize = 8;
 
@@ -77,6 +80,18 @@ impl BaselineHandle {
             // It cannot be busy: it has ended.
             let _taken = self.order(import);
         }
+    }
+}
+
+impl Pipeline {
+    /// Carries out what was ordered; answers whether anything was.
+    pub(super) fn import_baselines(&mut self) -> bool {
+        let (Some(baselines), Judge::Here(analysis)) = (&self.baselines, &mut self.judge) else { return false };
+        let (imported, refused) = baselines.carry_out(analysis.baselines_mut());
+        for reason in refused {
+            tracing::warn!(reason, "baselines not imported");
+        }
+        imported
     }
 }
 

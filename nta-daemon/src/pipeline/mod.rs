@@ -8,6 +8,7 @@ pub mod judge;
 mod liveness;
 mod measure;
 pub mod metrics;
+mod models;
 pub mod mutes;
 mod options;
 mod output;
@@ -45,6 +46,7 @@ pub struct Pipeline {
     behind: VecDeque<(Option<Done>, usize, Behind)>,
     baselines: Option<BaselineHandle>,
     mutes: Option<MuteHandle>,
+    followed: Option<models::Followed>,
     status: Status,
     last_expiry: Timestamp,
     ids: IdentityScope,
@@ -107,6 +109,7 @@ impl Pipeline {
             behind: VecDeque::new(),
             baselines: options.baselines.clone(),
             mutes: options.mutes.clone(),
+            followed: None,
             status: Status { window_ns: span_ns, model: options.models.state.clone(), ..status },
             last_expiry: Timestamp::default(),
             ids: options.ids,
@@ -302,6 +305,7 @@ impl Pipeline {
             Readings { time_ns, ..readings }
         });
         let imported = self.import_baselines();
+        self.take_models();
         let flows = closed.flows();
         self.catch_up(QUEUE - 1, MAX_FLOWS_BEHIND.saturating_sub(flows), output);
         let behind = (self.status.clone(), silent);
@@ -325,16 +329,6 @@ impl Pipeline {
                 self.emit(done, behind, false, output);
             }
         }
-    }
-
-    /// Carries out what was ordered; answers whether anything was.
-    fn import_baselines(&mut self) -> bool {
-        let (Some(baselines), Judge::Here(analysis)) = (&self.baselines, &mut self.judge) else { return false };
-        let (imported, refused) = baselines.carry_out(analysis.baselines_mut());
-        for reason in refused {
-            tracing::warn!(reason, "baselines not imported");
-        }
-        imported
     }
 
     /// Emits the results of a window and the state behind it, and shows the baselines when they have changed.

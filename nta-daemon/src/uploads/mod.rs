@@ -149,6 +149,11 @@ impl Uploads {
         &self.0.settings
     }
 
+    /// Where captures lie, each under its `file_id`.
+    pub fn folder(&self) -> &Path {
+        &self.0.folder
+    }
+
     /// The models that judge captures.
     pub fn models(&self) -> &ModelHandle {
         &self.0.models

@@ -17,6 +17,7 @@ mod hosts;
 mod imports;
 mod jobs;
 mod limits;
+mod models;
 mod mutes;
 mod openapi;
 mod packets;

@@ -29,6 +29,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "export",
             "jobs",
             "json",
+            "model_loader",
             "pipeline",
             "recording",
             "report",

@@ -138,6 +138,16 @@ impl IsolationForest {
         sealed(serde_json::to_string(&Body { manifest, trees })?)
     }
 
+    /// A forest of whatever schema, to be shown and not to be asked.
+    ///
+    /// # Errors
+    /// If anything in it is not as it was written.
+    pub fn known(bytes: &[u8]) -> Result<(Self, Manifest), Refusal> {
+        let File { forest, .. } = serde_json::from_slice(bytes).map_err(Refusal::Shape)?;
+        let Body { manifest, .. } = serde_json::from_str(forest.get()).map_err(Refusal::Shape)?;
+        Self::from_json(bytes, &manifest.schema)
+    }
+
     /// A forest that was trained on rows of this schema, from its text.
     ///
     /// # Errors

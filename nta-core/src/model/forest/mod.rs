@@ -216,6 +216,16 @@ impl IsolationForest {
         bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
     }
 
+    /// How often each feature is cut, as shares of all cuts, the most frequent first. Cuts are drawn at random among the features that
+    /// differ: one that never did is never cut.
+    pub fn importance(&self) -> Vec<(&'static str, f64)> {
+        let mut cuts = vec![0; self.width];
+        self.trees.iter().for_each(|tree| tree.count_cuts(&mut cuts));
+        let all = cuts.iter().sum::<u64>().max(1) as f64;
+        let names = FEATURES.iter().map(|feature| feature.name);
+        super::by_weight(names.zip(cuts.into_iter().map(|cuts| cuts as f64 / all)))
+    }
+
     /// The score that all but the strangest of the training rows stay at or below.
     pub const fn threshold(&self) -> f64 {
         self.threshold

@@ -103,6 +103,15 @@ impl Tree {
         depth + self.nodes[at].expected
     }
 
+    /// Counts the cuts of each feature.
+    pub(super) fn count_cuts(&self, by_feature: &mut [u64]) {
+        for cut in self.nodes.iter().filter_map(|node| node.cut) {
+            if let Some(cuts) = by_feature.get_mut(usize::from(cut.feature)) {
+                *cuts += 1;
+            }
+        }
+    }
+
     /// The nodes in pre-order.
     pub(super) fn entries(&self) -> Vec<Entry> {
         let entry = |node: &Node| match node.cut {

@@ -23,6 +23,7 @@ pub(super) mod hosts;
 pub(super) mod index;
 pub(super) mod jobs;
 pub(super) mod metrics;
+pub(super) mod models;
 pub(super) mod mutes;
 pub(super) mod packets;
 pub(super) mod prometheus;
