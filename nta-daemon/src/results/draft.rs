@@ -39,7 +39,7 @@ impl Draft {
         // What a process that was killed has left of the same job.
         inner.remove(&path)?;
         let file = OpenOptions::new().write(true).create_new(true).mode(MODE).open(&path)?;
-        let counted = Counted { inner, path, file, hash: Sha256::new(), bytes: 0, is_kept: false };
+        let counted = Counted { inner, path, file, hash: Sha256::new(), bytes: 0, is_kept: false, has_failed: false };
         Ok(Self { to: BufWriter::with_capacity(BUFFER, counted), name: name.to_owned() })
     }
 
@@ -81,11 +81,16 @@ struct Counted {
     hash: Sha256,
     bytes: u64,
     is_kept: bool,
+    /// Nothing more is written: what a buffer still holds when it is dropped is tried once more.
+    has_failed: bool,
 }
 
 impl Write for Counted {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.inner.room.take(bytes.len() as u64)?;
+        if self.has_failed {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        self.inner.room.take(bytes.len() as u64).inspect_err(|_| self.has_failed = true)?;
         self.bytes += bytes.len() as u64;
         self.file.write_all(bytes)?;
         self.hash.update(bytes);
