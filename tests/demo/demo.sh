@@ -217,7 +217,7 @@ inside() {
     until_so '.items[0].state == "expired"' /api/mutes
     ask "$nta/api/mutes"
     python3 "$here/send.py" nta1 "$cases/port_scan-hit/input.pcap"
-    until_so ".items | map(select(.last_seen > \"$expires\")) | length == 1" "/api/alerts?type=port_scan"
+    until_so ".items | map(select(.last_seen > \"${expires%Z}\")) | length == 1" "/api/alerts?type=port_scan"
     ask "$nta/api/alerts?type=port_scan"
     stop
 }

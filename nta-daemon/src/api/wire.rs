@@ -93,7 +93,7 @@ impl<S> Wire<S> {
         let status = line.strip_prefix("HTTP/1.")?.split(' ').nth(1)?.parse().ok()?;
         let (status, detail) = match StatusCode::from_u16(status).ok()? {
             StatusCode::BAD_REQUEST => {
-                (StatusCode::BAD_REQUEST, "this is no request of HTTP/1.1 (RFC 9112)".to_owned())
+                (StatusCode::BAD_REQUEST, "this is no request as RFC 9112 (HTTP/1.1) has it".to_owned())
             }
             StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE if !self.head.is_one_line() => (
                 StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,

@@ -33,6 +33,8 @@ pub(crate) struct ScoreRequest {
 
 /// What a capture has become.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
+// A class of its field's name is more than openapi-python-client can tell apart.
+#[schema(as = ScoreResult)]
 pub(crate) struct Scored {
     /// The capture.
     capture: String,

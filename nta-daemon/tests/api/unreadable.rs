@@ -10,8 +10,8 @@ use nta_core::baseline::Export;
 use nta_core::domain::{AlertChange, AlertKind, Mode, RawPacket, Readings, Status, Timestamp};
 use nta_daemon::api::{AnalysisAccess, ApiState, router};
 use nta_daemon::store::{
-    DeadLetter, FeatureRow, JobOwner, NewJob, Run, Store, StoreError, Upload, UploadState, UploadTotals, WebhookRow,
-    WindowBatch, baselines_name,
+    DeadLetter, FeatureRow, JobOwner, NewJob, ResultFile, ResultKind, Run, Store, StoreError, Upload, UploadState,
+    UploadTotals, WebhookRow, WindowBatch, baselines_name,
 };
 use serde_json::Value;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
@@ -42,7 +42,8 @@ const LISTS: [(&str, &str); 14] = [
     ("audit_log", "/api/audit"),
     ("jobs", "/api/jobs"),
 ];
-const OTHERS: [&str; 16] = [
+const OTHERS: [&str; 17] = [
+    "/api/analysis/list-files",
     "/api/mutes",
     "/api/flows?from=0&sensor=test",
     "/api/metrics?span=10&from=0&sensor=test",
@@ -147,6 +148,19 @@ async fn template(folder: &Path) -> Vec<(String, String, u64)> {
             created: time(number),
         };
         app.store.insert_job(&owner(&live(20)), &job).await.expect("a job");
+        let file = ResultFile {
+            name: format!("scored-{number}.csv"),
+            sensor: "gw".to_owned(),
+            kind: ResultKind::Scored,
+            job: format!("{number}"),
+            source: "a.pcap".to_owned(),
+            model: Some("bf05a71c9512".to_owned()),
+            rows: 1,
+            bytes: 1,
+            sha256: "00".repeat(32),
+            created: time(number),
+        };
+        app.store.insert_results(&[file]).await.expect("a file");
     }
     let (writer, task) = app.store.writer(app.store.begin_run(&live(20)).await.expect("run"), 4);
     let readings = Some(Readings { maps: "m".to_owned(), time_ns: 7, ..Readings::default() });
@@ -173,6 +187,11 @@ async fn template(folder: &Path) -> Vec<(String, String, u64)> {
     std::fs::copy(app.url.trim_start_matches("sqlite:"), &path).expect("a copy");
     let mut conn = open(&path).await;
     for sql in [
+        // Nothing writes these by the store yet.
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 12) \
+         INSERT INTO models SELECT i, printf('%012x', i), 'xgboost', 'job', 'test', i, x'00', '{}', '{}' FROM n",
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 12) \
+         INSERT INTO active_models SELECT printf('s%d', i), 'xgboost', printf('%012x', i), '', 'test', i FROM n",
         "PRAGMA writable_schema = ON",
         "UPDATE sqlite_master SET sql = replace(sql, ' NOT NULL', '') WHERE type = 'table' AND name NOT LIKE '\\_%' ESCAPE '\\'",
         "PRAGMA writable_schema = OFF",
