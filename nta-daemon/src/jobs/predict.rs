@@ -11,6 +11,7 @@ use super::files::{About, ResultLink, keep, unwritten, wrong};
 use super::scored::{COLUMNS, Places, ScoredRow};
 use super::{JobContext, JobError, Kind, Limits};
 use crate::api::ApiError;
+use crate::model_loader::NotActivated;
 use crate::results::Draft;
 use crate::store::ResultKind;
 use nta_core::domain::ModelUse;
@@ -123,10 +124,18 @@ fn classifier(context: &JobContext, id: Option<&str>) -> Result<Arc<Classifier>,
     if let Some(model) = models.xgboost.as_ref().filter(|model| id.is_none_or(|id| id == model.id())) {
         return Ok(Arc::clone(model));
     }
-    let why = match (id, models.state.state) {
-        (Some(id), _) => format!("there is no classifier {id}; GET /api/models lists them"),
-        (None, ModelUse::Off) => "models are switched off (`[model] enabled`)".to_owned(),
-        (None, _) => models.state.reason.unwrap_or_else(|| "no model is there to be asked".to_owned()),
+    if let Some(id) = id {
+        let found = async {
+            context.tools.models.classifier(id).await.map_err(|error| match error {
+                NotActivated::Store(error) => JobError::from(error),
+                error => wrong("model", error.to_string()),
+            })
+        };
+        return context.wait(found);
+    }
+    let why = match models.state.state {
+        ModelUse::Off => "models are switched off (`[model] enabled`)".to_owned(),
+        _ => models.state.reason.unwrap_or_else(|| "no model is there to be asked".to_owned()),
     };
     Err(wrong("model", why))
 }

@@ -25,6 +25,8 @@ use nta_core::train::{Trained, fit, split};
 const READING: u64 = 40;
 /// Shares that a classifier has to reach on captures that its judges had not seen.
 const LEAST_F1: f64 = 0.5;
+/// Harmless hours that are needed.
+const LEAST_HOURS: f64 = 1.0;
 /// Harmless hours in which it may be wrong once.
 const HOURS_PER_FALSE: f64 = 10.0;
 
@@ -213,6 +215,12 @@ fn validated(trained: &Trained) -> Report {
         refused.push(format!(
             "the best rule of one input does better on unseen captures: macro-F1 {:.3}, the model's is {:.3}",
             one_feature.macro_f1, unseen.macro_f1
+        ));
+    }
+    if unseen.harmless_hours < LEAST_HOURS {
+        refused.push(format!(
+            "captures without an attack that were judged last {:.1} h: {LEAST_HOURS} h are needed to see whether it raises false alarms",
+            unseen.harmless_hours
         ));
     }
     let falses = unseen.false_captures as f64;

@@ -4,12 +4,14 @@ mod classifier;
 mod forest;
 mod handle;
 mod registry;
+mod words;
 
 pub use classifier::{manifest_path, read};
 pub use forest::{ForestError, read as read_forest, save as save_forest};
 
 pub use handle::ModelHandle;
-pub use registry::{Algorithm, Entry, NotActivated, Origin, Registry, Report, id_of};
+pub use registry::{Entry, NotActivated, Registry, Report, id_of};
+pub use words::{Algorithm, Origin};
 
 use crate::config::Config;
 use nta_core::model::Models;

@@ -8,65 +8,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::Mutex;
 
+use super::words::{Algorithm, Origin};
 use super::{ModelHandle, classifier, forest};
 use crate::config::{Config, read_regular};
 use crate::store::{ActiveModel, Store, StoreError, StoredModel};
 use crate::xgboost::BUILT_IN;
 use nta_core::domain::Timestamp;
 use nta_core::model::forest::{IsolationForest, MAX_FILE_BYTES};
-use nta_core::model::{self, MAX_BYTES, Models, Refusal, sha256};
-
-/// What a model is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Algorithm {
-    /// Gradient-boosted trees that distinguish classes of attacks.
-    Xgboost,
-    /// How unlike normal traffic a host is.
-    IsolationForest,
-}
-
-impl Algorithm {
-    /// All of them.
-    pub const ALL: [Self; 2] = [Self::Xgboost, Self::IsolationForest];
-
-    /// The word for it.
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Xgboost => "xgboost",
-            Self::IsolationForest => "isolation_forest",
-        }
-    }
-
-    fn named(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|algorithm| algorithm.word() == word)
-    }
-}
-
-/// Where a model comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Origin {
-    /// It is compiled in.
-    Shipped,
-    /// The configuration names its file.
-    Configured,
-    /// It was trained by this daemon.
-    Trained,
-}
-
-impl Origin {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::Shipped, Self::Configured, Self::Trained];
-
-    /// The word for it.
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Shipped => "shipped",
-            Self::Configured => "configured",
-            Self::Trained => "trained",
-        }
-    }
-}
+use nta_core::model::{self, Classifier, MAX_BYTES, Models, Refusal, sha256};
 
 /// What is known of a model that was trained here beside its manifest.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -229,6 +178,17 @@ impl Registry {
             Algorithm::Xgboost => before.xgboost.map(|model| model.id().to_owned()),
             Algorithm::IsolationForest => before.forest_id,
         })
+    }
+
+    /// A classifier that validates, to be asked by whoever names it; it does not judge by that.
+    ///
+    /// # Errors
+    /// When there is none of that name, or it cannot be used.
+    pub async fn classifier(&self, id: &str) -> Result<Arc<Classifier>, NotActivated> {
+        let unknown = || NotActivated::Unknown(id.to_owned());
+        let loaded = Some(self.find(id).await?).filter(|found| found.algorithm == Algorithm::Xgboost);
+        let models = self.with(Models::default(), loaded.ok_or_else(unknown)?).await?;
+        models.xgboost.ok_or_else(unknown)
     }
 
     /// Has those judge that were chosen before the daemon was started. One that cannot be used is logged, and what the configuration
