@@ -7,6 +7,7 @@ mod conn_log;
 mod conversations;
 mod damage;
 mod demo;
+mod dns;
 mod events;
 mod explain;
 mod export;

@@ -245,6 +245,9 @@ impl Collected {
         if let PacketEvent::Dns(message) = event {
             self.export(|to| to.dns(message));
         }
+        if matches!(self.format, Format::Text | Format::Json | Format::Jsonl) {
+            self.tally.event(event);
+        }
         if !self.events {
             return;
         }

@@ -3,6 +3,7 @@
 
 mod alert;
 mod detection;
+mod dns_words;
 mod event;
 mod features;
 mod flow;
@@ -16,6 +17,7 @@ pub(crate) mod words;
 
 pub use alert::{AlertJson, AnomalyJson, ContributorJson, JudgeJson, TechniqueJson, WhyJson, party};
 pub use detection::{DetectionJson, HostsJson, LearningJson, MetricStateJson};
+pub use dns_words::{rcode, rrtype};
 pub use event::{ArpJson, DnsJson, EventCountsJson, EventLossJson, EventsJson, QuestionJson};
 pub use features::FeaturesJson;
 pub use flow::{FlowJson, HandshakeJson, TcpJson, TcpSideJson};

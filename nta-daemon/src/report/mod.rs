@@ -2,6 +2,7 @@
 
 mod alerts;
 pub(crate) mod capture;
+mod dns;
 mod icmp;
 mod lengths;
 mod ranking;
@@ -47,6 +48,8 @@ pub(crate) struct Report {
     services: Vec<Share>,
     /// ICMP messages, most packets first.
     icmp: Vec<Share>,
+    /// DNS over UDP; null where nobody spoke it.
+    dns: Option<dns::Dns>,
     /// Hosts with the most bytes.
     hosts: Vec<Host>,
     /// Hosts seen; `hosts_estimated` says that there were more than are kept apart.
@@ -203,6 +206,7 @@ impl Report {
             protocols: protocols(tally, all_bytes),
             services: services(tally, all_bytes),
             icmp: icmp_messages(tally, all_bytes),
+            dns: tally.dns.report(summary, TOP),
             hosts: hosts
                 .first
                 .into_iter()

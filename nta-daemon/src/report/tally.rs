@@ -6,10 +6,11 @@ use foldhash::fast::RandomState;
 use nta_common::packet::proto;
 use nta_common::tcp::letter;
 
+use super::dns::Names;
 use super::ranking::{Amount, Pairs};
 use super::services::service;
 use super::tunnels::Tunnels;
-use nta_core::domain::{ConnState, FlowRecord, FlowUpdate, TcpCounts};
+use nta_core::domain::{ConnState, FlowRecord, FlowUpdate, PacketEvent, TcpCounts};
 use nta_core::window::{Rtt, Window};
 
 /// Flows that are named, those with the most bytes.
@@ -32,6 +33,7 @@ pub(crate) struct Tally {
     services: HashMap<u32, Volume, RandomState>,
     /// By protocol, type and code.
     pub(super) icmp: HashMap<(u8, u16, u16), Volume, RandomState>,
+    pub(super) dns: Names,
     pub(super) pairs: Pairs,
     pub(super) tunnels: Tunnels,
     /// TCP connections by how far they came.
@@ -128,6 +130,13 @@ impl Tally {
         match self.states.iter_mut().find(|(known, _)| *known == state) {
             Some((_, many)) => *many += 1,
             None => self.states.push((state, 1)),
+        }
+    }
+
+    /// What a single packet says.
+    pub(crate) fn event(&mut self, event: &PacketEvent) {
+        if let PacketEvent::Dns(message) = event {
+            self.dns.message(message);
         }
     }
 

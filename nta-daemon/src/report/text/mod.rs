@@ -1,6 +1,7 @@
 //! A report as text to read: first what the capture is, last what is wrong with the traffic.
 
 mod chart;
+mod dns;
 mod numbers;
 mod page;
 mod skipped;
@@ -35,6 +36,7 @@ pub(crate) fn write(page: &mut Page, report: &Report, summary: &Summary, alerts:
     tables::shares(page, "protocols", &report.protocols);
     tables::shares(page, "services by port", &report.services);
     tables::shares(page, "ICMP messages", &report.icmp);
+    dns::write(page, report);
     tables::hosts(page, report);
     tables::conversations(page, report);
     tables::flows(page, &report.top_flows);
