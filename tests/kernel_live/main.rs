@@ -15,6 +15,7 @@ mod jumbo;
 mod latency;
 mod ledger;
 mod nat;
+mod nat_changes;
 mod nat_tunnels;
 mod paths;
 mod renamed;
