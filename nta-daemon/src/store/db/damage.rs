@@ -11,6 +11,7 @@ use std::sync::{Mutex, PoisonError};
 
 use sqlx::Error;
 
+use super::open::identity;
 use super::{Conn, Database, Query};
 use crate::store::StoreError;
 
@@ -30,6 +31,8 @@ pub(super) struct Watch {
     /// Lengths at the last look.
     file: AtomicU64,
     wal: AtomicU64,
+    /// Which file the index of the log (`FILE-shm`) was at the last look.
+    index: Mutex<Option<(u64, u64)>>,
     /// A statement said something that only a damaged file explains.
     is_suspect: AtomicBool,
     /// What an examination found, until the file is set aside.
@@ -41,8 +44,19 @@ impl Watch {
     pub(super) fn reset(&self, path: &Path) {
         self.file.store(length(path), Relaxed);
         self.wal.store(length(&beside(path, "-wal")), Relaxed);
+        *self.index.lock().unwrap_or_else(PoisonError::into_inner) = identity(&beside(path, "-shm"));
         self.is_suspect.store(false, Relaxed);
         *self.found.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Whether the index of the log was removed while it is open, once: whoever opens the file now makes another one, and neither side
+    /// sees what the other writes. Connections of this process share the one that is open until all of them are closed.
+    fn has_lost_index(&self, path: &Path) -> bool {
+        let mut index = self.index.lock().unwrap_or_else(PoisonError::into_inner);
+        let (before, now) = (*index, identity(&beside(path, "-shm")));
+        *index = now;
+        // SQLite itself removes it with the last connection, and makes another with the next.
+        before.is_some() && now != before && is_mapped_and_removed(&beside(path, "-shm"))
     }
 
     /// Remembers an error that only a damaged file explains.
@@ -96,6 +110,13 @@ impl Database {
         let Some(path) = self.path() else { return Ok(()) };
         if self.was_replaced() {
             return Ok(());
+        }
+        if self.watch.has_lost_index(path) {
+            tracing::error!(
+                database = self.url,
+                consequence = "another process and the daemon do not see what the other writes, and rows are lost; stop both, then start the daemon",
+                "the index of the database's log (FILE-shm) was removed or replaced"
+            );
         }
         let Some((seen, is_log)) = self.watch.looks_wrong(path, slot.as_mut()).await else { return Ok(()) };
         let known = self.watch.found.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -183,6 +204,13 @@ impl Database {
     }
 }
 
+/// Whether this process has a file of this name in its memory that no folder has any more.
+fn is_mapped_and_removed(path: &Path) -> bool {
+    let Some(name) = path.file_name().and_then(|name| name.to_str()) else { return false };
+    let removed = format!("/{name} (deleted)");
+    fs::read_to_string("/proc/self/maps").is_ok_and(|maps| maps.lines().any(|line| line.ends_with(&removed)))
+}
+
 /// Copies the write-ahead log into the file as far as readers allow it; how long the log must be for the pages that are only there.
 async fn copied(conn: &mut Conn) -> Result<u64, Error> {
     let page = natural(conn.number(Query::new("PRAGMA page_size")).await?);
@@ -231,4 +259,29 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     PathBuf::from(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_index_that_is_removed_while_it_is_open_is_noticed_once_and_one_that_sqlite_makes_anew_is_none() {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("index-of-this-test.db");
+        let store = crate::store::Store::open(&format!("sqlite:{}", path.display())).await.expect("a store");
+        let lost = || store.database.watch.has_lost_index(&path);
+        let transaction = store.database.begin().await.expect("a transaction");
+        store.database.watch.reset(&path);
+        assert!(!lost());
+        fs::remove_file(beside(&path, "-shm")).expect("removed");
+        assert_eq!([lost(), lost()], [true, false]);
+        drop(transaction);
+        store.close().await;
+        let store = crate::store::Store::open(&format!("sqlite:{}", path.display())).await.expect("a store");
+        let watch = Watch::default();
+        watch.reset(&path);
+        assert!(!watch.has_lost_index(&path), "another one, of a new connection");
+        store.close().await;
+    }
 }
