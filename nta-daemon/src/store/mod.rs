@@ -215,6 +215,8 @@ mod event_tests;
 #[cfg(test)]
 mod fault_tests;
 #[cfg(test)]
+mod hour_migration_tests;
+#[cfg(test)]
 mod jobs_tests;
 #[cfg(test)]
 mod lease_tests;

@@ -58,17 +58,36 @@ async fn each_row_of_before_is_its_sensors(conn: &mut Conn, is_before: bool) {
     assert_eq!(number(conn, "c").await.expect("a number"), 3, "the next sensor is another one");
 }
 
+/// A SQLite file at this address with the tables before this version.
+pub(super) async fn sqlite_before(url: &str, version: i64) -> Conn {
+    let mut older = db::migrations::sqlite();
+    older.migrations = older.migrations.iter().filter(|migration| migration.version < version).cloned().collect();
+    let pool = sqlx::SqlitePool::connect(&format!("{url}?mode=rwc")).await.expect("open");
+    older.run(&pool).await.expect("the older tables");
+    pool.close().await;
+    Conn::Sqlite(<sqlx::SqliteConnection as sqlx::Connection>::connect(url).await.expect("a connection"))
+}
+
+/// The server's database with the tables before this version.
+pub(super) async fn postgres_before(server: &Server, version: i64) -> Conn {
+    // Once it answers.
+    let empty = server.open().await;
+    let mut conn = empty.database.connect().await.expect("a connection");
+    conn.run("DROP SCHEMA public CASCADE; CREATE SCHEMA public").await.expect("empty");
+    drop(conn);
+    empty.close().await;
+    let mut older = db::migrations::postgres();
+    older.migrations = older.migrations.iter().filter(|migration| migration.version < version).cloned().collect();
+    let mut conn = <sqlx::PgConnection as sqlx::Connection>::connect(&server.url()).await.expect("a connection");
+    older.run_direct(None, &mut conn, false).await.expect("the older tables");
+    Conn::Postgres(conn)
+}
+
 #[tokio::test]
 async fn rows_of_a_sqlite_file_of_before_are_each_sensors() {
     let folder = tempfile::tempdir().expect("folder");
     let url = format!("sqlite:{}", folder.path().join("nta.db").display());
-    let mut older = db::migrations::sqlite();
-    older.migrations = older.migrations.iter().filter(|migration| migration.version < 14).cloned().collect();
-    let pool = sqlx::SqlitePool::connect(&format!("{url}?mode=rwc")).await.expect("open");
-    older.run(&pool).await.expect("the older tables");
-    pool.close().await;
-    let mut conn =
-        Conn::Sqlite(<sqlx::SqliteConnection as sqlx::Connection>::connect(&url).await.expect("a connection"));
+    let mut conn = sqlite_before(&url, 14).await;
     each_row_of_before_is_its_sensors(&mut conn, true).await;
     drop(conn);
     let store = Store::open(&url).await.expect("migrated");
@@ -79,17 +98,7 @@ async fn rows_of_a_sqlite_file_of_before_are_each_sensors() {
 #[tokio::test]
 async fn rows_of_a_postgresql_database_of_before_are_each_sensors() {
     let Some(server) = Server::start("rows_of_a_postgresql_database_of_before_are_each_sensors") else { return };
-    // Once it answers.
-    let empty = server.open().await;
-    let mut conn = empty.database.connect().await.expect("a connection");
-    conn.run("DROP SCHEMA public CASCADE; CREATE SCHEMA public").await.expect("empty");
-    drop(conn);
-    empty.close().await;
-    let mut older = db::migrations::postgres();
-    older.migrations = older.migrations.iter().filter(|migration| migration.version < 10).cloned().collect();
-    let mut conn = <sqlx::PgConnection as sqlx::Connection>::connect(&server.url()).await.expect("a connection");
-    older.run_direct(None, &mut conn, false).await.expect("the older tables");
-    let mut conn = Conn::Postgres(conn);
+    let mut conn = postgres_before(&server, 10).await;
     each_row_of_before_is_its_sensors(&mut conn, true).await;
     drop(conn);
     let store = server.open().await;

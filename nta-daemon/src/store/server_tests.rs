@@ -1,80 +1,44 @@
 //! A PostgreSQL server for the tests.
 
-use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+
+use nta_tests::postgres::Postgres;
 
 use super::db::Query;
 use super::{Store, StoreError};
 
-const BINARIES: &str = "/usr/lib/postgresql/15/bin";
 /// A PostgreSQL server of its own, on a socket in a temporary folder; stopped when dropped.
-pub(crate) struct Server {
-    child: Child,
-    folder: tempfile::TempDir,
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
+pub(crate) struct Server(Postgres);
 
 impl Server {
-    /// Starts one that listens on a socket only.
+    /// Starts one that listens on a socket only; none says that it cannot be run.
     pub(crate) fn start(test: &str) -> Option<Self> {
         Self::start_with(test, |_| Some(vec!["listen_addresses=".to_owned()]))
     }
 
     /// Starts one with the settings that `settings` makes in its folder; none says that it cannot be run.
     pub(super) fn start_with(test: &str, settings: impl FnOnce(&Path) -> Option<Vec<String>>) -> Option<Self> {
-        let binary = |name: &str| Path::new(BINARIES).join(name);
-        if !binary("initdb").exists() {
-            eprintln!("not run: {test}: {BINARIES} is missing (Debian's package postgresql)");
+        if !Postgres::can_run(test) {
             return None;
         }
-        let folder = tempfile::tempdir().expect("folder");
-        // The server refuses root.
-        let nobody = 65534;
-        let is_root = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata(folder.path()).expect("folder")) == 0;
-        if is_root {
-            std::os::unix::fs::chown(folder.path(), Some(nobody), Some(nobody)).expect("chown");
-        }
-        let command = |name: &str| {
-            let mut command = Command::new(binary(name));
-            command.current_dir(folder.path()).stdout(Stdio::null()).stderr(Stdio::null());
-            if is_root {
-                command.uid(nobody).gid(nobody);
-            }
-            command
-        };
-        let data = folder.path().join("data");
-        let mut made = command("initdb");
-        made.arg("-D").arg(&data).args(["-A", "trust", "-U", "nta", "-E", "UTF8", "--no-sync"]);
-        assert!(made.status().expect("initdb").success(), "initdb");
-        let settings = settings(folder.path())?;
-        if is_root {
-            for file in std::fs::read_dir(folder.path()).expect("folder") {
-                std::os::unix::fs::chown(file.expect("a file").path(), Some(nobody), Some(nobody)).expect("chown");
-            }
-        }
-        let mut server = command("postgres");
-        server.arg("-D").arg(&data).arg("-k").arg(folder.path()).args(["-c", "fsync=off"]);
-        for setting in &settings {
-            server.args(["-c", setting]);
-        }
-        Some(Self { child: server.spawn().expect("postgres"), folder })
+        let mut can_run = true;
+        let server = Postgres::start_with(|folder| {
+            settings(folder).unwrap_or_else(|| {
+                can_run = false;
+                Vec::new()
+            })
+        });
+        can_run.then_some(Self(server))
     }
 
     /// Its address.
     pub(super) fn url(&self) -> String {
-        format!("postgres:///postgres?host={}&user=nta", self.folder.path().display())
+        self.0.url()
     }
 
     /// The path of a file in its folder.
     pub(super) fn file(&self, name: &str) -> String {
-        self.folder.path().join(name).display().to_string()
+        self.0.folder().join(name).display().to_string()
     }
 
     /// A handle on an empty database, once the server answers.
