@@ -30,8 +30,30 @@ impl Postgres {
         Path::new(BINARIES).join("initdb").exists()
     }
 
-    /// Starts one and waits until it answers.
+    /// The same; says that this test is not run where it is not.
+    pub fn can_run(test: &str) -> bool {
+        let is_installed = Self::is_installed();
+        if !is_installed {
+            eprintln!("not run: {test}: {BINARIES} is missing (Debian's package postgresql)");
+        }
+        is_installed
+    }
+
+    /// Starts one that listens on its socket only, and waits until it answers.
+    ///
+    /// # Panics
+    /// When it does not within a minute.
     pub fn start() -> Self {
+        let server = Self::start_with(|_| vec!["listen_addresses=".to_owned()]);
+        wait_for("PostgreSQL", Duration::from_secs(60), || server.ask("SELECT 1").ok());
+        server
+    }
+
+    /// Starts one with the settings that `settings` makes in its folder, and does not wait.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn start_with(settings: impl FnOnce(&Path) -> Vec<String>) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let metadata = std::fs::metadata(folder.path()).expect("the folder");
         let is_root = std::os::unix::fs::MetadataExt::uid(&metadata) == 0;
@@ -50,12 +72,21 @@ impl Postgres {
         let mut made = command("initdb");
         made.arg("-D").arg(&data).args(["-A", "trust", "-U", "nta", "-E", "UTF8", "--no-sync"]);
         assert!(made.status().expect("initdb").success(), "initdb");
+        let settings = settings(folder.path());
+        if is_root {
+            for file in std::fs::read_dir(folder.path()).expect("the folder") {
+                std::os::unix::fs::chown(file.expect("a file").path(), Some(NOBODY), Some(NOBODY)).expect("chown");
+            }
+        }
         let mut server = command("postgres");
-        server.arg("-D").arg(&data).arg("-k").arg(folder.path());
-        server.args(["-c", "fsync=off", "-c", "listen_addresses="]);
-        let server = Self { child: server.spawn().expect("postgres"), folder };
-        wait_for("PostgreSQL", Duration::from_secs(60), || server.ask("SELECT 1").ok());
-        server
+        server.arg("-D").arg(&data).arg("-k").arg(folder.path()).args(["-c", "fsync=off"]);
+        server.args(settings.iter().flat_map(|setting| ["-c", setting]));
+        Self { child: server.spawn().expect("postgres"), folder }
+    }
+
+    /// Its folder.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// Its address, as `--database` takes it.

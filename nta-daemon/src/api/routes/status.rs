@@ -70,7 +70,7 @@ struct LocalNetworksJson {
 
 #[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
 struct StoreJson {
-    /// Windows in the database; null when it does not answer.
+    /// Base windows in the database, without those of other lengths that are made of them; null when it does not answer.
     stored_windows: Option<u64>,
     /// Flows in the database; null when it does not answer.
     stored_flows: Option<u64>,
