@@ -45,6 +45,60 @@ fn addresses_share_afterwards_what_they_shared_before() {
     }
 }
 
+/// What an address is, whoever has it.
+fn class(address: IpAddr) -> (bool, bool, bool, bool) {
+    let (is_link_local, is_directed) = match address {
+        IpAddr::V4(v4) => (false, v4.octets()[3] == 255),
+        IpAddr::V6(v6) => (v6.is_unicast_link_local(), false),
+    };
+    (address.is_multicast(), address.is_loopback(), is_link_local, is_directed)
+}
+
+/// Whatever the key: 1 in 16 random ones would make a group of a host, and a scan of it no scan.
+#[test]
+fn no_key_makes_a_group_or_this_machine_of_a_host() {
+    let texts = [
+        "10.0.0.1",
+        "10.0.0.254",
+        "10.0.0.255",
+        "100.64.3.127",
+        "126.255.255.255",
+        "128.0.0.1",
+        "172.16.9.128",
+        "192.168.1.1",
+        "192.168.1.253",
+        "203.0.113.255",
+        "223.255.255.254",
+        "240.0.0.1",
+        "2001:db8::1",
+        "fd00::1",
+        "fe80::1",
+        "fe00::1",
+        "fec0::1",
+        "febf::ff02:1",
+        "f800::1",
+    ];
+    let addresses = texts.map(|text| text.parse::<IpAddr>().expect(text));
+    for number in 0..2_000_u32 {
+        let key: [u8; 32] = Sha256::digest(number.to_be_bytes()).into();
+        let mut all = Anonymizer::new(key).expect("halves that differ");
+        let others = addresses.map(|address| all.address(address));
+        let bits = |address: IpAddr| match address {
+            IpAddr::V4(v4) => u128::from(v4.to_bits()) << 96,
+            IpAddr::V6(v6) => v6.to_bits(),
+        };
+        for (at, (address, other)) in addresses.iter().zip(others).enumerate() {
+            assert_eq!(class(*address), class(other), "{address} became {other} by key {number}");
+            for (second, other_second) in addresses.iter().zip(others).take(at) {
+                if second.is_ipv4() == address.is_ipv4() {
+                    let shared = (bits(*address) ^ bits(*second)).leading_zeros();
+                    assert_eq!((bits(other) ^ bits(other_second)).leading_zeros(), shared, "{address} {second}");
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn a_key_is_made_once_for_its_owner_alone_and_what_is_none_is_refused() {
     use std::os::unix::fs::PermissionsExt as _;

@@ -3,6 +3,9 @@
 //! Prefix-preserving encryption by `ipcrypt-pfx` (draft-denis-ipcrypt), the successor of Crypto-PAn with two AES keys: two addresses
 //! that share their first *n* bits share them afterwards too. Whoever has the key can reverse it; without it, who knows some pairs of
 //! addresses learns the prefixes that others share with them.
+//!
+//! No host becomes a group or this machine: on the way down to such a network a bit stays as it is, which keeps prefixes as well.
+//! So the classes A, B and C of IPv4, and ULA and link-local addresses of IPv6, stay what they were.
 
 mod item;
 mod packet;
@@ -10,7 +13,7 @@ mod packet;
 use std::collections::HashMap;
 use std::fs::OpenOptions;
 use std::io::{self, Read as _, Write as _};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -19,6 +22,10 @@ use sha2::{Digest as _, Sha256};
 
 /// Addresses whose replacement is remembered.
 const REMEMBERED: usize = 65_536;
+/// Networks of IPv4 that no address of another one may be moved into: loopback, multicast with what is reserved behind it.
+const OWN4: [(u32, u32); 2] = [(0x7f00_0000, 8), (0xe000_0000, 4)];
+/// The same of IPv6: multicast, link-local.
+const OWN6: [(u128, u32); 2] = [(0xff00 << 112, 8), (0xfe80 << 112, 10)];
 /// Bytes of a key.
 const KEY_BYTES: usize = IpcryptPfx::KEY_BYTES;
 
@@ -92,7 +99,15 @@ impl Anonymizer {
         if self.known.len() >= REMEMBERED {
             self.known.clear();
         }
-        *self.known.entry(address).or_insert_with(|| self.cipher.encrypt_ipaddr(address))
+        *self.known.entry(address).or_insert_with(|| match (address, self.cipher.encrypt_ipaddr(address)) {
+            (IpAddr::V4(from), IpAddr::V4(to)) => {
+                IpAddr::V4(with_bits(to.to_bits(), from.to_bits(), kept4(from)).into())
+            }
+            (IpAddr::V6(from), IpAddr::V6(to)) => {
+                IpAddr::V6(with_bits(to.to_bits(), from.to_bits(), kept6(from)).into())
+            }
+            (_, to) => to,
+        })
     }
 
     /// The MAC address in the place of another; groups stay. It says that it is no maker's.
@@ -114,6 +129,32 @@ impl Anonymizer {
         // The key has a fixed length and stands in front, and only a part of the digest is shown: nothing can be appended to it.
         Sha256::new().chain_update(self.key).chain_update(what).chain_update([0]).chain_update(value).finalize().into()
     }
+}
+
+/// The first with the bits of the second where the mask has ones.
+fn with_bits<T>(one: T, other: T, mask: T) -> T
+where
+    T: Copy + std::ops::Not<Output = T> + std::ops::BitAnd<Output = T> + std::ops::BitOr<Output = T>,
+{
+    one & !mask | other & mask
+}
+
+/// The bits that stay: those above and at the place where the address leaves the way to a network of its own kind, and in the last
+/// byte to 255, which stands for all of a network. The cipher turns a bit by what is above it, so that what is turned nowhere on
+/// the way to a network turns nothing into it.
+fn kept4(address: Ipv4Addr) -> u32 {
+    let bits = address.to_bits();
+    let up_to = |length: u32| u32::MAX.checked_shl(32 - length).unwrap_or(0);
+    let own = OWN4.iter().map(|(network, length)| up_to(((bits ^ network).leading_zeros() + 1).min(*length)));
+    let last = up_to(((bits << 24).leading_ones() + 1).min(8)) >> 24;
+    own.fold(last, std::ops::BitOr::bitor)
+}
+
+fn kept6(address: Ipv6Addr) -> u128 {
+    let bits = address.to_bits();
+    let up_to = |length: u32| u128::MAX.checked_shl(128 - length).unwrap_or(0);
+    let own = OWN6.iter().map(|(network, length)| up_to(((bits ^ network).leading_zeros() + 1).min(*length)));
+    own.fold(0, std::ops::BitOr::bitor)
 }
 
 fn key(text: &str) -> Option<[u8; KEY_BYTES]> {
