@@ -254,13 +254,13 @@ impl Alerter {
             return own;
         }
         if finding.basis == Basis::Model {
-            return self.by_host.joinable(finding).unwrap_or(own);
+            return self.joinable(finding).unwrap_or(own);
         }
         if let Some(key) = self.scanner(&own) {
             return key;
         }
         let is_models = |key: &AlertKey| self.alerts.get(key).is_some_and(is_learned_only);
-        let theirs = self.by_host.alike(&own).map(|(_, key)| key).find(is_models);
+        let theirs = self.last_of(self.by_host.alike(&own).filter(is_models));
         let Some(theirs) = theirs else { return own };
         let comes_back = self.alerts.contains_key(&own);
         if let Some(mut alert) = self.alerts.remove(&theirs) {
@@ -312,14 +312,16 @@ impl Alerter {
     }
 }
 
-/// By what it is about, then by when and by whom, then by what decided.
+/// By what it is, when, and what decided, then the stronger first; by whom where nothing else differs, for the first of several
+/// takes over what models said before.
 fn order(a: &Finding, b: &Finding) -> std::cmp::Ordering {
-    let key = |finding: &Finding| {
-        (AlertKey::of(finding), finding.end, finding.start, finding.detector, finding.measure.name, finding.port)
-    };
-    key(a)
-        .cmp(&key(b))
+    let what = |finding: &Finding| (finding.kind, finding.end, finding.start, finding.detector, finding.measure.name);
+    let whom = |finding: &Finding| (finding.port, AlertKey::of(finding));
+    what(a)
+        .cmp(&what(b))
         .then_with(|| b.measure.magnitude().total_cmp(&a.measure.magnitude()))
+        .then_with(|| Alert::breadth(b).cmp(&Alert::breadth(a)))
+        .then_with(|| whom(a).cmp(&whom(b)))
         .then_with(|| a.summary.cmp(&b.summary))
 }
 

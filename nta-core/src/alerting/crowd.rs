@@ -56,8 +56,7 @@ impl Alerter {
 
     /// The one of these alerts that says what a model's finding says of one host, unless it supports another.
     pub(super) fn explained_by_many(&self, finding: &Finding, many: &[AlertKey]) -> Option<AlertKey> {
-        let is_alone =
-            || self.by_host.joinable(finding).is_none_or(|key| self.alerts.get(&key).is_some_and(is_learned_only));
+        let is_alone = || self.joinable(finding).is_none_or(|key| self.alerts.get(&key).is_some_and(is_learned_only));
         if finding.basis != Basis::Model || !is_of_many(finding.kind) || many.is_empty() || !is_alone() {
             return None;
         }
@@ -98,7 +97,7 @@ impl Alerter {
             return None;
         }
         let is_rules = |key: &AlertKey| self.alerts.get(key).is_some_and(|alert| !is_learned_only(alert));
-        let key = self.by_host.alike(own).map(|(_, key)| key).find(|key| key.source == own.source && is_rules(key))?;
+        let key = self.by_host.alike(own).find(|key| key.source == own.source && is_rules(key))?;
         let many = AlertKey { destination: Party::Many, ..*own };
         if key == many {
             return Some(key);

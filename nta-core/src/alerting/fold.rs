@@ -52,7 +52,7 @@ impl Alerter {
     /// The open alert of another kind that says already what the finding says: to a model's word any that a rule found about its
     /// host in the same window, to a rule's one that explains it.
     pub(super) fn explained_by(&self, finding: &Finding) -> Option<AlertKey> {
-        let is_current = |key: &&AlertKey| {
+        let is_current = |key: &AlertKey| {
             self.alerts.get(key).is_some_and(|alert| alert.last > finding.start && !is_learned_only(alert))
         };
         if finding.basis == Basis::Rule {
@@ -60,7 +60,7 @@ impl Alerter {
                 return Some(key);
             }
             let own = AlertKey::of(finding);
-            let explains = |key: &&AlertKey| {
+            let explains = |key: &AlertKey| {
                 explaining(own.kind).iter().any(|(kind, common)| {
                     let is_source = own.source.host().is_some() && key.source == own.source;
                     let is_destination = own.destination.host().is_some() && key.destination == own.destination;
@@ -72,11 +72,12 @@ impl Alerter {
                         }
                 })
             };
-            return self.by_host.about(finding).find(|key| explains(key) && is_current(key)).copied();
+            let of_one = |keys: Vec<AlertKey>| keys.into_iter().filter(|key| explains(key) && is_current(key));
+            return self.by_host.about(finding).find_map(|keys| self.last_of(of_one(keys)));
         }
-        if self.by_host.joinable(finding).is_some() {
+        if self.joinable(finding).is_some() {
             return None;
         }
-        self.by_host.about(finding).find(is_current).copied()
+        self.by_host.about(finding).find_map(|keys| self.last_of(keys.into_iter().filter(is_current)))
     }
 }

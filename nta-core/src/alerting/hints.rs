@@ -26,7 +26,13 @@ impl Hints {
     pub(super) fn keep(&mut self, hint: &Finding) -> bool {
         let mut fits = true;
         for place in places(&AlertKey::of(hint)) {
-            if self.0.len() < MAX_HINTS || self.0.contains_key(&place) {
+            let known = self.0.get(&place);
+            // Of one window the surest, whatever the other parties' addresses are.
+            let is_older = |known: &Finding| known.end > hint.end || known.end == hint.end && known.score > hint.score;
+            if known.is_some_and(is_older) {
+                continue;
+            }
+            if self.0.len() < MAX_HINTS || known.is_some() {
                 self.0.insert(place, hint.clone());
             } else {
                 fits = false;

@@ -13,6 +13,8 @@ mod fusion;
 mod fusion_tests;
 mod hints;
 mod mute;
+#[cfg(test)]
+mod permuted_tests;
 mod raise_after;
 mod room;
 mod seen;
