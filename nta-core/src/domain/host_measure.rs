@@ -33,6 +33,8 @@ pub struct HostMeasures {
     pub kept: Vec<HostMeasure>,
     /// How many more reached [`LEAST_SHARE`].
     pub left_out: u64,
+    /// There were some, and the bounds of what is stored forced them out.
+    pub is_forgotten: bool,
 }
 
 impl HostMeasure {
@@ -59,7 +61,7 @@ impl HostMeasures {
         all.sort_by(|a, b| b.share().total_cmp(&a.share()).then_with(|| kind(a).cmp(&kind(b))));
         let left_out = all.len().saturating_sub(MAX_KEPT) as u64;
         all.truncate(MAX_KEPT);
-        Self { kept: all, left_out }
+        Self { kept: all, left_out, is_forgotten: false }
     }
 }
 
@@ -89,6 +91,6 @@ mod tests {
         assert_eq!(kept.kept[0], measure(7, 1_000.0));
         assert_eq!(kept.kept[1], measure(199, 199.0));
         let few = HostMeasures::nearest(vec![measure(1, 25.0), measure(2, 24.9)]);
-        assert_eq!(few, HostMeasures { kept: vec![measure(1, 25.0)], left_out: 0 });
+        assert_eq!(few, HostMeasures { kept: vec![measure(1, 25.0)], ..HostMeasures::default() });
     }
 }

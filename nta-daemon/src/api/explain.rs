@@ -17,6 +17,9 @@ use nta_core::window::Span;
 const MOST_ALERTS: u32 = 100;
 /// What judges by groups of hosts and states nothing of one.
 const OF_NETWORKS: &str = "distributed_flood";
+/// Why the measures of a window that is stored are not.
+const FORGOTTEN: &str = "what hosts came near to then is beyond what is kept (store.max_near_measures, store.keep_near_days); the windows \
+                         are there";
 
 /// Which host, and when.
 #[derive(Clone, Debug)]
@@ -69,6 +72,8 @@ struct LookedAt {
     sensor: Option<String>,
     /// Measures of any host that found no room in the window.
     left_out: u64,
+    /// Whether its measures are still stored: they have bounds of their own, and may go before their window.
+    measures_kept: bool,
 }
 
 /// What a detector measured of the host.
@@ -126,7 +131,12 @@ impl MeasureJson {
 pub async fn explain(store: &Store, asked: &Question) -> Result<Explanation, StoreError> {
     let spans = Span::ALL.map(|span| asked.base_ns * span.factor());
     let windows = store.nearness(asked.host, asked.at, &spans, asked.sensor.as_deref()).await?;
-    let reason = if windows.is_empty() { Some(why_not(store, asked).await?) } else { None };
+    let is_kept = windows.iter().any(|window| !window.is_forgotten);
+    let reason = match (windows.is_empty(), is_kept) {
+        (true, _) => Some(why_not(store, asked).await?),
+        (_, false) => Some(FORGOTTEN.to_owned()),
+        _ => None,
+    };
     let filter = AlertFilter {
         host: Some(asked.host.to_string()),
         from: Some(asked.at),
@@ -143,7 +153,7 @@ pub async fn explain(store: &Store, asked: &Question) -> Result<Explanation, Sto
     Ok(Explanation {
         host: asked.host.to_string(),
         at: asked.at.to_string(),
-        state: if windows.is_empty() { "not_kept" } else { "kept" },
+        state: if is_kept { "kept" } else { "not_kept" },
         reason,
         windows: windows.iter().map(looked_at).collect(),
         detectors,
@@ -158,6 +168,7 @@ fn looked_at(window: &Nearness) -> LookedAt {
         span_s: seconds(window.end.since(window.start)),
         sensor: window.sensor.clone(),
         left_out: window.left_out,
+        measures_kept: !window.is_forgotten,
     }
 }
 
@@ -188,6 +199,12 @@ fn measured(declared: &Declaration, windows: &[Nearness], asked: &Question, aler
         None if name == OF_NETWORKS => ("network", "judges networks of hosts, and states nothing of a single one".to_owned()),
         None if asked.off.iter().any(|off| off == name) => ("off", "does not run now".to_owned()),
         None if judged.is_empty() => ("not_kept", "no window of a length that it judges is stored of that time".to_owned()),
+        None if judged.iter().all(|window| window.is_forgotten) => {
+            ("not_kept", "what it measured then is beyond what is kept".to_owned())
+        }
+        None if judged.iter().any(|window| window.is_forgotten) => {
+            ("unknown", "below a quarter of its thresholds, or measured in a window whose measures are not kept".to_owned())
+        }
         None if judged.iter().any(|window| window.left_out > 0) => {
             ("unknown", "below a quarter of its thresholds, or among the measures that found no room in the window".to_owned())
         }

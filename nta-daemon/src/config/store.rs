@@ -37,6 +37,13 @@ section! {
         max_windows: u64 = 240_000 => ROWS,
         /// Flows kept.
         max_flows: u64 = 1_000_000 => ROWS,
+        /// Feature vectors kept; with feature_hosts = 50 a busy network has a million a day.
+        max_features: u64 = 1_000_000 => ROWS,
+        /// Measures of hosts that came near to a threshold kept, for explain: some 100 bytes each, at most 64 a window.
+        max_near_measures: u64 = 1_000_000 => ROWS,
+        /// Such measures that are so many days older than the thousandth newest window go, their windows stay; 0 keeps them as long
+        /// as their windows.
+        keep_near_days: u64 = 7 => DAYS,
         /// Alerts kept; resolved ones go first.
         max_alerts: u64 = 100_000 => ROWS,
         /// Entries of the event log kept: so far back a reader of the stream can resume.

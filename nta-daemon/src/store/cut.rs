@@ -6,9 +6,10 @@
 use std::borrow::Cow;
 
 use super::db::{Conn, Query};
+use super::deleted::near;
 use super::merged::window_of;
 use super::rows::{RunRow, WindowRow};
-use super::totals::add;
+use super::totals::{NEAR, add};
 use super::unreadable::usable;
 use super::window_write::{hour_of, recount_hour};
 use super::windows::window;
@@ -85,11 +86,13 @@ async fn rejoin(conn: &mut Conn, run: i64, owner: &RunRow, row: &WindowRow) -> R
     // A base window is kept apart, where no list shows it: longer windows that are open still need this part of them.
     let go = if row.factor == 1 { "UPDATE windows SET factor = 0, span_ns = 0" } else { "DELETE FROM windows" };
     let stale = format!(
-        "{go} WHERE start_ns >= $1 AND start_ns < $5 AND factor = $2 AND run_id IN {RUNS_BEFORE} RETURNING run_id"
+        "{go} WHERE start_ns >= $1 AND start_ns < $5 AND factor = $2 AND run_id IN {RUNS_BEFORE} RETURNING run_id, near"
     );
     let stale = conn.fetch_all(about(stale, row.factor).bind(end_ns)).await.map_err(&error)?;
     if row.factor == 1 {
         add(conn, "windows", -(stale.len() as i64)).await?;
+    } else {
+        add(conn, NEAR, -near(&stale)).await?;
     }
     for of in &stale {
         recount_hour(conn, of.int("run_id").map_err(&error)?, row.factor, hour_of(row.start_ns)).await?;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::StoreError;
 use super::anomaly_write::{self, Kept};
 use super::db::{Conn, Query, Row};
-use super::totals::add;
+use super::totals::{NEAR, add};
 use super::unreadable::{Unreadable, usable};
 use super::window_write::recount_hour;
 
@@ -22,11 +22,12 @@ pub(super) async fn delete(conn: &mut Conn, table: &'static str, query: Query) -
     let mut deleted = Deleted::default();
     match table {
         "windows" => {
-            let gone = fetch(conn, table, query, " RETURNING factor, run_id, start_ns").await?;
+            let gone = fetch(conn, table, query, " RETURNING factor, run_id, start_ns, near").await?;
             deleted.rows = gone.len() as u64;
             // Only base windows are counted. A window that waits to be joined, of factor 0, is in no sum.
             let base = gone.iter().filter(|row| matches!(row.first(), Ok(1))).count();
             add(conn, "windows", -to_rows(base)).await?;
+            add(conn, NEAR, -near(&gone)).await?;
             let hour =
                 |row: &Row| Ok::<_, Unreadable>((row.int("run_id")?, row.int("factor")?, row.natural("start_ns")?));
             let hours = usable(table, gone.iter().map(hour));
@@ -63,6 +64,11 @@ pub(super) async fn delete(conn: &mut Conn, table: &'static str, query: Query) -
         _ => deleted.rows = conn.execute(query).await.map_err(&error)?,
     }
     Ok(deleted)
+}
+
+/// Measures in the documents of windows that are gone.
+pub(super) fn near(gone: &[Row]) -> i64 {
+    gone.iter().filter_map(|row| row.natural("near").ok()).fold(0, i64::saturating_add)
 }
 
 fn to_rows(count: usize) -> i64 {

@@ -1,9 +1,15 @@
-//! How near a host came to what detectors look for: kept beside each window, so that it goes when its window goes.
+//! How near a host came to what detectors look for: kept in the document of each window. It goes with its window, or before it, by
+//! bounds of its own: rows and days.
 
 use std::net::IpAddr;
+use std::sync::atomic::Ordering::Relaxed;
 
+use super::body::WindowBody;
+use super::db::Query;
+use super::totals::{NEAR, add};
+use super::unreadable::usable;
 use super::windows::{WindowFilter, WindowSort};
-use super::{Position, Store, StoreError};
+use super::{Position, Store, StoreError, to_sql};
 use nta_core::domain::{HostMeasure, Timestamp};
 
 /// Windows of a length that are read: those that were closed late, or of several sensors, overlap.
@@ -24,7 +30,17 @@ pub struct Nearness {
     pub measures: Vec<HostMeasure>,
     /// Measures of any host that found no room in the window: where there are some, one that is not there may be among them.
     pub left_out: u64,
+    /// There were some, which are beyond what is kept.
+    pub is_forgotten: bool,
 }
+
+/// Windows whose measures go in one transaction: their documents are written anew.
+const FORGET_WINDOWS: i64 = 500;
+/// Which windows lose theirs next: what a wrong clock put behind `$1` the furthest first, then the oldest.
+const LATER: &str =
+    "SELECT id, near, body FROM windows WHERE near > 0 AND start_ns > $1 ORDER BY start_ns DESC, near DESC LIMIT $2";
+const OLDEST: &str =
+    "SELECT id, near, body FROM windows WHERE near > 0 AND start_ns < $1 ORDER BY start_ns, near LIMIT $2";
 
 impl Store {
     /// How near a host came to what detectors look for at a time, in the stored windows of these lengths in nanoseconds that
@@ -57,9 +73,52 @@ impl Store {
                     sensor: window.sensor,
                     measures: near.kept.into_iter().filter(|measure| measure.host == host).collect(),
                     left_out: near.left_out,
+                    is_forgotten: near.is_forgotten,
                 });
             }
         }
         Ok(found)
+    }
+
+    /// Takes measures that are too many or too old out of their windows, which stay.
+    pub(super) async fn forget_near(&self, future_ns: i64) -> Result<(), StoreError> {
+        let most = to_sql(self.retention.max_near);
+        for (which, bound_ns) in [(LATER, future_ns), (OLDEST, i64::MAX)] {
+            loop {
+                let surplus = to_sql(self.total(NEAR).await?) - most;
+                if surplus <= 0 || self.forget_once((which, bound_ns), surplus).await? == 0 {
+                    break;
+                }
+            }
+        }
+        if let Some(before_ns) = self.too_old(self.retention.max_near_age_ns, future_ns).await? {
+            while self.forget_once((OLDEST, before_ns), i64::MAX).await? == FORGET_WINDOWS {}
+        }
+        Ok(())
+    }
+
+    /// Takes at least so many out, as far as some windows have them; of how many windows.
+    async fn forget_once(&self, (which, bound_ns): (&str, i64), surplus: i64) -> Result<i64, StoreError> {
+        let error = StoreError::query("windows");
+        let mut transaction = self.database.begin().await?;
+        let conn = transaction.conn().map_err(&error)?;
+        let query = Query::new(which).bind(bound_ns).bind(FORGET_WINDOWS);
+        let rows = conn.fetch_all(query).await.map_err(&error)?;
+        let read = |row: &super::db::Row| Ok((row.int("id")?, row.int("near")?, row.text("body").unwrap_or_default()));
+        let (mut windows, mut measures) = (0, 0_i64);
+        for (id, near, body) in usable("windows", rows.iter().map(read)) {
+            if measures >= surplus {
+                break;
+            }
+            // A document that cannot be read has none that are of use.
+            let body = WindowBody::without_near(id, &body).unwrap_or(body);
+            let update = Query::new("UPDATE windows SET near = 0, body = $1 WHERE id = $2");
+            conn.execute(update.bind(body).bind(id)).await.map_err(&error)?;
+            (windows, measures) = (windows + 1, measures.saturating_add(near));
+        }
+        add(conn, NEAR, -measures).await?;
+        transaction.commit().await.map_err(error)?;
+        self.counters.near_deleted.fetch_add(measures.unsigned_abs(), Relaxed);
+        Ok(windows)
     }
 }

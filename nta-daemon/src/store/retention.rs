@@ -20,6 +20,10 @@ pub struct Retention {
     pub max_alerts: u64,
     /// Anomalies.
     pub max_anomalies: u64,
+    /// Measures of hosts that came near to a threshold, in the documents of windows.
+    pub max_near: u64,
+    /// They go when they are so much older than the time that was reached, in nanoseconds.
+    pub max_near_age_ns: Option<u64>,
     /// Feature vectors; of 50 hosts in windows of 5, 30 and 180 s a million are a day.
     pub max_features: u64,
     /// Entries of the event log.
@@ -44,11 +48,19 @@ impl Retention {
             max_flows: config.max_flows,
             max_alerts: config.max_alerts,
             max_events: config.max_events,
-            max_age_ns: (config.keep_days > 0).then(|| config.keep_days.saturating_mul(86_400_000_000_000)),
+            max_features: config.max_features,
+            max_near: config.max_near_measures,
+            max_near_age_ns: days(config.keep_near_days),
+            max_age_ns: days(config.keep_days),
             max_bytes: (config.max_bytes > 0).then_some(config.max_bytes),
             ..Self::default()
         }
     }
+}
+
+/// In nanoseconds; 0 is no bound.
+fn days(days: u64) -> Option<u64> {
+    (days > 0).then(|| days.saturating_mul(86_400_000_000_000))
 }
 
 impl Default for Retention {
@@ -59,6 +71,8 @@ impl Default for Retention {
             max_raw_packets: 1_000_000,
             max_alerts: 100_000,
             max_anomalies: 500_000,
+            max_near: 1_000_000,
+            max_near_age_ns: None,
             max_features: 1_000_000,
             max_events: 500_000,
             max_hosts: 500_000,
@@ -213,16 +227,10 @@ impl Store {
         ] {
             self.delete(table, sql, to_sql(most)).await?;
         }
+        self.forget_near(future_ns).await?;
         self.shrink(future_ns).await?;
         self.give_back().await?;
-        let Some(age_ns) = self.retention.max_age_ns else { return Ok(()) };
-        let query =
-            Query::new("SELECT start_ns FROM windows WHERE start_ns <= $1 ORDER BY start_ns DESC LIMIT 1 OFFSET $2");
-        let query = query.bind(future_ns).bind(to_sql(self.retention.reached_windows));
-        let reached: Vec<i64> = self.read("windows", query, |row| Ok(row.first()?)).await?;
-        let Some(before_ns) = reached.first().and_then(|reached| reached.checked_sub(to_sql(age_ns))) else {
-            return Ok(());
-        };
+        let Some(before_ns) = self.too_old(self.retention.max_age_ns, future_ns).await? else { return Ok(()) };
         for (table, sql) in [
             (
                 "windows",
@@ -260,6 +268,16 @@ impl Store {
             self.delete(table, sql, before_ns).await?;
         }
         Ok(())
+    }
+
+    /// What is this old lies before that time; `None` while none is reached.
+    pub(super) async fn too_old(&self, age_ns: Option<u64>, future_ns: i64) -> Result<Option<i64>, StoreError> {
+        let Some(age_ns) = age_ns else { return Ok(None) };
+        let query =
+            Query::new("SELECT start_ns FROM windows WHERE start_ns <= $1 ORDER BY start_ns DESC LIMIT 1 OFFSET $2");
+        let query = query.bind(future_ns).bind(to_sql(self.retention.reached_windows));
+        let reached: Vec<i64> = self.read("windows", query, |row| Ok(row.first()?)).await?;
+        Ok(reached.first().and_then(|reached| reached.checked_sub(to_sql(age_ns))))
     }
 
     async fn delete(&self, table: &'static str, sql: &str, limit: i64) -> Result<(), StoreError> {

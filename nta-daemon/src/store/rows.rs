@@ -72,6 +72,9 @@ pub(super) struct WindowRow {
     pub(super) rtt_shortest_ms: Option<f64>,
     /// Of windows of before: now the document has it.
     pub(super) rtt_histogram: Option<String>,
+    /// What hosts came near to, how many measures of the body.
+    #[serde(default)]
+    pub(super) near: i64,
     pub(super) body: String,
 }
 
@@ -219,6 +222,7 @@ impl WindowRow {
             rtt_max_ms: window.rtt.max_ms(),
             rtt_shortest_ms: window.rtt.min_ms(),
             rtt_histogram: None,
+            near: window.near.kept.len() as i64,
             body: encode("windows", window.id, &WindowBody::from(window))?,
         })
     }

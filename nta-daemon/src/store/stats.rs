@@ -62,6 +62,8 @@ pub struct StoreStats {
     pub anomalies_deleted: u64,
     /// Feature vectors deleted by retention.
     pub features_deleted: u64,
+    /// Measures of hosts that came near to a threshold, deleted by retention before their windows.
+    pub near_measures_deleted: u64,
     /// Entries of the event log deleted by retention.
     pub events_deleted: u64,
     /// Hosts whose totals were deleted by retention.
@@ -148,6 +150,7 @@ pub(super) struct Counters {
     pub(super) alerts_deleted: AtomicU64,
     pub(super) anomalies_deleted: AtomicU64,
     pub(super) features_deleted: AtomicU64,
+    pub(super) near_deleted: AtomicU64,
     pub(super) events_deleted: AtomicU64,
     pub(super) hosts_deleted: AtomicU64,
     pub(super) batches_waiting: AtomicU64,
@@ -240,6 +243,7 @@ impl Counters {
             alerts_deleted: self.alerts_deleted.load(Relaxed),
             anomalies_deleted: self.anomalies_deleted.load(Relaxed),
             features_deleted: self.features_deleted.load(Relaxed),
+            near_measures_deleted: self.near_deleted.load(Relaxed),
             events_deleted: self.events_deleted.load(Relaxed),
             hosts_deleted: self.hosts_deleted.load(Relaxed),
             batches_waiting: self.batches_waiting.load(Relaxed),

@@ -6,10 +6,12 @@ use super::{Store, StoreError, from_sql};
 
 /// The number of the newest event.
 pub(super) const EVENTS: &str = "events";
+/// What hosts came near to, in the documents of windows.
+pub(super) const NEAR: &str = "near_measures";
 
 /// Each with what it is made of, and the most that it can be: as rows are numbered without gaps but at the old end, no row needs
 /// to be counted for that; two numbers that something else made may be too far apart for a BIGINT. Of SQLite's values a number equals itself as a number. The last number of all leads nowhere.
-const TOTALS: [(&str, &str, &str); 4] = [
+const TOTALS: [(&str, &str, &str); 5] = [
     (
         "windows",
         "SELECT count(*) FROM windows WHERE factor = 1",
@@ -24,6 +26,11 @@ const TOTALS: [(&str, &str, &str); 4] = [
         "alerts",
         "SELECT count(*) FROM detected_alerts",
         "SELECT coalesce(CAST(max(number) AS NUMERIC) - min(number) + 1, 0) FROM detected_alerts",
+    ),
+    (
+        NEAR,
+        "SELECT CAST(coalesce(sum(near), 0) AS BIGINT) FROM windows WHERE near > 0",
+        "SELECT 64 * coalesce(CAST(max(id) AS NUMERIC) - min(id) + 1, 0) FROM windows",
     ),
     (EVENTS, "SELECT coalesce(max(seq), 0) FROM events WHERE seq < 4611686018427387904", "SELECT 4611686018427387904"),
 ];

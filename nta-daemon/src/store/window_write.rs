@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use super::db::{Conn, Query, Value};
 use super::rows::WindowRow;
 use super::sums::{are_natural, are_real, sum};
-use super::totals::add;
+use super::totals::{NEAR, add};
 use super::windows::{MEASURED, MEASURED_BPS, NO_BPS, WINDOW_COLUMNS, WINDOW_REALS};
 use super::write::Event;
 use super::{StoreError, event_body};
@@ -28,19 +28,21 @@ pub(super) async fn insert(
 ) -> Result<Vec<Event>, StoreError> {
     let mut events = Vec::with_capacity(windows.len());
     let mut hours: BTreeMap<(i64, i64), Hour> = BTreeMap::new();
-    let mut base = 0;
+    let (mut base, mut near) = (0, 0);
     for chunk in windows.chunks(conn.chunk_rows()) {
         let mut ids = insert_chunk(conn, (run, sensor), chunk).await?;
         for window in chunk {
             // One of two with the same key is stored.
             let Some(id) = ids.remove(&key(window)) else { continue };
             base += i64::from(window.factor == 1);
+            near += window.near;
             let hour = (window.factor, hour_of(window.start_ns));
             hours.entry(hour).and_modify(|sum| sum.add(&Hour::of(window))).or_insert_with(|| Hour::of(window));
             events.push(event_body::window_closed(id, window));
         }
     }
     add(conn, "windows", base).await?;
+    add(conn, NEAR, near).await?;
     let hours: Vec<_> = hours.into_iter().collect();
     for chunk in hours.chunks(conn.chunk_rows()) {
         add_hours(conn, run, chunk).await?;
@@ -64,7 +66,7 @@ async fn insert_chunk(
     let error = StoreError::query("windows");
     let mut query = Query::new(
         "INSERT INTO windows (run_id, sensor_id, factor, number, start_ns, end_ns, span_ns, packets, bytes, flows, connections, \
-         bandwidth_bps, rtt_samples, rtt_mean_ms, rtt_max_ms, rtt_histogram, body, rtt_shortest_ms, measured_ns) ",
+         bandwidth_bps, rtt_samples, rtt_mean_ms, rtt_max_ms, rtt_histogram, body, rtt_shortest_ms, measured_ns, near) ",
     );
     query.push_table(
         conn,
@@ -89,6 +91,7 @@ async fn insert_chunk(
                 window.body.as_str().into(),
                 window.rtt_shortest_ms.into(),
                 measured_ns(window).into(),
+                window.near.into(),
             ]
         }),
     );

@@ -28,7 +28,11 @@ async fn app() -> App {
     for (id, left_out) in [(1, 0), (2, 3)] {
         let kept = vec![measure("port_scan", 1, 40.0), measure("slowloris", 1, 6.0), measure("port_scan", 2, 7.5)];
         let measured = Measured { span_ns: 5 * S, length_ns: 5 * S, ..Measured::default() };
-        app.write(Some(Window { near: HostMeasures { kept, left_out }, measured, ..window(id) }), vec![]).await;
+        app.write(
+            Some(Window { near: HostMeasures { kept, left_out, is_forgotten: false }, measured, ..window(id) }),
+            vec![],
+        )
+        .await;
     }
     app
 }
@@ -36,6 +40,22 @@ async fn app() -> App {
 fn of<'a>(answer: &'a Value, detector: &str) -> &'a Value {
     let all = answer["detectors"].as_array().expect("detectors");
     all.iter().find(|one| one["detector"] == detector).expect(detector)
+}
+
+#[tokio::test]
+async fn measures_beyond_what_is_kept_are_not_told_as_none() {
+    let app = App::with(0, 0).await;
+    let measured = Measured { span_ns: 5 * S, length_ns: 5 * S, ..Measured::default() };
+    let near = HostMeasures { is_forgotten: true, ..HostMeasures::default() };
+    app.write(Some(Window { near, measured, ..window(1) }), vec![]).await;
+    let answer = app.json("/api/explain?host=192.0.2.1&at=7").await;
+    assert_eq!(answer["state"], "not_kept", "{answer}");
+    let reason = answer["reason"].as_str().expect("a reason");
+    assert!(reason.contains("store.max_near_measures") && reason.contains("store.keep_near_days"), "{reason}");
+    assert_eq!(
+        (&answer["windows"][0]["measures_kept"], &of(&answer, "port_scan")["state"]),
+        (&false.into(), &"not_kept".into())
+    );
 }
 
 #[tokio::test]

@@ -204,6 +204,7 @@ impl From<WindowBefore> for WindowBody {
             ],
             near: Vec::new(),
             near_left_out: 0,
+            near_forgotten: false,
         }
     }
 }

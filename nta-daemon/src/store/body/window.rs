@@ -56,6 +56,9 @@ pub(in crate::store) struct WindowBody {
     pub(super) near: Vec<NearBody>,
     #[serde(default, skip_serializing_if = "is_none")]
     pub(super) near_left_out: u64,
+    /// There were some, and retention took them out.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) near_forgotten: bool,
 }
 
 /// Samples, their sum, the shortest and the longest in microseconds; how many by size, without zeros at the end.
@@ -96,6 +99,13 @@ impl WindowBody {
             return Ok(body);
         }
         Err(StoreError::Corrupt { table: "windows", id, reason: "a count is larger than any window has".to_owned() })
+    }
+
+    /// The document without what hosts came near to; `None` where it cannot be read.
+    pub(in crate::store) fn without_near(id: i64, text: &str) -> Option<String> {
+        let mut body = Self::read(id, text).ok()?;
+        (body.near, body.near_left_out, body.near_forgotten) = (Vec::new(), 0, true);
+        serde_json::to_string(&body).ok()
     }
 
     /// All that is added up when windows are joined, but for the round trips.
@@ -162,7 +172,11 @@ impl WindowBody {
                 overflow_bytes: ledger(OVERFLOW_BYTES),
             },
             measured,
-            near: HostMeasures { kept: self.near.into_iter().map(near).collect(), left_out: self.near_left_out },
+            near: HostMeasures {
+                kept: self.near.into_iter().map(near).collect(),
+                left_out: self.near_left_out,
+                is_forgotten: self.near_forgotten,
+            },
         })
     }
 
@@ -224,6 +238,7 @@ impl From<&Window> for WindowBody {
             measured: [silence_ns, gap_ns, clock_step_ns, wall_ahead_ns, folded],
             near: window.near.kept.iter().map(near_body).collect(),
             near_left_out: window.near.left_out,
+            near_forgotten: window.near.is_forgotten,
         }
     }
 }
@@ -337,7 +352,7 @@ pub(in crate::store) mod tests {
                 wall_ahead_ns: -60_000_000_000,
                 folded: 4,
             },
-            near: HostMeasures { kept: vec![measure], left_out: 2 },
+            near: HostMeasures { kept: vec![measure], left_out: 2, is_forgotten: false },
         }
     }
 

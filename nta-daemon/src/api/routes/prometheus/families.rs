@@ -211,6 +211,7 @@ impl Snapshot {
             (table("detected_alerts"), store.alerts_deleted as f64),
             (table("anomalies"), store.anomalies_deleted as f64),
             (table("aggregated_features"), store.features_deleted as f64),
+            (table("near_measures"), store.near_measures_deleted as f64),
         ];
         let dropped = store.raw_packets_dropped as f64;
         page.one("store_raw_packets_dropped", "Heads of frames of which a window had too many", COUNTER, dropped)?;
