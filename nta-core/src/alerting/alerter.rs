@@ -317,12 +317,9 @@ impl Alerter {
 fn order(a: &Finding, b: &Finding) -> std::cmp::Ordering {
     let what = |finding: &Finding| (finding.kind, finding.end, finding.start, finding.detector, finding.measure.name);
     let whom = |finding: &Finding| (finding.port, AlertKey::of(finding));
-    what(a)
-        .cmp(&what(b))
-        .then_with(|| b.measure.magnitude().total_cmp(&a.measure.magnitude()))
-        .then_with(|| Alert::breadth(b).cmp(&Alert::breadth(a)))
-        .then_with(|| whom(a).cmp(&whom(b)))
-        .then_with(|| a.summary.cmp(&b.summary))
+    let stronger = b.measure.magnitude().total_cmp(&a.measure.magnitude());
+    let wider = stronger.then_with(|| Alert::breadth(b).cmp(&Alert::breadth(a)));
+    what(a).cmp(&what(b)).then(wider).then_with(|| whom(a).cmp(&whom(b))).then_with(|| a.summary.cmp(&b.summary))
 }
 
 impl Alert {
