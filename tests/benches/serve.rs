@@ -63,20 +63,21 @@ fn beside_a_capture(part: &str) {
     };
     let config = folder.path().join("nta.toml");
     fs::write(&config, CONFIG).expect("a configuration");
-    let mut command = inside.command("prlimit");
-    command.arg("--nofile=40000").arg(std::env::var_os("NTA_DAEMON").expect("NTA_DAEMON names the daemon"));
+    let mut command = inside.command("sh");
+    command.args(MANY_FILES).arg(std::env::var_os("NTA_DAEMON").expect("NTA_DAEMON names the daemon"));
     command.args(["run", "--interface", "v0", "--database", &database, "--config"]).arg(&config);
     let mut daemon = Process::start(&mut command, folder.path(), "daemon.log");
     wait_for("the daemon", Duration::from_secs(120), || daemon.log().contains("serving url").then_some(()));
     let before = inside.packets("v0");
-    let mut server = Process::start(inside.command("iperf3").args(["-s", "-1"]), folder.path(), "server.log");
+    let mut server =
+        Process::start(inside.command("iperf3").args(["-s", "-1", "--forceflush"]), folder.path(), "server.log");
     wait_for("the receiver", Duration::from_secs(10), || server.log().contains("listening").then_some(()));
     let mut sender = peer.command("iperf3");
     sender.args(["-c", "10.77.1.1", "-u", "-b", "20M", "-l", "500", "-t", "600"]);
     let mut sender = Process::start(&mut sender, folder.path(), "sender.log");
 
-    let mut client = inside.command("prlimit");
-    client.arg("--nofile=40000").arg(std::env::current_exe().expect("this program"));
+    let mut client = inside.command("sh");
+    client.args(MANY_FILES).arg(std::env::current_exe().expect("this program"));
     let asked = client.args(["--inside", part, &daemon.id().to_string()]).status().expect("the client starts");
 
     sender.stop("TERM", Duration::from_secs(10));
@@ -90,6 +91,9 @@ fn beside_a_capture(part: &str) {
     let ended = daemon.stop("TERM", Duration::from_secs(60));
     assert!(asked.success() && ended.success(), "{}", daemon.log());
 }
+
+/// Starts a program with as many open files as this user may have.
+const MANY_FILES: [&str; 2] = ["-c", "ulimit -Sn \"$(ulimit -Hn)\"; exec \"$0\" \"$@\""];
 
 const CONFIG: &str = r"
 [api]

@@ -34,7 +34,7 @@ use crate::descriptors;
 /// What a server allows.
 #[derive(Clone, Debug)]
 pub(super) struct Allowed {
-    /// Connections at once: at most half of the descriptors that the process may have, and what the rest of it leaves.
+    /// Connections at once: at most three quarters of the descriptors that the process may have, and what the rest of it leaves.
     pub(super) connections: usize,
     /// In which a client has to have sent the head of a request, the first one and each further one.
     pub(super) head_within: Duration,
@@ -53,7 +53,7 @@ impl Allowed {
     pub(super) fn of(most: usize) -> Self {
         let descriptors = descriptors::allowed();
         let left =
-            usize::try_from((descriptors / 2).min(descriptors.saturating_sub(OF_THE_REST))).unwrap_or(usize::MAX);
+            usize::try_from((descriptors / 4 * 3).min(descriptors.saturating_sub(OF_THE_REST))).unwrap_or(usize::MAX);
         Self { connections: most.min(left).max(1), head_within: Duration::from_secs(10), tls: None }
     }
 }

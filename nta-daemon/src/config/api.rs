@@ -29,7 +29,7 @@ section! {
         tls_cert: PathBuf = PathBuf::new(),
         /// PEM file with the key of that certificate.
         tls_key: PathBuf = PathBuf::new(),
-        /// Connections open at a time; at most half of the descriptors that the process may have, and 112 fewer than those.
+        /// Connections open at a time; at most three quarters of the descriptors that the process may have, and 136 fewer than those.
         connections: usize = 512 => CONNECTIONS,
         /// Readers that follow the events at a time; at most three quarters of the connections.
         stream_readers: usize = 256 => CONNECTIONS,
