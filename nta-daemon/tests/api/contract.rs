@@ -129,9 +129,6 @@ const LATER: &[(&str, &str)] = &[
     ("POST /api/control/capture/start", "control"),
     ("POST /api/control/capture/stop", "control"),
     ("GET /api/control/capture/status", "control"),
-    ("POST /api/train", "models"),
-    ("GET /api/models", "models"),
-    ("POST /api/models/{id}/activate", "models"),
 ];
 
 /// Where the role is another one than the contract's, and why.
