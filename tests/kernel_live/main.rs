@@ -22,6 +22,7 @@ mod renamed;
 
 mod ask;
 mod coexist;
+mod control;
 mod end;
 mod pin;
 mod record;

@@ -23,7 +23,7 @@ for _ in range(20):
 "#;
 
 /// Posts a body; status and answer.
-fn post(namespace: &Namespace, path: &str, body: &Value) -> (u16, Value) {
+pub(crate) fn post(namespace: &Namespace, path: &str, body: &Value) -> (u16, Value) {
     let url = format!("http://127.0.0.1:5000{path}");
     let mut curl = namespace.command("curl");
     curl.args(["-s", "-m", "10", "-w", "\n%{http_code}", "-H", "Content-Type: application/json", "-d"]);

@@ -238,6 +238,8 @@ pub struct Status {
     pub failure: Option<String>,
     /// What is not counted although it should be, a reason each, while other things are.
     pub degraded: Vec<String>,
+    /// What is not captured since somebody asked for it, a sentence each.
+    pub stopped: Vec<String>,
     /// The model that judges, or why none does.
     pub model: ModelState,
 }

@@ -38,7 +38,7 @@ const TAGS: &[(&str, &str)] = &[
 ];
 
 /// Operations whose body may be left out: it has no field that must be given.
-const OPTIONAL_BODIES: [&str; 8] = [
+const OPTIONAL_BODIES: [&str; 9] = [
     "compute_windows",
     "detect_again",
     "generate_baselines",
@@ -47,6 +47,7 @@ const OPTIONAL_BODIES: [&str; 8] = [
     "reopen_alerts",
     "upload_capture",
     "upload_capture_root",
+    "stop_capture",
 ];
 
 /// This document.

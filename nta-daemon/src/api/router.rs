@@ -23,8 +23,8 @@ use super::headers::careful;
 use super::requests::measure;
 use super::routes::{
     alert_bulk, alerts, anomalies, audit, baselines, captures, compute, control, detect, docs, evidence, explain,
-    export, features, flows, generate, health, hosts, index, jobs, metrics, models, mutes, packets, prometheus,
-    recording, results, score, session, stats, status, stream, tokens, uploads, webhooks,
+    export, features, flows, generate, health, hosts, index, jobs, live_capture, metrics, models, mutes, packets,
+    prometheus, recording, results, score, session, stats, status, stream, tokens, uploads, webhooks,
 };
 use super::workers::{LargeBodies, Workers, few_at_a_time, off_the_executor};
 use super::{ApiError, ApiState, guard, links, openapi};
@@ -89,6 +89,7 @@ fn viewer() -> OpenApiRouter<ApiState> {
         .routes(routes!(control::status))
         .routes(routes!(control::config))
         .routes(routes!(control::ping))
+        .routes(routes!(live_capture::status))
 }
 
 /// What answers without end: no thread of the pool is held for it.
@@ -114,6 +115,8 @@ fn operator() -> OpenApiRouter<ApiState> {
         .routes(routes!(score::predict))
         .routes(routes!(jobs::cancel))
         .routes(routes!(control::logs))
+        .routes(routes!(live_capture::start))
+        .routes(routes!(live_capture::stop))
 }
 
 fn admin() -> OpenApiRouter<ApiState> {

@@ -15,6 +15,7 @@ use super::requests::Requests;
 use super::serve::{Allowed, Connections};
 use super::tls::Tls;
 use super::workers::Workers;
+use crate::capture::control::CaptureHandle;
 use crate::config::Config;
 use crate::jobs::{AnalysisAccess, Jobs, KINDS, Tools};
 use crate::pipeline::progress::Progress;
@@ -64,6 +65,8 @@ pub struct ApiState {
     pub(super) recorder: Option<Arc<Recorder>>,
     /// Where captures are kept.
     pub(super) packet_folders: Arc<[PathBuf]>,
+    /// By which the capture is asked for other interfaces, in a daemon that captures.
+    pub(super) capture: Option<CaptureHandle>,
     /// The settings in effect.
     pub(super) config: Arc<Config>,
     /// The newest records of the log.
@@ -109,6 +112,7 @@ impl ApiState {
             mirror: None,
             recorder: None,
             packet_folders: Arc::default(),
+            capture: None,
             config: Arc::default(),
             records: &RECORDS,
             unaudited: Arc::default(),
@@ -213,6 +217,12 @@ impl ApiState {
     #[must_use]
     pub fn with_packets(self, folders: Vec<PathBuf>) -> Self {
         Self { packet_folders: folders.into(), ..self }
+    }
+
+    /// Starts and stops capture by request.
+    #[must_use]
+    pub fn with_capture(self, capture: CaptureHandle) -> Self {
+        Self { capture: Some(capture), ..self }
     }
 
     /// Shows these settings.

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::{Tls, TlsError};
 use crate::capture::clock;
+use crate::capture::control::CaptureHandle;
 use crate::config::Config;
 use crate::jobs::Jobs;
 use crate::pipeline::baselines::BaselineHandle;
@@ -163,6 +164,8 @@ pub struct App {
     /// How many of the same are stored already.
     again: u32,
     uploads: Uploads,
+    /// By which the capture is asked for other interfaces, of a live run.
+    capture: Option<CaptureHandle>,
     writer: StoreWriter,
     write_task: JoinHandle<()>,
     /// Once it serves.
@@ -290,6 +293,7 @@ impl App {
             progress: Progress::default(),
             again: earlier,
             uploads,
+            capture: None,
             writer,
             write_task,
             jobs: None,

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::{App, AppError, Signal, Signals, StoreOutput};
 use crate::api::{self, AllowedHosts, AnalysisAccess, ApiState, Rules, Tls};
 use crate::capture::clock;
+use crate::capture::control::CaptureHandle;
 use crate::config::{MetricsAccess, RecordingsConfig};
 use crate::jobs::{Jobs, KINDS};
 use crate::pipeline::baselines::BaselineHandle;
@@ -193,6 +194,11 @@ impl App {
         self.status.send_modify(|status| status.failure = failure);
     }
 
+    /// Has the API ask for other interfaces by this.
+    pub fn take_orders_by(&mut self, capture: CaptureHandle) {
+        self.capture = Some(capture);
+    }
+
     /// Says where it serves.
     pub fn say_where(&self, what: &str) {
         if let Some(address) = self.address {
@@ -259,6 +265,9 @@ impl App {
             let folder = self.config.recordings.folder(self.store.path());
             state = state.with_packets(vec![folder.clone()]);
             state = state.with_recorder(Recorder::new(folder, max_bytes, quota_bytes));
+        }
+        if let Some(capture) = self.capture.take() {
+            state = state.with_capture(capture);
         }
         if let Some(mirror) = &self.mirror {
             state = state.with_mirror(mirror.counters());

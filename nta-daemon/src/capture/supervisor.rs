@@ -11,7 +11,9 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch::Sender;
 use tokio_util::sync::CancellationToken;
 
+use super::choice::Choice;
 use super::clock;
+use super::control::{CaptureHandle, Captured, Orders};
 use super::inside::Inside;
 use super::source::LiveSource;
 use super::watch::Matches;
@@ -25,7 +27,7 @@ use crate::source::kernel::topology::Topology;
 use crate::source::kernel::{AttachOptions, AttachedKernel, Change, KernelOptions, LinkEvents, LiveClock, Memory};
 use crate::source::{EventSettings, FlowSource as _, SourceError};
 use nta_core::alerting::EarlierAlert;
-use nta_core::domain::{Attachment, IdentityScope, Mode, NicCounts, Readings, Resume, Status, Timestamp};
+use nta_core::domain::{Attachment, IdentityScope, Ledger, Mode, NicCounts, Readings, Resume, Status, Timestamp};
 use nta_core::model::Models;
 use nta_core::window::Seed;
 
@@ -39,22 +41,27 @@ const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// Owns the attachments.
 pub struct Supervisor {
-    patterns: Vec<InterfacePattern>,
+    /// What is to be captured.
+    pub(super) choice: Choice,
+    /// What is asked for, and where it is shown what is captured.
+    pub(super) orders: Orders,
     attach: AttachOptions,
     options: KernelOptions,
     attached: Option<AttachedKernel>,
     source: LiveSource,
-    clock: LiveClock,
-    found: Matches,
+    pub(super) clock: LiveClock,
+    pub(super) found: Matches,
     links: Option<LinkEvents>,
     inside: Inside,
     /// What the attached interfaces had counted themselves when they were attached.
     attached_at: Vec<(u32, NicCounts)>,
-    refused: Option<Refused>,
+    /// The interfaces that are captured, by index.
+    pub(super) captured: Vec<(u32, Captured)>,
+    pub(super) refused: Option<Refused>,
 }
 
 /// Attaching failed.
-struct Refused {
+pub(super) struct Refused {
     reason: String,
     /// When it is tried again, unless the interfaces change before, and how long to wait after that.
     due: Instant,
@@ -93,7 +100,7 @@ pub fn status(window_ns: u64, models: &Models) -> Status {
 
 impl Supervisor {
     /// Attaches to what the patterns select now; an interface that is not there yet is waited for. It ends between two steps, and
-    /// before anything is attached, once `stop` is cancelled.
+    /// before anything is attached, once `stop` is cancelled. By the handle it is asked for other interfaces while it runs.
     ///
     /// # Errors
     /// When the programs cannot be loaded or attached, or it was asked to end.
@@ -104,7 +111,7 @@ impl Supervisor {
         object: Option<PathBuf>,
         resume: Option<Resume>,
         stop: &CancellationToken,
-    ) -> Result<Self, SourceError> {
+    ) -> Result<(Self, CaptureHandle), SourceError> {
         let (map_memory_mib, tunnels) = (config.capture.map_memory_mib, config.capture.tunnel_ports());
         let events = EventSettings::of(&config.capture, &config.events);
         let options =
@@ -114,8 +121,10 @@ impl Supervisor {
             tracing::warn!(%error, "interfaces are looked at once a window: the kernel sends no link events");
         }
         let clock = LiveClock::begin();
+        let (handle, orders) = CaptureHandle::new(&patterns);
         let mut new = Self {
-            patterns,
+            choice: Choice::new(patterns),
+            orders,
             attach,
             options,
             attached: None,
@@ -125,16 +134,17 @@ impl Supervisor {
             links: links.ok(),
             inside: Inside::new(config),
             attached_at: Vec::new(),
+            captured: Vec::new(),
             refused: None,
         };
-        new.found = new.found.look(&new.patterns, &[]);
+        new.found = new.found.look(&mut new.choice, &[]);
         if let Some(resume) = &resume {
             new.clock.go_on_from(resume.readings.clock_offset_ns);
             new.source = LiveSource::new(new.clock.offset_ns());
         }
         new.inside.look(true);
         new.attach(resume)?;
-        Ok(new)
+        Ok((new, handle))
     }
 
     /// Whether it goes on with the flows of a run before that was killed.
@@ -186,7 +196,7 @@ impl Supervisor {
         self.attached_at = self.nics().into_iter().map(then).collect();
     }
 
-    fn attachments(&self) -> &[Attachment] {
+    pub(super) fn attachments(&self) -> &[Attachment] {
         self.attached.as_ref().map_or(&[], |attached| &attached.attachments)
     }
 
@@ -221,6 +231,8 @@ impl Supervisor {
         pipeline.follow_models((models.clone(), seen), config.detect.clone());
         self.report(&mut pipeline)?;
         published.send_replace(pipeline.status().clone());
+        self.note_captured(&Ledger::default());
+        self.show(&mut pipeline, published);
         match (self.source.flows().and_then(|flows| flows.resumed_ns()), self.counted_since()) {
             (Some(since_ns), _) => pipeline.resume(self.clock.at(since_ns), self.clock.now()),
             (None, Some(since)) => pipeline.begin(since),
@@ -240,7 +252,7 @@ impl Supervisor {
                 attached.kernel().flush_diagnostics();
                 wait = wait.min(DIAGNOSTICS_EVERY);
             }
-            std::thread::sleep(wait);
+            let order = self.orders.wait(wait);
             if stop.is_cancelled() {
                 break;
             }
@@ -251,14 +263,12 @@ impl Supervisor {
             let closes = self.clock.now() >= end;
             let heard = self.links.as_ref().is_some_and(LinkEvents::heard);
             self.inside.look(heard);
-            if heard || closes || self.is_due() {
+            if let Some(order) = order {
+                self.carry_out(order, &mut pipeline, published)?;
+            }
+            if self.expire() || heard || closes || self.is_due() {
                 self.follow(&mut pipeline)?;
-                published.send_modify(|published| {
-                    published.failure.clone_from(&pipeline.status().failure);
-                    published.degraded.clone_from(&pipeline.status().degraded);
-                    published.attachments.clone_from(&pipeline.status().attachments);
-                    published.ledger.clone_from(&pipeline.status().ledger);
-                });
+                self.show(&mut pipeline, published);
             }
             if closes {
                 pipeline.close_at(self.clock.now(), &mut self.source, output)?;
@@ -266,6 +276,10 @@ impl Supervisor {
             } else {
                 pipeline.take_events(&mut self.source, output)?;
             }
+        }
+        if !self.choice.is_configured() {
+            let interfaces = self.configured();
+            tracing::info!(interfaces, "what was asked for about the capture ends here: the next start captures these");
         }
         let stays = self.attached.as_ref().is_some_and(AttachedKernel::stays);
         if let Some(flows) = self.source.flows().filter(|_| stays) {
@@ -285,11 +299,11 @@ impl Supervisor {
         self.refused.as_ref().is_some_and(|refused| Instant::now() >= refused.due)
     }
 
-    /// Looks at the interfaces, and attaches to others where they are others than before.
-    fn follow(&mut self, pipeline: &mut Pipeline) -> Result<(), SourceError> {
+    /// Looks at the interfaces, and attaches to others where they are others than before; answers why to some it cannot.
+    pub(super) fn follow(&mut self, pipeline: &mut Pipeline) -> Result<Vec<SourceError>, SourceError> {
         let watched: Vec<(u32, String)> = self.attachments().iter().map(|a| (a.index, a.interface.clone())).collect();
         let indices: Vec<u32> = watched.iter().map(|(index, _)| *index).collect();
-        let found = self.found.look(&self.patterns, &indices);
+        let found = self.found.look(&mut self.choice, &indices);
         for reason in found.renamed.iter().filter(|reason| !self.found.renamed.contains(reason)) {
             tracing::warn!(reason, "an interface has another name");
         }
@@ -298,24 +312,27 @@ impl Supervisor {
         let topology = Topology::of(&self.found.devices);
         let lies_same = self.attached.as_ref().is_none_or(|attached| *attached.topology() == topology);
         let is_same = watched.len() == wanted.len() && watched.iter().all(|known| wanted.contains(known)) && lies_same;
+        let mut cannot = Vec::new();
         if is_same {
             self.refused = None;
         } else if self.is_due() || self.refused.as_ref().is_none_or(|refused| refused.wanted != wanted) {
-            self.change(pipeline, wanted)?;
+            cannot = self.change(pipeline, wanted)?;
         }
         let nics = self.nics();
         let since = nics.iter().zip(&self.attached_at).map(|((_, now), (_, then))| now.since(then));
         pipeline.hold_against(since.collect());
         let refused = self.refused.iter().map(|refused| refused.reason.clone());
         pipeline.miss(self.found.missing.iter().cloned().chain(refused).collect());
-        Ok(())
+        Ok(cannot)
     }
 
     /// Attaches to what was found, beside what stays attached.
-    fn change(&mut self, pipeline: &mut Pipeline, wanted: Vec<(u32, String)>) -> Result<(), SourceError> {
+    fn change(&mut self, pipeline: &mut Pipeline, wanted: Vec<(u32, String)>) -> Result<Vec<SourceError>, SourceError> {
+        let ledger = self.source.ledger()?;
         let names = wanted.iter().map(|(_, name)| name.as_str()).collect::<Vec<_>>().join(",");
         tracing::info!(interfaces = names, "the interfaces have changed");
-        let was_attached = !self.attachments().is_empty();
+        let before: Vec<u32> = self.attachments().iter().map(|attachment| attachment.index).collect();
+        let was_attached = !before.is_empty();
         let began = self.clock.now();
         let changed = match (&mut self.attached, self.source.flows()) {
             (Some(attached), Some(flows)) => {
@@ -323,17 +340,18 @@ impl Supervisor {
             }
             _ => self.attach(None).map(|()| Change::default()),
         };
-        let reason = match changed {
+        let cannot = match changed {
             Ok(Change { rows, refused, uncounted_ns }) => {
                 self.source.keep(rows);
                 if let Some((from_ns, to_ns)) = uncounted_ns.filter(|_| was_attached) {
                     pipeline.stop_counting(self.clock.at(from_ns));
                     pipeline.go_on_counting(self.clock.at(to_ns));
                 }
-                refused.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+                refused
             }
-            Err(error) => error.to_string(),
+            Err(error) => vec![error],
         };
+        let reason = cannot.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
         let waited = self.refused.take().map_or(FIRST_WAIT, |refused| refused.next_wait);
         if !reason.is_empty() {
             tracing::warn!(reason, again_in_s = waited.as_secs(), "cannot attach yet");
@@ -341,16 +359,20 @@ impl Supervisor {
             self.refused = Some(Refused { reason, due: Instant::now() + waited, next_wait, wanted });
         }
         if self.attachments().is_empty() {
-            pipeline.stop_counting(began);
+            // One that is stopped by request counts until it is detached; one that is gone does not even when it is looked for.
+            let is_there = before.iter().any(|index| Device::name_of(*index).is_some());
+            pipeline.stop_counting(if is_there { self.clock.now() } else { began });
         } else if let Some(since) = self.counted_since().filter(|_| !was_attached) {
             pipeline.go_on_counting(since);
         }
         self.note_nics();
-        self.report(pipeline)
+        self.note_captured(&ledger);
+        self.report(pipeline)?;
+        Ok(cannot)
     }
 
     /// Since when the attached programs count.
-    fn counted_since(&self) -> Option<Timestamp> {
+    pub(super) fn counted_since(&self) -> Option<Timestamp> {
         let attached = self.attached.as_ref().filter(|attached| !attached.attachments.is_empty());
         attached.map(|attached| self.clock.at(attached.since_ns()))
     }

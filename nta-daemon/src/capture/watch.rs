@@ -1,8 +1,9 @@
-//! Which interfaces are to be watched: those that the patterns select, and those that are watched already, which are
-//! followed by their index when they are renamed.
+//! Which interfaces are to be watched: those that the patterns select, but for what was stopped by request, those that were started by
+//! request, and those that are watched already, which are followed by their index when they are renamed.
 
 use std::collections::BTreeMap;
 
+use super::choice::Choice;
 use crate::config::{InterfacePattern, selects};
 use crate::source::kernel::device::Device;
 use nta_common::limits::MAX_INTERFACES;
@@ -16,6 +17,8 @@ pub struct Matches {
     pub missing: Vec<String>,
     /// Which of them have a name now that the patterns do not select, and what that means.
     pub renamed: Vec<String>,
+    /// Interfaces that the configuration selects and that are left alone by request.
+    pub set_aside: Vec<String>,
     /// The name by which the patterns selected each of them last.
     names: Names,
 }
@@ -25,26 +28,43 @@ type Names = BTreeMap<u32, String>;
 
 impl Matches {
     /// Looks at all interfaces. `watched` has the indices of those that are watched already.
-    pub fn look(&self, patterns: &[InterfacePattern], watched: &[u32]) -> Self {
+    pub fn look(&self, choice: &mut Choice, watched: &[u32]) -> Self {
         let mut devices: Vec<Device> = Device::all();
+        choice.follow(&devices);
         // The loopback only where it is asked for by its name.
-        if patterns.iter().any(|pattern| pattern.as_str() == "lo") {
+        if choice.names().contains(&"lo") {
             devices.extend(Device::find("lo"));
+            choice.follow(&devices);
         }
-        matches(patterns, watched, &self.names, devices, &Device::is_up)
+        matches(choice, watched, &self.names, devices, &Device::is_up)
     }
+
+    /// Whether the configuration selects an interface, under the name of now or of before.
+    pub fn is_selected(&self, choice: &Choice, device: &Device) -> bool {
+        is_selected(choice.patterns(), &self.names, device)
+    }
+}
+
+/// One that was selected once and has another name since is still selected.
+fn is_selected(patterns: &[InterfacePattern], known: &Names, device: &Device) -> bool {
+    selects(patterns, &device.name) || known.get(&device.index).is_some_and(|before| selects(patterns, before))
 }
 
 /// What of these interfaces is to be watched.
 fn matches(
-    patterns: &[InterfacePattern],
+    choice: &Choice,
     watched: &[u32],
     known: &Names,
     mut devices: Vec<Device>,
     is_up: &dyn Fn(&str) -> bool,
 ) -> Matches {
-    let there_are = Device::list(&devices);
-    devices.retain(|device| watched.contains(&device.index) || selects(patterns, &device.name));
+    let (patterns, there_are) = (choice.patterns(), Device::list(&devices));
+    let selected = |device: &Device| {
+        selects(patterns, &device.name) || (watched.contains(&device.index) && is_selected(patterns, known, device))
+    };
+    let set_aside = devices.iter().filter(|device| selected(device) && !choice.wants(device.index, true));
+    let set_aside = set_aside.map(|device| device.name.clone()).collect();
+    devices.retain(|device| choice.wants(device.index, selected(device)));
     let name = |device: &Device| match known.get(&device.index) {
         Some(before) if !selects(patterns, &device.name) => before.clone(),
         _ => device.name.clone(),
@@ -52,13 +72,13 @@ fn matches(
     let names: Names = devices.iter().map(|device| (device.index, name(device))).collect();
     // A renamed one stands for its name.
     let is_there = |name: &str| devices.iter().any(|device| device.name == name || names[&device.index] == name);
-    let named = patterns.iter().filter(|pattern| pattern.is_name()).map(InterfacePattern::as_str);
+    let named = choice.names().into_iter();
     let mut missing: Vec<String> = named
         .filter(|name| !is_there(name))
         .map(|name| format!("{name} does not exist; it is waited for ({there_are})"))
         .collect();
     let wanted = patterns.iter().map(InterfacePattern::as_str).collect::<Vec<_>>().join(",");
-    if devices.is_empty() && missing.is_empty() {
+    if devices.is_empty() && missing.is_empty() && choice.waits() {
         missing.push(format!("no interface matches {wanted}; one is waited for ({there_are})"));
     }
     // Those that are watched come first, so that a new one takes no place of theirs; the last slot is for strangers.
@@ -80,7 +100,7 @@ fn matches(
         missing.push(format!("{} is down{why}", device.name));
     }
     let renamed = devices.iter().filter_map(renamed).collect();
-    Matches { devices, missing, renamed, names }
+    Matches { devices, missing, renamed, set_aside, names }
 }
 
 #[cfg(test)]
@@ -100,11 +120,11 @@ mod tests {
 
     /// What is missing and renamed, look after look: those that are found are watched from then on.
     fn looks(patterns: &[&str], steps: &[&[(u32, &str)]], down: &str) -> Matches {
-        let patterns: Vec<InterfacePattern> = patterns.iter().map(|text| text.parse().expect("a pattern")).collect();
+        let choice = Choice::new(patterns.iter().map(|text| text.parse().expect("a pattern")).collect());
         let mut found = Matches::default();
         for step in steps {
             let watched: Vec<u32> = found.devices.iter().map(|device| device.index).collect();
-            found = matches(&patterns, &watched, &found.names, devices(step), &|name| name != down);
+            found = matches(&choice, &watched, &found.names, devices(step), &|name| name != down);
         }
         found
     }

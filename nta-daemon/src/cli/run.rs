@@ -176,8 +176,8 @@ async fn serve(
     let models = app.choose_models(models).await;
     let (resume, begun_with) = (app.take_resume(), config.clone());
     let begin = move |stop: &CancellationToken| Supervisor::begin(patterns, attach, &begun_with, object, resume, stop);
-    let supervisor = match unless_asked_to_end(&mut signals, begin).await {
-        Ok(Ok(supervisor)) => supervisor,
+    let (supervisor, capture) = match unless_asked_to_end(&mut signals, begin).await {
+        Ok(Ok(begun)) => begun,
         Ok(Err(SourceError::Stopped)) => {
             tracing::info!("nothing was attached");
             app.abandon().await;
@@ -211,6 +211,7 @@ async fn serve(
         _ => {}
     }
     app.begin_with(supervisor.failure());
+    app.take_orders_by(capture);
     let judged_by = config.clone();
     let work = move |task: Task| {
         let Task { mut output, mut mirror, baselines, mutes, metrics, ids, earlier, status, stop, .. } = task;

@@ -61,6 +61,11 @@ impl Pipeline {
         self.report_attachments();
     }
 
+    /// What is not captured since somebody asked for it, a sentence each: no fault, and it is said all the same.
+    pub fn stopped(&mut self, reasons: Vec<String>) {
+        self.status.stopped = reasons;
+    }
+
     /// Says of which interfaces nothing is counted.
     pub(super) fn report_attachments(&mut self) {
         if self.status.mode != Mode::Live {

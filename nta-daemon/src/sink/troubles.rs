@@ -27,6 +27,9 @@ impl Troubles {
                 now.insert(subject(reason), (severity, reason.clone()));
             }
         }
+        for reason in status.stopped.iter().take(MAX_KNOWN) {
+            now.entry(subject(reason)).or_insert_with(|| (Severity::Medium, reason.clone()));
+        }
         let at = status.last_window_end.unwrap_or(Timestamp::from_nanos(0));
         let mut notices = Vec::new();
         for (about, (severity, reason)) in &now {
@@ -73,5 +76,17 @@ mod tests {
         assert_eq!(look(&["eth1 is away"], None), [(begins.clone(), false), (ends.clone(), true)]);
         assert_eq!(look(&[], None), [(ends, false)]);
         assert_eq!(look(&[], Some("it stopped")), [(begins, true)], "without a reason for each interface");
+    }
+
+    #[test]
+    fn a_stop_by_request_is_an_event_and_so_is_its_end() {
+        let mut troubles = Troubles::default();
+        let stopped =
+            Status { stopped: vec!["eth0: capture stopped by request of mira".to_owned()], ..Status::default() };
+        let mut kinds =
+            |status: &Status| troubles.look(status).into_iter().map(|notice| notice.kind).collect::<Vec<_>>();
+        assert_eq!(kinds(&stopped), ["capture_trouble"]);
+        assert!(kinds(&stopped).is_empty(), "it goes on");
+        assert_eq!(kinds(&Status::default()), ["capture_recovered"]);
     }
 }

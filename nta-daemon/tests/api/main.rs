@@ -17,6 +17,7 @@ mod hosts;
 mod imports;
 mod jobs;
 mod limits;
+mod live_capture;
 mod models;
 mod mutes;
 mod openapi;

@@ -24,6 +24,7 @@ const EDGES: &[(&str, &[&str])] = &[
         &[
             "anonymize",
             "archive",
+            "capture",
             "config",
             "descriptors",
             "export",

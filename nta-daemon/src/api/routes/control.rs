@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use tracing::Level;
 use utoipa::openapi::Schema;
 
+use super::live_capture::LiveCaptureJson;
 use super::status::{self, StatusPage};
 use crate::api::extract::{Json, Parameter, Query, Word, number, parameters, text};
 use crate::api::state::now;
@@ -66,6 +67,7 @@ pub(in crate::api) async fn config(_: Query<()>, State(state): State<ApiState>) 
 pub(in crate::api) struct ControlStatus {
     #[serde(flatten)]
     status: StatusPage,
+    capture: LiveCaptureJson,
     http: HttpJson,
     jobs: JobsJson,
     uploads: UploadsJson,
@@ -144,7 +146,7 @@ impl LogJson {
     }
 }
 
-/// All that `/api/status` says, with who is connected, jobs, uploads and the log.
+/// All that `/api/status` says, with what is captured, who is connected, jobs, uploads and the log.
 #[utoipa::path(
     get,
     path = "/api/control/status",
@@ -160,6 +162,7 @@ pub(in crate::api) async fn status(
     let uploads = state.uploads.counts();
     Ok(Json(ControlStatus {
         status: status::page(&state).await,
+        capture: LiveCaptureJson::now(&state),
         http: HttpJson {
             connections: state.connections.open(),
             connections_max: state.allowed.connections,

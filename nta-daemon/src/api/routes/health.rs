@@ -14,7 +14,7 @@ use crate::json::{mode_name, words};
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(in crate::api) struct Health {
     /// `ok`, or `degraded` while something is away and nothing of the rest is lost: an interface, or the database while batches wait on
-    /// disk.
+    /// disk. Or capture is stopped by request: who asked for it knows, and a service manager is not to undo it.
     status: &'static str,
     /// Why it is degraded.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -49,7 +49,7 @@ struct About {
     operation_id = "get_health",
     tag = "about",
     responses(
-        (status = 200, description = "Packets are counted and kept; `reasons` says what is away.", body = Health),
+        (status = 200, description = "Packets are counted and kept; `reasons` says what is away, or stopped by request and by whom.", body = Health),
         (status = 503, description = "Packets are not counted, or what is counted is lost; `detail` says why.", body = Failing,
             content_type = "application/problem+json"),
     )
@@ -67,6 +67,7 @@ pub(in crate::api) async fn get(_: Query<()>, State(state): State<ApiState>) -> 
     }
     if reasons.is_empty() {
         let mut reasons: Vec<String> = status.degraded.iter().map(|reason| format!("capture: {reason}")).collect();
+        reasons.extend(status.stopped);
         if store.failing {
             let waiting = store.batches_waiting;
             let last = store.last_error_at.as_deref().unwrap_or("the start");

@@ -22,6 +22,7 @@ pub(super) mod health;
 pub(super) mod hosts;
 pub(super) mod index;
 pub(super) mod jobs;
+pub(super) mod live_capture;
 pub(super) mod metrics;
 pub(super) mod models;
 pub(super) mod mutes;

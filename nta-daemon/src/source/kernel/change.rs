@@ -63,7 +63,8 @@ impl AttachedKernel {
         let bare = slots.bits(&netlink::without_link_header(&devices));
         let options = KernelOptions { interfaces: named(&slots, &devices), mark, tunnel_ends, bare, ..options };
         let (mut kernel, translations) = Kernel::load_beside(&options, &self.kernel)?;
-        self.held.iter().try_for_each(|held| held.load(&mut kernel))?;
+        let remains = |held: &&Held| devices.iter().any(|device| device.index == held.index);
+        self.held.iter().filter(remains).try_for_each(|held| held.load(&mut kernel))?;
         let to_tc = takes_tc(attach.mode, &topology);
         let stays = |held: &&Held| !(to_tc && held.hook.is_xdp());
         let hooks = |index: u32| self.held.iter().filter(|held| held.index == index).filter(stays).count();
@@ -112,6 +113,9 @@ impl AttachedKernel {
         // Interfaces of which a hook is missing: new ones, and those whose hook had to be given up.
         let since_ns = (!self.attachments.is_empty()).then_some(self.since_ns);
         let began_ns = monotonic_ns();
+        let is_gone = |index: &u32| devices.iter().all(|device| device.index != *index);
+        let mut gone: Vec<u32> = left.iter().map(|held| held.index).filter(is_gone).collect();
+        gone.dedup();
         for held in left {
             self.let_go(held, before);
         }
@@ -145,7 +149,19 @@ impl AttachedKernel {
         if let Some(pins) = &self.pins {
             pins.clean(&devices);
         }
+        self.wait_for_the_end_of(&gone);
         Ok(change)
+    }
+
+    /// A link that is closed ends in the kernel's own time: where an interface is attached to again, its program must not count beside
+    /// the new one, and who was told that nothing is counted any more must not see a packet.
+    fn wait_for_the_end_of(&self, indices: &[u32]) {
+        let devices = indices.iter().filter_map(|index| Device::find(&Device::name_of(*index)?).ok());
+        for device in devices {
+            if let Err(error) = refuse_strays(std::slice::from_ref(&device), self.pins.as_ref()) {
+                tracing::warn!(interface = device.name, %error, "detached and still counted");
+            }
+        }
     }
 
     /// The claim on an interface, if this process has it not.
