@@ -9,7 +9,9 @@ use axum::body::{Body, to_bytes};
 use axum::http::{Request, header};
 use nta_core::domain::{AlertKind, Mode, Status};
 use nta_core::window::Rtt;
+use nta_daemon::api::{ApiState, router};
 use nta_daemon::pipeline::metrics::Direction;
+use nta_daemon::sink::webhook::Webhooks;
 use tower::ServiceExt as _;
 
 use crate::app::{App, HOST};
@@ -129,4 +131,37 @@ async fn promtool_finds_nothing() {
     let said = promtool.wait_with_output().expect("it ends");
     let [out, error] = [said.stdout, said.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
     assert!(said.status.success() && out.is_empty() && error.is_empty(), "{out}{error}\n{text}");
+}
+
+#[tokio::test]
+async fn uploads_readers_webhooks_and_stops_are_counted() {
+    let app = app().await;
+    let garbage = Request::post("/api/upload").header(header::HOST, HOST);
+    let garbage = garbage.header(header::CONTENT_TYPE, "application/octet-stream");
+    let garbage = garbage.body(Body::from("no capture at all".repeat(100))).expect("request");
+    let refused = app.router.clone().oneshot(garbage).await.expect("response");
+    assert!(refused.status().is_client_error(), "{refused:?}");
+    app.status.send_modify(|status| status.stopped = vec!["eth0: capture stopped by request".to_owned()]);
+    let config = "name = \"ops\"\nkind = \"slack\"\nurl = \"https://hooks.example.org/services/T0/B0/hidden\"";
+    let webhooks = Webhooks::new(app.store.clone(), "test".to_owned(), &[toml::from_str(config).expect("a webhook")]);
+    let state = ApiState::new(app.store.clone(), app.status.subscribe()).with_webhooks(webhooks);
+    let request = Request::get("/metrics").header(header::HOST, HOST).body(Body::empty()).expect("request");
+    let response = router(state).oneshot(request).await.expect("response");
+    let text = to_bytes(response.into_body(), usize::MAX).await.expect("body");
+    let of_webhooks = String::from_utf8(text.to_vec()).expect("UTF-8");
+    let (_, text) = scrape(&app, None).await;
+    for (line, text) in [
+        ("nta_capture_stops 1.0", &text),
+        ("nta_uploads_total{outcome=\"refused\"} 1.0", &text),
+        ("nta_uploads_total{outcome=\"received\"} 0.0", &text),
+        ("nta_uploads_kept_bytes 0.0", &text),
+        ("nta_stream_readers 0.0", &text),
+        ("nta_log_records_dropped_total 0.0", &text),
+        ("nta_webhook_attempts_total{webhook=\"ops\",outcome=\"taken\"} 0.0", &of_webhooks),
+        ("nta_webhook_dead_letters_total{webhook=\"ops\"} 0.0", &of_webhooks),
+        ("nta_webhook_failing{webhook=\"ops\"} 0.0", &of_webhooks),
+    ] {
+        assert!(text.lines().any(|one| one == line), "{line} in\n{text}");
+    }
+    assert!(!of_webhooks.contains("hidden"), "{of_webhooks}");
 }

@@ -16,6 +16,7 @@ mod smtp;
 mod syslog;
 mod target;
 
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -81,6 +82,21 @@ pub struct WebhookState {
     pub dead: u64,
 }
 
+/// What one has sent since the start.
+#[derive(Clone, Debug)]
+pub struct WebhookCounts {
+    /// Its name.
+    pub name: String,
+    /// Attempts that were taken.
+    pub taken: u64,
+    /// Attempts that failed.
+    pub failed: u64,
+    /// Events that were given up.
+    pub dead: u64,
+    /// Whether the last attempt failed, or none can be made.
+    pub is_failing: bool,
+}
+
 /// All webhooks of a sensor; clones share them.
 #[derive(Clone, Debug)]
 pub struct Webhooks(Arc<Shared>);
@@ -96,6 +112,8 @@ struct Webhook {
     config: WebhookConfig,
     target: Result<Target, String>,
     failures: Mutex<u32>,
+    /// Attempts that were taken, attempts that failed, events that were given up.
+    counts: [AtomicU64; 3],
 }
 
 impl std::fmt::Debug for Webhook {
@@ -112,7 +130,7 @@ impl Webhooks {
             if let Err(reason) = &target {
                 tracing::error!(webhook = config.name, reason, "webhook: nothing is sent");
             }
-            Webhook { config: config.clone(), target, failures: Mutex::new(0) }
+            Webhook { config: config.clone(), target, failures: Mutex::new(0), counts: Default::default() }
         };
         Self(Arc::new(Shared { store, sensor, all: configs.iter().map(webhook).collect() }))
     }
@@ -123,6 +141,16 @@ impl Webhooks {
             let (shared, stop) = (Arc::clone(&self.0), stop.clone());
             tokio::spawn(async move { stop.run_until_cancelled(shared.follow(at, run)).await });
         }
+    }
+
+    /// What each has sent since the start; asks nobody.
+    pub fn counts(&self) -> Vec<WebhookCounts> {
+        let count = |webhook: &Webhook| {
+            let [taken, failed, dead] = [0, 1, 2].map(|at| webhook.counts[at].load(Relaxed));
+            let is_failing = webhook.target.is_err() || webhook.failures() > 0;
+            WebhookCounts { name: webhook.config.name.clone(), taken, failed, dead, is_failing }
+        };
+        self.0.all.iter().map(count).collect()
     }
 
     /// How all of them do.
@@ -197,6 +225,7 @@ impl Webhook {
 
     /// Notes how an attempt went; answers how many had failed before it.
     fn note(&self, failed: bool) -> u32 {
+        self.counts[usize::from(failed)].fetch_add(1, Relaxed);
         let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
         let next = if failed { failures.saturating_add(1) } else { 0 };
         std::mem::replace(&mut *failures, next)
@@ -309,6 +338,7 @@ impl Shared {
             }
             if failure.is_for_good || attempt == MAX_ATTEMPTS {
                 row.dead = row.dead.saturating_add(1);
+                webhook.counts[2].fetch_add(1, Relaxed);
                 tracing::error!(
                     webhook = name,
                     event = event.seq,

@@ -3,6 +3,7 @@
 
 mod families;
 mod page;
+mod service;
 mod text;
 
 use std::sync::Arc;
@@ -26,7 +27,11 @@ use crate::api::{ApiError, ApiState};
 use crate::jobs::JobCounts;
 use crate::pipeline::metrics::Counted;
 use crate::sink::jsonl::FileCount;
+use crate::sink::stream::StreamStats;
+use crate::sink::webhook::{WebhookCounts, Webhooks};
 use crate::store::StoreStats;
+use crate::telemetry::RecordCounts;
+use crate::uploads::Uploads;
 use nta_core::domain::Status;
 
 use page::Page;
@@ -68,6 +73,10 @@ pub(in crate::api) async fn get(
             let results = &state.tools().results;
             [results.used_bytes(), results.expired(), results.refused()]
         },
+        stream: state.events.stats(),
+        uploads: (state.uploads.clone(), state.uploads.used_bytes()),
+        webhooks: state.webhooks.as_ref().map(Webhooks::counts).unwrap_or_default(),
+        records: state.records.counts(),
         mirror: state.mirror.as_ref().map(|counters| (counters.files(), counters.is_failing())),
     };
     let mut registry = Registry::default();
@@ -98,6 +107,10 @@ struct Snapshot {
     /// Bytes of the files that jobs made; those that were deleted, and those without room.
     results: [u64; 3],
     mirror: Option<([FileCount; 2], bool)>,
+    stream: StreamStats,
+    uploads: (Uploads, u64),
+    webhooks: Vec<WebhookCounts>,
+    records: RecordCounts,
 }
 
 impl Collector for Snapshot {
@@ -111,6 +124,7 @@ impl Collector for Snapshot {
         self.mirror(&mut page)?;
         self.jobs(&mut page)?;
         self.http(&mut page)?;
+        self.service(&mut page)?;
         page.prefix = "";
         families::process(&mut page, &self.process, &self.standard)
     }
