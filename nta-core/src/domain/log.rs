@@ -1,10 +1,11 @@
 //! The event log: what can happen.
 
 /// Every kind of event, each with what it is.
-pub const EVENT_TYPES: [(&str, &str); 11] = [
+pub const EVENT_TYPES: [(&str, &str); 12] = [
     ("alert_raised", "an alert was raised, or came back after it was cleared"),
     ("alert_changed", "an alert goes on, and something of it changed"),
     ("alert_cleared", "an alert is over"),
+    ("alert_handled", "somebody changed an alert's status or verdict, or noted something about it"),
     ("window_closed", "a window of any length closed"),
     ("run_begun", "the daemon began to capture, or a replay began"),
     ("run_ended", "such a run ended"),

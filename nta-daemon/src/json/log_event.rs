@@ -23,7 +23,8 @@ pub struct LogEventJson {
     #[schema(value_type = Option<words::Severity>)]
     pub severity: Option<String>,
     /// What it is about, as it was then. Of an alert: `id`, `type`, `severity`, `state`, `source`, `destination`, `port`, `score`,
-    /// `detector`, `summary`, `raised_at`, `cleared_at`, `clear_reason`. Of a window: `id`, `window_start`, `window_end`, `span_s` and
+    /// `detector`, `summary`, `raised_at`, `cleared_at`, `clear_reason`; where somebody did something about it `by`, `status` and `verdict` with
+    /// what was before them, and `note`. Of a window: `id`, `window_start`, `window_end`, `span_s` and
     /// its sums. Of a trouble: `severity` and `reason`. Of a run: what it reads, or why it ended.
     #[schema(value_type = Object)]
     pub data: serde_json::Value,

@@ -1,9 +1,13 @@
 //! What people do about alerts: a status, a verdict, notes, and the history of both.
 
+use std::collections::BTreeMap;
+
 use super::alerts::{AlertFilter, AlertSort};
-use super::db::{Conn, Query};
+use super::db::{Conn, Query, Row};
+use super::event_body::{self, Handled};
 use super::list::Listed;
 use super::unreadable::Unreadable;
+use super::write::{self, Event};
 use super::{Position, Store, StoreError, from_sql, to_sql};
 use nta_core::domain::Timestamp;
 
@@ -109,7 +113,9 @@ impl Store {
         if patch.note.is_some() && conn.number(notes).await.map_err(&error)? >= MAX_NOTES {
             return Ok(Patched::Full);
         }
+        let events = handled(conn, &[number], patch).await?;
         change(conn, &[number], patch).await?;
+        log_all(conn, events).await?;
         if let Some(note) = &patch.note {
             let insert = "INSERT INTO alert_notes (alert, raised_ns, at_ns, author, note) VALUES ($1, $2, $3, $4, $5)";
             let insert = Query::new(insert).bind(number).bind(raised_ns).bind(to_sql(patch.at.as_nanos()));
@@ -117,6 +123,7 @@ impl Store {
             conn.execute(insert).await.map_err(StoreError::query("alert_notes"))?;
         }
         transaction.commit().await.map_err(error)?;
+        self.commits.send_modify(|commits| *commits += 1);
         Ok(Patched::Done)
     }
 
@@ -179,13 +186,16 @@ impl Store {
         let conn = transaction.conn().map_err(&error)?;
         let mut changed = 0;
         for chunk in alerts.0.chunks(STATEMENT) {
+            let events = handled(conn, chunk, patch).await?;
             changed += change(conn, chunk, patch).await?;
+            log_all(conn, events).await?;
         }
         // Without a commit it is as it was.
         if changed != expected {
             return Ok(PatchedAll::Other(changed));
         }
         transaction.commit().await.map_err(error)?;
+        self.commits.send_modify(|commits| *commits += 1);
         Ok(PatchedAll::Done(changed))
     }
 
@@ -259,6 +269,60 @@ async fn change(conn: &mut Conn, numbers: &[i64], patch: &AlertPatch) -> Result<
     oldest.push_bind(MAX_CHANGES).push(")");
     conn.execute(oldest).await.map_err(&error)?;
     Ok(changed)
+}
+
+/// What the log says of a patch, run by run: an event for each alert that it changes, with who and what was before.
+async fn handled(
+    conn: &mut Conn,
+    numbers: &[i64],
+    patch: &AlertPatch,
+) -> Result<BTreeMap<i64, Vec<Event>>, StoreError> {
+    let error = StoreError::query("detected_alerts");
+    let mut query = Query::new(
+        "SELECT number, run_id, id, kind, severity, state, source, destination, raised_ns, body, status, verdict \
+         FROM detected_alerts WHERE ",
+    );
+    if patch.note.is_some() {
+        push_numbers(&mut query, "number", numbers);
+    } else {
+        push_which(&mut query, numbers, patch);
+    }
+    query.push(" ORDER BY number");
+    let mut events: BTreeMap<i64, Vec<Event>> = BTreeMap::new();
+    for row in conn.fetch_all(query).await.map_err(&error)? {
+        // A row of which not even that can be read is changed, but nothing is said of it.
+        let Ok((run, said)) = said(&row, patch) else { continue };
+        events.entry(run).or_default().push(event_body::handled(to_sql(patch.at.as_nanos()), &said));
+    }
+    Ok(events)
+}
+
+fn said<'a>(row: &Row, patch: &'a AlertPatch) -> Result<(i64, Handled<'a>), Unreadable> {
+    let (status, verdict) = (row.text("status")?, row.opt_text("verdict")?);
+    let said = Handled {
+        id: row.text("id")?,
+        r#type: row.text("kind")?,
+        severity: row.int("severity")?,
+        state: row.text("state")?,
+        source: row.opt_text("source")?,
+        destination: row.opt_text("destination")?,
+        summary: event_body::summary(&row.text("body")?),
+        raised_at: event_body::written(row.natural("raised_ns")?),
+        by: patch.by.as_deref().unwrap_or(NOBODY),
+        status: patch.status.map_or_else(|| status.clone(), str::to_owned),
+        status_before: status,
+        verdict: patch.verdict.map_or_else(|| verdict.clone(), |verdict| verdict.map(str::to_owned)),
+        verdict_before: verdict,
+        note: patch.note.as_deref(),
+    };
+    Ok((row.int("run_id")?, said))
+}
+
+async fn log_all(conn: &mut Conn, events: BTreeMap<i64, Vec<Event>>) -> Result<(), StoreError> {
+    for (run, events) in events {
+        write::log(conn, run, &events).await?;
+    }
+    Ok(())
 }
 
 fn push_status(query: &mut Query, patch: &AlertPatch) {

@@ -12,6 +12,21 @@ fn patch(status: Option<&'static str>, verdict: Option<Option<&'static str>>, by
     AlertPatch { status, verdict, note: None, by: by.map(str::to_owned), at: Timestamp::from_nanos(500 * S) }
 }
 
+/// What the log says that people did.
+async fn handled(store: &Store) -> Vec<serde_json::Value> {
+    let events = store.events_after(0, 1000).await.expect("events").into_iter();
+    let handled = events.filter(|event| event.kind == "alert_handled");
+    handled
+        .map(|event| {
+            assert_eq!((event.time, event.sensor.as_deref()), (Timestamp::from_nanos(500 * S), Some("test")));
+            let body: serde_json::Value = serde_json::from_str(&event.body).expect("JSON");
+            let about = ["type", "source", "severity", "raised_at"].map(|name| body[name].as_str().unwrap_or_default());
+            assert_eq!(about, ["port_scan", "10.0.0.1", "medium", "1970-01-01T00:01:41.000000Z"], "{body}");
+            ["by", "status_before", "status", "verdict_before", "verdict", "note"].map(|name| body[name].clone()).into()
+        })
+        .collect()
+}
+
 /// Five alerts, those of the hosts 10.0.0.1 to 10.0.0.5.
 async fn suite(store: &Store) {
     let (writer, _task) = begin(store).await;
@@ -40,6 +55,18 @@ async fn suite(store: &Store) {
             ("noor", [resolved.clone(), resolved], [benign, None])
         ]
     );
+
+    // Each is an event, with who and what was before; what is as it was is none.
+    store.patch_alert(&id(1), &patch(Some("resolved"), None, None)).await.expect("patch");
+    let noted = AlertPatch { note: Some("seen".to_owned()), ..patch(None, None, Some("noor")) };
+    store.patch_alert(&id(1), &noted).await.expect("patch");
+    let said = handled(store).await;
+    let expected = [
+        serde_json::json!(["mira", "open", "resolved", null, "benign", null]),
+        serde_json::json!(["noor", "resolved", "resolved", "benign", null, null]),
+        serde_json::json!(["noor", "resolved", "resolved", null, null, "seen"]),
+    ];
+    assert_eq!(said, expected);
 
     // Many: the one that is resolved already does not count.
     let all = AlertFilter::default();

@@ -81,13 +81,13 @@ async fn suite(store: &Store) {
     assert_eq!(store.window_count().await.expect("count"), 2);
     assert_eq!(store.last_flows(1).await.expect("last"), [flow(1300, 1320, 1301)]);
 
-    let host = store.host([10, 0, 0, 1].into(), None).await.expect("query").remove(0);
+    let host = store.host([10, 0, 0, 1].into(), &Whose::default()).await.expect("query").remove(0);
     let packets: u64 = (1..1000).sum::<u64>() + (1000..=1300).map(|id| id + 1).sum::<u64>();
     assert_eq!((host.flows, host.flows_out, host.packets_sent), (1300, 1300, i64::try_from(packets).expect("fits")));
-    let list = store.hosts(None, HostSort::Bytes, FIRST_PAGE).await.expect("hosts");
+    let list = store.hosts(&Whose::default(), HostSort::Bytes, FIRST_PAGE).await.expect("hosts");
     assert_eq!(list.items.len(), 2);
-    assert_eq!(store.top_ports([10, 0, 0, 2].into(), None, 5).await.expect("ports")[0].what, "443");
-    assert_eq!(store.top_peers([10, 0, 0, 2].into(), None, 5).await.expect("peers")[0].what, "10.0.0.1");
+    assert_eq!(store.top_ports([10, 0, 0, 2].into(), &Whose::default(), 5).await.expect("ports")[0].what, "443");
+    assert_eq!(store.top_peers([10, 0, 0, 2].into(), &Whose::default(), 5).await.expect("peers")[0].what, "10.0.0.1");
     for filter in [
         FlowFilter { host: Some([10, 0, 0, 2].into()), ..FlowFilter::default() },
         FlowFilter { port: Some(443), ..FlowFilter::default() },
@@ -129,7 +129,8 @@ async fn suite(store: &Store) {
     assert!(store.last_flows(1).await.expect("last")[0].ended.is_some(), "no flow is active any more");
     let events = store.events_after(0, 100).await.expect("events");
     let kinds: Vec<&str> = events.iter().map(|event| event.kind.as_str()).collect();
-    let all = ["run_begun", "window_closed", "alert_raised", "window_closed", "alert_cleared", "run_ended"];
+    let all =
+        ["run_begun", "window_closed", "alert_raised", "window_closed", "alert_handled", "alert_cleared", "run_ended"];
     assert_eq!(kinds, all);
     assert!(events.iter().map(|event| event.seq).eq(1..=6), "numbers without gaps");
 
@@ -181,7 +182,7 @@ async fn ties_have_an_order(store: &Store) {
     let flows = vec![of(8_000, 17, 53), of(8_001, 132, 53), of(8_002, 6, 53), of(8_003, 6, 22)];
     writer.send(WindowBatch { flows, ..WindowBatch::default() }).await.expect("send");
     writer.flush().await.expect("flush");
-    let ports = store.top_ports([10, 0, 0, 77].into(), None, 5).await.expect("ports");
+    let ports = store.top_ports([10, 0, 0, 77].into(), &Whose::default(), 5).await.expect("ports");
     let ports: Vec<_> = ports.iter().map(|port| (port.what.as_str(), port.proto)).collect();
     assert_eq!(ports, [("22", 6), ("53", 6), ("53", 17), ("53", 132)]);
 }
@@ -277,7 +278,7 @@ async fn a_database_of_the_version_before_is_migrated_with_its_data() {
     assert_eq!(flows.iter().map(|flow| flow.responder.address.to_string()).collect::<Vec<_>>(), ["2001:db8::1"]);
     assert!(flows[0].ended.is_some(), "its daemon is gone");
     assert_eq!(
-        store.host([10, 0, 0, 1].into(), None).await.expect("host").first().map(|host| host.bytes_sent),
+        store.host([10, 0, 0, 1].into(), &Whose::default()).await.expect("host").first().map(|host| host.bytes_sent),
         Some(100)
     );
     let stored = store.alert("00000000000000aa").await.expect("query").expect("alert");

@@ -92,6 +92,45 @@ pub(super) fn alert(alert: &AlertRow, before: Option<&str>, raised_ns: i64) -> E
     Event { time_ns: alert.cleared_ns.unwrap_or(alert.last_ns), kind: kind.into(), body }
 }
 
+/// What somebody did about an alert.
+#[derive(Debug, Serialize)]
+pub(super) struct Handled<'a> {
+    pub(super) id: String,
+    pub(super) r#type: String,
+    #[serde(serialize_with = "severity_word")]
+    pub(super) severity: i64,
+    pub(super) state: String,
+    pub(super) source: Option<String>,
+    pub(super) destination: Option<String>,
+    pub(super) summary: String,
+    pub(super) raised_at: String,
+    pub(super) by: &'a str,
+    pub(super) status_before: String,
+    pub(super) status: String,
+    pub(super) verdict_before: Option<String>,
+    pub(super) verdict: Option<String>,
+    pub(super) note: Option<&'a str>,
+}
+
+/// Somebody did something about an alert.
+pub(super) fn handled(at_ns: i64, handled: &Handled<'_>) -> Event {
+    Event { time_ns: at_ns, kind: "alert_handled".into(), body: json(handled) }
+}
+
+fn severity_word<S: serde::Serializer>(number: &i64, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(severity(*number))
+}
+
+/// The summary that an alert's document has.
+pub(super) fn summary(body: &str) -> String {
+    AlertBody::read(0, body).unwrap_or_default().finding.summary
+}
+
+/// A time in nanoseconds as events write it.
+pub(super) fn written(ns: i64) -> String {
+    time(ns)
+}
+
 /// The end of a run cleared an alert.
 pub(super) fn cleared_with_run(alert: &AlertRow, end_ns: i64, reason: &str) -> Event {
     let said = AlertBody::read(0, &alert.body).unwrap_or_default();

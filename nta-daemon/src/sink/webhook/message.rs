@@ -81,6 +81,8 @@ impl Delivery {
         match self.event.kind.as_str() {
             "alert_raised" | "alert_changed" | "capture_trouble" | "webhook_trouble" => Phase::Begins,
             "alert_cleared" | "capture_recovered" | "webhook_recovered" => Phase::Ends,
+            "alert_handled" if self.text("status") == Some("resolved") => Phase::Ends,
+            "alert_handled" => Phase::Begins,
             _ => Phase::Once,
         }
     }
@@ -98,6 +100,10 @@ impl Delivery {
             "alert_cleared" => "cleared: ",
             "capture_recovered" | "webhook_recovered" => "over: ",
             _ => "",
+        };
+        let over = match (self.event.kind.as_str(), self.text("status"), self.text("by")) {
+            ("alert_handled", Some(status), Some(by)) => format!("{status} by {by}: "),
+            _ => over.to_owned(),
         };
         let severity = self.event.severity.as_deref().map(|severity| format!("[{severity}] ")).unwrap_or_default();
         let said = said.map(|said| format!(": {said}")).unwrap_or_default();

@@ -23,7 +23,12 @@ fn body(key: &str, delivery: &Delivery) -> String {
         Some(Severity::Medium) => "warning",
         Some(Severity::Low) | None => "info",
     };
-    let action = if delivery.phase() == Phase::Ends { "resolve" } else { "trigger" };
+    let is_acknowledged = delivery.event.kind == "alert_handled" && delivery.text("status") == Some("acknowledged");
+    let action = match delivery.phase() {
+        Phase::Ends => "resolve",
+        _ if is_acknowledged => "acknowledge",
+        _ => "trigger",
+    };
     json!({
         "routing_key": key,
         "event_action": action,
@@ -58,6 +63,12 @@ mod tests {
         let cleared = read(&delivery);
         assert_eq!((&cleared["event_action"], &cleared["dedup_key"]), (&"resolve".into(), &raised["dedup_key"]));
 
+        for (status, action) in [("acknowledged", "acknowledge"), ("resolved", "resolve"), ("open", "trigger")] {
+            delivery.event.kind = "alert_handled".to_owned();
+            delivery.event.data["status"] = status.into();
+            let handled = read(&delivery);
+            assert_eq!((&handled["event_action"], &handled["dedup_key"]), (&action.into(), &raised["dedup_key"]));
+        }
         delivery.event.data = json!({ "reason": "eth0 has passed 100 packets" });
         delivery.event.kind = "capture_trouble".to_owned();
         let trouble = read(&delivery);
