@@ -87,7 +87,10 @@ pub struct Found {
 #[derive(Debug, thiserror::Error)]
 pub enum NotFound {
     /// No capture is kept.
-    #[error("no packets are kept here: nothing was recorded, and no capture was uploaded")]
+    #[error(
+        "no packets are kept here: nothing was recorded (POST /api/analysis/start-tcpdump), no capture of that time was uploaded, and \
+         there is no packet buffer, or it is empty (capture.ring)"
+    )]
     NoCaptures,
     /// Those that are kept are of other times.
     #[error("none of the {captures} captures that are kept has packets from {} to {}", times[0], times[1])]
@@ -111,17 +114,26 @@ pub enum NotFound {
     Write(#[from] io::Error),
 }
 
-/// Searches all captures in some folders; `goes_on` is asked now and then whether anybody still waits.
+/// Searches some captures, and all in some folders; `goes_on` is asked now and then whether anybody still waits.
 ///
 /// # Errors
 /// Why there are no such packets.
-pub fn search(folders: &[PathBuf], wanted: &Wanted, goes_on: &dyn Fn() -> bool) -> Result<Found, NotFound> {
-    let captures: Vec<PathBuf> = folders.iter().flat_map(|folder| files(folder)).take(MOST_FILES).collect();
+pub fn search(
+    (folders, captures): (&[PathBuf], &[PathBuf]),
+    wanted: &Wanted,
+    goes_on: &dyn Fn() -> bool,
+) -> Result<Found, NotFound> {
+    let mut captures = captures.to_vec();
+    for path in folders.iter().flat_map(|folder| files(folder)) {
+        if captures.len() < MOST_FILES && !captures.contains(&path) {
+            captures.push(path);
+        }
+    }
     if captures.is_empty() {
         return Err(NotFound::NoCaptures);
     }
-    let [first, last] = wanted.times.map(Timestamp::as_nanos);
-    let span = first.saturating_sub(AROUND_NS)..=last.saturating_add(AROUND_NS);
+    let [first, last] = around(wanted.times).map(Timestamp::as_nanos);
+    let span = first..=last;
     let mut of_time = false;
     let mut found: Vec<(u64, u32, Vec<u8>)> = Vec::new();
     let (mut bytes, mut is_cut) = (0_u64, false);
@@ -162,6 +174,11 @@ pub fn search(folders: &[PathBuf], wanted: &Wanted, goes_on: &dyn Fn() -> bool) 
         writer.packet(*time_ns, *wire_len, &[data])?;
     }
     Ok(Found { packets: found.len() as u64, pcap: writer.into_inner(), is_cut })
+}
+
+/// Times with what is looked through around them.
+pub fn around([first, last]: [Timestamp; 2]) -> [Timestamp; 2] {
+    [first.as_nanos().saturating_sub(AROUND_NS), last.as_nanos().saturating_add(AROUND_NS)].map(Timestamp::from_nanos)
 }
 
 /// Frames between two questions whether anybody still waits.
@@ -245,7 +262,7 @@ mod tests {
             ("192.0.2.3", "192.0.2.0/24", [0, 100], 1),
             ("02:00:00:00:00:01", "*", [10, 12], 4),
         ] {
-            let found = search(&folders, &wanted(source, destination, times), &|| true).expect("found");
+            let found = search((&folders, &[]), &wanted(source, destination, times), &|| true).expect("found");
             assert_eq!((found.packets, found.is_cut), (packets, false), "{source} {destination}");
             let mut capture =
                 nta_capture::CaptureReader::from_read("x".to_owned(), Box::new(io::Cursor::new(found.pcap)))
@@ -263,8 +280,9 @@ mod tests {
     fn why_there_are_none_is_said() {
         let folder = folder(&[(10, 1, 2), (11, 2, 1)]);
         let folders = [folder.path().to_owned()];
-        let why =
-            |folders: &[PathBuf], wanted: Wanted| search(folders, &wanted, &|| true).expect_err("none").to_string();
+        let why = |folders: &[PathBuf], wanted: Wanted| {
+            search((folders, &[]), &wanted, &|| true).expect_err("none").to_string()
+        };
         assert!(why(&[], wanted("*", "*", [0, 1])).contains("no packets are kept"));
         let said = why(&folders, wanted("*", "*", [100, 101]));
         assert!(said.contains("none of the 3 captures") && said.contains("1970-01-01T00:01:40"), "{said}");

@@ -1,6 +1,6 @@
 //! Recording by request, and the files of JSON lines.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -42,7 +42,7 @@ fn stop(namespace: &Namespace) -> (u16, Value) {
 }
 
 /// The files of a recording, in their folder beside the database.
-fn files(folder: &Path, recording: &Value) -> Vec<std::path::PathBuf> {
+fn files(folder: &Path, recording: &Value) -> Vec<PathBuf> {
     let names = recording["files"].as_array().expect("files").iter();
     let names = names.map(|file| file["name"].as_str().expect("a name"));
     names.map(|name| folder.join("nta.db.recordings").join(name)).collect()
@@ -91,6 +91,87 @@ fn a_recording_has_the_packets_that_its_filter_takes_and_says_what_cannot_be() {
     let replay = output(Command::new(binary()).args(["replay", "--format", "json"]).args(&files));
     let document: Value = serde_json::from_slice(&replay.stdout).expect("a document");
     assert_eq!((&document["packets"], &document["flows"]), (&40.into(), &1.into()), "{document:.300}");
+    is_a_capture(&pair.inside, &recording, &files);
+    assert!(daemon.stop().success());
+}
+
+/// What was recorded is listed, downloaded, analysed, and deleted like what was sent.
+fn is_a_capture(inside: &Namespace, recording: &Value, files: &[PathBuf]) {
+    let get = |path: &str| output(inside.command("curl").args(["-s", "-m", "10", &url(path)])).stdout;
+    let json = |path: &str| serde_json::from_slice::<Value>(&get(path)).unwrap_or_default();
+    let file_id = recording["files"][0]["file_id"].as_str().expect("its name among the captures").to_owned();
+    let list = json("/api/captures");
+    let item = &list["items"][0];
+    assert_eq!(
+        (&item["file_id"], &item["origin"], &item["state"]),
+        (&file_id.as_str().into(), &"recording".into(), &"recorded".into())
+    );
+    let bytes = std::fs::read(&files[0]).expect("the file");
+    assert_eq!((&item["bytes"], &list["recordings"]["used_bytes"]), (&bytes.len().into(), &bytes.len().into()));
+    let sum = output(Command::new("sha256sum").arg(&files[0])).stdout;
+    assert!(String::from_utf8_lossy(&sum).starts_with(item["sha256"].as_str().expect("a hash")), "{item}");
+    assert_eq!(get(&format!("/api/captures/{file_id}/file")), bytes, "byte by byte");
+    let report = format!("/report/{file_id}");
+    assert!(json(&report)["detail"].as_str().is_some_and(|detail| detail.contains("nobody has asked")));
+    let analysis = format!("/analysis/{file_id}");
+    wait_for("the analysis", SOON, || (json(&analysis)["state"] == "complete").then_some(()));
+    let report = json(&report);
+    assert_eq!((&report["totals"]["packets"], &report["sha256"]), (&40.into(), &item["sha256"]), "{report:.300}");
+    let flows = |query: &str| json(&format!("/api/flows?{query}"))["items"].as_array().map(Vec::len);
+    assert_eq!(flows(&format!("capture={file_id}")), Some(1));
+    run(inside.command("curl").args(["-s", "-f", "-X", "DELETE", &url(&format!("/api/captures/{file_id}"))]));
+    assert!(!files[0].exists() && json("/api/captures")["items"] == json!([]));
+}
+
+fn url(path: &str) -> String {
+    format!("http://127.0.0.1:5000{path}")
+}
+
+/// The packets of an alert are those that the buffer has of it, and it takes no more room than it may.
+#[test]
+fn the_packet_buffer_has_the_packets_of_a_live_alert() {
+    if !can_run("the_packet_buffer_has_the_packets_of_a_live_alert", &["nmap", "ping", "tcpdump"]) {
+        return;
+    }
+    let (_alone, pair, folder) = (alone(), Pair::silent(), tempfile::tempdir().expect("a folder"));
+    let config = folder.path().join("nta.toml");
+    std::fs::write(&config, "[capture]\nring = 1\nring_snaplen = 96\n").expect("written");
+    let mut daemon = Daemon::start_with(&pair.inside, folder.path(), "v0", "tcx", &config);
+    let ring = folder.path().join("nta.db.recordings/ring");
+    let files = || std::fs::read_dir(&ring).into_iter().flatten().flatten().map(|file| file.path());
+    daemon.wait_for_window();
+    // The buffer is there once it has a packet.
+    wait_for("the packet buffer", SOON, || {
+        pair.peer.run("ping -q -c 1 -W 2 10.77.1.1");
+        files().next().map(drop)
+    });
+    pair.peer.run("nmap -n -Pn -sS -T4 --max-retries 0 -p 1-400 10.77.1.1");
+    let get = |path: &str| output(pair.inside.command("curl").args(["-s", "-m", "10", &url(path)])).stdout;
+    let json = |path: &str| serde_json::from_slice::<Value>(&get(path)).unwrap_or_default();
+    let id =
+        wait_for("an alert", SOON, || json("/api/alerts?type=port_scan")["items"][0]["id"].as_str().map(str::to_owned));
+    let found = folder.path().join("found.pcap");
+    std::fs::write(&found, get(&format!("/api/alerts/{id}/evidence.pcap"))).expect("written");
+    let probes = read(&found, "src host 10.77.1.2 and tcp[tcpflags] & (tcp-syn|tcp-ack) == tcp-syn");
+    assert!(probes >= 300, "{probes} of 400 probes");
+    assert_eq!(read(&found, "greater 97 and not host 10.77.1.2"), 0);
+    let metrics = String::from_utf8(get("/metrics")).expect("text");
+    let kept = "nta_ring_packets_total{interface=\"v0\",outcome=\"kept\"}";
+    assert!(metrics.contains(kept) && metrics.contains("outcome=\"dropped_by_kernel\"} 0"), "{metrics}");
+
+    // A flood takes no more room than a MiB, and the oldest goes.
+    pair.peer.run("ping -q -f -c 20000 10.77.1.1");
+    let bytes: u64 = files().filter_map(|file| file.metadata().ok()).map(|about| about.len()).sum();
+    assert!((1 << 19..=1 << 20).contains(&bytes), "{bytes}");
+    assert!(daemon.stop().success());
+
+    // Switched off, it keeps nothing.
+    std::fs::write(&config, "").expect("written");
+    let mut daemon = Daemon::start_with(&pair.inside, folder.path(), "v0", "tcx", &config);
+    daemon.wait_for_window();
+    assert!(!ring.exists());
+    let why = json(&format!("/api/alerts/{id}/evidence.pcap"));
+    assert!(why["detail"].as_str().is_some_and(|detail| detail.contains("capture.ring")), "{why}");
     assert!(daemon.stop().success());
 }
 

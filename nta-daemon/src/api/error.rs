@@ -40,6 +40,12 @@ pub enum ApiError {
         /// Which.
         detail: String,
     },
+    /// It will be there in a while.
+    #[error("{detail}")]
+    NotYet {
+        /// What is waited for.
+        detail: String,
+    },
     /// Another number of things would be changed than the request says; none is.
     #[error("{count} would be changed, and `expect` says {expected}: nothing is")]
     Counted {
@@ -182,7 +188,7 @@ impl ApiError {
             Self::NotFound { .. } => StatusCode::NOT_FOUND,
             Self::Refused { status, .. } => *status,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
-            Self::Conflict { .. } | Self::Counted { .. } => StatusCode::CONFLICT,
+            Self::Conflict { .. } | Self::NotYet { .. } | Self::Counted { .. } => StatusCode::CONFLICT,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::MediaType { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Misdirected { .. } => StatusCode::MISDIRECTED_REQUEST,
@@ -224,7 +230,7 @@ impl IntoResponse for ApiError {
         if let Self::Store(cause) = &self {
             error!(error = cause.chain(), "api: store failed");
         }
-        let is_busy = matches!(self, Self::Busy | Self::Full { .. } | Self::Unavailable { .. });
+        let is_busy = matches!(self, Self::Busy | Self::Full { .. } | Self::Unavailable { .. } | Self::NotYet { .. });
         let is_upgrade = matches!(self, Self::Upgrade { .. });
         let wait_s = if let Self::TooMany { wait_s } = self { Some(wait_s) } else { None };
         let challenge = match self {

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::found;
 use crate::json::{AlertJson, seconds, words};
 use crate::store::{
-    AlertFilter, AlertSort, Nearness, Position, Store, StoreError, StoredAlert, WindowFilter, WindowSort,
+    AlertFilter, AlertSort, Nearness, Position, Store, StoreError, StoredAlert, Whose, WindowFilter, WindowSort,
 };
 use nta_core::detect::{Declaration, Scope, declarations};
 use nta_core::domain::{HostMeasure, Timestamp};
@@ -28,8 +28,10 @@ pub struct Question {
     pub host: IpAddr,
     /// The time.
     pub at: Timestamp,
-    /// Windows of this sensor; `None` for those of all.
+    /// The sensor that was asked for; `None` for all.
     pub sensor: Option<String>,
+    /// Windows of these.
+    pub whose: Whose,
     /// Length of a base window in nanoseconds.
     pub base_ns: u64,
     /// Detectors that do not run now.
@@ -130,7 +132,7 @@ impl MeasureJson {
 /// If the database fails.
 pub async fn explain(store: &Store, asked: &Question) -> Result<Explanation, StoreError> {
     let spans = Span::ALL.map(|span| asked.base_ns * span.factor());
-    let windows = store.nearness(asked.host, asked.at, &spans, asked.sensor.as_deref()).await?;
+    let windows = store.nearness(asked.host, asked.at, &spans, &asked.whose).await?;
     let is_kept = windows.iter().any(|window| !window.is_forgotten);
     let reason = match (windows.is_empty(), is_kept) {
         (true, _) => Some(why_not(store, asked).await?),
@@ -141,7 +143,7 @@ pub async fn explain(store: &Store, asked: &Question) -> Result<Explanation, Sto
         host: Some(asked.host.to_string()),
         from: Some(asked.at),
         to: Some(asked.at.plus(1)),
-        sensor: asked.sensor.clone(),
+        whose: asked.whose.clone(),
         ..AlertFilter::default()
     };
     let newest = Position { descending: true, after: None, limit: MOST_ALERTS };
@@ -223,7 +225,7 @@ fn is_one_of(window: &Nearness, lengths: &[u64]) -> bool {
 
 /// Why nothing is stored of that time.
 async fn why_not(store: &Store, asked: &Question) -> Result<String, StoreError> {
-    let filter = WindowFilter { sensor: asked.sensor.clone(), ..WindowFilter::default() };
+    let filter = WindowFilter { whose: asked.whose.clone(), ..WindowFilter::default() };
     let end = async |descending| {
         let first = Position { descending, after: None, limit: 1 };
         Ok::<_, StoreError>(store.windows(&filter, WindowSort::Time, first).await?.items.into_iter().next())

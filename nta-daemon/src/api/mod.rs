@@ -22,6 +22,7 @@ mod routes;
 mod serve;
 mod state;
 mod tls;
+mod whose;
 mod wire;
 mod workers;
 

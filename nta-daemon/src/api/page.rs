@@ -6,6 +6,7 @@ use utoipa::openapi::path::Parameter as Described;
 
 use super::extract::{Pairs, Parameter, Parameters, number, text};
 use super::openapi::{query, query_with};
+use super::whose::Scope;
 use super::{ApiError, ApiState};
 use crate::json::words::words_schema;
 use crate::store::{Key, Position, Range};
@@ -83,10 +84,10 @@ impl<S: SortField> Parameters for PageQuery<S> {
 
 impl<S> PageQuery<S> {
     /// The time range of the page: that of the page before, or the one that is asked for, filled up with the default.
-    pub(super) async fn range(&self, period: Period, state: &ApiState) -> Result<Range, ApiError> {
+    pub(super) async fn range(&self, period: Period, scope: &Scope, state: &ApiState) -> Result<Range, ApiError> {
         match self.range {
             Some(_) => self.range_as_asked(period),
-            None => state.range(period).await,
+            None => state.range_of(period, scope).await,
         }
     }
 
@@ -102,11 +103,16 @@ impl<S> PageQuery<S> {
     }
 
     /// The same of a list that has all of the time unless one is asked for.
-    pub(super) async fn range_or_all(&self, period: Period, state: &ApiState) -> Result<Range, ApiError> {
+    pub(super) async fn range_or_all(
+        &self,
+        period: Period,
+        scope: &Scope,
+        state: &ApiState,
+    ) -> Result<Range, ApiError> {
         if self.range.is_none() && period.from.is_none() && period.to.is_none() {
             return Ok(Range::default());
         }
-        self.range(period, state).await
+        self.range(period, scope, state).await
     }
 
     /// The answer to the request.

@@ -22,9 +22,9 @@ use super::error::{after_panic, as_problem};
 use super::headers::careful;
 use super::requests::measure;
 use super::routes::{
-    alert_bulk, alerts, anomalies, audit, baselines, captures, compute, control, detect, docs, evidence, explain,
-    export, features, flows, generate, health, hosts, index, jobs, live_capture, metrics, models, mutes, packets,
-    prometheus, recording, results, score, session, stats, status, stream, tokens, uploads, webhooks,
+    alert_bulk, alerts, anomalies, audit, baselines, capture_file, captures, compute, control, detect, docs, evidence,
+    explain, export, features, flows, generate, health, hosts, index, jobs, live_capture, metrics, models, mutes,
+    packets, prometheus, recording, results, score, session, stats, status, stream, tokens, uploads, webhooks,
 };
 use super::workers::{LargeBodies, Workers, few_at_a_time, off_the_executor};
 use super::{ApiError, ApiState, guard, links, openapi};
@@ -109,6 +109,7 @@ fn operator() -> OpenApiRouter<ApiState> {
         .routes(routes!(generate::post))
         .routes(routes!(compute::post))
         .routes(routes!(captures::analysis))
+        .routes(routes!(capture_file::get))
         .routes(routes!(recording::start))
         .routes(routes!(recording::stop))
         .routes(routes!(score::score))

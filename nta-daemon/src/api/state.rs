@@ -19,7 +19,7 @@ use crate::capture::control::CaptureHandle;
 use crate::config::Config;
 use crate::jobs::{AnalysisAccess, Jobs, KINDS, Tools};
 use crate::pipeline::progress::Progress;
-use crate::recording::Recorder;
+use crate::recording::{Recorder, RingCounts};
 use crate::sink::jsonl::Counters;
 use crate::sink::stream::EventStream;
 use crate::sink::webhook::Webhooks;
@@ -71,6 +71,8 @@ pub struct ApiState {
     pub(super) config: Arc<Config>,
     /// The newest records of the log.
     pub(super) records: &'static Records,
+    /// What the packet buffer took, where there is one.
+    pub(super) ring: Option<Arc<RingCounts>>,
     /// Changes that are not in the audit log, as the store did not take them.
     pub(super) unaudited: Arc<AtomicU64>,
     /// What happens.
@@ -115,6 +117,7 @@ impl ApiState {
             capture: None,
             config: Arc::default(),
             records: &RECORDS,
+            ring: None,
             unaudited: Arc::default(),
         }
     }
@@ -211,6 +214,12 @@ impl ApiState {
     #[must_use]
     pub fn with_mirror(self, counters: Arc<Counters>) -> Self {
         Self { mirror: Some(counters), ..self }
+    }
+
+    /// Counts what the packet buffer takes.
+    #[must_use]
+    pub fn with_ring(self, counts: Arc<RingCounts>) -> Self {
+        Self { ring: Some(counts), ..self }
     }
 
     /// Looks for packets of alerts in these folders.

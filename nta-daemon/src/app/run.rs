@@ -4,6 +4,7 @@
 //! that the service manager starts it again from what the database has. The panic's text is in the log and nowhere else.
 
 use std::num::NonZeroU32;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,13 +16,13 @@ use super::{App, AppError, Signal, Signals, StoreOutput};
 use crate::api::{self, AllowedHosts, AnalysisAccess, ApiState, Rules, Tls};
 use crate::capture::clock;
 use crate::capture::control::CaptureHandle;
-use crate::config::{MetricsAccess, RecordingsConfig};
+use crate::config::{CaptureConfig, MetricsAccess, RecordingsConfig};
 use crate::jobs::{Jobs, KINDS};
 use crate::pipeline::baselines::BaselineHandle;
 use crate::pipeline::metrics::MetricsHandle;
 use crate::pipeline::mutes::MuteHandle;
 use crate::pipeline::progress::Progress;
-use crate::recording::Recorder;
+use crate::recording::{Recorder, Ring, ring_folder};
 use crate::sink::jsonl::Mirror;
 use crate::sink::webhook::Webhooks;
 use crate::store::{StoreError, StoreStats};
@@ -263,8 +264,21 @@ impl App {
         if self.status.borrow().mode == Mode::Live {
             let RecordingsConfig { max_bytes, quota_bytes, .. } = self.config.recordings;
             let folder = self.config.recordings.folder(self.store.path());
-            state = state.with_packets(vec![folder.clone()]);
-            state = state.with_recorder(Recorder::new(folder, max_bytes, quota_bytes));
+            state = state.with_packets(vec![folder.clone(), ring_folder(&folder)]);
+            if let Some(ring) = self.ring(&folder) {
+                state = state.with_ring(ring.counts());
+                tokio::spawn(ring.follow(self.status.subscribe(), self.stop.clone()));
+            }
+            let (uploads, runtime) = (self.uploads.clone(), tokio::runtime::Handle::current());
+            let recorder = Recorder::new(folder, max_bytes, quota_bytes).with_end(move |recording| {
+                let (uploads, files) = (uploads.clone(), recording.files.clone());
+                runtime.spawn(async move {
+                    if let Err(error) = uploads.adopt(&files).await {
+                        tracing::warn!(%error, "a recording is not among the captures; the next start takes it");
+                    }
+                });
+            });
+            state = state.with_recorder(recorder);
         }
         if let Some(capture) = self.capture.take() {
             state = state.with_capture(capture);
@@ -284,6 +298,19 @@ impl App {
             }
         });
         tokio::spawn(api::serve(listener, state, self.stop.clone().cancelled_owned()))
+    }
+
+    /// The packet buffer, where one is configured; that of before goes where none is.
+    fn ring(&self, recordings: &Path) -> Option<Ring> {
+        let CaptureConfig { ring, ring_snaplen, .. } = &self.config.capture;
+        if *ring == 0 {
+            if let Err(error) = Ring::clear(recordings) {
+                tracing::warn!(%error, "the packets that an earlier packet buffer kept are not deleted");
+            }
+            return None;
+        }
+        let made = Ring::new(recordings, ring.saturating_mul(1 << 20), *ring_snaplen);
+        made.inspect_err(|error| tracing::error!(%error, "no packet buffer (capture.ring)")).ok()
     }
 
     /// Returns when everything that was put out so far is in the database.

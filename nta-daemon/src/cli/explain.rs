@@ -61,6 +61,7 @@ pub(super) fn execute(args: Args) -> ExitCode {
     let asked = Question {
         host: args.host.to_canonical(),
         at: args.at,
+        whose: args.sensor.clone().into(),
         sensor: args.sensor,
         base_ns: config.windows.span_ns(),
         off: rules.filter(|name| !running.contains(name)).map(str::to_owned).collect(),

@@ -13,6 +13,10 @@ use super::{InterfacePattern, Refused};
 
 /// Fewer MiB hold too few flows to be of use; more than 64 GiB is a typing error rather than a wish.
 const MAP_MEMORY_MIB: Bounds = Bounds::new(1.0, 65_536.0);
+/// A terabyte.
+const RING_MIB: Bounds = Bounds::new(0.0, 1_048_576.0);
+/// From the headers of a TCP packet on.
+const RING_SNAP: Bounds = Bounds::new(64.0, 262_144.0);
 /// Every packet, or every Nth.
 const SAMPLE: Bounds = Bounds::new(1.0, u32::MAX as f64);
 
@@ -39,6 +43,10 @@ section! {
         pin: bool = false,
         /// Where they are pinned: an absolute path of a folder on a BPF file system.
         pin_path: PathBuf = PathBuf::from("/sys/fs/bpf/nta"),
+        /// MiB of heads of packets that are kept on disk for each watched interface, the newest: packets of alerts are found in them. 0: none.
+        ring: u64 = 0 => RING_MIB,
+        /// Bytes of each packet that are kept there.
+        ring_snaplen: u32 = 128 => RING_SNAP,
         /// Account every Nth packet on each CPU; the others are only counted (sampled_out).
         sample: u32 = 1 => SAMPLE,
     }

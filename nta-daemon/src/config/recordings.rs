@@ -10,6 +10,9 @@ use super::section::section;
 /// A recording is at least two files, and none of them is smaller than the longest frames.
 const BYTES: Bounds = Bounds::new(1_048_576.0, 1e15);
 
+/// A hundred years.
+const DAYS: Bounds = Bounds::new(0.0, 36_500.0);
+
 section! {
     /// Captures that are recorded by request.
     RecordingsConfig in "recordings" {
@@ -19,6 +22,8 @@ section! {
         max_bytes: u64 = 1_073_741_824 => BYTES,
         /// Most bytes of all recordings together; one that could exceed it is refused.
         quota_bytes: u64 = 10_737_418_240 => Bounds::BYTES,
+        /// Recordings that are so many days old are deleted with what was found in them; 0 keeps them.
+        keep_days: u64 = 30 => DAYS,
     }
 }
 

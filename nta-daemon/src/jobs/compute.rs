@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{JobContext, JobError, Kind};
 use crate::api::{ApiError, WindowItem};
 use crate::json::seconds;
-use crate::store::{Position, WindowFilter, WindowSort, stored_spans};
+use crate::store::{Position, Whose, WindowFilter, WindowSort, stored_spans};
 
 /// The kind.
 #[derive(Clone, Copy, Debug)]
@@ -45,7 +45,9 @@ impl Kind for Compute {
     fn run(&self, context: &JobContext) -> Result<Value, JobError> {
         let ComputeRequest { span_ns } = context.request()?;
         let (tools, base_ns) = (&context.tools, context.tools.base_ns());
-        let filter = WindowFilter { span_ns: Some(span_ns), ..WindowFilter::default() };
+        // Those of this daemon's own sensor: others, and captures, have lists of their own.
+        let whose: Whose = tools.sensor.clone().into();
+        let filter = WindowFilter { span_ns: Some(span_ns), whose: whose.clone(), ..WindowFilter::default() };
         let newest = Position { descending: true, after: None, limit: 1 };
         let newest = if stored_spans(base_ns).contains(&span_ns) {
             context.wait(tools.store.windows(&filter, WindowSort::Time, newest))?
@@ -53,7 +55,7 @@ impl Kind for Compute {
             context.wait(tools.store.merged_windows(&filter, base_ns, newest))?
         };
         context.progress.set(1, 2);
-        let base = WindowFilter { span_ns: Some(base_ns), ..WindowFilter::default() };
+        let base = WindowFilter { span_ns: Some(base_ns), whose, ..WindowFilter::default() };
         let base_windows = context.wait(tools.store.windows_summary(&base))?.windows;
         let computed = Computed {
             window_size_s: seconds(span_ns),

@@ -97,8 +97,8 @@ impl Tools {
         [from, to]: [Option<Timestamp>; 2],
     ) -> Result<Vec<Window>, ApiError> {
         let span_ns = Some(self.base_ns() * Span::Medium.factor());
-        let sensor = self.sensor.clone();
-        let filter = WindowFilter { from, to, span_ns, sensor };
+        let whose = self.sensor.clone().into();
+        let filter = WindowFilter { from, to, span_ns, whose };
         Ok(self.store.network_windows(Span::Medium, &filter, most).await?)
     }
 

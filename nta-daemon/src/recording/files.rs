@@ -41,6 +41,8 @@ pub(super) struct Files {
     open: Option<(RecordedFile, PcapWriter<BufWriter<File>>)>,
     whole: VecDeque<RecordedFile>,
     begun: u32,
+    /// Whether others are gone on with: then a file without packets says nothing.
+    goes_on: bool,
     /// Files that had to go, and packets in them.
     pub(super) deleted: [u64; 2],
 }
@@ -52,7 +54,47 @@ impl Files {
         max_bytes: u64,
     ) -> Self {
         let whole = VecDeque::new();
-        Self { folder, name, link_type, snap_length, max_bytes, open: None, whole, begun: 0, deleted: [0; 2] }
+        Self {
+            folder,
+            name,
+            link_type,
+            snap_length,
+            max_bytes,
+            open: None,
+            whole,
+            begun: 0,
+            goes_on: false,
+            deleted: [0; 2],
+        }
+    }
+
+    /// Goes on with the files that an earlier process left of the same, by the names that theirs begin with: they are the oldest.
+    pub(super) fn after(mut self, prefix: &str) -> io::Result<Self> {
+        let is_of = |name: &String| {
+            let rest = name.strip_prefix(prefix).and_then(|rest| rest.strip_suffix(".pcap"));
+            rest.is_some_and(|rest| rest.bytes().all(|byte| byte.is_ascii_digit() || b"-T.Z".contains(&byte)))
+        };
+        let mut left = Vec::new();
+        for entry in fs::read_dir(&self.folder)? {
+            let entry = entry?;
+            let name = entry.file_name().into_string().ok().filter(is_of);
+            left.extend(name.map(|name| {
+                let bytes = entry.metadata().map_or(0, |about| about.len());
+                RecordedFile { name, bytes, packets: 0, times: None }
+            }));
+        }
+        self.goes_on = true;
+        left.sort_by(|a, b| a.name.cmp(&b.name));
+        self.whole = left.into();
+        // Those of a larger buffer go at once.
+        let mut bytes: u64 = self.whole.iter().map(|file| file.bytes).sum();
+        while bytes > self.max_bytes
+            && let Some(oldest) = self.whole.pop_front()
+        {
+            fs::remove_file(self.folder.join(&oldest.name))?;
+            bytes -= oldest.bytes;
+        }
+        Ok(self)
     }
 
     pub(super) fn write(&mut self, frame: &Frame<'_>) -> io::Result<()> {
@@ -94,7 +136,11 @@ impl Files {
         // Room for the new one.
         while self.whole.len() as u64 >= FILES {
             let Some(oldest) = self.whole.pop_front() else { break };
-            fs::remove_file(self.folder.join(&oldest.name))?;
+            // One that somebody has deleted is gone as well.
+            match fs::remove_file(self.folder.join(&oldest.name)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
             self.deleted = [self.deleted[0] + 1, self.deleted[1] + oldest.packets];
         }
         Ok(())
@@ -120,7 +166,7 @@ impl Files {
 
     /// Whether no packet was written.
     pub(super) const fn is_empty(&self) -> bool {
-        self.begun == 0
+        self.begun == 0 && !self.goes_on
     }
 
     /// Begins a file without packets: who recorded nothing has that in writing.

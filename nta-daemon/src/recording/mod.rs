@@ -3,10 +3,12 @@
 //! A packet socket with the request's filter is read by a thread of its own. It ends by request, when its time is over, or when the
 //! interface or the disk fails, and says which; what the kernel dropped is counted.
 
+mod error;
 mod files;
+mod ring;
 
+use std::fmt;
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,11 +17,13 @@ use std::time::{Duration, Instant};
 
 use self::files::Files;
 use crate::source::kernel::device::Device;
-use crate::source::kernel::packet_socket::{PacketSocket, PacketSocketError, link_type};
+use crate::source::kernel::packet_socket::{PacketSocket, link_type};
 use crate::source::replay::for_kernel;
 use nta_core::domain::Timestamp;
 
+pub use error::RecordError;
 pub use files::RecordedFile;
+pub use ring::{Ring, RingCounts, folder as ring_folder};
 
 /// The longest frame that is recorded.
 pub const MAX_SNAP_LENGTH: u32 = 262_144;
@@ -66,6 +70,13 @@ pub struct Recording {
     pub files: Vec<RecordedFile>,
 }
 
+impl Recording {
+    /// One that begins.
+    const fn new(request: Request, max_bytes: u64, started: Timestamp) -> Self {
+        Self { request, max_bytes, started, ended: None, packets: 0, drops: 0, deleted: [0; 2], files: Vec::new() }
+    }
+}
+
 /// Why a recording ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum End {
@@ -88,64 +99,6 @@ impl End {
     }
 }
 
-/// Why there is no recording.
-#[derive(Debug, thiserror::Error)]
-pub enum RecordError {
-    /// One runs already.
-    #[error("{interface} is being recorded since {since}; one recording runs at a time")]
-    Running {
-        /// Its interface.
-        interface: String,
-        /// Since when.
-        since: Timestamp,
-    },
-    /// None runs.
-    #[error("nothing is being recorded")]
-    Idle,
-    /// There is no such interface.
-    #[error("there is no interface `{name}`: {there_are}")]
-    Interface {
-        /// What was asked for.
-        name: String,
-        /// Those that there are.
-        there_are: String,
-    },
-    /// The filter cannot be compiled.
-    #[error("`{filter}`: {reason}")]
-    Filter {
-        /// What was asked for.
-        filter: String,
-        /// In libpcap's words.
-        reason: String,
-    },
-    /// There would be more than may be kept.
-    #[error(
-        "recordings take {used} bytes, and with up to {more} more they would exceed recordings.quota_bytes ({quota}): ask for less \
-         (`max_bytes`), or delete some of {folder}", folder = folder.display()
-    )]
-    Quota {
-        /// Bytes of those that are there.
-        used: u64,
-        /// What this one may take.
-        more: u64,
-        /// What all may take.
-        quota: u64,
-        /// Where they are.
-        folder: PathBuf,
-    },
-    /// The kernel refused.
-    #[error(transparent)]
-    Socket(#[from] PacketSocketError),
-    /// The folder cannot be used.
-    #[error("{}: {source}", path.display())]
-    Folder {
-        /// Which.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
-}
-
 /// Records one interface at a time; shared by all requests.
 #[derive(Debug)]
 pub struct Recorder {
@@ -153,6 +106,17 @@ pub struct Recorder {
     max_bytes: u64,
     quota_bytes: u64,
     state: Mutex<State>,
+    on_end: OnEnd,
+}
+
+/// What is done with a recording that has ended.
+#[derive(Clone, Default)]
+struct OnEnd(Option<Arc<dyn Fn(&Recording) + Send + Sync>>);
+
+impl fmt::Debug for OnEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("OnEnd").field(&self.0.is_some()).finish()
+    }
 }
 
 #[derive(Debug, Default)]
@@ -181,7 +145,14 @@ struct Shared {
 impl Recorder {
     /// Records into a folder, which is made with the first recording: `max_bytes` at most each, all of them `quota_bytes`.
     pub const fn new(folder: PathBuf, max_bytes: u64, quota_bytes: u64) -> Self {
-        Self { folder, max_bytes, quota_bytes, state: Mutex::new(State::Idle) }
+        Self { folder, max_bytes, quota_bytes, state: Mutex::new(State::Idle), on_end: OnEnd(None) }
+    }
+
+    /// Calls this with each recording that has ended, however it did, on the thread that recorded.
+    #[must_use]
+    pub fn with_end(mut self, on_end: impl Fn(&Recording) + Send + Sync + 'static) -> Self {
+        self.on_end = OnEnd(Some(Arc::new(on_end)));
+        self
     }
 
     /// Where the files are.
@@ -219,20 +190,18 @@ impl Recorder {
         let started = now();
         let name = format!("{}-{}", stamp(started), file_name(&device.name));
         let files = Files::new((self.folder.clone(), name), (link, request.snap_length), max_bytes);
-        let begun = Recording {
-            request,
-            max_bytes,
-            started,
-            ended: None,
-            packets: 0,
-            drops: 0,
-            deleted: [0; 2],
-            files: Vec::new(),
-        };
+        let begun = Recording::new(request, max_bytes, started);
         let shared = Arc::<Shared>::default();
         let (recording, seen) = (begun.clone(), Arc::clone(&shared));
         let thread = thread::Builder::new().name("recording".to_owned());
-        let thread = thread.spawn(move || record(recording, socket, files, &seen));
+        let on_end = self.on_end.clone();
+        let thread = thread.spawn(move || {
+            let ended = record(recording, socket, files, &seen);
+            if let OnEnd(Some(on_end)) = on_end {
+                on_end(&ended);
+            }
+            ended
+        });
         let thread = thread.map_err(|source| RecordError::Folder { path: self.folder.clone(), source })?;
         tracing::info!(interface = begun.request.interface, filter = begun.request.filter, "recording");
         *state = State::Running(Running { begun: begun.clone(), shared, thread });
@@ -287,7 +256,8 @@ impl Recorder {
             fs::create_dir_all(&self.folder)?;
             let mut used = 0;
             for file in fs::read_dir(&self.folder)? {
-                used += file?.metadata()?.len();
+                let about = file?.metadata()?;
+                used += if about.is_file() { about.len() } else { 0 };
             }
             Ok(used)
         })();

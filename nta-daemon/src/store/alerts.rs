@@ -6,7 +6,7 @@ use super::body::{AlertBody, FindingRecord, OpinionRecord};
 use super::db;
 use super::db::Query;
 use super::list::{Branch, Condition, Listed, MOST_READ, SOON, Way, when};
-use super::sensor::{self, sensor, sensor_number, sensor_of_run};
+use super::sensor::{self, Whose, sensor, sensor_number, sensor_of_run};
 use super::unreadable::Unreadable;
 use super::window_ids::WindowRef;
 use super::{Key, Position, Store, StoreError, from_sql, to_sql};
@@ -46,8 +46,8 @@ pub struct AlertFilter {
     pub from: Option<Timestamp>,
     /// With a finding that starts before this time.
     pub to: Option<Timestamp>,
-    /// Of this sensor.
-    pub sensor: Option<String>,
+    /// Of these sensors.
+    pub whose: Whose,
 }
 
 impl AlertFilter {
@@ -100,7 +100,7 @@ impl AlertFilter {
             severity,
             from.filter(|from| with_from && *from > 0).map(|from| when("last_ns + 0 > ?", from)),
             to.map(|to| when("first_ns + 0 < ?", to)),
-            sensor::only(self.sensor.as_ref().filter(|_| with_sensor)),
+            self.whose.only().filter(|_| with_sensor),
         ];
         all.into_iter().flatten().collect()
     }
@@ -112,17 +112,17 @@ impl AlertFilter {
         let in_order = |most| {
             let low = by_last.then_some(from.saturating_add(1));
             let by_time = by_last || sort == AlertSort::Time;
-            let lead: Vec<_> = self.sensor.as_deref().filter(|_| by_time).map(sensor::lead).into_iter().collect();
-            let rest = self.rest(!by_last, lead.is_empty());
-            Way { low, ..Way::in_order(Branch { lead, ..Branch::default() }, rest, most) }
+            let led = if by_time { self.whose.led() } else { &[] };
+            let rest = self.rest(!by_last, led.is_empty());
+            Way { low, ..Way::in_order(Branch::default(), rest, most).led_by(led, |sensor| vec![sensor::lead(sensor)]) }
         };
-        let index = match &self.sensor {
-            Some(sensor) => [(OF_SENSOR_FROM, from), (OF_SENSOR_TO, i64::MAX)]
+        let of_sensor = |sensor: &String| {
+            [(OF_SENSOR_FROM, from), (OF_SENSOR_TO, i64::MAX)]
                 .map(|(sql, last_ns)| Condition::new(sql, vec![sensor.as_str().into(), last_ns.into()]))
-                .to_vec(),
-            None => vec![when("last_ns > ?", from)],
         };
-        let by_time = Way::sorted(Branch { index, ..Branch::default() }, self.rest(false, false));
+        let rest = self.rest(false, self.whose.led().is_empty());
+        let by_time = Way::sorted(Branch { index: vec![when("last_ns > ?", from)], ..Branch::default() }, rest)
+            .found_by(self.whose.led(), of_sensor);
         let by_filter = self.branches().map(|branches| {
             let way = Way::sorted(Branch::default(), self.rest(true, true));
             Way { branches, in_order: sort == AlertSort::Time, ..way }

@@ -5,7 +5,7 @@ use super::body::{AnomalyBody, FindingRecord};
 use super::db;
 use super::db::{Query, Value};
 use super::list::{Branch, Condition, Listed, MOST_READ, SOON, Way, when};
-use super::sensor::{self, sensor, sensor_number, sensor_of_run};
+use super::sensor::{self, Whose, sensor, sensor_number, sensor_of_run};
 use super::sums::{are_natural, sum};
 use super::unreadable::Unreadable;
 use super::window_ids::WindowRef;
@@ -40,14 +40,22 @@ pub struct AnomalyFilter {
     pub from: Option<Timestamp>,
     /// In windows that start before this time.
     pub to: Option<Timestamp>,
-    /// Of this sensor.
-    pub sensor: Option<String>,
+    /// Of these sensors.
+    pub whose: Whose,
 }
 
 impl AnomalyFilter {
+    /// The one sensor that is asked for, if it is one.
+    fn one(&self) -> Option<&str> {
+        match self.whose.names() {
+            [one] => Some(one),
+            _ => None,
+        }
+    }
+
     fn push_kind(&self, query: &mut Query) {
         // Of a sensor, its own index finds the rows.
-        let [is_kind, is_severity] = if self.sensor.is_some() {
+        let [is_kind, is_severity] = if self.one().is_some() {
             [" AND coalesce(kind, '') = ", " AND severity + 0 = "]
         } else {
             [" AND kind = ", " AND severity = "]
@@ -72,14 +80,15 @@ impl AnomalyFilter {
     }
 
     fn push_starts(&self, query: &mut Query, longest_ns: i64) {
-        if let Some(sensor) = &self.sensor {
+        if let Some(sensor) = self.one() {
             let first = self.from.map_or(0, |from| to_sql(from.as_nanos()).saturating_sub(longest_ns));
             let end = self.to.map_or(i64::MAX, |to| to_sql(to.as_nanos()));
             for (sql, start_ns) in [(OF_SENSOR_FROM, first), (OF_SENSOR_TO, end)] {
-                Condition::new(sql, vec![sensor.as_str().into(), start_ns.into()]).push(query);
+                Condition::new(sql, vec![sensor.into(), start_ns.into()]).push(query);
             }
             return;
         }
+        self.whose.only().iter().for_each(|only| only.push(query));
         if let Some(from) = self.from {
             query.push(" AND start_ns > ").push_bind(to_sql(from.as_nanos()).saturating_sub(longest_ns));
         }
@@ -92,7 +101,7 @@ impl AnomalyFilter {
     fn rest(&self, kind: bool, severity: bool, sensor: bool) -> Vec<Condition> {
         let kind = self.kind.filter(|_| kind).map(|kind| when("coalesce(kind, '') = ?", kind));
         let severity = self.severity.filter(|_| severity).map(|severity| when("severity + 0 = ?", severity as i64));
-        let sensor = sensor::only(self.sensor.as_ref().filter(|_| sensor));
+        let sensor = self.whose.only().filter(|_| sensor);
         [kind, severity, sensor].into_iter().flatten().chain(self.several()).collect()
     }
 
@@ -104,21 +113,21 @@ impl AnomalyFilter {
             |index: Option<Condition>| Branch { index: index.into_iter().collect(), edge: edge(), ..Branch::default() };
         let kind = self.kind.map(|kind| when("kind = ?", kind));
         let severity = self.severity.map(|severity| when("severity = ?", severity as i64));
+        let led = self.whose.led();
         // The filters in turn, then the time alone.
         let mut by_time = Vec::new();
         by_time.extend(kind.map(|kind| (of(Some(kind)), self.rest(false, true, true))));
         by_time.extend(severity.map(|severity| (of(Some(severity)), self.rest(true, false, true))));
-        match &self.sensor {
-            Some(sensor) if sort == AnomalySort::Time => {
-                let lead = vec![sensor::lead(sensor)];
-                by_time.push((Branch { lead, ..of(None) }, self.rest(true, true, false)));
-            }
-            Some(_) => {}
-            None => by_time.push((of(None), self.rest(true, true, true))),
+        if led.is_empty() {
+            by_time.push((of(None), self.rest(true, true, true)));
         }
         if sort == AnomalySort::Time {
             let way = |(branch, rest)| Way { low, high: to, ..Way::in_order(branch, rest, MOST_READ) };
-            return by_time.into_iter().map(way).collect();
+            let of_sensor = (!led.is_empty()).then(|| {
+                let all = way((of(None), self.rest(true, true, false)));
+                all.led_by(led, |sensor| vec![sensor::lead(sensor)])
+            });
+            return by_time.into_iter().map(way).chain(of_sensor).collect();
         }
         let mut rest = self.rest(true, true, true);
         rest.extend(low.map(|low| when("start_ns + 0 >= ?", low)));
@@ -129,10 +138,11 @@ impl AnomalyFilter {
             branch.index.extend(to.map(|to| when("start_ns < ?", to)));
             Way::sorted(branch, rest)
         });
-        let of_sensor = self.sensor.as_ref().map(|sensor| {
-            let index = [(OF_SENSOR_FROM, low.unwrap_or(0)), (OF_SENSOR_TO, to.unwrap_or(i64::MAX))]
-                .map(|(sql, start_ns)| Condition::new(sql, vec![sensor.as_str().into(), start_ns.into()]));
-            Way::sorted(Branch { index: index.to_vec(), ..of(None) }, self.rest(true, true, false))
+        let of_sensor = (!led.is_empty()).then(|| {
+            Way::sorted(of(None), self.rest(true, true, false)).found_by(led, |sensor| {
+                [(OF_SENSOR_FROM, low.unwrap_or(0)), (OF_SENSOR_TO, to.unwrap_or(i64::MAX))]
+                    .map(|(sql, start_ns)| Condition::new(sql, vec![sensor.as_str().into(), start_ns.into()]))
+            })
         });
         std::iter::once(in_order(SOON)).chain(sorted).chain(of_sensor).chain([in_order(MOST_READ)]).collect()
     }
@@ -324,7 +334,7 @@ impl Store {
     /// How many stored anomalies pass the filter, by kind and severity. All of them are read from what was counted as they came
     /// and went; of an interval or a sensor the rows are read.
     pub async fn anomaly_counts(&self, filter: &AnomalyFilter) -> Result<Vec<KindCount>, StoreError> {
-        if filter.from.is_none() && filter.to.is_none() && filter.sensor.is_none() {
+        if filter.from.is_none() && filter.to.is_none() && filter.whose.is_all() {
             let mut query = Query::new("SELECT * FROM anomaly_totals WHERE 1 = 1");
             filter.push_kind(&mut query);
             query.push(" ORDER BY kind, severity");
@@ -333,7 +343,7 @@ impl Store {
         let longest_ns = self.longest_window().await?;
         let mut far = Query::new("SELECT start_ns FROM anomalies WHERE 1 = 1");
         filter.push_starts(&mut far, longest_ns);
-        far.push(if filter.sensor.is_some() { " ORDER BY sensor_id, start_ns" } else { " ORDER BY start_ns" });
+        far.push(if filter.one().is_some() { " ORDER BY sensor_id, start_ns" } else { " ORDER BY start_ns" });
         far.push(" LIMIT 1 OFFSET ").push_bind(to_sql(MOST_COUNTED));
         if !self.read("anomalies", far, |row| Ok(row.first()?)).await?.is_empty() {
             return Err(StoreError::TooMuch { table: "anomalies", most: MOST_COUNTED });

@@ -6,7 +6,7 @@ use super::db;
 use super::db::{Dialect, Value};
 use super::list::{Branch, Lead, Listed, MOST_READ, Way, when};
 use super::rows::{address, from_address};
-use super::sensor::{self, sensor, sensor_of_run};
+use super::sensor::{self, Whose, sensor, sensor_of_run};
 use super::unreadable::Unreadable;
 use super::{BySensor, Key, Position, Store, StoreError, from_sql, to_sql};
 use nta_core::domain::Timestamp;
@@ -54,8 +54,8 @@ pub struct FeatureFilter {
     pub from: Option<Timestamp>,
     /// Of windows that start before this time.
     pub to: Option<Timestamp>,
-    /// Of this sensor.
-    pub sensor: Option<String>,
+    /// Of these sensors.
+    pub whose: Whose,
 }
 
 /// Some feature vectors, and where the next page begins.
@@ -89,14 +89,15 @@ impl Store {
         let host_bytes = filter.host.map_or(Vec::new(), |host| address(host).to_vec());
         let host = filter.host.map(|_| when("host = ?", Value::from(host_bytes.clone())));
         let edge: Vec<_> = from.map(|from| when("end_ns + 0 > ?", from)).into_iter().collect();
-        let only = sensor::only(filter.sensor.as_ref()).into_iter().collect();
+        let only = filter.whose.only().into_iter().collect();
         let longest_ns = span_ns.unwrap_or_default().saturating_add(LATE_NS);
         let low = from.map(|from| from.saturating_sub(longest_ns));
-        let of_sensor = filter.sensor.as_deref().zip(span_ns).map(|(sensor, span_ns)| {
-            let lead = vec![sensor::lead(sensor), Lead::new("span_ns", "?", span_ns)];
+        let led = filter.whose.led();
+        let of_sensor = span_ns.filter(|_| !led.is_empty()).map(|span_ns| {
             let rest = host.iter().map(|_| when("coalesce(host, host) = ?", host_bytes.clone())).collect();
-            let branch = Branch { lead, edge: edge.clone(), ..Branch::default() };
-            Way { low, high: to, ..Way::in_order(branch, rest, MOST_READ) }
+            let way = Way::in_order(Branch { edge: edge.clone(), ..Branch::default() }, rest, MOST_READ);
+            let lead = |sensor: &str| vec![sensor::lead(sensor), Lead::new("span_ns", "?", span_ns)];
+            Way { low, high: to, ..way.led_by(led, lead) }
         });
         let index = span_ns.map(|span_ns| when("span_ns = ?", span_ns)).into_iter().chain(host).collect();
         let branch = Branch { index, edge, ..Branch::default() };

@@ -7,7 +7,8 @@ use ipnet::IpNet;
 use super::db::Value;
 use super::list::{Branch, Condition, MOST_READ, Way, when};
 use super::rows::address;
-use super::{sensor, to_sql};
+use super::sensor::{self, Whose};
+use super::to_sql;
 use nta_core::domain::Timestamp;
 
 /// Which flows.
@@ -25,8 +26,8 @@ pub struct FlowFilter {
     pub from: Option<Timestamp>,
     /// With a packet before this time.
     pub to: Option<Timestamp>,
-    /// Of this sensor.
-    pub sensor: Option<String>,
+    /// Of these sensors.
+    pub whose: Whose,
 }
 
 /// Beyond this a flow is long, beyond the second very long. Those that go on at some time and began well before it stand in
@@ -102,7 +103,7 @@ impl FlowFilter {
 
     /// The filters, written so that they use no index: behind the first `skip` of them.
     fn rest(&self, skip: usize) -> Vec<Condition> {
-        self.ends(skip).chain(sensor::only(self.sensor.as_ref())).collect()
+        self.ends(skip).chain(self.whose.only()).collect()
     }
 
     /// Those of them that are of the flow itself.
@@ -192,11 +193,11 @@ impl FlowFilter {
         by_ends.into_iter().chain(of_sensor).map(|way| Way { low, high: to, ..way }).collect()
     }
 
-    /// The flows of the sensor in the order of an index that holds them together.
+    /// The flows of the sensors in the order of an index that holds those of each together.
     fn of_sensor(&self, edge: Vec<Condition>) -> Option<Way> {
-        let lead = vec![sensor::lead(self.sensor.as_deref()?)];
-        let branch = Branch { lead, edge, ..Branch::default() };
-        Some(Way::in_order(branch, self.ends(0).collect(), MOST_READ))
+        let led = Some(self.whose.led()).filter(|led| !led.is_empty())?;
+        let way = Way::in_order(Branch { edge, ..Branch::default() }, self.ends(0).collect(), MOST_READ);
+        Some(way.led_by(led, |sensor| vec![sensor::lead(sensor)]))
     }
 
     /// In the order of the last packet: all but the longer ones.

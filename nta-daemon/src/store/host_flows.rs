@@ -42,9 +42,7 @@ impl Store {
             part.iter().for_each(|condition| condition.push(&mut query));
         }
         query.push(format_args!("), sides AS ({SIDES}) SELECT * FROM ({}) AS summed WHERE 1 = 1", sums(dialect)));
-        if let Some(sensor) = &filter.sensor {
-            query.push(" AND coalesce(sensor, '') = ").push_bind(sensor.as_str());
-        }
+        filter.whose.named("coalesce(sensor, '')").iter().for_each(|named| named.push(&mut query));
         position.and_one().push_by(&mut query, sort.column(), "number");
         let placed = |row: &super::Row| {
             let key = Key { value: row.int(sort.column())?, id: row.int("number")? };

@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use super::db::{Conn, Query, Row, Value};
 use super::list::{Branch, Condition, Lead, Listed, MOST_READ, SOON, Way, when};
 use super::rows::{address, from_address};
-use super::sensor::sensor_of_run;
+use super::sensor::{Whose, sensor_of_run};
 use super::sums::sum;
 use super::unreadable::Unreadable;
 use super::{Key, Position, Store, StoreError};
@@ -216,27 +216,20 @@ pub struct TrafficShare {
 
 impl Store {
     /// A page of hosts, with all that they did since they were seen first: a row for each sensor that saw them, or those of one.
-    pub async fn hosts(
-        &self,
-        sensor: Option<&str>,
-        sort: HostSort,
-        position: Position,
-    ) -> Result<HostPage, StoreError> {
+    pub async fn hosts(&self, whose: &Whose, sort: HostSort, position: Position) -> Result<HostPage, StoreError> {
         // The row of all others has no address.
         let edge = || vec![Condition::new("length(host) = 16", Vec::new())];
-        let rest: Vec<Condition> =
-            sensor.map(|sensor| when("coalesce(sensor, '') = ?", sensor.to_owned())).into_iter().collect();
+        let rest: Vec<Condition> = whose.named("coalesce(sensor, '')").into_iter().collect();
         let in_order = |most| Way::in_order(Branch { edge: edge(), ..Branch::default() }, rest.clone(), most);
-        let index = match sensor {
-            Some(sensor) => [(OF_SENSOR_FROM, 0), (OF_SENSOR_TO, i64::MAX)]
-                .map(|(sql, last_ns)| Condition::new(sql, vec![sensor.into(), last_ns.into()]))
-                .to_vec(),
-            None => vec![when("last_ns >= ?", 0)],
-        };
+        let index = vec![when("last_ns >= ?", 0)];
         let sorted = Way::sorted(Branch { index, edge: edge(), ..Branch::default() }, rest.clone());
+        let sorted = sorted.found_by(whose.led(), |sensor| {
+            [(OF_SENSOR_FROM, 0), (OF_SENSOR_TO, i64::MAX)]
+                .map(|(sql, last_ns)| Condition::new(sql, vec![sensor.as_str().into(), last_ns.into()]))
+        });
         let ways = if sort == HostSort::LastTime {
-            let lead = sensor.map(|sensor| Lead::new("sensor", "?", sensor)).into_iter().collect();
-            vec![Way::in_order(Branch { lead, edge: edge(), ..Branch::default() }, rest, MOST_READ), sorted]
+            let way = Way::in_order(Branch { edge: edge(), ..Branch::default() }, rest, MOST_READ);
+            vec![way.led_by(whose.led(), |sensor| vec![Lead::new("sensor", "?", sensor)]), sorted]
         } else {
             vec![in_order(SOON), sorted, in_order(MOST_READ)]
         };
@@ -246,7 +239,7 @@ impl Store {
     }
 
     /// One host, as each sensor saw it, or one of them; none when it is not known.
-    pub async fn host(&self, host: IpAddr, sensor: Option<&str>) -> Result<Vec<HostTotals>, StoreError> {
+    pub async fn host(&self, host: IpAddr, whose: &Whose) -> Result<Vec<HostTotals>, StoreError> {
         let query = Query::new("SELECT * FROM hosts WHERE host = $1 ORDER BY sensor LIMIT $2");
         let query = query.bind(Value::from(address(host).to_vec())).bind(MOST_SENSORS);
         let rows = self.database.fetch_all(query).await.map_err(StoreError::query(TABLE))?;
@@ -254,7 +247,7 @@ impl Store {
         let mut unreadable = None;
         for row in &rows {
             match self.usable(TABLE, HostTotals::read(row)) {
-                Some(host) if sensor.is_none_or(|sensor| host.sensor.as_deref() == Some(sensor)) => hosts.push(host),
+                Some(host) if whose.has(host.sensor.as_deref()) => hosts.push(host),
                 Some(_) => {}
                 None => unreadable = Some(Unreadable::new("the host's totals cannot be read").of(TABLE, 0)),
             }
@@ -263,52 +256,37 @@ impl Store {
     }
 
     /// The peers of a host with the most bytes in its newest flows.
-    pub async fn top_peers(
-        &self,
-        address: IpAddr,
-        sensor: Option<&str>,
-        most: u32,
-    ) -> Result<Vec<TrafficShare>, StoreError> {
+    pub async fn top_peers(&self, address: IpAddr, whose: &Whose, most: u32) -> Result<Vec<TrafficShare>, StoreError> {
         self.read(
             "flows",
-            self.shares_query(["peer", "0", "min(is_responder)", "", "peer"], ENDS, address, sensor, most),
+            self.shares_query(["peer", "0", "min(is_responder)", "", "peer"], ENDS, address, whose, most),
             |row| share(row, host_of(row, "what")?),
         )
         .await
     }
 
     /// How many flows its peers and ports are taken from.
-    pub async fn profile_flows(&self, address: IpAddr, sensor: Option<&str>) -> Result<i64, StoreError> {
-        let query = self.shares_query(["0", "0", "0", "", "peer IS NULL"], ENDS, address, sensor, 1);
+    pub async fn profile_flows(&self, address: IpAddr, whose: &Whose) -> Result<i64, StoreError> {
+        let query = self.shares_query(["0", "0", "0", "", "peer IS NULL"], ENDS, address, whose, 1);
         let counts = self.read("flows", query, |row| Ok(row.natural("flows")?)).await?;
         Ok(counts.first().copied().unwrap_or_default())
     }
 
     /// The ports of a host with the most bytes in its newest flows: its own as responder, its peers' as originator. What ICMP has in
     /// their place, and protocols without ports, are none.
-    pub async fn top_ports(
-        &self,
-        address: IpAddr,
-        sensor: Option<&str>,
-        most: u32,
-    ) -> Result<Vec<TrafficShare>, StoreError> {
+    pub async fn top_ports(&self, address: IpAddr, whose: &Whose, most: u32) -> Result<Vec<TrafficShare>, StoreError> {
         // TCP, UDP, SCTP, UDP-Lite.
         let with_ports = " AND proto IN (6, 17, 132, 136)";
         let words = ["port", "min(proto)", "min(is_responder)", with_ports, "port, proto, is_responder"];
-        let query = self.shares_query(words, ENDS, address, sensor, most);
+        let query = self.shares_query(words, ENDS, address, whose, most);
         self.read("flows", query, |row| share(row, row.small::<u16>("what")?.to_string())).await
     }
 
     /// The hosts that a translated address stands for, those with the most bytes in its newest flows.
-    pub async fn stands_for(
-        &self,
-        address: IpAddr,
-        sensor: Option<&str>,
-        most: u32,
-    ) -> Result<Vec<TrafficShare>, StoreError> {
+    pub async fn stands_for(&self, address: IpAddr, whose: &Whose, most: u32) -> Result<Vec<TrafficShare>, StoreError> {
         let words = ["peer", "0", "min(is_responder)", "", "peer"];
         let ends = [("orig_nat_addr", "orig_addr"), ("resp_nat_addr", "resp_addr")];
-        self.read("flows", self.shares_query(words, ends, address, sensor, most), |row| {
+        self.read("flows", self.shares_query(words, ends, address, whose, most), |row| {
             share(row, host_of(row, "what")?)
         })
         .await
@@ -321,7 +299,7 @@ impl Store {
         [what, proto, is_responder, filter, group]: [&str; 5],
         ends: [(&str, &str); 2],
         host: IpAddr,
-        sensor: Option<&str>,
+        whose: &Whose,
         most: u32,
     ) -> Query {
         let mut query = Query::new(format!(
@@ -343,9 +321,7 @@ impl Store {
             query.push(" ORDER BY first_ns DESC LIMIT ").push_bind(PROFILE_FLOWS);
         }
         query.push(") AS b) AS sides WHERE 1 = 1");
-        if let Some(sensor) = sensor {
-            query.push(concat!(" AND ", sensor_of_run!(), " = ")).push_bind(sensor);
-        }
+        whose.named(sensor_of_run!()).iter().for_each(|named| named.push(&mut query));
         query.push(format_args!(
             "{filter} GROUP BY {group} ORDER BY bytes DESC, flows DESC, what, proto, is_responder LIMIT "
         ));

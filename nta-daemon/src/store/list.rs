@@ -51,6 +51,11 @@ impl Condition {
         Self(Cow::Owned(format!("{expression} IN ({places})")), values)
     }
 
+    /// The same with one bracket more at its end.
+    pub(super) fn closed(self) -> Self {
+        Self(Cow::Owned(format!("{})", self.0)), self.1)
+    }
+
     pub(super) fn push(&self, query: &mut Query) {
         self.push_value(query.push(" AND "));
     }
@@ -115,6 +120,27 @@ impl Way {
     /// In the order of the sort column's index.
     pub(super) fn in_order(branch: Branch, rest: Vec<Condition>, most: u64) -> Self {
         Self { branches: vec![branch], rest, low: None, high: None, in_order: true, most }
+    }
+
+    /// Where there are such sensors, the branch of each by the columns that its rows begin with in the index.
+    pub(super) fn led_by(mut self, sensors: &[String], lead: impl Fn(&str) -> Vec<Lead>) -> Self {
+        if let Some(branch) = self.branches.first().filter(|_| !sensors.is_empty()) {
+            self.branches = sensors.iter().map(|sensor| Branch { lead: lead(sensor), ..branch.clone() }).collect();
+        }
+        self
+    }
+
+    /// The same by the conditions by which the index finds them.
+    pub(super) fn found_by<const N: usize>(
+        mut self,
+        sensors: &[String],
+        index: impl Fn(&String) -> [Condition; N],
+    ) -> Self {
+        if let Some(branch) = self.branches.first().filter(|_| !sensors.is_empty()) {
+            let of = |sensor| Branch { index: index(sensor).to_vec(), ..branch.clone() };
+            self.branches = sensors.iter().map(of).collect();
+        }
+        self
     }
 
     /// All rows of a branch, sorted.

@@ -235,7 +235,7 @@ async fn windows_of_a_long_time_are_sorted_where_the_range_holds_most_of_them_or
     transaction.commit().await.expect("commit");
     let largest = async |from: u64, to: u64| {
         let [from, to] = [from, to].map(|s| Some(Timestamp::from_nanos(s * S)));
-        let filter = WindowFilter { from, to, span_ns: Some(5 * S), sensor: None };
+        let filter = WindowFilter { from, to, span_ns: Some(5 * S), whose: Whose::default() };
         let first = Position { descending: true, after: None, limit: 2 };
         store.windows(&filter, WindowSort::Packets, first).await.map(|page| page.items.iter().map(|w| w.id).collect())
     };

@@ -9,7 +9,7 @@ use super::db::Query;
 use super::totals::{NEAR, add};
 use super::unreadable::usable;
 use super::windows::{WindowFilter, WindowSort};
-use super::{Position, Store, StoreError, to_sql};
+use super::{Position, Store, StoreError, Whose, to_sql};
 use nta_core::domain::{HostMeasure, Timestamp};
 
 /// Windows of a length that are read: those that were closed late, or of several sensors, overlap.
@@ -53,16 +53,12 @@ impl Store {
         host: IpAddr,
         at: Timestamp,
         spans_ns: &[u64],
-        sensor: Option<&str>,
+        whose: &Whose,
     ) -> Result<Vec<Nearness>, StoreError> {
         let mut found = Vec::new();
         for span_ns in spans_ns {
-            let filter = WindowFilter {
-                from: Some(at),
-                to: Some(at.plus(1)),
-                span_ns: Some(*span_ns),
-                sensor: sensor.map(str::to_owned),
-            };
+            let filter =
+                WindowFilter { from: Some(at), to: Some(at.plus(1)), span_ns: Some(*span_ns), whose: whose.clone() };
             let newest = Position { descending: true, after: None, limit: MOST_WINDOWS };
             for window in self.windows(&filter, WindowSort::Time, newest).await?.items {
                 let near = window.item.near;

@@ -31,7 +31,7 @@ async fn suite(store: Store) {
     writer.flush().await.expect("flush");
     let ask = async |host: u8, second: u64, sensor: Option<&str>| {
         let at = Timestamp::from_nanos(second * S);
-        store.nearness([10, 0, 0, host].into(), at, &[5 * S, 30 * S], sensor).await.expect("query")
+        store.nearness([10, 0, 0, host].into(), at, &[5 * S, 30 * S], &sensor.into()).await.expect("query")
     };
     let found = ask(8, 12, None).await;
     assert_eq!(found.len(), 1, "{found:?}");

@@ -34,13 +34,15 @@ async fn ask_everything(store: &Store) -> Vec<Query> {
     let time = Some(Timestamp::from_nanos(S));
     let position = Position { after: Some(Key { value: 7, id: 7 }), ..FIRST_PAGE };
     let host = [10, 0, 0, 1].into();
+    let several = Whose::from(vec!["a".to_owned(), "b".to_owned()]);
     let week = Some(Timestamp::from_nanos(S + 7 * 86_400 * S));
     for filter in [
         FlowFilter::default(),
         FlowFilter { host: Some(host), port: Some(1), proto: Some(6), from: time, to: time, ..FlowFilter::default() },
         FlowFilter { network: "10.0.0.0/8".parse().ok(), port: Some(1), from: time, to: week, ..FlowFilter::default() },
-        FlowFilter { sensor: Some("a".to_owned()), from: time, to: week, ..FlowFilter::default() },
-        FlowFilter { sensor: Some("a".to_owned()), host: Some(host), ..FlowFilter::default() },
+        FlowFilter { whose: Some("a").into(), from: time, to: week, ..FlowFilter::default() },
+        FlowFilter { whose: several.clone(), from: time, to: week, ..FlowFilter::default() },
+        FlowFilter { whose: Some("a").into(), host: Some(host), ..FlowFilter::default() },
         FlowFilter { port: Some(1), proto: Some(6), from: time, ..FlowFilter::default() },
         FlowFilter { proto: Some(6), from: time, ..FlowFilter::default() },
         FlowFilter { from: time, ..FlowFilter::default() },
@@ -60,20 +62,20 @@ async fn ask_everything(store: &Store) -> Vec<Query> {
     }
     for sort in [HostSort::Bytes, HostSort::Packets, HostSort::Flows, HostSort::LastTime] {
         for (range, sensor) in [([time, None], None), ([time, week], None), ([time, week], Some("a"))] {
-            store.hosts(sensor, sort, position).await.expect("hosts");
+            store.hosts(&sensor.into(), sort, position).await.expect("hosts");
             let [from, to] = range;
-            let filter = FlowFilter { from, to, sensor: sensor.map(str::to_owned), ..FlowFilter::default() };
+            let filter = FlowFilter { from, to, whose: sensor.into(), ..FlowFilter::default() };
             store.hosts_between(&filter, sort, position).await.expect("hosts");
         }
     }
-    store.host(host, None).await.expect("host");
-    store.profile_flows(host, Some("a")).await.expect("flows");
-    store.top_peers(host, Some("a"), 10).await.expect("peers");
-    store.top_ports(host, None, 10).await.expect("ports");
+    store.host(host, &Whose::default()).await.expect("host");
+    store.profile_flows(host, &Some("a").into()).await.expect("flows");
+    store.top_peers(host, &Some("a").into(), 10).await.expect("peers");
+    store.top_ports(host, &Whose::default(), 10).await.expect("ports");
     store.runs_alike(&[7; 16]).await.expect("runs");
     for span_ns in [None, Some(10 * S)] {
         for (to, sensor) in [(time, None), (week, None), (week, Some("a".to_owned()))] {
-            let filter = WindowFilter { from: time, to, span_ns, sensor: sensor.clone() };
+            let filter = WindowFilter { from: time, to, span_ns, whose: sensor.clone().into() };
             for sort in WINDOW_SORTS {
                 store.windows(&filter, sort, position).await.expect("windows");
             }
@@ -96,7 +98,8 @@ async fn ask_everything(store: &Store) -> Vec<Query> {
         AlertFilter { from: time, ..AlertFilter::default() },
         AlertFilter { kind: Some("port_scan"), from: time, ..AlertFilter::default() },
         AlertFilter { severity: Some(Severity::High), from: time, ..AlertFilter::default() },
-        AlertFilter { sensor: Some("a".to_owned()), from: time, ..AlertFilter::default() },
+        AlertFilter { whose: Some("a").into(), from: time, ..AlertFilter::default() },
+        AlertFilter { whose: several.clone(), from: time, ..AlertFilter::default() },
         AlertFilter { kinds: vec!["port_scan", "syn_flood"], from: time, ..AlertFilter::default() },
         AlertFilter {
             statuses: vec!["open", "acknowledged"],
@@ -134,7 +137,8 @@ async fn ask_everything(store: &Store) -> Vec<Query> {
             to: week,
             ..AnomalyFilter::default()
         },
-        AnomalyFilter { sensor: Some("a".to_owned()), from: time, ..AnomalyFilter::default() },
+        AnomalyFilter { whose: Some("a").into(), from: time, ..AnomalyFilter::default() },
+        AnomalyFilter { whose: several.clone(), from: time, ..AnomalyFilter::default() },
     ] {
         for sort in [AnomalySort::Time, AnomalySort::Score, AnomalySort::Severity] {
             store.anomalies(&filter, sort, position).await.expect("anomalies");
@@ -143,10 +147,10 @@ async fn ask_everything(store: &Store) -> Vec<Query> {
     }
     store.anomaly_counts(&AnomalyFilter::default()).await.expect("counts");
     store.anomalies_of_window(1, AnomalySort::Time, position).await.expect("anomalies");
-    let features = FeatureFilter { span_ns: Some(5), host: Some(host), from: time, to: time, sensor: None };
+    let features = FeatureFilter { span_ns: Some(5), host: Some(host), from: time, to: time, whose: Whose::default() };
     store.features(&features, position).await.expect("features");
     store
-        .features(&FeatureFilter { host: None, sensor: Some("a".to_owned()), ..features }, position)
+        .features(&FeatureFilter { host: None, whose: Some("a").into(), ..features }, position)
         .await
         .expect("features");
     store.events_after(5, 10).await.expect("events");

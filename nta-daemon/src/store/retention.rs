@@ -170,6 +170,20 @@ macro_rules! later {
     };
 }
 
+/// A statement that deletes old rows, for those of this sensor alone: what was found in a capture goes with it, however old its packets
+/// are.
+fn aged(table: &str, sql: &str, sensor: Option<&str>) -> String {
+    // The log is one for all; its order is that of what happened.
+    let Some(sensor) = sensor.filter(|_| table != "events") else { return sql.to_owned() };
+    let sensor = sensor.replace('\'', "''");
+    let only = if table == "raw_packets" {
+        format!("run_id IN (SELECT id FROM runs WHERE sensor = '{sensor}')")
+    } else {
+        format!("sensor_id = (SELECT id FROM sensors WHERE name = '{sensor}')")
+    };
+    sql.replacen(" < $1 ORDER", &format!(" < $1 AND {only} ORDER"), 1)
+}
+
 impl Store {
     /// Deletes what is too much or too old.
     pub(super) async fn retain(&self) -> Result<(), StoreError> {
@@ -231,6 +245,11 @@ impl Store {
         self.shrink(future_ns).await?;
         self.give_back().await?;
         let Some(before_ns) = self.too_old(self.retention.max_age_ns, future_ns).await? else { return Ok(()) };
+        // Where captures were uploaded: the rows of each sensor, by its own index.
+        let whose = match self.whose_are_no_captures("").await?.names() {
+            [] => vec![None],
+            names => names.iter().cloned().map(Some).collect(),
+        };
         for (table, sql) in [
             (
                 "windows",
@@ -265,7 +284,9 @@ impl Store {
                 "DELETE FROM detected_alerts WHERE number IN (SELECT number FROM detected_alerts WHERE last_ns < $1 ORDER BY last_ns LIMIT $2)",
             ),
         ] {
-            self.delete(table, sql, before_ns).await?;
+            for whose in &whose {
+                self.delete(table, &aged(table, sql, whose.as_deref()), before_ns).await?;
+            }
         }
         Ok(())
     }

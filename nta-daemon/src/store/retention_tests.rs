@@ -5,7 +5,7 @@ use super::detection_tests::alert;
 use super::server_tests::Server;
 use super::tests::{FIRST_PAGE, begin, flow, window};
 use super::*;
-use nta_core::domain::{AlertChange, EndReason, FlowRecord, Timestamp};
+use nta_core::domain::{AlertChange, EndReason, FlowRecord, Mode, Timestamp};
 use nta_core::window::{Measured, Window};
 
 const S: u64 = 1_000_000_000;
@@ -47,7 +47,7 @@ async fn sums_of_hosts_hold(store: &Store) {
     }
     assert_eq!(store.flow_count().await.expect("count"), FLOWS, "all of them go on");
     let sums = async || {
-        let hosts = store.host([10, 0, 0, 1].into(), None).await.expect("host");
+        let hosts = store.host([10, 0, 0, 1].into(), &Whose::default()).await.expect("host");
         (hosts[0].flows, hosts[0].packets_sent, hosts[0].bytes_received)
     };
     let expected = (FLOWS as i64, 12 * FLOWS as i64, 1200 * FLOWS as i64);
@@ -177,4 +177,53 @@ on_both!(
     anomalies_go_with_their_alert_on_sqlite,
     anomalies_go_with_their_alert_on_postgresql,
     Retention { max_alerts: 2, ..Retention::default() }
+);
+
+/// Old rows of a sensor go by the time that it has reached; what was found in a capture of long ago goes with the capture.
+async fn what_a_capture_has_does_not_age(store: &Store) {
+    let capture = sensor_of_capture(&format!("{:032x}", 7));
+    for sensor in ["gw", capture.as_str()] {
+        let run = Run {
+            started: Timestamp::from_nanos(S),
+            mode: Mode::Live,
+            source: "eth0".to_owned(),
+            version: "0".to_owned(),
+            sensor: sensor.to_owned(),
+            uuid: Run::new_uuid(Timestamp::from_nanos(1)),
+            analysis: None,
+        };
+        let (writer, _task) = store.writer(store.begin_run(&run).await.expect("run"), 4);
+        let mut found = Found::new(store.clone(), 6);
+        found.alert(AlertChange::Raised, &alert(1, 10));
+        let flow = FlowRecord { ended: Some(EndReason::Closed), ..flow(1, 10, 1) };
+        let mut batch = WindowBatch { window: Some(window(1)), flows: vec![flow], ..WindowBatch::default() };
+        found.move_into(&mut batch);
+        write(&writer, batch).await;
+        if sensor == "gw" {
+            for id in [400_000, 400_001] {
+                write(&writer, WindowBatch { window: Some(window(id)), ..WindowBatch::default() }).await;
+            }
+        }
+        write(&writer, WindowBatch { end: Some("completed"), ..WindowBatch::default() }).await;
+    }
+    store.retain().await.expect("retention");
+    for (sensor, [windows, flows, alerts]) in [("gw", [2, 0, 0]), (capture.as_str(), [1, 1, 1])] {
+        let whose = Whose::from(Some(sensor));
+        let filter = WindowFilter { span_ns: Some(5 * S), whose: whose.clone(), ..WindowFilter::default() };
+        let stored = store.windows(&filter, WindowSort::Time, FIRST_PAGE).await.expect("windows").items.len();
+        assert_eq!(stored, windows, "{sensor}");
+        let filter = FlowFilter { whose: whose.clone(), ..FlowFilter::default() };
+        let stored = store.find_flows(&filter, FlowSort::Time, FIRST_PAGE).await.expect("flows").items.len();
+        assert_eq!(stored, flows, "{sensor}");
+        let filter = AlertFilter { whose: whose.clone(), ..AlertFilter::default() };
+        let stored = store.alerts(&filter, AlertSort::Time, FIRST_PAGE).await.expect("alerts").items.len();
+        assert_eq!(stored, alerts, "{sensor}");
+    }
+}
+
+on_both!(
+    what_a_capture_has_does_not_age,
+    what_a_capture_has_does_not_age_on_sqlite,
+    what_a_capture_has_does_not_age_on_postgresql,
+    Retention { max_age_ns: Some(86_400 * S), reached_windows: 0, ..Retention::default() }
 );

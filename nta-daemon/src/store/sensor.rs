@@ -4,7 +4,7 @@ use std::ops::Deref;
 
 use super::db::{Conn, Query, Row};
 use super::list::{Condition, Lead, when};
-use super::{StoreError, runs};
+use super::{Store, StoreError, runs};
 
 /// What one sensor observed.
 #[derive(Clone, Debug, PartialEq)]
@@ -50,9 +50,101 @@ macro_rules! sensor_number {
 }
 pub(super) use sensor_number;
 
-/// Only what this sensor observed, row by row.
-pub(super) fn only(sensor: Option<&String>) -> Option<Condition> {
-    sensor.map(|sensor| when(concat!("sensor_id + 0 = ", sensor_number!()), sensor.clone()))
+/// Whose rows: those of some sensors, or of all.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Whose(Vec<String>);
+
+/// So many sensors are read each by its own index; of more, rows are looked at one by one.
+const MOST_LED: usize = 8;
+
+impl From<Option<String>> for Whose {
+    fn from(sensor: Option<String>) -> Self {
+        Self(sensor.into_iter().collect())
+    }
+}
+
+impl From<Option<&str>> for Whose {
+    fn from(sensor: Option<&str>) -> Self {
+        Self(sensor.map(str::to_owned).into_iter().collect())
+    }
+}
+
+impl From<Vec<String>> for Whose {
+    fn from(sensors: Vec<String>) -> Self {
+        Self(sensors)
+    }
+}
+
+impl Whose {
+    /// Whether it is all of them.
+    pub const fn is_all(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The names of the sensors; none where it is all of them.
+    pub fn names(&self) -> &[String] {
+        &self.0
+    }
+
+    /// Whether a row of this sensor is one of theirs.
+    pub fn has(&self, sensor: Option<&str>) -> bool {
+        self.is_all() || sensor.is_some_and(|sensor| self.0.iter().any(|name| name == sensor))
+    }
+
+    /// The sensors whose own index is read, each by itself.
+    pub(super) fn led(&self) -> &[String] {
+        if self.0.len() <= MOST_LED { &self.0 } else { &[] }
+    }
+
+    /// Only what they observed, row by row, where `expression` is the number of a row's sensor.
+    pub(super) fn only(&self) -> Option<Condition> {
+        match self.0.as_slice() {
+            [] => None,
+            [one] => Some(when(concat!("sensor_id + 0 = ", sensor_number!()), one.clone())),
+            several => {
+                let names = several.iter().map(|name| name.as_str().into()).collect();
+                Some(Condition::one_of("sensor_id + 0 IN (SELECT id FROM sensors WHERE name", names).closed())
+            }
+        }
+    }
+
+    /// The same where `expression` is the name of a row's sensor.
+    pub(super) fn named(&self, expression: &str) -> Option<Condition> {
+        let names: Vec<_> = self.0.iter().map(|name| name.as_str().into()).collect();
+        (!self.is_all()).then(|| Condition::one_of(expression, names))
+    }
+}
+
+/// What stands in the place of a sensor in the rows of an uploaded capture: this, and its name.
+const CAPTURE: &str = "capture-";
+/// The length of such a name.
+const CAPTURE_NAME: usize = CAPTURE.len() + 32;
+
+/// What stands in the place of a sensor in the rows of a capture.
+pub fn sensor_of_capture(file_id: &str) -> String {
+    format!("{CAPTURE}{file_id}")
+}
+
+/// The capture whose rows have this in the place of a sensor; `None` where it is a sensor.
+pub fn capture_of_sensor(sensor: &str) -> Option<&str> {
+    sensor.strip_prefix(CAPTURE).filter(|_| sensor.len() == CAPTURE_NAME)
+}
+
+impl Store {
+    /// Whose rows are not those of uploaded captures: all, where nobody uploaded any; `own` where no sensor has stored a row.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn whose_are_no_captures(&self, own: &str) -> Result<Whose, StoreError> {
+        let names =
+            self.read("sensors", Query::new("SELECT name FROM sensors ORDER BY id"), |row| Ok(row.text("name")?));
+        let (captures, sensors): (Vec<_>, Vec<_>) =
+            names.await?.into_iter().partition(|name| capture_of_sensor(name).is_some());
+        if captures.is_empty() {
+            return Ok(Whose::default());
+        }
+        Ok(Whose(if sensors.is_empty() { vec![own.to_owned()] } else { sensors }))
+    }
 }
 
 /// The begin of the indexes that hold the rows of each sensor together.

@@ -66,23 +66,24 @@ fn sorted<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
 
 async fn each_list_says_whose_its_rows_are_and_takes_one_sensor(store: &Store) {
     two(store).await;
-    for (wanted, expected) in [(None, vec!["a", "b"]), (Some("a"), vec!["a"]), (Some("b"), vec!["b"])] {
-        let sensor = wanted.map(str::to_owned);
+    let one = |name: &'static str| (Whose::from(Some(name)), vec![name]);
+    let named = Whose::from(vec!["b".to_owned(), "a".to_owned(), "nobody".to_owned()]);
+    for (whose, expected) in [(Whose::default(), vec!["a", "b"]), (named, vec!["a", "b"]), one("a"), one("b")] {
         let sensors = expected.len();
-        let both = |factor_a: u64| match wanted {
-            None => factor_a * 11,
-            Some("a") => factor_a,
+        let both = |factor_a: u64| match expected.as_slice() {
+            ["a", "b"] => factor_a * 11,
+            ["a"] => factor_a,
             _ => factor_a * 10,
         };
         for span_ns in [5 * S, 15 * S] {
-            let filter = WindowFilter { span_ns: Some(span_ns), sensor: sensor.clone(), ..WindowFilter::default() };
+            let filter = WindowFilter { span_ns: Some(span_ns), whose: whose.clone(), ..WindowFilter::default() };
             let page = match span_ns / S {
                 5 => store.windows(&filter, WindowSort::Packets, FIRST_PAGE).await,
                 _ => store.merged_windows(&filter, 5 * S, FIRST_PAGE).await,
             };
             let page = page.expect("windows").items;
             assert_eq!(names(&page), expected, "{span_ns}");
-            assert_eq!(page.iter().map(|window| window.packets).sum::<u64>(), both(6), "{span_ns}: {wanted:?}");
+            assert_eq!(page.iter().map(|window| window.packets).sum::<u64>(), both(6), "{span_ns}: {whose:?}");
             for window in &page {
                 let factor = if window.sensor.as_deref() == Some("b") { 10 } else { 1 };
                 assert!(
@@ -91,7 +92,7 @@ async fn each_list_says_whose_its_rows_are_and_takes_one_sensor(store: &Store) {
                 );
             }
         }
-        let filter = WindowFilter { sensor: sensor.clone(), ..WindowFilter::default() };
+        let filter = WindowFilter { whose: whose.clone(), ..WindowFilter::default() };
         let summary = store.windows_summary(&filter).await.expect("summary");
         assert_eq!((summary.windows, summary.packets), (3 * sensors as i64, both(6) as i64));
         let from = Some(Timestamp::from_nanos(7 * S));
@@ -108,44 +109,45 @@ async fn each_list_says_whose_its_rows_are_and_takes_one_sensor(store: &Store) {
             FlowFilter { from, ..FlowFilter::default() },
         ] {
             for sort in [FlowSort::Time, FlowSort::LastTime] {
-                let filter = FlowFilter { sensor: sensor.clone(), ..filter.clone() };
+                let filter = FlowFilter { whose: whose.clone(), ..filter.clone() };
                 let page = store.find_flows(&filter, sort, FIRST_PAGE).await.expect("flows").items;
                 assert_eq!((names(&page), page.len()), (expected.clone(), 3 * sensors), "{filter:?}");
             }
         }
-        let hosts = store.hosts(wanted, HostSort::Bytes, FIRST_PAGE).await.expect("hosts").items;
+        let hosts = store.hosts(&whose, HostSort::Bytes, FIRST_PAGE).await.expect("hosts").items;
         assert_eq!(sorted(hosts.iter().map(|host| host.sensor.as_deref().expect("noted"))), expected);
         let host =
-            store.host([10, 0, 0, 1].into(), wanted).await.expect("host").into_iter().reduce(|sum, row| sum.and(&row));
+            store.host([10, 0, 0, 1].into(), &whose).await.expect("host").into_iter().reduce(|sum, row| sum.and(&row));
         let host = host.expect("seen");
         assert_eq!((host.flows, host.packets_sent), (3 * sensors as i64, 3 * both(1) as i64));
-        let peers = store.top_peers([10, 0, 0, 1].into(), wanted, 5).await.expect("peers");
+        let peers = store.top_peers([10, 0, 0, 1].into(), &whose, 5).await.expect("peers");
         assert_eq!(peers.iter().map(|peer| peer.flows).sum::<i64>(), 3 * sensors as i64);
-        let ports = store.top_ports([10, 0, 0, 1].into(), wanted, 5).await.expect("ports");
+        let ports = store.top_ports([10, 0, 0, 1].into(), &whose, 5).await.expect("ports");
         assert_eq!(ports.iter().map(|port| port.flows).sum::<i64>(), 3 * sensors as i64);
 
         for filter in
             [AlertFilter::default(), AlertFilter { host: Some("10.0.0.3".to_owned()), ..AlertFilter::default() }]
         {
-            let filter = AlertFilter { sensor: sensor.clone(), ..filter };
+            let filter = AlertFilter { whose: whose.clone(), ..filter };
             let alerts = store.alerts(&filter, AlertSort::Time, FIRST_PAGE).await.expect("alerts").items;
             assert_eq!(sorted(alerts.iter().map(|alert| alert.sensor.as_deref().expect("noted"))), expected);
         }
         let long = Timestamp::from_nanos(u64::MAX / 4);
+        let wanted = whose.names().first().map(String::as_str).filter(|_| whose.names().len() == 1);
         let between = store.alerts_between(Timestamp::from_nanos(0), long, wanted).await.expect("alerts");
         assert_eq!(between.len(), sensors);
-        let filter = AnomalyFilter { sensor: sensor.clone(), ..AnomalyFilter::default() };
+        let filter = AnomalyFilter { whose: whose.clone(), ..AnomalyFilter::default() };
         for sort in [AnomalySort::Time, AnomalySort::Score] {
             let anomalies = store.anomalies(&filter, sort, FIRST_PAGE).await.expect("anomalies").items;
             assert_eq!(sorted(anomalies.iter().map(|anomaly| anomaly.sensor.as_deref().expect("noted"))), expected);
         }
         let counts = store.anomaly_counts(&filter).await.expect("counts");
         assert_eq!(counts.iter().map(|count| count.count).sum::<i64>(), sensors as i64);
-        let filter = FeatureFilter { span_ns: Some(5 * S), sensor: sensor.clone(), ..FeatureFilter::default() };
+        let filter = FeatureFilter { span_ns: Some(5 * S), whose: whose.clone(), ..FeatureFilter::default() };
         let features = store.features(&filter, FIRST_PAGE).await.expect("features").items;
         assert_eq!(names(features.iter().map(|(_, row)| row)), expected);
     }
-    let nobody = WindowFilter { sensor: Some("c".to_owned()), span_ns: Some(5 * S), ..WindowFilter::default() };
+    let nobody = WindowFilter { whose: Some("c").into(), span_ns: Some(5 * S), ..WindowFilter::default() };
     assert!(store.windows(&nobody, WindowSort::Time, FIRST_PAGE).await.expect("windows").items.is_empty());
     // What is usual for one is not for the other.
     for (sensor, updated_ns) in [("a", 1), ("b", 10)] {
@@ -242,12 +244,25 @@ const MOST_READ_AND_MORE: u64 = 21_000;
 
 async fn a_sensor_is_found_behind_many_rows_of_others(store: &Store) {
     three(store).await;
-    let sensor = || Some("a".to_owned());
+    // One sensor, and several.
+    for names in [vec!["a"], vec!["a", "nobody"]] {
+        is_found(store, &names.into_iter().map(str::to_owned).collect::<Vec<_>>().into()).await;
+    }
+    // Of those that are many, a page is the newest.
+    let newest = Position { descending: true, after: None, limit: 10 };
+    let filter = WindowFilter { span_ns: Some(5 * S), whose: Some("c").into(), ..WindowFilter::default() };
+    let windows = store.windows(&filter, WindowSort::Time, newest).await.expect("windows").items;
+    let starts: Vec<u64> = windows.iter().map(|window| window.start.as_nanos() / S).collect();
+    let last = starts[0];
+    assert_eq!(starts, (0..10).map(|n| last - n * 10).collect::<Vec<_>>(), "every second window is c's");
+}
+
+async fn is_found(store: &Store, whose: &Whose) {
     let host = [10, 0, 0, 1].into();
     for after in [None, Some(Key { value: i64::MAX - 1, id: 1 })] {
         let position = Position { descending: true, after, limit: 10 };
         for span_ns in [5 * S, 15 * S] {
-            let filter = WindowFilter { span_ns: Some(span_ns), sensor: sensor(), ..WindowFilter::default() };
+            let filter = WindowFilter { span_ns: Some(span_ns), whose: whose.clone(), ..WindowFilter::default() };
             for sort in [WindowSort::Time, WindowSort::Packets, WindowSort::Bandwidth] {
                 let page = match span_ns / S {
                     5 => store.windows(&filter, sort, position).await,
@@ -263,21 +278,21 @@ async fn a_sensor_is_found_behind_many_rows_of_others(store: &Store) {
             FlowFilter { from: Some(Timestamp::from_nanos(S)), ..FlowFilter::default() },
         ] {
             for sort in [FlowSort::Time, FlowSort::LastTime] {
-                let filter = FlowFilter { sensor: sensor(), ..filter.clone() };
+                let filter = FlowFilter { whose: whose.clone(), ..filter.clone() };
                 let flows = store.find_flows(&filter, sort, position).await.expect("flows").items;
                 assert_eq!((names(&flows), flows.len()), (vec!["a"], 3), "{filter:?} {sort:?}");
             }
         }
         for sort in [AlertSort::Time, AlertSort::LastTime, AlertSort::Severity, AlertSort::Score] {
             for kind in [None, Some("port_scan")] {
-                let filter = AlertFilter { sensor: sensor(), kind, ..AlertFilter::default() };
+                let filter = AlertFilter { whose: whose.clone(), kind, ..AlertFilter::default() };
                 let alerts = store.alerts(&filter, sort, position).await.expect("alerts").items;
                 assert_eq!(alerts.len(), 1, "{sort:?} {kind:?}");
             }
         }
         for sort in [AnomalySort::Time, AnomalySort::Score, AnomalySort::Severity] {
             for kind in [None, Some("port_scan")] {
-                let filter = AnomalyFilter { sensor: sensor(), kind, ..AnomalyFilter::default() };
+                let filter = AnomalyFilter { whose: whose.clone(), kind, ..AnomalyFilter::default() };
                 assert_eq!(
                     store.anomalies(&filter, sort, position).await.expect("anomalies").items.len(),
                     1,
@@ -286,22 +301,15 @@ async fn a_sensor_is_found_behind_many_rows_of_others(store: &Store) {
             }
         }
         for host in [None, Some(host)] {
-            let filter = FeatureFilter { span_ns: Some(5 * S), host, sensor: sensor(), ..FeatureFilter::default() };
+            let filter = FeatureFilter { span_ns: Some(5 * S), host, whose: whose.clone(), ..FeatureFilter::default() };
             let features = store.features(&filter, position).await.expect("features").items;
             assert_eq!(names(features.iter().map(|(_, row)| row)), ["a"]);
         }
         for sort in [HostSort::LastTime, HostSort::Bytes] {
-            let hosts = store.hosts(Some("a"), sort, position).await.expect("hosts").items;
+            let hosts = store.hosts(whose, sort, position).await.expect("hosts").items;
             assert!(!hosts.is_empty() && hosts.iter().all(|host| host.sensor.as_deref() == Some("a")), "{sort:?}");
         }
     }
-    // Of those that are many, a page is the newest.
-    let newest = Position { descending: true, after: None, limit: 10 };
-    let filter = WindowFilter { span_ns: Some(5 * S), sensor: Some("c".to_owned()), ..WindowFilter::default() };
-    let windows = store.windows(&filter, WindowSort::Time, newest).await.expect("windows").items;
-    let starts: Vec<u64> = windows.iter().map(|window| window.start.as_nanos() / S).collect();
-    let last = starts[0];
-    assert_eq!(starts, (0..10).map(|n| last - n * 10).collect::<Vec<_>>(), "every second window is c's");
 }
 
 #[tokio::test]

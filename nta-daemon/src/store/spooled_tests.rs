@@ -47,7 +47,10 @@ async fn wait_on_disk_and_come_back_once_in_order(url: &str) {
     let events = store.events_after(0, 100).await.expect("events");
     let closed: Vec<u64> = events.iter().filter(|event| event.kind == "window_closed").map(|event| event.seq).collect();
     assert!(closed.len() == 5 && closed.is_sorted(), "{closed:?}");
-    assert_eq!(store.host([10, 0, 0, 1].into(), None).await.expect("host").first().map(|host| host.flows), Some(5));
+    assert_eq!(
+        store.host([10, 0, 0, 1].into(), &Whose::default()).await.expect("host").first().map(|host| host.flows),
+        Some(5)
+    );
 }
 
 #[tokio::test]

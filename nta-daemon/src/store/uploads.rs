@@ -12,6 +12,8 @@ pub enum UploadState {
     Receiving,
     /// All of it is there; it is analysed, or waits for that.
     Received,
+    /// All of it is there, recorded here; it is analysed when somebody asks for it.
+    Recorded,
     /// There is a report.
     Analysed,
     /// There is none, and `problem` says why.
@@ -20,13 +22,14 @@ pub enum UploadState {
 
 impl UploadState {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Receiving, Self::Received, Self::Analysed, Self::Failed];
+    pub const ALL: [Self; 5] = [Self::Receiving, Self::Received, Self::Recorded, Self::Analysed, Self::Failed];
 
     /// The word for it.
     pub const fn word(self) -> &'static str {
         match self {
             Self::Receiving => "receiving",
             Self::Received => "received",
+            Self::Recorded => "recorded",
             Self::Analysed => "analysed",
             Self::Failed => "failed",
         }
@@ -60,6 +63,10 @@ pub struct Upload {
     pub totals: UploadTotals,
     /// Why there is no report.
     pub problem: Option<String>,
+    /// Of a recording: the name of its file in the folder of recordings.
+    pub recorded: Option<String>,
+    /// Times of its first and last packet, where they are known.
+    pub span: Option<[Timestamp; 2]>,
 }
 
 /// Sums over captures.
@@ -79,9 +86,9 @@ pub struct UploadTotals {
     pub alerts: u64,
 }
 
-const TABLE: &str = "uploads";
-const COLUMNS: &str = "number, file_id, name, state, bytes, length, sha256, head, added_ns, changed_ns, run, packets, \
-                       wire_bytes, flows, alerts, problem";
+pub(super) const TABLE: &str = "uploads";
+pub(super) const COLUMNS: &str = "number, file_id, name, state, bytes, length, sha256, head, added_ns, changed_ns, run, packets, \
+                       wire_bytes, flows, alerts, problem, recorded, first_ns, last_ns";
 /// Rows of a run that are deleted in one transaction.
 const DELETE_ROWS: i64 = 10_000;
 /// Tables with rows of a run, each with the column that names a row.
@@ -187,11 +194,12 @@ impl Store {
         &self,
         file_id: &str,
         (report, totals): (&str, &UploadTotals),
+        span: Option<[Timestamp; 2]>,
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let query = Query::new(
             "UPDATE uploads SET state = 'analysed', report = $1, problem = NULL, packets = $2, wire_bytes = $3, flows = $4, \
-             alerts = $5, changed_ns = $6 WHERE file_id = $7",
+             alerts = $5, changed_ns = $6, first_ns = coalesce($8, first_ns), last_ns = coalesce($9, last_ns) WHERE file_id = $7",
         )
         .bind(report)
         .bind(to_sql(totals.packets))
@@ -199,7 +207,9 @@ impl Store {
         .bind(to_sql(totals.flows))
         .bind(to_sql(totals.alerts))
         .bind(to_sql(now.as_nanos()))
-        .bind(file_id);
+        .bind(file_id)
+        .bind(span.map(|span| to_sql(span[0].as_nanos())))
+        .bind(span.map(|span| to_sql(span[1].as_nanos())));
         self.change_upload(query).await.map(drop)
     }
 
@@ -342,11 +352,14 @@ impl Store {
                 }
             }
         }
-        self.change_upload(Query::new("DELETE FROM hosts WHERE sensor = $1").bind(sensor)).await.map(drop)
+        for of_sensor in ["DELETE FROM hosts WHERE sensor = $1", "DELETE FROM sensors WHERE name = $1"] {
+            self.change_upload(Query::new(of_sensor).bind(sensor)).await?;
+        }
+        Ok(())
     }
 }
 
-fn upload(row: &Row) -> Result<(i64, Upload), Unreadable> {
+pub(super) fn upload(row: &Row) -> Result<(i64, Upload), Unreadable> {
     let time = |column: &str| Ok::<_, Unreadable>(Timestamp::from_nanos(from_sql(row.natural(column)?)));
     let word = row.text("state")?;
     let state = UploadState::ALL.into_iter().find(|state| state.word() == word);
@@ -374,6 +387,11 @@ fn upload(row: &Row) -> Result<(i64, Upload), Unreadable> {
             alerts: number("alerts")?,
         },
         problem: row.opt_text("problem")?,
+        recorded: row.opt_text("recorded")?,
+        span: row
+            .opt_natural("first_ns")?
+            .zip(row.opt_natural("last_ns")?)
+            .map(|(first, last)| [first, last].map(|ns| Timestamp::from_nanos(from_sql(ns)))),
     };
     Ok((row.int("number")?, upload))
 }

@@ -19,6 +19,8 @@ fn upload(file_id: &str, added: u64) -> Upload {
         run: None,
         totals: UploadTotals { captures: 1, ..UploadTotals::default() },
         problem: None,
+        recorded: None,
+        span: None,
     }
 }
 
@@ -52,7 +54,7 @@ async fn suite(store: &Store) {
         assert_eq!(met, expected);
     }
     let totals = UploadTotals { packets: 7, bytes: 700, flows: 3, alerts: 1, ..UploadTotals::default() };
-    store.keep_report("a", ("{}", &totals), now).await.expect("kept");
+    store.keep_report("a", ("{}", &totals), Some([7, 9].map(Timestamp::from_nanos)), now).await.expect("kept");
     assert_eq!(store.report("a").await.expect("read").as_deref(), Some("{}"));
     store.fail_upload("d", "no header", now).await.expect("noted");
     let failed = store.upload("d").await.expect("read").expect("it is there");
@@ -62,6 +64,34 @@ async fn suite(store: &Store) {
     let left = store.uploads_in(&[UploadState::Receiving]).await.expect("read");
     assert_eq!(left.iter().map(|upload| upload.file_id.as_str()).collect::<Vec<_>>(), ["b", "c"]);
     assert!(store.delete_upload("a").await.expect("deleted") && !store.delete_upload("a").await.expect("deleted"));
+
+    // A recording is known by its file and by its bytes; packets of a time are looked for where they may be.
+    let ended = Timestamp::from_nanos(60);
+    let recorded = Upload {
+        state: UploadState::Recorded,
+        bytes: 24,
+        length: None,
+        sha256: Some("4e".to_owned()),
+        added: ended,
+        changed: ended,
+        totals: UploadTotals { captures: 1, file_bytes: 24, packets: 3, ..UploadTotals::default() },
+        recorded: Some("eth0-0001.pcap".to_owned()),
+        span: Some([40, 50].map(Timestamp::from_nanos)),
+        ..upload("e", 60)
+    };
+    assert_eq!(store.insert_recorded(&recorded).await.expect("noted"), None);
+    for again in [
+        Upload { sha256: Some("5b".to_owned()), ..recorded.clone() },
+        Upload { recorded: Some("eth0-0002.pcap".to_owned()), ..recorded.clone() },
+    ] {
+        let again = Upload { file_id: "f".to_owned(), ..again };
+        assert_eq!(store.insert_recorded(&again).await.expect("known").as_deref(), Some("e"));
+    }
+    assert_eq!(store.recorded("eth0-0001.pcap").await.expect("read"), Some(recorded));
+    for (times, expected) in [([50, 60], vec!["e", "d"]), ([51, 60], vec!["d"]), ([0, 39], vec!["d"])] {
+        let may_have = store.uploads_of(times.map(Timestamp::from_nanos)).await.expect("read");
+        assert_eq!(may_have.iter().map(|upload| upload.file_id.as_str()).collect::<Vec<_>>(), expected, "{times:?}");
+    }
 
     // The rows of one run go, those of others stay, and what was counted of them too.
     let (writer, _task) = begin(store).await;

@@ -4,7 +4,7 @@ use super::body::WindowBody;
 use super::db;
 use super::db::{Dialect, Query};
 use super::list::{Branch, Condition, Lead, Listed, MOST_READ, SOON, Way, when};
-use super::sensor::{self, sensor, sensor_number, sensor_of_run};
+use super::sensor::{self, Whose, sensor, sensor_number, sensor_of_run};
 use super::sums::{are_natural, are_real, sum};
 use super::unreadable::Unreadable;
 use super::{BySensor, Key, Position, Store, StoreError, from_sql, to_sql};
@@ -20,8 +20,8 @@ pub struct WindowFilter {
     pub to: Option<Timestamp>,
     /// Windows of this length in nanoseconds; `None` for base windows of any.
     pub span_ns: Option<u64>,
-    /// Windows of this sensor.
-    pub sensor: Option<String>,
+    /// Windows of these sensors.
+    pub whose: Whose,
 }
 
 impl WindowFilter {
@@ -41,7 +41,8 @@ impl WindowFilter {
 
     /// Windows of this length that start in a range, in the order of time; those of the sensor by the index that holds them.
     pub(super) fn push_page(&self, query: &mut Query, span_ns: i64, [low, end]: [i64; 2], position: Position) {
-        let Some(sensor) = &self.sensor else {
+        let [sensor] = self.whose.names() else {
+            self.whose.only().iter().for_each(|only| only.push(query));
             query.push(" AND span_ns = ").push_bind(span_ns);
             // Of SQLite's values only numbers are between two of them.
             query.push(" AND start_ns >= ").push_bind(low).push(" AND start_ns < ").push_bind(end);
@@ -61,9 +62,7 @@ impl WindowFilter {
     }
 
     fn push_sensor(&self, query: &mut Query) {
-        if let Some(sensor) = &self.sensor {
-            query.push(concat!(" AND ", sensor_of_run!(), " = ")).push_bind(sensor.as_str());
-        }
+        self.whose.named(sensor_of_run!()).iter().for_each(|named| named.push(query));
     }
 
     /// By time in its order. Else in the order of the column's index, if the windows of a page come soon; all of the time,
@@ -76,26 +75,26 @@ impl WindowFilter {
             Some(span_ns) => when("span_ns = ?", to_sql(span_ns)),
             None => when("factor = ?", 1),
         };
-        let only = || sensor::only(self.sensor.as_ref()).into_iter().collect::<Vec<_>>();
+        let only = || self.whose.only().into_iter().collect::<Vec<_>>();
         let branch =
             |edge: &[Condition]| Branch { index: vec![of_length.clone()], edge: edge.to_vec(), ..Branch::default() };
-        let of_sensor = self.sensor.as_deref().zip(self.span_ns.map(to_sql));
+        let of_sensor = self.span_ns.map(to_sql).filter(|_| !self.whose.led().is_empty());
         if sort == WindowSort::Time {
             let way = match of_sensor {
-                Some((sensor, span_ns)) => {
-                    let lead = vec![sensor::lead(sensor), Lead::new("span_ns", "?", span_ns)];
-                    Way::in_order(Branch { lead, index: Vec::new(), edge }, Vec::new(), MOST_READ)
-                }
+                Some(span_ns) => Way::in_order(Branch { edge, ..Branch::default() }, Vec::new(), MOST_READ)
+                    .led_by(self.whose.led(), |sensor| vec![sensor::lead(sensor), Lead::new("span_ns", "?", span_ns)]),
                 None => Way::in_order(branch(&edge), only(), MOST_READ),
             };
             return vec![Way { low, high: to, ..way }];
         }
         let mut sorted = Way::sorted(branch(&edge), only());
-        if let Some((sensor, span_ns)) = of_sensor {
+        if let Some(span_ns) = of_sensor {
             sorted = Way::sorted(Branch { edge: edge.clone(), ..Branch::default() }, Vec::new());
-            sorted.branches[0].index = [(OF_SENSOR_FROM, low.unwrap_or(0)), (OF_SENSOR_TO, to.unwrap_or(i64::MAX))]
-                .map(|(sql, start_ns)| Condition::new(sql, vec![sensor.into(), span_ns.into(), start_ns.into()]))
-                .to_vec();
+            sorted = sorted.found_by(self.whose.led(), |sensor| {
+                [(OF_SENSOR_FROM, low.unwrap_or(0)), (OF_SENSOR_TO, to.unwrap_or(i64::MAX))].map(|(sql, start_ns)| {
+                    Condition::new(sql, vec![sensor.as_str().into(), span_ns.into(), start_ns.into()])
+                })
+            });
         } else {
             let starts = [low.map(|low| when("start_ns >= ?", low)), to.map(|to| when("start_ns < ?", to))];
             sorted.branches[0].index.extend(starts.into_iter().flatten());

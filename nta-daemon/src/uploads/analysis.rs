@@ -16,14 +16,14 @@ use crate::capture::clock;
 use crate::pipeline::baselines::BaselineHandle;
 use crate::pipeline::{Fanout, PipelineEvent, Sink};
 use crate::replay::{ReadAhead, Replay, ReplayError, Selection, Speed, Summary};
-use crate::report::capture::{CaptureReport, Collector, FrameLook, Read, build, sensor_of};
+use crate::report::capture::{CaptureReport, Collector, FrameLook, Read, build};
 use crate::sink::store::StoreOutput;
 use crate::source::EventSettings;
 use crate::source::kernel::KernelOptions;
 use crate::source::replay::{Engine as _, UserEngine};
-use crate::store::{Found, Run, RunEnd, StoreError, StoreWriter, UploadTotals};
+use crate::store::{Found, Run, RunEnd, StoreError, StoreWriter, UploadTotals, sensor_of_capture};
 use nta_capture::{CaptureError, CaptureReader};
-use nta_core::domain::{Mode, Status};
+use nta_core::domain::{Mode, Status, Timestamp};
 use nta_core::window::{Lengths, Span};
 
 /// Windows that may wait for the database: few, as each has its flows with it.
@@ -57,7 +57,7 @@ pub(super) fn run(inner: &Arc<Inner>, live: &Arc<Live>, file: File, place: Owned
         }
         // What is deleted or was there before leaves nothing; what the end of the daemon stops is made anew by the next start.
         Err(Failure::Stopped) if inner.stop.is_cancelled() => Ok(()),
-        Err(Failure::Stopped) => runtime.block_on(inner.store.delete_rows_of_run(&run, &sensor_of(file_id))),
+        Err(Failure::Stopped) => runtime.block_on(inner.store.delete_rows_of_run(&run, &sensor_of_capture(file_id))),
         Err(failure) => {
             tracing::error!(file_id, %failure, "an upload cannot be analysed");
             runtime.block_on(inner.store.fail_upload(file_id, &failure.to_string(), clock::now()))
@@ -86,7 +86,7 @@ fn analyse(inner: &Arc<Inner>, live: &Live, growing: Growing, run: [u8; 16], run
                 return Err(Failure::Stopped);
             }
             let (report, totals) = report(live, &Summary::default(), (&collector, &frames), Some(reason))?;
-            return Ok(runtime.block_on(keep(inner, live, &report, &totals))?);
+            return Ok(runtime.block_on(keep(inner, live, (&report, &totals), None))?);
         }
     };
     let (writer, written, mut output) = runtime.block_on(begin(inner, live, run))?;
@@ -102,7 +102,7 @@ fn analyse(inner: &Arc<Inner>, live: &Live, growing: Growing, run: [u8; 16], run
         }
         let (report, totals) = report(live, &summary, (&collector, &frames), None)?;
         let _first = live.report.set(Arc::clone(&report));
-        Ok((report, totals))
+        Ok((report, totals, summary.times.map(|(first, last)| [first, last])))
     });
     drop((collector, frames));
     output.finish(if made.is_ok() { RunEnd::Completed } else { RunEnd::Stopped });
@@ -111,9 +111,9 @@ fn analyse(inner: &Arc<Inner>, live: &Live, growing: Growing, run: [u8; 16], run
         let _ended = written.await;
         stored
     });
-    let (report, totals) = made?;
+    let (report, totals, span) = made?;
     stored?;
-    Ok(runtime.block_on(keep(inner, live, &report, &totals))?)
+    Ok(runtime.block_on(keep(inner, live, (&report, &totals), span))?)
 }
 
 /// Begins the run that stores what is found.
@@ -127,7 +127,7 @@ async fn begin(
         mode: Mode::Replay,
         source: live.file_id.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        sensor: sensor_of(&live.file_id),
+        sensor: sensor_of_capture(&live.file_id),
         uuid,
         analysis: None,
     };
@@ -193,8 +193,13 @@ fn report(
     Ok((serde_json::to_string(&report)?.into(), totals))
 }
 
-async fn keep(inner: &Inner, live: &Live, report: &str, totals: &UploadTotals) -> Result<(), StoreError> {
-    inner.store.keep_report(&live.file_id, (report, totals), clock::now()).await
+async fn keep(
+    inner: &Inner,
+    live: &Live,
+    report: (&str, &UploadTotals),
+    span: Option<[Timestamp; 2]>,
+) -> Result<(), StoreError> {
+    inner.store.keep_report(&live.file_id, report, span, clock::now()).await
 }
 
 /// What is wrong with a capture, but for its name, which stands beside it.

@@ -371,6 +371,8 @@ fn upload(file_id: &str, name: &str, length: Option<u64>) -> Upload {
         run: None,
         totals: UploadTotals::default(),
         problem: None,
+        recorded: None,
+        span: None,
     }
 }
 

@@ -17,11 +17,12 @@ const PAGE: u32 = 1000;
 impl Inner {
     /// Goes on with what an earlier run left: captures that were whole are analysed, parts wait on, files of nobody go.
     pub(super) async fn recover(self: &Arc<Self>) -> Result<(), Refusal> {
+        self.adopt_left().await;
         if !self.folder.is_dir() {
             return Ok(());
         }
         for upload in self.store.uploads_in(&[UploadState::Receiving, UploadState::Received]).await? {
-            let path = self.path(&upload.file_id);
+            let path = self.path_of(&upload);
             match path.metadata() {
                 Ok(metadata) if upload.state == UploadState::Receiving => {
                     // What was sent in one piece nobody goes on with.
@@ -81,7 +82,7 @@ impl Inner {
         loop {
             let position = Position { descending: false, after, limit: PAGE };
             let (page, next) = self.store.uploads(position).await?;
-            for upload in page.iter().filter(|upload| self.is_too_old(upload, now)) {
+            for upload in page.iter().filter(|upload| self.is_too_old(upload, now) || self.is_gone(upload)) {
                 if self.live().get(&upload.file_id).is_some_and(|live| live.is_taken.load(Relaxed)) {
                     continue;
                 }
@@ -98,7 +99,13 @@ impl Inner {
         let config = &self.config;
         match upload.state {
             UploadState::Receiving => now.since(upload.changed) > config.resume_hours.saturating_mul(HOUR_NS),
-            _ => config.keep_days > 0 && now.since(upload.added) > config.keep_days.saturating_mul(24 * HOUR_NS),
+            _ => self.expires(upload).is_some_and(|expires| now > expires),
         }
+    }
+
+    /// When a capture is deleted.
+    pub(super) fn expires(&self, upload: &Upload) -> Option<Timestamp> {
+        let days = if upload.recorded.is_some() { self.settings.recordings.keep_days } else { self.config.keep_days };
+        (days > 0).then(|| upload.added.plus(days.saturating_mul(24 * HOUR_NS)))
     }
 }

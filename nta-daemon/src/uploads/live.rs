@@ -1,5 +1,6 @@
 //! A capture on its way: from its first byte to its report.
 
+use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
@@ -13,6 +14,8 @@ pub(super) struct Live {
     pub(super) name: String,
     pub(super) growth: Arc<Growth>,
     pub(super) length: Option<u64>,
+    /// Its file, where it is a recording.
+    pub(super) recorded: Option<PathBuf>,
     /// SHA-256 and size, once it is whole.
     pub(super) identity: OnceLock<(String, u64)>,
     /// The report, before it is in the database.
@@ -32,6 +35,7 @@ impl Live {
             name: name.to_owned(),
             growth,
             length,
+            recorded: None,
             identity: OnceLock::new(),
             report: OnceLock::new(),
             is_begun: AtomicBool::new(false),

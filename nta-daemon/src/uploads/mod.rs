@@ -13,6 +13,7 @@ mod growing;
 mod incoming;
 mod keep;
 mod live;
+mod recorded;
 mod refusal;
 mod room;
 mod unpack;
@@ -35,10 +36,11 @@ pub use unpack::Encoding;
 use crate::capture::clock;
 use crate::config::{Config, UploadsConfig};
 use crate::model_loader::ModelHandle;
-use crate::report::capture::sensor_of;
-use crate::store::{Run, Store, Upload, UploadState};
+use crate::store::{Run, Store, Upload, UploadState, sensor_of_capture};
 use growing::Growth;
 use live::Live;
+use nta_core::domain::Timestamp;
+use recorded::remove_recording;
 use room::Room;
 
 /// How long the end of the daemon waits for analyses to stop.
@@ -55,6 +57,12 @@ struct Inner {
     config: UploadsConfig,
     settings: Config,
     folder: PathBuf,
+    /// Where recordings are.
+    recordings: PathBuf,
+    /// One looks at a time which recordings are not among the captures.
+    adopting: tokio::sync::Mutex<()>,
+    /// When this process began to look after them.
+    started: Timestamp,
     /// Whether the folder goes with the process.
     is_temporary: bool,
     room: Arc<Room>,
@@ -123,6 +131,9 @@ impl Uploads {
             config,
             settings: settings.clone(),
             folder,
+            recordings: settings.recordings.folder(store.path()),
+            adopting: tokio::sync::Mutex::new(()),
+            started: clock::now(),
             is_temporary,
             room,
             live: Mutex::default(),
@@ -168,7 +179,7 @@ impl Uploads {
         if upload.sha256.is_none() {
             return Err(Refusal::Coming(file_id.to_owned()));
         }
-        Ok((File::open(self.0.path(&upload.file_id))?, upload.name))
+        Ok((File::open(self.0.path_of(&upload))?, upload.name))
     }
 
     /// Bytes of all captures that are kept.
@@ -206,7 +217,7 @@ impl Uploads {
     /// When there is no such capture.
     pub async fn analyse(&self, file_id: &str) -> Result<(), Refusal> {
         let upload = self.known(file_id).await?;
-        let is_due = matches!(upload.state, UploadState::Received | UploadState::Failed);
+        let is_due = matches!(upload.state, UploadState::Received | UploadState::Recorded | UploadState::Failed);
         if is_due && !self.0.live().contains_key(file_id) {
             self.0.analyse_again(&upload).await?;
         }
@@ -292,7 +303,7 @@ impl Inner {
         if self.stop.is_cancelled() || live.is_begun.swap(true, Relaxed) {
             return Ok(());
         }
-        let file = File::open(self.path(&live.file_id))?;
+        let file = File::open(live.recorded.clone().unwrap_or_else(|| self.path(&live.file_id)))?;
         let (inner, live) = (Arc::clone(self), Arc::clone(live));
         self.running.fetch_add(1, Relaxed);
         tokio::spawn(async move {
@@ -316,12 +327,13 @@ impl Inner {
 
     async fn analyse_again(self: &Arc<Self>, upload: &Upload) -> Result<(), Refusal> {
         if let Some(run) = upload.run {
-            self.store.delete_rows_of_run(&run, &sensor_of(&upload.file_id)).await?;
+            self.store.delete_rows_of_run(&run, &sensor_of_capture(&upload.file_id)).await?;
         }
         let Some(sha256) = upload.sha256.clone() else { return Ok(()) };
         let identity = OnceLock::from((sha256, upload.bytes));
         let growth = Arc::new(Growth::with(upload.bytes, true));
-        let live = Live { identity, ..Live::new(&upload.file_id, &upload.name, growth, Some(upload.bytes)) };
+        let recorded = upload.recorded.is_some().then(|| self.path_of(upload));
+        let live = Live { identity, recorded, ..Live::new(&upload.file_id, &upload.name, growth, Some(upload.bytes)) };
         let live = self.add(live);
         self.begin_analysis(&live).inspect_err(|_| drop(self.live().remove(&upload.file_id)))
     }
@@ -331,12 +343,15 @@ impl Inner {
         let file_id = &upload.file_id;
         let live = self.live().remove(file_id);
         self.store.delete_upload(file_id).await?;
-        self.remove_file(file_id);
+        match &upload.recorded {
+            Some(_) => remove_recording(&self.path_of(upload)),
+            None => self.remove_file(file_id),
+        }
         match live.filter(|live| live.is_begun.load(Relaxed)) {
             // Whoever analyses it deletes what it has stored.
             Some(live) if live.report.get().is_none() => live.growth.stop(),
             _ => {
-                let (inner, run, sensor) = (Arc::clone(self), upload.run, sensor_of(file_id));
+                let (inner, run, sensor) = (Arc::clone(self), upload.run, sensor_of_capture(file_id));
                 tokio::spawn(async move {
                     let Some(run) = run else { return };
                     if let Err(error) = inner.store.delete_rows_of_run(&run, &sensor).await {

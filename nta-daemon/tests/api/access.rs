@@ -259,6 +259,13 @@ async fn a_scope_reaches_as_far_as_its_interfaces() {
         assert_eq!(status, StatusCode::FORBIDDEN, "{path}");
         assert!(problem["detail"].as_str().is_some_and(|detail| detail.contains("eth0")), "{problem}");
     }
+    // What is in a capture may come from anywhere.
+    let capture = "0".repeat(32);
+    for path in ["/api/captures".to_owned(), format!("/report/{capture}"), format!("/api/flows?capture={capture}")] {
+        let (status, _, problem) = ask(&app.router, Method::GET, &path, Some(&own), &Value::Null).await;
+        assert_eq!(status, StatusCode::FORBIDDEN, "{path}");
+        assert!(problem["detail"].as_str().is_some_and(|detail| detail.contains("captures")), "{problem}");
+    }
     // Another interface is watched too: what is stored is of both together.
     app.status.send_modify(|status| status.attachments[0].interface = "eth9".to_owned());
     let (status, _, problem) = ask(&app.router, Method::GET, "/api/flows", Some(&own), &Value::Null).await;

@@ -90,6 +90,8 @@ fn upload() -> Upload {
         run: None,
         totals: UploadTotals::default(),
         problem: Some("cut".to_owned()),
+        recorded: None,
+        span: None,
     }
 }
 

@@ -8,16 +8,17 @@ use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::http::{HeaderMap, Method, Request, StatusCode, header};
 use futures_util::StreamExt as _;
-use nta_core::domain::Status;
+use nta_core::domain::{Mode, Status, Timestamp};
 use nta_daemon::api::{ApiState, router};
 use nta_daemon::config::{Config, UploadsConfig};
-use nta_daemon::store::Store;
+use nta_daemon::recording::RecordedFile;
+use nta_daemon::store::{Run, Store, WindowBatch};
 use nta_daemon::uploads::Uploads;
 use serde_json::Value;
 use tokio::sync::watch;
 use tower::ServiceExt as _;
 
-use crate::app::HOST;
+use crate::app::{HOST, flow, window};
 use crate::postgres::Server;
 
 /// The API over a store, with a folder for captures.
@@ -33,6 +34,7 @@ impl Site {
     pub(crate) fn over(store: Store, folder: &Path, change: impl FnOnce(&mut UploadsConfig)) -> Self {
         let mut config = Config::default();
         config.uploads.folder = folder.join("captures").display().to_string();
+        config.recordings.folder = folder.join("recordings").display().to_string();
         config.uploads.keep_free_bytes = 0;
         config.results.folder = folder.join("results").display().to_string();
         config.results.keep_free_bytes = 0;
@@ -131,6 +133,69 @@ fn pcap(link_type: u32, frames: u32) -> Vec<u8> {
     file
 }
 
+/// Who watches the network sees nothing of a capture that was sent, whatever time it is of, unless it is asked for.
+async fn live_lists_are_apart(site: &Site, file_id: &str) {
+    let count = |page: &Value| page["items"].as_array().map(Vec::len);
+    let lists = ["flows", "alltraffic", "alerts", "anomalies", "anomalies/top", "hosts", "metrics", "features"];
+    for list in lists {
+        let (_, page) = site.get(&format!("/api/{list}?from=0")).await;
+        assert_eq!(count(&page), Some(0), "{list}: {page}");
+        // The time is the capture's own.
+        let (status, page) = site.get(&format!("/api/{list}?capture={file_id}")).await;
+        assert!(status == StatusCode::OK && count(&page) > Some(0), "{list}: {page}");
+        if list != "hosts" {
+            assert!(page["from"].as_str().is_some_and(|from| from.starts_with("20")), "{list}: {page}");
+        }
+    }
+    for (path, pointer) in [
+        ("/api/last10", "/items/0"),
+        ("/api/anomalies/by-type", "/by_type/port_scan"),
+        ("/api/anomalies/summary", "/first"),
+        ("/api/metrics/summary", "/bandwidth/mean_bps"),
+    ] {
+        for (query, is_there) in [(String::new(), false), (format!("?capture={file_id}"), true)] {
+            let (_, answer) = site.get(&format!("{path}{query}")).await;
+            assert_eq!(
+                answer.pointer(pointer).is_some_and(|value| !value.is_null()),
+                is_there,
+                "{path}{query}: {answer}"
+            );
+        }
+    }
+    // An alert's packets are those of its capture.
+    let (_, alerts) = site.get(&format!("/api/alerts?capture={file_id}")).await;
+    let evidence = format!("/api/alerts/{}/evidence.pcap", alerts["items"][0]["id"].as_str().expect("an alert"));
+    let (status, headers, problem) = site.send(Method::GET, &evidence, &[], Body::empty()).await;
+    assert_eq!((status, &headers["nta-cut"]), (StatusCode::OK, &"false".parse().expect("a value")), "{problem}");
+
+    // A sensor's own rows of the same time.
+    let run = Run {
+        started: Timestamp::from_nanos(1),
+        mode: Mode::Live,
+        source: "eth0".to_owned(),
+        version: "0".to_owned(),
+        sensor: "gw".to_owned(),
+        uuid: Run::new_uuid(Timestamp::from_nanos(1)),
+        analysis: None,
+    };
+    let (writer, _task) = site.store.writer(site.store.begin_run(&run).await.expect("run"), 4);
+    let batch = WindowBatch { window: Some(window(1)), flows: vec![flow(77)], ..WindowBatch::default() };
+    writer.send(batch).await.expect("send");
+    writer.flush().await.expect("flush");
+    for list in ["flows?from=0", "alltraffic?from=0", "last10", "hosts", "metrics?span=5&from=0"] {
+        let (_, page) = site.get(&format!("/api/{list}")).await;
+        let items = page["items"].as_array().expect("items");
+        assert!(!items.is_empty() && items.iter().all(|row| row["sensor"] == "gw"), "{list}: {page}");
+    }
+    let unknown = "0".repeat(32);
+    for query in [format!("capture={unknown}"), format!("capture={file_id}&sensor=gw"), "capture=../x".to_owned()] {
+        for list in lists {
+            let (status, problem) = site.get(&format!("/api/{list}?{query}")).await;
+            assert_eq!((status, &problem["field"]), (StatusCode::BAD_REQUEST, &"capture".into()), "{list}?{query}");
+        }
+    }
+}
+
 /// The whole way of a capture: sent, analysed, reported, known again, deleted.
 async fn a_capture_from_its_first_byte_to_its_last_row(store: Store) {
     let folder = tempfile::tempdir().expect("folder");
@@ -172,7 +237,9 @@ async fn a_capture_from_its_first_byte_to_its_last_row(store: Store) {
     );
     assert!(!html.contains("<script") && !html.contains(" style=") && !html.contains("src="), "{html}");
     assert!(html.matches("<svg").count() >= 3 && html.contains("port_scan"), "{html}");
-    assert!(html.contains("/api/flows?sensor=capture-"), "{html}");
+    assert!(html.contains("/api/flows?capture="), "{html}");
+
+    live_lists_are_apart(&site, &file_id).await;
 
     // Every number has the rows that it is made of behind its link.
     let link = report["totals"]["flows_link"].as_str().expect("a link");
@@ -263,6 +330,64 @@ async fn a_capture_from_its_first_byte_to_its_last_row_on_sqlite() {
 async fn a_capture_from_its_first_byte_to_its_last_row_on_postgresql() {
     let Some(server) = Server::start("a_capture_from_its_first_byte_to_its_last_row_on_postgresql") else { return };
     a_capture_from_its_first_byte_to_its_last_row(server.open().await).await;
+}
+
+/// Recordings that an earlier process left, and one that ends now, are captures like those that are sent.
+#[tokio::test]
+async fn recordings_are_captures() {
+    let folder = tempfile::tempdir().expect("folder");
+    let recordings = folder.path().join("recordings");
+    std::fs::create_dir(&recordings).expect("folder");
+    std::fs::write(recordings.join("left-0001.pcap"), scan()).expect("written");
+    // Without packets, and no recording.
+    std::fs::write(recordings.join("left-0002.pcap"), &scan()[..24]).expect("written");
+    std::fs::write(recordings.join("notes.txt"), "not one of them, and longer than a header").expect("written");
+    let site = Site::over(sqlite(folder.path()).await, folder.path(), |_| {});
+    tokio::spawn(site.uploads.clone().keep());
+    let count = |page: &Value| page["items"].as_array().map(Vec::len);
+    let list = site.until("/api/captures", |_, page| count(page) == Some(1)).await;
+    let left = &list["items"][0];
+    let expected = ["left-0001.pcap", "recording", "recorded"].map(Value::from);
+    assert_eq!(["name", "origin", "state"].map(|name| left[name].clone()), expected, "{list}");
+    assert_eq!((&left["bytes"], &list["used_bytes"]), (&scan().len().into(), &0.into()), "{list}");
+    assert_eq!(list["recordings"]["used_bytes"], scan().len() + 24, "{list}");
+    assert!(left["expires"].is_string(), "{list}");
+
+    std::fs::write(recordings.join("now-0001.pcap"), pcap(1, 100)).expect("written");
+    let file = |name: &str, packets: u64| RecordedFile {
+        name: name.to_owned(),
+        bytes: 0,
+        packets,
+        times: Some([1_700_000_000_000_000_000, 1_700_000_000_099_000_000]),
+    };
+    let ended = [file("now-0001.pcap", 100), file("left-0002.pcap", 0)];
+    let adopted = site.uploads.adopt(&ended).await.expect("adopted");
+    assert_eq!((adopted.len(), adopted[0].0.as_str()), (1, "now-0001.pcap"));
+    assert_eq!(site.uploads.adopt(&ended).await.expect("known"), adopted, "once");
+    let file_id = &adopted[0].1;
+    // The same bytes, sent: they are here already.
+    let (status, again) = site.upload(&pcap(1, 100)).await;
+    assert_eq!((status, &again["file_id"]), (StatusCode::OK, &file_id.as_str().into()), "{again}");
+
+    let (status, problem) = site.get(&format!("/report/{file_id}")).await;
+    assert_eq!(status, StatusCode::CONFLICT, "{problem}");
+    assert!(problem["detail"].as_str().is_some_and(|detail| detail.contains("/analysis/")), "{problem}");
+    let (_, _, state) = site.send(Method::GET, &format!("/analysis/{file_id}"), &[], Body::empty()).await;
+    assert!(["queued", "running", "complete"].contains(&state["state"].as_str().expect("a state")), "{state}");
+    let report = site.until(&format!("/report/{file_id}"), |status, _| status == StatusCode::OK).await;
+    assert_eq!((&report["totals"]["packets"], &report["sha256"]), (&100.into(), &again["sha256"]), "{report}");
+    site.until(&format!("/api/captures/{file_id}"), |_, capture| capture["state"] == "analysed").await;
+    let request = Request::get(format!("/api/captures/{file_id}/file")).header(header::HOST, HOST).body(Body::empty());
+    let response = site.router.clone().oneshot(request.expect("request")).await.expect("response");
+    let tag = response.headers()[header::ETAG].to_str().expect("a tag").to_owned();
+    assert_eq!(tag, format!("\"{}\"", again["sha256"].as_str().expect("a hash")));
+    assert_eq!(to_bytes(response.into_body(), usize::MAX).await.expect("body"), pcap(1, 100));
+
+    let (status, ..) = site.send(Method::DELETE, &format!("/api/captures/{file_id}"), &[], Body::empty()).await;
+    assert_eq!((status, recordings.join("now-0001.pcap").exists()), (StatusCode::NO_CONTENT, false));
+    let (_, list) = site.get("/api/captures").await;
+    assert_eq!((count(&list), site.files().len()), (Some(1), 0), "{list}");
+    site.uploads.stop().await;
 }
 
 /// Parts, over a restart in the middle.

@@ -3,6 +3,7 @@
 //! While no token was ever made, whoever reaches a loopback listener may do all. From the first token on one is demanded, also when all
 //! of them are revoked: a listener that was closed does not open by itself.
 
+mod captures;
 mod known;
 mod limit;
 pub mod names;
@@ -15,9 +16,9 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use axum::extract::{ConnectInfo, FromRequestParts, Request, State};
-use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, Uri};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use ipnet::IpNet;
@@ -29,6 +30,7 @@ use super::state::now;
 use crate::store::{Audit, Store, StoredToken};
 use nta_core::domain::{Status, Timestamp};
 
+use captures::is_of_captures;
 use known::Known;
 use limit::{Key, Limits};
 pub(super) use names::{INTERFACE_PATTERN, MOST_INTERFACES, NAME_PATTERN};
@@ -241,9 +243,12 @@ impl Access {
     }
 
     /// What is stored is of all interfaces together. Who may know of some only sees it while these are all that are watched.
-    fn check_scope(&self, caller: &Caller) -> Result<(), ApiError> {
+    fn check_scope(&self, caller: &Caller, uri: &Uri) -> Result<(), ApiError> {
         if caller.scope.is_none() {
             return Ok(());
+        }
+        if is_of_captures(uri) {
+            return caller.check_interface("that packets of captures come from");
         }
         let status = self.status.borrow();
         let attached = status.attachments.iter().map(|attachment| attachment.interface.as_str());
@@ -309,7 +314,7 @@ pub(super) async fn require(State(needed): State<Role>, mut request: Request, ne
         Err(refused) => return refused.into_response(),
     };
     let checked = if caller.role.allows(needed) {
-        access.check_scope(&caller)
+        access.check_scope(&caller, request.uri())
     } else {
         Err(ApiError::Role { needed: needed.word(), has: caller.role.word() })
     };

@@ -57,7 +57,7 @@ macro_rules! parameters {
         }
     ) => {
         $(#[doc = $about])*
-        #[derive(Debug)]
+        #[derive(Clone, Debug)]
         $visibility struct $name {
             $( $(#[doc = $doc])+ $visibility $field: Option<$type>, )*
             $( $visibility $group: $group_type, )*

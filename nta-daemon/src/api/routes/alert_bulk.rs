@@ -158,8 +158,9 @@ async fn all(
     }
     let by = signed(caller, body.by.map(|by| by.0))?;
     let verdict = body.verdict.map(|verdict| verdict.map(AlertVerdict::word));
-    let range = state.range(filter.period).await?;
-    let filter = filter.between(range)?;
+    let scope = state.scope(filter.whose.clone()).await?;
+    let range = state.range_of(filter.period, &scope).await?;
+    let filter = filter.between(scope.whose, range)?;
     let patch = AlertPatch { status: Some(status), verdict, note: None, by, at: now() };
     let Some(alerts) = state.store.alerts_to_change(&filter, &patch).await? else {
         let detail =
@@ -179,7 +180,7 @@ async fn all(
             "type": filter.kinds, "severity": filter.severities.iter().map(|one| one.word()).collect::<Vec<_>>(),
             "status": filter.statuses,
             "state": filter.state, "verdict": filter.verdict, "source": filter.source, "destination": filter.destination,
-            "sensor": filter.sensor, "from": from, "to": to,
+            "sensors": filter.whose.names(), "from": from, "to": to,
         });
         let after = json!({"status": status, "verdict": verdict, "count": count, "filter": filter});
         let change = caller.audit(action, format!("{count} alerts"));

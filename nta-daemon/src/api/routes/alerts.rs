@@ -6,12 +6,13 @@ use serde_json::json;
 
 use crate::api::access::Caller;
 use crate::api::error::Problem;
-use crate::api::extract::{InPath, Json, PartyName, Path, Query, Sensor, Several, Text, parameters};
+use crate::api::extract::{InPath, Json, PartyName, Path, Query, Several, Text, parameters};
 use crate::api::page::{List, PageQuery, Period, SortField};
 use crate::api::state::now;
+use crate::api::whose::WhoseQuery;
 use crate::api::{ApiError, ApiState, found};
 use crate::json::{AlertJson, words};
-use crate::store::{AlertChanged, AlertFilter, AlertPatch, AlertSort, Audit, Note, Patched, Range, StoredAlert};
+use crate::store::{AlertChanged, AlertFilter, AlertPatch, AlertSort, Audit, Note, Patched, Range, StoredAlert, Whose};
 use nta_core::domain::{AlertKind, Severity};
 
 pub(super) use super::alert_words::{AlertId, AlertStateWord, AlertStatus, AlertVerdict, VerdictOrNone, given};
@@ -160,8 +161,7 @@ parameters! {
         "source" => source: PartyName,
         /// Who suffers it, as the alert writes it.
         "destination" => destination: PartyName,
-        /// Name of the sensor that saw it; all of them unless given.
-        "sensor" => sensor: Sensor,
+        ..whose: WhoseQuery,
         ..period: Period,
     }
 }
@@ -176,7 +176,7 @@ parameters! {
 
 impl AlertsFilter {
     /// The filter over a time.
-    pub(super) fn between(self, Range { from, to }: Range) -> Result<AlertFilter, ApiError> {
+    pub(super) fn between(self, whose: Whose, Range { from, to }: Range) -> Result<AlertFilter, ApiError> {
         Ok(AlertFilter {
             kinds: kinds_of(self.kinds.as_ref()),
             severities: severities(self.severities.as_ref(), self.least)?,
@@ -191,7 +191,7 @@ impl AlertsFilter {
             host: None,
             from,
             to,
-            sensor: self.sensor.map(|sensor| sensor.0),
+            whose,
         })
     }
 }
@@ -213,10 +213,12 @@ pub(in crate::api) async fn list(
     State(state): State<ApiState>,
     Query(query): Query<AlertsQuery>,
 ) -> Result<Json<List<AlertItem>>, ApiError> {
-    let range = query.page.range(query.filter.period, &state).await?;
-    let filter = query.filter.between(range)?;
-    let alerts = state.store.alerts(&filter, query.page.sort, query.page.position).await?;
-    Ok(Json(query.page.list(
+    let AlertsQuery { filter, page } = query;
+    let scope = state.scope(filter.whose.clone()).await?;
+    let range = page.range(filter.period, &scope, &state).await?;
+    let filter = filter.between(scope.whose, range)?;
+    let alerts = state.store.alerts(&filter, page.sort, page.position).await?;
+    Ok(Json(page.list(
         alerts.items.into_iter().map(|stored| AlertItem::new(stored, &state)).collect(),
         alerts.next,
         range,

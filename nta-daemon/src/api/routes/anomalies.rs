@@ -8,11 +8,12 @@ use serde::Serialize;
 
 use super::metrics::WindowId;
 use crate::api::error::Problem;
-use crate::api::extract::{InPath, Json, Path, Query, Sensor, Several, parameters};
+use crate::api::extract::{InPath, Json, Path, Query, Several, parameters};
 use crate::api::found::AnomalyItem;
 use crate::api::page::{List, PageQuery, Period, SortField};
+use crate::api::whose::WhoseQuery;
 use crate::api::{ApiError, ApiState, found};
-use crate::store::{AnomalyFilter, AnomalySort, KindCount, Range};
+use crate::store::{AnomalyFilter, AnomalySort, KindCount, Range, Whose};
 use nta_core::domain::{AlertKind, Severity, Timestamp};
 
 impl SortField for AnomalySort {
@@ -37,8 +38,7 @@ parameters! {
         "severity" => severities: Several<Severity>,
         /// This severity or a worse one.
         "min_severity" => least: Severity,
-        /// Name of the sensor that saw it; all of them unless given.
-        "sensor" => sensor: Sensor,
+        ..whose: WhoseQuery,
         ..period: Period,
     }
 }
@@ -90,22 +90,21 @@ pub(super) fn severities(
 }
 
 impl AnomaliesFilter {
-    fn between(&self, Range { from, to }: Range) -> Result<AnomalyFilter, ApiError> {
-        let sensor = self.sensor.as_ref().map(|sensor| sensor.0.clone());
+    fn between(&self, whose: Whose, Range { from, to }: Range) -> Result<AnomalyFilter, ApiError> {
         Ok(AnomalyFilter {
             kinds: words(self.kinds.as_ref()),
             severities: severities(self.severities.as_ref(), self.least)?,
             from,
             to,
-            sensor,
+            whose,
             ..AnomalyFilter::default()
         })
     }
 
     /// Counts take all that is stored unless a time is given.
-    fn counted(&self) -> Result<AnomalyFilter, ApiError> {
+    async fn counted(&self, state: &ApiState) -> Result<AnomalyFilter, ApiError> {
         let Period { from, to } = self.period;
-        self.between(Range { from, to })
+        self.between(state.scope(self.whose.clone()).await?.whose, Range { from, to })
     }
 }
 
@@ -126,8 +125,9 @@ pub(in crate::api) async fn list(
     State(state): State<ApiState>,
     Query(AnomaliesQuery { filter, page }): Query<AnomaliesQuery>,
 ) -> Result<Json<List<AnomalyItem>>, ApiError> {
-    let range = page.range(filter.period, &state).await?;
-    let anomalies = state.store.anomalies(&filter.between(range)?, page.sort, page.position).await?;
+    let scope = state.scope(filter.whose.clone()).await?;
+    let range = page.range(filter.period, &scope, &state).await?;
+    let anomalies = state.store.anomalies(&filter.between(scope.whose, range)?, page.sort, page.position).await?;
     Ok(Json(page.list(anomalies.items.iter().map(found::anomaly).collect(), anomalies.next, range)))
 }
 
@@ -148,8 +148,10 @@ pub(in crate::api) async fn top(
     State(state): State<ApiState>,
     Query(TopQuery { filter, page }): Query<TopQuery>,
 ) -> Result<Json<List<AnomalyItem>>, ApiError> {
-    let range = page.range(filter.period, &state).await?;
-    let anomalies = state.store.anomalies(&filter.between(range)?, AnomalySort::Score, page.position).await?;
+    let scope = state.scope(filter.whose.clone()).await?;
+    let range = page.range(filter.period, &scope, &state).await?;
+    let anomalies =
+        state.store.anomalies(&filter.between(scope.whose, range)?, AnomalySort::Score, page.position).await?;
     Ok(Json(page.list(anomalies.items.iter().map(found::anomaly).collect(), anomalies.next, range)))
 }
 
@@ -212,7 +214,7 @@ pub(in crate::api) async fn by_type(
     State(state): State<ApiState>,
     Query(filter): Query<AnomaliesFilter>,
 ) -> Result<Json<AnomalyCounts>, ApiError> {
-    let counts = state.store.anomaly_counts(&filter.counted()?).await?;
+    let counts = state.store.anomaly_counts(&filter.counted(&state).await?).await?;
     let mut by_type: BTreeMap<String, TypeCount> = BTreeMap::new();
     for row in &counts {
         let of = by_type.entry(row.kind.clone()).or_default();
@@ -256,7 +258,7 @@ pub(in crate::api) async fn summary(
     State(state): State<ApiState>,
     Query(filter): Query<AnomaliesFilter>,
 ) -> Result<Json<AnomaliesSummary>, ApiError> {
-    let counts = state.store.anomaly_counts(&filter.counted()?).await?;
+    let counts = state.store.anomaly_counts(&filter.counted(&state).await?).await?;
     let total: i64 = counts.iter().map(|row| row.count).sum();
     let mut by_severity: BTreeMap<&'static str, i64> = Severity::ALL.iter().map(|s| (s.word(), 0)).collect();
     for row in &counts {

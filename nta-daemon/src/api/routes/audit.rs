@@ -59,7 +59,7 @@ impl From<AuditRow> for AuditJson {
 }
 
 /// A word that is looked for as it stands.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(in crate::api) struct Exactly(String);
 
 impl Parameter for Exactly {

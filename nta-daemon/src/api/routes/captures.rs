@@ -1,4 +1,4 @@
-//! `/api/captures`: captures that were uploaded; `/analysis`, `/report` and `/stats`: what was found in them.
+//! `/api/captures`: captures that were uploaded or recorded; `/analysis`, `/report` and `/stats`: what was found in them.
 
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
@@ -11,8 +11,9 @@ use crate::api::error::Problem;
 use crate::api::extract::{InPath, Json, Path, Query, parameters};
 use crate::api::page::{List, PageQuery, SortField};
 use crate::api::{ApiError, ApiState};
-use crate::report::capture::{CaptureReport, Page, page, sensor_of};
-use crate::store::{Audit, Range, Upload, UploadState};
+use crate::report::capture::{CaptureReport, Page, page};
+use crate::store::{Audit, Range, Upload, UploadState, sensor_of_capture};
+use crate::uploads::Uploads;
 
 /// What captures are sorted by.
 #[derive(Clone, Copy, Debug)]
@@ -30,9 +31,13 @@ pub(in crate::api) struct CaptureItem {
     file_id: String,
     /// What its client called it; empty where it gave no name.
     name: String,
-    /// `receiving` while it comes, `received` while it is analysed, `analysed`; `failed` where there can be no report.
+    /// `receiving` while it comes, `received` while it is analysed, `recorded` while nobody has asked for its analysis, `analysed`;
+    /// `failed` where there can be no report.
     #[schema(schema_with = state_schema)]
     state: &'static str,
+    /// `upload`, or `recording` for what was recorded here.
+    #[schema(pattern = "^(upload|recording)$")]
+    origin: &'static str,
     /// Bytes that are here.
     bytes: u64,
     /// Bytes that were announced; null where it came in one piece.
@@ -55,7 +60,7 @@ pub(in crate::api) struct CaptureItem {
     /// Why there is no report; null where nothing is wrong.
     #[schema(required)]
     problem: Option<String>,
-    /// What stands for a sensor in its rows: `sensor=` selects them in every list.
+    /// What stands for a sensor in its rows. `capture=` with its name here selects them in every list; without that no list has them.
     sensor: String,
     /// How far its analysis is.
     analysis: String,
@@ -68,15 +73,16 @@ fn state_schema() -> utoipa::openapi::Schema {
 }
 
 impl CaptureItem {
-    fn new(upload: Upload, keep_days: u64) -> Self {
-        let expires = (keep_days > 0).then(|| upload.added.plus(keep_days.saturating_mul(DAY_NS)).to_string());
+    fn new(upload: Upload, uploads: &Uploads) -> Self {
+        let expires = uploads.expires(&upload).map(|expires| expires.to_string());
         Self {
-            sensor: sensor_of(&upload.file_id),
+            sensor: sensor_of_capture(&upload.file_id),
             analysis: format!("/analysis/{}", upload.file_id),
             report: format!("/report/{}", upload.file_id),
             file_id: upload.file_id,
             name: upload.name,
             state: upload.state.word(),
+            origin: if upload.recorded.is_some() { "recording" } else { "upload" },
             bytes: upload.bytes,
             length: upload.length,
             sha256: upload.sha256,
@@ -91,18 +97,26 @@ impl CaptureItem {
     }
 }
 
-const DAY_NS: u64 = 86_400_000_000_000;
-
 /// Captures, and the room that they may take.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(in crate::api) struct CaptureList {
     #[serde(flatten)]
     list: List<CaptureItem>,
-    /// Bytes of all captures that are kept.
+    /// Bytes of all captures that clients sent.
     used_bytes: u64,
     /// Bytes that they may take.
     quota_bytes: u64,
     /// Days after which they are deleted; 0 keeps them.
+    keep_days: u64,
+    /// The same of recordings, which have room of their own.
+    recordings: RecordingRoom,
+}
+
+/// The room that recordings may take.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+struct RecordingRoom {
+    used_bytes: u64,
+    quota_bytes: u64,
     keep_days: u64,
 }
 
@@ -113,7 +127,7 @@ parameters! {
     }
 }
 
-/// The captures that were uploaded, the newest first, with quota and retention.
+/// The captures that were uploaded or recorded, the newest first, with quota and retention.
 #[utoipa::path(
     get,
     path = "/api/captures",
@@ -128,12 +142,14 @@ pub(in crate::api) async fn list(
 ) -> Result<Json<CaptureList>, ApiError> {
     let (found, next) = state.store.uploads(page.position).await?;
     let config = state.uploads.config();
-    let items = found.into_iter().map(|upload| CaptureItem::new(upload, config.keep_days)).collect();
+    let items = found.into_iter().map(|upload| CaptureItem::new(upload, &state.uploads)).collect();
+    let [used_bytes, quota_bytes, keep_days] = state.uploads.recordings();
     Ok(Json(CaptureList {
         list: page.list(items, next, Range::default()),
         used_bytes: state.uploads.used_bytes(),
         quota_bytes: config.quota_bytes,
         keep_days: config.keep_days,
+        recordings: RecordingRoom { used_bytes, quota_bytes, keep_days },
     }))
 }
 
@@ -155,7 +171,7 @@ pub(in crate::api) async fn one(
     Path(FileId(file_id)): Path<FileId>,
 ) -> Result<Json<CaptureItem>, ApiError> {
     let upload = state.uploads.known(&file_id).await.map_err(refused)?;
-    Ok(Json(CaptureItem::new(upload, state.uploads.config().keep_days)))
+    Ok(Json(CaptureItem::new(upload, &state.uploads)))
 }
 
 /// Deletes a capture, its report, and what was found in it.
@@ -190,7 +206,8 @@ pub(in crate::api) struct AnalysisStatus {
     /// The capture.
     #[schema(pattern = "^[0-9a-f]{32}$")]
     file_id: String,
-    /// `receiving` while it comes, `queued` while it waits for a place, `running`, `complete` when there is a report, `failed`.
+    /// `receiving` while it comes, `recorded` before it is analysed, `queued` while it waits for a place, `running`, `complete` when there
+    /// is a report, `failed`.
     #[schema(schema_with = analysis_schema)]
     state: &'static str,
     /// How much was read.
@@ -208,7 +225,7 @@ pub(in crate::api) struct AnalysisStatus {
     report: Option<String>,
 }
 
-const RUNNING: [&str; 5] = ["receiving", "queued", "running", "complete", "failed"];
+const RUNNING: [&str; 6] = ["receiving", "recorded", "queued", "running", "complete", "failed"];
 
 fn analysis_schema() -> utoipa::openapi::Schema {
     crate::json::words::words_schema(RUNNING)
@@ -245,6 +262,7 @@ async fn status(state: &ApiState, file_id: String) -> Result<AnalysisStatus, Api
         _ if upload.state == UploadState::Failed => ("failed", read),
         Some(progress) if progress.is_whole => (if progress.is_begun { "running" } else { "queued" }, read),
         _ if upload.state == UploadState::Receiving => ("receiving", read),
+        None if upload.state == UploadState::Recorded => ("recorded", read),
         _ => ("queued", read),
     };
     Ok(AnalysisStatus {
@@ -271,7 +289,7 @@ async fn status(state: &ApiState, file_id: String) -> Result<AnalysisStatus, Api
             (String = "text/html"),
         )),
         (status = 404, description = "There is no such capture.", body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "There is no report yet, or there can be none; `detail` says why.", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "There is no report yet: `Retry-After` says when to ask again; or there can be none. `detail` says why.", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(in crate::api) async fn report(
@@ -296,7 +314,7 @@ pub(in crate::api) async fn report(
             (String = "text/html"),
         )),
         (status = 404, description = "There is no such capture.", body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "There is no report yet, or there can be none; `detail` says why.", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "There is no report yet: `Retry-After` says when to ask again; or there can be none. `detail` says why.", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(in crate::api) async fn report_too(
@@ -311,13 +329,17 @@ pub(in crate::api) async fn report_too(
 async fn reported(state: &ApiState, headers: &HeaderMap, file_id: String) -> Result<Response, ApiError> {
     let Some(report) = state.uploads.report(&file_id).await.map_err(refused)? else {
         let AnalysisStatus { state: word, percent, problem, .. } = status(state, file_id.clone()).await?;
-        let detail = match problem {
-            Some(problem) => format!("there can be no report: {problem}"),
-            None => {
-                format!("there is no report yet: {word}, {percent:.0} %; GET /analysis/{file_id} says how far it is")
-            }
-        };
-        return Err(ApiError::Conflict { detail });
+        return Err(match problem {
+            Some(problem) => ApiError::Conflict { detail: format!("there can be no report: {problem}") },
+            None if word == "recorded" => ApiError::Conflict {
+                detail: format!("nobody has asked for its analysis: GET /analysis/{file_id} begins it"),
+            },
+            None => ApiError::NotYet {
+                detail: format!(
+                    "there is no report yet: {word}, {percent:.0} %; GET /analysis/{file_id} says how far it is"
+                ),
+            },
+        });
     };
     if !prefers_html(headers) {
         return Ok(([(header::CONTENT_TYPE, "application/json"), (header::VARY, "Accept")], report).into_response());

@@ -212,7 +212,7 @@ const fn level_word(level: Level) -> &'static str {
 }
 
 /// The begin of a target.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(in crate::api) struct Target(String);
 
 impl Parameter for Target {

@@ -87,7 +87,7 @@ pub(super) async fn difference(
     let filter = AnomalyFilter {
         from: Some(first),
         to: Some(end),
-        sensor: state.tools.sensor.clone(),
+        whose: state.tools.sensor.clone().into(),
         ..AnomalyFilter::default()
     };
     let mut raised: BTreeMap<Key, StoredAnomaly> = BTreeMap::new();

@@ -101,7 +101,7 @@ async fn gather(state: &ApiState, id: &AlertId) -> Result<(Evidence, StoredAlert
         from: Some(stored.first),
         to: Some(stored.last.max(stored.first.plus(1))),
         span_ns: None,
-        sensor: stored.sensor.clone(),
+        whose: stored.sensor.clone().into(),
     };
     let oldest = Position { descending: false, after: None, limit: MOST };
     let windows = state.store.windows(&filter, WindowSort::Time, oldest).await?;
@@ -139,7 +139,7 @@ async fn flows(state: &ApiState, alert: &StoredAlert) -> Result<Flows, ApiError>
         host: Some(first),
         from: Some(from),
         to: Some(Timestamp::from_nanos(to.as_nanos().saturating_add(1))),
-        sensor: alert.sensor.clone(),
+        whose: alert.sensor.clone().into(),
         ..FlowFilter::default()
     };
     let second = source.and(destination);

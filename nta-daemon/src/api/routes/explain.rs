@@ -5,8 +5,9 @@ use std::net::IpAddr;
 use axum::extract::State;
 
 use crate::api::explain::{Explanation, Question, explain};
-use crate::api::extract::{Json, Query, Sensor, parameters};
+use crate::api::extract::{Json, Query, parameters};
 use crate::api::state::now;
+use crate::api::whose::WhoseQuery;
 use crate::api::{ApiError, ApiState};
 use nta_core::detect::{declarations, detectors};
 use nta_core::domain::{Basis, Mode, ModelUse, Timestamp};
@@ -18,8 +19,7 @@ parameters! {
         "host" => host: IpAddr,
         /// The time; RFC 3339 or Unix seconds. Unless given the end of the last window that was closed.
         "at" => at: Timestamp,
-        /// Name of the sensor that saw it; all of them unless given.
-        "sensor" => sensor: Sensor,
+        ..whose: WhoseQuery,
     }
 }
 
@@ -35,7 +35,7 @@ parameters! {
 )]
 pub(in crate::api) async fn get(
     State(state): State<ApiState>,
-    Query(ExplainQuery { host, at, sensor }): Query<ExplainQuery>,
+    Query(ExplainQuery { host, at, whose }): Query<ExplainQuery>,
 ) -> Result<Json<Explanation>, ApiError> {
     let Some(host) = host else {
         return Err(ApiError::invalid("host", "expected the address of a host: it must be given"));
@@ -57,7 +57,8 @@ pub(in crate::api) async fn get(
             _ => {}
         }
     }
-    let sensor = sensor.map(|sensor| sensor.0);
-    let asked = Question { host: host.to_canonical(), at, sensor, base_ns: state.base_ns(), off, unsure };
+    let sensor = whose.sensor.as_ref().map(|sensor| sensor.0.clone());
+    let whose = state.scope(whose).await?.whose;
+    let asked = Question { host: host.to_canonical(), at, sensor, whose, base_ns: state.base_ns(), off, unsure };
     Ok(Json(explain(&state.store, &asked).await?))
 }

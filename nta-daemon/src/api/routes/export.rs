@@ -21,10 +21,11 @@ use crate::api::extract::{Pairs, Parameters, Query, Word};
 use crate::api::found::{FlowItem, WindowItem};
 use crate::api::openapi::query;
 use crate::api::page::Period;
+use crate::api::whose::WhoseQuery;
 use crate::api::{ApiError, ApiState};
 use crate::export::{Encoder, ExportError, Format, What};
 use crate::store::{
-    AlertFilter, AlertSort, FeatureFilter, FlowFilter, FlowSort, Key, Position, WindowFilter, WindowSort,
+    AlertFilter, AlertSort, FeatureFilter, FlowFilter, FlowSort, Key, Position, Range, Whose, WindowFilter, WindowSort,
 };
 
 /// Rows that an export reads at a time.
@@ -237,23 +238,27 @@ enum Rows {
 
 impl Rows {
     async fn new(filters: Filters, state: &ApiState) -> Result<Self, ApiError> {
-        let range = async |period: Period| state.range(period).await;
+        let scope = async |whose: &WhoseQuery, period: Period| -> Result<(Whose, Range), ApiError> {
+            let scope = state.scope(whose.clone()).await?;
+            let range = state.range_of(period, &scope).await?;
+            Ok((scope.whose, range))
+        };
         Ok(match filters {
             Filters::Windows(query) => {
-                let range = range(query.period).await?;
-                Self::Windows(query.filter(range, state)?)
+                let (whose, range) = scope(&query.whose, query.period).await?;
+                Self::Windows(query.filter(whose, range, state)?)
             }
             Filters::Flows(query) => {
-                let range = range(query.period).await?;
-                Self::Flows(query.filter(range))
+                let (whose, range) = scope(&query.whose, query.period).await?;
+                Self::Flows(query.filter(whose, range))
             }
             Filters::Alerts(query) => {
-                let range = range(query.period).await?;
-                Self::Alerts(query.between(range)?)
+                let (whose, range) = scope(&query.whose, query.period).await?;
+                Self::Alerts(query.between(whose, range)?)
             }
             Filters::Features(query) => {
-                let range = range(query.period).await?;
-                Self::Features(query.filter(range, state)?)
+                let (whose, range) = scope(&query.whose, query.period).await?;
+                Self::Features(query.filter(whose, range, state)?)
             }
         })
     }

@@ -8,11 +8,12 @@ use serde::Serialize;
 
 use super::metrics::SpanText;
 use crate::api::error::Problem;
-use crate::api::extract::{Json, Query, Sensor, parameters};
+use crate::api::extract::{Json, Query, parameters};
 use crate::api::page::{List, PageQuery, Period, SortField};
+use crate::api::whose::WhoseQuery;
 use crate::api::{ApiError, ApiState};
 use crate::json::seconds;
-use crate::store::{BySensor, FeatureFilter, FeatureRow, Range};
+use crate::store::{BySensor, FeatureFilter, FeatureRow, Range, Whose};
 use nta_core::features::{FEATURES, SCHEMA_VERSION};
 use nta_core::window::Span;
 
@@ -54,8 +55,7 @@ parameters! {
         "window_size" => window_size: SpanText,
         /// Address of the host.
         "host" => host: IpAddr,
-        /// Name of the sensor that saw it; all of them unless given.
-        "sensor" => sensor: Sensor,
+        ..whose: WhoseQuery,
         ..period: Period,
         ..page: PageQuery<ByTime>,
     }
@@ -79,14 +79,15 @@ pub(in crate::api) async fn list(
     Query(query): Query<FeaturesQuery>,
 ) -> Result<Json<List<HostFeatures>>, ApiError> {
     let page = query.page;
-    let range = page.range(query.period, &state).await?;
-    let features = state.store.features(&query.filter(range, &state)?, page.position).await?;
+    let scope = state.scope(query.whose.clone()).await?;
+    let range = page.range(query.period, &scope, &state).await?;
+    let features = state.store.features(&query.filter(scope.whose, range, &state)?, page.position).await?;
     Ok(Json(page.list(features.items.iter().map(json).collect(), features.next, range)))
 }
 
 impl FeaturesQuery {
     /// Which feature vectors, within a range.
-    pub(super) fn filter(self, range: Range, state: &ApiState) -> Result<FeatureFilter, ApiError> {
+    pub(super) fn filter(self, whose: Whose, range: Range, state: &ApiState) -> Result<FeatureFilter, ApiError> {
         let base_ns = state.base_ns();
         let sizes = Span::ALL.map(|span| base_ns * span.factor());
         let size = self.window_size.map_or(base_ns, SpanText::as_nanos);
@@ -94,13 +95,7 @@ impl FeaturesQuery {
             let sizes = sizes.map(|size| seconds(size).to_string()).join(", ");
             return Err(ApiError::invalid("window_size", format!("`{}`: expected one of {sizes}", seconds(size))));
         }
-        Ok(FeatureFilter {
-            span_ns: Some(size),
-            host: self.host,
-            from: range.from,
-            to: range.to,
-            sensor: self.sensor.map(|sensor| sensor.0),
-        })
+        Ok(FeatureFilter { span_ns: Some(size), host: self.host, from: range.from, to: range.to, whose })
     }
 }
 

@@ -17,11 +17,12 @@ use tracing::error;
 use utoipa::openapi::Schema;
 
 use crate::api::error::Problem;
-use crate::api::extract::{Cidr, IpProtocol, Json, Parameter, Query, Sensor, parameters, text};
+use crate::api::extract::{Cidr, IpProtocol, Json, Parameter, Query, parameters, text};
 use crate::api::found::FlowItem;
 use crate::api::page::{List, PageQuery, Period, SortField};
+use crate::api::whose::WhoseQuery;
 use crate::api::{ApiError, ApiState, accept};
-use crate::store::{FlowFilter, FlowSort, Key, Position, Range, Store};
+use crate::store::{FlowFilter, FlowSort, Key, Position, Range, Store, Whose};
 use nta_core::domain::FlowId;
 
 impl SortField for FlowSort {
@@ -38,8 +39,7 @@ const JSON: &str = "application/json";
 parameters! {
     /// Whose flows.
     pub(in crate::api) struct LastQuery {
-        /// Name of the sensor that saw it; all of them unless given.
-        "sensor" => sensor: Sensor,
+        ..whose: WhoseQuery,
     }
 }
 
@@ -54,9 +54,9 @@ parameters! {
 )]
 pub(in crate::api) async fn last10(
     State(state): State<ApiState>,
-    Query(LastQuery { sensor }): Query<LastQuery>,
+    Query(LastQuery { whose }): Query<LastQuery>,
 ) -> Result<Json<List<FlowItem>>, ApiError> {
-    let filter = FlowFilter { sensor: sensor.map(|sensor| sensor.0), ..FlowFilter::default() };
+    let filter = FlowFilter { whose: state.scope(whose).await?.whose, ..FlowFilter::default() };
     let latest = Position { descending: true, after: None, limit: LAST };
     let flows = state.store.find_flows(&filter, FlowSort::LastTime, latest).await?.items;
     Ok(Json(List::whole(flows.iter().map(FlowItem::from).collect(), LAST)))
@@ -65,10 +65,9 @@ pub(in crate::api) async fn last10(
 parameters! {
     /// Which page of all flows.
     pub(in crate::api) struct AllFlowsQuery {
-        /// Name of the sensor that saw it; all of them unless given.
-        "sensor" => sensor: Sensor,
         /// Id of a flow, behind which the list begins: the last one that came of a stream that broke off. Not with `cursor`.
         "after" => after: FlowName,
+        ..whose: WhoseQuery,
         ..period: Period,
         ..page: PageQuery<FlowSort>,
     }
@@ -98,11 +97,11 @@ parameters! {
 pub(in crate::api) async fn all(
     State(state): State<ApiState>,
     headers: HeaderMap,
-    Query(AllFlowsQuery { sensor, after, period, page }): Query<AllFlowsQuery>,
+    Query(AllFlowsQuery { whose, after, period, page }): Query<AllFlowsQuery>,
 ) -> Result<Response, ApiError> {
-    let range = page.range(period, &state).await?;
-    let sensor = sensor.map(|sensor| sensor.0);
-    let filter = FlowFilter { from: range.from, to: range.to, sensor, ..FlowFilter::default() };
+    let scope = state.scope(whose).await?;
+    let range = page.range(period, &scope, &state).await?;
+    let filter = FlowFilter { from: range.from, to: range.to, whose: scope.whose, ..FlowFilter::default() };
     answer(state, &headers, filter, (page, after), range).await
 }
 
@@ -161,10 +160,9 @@ parameters! {
         "port" => port: u16,
         /// IP protocol: its name or its number.
         "proto" => proto: IpProtocol,
-        /// Name of the sensor that saw it; all of them unless given.
-        "sensor" => sensor: Sensor,
         /// Id of a flow, behind which the list begins: the last one that came of a stream that broke off. Not with `cursor`.
         "after" => after: FlowName,
+        ..whose: WhoseQuery,
         ..period: Period,
         ..page: PageQuery<FlowSort>,
     }
@@ -192,21 +190,22 @@ pub(in crate::api) async fn search(
     Query(query): Query<FlowsQuery>,
 ) -> Result<Response, ApiError> {
     let (page, after) = (query.page, query.after);
-    let range = page.range(query.period, &state).await?;
-    let filter = query.filter(range);
+    let scope = state.scope(query.whose.clone()).await?;
+    let range = page.range(query.period, &scope, &state).await?;
+    let filter = query.filter(scope.whose, range);
     answer(state, &headers, filter, (page, after), range).await
 }
 
 impl FlowsQuery {
     /// Which flows, within a range.
-    pub(super) fn filter(self, range: Range) -> FlowFilter {
-        let Self { host, port, proto, sensor, after: _, period: _, page: _ } = self;
-        let (proto, sensor) = (proto.map(|proto| proto.0), sensor.map(|sensor| sensor.0));
+    pub(super) fn filter(self, whose: Whose, range: Range) -> FlowFilter {
+        let Self { host, port, proto, .. } = self;
+        let proto = proto.map(|proto| proto.0);
         let network = host.map(|host| host.0);
         let is_host = |network: &IpNet| network.prefix_len() == network.max_prefix_len();
         let host = network.filter(is_host).map(|network| network.addr());
         let network = network.filter(|network| !is_host(network));
-        FlowFilter { host, network, port, proto, from: range.from, to: range.to, sensor }
+        FlowFilter { host, network, port, proto, from: range.from, to: range.to, whose }
     }
 }
 

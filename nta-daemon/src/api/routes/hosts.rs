@@ -6,8 +6,9 @@ use axum::extract::State;
 use serde::Serialize;
 
 use crate::api::error::Problem;
-use crate::api::extract::{InPath, Json, Path, PathParameter, Query, Sensor, parameters};
+use crate::api::extract::{InPath, Json, Path, PathParameter, Query, parameters};
 use crate::api::page::{List, PageQuery, Period, SortField};
+use crate::api::whose::WhoseQuery;
 use crate::api::{ApiError, ApiState};
 use crate::json::{protocol_name, words};
 use crate::store::{AlertFilter, AlertSort, FlowFilter, HostSort, HostTotals, Position, TrafficShare};
@@ -146,8 +147,7 @@ impl HostJson {
 parameters! {
     /// Which hosts.
     pub(in crate::api) struct HostsQuery {
-        /// Name of the sensor that saw it; all of them unless given.
-        "sensor" => sensor: Sensor,
+        ..whose: WhoseQuery,
         ..period: Period,
         ..page: PageQuery<HostSort>,
     }
@@ -172,15 +172,15 @@ parameters! {
 )]
 pub(in crate::api) async fn list(
     State(state): State<ApiState>,
-    Query(HostsQuery { sensor, period, page }): Query<HostsQuery>,
+    Query(HostsQuery { whose, period, page }): Query<HostsQuery>,
 ) -> Result<Json<List<HostJson>>, ApiError> {
-    let range = page.range_or_all(period, &state).await?;
-    let sensor = sensor.map(|sensor| sensor.0);
+    let scope = state.scope(whose).await?;
+    let range = page.range_or_all(period, &scope, &state).await?;
     let is_all = range.to.is_none() && range.from.is_none_or(|from| from.as_nanos() == 0);
     let hosts = if is_all {
-        state.store.hosts(sensor.as_deref(), page.sort, page.position).await?
+        state.store.hosts(&scope.whose, page.sort, page.position).await?
     } else {
-        let filter = FlowFilter { from: range.from, to: range.to, sensor, ..FlowFilter::default() };
+        let filter = FlowFilter { from: range.from, to: range.to, whose: scope.whose, ..FlowFilter::default() };
         state.store.hosts_between(&filter, page.sort, page.position).await?
     };
     let local = &state.analysis.detect.local_networks;
@@ -191,8 +191,7 @@ pub(in crate::api) async fn list(
 parameters! {
     /// As whom.
     pub(in crate::api) struct HostQuery {
-        /// Name of the sensor that saw it; all of them summed up unless given.
-        "sensor" => sensor: Sensor,
+        ..whose: WhoseQuery,
     }
 }
 
@@ -213,24 +212,24 @@ parameters! {
 )]
 pub(in crate::api) async fn one(
     State(state): State<ApiState>,
-    Query(HostQuery { sensor }): Query<HostQuery>,
+    Query(HostQuery { whose }): Query<HostQuery>,
     Path(address): Path<IpAddr>,
 ) -> Result<Json<HostProfile>, ApiError> {
-    let sensor = sensor.map(|sensor| sensor.0);
-    let rows = state.store.host(address, sensor.as_deref()).await?;
+    let whose = state.scope(whose).await?.whose;
+    let rows = state.store.host(address, &whose).await?;
     let totals = rows.into_iter().reduce(|sum, row| sum.and(&row));
-    let stands_for = state.store.stands_for(address, sensor.as_deref(), TOP).await?;
+    let stands_for = state.store.stands_for(address, &whose, TOP).await?;
     let totals = totals.ok_or_else(|| ApiError::NotFound { detail: unknown(address, &stands_for) })?;
-    let filter = AlertFilter { host: Some(address.to_string()), sensor: sensor.clone(), ..AlertFilter::default() };
+    let filter = AlertFilter { host: Some(address.to_string()), whose: whose.clone(), ..AlertFilter::default() };
     let newest = Position { descending: true, after: None, limit: TOP };
     let alerts = state.store.alerts(&filter, AlertSort::Time, newest).await?;
     let (baselines, _) = state.tools.known().await?;
     let warm_up = state.analysis.baseline.warm_up_windows;
     Ok(Json(HostProfile {
         totals: HostJson::new(totals, &state.analysis.detect.local_networks),
-        flows_looked_at: state.store.profile_flows(address, sensor.as_deref()).await?,
-        top_peers: state.store.top_peers(address, sensor.as_deref(), TOP).await?.into_iter().map(peer).collect(),
-        top_ports: state.store.top_ports(address, sensor.as_deref(), TOP).await?.iter().map(port).collect(),
+        flows_looked_at: state.store.profile_flows(address, &whose).await?,
+        top_peers: state.store.top_peers(address, &whose, TOP).await?.into_iter().map(peer).collect(),
+        top_ports: state.store.top_ports(address, &whose, TOP).await?.iter().map(port).collect(),
         baseline: baselines.hosts.get(&address).map(|host| baseline(host, warm_up)),
         alerts: alerts.items.into_iter().map(|stored| AlertItem::new(stored, &state)).collect(),
         stands_for: stands_for.into_iter().map(peer).collect(),

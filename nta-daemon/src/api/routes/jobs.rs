@@ -11,6 +11,7 @@ use crate::api::access::Caller;
 use crate::api::error::Problem;
 use crate::api::extract::{InPath, Json, Parameter, Path, PathParameter, Query, Sensor, Word, parameters, text};
 use crate::api::page::{List, PageQuery, Period, SortField};
+use crate::api::whose::Scope;
 use crate::api::{ApiError, ApiState};
 use crate::jobs::{JobFailure, JobView, KINDS, NotCancelled};
 use crate::store::{JobFilter, JobState};
@@ -169,7 +170,7 @@ pub(in crate::api) async fn list(
     State(state): State<ApiState>,
     Query(query): Query<JobsQuery>,
 ) -> Result<Json<List<JobJson>>, ApiError> {
-    let range = query.page.range_or_all(query.period, &state).await?;
+    let range = query.page.range_or_all(query.period, &Scope::default(), &state).await?;
     let sensor = query.sensor.map(|sensor| sensor.0);
     let filter = JobFilter { kind: query.kind.map(|kind| kind.0.to_owned()), state: query.state, sensor, range };
     let (jobs, next) = state.jobs()?.list(&filter, query.page.position).await?;

@@ -5,13 +5,14 @@ use serde::Serialize;
 use utoipa::openapi::Schema;
 
 use crate::api::error::Problem;
-use crate::api::extract::{InPath, Json, Parameter, Path, PathParameter, Query, Sensor, number, parameters, text};
+use crate::api::extract::{InPath, Json, Parameter, Path, PathParameter, Query, number, parameters, text};
 use crate::api::found::WindowItem;
 use crate::api::page::{List, PageQuery, Period, SortField};
+use crate::api::whose::WhoseQuery;
 use crate::api::{ApiError, ApiState};
 use crate::json::seconds;
 use crate::store::{
-    Position, Range, WindowFilter, WindowPage, WindowSort, WindowsSummary, stored_span_from, stored_spans,
+    Position, Range, Whose, WindowFilter, WindowPage, WindowSort, WindowsSummary, stored_span_from, stored_spans,
 };
 use nta_core::domain::Timestamp;
 
@@ -84,8 +85,7 @@ parameters! {
         /// Length of the windows in seconds: a multiple of the base window's, up to an hour. Unless given, the stored length
         /// that is nearest to 10 s from above.
         "span" => span: SpanText,
-        /// Name of the sensor that saw it; all of them unless given.
-        "sensor" => sensor: Sensor,
+        ..whose: WhoseQuery,
         ..period: Period,
         ..page: PageQuery<WindowSort>,
     }
@@ -96,8 +96,7 @@ parameters! {
     pub(in crate::api) struct SummaryQuery {
         /// Length of the windows in seconds, one that is stored; base windows unless given.
         "span" => span: SpanText,
-        /// Name of the sensor that saw it; all of them unless given.
-        "sensor" => sensor: Sensor,
+        ..whose: WhoseQuery,
         ..period: Period,
     }
 }
@@ -124,19 +123,19 @@ pub(in crate::api) async fn list(
     Query(query): Query<WindowsQuery>,
 ) -> Result<Json<List<WindowItem>>, ApiError> {
     let page = query.page;
-    let range = page.range(query.period, &state).await?;
-    let filter = query.filter(range, &state)?;
+    let scope = state.scope(query.whose.clone()).await?;
+    let range = page.range(query.period, &scope, &state).await?;
+    let filter = query.filter(scope.whose, range, &state)?;
     let windows = windows(&state, &filter, page.sort, page.position).await?;
     Ok(Json(page.list(windows.items.iter().map(WindowItem::from).collect(), windows.next, range)))
 }
 
 impl WindowsQuery {
     /// Which windows, within a range.
-    pub(super) fn filter(self, range: Range, state: &ApiState) -> Result<WindowFilter, ApiError> {
+    pub(super) fn filter(self, whose: Whose, range: Range, state: &ApiState) -> Result<WindowFilter, ApiError> {
         let base_ns = state.base_ns();
         let span_ns = self.span.map_or_else(|| Ok(default_span(base_ns)), |span| span.multiple_of(base_ns))?;
-        let sensor = self.sensor.map(|sensor| sensor.0);
-        Ok(WindowFilter { from: range.from, to: range.to, span_ns: Some(span_ns), sensor })
+        Ok(WindowFilter { from: range.from, to: range.to, span_ns: Some(span_ns), whose })
     }
 }
 
@@ -201,11 +200,11 @@ pub(in crate::api) async fn one(
 )]
 pub(in crate::api) async fn summary(
     State(state): State<ApiState>,
-    Query(SummaryQuery { span, sensor, period: Period { from, to } }): Query<SummaryQuery>,
+    Query(SummaryQuery { span, whose, period: Period { from, to } }): Query<SummaryQuery>,
 ) -> Result<Json<WindowsSummaryJson>, ApiError> {
     let span_ns = span.map(|span| span.multiple_of(state.base_ns())).transpose()?;
-    let sensor = sensor.map(|sensor| sensor.0);
-    let summary = state.store.windows_summary(&WindowFilter { from, to, span_ns, sensor }).await?;
+    let whose = state.scope(whose).await?.whose;
+    let summary = state.store.windows_summary(&WindowFilter { from, to, span_ns, whose }).await?;
     Ok(Json(WindowsSummaryJson::from(&summary)))
 }
 

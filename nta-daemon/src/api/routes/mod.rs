@@ -6,6 +6,7 @@ pub(super) mod alerts;
 pub(super) mod anomalies;
 pub(super) mod audit;
 pub(super) mod baselines;
+pub(super) mod capture_file;
 pub(super) mod captures;
 pub(super) mod compute;
 pub(super) mod control;

@@ -19,6 +19,7 @@ use crate::api::extract::{
 };
 use crate::api::page::List;
 use crate::api::state::now;
+use crate::api::whose::WhoseQuery;
 use crate::api::{ApiError, ApiState};
 use crate::json::words;
 use crate::json::words::words_schema;
@@ -339,7 +340,8 @@ async fn preview(state: &ApiState, mute: &Mute) -> Result<MutePreview, ApiError>
         [one] => Some(one.word()),
         _ => None,
     };
-    let filter = AlertFilter { kind, from: Some(from), to: Some(to), ..AlertFilter::default() };
+    let whose = state.scope(WhoseQuery::ANY).await?.whose;
+    let filter = AlertFilter { kind, from: Some(from), to: Some(to), whose, ..AlertFilter::default() };
     let mut position = Position { descending: true, after: None, limit: CHUNK };
     let mut preview = MutePreview {
         from: from.to_string(),

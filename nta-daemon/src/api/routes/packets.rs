@@ -1,5 +1,7 @@
 //! `/api/alerts/{id}/evidence.pcap`: the packets of an alert, where they are kept.
 
+use std::path::PathBuf;
+
 use axum::extract::State;
 use axum::http::{HeaderName, header};
 use axum::response::{IntoResponse as _, Response};
@@ -9,12 +11,13 @@ use crate::api::error::Problem;
 use crate::api::extract::{InPath, Path, Query};
 use crate::api::{ApiError, ApiState};
 use crate::archive::{self, End, Found, MOST_BYTES, NotFound, Wanted};
+use crate::store::{StoredAlert, capture_of_sensor};
 
 /// Says in an answer whether there are more packets than it has.
 const CUT: HeaderName = HeaderName::from_static("nta-cut");
 
-/// The packets between the parties of an alert from `first_seen` to `last_seen`, a second around, of the captures that are kept:
-/// pcap with nanoseconds, at most 64 MiB. `nta-cut: true` says that there are more.
+/// The packets between the parties of an alert from `first_seen` to `last_seen`, a second around: of recordings, the packet buffer
+/// (`capture.ring`) and captures of that time; of an alert that was found in a capture those of that capture. pcap with nanoseconds, at most 64 MiB. `nta-cut: true` says that there are more.
 #[utoipa::path(
     get,
     path = "/api/alerts/{id}/evidence.pcap",
@@ -36,10 +39,10 @@ pub(in crate::api) async fn get(
     let alert = state.store.alert(&id).await?.ok_or_else(unknown)?;
     let ends = [&alert.source, &alert.destination].map(|party| End::of_party(party.as_deref()));
     let wanted = Wanted { ends, times: alert.seen.unwrap_or([alert.first, alert.last]) };
-    let folders = state.packet_folders.to_vec();
-    let found = state
-        .workers
-        .run(move |cancel| archive::search(&folders, &wanted, &|| cancel.check().is_ok()).map_err(ApiError::from));
+    let (folders, captures) = sources(&state, &alert, &wanted).await?;
+    let found = state.workers.run(move |cancel| {
+        archive::search((&folders, &captures), &wanted, &|| cancel.check().is_ok()).map_err(ApiError::from)
+    });
     let Found { pcap, packets, is_cut } = found.await?;
     tracing::debug!(alert = id, packets, most = MOST_BYTES, is_cut, "api: packets of an alert");
     let name = format!("attachment; filename=\"nta-alert-{id}.pcap\"");
@@ -49,6 +52,23 @@ pub(in crate::api) async fn get(
         (CUT, is_cut.to_string()),
     ];
     Ok((headers, pcap).into_response())
+}
+
+/// Where packets are looked for: those of an alert that was found in a capture in that capture; else in recordings, the packet
+/// buffer, and captures of that time.
+async fn sources(
+    state: &ApiState,
+    alert: &StoredAlert,
+    wanted: &Wanted,
+) -> Result<(Vec<PathBuf>, Vec<PathBuf>), ApiError> {
+    if let Some(file_id) = alert.sensor.as_deref().and_then(capture_of_sensor) {
+        let upload = state.store.upload(file_id).await?;
+        return Ok((Vec::new(), upload.iter().map(|upload| state.uploads.file_of(upload)).collect()));
+    }
+    let around = archive::around(wanted.times);
+    let uploads = state.store.uploads_of(around).await?;
+    let captures = uploads.iter().map(|upload| state.uploads.file_of(upload)).collect();
+    Ok((state.packet_folders.to_vec(), captures))
 }
 
 impl From<NotFound> for ApiError {

@@ -107,6 +107,10 @@ pub(in crate::api) struct RecordingJson {
 struct RecordedFileJson {
     /// Its name in the folder of recordings.
     name: String,
+    /// Its name among the captures, `/api/captures/{file_id}`; null for a file without packets, and where the database does not
+    /// answer: the next start takes it.
+    #[schema(required, pattern = "^[0-9a-f]{32}$")]
+    file_id: Option<String>,
     bytes: u64,
     packets: u64,
     /// Time of the first packet; null without packets.
@@ -121,7 +125,7 @@ impl From<RecordedFile> for RecordedFileJson {
     fn from(file: RecordedFile) -> Self {
         let time = |at: usize| file.times.map(|times| Timestamp::from_nanos(times[at]).to_string());
         let (first_time, last_time) = (time(0), time(1));
-        Self { name: file.name, bytes: file.bytes, packets: file.packets, first_time, last_time }
+        Self { name: file.name, file_id: None, bytes: file.bytes, packets: file.packets, first_time, last_time }
     }
 }
 
@@ -215,7 +219,15 @@ pub(in crate::api) async fn stop(
     if let Some(running) = recorder.now() {
         caller.check_interface(&running.request.interface)?;
     }
-    let recording = RecordingJson::from(recorder.stop()?);
+    let ended = recorder.stop()?;
+    let adopted = state.uploads.adopt(&ended.files).await.unwrap_or_else(|error| {
+        tracing::warn!(%error, "a recording is not among the captures; the next start takes it");
+        Vec::new()
+    });
+    let mut recording = RecordingJson::from(ended);
+    for file in &mut recording.files {
+        file.file_id = adopted.iter().find(|(name, _)| *name == file.name).map(|(_, file_id)| file_id.clone());
+    }
     let change = caller.audit("stop recording", recording.interface.clone());
     state.record(&Audit { after: serde_json::to_value(&recording).ok(), ..change }).await;
     Ok(Json(recording))

@@ -18,8 +18,9 @@ use utoipa::openapi::Schema;
 
 use crate::api::access::{Access, Caller};
 use crate::api::error::Problem;
-use crate::api::extract::{Parameter, Query, Sensor, number, parameters, text};
+use crate::api::extract::{Parameter, Query, number, parameters, text};
 use crate::api::serve::Held;
+use crate::api::whose::{Scope, WhoseQuery};
 use crate::api::{ApiError, ApiState};
 use crate::json::LogEventJson;
 use crate::sink::stream::{Cursor, Filter, Message, Reader, Refused};
@@ -117,13 +118,12 @@ parameters! {
         "severity" => severity: Severities,
         /// The mildest severity. Events without one are left out then.
         "min_severity" => min_severity: Severity,
-        /// Name of the sensor; all of them unless given.
-        "sensor" => sensor: Sensor,
+        ..whose: WhoseQuery,
     }
 }
 
 impl EventsQuery {
-    fn filter(&self) -> Filter {
+    fn filter(&self, scope: &Scope) -> Filter {
         let mut severities = self.severity.clone().map(|severity| severity.0).unwrap_or_default();
         if let Some(least) = self.min_severity {
             let named = if severities.is_empty() { Severity::ALL.to_vec() } else { severities };
@@ -132,7 +132,7 @@ impl EventsQuery {
         Filter {
             types: self.types.clone().map(|types| types.0).unwrap_or_default(),
             severities,
-            sensor: self.sensor.clone().map(|sensor| sensor.0),
+            sensor: scope.whose.names().first().filter(|_| self.whose.is_one()).cloned(),
         }
     }
 
@@ -153,7 +153,8 @@ impl EventsQuery {
             return Err(ApiError::invalid("min_severity", detail));
         }
         let cursor = self.cursor(headers)?;
-        state.events.subscribe(cursor, self.filter()).await.map_err(|refused| match refused {
+        let scope = state.scope(self.whose.clone()).await?;
+        state.events.subscribe(cursor, self.filter(&scope)).await.map_err(|refused| match refused {
             Refused::Store(error) => ApiError::from(error),
             refused => ApiError::Full { detail: refused.to_string() },
         })

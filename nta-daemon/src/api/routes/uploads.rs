@@ -44,7 +44,7 @@ impl PathParameter for FileId {
 }
 
 /// What a client calls a capture. It is shown, and never a path.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(in crate::api) struct CaptureName(String);
 
 impl Parameter for CaptureName {

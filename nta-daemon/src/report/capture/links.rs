@@ -5,21 +5,16 @@ use std::net::IpAddr;
 
 use nta_core::domain::Timestamp;
 
-/// What stands in the place of a sensor in rows of an uploaded capture: `sensor=` selects them in every list.
-pub(crate) fn sensor_of(file_id: &str) -> String {
-    format!("capture-{file_id}")
-}
-
 /// Makes links to rows of one capture.
 pub(super) struct Links {
-    sensor: String,
+    file_id: String,
     span: Option<(Timestamp, Timestamp)>,
 }
 
 impl Links {
     /// Of this capture, whose packets lie in `span`.
     pub(super) fn new(file_id: &str, span: Option<(Timestamp, Timestamp)>) -> Self {
-        Self { sensor: sensor_of(file_id), span }
+        Self { file_id: file_id.to_owned(), span }
     }
 
     /// Rows of a path with further parameters, in the whole time of the capture.
@@ -43,7 +38,7 @@ impl Links {
     }
 
     fn within(&self, path: &str, span: Option<(Timestamp, Timestamp)>, more: &str) -> String {
-        let mut link = format!("{path}?sensor={}", self.sensor);
+        let mut link = format!("{path}?capture={}", self.file_id);
         if let Some((first, last)) = span {
             // Times are written in microseconds: the last one lies within, too.
             let _fits = write!(link, "&from={first}&to={}", last.plus(1_000));

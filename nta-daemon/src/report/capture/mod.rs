@@ -14,7 +14,6 @@ use crate::json::words;
 
 pub(crate) use build::{Read, build};
 pub(crate) use collect::{Collector, FrameLook};
-pub(crate) use links::sensor_of;
 pub(crate) use page::{Page, page};
 
 /// The report of a capture. Links are paths of this API, with the capture's rows only.

@@ -1,6 +1,7 @@
 //! Which events a reader gets.
 
 use super::ring::LogEvent;
+use crate::store::capture_of_sensor;
 use nta_core::domain::{EVENT_TYPES, Severity};
 
 /// Which events a reader gets; all unless something is asked for.
@@ -10,7 +11,7 @@ pub struct Filter {
     pub types: Vec<&'static str>,
     /// Of these severities, which leaves out what has none; any where it is empty.
     pub severities: Vec<Severity>,
-    /// Of this sensor.
+    /// Of this sensor, or capture that stands for one; unless given, of all sensors and of no capture.
     pub sensor: Option<String>,
 }
 
@@ -32,7 +33,10 @@ impl Filter {
     pub(super) fn matches(&self, event: &LogEvent) -> bool {
         (self.types.is_empty() || self.types.contains(&event.kind.as_str()))
             && (self.severities.is_empty() || event.severity.is_some_and(|is| self.severities.contains(&is)))
-            && self.sensor.as_ref().is_none_or(|sensor| event.sensor.as_ref() == Some(sensor))
+            && match &self.sensor {
+                Some(sensor) => event.sensor.as_ref() == Some(sensor),
+                None => event.sensor.as_deref().and_then(capture_of_sensor).is_none(),
+            }
     }
 }
 
@@ -42,7 +46,7 @@ mod tests {
 
     #[test]
     fn a_word_stands_for_a_type_or_for_all_that_begin_with_it() {
-        assert_eq!(Filter::types_of("alert"), ["alert_raised", "alert_changed", "alert_cleared"]);
+        assert_eq!(Filter::types_of("alert"), ["alert_raised", "alert_changed", "alert_cleared", "alert_handled"]);
         assert_eq!(Filter::types_of("run_ended"), ["run_ended"]);
         assert!(Filter::types_of("ale").is_empty() && Filter::types_of("").is_empty());
         for word in Filter::words() {
@@ -68,5 +72,9 @@ mod tests {
         assert!(!alerts.matches(&window) && alerts.matches(&high));
         let other = Filter { sensor: Some("b".to_owned()), ..Filter::default() };
         assert!(!other.matches(&window));
+        // A capture's events come to who asks for them.
+        let name = format!("capture-{:032x}", 7);
+        let uploaded = LogEvent { sensor: Some(name.clone()), ..event("window_closed", None) };
+        assert!(!all.matches(&uploaded) && Filter { sensor: Some(name), ..Filter::default() }.matches(&uploaded));
     }
 }

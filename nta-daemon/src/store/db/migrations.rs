@@ -46,6 +46,7 @@ pub(in crate::store) fn sqlite() -> Migrator {
         24 "webhooks" "0024_webhooks.sql",
         25 "mutes" "0025_mutes.sql",
         26 "results and models" "0026_results_and_models.sql",
+        27 "recorded captures" "0027_recorded_captures.sql",
         31 "near" "0031_near.sql",
     }
 }
@@ -74,6 +75,7 @@ pub(in crate::store) fn postgres() -> Migrator {
         20 "webhooks" "0020_webhooks.sql",
         21 "mutes" "0021_mutes.sql",
         22 "results and models" "0022_results_and_models.sql",
+        23 "recorded captures" "0023_recorded_captures.sql",
         27 "near" "0027_near.sql",
     }
 }

@@ -238,6 +238,24 @@ impl Snapshot {
         page.one("jsonl_failing", "1 while the disk takes no lines", GAUGE, f64::from(u8::from(*is_failing)))
     }
 
+    /// The packet buffer, where there is one.
+    pub(super) fn ring(&self, page: &mut Page<'_>) -> std::fmt::Result {
+        if self.ring.is_empty() {
+            return Ok(());
+        }
+        let packets = self.ring.iter().flat_map(|(interface, [kept, dropped])| {
+            [("kept", kept), ("dropped_by_kernel", dropped)].map(|(outcome, packets)| {
+                (vec![("interface", interface.as_str()), ("outcome", outcome)], *packets as f64)
+            })
+        });
+        page.family(
+            "ring_packets",
+            "Packets of the packet buffer (capture.ring) by what became of them",
+            COUNTER,
+            packets,
+        )
+    }
+
     /// Traffic in flows by protocol and direction, and round trips.
     fn traffic(&self, page: &mut Page<'_>) -> std::fmt::Result {
         let named: Vec<(String, Direction, [u64; 2])> = self

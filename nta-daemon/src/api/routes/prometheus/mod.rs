@@ -77,6 +77,7 @@ pub(in crate::api) async fn get(
         uploads: (state.uploads.clone(), state.uploads.used_bytes()),
         webhooks: state.webhooks.as_ref().map(Webhooks::counts).unwrap_or_default(),
         records: state.records.counts(),
+        ring: state.ring.as_ref().map(|counts| counts.all()).unwrap_or_default(),
         mirror: state.mirror.as_ref().map(|counters| (counters.files(), counters.is_failing())),
     };
     let mut registry = Registry::default();
@@ -111,6 +112,7 @@ struct Snapshot {
     uploads: (Uploads, u64),
     webhooks: Vec<WebhookCounts>,
     records: RecordCounts,
+    ring: Vec<(String, [u64; 2])>,
 }
 
 impl Collector for Snapshot {
@@ -122,6 +124,7 @@ impl Collector for Snapshot {
         self.maps(&mut page)?;
         self.store(&mut page)?;
         self.mirror(&mut page)?;
+        self.ring(&mut page)?;
         self.jobs(&mut page)?;
         self.http(&mut page)?;
         self.service(&mut page)?;
