@@ -3,6 +3,7 @@
 
 mod analysis;
 mod models;
+mod muted;
 mod refusal;
 mod run;
 mod signals;
@@ -28,7 +29,7 @@ use crate::pipeline::progress::Progress;
 use crate::sink::jsonl::{Mirror, MirrorError};
 use crate::sink::store::StoreOutput;
 use crate::store::{
-    Found, Lease, LeftSpool, Retention, Run, Store, StoreError, StoreWriter, StoredMute, baselines_name, spools_of,
+    Found, Lease, LeftSpool, Retention, Run, Store, StoreError, StoreWriter, baselines_name, spools_of,
 };
 use crate::telemetry::RECORDS;
 use crate::uploads::Uploads;
@@ -251,10 +252,7 @@ impl App {
         let mut alerts = Vec::new();
         if plan.mode == Mode::Live {
             restore(&store, &sensor, &config.baseline, &baselines).await;
-            match store.mutes().await {
-                Ok(stored) => mutes.set(stored.into_iter().map(StoredMute::held).collect()),
-                Err(error) => tracing::warn!(error = error.chain(), "mutes cannot be read: none holds"),
-            }
+            muted::restore(&store, &sensor, &mutes).await;
             let hold_ns = config.detect.alerting.longest_hold_ns();
             let since = Timestamp::from_nanos(clock::now().as_nanos().saturating_sub(hold_ns));
             alerts = store.earlier_alerts(&sensor, since).await.unwrap_or_else(|error| {

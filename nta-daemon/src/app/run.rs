@@ -4,7 +4,6 @@
 //! that the service manager starts it again from what the database has. The panic's text is in the log and nowhere else.
 
 use std::num::NonZeroU32;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,11 +11,11 @@ use tokio::sync::watch;
 use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
 
-use super::{App, AppError, Signal, Signals, StoreOutput};
+use super::{App, AppError, Signal, Signals, StoreOutput, muted};
 use crate::api::{self, AllowedHosts, AnalysisAccess, ApiState, Rules, Tls};
 use crate::capture::clock;
 use crate::capture::control::CaptureHandle;
-use crate::config::{CaptureConfig, MetricsAccess, RecordingsConfig};
+use crate::config::{MetricsAccess, RecordingsConfig};
 use crate::jobs::{Jobs, KINDS};
 use crate::pipeline::baselines::BaselineHandle;
 use crate::pipeline::metrics::MetricsHandle;
@@ -101,6 +100,8 @@ impl App {
             status: self.status.clone(),
             stop: self.stop.clone(),
         };
+        let (store, sensor) = (self.store.clone(), self.sensor.clone());
+        let muted = tokio::spawn(muted::keep(store, sensor, self.mutes.clone(), self.stop.clone()));
         let mut lease = match self.lease.take() {
             Some(lease) => tokio::spawn(lease.keep(self.store.clone())),
             None => tokio::spawn(std::future::pending()),
@@ -182,6 +183,8 @@ impl App {
                 Err(_) => late = Some(AppError::Late { task: "the capture" }),
             }
         }
+        // Before the store closes.
+        let _kept = tokio::time::timeout(JOBS_DEADLINE, muted).await;
         let lost = self.drain(Some(server)).await.err();
         give_back(lease).await;
         match (failed.or(late).or(lost), done) {
@@ -265,7 +268,7 @@ impl App {
             let RecordingsConfig { max_bytes, quota_bytes, .. } = self.config.recordings;
             let folder = self.config.recordings.folder(self.store.path());
             state = state.with_packets(vec![folder.clone(), ring_folder(&folder)]);
-            if let Some(ring) = self.ring(&folder) {
+            if let Some(ring) = Ring::configured(&self.config.capture, &folder) {
                 state = state.with_ring(ring.counts());
                 tokio::spawn(ring.follow(self.status.subscribe(), self.stop.clone()));
             }
@@ -298,19 +301,6 @@ impl App {
             }
         });
         tokio::spawn(api::serve(listener, state, self.stop.clone().cancelled_owned()))
-    }
-
-    /// The packet buffer, where one is configured; that of before goes where none is.
-    fn ring(&self, recordings: &Path) -> Option<Ring> {
-        let CaptureConfig { ring, ring_snaplen, .. } = &self.config.capture;
-        if *ring == 0 {
-            if let Err(error) = Ring::clear(recordings) {
-                tracing::warn!(%error, "the packets that an earlier packet buffer kept are not deleted");
-            }
-            return None;
-        }
-        let made = Ring::new(recordings, ring.saturating_mul(1 << 20), *ring_snaplen);
-        made.inspect_err(|error| tracing::error!(%error, "no packet buffer (capture.ring)")).ok()
     }
 
     /// Returns when everything that was put out so far is in the database.

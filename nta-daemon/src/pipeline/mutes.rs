@@ -21,7 +21,7 @@ struct Shared {
     hidden: BTreeMap<u64, Hidden>,
 }
 
-/// What a mute hid since the daemon started.
+/// What a mute hid.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Hidden {
     /// Findings.
@@ -51,6 +51,19 @@ impl MuteHandle {
     /// What one hid.
     pub fn hidden(&self, id: u64) -> Hidden {
         self.lock().hidden.get(&id).copied().unwrap_or_default()
+    }
+
+    /// What each hid.
+    pub fn all_hidden(&self) -> BTreeMap<u64, Hidden> {
+        self.lock().hidden.clone()
+    }
+
+    /// Goes on from what those that there are had hidden before the start.
+    pub fn restore(&self, hidden: BTreeMap<u64, Hidden>) {
+        let mut shared = self.lock();
+        let is_known = |id: &u64| shared.mutes.iter().any(|(mute, _)| mute.id == *id);
+        let known: BTreeMap<_, _> = hidden.into_iter().filter(|(id, _)| is_known(id)).collect();
+        shared.hidden = known;
     }
 
     /// Adds what was hidden in a window that ended then.
@@ -98,6 +111,12 @@ mod tests {
         handle.note([(1, 3)].into(), at(50));
         handle.note([(1, 1)].into(), at(60));
         assert_eq!(handle.hidden(1), Hidden { findings: 4, last: Some(at(60)) });
+        // The next start goes on from it; one that was deleted meanwhile has hidden nothing.
+        let next = MuteHandle::default();
+        next.set(vec![(mute(1), at(100))]);
+        next.restore([(1, handle.hidden(1)), (7, handle.hidden(1))].into());
+        next.note([(1, 2)].into(), at(70));
+        assert_eq!(next.all_hidden(), [(1, Hidden { findings: 6, last: Some(at(70)) })].into());
         handle.set(vec![(mute(2), at(200))]);
         assert_eq!((handle.hidden(1), active(50)), (Hidden::default(), vec![2]));
     }

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::files::Files;
 use super::{End, RecordError, Recording, Request, Shared, file_name, now, record, stamp};
+use crate::config::CaptureConfig;
 use crate::source::kernel::device::Device;
 use crate::source::kernel::packet_socket::{PacketSocket, link_type};
 use crate::source::replay::for_kernel;
@@ -100,6 +101,18 @@ impl Ring {
             running: BTreeMap::new(),
             failing: BTreeSet::new(),
         })
+    }
+
+    /// The buffer, where one is configured; what one of before kept goes where none is.
+    pub fn configured(config: &CaptureConfig, recordings: &Path) -> Option<Self> {
+        if config.ring == 0 {
+            if let Err(error) = Self::clear(recordings) {
+                tracing::warn!(%error, "the packets that an earlier packet buffer kept are not deleted");
+            }
+            return None;
+        }
+        let made = Self::new(recordings, config.ring.saturating_mul(1 << 20), config.ring_snaplen);
+        made.inspect_err(|error| tracing::error!(%error, "no packet buffer (capture.ring)")).ok()
     }
 
     /// Deletes what a buffer of before left: it is switched off.

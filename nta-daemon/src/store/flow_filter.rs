@@ -106,6 +106,11 @@ impl FlowFilter {
         self.ends(skip).chain(self.whose.only()).collect()
     }
 
+    /// All filters but the times, row by row.
+    pub(super) fn conditions(&self) -> Vec<Condition> {
+        self.rest(0)
+    }
+
     /// Those of them that are of the flow itself.
     fn ends(&self, skip: usize) -> impl Iterator<Item = Condition> {
         let host = self.host.map(|host| {

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::db;
+use super::db::{self, Dialect};
 use super::list::{Listed, Placed};
 use super::rows::{from_address, outer};
 use super::sensor::{sensor, sensor_of_run};
@@ -20,16 +20,39 @@ pub enum FlowSort {
     Time,
     /// By last packet, which changes while the flow is alive.
     LastTime,
+    /// By bytes of both directions.
+    Bytes,
+    /// By packets of both directions.
+    Packets,
 }
 
 impl FlowSort {
     const fn column(self) -> &'static str {
         match self {
-            Self::Time => "first_ns",
             Self::LastTime => "last_ns",
+            Self::Time | Self::Bytes | Self::Packets => "first_ns",
+        }
+    }
+
+    /// Whether it is one of a size, by which there is no index.
+    const fn is_size(self) -> bool {
+        matches!(self, Self::Bytes | Self::Packets)
+    }
+
+    /// What it sorts by, of the columns of `of`. A size never overflows, whatever is stored.
+    pub(super) fn value(self, dialect: Dialect, of: &str) -> String {
+        let least = if dialect == Dialect::Postgres { "least" } else { "min" };
+        let sum = |what| format!("{least}({of}orig_{what}, {MOST_HALF}) + {least}({of}resp_{what}, {MOST_HALF})");
+        match self {
+            Self::Bytes => sum("bytes"),
+            Self::Packets => sum("packets"),
+            time => format!("{of}{}", time.column()),
         }
     }
 }
+
+/// Half of what a column holds at most.
+const MOST_HALF: i64 = i64::MAX / 2;
 
 /// What is read of a flow.
 pub(super) const FLOWS: &str = concat!("*, ", sensor_of_run!(), " AS sensor");
@@ -61,6 +84,10 @@ impl Store {
         position: Position,
     ) -> Result<FlowPage, StoreError> {
         let all = position.and_one();
+        if sort.is_size() {
+            let (items, next) = position.cut(self.flows_by_size(filter, sort, all).await?);
+            return Ok(FlowPage { items, next });
+        }
         let few = filter.few().filter(|_| sort == FlowSort::LastTime);
         let few = match filter.few_of_network().or(few) {
             Some(few) => self.list_by(&flows_by(sort), &few, all, flow).await?,
@@ -76,9 +103,9 @@ impl Store {
 
     /// Where a stored flow stands in a list; `None` where there is none of that id.
     pub async fn flow_key(&self, id: u64, sort: FlowSort) -> Result<Option<Key>, StoreError> {
-        let column = sort.column();
+        let value = sort.value(self.database.dialect(), "f.");
         let query = db::Query::new(format!(
-            "SELECT f.{column} AS value, f.number AS id FROM runs r CROSS JOIN flows f WHERE f.run_id = r.id AND f.id = $1 ORDER BY 2 DESC LIMIT 1"
+            "SELECT {value} AS value, f.number AS id FROM runs r CROSS JOIN flows f WHERE f.run_id = r.id AND f.id = $1 ORDER BY 2 DESC LIMIT 1"
         ));
         let key = |row: &db::Row| Ok(Key { value: row.int("value")?, id: row.int("id")? });
         Ok(self.read("flows", query.bind(id.cast_signed()), key).await?.into_iter().next())
@@ -93,7 +120,7 @@ impl Store {
         position: Position,
     ) -> Result<Vec<Placed<BySensor<FlowRecord>>>, StoreError> {
         let (within, beside) = match sort {
-            FlowSort::Time => (filter.by_first(), filter.older()),
+            FlowSort::Time | FlowSort::Bytes | FlowSort::Packets => (filter.by_first(), filter.older()),
             FlowSort::LastTime => (vec![filter.by_last()], filter.longer()),
         };
         // What is older comes first in the order of first packets, what is longer last in that of last ones.

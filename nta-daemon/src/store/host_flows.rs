@@ -22,18 +22,7 @@ impl Store {
     ) -> Result<HostPage, StoreError> {
         let parts = filter.parts();
         let dialect = self.database.dialect();
-        let mut left = MOST_SUMMED;
-        for part in &parts {
-            let mut count = Query::new("SELECT count(*) FROM (SELECT 1 FROM flows WHERE 1 = 1");
-            part.iter().for_each(|condition| condition.push(&mut count));
-            count
-                .push(" LIMIT ")
-                .push_bind(i64::try_from(left).unwrap_or(i64::MAX).saturating_add(1))
-                .push(") AS part");
-            let found = self.read("flows", count, |row| Ok(row.first()?)).await?;
-            let found = found.first().copied().map_or(0, super::from_sql);
-            left = left.checked_sub(found).ok_or(StoreError::TooMuch { table: "flows", most: MOST_SUMMED })?;
-        }
+        self.check_parts(parts.iter().map(Vec::as_slice)).await?;
         let mut query = Query::new("WITH parts AS MATERIALIZED (");
         for (index, part) in parts.iter().enumerate() {
             query

@@ -246,3 +246,69 @@ async fn windows_of_a_long_time_are_sorted_where_the_range_holds_most_of_them_or
     let refused = largest(0, 125_000).await.expect_err("many, behind many that are larger");
     assert!(matches!(refused, StoreError::TooMuch { table: "windows", .. }), "{refused}");
 }
+
+/// The largest flows come first, in pages that meet each once, with whatever filter.
+async fn flows_by_size(store: &Store) {
+    let (writer, _task) = begin(store).await;
+    let packets = |id: u64| id * 37 % 50;
+    let flows = (1..=40).map(|id| flow(id, 100 + id, packets(id))).collect();
+    writer.send(WindowBatch { flows, ..WindowBatch::default() }).await.expect("send");
+    writer.flush().await.expect("flush");
+    let time = |seconds: u64| Some(Timestamp::from_nanos(seconds * S));
+    for filter in [
+        FlowFilter::default(),
+        FlowFilter { from: time(1), to: time(1_000), ..FlowFilter::default() },
+        FlowFilter { host: Some([10, 0, 0, 1].into()), from: time(1), ..FlowFilter::default() },
+        FlowFilter { network: "10.0.0.0/24".parse().ok(), ..FlowFilter::default() },
+        FlowFilter { port: Some(443), whose: Some("test").into(), ..FlowFilter::default() },
+    ] {
+        for (sort, descending) in [(FlowSort::Bytes, true), (FlowSort::Packets, true), (FlowSort::Packets, false)] {
+            let mut position = Position { descending, after: None, limit: 7 };
+            let mut met = Vec::new();
+            loop {
+                let page = store.find_flows(&filter, sort, position).await.expect("flows");
+                met.extend(page.items.iter().map(|flow| {
+                    let ends = [&flow.originator.sent, &flow.responder.sent];
+                    let of = |count: &nta_common::flow::Counts| match sort {
+                        FlowSort::Bytes => count.bytes,
+                        _ => count.packets,
+                    };
+                    (ends.map(of).iter().sum::<u64>(), flow.id.0)
+                }));
+                if let Some(last) = page.items.last() {
+                    let key = store.flow_key(last.id.0, sort).await.expect("key").expect("a flow");
+                    assert_eq!(Some(key.value), met.last().and_then(|(size, _)| i64::try_from(*size).ok()));
+                }
+                let Some(next) = page.next else { break };
+                position.after = Some(next);
+            }
+            assert_eq!(met.len(), 40, "{filter:?}");
+            let is_in_order =
+                |pair: &[(u64, u64)]| if descending { pair[0].0 >= pair[1].0 } else { pair[0].0 <= pair[1].0 };
+            assert!(met.windows(2).all(is_in_order), "{filter:?} {sort:?}: {met:?}");
+            met.sort_unstable_by_key(|(_, id)| *id);
+            met.dedup();
+            assert_eq!(met.len(), 40, "each once: {filter:?}");
+        }
+    }
+    // More than an answer may be made of is refused, and not read.
+    let flows = (41..=50_050).map(|id| flow(id, 100, 1)).collect();
+    writer.send(WindowBatch { flows, ..WindowBatch::default() }).await.expect("send");
+    writer.flush().await.expect("flush");
+    let first = Position { descending: true, after: None, limit: 1 };
+    let refused = store.find_flows(&FlowFilter::default(), FlowSort::Bytes, first).await;
+    assert!(matches!(refused, Err(StoreError::TooMuch { .. })), "{refused:?}");
+}
+
+#[tokio::test]
+async fn flows_by_size_on_sqlite() {
+    flows_by_size(&Store::open("sqlite::memory:").await.expect("open")).await;
+}
+
+#[tokio::test]
+async fn flows_by_size_on_postgresql() {
+    let Some(server) = Server::start("flows_by_size_on_postgresql") else { return };
+    let store = server.open().await;
+    flows_by_size(&store).await;
+    store.close().await;
+}

@@ -1,5 +1,7 @@
 //! The table `mutes`: what operators do not want to hear of for a while.
 
+use std::collections::BTreeMap;
+
 use super::db::{Query, Row};
 use super::unreadable::Unreadable;
 use super::{Store, StoreError, from_sql, to_sql};
@@ -12,6 +14,9 @@ const TABLE: &str = "mutes";
 pub const MOST_MUTES: u32 = 1000;
 /// So long after its end one is still shown.
 const SHOWN_NS: u64 = 30 * 86_400 * 1_000_000_000;
+
+/// What a mute hid: how many findings, and the end of the last window with one.
+pub type HiddenByMute = (u64, Option<Timestamp>);
 
 /// A mute as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,6 +99,34 @@ impl Store {
         Ok(Some(from_sql(id)))
     }
 
+    /// What each mute hid of a sensor's findings, as it was kept last.
+    pub async fn hidden(&self, sensor: &str) -> Result<BTreeMap<u64, HiddenByMute>, StoreError> {
+        let query = Query::new("SELECT value FROM meta WHERE name = $1").bind(format!("muted:{sensor}"));
+        let kept = self.read("meta", query, |row| {
+            let kept: Vec<(u64, u64, Option<u64>)> = serde_json::from_str(&row.text("value")?)
+                .map_err(|error| Unreadable::new(format!("what mutes hid: {error}")))?;
+            Ok(kept)
+        });
+        let hidden = |(id, findings, last): (u64, u64, Option<u64>)| (id, (findings, last.map(Timestamp::from_nanos)));
+        Ok(kept.await?.into_iter().flatten().map(hidden).collect())
+    }
+
+    /// Keeps it.
+    pub async fn keep_hidden(&self, sensor: &str, hidden: &BTreeMap<u64, HiddenByMute>) -> Result<(), StoreError> {
+        let error = StoreError::query("meta");
+        let kept: Vec<_> =
+            hidden.iter().map(|(id, (findings, last))| (id, findings, last.map(Timestamp::as_nanos))).collect();
+        // Numbers: nothing of it can be refused.
+        let text = serde_json::to_string(&kept).unwrap_or_default();
+        let upsert = Query::new(
+            "INSERT INTO meta (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+        );
+        let mut transaction = self.database.begin().await?;
+        let conn = transaction.conn().map_err(&error)?;
+        conn.execute(upsert.bind(format!("muted:{sensor}")).bind(text)).await.map_err(&error)?;
+        transaction.commit().await.map_err(error)
+    }
+
     /// Deletes a mute; whether there was one.
     pub async fn delete_mute(&self, id: u64) -> Result<bool, StoreError> {
         let error = StoreError::query(TABLE);
@@ -136,6 +169,13 @@ mod tests {
         assert_eq!(all.iter().map(|one| one.mute.id).collect::<Vec<_>>(), [second, first]);
         let stored = StoredMute { mute: Mute { id: first, ..mute(0, 0).mute }, ..mute(DAY, 2 * DAY) };
         assert_eq!(all[1], stored, "as it was made");
+        // What they hid is kept for each sensor.
+        assert!(store.hidden("gw").await.expect("read").is_empty());
+        let last = Some(Timestamp::from_nanos(5));
+        let hid = [(first, (3, last)), (second, (0, None))].into();
+        store.keep_hidden("gw", &[(first, (1, None))].into()).await.expect("kept");
+        store.keep_hidden("gw", &hid).await.expect("kept");
+        assert_eq!((store.hidden("gw").await.expect("read"), store.hidden("b").await.expect("read").len()), (hid, 0));
         assert!(store.delete_mute(second).await.expect("deleted") && !store.delete_mute(second).await.expect("gone"));
         // One that is over is shown for a month, and makes room then.
         let third = store.create_mute(&mute(31 * DAY, 90 * DAY)).await.expect("stored").expect("room");

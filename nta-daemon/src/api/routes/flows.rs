@@ -26,7 +26,8 @@ use crate::store::{FlowFilter, FlowSort, Key, Position, Range, Store, Whose};
 use nta_core::domain::FlowId;
 
 impl SortField for FlowSort {
-    const ALL: &'static [(&'static str, Self)] = &[("time", Self::Time), ("last_time", Self::LastTime)];
+    const ALL: &'static [(&'static str, Self)] =
+        &[("time", Self::Time), ("last_time", Self::LastTime), ("bytes", Self::Bytes), ("packets", Self::Packets)];
 }
 
 /// Flows of `/api/last10`.
@@ -168,7 +169,8 @@ parameters! {
     }
 }
 
-/// The flows that pass every filter given, latest first packet first unless `sort` says otherwise.
+/// The flows that pass every filter given, latest first packet first unless `sort` says otherwise: `-bytes` and `-packets` are the
+/// largest of both directions, which all flows of the time are read for, 50,000 at most.
 #[utoipa::path(
     get,
     path = "/api/flows",

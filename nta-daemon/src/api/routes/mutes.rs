@@ -66,7 +66,7 @@ pub(in crate::api) struct MuteJson {
     /// Whether it holds.
     #[schema(value_type = words::MuteState)]
     state: &'static str,
-    /// Findings that it hid since the daemon started.
+    /// Findings that it hid; a kill of the daemon loses those of the last minute.
     hidden: u64,
     /// End of the last window in which it did; null while it did not.
     #[schema(format = DateTime)]
