@@ -132,7 +132,7 @@ async fn suite(store: &Store) {
     let all =
         ["run_begun", "window_closed", "alert_raised", "window_closed", "alert_handled", "alert_cleared", "run_ended"];
     assert_eq!(kinds, all);
-    assert!(events.iter().map(|event| event.seq).eq(1..=6), "numbers without gaps");
+    assert!(events.iter().map(|event| event.seq).eq(1..=7), "numbers without gaps");
 
     // A live run that is killed is closed by the next start.
     let live = Run {

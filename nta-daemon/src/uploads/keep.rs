@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use super::recorded::remove_recording;
 use super::{Inner, Refusal, is_id};
 use crate::capture::clock;
-use crate::store::{Position, Upload, UploadState};
+use crate::store::{Position, Upload, UploadState, sensor_of_capture};
 use nta_core::domain::Timestamp;
 
 /// So long an analysis waits for the next part of an upload, in units of `idle_s`; then it begins anew when all is there.
@@ -53,6 +54,41 @@ impl Inner {
             }
         }
         Ok(())
+    }
+
+    /// Deletes file, report and what was found.
+    pub(super) async fn remove(self: &Arc<Self>, upload: &Upload) -> Result<(), Refusal> {
+        let file_id = &upload.file_id;
+        let live = self.live().remove(file_id);
+        self.store.delete_upload(file_id).await?;
+        match &upload.recorded {
+            Some(_) => remove_recording(&self.path_of(upload)),
+            None => self.remove_file(file_id),
+        }
+        match live.filter(|live| live.is_begun.load(Relaxed)) {
+            // Whoever analyses it deletes what it has stored.
+            Some(live) if live.report.get().is_none() => live.growth.stop(),
+            _ => {
+                let (inner, run, sensor) = (Arc::clone(self), upload.run, sensor_of_capture(file_id));
+                tokio::spawn(async move {
+                    let Some(run) = run else { return };
+                    if let Err(error) = inner.store.delete_rows_of_run(&run, &sensor).await {
+                        tracing::warn!(error = error.chain(), sensor, "what was found in a deleted capture stays");
+                    }
+                });
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn remove_file(&self, file_id: &str) {
+        let path = self.path(file_id);
+        let bytes = path.metadata().map_or(0, |metadata| metadata.len());
+        match std::fs::remove_file(&path) {
+            Ok(()) => self.room.give_back(bytes),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => tracing::warn!(%error, path = %path.display(), "a capture cannot be deleted"),
+        }
     }
 
     /// Deletes what is too old, and ends analyses that wait for bytes in vain.

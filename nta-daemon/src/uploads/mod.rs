@@ -40,7 +40,6 @@ use crate::store::{Run, Store, Upload, UploadState, sensor_of_capture};
 use growing::Growth;
 use live::Live;
 use nta_core::domain::Timestamp;
-use recorded::remove_recording;
 use room::Room;
 
 /// How long the end of the daemon waits for analyses to stop.
@@ -336,41 +335,6 @@ impl Inner {
         let live = Live { identity, recorded, ..Live::new(&upload.file_id, &upload.name, growth, Some(upload.bytes)) };
         let live = self.add(live);
         self.begin_analysis(&live).inspect_err(|_| drop(self.live().remove(&upload.file_id)))
-    }
-
-    /// Deletes file, report and what was found.
-    async fn remove(self: &Arc<Self>, upload: &Upload) -> Result<(), Refusal> {
-        let file_id = &upload.file_id;
-        let live = self.live().remove(file_id);
-        self.store.delete_upload(file_id).await?;
-        match &upload.recorded {
-            Some(_) => remove_recording(&self.path_of(upload)),
-            None => self.remove_file(file_id),
-        }
-        match live.filter(|live| live.is_begun.load(Relaxed)) {
-            // Whoever analyses it deletes what it has stored.
-            Some(live) if live.report.get().is_none() => live.growth.stop(),
-            _ => {
-                let (inner, run, sensor) = (Arc::clone(self), upload.run, sensor_of_capture(file_id));
-                tokio::spawn(async move {
-                    let Some(run) = run else { return };
-                    if let Err(error) = inner.store.delete_rows_of_run(&run, &sensor).await {
-                        tracing::warn!(error = error.chain(), sensor, "what was found in a deleted capture stays");
-                    }
-                });
-            }
-        }
-        Ok(())
-    }
-
-    fn remove_file(&self, file_id: &str) {
-        let path = self.path(file_id);
-        let bytes = path.metadata().map_or(0, |metadata| metadata.len());
-        match std::fs::remove_file(&path) {
-            Ok(()) => self.room.give_back(bytes),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(error) => tracing::warn!(%error, path = %path.display(), "a capture cannot be deleted"),
-        }
     }
 }
 

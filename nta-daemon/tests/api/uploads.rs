@@ -34,7 +34,6 @@ impl Site {
     pub(crate) fn over(store: Store, folder: &Path, change: impl FnOnce(&mut UploadsConfig)) -> Self {
         let mut config = Config::default();
         config.uploads.folder = folder.join("captures").display().to_string();
-        config.recordings.folder = folder.join("recordings").display().to_string();
         config.uploads.keep_free_bytes = 0;
         config.results.folder = folder.join("results").display().to_string();
         config.results.keep_free_bytes = 0;
@@ -336,7 +335,7 @@ async fn a_capture_from_its_first_byte_to_its_last_row_on_postgresql() {
 #[tokio::test]
 async fn recordings_are_captures() {
     let folder = tempfile::tempdir().expect("folder");
-    let recordings = folder.path().join("recordings");
+    let recordings = folder.path().join("nta.db.recordings");
     std::fs::create_dir(&recordings).expect("folder");
     std::fs::write(recordings.join("left-0001.pcap"), scan()).expect("written");
     // Without packets, and no recording.

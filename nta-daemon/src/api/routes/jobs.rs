@@ -14,7 +14,7 @@ use crate::api::page::{List, PageQuery, Period, SortField};
 use crate::api::whose::Scope;
 use crate::api::{ApiError, ApiState};
 use crate::jobs::{JobFailure, JobView, KINDS, NotCancelled};
-use crate::store::{JobFilter, JobState};
+use crate::store::{Audit, JobFilter, JobState};
 
 /// So long a cancellation waits for the end of the job.
 const CANCELLED_WITHIN: Duration = Duration::from_secs(1);
@@ -222,6 +222,7 @@ pub(in crate::api) async fn cancel(
     caller: Caller,
 ) -> Result<Json<JobJson>, ApiError> {
     let jobs = state.jobs()?;
+    let before = jobs.get(&id).await?.map(JobJson::from).and_then(|job| serde_json::to_value(job).ok());
     match jobs.cancel(&id).await? {
         None => return Err(unknown(&id)),
         Some(Err(NotCancelled::Over(over))) => {
@@ -232,12 +233,13 @@ pub(in crate::api) async fn cancel(
             return Err(ApiError::Conflict { detail });
         }
         Some(Ok(())) => {
-            state.record(&caller.audit("cancel job", format!("job {id}"))).await;
             jobs.wait(&id, CANCELLED_WITHIN).await;
         }
     }
-    let job = jobs.get(&id).await?;
-    job.map(JobJson::from).map(Json).ok_or_else(|| unknown(&id))
+    let job = jobs.get(&id).await?.map(JobJson::from).ok_or_else(|| unknown(&id))?;
+    let after = serde_json::to_value(&job).ok();
+    state.record(&Audit { before, after, ..caller.audit("cancel job", format!("job {id}")) }).await;
+    Ok(Json(job))
 }
 
 fn unknown(id: &str) -> ApiError {

@@ -216,9 +216,11 @@ pub(in crate::api) async fn stop(
     State(state): State<ApiState>,
 ) -> Result<Json<RecordingJson>, ApiError> {
     let recorder = recorder(&state)?;
-    if let Some(running) = recorder.now() {
+    let running = recorder.now();
+    if let Some(running) = &running {
         caller.check_interface(&running.request.interface)?;
     }
+    let before = running.and_then(|running| serde_json::to_value(RecordingJson::from(running)).ok());
     let ended = recorder.stop()?;
     let adopted = state.uploads.adopt(&ended.files).await.unwrap_or_else(|error| {
         tracing::warn!(%error, "a recording is not among the captures; the next start takes it");
@@ -229,7 +231,7 @@ pub(in crate::api) async fn stop(
         file.file_id = adopted.iter().find(|(name, _)| *name == file.name).map(|(_, file_id)| file_id.clone());
     }
     let change = caller.audit("stop recording", recording.interface.clone());
-    state.record(&Audit { after: serde_json::to_value(&recording).ok(), ..change }).await;
+    state.record(&Audit { before, after: serde_json::to_value(&recording).ok(), ..change }).await;
     Ok(Json(recording))
 }
 

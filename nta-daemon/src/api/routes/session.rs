@@ -3,12 +3,14 @@
 use axum::extract::{ConnectInfo, State};
 use axum::http::{Extensions, HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use serde::Serialize;
+use serde_json::json;
 
 use crate::api::access::{Caller, LASTS_S, SESSION_COOKIE};
 use crate::api::error::Problem;
 use crate::api::extract::{Json, Query};
 use crate::api::guard::Ends;
 use crate::api::{ApiError, ApiState};
+use crate::store::Audit;
 
 /// A session that was opened.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -49,7 +51,8 @@ pub(in crate::api) async fn open(
         return Err(conflict("a session is opened with the token itself, not with another session"));
     }
     let secret = state.access.open_session(token);
-    state.record(&caller.audit("open session", format!("token {token}"))).await;
+    let after = json!({"role": caller.role.word(), "lasts_s": LASTS_S});
+    state.record(&Audit { after: Some(after), ..caller.audit("open session", format!("token {token}")) }).await;
     let cookie = cookie(secret.reveal(), LASTS_S, is_secure(&headers, &extensions))?;
     let session = SessionJson { name: caller.name, role: caller.role.word(), lasts_s: LASTS_S };
     Ok((StatusCode::CREATED, with(cookie), Json(session)))
@@ -78,7 +81,8 @@ pub(in crate::api) async fn close(
     };
     state.access.close_session(&session);
     let target = format!("token {}", caller.token.unwrap_or_default());
-    state.record(&caller.audit("close session", target)).await;
+    let before = json!({"role": caller.role.word()});
+    state.record(&Audit { before: Some(before), ..caller.audit("close session", target) }).await;
     Ok((StatusCode::NO_CONTENT, with(cookie("", 0, is_secure(&headers, &extensions))?), ()))
 }
 

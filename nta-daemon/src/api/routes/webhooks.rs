@@ -10,7 +10,7 @@ use crate::api::extract::{InPath, Json, Parameter, Path, PathParameter, Query, n
 use crate::api::{ApiError, ApiState};
 use crate::json::{LogEventJson, words};
 use crate::sink::webhook::{WebhookState, Webhooks};
-use crate::store::DeadLetter;
+use crate::store::{Audit, DeadLetter};
 
 const DEFAULT_LIMIT: u32 = 100;
 const MAX_LIMIT: u32 = 1000;
@@ -249,8 +249,10 @@ pub(in crate::api) async fn test(
 ) -> Result<Json<Delivered>, ApiError> {
     let unknown = || ApiError::NotFound { detail: format!("there is no webhook {name}") };
     let sent = webhooks(&state)?.test(&name).await.ok_or_else(unknown)?;
-    state.record(&caller.audit("test webhook", format!("webhook {name}"))).await;
-    Ok(Json(sent.into()))
+    let delivered = Delivered::from(sent);
+    let after = serde_json::to_value(&delivered).ok();
+    state.record(&Audit { after, ..caller.audit("test webhook", format!("webhook {name}")) }).await;
+    Ok(Json(delivered))
 }
 
 /// The events that webhooks did not take, the newest first; at most 1,000 are kept of each.
@@ -294,6 +296,8 @@ pub(in crate::api) async fn retry(
     let unknown =
         || ApiError::NotFound { detail: format!("there is no dead letter {id} of a webhook that is configured") };
     let sent = webhooks(&state)?.retry(id).await?.ok_or_else(unknown)?;
-    state.record(&caller.audit("retry dead letter", format!("dead letter {id}"))).await;
-    Ok(Json(sent.into()))
+    let delivered = Delivered::from(sent);
+    let after = serde_json::to_value(&delivered).ok();
+    state.record(&Audit { after, ..caller.audit("retry dead letter", format!("dead letter {id}")) }).await;
+    Ok(Json(delivered))
 }
