@@ -85,7 +85,7 @@ pub(super) fn forest(context: &JobContext, request: &TrainRequest) -> Result<Mad
 /// When alerts were about which hosts, in the time that is learned from.
 fn alerted(context: &JobContext, request: &TrainRequest) -> Result<Alerted, JobError> {
     let [from, to] = [request.from_ns, request.to_ns].map(|time| time.map(Timestamp::from_nanos));
-    let filter = AlertFilter { from, to, sensor: context.tools.sensor.clone(), ..AlertFilter::default() };
+    let filter = AlertFilter { from, to, whose: context.tools.sensor.clone().into(), ..AlertFilter::default() };
     let (mut alerted, mut read) = (Alerted::new(), 0);
     let mut position = Position { descending: true, after: None, limit: PAGE };
     loop {
@@ -111,8 +111,8 @@ fn rows(
     alerted: &Alerted,
 ) -> Result<(Vec<FeatureVector>, usize), JobError> {
     let [from, to] = [request.from_ns, request.to_ns].map(|time| time.map(Timestamp::from_nanos));
-    let sensor = context.tools.sensor.clone();
-    let filter = FeatureFilter { span_ns: Some(window_s * 1_000_000_000), host: None, from, to, sensor };
+    let whose = context.tools.sensor.clone().into();
+    let filter = FeatureFilter { span_ns: Some(window_s * 1_000_000_000), host: None, from, to, whose };
     let least = context.tools.uploads.settings().detect.isolation_forest.min_packets;
     let (mut rows, mut under_alert) = (Vec::new(), 0);
     let mut position = Position { descending: true, after: None, limit: PAGE };
