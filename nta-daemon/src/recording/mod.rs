@@ -109,9 +109,12 @@ pub struct Recorder {
     on_end: OnEnd,
 }
 
+/// Is called with a recording that has ended.
+type Ended = dyn Fn(&Recording) + Send + Sync;
+
 /// What is done with a recording that has ended.
 #[derive(Clone, Default)]
-struct OnEnd(Option<Arc<dyn Fn(&Recording) + Send + Sync>>);
+struct OnEnd(Option<Arc<Ended>>);
 
 impl fmt::Debug for OnEnd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

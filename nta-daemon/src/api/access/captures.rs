@@ -24,11 +24,11 @@ const PACKETS: &str = "/evidence.pcap";
 /// Whether what a request asks for is of captures.
 pub(super) fn is_of_captures(uri: &Uri) -> bool {
     let path = uri.path().trim_end_matches('/');
-    let is_at = |known: &&str| path.strip_prefix(*known).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    let is_at = |known: &str| path.strip_prefix(known).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
     let names =
         |(name, value): &(String, String)| name == "capture" || name == "sensor" && capture_of_sensor(value).is_some();
     let query = Query::<Vec<(String, String)>>::try_from_uri(uri);
-    PATHS.iter().any(|known| is_at(&known))
+    PATHS.iter().any(|known| is_at(known))
         || path.ends_with(PACKETS)
         || query.is_ok_and(|Query(all)| all.iter().any(names))
 }
