@@ -53,7 +53,9 @@ async fn bounds(store: Store, writer: &StoreWriter) {
     let kept = async |store: &Store| {
         let mut kept = Vec::new();
         for second in [7, 12, 17] {
-            let found = store.nearness([10, 0, 0, 7].into(), Timestamp::from_nanos(second * S), &[5 * S], None).await;
+            let found = store
+                .nearness([10, 0, 0, 7].into(), Timestamp::from_nanos(second * S), &[5 * S], &Whose::default())
+                .await;
             let found = found.expect("query");
             assert_eq!(found.len(), 1, "the window of {second} s is there");
             kept.push((found[0].measures.len(), found[0].left_out, found[0].is_forgotten));
