@@ -111,6 +111,9 @@ pub fn account<R: PacketReader, C: Clock, F: Flows, E: Events>(
         if packet.notes & note::ERROR != 0 {
             flows.unquote(reader, packet, family);
         }
+        if packet.notes & (note::NEIGHBOR | note::TUNNEL) == note::NEIGHBOR {
+            events::neighbor(reader, packet, events, state, ledger, now_ns);
+        }
         if reader.tunnels().is_some() && packet.notes & note::TUNNEL != 0 {
             let packets = packet.segments(reader.segment_len());
             around(flows, family, ledger, packet, packets, outers, now_ns);

@@ -90,11 +90,17 @@ pub enum Counter {
     OuterNoRoom,
     /// Packets of opened tunnels of which it was not kept in which flow they lie.
     NestNoRoom,
+    /// Messages of neighbour discovery emitted as an event.
+    EventNd,
+    /// Messages of neighbour discovery not emitted: more than the rate limit allows.
+    EventNdLimited,
+    /// Messages of neighbour discovery not emitted: no room in the ring buffer.
+    EventNdNoRoom,
 }
 
 impl Counter {
     /// Number of counters.
-    pub const COUNT: usize = Self::NestNoRoom as usize + 1;
+    pub const COUNT: usize = Self::EventNdNoRoom as usize + 1;
 
     /// All counters in order.
     pub const ALL: [Self; Self::COUNT] = [
@@ -137,6 +143,9 @@ impl Counter {
         Self::NatNoRoom,
         Self::OuterNoRoom,
         Self::NestNoRoom,
+        Self::EventNd,
+        Self::EventNdLimited,
+        Self::EventNdNoRoom,
     ];
 
     /// The name under which API, metrics and the replay document give this counter.
@@ -181,6 +190,9 @@ impl Counter {
             Self::NatNoRoom => "nat_no_room",
             Self::OuterNoRoom => "outer_no_room",
             Self::NestNoRoom => "nest_no_room",
+            Self::EventNd => "event_nd",
+            Self::EventNdLimited => "event_nd_limited",
+            Self::EventNdNoRoom => "event_nd_no_room",
         }
     }
 
@@ -264,7 +276,7 @@ impl LedgerSlot {
 }
 
 const _: () = assert!(
-    size_of::<CpuSlot>() == size_of::<LedgerSlot>() + 96 + 48 + size_of::<Outers>() && align_of::<Packet>() == 8
+    size_of::<CpuSlot>() == size_of::<LedgerSlot>() + 96 + 56 + size_of::<Outers>() && align_of::<Packet>() == 8
 );
 const _: () = assert!(size_of::<LedgerSlot>() == 8 * (Counter::COUNT + 2));
 

@@ -18,7 +18,9 @@ pub struct Settings {
     /// Of how many packets the head of one is emitted as an event; 0 emits none.
     pub raw_every: u32,
     /// Events of each kind ([`crate::Kind`]) that are emitted in a second, of one interface on one CPU; 0 emits none.
-    pub events_per_second: [u32; 3],
+    pub events_per_second: [u32; 4],
+    /// Padding, always 0.
+    pub zero: u32,
     /// Where the kernel keeps what connection tracking says of a packet.
     pub conntrack: Conntrack,
     /// What a packet that was counted carries in the kernel (`tc_index` of `struct sk_buff`) on its way through other
@@ -105,7 +107,7 @@ impl ReplayMeta {
     pub const SIZE: usize = size_of::<Self>();
 }
 
-const _: () = assert!(size_of::<Settings>() == 144 && ReplayMeta::SIZE == 16 && crate::limits::MAX_INTERFACES <= 16);
+const _: () = assert!(size_of::<Settings>() == 152 && ReplayMeta::SIZE == 16 && crate::limits::MAX_INTERFACES <= 16);
 
 // SAFETY: `repr(C)`, only integers, no padding (sizes asserted above), valid for any bytes.
 #[cfg(feature = "user")]

@@ -13,7 +13,8 @@ static SETTINGS: Settings = Settings {
     tunnels: 0,
     sample: 0,
     raw_every: 0,
-    events_per_second: [0; 3],
+    events_per_second: [0; 4],
+    zero: 0,
     mark: 0,
     tunnel_ends: 0,
     bare: 0,
@@ -73,6 +74,7 @@ pub(crate) fn events_per_second(kind: Kind) -> u32 {
         Kind::Dns => setting!(events_per_second[0]),
         Kind::Arp => setting!(events_per_second[1]),
         Kind::Raw => setting!(events_per_second[2]),
+        Kind::Nd => setting!(events_per_second[3]),
     }
 }
 

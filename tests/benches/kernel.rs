@@ -81,7 +81,7 @@ fn measure(object: &[u8], case: &Case, empty: &str) -> (f64, f64) {
     let settings = Settings {
         interfaces: first(LOOPBACK),
         jiffy_ns: JIFFY_NS,
-        events_per_second: [5000, 1000, 1000],
+        events_per_second: [5000, 1000, 1000, 1000],
         ..Settings::default()
     };
     let mut ebpf = EbpfLoader::new()

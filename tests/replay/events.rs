@@ -1,4 +1,4 @@
-//! DNS messages and ARP packets as events, against tshark: every one, in the order of the capture.
+//! DNS messages, ARP packets and neighbour discovery as events, against tshark: every one, in the order of the capture.
 
 use std::path::Path;
 use std::process::Command;
@@ -40,6 +40,14 @@ const ARP: [&str; 8] = [
     "benign/ipfixprobe/arp.pcap",
 ];
 
+/// Captures with neighbour discovery: recorded ones, and those that scapy made.
+const ND: [&str; 4] = [
+    "benign/chrissanders/icmpv6_neighbor_solicitation.pcapng",
+    "benign/chrissanders/ipv6_fragments.pcapng",
+    concat!(env!("CARGO_MANIFEST_DIR"), "/cases/nd_spoof-hit/input.pcap.gz"),
+    concat!(env!("CARGO_MANIFEST_DIR"), "/cases/nd_spoof-quiet/input.pcap.gz"),
+];
+
 const DNS_FILTER: &str = "(dns || mdns) && (udp.port == 53 || udp.port == 5353) && !icmp && !icmpv6";
 const DNS_FIELDS: [&str; 5] = ["dns.id", "dns.flags.response", "dns.flags.rcode", "dns.qry.name", "dns.count.answers"];
 const ARP_FILTER: &str = "arp.hw.type == 1 && arp.proto.type == 0x0800";
@@ -49,6 +57,19 @@ const ARP_FIELDS: [&str; 7] = [
     "arp.src.proto_ipv4",
     "arp.dst.hw_mac",
     "arp.dst.proto_ipv4",
+    "eth.src",
+    "eth.dst",
+];
+
+const ND_FILTER: &str = "(icmpv6.type == 135 || icmpv6.type == 136) && ipv6.hlim == 255";
+const ND_FIELDS: [&str; 9] = [
+    "icmpv6.type",
+    "icmpv6.nd.na.flag.o",
+    "icmpv6.opt.linkaddr",
+    "icmpv6.nd.ns.target_address",
+    "icmpv6.nd.na.target_address",
+    "ipv6.src",
+    "ipv6.dst",
     "eth.src",
     "eth.dst",
 ];
@@ -67,6 +88,14 @@ fn arp_packets_equal_those_of_tshark() {
         rows(file, ARP_FILTER, &ARP_FIELDS).iter().map(|row| row.join(" ")).collect()
     });
     println!("{} captures, {count} packets", ARP.len());
+}
+
+#[test]
+fn neighbour_discovery_equals_that_of_tshark() {
+    let count = compare("neighbour_discovery_equals_that_of_tshark", &ND, our_nd, |file| {
+        rows(file, ND_FILTER, &ND_FIELDS).iter().map(|row| their_nd(row)).collect()
+    });
+    println!("{} captures, {count} messages", ND.len());
 }
 
 /// Compares the events of each capture, one by one, and returns how many there were; none when it could not run.
@@ -146,6 +175,23 @@ fn our_arp(line: &Value) -> Option<String> {
     let fields = ["sender_mac", "sender_ip", "target_mac", "target_ip", "frame_source", "frame_destination"];
     let fields: Vec<&str> = fields.iter().map(|field| text(&line[*field])).collect();
     Some(format!("{} {}", line["operation"], fields.join(" ")))
+}
+
+fn our_nd(line: &Value) -> Option<String> {
+    if line["type"] != "nd" {
+        return None;
+    }
+    let fields = ["target", "source", "destination", "frame_source", "frame_destination"];
+    let fields: Vec<&str> = fields.iter().map(|field| text(&line[*field])).collect();
+    let link_layer = line["link_layer"].as_str().unwrap_or("-");
+    Some(format!("{} {} {link_layer} {}", line["kind"], line["overrides"], fields.join(" ")))
+}
+
+fn their_nd(row: &[String]) -> String {
+    let [kind, overrides, link_layer, asked, claimed, rest @ ..] = row else { panic!("{row:?}") };
+    let overrides = matches!(overrides.as_str(), "1" | "True");
+    let link_layer = if link_layer.is_empty() { "-" } else { link_layer };
+    format!("{kind} {overrides} {link_layer} {asked}{claimed} {}", rest.join(" "))
 }
 
 fn text(value: &Value) -> &str {

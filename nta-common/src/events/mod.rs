@@ -1,4 +1,4 @@
-//! Events: what is reported of single packets beside the counting, DNS messages, ARP and headers of every Nth packet; and
+//! Events: what is reported of single packets beside the counting, DNS messages, ARP, neighbour discovery and headers of every Nth packet; and
 //! sampling. The decision and the layout are shared by the kernel programs and the user engine of a replay.
 //!
 //! An event is a head and the first bytes of its packet. Each kind has a rate limit of its own, by the packets' coarse
@@ -31,11 +31,13 @@ pub enum Kind {
     Arp,
     /// The head of a frame: its first [`RAW_BYTES`].
     Raw,
+    /// A neighbour solicitation or advertisement (RFC 4861): the frame's first [`RAW_BYTES`], which hold its first options.
+    Nd,
 }
 
 impl Kind {
     /// All kinds in order.
-    pub const ALL: [Self; 3] = [Self::Dns, Self::Arp, Self::Raw];
+    pub const ALL: [Self; 4] = [Self::Dns, Self::Arp, Self::Raw, Self::Nd];
 
     /// The kind of this number.
     pub fn of(number: u32) -> Option<Self> {
@@ -48,6 +50,7 @@ impl Kind {
             Self::Dns => "dns",
             Self::Arp => "arp",
             Self::Raw => "raw",
+            Self::Nd => "nd",
         }
     }
 
@@ -57,6 +60,7 @@ impl Kind {
             Self::Dns => [Counter::EventDns, Counter::EventDnsLimited, Counter::EventDnsNoRoom],
             Self::Arp => [Counter::EventArp, Counter::EventArpLimited, Counter::EventArpNoRoom],
             Self::Raw => [Counter::EventRaw, Counter::EventRawLimited, Counter::EventRawNoRoom],
+            Self::Nd => [Counter::EventNd, Counter::EventNdLimited, Counter::EventNdNoRoom],
         }
     }
 }
@@ -77,7 +81,7 @@ pub struct EventHead {
     pub wire_len: u32,
     /// Bytes that the event holds.
     pub data_len: u32,
-    /// Length of the DNS message by its headers.
+    /// Length of the DNS message by its headers; of neighbour discovery where in the frame the ICMPv6 header begins.
     pub message_len: u32,
     /// Source port of DNS.
     pub src_port: u16,
@@ -119,15 +123,13 @@ pub trait Events {
 #[repr(C)]
 pub struct EventState {
     /// When the running second of each kind began.
-    since_ns: [u64; 3],
+    since_ns: [u64; 4],
     /// Events emitted in it.
-    emitted: [u32; 3],
+    emitted: [u32; 4],
     /// Packets since the last one that was accounted.
     unsampled: u32,
     /// Packets since the last one whose head was emitted.
     skipped: u32,
-    /// Padding, always 0.
-    zero: u32,
 }
 
 impl EventState {
@@ -209,6 +211,25 @@ pub(crate) fn arp<R: PacketReader, E: Events>(
     });
 }
 
+/// Emits a message of neighbour discovery, whose ICMPv6 header begins at `payload_at`.
+#[inline(always)]
+pub(crate) fn neighbor<R: PacketReader, E: Events>(
+    reader: &R,
+    packet: &Packet,
+    events: &mut E,
+    state: &mut EventState,
+    ledger: &mut LedgerSlot,
+    now_ns: u64,
+) {
+    emit::<E, { RAW_BYTES + COPY_UNIT }>(Kind::Nd, events, state, ledger, now_ns, |event| {
+        event.head = EventHead { time_ns: now_ns, kind: Kind::Nd as u32, ..EventHead::default() };
+        event.head.wire_len = packet.wire_len;
+        event.head.message_len = packet.payload_at;
+        event.head.vlan = packet.vlan;
+        event.head.data_len = reader.copy(0, RAW_BYTES as u32, &mut event.data);
+    });
+}
+
 /// Emits a DNS message, which begins at `payload_at`.
 #[inline(always)]
 pub(crate) fn dns<R: PacketReader, E: Events>(
@@ -266,7 +287,7 @@ fn emit<E: Events, const N: usize>(
     }
 }
 
-const _: () = assert!(size_of::<EventHead>() == 64 && size_of::<EventState>() == 48);
+const _: () = assert!(size_of::<EventHead>() == 64 && size_of::<EventState>() == 56);
 
 // SAFETY: `repr(C)`, only integers, no padding (asserted above), valid for any bytes.
 #[cfg(feature = "user")]

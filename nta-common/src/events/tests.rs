@@ -137,6 +137,27 @@ fn arp_is_emitted_behind_tags_and_without_bytes_when_cut() {
 }
 
 #[test]
+fn neighbour_discovery_is_emitted_with_its_place_and_no_other_icmpv6_is() {
+    for tags in 0..=2_usize {
+        let mut frame = vec![2; 12];
+        frame.extend([0x81, 0, 0, 5].repeat(tags));
+        frame.extend([0x86, 0xdd, 0x60, 0, 0, 0, 0, 32, 58, 255]);
+        frame.extend([0xfe; 32]);
+        let at = frame.len();
+        for (kind, is_reported) in [(128, false), (133, false), (134, false), (135, true), (136, true), (137, false)] {
+            let (mut bench, mut slot) = (Bench { room: 9, ..Bench::default() }, CpuSlot::default());
+            let frame = [&frame[..], &[kind, 0], &[7; 30]].concat();
+            assert_eq!(run(&mut bench, &mut slot, 7, &frame), Counter::Flow);
+            assert_eq!(bench.emitted.len(), usize::from(is_reported), "{kind}");
+            let Some((head, data)) = bench.emitted.first() else { continue };
+            assert_eq!((head.kind, head.message_len as usize, head.time_ns), (Kind::Nd as u32, at, 7));
+            assert_eq!((data.as_slice(), head.wire_len as usize), (frame.as_slice(), frame.len()));
+            assert_eq!(slot.ledger.get(Counter::EventNd), 1);
+        }
+    }
+}
+
+#[test]
 fn each_kind_has_its_limit_and_its_losses_are_counted() {
     let (mut bench, mut slot) = (Bench { room: 5, ..Bench::default() }, CpuSlot::default());
     let start = 100 * SECOND;

@@ -40,6 +40,15 @@ pub(super) const fn is_error_v6(kind: u8) -> bool {
     kind < 128
 }
 
+/// Notes who speaks of whose link-layer address: neighbour solicitation and advertisement.
+#[inline(always)]
+pub(super) fn neighbor(offset: usize, packet: &mut Packet) {
+    if matches!(packet.src_port, 135 | 136) {
+        packet.notes |= note::NEIGHBOR;
+        packet.payload_at = offset as u32;
+    }
+}
+
 /// Pairs of ICMP types that ask and answer: echo, router, timestamp, information, address mask.
 #[inline(always)]
 pub(super) fn counterpart_v4(kind: u8) -> Option<u8> {

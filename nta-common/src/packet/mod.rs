@@ -151,6 +151,8 @@ pub mod note {
     pub const CHAIN_CUT: u8 = 2;
     /// An ICMP error: it quotes another packet.
     pub const ERROR: u8 = 4;
+    /// A neighbour solicitation or advertisement (RFC 4861), which begins at `payload_at`.
+    pub const NEIGHBOR: u8 = 8;
 }
 
 /// What the parser found. [`Packet::reset`] comes first; then what a packet does not have is 0, except that the TCP
@@ -205,8 +207,8 @@ pub struct Packet {
     pub datagram_id: u32,
     /// 1 when a TCP timestamp option was found.
     pub has_timestamps: u32,
-    /// Where in the frame the payload of TCP and UDP begins, if their header is whole, an ARP packet, or what an ICMP error quotes;
-    /// else without meaning.
+    /// Where in the frame the payload of TCP and UDP begins, if their header is whole, an ARP packet, a message of neighbour discovery, or
+    /// what an ICMP error quotes; else without meaning.
     pub payload_at: u32,
 }
 
@@ -375,7 +377,8 @@ fn transport<R: PacketReader>(reader: &R, offset: usize, l4_len: u32, packet: &m
         proto::UDP_LITE => udp::parse(reader, offset, l4_len, packet, udp::UDP_LEN),
         proto::SCTP => udp::parse(reader, offset, l4_len, packet, udp::SCTP_LEN),
         proto::ICMP => icmp::parse(reader, offset, l4_len, packet, icmp::counterpart_v4, icmp::is_error_v4),
-        proto::ICMPV6 => icmp::parse(reader, offset, l4_len, packet, icmp::counterpart_v6, icmp::is_error_v6),
+        proto::ICMPV6 => icmp::parse(reader, offset, l4_len, packet, icmp::counterpart_v6, icmp::is_error_v6)
+            .map(|()| icmp::neighbor(offset, packet)),
         _ => {
             packet.payload_len = l4_len;
             Some(())

@@ -187,7 +187,7 @@ impl NeighborSweep {
             }
             return None;
         }
-        self.evicted += self.sought.ask(packet.vlan, packet.target.1, mac, packet.time);
+        self.evicted += self.sought.ask(packet.vlan, packet.target.1.into(), mac, packet.time);
         let station = Station::Arp(packet.vlan, mac);
         let asked = self.stations.admit(station)?;
         asked.own = (!own.is_unspecified()).then_some(own).or(asked.own);
@@ -198,7 +198,9 @@ impl NeighborSweep {
 
     fn judge(&self, view: &View<'_>, station: Station, asked: &Asked) -> Option<Finding> {
         let own = match station {
-            Station::Arp(vlan, _) if asked.own.is_some_and(|own| self.sought.is_gateway(vlan, own)) => return None,
+            Station::Arp(vlan, _) if asked.own.is_some_and(|own| self.sought.is_gateway(vlan, own.into())) => {
+                return None;
+            }
             Station::Arp(_, Mac(mac)) => asked.own.map_or(Party::Mac(mac), |own| Party::Host(own.into())),
             Station::Ndp(own) => Party::Host(own),
         };

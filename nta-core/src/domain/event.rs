@@ -1,7 +1,7 @@
 //! What single packets say: DNS messages, ARP, heads of frames.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::Timestamp;
 use super::counts::counts;
@@ -15,6 +15,10 @@ pub enum PacketEvent {
     Arp(ArpPacket),
     /// An ARP packet that is cut off or for something else.
     ArpMalformed(Timestamp),
+    /// A neighbour solicitation or advertisement.
+    Nd(NeighborMessage),
+    /// One that no host would heed.
+    NdMalformed(Timestamp),
     /// The head of a frame.
     RawPacket(RawPacket),
 }
@@ -25,7 +29,8 @@ impl PacketEvent {
         match self {
             Self::Dns(message) => message.time,
             Self::Arp(packet) => packet.time,
-            Self::ArpMalformed(time) => *time,
+            Self::ArpMalformed(time) | Self::NdMalformed(time) => *time,
+            Self::Nd(message) => message.time,
             Self::RawPacket(packet) => packet.time,
         }
     }
@@ -35,7 +40,8 @@ impl PacketEvent {
         match self {
             Self::Dns(message) => &mut message.time,
             Self::Arp(packet) => &mut packet.time,
-            Self::ArpMalformed(time) => time,
+            Self::ArpMalformed(time) | Self::NdMalformed(time) => time,
+            Self::Nd(message) => &mut message.time,
             Self::RawPacket(packet) => &mut packet.time,
         }
     }
@@ -120,6 +126,31 @@ pub struct ArpPacket {
     pub frame_destination: Mac,
 }
 
+/// A neighbour solicitation or advertisement (RFC 4861 sections 4.3 and 4.4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NeighborMessage {
+    /// When.
+    pub time: Timestamp,
+    /// VLAN id of the outermost tag, 0 without one.
+    pub vlan: u16,
+    /// It answers or announces; else it asks.
+    pub is_advertisement: bool,
+    /// It replaces what is known: one for a proxy's or an anycast address does not.
+    pub is_override: bool,
+    /// Who speaks; unspecified where a host looks whether the address is free.
+    pub source: Ipv6Addr,
+    /// To whom, or to which group.
+    pub destination: Ipv6Addr,
+    /// The address that is asked for, or spoken for.
+    pub target: Ipv6Addr,
+    /// The station that has the source (of a solicitation) or the target (of an advertisement), where the message says it.
+    pub link_layer: Option<Mac>,
+    /// Source of the frame.
+    pub frame_source: Mac,
+    /// Destination of the frame.
+    pub frame_destination: Mac,
+}
+
 /// The head of one frame of many.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RawPacket {
@@ -148,6 +179,12 @@ counts! {
         arp_replies,
         /// ARP packets that are cut off or not for IPv4 over Ethernet.
         arp_malformed,
+        /// Neighbour solicitations.
+        nd_solicitations,
+        /// Neighbour advertisements.
+        nd_advertisements,
+        /// Messages of neighbour discovery that no host heeds.
+        nd_malformed,
         /// Heads of frames.
         raw_packets,
     }
@@ -166,6 +203,9 @@ impl EventCounts {
             PacketEvent::Arp(packet) if packet.operation == REQUEST => self.arp_requests += 1,
             PacketEvent::Arp(packet) => self.arp_replies += u64::from(packet.operation == REPLY),
             PacketEvent::ArpMalformed(_) => self.arp_malformed += 1,
+            PacketEvent::Nd(message) if message.is_advertisement => self.nd_advertisements += 1,
+            PacketEvent::Nd(_) => self.nd_solicitations += 1,
+            PacketEvent::NdMalformed(_) => self.nd_malformed += 1,
             PacketEvent::RawPacket(_) => self.raw_packets += 1,
         }
     }

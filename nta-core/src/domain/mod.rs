@@ -31,7 +31,7 @@ mod zeek;
 pub use alert::{Alert, AlertChange, AlertId, AlertKey, AlertState, ClearReason, Opinion, Severity};
 pub use community_id::community_id;
 pub use crowd::Crowd;
-pub use event::{ArpPacket, DnsMessage, EventCounts, Mac, PacketEvent, Question, RawPacket};
+pub use event::{ArpPacket, DnsMessage, EventCounts, Mac, NeighborMessage, PacketEvent, Question, RawPacket};
 pub use finding::{AlertKind, Basis, Contributor, Finding, Measure, Party, around};
 pub use flow::{EndReason, FlowDelta, FlowId, FlowKey, FlowUpdate, OverflowDelta, RttSamples, SideSamples};
 pub use host_measure::{HostMeasure, HostMeasures, LEAST_SHARE};

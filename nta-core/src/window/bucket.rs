@@ -266,7 +266,9 @@ impl Bucket {
     /// Bounded by the rate limits of events, and by [`MAX_EVENTS`].
     pub(super) fn add_event(&mut self, event: &PacketEvent) {
         self.window.events.count(event);
-        if matches!(event, PacketEvent::Dns(_) | PacketEvent::Arp(_)) && self.events.len() < MAX_EVENTS {
+        if matches!(event, PacketEvent::Dns(_) | PacketEvent::Arp(_) | PacketEvent::Nd(_))
+            && self.events.len() < MAX_EVENTS
+        {
             self.events.push(event.clone());
         }
     }

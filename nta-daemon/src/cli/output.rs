@@ -13,7 +13,9 @@ use super::document::JsonDocument;
 use super::exported::{Exported, Output, conn_log};
 use super::format::{Format, Plot};
 use crate::export::ConnLog;
-use crate::json::{ArpJson, DnsJson, FeaturesJson, FlowJson, LedgerJson, VisibilityJson, WindowJson, skipped};
+use crate::json::{
+    ArpJson, DnsJson, FeaturesJson, FlowJson, LedgerJson, NeighborJson, VisibilityJson, WindowJson, skipped,
+};
 use crate::pipeline::{PipelineEvent, Sink};
 use crate::replay::Summary;
 use crate::report::{self, Alerts, Look, Page, Report, Tally};
@@ -117,6 +119,7 @@ enum Line<'a> {
     Flow(&'a FlowJson),
     Dns(&'a DnsJson),
     Arp(&'a ArpJson),
+    Nd(&'a NeighborJson),
     Window(&'a WindowJson),
     Features(&'a FeaturesJson),
     Alert {
@@ -254,7 +257,8 @@ impl Collected {
         let written = match event {
             PacketEvent::Dns(message) => line(&Line::Dns(&DnsJson::from(message))),
             PacketEvent::Arp(packet) => line(&Line::Arp(&ArpJson::from(packet))),
-            PacketEvent::ArpMalformed(_) | PacketEvent::RawPacket(_) => return,
+            PacketEvent::Nd(message) => line(&Line::Nd(&NeighborJson::from(message))),
+            PacketEvent::ArpMalformed(_) | PacketEvent::NdMalformed(_) | PacketEvent::RawPacket(_) => return,
         };
         self.note(written);
     }

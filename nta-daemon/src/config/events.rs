@@ -19,6 +19,8 @@ section! {
         dns_per_second: u32 = 5000 => RATE,
         /// ARP packets reported a second, of each interface on each CPU; 0 reports none.
         arp_per_second: u32 = 1000 => RATE,
+        /// Neighbour solicitations and advertisements reported a second, of each interface on each CPU; 0 reports none.
+        nd_per_second: u32 = 1000 => RATE,
         /// Heads of frames a second, of each interface on each CPU.
         raw_per_second: u32 = 1000 => RATE,
         /// Of how many packets the head (128 bytes) of one is stored in the table raw_packets; 0 stores none.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use nta_common::{Kind, LedgerSlot};
 use serde::{Deserialize, Serialize};
 
-use nta_core::domain::{ArpPacket, DnsMessage, EventCounts};
+use nta_core::domain::{ArpPacket, DnsMessage, EventCounts, NeighborMessage};
 
 /// A DNS message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -119,6 +119,49 @@ impl From<&ArpPacket> for ArpJson {
     }
 }
 
+/// A neighbour solicitation or advertisement.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct NeighborJson {
+    /// When.
+    #[schema(format = DateTime)]
+    pub time: String,
+    /// VLAN id of the outermost tag, 0 without one.
+    pub vlan: u16,
+    /// 135 asks, 136 answers or announces.
+    pub kind: u8,
+    /// Whether an advertisement replaces what is known.
+    pub overrides: bool,
+    /// Source of the packet.
+    pub source: String,
+    /// Destination of the packet.
+    pub destination: String,
+    /// The address that is asked for, or spoken for.
+    pub target: String,
+    /// Link-layer address of the source of a solicitation, or the target of an advertisement; null where none is given.
+    pub link_layer: Option<String>,
+    /// Source of the frame.
+    pub frame_source: String,
+    /// Destination of the frame.
+    pub frame_destination: String,
+}
+
+impl From<&NeighborMessage> for NeighborJson {
+    fn from(message: &NeighborMessage) -> Self {
+        Self {
+            time: message.time.to_string(),
+            vlan: message.vlan,
+            kind: if message.is_advertisement { 136 } else { 135 },
+            overrides: message.is_override,
+            source: message.source.to_string(),
+            destination: message.destination.to_string(),
+            target: message.target.to_string(),
+            link_layer: message.link_layer.map(|mac| mac.to_string()),
+            frame_source: message.frame_source.to_string(),
+            frame_destination: message.frame_destination.to_string(),
+        }
+    }
+}
+
 /// Events by what they say.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(default)]
@@ -137,6 +180,12 @@ pub struct EventCountsJson {
     pub arp_replies: u64,
     /// ARP packets that are cut off or not for IPv4 over Ethernet.
     pub arp_malformed: u64,
+    /// Neighbour solicitations.
+    pub nd_solicitations: u64,
+    /// Neighbour advertisements.
+    pub nd_advertisements: u64,
+    /// Messages of neighbour discovery that no host heeds: cut off, from behind a router, with a wrong code.
+    pub nd_malformed: u64,
     /// Heads of frames.
     pub raw_packets: u64,
 }
@@ -168,6 +217,9 @@ same_fields!(
         arp_requests,
         arp_replies,
         arp_malformed,
+        nd_solicitations,
+        nd_advertisements,
+        nd_malformed,
         raw_packets,
     }
 );
@@ -178,7 +230,7 @@ pub struct EventsJson {
     /// By what they say.
     #[serde(flatten)]
     pub counts: EventCountsJson,
-    /// By kind (`dns`, `arp`, `raw`): how many were reported, and how many were not, by reason.
+    /// By kind (`dns`, `arp`, `nd`, `raw`): how many were reported, and how many were not, by reason.
     pub kinds: BTreeMap<String, EventLossJson>,
 }
 

@@ -18,7 +18,7 @@ pub(crate) mod words;
 pub use alert::{AlertJson, AnomalyJson, ContributorJson, JudgeJson, TechniqueJson, WhyJson, party};
 pub use detection::{DetectionJson, HostsJson, LearningJson, MetricStateJson};
 pub use dns_words::{rcode, rrtype};
-pub use event::{ArpJson, DnsJson, EventCountsJson, EventLossJson, EventsJson, QuestionJson};
+pub use event::{ArpJson, DnsJson, EventCountsJson, EventLossJson, EventsJson, NeighborJson, QuestionJson};
 pub use features::FeaturesJson;
 pub use flow::{FlowJson, HandshakeJson, TcpJson, TcpSideJson};
 pub use ledger::{CountsJson, InterfaceJson, LedgerJson, skipped};

@@ -6,10 +6,18 @@ use nta_common::{EventHead, Kind};
 
 use super::dns;
 use crate::config::{CaptureConfig, EventsConfig};
-use nta_core::domain::{ArpPacket, Mac, PacketEvent, RawPacket, Timestamp};
+use nta_core::domain::{ArpPacket, Mac, NeighborMessage, PacketEvent, RawPacket, Timestamp};
 
 /// Ethernet and IPv4, with the lengths of their addresses (RFC 826).
 const ETHERNET_IPV4: [u8; 6] = [0, 1, 8, 0, 6, 4];
+const ETHERNET_HEADER: usize = 14;
+const IPV6_HEADER: usize = 40;
+const ICMPV6: u8 = 58;
+/// Neighbour advertisement, its flag that it replaces what is known, and the options with a link-layer address (RFC 4861 section 4).
+const ADVERTISEMENT: u8 = 136;
+const OVERRIDE: u8 = 0x20;
+const SOURCE_LINK_LAYER: u8 = 1;
+const TARGET_LINK_LAYER: u8 = 2;
 
 /// How packets are sampled and reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,7 +27,7 @@ pub struct EventSettings {
     /// Of how many packets the head of one is reported; 0: of none.
     pub raw_every: u32,
     /// Events of each [`Kind`] in a second, of one interface on one CPU.
-    pub per_second: [u32; 3],
+    pub per_second: [u32; 4],
     /// Size of the ring buffer in bytes: a power of two.
     pub ring_bytes: u32,
 }
@@ -37,7 +45,7 @@ impl EventSettings {
         Self {
             sample: capture.sample,
             raw_every: events.raw_packets,
-            per_second: [events.dns_per_second, events.arp_per_second, events.raw_per_second],
+            per_second: [events.dns_per_second, events.arp_per_second, events.raw_per_second, events.nd_per_second],
             ring_bytes: events.ring_mib << 20,
         }
     }
@@ -52,6 +60,7 @@ pub(super) fn decode(head: &EventHead, data: &[u8], offset_ns: u64) -> Option<Pa
             PacketEvent::Dns(dns::message(time, head, src, dst, data))
         }
         Kind::Arp => arp(time, head.vlan, data).map_or(PacketEvent::ArpMalformed(time), PacketEvent::Arp),
+        Kind::Nd => neighbor(time, head, data).map_or(PacketEvent::NdMalformed(time), PacketEvent::Nd),
         Kind::Raw => PacketEvent::RawPacket(RawPacket { time, wire_len: head.wire_len, head: data.to_vec() }),
     })
 }
@@ -83,9 +92,113 @@ fn arp(time: Timestamp, vlan: u16, data: &[u8]) -> Option<ArpPacket> {
     })
 }
 
+/// A message of neighbour discovery that a host would heed (RFC 4861 sections 7.1.1 and 7.1.2), but for its checksum. Of options those
+/// that the event holds are read.
+fn neighbor(time: Timestamp, head: &EventHead, data: &[u8]) -> Option<NeighborMessage> {
+    let at = head.message_len as usize;
+    let address = |from: usize| Some(Ipv6Addr::from(*data.get(from..)?.first_chunk::<16>()?));
+    let mac = |from: usize| Some(Mac(*data.get(from..)?.first_chunk::<6>()?));
+    // Whoever is not on the link has a smaller hop limit; extension headers have no place here.
+    let ip = at.checked_sub(IPV6_HEADER)?;
+    let [hop_limit, next_header] = [*data.get(ip + 7)?, *data.get(ip + 6)?];
+    let &[kind, code, _, _, flags, _, _, _] = data.get(at..)?.first_chunk::<8>()?;
+    if ip < ETHERNET_HEADER || data[ip] >> 4 != 6 || next_header != ICMPV6 || hop_limit != 255 || code != 0 {
+        return None;
+    }
+    let is_advertisement = kind == ADVERTISEMENT;
+    let [source, destination, target] = [address(ip + 8)?, address(ip + 24)?, address(at + 8)?];
+    if target.is_multicast() || source.is_multicast() || is_advertisement && source.is_unspecified() {
+        return None;
+    }
+    let option = if is_advertisement { TARGET_LINK_LAYER } else { SOURCE_LINK_LAYER };
+    let mut link_layer = None;
+    let mut rest = data.get(at + 24..)?;
+    while let [kind, words, ..] = *rest {
+        let length = usize::from(words) * 8;
+        if length == 0 {
+            return None;
+        }
+        if kind == option && words == 1 {
+            link_layer = rest.get(2..).and_then(<[u8]>::first_chunk).copied().map(Mac);
+            break;
+        }
+        rest = rest.get(length..).unwrap_or_default();
+    }
+    Some(NeighborMessage {
+        time,
+        vlan: head.vlan,
+        is_advertisement,
+        is_override: is_advertisement && flags & OVERRIDE != 0,
+        source,
+        destination,
+        target,
+        link_layer,
+        frame_source: mac(6)?,
+        frame_destination: mac(0)?,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// An advertisement that 2001:db8::1 is at this station, behind some tags, with these options.
+    fn advertisement(tags: usize, hop_limit: u8, options: &[u8]) -> (EventHead, Vec<u8>) {
+        let [router, host]: [Ipv6Addr; 2] =
+            ["2001:db8::1", "2001:db8::7"].map(|text| text.parse().expect("an address"));
+        let length = 24 + options.len() as u8;
+        let data = [
+            &[2, 0, 0, 0, 0, 7, 2, 0, 0, 0, 0, 0x66][..],
+            &[0x81, 0, 0, 9].repeat(tags),
+            &[0x86, 0xdd, 0x60, 0, 0, 0, 0, length, ICMPV6, hop_limit],
+            &router.octets(),
+            &host.octets(),
+            &[ADVERTISEMENT, 0, 0, 0, 0x60, 0, 0, 0],
+            &router.octets(),
+            options,
+        ]
+        .concat();
+        let message_len = (ETHERNET_HEADER + 4 * tags + IPV6_HEADER) as u32;
+        (EventHead { kind: Kind::Nd as u32, message_len, vlan: 9, ..EventHead::default() }, data)
+    }
+
+    #[test]
+    fn neighbour_discovery_is_read_field_by_field_and_what_no_host_heeds_is_malformed() {
+        // Behind a nonce (RFC 3971), as duplicate address detection sends one.
+        let options = [14, 1, 1, 2, 3, 4, 5, 6, 2, 1, 2, 0, 0, 0, 0, 0x66];
+        for tags in 0..=2 {
+            let (head, data) = advertisement(tags, 255, &options);
+            let Some(PacketEvent::Nd(message)) = decode(&head, &data, 10) else { panic!("{tags} tags") };
+            assert_eq!((message.time, message.vlan), (Timestamp::from_nanos(10), 9));
+            assert!(message.is_advertisement && message.is_override, "{message:?}");
+            assert_eq!(
+                (message.source.to_string(), message.destination.to_string()),
+                ("2001:db8::1".to_owned(), "2001:db8::7".to_owned())
+            );
+            assert_eq!((message.target, message.link_layer), (message.source, Some(Mac([2, 0, 0, 0, 0, 0x66]))));
+            assert_eq!(
+                (message.frame_source, message.frame_destination),
+                (Mac([2, 0, 0, 0, 0, 0x66]), Mac([2, 0, 0, 0, 0, 7]))
+            );
+        }
+        let is_malformed =
+            |head: &EventHead, data: &[u8]| matches!(decode(head, data, 0), Some(PacketEvent::NdMalformed(_)));
+        let (head, data) = advertisement(0, 254, &options);
+        assert!(is_malformed(&head, &data), "from behind a router");
+        let (head, data) = advertisement(0, 255, &[2, 0, 0, 0, 0, 0, 0, 0]);
+        assert!(is_malformed(&head, &data), "an option without a length");
+        let (head, data) = advertisement(0, 255, &options);
+        for length in 0..ETHERNET_HEADER + IPV6_HEADER + 24 {
+            assert!(is_malformed(&head, &data[..length]), "cut to {length}");
+        }
+        let Some(PacketEvent::Nd(cut)) = decode(&head, &data[..data.len() - 1], 0) else {
+            panic!("an option that is cut")
+        };
+        assert_eq!(cut.link_layer, None);
+        for message_len in [0, 40, 53, 127, u32::MAX] {
+            assert!(is_malformed(&EventHead { message_len, ..head }, &data), "{message_len}");
+        }
+    }
 
     #[test]
     fn arp_is_read_field_by_field_and_anything_else_is_malformed() {

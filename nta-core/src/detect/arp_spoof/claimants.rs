@@ -1,6 +1,6 @@
 //! Who claims one address: its stations, in what way each speaks for it, and whether they do so beside each other.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use crate::domain::{Mac, Timestamp};
 
@@ -32,7 +32,7 @@ pub(super) struct Said {
     pub(super) is_reply: bool,
     /// It says to all that the address is its own.
     pub(super) is_announcement: bool,
-    pub(super) target: Ipv4Addr,
+    pub(super) target: IpAddr,
 }
 
 /// A station that claims the address.
@@ -41,7 +41,7 @@ pub(super) struct Claimant {
     pub(super) mac: Mac,
     pub(super) first: Timestamp,
     pub(super) last: Timestamp,
-    last_said: (bool, Ipv4Addr),
+    last_said: (bool, IpAddr),
     is_open: bool,
     pub(super) unasked: u32,
     /// How often it spoke after another that lives.

@@ -1,7 +1,7 @@
 //! The address that most stations look for: the gateway, or what is as worth to be taken.
 
 use std::collections::HashMap;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use foldhash::fast::RandomState;
 
@@ -16,9 +16,9 @@ const MIN_ASKERS: usize = 3;
 /// Who asked for which address.
 #[derive(Debug, Default)]
 pub(in crate::detect) struct Sought {
-    asked: HashMap<(u16, Ipv4Addr), Askers, RandomState>,
+    asked: HashMap<(u16, IpAddr), Askers, RandomState>,
     /// The most sought-after address of each VLAN, and by how many.
-    first: HashMap<u16, (Ipv4Addr, usize), RandomState>,
+    first: HashMap<u16, (IpAddr, usize), RandomState>,
 }
 
 #[derive(Debug, Default)]
@@ -29,7 +29,7 @@ struct Askers {
 
 impl Sought {
     /// Takes a question; how many entries had to go for it.
-    pub(in crate::detect) fn ask(&mut self, vlan: u16, asked: Ipv4Addr, asker: Mac, now: Timestamp) -> u64 {
+    pub(in crate::detect) fn ask(&mut self, vlan: u16, asked: IpAddr, asker: Mac, now: Timestamp) -> u64 {
         let evicted = make_room(&mut self.asked, &(vlan, asked), MAX_ENTRIES, |entry| entry.last);
         let askers = self.asked.entry((vlan, asked)).or_default();
         askers.last = now;
@@ -45,7 +45,7 @@ impl Sought {
     }
 
     /// Whether it is the address that most stations of the VLAN look for.
-    pub(in crate::detect) fn is_gateway(&self, vlan: u16, address: Ipv4Addr) -> bool {
+    pub(in crate::detect) fn is_gateway(&self, vlan: u16, address: IpAddr) -> bool {
         self.first.get(&vlan).is_some_and(|(first, count)| *first == address && *count >= MIN_ASKERS)
     }
 }

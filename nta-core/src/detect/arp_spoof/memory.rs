@@ -1,14 +1,15 @@
-//! Who holds which address, who asked for whom, and what each station claims: bounded tables over ARP packets.
+//! Who holds which address, who asked for whom, and what each station claims: bounded tables over ARP and neighbour discovery.
 
 use std::collections::HashMap;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use foldhash::fast::RandomState;
 
 use super::claimants::{Claimants, Contest, Said, Way};
 use super::gateway::Sought;
+use super::spoken::Spoken;
 use super::{ArpSpoofConfig, is_shared};
-use crate::domain::{ArpPacket, Mac, Timestamp};
+use crate::domain::{Mac, Timestamp};
 
 /// Entries of each table. A /16 network has as many addresses. When one is full, the tenth of it goes that was not
 /// seen for longest.
@@ -19,20 +20,20 @@ const EVICT_SHARE: usize = 10;
 const ANSWER_WITHIN_NS: u64 = 5_000_000_000;
 /// An unasked reply so soon after the sender's own question says the same thing twice.
 const AT_ONCE_NS: u64 = 1_000_000_000;
-/// Addresses remembered per station.
-const MAX_ADDRESSES: usize = 4;
+/// Addresses remembered per station and family.
+const MAX_ADDRESSES: usize = 12;
 /// A station that speaks in the open under so many addresses stands for others: a host of virtual machines, a repeater. Two are
 /// an old address and a new one.
 const MANY_ADDRESSES: usize = 3;
+/// The same of IPv6, where one interface has an address of the link, a stable one, and a temporary one of each of the last seven days
+/// (RFC 8981 section 3.8) and of today.
+const MANY_ADDRESSES_V6: usize = 11;
 /// So often a station that has an address of its own speaks up for another's, whose holder goes on beside it. Once may be an
 /// old address, twice a hand-over and back.
 const MIN_TURNS: u32 = 3;
 /// The same for the gateway's address.
 const MIN_GATEWAY_TURNS: u32 = 2;
-const REQUEST: u16 = 1;
-const REPLY: u16 = 2;
 const NANOS: f64 = 1e9;
-const ALL_STATIONS: Mac = Mac([0xff; 6]);
 
 type Table<K, V> = HashMap<K, V, RandomState>;
 
@@ -42,7 +43,7 @@ pub(super) enum Sign {
     /// The address is another's, who lives.
     Conflict(Mac),
     /// The station claims this address towards that one, and that one towards this.
-    BothWays(Ipv4Addr),
+    BothWays(IpAddr),
     /// Unasked replies without end.
     Repeated,
     /// Question and unasked reply in one name, and another name besides.
@@ -58,7 +59,7 @@ pub(super) enum Sign {
 pub(super) struct Claim {
     pub(super) vlan: u16,
     pub(super) attacker: Mac,
-    pub(super) address: Ipv4Addr,
+    pub(super) address: IpAddr,
     pub(super) sign: Sign,
     /// Packets of it.
     pub(super) count: u32,
@@ -69,7 +70,7 @@ pub(super) struct Claim {
 }
 
 impl Claim {
-    pub(super) const fn key(&self) -> (u16, Mac, Ipv4Addr) {
+    pub(super) const fn key(&self) -> (u16, Mac, IpAddr) {
         (self.vlan, self.attacker, self.address)
     }
 }
@@ -112,11 +113,11 @@ impl Unasked {
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Station {
-    addresses: [Option<Ipv4Addr>; MAX_ADDRESSES],
+    addresses: [Option<IpAddr>; MAX_ADDRESSES],
     /// Those of them that it used in the open.
     open: [bool; MAX_ADDRESSES],
     /// In whose name it asked and answered at once, and when.
-    twofold: Option<(Ipv4Addr, Timestamp)>,
+    twofold: Option<(IpAddr, Timestamp)>,
     last: Timestamp,
 }
 
@@ -127,13 +128,14 @@ pub(super) struct Memory {
     repeat_within_ns: u64,
     handover_ns: u64,
     memory_ns: u64,
-    addresses: Table<(u16, Ipv4Addr), Claimants>,
+    addresses: Table<(u16, IpAddr), Claimants>,
     /// Who (by address) asked for whom, and when.
-    questions: Table<(u16, Ipv4Addr, Ipv4Addr), Timestamp>,
+    questions: Table<(u16, IpAddr, IpAddr), Timestamp>,
     /// Until then questions may have been forgotten: no reply counts as unasked.
     blind_until: Timestamp,
-    unasked: Table<(u16, Mac, Ipv4Addr, Ipv4Addr), Unasked>,
-    stations: Table<(u16, Mac), Station>,
+    unasked: Table<(u16, Mac, IpAddr, IpAddr), Unasked>,
+    /// By VLAN, station, and whether its addresses are of IPv6.
+    stations: Table<(u16, Mac, bool), Station>,
     sought: Sought,
     /// What had to go because a table was full.
     pub(super) evicted: u64,
@@ -157,28 +159,25 @@ impl Memory {
     }
 
     /// Takes a packet; what is wrong about it, if anything.
-    pub(super) fn take(&mut self, packet: &ArpPacket) -> Option<Claim> {
+    pub(super) fn take(&mut self, packet: &Spoken) -> Option<Claim> {
         let (vlan, now) = (packet.vlan, packet.time);
         let ((sender, address), (target_mac, target)) = (packet.sender, packet.target);
-        let is_reply = packet.operation == REPLY;
-        if !is_reply && packet.operation != REQUEST {
-            return None;
-        }
+        let is_reply = packet.is_reply;
         let was_asked = is_reply && self.asked(vlan, address, target, now, ANSWER_WITHIN_NS);
         let is_announcement = target == address || target.is_unspecified();
         if !is_reply {
             self.ask(vlan, target, address, now);
             if !is_announcement {
-                self.evicted += self.sought.ask(vlan, target, sender, now);
+                self.evicted += self.sought.ask(vlan, target, packet.asker(), now);
             }
         }
         // A probe claims nothing (RFC 5227 section 1.1); a shared address may be at any station.
-        if address.is_unspecified() || is_shared(sender) || is_shared(packet.frame_source) {
+        if !packet.claims || address.is_unspecified() || is_shared(sender) || is_shared(packet.frame_source) {
             return None;
         }
         let way = match (is_reply, is_announcement) {
             (_, true) => Way::Open,
-            (false, _) if packet.frame_destination == ALL_STATIONS => Way::Open,
+            (false, _) if packet.is_to_all => Way::Open,
             (false, _) => Way::Probe,
             (true, _) if was_asked || now < self.blind_until => Way::Asked,
             (true, _) => Way::Unasked,
@@ -226,7 +225,7 @@ impl Memory {
 
     /// A packet in a frame of another station than its sender: one that forwards for its clients, or that forges. The claimed
     /// address is the one that the traffic will go to.
-    fn take_forwarded(&mut self, packet: &ArpPacket, said: &Said) -> Option<(Mac, Sign)> {
+    fn take_forwarded(&mut self, packet: &Spoken, said: &Said) -> Option<(Mac, Sign)> {
         let (vlan, frame_source) = (packet.vlan, packet.frame_source);
         let (sender, address) = packet.sender;
         let known = self.addresses.get(&(vlan, address));
@@ -239,23 +238,23 @@ impl Memory {
     }
 
     /// What a claim means beside those of others: who is to be named, and why.
-    fn contest(&mut self, vlan: u16, address: Ipv4Addr, said: &Said) -> Option<(Mac, Sign)> {
+    fn contest(&mut self, vlan: u16, address: IpAddr, said: &Said) -> Option<(Mac, Sign)> {
         let key = (vlan, address);
         self.evicted += make_room(&mut self.addresses, &key, MAX_ENTRIES, Claimants::last);
         let claimants = self.addresses.entry(key).or_default();
         match claimants.take(said, self.handover_ns, self.memory_ns)? {
             Contest::Taken { by, from } => Some((by, Sign::Conflict(from))),
             Contest::Doubled { later, earlier } => {
-                (!self.stands_for_many(vlan, later, earlier)).then_some((later, Sign::Duplicate(earlier)))
+                (!self.stands_for_many(key, later, earlier)).then_some((later, Sign::Duplicate(earlier)))
             }
             Contest::Turns { later, earlier, own_turns, announced } => {
                 let is_gateway = self.sought.is_gateway(vlan, address);
                 let least = if is_gateway { MIN_GATEWAY_TURNS } else { MIN_TURNS };
                 // Who stands for others passes on what they say; who announces a living station's address takes it.
-                if announced < least && self.stands_for_many(vlan, later, earlier) {
+                if announced < least && self.stands_for_many(key, later, earlier) {
                     return None;
                 }
-                let has_another = self.addresses(vlan, later).iter().any(|other| *other != address);
+                let has_another = self.addresses(key, later).iter().any(|other| *other != address);
                 let takes = own_turns >= least;
                 let sign = if takes && (has_another || is_gateway) { Sign::Conflict } else { Sign::Duplicate };
                 Some((later, sign(earlier)))
@@ -264,26 +263,28 @@ impl Memory {
     }
 
     /// Whether one of the two speaks for others in the open.
-    fn stands_for_many(&self, vlan: u16, one: Mac, other: Mac) -> bool {
-        [one, other].iter().filter_map(|mac| self.stations.get(&(vlan, *mac))).any(Station::is_many)
+    fn stands_for_many(&self, (vlan, address): (u16, IpAddr), one: Mac, other: Mac) -> bool {
+        let least = if address.is_ipv6() { MANY_ADDRESSES_V6 } else { MANY_ADDRESSES };
+        let stations = [one, other].into_iter().filter_map(|mac| self.stations.get(&(vlan, mac, address.is_ipv6())));
+        stations.map(Station::spoken_for).any(|addresses| addresses >= least)
     }
 
     /// Whether an address that the sender of a packet claimed is another's: it asks for it now, another station lives under it,
     /// or it is the gateway's.
-    fn is_anothers(&self, vlan: u16, claimed: Ipv4Addr, packet: &ArpPacket) -> bool {
-        let asks_for_it = packet.operation == REQUEST && packet.target.1 == claimed && packet.sender.1 != claimed;
+    fn is_anothers(&self, vlan: u16, claimed: IpAddr, packet: &Spoken) -> bool {
+        let asks_for_it = !packet.is_reply && packet.target.1 == claimed && packet.sender.1 != claimed;
         let known = self.addresses.get(&(vlan, claimed));
         let other = known.and_then(|all| all.living(packet.sender.0, packet.time, self.handover_ns));
         asks_for_it || other.is_some() || self.sought.is_gateway(vlan, claimed)
     }
 
-    /// The addresses under which a station spoke.
-    pub(super) fn addresses(&self, vlan: u16, mac: Mac) -> Vec<Ipv4Addr> {
-        let station = self.stations.get(&(vlan, mac));
+    /// The addresses under which a station spoke, of the family of this one.
+    pub(super) fn addresses(&self, (vlan, address): (u16, IpAddr), mac: Mac) -> Vec<IpAddr> {
+        let station = self.stations.get(&(vlan, mac, address.is_ipv6()));
         station.map_or_else(Vec::new, |station| station.addresses.iter().flatten().copied().collect())
     }
 
-    fn ask(&mut self, vlan: u16, asked: Ipv4Addr, asker: Ipv4Addr, now: Timestamp) {
+    fn ask(&mut self, vlan: u16, asked: IpAddr, asker: IpAddr, now: Timestamp) {
         if self.questions.len() >= MAX_ENTRIES {
             self.questions.retain(|_, time| now.since(*time) <= ANSWER_WITHIN_NS);
             if self.questions.len() >= MAX_ENTRIES {
@@ -295,14 +296,14 @@ impl Memory {
         self.questions.insert((vlan, asked, asker), now);
     }
 
-    fn asked(&self, vlan: u16, asked: Ipv4Addr, asker: Ipv4Addr, now: Timestamp, within_ns: u64) -> bool {
+    fn asked(&self, vlan: u16, asked: IpAddr, asker: IpAddr, now: Timestamp, within_ns: u64) -> bool {
         self.questions.get(&(vlan, asked, asker)).is_some_and(|time| now.since(*time) <= within_ns)
     }
 
     /// Notes whom the station spoke to in which name; how many unasked replies that were of late.
     fn note_towards(
         &mut self,
-        key: (u16, Mac, Ipv4Addr, Ipv4Addr),
+        key: (u16, Mac, IpAddr, IpAddr),
         now: Timestamp,
         is_unasked: bool,
         to_another: bool,
@@ -319,9 +320,9 @@ impl Memory {
     }
 
     /// Notes under which address a station speaks; the one that it forged, if it speaks under another besides.
-    fn note_station(&mut self, packet: &ArpPacket, is_twofold: bool, is_open: bool) -> Option<Ipv4Addr> {
+    fn note_station(&mut self, packet: &Spoken, is_twofold: bool, is_open: bool) -> Option<IpAddr> {
         let ((mac, address), now) = (packet.sender, packet.time);
-        let key = (packet.vlan, mac);
+        let key = (packet.vlan, mac, address.is_ipv6());
         self.evicted += make_room(&mut self.stations, &key, MAX_ENTRIES, |entry| entry.last);
         let station = self.stations.entry(key).or_default();
         station.last = now;
@@ -344,8 +345,9 @@ impl Memory {
 }
 
 impl Station {
-    fn is_many(&self) -> bool {
-        self.open.iter().filter(|open| **open).count() >= MANY_ADDRESSES
+    /// Under how many addresses it speaks in the open.
+    fn spoken_for(&self) -> usize {
+        self.open.iter().filter(|open| **open).count()
     }
 }
 

@@ -1,4 +1,4 @@
-//! ARP spoofing: a station that claims another's IPv4 address, to have its traffic.
+//! ARP and neighbour-advertisement spoofing: a station that claims another's IPv4 or IPv6 address, to have its traffic.
 //!
 //! As arpwatch a binding that changes, and as Snort's arpspoof preprocessor a frame whose source is not the ARP sender;
 //! beyond both, what a tool cannot avoid: a reply that nobody asked for, again and again (a cache forgets: dsniff's
@@ -13,6 +13,9 @@
 //! At most a duplicate address of low severity: two stations that use one address in the open or answer one question (two
 //! interfaces in one network, a bond, an address given twice).
 //!
+//! Of neighbour discovery (RFC 4861) a solicitation asks and claims its source, an advertisement answers and claims its target, each by
+//! the link-layer address in its option; to a group an advertisement announces. One that does not override claims nothing.
+//!
 //! Not reported: one station that stands for many (virtual machines that are bridged to Wi-Fi, repeaters, proxy ARP), an address
 //! that moves after a silence or is used once more after it was given up (DHCP), virtual router addresses, requests in masses,
 //! probes and announcements (RFC 5227).
@@ -20,19 +23,21 @@
 mod claimants;
 mod gateway;
 mod memory;
+mod spoken;
 
 pub(super) use gateway::Sought;
 
 use super::declaration::{Basis, Cost, Declaration, FlowUse, Rates, Scope};
 use super::named::Station;
 use super::{Detector, Try, View};
-use crate::domain::{AlertKind, Contributor, Finding, Mac, Measure, PacketEvent, Party};
+use crate::domain::{AlertKind, Contributor, Finding, Mac, Measure, Party};
 use crate::tunables::{Bounds, tunables};
 use crate::window::{Run, Span};
 use memory::{Claim, Memory, Sign};
+use spoken::Spoken;
 
 tunables! {
-    /// ARP spoofing.
+    /// ARP and neighbour-advertisement spoofing.
     ArpSpoofConfig in "detect.arp_spoof" {
         /// Unasked replies with one claim to one target within `repeat_within_s` that are reported. A neighbour table asks
         /// again after 15 s at the earliest (RFC 4861 section 10, Linux base_reachable_time), so a capture that lacks
@@ -59,7 +64,7 @@ pub(super) const DECLARATION: Declaration = Declaration {
     rates: Rates::Unused,
 };
 
-/// Finds forged claims in the ARP packets of base windows.
+/// Finds forged claims in ARP and neighbour discovery of base windows.
 #[derive(Debug)]
 pub(super) struct ArpSpoof {
     config: ArpSpoofConfig,
@@ -74,7 +79,7 @@ impl ArpSpoof {
 
     fn finding(&self, view: &View<'_>, claim: &Claim) -> Finding {
         let (attacker, address) = (claim.attacker, claim.address);
-        let own = self.memory.addresses(claim.vlan, attacker).into_iter().find(|own| *own != address);
+        let own = self.memory.addresses((claim.vlan, address), attacker).into_iter().find(|own| *own != address);
         let own_text = own.map_or_else(|| "-".to_owned(), |own| own.to_string());
         let what = match claim.sign {
             Sign::Conflict(holder) => format!("claims {address}, which is at {holder}"),
@@ -91,6 +96,7 @@ impl ArpSpoof {
             ("attacker_address", own_text),
             ("unasked_replies", claim.unasked.to_string()),
             ("vlan", claim.vlan.to_string()),
+            ("protocol", if address.is_ipv6() { "neighbour discovery" } else { "ARP" }.to_owned()),
         ];
         if let Sign::Conflict(holder) | Sign::Restores(holder) | Sign::Duplicate(holder) = claim.sign {
             facts.push(("holder", holder.to_string()));
@@ -167,8 +173,7 @@ impl Detector for ArpSpoof {
     fn inspect(&mut self, view: &View<'_>, out: &mut Vec<Finding>) {
         let mut claims: Vec<Claim> = Vec::new();
         for event in &view.snapshot.events {
-            let PacketEvent::Arp(packet) = event else { continue };
-            let Some(mut claim) = self.memory.take(packet) else { continue };
+            let Some(mut claim) = Spoken::of(event).and_then(|spoken| self.memory.take(&spoken)) else { continue };
             if self.config.allowed_macs.iter().any(|allowed| allowed.is(claim.attacker)) {
                 continue;
             }
@@ -204,5 +209,7 @@ pub(super) fn is_shared(mac: Mac) -> bool {
     vrrp || hsrp || glbp || a & 1 == 1
 }
 
+#[cfg(test)]
+mod nd_tests;
 #[cfg(test)]
 mod tests;

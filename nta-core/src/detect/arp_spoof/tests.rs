@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use super::*;
 use crate::detect::fixture;
-use crate::domain::{ArpPacket, Timestamp};
+use crate::domain::{ArpPacket, PacketEvent, Timestamp};
 
 const HONEST: Mac = Mac([2, 0, 0, 0, 0, 1]);
 const EVIL: Mac = Mac([2, 0, 0, 0, 0, 0x66]);

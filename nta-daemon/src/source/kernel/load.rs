@@ -187,6 +187,7 @@ impl Kernel {
             sample: options.events.sample,
             raw_every: options.events.raw_every,
             events_per_second: options.events.per_second,
+            zero: 0,
             conntrack: Conntrack::default(),
             mark: u32::from(options.mark),
             tunnel_ends: options.tunnel_ends,

@@ -279,7 +279,7 @@ const fn overflow((destination, port, proto, syn, packets, bytes): OverflowBody)
 
 macro_rules! events {
     ($($name:ident),+ $(,)?) => {
-        const fn event_counts(events: &EventCounts) -> [(&'static str, u64); 8] {
+        const fn event_counts(events: &EventCounts) -> [(&'static str, u64); 11] {
             let EventCounts { $($name),+ } = *events;
             [$((stringify!($name), $name)),+]
         }
@@ -290,7 +290,19 @@ macro_rules! events {
     };
 }
 
-events!(dns_queries, dns_responses, dns_nxdomain, dns_malformed, arp_requests, arp_replies, arp_malformed, raw_packets,);
+events!(
+    dns_queries,
+    dns_responses,
+    dns_nxdomain,
+    dns_malformed,
+    arp_requests,
+    arp_replies,
+    arp_malformed,
+    nd_solicitations,
+    nd_advertisements,
+    nd_malformed,
+    raw_packets,
+);
 
 #[cfg(test)]
 pub(in crate::store) mod tests {

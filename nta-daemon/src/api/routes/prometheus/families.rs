@@ -76,8 +76,8 @@ impl Snapshot {
         });
         page.family("events_lost", "Packets not reported as events, by reason", COUNTER, lost)?;
         let counts = &events.counts;
-        let malformed =
-            [("dns", counts.dns_malformed), ("arp", counts.arp_malformed)].map(|(k, n)| (vec![("kind", k)], n as f64));
+        let malformed = [("dns", counts.dns_malformed), ("arp", counts.arp_malformed), ("nd", counts.nd_malformed)]
+            .map(|(k, n)| (vec![("kind", k)], n as f64));
         page.family("events_malformed", "Events that are no proper message", COUNTER, malformed)?;
         page.one("dns_queries", "DNS questions", COUNTER, counts.dns_queries as f64)?;
         page.one("dns_responses", "DNS answers", COUNTER, counts.dns_responses as f64)?;
