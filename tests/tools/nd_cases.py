@@ -116,7 +116,9 @@ def nd_spoof_hit(link):
     for number in range(10):
         link.say(START + 181 + 5 * number, THIEF[0], other[1], ALL, solicited=0)
         link.ask(START + 183 + 5 * number, other, f"fe80::{12 + number % 8:x}")
-    expect = [{"type": "arp_spoof", "source": THIEF[0], "destination": one, "severity": "high"} for one in (ROUTER[1], victim[1], other[1])]
+    taken = [("arp_spoof", ROUTER[1], "critical"), ("arp_spoof", victim[1], "critical"), ("arp_spoof", other[1], "high"),
+             ("duplicate_address", other[1], "low")]
+    expect = [{"type": kind, "source": THIEF[0], "destination": one, "severity": severity} for kind, one, severity in taken]
     return {"expect": expect, "never": ["*"]}
 
 
