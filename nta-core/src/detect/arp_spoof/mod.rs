@@ -104,7 +104,7 @@ impl ArpSpoof {
         let name = if claim.sign.is_forged() { "forged_claims" } else { "double_claims" };
         let observed = f64::from(if claim.sign == Sign::Repeated { claim.unasked } else { claim.count });
         let threshold = claim.sign.threshold(&self.config);
-        view.state(&DECLARATION, address.into(), (name, "packets"), [observed, threshold]);
+        view.state(&DECLARATION, address, (name, "packets"), [observed, threshold]);
         let [first, last] = claim.seen;
         let since = self.memory.claimed_since(claim).map_or(first, |since| since.min(first));
         Finding {
@@ -112,7 +112,7 @@ impl ArpSpoof {
             basis: DECLARATION.basis,
             kind: claim.sign.kind(),
             source: Party::Mac(attacker.0),
-            destination: Party::Host(address.into()),
+            destination: Party::Host(address),
             port: None,
             start: view.start(),
             end: view.end(),
