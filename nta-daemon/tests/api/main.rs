@@ -4,6 +4,7 @@ mod access;
 mod alert_bulk;
 mod alerts;
 mod app;
+mod audit;
 mod baselines;
 mod caching;
 mod contract;
