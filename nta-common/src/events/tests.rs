@@ -139,7 +139,7 @@ fn arp_is_emitted_behind_tags_and_without_bytes_when_cut() {
 #[test]
 fn neighbour_discovery_is_emitted_with_its_place_and_no_other_icmpv6_is() {
     for tags in 0..=2_usize {
-        let mut frame = vec![2; 12];
+        let mut frame = std::vec![2; 12];
         frame.extend([0x81, 0, 0, 5].repeat(tags));
         frame.extend([0x86, 0xdd, 0x60, 0, 0, 0, 0, 32, 58, 255]);
         frame.extend([0xfe; 32]);

@@ -152,7 +152,7 @@ async fn suite(store: &Store) {
     store.begin_run(&next).await.expect("the next start");
     let alert = store.alert(&alert(4, 106).id.to_string()).await.expect("query").expect("alert");
     assert_eq!(alert.state, "cleared");
-    let ended = store.events_after(6, 100).await.expect("events").into_iter().find(|event| event.kind == "run_ended");
+    let ended = store.events_after(7, 100).await.expect("events").into_iter().find(|event| event.kind == "run_ended");
     let ended = ended.expect("the killed run ended");
     assert_eq!((ended.time, ended.body.as_str()), (window(9).end, r#"{"reason":"interrupted"}"#));
 

@@ -126,10 +126,13 @@ const LATER: &[(&str, &str)] = &[
     ("POST /api/control/reload", "reload"),
     ("GET /dashboard", "the dashboard"),
     ("POST /graphql", "GraphQL, once a crate serves axum's version"),
-    ("POST /api/control/capture/start", "control"),
-    ("POST /api/control/capture/stop", "control"),
-    ("GET /api/control/capture/status", "control"),
 ];
+
+/// What there is beyond the contract, and why.
+const BEYOND: &[(&str, &str)] = &[(
+    "GET /api/captures/{file_id}/file",
+    "who records packets takes them away; the contract has no path for the bytes",
+)];
 
 /// Where the role is another one than the contract's, and why.
 const OTHER_ROLES: &[(&str, &str, &str)] = &[
@@ -171,6 +174,10 @@ async fn each_row_of_the_contract_is_in_the_document_and_the_other_way_round() {
         assert_eq!(here, expected, "the role of {row}");
     }
     for (key, (row, _)) in &described {
-        assert!(contract.contains_key(key), "{row} is not in the contract");
+        let is_beyond = BEYOND.iter().any(|(beyond, _)| beyond == row);
+        assert!(
+            contract.contains_key(key) != is_beyond,
+            "{row} is in the contract or said to be beyond it, and not both"
+        );
     }
 }

@@ -46,11 +46,11 @@ fn asked(by: &str) -> Asked {
     Asked { by: by.to_owned(), at: time(200) }
 }
 
+/// What the supervisor answers to who asks.
+type Answer = fn(&str) -> Result<CaptureState, CaptureError>;
+
 /// Plays the supervisor: answers so many orders as this says; gives back the orders' end with what was wished.
-fn supervise(
-    orders: Orders,
-    answers: Vec<fn(&str) -> Result<CaptureState, CaptureError>>,
-) -> JoinHandle<(Orders, Vec<String>)> {
+fn supervise(orders: Orders, answers: Vec<Answer>) -> JoinHandle<(Orders, Vec<String>)> {
     thread::spawn(move || {
         let mut wishes = Vec::new();
         let mut before = eth0(None);
