@@ -43,7 +43,7 @@ const LEAST: usize = 80;
 /// Times are printed in microseconds.
 const PRINTED_NS: i128 = 1_000;
 /// Whatever stands for a station or a host in a frame.
-const PARTIES: [&str; 8] = [
+const PARTIES: [&str; 11] = [
     "ip.src",
     "ip.dst",
     "ipv6.src",
@@ -52,6 +52,9 @@ const PARTIES: [&str; 8] = [
     "arp.dst.proto_ipv4",
     "eth.src",
     "arp.src.hw_mac",
+    "icmpv6.nd.ns.target_address",
+    "icmpv6.nd.na.target_address",
+    "icmpv6.opt.linkaddr",
 ];
 
 /// When a frame came in nanoseconds since 1970, and who is named in it.

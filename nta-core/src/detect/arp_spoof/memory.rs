@@ -198,8 +198,13 @@ impl Memory {
         let is_twofold = is_unasked && self.asked(vlan, target, address, now, AT_ONCE_NS);
         let forged = self.note_station(packet, is_twofold, way == Way::Open);
         let contest = self.contest(vlan, address, &said);
+        // Another's packet, or one in another name, shows that a claim was forged; it was made when it was made.
+        let made = |attacker, forged| {
+            let claimant = self.addresses.get(&(vlan, forged)).and_then(|all| all.of(attacker));
+            [claimant.map_or(now, |claimant| claimant.last); 2]
+        };
         if let Some((suspect, sign @ Sign::Conflict(_))) = contest {
-            return Some(claim(suspect, sign, unasked));
+            return Some(Claim { seen: made(suspect, address), ..claim(suspect, sign, unasked) });
         }
         // A question claims as well: tools poison by questions too. A station that moved may ask for its old address.
         let within_ns = if is_unasked { self.memory_ns } else { self.handover_ns };
@@ -214,7 +219,11 @@ impl Memory {
         }
         let forged = forged.filter(|forged| self.is_anothers(vlan, *forged, packet));
         forged
-            .map(|forged| Claim { address: forged, ..claim(sender, Sign::AsksAndAnswers, unasked) })
+            .map(|forged| Claim {
+                address: forged,
+                seen: made(sender, forged),
+                ..claim(sender, Sign::AsksAndAnswers, unasked)
+            })
             .or_else(|| contest.map(|(later, sign)| claim(later, sign, unasked)))
     }
 
