@@ -21,6 +21,7 @@ fn validators_have_nothing_to_say() {
 /// answer may be a fault of the server, or one that the document does not describe; what does not fit has to be refused; and the role
 /// decides, see `roles.py`. It may not demand that all that fits is taken: that a cursor comes from the same list, or `from` is before
 /// `to`, no schema says. A stream of events has no end: who may read it is not asked to.
+#[expect(clippy::print_stdout, reason = "how much was tried")]
 fn asks_as(role: &str, test: &str) {
     let Some(tools) = tools(test) else { return };
     let (folder, served) = served();
