@@ -58,8 +58,8 @@ def ssh():
     s = socket.create_server(("::", 22), family=socket.AF_INET6, dualstack_ipv6=True, backlog=64)
     def serve(c):
         c.sendall(b"SSH-2.0-OpenSSH_9.2\r\n" + b"k" * 1500)
-        for _ in range(6):
-            if not c.recv(4096): break
+        for size in [1521] + [100] * 5:
+            c.recv(size, socket.MSG_WAITALL)
             c.sendall(b"r" * 200)
         c.close()
     while True:
@@ -85,8 +85,9 @@ for n in range(400):
 s.close()
 for n in range(passwords):
     c = socket.create_connection((peer, 22), 2)
-    c.recv(4096); c.sendall(b"SSH-2.0-OpenSSH_9.2\r\n" + b"k" * 1500)
-    for _ in range(5): c.recv(4096); c.sendall(b"p" * 100)
+    c.settimeout(None); c.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", 10, 0))
+    c.recv(1521, socket.MSG_WAITALL); c.sendall(b"SSH-2.0-OpenSSH_9.2\r\n" + b"k" * 1500)
+    for _ in range(5): c.recv(200, socket.MSG_WAITALL); c.sendall(b"p" * 100)
     while c.recv(4096): pass
     c.close()
 "#;
