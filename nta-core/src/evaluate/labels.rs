@@ -37,6 +37,8 @@ pub enum LabelledSide {
 /// One row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Label {
+    /// Number of its line, from 1.
+    pub line: usize,
     /// Capture, relative to the folder.
     pub file: String,
     /// `benign`, or the word for the attack.
@@ -58,7 +60,7 @@ pub struct Label {
 impl Label {
     /// Whether nothing is to be found.
     pub fn is_benign(&self) -> bool {
-        self.word == "benign"
+        self.word == BENIGN
     }
 
     /// The kind of alert that it calls for; `None` for benign traffic and for attacks that nothing here looks for.
@@ -67,22 +69,42 @@ impl Label {
     }
 }
 
+/// Short words for kinds of alerts.
+const SHORT: [(&str, AlertKind); 11] = [
+    ("portscan", AlertKind::PortScan),
+    ("hostsweep", AlertKind::PortScan),
+    ("sshbrute", AlertKind::SshBruteForce),
+    ("arpspoof", AlertKind::ArpSpoof),
+    ("dnstunnel", AlertKind::DnsTunnel),
+    ("synflood", AlertKind::SynFlood),
+    ("httpflood", AlertKind::HttpFlood),
+    ("icmptunnel", AlertKind::IcmpTunnel),
+    ("otherbruteforce", AlertKind::BruteForce),
+    ("udpflood", AlertKind::UdpFlood),
+    ("icmpflood", AlertKind::IcmpFlood),
+];
+/// The word for an attack that nothing here looks for.
+const OTHER: &str = "other";
+const BENIGN: &str = "benign";
+
 /// The kind of alert that a label's word calls for.
 pub(crate) fn kind_of(word: &str) -> Option<AlertKind> {
-    let short = match word {
-        "portscan" | "hostsweep" => AlertKind::PortScan,
-        "sshbrute" => AlertKind::SshBruteForce,
-        "arpspoof" => AlertKind::ArpSpoof,
-        "dnstunnel" => AlertKind::DnsTunnel,
-        "synflood" => AlertKind::SynFlood,
-        "httpflood" => AlertKind::HttpFlood,
-        "icmptunnel" => AlertKind::IcmpTunnel,
-        "otherbruteforce" => AlertKind::BruteForce,
-        "udpflood" => AlertKind::UdpFlood,
-        "icmpflood" => AlertKind::IcmpFlood,
-        word => return AlertKind::named(word),
-    };
-    Some(short)
+    let short = SHORT.iter().find(|(short, _)| *short == word).map(|(_, kind)| *kind);
+    short.or_else(|| AlertKind::named(word))
+}
+
+/// The first label whose word is none that is known, and the words that are. It says of an attack that nothing here looks for, which
+/// has a word of its own, and may as well be misspelt.
+pub fn unknown_word(labels: &[Label]) -> Option<(&Label, String)> {
+    let is_known = |label: &&Label| label.is_benign() || label.word == OTHER || label.kind().is_some();
+    let label = labels.iter().find(|label| !is_known(label))?;
+    let short: Vec<&str> = SHORT.iter().map(|(short, _)| *short).collect();
+    let words = format!(
+        "`{BENIGN}`, `{OTHER}` (an attack that nothing here looks for), {}, {}",
+        AlertKind::words(),
+        short.join(", ")
+    );
+    Some((label, words))
 }
 
 /// Reads a label file's text; `path` is its name in errors.
@@ -98,17 +120,20 @@ pub fn parse(path: &Path, text: &str) -> Result<Vec<Label>, LabelError> {
         })?;
     }
     let more = ["tool", "source"].map(|column| names.iter().position(|name| *name == column));
-    lines.map(|(number, line)| label(line, at, more).map_err(|reason| wrong(number + 1, reason))).collect()
+    let read =
+        |(number, line): (usize, &str)| label(number + 1, line, at, more).map_err(|reason| wrong(number + 1, reason));
+    lines.map(read).collect()
 }
 
-fn label(line: &str, at: [usize; COLUMNS.len()], more: [Option<usize>; 2]) -> Result<Label, String> {
+fn label(number: usize, line: &str, at: [usize; COLUMNS.len()], more: [Option<usize>; 2]) -> Result<Label, String> {
     let cells: Vec<&str> = line.split('\t').map(str::trim).collect();
     let cell = |column: usize| cells.get(at[column]).copied().unwrap_or_default();
-    if cell(0).is_empty() || cell(1).is_empty() {
-        return Err("file and type are needed".to_owned());
+    if let Some(empty) = (0..2).find(|column| cell(*column).is_empty()) {
+        return Err(format!("the column '{}' is empty: file and type are needed", COLUMNS[empty]));
     }
     let [tool, origin] = more.map(|at| at.and_then(|at| cells.get(at)).copied().unwrap_or_default().to_owned());
     Ok(Label {
+        line: number,
         file: cell(0).to_owned(),
         word: cell(1).to_owned(),
         attacker: side(cell(2))?,
@@ -173,6 +198,18 @@ mod tests {
         assert_eq!(labels[0].start, Some(Timestamp::from_nanos(12_500_000_000)));
         assert_eq!(labels[1].attacker, LabelledSide::Parties(vec![Party::Mac([0, 0x25, 0xb3, 0xbf, 0x91, 0xee])]));
         assert!(matches!(&labels[1].victim, LabelledSide::Parties(hosts) if hosts.len() == 2));
+    }
+
+    #[test]
+    fn a_word_that_is_none_is_found_with_its_line_and_those_that_are() {
+        let header = "file\ttype\tattacker\tvictim\tattack_start\tattack_end\n";
+        let rows = "a\tbenign\nb\tother\nc\tsyn_flood\nd\tsynflood\n";
+        let sound = parse(&format!("{header}{rows}")).expect("labels");
+        assert!(unknown_word(&sound).is_none());
+        let labels = parse(&format!("{header}\n{rows}e\tportscna\n")).expect("labels");
+        let (label, words) = unknown_word(&labels).expect("a misspelt word");
+        assert_eq!((label.line, label.word.as_str()), (7, "portscna"));
+        assert!(["benign", "other", "portscan", "port_scan", "dns_tunnel"].iter().all(|word| words.contains(word)));
     }
 
     #[test]

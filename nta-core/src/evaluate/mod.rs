@@ -5,5 +5,5 @@ mod labels;
 mod score;
 
 pub(crate) use labels::kind_of;
-pub use labels::{Label, LabelError, LabelledSide, parse};
+pub use labels::{Label, LabelError, LabelledSide, parse, unknown_word};
 pub use score::{AttackScore, BenignScore, Judges, Outcome, Rate, Report, score};

@@ -18,7 +18,7 @@ use super::access::Caller;
 use super::extract::{Json, text};
 use super::routes::jobs::JobJson;
 use super::{ApiError, ApiState};
-use crate::jobs::{JobView, Order, Refused};
+use crate::jobs::{JobView, Order, Refused, as_asked};
 use crate::store::{Audit, JobState};
 
 /// So long a request waits for its job; then the answer is the job.
@@ -101,7 +101,7 @@ pub(super) async fn order<T: Serialize + Sync>(
         jobs.order(Order { kind, request: request.clone(), who: caller.name.clone(), key: asked.key }).await?;
     if ordered.is_new {
         let change = caller.audit(action, format!("job {}", ordered.id));
-        state.record(&Audit { after: Some(request), ..change }).await;
+        state.record(&Audit { after: Some(as_asked(request)), ..change }).await;
     }
     if !asked.is_async
         && let Ok(_waits) = Arc::clone(&state.orders_waiting).try_acquire_owned()

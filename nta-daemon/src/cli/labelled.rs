@@ -9,7 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{EXIT_USAGE, fail};
 use crate::config::Config;
-use nta_core::evaluate::{Label, parse};
+use nta_core::evaluate::{Label, parse, unknown_word};
 
 /// Flags of both.
 #[derive(Debug, clap::Args)]
@@ -74,6 +74,15 @@ pub(super) fn labels(path: &Path) -> Result<(Vec<Label>, String), ExitCode> {
     let text = std::fs::read_to_string(path)
         .map_err(|error| fail(EXIT_USAGE, &format_args!("{}: {error}", path.display())))?;
     let labels = parse(path, &text).map_err(|error| fail(EXIT_USAGE, &error))?;
+    // Labels of others have words for what nothing here looks for; a misspelt one looks like them.
+    if let Some((label, words)) = unknown_word(&labels) {
+        eprintln!(
+            "{}: line {}: `{}` and the like count as attacks that nothing here looks for; known are {words}",
+            path.display(),
+            label.line,
+            label.word
+        );
+    }
     Ok((labels, text))
 }
 

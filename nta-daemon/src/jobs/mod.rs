@@ -39,6 +39,7 @@ pub use queue::{Jobs, NotCancelled};
 pub(crate) use score::{ScoreRequest, Scored};
 pub use tools::{AnalysisAccess, Tools};
 pub(crate) use train::{TrainRequest, TrainedModel};
+pub(crate) use view::as_asked;
 pub use view::{JobFailure, JobView};
 
 /// Every kind of job.

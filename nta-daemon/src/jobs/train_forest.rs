@@ -46,12 +46,12 @@ pub(super) fn forest(context: &JobContext, request: &TrainRequest) -> Result<Mad
             rows.len(),
             schema.window_s
         );
-        return Err(wrong("from", detail));
+        return Err(wrong(at_fault(request), detail));
     }
     let params = Params { seed: request.seed, ..Params::default() };
-    let forest = forest::train(trained, &params).map_err(|error| wrong("from", error.to_string()))?;
+    let forest = forest::train(trained, &params).map_err(|error| wrong(at_fault(request), error.to_string()))?;
     context.check()?;
-    let scores = forest.scores(tried).map_err(|error| wrong("from", error.to_string()))?;
+    let scores = forest.scores(tried).map_err(|error| wrong(at_fault(request), error.to_string()))?;
     let above = scores.iter().filter(|score| **score > forest.threshold()).count();
     let share = above as f64 / tried.len().max(1) as f64;
     let mut refused = Vec::new();
@@ -80,6 +80,15 @@ pub(super) fn forest(context: &JobContext, request: &TrainRequest) -> Result<Mad
     let text = forest.to_json(manifest.clone()).map_err(|_cannot_fail| ApiError::Internal)?;
     let manifest = serde_json::to_string(&manifest).map_err(|_cannot_fail| ApiError::Internal)?;
     Ok(Made { file: text.into_bytes(), manifest, report: Report { refused, figures }, left_out: Default::default() })
+}
+
+/// The field that leaves too little to learn from: the time where one is given; else there is no more for this algorithm.
+const fn at_fault(request: &TrainRequest) -> &'static str {
+    match (request.from_ns, request.to_ns) {
+        (Some(_), _) => "from",
+        (None, Some(_)) => "to",
+        (None, None) => "algorithm",
+    }
 }
 
 /// When alerts were about which hosts, in the time that is learned from.

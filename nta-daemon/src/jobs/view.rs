@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::JobError;
 use crate::api::ApiError;
 use crate::store::{JobState, StoredJob};
+use nta_core::domain::Timestamp;
 
 /// A job, and how far it is.
 #[derive(Clone, Debug)]
@@ -53,10 +54,28 @@ impl JobView {
         serde_json::from_str(self.job.error.as_deref()?).ok()
     }
 
-    /// What was asked for.
+    /// What was asked for, in the words of the API.
     pub fn request(&self) -> Value {
-        serde_json::from_str(&self.job.request).unwrap_or(Value::Null)
+        as_asked(serde_json::from_str(&self.job.request).unwrap_or(Value::Null))
     }
+}
+
+/// A stored request in the words in which it was asked for: times and lengths as the API writes them, without what was not given and
+/// without who asked, which the job says itself.
+pub(crate) fn as_asked(stored: Value) -> Value {
+    let Value::Object(fields) = stored else { return stored };
+    let word = |(name, value): (String, Value)| {
+        let time = |value: &Value| value.as_u64().map(|ns| Timestamp::from_nanos(ns).to_string().into());
+        match name.as_str() {
+            _ if value.is_null() || value.as_array().is_some_and(Vec::is_empty) => None,
+            "who" => None,
+            "from_ns" => Some(("from".to_owned(), time(&value)?)),
+            "to_ns" => Some(("to".to_owned(), time(&value)?)),
+            "span_ns" => Some(("window_size".to_owned(), (value.as_u64()? / 1_000_000_000).into())),
+            _ => Some((name, value)),
+        }
+    };
+    Value::Object(fields.into_iter().filter_map(word).collect())
 }
 
 /// Why a job has no result, as a request for it would have been refused.

@@ -149,7 +149,8 @@ impl Registry {
         Ok(())
     }
 
-    /// Has a model judge: the next window of the pipeline, and whatever is analysed from now on. Answers which judged before.
+    /// Has a model judge: the next window of the pipeline, and whatever is analysed from now on. Answers which judged before; where it
+    /// is the same one, nothing changes.
     ///
     /// # Errors
     /// When there is none of that name, it does not validate or fit this daemon, or that cannot be stored.
@@ -171,13 +172,21 @@ impl Registry {
             who: who.to_owned(),
             activated: now,
         };
-        self.store.choose_model(sensor, &chosen).await?;
-        self.handle.set(models);
-        tracing::info!(id, algorithm = algorithm.word(), who, "another model judges from the next window on");
-        Ok(match algorithm {
+        let before = match algorithm {
             Algorithm::Xgboost => before.xgboost.map(|model| model.id().to_owned()),
             Algorithm::IsolationForest => before.forest_id,
-        })
+        };
+        let is_other = before.as_deref() != Some(id);
+        // That it judges by request, and not by the configuration, holds over restarts: one who chose it first stays who chose it.
+        let is_chosen = |known: &ActiveModel| known.model == id && known.configured == chosen.configured;
+        if is_other || !self.store.active_models(sensor).await?.iter().any(is_chosen) {
+            self.store.choose_model(sensor, &chosen).await?;
+        }
+        if is_other {
+            self.handle.set(models);
+            tracing::info!(id, algorithm = algorithm.word(), who, "another model judges from the next window on");
+        }
+        Ok(before)
     }
 
     /// A classifier that validates, to be asked by whoever names it; it does not judge by that.

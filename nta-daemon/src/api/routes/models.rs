@@ -20,6 +20,7 @@ use crate::jobs::{TrainRequest as TrainOrder, TrainedModel};
 use crate::json::words::words_schema;
 use crate::model_loader::{Algorithm, Entry, NotActivated, Origin};
 use crate::store::Audit;
+use nta_core::evaluate::{LabelError, parse, unknown_word};
 
 /// Longest text of labels in characters.
 const MOST_LABELS: usize = 60_000;
@@ -197,7 +198,7 @@ pub(in crate::api) async fn list(_: Query<()>, State(state): State<ApiState>) ->
 }
 
 /// Has a model judge from the next window on, in place of the one of its algorithm. It does so after a restart too, until another is
-/// activated or `[model]` names another.
+/// activated or `[model]` names another. Of the one that judges already, it changes nothing.
 #[utoipa::path(
     post,
     path = "/api/models/{id}/activate",
@@ -220,8 +221,10 @@ pub(in crate::api) async fn activate(
     let tools = state.tools();
     let sensor = tools.sensor.clone().unwrap_or_default();
     let before = tools.models.activate(&sensor, (&id, &caller.name), now()).await?;
-    let change = caller.audit("activate model", format!("model {id}"));
-    state.record(&Audit { before: before.map(Value::from), after: Some(id.clone().into()), ..change }).await;
+    if before.as_ref() != Some(&id) {
+        let change = caller.audit("activate model", format!("model {id}"));
+        state.record(&Audit { before: before.map(Value::from), after: Some(id.clone().into()), ..change }).await;
+    }
     let item = tools.models.list().await?.into_iter().find(|entry| entry.id == id).map(ModelItem::new);
     item.map(Json).ok_or(ApiError::Internal)
 }
@@ -329,6 +332,11 @@ pub(in crate::api) async fn train(
     if let Some((field, ..)) = given.into_iter().find(|(_, is_given, is_taken)| *is_given && !is_taken) {
         return Err(ApiError::invalid(field, format!("has no effect with `{}`", body.algorithm.word())));
     }
+    if let (Some(TrainTime(from)), Some(TrainTime(to))) = (body.from, body.to)
+        && from >= to
+    {
+        return Err(ApiError::invalid("to", "expected a time after `from`"));
+    }
     let labels = body.labels;
     if !is_forest && labels.as_ref().is_none_or(|labels| labels.trim().is_empty()) {
         return Err(ApiError::invalid(
@@ -338,6 +346,9 @@ pub(in crate::api) async fn train(
     }
     if labels.as_ref().is_some_and(|labels| labels.chars().count() > MOST_LABELS) {
         return Err(ApiError::invalid("labels", format!("expected at most {MOST_LABELS} characters")));
+    }
+    if let Some(labels) = &labels {
+        check_labels(labels)?;
     }
     let holdout_tools = body.holdout_tools.unwrap_or_default();
     let is_tool = |tool: &String| (1..=MOST_TOOL).contains(&tool.chars().count());
@@ -356,4 +367,17 @@ pub(in crate::api) async fn train(
         who: caller.name.clone(),
     };
     order(&state, ("train", "train model"), &request, asked, &caller).await
+}
+
+/// That every line can be read, and says what it is about in a word that is known.
+fn check_labels(text: &str) -> Result<(), ApiError> {
+    let labels = parse(std::path::Path::new("labels"), text).map_err(|LabelError::Line { line, reason, .. }| {
+        ApiError::invalid("labels", format!("line {line}: {reason}"))
+    })?;
+    if let Some((label, words)) = unknown_word(&labels) {
+        let word: String = label.word.chars().take(MOST_TOOL).collect();
+        let detail = format!("line {}, column `type`: there is no `{word}`: expected {words}", label.line);
+        return Err(ApiError::invalid("labels", detail));
+    }
+    Ok(())
 }
