@@ -107,11 +107,19 @@ pub enum ApiError {
         detail: String,
     },
     /// The body is larger than this path takes.
-    #[error("the request's body is larger than this path takes")]
-    TooLarge,
+    #[error("the body is larger than the {most} bytes that this path takes{}", given.map_or_else(String::new, |bytes| format!(": it has {bytes}")))]
+    TooLarge {
+        /// Bytes that it takes.
+        most: u64,
+        /// Bytes of the body, where `Content-Length` says so.
+        given: Option<u64>,
+    },
     /// The path is there, the method is not.
-    #[error("this path does not take that method; the header `Allow` lists those it takes")]
-    Method,
+    #[error("this path takes {allowed}")]
+    Method {
+        /// The methods that it takes, as `Allow` has them.
+        allowed: String,
+    },
     /// An upload is not taken.
     #[error("{detail}")]
     Refused {
@@ -173,6 +181,7 @@ impl ApiError {
             Self::Counted { .. } => Some("expect".to_owned()),
             Self::Unauthorized { .. } => Some("Authorization".to_owned()),
             Self::Misdirected { .. } => Some("Host".to_owned()),
+            Self::TooLarge { .. } => Some("body".to_owned()),
             Self::MediaType { field, .. } | Self::Refused { field, .. } => Some((*field).to_owned()),
             _ => None,
         }
@@ -187,9 +196,9 @@ impl ApiError {
             Self::Forbidden { .. } | Self::Role { .. } | Self::Scope { .. } => StatusCode::FORBIDDEN,
             Self::NotFound { .. } => StatusCode::NOT_FOUND,
             Self::Refused { status, .. } => *status,
-            Self::Method => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Method { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::Conflict { .. } | Self::NotYet { .. } | Self::Counted { .. } => StatusCode::CONFLICT,
-            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::MediaType { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Misdirected { .. } => StatusCode::MISDIRECTED_REQUEST,
             Self::Unprocessable { .. } => StatusCode::UNPROCESSABLE_ENTITY,
@@ -339,11 +348,23 @@ pub(super) async fn as_problem(response: Response) -> Response {
         return response;
     }
     let detail = match status {
-        StatusCode::PAYLOAD_TOO_LARGE => return ApiError::TooLarge.into_response(),
         StatusCode::SERVICE_UNAVAILABLE => "the answer took too long",
         _ => "the request cannot be answered",
     };
     Problem::new(status, detail.to_owned()).into_response()
+}
+
+/// Says in words what `Allow` lists, which is known once the router has answered.
+pub(super) async fn name_methods(response: Response) -> Response {
+    let allow = response.headers().get(header::ALLOW).and_then(|allow| allow.to_str().ok());
+    let Some(allow) = allow.filter(|_| response.status() == StatusCode::METHOD_NOT_ALLOWED) else { return response };
+    let (document, body) = ApiError::Method { allowed: allow.replace(',', ", ") }.into_response().into_parts();
+    let (mut parts, _) = response.into_parts();
+    for name in [header::CONTENT_ENCODING, header::CONTENT_LENGTH] {
+        parts.headers.remove(name);
+    }
+    parts.headers.extend(document.headers);
+    Response::from_parts(parts, body)
 }
 
 /// What a panic in a handler becomes: its text goes to the log by the panic hook, and nothing of it to the client.

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, MatchedPath, Request};
-use axum::http::{StatusCode, Uri};
+use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
+use axum::http::{StatusCode, Uri, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state, map_response};
 use axum::response::{IntoResponse as _, Response};
 use tower_http::catch_panic::CatchPanicLayer;
@@ -18,7 +18,7 @@ use utoipa_axum::routes;
 
 use super::access::{Role, bring, require};
 use super::caching::revalidate;
-use super::error::{after_panic, as_problem};
+use super::error::{after_panic, as_problem, name_methods};
 use super::headers::careful;
 use super::requests::measure;
 use super::routes::{
@@ -149,10 +149,11 @@ fn sendings() -> OpenApiRouter<ApiState> {
 
 /// All routes with their description.
 fn documented() -> (Router<ApiState>, OpenApi) {
-    let small = RequestBodyLimitLayer::new(BODY_LIMIT_BYTES);
+    let bound = |most: usize| (from_fn_with_state(most, within), RequestBodyLimitLayer::new(most));
+    let small = bound(BODY_LIMIT_BYTES);
     // Health and metrics never wait for a place there.
     let pool = from_fn_with_state(Workers::answering(), off_the_executor);
-    let large = RequestBodyLimitLayer::new(IMPORT_LIMIT_BYTES);
+    let large = bound(IMPORT_LIMIT_BYTES);
     let few = from_fn_with_state(LargeBodies::new(), few_at_a_time);
     let described = |mut routes: OpenApiRouter<ApiState>, role: Role| {
         openapi::add_common(routes.get_openapi_mut(), role);
@@ -161,17 +162,30 @@ fn documented() -> (Router<ApiState>, OpenApi) {
     // Around all other layers: who may not is refused before the body is read.
     let of = |role: Role| from_fn_with_state(role, require);
     let (routes, mut document) = OpenApiRouter::with_openapi(openapi::frame())
-        .merge(described(public(), Role::Public).layer(small))
-        .merge(described(viewer(), Role::Viewer).layer(pool.clone()).layer(small).layer(of(Role::Viewer)))
-        .merge(described(streams(), Role::Viewer).layer(small).layer(of(Role::Viewer)))
-        .merge(described(operator(), Role::Operator).layer(pool.clone()).layer(small).layer(of(Role::Operator)))
-        .merge(described(admin(), Role::Admin).layer(pool.clone()).layer(small).layer(of(Role::Admin)))
+        .merge(described(public(), Role::Public).layer(small.1).layer(small.0.clone()))
+        .merge(
+            described(viewer(), Role::Viewer)
+                .layer(pool.clone())
+                .layer(small.1)
+                .layer(small.0.clone())
+                .layer(of(Role::Viewer)),
+        )
+        .merge(described(streams(), Role::Viewer).layer(small.1).layer(small.0.clone()).layer(of(Role::Viewer)))
+        .merge(
+            described(operator(), Role::Operator)
+                .layer(pool.clone())
+                .layer(small.1)
+                .layer(small.0.clone())
+                .layer(of(Role::Operator)),
+        )
+        .merge(described(admin(), Role::Admin).layer(pool.clone()).layer(small.1).layer(small.0).layer(of(Role::Admin)))
         .merge(
             described(imports(), Role::Operator)
                 .layer(pool)
                 .layer(few)
                 .layer(DefaultBodyLimit::disable())
-                .layer(large)
+                .layer(large.1)
+                .layer(large.0)
                 .layer(of(Role::Operator)),
         )
         .merge(described(sendings(), Role::Operator).layer(DefaultBodyLimit::disable()).layer(of(Role::Operator)))
@@ -205,7 +219,7 @@ fn guarded(routes: Router<ApiState>, state: ApiState) -> Router {
         .layer(from_fn_with_state(Arc::clone(&state.requests), measure))
         .with_state(state);
     // Around the router and not a layer of it: the path has to be normal before the router looks at it.
-    Router::new().fallback_service(NormalizePath::trim_trailing_slash(routes))
+    Router::new().fallback_service(NormalizePath::trim_trailing_slash(routes)).layer(map_response(name_methods))
 }
 
 /// Ends a request whose answer does not begin in time. An upload has time-outs of its own.
@@ -226,14 +240,26 @@ async fn not_found(uri: Uri) -> ApiError {
     ApiError::NotFound { detail: format!("there is no path {path}; GET /api lists them") }
 }
 
-async fn method_not_allowed() -> ApiError {
-    ApiError::Method
+/// Its text is made of `Allow`, which the router adds to this answer: `name_methods`.
+async fn method_not_allowed() -> StatusCode {
+    StatusCode::METHOD_NOT_ALLOWED
+}
+
+/// Says of a body that is too large what this path takes.
+async fn within(State(most): State<usize>, request: Request, next: Next) -> Response {
+    let length = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    let response = next.run(request).await;
+    if response.status() != StatusCode::PAYLOAD_TOO_LARGE {
+        return response;
+    }
+    let most = most as u64;
+    ApiError::TooLarge { most, given: length.filter(|length| *length > most) }.into_response()
 }
 
 #[cfg(test)]
 mod tests {
     use axum::body::{Body, to_bytes};
-    use axum::http::{Request, header};
+    use axum::http::Request;
     use axum::routing::get;
     use tokio::sync::watch;
     use tower::ServiceExt as _;

@@ -64,14 +64,15 @@ impl ApiState {
     /// The time range that is asked for, filled up: with that of the capture whose rows are asked for.
     pub(super) async fn range_of(&self, period: Period, scope: &Scope) -> Result<Range, ApiError> {
         match scope.run {
-            Some(_) if period.from.is_none() && period.to.is_none() => Ok(self.span_of(scope.run).await?),
+            Some(_) if period.from.is_none() && period.to.is_none() => self.span_of(scope).await,
             Some(_) => Ok(Range { from: period.from, to: period.to }),
             None => self.range(period).await,
         }
     }
 
-    async fn span_of(&self, run: Option<[u8; 16]>) -> Result<Range, ApiError> {
-        let Some(run) = run else { return Ok(Range::default()) };
+    /// From the begin to the end of the capture whose rows are asked for; unbounded where that is none.
+    pub(super) async fn span_of(&self, scope: &Scope) -> Result<Range, ApiError> {
+        let Some(run) = scope.run else { return Ok(Range::default()) };
         let span = self.store.span_of_run(&run).await?;
         Ok(span.map_or_else(Range::default, |(first, end)| Range { from: Some(first), to: Some(end) }))
     }

@@ -31,14 +31,14 @@ pub struct AlertPatch {
     pub verdict: Option<Option<&'static str>>,
     /// A note to add.
     pub note: Option<String>,
-    /// Who; the API where nobody is named. A status that stays as it is stays theirs who gave it.
+    /// Who; `anonymous` where nobody is named. A status that stays as it is stays theirs who gave it.
     pub by: Option<String>,
     /// When.
     pub at: Timestamp,
 }
 
-/// Who it was when nobody is named.
-const NOBODY: &str = "api";
+/// Who it was when nobody is named: the word of the audit log for who acts without a token.
+const NOBODY: &str = "anonymous";
 
 /// What became of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -104,7 +104,7 @@ impl Body {
 
     fn append(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
         if self.written + bytes.len() as u64 > self.most {
-            return Err(Refusal::TooLarge);
+            return Err(Refusal::TooLarge { most: self.most, announced: None });
         }
         self.room.take(bytes.len() as u64)?;
         if let Err(error) = self.file.write_all(bytes) {

@@ -62,8 +62,9 @@ impl Uploads {
     pub async fn begin(&self, name: &str, encoding: Encoding, length: Option<u64>) -> Result<Incoming, Refusal> {
         let place = self.place().await?;
         let inner = Arc::clone(&self.0);
-        if encoding == Encoding::Identity && length.is_some_and(|length| length > inner.config.max_bytes) {
-            return Err(Refusal::TooLarge);
+        let most = inner.config.max_bytes;
+        if encoding == Encoding::Identity && length.is_some_and(|length| length > most) {
+            return Err(Refusal::TooLarge { most, announced: length });
         }
         inner.make_folder()?;
         inner.room.expect(length.unwrap_or_default())?;
@@ -78,8 +79,9 @@ impl Uploads {
     /// # Errors
     /// When there is no room for it.
     pub async fn announce(&self, name: &str, length: u64) -> Result<String, Refusal> {
-        if length > self.0.config.max_bytes {
-            return Err(Refusal::TooLarge);
+        let most = self.0.config.max_bytes;
+        if length > most {
+            return Err(Refusal::TooLarge { most, announced: Some(length) });
         }
         self.0.make_folder()?;
         self.0.room.expect(length)?;
@@ -289,10 +291,12 @@ impl Incoming {
 
     /// What is no capture, or cannot be written, nobody goes on with.
     fn give_up(&mut self, refusal: Refusal) -> Refusal {
-        let is_final =
-            matches!(refusal, Refusal::Content(_) | Refusal::TooLarge | Refusal::Bomb { .. } | Refusal::Packed(_));
+        let is_final = matches!(
+            refusal,
+            Refusal::Content(_) | Refusal::TooLarge { .. } | Refusal::Bomb { .. } | Refusal::Packed(_)
+        );
         // More than was announced of a capture in parts.
-        if self.is_resumable && matches!(refusal, Refusal::TooLarge) {
+        if self.is_resumable && matches!(refusal, Refusal::TooLarge { .. }) {
             return Refusal::Longer { length: self.live.length.unwrap_or_default() };
         }
         self.is_resumable &= !is_final;

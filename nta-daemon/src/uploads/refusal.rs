@@ -9,8 +9,13 @@ pub enum Refusal {
     #[error("this is no capture but {0}: expected pcap or pcapng, plain or packed with gzip or zstd")]
     Content(String),
     /// It has more bytes than are taken.
-    #[error("the capture is larger than `[uploads] max_bytes` allows")]
-    TooLarge,
+    #[error("the capture is larger than the {most} bytes that `[uploads] max_bytes` allows{}", announced.map_or_else(String::new, |bytes| format!(": it has {bytes}")))]
+    TooLarge {
+        /// The bound.
+        most: u64,
+        /// Its bytes, where they are known.
+        announced: Option<u64>,
+    },
     /// It becomes too large when it is unpacked.
     #[error("the body unpacks to more than {ratio} times its size: no capture does")]
     Bomb {

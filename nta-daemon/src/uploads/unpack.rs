@@ -80,13 +80,13 @@ impl Unpack {
         if matches!(self, Self::Identity) {
             return take(piece);
         }
-        let mut packed = packed;
+        let (mut packed, most) = (packed, self.most());
         let step = if matches!(self, Self::Zstd(_)) { ZSTD_PIECE } else { GZIP_PIECE };
         for part in piece.chunks(step) {
             match self {
                 Self::Identity => {}
-                Self::Gzip(decoder) => decoder.write_all(part).map_err(|error| refused(&error))?,
-                Self::Zstd(decoder) => decoder.write_all(part).map_err(|error| refused(&error))?,
+                Self::Gzip(decoder) => decoder.write_all(part).map_err(|error| refused(&error, most))?,
+                Self::Zstd(decoder) => decoder.write_all(part).map_err(|error| refused(&error, most))?,
             }
             packed += part.len() as u64;
             self.hand_on(packed, take)?;
@@ -100,12 +100,22 @@ impl Unpack {
         packed: u64,
         take: &mut dyn FnMut(&[u8]) -> Result<(), Refusal>,
     ) -> Result<(), Refusal> {
+        let most = self.most();
         match self {
             Self::Identity => return Ok(()),
-            Self::Gzip(decoder) => decoder.try_finish().map_err(|error| refused(&error))?,
-            Self::Zstd(decoder) => decoder.flush().map_err(|error| refused(&error))?,
+            Self::Gzip(decoder) => decoder.try_finish().map_err(|error| refused(&error, most))?,
+            Self::Zstd(decoder) => decoder.flush().map_err(|error| refused(&error, most))?,
         }
         self.hand_on(packed, take)
+    }
+
+    /// Bytes that may come out.
+    fn most(&self) -> u64 {
+        match self {
+            Self::Identity => u64::MAX,
+            Self::Gzip(decoder) => decoder.get_ref().most,
+            Self::Zstd(decoder) => decoder.get_ref().most,
+        }
     }
 
     fn hand_on(&mut self, packed: u64, take: &mut dyn FnMut(&[u8]) -> Result<(), Refusal>) -> Result<(), Refusal> {
@@ -123,6 +133,10 @@ impl Unpack {
     }
 }
 
-fn refused(error: &io::Error) -> Refusal {
-    if error.kind() == io::ErrorKind::FileTooLarge { Refusal::TooLarge } else { Refusal::Packed(error.to_string()) }
+fn refused(error: &io::Error, most: u64) -> Refusal {
+    if error.kind() == io::ErrorKind::FileTooLarge {
+        Refusal::TooLarge { most, announced: None }
+    } else {
+        Refusal::Packed(error.to_string())
+    }
 }

@@ -95,7 +95,7 @@ async fn changes(store: Store) {
     state.read_tokens().await.expect("the store answers");
     let post = async |path: &str, body: Value| ask(&router, Method::POST, path, Some(&operator), &body).await;
     for (body, field) in [
-        (json!({}), "body"),
+        (json!({}), "interface"),
         (json!({"interface": "eth0", "duration": 0}), "duration"),
         (json!({"interface": "eth0", "duration": 1e9}), "duration"),
         (json!({"interface": "eth0", "by": "mira"}), "by"),

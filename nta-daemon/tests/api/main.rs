@@ -166,12 +166,24 @@ async fn a_wrong_method_and_a_large_body_are_problems_too() {
     assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED);
     assert_eq!(response.headers()[header::CONTENT_TYPE], "application/problem+json");
     assert_eq!(response.headers()[header::ALLOW], "GET,HEAD");
+    let problem = document(response).await;
+    assert!(problem["detail"].as_str().is_some_and(|detail| detail.contains("GET, HEAD")), "{problem}");
 
     let mut large = request("/api/metrics/compute", Body::from(vec![0; 100_000]));
     large.headers_mut().insert(header::CONTENT_LENGTH, 100_000.into());
     let response = app.router.clone().oneshot(large).await.expect("response");
     assert_eq!(response.status(), StatusCode::PAYLOAD_TOO_LARGE);
     assert_eq!(response.headers()[header::CONTENT_TYPE], "application/problem+json");
+    let problem = document(response).await;
+    let detail = problem["detail"].as_str().expect("a text");
+    assert_eq!(problem["field"], "body");
+    assert!(detail.contains("100000") && detail.contains("65536"), "{detail}");
+}
+
+/// The body of an answer as JSON.
+async fn document(response: axum::response::Response) -> Value {
+    let bytes = to_bytes(response.into_body(), usize::MAX).await.expect("a body");
+    serde_json::from_slice(&bytes).expect("JSON")
 }
 
 #[tokio::test]
@@ -199,6 +211,9 @@ async fn only_imports_may_be_large() {
     }
     let (status, _) = app.send_text(Method::PUT, "/api/baselines/loss", &" ".repeat(9 << 20)).await;
     assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
+    // A body that does not say how long it is.
+    let (_, problem) = app.send_text(Method::POST, "/api/anomalies/detect", &padded).await;
+    assert!(problem["detail"].as_str().is_some_and(|detail| detail.contains("65536 bytes")), "{problem}");
 }
 
 #[tokio::test]

@@ -92,5 +92,30 @@ async fn what_mutes_too_much_or_for_too_long_is_refused_by_name() {
         let (status, problem) = app.send(Method::POST, "/api/mutes", &body).await;
         assert_eq!((status, &problem["field"]), (StatusCode::BAD_REQUEST, &field.into()), "{body}: {problem}");
     }
+    let (_, problem) = app.send(Method::POST, "/api/mutes", &json!({})).await;
+    let detail = problem["detail"].as_str().expect("a text");
+    assert!(["`types`", "`reason`", "`expires`"].iter().all(|field| detail.contains(field)), "all at once: {detail}");
     assert_eq!(app.json("/api/mutes").await["items"], json!([]), "none was made");
+}
+
+#[tokio::test]
+async fn the_same_mute_is_made_once_and_another_of_the_same_is_refused() {
+    let app = app().await;
+    let (expires, later) = (in_days(2), in_days(3));
+    let body = json!({"types": ["syn_flood", "port_scan"], "host": "192.0.2.1", "reason": "ours", "expires": expires});
+    let (status, first) = app.send(Method::POST, "/api/mutes", &body).await;
+    assert_eq!(status, StatusCode::CREATED, "{first}");
+    let again = json!({"types": ["port_scan", "syn_flood", "port_scan"], "host": "192.0.2.1", "reason": "ours", "expires": expires});
+    let (status, same) = app.send(Method::POST, "/api/mutes", &again).await;
+    assert_eq!((status, &same), (StatusCode::OK, &first), "in whatever order, and however often, its types are named");
+    let other = json!({"types": ["syn_flood", "port_scan"], "host": "192.0.2.1", "reason": "ours", "expires": later});
+    let (status, refused) = app.send(Method::POST, "/api/mutes", &other).await;
+    assert_eq!(status, StatusCode::CONFLICT, "{refused}");
+    let named = format!("mute {}", first["id"]);
+    assert!(refused["detail"].as_str().is_some_and(|detail| detail.contains(&named)), "{refused}");
+    let narrower = json!({"types": ["port_scan"], "host": "192.0.2.1", "reason": "ours", "expires": later});
+    assert_eq!(app.send(Method::POST, "/api/mutes", &narrower).await.0, StatusCode::CREATED);
+    assert_eq!(app.json("/api/mutes").await["items"].as_array().map(Vec::len), Some(2));
+    let log = app.json("/api/audit").await;
+    assert_eq!(log["items"].as_array().map(Vec::len), Some(2), "only what was made is a change: {log}");
 }

@@ -161,6 +161,13 @@ async fn live_lists_are_apart(site: &Site, file_id: &str) {
             );
         }
     }
+    // What is asked about it without a time is asked about its end, which is years before the clock's.
+    let (_, explained) = site.get(&format!("/api/explain?host=192.0.2.1&capture={file_id}")).await;
+    let (_, windows) = site.get(&format!("/api/metrics?capture={file_id}")).await;
+    let end = windows["items"][0]["end"].as_str().expect("the end of the newest window");
+    let at = explained["at"].as_str().expect("a time");
+    assert!(at <= end && explained["state"] == "kept", "to the microsecond the last instant before {end}: {explained}");
+    assert_eq!(explained["windows"][0]["end"], end, "{explained}");
     // An alert's packets are those of its capture.
     let (_, alerts) = site.get(&format!("/api/alerts?capture={file_id}")).await;
     let evidence = format!("/api/alerts/{}/evidence.pcap", alerts["items"][0]["id"].as_str().expect("an alert"));
@@ -497,7 +504,8 @@ async fn what_is_no_capture_or_too_much_is_refused_and_leaves_nothing() {
         ),
         (&[("upload-length", "-1")][..], Body::empty(), 400, "not negative"),
         (&[("upload-length", "0")][..], Body::empty(), 400, "at least 1"),
-        (&[("upload-length", "99999999")][..], Body::empty(), 413, "max_bytes"),
+        (&[("upload-length", "99999999")][..], Body::empty(), 413, "99999999"),
+        (&[("upload-length", "99999999")][..], Body::empty(), 413, "bytes that `[uploads] max_bytes` allows"),
         (&multipart[..], form("--x--\r\n"), 400, "no file"),
         (&multipart[..], form("no form at all"), 400, "no form"),
         (
@@ -511,6 +519,10 @@ async fn what_is_no_capture_or_too_much_is_refused_and_leaves_nothing() {
         let (got, _, problem) = site.send(Method::POST, "/api/upload", headers, body).await;
         assert_eq!(got.as_u16(), status, "{said}: {problem}");
         assert!(problem["detail"].as_str().is_some_and(|detail| detail.contains(said)), "{said}: {problem}");
+        if status == 413 {
+            let field = if headers[0].0 == "upload-length" { "Upload-Length" } else { "body" };
+            assert_eq!(problem["field"], field, "{problem}");
+        }
     }
     // It is refused before it has come: nobody would read the rest.
     let endless = futures_util::stream::iter([Ok(Bytes::from(vec![b'a'; 2000]))])

@@ -51,7 +51,8 @@ async fn whole_within<S: Send + Sync>(most: Duration, request: Request, state: &
     };
     let read = timeout(most, Bytes::from_request(request, state)).await.map_err(|_late| late())?;
     read.map_err(|cut| match cut.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => ApiError::TooLarge,
+        // The layer in front of the route says how much it takes.
+        StatusCode::PAYLOAD_TOO_LARGE => ApiError::TooLarge { most: 0, given: None },
         _ => ApiError::invalid("body", "could not be read to its end"),
     })
 }
@@ -130,7 +131,13 @@ fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
         // Without line and column: the field says where.
         let text = inner.to_string();
         let detail = text.rsplit_once(" at line ").map_or(text.as_str(), |(detail, _)| detail).to_owned();
-        ApiError::invalid(if path == "." { "body".to_owned() } else { path }, detail)
+        let inside = |name: &str| if path == "." { name.to_owned() } else { format!("{path}.{name}") };
+        let missing = detail.strip_prefix("missing field `").and_then(|rest| rest.strip_suffix('`'));
+        match missing {
+            Some(name) => ApiError::invalid(inside(name), "must be given"),
+            None if path == "." => ApiError::invalid("body", detail),
+            None => ApiError::invalid(path, detail),
+        }
     })?;
     json.end().map_err(|error| ApiError::invalid("body", format!("no JSON: {error}")))?;
     Ok(value)

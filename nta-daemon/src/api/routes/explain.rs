@@ -17,7 +17,7 @@ parameters! {
     pub(in crate::api) struct ExplainQuery {
         /// Address of the host. It must be given.
         "host" => host: IpAddr,
-        /// The time; RFC 3339 or Unix seconds. Unless given the end of the last window that was closed.
+        /// The time; RFC 3339 or Unix seconds. Unless given the end of the last window that was closed: with `capture`, of that capture.
         "at" => at: Timestamp,
         ..whose: WhoseQuery,
     }
@@ -41,8 +41,11 @@ pub(in crate::api) async fn get(
         return Err(ApiError::invalid("host", "expected the address of a host: it must be given"));
     };
     let status = state.status();
-    // The last instant of the last window.
-    let last = status.last_window_end.map(|end| Timestamp::from_nanos(end.as_nanos().saturating_sub(1)));
+    let sensor = whose.sensor.as_ref().map(|sensor| sensor.0.clone());
+    let scope = state.scope(whose).await?;
+    // The last instant of the last window: of the capture that is asked about, else of this daemon.
+    let end = state.span_of(&scope).await?.to.or(status.last_window_end);
+    let last = end.map(|end| Timestamp::from_nanos(end.as_nanos().saturating_sub(1)));
     let at = at.or(last).unwrap_or_else(now);
     let running: Vec<&str> = detectors(&state.analysis.detect).iter().map(|one| one.declaration().name).collect();
     let is_rule = |name: &str| declarations().iter().any(|one| one.name == name && one.basis == Basis::Rule);
@@ -57,8 +60,7 @@ pub(in crate::api) async fn get(
             _ => {}
         }
     }
-    let sensor = whose.sensor.as_ref().map(|sensor| sensor.0.clone());
-    let whose = state.scope(whose).await?.whose;
-    let asked = Question { host: host.to_canonical(), at, sensor, whose, base_ns: state.base_ns(), off, unsure };
+    let asked =
+        Question { host: host.to_canonical(), at, sensor, whose: scope.whose, base_ns: state.base_ns(), off, unsure };
     Ok(Json(explain(&state.store, &asked).await?))
 }

@@ -26,6 +26,7 @@ pub(super) mod jobs;
 pub(super) mod live_capture;
 pub(super) mod metrics;
 pub(super) mod models;
+mod mute_preview;
 pub(super) mod mutes;
 pub(super) mod packets;
 pub(super) mod prometheus;

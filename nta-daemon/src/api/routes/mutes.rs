@@ -1,7 +1,5 @@
 //! `/api/mutes`: what operators do not want to hear of for a while.
 
-use std::collections::BTreeMap;
-
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
@@ -11,7 +9,7 @@ use serde_json::json;
 use utoipa::openapi::schema::ArrayBuilder;
 use utoipa::openapi::{RefOr, Schema};
 
-use super::alerts::AlertItem;
+use super::mute_preview::{MutePreview, preview};
 use crate::api::access::Caller;
 use crate::api::error::Problem;
 use crate::api::extract::{
@@ -19,27 +17,19 @@ use crate::api::extract::{
 };
 use crate::api::page::List;
 use crate::api::state::now;
-use crate::api::whose::WhoseQuery;
 use crate::api::{ApiError, ApiState};
 use crate::json::words;
 use crate::json::words::words_schema;
-use crate::store::{AlertFilter, AlertSort, Audit, MOST_MUTES, Position, StoredMute};
+use crate::store::{Audit, MOST_MUTES, StoredMute};
 use nta_core::alerting::Mute;
 use nta_core::detect::network;
-use nta_core::domain::{AlertKind, Mode, Timestamp};
+use nta_core::domain::{AlertKind, Timestamp};
 
 /// Longest reason in characters.
 const MAX_REASON: usize = 1000;
 /// Longest time that one holds.
 const LONGEST_NS: u64 = 366 * DAY_NS;
 const DAY_NS: u64 = 86_400 * 1_000_000_000;
-/// Time that a preview looks back.
-const PREVIEW_NS: u64 = 7 * DAY_NS;
-/// Alerts that a preview reads at most, and at a time.
-const MOST_READ: usize = 20_000;
-const CHUNK: u32 = 1000;
-/// Alerts that a preview shows.
-const MOST_SHOWN: usize = 100;
 
 /// A mute.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -94,26 +84,13 @@ impl MuteJson {
     }
 }
 
-/// What a mute would have hidden.
+/// What a mute would have hidden, or the one that was made before.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
-pub(in crate::api) struct MutePreview {
-    /// Begin of the time that was looked at.
-    #[schema(format = DateTime)]
-    from: String,
-    /// Its end.
-    #[schema(format = DateTime)]
-    to: String,
-    /// Alerts that would not have been raised.
-    alerts: u64,
-    /// Windows with a finding of these.
-    windows: u64,
-    /// The alerts by kind.
-    by_type: BTreeMap<String, u64>,
-    /// The newest hundred of them.
-    #[schema(max_items = 100)]
-    items: Vec<AlertItem>,
-    /// Whether there are more alerts in that time than were looked at, the newest 20,000.
-    cut: bool,
+#[serde(untagged)]
+#[expect(dead_code, reason = "the document's word for either")]
+enum PreviewOrMute {
+    Preview(MutePreview),
+    Mute(MuteJson),
 }
 
 /// What is to be muted: at least one of `types`, `source`, `destination` and `host`, all of which must match.
@@ -221,9 +198,10 @@ pub(in crate::api) async fn list(
     params(MuteQuery),
     request_body = MuteRequest,
     responses(
-        (status = 200, description = "What it would have hidden.", body = MutePreview),
+        (status = 200, description = "With `dry_run=true` what it would have hidden; else the mute, which was made before by the same \
+            request.", body = PreviewOrMute),
         (status = 201, description = "The mute.", body = MuteJson),
-        (status = 409, description = "There are as many mutes as there may be.", body = Problem,
+        (status = 409, description = "Another mute covers the same, or there are as many as there may be; `detail` says which.", body = Problem,
             content_type = "application/problem+json"),
         (status = 422, description = "More would be read than may be; `detail` says what to ask for instead.",
             body = Problem, content_type = "application/problem+json"),
@@ -235,17 +213,20 @@ pub(in crate::api) async fn create(
     caller: Caller,
     Json(body): Json<MuteRequest>,
 ) -> Result<Response, ApiError> {
+    let is_dry = dry_run.is_some_and(|flag| flag.0);
     let mute = mute(&body)?;
-    if dry_run.is_some_and(|flag| flag.0) {
+    check_given(&body, is_dry)?;
+    if is_dry {
         return Ok(Json(preview(&state, &mute).await?).into_response());
     }
-    let Some(reason) = body.reason else {
-        return Err(ApiError::invalid("reason", "expected why it is muted: it must be given"));
-    };
+    let reason = body.reason.ok_or(ApiError::Internal)?;
     let created = now();
     let expires = expires(body.expires.as_deref(), created)?;
     let by = super::alerts::signed(&caller, body.by.map(|by| by.0))?.unwrap_or_else(|| caller.name.clone());
     let mut stored = StoredMute { mute, reason: reason.0, by, created, expires };
+    if let Some(known) = same(&state, &stored).await? {
+        return Ok(Json(MuteJson::new(known, &state)).into_response());
+    }
     let Some(id) = state.store.create_mute(&stored).await? else {
         return Err(ApiError::Conflict { detail: format!("there are {MOST_MUTES} mutes, as many as there may be") });
     };
@@ -288,6 +269,22 @@ pub(in crate::api) async fn delete(
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// The mute that holds and is the same: sent twice, it is made once. One that covers the same for another reason or time is refused.
+async fn same(state: &ApiState, new: &StoredMute) -> Result<Option<StoredMute>, ApiError> {
+    let parts = |mute: &Mute| (mute.kinds.clone(), mute.source, mute.destination, mute.host);
+    let covers_the_same = |known: &StoredMute| known.expires > new.created && parts(&known.mute) == parts(&new.mute);
+    let Some(known) = state.store.mutes().await?.into_iter().find(covers_the_same) else { return Ok(None) };
+    if (&known.reason, &known.by, known.expires) == (&new.reason, &new.by, new.expires) {
+        return Ok(Some(known));
+    }
+    let (id, until) = (known.mute.id, known.expires);
+    Err(ApiError::Conflict {
+        detail: format!(
+            "mute {id} covers the same, until {until}: DELETE /api/mutes/{id} ends it, then this one can be made"
+        ),
+    })
+}
+
 async fn tell_the_pipeline(state: &ApiState) -> Result<(), ApiError> {
     let mutes = state.store.mutes().await?;
     state.analysis.mutes.set(mutes.into_iter().map(StoredMute::held).collect());
@@ -304,14 +301,27 @@ fn mute(body: &MuteRequest) -> Result<Mute, ApiError> {
             || format!("`{}`: expected some of {}", word.chars().take(100).collect::<String>(), AlertKind::words());
         AlertKind::named(word).ok_or_else(|| ApiError::invalid("types", expected()))
     };
-    let kinds = words.iter().map(kind).collect::<Result<Vec<_>, _>>()?;
+    let mut kinds = words.iter().map(kind).collect::<Result<Vec<_>, _>>()?;
+    // In whatever order, and however often, they are named.
+    kinds.sort_unstable_by_key(|kind| kind.word());
+    kinds.dedup();
     let [source, destination, host] = [body.source, body.destination, body.host].map(|cidr| cidr.map(|cidr| cidr.0));
-    if kinds.is_empty() && [source, destination, host].iter().all(Option::is_none) {
-        let detail =
-            "expected at least one of `types`, `source`, `destination` and `host`: nothing else says what is muted";
-        return Err(ApiError::invalid("types", detail));
-    }
     Ok(Mute { id: 0, kinds, source, destination, host })
+}
+
+/// That nothing is missing; what is, is named at once.
+fn check_given(body: &MuteRequest, is_dry: bool) -> Result<(), ApiError> {
+    let MuteRequest { types, source, destination, host, reason, expires, by: _ } = body;
+    let says_what = types.is_some() || [source, destination, host].into_iter().any(Option::is_some);
+    let needed = [
+        (says_what, "types", "at least one of `types`, `source`, `destination` and `host`, which say what is muted"),
+        (is_dry || reason.is_some(), "reason", "`reason`, which says why"),
+        (is_dry || expires.is_some(), "expires", "`expires`, which says until when it holds, as RFC 3339 has it"),
+    ];
+    let missing: Vec<_> = needed.into_iter().filter(|(is_given, ..)| !is_given).collect();
+    let Some((_, field, _)) = missing.first() else { return Ok(()) };
+    let expected: Vec<_> = missing.iter().map(|(.., expected)| *expected).collect();
+    Err(ApiError::invalid(*field, format!("must be given: {}", expected.join("; "))))
 }
 
 fn expires(text: Option<&str>, created: Timestamp) -> Result<Timestamp, ApiError> {
@@ -322,59 +332,7 @@ fn expires(text: Option<&str>, created: Timestamp) -> Result<Timestamp, ApiError
             format!("`{shown}`: expected a time from now on, at most 366 days ahead, as RFC 3339 has it"),
         )
     };
-    let Some(text) = text else {
-        return Err(ApiError::invalid("expires", "expected until when it holds: it must be given"));
-    };
+    let text = text.unwrap_or_default();
     let time = crate::api::parse_time(text).ok_or_else(|| wrong(text))?;
     if time > created && time.since(created) <= LONGEST_NS { Ok(time) } else { Err(wrong(text)) }
-}
-
-async fn preview(state: &ApiState, mute: &Mute) -> Result<MutePreview, ApiError> {
-    let week = |to: Timestamp| Timestamp::from_nanos(to.as_nanos().saturating_sub(PREVIEW_NS));
-    let now = now();
-    let is_live = state.status().mode == Mode::Live;
-    let capture = if is_live { None } else { Some(state.range(crate::api::page::Period::default()).await?) };
-    let to = capture.and_then(|range| range.to).unwrap_or(now);
-    let from = capture.map_or_else(|| week(to), |range| range.from.unwrap_or_default());
-    let kind = match mute.kinds.as_slice() {
-        [one] => Some(one.word()),
-        _ => None,
-    };
-    let whose = state.scope(WhoseQuery::ANY).await?.whose;
-    let filter = AlertFilter { kind, from: Some(from), to: Some(to), whose, ..AlertFilter::default() };
-    let mut position = Position { descending: true, after: None, limit: CHUNK };
-    let mut preview = MutePreview {
-        from: from.to_string(),
-        to: to.to_string(),
-        alerts: 0,
-        windows: 0,
-        by_type: BTreeMap::new(),
-        items: Vec::new(),
-        cut: false,
-    };
-    let mut read = 0;
-    loop {
-        let page = state.store.alerts(&filter, AlertSort::Time, position).await?;
-        read += page.items.len();
-        for alert in page.items {
-            let covers = AlertKind::named(&alert.kind)
-                .is_some_and(|kind| mute.covers_named(kind, alert.source.as_deref(), alert.destination.as_deref()));
-            if !covers {
-                continue;
-            }
-            preview.alerts += 1;
-            preview.windows += u64::from(alert.windows);
-            *preview.by_type.entry(alert.kind.clone()).or_default() += 1;
-            if preview.items.len() < MOST_SHOWN {
-                preview.items.push(AlertItem::new(alert, state));
-            }
-        }
-        match page.next {
-            Some(next) if read < MOST_READ => position.after = Some(next),
-            next => {
-                preview.cut = next.is_some();
-                return Ok(preview);
-            }
-        }
-    }
 }

@@ -262,7 +262,15 @@ async fn receive(
         if announced == 0 {
             return Err(ApiError::invalid("Upload-Length", "expected the size of the capture, at least 1"));
         }
-        let file_id = state.uploads.announce(&name, announced).await.map_err(refused)?;
+        let file_id = state.uploads.announce(&name, announced).await.map_err(|refusal| match refusal {
+            // It is the header that says so, and not the body.
+            Refusal::TooLarge { .. } | Refusal::Quota { .. } | Refusal::Disk { .. } => ApiError::Refused {
+                status: status_of_room(&refusal),
+                field: "Upload-Length",
+                detail: refusal.to_string(),
+            },
+            refusal => refused(refusal),
+        })?;
         state.record(&Audit { after: Some(announced.into()), ..caller.audit("announce capture", &file_id) }).await;
         let location = format!("/api/upload/{file_id}");
         let headers = [(header::LOCATION, location), (UPLOAD_OFFSET, "0".to_owned())];
@@ -339,14 +347,22 @@ async fn answer(state: &ApiState, caller: &Caller, received: Received) -> Respon
     (status, location, Json(Uploaded::new(file_id, Some(sha256), bytes, !is_new))).into_response()
 }
 
+/// The status of what does not fit: into the bound of one capture, or into what is left.
+const fn status_of_room(refusal: &Refusal) -> StatusCode {
+    match refusal {
+        Refusal::Quota { .. } | Refusal::Disk { .. } => StatusCode::INSUFFICIENT_STORAGE,
+        _ => StatusCode::PAYLOAD_TOO_LARGE,
+    }
+}
+
 /// Why an upload is not taken, as an answer.
 pub(in crate::api) fn refused(refusal: Refusal) -> ApiError {
     let detail = refusal.to_string();
     let (status, field) = match refusal {
         Refusal::Content(_) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "body"),
-        Refusal::TooLarge | Refusal::Bomb { .. } | Refusal::Longer { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "body"),
+        Refusal::TooLarge { .. } | Refusal::Bomb { .. } | Refusal::Longer { .. } => (status_of_room(&refusal), "body"),
         Refusal::Packed(_) | Refusal::Broken => (StatusCode::BAD_REQUEST, "body"),
-        Refusal::Quota { .. } | Refusal::Disk { .. } => (StatusCode::INSUFFICIENT_STORAGE, "body"),
+        Refusal::Quota { .. } | Refusal::Disk { .. } => (status_of_room(&refusal), "body"),
         Refusal::Idle { .. } | Refusal::Slow { .. } => (StatusCode::REQUEST_TIMEOUT, "body"),
         Refusal::Offset { .. } => (StatusCode::CONFLICT, "Upload-Offset"),
         Refusal::Taken | Refusal::Whole | Refusal::Coming(_) => return ApiError::Conflict { detail },
