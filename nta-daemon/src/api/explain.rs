@@ -140,7 +140,7 @@ pub async fn explain(store: &Store, asked: &Question) -> Result<Explanation, Sto
         _ => None,
     };
     let filter = AlertFilter {
-        host: Some(asked.host.to_string()),
+        host: asked.host.into(),
         from: Some(asked.at),
         to: Some(asked.at.plus(1)),
         whose: asked.whose.clone(),

@@ -121,7 +121,7 @@ fn rows(
 ) -> Result<(Vec<FeatureVector>, usize), JobError> {
     let [from, to] = [request.from_ns, request.to_ns].map(|time| time.map(Timestamp::from_nanos));
     let whose = context.tools.sensor.clone().into();
-    let filter = FeatureFilter { span_ns: Some(window_s * 1_000_000_000), host: None, from, to, whose };
+    let filter = FeatureFilter { span_ns: Some(window_s * 1_000_000_000), from, to, whose, ..FeatureFilter::default() };
     let least = context.tools.uploads.settings().detect.isolation_forest.min_packets;
     let (mut rows, mut under_alert) = (Vec::new(), 0);
     let mut position = Position { descending: true, after: None, limit: PAGE };

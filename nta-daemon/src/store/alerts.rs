@@ -1,11 +1,13 @@
 //! The table `detected_alerts`: written by the pipeline, read with what people did about each.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use super::body::{AlertBody, FindingRecord, OpinionRecord};
 use super::db;
 use super::db::Query;
 use super::list::{Branch, Condition, Listed, MOST_READ, SOON, Way, when};
+use super::parties::PartyFilter;
 use super::sensor::{self, Whose, sensor, sensor_number, sensor_of_run};
 use super::unreadable::Unreadable;
 use super::window_ids::WindowRef;
@@ -36,12 +38,12 @@ pub struct AlertFilter {
     pub verdict: Option<&'static str>,
     /// In this state: raised, cleared.
     pub state: Option<&'static str>,
-    /// From this source.
-    pub source: Option<String>,
-    /// About this destination.
-    pub destination: Option<String>,
-    /// With this host as source or destination.
-    pub host: Option<String>,
+    /// From these sources.
+    pub source: PartyFilter,
+    /// About these destinations.
+    pub destination: PartyFilter,
+    /// With these as source or destination.
+    pub host: PartyFilter,
     /// With a finding that ends behind this time.
     pub from: Option<Timestamp>,
     /// With a finding that starts before this time.
@@ -55,15 +57,17 @@ impl AlertFilter {
     /// two. How many filters they stand for.
     fn branches(&self) -> Option<Vec<Branch>> {
         let of = |index| Branch { index: vec![index], ..Branch::default() };
-        if let Some(host) = &self.host {
-            let mut destination = of(when("destination = ?", host.clone()));
-            destination.edge.push(when("coalesce(source, '') <> ?", host.clone()));
-            return Some(vec![of(when("source = ?", host.clone())), destination]);
+        if let Some(hosts) = self.host.few() {
+            let other = |index| Branch { edge: vec![hosts.not_in("coalesce(source, '')")], ..of(index) };
+            return Some(hosts.each("source").map(of).chain(hosts.each("destination").map(other)).collect());
         }
-        let named = [("source = ?", self.source.clone()), ("destination = ?", self.destination.clone())];
+        let named = [("source", &self.source), ("destination", &self.destination)];
+        if let Some((column, few)) = named.into_iter().find_map(|(column, parties)| Some((column, parties.few()?))) {
+            return Some(few.each(column).map(of).collect());
+        }
         let words = [("kind = ?", self.kind), ("status = ?", self.status)];
         let words = words.map(|(column, word)| (column, word.map(str::to_owned)));
-        if let Some(first) = named.into_iter().chain(words).find_map(|(column, text)| Some((column, text?))) {
+        if let Some(first) = words.into_iter().find_map(|(column, text)| Some((column, text?))) {
             return Some(vec![of(when(first.0, first.1))]);
         }
         // One for each word: together they hold all, and none twice.
@@ -75,10 +79,7 @@ impl AlertFilter {
 
     /// All filters, written so that they use no index.
     fn rest(&self, with_from: bool, with_sensor: bool) -> Vec<Condition> {
-        let host = self.host.clone().map(|host| {
-            let values = vec![host.clone().into(), host.into()];
-            Condition::new("(coalesce(source, '') = ? OR coalesce(destination, '') = ?)", values)
-        });
+        const PARTIES: [&str; 2] = ["coalesce(source, '')", "coalesce(destination, '')"];
         let text = |sql, value: Option<String>| value.map(|value| when(sql, value));
         let severity = self.severity.map(|severity| when("severity + 0 = ?", severity as i64));
         let [from, to] = [self.from, self.to].map(|time| time.map(|time| to_sql(time.as_nanos())));
@@ -90,9 +91,9 @@ impl AlertFilter {
             one_of("coalesce(kind, '')", words(&self.kinds)),
             one_of("coalesce(status, '')", words(&self.statuses)),
             one_of("severity + 0", severities),
-            host,
-            text("coalesce(source, '') = ?", self.source.clone()),
-            text("coalesce(destination, '') = ?", self.destination.clone()),
+            self.host.sought().in_one_of(&PARTIES),
+            self.source.sought().in_one_of(&PARTIES[..1]),
+            self.destination.sought().in_one_of(&PARTIES[1..]),
             text("coalesce(kind, '') = ?", self.kind.map(str::to_owned)),
             text("coalesce(status, '') = ?", self.status.map(str::to_owned)),
             text("coalesce(state, '') = ?", self.state.map(str::to_owned)),
@@ -323,10 +324,31 @@ impl Store {
         position: Position,
     ) -> Result<AlertPage, StoreError> {
         let listed = Listed { order: sort.column(), ..ALERTS };
+        let Some(filter) = self.named_parties(filter).await? else {
+            return Ok(AlertPage { items: Vec::new(), next: None });
+        };
         let rows = self.list(&listed, &filter.ways(sort), position.and_one(), StoredAlert::read).await?;
         let (mut items, next) = position.cut(rows);
         self.find_windows(items.iter_mut().map(|alert| &mut alert.window).collect()).await?;
         Ok(AlertPage { items, next })
+    }
+
+    /// The filter with the parties that its networks hold by their names; `None` where one of them holds none.
+    pub(super) async fn named_parties<'a>(
+        &self,
+        filter: &'a AlertFilter,
+    ) -> Result<Option<Cow<'a, AlertFilter>>, StoreError> {
+        const BOTH: [&str; 2] = ["source", "destination"];
+        if filter.source.is_named() && filter.destination.is_named() && filter.host.is_named() {
+            return Ok(Some(Cow::Borrowed(filter)));
+        }
+        let source = self.named(&filter.source, &BOTH[..1]).await?;
+        let destination = self.named(&filter.destination, &BOTH[1..]).await?;
+        let host = self.named(&filter.host, &BOTH).await?;
+        let named = source.zip(destination).zip(host);
+        Ok(named.map(|((source, destination), host)| {
+            Cow::Owned(AlertFilter { source, destination, host, ..filter.clone() })
+        }))
     }
 
     /// One alert; of several runs that found the same, the newest one's.

@@ -8,6 +8,7 @@ use super::tests::{FIRST_PAGE, begin, flow, window};
 use super::*;
 use nta_core::domain::{FlowId, FlowRecord, Load, Mode, Nesting, Timestamp};
 use nta_core::window::{Rtt, Window};
+use std::net::IpAddr;
 
 const S: u64 = 1_000_000_000;
 
@@ -84,14 +85,14 @@ async fn suite(store: &Store) {
     let host = store.host([10, 0, 0, 1].into(), &Whose::default()).await.expect("query").remove(0);
     let packets: u64 = (1..1000).sum::<u64>() + (1000..=1300).map(|id| id + 1).sum::<u64>();
     assert_eq!((host.flows, host.flows_out, host.packets_sent), (1300, 1300, i64::try_from(packets).expect("fits")));
-    let list = store.hosts(&Whose::default(), HostSort::Bytes, FIRST_PAGE).await.expect("hosts");
+    let list = store.hosts(&Addresses::default(), &Whose::default(), HostSort::Bytes, FIRST_PAGE).await.expect("hosts");
     assert_eq!(list.items.len(), 2);
     assert_eq!(store.top_ports([10, 0, 0, 2].into(), &Whose::default(), 5).await.expect("ports")[0].what, "443");
     assert_eq!(store.top_peers([10, 0, 0, 2].into(), &Whose::default(), 5).await.expect("peers")[0].what, "10.0.0.1");
     for filter in [
-        FlowFilter { host: Some([10, 0, 0, 2].into()), ..FlowFilter::default() },
-        FlowFilter { port: Some(443), ..FlowFilter::default() },
-        FlowFilter { proto: Some(6), ..FlowFilter::default() },
+        FlowFilter { hosts: IpAddr::from([10, 0, 0, 2]).into(), ..FlowFilter::default() },
+        FlowFilter { ports: vec![443], ..FlowFilter::default() },
+        FlowFilter { protos: vec![6], ..FlowFilter::default() },
     ] {
         // Page by page, each flow once.
         let mut position = Position { descending: true, after: None, limit: 500 };
@@ -104,7 +105,7 @@ async fn suite(store: &Store) {
         }
         assert_eq!(seen.len(), 1300, "{filter:?}");
     }
-    let none = FlowFilter { host: Some([10, 9, 9, 9].into()), ..FlowFilter::default() };
+    let none = FlowFilter { hosts: IpAddr::from([10, 9, 9, 9]).into(), ..FlowFilter::default() };
     assert!(store.find_flows(&none, FlowSort::Time, FIRST_PAGE).await.expect("flows").items.is_empty());
 
     let summary = store.windows_summary(&WindowFilter::default()).await.expect("summary");

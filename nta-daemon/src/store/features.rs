@@ -2,10 +2,11 @@
 
 use std::net::IpAddr;
 
+use super::addresses::Addresses;
 use super::db;
-use super::db::{Dialect, Value};
+use super::db::Dialect;
 use super::list::{Branch, Lead, Listed, MOST_READ, Way, when};
-use super::rows::{address, from_address};
+use super::rows::from_address;
 use super::sensor::{self, Whose, sensor, sensor_of_run};
 use super::unreadable::Unreadable;
 use super::{BySensor, Key, Position, Store, StoreError, from_sql, to_sql};
@@ -29,6 +30,8 @@ pub struct FeatureRow {
 }
 
 const TABLE: &str = "aggregated_features";
+/// The host without its index.
+const HOST: &str = "coalesce(host, host)";
 /// How much longer than others of its length a window may be that was closed late.
 const LATE_NS: i64 = 60_000_000_000;
 
@@ -48,8 +51,8 @@ const FEATURES_OF_HOST: Listed =
 pub struct FeatureFilter {
     /// Of windows of this length in nanoseconds.
     pub span_ns: Option<u64>,
-    /// Of this host.
-    pub host: Option<IpAddr>,
+    /// Of these hosts.
+    pub hosts: Addresses,
     /// Of windows that end behind this time.
     pub from: Option<Timestamp>,
     /// Of windows that start before this time.
@@ -86,33 +89,49 @@ impl Store {
     pub async fn features(&self, filter: &FeatureFilter, position: Position) -> Result<FeaturePage, StoreError> {
         let span_ns = filter.span_ns.map(to_sql);
         let [from, to] = [filter.from, filter.to].map(|time| time.map(|time| to_sql(time.as_nanos())));
-        let host_bytes = filter.host.map_or(Vec::new(), |host| address(host).to_vec());
-        let host = filter.host.map(|_| when("host = ?", Value::from(host_bytes.clone())));
+        let hosts = filter.hosts.sought();
         let edge: Vec<_> = from.map(|from| when("end_ns + 0 > ?", from)).into_iter().collect();
-        let only = filter.whose.only().into_iter().collect();
+        let only: Vec<_> = filter.whose.only().into_iter().collect();
         let longest_ns = span_ns.unwrap_or_default().saturating_add(LATE_NS);
         let low = from.map(|from| from.saturating_sub(longest_ns));
         let led = filter.whose.led();
         let of_sensor = span_ns.filter(|_| !led.is_empty()).map(|span_ns| {
-            let rest = host.iter().map(|_| when("coalesce(host, host) = ?", host_bytes.clone())).collect();
+            let rest = hosts.in_one_of(&[HOST]).into_iter().collect();
             let way = Way::in_order(Branch { edge: edge.clone(), ..Branch::default() }, rest, MOST_READ);
             let lead = |sensor: &str| vec![sensor::lead(sensor), Lead::new("span_ns", "?", span_ns)];
             Way { low, high: to, ..way.led_by(led, lead) }
         });
-        let index = span_ns.map(|span_ns| when("span_ns = ?", span_ns)).into_iter().chain(host).collect();
-        let branch = Branch { index, edge, ..Branch::default() };
-        let way = Way { low, high: to, ..Way::in_order(branch, only, MOST_READ) };
-        let is_named = filter.host.is_some() && self.database.dialect() == Dialect::Sqlite;
-        let listed = if is_named { &FEATURES_OF_HOST } else { &FEATURES };
+        let span: Vec<_> = span_ns.map(|span_ns| when("span_ns = ?", span_ns)).into_iter().collect();
+        let of_span = Branch { index: span.clone(), edge: edge.clone(), ..Branch::default() };
         let all = position.and_one();
-        let rows = match of_sensor {
-            // A host that others see too: by its own rows, else by the sensor's.
-            Some(of_sensor) if filter.host.is_some() => match self.list(listed, &[way], all, read).await {
-                Err(StoreError::TooMuch { .. }) => self.list(&FEATURES, &[of_sensor], all, read).await?,
-                rows => rows?,
-            },
-            Some(of_sensor) => self.list(&FEATURES, &[of_sensor], all, read).await?,
-            None => self.list(listed, &[way], all, read).await?,
+        if hosts.is_any() {
+            let way = Way { low, high: to, ..Way::in_order(of_span, only, MOST_READ) };
+            let rows = self.list(&FEATURES, &[of_sensor.unwrap_or(way)], all, read).await?;
+            let (items, next) = position.cut(rows);
+            return Ok(FeaturePage { items, next });
+        }
+        // Those of hosts by their own rows, else by all of the span.
+        let is_named = hosts.is_exact() && self.database.dialect() == Dialect::Sqlite;
+        let listed = if is_named { &FEATURES_OF_HOST } else { &FEATURES };
+        let way = if hosts.is_exact() {
+            let index = |host| std::iter::once(host).chain(span.iter().cloned()).collect();
+            let of_host = |host| Branch { index: index(host), edge: edge.clone(), ..Branch::default() };
+            let way = Way::in_order(Branch::default(), only.clone(), MOST_READ);
+            Way { branches: hosts.each("host").map(of_host).collect(), low, high: to, ..way }
+        } else {
+            let span = span_ns.map(|span_ns| when("span_ns + 0 = ?", span_ns));
+            let end = to.map(|to| when("start_ns + 0 < ?", to));
+            let rest = only.iter().chain(&edge).cloned().chain(span).chain(end).collect();
+            let of_network = |network| Branch { index: vec![network], ..Branch::default() };
+            Way { branches: hosts.each("host").map(of_network).collect(), ..Way::sorted(Branch::default(), rest) }
+        };
+        let rows = match self.list(listed, &[way], all, read).await {
+            Err(StoreError::TooMuch { .. }) => {
+                let rest = only.into_iter().chain(hosts.in_one_of(&[HOST])).collect();
+                let of_span = Way { low, high: to, ..Way::in_order(of_span, rest, MOST_READ) };
+                self.list(&FEATURES, &[of_sensor.unwrap_or(of_span)], all, read).await?
+            }
+            rows => rows?,
         };
         let (items, next) = position.cut(rows);
         Ok(FeaturePage { items, next })

@@ -1,12 +1,7 @@
 //! Which flows a list has, and the ways in which it can be read.
 
-use std::net::IpAddr;
-
-use ipnet::IpNet;
-
-use super::db::Value;
+use super::addresses::{Addresses, Sought};
 use super::list::{Branch, Condition, MOST_READ, Way, when};
-use super::rows::address;
 use super::sensor::{self, Whose};
 use super::to_sql;
 use nta_core::domain::Timestamp;
@@ -14,14 +9,12 @@ use nta_core::domain::Timestamp;
 /// Which flows.
 #[derive(Clone, Debug, Default)]
 pub struct FlowFilter {
-    /// With this host at either end, under its own address or the one that a gateway gives it.
-    pub host: Option<IpAddr>,
-    /// With a host of this network at either end, under its own address or the one that a gateway gives it.
-    pub network: Option<IpNet>,
-    /// With this port at either end, on either side of a gateway that translates.
-    pub port: Option<u16>,
-    /// Of this IP protocol.
-    pub proto: Option<u8>,
+    /// With one of these hosts at either end, under its own address or the one that a gateway gives it.
+    pub hosts: Addresses,
+    /// With one of these ports at either end, on either side of a gateway that translates; with any where there is none.
+    pub ports: Vec<u16>,
+    /// Of one of these IP protocols; of all where there is none.
+    pub protos: Vec<u8>,
     /// With a packet at this time or later.
     pub from: Option<Timestamp>,
     /// With a packet before this time.
@@ -37,42 +30,22 @@ const LONG_NS: i64 = 600_000_000_000;
 /// The conditions of those indexes, to the letter.
 const IS_LONG: &str = "last_ns - first_ns > 10000000000";
 const IS_VERY_LONG: &str = "last_ns - first_ns > 600000000000";
-const HOST: &str = "(coalesce(orig_addr, orig_addr) = ? OR coalesce(resp_addr, resp_addr) = ? \
-                    OR coalesce(orig_nat_addr, orig_addr) = ? OR coalesce(resp_nat_addr, resp_addr) = ?)";
-const PORT: &str = "(orig_port + 0 = ? OR resp_port + 0 = ? OR coalesce(orig_nat_port, orig_port) = ? \
-                    OR coalesce(resp_nat_port, resp_port) = ?)";
-const NETWORK: &str = "(coalesce(orig_addr, orig_addr) BETWEEN ? AND ? OR coalesce(resp_addr, resp_addr) BETWEEN ? AND ? \
-                       OR coalesce(orig_nat_addr, orig_addr) BETWEEN ? AND ? OR coalesce(resp_nat_addr, resp_addr) BETWEEN ? AND ?)";
-/// The indexes of addresses, for a network; each with what rejects those that an index before has, which have an end in it.
-const NETWORKS: [(&str, &[&str]); 4] = [
-    ("orig_addr BETWEEN ? AND ?", &[]),
-    ("resp_addr BETWEEN ? AND ?", &["orig_addr NOT BETWEEN ? AND ?"]),
-    ("orig_nat_addr BETWEEN ? AND ?", &["orig_addr NOT BETWEEN ? AND ?", "resp_addr NOT BETWEEN ? AND ?"]),
-    (
-        "resp_nat_addr BETWEEN ? AND ?",
-        &[
-            "orig_addr NOT BETWEEN ? AND ?",
-            "resp_addr NOT BETWEEN ? AND ?",
-            "coalesce(orig_nat_addr, orig_addr) NOT BETWEEN ? AND ?",
-        ],
-    ),
-];
-/// The ends of a flow by their indexes: each with what rejects those that an index before has.
-type Ends = [(&'static str, &'static [&'static str]); 4];
+/// The names of a flow's ends: as an index has each, and the same without an index and never NULL.
+type Ends = [[&'static str; 2]; 4];
 const HOSTS: Ends = [
-    ("orig_addr = ?", &[]),
-    ("resp_addr = ?", &["orig_addr <> ?"]),
-    ("orig_nat_addr = ?", &["orig_addr <> ?", "resp_addr <> ?"]),
-    ("resp_nat_addr = ?", &["orig_addr <> ?", "resp_addr <> ?", "coalesce(orig_nat_addr, orig_addr) <> ?"]),
+    ["orig_addr", "coalesce(orig_addr, orig_addr)"],
+    ["resp_addr", "coalesce(resp_addr, resp_addr)"],
+    ["orig_nat_addr", "coalesce(orig_nat_addr, orig_addr)"],
+    ["resp_nat_addr", "coalesce(resp_nat_addr, resp_addr)"],
 ];
 const PORTS: Ends = [
-    ("orig_port = ?", &[]),
-    ("resp_port = ?", &["orig_port <> ?"]),
-    ("orig_nat_port = ?", &["orig_port <> ?", "resp_port <> ?"]),
-    ("resp_nat_port = ?", &["orig_port <> ?", "resp_port <> ?", "coalesce(orig_nat_port, orig_port) <> ?"]),
+    ["orig_port", "orig_port + 0"],
+    ["resp_port", "resp_port + 0"],
+    ["orig_nat_port", "coalesce(orig_nat_port, orig_port)"],
+    ["resp_nat_port", "coalesce(resp_nat_port, resp_port)"],
 ];
 const HAS_PORTS: &str = "proto + 0 NOT IN (1, 58)";
-const PROTO: &str = "proto + 0 = ?";
+const PROTO: &str = "proto + 0";
 const ENDED: &str = "last_ns + 0 >= ?";
 
 impl FlowFilter {
@@ -80,24 +53,32 @@ impl FlowFilter {
         [self.from, self.to].map(|time| time.map(|time| to_sql(time.as_nanos())))
     }
 
-    /// The indexes of the first filter, of a host or a port one for each name of an end.
+    /// The hosts where they are addresses, and none where they are networks.
+    fn exact_hosts(&self) -> Sought {
+        Some(self.hosts.sought()).filter(Sought::is_exact).unwrap_or_default()
+    }
+
+    fn ports(&self) -> Sought {
+        Sought::numbers(self.ports.iter().map(|port| i64::from(*port)).collect())
+    }
+
+    fn protos(&self) -> Sought {
+        Sought::numbers(self.protos.iter().map(|proto| i64::from(*proto)).collect())
+    }
+
+    /// The indexes of the first filter, of hosts or ports one for each name of an end and each of them.
     fn branches(&self, edge: Option<Condition>) -> Vec<Branch> {
         let edge: Vec<Condition> = edge.into_iter().collect();
         let of = |index| Branch { index: vec![index], edge: edge.clone(), ..Branch::default() };
-        let ends = |ends: Ends, value: Value| {
-            let end = |(is, not): (&'static str, &[&'static str])| {
-                let mut end = of(when(is, value.clone()));
-                // A flow from a thing to itself comes once.
-                end.edge.extend(not.iter().map(|not| when(not, value.clone())));
-                end
-            };
-            ends.map(end).to_vec()
-        };
-        match (self.host, self.port, self.proto) {
-            (Some(host), ..) => ends(HOSTS, Value::from(address(host).to_vec())),
-            (None, Some(port), _) => ends(PORTS, i64::from(port).into()),
-            (None, None, Some(proto)) => vec![of(when("proto = ?", i64::from(proto)))],
-            (None, None, None) => vec![Branch { edge, ..Branch::default() }],
+        let (hosts, ports, protos) = (self.exact_hosts(), self.ports(), self.protos());
+        if !hosts.is_any() {
+            by_ends(&HOSTS, &hosts, &edge)
+        } else if !ports.is_any() {
+            by_ends(&PORTS, &ports, &edge)
+        } else if !protos.is_any() {
+            protos.each("proto").map(of).collect()
+        } else {
+            vec![Branch { edge, ..Branch::default() }]
         }
     }
 
@@ -113,37 +94,29 @@ impl FlowFilter {
 
     /// Those of them that are of the flow itself.
     fn ends(&self, skip: usize) -> impl Iterator<Item = Condition> {
-        let host = self.host.map(|host| {
-            let host = Value::from(address(host).to_vec());
-            Condition::new(HOST, vec![host; 4])
-        });
-        let port = self.port.map(|port| Condition::new(PORT, vec![i64::from(port).into(); 4]));
-        let proto = self.proto.map(|proto| when(PROTO, i64::from(proto)));
+        let hosts = self.exact_hosts().in_one_of(&HOSTS.map(|[_, end]| end));
+        let ports = self.ports().in_one_of(&PORTS.map(|[_, end]| end));
+        let protos = self.protos().in_one_of(&[PROTO]);
         // Where other protocols have ports, ICMP has a type and a code.
-        let has_ports = port.is_some().then(|| Condition::new(HAS_PORTS, Vec::new()));
-        [host, port, proto].into_iter().flatten().skip(skip).chain(has_ports).chain(self.in_network(NETWORK, 4))
+        let has_ports = ports.is_some().then(|| Condition::new(HAS_PORTS, Vec::new()));
+        let networks = self.networks().and_then(|networks| networks.in_one_of(&HOSTS.map(|[_, end]| end)));
+        [hosts, ports, protos].into_iter().flatten().skip(skip).chain(has_ports).chain(networks)
     }
 
-    /// That addresses, so many of them, are in the network.
-    fn in_network(&self, sql: &'static str, addresses: usize) -> Option<Condition> {
-        let network = self.network?;
-        let ends = [network.network(), network.broadcast()].map(|end| Value::from(address(end).to_vec()));
-        Some(Condition::new(sql, std::iter::repeat_n(ends, addresses).flatten().collect()))
+    /// The hosts where they are not addresses alone.
+    fn networks(&self) -> Option<Sought> {
+        Some(self.hosts.sought()).filter(|hosts| !hosts.is_exact())
     }
 
-    /// All flows of the network, where there are few.
+    /// All flows of the networks, where there are few.
     pub(super) fn few_of_network(&self) -> Option<Way> {
-        self.network.filter(|_| self.host.is_none())?;
+        let networks = self.networks()?;
         let [from, to] = self.times();
         let mut rest = self.rest(0);
         rest.extend(from.map(|from| when(ENDED, from)));
         rest.extend(to.map(|to| when("first_ns + 0 < ?", to)));
-        let branch = |(index, edge): (&'static str, &[&'static str])| Branch {
-            index: self.in_network(index, 1).into_iter().collect(),
-            edge: edge.iter().filter_map(|edge| self.in_network(edge, 1)).collect(),
-            ..Branch::default()
-        };
-        Some(Way { branches: NETWORKS.map(branch).to_vec(), ..Way::sorted(Branch::default(), rest) })
+        let branches = by_ends(&HOSTS, &networks, &[]);
+        Some(Way { branches, ..Way::sorted(Branch::default(), rest) })
     }
 
     /// Those that began before `began` and ended at `ended` or later, which is well behind: the long ones of a while, the very
@@ -190,7 +163,7 @@ impl FlowFilter {
         let low = from.map(|from| from.saturating_sub(SHORT_NS));
         let edge = from.map(|from| when(ENDED, from));
         let of_sensor = self.of_sensor(edge.clone().into_iter().collect());
-        let has_ends = self.host.is_some() || self.port.is_some() || self.proto.is_some();
+        let has_ends = self.has_ends();
         let by_ends = (has_ends || of_sensor.is_none()).then(|| {
             let way = Way::in_order(Branch::default(), self.rest(1), MOST_READ);
             Way { branches: self.branches(edge), ..way }
@@ -214,9 +187,14 @@ impl FlowFilter {
         Way { low: from, high, ..self.of_sensor(edge.clone()).unwrap_or_else(all) }
     }
 
+    /// Whether an index of its ends finds a flow in the order of the first packet.
+    fn has_ends(&self) -> bool {
+        !(self.exact_hosts().is_any() && self.ports.is_empty() && self.protos.is_empty())
+    }
+
     /// All that have the first filter, where there are few.
     pub(super) fn few(&self) -> Option<Way> {
-        self.host.map(drop).or(self.port.map(drop)).or(self.proto.map(drop))?;
+        self.has_ends().then_some(())?;
         let [from, to] = self.times();
         let mut way = Way::sorted(Branch::default(), self.rest(1));
         way.branches = self.branches(from.map(|from| when(ENDED, from)));
@@ -228,6 +206,21 @@ impl FlowFilter {
         way.branches.extend(older.into_iter().flatten().map(|branch| Branch { edge: self.rest(0), ..branch }));
         Some(way)
     }
+}
+
+/// A branch for each name of an end and each of the values. A flow that has several of them comes once: by the first name that has one.
+fn by_ends(ends: &Ends, sought: &Sought, edge: &[Condition]) -> Vec<Branch> {
+    let mut branches = Vec::new();
+    let mut edge = edge.to_vec();
+    for [name, end] in ends {
+        branches.extend(sought.each(name).map(|index| Branch {
+            index: vec![index],
+            edge: edge.clone(),
+            ..Branch::default()
+        }));
+        edge.push(sought.not_in(end));
+    }
+    branches
 }
 
 /// Long flows that are read at most: those that go on at one time.

@@ -12,7 +12,7 @@ use super::{Key, Position, Store, StoreError};
 pub(super) const MOST_SUMMED: u64 = 50_000;
 
 impl Store {
-    /// A page of hosts with the sums of their stored flows that pass the filter's times and sensor: a row for each sensor that saw
+    /// A page of the filter's hosts with the sums of their stored flows that pass its times and sensor: a row for each sensor that saw
     /// them. Each flow counts as a whole.
     pub async fn hosts_between(
         &self,
@@ -31,7 +31,8 @@ impl Store {
             part.iter().for_each(|condition| condition.push(&mut query));
         }
         query.push(format_args!("), sides AS ({SIDES}) SELECT * FROM ({}) AS summed WHERE 1 = 1", sums(dialect)));
-        filter.whose.named("coalesce(sensor, '')").iter().for_each(|named| named.push(&mut query));
+        let within = filter.hosts.sought().in_one_of(&["host"]);
+        within.into_iter().chain(filter.whose.named("coalesce(sensor, '')")).for_each(|named| named.push(&mut query));
         position.and_one().push_by(&mut query, sort.column(), "number");
         let placed = |row: &super::Row| {
             let key = Key { value: row.int(sort.column())?, id: row.int("number")? };

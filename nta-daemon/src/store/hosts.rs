@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
+use super::addresses::Addresses;
 use super::db::{Conn, Query, Row, Value};
 use super::list::{Branch, Condition, Lead, Listed, MOST_READ, SOON, Way, when};
 use super::rows::{address, from_address};
@@ -216,10 +217,22 @@ pub struct TrafficShare {
 
 impl Store {
     /// A page of hosts, with all that they did since they were seen first: a row for each sensor that saw them, or those of one.
-    pub async fn hosts(&self, whose: &Whose, sort: HostSort, position: Position) -> Result<HostPage, StoreError> {
+    /// Only those within some addresses, unless these are all.
+    pub async fn hosts(
+        &self,
+        within: &Addresses,
+        whose: &Whose,
+        sort: HostSort,
+        position: Position,
+    ) -> Result<HostPage, StoreError> {
         // The row of all others has no address.
         let edge = || vec![Condition::new("length(host) = 16", Vec::new())];
-        let rest: Vec<Condition> = whose.named("coalesce(sensor, '')").into_iter().collect();
+        let within = within.sought();
+        let named: Vec<Condition> = whose.named("coalesce(sensor, '')").into_iter().collect();
+        let rest: Vec<Condition> = named.iter().cloned().chain(within.in_one_of(&["coalesce(host, host)"])).collect();
+        let of = |range| Branch { index: vec![range], edge: edge(), ..Branch::default() };
+        let few = (!within.is_any())
+            .then(|| Way { branches: within.each("host").map(of).collect(), ..Way::sorted(Branch::default(), named) });
         let in_order = |most| Way::in_order(Branch { edge: edge(), ..Branch::default() }, rest.clone(), most);
         let index = vec![when("last_ns >= ?", 0)];
         let sorted = Way::sorted(Branch { index, edge: edge(), ..Branch::default() }, rest.clone());
@@ -227,12 +240,13 @@ impl Store {
             [(OF_SENSOR_FROM, 0), (OF_SENSOR_TO, i64::MAX)]
                 .map(|(sql, last_ns)| Condition::new(sql, vec![sensor.as_str().into(), last_ns.into()]))
         });
-        let ways = if sort == HostSort::LastTime {
+        let by_all = if sort == HostSort::LastTime {
             let way = Way::in_order(Branch { edge: edge(), ..Branch::default() }, rest, MOST_READ);
             vec![way.led_by(whose.led(), |sensor| vec![Lead::new("sensor", "?", sensor)]), sorted]
         } else {
             vec![in_order(SOON), sorted, in_order(MOST_READ)]
         };
+        let ways: Vec<Way> = few.into_iter().chain(by_all).collect();
         let listed = Listed { order: sort.column(), ..HOSTS };
         let (items, next) = position.cut(self.list(&listed, &ways, position.and_one(), HostTotals::read).await?);
         Ok(HostPage { items, next })

@@ -41,8 +41,19 @@ pub(super) fn when(sql: &'static str, value: impl Into<Value>) -> Condition {
 }
 
 impl Condition {
-    pub(super) const fn new(sql: &'static str, values: Vec<Value>) -> Self {
-        Self(Cow::Borrowed(sql), values)
+    pub(super) fn new(sql: impl Into<Cow<'static, str>>, values: Vec<Value>) -> Self {
+        Self(sql.into(), values)
+    }
+
+    /// That one of some conditions holds.
+    pub(super) fn any(conditions: impl Iterator<Item = Self>) -> Self {
+        let (texts, values): (Vec<_>, Vec<_>) = conditions.map(|Self(sql, values)| (sql, values)).unzip();
+        Self(Cow::Owned(format!("({})", texts.join(" OR "))), values.concat())
+    }
+
+    /// That it does not hold.
+    pub(super) fn not(self) -> Self {
+        Self(Cow::Owned(format!("NOT {}", self.0)), self.1)
     }
 
     /// That an expression has one of some values, of which there must be one.

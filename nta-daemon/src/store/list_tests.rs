@@ -4,7 +4,9 @@ use super::detection_tests::alert;
 use super::server_tests::Server;
 use super::tests::{FIRST_PAGE, begin, flow, window};
 use super::*;
+use ipnet::IpNet;
 use nta_core::domain::{AlertId, Severity, Timestamp};
+use std::net::IpAddr;
 
 const S: u64 = 1_000_000_000;
 
@@ -179,14 +181,20 @@ async fn flows_by_the_address_that_a_gateway_gives(store: &Store) {
     let (writer, _task) = begin(store).await;
     writer.send(WindowBatch { flows: flows.collect(), ..WindowBatch::default() }).await.expect("send");
     writer.flush().await.expect("flush");
-    let host = Some([203, 0, 113, 1].into());
+    let hosts = Addresses::from(IpAddr::from([203, 0, 113, 1]));
     let time = |s: u64| Some(Timestamp::from_nanos(s * S));
     for (filter, expected) in [
-        (FlowFilter { host, ..FlowFilter::default() }, (2..=300).step_by(2).collect::<Vec<u64>>()),
-        (FlowFilter { host, port: Some(20_002), ..FlowFilter::default() }, vec![2]),
-        (FlowFilter { port: Some(20_300), ..FlowFilter::default() }, vec![300]),
-        (FlowFilter { host, from: time(306), to: time(400), ..FlowFilter::default() }, vec![296, 298, 300]),
-        (FlowFilter { host: Some([10, 0, 0, 1].into()), port: Some(20_004), ..FlowFilter::default() }, vec![4]),
+        (FlowFilter { hosts: hosts.clone(), ..FlowFilter::default() }, (2..=300).step_by(2).collect::<Vec<u64>>()),
+        (FlowFilter { hosts: hosts.clone(), ports: vec![20_002], ..FlowFilter::default() }, vec![2]),
+        (FlowFilter { ports: vec![20_300], ..FlowFilter::default() }, vec![300]),
+        (
+            FlowFilter { hosts: hosts.clone(), from: time(306), to: time(400), ..FlowFilter::default() },
+            vec![296, 298, 300],
+        ),
+        (
+            FlowFilter { hosts: IpAddr::from([10, 0, 0, 1]).into(), ports: vec![20_004], ..FlowFilter::default() },
+            vec![4],
+        ),
     ] {
         for sort in [FlowSort::Time, FlowSort::LastTime] {
             let mut position = Position { descending: true, after: None, limit: 40 };
@@ -258,9 +266,12 @@ async fn flows_by_size(store: &Store) {
     for filter in [
         FlowFilter::default(),
         FlowFilter { from: time(1), to: time(1_000), ..FlowFilter::default() },
-        FlowFilter { host: Some([10, 0, 0, 1].into()), from: time(1), ..FlowFilter::default() },
-        FlowFilter { network: "10.0.0.0/24".parse().ok(), ..FlowFilter::default() },
-        FlowFilter { port: Some(443), whose: Some("test").into(), ..FlowFilter::default() },
+        FlowFilter { hosts: IpAddr::from([10, 0, 0, 1]).into(), from: time(1), ..FlowFilter::default() },
+        FlowFilter {
+            hosts: ["10.0.0.0/24".parse::<IpNet>().expect("network")].into_iter().collect(),
+            ..FlowFilter::default()
+        },
+        FlowFilter { ports: vec![443], whose: Some("test").into(), ..FlowFilter::default() },
     ] {
         for (sort, descending) in [(FlowSort::Bytes, true), (FlowSort::Packets, true), (FlowSort::Packets, false)] {
             let mut position = Position { descending, after: None, limit: 7 };

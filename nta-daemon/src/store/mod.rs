@@ -3,6 +3,7 @@
 //! SQLite or PostgreSQL (see [`db`]): one connection writes (see [`writer`]), others read. Statements are the same for
 //! both but for bulk and retention.
 
+mod addresses;
 mod alert_status;
 mod alert_write;
 mod alerts;
@@ -38,6 +39,7 @@ mod naming;
 mod near;
 mod opening;
 mod page;
+mod parties;
 mod raw_packets;
 mod recorded;
 mod results;
@@ -68,6 +70,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
+pub use addresses::Addresses;
 pub use alert_status::{AlertChanged, AlertPatch, AlertsToChange, MOST_AT_ONCE, Note, Patched, PatchedAll};
 pub use alerts::{AlertFilter, AlertPage, AlertSort, StoredAlert};
 pub use anomalies::{Anomaly, AnomalyFilter, AnomalyPage, AnomalySort, KindCount, StoredAnomaly};
@@ -88,6 +91,7 @@ pub use mutes::{HiddenByMute, MOST_MUTES, StoredMute};
 pub use naming::{LeftSpool, spools_of};
 pub use near::Nearness;
 pub use page::{Key, Position, Range};
+pub use parties::PartyFilter;
 pub use results::{ResultFile, ResultFilter, ResultKind};
 pub use retention::Retention;
 pub use runs::{Run, RunEnd, RunKey};

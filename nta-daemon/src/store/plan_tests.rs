@@ -4,8 +4,10 @@ use super::db::{Dialect, Query};
 use super::server_tests::Server;
 use super::tests::{FIRST_PAGE, begin, window};
 use super::*;
+use ipnet::IpNet;
 use nta_core::domain::{Severity, Timestamp};
 use nta_core::window::Span;
+use std::net::IpAddr;
 
 const S: u64 = 1_000_000_000;
 const WINDOW_SORTS: [WindowSort; 6] = [
@@ -33,18 +35,40 @@ async fn ask_everything(store: &Store) -> Vec<Query> {
     assert_eq!(made.items[0].measured.not_stored_ns, 5 * S);
     let time = Some(Timestamp::from_nanos(S));
     let position = Position { after: Some(Key { value: 7, id: 7 }), ..FIRST_PAGE };
-    let host = [10, 0, 0, 1].into();
+    let host = IpAddr::from([10, 0, 0, 1]);
+    let network: Addresses =
+        ["10.0.0.0/8", "192.0.2.0/24"].map(|net| net.parse::<IpNet>().expect("network")).into_iter().collect();
     let several = Whose::from(vec!["a".to_owned(), "b".to_owned()]);
     let week = Some(Timestamp::from_nanos(S + 7 * 86_400 * S));
     for filter in [
         FlowFilter::default(),
-        FlowFilter { host: Some(host), port: Some(1), proto: Some(6), from: time, to: time, ..FlowFilter::default() },
-        FlowFilter { network: "10.0.0.0/8".parse().ok(), port: Some(1), from: time, to: week, ..FlowFilter::default() },
+        FlowFilter {
+            hosts: host.into(),
+            ports: vec![1],
+            protos: vec![6],
+            from: time,
+            to: time,
+            ..FlowFilter::default()
+        },
+        FlowFilter {
+            hosts: ["10.0.0.0/8".parse::<IpNet>().expect("network")].into_iter().collect(),
+            ports: vec![1],
+            from: time,
+            to: week,
+            ..FlowFilter::default()
+        },
         FlowFilter { whose: Some("a").into(), from: time, to: week, ..FlowFilter::default() },
         FlowFilter { whose: several.clone(), from: time, to: week, ..FlowFilter::default() },
-        FlowFilter { whose: Some("a").into(), host: Some(host), ..FlowFilter::default() },
-        FlowFilter { port: Some(1), proto: Some(6), from: time, ..FlowFilter::default() },
-        FlowFilter { proto: Some(6), from: time, ..FlowFilter::default() },
+        FlowFilter { whose: Some("a").into(), hosts: host.into(), ..FlowFilter::default() },
+        FlowFilter {
+            hosts: ["10.0.0.1/32", "10.0.0.3/32"].map(|net| net.parse::<IpNet>().expect("host")).into_iter().collect(),
+            ports: vec![1, 2],
+            from: time,
+            ..FlowFilter::default()
+        },
+        FlowFilter { hosts: network.clone(), from: time, ..FlowFilter::default() },
+        FlowFilter { ports: vec![1], protos: vec![6], from: time, ..FlowFilter::default() },
+        FlowFilter { protos: vec![6], from: time, ..FlowFilter::default() },
         FlowFilter { from: time, ..FlowFilter::default() },
         FlowFilter { from: time, to: week, ..FlowFilter::default() },
     ] {
@@ -62,7 +86,9 @@ async fn ask_everything(store: &Store) -> Vec<Query> {
     }
     for sort in [HostSort::Bytes, HostSort::Packets, HostSort::Flows, HostSort::LastTime] {
         for (range, sensor) in [([time, None], None), ([time, week], None), ([time, week], Some("a"))] {
-            store.hosts(&sensor.into(), sort, position).await.expect("hosts");
+            for hosts in [Addresses::default(), host.into(), network.clone()] {
+                store.hosts(&hosts, &sensor.into(), sort, position).await.expect("hosts");
+            }
             let [from, to] = range;
             let filter = FlowFilter { from, to, whose: sensor.into(), ..FlowFilter::default() };
             store.hosts_between(&filter, sort, position).await.expect("hosts");
@@ -106,8 +132,12 @@ async fn ask_everything(store: &Store) -> Vec<Query> {
             severities: vec![Severity::High],
             ..AlertFilter::default()
         },
-        AlertFilter { host: Some("10.0.0.1".to_owned()), ..AlertFilter::default() },
-        AlertFilter { source: Some("10.0.0.1".to_owned()), from: time, to: time, ..AlertFilter::default() },
+        AlertFilter {
+            host: PartyFilter::new(vec!["*".to_owned()], vec!["10.0.0.0/8".parse().expect("network")]),
+            ..AlertFilter::default()
+        },
+        AlertFilter { host: IpAddr::from([10, 0, 0, 1]).into(), ..AlertFilter::default() },
+        AlertFilter { source: IpAddr::from([10, 0, 0, 1]).into(), from: time, to: time, ..AlertFilter::default() },
     ] {
         for sort in [AlertSort::Time, AlertSort::LastTime, AlertSort::Severity, AlertSort::Score] {
             store.alerts(&filter, sort, FIRST_PAGE).await.expect("alerts");
@@ -147,10 +177,13 @@ async fn ask_everything(store: &Store) -> Vec<Query> {
     }
     store.anomaly_counts(&AnomalyFilter::default()).await.expect("counts");
     store.anomalies_of_window(1, AnomalySort::Time, position).await.expect("anomalies");
-    let features = FeatureFilter { span_ns: Some(5), host: Some(host), from: time, to: time, whose: Whose::default() };
-    store.features(&features, position).await.expect("features");
+    let features =
+        FeatureFilter { span_ns: Some(5), hosts: host.into(), from: time, to: time, whose: Whose::default() };
+    for hosts in [Addresses::default(), host.into(), network.clone()] {
+        store.features(&FeatureFilter { hosts, ..features.clone() }, position).await.expect("features");
+    }
     store
-        .features(&FeatureFilter { host: None, whose: Some("a").into(), ..features }, position)
+        .features(&FeatureFilter { hosts: Addresses::default(), whose: Some("a").into(), ..features.clone() }, position)
         .await
         .expect("features");
     store.events_after(5, 10).await.expect("events");

@@ -8,6 +8,7 @@ use super::*;
 use nta_core::baseline::{BaselineConfig, Baselines, Export};
 use nta_core::domain::{AlertId, Mode, Severity, Timestamp};
 use nta_core::window::{Span, Window};
+use std::net::IpAddr;
 
 const S: u64 = 1_000_000_000;
 
@@ -104,8 +105,8 @@ async fn each_list_says_whose_its_rows_are_and_takes_one_sensor(store: &Store) {
 
         for filter in [
             FlowFilter::default(),
-            FlowFilter { host: Some([10, 0, 0, 1].into()), ..FlowFilter::default() },
-            FlowFilter { port: Some(443), proto: Some(6), ..FlowFilter::default() },
+            FlowFilter { hosts: IpAddr::from([10, 0, 0, 1]).into(), ..FlowFilter::default() },
+            FlowFilter { ports: vec![443], protos: vec![6], ..FlowFilter::default() },
             FlowFilter { from, ..FlowFilter::default() },
         ] {
             for sort in [FlowSort::Time, FlowSort::LastTime] {
@@ -114,7 +115,7 @@ async fn each_list_says_whose_its_rows_are_and_takes_one_sensor(store: &Store) {
                 assert_eq!((names(&page), page.len()), (expected.clone(), 3 * sensors), "{filter:?}");
             }
         }
-        let hosts = store.hosts(&whose, HostSort::Bytes, FIRST_PAGE).await.expect("hosts").items;
+        let hosts = store.hosts(&Addresses::default(), &whose, HostSort::Bytes, FIRST_PAGE).await.expect("hosts").items;
         assert_eq!(sorted(hosts.iter().map(|host| host.sensor.as_deref().expect("noted"))), expected);
         let host =
             store.host([10, 0, 0, 1].into(), &whose).await.expect("host").into_iter().reduce(|sum, row| sum.and(&row));
@@ -126,7 +127,7 @@ async fn each_list_says_whose_its_rows_are_and_takes_one_sensor(store: &Store) {
         assert_eq!(ports.iter().map(|port| port.flows).sum::<i64>(), 3 * sensors as i64);
 
         for filter in
-            [AlertFilter::default(), AlertFilter { host: Some("10.0.0.3".to_owned()), ..AlertFilter::default() }]
+            [AlertFilter::default(), AlertFilter { host: IpAddr::from([10, 0, 0, 3]).into(), ..AlertFilter::default() }]
         {
             let filter = AlertFilter { whose: whose.clone(), ..filter };
             let alerts = store.alerts(&filter, AlertSort::Time, FIRST_PAGE).await.expect("alerts").items;
@@ -258,7 +259,7 @@ async fn a_sensor_is_found_behind_many_rows_of_others(store: &Store) {
 }
 
 async fn is_found(store: &Store, whose: &Whose) {
-    let host = [10, 0, 0, 1].into();
+    let host = IpAddr::from([10, 0, 0, 1]);
     for after in [None, Some(Key { value: i64::MAX - 1, id: 1 })] {
         let position = Position { descending: true, after, limit: 10 };
         for span_ns in [5 * S, 15 * S] {
@@ -273,8 +274,8 @@ async fn is_found(store: &Store, whose: &Whose) {
         }
         for filter in [
             FlowFilter::default(),
-            FlowFilter { host: Some(host), ..FlowFilter::default() },
-            FlowFilter { port: Some(443), ..FlowFilter::default() },
+            FlowFilter { hosts: host.into(), ..FlowFilter::default() },
+            FlowFilter { ports: vec![443], ..FlowFilter::default() },
             FlowFilter { from: Some(Timestamp::from_nanos(S)), ..FlowFilter::default() },
         ] {
             for sort in [FlowSort::Time, FlowSort::LastTime] {
@@ -301,12 +302,17 @@ async fn is_found(store: &Store, whose: &Whose) {
             }
         }
         for host in [None, Some(host)] {
-            let filter = FeatureFilter { span_ns: Some(5 * S), host, whose: whose.clone(), ..FeatureFilter::default() };
+            let filter = FeatureFilter {
+                span_ns: Some(5 * S),
+                hosts: host.into(),
+                whose: whose.clone(),
+                ..FeatureFilter::default()
+            };
             let features = store.features(&filter, position).await.expect("features").items;
             assert_eq!(names(features.iter().map(|(_, row)| row)), ["a"]);
         }
         for sort in [HostSort::LastTime, HostSort::Bytes] {
-            let hosts = store.hosts(whose, sort, position).await.expect("hosts").items;
+            let hosts = store.hosts(&Addresses::default(), whose, sort, position).await.expect("hosts").items;
             assert!(!hosts.is_empty() && hosts.iter().all(|host| host.sensor.as_deref() == Some("a")), "{sort:?}");
         }
     }

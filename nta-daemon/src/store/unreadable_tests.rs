@@ -6,6 +6,7 @@ use super::server_tests::Server;
 use super::tests::{FIRST_PAGE, begin, flow, window};
 use super::*;
 use nta_core::domain::{Mode, Readings, Timestamp};
+use std::net::IpAddr;
 
 async fn change(store: &Store, sql: &str) {
     let mut transaction = store.database.begin().await.expect("a transaction");
@@ -217,8 +218,8 @@ async fn use_it(store: &Store, table: &str) -> Vec<String> {
     let filter = WindowFilter { from, ..WindowFilter::default() };
     note("summary", "", store.windows_summary(&filter).await.map(|_| 1));
     note("summary of all", "", store.windows_summary(&WindowFilter::default()).await.map(|_| 1));
-    for (sort, host) in [(FlowSort::Time, None), (FlowSort::LastTime, Some([10, 0, 0, 1].into()))] {
-        let filter = FlowFilter { host, from, ..FlowFilter::default() };
+    for (sort, host) in [(FlowSort::Time, None), (FlowSort::LastTime, Some(IpAddr::from([10, 0, 0, 1])))] {
+        let filter = FlowFilter { hosts: host.into(), from, ..FlowFilter::default() };
         note("flows", "flows", store.find_flows(&filter, sort, FIRST_PAGE).await.map(|page| page.items.len()));
     }
     for sort in [AlertSort::Time, AlertSort::Score] {
@@ -232,7 +233,7 @@ async fn use_it(store: &Store, table: &str) -> Vec<String> {
     }
     let features = store.features(&FeatureFilter::default(), FIRST_PAGE).await;
     note("features", "aggregated_features", features.map(|page| page.items.len()));
-    let hosts = store.hosts(&Whose::default(), HostSort::Bytes, FIRST_PAGE).await;
+    let hosts = store.hosts(&Addresses::default(), &Whose::default(), HostSort::Bytes, FIRST_PAGE).await;
     note("hosts", "hosts", hosts.map(|page| page.items.len()));
     note("peers", "", store.top_peers([10, 0, 0, 1].into(), &Whose::default(), 5).await.map(|_| 1));
     note("heads", "raw_packets", store.raw_packets(5).await.map(|heads| heads.len()));

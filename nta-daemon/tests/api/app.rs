@@ -48,17 +48,32 @@ impl App {
         let folder = tempfile::tempdir().expect("folder");
         let url = format!("sqlite:{}", folder.path().join("nta.db").display());
         let store = Store::open(&url).await.expect("store");
+        let app = Self::on(store, url, folder).await;
+        app.write(None, (1..=flows).map(flow).collect()).await;
+        for id in 1..=windows {
+            app.write(Some(window(id)), vec![]).await;
+        }
+        app.status.send_replace(status(windows));
+        app
+    }
+
+    /// An app over a database of another kind, which is empty.
+    pub(crate) async fn over(store: Store) -> Self {
+        Self::on(store, String::new(), tempfile::tempdir().expect("folder")).await
+    }
+
+    async fn on(store: Store, url: String, folder: tempfile::TempDir) -> Self {
         let run = run();
         let uuid = run.uuid;
         let (writer, task) = store.writer(store.begin_run(&run).await.expect("run"), 16);
-        let (sender, receiver) = watch::channel(status(windows));
+        let (sender, receiver) = watch::channel(status(0));
         let access = AnalysisAccess::default();
         let (baselines, mutes, metrics) = (access.baselines.clone(), access.mutes.clone(), access.metrics.clone());
         let state = ApiState::new(store.clone(), receiver).with_analysis(access);
         // As the server does before it answers.
         state.read_tokens().await.expect("the store answers");
         let router = router(state.clone());
-        let app = Self {
+        Self {
             router,
             store,
             writer,
@@ -71,12 +86,7 @@ impl App {
             state,
             task,
             _folder: folder,
-        };
-        app.write(None, (1..=flows).map(flow).collect()).await;
-        for id in 1..=windows {
-            app.write(Some(window(id)), vec![]).await;
         }
-        app
     }
 
     /// Has the API know at once which tokens another process made.

@@ -35,9 +35,9 @@ async fn with_medium_windows(count: u64) -> App {
 #[tokio::test]
 async fn types_are_listed_and_an_unknown_one_names_them() {
     let app = App::with(0, 0).await;
-    let list = app.json("/api/baselines").await;
+    let list = app.json("/api/baselines?sort=type").await;
     let types: Vec<_> = list["items"].as_array().expect("items").iter().map(|t| t["type"].as_str()).collect();
-    let all = ["bandwidth", "latency", "loss", "protocol", "connections", "ports"];
+    let all = ["bandwidth", "connections", "latency", "loss", "ports", "protocol"];
     assert_eq!(types, all.map(Some));
     assert_eq!(list["items"][0]["state"], "warm_up");
     assert_eq!(app.json("/api/baselines/stats").await["origin"], "none");

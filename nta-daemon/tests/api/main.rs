@@ -18,6 +18,7 @@ mod hosts;
 mod imports;
 mod jobs;
 mod limits;
+mod lists;
 mod live_capture;
 mod models;
 mod mutes;

@@ -13,4 +13,6 @@ pub(super) use body::{Count, Json, Text, whole};
 pub(super) use pairs::Pairs;
 pub(super) use path::{InPath, Path, PathParameter};
 pub(super) use query::{Parameters, Query, parameters};
-pub(super) use value::{Cidr, Flag, IpProtocol, Parameter, PartyName, Sensor, Several, Word, number, or_null, text};
+pub(super) use value::{
+    Cidr, Flag, IpProtocol, Parameter, PartyName, Sensor, Several, Word, addresses, number, or_null, parties, text,
+};

@@ -11,6 +11,7 @@ use utoipa::openapi::schema::{
 use crate::config::SensorName;
 use crate::json::protocol_number;
 use crate::json::words::words_schema;
+use crate::store::{Addresses, PartyFilter};
 use nta_core::detect::network;
 use nta_core::domain::{AlertKind, Severity, Timestamp};
 
@@ -137,6 +138,11 @@ impl Parameter for Cidr {
     }
 }
 
+/// The addresses of a filter; all where there is none.
+pub(in crate::api) fn addresses(several: Option<&Several<Cidr>>) -> Addresses {
+    several.iter().flat_map(|several| &several.0).map(|cidr| cidr.0).collect()
+}
+
 /// Bits before the IPv4 address where IPv6 holds one.
 const MAPPED_BITS: u8 = 96;
 
@@ -166,17 +172,30 @@ impl Parameter for IpProtocol {
     }
 }
 
-/// Who does something, or suffers it, as an alert writes it.
+/// Who does something, or suffers it: as an alert writes it, or a network that holds it.
 #[derive(Clone, Debug)]
-pub(in crate::api) struct PartyName(pub(in crate::api) String);
+pub(in crate::api) enum PartyName {
+    /// A MAC address, `*` or `-`.
+    Word(String),
+    /// An address or a network.
+    Network(IpNet),
+}
 
 impl Parameter for PartyName {
     fn parse(text: &str) -> Result<Self, String> {
         let expected = || {
-            "an IPv4 or IPv6 address, a network as 192.0.2.0/24, a MAC address as 02:00:5e:10:00:01, * for many or - for nobody"
+            "an IPv4 or IPv6 address, a network as 192.0.2.0/24 without bits behind its prefix, a MAC address as 02:00:5e:10:00:01, \
+             * for many or - for nobody"
                 .to_owned()
         };
-        party(text).map(Self).ok_or_else(expected)
+        if text == "*" || text == "-" {
+            return Ok(Self::Word(text.to_owned()));
+        }
+        let is_byte = |part: &str| part.len() == 2 && part.bytes().all(|digit| digit.is_ascii_hexdigit());
+        if text.split(':').count() == 6 && text.split(':').all(is_byte) {
+            return Ok(Self::Word(text.to_ascii_lowercase()));
+        }
+        Cidr::parse(text).map(|cidr| Self::Network(cidr.0)).map_err(|_other| expected())
     }
 
     fn schema() -> Schema {
@@ -192,24 +211,18 @@ impl Parameter for PartyName {
     }
 }
 
-/// The same party as it is stored.
-fn party(text: &str) -> Option<String> {
-    if text == "*" || text == "-" {
-        return Some(text.to_owned());
-    }
-    if let Some((address, length)) = text.split_once('/') {
-        let address: IpAddr = address.parse().ok()?;
-        let most = if address.is_ipv4() { 32 } else { 128 };
-        let length: u8 = length.parse().ok().filter(|length| *length <= most)?;
-        return Some(format!("{address}/{length}"));
-    }
-    let is_byte = |part: &str| part.len() == 2 && part.bytes().all(|digit| digit.is_ascii_hexdigit());
-    let is_mac = text.split(':').count() == 6 && text.split(':').all(is_byte);
-    if is_mac {
-        Some(text.to_ascii_lowercase())
-    } else {
-        text.parse::<IpAddr>().ok().map(|host| host.to_canonical().to_string())
-    }
+/// The parties of a filter; all where there is none.
+pub(in crate::api) fn parties(several: Option<&Several<PartyName>>) -> PartyFilter {
+    let all = || several.iter().flat_map(|several| &several.0);
+    let words = all().filter_map(|party| match party {
+        PartyName::Word(word) => Some(word.clone()),
+        PartyName::Network(_) => None,
+    });
+    let networks = all().filter_map(|party| match party {
+        PartyName::Network(network) => Some(*network),
+        PartyName::Word(_) => None,
+    });
+    PartyFilter::new(words.collect(), networks.collect())
 }
 
 /// The name of a sensor.
@@ -291,10 +304,11 @@ mod tests {
 
     #[test]
     fn a_party_is_read_as_alerts_write_it() {
-        for (text, stored) in [
-            ("192.0.2.1", Some("192.0.2.1")),
-            ("2001:DB8:0::1", Some("2001:db8::1")),
-            ("::ffff:192.0.2.1", Some("192.0.2.1")),
+        for (text, read) in [
+            ("192.0.2.1", Some("192.0.2.1/32")),
+            ("2001:DB8:0::1", Some("2001:db8::1/128")),
+            ("FE80::0001", Some("fe80::1/128")),
+            ("::ffff:192.0.2.1", Some("192.0.2.1/32")),
             ("192.0.2.0/24", Some("192.0.2.0/24")),
             ("2001:db8:0::/48", Some("2001:db8::/48")),
             ("02:00:5E:10:00:01", Some("02:00:5e:10:00:01")),
@@ -303,13 +317,18 @@ mod tests {
             ("", None),
             ("zz", None),
             ("192.0.2", None),
+            ("192.0.2.1/24", None),
             ("192.0.2.0/33", None),
             ("192.0.2.0/", None),
             ("02:00:5e:10:00", None),
             ("02:00:5e:10:00:0g", None),
             ("gateway", None),
         ] {
-            assert_eq!(PartyName::parse(text).ok().map(|party| party.0).as_deref(), stored, "{text}");
+            let party = PartyName::parse(text).ok().map(|party| match party {
+                PartyName::Word(word) => word,
+                PartyName::Network(network) => network.to_string(),
+            });
+            assert_eq!(party.as_deref(), read, "{text}");
         }
     }
 

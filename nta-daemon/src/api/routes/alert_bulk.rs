@@ -179,7 +179,9 @@ async fn all(
         let filter = json!({
             "type": filter.kinds, "severity": filter.severities.iter().map(|one| one.word()).collect::<Vec<_>>(),
             "status": filter.statuses,
-            "state": filter.state, "verdict": filter.verdict, "source": filter.source, "destination": filter.destination,
+            "state": filter.state, "verdict": filter.verdict,
+            "source": filter.source.shown(), "destination": filter.destination.shown(),
+            "host": filter.host.shown(),
             "sensors": filter.whose.names(), "from": from, "to": to,
         });
         let after = json!({"status": status, "verdict": verdict, "count": count, "filter": filter});

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::api::access::Caller;
 use crate::api::error::Problem;
-use crate::api::extract::{InPath, Json, PartyName, Path, Query, Several, Text, parameters};
+use crate::api::extract::{InPath, Json, PartyName, Path, Query, Several, Text, parameters, parties};
 use crate::api::page::{List, PageQuery, Period, SortField};
 use crate::api::state::now;
 use crate::api::whose::WhoseQuery;
@@ -157,10 +157,12 @@ parameters! {
         "state" => state: AlertStateWord,
         /// What people say that it was; `none` where nobody does.
         "verdict" => verdict: VerdictOrNone,
-        /// Who does it, as the alert writes it.
-        "source" => source: PartyName,
-        /// Who suffers it, as the alert writes it.
-        "destination" => destination: PartyName,
+        /// Who does it: as the alert writes it, a network that holds it, or several of these.
+        "source" => source: Several<PartyName>,
+        /// Who suffers it, the same way.
+        "destination" => destination: Several<PartyName>,
+        /// Who does or suffers it, the same way.
+        "host" => host: Several<PartyName>,
         ..whose: WhoseQuery,
         ..period: Period,
     }
@@ -186,9 +188,9 @@ impl AlertsFilter {
             status: None,
             verdict: self.verdict.map(|verdict| verdict.0),
             state: self.state.map(|state| state.0),
-            source: self.source.map(|party| party.0),
-            destination: self.destination.map(|party| party.0),
-            host: None,
+            source: parties(self.source.as_ref()),
+            destination: parties(self.destination.as_ref()),
+            host: parties(self.host.as_ref()),
             from,
             to,
             whose,

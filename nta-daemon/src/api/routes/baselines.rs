@@ -16,10 +16,10 @@ use crate::api::state::now;
 use crate::api::{ApiError, ApiState};
 use crate::json::mode_name;
 use crate::json::words::{self, words_schema};
-use crate::store::{Audit, Range};
+use crate::store::{Audit, Key, Position, Range};
 use nta_core::baseline::{Baselines, Export, Import, Metric, Series};
 
-/// Types come in their own order, all on one page.
+/// The only order of the types.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::api) struct ByKind;
 
@@ -202,8 +202,20 @@ pub(in crate::api) async fn list(
 ) -> Result<Json<List<BaselineJson>>, ApiError> {
     let (export, _) = state.tools.known().await?;
     let mut items = describe(&of_network(&state, &export)?);
-    items.truncate(page.position.limit as usize);
-    Ok(Json(page.list(items, None, Range::default())))
+    items.sort_unstable_by_key(|item| item.r#type);
+    let mut placed: Vec<(i64, BaselineJson)> = (0..).zip(items).collect();
+    let Position { descending, after, limit } = page.position;
+    if descending {
+        placed.reverse();
+    }
+    if let Some(Key { value, .. }) = after {
+        placed.retain(|(place, _)| if descending { *place < value } else { *place > value });
+    }
+    let limit = limit as usize;
+    let next =
+        placed.get(limit).and(placed.get(limit.saturating_sub(1))).map(|(value, _)| Key { value: *value, id: 0 });
+    let items = placed.into_iter().take(limit).map(|(_, item)| item).collect();
+    Ok(Json(page.list(items, next, Range::default())))
 }
 
 /// One type, with all that was learned.

@@ -136,7 +136,7 @@ async fn flows(state: &ApiState, alert: &StoredAlert) -> Result<Flows, ApiError>
     };
     let [from, to] = alert.seen.unwrap_or([alert.first, alert.last]);
     let filter = FlowFilter {
-        host: Some(first),
+        hosts: first.into(),
         from: Some(from),
         to: Some(Timestamp::from_nanos(to.as_nanos().saturating_add(1))),
         whose: alert.sensor.clone().into(),

@@ -232,7 +232,7 @@ impl Next {
 enum Rows {
     Windows(WindowFilter),
     Flows(FlowFilter),
-    Alerts(AlertFilter),
+    Alerts(Box<AlertFilter>),
     Features(FeatureFilter),
 }
 
@@ -254,7 +254,7 @@ impl Rows {
             }
             Filters::Alerts(query) => {
                 let (whose, range) = scope(&query.whose, query.period).await?;
-                Self::Alerts(query.between(whose, range)?)
+                Self::Alerts(Box::new(query.between(whose, range)?))
             }
             Filters::Features(query) => {
                 let (whose, range) = scope(&query.whose, query.period).await?;

@@ -1,14 +1,13 @@
 //! `/api/features`: feature vectors of hosts.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 
 use axum::extract::State;
 use serde::Serialize;
 
 use super::metrics::SpanText;
 use crate::api::error::Problem;
-use crate::api::extract::{Json, Query, parameters};
+use crate::api::extract::{Cidr, Json, Query, Several, addresses, parameters};
 use crate::api::page::{List, PageQuery, Period, SortField};
 use crate::api::whose::WhoseQuery;
 use crate::api::{ApiError, ApiState};
@@ -53,8 +52,8 @@ parameters! {
         /// Length of the windows in seconds: 5, 30 or 180 (5 unless given); with other base windows these, six and
         /// thirty-six times as long.
         "window_size" => window_size: SpanText,
-        /// Address of the host.
-        "host" => host: IpAddr,
+        /// Address of the host, network as in 192.0.2.0/24, or several of these.
+        "host" => hosts: Several<Cidr>,
         ..whose: WhoseQuery,
         ..period: Period,
         ..page: PageQuery<ByTime>,
@@ -95,7 +94,13 @@ impl FeaturesQuery {
             let sizes = sizes.map(|size| seconds(size).to_string()).join(", ");
             return Err(ApiError::invalid("window_size", format!("`{}`: expected one of {sizes}", seconds(size))));
         }
-        Ok(FeatureFilter { span_ns: Some(size), host: self.host, from: range.from, to: range.to, whose })
+        Ok(FeatureFilter {
+            span_ns: Some(size),
+            hosts: addresses(self.hosts.as_ref()),
+            from: range.from,
+            to: range.to,
+            whose,
+        })
     }
 }
 

@@ -9,7 +9,6 @@ use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse as _, Response};
 use futures_util::Stream;
 use futures_util::stream::try_unfold;
-use ipnet::IpNet;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
@@ -17,7 +16,7 @@ use tracing::error;
 use utoipa::openapi::Schema;
 
 use crate::api::error::Problem;
-use crate::api::extract::{Cidr, IpProtocol, Json, Parameter, Query, parameters, text};
+use crate::api::extract::{Cidr, IpProtocol, Json, Parameter, Query, Several, addresses, parameters, text};
 use crate::api::found::FlowItem;
 use crate::api::page::{List, PageQuery, Period, SortField};
 use crate::api::whose::WhoseQuery;
@@ -155,12 +154,12 @@ impl Parameter for FlowName {
 parameters! {
     /// Which flows.
     pub(in crate::api) struct FlowsQuery {
-        /// Address, or network as in 192.0.2.0/24, at either end.
-        "host" => host: Cidr,
-        /// Port at either end. ICMP has none.
-        "port" => port: u16,
-        /// IP protocol: its name or its number.
-        "proto" => proto: IpProtocol,
+        /// Address, or network as in 192.0.2.0/24, at either end; or several of these.
+        "host" => hosts: Several<Cidr>,
+        /// Port at either end, or several. ICMP has none.
+        "port" => ports: Several<u16>,
+        /// IP protocol, its name or its number, or several.
+        "proto" => protos: Several<IpProtocol>,
         /// Id of a flow, behind which the list begins: the last one that came of a stream that broke off. Not with `cursor`.
         "after" => after: FlowName,
         ..whose: WhoseQuery,
@@ -201,13 +200,9 @@ pub(in crate::api) async fn search(
 impl FlowsQuery {
     /// Which flows, within a range.
     pub(super) fn filter(self, whose: Whose, range: Range) -> FlowFilter {
-        let Self { host, port, proto, .. } = self;
-        let proto = proto.map(|proto| proto.0);
-        let network = host.map(|host| host.0);
-        let is_host = |network: &IpNet| network.prefix_len() == network.max_prefix_len();
-        let host = network.filter(is_host).map(|network| network.addr());
-        let network = network.filter(|network| !is_host(network));
-        FlowFilter { host, network, port, proto, from: range.from, to: range.to, whose }
+        let ports = self.ports.map(|several| several.0).unwrap_or_default();
+        let protos = self.protos.map(|several| several.0.iter().map(|proto| proto.0).collect()).unwrap_or_default();
+        FlowFilter { hosts: addresses(self.hosts.as_ref()), ports, protos, from: range.from, to: range.to, whose }
     }
 }
 

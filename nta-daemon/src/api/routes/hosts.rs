@@ -6,7 +6,7 @@ use axum::extract::State;
 use serde::Serialize;
 
 use crate::api::error::Problem;
-use crate::api::extract::{InPath, Json, Path, PathParameter, Query, parameters};
+use crate::api::extract::{Cidr, InPath, Json, Path, PathParameter, Query, Several, addresses, parameters};
 use crate::api::page::{List, PageQuery, Period, SortField};
 use crate::api::whose::WhoseQuery;
 use crate::api::{ApiError, ApiState};
@@ -147,6 +147,8 @@ impl HostJson {
 parameters! {
     /// Which hosts.
     pub(in crate::api) struct HostsQuery {
+        /// Address, network as in 192.0.2.0/24, or several of these.
+        "host" => hosts: Several<Cidr>,
         ..whose: WhoseQuery,
         ..period: Period,
         ..page: PageQuery<HostSort>,
@@ -172,15 +174,16 @@ parameters! {
 )]
 pub(in crate::api) async fn list(
     State(state): State<ApiState>,
-    Query(HostsQuery { whose, period, page }): Query<HostsQuery>,
+    Query(HostsQuery { hosts, whose, period, page }): Query<HostsQuery>,
 ) -> Result<Json<List<HostJson>>, ApiError> {
     let scope = state.scope(whose).await?;
     let range = page.range_or_all(period, &scope, &state).await?;
     let is_all = range.to.is_none() && range.from.is_none_or(|from| from.as_nanos() == 0);
     let hosts = if is_all {
-        state.store.hosts(&scope.whose, page.sort, page.position).await?
+        state.store.hosts(&addresses(hosts.as_ref()), &scope.whose, page.sort, page.position).await?
     } else {
-        let filter = FlowFilter { from: range.from, to: range.to, whose: scope.whose, ..FlowFilter::default() };
+        let hosts = addresses(hosts.as_ref());
+        let filter = FlowFilter { hosts, from: range.from, to: range.to, whose: scope.whose, ..FlowFilter::default() };
         state.store.hosts_between(&filter, page.sort, page.position).await?
     };
     let local = &state.analysis.detect.local_networks;
@@ -220,7 +223,7 @@ pub(in crate::api) async fn one(
     let totals = rows.into_iter().reduce(|sum, row| sum.and(&row));
     let stands_for = state.store.stands_for(address, &whose, TOP).await?;
     let totals = totals.ok_or_else(|| ApiError::NotFound { detail: unknown(address, &stands_for) })?;
-    let filter = AlertFilter { host: Some(address.to_string()), whose: whose.clone(), ..AlertFilter::default() };
+    let filter = AlertFilter { host: address.into(), whose: whose.clone(), ..AlertFilter::default() };
     let newest = Position { descending: true, after: None, limit: TOP };
     let alerts = state.store.alerts(&filter, AlertSort::Time, newest).await?;
     let (baselines, _) = state.tools.known().await?;
