@@ -36,6 +36,7 @@ mod gateways;
 mod traffic;
 
 use nta_tests::netns::{End, Namespace, silent, veth};
+use nta_tests::not_run;
 
 /// Two namespaces: the daemon's (`v0`, 10.77.1.1, fd77:1::1) and a peer (`v1`, 10.77.1.2, fd77:1::2).
 struct Pair {
@@ -76,9 +77,18 @@ fn can_run(test: &str, tools: &[&str]) -> bool {
         missing.map(|tool| format!("{tool} is not installed"))
     };
     if let Some(reason) = &reason {
-        println!("not run: {test}: {reason}");
+        not_run(test, reason);
     }
     reason.is_none()
+}
+
+/// The same of a test that joins translated connections, whose names come out of the kernel's types.
+fn can_join(test: &str, tools: &[&str]) -> bool {
+    let has_types = std::fs::metadata("/sys/kernel/btf/vmlinux").is_ok();
+    if !has_types {
+        not_run(test, "this kernel has no type information");
+    }
+    has_types && can_run(test, tools)
 }
 
 fn is_installed(tool: &str) -> bool {

@@ -8,7 +8,7 @@ use nta_tests::netns::{End, Namespace, alone, run, silent, veth, wait_for};
 use nta_tests::process::Process;
 use serde_json::Value;
 
-use crate::can_run;
+use crate::can_join;
 use crate::daemon::{Daemon, STOP_DEADLINE, number};
 
 pub(crate) const INSIDE: [&str; 2] = ["10.80.1.2", "fd80:1::2"];
@@ -142,11 +142,7 @@ struct Shown {
 #[test]
 fn a_gateway_that_translates_shows_what_one_without_does() {
     let test = "a_gateway_that_translates_shows_what_one_without_does";
-    if !can_run(test, &["nft", "nmap", "python3", "ping"]) {
-        return;
-    }
-    if std::fs::metadata("/sys/kernel/btf/vmlinux").is_err() {
-        println!("not run: {test}: this kernel has no type information");
+    if !can_join(test, &["nft", "nmap", "python3", "ping"]) {
         return;
     }
     let _alone = alone();
@@ -239,11 +235,7 @@ for n in range(1200):
 #[test]
 fn translated_connections_that_are_older_than_the_daemon_are_joined_with_their_answers() {
     let test = "translated_connections_that_are_older_than_the_daemon_are_joined_with_their_answers";
-    if !can_run(test, &["nft", "python3", "ping"]) {
-        return;
-    }
-    if std::fs::metadata("/sys/kernel/btf/vmlinux").is_err() {
-        println!("not run: {test}: this kernel has no type information");
+    if !can_join(test, &["nft", "python3", "ping"]) {
         return;
     }
     let _alone = alone();

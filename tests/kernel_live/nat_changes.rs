@@ -6,7 +6,7 @@ use nta_tests::netns::{Namespace, alone, run, wait_for};
 use nta_tests::process::Process;
 use serde_json::Value;
 
-use crate::can_run;
+use crate::can_join;
 use crate::daemon::{Daemon, STOP_DEADLINE, number};
 use crate::nat::{INSIDE, OUTSIDE, SERVER, world};
 
@@ -51,11 +51,7 @@ assert error == 0, error
 #[test]
 fn a_port_forward_that_changes_under_traffic_is_a_flow_for_each_target() {
     let test = "a_port_forward_that_changes_under_traffic_is_a_flow_for_each_target";
-    if !can_run(test, &["nft", "python3"]) {
-        return;
-    }
-    if std::fs::metadata("/sys/kernel/btf/vmlinux").is_err() {
-        println!("not run: {test}: this kernel has no type information");
+    if !can_join(test, &["nft", "python3"]) {
         return;
     }
     let _alone = alone();

@@ -6,7 +6,7 @@ use nta_tests::netns::{alone, run, wait_for};
 use nta_tests::process::Process;
 use serde_json::Value;
 
-use crate::can_run;
+use crate::can_join;
 use crate::daemon::{Daemon, STOP_DEADLINE, number};
 use crate::nat::{INSIDE, OUTSIDE, SERVER, world};
 
@@ -51,11 +51,7 @@ for _ in range(each):
 #[test]
 fn a_masqueraded_tunnel_is_one_flow_with_its_answers_and_carries_one() {
     let test = "a_masqueraded_tunnel_is_one_flow_with_its_answers_and_carries_one";
-    if !can_run(test, &["nft", "python3"]) {
-        return;
-    }
-    if std::fs::metadata("/sys/kernel/btf/vmlinux").is_err() {
-        println!("not run: {test}: this kernel has no type information");
+    if !can_join(test, &["nft", "python3"]) {
         return;
     }
     let _alone = alone();

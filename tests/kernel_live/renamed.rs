@@ -8,7 +8,7 @@ use nta_tests::netns::{Namespace, alone, run, wait_for};
 use nta_tests::process::Process;
 use serde_json::Value;
 
-use crate::can_run;
+use crate::can_join;
 use crate::daemon::{Daemon, STOP_DEADLINE, number};
 use crate::nat::{INSIDE, OUTSIDE, SERVER, world};
 
@@ -65,17 +65,6 @@ s.send(struct.pack("=IHHII", 20, 1 << 8 | 2, 5, 1, 0) + bytes(4))
 assert struct.unpack("=i", s.recv(100)[16:20]) == (0,)
 "#;
 
-fn can_join(test: &str) -> bool {
-    if !can_run(test, &["nft", "python3", "nmap"]) {
-        return false;
-    }
-    let has_types = std::fs::metadata("/sys/kernel/btf/vmlinux").is_ok();
-    if !has_types {
-        println!("not run: {test}: this kernel has no type information");
-    }
-    has_types
-}
-
 fn rules(gateway: &Namespace, folder: &Path, text: &str) {
     let file = folder.join("rules");
     std::fs::write(&file, format!("flush ruleset\n{text}")).expect("rules");
@@ -122,9 +111,11 @@ fn flow(source: &str, destination: &str, packets: u64) -> (String, String, u64, 
     (source.to_owned(), destination.to_owned(), packets, packets)
 }
 
+const TOOLS: [&str; 3] = ["nft", "python3", "nmap"];
+
 #[test]
 fn a_gateways_own_connection_is_not_that_of_a_client_whose_port_it_had() {
-    if !can_join("a_gateways_own_connection_is_not_that_of_a_client_whose_port_it_had") {
+    if !can_join("a_gateways_own_connection_is_not_that_of_a_client_whose_port_it_had", &TOOLS) {
         return;
     }
     let _alone = alone();
@@ -155,7 +146,7 @@ fn a_gateways_own_connection_is_not_that_of_a_client_whose_port_it_had() {
 
 #[test]
 fn a_server_that_a_client_called_cannot_make_it_the_target_of_a_scan() {
-    if !can_join("a_server_that_a_client_called_cannot_make_it_the_target_of_a_scan") {
+    if !can_join("a_server_that_a_client_called_cannot_make_it_the_target_of_a_scan", &TOOLS) {
         return;
     }
     const PORTS: u64 = 40;
@@ -195,7 +186,7 @@ fn a_server_that_a_client_called_cannot_make_it_the_target_of_a_scan() {
 
 #[test]
 fn a_port_forward_that_moves_or_goes_makes_other_flows() {
-    if !can_join("a_port_forward_that_moves_or_goes_makes_other_flows") {
+    if !can_join("a_port_forward_that_moves_or_goes_makes_other_flows", &TOOLS) {
         return;
     }
     let _alone = alone();
@@ -249,7 +240,7 @@ for n in range(count): s.sendto(b"q" * 48, destination)
 
 #[test]
 fn a_connection_that_is_older_than_the_daemon_was_begun_by_whom_the_kernel_says() {
-    if !can_join("a_connection_that_is_older_than_the_daemon_was_begun_by_whom_the_kernel_says") {
+    if !can_join("a_connection_that_is_older_than_the_daemon_was_begun_by_whom_the_kernel_says", &TOOLS) {
         return;
     }
     let _alone = alone();
