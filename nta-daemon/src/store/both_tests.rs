@@ -6,7 +6,7 @@ use super::detection_tests::alert;
 use super::server_tests::Server;
 use super::tests::{FIRST_PAGE, begin, flow, window};
 use super::*;
-use nta_core::domain::{FlowId, FlowRecord, Load, Mode, Nesting, Timestamp};
+use nta_core::domain::{EndReason, FlowId, FlowRecord, Load, Mode, Nesting, Timestamp};
 use nta_core::window::{Rtt, Window};
 use std::net::IpAddr;
 
@@ -216,12 +216,66 @@ async fn nested(store: &Store) {
     }
 }
 
+/// A flow is found by what it has now, whatever of it changed, and its indexes agree with it.
+async fn changing(store: &Store) {
+    let (writer, _task) = begin(store).await;
+    let at = |octet: u8| IpAddr::from([10, 66, 0, octet]);
+    let of = |id: u64, last_s, packets| {
+        let mut flow = flow(id, last_s, packets);
+        (flow.originator.address, flow.responder.address) = (at(1), at(2));
+        flow.originator.port = 50_000 + (id % 1000) as u16;
+        flow
+    };
+    // More than one statement takes, of each kind.
+    let ids = 66_000..66_120;
+    let first: Vec<FlowRecord> = ids.clone().map(|id| of(id, 900, 1)).collect();
+    let goes_on: Vec<FlowRecord> = ids.clone().map(|id| of(id, 910 + id % 7, 3)).collect();
+    let ended = goes_on.iter().map(|flow| FlowRecord { ended: Some(EndReason::Idle), vlan: 9, ..*flow });
+    let ended: Vec<FlowRecord> = ended.collect();
+    // It turns out who began some, one is translated, and some are left as they are.
+    let mut turned = ended.clone();
+    for flow in turned.iter_mut().filter(|flow| flow.id.0 % 3 == 0) {
+        std::mem::swap(&mut flow.originator, &mut flow.responder);
+    }
+    turned[1].responder.translated = Some(([192, 0, 2, 1], 8443).into());
+    for flows in [&first, &goes_on, &ended, &turned] {
+        writer.send(WindowBatch { flows: flows.clone(), ..WindowBatch::default() }).await.expect("send");
+        writer.flush().await.expect("flush");
+        let all = Position { limit: 200, ..FIRST_PAGE };
+        let filter = FlowFilter { hosts: at(1).into(), ..FlowFilter::default() };
+        let found = store.find_flows(&filter, FlowSort::LastTime, all).await.expect("flows");
+        let mut found: Vec<FlowRecord> = found.items.iter().map(|flow| flow.item).collect();
+        assert!(found.is_sorted_by_key(|flow| flow.last), "{found:?}");
+        found.sort_by_key(|flow| flow.id);
+        assert_eq!(found, *flows);
+        for flow in [&flows[0], &flows[1]] {
+            let port = flow.originator.port;
+            let hosts = flow.originator.address.into();
+            let filter = FlowFilter { ports: vec![port], hosts, ..FlowFilter::default() };
+            let found = store.find_flows(&filter, FlowSort::Time, all).await.expect("flows");
+            assert!(found.items.iter().any(|found| found.item == *flow), "{port}: {found:?}");
+        }
+    }
+    let totals = store.host(at(1), &Whose::default()).await.expect("host");
+    let totals: Vec<_> = totals.iter().map(|host| (host.flows, host.packets_sent + host.packets_received)).collect();
+    assert_eq!(totals, [(120, 120 * 6)]);
+    let filter = FlowFilter { hosts: IpAddr::from([192, 0, 2, 1]).into(), ..FlowFilter::default() };
+    let found = store.find_flows(&filter, FlowSort::Time, FIRST_PAGE).await.expect("flows");
+    assert_eq!(found.items.iter().map(|flow| flow.item).collect::<Vec<_>>(), [turned[1]]);
+    if store.database.dialect() == db::Dialect::Sqlite {
+        let check = Query::new("SELECT integrity_check AS said FROM pragma_integrity_check");
+        let said = store.database.fetch_optional(check).await.expect("a check").expect("an answer");
+        assert_eq!(said.text("said").expect("a word"), "ok");
+    }
+}
+
 #[tokio::test]
 async fn the_suite_on_sqlite() {
     let folder = tempfile::tempdir().expect("folder");
     let store = Store::open(&format!("sqlite:{}", folder.path().join("nta.db").display())).await.expect("open");
     suite(&store).await;
     nested(&store).await;
+    changing(&store).await;
 }
 
 #[tokio::test]
@@ -230,6 +284,7 @@ async fn the_suite_on_postgresql() {
     let store = server.open().await;
     suite(&store).await;
     nested(&store).await;
+    changing(&store).await;
     store.close().await;
 }
 

@@ -5,14 +5,15 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 
 use super::copy::Copy;
-use super::db::{Conn, Dialect, Query, Value};
+use super::db::{Conn, Dialect, Query, Row, Value};
 use super::rows::{FlowRow, address};
 use super::totals::add;
 use super::unreadable::usable;
 use super::{StoreError, hosts, runs, sensor};
 
-/// Rows in one statement. SQLite binds at most 32,766 values. 100, 500 or 1,500 rows take the same time.
-const CHUNK_ROWS: usize = 500;
+/// Rows in one statement of SQLite: more keep the state before of more pages, which costs memory and no less time. What is left over
+/// goes into smaller ones, so that all are kept prepared.
+const CHUNKS: [usize; 3] = [100, 10, 1];
 
 const COLUMNS: &str = "run_id, sensor_id, id, proto, orig_addr, orig_port, resp_addr, resp_port, vlan, first_ns, last_ns, \
     orig_packets, orig_bytes, orig_ip_bytes, resp_packets, resp_bytes, resp_ip_bytes, handshake_resp_us, \
@@ -20,20 +21,29 @@ const COLUMNS: &str = "run_id, sensor_id, id, proto, orig_addr, orig_port, resp_
     orig_nat_addr, orig_nat_port, resp_nat_addr, resp_nat_port, \
     parents, orig_opened_packets, orig_opened_bytes, resp_opened_packets, resp_opened_bytes, service";
 
-const UPDATE: &str = " ON CONFLICT (run_id, id, first_ns) DO UPDATE SET orig_addr = excluded.orig_addr, \
-    orig_port = excluded.orig_port, resp_addr = excluded.resp_addr, resp_port = excluded.resp_port, \
-    vlan = excluded.vlan, last_ns = excluded.last_ns, orig_packets = excluded.orig_packets, \
+/// All that may change. SQLite rewrites the entry of each index whose columns are named here, also where the values stay: what
+/// rarely changes stands first, so that it can be left out.
+const UPDATE: [&str; 3] = [
+    "orig_addr = excluded.orig_addr, orig_port = excluded.orig_port, resp_addr = excluded.resp_addr, \
+    resp_port = excluded.resp_port, orig_nat_addr = excluded.orig_nat_addr, orig_nat_port = excluded.orig_nat_port, \
+    resp_nat_addr = excluded.resp_nat_addr, resp_nat_port = excluded.resp_nat_port, ",
+    "last_ns = excluded.last_ns, ",
+    "vlan = excluded.vlan, orig_packets = excluded.orig_packets, \
     orig_bytes = excluded.orig_bytes, orig_ip_bytes = excluded.orig_ip_bytes, \
     resp_packets = excluded.resp_packets, resp_bytes = excluded.resp_bytes, \
     resp_ip_bytes = excluded.resp_ip_bytes, handshake_resp_us = excluded.handshake_resp_us, \
     handshake_orig_us = excluded.handshake_orig_us, state = excluded.state, tcp = excluded.tcp, \
     conn_state = excluded.conn_state, history = excluded.history, orig_payload = excluded.orig_payload, \
     resp_payload = excluded.resp_payload, orig_nat = excluded.orig_nat, resp_nat = excluded.resp_nat, \
-    orig_nat_addr = excluded.orig_nat_addr, orig_nat_port = excluded.orig_nat_port, \
-    resp_nat_addr = excluded.resp_nat_addr, resp_nat_port = excluded.resp_nat_port, \
     parents = excluded.parents, orig_opened_packets = excluded.orig_opened_packets, \
     orig_opened_bytes = excluded.orig_opened_bytes, resp_opened_packets = excluded.resp_opened_packets, \
-    resp_opened_bytes = excluded.resp_opened_bytes, service = excluded.service";
+    resp_opened_bytes = excluded.resp_opened_bytes, service = excluded.service",
+];
+
+/// The update of a flow of which the first so many parts of [`UPDATE`] are stored already.
+fn update(stored_parts: usize) -> String {
+    format!(" ON CONFLICT (run_id, id, first_ns) DO UPDATE SET {}", UPDATE[stored_parts..].concat())
+}
 
 /// Inserts or updates the flows of a run and its sensor, adds what is new in them to their hosts, but for what tunnels carry: that is counted
 /// in the flows inside.
@@ -50,20 +60,25 @@ pub(super) async fn write(conn: &mut Conn, by: (i64, i64), sensor: &str, flows: 
     hosts::add(conn, sensor, &grown(flows, &before)).await?;
     match conn.dialect() {
         Dialect::Sqlite => {
-            for chunk in flows.chunks(CHUNK_ROWS) {
-                let mut query = Query::new(format!("INSERT INTO flows ({COLUMNS}) VALUES "));
-                (query.persistent, query.anonymous) = (chunk.len() == CHUNK_ROWS, true);
-                query.push_rows(chunk.iter().map(|flow| values(by, flow))).push(UPDATE);
-                conn.execute(query).await.map_err(StoreError::query("flows"))?;
+            for stored_parts in 0..UPDATE.len() {
+                let is_so =
+                    |flow: &&FlowRow| stored_parts == before.get(&flow.id).map_or(0, |known| known.parts_of(flow));
+                let flows: Vec<&FlowRow> = flows.iter().filter(is_so).collect();
+                for chunk in chunks(&flows) {
+                    let mut query = Query::new(format!("INSERT INTO flows ({COLUMNS}) VALUES "));
+                    query.anonymous = true;
+                    query.push_rows(chunk.iter().map(|flow| values(by, flow))).push(update(stored_parts));
+                    conn.execute(query).await.map_err(StoreError::query("flows"))?;
+                }
             }
         }
         Dialect::Postgres if is_staged => {
-            let upsert = format!("INSERT INTO flows ({COLUMNS}) SELECT {COLUMNS} FROM flows_staging{UPDATE}");
+            let upsert = format!("INSERT INTO flows ({COLUMNS}) SELECT {COLUMNS} FROM flows_staging{}", update(0));
             conn.execute(Query::new(upsert)).await.map_err(StoreError::query("flows"))?;
         }
         Dialect::Postgres => {
             let mut query = Query::new(format!("INSERT INTO flows ({COLUMNS}) "));
-            query.push_table(conn, flows.iter().map(|flow| values(by, flow))).push(UPDATE);
+            query.push_table(conn, flows.iter().map(|flow| values(by, flow))).push(update(0));
             conn.execute(query).await.map_err(StoreError::query("flows"))?;
         }
     }
@@ -83,19 +98,81 @@ pub(super) async fn make_room(conn: &mut Conn) -> Result<(), StoreError> {
     }
 }
 
-/// What was stored of these flows, but for what tunnels carried: packets and bytes of both directions by identity.
-type Before = HashMap<i64, [i64; 4]>;
+/// What was stored of these flows, by identity.
+type Before = HashMap<i64, Known>;
 
-const BEFORE: &str = "SELECT f.id, f.orig_packets - coalesce(f.orig_opened_packets, 0) AS orig_packets, \
+/// What was stored of a flow.
+struct Known {
+    /// Packets and bytes of both directions, but for what tunnels carried.
+    sums: [i64; 4],
+    /// What SQLite's indexes have of it; `None` of PostgreSQL, which looks by itself whether they change.
+    indexed: Option<Indexed>,
+}
+
+/// What indexes have of a flow and may change.
+#[derive(PartialEq, Eq)]
+struct Indexed {
+    first_ns: i64,
+    last_ns: i64,
+    addresses: [[u8; 16]; 2],
+    ports: [i64; 2],
+    nat: [Option<([u8; 16], i64)>; 2],
+}
+
+impl Known {
+    /// How many parts of [`UPDATE`] change nothing.
+    fn parts_of(&self, flow: &FlowRow) -> usize {
+        let Some(indexed) = &self.indexed else { return 0 };
+        let now = Indexed { last_ns: indexed.last_ns, ..Indexed::of(flow) };
+        if *indexed != now { 0 } else { 1 + usize::from(indexed.last_ns == flow.last_ns) }
+    }
+}
+
+impl Indexed {
+    fn of(flow: &FlowRow) -> Self {
+        Self {
+            first_ns: flow.first_ns,
+            last_ns: flow.last_ns,
+            addresses: [flow.orig_addr, flow.resp_addr],
+            ports: [flow.orig_port, flow.resp_port].map(i64::from),
+            nat: flow.translated.map(|name| name.map(|name| (address(name.ip()), i64::from(name.port())))),
+        }
+    }
+
+    /// `None` where a column holds something else: it is written anew.
+    fn read(row: &Row) -> Option<Self> {
+        let bytes = |bytes: Vec<u8>| <[u8; 16]>::try_from(bytes).ok();
+        let nat = |address, port| {
+            let name = (row.opt_blob(address).ok()?, row.opt_int(port).ok()?);
+            match name {
+                (Some(address), Some(port)) => Some(Some((bytes(address)?, port))),
+                (None, None) => Some(None),
+                _ => None,
+            }
+        };
+        Some(Self {
+            first_ns: row.int("first_ns").ok()?,
+            last_ns: row.int("last_ns").ok()?,
+            addresses: [bytes(row.blob("orig_addr").ok()?)?, bytes(row.blob("resp_addr").ok()?)?],
+            ports: [row.int("orig_port").ok()?, row.int("resp_port").ok()?],
+            nat: [nat("orig_nat_addr", "orig_nat_port")?, nat("resp_nat_addr", "resp_nat_port")?],
+        })
+    }
+}
+
+const SUMS: &str = "f.id, f.orig_packets - coalesce(f.orig_opened_packets, 0) AS orig_packets, \
     f.orig_bytes - coalesce(f.orig_opened_bytes, 0) AS orig_bytes, \
     f.resp_packets - coalesce(f.resp_opened_packets, 0) AS resp_packets, \
-    f.resp_bytes - coalesce(f.resp_opened_bytes, 0) AS resp_bytes FROM ";
+    f.resp_bytes - coalesce(f.resp_opened_bytes, 0) AS resp_bytes";
 
 async fn known(conn: &mut Conn, run: i64, flows: &[FlowRow]) -> Result<Before, StoreError> {
     let mut before = Before::new();
-    for chunk in flows.chunks(CHUNK_ROWS) {
-        let mut query = Query::new(format!("{BEFORE} flows f WHERE f.run_id = "));
-        (query.persistent, query.anonymous) = (chunk.len() == CHUNK_ROWS, true);
+    for chunk in chunks(flows) {
+        let mut query = Query::new(format!(
+            "SELECT {SUMS}, f.first_ns, f.last_ns, f.orig_addr, f.orig_port, f.resp_addr, f.resp_port, f.orig_nat_addr, \
+             f.orig_nat_port, f.resp_nat_addr, f.resp_nat_port FROM flows f WHERE f.run_id = "
+        ));
+        query.anonymous = true;
         query.push_bind(run).push(" AND f.id IN (");
         for (index, flow) in chunk.iter().enumerate() {
             query.push(if index == 0 { "" } else { ", " }).push_bind(flow.id);
@@ -106,9 +183,19 @@ async fn known(conn: &mut Conn, run: i64, flows: &[FlowRow]) -> Result<Before, S
     Ok(before)
 }
 
+/// Rows in parts of the sizes of [`CHUNKS`], the largest first.
+fn chunks<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
+    std::iter::from_fn(move || {
+        let size = CHUNKS.into_iter().find(|size| *size <= rows.len())?;
+        let (chunk, rest) = rows.split_at(size);
+        rows = rest;
+        Some(chunk)
+    })
+}
+
 /// What PostgreSQL has of a few flows.
 async fn known_of_few(conn: &mut Conn, run: i64, flows: &[FlowRow]) -> Result<Before, StoreError> {
-    let mut query = Query::new(format!("{BEFORE} ("));
+    let mut query = Query::new(format!("SELECT {SUMS} FROM ("));
     query.push_table(conn, flows.iter().map(|flow| vec![run.into(), flow.id.into(), flow.first_ns.into()]));
     query.push(") AS s JOIN flows f ON f.run_id = s.column1 AND f.id = s.column2 AND f.first_ns = s.column3");
     query.plan_anew(conn);
@@ -133,7 +220,7 @@ async fn staged(conn: &mut Conn, by: (i64, i64), flows: &[FlowRow]) -> Result<Be
     copy.send(conn, &format!("COPY flows_staging ({COLUMNS}) FROM STDIN (FORMAT binary)")).await.map_err(error)?;
     let mut before = Before::new();
     let join = format!(
-        "{BEFORE} flows_staging s JOIN flows f ON f.run_id = s.run_id AND f.id = s.id AND f.first_ns = s.first_ns"
+        "SELECT {SUMS} FROM flows_staging s JOIN flows f ON f.run_id = s.run_id AND f.id = s.id AND f.first_ns = s.first_ns"
     );
     read(conn, Query::new(join), &mut before).await?;
     Ok(before)
@@ -142,13 +229,14 @@ async fn staged(conn: &mut Conn, by: (i64, i64), flows: &[FlowRow]) -> Result<Be
 async fn read(conn: &mut Conn, query: Query, before: &mut Before) -> Result<(), StoreError> {
     let error = StoreError::query("flows");
     let rows = conn.fetch_all(query).await.map_err(&error)?;
-    let sums = |row: &super::db::Row| {
+    let is_sqlite = conn.dialect() == Dialect::Sqlite;
+    let known = |row: &Row| {
         let number = |column| row.natural(column);
         let sums = [number("orig_packets")?, number("orig_bytes")?, number("resp_packets")?, number("resp_bytes")?];
-        Ok((row.int("id")?, sums))
+        Ok((row.int("id")?, Known { sums, indexed: if is_sqlite { Indexed::read(row) } else { None } }))
     };
     // What is not to be read is written anew, as if it were new.
-    before.extend(usable("flows", rows.iter().map(sums)));
+    before.extend(usable("flows", rows.iter().map(known)));
     Ok(())
 }
 
@@ -157,7 +245,7 @@ fn grown(flows: &[FlowRow], before: &Before) -> HashMap<[u8; 16], hosts::Growth>
     let mut grown: HashMap<[u8; 16], hosts::Growth> = HashMap::new();
     for flow in flows {
         let known = before.get(&flow.id);
-        let [orig_packets, orig_bytes, resp_packets, resp_bytes] = known.copied().unwrap_or_default();
+        let [orig_packets, orig_bytes, resp_packets, resp_bytes] = known.map(|known| known.sums).unwrap_or_default();
         let [orig_opened, resp_opened] = flow.opened.unwrap_or_default();
         let orig = [flow.orig[0] - orig_opened[0] - orig_packets, flow.orig[1] - orig_opened[1] - orig_bytes];
         let resp = [flow.resp[0] - resp_opened[0] - resp_packets, flow.resp[1] - resp_opened[1] - resp_bytes];
@@ -256,7 +344,7 @@ pub(super) async fn carry_over(conn: &mut Conn) -> Result<(), StoreError> {
     conn.run("PRAGMA auto_vacuum = 2; VACUUM").await.map_err(error)
 }
 
-fn old_flow(row: &super::db::Row) -> Result<FlowRow, sqlx::Error> {
+fn old_flow(row: &Row) -> Result<FlowRow, sqlx::Error> {
     // The daemon that wrote it is gone: nothing is active.
     let state = match row.int("state")? {
         0 => 3,
@@ -287,7 +375,7 @@ fn old_flow(row: &super::db::Row) -> Result<FlowRow, sqlx::Error> {
     })
 }
 
-fn old_vector(row: &super::db::Row) -> Result<Vec<Value>, sqlx::Error> {
+fn old_vector(row: &Row) -> Result<Vec<Value>, sqlx::Error> {
     let numbers = ["id", "run_id", "start_ns", "end_ns", "span_ns"].map(|column| row.int(column).map(Value::from));
     let mut values = numbers.into_iter().collect::<Result<Vec<_>, _>>()?;
     values.push(Value::from(old_address(&row.text("host")?)?.to_vec()));

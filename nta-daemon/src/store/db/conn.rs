@@ -12,6 +12,10 @@ pub(in crate::store) enum Dialect {
     Postgres,
 }
 
+/// For who writes: a page cache for what a large batch of flows changes in the indexes, and memory rather than a file for what
+/// statements keep of the state before them. With these and a longer write-ahead log the system has a third of the work.
+const WRITER: &str = "PRAGMA cache_size = -16384; PRAGMA temp_store = MEMORY";
+
 /// A connection to either database.
 #[derive(Debug)]
 pub(in crate::store) enum Conn {
@@ -84,6 +88,11 @@ impl Conn {
             Self::Postgres(conn) => sqlx::raw_sql(sql).execute(conn).await.map(drop)?,
         }
         may_fail.after(())
+    }
+
+    /// To be called when the tables are as they must be: an index that is made in memory takes as much as it has.
+    pub(super) async fn will_write(&mut self) -> Result<(), Error> {
+        if self.dialect() == Dialect::Sqlite { self.run(WRITER).await } else { Ok(()) }
     }
 
     pub(in crate::store) async fn begin(&mut self) -> Result<(), Error> {

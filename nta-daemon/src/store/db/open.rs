@@ -27,9 +27,9 @@ const CACHE_KIB: &str = "-8192";
 /// The write-ahead log is cut back to this many bytes once it was copied into the database.
 const WAL_BYTES: &str = "67108864";
 
-/// Pages of the write-ahead log after which it is copied into the database: SQLite's own number where there is room for it, else a
-/// sixteenth of the disk, which the log would otherwise fill by itself.
-const WAL_PAGES: u64 = 1000;
+/// Pages of the write-ahead log after which it is copied into the database, 32 MiB, for batch after batch changes the same pages of
+/// indexes. At most a sixteenth of the disk, which the log would otherwise fill by itself.
+const WAL_PAGES: u64 = 8192;
 const PAGE_BYTES: u64 = 4096;
 const WAL_SHARE: u64 = 16;
 
@@ -158,6 +158,7 @@ impl Database {
             super::turn::leave(&mut conn).await.map_err(open_error)?;
             conn.run("RESET lock_timeout").await.map_err(open_error)?;
         }
+        conn.will_write().await.map_err(open_error)?;
         let readers = match &self.target {
             Target::Sqlite(options) => Readers::Sqlite(
                 SqlitePoolOptions::new()
@@ -175,9 +176,7 @@ impl Database {
         };
         *self.readers.write().unwrap_or_else(PoisonError::into_inner) = readers;
         *self.file.write().unwrap_or_else(PoisonError::into_inner) = self.path().and_then(identity);
-        if let Some(path) = self.path() {
-            self.watch.reset(path);
-        }
+        self.path().into_iter().for_each(|path| self.watch.reset(path));
         Ok(conn)
     }
 
@@ -231,7 +230,11 @@ impl Database {
                 }
                 conn
             }
-            None => self.target.connect().await.map_err(StoreError::query("runs"))?,
+            None => {
+                let mut conn = self.target.connect().await.map_err(StoreError::query("runs"))?;
+                conn.will_write().await.map_err(StoreError::query("runs"))?;
+                conn
+            }
         };
         if self.is_memory() {
             // What an abandoned transaction left; an error says that there is none.
