@@ -126,7 +126,9 @@ impl StoreOutput {
 
     /// What was emitted since the last one.
     fn batch(&mut self) -> WindowBatch {
-        let (flows, raw_packets) = (std::mem::take(&mut self.flows), std::mem::take(&mut self.raw_packets));
+        let (mut flows, raw_packets) = (std::mem::take(&mut self.flows), std::mem::take(&mut self.raw_packets));
+        // It may wait for long, and has grown to up to twice of what it needs.
+        flows.shrink_to_fit();
         let mut batch = WindowBatch { window: self.window.take(), flows, raw_packets, ..WindowBatch::default() };
         self.found.move_into(&mut batch);
         batch

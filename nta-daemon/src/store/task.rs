@@ -123,12 +123,12 @@ impl Task {
                 messages.recv().await
             };
             match message {
-                Some(Message::Write(batch)) => {
+                Some(Message::Write(batch, _room)) => {
                     let is_first = self.ready() == 0;
                     self.take(*batch);
                     while self.takes_more() && next.is_none() {
                         match messages.try_recv() {
-                            Ok(Message::Write(batch)) => self.take(*batch),
+                            Ok(Message::Write(batch, _room)) => self.take(*batch),
                             Ok(other) => next = Some(other),
                             Err(_none) => break,
                         }

@@ -189,6 +189,28 @@ async fn a_full_queue_gives_the_batch_back() {
 }
 
 #[tokio::test]
+async fn who_waits_for_room_waits_by_bytes_and_a_batch_of_any_size_fits_at_last() {
+    let store = Store::open("sqlite::memory:").await.expect("open");
+    let (writer, task) = begin(&store).await;
+    let batch = |id, bytes| {
+        let packet = RawPacket { time: Timestamp::from_nanos(S), wire_len: 60, head: vec![7; bytes] };
+        WindowBatch { window: Some(window(id)), raw_packets: vec![packet], ..WindowBatch::default() }
+    };
+    // The single-threaded runtime of the test does not run the writer before something waits.
+    for id in 1..=3 {
+        writer.send(batch(id, 2 << 20)).await.expect("sent");
+    }
+    assert_eq!(store.stats().windows, 0);
+    let mut sent = Box::pin(writer.send(batch(4, 40 << 20)));
+    let poll = sent.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop()));
+    assert!(poll.is_pending(), "six megabytes wait already");
+    sent.await.expect("sent");
+    drop(writer);
+    task.await.expect("the writer ends when all senders are gone");
+    assert_eq!(store.stats().windows, 4);
+}
+
+#[tokio::test]
 async fn a_database_file_that_is_deleted_is_made_again_and_nothing_after_it_is_lost() {
     let folder = tempfile::tempdir().expect("folder");
     let path = folder.path().join("nta.db");

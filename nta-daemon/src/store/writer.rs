@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::stats::Counters;
@@ -16,6 +16,10 @@ use nta_core::window::Window;
 
 /// Bytes of batches in the queue beyond which it counts as full; one batch always fits.
 const MAX_QUEUE_BYTES: u64 = 256 << 20;
+/// The same for who waits for room, as a capture can: it is read as fast as it is stored.
+const MAX_WAITING_BYTES: u32 = 8 << 20;
+/// So many more when its end is near.
+const LAST_BYTES: usize = 24 << 20;
 
 /// What a closed window adds to the store; committed as a whole.
 #[derive(Clone, Debug, Default)]
@@ -68,12 +72,14 @@ const WINDOW_BYTES: usize = 8192;
 #[derive(Clone, Debug)]
 pub struct StoreWriter {
     queue: mpsc::Sender<Message>,
+    /// A permit for each byte that who waits may have in the queue.
+    room: Arc<Semaphore>,
     counters: Arc<Counters>,
 }
 
 pub(super) enum Message {
-    // Boxed to keep the queue's slots small.
-    Write(Box<WindowBatch>),
+    // Boxed to keep the queue's slots small. The room is given back when it is taken out.
+    Write(Box<WindowBatch>, Option<OwnedSemaphorePermit>),
     Flush(oneshot::Sender<Result<(), StoreError>>),
     Stop,
 }
@@ -85,7 +91,8 @@ impl Store {
         // Of several writers the one with the longest queue is shown: the pipeline's own.
         self.counters.queue_capacity.fetch_max(queue.max_capacity() as u64, Relaxed);
         let task = Task::new(self.clone(), run);
-        let writer = StoreWriter { queue, counters: Arc::clone(&self.counters) };
+        let room = Arc::new(Semaphore::new(MAX_WAITING_BYTES as usize));
+        let writer = StoreWriter { queue, room, counters: Arc::clone(&self.counters) };
         (writer, tokio::spawn(task.run(messages)))
     }
 }
@@ -102,24 +109,32 @@ impl StoreWriter {
             return Err(batch);
         }
         self.counters.queue_length.fetch_add(1, Relaxed);
-        self.queue.try_send(Message::Write(Box::new(batch))).map_err(|refused| {
+        self.queue.try_send(Message::Write(Box::new(batch), None)).map_err(|refused| {
             self.counters.queue_bytes.fetch_sub(bytes, Relaxed);
             self.counters.queue_length.fetch_sub(1, Relaxed);
             self.counters.queue_full.fetch_add(1, Relaxed);
             match refused.into_inner() {
-                Message::Write(batch) => *batch,
+                Message::Write(batch, _) => *batch,
                 Message::Flush(_) | Message::Stop => WindowBatch::default(),
             }
         })
     }
 
-    /// Queues a batch, waiting for room.
+    /// Queues a batch, waiting for room: one that is larger than all of it waits for an empty queue.
     pub async fn send(&self, batch: WindowBatch) -> Result<(), StoreError> {
+        let bytes = batch.bytes();
+        let permits = u32::try_from(bytes).unwrap_or(u32::MAX).min(MAX_WAITING_BYTES);
+        let room = Arc::clone(&self.room).acquire_many_owned(permits).await.ok();
         let Ok(permit) = self.queue.reserve().await else { return Err(StoreError::Closed) };
         self.counters.queue_length.fetch_add(1, Relaxed);
-        self.counters.queue_bytes.fetch_add(batch.bytes(), Relaxed);
-        permit.send(Message::Write(Box::new(batch)));
+        self.counters.queue_bytes.fetch_add(bytes, Relaxed);
+        permit.send(Message::Write(Box::new(batch), room));
         Ok(())
+    }
+
+    /// Makes room, once, for what is left: little, so that whoever waits for the end of the analysis does not wait for the database.
+    pub fn make_room_for_the_last(&self) {
+        self.room.add_permits(LAST_BYTES);
     }
 
     /// Counts the head of a frame for which the caller had no room.

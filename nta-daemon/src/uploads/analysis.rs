@@ -26,8 +26,8 @@ use nta_capture::{CaptureError, CaptureReader};
 use nta_core::domain::{Mode, Status, Timestamp};
 use nta_core::window::{Lengths, Span};
 
-/// Windows that may wait for the database: few, as each has its flows with it.
-const STORE_QUEUE: usize = 8;
+/// Windows that may wait for the database, as far as their bytes do not bound them.
+const STORE_QUEUE: usize = 64;
 
 /// Why there is no report.
 #[derive(Debug, thiserror::Error)]
@@ -90,6 +90,8 @@ fn analyse(inner: &Arc<Inner>, live: &Live, growing: Growing, run: [u8; 16], run
         }
     };
     let (writer, written, mut output) = runtime.block_on(begin(inner, live, run))?;
+    let last = writer.clone();
+    live.growth.near_end(move || last.make_room_for_the_last());
     let replayed = {
         let mut seen = Seen(&mut collector);
         replay(inner, capture, &mut Fanout::new(vec![&mut output, &mut seen]), &mut frames)

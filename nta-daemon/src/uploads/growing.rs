@@ -30,6 +30,27 @@ struct State {
     is_read: bool,
     is_whole: bool,
     is_stopped: bool,
+    /// What is done when no more than [`MOST_AHEAD`] is left to be read.
+    near_end: Option<NearEnd>,
+}
+
+struct NearEnd(Box<dyn FnOnce() + Send>);
+
+impl std::fmt::Debug for NearEnd {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("NearEnd")
+    }
+}
+
+impl State {
+    fn look_for_end(&mut self) {
+        if self.is_whole
+            && self.written.saturating_sub(self.read) <= MOST_AHEAD
+            && let Some(NearEnd(then)) = self.near_end.take()
+        {
+            then();
+        }
+    }
 }
 
 impl Growth {
@@ -50,7 +71,10 @@ impl Growth {
 
     /// Nothing more comes.
     pub(super) fn end(&self) {
-        self.state().is_whole = true;
+        let mut state = self.state();
+        state.is_whole = true;
+        state.look_for_end();
+        drop(state);
         self.has_grown.notify_all();
     }
 
@@ -59,6 +83,13 @@ impl Growth {
         self.state().is_stopped = true;
         self.has_grown.notify_all();
         self.was_read.notify_waiters();
+    }
+
+    /// Has this done once, when nothing more comes and little is left to be read.
+    pub(super) fn near_end(&self, then: impl FnOnce() + Send + 'static) {
+        let mut state = self.state();
+        state.near_end = Some(NearEnd(Box::new(then)));
+        state.look_for_end();
     }
 
     /// Waits until all is there; `false` when it was stopped before.
@@ -149,7 +180,11 @@ impl Read for Growing {
         let most = usize::try_from(available).unwrap_or(usize::MAX).min(buffer.len());
         let read = self.file.read(&mut buffer[..most])?;
         self.at += read as u64;
-        self.growth.state().read = self.at;
+        {
+            let mut state = self.growth.state();
+            state.read = self.at;
+            state.look_for_end();
+        }
         self.growth.was_read.notify_waiters();
         Ok(read)
     }
@@ -160,5 +195,46 @@ impl Drop for Growing {
     fn drop(&mut self) {
         self.growth.state().is_read = false;
         self.growth.was_read.notify_waiters();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write as _;
+    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+    #[tokio::test]
+    async fn the_end_is_near_once_when_all_is_there_and_little_is_left() {
+        let growth = Arc::new(Growth::with(0, false));
+        let times = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&times);
+        growth.near_end(move || {
+            counted.fetch_add(1, Relaxed);
+        });
+        let bytes = MOST_AHEAD + 2000;
+        let mut file = tempfile::tempfile().expect("a file");
+        file.write_all(&vec![7; bytes as usize]).expect("written");
+        io::Seek::rewind(&mut file).expect("its begin");
+        let places = Arc::new(Semaphore::new(1));
+        let place = Arc::clone(&places).acquire_owned().await.expect("a place");
+        let mut reader = Growing::new(file, &growth, (places, place), tokio::runtime::Handle::current());
+        growth.grew_to(1000);
+        reader.read_exact(&mut [0; 900]).expect("read");
+        assert_eq!(times.load(Relaxed), 0, "more may come");
+        growth.grew_to(bytes);
+        growth.end();
+        assert_eq!(times.load(Relaxed), 0, "much is left");
+        reader.read_exact(&mut [0; 1100]).expect("read");
+        assert_eq!(times.load(Relaxed), 1);
+        reader.read_exact(&mut [0; 1000]).expect("read");
+        assert_eq!(times.load(Relaxed), 1);
+        // Of a file that is whole already as well.
+        let counted = Arc::clone(&times);
+        let whole = Growth::with(1000, true);
+        whole.near_end(move || {
+            counted.fetch_add(1, Relaxed);
+        });
+        assert_eq!(times.load(Relaxed), 2);
     }
 }
