@@ -5,6 +5,7 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     #[cfg(feature = "xgboost")]
     on_one_thread();
+    nta_daemon::source::kernel::give_back_large();
     nta_daemon::descriptors::count_handed_down();
     let status = nta_daemon::cli::Cli::of_process().execute();
     nta_daemon::telemetry::LOG.finish();

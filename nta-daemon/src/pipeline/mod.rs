@@ -34,8 +34,8 @@ use output::{LeftOut, end, label_alert, label_event, label_status, take};
 /// How often flows that are over are looked for, in event time.
 const EXPIRE_EVERY_NS: u64 = 10_000_000_000;
 
-/// Flows of the windows that wait to be judged, 14 MB; a larger window waits for the ones before it.
-const MAX_FLOWS_BEHIND: usize = 32_768;
+/// Flows of the windows that wait to be judged, 4 MB; a larger window waits for the ones before it.
+const MAX_FLOWS_BEHIND: usize = 8_192;
 
 /// Windows over one source.
 pub struct Pipeline {

@@ -41,7 +41,7 @@ pub use elsewhere::{Elsewhere, pinned_elsewhere};
 pub(crate) use load::max_nested;
 pub use load::{Kernel, KernelOptions};
 pub use maps::KernelFlows;
-pub use memory::Memory;
+pub use memory::{Memory, give_back_large};
 pub use netlink::LinkEvents;
 pub use pin::{detach, on_bpffs};
 pub use predict::{Prediction, predict};
