@@ -193,7 +193,7 @@ pub(super) async fn serve(
                     () = &mut shutdown => break,
                 }
                 let entry = connections.add();
-                tokio::spawn(begin(stream, router.clone(), entry, allowed.clone(), ends.clone()));
+                begin(stream, router.clone(), entry, &allowed, ends.clone());
             }
             // The client has gone already, or there are no descriptors.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
@@ -216,22 +216,39 @@ pub(super) async fn serve(
     Ok(())
 }
 
-/// Begins a connection: by TLS once both sides have agreed on it, which a client that is silent does not delay for ever.
-async fn begin(stream: TcpStream, router: Router, entry: Entry, allowed: Allowed, ends: CancellationToken) {
+/// Begins a connection, in a task that has no room for TLS where that is not spoken: readers of events have one each for hours.
+fn begin(stream: TcpStream, router: Router, entry: Entry, allowed: &Allowed, ends: CancellationToken) {
     let both = Ends::of(&stream, allowed.tls.is_some());
     let _may_wait = stream.set_nodelay(true);
-    let Some(tls) = &allowed.tls else {
-        return talk(stream, both, router, entry, allowed.head_within, ends).await;
-    };
+    let head_within = allowed.head_within;
+    match &allowed.tls {
+        None => drop(tokio::spawn(talk(stream, both, router, entry, head_within, ends))),
+        Some(tls) => {
+            let acceptor = TlsAcceptor::from(tls.config());
+            drop(tokio::spawn(agree(stream, acceptor, both, router, entry, head_within, ends)));
+        }
+    }
+}
+
+/// The same by TLS, once both sides have agreed on it, which a client that is silent does not delay for ever.
+async fn agree(
+    stream: TcpStream,
+    acceptor: TlsAcceptor,
+    both: Ends,
+    router: Router,
+    entry: Entry,
+    head_within: Duration,
+    ends: CancellationToken,
+) {
     let makes_room = entry.connection.makes_room.clone();
     let agreed = tokio::select! {
-        agreed = timeout(allowed.head_within, TlsAcceptor::from(tls.config()).accept(stream)) => agreed,
+        agreed = timeout(head_within, acceptor.accept(stream)) => agreed,
         () = makes_room.cancelled() => return,
         () = ends.cancelled() => return,
     };
     // What goes wrong with one connection is its client's to see.
     if let Ok(Ok(stream)) = agreed {
-        talk(stream, both, router, entry, allowed.head_within, ends).await;
+        talk(stream, both, router, entry, head_within, ends).await;
     }
 }
 
