@@ -89,7 +89,7 @@ pub enum NotFound {
     /// No capture is kept.
     #[error(
         "no packets are kept here: nothing was recorded (POST /api/analysis/start-tcpdump), no capture of that time was uploaded, and \
-         there is no packet buffer, or it is empty (capture.ring)"
+         there is no packet buffer, or it is empty (capture.ring); a replay has those of its files, and none of what came by a pipe"
     )]
     NoCaptures,
     /// Those that are kept are of other times.

@@ -50,6 +50,12 @@ fn a_token_is_made_listed_and_revoked() {
     assert!(other["token"].as_str().is_some_and(|token| token.starts_with("nta_") && token != secret), "{other}");
     assert!(other["expires"].is_string(), "{other}");
 
+    let absent = tokens(&["create", "--role", "viewer", "--name", "later", "--interface", "lo,nosuch0"]);
+    assert_eq!(absent.status, Some(0), "it may come: {absent:?}");
+    assert!(
+        absent.stderr.contains("no interface nosuch0") && !absent.stderr.contains("no interface lo "),
+        "{absent:?}"
+    );
     for (args, said) in [
         (&["create", "--role", "root"][..], "viewer, operator, admin, sensor"),
         (&["create", "--role", "viewer", "--name", "mira"], "another token has this name"),
@@ -70,6 +76,6 @@ fn a_token_is_made_listed_and_revoked() {
     assert_eq!(lines[1][..5], ["1", "admin-1", "admin", "all", "holds"], "{list:?}");
     assert_eq!(lines[2][..5], ["2", "mira", "viewer", "eth0,eth1", "revoked"], "{list:?}");
     let list = parse(&tokens(&["list", "--format", "json"]).stdout);
-    assert_eq!(list["items"].as_array().map(Vec::len), Some(2));
+    assert_eq!(list["items"].as_array().map(Vec::len), Some(3));
     assert!(!list.to_string().contains("nta_") && !list.to_string().contains("hash"), "{list}");
 }

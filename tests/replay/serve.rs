@@ -38,6 +38,15 @@ fn a_scan_becomes_an_alert_that_keeps_what_an_operator_says() {
     }
     let host = served.get("/api/hosts/192.0.2.1");
     assert_eq!((&host["flows_out"], &host["alerts"][0]["id"]), (&200.into(), &id.as_str().into()), "{host}");
+    // Its packets are those of the file: 400 frames, of which the scan has all.
+    let (code, packets) = served.bytes(&format!("/api/alerts/{id}/evidence.pcap"));
+    assert_eq!(code, 200, "{}", String::from_utf8_lossy(&packets));
+    let (mut at, mut frames) = (24, 0);
+    while let Some(length) = packets.get(at + 8..at + 12) {
+        at += 16 + u32::from_le_bytes(length.try_into().expect("four bytes")) as usize;
+        frames += 1;
+    }
+    assert_eq!((frames, at), (400, packets.len()));
     let status = served.get("/api/status");
     assert!(status["detection"]["alerts_raised"].as_u64().is_some_and(|raised| raised >= 1), "{status}");
 

@@ -102,6 +102,20 @@ impl Served {
         answer
     }
 
+    /// Status and bytes of what is at this path.
+    pub fn bytes(&self, path: &str) -> (u16, Vec<u8>) {
+        let mut stream = TcpStream::connect(&self.address).expect("it listens");
+        stream.set_read_timeout(Some(Duration::from_secs(30))).expect("time-out");
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.address);
+        stream.write_all(request.as_bytes()).expect("request");
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).expect("answer");
+        let end = answer.windows(4).position(|four| four == b"\r\n\r\n").expect("a head") + 4;
+        let head = String::from_utf8_lossy(&answer[..end]).into_owned();
+        let status = head.split_whitespace().nth(1).and_then(|word| word.parse().ok()).expect("status");
+        (status, answer.split_off(end))
+    }
+
     /// Reads nothing any more of what it logs.
     pub fn close_log(&mut self) {
         self.log = None;

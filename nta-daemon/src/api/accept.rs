@@ -9,6 +9,24 @@ pub(super) fn prefers(headers: &HeaderMap, special: &str, usual: &str) -> bool {
     named(headers, special).is_some_and(is_named)
 }
 
+/// Whether a page is liked at least as much as JSON, as browsers like it.
+pub(super) fn prefers_html(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let ranges = values.flat_map(|value| value.split(','));
+    let (mut html, mut json) = (0.0_f64, 0.0_f64);
+    for range in ranges {
+        let mut parts = range.split(';').map(str::trim);
+        let name = parts.next().unwrap_or_default().to_ascii_lowercase();
+        let quality = parts.find_map(|part| part.strip_prefix("q=")?.parse().ok()).unwrap_or(1.0);
+        match name.as_str() {
+            "text/html" | "application/xhtml+xml" => html = html.max(quality),
+            "application/json" => json = json.max(quality),
+            _ => {}
+        }
+    }
+    html > 0.0 && html >= json
+}
+
 /// The quality of what is liked best.
 const FULL: u16 = 1000;
 /// How specific a range is that names the media type.

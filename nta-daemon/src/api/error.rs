@@ -86,6 +86,16 @@ pub enum ApiError {
         /// Name of the token.
         name: String,
     },
+    /// The token is for some interfaces, and this is about more than these; which ones is not said.
+    #[error("{why}, and the token `{name}` is for {scope} only")]
+    Beyond {
+        /// What it is about.
+        why: &'static str,
+        /// Name of the token.
+        name: String,
+        /// What it is for.
+        scope: String,
+    },
     /// Who asks has asked too often.
     #[error("too many requests: the next one may come in {wait_s} s (`[api] requests_per_s`)")]
     TooMany {
@@ -193,7 +203,9 @@ impl ApiError {
             Self::Invalid { .. } => StatusCode::BAD_REQUEST,
             Self::Unauthorized { .. } => StatusCode::UNAUTHORIZED,
             Self::TooMany { .. } => StatusCode::TOO_MANY_REQUESTS,
-            Self::Forbidden { .. } | Self::Role { .. } | Self::Scope { .. } => StatusCode::FORBIDDEN,
+            Self::Forbidden { .. } | Self::Role { .. } | Self::Scope { .. } | Self::Beyond { .. } => {
+                StatusCode::FORBIDDEN
+            }
             Self::NotFound { .. } => StatusCode::NOT_FOUND,
             Self::Refused { status, .. } => *status,
             Self::Method { .. } => StatusCode::METHOD_NOT_ALLOWED,

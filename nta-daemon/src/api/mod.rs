@@ -16,6 +16,7 @@ mod openapi;
 mod order;
 mod page;
 mod process;
+mod ranged;
 mod requests;
 mod router;
 mod routes;

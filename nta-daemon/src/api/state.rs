@@ -65,6 +65,7 @@ pub struct ApiState {
     pub(super) recorder: Option<Arc<Recorder>>,
     /// Where captures are kept.
     pub(super) packet_folders: Arc<[PathBuf]>,
+    pub(super) replayed: Arc<[PathBuf]>,
     /// By which the capture is asked for other interfaces, in a daemon that captures.
     pub(super) capture: Option<CaptureHandle>,
     /// The settings in effect.
@@ -114,6 +115,7 @@ impl ApiState {
             mirror: None,
             recorder: None,
             packet_folders: Arc::default(),
+            replayed: Arc::default(),
             capture: None,
             config: Arc::default(),
             records: &RECORDS,
@@ -226,6 +228,12 @@ impl ApiState {
     #[must_use]
     pub fn with_packets(self, folders: Vec<PathBuf>) -> Self {
         Self { packet_folders: folders.into(), ..self }
+    }
+
+    /// Looks for packets in these captures too, which are those that are replayed.
+    #[must_use]
+    pub fn with_replayed(self, captures: Vec<PathBuf>) -> Self {
+        Self { replayed: captures.into(), ..self }
     }
 
     /// Starts and stops capture by request.

@@ -127,6 +127,8 @@ pub struct Plan {
     pub status: Status,
     /// Of a replay: what is analysed, so that the second time answers from the first.
     pub analysis: Option<Analysis>,
+    /// Of a replay: the files that are replayed, which have the packets of its alerts.
+    pub files: Vec<PathBuf>,
 }
 
 /// An open database with its writer, and a bound listener: everything that can be refused was tried.
@@ -167,6 +169,8 @@ pub struct App {
     uploads: Uploads,
     /// By which the capture is asked for other interfaces, of a live run.
     capture: Option<CaptureHandle>,
+    /// The files that are replayed.
+    replayed: Vec<PathBuf>,
     writer: StoreWriter,
     write_task: JoinHandle<()>,
     /// Once it serves.
@@ -292,6 +296,7 @@ impl App {
             again: earlier,
             uploads,
             capture: None,
+            replayed: plan.files,
             writer,
             write_task,
             jobs: None,
@@ -377,7 +382,14 @@ mod tests {
     }
 
     async fn start(config: &Config, mode: Mode) -> App {
-        let plan = Plan { mode, source: "eth0".to_owned(), listen: None, status: Status::default(), analysis: None };
+        let plan = Plan {
+            mode,
+            source: "eth0".to_owned(),
+            listen: None,
+            status: Status::default(),
+            analysis: None,
+            files: Vec::new(),
+        };
         App::build(config, plan).await.expect("it starts")
     }
 

@@ -258,7 +258,7 @@ impl App {
         tokio::spawn(self.uploads.clone().keep());
         let mut state = state.with_run(self.data).with_sensor(self.sensor.clone());
         if self.status.borrow().mode == Mode::Replay {
-            state = state.with_progress(self.progress.clone());
+            state = state.with_progress(self.progress.clone()).with_replayed(std::mem::take(&mut self.replayed));
         } else if !self.config.webhooks.is_empty() {
             let webhooks = Webhooks::new(self.store.clone(), self.sensor.clone(), &self.config.webhooks);
             webhooks.start(self.run, &self.stop);

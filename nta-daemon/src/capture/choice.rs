@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use super::control::Started;
+use super::control::{Ended, Started};
 use crate::config::{InterfacePattern, selects};
 use crate::source::kernel::device::Device;
 use nta_core::domain::Timestamp;
@@ -141,8 +141,8 @@ impl Choice {
         }
     }
 
-    /// Ends what was asked for until now; the names.
-    pub(super) fn expire(&mut self, now: Instant, at: Timestamp) -> Vec<String> {
+    /// Ends what was asked for until now.
+    pub(super) fn expire(&mut self, now: Instant, at: Timestamp) -> Vec<Ended> {
         let is_over = |named: &Named<Option<Until>>| named.more.is_some_and(|until| now >= until.due);
         let over: Vec<_> = self.started.iter().filter(|named| is_over(named)).cloned().collect();
         for named in &over {
@@ -150,7 +150,7 @@ impl Choice {
             let asked = Asked { by: named.asked.by.clone(), at };
             self.stop(&named.name, named.index, is_selected, asked);
         }
-        over.into_iter().map(|named| named.name).collect()
+        over.into_iter().map(|named| Ended { interface: named.name, asked: named.asked }).collect()
     }
 
     /// Who asked for an interface to be captured, and until when; `None` of one that the configuration has captured.
@@ -234,11 +234,12 @@ mod tests {
         assert!(choice.expire(now + Duration::from_secs(4), Timestamp::from_nanos(8)).is_empty());
         let started = choice.started(4).expect("by request");
         assert_eq!((started.asked, started.until), (asked("noor"), Some(Timestamp::from_nanos(9))));
-        assert_eq!(choice.expire(now + Duration::from_secs(5), Timestamp::from_nanos(8)), ["eth1"]);
+        let ended = |name: &str| [Ended { interface: name.to_owned(), asked: asked("noor") }];
+        assert_eq!(choice.expire(now + Duration::from_secs(5), Timestamp::from_nanos(8)), ended("eth1"));
         assert!(!choice.wants(4, false) && choice.wants(5, false) && choice.wants(3, true));
         // One that the configuration selects is stopped then, by who asked for the end.
         choice.start(&device(3, "eth0"), asked("noor"), until(now));
-        assert_eq!(choice.expire(now, Timestamp::from_nanos(8)), ["eth0"]);
+        assert_eq!(choice.expire(now, Timestamp::from_nanos(8)), ended("eth0"));
         assert!(!choice.wants(3, true));
         let end = Asked { by: "noor".to_owned(), at: Timestamp::from_nanos(8) };
         assert_eq!(choice.stops(&[], true), [(Some("eth0".to_owned()), end)]);

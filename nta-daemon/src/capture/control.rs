@@ -1,6 +1,7 @@
 //! Orders to the capture supervisor, and what it says about what it captures. A few orders may wait; each is answered, or is told that
 //! nobody answers. One that nobody has begun in time is never begun.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::time::{Duration, Instant};
@@ -69,6 +70,9 @@ pub enum CaptureError {
         /// The interface.
         interface: String,
     },
+    /// Nothing is.
+    #[error("nothing is captured: what `capture.interfaces` waits for is stopped by its name")]
+    Nothing,
     /// Everything is stopped.
     #[error("capture is stopped already, by {by} since {since}")]
     Stopped {
@@ -109,7 +113,26 @@ pub struct CaptureState {
     pub captured: Vec<Captured>,
     /// What is not captured since somebody asked for it, an interface or all of them.
     pub stopped: Vec<(Option<String>, Asked)>,
+    /// Captures by request that ended since their time was over: the last [`MOST_ENDED`].
+    pub ended: Vec<Ended>,
+    /// Packets that interfaces dropped while they were captured, of those that are captured no more; beyond [`MOST_DROPPED`] names
+    /// under none.
+    pub dropped: BTreeMap<String, u64>,
 }
+
+/// A capture by request whose time is over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// Its interface.
+    pub interface: String,
+    /// Who had asked for it, and when.
+    pub asked: Asked,
+}
+
+/// Ends of captures that are shown.
+pub const MOST_ENDED: usize = 16;
+/// Names of interfaces whose drops are kept apart.
+pub const MOST_DROPPED: usize = 64;
 
 /// An interface that is captured.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -228,6 +251,16 @@ impl CaptureHandle {
     /// What is captured.
     pub fn state(&self) -> CaptureState {
         self.state.borrow().clone()
+    }
+
+    /// Waits until a capture by request is over; which it was, if its time was.
+    pub async fn end_of(&self, asked: &Asked) -> Option<Ended> {
+        let mut state = self.state.clone();
+        let is_over = |state: &CaptureState| {
+            !state.captured.iter().any(|one| one.started.as_ref().is_some_and(|started| started.asked == *asked))
+        };
+        let over = state.wait_for(is_over).await.ok()?;
+        over.ended.iter().find(|ended| ended.asked == *asked).cloned()
     }
 
     /// Orders something, in somebody's name.

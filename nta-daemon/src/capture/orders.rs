@@ -8,14 +8,14 @@ use tokio::sync::watch::Sender;
 
 use super::choice::{Asked, Until};
 use super::clock;
-use super::control::{CaptureError, CaptureState, Captured, Changed, Order, Wish};
+use super::control::{CaptureError, CaptureState, Captured, Changed, Ended, MOST_DROPPED, MOST_ENDED, Order, Wish};
 use super::supervisor::Supervisor;
 use crate::config::InterfacePattern;
 use crate::pipeline::Pipeline;
 use crate::source::SourceError;
 use crate::source::kernel::device::Device;
 use nta_common::Counter;
-use nta_core::domain::{Ledger, Status};
+use nta_core::domain::{Attachment, Ledger, Status};
 
 /// Characters of a name that are repeated.
 const MAX_SHOWN: usize = 64;
@@ -52,14 +52,25 @@ impl Supervisor {
         self.show(pipeline, published);
         let answer = outcome.map(|()| Changed { before, after: self.orders.published() });
         let (action, interface, by) = (order.wish.action(), order.wish.interface(), &order.by);
-        match &answer {
-            Ok(_) => tracing::info!(
+        let until = || {
+            let captured = self.captured.iter().find(|(_, captured)| Some(captured.interface.as_str()) == interface)?;
+            captured.1.started.as_ref()?.until
+        };
+        match (&answer, until()) {
+            (Ok(_), Some(until)) => tracing::info!(
+                interface,
+                by,
+                %until,
+                "capture {action} by request, until {until} or the next start, whichever is first: that captures {}",
+                self.configured()
+            ),
+            (Ok(_), None) => tracing::info!(
                 interface,
                 by,
                 "capture {action} by request, until the next start: that captures {}",
                 self.configured()
             ),
-            Err(error) => tracing::warn!(interface, by, %error, "capture not {action}"),
+            (Err(error), _) => tracing::warn!(interface, by, %error, "capture not {action}"),
         }
         order.answer(answer);
         Ok(())
@@ -130,6 +141,9 @@ impl Supervisor {
         if let Some(Asked { by, at }) = self.choice.stopped_by() {
             return Ok(Err(CaptureError::Stopped { by: by.clone(), since: *at }));
         }
+        if self.attachments().is_empty() {
+            return Ok(Err(CaptureError::Nothing));
+        }
         self.choice.stop_all(asked);
         self.leave(pipeline)
     }
@@ -146,10 +160,25 @@ impl Supervisor {
     /// Ends what was started for a time that is over; whether anything was.
     pub(super) fn expire(&mut self) -> bool {
         let over = self.choice.expire(Instant::now(), clock::now());
-        for interface in &over {
-            tracing::info!(interface, "capture by request ends: its time is over");
+        for Ended { interface, asked } in &over {
+            tracing::info!(interface, by = asked.by, "capture by request ends: its time is over");
         }
-        !over.is_empty()
+        let is_any = !over.is_empty();
+        self.ended.extend(over);
+        let most = self.ended.len().saturating_sub(MOST_ENDED);
+        self.ended.drain(..most);
+        is_any
+    }
+
+    /// Keeps what interfaces dropped that are captured no more: the totals since the start do not fall.
+    pub(super) fn keep_drops(&mut self, before: &[Attachment]) {
+        let stays = |gone: &Attachment| self.attachments().iter().any(|attachment| attachment.index == gone.index);
+        let gone: Vec<_> = before.iter().filter(|attachment| !stays(attachment)).collect();
+        for Attachment { interface, nic, .. } in gone {
+            let is_known = self.dropped.contains_key(interface) || self.dropped.len() < MOST_DROPPED;
+            let name = if is_known { interface.as_str() } else { "" };
+            *self.dropped.entry(name.to_owned()).or_default() += nic.rx_dropped;
+        }
     }
 
     /// Notes since when each interface is captured. `ledger` is from before those that are new were attached.
@@ -180,13 +209,15 @@ impl Supervisor {
     pub(super) fn show(&self, pipeline: &mut Pipeline, published: &Sender<Status>) {
         let stopped = self.choice.stops(&self.found.set_aside, !self.attachments().is_empty());
         let restart = "POST /api/control/capture/start begins it again, and so does a restart";
-        let reasons = stopped.iter().map(|(interface, Asked { by, at })| match interface {
-            None => format!("capture stopped by request of {by} since {at}: {restart}"),
-            Some(interface) => format!("{interface}: capture stopped by request of {by} since {at}: {restart}"),
+        // Everybody may read it: who it was stands in /api/control/capture/status.
+        let reasons = stopped.iter().map(|(interface, Asked { at, .. })| match interface {
+            None => format!("capture stopped by request since {at}: {restart}"),
+            Some(interface) => format!("{interface}: capture stopped by request since {at}: {restart}"),
         });
         pipeline.stopped(reasons.collect());
         let captured = self.captured.iter().map(|(_, captured)| captured.clone()).collect();
-        self.orders.publish(CaptureState { captured, stopped });
+        let (ended, dropped) = (self.ended.clone(), self.dropped.clone());
+        self.orders.publish(CaptureState { captured, stopped, ended, dropped });
         published.send_modify(|published| {
             let status = pipeline.status();
             published.failure.clone_from(&status.failure);

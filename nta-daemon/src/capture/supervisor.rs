@@ -5,6 +5,7 @@
 //! When the set of interfaces changes, programs for the new set take the place of those before over the same maps, so that
 //! those that stay miss nothing. While no interface is there, nothing is counted, and the windows say so.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::choice::Choice;
 use super::clock;
-use super::control::{CaptureHandle, Captured, Orders};
+use super::control::{CaptureHandle, Captured, Ended, Orders};
 use super::inside::Inside;
 use super::source::LiveSource;
 use super::watch::Matches;
@@ -57,6 +58,10 @@ pub struct Supervisor {
     attached_at: Vec<(u32, NicCounts)>,
     /// The interfaces that are captured, by index.
     pub(super) captured: Vec<(u32, Captured)>,
+    /// Captures by request whose time was over.
+    pub(super) ended: Vec<Ended>,
+    /// What interfaces dropped that are captured no more.
+    pub(super) dropped: BTreeMap<String, u64>,
     pub(super) refused: Option<Refused>,
 }
 
@@ -135,6 +140,8 @@ impl Supervisor {
             inside: Inside::new(config),
             attached_at: Vec::new(),
             captured: Vec::new(),
+            ended: Vec::new(),
+            dropped: BTreeMap::new(),
             refused: None,
         };
         new.found = new.found.look(&mut new.choice, &[]);
@@ -365,6 +372,7 @@ impl Supervisor {
         } else if let Some(since) = self.counted_since().filter(|_| !was_attached) {
             pipeline.go_on_counting(since);
         }
+        self.keep_drops(&pipeline.status().attachments.clone());
         self.note_nics();
         self.note_captured(&ledger);
         self.report(pipeline)?;

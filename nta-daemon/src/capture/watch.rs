@@ -75,11 +75,11 @@ fn matches(
     let named = choice.names().into_iter();
     let mut missing: Vec<String> = named
         .filter(|name| !is_there(name))
-        .map(|name| format!("{name} does not exist; it is waited for ({there_are})"))
+        .map(|name| format!("{name} does not exist: waiting for it; {there_are}"))
         .collect();
     let wanted = patterns.iter().map(InterfacePattern::as_str).collect::<Vec<_>>().join(",");
     if devices.is_empty() && missing.is_empty() && choice.waits() {
-        missing.push(format!("no interface matches {wanted}; one is waited for ({there_are})"));
+        missing.push(format!("no interface matches {wanted}: waiting for one; {there_are}"));
     }
     // Those that are watched come first, so that a new one takes no place of theirs; the last slot is for strangers.
     devices.sort_by_key(|device| (!watched.contains(&device.index), device.index));
@@ -156,7 +156,7 @@ mod tests {
     fn a_name_is_missed_only_where_no_renamed_interface_stands_for_it() {
         let steps: [&[(u32, &str)]; 2] = [&[(3, "eth0"), (4, "eth1")], &[(3, "wan0"), (5, "dmz0")]];
         let found = looks(&["eth0", "eth1"], &steps, "");
-        assert_eq!(found.missing, ["eth1 does not exist; it is waited for (there are wan0, dmz0)"]);
+        assert_eq!(found.missing, ["eth1 does not exist: waiting for it; there are wan0, dmz0"]);
         assert_eq!(found.renamed.len(), 1, "{:?}", found.renamed);
     }
 }

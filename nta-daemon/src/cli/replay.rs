@@ -317,6 +317,7 @@ async fn with_store(
         return fail(1, &error);
     }
     let serve = args.serve;
+    let files: Vec<PathBuf> = args.paths.iter().filter(|path| path.is_file()).cloned().collect();
     let names: Vec<String> = args.paths.iter().map(|path| path.display().to_string()).collect();
     let before = States::of(&args.paths);
     let analysis = analysis_of(&args.paths, &config, &selection, args.again);
@@ -327,6 +328,7 @@ async fn with_store(
         listen: serve.then_some(config.api.listen),
         status: status(engine.as_ref()),
         analysis,
+        files,
     };
     let app = tokio::select! {
         app = App::build(&config, plan) => app,

@@ -28,6 +28,7 @@ use nta_core::domain::{Mode, ModelState, ModelUse};
 #[command(after_help = "Examples:\n  \
     nta-daemon run                                  # the interface of the default route\n  \
     nta-daemon run --interface eth0 --interface eth1\n  \
+    nta-daemon run --interface ppp0                 # waits for ppp0 where it is not there yet\n  \
     nta-daemon run --interface eth0 --attach tcx --database sqlite:/var/lib/nta/nta.db\n  \
     nta-daemon run --dry-run                        # load, attach, detach, say what happened")]
 pub(super) struct Args {
@@ -164,6 +165,7 @@ async fn serve(
         listen: Some(config.api.listen),
         status: supervisor::status(config.windows.span_ns(), &models),
         analysis: None,
+        files: Vec::new(),
     };
     let mut app = tokio::select! {
         biased;

@@ -15,7 +15,7 @@ use crate::config::{
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct Settings {
     /// Interface to watch, or a pattern such as 'eth*' or '!docker*'; may be given several times. Default: the one of the
-    /// default route.
+    /// default route. One that does not exist yet is waited for, and captured once it is there.
     #[arg(long, short, env = "NTA_INTERFACE", value_delimiter = ',', value_name = "IF")]
     interface: Vec<InterfacePattern>,
     /// Where to attach.

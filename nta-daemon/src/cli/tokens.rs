@@ -11,6 +11,7 @@ use super::{EXIT_USAGE, Tasks, fail, print, say};
 use crate::api::{Role, Secret, names};
 use crate::capture::clock;
 use crate::config::{Config, ConfigError};
+use crate::source::kernel::device::Device;
 use crate::store::{Audit, Created, NewToken, Revoked, Store, StoredToken};
 use nta_core::domain::Timestamp;
 
@@ -54,8 +55,8 @@ enum What {
         /// Until when it holds: a time (2030-01-31T12:00:00Z) or how long (90m, 12h, 30d). Default: always.
         #[arg(long, value_name = "TIME", value_parser = expiry)]
         expires: Option<Timestamp>,
-        /// Interfaces that its owner may know of. Default: all.
-        #[arg(long, value_name = "IF", value_delimiter = ',', value_parser = names::interface_name)]
+        /// Interfaces that its owner may know of. Default: all. One that does not exist yet is taken, and said.
+        #[arg(long, visible_alias = "interface", value_name = "IF", value_delimiter = ',', value_parser = names::interface_name)]
         scope: Vec<String>,
     },
     /// List all tokens, with those that are revoked or over.
@@ -100,6 +101,12 @@ async fn with(store: &Store, what: What, format: Format) -> Result<String, (u8, 
     match what {
         What::Create { role, name, expires, scope } => {
             let (secret, created) = (Secret::make(), clock::now());
+            for name in scope.iter().filter(|name| Device::find(name).is_err()) {
+                let there_are = Device::there_are();
+                say(&format!(
+                    "there is no interface {name} on this machine yet: {there_are}; the token is for it once it is there"
+                ));
+            }
             let scope = (!scope.is_empty()).then_some(scope);
             let token = NewToken { name, role: role.word(), hash: secret.hash(), scope, created, expires };
             match store.create_token(&token, &by("create token")).await.map_err(failed)? {

@@ -229,7 +229,12 @@ impl WebhookConfig {
         for word in &self.types {
             let is_known = EVENT_TYPES.iter().any(|(name, _)| name == word || name.split('_').next() == Some(word));
             if !is_known {
-                refuse("types", &word.escape_debug(), "types of events, or their first words such as alert");
+                let words = EVENT_TYPES.map(|(name, _)| name).join(", ");
+                refuse(
+                    "types",
+                    &word.escape_debug(),
+                    &format!("some of {words}, or a first word of these such as alert"),
+                );
             }
         }
         if !self.secrets.is_empty() && self.secret_file.is_some() {
@@ -353,6 +358,7 @@ mod tests {
             (with("generic", "colour"), "colour"),
             (with("generic", "smtp"), "smtps://"),
             (with("kind", "types = [\"alert\", \"weather\"]\nkind"), "weather"),
+            (with("kind", "types = [\"weather\"]\nkind"), "store_trouble"),
             (with("kind", "min_severity = \"bad\"\nkind"), "critical"),
             (with("kind", "secret_file = \"/a\"\nkind"), "secret_file"),
             (with("kind", "to = [\"a@b\"]\nkind"), "smtp"),

@@ -163,7 +163,7 @@ async fn tokens_by_the_api(store: Store) {
     let (_, _, open) = ask(&router, Method::GET, "/api/status", None, &none).await;
     assert_eq!(open["access"]["token_demanded"], false, "and it is said: {open}");
     for (body, field) in [
-        (json!({}), "body"),
+        (json!({}), "role"),
         (json!({"role": "root"}), "role"),
         (json!({"role": "public"}), "role"),
         (json!({"role": "admin", "name": "a b"}), "name"),
@@ -257,11 +257,14 @@ async fn a_scope_reaches_as_far_as_its_interfaces() {
     for path in ["/api/status", "/api/flows", "/api/alerts", "/api/tokens"] {
         let (status, _, problem) = ask(&app.router, Method::GET, path, Some(&other), &Value::Null).await;
         assert_eq!(status, StatusCode::FORBIDDEN, "{path}");
-        assert!(problem["detail"].as_str().is_some_and(|detail| detail.contains("eth0")), "{problem}");
+        let detail = problem["detail"].as_str().expect("a text");
+        assert!(detail.contains("eth1 only") && !detail.contains("eth0"), "what is watched is not named: {problem}");
     }
     // What is in a capture may come from anywhere.
     let capture = "0".repeat(32);
-    for path in ["/api/captures".to_owned(), format!("/report/{capture}"), format!("/api/flows?capture={capture}")] {
+    let packets = "/api/alerts/00000000000000a1/evidence.pcap".to_owned();
+    let (of_captures, report) = (format!("/api/flows?capture={capture}"), format!("/report/{capture}"));
+    for path in ["/api/captures".to_owned(), report, of_captures, packets] {
         let (status, _, problem) = ask(&app.router, Method::GET, &path, Some(&own), &Value::Null).await;
         assert_eq!(status, StatusCode::FORBIDDEN, "{path}");
         assert!(problem["detail"].as_str().is_some_and(|detail| detail.contains("captures")), "{problem}");
@@ -273,6 +276,45 @@ async fn a_scope_reaches_as_far_as_its_interfaces() {
     app.status.send_modify(|status| *status = Status::default());
     let (status, ..) = ask(&app.router, Method::GET, "/api/flows", Some(&own), &Value::Null).await;
     assert_eq!(status, StatusCode::FORBIDDEN, "nobody knows of which interfaces it is");
+}
+
+/// Whoever is refused leaves a trace: a known token in the audit log, once an hour for each route, and never a token itself.
+async fn refusals_leave_a_trace(store: Store) {
+    let viewer = make(&store, "viewer", |token| token.name = Some("mira".to_owned())).await;
+    let admin = make(&store, "admin", |_| ()).await;
+    let (_sender, status) = tokio::sync::watch::channel(Status::default());
+    let state = ApiState::new(store, status);
+    state.read_tokens().await.expect("the store answers");
+    let router = router(state);
+    for _ in 0..3 {
+        for (method, path) in
+            [(Method::GET, "/api/audit"), (Method::DELETE, "/api/captures/0"), (Method::GET, "/api/audit/")]
+        {
+            let (status, ..) = ask(&router, method, path, Some(&viewer), &Value::Null).await;
+            assert_eq!(status, StatusCode::FORBIDDEN, "{path}");
+        }
+        let wrong = format!("nta_{}", "0".repeat(64));
+        let (status, ..) = ask(&router, Method::GET, "/api/audit", Some(&wrong), &Value::Null).await;
+        assert_eq!(status, StatusCode::UNAUTHORIZED);
+    }
+    let path = "/api/audit?action=refused%20request&sort=time";
+    let (_, _, log) = ask(&router, Method::GET, path, Some(&admin), &Value::Null).await;
+    let rows: Vec<_> =
+        log["items"].as_array().expect("items").iter().map(|row| (&row["who"], &row["target"])).collect();
+    let expected = ["GET /api/audit", "DELETE /api/captures/{file_id}"].map(Value::from);
+    assert_eq!(rows, [(&"mira".into(), &expected[0]), (&"mira".into(), &expected[1])], "{log}");
+    assert!(!log.to_string().contains("nta_"), "{log}");
+}
+
+#[tokio::test]
+async fn refusals_leave_a_trace_on_sqlite() {
+    refusals_leave_a_trace(App::with(0, 0).await.store.clone()).await;
+}
+
+#[tokio::test]
+async fn refusals_leave_a_trace_on_postgresql() {
+    let Some(server) = Server::start("refusals_leave_a_trace_on_postgresql") else { return };
+    refusals_leave_a_trace(server.open().await).await;
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use nta_common::{Counter, LedgerSlot};
 use nta_core::domain::{Interface, Ledger, Mode, NicCounts, Status};
 use nta_daemon::api::{ApiState, router};
 use nta_daemon::capture::control::{
-    Asked, CaptureError, CaptureHandle, CaptureState, Captured, Changed, Orders, Started, Wish,
+    Asked, CaptureError, CaptureHandle, CaptureState, Captured, Changed, Ended, Orders, Started, Wish,
 };
 use nta_daemon::source::SourceError;
 use nta_daemon::store::{NewToken, Store};
@@ -39,7 +39,7 @@ fn live(store: &Store) -> (axum::Router, ApiState, Orders, watch::Sender<Status>
 
 fn eth0(started: Option<Started>) -> CaptureState {
     let captured = Captured { interface: "eth0".to_owned(), since: time(100), before: [50, 5000], started };
-    CaptureState { captured: vec![captured], stopped: Vec::new() }
+    CaptureState { captured: vec![captured], ..CaptureState::default() }
 }
 
 fn asked(by: &str) -> Asked {
@@ -111,20 +111,34 @@ async fn changes(store: Store) {
         orders,
         vec![
             |_| Err(CaptureError::Running { interface: "eth0".to_owned(), since: time(100) }),
-            |by| Ok(CaptureState { captured: Vec::new(), stopped: vec![(None, asked(by))] }),
+            |by| {
+                Ok(CaptureState {
+                    stopped: vec![(None, asked(by))],
+                    dropped: [("eth0".to_owned(), 3)].into(),
+                    ..CaptureState::default()
+                })
+            },
             |_| Err(CaptureError::Stopped { by: "noor".to_owned(), since: time(200) }),
             |by| Ok(eth0(Some(Started { asked: asked(by), until: Some(time(230)) }))),
         ],
     );
     let (code, _, shown) = ask(&router, Method::GET, "/api/control/capture/status", Some(&viewer), &Value::Null).await;
-    assert_eq!((code, &shown["running"], &shown["packets"]), (StatusCode::OK, &true.into(), &40.into()), "{shown}");
-    assert_eq!((&shown["bytes"], &shown["drops"]), (&4000.into(), &3.into()), "since then: {shown}");
+    assert_eq!((code, &shown["running"], &shown["packets"]), (StatusCode::OK, &true.into(), &90.into()), "{shown}");
+    assert_eq!((&shown["bytes"], &shown["drops"]), (&9000.into(), &3.into()), "since the daemon was started: {shown}");
+    let own = &shown["interfaces"][0];
+    assert_eq!(
+        (&own["packets"], &own["bytes"], &own["drops"]),
+        (&40.into(), &4000.into(), &3.into()),
+        "since then: {shown}"
+    );
     assert_eq!(shown["after_restart"], json!(["eth*", "!eth9"]));
     let (code, _, refused) = post(START, json!({"interface": "eth0"})).await;
     assert_eq!(code, StatusCode::CONFLICT, "{refused}");
     let (code, _, stopped) = post(STOP, Value::Null).await;
     assert_eq!((code, &stopped["running"]), (StatusCode::OK, &false.into()), "{stopped}");
     assert_eq!((&stopped["stopped"][0]["by"], &stopped["stopped"][0]["interface"]), (&"noor".into(), &Value::Null));
+    let totals = ["packets", "bytes", "drops"].map(|name| stopped[name].as_u64());
+    assert_eq!(totals, [Some(90), Some(9000), Some(3)], "counters do not fall: {stopped}");
     let (code, _, refused) = post(STOP, json!({})).await;
     assert!(code == StatusCode::CONFLICT && refused["detail"].as_str().is_some_and(|said| said.contains("noor")));
     let (code, _, started) = post(START, json!({"interface": "eth0", "duration": 30})).await;
@@ -206,17 +220,18 @@ async fn a_scope_starts_and_stops_its_own_interfaces_alone() {
     orders.publish(eth0(None));
     let supervisor = supervise(
         orders,
-        vec![|by| Ok(CaptureState { captured: Vec::new(), stopped: vec![(Some("eth0".to_owned()), asked(by))] })],
+        vec![|by| Ok(CaptureState { stopped: vec![(Some("eth0".to_owned()), asked(by))], ..CaptureState::default() })],
     );
     for (path, body, named) in [
         (START, json!({"interface": "eth2"}), "eth2"),
         (STOP, json!({"interface": "eth2"}), "eth2"),
-        // What is waited for may be any of these.
-        (STOP, json!({}), "eth*"),
+        // What is waited for may be any interface; it is not named.
+        (STOP, json!({}), "eth0, eth1 only"),
     ] {
         let (status, _, refused) = ask(&router, Method::POST, path, Some(&own), &body).await;
         assert_eq!(status, StatusCode::FORBIDDEN, "{path} {body}: {refused}");
-        assert!(refused["detail"].as_str().is_some_and(|detail| detail.contains(named)), "{refused}");
+        let detail = refused["detail"].as_str().expect("a text");
+        assert!(detail.contains(named) && !detail.contains("eth*"), "{refused}");
     }
     let (status, _, stopped) = ask(&router, Method::POST, STOP, Some(&own), &json!({"interface": "eth0"})).await;
     assert_eq!(status, StatusCode::OK, "{stopped}");
@@ -224,10 +239,85 @@ async fn a_scope_starts_and_stops_its_own_interfaces_alone() {
     assert_eq!(wishes.len(), 1, "nothing else came to the supervisor: {wishes:?}");
 }
 
+/// A token is judged by what it asks for: that another interface is captured is no matter, and is not said.
+#[tokio::test]
+async fn a_scope_starts_its_interface_while_another_is_captured_and_learns_nothing_of_that() {
+    let app = App::with(0, 0).await;
+    let own = make(&app.store, "operator", |token: &mut NewToken| token.scope = Some(vec!["eth1".to_owned()])).await;
+    let (router, state, orders, _status) = live(&app.store);
+    state.read_tokens().await.expect("the store answers");
+    orders.publish(eth0(None));
+    let supervisor = supervise(
+        orders,
+        vec![
+            |_| Err(CaptureError::Unknown { name: "eth1".to_owned(), there_are: "there are eth0, eth9".to_owned() }),
+            |by| {
+                let mut both = eth0(None);
+                let started = Some(Started { asked: asked(by), until: None });
+                both.captured.push(Captured { interface: "eth1".to_owned(), started, ..both.captured[0].clone() });
+                Ok(both)
+            },
+        ],
+    );
+    let (code, _, refused) = ask(&router, Method::POST, START, Some(&own), &json!({"interface": "eth1"})).await;
+    let detail = refused["detail"].as_str().expect("a text");
+    assert_eq!(code, StatusCode::UNPROCESSABLE_ENTITY, "{refused}");
+    assert!(detail.contains("eth1") && !detail.contains("eth0") && !detail.contains("eth9"), "{refused}");
+    let (code, _, started) = ask(&router, Method::POST, START, Some(&own), &json!({"interface": "eth1"})).await;
+    assert_eq!((code, started["interfaces"].as_array().map(Vec::len)), (StatusCode::OK, Some(1)), "{started}");
+    assert_eq!(started["interfaces"][0]["interface"], "eth1", "{started}");
+    let path = "/api/control/capture/status";
+    let (code, _, shown) = ask(&router, Method::GET, path, Some(&own), &Value::Null).await;
+    assert_eq!((code, &shown["running"], &shown["packets"]), (StatusCode::OK, &true.into(), &0.into()), "{shown}");
+    assert!(!shown.to_string().contains("eth0"), "{shown}");
+    let (code, _, refused) = ask(&router, Method::GET, "/api/flows", Some(&own), &Value::Null).await;
+    assert_eq!(code, StatusCode::FORBIDDEN, "what is stored is of both: {refused}");
+    assert!(!refused.to_string().contains("eth0"), "{refused}");
+    drop(supervisor.join().expect("no panic"));
+}
+
+#[tokio::test]
+async fn a_capture_that_ends_by_its_time_is_audited_and_one_that_is_stopped_is_not_twice() {
+    let app = App::with(0, 0).await;
+    let (router, _state, orders, _status) = live(&app.store);
+    let timed: Answer = |by| Ok(eth0(Some(Started { asked: asked(by), until: Some(time(230)) })));
+    let supervisor = supervise(orders, vec![timed]);
+    let body = json!({"interface": "eth0", "duration": 30});
+    let (code, _, started) = ask(&router, Method::POST, START, None, &body).await;
+    assert_eq!(code, StatusCode::OK, "{started}");
+    let (orders, _) = supervisor.join().expect("no panic");
+    let log = async || ask(&router, Method::GET, "/api/audit?sort=time", None, &Value::Null).await.2;
+    assert_eq!(log().await["items"].as_array().map(Vec::len), Some(1), "the start");
+    let ended = Ended { interface: "eth0".to_owned(), asked: asked("anonymous") };
+    orders.publish(CaptureState { ended: vec![ended], ..CaptureState::default() });
+    let mut rows = log().await;
+    while rows["items"].as_array().is_none_or(|rows| rows.len() < 2) {
+        tokio::task::yield_now().await;
+        rows = log().await;
+    }
+    let end = &rows["items"][1];
+    assert_eq!(
+        (&end["action"], &end["target"], &end["who"]),
+        (&"stop capture".into(), &"eth0".into(), &"anonymous".into())
+    );
+    assert_eq!(end["after"]["reason"], "its time was over", "{rows}");
+}
+
+#[tokio::test]
+async fn a_stop_of_nothing_is_refused() {
+    let app = App::with(0, 0).await;
+    let (router, _state, orders, _status) = live(&app.store);
+    let supervisor = supervise(orders, vec![|_| Err(CaptureError::Nothing)]);
+    let (code, _, refused) = ask(&router, Method::POST, STOP, None, &json!({})).await;
+    assert_eq!(code, StatusCode::CONFLICT, "{refused}");
+    assert_eq!(app.json("/api/audit").await["items"], json!([]), "nothing was changed");
+    drop(supervisor.join().expect("no panic"));
+}
+
 #[tokio::test]
 async fn health_says_that_capture_is_stopped_and_is_no_failure() {
     let app = App::with(0, 0).await;
-    let reason = "capture stopped by request of noor since 1970-01-01T00:03:20Z";
+    let reason = "capture stopped by request since 1970-01-01T00:03:20Z";
     app.status.send_modify(|status| status.stopped = vec![reason.to_owned()]);
     let health = app.json("/health").await;
     assert_eq!((&health["status"], &health["reasons"]), (&"degraded".into(), &json!([reason])));

@@ -31,7 +31,7 @@ async fn build(database: &Path) -> App {
     config.store.database = format!("sqlite:{}", database.display()).parse().expect("a URL");
     let listen = Some("127.0.0.1:0".parse().expect("an address"));
     let status = Status::default();
-    let plan = Plan { mode: Mode::Live, source: "eth0".to_owned(), listen, status, analysis: None };
+    let plan = Plan { mode: Mode::Live, source: "eth0".to_owned(), listen, status, analysis: None, files: Vec::new() };
     App::build(&config, plan).await.expect("it starts")
 }
 

@@ -26,7 +26,7 @@ async fn what_cannot_be_recorded_is_refused_with_its_field() {
         (status, parse(&to_bytes(answer.into_body(), usize::MAX).await.expect("body")))
     };
     for (body, status, field) in [
-        (json!({}), 400, "body"),
+        (json!({}), 400, "interface"),
         (json!({ "interface": "nowhere9" }), 422, "interface"),
         (json!({ "interface": "lo", "filter": "tcp prt 80" }), 422, "filter"),
         (json!({ "interface": "lo", "snaplen": 0 }), 400, "snaplen"),

@@ -132,6 +132,36 @@ fn pcap(link_type: u32, frames: u32) -> Vec<u8> {
     file
 }
 
+/// A download that broke off goes on where it stopped.
+async fn parts_of_a_file(site: &Site, file_id: &str) {
+    let path = format!("/api/captures/{file_id}/file");
+    let ask = async |headers: &[(&str, &str)]| {
+        let mut request = Request::get(&path).header(header::HOST, HOST);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let response =
+            site.router.clone().oneshot(request.body(Body::empty()).expect("request")).await.expect("response");
+        let (status, headers) = (response.status(), response.headers().clone());
+        (status, headers, to_bytes(response.into_body(), usize::MAX).await.expect("body"))
+    };
+    let (status, headers, whole) = ask(&[]).await;
+    assert_eq!((status, &headers["accept-ranges"]), (StatusCode::OK, &"bytes".parse().expect("a value")));
+    let tag = headers["etag"].to_str().expect("text").to_owned();
+    let rest = [("range", "bytes=1000-"), ("if-range", tag.as_str()), ("accept-encoding", "gzip")];
+    let (status, headers, part) = ask(&rest).await;
+    assert_eq!((status, &part[..]), (StatusCode::PARTIAL_CONTENT, &whole[1000..]));
+    let expected = format!("bytes 1000-{}/{}", whole.len() - 1, whole.len());
+    assert_eq!(headers["content-range"], expected.as_str());
+    assert!(!headers.contains_key("content-encoding"), "{headers:?}");
+    let (status, _, other) = ask(&[("range", "bytes=1000-"), ("if-range", "\"another\"")]).await;
+    assert_eq!((status, other.len()), (StatusCode::OK, whole.len()), "of another file it wants all");
+    let (status, headers, problem) = ask(&[("range", "bytes=99999999-")]).await;
+    assert_eq!(status, StatusCode::RANGE_NOT_SATISFIABLE);
+    assert_eq!(headers["content-range"], format!("bytes */{}", whole.len()).as_str());
+    assert_eq!(headers["content-type"], "application/problem+json", "{}", String::from_utf8_lossy(&problem));
+}
+
 /// Who watches the network sees nothing of a capture that was sent, whatever time it is of, unless it is asked for.
 async fn live_lists_are_apart(site: &Site, file_id: &str) {
     let count = |page: &Value| page["items"].as_array().map(Vec::len);
@@ -244,6 +274,21 @@ async fn a_capture_from_its_first_byte_to_its_last_row(store: Store) {
     assert!(!html.contains("<script") && !html.contains(" style=") && !html.contains("src="), "{html}");
     assert!(html.matches("<svg").count() >= 3 && html.contains("port_scan"), "{html}");
     assert!(html.contains("/api/flows?capture="), "{html}");
+
+    for (query, media_type) in [("format=html", "text/html; charset=utf-8"), ("format=json", "application/json")] {
+        let accept = [("accept", "text/html")];
+        let path = format!("/reports/{file_id}?{query}");
+        let (status, headers, _) = site.send(Method::GET, &path, &accept, Body::empty()).await;
+        assert_eq!(
+            (status, &headers["content-type"]),
+            (StatusCode::OK, &media_type.parse().expect("a value")),
+            "{path}"
+        );
+    }
+    let (status, refused) = site.get(&format!("/report/{file_id}?format=pdf")).await;
+    assert_eq!((status, &refused["field"]), (StatusCode::BAD_REQUEST, &"format".into()), "{refused}");
+    assert!(refused["detail"].as_str().is_some_and(|said| said.contains("json") && said.contains("html")), "{refused}");
+    parts_of_a_file(&site, &file_id).await;
 
     live_lists_are_apart(&site, &file_id).await;
 

@@ -1,4 +1,5 @@
-//! Which requests are about captures. What is in one comes from anywhere: it is of no interface that a scope could name.
+//! Which requests are about captures: what is in one comes from anywhere, it is of no interface that a scope could name. And which are
+//! about the interfaces that they name.
 
 use axum::extract::Query;
 use axum::http::Uri;
@@ -20,6 +21,21 @@ const PATHS: [&str; 10] = [
 ];
 /// What the path of an alert's packets ends with.
 const PACKETS: &str = "/evidence.pcap";
+
+/// Requests whose handlers look at the interfaces that they name, and answer about those of the scope alone: what else is watched
+/// does not matter to them.
+const NAMING: [&str; 5] = [
+    "/api/control/capture/start",
+    "/api/control/capture/stop",
+    "/api/control/capture/status",
+    "/api/analysis/start-tcpdump",
+    "/api/analysis/stop-tcpdump",
+];
+
+/// Whether a scope is judged against what a request names, and not against what is watched.
+pub(super) fn names_interfaces(uri: &Uri) -> bool {
+    NAMING.contains(&uri.path().trim_end_matches('/'))
+}
 
 /// Whether what a request asks for is of captures.
 pub(super) fn is_of_captures(uri: &Uri) -> bool {

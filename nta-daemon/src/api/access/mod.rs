@@ -7,6 +7,7 @@ mod captures;
 mod known;
 mod limit;
 pub mod names;
+mod refusals;
 mod role;
 mod secret;
 mod session;
@@ -15,10 +16,10 @@ use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use axum::extract::{ConnectInfo, FromRequestParts, Request, State};
+use axum::extract::{ConnectInfo, FromRequestParts, MatchedPath, Request, State};
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, Uri};
+use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use ipnet::IpNet;
@@ -30,10 +31,11 @@ use super::state::now;
 use crate::store::{Audit, Store, StoredToken};
 use nta_core::domain::{Status, Timestamp};
 
-use captures::is_of_captures;
+use captures::{is_of_captures, names_interfaces};
 use known::Known;
 use limit::{Key, Limits};
 pub(super) use names::{INTERFACE_PATTERN, MOST_INTERFACES, NAME_PATTERN};
+use refusals::{Refusals, Refused};
 pub use role::Role;
 pub use secret::Secret;
 pub(super) use session::{LASTS_S, NAME as SESSION_COOKIE};
@@ -77,6 +79,26 @@ impl Caller {
         }
     }
 
+    /// Whether all of these are theirs to know of; `why` says what they are, and none is named.
+    ///
+    /// # Errors
+    /// [`ApiError::Beyond`].
+    pub(super) fn check_all<'a>(
+        &self,
+        mut interfaces: impl Iterator<Item = &'a str>,
+        why: &'static str,
+    ) -> Result<(), ApiError> {
+        match &self.scope {
+            Some(scope) if !interfaces.all(|name| scope.iter().any(|own| own == name)) => Err(self.beyond(why)),
+            _ => Ok(()),
+        }
+    }
+
+    fn beyond(&self, why: &'static str) -> ApiError {
+        let scope = self.scope.as_ref().map(|scope| scope.join(", ")).unwrap_or_default();
+        ApiError::Beyond { why, name: self.name.clone(), scope }
+    }
+
     /// The beginning of what the audit log keeps of a change that they make now.
     pub(super) fn audit(&self, action: &'static str, target: impl Into<String>) -> Audit {
         Audit {
@@ -109,6 +131,7 @@ pub(super) struct Access {
     status: watch::Receiver<Status>,
     rules: Rules,
     limits: Option<Limits>,
+    refusals: Refusals,
 }
 
 /// What a listener allows.
@@ -137,7 +160,8 @@ struct ClientAddress(Option<IpAddr>);
 impl Access {
     pub(super) fn new(store: Store, status: watch::Receiver<Status>, rules: Rules) -> Self {
         let (known, sessions) = (Known::new(store), Sessions::default());
-        Self { known, sessions, status, limits: rules.requests_per_s.map(Limits::new), rules }
+        let limits = rules.requests_per_s.map(Limits::new);
+        Self { known, sessions, status, limits, rules, refusals: Refusals::default() }
     }
 
     /// The same by other rules.
@@ -242,23 +266,50 @@ impl Access {
         }
     }
 
-    /// What is stored is of all interfaces together. Who may know of some only sees it while these are all that are watched.
+    /// What is stored is of all interfaces together. Who may know of some only sees it while these are all that are watched; what
+    /// names interfaces is judged by these, in its handler.
     fn check_scope(&self, caller: &Caller, uri: &Uri) -> Result<(), ApiError> {
-        if caller.scope.is_none() {
+        if caller.scope.is_none() || names_interfaces(uri) {
             return Ok(());
         }
         if is_of_captures(uri) {
-            return caller.check_interface("that packets of captures come from");
+            return Err(caller.beyond("packets of captures and recordings may come from any interface"));
         }
         let status = self.status.borrow();
         let attached = status.attachments.iter().map(|attachment| attachment.interface.as_str());
-        let watched = attached.chain(status.ledger.interfaces.iter().map(|interface| interface.name.as_str()));
-        let mut watches = false;
-        for interface in watched {
-            watches = true;
-            caller.check_interface(interface)?;
+        let mut watched =
+            attached.chain(status.ledger.interfaces.iter().map(|interface| interface.name.as_str())).peekable();
+        if watched.peek().is_none() {
+            return Err(caller.beyond("no interface is watched that this could be of"));
         }
-        if watches { Ok(()) } else { caller.check_interface("none that is watched") }
+        caller.check_all(watched, "this is of all interfaces together, and others are, or were, watched as well")
+    }
+
+    /// Whether a request is let in; `caller` is who asks, also where they are known and may not.
+    async fn admit(
+        &self,
+        needed: Role,
+        (headers, uri): (&HeaderMap, &Uri),
+        from: Option<IpAddr>,
+        caller: &mut Option<Caller>,
+    ) -> Result<(), ApiError> {
+        let found = caller.insert(self.caller(headers, from).await?);
+        if found.role.allows(needed) {
+            self.check_scope(found, uri)
+        } else {
+            Err(ApiError::Role { needed: needed.word(), has: found.role.word() })
+        }
+    }
+
+    /// Leaves a trace of a request that was refused.
+    async fn note_refusal(&self, refused: &Refused<'_>) {
+        let traced = self.refusals.note(refused, now());
+        let Some(caller) = refused.caller.filter(|_| traced.is_audited) else { return };
+        let target = format!("{} {}", refused.method, refused.route);
+        let row = Audit { after: Some(refused.status.as_u16().into()), ..caller.audit("refused request", target) };
+        if let Err(error) = self.known.store().audit(&row).await {
+            tracing::error!(error = error.chain(), who = caller.name, "api: a refusal is not in the audit log");
+        }
     }
 }
 
@@ -309,20 +360,22 @@ pub(super) async fn require(State(needed): State<Role>, mut request: Request, ne
         return ApiError::Internal.into_response();
     };
     let from = request.extensions().get::<ClientAddress>().and_then(|from| from.0);
-    let caller = match access.caller(request.headers(), from).await {
-        Ok(caller) => caller,
-        Err(refused) => return refused.into_response(),
-    };
-    let checked = if caller.role.allows(needed) {
-        access.check_scope(&caller, request.uri())
-    } else {
-        Err(ApiError::Role { needed: needed.word(), has: caller.role.word() })
-    };
-    match checked {
+    let method = request.method().clone();
+    let route = request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str).to_owned();
+    let mut caller = None;
+    let response = match access.admit(needed, (request.headers(), request.uri()), from, &mut caller).await {
         Ok(()) => {
-            request.extensions_mut().insert(caller);
+            if let Some(caller) = caller.clone() {
+                request.extensions_mut().insert(caller);
+            }
             next.run(request).await
         }
         Err(refused) => refused.into_response(),
+    };
+    let status = response.status();
+    if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+        let refused = Refused { method: method.as_str(), route: &route, status, from, caller: caller.as_ref() };
+        access.note_refusal(&refused).await;
     }
+    response
 }

@@ -40,8 +40,12 @@ impl<T: Parameter> Parameter for Several<T> {
         if values.len() > MOST_VALUES {
             return Err(format!("at most {MOST_VALUES} values"));
         }
+        let is_one = values.len() == 1;
         let one = |value: &str| {
-            T::parse(value.trim()).map_err(|expected| format!("{expected}, or several with `,` between them"))
+            // Of several it is said which one is wrong.
+            let wrong: String = value.trim().chars().take(100).collect();
+            let named = if is_one { String::new() } else { format!("; `{wrong}` is none") };
+            T::parse(value.trim()).map_err(|expected| format!("{expected}, or several with `,` between them{named}"))
         };
         values.into_iter().map(one).collect::<Result<_, _>>().map(Self)
     }

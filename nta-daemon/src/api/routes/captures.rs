@@ -6,9 +6,10 @@ use axum::response::{IntoResponse as _, Response};
 use serde::Serialize;
 
 use super::uploads::{FileId, refused};
+use crate::api::accept::prefers_html;
 use crate::api::access::Caller;
 use crate::api::error::Problem;
-use crate::api::extract::{InPath, Json, Path, Query, parameters};
+use crate::api::extract::{InPath, Json, Path, Query, Word, parameters};
 use crate::api::page::{List, PageQuery, SortField};
 use crate::api::{ApiError, ApiState};
 use crate::report::capture::{CaptureReport, Page, page};
@@ -276,15 +277,36 @@ async fn status(state: &ApiState, file_id: String) -> Result<AnalysisStatus, Api
     })
 }
 
+/// The forms of a report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::api) enum ReportFormat {
+    Json,
+    Html,
+}
+
+impl Word for ReportFormat {
+    fn all() -> Vec<(&'static str, Self)> {
+        vec![("json", Self::Json), ("html", Self::Html)]
+    }
+}
+
+parameters! {
+    /// In which form.
+    pub(in crate::api) struct ReportQuery {
+        /// The form, for who cannot set `Accept`, which it overrides.
+        "format" => format: ReportFormat,
+    }
+}
+
 /// The report of a capture: what was read and what not, who talked to whom, what is suspicious, what to do.
 #[utoipa::path(
     get,
     path = "/report/{file_id}",
     operation_id = "get_report",
     tag = "captures",
-    params(InPath<FileId>),
+    params(InPath<FileId>, ReportQuery),
     responses(
-        (status = 200, description = "The report: JSON, or with `Accept: text/html` one page with charts that needs nothing else.", content(
+        (status = 200, description = "The report: JSON, or with `format=html` or `Accept: text/html` one page with charts that needs nothing else.", content(
             (CaptureReport = "application/json"),
             (String = "text/html"),
         )),
@@ -293,12 +315,13 @@ async fn status(state: &ApiState, file_id: String) -> Result<AnalysisStatus, Api
     )
 )]
 pub(in crate::api) async fn report(
-    _: Query<()>,
     State(state): State<ApiState>,
+    Query(ReportQuery { format }): Query<ReportQuery>,
     headers: HeaderMap,
     Path(FileId(file_id)): Path<FileId>,
 ) -> Result<Response, ApiError> {
-    reported(&state, &headers, file_id).await
+    let is_html = format.map_or_else(|| prefers_html(&headers), |format| format == ReportFormat::Html);
+    reported(&state, is_html, file_id).await
 }
 
 /// The report of a capture, as `/report/{file_id}`.
@@ -307,9 +330,9 @@ pub(in crate::api) async fn report(
     path = "/reports/{file_id}",
     operation_id = "get_report_too",
     tag = "captures",
-    params(InPath<FileId>),
+    params(InPath<FileId>, ReportQuery),
     responses(
-        (status = 200, description = "The report: JSON, or with `Accept: text/html` one page with charts that needs nothing else.", content(
+        (status = 200, description = "The report: JSON, or with `format=html` or `Accept: text/html` one page with charts that needs nothing else.", content(
             (CaptureReport = "application/json"),
             (String = "text/html"),
         )),
@@ -318,15 +341,16 @@ pub(in crate::api) async fn report(
     )
 )]
 pub(in crate::api) async fn report_too(
-    _: Query<()>,
     State(state): State<ApiState>,
+    Query(ReportQuery { format }): Query<ReportQuery>,
     headers: HeaderMap,
     Path(FileId(file_id)): Path<FileId>,
 ) -> Result<Response, ApiError> {
-    reported(&state, &headers, file_id).await
+    let is_html = format.map_or_else(|| prefers_html(&headers), |format| format == ReportFormat::Html);
+    reported(&state, is_html, file_id).await
 }
 
-async fn reported(state: &ApiState, headers: &HeaderMap, file_id: String) -> Result<Response, ApiError> {
+async fn reported(state: &ApiState, is_html: bool, file_id: String) -> Result<Response, ApiError> {
     let Some(report) = state.uploads.report(&file_id).await.map_err(refused)? else {
         let AnalysisStatus { state: word, percent, problem, .. } = status(state, file_id.clone()).await?;
         return Err(match problem {
@@ -341,7 +365,7 @@ async fn reported(state: &ApiState, headers: &HeaderMap, file_id: String) -> Res
             },
         });
     };
-    if !prefers_html(headers) {
+    if !is_html {
         return Ok(([(header::CONTENT_TYPE, "application/json"), (header::VARY, "Accept")], report).into_response());
     }
     let report: CaptureReport = serde_json::from_str(&report).map_err(|error| {
@@ -357,22 +381,4 @@ async fn reported(state: &ApiState, headers: &HeaderMap, file_id: String) -> Res
         (header::VARY, "Accept"),
     ];
     Ok((headers, html).into_response())
-}
-
-/// Whether a page is liked at least as much as JSON, as browsers like it.
-fn prefers_html(headers: &HeaderMap) -> bool {
-    let values = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    let ranges = values.flat_map(|value| value.split(','));
-    let (mut html, mut json) = (0.0_f64, 0.0_f64);
-    for range in ranges {
-        let mut parts = range.split(';').map(str::trim);
-        let name = parts.next().unwrap_or_default().to_ascii_lowercase();
-        let quality = parts.find_map(|part| part.strip_prefix("q=")?.parse().ok()).unwrap_or(1.0);
-        match name.as_str() {
-            "text/html" | "application/xhtml+xml" => html = html.max(quality),
-            "application/json" => json = json.max(quality),
-            _ => {}
-        }
-    }
-    html > 0.0 && html >= json
 }

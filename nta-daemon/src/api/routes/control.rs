@@ -162,7 +162,7 @@ pub(in crate::api) async fn status(
     let uploads = state.uploads.counts();
     Ok(Json(ControlStatus {
         status: status::page(&state).await,
-        capture: LiveCaptureJson::now(&state),
+        capture: LiveCaptureJson::now(&state, None),
         http: HttpJson {
             connections: state.connections.open(),
             connections_max: state.allowed.connections,

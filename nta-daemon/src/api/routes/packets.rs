@@ -17,7 +17,8 @@ use crate::store::{StoredAlert, capture_of_sensor};
 const CUT: HeaderName = HeaderName::from_static("nta-cut");
 
 /// The packets between the parties of an alert from `first_seen` to `last_seen`, a second around: of recordings, the packet buffer
-/// (`capture.ring`) and captures of that time; of an alert that was found in a capture those of that capture. pcap with nanoseconds, at most 64 MiB. `nta-cut: true` says that there are more.
+/// (`capture.ring`) and captures of that time; of an alert that was found in an uploaded capture those of that capture, of a replay those of the files that are replayed. A viewer may
+/// read them: they are what the alert is about. Whole captures are for operators, who send and record them. pcap with nanoseconds, at most 64 MiB. `nta-cut: true` says that there are more.
 #[utoipa::path(
     get,
     path = "/api/alerts/{id}/evidence.pcap",
@@ -54,8 +55,8 @@ pub(in crate::api) async fn get(
     Ok((headers, pcap).into_response())
 }
 
-/// Where packets are looked for: those of an alert that was found in a capture in that capture; else in recordings, the packet
-/// buffer, and captures of that time.
+/// Where packets are looked for: those of an alert that was found in an uploaded capture in that capture; else in the captures of the
+/// replay, or recordings and the packet buffer, and captures of that time.
 async fn sources(
     state: &ApiState,
     alert: &StoredAlert,
@@ -67,7 +68,8 @@ async fn sources(
     }
     let around = archive::around(wanted.times);
     let uploads = state.store.uploads_of(around).await?;
-    let captures = uploads.iter().map(|upload| state.uploads.file_of(upload)).collect();
+    let uploaded = uploads.iter().map(|upload| state.uploads.file_of(upload));
+    let captures = state.replayed.iter().cloned().chain(uploaded).collect();
     Ok((state.packet_folders.to_vec(), captures))
 }
 

@@ -194,7 +194,7 @@ pub(in crate::api) async fn start(
         duration: body.duration.map(|seconds| Duration::from_secs(seconds.0.into())),
     };
     let change = caller.audit("start recording", request.interface.clone());
-    let recording = RecordingJson::from(recorder.start(request)?);
+    let recording = RecordingJson::from(recorder.start(request).map_err(|error| hidden(error, &caller))?);
     state.record(&Audit { after: serde_json::to_value(&recording).ok(), ..change }).await;
     Ok(Json(recording))
 }
@@ -218,7 +218,8 @@ pub(in crate::api) async fn stop(
     let recorder = recorder(&state)?;
     let running = recorder.now();
     if let Some(running) = &running {
-        caller.check_interface(&running.request.interface)?;
+        let recorded = std::iter::once(running.request.interface.as_str());
+        caller.check_all(recorded, "what is being recorded comes from another interface")?;
     }
     let before = running.and_then(|running| serde_json::to_value(RecordingJson::from(running)).ok());
     let ended = recorder.stop()?;
@@ -233,6 +234,19 @@ pub(in crate::api) async fn stop(
     let change = caller.audit("stop recording", recording.interface.clone());
     state.record(&Audit { before, after: serde_json::to_value(&recording).ok(), ..change }).await;
     Ok(Json(recording))
+}
+
+/// A refusal that names no interface that the token is not for.
+fn hidden(error: RecordError, caller: &Caller) -> ApiError {
+    match (error, &caller.scope) {
+        (RecordError::Running { interface, .. }, Some(scope)) if !scope.contains(&interface) => ApiError::Conflict {
+            detail: "another interface is being recorded; one recording runs at a time".to_owned(),
+        },
+        (RecordError::Interface { name, .. }, Some(scope)) => {
+            RecordError::Interface { name, there_are: format!("the token is for {}", scope.join(", ")) }.into()
+        }
+        (error, _) => error.into(),
+    }
 }
 
 fn recorder(state: &ApiState) -> Result<&Recorder, ApiError> {

@@ -1,26 +1,18 @@
 //! `/api/analysis/list-files` and `/api/analysis/download`: files that jobs made.
 
-use std::fs::File;
-use std::io::Read as _;
-
-use axum::body::{Body, Bytes};
 use axum::extract::State;
-use axum::http::header;
-use axum::response::{IntoResponse as _, Response};
-use futures_util::stream::try_unfold;
+use axum::http::HeaderMap;
+use axum::response::Response;
 use serde::Serialize;
-use tokio::task::spawn_blocking;
 use utoipa::openapi::Schema;
 
 use crate::api::error::Problem;
 use crate::api::extract::{InPath, Json, Parameter, Path, PathParameter, Query, Word, parameters, text};
 use crate::api::page::{List, PageQuery, SortField};
+use crate::api::ranged::Download;
 use crate::api::{ApiError, ApiState};
 use crate::results::{ResultError, is_name};
 use crate::store::{Range, ResultFile, ResultFilter, ResultKind};
-
-/// Bytes that are read of a file at a time.
-const PIECE: usize = 256 << 10;
 
 /// The name of a file.
 #[derive(Clone, Debug)]
@@ -158,7 +150,8 @@ pub(in crate::api) async fn list(
     }))
 }
 
-/// A file that a job made: CSV in UTF-8 with one line of names, or a `conn.log` of tab-separated lines.
+/// A file that a job made: CSV in UTF-8 with one line of names, or a `conn.log` of tab-separated lines. `ETag` is its SHA-256; `Range`
+/// takes a part of it.
 #[utoipa::path(
     get,
     path = "/api/analysis/download/{filename}",
@@ -167,13 +160,17 @@ pub(in crate::api) async fn list(
     params(InPath<ResultName>),
     responses(
         (status = 200, description = "The file.", content((String = "text/csv"), (String = "text/plain"))),
+        (status = 206, description = "The part that `Range` asks for.", content((String = "text/csv"), (String = "text/plain"))),
         (status = 404, description = "There is no file of that name.", body = Problem,
+            content_type = "application/problem+json"),
+        (status = 416, description = "It has no such bytes as `Range` asks for; `Content-Range` says how many it has.", body = Problem,
             content_type = "application/problem+json"),
     )
 )]
 pub(in crate::api) async fn download(
     _: Query<()>,
     State(state): State<ApiState>,
+    headers: HeaderMap,
     Path(ResultName(name)): Path<ResultName>,
 ) -> Result<Response, ApiError> {
     let found = state.tools().results.open(&sensor(&state), &name).await.map_err(|error| match error {
@@ -192,26 +189,7 @@ pub(in crate::api) async fn download(
         ResultKind::Connections => "text/plain; charset=utf-8",
         ResultKind::Scored | ResultKind::Predictions => "text/csv; charset=utf-8",
     };
-    let headers = [
-        (header::CONTENT_TYPE, media_type.to_owned()),
-        (header::CONTENT_DISPOSITION, format!("attachment; filename=\"{}\"", about.name)),
-    ];
-    Ok((headers, Body::from_stream(pieces(file))).into_response())
-}
-
-/// The bytes of a file, read off the executor as far as the client takes them.
-fn pieces(file: File) -> impl futures_util::Stream<Item = std::io::Result<Bytes>> {
-    try_unfold(file, async |mut file| {
-        let read = move || {
-            let mut piece = vec![0; PIECE];
-            let read = file.read(&mut piece)?;
-            piece.truncate(read);
-            Ok((piece, file))
-        };
-        let (piece, file) =
-            spawn_blocking(read).await.unwrap_or_else(|panicked| Err(std::io::Error::other(panicked)))?;
-        Ok((!piece.is_empty()).then(|| (Bytes::from(piece), file)))
-    })
+    Download { file, media_type, name: about.name, sha256: Some(about.sha256) }.answer(&headers)
 }
 
 /// Whose files.

@@ -74,7 +74,11 @@ impl Parameter for EventTypes {
         for word in text.split(',') {
             let of = Filter::types_of(word);
             if of.is_empty() {
-                return Err(format!("some of {}, with a comma between them", Filter::words().join(", ")));
+                let wrong: String = word.chars().take(100).collect();
+                return Err(format!(
+                    "some of {}, with a comma between them; `{wrong}` is none",
+                    Filter::words().join(", ")
+                ));
             }
             types.extend(of);
         }
