@@ -125,7 +125,7 @@ const LATER: &[(&str, &str)] = &[
     ("PUT /api/sensors/{id}/settings", "sensors"),
     ("POST /api/control/reload", "reload"),
     ("GET /dashboard", "the dashboard"),
-    ("POST /graphql", "GraphQL, once a crate serves axum's version"),
+    ("POST /graphql", "GraphQL: async-graphql 7.2, which is released, serves it without its axum part"),
 ];
 
 /// What there is beyond the contract, and why.
