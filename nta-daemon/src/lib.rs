@@ -34,5 +34,7 @@ pub mod app;
 pub mod cli;
 pub mod config;
 pub mod descriptors;
+pub mod private;
+pub mod room;
 pub mod telemetry;
 pub mod uploads;

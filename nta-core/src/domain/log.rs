@@ -1,7 +1,7 @@
 //! The event log: what can happen.
 
 /// Every kind of event, each with what it is.
-pub const EVENT_TYPES: [(&str, &str); 12] = [
+pub const EVENT_TYPES: [(&str, &str); 15] = [
     ("alert_raised", "an alert was raised, or came back after it was cleared"),
     ("alert_changed", "an alert goes on, and something of it changed"),
     ("alert_cleared", "an alert is over"),
@@ -14,4 +14,7 @@ pub const EVENT_TYPES: [(&str, &str); 12] = [
     ("store_trouble", "the database took nothing for some time; what waited is stored now"),
     ("webhook_trouble", "a webhook takes no events"),
     ("webhook_recovered", "it takes them again"),
+    ("upload_received", "all of a capture that a client sends is here"),
+    ("job_begun", "a job began, the analysis of a capture among others"),
+    ("job_ended", "such a job is over"),
 ];

@@ -174,7 +174,7 @@ const RETRY_AFTER_S: u16 = 2;
 
 impl ApiError {
     /// A wrong parameter or field.
-    pub(super) fn invalid(field: impl Into<String>, detail: impl Into<String>) -> Self {
+    pub(crate) fn invalid(field: impl Into<String>, detail: impl Into<String>) -> Self {
         Self::Invalid { field: field.into(), detail: detail.into() }
     }
 

@@ -39,7 +39,7 @@ impl From<&BySensor<FlowRecord>> for FlowItem {
 
 /// An anomaly, and who saw it.
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
-pub(super) struct AnomalyItem {
+pub(crate) struct AnomalyItem {
     /// Name of the sensor that saw it; null where it was not noted.
     sensor: Option<String>,
     /// Id of the window that decided (`window_start` to `window_end`), for `/api/metrics/{id}`; null where that window is not
@@ -78,7 +78,7 @@ pub(super) fn alert(stored: &StoredAlert) -> AlertJson {
 }
 
 /// An anomaly.
-pub(super) fn anomaly(stored: &StoredAnomaly) -> AnomalyItem {
+pub(crate) fn anomaly(stored: &StoredAnomaly) -> AnomalyItem {
     let [window_start, window_end] = stored.finding.window().map(|time| time.to_string());
     let anomaly = AnomalyJson {
         id: stored.id,

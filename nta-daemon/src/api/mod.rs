@@ -39,7 +39,7 @@ pub use access::{Caller, Role, Rules, Secret, names};
 pub use error::ApiError;
 pub use explain::{Explanation, Question, explain};
 pub use extract::parse_time;
-pub(crate) use found::WindowItem;
+pub(crate) use found::{AnomalyItem, WindowItem, anomaly};
 pub use guard::AllowedHosts;
 pub use router::router;
 pub use state::ApiState;

@@ -87,10 +87,10 @@ impl IntoParams for Asked {
     }
 }
 
-/// Orders a job, which the audit log keeps as this action, and answers its result or the job.
+/// Orders a job, which the audit log keeps as this action if it changes anything, and answers its result or the job.
 pub(super) async fn order<T: Serialize + Sync>(
     state: &ApiState,
-    (kind, action): (&'static str, &'static str),
+    (kind, action): (&'static str, impl Into<Option<&'static str>>),
     request: &T,
     asked: Asked,
     caller: &Caller,
@@ -99,7 +99,7 @@ pub(super) async fn order<T: Serialize + Sync>(
     let request = serde_json::to_value(request).map_err(|_cannot_fail| ApiError::Internal)?;
     let ordered =
         jobs.order(Order { kind, request: request.clone(), who: caller.name.clone(), key: asked.key }).await?;
-    if ordered.is_new {
+    if let (true, Some(action)) = (ordered.is_new, action.into()) {
         let change = caller.audit(action, format!("job {}", ordered.id));
         state.record(&Audit { after: Some(as_asked(request)), ..change }).await;
     }

@@ -269,6 +269,7 @@ impl ApiState {
     /// Does its jobs by these; unless given it has its own.
     #[must_use]
     pub fn with_jobs(self, jobs: Jobs) -> Self {
+        self.uploads.analyse_by(&jobs);
         Self { jobs: Some(jobs), ..self }
     }
 
@@ -281,7 +282,8 @@ impl ApiState {
     pub(super) fn with_own_jobs(mut self) -> Self {
         let run = Run::new_uuid(now());
         let tools = &self.tools;
-        self.jobs.get_or_insert_with(|| Jobs::new(tools.clone(), run, KINDS));
+        let jobs = self.jobs.get_or_insert_with(|| Jobs::new(tools.clone(), run, KINDS));
+        self.uploads.analyse_by(jobs);
         self
     }
 

@@ -255,7 +255,6 @@ impl App {
         };
         let state = state.with_connections(config.connections).with_readers(config.stream_readers);
         let state = state.with_uploads(self.uploads.clone()).with_config(self.config.clone());
-        tokio::spawn(self.uploads.clone().keep());
         let mut state = state.with_run(self.data).with_sensor(self.sensor.clone());
         if self.status.borrow().mode == Mode::Replay {
             state = state.with_progress(self.progress.clone()).with_replayed(std::mem::take(&mut self.replayed));
@@ -294,11 +293,14 @@ impl App {
         let jobs = Jobs::new(state.tools().clone(), self.run, KINDS);
         self.jobs = Some(jobs.clone());
         state = state.with_jobs(jobs.clone());
+        let uploads = self.uploads.clone();
         self.say_where("serving");
         tokio::spawn(async move {
             if let Err(error) = jobs.take_over().await {
                 tracing::warn!(error = error.chain(), "jobs of a daemon that ended are not taken over");
             }
+            // Behind it: what a job of before analyses nobody else does.
+            uploads.keep().await;
         });
         tokio::spawn(api::serve(listener, state, self.stop.clone().cancelled_owned()))
     }

@@ -55,6 +55,11 @@ impl JobContext {
         &self.cancel
     }
 
+    /// The runtime.
+    pub(crate) const fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
     /// Waits for a future, which is dropped when the job is cancelled.
     ///
     /// # Errors

@@ -2,12 +2,12 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::JobError;
 use super::live::Live;
 use super::queue::Shared;
-use super::view::{JobFailure, StoredProgress};
+use super::view::{JobFailure, StoredProgress, as_asked};
 use crate::capture::clock;
 use crate::store::{JobEnd, JobState, JobsKept};
 use nta_core::domain::Timestamp;
@@ -16,7 +16,7 @@ use nta_core::domain::Timestamp;
 const MOST_KEPT: u64 = 1_000;
 const KEPT_NS: u64 = 30 * 86_400_000_000_000;
 /// Largest result of a job in bytes; what is larger belongs into a file.
-const MOST_RESULT: usize = 1 << 20;
+pub(super) const MOST_RESULT: usize = 1 << 20;
 /// Ends that wait for a store that does not take them.
 const MOST_UNSAVED: usize = 64;
 impl Shared {
@@ -45,6 +45,11 @@ impl Shared {
         let error = failure.and_then(|failure| serde_json::to_string(&failure).ok());
         let end = JobEnd { state, progress, result, error, at: clock::now() };
         self.save(id, end).await;
+        if state.is_over() {
+            let ended =
+                json!({ "id": id, "kind": kind, "state": state.word(), "request": as_asked(job.request.clone()) });
+            self.log("job_ended", &ended).await;
+        }
         {
             let mut queue = self.lock();
             queue.running.retain(|running| running.id != job.id);
@@ -76,6 +81,13 @@ impl Shared {
                 return;
             }
             self.lock().unsaved.retain(|(unsaved, _)| *unsaved != id);
+        }
+    }
+
+    /// Puts into the event log what became of a job. There are no more of these events than jobs, which are bounded.
+    pub(super) async fn log(&self, kind: &'static str, body: &Value) {
+        if let Err(error) = self.tools.store.log_event(clock::now(), kind, body).await {
+            tracing::warn!(error = error.chain(), kind, "jobs: an event is not logged");
         }
     }
 

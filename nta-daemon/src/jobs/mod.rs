@@ -7,8 +7,10 @@
 //! Jobs end with the process. At the next start those of a kind that resumes begin anew from their request; the others are said to be
 //! lost.
 
+mod analyse;
 mod compute;
 mod context;
+mod detect;
 mod ending;
 mod files;
 mod learn;
@@ -29,13 +31,15 @@ use serde_json::Value;
 use crate::api::ApiError;
 use crate::store::StoreError;
 
+pub(crate) use analyse::{ANALYSE, AnalyseRequest};
 pub(crate) use compute::{ComputeRequest, Computed};
 pub use context::{JobContext, Progress};
+pub(crate) use detect::{DetectAnswer, DetectOrder, able, chosen};
 pub(crate) use learn::{Generated, LearnRequest, MAX_WINDOWS};
 pub use live::JobCounts;
 pub use order::{Order, Ordered, Refused};
 pub(crate) use predict::{PredictRequest, Predicted};
-pub use queue::{Jobs, NotCancelled};
+pub use queue::{Jobs, NotCancelled, WeakJobs};
 pub(crate) use score::{ScoreRequest, Scored};
 pub use tools::{AnalysisAccess, Tools};
 pub(crate) use train::{TrainRequest, TrainedModel};
@@ -43,9 +47,17 @@ pub(crate) use view::as_asked;
 pub use view::{JobFailure, JobView};
 
 /// Every kind of job.
-pub const KINDS: &[&dyn Kind] = &[&learn::Learn, &compute::Compute, &score::Score, &predict::Predict, &train::Train];
+pub const KINDS: &[&dyn Kind] = &[
+    &learn::Learn,
+    &compute::Compute,
+    &score::Score,
+    &predict::Predict,
+    &train::Train,
+    &analyse::Analyse,
+    &detect::Detect,
+];
 
-/// Jobs that run at a time, of all kinds.
+/// Jobs that run at a time, of all kinds but those that are fed.
 pub(crate) const RUNNING: usize = 4;
 /// Jobs that wait at most, of all kinds.
 pub(crate) const WAITING: usize = 64;
@@ -80,11 +92,14 @@ pub struct Limits {
     pub waiting: usize,
     /// Whether one takes minutes: such jobs leave one of the [`RUNNING`] places to the others.
     pub is_long: bool,
+    /// Whether it waits for others most of its time, and has a bound of its own for when it does not: it takes none of the
+    /// [`RUNNING`] places.
+    pub is_fed: bool,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { running: 1, waiting: 8, is_long: false }
+        Self { running: 1, waiting: 8, is_long: false, is_fed: false }
     }
 }
 

@@ -3,13 +3,14 @@
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
+use serde_json::{Value, json};
 use tokio::runtime::Handle;
 
 use super::live::{JobCounts, Live, hyphenated};
-use super::view::{JobFailure, JobView};
+use super::view::{JobFailure, JobView, as_asked};
 use super::{JobContext, JobError, Kind, Order, Ordered, RUNNING, Refused, Tools, WAITING, thread};
 use crate::capture::clock;
 use crate::store::{JobEnd, JobFilter, JobOwner, JobState, Key, NewJob, Position, Run, StoreError, StoredJob};
@@ -41,6 +42,17 @@ pub(super) struct Queue {
     pub(super) counts: JobCounts,
 }
 
+/// All jobs, for what jobs themselves work with: as long as somebody else has them.
+#[derive(Clone, Debug)]
+pub struct WeakJobs(Weak<Shared>);
+
+impl WeakJobs {
+    /// The jobs, while there are any.
+    pub fn upgrade(&self) -> Option<Jobs> {
+        self.0.upgrade().map(Jobs)
+    }
+}
+
 /// Why a job is not cancelled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotCancelled {
@@ -61,6 +73,18 @@ impl Jobs {
     /// Names of all kinds.
     pub fn kinds(&self) -> impl Iterator<Item = &'static str> {
         self.0.kinds.iter().map(|kind| kind.name())
+    }
+
+    /// The jobs as long as somebody else has them.
+    pub fn downgrade(&self) -> WeakJobs {
+        WeakJobs(Arc::downgrade(&self.0))
+    }
+
+    /// Whether a job with this request waits or is under way in this process.
+    pub fn is_under_way(&self, kind: &str, request: &Value) -> bool {
+        let queue = self.0.lock();
+        let mut live = queue.waiting.iter().chain(&queue.running);
+        live.any(|live| live.kind.name() == kind && live.request == *request)
     }
 
     /// Takes over what processes that ended have left: resumes it, or says that it is lost. Answers how many of each.
@@ -299,14 +323,17 @@ impl Shared {
 
     fn next(&self) -> Option<Arc<Live>> {
         let mut queue = self.lock();
-        if queue.is_closed || queue.running.len() >= RUNNING {
+        if queue.is_closed {
             return None;
         }
-        let long = queue.running.iter().filter(|live| live.kind.limits().is_long).count();
+        let fed_apart = queue.running.iter().map(|live| live.kind.limits()).filter(|limits| !limits.is_fed);
+        let (busy, long) =
+            fed_apart.fold((0, 0), |(busy, long), limits| (busy + 1, long + usize::from(limits.is_long)));
         let may_run = |live: &Arc<Live>| {
             let limits = live.kind.limits();
             let alike = queue.running.iter().filter(|running| running.kind.name() == live.kind.name()).count();
-            alike < limits.running && (!limits.is_long || long + 1 < RUNNING)
+            let has_place = limits.is_fed || busy < RUNNING && (!limits.is_long || long + 1 < RUNNING);
+            alike < limits.running && has_place
         };
         let place = queue.waiting.iter().position(may_run)?;
         let job = queue.waiting.remove(place)?;
@@ -320,6 +347,8 @@ impl Shared {
         if let Err(error) = handle.block_on(self.tools.store.begin_job(&job.id, clock::now())) {
             tracing::warn!(error = error.chain(), id = job.id, "jobs: the begin of a job is not stored");
         }
+        let begun = json!({ "id": job.id, "kind": job.kind.name(), "request": as_asked(job.request.clone()) });
+        handle.block_on(self.log("job_begun", &begun));
         let context = JobContext {
             id: job.id.clone(),
             request: job.request.clone(),

@@ -5,13 +5,13 @@ use std::io::{self, Write};
 use std::net::IpAddr;
 
 use crate::pipeline::{PipelineEvent, Sink};
-use nta_core::domain::{Alert, AlertChange, AlertId, Severity, Timestamp};
+use nta_core::domain::{Alert, AlertChange, AlertId, Basis, Opinion, Severity, Timestamp};
 use nta_core::features::{Extent, extract};
 use nta_core::model::{INPUTS, Input, MIN_PACKETS, Models, forest, input_names, is_active};
 use nta_core::window::{HostStats, Snapshot, Span};
 
 /// Columns before the inputs of a classifier.
-pub(super) const COLUMNS: [&str; 13] = [
+pub(super) const COLUMNS: [&str; 14] = [
     "window_start",
     "window_end",
     "window_s",
@@ -19,15 +19,18 @@ pub(super) const COLUMNS: [&str; 13] = [
     "packets",
     "bytes",
     "flows",
-    "score",
     "severity",
     "alerts_as_source",
     "alerts_as_destination",
+    "rule_score",
+    "classifier_probability",
     "forest_score",
     "forest_threshold",
 ];
 /// What stands between several types of alerts.
 const BETWEEN: &str = ";";
+/// The detector that is the classifier; the isolation forest has columns of its own.
+const CLASSIFIER: &str = "xgboost";
 /// Alerts that a window is compared with; the alerting layer keeps fewer open.
 const MOST_ALERTS: usize = 20_000;
 
@@ -41,10 +44,19 @@ pub(super) fn header() -> impl Iterator<Item = &'static str> {
 struct Seen {
     kind: &'static str,
     severity: Severity,
-    score: f64,
+    /// Of the surest rule, and of the classifier.
+    scores: [Option<f64>; 2],
     ends: [Option<IpAddr>; 2],
     /// Start of its first window, end of its last.
     times: [Timestamp; 2],
+}
+
+fn is_rule(opinion: &Opinion) -> bool {
+    opinion.basis == Basis::Rule
+}
+
+fn is_classifier(opinion: &Opinion) -> bool {
+    opinion.detector == CLASSIFIER
 }
 
 /// Writes the rows of windows.
@@ -89,7 +101,10 @@ impl<W: Write> ScoredTable<W> {
         let seen = Seen {
             kind: alert.key.kind.word(),
             severity: alert.severity,
-            score: alert.finding.score,
+            scores: [is_rule, is_classifier].map(|is_asked| {
+                let asked = alert.opinions.iter().filter(|opinion| is_asked(opinion)).map(|opinion| opinion.score);
+                asked.reduce(f64::max)
+            }),
             ends: [alert.key.source.host(), alert.key.destination.host()],
             times: [alert.first, alert.last],
         };
@@ -113,7 +128,9 @@ impl<W: Write> ScoredTable<W> {
     fn host(&mut self, snapshot: &Snapshot, host: &HostStats) -> io::Result<()> {
         let window = &snapshot.window;
         let extent = Extent { seconds: snapshot.seconds(), base_windows: snapshot.span.factor() as f64 };
-        let (score, severity, [as_source, as_destination]) = self.against(host.address, [window.start, window.end]);
+        let ([rule, classifier], severity, [as_source, as_destination]) =
+            self.against(host.address, [window.start, window.end]);
+        let or_empty = |number: Option<f64>| number.map(|number| number.to_string()).unwrap_or_default();
         let forest = self
             .models
             .forest
@@ -128,12 +145,13 @@ impl<W: Write> ScoredTable<W> {
             host.packets().to_string(),
             host.bytes().to_string(),
             host.flows().to_string(),
-            score.to_string(),
             severity.map(Severity::word).unwrap_or_default().to_owned(),
             as_source,
             as_destination,
-            forest_score.map(|score| score.to_string()).unwrap_or_default(),
-            forest.map(|forest| forest.threshold().to_string()).unwrap_or_default(),
+            or_empty(rule),
+            or_empty(classifier),
+            or_empty(forest_score),
+            or_empty(forest.map(|forest| forest.threshold())),
         ];
         let inputs: Input = nta_core::model::input(host, extent);
         self.to.write_record(own.into_iter().chain(inputs.iter().map(ToString::to_string)))?;
@@ -141,8 +159,8 @@ impl<W: Write> ScoredTable<W> {
         Ok(())
     }
 
-    /// The largest score and severity of the alerts about a host in this time, and their types.
-    fn against(&self, host: IpAddr, [start, end]: [Timestamp; 2]) -> (f64, Option<Severity>, [String; 2]) {
+    /// Of the alerts about a host in this time the largest score of a rule and of the classifier, the largest severity, and the types.
+    fn against(&self, host: IpAddr, [start, end]: [Timestamp; 2]) -> ([Option<f64>; 2], Option<Severity>, [String; 2]) {
         let now = self.alerts.values().filter(|seen| seen.times[0] < end && seen.times[1] > start);
         let about: Vec<&Seen> = now.filter(|seen| seen.ends.contains(&Some(host))).collect();
         let types = |place: usize| {
@@ -152,8 +170,8 @@ impl<W: Write> ScoredTable<W> {
             types.dedup();
             types.join(BETWEEN)
         };
-        let score = about.iter().map(|seen| seen.score).fold(0.0, f64::max);
-        (score, about.iter().map(|seen| seen.severity).max(), [types(0), types(1)])
+        let scores = [0, 1].map(|judge| about.iter().filter_map(|seen| seen.scores[judge]).reduce(f64::max));
+        (scores, about.iter().map(|seen| seen.severity).max(), [types(0), types(1)])
     }
 }
 

@@ -2,18 +2,16 @@
 //! oldest goes, and is counted.
 
 use std::collections::VecDeque;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, BufWriter};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
 
+use crate::private;
 use crate::source::kernel::packet_socket::Frame;
 use nta_capture::{LinkType, PcapWriter, packet_bytes};
 
 /// Of how many files a recording is when it has taken all that it may.
 const FILES: u64 = 8;
-/// Packets are others' letters: nobody else reads the files.
-const MODE: u32 = 0o600;
 
 /// One file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -130,7 +128,7 @@ impl Files {
     fn begin(&mut self) -> io::Result<()> {
         self.begun += 1;
         let name = format!("{}-{:04}.pcap", self.name, self.begun);
-        let file = OpenOptions::new().write(true).create_new(true).mode(MODE).open(self.folder.join(&name))?;
+        let file = private::make_file(&self.folder.join(&name))?;
         let to = PcapWriter::new(BufWriter::new(file), self.link_type, self.snap_length)?;
         self.open = Some((RecordedFile { name, bytes: to.bytes(), packets: 0, times: None }, to));
         // Room for the new one.

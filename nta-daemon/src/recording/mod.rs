@@ -16,6 +16,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use self::files::Files;
+use crate::private;
 use crate::source::kernel::device::Device;
 use crate::source::kernel::packet_socket::{PacketSocket, link_type};
 use crate::source::replay::for_kernel;
@@ -256,7 +257,7 @@ impl Recorder {
     fn make_room(&self, more: u64) -> Result<(), RecordError> {
         let path = || self.folder.clone();
         let used = (|| {
-            fs::create_dir_all(&self.folder)?;
+            private::make_folder(&self.folder)?;
             let mut used = 0;
             for file in fs::read_dir(&self.folder)? {
                 let about = file?.metadata()?;

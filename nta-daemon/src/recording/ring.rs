@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::files::Files;
 use super::{End, RecordError, Recording, Request, Shared, file_name, now, record, stamp};
 use crate::config::CaptureConfig;
+use crate::private;
 use crate::source::kernel::device::Device;
 use crate::source::kernel::packet_socket::{PacketSocket, link_type};
 use crate::source::replay::for_kernel;
@@ -92,7 +93,7 @@ impl Ring {
     /// When the folder cannot be made.
     pub fn new(recordings: &Path, bytes: u64, snap_length: u32) -> Result<Self, RecordError> {
         let folder = folder(recordings);
-        fs::create_dir_all(&folder).map_err(|source| RecordError::Folder { path: folder.clone(), source })?;
+        private::make_folder(&folder).map_err(|source| RecordError::Folder { path: folder.clone(), source })?;
         Ok(Self {
             folder,
             bytes,

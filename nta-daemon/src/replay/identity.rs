@@ -20,6 +20,21 @@ const PIECE: usize = 1 << 20;
 /// The analysis of these captures; `None` when one is a pipe, which is read once, or cannot be read, which the replay reports.
 pub fn analysis_of(paths: &[PathBuf], config: &Config, selection: &Selection, again: bool) -> Option<Analysis> {
     let captures: Vec<(String, String, u64)> = paths.iter().map(|path| capture(path)).collect::<Option<_>>()?;
+    // They are merged by time: in which order they were given changes nothing.
+    let mut hashes: Vec<&str> = captures.iter().map(|(sha256, ..)| sha256.as_str()).collect();
+    hashes.sort_unstable();
+    let selection = selection.identity().unwrap_or_default();
+    let key = key(hashes.into_iter().chain([env!("CARGO_PKG_VERSION")]), config, &selection)?;
+    Some(Analysis { key, captures, again })
+}
+
+/// The key of the analysis of an upload with this SHA-256. It is another one than that of a replay of the same capture: the rows are kept
+/// apart, and go with the upload.
+pub fn key_of_upload(sha256: &str, config: &Config) -> Option<String> {
+    key([sha256, env!("CARGO_PKG_VERSION")].into_iter(), config, "upload")
+}
+
+fn key<'a>(parts: impl Iterator<Item = &'a str>, config: &Config, last: &str) -> Option<String> {
     let Config { capture, events, windows, detect, baseline, model, .. } = config;
     let settings = (
         capture.tunnel_ports().map(|ports| (ports.vxlan, ports.geneve)),
@@ -33,14 +48,10 @@ pub fn analysis_of(paths: &[PathBuf], config: &Config, selection: &Selection, ag
     );
     let settings = serde_json::to_vec(&settings).ok()?;
     let mut hash = Sha256::new();
-    // They are merged by time: in which order they were given changes nothing.
-    let mut hashes: Vec<&str> = captures.iter().map(|(sha256, ..)| sha256.as_str()).collect();
-    hashes.sort_unstable();
-    hashes.into_iter().for_each(|sha256| hash.update(sha256));
-    hash.update(env!("CARGO_PKG_VERSION"));
+    parts.for_each(|part| hash.update(part));
     hash.update(settings);
-    hash.update(selection.identity().unwrap_or_default());
-    Some(Analysis { key: hex(&hash.finalize()), captures, again })
+    hash.update(last);
+    Some(hex(&hash.finalize()))
 }
 
 /// Length and last change of captures before they are hashed. One that differs when it was analysed was not analysed under its hash.

@@ -13,7 +13,7 @@ mod timeline;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-pub use identity::{Hashes, States, analysis_of};
+pub use identity::{Hashes, States, analysis_of, key_of_upload};
 pub use lengths::Lengths;
 pub use not_ip::Frames;
 pub use pace::Speed;

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use foldhash::fast::RandomState;
 use nta_common::Counter;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::json::{rcode, rrtype};
 use crate::replay::Summary;
@@ -17,35 +17,37 @@ use nta_core::domain::DnsMessage;
 const MOST_KEPT: usize = 16_384;
 
 /// What DNS says in a capture.
-#[derive(Debug, Serialize)]
-pub(super) struct Dns {
+#[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = ReportDns)]
+pub(crate) struct Dns {
     /// Messages that ask, and that answer.
-    pub(super) queries: u64,
-    pub(super) responses: u64,
+    pub(crate) queries: u64,
+    pub(crate) responses: u64,
     /// Messages on DNS's ports that are none.
-    pub(super) malformed: u64,
+    pub(crate) malformed: u64,
     /// Messages beyond `events.dns_per_second`, which were not looked at.
-    pub(super) left_out: u64,
+    pub(crate) left_out: u64,
     /// Answers by response code. Those that are cut off before their question are not among them.
-    pub(super) codes: BTreeMap<String, u64>,
+    pub(crate) codes: BTreeMap<String, u64>,
     /// Questions by type of record.
-    pub(super) types: BTreeMap<String, u64>,
+    pub(crate) types: BTreeMap<String, u64>,
     /// Names that were asked for most often.
-    pub(super) names: Vec<Name>,
+    pub(crate) names: Vec<Name>,
     /// Names that were seen; `names_estimated` says that there were more than are kept apart.
-    pub(super) names_seen: u64,
-    pub(super) names_estimated: bool,
+    pub(crate) names_seen: u64,
+    pub(crate) names_estimated: bool,
 }
 
 /// A name that was asked for.
-#[derive(Debug, Serialize)]
-pub(super) struct Name {
+#[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = ReportDnsName)]
+pub(crate) struct Name {
     /// In lower case; empty for the root.
-    pub(super) name: String,
-    pub(super) queries: u64,
-    pub(super) responses: u64,
+    pub(crate) name: String,
+    pub(crate) queries: u64,
+    pub(crate) responses: u64,
     /// Answers by response code.
-    pub(super) codes: BTreeMap<String, u64>,
+    pub(crate) codes: BTreeMap<String, u64>,
 }
 
 /// The sums while a capture is read.

@@ -1,17 +1,15 @@
 //! A file that is being written.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, BufWriter, Write};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 
 use super::{Inner, PART};
+use crate::private;
 
-/// Who talked to whom is nobody else's business.
-const MODE: u32 = 0o600;
 /// Bytes that room is taken for at a time.
 const BUFFER: usize = 256 << 10;
 
@@ -38,7 +36,7 @@ impl Draft {
         let path = inner.folder.join(format!(".{name}{PART}"));
         // What a process that was killed has left of the same job.
         inner.remove(&path)?;
-        let file = OpenOptions::new().write(true).create_new(true).mode(MODE).open(&path)?;
+        let file = private::make_file(&path)?;
         let counted = Counted { inner, path, file, hash: Sha256::new(), bytes: 0, is_kept: false, has_failed: false };
         Ok(Self { to: BufWriter::with_capacity(BUFFER, counted), name: name.to_owned() })
     }

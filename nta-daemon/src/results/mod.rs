@@ -3,10 +3,9 @@
 //! list: nothing else in the folder, and nothing outside of it, can be named.
 
 mod draft;
-mod room;
 
-use std::fs::{DirBuilder, File, OpenOptions};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -15,12 +14,12 @@ use std::time::{Duration, UNIX_EPOCH};
 use tokio_util::sync::CancellationToken;
 
 pub use draft::{Draft, Kept};
-pub use room::NoRoom;
 
 use crate::config::{Config, ResultsConfig};
+use crate::private;
+use crate::room::Room;
 use crate::store::{Position, ResultFile, ResultFilter, Store, StoreError};
 use nta_core::domain::Timestamp;
-use room::Room;
 
 /// How often what is too old is looked for.
 const TIDY_EVERY: Duration = Duration::from_secs(60);
@@ -56,7 +55,7 @@ impl Results {
         let is_temporary = folder.is_none();
         let folder =
             folder.unwrap_or_else(|| std::env::temp_dir().join(format!("nta-results-{:016x}", rand::random::<u64>())));
-        let room = Room::of(&folder, config.quota_bytes, config.keep_free_bytes);
+        let room = Room::of(&folder, "results", config.quota_bytes, config.keep_free_bytes);
         let expired = AtomicU64::new(0);
         Self(Arc::new(Inner { store: store.clone(), config, folder, is_temporary, room, expired }))
     }
@@ -89,7 +88,7 @@ impl Results {
         if !is_name(name) {
             return Err(std::io::Error::other(format!("`{name}` is no name of a result")));
         }
-        DirBuilder::new().recursive(true).mode(0o700).create(&self.0.folder)?;
+        private::make_folder(&self.0.folder)?;
         Draft::begin(Arc::clone(&self.0), name)
     }
 

@@ -3,6 +3,7 @@
 use std::io::Write as _;
 
 use super::*;
+use crate::room::NoRoom;
 use crate::store::ResultKind;
 
 const HOUR_NS: u64 = 3600 * 1_000_000_000;
@@ -106,7 +107,7 @@ async fn more_than_the_quota_is_refused_and_leaves_nothing() {
     let site = Site::with(10).await;
     site.write("scored-1.csv", b"12345678").expect("room");
     let refused = site.write("scored-2.csv", b"123").expect_err("no room");
-    assert_eq!(NoRoom::of(&refused), Some(NoRoom::Quota { quota: 10, used: 8 }));
+    assert_eq!(NoRoom::of(&refused), Some(NoRoom::Quota { section: "results", quota: 10, used: 8 }));
     assert_eq!((site.files(), site.results.used_bytes()), (vec!["scored-1.csv".to_owned()], 8));
     assert_eq!(site.results.refused(), 1);
     site.write("scored-3.csv", b"12").expect("as much as there is");

@@ -4,8 +4,10 @@
 //! number never misses a smaller one that comes later. While the database is away, events wait in the spool with their batch.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::db::Query;
+use super::write::{Event, log};
 use super::{Store, StoreError, from_sql, to_sql};
 use nta_core::domain::{Mode, Severity, Timestamp};
 
@@ -61,6 +63,18 @@ impl Notice {
 }
 
 impl Store {
+    /// Appends an event that belongs to no window and no run.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn log_event(&self, time: Timestamp, kind: &'static str, body: &Value) -> Result<(), StoreError> {
+        let error = StoreError::query("events");
+        let event = Event { time_ns: to_sql(time.as_nanos()), kind: kind.into(), body: body.to_string() };
+        let mut transaction = self.database.begin().await?;
+        log(transaction.conn().map_err(&error)?, 0, &[event]).await?;
+        transaction.commit().await.map_err(error)
+    }
+
     /// The events behind number `seq`, at most `limit`.
     pub async fn events_after(&self, seq: u64, limit: u32) -> Result<Vec<StoredEvent>, StoreError> {
         let query = Query::new(

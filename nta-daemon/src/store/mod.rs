@@ -45,6 +45,7 @@ mod recorded;
 mod results;
 mod resume;
 mod retention;
+mod retention_order;
 mod rows;
 mod runs;
 mod sensor;

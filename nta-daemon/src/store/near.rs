@@ -36,11 +36,16 @@ pub struct Nearness {
 
 /// Windows whose measures go in one transaction: their documents are written anew.
 const FORGET_WINDOWS: i64 = 500;
-/// Which windows lose theirs next: what a wrong clock put behind `$1` the furthest first, then the oldest.
+/// Which windows lose theirs next: what a wrong clock put behind `$1`, the furthest first.
 const LATER: &str =
     "SELECT id, near, body FROM windows WHERE near > 0 AND start_ns > $1 ORDER BY start_ns DESC, near DESC LIMIT $2";
+/// Of too many those that were stored first, whatever time they are of.
+const FIRST: &str = "SELECT id, near, body FROM windows WHERE near > 0 AND id < $1 ORDER BY id LIMIT $2";
+/// Too old ones of a sensor: those of a capture go with it, however old its packets are.
 const OLDEST: &str =
     "SELECT id, near, body FROM windows WHERE near > 0 AND start_ns < $1 ORDER BY start_ns, near LIMIT $2";
+const OLDEST_OF: &str = "SELECT id, near, body FROM windows WHERE near > 0 AND start_ns < $1 AND \
+                         sensor_id = (SELECT id FROM sensors WHERE name = $3) ORDER BY start_ns LIMIT $2";
 
 impl Store {
     /// How near a host came to what detectors look for at a time, in the stored windows of these lengths in nanoseconds that
@@ -79,26 +84,37 @@ impl Store {
     /// Takes measures that are too many or too old out of their windows, which stay.
     pub(super) async fn forget_near(&self, future_ns: i64) -> Result<(), StoreError> {
         let most = to_sql(self.retention.max_near);
-        for (which, bound_ns) in [(LATER, future_ns), (OLDEST, i64::MAX)] {
+        for (which, bound) in [(LATER, future_ns), (FIRST, i64::MAX)] {
             loop {
                 let surplus = to_sql(self.total(NEAR).await?) - most;
-                if surplus <= 0 || self.forget_once((which, bound_ns), surplus).await? == 0 {
+                if surplus <= 0 || self.forget_once((which, bound, None), surplus).await? == 0 {
                     break;
                 }
             }
         }
         if let Some(before_ns) = self.too_old(self.retention.max_near_age_ns, future_ns).await? {
-            while self.forget_once((OLDEST, before_ns), i64::MAX).await? == FORGET_WINDOWS {}
+            let sensors = self.whose_are_no_captures("").await?;
+            if sensors.names().is_empty() {
+                while self.forget_once((OLDEST, before_ns, None), i64::MAX).await? == FORGET_WINDOWS {}
+            }
+            for name in sensors.names() {
+                while self.forget_once((OLDEST_OF, before_ns, Some(name)), i64::MAX).await? == FORGET_WINDOWS {}
+            }
         }
         Ok(())
     }
 
     /// Takes at least so many out, as far as some windows have them; of how many windows.
-    async fn forget_once(&self, (which, bound_ns): (&str, i64), surplus: i64) -> Result<i64, StoreError> {
+    async fn forget_once(
+        &self,
+        (which, bound, sensor): (&str, i64, Option<&String>),
+        surplus: i64,
+    ) -> Result<i64, StoreError> {
         let error = StoreError::query("windows");
         let mut transaction = self.database.begin().await?;
         let conn = transaction.conn().map_err(&error)?;
-        let query = Query::new(which).bind(bound_ns).bind(FORGET_WINDOWS);
+        let query = Query::new(which).bind(bound).bind(FORGET_WINDOWS);
+        let query = if let Some(sensor) = sensor { query.bind(sensor.as_str()) } else { query };
         let rows = conn.fetch_all(query).await.map_err(&error)?;
         let read = |row: &super::db::Row| Ok((row.int("id")?, row.int("near")?, row.text("body").unwrap_or_default()));
         let (mut windows, mut measures) = (0, 0_i64);

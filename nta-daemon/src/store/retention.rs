@@ -91,7 +91,7 @@ const TOLERANCE_NS: i64 = 86_400_000_000_000;
 const OVER: &str = "(SELECT * FROM flows WHERE coalesce(state, 1) <> 0 OR run_id NOT IN (SELECT id FROM runs \
                     WHERE ended_ns IS NULL)) AS over";
 /// Rows deleted in one transaction, so that neither the writer nor another process waits long.
-const DELETE_ROWS: i64 = 10_000;
+pub(super) const DELETE_ROWS: i64 = 10_000;
 /// The same of alerts: their anomalies go with them.
 const DELETE_ALERTS: i64 = 500;
 
@@ -103,7 +103,8 @@ fn rows_at_once(table: &str) -> i64 {
 const SHRINK_ROWS: i64 = 5_000;
 const SHRINK_ROUNDS: u32 = 20;
 
-/// Deletes rows of a table: of those that a clock puts behind `future_ns` the furthest, or of all the oldest; at most `$1`.
+/// Deletes rows of a table: of those that a clock puts behind `future_ns` the furthest, or of all those that were stored first; at most
+/// `$1`.
 macro_rules! by_time {
     ($table:literal, $id:literal, $time:literal) => {
         [
@@ -132,7 +133,7 @@ macro_rules! by_time {
                 " FROM ",
                 $table,
                 " ORDER BY ",
-                $time,
+                $id,
                 " LIMIT $1 + 0 * $2)"
             ),
         ]
@@ -213,13 +214,6 @@ impl Store {
             ("aggregated_features", oldest_ids!("aggregated_features"), self.retention.max_features),
             ("raw_packets", oldest_ids!("raw_packets"), self.retention.max_raw_packets),
             (
-                "flows",
-                "DELETE FROM flows WHERE number IN (SELECT number FROM flows ORDER BY last_ns, number LIMIT coalesce((SELECT CASE \
-                 WHEN value <= $1 THEN 0 WHEN value - $1 < $2 THEN value - $1 ELSE $2 END FROM totals \
-                 WHERE name = 'flows'), 0))",
-                self.retention.max_flows,
-            ),
-            (
                 "detected_alerts",
                 "DELETE FROM detected_alerts WHERE number IN (SELECT number FROM detected_alerts \
                  ORDER BY status <> 'resolved', last_ns, number LIMIT coalesce((SELECT CASE WHEN value <= $1 THEN 0 \
@@ -241,6 +235,7 @@ impl Store {
         ] {
             self.delete(table, sql, to_sql(most)).await?;
         }
+        self.delete_surplus_flows(self.retention.max_flows).await?;
         self.forget_near(future_ns).await?;
         self.shrink(future_ns).await?;
         self.give_back().await?;
@@ -306,7 +301,7 @@ impl Store {
         Ok(())
     }
 
-    async fn delete_once(&self, table: &'static str, sql: &str, limit: i64) -> Result<u64, StoreError> {
+    pub(super) async fn delete_once(&self, table: &'static str, sql: &str, limit: i64) -> Result<u64, StoreError> {
         let deleted = match table {
             "windows" => &self.counters.windows_deleted,
             "raw_packets" => &self.counters.raw_packets_deleted,
@@ -347,7 +342,12 @@ impl Store {
             ] {
                 let later = later.replace("future_ns", &future_ns.to_string());
                 let gone = to_sql(self.delete_once(table, &later, most).await?);
-                if gone < most {
+                if gone >= most {
+                    continue;
+                }
+                if table == "flows" {
+                    self.delete_first_stored_flows(most - gone).await?;
+                } else {
                     self.delete_once(table, oldest, most - gone).await?;
                 }
             }

@@ -227,3 +227,50 @@ on_both!(
     what_a_capture_has_does_not_age_on_postgresql,
     Retention { max_age_ns: Some(86_400 * S), reached_windows: 0, ..Retention::default() }
 );
+
+/// Of too many flows those go that were stored first, and a capture's were stored when it was analysed, however old its packets are.
+async fn what_was_stored_first_goes_first(store: &Store) {
+    let capture = sensor_of_capture(&format!("{:032x}", 7));
+    let write_flow = async |sensor: &str, started_s: u64, id: u64, last_s: u64| {
+        let run = Run {
+            started: Timestamp::from_nanos(started_s * S),
+            mode: Mode::Replay,
+            source: "x".to_owned(),
+            version: "0".to_owned(),
+            sensor: sensor.to_owned(),
+            uuid: Run::new_uuid(Timestamp::from_nanos(1)),
+            analysis: None,
+        };
+        let (writer, _task) = store.writer(store.begin_run(&run).await.expect("run"), 4);
+        let last = Timestamp::from_nanos(last_s * S);
+        let flow = FlowRecord { ended: Some(EndReason::Closed), first: last, last, ..flow(id, 10, 1) };
+        write(&writer, WindowBatch { flows: vec![flow], ..WindowBatch::default() }).await;
+        write(&writer, WindowBatch { end: Some("completed"), ..WindowBatch::default() }).await;
+    };
+    let left = async || {
+        let mut left = Vec::new();
+        for sensor in ["gw", capture.as_str()] {
+            let filter = FlowFilter { whose: Whose::from(Some(sensor)), ..FlowFilter::default() };
+            let page = store.find_flows(&filter, FlowSort::Time, FIRST_PAGE).await.expect("flows");
+            left.extend(page.items.into_iter().map(|flow| flow.item.id.0));
+        }
+        left.sort_unstable();
+        left
+    };
+    // Of packets of long ago, analysed between what the sensor saw.
+    write_flow("gw", 50, 1, 100).await;
+    write_flow(&capture, 1000, 2, 7).await;
+    write_flow("gw", 50, 3, 2000).await;
+    store.retain().await.expect("retention");
+    assert_eq!(left().await, [2, 3], "the sensor's first was stored first");
+    write_flow("gw", 50, 4, 3000).await;
+    store.retain().await.expect("retention");
+    assert_eq!(left().await, [3, 4], "then the capture's");
+}
+
+on_both!(
+    what_was_stored_first_goes_first,
+    what_was_stored_first_goes_first_on_sqlite,
+    what_was_stored_first_goes_first_on_postgresql,
+    Retention { max_flows: 2, ..Retention::default() }
+);

@@ -215,6 +215,18 @@ impl Store {
         transaction.commit().await.map_err(error)
     }
 
+    /// Notes which analysis a run turned out to be of: while a capture comes, nobody knows its SHA-256.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn note_analysis(&self, run: &[u8; 16], analysis: &str) -> Result<(), StoreError> {
+        let error = StoreError::query("runs");
+        let mut transaction = self.database.begin().await?;
+        let note = Query::new("UPDATE runs SET analysis = $1 WHERE uuid = $2").bind(analysis).bind(run.to_vec());
+        transaction.conn().map_err(&error)?.execute(note).await.map_err(&error)?;
+        transaction.commit().await.map_err(error)
+    }
+
     /// The SHA-256 of an analysis' captures, in their order.
     pub async fn captures_of(&self, analysis: &str) -> Result<Vec<String>, StoreError> {
         let query = Query::new("SELECT sha256 FROM analysis_captures WHERE analysis = $1 ORDER BY position");

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::rows::BatchRows;
 use super::waiting::{Cut, thin};
+use crate::private;
 
 const MAGIC: &[u8; 8] = b"ntaspl06";
 /// How the marks of all versions begin.
@@ -73,7 +74,7 @@ pub(super) fn has_segments(folder: &Path) -> bool {
 impl Spool {
     /// Opens the folder, makes it where it is not there, and finds what an earlier run left in it.
     pub(super) fn open(folder: &Path, max_bytes: u64) -> io::Result<Self> {
-        fs::create_dir_all(folder)?;
+        private::make_folder(folder)?;
         let mut segments = Vec::new();
         for entry in fs::read_dir(folder)? {
             let path = entry?.path();
@@ -346,7 +347,7 @@ impl Spool {
             let mut file = match File::create(&aside) {
                 // Somebody removed the folder.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    fs::create_dir_all(&self.folder)?;
+                    private::make_folder(&self.folder)?;
                     File::create(&aside)?
                 }
                 file => file?,

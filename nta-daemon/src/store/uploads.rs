@@ -61,7 +61,7 @@ pub struct Upload {
     pub run: Option<[u8; 16]>,
     /// Packets, bytes on the wire, flows and alerts of its report.
     pub totals: UploadTotals,
-    /// Why there is no report.
+    /// Why there is no report, or what of the capture could not be read.
     pub problem: Option<String>,
     /// Of a recording: the name of its file in the folder of recordings.
     pub recorded: Option<String>,
@@ -186,19 +186,19 @@ impl Store {
         Ok(None)
     }
 
-    /// Keeps the report of a capture.
+    /// Keeps the report of a capture; `problem` is what of it could not be read.
     ///
     /// # Errors
     /// When the database cannot be written.
     pub async fn keep_report(
         &self,
         file_id: &str,
-        (report, totals): (&str, &UploadTotals),
+        (report, totals, problem): (&str, &UploadTotals, Option<&str>),
         span: Option<[Timestamp; 2]>,
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let query = Query::new(
-            "UPDATE uploads SET state = 'analysed', report = $1, problem = NULL, packets = $2, wire_bytes = $3, flows = $4, \
+            "UPDATE uploads SET state = 'analysed', report = $1, problem = $10, packets = $2, wire_bytes = $3, flows = $4, \
              alerts = $5, changed_ns = $6, first_ns = coalesce($8, first_ns), last_ns = coalesce($9, last_ns) WHERE file_id = $7",
         )
         .bind(report)
@@ -209,7 +209,8 @@ impl Store {
         .bind(to_sql(now.as_nanos()))
         .bind(file_id)
         .bind(span.map(|span| to_sql(span[0].as_nanos())))
-        .bind(span.map(|span| to_sql(span[1].as_nanos())));
+        .bind(span.map(|span| to_sql(span[1].as_nanos())))
+        .bind(problem.map(str::to_owned));
         self.change_upload(query).await.map(drop)
     }
 

@@ -54,7 +54,10 @@ async fn suite(store: &Store) {
         assert_eq!(met, expected);
     }
     let totals = UploadTotals { packets: 7, bytes: 700, flows: 3, alerts: 1, ..UploadTotals::default() };
-    store.keep_report("a", ("{}", &totals), Some([7, 9].map(Timestamp::from_nanos)), now).await.expect("kept");
+    store
+        .keep_report("a", ("{}", &totals, Some("cut_off: at byte 7")), Some([7, 9].map(Timestamp::from_nanos)), now)
+        .await
+        .expect("kept");
     assert_eq!(store.report("a").await.expect("read").as_deref(), Some("{}"));
     store.fail_upload("d", "no header", now).await.expect("noted");
     let failed = store.upload("d").await.expect("read").expect("it is there");

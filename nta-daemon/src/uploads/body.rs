@@ -2,15 +2,15 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 
-use super::room::Room;
 use super::unpack::{Encoding, Unpack};
 use super::{Refusal, content, hex};
+use crate::private;
+use crate::room::Room;
 
 /// Bytes that are read at a time where a file has to be hashed again.
 const PIECE: usize = 1 << 20;
@@ -33,7 +33,7 @@ pub(super) struct Body {
 impl Body {
     /// Makes the file.
     pub(super) fn create(path: &Path, encoding: Encoding, most: u64, room: &Arc<Room>) -> Result<Self, Refusal> {
-        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+        let file = private::make_file(path)?;
         Self::over(file, (encoding, most), room)
     }
 

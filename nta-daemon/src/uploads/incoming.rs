@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::spawn_blocking;
 
+use super::announced::upload;
 use super::body::Body;
 use super::growing::Growth;
 use super::{Encoding, Inner, Live, Refusal, Uploads, new_id};
 use crate::capture::clock;
-use crate::store::{Upload, UploadState, UploadTotals};
+use crate::store::UploadState;
 
 /// Bytes that are written at a time.
 const PIECE: usize = 256 << 10;
@@ -32,6 +33,8 @@ pub struct Received {
     pub bytes: u64,
     /// Whether it is a new one.
     pub is_new: bool,
+    /// The job that analyses it.
+    pub job: Option<String>,
 }
 
 /// An upload that is being received. One that is dropped before it was finished is broken off: what can go on waits, everything
@@ -72,36 +75,6 @@ impl Uploads {
         let body = Body::create(&inner.path(&live.file_id), encoding, inner.config.max_bytes, &inner.room)?;
         let live = inner.add(live);
         Ok(Incoming::new(inner, live, body, place, false))
-    }
-
-    /// Notes a capture of `length` bytes that comes in parts.
-    ///
-    /// # Errors
-    /// When there is no room for it.
-    pub async fn announce(&self, name: &str, length: u64) -> Result<String, Refusal> {
-        let most = self.0.config.max_bytes;
-        if length > most {
-            return Err(Refusal::TooLarge { most, announced: Some(length) });
-        }
-        self.0.make_folder()?;
-        self.0.room.expect(length)?;
-        let file_id = new_id();
-        std::fs::OpenOptions::new().write(true).create_new(true).open(self.0.path(&file_id))?;
-        self.0.store.insert_upload(&upload(&file_id, name, Some(length))).await?;
-        Ok(file_id)
-    }
-
-    /// Bytes that have come of a capture in parts, and all that were announced; of one that is whole, its size.
-    ///
-    /// # Errors
-    /// When there is none of that name.
-    pub async fn offset(&self, file_id: &str) -> Result<(u64, u64), Refusal> {
-        let upload = self.known(file_id).await?;
-        if upload.state != UploadState::Receiving {
-            return Ok((upload.bytes, upload.bytes));
-        }
-        let on_disk = self.0.path(file_id).metadata().map_or(0, |metadata| metadata.len());
-        Ok((on_disk, upload.length.unwrap_or(on_disk)))
     }
 
     /// Goes on with a capture that comes in parts, from this byte on.
@@ -174,6 +147,18 @@ impl Incoming {
         }
     }
 
+    /// Says who sends it.
+    #[must_use]
+    pub fn by(self, who: &str) -> Self {
+        self.live.who.get_or_init(|| who.to_owned());
+        self
+    }
+
+    /// The job that analyses what has come so far.
+    pub fn job(&self) -> Option<String> {
+        self.live.job.get().cloned()
+    }
+
     /// Takes bytes.
     ///
     /// # Errors
@@ -223,14 +208,24 @@ impl Incoming {
             self.is_over = true;
             self.discard();
             self.inner.store.delete_upload(&file_id).await?;
-            return Ok(Received { file_id: first, sha256, bytes, is_new: false });
+            return Ok(Received { file_id: first, sha256, bytes, is_new: false, job: None });
         }
         self.is_over = true;
         let _first = self.live.identity.set((sha256.clone(), bytes));
         self.live.growth.end();
         self.live.is_taken.store(false, Relaxed);
-        self.inner.begin_analysis(&self.live)?;
-        Ok(Received { file_id, sha256, bytes, is_new: true })
+        let received =
+            serde_json::json!({ "file_id": file_id, "name": self.live.name, "bytes": bytes, "sha256": sha256 });
+        if let Err(error) = self.inner.store.log_event(clock::now(), "upload_received", &received).await {
+            tracing::warn!(error = error.chain(), file_id, "the event of an upload is not logged");
+        }
+        self.inner.begin_analysis(&self.live).await?;
+        // Somebody has cancelled the analysis while the capture came.
+        if self.live.growth.is_stopped() && !self.inner.stop.is_cancelled() {
+            self.inner.live().remove(&file_id);
+            self.inner.note_cancelled(&file_id).await;
+        }
+        Ok(Received { file_id, sha256, bytes, is_new: true, job: self.live.job.get().cloned() })
     }
 
     /// What has come so far stays, for the next request; answers how much that is, and whether it is all that was announced.
@@ -318,7 +313,7 @@ impl Incoming {
         let Some(head) = head.filter(|_| !self.live.is_begun.load(Relaxed)) else { return Ok(()) };
         let is_there = self.inner.store.has_upload_like(&head, self.live.length).await?;
         self.inner.store.note_upload_head(&self.live.file_id, &head).await?;
-        if !is_there { self.inner.begin_analysis(&self.live) } else { Ok(()) }
+        if !is_there { self.inner.begin_analysis(&self.live).await } else { Ok(()) }
     }
 
     /// Deletes the file. Whoever analyses it deletes what it has stored.
@@ -348,6 +343,14 @@ impl Drop for Incoming {
             return self.park();
         }
         self.inner.counts.refused.fetch_add(1, Relaxed);
+        let (file_id, name) = (self.live.file_id.as_str(), self.live.name.as_str());
+        let bytes = self.live.growth.progress().1;
+        // What is no capture is refused without a trace beside its answer.
+        if self.is_noted {
+            tracing::warn!(file_id, name, bytes, "an upload in one piece broke off; what had come of it is deleted");
+        } else {
+            tracing::debug!(file_id, name, "an upload is refused");
+        }
         let (inner, live, is_noted) = (Arc::clone(&self.inner), Arc::clone(&self.live), self.is_noted);
         self.discard();
         if let (true, Ok(runtime)) = (is_noted, tokio::runtime::Handle::try_current()) {
@@ -357,26 +360,6 @@ impl Drop for Incoming {
                 }
             });
         }
-    }
-}
-
-fn upload(file_id: &str, name: &str, length: Option<u64>) -> Upload {
-    let now = clock::now();
-    Upload {
-        file_id: file_id.to_owned(),
-        name: name.to_owned(),
-        state: UploadState::Receiving,
-        bytes: 0,
-        length,
-        sha256: None,
-        head: None,
-        added: now,
-        changed: now,
-        run: None,
-        totals: UploadTotals::default(),
-        problem: None,
-        recorded: None,
-        span: None,
     }
 }
 

@@ -34,7 +34,9 @@ impl Inner {
                         self.store.note_upload(&upload.file_id, state, clock::now()).await?;
                     }
                 }
-                Ok(_) => self.analyse_again(&upload).await?,
+                // A job of before goes on with it.
+                Ok(_) if self.has_job(&upload.file_id) => {}
+                Ok(_) => self.analyse_again(&upload, None).await?,
                 Err(_) => {
                     tracing::warn!(file_id = upload.file_id, "the file of an upload is gone");
                     self.remove(&upload).await?;
@@ -94,6 +96,7 @@ impl Inner {
     /// Deletes what is too old, and ends analyses that wait for bytes in vain.
     pub(super) async fn tidy(self: &Arc<Self>) {
         self.end_parked();
+        self.begin_late().await;
         if let Err(error) = self.expire(clock::now()).await {
             tracing::warn!(%error, "old captures are not deleted");
         }

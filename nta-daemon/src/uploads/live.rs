@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use super::body::Body;
 use super::growing::Growth;
+use crate::jobs::Progress;
 
 /// A capture that is coming or is being analysed.
 pub(super) struct Live {
@@ -20,8 +21,16 @@ pub(super) struct Live {
     pub(super) identity: OnceLock<(String, u64)>,
     /// The report, before it is in the database.
     pub(super) report: OnceLock<Arc<str>>,
-    /// Whether an analysis was begun.
+    /// Whether an analysis was ordered.
     pub(super) is_begun: AtomicBool,
+    /// Whether one works on it, or did.
+    pub(super) is_claimed: AtomicBool,
+    /// How far that is, once it has a place.
+    pub(super) progress: OnceLock<Progress>,
+    /// The job that it is.
+    pub(super) job: OnceLock<String>,
+    /// Who sends it, or asked for its analysis.
+    pub(super) who: OnceLock<String>,
     /// Whether a request sends to it.
     pub(super) is_taken: AtomicBool,
     /// What the next request goes on with.
@@ -39,6 +48,10 @@ impl Live {
             identity: OnceLock::new(),
             report: OnceLock::new(),
             is_begun: AtomicBool::new(false),
+            is_claimed: AtomicBool::new(false),
+            progress: OnceLock::new(),
+            job: OnceLock::new(),
+            who: OnceLock::new(),
             is_taken: AtomicBool::new(false),
             parked: Mutex::new(None),
         }

@@ -7,20 +7,20 @@
 //! Memory does not grow with a capture: its bytes go to the file, and whoever sends waits for the analysis.
 
 mod analysis;
+mod announced;
 mod body;
 mod content;
 mod growing;
 mod incoming;
+mod job;
 mod keep;
 mod live;
 mod recorded;
 mod refusal;
-mod room;
 mod unpack;
 
 use std::collections::HashMap;
-use std::fs::{DirBuilder, File};
-use std::os::unix::fs::DirBuilderExt as _;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -35,12 +35,14 @@ pub use unpack::Encoding;
 
 use crate::capture::clock;
 use crate::config::{Config, UploadsConfig};
+use crate::jobs::WeakJobs;
 use crate::model_loader::ModelHandle;
+use crate::private;
+use crate::room::Room;
 use crate::store::{Run, Store, Upload, UploadState, sensor_of_capture};
 use growing::Growth;
 use live::Live;
 use nta_core::domain::Timestamp;
-use room::Room;
 
 /// How long the end of the daemon waits for analyses to stop.
 const STOP_WITHIN: Duration = Duration::from_secs(5);
@@ -71,6 +73,8 @@ struct Inner {
     working: Arc<Semaphore>,
     live: Mutex<HashMap<String, Arc<Live>>>,
     models: ModelHandle,
+    /// What analyses are ordered from; absent where each has a thread of its own.
+    jobs: OnceLock<WeakJobs>,
     /// Analyses that are not over.
     running: AtomicU64,
     ended: Notify,
@@ -104,8 +108,10 @@ pub struct Counts {
 pub struct Progress {
     /// Whether all bytes have come.
     pub is_whole: bool,
-    /// Whether somebody analyses it, or did.
+    /// Whether its analysis has a place.
     pub is_begun: bool,
+    /// The job that analyses it.
+    pub job: Option<String>,
     /// Bytes that were read.
     pub read: u64,
     /// Bytes that there are, or that were announced.
@@ -120,8 +126,7 @@ impl Uploads {
         let is_temporary = folder.is_none();
         let folder = folder
             .unwrap_or_else(|| std::env::temp_dir().join(format!("nta-uploads-{}", hex(&rand::random::<[u8; 8]>()))));
-        let room = Arc::new(Room::new(&folder, config.quota_bytes, config.keep_free_bytes));
-        room.count();
+        let room = Arc::new(Room::of(&folder, "uploads", config.quota_bytes, config.keep_free_bytes));
         let places = |most: u64| Arc::new(Semaphore::new(usize::try_from(most).unwrap_or(1)));
         Self(Arc::new(Inner {
             store: store.clone().without_spool(),
@@ -137,6 +142,7 @@ impl Uploads {
             room,
             live: Mutex::default(),
             models: ModelHandle::new(settings),
+            jobs: OnceLock::new(),
             running: AtomicU64::new(0),
             ended: Notify::new(),
             stop: CancellationToken::new(),
@@ -192,10 +198,22 @@ impl Uploads {
         let (read, written) = live.growth.progress();
         Some(Progress {
             is_whole: live.identity.get().is_some(),
-            is_begun: live.is_begun.load(Relaxed),
+            is_begun: live.progress.get().is_some(),
+            job: live.job.get().cloned(),
             read,
             total: live.length.unwrap_or(written).max(written),
         })
+    }
+
+    /// Bytes of a capture that are here.
+    pub fn arrived(&self, upload: &Upload) -> u64 {
+        if upload.state != UploadState::Receiving {
+            return upload.bytes;
+        }
+        let live = self.0.live().get(&upload.file_id).map(|live| live.growth.progress().1);
+        // What another daemon has left, or one that nobody sends to.
+        let on_disk = || self.0.path(&upload.file_id).metadata().map_or(upload.bytes, |about| about.len());
+        live.unwrap_or_else(on_disk)
     }
 
     /// The report of a capture as JSON, as soon as there is one.
@@ -210,15 +228,15 @@ impl Uploads {
         }
     }
 
-    /// Analyses a capture that is whole and has no report, unless that goes on already.
+    /// Analyses a capture that is whole and has no report, unless that goes on already; `who` asks for it.
     ///
     /// # Errors
     /// When there is no such capture.
-    pub async fn analyse(&self, file_id: &str) -> Result<(), Refusal> {
+    pub async fn analyse(&self, file_id: &str, who: &str) -> Result<(), Refusal> {
         let upload = self.known(file_id).await?;
         let is_due = matches!(upload.state, UploadState::Received | UploadState::Recorded | UploadState::Failed);
-        if is_due && !self.0.live().contains_key(file_id) {
-            self.0.analyse_again(&upload).await?;
+        if is_due && !self.0.live().contains_key(file_id) && !self.0.has_job(file_id) {
+            self.0.analyse_again(&upload, Some(who)).await?;
         }
         Ok(())
     }
@@ -288,7 +306,7 @@ impl Inner {
 
     /// Makes the folder, for this user alone.
     fn make_folder(&self) -> Result<(), Refusal> {
-        Ok(DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)?)
+        Ok(private::make_folder(&self.folder)?)
     }
 
     fn add(&self, live: Live) -> Arc<Live> {
@@ -297,44 +315,28 @@ impl Inner {
         live
     }
 
-    /// Analyses what is in a capture's file as soon as there is a place.
-    fn begin_analysis(self: &Arc<Self>, live: &Arc<Live>) -> Result<(), Refusal> {
-        if self.stop.is_cancelled() || live.is_begun.swap(true, Relaxed) {
-            return Ok(());
-        }
-        let file = File::open(live.recorded.clone().unwrap_or_else(|| self.path(&live.file_id)))?;
-        let (inner, live) = (Arc::clone(self), Arc::clone(live));
-        self.running.fetch_add(1, Relaxed);
-        tokio::spawn(async move {
-            let place = tokio::select! {
-                place = Arc::clone(&inner.working).acquire_owned() => place.ok(),
-                () = inner.stop.cancelled() => None,
-            };
-            let over = Over(Arc::clone(&inner));
-            let Some(place) = place else { return };
-            let runtime = tokio::runtime::Handle::current();
-            let work = move || {
-                let _over = over;
-                analysis::run(&inner, &live, file, place, &runtime);
-            };
-            if let Err(error) = std::thread::Builder::new().name("nta-upload".to_owned()).spawn(work) {
-                tracing::error!(%error, "no thread for the analysis of an upload: the next start makes it");
-            }
-        });
-        Ok(())
+    /// The file of a capture that is coming or being analysed.
+    fn file_of_live(&self, live: &Live) -> PathBuf {
+        live.recorded.clone().unwrap_or_else(|| self.path(&live.file_id))
     }
 
-    async fn analyse_again(self: &Arc<Self>, upload: &Upload) -> Result<(), Refusal> {
+    async fn analyse_again(self: &Arc<Self>, upload: &Upload, who: Option<&str>) -> Result<(), Refusal> {
+        let Some(live) = self.live_again(upload).await? else { return Ok(()) };
+        live.who.get_or_init(|| who.unwrap_or(job::NOBODY).to_owned());
+        self.begin_analysis(&live).await.inspect_err(|_| drop(self.live().remove(&upload.file_id)))
+    }
+
+    /// A capture that is whole, to be analysed from its file, without what an earlier analysis has stored; `None` where it is not whole.
+    async fn live_again(self: &Arc<Self>, upload: &Upload) -> Result<Option<Arc<Live>>, Refusal> {
         if let Some(run) = upload.run {
             self.store.delete_rows_of_run(&run, &sensor_of_capture(&upload.file_id)).await?;
         }
-        let Some(sha256) = upload.sha256.clone() else { return Ok(()) };
+        let Some(sha256) = upload.sha256.clone() else { return Ok(None) };
         let identity = OnceLock::from((sha256, upload.bytes));
         let growth = Arc::new(Growth::with(upload.bytes, true));
         let recorded = upload.recorded.is_some().then(|| self.path_of(upload));
         let live = Live { identity, recorded, ..Live::new(&upload.file_id, &upload.name, growth, Some(upload.bytes)) };
-        let live = self.add(live);
-        self.begin_analysis(&live).inspect_err(|_| drop(self.live().remove(&upload.file_id)))
+        Ok(Some(self.add(live)))
     }
 }
 

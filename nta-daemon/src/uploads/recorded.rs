@@ -12,6 +12,7 @@ use super::{Inner, Refusal, Uploads, hex, new_id};
 use crate::capture::clock;
 use crate::recording::RecordedFile;
 use crate::store::{Upload, UploadState, UploadTotals};
+use nta_capture::CaptureReader;
 use nta_core::domain::Timestamp;
 
 /// The header of a file: one without packets has nothing else.
@@ -66,8 +67,13 @@ impl Inner {
             return Ok(known.file_id);
         }
         let path = self.recordings.join(&file.name);
-        let hashed = tokio::task::spawn_blocking(move || hash(&path));
-        let (sha256, bytes) = hashed.await.map_err(|_panicked| io::Error::other("hashing stopped"))??;
+        let known = (file.packets > 0).then_some((file.packets, file.times));
+        let looked = tokio::task::spawn_blocking(move || {
+            let (sha256, bytes) = hash(&path)?;
+            Ok::<_, io::Error>((sha256, bytes, known.map_or_else(|| packets(&path), Ok)?))
+        });
+        let looked = looked.await.map_err(|_panicked| io::Error::other("hashing stopped"))??;
+        let (sha256, bytes, (packets, times)) = looked;
         let now = clock::now();
         let upload = Upload {
             file_id: new_id(),
@@ -80,10 +86,10 @@ impl Inner {
             added: now,
             changed: now,
             run: None,
-            totals: UploadTotals { captures: 1, file_bytes: bytes, packets: file.packets, ..UploadTotals::default() },
+            totals: UploadTotals { captures: 1, file_bytes: bytes, packets, ..UploadTotals::default() },
             problem: None,
             recorded: Some(file.name.clone()),
-            span: file.times.map(|times| times.map(Timestamp::from_nanos)),
+            span: times.map(|times| times.map(Timestamp::from_nanos)),
         };
         let same = self.store.insert_recorded(&upload).await?;
         Ok(same.unwrap_or(upload.file_id))
@@ -138,6 +144,19 @@ fn hash(path: &Path) -> io::Result<(String, u64)> {
             }
         }
     }
+}
+
+/// Packets of a recording that nobody ended, and the first and last of their times: as many as are whole.
+fn packets(path: &Path) -> io::Result<(u64, Option<[u64; 2]>)> {
+    let name = path.display().to_string();
+    let Ok(mut capture) = CaptureReader::from_read(name, Box::new(File::open(path)?)) else { return Ok((0, None)) };
+    let (mut packets, mut times) = (0, None);
+    while let Some(frame) = capture.next_frame() {
+        packets += 1;
+        let [first, last] = times.unwrap_or([frame.time_ns; 2]);
+        times = Some([first.min(frame.time_ns), last.max(frame.time_ns)]);
+    }
+    Ok((packets, times))
 }
 
 /// Deletes the file of a recording.

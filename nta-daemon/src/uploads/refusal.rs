@@ -1,5 +1,6 @@
 //! Why an upload is not taken.
 
+use crate::room::NoRoom;
 use crate::store::StoreError;
 
 /// Why an upload is not taken, or not taken further.
@@ -25,24 +26,9 @@ pub enum Refusal {
     /// It cannot be unpacked as its header says.
     #[error("the body cannot be unpacked as `Content-Encoding` says: {0}")]
     Packed(String),
-    /// All captures together would take too much.
-    #[error(
-        "the captures that are kept take {used} bytes, and `[uploads] quota_bytes` allows {quota}: delete some, see GET /api/captures"
-    )]
-    Quota {
-        /// What is allowed.
-        quota: u64,
-        /// What is taken.
-        used: u64,
-    },
-    /// The disk is full.
-    #[error("the disk has {free} bytes left, and `[uploads] keep_free_bytes` leaves {keep_free} free")]
-    Disk {
-        /// What is left.
-        free: u64,
-        /// What stays free.
-        keep_free: u64,
-    },
+    /// The quota is used up, or the disk is full.
+    #[error("{0}: delete captures, see GET /api/captures")]
+    NoRoom(#[from] NoRoom),
     /// Nothing came for too long.
     #[error("no byte came for {seconds} s (`[uploads] idle_s`)")]
     Idle {

@@ -1,6 +1,6 @@
 //! `/api/baselines` and `POST /api/anomalies/detect`: what is usual, and stored windows held against it.
 
-use axum::http::{Method, StatusCode};
+use axum::http::{Method, StatusCode, header};
 use nta_core::baseline::{Baselines, Import, Metric};
 use nta_core::domain::{AlertChange, AlertKind};
 use nta_core::window::{Protocol, Snapshot, Span, Window};
@@ -110,6 +110,18 @@ async fn changed_settings_are_held_against_what_was_raised() {
     let (status, as_it_is) = detect(json!({})).await;
     assert_eq!((status, counts(&as_it_is)), (StatusCode::OK, [0, 1, 1]), "{as_it_is}");
     assert_eq!(as_it_is["difference"]["raised_no_more"][0]["window_start"], time(39 * 30).to_string());
+    // As a job, when that is asked for: the same answer, once for one key.
+    let ask = async || {
+        let headers = [("Prefer", "respond-async"), ("Idempotency-Key", "again")];
+        crate::jobs::send(&app, "/api/anomalies/detect", &json!({}), &headers).await
+    };
+    let (status, headers, job) = ask().await;
+    assert_eq!((status, &job["kind"]), (StatusCode::ACCEPTED, &"detect".into()), "{job}");
+    let path = headers[header::LOCATION].to_str().expect("text").to_owned();
+    let done = crate::jobs::over(&app, &path).await;
+    assert_eq!((&done["state"], &done["result"]), (&"done".into(), &as_it_is), "{done}");
+    let (status, _, again) = ask().await;
+    assert_eq!((status, &again), (StatusCode::OK, &as_it_is), "{again}");
     let (_, higher) = detect(json!({"settings": {"traffic_spike": {"factor": 1000.0}}})).await;
     assert_eq!((&higher["total"], counts(&higher)), (&0.into(), [0, 2, 0]), "{higher}");
     let (_, other) = detect(json!({"detectors": ["packet_loss"]})).await;

@@ -12,7 +12,12 @@ use tower::ServiceExt as _;
 use crate::app::{App, HOST, parse, time};
 
 /// Sends a request with headers of its own.
-async fn send(app: &App, path: &str, body: &Value, headers: &[(&str, &str)]) -> (StatusCode, HeaderMap, Value) {
+pub(crate) async fn send(
+    app: &App,
+    path: &str,
+    body: &Value,
+    headers: &[(&str, &str)],
+) -> (StatusCode, HeaderMap, Value) {
     let mut request = Request::builder().method(Method::POST).uri(path).header(header::HOST, HOST);
     for (name, value) in headers {
         request = request.header(*name, *value);
@@ -26,7 +31,7 @@ async fn send(app: &App, path: &str, body: &Value, headers: &[(&str, &str)]) -> 
 const AT_ONCE: (&str, &str) = ("Prefer", "respond-async");
 
 /// The job once it is over.
-async fn over(app: &App, path: &str) -> Value {
+pub(crate) async fn over(app: &App, path: &str) -> Value {
     loop {
         let job = app.json(path).await;
         if job["ended"].is_string() {

@@ -24,6 +24,7 @@ mod models;
 mod mutes;
 mod openapi;
 mod packets;
+mod pandas;
 mod panics;
 mod postgres;
 mod prometheus;

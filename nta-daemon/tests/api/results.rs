@@ -103,8 +103,9 @@ async fn from_a_capture_to_predictions(store: Store) {
     // The scanner is known by its rows, and its victim.
     let scored = site.table(&result["scored"]).await;
     let of = |host: &str| scored.iter().filter(|row| row["host"] == host).cloned().collect::<Vec<_>>();
-    let against =
-        |host: &str, column: &str| of(host).iter().any(|row| row[column] == "port_scan" && number(row, "score") > 0.0);
+    let against = |host: &str, column: &str| {
+        of(host).iter().any(|row| row[column] == "port_scan" && number(row, "rule_score") > 0.0)
+    };
     assert!(against(SCANNER, "alerts_as_source") && against(VICTIM, "alerts_as_destination"), "{scored:?}");
     assert!(!against(SCANNER, "alerts_as_destination") && !against(VICTIM, "alerts_as_source"));
     for row in &scored {

@@ -53,12 +53,12 @@ pub(in crate::api) struct CaptureItem {
     /// When it is deleted with all that was found in it; null for never.
     #[schema(required, format = DateTime)]
     expires: Option<String>,
-    /// Of its report: packets, their bytes on the wire, flows and alerts; 0 without one.
+    /// Of its report: packets, their bytes on the wire, flows and alerts; 0 without one. Packets of a recording are known before.
     packets: u64,
     wire_bytes: u64,
     flows: u64,
     alerts: u64,
-    /// Why there is no report; null where nothing is wrong.
+    /// Why there is no report, or what of the capture could not be read: `cut_off: at byte 812: …`; null where nothing is wrong.
     #[schema(required)]
     problem: Option<String>,
     /// What stands for a sensor in its rows. `capture=` with its name here selects them in every list; without that no list has them.
@@ -76,6 +76,7 @@ fn state_schema() -> utoipa::openapi::Schema {
 impl CaptureItem {
     fn new(upload: Upload, uploads: &Uploads) -> Self {
         let expires = uploads.expires(&upload).map(|expires| expires.to_string());
+        let bytes = uploads.arrived(&upload);
         Self {
             sensor: sensor_of_capture(&upload.file_id),
             analysis: format!("/analysis/{}", upload.file_id),
@@ -84,7 +85,7 @@ impl CaptureItem {
             name: upload.name,
             state: upload.state.word(),
             origin: if upload.recorded.is_some() { "recording" } else { "upload" },
-            bytes: upload.bytes,
+            bytes,
             length: upload.length,
             sha256: upload.sha256,
             added: upload.added.to_string(),
@@ -214,11 +215,14 @@ pub(in crate::api) struct AnalysisStatus {
     /// How much was read.
     #[schema(minimum = 0, maximum = 100)]
     percent: f64,
+    /// The job that it is, for `/api/jobs/{id}`; null where it is over, or not begun.
+    #[schema(required)]
+    job: Option<String>,
     /// Bytes of the file that were read.
     bytes_read: u64,
     /// Bytes that there are, or that were announced.
     bytes: u64,
-    /// Why there is no report; null where nothing is wrong.
+    /// Why there is no report, or what of the capture could not be read; null where nothing is wrong.
     #[schema(required)]
     problem: Option<String>,
     /// Its report; null while there is none.
@@ -247,9 +251,10 @@ fn analysis_schema() -> utoipa::openapi::Schema {
 pub(in crate::api) async fn analysis(
     _: Query<()>,
     State(state): State<ApiState>,
+    caller: Caller,
     Path(FileId(file_id)): Path<FileId>,
 ) -> Result<Json<AnalysisStatus>, ApiError> {
-    state.uploads.analyse(&file_id).await.map_err(refused)?;
+    state.uploads.analyse(&file_id, &caller.name).await.map_err(refused)?;
     Ok(Json(status(&state, file_id).await?))
 }
 
@@ -257,7 +262,9 @@ async fn status(state: &ApiState, file_id: String) -> Result<AnalysisStatus, Api
     let progress = state.uploads.progress(&file_id);
     let has_report = state.uploads.report(&file_id).await.map_err(refused)?.is_some();
     let upload = state.uploads.known(&file_id).await.map_err(refused)?;
-    let (read, total) = progress.as_ref().map_or((0, upload.length.unwrap_or(upload.bytes)), |p| (p.read, p.total));
+    let here = upload.length.unwrap_or_else(|| state.uploads.arrived(&upload));
+    let (read, total) = progress.as_ref().map_or((0, here), |progress| (progress.read, progress.total));
+    let job = progress.as_ref().and_then(|progress| progress.job.clone());
     let (word, read) = match progress {
         _ if has_report => ("complete", total),
         _ if upload.state == UploadState::Failed => ("failed", read),
@@ -269,6 +276,7 @@ async fn status(state: &ApiState, file_id: String) -> Result<AnalysisStatus, Api
     Ok(AnalysisStatus {
         state: word,
         percent: if total > 0 { (read as f64 / total as f64 * 100.0).min(100.0) } else { 0.0 },
+        job: job.filter(|_| !has_report),
         bytes_read: read,
         bytes: total,
         problem: upload.problem,

@@ -11,7 +11,6 @@ pub(super) mod captures;
 pub(super) mod compute;
 pub(super) mod control;
 pub(super) mod detect;
-pub(super) mod detect_changed;
 pub(super) mod docs;
 pub(super) mod evidence;
 pub(super) mod explain;

@@ -79,7 +79,7 @@ pub(in crate::api) struct Uploaded {
     bytes: u64,
     /// Whether these bytes were there already.
     is_duplicate: bool,
-    /// The job that analyses it; null where it is no job.
+    /// The job that analyses it; null where it is not begun, or these bytes were there already.
     #[schema(required)]
     job: Option<String>,
     /// The capture in the list.
@@ -91,7 +91,7 @@ pub(in crate::api) struct Uploaded {
 }
 
 impl Uploaded {
-    fn new(file_id: String, sha256: Option<String>, bytes: u64, is_duplicate: bool) -> Self {
+    fn new(file_id: String, (sha256, bytes): (Option<String>, u64), is_duplicate: bool, job: Option<String>) -> Self {
         Self {
             capture: format!("/api/captures/{file_id}"),
             analysis: format!("/analysis/{file_id}"),
@@ -100,7 +100,7 @@ impl Uploaded {
             sha256,
             bytes,
             is_duplicate,
-            job: None,
+            job,
         }
     }
 }
@@ -227,7 +227,7 @@ pub(in crate::api) async fn patch(
     let offset = number(request.headers(), &UPLOAD_OFFSET)?
         .ok_or_else(|| ApiError::invalid("Upload-Offset", "is missing: the number of the part's first byte"))?;
     let mut incoming = match state.uploads.go_on(&file_id, offset).await {
-        Ok(incoming) => incoming,
+        Ok(incoming) => incoming.by(&caller.name),
         Err(refusal @ Refusal::Offset { expected }) => {
             let mut response = refused(refusal).into_response();
             response.headers_mut().insert(UPLOAD_OFFSET, HeaderValue::from(expected));
@@ -236,10 +236,11 @@ pub(in crate::api) async fn patch(
         Err(refusal) => return Err(refused(refusal)),
     };
     pour(&state, request.into_body(), &mut incoming).await?;
+    let job = incoming.job();
     match incoming.pause().await.map_err(refused)? {
         Ok(received) => Ok(answer(&state, &caller, received).await),
         Err(written) => {
-            let more = Uploaded::new(file_id, None, written, false);
+            let more = Uploaded::new(file_id, (None, written), false, job);
             Ok((StatusCode::ACCEPTED, [(UPLOAD_OFFSET, HeaderValue::from(written))], Json(more)).into_response())
         }
     }
@@ -264,7 +265,7 @@ async fn receive(
         }
         let file_id = state.uploads.announce(&name, announced).await.map_err(|refusal| match refusal {
             // It is the header that says so, and not the body.
-            Refusal::TooLarge { .. } | Refusal::Quota { .. } | Refusal::Disk { .. } => ApiError::Refused {
+            Refusal::TooLarge { .. } | Refusal::NoRoom(_) => ApiError::Refused {
                 status: status_of_room(&refusal),
                 field: "Upload-Length",
                 detail: refusal.to_string(),
@@ -274,24 +275,24 @@ async fn receive(
         state.record(&Audit { after: Some(announced.into()), ..caller.audit("announce capture", &file_id) }).await;
         let location = format!("/api/upload/{file_id}");
         let headers = [(header::LOCATION, location), (UPLOAD_OFFSET, "0".to_owned())];
-        return Ok((StatusCode::CREATED, headers, Json(Uploaded::new(file_id, None, 0, false))).into_response());
+        return Ok((StatusCode::CREATED, headers, Json(Uploaded::new(file_id, (None, 0), false, None))).into_response());
     }
     if essence(headers).is_some_and(|given| given.eq_ignore_ascii_case("multipart/form-data")) {
         if encoding != Encoding::Identity {
             return Err(media_type("Content-Encoding", "a form is not packed on the way; its file may be".to_owned()));
         }
-        let received = form(state, name, request).await?;
+        let received = form(state, caller, name, request).await?;
         return Ok(answer(state, caller, received).await);
     }
     check_type(headers, &TYPES)?;
-    let mut incoming = state.uploads.begin(&name, encoding, length).await.map_err(refused)?;
+    let mut incoming = state.uploads.begin(&name, encoding, length).await.map_err(refused)?.by(&caller.name);
     pour(state, request.into_body(), &mut incoming).await?;
     let received = incoming.finish().await.map_err(refused)?;
     Ok(answer(state, caller, received).await)
 }
 
 /// The one file of a form.
-async fn form(state: &ApiState, name: String, request: Request) -> Result<Received, ApiError> {
+async fn form(state: &ApiState, caller: &Caller, name: String, request: Request) -> Result<Received, ApiError> {
     let malformed = |detail: String| ApiError::invalid("body", detail);
     let mut form =
         Multipart::from_request(request, state).await.map_err(|error| malformed(format!("no form: {error}")))?;
@@ -302,7 +303,7 @@ async fn form(state: &ApiState, name: String, request: Request) -> Result<Receiv
     let mut field =
         field.ok_or_else(|| malformed("the form has no file: expected one, as of `curl -F file=@…`".to_owned()))?;
     let name = if name.is_empty() { shown(field.file_name().unwrap_or_default()) } else { name };
-    let mut incoming = state.uploads.begin(&name, Encoding::Identity, None).await.map_err(refused)?;
+    let mut incoming = state.uploads.begin(&name, Encoding::Identity, None).await.map_err(refused)?.by(&caller.name);
     loop {
         let chunk = timeout(idle, field.chunk()).await.map_err(|_elapsed| late())?;
         match chunk.map_err(|_broken| refused(Refusal::Broken))? {
@@ -338,19 +339,19 @@ async fn pour(state: &ApiState, body: Body, incoming: &mut Incoming) -> Result<(
 }
 
 async fn answer(state: &ApiState, caller: &Caller, received: Received) -> Response {
-    let Received { file_id, sha256, bytes, is_new } = received;
+    let Received { file_id, sha256, bytes, is_new, job } = received;
     if is_new {
         state.record(&Audit { after: Some(sha256.clone().into()), ..caller.audit("upload capture", &file_id) }).await;
     }
     let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
     let location = [(header::LOCATION, format!("/api/captures/{file_id}"))];
-    (status, location, Json(Uploaded::new(file_id, Some(sha256), bytes, !is_new))).into_response()
+    (status, location, Json(Uploaded::new(file_id, (Some(sha256), bytes), !is_new, job))).into_response()
 }
 
 /// The status of what does not fit: into the bound of one capture, or into what is left.
 const fn status_of_room(refusal: &Refusal) -> StatusCode {
     match refusal {
-        Refusal::Quota { .. } | Refusal::Disk { .. } => StatusCode::INSUFFICIENT_STORAGE,
+        Refusal::NoRoom(_) => StatusCode::INSUFFICIENT_STORAGE,
         _ => StatusCode::PAYLOAD_TOO_LARGE,
     }
 }
@@ -362,7 +363,7 @@ pub(in crate::api) fn refused(refusal: Refusal) -> ApiError {
         Refusal::Content(_) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "body"),
         Refusal::TooLarge { .. } | Refusal::Bomb { .. } | Refusal::Longer { .. } => (status_of_room(&refusal), "body"),
         Refusal::Packed(_) | Refusal::Broken => (StatusCode::BAD_REQUEST, "body"),
-        Refusal::Quota { .. } | Refusal::Disk { .. } => (status_of_room(&refusal), "body"),
+        Refusal::NoRoom(_) => (status_of_room(&refusal), "body"),
         Refusal::Idle { .. } | Refusal::Slow { .. } => (StatusCode::REQUEST_TIMEOUT, "body"),
         Refusal::Offset { .. } => (StatusCode::CONFLICT, "Upload-Offset"),
         Refusal::Taken | Refusal::Whole | Refusal::Coming(_) => return ApiError::Conflict { detail },

@@ -8,6 +8,7 @@ use nta_common::Counter;
 use super::collect::{Collector, FrameLook};
 use super::links::Links;
 use super::odd::Named;
+use super::series::Kind;
 use super::{
     CaptureReport, CaptureSpan, ConversationPart, FramePart, HostPart, OverTime, ReadPart, Recommendation,
     ReportReason, ReportTotals, SeriesPart, SharePart, Suspicious, Threat, Unusual,
@@ -85,6 +86,7 @@ pub(crate) fn build(read: &Read<'_>, summary: &Summary, collected: &Collector, f
         conversations: conversations(collected, &links),
         protocols: protocols(collected, summary.bytes, &links),
         services: services(collected, summary.bytes, &links),
+        dns: collected.tally.dns.report(summary, TOP),
         over_time: over_time(collected, &links),
         suspicious_addresses: suspicious(&alerts, &links),
         unusual_packets: unusual,
@@ -191,15 +193,15 @@ fn services(collected: &Collector, all_bytes: u64, links: &Links) -> Vec<SharePa
 }
 
 fn over_time(collected: &Collector, links: &Links) -> Option<OverTime> {
-    let series = |series: &super::series::Series| {
-        series.top(SERIES).into_iter().map(|(name, bytes)| SeriesPart { name, bytes }).collect::<Vec<_>>()
+    let series = |kind: Kind| {
+        let top = collected.over_time.top(kind, SERIES).into_iter();
+        top.map(|(name, bytes)| SeriesPart { name, bytes }).collect::<Vec<_>>()
     };
-    let (start_ns, step_ns) = collected.protocols.steps();
-    (step_ns > 0).then(|| OverTime {
+    collected.over_time.steps().map(|(start_ns, step_ns)| OverTime {
         start: Timestamp::from_nanos(start_ns).to_string(),
         step_s: step_ns as f64 / 1e9,
-        protocols: series(&collected.protocols),
-        services: series(&collected.services),
+        protocols: series(Kind::Protocols),
+        services: series(Kind::Services),
         link: links.all("/api/metrics", ""),
     })
 }

@@ -1,26 +1,20 @@
 //! What a report needs of an analysis while it goes on.
 
-use std::collections::BTreeMap;
-
 use super::odd::Odd;
-use super::series::Series;
-use crate::json::protocol_name;
-use crate::report::services::{label, service};
+use super::series::{Of, Series};
+use crate::report::services::service;
 use crate::report::tally::server_port;
 use crate::report::{Alerts, Tally};
 use nta_capture::Frame;
-use nta_core::domain::{Alert, FlowRecord, FlowUpdate};
+use nta_core::domain::{Alert, FlowRecord, FlowUpdate, PacketEvent, Timestamp};
 use nta_core::window::Window;
 
 /// Sums, alerts and odd packets.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Collector {
     pub(super) tally: Tally,
     pub(super) alerts: Alerts,
-    pub(super) protocols: Series,
-    pub(super) services: Series,
-    /// Bytes of the open window by protocol and port of the server.
-    open: BTreeMap<(u8, u16), u64>,
+    pub(super) over_time: Series,
 }
 
 /// Looks at frames for a report.
@@ -35,13 +29,24 @@ impl FrameLook {
 }
 
 impl Collector {
-    /// A flow changed.
+    /// Of a capture whose windows are so long.
+    pub(crate) fn new(window_ns: u64) -> Self {
+        Self { tally: Tally::default(), alerts: Alerts::default(), over_time: Series::new(window_ns) }
+    }
+
+    /// A flow changed: what is new of it counts at the time of its last packet. Windows come later, from the thread that judges
+    /// them; by then flows of the next ones have come.
     pub(crate) fn flow(&mut self, update: &FlowUpdate<'_>, flow: &FlowRecord) {
         let Some(delta) = update.delta else { return };
         let port = server_port(flow.proto, [flow.originator.port, flow.responder.port]);
+        self.bytes((flow.proto, port), flow.last, delta.bytes());
+    }
+
+    fn bytes(&mut self, (proto, port): (u8, u16), at: Timestamp, bytes: u64) {
         // Ports without a name come by the ten thousand.
-        let port = if service(flow.proto, port).is_some() { port } else { 0 };
-        *self.open.entry((flow.proto, port)).or_default() += delta.bytes();
+        let port = if service(proto, port).is_some() { port } else { 0 };
+        self.over_time.add(Of::Protocol(proto), at, bytes);
+        self.over_time.add(Of::Service(proto, port), at, bytes);
     }
 
     /// A flow is over.
@@ -49,15 +54,21 @@ impl Collector {
         self.tally.flow(update);
     }
 
+    /// What a single packet says.
+    pub(crate) fn event(&mut self, event: &PacketEvent) {
+        self.tally.event(event);
+    }
+
     /// A base window closed.
     pub(crate) fn window(&mut self, window: &Window) {
         self.tally.window(window);
-        let length_ns = window.length_ns();
-        for part in &window.protocols {
-            self.protocols.add(&protocol_name(part.number), window.start, length_ns, part.bytes);
+        // What found the table of flows full is in no flow.
+        for overflow in &window.overflow {
+            self.bytes((overflow.proto, overflow.port), window.start, overflow.bytes);
         }
-        for ((proto, port), bytes) in std::mem::take(&mut self.open) {
-            self.services.add(&label(proto, port), window.start, length_ns, bytes);
+        if let Some(others) = &window.overflow_others {
+            self.over_time.add(Of::Protocols, window.start, others.bytes);
+            self.over_time.add(Of::Services, window.start, others.bytes);
         }
     }
 

@@ -10,6 +10,7 @@ mod series;
 
 use serde::{Deserialize, Serialize};
 
+use super::dns::Dns;
 use crate::json::words;
 
 pub(crate) use build::{Read, build};
@@ -43,6 +44,10 @@ pub(crate) struct CaptureReport {
     pub(crate) protocols: Vec<SharePart>,
     /// Services by the ports that they are registered for, most bytes first; ten, and all others as one.
     pub(crate) services: Vec<SharePart>,
+    /// DNS over UDP; null where nobody spoke it.
+    #[serde(default)] // reports of before have none
+    #[schema(required)]
+    pub(crate) dns: Option<Dns>,
     /// Bytes over time; null without packets.
     pub(crate) over_time: Option<OverTime>,
     /// Addresses that alerts name as the source, the worst first; fifty.

@@ -1,5 +1,6 @@
 //! The parts of the page, the worst first: what was read, threats, what to do, who talked to whom.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::chart::{bars, seconds, stacked};
@@ -17,6 +18,7 @@ pub(super) fn all(report: &CaptureReport, html: &mut String) {
     over_time(report, html);
     talk(report, html);
     shares(report, html);
+    dns(report, html);
 }
 
 fn section(title: &str, html: &mut String) {
@@ -230,4 +232,39 @@ fn shares(report: &CaptureReport, html: &mut String) {
         };
         table(&["name", "#packets", "#bytes", "#flows", "#share"], parts.iter().map(row), html);
     }
+}
+
+fn dns(report: &CaptureReport, html: &mut String) {
+    let Some(dns) = &report.dns else { return };
+    section("DNS over UDP", html);
+    let _fits = write!(html, "<p>{} questions, {} answers", dns.queries, dns.responses);
+    if dns.malformed > 0 {
+        let _fits = write!(html, ", {} messages that are none", dns.malformed);
+    }
+    if dns.left_out > 0 {
+        let _fits = write!(html, "; {} more were not looked at (events.dns_per_second)", dns.left_out);
+    }
+    html.push_str("</p>");
+    for (what, parts) in [("Answers", &dns.codes), ("Asked for", &dns.types)] {
+        if !parts.is_empty() {
+            let _fits = write!(html, "<p>{what}: {}</p>", escaped(&listed(parts)));
+        }
+    }
+    let row = |name: &crate::report::dns::Name| {
+        let shown = if name.name.is_empty() { "." } else { &name.name };
+        vec![escaped(shown), name.queries.to_string(), name.responses.to_string(), escaped(&listed(&name.codes))]
+    };
+    table(&["names asked for most", "#questions", "#answers", "answered"], dns.names.iter().map(row), html);
+    let more = dns.names_seen.saturating_sub(dns.names.len() as u64);
+    if more > 0 {
+        let least = if dns.names_estimated { "more than " } else { "" };
+        let _fits = write!(html, "<p>and {least}{more} more names</p>");
+    }
+}
+
+/// Parts with their numbers, the largest first.
+fn listed(parts: &BTreeMap<String, u64>) -> String {
+    let mut all: Vec<(&String, &u64)> = parts.iter().collect();
+    all.sort_by(|a, b| b.1.cmp(a.1).then(a.0.cmp(b.0)));
+    all.iter().map(|(name, many)| format!("{name} {many}")).collect::<Vec<_>>().join(", ")
 }

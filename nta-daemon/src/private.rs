@@ -1,0 +1,48 @@
+//! Files and folders that may hold packets, or say who talked to whom: for this user alone, whatever its umask.
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::Path;
+
+/// Of a folder, and of those above it that are made with it.
+const FOLDER: u32 = 0o700;
+/// Of a file.
+const FILE: u32 = 0o600;
+
+/// Makes a folder, and those above it. One that is there stays as it is: its rights are its owner's choice.
+///
+/// # Errors
+/// When it cannot be made.
+pub fn make_folder(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(FOLDER).create(path)
+}
+
+/// Makes a file to write, which must not be there, nor a link in its place.
+///
+/// # Errors
+/// When it cannot be made.
+pub fn make_file(path: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).create_new(true).mode(FILE).open(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn nobody_else_gets_at_what_is_made() {
+        let folder = tempfile::tempdir().expect("folder");
+        let (inner, file) = (folder.path().join("a/b"), folder.path().join("a/b/c"));
+        make_folder(&inner).expect("made");
+        make_folder(&inner).expect("there");
+        make_file(&file).expect("made");
+        assert_eq!(make_file(&file).expect_err("there").kind(), io::ErrorKind::AlreadyExists);
+        for (path, mode) in [(folder.path().join("a"), FOLDER), (inner, FOLDER), (file, FILE)] {
+            let found = path.metadata().expect("there").permissions().mode() & 0o777;
+            assert_eq!(found, mode, "{}", path.display());
+        }
+    }
+}
