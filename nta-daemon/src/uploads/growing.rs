@@ -28,6 +28,8 @@ struct State {
     read: u64,
     /// Whether somebody reads.
     is_read: bool,
+    /// Whether the last byte has come, which is known before all is noted that makes it whole.
+    has_last: bool,
     is_whole: bool,
     is_stopped: bool,
     /// What is done when no more than [`MOST_AHEAD`] is left to be read.
@@ -44,7 +46,7 @@ impl std::fmt::Debug for NearEnd {
 
 impl State {
     fn look_for_end(&mut self) {
-        if self.is_whole
+        if (self.has_last || self.is_whole)
             && self.written.saturating_sub(self.read) <= MOST_AHEAD
             && let Some(NearEnd(then)) = self.near_end.take()
         {
@@ -67,6 +69,13 @@ impl Growth {
     pub(super) fn grew_to(&self, written: u64) {
         self.state().written = written;
         self.has_grown.notify_all();
+    }
+
+    /// The last byte has come.
+    pub(super) fn has_last(&self) {
+        let mut state = self.state();
+        state.has_last = true;
+        state.look_for_end();
     }
 
     /// Nothing more comes.
@@ -223,10 +232,11 @@ mod tests {
         reader.read_exact(&mut [0; 900]).expect("read");
         assert_eq!(times.load(Relaxed), 0, "more may come");
         growth.grew_to(bytes);
-        growth.end();
+        growth.has_last();
         assert_eq!(times.load(Relaxed), 0, "much is left");
         reader.read_exact(&mut [0; 1100]).expect("read");
         assert_eq!(times.load(Relaxed), 1);
+        growth.end();
         reader.read_exact(&mut [0; 1000]).expect("read");
         assert_eq!(times.load(Relaxed), 1);
         // Of a file that is whole already as well.

@@ -195,6 +195,7 @@ impl Incoming {
         let bytes = body.written();
         // What unpacking held back is in the file now.
         self.live.growth.grew_to(bytes);
+        self.live.growth.has_last();
         let head = body.head();
         self.body = Some(body);
         self.note().await?;
