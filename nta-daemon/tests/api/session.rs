@@ -69,7 +69,8 @@ async fn a_cookie_stands_for_a_token_until_it_is_closed_or_the_token_is_revoked(
     assert_eq!(get("/api/status", &second).await, StatusCode::UNAUTHORIZED, "it went with its token");
     let (_, _, log) = ask(&app.router, Method::GET, "/api/audit?who=noor&sort=time", Some(&admin), &Value::Null).await;
     let actions: Vec<_> = log["items"].as_array().expect("items").iter().map(|row| row["action"].as_str()).collect();
-    assert_eq!(actions, [Some("open session"), Some("close session"), Some("open session")]);
+    let changes: Vec<_> = actions.into_iter().filter(|action| *action != Some("refused request")).collect();
+    assert_eq!(changes, [Some("open session"), Some("close session"), Some("open session")]);
     assert!(!log.to_string().contains(&second[12..]), "{log}");
 }
 

@@ -177,11 +177,13 @@ async fn template(folder: &Path) -> Vec<(String, String, u64)> {
     for alert in &alerts_of(&app).await {
         assert_eq!(app.send(Method::PATCH, &format!("/api/alerts/{alert}"), &patch).await.0, StatusCode::OK);
     }
-    let mute = serde_json::json!({
-        "host": "192.0.2.1", "reason": "ours", "expires": (jiff::Timestamp::now() + jiff::SignedDuration::from_hours(48)).to_string(),
-    });
-    for _ in 0..ROWS {
-        assert_eq!(app.send(Method::POST, "/api/mutes", &mute).await.0, StatusCode::CREATED);
+    let mute = |number: u64| {
+        serde_json::json!({
+            "host": format!("192.0.2.{number}"), "reason": "ours", "expires": (jiff::Timestamp::now() + jiff::SignedDuration::from_hours(48)).to_string(),
+        })
+    };
+    for number in 0..ROWS {
+        assert_eq!(app.send(Method::POST, "/api/mutes", &mute(number)).await.0, StatusCode::CREATED);
     }
     task.abort();
     app.store.close().await;
