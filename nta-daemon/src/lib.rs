@@ -22,6 +22,7 @@ pub mod xgboost;
 pub mod anonymize;
 pub mod api;
 pub mod archive;
+mod dashboard;
 pub mod export;
 pub mod jobs;
 pub mod json;

@@ -22,7 +22,8 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
     if let Some(arg) = args.first() {
         bail!("ci takes no `{arg}`; see `cargo xtask ci --help`");
     }
-    let mut groups = vec![test::set_up(&[Need::Build, Need::Model, Need::Bpf, Need::TestTools])?, tidy::group()?];
+    let mut groups =
+        vec![test::set_up(&[Need::Build, Need::Model, Need::Bpf, Need::TestTools, Need::Dashboard])?, tidy::group()?];
     groups.extend(lint::groups());
     groups.push(lint::advisories());
     groups.extend(test::tests(Extent::Full)?);

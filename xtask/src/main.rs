@@ -8,6 +8,7 @@ mod bench;
 mod build;
 mod build_ebpf;
 mod ci;
+mod dashboard;
 mod demo;
 mod fuzz;
 mod lab;
@@ -57,6 +58,12 @@ const COMMANDS: &[Command] = &[
         about: "build the eBPF object from source, or check the committed one",
         help: build_ebpf::HELP,
         run: build_ebpf::run,
+    },
+    Command {
+        name: "dashboard",
+        about: "build the dashboard from source, or check the committed one",
+        help: dashboard::HELP,
+        run: dashboard::run,
     },
     Command { name: "fuzz", about: "feed arbitrary bytes to the readers", help: fuzz::HELP, run: fuzz::run },
     Command { name: "bench", about: "measure, as ratios in one run", help: bench::HELP, run: bench::run },

@@ -22,9 +22,9 @@ use super::error::{after_panic, as_problem, name_methods};
 use super::headers::careful;
 use super::requests::measure;
 use super::routes::{
-    alert_bulk, alerts, anomalies, audit, baselines, capture_file, captures, compute, control, detect, docs, evidence,
-    explain, export, features, flows, generate, health, hosts, index, jobs, live_capture, metrics, models, mutes,
-    packets, prometheus, recording, results, score, session, stats, status, stream, tokens, uploads, webhooks,
+    alert_bulk, alerts, anomalies, audit, baselines, capture_file, captures, compute, control, dashboard, detect, docs,
+    evidence, explain, export, features, flows, generate, health, hosts, index, jobs, live_capture, metrics, models,
+    mutes, packets, prometheus, recording, results, score, session, stats, status, stream, tokens, uploads, webhooks,
 };
 use super::workers::{LargeBodies, Workers, few_at_a_time, off_the_executor};
 use super::{ApiError, ApiState, guard, links, openapi};
@@ -38,7 +38,11 @@ const IMPORT_LIMIT_BYTES: usize = 8 * 1024 * 1024;
 
 fn public() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new()
-        .routes(routes!(index::root))
+        .routes(routes!(dashboard::root))
+        .routes(routes!(dashboard::overview))
+        .routes(routes!(dashboard::page))
+        .routes(routes!(dashboard::part))
+        .routes(routes!(dashboard::asset))
         .routes(routes!(index::get))
         .routes(routes!(health::get))
         .routes(routes!(prometheus::get))

@@ -51,6 +51,8 @@ words! {
     AlertStatus = STATUSES;
     /// What people say that an alert was.
     AlertVerdict = VERDICTS;
+    /// What who asks may do.
+    CallerRole = ["viewer", "operator", "admin"];
     /// Whether a mute holds.
     MuteState = ["active", "expired"];
     /// What the traffic does.

@@ -113,8 +113,11 @@ const CONTRACT: &str = "
 
     # Named in its introduction
     GET /openapi.json public
-    # Part of a row: the scripts and styles of /docs
+    # Parts of rows: the scripts and styles of /docs and of the dashboard, and its pages
     GET /docs/{file} viewer
+    GET /dashboard/{page} viewer
+    GET /dashboard/{page}/{name} viewer
+    GET /dashboard/assets/{file} viewer
 ";
 
 /// Rows that belong to later work: they may be missing.
@@ -124,7 +127,6 @@ const LATER: &[(&str, &str)] = &[
     ("GET /api/sensors/{id}", "sensors"),
     ("PUT /api/sensors/{id}/settings", "sensors"),
     ("POST /api/control/reload", "reload"),
-    ("GET /dashboard", "the dashboard"),
     ("POST /graphql", "GraphQL: async-graphql 7.2, which is released, serves it without its axum part"),
 ];
 
@@ -138,6 +140,10 @@ const BEYOND: &[(&str, &str)] = &[(
 const OTHER_ROLES: &[(&str, &str, &str)] = &[
     ("GET /docs", "public", "it shows /openapi.json, which is public, and a browser that opens it shows no token yet"),
     ("GET /docs/{file}", "public", "as /docs"),
+    ("GET /dashboard", "public", "the page holds no data, and a browser without a token has to be asked for one"),
+    ("GET /dashboard/{page}", "public", "as /dashboard"),
+    ("GET /dashboard/{page}/{name}", "public", "as /dashboard"),
+    ("GET /dashboard/assets/{file}", "public", "as /dashboard"),
 ];
 
 /// A path without the names of its parameters, which are ours to choose.

@@ -65,6 +65,11 @@ pub(crate) fn hash_sources(root: &Path) -> Result<String> {
     for folder in SOURCE_FOLDERS {
         collect(&root.join(folder), &mut files)?;
     }
+    hash_files(root, files)
+}
+
+/// SHA-256 over path, length and bytes of these files, in the order of their paths below `root`.
+pub(crate) fn hash_files(root: &Path, files: Vec<PathBuf>) -> Result<String> {
     let mut named = Vec::new();
     for file in files {
         let name = file.strip_prefix(root).unwrap_or(&file).to_string_lossy().into_owned();
@@ -85,7 +90,8 @@ pub(crate) fn sha256(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
 }
 
-fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
+/// Adds all files below a folder.
+pub(crate) fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
     if !folder.is_dir() {
         bail!("{} is missing", folder.display());
     }

@@ -5,6 +5,7 @@
 
 mod apt;
 mod bpf;
+mod dashboard;
 mod model;
 mod openapi;
 
@@ -27,6 +28,8 @@ the status is 1. The other commands call this for their own needs, so it seldom 
   bpf         a Rust compiler with the sources of `core`, and bpf-linker; optional, as the built object is committed
   test tools  what the tests drive and compare with: tshark, tcpdump, iperf3, …; validators of the OpenAPI document and
               generators of clients, from PyPI and npm, kept in .tools/
+  dashboard   Node with what builds and tests the dashboard, from npm, kept in dashboard/node_modules; optional, as the built
+              files are committed
   machines    QEMU, in which the tests boot other kernels
 
 `cargo xtask lab` installs what it needs by itself; no service is started by that.
@@ -43,6 +46,8 @@ pub(crate) enum Need {
     Model,
     /// To build the eBPF object; without it the committed object is used.
     Bpf,
+    /// To build the dashboard and to test it in a browser; without it the committed one is used.
+    Dashboard,
     /// To run every test; without it some are reported as not run.
     TestTools,
     /// To boot other kernels; without it the tests there are reported as not run.
@@ -85,6 +90,7 @@ const TEST_TOOLS: &[Package] = &[
     Package { name: "postgresql", shown_by: "/usr/lib/postgresql/15/bin/initdb" }, // store: a server that the tests start
     Package { name: "nftables", shown_by: "nft" }, // live: a gateway that translates addresses
     Package { name: "iptables", shown_by: "iptables-legacy" }, // live: the same by the tools before
+    Package { name: "chromium", shown_by: "chromium" }, // browser: the dashboard
     Package { name: "ethtool", shown_by: "ethtool" }, // live: offloads off, so that packets are counted alike
 ];
 
@@ -124,7 +130,7 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
     if let Some(arg) = args.first() {
         bail!("setup takes no `{arg}`; see `cargo xtask setup --help`");
     }
-    let missing = ensure(&[Need::Build, Need::Model, Need::Bpf, Need::TestTools, Need::Machines])?;
+    let missing = ensure(&[Need::Build, Need::Model, Need::Bpf, Need::TestTools, Need::Dashboard, Need::Machines])?;
     if missing.is_empty() {
         println!("nothing is missing");
         return Ok(ExitCode::SUCCESS);
@@ -159,6 +165,11 @@ pub(crate) fn ensure(needs: &[Need]) -> Result<Vec<String>> {
     }
     if needs.contains(&Need::TestTools)
         && let Err(error) = openapi::ensure()
+    {
+        missing.push(format!("{error:#}"));
+    }
+    if needs.contains(&Need::Dashboard)
+        && let Err(error) = dashboard::ensure()
     {
         missing.push(format!("{error:#}"));
     }

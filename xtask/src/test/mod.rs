@@ -9,10 +9,10 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 
-use crate::build_ebpf;
 use crate::host::{self, Privileges};
 use crate::report::{self, Group};
 use crate::setup::{self, Need};
+use crate::{build_ebpf, dashboard};
 use crate::{lint, process, tidy, vm};
 
 pub(crate) const HELP: &str = "\
@@ -48,7 +48,7 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
     }
     let groups = match kind {
         "all" => {
-            let mut groups = vec![set_up(&[Need::Build, Need::Model, Need::Bpf, Need::TestTools])?];
+            let mut groups = vec![set_up(&[Need::Build, Need::Model, Need::Bpf, Need::TestTools, Need::Dashboard])?];
             groups.extend([tidy::group()?, lint::format(), lint::clippy()]);
             groups.extend(tests(Extent::Usual)?);
             groups.push(vm::group(&[vm::EVERYDAY], false)?);
@@ -91,7 +91,7 @@ impl Extent {
 
 /// Every group that runs code of ours.
 pub(crate) fn tests(extent: Extent) -> Result<Vec<Group>> {
-    Ok(vec![unit(extent)?, doc()?, kernel()?, build_ebpf::check()?])
+    Ok(vec![unit(extent)?, doc()?, kernel()?, build_ebpf::check()?, dashboard::check_built()?])
 }
 
 /// Everything of the workspace that runs anywhere.

@@ -12,6 +12,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("export", &["anonymize", "json"]),
     ("anonymize", &[]),
     ("archive", &[]),
+    ("dashboard", &[]),
     ("descriptors", &[]),
     ("telemetry", &[]),
     ("store", &["config", "private"]),
@@ -26,6 +27,7 @@ const EDGES: &[(&str, &[&str])] = &[
         &[
             "anonymize",
             "archive",
+            "dashboard",
             "capture",
             "config",
             "descriptors",

@@ -10,6 +10,7 @@ use utoipa::openapi::Schema;
 
 use super::live_capture::LiveCaptureJson;
 use super::status::{self, StatusPage};
+use crate::api::access::Caller;
 use crate::api::extract::{Json, Parameter, Query, Word, number, parameters, text};
 use crate::api::state::now;
 use crate::api::{ApiError, ApiState};
@@ -156,12 +157,13 @@ impl LogJson {
 )]
 pub(in crate::api) async fn status(
     _: Query<()>,
+    caller: Caller,
     State(state): State<ApiState>,
 ) -> Result<Json<ControlStatus>, ApiError> {
     let (streams, jobs) = (state.events.stats(), state.jobs()?.counts());
     let uploads = state.uploads.counts();
     Ok(Json(ControlStatus {
-        status: status::page(&state).await,
+        status: status::page(&state, &caller).await,
         capture: LiveCaptureJson::now(&state, None),
         http: HttpJson {
             connections: state.connections.open(),

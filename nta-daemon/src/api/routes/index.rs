@@ -32,19 +32,7 @@ pub(in crate::api) async fn get(_: Query<()>, State(state): State<ApiState>) -> 
     Json(index(&state))
 }
 
-/// Lists the paths, as `/api` does.
-#[utoipa::path(
-    get,
-    path = "/",
-    operation_id = "get_root",
-    tag = "about",
-    responses((status = 200, description = "The paths.", body = Index))
-)]
-pub(in crate::api) async fn root(_: Query<()>, State(state): State<ApiState>) -> Json<Index> {
-    Json(index(&state))
-}
-
-fn index(state: &ApiState) -> Index {
+pub(super) fn index(state: &ApiState) -> Index {
     let paths = state.document.paths.paths.iter().map(|(path, item)| {
         let methods =
             operations(item).map(|(method, operation)| (method_name(&method), one_line(operation.summary.as_deref())));

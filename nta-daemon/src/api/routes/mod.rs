@@ -10,6 +10,7 @@ pub(super) mod capture_file;
 pub(super) mod captures;
 pub(super) mod compute;
 pub(super) mod control;
+pub(super) mod dashboard;
 pub(super) mod detect;
 pub(super) mod docs;
 pub(super) mod evidence;

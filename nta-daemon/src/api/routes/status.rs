@@ -4,6 +4,7 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 
 use crate::api::ApiState;
+use crate::api::access::Caller;
 use crate::api::extract::{Json, Query};
 use crate::api::process::{self, ProcessJson};
 use crate::api::state::{VERSION, now};
@@ -35,6 +36,13 @@ struct AccessJson {
     token_demanded: bool,
     /// Whether the listener speaks TLS.
     tls: bool,
+    /// What who asks may do; `admin` where no token is demanded.
+    #[serde(default)]
+    #[schema(value_type = words::CallerRole)]
+    role: String,
+    /// Name of the token of who asks; `anonymous` where none is demanded.
+    #[serde(default)]
+    name: String,
 }
 
 /// How far the analysis of a replay is.
@@ -93,11 +101,11 @@ struct StoreJson {
     tag = "about",
     responses((status = 200, description = "The status.", body = StatusPage))
 )]
-pub(in crate::api) async fn get(_: Query<()>, State(state): State<ApiState>) -> Json<StatusPage> {
-    Json(page(&state).await)
+pub(in crate::api) async fn get(_: Query<()>, caller: Caller, State(state): State<ApiState>) -> Json<StatusPage> {
+    Json(page(&state, &caller).await)
 }
 
-pub(super) async fn page(state: &ApiState) -> StatusPage {
+pub(super) async fn page(state: &ApiState, caller: &Caller) -> StatusPage {
     let status = state.status();
     let now = now();
     let local = &state.analysis.detect.local_networks;
@@ -121,6 +129,8 @@ pub(super) async fn page(state: &ApiState) -> StatusPage {
             // Who got here was let in, by what was known.
             token_demanded: state.access.demands_token().await.unwrap_or(true),
             tls: state.tls.is_some(),
+            role: caller.role.word().to_owned(),
+            name: caller.name.clone(),
         },
         store,
         process: process::read(),

@@ -1,0 +1,59 @@
+/** The one place that asks the daemon. Types come from its OpenAPI document. */
+import { signal } from "@preact/signals";
+import createClient from "openapi-fetch";
+import type { components, paths } from "./schema";
+
+type Schemas = components["schemas"];
+export type Alert = Schemas["AlertItem"];
+export type AlertDetail = Schemas["AlertDetail"];
+export type Anomaly = Schemas["AnomalyItem"];
+export type Window = Schemas["WindowItem"];
+export type Status = Schemas["StatusPage"];
+export type Host = Schemas["HostJson"];
+export type Flow = Schemas["FlowItem"];
+export type Problem = Schemas["Problem"];
+export type Severity = Schemas["Severity"];
+export type Role = "viewer" | "operator" | "admin";
+
+export const client = createClient<paths>({ baseUrl: "" });
+
+/** True once the daemon answered that it wants a token that this browser has not shown. */
+export const needsToken = signal(false);
+
+/** What this browser may do. Buttons go by it; who enforces it is the daemon. */
+export const role = signal<Role>("viewer");
+export const may = (needed: Role): boolean => RANKS.indexOf(role.value) >= RANKS.indexOf(needed);
+const RANKS: Role[] = ["viewer", "operator", "admin"];
+
+/** An answer that is none: what the daemon said, or that it said nothing. */
+export class Refused extends Error {
+  readonly status: number;
+  readonly title: string;
+  constructor(status: number, title: string, detail: string) {
+    super(detail);
+    this.status = status;
+    this.title = title;
+  }
+}
+
+type Answered<T> = { data?: T; error?: unknown; response: Response };
+
+/** The data of an answer; throws `Refused` otherwise. */
+export async function taken<T>(asked: Promise<Answered<T>>): Promise<T> {
+  let answer: Answered<T>;
+  try {
+    answer = await asked;
+  } catch (error) {
+    if (error instanceof DOMException && error.name === "AbortError") throw error;
+    throw new Refused(0, "No answer", "The daemon does not answer. It may be stopped, or the network is away.");
+  }
+  const { data, error, response } = answer;
+  if (response.ok) return data as T;
+  if (response.status === 401) needsToken.value = true;
+  const problem = (typeof error === "object" && error !== null ? error : {}) as Partial<Problem>;
+  throw new Refused(response.status, problem.title ?? response.statusText, problem.detail ?? `The daemon answered ${response.status}.`);
+}
+
+/** `/api/flows` answers lines or a list, `/report` a page or JSON; asked without `Accept` these are list and JSON. */
+export const flowList = async (asked: Promise<Answered<unknown>>) => (await taken(asked)) as Schemas["List_FlowItem"];
+export const reportJson = async (asked: Promise<Answered<unknown>>) => (await taken(asked)) as Schemas["CaptureReport"];

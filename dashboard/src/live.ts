@@ -1,0 +1,120 @@
+/**
+ * What happens, as the daemon's event log has it. One tab of a browser holds the stream and hands it to the others, as browsers
+ * open at most six connections to a host.
+ */
+import { signal } from "@preact/signals";
+import { client } from "./api/client";
+
+export type Event = { id: number; type: string; time: string; severity: string | null; data: Record<string, unknown> };
+export type Health = { status: string; mode: string; version: string; timestamp: string; reason?: string | null; reasons?: string[] };
+
+/** `live`: events come; `waiting`: the daemon does not answer, and is asked again; `static`: a replay that is over. */
+export const connection = signal<"connecting" | "live" | "waiting">("connecting");
+export const health = signal<Health | undefined>(undefined);
+/** Numbers that grow when something of the kind happened. */
+export const alertTick = signal(0);
+export const windowTick = signal(0);
+export const systemTick = signal(0);
+/** The newest events, the last first. */
+export const recent = signal<Event[]>([]);
+/** How many events were deleted before they could be read. */
+export const missed = signal(0);
+
+const RECENT = 50;
+const TYPES = [
+  "alert_raised", "alert_changed", "alert_cleared", "alert_handled", "window_closed", "run_begun", "run_ended", "capture_trouble",
+  "capture_recovered", "store_trouble", "store_recovered", "webhook_trouble", "webhook_recovered",
+];
+
+let cursor: { epoch: string; after: number } | undefined;
+let source: EventSource | undefined;
+let wait_ms = 1000;
+const channel = "BroadcastChannel" in globalThis ? new BroadcastChannel("nta-events") : undefined;
+
+function everything(): void {
+  alertTick.value += 1;
+  windowTick.value += 1;
+  systemTick.value += 1;
+}
+
+function happened(event: Event): void {
+  if (event.type.startsWith("alert_")) alertTick.value += 1;
+  else if (event.type === "window_closed") windowTick.value += 1;
+  else systemTick.value += 1;
+  if (event.type !== "window_closed") recent.value = [event, ...recent.value].slice(0, RECENT);
+}
+
+function open(): void {
+  const after = cursor === undefined ? "" : `&after=${cursor.after}&epoch=${encodeURIComponent(cursor.epoch)}`;
+  source = new EventSource(`/api/events?types=alert,window,run,capture,store,webhook${after}`);
+  source.addEventListener("hello", (message) => {
+    const hello = JSON.parse(message.data) as { epoch: string; after: number };
+    // Another log, or the first answer: what is shown may be old.
+    if (cursor !== undefined) everything();
+    cursor = { epoch: hello.epoch, after: Math.max(hello.after, cursor?.epoch === hello.epoch ? cursor.after : 0) };
+    connection.value = "live";
+    wait_ms = 1000;
+    tell({ state: "live" });
+  });
+  source.addEventListener("resync", () => {
+    everything();
+    tell({ resync: true });
+  });
+  source.addEventListener("missed", (message) => {
+    missed.value += (JSON.parse(message.data) as { events: number }).events;
+    everything();
+    tell({ resync: true });
+  });
+  for (const type of TYPES) {
+    source.addEventListener(type, (message) => {
+      const event = JSON.parse((message as MessageEvent<string>).data) as Event;
+      if (cursor !== undefined) cursor.after = event.id;
+      happened(event);
+      tell({ event });
+    });
+  }
+  source.onerror = () => {
+    // A browser's own attempts end at the first answer that is none; ours do not, and begin behind the last event.
+    source?.close();
+    connection.value = "waiting";
+    tell({ state: "waiting" });
+    setTimeout(open, wait_ms);
+    wait_ms = Math.min(wait_ms * 2, 15_000);
+  };
+}
+
+type Told = { state?: "live" | "waiting"; resync?: boolean; event?: Event };
+function tell(what: Told): void {
+  channel?.postMessage(what);
+}
+
+async function ask(): Promise<void> {
+  try {
+    const { data, error } = await client.GET("/health");
+    const before = health.value;
+    health.value = (data ?? error) as Health | undefined;
+    if (before !== undefined && before.status !== health.value?.status) systemTick.value += 1;
+  } catch {
+    health.value = undefined;
+  }
+}
+
+export function follow(): void {
+  void ask();
+  setInterval(() => document.hidden || void ask(), 5000);
+  if (navigator.locks === undefined || channel === undefined) return open();
+  channel.onmessage = ({ data }: MessageEvent<Told>) => {
+    if (data.state !== undefined) connection.value = data.state;
+    if (data.resync === true) everything();
+    if (data.event !== undefined) happened(data.event);
+    else connection.value = data.state ?? connection.value;
+  };
+  // Who gets the lock holds the stream until its tab is closed; the next one goes on with what it lacks by loading anew.
+  void navigator.locks.request("nta-events", () => {
+    if (connection.value !== "connecting") everything();
+    open();
+    return new Promise<void>(() => undefined);
+  });
+  // Another tab holds the stream: it says so with its next event.
+  setTimeout(() => connection.value === "connecting" && source === undefined && (connection.value = "live"), 1500);
+}

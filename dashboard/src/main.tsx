@@ -1,0 +1,57 @@
+import { render, type FunctionComponent } from "preact";
+import { LocationProvider, Route, Router, lazy } from "preact-iso";
+import { client, needsToken, role, taken } from "./api/client";
+import { follow } from "./live";
+import { Alert } from "./pages/alert";
+import { Alerts } from "./pages/alerts";
+import { Login } from "./pages/login";
+import { Overview } from "./pages/overview";
+import { Frame } from "./ui/frame";
+import { Empty } from "./ui/parts";
+import { link, ROOT } from "./url";
+
+// What a first visit shows is in the first file; the rest comes when it is opened.
+const page = <N extends string>(load: () => Promise<Record<N, FunctionComponent>>, name: N) =>
+  lazy(async () => ({ default: (await load())[name] }));
+const Explain = page(() => import("./pages/explain"), "Explain");
+const Hosts = page(() => import("./pages/hosts"), "Hosts");
+const Host = page(() => import("./pages/host"), "HostPage");
+const Flows = page(() => import("./pages/flows"), "Flows");
+const Captures = page(() => import("./pages/captures"), "Captures");
+const Capture = page(() => import("./pages/capture"), "Capture");
+const Learned = page(() => import("./pages/learned"), "Learned");
+const System = page(() => import("./pages/system"), "System");
+
+function NoPage() {
+  return <Empty>There is no such page. <a href={link("")}>Overview</a></Empty>;
+}
+
+function App() {
+  if (needsToken.value) return <Login />;
+  return (
+    <LocationProvider scope={/^\/(dashboard(\/|$|\?)|$)/}>
+      <Frame>
+        <Router>
+          <Route path="/" component={Overview} />
+          <Route path={ROOT} component={Overview} />
+          <Route path={`${ROOT}/alerts`} component={Alerts} />
+          <Route path={`${ROOT}/alerts/:id`} component={Alert} />
+          <Route path={`${ROOT}/why`} component={Explain} />
+          <Route path={`${ROOT}/hosts`} component={Hosts} />
+          <Route path={`${ROOT}/hosts/:address`} component={Host} />
+          <Route path={`${ROOT}/flows`} component={Flows} />
+          <Route path={`${ROOT}/captures`} component={Captures} />
+          <Route path={`${ROOT}/captures/:id`} component={Capture} />
+          <Route path={`${ROOT}/learned`} component={Learned} />
+          <Route path={`${ROOT}/system`} component={System} />
+          <Route default component={NoPage} />
+        </Router>
+      </Frame>
+    </LocationProvider>
+  );
+}
+
+follow();
+// Without an answer the page shows what is wrong by itself, and a viewer's part of it.
+void taken(client.GET("/api/status")).then((status) => (role.value = status.access.role ?? "viewer"), () => undefined);
+render(<App />, document.getElementById("app") as HTMLElement);

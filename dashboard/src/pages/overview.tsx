@@ -1,0 +1,238 @@
+/** Whether the network is well; if not, who does what to whom, since when, how unusual it is, and what to do. */
+import type { Alert, Host, Severity, Status, Window } from "../api/client";
+import { client, flowList, taken } from "../api/client";
+import { useLoad } from "../data";
+import { ago, bps, bytes, count, duration, kind, measured, party } from "../format";
+import { alertTick, health, systemTick, windowTick } from "../live";
+import { Bars, Chart, type Band, type Line, type Mark } from "../ui/chart";
+import { Address, AlertName, Choice, Empty, Facts, Panel, SeverityBadge, Shown, Time } from "../ui/parts";
+import { link, useParams } from "../url";
+
+const SEVERITIES: Severity[] = ["critical", "high", "medium", "low"];
+/** Lower ones can wait: a sentence that cries for each is not read. */
+const NEEDS: Severity[] = ["critical", "high", "medium"];
+const SHOWN = 3;
+
+export function Overview() {
+  const alerts = useLoad("open", async (signal) => taken(client.GET("/api/alerts", { params: { query: { status: ["open"], limit: 1000, sort: "-severity" } }, signal })), [alertTick]);
+  const status = useLoad("status", async (signal) => taken(client.GET("/api/status", { signal })), [windowTick, systemTick]);
+  return (
+    <>
+      <Shown of={alerts} rows={2}>
+        {(list) => <State alerts={list.items} more={list.next_cursor !== null && list.next_cursor !== undefined} status={status.data} />}
+      </Shown>
+      <Traffic alerts={alerts.data?.items ?? []} isReplay={status.data?.mode === "replay"} />
+      <div class="columns">
+        <TopHosts />
+        <TopServices />
+      </div>
+      <Shown of={status}>{(of) => <Accounting of={of} />}</Shown>
+    </>
+  );
+}
+
+function State({ alerts, more, status }: { alerts: Alert[]; more: boolean; status: Status | undefined }) {
+  const urgent = alerts.filter((alert) => NEEDS.includes(alert.severity));
+  const by = (severity: Severity) => alerts.filter((alert) => alert.severity === severity).length;
+  const troubles = health.value !== undefined && health.value.status !== "ok" ? (health.value.reasons ?? [health.value.reason ?? "the daemon is not well"]) : [];
+  const running = status?.analysis?.state === "running";
+  const findings = status?.detection?.findings;
+  const well = urgent.length === 0 && troubles.length === 0;
+  return (
+    <section class={`state ${well ? "well" : (urgent[0]?.severity ?? "medium")}`} aria-label="State">
+      <h1>{sentence(urgent, troubles.length, alerts.length - urgent.length, running)}</h1>
+      {troubles.map((reason) => <p key={reason} class="reason">{reason}</p>)}
+      <ul class="counts" aria-label="Open alerts by severity">
+        {SEVERITIES.map((severity) => (
+          <li key={severity} class={by(severity) === 0 ? "none" : ""}>
+            <a href={link("/alerts", { severity, status: "open" })}><b>{count(by(severity))}{more && "+"}</b> <SeverityBadge severity={severity} /></a>
+          </li>
+        ))}
+        {findings !== undefined && (
+          <li class="quiet">{count(findings)} findings since the start, {count(status?.detection?.muted ?? 0)} muted, {count(status?.detection?.allowed ?? 0)} allowed</li>
+        )}
+      </ul>
+      {urgent.slice(0, SHOWN).map((alert) => <Urgent key={alert.id} alert={alert} />)}
+      {urgent.length > SHOWN && <p><a href={link("/alerts", { status: "open" })}>and {count(urgent.length - SHOWN)} more open alerts</a></p>}
+    </section>
+  );
+}
+
+function sentence(urgent: Alert[], troubles: number, minor: number, running: boolean): string {
+  const rest = minor === 0 ? "" : ` ${count(minor)} low ${minor === 1 ? "alert" : "alerts"} can wait.`;
+  const soFar = running ? " so far; the capture is still read" : "";
+  if (urgent.length === 0) return troubles === 0 ? `Nothing needs you${soFar}.${rest}` : "The analyzer itself needs you.";
+  const first = urgent[0] as Alert;
+  const others = urgent.length === 1 ? "" : ` and ${count(urgent.length - 1)} more`;
+  return `${kind(first.type)} ${of(first)}${others} need${urgent.length === 1 ? "s" : ""} you${soFar}.${rest}`;
+}
+
+function of(alert: Alert): string {
+  const by = alert.source === null || alert.source === undefined ? "" : ` by ${party(alert.source)}`;
+  return alert.destination === null || alert.destination === undefined ? by.trim() : `against ${party(alert.destination)}${by}`;
+}
+
+/** An alert as far as one decides by it: who, whom, since when, how much, what next. */
+function Urgent({ alert }: { alert: Alert }) {
+  const { why } = alert;
+  return (
+    <article class="urgent" aria-label={kind(alert.type)}>
+      <h2><SeverityBadge severity={alert.severity} /> <AlertName type={alert.type} id={alert.id} /></h2>
+      <p class="summary">{why.summary}</p>
+      <Facts
+        of={[
+          ["Attacker", <Source of={alert} />],
+          ["Victim", <Address of={alert.destination} inside={alert.destination_inside} />],
+          ["Since", <><Time at={alert.first_seen ?? alert.window_start} relative />{alert.state === "cleared" && <span class="quiet">, over since <Time at={alert.last_seen ?? alert.cleared_at} /></span>}</>],
+          ["Measured", <><b>{measured(why.observed, why.unit)}</b> <Usual of={alert} /></>],
+          ["Next", why.recommendation],
+        ]}
+      />
+    </article>
+  );
+}
+
+export function Source({ of }: { of: Alert }) {
+  if (of.source === "*") return <>many addresses; {/flood|amplification|reflection/.test(of.type) ? "they may be forged: do not block them one by one" : "see the contributors"}</>;
+  return <Address of={of.source} inside={of.source_inside} />;
+}
+
+export function Usual({ of }: { of: Alert }) {
+  const { why } = of;
+  return (
+    <span class="quiet">
+      {why.expected === null || why.expected === undefined ? "" : `usual ${measured(why.expected, why.unit)}, `}
+      reported from {measured(why.threshold, why.unit)} on ({why.measure.replaceAll("_", " ")})
+    </span>
+  );
+}
+
+const RANGES: ["900" | "3600" | "21600" | "86400" | "604800", string][] = [["900", "15 min"], ["3600", "1 h"], ["21600", "6 h"], ["86400", "1 day"], ["604800", "7 days"]];
+/** The stored length of windows that gives a chart at most some hundred points. */
+const SPANS: [number, string][] = [[3600, "10"], [21_600, "30"], [86_400, "180"], [Infinity, "3600"]];
+const PROTOCOLS = ["tcp", "udp", "icmp"];
+
+function Traffic({ alerts, isReplay }: { alerts: Alert[]; isReplay: boolean }) {
+  const [params, change] = useParams();
+  const range = RANGES.find(([value]) => value === params["range"])?.[0] ?? "3600";
+  const zoomed = params["from"] !== undefined && params["to"] !== undefined;
+  const key = `traffic ${isReplay} ${range} ${params["from"] ?? ""} ${params["to"] ?? ""}`;
+  const windows = useLoad(key, async (signal) => {
+    const now = Date.now();
+    const query = zoomed
+      ? { from: params["from"] as string, to: params["to"] as string, span: span((Date.parse(params["to"] as string) - Date.parse(params["from"] as string)) / 1000) }
+      : isReplay ? await replayed(signal) : { from: new Date(now - Number(range) * 1000).toISOString(), span: span(Number(range)) };
+    return taken(client.GET("/api/metrics", { params: { query: { ...query, limit: 1000, sort: "time" } }, signal }));
+  }, zoomed ? [] : [windowTick]);
+  const usual = useLoad("usual", async (signal) => taken(client.GET("/api/baselines", { signal })), []);
+  const bandwidth = usual.data?.items.find((baseline) => baseline.type === "bandwidth")?.metrics.find((metric) => metric.metric === "bandwidth");
+  const zoom = (from: number, to: number) => change({ from: new Date(from * 1000).toISOString(), to: new Date(to * 1000).toISOString() });
+  const chosen = isReplay || zoomed ? undefined : <Choice name="Time shown" value={range} options={RANGES} choose={(value) => change({ range: value === "3600" ? undefined : value })} />;
+  const back = zoomed ? <button onClick={() => change({ from: undefined, to: undefined })}>All of the time</button> : undefined;
+  return (
+    <Panel title="Traffic by protocol" more={chosen ?? back}>
+      <Shown of={windows} rows={5}>
+        {(list) => {
+          const drawn = series(list.items, alerts, bandwidth?.expected ?? undefined);
+          return <>
+            <Chart label={`Traffic by protocol over time, ${alerts.length} open alerts marked`} times={drawn.times} lines={drawn.lines} band={drawn.band} marks={drawn.marks} stacked unit={bps} zoom={zoom} />
+            {bandwidth?.expected == null && <p class="quiet">What is usual is not known yet: {count(bandwidth?.samples ?? 0)} windows are learned.</p>}
+          </>;
+        }}
+      </Shown>
+    </Panel>
+  );
+}
+
+const span = (seconds: number): string => (SPANS.find(([most]) => seconds <= most) as [number, string])[1];
+
+/** A replay's time is the capture's. */
+async function replayed(signal: AbortSignal): Promise<{ span?: string; from?: string | undefined; to?: string | undefined }> {
+  const { time_span: time } = await taken(client.GET("/api/metrics/summary", { signal }));
+  return time === null || time === undefined ? {} : { from: time.from ?? undefined, to: time.to ?? undefined, span: time.seconds <= 1800 ? "5" : span(time.seconds) };
+}
+
+type Expected = { median: number; sigma: number };
+/** Three deviations: what the detectors call usual. */
+const DEVIATIONS = 3;
+
+function series(windows: Window[], alerts: Alert[], expected: Expected | undefined): { times: number[]; lines: Line[]; band: Band | undefined; marks: Mark[] } {
+  windows = broken(windows);
+  const times = windows.map((window) => Date.parse(window.start) / 1000);
+  const rate = (window: Window, bytes: number) => (bytes * 8) / Math.max(window.span_s, 1);
+  const of = (window: Window, name: string) => window.protocols.filter((part) => part.protocol === name || (name === "icmp" && part.protocol === "ipv6-icmp")).reduce((sum, part) => sum + part.bytes, 0);
+  const lines: Line[] = PROTOCOLS.map((name) => ({ name: name.toUpperCase(), colour: `--${name}`, values: windows.map((window) => rate(window, of(window, name))) }));
+  lines.push({
+    name: "other", colour: "--other",
+    values: windows.map((window) => rate(window, Math.max(0, window.bytes - PROTOCOLS.reduce((sum, name) => sum + of(window, name), 0)))),
+  });
+  const band = expected === undefined ? undefined : {
+    name: "usual",
+    low: times.map(() => Math.max(0, expected.median - DEVIATIONS * expected.sigma)),
+    high: times.map(() => expected.median + DEVIATIONS * expected.sigma),
+  };
+  const marks = alerts.map((alert) => ({ at: Date.parse(alert.first_seen ?? alert.window_start) / 1000, text: kind(alert.type), colour: `--${alert.severity}` }));
+  return { times, lines, band, marks };
+}
+
+/** Where windows are missing a line must not join what lies before and behind: a window without counts stands there. */
+function broken(windows: Window[]): Window[] {
+  return windows.flatMap((window, n) => {
+    const before = windows[n - 1];
+    const gap_ms = before === undefined ? 0 : Date.parse(window.start) - Date.parse(before.end);
+    if (before === undefined || gap_ms <= 1000 * Math.max(before.span_s, window.span_s)) return [window];
+    const nothing = (at: number) => ({ ...window, start: new Date(at).toISOString(), bytes: 0, protocols: [] });
+    return [nothing(Date.parse(before.end)), nothing(Date.parse(window.start) - 1), window];
+  });
+}
+
+function TopHosts() {
+  const hosts = useLoad("top hosts", async (signal) => taken(client.GET("/api/hosts", { params: { query: { limit: 8, sort: "-bytes" } }, signal })), [windowTick]);
+  return (
+    <Panel title="Top hosts" more={<a href={link("/hosts")}>all</a>}>
+      <Shown of={hosts}>
+        {({ items }) => items.length === 0 ? <Empty>No host was seen yet.</Empty> : (
+          <Bars unit={bytes} of={items.map((host: Host) => ({ name: host.address, value: host.bytes_sent + host.bytes_received, href: link(`/hosts/${encodeURIComponent(host.address)}`) }))} />
+        )}
+      </Shown>
+    </Panel>
+  );
+}
+
+function TopServices() {
+  const flows = useLoad("top services", async (signal) => flowList(client.GET("/api/flows", { params: { query: { limit: 500, sort: "-bytes" } }, signal })), [windowTick]);
+  return (
+    <Panel title="Top services" more={<small class="quiet">of the 500 largest flows</small>}>
+      <Shown of={flows}>
+        {({ items }) => {
+          const sums = new Map<string, number>();
+          for (const flow of items) {
+            const name = flow.service ?? (flow.protocol.includes("icmp") ? flow.protocol : `${flow.protocol} ${flow.destination_port}`);
+            sums.set(name, (sums.get(name) ?? 0) + flow.bytes);
+          }
+          const top = [...sums].sort((a, b) => b[1] - a[1]).slice(0, 8);
+          return top.length === 0 ? <Empty>No flow was seen yet.</Empty> : <Bars unit={bytes} of={top.map(([name, value]) => ({ name, value }))} />;
+        }}
+      </Shown>
+    </Panel>
+  );
+}
+
+/** Every packet has a place: what that cost. */
+function Accounting({ of }: { of: Status }) {
+  const { total, balanced } = of.ledger;
+  const lost = of.interfaces.reduce((sum, interface_) => sum + (interface_.nic?.rx_dropped ?? 0), 0);
+  return (
+    <Panel title="Accounting" more={<a href={link("/system")}>by reason</a>}>
+      <p class="ledger">
+        <b>{count(total.seen)}</b> packets seen, {balanced ? <b>0 unaccounted</b> : <b class="bad">some unaccounted</b>}
+        {of.mode !== "replay" && <>, {count(lost)} dropped by interfaces</>}
+      </p>
+      <p class="quiet">
+        {of.interfaces.length > 0 && <>Captures {of.interfaces.map((interface_) => interface_.name).join(", ")}. </>}
+        {count(of.flows_active)} flows active of {count(of.flows_total)}. Own cost: {duration(of.process.cpu_s ?? 0)} of processor time in {duration(of.uptime_s)}, {bytes(of.process.rss_bytes ?? 0)} of memory.
+        {of.last_window_end !== null && of.last_window_end !== undefined && <> Last window {of.mode === "replay" ? <Time at={of.last_window_end} /> : ago(of.last_window_end)}.</>}
+      </p>
+    </Panel>
+  );
+}

@@ -1,0 +1,26 @@
+/** The state of a page is in its URL: a link shows the same, and back undoes. */
+import { useLocation } from "preact-iso";
+
+export const ROOT = "/dashboard";
+
+/** A path of the dashboard with parameters; those that are empty are left out. */
+export function link(path: string, query: Record<string, string | number | null | undefined> = {}): string {
+  const given = Object.entries(query).filter((entry): entry is [string, string | number] => entry[1] !== undefined && entry[1] !== null && entry[1] !== "");
+  const text = new URLSearchParams(given.map(([name, value]) => [name, String(value)])).toString();
+  return `${ROOT}${path}${text === "" ? "" : `?${text}`}`;
+}
+
+/** The parameters of the page, and how to change some of them. */
+export function useParams(): [Record<string, string>, (changes: Record<string, string | undefined>, replace?: boolean) => void] {
+  const { path, query, route } = useLocation();
+  const change = (changes: Record<string, string | undefined>, replace = false) => {
+    const next = new URLSearchParams(query);
+    for (const [name, value] of Object.entries(changes)) {
+      if (value === undefined || value === "") next.delete(name);
+      else next.set(name, value);
+    }
+    const text = next.toString();
+    route(`${path}${text === "" ? "" : `?${text}`}`, replace);
+  };
+  return [query, change];
+}
