@@ -122,21 +122,16 @@ impl Store {
         self.change_upload(query).await.map(drop)
     }
 
-    /// Notes how much of a capture has come, and which run analyses it.
+    /// Notes how much has come of a capture that is still received.
     ///
     /// # Errors
     /// When the database cannot be written.
-    pub async fn note_upload(
-        &self,
-        file_id: &str,
-        (state, bytes): (UploadState, u64),
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
-        let query = Query::new("UPDATE uploads SET state = $1, bytes = $2, changed_ns = $3 WHERE file_id = $4")
-            .bind(state.word())
-            .bind(to_sql(bytes))
-            .bind(to_sql(now.as_nanos()))
-            .bind(file_id);
+    pub async fn note_upload_bytes(&self, file_id: &str, bytes: u64, now: Timestamp) -> Result<(), StoreError> {
+        let query =
+            Query::new("UPDATE uploads SET bytes = $1, changed_ns = $2 WHERE file_id = $3 AND state = 'receiving'")
+                .bind(to_sql(bytes))
+                .bind(to_sql(now.as_nanos()))
+                .bind(file_id);
         self.change_upload(query).await.map(drop)
     }
 

@@ -22,7 +22,15 @@ impl Inner {
         if !self.folder.is_dir() {
             return Ok(());
         }
-        for upload in self.store.uploads_in(&[UploadState::Receiving, UploadState::Received]).await? {
+        for left in self.store.uploads_in(&[UploadState::Receiving, UploadState::Received]).await? {
+            // Requests are served meanwhile: what one of them sends is not left by anybody, and what one has sent is another by now.
+            if self.live().contains_key(&left.file_id) {
+                continue;
+            }
+            let Some(upload) = self.store.upload(&left.file_id).await? else { continue };
+            if upload.state != left.state {
+                continue;
+            }
             let path = self.path_of(&upload);
             match path.metadata() {
                 Ok(metadata) if upload.state == UploadState::Receiving => {
@@ -30,8 +38,7 @@ impl Inner {
                     if upload.length.is_none() {
                         self.remove(&upload).await?;
                     } else {
-                        let state = (UploadState::Receiving, metadata.len());
-                        self.store.note_upload(&upload.file_id, state, clock::now()).await?;
+                        self.store.note_upload_bytes(&upload.file_id, metadata.len(), clock::now()).await?;
                     }
                 }
                 // A job of before goes on with it.

@@ -91,6 +91,34 @@ async fn an_analysis_is_cancelled_while_its_capture_comes_and_begun_anew() {
     site.uploads.stop().await;
 }
 
+/// A start looks at what an earlier run left while it serves already: what is sent then is nobody's rest.
+#[tokio::test]
+async fn what_is_sent_while_a_start_recovers_stays() {
+    let folder = tempfile::tempdir().expect("folder");
+    let site = Site::over(sqlite(folder.path()).await, folder.path(), |_| {});
+    let bytes = pcap(1, 3000);
+    let (body, go_on) = in_two(&bytes, bytes.len() / 2);
+    let request = Request::post("/api/upload").header(header::HOST, HOST).body(body).expect("request");
+    let upload = tokio::spawn(site.router.clone().oneshot(request));
+    let captures = "/api/captures";
+    site.until(captures, |_, list| list["items"][0]["state"] == "receiving").await;
+    let stray = site.folder.join("0123456789abcdef0123456789abcdef");
+    std::fs::write(&stray, b"x").expect("written");
+    let keeper = tokio::spawn(site.uploads.clone().keep());
+    // The last thing that it does.
+    site.until(captures, |_, _| !stray.exists()).await;
+    go_on.send(()).expect("it waits");
+    let response = upload.await.expect("no panic").expect("response");
+    assert_eq!(response.status(), StatusCode::CREATED);
+    let list = site.until(captures, |_, list| list["items"][0]["state"] == "analysed").await;
+    let report = site.report(&list["items"][0]).await;
+    assert_eq!((&report["totals"]["packets"], &report["read"]["end"]), (&3000.into(), &"complete".into()), "{report}");
+    let flows = report["totals"]["flows_link"].as_str().expect("a link").to_owned();
+    site.until(&flows, |_, list| list["items"].as_array().map(Vec::len) == Some(1)).await;
+    site.uploads.stop().await;
+    keeper.await.expect("it ends");
+}
+
 /// What a daemon that was killed has left: a capture that is whole, and the job that was to analyse it.
 async fn left(store: Store) {
     let folder = tempfile::tempdir().expect("folder");
