@@ -22,7 +22,6 @@ use crate::api::extract::{Parameter, Query, number, parameters, text};
 use crate::api::serve::Held;
 use crate::api::whose::{Scope, WhoseQuery};
 use crate::api::{ApiError, ApiState};
-use crate::json::LogEventJson;
 use crate::sink::stream::{Cursor, Filter, Message, Reader, Refused};
 use nta_core::domain::Severity;
 
@@ -242,6 +241,19 @@ fn events(followed: Followed) -> impl Stream<Item = Result<Event, Infallible>> {
     })
 }
 
+/// A server-sent event as it comes to a program.
+#[derive(utoipa::ToSchema)]
+#[expect(dead_code, reason = "it is described, and written by axum")]
+pub(in crate::api) struct StreamedEvent {
+    /// The type of an event, or `hello`, `resync` or `missed`.
+    event: String,
+    /// The number of the event, or that behind which it goes on: what `Last-Event-ID` takes.
+    id: String,
+    /// JSON: of an event what `LogEventJson` describes, else `type` and what that type says.
+    #[schema(content_media_type = "application/json")]
+    data: String,
+}
+
 /// What happens, as server-sent events: `event:` is the type, `id:` the event's number and `data:` the event. `Last-Event-ID`, which a
 /// browser sends by itself when it was cut off, or `after` goes on behind an event, also over a restart of the daemon, and nothing is lost or
 /// doubled. First comes `hello` with the log's `epoch`; `resync` where it cannot be gone on from a cursor (`too_old`, `ahead`,
@@ -252,7 +264,7 @@ fn events(followed: Followed) -> impl Stream<Item = Result<Event, Infallible>> {
     operation_id = "follow_events",
     tag = "events",
     params(EventsQuery),
-    responses((status = 200, description = "The events, without end. The schema is that of `data`.", body = LogEventJson,
+    responses((status = 200, description = "The events, without end. The schema is that of each.", body = StreamedEvent,
         content_type = "text/event-stream"))
 )]
 pub(in crate::api) async fn events_route(
