@@ -26,13 +26,15 @@ fn tools(test: &str) -> Option<PathBuf> {
     None
 }
 
-/// A folder with a daemon that serves a port scan, and its document in `openapi.json`.
+/// A folder with a daemon that serves a port scan and all that can be switched on, and its document in `openapi.json`.
 fn served() -> (TempDir, Served) {
     let folder = tempfile::tempdir().expect("folder");
     let capture = folder.path().join("scan.pcap");
     scan(&capture);
     let database = format!("sqlite:{}", folder.path().join("nta.db").display());
-    let served = Served::start(&capture, &database, true);
+    let config = folder.path().join("nta.toml");
+    std::fs::write(&config, "[api]\ngraphql = true\n").expect("the configuration");
+    let served = Served::configured(&capture, &database, &config);
     let document = served.get("/openapi.json");
     std::fs::write(folder.path().join("openapi.json"), document.to_string()).expect("the document");
     (folder, served)

@@ -39,6 +39,14 @@ impl Served {
         Self::when(command, "serving what was found").0
     }
 
+    /// Starts it on a free port by a configuration.
+    pub fn configured(capture: &Path, database: &str, config: &Path) -> Self {
+        let mut command = Command::new(daemon());
+        command.args(["replay", "--serve", "--listen", "127.0.0.1:0", "--database", database, "--config"]);
+        command.arg(config).arg(capture).env_remove("NTA_WINDOW");
+        Self::when(command, "serving what was found").0
+    }
+
     /// Starts it on a free port with so many descriptors.
     pub fn with_descriptors(capture: &Path, most: u32) -> Self {
         let mut command = Command::new("sh");

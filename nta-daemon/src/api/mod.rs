@@ -9,6 +9,7 @@ mod error;
 mod explain;
 mod extract;
 mod found;
+mod graphql;
 mod guard;
 mod headers;
 mod links;

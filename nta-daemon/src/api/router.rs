@@ -19,12 +19,14 @@ use utoipa_axum::routes;
 use super::access::{Role, bring, require};
 use super::caching::revalidate;
 use super::error::{after_panic, as_problem, name_methods};
+use super::graphql::Graph;
 use super::headers::careful;
 use super::requests::measure;
 use super::routes::{
     alert_bulk, alerts, anomalies, audit, baselines, capture_file, captures, compute, control, dashboard, detect, docs,
-    evidence, explain, export, features, flows, generate, health, hosts, index, jobs, live_capture, metrics, models,
-    mutes, packets, prometheus, recording, results, score, session, stats, status, stream, tokens, uploads, webhooks,
+    evidence, explain, export, features, flows, generate, graphql, health, hosts, index, jobs, live_capture, metrics,
+    models, mutes, packets, prometheus, recording, results, score, session, stats, status, stream, tokens, uploads,
+    webhooks,
 };
 use super::workers::{LargeBodies, Workers, few_at_a_time, off_the_executor};
 use super::{ApiError, ApiState, guard, links, openapi};
@@ -96,9 +98,12 @@ fn viewer() -> OpenApiRouter<ApiState> {
         .routes(routes!(live_capture::status))
 }
 
-/// What answers without end: no thread of the pool is held for it.
+/// What answers without end, or by other paths: no thread of the pool is held for it.
 fn streams() -> OpenApiRouter<ApiState> {
-    OpenApiRouter::new().routes(routes!(stream::events_route)).routes(routes!(stream::stream))
+    OpenApiRouter::new()
+        .routes(routes!(stream::events_route))
+        .routes(routes!(stream::stream))
+        .routes(routes!(graphql::post))
 }
 
 fn operator() -> OpenApiRouter<ApiState> {
@@ -203,7 +208,12 @@ fn documented() -> (Router<ApiState>, OpenApi) {
 /// The router; every path works with and without a trailing slash.
 pub fn router(state: ApiState) -> Router {
     let (routes, document) = documented();
-    guarded(routes, state.with_own_jobs().with_document(document))
+    let mut state = state.with_own_jobs().with_document(document);
+    if state.config.api.graphql {
+        let paths = guarded(routes.clone(), state.clone());
+        state.graph = Graph::new(&state.document, paths);
+    }
+    guarded(routes, state)
 }
 
 /// Puts around the routes what holds for every request.

@@ -9,6 +9,7 @@ use utoipa::openapi::OpenApi;
 
 use super::ApiError;
 use super::access::{Access, Rules};
+use super::graphql::Graph;
 use super::guard::AllowedHosts;
 use super::page::Period;
 use super::requests::Requests;
@@ -50,6 +51,8 @@ pub struct ApiState {
     pub(super) connections: Arc<Connections>,
     pub(super) requests: Arc<Requests>,
     pub(super) document: Arc<OpenApi>,
+    /// Where it is switched on.
+    pub(super) graph: Option<Graph>,
     status: watch::Receiver<Status>,
     /// The run that holds the capture of a replay.
     run: Option<[u8; 16]>,
@@ -103,6 +106,7 @@ impl ApiState {
             connections: Arc::default(),
             requests: Arc::default(),
             document,
+            graph: None,
             tools,
             jobs: None,
             orders_waiting: Arc::new(Semaphore::new(ORDERS_WAITING)),

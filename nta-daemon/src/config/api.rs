@@ -40,6 +40,8 @@ section! {
         trusted_proxies: Networks = Networks::from(Vec::new()),
         /// Who may read /metrics: "open" for everybody, "viewer" for who has that role.
         metrics: MetricsAccess = MetricsAccess::Open,
+        /// Whether POST /graphql answers: reads by GraphQL, to who has the role viewer.
+        graphql: bool = false,
         /// "i understand" serves a listener that other machines reach also without TLS and while no token was made; "" does not.
         insecure: Insecure = Insecure::default(),
     }

@@ -13,6 +13,7 @@ use nta_core::domain::{
 };
 use nta_core::window::{Rtt, TcpSent, Window};
 use nta_daemon::api::{AnalysisAccess, ApiState, router};
+use nta_daemon::config::Config;
 use nta_daemon::pipeline::baselines::BaselineHandle;
 use nta_daemon::pipeline::metrics::MetricsHandle;
 use nta_daemon::pipeline::mutes::MuteHandle;
@@ -45,10 +46,15 @@ pub(crate) struct App {
 impl App {
     /// An app over a database with windows and flows from 1 on.
     pub(crate) async fn with(windows: u64, flows: u64) -> Self {
+        Self::with_config(Config::default(), windows, flows).await
+    }
+
+    /// The same by a configuration.
+    pub(crate) async fn with_config(config: Config, windows: u64, flows: u64) -> Self {
         let folder = tempfile::tempdir().expect("folder");
         let url = format!("sqlite:{}", folder.path().join("nta.db").display());
         let store = Store::open(&url).await.expect("store");
-        let app = Self::on(store, url, folder).await;
+        let app = Self::on(store, url, folder, config).await;
         app.write(None, (1..=flows).map(flow).collect()).await;
         for id in 1..=windows {
             app.write(Some(window(id)), vec![]).await;
@@ -59,17 +65,17 @@ impl App {
 
     /// An app over a database of another kind, which is empty.
     pub(crate) async fn over(store: Store) -> Self {
-        Self::on(store, String::new(), tempfile::tempdir().expect("folder")).await
+        Self::on(store, String::new(), tempfile::tempdir().expect("folder"), Config::default()).await
     }
 
-    async fn on(store: Store, url: String, folder: tempfile::TempDir) -> Self {
+    async fn on(store: Store, url: String, folder: tempfile::TempDir, config: Config) -> Self {
         let run = run();
         let uuid = run.uuid;
         let (writer, task) = store.writer(store.begin_run(&run).await.expect("run"), 16);
         let (sender, receiver) = watch::channel(status(0));
         let access = AnalysisAccess::default();
         let (baselines, mutes, metrics) = (access.baselines.clone(), access.mutes.clone(), access.metrics.clone());
-        let state = ApiState::new(store.clone(), receiver).with_analysis(access);
+        let state = ApiState::new(store.clone(), receiver).with_analysis(access).with_config(config);
         // As the server does before it answers.
         state.read_tokens().await.expect("the store answers");
         let router = router(state.clone());

@@ -127,7 +127,6 @@ const LATER: &[(&str, &str)] = &[
     ("GET /api/sensors/{id}", "sensors"),
     ("PUT /api/sensors/{id}/settings", "sensors"),
     ("POST /api/control/reload", "reload"),
-    ("POST /graphql", "GraphQL: async-graphql 7.2, which is released, serves it without its axum part"),
 ];
 
 /// What there is beyond the contract, and why.

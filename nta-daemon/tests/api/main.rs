@@ -13,6 +13,7 @@ mod docs;
 mod evidence;
 mod explain;
 mod export;
+mod graphql;
 mod guard;
 mod hosts;
 mod imports;

@@ -19,6 +19,7 @@ pub(super) mod export;
 pub(super) mod features;
 pub(super) mod flows;
 pub(super) mod generate;
+pub(super) mod graphql;
 pub(super) mod health;
 pub(super) mod hosts;
 pub(super) mod index;
