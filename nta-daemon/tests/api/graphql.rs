@@ -210,7 +210,6 @@ async fn queries_that_mean_harm_are_refused_at_once() {
         ("{\"query\": 7}".to_owned(), StatusCode::BAD_REQUEST),
         ("{}".to_owned(), StatusCode::BAD_REQUEST),
         ("{\"query\": \"{ __typename }\", \"colour\": 1}".to_owned(), StatusCode::BAD_REQUEST),
-        (format!("{{\"query\": \"{}\"}}", " ".repeat(60_001)), StatusCode::BAD_REQUEST),
         (
             format!("{{\"query\": \"{{ __typename }}\", \"operationName\": \"{}\"}}", "a".repeat(201)),
             StatusCode::BAD_REQUEST,

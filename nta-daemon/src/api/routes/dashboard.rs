@@ -22,6 +22,8 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 /// The pages that have addresses of their own.
 const PAGES: [&str; 7] = ["alerts", "hosts", "flows", "captures", "why", "learned", "system"];
 const HTML: &str = "text/html";
+/// Characters of the name of what a page shows.
+const LONGEST_NAME: usize = 200;
 /// Assets are named by their content: what a name stands for never changes.
 const FOR_EVER: &str = "private, max-age=31536000, immutable";
 
@@ -84,7 +86,7 @@ pub(in crate::api) async fn page(Path(Page(name)): Path<Page>, headers: HeaderMa
         (status = 404, description = "The dashboard has no such page.", body = Problem, content_type = "application/problem+json"),
     )
 )]
-pub(in crate::api) async fn part(page: Path<Page>, headers: HeaderMap) -> Result<Response, ApiError> {
+pub(in crate::api) async fn part(page: Path<Page>, _: Path<Name>, headers: HeaderMap) -> Result<Response, ApiError> {
     self::page(page, headers).await
 }
 
@@ -102,7 +104,8 @@ pub(in crate::api) async fn part(page: Path<Page>, headers: HeaderMap) -> Result
     )
 )]
 pub(in crate::api) async fn asset(Path(Asset(name)): Path<Asset>, headers: HeaderMap) -> Result<Response, ApiError> {
-    let unknown = || ApiError::NotFound { detail: "the dashboard loads no such file; load the page anew".to_owned() };
+    let unknown =
+        || ApiError::NotFound { detail: "the dashboard has nothing of this name; load the page anew".to_owned() };
     let mut answer = answer(file(&format!("assets/{name}")).ok_or_else(unknown)?, &headers);
     answer.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static(FOR_EVER));
     Ok(answer)
@@ -167,12 +170,13 @@ impl PathParameter for Page {
 pub(in crate::api) struct Name;
 
 impl Parameter for Name {
-    fn parse(_: &str) -> Result<Self, String> {
-        Ok(Self)
+    fn parse(text: &str) -> Result<Self, String> {
+        let is_short = text.chars().count() <= LONGEST_NAME;
+        if is_short { Ok(Self) } else { Err(format!("at most {LONGEST_NAME} characters")) }
     }
 
     fn schema() -> Schema {
-        text().min_length(Some(1)).max_length(Some(200)).pattern(Some("^[^/]+$")).into()
+        text().min_length(Some(1)).max_length(Some(LONGEST_NAME)).pattern(Some("^[^/]+$")).into()
     }
 }
 

@@ -10,15 +10,14 @@ use crate::api::error::Problem;
 use crate::api::extract::{Json, Query};
 use crate::api::{ApiError, ApiState};
 
-/// Characters of a query, and of an operation's name.
-const MOST: [(&str, usize); 2] = [("query", 60_000), ("operationName", 200)];
+/// Characters of an operation's name.
+const LONGEST_NAME: usize = 200;
 
 /// A query.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::api) struct GraphRequest {
     /// The query, such as `{ hosts(limit: 5) { items { address bytes_sent } } }`.
-    #[schema(max_length = 60_000)]
     query: String,
     /// Values of the query's variables.
     #[schema(value_type = Option<Object>)]
@@ -65,11 +64,8 @@ pub(in crate::api) async fn post(
 ) -> Result<Json<GraphAnswer>, ApiError> {
     let off = || ApiError::NotFound { detail: "GraphQL is not switched on: `[api] graphql = true`".to_owned() };
     let graph = state.graph.as_ref().ok_or_else(off)?;
-    let given = [Some(&asked.query), asked.operation_name.as_ref()];
-    for ((field, most), text) in MOST.into_iter().zip(given) {
-        if text.is_some_and(|text| text.chars().count() > most) {
-            return Err(ApiError::invalid(field, format!("at most {most} characters")));
-        }
+    if asked.operation_name.as_ref().is_some_and(|name| name.chars().count() > LONGEST_NAME) {
+        return Err(ApiError::invalid("operationName", format!("at most {LONGEST_NAME} characters")));
     }
     let mut request = Request::new(asked.query);
     request.operation_name = asked.operation_name;
