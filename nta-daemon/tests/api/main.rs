@@ -9,6 +9,7 @@ mod baselines;
 mod caching;
 mod contract;
 mod control;
+mod dashboard;
 mod docs;
 mod evidence;
 mod explain;
@@ -59,12 +60,18 @@ use crate::app::{App, HOST, flow, parse, time, window};
 async fn every_path_answers_with_and_without_its_trailing_slash() {
     let app = App::with(3, 12).await;
     let document = app.json("/openapi.json").await;
+    let (.., page) = app.get("/dashboard").await;
+    let page = String::from_utf8(page.to_vec()).expect("text");
+    let asset = page.split("/assets/").nth(1).and_then(|rest| rest.split('"').next()).expect("it loads something");
     for (path, methods) in document["paths"].as_object().expect("paths") {
         // Without alerts, jobs and captures there is none to show; everything else is there.
         let alert = path.starts_with("/api/alerts/{") || path.contains("{file_id}") || path.contains("{filename}");
         let job = path.starts_with("/api/jobs/{");
         let path = path.replace("{file_id}", &"0".repeat(32)).replace("{filename}", "scored-1.csv");
+        let path = path.replace("/assets/{file}", &format!("/assets/{asset}"));
         let path = path
+            .replace("{page}", "alerts")
+            .replace("{name}", "1")
             .replace("{ip}", "10.0.0.1")
             .replace("{file}", "start.js")
             .replace("{type}", "loss")
