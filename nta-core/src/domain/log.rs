@@ -1,7 +1,7 @@
 //! The event log: what can happen.
 
 /// Every kind of event, each with what it is.
-pub const EVENT_TYPES: [(&str, &str); 15] = [
+pub const EVENT_TYPES: [(&str, &str); 16] = [
     ("alert_raised", "an alert was raised, or came back after it was cleared"),
     ("alert_changed", "an alert goes on, and something of it changed"),
     ("alert_cleared", "an alert is over"),
@@ -11,7 +11,8 @@ pub const EVENT_TYPES: [(&str, &str); 15] = [
     ("run_ended", "such a run ended"),
     ("capture_trouble", "something is not counted although it should be, such as an interface that is away"),
     ("capture_recovered", "it is counted again"),
-    ("store_trouble", "the database took nothing for some time; what waited is stored now"),
+    ("store_trouble", "the database took nothing for some time"),
+    ("store_recovered", "it takes batches again, and what waited is stored"),
     ("webhook_trouble", "a webhook takes no events"),
     ("webhook_recovered", "it takes them again"),
     ("upload_received", "all of a capture that a client sends is here"),

@@ -114,7 +114,7 @@ impl Store {
 }
 
 /// The severity that an event's body states.
-fn severity(body: &str) -> Option<Severity> {
+pub(super) fn severity(body: &str) -> Option<Severity> {
     #[derive(Deserialize)]
     struct Stated<'a> {
         #[serde(borrow, default)]

@@ -7,6 +7,7 @@ mod addresses;
 mod alert_status;
 mod alert_write;
 mod alerts;
+mod announced;
 mod anomalies;
 mod anomaly_write;
 mod audit;
@@ -74,6 +75,7 @@ use tokio::sync::watch;
 pub use addresses::Addresses;
 pub use alert_status::{AlertChanged, AlertPatch, AlertsToChange, MOST_AT_ONCE, Note, Patched, PatchedAll};
 pub use alerts::{AlertFilter, AlertPage, AlertSort, StoredAlert};
+pub use announced::Announced;
 pub use anomalies::{Anomaly, AnomalyFilter, AnomalyPage, AnomalySort, KindCount, StoredAnomaly};
 pub use audit::{Audit, AuditFilter, AuditPage, AuditRow};
 pub use baselines::baselines_name;
@@ -119,6 +121,8 @@ pub struct Store {
     counters: Arc<Counters>,
     /// How often a writer has committed something: readers of the event log wait for it.
     commits: Arc<watch::Sender<u64>>,
+    /// What is told before it is in the event log.
+    announced: Arc<watch::Sender<Announced>>,
 }
 
 impl Store {
@@ -131,6 +135,7 @@ impl Store {
             spool: None,
             counters: Arc::default(),
             commits: Arc::default(),
+            announced: Arc::default(),
         })
     }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use nta_tests::postgres::Postgres;
 
-use super::db::Query;
+use super::db::{Conn, Database, Query};
 use super::{Store, StoreError};
 
 /// A PostgreSQL server of its own, on a socket in a temporary folder; stopped when dropped.
@@ -32,7 +32,7 @@ impl Server {
     }
 
     /// Its address.
-    pub(super) fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         self.0.url()
     }
 
@@ -56,6 +56,28 @@ impl Server {
         }
         panic!("the server does not answer");
     }
+}
+
+/// A table of either database that is away: every statement about it fails until it is back.
+pub(crate) struct Away(Conn, String);
+
+impl Away {
+    /// Moves it away.
+    pub(crate) async fn of(url: &str, table: &str) -> Self {
+        let mut conn = Database::open(url).await.expect("open").connect().await.expect("connect");
+        rename_table(&mut conn, table, "away").await;
+        Self(conn, table.to_owned())
+    }
+
+    /// Puts it back.
+    pub(crate) async fn put_back(mut self) {
+        rename_table(&mut self.0, "away", &self.1).await;
+    }
+}
+
+async fn rename_table(conn: &mut Conn, from: &str, to: &str) {
+    let sql: &'static str = format!("ALTER TABLE {from} RENAME TO {to}").leak();
+    conn.run(sql).await.expect("renamed");
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tracing::{error, info, warn};
 
+use super::announced::Announcer;
 use super::db::Query;
 use super::lease::Lock;
 use super::opening::Opening;
@@ -14,8 +15,8 @@ use super::spool::Spool;
 use super::waiting::{Cut, Waiting};
 use super::write::Trouble;
 use super::writer::{Message, WindowBatch};
-use super::{RunKey, Store, StoreError, events, size, write};
-use nta_core::domain::{Mode, Timestamp};
+use super::{RunKey, Store, StoreError, size, write};
+use nta_core::domain::Mode;
 
 /// Wait after the first failed attempt; doubles with each.
 const FIRST_WAIT: Duration = Duration::from_millis(if cfg!(test) { 1 } else { 100 });
@@ -52,10 +53,9 @@ pub(super) struct Task {
     next_attempt: Instant,
     /// Batches given up since the last flush.
     lost: u64,
-    /// Since when the database takes nothing, and the first error.
-    trouble: Option<(Timestamp, String)>,
-    /// Whether a batch of this run was written.
-    wrote_own: bool,
+    /// Since when the database takes nothing, and what is told of it.
+    trouble: Announcer,
+    wrote_own: bool, // whether a batch of this run was written
     /// Whether the spool took nothing the last time; it is logged once.
     spool_refuses: bool,
     /// The batches that were not written, as far as one knows.
@@ -83,6 +83,7 @@ impl Task {
         let (mut spool, mut opening) = (None, Opening::new(now));
         opening.open(&store, &mut spool, now);
         Self {
+            trouble: Announcer::new(&store, &row),
             store,
             run: row,
             _lock: lock,
@@ -93,7 +94,6 @@ impl Task {
             wait: FIRST_WAIT,
             next_attempt: now,
             lost: 0,
-            trouble: None,
             wrote_own: false,
             spool_refuses: false,
             failed: None,
@@ -173,7 +173,8 @@ impl Task {
         self.store.counters.queue_length.fetch_sub(1, Relaxed);
         self.store.counters.queue_bytes.fetch_sub(batch.bytes(), Relaxed);
         self.number += 1;
-        match BatchRows::new(&self.run, self.number, batch) {
+        let rows = BatchRows::new(&self.run, self.number, batch);
+        match rows.inspect(|rows| self.trouble.came(&rows.notices)) {
             Ok(rows) => self.memory.push(rows),
             Err(failure) => self.give_up(&failure),
         }
@@ -207,6 +208,7 @@ impl Task {
             let is_spooled = spooled.is_some();
             let group = spooled.map_or_else(|| self.group(), |rows| vec![rows]);
             if group.is_empty() {
+                self.trouble.all_stored();
                 break;
             }
             let committed = self.commit(&group).await;
@@ -295,7 +297,7 @@ impl Task {
         if !self.store.counters.failing.load(Relaxed) {
             error!(reason, "store: the database takes no batch; they wait");
         }
-        self.trouble.get_or_insert_with(|| (events::now(), reason.clone()));
+        self.trouble.failed(&reason);
         self.store.counters.failed(reason);
         self.next_attempt = Instant::now() + self.wait;
         self.wait = (self.wait * 2).min(LONGEST_WAIT);
@@ -311,7 +313,7 @@ impl Task {
     /// Commits batches of one run, and looks at times, and after every error, whether another connection finds them.
     async fn commit(&mut self, group: &[BatchRows]) -> Result<(), StoreError> {
         let (Some(first), Some(last)) = (group.first(), group.last()) else { return Ok(()) };
-        let trouble = self.trouble.as_ref().map(|(from, error)| Trouble::new(*from, events::now(), error));
+        let trouble = self.trouble.trouble();
         let known = self.failed.take().filter(|known| known.run == first.run.uuid && known.last >= first.number);
         let (begin, result) = (Instant::now(), self.commit_and_verify(group, trouble.as_ref()).await);
         let with_trouble = known.as_ref().is_some_and(|known| known.with_trouble);
@@ -325,9 +327,7 @@ impl Task {
             self.failed = Some(Attempt { run, first, last, with_trouble });
             return result.map(drop);
         };
-        if are_new.contains(&true) || with_trouble {
-            self.trouble = None;
-        }
+        self.trouble.took(are_new.contains(&true) || with_trouble);
         for (rows, is_new) in group.iter().zip(are_new) {
             // One that is there already although an attempt failed was written by that attempt.
             let is_known = |known: &Attempt| (known.first..=known.last).contains(&rows.number);

@@ -5,24 +5,49 @@ use std::borrow::Cow;
 use super::cut::rejoined;
 use super::db::{Conn, Database, Query, Value};
 use super::rows::{BatchRows, RunRow, VectorRow};
-use super::{StoreError, alert_write, anomaly_write, flow_write, late, runs, sensor, to_sql, totals, window_write};
+use super::{
+    Notice, StoreError, alert_write, anomaly_write, flow_write, late, runs, sensor, to_sql, totals, window_write,
+};
 use nta_core::domain::{Severity, Timestamp};
 
 /// A time in which the database took nothing, which is logged with the first batch that it takes again.
 #[derive(Debug)]
 pub(super) struct Trouble {
+    from_ns: i64,
     to_ns: i64,
-    body: String,
+    begun: String,
+    over: String,
 }
 
 impl Trouble {
     pub(super) fn new(from: Timestamp, to: Timestamp, error: &str) -> Self {
-        let severity = Severity::High.word();
+        let begun = format!("the database took nothing from {from} to {to}: {error}");
+        Self {
+            from_ns: to_sql(from.as_nanos()),
+            to_ns: to_sql(to.as_nanos()),
+            begun: Self::body((from, Some(to)), error, &begun),
+            over: Self::body((from, Some(to)), error, &format!("the database takes batches again, since {to}")),
+        }
+    }
+
+    /// What is told of one that goes on.
+    pub(super) fn notice(from: Timestamp, error: &str) -> Notice {
+        let reason = format!("the database takes nothing since {from}: {error}");
+        let body = Self::body((from, None), error, &reason);
+        Notice { time_ns: from.as_nanos(), kind: "store_trouble".to_owned(), body }
+    }
+
+    fn body((from, to): (Timestamp, Option<Timestamp>), error: &str, reason: &str) -> String {
         let body = serde_json::json!({
-            "severity": severity, "from": from.to_string(), "to": to.to_string(), "error": error,
-            "reason": format!("the database took nothing from {from} to {to}: {error}"),
+            "severity": Severity::High.word(), "from": from.to_string(), "to": to.map(|to| to.to_string()),
+            "error": error, "reason": reason,
         });
-        Self { to_ns: to_sql(to.as_nanos()), body: body.to_string() }
+        body.to_string()
+    }
+
+    fn events(&self) -> [Event; 2] {
+        [(self.from_ns, "store_trouble", &self.begun), (self.to_ns, "store_recovered", &self.over)]
+            .map(|(time_ns, kind, body)| Event { time_ns, kind: kind.into(), body: body.clone() })
     }
 }
 
@@ -90,12 +115,7 @@ async fn write(conn: &mut Conn, batch: &BatchRows, trouble: Option<&Trouble>) ->
     // A daemon's own batches have no newer run behind them.
     let is_kept_once = batch.baselines.is_some() || batch.readings.is_some();
     let is_outdated = is_kept_once && late::is_outdated(conn, run, &batch.run).await?;
-    let trouble = trouble.map(|Trouble { to_ns, body }| Event {
-        time_ns: *to_ns,
-        kind: "store_trouble".into(),
-        body: body.clone(),
-    });
-    let mut events: Vec<Event> = trouble.into_iter().collect();
+    let mut events: Vec<Event> = trouble.into_iter().flat_map(Trouble::events).collect();
     let windows = rejoined(conn, run, &batch.run, &batch.windows).await?;
     let by = (run, sensor::number(conn, &batch.run.sensor).await?);
     events.extend(window_write::insert(conn, by, &windows).await?);

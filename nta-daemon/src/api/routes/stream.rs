@@ -22,6 +22,7 @@ use crate::api::extract::{Parameter, Query, number, parameters, text};
 use crate::api::serve::Held;
 use crate::api::whose::{Scope, WhoseQuery};
 use crate::api::{ApiError, ApiState};
+use crate::json::LogEventJson;
 use crate::sink::stream::{Cursor, Filter, Message, Reader, Refused};
 use nta_core::domain::Severity;
 
@@ -173,6 +174,7 @@ enum Said<'a> {
     Hello { epoch: &'a str, oldest: u64, newest: u64, after: u64 },
     Resync { reason: &'a str, after: u64 },
     Missed { events: u64, after: u64 },
+    Notice { after: u64, event: serde_json::Value },
     Heartbeat { after: u64 },
 }
 
@@ -184,6 +186,12 @@ impl<'a> Said<'a> {
             }
             Message::Resync(reason, after) => Self::Resync { reason: reason.word(), after: *after },
             Message::Missed(events, after) => Self::Missed { events: *events, after: *after },
+            Message::Notice(event, after) => {
+                let mut event = serde_json::to_value(LogEventJson::from(&**event)).unwrap_or_default();
+                // It has none yet.
+                event.as_object_mut().map(|event| event.remove("id"));
+                Self::Notice { after: *after, event }
+            }
             Message::Heartbeat(after) => Self::Heartbeat { after: *after },
             Message::Event(_) => return None,
         })
@@ -204,6 +212,7 @@ fn event(message: &Message) -> Event {
         Message::Hello(_, after) => id(*after).event("hello").data(said),
         Message::Resync(_, after) => id(*after).event("resync").data(said),
         Message::Missed(_, after) => id(*after).event("missed").data(said),
+        Message::Notice(_, after) => id(*after).event("notice").data(said),
         Message::Heartbeat(after) => id(*after).comment("heartbeat"),
     }
 }
@@ -245,7 +254,7 @@ fn events(followed: Followed) -> impl Stream<Item = Result<Event, Infallible>> {
 #[derive(utoipa::ToSchema)]
 #[expect(dead_code, reason = "it is described, and written by axum")]
 pub(in crate::api) struct StreamedEvent {
-    /// The type of an event, or `hello`, `resync` or `missed`.
+    /// The type of an event, or `hello`, `resync`, `missed` or `notice`.
     event: String,
     /// The number of the event, or that behind which it goes on: what `Last-Event-ID` takes.
     id: String,
@@ -257,7 +266,8 @@ pub(in crate::api) struct StreamedEvent {
 /// What happens, as server-sent events: `event:` is the type, `id:` the event's number and `data:` the event. `Last-Event-ID`, which a
 /// browser sends by itself when it was cut off, or `after` goes on behind an event, also over a restart of the daemon, and nothing is lost or
 /// doubled. First comes `hello` with the log's `epoch`; `resync` where it cannot be gone on from a cursor (`too_old`, `ahead`,
-/// `other_log`), `missed` where events were deleted before a slow reader came to them. A comment every 15 s at least.
+/// `other_log`), `missed` where events were deleted before a slow reader came to them; `notice` tells at once what happens while
+/// the database takes nothing. A comment every 15 s at least.
 #[utoipa::path(
     get,
     path = "/api/events",
@@ -278,7 +288,7 @@ pub(in crate::api) async fn events_route(
     Ok(([("x-accel-buffering", "no")], Sse::new(events(reader))).into_response())
 }
 
-/// The same by WebSocket: a text message for each event; `hello`, `resync`, `missed` and `heartbeat` are messages with that `type`. What a
+/// The same by WebSocket: a text message for each event; `hello`, `resync`, `missed`, `notice` and `heartbeat` are messages with that `type`. What a
 /// client sends is not looked at.
 #[utoipa::path(
     get,

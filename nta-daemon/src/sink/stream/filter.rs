@@ -31,11 +31,15 @@ impl Filter {
     }
 
     pub(super) fn matches(&self, event: &LogEvent) -> bool {
-        (self.types.is_empty() || self.types.contains(&event.kind.as_str()))
-            && (self.severities.is_empty() || event.severity.is_some_and(|is| self.severities.contains(&is)))
+        self.takes(&event.kind, event.severity, event.sensor.as_deref())
+    }
+
+    pub(super) fn takes(&self, kind: &str, severity: Option<Severity>, sensor: Option<&str>) -> bool {
+        (self.types.is_empty() || self.types.contains(&kind))
+            && (self.severities.is_empty() || severity.is_some_and(|is| self.severities.contains(&is)))
             && match &self.sensor {
-                Some(sensor) => event.sensor.as_ref() == Some(sensor),
-                None => event.sensor.as_deref().and_then(capture_of_sensor).is_none(),
+                Some(of) => sensor == Some(of),
+                None => sensor.and_then(capture_of_sensor).is_none(),
             }
     }
 }

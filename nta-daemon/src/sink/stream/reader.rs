@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::ring::LogEvent;
 use super::{Cursor, EventStream, Filter, Head, PAGE};
-use crate::store::LogState;
+use crate::store::{Announced, LogState, StoredEvent};
 
 /// Events taken from the ring at once.
 const AT_ONCE: usize = 64;
@@ -51,6 +51,9 @@ pub enum Message {
     Event(Arc<LogEvent>),
     /// So many events up to this one were deleted before the reader came to them.
     Missed(u64, u64),
+    /// What happens to the daemon itself while the database takes nothing, behind this event: it has no number yet, and comes with the
+    /// log as soon as there is one again.
+    Notice(Arc<StoredEvent>, u64),
     /// Nothing came for some time; all up to this event was looked at.
     Heartbeat(u64),
 }
@@ -69,6 +72,9 @@ pub struct Reader {
     /// Events that are read and not yet handed out.
     read: VecDeque<Arc<LogEvent>>,
     beat: Instant,
+    /// What is told before it is logged; of which trouble the reader knows, and how much of it.
+    announced: watch::Receiver<Announced>,
+    told: (u64, usize),
 }
 
 impl Reader {
@@ -97,7 +103,8 @@ impl Reader {
         first.push(Message::Hello(state.clone(), begin));
         let log = news.borrow().log;
         let (read, beat) = (VecDeque::new(), Instant::now() + HEARTBEAT);
-        Self { stream, _place: place, news, log, cursor: begin, filter, first, read, beat }
+        let (announced, told) = (stream.0.store.announced(), (0, 0));
+        Self { stream, _place: place, news, log, cursor: begin, filter, first, read, beat, announced, told }
     }
 
     /// What comes next; `None` when the server ends. Nothing is lost when it is not waited for.
@@ -114,6 +121,9 @@ impl Reader {
             }
             if let Some(message) = self.first.pop() {
                 return Some(message);
+            }
+            if let Some(event) = self.notice() {
+                return Some(Message::Notice(event, self.cursor));
             }
             let head = *self.news.borrow_and_update();
             if head.log != self.log {
@@ -132,9 +142,26 @@ impl Reader {
             tokio::select! {
                 () = self.stream.0.ends.cancelled() => return None,
                 changed = self.news.changed() => changed.ok()?,
+                changed = self.announced.changed() => changed.ok()?,
                 () = tokio::time::sleep_until(self.beat) => return Some(Message::Heartbeat(self.cursor)),
             }
         }
+    }
+
+    /// The next that the reader wants of what is told before it is logged.
+    fn notice(&mut self) -> Option<Arc<StoredEvent>> {
+        let Announced { trouble, events } = &*self.announced.borrow_and_update();
+        let (of, told) = &mut self.told;
+        if trouble != of {
+            (*of, *told) = (*trouble, 0);
+        }
+        while let Some(event) = events.get(*told) {
+            *told += 1;
+            if self.filter.takes(&event.kind, event.severity, event.sensor.as_deref()) {
+                return Some(Arc::clone(event));
+            }
+        }
+        None
     }
 
     /// The next that the reader wants of what is read; numbers that are not there were missed.

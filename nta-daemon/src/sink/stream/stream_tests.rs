@@ -1,6 +1,7 @@
 //! Readers get every event once and in order, whatever happens to them and to the daemon.
 
 use super::*;
+use crate::store::server_tests::{Away, Server};
 use crate::store::{Notice, Run, RunEnd, Store, StoreWriter, WindowBatch};
 use nta_core::domain::{Mode, Severity, Timestamp};
 use nta_core::window::Window;
@@ -49,7 +50,7 @@ async fn read(reader: &mut Reader, count: usize) -> Vec<(u64, String)> {
             }
             Message::Resync(why, after) => events.push((after, why.word().to_owned())),
             Message::Missed(count, after) => events.push((after, format!("missed {count}"))),
-            Message::Hello(..) | Message::Heartbeat(_) => {}
+            Message::Hello(..) | Message::Notice(..) | Message::Heartbeat(_) => {}
         }
     }
     events
@@ -183,4 +184,88 @@ async fn a_run_that_ends_and_windows_that_close_are_events_too() {
         }
     }
     assert_eq!(kinds, ["run_begun", "window_closed", "run_ended"]);
+}
+
+/// What comes next but greetings: whether it has a number, kind and reason.
+async fn next(reader: &mut Reader) -> (bool, String, String) {
+    loop {
+        let next = tokio::time::timeout(Duration::from_secs(60), reader.next()).await.expect("something comes");
+        let (is_numbered, kind, json) = match next.expect("it goes on") {
+            Message::Notice(event, _) => (event.seq > 0, event.kind.clone(), event.body.clone()),
+            Message::Event(event) => {
+                let json: serde_json::Value = serde_json::from_str(&event.json).expect("JSON");
+                (event.seq > 0, event.kind.clone(), json["data"].to_string())
+            }
+            Message::Hello(..) | Message::Heartbeat(_) => continue,
+            other => panic!("{other:?}"),
+        };
+        let data: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+        return (is_numbered, kind, data["reason"].as_str().expect("a reason").to_owned());
+    }
+}
+
+/// Without `table` nothing can be written; without that of the events nothing can be read either.
+async fn what_happens_meanwhile_is_told_at_once(url: &str, table: &str) {
+    let (store, writer, _task) = open(url).await;
+    let stream = EventStream::new(store.clone());
+    let types = ["store", "capture"].into_iter().flat_map(Filter::types_of).collect();
+    let filter = Filter { types, ..Filter::default() };
+    let mut reader = stream.subscribe(Cursor::default(), filter.clone()).await.expect("a reader");
+    let alerts = Filter { types: Filter::types_of("alert"), ..Filter::default() };
+    let mut of_alerts = stream.subscribe(Cursor::default(), alerts).await.expect("a reader");
+    let batch = |id: u64, kind: &str| WindowBatch {
+        window: Some(Window { id, end: Timestamp::from_nanos(id), ..Window::default() }),
+        notices: vec![Notice::new(Timestamp::from_nanos(id), kind, Severity::High, "eth0 is away")],
+        ..WindowBatch::default()
+    };
+    let gone = Away::of(url, table).await;
+    writer.send(batch(1, "capture_trouble")).await.expect("send");
+    let (is_numbered, kind, reason) = next(&mut reader).await;
+    assert!(!is_numbered && kind == "store_trouble" && reason.contains("takes nothing since"), "{kind}: {reason}");
+    let away = |numbered: bool, kind: &str| (numbered, kind.to_owned(), "eth0 is away".to_owned());
+    assert_eq!(next(&mut reader).await, away(false, "capture_trouble"));
+    writer.send(batch(2, "capture_recovered")).await.expect("send");
+    assert_eq!(next(&mut reader).await, away(false, "capture_recovered"));
+    // Who comes while it goes on learns of it, where the log can be read.
+    match stream.subscribe(Cursor::default(), filter.clone()).await {
+        Ok(mut late) => assert_eq!((next(&mut late).await.1.as_str(), table), ("store_trouble", "windows")),
+        Err(refused) => assert!(matches!(refused, Refused::Store(_)) && table == "events", "{refused}"),
+    }
+    let waits = writer.flush().await.expect_err("they wait").to_string();
+    assert!(waits.contains("2 batches"), "{waits}");
+    gone.put_back().await;
+    writer.flush().await.expect("stored");
+    let mut later = stream.subscribe(after(0), filter).await.expect("a reader");
+    for reader in [&mut reader, &mut later] {
+        let (first, second) = (next(reader).await, next(reader).await);
+        assert!(first.0 && first.1 == "store_trouble" && first.2.contains("took nothing from"), "{first:?}");
+        assert!(second.0 && second.1 == "store_recovered", "{second:?}");
+        assert_eq!(next(reader).await, away(true, "capture_trouble"));
+        assert_eq!(next(reader).await, away(true, "capture_recovered"));
+    }
+    assert!(store.announced().borrow().events.is_empty());
+    stream.end();
+    while let Some(message) = of_alerts.next().await {
+        assert!(matches!(message, Message::Hello(..) | Message::Heartbeat(_)), "not asked for: {message:?}");
+    }
+    store.close().await;
+}
+
+#[tokio::test]
+async fn what_happens_while_sqlite_takes_nothing_is_told_at_once() {
+    for table in ["windows", "events"] {
+        let folder = tempfile::tempdir().expect("folder");
+        let url = format!("sqlite:{}", folder.path().join("nta.db").display());
+        Store::open(&url).await.expect("open").close().await;
+        what_happens_meanwhile_is_told_at_once(&url, table).await;
+    }
+}
+
+#[tokio::test]
+async fn what_happens_while_postgresql_takes_nothing_is_told_at_once() {
+    for table in ["windows", "events"] {
+        let Some(server) = Server::start("what_happens_while_postgresql_takes_nothing_is_told_at_once") else { return };
+        server.open().await.close().await;
+        what_happens_meanwhile_is_told_at_once(&server.url(), table).await;
+    }
 }

@@ -25,7 +25,8 @@ pub(super) enum Phase {
 
 impl Delivery {
     pub(super) fn new(log: &LogState, event: &StoredEvent) -> Self {
-        Self { id: format!("nta_{}_{}", log.epoch, event.seq), event: event.into() }
+        let id = told_as(event).unwrap_or_else(|| event.seq.to_string());
+        Self { id: format!("nta_{}_{id}", log.epoch), event: event.into() }
     }
 
     /// What a test sends: an alert that names itself one, and that no log has.
@@ -67,6 +68,7 @@ impl Delivery {
     pub(super) fn subject(&self) -> String {
         let about = match self.event.kind.split('_').next() {
             Some("alert") => self.text("id").unwrap_or_default().to_owned(),
+            Some("store") => "store/database".to_owned(),
             Some(kind @ ("capture" | "webhook")) => {
                 // The reason begins with what it is about; numbers in it change.
                 let about = self.text("reason").and_then(|reason| reason.split_whitespace().next());
@@ -79,8 +81,8 @@ impl Delivery {
 
     pub(super) fn phase(&self) -> Phase {
         match self.event.kind.as_str() {
-            "alert_raised" | "alert_changed" | "capture_trouble" | "webhook_trouble" => Phase::Begins,
-            "alert_cleared" | "capture_recovered" | "webhook_recovered" => Phase::Ends,
+            "alert_raised" | "alert_changed" | "capture_trouble" | "store_trouble" | "webhook_trouble" => Phase::Begins,
+            "alert_cleared" | "capture_recovered" | "store_recovered" | "webhook_recovered" => Phase::Ends,
             "alert_handled" if self.text("status") == Some("resolved") => Phase::Ends,
             "alert_handled" => Phase::Begins,
             _ => Phase::Once,
@@ -98,7 +100,7 @@ impl Delivery {
         let class = self.class().replace('_', " ");
         let over = match self.event.kind.as_str() {
             "alert_cleared" => "cleared: ",
-            "capture_recovered" | "webhook_recovered" => "over: ",
+            "capture_recovered" | "store_recovered" | "webhook_recovered" => "over: ",
             _ => "",
         };
         let over = match (self.event.kind.as_str(), self.text("status"), self.text("by")) {
@@ -109,6 +111,23 @@ impl Delivery {
         let said = said.map(|said| format!(": {said}")).unwrap_or_default();
         clean(&format!("{severity}{over}{class}{said}"))
     }
+}
+
+/// Name of an event that may be told before it is logged: the same in both, so that its receiver knows what it has.
+pub(super) fn told_as(event: &StoredEvent) -> Option<String> {
+    if !event.kind.starts_with("capture_") && !event.kind.starts_with("store_") {
+        return None;
+    }
+    let body: Value = serde_json::from_str(&event.body).unwrap_or_default();
+    let about = body.get("reason").and_then(Value::as_str).and_then(|reason| reason.split_whitespace().next());
+    let severity = event.severity.map_or("", Severity::word);
+    let name = format!("{}_{}_{severity}_{}", event.kind, event.time.as_nanos(), about.unwrap_or_default());
+    // Names of interfaces have almost any byte; a header does not.
+    let plain = |byte: u8| match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' | b'-' | b'.' => char::from(byte).to_string(),
+        other => format!("%{other:02x}"),
+    };
+    Some(name.bytes().map(plain).collect())
 }
 
 /// A text of one line: what came from the network must not make another.

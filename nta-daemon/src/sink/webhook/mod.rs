@@ -5,6 +5,7 @@
 //! wait in the log, and are passed over only where retention deletes them. Replays tell nobody: only events of live runs are sent.
 
 mod alertmanager;
+mod announce;
 mod generic;
 mod http;
 mod local;
@@ -26,7 +27,8 @@ use tokio_util::sync::CancellationToken;
 use crate::config::WebhookConfig;
 use crate::sink::stream::Filter;
 use crate::store::{DeadLetter, LogState, Notice, Store, StoreError, StoredEvent, WebhookRow};
-use message::Delivery;
+use announce::Told;
+use message::{Delivery, told_as};
 use nta_core::domain::{Severity, Timestamp};
 use target::Target;
 
@@ -114,6 +116,7 @@ struct Webhook {
     failures: Mutex<u32>,
     /// Attempts that were taken, attempts that failed, events that were given up.
     counts: [AtomicU64; 3],
+    told: tokio::sync::Mutex<Told>,
 }
 
 impl std::fmt::Debug for Webhook {
@@ -130,7 +133,8 @@ impl Webhooks {
             if let Err(reason) = &target {
                 tracing::error!(webhook = config.name, reason, "webhook: nothing is sent");
             }
-            Webhook { config: config.clone(), target, failures: Mutex::new(0), counts: Default::default() }
+            let (failures, counts, told) = Default::default();
+            Webhook { config: config.clone(), target, failures, counts, told }
         };
         Self(Arc::new(Shared { store, sensor, all: configs.iter().map(webhook).collect() }))
     }
@@ -139,7 +143,8 @@ impl Webhooks {
     pub fn start(&self, run: [u8; 16], stop: &CancellationToken) {
         for at in 0..self.0.all.len() {
             let (shared, stop) = (Arc::clone(&self.0), stop.clone());
-            tokio::spawn(async move { stop.run_until_cancelled(shared.follow(at, run)).await });
+            let both = async move { tokio::join!(shared.follow(at, run), shared.announce(at)) };
+            tokio::spawn(async move { stop.run_until_cancelled(both).await });
         }
     }
 
@@ -273,6 +278,7 @@ impl Shared {
     async fn send_what_is_new(&self, webhook: &Webhook, run: [u8; 16]) -> Result<(), StoreError> {
         let name = &webhook.config.name;
         let log = self.store.log_state().await?;
+        webhook.told.lock().await.log.clone_from(&log);
         let mut row = match self.store.webhook(&self.sensor, name).await? {
             Some(row) if row.epoch == log.epoch && row.cursor <= log.newest => row,
             // A new webhook, or a new log: it begins with what comes from now on.
@@ -291,7 +297,15 @@ impl Shared {
             let events = self.store.events_after(row.cursor, PAGE).await?;
             let Some(last) = events.last().map(|event| event.seq) else { return Ok(()) };
             for event in events.iter().filter(|event| webhook.takes(event, &self.sensor)) {
-                self.deliver(webhook, &log, event, &mut row, run).await?;
+                // What is told without a number and is under way arrives before that it is over.
+                let told_as = told_as(event);
+                let mut told = if told_as.is_some() { Some(webhook.told.lock().await) } else { None };
+                let has_it = told.as_ref().zip(told_as.as_ref()).is_some_and(|(told, name)| told.has(name));
+                if !has_it {
+                    self.deliver(webhook, &log, event, &mut row, run).await?;
+                }
+                told.as_mut().zip(told_as).into_iter().for_each(|(told, name)| told.add(name));
+                drop(told);
                 row.cursor = event.seq;
                 self.store.set_webhook(&self.sensor, name, &row).await?;
             }

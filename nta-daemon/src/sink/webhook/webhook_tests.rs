@@ -8,6 +8,7 @@ use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::mpsc;
 
 use super::*;
+use crate::store::server_tests::{Away, Server};
 use crate::store::{Run, StoreWriter, WindowBatch};
 use nta_core::domain::Mode;
 
@@ -308,4 +309,80 @@ async fn a_mail_has_the_line_as_its_subject_and_all_that_is_known() {
     ] {
         assert!(said.contains(part), "{part}: {said}");
     }
+}
+
+/// Without `table` nothing can be written; without that of the events nothing can be read either.
+async fn what_happens_meanwhile_is_sent_at_once_and_once(url: &str, table: &str) {
+    let store = Store::open(url).await.expect("store");
+    let (live, run) = begin(&store, Mode::Live, "gw").await;
+    trouble(&live, Severity::High, "before it began").await;
+    let (address, mut requests) = server(&[503]).await;
+    let (_webhooks, _stop) = started(&store, &[generic(address, "types = [\"capture\", \"store\"]")], run).await;
+    let read = |(head, body): (String, String)| {
+        let json: serde_json::Value = serde_json::from_str(&body).expect("JSON");
+        (header(&head, "webhook-id"), json["type"].as_str().expect("a type").to_owned(), json["id"].clone())
+    };
+    let away = Away::of(url, table).await;
+    let window = nta_core::window::Window { id: 1, ..Default::default() };
+    let notice = Notice::new(Timestamp::from_nanos(7), "capture_trouble", Severity::High, "eth0 is away");
+    let batch = WindowBatch { window: Some(window), notices: vec![notice], ..WindowBatch::default() };
+    live.send(batch).await.expect("send");
+    // The first attempt is refused, and made again.
+    let (refused, again) = (read(next(&mut requests).await), read(next(&mut requests).await));
+    assert_eq!(refused, again);
+    assert!(again.1 == "store_trouble" && again.2 == 0, "{again:?}");
+    let capture = read(next(&mut requests).await);
+    assert!(capture.1 == "capture_trouble" && capture.2 == 0 && capture.0 != again.0, "{capture:?}");
+    away.put_back().await;
+    live.flush().await.expect("stored");
+    trouble(&live, Severity::High, "eth1 is away").await;
+    let (over, then) = (read(next(&mut requests).await), read(next(&mut requests).await));
+    assert!(over.1 == "store_recovered" && over.2.as_u64() > Some(0), "{over:?}");
+    assert!(then.1 == "capture_trouble" && then.0 != capture.0, "what it has is not sent again: {then:?}");
+    store.close().await;
+}
+
+#[tokio::test]
+async fn what_happens_while_sqlite_takes_nothing_is_sent_at_once_and_once() {
+    for table in ["windows", "events"] {
+        let folder = tempfile::tempdir().expect("folder");
+        let url = format!("sqlite:{}", folder.path().join("nta.db").display());
+        what_happens_meanwhile_is_sent_at_once_and_once(&url, table).await;
+    }
+}
+
+#[tokio::test]
+async fn what_happens_while_postgresql_takes_nothing_is_sent_at_once_and_once() {
+    for table in ["windows", "events"] {
+        let test = "what_happens_while_postgresql_takes_nothing_is_sent_at_once_and_once";
+        let Some(server) = Server::start(test) else { return };
+        server.open().await.close().await;
+        what_happens_meanwhile_is_sent_at_once_and_once(&server.url(), table).await;
+    }
+}
+
+#[test]
+fn a_store_in_trouble_is_one_incident_from_its_begin_to_its_end() {
+    let told = |kind: &str, seq: u64, time: u64, reason: &str| StoredEvent {
+        seq,
+        time: Timestamp::from_nanos(time),
+        kind: kind.to_owned(),
+        run: 1,
+        sensor: Some("gw".to_owned()),
+        is_live: true,
+        severity: Some(Severity::High),
+        body: serde_json::json!({ "severity": "high", "reason": reason }).to_string(),
+    };
+    let log = LogState { epoch: "abc".to_owned(), ..LogState::default() };
+    let of = |event: &StoredEvent| Delivery::new(&log, event);
+    let begun = of(&told("store_trouble", 0, 5, "the database takes nothing since 12:00"));
+    let logged = of(&told("store_trouble", 40, 5, "the database took nothing from 12:00 to 12:05"));
+    let over = of(&told("store_recovered", 41, 9, "the database takes batches again"));
+    assert_eq!(begun.id, logged.id, "by this the receiver knows what it has");
+    assert_eq!((begun.subject(), begun.phase()), (over.subject(), message::Phase::Begins));
+    assert_eq!(over.phase(), message::Phase::Ends);
+    // An interface may be called almost anything; a header may not.
+    let odd = of(&told("capture_trouble", 1, 5, "eth\u{e9}\u{7f}:1 is away"));
+    assert_eq!(odd.id, "nta_abc_capture_trouble_5_high_eth%c3%a9%7f%3a1");
+    assert_ne!(odd.id, of(&told("capture_trouble", 2, 6, "eth\u{e9}\u{7f}:1 is away")).id);
 }
