@@ -54,7 +54,9 @@ pub(super) async fn revalidate(request: Request, next: Next) -> Response {
 /// Documents, pages and what they load. What Prometheus gets is never the same twice.
 fn is_document(headers: &HeaderMap) -> bool {
     let media_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    ["application/json", "text/html", "text/css", "text/javascript", "image/svg+xml"].iter().any(|known| media_type.starts_with(known))
+    ["application/json", "text/html", "text/css", "text/javascript", "image/svg+xml"]
+        .iter()
+        .any(|known| media_type.starts_with(known))
 }
 
 /// Whether a client has what this tag names (RFC 9110, 13.1.2: by weak comparison).
