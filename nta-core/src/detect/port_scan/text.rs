@@ -28,15 +28,21 @@ pub(super) fn ports(ports: &[(u8, u16)]) -> String {
         }
         word
     };
-    list(ranges.iter().map(word))
+    let many = |(_, from, to): &(u8, u16, u16)| usize::from(to - from) + 1;
+    listed(ranges.iter().map(|range| (word(range), many(range))))
 }
 
 /// What there is, the first ones by name.
 pub(in crate::detect) fn list(all: impl Iterator<Item = impl Display>) -> String {
+    listed(all.map(|one| (one, 1)))
+}
+
+/// The same of what stands for several each.
+fn listed(all: impl Iterator<Item = (impl Display, usize)>) -> String {
     let (mut text, mut more) = (String::new(), 0);
-    for (number, one) in all.enumerate() {
+    for (number, (one, many)) in all.enumerate() {
         if number >= MAX_NAMED {
-            more += 1;
+            more += many;
             continue;
         }
         if number > 0 {
@@ -58,6 +64,9 @@ mod tests {
     fn neighbours_are_ranges_and_the_rest_is_counted() {
         assert_eq!(ports(&[(6, 22), (6, 23), (6, 24), (6, 80), (17, 53)]), "22-24, 80, 53/udp");
         assert_eq!(ports(&[(1, 8)]), "ping");
+        // Twelve are named; what is left are ports, not ranges.
+        let odd: Vec<(u8, u16)> = (0..12).map(|n| (6, 1 + 2 * n)).chain((100..150).map(|port| (6, port))).collect();
+        assert_eq!(ports(&odd), "1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23 and 50 more");
         assert_eq!(list((1..=14).map(|n| n * 10)), "10, 20, 30, 40, 50, 60, 70, 80, 90, 100, 110, 120 and 2 more");
     }
 }
