@@ -30,6 +30,7 @@ mod workers;
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Bytes;
 use futures_util::Stream;
@@ -60,6 +61,9 @@ pub async fn export(
     routes::export::by_pairs(state, parameters, anonymizer).await
 }
 
+/// How often tokens are read at least.
+const TOKENS_EVERY: Duration = Duration::from_secs(5);
+
 /// Serves until `shutdown` completes, then lets open requests finish. A stream to a slow reader may take long: the
 /// caller sets the deadline.
 pub async fn serve<F>(listener: TcpListener, state: ApiState, shutdown: F) -> std::io::Result<()>
@@ -81,5 +85,16 @@ where
         // They have no end of their own.
         events.end();
     };
-    serve::serve(listener, router(state), connections, allowed, shutdown).await
+    // What tokens there are is known also while nobody asks, so that a database which loses them gets them again.
+    let access = Arc::clone(&state.access);
+    let watched = async move {
+        loop {
+            tokio::time::sleep(TOKENS_EVERY).await;
+            let _demanded = access.demands_token().await;
+        }
+    };
+    tokio::select! {
+        served = serve::serve(listener, router(state), connections, allowed, shutdown) => served,
+        never = watched => never,
+    }
 }

@@ -136,6 +136,31 @@ impl Store {
         Ok((tokens, !rows.is_empty()))
     }
 
+    /// Puts tokens back that were known, into a database that has none: it is another one than before.
+    ///
+    /// # Errors
+    /// When the database does not take them.
+    pub async fn restore_tokens(&self, tokens: &[StoredToken]) -> Result<(), StoreError> {
+        let error = StoreError::query(TABLE);
+        let mut transaction = self.database.begin().await?;
+        let conn = transaction.conn().map_err(&error)?;
+        if conn.number(Query::new("SELECT count(*) FROM api_tokens")).await.map_err(&error)? > 0 {
+            return Ok(());
+        }
+        let time = |at: Option<Timestamp>| at.map(|at| to_sql(at.as_nanos()));
+        for token in tokens {
+            let insert = Query::new(
+                "INSERT INTO api_tokens (name, role, hash, scope, created_ns, expires_ns, revoked_ns, used_ns) \
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+            );
+            let insert = insert.bind(token.name.as_str()).bind(token.role.as_str()).bind(token.hash.to_vec());
+            let insert = insert.bind(token.scope.as_ref().map(|scope| serde_json::json!(scope).to_string()));
+            let insert = insert.bind(to_sql(token.created.as_nanos())).bind(time(token.expires));
+            conn.execute(insert.bind(time(token.revoked)).bind(time(token.used))).await.map_err(&error)?;
+        }
+        transaction.commit().await.map_err(error)
+    }
+
     /// Revokes a token, and keeps who did, or neither.
     ///
     /// # Errors

@@ -6,6 +6,8 @@ use nta_core::domain::Status;
 use nta_daemon::api::{ApiState, Rules, Secret, router};
 use nta_daemon::store::{Audit, Created, NewToken, Store};
 use serde_json::{Value, json};
+use sqlx::ConnectOptions as _;
+use sqlx::sqlite::SqliteConnectOptions;
 use tower::ServiceExt as _;
 
 use crate::app::{App, HOST, time};
@@ -373,4 +375,32 @@ async fn changes_of_alerts_and_baselines_are_in_the_audit_log() {
         "{log}"
     );
     assert_eq!(log["items"].as_array().map(Vec::len), Some(2), "what was refused changed nothing: {log}");
+}
+
+/// A database that loses its tokens, as one does that was damaged and is made anew, opens nothing: they are put back.
+#[tokio::test]
+async fn a_database_that_loses_its_tokens_opens_no_door() {
+    let folder = tempfile::tempdir().expect("folder");
+    let url = format!("sqlite:{}", folder.path().join("nta.db").display());
+    let (_sender, status) = tokio::sync::watch::channel(Status::default());
+    let router = router(ApiState::new(Store::open(&url).await.expect("store"), status));
+    let (none, body) = (Value::Null, serde_json::json!({"role": "admin", "name": "mira"}));
+    let (made, _, token) = ask(&router, Method::POST, "/api/tokens", None, &body).await;
+    assert_eq!(made, StatusCode::CREATED, "{token}");
+    let bearer = format!("Bearer {}", token["token"].as_str().expect("it is shown"));
+    assert_eq!(ask(&router, Method::GET, "/api/status", Some(&bearer), &none).await.0, StatusCode::OK);
+
+    let mut other = url.parse::<SqliteConnectOptions>().expect("a file").connect().await.expect("a connection");
+    sqlx::query("DELETE FROM api_tokens").execute(&mut other).await.expect("deleted");
+    let mut there = 0;
+    for _ in 0..1000 {
+        assert_eq!(ask(&router, Method::GET, "/api/status", None, &none).await.0, StatusCode::UNAUTHORIZED);
+        there = sqlx::query_scalar("SELECT count(*) FROM api_tokens").fetch_one(&mut other).await.expect("a number");
+        if there > 0 {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    assert_eq!(there, 1);
+    assert_eq!(ask(&router, Method::GET, "/api/status", Some(&bearer), &none).await.0, StatusCode::OK);
 }

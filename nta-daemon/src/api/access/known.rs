@@ -89,11 +89,32 @@ impl Known {
     async fn read_now(&self) -> Result<Tokens, ApiError> {
         let asked = tokio::time::timeout(PATIENCE, self.store.tokens()).await;
         let (list, exist) = asked.unwrap_or(Err(StoreError::Closed)).map_err(ApiError::Store)?;
-        let tokens = Tokens { list: list.into(), exist };
+        let mut tokens = Tokens { list: list.into(), exist };
+        // A database that was damaged or deleted is followed by an empty one, and the door stays closed.
+        if let Some((before, _)) = self.last().filter(|(before, _)| before.exist && !exist) {
+            self.restore(&before).await;
+            tokens = before;
+        }
         self.keep(&tokens);
         let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
         used.retain(|id, _| tokens.list.iter().any(|token| token.id == *id));
         Ok(tokens)
+    }
+
+    async fn restore(&self, tokens: &Tokens) {
+        match tokio::time::timeout(PATIENCE, self.store.restore_tokens(&tokens.list)).await {
+            Ok(Ok(())) => {
+                let tokens = tokens.list.len();
+                tracing::warn!(tokens, "api: the database lost its tokens; those that were known are in it again");
+            }
+            Ok(Err(error)) => tracing::warn!(
+                error = error.chain(),
+                "api: the database lost its tokens; they hold until the next start"
+            ),
+            Err(_late) => {
+                tracing::warn!("api: the database lost its tokens and does not answer; they hold until the next start")
+            }
+        }
     }
 
     fn last(&self) -> Option<(Tokens, Timestamp)> {
