@@ -22,7 +22,7 @@ export const bytes = (n: number): string => scaled(n, "B");
 export const bps = (n: number): string => scaled(n, "bit/s");
 
 export const percent = (share: number): string =>
-  share > 0.999 && share < 1 ? "over 99.9 %" : share > 0 && share < 0.001 ? "under 0.1 %" : `${three.format(share * 100)} %`;
+  share > 0.999 && share < 1 ? "over 99.9 %" : share > 0.9 && share <= 0.999 ? `${(Math.floor(share * 1000) / 10).toFixed(1)} %` : share > 0 && share < 0.001 ? "under 0.1 %" : `${three.format(share * 100)} %`;
 
 /** A measured value with its unit, as alerts have it. */
 export function measured(value: number, unit: string): string {

@@ -3,7 +3,7 @@
  * open at most six connections to a host.
  */
 import { signal } from "@preact/signals";
-import { client } from "./api/client";
+import { client, needsToken, taken } from "./api/client";
 
 export type Event = { id: number; type: string; time: string; severity: string | null; data: Record<string, unknown> };
 export type Health = { status: string; mode: string; version: string; timestamp: string; reason?: string | null; reasons?: string[] };
@@ -65,6 +65,11 @@ function open(): void {
     everything();
     tell({ resync: true });
   });
+  // Trouble of the store is told at once, before the log can have it.
+  source.addEventListener("notice", () => {
+    systemTick.value += 1;
+    void ask();
+  });
   for (const type of TYPES) {
     source.addEventListener(type, (message) => {
       const event = JSON.parse((message as MessageEvent<string>).data) as Event;
@@ -78,7 +83,9 @@ function open(): void {
     source?.close();
     connection.value = "waiting";
     tell({ state: "waiting" });
-    setTimeout(open, wait_ms);
+    // A session ends with the daemon that opened it: whether a token is wanted now only an answer says.
+    void taken(client.GET("/api/status")).catch(() => undefined);
+    setTimeout(() => needsToken.value || open(), wait_ms);
     wait_ms = Math.min(wait_ms * 2, 15_000);
   };
 }

@@ -1,5 +1,6 @@
-import { render, type FunctionComponent } from "preact";
-import { LocationProvider, Route, Router, lazy } from "preact-iso";
+import { render, type ComponentChildren, type FunctionComponent } from "preact";
+import { LocationProvider, Route, Router, lazy, useLocation } from "preact-iso";
+import { useErrorBoundary, useRef } from "preact/hooks";
 import { client, needsToken, role, taken } from "./api/client";
 import { follow } from "./live";
 import { Alert } from "./pages/alert";
@@ -7,7 +8,7 @@ import { Alerts } from "./pages/alerts";
 import { Login } from "./pages/login";
 import { Overview } from "./pages/overview";
 import { Frame } from "./ui/frame";
-import { Empty } from "./ui/parts";
+import { Empty, Trouble } from "./ui/parts";
 import { link, ROOT } from "./url";
 
 // What a first visit shows is in the first file; the rest comes when it is opened.
@@ -26,12 +27,22 @@ function NoPage() {
   return <Empty>There is no such page. <a href={link("")}>Overview</a></Empty>;
 }
 
+/** A page that fails leaves the others reachable. */
+function Guarded({ children }: { children: ComponentChildren }) {
+  const { url } = useLocation();
+  const [error, reset] = useErrorBoundary();
+  const at = useRef(url);
+  if (error !== undefined && at.current !== url) reset();
+  at.current = url;
+  return error === undefined ? <>{children}</> : <Trouble title="This page cannot be shown" detail={String((error as Error).message ?? error)} retry={reset} />;
+}
+
 function App() {
   if (needsToken.value) return <Login />;
   return (
     <LocationProvider scope={/^\/(dashboard(\/|$|\?)|$)/}>
       <Frame>
-        <Router>
+        <Guarded><Router>
           <Route path="/" component={Overview} />
           <Route path={ROOT} component={Overview} />
           <Route path={`${ROOT}/alerts`} component={Alerts} />
@@ -45,7 +56,7 @@ function App() {
           <Route path={`${ROOT}/learned`} component={Learned} />
           <Route path={`${ROOT}/system`} component={System} />
           <Route default component={NoPage} />
-        </Router>
+        </Router></Guarded>
       </Frame>
     </LocationProvider>
   );

@@ -10,6 +10,9 @@ export function link(path: string, query: Record<string, string | number | null 
   return `${ROOT}${path}${text === "" ? "" : `?${text}`}`;
 }
 
+/** The upload whose rows have this sensor; `undefined` of what was seen on the network. */
+export const captureOf = (sensor: string | null | undefined): string | undefined => (sensor?.startsWith("capture-") ? sensor.slice("capture-".length) : undefined);
+
 /** The parameters of the page, and how to change some of them. */
 export function useParams(): [Record<string, string>, (changes: Record<string, string | undefined>, replace?: boolean) => void] {
   const { path, query, route } = useLocation();

@@ -24,4 +24,12 @@ await settled(other);
 assert.ok(await other.getByLabel("medium").isChecked());
 assert.equal(await other.locator("table.alerts tbody tr").count(), await (async () => { await page.goto(filtered); await settled(page); return page.locator("table.alerts tbody tr").count(); })());
 for (const path of ["/dashboard/nowhere", "/dashboard/assets/none.js"]) assert.equal((await fetch(new URL(path, page.url()))).status, 404, path);
+// What leads nowhere leaves the other pages reachable.
+for (const path of ["/dashboard/nowhere", "/dashboard/why?host=10.0.0.1&at=x", "/dashboard/hosts/%25", "/dashboard/alerts/%3Cscript%3E"]) {
+  const lost = await open({ allowed: ["404", "400"] });
+  await lost.goto(new URL(path, page.url()).href);
+  await lost.getByRole("link", { name: "Overview" }).first().click();
+  await lost.waitForSelector("text=Accounting");
+  assert.deepEqual(lost.problems, [], path);
+}
 await done(page, other);

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::Duration;
 
+use nta_tests::case::input;
 use nta_tests::daemon::{self, collect};
 use nta_tests::netns::wait_for;
 use nta_tests::served::{Served, ask, scan};
@@ -57,7 +58,7 @@ fn database(folder: &Path) -> String {
 fn case(name: &str) -> (PathBuf, Value) {
     let folder = cases().join(name);
     let expected = std::fs::read_to_string(folder.join("alerts.json")).expect("what is expected");
-    (folder.join("input.pcap"), serde_json::from_str(&expected).expect("JSON"))
+    (input(&folder), serde_json::from_str(&expected).expect("JSON"))
 }
 
 /// A port scan of our own making.

@@ -9,11 +9,13 @@ import { alertTick } from "../live";
 import { Bars, Chart, type Line, type Mark } from "../ui/chart";
 import { MuteDialog } from "../ui/mute";
 import { Address, AlertName, Empty, Facts, Panel, SeverityBadge, Shown, Time, Toast, scroll, type Note } from "../ui/parts";
-import { link } from "../url";
+import { captureOf, link } from "../url";
 import { NoteDialog } from "./alerts";
 import { Source, Usual } from "./overview";
 
 const VERDICTS: [NonNullable<AlertType["verdict"]>, string][] = [["true_positive", "Right"], ["benign", "Harmless"], ["false_positive", "False alarm"]];
+
+const OVER: Record<string, string> = { quiet: "over", run_ended: "until the end of the capture", interrupted: "until the daemon was interrupted", folded: "now part of another alert" };
 
 export function Alert() {
   const { params } = useRoute();
@@ -42,8 +44,8 @@ export function Alert() {
             <Facts
               of={[
                 ["Attacker", <Source of={of} />],
-                ["Victim", <><Address of={of.destination} inside={of.destination_inside} />{of.port != null && <> port {of.port}</>}</>],
-                ["Since", <><Time at={of.first_seen ?? of.window_start} relative /> until <Time at={of.last_seen ?? of.window_end} />, {of.state === "raised" ? "goes on" : `over (${of.clear_reason ?? "quiet"})`}</>],
+                ["Victim", <><Address of={of.destination} inside={of.destination_inside} capture={captureOf(of.sensor)} />{of.port != null && <> port {of.port}</>}</>],
+                ["Since", <><Time at={of.first_seen ?? of.window_start} relative /> until <Time at={of.last_seen ?? of.window_end} />, {of.state === "raised" ? "goes on" : OVER[of.clear_reason ?? "quiet"] ?? "over"}</>],
                 ["Measured", <><b>{measured(of.why.observed, of.why.unit)}</b> <Usual of={of} /></>],
                 ["What to do", of.why.recommendation],
                 ...(of.why.technique == null ? [] : [["ATT&CK", `${of.why.technique.id} ${of.why.technique.name}`] as [string, string]]),
@@ -58,12 +60,12 @@ export function Alert() {
                   {of.status !== "open" && <button onClick={() => void change({ status: "open" }, "Open again.")}>Reopen</button>}
                   {VERDICTS.map(([verdict, text]) => <button key={verdict} aria-pressed={of.verdict === verdict} onClick={() => void change({ verdict: of.verdict === verdict ? null : verdict }, "Kept.")}>{text}</button>)}
                   <button onClick={() => setDialog("note")}>Note…</button>
-                  <button onClick={() => setDialog("mute")}>Mute…</button>
+                  {captureOf(of.sensor) === undefined && <button onClick={() => setDialog("mute")}>Mute…</button>}
                 </>
               )}
               <a class="button" href={`/api/alerts/${id}/alert.html`} download={`${of.type}-${id}.html`}>As one page</a>
               <a class="button" href={`/api/alerts/${id}/evidence.pcap`} download={`${of.type}-${id}.pcap`}>Packets (pcap)</a>
-              <a class="button" href={link("/why", { host: hostOf(of), at: of.last_seen ?? of.window_end })}>All measures then</a>
+              <a class="button" href={link("/why", { host: hostOf(of), at: of.last_seen ?? of.window_end, capture: captureOf(of.sensor) })}>All measures then</a>
             </p>
           </section>
           <Shown of={evidence}>{(behind) => <><Measured alert={of} anomalies={behind.anomalies} /><When alert={of} windows={behind.windows} /></>}</Shown>
@@ -96,7 +98,7 @@ function Measured({ alert, anomalies }: { alert: AlertDetail; anomalies: Anomaly
   const lines: Line[] = [{ name: measure.replaceAll("_", " "), colour: "--tcp", values: of.map((anomaly) => anomaly.why.observed) }];
   return (
     <Panel title="What was measured" more={<small class="quiet">each finding of {alert.detector}</small>}>
-      <Chart label={`${measure} in each window with a finding, beside the threshold`} times={of.map((anomaly) => Date.parse(anomaly.why.window_start) / 1000)} lines={lines} threshold={{ value: threshold, text: "threshold" }} unit={(value) => measured(value, unit)} height={170} />
+      <Chart label={`${measure} in each window with a finding, beside the threshold`} times={of.map((anomaly) => Date.parse(anomaly.why.window_start) / 1000)} lines={lines} threshold={{ value: threshold, text: "threshold" }} unit={(value) => (unit.length > 5 && unit !== "bytes" && unit !== "bit/s" ? rough(value) : measured(value, unit))} height={170} />
     </Panel>
   );
 }
@@ -107,7 +109,7 @@ function When({ alert, windows }: { alert: AlertDetail; windows: Window[] }) {
   const end = Date.parse(alert.last_seen ?? alert.window_end);
   const margin = Math.max((end - begin) / 2, 300_000);
   const around = useLoad(`around ${alert.id} ${begin} ${end}`, async (signal) =>
-    taken(client.GET("/api/metrics", { params: { query: { from: new Date(begin - margin).toISOString(), to: new Date(end + margin).toISOString(), span: end - begin > 10_800_000 ? "180" : "10", limit: 1000, sort: "time" } }, signal })));
+    taken(client.GET("/api/metrics", { params: { query: { from: new Date(begin - margin).toISOString(), to: new Date(end + margin).toISOString(), span: end - begin > 10_800_000 ? "180" : "10", limit: 1000, sort: "time", ...(captureOf(alert.sensor) === undefined ? {} : { capture: captureOf(alert.sensor) }) } as never }, signal })));
   const of = around.data?.items ?? windows;
   const times = of.map((window) => Date.parse(window.start) / 1000);
   const marks: Mark[] = [{ at: begin / 1000, until: end / 1000, text: kind(alert.type), colour: `--${alert.severity}` }];
@@ -165,7 +167,7 @@ function Contributors({ of }: { of: AlertDetail }) {
   return (
     <Panel title={hasSigns ? "What made the model say so" : "Contributors"}>
       {contributors.length === 0 ? <Empty>{of.source === "*" ? "No single source stands out." : "None beside the parties above."}</Empty> : (
-        <Bars of={contributors.map((one) => ({ name: one.what, value: one.amount, ...(/^[0-9a-f:.]+$/i.test(one.what) && /[.:]/.test(one.what) ? { href: link(`/hosts/${encodeURIComponent(one.what)}`) } : {}) }))} unit={(value) => measured(value, unit)} />
+        <Bars of={contributors.map((one) => ({ name: one.what, value: one.amount, ...(/^[0-9a-f:.]+$/i.test(one.what) && /[.:]/.test(one.what) ? { href: link(`/hosts/${encodeURIComponent(one.what)}`, { capture: captureOf(of.sensor) }) } : {}) }))} unit={(value) => measured(value, unit)} />
       )}
     </Panel>
   );
@@ -174,7 +176,7 @@ function Contributors({ of }: { of: AlertDetail }) {
 /** Other alerts of the same parties, a day around. */
 function Related({ of }: { of: AlertDetail }) {
   const day = 86_400_000;
-  const range = { from: new Date(Date.parse(of.window_start) - day).toISOString(), to: new Date(Date.parse(of.window_end) + day).toISOString(), limit: 20 };
+  const range = { from: new Date(Date.parse(of.window_start) - day).toISOString(), to: new Date(Date.parse(of.window_end) + day).toISOString(), limit: 20, ...(captureOf(of.sensor) === undefined ? {} : { capture: captureOf(of.sensor) }) };
   const parties = [of.source, of.destination].filter((one): one is string => typeof one === "string" && one !== "*");
   const related = useLoad(`related ${of.id}`, async (signal) => {
     const lists = await Promise.all(parties.flatMap((one) => (["source", "destination"] as const).map((name) => taken(client.GET("/api/alerts", { params: { query: { ...range, [name]: one } as never }, signal })))));
@@ -196,7 +198,7 @@ function Related({ of }: { of: AlertDetail }) {
 const SHOWN_FLOWS = 100;
 function Flows({ of, cut, missing, alert }: { of: Flow[]; cut: boolean; missing: string | null | undefined; alert: AlertDetail }) {
   const host = hostOf(alert);
-  const all = host === undefined ? undefined : link("/flows", { host, from: alert.window_start, to: alert.window_end });
+  const all = host === undefined ? undefined : link("/flows", { host, from: alert.window_start, to: alert.window_end, capture: captureOf(alert.sensor) });
   return (
     <Panel title="Flows behind it" more={all !== undefined && <a href={all}>all of {host} then</a>}>
       {missing != null && <p class="quiet">{missing}</p>}
@@ -222,8 +224,8 @@ export function FlowTable({ flows }: { flows: Flow[] }) {
           return (
             <tr key={flow.id}>
               <td><Time at={flow.first_time} /></td>
-              <td><Address of={flow.source} />{!icmp && `:${flow.source_port}`}</td>
-              <td><Address of={flow.destination} />{icmp ? ` type ${flow.source_port}` : `:${flow.destination_port}`}</td>
+              <td><Address of={flow.source} capture={captureOf(flow.sensor)} />{!icmp && `:${flow.source_port}`}</td>
+              <td><Address of={flow.destination} capture={captureOf(flow.sensor)} />{icmp ? ` type ${flow.source_port}` : `:${flow.destination_port}`}</td>
               <td>{flow.service ?? flow.protocol}</td>
               <td><abbr title={flow.history ?? ""}>{flow.conn_state}</abbr></td>
               <td class="number">{bytes(flow.orig_bytes)}</td>

@@ -14,7 +14,7 @@ type AlertStatus = Alert["status"];
 const STATUSES: [AlertStatus | "all", string][] = [["open", "Open"], ["acknowledged", "Acknowledged"], ["resolved", "Resolved"], ["all", "All"]];
 const SEVERITIES: Severity[] = ["critical", "high", "medium", "low"];
 const PAGE = 200;
-const FILTERS = ["severity", "type", "source", "destination", "from", "to", "state"] as const;
+const FILTERS = ["severity", "type", "source", "destination", "from", "to", "state", "capture"] as const;
 
 /** The filters of the list as the URL has them. */
 function filters(params: Record<string, string>): Record<string, unknown> {

@@ -3,7 +3,7 @@ import { useEffect } from "preact/hooks";
 import { useRoute } from "preact-iso";
 import { client, may, reportJson, taken } from "../api/client";
 import { useLoad } from "../data";
-import { bps, bytes, count, duration, kind, percent } from "../format";
+import { bps, bytes, count, duration, kind } from "../format";
 import { Bars, Chart, type Line } from "../ui/chart";
 import { Address, AlertName, Empty, Facts, Panel, SeverityBadge, Shown, Time, Trouble, scroll } from "../ui/parts";
 import { link } from "../url";
@@ -48,10 +48,11 @@ function Report({ id }: { id: string }) {
         const times = Array.from({ length: steps }, (_, n) => begin + n * (over?.step_s ?? 1));
         const lines: Line[] = (over?.protocols ?? []).slice(0, 4).map((part) => ({ name: part.name, colour: COLOURS[part.name] ?? "--other", values: part.bytes.map((value) => (value * 8) / (over?.step_s ?? 1)) }));
         const worst = of.threats[0];
+        const isRead = of.read.end === "complete" && of.totals.packets > 0;
         return (
           <>
-            <section class={`state ${worst === undefined ? "well" : worst.severity}`}>
-              <h1>{of.name || "Capture"}: {worst === undefined ? "nothing unusual" : `${kind(worst.type)}${of.threats.length > 1 ? ` and ${of.threats.length - 1} more` : ""}`}</h1>
+            <section class={`state ${worst !== undefined ? worst.severity : isRead ? "well" : "medium"}`}>
+              <h1>{of.name || "Capture"}: {worst === undefined ? (of.totals.packets === 0 ? "no packet could be read" : isRead ? "nothing unusual" : "nothing unusual in what could be read") : `${kind(worst.type)}${of.threats.length > 1 ? ` and ${of.threats.length - 1} more` : ""}`}</h1>
               <Facts
                 of={[
                   ["Read", of.read.summary],
@@ -70,7 +71,7 @@ function Report({ id }: { id: string }) {
                 <article class="judge" key={threat.link}>
                   <h3><SeverityBadge severity={threat.severity} /> <AlertName type={threat.type} id={threat.link.split("/").pop()?.split("?")[0] ?? ""} /></h3>
                   <p>{threat.summary}</p>
-                  <p class="quiet"><Address of={threat.source} /> → <Address of={threat.destination} />, <Time at={threat.from} /> to <Time at={threat.to} />{threat.technique != null && <>, {threat.technique}</>}</p>
+                  <p class="quiet"><Address of={threat.source} capture={id} /> → <Address of={threat.destination} capture={id} />, <Time at={threat.from} /> to <Time at={threat.to} />{threat.technique != null && <>, {threat.technique}</>}</p>
                 </article>
               ))}
               {of.recommendations.length > 0 && <><h3>What to do</h3><ul>{of.recommendations.map((one) => <li key={one.text}>{one.text}</li>)}</ul></>}
@@ -101,7 +102,7 @@ function Report({ id }: { id: string }) {
                 <ul class="related">{of.suspicious_addresses.map((one) => <li key={one.address}><SeverityBadge severity={one.severity} /> <b>{one.address}</b>: {one.reasons.map((reason) => reason.summary).join("; ")}{one.wireshark != null && <> <code>{one.wireshark}</code></>}</li>)}</ul>
               </Panel>
             )}
-            <p class="quiet">{percent(of.totals.packets === 0 ? 1 : of.read.analysed_packets / Math.max(1, of.read.packets))} of the packets were analysed.</p>
+            <p class="quiet">{count(of.read.analysed_packets)} of {count(of.read.packets)} packets are in flows{Object.entries(of.read.skipped).filter(([, many]) => many > 0).map(([why, many]) => `, ${count(many)} ${why.replaceAll("_", " ")}`).join("")}.</p>
           </>
         );
       }}

@@ -6,12 +6,14 @@ import { bps, bytes, count, rough } from "../format";
 import { alertTick, windowTick } from "../live";
 import { Bars, Chart, type Line } from "../ui/chart";
 import { AlertName, Empty, Facts, Panel, SeverityBadge, Shown, Time } from "../ui/parts";
-import { link } from "../url";
+import { link, useParams } from "../url";
 
 export function HostPage() {
   const { params } = useRoute();
-  const ip = decodeURIComponent(params["address"] ?? "");
-  const host = useLoad(`host ${ip}`, async (signal) => taken(client.GET("/api/hosts/{ip}", { params: { path: { ip } }, signal })), [alertTick, windowTick]);
+  const [{ capture }] = useParams();
+  const of_capture = capture === undefined ? {} : { capture };
+  const ip = decoded(params["address"] ?? "");
+  const host = useLoad(`host ${ip} ${capture ?? ""}`, async (signal) => taken(client.GET("/api/hosts/{ip}", { params: { path: { ip }, query: of_capture }, signal })), [alertTick, windowTick]);
   return (
     <Shown of={host} rows={6}>
       {(of) => {
@@ -30,15 +32,15 @@ export function HostPage() {
                 ]}
               />
               <p class="buttons">
-                <a class="button" href={link("/flows", { host: of.address })}>Its flows</a>
-                <a class="button" href={link("/why", { host: of.address, at: of.last_time })}>What was measured of it last</a>
+                <a class="button" href={link("/flows", { host: of.address, capture })}>Its flows</a>
+                <a class="button" href={link("/why", { host: of.address, at: of.last_time, capture })}>What was measured of it last</a>
               </p>
             </section>
-            <OverTime host={of.address} />
+            <OverTime host={of.address} capture={capture} />
             <div class="columns">
-              <Panel title="Peers">{of.top_peers.length === 0 ? <Empty>None.</Empty> : <Bars unit={bytes} of={of.top_peers.map((peer) => ({ name: peer.address, value: peer.bytes, href: link(`/hosts/${encodeURIComponent(peer.address)}`) }))} />}</Panel>
+              <Panel title="Peers">{of.top_peers.length === 0 ? <Empty>None.</Empty> : <Bars unit={bytes} of={of.top_peers.map((peer) => ({ name: peer.address, value: peer.bytes, href: link(`/hosts/${encodeURIComponent(peer.address)}`, { capture }) }))} />}</Panel>
               <Panel title="Services" more={<small class="quiet">by port, of the newest {count(of.flows_looked_at)} flows</small>}>
-                {of.top_ports.length === 0 ? <Empty>None.</Empty> : <Bars unit={bytes} of={of.top_ports.map((port) => ({ name: `${port.protocol} ${port.port}${port.side === "peer" ? " of others" : " here"}`, value: port.bytes, href: link("/flows", { host: of.address, port: port.port }) }))} />}
+                {of.top_ports.length === 0 ? <Empty>None.</Empty> : <Bars unit={bytes} of={of.top_ports.map((port) => ({ name: `${port.protocol} ${port.port}${port.side === "peer" ? " of others" : " here"}`, value: port.bytes, href: link("/flows", { host: of.address, port: port.port, capture }) }))} />}
               </Panel>
             </div>
             <div class="columns">
@@ -48,7 +50,7 @@ export function HostPage() {
                     .map(([name, level, unit]) => [name, `${unit(level.level)}, give or take ${unit(level.deviation)}`])} />
                 )}
               </Panel>
-              <Panel title="Alerts" more={<a href={link("/alerts", { source: of.address, status: "all" })}>all by it</a>}>
+              <Panel title="Alerts" more={<a href={link("/alerts", { source: of.address, status: "all", capture })}>all by it</a>}>
                 {of.alerts.length === 0 ? <Empty>None.</Empty> : <ul class="related">{of.alerts.map((alert) => <li key={alert.id}><SeverityBadge severity={alert.severity} /> <AlertName type={alert.type} id={alert.id} /> <Time at={alert.first_seen ?? alert.window_start} />: {alert.why.summary}</li>)}</ul>}
               </Panel>
             </div>
@@ -59,9 +61,18 @@ export function HostPage() {
   );
 }
 
+/** What is no encoding stands for itself. */
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
+
 /** What its windows kept; hosts that do little are in few. */
-function OverTime({ host }: { host: string }) {
-  const kept = useLoad(`features ${host}`, async (signal) => taken(client.GET("/api/features", { params: { query: { host, window_size: "30", limit: 1000 } as never }, signal })));
+function OverTime({ host, capture }: { host: string; capture: string | undefined }) {
+  const kept = useLoad(`features ${host} ${capture ?? ""}`, async (signal) => taken(client.GET("/api/features", { params: { query: { host, window_size: "30", limit: 1000, ...(capture === undefined ? {} : { capture }) } as never }, signal })));
   return (
     <Panel title="In time" more={<small class="quiet">windows of 30 s in which it was among the most active</small>}>
       <Shown of={kept}>

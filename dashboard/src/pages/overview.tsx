@@ -3,10 +3,10 @@ import type { Alert, Host, Severity, Status, Window } from "../api/client";
 import { client, flowList, taken } from "../api/client";
 import { useLoad } from "../data";
 import { ago, bps, bytes, count, duration, kind, measured, party } from "../format";
-import { alertTick, health, systemTick, windowTick } from "../live";
+import { alertTick, connection, health, systemTick, windowTick } from "../live";
 import { Bars, Chart, type Band, type Line, type Mark } from "../ui/chart";
 import { Address, AlertName, Choice, Empty, Facts, Panel, SeverityBadge, Shown, Time } from "../ui/parts";
-import { link, useParams } from "../url";
+import { captureOf, link, useParams } from "../url";
 
 const SEVERITIES: Severity[] = ["critical", "high", "medium", "low"];
 /** Lower ones can wait: a sentence that cries for each is not read. */
@@ -37,10 +37,11 @@ function State({ alerts, more, status }: { alerts: Alert[]; more: boolean; statu
   const troubles = health.value !== undefined && health.value.status !== "ok" ? (health.value.reasons ?? [health.value.reason ?? "the daemon is not well"]) : [];
   const running = status?.analysis?.state === "running";
   const findings = status?.detection?.findings;
-  const well = urgent.length === 0 && troubles.length === 0;
+  const isOld = connection.value === "waiting" || health.value === undefined && connection.value !== "connecting";
+  const well = urgent.length === 0 && troubles.length === 0 && !isOld;
   return (
     <section class={`state ${well ? "well" : (urgent[0]?.severity ?? "medium")}`} aria-label="State">
-      <h1>{sentence(urgent, troubles.length, alerts.length - urgent.length, running)}</h1>
+      <h1>{isOld && "Not known: the daemon does not answer. Before that: "}{sentence(urgent, troubles.length, alerts.length - urgent.length, running)}</h1>
       {troubles.map((reason) => <p key={reason} class="reason">{reason}</p>)}
       <ul class="counts" aria-label="Open alerts by severity">
         {SEVERITIES.map((severity) => (
@@ -94,7 +95,7 @@ function Urgent({ alert }: { alert: Alert }) {
 
 export function Source({ of }: { of: Alert }) {
   if (of.source === "*") return <>many addresses; {/flood|amplification|reflection/.test(of.type) ? "they may be forged: do not block them one by one" : "see the contributors"}</>;
-  return <Address of={of.source} inside={of.source_inside} />;
+  return <Address of={of.source} inside={of.source_inside} capture={captureOf(of.sensor)} />;
 }
 
 export function Usual({ of }: { of: Alert }) {
@@ -202,7 +203,7 @@ function TopHosts() {
 function TopServices() {
   const flows = useLoad("top services", async (signal) => flowList(client.GET("/api/flows", { params: { query: { limit: 500, sort: "-bytes" } }, signal })), [windowTick]);
   return (
-    <Panel title="Top services" more={<small class="quiet">of the 500 largest flows</small>}>
+    <Panel title="Services of the largest flows" more={<small class="quiet">the 500 largest; many small ones are not in it</small>}>
       <Shown of={flows}>
         {({ items }) => {
           const sums = new Map<string, number>();

@@ -37,6 +37,9 @@ function css(name: string): string {
   return color;
 }
 
+/** Seconds that an axis shows at least. */
+const LEAST_SPAN_S = 60;
+
 function stack(lines: Line[]): (number | null)[][] {
   const sums = new Array<number>(lines[0]?.values.length ?? 0).fill(0);
   return lines.map((line) => line.values.map((value, n) => (value === null ? null : (sums[n] = (sums[n] ?? 0) + value))));
@@ -84,7 +87,8 @@ export function Chart(props: Props) {
       legend: { show: false },
       cursor: { y: false, points: { show: false }, drag: { x: zoom !== undefined, y: false, setScale: false } },
       scales: {
-        x: { time: true },
+        // One instant alone would get an axis of years.
+        x: { time: true, range: (_plot, low, high) => (high - low < 1 ? [low - LEAST_SPAN_S / 2, high + LEAST_SPAN_S / 2] : [low, high]) },
         y: { range: (_plot, _low, high) => [0, Math.max((high ?? 0) * 1.08, threshold === undefined ? 0 : threshold.value * 1.15) || 1] },
       },
       axes: [

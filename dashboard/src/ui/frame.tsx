@@ -2,7 +2,6 @@
 import type { ComponentChildren } from "preact";
 import { useLocation } from "preact-iso";
 import { useEffect } from "preact/hooks";
-import { ago } from "../format";
 import { connection, health, missed } from "../live";
 import { ROOT, link } from "../url";
 import { next, theme } from "./theme";
@@ -21,7 +20,7 @@ const PAGES: [string, string][] = [
 function Pulse() {
   const now = health.value;
   if (connection.value === "waiting" || now === undefined)
-    return <span class="pulse bad" role="status">{connection.value === "connecting" ? "connecting…" : `stale: the daemon does not answer${now === undefined ? "" : `, last heard ${ago(now.timestamp)}`}`}</span>;
+    return <span class="pulse bad" role="status">{connection.value === "connecting" ? "connecting…" : `stale: ${now === undefined ? "the daemon does not answer" : "no events come, they are asked for again"}`}</span>;
   if (now.status === "ok") return <span class="pulse good" role="status">{now.mode === "replay" ? "replay" : "live"}{missed.value > 0 && `, ${missed.value} events missed`}</span>;
   return <span class="pulse bad" role="status">{now.status}</span>;
 }
@@ -45,7 +44,7 @@ export function Frame({ children }: { children: ComponentChildren }) {
           ))}
         </nav>
         <Pulse />
-        <button class="plain" onClick={next} title="Light, dark, or as the system has it">{theme.value}</button>
+        <button class="plain" onClick={next} title="Light, dark, or as the system has it">theme: {theme.value}</button>
       </header>
       <main id="main" tabIndex={-1}>{children}</main>
     </>

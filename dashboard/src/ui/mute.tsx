@@ -4,6 +4,7 @@ import type { Alert } from "../api/client";
 import { client, taken } from "../api/client";
 import { useLoad } from "../data";
 import { count, kind, party } from "../format";
+import { health } from "../live";
 import { Dialog, Shown } from "./parts";
 
 const ENDS: [number, string][] = [[3600, "an hour"], [86_400, "a day"], [604_800, "a week"], [2_592_000, "30 days"]];
@@ -42,6 +43,7 @@ export function MuteDialog({ alert, close, done }: { alert: Alert; close: () => 
         <label>For <select value={String(lasts)} onChange={(event) => setLasts(Number(event.currentTarget.value))}>
           {ENDS.map(([seconds, text]) => <option key={seconds} value={String(seconds)}>{text}</option>)}
         </select></label>
+        {health.value?.mode === "replay" && <p class="quiet">This daemon replays captures, where a mute hides nothing. It holds for what is captured live into the same database.</p>}
         <Shown of={preview} rows={1}>
           {(answer) => <p>In the last seven days it would have hidden <b>{count("alerts" in answer ? answer.alerts : 0)}</b> alerts.</p>}
         </Shown>

@@ -27,12 +27,12 @@ export function Time({ at, relative = false }: { at: string | null | undefined; 
 
 const ADDRESS = /^[0-9a-f:.]+$/i;
 /** An address as a link to its host; what is no address (a MAC, `*`, a network) as text. */
-export function Address({ of, inside }: { of: string | null | undefined; inside?: boolean | null | undefined }) {
+export function Address({ of, inside, capture }: { of: string | null | undefined; inside?: boolean | null | undefined; capture?: string | undefined }) {
   const where = inside === undefined || inside === null ? undefined : inside ? "inside" : "outside";
   const isAddress = typeof of === "string" && ADDRESS.test(of) && !/^([0-9a-f]{2}:){5}[0-9a-f]{2}$/i.test(of);
   return (
     <span class="address">
-      {isAddress ? <a href={link(`/hosts/${encodeURIComponent(of)}`)}>{of}</a> : <span>{party(of)}</span>}
+      {isAddress ? <a href={link(`/hosts/${encodeURIComponent(of)}`, { capture })}>{of}</a> : <span>{party(of)}</span>}
       {where !== undefined && <small class="quiet"> {where}</small>}
     </span>
   );

@@ -351,12 +351,13 @@ pub(super) fn problem_response<T: Serialize>(status: u16, document: Json<T>) -> 
     (status, [(header::CONTENT_TYPE, PROBLEM_TYPE)], document).into_response()
 }
 
-/// Gives errors that a layer answered (time-out, body limit) the form of all others.
+/// Gives errors that a layer answered (time-out, body limit) the form of all others. A page that says what is missing stays one.
 pub(super) async fn as_problem(response: Response) -> Response {
     let status = response.status();
     let is_error = status.is_client_error() || status.is_server_error();
-    let is_problem = response.headers().get(header::CONTENT_TYPE).is_some_and(|value| value == PROBLEM_TYPE);
-    if !is_error || is_problem {
+    let media_type = response.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let is_formed = media_type.is_some_and(|value| value == PROBLEM_TYPE || value.starts_with("text/html"));
+    if !is_error || is_formed {
         return response;
     }
     let detail = match status {

@@ -57,6 +57,11 @@ async fn the_page_is_the_same_under_each_address_and_loads_from_here_alone() {
         let (_, headers, _) = get(&app, address, &[(header::ACCEPT_ENCODING, "gzip;q=0")]).await;
         assert!(headers.get(header::CONTENT_ENCODING).is_none(), "{address}");
     }
+    let (status, headers, _) = get(&app, "/dashboard/nowhere", &html).await;
+    assert_eq!(
+        (status, headers[header::CONTENT_TYPE].to_str().ok()),
+        (StatusCode::NOT_FOUND, Some("text/html; charset=utf-8"))
+    );
     for path in
         ["/dashboard/nowhere", "/dashboard/nowhere/1", "/dashboard/assets/none.js", "/dashboard/assets/..%2findex.html"]
     {

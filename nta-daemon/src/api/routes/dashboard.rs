@@ -4,7 +4,7 @@
 //! addresses is for its scripts: no parameter is refused here.
 
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use utoipa::openapi::Schema;
 
@@ -67,11 +67,21 @@ pub(in crate::api) async fn overview(headers: HeaderMap) -> Response {
     params(InPath<Page>),
     responses(
         (status = 200, description = "The page.", body = String, content_type = "text/html"),
-        (status = 404, description = "The dashboard has no such page.", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "The dashboard has no such page; for who names `text/html` in `Accept` a page that says so.",
+            content((Problem = "application/problem+json"), (String = "text/html"))),
     )
 )]
 pub(in crate::api) async fn page(Path(Page(name)): Path<Page>, headers: HeaderMap) -> Result<Response, ApiError> {
-    if PAGES.contains(&name.as_str()) { Ok(page_for(&headers)) } else { Err(no_page()) }
+    if PAGES.contains(&name.as_str()) {
+        return Ok(page_for(&headers));
+    }
+    if prefers(&headers, HTML, "application/json") {
+        // It says so, and shows the way to the others.
+        let mut answer = page_for(&headers);
+        *answer.status_mut() = StatusCode::NOT_FOUND;
+        return Ok(answer);
+    }
+    Err(ApiError::NotFound { detail: format!("the dashboard has no such page; there are {}", PAGES.join(", ")) })
 }
 
 /// Shows one thing on a page of the dashboard, such as an alert or a host.
@@ -83,7 +93,8 @@ pub(in crate::api) async fn page(Path(Page(name)): Path<Page>, headers: HeaderMa
     params(InPath<Page>, InPath<Name>),
     responses(
         (status = 200, description = "The page.", body = String, content_type = "text/html"),
-        (status = 404, description = "The dashboard has no such page.", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "The dashboard has no such page; for who names `text/html` in `Accept` a page that says so.",
+            content((Problem = "application/problem+json"), (String = "text/html"))),
     )
 )]
 pub(in crate::api) async fn part(page: Path<Page>, _: Path<Name>, headers: HeaderMap) -> Result<Response, ApiError> {
@@ -109,10 +120,6 @@ pub(in crate::api) async fn asset(Path(Asset(name)): Path<Asset>, headers: Heade
     let mut answer = answer(file(&format!("assets/{name}")).ok_or_else(unknown)?, &headers);
     answer.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static(FOR_EVER));
     Ok(answer)
-}
-
-fn no_page() -> ApiError {
-    ApiError::NotFound { detail: format!("the dashboard has no such page; there are {}", PAGES.join(", ")) }
 }
 
 fn page_for(headers: &HeaderMap) -> Response {
