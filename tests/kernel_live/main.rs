@@ -19,6 +19,7 @@ mod nat_changes;
 mod nat_tunnels;
 mod paths;
 mod renamed;
+mod stream_kill;
 
 mod ask;
 mod coexist;
