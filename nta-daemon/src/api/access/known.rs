@@ -102,19 +102,18 @@ impl Known {
     }
 
     async fn restore(&self, tokens: &Tokens) {
-        match tokio::time::timeout(PATIENCE, self.store.restore_tokens(&tokens.list)).await {
-            Ok(Ok(())) => {
-                let tokens = tokens.list.len();
-                tracing::warn!(tokens, "api: the database lost its tokens; those that were known are in it again");
-            }
-            Ok(Err(error)) => tracing::warn!(
-                error = error.chain(),
-                "api: the database lost its tokens; they hold until the next start"
-            ),
-            Err(_late) => {
-                tracing::warn!("api: the database lost its tokens and does not answer; they hold until the next start")
-            }
+        let restored = tokio::time::timeout(PATIENCE, self.store.restore_tokens(&tokens.list)).await;
+        let tokens = tokens.list.len();
+        if let Err(error) = restored.unwrap_or(Err(StoreError::Closed)) {
+            let error = error.chain();
+            tracing::warn!(
+                tokens,
+                error,
+                "api: the database lost its tokens; those that were known hold until the next start"
+            );
+            return;
         }
+        tracing::warn!(tokens, "api: the database lost its tokens; those that were known are in it again");
     }
 
     fn last(&self) -> Option<(Tokens, Timestamp)> {
