@@ -21,7 +21,7 @@ use crate::alerts::{alert, emit};
 use crate::app::{App, HOST, parse};
 
 /// Stores nothing: it answers what other settings would have raised.
-const CHANGES_NOTHING: [&str; 1] = ["post /api/anomalies/detect"];
+const CHANGES_NOTHING: [&str; 2] = ["post /api/anomalies/detect", "post /graphql"];
 /// Not held against the log here: what needs a job that runs, a live capture, or a model in the registry.
 const ELSEWHERE: [&str; 5] = [
     "post /api/jobs/{id}/cancel",
