@@ -28,7 +28,7 @@ the status is 1. The other commands call this for their own needs, so it seldom 
   bpf         a Rust compiler with the sources of `core`, and bpf-linker; optional, as the built object is committed
   test tools  what the tests drive and compare with: tshark, tcpdump, iperf3, …; validators of the OpenAPI document and
               generators of clients, from PyPI and npm, kept in .tools/
-  dashboard   Node with what builds and tests the dashboard, from npm, kept in dashboard/node_modules; optional, as the built
+  dashboard   Node 20 and Chromium, with what builds and tests the dashboard, from npm, kept in dashboard/node_modules; optional, as the built
               files are committed
   machines    QEMU, in which the tests boot other kernels
 
@@ -90,7 +90,6 @@ const TEST_TOOLS: &[Package] = &[
     Package { name: "postgresql", shown_by: "/usr/lib/postgresql/15/bin/initdb" }, // store: a server that the tests start
     Package { name: "nftables", shown_by: "nft" }, // live: a gateway that translates addresses
     Package { name: "iptables", shown_by: "iptables-legacy" }, // live: the same by the tools before
-    Package { name: "chromium", shown_by: "chromium" }, // browser: the dashboard
     Package { name: "ethtool", shown_by: "ethtool" }, // live: offloads off, so that packets are counted alike
 ];
 
