@@ -8,7 +8,7 @@ import { client, needsToken, taken } from "./api/client";
 export type Event = { id: number; type: string; time: string; severity: string | null; data: Record<string, unknown> };
 export type Health = { status: string; mode: string; version: string; timestamp: string; reason?: string | null; reasons?: string[] };
 
-/** `live`: events come; `waiting`: the daemon does not answer, and is asked again; `static`: a replay that is over. */
+/** `live`: events come; `waiting`: the daemon does not answer, and is asked again. */
 export const connection = signal<"connecting" | "live" | "waiting">("connecting");
 export const health = signal<Health | undefined>(undefined);
 /** Numbers that grow when something of the kind happened. */

@@ -9,7 +9,7 @@ use tower::ServiceExt as _;
 
 use crate::app::{App, HOST, flow, parse};
 
-async fn get(app: &App, path: &str, headers: &[(HeaderName, &str)]) -> (StatusCode, HeaderMap, Vec<u8>) {
+pub(crate) async fn get(app: &App, path: &str, headers: &[(HeaderName, &str)]) -> (StatusCode, HeaderMap, Vec<u8>) {
     let mut request = Request::get(path).header(header::HOST, HOST);
     for (name, value) in headers {
         request = request.header(name, *value);

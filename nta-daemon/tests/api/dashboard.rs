@@ -1,20 +1,9 @@
 //! The page that the dashboard is, under all of its addresses, and what it loads.
 
-use axum::body::{Body, to_bytes};
-use axum::http::{HeaderMap, Request, StatusCode, header};
-use tower::ServiceExt as _;
+use axum::http::{StatusCode, header};
 
-use crate::app::{App, HOST};
-
-async fn get(app: &App, path: &str, headers: &[(header::HeaderName, &str)]) -> (StatusCode, HeaderMap, Vec<u8>) {
-    let mut request = Request::get(path).header(header::HOST, HOST);
-    for (name, value) in headers {
-        request = request.header(name, *value);
-    }
-    let response = app.router.clone().oneshot(request.body(Body::empty()).expect("request")).await.expect("response");
-    let (parts, body) = response.into_parts();
-    (parts.status, parts.headers, to_bytes(body, usize::MAX).await.expect("body").to_vec())
-}
+use crate::app::App;
+use crate::caching::get;
 
 #[tokio::test]
 async fn the_page_is_the_same_under_each_address_and_loads_from_here_alone() {

@@ -62,14 +62,22 @@ fn in_two(bytes: &[u8], at: usize) -> (Body, tokio::sync::oneshot::Sender<()>) {
     (Body::from_stream(futures_util::stream::iter([Ok(first)]).chain(rest)), go_on)
 }
 
+/// Sends a capture whose second half comes when the test says so.
+fn sent_in_two(site: &Site, bytes: &[u8]) -> (Sent, tokio::sync::oneshot::Sender<()>) {
+    let (body, go_on) = in_two(bytes, bytes.len() / 2);
+    let request = Request::post("/api/upload").header(header::HOST, HOST).body(body).expect("request");
+    (tokio::spawn(site.router.clone().oneshot(request)), go_on)
+}
+
+/// A request that is under way.
+type Sent = tokio::task::JoinHandle<Result<axum::response::Response, std::convert::Infallible>>;
+
 #[tokio::test]
 async fn an_analysis_is_cancelled_while_its_capture_comes_and_begun_anew() {
     let folder = tempfile::tempdir().expect("folder");
     let site = Site::over(sqlite(folder.path()).await, folder.path(), |_| {});
     let bytes = pcap(1, 3000);
-    let (body, go_on) = in_two(&bytes, bytes.len() / 2);
-    let request = Request::post("/api/upload").header(header::HOST, HOST).body(body).expect("request");
-    let upload = tokio::spawn(site.router.clone().oneshot(request));
+    let (upload, go_on) = sent_in_two(&site, &bytes);
     let jobs = "/api/jobs?kind=analyse&state=running";
     let list = site.until(jobs, |_, list| list["items"][0]["id"].is_string()).await;
     let job = format!("/api/jobs/{}", list["items"][0]["id"].as_str().expect("an id"));
@@ -97,9 +105,7 @@ async fn what_is_sent_while_a_start_recovers_stays() {
     let folder = tempfile::tempdir().expect("folder");
     let site = Site::over(sqlite(folder.path()).await, folder.path(), |_| {});
     let bytes = pcap(1, 3000);
-    let (body, go_on) = in_two(&bytes, bytes.len() / 2);
-    let request = Request::post("/api/upload").header(header::HOST, HOST).body(body).expect("request");
-    let upload = tokio::spawn(site.router.clone().oneshot(request));
+    let (upload, go_on) = sent_in_two(&site, &bytes);
     let captures = "/api/captures";
     site.until(captures, |_, list| list["items"][0]["state"] == "receiving").await;
     let stray = site.folder.join("0123456789abcdef0123456789abcdef");
