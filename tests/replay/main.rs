@@ -13,6 +13,7 @@ mod explain;
 mod export;
 mod log;
 mod memory;
+mod monitoring;
 mod pipe;
 mod refusals;
 mod report;

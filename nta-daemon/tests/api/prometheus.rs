@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, header};
-use nta_core::domain::{AlertKind, Mode, Status};
+use nta_core::domain::{AlertKind, Attachment, Mode, NicCounts, Status};
 use nta_core::window::Rtt;
 use nta_daemon::api::{ApiState, router};
 use nta_daemon::pipeline::metrics::Direction;
@@ -26,6 +26,14 @@ async fn scrape(app: &App, accept: Option<&str>) -> (String, String) {
     let media_type = response.headers()[header::CONTENT_TYPE].to_str().expect("text").to_owned();
     let text = to_bytes(response.into_body(), usize::MAX).await.expect("body");
     (media_type, String::from_utf8(text.to_vec()).expect("UTF-8"))
+}
+
+/// An interface that dropped packets.
+fn attachment() -> Attachment {
+    let [interface, ingress, egress, count_basis, reason] =
+        ["eth3", "xdp", "tcx", "wire", "the driver has XDP"].map(str::to_owned);
+    let nic = NicCounts { rx_packets: 2000, rx_dropped: 17, ..NicCounts::default() };
+    Attachment { interface, index: 3, ingress, egress, count_basis, reason, nic }
 }
 
 /// With something in every family.
@@ -134,14 +142,19 @@ async fn promtool_finds_nothing() {
 }
 
 #[tokio::test]
-async fn uploads_readers_webhooks_and_stops_are_counted() {
+async fn uploads_readers_webhooks_stops_and_what_is_away_are_counted() {
     let app = app().await;
     let garbage = Request::post("/api/upload").header(header::HOST, HOST);
     let garbage = garbage.header(header::CONTENT_TYPE, "application/octet-stream");
     let garbage = garbage.body(Body::from("no capture at all".repeat(100))).expect("request");
     let refused = app.router.clone().oneshot(garbage).await.expect("response");
     assert!(refused.status().is_client_error(), "{refused:?}");
-    app.status.send_modify(|status| status.stopped = vec!["eth0: capture stopped by request".to_owned()]);
+    app.status.send_modify(|status| {
+        status.stopped = vec!["eth0: capture stopped by request".to_owned()];
+        status.degraded = vec!["eth1 is away".to_owned(), "eth2 is away".to_owned()];
+        status.window_ns = 2_500_000_000;
+        status.attachments = vec![attachment()];
+    });
     let config = "name = \"ops\"\nkind = \"slack\"\nurl = \"https://hooks.example.org/services/T0/B0/hidden\"";
     let webhooks = Webhooks::new(app.store.clone(), "test".to_owned(), &[toml::from_str(config).expect("a webhook")]);
     let state = ApiState::new(app.store.clone(), app.status.subscribe()).with_webhooks(webhooks);
@@ -152,6 +165,9 @@ async fn uploads_readers_webhooks_and_stops_are_counted() {
     let (_, text) = scrape(&app, None).await;
     for (line, text) in [
         ("nta_capture_stops 1.0", &text),
+        ("nta_capture_degraded 2.0", &text),
+        ("nta_window_seconds 2.5", &text),
+        ("nta_interface_dropped_packets_total{interface=\"eth3\"} 17.0", &text),
         ("nta_uploads_total{outcome=\"refused\"} 1.0", &text),
         ("nta_uploads_total{outcome=\"received\"} 0.0", &text),
         ("nta_uploads_kept_bytes 0.0", &text),

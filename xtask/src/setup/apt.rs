@@ -46,7 +46,7 @@ pub(crate) struct NoServices {
 
 /// What Debian's `invoke-rc.d` asks before it starts a service; 101 forbids it.
 const POLICY: &str = "/usr/sbin/policy-rc.d";
-const FORBID: &str = "#!/bin/sh\n# of `cargo xtask lab`, while it installs\nexit 101\n";
+const FORBID: &str = "#!/bin/sh\n# of `cargo xtask`, while it installs\nexit 101\n";
 
 impl NoServices {
     pub(crate) fn hold() -> Self {

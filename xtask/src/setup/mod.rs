@@ -32,7 +32,7 @@ the status is 1. The other commands call this for their own needs, so it seldom 
               files are committed
   machines    QEMU, in which the tests boot other kernels
 
-`cargo xtask lab` installs what it needs by itself; no service is started by that.
+`cargo xtask lab` installs what it needs by itself. Installing starts no service.
 
 Example:
   cargo xtask setup";
@@ -67,7 +67,7 @@ const BUILD: &[Package] = &[
     Package { name: "libc6-dev", shown_by: "/usr/include/stdio.h" },
 ];
 
-/// Each with the tests that use it. An SSH server to attack is not among them: installing one starts it.
+/// Each with the tests that use it. An SSH server to attack is not among them: the machine's next start would start it.
 const TEST_TOOLS: &[Package] = &[
     Package { name: "tshark", shown_by: "tshark" }, // conversations: the truth to compare flows with
     Package { name: "wireshark-common", shown_by: "capinfos" }, // packet counts of every capture; editcap, mergecap
@@ -90,6 +90,7 @@ const TEST_TOOLS: &[Package] = &[
     Package { name: "postgresql", shown_by: "/usr/lib/postgresql/15/bin/initdb" }, // store: a server that the tests start
     Package { name: "nftables", shown_by: "nft" }, // live: a gateway that translates addresses
     Package { name: "iptables", shown_by: "iptables-legacy" }, // live: the same by the tools before
+    Package { name: "prometheus", shown_by: "promtool" }, // the exposition, alert rules and their tests
     Package { name: "ethtool", shown_by: "ethtool" }, // live: offloads off, so that packets are counted alike
 ];
 
@@ -178,7 +179,6 @@ pub(crate) fn ensure(needs: &[Need]) -> Result<Vec<String>> {
         missing.push(format!("{error:#}"));
     }
     if needs.contains(&Need::Lab) {
-        let _quiet = apt::NoServices::hold();
         for (group, list) in [("test tools", TEST_TOOLS), ("lab", LAB)] {
             if let Err(error) = packages(group, list) {
                 missing.push(format!("{error:#}"));
@@ -196,7 +196,11 @@ pub(crate) fn ensure(needs: &[Need]) -> Result<Vec<String>> {
 fn packages(group: &str, packages: &[Package]) -> Result<()> {
     let absent: Vec<&str> =
         packages.iter().filter(|package| !is_installed(package)).map(|package| package.name).collect();
-    if absent.is_empty() { Ok(()) } else { apt::install(group, &absent) }
+    if absent.is_empty() {
+        return Ok(());
+    }
+    let _quiet = apt::NoServices::hold();
+    apt::install(group, &absent)
 }
 
 fn is_installed(package: &Package) -> bool {

@@ -24,6 +24,10 @@ impl Snapshot {
         };
         page.family("packets", "Packets seen", COUNTER, of(|counts| counts.get(Counter::Seen)))?;
         page.family("bytes", "Frame bytes of these packets", COUNTER, of(|counts| counts.seen_bytes))?;
+        let dropped =
+            status.attachments.iter().map(|of| (vec![("interface", of.interface.as_str())], of.nic.rx_dropped as f64));
+        let about = "Packets that an interface dropped before any program saw them";
+        page.family("interface_dropped_packets", about, COUNTER, dropped)?;
         // The parts, whose sum is nta_packets_total; and, apart from them, what else was noted.
         let ledger = |label: &'static str, is_in: fn(Counter) -> bool| {
             interfaces.iter().flat_map(move |(name, counts)| {
@@ -60,6 +64,9 @@ impl Snapshot {
         }
         let up = f64::from(u8::from(status.failure.is_none()));
         page.one("capture_up", "1 while capture works", GAUGE, up)?;
+        let about = "Interfaces that are not counted although they should be, each with a reason in /health";
+        page.one("capture_degraded", about, GAUGE, status.degraded.len() as f64)?;
+        page.one("window_seconds", "Length of a base window", GAUGE, status.window_ns as f64 / 1e9)?;
         let start = status.started.as_secs_f64();
         page.one("start_time_seconds", "Start of the pipeline in Unix time", GAUGE, start)?;
         let labels = vec![("version", VERSION), ("mode", mode_name(status.mode)), ("engine", status.engine.as_str())];
