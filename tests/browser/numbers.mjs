@@ -23,7 +23,7 @@ await go(page, "/dashboard/alerts?status=all");
 const all = (await api("/api/alerts?limit=1000")).body.items;
 assert.equal(await page.locator("table.alerts tbody tr").count(), all.length);
 const findings = all.reduce((sum, alert) => sum + 1 + (alert.findings_folded ?? 0), 0);
-assert.ok((await text(page)).includes(`${count(findings)} findings in ${count(all.length)} alerts`), await text(page));
+assert.ok((await text(page)).includes(`${count(findings)} ${findings === 1 ? "finding" : "findings"} in ${count(all.length)} ${all.length === 1 ? "alert" : "alerts"}`), await text(page));
 
 for (const alert of all.slice(0, 3)) {
   await go(page, `/dashboard/alerts/${alert.id}`);

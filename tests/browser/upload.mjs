@@ -8,7 +8,7 @@ await go(page, "/dashboard/captures");
 await page.setInputFiles("input[type=file]", capture);
 await page.waitForURL(/\/captures\/[0-9a-f]+/);
 const id = page.url().split("/").pop();
-await page.waitForSelector("text=Protocols in time");
+await page.waitForSelector("text=Traffic by protocol");
 const report = (await api(`/report/${id}`)).body;
 const shown = (await page.innerText("main")).replace(/\s+/g, " ");
 const count = (n) => new Intl.NumberFormat("en").format(n);

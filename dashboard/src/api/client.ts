@@ -21,8 +21,8 @@ export const client = createClient<paths>({ baseUrl: "" });
 export const needsToken = signal(false);
 
 /** What this browser may do. Buttons go by it; who enforces it is the daemon. */
-export const role = signal<Role>("viewer");
-export const may = (needed: Role): boolean => RANKS.indexOf(role.value) >= RANKS.indexOf(needed);
+export const role = signal<Role | undefined>(undefined);
+export const may = (needed: Role): boolean => RANKS.indexOf(role.value ?? "viewer") >= RANKS.indexOf(needed);
 const RANKS: Role[] = ["viewer", "operator", "admin"];
 
 /** An answer that is none: what the daemon said, or that it said nothing. */

@@ -4,18 +4,18 @@ import { useState } from "preact/hooks";
 import type { Alert as AlertType, AlertDetail, Anomaly, Flow, Window } from "../api/client";
 import { client, may, taken } from "../api/client";
 import { useLoad } from "../data";
-import { bps, bytes, count, kind, measured, percent, rough } from "../format";
+import { bps, bytes, count, kind, many, measured, percent, rough, spelled } from "../format";
 import { alertTick } from "../live";
 import { Bars, Chart, type Line, type Mark } from "../ui/chart";
 import { MuteDialog } from "../ui/mute";
-import { Address, AlertName, Empty, Facts, Panel, SeverityBadge, Shown, Time, Toast, scroll, type Note } from "../ui/parts";
+import { Address, AlertName, Empty, Facts, Panel, Range, SeverityBadge, Shown, Time, Toast, scroll, type Note } from "../ui/parts";
 import { captureOf, link } from "../url";
 import { NoteDialog } from "./alerts";
 import { Source, Usual } from "./overview";
 
 const VERDICTS: [NonNullable<AlertType["verdict"]>, string][] = [["true_positive", "Right"], ["benign", "Harmless"], ["false_positive", "False alarm"]];
 
-const OVER: Record<string, string> = { quiet: "over", run_ended: "until the end of the capture", interrupted: "until the daemon was interrupted", folded: "now part of another alert" };
+const OVER: Record<string, string> = { quiet: "over", run_ended: "when the capture ended", interrupted: "when the daemon was interrupted", folded: "now part of another alert" };
 
 export function Alert() {
   const { params } = useRoute();
@@ -45,7 +45,7 @@ export function Alert() {
               of={[
                 ["Attacker", <Source of={of} />],
                 ["Victim", <><Address of={of.destination} inside={of.destination_inside} capture={captureOf(of.sensor)} />{of.port != null && <> port {of.port}</>}</>],
-                ["Since", <><Time at={of.first_seen ?? of.window_start} relative /> until <Time at={of.last_seen ?? of.window_end} />, {of.state === "raised" ? "goes on" : OVER[of.clear_reason ?? "quiet"] ?? "over"}</>],
+                ["Since", <><Range from={of.first_seen ?? of.window_start} to={of.last_seen ?? of.window_end} relative />, {of.state === "raised" ? "goes on" : OVER[of.clear_reason ?? "quiet"] ?? "over"}</>],
                 ["Measured", <><b>{measured(of.why.observed, of.why.unit)}</b> <Usual of={of} /></>],
                 ["What to do", of.why.recommendation],
                 ...(of.why.technique == null ? [] : [["ATT&CK", `${of.why.technique.id} ${of.why.technique.name}`] as [string, string]]),
@@ -54,18 +54,27 @@ export function Alert() {
             />
             <p class="buttons">
               {may("operator") && (
-                <>
+                <span class="choice">
                   {of.status !== "acknowledged" && <button onClick={() => void change({ status: "acknowledged" }, "Acknowledged.")}>Acknowledge</button>}
                   {of.status !== "resolved" && <button onClick={() => void change({ status: "resolved" }, "Resolved.")}>Resolve</button>}
                   {of.status !== "open" && <button onClick={() => void change({ status: "open" }, "Open again.")}>Reopen</button>}
-                  {VERDICTS.map(([verdict, text]) => <button key={verdict} aria-pressed={of.verdict === verdict} onClick={() => void change({ verdict: of.verdict === verdict ? null : verdict }, "Kept.")}>{text}</button>)}
                   <button onClick={() => setDialog("note")}>Note…</button>
                   {captureOf(of.sensor) === undefined && <button onClick={() => setDialog("mute")}>Mute…</button>}
-                </>
+                </span>
               )}
-              <a class="button" href={`/api/alerts/${id}/alert.html`} download={`${of.type}-${id}.html`}>As one page</a>
-              <a class="button" href={`/api/alerts/${id}/evidence.pcap`} download={`${of.type}-${id}.pcap`}>Packets (pcap)</a>
-              <a class="button" href={link("/why", { host: hostOf(of), at: of.last_seen ?? of.window_end, capture: captureOf(of.sensor) })}>All measures then</a>
+              {may("operator") && (
+                <span class="choice">
+                  <span class="quiet">Verdict</span>
+                  {VERDICTS.map(([verdict, text]) => <button key={verdict} aria-pressed={of.verdict === verdict} onClick={() => void change({ verdict: of.verdict === verdict ? null : verdict }, "Kept.")}>{text}</button>)}
+                </span>
+              )}
+              <span class="choice">
+                <a class="button" href={`/api/alerts/${id}/alert.html`} download={`${of.type}-${id}.html`}>As one page</a>
+                <a class="button" href={`/api/alerts/${id}/evidence.pcap`} download={`${of.type}-${id}.pcap`}>Packets (pcap)</a>
+                {([["attacker", of.source], ["victim", of.destination]] as const).map(([role, host]) => isHost(host) && (
+                  <a key={role} class="button" href={link("/why", { host, at: of.last_seen ?? of.window_end, capture: captureOf(of.sensor) })}>All measures of the {role}</a>
+                ))}
+              </span>
             </p>
           </section>
           <Shown of={evidence}>{(behind) => <><Measured alert={of} anomalies={behind.anomalies} /><When alert={of} windows={behind.windows} /></>}</Shown>
@@ -85,19 +94,20 @@ export function Alert() {
   );
 }
 
-/** Of whom measures are kept: the attacker, if it is one host. */
-function hostOf(alert: AlertType): string | undefined {
-  return [alert.source, alert.destination].find((of): of is string => typeof of === "string" && /^[0-9a-f.:]+$/i.test(of) && !/^([0-9a-f]{2}:){5}[0-9a-f]{2}$/i.test(of));
-}
+/** Whether a party is one host by its address: measures are kept of these. */
+const isHost = (of: string | null | undefined): of is string => typeof of === "string" && /^[0-9a-f.:]+$/i.test(of) && !/^([0-9a-f]{2}:){5}[0-9a-f]{2}$/i.test(of);
+
+/** Whose flows they are: the attacker's, if it is one host. */
+const hostOf = (alert: AlertType): string | undefined => [alert.source, alert.destination].find(isHost);
 
 /** What the detector measured, window by window, beside its threshold. */
 function Measured({ alert, anomalies }: { alert: AlertDetail; anomalies: Anomaly[] }) {
   const { measure, unit, threshold } = alert.why;
   const of = anomalies.filter((anomaly) => anomaly.why.measure === measure && anomaly.detector === alert.detector).sort((a, b) => a.why.window_start.localeCompare(b.why.window_start));
   if (of.length < 2) return null;
-  const lines: Line[] = [{ name: measure.replaceAll("_", " "), colour: "--tcp", values: of.map((anomaly) => anomaly.why.observed) }];
+  const lines: Line[] = [{ name: spelled(measure), colour: "--tcp", values: of.map((anomaly) => anomaly.why.observed) }];
   return (
-    <Panel title="What was measured" more={<small class="quiet">each finding of {alert.detector}</small>}>
+    <Panel title="What was measured" more={<small class="quiet">each finding of the detector</small>}>
       <Chart label={`${measure} in each window with a finding, beside the threshold`} times={of.map((anomaly) => Date.parse(anomaly.why.window_start) / 1000)} lines={lines} threshold={{ value: threshold, text: "threshold" }} unit={(value) => (unit.length > 5 && unit !== "bytes" && unit !== "bit/s" ? rough(value) : measured(value, unit))} height={170} />
     </Panel>
   );
@@ -129,9 +139,9 @@ function Judges({ of }: { of: AlertDetail }) {
   const judges = of.why.judges ?? [];
   return (
     <Panel title="Who says so">
-      {judges.length === 0 ? <p>{of.detector}</p> : judges.map((judge) => (
+      {judges.length === 0 ? <p>{kind(of.detector)}</p> : judges.map((judge) => (
         <article key={judge.detector + judge.measure} class="judge">
-          <h3>{judge.detector} <small class="quiet">{judge.basis}</small></h3>
+          <h3>{kind(judge.detector)} <small class="quiet">{judge.basis}</small></h3>
           <p>{judge.summary}</p>
           <Scale observed={judge.observed} threshold={judge.threshold} unit={judge.measure === of.why.measure ? of.why.unit : judge.measure === "probability" ? "1" : ""} />
         </article>
@@ -139,7 +149,7 @@ function Judges({ of }: { of: AlertDetail }) {
       {Object.keys(of.why.facts).length > 0 && (
         <details open>
           <summary>Facts</summary>
-          <Facts of={Object.entries(of.why.facts).filter(([, value]) => value !== "").map(([name, value]) => [name.replaceAll("_", " "), value])} />
+          <Facts of={Object.entries(of.why.facts).filter(([, value]) => value !== "").map(([name, value]) => [spelled(name), value])} />
         </details>
       )}
     </Panel>
@@ -207,15 +217,22 @@ function Flows({ of, cut, missing, alert }: { of: Flow[]; cut: boolean; missing:
           <FlowTable flows={of.slice(0, SHOWN_FLOWS)} />
         </div>
       )}
-      {(cut || of.length > SHOWN_FLOWS) && <p class="quiet">The first {count(Math.min(of.length, SHOWN_FLOWS))} are shown{cut && ", and there are more than 1,000"}.</p>}
+      {(cut || of.length > SHOWN_FLOWS) && <p class="quiet">The first {many(Math.min(of.length, SHOWN_FLOWS), "is", "are")} shown{cut ? ", of more than 1,000" : `, of ${count(of.length)}`}.</p>}
     </Panel>
   );
 }
 
+/** Zeek's states of a connection. */
+const STATES: Record<string, string> = {
+  S0: "asked, no answer", S1: "open", SF: "opened and closed", REJ: "refused", S2: "open, the one who began it wants to close", S3: "open, the other side wants to close",
+  RSTO: "broken off by who began it", RSTR: "broken off by the other side", RSTOS0: "asked and broken off, no answer", RSTRH: "an answer and a break, the question was not seen",
+  SH: "asked and closed, no answer", SHR: "answers alone were seen", OTH: "begun before it was seen",
+};
+
 export function FlowTable({ flows }: { flows: Flow[] }) {
   return (
     <table>
-      <thead><tr><th scope="col">Begin</th><th scope="col">From</th><th scope="col">To</th><th scope="col">Service</th><th scope="col">State</th><th scope="col" class="number">Sent</th><th scope="col" class="number">Received</th><th scope="col" class="number">Round trip</th><th scope="col" class="number">Again sent</th></tr></thead>
+      <thead><tr><th scope="col">Begin</th><th scope="col">From</th><th scope="col">To</th><th scope="col">Service</th><th scope="col">State</th><th scope="col" class="number">Sent</th><th scope="col" class="number">Received</th><th scope="col" class="number">Round trip</th><th scope="col" class="number">Retransmitted</th></tr></thead>
       <tbody>
         {flows.map((flow) => {
           const icmp = flow.protocol.includes("icmp");
@@ -227,7 +244,7 @@ export function FlowTable({ flows }: { flows: Flow[] }) {
               <td><Address of={flow.source} capture={captureOf(flow.sensor)} />{!icmp && `:${flow.source_port}`}</td>
               <td><Address of={flow.destination} capture={captureOf(flow.sensor)} />{icmp ? ` type ${flow.source_port}` : `:${flow.destination_port}`}</td>
               <td>{flow.service ?? flow.protocol}</td>
-              <td><abbr title={flow.history ?? ""}>{flow.conn_state}</abbr></td>
+              <td><abbr title={[STATES[flow.conn_state ?? ""], flow.history].filter(Boolean).join("; history ")}>{flow.conn_state}</abbr></td>
               <td class="number">{bytes(flow.orig_bytes)}</td>
               <td class="number">{bytes(flow.resp_bytes)}</td>
               <td class="number">{trip == null ? "–" : `${rough(trip)} ms`}</td>

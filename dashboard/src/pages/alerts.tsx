@@ -4,7 +4,7 @@ import { useLocation } from "preact-iso";
 import type { Alert, Severity } from "../api/client";
 import { Refused, client, may, taken } from "../api/client";
 import { useLoad } from "../data";
-import { count, kind } from "../format";
+import { count, kind, many } from "../format";
 import { alertTick } from "../live";
 import { MuteDialog } from "../ui/mute";
 import { Address, AlertName, Choice, Dialog, Empty, SeverityBadge, Shown, Time, Toast, scroll, type Note } from "../ui/parts";
@@ -113,9 +113,9 @@ export function Alerts() {
           })}
         </fieldset>
         {(["source", "destination"] as const).map((name) => (
-          <label key={name}>{name} <input name={name} placeholder="address" value={params[name] ?? ""} onChange={(event) => change({ [name]: event.currentTarget.value.trim() })} /></label>
+          <label key={name}>{name === "source" ? "Attacker" : "Victim"} <input name={name} placeholder="address" value={params[name] ?? ""} onChange={(event) => change({ [name]: event.currentTarget.value.trim() })} /></label>
         ))}
-        <label>order <select value={params["sort"] ?? "time"} onChange={(event) => change({ sort: event.currentTarget.value === "time" ? undefined : event.currentTarget.value })}>
+        <label>Order <select value={params["sort"] ?? "time"} onChange={(event) => change({ sort: event.currentTarget.value === "time" ? undefined : event.currentTarget.value })}>
           <option value="time">newest</option><option value="severity">worst</option><option value="score">surest</option>
         </select></label>
         {FILTERS.some((name) => params[name] !== undefined) && <button onClick={() => change(Object.fromEntries(FILTERS.map((name) => [name, undefined])))}>Clear filters</button>}
@@ -124,13 +124,13 @@ export function Alerts() {
         {(list) => (
           <>
             <p class="sums">
-              <b>{count(findings)}</b> findings in <b>{count(items.length)}{more != null && "+"}</b> alerts here
-              {status.data?.detection !== undefined && <>; since the start {count(status.data.detection.findings)} findings, {count(status.data.detection.muted ?? 0)} muted, {count(status.data.detection.allowed ?? 0)} allowed, {count(status.data.detection.refused ?? 0)} hidden for want of room</>}
-              {items.length > 0 && may("operator") && <> <button onClick={() => setDialog("bulk")}>All that match…</button></>}
+              <span><b>{count(findings)}</b> {findings === 1 ? "finding" : "findings"} in <b>{count(items.length)}{more != null && "+"}</b> {items.length === 1 && more == null ? "alert" : "alerts"}</span>
+              {status.data?.detection !== undefined && <span class="quiet">since the start {many(status.data.detection.findings, "finding")}, {count(status.data.detection.muted ?? 0)} muted, {count(status.data.detection.allowed ?? 0)} allowed, {count(status.data.detection.refused ?? 0)} hidden for want of room</span>}
+              {items.length > 0 && may("operator") && <button onClick={() => setDialog("bulk")}>All that match…</button>}
             </p>
             {items.length === 0 ? <Empty>{(params["status"] ?? "open") === "open" ? "No open alert. Nothing needs you." : "No alert is like that."}</Empty> : (
               <div {...scroll}>
-                <table class="alerts">
+                <table class="alerts stack">
                   <caption class="hidden">Alerts; j and k move, e acknowledges, r resolves</caption>
                   <thead><tr><th scope="col">Severity</th><th scope="col">Kind</th><th scope="col">Attacker</th><th scope="col">Victim</th><th scope="col">Since</th><th scope="col">State</th><th scope="col">What happened</th></tr></thead>
                   <tbody ref={rows}>
@@ -138,10 +138,10 @@ export function Alerts() {
                       <tr key={alert.id} class={alert === current ? "at" : ""} aria-selected={alert === current} onClick={() => setAt(n)}>
                         <td><SeverityBadge severity={alert.severity} /></td>
                         <td><AlertName type={alert.type} id={alert.id} /></td>
-                        <td><Address of={alert.source} /></td>
-                        <td><Address of={alert.destination} /></td>
-                        <td><Time at={alert.first_seen ?? alert.window_start} /></td>
-                        <td>{alert.state === "raised" ? "goes on" : "over"}{alert.status !== "open" && <>, {alert.status}</>}</td>
+                        <td data-name="Attacker"><Address of={alert.source} /></td>
+                        <td data-name="Victim"><Address of={alert.destination} /></td>
+                        <td data-name="Since"><Time at={alert.first_seen ?? alert.window_start} /></td>
+                        <td data-name="State">{alert.state === "raised" ? "goes on" : "over"}{alert.status !== "open" && <>, {alert.status}</>}</td>
                         <td class="wide">{alert.why.summary}</td>
                       </tr>
                     ))}
@@ -210,7 +210,7 @@ function BulkDialog({ query, close, done }: { query: Record<string, unknown>; cl
   const act = async (path: Act, expect: number, word: string) => {
     try {
       const { count: changed } = await taken(client.POST(path, { params: { query: { ...query, expect } as never }, body: {} }));
-      done(`${count(changed)} alerts are ${word}.`);
+      done(`${many(changed, "alert is", "alerts are")} ${word}.`);
       close();
     } catch (error) {
       setProblem((error as Error).message);

@@ -3,9 +3,9 @@ import { useEffect } from "preact/hooks";
 import { useRoute } from "preact-iso";
 import { client, may, reportJson, taken } from "../api/client";
 import { useLoad } from "../data";
-import { bps, bytes, count, duration, kind } from "../format";
+import { bps, bytes, count, duration, kind, many } from "../format";
 import { Bars, Chart, type Line } from "../ui/chart";
-import { Address, AlertName, Empty, Facts, Panel, SeverityBadge, Shown, Time, Trouble, scroll } from "../ui/parts";
+import { Address, AlertName, Empty, Facts, Panel, Range, SeverityBadge, Shown, Trouble, scroll } from "../ui/parts";
 import { link } from "../url";
 
 const COLOURS: Record<string, string> = { tcp: "--tcp", udp: "--udp", icmp: "--icmp" };
@@ -46,7 +46,7 @@ function Report({ id }: { id: string }) {
         const steps = Math.max(0, ...(over?.protocols ?? []).map((part) => part.bytes.length));
         const begin = over == null ? 0 : Date.parse(over.start) / 1000;
         const times = Array.from({ length: steps }, (_, n) => begin + n * (over?.step_s ?? 1));
-        const lines: Line[] = (over?.protocols ?? []).slice(0, 4).map((part) => ({ name: part.name, colour: COLOURS[part.name] ?? "--other", values: part.bytes.map((value) => (value * 8) / (over?.step_s ?? 1)) }));
+        const lines: Line[] = (over?.protocols ?? []).slice(0, 4).map((part) => ({ name: COLOURS[part.name] === undefined ? part.name : part.name.toUpperCase(), colour: COLOURS[part.name] ?? "--other", values: part.bytes.map((value) => (value * 8) / (over?.step_s ?? 1)) }));
         const worst = of.threats[0];
         const isRead = of.read.end === "complete" && of.totals.packets > 0;
         return (
@@ -56,8 +56,8 @@ function Report({ id }: { id: string }) {
               <Facts
                 of={[
                   ["Read", of.read.summary],
-                  ...(of.time_span == null ? [] : [["Time", <><Time at={of.time_span.from} /> to <Time at={of.time_span.to} />, {duration(of.time_span.seconds)}</>] as [string, preact.ComponentChildren]]),
-                  ["In it", <>{count(of.totals.packets)} packets, {bytes(of.totals.bytes)}, <a href={link("/flows", { capture: id })}>{count(of.totals.flows)} flows</a>, {count(of.totals.hosts)} hosts</>],
+                  ...(of.time_span == null ? [] : [["Time", <><Range from={of.time_span.from} to={of.time_span.to} />, {duration(of.time_span.seconds)}</>] as [string, preact.ComponentChildren]]),
+                  ["In it", <>{many(of.totals.packets, "packet")}, {bytes(of.totals.bytes)}, <a href={link("/flows", { capture: id })}>{many(of.totals.flows, "flow")}</a>, {many(of.totals.hosts, "host")}</>],
                   ["SHA-256", <code>{of.sha256}</code>],
                 ]}
               />
@@ -66,43 +66,43 @@ function Report({ id }: { id: string }) {
                 {may("operator") && <a class="button" href={`/api/captures/${id}/file`}>The capture</a>}
               </p>
             </section>
-            <Panel title="Threats">
-              {of.threats.length === 0 ? <Empty>None was found.</Empty> : of.threats.map((threat) => (
+            {of.threats.length + of.recommendations.length > 0 && <Panel title="Threats">
+              {of.threats.map((threat) => (
                 <article class="judge" key={threat.link}>
                   <h3><SeverityBadge severity={threat.severity} /> <AlertName type={threat.type} id={threat.link.split("/").pop()?.split("?")[0] ?? ""} /></h3>
                   <p>{threat.summary}</p>
-                  <p class="quiet"><Address of={threat.source} capture={id} /> → <Address of={threat.destination} capture={id} />, <Time at={threat.from} /> to <Time at={threat.to} />{threat.technique != null && <>, {threat.technique}</>}</p>
+                  <p class="quiet"><Address of={threat.source} capture={id} /> → <Address of={threat.destination} capture={id} />, <Range from={threat.from} to={threat.to} />{threat.technique != null && <>, {threat.technique}</>}</p>
                 </article>
               ))}
               {of.recommendations.length > 0 && <><h3>What to do</h3><ul>{of.recommendations.map((one) => <li key={one.text}>{one.text}</li>)}</ul></>}
-            </Panel>
-            <Panel title="Protocols in time"><Chart label="Traffic of the capture by protocol in time" times={times} lines={lines} stacked unit={bps} /></Panel>
+            </Panel>}
+            <Panel title="Traffic by protocol"><Chart label="Traffic of the capture by protocol in time" times={times} lines={lines} stacked unit={bps} /></Panel>
             <div class="columns">
-              <Panel title="Services"><Bars unit={bytes} of={of.services.slice(0, 12).map((part) => ({ name: part.name, value: part.bytes }))} /></Panel>
-              <Panel title="Hosts"><Bars unit={bytes} of={of.hosts.slice(0, 12).map((host) => ({ name: host.address, value: host.bytes_sent + host.bytes_received, href: link("/flows", { capture: id, host: host.address }) }))} /></Panel>
+              <Panel title="Services">{of.services.length === 0 ? <Empty>None seen.</Empty> : <Bars unit={bytes} of={of.services.slice(0, 12).map((part) => ({ name: part.name, value: part.bytes }))} />}</Panel>
+              <Panel title="Hosts">{of.hosts.length === 0 ? <Empty>None seen.</Empty> : <Bars unit={bytes} of={of.hosts.slice(0, 12).map((host) => ({ name: host.address, value: host.bytes_sent + host.bytes_received, href: link("/flows", { capture: id, host: host.address }) }))} />}</Panel>
             </div>
-            <Panel title="Conversations">
+            {of.conversations.length > 0 && <Panel title="Conversations">
               <div {...scroll}><table>
                 <thead><tr><th scope="col">Between</th><th scope="col">And</th><th scope="col" class="number">Flows</th><th scope="col" class="number">There</th><th scope="col" class="number">Back</th></tr></thead>
                 <tbody>{of.conversations.slice(0, 20).map((one) => (
                   <tr key={`${one.a} ${one.b}`}><td>{one.a}</td><td>{one.b}</td><td class="number">{count(one.flows)}</td><td class="number">{bytes(one.bytes_a_to_b)}</td><td class="number">{bytes(one.bytes_b_to_a)}</td></tr>
                 ))}</tbody>
               </table></div>
-            </Panel>
-            <Panel title="Unusual packets">
-              {of.unusual_packets.length === 0 ? <Empty>None.</Empty> : of.unusual_packets.map((one) => (
+            </Panel>}
+            {of.unusual_packets.length > 0 && <Panel title="Unusual packets">
+              {of.unusual_packets.map((one) => (
                 <article class="judge" key={one.kind}>
-                  <h3>{one.about} <small class="quiet">{count(one.packets)} packets</small></h3>
-                  <p>Frames {one.frames.map((frame) => frame.number).join(", ")}; in Wireshark: <code>{one.wireshark}</code></p>
+                  <h3>{one.about} <small class="quiet">{many(one.packets, "packet")}</small></h3>
+                  <p>{one.frames.length === 1 ? "Frame" : "Frames"} {one.frames.map((frame) => frame.number).join(", ")}; in Wireshark: <code>{one.wireshark}</code></p>
                 </article>
               ))}
-            </Panel>
+            </Panel>}
             {of.suspicious_addresses.length > 0 && (
               <Panel title="Suspicious addresses">
-                <ul class="related">{of.suspicious_addresses.map((one) => <li key={one.address}><SeverityBadge severity={one.severity} /> <b>{one.address}</b>: {one.reasons.map((reason) => reason.summary).join("; ")}{one.wireshark != null && <> <code>{one.wireshark}</code></>}</li>)}</ul>
+                <ul class="related">{of.suspicious_addresses.map((one) => <li key={one.address}><SeverityBadge severity={one.severity} /> <b>{one.address}</b>: {one.reasons.map((reason) => reason.summary).join("; ")}{one.wireshark != null && <small class="quiet"> In Wireshark: <code>{one.wireshark}</code></small>}</li>)}</ul>
               </Panel>
             )}
-            <p class="quiet">{count(of.read.analysed_packets)} of {count(of.read.packets)} packets are in flows{Object.entries(of.read.skipped).filter(([, many]) => many > 0).map(([why, many]) => `, ${count(many)} ${why.replaceAll("_", " ")}`).join("")}.</p>
+            <p class="quiet">{count(of.read.analysed_packets)} of {count(of.read.packets)} packets are in flows{Object.entries(of.read.skipped).filter(([, packets]) => packets > 0).map(([why, packets]) => `, ${count(packets)} ${why === "arp" ? "ARP" : why.replaceAll("_", " ")}`).join("")}.{of.unusual_packets.length === 0 && " No packet is unusual."}</p>
           </>
         );
       }}

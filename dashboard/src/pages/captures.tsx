@@ -3,7 +3,7 @@ import { useLocation } from "preact-iso";
 import { useRef, useState } from "preact/hooks";
 import { client, may, taken } from "../api/client";
 import { useLoad } from "../data";
-import { bytes, count, percent } from "../format";
+import { bytes, count, many, percent } from "../format";
 import { systemTick } from "../live";
 import { Empty, Panel, Shown, Time, scroll } from "../ui/parts";
 import { link } from "../url";
@@ -54,11 +54,11 @@ export function Captures() {
       </section>}
       <Shown of={captures} rows={5}>
         {(list) => (
-          <Panel title="Kept" more={<small class="quiet">{bytes(list.used_bytes)} of {bytes(list.quota_bytes)}, for {list.keep_days} days</small>}>
+          <Panel title="Kept" more={<small class="quiet">{bytes(list.used_bytes)} of {bytes(list.quota_bytes)}, for {many(list.keep_days, "day")}</small>}>
             {list.items.length === 0 ? <Empty>No capture was sent or recorded yet.</Empty> : (
               <div {...scroll}>
                 <table>
-                  <thead><tr><th scope="col">Name</th><th scope="col">State</th><th scope="col" class="number">Size</th><th scope="col" class="number">Packets</th><th scope="col" class="number">Flows</th><th scope="col" class="number">Alerts</th><th scope="col">Since</th></tr></thead>
+                  <thead><tr><th scope="col">Name</th><th scope="col">State</th><th scope="col" class="number">Size</th><th scope="col" class="number">Packets</th><th scope="col" class="number">Flows</th><th scope="col" class="number">Alerts</th><th scope="col">Received</th></tr></thead>
                   <tbody>
                     {list.items.map((capture) => (
                       <tr key={capture.file_id}>

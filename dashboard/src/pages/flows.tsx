@@ -4,7 +4,7 @@ import { client, flowList } from "../api/client";
 import { useLoad } from "../data";
 import { count } from "../format";
 import { windowTick } from "../live";
-import { Choice, Empty, Shown, Time, scroll } from "../ui/parts";
+import { Choice, Empty, Range, Shown, Time, scroll } from "../ui/parts";
 import { useParams } from "../url";
 import { FlowTable } from "./alert";
 
@@ -43,7 +43,7 @@ export function Flows() {
       <Shown of={flows} rows={10}>
         {({ items, next_cursor, from, to }) => (
           <>
-            <p class="quiet">{count(items.length)}{next_cursor !== null && "+"} flows {from !== null && <>from <Time at={from} /></>} {to !== null && <>to <Time at={to} /></>}</p>
+            <p class="quiet">{count(items.length)}{next_cursor !== null && "+"} {items.length === 1 ? "flow" : "flows"}{from !== null && to !== null ? <>, <Range from={from} to={to} /></> : from !== null ? <> from <Time at={from} /></> : to !== null && <> until <Time at={to} /></>}</p>
             {items.length === 0 ? <Empty>No flow is like that in this time.</Empty> : <div {...scroll}><FlowTable flows={items} /></div>}
             <div class="pages">
               {cursors.length > 0 && <button onClick={() => setCursors(cursors.slice(0, -1))}>Back</button>}

@@ -2,10 +2,10 @@
 import { useRoute } from "preact-iso";
 import { client, taken } from "../api/client";
 import { useLoad } from "../data";
-import { bps, bytes, count, rough } from "../format";
+import { bps, bytes, count, many, rough } from "../format";
 import { alertTick, windowTick } from "../live";
 import { Bars, Chart, type Line } from "../ui/chart";
-import { AlertName, Empty, Facts, Panel, SeverityBadge, Shown, Time } from "../ui/parts";
+import { AlertName, Empty, Facts, Panel, Range, SeverityBadge, Shown, Time } from "../ui/parts";
 import { link, useParams } from "../url";
 
 export function HostPage() {
@@ -24,9 +24,9 @@ export function HostPage() {
               <h1>{of.address} {of.inside != null && <small class="quiet">{of.inside ? "inside" : "outside"}</small>}</h1>
               <Facts
                 of={[
-                  ["Seen", <><Time at={of.first_time} /> to <Time at={of.last_time} relative /></>],
-                  ["Sent", `${bytes(of.bytes_sent)} in ${count(of.packets_sent)} packets`],
-                  ["Received", `${bytes(of.bytes_received)} in ${count(of.packets_received)} packets`],
+                  ["Seen", <Range from={of.first_time} to={of.last_time} relative />],
+                  ["Sent", `${bytes(of.bytes_sent)} in ${many(of.packets_sent, "packet")}`],
+                  ["Received", `${bytes(of.bytes_received)} in ${many(of.packets_received, "packet")}`],
                   ["Flows", `${count(of.flows_out)} that it began, ${count(of.flows_in)} to it`],
                   ...(of.stands_for.length === 0 ? [] : [["Stands for", <>{of.stands_for.map((one, n) => <>{n > 0 && ", "}<a href={link(`/hosts/${encodeURIComponent(one.address)}`)}>{one.address}</a></>)} (translated)</>] as [string, preact.ComponentChildren]]),
                 ]}
@@ -39,7 +39,7 @@ export function HostPage() {
             <OverTime host={of.address} capture={capture} />
             <div class="columns">
               <Panel title="Peers">{of.top_peers.length === 0 ? <Empty>None.</Empty> : <Bars unit={bytes} of={of.top_peers.map((peer) => ({ name: peer.address, value: peer.bytes, href: link(`/hosts/${encodeURIComponent(peer.address)}`, { capture }) }))} />}</Panel>
-              <Panel title="Services" more={<small class="quiet">by port, of the newest {count(of.flows_looked_at)} flows</small>}>
+              <Panel title="Services" more={<small class="quiet">by port, of the newest {many(of.flows_looked_at, "flow")}</small>}>
                 {of.top_ports.length === 0 ? <Empty>None.</Empty> : <Bars unit={bytes} of={of.top_ports.map((port) => ({ name: `${port.protocol} ${port.port}${port.side === "peer" ? " of others" : " here"}`, value: port.bytes, href: link("/flows", { host: of.address, port: port.port, capture }) }))} />}
               </Panel>
             </div>
@@ -74,7 +74,7 @@ function decoded(text: string): string {
 function OverTime({ host, capture }: { host: string; capture: string | undefined }) {
   const kept = useLoad(`features ${host} ${capture ?? ""}`, async (signal) => taken(client.GET("/api/features", { params: { query: { host, window_size: "30", limit: 1000, ...(capture === undefined ? {} : { capture }) } as never }, signal })));
   return (
-    <Panel title="In time" more={<small class="quiet">windows of 30 s in which it was among the most active</small>}>
+    <Panel title="Traffic over time" more={<small class="quiet">windows of 30 s in which it was among the most active</small>}>
       <Shown of={kept}>
         {({ items }) => {
           const rows = [...items].sort((a, b) => a.window_start.localeCompare(b.window_start));

@@ -2,10 +2,10 @@
 import type { Alert, Host, Severity, Status, Window } from "../api/client";
 import { client, flowList, taken } from "../api/client";
 import { useLoad } from "../data";
-import { ago, bps, bytes, count, duration, kind, measured, party } from "../format";
+import { ago, bps, bytes, count, duration, kind, many, measured, party } from "../format";
 import { alertTick, connection, health, systemTick, windowTick } from "../live";
 import { Bars, Chart, type Band, type Line, type Mark } from "../ui/chart";
-import { Address, AlertName, Choice, Empty, Facts, Panel, SeverityBadge, Shown, Time } from "../ui/parts";
+import { Address, AlertName, Choice, Empty, Facts, Panel, Range, SeverityBadge, Shown, Time } from "../ui/parts";
 import { captureOf, link, useParams } from "../url";
 
 const SEVERITIES: Severity[] = ["critical", "high", "medium", "low"];
@@ -42,7 +42,7 @@ function State({ alerts, more, status }: { alerts: Alert[]; more: boolean; statu
   return (
     <section class={`state ${well ? "well" : (urgent[0]?.severity ?? "medium")}`} aria-label="State">
       <h1>{isOld && "Not known: the daemon does not answer. Before that: "}{sentence(urgent, troubles.length, alerts.length - urgent.length, running)}</h1>
-      {troubles.map((reason) => <p key={reason} class="reason">{reason}</p>)}
+      {troubles.map((reason) => <p key={reason} class="reason bad">{reason}</p>)}
       <ul class="counts" aria-label="Open alerts by severity">
         {SEVERITIES.map((severity) => (
           <li key={severity} class={by(severity) === 0 ? "none" : ""}>
@@ -50,13 +50,19 @@ function State({ alerts, more, status }: { alerts: Alert[]; more: boolean; statu
           </li>
         ))}
         {findings !== undefined && (
-          <li class="quiet">{count(findings)} findings since the start, {count(status?.detection?.muted ?? 0)} muted, {count(status?.detection?.allowed ?? 0)} allowed</li>
+          <li class="quiet">{many(findings, "finding")} since the start{set_aside(status)}</li>
         )}
       </ul>
-      {urgent.slice(0, SHOWN).map((alert) => <Urgent key={alert.id} alert={alert} />)}
-      {urgent.length > SHOWN && <p><a href={link("/alerts", { status: "open" })}>and {count(urgent.length - SHOWN)} more open alerts</a></p>}
+      {urgent.length > 0 && <div class="urgents">{urgent.slice(0, SHOWN).map((alert) => <Urgent key={alert.id} alert={alert} />)}</div>}
+      {urgent.length > SHOWN && <p><a href={link("/alerts", { status: "open" })}>and {many(urgent.length - SHOWN, "more open alert")}</a></p>}
     </section>
   );
+}
+
+/** What became no alert since somebody asked for that; nothing where nothing did. */
+function set_aside(status: Status | undefined): string {
+  const { muted = 0, allowed = 0 } = status?.detection ?? {};
+  return `${muted > 0 ? `, ${count(muted)} muted` : ""}${allowed > 0 ? `, ${count(allowed)} allowed` : ""}`;
 }
 
 function sentence(urgent: Alert[], troubles: number, minor: number, running: boolean): string {
@@ -65,7 +71,8 @@ function sentence(urgent: Alert[], troubles: number, minor: number, running: boo
   if (urgent.length === 0) return troubles === 0 ? `Nothing needs you${soFar}.${rest}` : "The analyzer itself needs you.";
   const first = urgent[0] as Alert;
   const others = urgent.length === 1 ? "" : ` and ${count(urgent.length - 1)} more`;
-  return `${kind(first.type)} ${of(first)}${others} need${urgent.length === 1 ? "s" : ""} you${soFar}.${rest}`;
+  const self = troubles === 0 ? "" : " So does the analyzer itself.";
+  return `${kind(first.type)} ${of(first)}${others} need${urgent.length === 1 ? "s" : ""} you${soFar}.${self}${rest}`;
 }
 
 function of(alert: Alert): string {
@@ -84,13 +91,20 @@ function Urgent({ alert }: { alert: Alert }) {
         of={[
           ["Attacker", <Source of={alert} />],
           ["Victim", <Address of={alert.destination} inside={alert.destination_inside} />],
-          ["Since", <><Time at={alert.first_seen ?? alert.window_start} relative />{alert.state === "cleared" && <span class="quiet">, over since <Time at={alert.last_seen ?? alert.cleared_at} /></span>}</>],
+          ["Since", <Since of={alert} />],
           ["Measured", <><b>{measured(why.observed, why.unit)}</b> <Usual of={alert} /></>],
           ["Next", why.recommendation],
         ]}
       />
     </article>
   );
+}
+
+/** Since when, and until when if it is over. */
+function Since({ of }: { of: Alert }) {
+  const from = of.first_seen ?? of.window_start;
+  if (of.state !== "cleared") return <Time at={from} relative />;
+  return <><Range from={from} to={of.last_seen ?? of.window_end} relative />, over</>;
 }
 
 export function Source({ of }: { of: Alert }) {
@@ -103,7 +117,7 @@ export function Usual({ of }: { of: Alert }) {
   return (
     <span class="quiet">
       {why.expected === null || why.expected === undefined ? "" : `usual ${measured(why.expected, why.unit)}, `}
-      reported from {measured(why.threshold, why.unit)} on ({why.measure.replaceAll("_", " ")})
+      reported from {measured(why.threshold, why.unit)} on
     </span>
   );
 }
@@ -137,7 +151,7 @@ function Traffic({ alerts, isReplay }: { alerts: Alert[]; isReplay: boolean }) {
           const drawn = series(list.items, alerts, bandwidth?.expected ?? undefined);
           return <>
             <Chart label={`Traffic by protocol over time, ${alerts.length} open alerts marked`} times={drawn.times} lines={drawn.lines} band={drawn.band} marks={drawn.marks} stacked unit={bps} zoom={zoom} />
-            {bandwidth?.expected == null && <p class="quiet">What is usual is not known yet: {count(bandwidth?.samples ?? 0)} windows are learned.</p>}
+            {bandwidth?.expected == null && <p class="quiet">What is usual is not known yet: {many(bandwidth?.samples ?? 0, "window is", "windows are")} learned.</p>}
           </>;
         }}
       </Shown>

@@ -3,10 +3,11 @@ import { useState } from "preact/hooks";
 import type { Status } from "../api/client";
 import { client, may, taken } from "../api/client";
 import { useLoad } from "../data";
-import { bytes, count, duration, percent } from "../format";
+import { bytes, count, duration, many, percent } from "../format";
 import { health, recent, systemTick, windowTick } from "../live";
 import { Choice, Empty, Facts, Panel, Shown, Time, scroll } from "../ui/parts";
 import { useParams } from "../url";
+import { LEDGER, MAPS, STORE_TROUBLES } from "../words";
 
 export function System() {
   const status = useLoad("status", async (signal) => taken(client.GET("/api/status", { signal })), [windowTick, systemTick]);
@@ -18,11 +19,11 @@ export function System() {
         {(of) => (
           <>
             <Interfaces of={of} />
-            <Ledger of={of} />
             <div class="columns">
-              <Maps of={of} />
+              <Ledger of={of} />
               <Store of={of} />
             </div>
+            <Maps of={of} />
           </>
         )}
       </Shown>
@@ -55,13 +56,18 @@ function Interfaces({ of }: { of: Status }) {
 
 function Ledger({ of }: { of: Status }) {
   const { total, balanced } = of.ledger;
-  const rest = Object.entries(total).filter(([name, value]) => value > 0 && !/^(seen|seen_bytes|flow)$/.test(name));
+  const rest = Object.entries(total).filter(([name, value]) => value > 0 && !/^(seen|flow)$/.test(name));
   return (
     <Panel title="Ledger" more={<span class={balanced ? "quiet" : "bad"}>{balanced ? "balanced: every packet has a place" : "not balanced"}</span>}>
       <p class="ledger"><b>{count(total.seen)}</b> packets seen, <b>{count(total.flow)}</b> in flows</p>
-      {rest.length > 0 && <Facts of={rest.map(([name, value]) => [name.replaceAll("_", " "), name.endsWith("bytes") ? bytes(value) : count(value)])} />}
+      <Facts wide of={rest.map(([name, value]) => explained(LEDGER[name] ?? [name.replaceAll("_", " ")], name.endsWith("bytes") ? bytes(value) : count(value)))} />
     </Panel>
   );
+}
+
+/** A counter under its name, with what it means. */
+function explained([name, meaning]: [string, string?], value: string): [string, preact.ComponentChildren] {
+  return [name, <>{value}{meaning !== undefined && <small class="quiet"> {meaning}</small>}</>];
 }
 
 function Maps({ of }: { of: Status }) {
@@ -69,17 +75,39 @@ function Maps({ of }: { of: Status }) {
     <Panel title="Maps">
       <div {...scroll}><table>
         <thead><tr><th scope="col">Map</th><th scope="col" class="number">Entries</th><th scope="col" class="number">Room</th><th scope="col" class="number">Full</th></tr></thead>
-        <tbody>{of.maps.map((map) => <tr key={map.name}><td>{map.name}</td><td class="number">{count(map.entries)}</td><td class="number">{map.max_entries == null ? "–" : count(map.max_entries)}</td><td class="number">{map.fill_ratio == null ? "–" : percent(map.fill_ratio)}</td></tr>)}</tbody>
+        <tbody>{of.maps.map((map) => <tr key={map.name}><td>{map.name}{MAPS[map.name] !== undefined && <small class="quiet"> {MAPS[map.name]}</small>}</td><td class="number">{count(map.entries)}</td><td class="number">{map.max_entries == null ? "–" : count(map.max_entries)}</td><td class="number">{map.fill_ratio == null ? "–" : percent(map.fill_ratio)}</td></tr>)}</tbody>
       </table></div>
     </Panel>
   );
 }
 
 function Store({ of }: { of: Status }) {
-  const store = of.store as unknown as Record<string, unknown> | null | undefined;
+  const { store } = of;
   if (store == null) return <Panel title="Store"><Empty>Nothing is stored.</Empty></Panel>;
-  const shown = Object.entries(store).filter(([name, value]) => (typeof value === "number" && value > 0 && !name.endsWith("capacity")) || (name === "failing" && value === true));
-  return <Panel title="Store" more={<span class={store["failing"] === true ? "bad" : "quiet"}>{store["failing"] === true ? "failing" : "well"}</span>}><Facts of={shown.map(([name, value]) => [name.replaceAll("_", " "), name.endsWith("bytes") ? bytes(Number(value)) : count(Number(value))])} /></Panel>;
+  const counters = store as unknown as Record<string, unknown>;
+  const sum = (of: RegExp) => Object.entries(counters).reduce((sum, [name, value]) => sum + (of.test(name) && typeof value === "number" ? value : 0), 0);
+  const troubles = Object.entries(STORE_TROUBLES).filter(([name]) => Number(counters[name]) > 0);
+  const deleted = sum(/_deleted$/);
+  const unreadable = Object.entries(store.rows_unreadable).filter(([, rows]) => rows > 0);
+  return (
+    <Panel title="Store" more={<span class={store.failing ? "bad" : "quiet"}>{store.failing ? "failing" : "well"}</span>}>
+      {store.failing && store.last_error != null && <p class="bad">{store.last_error}</p>}
+      <Facts
+        wide
+        of={[
+          ...troubles.map(([name, words]) => explained(words, count(Number(counters[name])))),
+          ...unreadable.map(([table, rows]) => explained([`Rows of ${table.replaceAll("_", " ")} that cannot be read`, "at each reading; the log says why"], count(rows))),
+          explained(["Kept"], `${many(store.stored_windows ?? 0, "window")}, ${many(store.stored_flows ?? 0, "flow")}`),
+          explained(["Written since the start"], `${many(sum(/^(windows|flow_rows|alert_rows|anomaly_rows|feature_rows|raw_packets)$/), "row")} in ${many(store.batches, "transaction")}`),
+          ...(deleted > 0 ? [explained(["Deleted as too old", "or more than are kept"], many(deleted, "row"))] : []),
+          ...(store.database_bytes == null ? [] : [explained(["Size"], bytes(store.database_bytes + (store.wal_bytes ?? 0)))]),
+          ...(store.disk_free_bytes == null ? [] : [explained(["Free on its disk"], bytes(store.disk_free_bytes))]),
+          explained(["Last transaction"], duration(store.last_commit_us / 1e6)),
+          ...(store.spool_bytes > 0 ? [explained(["Waiting on disk", "for the database"], bytes(store.spool_bytes))] : []),
+        ]}
+      />
+    </Panel>
+  );
 }
 
 function Jobs() {

@@ -37,8 +37,10 @@ function css(name: string): string {
   return color;
 }
 
+const FONT_PX = 11;
+const FONT = `${FONT_PX}px system-ui`;
 /** Seconds that an axis shows at least. */
-const LEAST_SPAN_S = 60;
+const LEAST_SPAN_S = 20;
 
 function stack(lines: Line[]): (number | null)[][] {
   const sums = new Array<number>(lines[0]?.values.length ?? 0).fill(0);
@@ -82,18 +84,20 @@ export function Chart(props: Props) {
     const options: uPlot.Options = {
       width: element.clientWidth,
       height,
+      // Room for half of the last instant's text.
+      padding: [null, 28, null, null],
       series,
       bands,
       legend: { show: false },
       cursor: { y: false, points: { show: false }, drag: { x: zoom !== undefined, y: false, setScale: false } },
       scales: {
         // One instant alone would get an axis of years.
-        x: { time: true, range: (_plot, low, high) => (high - low < 1 ? [low - LEAST_SPAN_S / 2, high + LEAST_SPAN_S / 2] : [low, high]) },
+        x: { time: true, range: (_plot, low, high) => (high - low < LEAST_SPAN_S ? [(low + high - LEAST_SPAN_S) / 2, (low + high + LEAST_SPAN_S) / 2] : [low, high]) },
         y: { range: (_plot, _low, high) => [0, Math.max((high ?? 0) * 1.08, threshold === undefined ? 0 : threshold.value * 1.15) || 1] },
       },
       axes: [
-        { stroke: ink, grid: { show: false }, ticks: { stroke: grid }, font: "11px system-ui", space: 70, values: (_plot, ticks) => instants(ticks) },
-        { stroke: ink, grid: { stroke: grid, width: 1 }, ticks: { show: false }, size: 78, font: "11px system-ui", values: (_plot, ticks) => ticks.map(unit) },
+        { stroke: ink, grid: { show: false }, ticks: { stroke: grid }, font: FONT, space: element.clientWidth < 480 ? 56 : 70, values: (_plot, ticks) => instants(ticks) },
+        { stroke: ink, grid: { stroke: grid, width: 1 }, ticks: { show: false }, size: (_plot, texts) => Math.max(30, 14 + 6.4 * Math.max(...(texts ?? []).map((text) => text.length))), font: FONT, values: (_plot, ticks) => ticks.map(unit) },
       ],
       hooks: {
         setCursor: [(plot) => setAt(plot.cursor.idx ?? null)],
@@ -189,6 +193,7 @@ function drawMarks(plot: uPlot, marks: Mark[], threshold: Props["threshold"]): v
     ctx.lineTo(x, bbox.top + 9);
     ctx.fill();
   }
+  nameMarks(plot, marks);
   if (threshold !== undefined) {
     const y = Math.round(plot.valToPos(threshold.value, "y", true));
     ctx.strokeStyle = css("--high");
@@ -199,6 +204,28 @@ function drawMarks(plot: uPlot, marks: Mark[], threshold: Props["threshold"]): v
     ctx.stroke();
   }
   ctx.restore();
+}
+
+/** The names beside their marks, as far as they do not lie over each other. */
+function nameMarks(plot: uPlot, marks: Mark[]): void {
+  const { ctx, bbox } = plot;
+  const scale = uPlot.pxRatio;
+  ctx.font = `${FONT_PX * scale}px system-ui`;
+  ctx.textBaseline = "top";
+  ctx.textAlign = "left";
+  let taken = -Infinity;
+  for (const mark of [...marks].sort((a, b) => a.at - b.at)) {
+    const x = plot.valToPos(mark.at, "x", true) + 8 * scale;
+    const end = x + ctx.measureText(mark.text).width;
+    if (x < taken || end > bbox.left + bbox.width) continue;
+    taken = end + 10 * scale;
+    ctx.fillStyle = css("--sheet");
+    ctx.globalAlpha = 0.8;
+    ctx.fillRect(x - 3 * scale, bbox.top, end - x + 6 * scale, (FONT_PX + 4) * scale);
+    ctx.globalAlpha = 1;
+    ctx.fillStyle = css(mark.colour);
+    ctx.fillText(mark.text, x, bbox.top + 2 * scale);
+  }
 }
 
 /** Bars with words: a share of the largest. */

@@ -45,7 +45,7 @@ export function MuteDialog({ alert, close, done }: { alert: Alert; close: () => 
         </select></label>
         {health.value?.mode === "replay" && <p class="quiet">This daemon replays captures, where a mute hides nothing. It holds for what is captured live into the same database.</p>}
         <Shown of={preview} rows={1}>
-          {(answer) => <p>In the last seven days it would have hidden <b>{count("alerts" in answer ? answer.alerts : 0)}</b> alerts.</p>}
+          {(answer) => <p>In the last seven days it would have hidden <b>{count("alerts" in answer ? answer.alerts : 0)}</b> {"alerts" in answer && answer.alerts === 1 ? "alert" : "alerts"}.</p>}
         </Shown>
         {problem !== "" && <p role="alert" class="trouble">{problem}</p>}
         <button type="submit">Mute</button> <button type="button" class="plain" onClick={close}>Cancel</button>

@@ -3,7 +3,7 @@ import type { ComponentChildren } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import type { Severity } from "../api/client";
 import type { Loaded } from "../data";
-import { ago, kind, party, time, utc } from "../format";
+import { ago, kind, party, time, until, utc } from "../format";
 import { link } from "../url";
 
 /** Colour is never the only sign: the word stands beside it, and the shape differs. */
@@ -22,6 +22,16 @@ export function Time({ at, relative = false }: { at: string | null | undefined; 
       {time(at)}
       {relative && <span class="quiet"> ({ago(at)})</span>}
     </time>
+  );
+}
+
+/** From then to then, the day once; how long ago the end is. */
+export function Range({ from, to, relative = false }: { from: string; to: string; relative?: boolean }) {
+  return (
+    <>
+      <Time at={from} /> to <time dateTime={to} title={utc(to)}>{until(from, to)}</time>
+      {relative && <span class="quiet"> ({ago(to)})</span>}
+    </>
   );
 }
 
@@ -45,9 +55,11 @@ export function AlertName({ type, id }: { type: string; id: string }) {
 /** What a page shows while it has no data; the data's part otherwise. An error beside old data is said above it. */
 export function Shown<T>({ of, children, rows = 3 }: { of: Loaded<T>; children: (data: T) => ComponentChildren; rows?: number }) {
   const { data, error } = of;
+  // To ask again gives the same where it is not there or not allowed.
+  const isFinal = error !== undefined && [400, 403, 404].includes(error.status);
   return (
     <>
-      {error !== undefined && <Trouble title={error.status === 403 ? "Not allowed" : error.title} detail={error.message} retry={error.status === 403 ? undefined : of.reload} />}
+      {error !== undefined && <Trouble title={error.status === 403 ? "Not allowed" : error.title} detail={error.message} retry={isFinal ? undefined : of.reload} />}
       {data !== undefined ? children(data) : error === undefined && <Skeleton rows={rows} />}
     </>
   );
@@ -88,9 +100,9 @@ export function Panel({ title, more, children, id }: { title: string; more?: Com
 }
 
 /** Names and values. */
-export function Facts({ of }: { of: [string, ComponentChildren][] }) {
+export function Facts({ of, wide = false }: { of: [string, ComponentChildren][]; wide?: boolean }) {
   return (
-    <dl class="facts">
+    <dl class={wide ? "facts wide" : "facts"}>
       {of.map(([name, value]) => (
         <div key={name}>
           <dt>{name}</dt>

@@ -120,8 +120,13 @@ impl SynFlood {
         };
         let source = service.shares.party();
         let from = source.host().map_or_else(|| "many sources".to_owned(), |host| host.to_string());
+        let made = if answered == 1 {
+            "1 connection was made".to_owned()
+        } else {
+            format!("{answered} connections were made")
+        };
         let summary = format!(
-            "{host} port {port} got {futile} SYNs within {seconds} s that became no connection, from {from}; {answered} connections were made"
+            "{host} port {port} got {futile} SYNs within {seconds} s that became no connection, from {from}; {made}"
         );
         let mut finding = view.finding(&DECLARATION, AlertKind::SynFlood, measure, summary);
         finding.source = source;
