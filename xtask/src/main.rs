@@ -15,6 +15,7 @@ mod lab;
 mod lint;
 mod replay;
 mod run;
+mod screenshots;
 mod setup;
 mod test;
 mod tidy;
@@ -64,6 +65,12 @@ const COMMANDS: &[Command] = &[
         about: "build the dashboard from source, or check the committed one",
         help: dashboard::HELP,
         run: dashboard::run,
+    },
+    Command {
+        name: "screenshots",
+        about: "pictures of the dashboard for the documents",
+        help: screenshots::HELP,
+        run: screenshots::run,
     },
     Command { name: "fuzz", about: "feed arbitrary bytes to the readers", help: fuzz::HELP, run: fuzz::run },
     Command { name: "bench", about: "measure, as ratios in one run", help: bench::HELP, run: bench::run },
@@ -135,7 +142,7 @@ fn words() -> Vec<&'static str> {
 fn overview() -> String {
     let mut text = String::from("Usage: cargo xtask COMMAND [OPTIONS]\n\nCommands:\n");
     for command in COMMANDS {
-        text += &format!("  {:<12}{}\n", command.name, command.about);
+        text += &format!("  {:<13}{}\n", command.name, command.about);
     }
     text + "\n`cargo xtask COMMAND --help` has the options and an example.\n"
 }
