@@ -40,7 +40,7 @@ export function measured(value: number, unit: string): string {
 
 export function duration(seconds: number): string {
   if (seconds < 1) return `${three.format(seconds * 1000)} ms`;
-  if (seconds < 120) return `${three.format(seconds)} s`;
+  if (seconds < 120) return `${(seconds < 10 ? three : whole).format(seconds)} s`;
   const minutes = seconds / 60;
   if (minutes < 120) return `${whole.format(minutes)} min`;
   const hours = minutes / 60;

@@ -42,13 +42,13 @@ const sent = (await api("/api/captures")).body.items;
 const scan = sent.find((capture) => capture.name === "port_scan.pcap");
 const pages = {
   overview: "/", alerts: "/alerts", alert: `/alerts/${flood.id}`, hosts: "/hosts", host: `/hosts/${guessing.source}`, flows: "/flows?sort=-bytes",
-  captures: "/captures", capture: `/captures/${scan.file_id}`, why: `/why?host=${flood.destination}&at=${flood.last_seen}`, learned: "/learned", system: "/system",
+  login: "/", captures: "/captures", capture: `/captures/${scan.file_id}`, why: `/why?host=${flood.destination}&at=${flood.last_seen}`, learned: "/learned", system: "/system",
 };
 
 const taken = [];
 for (const theme of ["light", "dark"]) {
   for (const [size, width, height] of [["", 1440, 900], ["-phone", 360, 780]]) {
-    const page = await open({ theme, width, height, serviceWorkers: "block", reducedMotion: "reduce" });
+    const page = await open({ theme, width, height, allowed: ["401"], serviceWorkers: "block", reducedMotion: "reduce" });
     taken.push(page);
     await page.clock.setFixedTime(NOW);
     await page.route(/\/(api|health|analysis|report)(?!\/(events|stream))/, steadily);
@@ -58,9 +58,12 @@ for (const theme of ["light", "dark"]) {
         await page.goto(calm);
         await page.waitForFunction(() => document.querySelector("main h1, main .state") !== null && document.querySelector("[aria-busy]") === null);
       } else {
+        const refuse = (route) => route.fulfill({ status: 401, contentType: "application/problem+json", body: '{"title":"Unauthorized","status":401}' });
+        if (name === "login") await page.route(/\/api\//, refuse);
         await go(page, `/dashboard${path}`);
+        if (name === "login") await page.unroute(/\/api\//, refuse);
       }
-      await page.waitForSelector(".pulse.good");
+      if (name !== "login") await page.waitForSelector(".pulse.good");
       await picture(page, `${name}-${theme}${size}`);
     }
   }

@@ -77,7 +77,7 @@ export function Alert() {
               </span>
             </p>
           </section>
-          <Shown of={evidence}>{(behind) => <><Measured alert={of} anomalies={behind.anomalies} /><When alert={of} windows={behind.windows} /></>}</Shown>
+          <Shown of={evidence}>{(behind) => <div class="columns"><Measured alert={of} anomalies={behind.anomalies} /><When alert={of} windows={behind.windows} /></div>}</Shown>
           <div class="columns">
             <Judges of={of} />
             <Contributors of={of} />
@@ -127,7 +127,7 @@ function When({ alert, windows }: { alert: AlertDetail; windows: Window[] }) {
   const traffic: Line[] = [{ name: "traffic", colour: "--udp", values: of.map((window) => window.bandwidth_bps) }];
   return (
     <Panel title="The network meanwhile">
-      <div class="columns">
+      <div class="columns tight">
         <Chart label="Packets a second around the alert, its time marked" times={times} lines={packets} marks={marks} unit={(value) => `${rough(value)}/s`} height={150} />
         <Chart label="Traffic around the alert, its time marked" times={times} lines={traffic} marks={marks} unit={bps} height={150} />
       </div>

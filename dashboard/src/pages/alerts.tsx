@@ -1,5 +1,5 @@
 /** The inbox of alerts: counts that add up, filters, triage by keyboard, bulk, mute. */
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { useLocation } from "preact-iso";
 import type { Alert, Severity } from "../api/client";
 import { Refused, client, may, taken } from "../api/client";
@@ -67,7 +67,8 @@ export function Alerts() {
   };
   const said = (error: unknown) => setNote({ text: error instanceof Refused ? error.message : String(error), bad: true });
 
-  useEffect(() => {
+  // With the page's change and not after it: a key that is pressed as a dialog closes is the list's.
+  useLayoutEffect(() => {
     const pressed = (event: KeyboardEvent) => {
       const target = event.target as HTMLElement;
       if (dialog !== undefined || event.ctrlKey || event.metaKey || event.altKey || /^(INPUT|TEXTAREA|SELECT)$/.test(target.tagName)) return;

@@ -93,7 +93,8 @@ export function Chart(props: Props) {
       scales: {
         // One instant alone would get an axis of years.
         x: { time: true, range: (_plot, low, high) => (high - low < LEAST_SPAN_S ? [(low + high - LEAST_SPAN_S) / 2, (low + high + LEAST_SPAN_S) / 2] : [low, high]) },
-        y: { range: (_plot, _low, high) => [0, Math.max((high ?? 0) * 1.08, threshold === undefined ? 0 : threshold.value * 1.15) || 1] },
+        // Room for the names of marks above the highest line.
+        y: { range: (_plot, _low, high) => [0, Math.max((high ?? 0) * (marks.length > 0 ? 1.3 : 1.08), threshold === undefined ? 0 : threshold.value * 1.15) || 1] },
       },
       axes: [
         { stroke: ink, grid: { show: false }, ticks: { stroke: grid }, font: FONT, space: element.clientWidth < 480 ? 56 : 70, values: (_plot, ticks) => instants(ticks) },

@@ -89,7 +89,9 @@ mod tests {
         ] {
             assert_eq!(messages(fine), 0, "{fine}");
         }
-        for wrong in ["`xtask/src/gone.rs`", "cargo xtask demolish", "[notes](notes/GONE.md)"] {
+        for wrong in
+            ["`xtask/src/gone.rs`", "cargo xtask demolish", "[notes](notes/GONE.md)", "![a page](images/gone.webp)"]
+        {
             assert_eq!(messages(wrong), 1, "{wrong}");
         }
     }
