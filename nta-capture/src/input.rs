@@ -20,6 +20,8 @@ pub(super) struct Input {
     stopped: Option<Stop>,
     /// Bytes that are unpacked at most.
     most_unpacked: u64,
+    /// Bytes of the frames so far.
+    in_frames: u64,
 }
 
 /// Why no more bytes come.
@@ -51,10 +53,17 @@ impl Input {
             offset: 0,
             stopped: None,
             most_unpacked: u64::MAX,
+            in_frames: 0,
         }
     }
 
-    /// A compressed file is read no further than this.
+    /// A frame has so many bytes.
+    #[inline]
+    pub(super) const fn note_frame(&mut self, bytes: usize) {
+        self.in_frames += bytes as u64;
+    }
+
+    /// A compressed file is read no further than this, and not so far where it grows beyond measure and holds next to no frames.
     pub(super) const fn unpack_at_most(&mut self, bytes: u64) {
         self.most_unpacked = bytes;
     }
@@ -186,10 +195,18 @@ impl Input {
 
     /// Reads no further than may be unpacked.
     fn hold_to_the_bound(&mut self) {
-        let unpacked = self.offset + (self.end - self.start) as u64;
-        if unpacked > self.most_unpacked && self.stream.compression() != Compression::None {
-            let most = self.most_unpacked;
+        let (unpacked, most) = (self.offset + (self.end - self.start) as u64, self.most_unpacked);
+        if most == u64::MAX || self.stream.compression() == Compression::None {
+            return;
+        }
+        let ratio = unpacked / self.stream.bytes_read().max(1);
+        if unpacked > most {
             self.stopped = Some(Stop::CutOff(format!("unpacked it is more than the {most} bytes that are read of it")));
+        } else if unpacked > FREE_BYTES && ratio > MOST_RATIO && self.in_frames < unpacked / 2 {
+            let frames = self.in_frames;
+            self.stopped = Some(Stop::CutOff(format!(
+                "unpacked it is {ratio} times as large as it is packed, and of the first {unpacked} bytes {frames} are in frames"
+            )));
         }
     }
 
@@ -207,6 +224,10 @@ impl Input {
 
 /// Room before the first byte of the buffer for the Ethernet header that replaces a shorter link header.
 pub(super) const HEADROOM: usize = 14;
+/// So many times its size a compressed capture may become where most of it is no frames, once it is larger than [`FREE_BYTES`]: headers
+/// of records and other blocks shrink to a tenth, what was made to keep its reader busy to a two-hundredth or less.
+const MOST_RATIO: u64 = 50;
+const FREE_BYTES: u64 = 64 << 20;
 /// How much is read at once.
 const BUFFER_BYTES: usize = 1 << 20;
 /// The same of a small file, which may be growing.

@@ -65,9 +65,11 @@ impl Records {
     /// The next packet, or how the capture ends.
     #[inline]
     pub(super) fn next(&mut self, input: &mut Input) -> Result<Record, End> {
-        match self {
+        let record = match self {
             Self::Pcap(pcap) => pcap.next(input),
             Self::PcapNg(pcapng) => pcapng.next(input),
-        }
+        }?;
+        input.note_frame(record.len);
+        Ok(record)
     }
 }

@@ -2,7 +2,10 @@
 
 use std::io::{self, Read};
 
-use super::build::{ORDERS, Order, block, enhanced, gzip, interface, obsolete, pcap, section, simple, zstd};
+use super::build::{
+    MICROSECONDS, ORDERS, Order, block, enhanced, gzip, interface, obsolete, pcap, pcap_header, record, section,
+    simple, zstd,
+};
 use super::{CaptureError, End, OneByOne, Owned, frames, read, reader, whole};
 use crate::{CaptureReader, Compression};
 
@@ -185,4 +188,35 @@ fn no_more_is_unpacked_than_is_allowed() {
     }
     let mut plain = reader(&bomb).unwrap().with_most_unpacked(1 << 20);
     assert_eq!(frames(&mut plain).len(), 10_000, "a file that is not packed is as large as it is");
+}
+
+#[test]
+fn what_grows_beyond_measure_and_holds_no_frames_is_not_read_to_its_end() {
+    const PART: usize = 16 << 20;
+    let zeros = vec![0; PART];
+    // Blocks of a kind that nobody knows, records without a byte, frames of a link type that is not read.
+    let unknown = [section(Order::Little, (1, 0)), block(Order::Little, 0xbad, &zeros[..PART - 12])];
+    let kinds: [(Vec<u8>, Vec<u8>); 3] = [
+        (unknown[0].clone(), unknown[1].clone()),
+        (pcap_header(Order::Little, MICROSECONDS, (2, 4), 1), zeros.clone()),
+        (
+            pcap_header(Order::Little, MICROSECONDS, (2, 4), 250),
+            record(Order::Little, [1, 0, PART as u32 - 16, 1], &zeros[16..]),
+        ),
+    ];
+    for (head, part) in kinds {
+        for pack in [gzip, zstd] {
+            let (head, part) = (pack(&head), pack(&part));
+            let bomb = [head, part.repeat(32)].concat();
+            let mut capture = reader(&bomb).unwrap().with_most_unpacked(1 << 40);
+            while capture.next_frame().is_some() {}
+            let End::CutOff { at_byte, detail } = capture.end() else { panic!("{:?}", capture.end()) };
+            assert!(detail.contains("times as large as it is packed"), "{detail}");
+            assert!((48 << 20..96 << 20).contains(at_byte), "{at_byte}");
+        }
+    }
+    // Many frames that are alike are a capture all the same.
+    let same = pcap(1, &vec![&zeros[..60_000]; 2000]);
+    let mut capture = reader(&zstd(&same)).unwrap().with_most_unpacked(1 << 40);
+    assert_eq!((frames(&mut capture).len(), capture.end()), (2000, &End::Complete));
 }

@@ -4,15 +4,14 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 /// So far the writer may be ahead of its reader: what is read is in the memory of the system's cache, and when the last byte comes
 /// little is left to be done.
 const MOST_AHEAD: u64 = 4 << 20;
-/// A reader that has waited so long gives its place to another.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// After so many bytes a reader gives its place to whoever waits for one. Packed they may become a thousand times as many.
+const TURN_BYTES: u64 = 128 << 10;
 
 /// How far a file was written and read; shared by both ends.
 #[derive(Debug, Default)]
@@ -140,8 +139,10 @@ pub(super) struct Growing {
     growth: Arc<Growth>,
     at: u64,
     places: Arc<Semaphore>,
-    /// A place among those that work; given back while there is nothing to read.
+    /// A place among those that work; given back while there is nothing to read, and after its turn.
     place: Option<OwnedSemaphorePermit>,
+    /// Bytes that were read in its turn.
+    turn: u64,
     runtime: tokio::runtime::Handle,
 }
 
@@ -154,7 +155,7 @@ impl Growing {
         runtime: tokio::runtime::Handle,
     ) -> Self {
         growth.state().is_read = true;
-        Self { file, growth: Arc::clone(growth), at: 0, places, place: Some(place), runtime }
+        Self { file, growth: Arc::clone(growth), at: 0, places, place: Some(place), turn: 0, runtime }
     }
 
     /// Waits for bytes; how many there are, 0 at the end.
@@ -169,12 +170,9 @@ impl Growing {
             if available > 0 || state.is_whole {
                 return Ok(available);
             }
-            let waited = growth.has_grown.wait_timeout(state, PATIENCE);
-            let (held, timed_out) = waited.unwrap_or_else(PoisonError::into_inner);
-            state = held;
-            if timed_out.timed_out() {
-                self.place = None;
-            }
+            // Who waits for its sender keeps nobody else from a place.
+            self.place = None;
+            state = growth.has_grown.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
     }
 }
@@ -182,13 +180,19 @@ impl Growing {
 impl Read for Growing {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let available = self.available()?;
+        if self.turn >= TURN_BYTES {
+            self.place = None;
+        }
         if self.place.is_none() {
+            // The places go round in the order in which they are waited for.
             let place = self.runtime.block_on(Arc::clone(&self.places).acquire_owned());
             self.place = Some(place.map_err(|_closed| io::Error::other("the analysis was stopped"))?);
+            self.turn = 0;
         }
         let most = usize::try_from(available).unwrap_or(usize::MAX).min(buffer.len());
         let read = self.file.read(&mut buffer[..most])?;
         self.at += read as u64;
+        self.turn += read as u64;
         {
             let mut state = self.growth.state();
             state.read = self.at;
@@ -246,5 +250,31 @@ mod tests {
             counted.fetch_add(1, Relaxed);
         });
         assert_eq!(times.load(Relaxed), 2);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_place_is_given_back_after_a_turn_and_while_nothing_comes() {
+        let bytes = TURN_BYTES + 1000;
+        let growth = Arc::new(Growth::with(bytes, false));
+        let mut file = tempfile::tempfile().expect("a file");
+        file.write_all(&vec![7; bytes as usize + 1]).expect("written");
+        io::Seek::rewind(&mut file).expect("its begin");
+        let places = Arc::new(Semaphore::new(1));
+        let place = Arc::clone(&places).acquire_owned().await.expect("a place");
+        let mut reader = Growing::new(file, &growth, (Arc::clone(&places), place), tokio::runtime::Handle::current());
+        let other = tokio::spawn(Arc::clone(&places).acquire_owned());
+        let reads = std::thread::spawn(move || io::copy(&mut reader, &mut io::sink()));
+        let other = other.await.expect("it waits").expect("a place after a turn");
+        let (read, _) = growth.progress();
+        assert!((TURN_BYTES..bytes).contains(&read), "{read}");
+        drop(other);
+        // It has read all there is, and waits for more: without a place.
+        while growth.progress().0 < bytes {
+            tokio::task::yield_now().await;
+        }
+        drop(Arc::clone(&places).acquire_owned().await.expect("a place"));
+        growth.grew_to(bytes + 1);
+        growth.end();
+        assert_eq!(reads.join().expect("no panic").expect("read"), bytes + 1);
     }
 }

@@ -16,8 +16,10 @@ use crate::store::UploadState;
 
 /// Bytes that are written at a time.
 const PIECE: usize = 256 << 10;
-/// So many bytes a second an upload has on the average, once [`SLOW_AFTER`] has passed: others wait for its place.
+/// So many bytes a second an upload has on the average, once [`SLOW_AFTER`] has passed …
 const LEAST_RATE: u64 = 1024;
+/// … and so many where all places are taken: others wait for them.
+const LEAST_RATE_OF_ALL: u64 = 16 << 10;
 const SLOW_AFTER: Duration = Duration::from_secs(60);
 /// How long a new upload waits for a place.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -174,7 +176,7 @@ impl Incoming {
                 self.write().await?;
             }
             if rest.is_empty() {
-                return Ok(());
+                return self.check_rate();
             }
         }
     }
@@ -264,7 +266,7 @@ impl Incoming {
         .map_err(|refusal| self.give_up(refusal))?;
         piece.clear();
         self.piece = piece;
-        let (written, packed, head) = (body.written(), body.packed(), body.head());
+        let (written, head) = (body.written(), body.head());
         self.body = Some(body);
         if head.is_some() {
             self.note().await?;
@@ -274,13 +276,16 @@ impl Incoming {
         let began = Instant::now();
         self.live.growth.room().await;
         self.waited += began.elapsed();
-        self.check_rate(packed)
+        Ok(())
     }
 
-    fn check_rate(&self, packed: u64) -> Result<(), Refusal> {
+    /// Whoever sends next to nothing leaves its place to others.
+    fn check_rate(&self) -> Result<(), Refusal> {
+        let packed = self.body.as_ref().map_or(0, Body::packed) + self.piece.len() as u64;
         let taken = self.began.elapsed().saturating_sub(self.waited);
-        if taken > SLOW_AFTER && packed.saturating_sub(self.before) / taken.as_secs().max(1) < LEAST_RATE {
-            return Err(Refusal::Slow { least: LEAST_RATE });
+        let least = least_rate(taken, self.inner.arriving.available_permits() == 0);
+        if packed.saturating_sub(self.before) / taken.as_secs().max(1) < least {
+            return Err(Refusal::Slow { least });
         }
         Ok(())
     }
@@ -361,6 +366,17 @@ impl Drop for Incoming {
                 }
             });
         }
+    }
+}
+
+/// Bytes a second that are due of an upload that took so long.
+fn least_rate(taken: Duration, all_are_taken: bool) -> u64 {
+    if taken <= SLOW_AFTER {
+        0
+    } else if all_are_taken {
+        LEAST_RATE_OF_ALL
+    } else {
+        LEAST_RATE
     }
 }
 

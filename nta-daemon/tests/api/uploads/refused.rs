@@ -123,3 +123,26 @@ async fn slow_uploads_leave_the_api_free_and_one_too_many_is_told_to_come_back()
     assert_eq!(status, StatusCode::CREATED);
     site.uploads.stop().await;
 }
+
+#[tokio::test]
+async fn a_bomb_is_left_soon_and_others_are_analysed_meanwhile() {
+    let folder = tempfile::tempdir().expect("folder");
+    let site = Site::over(sqlite(folder.path()).await, folder.path(), |config| config.analyses = 1);
+    // One block after the other that holds no packet, 16 GiB of them.
+    let section = [0x0a0d_0d0a, 28, 0x1a2b_3c4d, 1, u32::MAX, u32::MAX, 28].map(u32::to_le_bytes).concat();
+    let block = |bytes: u32| [[0xbad, bytes], [0, bytes]].map(|words| words.map(u32::to_le_bytes).concat());
+    let [head, tail] = block(64 << 20);
+    let block = [head, vec![0; (64 << 20) - 16], tail].concat();
+    let bomb = [gzip(&section), gzip(&block).repeat(256)].concat();
+    let (status, bomb) = site.upload(&bomb).await;
+    assert_eq!(status, StatusCode::CREATED, "{bomb}");
+    let (status, other) = site.upload(&pcap(1, 100)).await;
+    assert_eq!(status, StatusCode::CREATED, "{other}");
+    assert_eq!(site.report(&other).await["totals"]["packets"], 100);
+    let read = &site.report(&bomb).await["read"];
+    assert_eq!(read["end"], "cut_off", "{read}");
+    let detail = read["detail"].as_str().expect("why");
+    assert!(detail.contains("times as large as it is packed, and of the first"), "{detail}");
+    assert!(detail.contains(" 0 are in frames"), "{detail}");
+    site.uploads.stop().await;
+}
