@@ -2,7 +2,7 @@
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 
 /// Of a folder, and of those above it that are made with it.
@@ -18,6 +18,11 @@ pub fn make_folder(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(FOLDER).create(path)
 }
 
+/// Whether others than its owner get at a folder, as it was there before.
+pub fn is_open(path: &Path) -> bool {
+    path.metadata().is_ok_and(|about| about.permissions().mode() & 0o077 != 0)
+}
+
 /// Makes a file to write, which must not be there, nor a link in its place.
 ///
 /// # Errors
@@ -28,8 +33,6 @@ pub fn make_file(path: &Path) -> io::Result<File> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
-
     use super::*;
 
     #[test]
@@ -43,6 +46,10 @@ mod tests {
         for (path, mode) in [(folder.path().join("a"), FOLDER), (inner, FOLDER), (file, FILE)] {
             let found = path.metadata().expect("there").permissions().mode() & 0o777;
             assert_eq!(found, mode, "{}", path.display());
+            assert!(!is_open(&path));
         }
+        std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).expect("changed");
+        make_folder(folder.path()).expect("there");
+        assert!(is_open(folder.path()), "whoever made it is warned");
     }
 }

@@ -10,12 +10,13 @@ use std::sync::Arc;
 
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::uri::Authority;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use tokio::net::TcpStream;
 
 use super::ApiError;
+use super::access::Access;
 
 /// Paths that answer under any `Host`.
 const OPEN: [&str; 2] = ["/health", "/metrics"];
@@ -61,7 +62,11 @@ impl Ends {
 }
 
 /// Refuses requests for other hosts, and writes, upgrades and streams that pages of other sites ask for.
-pub(super) async fn check(State(allowed): State<Arc<AllowedHosts>>, request: Request, next: Next) -> Response {
+pub(super) async fn check(
+    State((allowed, access)): State<(Arc<AllowedHosts>, Arc<Access>)>,
+    request: Request,
+    next: Next,
+) -> Response {
     let ends = request.extensions().get::<ConnectInfo<Ends>>().map(|ConnectInfo(ends)| *ends);
     let (local, is_tls) = (ends.and_then(|ends| ends.local), ends.is_some_and(Ends::is_tls));
     let checked = if is_open(request.uri().path()) {
@@ -77,7 +82,13 @@ pub(super) async fn check(State(allowed): State<Arc<AllowedHosts>>, request: Req
     });
     match checked {
         Ok(()) => next.run(request).await,
-        Err(refused) => refused.into_response(),
+        Err(refused) => {
+            let response = refused.into_response();
+            if matches!(response.status(), StatusCode::FORBIDDEN | StatusCode::MISDIRECTED_REQUEST) {
+                access.note_foreign(&request, ends.and_then(Ends::peer_ip), response.status());
+            }
+            response
+        }
     }
 }
 

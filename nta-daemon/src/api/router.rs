@@ -224,7 +224,7 @@ fn guarded(routes: Router<ApiState>, state: ApiState) -> Router {
         .layer(CatchPanicLayer::custom(after_panic))
         .layer(from_fn(in_time))
         .layer(from_fn_with_state(Arc::clone(&state.access), bring))
-        .layer(from_fn_with_state(Arc::clone(&state.hosts), guard::check))
+        .layer(from_fn_with_state((Arc::clone(&state.hosts), Arc::clone(&state.access)), guard::check))
         .layer(map_response(as_problem))
         .layer(from_fn(careful))
         .layer(from_fn(revalidate))

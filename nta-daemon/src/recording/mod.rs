@@ -258,6 +258,10 @@ impl Recorder {
         let path = || self.folder.clone();
         let used = (|| {
             private::make_folder(&self.folder)?;
+            if private::is_open(&self.folder) {
+                let folder = self.folder.display();
+                tracing::warn!(%folder, "recordings: others may look into this folder, which was there before; close it by chmod 700");
+            }
             let mut used = 0;
             for file in fs::read_dir(&self.folder)? {
                 let about = file?.metadata()?;

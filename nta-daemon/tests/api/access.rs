@@ -404,3 +404,13 @@ async fn a_database_that_loses_its_tokens_opens_no_door() {
     assert_eq!(there, 1);
     assert_eq!(ask(&router, Method::GET, "/api/status", Some(&bearer), &none).await.0, StatusCode::OK);
 }
+
+#[tokio::test]
+async fn a_scope_of_interfaces_that_are_not_watched_is_warned_about() {
+    let app = App::with(0, 0).await;
+    let body = json!({"role": "viewer", "scope": ["eth0", "eth9"]});
+    let (status, made) = app.send(Method::POST, "/api/tokens", &body).await;
+    assert_eq!(status, StatusCode::CREATED, "{made}");
+    let expected = "scope: `eth9` is not watched now; until it is, the token sees nothing of it";
+    assert_eq!(made["warnings"], json!([expected]), "{made}");
+}

@@ -124,3 +124,22 @@ async fn the_log_is_found_by_level_and_target_and_says_what_made_room() {
         assert_eq!((status.as_u16(), &refused["field"]), (400, &field.into()), "{query}: {refused}");
     }
 }
+
+#[tokio::test]
+async fn what_is_refused_to_pages_of_other_sites_is_in_the_log() {
+    static RECORDS: Records = Records::new();
+    let _log = tracing::subscriber::set_default(tracing_subscriber::registry().with(RecordsLayer(&RECORDS)));
+    let app = App::with(0, 0).await;
+    let router = router(ApiState::new(app.store.clone(), app.status.subscribe()).with_records(&RECORDS));
+    for (host, origin, expected) in [(HOST, "https://evil.example", 403), ("evil.example", "http://evil.example", 421)]
+    {
+        let request = Request::post("/api/alerts/resolve").header(header::HOST, host).header(header::ORIGIN, origin);
+        let answer = router.clone().oneshot(request.body(Body::empty()).expect("request")).await.expect("an answer");
+        assert_eq!(answer.status().as_u16(), expected);
+        let (_, log) = get(&router, "/api/control/logs?level=warn&target=nta_daemon::api").await;
+        let fields = &log["items"][0]["fields"];
+        assert_eq!(log["items"][0]["message"], "api: a request was refused", "{log}");
+        let of = ("POST".into(), "/api/alerts/resolve".into(), expected.into());
+        assert_eq!((&fields["method"], &fields["route"], &fields["status"]), (&of.0, &of.1, &of.2), "{log}");
+    }
+}

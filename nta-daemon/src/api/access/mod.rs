@@ -276,13 +276,17 @@ impl Access {
             return Err(caller.beyond("packets of captures and recordings may come from any interface"));
         }
         let status = self.status.borrow();
-        let attached = status.attachments.iter().map(|attachment| attachment.interface.as_str());
-        let mut watched =
-            attached.chain(status.ledger.interfaces.iter().map(|interface| interface.name.as_str())).peekable();
+        let mut watched = watched(&status).peekable();
         if watched.peek().is_none() {
             return Err(caller.beyond("no interface is watched that this could be of"));
         }
         caller.check_all(watched, "this is of all interfaces together, and others are, or were, watched as well")
+    }
+
+    /// Interfaces of a scope that are not watched, and were not since the start.
+    pub(super) fn not_watched<'a>(&self, scope: &'a [String]) -> Vec<&'a str> {
+        let status = self.status.borrow();
+        scope.iter().map(String::as_str).filter(|name| !watched(&status).any(|own| own == *name)).collect()
     }
 
     /// Whether a request is let in; `caller` is who asks, also where they are known and may not.
@@ -301,6 +305,14 @@ impl Access {
         }
     }
 
+    /// Leaves a trace of a request that was refused before anybody asked who makes it: it was for another host, or of another site's page.
+    pub(super) fn note_foreign(&self, request: &Request, peer: Option<IpAddr>, status: StatusCode) {
+        let from = limit::client(peer, request.headers(), &self.rules.trusted_proxies);
+        let route = request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str);
+        let method = request.method().as_str();
+        self.refusals.note(&Refused { method, route, status, from, caller: None }, now());
+    }
+
     /// Leaves a trace of a request that was refused.
     async fn note_refusal(&self, refused: &Refused<'_>) {
         let traced = self.refusals.note(refused, now());
@@ -311,6 +323,12 @@ impl Access {
             tracing::error!(error = error.chain(), who = caller.name, "api: a refusal is not in the audit log");
         }
     }
+}
+
+/// Interfaces that are watched, or were since the start.
+fn watched(status: &Status) -> impl Iterator<Item = &str> {
+    let attached = status.attachments.iter().map(|attachment| attachment.interface.as_str());
+    attached.chain(status.ledger.interfaces.iter().map(|interface| interface.name.as_str()))
 }
 
 /// The token of `Authorization`.

@@ -105,7 +105,7 @@ pub(in crate::api) struct AlertChangeRequest {
     /// A note to add.
     #[schema(schema_with = Text::<MAX_NOTE>::schema)]
     note: Option<Text<MAX_NOTE>>,
-    /// Who, where no token is demanded: unless given it is `api`, and a status that the alert has already stays theirs who gave it. With a
+    /// Who, where no token is demanded: unless given it is `anonymous`, and a status that the alert has already stays theirs who gave it. With a
     /// token it is the token's name, and nothing else may stand here.
     #[schema(schema_with = Text::<MAX_NAME>::schema)]
     by: Option<Text<MAX_NAME>>,
@@ -157,11 +157,12 @@ parameters! {
         "state" => state: AlertStateWord,
         /// What people say that it was; `none` where nobody does.
         "verdict" => verdict: VerdictOrNone,
-        /// Who does it: as the alert writes it, a network that holds it, or several of these.
+        /// Who does it: as the alert writes it, a network that holds it, or several of these. Of an alert whose source is `*` each of these,
+        /// as far as they are kept.
         "source" => source: Several<PartyName>,
         /// Who suffers it, the same way.
         "destination" => destination: Several<PartyName>,
-        /// Who does or suffers it, the same way.
+        /// Whom it concerns: who does or suffers it, the same way, or had a share in it.
         "host" => host: Several<PartyName>,
         ..whose: WhoseQuery,
         ..period: Period,

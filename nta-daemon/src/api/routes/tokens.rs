@@ -69,6 +69,8 @@ pub(in crate::api) struct NewTokenJson {
     about: TokenJson,
     /// The token itself. It is shown this once: only its SHA-256 is kept.
     token: String,
+    /// What may not be as it was meant: interfaces of the scope that are not watched.
+    warnings: Vec<String>,
 }
 
 /// Which token is to be made.
@@ -242,8 +244,11 @@ pub(in crate::api) async fn create(
     match state.store.create_token(&token, &caller.audit("create token", "")).await? {
         Created::Done(stored) => {
             state.access.refresh().await?;
+            let absent = stored.scope.as_ref().map(|scope| state.access.not_watched(scope)).unwrap_or_default();
+            let warn = |name| format!("scope: `{name}` is not watched now; until it is, the token sees nothing of it");
+            let warnings = absent.into_iter().map(warn).collect();
             let about = TokenJson::new(stored, None);
-            let answer = Json(NewTokenJson { about, token: secret.reveal().to_owned() });
+            let answer = Json(NewTokenJson { about, token: secret.reveal().to_owned(), warnings });
             Ok((StatusCode::CREATED, [(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))], answer))
         }
         Created::NameTaken => {
