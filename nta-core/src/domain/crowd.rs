@@ -29,6 +29,16 @@ impl Crowd {
         self.sources.len().max(self.destinations.len())
     }
 
+    /// Who did it, in order.
+    pub fn sources(&self) -> &[IpAddr] {
+        &self.sources
+    }
+
+    /// To whom it was done, in order.
+    pub fn destinations(&self) -> &[IpAddr] {
+        &self.destinations
+    }
+
     /// Whether a host is among those who did it.
     pub fn has_source(&self, host: &IpAddr) -> bool {
         self.sources.binary_search(host).is_ok()

@@ -95,6 +95,7 @@ impl StoreOutput {
             self.writer.note_given_up(&oldest);
             // Alerts and troubles are few, and what an operator needs most.
             if let Some(next) = self.held_back.front_mut() {
+                next.standing = oldest.standing.or(next.standing.take());
                 next.notices.splice(..0, oldest.notices);
                 next.notices.truncate(MAX_KEPT_NOTICES);
                 keep_alerts(oldest.alerts, &mut next.alerts);
@@ -168,6 +169,7 @@ impl StoreOutput {
         let mut batch = self.batch();
         batch.readings.clone_from(&status.readings);
         batch.notices = self.troubles.look(status);
+        batch.standing = self.troubles.standing();
         if self.stores_nothing {
             self.status.send_replace(status.clone());
             return;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::store::Notice;
+use crate::store::{Notice, about};
 use nta_core::domain::{Severity, Status, Timestamp};
 
 /// Troubles told apart at a time; there are as many as interfaces, and more of them are one trouble.
@@ -13,6 +13,8 @@ const MAX_KNOWN: usize = 256;
 pub(super) struct Troubles {
     /// Each with its reason as it was first said, by what it is about.
     known: BTreeMap<String, (Severity, String)>,
+    /// Whether it was looked at before.
+    has_begun: bool,
 }
 
 impl Troubles {
@@ -45,11 +47,16 @@ impl Troubles {
         self.known = now;
         notices
     }
+
+    /// What is wrong as the run begins; once, behind its first look.
+    pub(super) fn standing(&mut self) -> Option<Vec<String>> {
+        let is_first = !std::mem::replace(&mut self.has_begun, true);
+        is_first.then(|| self.known.keys().cloned().collect())
+    }
 }
 
-/// What a reason is about: it begins with the interface, and what is counted in it changes from window to window.
 fn subject(reason: &str) -> String {
-    reason.split_whitespace().next().unwrap_or_default().to_owned()
+    about(reason).to_owned()
 }
 
 #[cfg(test)]

@@ -142,7 +142,7 @@ impl Store {
             order: "raised_ns",
             id: "number",
         };
-        let Some(filter) = self.named_parties(filter).await? else { return Ok(Some(AlertsToChange(Vec::new()))) };
+        let filter = self.named_parties(filter).await?;
         let ways = filter.ways(AlertSort::Time);
         let mut position = Position { descending: true, after: None, limit: CHUNK };
         let mut numbers = Vec::new();

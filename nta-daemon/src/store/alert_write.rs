@@ -7,7 +7,7 @@ use super::rows::{AlertRow, RunRow};
 use super::totals::add;
 use super::unreadable::usable;
 use super::write::Event;
-use super::{StoreError, event_body};
+use super::{StoreError, concerned, event_body};
 use nta_core::domain::Mode;
 
 /// Inserts or updates alerts of the run. What people did about them is not touched. Answers an event for each change, in
@@ -138,5 +138,6 @@ async fn upsert_chunk(
          cleared_ns = excluded.cleared_ns, body = excluded.body",
     );
     conn.execute(query).await.map_err(StoreError::query("detected_alerts"))?;
-    Ok(())
+    let last: Vec<&AlertRow> = chunk.iter().enumerate().filter(is_last).map(|(_, alert)| alert).collect();
+    concerned::insert(conn, run, &last).await
 }

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use super::body::{AlertBody, FindingRecord, OpinionRecord};
+use super::concerned::Side;
 use super::db;
 use super::db::Query;
 use super::list::{Branch, Condition, Listed, MOST_READ, SOON, Way, when};
@@ -18,6 +19,9 @@ use nta_core::domain::{AlertId, AlertKind, Basis, Party, Severity, Timestamp};
 
 /// Alerts of runs before that one start takes up at most: as many as it keeps unless the configuration says otherwise.
 const MOST_EARLIER: i64 = 10_000;
+
+/// Its parties as texts.
+const PARTIES: [&str; 2] = ["coalesce(source, '')", "coalesce(destination, '')"];
 
 /// Which alerts.
 #[derive(Clone, Debug, Default)]
@@ -42,7 +46,7 @@ pub struct AlertFilter {
     pub source: PartyFilter,
     /// About these destinations.
     pub destination: PartyFilter,
-    /// With these as source or destination.
+    /// That concern these: as source or destination, or beside them.
     pub host: PartyFilter,
     /// With a finding that ends behind this time.
     pub from: Option<Timestamp>,
@@ -58,17 +62,21 @@ impl AlertFilter {
     fn branches(&self) -> Option<Vec<Branch>> {
         let of = |index| Branch { index: vec![index], ..Branch::default() };
         if let Some(hosts) = self.host.few() {
-            let other = |index| Branch { edge: vec![hosts.not_in("coalesce(source, '')")], ..of(index) };
-            return Some(hosts.each("source").map(of).chain(hosts.each("destination").map(other)).collect());
+            let not_in = |at: usize| hosts.not_in(PARTIES[at]);
+            let other = |index| Branch { edge: vec![not_in(0)], ..of(index) };
+            let beside = |index| Branch { edge: vec![not_in(0), not_in(1)], ..of(index) };
+            let parties = hosts.each("source").map(of).chain(hosts.each("destination").map(other));
+            return Some(parties.chain(self.host.beside(None).map(beside)).collect());
         }
-        let named = [("source", &self.source), ("destination", &self.destination)];
-        if let Some((column, few)) = named.into_iter().find_map(|(column, parties)| Some((column, parties.few()?))) {
-            return Some(few.each(column).map(of).collect());
+        let sides = [("source", &self.source, Side::Source), ("destination", &self.destination, Side::Destination)];
+        for (at, (column, parties, side)) in sides.into_iter().enumerate() {
+            let Some(few) = parties.few() else { continue };
+            let beside = |index| Branch { edge: vec![few.not_in(PARTIES[at])], ..of(index) };
+            return Some(few.each(column).map(of).chain(parties.beside(Some(side)).map(beside)).collect());
         }
         let words = [("kind = ?", self.kind), ("status = ?", self.status)];
-        let words = words.map(|(column, word)| (column, word.map(str::to_owned)));
-        if let Some(first) = words.into_iter().find_map(|(column, text)| Some((column, text?))) {
-            return Some(vec![of(when(first.0, first.1))]);
+        if let Some((column, word)) = words.into_iter().find_map(|(column, word)| Some((column, word?))) {
+            return Some(vec![of(when(column, word))]);
         }
         // One for each word: together they hold all, and none twice.
         let several = [("kind = ?", &self.kinds), ("status = ?", &self.statuses)];
@@ -77,9 +85,14 @@ impl AlertFilter {
         Some(words.into_iter().map(|word| of(when(column, word))).collect())
     }
 
+    /// Whether its indexes give alerts in the order in which they were raised: hosts beside the parties of an alert have none of it.
+    fn is_in_order(&self) -> bool {
+        let parties = if self.host.few().is_some() { vec![&self.host] } else { vec![&self.source, &self.destination] };
+        !parties.into_iter().any(|parties| parties.few().is_some() && parties.beside(None).is_some())
+    }
+
     /// All filters, written so that they use no index.
     fn rest(&self, with_from: bool, with_sensor: bool) -> Vec<Condition> {
-        const PARTIES: [&str; 2] = ["coalesce(source, '')", "coalesce(destination, '')"];
         let text = |sql, value: Option<String>| value.map(|value| when(sql, value));
         let severity = self.severity.map(|severity| when("severity + 0 = ?", severity as i64));
         let [from, to] = [self.from, self.to].map(|time| time.map(|time| to_sql(time.as_nanos())));
@@ -91,9 +104,9 @@ impl AlertFilter {
             one_of("coalesce(kind, '')", words(&self.kinds)),
             one_of("coalesce(status, '')", words(&self.statuses)),
             one_of("severity + 0", severities),
-            self.host.sought().in_one_of(&PARTIES),
-            self.source.sought().in_one_of(&PARTIES[..1]),
-            self.destination.sought().in_one_of(&PARTIES[1..]),
+            self.host.condition(&PARTIES, None),
+            self.source.condition(&PARTIES[..1], Some(Side::Source)),
+            self.destination.condition(&PARTIES[1..], Some(Side::Destination)),
             text("coalesce(kind, '') = ?", self.kind.map(str::to_owned)),
             text("coalesce(status, '') = ?", self.status.map(str::to_owned)),
             text("coalesce(state, '') = ?", self.state.map(str::to_owned)),
@@ -126,7 +139,7 @@ impl AlertFilter {
             .found_by(self.whose.led(), of_sensor);
         let by_filter = self.branches().map(|branches| {
             let way = Way::sorted(Branch::default(), self.rest(true, true));
-            Way { branches, in_order: sort == AlertSort::Time, ..way }
+            Way { branches, in_order: sort == AlertSort::Time && self.is_in_order(), ..way }
         });
         [Some(in_order(SOON)), by_filter, Some(by_time), Some(in_order(MOST_READ))].into_iter().flatten().collect()
     }
@@ -324,31 +337,23 @@ impl Store {
         position: Position,
     ) -> Result<AlertPage, StoreError> {
         let listed = Listed { order: sort.column(), ..ALERTS };
-        let Some(filter) = self.named_parties(filter).await? else {
-            return Ok(AlertPage { items: Vec::new(), next: None });
-        };
+        let filter = self.named_parties(filter).await?;
         let rows = self.list(&listed, &filter.ways(sort), position.and_one(), StoredAlert::read).await?;
         let (mut items, next) = position.cut(rows);
         self.find_windows(items.iter_mut().map(|alert| &mut alert.window).collect()).await?;
         Ok(AlertPage { items, next })
     }
 
-    /// The filter with the parties that its networks hold by their names; `None` where one of them holds none.
-    pub(super) async fn named_parties<'a>(
-        &self,
-        filter: &'a AlertFilter,
-    ) -> Result<Option<Cow<'a, AlertFilter>>, StoreError> {
+    /// The filter with the parties that its networks hold by their names.
+    pub(super) async fn named_parties<'a>(&self, filter: &'a AlertFilter) -> Result<Cow<'a, AlertFilter>, StoreError> {
         const BOTH: [&str; 2] = ["source", "destination"];
         if filter.source.is_named() && filter.destination.is_named() && filter.host.is_named() {
-            return Ok(Some(Cow::Borrowed(filter)));
+            return Ok(Cow::Borrowed(filter));
         }
         let source = self.named(&filter.source, &BOTH[..1]).await?;
         let destination = self.named(&filter.destination, &BOTH[1..]).await?;
         let host = self.named(&filter.host, &BOTH).await?;
-        let named = source.zip(destination).zip(host);
-        Ok(named.map(|((source, destination), host)| {
-            Cow::Owned(AlertFilter { source, destination, host, ..filter.clone() })
-        }))
+        Ok(Cow::Owned(AlertFilter { source, destination, host, ..filter.clone() }))
     }
 
     /// One alert; of several runs that found the same, the newest one's.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use super::events::now;
+use super::marker::Marker;
 use super::rows::RunRow;
 use super::write::Trouble;
 use super::{Notice, Store, StoredEvent, capture_of_sensor};
@@ -44,15 +45,19 @@ pub(super) struct Announcer {
     is_told: bool,
     /// What came with batches that are not in the database, and is not told.
     waiting: Vec<Notice>,
+    /// That it is told, for the next start: whoever heard of it hears of its end, though the daemon be killed.
+    marker: Option<Marker>,
 }
 
 impl Announcer {
     pub(super) fn new(store: &Store, run: &RunRow) -> Self {
+        let marker = store.spool_folder().map(Marker::of);
         Self {
             announced: Arc::clone(&store.announced),
             sensor: run.sensor.clone(),
             is_live: run.mode == Mode::Live.word(),
-            since: None,
+            since: marker.as_ref().and_then(Marker::read),
+            marker,
             failures: 0,
             is_told: false,
             waiting: Vec::new(),
@@ -74,6 +79,9 @@ impl Announcer {
         self.failures = self.failures.saturating_add(1);
         if self.failures < TOLD_AFTER || self.is_told || capture_of_sensor(&self.sensor).is_some() {
             return;
+        }
+        if let Some(marker) = &self.marker {
+            marker.set(*from, error);
         }
         let begun = Trouble::notice(*from, error);
         self.waiting.insert(0, begun);
@@ -115,8 +123,11 @@ impl Announcer {
     /// The database took a batch, and with it the trouble or not.
     pub(super) fn took(&mut self, is_logged: bool) {
         self.failures = 0;
-        if is_logged {
-            self.since = None;
+        if is_logged
+            && self.since.take().is_some()
+            && let Some(marker) = &self.marker
+        {
+            marker.remove();
         }
         if std::mem::take(&mut self.is_told) {
             self.announced.send_modify(|announced| announced.events.clear());

@@ -124,3 +124,16 @@ async fn the_log_keeps_its_identity_and_another_database_has_another() {
     assert_eq!(epoch("a.db").await, first);
     assert_ne!(epoch("b.db").await, first);
 }
+
+#[tokio::test]
+async fn what_belongs_to_no_window_is_of_the_sensor_of_this_process() {
+    let store = Store::open("sqlite::memory:").await.expect("open");
+    let log =
+        async |kind| store.log_event(Timestamp::from_nanos(1), kind, &serde_json::json!({})).await.expect("logged");
+    log("job_begun").await;
+    let (_writer, _task) = begin(&store).await;
+    log("job_ended").await;
+    let events = store.events_after(0, 100).await.expect("events");
+    let of = |kind: &str| events.iter().find(|event| event.kind == kind).map(|event| event.sensor.as_deref());
+    assert_eq!((of("job_begun"), of("job_ended")), (Some(None), Some(Some("test"))));
+}

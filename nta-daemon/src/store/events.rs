@@ -63,7 +63,7 @@ impl Notice {
 }
 
 impl Store {
-    /// Appends an event that belongs to no window and no run.
+    /// Appends an event that belongs to no window: it is of this process's run, once there is one, and of its sensor.
     ///
     /// # Errors
     /// When the database cannot be written.
@@ -71,7 +71,15 @@ impl Store {
         let error = StoreError::query("events");
         let event = Event { time_ns: to_sql(time.as_nanos()), kind: kind.into(), body: body.to_string() };
         let mut transaction = self.database.begin().await?;
-        log(transaction.conn().map_err(&error)?, 0, &[event]).await?;
+        let conn = transaction.conn().map_err(&error)?;
+        let own = match self.own_run.get() {
+            Some(uuid) => {
+                let known = Query::new("SELECT id FROM runs WHERE uuid = $1").bind(uuid.clone());
+                conn.fetch_optional(known).await.map_err(&error)?
+            }
+            None => None,
+        };
+        log(conn, own.and_then(|row| row.int("id").ok()).unwrap_or_default(), &[event]).await?;
         transaction.commit().await.map_err(error)
     }
 

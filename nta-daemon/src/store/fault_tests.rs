@@ -39,6 +39,7 @@ fn rich(number: u64) -> WindowBatch {
         baselines: Some((Mode::Replay, Arc::new(Baselines::new(BaselineConfig::default()).export()))),
         readings: Some(readings()),
         notices: Vec::new(),
+        standing: None,
         end: None,
     }
 }

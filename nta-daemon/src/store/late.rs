@@ -52,7 +52,7 @@ pub(super) async fn is_outdated(conn: &mut Conn, run: i64, row: &RunRow) -> Resu
 /// What a late batch still adds: not the state of flows and alerts that a newer batch has written, nor what is kept once for a
 /// sensor and is newer by now.
 pub(super) async fn rest(conn: &mut Conn, run: i64, batch: &BatchRows) -> Result<BatchRows, StoreError> {
-    let mut rest = BatchRows { baselines: None, readings: None, ..batch.clone() };
+    let mut rest = BatchRows { baselines: None, readings: None, standing: None, ..batch.clone() };
     let mut newer = HashSet::new();
     let error = StoreError::query("flows");
     for chunk in batch.flows.chunks(conn.chunk_rows()) {

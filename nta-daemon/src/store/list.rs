@@ -62,6 +62,11 @@ impl Condition {
         Self(Cow::Owned(format!("{expression} IN ({places})")), values)
     }
 
+    /// The same behind this text, and with one bracket more at its end.
+    pub(super) fn within(self, before: &str) -> Self {
+        Self(Cow::Owned(format!("{before}{})", self.0)), self.1)
+    }
+
     /// The same with one bracket more at its end.
     pub(super) fn closed(self) -> Self {
         Self(Cow::Owned(format!("{})", self.0)), self.1)

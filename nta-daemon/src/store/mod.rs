@@ -13,6 +13,7 @@ mod anomaly_write;
 mod audit;
 mod baselines;
 mod body;
+mod concerned;
 mod copy;
 mod cut;
 mod db;
@@ -33,6 +34,7 @@ mod keys;
 mod late;
 mod lease;
 mod list;
+mod marker;
 mod merged;
 mod models;
 mod mutes;
@@ -58,6 +60,7 @@ mod sums;
 mod task;
 mod tokens;
 mod totals;
+mod troubles;
 mod unreadable;
 mod uploads;
 mod waiting;
@@ -68,7 +71,7 @@ mod windows;
 mod write;
 mod writer;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use tokio::sync::watch;
 
@@ -102,6 +105,7 @@ pub use sensor::{BySensor, Whose, capture_of_sensor, sensor_of_capture};
 pub use spans::{DOUBLE, stored_span_from, stored_spans};
 pub use stats::StoreStats;
 pub use tokens::{Created, NewToken, Revoked, StoredToken};
+pub use troubles::about;
 pub use uploads::{Upload, UploadState, UploadTotals};
 pub use webhooks::{DeadLetter, WebhookRow};
 pub use window_ids::WindowRef;
@@ -123,6 +127,8 @@ pub struct Store {
     commits: Arc<watch::Sender<u64>>,
     /// What is told before it is in the event log.
     announced: Arc<watch::Sender<Announced>>,
+    /// The run of this process, by its identity: of its sensor is what belongs to no window.
+    own_run: Arc<OnceLock<Vec<u8>>>,
 }
 
 impl Store {
@@ -136,6 +142,7 @@ impl Store {
             counters: Arc::default(),
             commits: Arc::default(),
             announced: Arc::default(),
+            own_run: Arc::default(),
         })
     }
 
@@ -219,6 +226,8 @@ mod both_tests;
 #[cfg(test)]
 mod bulk_tests;
 #[cfg(test)]
+mod concerned_tests;
+#[cfg(test)]
 mod damage_tests;
 #[cfg(test)]
 mod detection_tests;
@@ -258,6 +267,8 @@ mod tests;
 mod tls_tests;
 #[cfg(test)]
 mod tokens_tests;
+#[cfg(test)]
+mod troubles_tests;
 #[cfg(test)]
 mod unreadable_tests;
 #[cfg(test)]

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use nta_common::packet::proto;
 
 use super::body::{AlertBody, AnomalyBody, WindowBody};
+use super::concerned::concerned;
 use super::flows::{state, tcp_row};
 use super::resume::ReadingsRow;
 use super::unreadable::Unreadable;
@@ -36,6 +37,8 @@ pub(super) struct BatchRows {
     pub(super) readings: Option<ReadingsRow>,
     /// What happened to the daemon itself.
     pub(super) notices: Vec<Notice>,
+    /// What is wrong as the run begins; what else the log says of the sensor's interfaces is over.
+    pub(super) standing: Option<Vec<String>>,
     /// The run ends with this batch.
     pub(super) end: Option<String>,
 }
@@ -122,6 +125,8 @@ pub(super) struct AlertRow {
     pub(super) raised_ns: i64,
     pub(super) cleared_ns: Option<i64>,
     pub(super) body: String,
+    /// Whom it concerns beside its parties: address and side.
+    pub(super) hosts: Vec<([u8; 16], u8)>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -177,6 +182,7 @@ impl BatchRows {
             baselines: baselines.transpose()?,
             readings: batch.readings.as_ref().map(ReadingsRow::from),
             notices: batch.notices,
+            standing: batch.standing,
             end: batch.end.map(str::to_owned),
         })
     }
@@ -187,7 +193,7 @@ impl BatchRows {
         let windows = self.windows.iter().map(|row| size_of::<WindowRow>() + row.body.len() + text(&row.rtt_histogram));
         let flows = self.flows.iter().map(|row| size_of::<FlowRow>() + text(&row.tcp) + row.history.len());
         let heads = self.raw_packets.iter().map(|(.., head)| size_of::<(i64, i64, Vec<u8>)>() + head.len());
-        let alerts = self.alerts.iter().map(|row| size_of::<AlertRow>() + row.body.len());
+        let alerts = self.alerts.iter().map(|row| size_of::<AlertRow>() + row.body.len() + 17 * row.hosts.len());
         let anomalies = self.anomalies.iter().map(|row| size_of::<AnomalyRow>() + row.body.len());
         let features = self.features.iter().map(|row| size_of::<VectorRow>() + row.vector.len());
         let baselines = self.baselines.as_ref().map_or(0, |(.., body)| body.len());
@@ -297,6 +303,7 @@ impl AlertRow {
             raised_ns: to_sql(alert.raised.as_nanos()),
             cleared_ns: alert.cleared.map(|time| to_sql(time.as_nanos())),
             body: encode("detected_alerts", alert.id.0, &AlertBody::from(alert))?,
+            hosts: concerned(alert),
         })
     }
 }
@@ -318,6 +325,7 @@ impl AlertRow {
             raised_ns: row.int("raised_ns").unwrap_or_default(),
             cleared_ns: None,
             body: text("body").unwrap_or_default(),
+            hosts: Vec::new(),
         })
     }
 }
@@ -412,6 +420,7 @@ pub(super) mod tests {
             raised_ns: 2,
             cleared_ns: None,
             body: "{}".to_owned(),
+            hosts: Vec::new(),
         };
         let raw_packets = vec![(1, 2, vec![7; head])];
         BatchRows { number, alerts: vec![alert], raw_packets, ..BatchRows::default() }

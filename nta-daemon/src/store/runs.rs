@@ -6,7 +6,7 @@ use super::lease::Lock;
 use super::rows::{AlertRow, RunRow};
 use super::unreadable::{Unreadable, usable};
 use super::write::{Event, log, run_id};
-use super::{Store, StoreError, event_body, spans, to_sql};
+use super::{Store, StoreError, capture_of_sensor, event_body, spans, to_sql};
 use nta_core::domain::{EndReason, Mode, Timestamp};
 
 /// A start of the daemon, or a replay.
@@ -115,6 +115,9 @@ impl Store {
         }
         run_id(conn, &row).await?;
         transaction.commit().await.map_err(error)?;
+        if capture_of_sensor(&row.sensor).is_none() {
+            self.own_run.get_or_init(|| row.uuid.clone());
+        }
         Ok(RunKey { row, lock })
     }
 

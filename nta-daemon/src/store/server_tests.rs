@@ -75,6 +75,12 @@ impl Away {
     }
 }
 
+/// Runs a statement over a connection of its own.
+pub(crate) async fn run(url: &str, sql: &'static str) {
+    let mut conn = Database::open(url).await.expect("open").connect().await.expect("connect");
+    conn.run(sql).await.expect("done");
+}
+
 async fn rename_table(conn: &mut Conn, from: &str, to: &str) {
     let sql: &'static str = format!("ALTER TABLE {from} RENAME TO {to}").leak();
     conn.run(sql).await.expect("renamed");

@@ -39,6 +39,7 @@ pub(super) fn thin(rows: &mut BatchRows) -> BatchRows {
         number: rows.number,
         alerts: std::mem::take(&mut rows.alerts),
         notices: std::mem::take(&mut rows.notices),
+        standing: rows.standing.take(),
         end: rows.end.take(),
         ..BatchRows::default()
     }

@@ -3,7 +3,7 @@
 use super::db::{Query, Row};
 use super::unreadable::Unreadable;
 use super::write::{Event, log};
-use super::{Notice, Store, StoreError, StoredEvent, from_sql, to_sql};
+use super::{Notice, Store, StoreError, StoredEvent, from_sql, to_sql, troubles};
 use nta_core::domain::{Severity, Timestamp};
 
 /// Dead letters kept of a webhook; of more the oldest go.
@@ -161,12 +161,13 @@ impl Store {
         let error = StoreError::query("runs");
         let mut transaction = self.database.begin().await?;
         let conn = transaction.conn().map_err(&error)?;
-        let known = Query::new("SELECT id FROM runs WHERE uuid = $1").bind(run.to_vec());
-        let run = conn.fetch_optional(known).await.map_err(&error)?;
-        let run = run.and_then(|row| row.int("id").ok()).unwrap_or_default();
-        let event =
-            Event { time_ns: to_sql(notice.time_ns), kind: notice.kind.clone().into(), body: notice.body.clone() };
-        log(conn, run, &[event]).await?;
+        let known = Query::new("SELECT id, sensor FROM runs WHERE uuid = $1").bind(run.to_vec());
+        let row = conn.fetch_optional(known).await.map_err(&error)?;
+        let run = row.as_ref().and_then(|row| row.int("id").ok()).unwrap_or_default();
+        log(conn, run, &[Event::from(notice)]).await?;
+        if let Some(sensor) = row.as_ref().and_then(super::sensor::sensor) {
+            troubles::note(conn, &sensor, std::slice::from_ref(notice)).await?;
+        }
         transaction.commit().await.map_err(error)?;
         self.commits.send_modify(|commits| *commits += 1);
         Ok(())

@@ -6,9 +6,10 @@ use super::cut::rejoined;
 use super::db::{Conn, Database, Query, Value};
 use super::rows::{BatchRows, RunRow, VectorRow};
 use super::{
-    Notice, StoreError, alert_write, anomaly_write, flow_write, late, runs, sensor, to_sql, totals, window_write,
+    Notice, StoreError, alert_write, anomaly_write, flow_write, from_sql, late, runs, sensor, to_sql, totals, troubles,
+    window_write,
 };
-use nta_core::domain::{Severity, Timestamp};
+use nta_core::domain::{Mode, Severity, Timestamp};
 
 /// A time in which the database took nothing, which is logged with the first batch that it takes again.
 #[derive(Debug)]
@@ -113,7 +114,7 @@ async fn write(conn: &mut Conn, batch: &BatchRows, trouble: Option<&Trouble>) ->
         return Ok(false);
     };
     // A daemon's own batches have no newer run behind them.
-    let is_kept_once = batch.baselines.is_some() || batch.readings.is_some();
+    let is_kept_once = batch.baselines.is_some() || batch.readings.is_some() || batch.standing.is_some();
     let is_outdated = is_kept_once && late::is_outdated(conn, run, &batch.run).await?;
     let mut events: Vec<Event> = trouble.into_iter().flat_map(Trouble::events).collect();
     let windows = rejoined(conn, run, &batch.run, &batch.windows).await?;
@@ -121,11 +122,14 @@ async fn write(conn: &mut Conn, batch: &BatchRows, trouble: Option<&Trouble>) ->
     events.extend(window_write::insert(conn, by, &windows).await?);
     alert_write::take_over(conn, run, &batch.run, &batch.alerts).await?;
     events.extend(alert_write::upsert(conn, by, &batch.alerts).await?);
-    events.extend(batch.notices.iter().map(|notice| Event {
-        time_ns: to_sql(notice.time_ns),
-        kind: notice.kind.clone().into(),
-        body: notice.body.clone(),
-    }));
+    if batch.run.mode == Mode::Live.word() {
+        if let Some(standing) = batch.standing.as_ref().filter(|_| !is_outdated) {
+            let at = Timestamp::from_nanos(from_sql(last_ns.unwrap_or(batch.run.started_ns)));
+            events.extend(troubles::end(conn, &batch.run.sensor, standing, at).await?);
+        }
+        troubles::note(conn, &batch.run.sensor, &batch.notices).await?;
+    }
+    events.extend(batch.notices.iter().map(Event::from));
     log(conn, run, &events).await?;
     anomaly_write::insert(conn, by, &batch.anomalies).await?;
     insert_features(conn, by, &batch.features).await?;
@@ -178,6 +182,12 @@ pub(super) struct Event {
     pub(super) time_ns: i64,
     pub(super) kind: Cow<'static, str>,
     pub(super) body: String,
+}
+
+impl From<&Notice> for Event {
+    fn from(notice: &Notice) -> Self {
+        Self { time_ns: to_sql(notice.time_ns), kind: notice.kind.clone().into(), body: notice.body.clone() }
+    }
 }
 
 /// Appends to the event log.

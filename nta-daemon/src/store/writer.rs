@@ -44,6 +44,8 @@ pub struct WindowBatch {
     pub readings: Option<Readings>,
     /// What happened to the daemon itself.
     pub notices: Vec<Notice>,
+    /// What is wrong as a live run begins, by what it is about: of all else that earlier runs had wrong the log says that it is over.
+    pub standing: Option<Vec<String>>,
     /// The run ends with it, for this reason: `completed` or `stopped`.
     pub end: Option<&'static str>,
 }

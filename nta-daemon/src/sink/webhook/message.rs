@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::json::LogEventJson;
-use crate::store::{LogState, StoredEvent};
+use crate::store::{LogState, StoredEvent, about};
 use nta_core::domain::Severity;
 
 /// What is about to be sent.
@@ -71,8 +71,7 @@ impl Delivery {
             Some("store") => "store/database".to_owned(),
             Some(kind @ ("capture" | "webhook")) => {
                 // The reason begins with what it is about; numbers in it change.
-                let about = self.text("reason").and_then(|reason| reason.split_whitespace().next());
-                format!("{kind}/{}", about.unwrap_or_default())
+                format!("{kind}/{}", self.text("reason").map_or("", about))
             }
             _ => format!("{}/{}", self.event.kind, self.event.id),
         };
@@ -119,9 +118,9 @@ pub(super) fn told_as(event: &StoredEvent) -> Option<String> {
         return None;
     }
     let body: Value = serde_json::from_str(&event.body).unwrap_or_default();
-    let about = body.get("reason").and_then(Value::as_str).and_then(|reason| reason.split_whitespace().next());
+    let about = body.get("reason").and_then(Value::as_str).map_or("", about);
     let severity = event.severity.map_or("", Severity::word);
-    let name = format!("{}_{}_{severity}_{}", event.kind, event.time.as_nanos(), about.unwrap_or_default());
+    let name = format!("{}_{}_{severity}_{}", event.kind, event.time.as_nanos(), about);
     // Names of interfaces have almost any byte; a header does not.
     let plain = |byte: u8| match byte {
         b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' | b'-' | b'.' => char::from(byte).to_string(),

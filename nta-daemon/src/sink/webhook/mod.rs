@@ -6,6 +6,7 @@
 
 mod alertmanager;
 mod announce;
+mod follow;
 mod generic;
 mod http;
 mod local;
@@ -21,29 +22,20 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use rand::RngExt as _;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::WebhookConfig;
 use crate::sink::stream::Filter;
-use crate::store::{DeadLetter, LogState, Notice, Store, StoreError, StoredEvent, WebhookRow};
+use crate::store::{DeadLetter, Store, StoreError, StoredEvent, WebhookRow};
 use announce::Told;
-use message::{Delivery, told_as};
-use nta_core::domain::{Severity, Timestamp};
+use message::Delivery;
+use nta_core::domain::Timestamp;
 use target::Target;
 
-/// Attempts before an event is given up: with the waits between them about forty minutes.
-const MAX_ATTEMPTS: u32 = 14;
 /// Wait after the first failure; doubles with each, and is half of it to all of it by chance.
 const FIRST_WAIT: Duration = Duration::from_millis(if cfg!(test) { 1 } else { 1000 });
 /// Longest wait between attempts.
 const LONGEST_WAIT: Duration = Duration::from_secs(300);
-/// Failures in a row after which it is an event that a webhook takes nothing.
-const TROUBLE_AFTER: u32 = 3;
-/// Events read from the log at once.
-const PAGE: u32 = 100;
-/// How often the log is looked at without being told of a commit.
-const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// Why something was not sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -246,135 +238,6 @@ impl Webhook {
             && self.config.types.iter().any(is_of)
             && event.severity.is_none_or(|severity| severity >= self.config.min_severity)
             && !is_own
-    }
-}
-
-impl Shared {
-    /// Sends what comes, one event after the other.
-    async fn follow(&self, at: usize, run: [u8; 16]) {
-        let Some(webhook) = self.all.get(at).filter(|webhook| webhook.target.is_ok()) else { return };
-        let (mut commits, mut is_failing) = (self.store.commits(), false);
-        loop {
-            match self.send_what_is_new(webhook, run).await {
-                Ok(()) => is_failing = false,
-                Err(error) if !is_failing => {
-                    is_failing = true;
-                    let webhook = &webhook.config.name;
-                    tracing::warn!(
-                        webhook,
-                        error = error.chain(),
-                        "webhook: the event log cannot be read; it is tried again"
-                    );
-                }
-                Err(_still) => {}
-            }
-            tokio::select! {
-                changed = commits.changed(), if !is_failing => if changed.is_err() { return },
-                () = tokio::time::sleep(LOOK_EVERY) => {}
-            }
-        }
-    }
-
-    async fn send_what_is_new(&self, webhook: &Webhook, run: [u8; 16]) -> Result<(), StoreError> {
-        let name = &webhook.config.name;
-        let log = self.store.log_state().await?;
-        webhook.told.lock().await.log.clone_from(&log);
-        let mut row = match self.store.webhook(&self.sensor, name).await? {
-            Some(row) if row.epoch == log.epoch && row.cursor <= log.newest => row,
-            // A new webhook, or a new log: it begins with what comes from now on.
-            known => {
-                let row = WebhookRow { epoch: log.epoch.clone(), cursor: log.newest, ..known.unwrap_or_default() };
-                self.store.set_webhook(&self.sensor, name, &row).await?;
-                row
-            }
-        };
-        if row.cursor.saturating_add(1) < log.oldest {
-            let missed = log.oldest - 1 - row.cursor;
-            tracing::warn!(webhook = name, missed, "webhook: events were deleted before it took them");
-            (row.missed, row.cursor) = (row.missed.saturating_add(missed), log.oldest - 1);
-        }
-        loop {
-            let events = self.store.events_after(row.cursor, PAGE).await?;
-            let Some(last) = events.last().map(|event| event.seq) else { return Ok(()) };
-            for event in events.iter().filter(|event| webhook.takes(event, &self.sensor)) {
-                // What is told without a number and is under way arrives before that it is over.
-                let told_as = told_as(event);
-                let mut told = if told_as.is_some() { Some(webhook.told.lock().await) } else { None };
-                let has_it = told.as_ref().zip(told_as.as_ref()).is_some_and(|(told, name)| told.has(name));
-                if !has_it {
-                    self.deliver(webhook, &log, event, &mut row, run).await?;
-                }
-                told.as_mut().zip(told_as).into_iter().for_each(|(told, name)| told.add(name));
-                drop(told);
-                row.cursor = event.seq;
-                self.store.set_webhook(&self.sensor, name, &row).await?;
-            }
-            if row.cursor < last {
-                row.cursor = last;
-                self.store.set_webhook(&self.sensor, name, &row).await?;
-            }
-        }
-    }
-
-    /// Sends an event until it is taken or given up.
-    async fn deliver(
-        &self,
-        webhook: &Webhook,
-        log: &LogState,
-        event: &StoredEvent,
-        row: &mut WebhookRow,
-        run: [u8; 16],
-    ) -> Result<(), StoreError> {
-        let (name, delivery) = (&webhook.config.name, Delivery::new(log, event));
-        let mut wait = FIRST_WAIT;
-        for attempt in 1..=MAX_ATTEMPTS {
-            let sent = webhook.send(&delivery).await;
-            let (before, at) = (webhook.note(sent.is_err()), Timestamp::from_nanos(now_ns()));
-            let failure = match sent {
-                Ok(()) => {
-                    (row.delivered, row.last_ok) = (row.delivered.saturating_add(1), Some(at));
-                    if before >= TROUBLE_AFTER {
-                        tracing::info!(webhook = name, "webhook: it takes events again");
-                        let over = format!("{name} takes events again");
-                        self.store.note(&run, &Notice::new(at, "webhook_recovered", Severity::Medium, &over)).await?;
-                    }
-                    return Ok(());
-                }
-                Err(failure) => failure,
-            };
-            row.last_error = Some((at, failure.reason.clone()));
-            if before == 0 {
-                tracing::warn!(webhook = name, reason = failure.reason, "webhook: an event is not taken");
-            }
-            if before + 1 == TROUBLE_AFTER {
-                let reason = format!("{name} takes no events: {}", failure.reason);
-                self.store.note(&run, &Notice::new(at, "webhook_trouble", Severity::Medium, &reason)).await?;
-            }
-            if failure.is_for_good || attempt == MAX_ATTEMPTS {
-                row.dead = row.dead.saturating_add(1);
-                webhook.counts[2].fetch_add(1, Relaxed);
-                tracing::error!(
-                    webhook = name,
-                    event = event.seq,
-                    reason = failure.reason,
-                    "webhook: an event is given up, it is a dead letter"
-                );
-                let letter = DeadLetter {
-                    id: 0,
-                    webhook: name.clone(),
-                    event: event.clone(),
-                    failed: at,
-                    attempts: attempt,
-                    error: failure.reason,
-                };
-                return self.store.add_dead_letter(&self.sensor, &letter).await;
-            }
-            self.store.set_webhook(&self.sensor, name, row).await?;
-            let by_chance = rand::rng().random_range(0.5..=1.0);
-            tokio::time::sleep(failure.retry_after.unwrap_or_default().max(wait.mul_f64(by_chance))).await;
-            wait = (wait * 2).min(LONGEST_WAIT);
-        }
-        Ok(())
     }
 }
 

@@ -48,6 +48,8 @@ pub(in crate::store) fn sqlite() -> Migrator {
         26 "results and models" "0026_results_and_models.sql",
         27 "recorded captures" "0027_recorded_captures.sql",
         31 "near" "0031_near.sql",
+        33 "near of sensors" "0033_near_of_sensors.sql",
+        34 "hosts of alerts and troubles" "0034_hosts_of_alerts_and_troubles.sql",
     }
 }
 
@@ -77,5 +79,25 @@ pub(in crate::store) fn postgres() -> Migrator {
         22 "results and models" "0022_results_and_models.sql",
         23 "recorded captures" "0023_recorded_captures.sql",
         27 "near" "0027_near.sql",
+        29 "near of sensors" "0029_near_of_sensors.sql",
+        30 "hosts of alerts and troubles" "0030_hosts_of_alerts_and_troubles.sql",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_file_of_the_folders_is_a_migration() {
+        for (folder, migrator) in [("sqlite", sqlite()), ("postgres", postgres())] {
+            let path = format!("{}/migrations/{folder}", env!("CARGO_MANIFEST_DIR"));
+            let mut files: Vec<i64> = std::fs::read_dir(path)
+                .expect("the folder")
+                .map(|entry| entry.expect("an entry").file_name().to_string_lossy()[..4].parse().expect("a number"))
+                .collect();
+            files.sort_unstable();
+            assert_eq!(migrator.iter().map(|migration| migration.version).collect::<Vec<_>>(), files, "{folder}");
+        }
     }
 }
