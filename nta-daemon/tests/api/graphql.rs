@@ -224,23 +224,38 @@ async fn queries_that_mean_harm_are_refused_at_once() {
 async fn who_may_not_read_may_not_ask() {
     let app = app().await;
     let token = make(&app.store, "viewer", |_| {}).await;
+    let scoped = async |interface: &str| {
+        make(&app.store, "viewer", |token| token.scope = Some(vec![interface.to_owned()])).await
+    };
+    // All that is watched is eth0.
+    let (own, foreign) = (scoped("eth0").await, scoped("eth9").await);
     app.read_tokens().await;
-    let ask = async |token: Option<&str>| {
+    let of_hosts = "{ hosts { limit } }";
+    let ask = async |token: Option<&str>, query: &str| {
         let mut request =
             Request::post("/graphql").header(header::HOST, HOST).header(header::CONTENT_TYPE, "application/json");
         if let Some(token) = token {
             request = request.header(header::AUTHORIZATION, token);
         }
-        let body = json!({"query": "{ hosts { limit } }"}).to_string();
+        let body = json!({ "query": query }).to_string();
         let response =
             app.router.clone().oneshot(request.body(Body::from(body)).expect("request")).await.expect("response");
         let status = response.status();
         (status, parse(&to_bytes(response.into_body(), usize::MAX).await.expect("body")))
     };
-    assert_eq!(ask(None).await.0, StatusCode::UNAUTHORIZED);
-    assert_eq!(ask(Some("Bearer nta_wrong")).await.0, StatusCode::UNAUTHORIZED);
-    let (status, answer) = ask(Some(&token)).await;
-    assert_eq!((status, answer["data"]["hosts"]["limit"].as_u64()), (StatusCode::OK, Some(100)), "{answer}");
+    assert_eq!(ask(None, of_hosts).await.0, StatusCode::UNAUTHORIZED);
+    assert_eq!(ask(Some("Bearer nta_wrong"), of_hosts).await.0, StatusCode::UNAUTHORIZED);
+    for token in [&token, &own] {
+        let (status, answer) = ask(Some(token), of_hosts).await;
+        assert_eq!((status, answer["data"]["hosts"]["limit"].as_u64()), (StatusCode::OK, Some(100)), "{answer}");
+    }
+    // A token of other interfaces asks for nothing, and one with a scope for no capture, which may be of any interface.
+    let (status, refused) = ask(Some(&foreign), of_hosts).await;
+    assert_eq!(status, StatusCode::FORBIDDEN, "{refused}");
+    let of_capture = format!("{{ hosts(capture: \"{:032x}\") {{ limit }} }}", 7);
+    let (status, refused) = ask(Some(&own), &of_capture).await;
+    assert!(status == StatusCode::OK && refused["data"]["hosts"].is_null(), "{refused}");
+    assert_eq!(refused["errors"][0]["extensions"]["status"], 403, "{refused}");
 }
 
 /// One request a second, four at once, of each client of a proxy: a query counts as one, and each path that it asks as another.

@@ -166,6 +166,14 @@ async fn what_is_refused_for_good_is_a_dead_letter_that_can_be_sent_again() {
     while letters.len() < 2 {
         letters = webhooks.dead_letters(None, 10).await.expect("letters");
     }
+    let counts = loop {
+        let counts = webhooks.counts().remove(0);
+        if counts.taken > 0 {
+            break counts;
+        }
+        tokio::task::yield_now().await;
+    };
+    assert_eq!((counts.taken, counts.failed, counts.dead, counts.is_failing), (1, 2, 2, false), "what /metrics has");
     assert!(letters[1].error.contains("400") && letters[1].error.contains("said"), "{letters:?}");
     assert!(letters[0].error.contains("redirects are not followed"), "{letters:?}");
     assert!(letters[1].event.body.contains("eth0") && letters[1].attempts == 1);
