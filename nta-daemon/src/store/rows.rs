@@ -10,7 +10,6 @@ use super::body::{AlertBody, AnomalyBody, WindowBody};
 use super::concerned::concerned;
 use super::flows::{state, tcp_row};
 use super::resume::ReadingsRow;
-use super::unreadable::Unreadable;
 use super::{Anomaly, FeatureRow, Notice, StoreError, WindowBatch, baselines_name, to_sql};
 use nta_core::domain::{Alert, AlertState, FlowId, FlowRecord, Nesting, Party};
 use nta_core::window::{Span, Window};
@@ -304,28 +303,6 @@ impl AlertRow {
             cleared_ns: alert.cleared.map(|time| to_sql(time.as_nanos())),
             body: encode("detected_alerts", alert.id.0, &AlertBody::from(alert))?,
             hosts: concerned(alert),
-        })
-    }
-}
-
-impl AlertRow {
-    /// What an event says of a stored row that was just cleared; what cannot be read of it is left out.
-    pub(super) fn cleared(row: &super::Row) -> Result<Self, Unreadable> {
-        let text = |name| row.opt_text(name).ok().flatten();
-        Ok(Self {
-            id: row.text("id")?,
-            kind: text("kind").unwrap_or_default(),
-            severity: row.int("severity").unwrap_or_default(),
-            source: text("source"),
-            destination: text("destination"),
-            score_ppm: 0,
-            state: "cleared".to_owned(),
-            first_ns: row.int("first_ns").unwrap_or_default(),
-            last_ns: row.int("last_ns").unwrap_or_default(),
-            raised_ns: row.int("raised_ns").unwrap_or_default(),
-            cleared_ns: None,
-            body: text("body").unwrap_or_default(),
-            hosts: Vec::new(),
         })
     }
 }

@@ -310,3 +310,25 @@ pub(super) async fn close(conn: &mut Conn, run: i64, reason: &str, alerts: &str)
     conn.execute(flows).await.map_err(StoreError::query("flows"))?;
     log(conn, run, &events).await
 }
+
+impl AlertRow {
+    /// What an event says of a stored row that was just cleared; what cannot be read of it is left out.
+    pub(super) fn cleared(row: &super::db::Row) -> Result<Self, Unreadable> {
+        let text = |name| row.opt_text(name).ok().flatten();
+        Ok(Self {
+            id: row.text("id")?,
+            kind: text("kind").unwrap_or_default(),
+            severity: row.int("severity").unwrap_or_default(),
+            source: text("source"),
+            destination: text("destination"),
+            score_ppm: 0,
+            state: "cleared".to_owned(),
+            first_ns: row.int("first_ns").unwrap_or_default(),
+            last_ns: row.int("last_ns").unwrap_or_default(),
+            raised_ns: row.int("raised_ns").unwrap_or_default(),
+            cleared_ns: None,
+            body: text("body").unwrap_or_default(),
+            hosts: Vec::new(),
+        })
+    }
+}

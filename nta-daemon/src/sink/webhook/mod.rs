@@ -242,5 +242,7 @@ impl Webhook {
 }
 
 #[cfg(test)]
+mod follow_tests;
+#[cfg(test)]
 #[path = "webhook_tests.rs"]
 mod tests;

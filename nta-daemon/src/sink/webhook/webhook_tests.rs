@@ -8,14 +8,14 @@ use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::mpsc;
 
 use super::*;
-use crate::store::server_tests::{Away, Server, run as run_sql};
+use crate::store::server_tests::{Away, Server};
 use crate::store::{LogState, Notice, Run, StoreWriter, WindowBatch};
 use nta_core::domain::{Mode, Severity};
 
 const SECRETS: [&str; 2] = ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYX"];
 
 /// A server that answers requests with these statuses, in their order, then with 200; it hands on each request's head and body.
-async fn server(statuses: &[u16]) -> (SocketAddr, mpsc::Receiver<(String, String)>) {
+pub(super) async fn server(statuses: &[u16]) -> (SocketAddr, mpsc::Receiver<(String, String)>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("listen");
     let address = listener.local_addr().expect("address");
     let (sender, receiver) = mpsc::channel(100);
@@ -50,7 +50,7 @@ async fn server(statuses: &[u16]) -> (SocketAddr, mpsc::Receiver<(String, String
     (address, receiver)
 }
 
-async fn next<T>(requests: &mut mpsc::Receiver<T>) -> T {
+pub(super) async fn next<T>(requests: &mut mpsc::Receiver<T>) -> T {
     tokio::time::timeout(Duration::from_secs(60), requests.recv()).await.expect("something comes").expect("a request")
 }
 
@@ -59,12 +59,12 @@ fn config(kind: &str, url: &str, more: &str) -> WebhookConfig {
     toml::from_str(&text).expect("a configuration")
 }
 
-fn generic(address: SocketAddr, more: &str) -> WebhookConfig {
+pub(super) fn generic(address: SocketAddr, more: &str) -> WebhookConfig {
     let secrets = format!("secrets = [\"{}\", \"{}\"]\n{more}", SECRETS[0], SECRETS[1]);
     config("generic", &format!("http://{address}/hook?a=b"), &format!("allow_local = true\n{secrets}"))
 }
 
-async fn begin(store: &Store, mode: Mode, sensor: &str) -> (StoreWriter, [u8; 16]) {
+pub(super) async fn begin(store: &Store, mode: Mode, sensor: &str) -> (StoreWriter, [u8; 16]) {
     let uuid = Run::new_uuid(Timestamp::from_nanos(1));
     let run = Run {
         started: Timestamp::from_nanos(1),
@@ -78,14 +78,14 @@ async fn begin(store: &Store, mode: Mode, sensor: &str) -> (StoreWriter, [u8; 16
     (store.writer(store.begin_run(&run).await.expect("run"), 16).0, uuid)
 }
 
-async fn trouble(writer: &StoreWriter, severity: Severity, reason: &str) {
+pub(super) async fn trouble(writer: &StoreWriter, severity: Severity, reason: &str) {
     let notice = Notice::new(Timestamp::from_nanos(1_000_000_000), "capture_trouble", severity, reason);
     writer.send(WindowBatch { notices: vec![notice], ..WindowBatch::default() }).await.expect("send");
     writer.flush().await.expect("flush");
 }
 
 /// Starts webhooks whose cursors begin here.
-async fn started(store: &Store, configs: &[WebhookConfig], run: [u8; 16]) -> (Webhooks, CancellationToken) {
+pub(super) async fn started(store: &Store, configs: &[WebhookConfig], run: [u8; 16]) -> (Webhooks, CancellationToken) {
     let (webhooks, stop) = (Webhooks::new(store.clone(), "gw".to_owned(), configs), CancellationToken::new());
     webhooks.start(run, &stop);
     while webhooks.states().await.expect("states").iter().any(|state| state.row.is_none()) {
@@ -317,71 +317,6 @@ async fn a_mail_has_the_line_as_its_subject_and_all_that_is_known() {
     ] {
         assert!(said.contains(part), "{part}: {said}");
     }
-}
-
-#[tokio::test]
-async fn what_was_sent_is_not_sent_again_while_the_database_can_only_be_read() {
-    let folder = tempfile::tempdir().expect("folder");
-    let url = format!("sqlite:{}", folder.path().join("nta.db").display());
-    let store = Store::open(&url).await.expect("store");
-    let (live, run) = begin(&store, Mode::Live, "gw").await;
-    let (address, mut requests) = server(&[200, 400, 200, 200, 400]).await;
-    let (_webhooks, stop) = started(&store, &[generic(address, "")], run).await;
-    for (name, on) in [("full_webhooks", "UPDATE ON webhooks"), ("full_letters", "INSERT ON dead_letters")] {
-        let full =
-            format!("CREATE TRIGGER {name} BEFORE {on} BEGIN SELECT RAISE(ABORT, 'database or disk is full'); END");
-        run_sql(&url, full.leak()).await;
-    }
-    let names = ["eth0 is away", "eth1 is away", "eth2 is away"];
-    for name in names {
-        trouble(&live, Severity::High, name).await;
-        let (_, body) = next(&mut requests).await;
-        assert!(body.contains(name), "{name}: {body}");
-    }
-    // Nobody knows after a restart what was taken, and nothing is lost.
-    stop.cancel();
-    let (webhooks, stop) = started(&store, &[generic(address, "")], run).await;
-    for name in names {
-        let (_, body) = next(&mut requests).await;
-        assert!(body.contains(name), "{name}: {body}");
-    }
-    run_sql(&url, "DROP TRIGGER full_webhooks").await;
-    run_sql(&url, "DROP TRIGGER full_letters").await;
-    trouble(&live, Severity::High, "eth3 is away").await;
-    assert!(next(&mut requests).await.1.contains("eth3 is away"));
-    let state = loop {
-        let state = webhooks.states().await.expect("states").remove(0);
-        if state.row.as_ref().is_some_and(|row| row.delivered == 3) {
-            break state;
-        }
-        tokio::task::yield_now().await;
-    };
-    assert_eq!((state.dead, state.row.map(|row| row.dead)), (1, Some(1)));
-    assert!(webhooks.dead_letters(None, 10).await.expect("letters")[0].event.body.contains("eth1"));
-    stop.cancel();
-    let (_webhooks, _stop) = started(&store, &[generic(address, "")], run).await;
-    trouble(&live, Severity::High, "eth4 is away").await;
-    assert!(next(&mut requests).await.1.contains("eth4 is away"), "what was kept is not sent again");
-}
-
-#[tokio::test]
-async fn a_webhook_that_was_in_trouble_before_a_restart_is_said_to_take_events_again() {
-    let store = Store::open("sqlite::memory:").await.expect("store");
-    let (live, run) = begin(&store, Mode::Live, "gw").await;
-    let (address, _requests) = server(&[503; 6]).await;
-    let (_webhooks, stop) = started(&store, &[generic(address, "")], run).await;
-    trouble(&live, Severity::High, "eth0 is away").await;
-    while !store.is_in_trouble("gw", "webhook/ops").await.expect("store") {
-        tokio::task::yield_now().await;
-    }
-    stop.cancel();
-    let (_webhooks, _stop) = started(&store, &[generic(address, "")], run).await;
-    while store.is_in_trouble("gw", "webhook/ops").await.expect("store") {
-        tokio::task::yield_now().await;
-    }
-    let events = store.events_after(0, 100).await.expect("events");
-    let kinds = events.iter().map(|event| event.kind.as_str()).filter(|kind| kind.starts_with("webhook_"));
-    assert_eq!(kinds.collect::<Vec<_>>(), ["webhook_trouble", "webhook_recovered"]);
 }
 
 /// Without `table` nothing can be written; without that of the events nothing can be read either.
