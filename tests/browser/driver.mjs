@@ -49,8 +49,8 @@ export async function api(path, { token, method = "GET", body } = {}) {
 }
 
 /** Waits until a condition holds; says what did not come. */
-export async function until(what, holds) {
-  const end = Date.now() + DEADLINE_MS;
+export async function until(what, holds, deadline_ms = DEADLINE_MS) {
+  const end = Date.now() + deadline_ms;
   for (;;) {
     const found = await holds();
     if (found) return found;

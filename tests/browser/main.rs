@@ -1,37 +1,24 @@
 //! The dashboard in a browser: Debian's Chromium, driven by scripts, against the real daemon.
 
-use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
+use nta_tests::browser::{self, Spoken, can_run};
 use nta_tests::case::input;
+use nta_tests::cases;
 use nta_tests::daemon::{self, collect};
 use nta_tests::netns::wait_for;
 use nta_tests::served::{Served, ask, scan};
-use nta_tests::{cases, installed, not_run, root};
 use serde_json::Value;
 use tempfile::TempDir;
 
 /// Longest wait for something that has to come.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// Whether there is a browser and what drives it; else it says that the test is not run.
-fn can_run(test: &str) -> bool {
-    if !installed("chromium") || !installed("node") {
-        not_run(test, "chromium or node is missing: cargo xtask setup");
-        return false;
-    }
-    if !root().join("dashboard/node_modules/playwright-core").is_dir() {
-        not_run(test, "playwright-core is missing: cargo xtask setup");
-        return false;
-    }
-    true
-}
-
 fn script(name: &str, served: &Served) -> Command {
     let mut command = Command::new("node");
-    command.arg(root().join("tests/browser").join(name)).arg(format!("http://{}", served.address));
+    command.arg(browser::script(name)).arg(format!("http://{}", served.address));
     command
 }
 
@@ -171,35 +158,6 @@ fn a_viewer_cannot_do_what_an_operator_can() {
     succeeds("roles.mjs", &served, &[&viewer, &operator]);
 }
 
-/// A script that is spoken to.
-struct Spoken {
-    child: Child,
-    out: BufReader<std::process::ChildStdout>,
-    input: ChildStdin,
-}
-
-impl Spoken {
-    fn start(mut command: Command) -> Self {
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("node starts");
-        let (out, input) = (child.stdout.take().expect("piped"), child.stdin.take().expect("piped"));
-        Self { child, out: BufReader::new(out), input }
-    }
-
-    fn wait_for(&mut self, word: &str) {
-        let mut line = String::new();
-        self.out.read_line(&mut line).expect("its output");
-        assert_eq!(line.trim(), word);
-    }
-}
-
-impl Drop for Spoken {
-    fn drop(&mut self) {
-        // Both fail only for a script that has ended.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 #[test]
 fn a_page_recovers_when_the_daemon_was_killed() {
     if !can_run("a_page_recovers_when_the_daemon_was_killed") {
@@ -221,9 +179,8 @@ fn a_page_recovers_when_the_daemon_was_killed() {
         assert!(again.ended().is_none(), "{}", again.log());
         ask(&address, "GET", "/api/status", "").ok()
     });
-    page.input.write_all(b"started\n").expect("it listens");
-    let ended = page.child.wait().expect("its end");
-    assert!(ended.success());
+    page.say("started");
+    assert!(page.wait().success());
 }
 
 #[test]

@@ -12,7 +12,7 @@ use nta_tests::{installed, not_run};
 use serde_json::Value;
 
 /// Where the daemon listens, in the victim's namespace.
-const LISTEN: &str = "127.0.0.1:5000";
+pub(crate) const LISTEN: &str = "127.0.0.1:5000";
 /// Length of a window in seconds, the default.
 pub(crate) const WINDOW_S: u64 = 5;
 /// The daemon itself gives its parts 10 seconds each.
@@ -117,6 +117,11 @@ impl<'a> Live<'a> {
         let url = format!("http://{LISTEN}{path}");
         let answer = output(self.inside.command("curl").args(["-s", "-f", "-m", "10", &url]));
         answer.status.success().then(|| serde_json::from_slice(&answer.stdout).expect("JSON"))
+    }
+
+    /// Ends it at once, as a fault of its own would.
+    pub(crate) fn kill(mut self) {
+        self.process.stop("KILL", STOP_DEADLINE);
     }
 
     /// Ends it as systemd does.

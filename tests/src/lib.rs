@@ -3,6 +3,7 @@
 //! These tests use nothing of the daemon's code: they run the binary that a user runs and read what it prints, so that a
 //! mistake in a shared type cannot hide itself.
 
+pub mod browser;
 pub mod capture_list;
 pub mod case;
 pub mod conversations;
