@@ -76,7 +76,7 @@ async fn main() {
 }
 
 /// What is asked for: each path with names for what differs from request to request, see [`path_of`].
-const PATHS: [(&str, &str); 52] = [
+const PATHS: [(&str, &str); 56] = [
     ("root", "/"),
     ("index", "/api"),
     ("document", "/openapi.json"),
@@ -112,7 +112,11 @@ const PATHS: [(&str, &str); 52] = [
     ("hosts by flows", "/api/hosts?sort=-flows"),
     ("one host", "/api/hosts/{host}"),
     ("a busy host", "/api/hosts/{busy}"),
+    ("services", "/api/services"),
+    ("services of an hour", "/api/services?{hour}"),
+    ("services of a day", "/api/services?{day}"),
     ("alerts", "/api/alerts"),
+    ("counts of open alerts", "/api/alerts/counts?status=open"),
     ("alerts of a kind", "/api/alerts?type=port_scan&severity=high"),
     ("alerts of a source", "/api/alerts?source={source}"),
     ("alerts of a day by score", "/api/alerts?{day}&sort=-score"),

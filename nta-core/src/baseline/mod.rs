@@ -179,6 +179,33 @@ impl Baselines {
         Some(season.filter(|season| season.median > recent.median).unwrap_or(recent))
     }
 
+    /// What is usual for a metric of the network over a time, slot by slot: of each hour what earlier weeks say of it, where they have
+    /// enough windows, and of the half hour up to the last window, and from there on, what is expected now. Where there is no slot nothing
+    /// is learned yet.
+    pub fn usual(&self, metric: Metric, [from, to]: [Timestamp; 2]) -> Vec<([Timestamp; 2], Expected)> {
+        let Some(series) = self.network.get(&metric) else { return Vec::new() };
+        let mut slots = Vec::new();
+        let mut hour = from.floor(season::HOUR_NS);
+        while hour < to {
+            let next = hour.plus(season::HOUR_NS);
+            let expected = series.season.expected(hour, self.config.warm_up_windows);
+            slots.extend(expected.map(|expected| ([hour.max(from), next.min(to)], expected)));
+            hour = next;
+        }
+        let Some(updated) = self.updated else { return slots };
+        let begin = Timestamp::from_nanos(updated.as_nanos().saturating_sub(recent::SPAN_NS)).max(from);
+        if begin < to
+            && let Some(now) = self.expect(metric, updated)
+        {
+            slots.retain(|([start, _], _)| *start < begin);
+            if let Some(([_, end], _)) = slots.last_mut() {
+                *end = begin.min(*end);
+            }
+            slots.push(([begin, to], now));
+        }
+        slots
+    }
+
     /// What is usual for a host; `None` in warm-up or when it is not known.
     pub fn host(&self, address: &IpAddr) -> Option<&HostBaseline> {
         self.hosts.get(address).filter(|host| host.samples >= self.config.warm_up_windows)

@@ -6,6 +6,8 @@ use super::{Expected, MAD_TO_SIGMA, MAX_VALUE, median};
 
 /// 30 s windows in half an hour: long enough for a robust median, short enough to follow the day.
 const RING: usize = 60;
+/// How long they are together, in nanoseconds.
+pub(super) const SPAN_NS: u64 = RING as u64 * 30_000_000_000;
 
 /// The last values, oldest first once full.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -9,7 +9,7 @@ use super::histogram::Histogram;
 use crate::domain::Timestamp;
 
 const HOURS: usize = 168;
-const HOUR_NS: u64 = 3_600_000_000_000;
+pub(super) const HOUR_NS: u64 = 3_600_000_000_000;
 /// 1970 began on a Thursday; weeks are cut on Monday, UTC.
 const MONDAY_OFFSET_HOURS: u64 = 72;
 /// What a week is worth beside the one after it, 2^(-1/4): half as much after four weeks. A month is as long as a habit

@@ -46,6 +46,23 @@ fn the_hour_of_the_week_is_known_after_a_week() {
     assert!((night.median / 100.0 - 1.0).abs() < 0.05, "{night:?}");
 }
 
+#[test]
+fn what_is_usual_over_a_time_follows_the_hours_and_then_what_is_expected_now() {
+    let mut baselines = with(week(|hour| if hour == 8 { 1000.0 } else { 100.0 }));
+    let at = |minute: u64| Timestamp::from_nanos(7 * 24 * HOUR_NS + minute * HOUR_NS / 60);
+    let slots = |baselines: &Baselines, from, to| -> Vec<([Timestamp; 2], f64)> {
+        let slots = baselines.usual(Metric::Bandwidth, [from, to]);
+        slots.into_iter().map(|(slot, expected)| (slot, (expected.median / 100.0).round())).collect()
+    };
+    let hours = [([at(450), at(480)], 1.0), ([at(480), at(540)], 10.0), ([at(540), at(555)], 1.0)];
+    assert_eq!(slots(&baselines, at(450), at(555)), hours);
+    // The last window ended at nine: from half an hour before on it is what detectors expect.
+    baselines.updated = Some(at(540));
+    let with_now = [([at(450), at(480)], 1.0), ([at(480), at(510)], 10.0), ([at(510), at(555)], 1.0)];
+    assert_eq!(slots(&baselines, at(450), at(555)), with_now);
+    assert_eq!(slots(&Baselines::new(BaselineConfig::default()), at(450), at(555)), []);
+}
+
 /// A quarter of a year of one value, then another: after two months the new one is the hour's median.
 #[test]
 fn an_hour_of_the_week_follows_a_site_that_has_changed() {

@@ -42,7 +42,7 @@ pub use nesting::{Load, Nesting};
 pub use observation::FlowObservation;
 pub use readings::{Readings, Resume};
 pub use record::{Endpoint, FlowRecord};
-pub use service::{Beginning, Service};
+pub use service::{Beginning, Service, registered, server_port, service_name};
 pub use status::{
     Attachment, DetectionCounts, LearningState, MapFill, MetricState, Mode, ModelState, ModelUse, NicCounts, RoleState,
     Status,

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::json::{AlertJson, AnomalyJson, ContributorJson, FlowJson, JudgeJson, TechniqueJson, WhyJson, WindowJson};
 use crate::store::{BySensor, FindingRecord, OpinionRecord, StoredAlert, StoredAnomaly};
-use nta_core::domain::{AlertKind, FlowRecord};
+use nta_core::domain::{AlertKind, FlowRecord, service_name};
 use nta_core::window::Window;
 
 /// A window, and who saw it.
@@ -27,13 +27,22 @@ impl From<&BySensor<Window>> for WindowItem {
 pub(super) struct FlowItem {
     /// Name of the sensor that saw it; null where it was not noted.
     sensor: Option<String>,
+    /// The service's name wherever services are named: `service` where the content says it, else what the port is registered for; null
+    /// where neither says anything.
+    #[schema(pattern = "^[A-Za-z0-9_-]{2,20}$")]
+    service_name: Option<&'static str>,
     #[serde(flatten)]
     flow: FlowJson,
 }
 
 impl From<&BySensor<FlowRecord>> for FlowItem {
     fn from(stored: &BySensor<FlowRecord>) -> Self {
-        Self { sensor: stored.sensor.clone(), flow: FlowJson::from(&stored.item) }
+        let FlowRecord { proto, originator, responder, service, .. } = &stored.item;
+        Self {
+            sensor: stored.sensor.clone(),
+            service_name: service_name(*proto, [originator.port, responder.port], *service),
+            flow: FlowJson::from(&stored.item),
+        }
     }
 }
 

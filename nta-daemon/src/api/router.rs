@@ -25,8 +25,8 @@ use super::requests::measure;
 use super::routes::{
     alert_bulk, alerts, anomalies, audit, baselines, capture_file, captures, compute, control, dashboard, detect, docs,
     evidence, explain, export, features, flows, generate, graphql, health, hosts, index, jobs, live_capture, metrics,
-    models, mutes, packets, prometheus, recording, results, score, session, stats, status, stream, tokens, uploads,
-    webhooks,
+    models, mutes, packets, prometheus, recording, results, score, services, session, stats, status, stream, tokens,
+    uploads, webhooks,
 };
 use super::workers::{LargeBodies, Workers, few_at_a_time, off_the_executor};
 use super::{ApiError, ApiState, guard, links, openapi};
@@ -66,12 +66,14 @@ fn viewer() -> OpenApiRouter<ApiState> {
         .routes(routes!(flows::all))
         .routes(routes!(hosts::list))
         .routes(routes!(hosts::one))
+        .routes(routes!(services::list))
         .routes(routes!(anomalies::list))
         .routes(routes!(anomalies::by_type))
         .routes(routes!(anomalies::top))
         .routes(routes!(anomalies::summary))
         .routes(routes!(anomalies::window))
         .routes(routes!(alerts::list))
+        .routes(routes!(alerts::counts))
         .routes(routes!(alerts::one))
         .routes(routes!(packets::get))
         .routes(routes!(evidence::get))

@@ -6,7 +6,6 @@ mod dns;
 mod icmp;
 mod lengths;
 mod ranking;
-mod services;
 mod tally;
 mod text;
 mod tunnels;
@@ -19,9 +18,9 @@ use serde::Serialize;
 use crate::json::{FlowJson, RttJson, RttSideJson, protocol_name};
 use crate::replay::Summary;
 pub(crate) use alerts::Alerts;
-use nta_core::domain::Timestamp;
+use nta_core::domain::{Timestamp, registered, server_port};
 pub(crate) use tally::Tally;
-use tally::{Volume, server_port};
+use tally::Volume;
 pub(crate) use text::{Look, Page, write};
 
 /// Entries of a list that are named; the others are summed up.
@@ -335,7 +334,7 @@ fn services(tally: &Tally, all_bytes: u64) -> Vec<Share> {
 
 fn service_name(proto: u8, port: u16) -> String {
     let protocol = protocol_name(proto);
-    match services::service(proto, port) {
+    match registered(proto, port) {
         Some(name) => format!("{name} ({protocol}/{port})"),
         None if port == 0 => format!("{protocol} without ports"),
         None => format!("{protocol}/{port}"),
@@ -356,8 +355,9 @@ fn top_flow(flow: &nta_core::domain::FlowRecord) -> TopFlow {
 
     let service = match flow.proto {
         proto::ICMP | proto::ICMPV6 => Some(icmp::message(flow.proto, flow.originator.port, flow.responder.port)),
-        number => services::service(number, server_port(number, [flow.originator.port, flow.responder.port]))
-            .map(str::to_owned),
+        number => {
+            registered(number, server_port(number, [flow.originator.port, flow.responder.port])).map(str::to_owned)
+        }
     };
     TopFlow { service, flow: FlowJson::from(flow) }
 }

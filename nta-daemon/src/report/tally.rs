@@ -8,9 +8,8 @@ use nta_common::tcp::letter;
 
 use super::dns::Names;
 use super::ranking::{Amount, Pairs};
-use super::services::service;
 use super::tunnels::Tunnels;
-use nta_core::domain::{ConnState, FlowRecord, FlowUpdate, PacketEvent, TcpCounts};
+use nta_core::domain::{ConnState, FlowRecord, FlowUpdate, PacketEvent, TcpCounts, server_port};
 use nta_core::window::{Rtt, Window};
 
 /// Flows that are named, those with the most bytes.
@@ -171,13 +170,6 @@ impl Tcp {
         self.duplicate_acks += u64::from(counts.dup_acks);
         self.zero_windows += u64::from(counts.zero_windows);
     }
-}
-
-/// Of the originator's and the responder's port that of who was asked; of a conversation whose beginning was not seen the one
-/// that has a name.
-pub(super) fn server_port(protocol: u8, [orig, resp]: [u16; 2]) -> u16 {
-    let is_named = |port| service(protocol, port).is_some();
-    if !is_named(resp) && is_named(orig) { orig } else { resp }
 }
 
 /// What is named first is lower.

@@ -6,10 +6,10 @@ use foldhash::fast::RandomState;
 use nta_common::packet::proto;
 use serde::Serialize;
 
-use super::tally::{Volume, server_port};
+use super::tally::Volume;
 use super::{Share, Tally, service_name, share};
 use crate::json::protocol_name;
-use nta_core::domain::{FlowId, FlowRecord, Load};
+use nta_core::domain::{FlowId, FlowRecord, Load, server_port};
 
 /// Tunnels that are kept apart. Those that come when there are so many are counted only.
 const MOST_KEPT: usize = 4_096;

@@ -31,6 +31,8 @@ pub struct AlertPatch {
     pub verdict: Option<Option<&'static str>>,
     /// A note to add.
     pub note: Option<String>,
+    /// A note to take back, by its number.
+    pub withdraw: Option<i64>,
     /// Who; `anonymous` where nobody is named. A status that stays as it is stays theirs who gave it.
     pub by: Option<String>,
     /// When.
@@ -49,11 +51,15 @@ pub enum Patched {
     Unknown,
     /// It has as many notes as it may have; nothing was changed.
     Full,
+    /// It has no such note to take back; nothing was changed.
+    NoNote,
 }
 
 /// A note.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Note {
+    /// Its number.
+    pub id: i64,
     /// When.
     pub at: Timestamp,
     /// Who.
@@ -112,6 +118,12 @@ impl Store {
         let notes = Query::new("SELECT count(*) FROM alert_notes WHERE alert = $1").bind(number);
         if patch.note.is_some() && conn.number(notes).await.map_err(&error)? >= MAX_NOTES {
             return Ok(Patched::Full);
+        }
+        if let Some(note) = patch.withdraw {
+            let gone = Query::new("DELETE FROM alert_notes WHERE id = $1 AND alert = $2").bind(note).bind(number);
+            if conn.execute(gone).await.map_err(StoreError::query("alert_notes"))? == 0 {
+                return Ok(Patched::NoNote);
+            }
         }
         let events = handled(conn, &[number], patch).await?;
         change(conn, &[number], patch).await?;
@@ -203,12 +215,12 @@ impl Store {
     /// The notes of an alert, oldest first.
     pub async fn alert_notes(&self, id: &str) -> Result<Vec<Note>, StoreError> {
         let query = Query::new(
-            "SELECT at_ns, author, note FROM alert_notes WHERE alert = \
+            "SELECT id, at_ns, author, note FROM alert_notes WHERE alert = \
              (SELECT number FROM detected_alerts WHERE id = $1 ORDER BY run_id DESC LIMIT 1) ORDER BY id",
         );
         self.read("alert_notes", query.bind(id), |row| {
             let at = Timestamp::from_nanos(from_sql(row.natural("at_ns")?));
-            Ok(Note { at, by: row.text("author")?, note: row.text("note")? })
+            Ok(Note { id: row.int("id")?, at, by: row.text("author")?, note: row.text("note")? })
         })
         .await
     }

@@ -9,7 +9,14 @@ use nta_core::domain::{AlertChange, Timestamp};
 const S: u64 = 1_000_000_000;
 
 fn patch(status: Option<&'static str>, verdict: Option<Option<&'static str>>, by: Option<&str>) -> AlertPatch {
-    AlertPatch { status, verdict, note: None, by: by.map(str::to_owned), at: Timestamp::from_nanos(500 * S) }
+    AlertPatch {
+        status,
+        verdict,
+        note: None,
+        withdraw: None,
+        by: by.map(str::to_owned),
+        at: Timestamp::from_nanos(500 * S),
+    }
 }
 
 /// What the log says that people did.

@@ -57,6 +57,19 @@ pub struct AlertFilter {
 }
 
 impl AlertFilter {
+    /// How many alerts of each severity it finds, from low to critical.
+    fn counted(&self) -> Query {
+        let mut query =
+            Query::new(String::from("SELECT severity, count(*) AS alerts FROM detected_alerts WHERE 1 = 1"));
+        // By its index only those with this status are read; what it holds is enough where nothing else is asked for.
+        if let [status] = self.statuses.as_slice() {
+            when("status = ?", *status).push(&mut query);
+        }
+        self.rest(true, true).iter().for_each(|condition| condition.push(&mut query));
+        query.push(" GROUP BY severity");
+        query
+    }
+
     /// The indexes of the filter that leaves the fewest, each in the order in which alerts were raised: of a host there are
     /// two. How many filters they stand for.
     fn branches(&self) -> Option<Vec<Branch>> {
@@ -248,6 +261,22 @@ const ALERTS: Listed = Listed {
     order: "raised_ns",
     id: "number",
 };
+
+impl Store {
+    /// How many alerts of each severity there are, from low to critical; the table is bounded, and its rows are not looked at where only a
+    /// status and a time are asked for.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn alert_counts(&self, filter: &AlertFilter) -> Result<[u64; 4], StoreError> {
+        let mut counts = [0; 4];
+        let row = |row: &db::Row| Ok((severity_of(row.int("severity")?)?, row.natural("alerts")?));
+        for (severity, alerts) in self.read("detected_alerts", filter.counted(), row).await? {
+            counts[severity as usize] = from_sql(alerts);
+        }
+        Ok(counts)
+    }
+}
 
 impl StoredAlert {
     fn read(row: &db::Row) -> Result<Self, Unreadable> {

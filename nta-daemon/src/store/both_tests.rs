@@ -85,6 +85,18 @@ async fn suite(store: &Store) {
     let host = store.host([10, 0, 0, 1].into(), &Whose::default()).await.expect("query").remove(0);
     let packets: u64 = (1..1000).sum::<u64>() + (1000..=1300).map(|id| id + 1).sum::<u64>();
     assert_eq!((host.flows, host.flows_out, host.packets_sent), (1300, 1300, i64::try_from(packets).expect("fits")));
+    let second = |s: u64| Some(Timestamp::from_nanos(s * S));
+    let packets = i64::try_from(packets).expect("fits");
+    let services = store.services(Range::default(), &Some("test").into()).await.expect("services");
+    let whole =
+        ServiceTotals { name: "https".to_owned(), proto: 0, flows: 1300, packets: 2 * packets, bytes: 200 * packets };
+    assert_eq!(services, [whole]);
+    // The steps from 300 s to 900 s: of these flows the last packet came 10 s after as many seconds as their id is.
+    let part = store.services(Range { from: second(420), to: second(601) }, &Whose::default()).await.expect("services");
+    let packets: i64 = (290..890).sum();
+    assert_eq!((part[0].flows, part[0].packets, part[0].bytes), (600, 2 * packets, 200 * packets));
+    let whose = Some("another").into();
+    assert_eq!(store.services(Range::default(), &whose).await.expect("services"), []);
     let list = store.hosts(&Addresses::default(), &Whose::default(), HostSort::Bytes, FIRST_PAGE).await.expect("hosts");
     assert_eq!(list.items.len(), 2);
     assert_eq!(store.top_ports([10, 0, 0, 2].into(), &Whose::default(), 5).await.expect("ports")[0].what, "443");
@@ -115,6 +127,7 @@ async fn suite(store: &Store) {
         verdict: None,
         status: Some("resolved"),
         note: Some("seen\0before".to_owned()),
+        withdraw: None,
         by: Some("mira".to_owned()),
         at: Timestamp::from_nanos(S),
     };

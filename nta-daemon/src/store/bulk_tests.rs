@@ -14,7 +14,7 @@ const S: u64 = 1_000_000_000;
 const MANY: u64 = 1_100;
 
 /// What is stored, but for numbers that the database gives and times of the machine.
-const STORED: [(&str, &[&str]); 10] = [
+const STORED: [(&str, &[&str]); 11] = [
     ("windows", &["factor", "number", "start_ns", "end_ns", "span_ns", "packets", "bytes", "connections", "body"]),
     (
         "window_hours",
@@ -44,6 +44,7 @@ const STORED: [(&str, &[&str]); 10] = [
     ("aggregated_features", &["span_ns", "start_ns", "end_ns", "schema_version", "vector"]),
     ("flows", &["id", "first_ns", "last_ns", "orig_packets", "resp_bytes", "orig_port", "tcp", "history"]),
     ("hosts", &["flows", "flows_out", "packets_sent", "packets", "bytes", "first_ns", "last_ns"]),
+    ("services", &["start_ns", "name", "proto", "flows", "packets", "bytes"]),
     ("raw_packets", &["time_ns", "wire_len"]),
     ("totals", &["name", "value"]),
 ];

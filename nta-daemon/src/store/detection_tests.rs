@@ -133,6 +133,7 @@ async fn retention_covers_what_was_found() {
         verdict: None,
         status,
         note: note.map(str::to_owned),
+        withdraw: None,
         by: Some("mira".to_owned()),
         at: Timestamp::from_nanos(S),
     };

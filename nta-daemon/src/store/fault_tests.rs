@@ -229,6 +229,7 @@ async fn a_change_of_an_alert_is_stored_or_refused() {
         verdict: None,
         status: Some("acknowledged"),
         note: Some(format!("note {note}")),
+        withdraw: None,
         by: Some("mira".to_owned()),
         at: Timestamp::from_nanos(S),
     };

@@ -1,4 +1,4 @@
-//! Writing flows, and what they add to the totals of hosts. SQLite takes rows by the hundred in one statement, PostgreSQL few as
+//! Writing flows, and what they add to the totals of hosts and services. SQLite takes rows by the hundred in one statement, PostgreSQL few as
 //! arrays and many by COPY into a staging table.
 
 use std::collections::HashMap;
@@ -9,7 +9,8 @@ use super::db::{Conn, Dialect, Query, Row, Value};
 use super::rows::{FlowRow, address};
 use super::totals::add;
 use super::unreadable::usable;
-use super::{StoreError, hosts, runs, sensor};
+use super::{StoreError, hosts, runs, sensor, services};
+use nta_core::domain::{Service, service_name};
 
 /// Rows in one statement of SQLite: more keep the state before of more pages, which costs memory and no less time. What is left over
 /// goes into smaller ones, so that all are kept prepared.
@@ -45,7 +46,7 @@ fn update(stored_parts: usize) -> String {
     format!(" ON CONFLICT (run_id, id, first_ns) DO UPDATE SET {}", UPDATE[stored_parts..].concat())
 }
 
-/// Inserts or updates the flows of a run and its sensor, adds what is new in them to their hosts, but for what tunnels carry: that is counted
+/// Inserts or updates the flows of a run and its sensor, adds what is new in them to their hosts and services, but for what tunnels carry: that is counted
 /// in the flows inside.
 pub(super) async fn write(conn: &mut Conn, by: (i64, i64), sensor: &str, flows: &[FlowRow]) -> Result<(), StoreError> {
     if flows.is_empty() {
@@ -57,7 +58,9 @@ pub(super) async fn write(conn: &mut Conn, by: (i64, i64), sensor: &str, flows: 
         Dialect::Postgres if is_staged => staged(conn, by, flows).await?,
         Dialect::Postgres => known_of_few(conn, by.0, flows).await?,
     };
-    hosts::add(conn, sensor, &grown(flows, &before)).await?;
+    let (of_hosts, of_services) = grown(flows, &before);
+    hosts::add(conn, sensor, &of_hosts).await?;
+    services::add(conn, sensor, &of_services).await?;
     match conn.dialect() {
         Dialect::Sqlite => {
             for stored_parts in 0..UPDATE.len() {
@@ -240,9 +243,10 @@ async fn read(conn: &mut Conn, query: Query, before: &mut Before) -> Result<(), 
     Ok(())
 }
 
-/// What each host did since these flows were written before.
-fn grown(flows: &[FlowRow], before: &Before) -> HashMap<[u8; 16], hosts::Growth> {
+/// What each host did, and what each service had, since these flows were written before.
+fn grown(flows: &[FlowRow], before: &Before) -> (HashMap<[u8; 16], hosts::Growth>, services::Growth) {
     let mut grown: HashMap<[u8; 16], hosts::Growth> = HashMap::new();
+    let mut of_services = services::Growth::new();
     for flow in flows {
         let known = before.get(&flow.id);
         let [orig_packets, orig_bytes, resp_packets, resp_bytes] = known.map(|known| known.sums).unwrap_or_default();
@@ -253,8 +257,14 @@ fn grown(flows: &[FlowRow], before: &Before) -> HashMap<[u8; 16], hosts::Growth>
         let times = (flow.first_ns, flow.last_ns);
         grown.entry(flow.orig_addr).or_default().add([new_flow, 0], orig, resp, times);
         grown.entry(flow.resp_addr).or_default().add([0, new_flow], resp, orig, times);
+        let content = flow.service.as_deref().and_then(Service::parse);
+        let name = service_name(flow.proto, [flow.orig_port, flow.resp_port], content);
+        let service = of_services.entry(services::key(flow.last_ns, name, flow.proto)).or_default();
+        for (sum, grew) in service.iter_mut().zip([new_flow, orig[0] + resp[0], orig[1] + resp[1]]) {
+            *sum += grew;
+        }
     }
-    grown
+    (grown, of_services)
 }
 
 /// In the order of [`COLUMNS`].

@@ -4,11 +4,12 @@ use super::StoreError;
 use super::db::{Conn, Dialect, Query};
 
 /// Tables whose rows are numbered as they come.
-const NUMBERED: [(&str, &str); 10] = [
+const NUMBERED: [(&str, &str); 11] = [
     ("runs", "id"),
     ("windows", "id"),
     ("flows", "number"),
     ("hosts", "number"),
+    ("services", "id"),
     ("detected_alerts", "number"),
     ("alert_notes", "id"),
     ("anomalies", "id"),

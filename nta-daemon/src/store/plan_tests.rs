@@ -94,6 +94,9 @@ async fn ask_everything(store: &Store) -> Vec<Query> {
             store.hosts_between(&filter, sort, position).await.expect("hosts");
         }
     }
+    for sensor in [None, Some("a")] {
+        store.services(Range { from: time, to: week }, &sensor.into()).await.expect("services");
+    }
     store.host(host, &Whose::default()).await.expect("host");
     store.profile_flows(host, &Some("a").into()).await.expect("flows");
     store.top_peers(host, &Some("a").into(), 10).await.expect("peers");

@@ -50,6 +50,7 @@ async fn alerts_that_come_back_are_one(store: &Store) {
         status: Some("acknowledged"),
         verdict: None,
         note: None,
+        withdraw: None,
         by: Some("mira".to_owned()),
         at: time(106),
     };

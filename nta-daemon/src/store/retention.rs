@@ -30,6 +30,8 @@ pub struct Retention {
     pub max_events: u64,
     /// Hosts with totals; those that were seen first go first.
     pub max_hosts: u64,
+    /// Rows of what services had in five minutes; of twenty services a million are half a year.
+    pub max_services: u64,
     /// Rows that are this much older than the time that was reached, in nanoseconds, are deleted; `None` keeps them. Measured
     /// against stored windows and not the clock, so that the replay of an old capture is not deleted at once.
     pub max_age_ns: Option<u64>,
@@ -76,6 +78,7 @@ impl Default for Retention {
             max_features: 1_000_000,
             max_events: 500_000,
             max_hosts: 500_000,
+            max_services: 1_000_000,
             max_age_ns: None,
             // With windows of 5 s and the longer ones some 50 minutes.
             reached_windows: 1_000,
@@ -179,6 +182,8 @@ fn aged(table: &str, sql: &str, sensor: Option<&str>) -> String {
     let sensor = sensor.replace('\'', "''");
     let only = if table == "raw_packets" {
         format!("run_id IN (SELECT id FROM runs WHERE sensor = '{sensor}')")
+    } else if table == "services" {
+        format!("sensor = '{sensor}'")
     } else {
         format!("sensor_id = (SELECT id FROM sensors WHERE name = '{sensor}')")
     };
@@ -213,6 +218,7 @@ impl Store {
             ("anomalies", oldest_ids!("anomalies"), self.retention.max_anomalies),
             ("aggregated_features", oldest_ids!("aggregated_features"), self.retention.max_features),
             ("raw_packets", oldest_ids!("raw_packets"), self.retention.max_raw_packets),
+            ("services", oldest_ids!("services"), self.retention.max_services),
             (
                 "detected_alerts",
                 "DELETE FROM detected_alerts WHERE number IN (SELECT number FROM detected_alerts \
@@ -263,6 +269,10 @@ impl Store {
                 "DELETE FROM aggregated_features WHERE id IN (SELECT id FROM aggregated_features WHERE start_ns < $1 ORDER BY start_ns LIMIT $2)",
             ),
             (
+                "services",
+                "DELETE FROM services WHERE id IN (SELECT id FROM services WHERE start_ns < $1 ORDER BY start_ns LIMIT $2)",
+            ),
+            (
                 "flows",
                 "DELETE FROM flows WHERE number IN (SELECT number FROM flows WHERE last_ns < $1 ORDER BY last_ns LIMIT $2)",
             ),
@@ -310,6 +320,7 @@ impl Store {
             "detected_alerts" => &self.counters.alerts_deleted,
             "events" => &self.counters.events_deleted,
             "hosts" => &self.counters.hosts_deleted,
+            "services" => &self.counters.services_deleted,
             _ => &self.counters.flows_deleted,
         };
         let error = StoreError::query(table);

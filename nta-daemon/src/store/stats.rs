@@ -68,6 +68,8 @@ pub struct StoreStats {
     pub events_deleted: u64,
     /// Hosts whose totals were deleted by retention.
     pub hosts_deleted: u64,
+    /// Rows of what services had.
+    pub services_deleted: u64,
     /// Batches that wait on disk or in memory because the database takes none.
     pub batches_waiting: u64,
     /// Of these, batches in memory: neither the database nor the spool takes them, and a kill loses them.
@@ -153,6 +155,7 @@ pub(super) struct Counters {
     pub(super) near_deleted: AtomicU64,
     pub(super) events_deleted: AtomicU64,
     pub(super) hosts_deleted: AtomicU64,
+    pub(super) services_deleted: AtomicU64,
     pub(super) batches_waiting: AtomicU64,
     pub(super) batches_in_memory: AtomicU64,
     pub(super) cut_windows: AtomicU64,
@@ -246,6 +249,7 @@ impl Counters {
             near_measures_deleted: self.near_deleted.load(Relaxed),
             events_deleted: self.events_deleted.load(Relaxed),
             hosts_deleted: self.hosts_deleted.load(Relaxed),
+            services_deleted: self.services_deleted.load(Relaxed),
             batches_waiting: self.batches_waiting.load(Relaxed),
             batches_in_memory: self.batches_in_memory.load(Relaxed),
             cut_windows: self.cut_windows.load(Relaxed),

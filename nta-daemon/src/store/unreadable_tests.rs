@@ -235,6 +235,7 @@ async fn use_it(store: &Store, table: &str) -> Vec<String> {
     note("features", "aggregated_features", features.map(|page| page.items.len()));
     let hosts = store.hosts(&Addresses::default(), &Whose::default(), HostSort::Bytes, FIRST_PAGE).await;
     note("hosts", "hosts", hosts.map(|page| page.items.len()));
+    note("services", "", store.services(Range::default(), &Whose::default()).await.map(|_| 1));
     note("peers", "", store.top_peers([10, 0, 0, 1].into(), &Whose::default(), 5).await.map(|_| 1));
     note("heads", "raw_packets", store.raw_packets(5).await.map(|heads| heads.len()));
     note("events", "events", store.events_after(0, 10).await.map(|events| events.len()));

@@ -348,7 +348,11 @@ impl Store {
                 }
             }
         }
-        for of_sensor in ["DELETE FROM hosts WHERE sensor = $1", "DELETE FROM sensors WHERE name = $1"] {
+        for of_sensor in [
+            "DELETE FROM hosts WHERE sensor = $1",
+            "DELETE FROM services WHERE sensor = $1",
+            "DELETE FROM sensors WHERE name = $1",
+        ] {
             self.change_upload(Query::new(of_sensor).bind(sensor)).await?;
         }
         Ok(())

@@ -173,6 +173,26 @@ async fn an_alert_of_a_run_that_was_killed_is_interrupted() {
 }
 
 #[tokio::test]
+async fn alerts_are_counted_as_they_are_listed() {
+    let (app, alerts) = with_alerts().await;
+    let path = format!("/api/alerts/{}", alerts[0].id);
+    assert_eq!(app.send(Method::PATCH, &path, &json!({"status": "resolved"})).await.0, StatusCode::OK);
+    for filter in
+        ["from=0", "from=0&status=open", "from=0&status=open,resolved&severity=high,low", "from=0&type=port_scan"]
+    {
+        let mut listed =
+            std::collections::BTreeMap::from(["low", "medium", "high", "critical"].map(|of| (of.to_owned(), 0)));
+        let page = app.json(&format!("/api/alerts?limit=1000&{filter}")).await;
+        let items = page["items"].as_array().expect("items");
+        for alert in items {
+            *listed.get_mut(alert["severity"].as_str().expect("a severity")).expect("one of four") += 1;
+        }
+        let counts = app.json(&format!("/api/alerts/counts?{filter}")).await;
+        assert_eq!(counts, json!({"total": items.len(), "by_severity": listed}), "{filter}");
+    }
+}
+
+#[tokio::test]
 async fn what_people_do_survives_what_the_pipeline_emits_later() {
     let (app, alerts) = with_alerts().await;
     let path = format!("/api/alerts/{}/", alerts[0].id);
@@ -201,6 +221,9 @@ async fn what_people_do_survives_what_the_pipeline_emits_later() {
     let said: Vec<_> = notes.iter().map(|note| (note["by"].as_str(), note["note"].as_str())).collect();
     assert_eq!(said, [(Some("mira"), Some("our scanner")), (Some("anonymous"), Some("closed"))]);
     assert_eq!(ids(&app.json("/api/alerts?status=acknowledged").await), [alerts[0].id.to_string()]);
+    let (_, third) = app.send(Method::PATCH, &path, &json!({"note": "a slip"})).await;
+    let (_, fewer) = app.send(Method::PATCH, &path, &json!({"withdraw": third["notes"][2]["id"]})).await;
+    assert_eq!(fewer["notes"], noted["notes"], "the slip is taken back");
 
     app.store.close().await;
     let store = Store::open(&app.url).await.expect("open again");
@@ -217,6 +240,7 @@ async fn changes_that_make_no_sense_are_refused_by_field() {
         (path.as_str(), json!({"status": "closed"}), 400, Some("status")),
         (&path, json!({"status": 1}), 400, Some("status")),
         (&path, json!({"note": ""}), 400, Some("note")),
+        (&path, json!({"withdraw": 7}), 400, Some("withdraw")),
         (&path, json!({"note": "x".repeat(4001)}), 400, Some("note")),
         (&path, json!({"status": "open", "who": "me"}), 400, Some("who")),
         (&path, json!({"by": "me"}), 400, Some("status")),

@@ -40,6 +40,40 @@ async fn flows_are_searched() {
 }
 
 #[tokio::test]
+async fn services_are_summed_over_flows_under_the_names_that_these_have() {
+    let app = App::with(0, 6).await;
+    let mut others = [flow(7), flow(8), flow(9), flow(10)];
+    for (flow, (port, proto)) in others.iter_mut().zip([(443, 6), (3306, 6), (40_001, 6), (0, 1)]) {
+        (flow.responder.port, flow.proto) = (port, proto);
+    }
+    others[2].last = time(5000);
+    app.write(None, others.to_vec()).await;
+    let services = app.json("/api/services").await;
+    let row = |of: &Value| (of["service"].as_str().expect("a name").to_owned(), of["bytes"].as_u64().expect("bytes"));
+    let found: Vec<_> = services["items"].as_array().expect("items").iter().map(row).collect();
+    let wanted = [("dns", 4800), ("https", 800), ("icmp", 800), ("mysql", 800), ("other tcp", 800)];
+    assert_eq!(found, wanted.map(|(name, bytes)| (name.to_owned(), bytes)));
+    assert_eq!((&services["flows"], &services["bytes"], &services["from"]), (&10.into(), &8000.into(), &Value::Null));
+    // Each flow has the name that it is summed under.
+    let mut sums = std::collections::BTreeMap::<String, u64>::new();
+    for flow in app.json("/api/flows?from=0").await["items"].as_array().expect("items") {
+        let protocol = flow["protocol"].as_str().expect("a protocol");
+        let other = if protocol == "icmp" { "icmp".to_owned() } else { format!("other {protocol}") };
+        let name = flow["service_name"].as_str().map_or(other, str::to_owned);
+        *sums.entry(name).or_default() += flow["bytes"].as_u64().expect("bytes");
+    }
+    assert_eq!(sums, found.into_iter().collect());
+    let part = app.json("/api/services?from=4900&to=4999").await;
+    assert_eq!((&part["items"][0]["service"], &part["bytes"]), (&"other tcp".into(), &800.into()), "{part}");
+    assert_eq!(
+        (&part["from"], &part["to"]),
+        (&"1970-01-01T01:20:00.000000Z".into(), &"1970-01-01T01:25:00.000000Z".into())
+    );
+    let (status, _, body) = app.get("/api/services?host=10.0.0.1").await;
+    assert_eq!((status, &parse(&body)["field"]), (StatusCode::BAD_REQUEST, &"host".into()));
+}
+
+#[tokio::test]
 async fn hosts_are_summed_over_flows_and_each_has_a_profile() {
     let app = App::with(0, 4).await;
     let mut other = flow(9);

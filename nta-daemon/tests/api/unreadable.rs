@@ -42,7 +42,7 @@ const LISTS: [(&str, &str); 14] = [
     ("audit_log", "/api/audit"),
     ("jobs", "/api/jobs"),
 ];
-const OTHERS: [&str; 17] = [
+const OTHERS: [&str; 18] = [
     "/api/analysis/list-files",
     "/api/mutes",
     "/api/flows?from=0&sensor=test",
@@ -51,6 +51,7 @@ const OTHERS: [&str; 17] = [
     "/api/metrics/summary?from=7&to=40",
     "/api/metrics/1",
     "/api/hosts/10.0.0.1",
+    "/api/services",
     "/api/anomalies/by-type",
     "/api/anomalies/by-type?from=0&to=900",
     "/api/anomalies/summary",

@@ -5,9 +5,11 @@
 
 mod names;
 mod pairs;
+mod registered;
 
 pub use names::Service;
 use pairs::{Both, PAIRS};
+pub use registered::{registered, server_port, service_name};
 
 use nta_common::opening::Opening;
 use nta_common::packet::proto;

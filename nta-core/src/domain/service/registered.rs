@@ -1,4 +1,4 @@
-//! What a port is registered for: a guess at the service, until its content is looked at.
+//! What a port is registered for: a guess at the service where its content does not say it, and the one name of both.
 //!
 //! Names are those of IANA's "Service Name and Transport Protocol Port Number Registry". Of its 12,000 entries these are the ones
 //! that are met on networks: most others are of products nobody runs any more, and a client's ephemeral port that got such a
@@ -6,10 +6,10 @@
 
 use nta_common::packet::proto;
 
-use crate::json::protocol_name;
+use super::Service;
 
 /// The service that is registered for this port.
-pub(crate) fn service(protocol: u8, port: u16) -> Option<&'static str> {
+pub fn registered(protocol: u8, port: u16) -> Option<&'static str> {
     let table = match protocol {
         proto::TCP => TCP,
         proto::UDP | proto::UDP_LITE => UDP,
@@ -19,10 +19,64 @@ pub(crate) fn service(protocol: u8, port: u16) -> Option<&'static str> {
     table.binary_search_by_key(&port, |(port, _)| *port).ok().map(|at| table[at].1)
 }
 
-/// The same, and a word for all others of the protocol.
-pub(crate) fn label(protocol: u8, port: u16) -> String {
-    service(protocol, port).map_or_else(|| format!("other {}", protocol_name(protocol)), str::to_owned)
+/// Of the originator's and the responder's port that of who was asked; of a conversation whose beginning was not seen the one
+/// that has a name.
+pub fn server_port(protocol: u8, [orig, resp]: [u16; 2]) -> u16 {
+    let is_named = |port| registered(protocol, port).is_some();
+    if !is_named(resp) && is_named(orig) { orig } else { resp }
 }
+
+/// The one name of a flow's service: what its content says, else what its port (of originator or responder) is registered for. Of
+/// encryption, whose content names what is encrypted by nothing, the port says more. `None` where neither says anything.
+pub fn service_name(protocol: u8, ports: [u16; 2], content: Option<Service>) -> Option<&'static str> {
+    let by_port = registered(protocol, server_port(protocol, ports));
+    match content {
+        Some(Service::Ssl | Service::Dtls | Service::Quic) if by_port.is_some_and(|name| ENCRYPTED.contains(&name)) => {
+            by_port
+        }
+        Some(content) => Some(content.name()),
+        None => by_port.map(|name| SAME.iter().find(|(registered, _)| *registered == name).map_or(name, |same| same.1)),
+    }
+}
+
+/// Registered names of what is encrypted from its first byte on.
+const ENCRYPTED: [&str; 19] = [
+    "https",
+    "nntps",
+    "ldaps",
+    "domain-s",
+    "ftps-data",
+    "ftps",
+    "telnets",
+    "imaps",
+    "pop3s",
+    "docker-s",
+    "msft-gc-ssl",
+    "sips",
+    "stuns",
+    "amqps",
+    "coaps",
+    "wsmans",
+    "syslog-tls",
+    "ircs-u",
+    "secure-mqtt",
+];
+
+/// Registered names for which content has another word.
+const SAME: [(&str, &str); 12] = [
+    ("domain", "dns"),
+    ("mdns", "dns"),
+    ("llmnr", "dns"),
+    ("bootps", "dhcp"),
+    ("bootpc", "dhcp"),
+    ("iso-tsap", "cotp"),
+    ("dnp", "dnp3_tcp"),
+    ("mbap", "modbus"),
+    ("memcache", "memcached"),
+    ("ms-sql-s", "mssql"),
+    ("ms-wbt-server", "rdp"),
+    ("ircu", "irc"),
+];
 
 const TCP: &[(u16, &str)] = &[
     (7, "echo"),
@@ -270,12 +324,32 @@ mod tests {
         for table in [TCP, UDP, SCTP] {
             assert!(table.is_sorted_by(|(one, _), (other, _)| one < other));
         }
-        assert_eq!((service(proto::TCP, 443), service(proto::UDP, 53)), (Some("https"), Some("domain")));
-        assert_eq!((service(proto::UDP, 22), service(proto::ICMP, 8)), (None, None));
+        assert_eq!((registered(proto::TCP, 443), registered(proto::UDP, 53)), (Some("https"), Some("domain")));
+        assert_eq!((registered(proto::UDP, 22), registered(proto::ICMP, 8)), (None, None));
+    }
+
+    #[test]
+    fn a_flow_has_one_name_by_content_or_port() {
+        let name = |ports, content| service_name(proto::TCP, ports, content);
+        assert_eq!(name([40_000, 80], None), Some("http"));
+        assert_eq!(name([40_000, 3306], Some(Service::Mysql)), name([3306, 40_000], None));
+        assert_eq!(name([40_000, 443], Some(Service::Ssl)), name([40_000, 443], None), "before and after it was seen");
+        assert_eq!(name([40_000, 80], Some(Service::Ssl)), Some("ssl"), "not what the port says");
+        assert_eq!(name([40_000, 8080], Some(Service::Http)), Some("http"));
+        assert_eq!(
+            service_name(proto::UDP, [40_000, 53], Some(Service::Dns)),
+            service_name(proto::UDP, [40_000, 53], None)
+        );
+        assert_eq!((name([40_000, 40_001], None), service_name(proto::ICMP, [8, 0], None)), (None, None));
+        for (registered, content) in SAME {
+            assert!(Service::ALL.iter().any(|service| service.name() == content), "{content}");
+            assert!([TCP, UDP].concat().iter().any(|(_, name)| *name == registered), "{registered}");
+        }
     }
 
     /// Debian's /etc/services (package netbase) follows the registry too.
     #[test]
+    #[expect(clippy::print_stdout, reason = "says that it is not run")]
     fn names_are_those_of_the_systems_table() {
         // Renamed in the registry, or one of two names there.
         const OTHERS: [&str; 8] = ["auth", "imap2", "snmp-trap", "sip-tls", "ircd", "route", "l2f", "kerberos"];
@@ -296,7 +370,7 @@ mod tests {
                 "sctp" => proto::SCTP,
                 _ => continue,
             };
-            if let Some(own) = port.parse().ok().and_then(|port| service(number, port)) {
+            if let Some(own) = port.parse().ok().and_then(|port| registered(number, port)) {
                 compared += 1;
                 assert!(own == name || OTHERS.contains(&name), "{port}/{protocol}: {own} is {name}");
             }

@@ -161,7 +161,7 @@ async fn all(
     let scope = state.scope(filter.whose.clone()).await?;
     let range = state.range_of(filter.period, &scope).await?;
     let filter = filter.between(scope.whose, range)?;
-    let patch = AlertPatch { status: Some(status), verdict, note: None, by, at: now() };
+    let patch = AlertPatch { status: Some(status), verdict, note: None, withdraw: None, by, at: now() };
     let Some(alerts) = state.store.alerts_to_change(&filter, &patch).await? else {
         let detail =
             format!("more than {MOST_AT_ONCE} alerts would be changed at once; ask for a shorter time (`from`, `to`)");

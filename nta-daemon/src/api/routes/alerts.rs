@@ -1,5 +1,7 @@
 //! `/api/alerts`: alerts, and what people do about them.
 
+use std::collections::BTreeMap;
+
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -85,13 +87,15 @@ struct ChangeJson {
 
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 struct NoteJson {
+    /// Its number, by which it can be taken back.
+    id: i64,
     #[schema(format = DateTime)]
     at: String,
     by: String,
     note: String,
 }
 
-/// The body of a change: `status`, `verdict`, `note` or several of them.
+/// The body of a change: `status`, `verdict`, `note`, `withdraw` or several of them.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::api) struct AlertChangeRequest {
@@ -105,6 +109,8 @@ pub(in crate::api) struct AlertChangeRequest {
     /// A note to add.
     #[schema(schema_with = Text::<MAX_NOTE>::schema)]
     note: Option<Text<MAX_NOTE>>,
+    /// `id` of a note to take back; the audit log keeps it.
+    withdraw: Option<i64>,
     /// Who, where no token is demanded: unless given it is `anonymous`, and a status that the alert has already stays theirs who gave it. With a
     /// token it is the token's name, and nothing else may stand here.
     #[schema(schema_with = Text::<MAX_NAME>::schema)]
@@ -131,7 +137,7 @@ impl AlertItem {
 
 impl From<Note> for NoteJson {
     fn from(note: Note) -> Self {
-        Self { at: note.at.to_string(), by: note.by, note: note.note }
+        Self { id: note.id, at: note.at.to_string(), by: note.by, note: note.note }
     }
 }
 
@@ -228,6 +234,34 @@ pub(in crate::api) async fn list(
     )))
 }
 
+/// How many alerts there are of each severity.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(in crate::api) struct AlertCounts {
+    total: u64,
+    /// `critical`, `high`, `medium` and `low`.
+    by_severity: BTreeMap<&'static str, u64>,
+}
+
+/// How many alerts the filters of the list find, by severity: of all that is stored unless a time is given.
+#[utoipa::path(
+    get,
+    path = "/api/alerts/counts",
+    operation_id = "count_alerts",
+    tag = "alerts",
+    params(AlertsFilter),
+    responses((status = 200, description = "The counts.", body = AlertCounts))
+)]
+pub(in crate::api) async fn counts(
+    State(state): State<ApiState>,
+    Query(filter): Query<AlertsFilter>,
+) -> Result<Json<AlertCounts>, ApiError> {
+    let scope = state.scope(filter.whose.clone()).await?;
+    let range = Range { from: filter.period.from, to: filter.period.to };
+    let counts = state.store.alert_counts(&filter.between(scope.whose, range)?).await?;
+    let by_severity = Severity::ALL.iter().map(|severity| (severity.word(), counts[*severity as usize])).collect();
+    Ok(Json(AlertCounts { total: counts.iter().sum(), by_severity }))
+}
+
 /// One alert, with its notes.
 #[utoipa::path(
     get,
@@ -278,8 +312,9 @@ pub(in crate::api) async fn patch(
     let verdict = change.verdict.map(|verdict| verdict.map(AlertVerdict::word));
     let note = change.note.map(|note| note.0);
     let by = signed(&caller, change.by.map(|by| by.0))?;
-    if status.is_none() && verdict.is_none() && note.is_none() {
-        let detail = "expected `status`, `verdict`, `note` or several of them: nothing is to be changed";
+    let withdraw = change.withdraw;
+    if status.is_none() && verdict.is_none() && note.is_none() && withdraw.is_none() {
+        let detail = "expected `status`, `verdict`, `note`, `withdraw` or several of them: nothing is to be changed";
         return Err(ApiError::invalid("status", detail));
     }
     let before = state.store.alert(&id).await?.ok_or_else(|| unknown(&id))?;
@@ -287,15 +322,24 @@ pub(in crate::api) async fn patch(
         Some(verdict) => verdict.map(str::to_owned),
         None => before.verdict.clone(),
     };
+    let withdrawn = match withdraw {
+        Some(withdraw) => {
+            state.store.alert_notes(&id).await?.into_iter().find(|note| note.id == withdraw).map(|note| note.note)
+        }
+        None => None,
+    };
     let after = json!({"status": status.unwrap_or(&before.status), "verdict": said, "note": note, "by": by});
-    match state.store.patch_alert(&id, &AlertPatch { status, verdict, note, by, at: now() }).await? {
+    match state.store.patch_alert(&id, &AlertPatch { status, verdict, note, withdraw, by, at: now() }).await? {
         Patched::Done => {
-            let before = Some(json!({"status": before.status, "verdict": before.verdict, "by": before.status_by}));
+            let before = Some(json!({
+                "status": before.status, "verdict": before.verdict, "note": withdrawn, "by": before.status_by,
+            }));
             let change = caller.audit("change alert", format!("alert {id}"));
             state.record(&Audit { before, after: Some(after), ..change }).await;
             detail(&state, &id).await
         }
         Patched::Unknown => Err(unknown(&id)),
+        Patched::NoNote => Err(ApiError::invalid("withdraw", format!("alert {id} has no such note"))),
         Patched::Full => Err(ApiError::Conflict { detail: format!("alert {id} has as many notes as it may have") }),
     }
 }

@@ -6,18 +6,21 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::openapi::Schema;
+use utoipa::openapi::path::Parameter as Described;
 use utoipa::openapi::schema::{ObjectBuilder, Type};
 
 use crate::api::access::Caller;
 use crate::api::error::Problem;
-use crate::api::extract::{InPath, Json, Parameter, Path, PathParameter, Query, parameters};
-use crate::api::page::{List, PageQuery, SortField};
+use crate::api::extract::{InPath, Json, Pairs, Parameter, Parameters, Path, PathParameter, Query, parameters};
+use crate::api::openapi::query;
+use crate::api::page::{List, PageQuery, Period, SortField};
 use crate::api::state::now;
 use crate::api::{ApiError, ApiState};
 use crate::json::mode_name;
 use crate::json::words::{self, words_schema};
 use crate::store::{Audit, Key, Position, Range};
-use nta_core::baseline::{Baselines, Export, Import, Metric, Series};
+use nta_core::baseline::{Baselines, Expected, Export, Import, Metric, Series};
+use nta_core::domain::Timestamp;
 
 /// The only order of the types.
 #[derive(Clone, Copy, Debug)]
@@ -41,6 +44,22 @@ impl Parameter for BaselineType {
     }
 }
 
+/// A type of baseline that there is.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::api) struct KnownType(&'static str);
+
+impl Parameter for KnownType {
+    fn parse(text: &str) -> Result<Self, String> {
+        let names = || Metric::TYPES.iter().map(|(name, _)| *name);
+        let known = names().find(|name| *name == text).map(Self);
+        known.ok_or_else(|| format!("expected {}", names().collect::<Vec<_>>().join(", ")))
+    }
+
+    fn schema() -> Schema {
+        BaselineType::schema()
+    }
+}
+
 impl PathParameter for BaselineType {
     const NAME: &'static str = "type";
     const ABOUT: &'static str = "Type of the baseline.";
@@ -49,9 +68,47 @@ impl PathParameter for BaselineType {
 parameters! {
     /// Which page of the types.
     pub(in crate::api) struct BaselinesQuery {
+        /// Only this type.
+        "type" => kind: KnownType,
+        ..period: UsualPeriod,
         ..page: PageQuery<ByKind>,
     }
 }
+
+/// The time that `usual` is asked for.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::api) struct UsualPeriod(Option<[Timestamp; 2]>);
+
+impl Parameters for UsualPeriod {
+    fn names() -> Vec<&'static str> {
+        Period::names()
+    }
+
+    fn read(pairs: &Pairs) -> Result<Self, ApiError> {
+        let Period { from, to } = Period::read(pairs)?;
+        match (from, to.unwrap_or_else(now)) {
+            (None, _) if to.is_some() => Err(ApiError::invalid("from", "expected with `to`")),
+            (None, _) => Ok(Self(None)),
+            (Some(from), to) if to.since(from) > MOST_USUAL_NS => {
+                Err(ApiError::invalid("from", format!("`{from}`: expected at most 31 days before `to` ({to})")))
+            }
+            (Some(from), to) => Ok(Self(Some([from, to]))),
+        }
+    }
+
+    fn described() -> Vec<Described> {
+        vec![
+            query::<Timestamp>(
+                "from",
+                "`usual` from this time on; RFC 3339 or Unix seconds. Without it `usual` is empty.",
+            ),
+            query::<Timestamp>("to", "`usual` before this time, at most 31 days later; now unless given."),
+        ]
+    }
+}
+
+/// Longest time of `usual` in nanoseconds.
+const MOST_USUAL_NS: u64 = 31 * 86_400 * 1_000_000_000;
 
 /// What is usual of one type of metric.
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
@@ -77,6 +134,21 @@ struct MetricJson {
     hours_known: usize,
     /// What is expected at the end of the last window learned from; null in warm-up.
     expected: Option<ExpectedJson>,
+    /// What is usual between `from` and `to`, in the order of time: of each hour what earlier weeks say of it, and of the half hour before the
+    /// last window, and from there on, what is expected now. Where there is no slot nothing is learned yet. Empty unless asked for.
+    #[schema(max_items = 800)]
+    usual: Vec<UsualJson>,
+}
+
+/// A usual value in a slot of time.
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+struct UsualJson {
+    #[schema(format = DateTime)]
+    from: String,
+    #[schema(format = DateTime)]
+    to: String,
+    median: f64,
+    sigma: f64,
 }
 
 /// A usual value, as median and standard deviation.
@@ -145,7 +217,7 @@ fn of_network(state: &ApiState, export: &Export) -> Result<Baselines, ApiError> 
     state.tools.baselines(Export { format, updated_ns, network, scores, hosts: BTreeMap::new() })
 }
 
-fn describe(baselines: &Baselines) -> Vec<BaselineJson> {
+fn describe(baselines: &Baselines, over: Option<[Timestamp; 2]>) -> Vec<BaselineJson> {
     let overview = baselines.overview(baselines.updated().unwrap_or_else(now));
     let state = |ready: bool| if ready { "ready" } else { "warm_up" };
     let metric = |metric: &Metric| {
@@ -158,6 +230,7 @@ fn describe(baselines: &Baselines) -> Vec<BaselineJson> {
             samples,
             hours_known,
             expected: expected.map(|e| ExpectedJson { median: e.median, sigma: e.sigma }),
+            usual: over.map(|over| baselines.usual(*metric, over)).unwrap_or_default().iter().map(usual).collect(),
         }
     };
     let of = |(name, metrics): &(&'static str, &[Metric])| {
@@ -166,6 +239,10 @@ fn describe(baselines: &Baselines) -> Vec<BaselineJson> {
         BaselineJson { r#type: name, state: state(ready), metrics }
     };
     Metric::TYPES.iter().map(of).collect()
+}
+
+fn usual(([from, to], expected): &([Timestamp; 2], Expected)) -> UsualJson {
+    UsualJson { from: from.to_string(), to: to.to_string(), median: expected.median, sigma: expected.sigma }
 }
 
 fn metrics_of(kind: &str) -> Result<&'static [Metric], ApiError> {
@@ -178,7 +255,7 @@ fn metrics_of(kind: &str) -> Result<&'static [Metric], ApiError> {
 
 fn detail(baselines: &Baselines, kind: &str) -> Result<BaselineDetail, ApiError> {
     let metrics = metrics_of(kind)?;
-    let baseline = describe(baselines).into_iter().find(|baseline| baseline.r#type == kind);
+    let baseline = describe(baselines, None).into_iter().find(|baseline| baseline.r#type == kind);
     let series = |metric: &Metric| baselines.series(*metric).map(|series| (*metric, series.clone()));
     Ok(BaselineDetail {
         baseline: baseline.ok_or(ApiError::Internal)?,
@@ -198,10 +275,11 @@ fn detail(baselines: &Baselines, kind: &str) -> Result<BaselineDetail, ApiError>
 )]
 pub(in crate::api) async fn list(
     State(state): State<ApiState>,
-    Query(BaselinesQuery { page }): Query<BaselinesQuery>,
+    Query(BaselinesQuery { kind, period: UsualPeriod(over), page }): Query<BaselinesQuery>,
 ) -> Result<Json<List<BaselineJson>>, ApiError> {
     let (export, _) = state.tools.known().await?;
-    let mut items = describe(&of_network(&state, &export)?);
+    let mut items = describe(&of_network(&state, &export)?, over);
+    items.retain(|item| kind.as_ref().is_none_or(|kind| kind.0 == item.r#type));
     items.sort_unstable_by_key(|item| item.r#type);
     let mut placed: Vec<(i64, BaselineJson)> = (0..).zip(items).collect();
     let Position { descending, after, limit } = page.position;
@@ -313,7 +391,7 @@ pub(in crate::api) async fn put(
     let mut scratch = Baselines::new(state.analysis.baseline.clone());
     scratch.take(Import::Metrics(series.clone())).map_err(wrong)?;
     let shown = |baselines: &Baselines| {
-        let of_kind = describe(baselines).into_iter().find(|baseline| baseline.r#type == kind);
+        let of_kind = describe(baselines, None).into_iter().find(|baseline| baseline.r#type == kind);
         of_kind.and_then(|baseline| serde_json::to_value(baseline).ok())
     };
     let before = shown(&of_network(&state, &state.tools.known().await?.0)?);

@@ -34,6 +34,7 @@ pub(super) mod prometheus;
 pub(super) mod recording;
 pub(super) mod results;
 pub(super) mod score;
+pub(super) mod services;
 pub(super) mod session;
 pub(super) mod stats;
 pub(super) mod status;

@@ -2,11 +2,9 @@
 
 use super::odd::Odd;
 use super::series::{Of, Series};
-use crate::report::services::service;
-use crate::report::tally::server_port;
 use crate::report::{Alerts, Tally};
 use nta_capture::Frame;
-use nta_core::domain::{Alert, FlowRecord, FlowUpdate, PacketEvent, Timestamp};
+use nta_core::domain::{Alert, FlowRecord, FlowUpdate, PacketEvent, Timestamp, registered, server_port};
 use nta_core::window::Window;
 
 /// Sums, alerts and odd packets.
@@ -44,7 +42,7 @@ impl Collector {
 
     fn bytes(&mut self, (proto, port): (u8, u16), at: Timestamp, bytes: u64) {
         // Ports without a name come by the ten thousand.
-        let port = if service(proto, port).is_some() { port } else { 0 };
+        let port = if registered(proto, port).is_some() { port } else { 0 };
         self.over_time.add(Of::Protocol(proto), at, bytes);
         self.over_time.add(Of::Service(proto, port), at, bytes);
     }

@@ -2,10 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use nta_core::domain::Timestamp;
+use nta_core::domain::{Timestamp, registered};
 
 use crate::json::protocol_name;
-use crate::report::services::label;
 
 /// Steps that are kept; at more, two become one.
 const MOST_STEPS: usize = 96;
@@ -43,7 +42,9 @@ impl Of {
     fn name(self) -> String {
         match self {
             Self::Protocol(number) => protocol_name(number),
-            Self::Service(protocol, port) => label(protocol, port),
+            Self::Service(protocol, port) => {
+                registered(protocol, port).map_or_else(|| format!("other {}", protocol_name(protocol)), str::to_owned)
+            }
             Self::Protocols | Self::Services => OTHERS.to_owned(),
         }
     }

@@ -50,6 +50,7 @@ pub(in crate::store) fn sqlite() -> Migrator {
         31 "near" "0031_near.sql",
         33 "near of sensors" "0033_near_of_sensors.sql",
         34 "hosts of alerts and troubles" "0034_hosts_of_alerts_and_troubles.sql",
+        35 "services" "0035_services.sql",
     }
 }
 
@@ -81,6 +82,7 @@ pub(in crate::store) fn postgres() -> Migrator {
         27 "near" "0027_near.sql",
         29 "near of sensors" "0029_near_of_sensors.sql",
         30 "hosts of alerts and troubles" "0030_hosts_of_alerts_and_troubles.sql",
+        31 "services" "0031_services.sql",
     }
 }
 

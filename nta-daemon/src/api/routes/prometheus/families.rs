@@ -219,6 +219,8 @@ impl Snapshot {
             (table("anomalies"), store.anomalies_deleted as f64),
             (table("aggregated_features"), store.features_deleted as f64),
             (table("near_measures"), store.near_measures_deleted as f64),
+            (table("hosts"), store.hosts_deleted as f64),
+            (table("services"), store.services_deleted as f64),
         ];
         let dropped = store.raw_packets_dropped as f64;
         page.one("store_raw_packets_dropped", "Heads of frames of which a window had too many", COUNTER, dropped)?;
