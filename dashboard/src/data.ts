@@ -5,24 +5,35 @@ import { Refused } from "./api/client";
 
 export type Loaded<T> = { data?: T; error?: Refused; loading: boolean; reload: () => void };
 
-/** Least time between two loads of the same, however many events come. */
+/** Least time between two loads of the same, however many events come; where a load is slow, three times what it took. */
 const PACE_MS = 1500;
+/** How soon it is looked again whether a load that is under way has ended. */
+const BUSY_MS = 100;
 
 /**
- * Loads again when `key` changes, when `reload` is called and, at most every PACE_MS, when one of `on` ticks.
+ * Loads again when `key` changes, when `reload` is called and when one of `on` ticks: at once after a silence, else at most every PACE_MS,
+ * and never while a load is under way, which would otherwise never end in a flood of events.
  */
 export function useLoad<T>(key: string, load: (signal: AbortSignal) => Promise<T>, on: ReadonlySignal<number>[] = []): Loaded<T> {
   const [state, set] = useState<{ key: string; data?: T; error?: Refused; loading: boolean }>({ key, loading: true });
   const [turn, setTurn] = useState(0);
   const latest = useRef(load);
   latest.current = load;
+  const run = useRef({ isBusy: false, took_ms: 0, ended: -Infinity });
 
   useEffect(() => {
     const abort = new AbortController();
+    const began = performance.now();
+    run.current.isBusy = true;
+    const over = () => abort.signal.aborted || (run.current = { isBusy: false, took_ms: performance.now() - began, ended: performance.now() });
     set((before) => ({ key, loading: true, ...(before.key === key && before.data !== undefined ? { data: before.data } : {}) }));
     latest.current(abort.signal).then(
-      (data) => abort.signal.aborted || set({ key, data, loading: false }),
+      (data) => {
+        over();
+        abort.signal.aborted || set({ key, data, loading: false });
+      },
       (error: unknown) => {
+        over();
         if (abort.signal.aborted) return;
         const refused = error instanceof Refused ? error : new Refused(0, "Error", String(error));
         set((before) => ({ key, error: refused, loading: false, ...(before.key === key && before.data !== undefined ? { data: before.data } : {}) }));
@@ -33,14 +44,16 @@ export function useLoad<T>(key: string, load: (signal: AbortSignal) => Promise<T
 
   useEffect(() => {
     let timer: ReturnType<typeof setTimeout> | undefined;
+    const again = () => {
+      timer = run.current.isBusy ? setTimeout(again, BUSY_MS) : undefined;
+      if (timer === undefined && !document.hidden) setTurn((n) => n + 1);
+    };
     const ends = on.map((tick) => {
       const first = tick.value;
       return tick.subscribe((now) => {
         if (now === first || timer !== undefined) return;
-        timer = setTimeout(() => {
-          timer = undefined;
-          if (!document.hidden) setTurn((n) => n + 1);
-        }, PACE_MS);
+        const { ended, took_ms } = run.current;
+        timer = setTimeout(again, Math.max(0, ended + Math.max(PACE_MS, 3 * took_ms) - performance.now()));
       });
     });
     const seen = () => document.hidden || setTurn((n) => n + 1);

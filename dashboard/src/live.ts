@@ -2,7 +2,7 @@
  * What happens, as the daemon's event log has it. One tab of a browser holds the stream and hands it to the others, as browsers
  * open at most six connections to a host.
  */
-import { signal } from "@preact/signals";
+import { batch, signal } from "@preact/signals";
 import { client, needsToken, taken } from "./api/client";
 
 export type Event = { id: number; type: string; time: string; severity: string | null; data: Record<string, unknown> };
@@ -23,8 +23,10 @@ export const missed = signal(0);
 const RECENT = 50;
 const TYPES = [
   "alert_raised", "alert_changed", "alert_cleared", "alert_handled", "window_closed", "run_begun", "run_ended", "capture_trouble",
-  "capture_recovered", "store_trouble", "store_recovered", "webhook_trouble", "webhook_recovered",
+  "capture_recovered", "store_trouble", "store_recovered", "webhook_trouble", "webhook_recovered", "upload_received", "job_begun", "job_ended",
 ];
+/** Events that come within this time change the page once: a flood of them must not hold it up. */
+const TOGETHER_MS = 50;
 
 let cursor: { epoch: string; after: number } | undefined;
 let source: EventSource | undefined;
@@ -37,16 +39,38 @@ function everything(): void {
   systemTick.value += 1;
 }
 
-function happened(event: Event): void {
-  if (event.type.startsWith("alert_")) alertTick.value += 1;
-  else if (event.type === "window_closed") windowTick.value += 1;
-  else systemTick.value += 1;
-  if (event.type !== "window_closed") recent.value = [event, ...recent.value].slice(0, RECENT);
+/** What came together: how many events of each kind, and the newest of those that are shown, the last first. */
+type Happened = { alerts: number; windows: number; others: number; newest: Event[] };
+const nothing = (): Happened => ({ alerts: 0, windows: 0, others: 0, newest: [] });
+let together = nothing();
+let flushing: ReturnType<typeof setTimeout> | undefined;
+
+function came(type: string, event: Event | undefined): void {
+  if (type.startsWith("alert_")) together.alerts += 1;
+  else if (type === "window_closed") together.windows += 1;
+  else together.others += 1;
+  if (event !== undefined) together.newest = [event, ...together.newest.slice(0, RECENT - 1)];
+  flushing ??= setTimeout(() => {
+    flushing = undefined;
+    const all = together;
+    together = nothing();
+    happened(all);
+    tell({ happened: all });
+  }, TOGETHER_MS);
+}
+
+function happened({ alerts, windows, others, newest }: Happened): void {
+  batch(() => {
+    alertTick.value += alerts;
+    windowTick.value += windows;
+    systemTick.value += others;
+    if (newest.length > 0) recent.value = [...newest, ...recent.value].slice(0, RECENT);
+  });
 }
 
 function open(): void {
   const after = cursor === undefined ? "" : `&after=${cursor.after}&epoch=${encodeURIComponent(cursor.epoch)}`;
-  source = new EventSource(`/api/events?types=alert,window,run,capture,store,webhook${after}`);
+  source = new EventSource(`/api/events?types=alert,window,run,capture,store,webhook,upload,job${after}`);
   source.addEventListener("hello", (message) => {
     const hello = JSON.parse(message.data) as { epoch: string; after: number };
     // Another log, or the first answer: what is shown may be old.
@@ -72,10 +96,10 @@ function open(): void {
   });
   for (const type of TYPES) {
     source.addEventListener(type, (message) => {
-      const event = JSON.parse((message as MessageEvent<string>).data) as Event;
-      if (cursor !== undefined) cursor.after = event.id;
-      happened(event);
-      tell({ event });
+      const { data, lastEventId } = message as MessageEvent<string>;
+      if (cursor !== undefined) cursor.after = Number(lastEventId);
+      // Of a window only that it closed is of interest here.
+      came(type, type === "window_closed" ? undefined : (JSON.parse(data) as Event));
     });
   }
   source.onerror = () => {
@@ -90,7 +114,7 @@ function open(): void {
   };
 }
 
-type Told = { state?: "live" | "waiting"; resync?: boolean; event?: Event };
+type Told = { state?: "live" | "waiting"; resync?: boolean; happened?: Happened };
 function tell(what: Told): void {
   channel?.postMessage(what);
 }
@@ -113,8 +137,7 @@ export function follow(): void {
   channel.onmessage = ({ data }: MessageEvent<Told>) => {
     if (data.state !== undefined) connection.value = data.state;
     if (data.resync === true) everything();
-    if (data.event !== undefined) happened(data.event);
-    else connection.value = data.state ?? connection.value;
+    if (data.happened !== undefined) happened(data.happened);
   };
   // Who gets the lock holds the stream until its tab is closed; the next one goes on with what it lacks by loading anew.
   void navigator.locks.request("nta-events", () => {

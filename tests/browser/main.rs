@@ -139,6 +139,15 @@ fn a_capture_that_is_dropped_has_a_report() {
 }
 
 #[test]
+fn captures_and_jobs_appear_where_they_are_shown() {
+    if !can_run("captures_and_jobs_appear_where_they_are_shown") {
+        return;
+    }
+    let (folder, served) = served_scan();
+    succeeds("follow.mjs", &served, &[folder.path().join("scan.pcap").to_str().expect("UTF-8")]);
+}
+
+#[test]
 fn a_viewer_cannot_do_what_an_operator_can() {
     if !can_run("a_viewer_cannot_do_what_an_operator_can") {
         return;

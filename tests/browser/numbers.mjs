@@ -18,6 +18,12 @@ for (const severity of ["critical", "high", "medium", "low"]) {
 const hosts = (await api("/api/hosts?limit=8&sort=-bytes")).body.items;
 const named = await page.locator("section.panel", { hasText: "Top hosts" }).locator(".bars .name").allInnerTexts();
 assert.deepEqual(named, hosts.map((host) => host.address));
+const services = (await api("/api/services")).body;
+assert.deepEqual(await page.locator("section.panel", { hasText: "Top services" }).locator(".bars .name").allInnerTexts(), services.items.slice(0, 8).map((one) => one.service));
+const { from, to } = (await api("/api/metrics/summary")).body.time_span;
+const bandwidth = (await api(`/api/baselines?type=bandwidth&usual_from=${from}&usual_to=${to}`)).body.items[0].metrics[0];
+assert.deepEqual(bandwidth.usual, [], "too short to learn from");
+await page.waitForSelector("text=Warming up: what is usual is not known yet.");
 
 await go(page, "/dashboard/alerts?status=all");
 const all = (await api("/api/alerts?limit=1000")).body.items;
@@ -40,6 +46,7 @@ assert.deepEqual(await page.locator("tbody tr td:first-child a").allInnerTexts()
 await go(page, "/dashboard/flows?sort=-bytes");
 const flows = (await api("/api/flows?limit=200&sort=-bytes")).body.items;
 assert.equal(await page.locator("tbody tr").count(), flows.length);
+assert.deepEqual(await page.locator("tbody tr td:nth-child(4)").allInnerTexts(), flows.map((flow) => flow.service_name ?? flow.protocol));
 
 await go(page, "/dashboard/system");
 assert.ok((await text(page)).includes(`${count(status.ledger.total.seen)} packets seen, ${count(status.ledger.total.flow)} in flows`), await text(page));

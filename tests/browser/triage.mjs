@@ -23,6 +23,10 @@ await until("the note", async () => (await alert(id)).notes.some((note) => note.
 
 const closed = () => page.waitForFunction(() => document.querySelector("dialog") === null);
 await closed();
+await page.keyboard.press("u");
+await until("the note is taken back", async () => (await alert(id)).notes.length === 0);
+await page.waitForSelector("text=The note is taken back");
+
 await page.keyboard.press("m");
 await page.waitForSelector("dialog input");
 await page.waitForFunction(() => document.querySelector("dialog")?.innerText.includes("would have hidden"));
@@ -33,8 +37,17 @@ const mute = await until("the mute", async () => (await api("/api/mutes")).body.
 assert.deepEqual(mute.types, [(await alert(id)).type]);
 
 await closed();
+await page.keyboard.press("u");
+await until("the mute is over", async () => (await api("/api/mutes")).body.items.every((one) => one.id !== mute.id || one.state !== "active"));
+
 await page.keyboard.press("r");
 await until("resolved", async () => (await alert(id)).status === "resolved");
+await page.waitForSelector(".toast >> text=is resolved");
+await page.keyboard.press("u");
+await until("not resolved any more", async () => (await alert(id)).status === "open");
+await page.waitForFunction((of) => document.querySelector(`tr.at a[href$="${of}"]`) !== null, id);
+await page.keyboard.press("r");
+await until("resolved again", async () => (await alert(id)).status === "resolved");
 // It leaves the list of what is open, and stands in the other.
 await until("it is not among the open ones", async () => (await page.locator(`a[href$="${id}"]`).count()) === 0);
 await go(page, "/dashboard/alerts?status=resolved");

@@ -9,6 +9,7 @@ export type AlertDetail = Schemas["AlertDetail"];
 export type Anomaly = Schemas["AnomalyItem"];
 export type Window = Schemas["WindowItem"];
 export type Status = Schemas["StatusPage"];
+export type Baseline = Schemas["BaselineJson"];
 export type Host = Schemas["HostJson"];
 export type Flow = Schemas["FlowItem"];
 export type Problem = Schemas["Problem"];

@@ -34,6 +34,11 @@ export function Alert() {
       setNote({ text: (error as Error).message, bad: true });
     }
   };
+  const undoable = (undone: string) => (text: string, undo: () => Promise<void>) => {
+    const failed = (error: unknown) => setNote({ text: (error as Error).message, bad: true });
+    setNote({ text, undo: () => void undo().then(() => { alert.reload(); setNote({ text: undone }); }, failed) });
+    alert.reload();
+  };
   return (
     <Shown of={alert} rows={6}>
       {(of) => (
@@ -85,8 +90,8 @@ export function Alert() {
           <Related of={of} />
           <Shown of={evidence}>{(behind) => <Flows of={behind.flows} cut={behind.flows_cut} missing={behind.flows_missing} alert={of} />}</Shown>
           <History of={of} />
-          {dialog === "note" && <NoteDialog alert={of} close={() => setDialog(undefined)} done={(text) => { setNote({ text }); alert.reload(); }} />}
-          {dialog === "mute" && <MuteDialog alert={of} close={() => setDialog(undefined)} done={(text) => setNote({ text })} />}
+          {dialog === "note" && <NoteDialog alert={of} close={() => setDialog(undefined)} done={undoable("The note is taken back.")} />}
+          {dialog === "mute" && <MuteDialog alert={of} close={() => setDialog(undefined)} done={undoable("It is not muted any more.")} />}
           <Toast note={note} close={() => setNote(undefined)} />
         </>
       )}
@@ -243,7 +248,7 @@ export function FlowTable({ flows }: { flows: Flow[] }) {
               <td><Time at={flow.first_time} /></td>
               <td><Address of={flow.source} capture={captureOf(flow.sensor)} />{!icmp && `:${flow.source_port}`}</td>
               <td><Address of={flow.destination} capture={captureOf(flow.sensor)} />{icmp ? ` type ${flow.source_port}` : `:${flow.destination_port}`}</td>
-              <td>{flow.service ?? flow.protocol}</td>
+              <td>{flow.service_name ?? flow.protocol}</td>
               <td><abbr title={[STATES[flow.conn_state ?? ""], flow.history].filter(Boolean).join("; history ")}>{flow.conn_state}</abbr></td>
               <td class="number">{bytes(flow.orig_bytes)}</td>
               <td class="number">{bytes(flow.resp_bytes)}</td>

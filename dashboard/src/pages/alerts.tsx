@@ -65,6 +65,11 @@ export function Alerts() {
       said(error);
     }
   };
+  /** Says what was done, with a way back and what is said then. */
+  const undoable = (undone: string) => (text: string, undo: () => Promise<void>) => {
+    setNote({ text, undo: () => void undo().then(() => { alerts.reload(); setNote({ text: undone }); }, said) });
+    alerts.reload();
+  };
   const said = (error: unknown) => setNote({ text: error instanceof Refused ? error.message : String(error), bad: true });
 
   // With the page's change and not after it: a key that is pressed as a dialog closes is the list's.
@@ -157,8 +162,8 @@ export function Alerts() {
           </>
         )}
       </Shown>
-      {dialog === "note" && current !== undefined && <NoteDialog alert={current} close={() => setDialog(undefined)} done={(text) => { setNote({ text }); alerts.reload(); }} />}
-      {dialog === "mute" && current !== undefined && <MuteDialog alert={current} close={() => setDialog(undefined)} done={(text) => setNote({ text })} />}
+      {dialog === "note" && current !== undefined && <NoteDialog alert={current} close={() => setDialog(undefined)} done={undoable("The note is taken back.")} />}
+      {dialog === "mute" && current !== undefined && <MuteDialog alert={current} close={() => setDialog(undefined)} done={undoable("It is not muted any more.")} />}
       {dialog === "bulk" && <BulkDialog query={query} close={() => setDialog(undefined)} done={(text) => { setNote({ text }); alerts.reload(); }} />}
       {dialog === "keys" && <Keys close={() => setDialog(undefined)} />}
       <Toast note={note} close={() => setNote(undefined)} />
@@ -176,14 +181,17 @@ function Keys({ close }: { close: () => void }) {
   );
 }
 
-export function NoteDialog({ alert, close, done }: { alert: Alert; close: () => void; done: (text: string) => void }) {
+export function NoteDialog({ alert, close, done }: { alert: Alert; close: () => void; done: (text: string, undo: () => Promise<void>) => void }) {
   const [text, setText] = useState("");
   const [problem, setProblem] = useState("");
   const save = async (event: Event) => {
     event.preventDefault();
     try {
-      await taken(client.PATCH("/api/alerts/{id}", { params: { path: { id: alert.id } }, body: { note: text } }));
-      done("The note is kept.");
+      const { notes } = await taken(client.PATCH("/api/alerts/{id}", { params: { path: { id: alert.id } }, body: { note: text } }));
+      const kept = notes.at(-1);
+      done("The note is kept.", async () => {
+        if (kept !== undefined) await taken(client.PATCH("/api/alerts/{id}", { params: { path: { id: alert.id } }, body: { withdraw: kept.id } }));
+      });
       close();
     } catch (error) {
       setProblem((error as Error).message);

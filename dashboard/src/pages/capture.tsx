@@ -4,10 +4,13 @@ import { useRoute } from "preact-iso";
 import { client, may, reportJson, taken } from "../api/client";
 import { useLoad } from "../data";
 import { bps, bytes, count, duration, kind, many } from "../format";
+import { systemTick } from "../live";
 import { Bars, Chart, type Line } from "../ui/chart";
 import { Address, AlertName, Empty, Facts, Panel, Range, SeverityBadge, Shown, Trouble, scroll } from "../ui/parts";
 import { link } from "../url";
 
+/** How often a capture that is read says how far it is. */
+const PROGRESS_MS = 1000;
 const COLOURS: Record<string, string> = { tcp: "--tcp", udp: "--udp", icmp: "--icmp" };
 
 export function Capture() {
@@ -16,11 +19,12 @@ export function Capture() {
   const path = { params: { path: { file_id: id } } };
   // Who may not order an analysis may read its report.
   const refused = !may("operator");
-  const analysis = useLoad(`analysis ${id} ${refused}`, async (signal) => (refused ? undefined : taken(client.GET("/analysis/{file_id}", { ...path, signal }))));
+  const analysis = useLoad(`analysis ${id} ${refused}`, async (signal) => (refused ? undefined : taken(client.GET("/analysis/{file_id}", { ...path, signal }))), [systemTick]);
   const done = analysis.data?.report != null || analysis.data?.state === "complete" || analysis.data?.state === "failed";
   useEffect(() => {
     if (refused || done || analysis.loading) return;
-    const timer = setTimeout(analysis.reload, 500);
+    // How far it is, is no event; that it ended is one.
+    const timer = setTimeout(analysis.reload, PROGRESS_MS);
     return () => clearTimeout(timer);
   }, [analysis.loading, done]);
   return (

@@ -1,6 +1,7 @@
 /** Whether the network is well; if not, who does what to whom, since when, how unusual it is, and what to do. */
-import type { Alert, Host, Severity, Status, Window } from "../api/client";
-import { client, flowList, taken } from "../api/client";
+import { useRef } from "preact/hooks";
+import type { Alert, Baseline, Host, Severity, Status, Window } from "../api/client";
+import { client, taken } from "../api/client";
 import { useLoad } from "../data";
 import { ago, bps, bytes, count, duration, kind, many, measured, party } from "../format";
 import { alertTick, connection, health, systemTick, windowTick } from "../live";
@@ -12,28 +13,42 @@ const SEVERITIES: Severity[] = ["critical", "high", "medium", "low"];
 /** Lower ones can wait: a sentence that cries for each is not read. */
 const NEEDS: Severity[] = ["critical", "high", "medium"];
 const SHOWN = 3;
+/** The worst open alerts that are loaded; all of them are counted. */
+const WORST = 50;
+/** Hosts and services that are named. */
+const TOP = 8;
+
+type Open = { items: Alert[]; counts: Record<Severity, number> };
 
 export function Overview() {
-  const alerts = useLoad("open", async (signal) => taken(client.GET("/api/alerts", { params: { query: { status: ["open"], limit: 1000, sort: "-severity" } }, signal })), [alertTick]);
+  const alerts = useLoad("open", async (signal): Promise<Open> => {
+    const query = { status: ["open" as const] };
+    const [list, { by_severity }] = await Promise.all([
+      taken(client.GET("/api/alerts", { params: { query: { ...query, limit: WORST, sort: "-severity" } }, signal })),
+      taken(client.GET("/api/alerts/counts", { params: { query }, signal })),
+    ]);
+    return { items: list.items, counts: by_severity as Open["counts"] };
+  }, [alertTick]);
   const status = useLoad("status", async (signal) => taken(client.GET("/api/status", { signal })), [windowTick, systemTick]);
   return (
     <>
       <Shown of={alerts} rows={2}>
-        {(list) => <State alerts={list.items} more={list.next_cursor !== null && list.next_cursor !== undefined} status={status.data} />}
+        {(open) => <State open={open} status={status.data} />}
       </Shown>
       <Traffic alerts={alerts.data?.items ?? []} isReplay={status.data?.mode === "replay"} />
       <div class="columns">
         <TopHosts />
-        <TopServices />
+        <TopServices isReplay={status.data?.mode === "replay"} />
       </div>
       <Shown of={status}>{(of) => <Accounting of={of} />}</Shown>
     </>
   );
 }
 
-function State({ alerts, more, status }: { alerts: Alert[]; more: boolean; status: Status | undefined }) {
-  const urgent = alerts.filter((alert) => NEEDS.includes(alert.severity));
-  const by = (severity: Severity) => alerts.filter((alert) => alert.severity === severity).length;
+function State({ open, status }: { open: Open; status: Status | undefined }) {
+  const urgent = open.items.filter((alert) => NEEDS.includes(alert.severity));
+  const by = (severity: Severity) => open.counts[severity] ?? 0;
+  const urgents = Math.max(urgent.length, NEEDS.reduce((sum, severity) => sum + by(severity), 0));
   const troubles = health.value !== undefined && health.value.status !== "ok" ? (health.value.reasons ?? [health.value.reason ?? "the daemon is not well"]) : [];
   const running = status?.analysis?.state === "running";
   const findings = status?.detection?.findings;
@@ -41,12 +56,12 @@ function State({ alerts, more, status }: { alerts: Alert[]; more: boolean; statu
   const well = urgent.length === 0 && troubles.length === 0 && !isOld;
   return (
     <section class={`state ${well ? "well" : (urgent[0]?.severity ?? "medium")}`} aria-label="State">
-      <h1>{isOld && "Not known: the daemon does not answer. Before that: "}{sentence(urgent, troubles.length, alerts.length - urgent.length, running)}</h1>
+      <h1>{isOld && "Not known: the daemon does not answer. Before that: "}{sentence(urgent[0], urgents, troubles.length, by("low"), running)}</h1>
       {troubles.map((reason) => <p key={reason} class="reason bad">{reason}</p>)}
       <ul class="counts" aria-label="Open alerts by severity">
         {SEVERITIES.map((severity) => (
           <li key={severity} class={by(severity) === 0 ? "none" : ""}>
-            <a href={link("/alerts", { severity, status: "open" })}><b>{count(by(severity))}{more && "+"}</b> <SeverityBadge severity={severity} /></a>
+            <a href={link("/alerts", { severity, status: "open" })}><b>{count(by(severity))}</b> <SeverityBadge severity={severity} /></a>
           </li>
         ))}
         {findings !== undefined && (
@@ -54,7 +69,7 @@ function State({ alerts, more, status }: { alerts: Alert[]; more: boolean; statu
         )}
       </ul>
       {urgent.length > 0 && <div class="urgents">{urgent.slice(0, SHOWN).map((alert) => <Urgent key={alert.id} alert={alert} />)}</div>}
-      {urgent.length > SHOWN && <p><a href={link("/alerts", { status: "open" })}>and {many(urgent.length - SHOWN, "more open alert")}</a></p>}
+      {urgents > SHOWN && <p><a href={link("/alerts", { status: "open" })}>and {many(urgents - SHOWN, "more open alert")}</a></p>}
     </section>
   );
 }
@@ -65,14 +80,13 @@ function set_aside(status: Status | undefined): string {
   return `${muted > 0 ? `, ${count(muted)} muted` : ""}${allowed > 0 ? `, ${count(allowed)} allowed` : ""}`;
 }
 
-function sentence(urgent: Alert[], troubles: number, minor: number, running: boolean): string {
+function sentence(first: Alert | undefined, urgents: number, troubles: number, minor: number, running: boolean): string {
   const rest = minor === 0 ? "" : ` ${count(minor)} low ${minor === 1 ? "alert" : "alerts"} can wait.`;
   const soFar = running ? " so far; the capture is still read" : "";
-  if (urgent.length === 0) return troubles === 0 ? `Nothing needs you${soFar}.${rest}` : "The analyzer itself needs you.";
-  const first = urgent[0] as Alert;
-  const others = urgent.length === 1 ? "" : ` and ${count(urgent.length - 1)} more`;
+  if (first === undefined) return troubles === 0 ? `Nothing needs you${soFar}.${rest}` : "The analyzer itself needs you.";
+  const others = urgents === 1 ? "" : ` and ${count(urgents - 1)} more`;
   const self = troubles === 0 ? "" : " So does the analyzer itself.";
-  return `${kind(first.type)} ${of(first)}${others} need${urgent.length === 1 ? "s" : ""} you${soFar}.${self}${rest}`;
+  return `${kind(first.type)} ${of(first)}${others} need${urgents === 1 ? "s" : ""} you${soFar}.${self}${rest}`;
 }
 
 function of(alert: Alert): string {
@@ -127,10 +141,16 @@ const RANGES: ["900" | "3600" | "21600" | "86400" | "604800", string][] = [["900
 const SPANS: [number, string][] = [[3600, "10"], [21_600, "30"], [86_400, "180"], [Infinity, "3600"]];
 const PROTOCOLS = ["tcp", "udp", "icmp"];
 
-function Traffic({ alerts, isReplay }: { alerts: Alert[]; isReplay: boolean }) {
+/** What time is shown, as the address has it. */
+function useShown() {
   const [params, change] = useParams();
   const range = RANGES.find(([value]) => value === params["range"])?.[0] ?? "3600";
   const zoomed = params["from"] !== undefined && params["to"] !== undefined;
+  return { params, change, range, zoomed };
+}
+
+function Traffic({ alerts, isReplay }: { alerts: Alert[]; isReplay: boolean }) {
+  const { params, change, range, zoomed } = useShown();
   const key = `traffic ${isReplay} ${range} ${params["from"] ?? ""} ${params["to"] ?? ""}`;
   const windows = useLoad(key, async (signal) => {
     const now = Date.now();
@@ -139,8 +159,18 @@ function Traffic({ alerts, isReplay }: { alerts: Alert[]; isReplay: boolean }) {
       : isReplay ? await replayed(signal) : { from: new Date(now - Number(range) * 1000).toISOString(), span: span(Number(range)) };
     return taken(client.GET("/api/metrics", { params: { query: { ...query, limit: 1000, sort: "time" } }, signal }));
   }, zoomed ? [] : [windowTick]);
-  const usual = useLoad("usual", async (signal) => taken(client.GET("/api/baselines", { signal })), []);
-  const bandwidth = usual.data?.items.find((baseline) => baseline.type === "bandwidth")?.metrics.find((metric) => metric.metric === "bandwidth");
+  const first = windows.data?.items[0];
+  const last = windows.data?.items.at(-1);
+  const minute = (iso: string | undefined) => iso?.slice(0, 16);
+  // What is usual changes by the hour, and of now with each window: once a minute is enough.
+  const usual = useLoad(`usual ${minute(first?.start)} ${minute(last?.end)}`, async (signal) => {
+    if (first === undefined || last === undefined) return undefined;
+    const { items } = await taken(client.GET("/api/baselines", { params: { query: { type: "bandwidth", usual_from: first.start, usual_to: last.end } }, signal }));
+    return items[0]?.metrics.find((metric) => metric.metric === "bandwidth");
+  });
+  const kept = useRef<typeof usual.data>(undefined);
+  kept.current = usual.data ?? kept.current;
+  const bandwidth = kept.current;
   const zoom = (from: number, to: number) => change({ from: new Date(from * 1000).toISOString(), to: new Date(to * 1000).toISOString() });
   const chosen = isReplay || zoomed ? undefined : <Choice name="Time shown" value={range} options={RANGES} choose={(value) => change({ range: value === "3600" ? undefined : value })} />;
   const back = zoomed ? <button onClick={() => change({ from: undefined, to: undefined })}>All of the time</button> : undefined;
@@ -148,15 +178,22 @@ function Traffic({ alerts, isReplay }: { alerts: Alert[]; isReplay: boolean }) {
     <Panel title="Traffic by protocol" more={chosen ?? back}>
       <Shown of={windows} rows={5}>
         {(list) => {
-          const drawn = series(list.items, alerts, bandwidth?.expected ?? undefined);
+          const drawn = series(list.items, alerts, bandwidth?.usual ?? []);
           return <>
             <Chart label={`Traffic by protocol over time, ${alerts.length} open alerts marked`} times={drawn.times} lines={drawn.lines} band={drawn.band} marks={drawn.marks} stacked unit={bps} zoom={zoom} />
-            {bandwidth?.expected == null && <p class="quiet">What is usual is not known yet: {many(bandwidth?.samples ?? 0, "window is", "windows are")} learned.</p>}
+            {bandwidth !== undefined && <Learning of={bandwidth} band={drawn.band} />}
           </>;
         }}
       </Shown>
     </Panel>
   );
+}
+
+/** Where there is no band, what is usual is not learned yet: that is said. */
+function Learning({ of, band }: { of: Learned; band: Band | undefined }) {
+  if (band !== undefined && band.low.every((value) => value !== null)) return null;
+  const begun = `${count(of.samples)} windows are learned, and ${of.hours_known} of the 168 hours of the week are known`;
+  return <p class="quiet">{band === undefined ? "Warming up: what is usual is not known yet." : "Where there is no band, that hour of the week is still warming up."} {begun}.</p>;
 }
 
 const span = (seconds: number): string => (SPANS.find(([most]) => seconds <= most) as [number, string])[1];
@@ -167,11 +204,11 @@ async function replayed(signal: AbortSignal): Promise<{ span?: string; from?: st
   return time === null || time === undefined ? {} : { from: time.from ?? undefined, to: time.to ?? undefined, span: time.seconds <= 1800 ? "5" : span(time.seconds) };
 }
 
-type Expected = { median: number; sigma: number };
+type Learned = Baseline["metrics"][number];
 /** Three deviations: what the detectors call usual. */
 const DEVIATIONS = 3;
 
-function series(windows: Window[], alerts: Alert[], expected: Expected | undefined): { times: number[]; lines: Line[]; band: Band | undefined; marks: Mark[] } {
+function series(windows: Window[], alerts: Alert[], usual: Learned["usual"]): { times: number[]; lines: Line[]; band: Band | undefined; marks: Mark[] } {
   windows = broken(windows);
   const times = windows.map((window) => Date.parse(window.start) / 1000);
   const rate = (window: Window, bytes: number) => (bytes * 8) / Math.max(window.span_s, 1);
@@ -181,10 +218,12 @@ function series(windows: Window[], alerts: Alert[], expected: Expected | undefin
     name: "other", colour: "--other",
     values: windows.map((window) => rate(window, Math.max(0, window.bytes - PROTOCOLS.reduce((sum, name) => sum + of(window, name), 0)))),
   });
-  const band = expected === undefined ? undefined : {
+  const slots = usual.map((slot) => ({ ...slot, from: Date.parse(slot.from) / 1000, to: Date.parse(slot.to) / 1000 }));
+  const expected = times.map((time) => slots.findLast((slot) => slot.from <= time && time < slot.to));
+  const band = expected.every((slot) => slot === undefined) ? undefined : {
     name: "usual",
-    low: times.map(() => Math.max(0, expected.median - DEVIATIONS * expected.sigma)),
-    high: times.map(() => expected.median + DEVIATIONS * expected.sigma),
+    low: expected.map((slot) => slot === undefined ? null : Math.max(0, slot.median - DEVIATIONS * slot.sigma)),
+    high: expected.map((slot) => slot === undefined ? null : slot.median + DEVIATIONS * slot.sigma),
   };
   const marks = alerts.map((alert) => ({ at: Date.parse(alert.first_seen ?? alert.window_start) / 1000, text: kind(alert.type), colour: `--${alert.severity}` }));
   return { times, lines, band, marks };
@@ -202,7 +241,7 @@ function broken(windows: Window[]): Window[] {
 }
 
 function TopHosts() {
-  const hosts = useLoad("top hosts", async (signal) => taken(client.GET("/api/hosts", { params: { query: { limit: 8, sort: "-bytes" } }, signal })), [windowTick]);
+  const hosts = useLoad("top hosts", async (signal) => taken(client.GET("/api/hosts", { params: { query: { limit: TOP, sort: "-bytes" } }, signal })), [windowTick]);
   return (
     <Panel title="Top hosts" more={<a href={link("/hosts")}>all</a>}>
       <Shown of={hosts}>
@@ -214,20 +253,19 @@ function TopHosts() {
   );
 }
 
-function TopServices() {
-  const flows = useLoad("top services", async (signal) => flowList(client.GET("/api/flows", { params: { query: { limit: 500, sort: "-bytes" } }, signal })), [windowTick]);
+function TopServices({ isReplay }: { isReplay: boolean }) {
+  const { params, range, zoomed } = useShown();
+  const key = `top services ${isReplay} ${range} ${params["from"] ?? ""} ${params["to"] ?? ""}`;
+  const services = useLoad(key, async (signal) => {
+    const query = zoomed ? { from: params["from"] as string, to: params["to"] as string } : isReplay ? {} : { from: new Date(Date.now() - Number(range) * 1000).toISOString() };
+    return taken(client.GET("/api/services", { params: { query }, signal }));
+  }, zoomed ? [] : [windowTick]);
   return (
-    <Panel title="Services of the largest flows" more={<small class="quiet">the 500 largest; many small ones are not in it</small>}>
-      <Shown of={flows}>
-        {({ items }) => {
-          const sums = new Map<string, number>();
-          for (const flow of items) {
-            const name = flow.service ?? (flow.protocol.includes("icmp") ? flow.protocol : `${flow.protocol} ${flow.destination_port}`);
-            sums.set(name, (sums.get(name) ?? 0) + flow.bytes);
-          }
-          const top = [...sums].sort((a, b) => b[1] - a[1]).slice(0, 8);
-          return top.length === 0 ? <Empty>No flow was seen yet.</Empty> : <Bars unit={bytes} of={top.map(([name, value]) => ({ name, value }))} />;
-        }}
+    <Panel title="Top services" more={services.data?.from != null && <small class="quiet">since <Time at={services.data.from} /></small>}>
+      <Shown of={services}>
+        {({ items }) => items.length === 0 ? <Empty>No flow was seen in this time.</Empty> : (
+          <Bars unit={bytes} of={items.slice(0, TOP).map((one) => ({ name: one.service, value: one.bytes }))} />
+        )}
       </Shown>
     </Panel>
   );

@@ -9,7 +9,7 @@ import { Dialog, Shown } from "./parts";
 
 const ENDS: [number, string][] = [[3600, "an hour"], [86_400, "a day"], [604_800, "a week"], [2_592_000, "30 days"]];
 
-export function MuteDialog({ alert, close, done }: { alert: Alert; close: () => void; done: (text: string) => void }) {
+export function MuteDialog({ alert, close, done }: { alert: Alert; close: () => void; done: (text: string, undo: () => Promise<void>) => void }) {
   const [reason, setReason] = useState("");
   const [lasts, setLasts] = useState(86_400);
   const [withVictim, setWithVictim] = useState(false);
@@ -26,8 +26,10 @@ export function MuteDialog({ alert, close, done }: { alert: Alert; close: () => 
   const mute = async (event: Event) => {
     event.preventDefault();
     try {
-      await taken(client.POST("/api/mutes", { body: body() }));
-      done(`${kind(alert.type)} of ${party(alert.source)} is muted.`);
+      const made = await taken(client.POST("/api/mutes", { body: body() }));
+      done(`${kind(alert.type)} of ${party(alert.source)} is muted.`, async () => {
+        if ("id" in made) await taken(client.DELETE("/api/mutes/{id}", { params: { path: { id: made.id } } }));
+      });
       close();
     } catch (error) {
       setProblem((error as Error).message);

@@ -134,6 +134,7 @@ const FLOWS: Fixed = &[
     ("resp_payload_bytes", Whole),
     ("state", Text),
     ("service", Text),
+    ("service_name", Text),
     ("conn_state", Text),
     ("history", Text),
     ("community_id", Text),

@@ -41,13 +41,13 @@ async fn types_are_listed_and_an_unknown_one_names_them() {
     assert_eq!(types, all.map(Some));
     assert_eq!(list["items"][0]["state"], "warm_up");
     assert_eq!(app.json("/api/baselines/stats").await["origin"], "none");
-    let one = app.json("/api/baselines?type=ports&from=0&to=3600").await;
+    let one = app.json("/api/baselines?type=ports&usual_from=0&usual_to=3600").await;
     let of_ports =
         (one["items"].as_array().map(Vec::len), &one["items"][0]["type"], &one["items"][0]["metrics"][0]["usual"]);
     assert_eq!(of_ports, (Some(1), &"ports".into(), &json!([])), "nothing is learned: {one}");
-    for refused in ["to=3600", "from=0&to=2764800", "from=9&to=8"] {
+    for (refused, field) in [("usual_from=0&usual_to=2764800", "usual_from"), ("type=colour", "type")] {
         let (status, _, body) = app.get(&format!("/api/baselines?{refused}")).await;
-        assert_eq!((status, &parse(&body)["field"]), (StatusCode::BAD_REQUEST, &"from".into()), "{refused}");
+        assert_eq!((status, &parse(&body)["field"]), (StatusCode::BAD_REQUEST, &field.into()), "{refused}");
     }
     let (status, _, body) = app.get("/api/baselines/colour").await;
     assert_eq!(status, StatusCode::NOT_FOUND);

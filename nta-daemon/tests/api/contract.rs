@@ -130,10 +130,11 @@ const LATER: &[(&str, &str)] = &[
 ];
 
 /// What there is beyond the contract, and why.
-const BEYOND: &[(&str, &str)] = &[(
-    "GET /api/captures/{file_id}/file",
-    "who records packets takes them away; the contract has no path for the bytes",
-)];
+const BEYOND: &[(&str, &str)] = &[
+    ("GET /api/alerts/counts", "the first screen counts what it does not list"),
+    ("GET /api/services", "what services had of a time, from sums that are kept"),
+    ("GET /api/captures/{file_id}/file", "who records packets takes them away; the contract has no path for the bytes"),
+];
 
 /// Where the role is another one than the contract's, and why.
 const OTHER_ROLES: &[(&str, &str, &str)] = &[

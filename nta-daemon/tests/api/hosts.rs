@@ -51,7 +51,7 @@ async fn services_are_summed_over_flows_under_the_names_that_these_have() {
     let services = app.json("/api/services").await;
     let row = |of: &Value| (of["service"].as_str().expect("a name").to_owned(), of["bytes"].as_u64().expect("bytes"));
     let found: Vec<_> = services["items"].as_array().expect("items").iter().map(row).collect();
-    let wanted = [("dns", 4800), ("https", 800), ("icmp", 800), ("mysql", 800), ("other tcp", 800)];
+    let wanted = [("dns", 4800), ("icmp", 800), ("other tcp", 800), ("https", 800), ("mysql", 800)];
     assert_eq!(found, wanted.map(|(name, bytes)| (name.to_owned(), bytes)));
     assert_eq!((&services["flows"], &services["bytes"], &services["from"]), (&10.into(), &8000.into(), &Value::Null));
     // Each flow has the name that it is summed under.

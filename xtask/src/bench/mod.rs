@@ -7,6 +7,7 @@ use anyhow::{Result, bail};
 use crate::setup::{self, Need};
 use crate::{build_ebpf, process, run, trim};
 
+mod page;
 mod replay;
 mod serve;
 mod veth;
@@ -23,7 +24,8 @@ by NTA_MIXED). `veth`: iperf3's throughput between two network namespaces with o
 interleaved (needs root; a minute a round, 15 rounds if NTA_BENCH_ROUNDS says nothing else; NTA_BENCH_ROWS measures only the
 rows whose name ends so). `serve`: what the daemon's answers cost beside a live capture: uploads of 254 MB and 1 GiB, 10,000
 readers of events, lists over a million rows asked a hundred times a second (needs root; NTA_BENCH_CASES names `uploads`, `readers`
-or `load`, NTA_DATABASE a database that `bench api` has filled; text only). With --format json one object a line.
+or `load`, NTA_DATABASE a database that `bench api` has filled; text only). `page`: how fast the dashboard is in Chromium over 100,000
+flows and 10,000 alerts, its processor throttled four times (NTA_DAEMON names a daemon that is built already; text only). With --format json one object a line.
 
 Examples:
   cargo xtask bench kernel
@@ -33,6 +35,7 @@ Examples:
   cargo xtask bench api
   cargo xtask bench replay
   NTA_BENCH_CASES=uploads cargo xtask bench serve
+  cargo xtask bench page
   cargo xtask bench veth
   NTA_BENCH_ROUNDS=30 NTA_BENCH_ROWS=\"as the system is\" cargo xtask bench veth
   cargo xtask bench kernel --format json";
@@ -54,10 +57,11 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
         ["replay"] | ["replay", "--format", "text"] => replay::bench(false),
         ["replay", "--format", "json"] => replay::bench(true),
         ["serve"] => serve::bench(),
+        ["page"] => page::bench(),
         ["veth"] | ["veth", "--format", "text"] => veth::bench(false),
         ["veth", "--format", "json"] => veth::bench(true),
         _ => bail!(
-            "bench takes `kernel`, `drain`, `window`, `model`, `store`, `api`, `replay`, `serve` or `veth`, then `--format json`; see `cargo xtask bench --help`"
+            "bench takes `kernel`, `drain`, `window`, `model`, `store`, `api`, `replay`, `serve`, `page` or `veth`, then `--format json`; see `cargo xtask bench --help`"
         ),
     }
 }

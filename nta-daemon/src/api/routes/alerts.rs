@@ -331,11 +331,12 @@ pub(in crate::api) async fn patch(
     let after = json!({"status": status.unwrap_or(&before.status), "verdict": said, "note": note, "by": by});
     match state.store.patch_alert(&id, &AlertPatch { status, verdict, note, withdraw, by, at: now() }).await? {
         Patched::Done => {
-            let before = Some(json!({
-                "status": before.status, "verdict": before.verdict, "note": withdrawn, "by": before.status_by,
-            }));
+            let mut before = json!({"status": before.status, "verdict": before.verdict, "by": before.status_by});
+            if let Some(note) = withdrawn {
+                before["note"] = note.into();
+            }
             let change = caller.audit("change alert", format!("alert {id}"));
-            state.record(&Audit { before, after: Some(after), ..change }).await;
+            state.record(&Audit { before: Some(before), after: Some(after), ..change }).await;
             detail(&state, &id).await
         }
         Patched::Unknown => Err(unknown(&id)),

@@ -13,7 +13,7 @@ use crate::api::access::Caller;
 use crate::api::error::Problem;
 use crate::api::extract::{InPath, Json, Pairs, Parameter, Parameters, Path, PathParameter, Query, parameters};
 use crate::api::openapi::query;
-use crate::api::page::{List, PageQuery, Period, SortField};
+use crate::api::page::{List, PageQuery, SortField};
 use crate::api::state::now;
 use crate::api::{ApiError, ApiState};
 use crate::json::mode_name;
@@ -81,28 +81,28 @@ pub(in crate::api) struct UsualPeriod(Option<[Timestamp; 2]>);
 
 impl Parameters for UsualPeriod {
     fn names() -> Vec<&'static str> {
-        Period::names()
+        vec!["usual_from", "usual_to"]
     }
 
     fn read(pairs: &Pairs) -> Result<Self, ApiError> {
-        let Period { from, to } = Period::read(pairs)?;
-        match (from, to.unwrap_or_else(now)) {
-            (None, _) if to.is_some() => Err(ApiError::invalid("from", "expected with `to`")),
-            (None, _) => Ok(Self(None)),
-            (Some(from), to) if to.since(from) > MOST_USUAL_NS => {
-                Err(ApiError::invalid("from", format!("`{from}`: expected at most 31 days before `to` ({to})")))
+        let from = pairs.get::<Timestamp>("usual_from")?;
+        let to = pairs.get::<Timestamp>("usual_to")?.unwrap_or_else(now);
+        match from {
+            Some(from) if to.since(from) > MOST_USUAL_NS => {
+                let detail = format!("`{from}`: expected at most 31 days before `usual_to` ({to})");
+                Err(ApiError::invalid("usual_from", detail))
             }
-            (Some(from), to) => Ok(Self(Some([from, to]))),
+            from => Ok(Self(from.map(|from| [from, to]))),
         }
     }
 
     fn described() -> Vec<Described> {
         vec![
             query::<Timestamp>(
-                "from",
-                "`usual` from this time on; RFC 3339 or Unix seconds. Without it `usual` is empty.",
+                "usual_from",
+                "`usual` from this time on, at most 31 days before `usual_to`; RFC 3339 or Unix seconds. Without it `usual` is empty.",
             ),
-            query::<Timestamp>("to", "`usual` before this time, at most 31 days later; now unless given."),
+            query::<Timestamp>("usual_to", "`usual` before this time; RFC 3339 or Unix seconds. Now unless given."),
         ]
     }
 }
@@ -134,7 +134,7 @@ struct MetricJson {
     hours_known: usize,
     /// What is expected at the end of the last window learned from; null in warm-up.
     expected: Option<ExpectedJson>,
-    /// What is usual between `from` and `to`, in the order of time: of each hour what earlier weeks say of it, and of the half hour before the
+    /// What is usual between `usual_from` and `usual_to`, in the order of time: of each hour what earlier weeks say of it, and of the half hour before the
     /// last window, and from there on, what is expected now. Where there is no slot nothing is learned yet. Empty unless asked for.
     #[schema(max_items = 800)]
     usual: Vec<UsualJson>,
