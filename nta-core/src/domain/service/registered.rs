@@ -349,7 +349,6 @@ mod tests {
 
     /// Debian's /etc/services (package netbase) follows the registry too.
     #[test]
-    #[expect(clippy::print_stdout, reason = "says that it is not run")]
     fn names_are_those_of_the_systems_table() {
         // Renamed in the registry, or one of two names there.
         const OTHERS: [&str; 8] = ["auth", "imap2", "snmp-trap", "sip-tls", "ircd", "route", "l2f", "kerberos"];
