@@ -57,19 +57,6 @@ pub struct AlertFilter {
 }
 
 impl AlertFilter {
-    /// How many alerts of each severity it finds, from low to critical.
-    fn counted(&self) -> Query {
-        let mut query =
-            Query::new(String::from("SELECT severity, count(*) AS alerts FROM detected_alerts WHERE 1 = 1"));
-        // By its index only those with this status are read; what it holds is enough where nothing else is asked for.
-        if let [status] = self.statuses.as_slice() {
-            when("status = ?", *status).push(&mut query);
-        }
-        self.rest(true, true).iter().for_each(|condition| condition.push(&mut query));
-        query.push(" GROUP BY severity");
-        query
-    }
-
     /// The indexes of the filter that leaves the fewest, each in the order in which alerts were raised: of a host there are
     /// two. How many filters they stand for.
     fn branches(&self) -> Option<Vec<Branch>> {
@@ -105,7 +92,7 @@ impl AlertFilter {
     }
 
     /// All filters, written so that they use no index.
-    fn rest(&self, with_from: bool, with_sensor: bool) -> Vec<Condition> {
+    pub(super) fn rest(&self, with_from: bool, with_sensor: bool) -> Vec<Condition> {
         let text = |sql, value: Option<String>| value.map(|value| when(sql, value));
         let severity = self.severity.map(|severity| when("severity + 0 = ?", severity as i64));
         let [from, to] = [self.from, self.to].map(|time| time.map(|time| to_sql(time.as_nanos())));
@@ -261,22 +248,6 @@ const ALERTS: Listed = Listed {
     order: "raised_ns",
     id: "number",
 };
-
-impl Store {
-    /// How many alerts of each severity there are, from low to critical; the table is bounded, and its rows are not looked at where only a
-    /// status and a time are asked for.
-    ///
-    /// # Errors
-    /// If the database fails.
-    pub async fn alert_counts(&self, filter: &AlertFilter) -> Result<[u64; 4], StoreError> {
-        let mut counts = [0; 4];
-        let row = |row: &db::Row| Ok((severity_of(row.int("severity")?)?, row.natural("alerts")?));
-        for (severity, alerts) in self.read("detected_alerts", filter.counted(), row).await? {
-            counts[severity as usize] = from_sql(alerts);
-        }
-        Ok(counts)
-    }
-}
 
 impl StoredAlert {
     fn read(row: &db::Row) -> Result<Self, Unreadable> {

@@ -4,6 +4,7 @@
 //! both but for bulk and retention.
 
 mod addresses;
+mod alert_counts;
 mod alert_status;
 mod alert_write;
 mod alerts;

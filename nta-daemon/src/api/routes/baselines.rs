@@ -98,15 +98,13 @@ impl Parameters for UsualPeriod {
 
     fn described() -> Vec<Described> {
         vec![
-            query::<Timestamp>(
-                "usual_from",
-                "`usual` from this time on, at most 31 days before `usual_to`; RFC 3339 or Unix seconds. Without it `usual` is empty.",
-            ),
+            query::<Timestamp>("usual_from", USUAL_FROM),
             query::<Timestamp>("usual_to", "`usual` before this time; RFC 3339 or Unix seconds. Now unless given."),
         ]
     }
 }
 
+const USUAL_FROM: &str = "`usual` from this time on, at most 31 days before `usual_to`; RFC 3339 or Unix seconds. Without it `usual` is empty.";
 /// Longest time of `usual` in nanoseconds.
 const MOST_USUAL_NS: u64 = 31 * 86_400 * 1_000_000_000;
 
