@@ -89,6 +89,7 @@ async fn alerts_are_found_by_whom_they_concern(store: &Store) {
             status: Some("resolved"),
             verdict: None,
             note: None,
+            withdraw: None,
             by: None,
             at: nta_core::domain::Timestamp::from_nanos(1),
         };
