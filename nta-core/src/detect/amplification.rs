@@ -122,7 +122,7 @@ impl Amplification {
         finding.destination = host.into();
         finding.facts =
             vec![("reflector_port", port.to_string()), ("bytes", bytes.to_string()), ("asked", asked.to_string())];
-        finding.contributors = victim.shares.contributors();
+        finding.contributors = victim.shares.contributors(answers);
         Some(finding)
     }
 }

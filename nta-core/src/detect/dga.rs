@@ -181,7 +181,9 @@ impl Dga {
         if let Some(before) = self.before.get(&client) {
             asked.merge(before);
         }
-        let (failed, all) = (asked.failed.count(), asked.all.count());
+        let all = asked.all.count();
+        // Both are estimates once they are many.
+        let failed = asked.failed.count().min(all);
         let (vowels, digits) = asked.looks();
         let is_random = vowels <= CHANCE_VOWELS || digits >= CHANCE_DIGITS;
         let least = if is_random { self.config.min_random } else { self.config.min_any };
@@ -199,7 +201,9 @@ impl Dga {
         };
         let look = if is_random { ", which look drawn by chance" } else { "" };
         let summary = format!(
-            "{client} asked for names under {failed} different domains that do not exist{look}, of {all} that it was answered about: {}",
+            "{client} asked for names under {} different domains that do not exist{look}, of {} that it was answered about: {}",
+            asked.failed.words(),
+            asked.all.words(),
             asked.examples.join(", ")
         );
         let mut finding = view.finding(&DECLARATION, AlertKind::Dga, measure, summary);

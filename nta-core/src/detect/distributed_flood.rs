@@ -87,14 +87,17 @@ impl DistributedFlood {
         let kind =
             met.kinds.iter().max_by_key(|(kind, packets)| (**packets, **kind)).map_or("-", |(kind, _)| kind.word());
         let summary = format!(
-            "{hosts} hosts of {}/{} got {packets} packets, most of them of a {kind}, from {sources} sources within {seconds:.0} s without an answer",
-            network.0, network.1
+            "{} hosts of {}/{} got {packets} packets, most of them of a {kind}, from {} sources within {seconds:.0} s without an answer",
+            met.hosts.words(),
+            network.0,
+            network.1,
+            met.sources.words()
         );
         let mut finding = view.finding(&DECLARATION, AlertKind::DistributedFlood, measure, summary);
         finding.source = Party::Many;
         finding.destination = Party::Network(network.0, network.1);
         finding.facts = vec![("sources", sources.to_string()), ("hosts", hosts.to_string()), ("kind", kind.to_owned())];
-        finding.contributors = met.from.contributors();
+        finding.contributors = met.from.contributors(packets);
         Some(finding)
     }
 }

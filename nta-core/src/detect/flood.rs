@@ -246,7 +246,7 @@ impl Flood {
         finding.port = port;
         finding.facts =
             vec![("rate", format!("{rate:.1}")), ("mean_rate", format!("{:.1}", packets as f64 / SECONDS as f64))];
-        finding.contributors = hits.shares.contributors();
+        finding.contributors = hits.shares.contributors(packets);
         Some(finding)
     }
 

@@ -269,7 +269,7 @@ impl HttpFlood {
         }
         let mut finding = self.finding(view, server, port, (tried, least), "many clients", load);
         finding.source = Party::Many;
-        finding.contributors = load.shares.contributors();
+        finding.contributors = load.shares.contributors(tried);
         Some(finding)
     }
 

@@ -128,7 +128,7 @@ impl IcmpFlood {
         finding.destination = host.into();
         finding.facts =
             vec![("rate", format!("{:.1}", packets as f64 / SECONDS as f64)), ("answers", answers.to_string())];
-        finding.contributors = target.shares.contributors();
+        finding.contributors = target.shares.contributors(packets);
         Some(finding)
     }
 }

@@ -332,7 +332,7 @@ impl RogueServer {
             let mut finding = view.finding(&DECLARATION, AlertKind::NeighborFlood, measure, summary);
             (finding.source, finding.destination) = (source, Party::Host(group));
             finding.facts = vec![("message", what.to_owned())];
-            finding.contributors = flood.shares.contributors();
+            finding.contributors = flood.shares.contributors(all);
             out.push(finding);
         }
     }

@@ -137,7 +137,7 @@ impl SynFlood {
             ("futile_share", format!("{share:.3}")),
             ("answered", answered.to_string()),
         ];
-        finding.contributors = service.shares.contributors();
+        finding.contributors = service.shares.contributors(futile);
         Some(finding)
     }
 }

@@ -187,7 +187,7 @@ impl UdpFlood {
             ("rate", format!("{:.1}", observed as f64 / seconds)),
             ("unanswered", hits.unanswered.sum(end, SECONDS).to_string()),
         ];
-        finding.contributors = hits.shares.contributors();
+        finding.contributors = hits.shares.contributors(observed);
         Some(finding)
     }
 }

@@ -7,6 +7,8 @@ const FEW: usize = 5;
 /// 2^11 registers: counts up to about 190 stay exact (the sketch's own list), larger ones have a standard error of
 /// 1.04 / √2048 = 2.3 % (Flajolet et al. 2007).
 const LG_REGISTERS: u8 = 11;
+/// Counts up to here are exact.
+const MOST_EXACT: u64 = 150;
 
 /// A count of distinct values, given as hashes. Whoever hashes must key the hash: the values are chosen by strangers.
 #[derive(Clone, Debug)]
@@ -73,6 +75,12 @@ impl Distinct {
         }
     }
 
+    /// The count in words: "about" from where on it is an estimate.
+    pub fn words(&self) -> String {
+        let count = self.count();
+        if count > MOST_EXACT { format!("about {count}") } else { count.to_string() }
+    }
+
     /// Memory behind the value itself, in bytes.
     pub fn heap_bytes(&self) -> usize {
         match self {
@@ -103,6 +111,8 @@ mod tests {
         for n in [0, 1, 5, 6, 50, 150] {
             assert_eq!(of(0..n).count(), u64::from(n));
         }
+        assert_eq!(of(0..150).words(), "150");
+        assert!(of(0..3_000).words().starts_with("about "));
         let many = of(0..50_000).count() as f64;
         assert!((many / 50_000.0 - 1.0).abs() < 0.1, "{many}");
     }

@@ -21,7 +21,7 @@ pub(super) fn judge<'a>(
         sum.merge(&seen);
         clients.push(pair.client);
     }
-    let is_flood = |seen: &Use| seen.is_in_vain() && !seen.is_searched() && seen.names.count() >= config.min_polled;
+    let is_flood = |seen: &Use| seen.is_in_vain() && !seen.is_searched() && seen.distinct_names() >= config.min_polled;
     let found = domains.into_iter().filter(|(_, (seen, _))| is_flood(seen));
     found.map(|((server, parent), (seen, clients))| finding(config, view, (server, parent), &seen, &clients)).collect()
 }
@@ -33,7 +33,7 @@ fn finding(
     seen: &Use,
     clients: &[IpAddr],
 ) -> Finding {
-    let names = seen.names.count();
+    let names = seen.distinct_names();
     let measure = Measure {
         name: "distinct_names",
         unit: "names",
@@ -46,8 +46,10 @@ fn finding(
         many => format!("{} clients", many.len()),
     };
     let summary = format!(
-        "{by} asked {server} for {names} different names under {parent}; {} of {} answers say that there is none",
-        seen.failures, seen.replies
+        "{by} asked {server} for {} different names under {parent}; {} of {} answers say that there is none",
+        seen.names_in_words(),
+        seen.failures,
+        seen.replies
     );
     let mut finding = view.finding(&DECLARATION, AlertKind::DnsFlood, measure, summary);
     finding.source = if let [one] = clients { Party::Host(*one) } else { Party::Many };

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use foldhash::fast::RandomState;
 
 use super::asked::Asked;
-use super::name::{self, Name};
+use super::name::{self, Name, is_carrier, is_mail_policy, is_reversed_address};
 use crate::domain::{DnsMessage, Timestamp};
 use crate::window::{Distinct, Hosts};
 
@@ -49,7 +49,7 @@ pub(super) struct Use {
     /// Queries for types whose answers hold free data.
     pub(super) carriers: u32,
     /// Different names.
-    pub(super) names: Distinct,
+    names: Distinct,
     /// Bytes in front of the parent, of all queries.
     pub(super) bytes: u64,
     /// Entropy of each, summed.
@@ -123,6 +123,16 @@ impl Use {
     /// Whether others ask for a fourth of the names or more: a tunnel's carry the data of one.
     pub(super) fn is_shared(&self) -> bool {
         self.shared.count() > 0 && self.shared.count() * 4 >= self.names.count()
+    }
+
+    /// Different names asked for: as many as there were queries at most, which an estimate does not know.
+    pub(super) fn distinct_names(&self) -> u64 {
+        self.names.count().min(self.queries.into())
+    }
+
+    /// Their count in words.
+    pub(super) fn names_in_words(&self) -> String {
+        if self.names.count() >= self.queries.into() { self.queries.to_string() } else { self.names.words() }
     }
 
     /// Bytes in front of the parent, per query.
@@ -373,25 +383,4 @@ fn answer_bytes(message: &DnsMessage, name_bytes: u32) -> u32 {
     }
     let left = message.message_bytes.saturating_sub(HEADER + AROUND + name_bytes);
     known.max(left)
-}
-
-/// Types whose answers hold free data: NULL, CNAME, MX, TXT, KEY, and those for private use (RFC 6895). SRV is left
-/// out: directories ask for many under one parent.
-const fn is_carrier(qtype: u16) -> bool {
-    matches!(qtype, 5 | 10 | 15 | 16 | 25 | 65280..=65534)
-}
-
-/// Whether a name is one at which a mail server looks up how others' mail is to be taken: TXT by design, of the domain's owner
-/// (RFC 6376, 7489, 8460, 8461).
-fn is_mail_policy(name: &str) -> bool {
-    let is = |label: &str, word: &str| label.eq_ignore_ascii_case(word);
-    name.split('.').any(|label| ["_domainkey", "_dmarc", "_mta-sts", "_smtp"].into_iter().any(|word| is(label, word)))
-}
-
-/// Whether a name begins with an address backwards, as block lists are asked (RFC 5782).
-fn is_reversed_address(name: &str) -> bool {
-    let octets = name.split('.').take_while(|label| label.parse::<u8>().is_ok()).count();
-    let is_nibble = |label: &&str| label.len() == 1 && label.as_bytes()[0].is_ascii_hexdigit();
-    let nibbles = name.split('.').take_while(is_nibble).count();
-    octets == 4 || nibbles == 32
 }

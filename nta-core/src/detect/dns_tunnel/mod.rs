@@ -154,7 +154,7 @@ impl DnsTunnel {
     /// The rule that is exceeded most, or nearest to it.
     fn judge(&self, seen: &Use) -> Option<Rule> {
         let config = &self.config;
-        let (names, queries) = (seen.names.count(), f64::from(seen.queries));
+        let (names, queries) = (seen.distinct_names(), f64::from(seen.queries));
         let (bytes, entropy) = (seen.mean_bytes(), seen.mean_entropy());
         let is_random = entropy >= config.min_entropy;
         // What everybody asks for says nothing of the client, nor does what a search list makes up.
@@ -175,8 +175,12 @@ impl DnsTunnel {
             (is_random && !is_usual && bytes >= config.long_bytes)
                 .then(|| rule("long_names", names, config.min_long_names)),
             (is_fresh && is_carrier).then(|| rule("carrier", names, config.min_names)),
-            (is_carrier && seen.mean_answer() >= config.answer_bytes)
-                .then(|| rule("answers", names.min(seen.answers.into()), config.min_answers)),
+            (is_carrier && seen.mean_answer() >= config.answer_bytes).then(|| {
+                // One name that is answered again and again is no tunnel.
+                let answers = u64::from(seen.answers);
+                let rule = rule("answers", names.min(answers), config.min_answers);
+                if answers < names { Rule { name: "large_answers", unit: "answers", ..rule } } else { rule }
+            }),
             (is_fresh && !is_usual && !seen.is_in_vain()).then(|| rule("polling", names, config.min_polled)),
             Some(Rule {
                 name: "foreign_packets",
@@ -195,7 +199,7 @@ impl DnsTunnel {
             return None;
         }
         let server = seen.server;
-        let (names, queries, parent) = (seen.names.count(), seen.queries, &pair.parent);
+        let (names, queries, parent) = (seen.distinct_names(), seen.queries, &pair.parent);
         let summary = if rule.word == "no_dns" {
             format!(
                 "{} exchanged {} packets that are no DNS with {server} on DNS's port",
@@ -204,12 +208,14 @@ impl DnsTunnel {
             )
         } else {
             format!(
-                "{} asked {server} for {names} different names under {parent} in {queries} queries, {:.0} bytes and \
-                 {:.1} bits a byte in front of it, {:.0} % of them for types that carry data; {:.0} bytes an answer",
+                "{} asked {server} for {} different names under {parent} in {queries} queries, {:.0} bytes and \
+                 {:.1} bits a byte in front of it, {:.0} % of them for types that carry data; {} answers to these, {:.0} bytes on average",
                 pair.client,
+                seen.names_in_words(),
                 seen.mean_bytes(),
                 seen.mean_entropy(),
                 100.0 * f64::from(seen.carriers) / f64::from(queries.max(1)),
+                seen.answers,
                 seen.mean_answer(),
             )
         };

@@ -89,6 +89,27 @@ fn measure(front: &[u8]) -> (u32, f64) {
     (total, entropy)
 }
 
+/// Types whose answers hold free data: NULL, CNAME, MX, TXT, KEY, and those for private use (RFC 6895). SRV is left
+/// out: directories ask for many under one parent.
+pub(super) const fn is_carrier(qtype: u16) -> bool {
+    matches!(qtype, 5 | 10 | 15 | 16 | 25 | 65280..=65534)
+}
+
+/// Whether a name is one at which a mail server looks up how others' mail is to be taken: TXT by design, of the domain's owner
+/// (RFC 6376, 7489, 8460, 8461).
+pub(super) fn is_mail_policy(name: &str) -> bool {
+    let is = |label: &str, word: &str| label.eq_ignore_ascii_case(word);
+    name.split('.').any(|label| ["_domainkey", "_dmarc", "_mta-sts", "_smtp"].into_iter().any(|word| is(label, word)))
+}
+
+/// Whether a name begins with an address backwards, as block lists are asked (RFC 5782).
+pub(super) fn is_reversed_address(name: &str) -> bool {
+    let octets = name.split('.').take_while(|label| label.parse::<u8>().is_ok()).count();
+    let is_nibble = |label: &&str| label.len() == 1 && label.as_bytes()[0].is_ascii_hexdigit();
+    let nibbles = name.split('.').take_while(is_nibble).count();
+    octets == 4 || nibbles == 32
+}
+
 #[cfg(test)]
 mod tests {
     use super::{NO_DOMAIN, Name};

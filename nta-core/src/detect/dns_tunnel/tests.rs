@@ -60,6 +60,24 @@ fn long_random_names_are_upload_from_the_twentieth_on() {
 }
 
 #[test]
+fn no_more_names_are_told_than_were_asked_for() {
+    // Each query has a name of its own: an estimate of so many is as often above as below.
+    for seed in 0..20 {
+        let queries = queries(400, 0.2, A, |i| format!("{}.tunnel.example", digits(i + 1_000 * seed, 40)));
+        let windows = queries.into_iter().map(|message| fixture::window(message.time, &[PacketEvent::Dns(message)]));
+        let found = fixture::inspect(&mut DnsTunnel::new(DnsTunnelConfig::default()), windows);
+        for finding in &found {
+            let fact = |name| finding.facts.iter().find(|(known, _)| *known == name).expect("the fact").1.clone();
+            let [names, asked]: [u64; 2] =
+                ["distinct_names", "queries"].map(|name| fact(name).parse().expect("a number"));
+            assert!(names <= asked && finding.measure.observed <= asked as f64, "{}", finding.summary);
+            assert_eq!(finding.contributors[0].amount, finding.measure.observed);
+        }
+        assert!(!found.is_empty());
+    }
+}
+
+#[test]
 fn what_a_resolver_asks_for_others_is_theirs() {
     let upstream = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 53));
     let name = |i| format!("{}.tunnel.example", digits(i, 40));

@@ -354,14 +354,16 @@ impl Shares {
         self.of().any(|(host, share)| host != first && share.amount > amount)
     }
 
-    /// The largest shares, largest first: what each has at least. Of sources that each have next to nothing, as forged ones have,
-    /// none is named: the ten that happen to be remembered stand for nobody.
-    pub(super) fn contributors(&self) -> Vec<Contributor> {
+    /// The largest shares, largest first: what each has at least of `counted`, which a finding tells. A finding counts the last
+    /// seconds and shares are remembered longer, so that a share is a part of it all and not an amount of its own. Of sources
+    /// that each have next to nothing, as forged ones have, none is named: the ten that happen to be remembered stand for nobody.
+    pub(super) fn contributors(&self, counted: u64) -> Vec<Contributor> {
         let sure = self.of().map(|(host, share)| (host, share.amount - share.borrowed));
         let mut shares: Vec<(IpAddr, u64)> = sure.filter(|(_, amount)| *amount * LEAST_SHARE >= self.total).collect();
         shares.sort_unstable_by_key(|(host, amount)| (std::cmp::Reverse(*amount), *host));
         shares.truncate(MAX_CONTRIBUTORS);
-        shares.iter().map(|(host, amount)| Contributor { what: host.to_string(), amount: *amount as f64 }).collect()
+        let part = |amount: u64| (amount as f64 / self.total as f64 * counted as f64).round();
+        shares.iter().map(|(host, amount)| Contributor { what: host.to_string(), amount: part(*amount) }).collect()
     }
 }
 

@@ -73,11 +73,21 @@ fn a_sum_is_over_the_same_time_however_windows_lie() {
 fn of_sources_that_are_each_next_to_nothing_none_is_named() {
     let mut forged = Shares::default();
     (0..10_000_u32).for_each(|host| forged.add(std::net::Ipv4Addr::from(host).into(), 1));
-    assert_eq!((forged.party(), forged.contributors()), (Party::Many, Vec::new()));
+    assert_eq!((forged.party(), forged.contributors(10_000)), (Party::Many, Vec::new()));
     // Guessed by 20 hosts, seven times each.
     let mut shared = Shares::default();
     (0..140_u32).for_each(|one| shared.add(std::net::Ipv4Addr::from(one % 20).into(), 1));
-    assert_eq!(shared.contributors().len(), super::MAX_CONTRIBUTORS);
+    assert_eq!(shared.contributors(140).len(), super::MAX_CONTRIBUTORS);
+}
+
+#[test]
+fn contributors_are_parts_of_what_is_counted() {
+    // 300 remembered over minutes, of which a finding counts the last 100.
+    let mut shares = Shares::default();
+    shares.add([10, 0, 0, 1].into(), 225);
+    shares.add([10, 0, 0, 2].into(), 75);
+    let amounts: Vec<f64> = shares.contributors(100).iter().map(|contributor| contributor.amount).collect();
+    assert_eq!(amounts, [75.0, 25.0]);
 }
 
 #[test]
@@ -90,7 +100,7 @@ fn a_source_among_many_is_not_lost() {
         }
     }
     assert_eq!(shares.party(), Party::Many);
-    assert_eq!(shares.contributors()[0].what, "10.0.0.1");
+    assert_eq!(shares.contributors(1_000)[0].what, "10.0.0.1");
     shares.add([10, 0, 0, 1].into(), 40_000);
     assert_eq!(shares.party(), Party::Host([10, 0, 0, 1].into()));
 }

@@ -217,7 +217,8 @@ impl SlowScan {
             }
         };
         let summary = format!(
-            "{address} tried {failed} {what} in vain within {minutes:.0} minutes; {:.0} % of what it tried failed",
+            "{address} tried {} {what} in vain within {minutes:.0} minutes; {:.0} % of what it tried failed",
+            group.failed.words(),
             share * 100.0
         );
         let measure = Measure { name, unit, observed: failed as f64, expected: None, threshold: threshold as f64 };

@@ -62,10 +62,11 @@ impl Stranger {
         let mut ports = self.ports.clone();
         ports.sort_unstable();
         let (word, ports) = (if ports.len() == 1 { "port" } else { "ports" }, list(ports.iter()));
-        let whom = if reached == 0 { "none".to_owned() } else { reached.to_string() };
+        let whom = if reached == 0 { "none".to_owned() } else { self.reached.words() };
         let summary = format!(
-            "{address}, from outside, tried {failed} local hosts ({word} {ports}) in vain within {within} and \
-             reached {whom}"
+            "{address}, from outside, tried {} local hosts ({word} {ports}) in vain within {within} and \
+             reached {whom}",
+            self.failed.words()
         );
         let measure = Measure {
             name: "hosts_tried_in_vain",
