@@ -34,6 +34,7 @@ const TAGS: &[(&str, &str)] = &[
     ("access", "Who may use the API."),
     ("events", "What happens, in its order."),
     ("webhooks", "Who is told of it."),
+    ("sensors", "Many gateways: what their daemons send, and how complete it is."),
     ("jobs", "Work that goes on after its request was answered."),
 ];
 

@@ -24,9 +24,9 @@ use super::headers::careful;
 use super::requests::measure;
 use super::routes::{
     alert_bulk, alerts, anomalies, audit, baselines, capture_file, captures, compute, control, dashboard, detect, docs,
-    evidence, explain, export, features, flows, generate, graphql, health, hosts, index, jobs, live_capture, metrics,
-    models, mutes, packets, prometheus, recording, results, score, services, session, stats, status, stream, tokens,
-    uploads, webhooks,
+    evidence, explain, export, features, flows, generate, graphql, health, hosts, index, ingest, jobs, live_capture,
+    metrics, models, mutes, packets, prometheus, recording, results, score, sensors, services, session, stats, status,
+    stream, tokens, uploads, webhooks,
 };
 use super::workers::{LargeBodies, Workers, few_at_a_time, off_the_executor};
 use super::{ApiError, ApiState, guard, links, openapi};
@@ -37,6 +37,9 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 const BODY_LIMIT_BYTES: usize = 64 * 1024;
 /// Largest body of an import of baselines: a week's hours of four metrics are about 2 MiB.
 const IMPORT_LIMIT_BYTES: usize = 8 * 1024 * 1024;
+
+/// Largest message of a sensor: many windows in one, compressed.
+const SHIPMENT_LIMIT_BYTES: usize = 32 * 1024 * 1024;
 
 fn public() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new()
@@ -93,6 +96,8 @@ fn viewer() -> OpenApiRouter<ApiState> {
         .routes(routes!(results::list))
         .routes(routes!(results::download))
         .routes(routes!(models::list))
+        .routes(routes!(sensors::list))
+        .routes(routes!(sensors::one))
         .routes(routes!(stats::get))
         .routes(routes!(control::status))
         .routes(routes!(control::config))
@@ -136,6 +141,7 @@ fn admin() -> OpenApiRouter<ApiState> {
         .routes(routes!(tokens::list, tokens::create))
         .routes(routes!(tokens::revoke))
         .routes(routes!(audit::list))
+        .routes(routes!(sensors::set))
         .routes(routes!(captures::delete))
         .routes(routes!(models::train))
         .routes(routes!(models::activate))
@@ -148,6 +154,11 @@ fn admin() -> OpenApiRouter<ApiState> {
 /// What takes larger bodies than others.
 fn imports() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new().routes(routes!(baselines::put))
+}
+
+/// What sensors send: few at a time, who comes in between is asked to come again.
+fn shipments() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::new().routes(routes!(ingest::post))
 }
 
 /// What takes captures: with limits of its own, and for as long as bytes come.
@@ -166,6 +177,7 @@ fn documented() -> (Router<ApiState>, OpenApi) {
     let pool = from_fn_with_state(Workers::answering(), off_the_executor);
     let large = bound(IMPORT_LIMIT_BYTES);
     let few = from_fn_with_state(LargeBodies::new(), few_at_a_time);
+    let shipped = bound(SHIPMENT_LIMIT_BYTES);
     let described = |mut routes: OpenApiRouter<ApiState>, role: Role| {
         openapi::add_common(routes.get_openapi_mut(), role);
         routes
@@ -198,6 +210,13 @@ fn documented() -> (Router<ApiState>, OpenApi) {
                 .layer(large.1)
                 .layer(large.0)
                 .layer(of(Role::Operator)),
+        )
+        .merge(
+            described(shipments(), Role::Sensor)
+                .layer(DefaultBodyLimit::disable())
+                .layer(shipped.1)
+                .layer(shipped.0)
+                .layer(of(Role::Sensor)),
         )
         .merge(described(sendings(), Role::Operator).layer(DefaultBodyLimit::disable()).layer(of(Role::Operator)))
         .split_for_parts();

@@ -22,6 +22,7 @@ use crate::jobs::{AnalysisAccess, Jobs, KINDS, Tools};
 use crate::pipeline::progress::Progress;
 use crate::recording::{Recorder, RingCounts};
 use crate::sink::jsonl::Counters;
+use crate::sink::ship::Shipping;
 use crate::sink::stream::EventStream;
 use crate::sink::webhook::Webhooks;
 use crate::store::{Audit, Range, Run, Store};
@@ -29,6 +30,8 @@ use crate::telemetry::{RECORDS, Records};
 use crate::uploads::Uploads;
 use nta_core::domain::{Mode, Status, Timestamp};
 
+/// Messages of sensors that are read and stored at a time: each is written as a whole, one behind the other.
+pub(super) const SHIPMENTS: usize = 4;
 /// Pages of streams that are made at a time: of the database's four connections two are left to others.
 pub(super) const STREAMS_READING: usize = 2;
 /// Requests that wait for their jobs at a time: others are answered at once, so that reads have places too.
@@ -56,6 +59,8 @@ pub struct ApiState {
     status: watch::Receiver<Status>,
     /// The run that holds the capture of a replay.
     run: Option<[u8; 16]>,
+    /// Places for messages of sensors.
+    pub(super) shipments: Arc<Semaphore>,
     /// Where the pages of streams are made.
     pub(super) streams: Arc<Semaphore>,
     /// How far a replay is.
@@ -84,6 +89,8 @@ pub struct ApiState {
     pub(super) allowed: Allowed,
     /// Who is told of what happens; of a replay nobody.
     pub(super) webhooks: Option<Webhooks>,
+    /// Who ships to a server.
+    pub(super) shipping: Option<Shipping>,
 }
 
 impl ApiState {
@@ -99,6 +106,7 @@ impl ApiState {
             events,
             allowed: Allowed::default(),
             webhooks: None,
+            shipping: None,
             analysis,
             hosts,
             access,
@@ -113,6 +121,7 @@ impl ApiState {
             store,
             status,
             run: None,
+            shipments: Arc::new(Semaphore::new(SHIPMENTS)),
             streams: Arc::new(Semaphore::new(STREAMS_READING)),
             progress: None,
             tls: None,
@@ -147,6 +156,12 @@ impl ApiState {
         }
         let most = most.min(room);
         Self { events: EventStream::for_readers(self.store.clone(), most), ..self }
+    }
+
+    /// Says how shipping to a server goes.
+    #[must_use]
+    pub fn with_shipping(self, shipping: Shipping) -> Self {
+        Self { shipping: Some(shipping), ..self }
     }
 
     /// Says how these webhooks do.

@@ -27,6 +27,7 @@ use crate::pipeline::metrics::MetricsHandle;
 use crate::pipeline::mutes::MuteHandle;
 use crate::pipeline::progress::Progress;
 use crate::sink::jsonl::{Mirror, MirrorError};
+use crate::sink::ship;
 use crate::sink::store::StoreOutput;
 use crate::store::{
     Found, Lease, LeftSpool, Retention, Run, Store, StoreError, StoreWriter, baselines_name, spools_of,
@@ -228,6 +229,9 @@ impl App {
             if let Some((folder, most)) = config.store.spool(store.path(), &sensor) {
                 store = store.with_spool(folder, most);
             }
+        }
+        if plan.mode == Mode::Live && config.ship.to.ingest().is_some() {
+            store = store.with_outbox(ship::outbox(&config.ship));
         }
         let mirror = if plan.mode == Mode::Live { Mirror::open(&config.jsonl, &sensor)? } else { None };
         let Looked { new, known: data, earlier, lease: analysing } = analysis::look_up(&store, plan.analysis).await?;

@@ -23,6 +23,7 @@ use crate::pipeline::mutes::MuteHandle;
 use crate::pipeline::progress::Progress;
 use crate::recording::{Recorder, Ring, ring_folder};
 use crate::sink::jsonl::Mirror;
+use crate::sink::ship::Shipping;
 use crate::sink::webhook::Webhooks;
 use crate::store::{StoreError, StoreStats};
 use nta_core::alerting::EarlierAlert;
@@ -262,6 +263,11 @@ impl App {
             let webhooks = Webhooks::new(self.store.clone(), self.sensor.clone(), &self.config.webhooks);
             webhooks.start(self.run, &self.stop);
             state = state.with_webhooks(webhooks);
+        }
+        if self.status.borrow().mode == Mode::Live && self.config.ship.to.ingest().is_some() {
+            let shipping = Shipping::new(self.store.clone(), self.sensor.clone(), &self.config.ship);
+            shipping.start(self.status.subscribe(), &self.stop);
+            state = state.with_shipping(shipping);
         }
         if self.status.borrow().mode == Mode::Live {
             let RecordingsConfig { max_bytes, quota_bytes, .. } = self.config.recordings;

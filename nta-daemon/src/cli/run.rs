@@ -30,6 +30,7 @@ use nta_core::domain::{Mode, ModelState, ModelUse};
     nta-daemon run --interface eth0 --interface eth1\n  \
     nta-daemon run --interface ppp0                 # waits for ppp0 where it is not there yet\n  \
     nta-daemon run --interface eth0 --attach tcx --database sqlite:/var/lib/nta/nta.db\n  \
+    nta-daemon run --interface eth0 --ship https://nta.example.org:5000 --ship-token-file /etc/nta/ship.token\n  \
     nta-daemon run --dry-run                        # load, attach, detach, say what happened")]
 pub(super) struct Args {
     #[command(flatten)]

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use crate::config::{
-    Attach, Config, ConfigError, DatabaseUrl, DatabaseUrlError, InterfacePattern, Places, Problem, Usable,
+    Attach, Config, ConfigError, DatabaseUrl, DatabaseUrlError, InterfacePattern, Places, Problem, ShipUrl, Usable,
 };
 
 /// Flags that configure a run; each has its environment variable.
@@ -30,6 +30,12 @@ pub(super) struct Settings {
     /// Database URL, such as sqlite:/var/lib/nta/nta.db or postgres://nta@localhost/nta.
     #[arg(long, env = "NTA_DATABASE", value_name = "URL", hide_env_values = true)]
     database: Option<DatabaseFlag>,
+    /// Server that gets what this sensor sees, such as https://nta.example.org:5000; what it has not confirmed waits in the database.
+    #[arg(long, env = "NTA_SHIP", value_name = "URL")]
+    ship: Option<ShipUrl>,
+    /// File whose first line is the token that the server gave for this sensor.
+    #[arg(long, env = "NTA_SHIP_TOKEN_FILE", value_name = "FILE")]
+    ship_token_file: Option<PathBuf>,
     /// Length of a window in seconds.
     #[arg(long, env = "NTA_WINDOW", value_name = "SECONDS")]
     window: Option<u64>,
@@ -87,6 +93,14 @@ impl Settings {
         if let Some(seconds) = self.window {
             given("windows.seconds");
             config.windows.seconds = seconds;
+        }
+        if let Some(server) = self.ship {
+            given("ship.to");
+            config.ship.to = server;
+        }
+        if let Some(file) = self.ship_token_file {
+            given("ship.token_file");
+            config.ship.token_file = file;
         }
         if let Some(listen) = self.listen {
             given("api.listen");

@@ -20,6 +20,7 @@ use nta_core::domain::Timestamp;
 #[command(after_help = "Examples:\n  \
     nta-daemon tokens create --role admin --name mira\n  \
     nta-daemon tokens create --role viewer --expires 30d --scope eth0,eth1\n  \
+    nta-daemon tokens create --role sensor --scope gw-paris   # for the daemon of a gateway that ships here\n  \
     nta-daemon tokens list --format json\n  \
     nta-daemon tokens revoke mira")]
 pub(super) struct Args {
@@ -55,8 +56,9 @@ enum What {
         /// Until when it holds: a time (2030-01-31T12:00:00Z) or how long (90m, 12h, 30d). Default: always.
         #[arg(long, value_name = "TIME", value_parser = expiry)]
         expires: Option<Timestamp>,
-        /// Interfaces that its owner may know of. Default: all. One that does not exist yet is taken, and said.
-        #[arg(long, visible_alias = "interface", value_name = "IF", value_delimiter = ',', value_parser = names::interface_name)]
+        /// Interfaces that its owner may know of, or of a sensor's token the sensors that it is for. Default: all. An interface that does
+        /// not exist yet is taken, and said.
+        #[arg(long, visible_alias = "interface", value_name = "IF", value_delimiter = ',', value_parser = names::scope_name)]
         scope: Vec<String>,
     },
     /// List all tokens, with those that are revoked or over.
@@ -101,7 +103,7 @@ async fn with(store: &Store, what: What, format: Format) -> Result<String, (u8, 
     match what {
         What::Create { role, name, expires, scope } => {
             let (secret, created) = (Secret::make(), clock::now());
-            for name in scope.iter().filter(|name| Device::find(name).is_err()) {
+            for name in scope.iter().filter(|name| role != Role::Sensor && Device::find(name).is_err()) {
                 let there_are = Device::there_are();
                 say(&format!(
                     "there is no interface {name} on this machine yet: {there_are}; the token is for it once it is there"

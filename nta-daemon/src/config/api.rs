@@ -100,7 +100,7 @@ pub enum MetricsAccess {
     Viewer,
 }
 
-/// Whether a listener that other machines reach may do without tokens and TLS.
+/// Whether what is sent over a network may do without TLS, and a listener without tokens.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Insecure(bool);

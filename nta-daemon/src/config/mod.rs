@@ -20,6 +20,7 @@ mod recordings;
 mod regular;
 mod results;
 mod sensor;
+mod ship;
 mod store;
 mod uploads;
 mod webhooks;
@@ -48,6 +49,7 @@ pub use recordings::RecordingsConfig;
 pub use regular::{read_regular, regular_length};
 pub use results::ResultsConfig;
 pub use sensor::{SensorConfig, SensorName, SensorNameError};
+pub use ship::{ShipConfig, ShipUrl, ShipUrlError};
 pub use store::StoreConfig;
 pub use uploads::UploadsConfig;
 pub use webhooks::{WebhookConfig, WebhookKind, WebhookUrl, key as webhook_key};
@@ -86,6 +88,8 @@ pub struct Config {
     pub recordings: RecordingsConfig,
     /// Files that jobs make.
     pub results: ResultsConfig,
+    /// A server that gets what this sensor sees.
+    pub ship: ShipConfig,
     /// The HTTP interface.
     pub api: ApiConfig,
     /// Who is told of what happens.
@@ -147,6 +151,7 @@ impl Config {
     pub fn check_together(&self, places: &Places) -> Result<(), ConfigError> {
         let mut refused = Vec::new();
         self.api.check_together(&mut refused);
+        self.ship.check_together(&mut refused);
         if refused.is_empty() {
             return Ok(());
         }
@@ -177,6 +182,7 @@ impl Config {
             JsonlConfig::bounds(),
             RecordingsConfig::bounds(),
             ResultsConfig::bounds(),
+            ShipConfig::bounds(),
             ApiConfig::bounds(),
         ];
         analysis.chain(own.into_iter().flatten()).collect()
@@ -219,6 +225,7 @@ impl Config {
             jsonl,
             recordings,
             results,
+            ship,
             api,
             webhooks,
         } = self;
@@ -236,6 +243,7 @@ impl Config {
                 jsonl.to_toml()?,
                 recordings.to_toml()?,
                 results.to_toml()?,
+                ship.to_toml()?,
                 api.to_toml()?,
             ]
             .join("\n");

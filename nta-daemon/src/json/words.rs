@@ -63,6 +63,8 @@ words! {
     WebhookKind = ["generic", "slack", "pagerduty", "alertmanager", "syslog", "smtp"];
     /// How a webhook does.
     WebhookState = ["idle", "ok", "failing", "unusable"];
+    /// How a sensor does.
+    SensorState = ["ok", "degraded", "silent"];
     /// Why an alert does not go on.
     ClearReason = Reason::ALL.map(Reason::word);
     /// What a detector goes by.

@@ -3,6 +3,7 @@
 pub mod jsonl;
 pub mod log;
 pub mod metrics;
+pub mod ship;
 pub mod store;
 pub mod stream;
 mod troubles;

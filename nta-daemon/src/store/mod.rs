@@ -30,6 +30,7 @@ mod flows;
 mod found;
 mod host_flows;
 mod hosts;
+mod ingest;
 mod jobs;
 mod keys;
 mod late;
@@ -42,6 +43,7 @@ mod mutes;
 mod naming;
 mod near;
 mod opening;
+mod outbox;
 mod page;
 mod parties;
 mod raw_packets;
@@ -54,6 +56,7 @@ mod rows;
 mod runs;
 mod sensor;
 mod services;
+mod shipment;
 mod size;
 mod spans;
 mod spool;
@@ -92,12 +95,14 @@ pub use flow_filter::FlowFilter;
 pub use flows::{FlowPage, FlowSort};
 pub use found::Found;
 pub use hosts::{HostPage, HostSort, HostTotals, TrafficShare};
+pub use ingest::{Ingested, NumberRange, Said, Settings, Shipped};
 pub use jobs::{JobEnd, JobFilter, JobOwner, JobPage, JobState, JobsKept, NewJob, StoredJob};
 pub use lease::Lease;
 pub use models::{ActiveModel, MOST_MODELS, StoredModel};
 pub use mutes::{HiddenByMute, MOST_MUTES, StoredMute};
 pub use naming::{LeftSpool, spools_of};
 pub use near::Nearness;
+pub use outbox::{GivenUp, Head, Outbox, OutboxState};
 pub use page::{Key, Position, Range};
 pub use parties::PartyFilter;
 pub use results::{ResultFile, ResultFilter, ResultKind};
@@ -105,6 +110,7 @@ pub use retention::Retention;
 pub use runs::{Run, RunEnd, RunKey};
 pub use sensor::{BySensor, Whose, capture_of_sensor, sensor_of_capture};
 pub use services::{ServiceTotals, service_steps};
+pub use shipment::{About, Shipment, ShipmentError};
 pub use spans::{DOUBLE, stored_span_from, stored_spans};
 pub use stats::StoreStats;
 pub use tokens::{Created, NewToken, Revoked, StoredToken};
@@ -126,6 +132,8 @@ pub struct Store {
     /// Folder and most bytes of the spool.
     spool: Option<(std::path::PathBuf, u64)>,
     counters: Arc<Counters>,
+    /// What is sent to a server.
+    outbox: Option<Arc<std::sync::Mutex<Outbox>>>,
     /// How often a writer has committed something: readers of the event log wait for it.
     commits: Arc<watch::Sender<u64>>,
     /// What is told before it is in the event log.
@@ -143,6 +151,7 @@ impl Store {
             retention: Retention::default(),
             spool: None,
             counters: Arc::default(),
+            outbox: None,
             commits: Arc::default(),
             announced: Arc::default(),
             own_run: Arc::default(),
@@ -238,6 +247,8 @@ mod detection_tests;
 mod event_tests;
 #[cfg(test)]
 mod fault_tests;
+#[cfg(test)]
+mod fleet_tests;
 #[cfg(test)]
 mod hour_migration_tests;
 #[cfg(test)]

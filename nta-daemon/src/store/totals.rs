@@ -6,12 +6,14 @@ use super::{Store, StoreError, from_sql};
 
 /// The number of the newest event.
 pub(super) const EVENTS: &str = "events";
+/// The number of the newest batch that was put into the outbox.
+pub(super) const OUTBOX: &str = "outbox";
 /// What hosts came near to, in the documents of windows.
 pub(super) const NEAR: &str = "near_measures";
 
 /// Each with what it is made of, and the most that it can be: as rows are numbered without gaps but at the old end, no row needs
 /// to be counted for that; two numbers that something else made may be too far apart for a BIGINT. Of SQLite's values a number equals itself as a number. The last number of all leads nowhere.
-const TOTALS: [(&str, &str, &str); 5] = [
+const TOTALS: [(&str, &str, &str); 6] = [
     (
         "windows",
         "SELECT count(*) FROM windows WHERE factor = 1",
@@ -33,6 +35,12 @@ const TOTALS: [(&str, &str, &str); 5] = [
         "SELECT 64 * coalesce(CAST(max(id) AS NUMERIC) - min(id) + 1, 0) FROM windows",
     ),
     (EVENTS, "SELECT coalesce(max(seq), 0) FROM events WHERE seq < 4611686018427387904", "SELECT 4611686018427387904"),
+    (
+        OUTBOX,
+        "SELECT coalesce(max(seq), 0) FROM (SELECT max(seq) AS seq FROM outbox UNION ALL \
+         SELECT CAST(value AS BIGINT) FROM meta WHERE name = 'outbox_acked') AS given",
+        "SELECT 4611686018427387904",
+    ),
 ];
 /// What a value must be, so that it can be added to.
 const IS_USABLE: &str = "CAST(value AS BIGINT) = value AND value >= 0 AND value < 4611686018427387904";
@@ -41,7 +49,7 @@ const IS_USABLE: &str = "CAST(value AS BIGINT) = value AND value >= 0 AND value 
 pub(super) async fn check(conn: &mut Conn) -> Result<(), StoreError> {
     let error = StoreError::query("totals");
     for (name, made_of, most) in TOTALS {
-        let least = if name == EVENTS { made_of } else { "SELECT 0" };
+        let least = if [EVENTS, OUTBOX].contains(&name) { made_of } else { "SELECT 0" };
         let right = format!(
             "SELECT 1 FROM totals WHERE name = $1 AND {IS_USABLE} AND value >= ({least}) AND value <= ({most})"
         );
@@ -65,19 +73,19 @@ pub(super) async fn add(conn: &mut Conn, name: &str, rows: i64) -> Result<(), St
     Ok(())
 }
 
-/// The number of the last of so many further events. It comes from a row that all writers change, so that readers never see a
-/// larger one before a smaller. One that is of no use, or behind numbers that are taken, is set right first.
-pub(super) async fn next_events(conn: &mut Conn, count: i64) -> Result<i64, StoreError> {
+/// The number of the last of so many further rows of `events` or `outbox`. It comes from a row that all writers change, so that readers
+/// never see a larger one before a smaller. One that is of no use, or behind numbers that are taken, is set right first.
+pub(super) async fn next(conn: &mut Conn, table: &'static str, count: i64) -> Result<i64, StoreError> {
     let error = StoreError::query("totals");
     let next = format!(
-        "UPDATE totals SET value = value + $1 WHERE name = '{EVENTS}' AND {IS_USABLE} \
-         AND NOT EXISTS (SELECT 1 FROM events WHERE seq > value AND seq < 4611686018427387904) RETURNING value"
+        "UPDATE totals SET value = value + $1 WHERE name = '{table}' AND {IS_USABLE} \
+         AND NOT EXISTS (SELECT 1 FROM {table} WHERE seq > value AND seq < 4611686018427387904) RETURNING value"
     );
     let next = || Query::new(next.as_str()).bind(count);
     if let Some(row) = conn.fetch_optional(next()).await.map_err(&error)? {
         return row.first().map_err(error);
     }
-    mend(conn, EVENTS).await?;
+    mend(conn, table).await?;
     conn.number(next()).await.map_err(error)
 }
 

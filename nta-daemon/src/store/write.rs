@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use super::cut::rejoined;
 use super::db::{Conn, Database, Query, Value};
+use super::outbox::{self, Outbox};
 use super::rows::{BatchRows, RunRow, VectorRow};
 use super::{
     Notice, StoreError, alert_write, anomaly_write, flow_write, from_sql, late, runs, sensor, to_sql, totals, troubles,
@@ -46,9 +47,20 @@ impl Trouble {
         body.to_string()
     }
 
-    fn events(&self) -> [Event; 2] {
+    fn said(&self) -> [(i64, &'static str, &String); 2] {
         [(self.from_ns, "store_trouble", &self.begun), (self.to_ns, "store_recovered", &self.over)]
-            .map(|(time_ns, kind, body)| Event { time_ns, kind: kind.into(), body: body.clone() })
+    }
+
+    fn events(&self) -> [Event; 2] {
+        self.said().map(|(time_ns, kind, body)| Event { time_ns, kind: kind.into(), body: body.clone() })
+    }
+
+    fn notices(&self) -> [Notice; 2] {
+        self.said().map(|(time_ns, kind, body)| Notice {
+            time_ns: from_sql(time_ns),
+            kind: kind.to_owned(),
+            body: body.clone(),
+        })
     }
 }
 
@@ -57,6 +69,7 @@ pub(super) async fn commit(
     database: &Database,
     batches: &[BatchRows],
     mut trouble: Option<&Trouble>,
+    outbox: Option<&Outbox>,
 ) -> Result<Vec<bool>, StoreError> {
     let mut transaction = database.begin().await?;
     let error = StoreError::query("runs");
@@ -68,7 +81,7 @@ pub(super) async fn commit(
             flow_write::make_room(conn).await?;
             is_full = false;
         }
-        let is_new = write(conn, batch, trouble).await?;
+        let is_new = write(conn, batch, trouble, outbox).await?;
         if is_new {
             trouble = None;
             is_full |= flow_write::is_staged(conn, &batch.flows);
@@ -83,8 +96,13 @@ pub(super) async fn commit(
     Ok(are_new)
 }
 
-/// Writes a batch. `false` when it is there already.
-async fn write(conn: &mut Conn, batch: &BatchRows, trouble: Option<&Trouble>) -> Result<bool, StoreError> {
+/// Writes a batch, and puts it into the outbox where there is one. `false` when it is there already.
+pub(super) async fn write(
+    conn: &mut Conn,
+    batch: &BatchRows,
+    trouble: Option<&Trouble>,
+    outbox: Option<&Outbox>,
+) -> Result<bool, StoreError> {
     let error = StoreError::query("runs");
     let (run, last) = run_and_last(conn, &batch.run).await?;
     let last_ns = batch.end_ns();
@@ -144,6 +162,10 @@ async fn write(conn: &mut Conn, batch: &BatchRows, trouble: Option<&Trouble>) ->
     if let Some(reason) = &batch.end {
         runs::complete(conn, run, &batch.run, reason).await?;
     }
+    if let Some(outbox) = outbox {
+        let notices: Vec<Notice> = trouble.into_iter().flat_map(Trouble::notices).collect();
+        outbox::add(conn, outbox, batch, &notices).await?;
+    }
     Ok(true)
 }
 
@@ -197,7 +219,7 @@ pub(super) async fn log(conn: &mut Conn, run: i64, events: &[Event]) -> Result<(
     }
     let error = StoreError::query("events");
     let count = i64::try_from(events.len()).unwrap_or(i64::MAX);
-    let mut seq = totals::next_events(conn, count).await? - count;
+    let mut seq = totals::next(conn, totals::EVENTS, count).await? - count;
     for chunk in events.chunks(conn.chunk_rows()) {
         let mut query = Query::new("INSERT INTO events (seq, time_ns, kind, run_id, body) ");
         query.push_table(

@@ -22,8 +22,11 @@ use crate::app::{App, HOST, parse};
 
 /// Stores nothing: it answers what other settings would have raised.
 const CHANGES_NOTHING: [&str; 2] = ["post /api/anomalies/detect", "post /graphql"];
-/// Not held against the log here: what needs a job that runs, a live capture, or a model in the registry.
-const ELSEWHERE: [&str; 5] = [
+/// Not held against the log here: what needs a job that runs, a live capture, a sensor that ships (whose messages are traffic and not
+/// changes), or a model in the registry.
+const ELSEWHERE: [&str; 7] = [
+    "post /ingest",
+    "put /api/sensors/{id}/settings",
     "post /api/jobs/{id}/cancel",
     "post /api/control/capture/start",
     "post /api/control/capture/stop",

@@ -14,6 +14,7 @@ mod docs;
 mod evidence;
 mod explain;
 mod export;
+mod fleet;
 mod graphql;
 mod guard;
 mod hosts;
@@ -64,9 +65,9 @@ async fn every_path_answers_with_and_without_its_trailing_slash() {
     let page = String::from_utf8(page.to_vec()).expect("text");
     let asset = page.split("/assets/").nth(1).and_then(|rest| rest.split('"').next()).expect("it loads something");
     for (path, methods) in document["paths"].as_object().expect("paths") {
-        // Without alerts, jobs and captures there is none to show; everything else is there.
+        // Without alerts, jobs, sensors and captures there is none to show; everything else is there.
         let alert = path.starts_with("/api/alerts/{") || path.contains("{file_id}") || path.contains("{filename}");
-        let job = path.starts_with("/api/jobs/{");
+        let job = path.starts_with("/api/jobs/{") || path == "/api/sensors/{id}";
         let path = path.replace("{file_id}", &"0".repeat(32)).replace("{filename}", "scored-1.csv");
         let path = path.replace("/assets/{file}", &format!("/assets/{asset}"));
         let path = path

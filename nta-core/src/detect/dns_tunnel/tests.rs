@@ -71,7 +71,7 @@ fn no_more_names_are_told_than_were_asked_for() {
             let [names, asked]: [u64; 2] =
                 ["distinct_names", "queries"].map(|name| fact(name).parse().expect("a number"));
             assert!(names <= asked && finding.measure.observed <= asked as f64, "{}", finding.summary);
-            assert_eq!(finding.contributors[0].amount, finding.measure.observed);
+            assert!((finding.contributors[0].amount - finding.measure.observed).abs() < 0.5, "{finding:?}");
         }
         assert!(!found.is_empty());
     }

@@ -17,7 +17,6 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use axum::extract::{ConnectInfo, FromRequestParts, MatchedPath, Request, State};
-use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::middleware::Next;
@@ -34,10 +33,11 @@ use nta_core::domain::{Status, Timestamp};
 use captures::{is_of_captures, names_interfaces};
 use known::Known;
 use limit::{Key, Limits};
-pub(super) use names::{INTERFACE_PATTERN, MOST_INTERFACES, NAME_PATTERN};
+pub(super) use names::{INTERFACE_PATTERN, MOST_INTERFACES, NAME_PATTERN, SCOPE_PATTERN};
 use refusals::{Refusals, Refused};
 pub use role::Role;
 pub use secret::Secret;
+pub(super) use secret::bearer;
 pub(super) use session::{LASTS_S, NAME as SESSION_COOKIE};
 use session::{SessionKey, Sessions};
 
@@ -77,6 +77,14 @@ impl Caller {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Whether they may ship what this sensor saw.
+    ///
+    /// # Errors
+    /// [`ApiError::Beyond`].
+    pub(super) fn check_sensor(&self, sensor: &str) -> Result<(), ApiError> {
+        self.check_all([sensor].into_iter(), "this is the message of another sensor")
     }
 
     /// Whether all of these are theirs to know of; `why` says what they are, and none is named.
@@ -269,7 +277,8 @@ impl Access {
     /// What is stored is of all interfaces together. Who may know of some only sees it while these are all that are watched; what
     /// names interfaces is judged by these, in its handler.
     fn check_scope(&self, caller: &Caller, uri: &Uri) -> Result<(), ApiError> {
-        if caller.scope.is_none() || names_interfaces(uri) {
+        // The scope of a sensor is of sensors, and looked at by who takes its messages.
+        if caller.scope.is_none() || caller.role == Role::Sensor || names_interfaces(uri) {
             return Ok(());
         }
         if is_of_captures(uri) {
@@ -329,18 +338,6 @@ impl Access {
 fn watched(status: &Status) -> impl Iterator<Item = &str> {
     let attached = status.attachments.iter().map(|attachment| attachment.interface.as_str());
     attached.chain(status.ledger.interfaces.iter().map(|interface| interface.name.as_str()))
-}
-
-/// The token of `Authorization`.
-fn bearer(headers: &HeaderMap) -> Result<Option<&str>, ApiError> {
-    let mut values = headers.get_all(AUTHORIZATION).iter();
-    let Some(value) = values.next() else { return Ok(None) };
-    let wrong = || ApiError::unauthorized("`Authorization` is not one `Bearer nta_…`", true);
-    if values.next().is_some() {
-        return Err(wrong());
-    }
-    let (scheme, token) = value.to_str().ok().and_then(|text| text.trim().split_once(' ')).ok_or_else(wrong)?;
-    if scheme.eq_ignore_ascii_case("bearer") { Ok(Some(token.trim())) } else { Err(wrong()) }
 }
 
 /// The layer in front of all routes: counts who asks how often, and brings what the layers behind it find out by who it is.

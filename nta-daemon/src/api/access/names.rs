@@ -7,6 +7,9 @@ pub(in crate::api) const NAME_PATTERN: &str = r"^[A-Za-z0-9._\-]{1,64}$";
 /// What an interface may be called.
 pub(in crate::api) const INTERFACE_PATTERN: &str = r"^[A-Za-z0-9._:@\-]{1,15}$";
 
+/// What may stand in a scope: an interface, or of a sensor's token a sensor.
+pub(in crate::api) const SCOPE_PATTERN: &str = r"^[A-Za-z0-9._:@\-]{1,64}$";
+
 /// The name of a token.
 ///
 /// # Errors
@@ -35,6 +38,21 @@ pub fn interface_name(text: &str) -> Result<String, String> {
     } else {
         Err(format!(
             "`{}`: expected the name of an interface, up to 15 letters, digits, `.`, `_`, `:`, `@` or `-`",
+            shown(text)
+        ))
+    }
+}
+
+/// The name of an interface, or of a sensor whose batches the owner of a token ships.
+///
+/// # Errors
+/// Says what is expected.
+pub fn scope_name(text: &str) -> Result<String, String> {
+    if is_word(text, 64, "._:@-") {
+        Ok(text.to_owned())
+    } else {
+        Err(format!(
+            "`{}`: expected the name of an interface or, of a sensor's token, of a sensor: up to 64 letters, digits, `.`, `_`, `:`, `@` or `-`",
             shown(text)
         ))
     }

@@ -2,10 +2,14 @@
 
 use std::fmt;
 
+use axum::http::HeaderMap;
+use axum::http::header::AUTHORIZATION;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
+
+use crate::api::ApiError;
 
 const PREFIX: &str = "nta_";
 
@@ -29,7 +33,7 @@ impl Secret {
     }
 
     /// The same of what somebody shows.
-    pub(super) fn hash_of(shown: &str) -> [u8; 32] {
+    pub(in crate::api) fn hash_of(shown: &str) -> [u8; 32] {
         Sha256::digest(shown).into()
     }
 }
@@ -43,6 +47,18 @@ impl fmt::Debug for Secret {
 /// Compares in a time that does not depend on where they differ.
 pub(super) fn is_same(one: &[u8; 32], other: &[u8; 32]) -> bool {
     one.ct_eq(other).into()
+}
+
+/// The token of `Authorization`.
+pub(in crate::api) fn bearer(headers: &HeaderMap) -> Result<Option<&str>, ApiError> {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    let wrong = || ApiError::unauthorized("`Authorization` is not one `Bearer nta_…`", true);
+    if values.next().is_some() {
+        return Err(wrong());
+    }
+    let (scheme, token) = value.to_str().ok().and_then(|text| text.trim().split_once(' ')).ok_or_else(wrong)?;
+    if scheme.eq_ignore_ascii_case("bearer") { Ok(Some(token.trim())) } else { Err(wrong()) }
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use crate::api::error::{Problem, problem_response};
 use crate::api::extract::{Json, Query};
 use crate::api::state::{VERSION, now};
 use crate::json::{mode_name, words};
+use crate::sink::ship::Shipping;
 
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(in crate::api) struct Health {
@@ -68,6 +69,7 @@ pub(in crate::api) async fn get(_: Query<()>, State(state): State<ApiState>) -> 
     if reasons.is_empty() {
         let mut reasons: Vec<String> = status.degraded.iter().map(|reason| format!("capture: {reason}")).collect();
         reasons.extend(status.stopped);
+        reasons.extend(state.shipping.as_ref().and_then(Shipping::trouble).map(|reason| format!("shipping: {reason}")));
         if store.failing {
             let waiting = store.batches_waiting;
             let last = store.last_error_at.as_deref().unwrap_or("the start");

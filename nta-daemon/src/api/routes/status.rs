@@ -10,7 +10,7 @@ use crate::api::process::{self, ProcessJson};
 use crate::api::state::{VERSION, now};
 use crate::json::{StatusJson, seconds, words};
 use crate::pipeline::progress::Progress;
-use crate::store::StoreStats;
+use crate::store::{OutboxState, StoreStats};
 
 #[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
 pub(in crate::api) struct StatusPage {
@@ -26,7 +26,76 @@ pub(in crate::api) struct StatusPage {
     local_networks: LocalNetworksJson,
     access: AccessJson,
     store: StoreJson,
+    /// How shipping to a server goes; null where nothing is shipped.
+    #[serde(default)]
+    #[schema(required)]
+    shipping: Option<ShippingJson>,
     process: ProcessJson,
+}
+
+/// How shipping to a server goes.
+#[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
+struct ShippingJson {
+    /// The server.
+    to: String,
+    /// Why it does not go; null while it does.
+    #[schema(required)]
+    trouble: Option<String>,
+    /// Batches that wait for the server's confirmation; null when the database does not answer.
+    #[schema(required)]
+    pending: Option<u64>,
+    /// Their bytes on disk.
+    #[schema(required)]
+    pending_bytes: Option<u64>,
+    /// When the oldest of them was made; null where none waits.
+    #[schema(required, format = DateTime)]
+    pending_since: Option<String>,
+    /// Batches that the server took since the start.
+    processed: u64,
+    /// Batches that are never sent: the server refused them, or they cannot be read back.
+    #[schema(required)]
+    failed: Option<u64>,
+    /// Batches that lost all but their alerts, or all, to `ship.max_bytes`.
+    #[schema(required)]
+    given_up: Option<u64>,
+    /// Up to this number the server has all.
+    watermark: u64,
+    /// When the server answered last.
+    #[schema(required, format = DateTime)]
+    last_answer_at: Option<String>,
+    /// When it failed last; null where it never has.
+    #[schema(required, format = DateTime)]
+    last_error_at: Option<String>,
+    /// Why.
+    #[schema(required)]
+    last_error: Option<String>,
+    /// Number of the server's settings that are followed; 0 for what is configured here.
+    settings: u64,
+}
+
+impl ShippingJson {
+    async fn of(state: &ApiState) -> Option<Self> {
+        let shipping = state.shipping.as_ref()?;
+        let (trouble, own) = (shipping.trouble(), shipping.state());
+        let outbox = state.store.outbox_state().await.ok();
+        let count = |of: fn(&OutboxState) -> u64| outbox.as_ref().map(of);
+        let (last_error_at, last_error) = own.last_error.map(|(at, error)| (at.to_string(), error)).unzip();
+        Some(Self {
+            to: own.to,
+            trouble,
+            pending: count(|outbox| outbox.pending),
+            pending_bytes: count(|outbox| outbox.bytes),
+            pending_since: outbox.as_ref().and_then(|outbox| outbox.since).map(|since| since.to_string()),
+            processed: own.sent,
+            failed: count(|outbox| outbox.failed),
+            given_up: count(|outbox| outbox.given_up.batches),
+            watermark: own.watermark,
+            last_answer_at: own.last_ok.map(|at| at.to_string()),
+            last_error_at,
+            last_error,
+            settings: own.settings,
+        })
+    }
 }
 
 /// Who may use the API.
@@ -133,6 +202,7 @@ pub(super) async fn page(state: &ApiState, caller: &Caller) -> StatusPage {
             name: caller.name.clone(),
         },
         store,
+        shipping: ShippingJson::of(state).await,
         process: process::read(),
     }
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::openapi::Schema;
 use utoipa::openapi::schema::{ArrayBuilder, Schema as AnySchema};
 
-use crate::api::access::{Caller, INTERFACE_PATTERN, MOST_INTERFACES, NAME_PATTERN, Role, Secret, names};
+use crate::api::access::{Caller, MOST_INTERFACES, NAME_PATTERN, Role, SCOPE_PATTERN, Secret, names};
 use crate::api::error::Problem;
 use crate::api::extract::{InPath, Json, Parameter, Path, PathParameter, Query, Word, number, or_null, text};
 use crate::api::page::List;
@@ -29,7 +29,7 @@ pub(in crate::api) struct TokenJson {
     /// What its owner may do.
     #[schema(schema_with = TokenRole::schema)]
     role: String,
-    /// Interfaces that its owner may know of; null for all.
+    /// Interfaces that its owner may know of, of a sensor's token the sensors that it is for; null for all.
     #[schema(required)]
     scope: Option<Vec<String>>,
     /// When it was made.
@@ -86,7 +86,7 @@ pub(in crate::api) struct TokenRequest {
     /// Until when it holds, RFC 3339 or Unix seconds; always unless given.
     #[schema(schema_with = Expiry::schema)]
     expires: Option<Expiry>,
-    /// Interfaces that its owner may know of; all unless given.
+    /// Interfaces that its owner may know of, of a sensor's token the sensors that it is for; all unless given.
     #[schema(schema_with = Scope::schema)]
     scope: Option<Scope>,
 }
@@ -151,7 +151,7 @@ struct Scope(Vec<String>);
 
 impl Scope {
     fn schema() -> Schema {
-        let interface = text().pattern(Some(INTERFACE_PATTERN));
+        let interface = text().pattern(Some(SCOPE_PATTERN));
         or_null(AnySchema::Array(
             ArrayBuilder::new().items(interface).min_items(Some(1)).max_items(Some(MOST_INTERFACES)).build(),
         ))
@@ -164,7 +164,7 @@ impl<'de> Deserialize<'de> for Scope {
         if !(1..=MOST_INTERFACES).contains(&interfaces.len()) {
             return Err(D::Error::custom(format!("expected 1 to {MOST_INTERFACES} interfaces")));
         }
-        let read: Result<_, _> = interfaces.iter().map(|name| names::interface_name(name)).collect();
+        let read: Result<_, _> = interfaces.iter().map(|name| names::scope_name(name)).collect();
         read.map(Self).map_err(D::Error::custom)
     }
 }

@@ -17,7 +17,7 @@ const API: &str = "/api/v2/alerts";
 pub(super) async fn send(client: &Client, uri: &Uri, token: Option<&str>, delivery: &Delivery) -> Result<(), Failure> {
     let headers: Vec<_> = token.map(|token| ("authorization", format!("Bearer {token}"))).into_iter().collect();
     let uri = endpoint(uri)?;
-    client.post(&uri, &headers, body(delivery, now_ns())).await.map(drop)
+    client.post(&uri, &headers, body(delivery, now_ns())).await
 }
 
 /// The place of its API below an address that names it or Alertmanager itself.

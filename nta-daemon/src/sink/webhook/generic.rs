@@ -19,5 +19,5 @@ pub(super) async fn send(client: &Client, uri: &Uri, keys: &[Vec<u8>], delivery:
     if !keys.is_empty() {
         headers.push(("webhook-signature", signature(keys, &delivery.id, time_s, body.as_bytes())));
     }
-    client.post(uri, &headers, body).await.map(drop)
+    client.post(uri, &headers, body).await
 }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::http::header::{CONTENT_TYPE, HOST, RETRY_AFTER, USER_AGENT};
+use axum::http::header::{HOST, RETRY_AFTER, USER_AGENT};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Bytes;
@@ -13,7 +13,8 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::pki_types::ServerName;
+use tokio_rustls::rustls::pki_types::pem::PemObject as _;
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 use super::Failure;
@@ -34,24 +35,25 @@ const MAX_RETRY_AFTER_S: u64 = 3600;
 
 /// How webhooks reach their targets.
 #[derive(Clone)]
-pub(super) struct Client {
+pub(in crate::sink) struct Client {
     tls: TlsConnector,
     allow_local: bool,
 }
 
 /// A connection, with or without TLS.
-pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+pub(in crate::sink) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
-/// The certificates of the authorities that this machine trusts.
-pub(super) fn trusted() -> TlsConnector {
+/// The certificates of the authorities that this machine trusts, and of these (PEM).
+pub(in crate::sink) fn trusted(further: &[u8]) -> TlsConnector {
     let mut roots = RootCertStore::empty();
     let found = rustls_native_certs::load_native_certs();
     for error in &found.errors {
         tracing::warn!(%error, "webhooks: certificates of authorities cannot be read");
     }
     roots.add_parsable_certificates(found.certs);
+    roots.add_parsable_certificates(CertificateDer::pem_slice_iter(further).flatten());
     let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -64,7 +66,7 @@ pub(super) fn trusted() -> TlsConnector {
 }
 
 impl Client {
-    pub(super) const fn new(tls: TlsConnector, allow_local: bool) -> Self {
+    pub(in crate::sink) const fn new(tls: TlsConnector, allow_local: bool) -> Self {
         Self { tls, allow_local }
     }
 
@@ -114,7 +116,7 @@ impl Client {
         Ok(Box::new(secured.map_err(|error| Failure::new(format!("TLS with {host}: {error}")))?))
     }
 
-    /// Posts JSON and answers what came back, where that is a success.
+    /// Posts JSON.
     ///
     /// # Errors
     /// Whatever else came back; for good where the server will say the same next time.
@@ -123,17 +125,33 @@ impl Client {
         uri: &Uri,
         headers: &[(&'static str, String)],
         body: String,
-    ) -> Result<StatusCode, Failure> {
-        let late = |_| Failure::new(format!("no answer within {} s", PATIENCE.as_secs()));
-        tokio::time::timeout(PATIENCE, self.exchange(uri, headers, body)).await.map_err(late)?
+    ) -> Result<(), Failure> {
+        let headers = [&[("content-type", "application/json".to_owned())], headers].concat();
+        self.exchange_within((PATIENCE, MAX_ANSWER), uri, &headers, body.into_bytes()).await.map(drop)
+    }
+
+    /// Posts bytes and answers the body that came back, so many bytes at most, where that is a success.
+    ///
+    /// # Errors
+    /// Whatever else came back; for good where the server will say the same next time.
+    pub(in crate::sink) async fn exchange_within(
+        &self,
+        (patience, most): (Duration, usize),
+        uri: &Uri,
+        headers: &[(&'static str, String)],
+        body: Vec<u8>,
+    ) -> Result<Bytes, Failure> {
+        let late = |_| Failure::new(format!("no answer within {} s", patience.as_secs()));
+        tokio::time::timeout(patience, self.exchange(most, uri, headers, body)).await.map_err(late)?
     }
 
     async fn exchange(
         &self,
+        most: usize,
         uri: &Uri,
         headers: &[(&'static str, String)],
-        body: String,
-    ) -> Result<StatusCode, Failure> {
+        body: Vec<u8>,
+    ) -> Result<Bytes, Failure> {
         let (host, is_secure) = (uri.host().unwrap_or_default(), uri.scheme_str() == Some("https"));
         let port = uri.port_u16().unwrap_or(if is_secure { 443 } else { 80 });
         let stream = self.connect(host, port, is_secure).await?;
@@ -144,8 +162,8 @@ impl Client {
         let exchange = async move {
             let answer = sender.send_request(request).await.map_err(broken)?;
             let (parts, body) = answer.into_parts();
-            let text = Limited::new(body, MAX_ANSWER).collect().await.map(|body| body.to_bytes()).unwrap_or_default();
-            judge(parts.status, &parts.headers, &text)
+            let text = Limited::new(body, most).collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+            judge(parts.status, &parts.headers, &text).map(|()| text)
         };
         let mut exchange = std::pin::pin!(exchange);
         tokio::select! {
@@ -160,7 +178,7 @@ fn request(
     uri: &Uri,
     host: &str,
     headers: &[(&'static str, String)],
-    body: String,
+    body: Vec<u8>,
 ) -> Result<Request<Full<Bytes>>, Failure> {
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
     let named = uri.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
@@ -168,21 +186,20 @@ fn request(
         .method(Method::POST)
         .uri(path)
         .header(HOST, named)
-        .header(USER_AGENT, concat!("nta/", env!("CARGO_PKG_VERSION")))
-        .header(CONTENT_TYPE, "application/json");
+        .header(USER_AGENT, concat!("nta/", env!("CARGO_PKG_VERSION")));
     for (name, value) in headers {
         // What cannot stand in a header would be refused with the secret in it.
         let value =
             HeaderValue::try_from(value).map_err(|_wrong| Failure::for_good(format!("{name} cannot be sent")))?;
         request = request.header(HeaderName::from_static(name), value);
     }
-    request.body(Full::from(body)).map_err(|error| Failure::for_good(error.to_string()))
+    request.body(Full::from(Bytes::from(body))).map_err(|error| Failure::for_good(error.to_string()))
 }
 
 /// Whether an answer is a success.
-fn judge(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Result<StatusCode, Failure> {
+fn judge(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Result<(), Failure> {
     if status.is_success() {
-        return Ok(status);
+        return Ok(());
     }
     let said: String = String::from_utf8_lossy(body).chars().filter(|c| !c.is_control()).take(MAX_SHOWN).collect();
     let said = if said.is_empty() { status.to_string() } else { format!("{status}: {said}") };

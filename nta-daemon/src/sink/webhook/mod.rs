@@ -8,7 +8,7 @@ mod alertmanager;
 mod announce;
 mod follow;
 mod generic;
-mod http;
+pub(super) mod http;
 mod local;
 mod message;
 mod pagerduty;
@@ -39,15 +39,15 @@ const LONGEST_WAIT: Duration = Duration::from_secs(300);
 
 /// Why something was not sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Failure {
-    reason: String,
+pub(in crate::sink) struct Failure {
+    pub(in crate::sink) reason: String,
     /// Whether the next attempt would fail in the same way.
     is_for_good: bool,
-    retry_after: Option<Duration>,
+    pub(in crate::sink) retry_after: Option<Duration>,
 }
 
 impl Failure {
-    const fn new(reason: String) -> Self {
+    pub(in crate::sink) const fn new(reason: String) -> Self {
         Self { reason, is_for_good: false, retry_after: None }
     }
 
@@ -57,7 +57,7 @@ impl Failure {
 }
 
 /// The wall clock, for headers that say when something was sent.
-fn now_ns() -> u64 {
+pub(super) fn now_ns() -> u64 {
     u64::try_from(jiff::Timestamp::now().as_nanosecond()).unwrap_or_default()
 }
 

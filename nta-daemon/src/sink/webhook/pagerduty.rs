@@ -13,7 +13,7 @@ const MAX_SUMMARY: usize = 1024;
 
 /// Sends an event.
 pub(super) async fn send(client: &Client, uri: &Uri, key: &str, delivery: &Delivery) -> Result<(), Failure> {
-    client.post(uri, &[], body(key, delivery)).await.map(drop)
+    client.post(uri, &[], body(key, delivery)).await
 }
 
 fn body(key: &str, delivery: &Delivery) -> String {

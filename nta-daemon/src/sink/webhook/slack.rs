@@ -14,7 +14,7 @@ const MAX_TEXT: usize = 2500;
 /// Sends an event.
 pub(super) async fn send(client: &Client, uri: &Uri, token: Option<&str>, delivery: &Delivery) -> Result<(), Failure> {
     let headers: Vec<_> = token.map(|token| ("authorization", format!("Bearer {token}"))).into_iter().collect();
-    client.post(uri, &headers, body(delivery)).await.map(drop)
+    client.post(uri, &headers, body(delivery)).await
 }
 
 /// The message: a line for who reads no more, and beside it who and where.

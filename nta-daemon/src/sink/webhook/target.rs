@@ -45,7 +45,7 @@ impl Target {
                 to: config.to.clone(),
             }),
         };
-        Ok(Self { client: Client::new(trusted(), config.allow_local), uri: config.url.uri().clone(), kind })
+        Ok(Self { client: Client::new(trusted(&[]), config.allow_local), uri: config.url.uri().clone(), kind })
     }
 
     pub(super) async fn send(&self, delivery: &Delivery) -> Result<(), Failure> {

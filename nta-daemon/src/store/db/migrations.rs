@@ -51,6 +51,7 @@ pub(in crate::store) fn sqlite() -> Migrator {
         33 "near of sensors" "0033_near_of_sensors.sql",
         34 "hosts of alerts and troubles" "0034_hosts_of_alerts_and_troubles.sql",
         35 "services" "0035_services.sql",
+        36 "fleet" "0036_fleet.sql",
     }
 }
 
@@ -83,6 +84,7 @@ pub(in crate::store) fn postgres() -> Migrator {
         29 "near of sensors" "0029_near_of_sensors.sql",
         30 "hosts of alerts and troubles" "0030_hosts_of_alerts_and_troubles.sql",
         31 "services" "0031_services.sql",
+        32 "fleet" "0032_fleet.sql",
     }
 }
 

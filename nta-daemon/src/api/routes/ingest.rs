@@ -1,0 +1,126 @@
+//! `POST /ingest`: what sensors ship.
+
+use axum::extract::{Request, State};
+use axum::http::header::CONTENT_TYPE;
+use serde::Serialize;
+
+use crate::api::access::{Caller, Role, Secret, bearer};
+use crate::api::error::Problem;
+use crate::api::extract::{Json, Query, whole};
+use crate::api::state::now;
+use crate::api::{ApiError, ApiState};
+use crate::sink::ship;
+use crate::store::{NumberRange, Settings, Shipment};
+
+/// Ranges of missing numbers in an answer; the sensor asks again behind them.
+const MOST_RANGES: usize = 64;
+
+/// What became of a message.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(in crate::api) struct IngestAnswer {
+    sensor: String,
+    /// Identity of the sensor's log, in which the numbers count.
+    epoch: String,
+    /// Batches that are stored now and were not before.
+    stored: u64,
+    /// Batches that were there already; they add nothing.
+    doubles: u64,
+    /// All up to this number is stored: the sensor needs to keep nothing of it.
+    watermark: u64,
+    /// Numbers behind it that are missing although later ones are there; the first 64 ranges.
+    missing: Vec<NumbersJson>,
+    /// Batches that can never be stored.
+    refused: Vec<RefusedJson>,
+    /// What the sensor is to do; null where nothing was set.
+    #[schema(required)]
+    settings: Option<SignedSettings>,
+}
+
+/// Numbers from the first to the last.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(in crate::api) struct NumbersJson {
+    first: u64,
+    last: u64,
+}
+
+impl From<NumberRange> for NumbersJson {
+    fn from(NumberRange { first, last }: NumberRange) -> Self {
+        Self { first, last }
+    }
+}
+
+/// A batch that can never be stored.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+struct RefusedJson {
+    number: u64,
+    /// Why.
+    reason: String,
+}
+
+/// What a sensor is to do.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+struct SignedSettings {
+    /// Their number, which rises.
+    version: u64,
+    /// A JSON object as text, as it was signed.
+    text: String,
+    /// HMAC-SHA-256 of `VERSION.TEXT` in hexadecimal digits, by the SHA-256 of the token that was shown; null where none was.
+    #[schema(required)]
+    signature: Option<String>,
+}
+
+/// Takes what a sensor ships, and answers how far this server is. The message is `nta-daemon`'s own (`application/vnd.nta.shipment`): numbered
+/// batches of windows, alerts, findings, features and, if configured, flows. Sending it again adds nothing. One sensor's token is
+/// for the sensors in its scope, or for all where it has none.
+#[utoipa::path(
+    post,
+    path = "/ingest",
+    operation_id = "ingest",
+    tag = "sensors",
+    request_body(content = Vec<u8>, content_type = "application/vnd.nta.shipment", description = "A message of a sensor."),
+    responses(
+        (status = 200, description = "How far this server is.", body = IngestAnswer),
+        (status = 415, description = "It is no message of a sensor, or one of a version that this one cannot read.", body = Problem,
+            content_type = "application/problem+json"),
+    )
+)]
+pub(in crate::api) async fn post(
+    _: Query<()>,
+    State(state): State<ApiState>,
+    caller: Caller,
+    request: Request,
+) -> Result<Json<IngestAnswer>, ApiError> {
+    let kind = request.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    if !kind.trim().eq_ignore_ascii_case(ship::CONTENT_TYPE) {
+        let detail = format!("expected `Content-Type: {}`", ship::CONTENT_TYPE);
+        return Err(ApiError::MediaType { field: "Content-Type", detail });
+    }
+    let token = bearer(request.headers())?.map(Secret::hash_of);
+    // Of these few are read and stored at a time; the others come again.
+    let Ok(_place) = state.shipments.clone().try_acquire_owned() else {
+        return Err(ApiError::TooMany { wait_s: 1 });
+    };
+    let bytes = whole(request, &state).await?;
+    let shipment =
+        Shipment::decode(&bytes).map_err(|error| ApiError::MediaType { field: "body", detail: error.to_string() })?;
+    if caller.role == Role::Sensor {
+        caller.check_sensor(&shipment.sensor)?;
+    }
+    let ingested = state.store.ingest(&shipment, now()).await?;
+    let settings = state.store.sensor_settings(&shipment.sensor).await?;
+    let signed = |Settings { version, text }: Settings| SignedSettings {
+        signature: token.as_ref().map(|hash| ship::sign(hash, version, &text)),
+        version,
+        text,
+    };
+    Ok(Json(IngestAnswer {
+        sensor: shipment.sensor,
+        epoch: shipment.epoch,
+        stored: ingested.stored,
+        doubles: ingested.doubles,
+        watermark: ingested.watermark,
+        missing: ingested.missing.into_iter().take(MOST_RANGES).map(NumbersJson::from).collect(),
+        refused: ingested.refused.into_iter().map(|(number, reason)| RefusedJson { number, reason }).collect(),
+        settings: (settings.version > 0).then(|| signed(settings)),
+    }))
+}

@@ -1,0 +1,232 @@
+//! A sensor ships to a server over the loopback: all arrives once, over an absence of the server, and who may not is refused.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use axum::body::{Body, to_bytes};
+use axum::http::{Method, Request, StatusCode, header};
+use nta_core::domain::{Mode, Status, Timestamp};
+use nta_daemon::api::{ApiState, router, serve};
+use nta_daemon::config::Config;
+use nta_daemon::sink::ship::{self, Shipping};
+use nta_daemon::store::{Run, Store, StoreWriter, WindowBatch};
+use serde_json::Value;
+use tokio::sync::{oneshot, watch};
+use tower::ServiceExt as _;
+
+use crate::access;
+use crate::app::{HOST, flow, window};
+use crate::postgres::Server;
+
+/// A token, without the word before it.
+async fn make(store: &Store, role: &'static str, scope: &[&str]) -> String {
+    let scope = (!scope.is_empty()).then(|| scope.iter().map(|name| (*name).to_owned()).collect());
+    let shown = access::make(store, role, |token| token.scope = scope).await;
+    shown.strip_prefix("Bearer ").expect("a token").to_owned()
+}
+
+/// A server that listens.
+struct Centre {
+    address: SocketAddr,
+    stop: oneshot::Sender<()>,
+    task: tokio::task::JoinHandle<std::io::Result<()>>,
+}
+
+impl Centre {
+    async fn listen(store: &Store, address: &str) -> Self {
+        let (_status, status) = watch::channel(Status::default());
+        let state = ApiState::new(store.clone(), status);
+        state.read_tokens().await.expect("tokens");
+        let listener = tokio::net::TcpListener::bind(address).await.expect("listener");
+        let address = listener.local_addr().expect("address");
+        let (stop, stopped) = oneshot::channel();
+        let task = tokio::spawn(serve(listener, state, async { drop(stopped.await) }));
+        Self { address, stop, task }
+    }
+
+    async fn end(self) {
+        drop(self.stop);
+        self.task.await.expect("task").expect("served");
+    }
+}
+
+/// A gateway's daemon, as far as it ships.
+struct Gateway {
+    store: Store,
+    writer: StoreWriter,
+    shipping: Shipping,
+    stop: tokio_util::sync::CancellationToken,
+    folder: tempfile::TempDir,
+}
+
+impl Gateway {
+    async fn begin(to: SocketAddr, token: &str) -> Self {
+        let folder = tempfile::tempdir().expect("folder");
+        let file = folder.path().join("token");
+        std::fs::write(&file, format!("{token}\n")).expect("written");
+        let text = format!("[ship]\nto = \"http://{to}\"\ntoken_file = \"{}\"", file.display());
+        let config: Config = toml::from_str(&text).expect("a configuration");
+        let url = format!("sqlite:{}", folder.path().join("nta.db").display());
+        let store = Store::open(&url).await.expect("store").with_outbox(ship::outbox(&config.ship));
+        let started = Timestamp::from_nanos(1);
+        let run = Run {
+            started,
+            mode: Mode::Live,
+            source: "eth0".to_owned(),
+            version: "0".to_owned(),
+            sensor: "gw1".to_owned(),
+            uuid: Run::new_uuid(started),
+            analysis: None,
+        };
+        let (writer, _task) = store.writer(store.begin_run(&run).await.expect("run"), 16);
+        let shipping = Shipping::new(store.clone(), "gw1".to_owned(), &config.ship);
+        let stop = tokio_util::sync::CancellationToken::new();
+        shipping.start(watch::channel(Status::default()).1, &stop);
+        Self { store, writer, shipping, stop, folder }
+    }
+
+    async fn commit(&self, windows: std::ops::RangeInclusive<u64>) {
+        for id in windows {
+            let batch = WindowBatch { window: Some(window(id)), flows: vec![flow(id)], ..WindowBatch::default() };
+            self.writer.send(batch).await.expect("send");
+        }
+        self.writer.flush().await.expect("flush");
+    }
+
+    /// Waits until so many batches wait.
+    async fn waits_with(&self, pending: u64) {
+        for _ in 0..3000 {
+            if self.store.outbox_state().await.expect("state").pending == pending {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("{:?}, {:?}", self.store.outbox_state().await, self.shipping.state());
+    }
+}
+
+async fn ask(store: &Store, method: Method, path: &str, token: &str, body: Body, kind: &str) -> (StatusCode, Value) {
+    let (_status, status) = watch::channel(Status::default());
+    let state = ApiState::new(store.clone(), status);
+    state.read_tokens().await.expect("tokens");
+    let request = Request::builder().method(method).uri(path).header(header::HOST, HOST);
+    let request = request.header(header::AUTHORIZATION, format!("Bearer {token}")).header(header::CONTENT_TYPE, kind);
+    let answer = router(state).oneshot(request.body(body).expect("request")).await.expect("answer");
+    let status = answer.status();
+    let body = to_bytes(answer.into_body(), usize::MAX).await.expect("body");
+    (status, serde_json::from_slice(&body).unwrap_or_default())
+}
+
+async fn check(store: &Store) {
+    let admin = make(store, "admin", &[]).await;
+    let token = make(store, "sensor", &["gw1"]).await;
+    let centre = Centre::listen(store, "127.0.0.1:0").await;
+    let address = centre.address;
+    let gateway = Gateway::begin(address, &token).await;
+    gateway.commit(1..=3).await;
+    gateway.waits_with(0).await;
+    let get = async |path: &str| ask(store, Method::GET, path, &admin, Body::empty(), "application/json").await;
+    let (status, sensor) = get("/api/sensors/gw1").await;
+    assert_eq!((status, &sensor["is_complete"]), (StatusCode::OK, &true.into()), "{sensor}");
+    assert_eq!(sensor["completeness"], "1…3 complete, none double");
+    assert_eq!((&sensor["watermark"], &sensor["spool"]["failed"]), (&3.into(), &0.into()));
+    let sum: u64 = (1..=3).map(|id| window(id).packets).sum();
+    assert_eq!(sensor["packets"], sum, "its packets are those that the gateway committed");
+    assert_eq!(store.flow_count().await.expect("count"), 0, "flows stay with the gateway unless asked for");
+
+    // The server is away: the gateway goes on, and it waits there.
+    centre.end().await;
+    gateway.commit(4..=9).await;
+    gateway.waits_with(6).await;
+    for _ in 0..3000 {
+        if gateway.shipping.trouble().is_some() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(gateway.shipping.trouble().is_some_and(|trouble| trouble.contains("takes nothing")));
+    let centre = Centre::listen(store, &address.to_string()).await;
+    gateway.waits_with(0).await;
+    let (_, sensor) = get("/api/sensors/gw1").await;
+    assert_eq!(sensor["completeness"], "1…9 complete, none double", "{sensor}");
+    assert_eq!((gateway.shipping.trouble(), &sensor["doubles"]), (None, &0.into()));
+
+    // What the server wants is signed, and followed from the next batch on.
+    let set = r#"{"flows":true,"max_bytes_per_s":null}"#;
+    let (status, answer) =
+        ask(store, Method::PUT, "/api/sensors/gw1/settings", &admin, Body::from(set), "application/json").await;
+    assert_eq!((status, &answer["version"]), (StatusCode::OK, &1.into()), "{answer}");
+    gateway.commit(10..=10).await;
+    gateway.waits_with(0).await;
+    assert_eq!(gateway.shipping.state().settings, 1);
+    gateway.commit(11..=11).await;
+    gateway.waits_with(0).await;
+    let shown = store.flow_count().await.expect("count");
+    assert!(
+        (1..=2).contains(&shown),
+        "the flow of the last window, and of the one before if it was made behind: {shown}"
+    );
+    let (_, log) = get("/api/audit?limit=1").await;
+    assert_eq!(log["items"][0]["action"], "set sensor's settings", "{log}");
+    gateway.stop.cancel();
+    centre.end().await;
+    drop(gateway.folder);
+}
+
+#[tokio::test]
+async fn a_gateway_ships_all_once_over_an_absence_of_the_server_on_sqlite() {
+    let folder = tempfile::tempdir().expect("folder");
+    let store = Store::open(&format!("sqlite:{}", folder.path().join("nta.db").display())).await.expect("store");
+    check(&store).await;
+}
+
+#[tokio::test]
+async fn a_gateway_ships_all_once_over_an_absence_of_the_server_on_postgresql() {
+    let Some(server) = Server::start("a_gateway_ships_all_once_over_an_absence_of_the_server_on_postgresql") else {
+        return;
+    };
+    let store = server.open().await;
+    check(&store).await;
+    store.close().await;
+}
+
+#[tokio::test]
+async fn who_may_not_ship_is_refused_and_a_sensor_reads_nothing() {
+    let folder = tempfile::tempdir().expect("folder");
+    let store = Store::open(&format!("sqlite:{}", folder.path().join("nta.db").display())).await.expect("store");
+    let operator = make(&store, "operator", &[]).await;
+    let other = make(&store, "sensor", &["gw2"]).await;
+    let kind = ship::CONTENT_TYPE;
+    let post = async |token: &str, body: &[u8], kind: &str| {
+        ask(&store, Method::POST, "/ingest", token, Body::from(body.to_vec()), kind).await
+    };
+    assert_eq!(post(&operator, b"", kind).await.0, StatusCode::FORBIDDEN);
+    assert_eq!(post("nta_made-up", b"", kind).await.0, StatusCode::UNAUTHORIZED);
+    let (status, problem) = post(&other, b"", "application/json").await;
+    assert_eq!((status, &problem["field"]), (StatusCode::UNSUPPORTED_MEDIA_TYPE, &"Content-Type".into()), "{problem}");
+    let (status, problem) = post(&other, b"ntaship9 and more", kind).await;
+    assert!(
+        status == StatusCode::UNSUPPORTED_MEDIA_TYPE && problem["detail"].to_string().contains("ntaship9"),
+        "{problem}"
+    );
+    for path in ["/api/alerts", "/api/sensors", "/api/status", "/api/flows"] {
+        let (status, _) = ask(&store, Method::GET, path, &other, Body::empty(), "application/json").await;
+        assert_eq!(status, StatusCode::FORBIDDEN, "{path}");
+    }
+    // The message of another sensor than the token is for.
+    let centre = Centre::listen(&store, "127.0.0.1:0").await;
+    let gateway = Gateway::begin(centre.address, &other).await;
+    gateway.commit(1..=2).await;
+    for _ in 0..3000 {
+        if gateway.shipping.state().failures > 1 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let state = gateway.shipping.state();
+    assert!(state.last_error.is_some_and(|(_, error)| error.contains("403")), "it says why");
+    gateway.waits_with(2).await;
+    assert!(store.shipped(None, 10).await.expect("shipped").is_empty(), "nothing of it is stored");
+    gateway.stop.cancel();
+    centre.end().await;
+}
