@@ -9,7 +9,7 @@ CREATE TABLE outbox (
 );
 CREATE INDEX outbox_sizes ON outbox (seq, bytes, kept, made_ns);
 
-INSERT INTO totals (name, value) VALUES ('outbox', 0) ON CONFLICT (name) DO NOTHING;
+INSERT INTO totals (name, value) VALUES ('outbox', 0), ('outbox_acked', 0) ON CONFLICT (name) DO NOTHING;
 
 -- What a server has of the numbered batches of each sensor.
 CREATE TABLE shipped (

@@ -3,73 +3,16 @@
 //! A batch is stored once, and its number is noted by the same transaction. The watermark is the number up to which nothing is missing:
 //! what the sensor keeps until the watermark has passed it is never lost, whatever lies between them loses.
 
-use serde::{Deserialize, Serialize};
-
 use super::db::{Conn, Query};
 use super::rows::BatchRows;
-use super::shipment::{About, Shipment};
-use super::unreadable::Unreadable;
-use super::{Store, StoreError, from_sql, runs, to_sql, write};
+use super::shipment::Shipment;
+use super::shipped::{SELECT, row};
+use super::{NumberRange, Said, Shipped, Store, StoreError, from_sql, runs, to_sql, write};
 use nta_core::domain::{Mode, Timestamp};
 
 const TABLE: &str = "shipped";
-/// Ranges of numbers that are kept of a log. A batch that would make more is not taken, and comes again in its turn.
-const MOST_RANGES: usize = 512;
 /// Logs that are known, those of sensors that got a new database among them.
 const MOST_LOGS: u64 = 20_000;
-
-/// Numbers from the first to the last.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NumberRange {
-    /// The first.
-    pub first: u64,
-    /// The last.
-    pub last: u64,
-}
-
-/// What a server has of a sensor's log.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Shipped {
-    /// Whose log it is.
-    pub sensor: String,
-    /// Its identity.
-    pub epoch: String,
-    /// The first number that this server was told of: what came before it is not missed.
-    pub first: u64,
-    /// The numbers that are stored, or that nobody has any more.
-    pub stored: Vec<NumberRange>,
-    /// Batches that the sensor does not have any more and that were never stored.
-    pub lost: u64,
-    /// Batches that could not be stored for good.
-    pub refused: u64,
-    /// Batches that came again and added nothing.
-    pub doubles: u64,
-    /// Packets of the windows stored.
-    pub packets: u64,
-    /// End of the newest window.
-    pub last: Option<Timestamp>,
-    /// When it was heard of last, by the server's clock.
-    pub received: Timestamp,
-    /// What it said of itself.
-    pub said: Said,
-}
-
-/// What a sensor said last.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Said {
-    /// The newest number that it gave.
-    pub newest: u64,
-    /// When it sent it, by its own clock, in nanoseconds since the Unix epoch.
-    pub sent_ns: u64,
-    /// What it says of itself.
-    pub about: About,
-}
-
-impl Said {
-    fn of(Shipment { newest, sent_ns, about, .. }: &Shipment) -> Self {
-        Self { newest: *newest, sent_ns: *sent_ns, about: about.clone() }
-    }
-}
 
 /// What became of a message.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -93,67 +36,6 @@ pub struct Settings {
     pub version: u64,
     /// JSON.
     pub text: String,
-}
-
-impl Shipped {
-    /// All from the first number that this server was told of up to this one is stored.
-    pub fn watermark(&self) -> u64 {
-        self.stored.first().filter(|range| range.first <= self.first).map_or(self.first - 1, |range| range.last)
-    }
-
-    /// Numbers behind the watermark that are missing although later ones are there.
-    pub fn missing(&self) -> Vec<NumberRange> {
-        let mut next = self.first;
-        let mut missing = Vec::new();
-        for range in &self.stored {
-            if range.first > next {
-                missing.push(NumberRange { first: next, last: range.first - 1 });
-            }
-            next = next.max(range.last + 1);
-        }
-        missing
-    }
-
-    /// Whether everything is there that the sensor ever numbered.
-    pub fn is_complete(&self) -> bool {
-        let lost = self.lost + self.refused + self.said.about.given_up + self.said.about.failed;
-        lost == 0 && self.watermark() >= self.said.newest
-    }
-
-    fn has(&self, number: u64) -> bool {
-        self.stored.iter().any(|range| (range.first..=range.last).contains(&number))
-    }
-
-    /// Whether there is room for a number.
-    fn takes(&self, number: u64) -> bool {
-        let touches = |range: &NumberRange| range.first <= number + 1 && number <= range.last + 1;
-        self.stored.len() < MOST_RANGES || self.stored.iter().any(touches)
-    }
-
-    fn add(&mut self, range: NumberRange) {
-        self.stored.push(range);
-        self.stored.sort_unstable_by_key(|range| range.first);
-        let mut joined: Vec<NumberRange> = Vec::with_capacity(self.stored.len());
-        for range in self.stored.drain(..) {
-            match joined.last_mut().filter(|before| range.first <= before.last + 1) {
-                Some(before) => before.last = before.last.max(range.last),
-                None => joined.push(range),
-            }
-        }
-        self.stored = joined;
-    }
-
-    /// What the sensor does not have any more can never come.
-    fn give_up_before(&mut self, oldest: u64) {
-        let last = self.stored.last().map_or(self.first, |range| range.last + 1);
-        let mut gone = self.missing();
-        gone.push(NumberRange { first: last, last: u64::MAX });
-        for gap in gone.into_iter().filter(|gap| gap.first < oldest) {
-            let gap = NumberRange { last: gap.last.min(oldest - 1), ..gap };
-            self.lost += gap.last - gap.first + 1;
-            self.add(gap);
-        }
-    }
 }
 
 impl Store {
@@ -279,35 +161,13 @@ impl Store {
         let mut transaction = self.database.begin().await?;
         let upsert = Query::new(
             "INSERT INTO sensor_settings (sensor, version, settings) VALUES ($1, 1, $2) \
-             ON CONFLICT (sensor) DO UPDATE SET version = sensor_settings.version + 1, settings = excluded.settings RETURNING version",
+             ON CONFLICT (sensor) DO UPDATE SET version = CASE WHEN sensor_settings.version BETWEEN 0 AND 4611686018427387904 THEN sensor_settings.version + 1 ELSE 1 END, settings = excluded.settings RETURNING version",
         );
         let version =
             transaction.conn().map_err(&error)?.number(upsert.bind(sensor).bind(text)).await.map_err(&error)?;
         transaction.commit().await.map_err(error)?;
         Ok(from_sql(version))
     }
-}
-
-const SELECT: &str =
-    "SELECT sensor, epoch, first_seq, stored, lost, refused, doubles, packets, last_ns, received_ns, said FROM shipped";
-
-fn row(row: &super::Row) -> Result<Shipped, Unreadable> {
-    let json = |column: &'static str| move |error: serde_json::Error| Unreadable::new(format!("{column}: {error}"));
-    let (stored, said) = (row.text("stored")?, row.text("said")?);
-    let last = from_sql(row.natural("last_ns")?);
-    Ok(Shipped {
-        sensor: row.text("sensor")?,
-        epoch: row.text("epoch")?,
-        first: from_sql(row.natural("first_seq")?).max(1),
-        stored: serde_json::from_str(&stored).map_err(json("stored"))?,
-        lost: from_sql(row.natural("lost")?),
-        refused: from_sql(row.natural("refused")?),
-        doubles: from_sql(row.natural("doubles")?),
-        packets: from_sql(row.natural("packets")?),
-        last: (last > 0).then(|| Timestamp::from_nanos(last)),
-        received: Timestamp::from_nanos(from_sql(row.natural("received_ns")?)),
-        said: serde_json::from_str(&said).map_err(json("said"))?,
-    })
 }
 
 /// What is there of the log of a message; locked, where others could write it at the same time.
@@ -318,7 +178,15 @@ async fn known(conn: &mut Conn, shipment: &Shipment) -> Result<Shipped, StoreErr
     let query = Query::new(format!("{SELECT} WHERE sensor = $1 AND epoch = $2"));
     let query = query.bind(shipment.sensor.as_str()).bind(shipment.epoch.as_str());
     if let Some(found) = conn.fetch_optional(query).await.map_err(&error)? {
-        return row(&found).map_err(|unreadable| unreadable.of(TABLE, 0));
+        match row(&found) {
+            Ok(known) => return Ok(known),
+            // What it stored is known by the runs: it comes as doubles.
+            Err(unreadable) => tracing::warn!(
+                sensor = shipment.sensor,
+                error = unreadable.of(TABLE, 0).chain(),
+                "ingest: what is known of a sensor's log cannot be read, it is learned anew"
+            ),
+        }
     }
     if from_sql(conn.number(Query::new("SELECT count(*) FROM shipped")).await.map_err(&error)?) >= MOST_LOGS {
         return Err(StoreError::TooMuch { table: TABLE, most: MOST_LOGS });

@@ -14,9 +14,10 @@ use nta_core::domain::{Mode, Timestamp};
 
 const TABLE: &str = "outbox";
 const MAGIC: &[u8; 8] = b"ntaoutb1";
-/// Rows of `meta`: the number up to which the server has all, and what the bound forced out.
-const ACKED: &str = "outbox_acked";
+/// Row of `meta`: what the bound forced out.
 const GIVEN_UP: &str = "outbox_given_up";
+/// The bytes that wait; what can be no batch's is left out, as it may be no number or too large for a sum.
+const SUM: &str = "CAST(coalesce(sum(CASE WHEN bytes BETWEEN 0 AND 1099511627776 THEN bytes ELSE 0 END), 0) AS BIGINT)";
 /// Batches that one commit forces out at most.
 const MOST_FORCED: i64 = 64;
 /// Bytes on disk of what one message is made of.
@@ -110,26 +111,28 @@ pub(super) async fn add(
 /// Forces out what is too much for a batch of so many bytes.
 async fn make_room(conn: &mut Conn, most: u64, further: u64) -> Result<(), StoreError> {
     let error = StoreError::query(TABLE);
-    let sum = Query::new("SELECT CAST(coalesce(sum(bytes), 0) AS BIGINT) FROM outbox");
+    let sum = Query::new(format!("SELECT {SUM} FROM outbox"));
     let mut over = (from_sql(conn.number(sum).await.map_err(&error)?) + further).saturating_sub(most);
     if over == 0 {
         return Ok(());
     }
     let mut cut = Cut::default();
-    for whole in [1, 0] {
-        let oldest = Query::new("SELECT seq, bytes, body FROM outbox WHERE kept = $1 ORDER BY seq LIMIT $2");
-        let rows = conn.fetch_all(oldest.bind(whole).bind(MOST_FORCED)).await.map_err(&error)?;
+    for whole in [true, false] {
+        // Those that are thin already, or that say nothing of it, go as they are.
+        let which = if whole { "WHERE kept = 1" } else { "" };
+        let oldest = Query::new(format!("SELECT seq, bytes, body FROM outbox {which} ORDER BY seq LIMIT $1"));
+        let rows = conn.fetch_all(oldest.bind(MOST_FORCED)).await.map_err(&error)?;
         for row in rows {
             if over == 0 {
                 break;
             }
-            let (number, bytes) = (row.int("seq").map_err(&error)?, from_sql(row.int("bytes").map_err(&error)?));
-            let read = unpack::<BatchRows>(MAGIC, &row.blob("body").map_err(&error)?).ok();
+            let (number, bytes) = (row.int("seq").map_err(&error)?, from_sql(row.int("bytes").unwrap_or_default()));
+            let read = row.blob("body").ok().and_then(|body| unpack::<BatchRows>(MAGIC, &body).ok());
             let left = read.map(|mut rows| (thin(&mut rows), rows));
             cut.batches += 1;
             over = over.saturating_sub(bytes);
             match left {
-                Some((left, gone)) if whole == 1 && !left.alerts.is_empty() => {
+                Some((left, gone)) if whole && !left.alerts.is_empty() => {
                     cut.count(&gone);
                     let body = pack(MAGIC, &left)?;
                     over += body.len() as u64;
@@ -198,15 +201,15 @@ impl Store {
         let error = StoreError::query(TABLE);
         // First: a batch that is committed meanwhile is then behind it, and never taken for one that is gone.
         let newest = self.total(totals::OUTBOX).await?;
-        let of = "SELECT count(*) AS batches, CAST(coalesce(sum(bytes), 0) AS BIGINT) AS bytes, min(made_ns) AS since, min(seq) AS oldest \
-                  FROM outbox";
+        let of = format!(
+            "SELECT count(*) AS batches, {SUM} AS bytes, min(made_ns) AS since, min(seq) AS oldest FROM outbox"
+        );
         let all = self.database.fetch_all(Query::new(of)).await.map_err(&error)?;
         let failed = Query::new("SELECT count(*) AS batches FROM outbox WHERE refused IS NOT NULL");
         let failed =
             self.read(TABLE, failed, |row| Ok(row.int("batches")?)).await?.first().copied().map_or(0, from_sql);
-        let kept = Query::new("SELECT name, value FROM meta WHERE name IN ($1, $2)").bind(ACKED).bind(GIVEN_UP);
-        let kept = self.read("meta", kept, |row| Ok((row.text("name")?, row.text("value")?))).await?;
-        let value = |name: &str| kept.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
+        let kept = Query::new("SELECT value FROM meta WHERE name = $1").bind(GIVEN_UP);
+        let kept = self.read("meta", kept, |row| Ok(row.text("value")?)).await?;
         let number = |column| all.first().and_then(|row| row.opt_int(column).ok().flatten()).map(from_sql);
         Ok(OutboxState {
             pending: number("batches").unwrap_or_default().saturating_sub(failed),
@@ -215,8 +218,8 @@ impl Store {
             failed,
             oldest: number("oldest").unwrap_or(newest + 1),
             newest,
-            acked: value(ACKED).and_then(|value| value.parse().ok()).unwrap_or_default(),
-            given_up: value(GIVEN_UP).and_then(|value| serde_json::from_str(value).ok()).unwrap_or_default(),
+            acked: self.total(totals::ACKED).await?,
+            given_up: kept.first().and_then(|value| serde_json::from_str(value).ok()).unwrap_or_default(),
         })
     }
 
@@ -261,10 +264,7 @@ impl Store {
         let error = StoreError::query(TABLE);
         let mut transaction = self.database.begin().await?;
         let conn = transaction.conn().map_err(&error)?;
-        let acked = meta(conn, ACKED).await?.and_then(|value| value.parse().ok()).unwrap_or(0_u64);
-        if watermark > acked {
-            set(conn, ACKED, &watermark.to_string()).await?;
-        }
+        totals::set(conn, totals::ACKED, to_sql(watermark)).await?;
         let delete = Query::new("DELETE FROM outbox WHERE seq <= $1 AND refused IS NULL").bind(to_sql(watermark));
         conn.execute(delete).await.map_err(&error)?;
         transaction.commit().await.map_err(error)
@@ -294,7 +294,7 @@ impl Store {
         let mut transaction = self.database.begin().await?;
         let conn = transaction.conn().map_err(&error)?;
         set(conn, "log_epoch", &epoch).await?;
-        set(conn, ACKED, "0").await?;
+        totals::set(conn, totals::ACKED, 0).await?;
         transaction.commit().await.map_err(error)?;
         Ok(epoch)
     }

@@ -57,14 +57,20 @@ pub(super) async fn add(conn: &mut Conn, sensor: &str, grown: &Growth) -> Result
     }
     let grew = rows(&|grew| *grew);
     for chunk in grew.chunks(conn.chunk_rows()) {
-        let mut update = Query::new(
-            "UPDATE services SET flows = flows + column5, packets = packets + column6, bytes = bytes + column7 FROM (",
-        );
+        let [flows, packets, bytes] = ["flows", "packets", "bytes"].map(sound);
+        let mut update = Query::new(format!(
+            "UPDATE services SET flows = {flows} + column5, packets = {packets} + column6, bytes = {bytes} + column7 FROM ("
+        ));
         update.push_table(conn, chunk.iter().cloned());
         update.push(") AS grew WHERE sensor = column1 AND start_ns = column2 AND name = column3 AND proto = column4");
         conn.execute(update).await.map_err(&error)?;
     }
     Ok(())
+}
+
+/// A sum that can be added to: one that is no number, or can be none, counts from 0 again.
+fn sound(column: &str) -> String {
+    format!("CASE WHEN {column} BETWEEN 0 AND 4611686018427387904 THEN {column} ELSE 0 END")
 }
 
 /// What a service had of the traffic of a time.

@@ -8,12 +8,14 @@ use super::{Store, StoreError, from_sql};
 pub(super) const EVENTS: &str = "events";
 /// The number of the newest batch that was put into the outbox.
 pub(super) const OUTBOX: &str = "outbox";
+/// The number up to which the server has all of it.
+pub(super) const ACKED: &str = "outbox_acked";
 /// What hosts came near to, in the documents of windows.
 pub(super) const NEAR: &str = "near_measures";
 
 /// Each with what it is made of, and the most that it can be: as rows are numbered without gaps but at the old end, no row needs
 /// to be counted for that; two numbers that something else made may be too far apart for a BIGINT. Of SQLite's values a number equals itself as a number. The last number of all leads nowhere.
-const TOTALS: [(&str, &str, &str); 6] = [
+const TOTALS: [(&str, &str, &str); 7] = [
     (
         "windows",
         "SELECT count(*) FROM windows WHERE factor = 1",
@@ -37,10 +39,11 @@ const TOTALS: [(&str, &str, &str); 6] = [
     (EVENTS, "SELECT coalesce(max(seq), 0) FROM events WHERE seq < 4611686018427387904", "SELECT 4611686018427387904"),
     (
         OUTBOX,
-        "SELECT coalesce(max(seq), 0) FROM (SELECT max(seq) AS seq FROM outbox UNION ALL \
-         SELECT CAST(value AS BIGINT) FROM meta WHERE name = 'outbox_acked') AS given",
+        "SELECT coalesce(max(seq), 0) FROM (SELECT max(seq) AS seq FROM outbox UNION ALL SELECT value FROM totals \
+         WHERE name = 'outbox_acked' AND CAST(value AS BIGINT) = value AND value >= 0 AND value < 4611686018427387904) AS given",
         "SELECT 4611686018427387904",
     ),
+    (ACKED, "SELECT coalesce(min(seq) - 1, 0) FROM outbox WHERE seq > 0", "SELECT 4611686018427387904"),
 ];
 /// What a value must be, so that it can be added to.
 const IS_USABLE: &str = "CAST(value AS BIGINT) = value AND value >= 0 AND value < 4611686018427387904";
@@ -89,14 +92,19 @@ pub(super) async fn next(conn: &mut Conn, table: &'static str, count: i64) -> Re
     conn.number(next()).await.map_err(error)
 }
 
+/// Sets a number that is kept.
+pub(super) async fn set(conn: &mut Conn, name: &str, value: i64) -> Result<(), StoreError> {
+    let set =
+        "INSERT INTO totals (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value";
+    conn.execute(Query::new(set).bind(name).bind(value)).await.map(drop).map_err(StoreError::query("totals"))
+}
+
 /// Makes one of the tables again.
 pub(super) async fn mend(conn: &mut Conn, name: &str) -> Result<(), StoreError> {
     let error = StoreError::query("totals");
     let Some((name, made_of, _)) = TOTALS.iter().find(|(known, ..)| *known == name) else { return Ok(()) };
     let value = conn.number(Query::new(*made_of)).await.map_err(&error)?;
-    let set =
-        "INSERT INTO totals (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value";
-    conn.execute(Query::new(set).bind(*name).bind(value)).await.map_err(error)?;
+    set(conn, name, value).await?;
     tracing::warn!(total = name, value, "store: a total was missing or could not be right; it was counted again");
     Ok(())
 }

@@ -122,6 +122,7 @@ fn cases(path: &str, name: &str) -> Option<Vec<(String, Is)>> {
             case("6", one_of("protocol", &["tcp"])),
             case("tcp,1", one_of("protocol", &["tcp", "icmp"])),
         ],
+        ("/api/baselines", "type") => vec![case("loss", one_of("type", &["loss"]))],
         (_, "type") => vec![
             case("port_scan", one_of("type", &["port_scan"])),
             case("port_scan,udp_flood", one_of("type", &["port_scan", "udp_flood"])),

@@ -10,8 +10,8 @@ use nta_core::baseline::Export;
 use nta_core::domain::{AlertChange, AlertKind, Mode, RawPacket, Readings, Status, Timestamp};
 use nta_daemon::api::{AnalysisAccess, ApiState, router};
 use nta_daemon::store::{
-    DeadLetter, FeatureRow, JobOwner, NewJob, ResultFile, ResultKind, Run, Store, StoreError, Upload, UploadState,
-    UploadTotals, WebhookRow, WindowBatch, baselines_name,
+    DeadLetter, FeatureRow, JobOwner, NewJob, Outbox, ResultFile, ResultKind, Run, Store, StoreError, Upload,
+    UploadState, UploadTotals, WebhookRow, WindowBatch, baselines_name,
 };
 use serde_json::Value;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
@@ -26,7 +26,8 @@ use crate::app::{App, HOST, flow, parse, time, window};
 const VALUES: [&str; 8] = ["'text'", "x'ff00'", "9223372036854775807", "1.5", "-1", "'{}'", "NULL", "''"];
 /// Rows of each larger table: one for each value, and some that nobody changed.
 const ROWS: u64 = 12;
-const LISTS: [(&str, &str); 14] = [
+const LISTS: [(&str, &str); 15] = [
+    ("shipped", "/api/sensors"),
     ("windows", "/api/metrics?span=5&from=0"),
     ("windows", "/api/metrics?span=5&sort=-bandwidth&from=0"),
     ("windows", "/api/metrics?span=15&from=0"),
@@ -197,6 +198,20 @@ async fn template(folder: &Path) -> Vec<(String, String, u64)> {
          INSERT INTO models SELECT i, printf('%012x', i), 'xgboost', 'job', 'test', i, x'00', '{}', '{}' FROM n",
         "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 12) \
          INSERT INTO active_models SELECT printf('s%d', i), 'xgboost', printf('%012x', i), '', 'test', i FROM n",
+        "INSERT OR IGNORE INTO alert_hosts SELECT number, raised_ns, x'00000000000000000000ffff0a000063', 1 FROM detected_alerts",
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 12) \
+         INSERT OR IGNORE INTO troubles SELECT printf('s%d', i), 'capture/eth0', 'high', 'away' FROM n",
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 12) \
+         INSERT OR IGNORE INTO services (sensor, start_ns, name, proto, flows, packets, bytes) \
+         SELECT 'gw', i * 300000000000, 'http', 0, 1, 1, 1 FROM n",
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 12) \
+         INSERT INTO outbox SELECT i, i, 1, 1, NULL, x'00' FROM n",
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 12) \
+         INSERT INTO shipped SELECT printf('gw%d', i), 'e', 1, '[{\"first\":1,\"last\":3}]', 0, 0, 0, 9, i, i, \
+         '{\"newest\":3,\"sent_ns\":1,\"about\":{\"version\":\"0\",\"pending_batches\":0,\"pending_bytes\":0,\
+         \"pending_since_ns\":null,\"given_up\":0,\"failed\":0,\"reasons\":[],\"settings\":0}}' FROM n",
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 12) \
+         INSERT INTO sensor_settings SELECT printf('gw%d', i), 1, '{}' FROM n",
         "PRAGMA writable_schema = ON",
         "UPDATE sqlite_master SET sql = replace(sql, ' NOT NULL', '') WHERE type = 'table' AND name NOT LIKE '\\_%' ESCAPE '\\'",
         "PRAGMA writable_schema = OFF",
@@ -250,7 +265,8 @@ async fn ask(router: &Router, method: Method, path: &str) -> (StatusCode, String
 async fn use_it(path: &Path, table: &str, is_large: bool) -> Vec<String> {
     let mut wrong = Vec::new();
     let store = match Store::open(&format!("sqlite:{}", path.display())).await {
-        Ok(store) => store,
+        // Small enough that something has to go.
+        Ok(store) => store.with_outbox(Outbox { flows: true, raw_packets: true, max_bytes: 1 }),
         Err(error) => return vec![format!("open: {}", error.chain())],
     };
     let (_sender, status) = watch::channel(Status { window_ns: 5_000_000_000, ..Status::default() });
@@ -270,6 +286,9 @@ async fn use_it(path: &Path, table: &str, is_large: bool) -> Vec<String> {
                 wrong.push(format!("{path}: {status} {body:.300}"));
             }
         }
+    }
+    if let Err(error) = store.outbox_state().await {
+        wrong.push(format!("the outbox: {}", error.chain()));
     }
     if let Err(error) = start_again(&store).await {
         wrong.push(format!("the next start: {}", error.chain()));

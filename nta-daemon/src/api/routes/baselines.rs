@@ -52,7 +52,7 @@ impl Parameter for KnownType {
     fn parse(text: &str) -> Result<Self, String> {
         let names = || Metric::TYPES.iter().map(|(name, _)| *name);
         let known = names().find(|name| *name == text).map(Self);
-        known.ok_or_else(|| format!("expected {}", names().collect::<Vec<_>>().join(", ")))
+        known.ok_or_else(|| names().collect::<Vec<_>>().join(", "))
     }
 
     fn schema() -> Schema {

@@ -87,11 +87,10 @@ struct SpoolJson {
 impl SensorJson {
     fn new(shipped: Shipped, now: Timestamp) -> Self {
         let (watermark, is_complete, missing) = (shipped.watermark(), shipped.is_complete(), shipped.missing());
-        let completeness = completeness(&shipped);
-        let Shipped { sensor, epoch, first, lost, refused, doubles, packets, last, received, said, .. } = shipped;
+        let (gone, completeness) = (shipped.gone(), completeness(&shipped));
+        let Shipped { sensor, epoch, first, doubles, packets, last, received, said, .. } = shipped;
         let Said { newest, sent_ns, about } = said;
-        let About { version, pending_batches, pending_bytes, pending_since_ns, given_up, failed, reasons, settings } =
-            about;
+        let About { version, pending_batches, pending_bytes, pending_since_ns, failed, reasons, settings, .. } = about;
         let is_silent = seconds(now.since(received)) > SILENT_AFTER_S;
         let state = match reasons.is_empty() {
             _ if is_silent => "silent",
@@ -111,7 +110,7 @@ impl SensorJson {
             watermark,
             newest,
             missing: missing.into_iter().map(NumbersJson::from).collect(),
-            lost: lost + refused + given_up + failed,
+            lost: gone,
             doubles,
             packets,
             lag_s: last.map(|last| seconds(now.since(last))),
@@ -133,13 +132,12 @@ impl SensorJson {
 /// Whether anything is missing, with a number.
 fn completeness(shipped: &Shipped) -> String {
     let (first, watermark, newest) = (shipped.first, shipped.watermark(), shipped.said.newest);
-    let lost = shipped.lost + shipped.refused + shipped.said.about.given_up + shipped.said.about.failed;
     if watermark < first {
         return format!("nothing yet of {first}…{}", newest.max(first));
     }
     let range = format!("{}…{}", grouped(first), grouped(watermark));
     let holes: u64 = shipped.missing().iter().map(|hole| hole.last - hole.first + 1).sum();
-    match (lost, holes, newest.saturating_sub(watermark)) {
+    match (shipped.gone(), holes, newest.saturating_sub(watermark)) {
         (0, 0, 0) => format!("{range} complete, none double"),
         (0, 0, behind) => format!("{range} complete, none double; {} on the way", grouped(behind)),
         (0, holes, _) => format!("{range} complete; {} missing behind it, asked for again", grouped(holes)),
