@@ -22,7 +22,7 @@ use crate::store::{About, Head, NumberRange, Outbox, OutboxState, Store, StoreEr
 use nta_core::domain::{Status, Timestamp};
 
 /// Content type of a message.
-pub const CONTENT_TYPE: &str = "application/vnd.nta.shipment";
+pub const CONTENT_TYPE: &str = "application/octet-stream";
 /// Time for a message and its answer.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Bytes of an answer that are read.

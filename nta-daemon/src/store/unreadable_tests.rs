@@ -314,6 +314,7 @@ async fn whatever_a_postgresql_row_holds_the_others_are_answered_and_the_next_st
         administer("CREATE DATABASE nta TEMPLATE before").await;
         let mut conn = <sqlx::PgConnection as sqlx::Connection>::connect(&of("nta")).await.expect("a connection");
         // Each value in a row of its own.
+        let before = changed;
         for (at, value) in values(kind).iter().enumerate() {
             let change = format!(
                 "UPDATE {table} SET {column} = {value} WHERE ctid = (SELECT ctid FROM {table} ORDER BY ctid LIMIT 1 OFFSET {at})"
@@ -323,6 +324,10 @@ async fn whatever_a_postgresql_row_holds_the_others_are_answered_and_the_next_st
             changed += change.map_or(0, |change| change.rows_affected());
         }
         sqlx::Connection::close(conn).await.expect("closed");
+        // A table without rows says nothing, nor does a column that takes none of the values.
+        if changed == before {
+            continue;
+        }
         match Store::open(&of("nta")).await {
             Err(error) => wrong.push(format!("{table}.{column}: open: {}", error.chain())),
             Ok(store) => {

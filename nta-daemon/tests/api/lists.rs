@@ -176,6 +176,7 @@ fn elsewhere(path: &str, name: &str) -> Option<&'static str> {
         (_, "capture") => "rows of uploaded captures, in uploads.rs",
         ("/api/metrics", "span") | ("/api/features", "window_size") => "windows of other lengths, in hosts.rs",
         ("/api/captures" | "/api/analysis/list-files", _) => "files, in uploads.rs and results.rs",
+        ("/api/baselines", "usual_from" | "usual_to") => "what is usual of a time, no filter of rows: in baselines.rs",
         ("/api/anomalies/window/{id}", "id") => "a place in the path",
         // Its rows are those that went on in the time, with sums of it: in hosts.rs.
         ("/api/hosts", "from" | "to") => "sums of a time, in hosts.rs",

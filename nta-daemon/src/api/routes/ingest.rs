@@ -69,7 +69,7 @@ struct SignedSettings {
     signature: Option<String>,
 }
 
-/// Takes what a sensor ships, and answers how far this server is. The message is `nta-daemon`'s own (`application/vnd.nta.shipment`): numbered
+/// Takes what a sensor ships, and answers how far this server is. The message is `nta-daemon`'s own (`application/octet-stream`): numbered
 /// batches of windows, alerts, findings, features and, if configured, flows. Sending it again adds nothing. One sensor's token is
 /// for the sensors in its scope, or for all where it has none.
 #[utoipa::path(
@@ -77,7 +77,7 @@ struct SignedSettings {
     path = "/ingest",
     operation_id = "ingest",
     tag = "sensors",
-    request_body(content = Vec<u8>, content_type = "application/vnd.nta.shipment", description = "A message of a sensor."),
+    request_body(content = Vec<u8>, content_type = "application/octet-stream", description = "A message of a sensor."),
     responses(
         (status = 200, description = "How far this server is.", body = IngestAnswer),
         (status = 415, description = "It is no message of a sensor, or one of a version that this one cannot read.", body = Problem,
