@@ -8,6 +8,7 @@ mod bare;
 mod clock;
 mod events;
 mod exact;
+mod fleet;
 mod forward;
 mod full_disk;
 mod interfaces;

@@ -11,9 +11,28 @@ const BINARIES: &str = "/usr/lib/postgresql/15/bin";
 /// The user `nobody`: the server refuses root.
 const NOBODY: u32 = 65534;
 
+/// One of its programs, as who it runs as.
+fn command(name: &str, folder: &Path) -> Command {
+    let mut command = Command::new(Path::new(BINARIES).join(name));
+    command.current_dir(folder).stdout(Stdio::null()).stderr(Stdio::null());
+    let owner = std::fs::metadata(folder).map_or(0, |metadata| std::os::unix::fs::MetadataExt::uid(&metadata));
+    if owner == NOBODY {
+        command.uid(NOBODY).gid(NOBODY);
+    }
+    command
+}
+
+fn serve(folder: &Path, settings: &[String]) -> Child {
+    let mut server = command("postgres", folder);
+    server.arg("-D").arg(folder.join("data")).arg("-k").arg(folder).args(["-c", "fsync=off"]);
+    server.args(settings.iter().flat_map(|setting| ["-c", setting]));
+    server.spawn().expect("postgres")
+}
+
 /// A server on a socket in a temporary folder; stopped when dropped.
 pub struct Postgres {
     child: Child,
+    settings: Vec<String>,
     folder: tempfile::TempDir,
 }
 
@@ -60,17 +79,8 @@ impl Postgres {
         if is_root {
             std::os::unix::fs::chown(folder.path(), Some(NOBODY), Some(NOBODY)).expect("chown");
         }
-        let command = |name: &str| {
-            let mut command = Command::new(Path::new(BINARIES).join(name));
-            command.current_dir(folder.path()).stdout(Stdio::null()).stderr(Stdio::null());
-            if is_root {
-                command.uid(NOBODY).gid(NOBODY);
-            }
-            command
-        };
-        let data = folder.path().join("data");
-        let mut made = command("initdb");
-        made.arg("-D").arg(&data).args(["-A", "trust", "-U", "nta", "-E", "UTF8", "--no-sync"]);
+        let mut made = command("initdb", folder.path());
+        made.arg("-D").arg(folder.path().join("data")).args(["-A", "trust", "-U", "nta", "-E", "UTF8", "--no-sync"]);
         assert!(made.status().expect("initdb").success(), "initdb");
         let settings = settings(folder.path());
         if is_root {
@@ -78,10 +88,27 @@ impl Postgres {
                 std::os::unix::fs::chown(file.expect("a file").path(), Some(NOBODY), Some(NOBODY)).expect("chown");
             }
         }
-        let mut server = command("postgres");
-        server.arg("-D").arg(&data).arg("-k").arg(folder.path()).args(["-c", "fsync=off"]);
-        server.args(settings.iter().flat_map(|setting| ["-c", setting]));
-        Self { child: server.spawn().expect("postgres"), folder }
+        Self { child: serve(folder.path(), &settings), settings, folder }
+    }
+
+    /// Kills it with all that it is doing, and starts it again on the same data; does not wait until it answers.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn kill_and_start(&mut self) {
+        self.child.kill().expect("killed");
+        self.child.wait().expect("ended");
+        self.child = serve(self.folder.path(), &self.settings);
+    }
+
+    /// Starts it again if it has ended: the memory of the one that was killed may not have been free yet.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn keep_up(&mut self) {
+        if self.child.try_wait().expect("a child's status").is_some() {
+            self.child = serve(self.folder.path(), &self.settings);
+        }
     }
 
     /// Its folder.

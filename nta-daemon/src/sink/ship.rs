@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::webhook::http::{Client, trusted};
 use super::webhook::{Failure, now_ns};
 use crate::config::ShipConfig;
-use crate::store::{About, Head, NumberRange, Outbox, OutboxState, Store, StoreError};
+use crate::store::{About, Head, MESSAGE_BYTES, NumberRange, Outbox, OutboxState, Store, StoreError};
 use nta_core::domain::{Status, Timestamp};
 
 /// Content type of a message.
@@ -194,7 +194,7 @@ impl Shared {
     async fn follow(&self, status: watch::Receiver<Status>) {
         let Ok(target) = &self.target else { return };
         let mut commits = self.store.commits();
-        let mut sender = Sender { shared: self, target, next: None, resent: None };
+        let mut sender = Sender { shared: self, target, next: None, most: MESSAGE_BYTES, resent: None };
         let mut wait = FIRST_WAIT;
         loop {
             let reasons = status.borrow().degraded.clone();
@@ -274,6 +274,8 @@ struct Sender<'a> {
     target: &'a Target,
     /// The number that is sent next; `None` before the server has said what it has.
     next: Option<u64>,
+    /// Bytes of a message before it is compressed; less than usual where something on the way took no larger one.
+    most: u64,
     /// Missing numbers that were sent again, and when.
     resent: Option<(NumberRange, Instant)>,
 }
@@ -296,13 +298,19 @@ impl Sender<'_> {
             sent: Timestamp::from_nanos(now_ns()),
             about: self.about(&outbox, reasons),
         };
-        let shipment = store.shipment(from, head, &outbox).await?;
+        let shipment = store.shipment(from, self.most, head, &outbox).await?;
         let (range, bytes) = (shipment.range(), shipment.encode()?);
         let length = bytes.len() as u64;
         let mut headers = vec![("content-type", CONTENT_TYPE.to_owned())];
         headers.extend(self.target.token.as_ref().map(|token| ("authorization", format!("Bearer {token}"))));
-        let answer =
-            self.target.client.exchange_within((PATIENCE, MOST_ANSWER), &self.target.uri, &headers, bytes).await?;
+        let exchange = self.target.client.exchange_within((PATIENCE, MOST_ANSWER), &self.target.uri, &headers, bytes);
+        let answer = match (exchange.await, range) {
+            (Err(failure), Some(range)) if failure.is_too_large => {
+                self.divide(range, length, &failure.reason).await?;
+                return Ok(Sent { bytes: length, has_more: true });
+            }
+            (answer, _) => answer?,
+        };
         let answer: Answer = serde_json::from_slice(&answer)
             .map_err(|error| Failure::new(format!("the answer is none of a server of nta: {error}")))?;
         if answer.watermark > outbox.newest {
@@ -336,6 +344,19 @@ impl Sender<'_> {
         state.last_ok = Some(Timestamp::from_nanos(now_ns()));
         state.watermark = answer.watermark;
         Ok(Sent { bytes: length, has_more: next <= outbox.newest })
+    }
+
+    /// A message of these batches is too large: fewer go at a time, and one that is too large alone is set aside.
+    async fn divide(&mut self, (first, last): (u64, u64), bytes: u64, reason: &str) -> Result<(), StoreError> {
+        if first < last {
+            self.most = (self.most / 2).max(1);
+            tracing::info!(bytes, reason, most = self.most, "ship: messages get smaller, one was too large");
+            return Ok(());
+        }
+        self.next = Some(first + 1);
+        let reason =
+            format!("it takes {bytes} bytes alone, and the server or a proxy takes no message as large: {reason}");
+        self.shared.store.refuse_batch(first, &reason).await
     }
 
     /// The first number that the server misses and that is still here, unless it was sent again just now.

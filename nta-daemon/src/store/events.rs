@@ -112,8 +112,7 @@ impl Store {
 
     /// Which part of the log there is, and of which log.
     pub async fn log_state(&self) -> Result<LogState, StoreError> {
-        let epoch = Query::new("SELECT value FROM meta WHERE name = 'log_epoch'");
-        let epoch = self.read("meta", epoch, |row| Ok(row.text("value")?)).await?.pop().unwrap_or_default();
+        let epoch = self.meta("log_epoch").await?.unwrap_or_default();
         let first = Query::new("SELECT seq FROM events ORDER BY seq LIMIT 1");
         let first: Option<i64> = self.read("events", first, |row| Ok(row.first()?)).await?.pop();
         let newest = self.last_event().await?;

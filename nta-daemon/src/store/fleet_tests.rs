@@ -54,7 +54,7 @@ impl Sensor {
         let about = About { given_up: state.given_up.batches, failed: state.failed, ..About::default() };
         let epoch = self.store.log_state().await.expect("log").epoch;
         let head = Head { sensor: "gw1".to_owned(), epoch, sent: Timestamp::from_nanos(SECOND), about };
-        let shipment = self.store.shipment(from, head, &state).await.expect("shipment");
+        let shipment = self.store.shipment(from, MESSAGE_BYTES, head, &state).await.expect("shipment");
         Shipment::decode(&shipment.encode().expect("bytes")).expect("what was encoded")
     }
 
@@ -151,6 +151,27 @@ async fn what_the_bound_forces_out_is_counted_and_makes_the_log_incomplete() {
     assert_eq!((ingested.watermark, ingested.missing), (8, vec![]), "nobody asks for what is gone");
     let shipped = server.shipped(Some("gw1"), 10).await.expect("shipped").remove(0);
     assert_eq!((shipped.lost, shipped.is_complete()), (gone.batches, false));
+}
+
+#[tokio::test]
+async fn a_batch_that_cannot_be_read_back_holds_none_behind_it_up() {
+    let server = Store::open("sqlite::memory:").await.expect("store");
+    let sensor = Sensor::in_memory(OUTBOX).await;
+    sensor.commit(1..=5).await;
+    let damage = Query::new("UPDATE outbox SET body = $1 WHERE seq = 3").bind(b"ntaoutb1".to_vec());
+    let mut transaction = sensor.store.database.begin().await.expect("transaction");
+    transaction.conn().expect("a connection").execute(damage).await.expect("damaged");
+    transaction.commit().await.expect("committed");
+    let first = sensor.ships(1, &server).await;
+    sensor.store.acknowledge_outbox(first.watermark).await.expect("acknowledged");
+    assert_eq!((first.stored, first.watermark), (4, 2), "the server waits for the third");
+    // The next message says that it does not come.
+    let second = sensor.ships(6, &server).await;
+    assert_eq!((second.watermark, second.missing), (5, vec![]));
+    let shipped = server.shipped(Some("gw1"), 10).await.expect("shipped").remove(0);
+    assert_eq!((shipped.lost, shipped.is_complete()), (1, false));
+    let state = sensor.store.outbox_state().await.expect("state");
+    assert_eq!((state.failed, state.oldest), (1, 4), "it is kept, and is none that could be sent");
 }
 
 #[tokio::test]

@@ -5,9 +5,9 @@
 
 use std::collections::HashSet;
 
-use super::StoreError;
 use super::db::{Conn, Query};
 use super::rows::{BatchRows, RunRow};
+use super::{StoreError, meta};
 use nta_core::domain::Mode;
 
 /// Ranges of missing numbers kept of a run; the oldest go first, and a batch of these counts as stored.
@@ -88,23 +88,17 @@ pub(super) async fn rest(conn: &mut Conn, run: i64, batch: &BatchRows) -> Result
 }
 
 async fn read(conn: &mut Conn, uuid: &[u8]) -> Result<Holes, StoreError> {
-    let error = StoreError::query("meta");
-    let query = Query::new("SELECT value FROM meta WHERE name = $1").bind(name(uuid));
-    let Some(row) = conn.fetch_optional(query).await.map_err(&error)? else { return Ok(Holes::new()) };
-    let text = row.text("value").map_err(error)?;
+    let Some(text) = meta::get(conn, &name(uuid)).await? else { return Ok(Holes::new()) };
     serde_json::from_str(&text).map_err(|error| corrupt(&error))
 }
 
 async fn write(conn: &mut Conn, uuid: &[u8], holes: &Holes) -> Result<(), StoreError> {
-    let query = if holes.is_empty() {
-        Query::new("DELETE FROM meta WHERE name = $1").bind(name(uuid))
-    } else {
-        let upsert =
-            "INSERT INTO meta (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value";
-        let text = serde_json::to_string(holes).map_err(|error| corrupt(&error))?;
-        Query::new(upsert).bind(name(uuid)).bind(text)
-    };
-    conn.execute(query).await.map(drop).map_err(StoreError::query("meta"))
+    if holes.is_empty() {
+        let delete = Query::new("DELETE FROM meta WHERE name = $1").bind(name(uuid));
+        return conn.execute(delete).await.map(drop).map_err(StoreError::query("meta"));
+    }
+    let text = serde_json::to_string(holes).map_err(|error| corrupt(&error))?;
+    meta::set(conn, &name(uuid), &text).await
 }
 
 fn name(uuid: &[u8]) -> String {

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::db::{Query, Row};
-use super::unreadable::Unreadable;
-use super::{Store, StoreError, from_sql, to_sql};
+use super::unreadable::{Unreadable, usable};
+use super::{Store, StoreError, from_sql, meta, to_sql};
 use nta_core::alerting::Mute;
 use nta_core::detect::network;
 use nta_core::domain::{AlertKind, Timestamp};
@@ -101,14 +101,12 @@ impl Store {
 
     /// What each mute hid of a sensor's findings, as it was kept last.
     pub async fn hidden(&self, sensor: &str) -> Result<BTreeMap<u64, HiddenByMute>, StoreError> {
-        let query = Query::new("SELECT value FROM meta WHERE name = $1").bind(format!("muted:{sensor}"));
-        let kept = self.read("meta", query, |row| {
-            let kept: Vec<(u64, u64, Option<u64>)> = serde_json::from_str(&row.text("value")?)
-                .map_err(|error| Unreadable::new(format!("what mutes hid: {error}")))?;
-            Ok(kept)
-        });
+        let kept = self.meta(&format!("muted:{sensor}")).await?;
+        let kept = kept.map_or(Ok(Vec::new()), |kept| serde_json::from_str::<Vec<(u64, u64, Option<u64>)>>(&kept));
+        let kept =
+            usable("meta", [kept.map_err(|error| Unreadable::new(format!("what mutes hid: {error}")))].into_iter());
         let hidden = |(id, findings, last): (u64, u64, Option<u64>)| (id, (findings, last.map(Timestamp::from_nanos)));
-        Ok(kept.await?.into_iter().flatten().map(hidden).collect())
+        Ok(kept.into_iter().flatten().map(hidden).collect())
     }
 
     /// Keeps it.
@@ -118,12 +116,8 @@ impl Store {
             hidden.iter().map(|(id, (findings, last))| (id, findings, last.map(Timestamp::as_nanos))).collect();
         // Numbers: nothing of it can be refused.
         let text = serde_json::to_string(&kept).unwrap_or_default();
-        let upsert = Query::new(
-            "INSERT INTO meta (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-        );
         let mut transaction = self.database.begin().await?;
-        let conn = transaction.conn().map_err(&error)?;
-        conn.execute(upsert.bind(format!("muted:{sensor}")).bind(text)).await.map_err(&error)?;
+        meta::set(transaction.conn().map_err(&error)?, &format!("muted:{sensor}"), &text).await?;
         transaction.commit().await.map_err(error)
     }
 

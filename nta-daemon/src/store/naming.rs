@@ -6,8 +6,7 @@ use std::time::SystemTime;
 
 use super::db::{Dialect, Query};
 use super::spool::has_segments;
-use super::unreadable::usable;
-use super::{Store, StoreError};
+use super::{Store, StoreError, meta};
 
 impl Store {
     /// The name kept for the sensor of this host; where there is none, the one of before, else one made of the host's name and
@@ -22,14 +21,10 @@ impl Store {
         let made = before.unwrap_or_else(|| format!("{host}-{:08x}", rand::random::<u32>()));
         let insert = Query::new("INSERT INTO meta (name, value) VALUES ($1, $2) ON CONFLICT DO NOTHING");
         conn.execute(insert.bind(key.as_str()).bind(made.as_str())).await.map_err(&error)?;
-        let known = Query::new("SELECT value FROM meta WHERE name = $1").bind(key.as_str());
-        let row = conn.fetch_optional(known).await.map_err(&error)?;
-        let known = usable("meta", row.iter().map(|row| Ok(row.text("value")?))).pop();
-        let name = match known {
+        let name = match meta::get(conn, &key).await? {
             Some(name) => name,
             None => {
-                let replace = Query::new("UPDATE meta SET value = $2 WHERE name = $1").bind(key).bind(made.as_str());
-                conn.execute(replace).await.map_err(&error)?;
+                meta::set(conn, &key, &made).await?;
                 made
             }
         };

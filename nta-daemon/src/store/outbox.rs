@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use super::db::{Conn, Query};
 use super::rows::BatchRows;
-use super::shipment::{About, MOST_BATCHES, Shipment, pack, unpack};
+use super::shipment::{About, MOST_BATCH_BYTES, MOST_BATCHES, Shipment, from_plain, open, seal, to_plain};
 use super::waiting::{Cut, thin};
-use super::{Notice, Store, StoreError, from_sql, to_sql, totals};
+use super::{Notice, Store, StoreError, from_sql, meta, to_sql, totals};
 use nta_core::domain::{Mode, Timestamp};
 
 const TABLE: &str = "outbox";
@@ -20,8 +20,8 @@ const GIVEN_UP: &str = "outbox_given_up";
 const SUM: &str = "CAST(coalesce(sum(CASE WHEN bytes BETWEEN 0 AND 1099511627776 THEN bytes ELSE 0 END), 0) AS BIGINT)";
 /// Batches that one commit forces out at most.
 const MOST_FORCED: i64 = 64;
-/// Bytes on disk of what one message is made of.
-const MESSAGE_BYTES: u64 = 1 << 20;
+/// Bytes of a batch on disk, and over the wire. With [`MOST_BATCH_BYTES`] it says what a server takes that is configured as usual.
+const MOST_PACKED_BYTES: u64 = 24 << 20;
 
 /// What is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +45,7 @@ pub struct OutboxState {
     pub since: Option<Timestamp>,
     /// Batches that the server refused for good.
     pub failed: u64,
-    /// The oldest number that is there; one behind `newest` where none is.
+    /// The oldest number that can be sent; one behind `newest` where none is.
     pub oldest: u64,
     /// The newest number that was given.
     pub newest: u64,
@@ -92,20 +92,66 @@ pub(super) async fn add(
         return Ok(());
     }
     let sent = BatchRows {
+        run: batch.run.clone(),
+        number: batch.number,
+        windows: batch.windows.clone(),
         flows: if outbox.flows { batch.flows.clone() } else { Vec::new() },
         raw_packets: if outbox.raw_packets { batch.raw_packets.clone() } else { Vec::new() },
+        alerts: batch.alerts.clone(),
+        anomalies: batch.anomalies.clone(),
+        features: batch.features.clone(),
         baselines: None,
         readings: None,
         notices: notices.iter().chain(&batch.notices).cloned().collect(),
-        ..batch.clone()
+        standing: batch.standing.clone(),
+        end: batch.end.clone(),
     };
-    let body = pack(MAGIC, &sent)?;
+    let (body, cut) = fitted(sent)?;
+    if cut.batches > 0 {
+        tracing::warn!(?cut, "ship: a batch is larger than a server takes; it goes without these");
+        count(conn, &cut).await?;
+    }
     make_room(conn, outbox.max_bytes, body.len() as u64).await?;
     let number = totals::next(conn, totals::OUTBOX, 1).await?;
     let made_ns = batch.end_ns().unwrap_or(batch.run.started_ns);
     let insert = Query::new("INSERT INTO outbox (seq, made_ns, bytes, kept, body) VALUES ($1, $2, $3, 1, $4)");
     let insert = insert.bind(number).bind(made_ns).bind(to_sql(body.len() as u64)).bind(body);
     conn.execute(insert).await.map(drop).map_err(StoreError::query(TABLE))
+}
+
+/// A batch as it waits, and what it leaves behind where it is larger than a server takes: its flows, then all but its alerts, then
+/// these.
+fn fitted(mut sent: BatchRows) -> Result<(Vec<u8>, Cut), StoreError> {
+    let mut cut = Cut::default();
+    loop {
+        if let Some(body) = packed(&sent)? {
+            return Ok((body, cut));
+        }
+        cut.batches = 1;
+        if !sent.flows.is_empty() || !sent.raw_packets.is_empty() {
+            cut.flows = std::mem::take(&mut sent.flows).len() as u64;
+            sent.raw_packets.clear();
+        } else if !sent.windows.is_empty() {
+            let left = thin(&mut sent);
+            cut.count(&std::mem::replace(&mut sent, left));
+        } else {
+            cut.count(&sent);
+            sent = BatchRows { run: sent.run, number: sent.number, end: sent.end, ..BatchRows::default() };
+        }
+    }
+}
+
+/// A batch as it waits; `None` where it is larger than a server takes.
+fn packed(sent: &BatchRows) -> Result<Option<Vec<u8>>, StoreError> {
+    let plain = to_plain(sent)?;
+    if plain.len() as u64 > MOST_BATCH_BYTES {
+        return Ok(None);
+    }
+    Ok(Some(seal(MAGIC, &plain)?).filter(|body| body.len() as u64 <= MOST_PACKED_BYTES))
+}
+
+fn unpacked(body: &[u8]) -> Result<BatchRows, String> {
+    from_plain(&open(MAGIC, body)?)
 }
 
 /// Forces out what is too much for a batch of so many bytes.
@@ -120,21 +166,22 @@ async fn make_room(conn: &mut Conn, most: u64, further: u64) -> Result<(), Store
     for whole in [true, false] {
         // Those that are thin already, or that say nothing of it, go as they are.
         let which = if whole { "WHERE kept = 1" } else { "" };
-        let oldest = Query::new(format!("SELECT seq, bytes, body FROM outbox {which} ORDER BY seq LIMIT $1"));
+        let oldest = Query::new(format!("SELECT seq, bytes, kept, body FROM outbox {which} ORDER BY seq LIMIT $1"));
         let rows = conn.fetch_all(oldest.bind(MOST_FORCED)).await.map_err(&error)?;
         for row in rows {
             if over == 0 {
                 break;
             }
             let (number, bytes) = (row.int("seq").map_err(&error)?, from_sql(row.int("bytes").unwrap_or_default()));
-            let read = row.blob("body").ok().and_then(|body| unpack::<BatchRows>(MAGIC, &body).ok());
+            let read = row.blob("body").ok().and_then(|body| unpacked(&body).ok());
             let left = read.map(|mut rows| (thin(&mut rows), rows));
-            cut.batches += 1;
+            // One that is thin already was counted when it became so.
+            cut.batches += u64::from(row.int("kept").is_ok_and(|kept| kept == 1));
             over = over.saturating_sub(bytes);
             match left {
                 Some((left, gone)) if whole && !left.alerts.is_empty() => {
                     cut.count(&gone);
-                    let body = pack(MAGIC, &left)?;
+                    let body = seal(MAGIC, &to_plain(&left)?)?;
                     over += body.len() as u64;
                     let update = Query::new("UPDATE outbox SET kept = 0, bytes = $1, body = $2 WHERE seq = $3");
                     let update = update.bind(to_sql(body.len() as u64)).bind(body).bind(number);
@@ -148,30 +195,18 @@ async fn make_room(conn: &mut Conn, most: u64, further: u64) -> Result<(), Store
             }
         }
     }
-    let mut given_up = given_up(conn).await?;
+    count(conn, &cut).await
+}
+
+/// Counts what is not sent, or not whole.
+async fn count(conn: &mut Conn, cut: &Cut) -> Result<(), StoreError> {
+    let value = meta::get(conn, GIVEN_UP).await?;
+    let mut given_up: GivenUp = value.and_then(|value| serde_json::from_str(&value).ok()).unwrap_or_default();
     given_up.batches += cut.batches;
     given_up.windows += cut.windows;
     given_up.flows += cut.flows;
     given_up.alerts += cut.alerts;
-    set(conn, GIVEN_UP, &serde_json::json!(given_up).to_string()).await
-}
-
-async fn given_up(conn: &mut Conn) -> Result<GivenUp, StoreError> {
-    let value = meta(conn, GIVEN_UP).await?;
-    Ok(value.and_then(|value| serde_json::from_str(&value).ok()).unwrap_or_default())
-}
-
-async fn meta(conn: &mut Conn, name: &str) -> Result<Option<String>, StoreError> {
-    let error = StoreError::query("meta");
-    let row =
-        conn.fetch_optional(Query::new("SELECT value FROM meta WHERE name = $1").bind(name)).await.map_err(&error)?;
-    row.map(|row| row.text("value").map_err(error)).transpose()
-}
-
-async fn set(conn: &mut Conn, name: &str, value: &str) -> Result<(), StoreError> {
-    let upsert =
-        "INSERT INTO meta (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value";
-    conn.execute(Query::new(upsert).bind(name).bind(value)).await.map(drop).map_err(StoreError::query("meta"))
+    meta::set(conn, GIVEN_UP, &serde_json::json!(given_up).to_string()).await
 }
 
 impl Store {
@@ -202,14 +237,14 @@ impl Store {
         // First: a batch that is committed meanwhile is then behind it, and never taken for one that is gone.
         let newest = self.total(totals::OUTBOX).await?;
         let of = format!(
-            "SELECT count(*) AS batches, {SUM} AS bytes, min(made_ns) AS since, min(seq) AS oldest FROM outbox"
+            "SELECT count(*) AS batches, {SUM} AS bytes, min(made_ns) AS since, \
+             min(CASE WHEN refused IS NULL THEN seq END) AS oldest FROM outbox"
         );
         let all = self.database.fetch_all(Query::new(of)).await.map_err(&error)?;
         let failed = Query::new("SELECT count(*) AS batches FROM outbox WHERE refused IS NOT NULL");
         let failed =
             self.read(TABLE, failed, |row| Ok(row.int("batches")?)).await?.first().copied().map_or(0, from_sql);
-        let kept = Query::new("SELECT value FROM meta WHERE name = $1").bind(GIVEN_UP);
-        let kept = self.read("meta", kept, |row| Ok(row.text("value")?)).await?;
+        let given_up = self.meta(GIVEN_UP).await?;
         let number = |column| all.first().and_then(|row| row.opt_int(column).ok().flatten()).map(from_sql);
         Ok(OutboxState {
             pending: number("batches").unwrap_or_default().saturating_sub(failed),
@@ -219,18 +254,25 @@ impl Store {
             oldest: number("oldest").unwrap_or(newest + 1),
             newest,
             acked: self.total(totals::ACKED).await?,
-            given_up: kept.first().and_then(|value| serde_json::from_str(value).ok()).unwrap_or_default(),
+            given_up: given_up.and_then(|value| serde_json::from_str(&value).ok()).unwrap_or_default(),
         })
     }
 
-    /// The next message: batches from number `from` on, as many as fit. One without any says only how the sensor is.
+    /// The next message: batches from number `from` on, as many as fit into `most` bytes before they are compressed, and one if none
+    /// does. One without any says only how the sensor is.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn shipment(&self, from: u64, head: Head, state: &OutboxState) -> Result<Shipment, StoreError> {
+    pub async fn shipment(
+        &self,
+        from: u64,
+        most: u64,
+        head: Head,
+        state: &OutboxState,
+    ) -> Result<Shipment, StoreError> {
         let mut batches = Vec::new();
         let (mut next, mut bytes) = (from, 0);
-        while bytes < MESSAGE_BYTES && batches.len() < MOST_BATCHES {
+        'full: while batches.len() < MOST_BATCHES {
             let query = Query::new(
                 "SELECT seq, body FROM outbox WHERE seq >= $1 AND seq <= $2 AND refused IS NULL ORDER BY seq LIMIT 32",
             );
@@ -241,11 +283,12 @@ impl Store {
             let Some((last, _)) = rows.last() else { break };
             next = last + 1;
             for (number, body) in rows {
-                if bytes >= MESSAGE_BYTES || batches.len() >= MOST_BATCHES {
-                    break;
+                let plain = open(MAGIC, &body);
+                bytes += plain.as_ref().map_or(0, Vec::len) as u64;
+                if batches.len() >= MOST_BATCHES || (bytes > most && !batches.is_empty()) {
+                    break 'full;
                 }
-                bytes += body.len() as u64;
-                match unpack::<BatchRows>(MAGIC, &body) {
+                match plain.and_then(|plain| from_plain(&plain)) {
                     Ok(rows) => batches.push((number, rows)),
                     Err(reason) => self.refuse_batch(number, &format!("it cannot be read back: {reason}")).await?,
                 }
@@ -293,9 +336,31 @@ impl Store {
         let epoch = rand::random::<[u8; 16]>().iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"));
         let mut transaction = self.database.begin().await?;
         let conn = transaction.conn().map_err(&error)?;
-        set(conn, "log_epoch", &epoch).await?;
+        meta::set(conn, "log_epoch", &epoch).await?;
         totals::set(conn, totals::ACKED, 0).await?;
         transaction.commit().await.map_err(error)?;
         Ok(epoch)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::rows::tests::rows;
+    use super::*;
+
+    #[test]
+    fn a_batch_that_is_larger_than_a_server_takes_goes_without_what_makes_it_so() {
+        let whole = |batch: BatchRows| fitted(batch).expect("fitted");
+        let (body, cut) = whole(rows(1, 100));
+        assert_eq!((unpacked(&body), cut), (Ok(rows(1, 100)), Cut::default()));
+        // Zeros are small over the wire and large once they are there.
+        let (body, cut) = whole(rows(1, 64 << 20));
+        assert_eq!(unpacked(&body), Ok(BatchRows { raw_packets: Vec::new(), ..rows(1, 0) }));
+        assert_eq!((cut.batches, cut.alerts), (1, 0), "its alerts are in it");
+        let mut alerts = rows(1, 0);
+        alerts.alerts[0].body = "a".repeat(64 << 20);
+        let (body, cut) = whole(alerts);
+        assert_eq!(unpacked(&body).map(|left| (left.number, left.alerts.len())), Ok((1, 0)));
+        assert_eq!((cut.batches, cut.alerts), (1, 1));
     }
 }

@@ -2,11 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::db::{Conn, Query, Row};
+use super::db::{Conn, Query};
 use super::flows::{FLOWS, flow};
 use super::spool::Spool;
 use super::unreadable::usable;
-use super::{Store, StoreError};
+use super::{Store, StoreError, meta};
 use nta_common::{Counter, LedgerSlot};
 use nta_core::domain::{FlowRecord, Readings, Resume};
 
@@ -48,11 +48,7 @@ impl ReadingsRow {
     /// Puts it in place of the sensor's last one.
     pub(super) async fn write(&self, conn: &mut Conn, sensor: &str, run: i64) -> Result<(), StoreError> {
         let text = serde_json::to_string(&Stored { run, readings: self.clone() }).map_err(|error| corrupt(&error))?;
-        let upsert = Query::new(
-            "INSERT INTO meta (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-        );
-        let upsert = upsert.bind(name(sensor)).bind(text);
-        conn.execute(upsert).await.map(drop).map_err(StoreError::query("meta"))
+        meta::set(conn, &name(sensor), &text).await
     }
 }
 
@@ -88,9 +84,8 @@ impl Store {
         let Some((run, sensor)) = to else { return Ok(()) };
         let flows = Query::new(format!("UPDATE flows SET run_id = $2, state = 0 WHERE {WENT_ON}"));
         conn.execute(flows.bind(from).bind(run)).await.map_err(&error)?;
-        let stored = Query::new("SELECT value FROM meta WHERE name = $1").bind(name(&sensor));
-        let stored = conn.fetch_optional(stored).await.map_err(StoreError::query("meta"))?;
-        let read = |row: &Row| Ok(serde_json::from_str(&row.text("value")?).map_err(|error| corrupt(&error))?);
+        let stored = meta::get(conn, &name(&sensor)).await?;
+        let read = |stored: &String| Ok(serde_json::from_str(stored).map_err(|error| corrupt(&error))?);
         let stored: Vec<Stored> = usable("meta", stored.iter().map(read));
         if let Some(stored) = stored.first().filter(|stored| stored.run == from) {
             stored.readings.write(conn, &sensor, run).await?;
@@ -117,10 +112,8 @@ impl Store {
     }
 
     async fn read_resume(&self, sensor: &str) -> Result<Option<Resume>, StoreError> {
-        let query = Query::new("SELECT value FROM meta WHERE name = $1").bind(name(sensor));
-        let rows = self.read("meta", query, |row| Ok(row.text("value")?)).await?;
-        let Some(text) = rows.first() else { return Ok(None) };
-        let Stored { run, readings } = serde_json::from_str(text).map_err(|error| corrupt(&error))?;
+        let Some(text) = self.meta(&name(sensor)).await? else { return Ok(None) };
+        let Stored { run, readings } = serde_json::from_str(&text).map_err(|error| corrupt(&error))?;
         let slot = |row: &Vec<u64>| {
             let (bytes, packets) = row.split_at_checked(2)?;
             let packets: [u64; Counter::COUNT] = packets.try_into().ok()?;

@@ -15,7 +15,11 @@ const MAGIC: &[u8; 8] = b"ntaship1";
 /// How the marks of all versions begin.
 const MAGIC_OF_ALL: &[u8] = b"ntaship";
 /// Bytes of a message once it is decompressed.
-const MOST_BYTES: u64 = 64 << 20;
+pub(super) const MOST_BYTES: u64 = 64 << 20;
+/// Bytes of a batch that is sent, before it is compressed; the rest of a message is for what stands around it.
+pub(super) const MOST_BATCH_BYTES: u64 = MOST_BYTES - (1 << 20);
+/// Bytes that batches of a message take together before it is compressed, unless one alone is larger.
+pub const MESSAGE_BYTES: u64 = 8 << 20;
 /// Batches of a message.
 pub(super) const MOST_BATCHES: usize = 1024;
 /// Numbers beyond which none counts on.
@@ -86,7 +90,7 @@ impl Shipment {
     /// # Errors
     /// When it cannot be encoded.
     pub fn encode(&self) -> Result<Vec<u8>, StoreError> {
-        pack(MAGIC, self)
+        seal(MAGIC, &to_plain(self)?)
     }
 
     /// Back from the wire, with all checked that is about the message and not about one of its batches.
@@ -99,7 +103,8 @@ impl Shipment {
             let mark = bytes.get(..MAGIC.len()).unwrap_or(bytes);
             return Err(ShipmentError::Version(String::from_utf8_lossy(mark).escape_debug().to_string()));
         }
-        let shipment: Self = unpack(MAGIC, bytes).map_err(|reason| malformed(&reason))?;
+        let shipment: Self =
+            open(MAGIC, bytes).and_then(|plain| from_plain(&plain)).map_err(|reason| malformed(&reason))?;
         shipment.check().map_err(|reason| malformed(&reason))?;
         Ok(shipment)
     }
@@ -169,16 +174,28 @@ impl Shipment {
     }
 }
 
-/// A document behind its mark and checksum, compressed.
-pub(super) fn pack(magic: &[u8; 8], document: &impl Serialize) -> Result<Vec<u8>, StoreError> {
-    let failed = |reason: String| StoreError::Corrupt { table: "outbox", id: 0, reason };
-    let plain = postcard::to_stdvec(document).map_err(|error| failed(error.to_string()))?;
-    let packed = zstd::bulk::compress(&plain, 3).map_err(|error| failed(error.to_string()))?;
-    Ok([magic.as_slice(), &crc32fast::hash(&plain).to_be_bytes(), &packed].concat())
+fn failed(error: &impl std::fmt::Display) -> StoreError {
+    StoreError::Corrupt { table: "outbox", id: 0, reason: error.to_string() }
 }
 
-/// The document of bytes that [`pack`] made.
-pub(super) fn unpack<T: for<'de> Deserialize<'de>>(magic: &[u8; 8], bytes: &[u8]) -> Result<T, String> {
+/// A document as bytes.
+pub(super) fn to_plain(document: &impl Serialize) -> Result<Vec<u8>, StoreError> {
+    postcard::to_stdvec(document).map_err(|error| failed(&error))
+}
+
+/// The document of bytes that [`to_plain`] made.
+pub(super) fn from_plain<T: for<'de> Deserialize<'de>>(plain: &[u8]) -> Result<T, String> {
+    postcard::from_bytes(plain).map_err(|error| error.to_string())
+}
+
+/// Bytes behind a mark and their checksum, compressed.
+pub(super) fn seal(magic: &[u8; 8], plain: &[u8]) -> Result<Vec<u8>, StoreError> {
+    let packed = zstd::bulk::compress(plain, 3).map_err(|error| failed(&error))?;
+    Ok([magic.as_slice(), &crc32fast::hash(plain).to_be_bytes(), &packed].concat())
+}
+
+/// The bytes that [`seal`] took.
+pub(super) fn open(magic: &[u8; 8], bytes: &[u8]) -> Result<Vec<u8>, String> {
     let rest = bytes.strip_prefix(magic).ok_or_else(|| format!("it does not begin with {}", magic.escape_ascii()))?;
     let (checksum, packed) = rest.split_at_checked(4).ok_or("it is cut")?;
     let mut plain = Vec::new();
@@ -190,5 +207,5 @@ pub(super) fn unpack<T: for<'de> Deserialize<'de>>(magic: &[u8; 8], bytes: &[u8]
     if crc32fast::hash(&plain).to_be_bytes() != checksum {
         return Err("its checksum is another".to_owned());
     }
-    postcard::from_bytes(&plain).map_err(|error| error.to_string())
+    Ok(plain)
 }

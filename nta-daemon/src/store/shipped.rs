@@ -82,10 +82,11 @@ impl Shipped {
         missing
     }
 
-    /// Batches of which something is lost for good.
+    /// Batches of which something is lost for good. What is missing here is what the sensor gave up or set aside, and what was
+    /// refused here it sets aside; what it gave up but for the alerts is here.
     pub fn gone(&self) -> u64 {
         let About { given_up, failed, .. } = &self.said.about;
-        [self.lost, self.refused, *given_up, *failed].into_iter().fold(0, u64::saturating_add)
+        self.lost.saturating_add(self.refused).max(given_up.saturating_add(*failed))
     }
 
     /// Whether everything is there that the sensor ever numbered.

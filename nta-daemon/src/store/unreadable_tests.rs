@@ -309,7 +309,9 @@ async fn whatever_a_postgresql_row_holds_the_others_are_answered_and_the_next_st
         .collect();
     store.close().await;
     let (mut changed, mut wrong) = (0, Vec::new());
-    for [table, column, kind] in &columns {
+    // Each takes a database of its own: `cargo xtask ci` has the time for all.
+    let step = if std::env::var_os("NTA_COLUMNS").is_some() { 1 } else { 6 };
+    for [table, column, kind] in columns.iter().step_by(step) {
         administer("DROP DATABASE IF EXISTS nta").await;
         administer("CREATE DATABASE nta TEMPLATE before").await;
         let mut conn = <sqlx::PgConnection as sqlx::Connection>::connect(&of("nta")).await.expect("a connection");
@@ -337,6 +339,6 @@ async fn whatever_a_postgresql_row_holds_the_others_are_answered_and_the_next_st
             }
         }
     }
-    assert!(changed > 300, "{changed} changes");
+    assert!(changed > 300 / step as u64, "{changed} changes");
     assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
 }

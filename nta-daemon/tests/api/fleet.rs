@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
 use axum::http::{Method, Request, StatusCode, header};
+use axum::response::IntoResponse as _;
 use nta_core::domain::{Mode, Status, Timestamp};
 use nta_daemon::api::{ApiState, router, serve};
 use nta_daemon::config::Config;
@@ -60,11 +61,11 @@ struct Gateway {
 }
 
 impl Gateway {
-    async fn begin(to: SocketAddr, token: &str) -> Self {
+    async fn begin(to: SocketAddr, token: &str, more: &str) -> Self {
         let folder = tempfile::tempdir().expect("folder");
         let file = folder.path().join("token");
         std::fs::write(&file, format!("{token}\n")).expect("written");
-        let text = format!("[ship]\nto = \"http://{to}\"\ntoken_file = \"{}\"", file.display());
+        let text = format!("[ship]\nto = \"http://{to}\"\ntoken_file = \"{}\"\n{more}", file.display());
         let config: Config = toml::from_str(&text).expect("a configuration");
         let url = format!("sqlite:{}", folder.path().join("nta.db").display());
         let store = Store::open(&url).await.expect("store").with_outbox(ship::outbox(&config.ship));
@@ -122,7 +123,7 @@ async fn check(store: &Store) {
     let token = make(store, "sensor", &["gw1"]).await;
     let centre = Centre::listen(store, "127.0.0.1:0").await;
     let address = centre.address;
-    let gateway = Gateway::begin(address, &token).await;
+    let gateway = Gateway::begin(address, &token, "").await;
     gateway.commit(1..=3).await;
     gateway.waits_with(0).await;
     let get = async |path: &str| ask(store, Method::GET, path, &admin, Body::empty(), "application/json").await;
@@ -190,6 +191,51 @@ async fn a_gateway_ships_all_once_over_an_absence_of_the_server_on_postgresql() 
     store.close().await;
 }
 
+/// A server behind a proxy that takes bodies of so many bytes at most, as nginx does.
+async fn behind_a_proxy(store: &Store, most: u64) -> SocketAddr {
+    let (_status, status) = watch::channel(Status::default());
+    let state = ApiState::new(store.clone(), status);
+    state.read_tokens().await.expect("tokens");
+    let proxy = move |request: Request<Body>, next: axum::middleware::Next| async move {
+        let length =
+            request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+        if length.is_none_or(|length: u64| length > most) {
+            return StatusCode::PAYLOAD_TOO_LARGE.into_response();
+        }
+        next.run(request).await
+    };
+    let app = router(state).layer(axum::middleware::from_fn(proxy));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("listener");
+    let address = listener.local_addr().expect("address");
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    address
+}
+
+#[tokio::test]
+async fn what_a_proxy_does_not_take_goes_in_smaller_messages_or_is_set_aside() {
+    let folder = tempfile::tempdir().expect("folder");
+    let store = Store::open(&format!("sqlite:{}", folder.path().join("nta.db").display())).await.expect("store");
+    let (admin, token) = (make(&store, "admin", &[]).await, make(&store, "sensor", &["gw1"]).await);
+    let address = behind_a_proxy(&store, 8000).await;
+    let gateway = Gateway::begin(address, &token, "flows = true").await;
+    gateway.commit(1..=100).await;
+    let flows = (1..=2000).map(flow).collect();
+    let large = WindowBatch { window: Some(window(101)), flows, ..WindowBatch::default() };
+    gateway.writer.send(large).await.expect("send");
+    gateway.commit(102..=110).await;
+    gateway.waits_with(0).await;
+    let state = gateway.store.outbox_state().await.expect("state");
+    assert_eq!((state.newest, state.failed, state.acked), (110, 1, 110), "{state:?}");
+    let (_, sensor) = ask(&store, Method::GET, "/api/sensors/gw1", &admin, Body::empty(), "application/json").await;
+    assert_eq!(
+        (&sensor["watermark"], &sensor["lost"], &sensor["is_complete"]),
+        (&110.into(), &1.into(), &false.into())
+    );
+    let all = (1..=110).filter(|id| *id != 101);
+    assert_eq!(sensor["packets"], all.map(|id| window(id).packets).sum::<u64>());
+    gateway.stop.cancel();
+}
+
 #[tokio::test]
 async fn who_may_not_ship_is_refused_and_a_sensor_reads_nothing() {
     let folder = tempfile::tempdir().expect("folder");
@@ -215,7 +261,7 @@ async fn who_may_not_ship_is_refused_and_a_sensor_reads_nothing() {
     }
     // The message of another sensor than the token is for.
     let centre = Centre::listen(&store, "127.0.0.1:0").await;
-    let gateway = Gateway::begin(centre.address, &other).await;
+    let gateway = Gateway::begin(centre.address, &other, "").await;
     gateway.commit(1..=2).await;
     for _ in 0..3000 {
         if gateway.shipping.state().failures > 1 {

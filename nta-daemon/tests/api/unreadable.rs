@@ -332,7 +332,9 @@ async fn start_again(store: &Store) -> Result<(), StoreError> {
 async fn whatever_a_stored_row_holds_the_others_are_answered_and_the_next_start_goes_on() {
     let folder = tempfile::tempdir().expect("folder");
     let (mut changed, mut wrong) = (0, Vec::new());
-    for (table, column, rows) in template(folder.path()).await {
+    // Each is read by every route: `cargo xtask ci` has the time for all.
+    let step = if std::env::var_os("NTA_COLUMNS").is_some() { 1 } else { 3 };
+    for (table, column, rows) in template(folder.path()).await.into_iter().step_by(step) {
         assert!(rows > 0, "{table} is empty");
         // Each value in a row of its own, or, where there are few rows, some of them in all in turn.
         let is_large = rows > VALUES.len() as u64;
@@ -357,13 +359,13 @@ async fn whatever_a_stored_row_holds_the_others_are_answered_and_the_next_start_
                 };
                 // What a key does not take is not to be met either.
                 let change = format!("UPDATE OR IGNORE {table} SET {column} = {value}{which}");
-                changed += u32::from(sqlx::query(AssertSqlSafe(change)).execute(&mut conn).await.is_ok());
+                changed += usize::from(sqlx::query(AssertSqlSafe(change)).execute(&mut conn).await.is_ok());
             }
             conn.close().await.expect("closed");
             wrong.extend(use_it(&path, &table, is_large).await.into_iter().map(|wrong| format!("{what}: {wrong}")));
         }
     }
-    assert!(changed > 500, "{changed} changes");
+    assert!(changed > 500 / step, "{changed} changes");
     assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
 }
 

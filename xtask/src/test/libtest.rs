@@ -10,15 +10,10 @@ use crate::process;
 use crate::report::Group;
 
 /// Runs `cargo test` with these arguments and adds its counts to the group.
-pub(super) fn run(group: Group, args: &[&str], runner_args: &[&str], set: &[(&str, &str)]) -> Result<Group> {
+pub(super) fn run(group: Group, args: &[&str], set: &[(&str, &str)]) -> Result<Group> {
     let mut command = process::cargo(["test", "--no-fail-fast"]);
     // `--show-output` prints what passing tests said, and so what they did not run.
-    command
-        .args(args)
-        .args(["--", "--show-output"])
-        .args(runner_args)
-        .env("NTA_DAEMON", super::daemon())
-        .envs(set.iter().copied());
+    command.args(args).args(["--", "--show-output"]).env("NTA_DAEMON", super::daemon()).envs(set.iter().copied());
     let mut reader = Reader::default();
     let status = process::lines(&mut command, |line| {
         eprintln!("{line}");

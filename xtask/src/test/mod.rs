@@ -56,7 +56,7 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
             groups
         }
         "unit" => vec![set_up(&[Need::Build, Need::Model, Need::TestTools])?, unit(Extent::Usual)?, doc()?],
-        "kernel" => vec![set_up(&[Need::Build, Need::Model, Need::TestTools])?, kernel()?],
+        "kernel" => vec![set_up(&[Need::Build, Need::Model, Need::TestTools])?, kernel(Extent::Usual)?],
         "paths" => vec![vm::paths()?],
         other => bail!("no tests are called `{other}`; see `cargo xtask test --help`"),
     };
@@ -80,32 +80,33 @@ pub(crate) enum Extent {
 }
 
 impl Extent {
-    /// What tests read of it: how many requests schemathesis makes up for each operation of the API.
+    /// What tests read of it: how many requests schemathesis makes up for each operation of the API, how often what gateways ship is
+    /// interrupted, and whether a PostgreSQL row is damaged in every column or in some.
     fn variables(self) -> &'static [(&'static str, &'static str)] {
         match self {
             Self::Usual => &[],
-            Self::Full => &[("NTA_EXAMPLES", "20")],
+            Self::Full => &[("NTA_EXAMPLES", "20"), ("NTA_KILLS", "100"), ("NTA_COLUMNS", "all")],
         }
     }
 }
 
 /// Every group that runs code of ours.
 pub(crate) fn tests(extent: Extent) -> Result<Vec<Group>> {
-    Ok(vec![unit(extent)?, doc()?, kernel()?, build_ebpf::check()?, dashboard::check_built()?])
+    Ok(vec![unit(extent)?, doc()?, kernel(extent)?, build_ebpf::check()?, dashboard::check_built()?])
 }
 
 /// Everything of the workspace that runs anywhere.
 fn unit(extent: Extent) -> Result<Group> {
-    runner("unit", &[&["--workspace"], setup::daemon_features()].concat(), extent, false)
+    runner("unit", &[&["--workspace"], setup::daemon_features()].concat(), extent.variables())
 }
 
 /// Documentation tests, which nextest cannot run.
 fn doc() -> Result<Group> {
-    libtest::run(Group::new("doctest"), &[&["--doc", "--workspace"], setup::daemon_features()].concat(), &[], &[])
+    libtest::run(Group::new("doctest"), &[&["--doc", "--workspace"], setup::daemon_features()].concat(), &[])
 }
 
 /// What needs this kernel: run where it may, else said why not.
-fn kernel() -> Result<Group> {
+fn kernel(extent: Extent) -> Result<Group> {
     let targets = kernel_targets(&fs::read_to_string(host::root().join("tests/Cargo.toml")).unwrap_or_default());
     if targets.is_empty() {
         return Ok(Group::new("kernel").not_run("there are no kernel tests yet"));
@@ -116,20 +117,21 @@ fn kernel() -> Result<Group> {
     }
     let mut args = [&["--workspace"], setup::all_features()].concat();
     args.extend(targets.iter().flat_map(|target| ["--test", target]));
-    runner("kernel", &args, Extent::Usual, true)
+    // They wait more than they compute; which of them want the machine for themselves, .config/nextest.toml says.
+    let variables = [extent.variables(), &[("NEXTEST_TEST_THREADS", "4")]].concat();
+    runner("kernel", &args, &variables)
 }
 
-/// Runs tests with the runner that is there; `alone` if they must not run side by side.
-fn runner(name: &str, args: &[&str], extent: Extent, alone: bool) -> Result<Group> {
+/// Runs tests with the runner that is there.
+fn runner(name: &str, args: &[&str], variables: &[(&str, &str)]) -> Result<Group> {
     // The tests start the daemon's binary, which a test build of a library alone would not make. By the whole workspace, here
     // and wherever tests build: a package alone takes other features of the crates below it, which builds them once more.
     process::run(process::cargo(["build", "--workspace", "--bin", "nta-daemon"]).args(setup::daemon_features()))
         .context("the daemon does not build")?;
     let group = Group::new(name);
-    let threads: &[&str] = if alone { &["--test-threads", "1"] } else { &[] };
     match host::find_program("cargo-nextest") {
-        Some(_) => nextest::run(group, args, threads, extent.variables()),
-        None => libtest::run(group, args, threads, extent.variables()),
+        Some(_) => nextest::run(group, args, variables),
+        None => libtest::run(group, args, variables),
     }
 }
 

@@ -10,14 +10,14 @@ use crate::report::Group;
 use crate::{host, process};
 
 /// Runs `cargo nextest run` with these arguments and adds its counts to the group.
-pub(super) fn run(group: Group, args: &[&str], runner_args: &[&str], set: &[(&str, &str)]) -> Result<Group> {
+pub(super) fn run(group: Group, args: &[&str], set: &[(&str, &str)]) -> Result<Group> {
     // Below the checkout even if cargo's target directory is elsewhere.
     let report = host::root().join("target/nextest/default/junit.xml");
     if report.exists() {
         fs::remove_file(&report).context("cannot remove the report of an earlier run")?;
     }
     let mut command = process::cargo(["nextest", "run", "--no-fail-fast", "--no-tests=pass", "--color=never"]);
-    command.args(args).args(runner_args).env("NTA_DAEMON", super::daemon()).envs(set.iter().copied());
+    command.args(args).env("NTA_DAEMON", super::daemon()).envs(set.iter().copied());
     let mut counts = None;
     let status = process::lines(&mut command, |line| {
         eprintln!("{line}");

@@ -210,5 +210,6 @@ fn judge(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Result<(), Fai
     let retry_after = after.map(|seconds| Duration::from_secs(seconds.min(MAX_RETRY_AFTER_S)));
     // Of 4xx these say that the next attempt may succeed.
     let may_pass = matches!(status.as_u16(), 408 | 409 | 423 | 425 | 429 | 401 | 403 | 404) || status.is_server_error();
-    Err(Failure { reason: said, is_for_good: !may_pass, retry_after })
+    let is_too_large = status == StatusCode::PAYLOAD_TOO_LARGE;
+    Err(Failure { reason: said, is_for_good: !may_pass, is_too_large, retry_after })
 }

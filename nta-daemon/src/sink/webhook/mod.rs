@@ -43,16 +43,18 @@ pub(in crate::sink) struct Failure {
     pub(in crate::sink) reason: String,
     /// Whether the next attempt would fail in the same way.
     is_for_good: bool,
+    /// Whether it was refused for its size.
+    pub(in crate::sink) is_too_large: bool,
     pub(in crate::sink) retry_after: Option<Duration>,
 }
 
 impl Failure {
     pub(in crate::sink) const fn new(reason: String) -> Self {
-        Self { reason, is_for_good: false, retry_after: None }
+        Self { reason, is_for_good: false, is_too_large: false, retry_after: None }
     }
 
     const fn for_good(reason: String) -> Self {
-        Self { reason, is_for_good: true, retry_after: None }
+        Self { reason, is_for_good: true, is_too_large: false, retry_after: None }
     }
 }
 
