@@ -15,11 +15,15 @@ use serde_json::{Value, json};
 const ADDED: [&str; 2] = ["instance", "job"];
 
 /// What has no series in a replay, and its labels: the daemon's API tests have them.
-const ELSEWHERE: [(&str, &[&str]); 4] = [
+const ELSEWHERE: [(&str, &[&str]); 8] = [
     ("nta_interface_dropped_packets_total", &["interface"]),
     ("nta_webhook_failing", &["webhook"]),
     ("nta_webhook_dead_letters_total", &["webhook"]),
     ("nta_webhook_attempts_total", &["webhook", "outcome"]),
+    ("nta_sensor_lag_seconds", &["sensor"]),
+    ("nta_sensor_silent_seconds", &["sensor"]),
+    ("nta_sensor_missing_batches", &["sensor"]),
+    ("nta_sensor_lost_batches", &["sensor"]),
 ];
 
 /// Values of labels that a replay does not have.

@@ -1,8 +1,8 @@
 //! What every handler may read.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
 
 use tokio::sync::{Semaphore, watch};
 use utoipa::openapi::OpenApi;
@@ -25,7 +25,7 @@ use crate::sink::jsonl::Counters;
 use crate::sink::ship::Shipping;
 use crate::sink::stream::EventStream;
 use crate::sink::webhook::Webhooks;
-use crate::store::{Audit, Range, Run, Store};
+use crate::store::{Audit, Range, Run, Shipped, Store};
 use crate::telemetry::{RECORDS, Records};
 use crate::uploads::Uploads;
 use nta_core::domain::{Mode, Status, Timestamp};
@@ -91,6 +91,8 @@ pub struct ApiState {
     pub(super) webhooks: Option<Webhooks>,
     /// Who ships to a server.
     pub(super) shipping: Option<Shipping>,
+    /// What was known at the last scrape of the sensors that ship to this one.
+    pub(super) shipped: Arc<Mutex<Vec<Shipped>>>,
 }
 
 impl ApiState {
@@ -107,6 +109,7 @@ impl ApiState {
             allowed: Allowed::default(),
             webhooks: None,
             shipping: None,
+            shipped: Arc::default(),
             analysis,
             hosts,
             access,

@@ -22,7 +22,10 @@ mod model;
 mod output;
 mod replay;
 mod run;
+mod sensors;
 mod settings;
+mod shipping;
+mod stored;
 mod tokens;
 mod train;
 mod train_forest;
@@ -89,6 +92,10 @@ enum Command {
     Explain(explain::Args),
     /// Make, list and revoke the tokens that the API takes.
     Tokens(tokens::Args),
+    /// List the gateways that ship to this server: state, lag, and whether anything is missing.
+    Sensors(sensors::Args),
+    /// Say what of this gateway waits for its server, and what is never sent.
+    Shipping(shipping::Args),
     /// Print the configuration that `run` would use, as a commented file.
     PrintConfig(config::Args),
     /// Check the configuration that `run` would use, and say what is wrong with it.
@@ -158,6 +165,8 @@ impl Cli {
             Command::Model(args) => model::execute(&args),
             Command::Explain(args) => explain::execute(args),
             Command::Tokens(args) => tokens::execute(args),
+            Command::Sensors(args) => sensors::execute(args),
+            Command::Shipping(args) => shipping::execute(args),
             Command::PrintConfig(args) => config::print(args),
             Command::CheckConfig(args) => config::check(args),
             Command::Doctor(args) => doctor::execute(&args),

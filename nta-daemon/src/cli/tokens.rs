@@ -1,16 +1,14 @@
 //! `tokens`: who may use the API. It works on the database alone, whether a daemon runs or not; one that runs takes it up within a second.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Subcommand, ValueEnum};
+use clap::Subcommand;
 use serde_json::json;
 
-use super::settings::DatabaseFlag;
-use super::{EXIT_USAGE, Tasks, fail, print, say};
+use super::stored::{Format, Stored};
+use super::{EXIT_USAGE, say};
 use crate::api::{Role, Secret, names};
 use crate::capture::clock;
-use crate::config::{Config, ConfigError};
 use crate::source::kernel::device::Device;
 use crate::store::{Audit, Created, NewToken, Revoked, Store, StoredToken};
 use nta_core::domain::Timestamp;
@@ -26,21 +24,8 @@ use nta_core::domain::Timestamp;
 pub(super) struct Args {
     #[command(subcommand)]
     what: What,
-    /// Configuration file (TOML), for the database.
-    #[arg(long, env = "NTA_CONFIG", global = true)]
-    config: Option<PathBuf>,
-    /// Database URL, such as sqlite:/var/lib/nta/nta.db or postgres://nta@localhost/nta.
-    #[arg(long, env = "NTA_DATABASE", value_name = "URL", hide_env_values = true, global = true)]
-    database: Option<DatabaseFlag>,
-    /// Output format.
-    #[arg(long, value_enum, default_value = "text", global = true)]
-    format: Format,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
-    Text,
-    Json,
+    #[command(flatten)]
+    stored: Stored,
 }
 
 #[derive(Debug, Subcommand)]
@@ -71,31 +56,8 @@ enum What {
 }
 
 pub(super) fn execute(args: Args) -> ExitCode {
-    let url = match database(args.config.as_deref(), args.database) {
-        Ok(url) => url,
-        Err(error) => return fail(EXIT_USAGE, &error),
-    };
-    let tasks = match Tasks::start() {
-        Ok(tasks) => tasks,
-        Err(error) => return fail(1, &error),
-    };
-    let done = tasks.wait(async {
-        let store = Store::open(&url).await.map_err(|error| (1, error.chain()))?;
-        let done = with(&store, args.what, args.format).await;
-        store.close().await;
-        done
-    });
-    match done {
-        Ok(text) => print(&text),
-        Err((status, error)) => fail(status, &error),
-    }
-}
-
-/// The database that is configured.
-fn database(config: Option<&std::path::Path>, flag: Option<DatabaseFlag>) -> Result<String, ConfigError> {
-    let flag = flag.map(DatabaseFlag::get).transpose().map_err(|wrong| ConfigError::Invalid(vec![wrong]))?;
-    let config = Config::load(config)?;
-    Ok(flag.unwrap_or(config.store.database).as_str().to_owned())
+    let what = args.what;
+    args.stored.with(async |store, _, format| with(store, what, format).await)
 }
 
 async fn with(store: &Store, what: What, format: Format) -> Result<String, (u8, String)> {
@@ -184,12 +146,7 @@ fn table(tokens: &[StoredToken]) -> String {
         [token.id.to_string(), token.name.clone(), token.role.clone(), scope, state.to_owned(), created, expires, used]
     };
     let rows: Vec<_> = std::iter::once(head).chain(tokens.iter().map(row)).collect();
-    let widths: [usize; 8] = std::array::from_fn(|at| rows.iter().map(|row| row[at].len()).max().unwrap_or_default());
-    let line = |row: &[String; 8]| {
-        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}"));
-        format!("{}\n", cells.collect::<Vec<_>>().join("  ").trim_end())
-    };
-    rows.iter().map(line).collect()
+    super::stored::table(&rows)
 }
 
 /// Who calls the command, as the audit log names them.

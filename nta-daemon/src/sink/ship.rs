@@ -57,6 +57,10 @@ pub struct ShippingState {
     pub last_error: Option<(Timestamp, String)>,
     /// Failures since the last success.
     pub failures: u32,
+    /// Failures since the start.
+    pub all_failures: u64,
+    /// What waited when it was looked at last: with each attempt, and when all was taken.
+    pub outbox: OutboxState,
     /// Up to this number the server has all.
     pub watermark: u64,
     /// Number of the server's settings that are followed.
@@ -71,6 +75,8 @@ struct Shared {
     store: Store,
     sensor: String,
     configured: Outbox,
+    /// Bytes a second that are configured.
+    configured_pace: u64,
     target: Result<Target, String>,
     /// Bytes a second: what is configured, until the server says otherwise.
     pace: Mutex<u64>,
@@ -160,8 +166,9 @@ impl Shipping {
             tracing::error!(reason, "ship: nothing is shipped, and waits");
         }
         let state = ShippingState { to: config.to.to_string(), unusable, ..ShippingState::default() };
-        let (pace, state) = (Mutex::new(config.max_bytes_per_s), Mutex::new(state));
-        Self(Arc::new(Shared { store, sensor, configured: outbox(config), target, pace, state }))
+        let configured_pace = config.max_bytes_per_s;
+        let (pace, state) = (Mutex::new(configured_pace), Mutex::new(state));
+        Self(Arc::new(Shared { store, sensor, configured: outbox(config), configured_pace, target, pace, state }))
     }
 
     /// Ships until `stop`. Needs a tokio runtime.
@@ -225,6 +232,7 @@ impl Shared {
             tracing::warn!(to = state.to, reason, "ship: the server takes nothing; it is tried again and all waits");
         }
         state.failures = state.failures.saturating_add(1);
+        state.all_failures += 1;
         state.last_error = Some((Timestamp::from_nanos(now_ns()), reason.to_owned()));
     }
 
@@ -251,9 +259,8 @@ impl Shared {
             outbox.flows = wanted.flows.unwrap_or(configured.flows);
             outbox.raw_packets = wanted.headers.unwrap_or(configured.raw_packets);
         });
-        if let Some(pace) = wanted.max_bytes_per_s {
-            *self.pace.lock().unwrap_or_else(PoisonError::into_inner) = pace;
-        }
+        let pace = wanted.max_bytes_per_s.unwrap_or(self.configured_pace);
+        *self.pace.lock().unwrap_or_else(PoisonError::into_inner) = pace;
         self.state().settings = settings.version;
         tracing::info!(
             version = settings.version,
@@ -291,6 +298,7 @@ impl Sender<'_> {
     async fn send(&mut self, reasons: &[String]) -> Result<Sent, Failure> {
         let store = &self.shared.store;
         let (outbox, log) = (store.outbox_state().await?, store.log_state().await?);
+        self.shared.state().outbox = outbox.clone();
         let from = self.next.unwrap_or(outbox.newest + 1);
         let head = Head {
             sensor: self.shared.sensor.clone(),
@@ -334,6 +342,8 @@ impl Sender<'_> {
         let behind = range.map_or(answer.watermark, |(_, last)| last).max(answer.watermark) + 1;
         let next = self.missing(&answer.missing, &outbox).unwrap_or(behind);
         self.next = Some(next);
+        let has_more = next <= outbox.newest;
+        let left = if has_more { None } else { store.outbox_state().await.ok() };
         let mut state = self.shared.state();
         if state.failures > 0 {
             tracing::info!(to = state.to, "ship: the server takes batches again");
@@ -343,7 +353,8 @@ impl Sender<'_> {
         state.sent_bytes += length;
         state.last_ok = Some(Timestamp::from_nanos(now_ns()));
         state.watermark = answer.watermark;
-        Ok(Sent { bytes: length, has_more: next <= outbox.newest })
+        state.outbox = left.unwrap_or(outbox);
+        Ok(Sent { bytes: length, has_more })
     }
 
     /// A message of these batches is too large: fewer go at a time, and one that is too large alone is set aside.

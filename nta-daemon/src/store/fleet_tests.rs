@@ -191,6 +191,67 @@ async fn a_database_of_before_gets_another_log_and_loses_nothing() {
     assert_eq!(server.shipped(Some("gw1"), 10).await.expect("shipped").len(), 2, "both logs are told apart");
 }
 
+async fn two_gateways_of_one_name(server: &Store) {
+    let at = |second: u64| Timestamp::from_nanos(second * SECOND);
+    let begin = async |started| {
+        Sensor::begin(Store::open("sqlite::memory:").await.expect("store").with_outbox(OUTBOX), started).await
+    };
+    let (one, two) = (begin(1).await, begin(50).await);
+    let ended = async || {
+        let events = server.events_after(0, 100).await.expect("events");
+        events.into_iter().filter(|event| event.kind == "run_ended").count()
+    };
+    let beside = async || {
+        let logs = server.shipped(Some("gw1"), 10).await.expect("shipped");
+        assert_eq!(logs.len(), 2);
+        logs[0].is_beside(&logs[1])
+    };
+    for (number, second) in (1..=3).zip([100, 110, 120]) {
+        one.commit([number]).await;
+        server.ingest(&one.shipment(number).await, at(second)).await.expect("ingested");
+        two.commit([number + 10]).await;
+        server.ingest(&two.shipment(number).await, at(second + 5)).await.expect("ingested");
+        // One word of the second could be the first of a new database.
+        assert_eq!(beside().await, number > 1);
+        assert_eq!(ended().await, 0, "neither ends the other's run");
+    }
+    // The first is away for more than a minute.
+    two.commit([20]).await;
+    server.ingest(&two.shipment(4).await, at(181)).await.expect("ingested");
+    assert_eq!(ended().await, 1, "the run of who says nothing any more is over");
+}
+
+#[tokio::test]
+async fn two_gateways_of_one_name_are_seen_and_end_not_each_others_runs() {
+    two_gateways_of_one_name(&Store::open("sqlite::memory:").await.expect("store")).await;
+}
+
+#[tokio::test]
+async fn two_gateways_of_one_name_are_seen_on_postgresql() {
+    let Some(server) = Server::start("two_gateways_of_one_name_are_seen_on_postgresql") else { return };
+    two_gateways_of_one_name(&server.open().await).await;
+}
+
+#[tokio::test]
+async fn what_is_kept_aside_is_listed_and_does_not_wait() {
+    let sensor = Sensor::in_memory(OUTBOX).await;
+    sensor.commit(1..=3).await;
+    let all = sensor.store.outbox_state().await.expect("state");
+    sensor.store.refuse_batch(1, "window 1 is none").await.expect("refused");
+    let state = sensor.store.outbox_state().await.expect("state");
+    assert_eq!((state.pending, state.failed), (2, 1));
+    assert!(state.since > all.since, "{state:?}");
+    let aside = sensor.store.batches_aside(10).await.expect("aside");
+    assert_eq!(
+        aside.iter().map(|batch| (batch.number, batch.reason.as_str())).collect::<Vec<_>>(),
+        [(1, "window 1 is none")]
+    );
+    assert_eq!(Some(aside[0].made), all.since);
+    sensor.store.acknowledge_outbox(3).await.expect("acknowledged");
+    let state = sensor.store.outbox_state().await.expect("state");
+    assert_eq!((state.pending, state.failed, state.since), (0, 1, None));
+}
+
 #[tokio::test]
 async fn what_is_no_message_is_refused_with_what_is_wrong() {
     let sensor = Sensor::in_memory(OUTBOX).await;

@@ -1,4 +1,4 @@
-//! The tables `shipped` and `sensor_settings`: what a server has of each sensor's numbered batches, and what sensors are to do.
+//! The table `shipped`: what a server has of each sensor's numbered batches.
 //!
 //! A batch is stored once, and its number is noted by the same transaction. The watermark is the number up to which nothing is missing:
 //! what the sensor keeps until the watermark has passed it is never lost, whatever lies between them loses.
@@ -6,7 +6,7 @@
 use super::db::{Conn, Query};
 use super::rows::BatchRows;
 use super::shipment::Shipment;
-use super::shipped::{SELECT, row};
+use super::shipped::{SELECT, row, runs_of_others};
 use super::{NumberRange, Said, Shipped, Store, StoreError, from_sql, runs, to_sql, write};
 use nta_core::domain::{Mode, Timestamp};
 
@@ -27,15 +27,6 @@ pub struct Ingested {
     pub missing: Vec<NumberRange>,
     /// Batches that can never be stored, and why.
     pub refused: Vec<(u64, String)>,
-}
-
-/// What a sensor is to do.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Settings {
-    /// Their number, which rises; 0 while there are none.
-    pub version: u64,
-    /// JSON.
-    pub text: String,
 }
 
 impl Store {
@@ -87,6 +78,7 @@ impl Store {
         let mut shipped = known(conn, shipment).await?;
         let mut ingested = Ingested::default();
         shipped.give_up_before(shipment.oldest);
+        let spared = runs_of_others(conn, shipment, received).await?;
         for (number, _) in refused {
             if !shipped.has(*number) {
                 shipped.refused += 1;
@@ -107,7 +99,7 @@ impl Store {
                 ingested.refused.push((*number, "its run is another sensor's".to_owned()));
                 continue;
             }
-            end_runs_before(conn, batch).await?;
+            end_runs_before(conn, batch, &spared).await?;
             if write::write(conn, batch, None, None).await? {
                 ingested.stored += 1;
                 let packets = batch.windows.iter().filter(|window| window.factor == 1).map(|window| window.packets);
@@ -119,8 +111,7 @@ impl Store {
             shipped.add(NumberRange { first: *number, last: *number });
         }
         shipped.doubles += ingested.doubles;
-        shipped.said = Said::of(shipment);
-        shipped.received = received;
+        shipped.hear(shipment, received);
         keep(conn, &shipped).await?;
         transaction.commit().await.map_err(error)?;
         if ingested.stored > 0 {
@@ -128,45 +119,6 @@ impl Store {
         }
         (ingested.watermark, ingested.missing) = (shipped.watermark(), shipped.missing());
         Ok(ingested)
-    }
-
-    /// What this server has of every sensor's log, the one heard of last first.
-    ///
-    /// # Errors
-    /// When the database does not answer.
-    pub async fn shipped(&self, sensor: Option<&str>, limit: u32) -> Result<Vec<Shipped>, StoreError> {
-        let query = Query::new(format!(
-            "{SELECT} WHERE ($1 = '' OR sensor = $1) ORDER BY received_ns DESC, sensor, epoch LIMIT $2"
-        ));
-        self.read(TABLE, query.bind(sensor.unwrap_or_default()).bind(i64::from(limit)), row).await
-    }
-
-    /// What a sensor is to do.
-    ///
-    /// # Errors
-    /// When the database does not answer.
-    pub async fn sensor_settings(&self, sensor: &str) -> Result<Settings, StoreError> {
-        let query = Query::new("SELECT version, settings FROM sensor_settings WHERE sensor = $1").bind(sensor);
-        let read =
-            |row: &super::Row| Ok(Settings { version: from_sql(row.natural("version")?), text: row.text("settings")? });
-        Ok(self.read("sensor_settings", query, read).await?.pop().unwrap_or_default())
-    }
-
-    /// Keeps what a sensor is to do from now on, under a new number.
-    ///
-    /// # Errors
-    /// When the database does not take it.
-    pub async fn set_sensor_settings(&self, sensor: &str, text: &str) -> Result<u64, StoreError> {
-        let error = StoreError::query("sensor_settings");
-        let mut transaction = self.database.begin().await?;
-        let upsert = Query::new(
-            "INSERT INTO sensor_settings (sensor, version, settings) VALUES ($1, 1, $2) \
-             ON CONFLICT (sensor) DO UPDATE SET version = CASE WHEN sensor_settings.version BETWEEN 0 AND 4611686018427387904 THEN sensor_settings.version + 1 ELSE 1 END, settings = excluded.settings RETURNING version",
-        );
-        let version =
-            transaction.conn().map_err(&error)?.number(upsert.bind(sensor).bind(text)).await.map_err(&error)?;
-        transaction.commit().await.map_err(error)?;
-        Ok(from_sql(version))
     }
 }
 
@@ -238,14 +190,17 @@ async fn is_own_run(conn: &mut Conn, batch: &BatchRows) -> Result<bool, StoreErr
     Ok(row.text("sensor").map_err(&error)? == batch.run.sensor && row.text("mode").map_err(error)? == Mode::Live.word())
 }
 
-/// A sensor that begins a run has ended those before, with or without a word.
-async fn end_runs_before(conn: &mut Conn, batch: &BatchRows) -> Result<(), StoreError> {
+/// A sensor that begins a run has ended those before, with or without a word; not those that another gateway of its name is in.
+async fn end_runs_before(conn: &mut Conn, batch: &BatchRows, spared: &[Vec<u8>]) -> Result<(), StoreError> {
     let error = StoreError::query("runs");
     let open = Query::new(
-        "SELECT id FROM runs WHERE sensor = $1 AND mode = 'live' AND ended_ns IS NULL AND started_ns < $2 AND uuid <> $3",
+        "SELECT id, uuid FROM runs WHERE sensor = $1 AND mode = 'live' AND ended_ns IS NULL AND started_ns < $2 AND uuid <> $3",
     );
     let open = open.bind(batch.run.sensor.as_str()).bind(batch.run.started_ns).bind(batch.run.uuid.clone());
     for row in conn.fetch_all(open).await.map_err(&error)? {
+        if spared.contains(&row.blob("uuid").map_err(&error)?) {
+            continue;
+        }
         runs::close(conn, row.int("id").map_err(&error)?, "interrupted", "interrupted").await?;
     }
     Ok(())

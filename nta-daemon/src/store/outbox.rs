@@ -236,8 +236,9 @@ impl Store {
         let error = StoreError::query(TABLE);
         // First: a batch that is committed meanwhile is then behind it, and never taken for one that is gone.
         let newest = self.total(totals::OUTBOX).await?;
+        // What is kept aside does not wait; of the room it has its part.
         let of = format!(
-            "SELECT count(*) AS batches, {SUM} AS bytes, min(made_ns) AS since, \
+            "SELECT count(*) AS batches, {SUM} AS bytes, min(CASE WHEN refused IS NULL THEN made_ns END) AS since, \
              min(CASE WHEN refused IS NULL THEN seq END) AS oldest FROM outbox"
         );
         let all = self.database.fetch_all(Query::new(of)).await.map_err(&error)?;

@@ -1,14 +1,21 @@
 //! What a server has of a sensor's log: which numbers, and what the sensor said last.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
-use super::from_sql;
+use super::db::{Conn, Query};
 use super::shipment::{About, MOST_NUMBER, Shipment};
 use super::unreadable::Unreadable;
+use super::{Store, StoreError, from_sql, to_sql};
 use nta_core::domain::Timestamp;
 
 /// Ranges of numbers that are kept of a log. A batch that would make more is not taken, and comes again in its turn.
 const MOST_RANGES: usize = 512;
+/// A sensor says something every ten seconds; after so long it is silent.
+pub const SILENT_AFTER: Duration = Duration::from_secs(60);
+/// Other logs of a sensor that are looked at when a run of it begins.
+const MOST_OTHERS: i64 = 16;
 
 /// Numbers from the first to the last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,12 +62,12 @@ pub struct Said {
     pub sent_ns: u64,
     /// What it says of itself.
     pub about: About,
-}
-
-impl Said {
-    pub(super) fn of(Shipment { newest, sent_ns, about, .. }: &Shipment) -> Self {
-        Self { newest: *newest, sent_ns: *sent_ns, about: about.clone() }
-    }
+    /// When this log was heard of first, by the server's clock, in nanoseconds since the Unix epoch.
+    #[serde(default)]
+    pub since_ns: u64,
+    /// Identity of the run that its newest batch is of; empty before the first.
+    #[serde(default)]
+    pub run: Vec<u8>,
 }
 
 impl Shipped {
@@ -92,6 +99,27 @@ impl Shipped {
     /// Whether everything is there that the sensor ever numbered.
     pub fn is_complete(&self) -> bool {
         self.gone() == 0 && self.watermark() >= self.said.newest
+    }
+
+    /// Whether the sensor has said nothing for a while.
+    pub fn is_silent(&self, now: Timestamp) -> bool {
+        u128::from(now.since(self.received)) > SILENT_AFTER.as_nanos()
+    }
+
+    /// Whether both were heard of after the other had begun: who got a new database never goes on with the one before.
+    pub fn is_beside(&self, other: &Self) -> bool {
+        let [one, two] = [self, other].map(|log| (log.said.since_ns, log.received.as_nanos()));
+        self.sensor == other.sensor && self.epoch != other.epoch && one.1 > two.0 && two.1 > one.0
+    }
+
+    /// Takes up what the sensor says of itself.
+    pub(super) fn hear(&mut self, shipment: &Shipment, received: Timestamp) {
+        let since_ns = if self.said.since_ns == 0 { received.as_nanos() } else { self.said.since_ns };
+        let before = std::mem::take(&mut self.said.run);
+        let run = shipment.batches.last().map_or(before, |(_, batch)| batch.run.uuid.clone());
+        let Shipment { newest, sent_ns, about, .. } = shipment;
+        self.said = Said { newest: *newest, sent_ns: *sent_ns, about: about.clone(), since_ns, run };
+        self.received = received;
     }
 
     pub(super) fn has(&self, number: u64) -> bool {
@@ -128,6 +156,36 @@ impl Shipped {
             self.add(gap);
         }
     }
+}
+
+impl Store {
+    /// What this server has of every sensor's log, the one heard of last first.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn shipped(&self, sensor: Option<&str>, limit: u32) -> Result<Vec<Shipped>, StoreError> {
+        let query = Query::new(format!(
+            "{SELECT} WHERE ($1 = '' OR sensor = $1) ORDER BY received_ns DESC, sensor, epoch LIMIT $2"
+        ));
+        self.read("shipped", query.bind(sensor.unwrap_or_default()).bind(i64::from(limit)), row).await
+    }
+}
+
+/// The runs that other gateways of this name are in: those whose log was heard of just now.
+pub(super) async fn runs_of_others(
+    conn: &mut Conn,
+    shipment: &Shipment,
+    now: Timestamp,
+) -> Result<Vec<Vec<u8>>, StoreError> {
+    let error = StoreError::query("shipped");
+    let query = Query::new(format!(
+        "{SELECT} WHERE sensor = $1 AND epoch <> $2 AND received_ns >= $3 ORDER BY received_ns DESC LIMIT $4"
+    ));
+    let lately = now.as_nanos().saturating_sub(SILENT_AFTER.as_nanos() as u64);
+    let query = query.bind(shipment.sensor.as_str()).bind(shipment.epoch.as_str()).bind(to_sql(lately));
+    let rows = conn.fetch_all(query.bind(MOST_OTHERS)).await.map_err(error)?;
+    // What cannot be read is counted where it is listed.
+    Ok(rows.iter().filter_map(|found| row(found).ok()).map(|other| other.said.run).collect())
 }
 
 pub(super) const SELECT: &str =

@@ -17,24 +17,25 @@ use tower::ServiceExt as _;
 
 use crate::access;
 use crate::app::{HOST, flow, window};
+use crate::fleet_seen::measured;
 use crate::postgres::Server;
 
 /// A token, without the word before it.
-async fn make(store: &Store, role: &'static str, scope: &[&str]) -> String {
+pub(crate) async fn make(store: &Store, role: &'static str, scope: &[&str]) -> String {
     let scope = (!scope.is_empty()).then(|| scope.iter().map(|name| (*name).to_owned()).collect());
     let shown = access::make(store, role, |token| token.scope = scope).await;
     shown.strip_prefix("Bearer ").expect("a token").to_owned()
 }
 
 /// A server that listens.
-struct Centre {
-    address: SocketAddr,
+pub(crate) struct Centre {
+    pub(crate) address: SocketAddr,
     stop: oneshot::Sender<()>,
     task: tokio::task::JoinHandle<std::io::Result<()>>,
 }
 
 impl Centre {
-    async fn listen(store: &Store, address: &str) -> Self {
+    pub(crate) async fn listen(store: &Store, address: &str) -> Self {
         let (_status, status) = watch::channel(Status::default());
         let state = ApiState::new(store.clone(), status);
         state.read_tokens().await.expect("tokens");
@@ -45,27 +46,33 @@ impl Centre {
         Self { address, stop, task }
     }
 
-    async fn end(self) {
+    pub(crate) async fn end(self) {
         drop(self.stop);
         self.task.await.expect("task").expect("served");
     }
 }
 
 /// A gateway's daemon, as far as it ships.
-struct Gateway {
-    store: Store,
-    writer: StoreWriter,
-    shipping: Shipping,
-    stop: tokio_util::sync::CancellationToken,
+pub(crate) struct Gateway {
+    pub(crate) store: Store,
+    pub(crate) writer: StoreWriter,
+    pub(crate) shipping: Shipping,
+    pub(crate) stop: tokio_util::sync::CancellationToken,
+    config: Config,
     folder: tempfile::TempDir,
 }
 
 impl Gateway {
-    async fn begin(to: SocketAddr, token: &str, more: &str) -> Self {
+    pub(crate) async fn begin(to: SocketAddr, token: &str, further: &str) -> Self {
+        Self::named("gw1", to, token, further).await
+    }
+
+    /// With this name, and this further in its configuration.
+    pub(crate) async fn named(name: &str, to: SocketAddr, token: &str, further: &str) -> Self {
         let folder = tempfile::tempdir().expect("folder");
         let file = folder.path().join("token");
         std::fs::write(&file, format!("{token}\n")).expect("written");
-        let text = format!("[ship]\nto = \"http://{to}\"\ntoken_file = \"{}\"\n{more}", file.display());
+        let text = format!("[ship]\nto = \"http://{to}\"\ntoken_file = \"{}\"\n{further}", file.display());
         let config: Config = toml::from_str(&text).expect("a configuration");
         let url = format!("sqlite:{}", folder.path().join("nta.db").display());
         let store = Store::open(&url).await.expect("store").with_outbox(ship::outbox(&config.ship));
@@ -75,18 +82,25 @@ impl Gateway {
             mode: Mode::Live,
             source: "eth0".to_owned(),
             version: "0".to_owned(),
-            sensor: "gw1".to_owned(),
+            sensor: name.to_owned(),
             uuid: Run::new_uuid(started),
             analysis: None,
         };
         let (writer, _task) = store.writer(store.begin_run(&run).await.expect("run"), 16);
-        let shipping = Shipping::new(store.clone(), "gw1".to_owned(), &config.ship);
+        let shipping = Shipping::new(store.clone(), name.to_owned(), &config.ship);
         let stop = tokio_util::sync::CancellationToken::new();
         shipping.start(watch::channel(Status::default()).1, &stop);
-        Self { store, writer, shipping, stop, folder }
+        Self { store, writer, shipping, stop, config, folder }
     }
 
-    async fn commit(&self, windows: std::ops::RangeInclusive<u64>) {
+    /// Ships again after it was stopped.
+    pub(crate) fn go_on(&mut self) {
+        self.shipping = Shipping::new(self.store.clone(), "gw1".to_owned(), &self.config.ship);
+        self.stop = tokio_util::sync::CancellationToken::new();
+        self.shipping.start(watch::channel(Status::default()).1, &self.stop);
+    }
+
+    pub(crate) async fn commit(&self, windows: std::ops::RangeInclusive<u64>) {
         for id in windows {
             let batch = WindowBatch { window: Some(window(id)), flows: vec![flow(id)], ..WindowBatch::default() };
             self.writer.send(batch).await.expect("send");
@@ -95,7 +109,7 @@ impl Gateway {
     }
 
     /// Waits until so many batches wait.
-    async fn waits_with(&self, pending: u64) {
+    pub(crate) async fn waits_with(&self, pending: u64) {
         for _ in 0..3000 {
             if self.store.outbox_state().await.expect("state").pending == pending {
                 return;
@@ -106,7 +120,14 @@ impl Gateway {
     }
 }
 
-async fn ask(store: &Store, method: Method, path: &str, token: &str, body: Body, kind: &str) -> (StatusCode, Value) {
+pub(crate) async fn ask(
+    store: &Store,
+    method: Method,
+    path: &str,
+    token: &str,
+    body: Body,
+    kind: &str,
+) -> (StatusCode, Value) {
     let (_status, status) = watch::channel(Status::default());
     let state = ApiState::new(store.clone(), status);
     state.read_tokens().await.expect("tokens");
@@ -160,6 +181,11 @@ async fn check(store: &Store) {
     gateway.commit(10..=10).await;
     gateway.waits_with(0).await;
     assert_eq!(gateway.shipping.state().settings, 1);
+    let (_, sensor) = get("/api/sensors/gw1").await;
+    assert_eq!(
+        sensor["asked"],
+        serde_json::json!({"version": 1, "settings": {"flows": true, "headers": null, "max_bytes_per_s": null}})
+    );
     gateway.commit(11..=11).await;
     gateway.waits_with(0).await;
     let shown = store.flow_count().await.expect("count");
@@ -167,6 +193,7 @@ async fn check(store: &Store) {
         (1..=2).contains(&shown),
         "the flow of the last window, and of the one before if it was made behind: {shown}"
     );
+    measured(store, &gateway).await;
     let (_, log) = get("/api/audit?limit=1").await;
     assert_eq!(log["items"][0]["action"], "set sensor's settings", "{log}");
     gateway.stop.cancel();

@@ -15,6 +15,7 @@ mod evidence;
 mod explain;
 mod export;
 mod fleet;
+mod fleet_seen;
 mod graphql;
 mod guard;
 mod hosts;

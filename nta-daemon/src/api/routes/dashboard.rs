@@ -20,7 +20,7 @@ use crate::json::words::words_schema;
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
                       base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 /// The pages that have addresses of their own.
-const PAGES: [&str; 7] = ["alerts", "hosts", "flows", "captures", "why", "learned", "system"];
+const PAGES: [&str; 8] = ["alerts", "hosts", "flows", "captures", "fleet", "why", "learned", "system"];
 const HTML: &str = "text/html";
 /// Characters of the name of what a page shows.
 const LONGEST_NAME: usize = 200;

@@ -7,10 +7,11 @@ use serde::Serialize;
 use crate::api::access::{Caller, Role, Secret, bearer};
 use crate::api::error::Problem;
 use crate::api::extract::{Json, Query, whole};
+use crate::api::fleet::NumbersJson;
 use crate::api::state::now;
 use crate::api::{ApiError, ApiState};
 use crate::sink::ship;
-use crate::store::{NumberRange, Settings, Shipment};
+use crate::store::{Settings, Shipment};
 
 /// Ranges of missing numbers in an answer; the sensor asks again behind them.
 const MOST_RANGES: usize = 64;
@@ -34,19 +35,6 @@ pub(in crate::api) struct IngestAnswer {
     /// What the sensor is to do; null where nothing was set.
     #[schema(required)]
     settings: Option<SignedSettings>,
-}
-
-/// Numbers from the first to the last.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
-pub(in crate::api) struct NumbersJson {
-    first: u64,
-    last: u64,
-}
-
-impl From<NumberRange> for NumbersJson {
-    fn from(NumberRange { first, last }: NumberRange) -> Self {
-        Self { first, last }
-    }
 }
 
 /// A batch that can never be stored.

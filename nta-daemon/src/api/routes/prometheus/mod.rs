@@ -1,7 +1,8 @@
 //! `GET /metrics`: the same numbers as `/api/status` for Prometheus, with sums and histograms since the start, in the OpenMetrics text
-//! format or in that of before. Labels are interfaces, maps, routes and names fixed at compile time, never addresses or paths of files.
+//! format or in that of before. Labels are interfaces, maps, routes, sensors and names fixed at compile time, never addresses or paths of files.
 
 mod families;
+mod fleet;
 mod page;
 mod service;
 mod text;
@@ -23,16 +24,18 @@ use crate::api::extract::Query;
 use crate::api::process::{self, ProcessJson, Standard};
 use crate::api::requests::Requests;
 use crate::api::serve::Connections;
+use crate::api::state::now;
 use crate::api::{ApiError, ApiState};
 use crate::jobs::JobCounts;
 use crate::pipeline::metrics::Counted;
 use crate::sink::jsonl::FileCount;
+use crate::sink::ship::ShippingState;
 use crate::sink::stream::StreamStats;
 use crate::sink::webhook::{WebhookCounts, Webhooks};
-use crate::store::StoreStats;
+use crate::store::{Shipped, StoreStats};
 use crate::telemetry::RecordCounts;
 use crate::uploads::Uploads;
-use nta_core::domain::Status;
+use nta_core::domain::{Status, Timestamp};
 
 use page::Page;
 
@@ -78,6 +81,13 @@ pub(in crate::api) async fn get(
         webhooks: state.webhooks.as_ref().map(Webhooks::counts).unwrap_or_default(),
         records: state.records.counts(),
         ring: state.ring.as_ref().map(|counts| counts.all()).unwrap_or_default(),
+        shipping: state
+            .shipping
+            .as_ref()
+            .map(|shipping| (shipping.state(), shipping.trouble().is_some()))
+            .unwrap_or_default(),
+        sensors: fleet::sensors(&state).await,
+        now: now(),
         mirror: state.mirror.as_ref().map(|counters| (counters.files(), counters.is_failing())),
     };
     let mut registry = Registry::default();
@@ -113,6 +123,11 @@ struct Snapshot {
     webhooks: Vec<WebhookCounts>,
     records: RecordCounts,
     ring: Vec<(String, [u64; 2])>,
+    /// How shipping goes, and whether it fails; of who ships nothing nothing waits.
+    shipping: (ShippingState, bool),
+    /// The newest log of each sensor that ships to this server, the one heard of last first.
+    sensors: Vec<Shipped>,
+    now: Timestamp,
 }
 
 impl Collector for Snapshot {
@@ -125,6 +140,8 @@ impl Collector for Snapshot {
         self.store(&mut page)?;
         self.mirror(&mut page)?;
         self.ring(&mut page)?;
+        self.shipping(&mut page)?;
+        self.fleet(&mut page)?;
         self.jobs(&mut page)?;
         self.http(&mut page)?;
         self.service(&mut page)?;

@@ -1,0 +1,157 @@
+//! How a fleet is seen: numbers for Prometheus from both sides, rows of one gateway in every list, two gateways of one name.
+
+use axum::body::{Body, to_bytes};
+use axum::http::{Method, Request, StatusCode, header};
+use nta_core::domain::{AlertChange, AlertKind, Status};
+use nta_core::features::{FEATURES, SCHEMA_VERSION};
+use nta_daemon::api::{ApiState, router};
+use nta_daemon::store::{FeatureRow, Found, Store, WindowBatch};
+use serde_json::Value;
+use tokio::sync::watch;
+use tower::ServiceExt as _;
+
+use crate::alerts::alert;
+use crate::app::{HOST, flow, time, window};
+use crate::fleet::{Centre, Gateway, ask, make};
+
+/// Series of a scrape, by name and labels.
+async fn scrape(state: ApiState) -> Vec<(String, f64)> {
+    let request = Request::get("/metrics").header(header::HOST, HOST).body(Body::empty()).expect("request");
+    let answer = router(state).oneshot(request).await.expect("answer");
+    assert_eq!(answer.status(), StatusCode::OK);
+    let body = to_bytes(answer.into_body(), usize::MAX).await.expect("body");
+    let text = String::from_utf8(body.to_vec()).expect("UTF-8");
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    lines
+        .filter_map(|line| line.rsplit_once(' '))
+        .map(|(of, value)| (of.to_owned(), value.parse().expect("a number")))
+        .collect()
+}
+
+/// Both sides' `/metrics` say what was shipped over an absence: eleven batches, none lost.
+pub(crate) async fn measured(server: &Store, gateway: &Gateway) {
+    let series = scrape(ApiState::new(server.clone(), watch::channel(Status::default()).1)).await;
+    let of = |series: &[(String, f64)], name: &str| series.iter().find(|(of, _)| of == name).map(|(_, value)| *value);
+    let sensor = |name: &str| of(&series, &format!("nta_sensor_{name}{{sensor=\"gw1\"}}"));
+    assert_eq!(of(&series, "nta_sensors"), Some(1.0));
+    assert_eq!(
+        (sensor("complete"), sensor("missing_batches"), sensor("lost_batches")),
+        (Some(1.0), Some(0.0), Some(0.0))
+    );
+    assert_eq!(sensor("double_batches_total"), Some(0.0));
+    assert!(sensor("silent_seconds").is_some_and(|silent| silent < 60.0), "{series:?}");
+    assert!(sensor("lag_seconds").is_some_and(|lag| lag > 1e9), "its windows are of 1970");
+    let state = ApiState::new(gateway.store.clone(), watch::channel(Status::default()).1);
+    let series = scrape(state.with_shipping(gateway.shipping.clone())).await;
+    let shipping = |name: &str| of(&series, &format!("nta_shipping_{name}"));
+    assert_eq!((shipping("watermark"), shipping("sent_batches_total")), (Some(11.0), Some(11.0)));
+    assert_eq!((shipping("failing"), shipping("failed_batches")), (Some(0.0), Some(0.0)));
+    assert!(shipping("failures_total").is_some_and(|failures| failures > 2.0), "the server was away: {series:?}");
+    assert_eq!(shipping("given_up_total{kind=\"batches\"}"), Some(0.0));
+}
+
+#[tokio::test]
+async fn every_list_and_sum_answers_for_one_gateway_of_the_fleet() {
+    let folder = tempfile::tempdir().expect("folder");
+    let server = Store::open(&format!("sqlite:{}", folder.path().join("nta.db").display())).await.expect("store");
+    let (admin, token) = (make(&server, "admin", &[]).await, make(&server, "sensor", &[]).await);
+    let centre = Centre::listen(&server, "127.0.0.1:0").await;
+    for (number, name) in [(1, "gw1"), (2, "gw2")] {
+        let gateway = Gateway::named(name, centre.address, &token, "flows = true").await;
+        let mut found = Found::new(server.clone(), 0);
+        found.alert(AlertChange::Raised, &alert(AlertKind::PortScan, number, 1, 0.9));
+        let features = vec![FeatureRow {
+            start: time(5),
+            end: time(10),
+            span_ns: 5_000_000_000,
+            host: [10, 0, 0, 1].into(),
+            schema_version: SCHEMA_VERSION,
+            vector: vec![1.0; FEATURES.len()],
+        }];
+        let mut batch = WindowBatch { window: Some(window(1)), flows: vec![flow(1)], ..WindowBatch::default() };
+        found.move_into(&mut batch);
+        batch.features = features;
+        gateway.writer.send(batch).await.expect("send");
+        gateway.commit(2..=2).await;
+        gateway.waits_with(0).await;
+        gateway.stop.cancel();
+    }
+    let get = async |path: String| ask(&server, Method::GET, &path, &admin, Body::empty(), "application/json").await;
+    let (_, document) = get("/openapi.json".to_owned()).await;
+    let takes = |of: &Value| {
+        of["get"]["parameters"].as_array().is_some_and(|all| all.iter().any(|one| one["name"] == "sensor"))
+    };
+    let paths =
+        document["paths"].as_object().expect("paths").iter().filter(|(_, of)| takes(of)).map(|(path, _)| path.as_str());
+    // Streams end with their reader, a job is the server's own, and what an export or an explanation is of is asked otherwise.
+    let others = ["/api/events", "/api/stream", "/api/jobs", "/api/export", "/api/explain"];
+    let mut seen = 0;
+    for path in paths.filter(|path| !others.contains(path)) {
+        let asked = match path {
+            "/api/metrics" => format!("{path}?span=5&from=0&"),
+            "/api/features" => format!("{path}?window_size=5&from=0&"),
+            "/api/last10" | "/api/hosts/{ip}" => format!("{}?", path.replace("{ip}", "10.0.0.1")),
+            _ => format!("{path}?from=0&"),
+        };
+        let of = async |name: &str| {
+            let (status, answer) = get(format!("{asked}sensor={name}")).await;
+            assert_eq!(status, StatusCode::OK, "{asked}{name}: {answer}");
+            answer
+        };
+        if path.starts_with("/api/hosts/{") {
+            let answer = of("gw2").await;
+            assert_eq!((&answer["sensor"], &answer["flows"]), (&"gw2".into(), &2.into()), "{answer}");
+            continue;
+        }
+        let (one, none) = (of("gw1").await, of("elsewhere").await);
+        match one["items"].as_array() {
+            Some(items) if items.iter().any(|item| item.get("sensor").is_some()) => {
+                assert!(items.iter().all(|item| item["sensor"] == "gw1"), "{path}: {one}");
+                assert_eq!(none["items"].as_array().map(Vec::len), Some(0), "{path}: {none}");
+            }
+            // What has no rows of its own sums up.
+            _ => {
+                let (both, own) = (get(asked.trim_end_matches(['?', '&']).to_owned()).await.1, [&one, &none]);
+                assert!(own.into_iter().all(|own| *own != both) && one != none, "{path}: {one} {none} {both}");
+            }
+        }
+        seen += 1;
+    }
+    assert!(seen >= 13, "{seen}");
+    centre.end().await;
+}
+
+#[tokio::test]
+async fn two_gateways_of_one_name_are_said_and_both_go_on() {
+    let folder = tempfile::tempdir().expect("folder");
+    let server = Store::open(&format!("sqlite:{}", folder.path().join("nta.db").display())).await.expect("store");
+    let (admin, token) = (make(&server, "admin", &[]).await, make(&server, "sensor", &[]).await);
+    let centre = Centre::listen(&server, "127.0.0.1:0").await;
+    let list = async || {
+        let (_, list) = ask(&server, Method::GET, "/api/sensors", &admin, Body::empty(), "application/json").await;
+        list["items"].as_array().expect("items").clone()
+    };
+    let mut one = Gateway::begin(centre.address, &token, "").await;
+    one.commit(1..=1).await;
+    one.waits_with(0).await;
+    one.stop.cancel();
+    // Another database alone is no other gateway.
+    let two = Gateway::begin(centre.address, &token, "").await;
+    two.commit(1..=1).await;
+    two.waits_with(0).await;
+    let logs = list().await;
+    assert!(logs.len() == 2 && logs.iter().all(|log| log["state"] == "ok"), "{logs:?}");
+    one.go_on();
+    one.commit(2..=2).await;
+    one.waits_with(0).await;
+    two.commit(2..=2).await;
+    two.waits_with(0).await;
+    for log in list().await {
+        assert_eq!((&log["state"], &log["is_complete"]), (&"degraded".into(), &true.into()), "{log}");
+        assert!(log["reasons"][0].as_str().is_some_and(|reason| reason.contains("two gateways ship as gw1")), "{log}");
+    }
+    for gateway in [one, two] {
+        gateway.stop.cancel();
+    }
+    centre.end().await;
+}
