@@ -15,6 +15,8 @@ export const health = signal<Health | undefined>(undefined);
 export const alertTick = signal(0);
 export const windowTick = signal(0);
 export const systemTick = signal(0);
+/** Grows every few seconds, for what changes by nothing happening. */
+export const clockTick = signal(0);
 /** The newest events, the last first. */
 export const recent = signal<Event[]>([]);
 /** How many events were deleted before they could be read. */
@@ -128,6 +130,7 @@ async function ask(): Promise<void> {
   } catch {
     health.value = undefined;
   }
+  clockTick.value += 1;
 }
 
 export function follow(): void {

@@ -20,6 +20,8 @@ const Host = page(() => import("./pages/host"), "HostPage");
 const Flows = page(() => import("./pages/flows"), "Flows");
 const Captures = page(() => import("./pages/captures"), "Captures");
 const Capture = page(() => import("./pages/capture"), "Capture");
+const Fleet = page(() => import("./pages/fleet"), "Fleet");
+const Sensor = page(() => import("./pages/sensor"), "SensorPage");
 const Learned = page(() => import("./pages/learned"), "Learned");
 const System = page(() => import("./pages/system"), "System");
 
@@ -53,6 +55,8 @@ function App() {
           <Route path={`${ROOT}/flows`} component={Flows} />
           <Route path={`${ROOT}/captures`} component={Captures} />
           <Route path={`${ROOT}/captures/:id`} component={Capture} />
+          <Route path={`${ROOT}/fleet`} component={Fleet} />
+          <Route path={`${ROOT}/fleet/:name`} component={Sensor} />
           <Route path={`${ROOT}/learned`} component={Learned} />
           <Route path={`${ROOT}/system`} component={System} />
           <Route default component={NoPage} />

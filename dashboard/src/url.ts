@@ -13,6 +13,15 @@ export function link(path: string, query: Record<string, string | number | null 
 /** The upload whose rows have this sensor; `undefined` of what was seen on the network. */
 export const captureOf = (sensor: string | null | undefined): string | undefined => (sensor?.startsWith("capture-") ? sensor.slice("capture-".length) : undefined);
 
+/** What is no encoding stands for itself. */
+export function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
+
 /** The parameters of the page, and how to change some of them. */
 export function useParams(): [Record<string, string>, (changes: Record<string, string | undefined>, replace?: boolean) => void] {
   const { path, query, route } = useLocation();

@@ -3,6 +3,7 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import { api, args, base, done, go, open, until } from "./driver.mjs";
+import { withFleet } from "./sensors.mjs";
 
 const [calm, folder, only, ...captures] = args;
 /** When it is in the pictures: minutes after the end of the captures. */
@@ -12,6 +13,7 @@ const begun = Date.now() - 600_000;
 /** What differs from run to run. */
 const SAME = { uptime_s: 754, cpu_s: 4.2, rss_bytes: 98e6, disk_free_bytes: 62e9, database_bytes: 3.1e6, wal_bytes: 4.2e6, last_commit_us: 11_000 };
 
+const STEADY = /\/(api|health|analysis|report)(?!\/(events|stream))/;
 /** The daemon's answers with what differs from run to run made the same. */
 async function steadily(route) {
   const response = await route.fetch();
@@ -42,7 +44,7 @@ const sent = (await api("/api/captures")).body.items;
 const scan = sent.find((capture) => capture.name === "port_scan.pcap");
 const pages = {
   overview: "/", alerts: "/alerts", alert: `/alerts/${flood.id}`, hosts: "/hosts", host: `/hosts/${guessing.source}`, flows: "/flows?sort=-bytes",
-  login: "/", captures: "/captures", capture: `/captures/${scan.file_id}`, why: `/why?host=${flood.destination}&at=${flood.last_seen}`, learned: "/learned", system: "/system",
+  login: "/", captures: "/captures", capture: `/captures/${scan.file_id}`, why: `/why?host=${flood.destination}&at=${flood.last_seen}`, fleet: "/fleet", sensor: "/fleet/gw-oslo", learned: "/learned", system: "/system",
 };
 
 const taken = [];
@@ -51,7 +53,7 @@ for (const theme of ["light", "dark"]) {
     const page = await open({ theme, width, height, allowed: ["401"], serviceWorkers: "block", reducedMotion: "reduce" });
     taken.push(page);
     await page.clock.setFixedTime(NOW);
-    await page.route(/\/(api|health|analysis|report)(?!\/(events|stream))/, steadily);
+    await page.route(STEADY, steadily);
     for (const [name, path] of Object.entries({ ...pages, calm })) {
       if (only !== "" && only !== name) continue;
       if (name === "calm") {
@@ -60,11 +62,13 @@ for (const theme of ["light", "dark"]) {
       } else {
         const refuse = (route) => route.fulfill({ status: 401, contentType: "application/problem+json", body: '{"title":"Unauthorized","status":401}' });
         if (name === "login") await page.route(/\/api\//, refuse);
+        if (name === "fleet" || name === "sensor") await withFleet(page, NOW.getTime());
         await go(page, `/dashboard${path}`);
         if (name === "login") await page.unroute(/\/api\//, refuse);
       }
       if (name !== "login") await page.waitForSelector(".pulse.good");
       await picture(page, `${name}-${theme}${size}`);
+      if (name === "sensor") await page.unrouteAll({ behavior: "ignoreErrors" }).then(() => page.route(STEADY, steadily));
     }
   }
 }

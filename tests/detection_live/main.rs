@@ -5,6 +5,7 @@
 #![expect(clippy::print_stdout, reason = "how soon each attack was reported")]
 
 mod attacks;
+mod fleet;
 mod page;
 mod same;
 

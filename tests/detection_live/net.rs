@@ -68,25 +68,31 @@ fn station(switch: &Namespace, name: &str, address: &'static str, mac: &'static 
 pub(crate) struct Live<'a> {
     process: Process,
     inside: &'a Namespace,
+    listen: String,
 }
 
 impl<'a> Live<'a> {
     /// Returns when it is healthy; database and log go to the folder.
     pub(crate) fn start(inside: &'a Namespace, folder: &Path) -> Self {
+        Self::with(inside, folder, INTERFACE, LISTEN, "")
+    }
+
+    /// At this interface, listening here, with this further in its configuration.
+    pub(crate) fn with(inside: &'a Namespace, folder: &Path, interface: &str, listen: &str, further: &str) -> Self {
         let config = folder.join("nta.toml");
         // Nothing else uses the namespace, and its programs are to go with it.
-        fs::write(&config, "[capture]\npin = false\n").expect("a configuration");
+        fs::write(&config, format!("[capture]\npin = false\n{further}")).expect("a configuration");
         let mut command = inside.command(daemon().to_str().expect("a path in UTF-8"));
-        command.args(["run", "--interface", INTERFACE, "--window", &WINDOW_S.to_string(), "--listen", LISTEN]);
+        command.args(["run", "--interface", interface, "--window", &WINDOW_S.to_string(), "--listen", listen]);
         command.arg("--database").arg(format!("sqlite:{}", folder.join("nta.db").display()));
         command.arg("--config").arg(config);
         let process = Process::start(&mut command, folder, "daemon.log");
-        let mut live = Self { process, inside };
+        let mut live = Self { process, inside, listen: listen.to_owned() };
         wait_for("a healthy daemon", Duration::from_secs(30), || {
             assert!(live.process.ended().is_none(), "the daemon ended: {}", live.process.log());
             live.get("/health")
         });
-        inside.no_offloads(INTERFACE);
+        inside.no_offloads(interface);
         live
     }
 
@@ -114,7 +120,7 @@ impl<'a> Live<'a> {
     }
 
     fn get(&self, path: &str) -> Option<Value> {
-        let url = format!("http://{LISTEN}{path}");
+        let url = format!("http://{}{path}", self.listen);
         let answer = output(self.inside.command("curl").args(["-s", "-f", "-m", "10", &url]));
         answer.status.success().then(|| serde_json::from_slice(&answer.stdout).expect("JSON"))
     }

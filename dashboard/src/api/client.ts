@@ -12,6 +12,7 @@ export type Status = Schemas["StatusPage"];
 export type Baseline = Schemas["BaselineJson"];
 export type Host = Schemas["HostJson"];
 export type Flow = Schemas["FlowItem"];
+export type Sensor = Schemas["SensorJson"];
 export type Problem = Schemas["Problem"];
 export type Severity = Schemas["Severity"];
 export type Role = "viewer" | "operator" | "admin";

@@ -14,7 +14,7 @@ type AlertStatus = Alert["status"];
 const STATUSES: [AlertStatus | "all", string][] = [["open", "Open"], ["acknowledged", "Acknowledged"], ["resolved", "Resolved"], ["all", "All"]];
 const SEVERITIES: Severity[] = ["critical", "high", "medium", "low"];
 const PAGE = 200;
-const FILTERS = ["severity", "type", "source", "destination", "from", "to", "state", "capture"] as const;
+const FILTERS = ["severity", "type", "source", "destination", "from", "to", "state", "sensor", "capture"] as const;
 
 /** The filters of the list as the URL has them. */
 function filters(params: Record<string, string>): Record<string, unknown> {
@@ -105,7 +105,7 @@ export function Alerts() {
   return (
     <>
       <div class="bar">
-        <h1>Alerts</h1>
+        <h1>Alerts{params["sensor"] !== undefined && <small class="quiet"> of {params["sensor"]}</small>}</h1>
         <Choice name="Status" value={(params["status"] ?? "open") as AlertStatus | "all"} options={STATUSES} choose={(value) => change({ status: value === "open" ? undefined : value })} />
         <button class="plain" onClick={() => setDialog("keys")}>Keys (?)</button>
       </div>

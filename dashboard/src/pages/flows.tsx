@@ -10,7 +10,7 @@ import { FlowTable } from "./alert";
 
 type Sort = "-time" | "-bytes" | "-packets";
 const SORTS: [Sort, string][] = [["-time", "Newest"], ["-bytes", "Bytes"], ["-packets", "Packets"]];
-const FIELDS = ["host", "port", "proto", "from", "to", "capture"] as const;
+const FIELDS = ["host", "port", "proto", "from", "to", "sensor", "capture"] as const;
 const PAGE = 200;
 
 export function Flows() {
@@ -30,7 +30,7 @@ export function Flows() {
   return (
     <>
       <div class="bar">
-        <h1>Flows</h1>
+        <h1>Flows{params["sensor"] !== undefined && <small class="quiet"> of {params["sensor"]}</small>}</h1>
         <Choice name="Order" value={sort} options={SORTS} choose={(value) => { setCursors([]); change({ sort: value === "-time" ? undefined : value }); }} />
       </div>
       <form class="filters" onSubmit={search} key={JSON.stringify(filters)}>

@@ -6,7 +6,7 @@ import { bps, bytes, count, many, rough } from "../format";
 import { alertTick, windowTick } from "../live";
 import { Bars, Chart, type Line } from "../ui/chart";
 import { AlertName, Empty, Facts, Panel, Range, SeverityBadge, Shown, Time } from "../ui/parts";
-import { link, useParams } from "../url";
+import { decoded, link, useParams } from "../url";
 
 export function HostPage() {
   const { params } = useRoute();
@@ -59,15 +59,6 @@ export function HostPage() {
       }}
     </Shown>
   );
-}
-
-/** What is no encoding stands for itself. */
-function decoded(text: string): string {
-  try {
-    return decodeURIComponent(text);
-  } catch {
-    return text;
-  }
 }
 
 /** What its windows kept; hosts that do little are in few. */

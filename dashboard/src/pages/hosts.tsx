@@ -18,8 +18,9 @@ export function Hosts() {
   const [cursors, setCursors] = useState<string[]>([]);
   const sort = SORTS.find(([one]) => one === params["sort"])?.[0] ?? "-bytes";
   const cursor = cursors.at(-1);
-  const hosts = useLoad(`hosts ${sort} ${cursor ?? ""}`, async (signal) =>
-    taken(client.GET("/api/hosts", { params: { query: { limit: PAGE, sort, ...(cursor === undefined ? {} : { cursor }) } }, signal })), cursor === undefined ? [windowTick] : []);
+  const { sensor } = params;
+  const hosts = useLoad(`hosts ${sort} ${sensor ?? ""} ${cursor ?? ""}`, async (signal) =>
+    taken(client.GET("/api/hosts", { params: { query: { limit: PAGE, sort, ...(sensor === undefined ? {} : { sensor }), ...(cursor === undefined ? {} : { cursor }) } }, signal })), cursor === undefined ? [windowTick] : []);
   const find = (event: Event) => {
     event.preventDefault();
     const address = String(new FormData(event.currentTarget as HTMLFormElement).get("address") ?? "").trim();
@@ -28,9 +29,9 @@ export function Hosts() {
   return (
     <>
       <div class="bar">
-        <h1>Hosts</h1>
+        <h1>Hosts{sensor !== undefined && <small class="quiet"> of {sensor}</small>}</h1>
         <Choice name="Order" value={sort} options={SORTS} choose={(value) => { setCursors([]); change({ sort: value === "-bytes" ? undefined : value }); }} />
-        <form class="filters" onSubmit={find}><label>Address <input name="address" type="search" placeholder="192.0.2.7" /></label><button type="submit">Go</button></form>
+        <form class="filters" onSubmit={find}><label>Address <input name="address" type="search" placeholder="192.0.2.7" /></label><button type="submit">Go</button>{sensor !== undefined && <button type="button" class="plain" onClick={() => { setCursors([]); change({ sensor: undefined }); }}>Clear</button>}</form>
       </div>
       <Shown of={hosts} rows={10}>
         {({ items, next_cursor }) => items.length === 0 ? <Empty>No host was seen yet.</Empty> : (

@@ -6,6 +6,7 @@ import { useLoad } from "../data";
 import { bytes, count, duration, many, percent } from "../format";
 import { health, recent, systemTick, windowTick } from "../live";
 import { Choice, Empty, Facts, Panel, Shown, Time, scroll } from "../ui/parts";
+import { Shipping } from "../ui/shipping";
 import { useParams } from "../url";
 import { LEDGER, MAPS, STORE_TROUBLES } from "../words";
 
@@ -19,6 +20,7 @@ export function System() {
         {(of) => (
           <>
             <Interfaces of={of} />
+            {of.shipping != null && <Shipping of={of.shipping} />}
             <div class="columns">
               <Ledger of={of} />
               <Store of={of} />

@@ -13,6 +13,7 @@ const PAGES: [string, string][] = [
   ["/hosts", "Hosts"],
   ["/flows", "Flows"],
   ["/captures", "Captures"],
+  ["/fleet", "Fleet"],
   ["/why", "Why not?"],
   ["/learned", "Baselines & models"],
   ["/system", "System"],
