@@ -103,8 +103,7 @@ impl Store {
     pub async fn hidden(&self, sensor: &str) -> Result<BTreeMap<u64, HiddenByMute>, StoreError> {
         let kept = self.meta(&format!("muted:{sensor}")).await?;
         let kept = kept.map_or(Ok(Vec::new()), |kept| serde_json::from_str::<Vec<(u64, u64, Option<u64>)>>(&kept));
-        let kept =
-            usable("meta", [kept.map_err(|error| Unreadable::new(format!("what mutes hid: {error}")))].into_iter());
+        let kept = usable("meta", [kept.map_err(|error| Unreadable::new(format!("what mutes hid: {error}")))]);
         let hidden = |(id, findings, last): (u64, u64, Option<u64>)| (id, (findings, last.map(Timestamp::from_nanos)));
         Ok(kept.into_iter().flatten().map(hidden).collect())
     }
