@@ -1,10 +1,13 @@
 //! A gateway ships to a server and is cut off: pages of both say so, and that all is there once the line is back.
 
+use std::path::Path;
 use std::time::Duration;
 
 use nta_tests::browser::{self, Spoken};
+use nta_tests::daemon;
 use nta_tests::netns::alone;
 use nta_tests::process::Process;
+use serde_json::Value;
 
 use crate::net::{INTERFACE, LISTEN, Live, Network, can_run};
 
@@ -44,7 +47,26 @@ fn a_gateway_that_is_cut_off_lags_on_the_pages_and_is_complete_once_it_is_back()
     println!("{test}: {}", page.wait_for("silent"));
     println!("{test}: {}", page.wait_for("complete"));
     assert!(page.wait().success());
+    let sensors = said("sensors", at_server.path());
+    assert_eq!(
+        (&sensors["items"][0]["name"], &sensors["items"][0]["state"]),
+        (&"gw-paris".into(), &"ok".into()),
+        "{sensors}"
+    );
+    let shipping = said("shipping", at_gateway.path());
+    assert!(
+        shipping["processed"].as_u64() > Some(0) && shipping["failed_batches"] == serde_json::json!([]),
+        "{shipping}"
+    );
     ping.stop("TERM", Duration::from_secs(5));
     gateway.stop();
     server.stop();
+}
+
+/// What a command says of a database.
+fn said(command: &str, folder: &Path) -> Value {
+    let database = format!("sqlite:{}", folder.join("nta.db").display());
+    let run = daemon::run([command, "--database", &database, "--format", "json"]);
+    assert_eq!(run.status, Some(0), "{}", run.stderr);
+    serde_json::from_slice(&run.stdout).expect("JSON")
 }
