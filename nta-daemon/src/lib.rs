@@ -33,6 +33,7 @@ pub mod store;
 
 pub mod app;
 pub mod cli;
+pub mod collector;
 pub mod config;
 pub mod descriptors;
 pub mod private;

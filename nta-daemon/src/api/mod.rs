@@ -38,6 +38,7 @@ use futures_util::Stream;
 use tokio::net::TcpListener;
 
 use crate::anonymize::Anonymizer;
+use crate::store::{Shipment, Store, StoreError};
 pub use access::{Caller, Role, Rules, Secret, names};
 pub use error::ApiError;
 pub use explain::{Explanation, Question, explain};
@@ -45,6 +46,7 @@ pub use extract::parse_time;
 pub(crate) use fleet::{MOST as MOST_LOGS, SensorJson, sensors};
 pub(crate) use found::{AnomalyItem, WindowItem, anomaly};
 pub use guard::AllowedHosts;
+use nta_core::domain::Timestamp;
 pub use router::router;
 pub use state::ApiState;
 pub use tls::{Tls, TlsError};
@@ -61,6 +63,27 @@ pub async fn export(
     anonymizer: Option<Anonymizer>,
 ) -> Result<impl Stream<Item = Result<Bytes, ApiError>>, ApiError> {
     routes::export::by_pairs(state, parameters, anonymizer).await
+}
+
+/// What became of a sensor's message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Taken {
+    /// Batches that are stored now and were not before.
+    pub stored: u64,
+    /// Batches that were there already.
+    pub doubles: u64,
+    /// What `POST /ingest` answers to it.
+    pub answer: Vec<u8>,
+}
+
+/// Stores a message of a sensor as `POST /ingest` does; what the sensor is to do is not signed.
+///
+/// # Errors
+/// When the store does not take it: then none of it is stored.
+pub async fn ingest(store: &Store, shipment: Shipment, received: Timestamp) -> Result<Taken, StoreError> {
+    let answer = routes::ingest::take(store, shipment, received, None).await?;
+    let (stored, doubles) = (answer.stored, answer.doubles);
+    Ok(Taken { stored, doubles, answer: serde_json::to_vec(&answer).unwrap_or_default() })
 }
 
 /// How often tokens are read at least.

@@ -17,6 +17,7 @@ use super::serve::{Allowed, Connections};
 use super::tls::Tls;
 use super::workers::Workers;
 use crate::capture::control::CaptureHandle;
+use crate::collector::Counts;
 use crate::config::Config;
 use crate::jobs::{AnalysisAccess, Jobs, KINDS, Tools};
 use crate::pipeline::progress::Progress;
@@ -93,6 +94,8 @@ pub struct ApiState {
     pub(super) shipping: Option<Shipping>,
     /// What was known at the last scrape of the sensors that ship to this one.
     pub(super) shipped: Arc<Mutex<Vec<Shipped>>>,
+    /// What a collector read.
+    pub(super) collected: Option<Counts>,
 }
 
 impl ApiState {
@@ -110,6 +113,7 @@ impl ApiState {
             webhooks: None,
             shipping: None,
             shipped: Arc::default(),
+            collected: None,
             analysis,
             hosts,
             access,
@@ -165,6 +169,12 @@ impl ApiState {
     #[must_use]
     pub fn with_shipping(self, shipping: Shipping) -> Self {
         Self { shipping: Some(shipping), ..self }
+    }
+
+    /// Says what a collector read.
+    #[must_use]
+    pub fn with_collected(self, counts: Counts) -> Self {
+        Self { collected: Some(counts), ..self }
     }
 
     /// Says how these webhooks do.

@@ -6,13 +6,13 @@ mod models;
 mod muted;
 mod refusal;
 mod run;
+mod served;
 mod signals;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -29,9 +29,7 @@ use crate::pipeline::progress::Progress;
 use crate::sink::jsonl::{Mirror, MirrorError};
 use crate::sink::ship;
 use crate::sink::store::StoreOutput;
-use crate::store::{
-    Found, Lease, LeftSpool, Retention, Run, Store, StoreError, StoreWriter, baselines_name, spools_of,
-};
+use crate::store::{Found, Lease, LeftSpool, Run, Store, StoreError, StoreWriter, baselines_name, spools_of};
 use crate::telemetry::RECORDS;
 use crate::uploads::Uploads;
 use nta_core::alerting::EarlierAlert;
@@ -42,6 +40,7 @@ use nta_core::window::Lengths;
 pub use analysis::Analysis;
 use analysis::Looked;
 pub use run::{Hangup, Task, Work};
+pub use served::Served;
 pub use signals::{Signal, Signals, Stops};
 
 /// Windows that may wait for the database.
@@ -145,7 +144,7 @@ pub struct App {
     /// Alerts of the runs before that may come back.
     earlier: Vec<EarlierAlert>,
     sensor: String,
-    listener: Option<TcpListener>,
+    served: Option<Served>,
     /// What the listener speaks TLS with.
     tls: Option<Arc<Tls>>,
     /// The files of JSON lines.
@@ -187,27 +186,7 @@ impl App {
     /// Names the address or the database that cannot be used.
     pub async fn build(config: &Config, plan: Plan) -> Result<Self, AppError> {
         RECORDS.hide(config.secrets());
-        let listener = match plan.listen {
-            Some(address) => {
-                Some(TcpListener::bind(address).await.map_err(|source| AppError::Listen { address, source })?)
-            }
-            None => None,
-        };
-        let address = listener.as_ref().and_then(|listener| listener.local_addr().ok());
-        let tls = match config.api.tls().filter(|_| listener.is_some()) {
-            Some((cert, key)) => Some(Arc::new(Tls::load(cert, key)?)),
-            None => None,
-        };
-        let url = config.store.database.as_str();
-        let store = Store::open(url).await.map_err(|error| refusal::unusable(url, error))?;
-        if let Some(address) = address.filter(|_| config.api.is_exposed()) {
-            let now = clock::now();
-            if !store.tokens().await?.0.iter().any(|token| token.holds(now)) {
-                store.close().await;
-                return Err(AppError::NoToken { address });
-            }
-        }
-        let mut store = store.with_retention(Retention::of(&config.store));
+        let (served, mut store) = Served::begin(config, plan.listen).await?;
         let host = host_name();
         let left =
             config.store.spool(store.path(), &host).map(|(folder, _)| spools_of(&host, &folder)).unwrap_or_default();
@@ -230,7 +209,7 @@ impl App {
                 store = store.with_spool(folder, most);
             }
         }
-        if plan.mode == Mode::Live && config.ship.to.ingest().is_some() {
+        if plan.mode == Mode::Live && !config.ship.to.is_empty() {
             store = store.with_outbox(ship::outbox(&config.ship));
         }
         let mirror = if plan.mode == Mode::Live { Mirror::open(&config.jsonl, &sensor)? } else { None };
@@ -277,7 +256,7 @@ impl App {
         let (config, stop) = (config.clone(), CancellationToken::new());
         let uploads = Uploads::new(&store, &config);
         Ok(Self {
-            address,
+            address: served.as_ref().map(|served| served.address),
             config,
             status,
             baselines,
@@ -286,8 +265,8 @@ impl App {
             ids,
             earlier: alerts,
             sensor,
-            listener,
-            tls,
+            tls: served.as_ref().and_then(|served| served.tls.clone()),
+            served,
             mirror,
             resume,
             before,

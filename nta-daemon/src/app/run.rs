@@ -3,8 +3,6 @@
 //! A task that ends by itself, by a panic or an error, ends the process with status 1 once what was counted is stored, so
 //! that the service manager starts it again from what the database has. The panic's text is in the log and nowhere else.
 
-use std::num::NonZeroU32;
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -12,10 +10,10 @@ use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use super::{App, AppError, Signal, Signals, StoreOutput, muted};
-use crate::api::{self, AllowedHosts, AnalysisAccess, ApiState, Rules, Tls};
+use crate::api::{self, AnalysisAccess, Tls};
 use crate::capture::clock;
 use crate::capture::control::CaptureHandle;
-use crate::config::{MetricsAccess, RecordingsConfig};
+use crate::config::RecordingsConfig;
 use crate::jobs::{Jobs, KINDS};
 use crate::pipeline::baselines::BaselineHandle;
 use crate::pipeline::metrics::MetricsHandle;
@@ -230,7 +228,7 @@ impl App {
     }
 
     fn serve(&mut self) -> JoinHandle<std::io::Result<()>> {
-        let Some(listener) = self.listener.take() else { return tokio::spawn(std::future::pending()) };
+        let Some(served) = self.served.take() else { return tokio::spawn(std::future::pending()) };
         let access = AnalysisAccess {
             baselines: self.baselines.clone(),
             mutes: self.mutes.clone(),
@@ -238,24 +236,8 @@ impl App {
             detect: self.config.detect.clone(),
             baseline: self.config.baseline.clone(),
         };
-        let config = &self.config.api;
-        let hosts = AllowedHosts {
-            hosts: config.hosts.iter().map(ToString::to_string).collect(),
-            origins: config.origins.iter().map(ToString::to_string).collect(),
-        };
-        let state = ApiState::new(self.store.clone(), self.status.subscribe()).with_analysis(access).with_hosts(hosts);
-        let state = state.with_rules(Rules {
-            opens: !config.is_exposed(),
-            metrics_open: config.metrics == MetricsAccess::Open,
-            requests_per_s: NonZeroU32::new(config.requests_per_s),
-            trusted_proxies: config.trusted_proxies.configured().to_vec(),
-        });
-        let state = match &self.tls {
-            Some(tls) => state.with_tls(Arc::clone(tls)),
-            None => state,
-        };
-        let state = state.with_connections(config.connections).with_readers(config.stream_readers);
-        let state = state.with_uploads(self.uploads.clone()).with_config(self.config.clone());
+        let state = served.state(&self.config, self.store.clone(), self.status.subscribe(), access);
+        let state = state.with_uploads(self.uploads.clone());
         let mut state = state.with_run(self.data).with_sensor(self.sensor.clone());
         if self.status.borrow().mode == Mode::Replay {
             state = state.with_progress(self.progress.clone()).with_replayed(std::mem::take(&mut self.replayed));
@@ -264,7 +246,7 @@ impl App {
             webhooks.start(self.run, &self.stop);
             state = state.with_webhooks(webhooks);
         }
-        if self.status.borrow().mode == Mode::Live && self.config.ship.to.ingest().is_some() {
+        if self.status.borrow().mode == Mode::Live && !self.config.ship.to.is_empty() {
             let shipping = Shipping::new(self.store.clone(), self.sensor.clone(), &self.config.ship);
             shipping.start(self.status.subscribe(), &self.stop);
             state = state.with_shipping(shipping);
@@ -308,7 +290,7 @@ impl App {
             // Behind it: what a job of before analyses nobody else does.
             uploads.keep().await;
         });
-        tokio::spawn(api::serve(listener, state, self.stop.clone().cancelled_owned()))
+        tokio::spawn(api::serve(served.listener, state, self.stop.clone().cancelled_owned()))
     }
 
     /// Returns when everything that was put out so far is in the database.

@@ -3,6 +3,7 @@
 mod anonymize;
 mod captures;
 mod checks;
+mod collect;
 mod compare;
 mod config;
 mod deciding;
@@ -75,6 +76,8 @@ enum LogFormat {
 enum Command {
     /// Capture live, store windows and flows, serve REST.
     Run(run::Args),
+    /// Store what the sensors of many gateways publish to NATS.
+    Collect(collect::Args),
     /// Analyse capture files.
     Replay(replay::Args),
     /// Hold detection against labelled captures: recall, precision, time to detect, false alarms an hour.
@@ -157,6 +160,7 @@ impl Cli {
         }
         match self.command {
             Command::Run(args) => run::execute(args),
+            Command::Collect(args) => collect::execute(args),
             Command::Replay(args) => replay::execute(args),
             Command::Evaluate(args) => evaluate::execute(&args),
             Command::Anonymize(args) => anonymize::execute(&args),

@@ -31,6 +31,7 @@ use nta_core::domain::{Mode, ModelState, ModelUse};
     nta-daemon run --interface ppp0                 # waits for ppp0 where it is not there yet\n  \
     nta-daemon run --interface eth0 --attach tcx --database sqlite:/var/lib/nta/nta.db\n  \
     nta-daemon run --interface eth0 --ship https://nta.example.org:5000 --ship-token-file /etc/nta/ship.token\n  \
+    nta-daemon run --interface eth0 --ship tls://nats.example.org:4222 --ship-credentials-file /etc/nta/nats.creds\n  \
     nta-daemon run --dry-run                        # load, attach, detach, say what happened")]
 pub(super) struct Args {
     #[command(flatten)]
@@ -174,7 +175,8 @@ async fn serve(
             tracing::info!(signal, "stopping before anything is attached");
             return Ok(());
         }
-        app = App::build(config, plan) => app.map_err(|e| e.to_string())?,
+        // What it waits for is large, and would lie in this frame.
+        app = Box::pin(App::build(config, plan)) => app.map_err(|e| e.to_string())?,
     };
     let models = app.choose_models(models).await;
     let (resume, begun_with) = (app.take_resume(), config.clone());
@@ -228,7 +230,7 @@ async fn serve(
         Captured(ended)
     };
     let mut hangup = || reload(settings, config);
-    let Captured(ended) = app.run(work, &mut signals, &mut hangup).await.map_err(|e| e.to_string())?;
+    let Captured(ended) = Box::pin(app.run(work, &mut signals, &mut hangup)).await.map_err(|e| e.to_string())?;
     ended.map_err(|e| e.to_string())
 }
 

@@ -30,12 +30,19 @@ pub(super) struct Settings {
     /// Database URL, such as sqlite:/var/lib/nta/nta.db or postgres://nta@localhost/nta.
     #[arg(long, env = "NTA_DATABASE", value_name = "URL", hide_env_values = true)]
     database: Option<DatabaseFlag>,
-    /// Server that gets what this sensor sees, such as https://nta.example.org:5000; what it has not confirmed waits in the database.
+    /// Server that gets what this sensor sees, such as https://nta.example.org:5000, or NATS servers whose stream collectors read, such as
+    /// tls://a.example.org:4222,tls://b.example.org:4222; what is not confirmed waits in the database.
     #[arg(long, env = "NTA_SHIP", value_name = "URL")]
     ship: Option<ShipUrl>,
     /// File whose first line is the token that the server gave for this sensor.
     #[arg(long, env = "NTA_SHIP_TOKEN_FILE", value_name = "FILE")]
     ship_token_file: Option<PathBuf>,
+    /// File that shows NATS who this sensor is: the seed of an nkey, a file of credentials, or a line USER:PASSWORD.
+    #[arg(long, env = "NTA_SHIP_CREDENTIALS_FILE", value_name = "FILE")]
+    ship_credentials_file: Option<PathBuf>,
+    /// Ship by NATS servers before 2.10.23 too, of which a kill could lose a whole stream.
+    #[arg(long)]
+    allow_old_nats: bool,
     /// Length of a window in seconds.
     #[arg(long, env = "NTA_WINDOW", value_name = "SECONDS")]
     window: Option<u64>,
@@ -102,6 +109,11 @@ impl Settings {
             given("ship.token_file");
             config.ship.token_file = file;
         }
+        if let Some(file) = self.ship_credentials_file {
+            given("ship.credentials_file");
+            config.ship.credentials_file = file;
+        }
+        config.ship.allow_old_nats |= self.allow_old_nats;
         if let Some(listen) = self.listen {
             given("api.listen");
             config.api.listen = listen;

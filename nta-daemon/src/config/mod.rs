@@ -7,7 +7,9 @@
 mod section;
 
 mod api;
+mod broker;
 mod capture;
+mod collect;
 mod database;
 mod events;
 mod file;
@@ -36,7 +38,9 @@ use nta_core::Bounds;
 use serde::{Deserialize, Serialize};
 
 pub use api::{ApiConfig, ApiNameError, HostName, MetricsAccess, Origin};
+pub use broker::{Broker, BrokerUrl, BrokerUrlError, Credentials};
 pub use capture::{Attach, CaptureConfig, TcxOrder};
+pub use collect::CollectConfig;
 pub use database::{DatabaseKind, DatabaseUrl, DatabaseUrlError};
 pub use events::EventsConfig;
 pub use file::{Places, Usable};
@@ -90,6 +94,8 @@ pub struct Config {
     pub results: ResultsConfig,
     /// A server that gets what this sensor sees.
     pub ship: ShipConfig,
+    /// Where a collector reads what sensors publish.
+    pub collect: CollectConfig,
     /// The HTTP interface.
     pub api: ApiConfig,
     /// Who is told of what happens.
@@ -152,6 +158,7 @@ impl Config {
         let mut refused = Vec::new();
         self.api.check_together(&mut refused);
         self.ship.check_together(&mut refused);
+        self.collect.check_together(&mut refused);
         if refused.is_empty() {
             return Ok(());
         }
@@ -183,6 +190,7 @@ impl Config {
             RecordingsConfig::bounds(),
             ResultsConfig::bounds(),
             ShipConfig::bounds(),
+            CollectConfig::bounds(),
             ApiConfig::bounds(),
         ];
         analysis.chain(own.into_iter().flatten()).collect()
@@ -226,6 +234,7 @@ impl Config {
             recordings,
             results,
             ship,
+            collect,
             api,
             webhooks,
         } = self;
@@ -244,6 +253,7 @@ impl Config {
                 recordings.to_toml()?,
                 results.to_toml()?,
                 ship.to_toml()?,
+                collect.to_toml()?,
                 api.to_toml()?,
             ]
             .join("\n");

@@ -165,7 +165,7 @@ impl StoreError {
     }
 
     /// Whether trying again is of no use: the database refused the very values, or was closed.
-    pub(super) fn is_permanent(&self) -> bool {
+    pub(crate) fn is_permanent(&self) -> bool {
         match self {
             Self::Query { source: sqlx::Error::Database(error), .. } => {
                 let code = error.code().unwrap_or_default();

@@ -192,7 +192,7 @@ fn aged(table: &str, sql: &str, sensor: Option<&str>) -> String {
 
 impl Store {
     /// Deletes what is too much or too old.
-    pub(super) async fn retain(&self) -> Result<(), StoreError> {
+    pub(crate) async fn retain(&self) -> Result<(), StoreError> {
         self.delete_what_is_too_much().await.inspect_err(|error| self.database.note_failure(error))
     }
 

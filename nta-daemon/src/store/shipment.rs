@@ -114,6 +114,13 @@ impl Shipment {
         Some((self.batches.first()?.0, self.batches.last()?.0))
     }
 
+    /// Leaves the second half of its batches to the next message; whether there was more than one.
+    pub fn halve(&mut self) -> bool {
+        let has_more = self.batches.len() > 1;
+        self.batches.truncate(self.batches.len().div_ceil(2));
+        has_more
+    }
+
     fn check(&self) -> Result<(), String> {
         let name = |what: &str, text: &str, most: usize| {
             let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);

@@ -114,12 +114,16 @@ impl Shipped {
 
     /// Takes up what the sensor says of itself.
     pub(super) fn hear(&mut self, shipment: &Shipment, received: Timestamp) {
+        self.received = received;
+        if shipment.newest < self.said.newest {
+            // It was overtaken, and says what was.
+            return;
+        }
         let since_ns = if self.said.since_ns == 0 { received.as_nanos() } else { self.said.since_ns };
         let before = std::mem::take(&mut self.said.run);
         let run = shipment.batches.last().map_or(before, |(_, batch)| batch.run.uuid.clone());
         let Shipment { newest, sent_ns, about, .. } = shipment;
         self.said = Said { newest: *newest, sent_ns: *sent_ns, about: about.clone(), since_ns, run };
-        self.received = received;
     }
 
     pub(super) fn has(&self, number: u64) -> bool {

@@ -72,8 +72,13 @@ impl Gateway {
         let folder = tempfile::tempdir().expect("folder");
         let file = folder.path().join("token");
         std::fs::write(&file, format!("{token}\n")).expect("written");
-        let text = format!("[ship]\nto = \"http://{to}\"\ntoken_file = \"{}\"\n{further}", file.display());
-        let config: Config = toml::from_str(&text).expect("a configuration");
+        let ship = format!("to = \"http://{to}\"\ntoken_file = \"{}\"\n{further}", file.display());
+        Self::begin_by(name, folder, &ship).await
+    }
+
+    /// One that ships by these settings.
+    pub(crate) async fn begin_by(name: &str, folder: tempfile::TempDir, ship: &str) -> Self {
+        let config: Config = toml::from_str(&format!("[ship]\n{ship}")).expect("a configuration");
         let url = format!("sqlite:{}", folder.path().join("nta.db").display());
         let store = Store::open(&url).await.expect("store").with_outbox(ship::outbox(&config.ship));
         let started = Timestamp::from_nanos(1);

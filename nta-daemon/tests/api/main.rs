@@ -7,6 +7,7 @@ mod app;
 mod audit;
 mod baselines;
 mod caching;
+mod collector;
 mod contract;
 mod control;
 mod dashboard;

@@ -19,7 +19,7 @@ use crate::access::make;
 use crate::app::App;
 
 /// Makes a certificate for `localhost`, and its key, by openssl; false where there is none.
-fn certificate(folder: &Path) -> bool {
+pub(crate) fn certificate(folder: &Path) -> bool {
     let mut command = Command::new("openssl");
     command.current_dir(folder).args([
         "req",

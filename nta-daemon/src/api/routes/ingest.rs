@@ -11,7 +11,8 @@ use crate::api::fleet::NumbersJson;
 use crate::api::state::now;
 use crate::api::{ApiError, ApiState};
 use crate::sink::ship;
-use crate::store::{Settings, Shipment};
+use crate::store::{Settings, Shipment, Store, StoreError};
+use nta_core::domain::Timestamp;
 
 /// Ranges of missing numbers in an answer; the sensor asks again behind them.
 const MOST_RANGES: usize = 64;
@@ -23,9 +24,9 @@ pub(in crate::api) struct IngestAnswer {
     /// Identity of the sensor's log, in which the numbers count.
     epoch: String,
     /// Batches that are stored now and were not before.
-    stored: u64,
+    pub(in crate::api) stored: u64,
     /// Batches that were there already; they add nothing.
-    doubles: u64,
+    pub(in crate::api) doubles: u64,
     /// All up to this number is stored: the sensor needs to keep nothing of it.
     watermark: u64,
     /// Numbers behind it that are missing although later ones are there; the first 64 ranges.
@@ -94,14 +95,24 @@ pub(in crate::api) async fn post(
     if caller.role == Role::Sensor {
         caller.check_sensor(&shipment.sensor)?;
     }
-    let ingested = state.store.ingest(&shipment, now()).await?;
-    let settings = state.store.sensor_settings(&shipment.sensor).await?;
+    Ok(Json(take(&state.store, shipment, now(), token.as_ref()).await?))
+}
+
+/// Stores a message, and answers how far the store is; what the sensor is to do is signed for who shows this token.
+pub(in crate::api) async fn take(
+    store: &Store,
+    shipment: Shipment,
+    received: Timestamp,
+    token: Option<&[u8; 32]>,
+) -> Result<IngestAnswer, StoreError> {
+    let ingested = store.ingest(&shipment, received).await?;
+    let settings = store.sensor_settings(&shipment.sensor).await?;
     let signed = |Settings { version, text }: Settings| SignedSettings {
-        signature: token.as_ref().map(|hash| ship::sign(hash, version, &text)),
+        signature: token.map(|hash| ship::sign(hash, version, &text)),
         version,
         text,
     };
-    Ok(Json(IngestAnswer {
+    Ok(IngestAnswer {
         sensor: shipment.sensor,
         epoch: shipment.epoch,
         stored: ingested.stored,
@@ -110,5 +121,5 @@ pub(in crate::api) async fn post(
         missing: ingested.missing.into_iter().take(MOST_RANGES).map(NumbersJson::from).collect(),
         refused: ingested.refused.into_iter().map(|(number, reason)| RefusedJson { number, reason }).collect(),
         settings: (settings.version > 0).then(|| signed(settings)),
-    }))
+    })
 }

@@ -26,6 +26,7 @@ use crate::api::requests::Requests;
 use crate::api::serve::Connections;
 use crate::api::state::now;
 use crate::api::{ApiError, ApiState};
+use crate::collector::{Counts, CountsNow};
 use crate::jobs::JobCounts;
 use crate::pipeline::metrics::Counted;
 use crate::sink::jsonl::FileCount;
@@ -88,6 +89,7 @@ pub(in crate::api) async fn get(
             .unwrap_or_default(),
         sensors: fleet::sensors(&state).await,
         now: now(),
+        collected: state.collected.as_ref().map(Counts::now),
         mirror: state.mirror.as_ref().map(|counters| (counters.files(), counters.is_failing())),
     };
     let mut registry = Registry::default();
@@ -128,6 +130,7 @@ struct Snapshot {
     /// The newest log of each sensor that ships to this server, the one heard of last first.
     sensors: Vec<Shipped>,
     now: Timestamp,
+    collected: Option<CountsNow>,
 }
 
 impl Collector for Snapshot {
@@ -142,6 +145,7 @@ impl Collector for Snapshot {
         self.ring(&mut page)?;
         self.shipping(&mut page)?;
         self.fleet(&mut page)?;
+        self.collected(&mut page)?;
         self.jobs(&mut page)?;
         self.http(&mut page)?;
         self.service(&mut page)?;

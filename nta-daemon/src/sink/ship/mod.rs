@@ -3,23 +3,27 @@
 //! At least once from here, stored once there. Whatever fails is tried again with growing waits; what waits is in the database and bounded
 //! there. A message without batches says every few seconds that the sensor is alive, and how far it is behind.
 
+pub mod broker;
+mod nats;
+mod settings;
+
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::http::Uri;
-use hmac::{Hmac, KeyInit as _, Mac as _};
 use rand::RngExt as _;
 use serde::Deserialize;
-use sha2::{Digest as _, Sha256};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::webhook::http::{Client, trusted};
 use super::webhook::{Failure, now_ns};
-use crate::config::ShipConfig;
+use crate::config::{Broker, ShipConfig};
 use crate::store::{About, Head, MESSAGE_BYTES, NumberRange, Outbox, OutboxState, Store, StoreError};
 use nta_core::domain::{Status, Timestamp};
+use settings::SettingsAnswer;
+pub use settings::{ShipSettings, sign};
 
 /// Content type of a message.
 pub const CONTENT_TYPE: &str = "application/octet-stream";
@@ -77,10 +81,20 @@ struct Shared {
     configured: Outbox,
     /// Bytes a second that are configured.
     configured_pace: u64,
-    target: Result<Target, String>,
+    target: Result<Way, String>,
+    /// When NATS is taken to have lost what is not stored.
+    resend_after: Duration,
     /// Bytes a second: what is configured, until the server says otherwise.
     pace: Mutex<u64>,
     state: Mutex<ShippingState>,
+}
+
+/// Where to.
+enum Way {
+    /// A server.
+    Http(Target),
+    /// A stream that collectors read.
+    Nats(Broker),
 }
 
 struct Target {
@@ -98,6 +112,7 @@ impl std::fmt::Debug for Shared {
 /// What the server answers.
 #[derive(Debug, Deserialize)]
 struct Answer {
+    epoch: String,
     watermark: u64,
     missing: Vec<NumberRange>,
     refused: Vec<RefusedBatch>,
@@ -110,43 +125,6 @@ struct RefusedBatch {
     reason: String,
 }
 
-#[derive(Debug, Deserialize)]
-struct SettingsAnswer {
-    version: u64,
-    /// JSON, as it was signed.
-    text: String,
-    /// HMAC-SHA-256 in hexadecimal digits.
-    signature: Option<String>,
-}
-
-/// What a server may have a sensor do otherwise than it is configured; what is null stays as configured.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct ShipSettings {
-    /// Whether flows are shipped.
-    pub flows: Option<bool>,
-    /// Whether heads of frames are.
-    pub headers: Option<bool>,
-    /// Most bytes a second.
-    pub max_bytes_per_s: Option<u64>,
-}
-
-/// The signature of settings for who shows a token with this hash.
-pub fn sign(token_hash: &[u8; 32], version: u64, text: &str) -> String {
-    mac(token_hash, version, text)
-        .finalize()
-        .into_bytes()
-        .iter()
-        .fold(String::new(), |all, byte| format!("{all}{byte:02x}"))
-}
-
-fn mac(token_hash: &[u8; 32], version: u64, text: &str) -> Hmac<Sha256> {
-    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(token_hash) else { unreachable!("a key of any length is taken") };
-    mac.update(format!("{version}.").as_bytes());
-    mac.update(text.as_bytes());
-    mac
-}
-
 /// What a sensor ships by its configuration.
 pub const fn outbox(config: &ShipConfig) -> Outbox {
     Outbox { flows: config.flows, raw_packets: config.headers, max_bytes: config.max_bytes }
@@ -156,11 +134,16 @@ impl Shipping {
     /// Ships as configured. Where token or certificates cannot be read it says so, and all waits.
     pub fn new(store: Store, sensor: String, config: &ShipConfig) -> Self {
         let target = || {
+            if let Some(broker) = config.broker() {
+                broker.credentials()?;
+                broker::subject(broker::SHIP, &sensor)?;
+                return Ok(Way::Nats(broker));
+            }
             let uri = config.to.ingest().ok_or("ship.to is empty")?;
             let client = Client::new(trusted(&config.authorities()?), true);
-            Ok(Target { client, uri, token: config.token()? })
+            Ok(Way::Http(Target { client, uri, token: config.token()? }))
         };
-        let target: Result<Target, String> = target();
+        let target: Result<Way, String> = target();
         let unusable = target.as_ref().err().cloned();
         if let Some(reason) = &unusable {
             tracing::error!(reason, "ship: nothing is shipped, and waits");
@@ -168,13 +151,23 @@ impl Shipping {
         let state = ShippingState { to: config.to.to_string(), unusable, ..ShippingState::default() };
         let configured_pace = config.max_bytes_per_s;
         let (pace, state) = (Mutex::new(configured_pace), Mutex::new(state));
-        Self(Arc::new(Shared { store, sensor, configured: outbox(config), configured_pace, target, pace, state }))
+        let (configured, resend_after) = (outbox(config), Duration::from_secs(config.resend_after_s));
+        Self(Arc::new(Shared { store, sensor, configured, configured_pace, target, resend_after, pace, state }))
     }
 
     /// Ships until `stop`. Needs a tokio runtime.
     pub fn start(&self, status: watch::Receiver<Status>, stop: &CancellationToken) {
         let (shared, stop) = (Arc::clone(&self.0), stop.clone());
-        tokio::spawn(async move { stop.run_until_cancelled(shared.follow(status)).await });
+        tokio::spawn(async move {
+            let ships = async {
+                match &shared.target {
+                    Ok(Way::Http(target)) => shared.follow(target, status).await,
+                    Ok(Way::Nats(broker)) => nats::follow(&shared, broker, &status).await,
+                    Err(_said) => {}
+                }
+            };
+            stop.run_until_cancelled(ships).await
+        });
     }
 
     /// How it goes; asks nobody.
@@ -198,8 +191,7 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn follow(&self, status: watch::Receiver<Status>) {
-        let Ok(target) = &self.target else { return };
+    async fn follow(&self, target: &Target, status: watch::Receiver<Status>) {
         let mut commits = self.store.commits();
         let mut sender = Sender { shared: self, target, next: None, most: MESSAGE_BYTES, resent: None };
         let mut wait = FIRST_WAIT;
@@ -208,21 +200,25 @@ impl Shared {
             match sender.send(&reasons).await {
                 Ok(sent) => {
                     wait = FIRST_WAIT;
-                    let pace = *self.pace.lock().unwrap_or_else(PoisonError::into_inner);
-                    if let Some(pause) = (sent.bytes * 1000).checked_div(pace) {
-                        tokio::time::sleep(Duration::from_millis(pause)).await;
-                    }
+                    self.pause_after(sent.bytes).await;
                     if !sent.has_more {
                         let _changed = tokio::time::timeout(HEARTBEAT, commits.changed()).await;
                     }
                 }
                 Err(failure) => {
                     self.note(&failure.reason);
-                    let by_chance = rand::rng().random_range(0.5..=1.0);
-                    tokio::time::sleep(failure.retry_after.unwrap_or_default().max(wait.mul_f64(by_chance))).await;
+                    tokio::time::sleep(failure.retry_after.unwrap_or_default().max(by_chance(wait))).await;
                     wait = (wait * 2).min(LONGEST_WAIT);
                 }
             }
+        }
+    }
+
+    /// Waits for as long as so many bytes may take.
+    async fn pause_after(&self, bytes: u64) {
+        let pace = *self.pace.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(pause) = (bytes * 1000).checked_div(pace) {
+            tokio::time::sleep(Duration::from_millis(pause)).await;
         }
     }
 
@@ -236,38 +232,58 @@ impl Shared {
         state.last_error = Some((Timestamp::from_nanos(now_ns()), reason.to_owned()));
     }
 
-    /// Follows what the server wants, if it is the server that wants it.
-    fn obey(&self, target: &Target, settings: &SettingsAnswer) {
-        if settings.version == self.state().settings {
-            return;
-        }
-        let is_signed = match (&target.token, &settings.signature) {
-            (Some(token), Some(signature)) => {
-                sign(&Sha256::digest(token).into(), settings.version, &settings.text) == *signature
-            }
-            // Without a token anybody may speak for the server, on the loopback.
-            (token, _) => token.is_none(),
-        };
-        let wanted = serde_json::from_str::<ShipSettings>(&settings.text);
-        let (true, Ok(wanted)) = (is_signed, wanted) else {
-            tracing::warn!(version = settings.version, is_signed, "ship: the server's settings are not followed");
-            self.state().settings = settings.version;
-            return;
-        };
-        let configured = self.configured;
-        self.store.change_outbox(|outbox| {
-            outbox.flows = wanted.flows.unwrap_or(configured.flows);
-            outbox.raw_packets = wanted.headers.unwrap_or(configured.raw_packets);
-        });
-        let pace = wanted.max_bytes_per_s.unwrap_or(self.configured_pace);
-        *self.pace.lock().unwrap_or_else(PoisonError::into_inner) = pace;
-        self.state().settings = settings.version;
-        tracing::info!(
-            version = settings.version,
-            settings = settings.text,
-            "ship: the server's settings are followed"
-        );
+    /// What a message says beside its batches.
+    fn head(&self, epoch: String, outbox: &OutboxState, reasons: &[String]) -> Head {
+        let about = self.about(outbox, reasons);
+        Head { sensor: self.sensor.clone(), epoch, sent: Timestamp::from_nanos(now_ns()), about }
     }
+
+    fn about(&self, outbox: &OutboxState, reasons: &[String]) -> About {
+        let short = |reason: &String| reason.chars().take(MOST_TEXT).collect();
+        About {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pending_batches: outbox.pending,
+            pending_bytes: outbox.bytes,
+            pending_since_ns: outbox.since.map(Timestamp::as_nanos),
+            given_up: outbox.given_up.batches,
+            failed: outbox.failed,
+            reasons: reasons.iter().take(MOST_REASONS).map(short).collect(),
+            settings: self.state().settings,
+        }
+    }
+
+    /// Whether the answer knows numbers that this database never gave: it is a copy of before, and its log begins anew.
+    async fn is_of_before(&self, answer: &Answer, outbox: &OutboxState) -> Result<bool, StoreError> {
+        if answer.watermark <= outbox.newest {
+            return Ok(false);
+        }
+        let epoch = self.store.begin_epoch().await?;
+        tracing::warn!(
+            known = answer.watermark,
+            newest = outbox.newest,
+            epoch,
+            "ship: the server knows batches that this database never had (it is one of before): they are told apart by a new log"
+        );
+        Ok(true)
+    }
+
+    /// Counts what was taken.
+    fn took(&self, batches: u64, bytes: u64, watermark: u64) {
+        let mut state = self.state();
+        if state.failures > 0 {
+            tracing::info!(to = state.to, "ship: the server takes batches again");
+        }
+        state.failures = 0;
+        state.sent += batches;
+        state.sent_bytes += bytes;
+        state.last_ok = Some(Timestamp::from_nanos(now_ns()));
+        state.watermark = watermark;
+    }
+}
+
+/// Half of a wait to all of it.
+fn by_chance(wait: Duration) -> Duration {
+    wait.mul_f64(rand::rng().random_range(0.5..=1.0))
 }
 
 /// What was sent.
@@ -300,12 +316,7 @@ impl Sender<'_> {
         let (outbox, log) = (store.outbox_state().await?, store.log_state().await?);
         self.shared.state().outbox = outbox.clone();
         let from = self.next.unwrap_or(outbox.newest + 1);
-        let head = Head {
-            sensor: self.shared.sensor.clone(),
-            epoch: log.epoch,
-            sent: Timestamp::from_nanos(now_ns()),
-            about: self.about(&outbox, reasons),
-        };
+        let head = self.shared.head(log.epoch, &outbox, reasons);
         let shipment = store.shipment(from, self.most, head, &outbox).await?;
         let (range, bytes) = (shipment.range(), shipment.encode()?);
         let length = bytes.len() as u64;
@@ -321,14 +332,7 @@ impl Sender<'_> {
         };
         let answer: Answer = serde_json::from_slice(&answer)
             .map_err(|error| Failure::new(format!("the answer is none of a server of nta: {error}")))?;
-        if answer.watermark > outbox.newest {
-            let epoch = store.begin_epoch().await?;
-            tracing::warn!(
-                known = answer.watermark,
-                newest = outbox.newest,
-                epoch,
-                "ship: the server knows batches that this database never had (it is one of before): they are told apart by a new log"
-            );
+        if self.shared.is_of_before(&answer, &outbox).await? {
             self.next = None;
             return Ok(Sent { bytes: length, has_more: true });
         }
@@ -337,23 +341,15 @@ impl Sender<'_> {
         }
         store.acknowledge_outbox(answer.watermark).await?;
         if let Some(settings) = &answer.settings {
-            self.shared.obey(self.target, settings);
+            self.shared.obey(self.target.token.as_deref(), settings);
         }
         let behind = range.map_or(answer.watermark, |(_, last)| last).max(answer.watermark) + 1;
         let next = self.missing(&answer.missing, &outbox).unwrap_or(behind);
         self.next = Some(next);
         let has_more = next <= outbox.newest;
         let left = if has_more { None } else { store.outbox_state().await.ok() };
-        let mut state = self.shared.state();
-        if state.failures > 0 {
-            tracing::info!(to = state.to, "ship: the server takes batches again");
-        }
-        state.failures = 0;
-        state.sent += range.map_or(0, |(first, last)| last - first + 1);
-        state.sent_bytes += length;
-        state.last_ok = Some(Timestamp::from_nanos(now_ns()));
-        state.watermark = answer.watermark;
-        state.outbox = left.unwrap_or(outbox);
+        self.shared.took(range.map_or(0, |(first, last)| last - first + 1), length, answer.watermark);
+        self.shared.state().outbox = left.unwrap_or(outbox);
         Ok(Sent { bytes: length, has_more })
     }
 
@@ -379,19 +375,5 @@ impl Sender<'_> {
         self.resent = Some((hole, Instant::now()));
         tracing::warn!(first = hole.first, last = hole.last, "ship: the server misses batches; they are sent again");
         Some(hole.first.max(outbox.oldest))
-    }
-
-    fn about(&self, outbox: &OutboxState, reasons: &[String]) -> About {
-        let short = |reason: &String| reason.chars().take(MOST_TEXT).collect();
-        About {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            pending_batches: outbox.pending,
-            pending_bytes: outbox.bytes,
-            pending_since_ns: outbox.since.map(Timestamp::as_nanos),
-            given_up: outbox.given_up.batches,
-            failed: outbox.failed,
-            reasons: reasons.iter().take(MOST_REASONS).map(short).collect(),
-            settings: self.shared.state().settings,
-        }
     }
 }

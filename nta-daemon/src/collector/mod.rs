@@ -1,0 +1,177 @@
+//! `collect`: reads what sensors publish to a stream of NATS, stores it, and says on each sensor's own subject how far the store is.
+//!
+//! It keeps nothing: the store knows what it has, the stream what is not acknowledged. Several of them share the work. A message is acknowledged once
+//! it is committed; killed in between, it comes again and adds nothing.
+
+mod counts;
+mod serve;
+mod stream;
+
+use std::time::Duration;
+
+use async_nats::jetstream::consumer::PullConsumer;
+use async_nats::jetstream::{AckKind, Message};
+use async_nats::{Client, HeaderMap};
+use futures_util::{FutureExt as _, StreamExt as _};
+use tokio_util::sync::CancellationToken;
+
+use crate::api;
+use crate::capture::clock;
+use crate::config::CollectConfig;
+use crate::sink::ship::broker::{self, chain};
+use crate::store::{Shipment, Store, StoreError};
+pub use counts::{Counts, CountsNow};
+pub use serve::{CollectError, collect};
+
+/// Messages that are asked for at a time: by so many one that is killed holds the others up for [`stream::ACK_WAIT`].
+const AT_ONCE: usize = 4;
+/// How long the stream may take to have some.
+const ASK_FOR: Duration = Duration::from_secs(5);
+/// Wait after a failure; doubles with each.
+const FIRST_WAIT: Duration = Duration::from_millis(200);
+/// Longest wait: within a third of the time by which another collector would take a message over.
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
+
+/// One that reads; made by [`Collector::connect`].
+#[derive(Debug)]
+pub struct Collector {
+    store: Store,
+    client: Client,
+    config: CollectConfig,
+    counts: Counts,
+}
+
+impl Collector {
+    /// Connects, and makes stream and consumer where they are not there.
+    ///
+    /// # Errors
+    /// When NATS lets nobody in, is too old, or has no JetStream.
+    pub async fn connect(store: Store, config: &CollectConfig, counts: Counts) -> Result<Self, String> {
+        let client = broker::connect(&config.broker(), "nta collector").await?;
+        let collector = Self { store, client, config: config.clone(), counts };
+        collector.consumer().await?;
+        Ok(collector)
+    }
+
+    /// Reads until `stop`, and ends with the message that it is at.
+    pub async fn run(&self, stop: &CancellationToken) {
+        let mut wait = FIRST_WAIT;
+        while !stop.is_cancelled() {
+            let read = async {
+                let consumer = self.consumer().await?;
+                self.read(&consumer, stop, &mut wait).await
+            };
+            if let Err(reason) = read.await {
+                tracing::warn!(reason, "collect: nothing can be read; it is tried again");
+                let _stopped = stop.run_until_cancelled(tokio::time::sleep(wait)).await;
+                wait = (wait * 2).min(LONGEST_WAIT);
+            }
+        }
+    }
+
+    async fn consumer(&self) -> Result<PullConsumer, String> {
+        broker::check_version(&self.client, &self.config.broker())?;
+        stream::ensure(&self.client, &self.config).await
+    }
+
+    async fn read(&self, consumer: &PullConsumer, stop: &CancellationToken, wait: &mut Duration) -> Result<(), String> {
+        let failed = |error: &dyn std::fmt::Display| format!("messages cannot be asked for: {error}");
+        while !stop.is_cancelled() {
+            let messages = consumer.batch().max_messages(AT_ONCE).expires(ASK_FOR).messages().await;
+            let mut messages = messages.map_err(|error| failed(&error))?;
+            while let Some(Some(message)) = stop.run_until_cancelled(messages.next()).await {
+                self.take(&message.map_err(|error| failed(&error))?, stop).await;
+                *wait = FIRST_WAIT;
+            }
+            if stop.is_cancelled() {
+                // Others take these at once.
+                while let Some(Some(Ok(message))) = messages.next().now_or_never() {
+                    let _comes_again = message.ack_with(AckKind::Nak(None)).await;
+                }
+            }
+        }
+        let _flushed = self.client.flush().await;
+        Ok(())
+    }
+
+    /// Stores a message, answers its sensor and acknowledges it. One that can never be stored is ended, and said.
+    async fn take(&self, message: &Message, stop: &CancellationToken) {
+        let sensor = message.subject.as_str().strip_prefix(broker::SHIP).and_then(|rest| rest.strip_prefix('.'));
+        let sensor = sensor.unwrap_or_default();
+        let shipment = match Shipment::decode(&message.payload) {
+            Ok(shipment) if shipment.sensor == sensor => shipment,
+            Ok(other) => {
+                let reason = format!("it is of the sensor `{}`, and came on the subject of `{sensor}`", other.sensor);
+                return self.end(message, sensor, &reason).await;
+            }
+            Err(error) => return self.end(message, sensor, &error.to_string()).await,
+        };
+        let Some(taken) = self.store(message, shipment, stop).await else { return };
+        match taken {
+            Ok(taken) => {
+                self.counts.stored(taken.stored, taken.doubles, message.payload.len() as u64);
+                self.answer(sensor, message, taken.answer).await;
+                if let Err(error) = message.double_ack().await {
+                    self.counts.unacknowledged();
+                    tracing::warn!(sensor, %error, "collect: a stored message is not acknowledged: it comes again, and adds nothing");
+                }
+            }
+            Err(error) => self.end(message, sensor, &error.chain()).await,
+        }
+    }
+
+    /// Tries for a while to store it; `None` where it comes again later, to this one or another.
+    async fn store(
+        &self,
+        message: &Message,
+        shipment: Shipment,
+        stop: &CancellationToken,
+    ) -> Option<Result<api::Taken, StoreError>> {
+        let mut wait = FIRST_WAIT;
+        loop {
+            let error = match api::ingest(&self.store, shipment.clone(), clock::now()).await {
+                Err(error) if !is_for_good(&error) => error,
+                taken => return Some(taken),
+            };
+            self.counts.waited();
+            tracing::warn!(error = error.chain(), "collect: the store takes nothing; it is tried again");
+            let _kept = message.ack_with(AckKind::Progress).await;
+            let is_stopped = stop.run_until_cancelled(tokio::time::sleep(wait)).await.is_none();
+            if is_stopped || wait == LONGEST_WAIT {
+                let later = (!is_stopped).then_some(stream::ACK_WAIT);
+                let _comes_again = message.ack_with(AckKind::Nak(later)).await;
+                return None;
+            }
+            wait = (wait * 2).min(LONGEST_WAIT);
+        }
+    }
+
+    /// Has a message never come again, and tells its sensor.
+    async fn end(&self, message: &Message, sensor: &str, reason: &str) {
+        self.counts.ended();
+        let bytes = message.payload.len();
+        tracing::error!(sensor, bytes, reason, "collect: a message can never be stored, it is taken out of the stream");
+        let problem = serde_json::json!({"problem": format!("a collector does not take the message: {reason}")});
+        self.answer(sensor, message, problem.to_string().into_bytes()).await;
+        if let Err(error) = message.double_ack_with(AckKind::Term).await {
+            tracing::warn!(sensor, %error, "collect: it may come again");
+        }
+    }
+
+    /// An answer that is lost comes with the sensor's next heartbeat.
+    async fn answer(&self, sensor: &str, message: &Message, answer: Vec<u8>) {
+        let Ok(subject) = broker::subject(broker::ACK, sensor) else { return };
+        let mut headers = HeaderMap::new();
+        if let Some(sent) = message.headers.as_ref().and_then(|headers| headers.get(broker::SENT)) {
+            headers.insert(broker::SENT, sent.clone());
+        }
+        if let Err(error) = self.client.publish_with_headers(subject, headers, answer.into()).await {
+            tracing::warn!(sensor, error = chain(&error), "collect: not answered");
+        }
+    }
+}
+
+/// Whether the store will never take what it refuses so.
+fn is_for_good(error: &StoreError) -> bool {
+    matches!(error, StoreError::TooMuch { .. }) || error.is_permanent() && !matches!(error, StoreError::Closed)
+}

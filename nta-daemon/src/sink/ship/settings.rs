@@ -1,0 +1,81 @@
+//! What a server or a collector has a sensor do otherwise than it is configured.
+
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use serde::Deserialize;
+use sha2::{Digest as _, Sha256};
+use std::sync::PoisonError;
+
+use super::Shared;
+
+/// What a server may have a sensor do otherwise than it is configured; what is null stays as configured.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ShipSettings {
+    /// Whether flows are shipped.
+    pub flows: Option<bool>,
+    /// Whether heads of frames are.
+    pub headers: Option<bool>,
+    /// Most bytes a second.
+    pub max_bytes_per_s: Option<u64>,
+}
+
+/// The signature of settings for who shows a token with this hash.
+pub fn sign(token_hash: &[u8; 32], version: u64, text: &str) -> String {
+    mac(token_hash, version, text)
+        .finalize()
+        .into_bytes()
+        .iter()
+        .fold(String::new(), |all, byte| format!("{all}{byte:02x}"))
+}
+
+fn mac(token_hash: &[u8; 32], version: u64, text: &str) -> Hmac<Sha256> {
+    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(token_hash) else { unreachable!("a key of any length is taken") };
+    mac.update(format!("{version}.").as_bytes());
+    mac.update(text.as_bytes());
+    mac
+}
+
+/// What an answer says of it.
+#[derive(Debug, Deserialize)]
+pub(super) struct SettingsAnswer {
+    version: u64,
+    /// JSON, as it was signed.
+    text: String,
+    /// HMAC-SHA-256 in hexadecimal digits.
+    signature: Option<String>,
+}
+
+impl Shared {
+    /// Follows what the server wants, if it is the server that wants it.
+    pub(super) fn obey(&self, token: Option<&str>, settings: &SettingsAnswer) {
+        if settings.version == self.state().settings {
+            return;
+        }
+        let is_signed = match (token, &settings.signature) {
+            (Some(token), Some(signature)) => {
+                sign(&Sha256::digest(token).into(), settings.version, &settings.text) == *signature
+            }
+            // Without a token anybody may speak for the server, on the loopback; over NATS who may publish answers may.
+            (token, _) => token.is_none(),
+        };
+        let wanted = serde_json::from_str::<ShipSettings>(&settings.text);
+        let (true, Ok(wanted)) = (is_signed, wanted) else {
+            tracing::warn!(version = settings.version, is_signed, "ship: the server's settings are not followed");
+            self.state().settings = settings.version;
+            return;
+        };
+        let configured = self.configured;
+        self.store.change_outbox(|outbox| {
+            outbox.flows = wanted.flows.unwrap_or(configured.flows);
+            outbox.raw_packets = wanted.headers.unwrap_or(configured.raw_packets);
+        });
+        let pace = wanted.max_bytes_per_s.unwrap_or(self.configured_pace);
+        *self.pace.lock().unwrap_or_else(PoisonError::into_inner) = pace;
+        self.state().settings = settings.version;
+        tracing::info!(
+            version = settings.version,
+            settings = settings.text,
+            "ship: the server's settings are followed"
+        );
+    }
+}
