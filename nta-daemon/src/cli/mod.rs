@@ -184,11 +184,11 @@ impl Cli {
                 "`{word}` is no level: off, error, warn, info, debug, trace, or TARGET=LEVEL"
             )));
         }
-        // The library under the store says at `info` what an operator cannot use, and an error comes back to the store anyhow.
+        // The libraries under store and shipping say at `info` what an operator cannot use, and an error comes back to these anyhow.
         let quiet = if self.log.contains(['=', ':']) || self.log == "trace" || self.log == "debug" {
             ""
         } else {
-            ",sqlx=error,sqlx_core=error"
+            ",sqlx=error,sqlx_core=error,async_nats=error"
         };
         let filter = format!("{}{quiet}", self.log);
         let filter = tracing_subscriber::EnvFilter::try_new(filter).map_err(|error| refused(&error))?;
