@@ -151,7 +151,7 @@ fn flags_that_cannot_be_read() {
 fn flags_that_would_change_nothing() {
     let flags: [(&[&str], &str); 8] = [
         (&["--hash", "--format", "zeek"], "--hash needs --format"),
-        (&["--output", "logs"], "--output needs --format zeek, csv or eve"),
+        (&["--output", "logs"], "--output needs --format zeek, csv, eve or ipfix"),
         (&["--plot", "always", "--format", "json"], "--plot needs --format text"),
         (&["--listen", "127.0.0.1:5001"], "--listen needs --serve"),
         (&["--again"], "--again needs --database"),

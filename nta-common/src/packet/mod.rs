@@ -389,5 +389,12 @@ fn transport<R: PacketReader>(reader: &R, offset: usize, l4_len: u32, packet: &m
     }
 }
 
+/// ICMP's code, by what a flow has for ports: the type, and the type of the counterpart or the code. Types with a counterpart have no code
+/// but 0.
+pub fn icmp_code(protocol: u8, source_port: u16, destination_port: u16) -> u8 {
+    let counterpart = if protocol == proto::ICMP { icmp::counterpart_v4 } else { icmp::counterpart_v6 };
+    if counterpart(source_port as u8).is_some() { 0 } else { destination_port as u8 }
+}
+
 #[cfg(test)]
 mod tests;

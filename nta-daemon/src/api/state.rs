@@ -22,6 +22,7 @@ use crate::config::Config;
 use crate::jobs::{AnalysisAccess, Jobs, KINDS, Tools};
 use crate::pipeline::progress::Progress;
 use crate::recording::{Recorder, RingCounts};
+use crate::sink::ipfix;
 use crate::sink::jsonl::Counters;
 use crate::sink::ship::Shipping;
 use crate::sink::stream::EventStream;
@@ -70,6 +71,8 @@ pub struct ApiState {
     pub(super) tls: Option<Arc<Tls>>,
     /// What became of the lines that mirror windows and anomalies.
     pub(super) mirror: Option<Arc<Counters>>,
+    /// What became of the flows for an IPFIX collector.
+    pub(super) ipfix: Option<Arc<ipfix::Counters>>,
     /// Records packets, in a daemon that captures.
     pub(super) recorder: Option<Arc<Recorder>>,
     /// Where captures are kept.
@@ -133,6 +136,7 @@ impl ApiState {
             progress: None,
             tls: None,
             mirror: None,
+            ipfix: None,
             recorder: None,
             packet_folders: Arc::default(),
             replayed: Arc::default(),
@@ -242,6 +246,12 @@ impl ApiState {
     #[must_use]
     pub fn with_progress(self, progress: Progress) -> Self {
         Self { progress: Some(progress), ..self }
+    }
+
+    /// Says what becomes of the flows for an IPFIX collector.
+    #[must_use]
+    pub fn with_ipfix(self, counters: Arc<ipfix::Counters>) -> Self {
+        Self { ipfix: Some(counters), ..self }
     }
 
     /// Says what becomes of the lines of files that mirror windows and anomalies.

@@ -26,6 +26,7 @@ use crate::pipeline::baselines::BaselineHandle;
 use crate::pipeline::metrics::MetricsHandle;
 use crate::pipeline::mutes::MuteHandle;
 use crate::pipeline::progress::Progress;
+use crate::sink::ipfix::IpfixExporter;
 use crate::sink::jsonl::{Mirror, MirrorError};
 use crate::sink::ship;
 use crate::sink::store::StoreOutput;
@@ -60,6 +61,9 @@ pub enum AppError {
     /// The files of JSON lines cannot be written.
     #[error(transparent)]
     Mirror(#[from] MirrorError),
+    /// There is no thread that sends flows.
+    #[error("ipfix.to: there is no thread to send flows: {0}")]
+    Ipfix(#[source] std::io::Error),
     /// The database cannot be used.
     #[error("{}", .0.chain())]
     Store(#[from] StoreError),
@@ -149,6 +153,7 @@ pub struct App {
     tls: Option<Arc<Tls>>,
     /// The files of JSON lines.
     mirror: Option<Mirror>,
+    ipfix: Option<IpfixExporter>,
     /// What the run before left for this one to go on from.
     resume: Option<Resume>,
     /// The run before, and the identity of this one.
@@ -213,6 +218,8 @@ impl App {
             store = store.with_outbox(ship::outbox(&config.ship));
         }
         let mirror = if plan.mode == Mode::Live { Mirror::open(&config.jsonl, &sensor)? } else { None };
+        let ipfix =
+            if plan.mode == Mode::Live { IpfixExporter::start(&config.ipfix).map_err(AppError::Ipfix)? } else { None };
         let Looked { new, known: data, earlier, lease: analysing } = analysis::look_up(&store, plan.analysis).await?;
         let run = Run {
             started: clock::now(),
@@ -268,6 +275,7 @@ impl App {
             tls: served.as_ref().and_then(|served| served.tls.clone()),
             served,
             mirror,
+            ipfix,
             resume,
             before,
             run: uuid,

@@ -20,6 +20,7 @@ use crate::pipeline::metrics::MetricsHandle;
 use crate::pipeline::mutes::MuteHandle;
 use crate::pipeline::progress::Progress;
 use crate::recording::{Recorder, Ring, ring_folder};
+use crate::sink::ipfix::IpfixExporter;
 use crate::sink::jsonl::Mirror;
 use crate::sink::ship::Shipping;
 use crate::sink::webhook::Webhooks;
@@ -46,6 +47,8 @@ pub struct Task {
     pub mutes: MuteHandle,
     /// Live, the files of JSON lines where they are configured.
     pub mirror: Option<Mirror>,
+    /// Live, what goes to an IPFIX collector where one is configured.
+    pub ipfix: Option<IpfixExporter>,
     /// What is counted for Prometheus.
     pub metrics: MetricsHandle,
     /// Names flows and alerts of a live run.
@@ -91,6 +94,7 @@ impl App {
             baselines: self.baselines.clone(),
             mutes: self.mutes.clone(),
             mirror: self.mirror.take(),
+            ipfix: self.ipfix.take(),
             metrics: self.metrics.clone(),
             ids: self.ids,
             earlier: std::mem::take(&mut self.earlier),
@@ -275,6 +279,9 @@ impl App {
         }
         if let Some(mirror) = &self.mirror {
             state = state.with_mirror(mirror.counters());
+        }
+        if let Some(ipfix) = &self.ipfix {
+            state = state.with_ipfix(ipfix.counters());
         }
         let results = state.tools().results.clone();
         tokio::spawn(results.keep(self.sensor.clone(), self.stop.clone(), clock::now));

@@ -1,14 +1,14 @@
 //! `replay --format csv` and `--format eve`: what a replay finds, by the writers of `export`.
 
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, IsTerminal as _, Write};
 use std::path::Path;
 
 use super::format::Format;
-use crate::export::{self, ConnLog, Encoder, ExportError, What, eve};
+use crate::export::{self, ConnLog, Encoder, ExportError, What, eve, ipfix};
 use crate::json::{AlertJson, DnsJson, FlowJson, WindowJson};
 use nta_core::detect::Networks;
-use nta_core::domain::{Alert, DnsMessage};
+use nta_core::domain::{Alert, DnsMessage, FlowRecord, Timestamp};
 
 /// The files that are being written.
 pub(super) struct Exported {
@@ -28,14 +28,57 @@ pub(super) type Output = BufWriter<Box<dyn Write + Send>>;
 
 /// Begins `conn.log` in the folder, or on standard output.
 pub(super) fn conn_log(folder: Option<&Path>, local: Networks) -> io::Result<ConnLog<Output>> {
+    Ok(ConnLog::new(place(folder, "conn.log")?, local))
+}
+
+/// Begins a file in the folder, which is made, or standard output.
+fn place(folder: Option<&Path>, name: &str) -> io::Result<Output> {
     let to: Box<dyn Write + Send> = match folder {
         Some(folder) => {
             make(folder)?;
-            Box::new(File::create(folder.join("conn.log"))?)
+            Box::new(File::create(folder.join(name))?)
         }
         None => Box::new(io::stdout()),
     };
-    Ok(ConnLog::new(BufWriter::new(to), local))
+    Ok(BufWriter::new(to))
+}
+
+/// A file of IPFIX messages (RFC 5655): the templates, and flows as they end.
+pub(super) struct IpfixFile {
+    to: Output,
+    encoder: ipfix::Encoder,
+    /// When the last flow was seen last: messages are of the capture's time, so that they are the same at every run.
+    at: Timestamp,
+    has_templates: bool,
+}
+
+impl IpfixFile {
+    /// Begins `flows.ipfix` in the folder, or standard output, unless that is a terminal.
+    pub(super) fn create(folder: Option<&Path>) -> io::Result<Self> {
+        if folder.is_none() && io::stdout().is_terminal() {
+            return Err(io::Error::other("IPFIX is binary: send it into a file or name --output FOLDER"));
+        }
+        let to = place(folder, "flows.ipfix")?;
+        Ok(Self { to, encoder: ipfix::Encoder::new(1), at: Timestamp::default(), has_templates: false })
+    }
+
+    /// A flow that is over.
+    pub(super) fn flow(&mut self, flow: &FlowRecord) -> io::Result<()> {
+        self.at = self.at.max(flow.last);
+        if !std::mem::replace(&mut self.has_templates, true) {
+            self.to.write_all(&self.encoder.templates(self.at))?;
+        }
+        let full = self.encoder.add(&ipfix::Part::whole(flow), self.at);
+        full.map_or(Ok(()), |message| self.to.write_all(&message))
+    }
+
+    /// The rest.
+    pub(super) fn end(mut self) -> io::Result<()> {
+        if let Some(message) = self.encoder.take(self.at) {
+            self.to.write_all(&message)?;
+        }
+        self.to.flush()
+    }
 }
 
 /// Makes a folder in one that exists. Those above it are not made: with a slip in the path the files would be somewhere else.
@@ -63,25 +106,15 @@ impl Exported {
             Format::Eve => export::Format::Eve,
             _ => return Ok(None),
         };
-        if let Some(folder) = folder {
-            make(folder)?;
-        }
-        let place = |name: &str| -> io::Result<Output> {
-            let to: Box<dyn Write + Send> = match folder {
-                Some(folder) => Box::new(File::create(folder.join(name))?),
-                None => Box::new(io::stdout()),
-            };
-            Ok(BufWriter::new(to))
-        };
         let is_csv = format == Format::Csv;
         let whats = [What::Flows, What::Windows, What::Alerts];
         let mut tables = Vec::new();
         for what in whats.into_iter().filter(|what| !is_csv || folder.is_some() || *what == What::Flows) {
-            let to = if is_csv { Some(place(&format!("{}.csv", what.word()))?) } else { None };
+            let to = if is_csv { Some(place(folder, &format!("{}.csv", what.word()))?) } else { None };
             let encoder = Encoder::new(what, as_format).map_err(io::Error::other)?;
             tables.push(Table { what, encoder, to });
         }
-        Ok(Some(Self { tables, events: if is_csv { None } else { Some(place("eve.json")?) } }))
+        Ok(Some(Self { tables, events: if is_csv { None } else { Some(place(folder, "eve.json")?) } }))
     }
 
     /// A flow that is over.

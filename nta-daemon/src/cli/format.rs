@@ -17,12 +17,14 @@ pub(super) enum Format {
     Csv,
     /// Suricata's EVE JSON: flows, DNS messages, statistics and alerts, an event a line.
     Eve,
+    /// IPFIX (RFC 7011) as a file of messages: flows as they end. Binary.
+    Ipfix,
 }
 
 impl Format {
     /// Whether it is a log for another program, which has no place for a summary.
     pub(super) const fn is_of_files(self) -> bool {
-        matches!(self, Self::Zeek | Self::Csv | Self::Eve)
+        matches!(self, Self::Zeek | Self::Csv | Self::Eve | Self::Ipfix)
     }
 }
 

@@ -10,7 +10,7 @@ use serde::{Serialize, Serializer};
 use super::captures::{CaptureJson, SelectionJson, capture, end, selection};
 use super::deciding::{Decided, Deciding};
 use super::document::JsonDocument;
-use super::exported::{Exported, Output, conn_log};
+use super::exported::{Exported, IpfixFile, Output, conn_log};
 use super::format::{Format, Plot};
 use crate::export::ConnLog;
 use crate::json::{
@@ -37,6 +37,7 @@ pub(super) struct Collected {
     alerts: Alerts,
     deciding: Deciding,
     conn_log: Option<ConnLog<Output>>,
+    ipfix: Option<IpfixFile>,
     exported: Option<Exported>,
     failed: Option<io::Error>,
 }
@@ -137,6 +138,7 @@ impl Collected {
     pub(super) fn new(options: &OutputOptions<'_>) -> io::Result<Self> {
         let &OutputOptions { format, folder, detect, tunnels, events, features, plot } = options;
         let local = &detect.local_networks;
+        let ipfix = if format == Format::Ipfix { Some(IpfixFile::create(folder)?) } else { None };
         let conn_log = if format == Format::Zeek { Some(conn_log(folder, local.clone())?) } else { None };
         Ok(Self {
             format,
@@ -150,6 +152,7 @@ impl Collected {
             alerts: Alerts::default(),
             deciding: Deciding::default(),
             conn_log,
+            ipfix,
             exported: Exported::create(format, folder)?,
             failed: None,
         })
@@ -177,6 +180,7 @@ impl Collected {
                 self.document.end(&document(summary, &report, (alerts, &self.deciding), unreported))
             }
             (None, Format::Zeek) => self.conn_log.map_or(Ok(()), |log| log.close().map(drop)),
+            (None, Format::Ipfix) => self.ipfix.map_or(Ok(()), IpfixFile::end),
             (None, Format::Csv | Format::Eve) => self.exported.map_or(Ok(()), |exported| exported.end(alerts)),
             (None, Format::Jsonl) => jsonl_end(summary, &report, (alerts, &self.deciding), unreported),
         };
@@ -235,6 +239,12 @@ impl Collected {
                     self.note(written);
                 }
             }
+            Format::Ipfix => {
+                if let Some(file) = &mut self.ipfix {
+                    let written = file.flow(&record());
+                    self.note(written);
+                }
+            }
             Format::Csv | Format::Eve => self.export(|to| to.flow(&FlowJson::from(&record()))),
             Format::Jsonl => {
                 self.tally.flow(update);
@@ -282,7 +292,7 @@ impl Collected {
                 self.note(written);
             }
             Format::Csv | Format::Eve => self.export(|to| to.window(&WindowJson::from(&snapshot.window))),
-            Format::Text | Format::Zeek => {}
+            Format::Text | Format::Zeek | Format::Ipfix => {}
         }
     }
 

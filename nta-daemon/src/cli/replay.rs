@@ -46,6 +46,7 @@ const PATIENCE: Duration = Duration::from_millis(500);
     nta-daemon replay --format jsonl --events capture.pcap | jq 'select(.type == \"dns\")'\n  \
     nta-daemon replay --format zeek capture.pcap | zeek-cut id.orig_h conn_state\n  \
     nta-daemon replay --format eve capture.pcap > eve.json\n  \
+    nta-daemon replay --format ipfix capture.pcap > flows.ipfix\n  \
     nta-daemon replay --serve capture.pcap             # keeps serving what it found on 127.0.0.1:5000")]
 pub(super) struct Args {
     /// Captures: pcap or pcapng, plain, gzip or zstd compressed; a folder of them; - for standard input. Several are merged by
@@ -74,7 +75,7 @@ pub(super) struct Args {
     /// docs/FEATURES.md.
     #[arg(long)]
     features: bool,
-    /// Folder for what --format zeek, csv and eve write; standard output unless given.
+    /// Folder for what --format zeek, csv, eve and ipfix write; standard output unless given.
     #[arg(long, value_name = "DIR")]
     output: Option<PathBuf>,
     /// Only packets that this takes: the language of tcpdump, as 'tcp port 443 and host 192.0.2.1'. Needs libpcap.
@@ -186,7 +187,7 @@ fn without_effect(args: &Args) -> Option<&'static str> {
     let needs = [
         (args.events && args.format != Format::Jsonl, "--events needs --format jsonl"),
         (args.features && args.format != Format::Jsonl, "--features needs --format jsonl"),
-        (args.output.is_some() && !is_file, "--output needs --format zeek, csv or eve"),
+        (args.output.is_some() && !is_file, "--output needs --format zeek, csv, eve or ipfix"),
         (args.hash && is_file, "--hash needs --format text, json or jsonl"),
         (args.plot.is_some() && args.format != Format::Text, "--plot needs --format text"),
         (args.listen.is_some() && !args.serve && !is_variable("NTA_LISTEN"), "--listen needs --serve"),

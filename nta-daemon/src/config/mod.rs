@@ -14,6 +14,7 @@ mod database;
 mod events;
 mod file;
 mod interface;
+mod ipfix;
 mod jsonl;
 mod model;
 mod nearest;
@@ -45,6 +46,7 @@ pub use database::{DatabaseKind, DatabaseUrl, DatabaseUrlError};
 pub use events::EventsConfig;
 pub use file::{Places, Usable};
 pub use interface::{InterfacePattern, InterfacePatternError, selects};
+pub use ipfix::{IpfixConfig, IpfixTarget, IpfixTargetError};
 pub use jsonl::JsonlConfig;
 pub use model::ModelConfig;
 pub use nearest::nearest;
@@ -88,6 +90,8 @@ pub struct Config {
     pub uploads: UploadsConfig,
     /// Windows and anomalies as files of JSON lines.
     pub jsonl: JsonlConfig,
+    /// Flows to an IPFIX collector.
+    pub ipfix: IpfixConfig,
     /// Captures that are recorded.
     pub recordings: RecordingsConfig,
     /// Files that jobs make.
@@ -187,6 +191,7 @@ impl Config {
             StoreConfig::bounds(),
             UploadsConfig::bounds(),
             JsonlConfig::bounds(),
+            IpfixConfig::bounds(),
             RecordingsConfig::bounds(),
             ResultsConfig::bounds(),
             ShipConfig::bounds(),
@@ -231,6 +236,7 @@ impl Config {
             store: _,
             uploads,
             jsonl,
+            ipfix,
             recordings,
             results,
             ship,
@@ -250,6 +256,7 @@ impl Config {
                 store.to_toml()?,
                 uploads.to_toml()?,
                 jsonl.to_toml()?,
+                ipfix.to_toml()?,
                 recordings.to_toml()?,
                 results.to_toml()?,
                 ship.to_toml()?,

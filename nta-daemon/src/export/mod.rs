@@ -7,6 +7,7 @@ mod columns;
 mod conn_log;
 mod csv;
 pub mod eve;
+pub mod ipfix;
 mod parquet;
 
 use std::io;

@@ -1,5 +1,6 @@
 //! Sinks: where the pipeline's events go, a file each.
 
+pub mod ipfix;
 pub mod jsonl;
 pub mod log;
 pub mod metrics;

@@ -283,7 +283,7 @@ pub(crate) mod server_tests;
 #[cfg(test)]
 mod spooled_tests;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 #[cfg(test)]
 mod tls_tests;
 #[cfg(test)]

@@ -14,7 +14,7 @@ use nta_core::window::Window;
 const S: u64 = 1_000_000_000;
 pub(super) const FIRST_PAGE: Position = Position { descending: false, after: None, limit: 10 };
 
-pub(super) fn flow(id: u64, last_s: u64, packets: u64) -> FlowRecord {
+pub(crate) fn flow(id: u64, last_s: u64, packets: u64) -> FlowRecord {
     let side = |last_octet: u8, port| Endpoint {
         address: IpAddr::V4(Ipv4Addr::new(10, 0, 0, last_octet)),
         port,

@@ -93,6 +93,9 @@ const TEST_TOOLS: &[Package] = &[
     Package { name: "nftables", shown_by: "nft" }, // live: a gateway that translates addresses
     Package { name: "iptables", shown_by: "iptables-legacy" }, // live: the same by the tools before
     Package { name: "prometheus", shown_by: "promtool" }, // the exposition, alert rules and their tests
+    Package { name: "nfdump", shown_by: "nfcapd" }, // a collector of IPFIX
+    Package { name: "openssh-server", shown_by: "sshd" }, // live: whose passwords are guessed
+    Package { name: "openssh-client", shown_by: "ssh-keygen" },
     Package { name: "ethtool", shown_by: "ethtool" }, // live: offloads off, so that packets are counted alike
 ];
 
@@ -114,8 +117,6 @@ const LAB: &[Package] = &[
     Package { name: "python3-paramiko", shown_by: "/usr/lib/python3/dist-packages/paramiko" },
     Package { name: "lighttpd", shown_by: "lighttpd" },
     Package { name: "dnsmasq-base", shown_by: "dnsmasq" }, // the program without the service
-    Package { name: "openssh-server", shown_by: "sshd" },
-    Package { name: "openssh-client", shown_by: "ssh" },
     Package { name: "sshpass", shown_by: "sshpass" },
     Package { name: "fping", shown_by: "fping" },
     Package { name: "monitoring-plugins-basic", shown_by: "/usr/lib/nagios/plugins/check_tcp" },

@@ -20,7 +20,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("room", &[]),
     ("recording", &["config", "private", "source"]),
     ("results", &["config", "private", "room", "store"]),
-    ("sink", &["config", "json", "pipeline", "store"]),
+    ("sink", &["config", "export", "json", "pipeline", "store"]),
     ("report", &["json", "replay"]),
     (
         "api",

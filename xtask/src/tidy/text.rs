@@ -43,6 +43,7 @@ const CLOCK_PLACES: &[&str] = &[
     "nta-daemon/src/sink/stream",       // heartbeats
     "nta-daemon/src/sink/webhook",      // when to try again
     "nta-daemon/src/sink/ship",         // when to try again
+    "nta-daemon/src/sink/ipfix",        // when to try again
     "nta-daemon/src/api/routes/stream", // when a token is looked at again
     "nta-daemon/src/recording/mod",     // how long it lasts
     "nta-daemon/src/api/requests",      // how long each took

@@ -7,6 +7,7 @@ mod dns;
 mod flow;
 mod stats;
 
+use nta_common::packet::icmp_code;
 use serde_json::{Map, Value, json};
 
 pub use alert::alert;
@@ -57,7 +58,8 @@ fn ends(event: &mut Event, [source, destination]: [&str; 2], [source_port, desti
     set("proto", proto(number).into());
     if is_icmp {
         set("icmp_type", source_port.into());
-        set("icmp_code", destination_port.into());
+        let [kind, port] = [source_port, destination_port].map(|port| u16::try_from(port).unwrap_or_default());
+        set("icmp_code", icmp_code(u8::try_from(number).unwrap_or_default(), kind, port).into());
     }
 }
 

@@ -247,6 +247,15 @@ impl Snapshot {
         page.one("jsonl_failing", "1 while the disk takes no lines", GAUGE, f64::from(u8::from(*is_failing)))
     }
 
+    /// Flows for an IPFIX collector, where there is one.
+    pub(super) fn ipfix(&self, page: &mut Page<'_>) -> std::fmt::Result {
+        let Some(([sent, dropped], is_failing)) = self.ipfix else { return Ok(()) };
+        let records = [("sent", sent), ("dropped", dropped)]
+            .map(|(outcome, records)| (vec![("outcome", outcome)], records as f64));
+        page.family("ipfix_records", "Flow records for the IPFIX collector by what became of them", COUNTER, records)?;
+        page.one("ipfix_failing", "1 while the collector takes no records", GAUGE, f64::from(u8::from(is_failing)))
+    }
+
     /// The packet buffer, where there is one.
     pub(super) fn ring(&self, page: &mut Page<'_>) -> std::fmt::Result {
         if self.ring.is_empty() {
