@@ -81,7 +81,6 @@ fn waiting(port: u16) -> Option<bool> {
 }
 
 #[test]
-#[expect(clippy::print_stdout, reason = "what was not run")]
 fn a_collector_reads_the_flows_of_the_other_formats() {
     if output(Command::new("sh").args(["-c", "command -v nfcapd nfdump"])).stdout.is_empty() {
         println!("not run: a_collector_reads_the_flows_of_the_other_formats: nfdump is not installed");
