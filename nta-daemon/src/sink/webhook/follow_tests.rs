@@ -52,7 +52,9 @@ async fn what_was_sent_is_not_sent_again_while_the_database_can_only_be_read() {
 
 #[tokio::test]
 async fn a_webhook_that_was_in_trouble_before_a_restart_is_said_to_take_events_again() {
-    let store = Store::open("sqlite::memory:").await.expect("store");
+    // A file: who is stopped in the middle of a statement takes its connection along, and a database in memory with it.
+    let folder = tempfile::tempdir().expect("folder");
+    let store = Store::open(&format!("sqlite:{}", folder.path().join("nta.db").display())).await.expect("store");
     let (live, run) = begin(&store, Mode::Live, "gw").await;
     let (address, _requests) = server(&[503; 6]).await;
     let (_webhooks, stop) = started(&store, &[generic(address, "")], run).await;
