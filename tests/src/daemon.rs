@@ -48,6 +48,12 @@ impl Run {
     }
 }
 
+/// A configuration without the learned model, whose reading is half of what a debug build does at its start: for tests that start it
+/// thousands of times for something else.
+pub fn without_model() -> PathBuf {
+    root().join("tests/src/without_model.toml")
+}
+
 /// Runs the daemon with these arguments.
 pub fn run<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Run {
     run_with_input(args, &[])

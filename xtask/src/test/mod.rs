@@ -81,11 +81,13 @@ pub(crate) enum Extent {
 
 impl Extent {
     /// What tests read of it: how many requests schemathesis makes up for each operation of the API, how often what gateways ship is
-    /// interrupted, and whether a PostgreSQL row is damaged in every column or in some.
+    /// interrupted, and whether every column of rows is damaged and every capture compared in both engines, or some.
     fn variables(self) -> &'static [(&'static str, &'static str)] {
         match self {
             Self::Usual => &[],
-            Self::Full => &[("NTA_EXAMPLES", "20"), ("NTA_KILLS", "100"), ("NTA_COLUMNS", "all")],
+            Self::Full => {
+                &[("NTA_EXAMPLES", "20"), ("NTA_KILLS", "100"), ("NTA_COLUMNS", "all"), ("NTA_CAPTURES", "all")]
+            }
         }
     }
 }
@@ -118,7 +120,7 @@ fn kernel(extent: Extent) -> Result<Group> {
     let mut args = [&["--workspace"], setup::all_features()].concat();
     args.extend(targets.iter().flat_map(|target| ["--test", target]));
     // They wait more than they compute; which of them want the machine for themselves, .config/nextest.toml says.
-    let variables = [extent.variables(), &[("NEXTEST_TEST_THREADS", "4")]].concat();
+    let variables = [extent.variables(), &[("NEXTEST_TEST_THREADS", "3")]].concat();
     runner("kernel", &args, &variables)
 }
 
