@@ -81,13 +81,11 @@ pub(crate) enum Extent {
 
 impl Extent {
     /// What tests read of it: how many requests schemathesis makes up for each operation of the API, how often what gateways ship is
-    /// interrupted, and whether every column of rows is damaged and every capture compared in both engines, or some.
+    /// interrupted, and whether every column of rows is damaged, or some.
     fn variables(self) -> &'static [(&'static str, &'static str)] {
         match self {
             Self::Usual => &[],
-            Self::Full => {
-                &[("NTA_EXAMPLES", "20"), ("NTA_KILLS", "100"), ("NTA_COLUMNS", "all"), ("NTA_CAPTURES", "all")]
-            }
+            Self::Full => &[("NTA_EXAMPLES", "20"), ("NTA_KILLS", "100"), ("NTA_COLUMNS", "all")],
         }
     }
 }
