@@ -8,7 +8,8 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use crate::config::{
-    Attach, Config, ConfigError, DatabaseUrl, DatabaseUrlError, InterfacePattern, Places, Problem, ShipUrl, Usable,
+    Attach, Config, ConfigError, DatabaseUrl, DatabaseUrlError, InterfacePattern, Places, Problem, SensorName, ShipUrl,
+    Usable,
 };
 
 /// Flags that configure a run; each has its environment variable.
@@ -30,6 +31,9 @@ pub(super) struct Settings {
     /// Database URL, such as sqlite:/var/lib/nta/nta.db or postgres://nta@localhost/nta.
     #[arg(long, env = "NTA_DATABASE", value_name = "URL", hide_env_values = true)]
     database: Option<DatabaseFlag>,
+    /// Name of this sensor among others. Default: made once, of the host's name and a random number, and kept in the database.
+    #[arg(long, env = "NTA_SENSOR", value_name = "NAME")]
+    sensor: Option<SensorName>,
     /// Server that gets what this sensor sees, such as https://nta.example.org:5000, or NATS servers whose stream collectors read, such as
     /// tls://a.example.org:4222,tls://b.example.org:4222; what is not confirmed waits in the database.
     #[arg(long, env = "NTA_SHIP", value_name = "URL")]
@@ -100,6 +104,10 @@ impl Settings {
         if let Some(seconds) = self.window {
             given("windows.seconds");
             config.windows.seconds = seconds;
+        }
+        if let Some(name) = self.sensor {
+            given("sensor.name");
+            config.sensor.name = name;
         }
         if let Some(server) = self.ship {
             given("ship.to");

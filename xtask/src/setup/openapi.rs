@@ -55,7 +55,7 @@ fn fetch(folder: &Path, version: &str) -> Result<()> {
     process::run(Command::new("python3").args(["-m", "venv"]).arg(&python))?;
     let mut pip = Command::new(python.join("bin/python"));
     pip.args(["-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-deps", "-r", "requirements.txt"]);
-    step("openapi: fetching validators, schemathesis and pandas (90 MB)", pip.current_dir(folder))?;
+    step("openapi: fetching validators, schemathesis and pandas (115 MB)", pip.current_dir(folder))?;
     let mut npm = Command::new("npm");
     npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--silent"]);
     step("openapi: fetching redocly and openapi-typescript (20 MB)", npm.current_dir(&node))?;
