@@ -6,6 +6,7 @@
 
 mod bare;
 mod clock;
+mod eve;
 mod events;
 mod exact;
 mod fleet;

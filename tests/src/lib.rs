@@ -8,6 +8,7 @@ pub mod capture_list;
 pub mod case;
 pub mod conversations;
 pub mod daemon;
+pub mod eve;
 pub mod nats;
 pub mod netns;
 pub mod packet;

@@ -22,11 +22,10 @@ use crate::config::Config;
 use crate::jobs::{AnalysisAccess, Jobs, KINDS, Tools};
 use crate::pipeline::progress::Progress;
 use crate::recording::{Recorder, RingCounts};
-use crate::sink::ipfix;
-use crate::sink::jsonl::Counters;
 use crate::sink::ship::Shipping;
 use crate::sink::stream::EventStream;
 use crate::sink::webhook::Webhooks;
+use crate::sink::{self, jsonl};
 use crate::store::{Audit, Range, Run, Shipped, Store};
 use crate::telemetry::{RECORDS, Records};
 use crate::uploads::Uploads;
@@ -70,9 +69,9 @@ pub struct ApiState {
     /// What TLS is spoken with.
     pub(super) tls: Option<Arc<Tls>>,
     /// What became of the lines that mirror windows and anomalies.
-    pub(super) mirror: Option<Arc<Counters>>,
-    /// What became of the flows for an IPFIX collector.
-    pub(super) ipfix: Option<Arc<ipfix::Counters>>,
+    pub(super) mirror: Option<Arc<jsonl::Counters>>,
+    /// What became of what goes to others.
+    pub(super) outputs: Arc<[Arc<sink::Counters>]>,
     /// Records packets, in a daemon that captures.
     pub(super) recorder: Option<Arc<Recorder>>,
     /// Where captures are kept.
@@ -136,7 +135,7 @@ impl ApiState {
             progress: None,
             tls: None,
             mirror: None,
-            ipfix: None,
+            outputs: Arc::default(),
             recorder: None,
             packet_folders: Arc::default(),
             replayed: Arc::default(),
@@ -248,15 +247,15 @@ impl ApiState {
         Self { progress: Some(progress), ..self }
     }
 
-    /// Says what becomes of the flows for an IPFIX collector.
+    /// Says what becomes of what goes to others.
     #[must_use]
-    pub fn with_ipfix(self, counters: Arc<ipfix::Counters>) -> Self {
-        Self { ipfix: Some(counters), ..self }
+    pub fn with_outputs(self, outputs: Vec<Arc<sink::Counters>>) -> Self {
+        Self { outputs: outputs.into(), ..self }
     }
 
     /// Says what becomes of the lines of files that mirror windows and anomalies.
     #[must_use]
-    pub fn with_mirror(self, counters: Arc<Counters>) -> Self {
+    pub fn with_mirror(self, counters: Arc<jsonl::Counters>) -> Self {
         Self { mirror: Some(counters), ..self }
     }
 

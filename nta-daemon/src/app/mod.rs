@@ -26,6 +26,7 @@ use crate::pipeline::baselines::BaselineHandle;
 use crate::pipeline::metrics::MetricsHandle;
 use crate::pipeline::mutes::MuteHandle;
 use crate::pipeline::progress::Progress;
+use crate::sink::eve::{EveError, EveOutput};
 use crate::sink::ipfix::IpfixExporter;
 use crate::sink::jsonl::{Mirror, MirrorError};
 use crate::sink::ship;
@@ -61,6 +62,9 @@ pub enum AppError {
     /// The files of JSON lines cannot be written.
     #[error(transparent)]
     Mirror(#[from] MirrorError),
+    /// Events cannot be written.
+    #[error(transparent)]
+    Eve(#[from] EveError),
     /// There is no thread that sends flows.
     #[error("ipfix.to: there is no thread to send flows: {0}")]
     Ipfix(#[source] std::io::Error),
@@ -153,6 +157,7 @@ pub struct App {
     tls: Option<Arc<Tls>>,
     /// The files of JSON lines.
     mirror: Option<Mirror>,
+    eve: Option<EveOutput>,
     ipfix: Option<IpfixExporter>,
     /// What the run before left for this one to go on from.
     resume: Option<Resume>,
@@ -218,6 +223,7 @@ impl App {
             store = store.with_outbox(ship::outbox(&config.ship));
         }
         let mirror = if plan.mode == Mode::Live { Mirror::open(&config.jsonl, &sensor)? } else { None };
+        let eve = if plan.mode == Mode::Live { EveOutput::start(&config.eve, &sensor)? } else { None };
         let ipfix =
             if plan.mode == Mode::Live { IpfixExporter::start(&config.ipfix).map_err(AppError::Ipfix)? } else { None };
         let Looked { new, known: data, earlier, lease: analysing } = analysis::look_up(&store, plan.analysis).await?;
@@ -275,6 +281,7 @@ impl App {
             tls: served.as_ref().and_then(|served| served.tls.clone()),
             served,
             mirror,
+            eve,
             ipfix,
             resume,
             before,

@@ -20,6 +20,7 @@ use crate::pipeline::metrics::MetricsHandle;
 use crate::pipeline::mutes::MuteHandle;
 use crate::pipeline::progress::Progress;
 use crate::recording::{Recorder, Ring, ring_folder};
+use crate::sink::eve::EveOutput;
 use crate::sink::ipfix::IpfixExporter;
 use crate::sink::jsonl::Mirror;
 use crate::sink::ship::Shipping;
@@ -47,6 +48,8 @@ pub struct Task {
     pub mutes: MuteHandle,
     /// Live, the files of JSON lines where they are configured.
     pub mirror: Option<Mirror>,
+    /// Live, the events as Suricata writes them where they are configured.
+    pub eve: Option<EveOutput>,
     /// Live, what goes to an IPFIX collector where one is configured.
     pub ipfix: Option<IpfixExporter>,
     /// What is counted for Prometheus.
@@ -94,6 +97,7 @@ impl App {
             baselines: self.baselines.clone(),
             mutes: self.mutes.clone(),
             mirror: self.mirror.take(),
+            eve: self.eve.take(),
             ipfix: self.ipfix.take(),
             metrics: self.metrics.clone(),
             ids: self.ids,
@@ -280,9 +284,8 @@ impl App {
         if let Some(mirror) = &self.mirror {
             state = state.with_mirror(mirror.counters());
         }
-        if let Some(ipfix) = &self.ipfix {
-            state = state.with_ipfix(ipfix.counters());
-        }
+        let outputs = [self.eve.as_ref().map(EveOutput::counters), self.ipfix.as_ref().map(IpfixExporter::counters)];
+        state = state.with_outputs(outputs.into_iter().flatten().collect());
         let results = state.tools().results.clone();
         tokio::spawn(results.keep(self.sensor.clone(), self.stop.clone(), clock::now));
         let jobs = Jobs::new(state.tools().clone(), self.run, KINDS);

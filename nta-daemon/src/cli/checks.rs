@@ -1,5 +1,7 @@
 //! What `check-config` and a dry run look at beyond the text of the configuration: this machine, and the files that are named.
 
+use std::path::Path;
+
 use super::say;
 use super::settings::Settings;
 use crate::api::Tls;
@@ -70,6 +72,11 @@ fn look_but(config: &Config, places: &Places, but: &[String], absent: Absent) ->
     {
         let said = format!("the folder {} is not there: `run` makes it", folder.display());
         warnings.push(("store.database", said));
+    }
+    if config.eve.to.scheme() == "file"
+        && let Some(folder) = Path::new(config.eve.to.place()).parent().filter(|folder| !folder.is_dir())
+    {
+        refused.push(("eve.to", format!("there is no folder {}", folder.display())));
     }
     let is_said = |key: &str| !but.iter().any(|other| other == key);
     refused.retain(|(key, _)| is_said(key));

@@ -65,18 +65,22 @@ impl IpfixFile {
     /// A flow that is over.
     pub(super) fn flow(&mut self, flow: &FlowRecord) -> io::Result<()> {
         self.at = self.at.max(flow.last);
-        if !std::mem::replace(&mut self.has_templates, true) {
-            self.to.write_all(&self.encoder.templates(self.at))?;
-        }
         let full = self.encoder.add(&ipfix::Part::whole(flow), self.at);
-        full.map_or(Ok(()), |message| self.to.write_all(&message))
+        self.write(full)
+    }
+
+    fn write(&mut self, message: Option<Vec<u8>>) -> io::Result<()> {
+        let Some(message) = message else { return Ok(()) };
+        if !std::mem::replace(&mut self.has_templates, true) {
+            self.to.write_all(&ipfix::templates_before(&message))?;
+        }
+        self.to.write_all(&message)
     }
 
     /// The rest.
     pub(super) fn end(mut self) -> io::Result<()> {
-        if let Some(message) = self.encoder.take(self.at) {
-            self.to.write_all(&message)?;
-        }
+        let rest = self.encoder.take(self.at);
+        self.write(rest)?;
         self.to.flush()
     }
 }

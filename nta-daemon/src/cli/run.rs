@@ -219,13 +219,26 @@ async fn serve(
     app.take_orders_by(capture);
     let judged_by = config.clone();
     let work = move |task: Task| {
-        let Task { mut output, mut mirror, mut ipfix, baselines, mutes, metrics, ids, earlier, status, stop, .. } =
-            task;
+        let Task {
+            mut output,
+            mut mirror,
+            mut eve,
+            mut ipfix,
+            baselines,
+            mutes,
+            metrics,
+            ids,
+            earlier,
+            status,
+            stop,
+            ..
+        } = task;
         let mut log = AlertLog::default();
         let mut counted = MetricsSink::new(metrics, judged_by.detect.local_networks.clone());
         let judging = Judging { config: judged_by, models, baselines, mutes, ids, earlier };
         let mut sinks: Vec<&mut dyn Sink> = vec![&mut output, &mut log, &mut counted];
         sinks.extend(mirror.as_mut().map(|mirror| mirror as &mut dyn Sink));
+        sinks.extend(eve.as_mut().map(|eve| eve as &mut dyn Sink));
         sinks.extend(ipfix.as_mut().map(|ipfix| ipfix as &mut dyn Sink));
         let ended = supervisor.run(&judging, &stop, &status, &mut Fanout::new(sinks));
         output.finish(RunEnd::Stopped);

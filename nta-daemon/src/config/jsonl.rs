@@ -8,9 +8,9 @@ use super::Refused;
 use super::section::section;
 
 /// Smaller files than the longest line have would turn over with every line.
-const BYTES: Bounds = Bounds::new(1_048_576.0, 1e15);
+pub(super) const BYTES: Bounds = Bounds::new(1_048_576.0, 1e15);
 /// Files that are kept beside the one that is written.
-const FILES: Bounds = Bounds::new(0.0, 1000.0);
+pub(super) const FILES: Bounds = Bounds::new(0.0, 1000.0);
 
 section! {
     /// Windows and anomalies of `run` as files of JSON lines, beside the database.

@@ -11,6 +11,7 @@ mod broker;
 mod capture;
 mod collect;
 mod database;
+mod eve;
 mod events;
 mod file;
 mod interface;
@@ -26,6 +27,7 @@ mod sensor;
 mod ship;
 mod store;
 mod uploads;
+mod url;
 mod webhooks;
 mod windows;
 
@@ -39,14 +41,15 @@ use nta_core::Bounds;
 use serde::{Deserialize, Serialize};
 
 pub use api::{ApiConfig, ApiNameError, HostName, MetricsAccess, Origin};
-pub use broker::{Broker, BrokerUrl, BrokerUrlError, Credentials};
+pub use broker::{Broker, BrokerUrl, Credentials};
 pub use capture::{Attach, CaptureConfig, TcxOrder};
 pub use collect::CollectConfig;
 pub use database::{DatabaseKind, DatabaseUrl, DatabaseUrlError};
+pub use eve::{EveConfig, EveType, EveUrl};
 pub use events::EventsConfig;
 pub use file::{Places, Usable};
 pub use interface::{InterfacePattern, InterfacePatternError, selects};
-pub use ipfix::{IpfixConfig, IpfixTarget, IpfixTargetError};
+pub use ipfix::{IpfixConfig, IpfixUrl};
 pub use jsonl::JsonlConfig;
 pub use model::ModelConfig;
 pub use nearest::nearest;
@@ -55,9 +58,10 @@ pub use recordings::RecordingsConfig;
 pub use regular::{read_regular, regular_length};
 pub use results::ResultsConfig;
 pub use sensor::{SensorConfig, SensorName, SensorNameError};
-pub use ship::{ShipConfig, ShipUrl, ShipUrlError};
+pub use ship::{ShipConfig, ShipUrl};
 pub use store::StoreConfig;
 pub use uploads::UploadsConfig;
+pub use url::{Url, UrlError, UrlKind};
 pub use webhooks::{WebhookConfig, WebhookKind, WebhookUrl, key as webhook_key};
 pub use windows::WindowsConfig;
 
@@ -90,6 +94,8 @@ pub struct Config {
     pub uploads: UploadsConfig,
     /// Windows and anomalies as files of JSON lines.
     pub jsonl: JsonlConfig,
+    /// Events as Suricata writes them.
+    pub eve: EveConfig,
     /// Flows to an IPFIX collector.
     pub ipfix: IpfixConfig,
     /// Captures that are recorded.
@@ -143,6 +149,7 @@ impl Config {
         self.store.check(&mut refused);
         self.uploads.check(&mut refused);
         self.jsonl.check(&mut refused);
+        self.eve.check(&mut refused);
         self.recordings.check(&mut refused);
         self.results.check(&mut refused);
         webhooks::check(&self.webhooks, &mut refused);
@@ -191,6 +198,7 @@ impl Config {
             StoreConfig::bounds(),
             UploadsConfig::bounds(),
             JsonlConfig::bounds(),
+            EveConfig::bounds(),
             IpfixConfig::bounds(),
             RecordingsConfig::bounds(),
             ResultsConfig::bounds(),
@@ -236,6 +244,7 @@ impl Config {
             store: _,
             uploads,
             jsonl,
+            eve,
             ipfix,
             recordings,
             results,
@@ -256,6 +265,7 @@ impl Config {
                 store.to_toml()?,
                 uploads.to_toml()?,
                 jsonl.to_toml()?,
+                eve.to_toml()?,
                 ipfix.to_toml()?,
                 recordings.to_toml()?,
                 results.to_toml()?,

@@ -1,17 +1,16 @@
 //! `[ship]`: a server that gets what this sensor sees.
 
-use std::fmt;
 use std::path::{Path, PathBuf};
 
 use axum::http::Uri;
 use nta_core::Bounds;
-use serde::{Deserialize, Serialize};
 
 use super::api::Insecure;
 use super::broker::{Broker, BrokerUrl, check_plain};
 use super::problem::Refused;
 use super::read_regular;
 use super::section::section;
+use super::url::{Names, Url, UrlKind};
 
 /// Below this not even a busy minute would wait.
 const BYTES: Bounds = Bounds::new(1_048_576.0, 1e15);
@@ -49,96 +48,38 @@ section! {
 }
 
 /// Where a sensor ships to; empty for nowhere.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct ShipUrl(String);
+pub type ShipUrl = Url<Ship>;
 
-/// A text that is no URL of a server.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "`{}`: expected https://HOST:PORT or http://HOST:PORT, or nats://HOST:PORT or tls://HOST:PORT (several separated by commas), \
-     without a user, a path or a query", .0.escape_debug()
-)]
-pub struct ShipUrlError(String);
+/// What [`ShipUrl`] may name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ship;
+
+impl UrlKind for Ship {
+    const EXPECTED: &'static str = "https://HOST:PORT or http://HOST:PORT, or nats://HOST:PORT or tls://HOST:PORT (several separated by commas), \
+                                    without a user, a path or a query";
+    const SCHEMES: &'static [(&'static str, Names)] =
+        &[("https", Names::Host), ("http", Names::Host), ("nats", Names::Hosts), ("tls", Names::Hosts)];
+}
 
 impl ShipUrl {
-    /// Whether nothing is shipped.
-    pub const fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
     /// The path of a server that takes what is shipped; `None` where NATS does, or nothing is.
     pub fn ingest(&self) -> Option<Uri> {
-        if self.is_empty() || self.broker().is_some() { None } else { format!("{}/ingest", self.0).parse().ok() }
+        matches!(self.scheme(), "https" | "http").then(|| format!("{self}/ingest").parse().ok()).flatten()
     }
 
     fn broker(&self) -> Option<BrokerUrl> {
-        BrokerUrl::is_meant(&self.0).then(|| self.0.parse().ok()).flatten()
-    }
-
-    fn is_plain_to_others(&self) -> bool {
-        let host = self.0.parse::<Uri>().ok().filter(|uri| uri.scheme_str() == Some("http"));
-        host.is_some_and(|uri| uri.host().is_some_and(|host| !is_loopback(host)))
-    }
-}
-
-/// Whether a URL's host is this machine, by an address that no other one reaches.
-pub(super) fn is_loopback(host: &str) -> bool {
-    let host = host.trim_matches(['[', ']']);
-    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
-}
-
-impl fmt::Display for ShipUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::str::FromStr for ShipUrl {
-    type Err = ShipUrlError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        if text.is_empty() {
-            return Ok(Self::default());
-        }
-        if let Some(broker) = BrokerUrl::is_meant(text).then(|| text.parse::<BrokerUrl>()) {
-            return broker
-                .map(|url| Self(url.to_string()))
-                .map_err(|_error| ShipUrlError(text.chars().take(200).collect()));
-        }
-        let wrong = || ShipUrlError(text.chars().take(100).collect());
-        let uri: Uri = text.parse().map_err(|_error| wrong())?;
-        let is_plain = uri.path_and_query().is_none_or(|rest| rest.as_str() == "/");
-        let is_known = matches!(uri.scheme_str(), Some("http" | "https"));
-        let has_user = uri.authority().is_some_and(|authority| authority.as_str().contains('@'));
-        if !is_plain || !is_known || has_user || uri.host().is_none_or(str::is_empty) {
-            return Err(wrong());
-        }
-        Ok(Self(text.trim_end_matches('/').to_owned()))
-    }
-}
-
-impl TryFrom<String> for ShipUrl {
-    type Error = ShipUrlError;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        text.parse()
-    }
-}
-
-impl From<ShipUrl> for String {
-    fn from(url: ShipUrl) -> Self {
-        url.0
+        matches!(self.scheme(), "nats" | "tls").then(|| self.as_str().parse().ok()).flatten()
     }
 }
 
 impl ShipConfig {
     pub(super) fn check_together(&self, refused: &mut Vec<Refused>) {
-        if self.to.is_plain_to_others() && !self.insecure.is_accepted() {
+        let broker = self.to.broker();
+        if broker.is_none() && self.to.is_plain_to_others() && !self.insecure.is_accepted() {
             let expected = "https://, or `ship.insecure = \"i understand\"`: who reads the line would read the token";
             refused.push(Refused::new("ship.to", &self.to, expected));
         }
-        let Some(broker) = self.to.broker() else {
+        let Some(broker) = broker else {
             let is_unused = !self.to.is_empty() && !self.credentials_file.as_os_str().is_empty();
             if is_unused {
                 let expected = "none with https://, where `ship.token_file` shows who asks";
@@ -203,7 +144,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_server_is_named_by_scheme_and_host_alone_and_reached_by_tls() {
+    fn a_server_is_reached_by_tls_and_at_its_path_for_sensors() {
         for (url, path) in [
             ("https://nta.example.org:5000", "https://nta.example.org:5000/ingest"),
             ("http://127.0.0.1:5000/", "http://127.0.0.1:5000/ingest"),
@@ -211,17 +152,6 @@ mod tests {
         ] {
             let parsed: ShipUrl = url.parse().expect("a URL");
             assert_eq!(parsed.ingest().map(|uri| uri.to_string()).as_deref(), Some(path));
-        }
-        for url in [
-            "nta.example.org",
-            "nats://host,https://host",
-            "tls://user@host",
-            "https://user@host",
-            "https://host/path",
-            "https://host?a=b",
-            "https://",
-        ] {
-            assert!(url.parse::<ShipUrl>().is_err(), "{url}");
         }
         let refused = |url: &str, insecure: &str| {
             let text = format!("to = \"{url}\"\ninsecure = \"{insecure}\"");

@@ -2,6 +2,7 @@
 //! with ICMP's type and code.
 
 use std::net::IpAddr;
+use std::sync::LazyLock;
 
 use nta_common::flow::Counts;
 use nta_common::packet::{icmp_code, proto};
@@ -104,6 +105,42 @@ impl<'a> Part<'a> {
     }
 }
 
+/// The set of templates, which is the same in every message.
+static TEMPLATE_SET: LazyLock<Vec<u8>> = LazyLock::new(|| {
+    let mut set = Vec::new();
+    push(&mut set, TEMPLATES);
+    push(&mut set, 0);
+    for (index, ends) in ENDS.iter().flatten().enumerate() {
+        let fields = COMMON.iter().chain(*ends);
+        push(&mut set, FIRST_TEMPLATE + index as u16);
+        push(&mut set, fields.clone().count() as u16);
+        for field in fields {
+            match *field {
+                Of(id, bytes) => [id, bytes].into_iter().for_each(|value| push(&mut set, value)),
+                Reverse(id, bytes) => {
+                    [id | ENTERPRISE, bytes].into_iter().for_each(|value| push(&mut set, value));
+                    set.extend(REVERSE.to_be_bytes());
+                }
+            }
+        }
+    }
+    let bytes = (set.len() as u16).to_be_bytes();
+    set[2..4].copy_from_slice(&bytes);
+    set
+});
+
+/// A message with the templates and without a record, to be sent before this message: what every collector needs before it reads one.
+pub fn templates_before(message: &[u8]) -> Vec<u8> {
+    let mut templates = message.iter().take(HEADER_BYTES).copied().collect::<Vec<u8>>();
+    templates.extend(TEMPLATE_SET.iter());
+    // Both are of the same time, and have the same number of records before them.
+    let bytes = (templates.len() as u16).to_be_bytes();
+    if let Some(place) = templates.get_mut(2..4) {
+        place.copy_from_slice(&bytes);
+    }
+    templates
+}
+
 /// Makes messages of one observation domain.
 #[derive(Debug)]
 pub struct Encoder {
@@ -121,30 +158,6 @@ impl Encoder {
     /// For this observation domain.
     pub const fn new(domain: u32) -> Self {
         Self { domain, sequence: 0, records: 0, sets: Vec::new(), open: None }
-    }
-
-    /// A message with the templates and without a record: what every collector needs before it reads one.
-    pub fn templates(&self, at: Timestamp) -> Vec<u8> {
-        let mut set = Vec::new();
-        for (index, ends) in ENDS.iter().flatten().enumerate() {
-            let fields = COMMON.iter().chain(*ends);
-            push(&mut set, FIRST_TEMPLATE + index as u16);
-            push(&mut set, fields.clone().count() as u16);
-            for field in fields {
-                match *field {
-                    Of(id, bytes) => [id, bytes].into_iter().for_each(|value| push(&mut set, value)),
-                    Reverse(id, bytes) => {
-                        [id | ENTERPRISE, bytes].into_iter().for_each(|value| push(&mut set, value));
-                        set.extend(REVERSE.to_be_bytes());
-                    }
-                }
-            }
-        }
-        let mut body = Vec::new();
-        push(&mut body, TEMPLATES);
-        push(&mut body, (set.len() + 4) as u16);
-        body.extend(set);
-        self.message(&body, at)
     }
 
     /// Adds a record; answers the message before it where it does not fit into that any more.

@@ -4,57 +4,35 @@
 //! the database has it. Over UDP nobody says that a message arrived: the collector sees a gap in the sequence numbers.
 
 use std::collections::HashMap;
-use std::io::{self, Write as _};
-use std::net::{TcpStream, ToSocketAddrs as _, UdpSocket};
+use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use nta_common::flow::Counts;
 
+use super::counters::{Counters, Kind};
+use super::outlet::Outlet;
 use crate::config::IpfixConfig;
-use crate::export::ipfix::{Encoder, Part, Reason};
+use crate::export::ipfix::{Encoder, Part, Reason, templates_before};
 use crate::pipeline::{PipelineEvent, Sink};
 use nta_core::domain::{FlowId, FlowRecord, Timestamp};
 
+const KIND: Kind = Kind { name: "ipfix", unit: "records", about: "Flow records for the IPFIX collector" };
 /// Messages that wait, of a dozen flows each.
 const QUEUE: usize = 4096;
 /// Flows that go on and of which a part was reported; further ones are reported at their end.
 const MOST_ACTIVE: usize = 100_000;
 /// How often the templates are sent again, for a collector that began later or lost them (RFC 7011, section 8.1).
 const TEMPLATES_EVERY: Duration = Duration::from_secs(60);
-/// How long a collector has to take a connection or a message.
-const PATIENCE: Duration = Duration::from_secs(5);
 /// How long nothing is tried after a failure.
 const PAUSE: Duration = Duration::from_secs(5);
 
-/// What became of the records.
-#[derive(Debug, Default)]
-pub struct Counters {
-    sent: AtomicU64,
-    dropped: AtomicU64,
-    failing: AtomicBool,
-}
-
-impl Counters {
-    /// Records that were sent, and those that were dropped.
-    pub fn records(&self) -> [u64; 2] {
-        [&self.sent, &self.dropped].map(|count| count.load(Ordering::Relaxed))
-    }
-
-    /// Whether the last message could not be sent.
-    pub fn is_failing(&self) -> bool {
-        self.failing.load(Ordering::Relaxed)
-    }
-}
-
-/// What is queued: a message, its records, and the templates to send before it where they are due.
+/// What is queued: a message, and how many records are in it.
 struct Message {
     bytes: Vec<u8>,
     records: u64,
-    templates: Vec<u8>,
 }
 
 /// Sends flows of a sensor.
@@ -77,10 +55,13 @@ impl IpfixExporter {
     /// # Errors
     /// When there is no thread for it.
     pub fn start(config: &IpfixConfig) -> io::Result<Option<Self>> {
-        let Some((place, is_tcp)) = config.to.place() else { return Ok(None) };
+        if config.to.is_empty() {
+            return Ok(None);
+        }
         let (messages, queue) = sync_channel(QUEUE);
-        let counters = Arc::new(Counters::default());
-        let line = Line { place: place.to_owned(), is_tcp, open: None, templates: None, failed: None };
+        let counters = Arc::new(Counters::new(KIND, &config.to));
+        let (outlet, is_tcp) = (Outlet::new(&config.to), config.to.scheme() == "tcp");
+        let line = Line { outlet, is_tcp, templates: None, failed: None };
         let counted = Arc::clone(&counters);
         let sends = thread::Builder::new().name("ipfix".to_owned()).spawn(move || send(line, &queue, &counted))?;
         Ok(Some(Self {
@@ -121,16 +102,15 @@ impl IpfixExporter {
         let sent = [less(sent[0], before[0]), less(sent[1], before[1])];
         let part = Part { flow, since, sent, reason: Reason::from(flow.ended) };
         let full = self.encoder.add(&part, flow.last);
-        self.queue(full, flow.last);
+        self.queue(full);
         self.records += 1;
     }
 
-    fn queue(&mut self, message: Option<Vec<u8>>, at: Timestamp) {
+    fn queue(&mut self, message: Option<Vec<u8>>) {
         let (Some(bytes), Some(messages)) = (message, &self.messages) else { return };
         let records = std::mem::take(&mut self.records);
-        let message = Message { bytes, records, templates: self.encoder.templates(at) };
-        if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) = messages.try_send(message) {
-            self.counters.dropped.fetch_add(records, Ordering::Relaxed);
+        if messages.try_send(Message { bytes, records }).is_err() {
+            self.counters.dropped(records);
         }
     }
 }
@@ -144,7 +124,7 @@ impl Sink for IpfixExporter {
             PipelineEvent::Window(snapshot) if snapshot.span == nta_core::window::Span::Base => {
                 let at = snapshot.window.end;
                 let message = self.encoder.take(at);
-                self.queue(message, at);
+                self.queue(message);
             }
             _ => {}
         }
@@ -163,18 +143,12 @@ impl Drop for IpfixExporter {
 
 /// The way to the collector.
 struct Line {
-    place: String,
+    outlet: Outlet,
     is_tcp: bool,
-    open: Option<Open>,
     /// When the templates were sent over it.
     templates: Option<Instant>,
     /// When it failed last.
     failed: Option<Instant>,
-}
-
-enum Open {
-    Udp(UdpSocket),
-    Tcp(TcpStream),
 }
 
 impl Line {
@@ -182,76 +156,38 @@ impl Line {
         if self.failed.is_some_and(|at| at.elapsed() < PAUSE) {
             return Err(io::Error::other("it failed a moment ago"));
         }
-        let sent = self.try_send(message);
-        if sent.is_err() {
-            (self.open, self.templates) = (None, None);
-        }
+        let sent = self.try_send(&message.bytes);
         self.failed = sent.is_err().then(Instant::now);
         sent
     }
 
-    fn try_send(&mut self, message: &Message) -> io::Result<()> {
-        let open = match &mut self.open {
-            Some(open) => open,
-            None => self.open.insert(Open::to(&self.place, self.is_tcp)?),
-        };
+    fn try_send(&mut self, message: &[u8]) -> io::Result<()> {
+        if self.outlet.open()? {
+            self.templates = None;
+        }
         // By TCP they hold as long as the connection (RFC 7011, section 10.4.3).
         let is_due = match self.templates {
             None => true,
             Some(at) => !self.is_tcp && at.elapsed() >= TEMPLATES_EVERY,
         };
         if is_due {
-            open.write(&message.templates)?;
+            self.outlet.write(&templates_before(message))?;
             self.templates = Some(Instant::now());
         }
-        open.write(&message.bytes)
-    }
-}
-
-impl Open {
-    fn to(place: &str, is_tcp: bool) -> io::Result<Self> {
-        let mut error = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-        for address in place.to_socket_addrs()? {
-            let opened = if is_tcp {
-                TcpStream::connect_timeout(&address, PATIENCE).and_then(|stream| {
-                    stream.set_write_timeout(Some(PATIENCE))?;
-                    Ok(Self::Tcp(stream))
-                })
-            } else {
-                let any = if address.is_ipv6() { "[::]:0" } else { "0.0.0.0:0" };
-                UdpSocket::bind(any).and_then(|socket| socket.connect(address).map(|()| Self::Udp(socket)))
-            };
-            match opened {
-                Ok(open) => return Ok(open),
-                Err(why) => error = why,
-            }
-        }
-        Err(error)
-    }
-
-    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        match self {
-            Self::Udp(socket) => socket.send(bytes).map(drop),
-            Self::Tcp(stream) => stream.write_all(bytes),
-        }
+        self.outlet.write(message)
     }
 }
 
 /// Sends messages until nobody makes any more.
 fn send(mut line: Line, queue: &Receiver<Message>, counters: &Counters) {
     while let Ok(message) = queue.recv() {
+        let was_resting = line.failed.is_some_and(|at| at.elapsed() < PAUSE);
         match line.send(&message) {
-            Ok(()) => {
-                counters.sent.fetch_add(message.records, Ordering::Relaxed);
-                if counters.failing.swap(false, Ordering::Relaxed) {
-                    let [_, dropped] = counters.records();
-                    tracing::info!(to = line.place, dropped, "ipfix: the collector takes flows again");
-                }
-            }
+            Ok(()) => counters.sent(message.records),
             Err(error) => {
-                counters.dropped.fetch_add(message.records, Ordering::Relaxed);
-                if !counters.failing.swap(true, Ordering::Relaxed) {
-                    tracing::warn!(to = line.place, %error, "ipfix: flows are dropped, the collector does not take them");
+                counters.dropped(message.records);
+                if !was_resting {
+                    counters.failed(&error);
                 }
             }
         }
@@ -260,6 +196,8 @@ fn send(mut line: Line, queue: &Receiver<Message>, counters: &Counters) {
 
 #[cfg(test)]
 mod tests {
+    use std::net::UdpSocket;
+
     use super::*;
     use crate::store::tests::flow;
     use nta_core::domain::EndReason;
@@ -276,7 +214,7 @@ mod tests {
     #[test]
     fn a_flow_that_goes_on_is_reported_with_what_came_since() {
         let collector = UdpSocket::bind("127.0.0.1:0").expect("a socket");
-        collector.set_read_timeout(Some(PATIENCE)).expect("a time-out");
+        collector.set_read_timeout(Some(Duration::from_secs(5))).expect("a time-out");
         let to = format!("udp://{}", collector.local_addr().expect("an address")).parse().expect("a collector");
         let config = IpfixConfig { to, active_s: 10, ..IpfixConfig::default() };
         let mut exporter = IpfixExporter::start(&config).expect("a thread").expect("configured");
@@ -284,16 +222,20 @@ mod tests {
             exporter.flow(flow);
             let message = exporter.encoder.take(flow.last);
             let is_reported = message.is_some();
-            exporter.queue(message, flow.last);
+            exporter.queue(message);
             let mut bytes = [0; 2000];
             let mut read = || collector.recv(&mut bytes).map(|length| bytes[..length].to_vec()).expect("a message");
             is_reported.then(|| {
+                let mut templates = None;
                 loop {
                     let message = read();
-                    // The templates come first.
+                    let sequence = message[8..12].to_vec();
+                    // The templates come first, and count as no records.
                     if message[16..18] != [0, 2] {
+                        assert!(templates.is_none_or(|before| before == sequence));
                         break part(&message);
                     }
+                    templates = Some(sequence);
                 }
             })
         };
@@ -310,7 +252,7 @@ mod tests {
             "a short one, once"
         );
         assert!(exporter.reported.is_empty());
-        assert_eq!(exporter.counters().records()[1], 0);
+        assert_eq!(exporter.counters().counts()[1], 0);
     }
 
     #[test]
@@ -324,9 +266,9 @@ mod tests {
         for id in 1..=3 {
             exporter.flow(&FlowRecord { ended: Some(EndReason::Closed), ..flow(id, 3, 4) });
             let message = exporter.encoder.take(Timestamp::default());
-            exporter.queue(message, Timestamp::default());
+            exporter.queue(message);
         }
         drop(exporter);
-        assert_eq!((counters.records(), counters.is_failing()), ([0, 3], true));
+        assert_eq!((counters.counts(), counters.is_failing()), ([0, 3], true));
     }
 }

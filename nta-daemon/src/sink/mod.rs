@@ -1,11 +1,17 @@
 //! Sinks: where the pipeline's events go, a file each.
 
+mod counters;
+pub mod eve;
 pub mod ipfix;
 pub mod jsonl;
+mod line_file;
 pub mod log;
 pub mod metrics;
+mod outlet;
 pub mod ship;
 pub mod store;
 pub mod stream;
 mod troubles;
 pub mod webhook;
+
+pub use counters::{Counters, Kind};

@@ -69,6 +69,10 @@ pub(in crate::api) async fn get(_: Query<()>, State(state): State<ApiState>) -> 
     if reasons.is_empty() {
         let mut reasons: Vec<String> = status.degraded.iter().map(|reason| format!("capture: {reason}")).collect();
         reasons.extend(status.stopped);
+        for output in state.outputs.iter().filter(|output| output.is_failing()) {
+            let (kind, why) = (output.kind(), output.last_error().unwrap_or_default());
+            reasons.push(format!("{}: {} does not take {}: {why}", kind.name, output.to(), kind.unit));
+        }
         reasons.extend(state.shipping.as_ref().and_then(Shipping::trouble).map(|reason| format!("shipping: {reason}")));
         if store.failing {
             let waiting = store.batches_waiting;

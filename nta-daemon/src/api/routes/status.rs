@@ -10,6 +10,7 @@ use crate::api::process::{self, ProcessJson};
 use crate::api::state::{VERSION, now};
 use crate::json::{StatusJson, seconds, words};
 use crate::pipeline::progress::Progress;
+use crate::sink::{Counters, Kind};
 use crate::store::{OutboxState, StoreStats};
 
 #[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
@@ -30,7 +31,45 @@ pub(in crate::api) struct StatusPage {
     #[serde(default)]
     #[schema(required)]
     shipping: Option<ShippingJson>,
+    /// What goes to others beside the API and webhooks, where it is configured.
+    #[serde(default)]
+    outputs: Vec<OutputJson>,
     process: ProcessJson,
+}
+
+/// What goes to others.
+#[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
+struct OutputJson {
+    /// Its section of the configuration: `eve` or `ipfix`.
+    name: String,
+    /// Where it goes.
+    to: String,
+    /// What is counted: `events` or `records`.
+    unit: String,
+    /// How many were taken since the start.
+    sent: u64,
+    /// How many were dropped.
+    dropped: u64,
+    /// Whether the last attempt failed.
+    failing: bool,
+    /// Why an attempt failed last; null where none did.
+    #[schema(required)]
+    last_error: Option<String>,
+}
+
+impl OutputJson {
+    fn of(counters: &Counters) -> Self {
+        let (Kind { name, unit, .. }, [sent, dropped]) = (counters.kind(), counters.counts());
+        Self {
+            name: name.to_owned(),
+            to: counters.to().to_owned(),
+            unit: unit.to_owned(),
+            sent,
+            dropped,
+            failing: counters.is_failing(),
+            last_error: counters.last_error(),
+        }
+    }
 }
 
 /// How shipping to a server goes.
@@ -203,6 +242,7 @@ pub(super) async fn page(state: &ApiState, caller: &Caller) -> StatusPage {
         },
         store,
         shipping: ShippingJson::of(state).await,
+        outputs: state.outputs.iter().map(|counters| OutputJson::of(counters)).collect(),
         process: process::read(),
     }
 }

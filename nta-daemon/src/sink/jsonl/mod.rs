@@ -4,8 +4,6 @@
 //! that the disk does not take, is dropped and counted; the log says when that begins and when it is over. The files have whole
 //! lines alone, also after a disk was full and after a kill.
 
-mod file;
-
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -15,7 +13,7 @@ use std::{fs, io, thread};
 
 use serde::Serialize;
 
-use self::file::LineFile;
+use super::line_file::LineFile;
 use crate::config::JsonlConfig;
 use crate::json::{AnomalyJson, WindowJson};
 use crate::pipeline::{PipelineEvent, Sink};

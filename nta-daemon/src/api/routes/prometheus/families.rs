@@ -8,6 +8,7 @@ use crate::api::process::{ProcessJson, Standard};
 use crate::api::state::VERSION;
 use crate::json::{EventsJson, mode_name, protocol_name};
 use crate::pipeline::metrics::Direction;
+use crate::sink::Kind;
 use nta_core::domain::{Interface, Mode, ModelUse, Severity};
 use nta_core::window::Rtt;
 
@@ -247,13 +248,17 @@ impl Snapshot {
         page.one("jsonl_failing", "1 while the disk takes no lines", GAUGE, f64::from(u8::from(*is_failing)))
     }
 
-    /// Flows for an IPFIX collector, where there is one.
-    pub(super) fn ipfix(&self, page: &mut Page<'_>) -> std::fmt::Result {
-        let Some(([sent, dropped], is_failing)) = self.ipfix else { return Ok(()) };
-        let records = [("sent", sent), ("dropped", dropped)]
-            .map(|(outcome, records)| (vec![("outcome", outcome)], records as f64));
-        page.family("ipfix_records", "Flow records for the IPFIX collector by what became of them", COUNTER, records)?;
-        page.one("ipfix_failing", "1 while the collector takes no records", GAUGE, f64::from(u8::from(is_failing)))
+    /// What goes to others, where anything does.
+    pub(super) fn outputs(&self, page: &mut Page<'_>) -> std::fmt::Result {
+        for output in self.outputs.iter() {
+            let (Kind { name, unit, about }, [sent, dropped]) = (output.kind(), output.counts());
+            let counts = [("sent", sent), ("dropped", dropped)]
+                .map(|(outcome, count)| (vec![("outcome", outcome)], count as f64));
+            page.family(&format!("{name}_{unit}"), &format!("{about} by what became of them"), COUNTER, counts)?;
+            let failing = f64::from(u8::from(output.is_failing()));
+            page.one(&format!("{name}_failing"), &format!("1 while no {unit} are taken"), GAUGE, failing)?;
+        }
+        Ok(())
     }
 
     /// The packet buffer, where there is one.

@@ -29,6 +29,7 @@ use crate::api::{ApiError, ApiState};
 use crate::collector::{Counts, CountsNow};
 use crate::jobs::JobCounts;
 use crate::pipeline::metrics::Counted;
+use crate::sink;
 use crate::sink::jsonl::FileCount;
 use crate::sink::ship::ShippingState;
 use crate::sink::stream::StreamStats;
@@ -91,7 +92,7 @@ pub(in crate::api) async fn get(
         now: now(),
         collected: state.collected.as_ref().map(Counts::now),
         mirror: state.mirror.as_ref().map(|counters| (counters.files(), counters.is_failing())),
-        ipfix: state.ipfix.as_ref().map(|counters| (counters.records(), counters.is_failing())),
+        outputs: Arc::clone(&state.outputs),
     };
     let mut registry = Registry::default();
     registry.register_collector(Box::new(snapshot));
@@ -121,7 +122,7 @@ struct Snapshot {
     /// Bytes of the files that jobs made; those that were deleted, and those without room.
     results: [u64; 3],
     mirror: Option<([FileCount; 2], bool)>,
-    ipfix: Option<([u64; 2], bool)>,
+    outputs: Arc<[Arc<sink::Counters>]>,
     stream: StreamStats,
     uploads: (Uploads, u64),
     webhooks: Vec<WebhookCounts>,
@@ -144,7 +145,7 @@ impl Collector for Snapshot {
         self.maps(&mut page)?;
         self.store(&mut page)?;
         self.mirror(&mut page)?;
-        self.ipfix(&mut page)?;
+        self.outputs(&mut page)?;
         self.ring(&mut page)?;
         self.shipping(&mut page)?;
         self.fleet(&mut page)?;

@@ -29,20 +29,20 @@ impl LineFile {
         &self.path
     }
 
-    /// Writes a line with its end, or nothing of it.
-    pub(super) fn write(&mut self, line: &[u8]) -> io::Result<()> {
-        let written = self.try_write(line);
+    /// Writes lines with their ends, or nothing of them.
+    pub(super) fn write(&mut self, lines: &[u8]) -> io::Result<()> {
+        let written = self.try_write(lines);
         if written.is_err()
             && let Some((file, length)) = self.open.take()
         {
-            // What of the line was written goes; where that fails too, the next one that opens the file cuts it.
+            // What of them was written goes; where that fails too, the next one that opens the file cuts it.
             let _ = file.set_len(length);
         }
         written
     }
 
-    fn try_write(&mut self, line: &[u8]) -> io::Result<()> {
-        let added = line.len() as u64;
+    fn try_write(&mut self, lines: &[u8]) -> io::Result<()> {
+        let added = lines.len() as u64;
         if self.open.as_ref().is_some_and(|(_, length)| *length > 0 && length.saturating_add(added) > self.max_bytes) {
             self.turn_over()?;
         }
@@ -50,7 +50,7 @@ impl LineFile {
             Some(open) => open,
             closed => closed.insert(append(&self.path)?),
         };
-        file.write_all(line)?;
+        file.write_all(lines)?;
         *length += added;
         Ok(())
     }
