@@ -2,7 +2,9 @@
 //! once.
 //!
 //! `NTA_KILLS` says how often (10; from 50 on with five gateways), `NTA_SEED` by which numbers: the same seed kills the same things after
-//! the same waits. Clocks are shorter than usual: windows of a second, `ship.resend_after_s` of two.
+//! the same waits. Clocks are shorter than usual: windows of a second, `ship.resend_after_s` of two. In the middle the whole centre is away
+//! for ten windows, from 50 kills on for 120, as many as ten minutes have by the usual clock. The first gateway's database lies on a disk
+//! that is filled now and then.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -18,8 +20,11 @@ use serde_json::Value;
 
 use crate::can_run;
 use crate::daemon::{binary, number};
+use crate::disk::Disk;
 
 const KILLS: u64 = 10;
+/// From so many kills on it is the long form.
+const MANY: u64 = 50;
 const PORT: u16 = 5000;
 const BROKERS: usize = 3;
 /// A client finds a stream again and deletes it: the protocol of NATS is lines.
@@ -124,6 +129,8 @@ struct Fleet {
     brokers: Vec<Service>,
     postgres: Postgres,
     admin: String,
+    /// What the first gateway keeps is on it.
+    disk: Disk,
     _folder: tempfile::TempDir,
 }
 
@@ -139,6 +146,13 @@ fn text(folder: &Path, name: &str, text: &str) -> String {
     let path = folder.join(name);
     std::fs::write(&path, text).expect("written");
     path.display().to_string()
+}
+
+/// Where the first gateway keeps its database and its spool.
+fn first_disk(folder: &Path) -> Disk {
+    let folder = folder.join("gw0");
+    std::fs::create_dir_all(&folder).expect("a folder");
+    Disk::new(&folder, "64m")
 }
 
 /// A gateway that ships to what the centre's end of its line is called in `to`.
@@ -159,7 +173,8 @@ fn gateway(index: usize, centre: &Namespace, folder: &Path, ship: impl Fn(&str) 
     let folder = folder.join(&name);
     let settings = format!("[sensor]\nname = {name:?}\n[ship]\ninsecure = \"i understand\"\n{}\n", ship(&centre_v4));
     let config = text(&folder, "nta.toml", &settings);
-    let database = format!("sqlite:{}", folder.join("nta.db").display());
+    let disk = Some(folder.join("disk")).filter(|disk| disk.is_dir());
+    let database = format!("sqlite:{}", disk.as_ref().unwrap_or(&folder).join("nta.db").display());
     let listen = format!("127.0.0.1:{PORT}");
     let arguments = ["run", "--interface", "v0", "--window", "1", "--listen", &listen, "--database", &database];
     let arguments = [&arguments[..], &["--config", &config]].concat();
@@ -172,6 +187,7 @@ impl Fleet {
         let (folder, postgres) = (tempfile::tempdir().expect("a folder"), Postgres::start());
         let (database, centre) = (postgres.url(), Rc::new(Namespace::new("centre")));
         let admin = token(&database, &["--role", "admin"]);
+        let disk = first_disk(folder.path());
         let ship = |index: usize| {
             let token = token(&database, &["--role", "sensor", "--scope", &format!("gw{index}")]);
             let file = text(&folder.path().join(format!("gw{index}")), "token", &token);
@@ -182,7 +198,7 @@ impl Fleet {
         let listen = format!("0.0.0.0:{PORT}");
         let arguments = ["run", "--interface", "lo", "--listen", &listen, "--database", &database, "--config", &config];
         let server = Service::start(&centre, folder.path().join("server"), binary(), &arguments);
-        Self { gateways, centre: vec![server], brokers: Vec::new(), postgres, admin, _folder: folder }
+        Self { gateways, centre: vec![server], brokers: Vec::new(), postgres, admin, disk, _folder: folder }
     }
 
     /// Gateways that publish to three servers of NATS, and two collectors.
@@ -190,6 +206,7 @@ impl Fleet {
         let (folder, postgres) = (tempfile::tempdir().expect("a folder"), Postgres::start());
         let (database, centre) = (postgres.url(), Rc::new(Namespace::new("centre")));
         let admin = token(&database, &["--role", "admin"]);
+        let disk = first_disk(folder.path());
         let routes: Vec<String> = (0..BROKERS).map(|index| format!("nats://127.0.0.1:{}", 6222 + index)).collect();
         let broker = |index: usize| {
             let folder = folder.path().join(format!("nats{index}"));
@@ -216,7 +233,7 @@ impl Fleet {
             Service::start(&centre, folder.path().join(name), binary(), &[&arguments, more].concat())
         };
         let centre = vec![collector("collector1", &["--listen", &listen]), collector("collector2", &[])];
-        Self { gateways, centre, brokers, postgres, admin, _folder: folder }
+        Self { gateways, centre, brokers, postgres, admin, disk, _folder: folder }
     }
 
     fn keep_up(&mut self) {
@@ -233,7 +250,8 @@ impl Fleet {
 
     /// Hits something, and says what.
     fn hit(&mut self, chance: &mut Chance) -> &'static str {
-        const ALWAYS: [&str; 7] = ["gateway", "gateway", "gateway", "centre", "centre", "database", "line"];
+        const ALWAYS: [&str; 8] =
+            ["gateway", "gateway", "gateway", "centre", "centre", "database", "line", "full disk"];
         const OF_NATS: [&str; 5] = ["broker", "broker", "two brokers", "stream", "centre"];
         let kinds = if self.brokers.is_empty() { ALWAYS.to_vec() } else { [&ALWAYS[..], &OF_NATS].concat() };
         let (what, which) = (kinds[chance.below(kinds.len())], chance.below(1 << 20));
@@ -252,6 +270,11 @@ impl Fleet {
                 centre.ip(&format!("link set {name} down"));
                 std::thread::sleep(pause);
                 centre.ip(&format!("link set {name} up"));
+            }
+            "full disk" => {
+                self.disk.fill();
+                std::thread::sleep(pause);
+                self.disk.give_room();
             }
             "broker" => self.brokers[which % BROKERS].kill(),
             "two brokers" => {
@@ -285,7 +308,14 @@ impl Fleet {
             });
         }
         let mut done = BTreeMap::<&str, u32>::new();
-        for _ in 0..kills {
+        for kill in 0..kills {
+            if kill == kills / 2 {
+                let outage = if kills < MANY { 10 } else { 120 };
+                self.centre.iter_mut().chain(&mut self.brokers).for_each(Service::kill);
+                self.postgres.kill();
+                std::thread::sleep(Duration::from_secs(outage));
+                self.keep_up();
+            }
             // Each is hit in another moment of its work, of its start too.
             std::thread::sleep(Duration::from_millis(100 + chance.below(1400) as u64));
             for _ in 0..=usize::from(chance.below(4) == 0) {
@@ -332,7 +362,7 @@ fn variable(name: &str) -> Option<u64> {
 }
 
 fn gateways() -> usize {
-    if variable("NTA_KILLS").is_some_and(|kills| kills >= 50) { 5 } else { 3 }
+    if variable("NTA_KILLS").is_some_and(|kills| kills >= MANY) { 5 } else { 3 }
 }
 
 #[test]

@@ -13,6 +13,7 @@ use nta_tests::pcap::{ETHERNET, Frame, pcap};
 use serde_json::Value;
 
 use crate::daemon::{Daemon, binary, command, number};
+use crate::disk::Disk;
 use crate::{Pair, can_run, traffic};
 
 const LISTEN: &str = "127.0.0.1:5000";
@@ -21,73 +22,6 @@ const SOON: Duration = Duration::from_secs(60);
 /// Packets of [`traffic::pings`].
 const PINGS: u64 = 80;
 const TOOLS: [&str; 4] = ["ping", "sqlite3", "mount", "umount"];
-
-/// A small disk in memory.
-struct Disk(PathBuf);
-
-impl Disk {
-    fn new(folder: &Path) -> Self {
-        let path = folder.join("disk");
-        std::fs::create_dir(&path).expect("a folder");
-        run(Command::new("mount").args(["-t", "tmpfs", "-o", "size=3m", "tmpfs"]).arg(&path));
-        Self(path)
-    }
-
-    /// One of ext4 in a file, which turns read-only when something is wrong with it.
-    fn ext4(folder: &Path) -> Self {
-        let disk = Self(folder.join("disk"));
-        std::fs::create_dir(&disk.0).expect("a folder");
-        let image = disk.image();
-        File::create(&image).and_then(|file| file.set_len(32 << 20)).expect("an image");
-        run(Command::new("mkfs.ext4").args(["-q", "-F"]).arg(&image));
-        disk.mount();
-        disk
-    }
-
-    fn image(&self) -> PathBuf {
-        self.0.with_extension("img")
-    }
-
-    fn mount(&self) {
-        run(Command::new("mount").args(["-o", "loop"]).arg(self.image()).arg(&self.0));
-    }
-
-    /// Makes it read-only as an error of the disk does; what was written before is on the disk.
-    fn fails(&self) {
-        run(Command::new("sync").arg("-f").arg(&self.0));
-        run(Command::new("mount").args(["-o", "remount,abort"]).arg(&self.0));
-    }
-
-    /// Repairs it. The kernel makes a file system that has failed writable only anew, once nobody has a file of it open.
-    fn is_repaired(&self) {
-        run(Command::new("umount").arg(&self.0));
-        let repaired = output(Command::new("e2fsck").arg("-fy").arg(self.image()));
-        assert!(matches!(repaired.status.code(), Some(0 | 1)), "{}", String::from_utf8_lossy(&repaired.stdout));
-        self.mount();
-    }
-
-    fn database(&self) -> PathBuf {
-        self.0.join("nta.db")
-    }
-
-    /// Fills it to the last byte.
-    fn fill(&self) {
-        let mut filler = File::options().create(true).append(true).open(self.0.join("filler")).expect("a file");
-        for size in [1 << 16, 1 << 12, 1] {
-            while filler.write(&vec![0; size]).is_ok_and(|written| written > 0) {}
-        }
-    }
-
-    fn give_room(&self) {
-        std::fs::remove_file(self.0.join("filler")).expect("removed");
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(&self.0).status(); // a panic here would hide another
-    }
-}
 
 /// A daemon that captures with windows of a second; its log does not lie on the disk.
 fn start<'a>(pair: &'a Pair, folder: &Path, database: &Path, more: &[&str]) -> Daemon<'a> {
@@ -156,7 +90,7 @@ fn a_full_disk_is_said_at_once_and_nothing_is_lost_when_there_is_room_again() {
     }
     let _alone = alone();
     let folder = tempfile::tempdir().expect("a folder");
-    let disk = Disk::new(folder.path());
+    let disk = Disk::small(folder.path());
     let pair = Pair::silent();
     let mut daemon = start(&pair, folder.path(), &disk.database(), &[]);
     let mut sent = 0;
@@ -210,7 +144,7 @@ fn a_spool_on_another_disk_takes_what_a_full_one_does_not_over_a_restart() {
 
 fn a_spool_on_another_disk(is_removed: bool) {
     let folder = tempfile::tempdir().expect("a folder");
-    let disk = Disk::new(folder.path());
+    let disk = Disk::small(folder.path());
     let pair = Pair::silent();
     let config = folder.path().join("nta.toml");
     let spool = folder.path().join("spool");
@@ -307,7 +241,7 @@ fn a_run_whose_last_windows_neither_database_nor_spool_keeps_ends_with_status_1(
     }
     let _alone = alone();
     let folder = tempfile::tempdir().expect("a folder");
-    let disk = Disk::new(folder.path());
+    let disk = Disk::small(folder.path());
     let pair = Pair::silent();
     let mut daemon = start(&pair, folder.path(), &disk.database(), &[]);
     let mut sent = 0;
@@ -345,7 +279,7 @@ fn a_replay_that_its_disk_does_not_hold_prints_its_result_and_ends_with_status_1
     }
     let _alone = alone();
     let folder = tempfile::tempdir().expect("a folder");
-    let disk = Disk::new(folder.path());
+    let disk = Disk::small(folder.path());
     let frame = |number: u16| {
         let mut data = ethernet(0x0800, &ipv4(17, &[], 0, &udp(b"hello")));
         data[34..36].copy_from_slice(&(1024 + number).to_be_bytes());
@@ -440,7 +374,7 @@ fn a_change_of_an_alert_on_a_full_disk_is_stored_or_refused() {
     }
     let _alone = alone();
     let folder = tempfile::tempdir().expect("a folder");
-    let disk = Disk::new(folder.path());
+    let disk = Disk::small(folder.path());
     let inside = Namespace::new("in");
     let database = format!("sqlite:{}", disk.database().display());
     let capture = nta_tests::root().join("tests/cases/port_scan-hit/input.pcap");

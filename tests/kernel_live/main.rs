@@ -28,12 +28,14 @@ mod coexist;
 mod control;
 mod end;
 mod pin;
+mod pin_kill;
 mod record;
 mod refuse;
 
 mod attached;
 mod capture;
 mod daemon;
+mod disk;
 mod foreign;
 mod gateways;
 mod traffic;
