@@ -5,7 +5,7 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Result, bail};
 
-use crate::report::{self, Group};
+use crate::report::{Group, Groups};
 use crate::setup::{self, Need};
 use crate::{host, process};
 
@@ -25,12 +25,16 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
     for what in setup::ensure(&[Need::Build, Need::Model])? {
         eprintln!("checked without support for models: {what}");
     }
-    Ok(report::conclude(&groups()))
+    let mut groups = Groups::begin();
+    check(&mut groups);
+    Ok(groups.conclude())
 }
 
 /// Every check of this command.
-pub(crate) fn groups() -> Vec<Group> {
-    vec![format(), clippy(), docs(), deny(), machete()]
+pub(crate) fn check(groups: &mut Groups) {
+    for check in [format, clippy, docs, deny, machete] {
+        groups.add(check());
+    }
 }
 
 /// rustfmt over the workspace and the eBPF crate beside it.

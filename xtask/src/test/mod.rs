@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 
 use crate::host::{self, Privileges};
-use crate::report::{self, Group};
+use crate::report::{Group, Groups};
 use crate::setup::{self, Need};
 use crate::{build_ebpf, dashboard};
 use crate::{lint, process, tidy, vm};
@@ -46,21 +46,30 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
     if let Some(arg) = args.get(1) {
         bail!("test takes one word, not `{arg}` too; see `cargo xtask test --help`");
     }
-    let groups = match kind {
+    let mut groups = Groups::begin();
+    match kind {
         "all" => {
-            let mut groups = vec![set_up(&[Need::Build, Need::Model, Need::Bpf, Need::TestTools, Need::Dashboard])?];
-            groups.extend([tidy::group()?, lint::format(), lint::clippy()]);
-            groups.extend(tests(Extent::Usual)?);
-            groups.push(vm::group(&[vm::EVERYDAY], false)?);
-            groups.push(lint::deny());
-            groups
+            groups.add(set_up(&[Need::Build, Need::Model, Need::Bpf, Need::TestTools, Need::Dashboard])?);
+            groups.add(tidy::group()?);
+            groups.add(lint::format());
+            groups.add(lint::clippy());
+            tests(Extent::Usual, &mut groups)?;
+            groups.add(vm::group(&[vm::EVERYDAY], false)?);
+            groups.add(lint::deny());
         }
-        "unit" => vec![set_up(&[Need::Build, Need::Model, Need::TestTools])?, unit(Extent::Usual)?, doc()?],
-        "kernel" => vec![set_up(&[Need::Build, Need::Model, Need::TestTools])?, kernel(Extent::Usual)?],
-        "paths" => vec![vm::paths()?],
+        "unit" => {
+            groups.add(set_up(&[Need::Build, Need::Model, Need::TestTools])?);
+            groups.add(unit(Extent::Usual)?);
+            groups.add(doc()?);
+        }
+        "kernel" => {
+            groups.add(set_up(&[Need::Build, Need::Model, Need::TestTools])?);
+            groups.add(kernel(Extent::Usual)?);
+        }
+        "paths" => groups.add(vm::paths()?),
         other => bail!("no tests are called `{other}`; see `cargo xtask test --help`"),
-    };
-    Ok(report::conclude(&groups))
+    }
+    Ok(groups.conclude())
 }
 
 /// What the tests need; what cannot be had is not run, and why is said once.
@@ -91,8 +100,13 @@ impl Extent {
 }
 
 /// Every group that runs code of ours.
-pub(crate) fn tests(extent: Extent) -> Result<Vec<Group>> {
-    Ok(vec![unit(extent)?, doc()?, kernel(extent)?, build_ebpf::check()?, dashboard::check_built()?])
+pub(crate) fn tests(extent: Extent, groups: &mut Groups) -> Result<()> {
+    groups.add(unit(extent)?);
+    groups.add(doc()?);
+    groups.add(kernel(extent)?);
+    groups.add(build_ebpf::check()?);
+    groups.add(dashboard::check_built()?);
+    Ok(())
 }
 
 /// Everything of the workspace that runs anywhere.
