@@ -24,6 +24,11 @@ impl Disk {
         Self(path)
     }
 
+    /// Makes it larger.
+    pub(crate) fn grow(&self, size: &str) {
+        run(Command::new("mount").args(["-o", &format!("remount,size={size}")]).arg(&self.0));
+    }
+
     /// One of ext4 in a file, which turns read-only when something is wrong with it.
     pub(crate) fn ext4(folder: &Path) -> Self {
         let disk = Self(folder.join("disk"));

@@ -2,8 +2,7 @@
 //! it can, goes on by itself, and what it says is stored is in the file, once.
 
 use std::fs::File;
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -301,7 +300,7 @@ fn a_replay_that_its_disk_does_not_hold_prints_its_result_and_ends_with_status_1
     assert_eq!(number(&document["ledger"]["total"]["seen"]), u64::from(FLOWS), "the result itself is whole");
 
     // With room it is analysed once more, since the database has no more than a part.
-    run(Command::new("mount").args(["-o", "remount,size=64m"]).arg(&disk.0));
+    disk.grow("64m");
     let replayed = replay(&disk.database());
     assert!(replayed.status.success(), "{}", String::from_utf8_lossy(&replayed.stderr));
     let runs = "SELECT max(n) FROM (SELECT count(*) AS n FROM flows GROUP BY run_id)";
