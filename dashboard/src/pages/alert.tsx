@@ -1,5 +1,6 @@
 /** One alert: what happened, why it is said, what each judge says, what to do, and the evidence behind it. */
 import { useRoute } from "preact-iso";
+import type { JSX } from "preact";
 import { useState } from "preact/hooks";
 import type { Alert as AlertType, AlertDetail, Anomaly, Flow, Window } from "../api/client";
 import { client, may, taken } from "../api/client";
@@ -52,6 +53,7 @@ export function Alert() {
                 ["Victim", <><Address of={of.destination} inside={of.destination_inside} capture={captureOf(of.sensor)} />{of.port != null && <> port {of.port}</>}</>],
                 ["Since", <><Range from={of.first_seen ?? of.window_start} to={of.last_seen ?? of.window_end} relative />, {of.state === "raised" ? "goes on" : OVER[of.clear_reason ?? "quiet"] ?? "over"}</>],
                 ["Measured", <><b>{measured(of.why.observed, of.why.unit)}</b> <Usual of={of} /></>],
+                ...(of.folded_into == null ? [] : [["Part of", <a href={link(`/alerts/${of.folded_into}`)}>one alert of several gateways</a>] as [string, JSX.Element]]),
                 ["What to do", of.why.recommendation],
                 ...(of.why.technique == null ? [] : [["ATT&CK", `${of.why.technique.id} ${of.why.technique.name}`] as [string, string]]),
                 ["Handled", <>{of.status}{of.status_by != null && <> by {of.status_by}, <Time at={of.status_at} /></>}{of.verdict != null && <>; {of.verdict.replaceAll("_", " ")}</>}</>],
@@ -82,6 +84,7 @@ export function Alert() {
               </span>
             </p>
           </section>
+          {of.parts.length > 0 && <Parts of={of} />}
           <Shown of={evidence}>{(behind) => <div class="columns"><Measured alert={of} anomalies={behind.anomalies} /><When alert={of} windows={behind.windows} /></div>}</Shown>
           <div class="columns">
             <Judges of={of} />
@@ -96,6 +99,33 @@ export function Alert() {
         </>
       )}
     </Shown>
+  );
+}
+
+/** What each gateway says of an alert of several. */
+function Parts({ of }: { of: AlertDetail }) {
+  return (
+    <Panel title="Seen by" more={<small class="quiet">the same packets may have passed several: nothing is added up</small>}>
+      <div {...scroll}>
+        <table>
+          <thead><tr><th scope="col">Gateway</th><th scope="col">Severity</th><th scope="col">Alert</th><th scope="col">Victim</th><th scope="col">From</th><th scope="col">To</th><th scope="col">State</th><th scope="col" class="number">Measured</th></tr></thead>
+          <tbody>
+            {of.parts.map((part) => (
+              <tr key={part.id}>
+                <td><a href={link(`/fleet/${encodeURIComponent(part.sensor ?? "")}`)}>{part.sensor}</a></td>
+                <td><SeverityBadge severity={part.severity} /></td>
+                <td><AlertName type={of.type} id={part.id} /></td>
+                <td><Address of={part.destination} /></td>
+                <td><Time at={part.first_seen} /></td>
+                <td><Time at={part.last_seen} /></td>
+                <td>{part.state === "raised" ? "goes on" : "over"}</td>
+                <td class="number">{measured(part.observed, part.unit)}</td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      </div>
+    </Panel>
   );
 }
 

@@ -12,6 +12,7 @@ mod fusion;
 #[cfg(test)]
 mod fusion_tests;
 mod hints;
+mod joint;
 mod mute;
 #[cfg(test)]
 mod permuted_tests;
@@ -26,6 +27,7 @@ mod waiting;
 pub use alerter::{Alerter, AlertingConfig};
 pub use allow::Allow;
 pub use earlier::EarlierAlert;
+pub use joint::{Common, common, joint_id};
 pub use mute::Mute;
 pub use raise_after::RaiseAfter;
 pub(crate) use seen::date;

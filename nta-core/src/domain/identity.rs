@@ -117,6 +117,11 @@ impl IdentityScope {
         Self::new(&[b"analysis", sensor.as_str().as_bytes(), captures, settings, &again.to_be_bytes()])
     }
 
+    /// Of what several sensors saw.
+    pub fn of_fleet() -> Self {
+        Self::new(&[b"fleet"])
+    }
+
     fn new(texts: &[&[u8]]) -> Self {
         let mut hasher = SipHasher24x128::new();
         for text in [FORMAT].iter().chain(texts) {

@@ -10,8 +10,8 @@ use tokio::sync::watch;
 use super::{AppError, refusal};
 use crate::api::{AllowedHosts, AnalysisAccess, ApiState, Rules, Tls};
 use crate::capture::clock;
-use crate::config::{Config, MetricsAccess};
-use crate::store::{Retention, Store};
+use crate::config::{Config, FleetConfig, MetricsAccess};
+use crate::store::{Correlation, Retention, Store};
 use nta_core::domain::Status;
 
 /// An address that is listened on, and what TLS is spoken with there.
@@ -43,7 +43,10 @@ impl Served {
                 return Err(AppError::NoToken { address: *address });
             }
         }
-        Ok((served, store.with_retention(Retention::of(&config.store))))
+        let FleetConfig { correlate_within_s, shared_networks } = config.fleet.clone();
+        let apart_ns = correlate_within_s * 1_000_000_000;
+        let correlation = Correlation { apart_ns, shared: shared_networks, ..Correlation::default() };
+        Ok((served, store.with_retention(Retention::of(&config.store)).with_correlation(correlation)))
     }
 
     async fn bind(config: &Config, address: SocketAddr) -> Result<Self, AppError> {

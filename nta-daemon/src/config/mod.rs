@@ -14,6 +14,7 @@ mod database;
 mod eve;
 mod events;
 mod file;
+mod fleet;
 mod interface;
 mod ipfix;
 mod jsonl;
@@ -48,6 +49,7 @@ pub use database::{DatabaseKind, DatabaseUrl, DatabaseUrlError};
 pub use eve::{EveConfig, EveType, EveUrl};
 pub use events::EventsConfig;
 pub use file::{Places, Usable};
+pub use fleet::FleetConfig;
 pub use interface::{InterfacePattern, InterfacePatternError, selects};
 pub use ipfix::{IpfixConfig, IpfixUrl};
 pub use jsonl::JsonlConfig;
@@ -106,6 +108,8 @@ pub struct Config {
     pub ship: ShipConfig,
     /// Where a collector reads what sensors publish.
     pub collect: CollectConfig,
+    /// What a server makes of what many gateways ship to it.
+    pub fleet: FleetConfig,
     /// The HTTP interface.
     pub api: ApiConfig,
     /// Who is told of what happens.
@@ -204,6 +208,7 @@ impl Config {
             ResultsConfig::bounds(),
             ShipConfig::bounds(),
             CollectConfig::bounds(),
+            FleetConfig::bounds(),
             ApiConfig::bounds(),
         ];
         analysis.chain(own.into_iter().flatten()).collect()
@@ -250,6 +255,7 @@ impl Config {
             results,
             ship,
             collect,
+            fleet,
             api,
             webhooks,
         } = self;
@@ -271,6 +277,7 @@ impl Config {
                 results.to_toml()?,
                 ship.to_toml()?,
                 collect.to_toml()?,
+                fleet.to_toml()?,
                 api.to_toml()?,
             ]
             .join("\n");

@@ -183,6 +183,8 @@ const ALERTS: Fixed = &[
     ("status_by", Text),
     ("status_at", Time),
     ("verdict", Text),
+    ("gateways", Json),
+    ("folded_into", Text),
     ("window_id", Whole),
     ("window_start", Time),
     ("window_end", Time),

@@ -1,6 +1,7 @@
 //! How many alerts there are, by severity.
 
-use super::alerts::{AlertFilter, severity_of};
+use super::alert_filter::AlertFilter;
+use super::alerts::severity_of;
 use super::db::{Query, Row};
 use super::list::when;
 use super::{Store, StoreError, from_sql};

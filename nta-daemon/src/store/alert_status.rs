@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::alerts::{AlertFilter, AlertSort};
+use super::alert_filter::AlertFilter;
+use super::alerts::AlertSort;
 use super::db::{Conn, Query, Row};
 use super::event_body::{self, Handled};
 use super::list::Listed;
-use super::unreadable::Unreadable;
+use super::unreadable::{Unreadable, usable};
 use super::write::{self, Event};
 use super::{Position, Store, StoreError, from_sql, to_sql};
 use nta_core::domain::Timestamp;
@@ -127,6 +128,7 @@ impl Store {
         }
         let events = handled(conn, &[number], patch).await?;
         change(conn, &[number], patch).await?;
+        change_parts(conn, &[number], patch).await?;
         log_all(conn, events).await?;
         if let Some(note) = &patch.note {
             let insert = "INSERT INTO alert_notes (alert, raised_ns, at_ns, author, note) VALUES ($1, $2, $3, $4, $5)";
@@ -201,6 +203,7 @@ impl Store {
         for chunk in alerts.0.chunks(STATEMENT) {
             let events = handled(conn, chunk, patch).await?;
             changed += change(conn, chunk, patch).await?;
+            change_parts(conn, chunk, patch).await?;
             log_all(conn, events).await?;
         }
         // Without a commit it is as it was.
@@ -241,6 +244,20 @@ impl Store {
         })
         .await
     }
+}
+
+/// What is done about an alert of several gateways is done about its parts. The log says it once.
+async fn change_parts(conn: &mut Conn, numbers: &[i64], patch: &AlertPatch) -> Result<(), StoreError> {
+    let mut query =
+        Query::new("SELECT number FROM detected_alerts WHERE joint IN (SELECT id FROM detected_alerts WHERE ");
+    push_numbers(&mut query, "number", numbers);
+    query.push(")");
+    let rows = conn.fetch_all(query).await.map_err(StoreError::query("detected_alerts"))?;
+    let parts = usable("detected_alerts", rows.iter().map(|row| Ok(row.int("number")?)));
+    for chunk in parts.chunks(STATEMENT) {
+        change(conn, chunk, patch).await?;
+    }
+    Ok(())
 }
 
 /// Changes status and verdict of alerts by number, and notes it in their history. What is so already is not changed, unless

@@ -1,15 +1,13 @@
 //! The table `detected_alerts`: written by the pipeline, read with what people did about each.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
 
+use super::alert_filter::AlertFilter;
 use super::body::{AlertBody, FindingRecord, OpinionRecord};
-use super::concerned::Side;
 use super::db;
 use super::db::Query;
-use super::list::{Branch, Condition, Listed, MOST_READ, SOON, Way, when};
-use super::parties::PartyFilter;
-use super::sensor::{self, Whose, sensor, sensor_number, sensor_of_run};
+use super::list::Listed;
+use super::sensor::{sensor, sensor_of_run};
 use super::unreadable::Unreadable;
 use super::window_ids::WindowRef;
 use super::{Key, Position, Store, StoreError, from_sql, to_sql};
@@ -19,131 +17,6 @@ use nta_core::domain::{AlertId, AlertKind, Basis, Party, Severity, Timestamp};
 
 /// Alerts of runs before that one start takes up at most: as many as it keeps unless the configuration says otherwise.
 const MOST_EARLIER: i64 = 10_000;
-
-/// Its parties as texts.
-const PARTIES: [&str; 2] = ["coalesce(source, '')", "coalesce(destination, '')"];
-
-/// Which alerts.
-#[derive(Clone, Debug, Default)]
-pub struct AlertFilter {
-    /// Of this kind.
-    pub kind: Option<&'static str>,
-    /// Of one of these kinds; of all where there is none.
-    pub kinds: Vec<&'static str>,
-    /// Of this severity.
-    pub severity: Option<Severity>,
-    /// Of one of these severities; of all where there is none.
-    pub severities: Vec<Severity>,
-    /// With one of these statuses; with all where there is none.
-    pub statuses: Vec<&'static str>,
-    /// With this status: open, acknowledged, resolved.
-    pub status: Option<&'static str>,
-    /// With this verdict: `true_positive`, benign, `false_positive`; `none` where nobody gave one.
-    pub verdict: Option<&'static str>,
-    /// In this state: raised, cleared.
-    pub state: Option<&'static str>,
-    /// From these sources.
-    pub source: PartyFilter,
-    /// About these destinations.
-    pub destination: PartyFilter,
-    /// That concern these: as source or destination, or beside them.
-    pub host: PartyFilter,
-    /// With a finding that ends behind this time.
-    pub from: Option<Timestamp>,
-    /// With a finding that starts before this time.
-    pub to: Option<Timestamp>,
-    /// Of these sensors.
-    pub whose: Whose,
-}
-
-impl AlertFilter {
-    /// The indexes of the filter that leaves the fewest, each in the order in which alerts were raised: of a host there are
-    /// two. How many filters they stand for.
-    fn branches(&self) -> Option<Vec<Branch>> {
-        let of = |index| Branch { index: vec![index], ..Branch::default() };
-        if let Some(hosts) = self.host.few() {
-            let not_in = |at: usize| hosts.not_in(PARTIES[at]);
-            let other = |index| Branch { edge: vec![not_in(0)], ..of(index) };
-            let beside = |index| Branch { edge: vec![not_in(0), not_in(1)], ..of(index) };
-            let parties = hosts.each("source").map(of).chain(hosts.each("destination").map(other));
-            return Some(parties.chain(self.host.beside(None).map(beside)).collect());
-        }
-        let sides = [("source", &self.source, Side::Source), ("destination", &self.destination, Side::Destination)];
-        for (at, (column, parties, side)) in sides.into_iter().enumerate() {
-            let Some(few) = parties.few() else { continue };
-            let beside = |index| Branch { edge: vec![few.not_in(PARTIES[at])], ..of(index) };
-            return Some(few.each(column).map(of).chain(parties.beside(Some(side)).map(beside)).collect());
-        }
-        let words = [("kind = ?", self.kind), ("status = ?", self.status)];
-        if let Some((column, word)) = words.into_iter().find_map(|(column, word)| Some((column, word?))) {
-            return Some(vec![of(when(column, word))]);
-        }
-        // One for each word: together they hold all, and none twice.
-        let several = [("kind = ?", &self.kinds), ("status = ?", &self.statuses)];
-        let (column, words) = several.into_iter().find(|(_, words)| !words.is_empty())?;
-        let words: BTreeSet<&str> = words.iter().copied().collect();
-        Some(words.into_iter().map(|word| of(when(column, word))).collect())
-    }
-
-    /// Whether its indexes give alerts in the order in which they were raised: hosts beside the parties of an alert have none of it.
-    fn is_in_order(&self) -> bool {
-        let parties = if self.host.few().is_some() { vec![&self.host] } else { vec![&self.source, &self.destination] };
-        !parties.into_iter().any(|parties| parties.few().is_some() && parties.beside(None).is_some())
-    }
-
-    /// All filters, written so that they use no index.
-    pub(super) fn rest(&self, with_from: bool, with_sensor: bool) -> Vec<Condition> {
-        let text = |sql, value: Option<String>| value.map(|value| when(sql, value));
-        let severity = self.severity.map(|severity| when("severity + 0 = ?", severity as i64));
-        let [from, to] = [self.from, self.to].map(|time| time.map(|time| to_sql(time.as_nanos())));
-        let one_of =
-            |expression, values: Vec<db::Value>| (!values.is_empty()).then(|| Condition::one_of(expression, values));
-        let words = |words: &[&'static str]| words.iter().map(|word| (*word).into()).collect();
-        let severities = self.severities.iter().map(|severity| (*severity as i64).into()).collect();
-        let all = [
-            one_of("coalesce(kind, '')", words(&self.kinds)),
-            one_of("coalesce(status, '')", words(&self.statuses)),
-            one_of("severity + 0", severities),
-            self.host.condition(&PARTIES, None),
-            self.source.condition(&PARTIES[..1], Some(Side::Source)),
-            self.destination.condition(&PARTIES[1..], Some(Side::Destination)),
-            text("coalesce(kind, '') = ?", self.kind.map(str::to_owned)),
-            text("coalesce(status, '') = ?", self.status.map(str::to_owned)),
-            text("coalesce(state, '') = ?", self.state.map(str::to_owned)),
-            text("coalesce(verdict, 'none') = ?", self.verdict.map(str::to_owned)),
-            severity,
-            from.filter(|from| with_from && *from > 0).map(|from| when("last_ns + 0 > ?", from)),
-            to.map(|to| when("first_ns + 0 < ?", to)),
-            self.whose.only().filter(|_| with_sensor),
-        ];
-        all.into_iter().flatten().collect()
-    }
-
-    /// By the column's index, if the rows of a page come soon; by the filter or the time; by the column's index.
-    pub(super) fn ways(&self, sort: AlertSort) -> Vec<Way> {
-        let by_last = sort == AlertSort::LastTime;
-        let from = self.from.map_or(-1, |from| to_sql(from.as_nanos()));
-        let in_order = |most| {
-            let low = by_last.then_some(from.saturating_add(1));
-            let by_time = by_last || sort == AlertSort::Time;
-            let led = if by_time { self.whose.led() } else { &[] };
-            let rest = self.rest(!by_last, led.is_empty());
-            Way { low, ..Way::in_order(Branch::default(), rest, most).led_by(led, |sensor| vec![sensor::lead(sensor)]) }
-        };
-        let of_sensor = |sensor: &String| {
-            [(OF_SENSOR_FROM, from), (OF_SENSOR_TO, i64::MAX)]
-                .map(|(sql, last_ns)| Condition::new(sql, vec![sensor.as_str().into(), last_ns.into()]))
-        };
-        let rest = self.rest(false, self.whose.led().is_empty());
-        let by_time = Way::sorted(Branch { index: vec![when("last_ns > ?", from)], ..Branch::default() }, rest)
-            .found_by(self.whose.led(), of_sensor);
-        let by_filter = self.branches().map(|branches| {
-            let way = Way::sorted(Branch::default(), self.rest(true, true));
-            Way { branches, in_order: sort == AlertSort::Time && self.is_in_order(), ..way }
-        });
-        [Some(in_order(SOON)), by_filter, Some(by_time), Some(in_order(MOST_READ))].into_iter().flatten().collect()
-    }
-}
 
 /// Order of a list of alerts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -222,6 +95,10 @@ pub struct StoredAlert {
     pub status_at: Option<Timestamp>,
     /// What people say it was: `true_positive`, `benign` or `false_positive`.
     pub verdict: Option<String>,
+    /// The gateways that saw it, where it is one of several.
+    pub gateways: Vec<String>,
+    /// The alert of several gateways that it is a part of.
+    pub joint: Option<String>,
 }
 
 /// Some alerts, and where the next page begins.
@@ -233,15 +110,11 @@ pub struct AlertPage {
     pub next: Option<Key>,
 }
 
-/// A sensor's alerts, by the index that holds them.
-const OF_SENSOR_FROM: &str = concat!("(sensor_id, last_ns) > (", sensor_number!(), ", ?)");
-const OF_SENSOR_TO: &str = concat!("(sensor_id, last_ns) <= (", sensor_number!(), ", ?)");
-
 const ALERTS: Listed = Listed {
     table: "detected_alerts",
     columns: concat!(
         "number, run_id, id, kind, severity, source, destination, score_ppm, state, first_ns, last_ns, raised_ns, cleared_ns, \
-         end_reason, status, status_by, status_at_ns, verdict, body, ",
+         end_reason, status, status_by, status_at_ns, verdict, body, joint, ",
         sensor_of_run!(),
         " AS sensor"
     ),
@@ -252,8 +125,20 @@ const ALERTS: Listed = Listed {
 impl StoredAlert {
     fn read(row: &db::Row) -> Result<Self, Unreadable> {
         let time = |ns: i64| Timestamp::from_nanos(from_sql(ns));
-        let AlertBody { score, port, clear_reason, windows, merged, seen_ns, detectors, finding, opinions, .. } =
-            AlertBody::read(row.int("number")?, &row.text("body")?)?;
+        let body = AlertBody::read(row.int("number")?, &row.text("body")?)?;
+        let AlertBody {
+            score,
+            port,
+            clear_reason,
+            windows,
+            merged,
+            seen_ns,
+            detectors,
+            finding,
+            opinions,
+            gateways,
+            ..
+        } = body;
         Ok(Self {
             sensor: sensor(row),
             id: row.text("id")?,
@@ -284,6 +169,8 @@ impl StoredAlert {
                 Some(_) => Some(word(row, "verdict", &["true_positive", "benign", "false_positive"])?),
                 None => None,
             },
+            gateways,
+            joint: row.opt_text("joint")?,
         })
     }
 }
@@ -363,6 +250,16 @@ impl Store {
         let mut found = self.read_one("detected_alerts", query.bind(id), 0, StoredAlert::read).await?;
         self.find_windows(found.iter_mut().map(|alert| &mut alert.window).collect()).await?;
         Ok(found)
+    }
+
+    /// The alerts of gateways that one of several is made of, the first first; at most `limit`.
+    pub async fn parts_of_alert(&self, id: &str, limit: u32) -> Result<Vec<StoredAlert>, StoreError> {
+        let Listed { table, columns, .. } = ALERTS;
+        let query = Query::new(format!(
+            "SELECT {columns} FROM {table} WHERE joint = $1 AND EXISTS (SELECT 1 FROM runs r WHERE r.id = run_id \
+             AND r.sensor <> '') ORDER BY first_ns, number LIMIT $2"
+        ));
+        self.read("detected_alerts", query.bind(id).bind(i64::from(limit)), StoredAlert::read).await
     }
 
     /// Alerts of a sensor's live runs that had a finding since then and go on no longer, the newest ones.

@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::StoreError;
 use super::anomaly_write::{self, Kept};
 use super::db::{Conn, Query, Row};
 use super::totals::{NEAR, add};
 use super::unreadable::{Unreadable, usable};
 use super::window_write::recount_hour;
+use super::{StoreError, joint_write};
 
 /// How many rows of a table were deleted, and how many anomalies went with them.
 #[derive(Clone, Copy, Debug, Default)]
@@ -47,6 +47,7 @@ pub(super) async fn delete(conn: &mut Conn, table: &'static str, query: Query) -
             add(conn, "alerts", -to_rows(gone.len())).await?;
             let ids: BTreeSet<String> = usable(table, gone.iter().map(|row| Ok(row.text("id")?))).into_iter().collect();
             if !ids.is_empty() {
+                joint_write::set_free(conn).await?;
                 // Of an analysis that was made again the alert of the other run may be there.
                 let mut query = Query::new(
                     "DELETE FROM anomalies WHERE NOT EXISTS (SELECT 1 FROM detected_alerts a WHERE a.id = alert_id) \

@@ -6,7 +6,7 @@ use super::body::AlertBody;
 use super::from_sql;
 use super::rows::{AlertRow, WindowRow};
 use super::write::Event;
-use nta_core::domain::{Severity, Timestamp};
+use nta_core::domain::{ClearReason, Severity, Timestamp};
 
 /// A window that closed.
 #[derive(Debug, Serialize)]
@@ -38,6 +38,12 @@ struct AlertEvent<'a> {
     raised_at: String,
     cleared_at: Option<String>,
     clear_reason: Option<&'a str>,
+    /// The gateways that saw it, where it is one of several.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    gateways: Vec<String>,
+    /// The alert of several gateways that it is a part of now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    folded_into: Option<&'a str>,
 }
 
 fn time(ns: i64) -> String {
@@ -88,6 +94,8 @@ pub(super) fn alert(alert: &AlertRow, before: Option<&str>, raised_ns: i64) -> E
         raised_at: time(raised_ns),
         cleared_at: alert.cleared_ns.map(time),
         clear_reason: alert.cleared_ns.and(said.clear_reason.as_deref()),
+        gateways: said.gateways,
+        folded_into: None,
     });
     Event { time_ns: alert.cleared_ns.unwrap_or(alert.last_ns), kind: kind.into(), body }
 }
@@ -133,6 +141,15 @@ pub(super) fn written(ns: i64) -> String {
 
 /// The end of a run cleared an alert.
 pub(super) fn cleared_with_run(alert: &AlertRow, end_ns: i64, reason: &str) -> Event {
+    cleared(alert, end_ns, reason, None)
+}
+
+/// An alert became a part of another.
+pub(super) fn folded(alert: &AlertRow, into: &str) -> Event {
+    cleared(alert, alert.last_ns, ClearReason::Folded.word(), Some(into))
+}
+
+fn cleared(alert: &AlertRow, end_ns: i64, reason: &str, folded_into: Option<&str>) -> Event {
     let said = AlertBody::read(0, &alert.body).unwrap_or_default();
     let body = json(&AlertEvent {
         id: &alert.id,
@@ -148,6 +165,8 @@ pub(super) fn cleared_with_run(alert: &AlertRow, end_ns: i64, reason: &str) -> E
         raised_at: time(alert.raised_ns),
         cleared_at: Some(time(end_ns)),
         clear_reason: Some(reason),
+        gateways: said.gateways,
+        folded_into,
     });
     Event { time_ns: end_ns, kind: "alert_cleared".into(), body }
 }

@@ -7,7 +7,7 @@ use super::db::{Conn, Query};
 use super::rows::BatchRows;
 use super::shipment::Shipment;
 use super::shipped::{SELECT, row, runs_of_others};
-use super::{NumberRange, Said, Shipped, Store, StoreError, from_sql, runs, to_sql, write};
+use super::{NumberRange, Said, Shipped, Store, StoreError, from_sql, joint_write, runs, to_sql, write};
 use nta_core::domain::{Mode, Timestamp};
 
 const TABLE: &str = "shipped";
@@ -75,6 +75,9 @@ impl Store {
         let error = StoreError::query(TABLE);
         let mut transaction = self.database.begin().await?;
         let conn = transaction.conn().map_err(&error)?;
+        if shipment.batches.iter().any(|(_, batch)| batch.number == 1 || write::may_join(batch)) {
+            joint_write::lock(conn).await?;
+        }
         let mut shipped = known(conn, shipment).await?;
         let mut ingested = Ingested::default();
         shipped.give_up_before(shipment.oldest);
@@ -100,7 +103,7 @@ impl Store {
                 continue;
             }
             end_runs_before(conn, batch, &spared).await?;
-            if write::write(conn, batch, None, None).await? {
+            if write::write(conn, batch, None, None, Some(&self.correlation)).await? {
                 ingested.stored += 1;
                 let packets = batch.windows.iter().filter(|window| window.factor == 1).map(|window| window.packets);
                 shipped.packets = shipped.packets.saturating_add(packets.map(from_sql).sum());

@@ -5,6 +5,7 @@
 
 mod addresses;
 mod alert_counts;
+mod alert_filter;
 mod alert_status;
 mod alert_write;
 mod alerts;
@@ -33,6 +34,8 @@ mod host_flows;
 mod hosts;
 mod ingest;
 mod jobs;
+mod joint;
+mod joint_write;
 mod keys;
 mod late;
 mod lease;
@@ -85,8 +88,9 @@ use std::sync::{Arc, OnceLock};
 use tokio::sync::watch;
 
 pub use addresses::Addresses;
+pub use alert_filter::AlertFilter;
 pub use alert_status::{AlertChanged, AlertPatch, AlertsToChange, MOST_AT_ONCE, Note, Patched, PatchedAll};
-pub use alerts::{AlertFilter, AlertPage, AlertSort, StoredAlert};
+pub use alerts::{AlertPage, AlertSort, StoredAlert};
 pub use announced::Announced;
 pub use anomalies::{Anomaly, AnomalyFilter, AnomalyPage, AnomalySort, KindCount, StoredAnomaly};
 pub use aside::Aside;
@@ -102,6 +106,7 @@ pub use found::Found;
 pub use hosts::{HostPage, HostSort, HostTotals, TrafficShare};
 pub use ingest::Ingested;
 pub use jobs::{JobEnd, JobFilter, JobOwner, JobPage, JobState, JobsKept, NewJob, StoredJob};
+pub use joint::Correlation;
 pub use lease::Lease;
 pub use models::{ActiveModel, MOST_MODELS, StoredModel};
 pub use mutes::{HiddenByMute, MOST_MUTES, StoredMute};
@@ -147,6 +152,8 @@ pub struct Store {
     announced: Arc<watch::Sender<Announced>>,
     /// The run of this process, by its identity: of its sensor is what belongs to no window.
     own_run: Arc<OnceLock<Vec<u8>>>,
+    /// How alerts of several gateways become one.
+    correlation: Arc<Correlation>,
 }
 
 impl Store {
@@ -162,6 +169,7 @@ impl Store {
             commits: Arc::default(),
             announced: Arc::default(),
             own_run: Arc::default(),
+            correlation: Arc::default(),
         })
     }
 
@@ -179,6 +187,13 @@ impl Store {
     #[must_use]
     pub const fn with_retention(mut self, retention: Retention) -> Self {
         self.retention = retention;
+        self
+    }
+
+    /// Joins alerts of several gateways so instead of the default.
+    #[must_use]
+    pub fn with_correlation(mut self, correlation: Correlation) -> Self {
+        self.correlation = Arc::new(correlation);
         self
     }
 
@@ -213,7 +228,8 @@ impl Store {
 
     /// What was written so far, and what went wrong.
     pub fn stats(&self) -> StoreStats {
-        StoreStats { database_renewals: self.database.renewals(), ..self.counters.snapshot() }
+        let alerts_not_joined = self.correlation.left_out.load(std::sync::atomic::Ordering::Relaxed);
+        StoreStats { database_renewals: self.database.renewals(), alerts_not_joined, ..self.counters.snapshot() }
     }
 
     /// How long transactions took that were committed, in seconds.
@@ -260,6 +276,8 @@ mod fleet_tests;
 mod hour_migration_tests;
 #[cfg(test)]
 mod jobs_tests;
+#[cfg(test)]
+mod joint_tests;
 #[cfg(test)]
 mod lease_tests;
 #[cfg(test)]

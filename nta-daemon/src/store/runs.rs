@@ -1,12 +1,14 @@
 //! The table `runs`: who wrote the windows and flows, from when to when, and why it ended.
 
+use std::collections::BTreeSet;
+
 use super::db::{Conn, Dialect, Query};
 use super::flows::state;
 use super::lease::Lock;
 use super::rows::{AlertRow, RunRow};
 use super::unreadable::{Unreadable, usable};
 use super::write::{Event, log, run_id};
-use super::{Store, StoreError, capture_of_sensor, event_body, spans, to_sql};
+use super::{Store, StoreError, capture_of_sensor, event_body, joint_write, spans, to_sql};
 use nta_core::domain::{EndReason, Mode, Timestamp};
 
 /// A start of the daemon, or a replay.
@@ -104,6 +106,9 @@ impl Store {
         let error = StoreError::query("runs");
         let mut transaction = self.database.begin().await?;
         let conn = transaction.conn().map_err(&error)?;
+        if !dead.is_empty() {
+            joint_write::lock(conn).await?;
+        }
         for (id, _lock) in &dead {
             if !is_waiting {
                 spans::close_open(conn, *id).await?;
@@ -295,20 +300,28 @@ pub(super) async fn close(conn: &mut Conn, run: i64, reason: &str, alerts: &str)
     let clear = Query::new(
         "UPDATE detected_alerts SET state = 'cleared', cleared_ns = CASE WHEN last_ns > $1 THEN last_ns ELSE $1 END, \
          end_reason = $2 WHERE run_id = $3 AND state = 'raised' \
-         RETURNING id, kind, severity, source, destination, first_ns, last_ns, raised_ns, body",
+         RETURNING id, kind, severity, source, destination, first_ns, last_ns, raised_ns, body, joint",
     );
     let cleared = conn.fetch_all(clear.bind(end_ns).bind(alerts).bind(run)).await;
     let cleared = cleared.map_err(StoreError::query("detected_alerts"))?;
-    let mut events = Vec::new();
-    for alert in usable("detected_alerts", cleared.iter().map(AlertRow::cleared)) {
-        events.push(event_body::cleared_with_run(&alert, end_ns.max(alert.last_ns), alerts));
+    let (mut events, mut joints) = (Vec::new(), BTreeSet::new());
+    let read = |row: &super::Row| Ok((AlertRow::cleared(row)?, row.opt_text("joint").ok().flatten()));
+    for (alert, joint) in usable("detected_alerts", cleared.iter().map(read)) {
+        match joint {
+            Some(joint) => drop(joints.insert(joint)),
+            None => events.push(event_body::cleared_with_run(&alert, end_ns.max(alert.last_ns), alerts)),
+        }
     }
     events.push(Event { time_ns: end_ns, kind: "run_ended".into(), body: format!("{{\"reason\":\"{reason}\"}}") });
     let ended = if alerts == "interrupted" { EndReason::Interrupted } else { EndReason::Shutdown };
     let flows =
         Query::new("UPDATE flows SET state = $2 WHERE run_id = $1 AND state = 0").bind(run).bind(state(Some(ended)));
     conn.execute(flows).await.map_err(StoreError::query("flows"))?;
-    log(conn, run, &events).await
+    log(conn, run, &events).await?;
+    for joint in joints {
+        joint_write::refresh(conn, &joint).await?;
+    }
+    Ok(())
 }
 
 impl AlertRow {

@@ -58,6 +58,8 @@ pub struct StoreStats {
     pub raw_packets_deleted: u64,
     /// Alerts deleted by retention.
     pub alerts_deleted: u64,
+    /// How often an alert of several gateways had as many parts as it may have, and another stayed by itself.
+    pub alerts_not_joined: u64,
     /// Anomalies deleted by retention.
     pub anomalies_deleted: u64,
     /// Feature vectors deleted by retention.
@@ -257,6 +259,7 @@ impl Counters {
             cut_alerts: self.cut_alerts.load(Relaxed),
             spool_bytes: self.spool_bytes.load(Relaxed),
             rows_unreadable: self.set_aside.snapshot(),
+            alerts_not_joined: 0,
             database_renewals: 0,
             database_bytes: known(&self.sizes.database),
             wal_bytes: known(&self.sizes.wal),

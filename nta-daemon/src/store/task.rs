@@ -354,7 +354,7 @@ impl Task {
     }
 
     async fn commit_and_verify(&self, group: &[BatchRows], trouble: Option<&Trouble>) -> Result<Vec<bool>, StoreError> {
-        let are_new = write::commit(&self.store.database, group, trouble, self.store.outbox().as_ref()).await?;
+        let are_new = write::commit(&self.store, group, trouble).await?;
         if self.store.database.was_replaced() {
             return Err(StoreError::Replaced);
         }

@@ -3,12 +3,12 @@
 use std::borrow::Cow;
 
 use super::cut::rejoined;
-use super::db::{Conn, Database, Query, Value};
+use super::db::{Conn, Query, Value};
 use super::outbox::{self, Outbox};
 use super::rows::{BatchRows, RunRow, VectorRow};
 use super::{
-    Notice, StoreError, alert_write, anomaly_write, flow_write, from_sql, late, runs, sensor, to_sql, totals, troubles,
-    window_write,
+    Correlation, Notice, Store, StoreError, alert_write, anomaly_write, flow_write, from_sql, joint_write, late, runs,
+    sensor, to_sql, totals, troubles, window_write,
 };
 use nta_core::domain::{Mode, Severity, Timestamp};
 
@@ -66,13 +66,18 @@ impl Trouble {
 
 /// Commits the batches once, or leaves the database as it was. Answers of each whether it is new: not when it is there already.
 pub(super) async fn commit(
-    database: &Database,
+    store: &Store,
     batches: &[BatchRows],
     mut trouble: Option<&Trouble>,
-    outbox: Option<&Outbox>,
 ) -> Result<Vec<bool>, StoreError> {
+    let (database, outbox, correlation) = (&store.database, store.outbox(), &store.correlation);
     let mut transaction = database.begin().await?;
     let error = StoreError::query("runs");
+    let mut joins = None;
+    if batches.iter().any(may_join) && joint_write::is_centre(transaction.conn().map_err(&error)?).await? {
+        joint_write::lock(transaction.conn().map_err(&error)?).await?;
+        joins = Some(&**correlation);
+    }
     let mut are_new = Vec::with_capacity(batches.len());
     let mut is_full = false;
     for batch in batches {
@@ -81,7 +86,7 @@ pub(super) async fn commit(
             flow_write::make_room(conn).await?;
             is_full = false;
         }
-        let is_new = write(conn, batch, trouble, outbox).await?;
+        let is_new = write(conn, batch, trouble, outbox.as_ref(), joins).await?;
         if is_new {
             trouble = None;
             is_full |= flow_write::is_staged(conn, &batch.flows);
@@ -96,12 +101,18 @@ pub(super) async fn commit(
     Ok(are_new)
 }
 
+/// Whether a batch can change an alert of several gateways.
+pub(super) fn may_join(batch: &BatchRows) -> bool {
+    batch.run.mode == Mode::Live.word() && (!batch.alerts.is_empty() || batch.end.is_some())
+}
+
 /// Writes a batch, and puts it into the outbox where there is one. `false` when it is there already.
 pub(super) async fn write(
     conn: &mut Conn,
     batch: &BatchRows,
     trouble: Option<&Trouble>,
     outbox: Option<&Outbox>,
+    correlation: Option<&Correlation>,
 ) -> Result<bool, StoreError> {
     let error = StoreError::query("runs");
     let (run, last) = run_and_last(conn, &batch.run).await?;
@@ -139,7 +150,11 @@ pub(super) async fn write(
     let by = (run, sensor::number(conn, &batch.run.sensor).await?);
     events.extend(window_write::insert(conn, by, &windows).await?);
     alert_write::take_over(conn, run, &batch.run, &batch.alerts).await?;
-    events.extend(alert_write::upsert(conn, by, &batch.alerts).await?);
+    let changes = alert_write::upsert(conn, by, &batch.alerts).await?;
+    events.extend(match correlation.filter(|_| may_join(batch)) {
+        Some(correlation) => joint_write::correlate(conn, correlation, by.1, &batch.alerts, changes).await?,
+        None => changes,
+    });
     if batch.run.mode == Mode::Live.word() {
         if let Some(standing) = batch.standing.as_ref().filter(|_| !is_outdated) {
             let at = Timestamp::from_nanos(from_sql(last_ns.unwrap_or(batch.run.started_ns)));

@@ -143,6 +143,8 @@ fn cases(path: &str, name: &str) -> Option<Vec<(String, Is)>> {
             case("open,resolved", one_of("status", &["open", "resolved"])),
         ],
         ("/api/alerts", "state") => vec![case("raised", one_of("state", &["raised"])), case("cleared", |_| false)],
+        // Here none is a part of another.
+        ("/api/alerts", "parts") => vec![case("true", |_| true), case("false", |row| row["folded_into"].is_null())],
         ("/api/alerts", "verdict") => {
             vec![case("benign", one_of("verdict", &["benign"])), case("none", |row| row["verdict"].is_null())]
         }

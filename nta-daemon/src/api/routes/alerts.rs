@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::api::access::Caller;
 use crate::api::error::Problem;
-use crate::api::extract::{InPath, Json, PartyName, Path, Query, Several, Text, parameters, parties};
+use crate::api::extract::{Flag, InPath, Json, PartyName, Path, Query, Several, Text, parameters, parties};
 use crate::api::page::{List, PageQuery, Period, SortField};
 use crate::api::state::now;
 use crate::api::whose::WhoseQuery;
@@ -17,6 +17,7 @@ use crate::json::{AlertJson, words};
 use crate::store::{AlertChanged, AlertFilter, AlertPatch, AlertSort, Audit, Note, Patched, Range, StoredAlert, Whose};
 use nta_core::domain::{AlertKind, Severity};
 
+use super::alert_parts::{PartJson, parts_of};
 pub(super) use super::alert_words::{AlertId, AlertStateWord, AlertStatus, AlertVerdict, VerdictOrNone, given};
 use super::anomalies::{severities, words as kinds_of};
 use super::hosts::is_inside;
@@ -56,6 +57,11 @@ pub(in crate::api) struct AlertItem {
     /// What people say that it was; null while nobody does.
     #[schema(value_type = Option<words::AlertVerdict>)]
     verdict: Option<String>,
+    /// The gateways that saw it, where it is one alert of several gateways (`sensor` is null then): the first 64 names. Empty for others.
+    gateways: Vec<String>,
+    /// The alert of several gateways that this one is a part of; null where it is by itself.
+    #[schema(pattern = "^[0-9a-f]{16}$")]
+    folded_into: Option<String>,
 }
 
 /// An alert with its notes.
@@ -67,6 +73,8 @@ pub(in crate::api) struct AlertDetail {
     notes: Vec<NoteJson>,
     /// Changes of status and verdict, oldest first: the newest 200.
     history: Vec<ChangeJson>,
+    /// What it is of, where it is one alert of several gateways: their alerts, the first first, at most 1000.
+    parts: Vec<PartJson>,
 }
 
 /// A change of status or verdict.
@@ -131,6 +139,8 @@ impl AlertItem {
             status_by: stored.status_by,
             status_at: stored.status_at.map(|time| time.to_string()),
             verdict: stored.verdict,
+            gateways: stored.gateways,
+            folded_into: stored.joint,
         }
     }
 }
@@ -170,6 +180,8 @@ parameters! {
         "destination" => destination: Several<PartyName>,
         /// Whom it concerns: who does or suffers it, the same way, or had a share in it.
         "host" => host: Several<PartyName>,
+        /// Whether those are there too that are a part of an alert of several gateways; unless given, where `sensor` names one.
+        "parts" => parts: Flag,
         ..whose: WhoseQuery,
         ..period: Period,
     }
@@ -200,6 +212,7 @@ impl AlertsFilter {
             host: parties(self.host.as_ref()),
             from,
             to,
+            hides_parts: !self.parts.map_or_else(|| self.whose.is_one(), |parts| parts.0),
             whose,
         })
     }
@@ -362,8 +375,10 @@ pub(super) async fn detail(state: &ApiState, id: &str) -> Result<Json<AlertDetai
     let alert = state.store.alert(id).await?.ok_or_else(|| unknown(id))?;
     let notes = state.store.alert_notes(id).await?;
     let history = state.store.alert_changes(id).await?;
+    let parts = parts_of(state, &alert).await?;
     Ok(Json(AlertDetail {
         alert: AlertItem::new(alert, state),
+        parts,
         notes: notes.into_iter().map(NoteJson::from).collect(),
         history: history.into_iter().map(ChangeJson::from).collect(),
     }))

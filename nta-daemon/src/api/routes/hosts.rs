@@ -218,12 +218,14 @@ pub(in crate::api) async fn one(
     Query(HostQuery { whose }): Query<HostQuery>,
     Path(address): Path<IpAddr>,
 ) -> Result<Json<HostProfile>, ApiError> {
+    let is_one = whose.is_one();
     let whose = state.scope(whose).await?.whose;
     let rows = state.store.host(address, &whose).await?;
     let totals = rows.into_iter().reduce(|sum, row| sum.and(&row));
     let stands_for = state.store.stands_for(address, &whose, TOP).await?;
     let totals = totals.ok_or_else(|| ApiError::NotFound { detail: unknown(address, &stands_for) })?;
-    let filter = AlertFilter { host: address.into(), whose: whose.clone(), ..AlertFilter::default() };
+    let hides_parts = !is_one;
+    let filter = AlertFilter { host: address.into(), whose: whose.clone(), hides_parts, ..AlertFilter::default() };
     let newest = Position { descending: true, after: None, limit: TOP };
     let alerts = state.store.alerts(&filter, AlertSort::Time, newest).await?;
     let (baselines, _) = state.tools.known().await?;

@@ -1,6 +1,7 @@
 //! One file for each resource: request, answer, handler.
 
 pub(super) mod alert_bulk;
+pub(super) mod alert_parts;
 pub(super) mod alert_words;
 pub(super) mod alerts;
 pub(super) mod anomalies;

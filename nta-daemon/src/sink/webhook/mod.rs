@@ -235,8 +235,10 @@ impl Webhook {
         // Its own trouble would be one more thing that it does not take.
         let is_own =
             event.kind.starts_with("webhook_") && event.body.contains(&format!("\"reason\":\"{} ", self.config.name));
+        // Of the alerts that gateways ship they send messages themselves.
+        let is_of_several = event.sensor.is_none() && event.kind.starts_with("alert_");
         event.is_live
-            && event.sensor.as_deref() == Some(sensor)
+            && (event.sensor.as_deref() == Some(sensor) || is_of_several)
             && self.config.types.iter().any(is_of)
             && event.severity.is_none_or(|severity| severity >= self.config.min_severity)
             && !is_own

@@ -67,6 +67,9 @@ pub(in crate::store) struct AlertBody {
     pub(in crate::store) detectors: Vec<String>,
     pub(in crate::store) finding: FindingRecord,
     pub(in crate::store) opinions: Vec<OpinionRecord>,
+    /// The gateways that saw it, where it is one of several.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(in crate::store) gateways: Vec<String>,
 }
 
 /// All of an anomaly but what has columns.
@@ -122,6 +125,7 @@ impl From<&Alert> for AlertBody {
             detectors: alert.detectors.iter().map(|name| (*name).to_owned()).collect(),
             finding: FindingRecord::from(&alert.finding),
             opinions: alert.opinions.iter().map(OpinionRecord::from).collect(),
+            gateways: Vec::new(),
         }
     }
 }

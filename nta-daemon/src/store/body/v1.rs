@@ -343,6 +343,7 @@ impl From<AlertBefore> for AlertBody {
             detectors: before.detectors,
             opinions: std::mem::take(&mut before.why.judges).into_iter().map(OpinionRecord::from).collect(),
             finding: before.why.finding(before.detector),
+            gateways: Vec::new(),
         }
     }
 }
@@ -465,6 +466,7 @@ pub(in crate::store) mod tests {
             detectors: vec!["port_scan".to_owned(), "model".to_owned()],
             finding: finding(),
             opinions: vec![opinion],
+            gateways: Vec::new(),
         };
         assert_eq!(read::<AlertBody>(&self::alert()).expect("an alert"), alert);
         let anomaly = AnomalyBody { v: VERSION, score: 0.5, port: Some(22), finding: finding() };

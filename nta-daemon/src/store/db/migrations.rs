@@ -52,6 +52,7 @@ pub(in crate::store) fn sqlite() -> Migrator {
         34 "hosts of alerts and troubles" "0034_hosts_of_alerts_and_troubles.sql",
         35 "services" "0035_services.sql",
         36 "fleet" "0036_fleet.sql",
+        37 "joint alerts" "0037_joint_alerts.sql",
     }
 }
 
@@ -85,6 +86,7 @@ pub(in crate::store) fn postgres() -> Migrator {
         30 "hosts of alerts and troubles" "0030_hosts_of_alerts_and_troubles.sql",
         31 "services" "0031_services.sql",
         32 "fleet" "0032_fleet.sql",
+        33 "joint alerts" "0033_joint_alerts.sql",
     }
 }
 

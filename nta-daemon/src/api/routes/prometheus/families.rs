@@ -223,6 +223,9 @@ impl Snapshot {
             (table("hosts"), store.hosts_deleted as f64),
             (table("services"), store.services_deleted as f64),
         ];
+        let apart =
+            "Alerts of gateways that stay by themselves because the one of several has as many parts as it may have";
+        page.one("store_alerts_not_joined", apart, COUNTER, store.alerts_not_joined as f64)?;
         let dropped = store.raw_packets_dropped as f64;
         page.one("store_raw_packets_dropped", "Heads of frames of which a window had too many", COUNTER, dropped)?;
         let mut unreadable = Vec::new();
