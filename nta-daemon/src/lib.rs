@@ -24,6 +24,7 @@ pub mod api;
 pub mod archive;
 mod dashboard;
 pub mod export;
+pub mod history;
 pub mod jobs;
 pub mod json;
 mod report;

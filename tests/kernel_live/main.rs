@@ -31,6 +31,7 @@ mod pin;
 mod pin_kill;
 mod record;
 mod refuse;
+mod remote_write;
 
 mod attached;
 mod capture;

@@ -11,6 +11,7 @@ mod dns;
 mod events;
 mod explain;
 mod export;
+mod hourly;
 mod ipfix;
 mod log;
 mod memory;

@@ -24,7 +24,7 @@ impl From<&BySensor<Window>> for WindowItem {
 
 /// A flow, and who saw it.
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
-pub(super) struct FlowItem {
+pub(crate) struct FlowItem {
     /// Name of the sensor that saw it; null where it was not noted.
     sensor: Option<String>,
     /// The service's name wherever services are named: `service` where the content says it, else what the port is registered for; null

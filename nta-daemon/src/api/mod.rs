@@ -44,7 +44,7 @@ pub use error::ApiError;
 pub use explain::{Explanation, Question, explain};
 pub use extract::parse_time;
 pub(crate) use fleet::{MOST as MOST_LOGS, SensorJson, sensors};
-pub(crate) use found::{AnomalyItem, WindowItem, anomaly};
+pub(crate) use found::{AnomalyItem, FlowItem, WindowItem, anomaly};
 pub use guard::AllowedHosts;
 use nta_core::domain::Timestamp;
 pub use router::router;
@@ -63,6 +63,14 @@ pub async fn export(
     anonymizer: Option<Anonymizer>,
 ) -> Result<impl Stream<Item = Result<Bytes, ApiError>>, ApiError> {
     routes::export::by_pairs(state, parameters, anonymizer).await
+}
+
+/// What `GET /metrics` answers in the text format of Prometheus.
+///
+/// # Errors
+/// While jobs have not begun.
+pub async fn exposition(state: &ApiState) -> Result<String, ApiError> {
+    routes::prometheus::plain(state).await
 }
 
 /// What became of a sensor's message.

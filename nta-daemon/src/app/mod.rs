@@ -4,6 +4,7 @@
 mod analysis;
 mod models;
 mod muted;
+mod outputs;
 mod refusal;
 mod run;
 mod served;
@@ -26,9 +27,9 @@ use crate::pipeline::baselines::BaselineHandle;
 use crate::pipeline::metrics::MetricsHandle;
 use crate::pipeline::mutes::MuteHandle;
 use crate::pipeline::progress::Progress;
-use crate::sink::eve::{EveError, EveOutput};
-use crate::sink::ipfix::IpfixExporter;
-use crate::sink::jsonl::{Mirror, MirrorError};
+use crate::sink::eve::EveError;
+use crate::sink::jsonl::MirrorError;
+use crate::sink::remote_write::RemoteWriteError;
 use crate::sink::ship;
 use crate::sink::store::StoreOutput;
 use crate::store::{Found, Lease, LeftSpool, Run, Store, StoreError, StoreWriter, baselines_name, spools_of};
@@ -41,6 +42,7 @@ use nta_core::window::Lengths;
 
 pub use analysis::Analysis;
 use analysis::Looked;
+use outputs::Outputs;
 pub use run::{Hangup, Task, Work};
 pub use served::Served;
 pub use signals::{Signal, Signals, Stops};
@@ -65,6 +67,12 @@ pub enum AppError {
     /// Events cannot be written.
     #[error(transparent)]
     Eve(#[from] EveError),
+    /// The folder of hours cannot be used.
+    #[error("archive.folder: {0}")]
+    History(#[source] std::io::Error),
+    /// Metrics cannot be pushed.
+    #[error(transparent)]
+    RemoteWrite(#[from] RemoteWriteError),
     /// There is no thread that sends flows.
     #[error("ipfix.to: there is no thread to send flows: {0}")]
     Ipfix(#[source] std::io::Error),
@@ -155,10 +163,7 @@ pub struct App {
     served: Option<Served>,
     /// What the listener speaks TLS with.
     tls: Option<Arc<Tls>>,
-    /// The files of JSON lines.
-    mirror: Option<Mirror>,
-    eve: Option<EveOutput>,
-    ipfix: Option<IpfixExporter>,
+    outputs: Box<Outputs>,
     /// What the run before left for this one to go on from.
     resume: Option<Resume>,
     /// The run before, and the identity of this one.
@@ -222,10 +227,8 @@ impl App {
         if plan.mode == Mode::Live && !config.ship.to.is_empty() {
             store = store.with_outbox(ship::outbox(&config.ship));
         }
-        let mirror = if plan.mode == Mode::Live { Mirror::open(&config.jsonl, &sensor)? } else { None };
-        let eve = if plan.mode == Mode::Live { EveOutput::start(&config.eve, &sensor)? } else { None };
-        let ipfix =
-            if plan.mode == Mode::Live { IpfixExporter::start(&config.ipfix).map_err(AppError::Ipfix)? } else { None };
+        let is_live = plan.mode == Mode::Live;
+        let outputs = Box::new(if is_live { Outputs::start(config, &store, &sensor)? } else { Outputs::default() });
         let Looked { new, known: data, earlier, lease: analysing } = analysis::look_up(&store, plan.analysis).await?;
         let run = Run {
             started: clock::now(),
@@ -280,9 +283,7 @@ impl App {
             sensor,
             tls: served.as_ref().and_then(|served| served.tls.clone()),
             served,
-            mirror,
-            eve,
-            ipfix,
+            outputs,
             resume,
             before,
             run: uuid,

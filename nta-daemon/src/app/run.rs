@@ -96,9 +96,9 @@ impl App {
             output: self.output(),
             baselines: self.baselines.clone(),
             mutes: self.mutes.clone(),
-            mirror: self.mirror.take(),
-            eve: self.eve.take(),
-            ipfix: self.ipfix.take(),
+            mirror: self.outputs.mirror.take(),
+            eve: self.outputs.eve.take(),
+            ipfix: self.outputs.ipfix.take(),
             metrics: self.metrics.clone(),
             ids: self.ids,
             earlier: std::mem::take(&mut self.earlier),
@@ -281,16 +281,16 @@ impl App {
         if let Some(capture) = self.capture.take() {
             state = state.with_capture(capture);
         }
-        if let Some(mirror) = &self.mirror {
+        if let Some(mirror) = &self.outputs.mirror {
             state = state.with_mirror(mirror.counters());
         }
-        let outputs = [self.eve.as_ref().map(EveOutput::counters), self.ipfix.as_ref().map(IpfixExporter::counters)];
-        state = state.with_outputs(outputs.into_iter().flatten().collect());
+        state = state.with_outputs(self.outputs.counters());
         let results = state.tools().results.clone();
         tokio::spawn(results.keep(self.sensor.clone(), self.stop.clone(), clock::now));
         let jobs = Jobs::new(state.tools().clone(), self.run, KINDS);
         self.jobs = Some(jobs.clone());
         state = state.with_jobs(jobs.clone());
+        self.outputs.begin(&state, &self.stop);
         let uploads = self.uploads.clone();
         self.say_where("serving");
         tokio::spawn(async move {
@@ -320,6 +320,7 @@ impl App {
                 Err(_) => tracing::warn!(deadline_s = SERVER_DEADLINE.as_secs(), "requests under way are broken off"),
             }
         }
+        self.outputs.end().await;
         self.uploads.stop().await;
         if let Some(jobs) = &self.jobs {
             let late = jobs.shutdown(JOBS_DEADLINE).await;

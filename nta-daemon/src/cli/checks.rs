@@ -78,6 +78,9 @@ fn look_but(config: &Config, places: &Places, but: &[String], absent: Absent) ->
     {
         refused.push(("eve.to", format!("there is no folder {}", folder.display())));
     }
+    let remote_write = &config.remote_write;
+    refused.extend(remote_write.headers().err());
+    refused.extend(remote_write.authorities().err().map(|why| ("remote_write.ca_file", why)));
     let is_said = |key: &str| !but.iter().any(|other| other == key);
     refused.retain(|(key, _)| is_said(key));
     for (key, message) in warnings.into_iter().filter(|(key, _)| is_said(key)) {

@@ -12,11 +12,13 @@ use futures_util::{Stream, TryStreamExt as _};
 use tokio::sync::watch;
 
 use super::settings::DatabaseFlag;
-use super::{EXIT_USAGE, Tasks, fail};
+use super::{EXIT_USAGE, Tasks, fail, say};
 use crate::anonymize::Anonymizer;
 use crate::api::{AnalysisAccess, ApiError, ApiState};
+use crate::capture::clock;
 use crate::config::Config;
 use crate::export::{Format, What};
+use crate::history::History;
 use crate::store::Store;
 use nta_core::domain::{Mode, Status};
 
@@ -25,11 +27,23 @@ use nta_core::domain::{Mode, Status};
 #[command(after_help = "Examples:\n  \
     nta-daemon export --database sqlite:/var/lib/nta/nta.db --what flows --format csv > flows.csv\n  \
     nta-daemon export --what alerts --format eve --from 2026-01-31T00:00:00Z --severity high\n  \
+    nta-daemon export --database sqlite:/var/lib/nta/nta.db --hourly /srv/nta\n  \
     nta-daemon export --what features --format parquet --window-size 30 --output features.parquet")]
 pub(super) struct Args {
     /// What is exported. Each takes the filters of its list in the API, and no others.
-    #[arg(long, value_parser = PossibleValuesParser::new(What::ALL.map(|(word, _)| word)))]
-    what: String,
+    #[arg(
+        long,
+        required_unless_present = "hourly",
+        value_parser = PossibleValuesParser::new(What::ALL.map(|(word, _)| word))
+    )]
+    what: Option<String>,
+    /// Write windows and flows below this folder instead, a Parquet file a table, sensor and hour (TABLE/date=YYYY-MM-DD/sensor=NAME/HH.parquet).
+    /// Hours that are there stay as they are; the hour that goes on is not written.
+    #[arg(long, value_name = "FOLDER", conflicts_with_all = [
+        "what", "format", "output", "anonymize_key", "from", "to", "sensor", "span", "window_size", "host", "port", "proto", "kind",
+        "severity", "status", "state", "source", "destination",
+    ])]
+    hourly: Option<PathBuf>,
     /// How it is written: eve is Suricata's EVE JSON.
     #[arg(long, default_value = "json", value_parser = PossibleValuesParser::new(Format::ALL.map(|(word, _)| word)))]
     format: String,
@@ -102,6 +116,12 @@ pub(super) fn execute(args: Args) -> ExitCode {
     if let Some(file) = config.store.database.file().filter(|file| !file.exists()) {
         return fail(EXIT_USAGE, &format_args!("there is no database {}", file.display()));
     }
+    if let Some(folder) = &args.hourly {
+        return match Tasks::start() {
+            Ok(tasks) => tasks.wait(hourly(&config, folder)),
+            Err(error) => fail(1, &error),
+        };
+    }
     let anonymizer = match args.anonymize_key.as_deref().map(Anonymizer::from_file).transpose() {
         Ok(anonymizer) => anonymizer,
         Err(error) => return fail(EXIT_USAGE, &error),
@@ -118,7 +138,7 @@ impl Args {
     fn parameters(self) -> Vec<(String, String)> {
         let from = self.from.unwrap_or_else(|| "0".to_owned());
         let given = [
-            ("what", Some(self.what)),
+            ("what", self.what),
             ("format", Some(self.format)),
             ("from", Some(from)),
             ("to", self.to),
@@ -136,6 +156,29 @@ impl Args {
             ("destination", self.destination),
         ];
         given.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
+    }
+}
+
+/// Writes the hours that are stored and over, by no bound.
+async fn hourly(config: &Config, folder: &Path) -> ExitCode {
+    let store = match Store::open(config.store.database.as_str()).await {
+        Ok(store) => store,
+        Err(error) => return fail(1, &format_args!("{}: {error}", config.store.database.shown())),
+    };
+    let written = match History::new(store.clone(), folder, 0) {
+        Ok(mut history) => {
+            let written = history.round(clock::now()).await.map_err(|error| error.to_string());
+            written.map(|()| history.counters().counts()[0])
+        }
+        Err(error) => Err(error.to_string()),
+    };
+    store.close().await;
+    match written {
+        Ok(files) => {
+            say(&format!("{files} files written below {}", folder.display()));
+            ExitCode::SUCCESS
+        }
+        Err(error) => fail(1, &error),
     }
 }
 

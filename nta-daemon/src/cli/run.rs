@@ -179,7 +179,7 @@ async fn serve(
         app = Box::pin(App::build(config, plan)) => app.map_err(|e| e.to_string())?,
     };
     let models = app.choose_models(models).await;
-    let (resume, begun_with) = (app.take_resume(), config.clone());
+    let (resume, begun_with) = (app.take_resume(), Box::new(config.clone()));
     let begin = move |stop: &CancellationToken| Supervisor::begin(patterns, attach, &begun_with, object, resume, stop);
     let (supervisor, capture) = match unless_asked_to_end(&mut signals, begin).await {
         Ok(Ok(begun)) => begun,
@@ -217,7 +217,8 @@ async fn serve(
     }
     app.begin_with(supervisor.failure());
     app.take_orders_by(capture);
-    let judged_by = config.clone();
+    // Boxed, as the other: a configuration is large, and each move of it would lie in this frame.
+    let judged_by = Box::new(config.clone());
     let work = move |task: Task| {
         let Task {
             mut output,
@@ -235,7 +236,7 @@ async fn serve(
         } = task;
         let mut log = AlertLog::default();
         let mut counted = MetricsSink::new(metrics, judged_by.detect.local_networks.clone());
-        let judging = Judging { config: judged_by, models, baselines, mutes, ids, earlier };
+        let judging = Judging { config: *judged_by, models, baselines, mutes, ids, earlier };
         let mut sinks: Vec<&mut dyn Sink> = vec![&mut output, &mut log, &mut counted];
         sinks.extend(mirror.as_mut().map(|mirror| mirror as &mut dyn Sink));
         sinks.extend(eve.as_mut().map(|eve| eve as &mut dyn Sink));

@@ -7,6 +7,7 @@
 mod section;
 
 mod api;
+mod archive;
 mod broker;
 mod capture;
 mod collect;
@@ -23,6 +24,7 @@ mod nearest;
 mod problem;
 mod recordings;
 mod regular;
+mod remote_write;
 mod results;
 mod sensor;
 mod ship;
@@ -42,6 +44,7 @@ use nta_core::Bounds;
 use serde::{Deserialize, Serialize};
 
 pub use api::{ApiConfig, ApiNameError, HostName, MetricsAccess, Origin};
+pub use archive::ArchiveConfig;
 pub use broker::{Broker, BrokerUrl, Credentials};
 pub use capture::{Attach, CaptureConfig, TcxOrder};
 pub use collect::CollectConfig;
@@ -58,6 +61,7 @@ pub use nearest::nearest;
 pub use problem::{ConfigError, Place, Problem};
 pub use recordings::RecordingsConfig;
 pub use regular::{read_regular, regular_length};
+pub use remote_write::{RemoteWriteConfig, RemoteWriteUrl};
 pub use results::ResultsConfig;
 pub use sensor::{SensorConfig, SensorName, SensorNameError};
 pub use ship::{ShipConfig, ShipUrl};
@@ -71,6 +75,9 @@ use problem::Refused;
 
 pub use nta_core::baseline::BaselineConfig;
 pub use nta_core::detect::DetectConfig;
+
+/// Bytes of a header that may be a secret.
+const LEAST_SECRET: usize = 8;
 
 /// Everything that can be configured.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -92,6 +99,8 @@ pub struct Config {
     pub model: ModelConfig,
     /// The database.
     pub store: StoreConfig,
+    /// Windows and flows as Parquet files of an hour each.
+    pub archive: ArchiveConfig,
     /// Captures that clients send.
     pub uploads: UploadsConfig,
     /// Windows and anomalies as files of JSON lines.
@@ -100,6 +109,8 @@ pub struct Config {
     pub eve: EveConfig,
     /// Flows to an IPFIX collector.
     pub ipfix: IpfixConfig,
+    /// What /metrics has, pushed.
+    pub remote_write: RemoteWriteConfig,
     /// Captures that are recorded.
     pub recordings: RecordingsConfig,
     /// Files that jobs make.
@@ -151,6 +162,7 @@ impl Config {
         self.capture.check(&mut refused);
         self.events.check(&mut refused);
         self.store.check(&mut refused);
+        self.archive.check(&mut refused);
         self.uploads.check(&mut refused);
         self.jsonl.check(&mut refused);
         self.eve.check(&mut refused);
@@ -174,6 +186,7 @@ impl Config {
         self.api.check_together(&mut refused);
         self.ship.check_together(&mut refused);
         self.collect.check_together(&mut refused);
+        self.remote_write.check_together(&mut refused);
         if refused.is_empty() {
             return Ok(());
         }
@@ -200,10 +213,12 @@ impl Config {
             WindowsConfig::bounds(),
             ModelConfig::bounds(),
             StoreConfig::bounds(),
+            ArchiveConfig::bounds(),
             UploadsConfig::bounds(),
             JsonlConfig::bounds(),
             EveConfig::bounds(),
             IpfixConfig::bounds(),
+            RemoteWriteConfig::bounds(),
             RecordingsConfig::bounds(),
             ResultsConfig::bounds(),
             ShipConfig::bounds(),
@@ -227,7 +242,10 @@ impl Config {
     /// Every secret that the settings hold, to be kept out of what is said.
     pub fn secrets(&self) -> Vec<String> {
         let password = self.store.database.password();
-        password.into_iter().chain(self.webhooks.iter().flat_map(WebhookConfig::hidden)).collect()
+        // The number of a tenant is no secret, and stands everywhere.
+        let headers = self.remote_write.headers().unwrap_or_default().into_iter();
+        let headers = headers.map(|(_, value)| value).filter(|value| value.len() >= LEAST_SECRET);
+        password.into_iter().chain(headers).chain(self.webhooks.iter().flat_map(WebhookConfig::hidden)).collect()
     }
 
     /// As a commented TOML file that [`Config::load`] reads back the same, but for the database's password: what is printed
@@ -247,10 +265,12 @@ impl Config {
             baseline,
             model,
             store: _,
+            archive,
             uploads,
             jsonl,
             eve,
             ipfix,
+            remote_write,
             recordings,
             results,
             ship,
@@ -269,10 +289,12 @@ impl Config {
                 baseline.to_toml(),
                 model.to_toml()?,
                 store.to_toml()?,
+                archive.to_toml()?,
                 uploads.to_toml()?,
                 jsonl.to_toml()?,
                 eve.to_toml()?,
                 ipfix.to_toml()?,
+                remote_write.to_toml()?,
                 recordings.to_toml()?,
                 results.to_toml()?,
                 ship.to_toml()?,

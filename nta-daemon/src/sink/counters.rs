@@ -28,7 +28,7 @@ pub struct Counters {
 
 impl Counters {
     /// Of a sink that sends there.
-    pub(super) fn new(kind: Kind, to: impl Display) -> Self {
+    pub(crate) fn new(kind: Kind, to: impl Display) -> Self {
         let [sent, dropped] = Default::default();
         Self { kind, to: to.to_string(), sent, dropped, failing: AtomicBool::new(false), last_error: Mutex::default() }
     }
@@ -59,7 +59,7 @@ impl Counters {
     }
 
     /// So many were taken.
-    pub(super) fn sent(&self, count: u64) {
+    pub(crate) fn sent(&self, count: u64) {
         self.sent.fetch_add(count, Ordering::Relaxed);
         if self.failing.swap(false, Ordering::Relaxed) {
             let [_, dropped] = self.counts();
@@ -69,12 +69,12 @@ impl Counters {
     }
 
     /// So many are lost.
-    pub(super) fn dropped(&self, count: u64) {
+    pub(crate) fn dropped(&self, count: u64) {
         self.dropped.fetch_add(count, Ordering::Relaxed);
     }
 
     /// Something was not taken; the log says so when that begins.
-    pub(super) fn failed(&self, error: &impl Display) {
+    pub(crate) fn failed(&self, error: &impl Display) {
         let error = error.to_string();
         if !self.failing.swap(true, Ordering::Relaxed) {
             let Kind { name, unit, .. } = self.kind;

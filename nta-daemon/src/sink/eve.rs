@@ -328,6 +328,7 @@ mod tests {
         symlink("/dev/full", &path).expect("a link");
         let output = output(&format!("file:{}", path.display()));
         let counters = output.counters();
+        assert!(QUEUE * size_of::<FlowRecord>() < 70 << 20, "{} bytes each", size_of::<FlowRecord>());
         // Those that the thread took before its first attempt are more room.
         let flows = (QUEUE + 10_000) as u64;
         send(&output, 0..flows);

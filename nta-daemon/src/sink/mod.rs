@@ -8,6 +8,7 @@ mod line_file;
 pub mod log;
 pub mod metrics;
 mod outlet;
+pub mod remote_write;
 pub mod ship;
 pub mod store;
 pub mod stream;

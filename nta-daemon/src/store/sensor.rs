@@ -136,14 +136,25 @@ impl Store {
     /// # Errors
     /// When the database cannot be read.
     pub async fn whose_are_no_captures(&self, own: &str) -> Result<Whose, StoreError> {
-        let names =
-            self.read("sensors", Query::new("SELECT name FROM sensors ORDER BY id"), |row| Ok(row.text("name")?));
-        let (captures, sensors): (Vec<_>, Vec<_>) =
-            names.await?.into_iter().partition(|name| capture_of_sensor(name).is_some());
+        let (captures, sensors) = self.captures_and_sensors().await?;
         if captures.is_empty() {
             return Ok(Whose::default());
         }
         Ok(Whose(if sensors.is_empty() { vec![own.to_owned()] } else { sensors }))
+    }
+
+    /// Names of the sensors that have stored a row; an uploaded capture is none.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn sensors(&self) -> Result<Vec<String>, StoreError> {
+        Ok(self.captures_and_sensors().await?.1)
+    }
+
+    async fn captures_and_sensors(&self) -> Result<(Vec<String>, Vec<String>), StoreError> {
+        let names =
+            self.read("sensors", Query::new("SELECT name FROM sensors ORDER BY id"), |row| Ok(row.text("name")?));
+        Ok(names.await?.into_iter().partition(|name| capture_of_sensor(name).is_some()))
     }
 }
 

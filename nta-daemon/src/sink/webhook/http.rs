@@ -120,12 +120,7 @@ impl Client {
     ///
     /// # Errors
     /// Whatever else came back; for good where the server will say the same next time.
-    pub(super) async fn post(
-        &self,
-        uri: &Uri,
-        headers: &[(&'static str, String)],
-        body: String,
-    ) -> Result<(), Failure> {
+    pub(super) async fn post(&self, uri: &Uri, headers: &[(&str, String)], body: String) -> Result<(), Failure> {
         let headers = [&[("content-type", "application/json".to_owned())], headers].concat();
         self.exchange_within((PATIENCE, MAX_ANSWER), uri, &headers, body.into_bytes()).await.map(drop)
     }
@@ -138,7 +133,7 @@ impl Client {
         &self,
         (patience, most): (Duration, usize),
         uri: &Uri,
-        headers: &[(&'static str, String)],
+        headers: &[(&str, String)],
         body: Vec<u8>,
     ) -> Result<Bytes, Failure> {
         let late = |_| Failure::new(format!("no answer within {} s", patience.as_secs()));
@@ -149,7 +144,7 @@ impl Client {
         &self,
         most: usize,
         uri: &Uri,
-        headers: &[(&'static str, String)],
+        headers: &[(&str, String)],
         body: Vec<u8>,
     ) -> Result<Bytes, Failure> {
         let (host, is_secure) = (uri.host().unwrap_or_default(), uri.scheme_str() == Some("https"));
@@ -174,12 +169,7 @@ impl Client {
     }
 }
 
-fn request(
-    uri: &Uri,
-    host: &str,
-    headers: &[(&'static str, String)],
-    body: Vec<u8>,
-) -> Result<Request<Full<Bytes>>, Failure> {
+fn request(uri: &Uri, host: &str, headers: &[(&str, String)], body: Vec<u8>) -> Result<Request<Full<Bytes>>, Failure> {
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
     let named = uri.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
     let mut request = Request::builder()
@@ -189,9 +179,10 @@ fn request(
         .header(USER_AGENT, concat!("nta/", env!("CARGO_PKG_VERSION")));
     for (name, value) in headers {
         // What cannot stand in a header would be refused with the secret in it.
-        let value =
-            HeaderValue::try_from(value).map_err(|_wrong| Failure::for_good(format!("{name} cannot be sent")))?;
-        request = request.header(HeaderName::from_static(name), value);
+        let (Ok(field), Ok(value)) = (HeaderName::try_from(*name), HeaderValue::try_from(value)) else {
+            return Err(Failure::for_good(format!("{name} cannot be sent")));
+        };
+        request = request.header(field, value);
     }
     request.body(Full::from(Bytes::from(body))).map_err(|error| Failure::for_good(error.to_string()))
 }
@@ -204,12 +195,13 @@ fn judge(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Result<(), Fai
     let said: String = String::from_utf8_lossy(body).chars().filter(|c| !c.is_control()).take(MAX_SHOWN).collect();
     let said = if said.is_empty() { status.to_string() } else { format!("{status}: {said}") };
     if status.is_redirection() {
-        return Err(Failure::for_good(format!("{status}: redirects are not followed, name the target itself")));
+        let refused = Failure::for_good(format!("{status}: redirects are not followed, name the target itself"));
+        return Err(Failure { status: Some(status), ..refused });
     }
     let after = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     let retry_after = after.map(|seconds| Duration::from_secs(seconds.min(MAX_RETRY_AFTER_S)));
     // Of 4xx these say that the next attempt may succeed.
     let may_pass = matches!(status.as_u16(), 408 | 409 | 423 | 425 | 429 | 401 | 403 | 404) || status.is_server_error();
     let is_too_large = status == StatusCode::PAYLOAD_TOO_LARGE;
-    Err(Failure { reason: said, is_for_good: !may_pass, is_too_large, retry_after })
+    Err(Failure { reason: said, status: Some(status), is_for_good: !may_pass, is_too_large, retry_after })
 }

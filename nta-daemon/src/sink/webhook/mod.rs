@@ -22,6 +22,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use axum::http::StatusCode;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::WebhookConfig;
@@ -41,6 +42,8 @@ const LONGEST_WAIT: Duration = Duration::from_secs(300);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::sink) struct Failure {
     pub(in crate::sink) reason: String,
+    /// What was answered, if anything.
+    pub(in crate::sink) status: Option<StatusCode>,
     /// Whether the next attempt would fail in the same way.
     is_for_good: bool,
     /// Whether it was refused for its size.
@@ -50,11 +53,11 @@ pub(in crate::sink) struct Failure {
 
 impl Failure {
     pub(in crate::sink) const fn new(reason: String) -> Self {
-        Self { reason, is_for_good: false, is_too_large: false, retry_after: None }
+        Self { reason, status: None, is_for_good: false, is_too_large: false, retry_after: None }
     }
 
     const fn for_good(reason: String) -> Self {
-        Self { reason, is_for_good: true, is_too_large: false, retry_after: None }
+        Self { reason, status: None, is_for_good: true, is_too_large: false, retry_after: None }
     }
 }
 
@@ -249,4 +252,4 @@ impl Webhook {
 mod follow_tests;
 #[cfg(test)]
 #[path = "webhook_tests.rs"]
-mod tests;
+pub(super) mod tests;

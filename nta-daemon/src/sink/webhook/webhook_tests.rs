@@ -15,7 +15,7 @@ use nta_core::domain::{Mode, Severity};
 const SECRETS: [&str; 2] = ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYX"];
 
 /// A server that answers requests with these statuses, in their order, then with 200; it hands on each request's head and body.
-pub(super) async fn server(statuses: &[u16]) -> (SocketAddr, mpsc::Receiver<(String, String)>) {
+pub(in crate::sink) async fn server(statuses: &[u16]) -> (SocketAddr, mpsc::Receiver<(String, String)>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("listen");
     let address = listener.local_addr().expect("address");
     let (sender, receiver) = mpsc::channel(100);
@@ -50,7 +50,7 @@ pub(super) async fn server(statuses: &[u16]) -> (SocketAddr, mpsc::Receiver<(Str
     (address, receiver)
 }
 
-pub(super) async fn next<T>(requests: &mut mpsc::Receiver<T>) -> T {
+pub(in crate::sink) async fn next<T>(requests: &mut mpsc::Receiver<T>) -> T {
     tokio::time::timeout(Duration::from_secs(60), requests.recv()).await.expect("something comes").expect("a request")
 }
 

@@ -62,6 +62,22 @@ pub(in crate::api) async fn get(
     State(state): State<ApiState>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
+    let text = open_metrics(&state).await?;
+    let (media_type, text) = if accept::prefers(&headers, OPEN_METRICS, TEXT) {
+        (OPEN_METRICS_TYPE, text)
+    } else {
+        (TEXT_TYPE, text::plain(&text))
+    };
+    Ok(([(header::CONTENT_TYPE, media_type), (header::VARY, "Accept")], text).into_response())
+}
+
+/// Everything in the text format of Prometheus.
+pub(in crate::api) async fn plain(state: &ApiState) -> Result<String, ApiError> {
+    Ok(text::plain(&open_metrics(state).await?))
+}
+
+/// Everything in that of OpenMetrics.
+async fn open_metrics(state: &ApiState) -> Result<String, ApiError> {
     let snapshot = Snapshot {
         status: state.status(),
         store: state.store.stats(),
@@ -88,7 +104,7 @@ pub(in crate::api) async fn get(
             .as_ref()
             .map(|shipping| (shipping.state(), shipping.trouble().is_some()))
             .unwrap_or_default(),
-        sensors: fleet::sensors(&state).await,
+        sensors: fleet::sensors(state).await,
         now: now(),
         collected: state.collected.as_ref().map(Counts::now),
         mirror: state.mirror.as_ref().map(|counters| (counters.files(), counters.is_failing())),
@@ -98,12 +114,7 @@ pub(in crate::api) async fn get(
     registry.register_collector(Box::new(snapshot));
     let mut text = String::new();
     encode(&mut text, &registry).map_err(|_cannot_fail| ApiError::Internal)?;
-    let (media_type, text) = if accept::prefers(&headers, OPEN_METRICS, TEXT) {
-        (OPEN_METRICS_TYPE, text)
-    } else {
-        (TEXT_TYPE, text::plain(&text))
-    };
-    Ok(([(header::CONTENT_TYPE, media_type), (header::VARY, "Accept")], text).into_response())
+    Ok(text)
 }
 
 #[derive(Debug)]
