@@ -84,14 +84,27 @@ pub struct Taken {
     pub answer: Vec<u8>,
 }
 
-/// Stores a message of a sensor as `POST /ingest` does; what the sensor is to do is not signed.
+/// Stores messages of sensors as `POST /ingest` does, those that can be in one transaction; what a sensor is to do is not signed.
 ///
 /// # Errors
-/// When the store does not take it: then none of it is stored.
-pub async fn ingest(store: &Store, shipment: Shipment, received: Timestamp) -> Result<Taken, StoreError> {
-    let answer = routes::ingest::take(store, shipment, received, None).await?;
-    let (stored, doubles) = (answer.stored, answer.doubles);
-    Ok(Taken { stored, doubles, answer: serde_json::to_vec(&answer).unwrap_or_default() })
+/// When the store takes nothing now. What it can never take is an error of its message.
+pub async fn ingest(
+    store: &Store,
+    shipments: &[Shipment],
+    received: Timestamp,
+) -> Result<Vec<Result<Taken, StoreError>>, StoreError> {
+    let mut all = Vec::with_capacity(shipments.len());
+    for (shipment, ingested) in shipments.iter().zip(store.ingest_all(shipments, received).await?) {
+        all.push(match ingested {
+            Ok(ingested) => {
+                let answer = routes::ingest::answer(store, shipment, ingested, None).await?;
+                let (stored, doubles) = (answer.stored, answer.doubles);
+                Ok(Taken { stored, doubles, answer: serde_json::to_vec(&answer).unwrap_or_default() })
+            }
+            Err(refused) => Err(refused),
+        });
+    }
+    Ok(all)
 }
 
 /// How often tokens are read at least.

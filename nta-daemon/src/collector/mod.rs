@@ -12,7 +12,7 @@ use std::time::Duration;
 use async_nats::jetstream::consumer::PullConsumer;
 use async_nats::jetstream::{AckKind, Message};
 use async_nats::{Client, HeaderMap};
-use futures_util::{FutureExt as _, StreamExt as _};
+use futures_util::{FutureExt as _, StreamExt as _, future};
 use tokio_util::sync::CancellationToken;
 
 use crate::api;
@@ -23,8 +23,15 @@ use crate::store::{Shipment, Store, StoreError};
 pub use counts::{Counts, CountsNow};
 pub use serve::{CollectError, collect};
 
-/// Messages that are asked for at a time: by so many one that is killed holds the others up for [`stream::ACK_WAIT`].
-const AT_ONCE: usize = 4;
+/// Messages that are asked for at a time, and their bytes, more than one message has: by so many one that is killed holds the others up for
+/// [`stream::ACK_WAIT`].
+const AT_ONCE: usize = 64;
+const BYTES_AT_ONCE: usize = 10 << 20;
+/// What has come of them is stored in one transaction, until it has so many bytes: some ten thousand windows, for which no other
+/// collector waits longer than it may for a lock.
+const BYTES_TOGETHER: usize = 2 << 20;
+/// The same of what they are once they are decompressed, in memory.
+const MEMORY_TOGETHER: u64 = 64 << 20;
 /// How long the stream may take to have some.
 const ASK_FOR: Duration = Duration::from_secs(5);
 /// Wait after a failure; doubles with each.
@@ -77,10 +84,20 @@ impl Collector {
     async fn read(&self, consumer: &PullConsumer, stop: &CancellationToken, wait: &mut Duration) -> Result<(), String> {
         let failed = |error: &dyn std::fmt::Display| format!("messages cannot be asked for: {error}");
         while !stop.is_cancelled() {
-            let messages = consumer.batch().max_messages(AT_ONCE).expires(ASK_FOR).messages().await;
+            let messages =
+                consumer.batch().max_messages(AT_ONCE).max_bytes(BYTES_AT_ONCE).expires(ASK_FOR).messages().await;
             let mut messages = messages.map_err(|error| failed(&error))?;
             while let Some(Some(message)) = stop.run_until_cancelled(messages.next()).await {
-                self.take(&message.map_err(|error| failed(&error))?, stop).await;
+                let message = message.map_err(|error| failed(&error))?;
+                let (mut bytes, mut come) = (message.payload.len(), vec![message]);
+                while bytes < BYTES_TOGETHER
+                    && let Some(Some(message)) = messages.next().now_or_never()
+                {
+                    let message = message.map_err(|error| failed(&error))?;
+                    bytes += message.payload.len();
+                    come.push(message);
+                }
+                self.take(come, stop).await;
                 *wait = FIRST_WAIT;
             }
             if stop.is_cancelled() {
@@ -94,52 +111,75 @@ impl Collector {
         Ok(())
     }
 
-    /// Stores a message, answers its sensor and acknowledges it. One that can never be stored is ended, and said.
-    async fn take(&self, message: &Message, stop: &CancellationToken) {
-        let sensor = message.subject.as_str().strip_prefix(broker::SHIP).and_then(|rest| rest.strip_prefix('.'));
-        let sensor = sensor.unwrap_or_default();
-        let shipment = match Shipment::decode(&message.payload) {
-            Ok(shipment) if shipment.sensor == sensor => shipment,
-            Ok(other) => {
-                let reason = format!("it is of the sensor `{}`, and came on the subject of `{sensor}`", other.sensor);
-                return self.end(message, sensor, &reason).await;
-            }
-            Err(error) => return self.end(message, sensor, &error.to_string()).await,
-        };
-        let Some(taken) = self.store(message, shipment, stop).await else { return };
-        match taken {
-            Ok(taken) => {
-                self.counts.stored(taken.stored, taken.doubles, message.payload.len() as u64);
-                self.answer(sensor, message, taken.answer).await;
-                if let Err(error) = message.double_ack().await {
-                    self.counts.unacknowledged();
-                    tracing::warn!(sensor, %error, "collect: a stored message is not acknowledged: it comes again, and adds nothing");
+    /// Stores messages, answers their sensors and acknowledges them. One that can never be stored is ended, and said.
+    async fn take(&self, come: Vec<Message>, stop: &CancellationToken) {
+        let (mut messages, mut shipments, mut bytes) = (Vec::new(), Vec::new(), 0);
+        for message in come {
+            let sensor = sensor_of(&message);
+            match Shipment::decode(&message.payload) {
+                Ok(shipment) if shipment.sensor == sensor => {
+                    bytes += shipment.bytes();
+                    messages.push(message);
+                    shipments.push(shipment);
                 }
+                Ok(other) => {
+                    let reason =
+                        format!("it is of the sensor `{}`, and came on the subject of `{sensor}`", other.sensor);
+                    self.end(&message, &reason).await;
+                }
+                Err(error) => self.end(&message, &error.to_string()).await,
             }
-            Err(error) => self.end(message, sensor, &error.chain()).await,
+            if bytes >= MEMORY_TOGETHER {
+                self.store(&std::mem::take(&mut messages), &std::mem::take(&mut shipments), stop).await;
+                bytes = 0;
+            }
+        }
+        self.store(&messages, &shipments, stop).await;
+    }
+
+    async fn store(&self, messages: &[Message], shipments: &[Shipment], stop: &CancellationToken) {
+        if messages.is_empty() {
+            return;
+        }
+        let Some(taken) = self.try_to_store(messages, shipments, stop).await else { return };
+        let ended = messages.iter().zip(taken).map(|(message, taken)| async move {
+            match taken {
+                Ok(taken) => self.acknowledge(message, taken).await,
+                Err(error) => self.end(message, &error.chain()).await,
+            }
+        });
+        future::join_all(ended).await;
+    }
+
+    async fn acknowledge(&self, message: &Message, taken: api::Taken) {
+        self.counts.stored(taken.stored, taken.doubles, message.payload.len() as u64);
+        self.answer(message, taken.answer).await;
+        if let Err(error) = message.double_ack().await {
+            self.counts.unacknowledged();
+            let sensor = sensor_of(message);
+            tracing::warn!(sensor, %error, "collect: a stored message is not acknowledged: it comes again, and adds nothing");
         }
     }
 
-    /// Tries for a while to store it; `None` where it comes again later, to this one or another.
-    async fn store(
+    /// Tries for a while to store them; `None` where they come again later, to this one or another.
+    async fn try_to_store(
         &self,
-        message: &Message,
-        shipment: Shipment,
+        messages: &[Message],
+        shipments: &[Shipment],
         stop: &CancellationToken,
-    ) -> Option<Result<api::Taken, StoreError>> {
+    ) -> Option<Vec<Result<api::Taken, StoreError>>> {
         let mut wait = FIRST_WAIT;
         loop {
-            let error = match api::ingest(&self.store, shipment.clone(), clock::now()).await {
-                Err(error) if !is_for_good(&error) => error,
-                taken => return Some(taken),
+            let error = match api::ingest(&self.store, shipments, clock::now()).await {
+                Ok(taken) => return Some(taken),
+                Err(error) => error,
             };
             self.counts.waited();
             tracing::warn!(error = error.chain(), "collect: the store takes nothing; it is tried again");
-            let _kept = message.ack_with(AckKind::Progress).await;
+            say(messages, AckKind::Progress).await;
             let is_stopped = stop.run_until_cancelled(tokio::time::sleep(wait)).await.is_none();
             if is_stopped || wait == LONGEST_WAIT {
-                let later = (!is_stopped).then_some(stream::ACK_WAIT);
-                let _comes_again = message.ack_with(AckKind::Nak(later)).await;
+                say(messages, AckKind::Nak((!is_stopped).then_some(stream::ACK_WAIT))).await;
                 return None;
             }
             wait = (wait * 2).min(LONGEST_WAIT);
@@ -147,19 +187,21 @@ impl Collector {
     }
 
     /// Has a message never come again, and tells its sensor.
-    async fn end(&self, message: &Message, sensor: &str, reason: &str) {
+    async fn end(&self, message: &Message, reason: &str) {
+        let sensor = sensor_of(message);
         self.counts.ended();
         let bytes = message.payload.len();
         tracing::error!(sensor, bytes, reason, "collect: a message can never be stored, it is taken out of the stream");
         let problem = serde_json::json!({"problem": format!("a collector does not take the message: {reason}")});
-        self.answer(sensor, message, problem.to_string().into_bytes()).await;
+        self.answer(message, problem.to_string().into_bytes()).await;
         if let Err(error) = message.double_ack_with(AckKind::Term).await {
             tracing::warn!(sensor, %error, "collect: it may come again");
         }
     }
 
     /// An answer that is lost comes with the sensor's next heartbeat.
-    async fn answer(&self, sensor: &str, message: &Message, answer: Vec<u8>) {
+    async fn answer(&self, message: &Message, answer: Vec<u8>) {
+        let sensor = sensor_of(message);
         let Ok(subject) = broker::subject(broker::ACK, sensor) else { return };
         let mut headers = HeaderMap::new();
         if let Some(sent) = message.headers.as_ref().and_then(|headers| headers.get(broker::SENT)) {
@@ -171,7 +213,15 @@ impl Collector {
     }
 }
 
-/// Whether the store will never take what it refuses so.
-fn is_for_good(error: &StoreError) -> bool {
-    matches!(error, StoreError::TooMuch { .. }) || error.is_permanent() && !matches!(error, StoreError::Closed)
+/// On whose subject a message came.
+fn sensor_of(message: &Message) -> &str {
+    let sensor = message.subject.as_str().strip_prefix(broker::SHIP).and_then(|rest| rest.strip_prefix('.'));
+    sensor.unwrap_or_default()
+}
+
+/// Says the same of all of them. What is not heard of comes again, and adds nothing.
+async fn say(messages: &[Message], what: AckKind) {
+    for message in messages {
+        let _comes_again = message.ack_with(what).await;
+    }
 }

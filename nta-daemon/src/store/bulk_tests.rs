@@ -14,7 +14,7 @@ const S: u64 = 1_000_000_000;
 const MANY: u64 = 1_100;
 
 /// What is stored, but for numbers that the database gives and times of the machine.
-const STORED: [(&str, &[&str]); 11] = [
+pub(super) const STORED: [(&str, &[&str]); 11] = [
     ("windows", &["factor", "number", "start_ns", "end_ns", "span_ns", "packets", "bytes", "connections", "body"]),
     (
         "window_hours",
@@ -62,7 +62,7 @@ fn field(row: &Row, column: &str) -> String {
     }
 }
 
-async fn stored(store: &Store, tables: &[(&str, &[&str])]) -> Vec<String> {
+pub(super) async fn stored(store: &Store, tables: &[(&str, &[&str])]) -> Vec<String> {
     let mut all = Vec::new();
     for (table, columns) in tables {
         let query = Query::new(format!("SELECT {} FROM {table}", columns.join(", ")));

@@ -181,6 +181,11 @@ impl StoreError {
         }
     }
 
+    /// Whether the store will never take what it refuses so.
+    pub(crate) fn is_for_good(&self) -> bool {
+        matches!(self, Self::TooMuch { .. }) || self.is_permanent() && !matches!(self, Self::Closed)
+    }
+
     /// The message with all causes, for a log line or the status. Some errors name their cause themselves; it is named once.
     pub fn chain(&self) -> String {
         let mut text = self.to_string();

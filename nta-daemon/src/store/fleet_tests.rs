@@ -9,13 +9,13 @@ use nta_core::domain::{Mode, Severity, Timestamp};
 const SECOND: u64 = 1_000_000_000;
 
 /// A store that ships, its writer and the task of it.
-struct Sensor {
+pub(super) struct Sensor {
     store: Store,
     writer: StoreWriter,
     task: tokio::task::JoinHandle<()>,
 }
 
-const OUTBOX: Outbox = Outbox { flows: true, raw_packets: true, max_bytes: 1 << 30 };
+pub(super) const OUTBOX: Outbox = Outbox { flows: true, raw_packets: true, max_bytes: 1 << 30 };
 
 impl Sensor {
     async fn begin(store: Store, started: u64) -> Self {
@@ -34,12 +34,12 @@ impl Sensor {
         Self { store, writer, task }
     }
 
-    async fn in_memory(outbox: Outbox) -> Self {
+    pub(super) async fn in_memory(outbox: Outbox) -> Self {
         Self::begin(Store::open("sqlite::memory:").await.expect("store").with_outbox(outbox), 1).await
     }
 
     /// Commits windows with these numbers, each with a flow.
-    async fn commit(&self, windows: impl IntoIterator<Item = u64>) {
+    pub(super) async fn commit(&self, windows: impl IntoIterator<Item = u64>) {
         for id in windows {
             let batch =
                 WindowBatch { window: Some(window(id)), flows: vec![flow(id, 100 + id, 1)], ..WindowBatch::default() };
@@ -49,7 +49,7 @@ impl Sensor {
     }
 
     /// The message with the batches from this number on, over the wire and back.
-    async fn shipment(&self, from: u64) -> Shipment {
+    pub(super) async fn shipment(&self, from: u64) -> Shipment {
         let state = self.store.outbox_state().await.expect("state");
         let about = About { given_up: state.given_up.batches, failed: state.failed, ..About::default() };
         let epoch = self.store.log_state().await.expect("log").epoch;
@@ -67,7 +67,7 @@ impl Sensor {
 type Change<'a> = &'a dyn Fn(&mut BatchRows);
 
 /// Only the batches with these numbers.
-fn only(shipment: &Shipment, numbers: &[u64]) -> Shipment {
+pub(super) fn only(shipment: &Shipment, numbers: &[u64]) -> Shipment {
     let mut part = shipment.clone();
     part.batches.retain(|(number, _)| numbers.contains(number));
     part

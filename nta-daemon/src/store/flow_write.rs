@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 
-use super::copy::Copy;
+use super::copy::{is_copied, stage};
 use super::db::{Conn, Dialect, Query, Row, Value};
 use super::rows::{FlowRow, address};
 use super::totals::add;
@@ -52,7 +52,7 @@ pub(super) async fn write(conn: &mut Conn, by: (i64, i64), sensor: &str, flows: 
     if flows.is_empty() {
         return Ok(());
     }
-    let is_staged = is_staged(conn, flows);
+    let is_staged = is_copied(conn, flows.len());
     let before = match conn.dialect() {
         Dialect::Sqlite => known(conn, by.0, flows).await?,
         Dialect::Postgres if is_staged => staged(conn, by, flows).await?,
@@ -86,19 +86,6 @@ pub(super) async fn write(conn: &mut Conn, by: (i64, i64), sensor: &str, flows: 
         }
     }
     add(conn, "flows", i64::try_from(flows.len().saturating_sub(before.len())).unwrap_or(i64::MAX)).await
-}
-
-/// Whether so many go through PostgreSQL's staging table. For few it costs more than it saves.
-pub(super) fn is_staged(conn: &Conn, flows: &[FlowRow]) -> bool {
-    conn.dialect() == Dialect::Postgres && flows.len() > conn.chunk_rows()
-}
-
-/// Makes room for the flows of another batch in the same transaction.
-pub(super) async fn make_room(conn: &mut Conn) -> Result<(), StoreError> {
-    match conn.dialect() {
-        Dialect::Sqlite => Ok(()),
-        Dialect::Postgres => conn.run("TRUNCATE flows_staging").await.map_err(StoreError::query("flows")),
-    }
 }
 
 /// What was stored of these flows, by identity.
@@ -210,17 +197,7 @@ async fn known_of_few(conn: &mut Conn, run: i64, flows: &[FlowRow]) -> Result<Be
 /// Copies the rows into the staging table, and reads what is stored of them.
 async fn staged(conn: &mut Conn, by: (i64, i64), flows: &[FlowRow]) -> Result<Before, StoreError> {
     let error = StoreError::query("flows");
-    conn.run(
-        "CREATE TEMPORARY TABLE IF NOT EXISTS flows_staging (LIKE flows INCLUDING DEFAULTS) ON COMMIT DELETE ROWS; \
-         ALTER TABLE flows_staging ALTER number DROP NOT NULL",
-    )
-    .await
-    .map_err(&error)?;
-    let mut copy = Copy::default();
-    for flow in flows {
-        copy.row(&values(by, flow));
-    }
-    copy.send(conn, &format!("COPY flows_staging ({COLUMNS}) FROM STDIN (FORMAT binary)")).await.map_err(error)?;
+    stage(conn, "flows", COLUMNS, flows.iter().map(|flow| values(by, flow))).await.map_err(error)?;
     let mut before = Before::new();
     let join = format!(
         "SELECT {SUMS} FROM flows_staging s JOIN flows f ON f.run_id = s.run_id AND f.id = s.id AND f.first_ns = s.first_ns"

@@ -3,10 +3,13 @@
 //! A batch is stored once, and its number is noted by the same transaction. The watermark is the number up to which nothing is missing:
 //! what the sensor keeps until the watermark has passed it is never lost, whatever lies between them loses.
 
-use super::db::{Conn, Query};
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::db::{Conn, Dialect, Query};
 use super::rows::BatchRows;
 use super::shipment::Shipment;
 use super::shipped::{SELECT, row, runs_of_others};
+use super::together::Together;
 use super::{NumberRange, Said, Shipped, Store, StoreError, from_sql, joint_write, runs, to_sql, write};
 use nta_core::domain::{Mode, Timestamp};
 
@@ -29,124 +32,214 @@ pub struct Ingested {
     pub refused: Vec<(u64, String)>,
 }
 
+/// A message, or a part of it, that is stored at once.
+#[derive(Clone, Copy)]
+struct Part<'a> {
+    shipment: &'a Shipment,
+    batches: &'a [(u64, BatchRows)],
+    /// Batches of the message that can never be stored, and why.
+    refused: &'a [(u64, String)],
+}
+
+impl<'a> Part<'a> {
+    fn whole(shipment: &'a Shipment, refused: &'a [(u64, String)]) -> Self {
+        Self { shipment, batches: &shipment.batches, refused }
+    }
+
+    fn key(&self) -> LogKey<'a> {
+        (&self.shipment.sensor, &self.shipment.epoch)
+    }
+}
+
+/// Sensor and epoch.
+type LogKey<'a> = (&'a str, &'a str);
+
 impl Store {
     /// Stores what a sensor sent, and answers how far it is. What is there already adds nothing.
     ///
     /// # Errors
     /// When the database does not take it: then none of it is stored, and it is to be sent again.
     pub async fn ingest(&self, shipment: &Shipment, received: Timestamp) -> Result<Ingested, StoreError> {
-        let wrong = |(number, batch): &(u64, BatchRows)| Some((*number, shipment.check_batch(batch).err()?));
-        let mut refused: Vec<(u64, String)> = shipment.batches.iter().filter_map(wrong).collect();
-        let mut sound = shipment.clone();
-        sound.batches.retain(|(number, _)| !refused.iter().any(|(wrong, _)| wrong == number));
-        match self.ingest_at_once(&sound, &refused, received).await {
-            Err(error) if error.is_permanent() && !sound.batches.is_empty() => {}
+        let mut refused = refused(shipment);
+        let stored = self.ingest_at_once(&[Part::whole(shipment, &refused)], received).await;
+        match stored {
+            Err(error) if error.is_permanent() && !shipment.batches.is_empty() => {}
             ingested => {
-                return ingested.map(|mut ingested| {
-                    ingested.refused.extend(refused);
-                    ingested
-                });
+                let mut ingested = ingested?.pop().unwrap_or_default();
+                ingested.refused.extend(refused);
+                return Ok(ingested);
             }
         }
         // One of them can never be stored: it is found by storing each alone.
         let mut sum = Ingested::default();
-        for batch in &sound.batches {
-            let one = Shipment { batches: vec![batch.clone()], ..sound.clone() };
-            match self.ingest_at_once(&one, &refused, received).await {
-                Ok(one) => {
-                    (sum.stored, sum.doubles) = (sum.stored + one.stored, sum.doubles + one.doubles);
-                    refused.extend(one.refused);
+        for batch in shipment.batches.chunks(1) {
+            let one = Part { batches: batch, ..Part::whole(shipment, &refused) };
+            let stored = self.ingest_at_once(&[one], received).await;
+            match stored {
+                Ok(ones) => {
+                    for one in ones {
+                        (sum.stored, sum.doubles) = (sum.stored + one.stored, sum.doubles + one.doubles);
+                        refused.extend(one.refused);
+                    }
                 }
-                Err(error) if error.is_permanent() => refused.push((batch.0, error.chain())),
+                Err(error) if error.is_permanent() => {
+                    refused.extend(batch.iter().map(|(number, _)| (*number, error.chain())));
+                }
                 Err(error) => return Err(error),
             }
         }
-        let none = Shipment { batches: Vec::new(), ..sound };
-        let last = self.ingest_at_once(&none, &refused, received).await?;
+        let none = Part { batches: &[], ..Part::whole(shipment, &refused) };
+        let last = self.ingest_at_once(&[none], received).await?.pop().unwrap_or_default();
         Ok(Ingested { stored: sum.stored, doubles: sum.doubles, refused, ..last })
     }
 
-    async fn ingest_at_once(
+    /// The same for several messages, in one transaction where all of them can be stored; a message that cannot takes no other along.
+    ///
+    /// # Errors
+    /// When the database takes nothing: some of them may be stored, which adds nothing when they come again.
+    pub async fn ingest_all(
         &self,
-        shipment: &Shipment,
-        refused: &[(u64, String)],
+        shipments: &[Shipment],
         received: Timestamp,
-    ) -> Result<Ingested, StoreError> {
+    ) -> Result<Vec<Result<Ingested, StoreError>>, StoreError> {
+        let refused: Vec<_> = shipments.iter().map(refused).collect();
+        let parts: Vec<_> = shipments.iter().zip(&refused).map(|(one, refused)| Part::whole(one, refused)).collect();
+        match self.ingest_at_once(&parts, received).await {
+            Err(error) if !error.is_for_good() => return Err(error),
+            // Which of them it is shows when each is stored alone.
+            Err(_one_is_refused) => {}
+            Ok(mut ingested) => {
+                for (ingested, refused) in ingested.iter_mut().zip(refused) {
+                    ingested.refused.extend(refused);
+                }
+                return Ok(ingested.into_iter().map(Ok).collect());
+            }
+        }
+        let mut all = Vec::with_capacity(shipments.len());
+        for shipment in shipments {
+            match self.ingest(shipment, received).await {
+                Err(error) if !error.is_for_good() => return Err(error),
+                one => all.push(one),
+            }
+        }
+        Ok(all)
+    }
+
+    async fn ingest_at_once(&self, parts: &[Part<'_>], received: Timestamp) -> Result<Vec<Ingested>, StoreError> {
         let error = StoreError::query(TABLE);
         let mut transaction = self.database.begin().await?;
         let conn = transaction.conn().map_err(&error)?;
-        if shipment.batches.iter().any(|(_, batch)| batch.number == 1 || write::may_join(batch)) {
+        let mut batches = parts.iter().flat_map(|part| part.batches);
+        if batches.any(|(_, batch)| batch.number == 1 || write::may_join(batch)) {
             joint_write::lock(conn).await?;
         }
-        let mut shipped = known(conn, shipment).await?;
-        let mut ingested = Ingested::default();
-        shipped.give_up_before(shipment.oldest);
-        let spared = runs_of_others(conn, shipment, received).await?;
-        for (number, _) in refused {
-            if !shipped.has(*number) {
-                shipped.refused += 1;
+        let mut logs = known(conn, parts).await?;
+        let mut together = Together::new(None, Some(&self.correlation));
+        let mut all = Vec::with_capacity(parts.len());
+        for part in parts {
+            let shipment = part.shipment;
+            let shipped = logs.entry(part.key()).or_insert_with(|| unknown(shipment));
+            let mut ingested = Ingested::default();
+            shipped.give_up_before(shipment.oldest);
+            for (number, _) in part.refused {
+                if !shipped.has(*number) {
+                    shipped.refused += 1;
+                    shipped.add(NumberRange { first: *number, last: *number });
+                }
+            }
+            // Of the run of the batch before.
+            let mut of: Option<(&[u8], bool)> = None;
+            for (number, batch) in part.batches {
+                if part.refused.iter().any(|(wrong, _)| wrong == number) {
+                    continue;
+                }
+                if shipped.has(*number) {
+                    ingested.doubles += 1;
+                    continue;
+                }
+                if !shipped.takes(*number) {
+                    continue;
+                }
+                let is_own = match of {
+                    Some((run, is_own)) if run == batch.run.uuid => is_own,
+                    _ => is_own_run(conn, batch).await?,
+                };
+                if !is_own {
+                    of = Some((&batch.run.uuid, false));
+                    shipped.refused += 1;
+                    shipped.add(NumberRange { first: *number, last: *number });
+                    ingested.refused.push((*number, "its run is another sensor's".to_owned()));
+                    continue;
+                }
+                if of.is_none_or(|(run, _)| run != batch.run.uuid) {
+                    of = Some((&batch.run.uuid, true));
+                    end_runs_before(conn, &mut together, batch, shipment, received).await?;
+                }
+                if together.write(conn, batch, None).await? {
+                    ingested.stored += 1;
+                    let packets = batch.windows.iter().filter(|window| window.factor == 1).map(|window| window.packets);
+                    shipped.packets = shipped.packets.saturating_add(packets.map(from_sql).sum());
+                } else {
+                    ingested.doubles += 1;
+                }
+                shipped.last = shipped.last.max(batch.end_ns().map(|end| Timestamp::from_nanos(from_sql(end))));
                 shipped.add(NumberRange { first: *number, last: *number });
             }
+            shipped.doubles += ingested.doubles;
+            shipped.hear(shipment, received);
+            (ingested.watermark, ingested.missing) = (shipped.watermark(), shipped.missing());
+            all.push(ingested);
         }
-        for (number, batch) in &shipment.batches {
-            if shipped.has(*number) {
-                ingested.doubles += 1;
-                continue;
-            }
-            if !shipped.takes(*number) {
-                continue;
-            }
-            if !is_own_run(conn, batch).await? {
-                shipped.refused += 1;
-                shipped.add(NumberRange { first: *number, last: *number });
-                ingested.refused.push((*number, "its run is another sensor's".to_owned()));
-                continue;
-            }
-            end_runs_before(conn, batch, &spared).await?;
-            if write::write(conn, batch, None, None, Some(&self.correlation)).await? {
-                ingested.stored += 1;
-                let packets = batch.windows.iter().filter(|window| window.factor == 1).map(|window| window.packets);
-                shipped.packets = shipped.packets.saturating_add(packets.map(from_sql).sum());
-            } else {
-                ingested.doubles += 1;
-            }
-            shipped.last = shipped.last.max(batch.end_ns().map(|end| Timestamp::from_nanos(from_sql(end))));
-            shipped.add(NumberRange { first: *number, last: *number });
+        together.flush(conn).await?;
+        for shipped in logs.values() {
+            keep(conn, shipped).await?;
         }
-        shipped.doubles += ingested.doubles;
-        shipped.hear(shipment, received);
-        keep(conn, &shipped).await?;
         transaction.commit().await.map_err(error)?;
-        if ingested.stored > 0 {
+        if all.iter().any(|ingested| ingested.stored > 0) {
             self.commits.send_modify(|commits| *commits += 1);
         }
-        (ingested.watermark, ingested.missing) = (shipped.watermark(), shipped.missing());
-        Ok(ingested)
+        Ok(all)
     }
 }
 
-/// What is there of the log of a message; locked, where others could write it at the same time.
-async fn known(conn: &mut Conn, shipment: &Shipment) -> Result<Shipped, StoreError> {
+/// Batches of a message that hold what no window can have.
+fn refused(shipment: &Shipment) -> Vec<(u64, String)> {
+    let wrong = |(number, batch): &(u64, BatchRows)| Some((*number, shipment.check_batch(batch).err()?));
+    shipment.batches.iter().filter_map(wrong).collect()
+}
+
+/// What is there of the logs of messages; locked, where others could write them at the same time, in one order for all.
+async fn known<'a>(conn: &mut Conn, parts: &[Part<'a>]) -> Result<BTreeMap<LogKey<'a>, Shipped>, StoreError> {
     let error = StoreError::query(TABLE);
-    let touch = Query::new("UPDATE shipped SET received_ns = received_ns WHERE sensor = $1 AND epoch = $2");
-    conn.execute(touch.bind(shipment.sensor.as_str()).bind(shipment.epoch.as_str())).await.map_err(&error)?;
-    let query = Query::new(format!("{SELECT} WHERE sensor = $1 AND epoch = $2"));
-    let query = query.bind(shipment.sensor.as_str()).bind(shipment.epoch.as_str());
-    if let Some(found) = conn.fetch_optional(query).await.map_err(&error)? {
-        match row(&found) {
-            Ok(known) => return Ok(known),
+    let keys: BTreeSet<LogKey<'a>> = parts.iter().map(Part::key).collect();
+    let mut logs = BTreeMap::new();
+    let lock = if conn.dialect() == Dialect::Postgres { " FOR UPDATE" } else { "" };
+    for key in &keys {
+        let query = format!("{SELECT} WHERE sensor = $1 AND epoch = $2{lock}");
+        let found = conn.fetch_optional(Query::new(query).bind(key.0).bind(key.1)).await.map_err(&error)?;
+        match found.as_ref().map(row) {
+            Some(Ok(known)) => drop(logs.insert(*key, known)),
             // What it stored is known by the runs: it comes as doubles.
-            Err(unreadable) => tracing::warn!(
-                sensor = shipment.sensor,
+            Some(Err(unreadable)) => tracing::warn!(
+                sensor = key.0,
                 error = unreadable.of(TABLE, 0).chain(),
                 "ingest: what is known of a sensor's log cannot be read, it is learned anew"
             ),
+            None => {}
         }
     }
-    if from_sql(conn.number(Query::new("SELECT count(*) FROM shipped")).await.map_err(&error)?) >= MOST_LOGS {
+    let new = (keys.len() - logs.len()) as u64;
+    if new > 0
+        && from_sql(conn.number(Query::new("SELECT count(*) FROM shipped")).await.map_err(&error)?) + new > MOST_LOGS
+    {
         return Err(StoreError::TooMuch { table: TABLE, most: MOST_LOGS });
     }
-    Ok(Shipped {
+    Ok(logs)
+}
+
+/// A log that is heard of for the first time.
+fn unknown(shipment: &Shipment) -> Shipped {
+    Shipped {
         sensor: shipment.sensor.clone(),
         epoch: shipment.epoch.clone(),
         // What the sensor had before it knew of this server is not missed.
@@ -159,7 +252,7 @@ async fn known(conn: &mut Conn, shipment: &Shipment) -> Result<Shipped, StoreErr
         last: None,
         received: Timestamp::default(),
         said: Said::default(),
-    })
+    }
 }
 
 async fn keep(conn: &mut Conn, shipped: &Shipped) -> Result<(), StoreError> {
@@ -194,13 +287,26 @@ async fn is_own_run(conn: &mut Conn, batch: &BatchRows) -> Result<bool, StoreErr
 }
 
 /// A sensor that begins a run has ended those before, with or without a word; not those that another gateway of its name is in.
-async fn end_runs_before(conn: &mut Conn, batch: &BatchRows, spared: &[Vec<u8>]) -> Result<(), StoreError> {
+async fn end_runs_before<'a>(
+    conn: &mut Conn,
+    together: &mut Together<'a>,
+    batch: &'a BatchRows,
+    shipment: &Shipment,
+    received: Timestamp,
+) -> Result<(), StoreError> {
     let error = StoreError::query("runs");
     let open = Query::new(
         "SELECT id, uuid FROM runs WHERE sensor = $1 AND mode = 'live' AND ended_ns IS NULL AND started_ns < $2 AND uuid <> $3",
     );
     let open = open.bind(batch.run.sensor.as_str()).bind(batch.run.started_ns).bind(batch.run.uuid.clone());
-    for row in conn.fetch_all(open).await.map_err(&error)? {
+    let open = conn.fetch_all(open).await.map_err(&error)?;
+    if open.is_empty() {
+        return Ok(());
+    }
+    // They end where what came of them ends.
+    together.flush(conn).await?;
+    let spared = runs_of_others(conn, shipment, received).await?;
+    for row in open {
         if spared.contains(&row.blob("uuid").map_err(&error)?) {
             continue;
         }

@@ -70,6 +70,7 @@ mod spool;
 mod stats;
 mod sums;
 mod task;
+mod together;
 mod tokens;
 mod totals;
 mod troubles;
@@ -304,6 +305,8 @@ mod spooled_tests;
 pub(crate) mod tests;
 #[cfg(test)]
 mod tls_tests;
+#[cfg(test)]
+mod together_tests;
 #[cfg(test)]
 mod tokens_tests;
 #[cfg(test)]

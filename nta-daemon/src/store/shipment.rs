@@ -109,6 +109,11 @@ impl Shipment {
         Ok(shipment)
     }
 
+    /// About how many bytes its batches take in memory.
+    pub fn bytes(&self) -> u64 {
+        self.batches.iter().map(|(_, batch)| batch.bytes()).sum()
+    }
+
     /// Numbers of the first and the last batch in it.
     pub fn range(&self) -> Option<(u64, u64)> {
         Some((self.batches.first()?.0, self.batches.last()?.0))

@@ -1,7 +1,9 @@
-//! Writing windows, and what they add to the sums of their hours: rows by the hundred in one statement, a sum once a batch.
+//! Writing windows, and what they add to the sums of their hours: rows by the hundred in one statement, more by COPY, a sum once for all that are
+//! written together.
 
 use std::collections::{BTreeMap, HashMap};
 
+use super::copy::{is_copied, stage};
 use super::db::{Conn, Query, Value};
 use super::rows::WindowRow;
 use super::sums::{are_natural, are_real, sum};
@@ -19,86 +21,125 @@ pub(super) const fn hour_of(start_ns: i64) -> i64 {
     start_ns / HOUR_NS * HOUR_NS
 }
 
+/// The numbers of a run and its sensor.
+pub(super) type By = (i64, i64);
+
 /// Inserts windows of a run and its sensor, and what they add to the sums of their hours; those that are there already are left as they are.
 /// Answers an event for each that is new, in their order.
-pub(super) async fn insert(
-    conn: &mut Conn,
-    (run, sensor): (i64, i64),
-    windows: &[WindowRow],
-) -> Result<Vec<Event>, StoreError> {
-    let mut events = Vec::with_capacity(windows.len());
-    let mut hours: BTreeMap<(i64, i64), Hour> = BTreeMap::new();
-    let (mut base, mut near) = (0, 0);
-    for chunk in windows.chunks(conn.chunk_rows()) {
-        let mut ids = insert_chunk(conn, (run, sensor), chunk).await?;
-        for window in chunk {
+pub(super) async fn insert(conn: &mut Conn, by: By, windows: &[WindowRow]) -> Result<Vec<Event>, StoreError> {
+    let windows: Vec<_> = windows.iter().map(|window| (by, window)).collect();
+    let written = insert_all(conn, &windows).await?;
+    written.count(conn).await?;
+    Ok(written.events.into_iter().flatten().collect())
+}
+
+/// What became of windows that were inserted.
+#[derive(Debug, Default)]
+pub(super) struct Written {
+    /// Of each an event, where it is new.
+    pub(super) events: Vec<Option<Event>>,
+    base: i64,
+    near: i64,
+}
+
+impl Written {
+    /// Adds them to the totals, which other writers wait for until the transaction ends.
+    pub(super) async fn count(&self, conn: &mut Conn) -> Result<(), StoreError> {
+        add(conn, "windows", self.base).await?;
+        add(conn, NEAR, self.near).await
+    }
+}
+
+/// The same for windows of several runs, whose totals are to be counted.
+pub(super) async fn insert_all(conn: &mut Conn, windows: &[(By, &WindowRow)]) -> Result<Written, StoreError> {
+    let rows: Vec<Measured<'_>> =
+        windows.iter().map(|(by, window)| Measured { by: *by, window, measured_ns: measured_ns(window) }).collect();
+    let mut written = Written { events: Vec::with_capacity(rows.len()), ..Written::default() };
+    let mut hours: BTreeMap<HourKey, Hour> = BTreeMap::new();
+    let at_once = if is_copied(conn, rows.len()) { rows.len() } else { conn.chunk_rows() };
+    for chunk in rows.chunks(at_once) {
+        let mut ids = insert_chunk(conn, chunk).await?;
+        for row in chunk {
             // One of two with the same key is stored.
-            let Some(id) = ids.remove(&key(window)) else { continue };
-            base += i64::from(window.factor == 1);
-            near += window.near;
-            let hour = (window.factor, hour_of(window.start_ns));
-            hours.entry(hour).and_modify(|sum| sum.add(&Hour::of(window))).or_insert_with(|| Hour::of(window));
-            events.push(event_body::window_closed(id, window));
+            let id = ids.remove(&row.key());
+            written.events.push(id.map(|id| event_body::window_closed(id, row.window)));
+            if id.is_some() {
+                written.base += i64::from(row.window.factor == 1);
+                written.near += row.window.near;
+                let hour = (row.by.0, row.window.factor, hour_of(row.window.start_ns));
+                hours.entry(hour).and_modify(|sum| sum.add(&Hour::of(row))).or_insert_with(|| Hour::of(row));
+            }
         }
     }
-    add(conn, "windows", base).await?;
-    add(conn, NEAR, near).await?;
     let hours: Vec<_> = hours.into_iter().collect();
     for chunk in hours.chunks(conn.chunk_rows()) {
-        add_hours(conn, run, chunk).await?;
+        add_hours(conn, chunk).await?;
     }
-    Ok(events)
+    Ok(written)
 }
 
-/// Factor, number and start: by these the windows of a run differ.
-type WindowKey = (i64, i64, i64);
-
-const fn key(window: &WindowRow) -> WindowKey {
-    (window.factor, window.number, window.start_ns)
+/// A window of a run and its sensor, with the time that its rates divide by.
+struct Measured<'a> {
+    by: By,
+    window: &'a WindowRow,
+    measured_ns: i64,
 }
+
+/// Run, factor, number and start: by these windows differ.
+type WindowKey = (i64, i64, i64, i64);
+/// Run, factor and begin of the hour.
+type HourKey = (i64, i64, i64);
+
+impl Measured<'_> {
+    const fn key(&self) -> WindowKey {
+        (self.by.0, self.window.factor, self.window.number, self.window.start_ns)
+    }
+
+    /// In the order of [`COLUMNS`].
+    fn values(&self) -> Vec<Value> {
+        let window = self.window;
+        vec![
+            self.by.0.into(),
+            self.by.1.into(),
+            window.factor.into(),
+            window.number.into(),
+            window.start_ns.into(),
+            window.end_ns.into(),
+            window.span_ns.into(),
+            window.packets.into(),
+            window.bytes.into(),
+            window.flows.into(),
+            window.connections.into(),
+            window.bandwidth_bps.into(),
+            window.rtt_samples.into(),
+            window.rtt_mean_ms.into(),
+            window.rtt_max_ms.into(),
+            window.rtt_histogram.clone().into(),
+            window.body.as_str().into(),
+            window.rtt_shortest_ms.into(),
+            self.measured_ns.into(),
+            window.near.into(),
+        ]
+    }
+}
+
+const COLUMNS: &str = "run_id, sensor_id, factor, number, start_ns, end_ns, span_ns, packets, bytes, flows, connections, \
+    bandwidth_bps, rtt_samples, rtt_mean_ms, rtt_max_ms, rtt_histogram, body, rtt_shortest_ms, measured_ns, near";
 
 /// Inserts some rows; the numbers that the database gives those that were not there.
-async fn insert_chunk(
-    conn: &mut Conn,
-    (run, sensor): (i64, i64),
-    chunk: &[WindowRow],
-) -> Result<HashMap<WindowKey, i64>, StoreError> {
+async fn insert_chunk(conn: &mut Conn, chunk: &[Measured<'_>]) -> Result<HashMap<WindowKey, i64>, StoreError> {
     let error = StoreError::query("windows");
-    let mut query = Query::new(
-        "INSERT INTO windows (run_id, sensor_id, factor, number, start_ns, end_ns, span_ns, packets, bytes, flows, connections, \
-         bandwidth_bps, rtt_samples, rtt_mean_ms, rtt_max_ms, rtt_histogram, body, rtt_shortest_ms, measured_ns, near) ",
-    );
-    query.push_table(
-        conn,
-        chunk.iter().map(|window| {
-            vec![
-                run.into(),
-                sensor.into(),
-                window.factor.into(),
-                window.number.into(),
-                window.start_ns.into(),
-                window.end_ns.into(),
-                window.span_ns.into(),
-                window.packets.into(),
-                window.bytes.into(),
-                window.flows.into(),
-                window.connections.into(),
-                window.bandwidth_bps.into(),
-                window.rtt_samples.into(),
-                window.rtt_mean_ms.into(),
-                window.rtt_max_ms.into(),
-                window.rtt_histogram.clone().into(),
-                window.body.as_str().into(),
-                window.rtt_shortest_ms.into(),
-                measured_ns(window).into(),
-                window.near.into(),
-            ]
-        }),
-    );
-    query.push(" ON CONFLICT DO NOTHING RETURNING id, factor, number, start_ns");
+    let mut query = Query::new(format!("INSERT INTO windows ({COLUMNS}) "));
+    if is_copied(conn, chunk.len()) {
+        stage(conn, "windows", COLUMNS, chunk.iter().map(Measured::values)).await.map_err(&error)?;
+        query.push(format_args!("SELECT {COLUMNS} FROM windows_staging"));
+    } else {
+        query.push_table(conn, chunk.iter().map(Measured::values));
+    }
+    query.push(" ON CONFLICT DO NOTHING RETURNING id, run_id, factor, number, start_ns");
     let rows = conn.fetch_all(query).await.map_err(&error)?;
     let read = |row: &super::db::Row| {
-        let key = (row.int("factor")?, row.int("number")?, row.int("start_ns")?);
+        let key = (row.int("run_id")?, row.int("factor")?, row.int("number")?, row.int("start_ns")?);
         Ok::<_, sqlx::Error>((key, row.int("id")?))
     };
     rows.iter().map(|row| read(row).map_err(&error)).collect()
@@ -140,8 +181,8 @@ struct Hour {
 }
 
 impl Hour {
-    fn of(window: &WindowRow) -> Self {
-        let measured_ns = measured_ns(window);
+    fn of(Measured { window, measured_ns, .. }: &Measured<'_>) -> Self {
+        let measured_ns = *measured_ns;
         Self {
             windows: 1,
             first_ns: window.start_ns,
@@ -188,7 +229,7 @@ impl Hour {
         self.rtt_max_ms = both(self.rtt_max_ms, other.rtt_max_ms, f64::max);
     }
 
-    fn values(&self, run: i64, (factor, hour_ns): (i64, i64)) -> Vec<Value> {
+    fn values(&self, (run, factor, hour_ns): HourKey) -> Vec<Value> {
         let mut values: Vec<Value> = vec![run.into(), hour_ns.into(), factor.into(), self.window_ns.into()];
         let sums = [self.windows, self.first_ns, self.last_ns, self.span_ns, self.packets, self.bytes];
         values.extend(sums.map(Value::from));
@@ -222,13 +263,13 @@ const ADD: &str = " ON CONFLICT (factor, hour_ns, run_id) DO UPDATE SET \
     WHEN excluded.rtt_samples = 0 OR window_hours.rtt_shortest_ms < excluded.rtt_shortest_ms \
     OR window_hours.rtt_shortest_ms IS NULL THEN window_hours.rtt_shortest_ms ELSE excluded.rtt_shortest_ms END";
 
-/// Adds to the sums of hours, by factor and begin of the hour.
-async fn add_hours(conn: &mut Conn, run: i64, hours: &[((i64, i64), Hour)]) -> Result<(), StoreError> {
+/// Adds to the sums of hours.
+async fn add_hours(conn: &mut Conn, hours: &[(HourKey, Hour)]) -> Result<(), StoreError> {
     let mut query = Query::new(
         "INSERT INTO window_hours (run_id, hour_ns, factor, window_ns, windows, first_ns, last_ns, span_ns, packets, \
          bytes, connections, min_bps, max_bps, rtt_samples, rtt_sum_ms, rtt_min_ms, rtt_max_ms, rtt_shortest_ms) ",
     );
-    query.push_table(conn, hours.iter().map(|(of, hour)| hour.values(run, *of))).push(ADD);
+    query.push_table(conn, hours.iter().map(|(of, hour)| hour.values(*of))).push(ADD);
     conn.execute(query).await.map_err(StoreError::query("window_hours"))?;
     Ok(())
 }

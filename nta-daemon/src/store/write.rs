@@ -1,15 +1,13 @@
-//! Writing batches: windows with all that was found in them and the flows that changed, in one transaction.
+//! Writing batches in one transaction, and the tables that have no file of their own for it.
 
 use std::borrow::Cow;
 
-use super::cut::rejoined;
-use super::db::{Conn, Query, Value};
-use super::outbox::{self, Outbox};
+use super::copy::{Copy, is_copied, stage};
+use super::db::{Conn, Dialect, Query, Value};
 use super::rows::{BatchRows, RunRow, VectorRow};
-use super::{
-    Correlation, Notice, Store, StoreError, alert_write, anomaly_write, flow_write, from_sql, joint_write, late, runs,
-    sensor, to_sql, totals, troubles, window_write,
-};
+use super::together::Together;
+use super::window_write::By;
+use super::{Notice, Store, StoreError, from_sql, joint_write, to_sql, totals};
 use nta_core::domain::{Mode, Severity, Timestamp};
 
 /// A time in which the database took nothing, which is logged with the first batch that it takes again.
@@ -51,11 +49,11 @@ impl Trouble {
         [(self.from_ns, "store_trouble", &self.begun), (self.to_ns, "store_recovered", &self.over)]
     }
 
-    fn events(&self) -> [Event; 2] {
+    pub(super) fn events(&self) -> [Event; 2] {
         self.said().map(|(time_ns, kind, body)| Event { time_ns, kind: kind.into(), body: body.clone() })
     }
 
-    fn notices(&self) -> [Notice; 2] {
+    pub(super) fn notices(&self) -> [Notice; 2] {
         self.said().map(|(time_ns, kind, body)| Notice {
             time_ns: from_sql(time_ns),
             kind: kind.to_owned(),
@@ -73,26 +71,22 @@ pub(super) async fn commit(
     let (database, outbox, correlation) = (&store.database, store.outbox(), &store.correlation);
     let mut transaction = database.begin().await?;
     let error = StoreError::query("runs");
+    let conn = transaction.conn().map_err(&error)?;
     let mut joins = None;
-    if batches.iter().any(may_join) && joint_write::is_centre(transaction.conn().map_err(&error)?).await? {
-        joint_write::lock(transaction.conn().map_err(&error)?).await?;
+    if batches.iter().any(may_join) && joint_write::is_centre(conn).await? {
+        joint_write::lock(conn).await?;
         joins = Some(&**correlation);
     }
+    let mut together = Together::new(outbox.as_ref(), joins);
     let mut are_new = Vec::with_capacity(batches.len());
-    let mut is_full = false;
     for batch in batches {
-        let conn = transaction.conn().map_err(&error)?;
-        if is_full && flow_write::is_staged(conn, &batch.flows) {
-            flow_write::make_room(conn).await?;
-            is_full = false;
-        }
-        let is_new = write(conn, batch, trouble, outbox.as_ref(), joins).await?;
+        let is_new = together.write(conn, batch, trouble).await?;
         if is_new {
             trouble = None;
-            is_full |= flow_write::is_staged(conn, &batch.flows);
         }
         are_new.push(is_new);
     }
+    together.flush(conn).await?;
     if are_new.contains(&true) {
         transaction.commit().await.map_err(error)?;
         #[cfg(test)]
@@ -106,93 +100,13 @@ pub(super) fn may_join(batch: &BatchRows) -> bool {
     batch.run.mode == Mode::Live.word() && (!batch.alerts.is_empty() || batch.end.is_some())
 }
 
-/// Writes a batch, and puts it into the outbox where there is one. `false` when it is there already.
-pub(super) async fn write(
-    conn: &mut Conn,
-    batch: &BatchRows,
-    trouble: Option<&Trouble>,
-    outbox: Option<&Outbox>,
-    correlation: Option<&Correlation>,
-) -> Result<bool, StoreError> {
+/// The run's number, and that of its newest batch, which no other transaction changes from here on; its row is inserted where there is
+/// none.
+pub(super) async fn run_and_last(conn: &mut Conn, run: &RunRow) -> Result<(i64, i64), StoreError> {
     let error = StoreError::query("runs");
-    let (run, last) = run_and_last(conn, &batch.run).await?;
-    let last_ns = batch.end_ns();
-    let taken = conn
-        .execute(
-            Query::new(
-                // Of what is no number it is not known that the batch is there; writing it twice adds nothing.
-                "UPDATE runs SET last_batch = $1, last_ns = coalesce($2, last_ns) WHERE id = $3 \
-                 AND NOT (coalesce(last_batch, 0) >= $1 AND coalesce(last_batch, 0) < 9223372036854775807)",
-            )
-            .bind(batch.number)
-            .bind(last_ns)
-            .bind(run),
-        )
-        .await
-        .map_err(error)?;
-    let rest;
-    let batch = if taken > 0 {
-        if batch.number > last + 1 {
-            late::note(conn, &batch.run.uuid, last + 1, batch.number - 1).await?;
-        }
-        batch
-    } else if late::fill(conn, &batch.run.uuid, batch.number).await? {
-        rest = late::rest(conn, run, batch).await?;
-        &rest
-    } else {
-        return Ok(false);
-    };
-    // A daemon's own batches have no newer run behind them.
-    let is_kept_once = batch.baselines.is_some() || batch.readings.is_some() || batch.standing.is_some();
-    let is_outdated = is_kept_once && late::is_outdated(conn, run, &batch.run).await?;
-    let mut events: Vec<Event> = trouble.into_iter().flat_map(Trouble::events).collect();
-    let windows = rejoined(conn, run, &batch.run, &batch.windows).await?;
-    let by = (run, sensor::number(conn, &batch.run.sensor).await?);
-    events.extend(window_write::insert(conn, by, &windows).await?);
-    alert_write::take_over(conn, run, &batch.run, &batch.alerts).await?;
-    let changes = alert_write::upsert(conn, by, &batch.alerts).await?;
-    events.extend(match correlation.filter(|_| may_join(batch)) {
-        Some(correlation) => joint_write::correlate(conn, correlation, by.1, &batch.alerts, changes).await?,
-        None => changes,
-    });
-    if batch.run.mode == Mode::Live.word() {
-        if let Some(standing) = batch.standing.as_ref().filter(|_| !is_outdated) {
-            let at = Timestamp::from_nanos(from_sql(last_ns.unwrap_or(batch.run.started_ns)));
-            events.extend(troubles::end(conn, &batch.run.sensor, standing, at).await?);
-        }
-        troubles::note(conn, &batch.run.sensor, &batch.notices).await?;
-    }
-    events.extend(batch.notices.iter().map(Event::from));
-    log(conn, run, &events).await?;
-    anomaly_write::insert(conn, by, &batch.anomalies).await?;
-    insert_features(conn, by, &batch.features).await?;
-    if let Some((name, updated_ns, body)) = batch.baselines.as_ref().filter(|_| !is_outdated) {
-        upsert_baselines(conn, name, *updated_ns, body).await?;
-    }
-    flow_write::write(conn, by, &batch.run.sensor, &batch.flows).await?;
-    insert_raw_packets(conn, run, &batch.raw_packets).await?;
-    if let Some(readings) = batch.readings.as_ref().filter(|_| !is_outdated) {
-        readings.write(conn, &batch.run.sensor, run).await?;
-    }
-    if let Some(reason) = &batch.end {
-        runs::complete(conn, run, &batch.run, reason).await?;
-    }
-    if let Some(outbox) = outbox {
-        let notices: Vec<Notice> = trouble.into_iter().flat_map(Trouble::notices).collect();
-        outbox::add(conn, outbox, batch, &notices).await?;
-    }
-    Ok(true)
-}
-
-/// The run's number; its row is inserted where there is none.
-pub(super) async fn run_id(conn: &mut Conn, run: &RunRow) -> Result<i64, StoreError> {
-    run_and_last(conn, run).await.map(|(id, _)| id)
-}
-
-/// The run's number, and that of its newest batch; its row is inserted where there is none.
-async fn run_and_last(conn: &mut Conn, run: &RunRow) -> Result<(i64, i64), StoreError> {
-    let error = StoreError::query("runs");
-    let known = Query::new("SELECT id, last_batch FROM runs WHERE uuid = $1").bind(run.uuid.clone());
+    let lock = if conn.dialect() == Dialect::Postgres { " FOR NO KEY UPDATE" } else { "" };
+    let known = format!("SELECT id, last_batch FROM runs WHERE uuid = $1{lock}");
+    let known = Query::new(known).bind(run.uuid.clone());
     if let Some(row) = conn.fetch_optional(known).await.map_err(&error)? {
         return Ok((row.int("id").map_err(&error)?, row.int("last_batch").map_err(error)?));
     }
@@ -213,6 +127,11 @@ async fn run_and_last(conn: &mut Conn, run: &RunRow) -> Result<(i64, i64), Store
     Ok((id, 0))
 }
 
+/// The run's number; its row is inserted where there is none.
+pub(super) async fn run_id(conn: &mut Conn, run: &RunRow) -> Result<i64, StoreError> {
+    run_and_last(conn, run).await.map(|(id, _)| id)
+}
+
 /// An entry of the event log.
 #[derive(Debug)]
 pub(super) struct Event {
@@ -229,54 +148,62 @@ impl From<&Notice> for Event {
 
 /// Appends to the event log.
 pub(super) async fn log(conn: &mut Conn, run: i64, events: &[Event]) -> Result<(), StoreError> {
+    log_all(conn, &events.iter().map(|event| (run, event)).collect::<Vec<_>>()).await
+}
+
+/// Appends events of several runs. Other writers wait for their numbers until the transaction ends.
+pub(super) async fn log_all(conn: &mut Conn, events: &[(i64, &Event)]) -> Result<(), StoreError> {
     if events.is_empty() {
         return Ok(());
     }
     let error = StoreError::query("events");
     let count = i64::try_from(events.len()).unwrap_or(i64::MAX);
-    let mut seq = totals::next(conn, totals::EVENTS, count).await? - count;
+    let first = totals::next(conn, totals::EVENTS, count).await? - count + 1;
+    let values = |((run, event), seq): (&(i64, &Event), i64)| -> Vec<Value> {
+        vec![seq.into(), event.time_ns.into(), event.kind.as_ref().into(), (*run).into(), event.body.as_str().into()]
+    };
+    let columns = "seq, time_ns, kind, run_id, body";
+    if is_copied(conn, events.len()) {
+        let mut copy = Copy::default();
+        events.iter().zip(first..).for_each(|row| copy.row(values(row)));
+        return copy.send(conn, "events", columns).await.map_err(error);
+    }
+    let mut seqs = first..;
     for chunk in events.chunks(conn.chunk_rows()) {
-        let mut query = Query::new("INSERT INTO events (seq, time_ns, kind, run_id, body) ");
-        query.push_table(
-            conn,
-            chunk.iter().map(|event| {
-                seq += 1;
-                vec![
-                    seq.into(),
-                    event.time_ns.into(),
-                    event.kind.as_ref().into(),
-                    run.into(),
-                    event.body.as_str().into(),
-                ]
-            }),
-        );
+        let mut query = Query::new(format!("INSERT INTO events ({columns}) "));
+        query.push_table(conn, chunk.iter().zip(seqs.by_ref()).map(values));
         conn.execute(query).await.map_err(&error)?;
     }
     Ok(())
 }
 
-async fn insert_features(conn: &mut Conn, (run, sensor): (i64, i64), rows: &[VectorRow]) -> Result<(), StoreError> {
-    for chunk in rows.chunks(conn.chunk_rows()) {
-        let mut query = Query::new(
-            "INSERT INTO aggregated_features (run_id, sensor_id, start_ns, end_ns, span_ns, host, schema_version, vector) ",
-        );
-        query.push_table(
-            conn,
-            chunk.iter().map(|row| {
-                vec![
-                    run.into(),
-                    sensor.into(),
-                    row.start_ns.into(),
-                    row.end_ns.into(),
-                    row.span_ns.into(),
-                    Value::from(row.host.to_vec()),
-                    i64::from(row.schema_version).into(),
-                    row.vector.as_str().into(),
-                ]
-            }),
-        );
+/// Inserts feature vectors, of which none has the window and host of another.
+pub(super) async fn insert_features(conn: &mut Conn, rows: &[(By, &VectorRow)]) -> Result<(), StoreError> {
+    let error = StoreError::query("aggregated_features");
+    let columns = "run_id, sensor_id, start_ns, end_ns, span_ns, host, schema_version, vector";
+    let values = |((run, sensor), row): &(By, &VectorRow)| -> Vec<Value> {
+        vec![
+            (*run).into(),
+            (*sensor).into(),
+            row.start_ns.into(),
+            row.end_ns.into(),
+            row.span_ns.into(),
+            Value::from(row.host.to_vec()),
+            i64::from(row.schema_version).into(),
+            row.vector.as_str().into(),
+        ]
+    };
+    let is_copied = is_copied(conn, rows.len());
+    for chunk in rows.chunks(if is_copied { rows.len() } else { conn.chunk_rows() }) {
+        let mut query = Query::new(format!("INSERT INTO aggregated_features ({columns}) "));
+        if is_copied {
+            stage(conn, "aggregated_features", columns, chunk.iter().map(values)).await.map_err(&error)?;
+            query.push(format_args!("SELECT {columns} FROM aggregated_features_staging"));
+        } else {
+            query.push_table(conn, chunk.iter().map(values));
+        }
         query.push(" ON CONFLICT (run_id, span_ns, start_ns, host) DO UPDATE SET vector = excluded.vector");
-        conn.execute(query).await.map_err(StoreError::query("aggregated_features"))?;
+        conn.execute(query).await.map_err(&error)?;
     }
     Ok(())
 }
@@ -296,7 +223,11 @@ pub(super) async fn upsert_baselines(
     Ok(())
 }
 
-async fn insert_raw_packets(conn: &mut Conn, run: i64, packets: &[(i64, i64, Vec<u8>)]) -> Result<(), StoreError> {
+pub(super) async fn insert_raw_packets(
+    conn: &mut Conn,
+    run: i64,
+    packets: &[(i64, i64, Vec<u8>)],
+) -> Result<(), StoreError> {
     for chunk in packets.chunks(conn.chunk_rows()) {
         let mut query = Query::new("INSERT INTO raw_packets (run_id, time_ns, wire_len, head) ");
         query.push_table(

@@ -165,7 +165,8 @@ async fn what_a_collector_stored_and_did_not_acknowledge_comes_again_and_adds_no
         let message = messages.next().await.expect("a message").expect("a message");
         let shipment = Shipment::decode(&message.payload).expect("a sensor's");
         let has_batches = shipment.range().is_some();
-        let taken = ingest(&store, shipment, Timestamp::from_nanos(1)).await.expect("stored");
+        let taken = ingest(&store, &[shipment], Timestamp::from_nanos(1)).await.expect("stored");
+        let taken = taken.into_iter().next().expect("an answer").expect("stored");
         if has_batches {
             break;
         }

@@ -18,7 +18,9 @@ interleaved in one series (needs root and a BPF toolchain: the empty programs ar
 NTA_BENCH_CASES names the cases, apart by commas).
 `drain`: milliseconds to read 100,000 flows out of the maps. `window`: milliseconds to judge a window with
 100,000 hosts. `model`: a model of about the shipped one's size loaded, 10,000 feature vectors and one judged (needs
-libxgboost, which is fetched). `store`: flows and windows into the database (NTA_BENCH_CASES names `flows`, `windows` or `replay`). `api`: what each route takes over a large
+libxgboost, which is fetched). `store`: flows and windows into the database (NTA_BENCH_CASES names `flows`, `windows` or `replay`). `ingest`: windows
+a second that a server takes from gateways into PostgreSQL (Debian's, or what NTA_DATABASE names), bytes of each on the wire, how fast a
+backlog goes in (NTA_BENCH_WINDOWS windows; NTA_BENCH_CASES names `backlog`, `vectors` or `steady`). `api`: what each route takes over a large
 database. `replay`: the user engine beside softflowd over the mixed capture (made from ../shared/captures, or named
 by NTA_MIXED). `veth`: iperf3's throughput between two network namespaces with our programs and with none or empty ones,
 interleaved (needs root; a minute a round, 15 rounds if NTA_BENCH_ROUNDS says nothing else; NTA_BENCH_ROWS measures only the
@@ -32,6 +34,7 @@ Examples:
   cargo xtask bench drain
   cargo xtask bench model
   cargo xtask bench store
+  NTA_BENCH_WINDOWS=1000000 NTA_BENCH_CASES=backlog cargo xtask bench ingest
   cargo xtask bench api
   cargo xtask bench replay
   NTA_BENCH_CASES=uploads cargo xtask bench serve
@@ -52,8 +55,10 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
         ["window", "--format", "json"] => window(true),
         ["model"] | ["model", "--format", "text"] => model(false),
         ["model", "--format", "json"] => model(true),
-        [name @ ("store" | "api")] | [name @ ("store" | "api"), "--format", "text"] => daemon_bench(name, false),
-        [name @ ("store" | "api"), "--format", "json"] => daemon_bench(name, true),
+        [name @ ("store" | "ingest" | "api")] | [name @ ("store" | "ingest" | "api"), "--format", "text"] => {
+            daemon_bench(name, false)
+        }
+        [name @ ("store" | "ingest" | "api"), "--format", "json"] => daemon_bench(name, true),
         ["replay"] | ["replay", "--format", "text"] => replay::bench(false),
         ["replay", "--format", "json"] => replay::bench(true),
         ["serve"] => serve::bench(),
@@ -61,7 +66,7 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
         ["veth"] | ["veth", "--format", "text"] => veth::bench(false),
         ["veth", "--format", "json"] => veth::bench(true),
         _ => bail!(
-            "bench takes `kernel`, `drain`, `window`, `model`, `store`, `api`, `replay`, `serve`, `page` or `veth`, then `--format json`; see `cargo xtask bench --help`"
+            "bench takes `kernel`, `drain`, `window`, `model`, `store`, `ingest`, `api`, `replay`, `serve`, `page` or `veth`, then `--format json`; see `cargo xtask bench --help`"
         ),
     }
 }

@@ -11,8 +11,7 @@ use crate::api::fleet::NumbersJson;
 use crate::api::state::now;
 use crate::api::{ApiError, ApiState};
 use crate::sink::ship;
-use crate::store::{Settings, Shipment, Store, StoreError};
-use nta_core::domain::Timestamp;
+use crate::store::{Ingested, Settings, Shipment, Store, StoreError};
 
 /// Ranges of missing numbers in an answer; the sensor asks again behind them.
 const MOST_RANGES: usize = 64;
@@ -95,17 +94,17 @@ pub(in crate::api) async fn post(
     if caller.role == Role::Sensor {
         caller.check_sensor(&shipment.sensor)?;
     }
-    Ok(Json(take(&state.store, shipment, now(), token.as_ref()).await?))
+    let ingested = state.store.ingest(&shipment, now()).await?;
+    Ok(Json(answer(&state.store, &shipment, ingested, token.as_ref()).await?))
 }
 
-/// Stores a message, and answers how far the store is; what the sensor is to do is signed for who shows this token.
-pub(in crate::api) async fn take(
+/// How far the store is behind a message; what the sensor is to do is signed for who shows this token.
+pub(in crate::api) async fn answer(
     store: &Store,
-    shipment: Shipment,
-    received: Timestamp,
+    shipment: &Shipment,
+    ingested: Ingested,
     token: Option<&[u8; 32]>,
 ) -> Result<IngestAnswer, StoreError> {
-    let ingested = store.ingest(&shipment, received).await?;
     let settings = store.sensor_settings(&shipment.sensor).await?;
     let signed = |Settings { version, text }: Settings| SignedSettings {
         signature: token.map(|hash| ship::sign(hash, version, &text)),
@@ -113,8 +112,8 @@ pub(in crate::api) async fn take(
         text,
     };
     Ok(IngestAnswer {
-        sensor: shipment.sensor,
-        epoch: shipment.epoch,
+        sensor: shipment.sensor.clone(),
+        epoch: shipment.epoch.clone(),
         stored: ingested.stored,
         doubles: ingested.doubles,
         watermark: ingested.watermark,

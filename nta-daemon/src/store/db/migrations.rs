@@ -87,6 +87,7 @@ pub(in crate::store) fn postgres() -> Migrator {
         31 "services" "0031_services.sql",
         32 "fleet" "0032_fleet.sql",
         33 "joint alerts" "0033_joint_alerts.sql",
+        34 "bulk" "0034_bulk.sql",
     }
 }
 

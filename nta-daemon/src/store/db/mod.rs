@@ -12,5 +12,5 @@ mod turn;
 
 pub(super) use conn::{Conn, Dialect};
 pub(super) use open::Database;
-pub(super) use query::{Query, Value};
+pub(super) use query::{Query, Value, without_nul};
 pub(super) use row::Row;

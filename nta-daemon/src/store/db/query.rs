@@ -113,7 +113,7 @@ impl Column {
 }
 
 /// PostgreSQL's text holds no NUL.
-fn without_nul(text: String) -> String {
+pub(in crate::store) fn without_nul(text: String) -> String {
     if text.contains('\0') { text.replace('\0', "\u{fffd}") } else { text }
 }
 
