@@ -33,8 +33,16 @@ section! {
         spool_max_bytes: u64 = 1_073_741_824 => Bounds::BYTES,
         /// Rows that are so many days older than the thousandth newest window are deleted; 0 keeps them.
         keep_days: u64 = 0 => DAYS,
+        /// Windows shorter than 30 s that are so many days older than the thousandth newest window are deleted; 0 keeps them, as below.
+        keep_5s_days: u64 = 15 => DAYS,
+        /// The same of windows of 30 s to 3 minutes.
+        keep_30s_days: u64 = 30 => DAYS,
+        /// The same of windows of 3 minutes to an hour.
+        keep_180s_days: u64 = 91 => DAYS,
+        /// The same of windows of an hour.
+        keep_1h_days: u64 = 365 => DAYS,
         /// Windows kept, of all lengths.
-        max_windows: u64 = 240_000 => ROWS,
+        max_windows: u64 = 600_000 => ROWS,
         /// Flows kept.
         max_flows: u64 = 1_000_000 => ROWS,
         /// Feature vectors kept; with feature_hosts = 50 a busy network has a million a day.
@@ -76,6 +84,11 @@ impl StoreConfig {
         if self.spool.contains('\0') || Path::new(&self.spool).ancestors().any(is_blocked) {
             refused.push(Refused::new("store.spool", self.spool.escape_debug(), "the path of a folder"));
         }
+    }
+
+    /// Days for which windows are kept, the shortest ones first; 0 is no bound.
+    pub const fn keep_windows_days(&self) -> [u64; 4] {
+        [self.keep_5s_days, self.keep_30s_days, self.keep_180s_days, self.keep_1h_days]
     }
 
     /// Folder and most bytes of a sensor's spool; `None` where it is switched off.

@@ -10,8 +10,10 @@ use super::{Store, StoreError, events, from_sql, to_sql};
 /// How much is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retention {
-    /// Windows of all lengths; 240,000 are eight days of base windows of 5 s with the longer ones.
+    /// Windows of all lengths; 600,000 are 15 days of base windows of 5 s with the longer ones, each as long as it is kept.
     pub max_windows: u64,
+    /// Windows go when they are so much older than the time that was reached, in nanoseconds, by [`Length`](super::Length).
+    pub max_window_age_ns: [Option<u64>; 4],
     /// Flows.
     pub max_flows: u64,
     /// Heads of frames; a million is some 200 MB.
@@ -47,6 +49,7 @@ impl Retention {
     pub fn of(config: &StoreConfig) -> Self {
         Self {
             max_windows: config.max_windows,
+            max_window_age_ns: config.keep_windows_days().map(days),
             max_flows: config.max_flows,
             max_alerts: config.max_alerts,
             max_events: config.max_events,
@@ -68,7 +71,8 @@ fn days(days: u64) -> Option<u64> {
 impl Default for Retention {
     fn default() -> Self {
         Self {
-            max_windows: 240_000,
+            max_windows: 600_000,
+            max_window_age_ns: [None; 4],
             max_flows: 1_000_000,
             max_raw_packets: 1_000_000,
             max_alerts: 100_000,
@@ -98,7 +102,7 @@ pub(super) const DELETE_ROWS: i64 = 10_000;
 /// The same of alerts: their anomalies go with them.
 const DELETE_ALERTS: i64 = 500;
 
-fn rows_at_once(table: &str) -> i64 {
+pub(super) fn rows_at_once(table: &str) -> i64 {
     if table == "detected_alerts" { DELETE_ALERTS } else { DELETE_ROWS }
 }
 
@@ -176,7 +180,7 @@ macro_rules! later {
 
 /// A statement that deletes old rows, for those of this sensor alone: what was found in a capture goes with it, however old its packets
 /// are.
-fn aged(table: &str, sql: &str, sensor: Option<&str>) -> String {
+pub(super) fn aged(table: &str, sql: &str, sensor: Option<&str>) -> String {
     // The log is one for all; its order is that of what happened.
     let Some(sensor) = sensor.filter(|_| table != "events") else { return sql.to_owned() };
     let sensor = sensor.replace('\'', "''");
@@ -245,12 +249,13 @@ impl Store {
         self.forget_near(future_ns).await?;
         self.shrink(future_ns).await?;
         self.give_back().await?;
-        let Some(before_ns) = self.too_old(self.retention.max_age_ns, future_ns).await? else { return Ok(()) };
         // Where captures were uploaded: the rows of each sensor, by its own index.
         let whose = match self.whose_are_no_captures("").await?.names() {
             [] => vec![None],
             names => names.iter().cloned().map(Some).collect(),
         };
+        self.delete_aged_windows(&whose, future_ns).await?;
+        let Some(before_ns) = self.too_old(self.retention.max_age_ns, future_ns).await? else { return Ok(()) };
         for (table, sql) in [
             (
                 "windows",

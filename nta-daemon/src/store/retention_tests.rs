@@ -76,6 +76,48 @@ on_both!(
     Retention { max_flows: 2, ..Retention::default() }
 );
 
+/// An hour of windows of 5, 10 and 30 s, and that of the hour itself.
+async fn long_windows_stay(store: &Store) {
+    // Nothing goes while it is written.
+    let (writer, _task) = begin(&store.clone().with_retention(Retention::default())).await;
+    for id in 1..720_u64 {
+        let longer = [2, 6, 720].into_iter().filter(|factor| (id + 1).is_multiple_of(*factor)).map(|factor| {
+            let start = Timestamp::from_nanos((id + 1 - factor) * 5 * S);
+            let measured = Measured { span_ns: factor * 5 * S, ..Measured::default() };
+            let end = start.plus(factor * 5 * S);
+            (factor, Window { id: (id + 1) / factor, start, end, measured, ..window(id) })
+        });
+        let batch = WindowBatch { window: Some(window(id)), longer: longer.collect(), ..WindowBatch::default() };
+        writer.send(batch).await.expect("send");
+    }
+    writer.flush().await.expect("flush");
+    let by_length = async || {
+        let count = Query::new("SELECT span_ns, count(*) AS windows FROM windows GROUP BY span_ns ORDER BY span_ns");
+        let count = store.read("windows", count, |row| Ok((row.int("span_ns")? / S as i64, row.int("windows")?)));
+        count.await.expect("counted")
+    };
+    assert_eq!(by_length().await, [(5, 719), (10, 360), (30, 120), (3600, 1)]);
+    store.retain().await.expect("retention");
+    // The newest begins with second 3595: of those of 5 and 10 s ten minutes stay, of those of 30 s twenty.
+    assert_eq!(by_length().await, [(5, 121), (10, 60), (30, 40), (3600, 1)]);
+    let stats = store.stats();
+    let aged = [stats.windows_5s_aged, stats.windows_30s_aged, stats.windows_180s_aged, stats.windows_1h_aged];
+    assert_eq!((aged, stats.windows_deleted), ([598 + 300, 80, 0, 0], 978));
+    let sums = store.windows_summary(&WindowFilter { span_ns: Some(3600 * S), ..WindowFilter::default() }).await;
+    assert_eq!(sums.expect("summary").windows, 1, "the hour is known by its own window");
+}
+
+on_both!(
+    long_windows_stay,
+    long_windows_stay_when_short_ones_are_too_old_on_sqlite,
+    long_windows_stay_when_short_ones_are_too_old_on_postgresql,
+    Retention {
+        max_window_age_ns: [Some(600 * S), Some(1200 * S), None, Some(3600 * S)],
+        reached_windows: 0,
+        ..Retention::default()
+    }
+);
+
 /// A window of so many packets of 1000 bytes that was counted for some of its time.
 fn part(id: u64, packets: u64, counted_ms: u64) -> Window {
     let whole = window(id);

@@ -52,6 +52,14 @@ pub struct StoreStats {
     pub queue_full: u64,
     /// Windows deleted by retention.
     pub windows_deleted: u64,
+    /// Of these, windows shorter than 30 s that were older than `store.keep_5s_days`.
+    pub windows_5s_aged: u64,
+    /// Windows of 30 s to 3 minutes that were older than `store.keep_30s_days`.
+    pub windows_30s_aged: u64,
+    /// Windows of 3 minutes to an hour that were older than `store.keep_180s_days`.
+    pub windows_180s_aged: u64,
+    /// Windows of an hour that were older than `store.keep_1h_days`.
+    pub windows_1h_aged: u64,
     /// Flows deleted by retention.
     pub flows_deleted: u64,
     /// Heads of frames deleted by retention.
@@ -149,6 +157,8 @@ pub(super) struct Counters {
     pub(super) queue_capacity: AtomicU64,
     pub(super) queue_full: AtomicU64,
     pub(super) windows_deleted: AtomicU64,
+    /// By [`Length`](super::Length).
+    pub(super) windows_aged: [AtomicU64; 4],
     pub(super) flows_deleted: AtomicU64,
     pub(super) raw_packets_deleted: AtomicU64,
     pub(super) alerts_deleted: AtomicU64,
@@ -225,6 +235,8 @@ impl Counters {
 
     pub(super) fn snapshot(&self) -> StoreStats {
         let (last_error_at, last_error) = self.last_error().unzip();
+        let [windows_5s_aged, windows_30s_aged, windows_180s_aged, windows_1h_aged] =
+            self.windows_aged.each_ref().map(|aged| aged.load(Relaxed));
         StoreStats {
             batches: self.batches.load(Relaxed),
             windows: self.windows.load(Relaxed),
@@ -243,6 +255,10 @@ impl Counters {
             queue_capacity: self.queue_capacity.load(Relaxed),
             queue_full: self.queue_full.load(Relaxed),
             windows_deleted: self.windows_deleted.load(Relaxed),
+            windows_5s_aged,
+            windows_30s_aged,
+            windows_180s_aged,
+            windows_1h_aged,
             flows_deleted: self.flows_deleted.load(Relaxed),
             raw_packets_deleted: self.raw_packets_deleted.load(Relaxed),
             alerts_deleted: self.alerts_deleted.load(Relaxed),

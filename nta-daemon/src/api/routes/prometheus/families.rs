@@ -9,6 +9,7 @@ use crate::api::state::VERSION;
 use crate::json::{EventsJson, mode_name, protocol_name};
 use crate::pipeline::metrics::Direction;
 use crate::sink::Kind;
+use crate::store::Length;
 use nta_core::domain::{Interface, Mode, ModelUse, Severity};
 use nta_core::window::Rtt;
 
@@ -236,7 +237,10 @@ impl Snapshot {
         page.family("store_rows_unreadable", about, COUNTER, unreadable)?;
         let left_out = store.features_left_out as f64;
         page.one("store_features_left_out", "Hosts whose features were not stored", COUNTER, left_out)?;
-        page.family("store_rows_deleted", "Rows deleted by retention", COUNTER, deleted)
+        page.family("store_rows_deleted", "Rows deleted by retention", COUNTER, deleted)?;
+        let ages = [store.windows_5s_aged, store.windows_30s_aged, store.windows_180s_aged, store.windows_1h_aged];
+        let aged = Length::ALL.iter().zip(ages).map(|((_, name), rows)| (vec![("length", *name)], rows as f64));
+        page.family("store_windows_aged", "Windows deleted for their age, by their length", COUNTER, aged)
     }
 
     /// The files of JSON lines, where there are any.
