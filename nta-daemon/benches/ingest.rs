@@ -221,7 +221,6 @@ fn window(n: u64, factor: u64) -> Window {
         bytes_sent: noise(at + 30) * 700 * factor,
         bytes_received: noise(at + 40) * 300 * factor,
         flows: 3 + noise(at + 50) % 100,
-        ..Talker::default()
     };
     let protocol = |number: u8| Protocol {
         number,
