@@ -49,7 +49,7 @@ fn the_configurations_for_containers_can_be_used() {
     }
     for name in ["sensor/nta.toml", "centre/nta.toml", "kubernetes/sensor.toml", "kubernetes/centre.toml"] {
         let path = file(&folder, &example(name, folder.path()));
-        let checked = run(&["check-config", "--config", utf8(&path)], &[("NTA_SENSOR", "gw-paris")]);
+        let checked = run(&["check-config", "--config", utf8(&path)], &[("NTA_SENSOR_NAME", "gw-paris")]);
         assert_eq!(checked.status, Some(0), "{name}: {}", checked.stderr);
     }
     let Some(server) = nats::program("the_configurations_for_containers_can_be_used") else { return };
@@ -98,7 +98,7 @@ fn ours(value: &Value, commands: &mut Vec<Vec<String>>) {
         commands.push(words.iter().map(|word| word.as_str().expect("a word").to_owned()).collect());
         let variables = value.get("env").or(value.get("environment"));
         let variables = variables.map(Value::to_string).unwrap_or_default();
-        assert!(variables.contains("NTA_SENSOR") || variables.contains("NTA_DATABASE"), "{value}");
+        assert!(variables.contains("NTA_SENSOR_NAME") || variables.contains("NTA_DATABASE"), "{value}");
     }
     match value {
         Value::Array(items) => items.iter().for_each(|item| ours(item, commands)),

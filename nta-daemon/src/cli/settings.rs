@@ -32,8 +32,8 @@ pub(super) struct Settings {
     #[arg(long, env = "NTA_DATABASE", value_name = "URL", hide_env_values = true)]
     database: Option<DatabaseFlag>,
     /// Name of this sensor among others. Default: made once, of the host's name and a random number, and kept in the database.
-    #[arg(long, env = "NTA_SENSOR", value_name = "NAME")]
-    sensor: Option<SensorName>,
+    #[arg(long, env = "NTA_SENSOR_NAME", value_name = "NAME")]
+    sensor_name: Option<SensorName>,
     /// Server that gets what this sensor sees, such as https://nta.example.org:5000, or NATS servers whose stream collectors read, such as
     /// tls://a.example.org:4222,tls://b.example.org:4222; what is not confirmed waits in the database.
     #[arg(long, env = "NTA_SHIP", value_name = "URL")]
@@ -105,7 +105,7 @@ impl Settings {
             given("windows.seconds");
             config.windows.seconds = seconds;
         }
-        if let Some(name) = self.sensor {
+        if let Some(name) = self.sensor_name {
             given("sensor.name");
             config.sensor.name = name;
         }
