@@ -13,7 +13,7 @@ use crate::{Pair, can_run, has_tcx, traffic};
 
 /// Packets of [`traffic::pings`].
 const PINGS: u64 = 80;
-const SOON: Duration = Duration::from_secs(15);
+const SOON: Duration = Duration::from_secs(60);
 
 fn start(namespace: &Namespace, body: &Value) -> (u16, Value) {
     post(namespace, "/api/control/capture/start", body)
