@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
+use super::problem::Refused;
+use super::regular::read_text;
 use super::url::{Names, Url, UrlKind};
-use super::{problem::Refused, read_regular};
 
 /// Bytes of a file with credentials.
 const CREDENTIALS_BYTES: u64 = 16 << 10;
@@ -65,8 +66,7 @@ impl Broker {
         if path.as_os_str().is_empty() {
             return Ok(None);
         }
-        let bytes = read_regular(path, CREDENTIALS_BYTES).map_err(|error| format!("{}: {error}", path.display()))?;
-        let text = String::from_utf8(bytes).map_err(|_wrong| format!("{}: is no text in UTF-8", path.display()))?;
+        let text = read_text(path, CREDENTIALS_BYTES).map_err(|error| format!("{}: {error}", path.display()))?;
         let wrong = "expected the seed of a user's nkey (SU…), a file of credentials (-----BEGIN NATS USER JWT-----) or USER:PASSWORD";
         credentials(&text).map(Some).ok_or_else(|| format!("{}: {wrong}", path.display()))
     }

@@ -11,7 +11,7 @@ use toml::de::{DeArray, DeTable, DeValue, Deserializer, Error};
 
 use super::Config;
 use super::problem::{ConfigError, MAX_SHOWN, Place, Problem, message};
-use super::read_regular;
+use super::regular::read_text;
 
 /// Where settings stand, by section and key.
 pub type Places = BTreeMap<String, Place>;
@@ -29,11 +29,10 @@ const MOST_BYTES: u64 = 1 << 20;
 
 /// The text of a file: of a regular one, because others have no end or let the reader wait.
 pub(super) fn text(path: &Path) -> io::Result<String> {
-    let bytes = read_regular(path, MOST_BYTES).map_err(|error| match error.kind() {
+    read_text(path, MOST_BYTES).map_err(|error| match error.kind() {
         io::ErrorKind::FileTooLarge => io::Error::other("is larger than 1 MiB: no configuration"),
         _ => error,
-    })?;
-    String::from_utf8(bytes).map_err(|_wrong| io::Error::other("is no text in UTF-8"))
+    })
 }
 
 /// The configuration of a file's text, and where each of its settings stands.

@@ -6,6 +6,9 @@ use std::io::{self, Read as _};
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::Path;
 
+/// Bytes of a file with certificates.
+const AUTHORITIES_BYTES: u64 = 1 << 20;
+
 /// The length of a file; `None` where nothing is.
 ///
 /// # Errors
@@ -40,6 +43,25 @@ pub fn read_regular(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     File::open(path)?.take(most + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > most { Err(too_large()) } else { Ok(bytes) }
+}
+
+/// Reads a file of text of at most so many bytes.
+///
+/// # Errors
+/// As of [`read_regular`], and when it is no text.
+pub(super) fn read_text(path: &Path, most: u64) -> io::Result<String> {
+    String::from_utf8(read_regular(path, most)?).map_err(|_wrong| io::Error::other("is no text in UTF-8"))
+}
+
+/// The certificates (PEM) of authorities in a file; none where no file is named.
+///
+/// # Errors
+/// Names the file that cannot be read.
+pub(super) fn read_authorities(path: &Path) -> Result<Vec<u8>, String> {
+    if path.as_os_str().is_empty() {
+        return Ok(Vec::new());
+    }
+    read_regular(path, AUTHORITIES_BYTES).map_err(|error| format!("{}: {error}", path.display()))
 }
 
 #[cfg(test)]

@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use axum::http::{HeaderName, HeaderValue};
 use nta_core::Bounds;
 
+use super::Refused;
 use super::api::Insecure;
+use super::regular::{read_authorities, read_text};
 use super::section::section;
 use super::url::{Names, Url, UrlKind};
-use super::{Refused, read_regular};
 
 /// More often than a second nothing is new; a store forgets a series that is silent for five minutes.
 const INTERVAL_S: Bounds = Bounds::new(1.0, 240.0);
@@ -105,16 +106,12 @@ impl RemoteWriteConfig {
     /// # Errors
     /// When the file cannot be read.
     pub fn authorities(&self) -> Result<Vec<u8>, String> {
-        if self.ca_file.as_os_str().is_empty() {
-            return Ok(Vec::new());
-        }
-        read_regular(&self.ca_file, 1 << 20).map_err(|error| format!("{}: {error}", self.ca_file.display()))
+        read_authorities(&self.ca_file)
     }
 }
 
 fn text(path: &Path) -> Result<String, String> {
-    let bytes = read_regular(path, FILE_BYTES).map_err(|error| format!("{}: {error}", path.display()))?;
-    String::from_utf8(bytes).map_err(|_wrong| format!("{}: is no text in UTF-8", path.display()))
+    read_text(path, FILE_BYTES).map_err(|error| format!("{}: {error}", path.display()))
 }
 
 fn header(line: &str) -> Option<(String, String)> {

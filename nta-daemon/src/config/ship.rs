@@ -1,6 +1,6 @@
 //! `[ship]`: a server that gets what this sensor sees.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use axum::http::Uri;
 use nta_core::Bounds;
@@ -8,7 +8,7 @@ use nta_core::Bounds;
 use super::api::Insecure;
 use super::broker::{Broker, BrokerUrl, check_plain};
 use super::problem::Refused;
-use super::read_regular;
+use super::regular::{read_authorities, read_text};
 use super::section::section;
 use super::url::{Names, Url, UrlKind};
 
@@ -112,7 +112,8 @@ impl ShipConfig {
         if self.token_file.as_os_str().is_empty() {
             return Ok(None);
         }
-        let text = read_text(&self.token_file)?;
+        let file = &self.token_file;
+        let text = read_text(file, TOKEN_FILE_BYTES).map_err(|error| format!("{}: {error}", file.display()))?;
         let token = text.lines().next().unwrap_or_default().trim().to_owned();
         let is_one = token.starts_with("nta_") && token.bytes().all(|byte| byte.is_ascii_graphic());
         if is_one {
@@ -127,16 +128,8 @@ impl ShipConfig {
     /// # Errors
     /// When the file cannot be read.
     pub fn authorities(&self) -> Result<Vec<u8>, String> {
-        if self.ca_file.as_os_str().is_empty() {
-            return Ok(Vec::new());
-        }
-        read_regular(&self.ca_file, 1 << 20).map_err(|error| format!("{}: {error}", self.ca_file.display()))
+        read_authorities(&self.ca_file)
     }
-}
-
-fn read_text(path: &Path) -> Result<String, String> {
-    let bytes = read_regular(path, TOKEN_FILE_BYTES).map_err(|error| format!("{}: {error}", path.display()))?;
-    String::from_utf8(bytes).map_err(|_wrong| format!("{}: is no text in UTF-8", path.display()))
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::problem::Refused;
-use super::read_regular;
+use super::regular::read_text;
 use nta_core::domain::{EVENT_TYPES, Severity};
 
 /// Webhooks that there may be.
@@ -317,8 +317,7 @@ impl WebhookConfig {
 }
 
 fn lines(path: &Path) -> std::io::Result<Vec<Secret>> {
-    let text = String::from_utf8(read_regular(path, SECRET_FILE_BYTES)?);
-    let text = text.map_err(|_wrong| std::io::Error::other("is no text in UTF-8"))?;
+    let text = read_text(path, SECRET_FILE_BYTES)?;
     let lines: Vec<Secret> =
         text.lines().map(str::trim).filter(|line| !line.is_empty()).map(|s| Secret(s.to_owned())).collect();
     if lines.is_empty() { Err(std::io::Error::other("holds no secret")) } else { Ok(lines) }

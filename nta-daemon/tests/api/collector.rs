@@ -119,13 +119,17 @@ async fn what_is_published_is_stored_once_over_kills_of_collectors_and_a_broker_
     nats.lose_everything();
     let _fourth = collector(&url, &database, folder.path(), "fourth", &[]);
     gateway.commit(56..=60).await;
+    // What is no settings is refused, and not said to be followed.
+    store.set_sensor_settings("gw1", r#"{"unknown":true}"#).await.expect("settings");
+    until("the settings are not refused", async || gateway.shipping.state().refused_settings == 1).await;
+    assert_eq!(gateway.shipping.state().settings, 0);
     store
         .set_sensor_settings("gw1", r#"{"flows":true,"headers":null,"max_bytes_per_s":null}"#)
         .await
         .expect("settings");
     gateway.waits_with(0).await;
     has_all(&store, 60).await;
-    until("the settings are not followed", async || gateway.shipping.state().settings == 1).await;
+    until("the settings are not followed", async || gateway.shipping.state().settings == 2).await;
     gateway.stop.cancel();
     store.close().await;
 }

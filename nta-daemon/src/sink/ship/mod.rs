@@ -69,6 +69,8 @@ pub struct ShippingState {
     pub watermark: u64,
     /// Number of the server's settings that are followed.
     pub settings: u64,
+    /// Number of those that were refused last.
+    pub refused_settings: u64,
 }
 
 /// Who ships; clones share it.

@@ -48,7 +48,8 @@ pub(super) struct SettingsAnswer {
 impl Shared {
     /// Follows what the server wants, if it is the server that wants it.
     pub(super) fn obey(&self, token: Option<&str>, settings: &SettingsAnswer) {
-        if settings.version == self.state().settings {
+        let known = self.state().clone();
+        if [known.settings, known.refused_settings].contains(&settings.version) {
             return;
         }
         let is_signed = match (token, &settings.signature) {
@@ -61,7 +62,7 @@ impl Shared {
         let wanted = serde_json::from_str::<ShipSettings>(&settings.text);
         let (true, Ok(wanted)) = (is_signed, wanted) else {
             tracing::warn!(version = settings.version, is_signed, "ship: the server's settings are not followed");
-            self.state().settings = settings.version;
+            self.state().refused_settings = settings.version;
             return;
         };
         let configured = self.configured;
