@@ -39,6 +39,8 @@ section! {
         analyses: u64 = 2 => AT_ONCE,
         /// Seconds without a byte after which an upload is broken off.
         idle_s: u64 = 30 => SECONDS,
+        /// Seconds after which packets that come as records of a log are a capture of their own, when no more come.
+        packets_idle_s: u64 = 300 => SECONDS,
         /// Hours for which an upload that can go on waits for its next part.
         resume_hours: u64 = 24 => HOURS,
     }

@@ -87,6 +87,11 @@ impl Body {
         Ok(hex(&self.hash.finalize_reset()))
     }
 
+    /// Has the disk hold what was written.
+    pub(super) fn sync(&self) -> Result<(), Refusal> {
+        Ok(self.file.sync_data()?)
+    }
+
     /// Bytes in the file.
     pub(super) const fn written(&self) -> u64 {
         self.written

@@ -122,7 +122,7 @@ impl Uploads {
         Ok(incoming)
     }
 
-    async fn place(&self) -> Result<OwnedSemaphorePermit, Refusal> {
+    pub(super) async fn place(&self) -> Result<OwnedSemaphorePermit, Refusal> {
         if self.0.stop.is_cancelled() {
             return Err(Refusal::Stopping);
         }
@@ -132,7 +132,13 @@ impl Uploads {
 }
 
 impl Incoming {
-    fn new(inner: Arc<Inner>, live: Arc<Live>, body: Body, place: OwnedSemaphorePermit, is_resumable: bool) -> Self {
+    pub(super) fn new(
+        inner: Arc<Inner>,
+        live: Arc<Live>,
+        body: Body,
+        place: OwnedSemaphorePermit,
+        is_resumable: bool,
+    ) -> Self {
         live.is_taken.store(true, Relaxed);
         Self {
             inner,
@@ -380,6 +386,8 @@ fn least_rate(taken: Duration, all_are_taken: bool) -> u64 {
     }
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Refusal> + Send + 'static) -> Result<T, Refusal> {
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
+) -> Result<T, Refusal> {
     spawn_blocking(work).await.map_err(|_panicked| Refusal::Broken)?
 }

@@ -140,7 +140,9 @@ impl Inner {
         if self.stop.is_cancelled() || live.is_begun.swap(true, Relaxed) {
             return Ok(());
         }
-        let Some(jobs) = self.jobs.get().and_then(WeakJobs::upgrade) else { return self.begin_alone(live) };
+        // A log that has no end would keep a job that has one from its thread.
+        let jobs = self.jobs.get().filter(|_| !live.is_log).and_then(WeakJobs::upgrade);
+        let Some(jobs) = jobs else { return self.begin_alone(live) };
         let request = AnalyseRequest { file_id: live.file_id.clone() };
         let request = serde_json::to_value(request).map_err(std::io::Error::other)?;
         let who = live.who.get().cloned().unwrap_or_else(|| NOBODY.to_owned());

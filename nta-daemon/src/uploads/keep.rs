@@ -22,6 +22,7 @@ impl Inner {
         if !self.folder.is_dir() {
             return Ok(());
         }
+        let logs = self.logs_left().await?;
         for left in self.store.uploads_in(&[UploadState::Receiving, UploadState::Received]).await? {
             // Requests are served meanwhile: what one of them sends is not left by anybody, and what one has sent is another by now.
             if self.live().contains_key(&left.file_id) {
@@ -35,6 +36,9 @@ impl Inner {
             match path.metadata() {
                 Ok(metadata) if upload.state == UploadState::Receiving => {
                     // What was sent in one piece nobody goes on with.
+                    if logs.contains(&upload.file_id) {
+                        continue;
+                    }
                     if upload.length.is_none() {
                         self.remove(&upload).await?;
                     } else {
@@ -103,6 +107,7 @@ impl Inner {
     /// Deletes what is too old, and ends analyses that wait for bytes in vain.
     pub(super) async fn tidy(self: &Arc<Self>) {
         self.end_parked();
+        self.end_idle_logs().await;
         self.begin_late().await;
         if let Err(error) = self.expire(clock::now()).await {
             tracing::warn!(%error, "old captures are not deleted");

@@ -17,6 +17,8 @@ pub(super) struct Live {
     pub(super) length: Option<u64>,
     /// Its file, where it is a recording.
     pub(super) recorded: Option<PathBuf>,
+    /// Whether it comes as records of packets, for as long as its sender likes.
+    pub(super) is_log: bool,
     /// SHA-256 and size, once it is whole.
     pub(super) identity: OnceLock<(String, u64)>,
     /// The report, before it is in the database.
@@ -45,6 +47,7 @@ impl Live {
             growth,
             length,
             recorded: None,
+            is_log: false,
             identity: OnceLock::new(),
             report: OnceLock::new(),
             is_begun: AtomicBool::new(false),

@@ -15,6 +15,8 @@ mod incoming;
 mod job;
 mod keep;
 mod live;
+mod packet_frames;
+mod packet_logs;
 mod recorded;
 mod refusal;
 mod unpack;
@@ -30,6 +32,8 @@ use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 pub use incoming::{Incoming, Received};
+pub use packet_frames::{PacketRecord, WrongRecord};
+pub use packet_logs::{PacketBatch, PacketsRefused, PacketsTaken};
 pub use refusal::Refusal;
 pub use unpack::Encoding;
 
@@ -43,6 +47,7 @@ use crate::store::{Run, Store, Upload, UploadState, sensor_of_capture};
 use growing::Growth;
 use live::Live;
 use nta_core::domain::Timestamp;
+use packet_logs::Logs;
 
 /// How long the end of the daemon waits for analyses to stop.
 const STOP_WITHIN: Duration = Duration::from_secs(5);
@@ -72,6 +77,8 @@ struct Inner {
     /// Places of analyses.
     working: Arc<Semaphore>,
     live: Mutex<HashMap<String, Arc<Live>>>,
+    /// Logs of packets that come as records.
+    logs: Logs,
     models: ModelHandle,
     /// What analyses are ordered from; absent where each has a thread of its own.
     jobs: OnceLock<WeakJobs>,
@@ -141,6 +148,7 @@ impl Uploads {
             is_temporary,
             room,
             live: Mutex::default(),
+            logs: Logs::default(),
             models: ModelHandle::new(settings),
             jobs: OnceLock::new(),
             running: AtomicU64::new(0),

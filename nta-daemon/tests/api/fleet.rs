@@ -280,13 +280,15 @@ async fn who_may_not_ship_is_refused_and_a_sensor_reads_nothing() {
     };
     assert_eq!(post(&operator, b"", kind).await.0, StatusCode::FORBIDDEN);
     assert_eq!(post("nta_made-up", b"", kind).await.0, StatusCode::UNAUTHORIZED);
-    let (status, problem) = post(&other, b"", "application/json").await;
+    let (status, problem) = post(&other, b"", "text/plain").await;
     assert_eq!((status, &problem["field"]), (StatusCode::UNSUPPORTED_MEDIA_TYPE, &"Content-Type".into()), "{problem}");
     let (status, problem) = post(&other, b"ntaship9 and more", kind).await;
     assert!(
         status == StatusCode::UNSUPPORTED_MEDIA_TYPE && problem["detail"].to_string().contains("ntaship9"),
         "{problem}"
     );
+    let of_another = br#"{"sensor": "gw1", "epoch": "1", "sequence": 1, "packets": []}"#;
+    assert_eq!(post(&other, of_another, "application/json").await.0, StatusCode::FORBIDDEN);
     for path in ["/api/alerts", "/api/sensors", "/api/status", "/api/flows"] {
         let (status, _) = ask(&store, Method::GET, path, &other, Body::empty(), "application/json").await;
         assert_eq!(status, StatusCode::FORBIDDEN, "{path}");

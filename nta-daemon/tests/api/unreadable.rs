@@ -212,6 +212,8 @@ async fn template(folder: &Path) -> Vec<(String, String, u64)> {
          \"pending_since_ns\":null,\"given_up\":0,\"failed\":0,\"reasons\":[],\"settings\":0}}' FROM n",
         "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 12) \
          INSERT INTO sensor_settings SELECT printf('gw%d', i), 1, '{}' FROM n",
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 12) \
+         INSERT INTO packet_logs SELECT printf('gw%d', i), 'e', i, NULL, 0, i, i FROM n",
         "PRAGMA writable_schema = ON",
         "UPDATE sqlite_master SET sql = replace(sql, ' NOT NULL', '') WHERE type = 'table' AND name NOT LIKE '\\_%' ESCAPE '\\'",
         "PRAGMA writable_schema = OFF",

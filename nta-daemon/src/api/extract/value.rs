@@ -262,6 +262,9 @@ pub fn parse_time(text: &str) -> Option<Timestamp> {
     if let Ok(seconds) = text.parse::<u64>() {
         return seconds.checked_mul(1_000_000_000).map(Timestamp::from_nanos);
     }
+    if let Some(time) = decimal(text) {
+        return Some(time);
+    }
     if let Ok(seconds) = text.parse::<f64>() {
         // From seconds to nanoseconds by way of a range check: `as` would turn NaN and infinity into numbers.
         return (0.0..MAX_SECONDS).contains(&seconds).then(|| Timestamp::from_nanos((seconds * 1e9).round() as u64));
@@ -270,6 +273,17 @@ pub fn parse_time(text: &str) -> Option<Timestamp> {
     let time: jiff::Timestamp = text.parse().or_else(|_| text.replace(' ', "+").parse()).ok()?;
     let ns = time.as_nanosecond();
     (ns >= 0).then(|| Timestamp::from_nanos(u64::try_from(ns).unwrap_or(u64::MAX)))
+}
+
+/// Seconds with up to nine decimals, each of which counts: a float holds no more than six beside the seconds of today.
+fn decimal(text: &str) -> Option<Timestamp> {
+    let (seconds, decimals) = text.split_once('.')?;
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    if !is_number(seconds) || !is_number(decimals) || decimals.len() > 9 {
+        return None;
+    }
+    let ns = format!("{decimals:0<9}").parse::<u64>().ok()?;
+    seconds.parse::<u64>().ok()?.checked_mul(1_000_000_000)?.checked_add(ns).map(Timestamp::from_nanos)
 }
 
 /// Beyond the year 2500 nanoseconds do not fit.
@@ -343,6 +357,7 @@ mod tests {
             assert_eq!(parse_time(text), half, "{text}");
         }
         assert_eq!(parse_time("0"), Some(Timestamp::from_nanos(0)));
+        assert_eq!(parse_time("1721380347.940923001"), Some(Timestamp::from_nanos(1_721_380_347_940_923_001)));
         assert_eq!(parse_time("9000-01-01T00:00:00Z"), Some(Timestamp::from_nanos(u64::MAX)));
         for text in [
             "",

@@ -4,6 +4,7 @@ use axum::extract::{Request, State};
 use axum::http::header::CONTENT_TYPE;
 use serde::Serialize;
 
+use super::ingest_packets::{self, PacketsMessage};
 use crate::api::access::{Caller, Role, Secret, bearer};
 use crate::api::error::Problem;
 use crate::api::extract::{Json, Query, whole};
@@ -13,33 +14,37 @@ use crate::api::{ApiError, ApiState};
 use crate::sink::ship;
 use crate::store::{Ingested, Settings, Shipment, Store, StoreError};
 
+const JSON: &str = "application/json";
 /// Ranges of missing numbers in an answer; the sensor asks again behind them.
 const MOST_RANGES: usize = 64;
 
 /// What became of a message.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(in crate::api) struct IngestAnswer {
-    sensor: String,
+    pub(super) sensor: String,
     /// Identity of the sensor's log, in which the numbers count.
-    epoch: String,
+    pub(super) epoch: String,
     /// Batches that are stored now and were not before.
     pub(in crate::api) stored: u64,
     /// Batches that were there already; they add nothing.
     pub(in crate::api) doubles: u64,
     /// All up to this number is stored: the sensor needs to keep nothing of it.
-    watermark: u64,
+    pub(super) watermark: u64,
     /// Numbers behind it that are missing although later ones are there; the first 64 ranges.
-    missing: Vec<NumbersJson>,
+    pub(super) missing: Vec<NumbersJson>,
     /// Batches that can never be stored.
-    refused: Vec<RefusedJson>,
+    pub(super) refused: Vec<RefusedJson>,
     /// What the sensor is to do; null where nothing was set.
     #[schema(required)]
-    settings: Option<SignedSettings>,
+    pub(super) settings: Option<SignedSettings>,
+    /// The capture that packets of records are in; null where the message has none.
+    #[schema(required)]
+    pub(super) file_id: Option<String>,
 }
 
 /// A batch that can never be stored.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
-struct RefusedJson {
+pub(super) struct RefusedJson {
     number: u64,
     /// Why.
     reason: String,
@@ -47,7 +52,7 @@ struct RefusedJson {
 
 /// What a sensor is to do.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
-struct SignedSettings {
+pub(super) struct SignedSettings {
     /// Their number, which rises.
     version: u64,
     /// A JSON object as text, as it was signed.
@@ -58,16 +63,20 @@ struct SignedSettings {
 }
 
 /// Takes what a sensor ships, and answers how far this server is. The message is `nta-daemon`'s own (`application/octet-stream`): numbered
-/// batches of windows, alerts, findings, features and, if configured, flows. Sending it again adds nothing. One sensor's token is
-/// for the sensors in its scope, or for all where it has none.
+/// batches of windows, alerts, findings, features and, if configured, flows. Or it has packets as records (`application/json`), which become
+/// a capture that is analysed while it grows. Sending either again adds nothing. One sensor's token is for the sensors in its scope, or for
+/// all where it has none.
 #[utoipa::path(
     post,
     path = "/ingest",
     operation_id = "ingest",
     tag = "sensors",
-    request_body(content = Vec<u8>, content_type = "application/octet-stream", description = "A message of a sensor."),
+    request_body(content((Vec<u8> = "application/octet-stream"), (PacketsMessage = "application/json")), description = "A message of a sensor."),
     responses(
         (status = 200, description = "How far this server is.", body = IngestAnswer),
+        (status = 409, description = "Another request sends packets of this log.", body = Problem, content_type = "application/problem+json"),
+        (status = 413, description = "The packets do not fit into a capture.", body = Problem, content_type = "application/problem+json"),
+        (status = 507, description = "There is no room for the packets.", body = Problem, content_type = "application/problem+json"),
         (status = 415, description = "It is no message of a sensor, or one of a version that this one cannot read.", body = Problem,
             content_type = "application/problem+json"),
     )
@@ -79,8 +88,10 @@ pub(in crate::api) async fn post(
     request: Request,
 ) -> Result<Json<IngestAnswer>, ApiError> {
     let kind = request.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-    if !kind.trim().eq_ignore_ascii_case(ship::CONTENT_TYPE) {
-        let detail = format!("expected `Content-Type: {}`", ship::CONTENT_TYPE);
+    let is = |known: &str| kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(known);
+    let is_packets = is(JSON);
+    if !is_packets && !is(ship::CONTENT_TYPE) {
+        let detail = format!("expected `Content-Type: {}`, or `{JSON}` with packets as records", ship::CONTENT_TYPE);
         return Err(ApiError::MediaType { field: "Content-Type", detail });
     }
     let token = bearer(request.headers())?.map(Secret::hash_of);
@@ -88,6 +99,9 @@ pub(in crate::api) async fn post(
     let Ok(_place) = state.shipments.clone().try_acquire_owned() else {
         return Err(ApiError::TooMany { wait_s: 1 });
     };
+    if is_packets {
+        return ingest_packets::post(&state, &caller, request).await;
+    }
     let bytes = whole(request, &state).await?;
     let shipment =
         Shipment::decode(&bytes).map_err(|error| ApiError::MediaType { field: "body", detail: error.to_string() })?;
@@ -120,5 +134,6 @@ pub(in crate::api) async fn answer(
         missing: ingested.missing.into_iter().take(MOST_RANGES).map(NumbersJson::from).collect(),
         refused: ingested.refused.into_iter().map(|(number, reason)| RefusedJson { number, reason }).collect(),
         settings: (settings.version > 0).then(|| signed(settings)),
+        file_id: None,
     })
 }

@@ -25,6 +25,7 @@ pub(super) mod health;
 pub(super) mod hosts;
 pub(super) mod index;
 pub(super) mod ingest;
+mod ingest_packets;
 pub(super) mod jobs;
 pub(super) mod live_capture;
 pub(super) mod metrics;

@@ -53,6 +53,7 @@ pub(in crate::store) fn sqlite() -> Migrator {
         35 "services" "0035_services.sql",
         36 "fleet" "0036_fleet.sql",
         37 "joint alerts" "0037_joint_alerts.sql",
+        38 "packet logs" "0038_packet_logs.sql",
     }
 }
 
@@ -88,6 +89,7 @@ pub(in crate::store) fn postgres() -> Migrator {
         32 "fleet" "0032_fleet.sql",
         33 "joint alerts" "0033_joint_alerts.sql",
         34 "bulk" "0034_bulk.sql",
+        35 "packet logs" "0035_packet_logs.sql",
     }
 }
 

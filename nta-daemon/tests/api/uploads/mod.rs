@@ -1,6 +1,7 @@
 //! Captures that are sent, a file for what is tested of them; here what the tests share.
 
 mod jobs;
+mod packets;
 mod parts;
 mod recorded;
 mod refused;
