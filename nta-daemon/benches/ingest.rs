@@ -193,7 +193,7 @@ async fn collect(store: Store, messages: Vec<Vec<u8>>) -> u64 {
             bytes += message.len();
             come.push(Shipment::decode(&message).expect("a message"));
         }
-        for taken in api::ingest(&store, &come, received).await.expect("stored") {
+        for taken in api::ingest(&store, &come, received, None).await.expect("stored") {
             stored += taken.expect("stored").stored;
         }
     }

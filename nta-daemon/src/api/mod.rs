@@ -35,9 +35,11 @@ use std::time::Duration;
 
 use axum::body::Bytes;
 use futures_util::Stream;
+use nkeys::KeyPair;
 use tokio::net::TcpListener;
 
 use crate::anonymize::Anonymizer;
+use crate::sink::ship;
 use crate::store::{Shipment, Store, StoreError};
 pub use access::{Caller, Role, Rules, Secret, names};
 pub use error::ApiError;
@@ -84,7 +86,8 @@ pub struct Taken {
     pub answer: Vec<u8>,
 }
 
-/// Stores messages of sensors as `POST /ingest` does, those that can be in one transaction; what a sensor is to do is not signed.
+/// Stores messages of sensors as `POST /ingest` does, those that can be in one transaction; what a sensor is to do is signed by
+/// the nkey, where there is one.
 ///
 /// # Errors
 /// When the store takes nothing now. What it can never take is an error of its message.
@@ -92,12 +95,16 @@ pub async fn ingest(
     store: &Store,
     shipments: &[Shipment],
     received: Timestamp,
+    key: Option<&KeyPair>,
 ) -> Result<Vec<Result<Taken, StoreError>>, StoreError> {
     let mut all = Vec::with_capacity(shipments.len());
     for (shipment, ingested) in shipments.iter().zip(store.ingest_all(shipments, received).await?) {
         all.push(match ingested {
             Ok(ingested) => {
-                let answer = routes::ingest::answer(store, shipment, ingested, None).await?;
+                let answer = routes::ingest::answer(store, shipment, ingested, |version, text: &str| {
+                    ship::sign_by_key(key?, &shipment.sensor, version, text)
+                })
+                .await?;
                 let (stored, doubles) = (answer.stored, answer.doubles);
                 Ok(Taken { stored, doubles, answer: serde_json::to_vec(&answer).unwrap_or_default() })
             }

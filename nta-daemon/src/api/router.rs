@@ -142,6 +142,7 @@ fn admin() -> OpenApiRouter<ApiState> {
         .routes(routes!(tokens::revoke))
         .routes(routes!(audit::list))
         .routes(routes!(sensors::set))
+        .routes(routes!(sensors::forget))
         .routes(routes!(captures::delete))
         .routes(routes!(models::train))
         .routes(routes!(models::activate))

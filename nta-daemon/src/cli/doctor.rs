@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use nta_common::TunnelPorts;
 use serde::Serialize;
 
+use super::reach::reach;
 use super::{EXIT_USAGE, fail};
 use crate::capture::inside::learn;
 use crate::config::Config;
@@ -23,6 +24,7 @@ use nta_core::detect::Networks;
 /// Flags of `doctor`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  nta-daemon doctor\n  nta-daemon doctor --format json\n  \
+    nta-daemon doctor --config /etc/nta/nta.toml    # asks the server that it ships to, too\n  \
     nta-daemon doctor --probe eth0                  # attach for a moment, to be sure\n  \
     nta-daemon doctor --detach                      # remove what an ended daemon left pinned")]
 pub(super) struct Args {
@@ -36,7 +38,8 @@ pub(super) struct Args {
     /// Remove what an ended daemon has left pinned (`capture.pin`), and do nothing else.
     #[arg(long, conflicts_with_all = ["probe", "format"])]
     detach: bool,
-    /// With --detach: configuration file (TOML) that names the pin path.
+    /// Configuration file (TOML): whom it ships to, and where it collects from, is asked too, and nothing shipped. With --detach it
+    /// names the pin path.
     #[arg(long, env = "NTA_CONFIG")]
     config: Option<PathBuf>,
     /// With --detach: where the daemon has pinned, if no configuration file names it.
@@ -61,11 +64,11 @@ struct Report {
 }
 
 #[derive(Serialize)]
-struct Check {
-    name: &'static str,
-    ok: bool,
+pub(super) struct Check {
+    pub(super) name: &'static str,
+    pub(super) ok: bool,
     /// What was found, and what to do when it is not ok.
-    detail: String,
+    pub(super) detail: String,
 }
 
 /// What the verifier and the JIT made of a program.
@@ -113,15 +116,23 @@ pub(super) fn execute(args: &Args) -> ExitCode {
     if args.detach {
         return detach_pinned(args.pin_path.as_deref(), args.config.as_deref());
     }
-    if args.config.is_some() && std::env::var_os("NTA_CONFIG").is_none() {
-        return fail(EXIT_USAGE, &"--config has no effect without --detach");
-    }
     if let Some(error) = args.probe.iter().find_map(|name| Device::find(name).err()) {
         return fail(EXIT_USAGE, &error);
     }
+    let reached = match args.config.as_deref().map(|file| Config::load(Some(file))).transpose() {
+        Ok(config) => config.map_or(Ok(Vec::new()), |config| reach(&config)),
+        Err(error) => return fail(EXIT_USAGE, &error),
+    };
+    let reached = match reached {
+        Ok(reached) => reached,
+        Err(error) => return fail(1, &error),
+    };
+    let is_reached = reached.iter().all(|check| check.ok);
+    let mut checks = vec![kernel(), btf(), capabilities(), bpffs(), translation(), overlaps(), inside()];
+    checks.extend(reached);
     let report = Report {
         version: env!("CARGO_PKG_VERSION"),
-        checks: vec![kernel(), btf(), capabilities(), bpffs(), translation(), overlaps(), inside()],
+        checks,
         programs: programs(),
         interfaces: interfaces(&args.probe),
     };
@@ -136,7 +147,7 @@ pub(super) fn execute(args: &Args) -> ExitCode {
     // A machine on which nothing can be attached is a finding, and scripts want to see it.
     let loads = report.programs.iter().all(|program| program.error.is_none());
     let attachable = report.interfaces.is_empty() || report.interfaces.iter().any(|i| i.ingress.is_some());
-    if loads && attachable { printed } else { ExitCode::from(1) }
+    if loads && attachable && is_reached { printed } else { ExitCode::from(1) }
 }
 
 fn text(report: &Report) -> Result<String, std::fmt::Error> {

@@ -21,6 +21,7 @@ mod interrupt;
 mod labelled;
 mod model;
 mod output;
+mod reach;
 mod replay;
 mod run;
 mod sensors;

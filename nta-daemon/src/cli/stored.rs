@@ -7,8 +7,10 @@ use clap::ValueEnum;
 
 use super::settings::DatabaseFlag;
 use super::{EXIT_USAGE, Tasks, fail, print};
+use crate::api::Role;
+use crate::capture::clock;
 use crate::config::{Config, ConfigError};
-use crate::store::{Store, StoreError};
+use crate::store::{Audit, Store, StoreError};
 
 /// Flags of such a command.
 #[derive(Debug, clap::Args)]
@@ -53,8 +55,18 @@ impl Stored {
 
     /// Reads from a database that there is.
     pub(super) fn read(
-        mut self,
+        self,
         work: impl AsyncFnOnce(&Store, &Config, Format) -> Result<String, StoreError>,
+    ) -> ExitCode {
+        self.with_known(async |store, config, format| {
+            work(store, config, format).await.map_err(|error| (1, error.chain()))
+        })
+    }
+
+    /// Has a database answer that there is.
+    pub(super) fn with_known(
+        mut self,
+        work: impl AsyncFnOnce(&Store, &Config, Format) -> Result<String, (u8, String)>,
     ) -> ExitCode {
         let config = match self.config() {
             Ok(config) => config,
@@ -64,9 +76,23 @@ impl Stored {
         if let Some(file) = config.store.database.file().filter(|file| !file.exists()) {
             return fail(EXIT_USAGE, &format!("{}: there is no such database", file.display()));
         }
-        run(&config, self.format, async |store, config, format| {
-            work(store, config, format).await.map_err(|error| (1, error.chain()))
-        })
+        run(&config, self.format, work)
+    }
+}
+
+/// Who calls this command, for the audit log.
+pub(super) fn by(action: &'static str) -> Audit {
+    let user = std::os::unix::fs::MetadataExt::uid;
+    let user = std::fs::metadata("/proc/self").map_or_else(|_| "unknown".to_owned(), |of| user(&of).to_string());
+    Audit {
+        at: clock::now(),
+        who: format!("user {user}"),
+        role: Role::Admin.word().to_owned(),
+        origin: "command".to_owned(),
+        action,
+        target: String::new(),
+        before: None,
+        after: None,
     }
 }
 

@@ -5,12 +5,12 @@ use std::process::ExitCode;
 use clap::Subcommand;
 use serde_json::json;
 
-use super::stored::{Format, Stored};
+use super::stored::{Format, Stored, by};
 use super::{EXIT_USAGE, say};
 use crate::api::{Role, Secret, names};
 use crate::capture::clock;
 use crate::source::kernel::device::Device;
-use crate::store::{Audit, Created, NewToken, Revoked, Store, StoredToken};
+use crate::store::{Created, NewToken, Revoked, Store, StoredToken};
 use nta_core::domain::Timestamp;
 
 /// Flags of `tokens`.
@@ -147,22 +147,6 @@ fn table(tokens: &[StoredToken]) -> String {
     };
     let rows: Vec<_> = std::iter::once(head).chain(tokens.iter().map(row)).collect();
     super::stored::table(&rows)
-}
-
-/// Who calls the command, as the audit log names them.
-fn by(action: &'static str) -> Audit {
-    let user = std::os::unix::fs::MetadataExt::uid;
-    let user = std::fs::metadata("/proc/self").map_or_else(|_| "unknown".to_owned(), |of| user(&of).to_string());
-    Audit {
-        at: clock::now(),
-        who: format!("user {user}"),
-        role: Role::Admin.word().to_owned(),
-        origin: "command".to_owned(),
-        action,
-        target: String::new(),
-        before: None,
-        after: None,
-    }
 }
 
 fn role(text: &str) -> Result<Role, String> {

@@ -13,6 +13,7 @@ use async_nats::jetstream::consumer::PullConsumer;
 use async_nats::jetstream::{AckKind, Message};
 use async_nats::{Client, HeaderMap};
 use futures_util::{FutureExt as _, StreamExt as _, future};
+use nkeys::KeyPair;
 use tokio_util::sync::CancellationToken;
 
 use crate::api;
@@ -45,6 +46,8 @@ pub struct Collector {
     store: Store,
     client: Client,
     config: CollectConfig,
+    /// What settings are signed with.
+    key: Option<KeyPair>,
     counts: Counts,
 }
 
@@ -55,7 +58,8 @@ impl Collector {
     /// When NATS lets nobody in, is too old, or has no JetStream.
     pub async fn connect(store: Store, config: &CollectConfig, counts: Counts) -> Result<Self, String> {
         let client = broker::connect(&config.broker(), "nta collector").await?;
-        let collector = Self { store, client, config: config.clone(), counts };
+        let key = config.broker().key_pair()?;
+        let collector = Self { store, client, config: config.clone(), key, counts };
         collector.consumer().await?;
         Ok(collector)
     }
@@ -170,7 +174,7 @@ impl Collector {
     ) -> Option<Vec<Result<api::Taken, StoreError>>> {
         let mut wait = FIRST_WAIT;
         loop {
-            let error = match api::ingest(&self.store, shipments, clock::now()).await {
+            let error = match api::ingest(&self.store, shipments, clock::now(), self.key.as_ref()).await {
                 Ok(taken) => return Some(taken),
                 Err(error) => error,
             };

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use nkeys::KeyPair;
+
 use super::problem::Refused;
 use super::regular::read_text;
 use super::url::{Names, Url, UrlKind};
@@ -70,6 +72,24 @@ impl Broker {
         let wrong = "expected the seed of a user's nkey (SU…), a file of credentials (-----BEGIN NATS USER JWT-----) or USER:PASSWORD";
         credentials(&text).map(Some).ok_or_else(|| format!("{}: {wrong}", path.display()))
     }
+
+    /// The nkey in that file; `None` where it has none.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or the seed in it is none.
+    pub fn key_pair(&self) -> Result<Option<KeyPair>, String> {
+        let seed = match self.credentials()? {
+            Some(Credentials::Seed(seed)) => Some(seed),
+            Some(Credentials::Jwt(text)) => text.lines().map(str::trim).find(|line| is_seed(line)).map(str::to_owned),
+            Some(Credentials::User(..)) | None => None,
+        };
+        let pair = seed.map(|seed| KeyPair::from_seed(&seed)).transpose();
+        pair.map_err(|error| format!("{}: {error}", self.credentials_file.display()))
+    }
+}
+
+fn is_seed(line: &str) -> bool {
+    line.len() == 58 && line.starts_with("SU") && line.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
 fn credentials(text: &str) -> Option<Credentials> {
@@ -77,8 +97,7 @@ fn credentials(text: &str) -> Option<Credentials> {
         return Some(Credentials::Jwt(text.to_owned()));
     }
     let line = text.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('#'))?;
-    let is_seed = line.len() == 58 && line.starts_with("SU") && line.bytes().all(|byte| byte.is_ascii_alphanumeric());
-    if is_seed {
+    if is_seed(line) {
         return Some(Credentials::Seed(line.to_owned()));
     }
     let (user, password) = line.split_once(':')?;

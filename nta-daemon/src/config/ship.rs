@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use axum::http::Uri;
+use nkeys::KeyPair;
 use nta_core::Bounds;
 
 use super::api::Insecure;
@@ -27,6 +28,9 @@ section! {
         token_file: PathBuf = PathBuf::new(),
         /// File that shows NATS who asks: the seed of an nkey, a file of credentials, or a line USER:PASSWORD.
         credentials_file: PathBuf = PathBuf::new(),
+        /// Public nkeys (U…) of collectors, as `collect.credentials_file` has them: over NATS only settings that one of them has signed are
+        /// followed. Without any, those of whoever NATS lets publish answers.
+        settings_keys: Vec<String> = Vec::new(),
         /// File with certificates (PEM) of authorities that the server's may be signed by: beside those that this machine trusts, of NATS in
         /// their place.
         ca_file: PathBuf = PathBuf::new(),
@@ -79,7 +83,14 @@ impl ShipConfig {
             let expected = "https://, or `ship.insecure = \"i understand\"`: who reads the line would read the token";
             refused.push(Refused::new("ship.to", &self.to, expected));
         }
+        for key in self.settings_keys.iter().filter(|key| KeyPair::from_public_key(key).is_err()) {
+            refused.push(Refused::new("ship.settings_keys", key, "public nkeys, as U and 55 letters and digits"));
+        }
         let Some(broker) = broker else {
+            if !self.settings_keys.is_empty() && !self.to.is_empty() {
+                let expected = "none with https://, where settings are signed by the token";
+                refused.push(Refused::new("ship.settings_keys", self.settings_keys.join(", "), expected));
+            }
             let is_unused = !self.to.is_empty() && !self.credentials_file.as_os_str().is_empty();
             if is_unused {
                 let expected = "none with https://, where `ship.token_file` shows who asks";

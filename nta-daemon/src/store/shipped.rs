@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::audit::{Audit, record};
 use super::db::{Conn, Query};
 use super::shipment::{About, MOST_NUMBER, Shipment};
 use super::unreadable::Unreadable;
@@ -172,6 +173,24 @@ impl Store {
             "{SELECT} WHERE ($1 = '' OR sensor = $1) ORDER BY received_ns DESC, sensor, epoch LIMIT $2"
         ));
         self.read("shipped", query.bind(sensor.unwrap_or_default()).bind(i64::from(limit)), row).await
+    }
+}
+
+impl Store {
+    /// Forgets a sensor that ships no more: its logs, and what it was to do. What it has shipped stays for as long as it is kept. Noted
+    /// in the audit log in the same transaction.
+    ///
+    /// # Errors
+    /// When the database does not take it.
+    pub async fn forget_sensor(&self, sensor: &str, by: &Audit) -> Result<(), StoreError> {
+        let error = StoreError::query("shipped");
+        let mut transaction = self.database.begin().await?;
+        let conn = transaction.conn().map_err(&error)?;
+        let of_sensor = |sql: &str| Query::new(sql).bind(sensor);
+        conn.execute(of_sensor("DELETE FROM shipped WHERE sensor = $1")).await.map_err(&error)?;
+        conn.execute(of_sensor("DELETE FROM sensor_settings WHERE sensor = $1")).await.map_err(&error)?;
+        record(conn, by).await?;
+        transaction.commit().await.map_err(error)
     }
 }
 

@@ -71,7 +71,7 @@ pub struct WrongRecord {
 
 impl WrongRecord {
     /// Memory takes what is written to it.
-    fn never(error: io::Error) -> Self {
+    fn never(error: &io::Error) -> Self {
         Self { index: 0, field: "packets", detail: error.to_string() }
     }
 }
@@ -111,14 +111,15 @@ impl Frames {
     /// # Errors
     /// Names the number of the record that cannot be, and its field. Then what was made is none of this log's.
     pub(super) fn encode(&mut self, records: &[PacketRecord], is_first: bool) -> Result<Vec<u8>, WrongRecord> {
-        let mut writer = PcapWriter::new(Vec::new(), LinkType::ETHERNET, SNAP_LENGTH).map_err(WrongRecord::never)?;
+        let mut writer =
+            PcapWriter::new(Vec::new(), LinkType::ETHERNET, SNAP_LENGTH).map_err(|error| WrongRecord::never(&error))?;
         if !is_first {
             writer.get_mut().clear();
         }
         for (index, record) in records.iter().enumerate() {
             let wrong = |(field, detail)| WrongRecord { index, field, detail };
             let frame = self.make(record).map_err(wrong)?;
-            writer.packet(record.time_ns, record.length, &[&frame]).map_err(WrongRecord::never)?;
+            writer.packet(record.time_ns, record.length, &[&frame]).map_err(|error| WrongRecord::never(&error))?;
         }
         Ok(writer.into_inner())
     }

@@ -169,7 +169,7 @@ async fn what_a_collector_stored_and_did_not_acknowledge_comes_again_and_adds_no
         let message = messages.next().await.expect("a message").expect("a message");
         let shipment = Shipment::decode(&message.payload).expect("a sensor's");
         let has_batches = shipment.range().is_some();
-        let taken = ingest(&store, &[shipment], Timestamp::from_nanos(1)).await.expect("stored");
+        let taken = ingest(&store, &[shipment], Timestamp::from_nanos(1), None).await.expect("stored");
         let taken = taken.into_iter().next().expect("an answer").expect("stored");
         if has_batches {
             break;
@@ -298,6 +298,73 @@ async fn who_has_no_password_publishes_nothing_and_tls_is_spoken_with_who_is_tru
         bad.stop.cancel();
     }
     good.stop.cancel();
+}
+
+/// What `doctor` finds of whom a configuration ships to or collects from.
+fn doctor(config: &Path) -> (bool, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_nta-daemon"));
+    let output = command.args(["doctor", "--format", "json", "--config"]).arg(config).output().expect("started");
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let checks = report["checks"].as_array().expect("checks");
+    let check = checks.iter().find(|check| check["name"] == "ship" || check["name"] == "collect").expect("one");
+    (check["ok"] == true, check["detail"].to_string())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nkeys_say_who_asks_and_settings_that_the_wrong_one_signed_are_not_followed() {
+    let test = "nkeys_say_who_asks_and_settings_that_the_wrong_one_signed_are_not_followed";
+    let folder = tempfile::tempdir().expect("folder");
+    let [centre, paris, other] = [(); 3].map(|()| nkeys::KeyPair::new_user());
+    for (name, key) in [("centre", &centre), ("paris", &paris), ("other", &other)] {
+        std::fs::write(folder.path().join(name), key.seed().expect("a seed")).expect("written");
+    }
+    let settings = format!(
+        "authorization {{ users: [\n\
+         {{ nkey: {}, permissions: {{ publish: \"nta.ship.gw1\", subscribe: [\"nta.ack.gw1\", \"_INBOX.>\"] }} }}\n\
+         {{ nkey: {}, permissions: {{ publish: [\"nta.ack.>\", \"$JS.API.>\", \"$JS.ACK.>\"], subscribe: \"_INBOX.>\" }} }}\n] }}",
+        paris.public_key(),
+        centre.public_key()
+    );
+    let Some(nats) = Nats::start(test, &settings) else { return };
+    let (url, shown) = (nats.url(), folder.path().display());
+    let database = format!("sqlite:{shown}/nta.db");
+    let credentials = format!("{shown}/centre");
+    let _collector = collector(&url, &database, folder.path(), "log", &["--credentials-file", &credentials]);
+    let store = Store::open(&database).await.expect("store");
+    let with = |user: &str, key: &nkeys::KeyPair| {
+        format!("credentials_file = \"{shown}/{user}\"\nsettings_keys = [\"{}\"]", key.public_key())
+    };
+    let unknown = gateway(&url, &with("other", &centre)).await;
+    until("who is not known is let in", async || {
+        let error = unknown.shipping.state().last_error;
+        error.is_some_and(|(_, error)| error.to_lowercase().contains("authorization"))
+    })
+    .await;
+    unknown.stop.cancel();
+    for (text, is_well, said) in [
+        (format!("[ship]\nto = \"{url}\"\n{}", with("paris", &centre)), true, "NATS 2."),
+        (format!("[ship]\nto = \"{url}\"\n{}", with("other", &centre)), false, "authorization"),
+        (format!("[collect]\nfrom = \"{url}\"\ncredentials_file = \"{credentials}\""), true, "with JetStream"),
+        ("[ship]\nto = \"nats://127.0.0.1:1\"".to_owned(), false, "refused"),
+        ("[ship]\nto = \"http://127.0.0.1:1\"".to_owned(), false, "refused"),
+    ] {
+        let config = folder.path().join("doctor.toml");
+        std::fs::write(&config, &text).expect("written");
+        let (found, detail) = doctor(&config);
+        assert!(found == is_well && detail.to_lowercase().contains(&said.to_lowercase()), "{text}: {detail}");
+    }
+    let good = gateway(&url, &with("paris", &centre)).await;
+    good.commit(1..=2).await;
+    good.waits_with(0).await;
+    let version = store.set_sensor_settings("gw1", r#"{"flows":true}"#).await.expect("set");
+    good.commit(3..=3).await;
+    until("the settings are not followed", async || good.shipping.state().settings == version).await;
+    good.stop.cancel();
+    let suspicious = gateway(&url, &with("paris", &other)).await;
+    suspicious.commit(1..=1).await;
+    until("the settings are not refused", async || suspicious.shipping.state().refused_settings == version).await;
+    assert_eq!(suspicious.shipping.state().settings, 0);
+    suspicious.stop.cancel();
 }
 
 /// Speaks as much of NATS as lets a client in.

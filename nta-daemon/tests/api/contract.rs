@@ -127,6 +127,7 @@ const LATER: &[(&str, &str)] = &[("POST /api/control/reload", "reload")];
 const BEYOND: &[(&str, &str)] = &[
     ("GET /api/alerts/counts", "the first screen counts what it does not list"),
     ("GET /api/services", "what services had of a time, from sums that are kept"),
+    ("DELETE /api/sensors/{id}", "a gateway that was taken down would be silent for ever"),
     ("GET /api/captures/{file_id}/file", "who records packets takes them away; the contract has no path for the bytes"),
 ];
 

@@ -269,6 +269,46 @@ async fn what_a_proxy_does_not_take_goes_in_smaller_messages_or_is_set_aside() {
 }
 
 #[tokio::test]
+async fn a_gateway_that_was_taken_down_is_forgotten_and_one_that_ships_is_not() {
+    let folder = tempfile::tempdir().expect("folder");
+    let store = Store::open(&format!("sqlite:{}", folder.path().join("nta.db").display())).await.expect("store");
+    let (admin, viewer) = (make(&store, "admin", &[]).await, make(&store, "viewer", &[]).await);
+    let token = make(&store, "sensor", &[]).await;
+    let delete = async |token: &str| {
+        ask(&store, Method::DELETE, "/api/sensors/gw1", token, Body::empty(), "application/json").await
+    };
+    assert_eq!(delete(&admin).await.0, StatusCode::NOT_FOUND);
+    let centre = Centre::listen(&store, "127.0.0.1:0").await;
+    let gateway = Gateway::begin(centre.address, &token, "").await;
+    gateway.commit(1..=2).await;
+    gateway.waits_with(0).await;
+    let (status, problem) = delete(&admin).await;
+    assert_eq!(status, StatusCode::CONFLICT, "{problem}");
+    gateway.stop.cancel();
+    centre.end().await;
+    // As if it had been heard of for the last time long ago: its newest message, with a clock of then.
+    let state = gateway.store.outbox_state().await.expect("state");
+    let epoch = store.shipped(None, 1).await.expect("shipped")[0].epoch.clone();
+    let about = nta_daemon::store::About::default();
+    let head = nta_daemon::store::Head { sensor: "gw1".to_owned(), epoch, sent: Timestamp::from_nanos(1), about };
+    let heartbeat = gateway.store.shipment(state.newest + 1, 1, head, &state).await.expect("a message");
+    nta_daemon::api::ingest(&store, &[heartbeat], Timestamp::from_nanos(1), None).await.expect("stored");
+    store.set_sensor_settings("gw1", "{}").await.expect("set");
+    assert_eq!(delete(&viewer).await.0, StatusCode::FORBIDDEN);
+    assert_eq!(delete(&admin).await.0, StatusCode::NO_CONTENT);
+    let get = async |path: &str| ask(&store, Method::GET, path, &admin, Body::empty(), "application/json").await;
+    assert_eq!(get("/api/sensors/gw1").await.0, StatusCode::NOT_FOUND);
+    let (_, page) = get("/api/audit?action=forget%20sensor").await;
+    assert_eq!(
+        (&page["items"][0]["target"], &page["items"][0]["before"]["watermark"]),
+        (&"gw1".into(), &2.into()),
+        "{page}"
+    );
+    assert_eq!(store.window_count().await.expect("count"), 2, "what it has shipped stays");
+    assert_eq!(store.sensor_settings("gw1").await.expect("settings").version, 0);
+}
+
+#[tokio::test]
 async fn who_may_not_ship_is_refused_and_a_sensor_reads_nothing() {
     let folder = tempfile::tempdir().expect("folder");
     let store = Store::open(&format!("sqlite:{}", folder.path().join("nta.db").display())).await.expect("store");

@@ -41,6 +41,13 @@ pub(crate) async fn measured(server: &Store, gateway: &Gateway) {
     assert_eq!(sensor("double_batches_total"), Some(0.0));
     assert!(sensor("silent_seconds").is_some_and(|silent| silent < 60.0), "{series:?}");
     assert!(sensor("lag_seconds").is_some_and(|lag| lag > 1e9), "its windows are of 1970");
+    // The gateway notes what was taken a moment after it let go of it.
+    for _ in 0..3000 {
+        if gateway.shipping.state().watermark == 11 {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
     let state = ApiState::new(gateway.store.clone(), watch::channel(Status::default()).1);
     let series = scrape(state.with_shipping(gateway.shipping.clone())).await;
     let shipping = |name: &str| of(&series, &format!("nta_shipping_{name}"));

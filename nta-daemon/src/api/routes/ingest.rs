@@ -57,7 +57,8 @@ pub(super) struct SignedSettings {
     version: u64,
     /// A JSON object as text, as it was signed.
     text: String,
-    /// HMAC-SHA-256 of `VERSION.TEXT` in hexadecimal digits, by the SHA-256 of the token that was shown; null where none was.
+    /// HMAC-SHA-256 of `VERSION.TEXT` in hexadecimal digits, by the SHA-256 of the token that was shown; null where none was. Over NATS
+    /// Ed25519 of `nta settings SENSOR VERSION TEXT` in Base64, by the collector's nkey; null where it has none.
     #[schema(required)]
     signature: Option<String>,
 }
@@ -109,22 +110,20 @@ pub(in crate::api) async fn post(
         caller.check_sensor(&shipment.sensor)?;
     }
     let ingested = state.store.ingest(&shipment, now()).await?;
-    Ok(Json(answer(&state.store, &shipment, ingested, token.as_ref()).await?))
+    let sign = |version, text: &str| token.as_ref().map(|hash| ship::sign(hash, version, text));
+    Ok(Json(answer(&state.store, &shipment, ingested, sign).await?))
 }
 
-/// How far the store is behind a message; what the sensor is to do is signed for who shows this token.
+/// How far the store is behind a message; what the sensor is to do, a number and a text, is signed by `sign` where it can be.
 pub(in crate::api) async fn answer(
     store: &Store,
     shipment: &Shipment,
     ingested: Ingested,
-    token: Option<&[u8; 32]>,
+    sign: impl Fn(u64, &str) -> Option<String>,
 ) -> Result<IngestAnswer, StoreError> {
     let settings = store.sensor_settings(&shipment.sensor).await?;
-    let signed = |Settings { version, text }: Settings| SignedSettings {
-        signature: token.map(|hash| ship::sign(hash, version, &text)),
-        version,
-        text,
-    };
+    let signed =
+        |Settings { version, text }: Settings| SignedSettings { signature: sign(version, &text), version, text };
     Ok(IngestAnswer {
         sensor: shipment.sensor.clone(),
         epoch: shipment.epoch.clone(),

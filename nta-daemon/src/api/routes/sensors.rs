@@ -1,6 +1,7 @@
 //! `/api/sensors`: the gateways whose daemons ship to this one, how far they are, and whether anything is missing.
 
 use axum::extract::State;
+use axum::http::StatusCode;
 
 use crate::api::access::Caller;
 use crate::api::error::Problem;
@@ -9,7 +10,7 @@ use crate::api::fleet::{MOST, SensorJson, SensorSettings, SensorSettingsSet, sen
 use crate::api::page::List;
 use crate::api::state::now;
 use crate::api::{ApiError, ApiState};
-use crate::store::StoreError;
+use crate::store::{Audit, StoreError};
 
 impl PathParameter for Sensor {
     const NAME: &'static str = "id";
@@ -87,6 +88,40 @@ pub(in crate::api) async fn set(
     change.after = Some(after);
     state.record(&change).await;
     Ok(Json(SensorSettingsSet { version, settings }))
+}
+
+/// Forgets a sensor that ships no more, so that nobody waits for it: its logs and what it was to do. Its windows, flows and alerts stay for as
+/// long as they are kept. One that still ships, or that was heard of in the last minute, is not forgotten: revoke its token first.
+#[utoipa::path(
+    delete,
+    path = "/api/sensors/{id}",
+    operation_id = "forget_sensor",
+    tag = "sensors",
+    params(InPath<Sensor>),
+    responses(
+        (status = 204, description = "It is forgotten."),
+        (status = 404, description = "None of this name ships to this server.", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "It was heard of in the last minute.", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(in crate::api) async fn forget(
+    _: Query<()>,
+    State(state): State<ApiState>,
+    caller: Caller,
+    Path(Sensor(name)): Path<Sensor>,
+) -> Result<StatusCode, ApiError> {
+    let logs = state.store.shipped(Some(&name), MOST).await?;
+    if logs.is_empty() {
+        return Err(unknown(&name));
+    }
+    if let Some(heard) = logs.iter().find(|log| !log.is_silent(now())) {
+        let detail =
+            format!("`{name}` was heard of at {}: revoke its token, and try again after a minute", heard.received);
+        return Err(ApiError::Conflict { detail });
+    }
+    let last = logs.first().map(|log| serde_json::json!({ "watermark": log.watermark(), "packets": log.packets }));
+    state.store.forget_sensor(&name, &Audit { before: last, ..caller.audit("forget sensor", &name) }).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// The logs of one sensor or all, as they are now.

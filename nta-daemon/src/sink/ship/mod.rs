@@ -5,6 +5,7 @@
 
 pub mod broker;
 mod nats;
+pub mod probe;
 mod settings;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,8 +23,8 @@ use super::webhook::{Failure, now_ns};
 use crate::config::{Broker, ShipConfig};
 use crate::store::{About, Head, MESSAGE_BYTES, NumberRange, Outbox, OutboxState, Store, StoreError};
 use nta_core::domain::{Status, Timestamp};
-use settings::SettingsAnswer;
-pub use settings::{ShipSettings, sign};
+use settings::{SettingsAnswer, Trust};
+pub use settings::{ShipSettings, sign, sign_by_key};
 
 /// Content type of a message.
 pub const CONTENT_TYPE: &str = "application/octet-stream";
@@ -84,6 +85,8 @@ struct Shared {
     /// Bytes a second that are configured.
     configured_pace: u64,
     target: Result<Way, String>,
+    /// Nkeys whose settings are followed over NATS.
+    settings_keys: Vec<String>,
     /// When NATS is taken to have lost what is not stored.
     resend_after: Duration,
     /// Bytes a second: what is configured, until the server says otherwise.
@@ -154,7 +157,18 @@ impl Shipping {
         let configured_pace = config.max_bytes_per_s;
         let (pace, state) = (Mutex::new(configured_pace), Mutex::new(state));
         let (configured, resend_after) = (outbox(config), Duration::from_secs(config.resend_after_s));
-        Self(Arc::new(Shared { store, sensor, configured, configured_pace, target, resend_after, pace, state }))
+        let settings_keys = config.settings_keys.clone();
+        Self(Arc::new(Shared {
+            store,
+            sensor,
+            configured,
+            configured_pace,
+            target,
+            settings_keys,
+            resend_after,
+            pace,
+            state,
+        }))
     }
 
     /// Ships until `stop`. Needs a tokio runtime.
@@ -343,7 +357,7 @@ impl Sender<'_> {
         }
         store.acknowledge_outbox(answer.watermark).await?;
         if let Some(settings) = &answer.settings {
-            self.shared.obey(self.target.token.as_deref(), settings);
+            self.shared.obey(Trust::Token(self.target.token.as_deref()), settings);
         }
         let behind = range.map_or(answer.watermark, |(_, last)| last).max(answer.watermark) + 1;
         let next = self.missing(&answer.missing, &outbox).unwrap_or(behind);

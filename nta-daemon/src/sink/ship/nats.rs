@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::broker::{self, chain};
+use super::settings::Trust;
 use super::{Answer, FIRST_WAIT, HEARTBEAT, LONGEST_WAIT, PATIENCE, RefusedBatch, Shared, by_chance};
 use crate::config::Broker;
 use crate::sink::webhook::Failure;
@@ -228,7 +229,7 @@ impl<'a> Session<'a> {
             store.refuse_batch(*number, reason).await?;
         }
         if let Some(settings) = &answer.settings {
-            self.shared.obey(None, settings);
+            self.shared.obey(Trust::Keys(&self.shared.settings_keys), settings);
         }
         // Of several collectors one may answer later what it knew before.
         let passed = answer.watermark.saturating_sub(self.watermark);

@@ -1,6 +1,9 @@
 //! What a server or a collector has a sensor do otherwise than it is configured.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use hmac::{Hmac, KeyInit as _, Mac as _};
+use nkeys::KeyPair;
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 use std::sync::PoisonError;
@@ -28,6 +31,48 @@ pub fn sign(token_hash: &[u8; 32], version: u64, text: &str) -> String {
         .fold(String::new(), |all, byte| format!("{all}{byte:02x}"))
 }
 
+/// The signature of a sensor's settings by a collector's nkey (Ed25519), in Base64.
+pub fn sign_by_key(key: &KeyPair, sensor: &str, version: u64, text: &str) -> Option<String> {
+    let signature = key.sign(signed_by_key(sensor, version, text).as_bytes());
+    signature
+        .map(|bytes| BASE64.encode(bytes))
+        .inspect_err(|error| tracing::error!(%error, "settings cannot be signed"))
+        .ok()
+}
+
+/// What is signed names its sensor: another's are not followed.
+fn signed_by_key(sensor: &str, version: u64, text: &str) -> String {
+    format!("nta settings {sensor} {version} {text}")
+}
+
+/// Who is believed to have a sensor do something.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Trust<'a> {
+    /// Who signs with this token. Without one anybody may speak for the server, on the loopback.
+    Token(Option<&'a str>),
+    /// Who signs with one of these nkeys; without any, who may publish answers.
+    Keys(&'a [String]),
+}
+
+impl Trust<'_> {
+    fn holds(self, sensor: &str, settings: &SettingsAnswer) -> bool {
+        let SettingsAnswer { version, text, signature } = settings;
+        match (self, signature) {
+            (Self::Token(None) | Self::Keys([]), _) => true,
+            (_, None) => false,
+            (Self::Token(Some(token)), Some(signature)) => {
+                sign(&Sha256::digest(token).into(), *version, text) == *signature
+            }
+            (Self::Keys(keys), Some(signature)) => {
+                let Ok(signature) = BASE64.decode(signature) else { return false };
+                let signed = signed_by_key(sensor, *version, text);
+                let keys = keys.iter().filter_map(|key| KeyPair::from_public_key(key).ok());
+                keys.into_iter().any(|key| key.verify(signed.as_bytes(), &signature).is_ok())
+            }
+        }
+    }
+}
+
 fn mac(token_hash: &[u8; 32], version: u64, text: &str) -> Hmac<Sha256> {
     let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(token_hash) else { unreachable!("a key of any length is taken") };
     mac.update(format!("{version}.").as_bytes());
@@ -41,24 +86,18 @@ pub(super) struct SettingsAnswer {
     version: u64,
     /// JSON, as it was signed.
     text: String,
-    /// HMAC-SHA-256 in hexadecimal digits.
+    /// HMAC-SHA-256 by a token, in hexadecimal digits, or Ed25519 by an nkey, in Base64.
     signature: Option<String>,
 }
 
 impl Shared {
     /// Follows what the server wants, if it is the server that wants it.
-    pub(super) fn obey(&self, token: Option<&str>, settings: &SettingsAnswer) {
+    pub(super) fn obey(&self, trust: Trust<'_>, settings: &SettingsAnswer) {
         let known = self.state().clone();
         if [known.settings, known.refused_settings].contains(&settings.version) {
             return;
         }
-        let is_signed = match (token, &settings.signature) {
-            (Some(token), Some(signature)) => {
-                sign(&Sha256::digest(token).into(), settings.version, &settings.text) == *signature
-            }
-            // Without a token anybody may speak for the server, on the loopback; over NATS who may publish answers may.
-            (token, _) => token.is_none(),
-        };
+        let is_signed = trust.holds(&self.sensor, settings);
         let wanted = serde_json::from_str::<ShipSettings>(&settings.text);
         let (true, Ok(wanted)) = (is_signed, wanted) else {
             tracing::warn!(version = settings.version, is_signed, "ship: the server's settings are not followed");
