@@ -11,6 +11,8 @@ use super::{Key, Position, Store, StoreError};
 pub(super) const MOST_READ: u64 = 20_000;
 /// The same where it is only tried whether the rows of a page come soon.
 pub(super) const SOON: u64 = 1000;
+/// The same where an index holds all that is sorted by, so that no row is read for it.
+pub(super) const MOST_KEYS: u64 = 1_000_000;
 
 /// The table of a list.
 #[derive(Clone, Copy, Debug)]
@@ -163,6 +165,11 @@ impl Way {
     pub(super) fn sorted(branch: Branch, rest: Vec<Condition>) -> Self {
         Self { branches: vec![branch], rest, low: None, high: None, in_order: false, most: MOST_READ }
     }
+
+    /// The same where the index that finds them holds what they are sorted by and what they are held against.
+    pub(super) fn sorted_keys(branch: Branch, rest: Vec<Condition>) -> Self {
+        Self { most: MOST_KEYS, ..Self::sorted(branch, rest) }
+    }
 }
 
 impl Store {
@@ -181,7 +188,8 @@ impl Store {
                 return Ok(rows);
             }
         }
-        Err(StoreError::TooMuch { table: listed.table, most: MOST_READ })
+        let most = ways.iter().map(|way| way.most).max().unwrap_or(MOST_READ);
+        Err(StoreError::TooMuch { table: listed.table, most })
     }
 
     /// The same by one way; `None` where it would read too much.

@@ -225,34 +225,57 @@ async fn flows_are_found_by_the_address_that_a_gateway_gives_on_postgresql() {
     store.close().await;
 }
 
+/// Windows 1 to 50,000, each with as many packets as its number; `numbers` is a table of the numbers from 2 on.
+async fn write_windows_by_size(store: &Store, numbers: &str) {
+    let (writer, _task) = begin(store).await;
+    writer.send(WindowBatch { window: Some(window(1)), ..WindowBatch::default() }).await.expect("send");
+    writer.flush().await.expect("flush");
+    let copies = format!(
+        "{numbers} INSERT INTO windows (id, run_id, sensor_id, factor, number, start_ns, end_ns, span_ns, packets, bytes, flows, \
+         connections, bandwidth_bps, rtt_samples, body) SELECT i, run_id, sensor_id, 1, i, i * 5000000000, (i + 1) * 5000000000, span_ns, \
+         i, 0, 0, 0, 0, 0, body FROM windows, n WHERE id = 1"
+    );
+    let mut transaction = store.database.begin().await.expect("begin");
+    transaction.conn().expect("a connection").execute(Query::new(copies)).await.expect("copies");
+    transaction.commit().await.expect("commit");
+}
+
+/// The two largest of a time in seconds, of these sensors or of all.
+async fn largest(store: &Store, [from, to]: [u64; 2], whose: &[&str]) -> Result<Vec<u64>, StoreError> {
+    let [from, to] = [from, to].map(|s| Some(Timestamp::from_nanos(s * S)));
+    let whose = whose.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>().into();
+    let filter = WindowFilter { from, to, span_ns: Some(5 * S), whose };
+    let first = Position { descending: true, after: None, limit: 2 };
+    store.windows(&filter, WindowSort::Packets, first).await.map(|page| page.items.iter().map(|w| w.id).collect())
+}
+
 #[tokio::test]
 async fn windows_of_a_long_time_are_sorted_where_the_range_holds_most_of_them_or_few() {
     let store = Store::open("sqlite::memory:").await.expect("open");
-    let (writer, _task) = begin(&store).await;
-    writer.send(WindowBatch { window: Some(window(1)), ..WindowBatch::default() }).await.expect("send");
-    writer.flush().await.expect("flush");
-    // Windows 2 to 50,000, each with as many packets as its number.
-    let mut transaction = store.database.begin().await.expect("begin");
-    let copies = transaction.conn().expect("a connection").run(
-        "WITH RECURSIVE n (i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM n WHERE i < 50000) \
-         INSERT INTO windows (id, run_id, factor, number, start_ns, end_ns, span_ns, packets, bytes, flows, connections, \
-         bandwidth_bps, rtt_samples, body) SELECT i, run_id, 1, i, i * 5000000000, (i + 1) * 5000000000, span_ns, i, 0, 0, 0, \
-         0, 0, body FROM windows, n WHERE id = 1",
-    );
-    copies.await.expect("copies");
-    transaction.commit().await.expect("commit");
-    let largest = async |from: u64, to: u64| {
-        let [from, to] = [from, to].map(|s| Some(Timestamp::from_nanos(s * S)));
-        let filter = WindowFilter { from, to, span_ns: Some(5 * S), whose: Whose::default() };
-        let first = Position { descending: true, after: None, limit: 2 };
-        store.windows(&filter, WindowSort::Packets, first).await.map(|page| page.items.iter().map(|w| w.id).collect())
-    };
-    let ids = |found: Result<Vec<u64>, StoreError>| found.expect("windows");
-    assert_eq!(ids(largest(0, 1_000_000).await), [50_000, 49_999], "all of the time");
-    assert_eq!(ids(largest(5000, 10_000).await), [1999, 1998], "few, far from the largest");
-    assert_eq!(ids(largest(0, 240_000).await), [47_999, 47_998], "many, behind some that are larger");
-    let refused = largest(0, 125_000).await.expect_err("many, behind many that are larger");
+    let numbers = "WITH RECURSIVE n (i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM n WHERE i < 50000)";
+    write_windows_by_size(&store, numbers).await;
+    let ids = async |from, to| largest(&store, [from, to], &[]).await.expect("windows");
+    assert_eq!(ids(0, 1_000_000).await, [50_000, 49_999], "all of the time");
+    assert_eq!(ids(5000, 10_000).await, [1999, 1998], "few, far from the largest");
+    assert_eq!(ids(0, 240_000).await, [47_999, 47_998], "many, behind some that are larger");
+    let refused = largest(&store, [0, 125_000], &[]).await.expect_err("many, behind many that are larger");
     assert!(matches!(refused, StoreError::TooMuch { table: "windows", .. }), "{refused}");
+}
+
+#[tokio::test]
+async fn windows_of_any_time_are_sorted_on_postgresql() {
+    let Some(server) = Server::start("windows_of_any_time_are_sorted_on_postgresql") else { return };
+    let store = server.open().await;
+    write_windows_by_size(&store, "WITH n (i) AS (SELECT generate_series(2, 50000))").await;
+    let many = ["test", "b", "c", "d", "e", "f", "g", "h", "i"];
+    for whose in [&[], &many[..1], &many] {
+        let ids = async |from, to| largest(&store, [from, to], whose).await.expect("windows");
+        assert_eq!(ids(0, 1_000_000).await, [50_000, 49_999], "all of the time, of {whose:?}");
+        assert_eq!(ids(5000, 10_000).await, [1999, 1998], "few, far from the largest, of {whose:?}");
+        assert_eq!(ids(0, 125_000).await, [24_999, 24_998], "many, behind many that are larger, of {whose:?}");
+    }
+    assert!(largest(&store, [0, 1_000_000], &many[1..]).await.expect("windows").is_empty(), "of others");
+    store.close().await;
 }
 
 /// The largest flows come first, in pages that meet each once, with whatever filter.

@@ -66,8 +66,8 @@ impl WindowFilter {
     }
 
     /// By time in its order. Else in the order of the column's index, if the windows of a page come soon; all of the time,
-    /// sorted; in the order of the index.
-    fn ways(&self, sort: WindowSort) -> Vec<Way> {
+    /// sorted; in the order of the index. PostgreSQL has no index of such a column: five of them were most of what a window cost.
+    fn ways(&self, sort: WindowSort, dialect: Dialect) -> Vec<Way> {
         let [from, to] = [self.from, self.to].map(|time| time.map(|time| to_sql(time.as_nanos())));
         let low = self.from.map(|from| self.earliest_ns(from).saturating_add(1));
         let edge: Vec<Condition> = from.map(|from| when("end_ns + 0 > ?", from)).into_iter().collect();
@@ -87,18 +87,21 @@ impl WindowFilter {
             };
             return vec![Way { low, high: to, ..way }];
         }
-        let mut sorted = Way::sorted(branch(&edge), only());
-        if let Some(span_ns) = of_sensor {
-            sorted = Way::sorted(Branch { edge: edge.clone(), ..Branch::default() }, Vec::new());
-            sorted = sorted.found_by(self.whose.led(), |sensor| {
+        let starts = [low.map(|low| when("start_ns >= ?", low)), to.map(|to| when("start_ns < ?", to))];
+        let mut of_time = branch(&edge);
+        of_time.index.extend(starts.into_iter().flatten());
+        let of_sensor = of_sensor.map(|span_ns| {
+            let sorted = Way::sorted(Branch { edge: edge.clone(), ..Branch::default() }, Vec::new());
+            sorted.found_by(self.whose.led(), |sensor| {
                 [(OF_SENSOR_FROM, low.unwrap_or(0)), (OF_SENSOR_TO, to.unwrap_or(i64::MAX))].map(|(sql, start_ns)| {
                     Condition::new(sql, vec![sensor.as_str().into(), span_ns.into(), start_ns.into()])
                 })
-            });
-        } else {
-            let starts = [low.map(|low| when("start_ns >= ?", low)), to.map(|to| when("start_ns < ?", to))];
-            sorted.branches[0].index.extend(starts.into_iter().flatten());
+            })
+        });
+        if self.span_ns.is_some() && dialect == Dialect::Postgres {
+            return of_sensor.into_iter().chain([Way::sorted_keys(of_time, only())]).collect();
         }
+        let sorted = of_sensor.unwrap_or_else(|| Way::sorted(of_time, only()));
         if self.span_ns.is_none() {
             return vec![sorted];
         }
@@ -214,7 +217,7 @@ impl Store {
         position: Position,
     ) -> Result<WindowPage, StoreError> {
         let listed = Listed { order: sort.column(), ..WINDOWS };
-        let rows = self.list(&listed, &filter.ways(sort), position.and_one(), window).await?;
+        let rows = self.list(&listed, &filter.ways(sort, self.database.dialect()), position.and_one(), window).await?;
         let (items, next) = position.cut(rows);
         Ok(WindowPage { items, next })
     }

@@ -90,6 +90,7 @@ pub(in crate::store) fn postgres() -> Migrator {
         33 "joint alerts" "0033_joint_alerts.sql",
         34 "bulk" "0034_bulk.sql",
         35 "packet logs" "0035_packet_logs.sql",
+        36 "window sizes" "0036_window_sizes.sql",
     }
 }
 
