@@ -251,7 +251,7 @@ impl App {
             state = state.with_progress(self.progress.clone()).with_replayed(std::mem::take(&mut self.replayed));
         } else if !self.config.webhooks.is_empty() {
             let webhooks = Webhooks::new(self.store.clone(), self.sensor.clone(), &self.config.webhooks);
-            webhooks.start(self.run, &self.stop);
+            webhooks.start(Some(self.run), &self.stop);
             state = state.with_webhooks(webhooks);
         }
         if self.status.borrow().mode == Mode::Live && !self.config.ship.to.is_empty() {

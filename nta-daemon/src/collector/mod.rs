@@ -6,6 +6,7 @@
 mod counts;
 mod serve;
 mod stream;
+mod webhooks;
 
 use std::time::Duration;
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::{Collector, Counts};
+use super::{Collector, Counts, webhooks};
 use crate::api::{self, AnalysisAccess};
 use crate::app::{AppError, Served, Signal, Signals};
 use crate::config::Config;
@@ -60,13 +60,18 @@ pub async fn collect(config: &Config, listen: Option<SocketAddr>) -> Result<(), 
         }
     };
     let (_status, status) = watch::channel(Status::default());
+    let webhooks = webhooks::of(&store, &config.webhooks);
+    let sending = webhooks.clone().map(|of| tokio::spawn(webhooks::send(of, store.clone(), stop.clone())));
     let from = config.collect.from.to_string();
     let mut server = match served {
         Some(served) => {
             let (detect, baseline) = (config.detect.clone(), config.baseline.clone());
             let access = AnalysisAccess { detect, baseline, ..AnalysisAccess::default() };
             let state = served.state(config, store.clone(), status, access);
-            let state = state.with_uploads(Uploads::new(&store, config)).with_collected(counts.clone());
+            let mut state = state.with_uploads(Uploads::new(&store, config)).with_collected(counts.clone());
+            if let Some(webhooks) = webhooks {
+                state = state.with_webhooks(webhooks);
+            }
             let scheme = if served.tls.is_some() { "https" } else { "http" };
             let (url, database) = (format!("{scheme}://{}", served.address), config.store.database.shown());
             tracing::info!(from, url, database, "collecting and serving");
@@ -102,6 +107,9 @@ pub async fn collect(config: &Config, listen: Option<SocketAddr>) -> Result<(), 
     };
     stop.cancel();
     retaining.abort();
+    if let Some(sending) = sending {
+        let _late = tokio::time::timeout(DEADLINE, sending).await;
+    }
     if ended != Some("the collector") && tokio::time::timeout(DEADLINE, reading).await.is_err() {
         tracing::warn!(deadline_s = DEADLINE.as_secs(), "a message is left to others");
     }

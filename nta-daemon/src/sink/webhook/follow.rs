@@ -59,7 +59,7 @@ impl Place {
 
 impl Shared {
     /// Sends what comes, one event after the other.
-    pub(super) async fn follow(&self, at: usize, run: [u8; 16]) {
+    pub(super) async fn follow(&self, at: usize, run: Option<[u8; 16]>) {
         let Some(webhook) = self.all.get(at).filter(|webhook| webhook.target.is_ok()) else { return };
         let (mut commits, mut is_failing, mut place) = (self.store.commits(), false, None);
         loop {
@@ -87,7 +87,7 @@ impl Shared {
         &self,
         webhook: &Webhook,
         known: &mut Option<Place>,
-        run: [u8; 16],
+        run: Option<[u8; 16]>,
     ) -> Result<(), StoreError> {
         let name = &webhook.config.name;
         let log = self.store.log_state().await?;
@@ -140,7 +140,14 @@ impl Shared {
     }
 
     /// Sends an event until it is taken or given up.
-    async fn deliver(&self, webhook: &Webhook, log: &LogState, event: &StoredEvent, place: &mut Place, run: [u8; 16]) {
+    async fn deliver(
+        &self,
+        webhook: &Webhook,
+        log: &LogState,
+        event: &StoredEvent,
+        place: &mut Place,
+        run: Option<[u8; 16]>,
+    ) {
         let (name, delivery) = (&webhook.config.name, Delivery::new(log, event));
         let mut wait = FIRST_WAIT;
         for attempt in 1..=MAX_ATTEMPTS {
@@ -192,7 +199,7 @@ impl Shared {
     }
 
     /// Has the database keep where the webhook is. What it does not take waits for the next time.
-    async fn save(&self, webhook: &Webhook, place: &mut Place, run: [u8; 16]) {
+    async fn save(&self, webhook: &Webhook, place: &mut Place, run: Option<[u8; 16]>) {
         let name = &webhook.config.name;
         let saved = self.try_to_save(name, place, run).await;
         place.is_saved = saved.is_ok();
@@ -215,13 +222,16 @@ impl Shared {
     }
 
     /// The cursor last: what lies before it is in the database, or was taken.
-    async fn try_to_save(&self, name: &str, place: &mut Place, run: [u8; 16]) -> Result<(), StoreError> {
+    async fn try_to_save(&self, name: &str, place: &mut Place, run: Option<[u8; 16]>) -> Result<(), StoreError> {
         while let Some(letter) = place.letters.front() {
             self.store.add_dead_letter(&self.sensor, letter).await?;
             place.letters.pop_front();
         }
         while let Some(notice) = place.notices.front() {
-            self.store.note(&run, notice).await?;
+            // Where no run is that they could be of, the log has them alone.
+            if let Some(run) = &run {
+                self.store.note(run, notice).await?;
+            }
             place.notices.pop_front();
         }
         self.store.set_webhook(&self.sensor, name, &place.row).await

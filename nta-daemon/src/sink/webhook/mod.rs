@@ -136,8 +136,8 @@ impl Webhooks {
         Self(Arc::new(Shared { store, sensor, all: configs.iter().map(webhook).collect() }))
     }
 
-    /// Has each of them follow the log until `stop`. Needs a tokio runtime.
-    pub fn start(&self, run: [u8; 16], stop: &CancellationToken) {
+    /// Has each of them follow the log until `stop`; that one takes nothing is an event of `run`. Needs a tokio runtime.
+    pub fn start(&self, run: Option<[u8; 16]>, stop: &CancellationToken) {
         for at in 0..self.0.all.len() {
             let (shared, stop) = (Arc::clone(&self.0), stop.clone());
             let both = async move { tokio::join!(shared.follow(at, run), shared.announce(at)) };

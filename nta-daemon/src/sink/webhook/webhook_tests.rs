@@ -87,7 +87,7 @@ pub(super) async fn trouble(writer: &StoreWriter, severity: Severity, reason: &s
 /// Starts webhooks whose cursors begin here.
 pub(super) async fn started(store: &Store, configs: &[WebhookConfig], run: [u8; 16]) -> (Webhooks, CancellationToken) {
     let (webhooks, stop) = (Webhooks::new(store.clone(), "gw".to_owned(), configs), CancellationToken::new());
-    webhooks.start(run, &stop);
+    webhooks.start(Some(run), &stop);
     while webhooks.states().await.expect("states").iter().any(|state| state.row.is_none()) {
         tokio::task::yield_now().await;
     }
