@@ -8,6 +8,7 @@ use super::server_tests::Server;
 use super::tests::{begin, flow, window};
 use super::*;
 use nta_core::domain::{Alert, AlertState, RawPacket, Severity, Timestamp};
+use nta_core::window::Window;
 
 const S: u64 = 1_000_000_000;
 /// More than one statement takes on either database.
@@ -215,6 +216,46 @@ async fn sums_of_hours_do_not_depend_on_how_many_windows_come_together() {
     }
     assert_eq!(found[0].len(), 6, "{:#?}", found[0]);
     assert!(found.iter().all(|sums| *sums == found[0]), "{found:#?}");
+}
+
+/// Windows that come again, within what is written together and from before: each is stored once, and is new once.
+async fn doubles(store: &Store) {
+    drop(begin(store).await);
+    let row = |n: u64, packets: u64| WindowRow::new(1, &Window { packets, ..window(n) }).expect("a row");
+    // Some are there; of two in one statement the first is stored.
+    let before: Vec<_> = (1..=50).map(|n| row(n * 10, 1)).collect();
+    let all: Vec<_> = (1..=1500).map(|n| row(n, 2)).chain((1001..=2000).map(|n| row(n, 3))).collect();
+    let mut transaction = store.database.begin().await.expect("a transaction");
+    let conn = transaction.conn().expect("a connection");
+    assert_eq!(window_write::insert(conn, (1, 1), &before).await.expect("written").len(), 50);
+    let new = window_write::insert(conn, (1, 1), &all).await.expect("written");
+    assert_eq!(new.len(), 2000 - 50);
+    assert_eq!(window_write::insert(conn, (1, 1), &all).await.expect("written").len(), 0, "all are there");
+    transaction.commit().await.expect("a commit");
+    let sums =
+        "SELECT count(DISTINCT id) AS ids, count(*) AS windows, CAST(sum(packets) AS BIGINT) AS packets FROM windows";
+    let sums = store.database.fetch_optional(Query::new(sums)).await.expect("sums").expect("a row");
+    let of = |name| sums.int(name).expect("a number");
+    assert_eq!([of("ids"), of("windows"), of("packets")], [2000, 2000, 50 + 1450 * 2 + 500 * 3]);
+    assert_eq!(store.window_count().await.expect("a count"), 2000);
+    let summed = store.windows_summary(&WindowFilter::default()).await.expect("a summary");
+    assert_eq!((summed.windows, summed.packets), (2000, 50 + 1450 * 2 + 500 * 3));
+    // An event names the row that is stored.
+    let named: std::collections::BTreeSet<_> = new.iter().map(|event| event.body.as_str()).collect();
+    assert_eq!(named.len(), new.len());
+}
+
+#[tokio::test]
+async fn windows_that_come_again_are_stored_once_on_sqlite() {
+    doubles(&Store::open("sqlite::memory:").await.expect("open")).await;
+}
+
+#[tokio::test]
+async fn windows_that_come_again_are_stored_once_on_postgresql() {
+    let Some(server) = Server::start("windows_that_come_again_are_stored_once_on_postgresql") else { return };
+    let store = server.open().await;
+    doubles(&store).await;
+    store.close().await;
 }
 
 /// Statements by which a batch of so many rows of each kind is written.

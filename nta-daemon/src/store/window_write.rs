@@ -1,10 +1,10 @@
 //! Writing windows, and what they add to the sums of their hours: rows by the hundred in one statement, more by COPY, a sum once for all that are
 //! written together.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use super::copy::{is_copied, stage};
-use super::db::{Conn, Query, Value};
+use super::copy::{Copy, is_copied};
+use super::db::{Conn, Query, Row, Value};
 use super::rows::WindowRow;
 use super::sums::{are_natural, are_real, sum};
 use super::totals::{NEAR, add};
@@ -58,7 +58,11 @@ pub(super) async fn insert_all(conn: &mut Conn, windows: &[(By, &WindowRow)]) ->
     let mut hours: BTreeMap<HourKey, Hour> = BTreeMap::new();
     let at_once = if is_copied(conn, rows.len()) { rows.len() } else { conn.chunk_rows() };
     for chunk in rows.chunks(at_once) {
-        let mut ids = insert_chunk(conn, chunk).await?;
+        let mut ids = if is_copied(conn, chunk.len()) {
+            copy_chunk(conn, chunk).await?
+        } else {
+            insert_chunk(conn, chunk).await?
+        };
         for row in chunk {
             // One of two with the same key is stored.
             let id = ids.remove(&row.key());
@@ -130,19 +134,79 @@ const COLUMNS: &str = "run_id, sensor_id, factor, number, start_ns, end_ns, span
 async fn insert_chunk(conn: &mut Conn, chunk: &[Measured<'_>]) -> Result<HashMap<WindowKey, i64>, StoreError> {
     let error = StoreError::query("windows");
     let mut query = Query::new(format!("INSERT INTO windows ({COLUMNS}) "));
-    if is_copied(conn, chunk.len()) {
-        stage(conn, "windows", COLUMNS, chunk.iter().map(Measured::values)).await.map_err(&error)?;
-        query.push(format_args!("SELECT {COLUMNS} FROM windows_staging"));
-    } else {
-        query.push_table(conn, chunk.iter().map(Measured::values));
-    }
+    query.push_table(conn, chunk.iter().map(Measured::values));
     query.push(" ON CONFLICT DO NOTHING RETURNING id, run_id, factor, number, start_ns");
     let rows = conn.fetch_all(query).await.map_err(&error)?;
-    let read = |row: &super::db::Row| {
-        let key = (row.int("run_id")?, row.int("factor")?, row.int("number")?, row.int("start_ns")?);
-        Ok::<_, sqlx::Error>((key, row.int("id")?))
-    };
-    rows.iter().map(|row| read(row).map_err(&error)).collect()
+    rows.iter().map(|row| Ok((read_key(row)?, row.int("id")?))).collect::<Result<_, _>>().map_err(error)
+}
+
+/// The same by COPY, which takes no row that is there: those are looked up before.
+async fn copy_chunk(conn: &mut Conn, chunk: &[Measured<'_>]) -> Result<HashMap<WindowKey, i64>, StoreError> {
+    let error = StoreError::query("windows");
+    lock_runs(conn, chunk).await?;
+    let mut stored = stored_keys(conn, chunk).await?;
+    let new: Vec<&Measured<'_>> = chunk.iter().filter(|row| stored.insert(row.key())).collect();
+    if new.is_empty() {
+        return Ok(HashMap::new());
+    }
+    // The sequence is looked up once, not for each number.
+    let ids = "SELECT nextval((SELECT CAST(pg_get_serial_sequence('windows', 'id') AS regclass))) AS id FROM generate_series(1, $1)";
+    let ids = Query::new(ids).bind(i64::try_from(new.len()).unwrap_or(i64::MAX));
+    let ids = conn.fetch_all(ids).await.map_err(&error)?;
+    let mut given = HashMap::with_capacity(new.len());
+    let mut copy = Copy::default();
+    for (row, id) in new.into_iter().zip(ids) {
+        let id = id.int("id").map_err(&error)?;
+        copy.row([id.into()].into_iter().chain(row.values()).collect());
+        given.insert(row.key(), id);
+    }
+    copy.send(conn, "windows", &format!("id, {COLUMNS}")).await.map_err(error)?;
+    Ok(given)
+}
+
+/// Nobody else writes windows of these runs until the transaction ends.
+async fn lock_runs(conn: &mut Conn, chunk: &[Measured<'_>]) -> Result<(), StoreError> {
+    let runs: BTreeSet<i64> = chunk.iter().map(|row| row.by.0).collect();
+    for some in runs.into_iter().collect::<Vec<_>>().chunks(conn.chunk_rows()) {
+        let mut query = Query::new("SELECT id FROM runs WHERE id IN (");
+        query.push_table(conn, some.iter().map(|run| vec![(*run).into()])).push(") ORDER BY id FOR NO KEY UPDATE");
+        conn.execute(query).await.map_err(StoreError::query("runs"))?;
+    }
+    Ok(())
+}
+
+/// The keys of windows that are stored of the runs, factors and numbers of these.
+async fn stored_keys(conn: &mut Conn, chunk: &[Measured<'_>]) -> Result<HashSet<WindowKey>, StoreError> {
+    let error = StoreError::query("windows");
+    let mut numbers: BTreeMap<(i64, i64), [i64; 2]> = BTreeMap::new();
+    for row in chunk {
+        let number = row.window.number;
+        let [first, last] = numbers.entry((row.by.0, row.window.factor)).or_insert([number; 2]);
+        (*first, *last) = ((*first).min(number), (*last).max(number));
+    }
+    let numbers: Vec<_> = numbers.into_iter().collect();
+    let mut keys = HashSet::new();
+    for some in numbers.chunks(conn.chunk_rows()) {
+        let mut query = Query::new("SELECT w.run_id, w.factor, w.number, w.start_ns FROM (");
+        let values = |((run, factor), [first, last]): &((i64, i64), [i64; 2])| {
+            [*run, *factor, *first, *last].map(Value::from).to_vec()
+        };
+        query.push_table(conn, some.iter().map(values));
+        // Each by the index of the key, whatever is known of the table: the fence is what OFFSET is for.
+        query.push(
+            ") AS v CROSS JOIN LATERAL (SELECT run_id, factor, number, start_ns FROM windows WHERE run_id = v.column1 \
+             AND factor = v.column2 AND number >= v.column3 AND number <= v.column4 OFFSET 0) AS w",
+        );
+        let rows = conn.fetch_all(query).await.map_err(&error)?;
+        for row in &rows {
+            keys.insert(read_key(row).map_err(&error)?);
+        }
+    }
+    Ok(keys)
+}
+
+fn read_key(row: &Row) -> Result<WindowKey, sqlx::Error> {
+    Ok((row.int("run_id")?, row.int("factor")?, row.int("number")?, row.int("start_ns")?))
 }
 
 /// The time that a window's rates divide by: how long packets were counted for it, and a second where it is shorter and some came.
