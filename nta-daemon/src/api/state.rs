@@ -13,6 +13,7 @@ use super::graphql::Graph;
 use super::guard::AllowedHosts;
 use super::page::Period;
 use super::requests::Requests;
+use super::routes::prometheus::OpenAlertsKnown;
 use super::serve::{Allowed, Connections};
 use super::tls::Tls;
 use super::workers::Workers;
@@ -96,6 +97,8 @@ pub struct ApiState {
     pub(super) shipping: Option<Shipping>,
     /// What was known at the last scrape of the sensors that ship to this one.
     pub(super) shipped: Arc<Mutex<Vec<Shipped>>>,
+    /// What was known at the last scrape of alerts that go on.
+    pub(super) open_alerts: Arc<OpenAlertsKnown>,
     /// What a collector read.
     pub(super) collected: Option<Counts>,
 }
@@ -115,6 +118,7 @@ impl ApiState {
             webhooks: None,
             shipping: None,
             shipped: Arc::default(),
+            open_alerts: Arc::default(),
             collected: None,
             analysis,
             hosts,

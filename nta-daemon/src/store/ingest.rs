@@ -195,6 +195,7 @@ impl Store {
             keep(conn, shipped).await?;
         }
         transaction.commit().await.map_err(error)?;
+        self.counters.raised_elsewhere.add(together.raised());
         if all.iter().any(|ingested| ingested.stored > 0) {
             self.commits.send_modify(|commits| *commits += 1);
         }

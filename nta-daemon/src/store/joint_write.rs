@@ -41,14 +41,14 @@ pub(super) async fn is_centre(conn: &mut Conn) -> Result<bool, StoreError> {
 }
 
 /// Joins these alerts of a sensor, which are stored, with those of other sensors. Answers their events without those of alerts that are
-/// parts of one: of these the log has the one.
+/// parts of one, and those of the one, which are logged.
 pub(super) async fn correlate(
     conn: &mut Conn,
     by: &Correlation,
     sensor: i64,
     alerts: &[AlertRow],
     events: Vec<Event>,
-) -> Result<Vec<Event>, StoreError> {
+) -> Result<(Vec<Event>, Vec<Event>), StoreError> {
     let mut about: BTreeMap<(AlertKind, Common), [i64; 2]> = BTreeMap::new();
     for alert in alerts.iter().filter(|_| by.apart_ns > 0) {
         let Some(key) = common_of(alert, &by.shared) else { continue };
@@ -56,7 +56,7 @@ pub(super) async fn correlate(
         *times = [alert.first_ns.min(times[0]), alert.last_ns.max(times[1])];
     }
     let elsewhere = seen_elsewhere(conn, sensor, about.keys().map(|(_, common)| *common).collect()).await?;
-    let mut folded = BTreeSet::new();
+    let (mut folded, mut joint) = (BTreeSet::new(), Vec::new());
     for ((kind, common), times) in about.into_iter().filter(|((_, common), _)| elsewhere.contains(common)) {
         let parts = parts_around(conn, by, (kind, common), times).await?;
         for group in groups(parts, to_sql(by.apart_ns)) {
@@ -68,12 +68,12 @@ pub(super) async fn correlate(
                 // What was raised with this batch nobody was told of.
                 own.map_or(part.is_raised(), |at| events.get(at).is_none_or(|event| event.kind != "alert_raised"))
             };
-            fold(conn, by, (kind, common), &group, begun).await?;
+            joint.extend(fold(conn, by, (kind, common), &group, begun).await?);
             folded.extend(group.into_iter().map(|part| part.row.id));
         }
     }
     let both = alerts.iter().zip(events).filter(|(alert, _)| !folded.contains(&alert.id));
-    Ok(both.map(|(_, event)| event).collect())
+    Ok((both.map(|(_, event)| event).collect(), joint))
 }
 
 /// Those of some parties that another sensor has alerts about.
@@ -141,14 +141,14 @@ async fn parts_around(
     }
 }
 
-/// Makes one alert of these, or adds them to the one that some of them are parts of.
+/// Makes one alert of these, or adds them to the one that some of them are parts of; answers its events, which are logged.
 async fn fold(
     conn: &mut Conn,
     by: &Correlation,
     (kind, common): (AlertKind, Common),
     parts: &[Part],
     was_told: impl Fn(&Part) -> bool,
-) -> Result<(), StoreError> {
+) -> Result<Vec<Event>, StoreError> {
     let error = StoreError::query(TABLE);
     let mut known = Vec::new();
     for id in parts.iter().filter_map(|part| part.joint.as_ref()).collect::<BTreeSet<_>>() {
@@ -184,20 +184,20 @@ async fn fold(
     refresh(conn, &id).await
 }
 
-/// Brings one to what its parts are now; nothing is done where it is so already.
-pub(super) async fn refresh(conn: &mut Conn, id: &str) -> Result<(), StoreError> {
+/// Brings one to what its parts are now, and logs it; nothing is done where it is so already.
+pub(super) async fn refresh(conn: &mut Conn, id: &str) -> Result<Vec<Event>, StoreError> {
     let error = StoreError::query(TABLE);
     let query = Query::new(format!(
         "SELECT {PART} FROM detected_alerts WHERE joint = $1 AND {IS_PART} ORDER BY first_ns, id LIMIT $2"
     ));
     let rows = conn.fetch_all(query.bind(id).bind(MOST_PARTS as i64)).await.map_err(&error)?;
     let parts = usable(TABLE, rows.iter().map(Part::read));
-    let Some(row) = joined(id.to_owned(), &parts)? else { return Ok(()) };
+    let Some(row) = joined(id.to_owned(), &parts)? else { return Ok(Vec::new()) };
     let stored = of_id(conn, id).await?;
     let is_so =
         |stored: &Part| stored.row == AlertRow { raised_ns: stored.row.raised_ns, hosts: Vec::new(), ..row.clone() };
     if stored.as_ref().is_some_and(is_so) {
-        return Ok(());
+        return Ok(Vec::new());
     }
     let by = (run(conn).await?, sensor::number(conn, NOBODY).await?);
     let events = alert_write::upsert(conn, by, &[row]).await?;
@@ -215,7 +215,7 @@ pub(super) async fn refresh(conn: &mut Conn, id: &str) -> Result<(), StoreError>
         hosts.push(") ORDER BY h.host, h.side LIMIT 1024 ON CONFLICT DO NOTHING");
         conn.execute(hosts).await.map_err(StoreError::query("alert_hosts"))?;
     }
-    Ok(())
+    Ok(events)
 }
 
 /// The alert of several gateways of this identity.

@@ -91,6 +91,7 @@ use std::sync::{Arc, OnceLock};
 use tokio::sync::watch;
 
 pub use addresses::Addresses;
+pub use alert_counts::OpenAlerts;
 pub use alert_filter::AlertFilter;
 pub use alert_status::{AlertChanged, AlertPatch, AlertsToChange, MOST_AT_ONCE, Note, Patched, PatchedAll};
 pub use alerts::{AlertPage, AlertSort, StoredAlert};

@@ -144,6 +144,7 @@ async fn ask_everything(store: &Store) -> Vec<Query> {
     ] {
         for sort in [AlertSort::Time, AlertSort::LastTime, AlertSort::Severity, AlertSort::Score] {
             store.alerts(&filter, sort, FIRST_PAGE).await.expect("alerts");
+            store.open_alerts(&filter).await.expect("alerts");
             store.alerts(&filter, sort, position).await.expect("alerts");
         }
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use prometheus_client::metrics::histogram::Histogram;
 
+use super::alert_counts::Raised;
 use super::events::now;
 use super::rows::BatchRows;
 use super::size::{Sizes, UNKNOWN};
@@ -162,6 +163,7 @@ pub(super) struct Counters {
     pub(super) flows_deleted: AtomicU64,
     pub(super) raw_packets_deleted: AtomicU64,
     pub(super) alerts_deleted: AtomicU64,
+    pub(super) raised_elsewhere: Raised,
     pub(super) anomalies_deleted: AtomicU64,
     pub(super) features_deleted: AtomicU64,
     pub(super) near_deleted: AtomicU64,

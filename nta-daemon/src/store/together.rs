@@ -13,10 +13,10 @@ use super::write::{
     Event, Trouble, insert_features, insert_raw_packets, log_all, may_join, run_and_last, upsert_baselines,
 };
 use super::{
-    Correlation, Notice, StoreError, alert_write, anomaly_write, flow_write, from_sql, joint_write, late, runs, sensor,
-    troubles,
+    Correlation, Notice, StoreError, alert_counts, alert_write, anomaly_write, flow_write, from_sql, joint_write, late,
+    runs, sensor, troubles,
 };
-use nta_core::domain::{Mode, Timestamp};
+use nta_core::domain::{AlertKind, Mode, Timestamp};
 
 /// What a transaction writes, batch by batch. As much of it waits in memory as the caller has of it.
 #[derive(Debug)]
@@ -27,6 +27,8 @@ pub(super) struct Together<'a> {
     /// By identity; their rows are locked.
     runs: HashMap<&'a [u8], Known>,
     taken: Vec<Taken<'a>>,
+    /// Kinds of the alerts that were raised.
+    raised: Vec<AlertKind>,
 }
 
 /// A run.
@@ -55,7 +57,7 @@ struct Taken<'a> {
 
 impl<'a> Together<'a> {
     pub(super) fn new(outbox: Option<&'a Outbox>, correlation: Option<&'a Correlation>) -> Self {
-        Self { outbox, correlation, runs: HashMap::new(), taken: Vec::new() }
+        Self { outbox, correlation, runs: HashMap::new(), taken: Vec::new(), raised: Vec::new() }
     }
 
     /// Takes a batch, and puts it into the outbox where there is one; `false` where it is stored already. All that was taken is written by
@@ -111,6 +113,11 @@ impl<'a> Together<'a> {
         Ok(known)
     }
 
+    /// Kinds of the alerts that were raised by what was written.
+    pub(super) fn raised(&self) -> &[AlertKind] {
+        &self.raised
+    }
+
     /// Writes what was taken.
     pub(super) async fn flush(&mut self, conn: &mut Conn) -> Result<(), StoreError> {
         self.note_runs(conn).await?;
@@ -125,7 +132,8 @@ impl<'a> Together<'a> {
         let mut events = Vec::with_capacity(windows.len());
         for of in &taken {
             let closed = closed.by_ref().take(of.windows.len()).flatten();
-            let found = of.write_found(conn, self.correlation).await?;
+            let (found, joint) = of.write_found(conn, self.correlation).await?;
+            self.raised.extend(alert_counts::raised(found.iter().chain(&joint)));
             let begun = of.trouble.into_iter().flat_map(Trouble::events);
             events.extend(begun.chain(closed).chain(found).map(|event| (of.by.0, event)));
         }
@@ -168,14 +176,18 @@ impl<'a> Together<'a> {
 }
 
 impl Taken<'_> {
-    /// Writes alerts and troubles; answers the events of them.
-    async fn write_found(&self, conn: &mut Conn, correlation: Option<&Correlation>) -> Result<Vec<Event>, StoreError> {
+    /// Writes alerts and troubles; answers the events of them, and those of alerts of several gateways, which are logged.
+    async fn write_found(
+        &self,
+        conn: &mut Conn,
+        correlation: Option<&Correlation>,
+    ) -> Result<(Vec<Event>, Vec<Event>), StoreError> {
         let Self { by, batch, is_outdated, .. } = self;
         alert_write::take_over(conn, by.0, &batch.run, &batch.alerts).await?;
         let changes = alert_write::upsert(conn, *by, &batch.alerts).await?;
-        let mut events = match correlation.filter(|_| may_join(batch)) {
+        let (mut events, joint) = match correlation.filter(|_| may_join(batch)) {
             Some(correlation) => joint_write::correlate(conn, correlation, by.1, &batch.alerts, changes).await?,
-            None => changes,
+            None => (changes, Vec::new()),
         };
         if batch.run.mode == Mode::Live.word() {
             if let Some(standing) = batch.standing.as_ref().filter(|_| !is_outdated) {
@@ -185,7 +197,7 @@ impl Taken<'_> {
             troubles::note(conn, &batch.run.sensor, &batch.notices).await?;
         }
         events.extend(batch.notices.iter().map(Event::from));
-        Ok(events)
+        Ok((events, joint))
     }
 
     /// Writes what is neither window nor vector and has no events.

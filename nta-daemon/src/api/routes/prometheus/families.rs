@@ -10,7 +10,7 @@ use crate::json::{EventsJson, mode_name, protocol_name};
 use crate::pipeline::metrics::Direction;
 use crate::sink::Kind;
 use crate::store::Length;
-use nta_core::domain::{Interface, Mode, ModelUse, Severity};
+use nta_core::domain::{AlertKind, Interface, Mode, ModelUse};
 use nta_core::window::Rtt;
 
 impl Snapshot {
@@ -116,7 +116,10 @@ impl Snapshot {
         let status = &self.status;
         let counts = &status.detection;
         page.own("analysis_seconds", "Times of judging each window", &self.counted.analysis)?;
-        let raised = self.counted.raised.iter().map(|(kind, count)| (vec![("type", *kind)], *count as f64));
+        let elsewhere = |kind: &str| AlertKind::named(kind).and_then(|kind| self.raised_elsewhere.get(&kind)).copied();
+        let raised = self.counted.raised.iter().map(|(kind, count)| {
+            (vec![("type", *kind)], count.saturating_add(elsewhere(kind).unwrap_or_default()) as f64)
+        });
         page.family("alerts", "Alerts raised by kind, those that came back among them", COUNTER, raised)?;
         let outcome = |name| vec![("outcome", name)];
         let reported = counts.allowed + counts.muted + counts.refused + counts.warming_up + counts.waiting;
@@ -131,8 +134,7 @@ impl Snapshot {
         page.family("findings", "Findings by what became of them", COUNTER, findings)?;
         page.one("alerts_raised", "Alerts raised, those that came back among them", COUNTER, counts.raised as f64)?;
         page.one("alerts_cleared", "Alerts cleared", COUNTER, counts.cleared as f64)?;
-        let open = Severity::ALL.iter().zip(counts.open).map(|(s, n)| (vec![("severity", s.word())], n as f64));
-        page.family("alerts_open", "Alerts that go on", GAUGE, open)?;
+        self.open_alerts(page)?;
         page.one("window_hosts", "Hosts of the last base window", GAUGE, status.window_hosts as f64)?;
         let beyond = status.window_other_packets as f64;
         page.one("window_hosts_beyond_limit_packets", "Packets of hosts beyond the limit in it", GAUGE, beyond)?;

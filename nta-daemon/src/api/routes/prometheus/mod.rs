@@ -1,12 +1,14 @@
 //! `GET /metrics`: the same numbers as `/api/status` for Prometheus, with sums and histograms since the start, in the OpenMetrics text
 //! format or in that of before. Labels are interfaces, maps, routes, sensors and names fixed at compile time, never addresses or paths of files.
 
+mod alerts;
 mod families;
 mod fleet;
 mod page;
 mod service;
 mod text;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -37,8 +39,10 @@ use crate::sink::webhook::{WebhookCounts, Webhooks};
 use crate::store::{Shipped, StoreStats};
 use crate::telemetry::RecordCounts;
 use crate::uploads::Uploads;
-use nta_core::domain::{Status, Timestamp};
+use nta_core::domain::{AlertKind, Status, Timestamp};
 
+pub(in crate::api) use alerts::Known as OpenAlertsKnown;
+use alerts::Open;
 use page::Page;
 
 const OPEN_METRICS: &str = "application/openmetrics-text";
@@ -78,6 +82,8 @@ pub(in crate::api) async fn plain(state: &ApiState) -> Result<String, ApiError> 
 
 /// Everything in that of OpenMetrics.
 async fn open_metrics(state: &ApiState) -> Result<String, ApiError> {
+    let sensors = fleet::sensors(state).await;
+    let is_centre = !sensors.is_empty() || state.collected.is_some();
     let snapshot = Snapshot {
         status: state.status(),
         store: state.store.stats(),
@@ -104,7 +110,9 @@ async fn open_metrics(state: &ApiState) -> Result<String, ApiError> {
             .as_ref()
             .map(|shipping| (shipping.state(), shipping.trouble().is_some()))
             .unwrap_or_default(),
-        sensors: fleet::sensors(state).await,
+        sensors,
+        open: if is_centre { Open::Centre(alerts::open(state).await) } else { Open::Own },
+        raised_elsewhere: state.store.alerts_raised_elsewhere(),
         now: now(),
         collected: state.collected.as_ref().map(Counts::now),
         mirror: state.mirror.as_ref().map(|counters| (counters.files(), counters.is_failing())),
@@ -143,6 +151,8 @@ struct Snapshot {
     shipping: (ShippingState, bool),
     /// The newest log of each sensor that ships to this server, the one heard of last first.
     sensors: Vec<Shipped>,
+    open: Open,
+    raised_elsewhere: BTreeMap<AlertKind, u64>,
     now: Timestamp,
     collected: Option<CountsNow>,
 }
