@@ -26,7 +26,7 @@ use crate::recording::{Recorder, RingCounts};
 use crate::sink::ship::Shipping;
 use crate::sink::stream::EventStream;
 use crate::sink::webhook::Webhooks;
-use crate::sink::{self, jsonl};
+use crate::sink::{self, Standing, jsonl};
 use crate::store::{Audit, Range, Run, Shipped, Store};
 use crate::telemetry::{RECORDS, Records};
 use crate::uploads::Uploads;
@@ -375,6 +375,11 @@ impl ApiState {
     pub(super) async fn analyses_shown(&self) -> Option<u64> {
         let is_live = self.status.borrow().mode == Mode::Live;
         self.store.runs_alike(&self.run.filter(|_| !is_live)?).await.ok()
+    }
+
+    /// How the daemon is.
+    pub(super) fn standing(&self) -> Standing {
+        Standing::new(self.status.clone(), self.store.clone(), Arc::clone(&self.outputs))
     }
 
     /// The pipeline's last published status.

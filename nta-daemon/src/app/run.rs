@@ -20,6 +20,7 @@ use crate::pipeline::metrics::MetricsHandle;
 use crate::pipeline::mutes::MuteHandle;
 use crate::pipeline::progress::Progress;
 use crate::recording::{Recorder, Ring, ring_folder};
+use crate::sink::Standing;
 use crate::sink::eve::EveOutput;
 use crate::sink::ipfix::IpfixExporter;
 use crate::sink::jsonl::Mirror;
@@ -256,7 +257,8 @@ impl App {
         }
         if self.status.borrow().mode == Mode::Live && !self.config.ship.to.is_empty() {
             let shipping = Shipping::new(self.store.clone(), self.sensor.clone(), &self.config.ship);
-            shipping.start(self.status.subscribe(), &self.stop);
+            let outputs = self.outputs.counters().into();
+            shipping.start(Standing::new(self.status.subscribe(), self.store.clone(), outputs), &self.stop);
             state = state.with_shipping(shipping);
         }
         if self.status.borrow().mode == Mode::Live {

@@ -10,9 +10,11 @@ pub mod metrics;
 mod outlet;
 pub mod remote_write;
 pub mod ship;
+mod standing;
 pub mod store;
 pub mod stream;
 mod troubles;
 pub mod webhook;
 
 pub use counters::{Counters, Kind};
+pub use standing::Standing;

@@ -9,6 +9,7 @@ use axum::response::IntoResponse as _;
 use nta_core::domain::{Mode, Status, Timestamp};
 use nta_daemon::api::{ApiState, router, serve};
 use nta_daemon::config::Config;
+use nta_daemon::sink::Standing;
 use nta_daemon::sink::ship::{self, Shipping};
 use nta_daemon::store::{Run, Store, StoreWriter, WindowBatch};
 use serde_json::Value;
@@ -50,6 +51,11 @@ impl Centre {
         drop(self.stop);
         self.task.await.expect("task").expect("served");
     }
+}
+
+/// A daemon of which nothing but its store can fail.
+fn well(store: &Store) -> Standing {
+    Standing::new(watch::channel(Status::default()).1, store.clone(), [].into())
 }
 
 /// A gateway's daemon, as far as it ships.
@@ -94,7 +100,7 @@ impl Gateway {
         let (writer, _task) = store.writer(store.begin_run(&run).await.expect("run"), 16);
         let shipping = Shipping::new(store.clone(), name.to_owned(), &config.ship);
         let stop = tokio_util::sync::CancellationToken::new();
-        shipping.start(watch::channel(Status::default()).1, &stop);
+        shipping.start(well(&store), &stop);
         Self { store, writer, shipping, stop, config, folder }
     }
 
@@ -102,7 +108,7 @@ impl Gateway {
     pub(crate) fn go_on(&mut self) {
         self.shipping = Shipping::new(self.store.clone(), "gw1".to_owned(), &self.config.ship);
         self.stop = tokio_util::sync::CancellationToken::new();
-        self.shipping.start(watch::channel(Status::default()).1, &self.stop);
+        self.shipping.start(well(&self.store), &self.stop);
     }
 
     pub(crate) async fn commit(&self, windows: std::ops::RangeInclusive<u64>) {

@@ -7,6 +7,9 @@ use nta_core::domain::{
 };
 use nta_core::features::{FEATURES, SCHEMA_VERSION};
 use nta_daemon::api::{ApiState, router};
+use nta_daemon::config::RemoteWriteConfig;
+use nta_daemon::sink::Standing;
+use nta_daemon::sink::remote_write::RemoteWrite;
 use nta_daemon::store::{FeatureRow, Found, Store, WindowBatch};
 use serde_json::Value;
 use tokio::sync::watch;
@@ -244,5 +247,71 @@ async fn a_centre_counts_the_alerts_of_its_list_and_a_gateway_its_own() {
     assert_eq!(counted(&server).await, series(&[&[open[1], open[3]], &raised[..]].concat()));
     one.stop.cancel();
     two.stop.cancel();
+    centre.end().await;
+}
+
+#[tokio::test]
+async fn a_centre_says_of_a_gateway_what_its_own_health_says() {
+    let folder = tempfile::tempdir().expect("folder");
+    let server = Store::open(&format!("sqlite:{}", folder.path().join("nta.db").display())).await.expect("store");
+    let (admin, token) = (make(&server, "admin", &[]).await, make(&server, "sensor", &[]).await);
+    let centre = Centre::listen(&server, "127.0.0.1:0").await;
+    let gateway = Gateway::named("gw1", centre.address, &token, "").await;
+    gateway.stop.cancel();
+    // Nobody takes its metrics: the address is one that nothing listens at any more.
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").expect("listener").local_addr().expect("address");
+    let to = format!("http://{closed}/api/v1/write").parse().expect("a URL");
+    let config = RemoteWriteConfig { to, interval_s: 1, ..RemoteWriteConfig::default() };
+    let push = RemoteWrite::new(&config, "gw1").expect("usable").expect("configured");
+    let (outputs, stop) = (vec![push.counters()], tokio_util::sync::CancellationToken::new());
+    tokio::spawn(push.run(stop.clone(), || async { Some("a 1\n".to_owned()) }));
+    let (published, status) = watch::channel(Status::default());
+    let standing = Standing::new(status.clone(), gateway.store.clone(), outputs.clone().into());
+    gateway.shipping.start(standing, &stop);
+    let own = router(ApiState::new(gateway.store.clone(), status).with_outputs(outputs));
+    let health = async || {
+        let request = Request::get("/health").header(header::HOST, HOST).body(Body::empty()).expect("request");
+        let body = to_bytes(own.clone().oneshot(request).await.expect("answer").into_body(), usize::MAX).await;
+        serde_json::from_slice::<Value>(&body.expect("body")).expect("JSON")
+    };
+    let said = async || {
+        let answer = ask(&server, Method::GET, "/api/sensors/gw1", &admin, Body::empty(), "application/json").await.1;
+        (answer["state"].clone(), answer["reasons"].clone())
+    };
+    let committed = std::cell::Cell::new(0);
+    let agree = async |what: &str, expected: &Value| {
+        for _ in 0..600 {
+            // What is committed is shipped at once.
+            committed.set(committed.get() + 1);
+            gateway.commit(committed.get()..=committed.get()).await;
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            if said().await == (what.into(), expected.clone()) {
+                return;
+            }
+        }
+        panic!("{what} {expected}: {:?}", said().await);
+    };
+    while health().await["status"] == "ok" {
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    published.send_modify(|status| {
+        status.degraded = vec!["eth1 is away".to_owned()];
+        status.stopped = vec!["eth2 is stopped".to_owned()];
+    });
+    let degraded = health().await["reasons"].clone();
+    let has = |text: &str| {
+        degraded.as_array().expect("reasons").iter().any(|one| one.as_str().is_some_and(|one| one.contains(text)))
+    };
+    assert!(
+        has("capture: eth1 is away") && has("eth2 is stopped") && has("remote_write: ") && has("refused"),
+        "{degraded}"
+    );
+    agree("degraded", &degraded).await;
+    // What fails altogether is said too.
+    published.send_modify(|status| status.failure = Some("no interface is counted".to_owned()));
+    let failed = health().await["detail"].clone();
+    assert_eq!(failed, "capture: no interface is counted");
+    agree("degraded", &[failed].into_iter().collect()).await;
+    stop.cancel();
     centre.end().await;
 }

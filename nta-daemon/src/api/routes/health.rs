@@ -56,40 +56,15 @@ struct About {
     )
 )]
 pub(in crate::api) async fn get(_: Query<()>, State(state): State<ApiState>) -> Response {
-    let status = state.status();
-    let about = About { timestamp: now().to_string(), mode: mode_name(status.mode), version: VERSION };
-    let mut reasons: Vec<String> = status.failure.map(|failure| format!("capture: {failure}")).into_iter().collect();
-    let store = state.store.stats();
-    if store.failing && !store.waits_on_disk() {
-        let since = store.last_error_at.as_deref().unwrap_or("the start");
-        reasons.push(format!(
-            "store: the database takes no writes and nothing else keeps them (last tried at {since}), see `last_error` in /api/status"
-        ));
-    }
-    if reasons.is_empty() {
-        let mut reasons: Vec<String> = status.degraded.iter().map(|reason| format!("capture: {reason}")).collect();
-        reasons.extend(status.stopped);
-        for output in state.outputs.iter().filter(|output| output.is_failing()) {
-            let (kind, why) = (output.kind(), output.last_error().unwrap_or_default());
-            reasons.push(format!("{}: {} does not take {}: {why}", kind.name, output.to(), kind.unit));
-        }
+    let (mode, standing) = (mode_name(state.status().mode), state.standing());
+    let about = About { timestamp: now().to_string(), mode, version: VERSION };
+    let failures = standing.failures();
+    if failures.is_empty() {
+        let mut reasons = standing.degraded();
         reasons.extend(state.shipping.as_ref().and_then(Shipping::trouble).map(|reason| format!("shipping: {reason}")));
-        if store.failing {
-            let waiting = store.batches_waiting;
-            let last = store.last_error_at.as_deref().unwrap_or("the start");
-            reasons.push(format!(
-                "store: the database takes no writes (last tried at {last}), {waiting} batches wait on disk"
-            ));
-        }
-        if let Some(reason) = store.spool_error {
-            let left = store.spool_passed_over;
-            reasons.push(format!(
-                "store: the spool cannot be read or changed ({reason}), {left} batches in it wait until it can"
-            ));
-        }
         let status = if reasons.is_empty() { "ok" } else { "degraded" };
         return Json(Health { status, reasons, about }).into_response();
     }
-    let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, reasons.join("; "));
+    let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, failures.join("; "));
     problem_response(StatusCode::SERVICE_UNAVAILABLE.as_u16(), axum::Json(Failing { problem, about }))
 }

@@ -14,15 +14,15 @@ use std::time::Duration;
 use axum::http::Uri;
 use rand::RngExt as _;
 use serde::Deserialize;
-use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::Standing;
 use super::webhook::http::{Client, trusted};
 use super::webhook::{Failure, now_ns};
 use crate::config::{Broker, ShipConfig};
 use crate::store::{About, Head, MESSAGE_BYTES, NumberRange, Outbox, OutboxState, Store, StoreError};
-use nta_core::domain::{Status, Timestamp};
+use nta_core::domain::Timestamp;
 use settings::{SettingsAnswer, Trust};
 pub use settings::{ShipSettings, sign, sign_by_key};
 
@@ -172,13 +172,13 @@ impl Shipping {
     }
 
     /// Ships until `stop`. Needs a tokio runtime.
-    pub fn start(&self, status: watch::Receiver<Status>, stop: &CancellationToken) {
+    pub fn start(&self, standing: Standing, stop: &CancellationToken) {
         let (shared, stop) = (Arc::clone(&self.0), stop.clone());
         tokio::spawn(async move {
             let ships = async {
                 match &shared.target {
-                    Ok(Way::Http(target)) => shared.follow(target, status).await,
-                    Ok(Way::Nats(broker)) => nats::follow(&shared, broker, &status).await,
+                    Ok(Way::Http(target)) => shared.follow(target, &standing).await,
+                    Ok(Way::Nats(broker)) => nats::follow(&shared, broker, &standing).await,
                     Err(_said) => {}
                 }
             };
@@ -207,13 +207,12 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn follow(&self, target: &Target, status: watch::Receiver<Status>) {
+    async fn follow(&self, target: &Target, standing: &Standing) {
         let mut commits = self.store.commits();
         let mut sender = Sender { shared: self, target, next: None, most: MESSAGE_BYTES, resent: None };
         let mut wait = FIRST_WAIT;
         loop {
-            let reasons = status.borrow().degraded.clone();
-            match sender.send(&reasons).await {
+            match sender.send(&standing.reasons()).await {
                 Ok(sent) => {
                     wait = FIRST_WAIT;
                     self.pause_after(sent.bytes).await;

@@ -11,16 +11,15 @@ use async_nats::jetstream::{self, Context};
 use async_nats::{Client, HeaderMap, Message, Subscriber};
 use futures_util::{FutureExt as _, StreamExt as _};
 use serde::Deserialize;
-use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::broker::{self, chain};
 use super::settings::Trust;
 use super::{Answer, FIRST_WAIT, HEARTBEAT, LONGEST_WAIT, PATIENCE, RefusedBatch, Shared, by_chance};
 use crate::config::Broker;
+use crate::sink::Standing;
 use crate::sink::webhook::Failure;
 use crate::store::{MESSAGE_BYTES, OutboxState, Shipment};
-use nta_core::domain::Status;
 
 /// Published messages whose batches are not stored yet, once all goes well; fewer after something was lost.
 const MOST_IN_FLIGHT: usize = 32;
@@ -35,10 +34,10 @@ enum Reply {
     Refusal { problem: String },
 }
 
-pub(super) async fn follow(shared: &Shared, broker: &Broker, status: &watch::Receiver<Status>) {
+pub(super) async fn follow(shared: &Shared, broker: &Broker, standing: &Standing) {
     let mut wait = FIRST_WAIT;
     loop {
-        let Err(failure) = ship(shared, broker, status, &mut wait).await;
+        let Err(failure) = ship(shared, broker, standing, &mut wait).await;
         shared.note(&failure.reason);
         tokio::time::sleep(by_chance(wait)).await;
         wait = (wait * 2).min(LONGEST_WAIT);
@@ -49,7 +48,7 @@ pub(super) async fn follow(shared: &Shared, broker: &Broker, status: &watch::Rec
 async fn ship(
     shared: &Shared,
     broker: &Broker,
-    status: &watch::Receiver<Status>,
+    standing: &Standing,
     wait: &mut Duration,
 ) -> Result<std::convert::Infallible, Failure> {
     let client = broker::connect(broker, &format!("nta {}", shared.sensor)).await.map_err(Failure::new)?;
@@ -57,7 +56,7 @@ async fn ship(
     let mut commits = shared.store.commits();
     loop {
         broker::check_version(&session.client, broker).map_err(Failure::new)?;
-        let reasons = status.borrow().degraded.clone();
+        let reasons = standing.reasons();
         let outbox = shared.store.outbox_state().await?;
         shared.state().outbox = outbox.clone();
         let has_more = session.next.is_some_and(|next| next <= outbox.newest);
