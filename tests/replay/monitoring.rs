@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 const ADDED: [&str; 2] = ["instance", "job"];
 
 /// What has no series in a replay, and its labels: the daemon's API tests have them.
-const ELSEWHERE: [(&str, &[&str]); 8] = [
+const ELSEWHERE: [(&str, &[&str]); 9] = [
     ("nta_interface_dropped_packets_total", &["interface"]),
     ("nta_webhook_failing", &["webhook"]),
     ("nta_webhook_dead_letters_total", &["webhook"]),
@@ -24,6 +24,7 @@ const ELSEWHERE: [(&str, &[&str]); 8] = [
     ("nta_sensor_silent_seconds", &["sensor"]),
     ("nta_sensor_missing_batches", &["sensor"]),
     ("nta_sensor_lost_batches", &["sensor"]),
+    ("nta_collector_failing", &[]),
 ];
 
 /// Values of labels that a replay does not have.

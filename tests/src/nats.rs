@@ -52,10 +52,20 @@ impl Nats {
         format!("nats://127.0.0.1:{}", self.port)
     }
 
+    /// Kills it.
+    pub fn kill(&mut self) {
+        self.process.stop("KILL", Duration::from_secs(10));
+    }
+
     /// Kills it, deletes all that it kept, and starts it at the same address.
     pub fn lose_everything(&mut self) {
-        self.process.stop("KILL", Duration::from_secs(10));
+        self.kill();
         fs::remove_dir_all(self.folder.path().join("jetstream")).expect("what it kept");
+        self.start_again();
+    }
+
+    /// Starts it at the same address after it was killed.
+    pub fn start_again(&mut self) {
         self.process = serve(&self.program, self.folder.path(), i32::from(self.port), &self.settings);
         self.process.wait_listening(self.port);
     }

@@ -1,7 +1,16 @@
-//! What a collector did since its start.
+//! What a collector did since its start, and whether it can read.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use async_nats::Client;
+use async_nats::connection::State;
+
+use crate::capture::clock;
+use nta_core::domain::Timestamp;
+
+/// It has failed for a while after so many attempts.
+const SOME_FAILURES: u32 = 3;
 
 /// Counters of a collector; clones share them.
 #[derive(Clone, Debug, Default)]
@@ -16,6 +25,27 @@ struct Counters {
     ended: AtomicU64,
     waited: AtomicU64,
     unacknowledged: AtomicU64,
+    /// Where it reads.
+    from: String,
+    client: OnceLock<Client>,
+    reading: Mutex<Reading>,
+}
+
+/// How reading goes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reading {
+    /// The servers that it reads from.
+    pub from: String,
+    /// Whether there is a connection to one of them.
+    pub connected: bool,
+    /// When it was last known that messages can be read, whether or not there were any.
+    pub last_ok: Option<Timestamp>,
+    /// When and why they could not last.
+    pub last_error: Option<(Timestamp, String)>,
+    /// Failures since they could.
+    pub failures: u32,
+    /// Failures since the start.
+    pub all_failures: u64,
 }
 
 /// What they are at.
@@ -38,6 +68,50 @@ pub struct CountsNow {
 }
 
 impl Counts {
+    /// Of a collector that reads from there.
+    pub fn of(from: &impl ToString) -> Self {
+        Self(Arc::new(Counters { from: from.to_string(), ..Counters::default() }))
+    }
+
+    fn reading(&self) -> MutexGuard<'_, Reading> {
+        self.0.reading.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// It reads by this connection.
+    pub(super) fn reads_by(&self, client: Client) {
+        let _is_known = self.0.client.set(client);
+    }
+
+    /// Messages can be read.
+    pub(super) fn can_read(&self) {
+        let mut reading = self.reading();
+        if reading.failures > 0 {
+            tracing::info!(failures = reading.failures, "collect: messages can be read again");
+        }
+        (reading.failures, reading.last_ok) = (0, Some(clock::now()));
+    }
+
+    /// They cannot.
+    pub(super) fn cannot_read(&self, reason: &str) {
+        let mut reading = self.reading();
+        reading.failures = reading.failures.saturating_add(1);
+        reading.all_failures += 1;
+        reading.last_error = Some((clock::now(), reason.to_owned()));
+    }
+
+    /// How reading goes; asks nobody.
+    pub fn how_it_reads(&self) -> Reading {
+        let connected = self.0.client.get().is_some_and(|client| client.connection_state() == State::Connected);
+        Reading { from: self.0.from.clone(), connected, ..self.reading().clone() }
+    }
+
+    /// Why nothing can be read, once it has not been for a while.
+    pub fn trouble(&self) -> Option<String> {
+        let reading = self.reading();
+        let (at, reason) = reading.last_error.as_ref().filter(|_| reading.failures >= SOME_FAILURES)?;
+        Some(format!("nothing can be read from {} (last tried at {at}): {reason}", self.0.from))
+    }
+
     pub(super) fn stored(&self, batches: u64, doubles: u64, bytes: u64) {
         self.0.messages.fetch_add(1, Relaxed);
         self.0.bytes.fetch_add(bytes, Relaxed);

@@ -10,6 +10,7 @@ mod webhooks;
 
 use std::time::Duration;
 
+use async_nats::connection::State;
 use async_nats::jetstream::consumer::PullConsumer;
 use async_nats::jetstream::{AckKind, Message};
 use async_nats::{Client, HeaderMap};
@@ -22,7 +23,7 @@ use crate::capture::clock;
 use crate::config::CollectConfig;
 use crate::sink::ship::broker::{self, chain};
 use crate::store::{Shipment, Store, StoreError};
-pub use counts::{Counts, CountsNow};
+pub use counts::{Counts, CountsNow, Reading};
 pub use serve::{CollectError, collect};
 
 /// Messages that are asked for at a time, and their bytes, more than one message has: by so many one that is killed holds the others up for
@@ -60,8 +61,10 @@ impl Collector {
     pub async fn connect(store: Store, config: &CollectConfig, counts: Counts) -> Result<Self, String> {
         let client = broker::connect(&config.broker(), "nta collector").await?;
         let key = config.broker().key_pair()?;
+        counts.reads_by(client.clone());
         let collector = Self { store, client, config: config.clone(), key, counts };
         collector.consumer().await?;
+        collector.counts.can_read();
         Ok(collector)
     }
 
@@ -70,15 +73,23 @@ impl Collector {
         let mut wait = FIRST_WAIT;
         while !stop.is_cancelled() {
             let read = async {
+                self.check_connection()?;
                 let consumer = self.consumer().await?;
                 self.read(&consumer, stop, &mut wait).await
             };
             if let Err(reason) = read.await {
+                self.counts.cannot_read(&reason);
                 tracing::warn!(reason, "collect: nothing can be read; it is tried again");
                 let _stopped = stop.run_until_cancelled(tokio::time::sleep(wait)).await;
                 wait = (wait * 2).min(LONGEST_WAIT);
             }
         }
+    }
+
+    /// Requests wait for a connection and batches end without an error where there is none.
+    fn check_connection(&self) -> Result<(), String> {
+        let is_there = self.client.connection_state() == State::Connected;
+        is_there.then_some(()).ok_or_else(|| "there is no connection to any of them".to_owned())
     }
 
     async fn consumer(&self) -> Result<PullConsumer, String> {
@@ -103,6 +114,7 @@ impl Collector {
                     come.push(message);
                 }
                 self.take(come, stop).await;
+                self.counts.can_read();
                 *wait = FIRST_WAIT;
             }
             if stop.is_cancelled() {
@@ -110,7 +122,10 @@ impl Collector {
                 while let Some(Some(Ok(message))) = messages.next().now_or_never() {
                     let _comes_again = message.ack_with(AckKind::Nak(None)).await;
                 }
+                break;
             }
+            self.check_connection()?;
+            self.counts.can_read();
         }
         let _flushed = self.client.flush().await;
         Ok(())

@@ -44,7 +44,7 @@ pub async fn collect(config: &Config, listen: Option<SocketAddr>) -> Result<(), 
     let mut signals = Signals::catch().map_err(CollectError::Signals)?;
     RECORDS.hide(config.secrets());
     let (served, store) = Served::begin(config, listen).await?;
-    let (counts, stop) = (Counts::default(), CancellationToken::new());
+    let (counts, stop) = (Counts::of(&config.collect.from), CancellationToken::new());
     let connected = tokio::select! {
         connected = Collector::connect(store.clone(), &config.collect, counts.clone()) => connected,
         _signal = signals.stop() => {

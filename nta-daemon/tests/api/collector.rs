@@ -258,6 +258,43 @@ async fn what_can_never_be_stored_leaves_the_stream_is_said_and_counted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_collector_that_cannot_read_says_so_until_it_can() {
+    let Some(mut nats) = Nats::start("a_collector_that_cannot_read_says_so_until_it_can", "") else { return };
+    let folder = tempfile::tempdir().expect("folder");
+    let (url, database) = (nats.url(), format!("sqlite:{}", folder.path().join("nta.db").display()));
+    let collector = collector(&url, &database, folder.path(), "log", &["--listen", "127.0.0.1:0"]);
+    let api = served(&collector).await;
+    let json = async |path: &str| serde_json::from_str::<serde_json::Value>(&get(&api, path).await).expect("JSON");
+    let has = async |lines: [&str; 2]| {
+        let text = get(&api, "/metrics").await;
+        lines.into_iter().all(|line| text.lines().any(|one| one == line))
+    };
+    assert_eq!(json("/health").await["status"], "ok");
+    let status = json("/api/status").await["collecting"].clone();
+    assert_eq!((&status["connected"], &status["trouble"]), (&true.into(), &serde_json::Value::Null), "{status}");
+    assert!(status["from"] == url.as_str() && status["last_read_at"].is_string(), "{status}");
+    assert!(has(["nta_collector_connected 1.0", "nta_collector_failing 0.0"]).await);
+
+    nats.kill();
+    until("its health is well without NATS", async || json("/health").await["status"] == "degraded").await;
+    let reasons = json("/health").await["reasons"].clone();
+    let said = reasons[0].as_str().expect("a reason");
+    assert!(said.starts_with("collecting: nothing can be read from nats://") && said.contains(&url), "{reasons}");
+    let status = json("/api/status").await["collecting"].clone();
+    assert!(status["connected"] == false && status["trouble"].is_string(), "{status}");
+    assert!(has(["nta_collector_connected 0.0", "nta_collector_failing 1.0"]).await);
+
+    nats.start_again();
+    until("its health is bad with NATS", async || json("/health").await["status"] == "ok").await;
+    assert!(has(["nta_collector_connected 1.0", "nta_collector_failing 0.0"]).await);
+    let gateway = gateway(&url, "").await;
+    gateway.commit(1..=3).await;
+    gateway.waits_with(0).await;
+    until("nothing is stored", async || json("/api/status").await["collecting"]["messages"] != 0).await;
+    gateway.stop.cancel();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn who_has_no_password_publishes_nothing_and_tls_is_spoken_with_who_is_trusted() {
     let test = "who_has_no_password_publishes_nothing_and_tls_is_spoken_with_who_is_trusted";
     let folder = tempfile::tempdir().expect("folder");

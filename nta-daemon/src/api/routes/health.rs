@@ -9,13 +9,14 @@ use crate::api::ApiState;
 use crate::api::error::{Problem, problem_response};
 use crate::api::extract::{Json, Query};
 use crate::api::state::{VERSION, now};
+use crate::collector::Counts;
 use crate::json::{mode_name, words};
 use crate::sink::ship::Shipping;
 
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(in crate::api) struct Health {
-    /// `ok`, or `degraded` while something is away and nothing of the rest is lost: an interface, or the database while batches wait on
-    /// disk. Or capture is stopped by request: who asked for it knows, and a service manager is not to undo it.
+    /// `ok`, or `degraded` while something is away and nothing of the rest is lost: an interface, the database while batches wait on
+    /// disk, or the stream that a collector reads. Or capture is stopped by request: who asked for it knows, and a service manager is not to undo it.
     status: &'static str,
     /// Why it is degraded.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -62,6 +63,8 @@ pub(in crate::api) async fn get(_: Query<()>, State(state): State<ApiState>) -> 
     if failures.is_empty() {
         let mut reasons = standing.degraded();
         reasons.extend(state.shipping.as_ref().and_then(Shipping::trouble).map(|reason| format!("shipping: {reason}")));
+        reasons
+            .extend(state.collected.as_ref().and_then(Counts::trouble).map(|reason| format!("collecting: {reason}")));
         let status = if reasons.is_empty() { "ok" } else { "degraded" };
         return Json(Health { status, reasons, about }).into_response();
     }

@@ -8,6 +8,7 @@ use crate::api::access::Caller;
 use crate::api::extract::{Json, Query};
 use crate::api::process::{self, ProcessJson};
 use crate::api::state::{VERSION, now};
+use crate::collector::{Counts, Reading};
 use crate::json::{StatusJson, seconds, words};
 use crate::pipeline::progress::Progress;
 use crate::sink::{Counters, Kind};
@@ -31,6 +32,10 @@ pub(in crate::api) struct StatusPage {
     #[serde(default)]
     #[schema(required)]
     shipping: Option<ShippingJson>,
+    /// How a collector reads what sensors publish; null of who is none.
+    #[serde(default)]
+    #[schema(required)]
+    collecting: Option<CollectingJson>,
     /// What goes to others beside the API and webhooks, where it is configured.
     #[serde(default)]
     outputs: Vec<OutputJson>,
@@ -134,6 +139,48 @@ impl ShippingJson {
             last_error,
             settings: own.settings,
         })
+    }
+}
+
+/// How a collector reads.
+#[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
+struct CollectingJson {
+    /// The NATS servers.
+    from: String,
+    /// Whether there is a connection to one of them.
+    connected: bool,
+    /// Why nothing can be read; null while messages can be, or have failed to be a moment only.
+    #[schema(required)]
+    trouble: Option<String>,
+    /// When it was last known that messages can be read, whether or not there were any.
+    #[schema(required, format = DateTime)]
+    last_read_at: Option<String>,
+    /// When they could not last; null where they always could.
+    #[schema(required, format = DateTime)]
+    last_error_at: Option<String>,
+    /// Why.
+    #[schema(required)]
+    last_error: Option<String>,
+    /// Messages stored since the start.
+    messages: u64,
+    /// Messages that can never be stored, and were taken out of the stream.
+    ended: u64,
+}
+
+impl From<&Counts> for CollectingJson {
+    fn from(counts: &Counts) -> Self {
+        let (now, Reading { from, connected, last_ok, last_error, .. }) = (counts.now(), counts.how_it_reads());
+        let (last_error_at, last_error) = last_error.map(|(at, error)| (at.to_string(), error)).unzip();
+        Self {
+            from,
+            connected,
+            trouble: counts.trouble(),
+            last_read_at: last_ok.map(|at| at.to_string()),
+            last_error_at,
+            last_error,
+            messages: now.messages,
+            ended: now.ended,
+        }
     }
 }
 
@@ -242,6 +289,7 @@ pub(super) async fn page(state: &ApiState, caller: &Caller) -> StatusPage {
         },
         store,
         shipping: ShippingJson::of(state).await,
+        collecting: state.collected.as_ref().map(CollectingJson::from),
         outputs: state.outputs.iter().map(|counters| OutputJson::of(counters)).collect(),
         process: process::read(),
     }

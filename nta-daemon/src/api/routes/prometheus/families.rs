@@ -288,24 +288,6 @@ impl Snapshot {
         )
     }
 
-    /// What a collector read of its stream.
-    pub(super) fn collected(&self, page: &mut Page<'_>) -> std::fmt::Result {
-        let Some(counts) = self.collected else { return Ok(()) };
-        let messages = [
-            ("stored", counts.messages),
-            ("ended", counts.ended),
-            ("store_refused", counts.waited),
-            ("unacknowledged", counts.unacknowledged),
-        ];
-        let messages = messages.map(|(outcome, messages)| (vec![("outcome", outcome)], messages as f64));
-        let about = "Messages of sensors that were read from NATS, by what became of them";
-        page.family("collector_messages", about, COUNTER, messages)?;
-        let batches = [("stored", counts.batches), ("double", counts.doubles)];
-        let batches = batches.map(|(outcome, batches)| (vec![("outcome", outcome)], batches as f64));
-        page.family("collector_batches", "Batches in them, by whether they were there already", COUNTER, batches)?;
-        page.one("collector_bytes", "Bytes of the messages stored", COUNTER, counts.bytes as f64)
-    }
-
     /// Traffic in flows by protocol and direction, and round trips.
     fn traffic(&self, page: &mut Page<'_>) -> std::fmt::Result {
         let named: Vec<(String, Direction, [u64; 2])> = self

@@ -2,6 +2,7 @@
 //! format or in that of before. Labels are interfaces, maps, routes, sensors and names fixed at compile time, never addresses or paths of files.
 
 mod alerts;
+mod collected;
 mod families;
 mod fleet;
 mod page;
@@ -28,7 +29,7 @@ use crate::api::requests::Requests;
 use crate::api::serve::Connections;
 use crate::api::state::now;
 use crate::api::{ApiError, ApiState};
-use crate::collector::{Counts, CountsNow};
+use crate::collector::{CountsNow, Reading};
 use crate::jobs::JobCounts;
 use crate::pipeline::metrics::Counted;
 use crate::sink;
@@ -114,7 +115,10 @@ async fn open_metrics(state: &ApiState) -> Result<String, ApiError> {
         open: if is_centre { Open::Centre(alerts::open(state).await) } else { Open::Own },
         raised_elsewhere: state.store.alerts_raised_elsewhere(),
         now: now(),
-        collected: state.collected.as_ref().map(Counts::now),
+        collected: state
+            .collected
+            .as_ref()
+            .map(|counts| (counts.now(), counts.how_it_reads(), counts.trouble().is_some())),
         mirror: state.mirror.as_ref().map(|counters| (counters.files(), counters.is_failing())),
         outputs: Arc::clone(&state.outputs),
     };
@@ -154,7 +158,8 @@ struct Snapshot {
     open: Open,
     raised_elsewhere: BTreeMap<AlertKind, u64>,
     now: Timestamp,
-    collected: Option<CountsNow>,
+    /// What a collector read, how reading goes, and whether it fails.
+    collected: Option<(CountsNow, Reading, bool)>,
 }
 
 impl Collector for Snapshot {
