@@ -2,44 +2,46 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::Snapshot;
 use super::page::{GAUGE, Page};
 use crate::api::page::Period;
+use crate::api::state::now;
 use crate::api::whose::WhoseQuery;
 use crate::api::{ApiError, ApiState};
 use crate::store::{AlertFilter, OpenAlerts, Range};
-use nta_core::domain::{AlertKind, Severity};
+use nta_core::domain::{AlertKind, Severity, Timestamp};
 
-/// Who asks within so long of the time before gets the same.
-const FRESH: Duration = Duration::from_secs(5);
+/// Who asks within so long of the time before gets the same, in nanoseconds.
+const FRESH_NS: u64 = 5_000_000_000;
 /// A scrape waits so long for the database, and shows what was known before else.
 const PATIENCE: Duration = Duration::from_millis(250);
 
 /// What was known at the last scrape.
 #[derive(Debug, Default)]
 pub(in crate::api) struct Known {
-    alerts: Mutex<Option<(Instant, Vec<OpenAlerts>)>>,
+    alerts: Mutex<Option<(Timestamp, Vec<OpenAlerts>)>>,
     /// Who holds it asks.
     turn: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Known {
-    fn get(&self) -> Option<(Instant, Vec<OpenAlerts>)> {
+    fn get(&self) -> Option<(Timestamp, Vec<OpenAlerts>)> {
         self.alerts.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
 /// Those of a centre: what `GET /api/alerts?state=raised` has. An answer that is late is there for the next scrape; `None` before the first.
 pub(super) async fn open(state: &ApiState) -> Option<Vec<OpenAlerts>> {
-    let is_fresh = state.open_alerts.get().is_some_and(|(at, _)| at.elapsed() < FRESH);
+    let now = now();
+    let is_fresh = state.open_alerts.get().is_some_and(|(at, _)| at <= now && now.since(at) < FRESH_NS);
     if !is_fresh && let Ok(turn) = Arc::clone(&state.open_alerts.turn).try_lock_owned() {
         let state = state.clone();
         let asking = tokio::spawn(async move {
             match ask(&state).await {
                 Ok(alerts) => {
-                    let known = Some((Instant::now(), alerts));
+                    let known = Some((now, alerts));
                     *state.open_alerts.alerts.lock().unwrap_or_else(PoisonError::into_inner) = known;
                 }
                 Err(error) => tracing::debug!(?error, "metrics: alerts that go on are not counted"),
