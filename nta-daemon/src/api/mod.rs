@@ -13,6 +13,7 @@ mod found;
 mod graphql;
 mod guard;
 mod headers;
+mod inside;
 mod links;
 mod openapi;
 mod order;

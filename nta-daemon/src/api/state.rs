@@ -11,6 +11,7 @@ use super::ApiError;
 use super::access::{Access, Rules};
 use super::graphql::Graph;
 use super::guard::AllowedHosts;
+use super::inside;
 use super::page::Period;
 use super::requests::Requests;
 use super::routes::prometheus::OpenAlertsKnown;
@@ -26,7 +27,7 @@ use crate::recording::{Recorder, RingCounts};
 use crate::sink::ship::Shipping;
 use crate::sink::stream::EventStream;
 use crate::sink::webhook::Webhooks;
-use crate::sink::{self, Standing, jsonl};
+use crate::sink::{self, jsonl};
 use crate::store::{Audit, Range, Run, Shipped, Store};
 use crate::telemetry::{RECORDS, Records};
 use crate::uploads::Uploads;
@@ -58,7 +59,7 @@ pub struct ApiState {
     pub(super) document: Arc<OpenApi>,
     /// Where it is switched on.
     pub(super) graph: Option<Graph>,
-    status: watch::Receiver<Status>,
+    pub(super) status: watch::Receiver<Status>,
     /// The run that holds the capture of a replay.
     run: Option<[u8; 16]>,
     /// Places for messages of sensors.
@@ -99,6 +100,8 @@ pub struct ApiState {
     pub(super) shipped: Arc<Mutex<Vec<Shipped>>>,
     /// What was known at the last scrape of alerts that go on.
     pub(super) open_alerts: Arc<OpenAlertsKnown>,
+    /// What is inside for each sensor, as it was asked last.
+    pub(super) insides: Arc<inside::Known>,
     /// What a collector read.
     pub(super) collected: Option<Counts>,
 }
@@ -119,6 +122,7 @@ impl ApiState {
             shipping: None,
             shipped: Arc::default(),
             open_alerts: Arc::default(),
+            insides: Arc::default(),
             collected: None,
             analysis,
             hosts,
@@ -375,11 +379,6 @@ impl ApiState {
     pub(super) async fn analyses_shown(&self) -> Option<u64> {
         let is_live = self.status.borrow().mode == Mode::Live;
         self.store.runs_alike(&self.run.filter(|_| !is_live)?).await.ok()
-    }
-
-    /// How the daemon is.
-    pub(super) fn standing(&self) -> Standing {
-        Standing::new(self.status.clone(), self.store.clone(), Arc::clone(&self.outputs))
     }
 
     /// The pipeline's last published status.

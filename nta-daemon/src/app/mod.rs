@@ -225,7 +225,8 @@ impl App {
             }
         }
         if plan.mode == Mode::Live && !config.ship.to.is_empty() {
-            store = store.with_outbox(ship::outbox(&config.ship));
+            let local = config.detect.local_networks.clone();
+            store = store.with_outbox(ship::outbox(&config.ship)).with_local_networks(local);
         }
         let is_live = plan.mode == Mode::Live;
         let outputs = Box::new(if is_live { Outputs::start(config, &store, &sensor)? } else { Outputs::default() });

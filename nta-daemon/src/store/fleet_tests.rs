@@ -4,6 +4,7 @@ use super::rows::BatchRows;
 use super::server_tests::Server;
 use super::tests::{FIRST_PAGE, flow, window};
 use super::*;
+use nta_core::detect::Networks;
 use nta_core::domain::{Mode, Severity, Timestamp};
 
 const SECOND: u64 = 1_000_000_000;
@@ -321,4 +322,34 @@ async fn the_run_of_another_sensor_is_not_written_into() {
     assert_eq!(packets(&server).await, [1]);
     let shipped = server.shipped(Some("gw2"), 10).await.expect("shipped").remove(0);
     assert_eq!((shipped.refused, shipped.is_complete()), (1, false));
+}
+
+#[tokio::test]
+async fn what_is_inside_stands_behind_what_versions_before_read() {
+    const MARK: &[u8; 8] = b"ntaship1";
+    let local = Networks::from(vec!["192.0.2.0/24".parse().expect("a network")]);
+    let store = Store::open("sqlite::memory:").await.expect("store").with_outbox(OUTBOX).with_local_networks(local);
+    let sensor = Sensor::begin(store, 1).await;
+    sensor.commit([1]).await;
+    let shipment = sensor.shipment(1).await;
+    assert_eq!(shipment.networks, Some(vec!["192.0.2.0/24".to_owned()]));
+    // A version before reads the document, and nothing behind it.
+    let plain = shipment::open(MARK, &shipment.encode().expect("bytes")).expect("a message");
+    let read: Shipment = shipment::from_plain(&plain).expect("the document");
+    assert_eq!((read.range(), read.networks), (Some((1, 1)), None));
+    // And sends no more.
+    let before = shipment::seal(MARK, &shipment::to_plain(&shipment).expect("a document")).expect("bytes");
+    let before = Shipment::decode(&before).expect("a message");
+    assert_eq!(before.networks, None);
+    let server = Store::open("sqlite::memory:").await.expect("store");
+    for (message, stored) in [(&before, 1), (&shipment, 0), (&before, 0)] {
+        let ingested = server.ingest(message, Timestamp::from_nanos(9 * SECOND)).await.expect("ingested");
+        assert_eq!(ingested.stored, stored);
+    }
+    let known = server.networks_of_sensors().await.expect("networks");
+    let holds = |address: &str| known["gw1"].contains(&address.parse().expect("an address"));
+    assert_eq!((known.len(), holds("192.0.2.9"), holds("10.0.0.1")), (1, true, false));
+    let wrong = Shipment { networks: Some(vec!["192.0.2.1/24".to_owned()]), ..shipment };
+    let refused = Shipment::decode(&wrong.encode().expect("bytes")).expect_err("no network");
+    assert!(refused.to_string().contains("networks"), "{refused}");
 }

@@ -10,7 +10,7 @@ use super::rows::BatchRows;
 use super::shipment::Shipment;
 use super::shipped::{SELECT, row, runs_of_others};
 use super::together::Together;
-use super::{NumberRange, Said, Shipped, Store, StoreError, from_sql, joint_write, runs, to_sql, write};
+use super::{NumberRange, Said, Shipped, Store, StoreError, from_sql, inside, joint_write, runs, to_sql, write};
 use nta_core::domain::{Mode, Timestamp};
 
 const TABLE: &str = "shipped";
@@ -136,6 +136,7 @@ impl Store {
         let mut logs = known(conn, parts).await?;
         let mut together = Together::new(None, Some(&self.correlation));
         let mut all = Vec::with_capacity(parts.len());
+        let mut networks = BTreeMap::new();
         for part in parts {
             let shipment = part.shipment;
             let shipped = logs.entry(part.key()).or_insert_with(|| unknown(shipment));
@@ -187,6 +188,10 @@ impl Store {
             }
             shipped.doubles += ingested.doubles;
             shipped.hear(shipment, received);
+            // One that was overtaken says what was.
+            if let Some(said) = shipment.networks.as_deref().filter(|_| shipment.newest >= shipped.said.newest) {
+                networks.insert(shipment.sensor.as_str(), said);
+            }
             (ingested.watermark, ingested.missing) = (shipped.watermark(), shipped.missing());
             all.push(ingested);
         }
@@ -194,7 +199,12 @@ impl Store {
         for shipped in logs.values() {
             keep(conn, shipped).await?;
         }
+        networks.retain(|sensor, networks| !self.inside.has(sensor, networks));
+        for (sensor, networks) in &networks {
+            inside::keep(conn, sensor, networks).await?;
+        }
         transaction.commit().await.map_err(error)?;
+        networks.iter().for_each(|(sensor, networks)| self.inside.note(sensor, networks));
         self.counters.raised_elsewhere.add(together.raised());
         if all.iter().any(|ingested| ingested.stored > 0) {
             self.commits.send_modify(|commits| *commits += 1);

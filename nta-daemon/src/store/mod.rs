@@ -33,6 +33,7 @@ mod found;
 mod host_flows;
 mod hosts;
 mod ingest;
+mod inside;
 mod jobs;
 mod joint;
 mod joint_write;
@@ -160,6 +161,10 @@ pub struct Store {
     own_run: Arc<OnceLock<Vec<u8>>>,
     /// How alerts of several gateways become one.
     correlation: Arc<Correlation>,
+    /// What is inside here, where that is shipped.
+    local: Option<nta_core::detect::Networks>,
+    /// What was inside for sensors that ship here when they said it last.
+    inside: Arc<inside::Stored>,
 }
 
 impl Store {
@@ -176,6 +181,8 @@ impl Store {
             announced: Arc::default(),
             own_run: Arc::default(),
             correlation: Arc::default(),
+            local: None,
+            inside: Arc::default(),
         })
     }
 

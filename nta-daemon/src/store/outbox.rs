@@ -297,7 +297,8 @@ impl Store {
         }
         let Head { sensor, epoch, sent, about } = head;
         let (oldest, newest) = (state.oldest, state.newest);
-        Ok(Shipment { sensor, epoch, sent_ns: sent.as_nanos(), oldest, newest, about, batches })
+        let networks = self.local_networks();
+        Ok(Shipment { sensor, epoch, sent_ns: sent.as_nanos(), oldest, newest, about, batches, networks })
     }
 
     /// The server has all up to this number, and never needs it again.

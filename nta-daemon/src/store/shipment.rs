@@ -1,14 +1,16 @@
 //! What a sensor sends to a server: committed batches with their numbers, many in one compressed message.
 //!
-//! `ntaship1`, CRC-32 of what follows once it is decompressed (big-endian), zstd of the document by postcard. The mark changes with every
-//! change of the rows: who does not know it says so, and the sensor keeps what it has.
+//! `ntaship1`, CRC-32 of what follows once it is decompressed (big-endian), zstd of the document by postcard and, behind it, of the
+//! networks that are inside. The mark changes with every change of the rows: who does not know it says so, and the sensor keeps what it has.
 
 use std::io::Read as _;
 
 use serde::{Deserialize, Serialize};
 
 use super::StoreError;
+use super::inside::MOST_NETWORKS;
 use super::rows::BatchRows;
+use nta_core::detect::network;
 use nta_core::domain::{EVENT_TYPES, Mode};
 
 const MAGIC: &[u8; 8] = b"ntaship1";
@@ -48,6 +50,9 @@ pub struct Shipment {
     pub about: About,
     /// Numbers and batches, in their order.
     pub(super) batches: Vec<(u64, BatchRows)>,
+    /// The networks that are inside for it; `None` of a version that does not say.
+    #[serde(skip)]
+    pub(super) networks: Option<Vec<String>>,
 }
 
 /// What a sensor says of itself.
@@ -90,7 +95,8 @@ impl Shipment {
     /// # Errors
     /// When it cannot be encoded.
     pub fn encode(&self) -> Result<Vec<u8>, StoreError> {
-        seal(MAGIC, &to_plain(self)?)
+        // Behind the document: versions that do not know of it do not read so far.
+        seal(MAGIC, &[to_plain(self)?, to_plain(&self.networks)?].concat())
     }
 
     /// Back from the wire, with all checked that is about the message and not about one of its batches.
@@ -103,8 +109,12 @@ impl Shipment {
             let mark = bytes.get(..MAGIC.len()).unwrap_or(bytes);
             return Err(ShipmentError::Version(String::from_utf8_lossy(mark).escape_debug().to_string()));
         }
-        let shipment: Self =
-            open(MAGIC, bytes).and_then(|plain| from_plain(&plain)).map_err(|reason| malformed(&reason))?;
+        let plain = open(MAGIC, bytes).map_err(|reason| malformed(&reason))?;
+        let (mut shipment, rest): (Self, _) =
+            postcard::take_from_bytes(&plain).map_err(|error| malformed(&error.to_string()))?;
+        if !rest.is_empty() {
+            shipment.networks = from_plain(rest).map_err(|reason| malformed(&reason))?;
+        }
         shipment.check().map_err(|reason| malformed(&reason))?;
         Ok(shipment)
     }
@@ -140,6 +150,10 @@ impl Shipment {
         let texts = self.about.reasons.iter().chain([&self.about.version]);
         if self.about.reasons.len() > MOST_REASONS || texts.into_iter().any(|text| text.len() > MOST_TEXT) {
             return Err(format!("reasons: expected at most {MOST_REASONS} of {MOST_TEXT} bytes"));
+        }
+        let networks = self.networks.as_deref().unwrap_or_default();
+        if networks.len() > MOST_NETWORKS || networks.iter().any(|text| network(text).is_err()) {
+            return Err(format!("networks: expected at most {MOST_NETWORKS}, as ADDRESS/PREFIX"));
         }
         if self.batches.len() > MOST_BATCHES {
             return Err(format!("{} batches: expected at most {MOST_BATCHES}", self.batches.len()));

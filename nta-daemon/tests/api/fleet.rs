@@ -64,7 +64,7 @@ pub(crate) struct Gateway {
     pub(crate) writer: StoreWriter,
     pub(crate) shipping: Shipping,
     pub(crate) stop: tokio_util::sync::CancellationToken,
-    config: Config,
+    pub(crate) config: Config,
     folder: tempfile::TempDir,
 }
 
@@ -87,6 +87,7 @@ impl Gateway {
         let config: Config = toml::from_str(&format!("[ship]\n{ship}")).expect("a configuration");
         let url = format!("sqlite:{}", folder.path().join("nta.db").display());
         let store = Store::open(&url).await.expect("store").with_outbox(ship::outbox(&config.ship));
+        let store = store.with_local_networks(config.detect.local_networks.clone());
         let started = Timestamp::from_nanos(1);
         let run = Run {
             started,

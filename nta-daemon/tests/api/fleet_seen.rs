@@ -315,3 +315,47 @@ async fn a_centre_says_of_a_gateway_what_its_own_health_says() {
     stop.cancel();
     centre.end().await;
 }
+
+#[tokio::test]
+async fn what_is_inside_is_what_each_gateway_knows() {
+    let folder = tempfile::tempdir().expect("folder");
+    let server = Store::open(&format!("sqlite:{}", folder.path().join("nta.db").display())).await.expect("store");
+    let (admin, token) = (make(&server, "admin", &[]).await, make(&server, "sensor", &[]).await);
+    let centre = Centre::listen(&server, "127.0.0.1:0").await;
+    let own = "flows = true\n[detect]\nlocal_networks = [\"192.0.2.0/24\"]";
+    let [one, two] = [
+        Gateway::named("gw1", centre.address, &token, own).await,
+        Gateway::named("gw2", centre.address, &token, "flows = true").await,
+    ];
+    for (name, gateway) in [("gw1", &one), ("gw2", &two)] {
+        gateway.commit(1..=1).await;
+        ship(gateway, 2, vec![begun(name, AlertKind::PortScan, Severity::High)]).await;
+    }
+    let get = async |path: &str| ask(&server, Method::GET, path, &admin, Body::empty(), "application/json").await.1;
+    let inside = async |path: &str, field: &str| {
+        let list = get(path).await;
+        let items = list["items"].as_array().expect("items").clone();
+        let mut all: Vec<_> = items.iter().map(|item| (item["sensor"].to_string(), item[field].to_string())).collect();
+        all.sort();
+        all
+    };
+    let expected = |all: &[(&str, &str)]| -> Vec<(String, String)> {
+        all.iter().map(|(sensor, inside)| ((*sensor).to_owned(), (*inside).to_owned())).collect()
+    };
+    // 192.0.2.9 is inside for the first; the alert of both has an attacker that is inside for one of them.
+    let alerts = expected(&[("\"gw1\"", "true"), ("\"gw2\"", "false"), ("null", "true")]);
+    assert_eq!(inside("/api/alerts?parts=true", "source_inside").await, alerts);
+    // Private addresses are inside for who has not said otherwise.
+    let hosts = "/api/hosts?from=0&host=10.0.0.1";
+    assert_eq!(inside(hosts, "inside").await, expected(&[("\"gw1\"", "false"), ("\"gw2\"", "true")]));
+    for (sensor, is_inside) in [("gw1", false), ("gw2", true)] {
+        assert_eq!(get(&format!("/api/hosts/10.0.0.1?sensor={sensor}")).await["inside"], is_inside, "{sensor}");
+    }
+    // What its machine knows later holds from the next message on.
+    one.config.detect.local_networks.learn(vec!["10.0.0.0/8".parse().expect("a network")]);
+    ship(&one, 3, Vec::new()).await;
+    assert_eq!(inside(hosts, "inside").await, expected(&[("\"gw1\"", "true"), ("\"gw2\"", "true")]));
+    one.stop.cancel();
+    two.stop.cancel();
+    centre.end().await;
+}

@@ -9,6 +9,7 @@ use serde_json::json;
 use crate::api::access::Caller;
 use crate::api::error::Problem;
 use crate::api::extract::{Flag, InPath, Json, PartyName, Path, Query, Several, Text, parameters, parties};
+use crate::api::inside::Insides;
 use crate::api::page::{List, PageQuery, Period, SortField};
 use crate::api::state::now;
 use crate::api::whose::WhoseQuery;
@@ -20,7 +21,6 @@ use nta_core::domain::{AlertKind, Severity};
 use super::alert_parts::{PartJson, parts_of};
 pub(super) use super::alert_words::{AlertId, AlertStateWord, AlertStatus, AlertVerdict, VerdictOrNone, given};
 use super::anomalies::{severities, words as kinds_of};
-use super::hosts::is_inside;
 
 impl SortField for AlertSort {
     const ALL: &'static [(&'static str, Self)] =
@@ -42,7 +42,7 @@ pub(in crate::api) struct AlertItem {
     window_id: Option<u64>,
     #[serde(flatten)]
     alert: AlertJson,
-    /// Whether the source is in one's own networks, `detect.local_networks`; null when it is no host's address.
+    /// Whether the source is in the own networks (`detect.local_networks`) of a sensor that saw it; null when it is no host's address.
     source_inside: Option<bool>,
     /// The same of the destination.
     destination_inside: Option<bool>,
@@ -126,9 +126,9 @@ pub(in crate::api) struct AlertChangeRequest {
 }
 
 impl AlertItem {
-    pub(super) fn new(stored: StoredAlert, state: &ApiState) -> Self {
-        let local = &state.analysis.detect.local_networks;
-        let inside = |party: &Option<String>| is_inside(party.as_ref()?, local);
+    pub(super) fn new(stored: StoredAlert, insides: &Insides) -> Self {
+        let seen_by = || stored.sensor.iter().chain(&stored.gateways).map(String::as_str);
+        let inside = |party: &Option<String>| insides.holds(party.as_ref()?, seen_by());
         Self {
             source_inside: inside(&stored.source),
             destination_inside: inside(&stored.destination),
@@ -240,8 +240,9 @@ pub(in crate::api) async fn list(
     let range = page.range(filter.period, &scope, &state).await?;
     let filter = filter.between(scope.whose, range)?;
     let alerts = state.store.alerts(&filter, page.sort, page.position).await?;
+    let insides = state.insides().await;
     Ok(Json(page.list(
-        alerts.items.into_iter().map(|stored| AlertItem::new(stored, &state)).collect(),
+        alerts.items.into_iter().map(|stored| AlertItem::new(stored, &insides)).collect(),
         alerts.next,
         range,
     )))
@@ -376,8 +377,9 @@ pub(super) async fn detail(state: &ApiState, id: &str) -> Result<Json<AlertDetai
     let notes = state.store.alert_notes(id).await?;
     let history = state.store.alert_changes(id).await?;
     let parts = parts_of(state, &alert).await?;
+    let insides = state.insides().await;
     Ok(Json(AlertDetail {
-        alert: AlertItem::new(alert, state),
+        alert: AlertItem::new(alert, &insides),
         parts,
         notes: notes.into_iter().map(NoteJson::from).collect(),
         history: history.into_iter().map(ChangeJson::from).collect(),

@@ -278,7 +278,8 @@ impl Rows {
             }
             Self::Alerts(filter) => {
                 let page = state.store.alerts(filter, AlertSort::Time, position).await?;
-                page.items.into_iter().try_for_each(|stored| to.item(&AlertItem::new(stored, state)))?;
+                let insides = state.insides().await;
+                page.items.into_iter().try_for_each(|stored| to.item(&AlertItem::new(stored, &insides)))?;
                 page.next
             }
             Self::Features(filter) => {

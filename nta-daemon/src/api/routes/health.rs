@@ -1,5 +1,7 @@
 //! `GET /health`: whether capture and store work.
 
+use std::sync::Arc;
+
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
@@ -11,6 +13,7 @@ use crate::api::extract::{Json, Query};
 use crate::api::state::{VERSION, now};
 use crate::collector::Counts;
 use crate::json::{mode_name, words};
+use crate::sink::Standing;
 use crate::sink::ship::Shipping;
 
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -57,7 +60,8 @@ struct About {
     )
 )]
 pub(in crate::api) async fn get(_: Query<()>, State(state): State<ApiState>) -> Response {
-    let (mode, standing) = (mode_name(state.status().mode), state.standing());
+    let standing = Standing::new(state.status.clone(), state.store.clone(), Arc::clone(&state.outputs));
+    let mode = mode_name(state.status().mode);
     let about = About { timestamp: now().to_string(), mode, version: VERSION };
     let failures = standing.failures();
     if failures.is_empty() {

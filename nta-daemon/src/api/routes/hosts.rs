@@ -1,6 +1,6 @@
 //! `/api/hosts`: who is on the network, with sums of all that was seen or of a time, and the profile of each.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use axum::extract::State;
 use serde::Serialize;
@@ -13,7 +13,6 @@ use crate::api::{ApiError, ApiState};
 use crate::json::{protocol_name, words};
 use crate::store::{AlertFilter, AlertSort, FlowFilter, HostSort, HostTotals, Position, TrafficShare};
 use nta_core::baseline::{HostBaseline, Level};
-use nta_core::detect::Networks;
 use nta_core::domain::Timestamp;
 
 use super::alerts::AlertItem;
@@ -39,7 +38,7 @@ pub(in crate::api) struct HostJson {
     sensor: Option<String>,
     /// Its address.
     address: String,
-    /// Whether it is in one's own networks, `detect.local_networks`; null where it is no host's: multicast, broadcast, unspecified.
+    /// Whether it is in the own networks (`detect.local_networks`) of a sensor that saw it; null where it is no host's: multicast, broadcast, unspecified.
     inside: Option<bool>,
     flows: i64,
     /// Flows that it began.
@@ -125,11 +124,11 @@ impl From<Level> for LevelJson {
 }
 
 impl HostJson {
-    fn new(totals: HostTotals, local: &Networks) -> Self {
+    fn new(totals: HostTotals, inside: Option<bool>) -> Self {
         let time = |ns: i64| Timestamp::from_nanos(u64::try_from(ns).unwrap_or_default()).to_string();
         Self {
             sensor: totals.sensor,
-            inside: is_inside(&totals.host, local),
+            inside,
             address: totals.host,
             flows: totals.flows,
             flows_out: totals.flows_out,
@@ -186,8 +185,12 @@ pub(in crate::api) async fn list(
         let filter = FlowFilter { hosts, from: range.from, to: range.to, whose: scope.whose, ..FlowFilter::default() };
         state.store.hosts_between(&filter, page.sort, page.position).await?
     };
-    let local = &state.analysis.detect.local_networks;
-    let items = hosts.items.into_iter().map(|totals| HostJson::new(totals, local)).collect();
+    let insides = state.insides().await;
+    let host = |totals: HostTotals| {
+        let inside = insides.holds(&totals.host, totals.sensor.iter().map(String::as_str));
+        HostJson::new(totals, inside)
+    };
+    let items = hosts.items.into_iter().map(host).collect();
     Ok(Json(page.list(items, hosts.next, range)))
 }
 
@@ -221,6 +224,9 @@ pub(in crate::api) async fn one(
     let is_one = whose.is_one();
     let whose = state.scope(whose).await?.whose;
     let rows = state.store.host(address, &whose).await?;
+    let insides = state.insides().await;
+    let seen_by: Vec<String> = rows.iter().filter_map(|row| row.sensor.clone()).collect();
+    let inside = insides.holds(&address.to_string(), seen_by.iter().map(String::as_str));
     let totals = rows.into_iter().reduce(|sum, row| sum.and(&row));
     let stands_for = state.store.stands_for(address, &whose, TOP).await?;
     let totals = totals.ok_or_else(|| ApiError::NotFound { detail: unknown(address, &stands_for) })?;
@@ -231,12 +237,12 @@ pub(in crate::api) async fn one(
     let (baselines, _) = state.tools.known().await?;
     let warm_up = state.analysis.baseline.warm_up_windows;
     Ok(Json(HostProfile {
-        totals: HostJson::new(totals, &state.analysis.detect.local_networks),
+        totals: HostJson::new(totals, inside),
         flows_looked_at: state.store.profile_flows(address, &whose).await?,
         top_peers: state.store.top_peers(address, &whose, TOP).await?.into_iter().map(peer).collect(),
         top_ports: state.store.top_ports(address, &whose, TOP).await?.iter().map(port).collect(),
         baseline: baselines.hosts.get(&address).map(|host| baseline(host, warm_up)),
-        alerts: alerts.items.into_iter().map(|stored| AlertItem::new(stored, &state)).collect(),
+        alerts: alerts.items.into_iter().map(|stored| AlertItem::new(stored, &insides)).collect(),
         stands_for: stands_for.into_iter().map(peer).collect(),
     }))
 }
@@ -251,14 +257,6 @@ fn unknown(address: IpAddr, stands_for: &[TrafficShare]) -> String {
         "{address} is no host, but what a gateway translates others to; the flows are counted under their own addresses: {}",
         hosts.join(", ")
     )
-}
-
-/// Whether this is an address of one's own networks; `None` where it is no host's.
-pub(super) fn is_inside(address: &str, local: &Networks) -> Option<bool> {
-    let address: IpAddr = address.parse().ok()?;
-    let is_broadcast = address == IpAddr::V4(Ipv4Addr::BROADCAST);
-    let is_host = !address.is_multicast() && !address.is_unspecified() && !is_broadcast;
-    is_host.then(|| local.contains(&address))
 }
 
 fn peer(share: TrafficShare) -> PeerJson {

@@ -68,6 +68,7 @@ pub(super) async fn preview(state: &ApiState, mute: &Mute) -> Result<MutePreview
         cut: false,
     };
     let mut read = 0;
+    let insides = state.insides().await;
     loop {
         let page = state.store.alerts(&filter, AlertSort::Time, position).await?;
         read += page.items.len();
@@ -81,7 +82,7 @@ pub(super) async fn preview(state: &ApiState, mute: &Mute) -> Result<MutePreview
             preview.windows += u64::from(alert.windows);
             *preview.by_type.entry(alert.kind.clone()).or_default() += 1;
             if preview.items.len() < MOST_SHOWN {
-                preview.items.push(AlertItem::new(alert, state));
+                preview.items.push(AlertItem::new(alert, &insides));
             }
         }
         match page.next {
