@@ -29,8 +29,8 @@ struct Story {
 }
 
 #[test]
-fn both_engines_agree_on_every_capture() {
-    const NAME: &str = "both_engines_agree_on_every_capture";
+fn both_engines_agree_on_captures() {
+    const NAME: &str = "both_engines_agree_on_captures";
     if let Some(reason) = why_not() {
         return not_run(NAME, &reason);
     }

@@ -1,4 +1,4 @@
-//! Every capture of the collection: read to its end without panic or hang, counted as capinfos counts it, and every
+//! Captures of the collection: read to its end without panic or hang, counted as capinfos counts it, and every
 //! packet found again in the ledger and in a window.
 
 use std::collections::BTreeMap;
@@ -52,8 +52,8 @@ const DIFFERENT: &[(&str, Outcome, Option<u64>, &str)] = &[
 ];
 
 #[test]
-fn every_capture_is_counted_as_capinfos_does() {
-    const NAME: &str = "every_capture_is_counted_as_capinfos_does";
+fn captures_are_counted_as_capinfos_does() {
+    const NAME: &str = "captures_are_counted_as_capinfos_does";
     let Some(folder) = captures() else { return not_run(NAME, ABSENT) };
     let rows = rows(&folder);
     let paths: Vec<String> = rows.iter().map(|(path, _)| path.clone()).collect();

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::root;
+use crate::{is_long, root};
 
 /// Where the collection is, if it is on this machine.
 pub fn captures() -> Option<PathBuf> {
@@ -14,17 +14,21 @@ pub fn captures() -> Option<PathBuf> {
 /// Why nothing was compared when [`captures`] is `None`.
 pub const ABSENT: &str = "no captures: neither ../shared/captures nor NTA_CAPTURES has a MANIFEST.tsv";
 
-/// Every capture of the collection, relative to it, in the manifest's order.
+/// Captures of the collection that are compared, relative to it, in the manifest's order.
 pub fn all(captures: &Path) -> Vec<String> {
     rows(captures).into_iter().map(|(path, _)| path).collect()
 }
 
-/// Every capture with the number of frames that the manifest gives it.
+/// Of the collection every fourth capture is compared, and each by `cargo xtask ci`.
+const EVERY: usize = 4;
+
+/// These captures with the number of frames that the manifest gives each.
 pub fn rows(captures: &Path) -> Vec<(String, Option<u64>)> {
     let manifest = fs::read_to_string(captures.join(MANIFEST)).expect("MANIFEST.tsv");
     let rows = manifest.lines().skip(1).map(|row| row.split('\t').collect::<Vec<_>>());
     // path, bytes, sha256, link-type, packets, …
-    rows.filter(|row| row.len() > 4).map(|row| (row[0].to_owned(), row[4].parse().ok())).collect()
+    let all = rows.filter(|row| row.len() > 4).map(|row| (row[0].to_owned(), row[4].parse().ok()));
+    all.step_by(if is_long() { 1 } else { EVERY }).collect()
 }
 
 const MANIFEST: &str = "MANIFEST.tsv";

@@ -42,3 +42,8 @@ pub fn installed(program: &str) -> bool {
     let paths = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&paths).any(|path| path.join(program).is_file())
 }
+
+/// Whether all is tried that is alike, as `cargo xtask ci` has the time for.
+pub fn is_long() -> bool {
+    std::env::var_os("NTA_LONG").is_some()
+}

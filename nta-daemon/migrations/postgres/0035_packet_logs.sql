@@ -4,6 +4,7 @@ CREATE TABLE packet_logs (
     epoch       TEXT NOT NULL,    -- identity of the client's log
     last_seq    BIGINT NOT NULL, -- number of the newest message taken; all before it are
     file_id     TEXT,             -- the capture that the next one goes into; none where that is whole
+    holder      TEXT NOT NULL,    -- the server that has that capture
     bytes       BIGINT NOT NULL, -- of the file, up to the end of the newest message
     records     BIGINT NOT NULL, -- of all messages
     received_ns BIGINT NOT NULL, -- when the newest came

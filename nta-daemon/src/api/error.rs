@@ -251,7 +251,9 @@ impl IntoResponse for ApiError {
         if let Self::Store(cause) = &self {
             error!(error = cause.chain(), "api: store failed");
         }
-        let is_busy = matches!(self, Self::Busy | Self::Full { .. } | Self::Unavailable { .. } | Self::NotYet { .. });
+        let may_pass = [StatusCode::TOO_MANY_REQUESTS, StatusCode::INSUFFICIENT_STORAGE].contains(&self.status());
+        let is_busy = matches!(self, Self::Busy | Self::Full { .. } | Self::Unavailable { .. } | Self::NotYet { .. })
+            || may_pass && !matches!(self, Self::TooMany { .. });
         let is_upgrade = matches!(self, Self::Upgrade { .. });
         let wait_s = if let Self::TooMany { wait_s } = self { Some(wait_s) } else { None };
         let challenge = match self {

@@ -31,6 +31,7 @@ use crate::sink::eve::EveError;
 use crate::sink::jsonl::MirrorError;
 use crate::sink::remote_write::RemoteWriteError;
 use crate::sink::ship;
+use crate::sink::ship::Shipping;
 use crate::sink::store::StoreOutput;
 use crate::store::{Found, Lease, LeftSpool, Run, Store, StoreError, StoreWriter, baselines_name, spools_of};
 use crate::telemetry::RECORDS;
@@ -190,6 +191,9 @@ pub struct App {
     write_task: JoinHandle<()>,
     /// Once it serves.
     jobs: Option<Jobs>,
+    /// Who ships to a server, and what ends that, behind all else.
+    shipping: Option<Shipping>,
+    ship: CancellationToken,
     /// Ends every task.
     stop: CancellationToken,
 }
@@ -300,6 +304,8 @@ impl App {
             writer,
             write_task,
             jobs: None,
+            shipping: None,
+            ship: CancellationToken::new(),
             stop,
         })
     }

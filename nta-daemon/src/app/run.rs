@@ -34,6 +34,8 @@ use nta_core::domain::{IdentityScope, Mode, Status};
 const DRAIN_DEADLINE: Duration = Duration::from_secs(10);
 /// How long a shutdown waits for requests under way. One that takes longer must not cost what is to be stored.
 const SERVER_DEADLINE: Duration = Duration::from_secs(2);
+/// How long a shutdown waits for the server that is shipped to.
+const SHIP_DEADLINE: Duration = Duration::from_secs(4);
 /// How long a shutdown waits for jobs to come to their next step.
 const JOBS_DEADLINE: Duration = Duration::from_secs(2);
 /// What an answer says of a task that is gone.
@@ -258,7 +260,10 @@ impl App {
         if self.status.borrow().mode == Mode::Live && !self.config.ship.to.is_empty() {
             let shipping = Shipping::new(self.store.clone(), self.sensor.clone(), &self.config.ship);
             let outputs = self.outputs.counters().into();
-            shipping.start(Standing::new(self.status.subscribe(), self.store.clone(), outputs), &self.stop);
+            let standing = Standing::new(self.status.subscribe(), self.store.clone(), outputs);
+            // Past the end of all else: the last window, and that the run ends, are shipped as well.
+            shipping.start(standing, &self.ship);
+            self.shipping = Some(shipping.clone());
             state = state.with_shipping(shipping);
         }
         if self.status.borrow().mode == Mode::Live {
@@ -343,6 +348,16 @@ impl App {
             if let Err(error) = self.write_task.await {
                 log_end("store's writer", &error);
             }
+            if let Some(shipping) = &self.shipping {
+                let waiting = shipping.settle(SHIP_DEADLINE).await;
+                if waiting > 0 {
+                    tracing::warn!(
+                        batches = waiting,
+                        "ship: the server does not have these yet; they go at the next start"
+                    );
+                }
+            }
+            self.ship.cancel();
             self.store.close().await;
         });
         if ended.await.is_err() {

@@ -1,5 +1,6 @@
 //! What `check-config` and a dry run look at beyond the text of the configuration: this machine, and the files that are named.
 
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::Path;
 
 use super::say;
@@ -77,6 +78,21 @@ fn look_but(config: &Config, places: &Places, but: &[String], absent: Absent) ->
         && let Some(folder) = Path::new(config.eve.to.place()).parent().filter(|folder| !folder.is_dir())
     {
         refused.push(("eve.to", format!("there is no folder {}", folder.display())));
+    }
+    if config.eve.to.scheme() == "file"
+        && let Ok(about) = Path::new(config.eve.to.place()).metadata()
+        && (about.is_dir() || about.file_type().is_fifo())
+    {
+        refused.push(("eve.to", format!("{} is no file that lines can be added to", config.eve.to.place())));
+    }
+    let (ship, collect) = (&config.ship, &config.collect);
+    refused.extend(ship.token().err().map(|why| ("ship.token_file", why)));
+    if let Some(broker) = ship.broker() {
+        refused.extend(broker.key_pair().err().map(|why| ("ship.credentials_file", why)));
+    }
+    refused.extend(ship.authorities().err().map(|why| ("ship.ca_file", why)));
+    if !collect.from.is_empty() {
+        refused.extend(collect.broker().key_pair().err().map(|why| ("collect.credentials_file", why)));
     }
     let remote_write = &config.remote_write;
     refused.extend(remote_write.headers().err());

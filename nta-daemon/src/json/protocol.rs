@@ -13,9 +13,11 @@ pub fn protocol_name(number: u8) -> String {
     }
 }
 
-/// The number of a name that [`protocol_name`] gives, or of a number as text.
+/// The number of a name that [`protocol_name`] gives, in capitals or not, or of a number as text. ICMP of IPv6 has three names.
 pub fn protocol_number(name: &str) -> Option<u8> {
-    name.parse().ok().or_else(|| (0..=u8::MAX).find(|number| protocol_name(*number) == name))
+    let is_named = |number: &u8| protocol_name(*number).eq_ignore_ascii_case(name);
+    let of_v6 = || ["icmpv6", "icmp6"].iter().any(|other| other.eq_ignore_ascii_case(name)).then_some(proto::ICMPV6);
+    name.parse().ok().or_else(|| (0..=u8::MAX).find(is_named)).or_else(of_v6)
 }
 
 const NAMES: &[(u8, &str)] = &[

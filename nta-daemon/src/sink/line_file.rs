@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 /// How much of a file's end is looked at for the end of its last whole line: more than the longest line.
@@ -43,6 +44,8 @@ impl LineFile {
 
     fn try_write(&mut self, lines: &[u8]) -> io::Result<()> {
         let added = lines.len() as u64;
+        // Whoever turns files over by renaming or deleting them has this one begin anew.
+        self.open.take_if(|(file, _)| !is_at(file, &self.path));
         if self.open.as_ref().is_some_and(|(_, length)| *length > 0 && length.saturating_add(added) > self.max_bytes) {
             self.turn_over()?;
         }
@@ -78,6 +81,12 @@ impl LineFile {
     }
 }
 
+/// Whether this is the file that lies there.
+fn is_at(file: &File, path: &Path) -> bool {
+    let both = file.metadata().ok().zip(fs::metadata(path).ok());
+    both.is_some_and(|(file, there)| (file.dev(), file.ino()) == (there.dev(), there.ino()))
+}
+
 /// Opens a file to write behind its last whole line; what a kill left of another one is cut.
 fn append(path: &Path) -> io::Result<(File, u64)> {
     let mut file = OpenOptions::new().read(true).append(true).create(true).open(path)?;
@@ -93,4 +102,24 @@ fn append(path: &Path) -> io::Result<(File, u64)> {
         file.set_len(whole)?;
     }
     Ok((file, whole))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_was_moved_or_deleted_begins_anew() {
+        let folder = tempfile::tempdir().expect("folder");
+        let (path, moved) = (folder.path().join("eve.json"), folder.path().join("eve.json.1"));
+        let mut file = LineFile::open(&path, 1 << 20, 1).expect("open");
+        let mut lines = |text: &str| file.write(text.as_bytes()).expect("written");
+        lines("a\n");
+        fs::rename(&path, &moved).expect("moved");
+        lines("b\n");
+        fs::remove_file(&path).expect("deleted");
+        lines("c\n");
+        let read = |path: &Path| fs::read_to_string(path).expect("a file");
+        assert_eq!((read(&moved).as_str(), read(&path).as_str()), ("a\n", "c\n"));
+    }
 }

@@ -66,10 +66,16 @@ impl Outlet {
             Some(Open::Tcp(stream)) => stream.write_all(bytes),
             Some(Open::Unix(stream)) => stream.write_all(bytes),
         };
-        if written.is_err() {
+        written.map_err(|error| {
             self.open = None;
-        }
-        written
+            let is_late = matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut);
+            if is_late {
+                let said = format!("nothing was taken for {} s", PATIENCE.as_secs());
+                io::Error::new(io::ErrorKind::TimedOut, said)
+            } else {
+                error
+            }
+        })
     }
 }
 

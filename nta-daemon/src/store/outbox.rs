@@ -113,7 +113,15 @@ pub(super) async fn add(
     }
     make_room(conn, outbox.max_bytes, body.len() as u64).await?;
     let number = totals::next(conn, totals::OUTBOX, 1).await?;
-    let made_ns = batch.end_ns().unwrap_or(batch.run.started_ns);
+    let made_ns = match batch.end_ns() {
+        Some(end_ns) => end_ns,
+        // The end of a run is as old as its last window.
+        None => {
+            let last = Query::new("SELECT coalesce(max(last_ns), $2) FROM runs WHERE uuid = $1");
+            let last = last.bind(batch.run.uuid.clone()).bind(batch.run.started_ns);
+            conn.number(last).await.map_err(StoreError::query("runs"))?.max(batch.run.started_ns)
+        }
+    };
     let insert = Query::new("INSERT INTO outbox (seq, made_ns, bytes, kept, body) VALUES ($1, $2, $3, 1, $4)");
     let insert = insert.bind(number).bind(made_ns).bind(to_sql(body.len() as u64)).bind(body);
     conn.execute(insert).await.map(drop).map_err(StoreError::query(TABLE))

@@ -18,6 +18,8 @@ pub struct PacketLog {
     pub last: u64,
     /// The capture that the next one goes into, where it is not whole.
     pub file_id: Option<String>,
+    /// The server that has it.
+    pub holder: String,
     /// Bytes of its file up to the end of the newest message.
     pub bytes: u64,
     /// Records of all messages.
@@ -29,6 +31,7 @@ fn log(row: &Row) -> Result<PacketLog, Unreadable> {
     Ok(PacketLog {
         last: number("last_seq")?,
         file_id: row.opt_text("file_id")?,
+        holder: row.text("holder")?,
         bytes: number("bytes")?,
         records: number("records")?,
     })
@@ -40,22 +43,25 @@ impl Store {
     /// # Errors
     /// When the database cannot be read.
     pub async fn packet_log(&self, sensor: &str, epoch: &str) -> Result<Option<PacketLog>, StoreError> {
-        let query =
-            Query::new("SELECT last_seq, file_id, bytes, records FROM packet_logs WHERE sensor = $1 AND epoch = $2");
+        let query = Query::new(
+            "SELECT last_seq, file_id, holder, bytes, records FROM packet_logs WHERE sensor = $1 AND epoch = $2",
+        );
         Ok(self.read(TABLE, query.bind(sensor).bind(epoch), log).await?.pop())
     }
 
-    /// Logs whose captures are not whole: sensor, epoch and capture.
+    /// Logs of this server whose captures are not whole: sensor, epoch and capture.
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn open_packet_logs(&self) -> Result<Vec<(String, String, String)>, StoreError> {
-        let query = Query::new("SELECT sensor, epoch, file_id FROM packet_logs WHERE file_id IS NOT NULL LIMIT $1");
+    pub async fn open_packet_logs(&self, holder: &str) -> Result<Vec<(String, String, String)>, StoreError> {
+        let query = Query::new(
+            "SELECT sensor, epoch, file_id FROM packet_logs WHERE file_id IS NOT NULL AND holder = $2 LIMIT $1",
+        );
         let read = |row: &Row| Ok((row.text("sensor")?, row.text("epoch")?, row.text("file_id")?));
-        self.read(TABLE, query.bind(i64::from(MOST_PACKET_LOGS)), read).await
+        self.read(TABLE, query.bind(i64::from(MOST_PACKET_LOGS)).bind(holder), read).await
     }
 
-    /// Notes that a log is `now` where it was `before`; `false` where somebody else has noted another. Logs of which nothing came for long
+    /// Notes that a log is `now` where it was `before`; `false` where somebody else has noted another, or has its capture. Logs of which nothing came for long
     /// are forgotten.
     ///
     /// # Errors
@@ -72,21 +78,22 @@ impl Store {
         let conn = transaction.conn().map_err(&error)?;
         let query = match before {
             Some(_) => Query::new(
-                "UPDATE packet_logs SET last_seq = $3, file_id = $4, bytes = $5, records = $6, received_ns = $7 \
-                 WHERE sensor = $1 AND epoch = $2 AND last_seq = $8",
+                "UPDATE packet_logs SET last_seq = $3, file_id = $4, bytes = $5, records = $6, received_ns = $7, holder = $8 \
+                 WHERE sensor = $1 AND epoch = $2 AND last_seq = $9 AND (file_id IS NULL OR holder = $8)",
             ),
             None => {
                 let old = to_sql(received.as_nanos().saturating_sub(FORGOTTEN_AFTER_NS));
                 let forget = Query::new("DELETE FROM packet_logs WHERE received_ns < $1 AND file_id IS NULL").bind(old);
                 conn.execute(forget).await.map_err(&error)?;
                 Query::new(
-                    "INSERT INTO packet_logs (sensor, epoch, last_seq, file_id, bytes, records, received_ns) \
-                     VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING",
+                    "INSERT INTO packet_logs (sensor, epoch, last_seq, file_id, bytes, records, received_ns, holder) \
+                     VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING",
                 )
             }
         };
         let query = query.bind(sensor).bind(epoch).bind(to_sql(now.last)).bind(now.file_id.clone());
         let query = query.bind(to_sql(now.bytes)).bind(to_sql(now.records)).bind(to_sql(received.as_nanos()));
+        let query = query.bind(now.holder.as_str());
         let query = match before {
             Some(before) => query.bind(to_sql(before.last)),
             None => query,

@@ -211,7 +211,7 @@ pub(super) fn to_plain(document: &impl Serialize) -> Result<Vec<u8>, StoreError>
 
 /// The document of bytes that [`to_plain`] made.
 pub(super) fn from_plain<T: for<'de> Deserialize<'de>>(plain: &[u8]) -> Result<T, String> {
-    postcard::from_bytes(plain).map_err(|error| error.to_string())
+    postcard::from_bytes(plain).map_err(|_inside| "what is in it cannot be read back".to_owned())
 }
 
 /// Bytes behind a mark and their checksum, compressed.

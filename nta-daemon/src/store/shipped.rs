@@ -8,7 +8,7 @@ use super::audit::{Audit, record};
 use super::db::{Conn, Query};
 use super::shipment::{About, MOST_NUMBER, Shipment};
 use super::unreadable::Unreadable;
-use super::{Store, StoreError, from_sql, to_sql};
+use super::{Store, StoreError, from_sql, joint_write, runs, to_sql};
 use nta_core::domain::Timestamp;
 
 /// Ranges of numbers that are kept of a log. A batch that would make more is not taken, and comes again in its turn.
@@ -124,7 +124,13 @@ impl Shipped {
         let before = std::mem::take(&mut self.said.run);
         let run = shipment.batches.last().map_or(before, |(_, batch)| batch.run.uuid.clone());
         let Shipment { newest, sent_ns, about, .. } = shipment;
-        self.said = Said { newest: *newest, sent_ns: *sent_ns, about: about.clone(), since_ns, run };
+        // What this message brings does not wait there any more.
+        let mut about = about.clone();
+        about.pending_batches = about.pending_batches.saturating_sub(shipment.batches.len() as u64);
+        if about.pending_batches == 0 {
+            (about.pending_bytes, about.pending_since_ns) = (0, None);
+        }
+        self.said = Said { newest: *newest, sent_ns: *sent_ns, about, since_ns, run };
     }
 
     pub(super) fn has(&self, number: u64) -> bool {
@@ -177,8 +183,8 @@ impl Store {
 }
 
 impl Store {
-    /// Forgets a sensor that ships no more: its logs, and what it was to do. What it has shipped stays for as long as it is kept. Noted
-    /// in the audit log in the same transaction.
+    /// Forgets a sensor that ships no more: its logs, and what it was to do. Its runs that have no end have one, and with them its alerts that
+    /// go on. What it has shipped stays for as long as it is kept. Noted in the audit log in the same transaction.
     ///
     /// # Errors
     /// When the database does not take it.
@@ -187,6 +193,11 @@ impl Store {
         let mut transaction = self.database.begin().await?;
         let conn = transaction.conn().map_err(&error)?;
         let of_sensor = |sql: &str| Query::new(sql).bind(sensor);
+        joint_write::lock(conn).await?;
+        let open = of_sensor("SELECT id FROM runs WHERE sensor = $1 AND mode = 'live' AND ended_ns IS NULL");
+        for run in conn.fetch_all(open).await.map_err(StoreError::query("runs"))? {
+            runs::close(conn, run.first().map_err(&error)?, "interrupted", "interrupted").await?;
+        }
         conn.execute(of_sensor("DELETE FROM shipped WHERE sensor = $1")).await.map_err(&error)?;
         conn.execute(of_sensor("DELETE FROM sensor_settings WHERE sensor = $1")).await.map_err(&error)?;
         record(conn, by).await?;

@@ -13,6 +13,7 @@ use nta_common::packet::proto;
 use nta_common::tcp::{ACK, FIN, SYN};
 
 const FILE_HEADER: usize = 24;
+const SALT_AT: usize = 12;
 const PACKET_HEADER: usize = 16;
 const ETHERNET: usize = 14;
 const IPV4: usize = 20;
@@ -106,14 +107,23 @@ struct Segment {
 }
 
 impl Frames {
-    /// The frames of records, as they follow the others in a file or, where `is_first`, begin one.
+    /// The frames of records, as they follow the others in a file or, where `is_first`, begin one. `salt` is in its header, where no reader
+    /// looks: two files of the same packets differ by it.
     ///
     /// # Errors
     /// Names the number of the record that cannot be, and its field. Then what was made is none of this log's.
-    pub(super) fn encode(&mut self, records: &[PacketRecord], is_first: bool) -> Result<Vec<u8>, WrongRecord> {
+    pub(super) fn encode(
+        &mut self,
+        salt: u32,
+        records: &[PacketRecord],
+        is_first: bool,
+    ) -> Result<Vec<u8>, WrongRecord> {
         let mut writer =
             PcapWriter::new(Vec::new(), LinkType::ETHERNET, SNAP_LENGTH).map_err(|error| WrongRecord::never(&error))?;
-        if !is_first {
+        if is_first {
+            // The field for the accuracy of timestamps, which writers leave at 0 and readers ignore (draft-ietf-opsawg-pcap).
+            writer.get_mut()[SALT_AT..SALT_AT + 4].copy_from_slice(&salt.to_le_bytes());
+        } else {
             writer.get_mut().clear();
         }
         for (index, record) in records.iter().enumerate() {
@@ -133,6 +143,9 @@ impl Frames {
             _ => return Err(("destination", "is of another family than the source".to_owned())),
         };
         let ports = record.source_port.zip(record.destination_port);
+        if record.protocol != proto::TCP && record.tcp_flags.is_some_and(|flags| flags != 0) {
+            return Err(("tcp_flags", "only TCP has them".to_owned()));
+        }
         let headers = ETHERNET + ip;
         let room = length.checked_sub(headers).filter(|_| length <= MOST_FRAME);
         let too_short = |least: usize| {

@@ -101,12 +101,12 @@ fn a_file_that_is_taken_up_goes_on_as_if_it_had_not_ended() {
         })
         .collect();
     let mut whole = Frames::default();
-    let whole = whole.encode(&records, true).expect("frames");
+    let whole = whole.encode(7, &records, true).expect("frames");
     let (first, rest) = records.split_at(1777);
-    let mut file = Frames::default().encode(first, true).expect("frames");
+    let mut file = Frames::default().encode(7, first, true).expect("frames");
     let mut frames = Frames::default();
     frames.recall(file.as_slice()).expect("recalled");
-    file.extend(frames.encode(rest, false).expect("frames"));
+    file.extend(frames.encode(7, rest, false).expect("frames"));
     assert!(file == whole);
 }
 
@@ -122,7 +122,7 @@ fn what_cannot_be_names_its_field() {
         (PacketRecord { payload_length: Some(0), ..tcp(ENDS, [1, 2], ACK, 1000) }, "payload_length", "966 bytes"),
     ];
     for (record, field, said) in cases {
-        let wrong = Frames::default().encode(&[tcp(ENDS, [1, 2], ACK, 60), record], true).expect_err("refused");
+        let wrong = Frames::default().encode(7, &[tcp(ENDS, [1, 2], ACK, 60), record], true).expect_err("refused");
         assert_eq!((wrong.index, wrong.field), (1, field));
         assert!(wrong.detail.contains(said), "{}", wrong.detail);
     }

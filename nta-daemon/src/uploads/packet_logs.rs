@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fs::{File, OpenOptions};
-use std::io::{BufReader, Read as _};
+use std::io::{self, BufReader, Read, Seek as _, Write as _};
 use std::path::Path;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,11 +18,19 @@ use super::incoming::{Incoming, blocking};
 use super::packet_frames::{Frames, PacketRecord, WrongRecord};
 use super::{Encoding, Inner, Live, Refusal, Uploads, new_id};
 use crate::capture::clock;
+use crate::private;
 use crate::room::Room;
 use crate::store::{MOST_PACKET_LOGS, PacketLog, UploadState, sensor_of_capture};
 
 /// Logs that come at a time; who begins another one is asked to come again.
 const MOST_OPEN: usize = 64;
+
+/// Servers that may share a folder.
+const MOST_SERVERS: u32 = 64;
+/// Length of a server's name.
+const NAME_BYTES: u64 = 32;
+/// Bytes of a capture without packets.
+const HEADER_BYTES: u64 = 24;
 
 /// A message of a log.
 #[derive(Clone, Debug)]
@@ -66,15 +74,27 @@ pub enum PacketsRefused {
     )]
     Logs(u64),
     /// As many logs come as may come at a time.
-    #[error("as many logs of packets come as can be taken at a time; try again later")]
+    #[error(
+        "{MOST_OPEN} logs of packets come, as many as can be taken at a time: one ends with its message that says so (`last`), or \
+         `uploads.packets_idle_s` after its newest one"
+    )]
     Busy,
+    /// Another server has the capture that the log goes on in.
+    #[error("another server takes this log: send there, or begin another log (`epoch`)")]
+    Elsewhere,
     /// Its capture cannot be written.
     #[error(transparent)]
     Upload(#[from] Refusal),
 }
 
 /// Logs that come, by sensor and epoch.
-pub(super) type Logs = Mutex<HashMap<(String, String), Log>>;
+#[derive(Default)]
+pub(super) struct Logs {
+    open: Mutex<HashMap<(String, String), Log>>,
+    /// Which server this is: of those that share a folder each has a file of its own there, which it holds locked, and finds again after
+    /// a restart.
+    server: tokio::sync::OnceCell<(String, File)>,
+}
 
 #[derive(Clone)]
 pub(super) struct Log {
@@ -106,6 +126,10 @@ impl Uploads {
         let log = inner.log(&key)?;
         let mut open = log.open.lock().await;
         let known = inner.store.packet_log(&batch.sensor, &batch.epoch).await.map_err(Refusal::from)?;
+        let server = inner.server().await?;
+        if known.as_ref().is_some_and(|log| log.file_id.is_some() && log.holder != server) {
+            return Err(PacketsRefused::Elsewhere);
+        }
         inner.look_at(&mut open, known.as_ref()).await?;
         let watermark = known.as_ref().map_or(0, |log| log.last);
         let mut taken = PacketsTaken { watermark, ..PacketsTaken::default() };
@@ -131,7 +155,14 @@ impl Uploads {
 
 impl Inner {
     fn logs(&self) -> MutexGuard<'_, HashMap<(String, String), Log>> {
-        self.logs.lock().unwrap_or_else(PoisonError::into_inner)
+        self.logs.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The name of this server.
+    async fn server(&self) -> Result<String, Refusal> {
+        let folder = self.folder.clone();
+        let named = self.logs.server.get_or_try_init(|| blocking(move || server_of(&folder))).await?;
+        Ok(named.0.clone())
     }
 
     /// A log, and that something of it comes now.
@@ -146,7 +177,7 @@ impl Inner {
         Ok(log.clone())
     }
 
-    /// Leaves a capture that was deleted, or that is not the log's newest as another server has taken messages of it meanwhile.
+    /// Leaves a capture that was deleted, or that is not the log's newest.
     async fn look_at(self: &Arc<Self>, open: &mut Option<Open>, known: Option<&PacketLog>) -> Result<(), Refusal> {
         let Some(is_open) = open.as_ref() else { return Ok(()) };
         let is_there = self.live().get(&is_open.live.file_id).is_some_and(|live| Arc::ptr_eq(live, &is_open.live));
@@ -169,7 +200,11 @@ impl Inner {
         who: &str,
     ) -> Result<(), PacketsRefused> {
         // What cannot be is found before anything changes.
-        let bytes = Frames::default().encode(&batch.records, false).map_err(PacketsRefused::Record)?.len() as u64;
+        let bytes = Frames::default().encode(0, &batch.records, false).map_err(PacketsRefused::Record)?.len() as u64;
+        let most = self.config.max_bytes.min(self.config.quota_bytes);
+        if bytes + HEADER_BYTES > most {
+            return Err(Refusal::TooLarge { most, announced: Some(bytes + HEADER_BYTES) }.into());
+        }
         if known.is_none() {
             let logs = self.store.packet_log_count().await.map_err(Refusal::from)?;
             if logs >= u64::from(MOST_PACKET_LOGS) {
@@ -216,7 +251,7 @@ impl Inner {
         is_new: bool,
     ) -> Result<Open, PacketsRefused> {
         let Open { live, mut body, mut frames, .. } = open;
-        let bytes = frames.encode(&batch.records, is_new).map_err(PacketsRefused::Record)?;
+        let bytes = frames.encode(salt(&live.file_id), &batch.records, is_new).map_err(PacketsRefused::Record)?;
         let body = blocking(move || {
             body.write(&bytes)?;
             body.sync()?;
@@ -225,7 +260,8 @@ impl Inner {
         let body = body.await?;
         let records = known.as_ref().map_or(0, |log| log.records) + batch.records.len() as u64;
         let file_id = Some(live.file_id.clone());
-        let noted = PacketLog { last: batch.number, file_id, bytes: body.written(), records };
+        let holder = self.server().await?;
+        let noted = PacketLog { last: batch.number, file_id, holder, bytes: body.written(), records };
         let now = clock::now();
         let name = (batch.sensor.as_str(), batch.epoch.as_str());
         if !self.store.note_packet_log(name, known.as_ref(), &noted, now).await.map_err(Refusal::from)? {
@@ -304,7 +340,6 @@ impl Inner {
             None => None,
         };
         let Some((before, file_id)) = known.and_then(|log| Some((log.clone(), log.file_id?))) else { return Ok(ended) };
-        // What another server receives it ends.
         let is_coming = self.store.upload(&file_id).await?.is_some_and(|upload| upload.state == UploadState::Receiving);
         if !is_coming {
             let whole = PacketLog { file_id: None, bytes: 0, ..before.clone() };
@@ -345,7 +380,7 @@ impl Inner {
 
     /// What an earlier process left of logs: they go on, or end when nothing comes. Answers the names of their captures.
     pub(super) async fn logs_left(&self) -> Result<HashSet<String>, Refusal> {
-        let left = self.store.open_packet_logs().await?;
+        let left = self.store.open_packet_logs(&self.server().await?).await?;
         let mut logs = self.logs();
         Ok(left
             .into_iter()
@@ -355,6 +390,35 @@ impl Inner {
             })
             .collect())
     }
+}
+
+/// A number of a capture, by its name: two logs of the same packets are two captures.
+fn salt(file_id: &str) -> u32 {
+    crc32fast::hash(file_id.as_bytes())
+}
+
+/// The first name in a folder that no other process holds, and the file by which this one holds it.
+fn server_of(folder: &Path) -> Result<(String, File), Refusal> {
+    private::make_folder(folder)?;
+    for number in 0..MOST_SERVERS {
+        let path = folder.join(format!(".server-{number}"));
+        let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path)?;
+        if file.try_lock().is_err() {
+            continue;
+        }
+        let mut name = String::new();
+        Read::by_ref(&mut file).take(NAME_BYTES).read_to_string(&mut name)?;
+        let is_name = name.len() as u64 == NAME_BYTES && name.bytes().all(|byte| byte.is_ascii_hexdigit());
+        if !is_name {
+            name = new_id();
+            file.set_len(0)?;
+            file.rewind()?;
+            file.write_all(name.as_bytes())?;
+            file.sync_all()?;
+        }
+        return Ok((name, file));
+    }
+    Err(io::Error::other("as many servers share the folder of captures as may").into())
 }
 
 /// A capture as it was after so many bytes; `None` where it has fewer.

@@ -115,3 +115,63 @@ async fn as_many_logs_come_at_a_time_as_are_taken() {
     site.uploads.0.end_idle_logs().await;
     assert!(site.uploads.take_packets(&one_more, "test").await.expect("taken").is_stored);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_servers_with_one_database_one_takes_a_log_whatever_folder_they_have() {
+    for is_shared in [true, false] {
+        let first = site(|_| {}).await;
+        let other = tempfile::tempdir().expect("folder");
+        let mut config = first.uploads.settings().clone();
+        if !is_shared {
+            config.uploads.folder = other.path().display().to_string();
+        }
+        let second = Uploads::new(&first.store, &config);
+        let taken = first.uploads.take_packets(&batch(1), "test").await.expect("taken");
+        let refused = second.take_packets(&batch(2), "test").await.expect_err("another has it");
+        assert!(matches!(refused, PacketsRefused::Elsewhere), "{refused}");
+        first.uploads.take_packets(&batch(2), "test").await.expect("taken");
+        // What the first one has is whole: anybody goes on, in a capture of its own.
+        first.uploads.0.end_idle_logs().await;
+        let file_id = taken.file_id.expect("a capture");
+        assert_eq!(packets_of(&first, &file_id).await, 100);
+        let third = second.take_packets(&batch(3), "test").await.expect("taken");
+        second.0.end_idle_logs().await;
+        assert_eq!(packets_of(&first, &third.file_id.expect("a capture")).await, 50, "shared: {is_shared}");
+        // A restart is the same server.
+        let fourth = second.take_packets(&batch(4), "test").await.expect("taken").file_id;
+        second.stop().await;
+        drop(second);
+        // Within one process its tasks may hold it a moment longer.
+        let mut fifth = None;
+        for _ in 0..500 {
+            let again = Uploads::new(&first.store, &config);
+            match again.take_packets(&batch(5), "test").await {
+                Ok(taken) => {
+                    fifth = taken.file_id;
+                    break;
+                }
+                Err(refused) => assert!(matches!(refused, PacketsRefused::Elsewhere), "{refused}"),
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        assert_eq!(fourth, fifth);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_logs_of_the_same_packets_are_two_captures_and_what_never_fits_is_said_to_be_too_large() {
+    let site = site(|config| config.uploads.quota_bytes = 10_000).await;
+    let of = |epoch: &str| PacketBatch { epoch: epoch.to_owned(), is_last: true, ..batch(1) };
+    let mut captures = Vec::new();
+    for epoch in ["a", "b"] {
+        captures.push(site.uploads.take_packets(&of(epoch), "test").await.expect("taken").file_id.expect("a capture"));
+    }
+    assert_ne!(captures[0], captures[1]);
+    for file_id in captures {
+        assert_eq!(packets_of(&site, &file_id).await, 50);
+    }
+    let mut huge = of("c");
+    huge.records = huge.records.repeat(5);
+    let refused = site.uploads.take_packets(&huge, "test").await.expect_err("too large");
+    assert!(matches!(refused, PacketsRefused::Upload(Refusal::TooLarge { .. })), "{refused}");
+}

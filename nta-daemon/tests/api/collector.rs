@@ -342,7 +342,7 @@ async fn who_has_no_password_publishes_nothing_and_tls_is_spoken_with_who_is_tru
 fn target() -> (String, std::sync::mpsc::Receiver<serde_json::Value>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("listener");
     let url = format!("http://{}/hook", listener.local_addr().expect("address"));
-    let (send, bodies) = std::sync::mpsc::channel();
+    let (send, bodies) = std::sync::mpsc::sync_channel(64);
     std::thread::spawn(move || {
         for stream in listener.incoming().take(64).flatten() {
             let mut reader = BufReader::new(stream);
@@ -365,7 +365,7 @@ fn target() -> (String, std::sync::mpsc::Receiver<serde_json::Value>) {
 /// Two gateways see a scan by this host.
 async fn scanned(gateways: &[Gateway; 2], source: u8, window_id: u64) {
     for (name, gateway) in ["gw1", "gw2"].into_iter().zip(gateways) {
-        let mut alert = alert(AlertKind::PortScan, source, window_id, 70.0);
+        let mut alert = alert(AlertKind::PortScan, source, window_id, 0.7);
         let scope = IdentityScope::of_run(&name.parse().expect("a name"), &RunId([source; 16]));
         alert.id = scope.alert_id(&alert.key, alert.first);
         let alerts = vec![alert];
@@ -427,7 +427,7 @@ async fn one_of_two_collectors_tells_of_what_two_gateways_saw_and_the_other_once
 }
 
 /// What `doctor` finds of whom a configuration ships to or collects from.
-fn doctor(config: &Path) -> (bool, String) {
+pub(crate) fn doctor(config: &Path) -> (bool, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_nta-daemon"));
     let output = command.args(["doctor", "--format", "json", "--config"]).arg(config).output().expect("started");
     let report: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
@@ -470,6 +470,12 @@ async fn nkeys_say_who_asks_and_settings_that_the_wrong_one_signed_are_not_follo
     for (text, is_well, said) in [
         (format!("[ship]\nto = \"{url}\"\n{}", with("paris", &centre)), true, "NATS 2."),
         (format!("[ship]\nto = \"{url}\"\n{}", with("other", &centre)), false, "authorization"),
+        (format!("[sensor]\nname = \"gw1\"\n[ship]\nto = \"{url}\"\n{}", with("paris", &centre)), true, "NATS 2."),
+        (
+            format!("[sensor]\nname = \"gw2\"\n[ship]\nto = \"{url}\"\n{}", with("paris", &centre)),
+            false,
+            "may not publish",
+        ),
         (format!("[collect]\nfrom = \"{url}\"\ncredentials_file = \"{credentials}\""), true, "with JetStream"),
         ("[ship]\nto = \"nats://127.0.0.1:1\"".to_owned(), false, "refused"),
         ("[ship]\nto = \"http://127.0.0.1:1\"".to_owned(), false, "refused"),
@@ -490,6 +496,7 @@ async fn nkeys_say_who_asks_and_settings_that_the_wrong_one_signed_are_not_follo
     suspicious.commit(1..=1).await;
     until("the settings are not refused", async || suspicious.shipping.state().refused_settings == version).await;
     assert_eq!(suspicious.shipping.state().settings, 0);
+    assert!(suspicious.shipping.trouble().is_some_and(|trouble| trouble.contains("not followed")));
     suspicious.stop.cancel();
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::body::{Body, to_bytes};
 use axum::http::{Method, Request, StatusCode, header};
 use axum::response::IntoResponse as _;
-use nta_core::domain::{Mode, Status, Timestamp};
+use nta_core::domain::{AlertKind, Mode, Status, Timestamp};
 use nta_daemon::api::{ApiState, router, serve};
 use nta_daemon::config::Config;
 use nta_daemon::sink::Standing;
@@ -17,7 +17,9 @@ use tokio::sync::{oneshot, watch};
 use tower::ServiceExt as _;
 
 use crate::access;
+use crate::alerts::alert;
 use crate::app::{HOST, flow, window};
+use crate::collector::doctor;
 use crate::fleet_seen::measured;
 use crate::postgres::Server;
 
@@ -287,8 +289,13 @@ async fn a_gateway_that_was_taken_down_is_forgotten_and_one_that_ships_is_not() 
     assert_eq!(delete(&admin).await.0, StatusCode::NOT_FOUND);
     let centre = Centre::listen(&store, "127.0.0.1:0").await;
     let gateway = Gateway::begin(centre.address, &token, "").await;
-    gateway.commit(1..=2).await;
+    gateway.commit(1..=1).await;
+    let alerts = vec![alert(AlertKind::PortScan, 9, 2, 0.7)];
+    let batch = WindowBatch { window: Some(window(2)), alerts, ..WindowBatch::default() };
+    gateway.writer.send(batch).await.expect("send");
+    gateway.writer.flush().await.expect("flush");
     gateway.waits_with(0).await;
+    let get = async |path: &str| ask(&store, Method::GET, path, &admin, Body::empty(), "application/json").await;
     let (status, problem) = delete(&admin).await;
     assert_eq!(status, StatusCode::CONFLICT, "{problem}");
     gateway.stop.cancel();
@@ -301,10 +308,16 @@ async fn a_gateway_that_was_taken_down_is_forgotten_and_one_that_ships_is_not() 
     let heartbeat = gateway.store.shipment(state.newest + 1, 1, head, &state).await.expect("a message");
     nta_daemon::api::ingest(&store, &[heartbeat], Timestamp::from_nanos(1), None).await.expect("stored");
     store.set_sensor_settings("gw1", "{}").await.expect("set");
+    assert_eq!(get("/api/alerts?from=0&state=raised").await.1["items"].as_array().map(Vec::len), Some(1));
     assert_eq!(delete(&viewer).await.0, StatusCode::FORBIDDEN);
     assert_eq!(delete(&admin).await.0, StatusCode::NO_CONTENT);
-    let get = async |path: &str| ask(&store, Method::GET, path, &admin, Body::empty(), "application/json").await;
     assert_eq!(get("/api/sensors/gw1").await.0, StatusCode::NOT_FOUND);
+    // What went on at its end does not go on for ever.
+    let (_, alerts) = get("/api/alerts?from=0").await;
+    assert_eq!(
+        (&alerts["items"][0]["state"], &alerts["items"][0]["clear_reason"]),
+        (&"cleared".into(), &"interrupted".into())
+    );
     let (_, page) = get("/api/audit?action=forget%20sensor").await;
     assert_eq!(
         (&page["items"][0]["target"], &page["items"][0]["before"]["watermark"]),
@@ -336,6 +349,21 @@ async fn who_may_not_ship_is_refused_and_a_sensor_reads_nothing() {
     );
     let of_another = br#"{"sensor": "gw1", "epoch": "1", "sequence": 1, "packets": []}"#;
     assert_eq!(post(&other, of_another, "application/json").await.0, StatusCode::FORBIDDEN);
+    // Before it ships anything `doctor` says whether the token is for it.
+    let centre = Centre::listen(&store, "127.0.0.1:0").await;
+    let file = folder.path().join("token");
+    std::fs::write(&file, format!("{other}\n")).expect("written");
+    for (name, is_well, said) in [("gw2", true, "takes messages of gw2"), ("gw1", false, "403")] {
+        let config = folder.path().join("nta.toml");
+        let to = centre.address;
+        let text =
+            format!("[sensor]\nname = \"{name}\"\n[ship]\nto = \"http://{to}\"\ntoken_file = \"{}\"\n", file.display());
+        std::fs::write(&config, text).expect("written");
+        let (found, detail) = tokio::task::spawn_blocking(move || doctor(&config)).await.expect("it ends");
+        assert!(found == is_well && detail.contains(said), "{detail}");
+    }
+    centre.end().await;
+    assert!(store.shipped(None, 10).await.expect("shipped").is_empty(), "nothing is shipped by asking");
     for path in ["/api/alerts", "/api/sensors", "/api/status", "/api/flows"] {
         let (status, _) = ask(&store, Method::GET, path, &other, Body::empty(), "application/json").await;
         assert_eq!(status, StatusCode::FORBIDDEN, "{path}");

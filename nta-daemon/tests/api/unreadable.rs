@@ -213,7 +213,7 @@ async fn template(folder: &Path) -> Vec<(String, String, u64)> {
         "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 12) \
          INSERT INTO sensor_settings SELECT printf('gw%d', i), 1, '{}' FROM n",
         "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 12) \
-         INSERT INTO packet_logs SELECT printf('gw%d', i), 'e', i, NULL, 0, i, i FROM n",
+         INSERT INTO packet_logs SELECT printf('gw%d', i), 'e', i, NULL, 'a', 0, i, i FROM n",
         "PRAGMA writable_schema = ON",
         "UPDATE sqlite_master SET sql = replace(sql, ' NOT NULL', '') WHERE type = 'table' AND name NOT LIKE '\\_%' ESCAPE '\\'",
         "PRAGMA writable_schema = OFF",
@@ -335,7 +335,7 @@ async fn whatever_a_stored_row_holds_the_others_are_answered_and_the_next_start_
     let folder = tempfile::tempdir().expect("folder");
     let (mut changed, mut wrong) = (0, Vec::new());
     // Each is read by every route: `cargo xtask ci` has the time for all.
-    let step = if std::env::var_os("NTA_COLUMNS").is_some() { 1 } else { 3 };
+    let step = if nta_tests::is_long() { 1 } else { 3 };
     for (table, column, rows) in template(folder.path()).await.into_iter().step_by(step) {
         assert!(rows > 0, "{table} is empty");
         // Each value in a row of its own, or, where there are few rows, some of them in all in turn.

@@ -89,11 +89,11 @@ pub(crate) enum Extent {
 
 impl Extent {
     /// What tests read of it: how many requests schemathesis makes up for each operation of the API, how often what gateways ship is
-    /// interrupted, and whether every column of rows is damaged, or some.
+    /// interrupted, and whether all is tried that is alike (each capture in both engines, each column of rows damaged), or some.
     fn variables(self) -> &'static [(&'static str, &'static str)] {
         match self {
             Self::Usual => &[],
-            Self::Full => &[("NTA_EXAMPLES", "20"), ("NTA_KILLS", "100"), ("NTA_COLUMNS", "all")],
+            Self::Full => &[("NTA_EXAMPLES", "20"), ("NTA_KILLS", "100"), ("NTA_LONG", "1")],
         }
     }
 }
@@ -131,7 +131,7 @@ fn kernel(extent: Extent) -> Result<Group> {
     let mut args = [&["--workspace"], setup::all_features()].concat();
     args.extend(targets.iter().flat_map(|target| ["--test", target]));
     // They wait more than they compute; which of them want the machine for themselves, .config/nextest.toml says.
-    let variables = [extent.variables(), &[("NEXTEST_TEST_THREADS", "3")]].concat();
+    let variables = [extent.variables(), &[("NEXTEST_TEST_THREADS", "4")]].concat();
     runner("kernel", &args, &variables)
 }
 

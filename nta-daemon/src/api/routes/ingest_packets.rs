@@ -3,7 +3,9 @@
 use std::net::IpAddr;
 
 use axum::extract::{FromRequest as _, Request};
-use serde::de::{Deserialize, Deserializer, Error as _};
+use axum::http::StatusCode;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::Value;
 use utoipa::openapi::Schema;
 use utoipa::openapi::schema::AnyOfBuilder;
@@ -26,8 +28,6 @@ const MOST_SEQUENCE: u64 = 1 << 53;
 const MOST_EPOCH: usize = 64;
 /// A capture's times end with the year 2106.
 const MOST_NS: u64 = (1 << 32) * 1_000_000_000 - 1;
-/// A client that is told to come again waits so long.
-const WAIT_S: u64 = 2;
 /// Flags of byte 13 of a TCP header as tcpdump and Zeek write them, the lowest bit first. tcpdump has a point for ACK.
 const FLAGS: [char; 8] = ['F', 'S', 'R', 'P', 'A', 'U', 'E', 'C'];
 
@@ -46,6 +46,7 @@ pub(in crate::api) struct PacketsMessage {
     sequence: u64,
     /// At most 100,000, in the order in which they passed.
     #[schema(max_items = 100_000)]
+    #[serde(deserialize_with = "objects")]
     packets: Vec<PacketJson>,
     /// Whether the capture ends with this message. Without it, it ends when nothing came for `uploads.packets_idle_s`.
     #[serde(default)]
@@ -100,6 +101,29 @@ impl<'de, T: Parameter> Deserialize<'de> for As<T> {
             D::Error::custom(format!("`{given}`: expected {expected}"))
         })
     }
+}
+
+/// Reads objects alone: serde would take a list for a record too, field by field.
+fn objects<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<PacketJson>, D::Error> {
+    struct Object(PacketJson);
+    struct Fields;
+    impl<'de> Visitor<'de> for Fields {
+        type Value = Object;
+
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("a JSON object")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Object, A::Error> {
+            PacketJson::deserialize(MapAccessDeserializer::new(map)).map(Object)
+        }
+    }
+    impl<'de> Deserialize<'de> for Object {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            deserializer.deserialize_map(Fields)
+        }
+    }
+    Ok(Vec::<Object>::deserialize(deserializer)?.into_iter().map(|object| object.0).collect())
 }
 
 #[derive(Debug)]
@@ -176,7 +200,11 @@ pub(super) async fn post(state: &ApiState, caller: &Caller, request: Request) ->
             ApiError::invalid(format!("packets[{}].{}", wrong.index, wrong.field), wrong.detail)
         }
         PacketsRefused::Logs(_) => ApiError::Full { detail: refusal.to_string() },
-        PacketsRefused::Busy => ApiError::TooMany { wait_s: WAIT_S },
+        PacketsRefused::Busy => {
+            let status = StatusCode::TOO_MANY_REQUESTS;
+            ApiError::Refused { status, field: "epoch", detail: refusal.to_string() }
+        }
+        PacketsRefused::Elsewhere => ApiError::Conflict { detail: refusal.to_string() },
         PacketsRefused::Upload(refusal) => refused(refusal),
     })?;
     let missing = taken.missing.map(|[first, last]| NumbersJson::from(NumberRange { first, last }));

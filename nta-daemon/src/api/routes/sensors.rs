@@ -74,8 +74,10 @@ pub(in crate::api) async fn set(
     Path(Sensor(name)): Path<Sensor>,
     Json(settings): Json<SensorSettings>,
 ) -> Result<Json<SensorSettingsSet>, ApiError> {
-    if settings.max_bytes_per_s.is_some_and(|most| most > 1_000_000_000_000) {
-        return Err(ApiError::invalid("max_bytes_per_s", "expected a number from 0 to 1000000000000"));
+    // Below it a gateway's own windows would not pass any more.
+    if settings.max_bytes_per_s.is_some_and(|most| most != 0 && !(1000..=1_000_000_000_000).contains(&most)) {
+        let expected = "expected a number from 1000 to 1000000000000, or 0 for no bound";
+        return Err(ApiError::invalid("max_bytes_per_s", expected));
     }
     if state.store.shipped(Some(&name), 1).await?.is_empty() {
         return Err(unknown(&name));

@@ -94,8 +94,9 @@ struct ShippingJson {
     /// When the oldest of them was made; null where none waits.
     #[schema(required, format = DateTime)]
     pending_since: Option<String>,
-    /// Batches that the server took since the start.
-    processed: u64,
+    /// Batches that the server has, since the log began.
+    #[schema(required)]
+    processed: Option<u64>,
     /// Batches that are never sent: the server refused them, or they cannot be read back.
     #[schema(required)]
     failed: Option<u64>,
@@ -130,7 +131,7 @@ impl ShippingJson {
             pending: count(|outbox| outbox.pending),
             pending_bytes: count(|outbox| outbox.bytes),
             pending_since: outbox.as_ref().and_then(|outbox| outbox.since).map(|since| since.to_string()),
-            processed: own.sent,
+            processed: count(|outbox| outbox.acked),
             failed: count(|outbox| outbox.failed),
             given_up: count(|outbox| outbox.given_up.batches),
             watermark: own.watermark,

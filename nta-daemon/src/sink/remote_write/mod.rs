@@ -144,7 +144,12 @@ impl RemoteWrite {
                             break self.counters.dropped(request.samples);
                         }
                         let by_chance = rand::rng().random_range(0.5..=1.0);
-                        tokio::time::sleep(failure.retry_after.unwrap_or_else(|| wait.mul_f64(by_chance))).await;
+                        tokio::time::sleep(
+                            failure
+                                .retry_after
+                                .map_or_else(|| wait.mul_f64(by_chance), |asked| asked.min(LONGEST_WAIT)),
+                        )
+                        .await;
                         wait = LONGEST_WAIT.min(wait * 2);
                     }
                 }

@@ -4,6 +4,7 @@
 //! there. A message without batches says every few seconds that the sensor is alive, and how far it is behind.
 
 pub mod broker;
+mod http;
 mod nats;
 pub mod probe;
 mod settings;
@@ -23,7 +24,7 @@ use super::webhook::{Failure, now_ns};
 use crate::config::{Broker, ShipConfig};
 use crate::store::{About, Head, MESSAGE_BYTES, NumberRange, Outbox, OutboxState, Store, StoreError};
 use nta_core::domain::Timestamp;
-use settings::{SettingsAnswer, Trust};
+use settings::SettingsAnswer;
 pub use settings::{ShipSettings, sign, sign_by_key};
 
 /// Content type of a message.
@@ -40,6 +41,8 @@ const LONGEST_WAIT: Duration = Duration::from_secs(30);
 const HEARTBEAT: Duration = Duration::from_secs(10);
 /// How often the same missing numbers are sent again.
 const RESEND_EVERY: Duration = Duration::from_secs(60);
+/// How often the end of a daemon looks whether all is shipped.
+const SETTLE_EVERY: Duration = Duration::from_millis(20);
 /// Characters of a reason that are passed on.
 const MOST_TEXT: usize = 300;
 /// Reasons that are passed on.
@@ -62,6 +65,8 @@ pub struct ShippingState {
     pub last_error: Option<(Timestamp, String)>,
     /// Failures since the last success.
     pub failures: u32,
+    /// Since when it fails.
+    pub failing_since: Option<Instant>,
     /// Failures since the start.
     pub all_failures: u64,
     /// What waited when it was looked at last: with each attempt, and when all was taken.
@@ -70,7 +75,7 @@ pub struct ShippingState {
     pub watermark: u64,
     /// Number of the server's settings that are followed.
     pub settings: u64,
-    /// Number of those that were refused last.
+    /// Number of those that are not followed, as nobody who is believed has signed them; 0 once others are.
     pub refused_settings: u64,
 }
 
@@ -177,13 +182,30 @@ impl Shipping {
         tokio::spawn(async move {
             let ships = async {
                 match &shared.target {
-                    Ok(Way::Http(target)) => shared.follow(target, &standing).await,
+                    Ok(Way::Http(target)) => http::follow(&shared, target, &standing).await,
                     Ok(Way::Nats(broker)) => nats::follow(&shared, broker, &standing).await,
                     Err(_said) => {}
                 }
             };
             stop.run_until_cancelled(ships).await
         });
+    }
+
+    /// Waits until the server has all that is stored, for so long at most and while it takes something. What it does not have then goes at the
+    /// next start; answers how many batches that are.
+    pub async fn settle(&self, within: Duration) -> u64 {
+        let takes = || {
+            let state = self.0.state();
+            state.unusable.is_none() && state.failures == 0
+        };
+        let waiting = async || self.0.store.outbox_state().await.map_or(0, |outbox| outbox.pending);
+        let all = async {
+            while takes() && waiting().await > 0 {
+                tokio::time::sleep(SETTLE_EVERY).await;
+            }
+        };
+        let _late = tokio::time::timeout(within, all).await;
+        waiting().await
     }
 
     /// How it goes; asks nobody.
@@ -197,8 +219,16 @@ impl Shipping {
         if let Some(reason) = &state.unusable {
             return Some(format!("nothing is shipped to {}: {reason}", state.to));
         }
-        let (at, reason) = state.last_error.as_ref().filter(|_| state.failures > 2)?;
-        Some(format!("{} takes nothing (last tried at {at}): {reason}; it waits", state.to))
+        let lasts = state.failing_since.is_some_and(|since| since.elapsed() > PATIENCE);
+        if let Some((at, reason)) = state.last_error.as_ref().filter(|_| state.failures > 2 || lasts) {
+            return Some(format!("{} takes nothing (last tried at {at}): {reason}; it waits", state.to));
+        }
+        (state.refused_settings > 0).then(|| {
+            format!(
+                "the settings {} that {} wants are not followed: nobody has signed them who is believed, or they are none",
+                state.refused_settings, state.to
+            )
+        })
     }
 }
 
@@ -207,34 +237,9 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn follow(&self, target: &Target, standing: &Standing) {
-        let mut commits = self.store.commits();
-        let mut sender = Sender { shared: self, target, next: None, most: MESSAGE_BYTES, resent: None };
-        let mut wait = FIRST_WAIT;
-        loop {
-            match sender.send(&standing.reasons()).await {
-                Ok(sent) => {
-                    wait = FIRST_WAIT;
-                    self.pause_after(sent.bytes).await;
-                    if !sent.has_more {
-                        let _changed = tokio::time::timeout(HEARTBEAT, commits.changed()).await;
-                    }
-                }
-                Err(failure) => {
-                    self.note(&failure.reason);
-                    tokio::time::sleep(failure.retry_after.unwrap_or_default().max(by_chance(wait))).await;
-                    wait = (wait * 2).min(LONGEST_WAIT);
-                }
-            }
-        }
-    }
-
-    /// Waits for as long as so many bytes may take.
-    async fn pause_after(&self, bytes: u64) {
-        let pace = *self.pace.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(pause) = (bytes * 1000).checked_div(pace) {
-            tokio::time::sleep(Duration::from_millis(pause)).await;
-        }
+    /// Bytes that may be sent a second; 0 is no bound.
+    fn pace(&self) -> u64 {
+        *self.pace.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn note(&self, reason: &str) {
@@ -242,6 +247,7 @@ impl Shared {
         if state.failures == 0 {
             tracing::warn!(to = state.to, reason, "ship: the server takes nothing; it is tried again and all waits");
         }
+        state.failing_since.get_or_insert_with(Instant::now);
         state.failures = state.failures.saturating_add(1);
         state.all_failures += 1;
         state.last_error = Some((Timestamp::from_nanos(now_ns()), reason.to_owned()));
@@ -288,7 +294,7 @@ impl Shared {
         if state.failures > 0 {
             tracing::info!(to = state.to, "ship: the server takes batches again");
         }
-        state.failures = 0;
+        (state.failures, state.failing_since) = (0, None);
         state.sent += batches;
         state.sent_bytes += bytes;
         state.last_ok = Some(Timestamp::from_nanos(now_ns()));
@@ -296,99 +302,41 @@ impl Shared {
     }
 }
 
+/// What was sent last, for as long as it takes by the pace.
+#[derive(Clone, Copy, Debug)]
+struct Pace {
+    bytes: u64,
+    at: Instant,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self { bytes: 0, at: Instant::now() }
+    }
+}
+
+impl Pace {
+    fn sent(&mut self, bytes: u64) {
+        *self = Self { bytes, at: Instant::now() };
+    }
+
+    /// When more may be sent at so many bytes a second, which may have changed meanwhile.
+    fn due(&self, pace: u64) -> Instant {
+        let pause_ms = self.bytes.saturating_mul(1000).checked_div(pace).unwrap_or_default();
+        self.at + Duration::from_millis(pause_ms.min(MOST_PAUSE_MS))
+    }
+}
+
+/// The longest pause: a message as large as may be at the slowest pace would take half a day.
+const MOST_PAUSE_MS: u64 = 86_400_000;
+
 /// Half of a wait to all of it.
 fn by_chance(wait: Duration) -> Duration {
     wait.mul_f64(rand::rng().random_range(0.5..=1.0))
 }
 
-/// What was sent.
-struct Sent {
-    bytes: u64,
-    has_more: bool,
-}
-
-struct Sender<'a> {
-    shared: &'a Shared,
-    target: &'a Target,
-    /// The number that is sent next; `None` before the server has said what it has.
-    next: Option<u64>,
-    /// Bytes of a message before it is compressed; less than usual where something on the way took no larger one.
-    most: u64,
-    /// Missing numbers that were sent again, and when.
-    resent: Option<(NumberRange, Instant)>,
-}
-
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         Self::new(error.chain())
-    }
-}
-
-impl Sender<'_> {
-    /// Sends one message, and takes up what the server answers.
-    async fn send(&mut self, reasons: &[String]) -> Result<Sent, Failure> {
-        let store = &self.shared.store;
-        let (outbox, log) = (store.outbox_state().await?, store.log_state().await?);
-        self.shared.state().outbox = outbox.clone();
-        let from = self.next.unwrap_or(outbox.newest + 1);
-        let head = self.shared.head(log.epoch, &outbox, reasons);
-        let shipment = store.shipment(from, self.most, head, &outbox).await?;
-        let (range, bytes) = (shipment.range(), shipment.encode()?);
-        let length = bytes.len() as u64;
-        let mut headers = vec![("content-type", CONTENT_TYPE.to_owned())];
-        headers.extend(self.target.token.as_ref().map(|token| ("authorization", format!("Bearer {token}"))));
-        let exchange = self.target.client.exchange_within((PATIENCE, MOST_ANSWER), &self.target.uri, &headers, bytes);
-        let answer = match (exchange.await, range) {
-            (Err(failure), Some(range)) if failure.is_too_large => {
-                self.divide(range, length, &failure.reason).await?;
-                return Ok(Sent { bytes: length, has_more: true });
-            }
-            (answer, _) => answer?,
-        };
-        let answer: Answer = serde_json::from_slice(&answer)
-            .map_err(|error| Failure::new(format!("the answer is none of a server of nta: {error}")))?;
-        if self.shared.is_of_before(&answer, &outbox).await? {
-            self.next = None;
-            return Ok(Sent { bytes: length, has_more: true });
-        }
-        for RefusedBatch { number, reason } in &answer.refused {
-            store.refuse_batch(*number, reason).await?;
-        }
-        store.acknowledge_outbox(answer.watermark).await?;
-        if let Some(settings) = &answer.settings {
-            self.shared.obey(Trust::Token(self.target.token.as_deref()), settings);
-        }
-        let behind = range.map_or(answer.watermark, |(_, last)| last).max(answer.watermark) + 1;
-        let next = self.missing(&answer.missing, &outbox).unwrap_or(behind);
-        self.next = Some(next);
-        let has_more = next <= outbox.newest;
-        let left = if has_more { None } else { store.outbox_state().await.ok() };
-        self.shared.took(range.map_or(0, |(first, last)| last - first + 1), length, answer.watermark);
-        self.shared.state().outbox = left.unwrap_or(outbox);
-        Ok(Sent { bytes: length, has_more })
-    }
-
-    /// A message of these batches is too large: fewer go at a time, and one that is too large alone is set aside.
-    async fn divide(&mut self, (first, last): (u64, u64), bytes: u64, reason: &str) -> Result<(), StoreError> {
-        if first < last {
-            self.most = (self.most / 2).max(1);
-            tracing::info!(bytes, reason, most = self.most, "ship: messages get smaller, one was too large");
-            return Ok(());
-        }
-        self.next = Some(first + 1);
-        let reason =
-            format!("it takes {bytes} bytes alone, and the server or a proxy takes no message as large: {reason}");
-        self.shared.store.refuse_batch(first, &reason).await
-    }
-
-    /// The first number that the server misses and that is still here, unless it was sent again just now.
-    fn missing(&mut self, missing: &[NumberRange], outbox: &OutboxState) -> Option<u64> {
-        let hole = *missing.iter().find(|hole| hole.last >= outbox.oldest)?;
-        if self.resent.is_some_and(|(known, at)| known == hole && at.elapsed() < RESEND_EVERY) {
-            return None;
-        }
-        self.resent = Some((hole, Instant::now()));
-        tracing::warn!(first = hole.first, last = hole.last, "ship: the server misses batches; they are sent again");
-        Some(hole.first.max(outbox.oldest))
     }
 }

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::broker::{self, chain};
 use super::settings::Trust;
-use super::{Answer, FIRST_WAIT, HEARTBEAT, LONGEST_WAIT, PATIENCE, RefusedBatch, Shared, by_chance};
+use super::{Answer, FIRST_WAIT, HEARTBEAT, LONGEST_WAIT, PATIENCE, Pace, RefusedBatch, Shared, by_chance};
 use crate::config::Broker;
 use crate::sink::Standing;
 use crate::sink::webhook::Failure;
@@ -53,17 +53,18 @@ async fn ship(
 ) -> Result<std::convert::Infallible, Failure> {
     let client = broker::connect(broker, &format!("nta {}", shared.sensor)).await.map_err(Failure::new)?;
     let mut session = Session::begin(shared, client).await?;
-    let mut commits = shared.store.commits();
+    let (mut commits, mut pace) = (shared.store.commits(), Pace::default());
     loop {
         broker::check_version(&session.client, broker).map_err(Failure::new)?;
         let reasons = standing.reasons();
         let outbox = shared.store.outbox_state().await?;
         shared.state().outbox = outbox.clone();
         let has_more = session.next.is_some_and(|next| next <= outbox.newest);
-        let sends = has_more && session.in_flight.len() < session.window;
+        let due = pace.due(shared.pace());
+        let is_paced = has_more && due > Instant::now();
+        let sends = has_more && !is_paced && session.in_flight.len() < session.window;
         if sends && let Some(from) = session.next {
-            let bytes = session.publish(from, &outbox, &reasons).await?;
-            shared.pause_after(bytes).await;
+            pace.sent(session.publish(from, &outbox, &reasons).await?);
         }
         let heartbeat = session.published + HEARTBEAT.min(shared.resend_after);
         let answer = if sends {
@@ -72,6 +73,7 @@ async fn ship(
             tokio::select! {
                 answer = session.answers.next() => Some(answer),
                 _changed = commits.changed(), if !has_more => None,
+                () = tokio::time::sleep_until(due), if is_paced => None,
                 () = tokio::time::sleep_until(heartbeat) => {
                     session.publish(outbox.newest + 1, &outbox, &reasons).await?;
                     session.look_for_answers();
@@ -207,7 +209,7 @@ impl<'a> Session<'a> {
 
     /// Takes up how far the store is.
     async fn take(&mut self, message: &Message) -> Result<(), Failure> {
-        let wrong = |error| Failure::new(format!("the answer is none of a collector of nta: {error}"));
+        let wrong = |_error| Failure::new("the answer is none of a collector of nta".to_owned());
         let answer = match serde_json::from_slice(&message.payload).map_err(wrong)? {
             Reply::Answer(answer) => answer,
             Reply::Refusal { problem } => return Err(Failure::new(problem)),
@@ -217,6 +219,14 @@ impl<'a> Session<'a> {
         // In this order: what is given meanwhile is no number of before.
         let (outbox, log) = (store.outbox_state().await?, store.log_state().await?);
         if answer.epoch != log.epoch {
+            return Ok(());
+        }
+        if answer.watermark > outbox.newest && !self.is_answer(message) {
+            // Whoever may publish here could say so: it is believed of an answer to a message of this session alone.
+            tracing::warn!(
+                watermark = answer.watermark,
+                "ship: an answer to no message of this session is not believed"
+            );
             return Ok(());
         }
         if self.shared.is_of_before(&answer, &outbox).await? {
@@ -250,6 +260,12 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
+    /// Whether it answers a message of this session.
+    fn is_answer(&self, answer: &Message) -> bool {
+        let sent = answer.headers.as_ref().and_then(|headers| headers.get(broker::SENT)).map(ToString::to_string);
+        sent.is_some_and(|sent| sent.strip_prefix(&self.mark).is_some_and(|rest| rest.starts_with('.')))
+    }
+
     /// Whether what is in flight was published long before the message that this answers.
     fn has_overtaken(&self, answer: &Message) -> bool {
         let sent = answer.headers.as_ref().and_then(|headers| headers.get(broker::SENT)).map(ToString::to_string);
@@ -281,6 +297,10 @@ fn not_published(error: &PublishError, subject: &str) -> Failure {
     Failure::new(match error.kind() {
         PublishErrorKind::StreamNotFound => {
             format!("no stream takes {subject}: a collector makes it when it starts (`nta-daemon collect`)")
+        }
+        // NATS says no more to whom it does not let.
+        PublishErrorKind::TimedOut => {
+            format!("not published to {subject}: nothing answers; may `ship.credentials_file` publish there?")
         }
         _ => format!("not published to {subject}: {}", chain(error)),
     })

@@ -93,15 +93,26 @@ pub(super) struct SettingsAnswer {
 impl Shared {
     /// Follows what the server wants, if it is the server that wants it.
     pub(super) fn obey(&self, trust: Trust<'_>, settings: &SettingsAnswer) {
-        let known = self.state().clone();
-        if [known.settings, known.refused_settings].contains(&settings.version) {
+        let (followed, refused) = {
+            let state = self.state();
+            (state.settings, state.refused_settings)
+        };
+        if followed == settings.version {
             return;
         }
+        // Those that one has signed who is not believed, another may sign who is.
         let is_signed = trust.holds(&self.sensor, settings);
         let wanted = serde_json::from_str::<ShipSettings>(&settings.text);
         let (true, Ok(wanted)) = (is_signed, wanted) else {
-            tracing::warn!(version = settings.version, is_signed, "ship: the server's settings are not followed");
-            self.state().refused_settings = settings.version;
+            if refused != settings.version {
+                let reason = if is_signed {
+                    "they are none of this version's"
+                } else {
+                    "they are not signed by the token, or by one of ship.settings_keys"
+                };
+                tracing::warn!(version = settings.version, reason, "ship: the server's settings are not followed");
+                self.state().refused_settings = settings.version;
+            }
             return;
         };
         let configured = self.configured;
@@ -111,7 +122,10 @@ impl Shared {
         });
         let pace = wanted.max_bytes_per_s.unwrap_or(self.configured_pace);
         *self.pace.lock().unwrap_or_else(PoisonError::into_inner) = pace;
-        self.state().settings = settings.version;
+        {
+            let mut state = self.state();
+            (state.settings, state.refused_settings) = (settings.version, 0);
+        }
         tracing::info!(
             version = settings.version,
             settings = settings.text,
