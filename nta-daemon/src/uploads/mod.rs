@@ -15,6 +15,7 @@ mod incoming;
 mod job;
 mod keep;
 mod live;
+mod packet_files;
 mod packet_frames;
 mod packet_logs;
 mod recorded;
