@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{fmt, fs};
 
-use nta_tests::capture_list::{ABSENT, all, captures};
+use nta_tests::capture_list::{ABSENT, all, captures, every};
 use nta_tests::daemon::{collect, run};
 use nta_tests::{installed, not_run, pool, root};
 use serde_json::Value;
@@ -49,7 +49,7 @@ fn numbers_of_both_sides_are_those_of_tshark() {
     if !installed("tshark") {
         return not_run(NAME, "tshark is not installed");
     }
-    let paths: Vec<String> = all(&folder).into_iter().filter(|path| path.starts_with("tcp/")).collect();
+    let paths = every(&folder, "tcp");
     let compared = pool::map(&paths, |path| {
         let file = folder.join(path);
         let theirs = Theirs::of(&file);

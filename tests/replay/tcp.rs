@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use nta_tests::capture_list::{ABSENT, all, captures};
+use nta_tests::capture_list::{ABSENT, captures, every};
 use nta_tests::daemon::{collect, run};
 use nta_tests::{installed, not_run, pool};
 use serde_json::Value;
@@ -159,7 +159,7 @@ fn near(mine: f64, their: f64) -> bool {
 
 /// The captures of the folder `tcp`.
 fn tcp(folder: &Path) -> Vec<String> {
-    all(folder).into_iter().filter(|path| path.starts_with("tcp/")).collect()
+    every(folder, "tcp")
 }
 
 /// tshark's counts by capture.

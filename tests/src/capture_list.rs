@@ -19,16 +19,25 @@ pub fn all(captures: &Path) -> Vec<String> {
     rows(captures).into_iter().map(|(path, _)| path).collect()
 }
 
+/// Every capture of one folder of the collection, relative to the collection.
+pub fn every(captures: &Path, folder: &str) -> Vec<String> {
+    let paths = manifest(captures).into_iter().map(|(path, _)| path);
+    paths.filter(|path| path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'))).collect()
+}
+
 /// Of the collection every fourth capture is compared, and each by `cargo xtask ci`.
 const EVERY: usize = 4;
 
 /// These captures with the number of frames that the manifest gives each.
 pub fn rows(captures: &Path) -> Vec<(String, Option<u64>)> {
+    manifest(captures).into_iter().step_by(if is_long() { 1 } else { EVERY }).collect()
+}
+
+fn manifest(captures: &Path) -> Vec<(String, Option<u64>)> {
     let manifest = fs::read_to_string(captures.join(MANIFEST)).expect("MANIFEST.tsv");
     let rows = manifest.lines().skip(1).map(|row| row.split('\t').collect::<Vec<_>>());
     // path, bytes, sha256, link-type, packets, …
-    let all = rows.filter(|row| row.len() > 4).map(|row| (row[0].to_owned(), row[4].parse().ok()));
-    all.step_by(if is_long() { 1 } else { EVERY }).collect()
+    rows.filter(|row| row.len() > 4).map(|row| (row[0].to_owned(), row[4].parse().ok())).collect()
 }
 
 const MANIFEST: &str = "MANIFEST.tsv";
