@@ -123,7 +123,7 @@ fn a_name_that_no_pattern_selects_is_said_with_the_one_of_before() {
 #[test]
 fn an_interface_that_stays_misses_nothing_while_another_one_comes_is_renamed_and_goes() {
     const TEST: &str = "an_interface_that_stays_misses_nothing_while_another_one_comes_is_renamed_and_goes";
-    let echoes: u64 = if is_long() { 8_000 } else { 2_000 };
+    let echoes: u64 = if is_long() { 8_000 } else { 6_000 };
     if !can_run(TEST, &["ping"]) {
         return;
     }
