@@ -28,6 +28,8 @@ pub(super) const MOST_BATCHES: usize = 1024;
 pub(super) const MOST_NUMBER: u64 = 1 << 62;
 /// Measures that a window keeps for explaining.
 const MOST_NEAR: i64 = 64;
+/// Of a document that the library cannot read: its own words are for who wrote it.
+const UNREADABLE: &str = "what is in it cannot be read back";
 /// Characters of a name or a reason.
 const MOST_TEXT: usize = 1000;
 /// Reasons that a sensor gives.
@@ -111,7 +113,7 @@ impl Shipment {
         }
         let plain = open(MAGIC, bytes).map_err(|reason| malformed(&reason))?;
         let (mut shipment, rest): (Self, _) =
-            postcard::take_from_bytes(&plain).map_err(|error| malformed(&error.to_string()))?;
+            postcard::take_from_bytes(&plain).map_err(|_inside| malformed(UNREADABLE))?;
         if !rest.is_empty() {
             shipment.networks = from_plain(rest).map_err(|reason| malformed(&reason))?;
         }
@@ -211,7 +213,7 @@ pub(super) fn to_plain(document: &impl Serialize) -> Result<Vec<u8>, StoreError>
 
 /// The document of bytes that [`to_plain`] made.
 pub(super) fn from_plain<T: for<'de> Deserialize<'de>>(plain: &[u8]) -> Result<T, String> {
-    postcard::from_bytes(plain).map_err(|_inside| "what is in it cannot be read back".to_owned())
+    postcard::from_bytes(plain).map_err(|_inside| UNREADABLE.to_owned())
 }
 
 /// Bytes behind a mark and their checksum, compressed.

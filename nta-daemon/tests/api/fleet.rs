@@ -19,7 +19,7 @@ use tower::ServiceExt as _;
 use crate::access;
 use crate::alerts::alert;
 use crate::app::{HOST, flow, window};
-use crate::collector::doctor;
+use crate::collector_trust::doctor;
 use crate::fleet_seen::measured;
 use crate::postgres::Server;
 

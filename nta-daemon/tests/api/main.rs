@@ -8,6 +8,7 @@ mod audit;
 mod baselines;
 mod caching;
 mod collector;
+mod collector_trust;
 mod contract;
 mod control;
 mod dashboard;
