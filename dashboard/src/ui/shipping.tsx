@@ -23,7 +23,7 @@ export function Shipping({ of }: { of: State }) {
           ["To", of.to],
           ["Waits for the server", <Waiting pending={of.pending} bytes={of.pending_bytes} since={of.pending_since} />],
           ["The server has all", of.watermark === 0 ? "nothing yet" : `up to batch ${count(of.watermark)}`],
-          ["Sent since the start", many(of.processed, "batch", "batches")],
+          ["Sent in all", of.processed === null ? "not known" : many(of.processed, "batch", "batches")],
           ["Last answer", <Time at={of.last_answer_at} relative />],
           ...(of.failed ? [["Never sent", <span class="bad">{many(of.failed, "batch", "batches")} kept aside: <code>nta-daemon shipping</code> says why</span>] as [string, preact.ComponentChildren]] : []),
           ...(of.given_up ? [["Given up", <span class="bad">{many(of.given_up, "batch", "batches")}: there was no room for more</span>] as [string, preact.ComponentChildren]] : []),
