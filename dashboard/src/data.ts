@@ -1,6 +1,6 @@
 /** What a page loads: kept while it is loaded again, cancelled when the page is left. */
 import type { ReadonlySignal } from "@preact/signals";
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { Refused } from "./api/client";
 
 export type Loaded<T> = { data?: T; error?: Refused; loading: boolean; reload: () => void };
@@ -21,12 +21,13 @@ export function useLoad<T>(key: string, load: (signal: AbortSignal) => Promise<T
   latest.current = load;
   const run = useRef({ isBusy: false, took_ms: 0, ended: -Infinity });
 
-  useEffect(() => {
+  // Not after the page is shown: nothing of what is asked has to wait for that.
+  useLayoutEffect(() => {
     const abort = new AbortController();
     const began = performance.now();
     run.current.isBusy = true;
     const over = () => abort.signal.aborted || (run.current = { isBusy: false, took_ms: performance.now() - began, ended: performance.now() });
-    set((before) => ({ key, loading: true, ...(before.key === key && before.data !== undefined ? { data: before.data } : {}) }));
+    set((before) => (before.key === key && before.loading ? before : { key, loading: true, ...(before.key === key && before.data !== undefined ? { data: before.data } : {}) }));
     latest.current(abort.signal).then(
       (data) => {
         over();

@@ -3,7 +3,7 @@
  * open at most six connections to a host.
  */
 import { batch, signal } from "@preact/signals";
-import { client, needsToken, taken } from "./api/client";
+import { askStatus, client, needsToken } from "./api/client";
 
 export type Event = { id: number; type: string; time: string; severity: string | null; data: Record<string, unknown> };
 export type Health = { status: string; mode: string; version: string; timestamp: string; reason?: string | null; reasons?: string[] };
@@ -45,17 +45,21 @@ function everything(): void {
 type Happened = { alerts: number; windows: number; others: number; newest: Event[] };
 const nothing = (): Happened => ({ alerts: 0, windows: 0, others: 0, newest: [] });
 let together = nothing();
+/** Of those that are shown as they came, the newest last: in a flood most of them are never read. */
+let unread: string[] = [];
 let flushing: ReturnType<typeof setTimeout> | undefined;
 
-function came(type: string, event: Event | undefined): void {
+function came(type: string, data: string): void {
   if (type.startsWith("alert_")) together.alerts += 1;
   else if (type === "window_closed") together.windows += 1;
   else together.others += 1;
-  if (event !== undefined) together.newest = [event, ...together.newest.slice(0, RECENT - 1)];
+  // Of a window only that it closed is of interest here.
+  if (type !== "window_closed" && unread.push(data) >= 2 * RECENT) unread = unread.slice(-RECENT);
   flushing ??= setTimeout(() => {
     flushing = undefined;
-    const all = together;
+    const all = { ...together, newest: unread.slice(-RECENT).reverse().map((data) => JSON.parse(data) as Event) };
     together = nothing();
+    unread = [];
     happened(all);
     tell({ happened: all });
   }, TOGETHER_MS);
@@ -100,8 +104,7 @@ function open(): void {
     source.addEventListener(type, (message) => {
       const { data, lastEventId } = message as MessageEvent<string>;
       if (cursor !== undefined) cursor.after = Number(lastEventId);
-      // Of a window only that it closed is of interest here.
-      came(type, type === "window_closed" ? undefined : (JSON.parse(data) as Event));
+      came(type, data);
     });
   }
   source.onerror = () => {
@@ -110,7 +113,7 @@ function open(): void {
     connection.value = "waiting";
     tell({ state: "waiting" });
     // A session ends with the daemon that opened it: whether a token is wanted now only an answer says.
-    void taken(client.GET("/api/status")).catch(() => undefined);
+    void askStatus().catch(() => undefined);
     setTimeout(() => needsToken.value || open(), wait_ms);
     wait_ms = Math.min(wait_ms * 2, 15_000);
   };

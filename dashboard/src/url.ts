@@ -3,6 +3,18 @@ import { useLocation } from "preact-iso";
 
 export const ROOT = "/dashboard";
 
+export const PAGES: [string, string][] = [
+  ["", "Overview"],
+  ["/alerts", "Alerts"],
+  ["/hosts", "Hosts"],
+  ["/flows", "Flows"],
+  ["/captures", "Captures"],
+  ["/fleet", "Fleet"],
+  ["/why", "Why not?"],
+  ["/learned", "Baselines & models"],
+  ["/system", "System"],
+];
+
 /** A path of the dashboard with parameters; those that are empty are left out. */
 export function link(path: string, query: Record<string, string | number | null | undefined> = {}): string {
   const given = Object.entries(query).filter((entry): entry is [string, string | number] => entry[1] !== undefined && entry[1] !== null && entry[1] !== "");

@@ -1,5 +1,5 @@
 // The numbers of each page are the API's.
-import { api, assert, done, go, open } from "./driver.mjs";
+import { api, assert, base, done, go, open } from "./driver.mjs";
 
 const count = (n) => new Intl.NumberFormat("en").format(n);
 const text = async (page) => (await page.innerText("main")).replace(/\s+/g, " ");
@@ -9,6 +9,13 @@ const page = await open();
 
 await go(page, "/dashboard");
 const overview = await text(page);
+// What the page says that it will ask for is what its scripts ask for, once.
+const early = (await fetch(`${base}/dashboard`)).headers.get("link").split(", ").map((link) => /^<([^>]*)>; rel=preload; as=fetch/.exec(link)[1]);
+assert.ok(early.length >= 3, String(early));
+for (const path of early) assert.equal(page.asked.filter((url) => url === base + path).length, 1, `${path} in ${page.asked}`);
+const bare = await open({ javaScriptEnabled: false });
+await bare.goto(`${base}/dashboard`);
+assert.deepEqual(await bare.locator("nav a").allInnerTexts(), await page.locator("nav a").allInnerTexts());
 assert.ok(overview.includes(`${count(status.ledger.total.seen)} packets seen`), overview);
 assert.equal(status.ledger.balanced, overview.includes("0 unaccounted"));
 for (const severity of ["critical", "high", "medium", "low"]) {

@@ -56,6 +56,28 @@ export async function taken<T>(asked: Promise<Answered<T>>): Promise<T> {
   throw new Refused(response.status, problem.title ?? response.statusText, problem.detail ?? `The daemon answered ${response.status}.`);
 }
 
+/** The answer to the first question after the page was opened, for whom asks next. */
+let first: Promise<Status> | undefined;
+const KEPT_MS = 1000;
+
+/** How the daemon is; also what this browser may do. */
+export function askStatus(signal?: AbortSignal): Promise<Status> {
+  const kept = first;
+  first = undefined;
+  return kept ?? taken(client.GET("/api/status", signal === undefined ? {} : { signal }));
+}
+
+/** Asks for the first time: a page that shows the same takes this answer. */
+export async function begin(): Promise<void> {
+  first = taken(client.GET("/api/status"));
+  try {
+    role.value = (await first).access.role ?? "viewer";
+  } catch {
+    // The page shows what is wrong by itself, and a viewer's part of it.
+  }
+  setTimeout(() => (first = undefined), KEPT_MS);
+}
+
 /** `/api/flows` answers lines or a list, `/report` a page or JSON; asked without `Accept` these are list and JSON. */
 export const flowList = async (asked: Promise<Answered<unknown>>) => (await taken(asked)) as Schemas["List_FlowItem"];
 export const reportJson = async (asked: Promise<Answered<unknown>>) => (await taken(asked)) as Schemas["CaptureReport"];

@@ -2,7 +2,7 @@
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { useLocation } from "preact-iso";
 import type { Alert, Severity } from "../api/client";
-import { Refused, client, may, taken } from "../api/client";
+import { Refused, askStatus, client, may, taken } from "../api/client";
 import { useLoad } from "../data";
 import { count, kind, many } from "../format";
 import { alertTick } from "../live";
@@ -40,7 +40,7 @@ export function Alerts() {
   const key = `alerts ${JSON.stringify(query)} ${sort} ${cursors.at(-1) ?? ""}`;
   const alerts = useLoad(key, async (signal) =>
     taken(client.GET("/api/alerts", { params: { query: { ...query, sort, limit: PAGE, ...(cursors.length === 0 ? {} : { cursor: cursors.at(-1) }) } as never }, signal })), [alertTick]);
-  const status = useLoad("status", async (signal) => taken(client.GET("/api/status", { signal })), [alertTick]);
+  const status = useLoad("status", askStatus, [alertTick]);
   useEffect(() => {
     setCursors([]);
     setAt(0);
@@ -76,7 +76,7 @@ export function Alerts() {
   useLayoutEffect(() => {
     const pressed = (event: KeyboardEvent) => {
       const target = event.target as HTMLElement;
-      if (dialog !== undefined || event.ctrlKey || event.metaKey || event.altKey || /^(INPUT|TEXTAREA|SELECT)$/.test(target.tagName)) return;
+      if (dialog !== undefined || event.ctrlKey || event.metaKey || event.altKey || target.matches("input:not([type=checkbox]), textarea, select")) return;
       const acts: Record<string, () => void> = {
         e: () => current !== undefined && void patch(current, "acknowledged"),
         r: () => current !== undefined && void patch(current, "resolved"),
@@ -84,7 +84,7 @@ export function Alerts() {
         m: () => current !== undefined && setDialog("mute"),
       };
       const actions: Record<string, () => void> = {
-        j: () => setAt((n) => Math.min(n + 1, items.length - 1)),
+        j: () => setAt((n) => Math.max(0, Math.min(n + 1, items.length - 1))),
         k: () => setAt((n) => Math.max(n - 1, 0)),
         o: () => current !== undefined && route(link(`/alerts/${current.id}`)),
         ...(may("operator") ? acts : {}),

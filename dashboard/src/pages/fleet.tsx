@@ -1,7 +1,7 @@
 /** The gateways that ship to this server: how far each is, whether anything is missing, and what waits there. */
 import { useEffect, useState } from "preact/hooks";
 import type { Sensor } from "../api/client";
-import { client, taken } from "../api/client";
+import { askStatus, client, taken } from "../api/client";
 import { useLoad } from "../data";
 import { count, many } from "../format";
 import { clockTick } from "../live";
@@ -16,7 +16,7 @@ const POINTS = 60;
 
 export function Fleet() {
   const sensors = useLoad("sensors", async (signal) => newest((await taken(client.GET("/api/sensors", { signal }))).items), [clockTick]);
-  const status = useLoad("status", async (signal) => taken(client.GET("/api/status", { signal })), [clockTick]);
+  const status = useLoad("status", askStatus, [clockTick]);
   const [lags, setLags] = useState<Record<string, number[]>>({});
   useEffect(() => {
     const now = sensors.data ?? [];

@@ -1,7 +1,7 @@
 /** Whether the network is well; if not, who does what to whom, since when, how unusual it is, and what to do. */
 import { useRef } from "preact/hooks";
 import type { Alert, Baseline, Host, Severity, Status, Window } from "../api/client";
-import { client, taken } from "../api/client";
+import { askStatus, client, taken } from "../api/client";
 import { useLoad } from "../data";
 import { ago, bps, bytes, count, duration, kind, many, measured, party } from "../format";
 import { alertTick, connection, health, systemTick, windowTick } from "../live";
@@ -29,18 +29,22 @@ export function Overview() {
     ]);
     return { items: list.items, counts: by_severity as Open["counts"] };
   }, [alertTick]);
-  const status = useLoad("status", async (signal) => taken(client.GET("/api/status", { signal })), [windowTick, systemTick]);
+  const status = useLoad("status", askStatus, [windowTick, systemTick]);
   return (
     <>
       <Shown of={alerts} rows={2}>
         {(open) => <State open={open} status={status.data} />}
       </Shown>
-      <Traffic alerts={alerts.data?.items ?? []} isReplay={status.data?.mode === "replay"} />
-      <div class="columns">
-        <TopHosts />
-        <TopServices isReplay={status.data?.mode === "replay"} />
-      </div>
-      <Shown of={status}>{(of) => <Accounting of={of} />}</Shown>
+      <Shown of={status} rows={5}>
+        {(of) => <>
+          <Traffic alerts={alerts.data?.items ?? []} isReplay={of.mode === "replay"} />
+          <div class="columns">
+            <TopHosts />
+            <TopServices isReplay={of.mode === "replay"} />
+          </div>
+          <Accounting of={of} />
+        </>}
+      </Shown>
     </>
   );
 }

@@ -1,7 +1,7 @@
 /** The analyzer itself: where it counts, what it could not place, how full it is, what works, who may. */
 import { useState } from "preact/hooks";
 import type { Status } from "../api/client";
-import { client, may, taken } from "../api/client";
+import { askStatus, client, may, taken } from "../api/client";
 import { useLoad } from "../data";
 import { bytes, count, duration, many, percent } from "../format";
 import { health, recent, systemTick, windowTick } from "../live";
@@ -11,7 +11,7 @@ import { useParams } from "../url";
 import { LEDGER, MAPS, STORE_TROUBLES } from "../words";
 
 export function System() {
-  const status = useLoad("status", async (signal) => taken(client.GET("/api/status", { signal })), [windowTick, systemTick]);
+  const status = useLoad("status", askStatus, [windowTick, systemTick]);
   return (
     <>
       <h1>System</h1>

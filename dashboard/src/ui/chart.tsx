@@ -1,6 +1,6 @@
 /** Lines, stacks and bands over time, by uPlot, with the same as a table behind. */
 import { useEffect, useRef, useState } from "preact/hooks";
-import uPlot from "uplot";
+import type uPlot from "uplot";
 import { instants, time, utc } from "../format";
 import { scroll } from "./parts";
 import { theme } from "./theme";
@@ -47,15 +47,29 @@ function stack(lines: Line[]): (number | null)[][] {
   return lines.map((line) => line.values.map((value, n) => (value === null ? null : (sums[n] = (sums[n] ?? 0) + value))));
 }
 
+/** Read when the first chart is drawn: what the page says in words does not wait for it. */
+let drawer: typeof uPlot | undefined;
+function useDrawer(): typeof uPlot | undefined {
+  const [, setIsRead] = useState(drawer !== undefined);
+  useEffect(() => {
+    if (drawer === undefined) void import("uplot").then((read) => {
+      drawer = read.default;
+      setIsRead(true);
+    });
+  }, []);
+  return drawer;
+}
+
 export function Chart(props: Props) {
   const { label, times, lines, stacked = false, band, marks = [], threshold, unit, height = 220, zoom } = props;
   const holder = useRef<HTMLDivElement>(null);
   const [at, setAt] = useState<number | null>(null);
   const shades = theme.value;
+  const Plot = useDrawer();
 
   useEffect(() => {
     const element = holder.current;
-    if (element === null || times.length === 0) return;
+    if (element === null || times.length === 0 || Plot === undefined) return;
     const ink = css("--quiet");
     const grid = css("--line");
     const drawn = stacked ? stack(lines) : lines.map((line) => line.values);
@@ -110,20 +124,20 @@ export function Chart(props: Props) {
         draw: [(plot) => drawMarks(plot, marks, threshold)],
       },
     };
-    const plot = new uPlot(options, data as uPlot.AlignedData, element);
+    const plot = new Plot(options, data as uPlot.AlignedData, element);
     const resize = new ResizeObserver(() => plot.setSize({ width: element.clientWidth, height }));
     resize.observe(element);
     return () => {
       resize.disconnect();
       plot.destroy();
     };
-  }, [times, lines, band, marks, threshold, height, shades]);
+  }, [times, lines, band, marks, threshold, height, shades, Plot]);
 
   if (times.length === 0) return <p class="empty">Nothing was counted in this time.</p>;
   const shown = at ?? times.length - 1;
   return (
     <figure class="chart">
-      <div class="canvas" ref={holder} role="img" aria-label={label} />
+      <div class="canvas" ref={holder} role="img" aria-label={label} aria-busy={Plot === undefined ? "true" : undefined} />
       <figcaption>
         <span class="when">{time(new Date((times[shown] ?? 0) * 1000).toISOString())}</span>
         {lines.map((line) => (
@@ -210,7 +224,7 @@ function drawMarks(plot: uPlot, marks: Mark[], threshold: Props["threshold"]): v
 /** The names beside their marks, as far as they do not lie over each other. */
 function nameMarks(plot: uPlot, marks: Mark[]): void {
   const { ctx, bbox } = plot;
-  const scale = uPlot.pxRatio;
+  const scale = devicePixelRatio;
   ctx.font = `${FONT_PX * scale}px system-ui`;
   ctx.textBaseline = "top";
   ctx.textAlign = "left";

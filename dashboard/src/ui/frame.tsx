@@ -4,20 +4,8 @@ import { useLocation } from "preact-iso";
 import { useEffect, useRef } from "preact/hooks";
 import { role } from "../api/client";
 import { connection, health, missed } from "../live";
-import { ROOT, link } from "../url";
+import { PAGES, ROOT, link } from "../url";
 import { next, theme } from "./theme";
-
-const PAGES: [string, string][] = [
-  ["", "Overview"],
-  ["/alerts", "Alerts"],
-  ["/hosts", "Hosts"],
-  ["/flows", "Flows"],
-  ["/captures", "Captures"],
-  ["/fleet", "Fleet"],
-  ["/why", "Why not?"],
-  ["/learned", "Baselines & models"],
-  ["/system", "System"],
-];
 
 function Pulse() {
   const now = health.value;

@@ -1,7 +1,7 @@
 import { render, type ComponentChildren, type FunctionComponent } from "preact";
 import { LocationProvider, Route, Router, lazy, useLocation } from "preact-iso";
 import { useErrorBoundary, useRef } from "preact/hooks";
-import { client, needsToken, role, taken } from "./api/client";
+import { begin, needsToken } from "./api/client";
 import { follow } from "./live";
 import { Alert } from "./pages/alert";
 import { Alerts } from "./pages/alerts";
@@ -67,6 +67,5 @@ function App() {
 }
 
 follow();
-// Without an answer the page shows what is wrong by itself, and a viewer's part of it.
-void taken(client.GET("/api/status")).then((status) => (role.value = status.access.role ?? "viewer"), () => undefined);
+void begin();
 render(<App />, document.getElementById("app") as HTMLElement);
