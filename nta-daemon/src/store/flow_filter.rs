@@ -92,6 +92,13 @@ impl FlowFilter {
         self.rest(0)
     }
 
+    /// All filters, row by row.
+    pub(super) fn all(&self) -> Vec<Condition> {
+        let [from, to] = self.times();
+        let times = [from.map(|from| when(ENDED, from)), to.map(|to| when("first_ns + 0 < ?", to))];
+        self.conditions().into_iter().chain(times.into_iter().flatten()).collect()
+    }
+
     /// Those of them that are of the flow itself.
     fn ends(&self, skip: usize) -> impl Iterator<Item = Condition> {
         let hosts = self.exact_hosts().in_one_of(&HOSTS.map(|[_, end]| end));
@@ -111,10 +118,7 @@ impl FlowFilter {
     /// All flows of the networks, where there are few.
     pub(super) fn few_of_network(&self) -> Option<Way> {
         let networks = self.networks()?;
-        let [from, to] = self.times();
-        let mut rest = self.rest(0);
-        rest.extend(from.map(|from| when(ENDED, from)));
-        rest.extend(to.map(|to| when("first_ns + 0 < ?", to)));
+        let rest = self.all();
         let branches = by_ends(&HOSTS, &networks, &[]);
         Some(Way { branches, ..Way::sorted(Branch::default(), rest) })
     }

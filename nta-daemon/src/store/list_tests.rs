@@ -332,6 +332,26 @@ async fn flows_by_size(store: &Store) {
     let first = Position { descending: true, after: None, limit: 1 };
     let refused = store.find_flows(&FlowFilter::default(), FlowSort::Bytes, first).await;
     assert!(matches!(refused, Err(StoreError::TooMuch { .. })), "{refused:?}");
+    // The largest of many are told as long as they are large: what comes behind them is not known.
+    let large = [(60_001, 5_000), (60_002, 9_000), (60_003, 5_500), (60_004, 7_000)];
+    let flows = large.map(|(id, packets)| flow(id, 100 + id % 2, packets)).into();
+    writer.send(WindowBatch { flows, ..WindowBatch::default() }).await.expect("send");
+    writer.flush().await.expect("flush");
+    for sort in [FlowSort::Bytes, FlowSort::Packets] {
+        let mut position = Position { descending: true, after: None, limit: 2 };
+        let page = store.find_flows(&FlowFilter::default(), sort, position).await.expect("flows");
+        assert_eq!(page.items.iter().map(|flow| flow.id.0).collect::<Vec<_>>(), [60_002, 60_004], "{sort:?}");
+        position.after = page.next;
+        position.limit = 1;
+        let page = store.find_flows(&FlowFilter::default(), sort, position).await.expect("flows");
+        assert_eq!(page.items.iter().map(|flow| flow.id.0).collect::<Vec<_>>(), [60_003], "{sort:?}");
+        position.after = page.next;
+        let refused = store.find_flows(&FlowFilter::default(), sort, position).await;
+        assert!(matches!(refused, Err(StoreError::TooMuch { .. })), "{refused:?}");
+    }
+    let filter = FlowFilter { ports: vec![443], hosts: IpAddr::from([10, 0, 0, 1]).into(), ..FlowFilter::default() };
+    let page = store.find_flows(&filter, FlowSort::Bytes, first).await.expect("flows");
+    assert_eq!(page.items.iter().map(|flow| flow.id.0).collect::<Vec<_>>(), [60_002]);
 }
 
 #[tokio::test]

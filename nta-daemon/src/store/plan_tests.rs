@@ -80,6 +80,11 @@ async fn ask_everything(store: &Store) -> Vec<Query> {
                 store.flows_between(&filter, sort, position).await.expect("flows");
             }
         }
+        for sort in [FlowSort::Bytes, FlowSort::Packets] {
+            for position in [FIRST_PAGE, position].map(|position| Position { descending: true, ..position }) {
+                store.large_flows(&filter, sort, position).await.expect("flows");
+            }
+        }
     }
     for sort in [FlowSort::Time, FlowSort::LastTime] {
         store.flow_key(7, sort).await.expect("flow");

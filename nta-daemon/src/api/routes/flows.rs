@@ -169,7 +169,7 @@ parameters! {
 }
 
 /// The flows that pass every filter given, latest first packet first unless `sort` says otherwise: `-bytes` and `-packets` are the
-/// largest of both directions, which all flows of the time are read for, 50,000 at most.
+/// largest of both directions, of up to 50,000 flows of the time; of more flows as far as they have 1,000,000 bytes or 1,000 packets.
 #[utoipa::path(
     get,
     path = "/api/flows",

@@ -54,6 +54,7 @@ pub(in crate::store) fn sqlite() -> Migrator {
         36 "fleet" "0036_fleet.sql",
         37 "joint alerts" "0037_joint_alerts.sql",
         38 "packet logs" "0038_packet_logs.sql",
+        39 "large flows" "0039_large_flows.sql",
     }
 }
 
@@ -91,6 +92,7 @@ pub(in crate::store) fn postgres() -> Migrator {
         34 "bulk" "0034_bulk.sql",
         35 "packet logs" "0035_packet_logs.sql",
         36 "window sizes" "0036_window_sizes.sql",
+        38 "large flows" "0038_large_flows.sql",
     }
 }
 
