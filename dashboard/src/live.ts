@@ -23,15 +23,11 @@ export const recent = signal<Event[]>([]);
 export const missed = signal(0);
 
 const RECENT = 50;
-const TYPES = [
-  "alert_raised", "alert_changed", "alert_cleared", "alert_handled", "window_closed", "run_begun", "run_ended", "capture_trouble",
-  "capture_recovered", "store_trouble", "store_recovered", "webhook_trouble", "webhook_recovered", "upload_received", "job_begun", "job_ended",
-];
 /** Events that come within this time change the page once: a flood of them must not hold it up. */
 const TOGETHER_MS = 50;
 
 let cursor: { epoch: string; after: number } | undefined;
-let source: EventSource | undefined;
+let isOpen = false;
 let wait_ms = 1000;
 const channel = "BroadcastChannel" in globalThis ? new BroadcastChannel("nta-events") : undefined;
 
@@ -74,49 +70,64 @@ function happened({ alerts, windows, others, newest }: Happened): void {
   });
 }
 
-function open(): void {
+/** Reads the stream until it ends. An `EventSource` would hand over what comes in a flood one by one, in tasks of a second. */
+async function read(): Promise<void> {
   const after = cursor === undefined ? "" : `&after=${cursor.after}&epoch=${encodeURIComponent(cursor.epoch)}`;
-  source = new EventSource(`/api/events?types=alert,window,run,capture,store,webhook,upload,job${after}`);
-  source.addEventListener("hello", (message) => {
-    const hello = JSON.parse(message.data) as { epoch: string; after: number };
+  const { ok, body } = await fetch(`/api/events?types=alert,window,run,capture,store,webhook,upload,job${after}`, { headers: { Accept: "text/event-stream" } });
+  if (!ok || body === null) return;
+  const reader = body.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = "";
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) return;
+    const messages = (rest + value).split("\n\n");
+    rest = messages.pop() as string;
+    messages.forEach(take);
+  }
+}
+
+/** A message of the stream: lines of `name: value`; one without a type says that the daemon is there. */
+function take(message: string): void {
+  let [type, id, data] = ["", "", ""];
+  for (const line of message.split("\n")) {
+    const at = line.indexOf(": ");
+    const value = line.slice(at + 2);
+    if (line.startsWith("event")) type = value;
+    else if (line.startsWith("id")) id = value;
+    else if (line.startsWith("data")) data = data === "" ? value : `${data}\n${value}`;
+  }
+  if (type === "hello") {
+    const hello = JSON.parse(data) as { epoch: string; after: number };
     // Another log, or the first answer: what is shown may be old.
     if (cursor !== undefined) everything();
     cursor = { epoch: hello.epoch, after: Math.max(hello.after, cursor?.epoch === hello.epoch ? cursor.after : 0) };
     connection.value = "live";
     wait_ms = 1000;
     tell({ state: "live" });
-  });
-  source.addEventListener("resync", () => {
+  } else if (type === "resync" || type === "missed") {
+    if (type === "missed") missed.value += (JSON.parse(data) as { events: number }).events;
     everything();
     tell({ resync: true });
-  });
-  source.addEventListener("missed", (message) => {
-    missed.value += (JSON.parse(message.data) as { events: number }).events;
-    everything();
-    tell({ resync: true });
-  });
-  // Trouble of the store is told at once, before the log can have it.
-  source.addEventListener("notice", () => {
+  } else if (type === "notice") {
+    // Trouble of the store is told at once, before the log can have it.
     systemTick.value += 1;
     void ask();
-  });
-  for (const type of TYPES) {
-    source.addEventListener(type, (message) => {
-      const { data, lastEventId } = message as MessageEvent<string>;
-      if (cursor !== undefined) cursor.after = Number(lastEventId);
-      came(type, data);
-    });
+  } else {
+    if (cursor !== undefined && id !== "") cursor.after = Number(id);
+    if (type !== "") came(type, data);
   }
-  source.onerror = () => {
-    // A browser's own attempts end at the first answer that is none; ours do not, and begin behind the last event.
-    source?.close();
-    connection.value = "waiting";
-    tell({ state: "waiting" });
-    // A session ends with the daemon that opened it: whether a token is wanted now only an answer says.
-    void askStatus().catch(() => undefined);
-    setTimeout(() => needsToken.value || open(), wait_ms);
-    wait_ms = Math.min(wait_ms * 2, 15_000);
-  };
+}
+
+async function open(): Promise<void> {
+  isOpen = true;
+  // It breaks off when the daemon ends; the next attempt begins behind the last event.
+  await read().catch(() => undefined);
+  connection.value = "waiting";
+  tell({ state: "waiting" });
+  // A session ends with the daemon that opened it: whether a token is wanted now only an answer says.
+  void askStatus().catch(() => undefined);
+  setTimeout(() => needsToken.value || void open(), wait_ms);
+  wait_ms = Math.min(wait_ms * 2, 15_000);
 }
 
 type Told = { state?: "live" | "waiting"; resync?: boolean; happened?: Happened };
@@ -139,7 +150,7 @@ async function ask(): Promise<void> {
 export function follow(): void {
   void ask();
   setInterval(() => document.hidden || void ask(), 5000);
-  if (navigator.locks === undefined || channel === undefined) return open();
+  if (navigator.locks === undefined || channel === undefined) return void open();
   channel.onmessage = ({ data }: MessageEvent<Told>) => {
     if (data.state !== undefined) connection.value = data.state;
     if (data.resync === true) everything();
@@ -148,9 +159,9 @@ export function follow(): void {
   // Who gets the lock holds the stream until its tab is closed; the next one goes on with what it lacks by loading anew.
   void navigator.locks.request("nta-events", () => {
     if (connection.value !== "connecting") everything();
-    open();
+    void open();
     return new Promise<void>(() => undefined);
   });
   // Another tab holds the stream: it says so with its next event.
-  setTimeout(() => connection.value === "connecting" && source === undefined && (connection.value = "live"), 1500);
+  setTimeout(() => connection.value === "connecting" && !isOpen && (connection.value = "live"), 1500);
 }
