@@ -42,7 +42,7 @@ section! {
         /// The same of windows of an hour.
         keep_1h_days: u64 = 365 => DAYS,
         /// Windows kept, of all lengths.
-        max_windows: u64 = 600_000 => ROWS,
+        max_windows: u64 = 700_000 => ROWS,
         /// Flows kept.
         max_flows: u64 = 1_000_000 => ROWS,
         /// Feature vectors kept; with feature_hosts = 50 a busy network has a million a day.

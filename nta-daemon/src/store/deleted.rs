@@ -7,7 +7,7 @@ use super::db::{Conn, Query, Row};
 use super::totals::{NEAR, add};
 use super::unreadable::{Unreadable, usable};
 use super::window_write::recount_hour;
-use super::{StoreError, joint_write};
+use super::{StoreError, joint_write, window_drop};
 
 /// How many rows of a table were deleted, and how many anomalies went with them.
 #[derive(Clone, Copy, Debug, Default)]
@@ -22,7 +22,7 @@ pub(super) async fn delete(conn: &mut Conn, table: &'static str, query: Query) -
     let mut deleted = Deleted::default();
     match table {
         "windows" => {
-            let gone = fetch(conn, table, query, " RETURNING factor, run_id, start_ns, near").await?;
+            let gone = window_drop::delete(conn, query).await?;
             deleted.rows = gone.len() as u64;
             // Only base windows are counted. A window that waits to be joined, of factor 0, is in no sum.
             let base = gone.iter().filter(|row| matches!(row.first(), Ok(1))).count();

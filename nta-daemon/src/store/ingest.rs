@@ -127,6 +127,7 @@ impl Store {
 
     async fn ingest_at_once(&self, parts: &[Part<'_>], received: Timestamp) -> Result<Vec<Ingested>, StoreError> {
         let error = StoreError::query(TABLE);
+        self.make_parts().await;
         let mut transaction = self.database.begin().await?;
         let conn = transaction.conn().map_err(&error)?;
         let mut batches = parts.iter().flat_map(|part| part.batches);

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 
 use super::db::{Dialect, Query, Row, Value};
 use super::unreadable::Unreadable;
+use super::window_parts::push_times;
 use super::{Key, Position, Store, StoreError};
 
 /// Rows that a list reads at most beside those that it answers.
@@ -149,13 +150,13 @@ impl Way {
     }
 
     /// The same by the conditions by which the index finds them.
-    pub(super) fn found_by<const N: usize>(
+    pub(super) fn found_by<I: Into<Vec<Condition>>>(
         mut self,
         sensors: &[String],
-        index: impl Fn(&String) -> [Condition; N],
+        index: impl Fn(&String) -> I,
     ) -> Self {
         if let Some(branch) = self.branches.first().filter(|_| !sensors.is_empty()) {
-            let of = |sensor| Branch { index: index(sensor).to_vec(), ..branch.clone() };
+            let of = |sensor| Branch { index: index(sensor).into(), ..branch.clone() };
             self.branches = sensors.iter().map(of).collect();
         }
         self
@@ -204,7 +205,7 @@ impl Store {
         // In order and without further conditions no more is read than answered.
         if !way.in_order || !way.rest.is_empty() {
             for branch in &way.branches {
-                let far = listed.far(way, branch, position);
+                let far = listed.far((way, branch, self.database.dialect()), position);
                 let key = |row: &Row| Ok(Key { value: row.int("value")?, id: row.int("id")? });
                 let Some(far) = self.read(listed.table, far, key).await?.into_iter().next() else { continue };
                 if !way.in_order {
@@ -229,21 +230,26 @@ impl Store {
     /// Notes the statements of ways that are not needed where a table is empty.
     pub(super) fn note_ways(&self, listed: &Listed, ways: &[Way], position: Position) {
         for way in ways {
-            let until = (way.in_order && !way.rest.is_empty()).then_some(Key { value: 1, id: 1 });
-            self.database.note(listed.page(way, position, until, self.database.dialect()));
-            way.branches.iter().for_each(|branch| self.database.note(listed.far(way, branch, position)));
+            let far = if position.descending { 1 } else { i64::MAX / 2 };
+            let until = (way.in_order && !way.rest.is_empty()).then_some(Key { value: far, id: 1 });
+            let dialect = self.database.dialect();
+            self.database.note(listed.page(way, position, until, dialect));
+            way.branches.iter().for_each(|of| self.database.note(listed.far((way, of, dialect), position)));
         }
     }
 }
 
 impl Listed {
     /// The key of the first row that is too many, if there are so many.
-    fn far(&self, way: &Way, branch: &Branch, position: Position) -> Query {
+    fn far(&self, (way, branch, dialect): (&Way, &Branch, Dialect), position: Position) -> Query {
         let Self { table, order, id, .. } = self;
         let mut query = Query::new(format!("SELECT {order} AS value, {id} AS id FROM {table} WHERE 1 = 1"));
         branch.index.iter().for_each(|condition| condition.push(&mut query));
         if way.in_order {
             way.push_range(&mut query, (self, branch), position, None);
+            if self.has_parts(dialect) {
+                push_times(&mut query, order, way.times(branch), (position, None));
+            }
             position.push_order(&mut query, &branch.led(order), id);
         }
         query.push(" LIMIT 1 OFFSET ").push_bind(i64::try_from(way.most).unwrap_or(i64::MAX));
@@ -259,9 +265,13 @@ impl Listed {
             [branch] if way.in_order => self.push_branch(&mut query, columns, (way, branch, dialect), position, until),
             [branch] => {
                 // Sorted are keys, not whole rows.
-                query.push(format_args!("SELECT {columns} FROM {table} WHERE {id} IN ("));
+                let [begin, end] = if self.has_parts(dialect) { [" = ANY (ARRAY(", "))"] } else { [" IN (", ")"] };
+                query.push(format_args!("SELECT {columns} FROM {table} WHERE {id}{begin}"));
                 self.push_branch(&mut query, id, (way, branch, dialect), position, until);
-                query.push(")");
+                query.push(end);
+                // The rows are where their keys are; joined with them, a part may be read as a whole.
+                let same = branch.index.iter().filter(|_| self.has_parts(dialect));
+                same.for_each(|condition| condition.push(&mut query));
                 position.push_order(&mut query, &[&unindexed(order)], id);
             }
             branches => {
@@ -275,6 +285,11 @@ impl Listed {
             }
         }
         query
+    }
+
+    /// Whether the table has parts by time.
+    fn has_parts(&self, dialect: Dialect) -> bool {
+        dialect == Dialect::Postgres && self.table == "windows"
     }
 
     fn push_branch(
@@ -296,6 +311,9 @@ impl Listed {
         conditions.for_each(|condition| condition.push(query));
         if way.in_order {
             way.push_range(query, (self, branch), position, until);
+            if self.has_parts(dialect) {
+                push_times(query, &order, way.times(branch), (position, until));
+            }
         } else if let Some(key) = position.after {
             push_key(query, &[], (&order, id), if position.descending { "<" } else { ">" }, key);
         }
@@ -318,6 +336,11 @@ fn unindexed(column: &str) -> String {
 }
 
 impl Way {
+    /// The bounds of the sort column that [`push_range`](Self::push_range) has in keys alone, where they are no others'.
+    fn times(&self, branch: &Branch) -> (Option<i64>, Option<i64>) {
+        if branch.lead.is_empty() { (None, None) } else { (self.low, self.high) }
+    }
+
     /// Bounds of the sort column. A page begins at the cursor, and ends at the key of the last row that may be read; else
     /// where the range does.
     fn push_range(

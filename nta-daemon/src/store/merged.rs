@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::body::WindowBody;
-use super::db::{Query, Row, Value};
+use super::db::{Dialect, Query, Row, Value};
 use super::rows::WindowRow;
 use super::sensor::sensor_of_run;
 use super::spans::measured;
@@ -68,21 +68,21 @@ impl Store {
         base_ns: u64,
         position: Position,
     ) -> Result<WindowPage, StoreError> {
-        let base_ns = base_ns.max(1);
+        let (base_ns, dialect) = (base_ns.max(1), self.database.dialect());
         let merged = Merged { base_ns, span_ns: filter.span_ns.unwrap_or(base_ns).max(base_ns) };
         let parts_of_one = merged.span_ns / base_ns;
         let all = MAX_PARTS.max(parts_of_one * 2);
         // One more than is answered, whose parts may not all be there, and the one that the page before ended in.
         let mut most = ((u64::from(position.limit) + 2) * parts_of_one).min(all);
         loop {
-            let query = merged.query(filter, position, most);
+            let query = merged.query(filter, (position, dialect), most);
             let parts: Vec<Part> = self.read("windows", query, |row| self.part(row)).await?;
             let is_last = (parts.len() as u64) < most;
             let begin_late = merged.begin_late(&parts);
-            let mut around = self.next_to(&begin_late, Side::Before).await?;
+            let mut around = self.next_to(&begin_late, Side::Before, base_ns).await?;
             let is_first = |run: &i64| !around.iter().any(|part| part.run_id == *run);
             let first = begin_late.into_keys().filter(is_first).collect();
-            around.extend(self.next_to(&merged.end_early(&parts), Side::Behind).await?);
+            around.extend(self.next_to(&merged.end_early(&parts), Side::Behind, base_ns).await?);
             let page = merged.page(&parts, (&around, &first), is_last, position);
             if !page.items.is_empty() || page.next.is_some() || is_last {
                 return Ok(page);
@@ -96,7 +96,7 @@ impl Store {
     }
 
     /// Of each of these runs the base window that is next to the one of this number, on one side.
-    async fn next_to(&self, windows: &BTreeMap<i64, i64>, side: Side) -> Result<Vec<Part>, StoreError> {
+    async fn next_to(&self, windows: &BTreeMap<i64, i64>, side: Side, base_ns: u64) -> Result<Vec<Part>, StoreError> {
         let (is_beyond, order) = match side {
             Side::Before => ("<", "DESC"),
             Side::Behind => (">", "ASC"),
@@ -104,14 +104,23 @@ impl Store {
         let windows: Vec<(i64, i64)> = windows.iter().map(|(run, number)| (*run, *number)).collect();
         let mut found = Vec::new();
         for some in windows.chunks(MOST_RUNS) {
-            let mut query = Query::new(PARTS);
-            query.push(" WHERE id IN (SELECT (SELECT w.id FROM windows w WHERE w.run_id = v.column1 AND w.factor = 1 ");
-            query.push(format_args!(
-                "AND w.number {is_beyond} v.column2 ORDER BY w.number {order} LIMIT 1) FROM (VALUES "
-            ));
-            query.push_rows(some.iter().map(|(run, number)| vec![Value::from(*run), Value::from(*number)]));
+            let rows = some.iter().map(|(run, number)| vec![Value::from(*run), Value::from(*number)]);
+            let next = format!("w.number {is_beyond} v.column2 ORDER BY w.number {order} LIMIT 1");
+            let mut query;
+            if self.database.dialect() == Dialect::Postgres {
+                // Found and read at once, in the parts of their length alone.
+                query = Query::new(PARTS.replace(" FROM windows", " FROM (VALUES "));
+                query.push_rows(rows).push(") AS v CROSS JOIN LATERAL (SELECT * FROM windows w WHERE w.span_ns = ");
+                query.push_bind(to_sql(base_ns));
+                query.push(format_args!(" AND w.run_id = v.column1 AND w.factor = 1 AND {next}) AS windows"));
+            } else {
+                query = Query::new(PARTS);
+                query.push(
+                    " WHERE id IN (SELECT (SELECT w.id FROM windows w WHERE w.run_id = v.column1 AND w.factor = 1 ",
+                );
+                query.push(format_args!("AND {next}) FROM (VALUES ")).push_rows(rows).push(") AS v)");
+            }
             query.persistent = some.len() <= FEW_RUNS;
-            query.push(") AS v)");
             found.extend(self.read("windows", query, |row| self.part(row)).await?);
         }
         Ok(found)
@@ -135,7 +144,8 @@ impl Store {
             query.push(" AND end_ns + 0 > ").push_bind(to_sql(from.as_nanos()));
         }
         let newest = Position { descending: true, after: None, limit: most };
-        filter.push_page(&mut query, filter.span_ns.map_or(0, to_sql), filter.starts(), newest);
+        let to = (&mut query, self.database.dialect());
+        filter.push_page(to, filter.span_ns.map_or(0, to_sql), filter.starts(), newest);
         let windows = self.read("windows", query, window).await?;
         Ok(windows.into_iter().rev().map(|window| window.item).collect())
     }
@@ -150,7 +160,7 @@ struct Merged {
 
 impl Merged {
     /// The parts of a page, from the start of the window that the page before ended in.
-    fn query(self, filter: &WindowFilter, position: Position, most: u64) -> Query {
+    fn query(self, filter: &WindowFilter, (position, dialect): (Position, Dialect), most: u64) -> Query {
         let mut query = Query::new(PARTS);
         query.push(" WHERE factor + 0 = 1");
         let last = |to: Timestamp| Timestamp::from_nanos(to.as_nanos().saturating_sub(1));
@@ -166,7 +176,8 @@ impl Merged {
         }
         let starts = [from.unwrap_or(0), to.unwrap_or(i64::MAX)];
         let limit = u32::try_from(most).unwrap_or(u32::MAX);
-        filter.push_page(&mut query, to_sql(self.base_ns), starts, Position { after: None, limit, ..position });
+        let page = Position { after: None, limit, ..position };
+        filter.push_page((&mut query, dialect), to_sql(self.base_ns), starts, page);
         query
     }
 

@@ -81,7 +81,9 @@ mod unreadable;
 mod uploads;
 mod waiting;
 mod webhooks;
+mod window_drop;
 mod window_ids;
+mod window_parts;
 mod window_write;
 mod windows;
 mod write;
@@ -165,6 +167,8 @@ pub struct Store {
     local: Option<nta_core::detect::Networks>,
     /// What was inside for sensors that ship here when they said it last.
     inside: Arc<inside::Stored>,
+    /// When the parts of the windows are looked at next.
+    parts: Arc<window_parts::Due>,
 }
 
 impl Store {
@@ -183,6 +187,7 @@ impl Store {
             correlation: Arc::default(),
             local: None,
             inside: Arc::default(),
+            parts: Arc::default(),
         })
     }
 
@@ -328,4 +333,8 @@ mod unreadable_tests;
 #[cfg(test)]
 mod uploads_tests;
 #[cfg(test)]
+mod window_drop_tests;
+#[cfg(test)]
 mod window_ids_tests;
+#[cfg(test)]
+mod window_parts_tests;

@@ -8,6 +8,7 @@ use super::body::WindowBody;
 use super::db::Query;
 use super::totals::{NEAR, add};
 use super::unreadable::usable;
+use super::window_parts::table_of;
 use super::windows::{WindowFilter, WindowSort};
 use super::{Position, Store, StoreError, Whose, to_sql};
 use nta_core::domain::{HostMeasure, Timestamp};
@@ -37,14 +38,13 @@ pub struct Nearness {
 /// Windows whose measures go in one transaction: their documents are written anew.
 const FORGET_WINDOWS: i64 = 500;
 /// Which windows lose theirs next: what a wrong clock put behind `$1`, the furthest first.
-const LATER: &str =
-    "SELECT id, near, body FROM windows WHERE near > 0 AND start_ns > $1 ORDER BY start_ns DESC, near DESC LIMIT $2";
+const LATER: &str = "SELECT id, near, body, {table} FROM windows WHERE near > 0 AND start_ns > $1 ORDER BY start_ns DESC, near DESC LIMIT $2";
 /// Of too many those that were stored first, whatever time they are of.
-const FIRST: &str = "SELECT id, near, body FROM windows WHERE near > 0 AND id < $1 ORDER BY id LIMIT $2";
+const FIRST: &str = "SELECT id, near, body, {table} FROM windows WHERE near > 0 AND id < $1 ORDER BY id LIMIT $2";
 /// Too old ones of a sensor: those of a capture go with it, however old its packets are.
 const OLDEST: &str =
-    "SELECT id, near, body FROM windows WHERE near > 0 AND start_ns < $1 ORDER BY start_ns, near LIMIT $2";
-const OLDEST_OF: &str = "SELECT id, near, body FROM windows WHERE near > 0 AND start_ns < $1 AND \
+    "SELECT id, near, body, {table} FROM windows WHERE near > 0 AND start_ns < $1 ORDER BY start_ns, near LIMIT $2";
+const OLDEST_OF: &str = "SELECT id, near, body, {table} FROM windows WHERE near > 0 AND start_ns < $1 AND \
                          sensor_id = (SELECT id FROM sensors WHERE name = $3) ORDER BY start_ns LIMIT $2";
 
 impl Store {
@@ -113,18 +113,22 @@ impl Store {
         let error = StoreError::query("windows");
         let mut transaction = self.database.begin().await?;
         let conn = transaction.conn().map_err(&error)?;
+        // Each is written in the table that holds it: over all parts it would be planned for each of them.
+        let which = which.replace("{table}", &format!("{} AS part", table_of(conn.dialect())));
         let query = Query::new(which).bind(bound).bind(FORGET_WINDOWS);
         let query = if let Some(sensor) = sensor { query.bind(sensor.as_str()) } else { query };
         let rows = conn.fetch_all(query).await.map_err(&error)?;
-        let read = |row: &super::db::Row| Ok((row.int("id")?, row.int("near")?, row.text("body").unwrap_or_default()));
+        let read = |row: &super::db::Row| {
+            Ok((row.int("id")?, row.int("near")?, row.text("body").unwrap_or_default(), row.text("part")?))
+        };
         let (mut windows, mut measures) = (0, 0_i64);
-        for (id, near, body) in usable("windows", rows.iter().map(read)) {
+        for (id, near, body, table) in usable("windows", rows.iter().map(read)) {
             if measures >= surplus {
                 break;
             }
             // A document that cannot be read has none that are of use.
             let body = WindowBody::without_near(id, &body).unwrap_or(body);
-            let update = Query::new("UPDATE windows SET near = 0, body = $1 WHERE id = $2");
+            let update = Query::new(format!("UPDATE {table} SET near = 0, body = $1 WHERE id = $2"));
             conn.execute(update.bind(body).bind(id)).await.map_err(&error)?;
             (windows, measures) = (windows + 1, measures.saturating_add(near));
         }

@@ -10,7 +10,8 @@ use super::{Store, StoreError, events, from_sql, to_sql};
 /// How much is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retention {
-    /// Windows of all lengths; 600,000 are 15 days of base windows of 5 s with the longer ones, each as long as it is kept.
+    /// Windows of all lengths; 530,000 are 15 days of base windows of 5 s with the longer ones, each as long as it is kept, and 650,000 with
+    /// what a server's parts keep longer.
     pub max_windows: u64,
     /// Windows go when they are so much older than the time that was reached, in nanoseconds, by [`Length`](super::Length).
     pub max_window_age_ns: [Option<u64>; 4],
@@ -71,7 +72,7 @@ fn days(days: u64) -> Option<u64> {
 impl Default for Retention {
     fn default() -> Self {
         Self {
-            max_windows: 600_000,
+            max_windows: 700_000,
             max_window_age_ns: [None; 4],
             max_flows: 1_000_000,
             max_raw_packets: 1_000_000,
@@ -246,6 +247,7 @@ impl Store {
             self.delete(table, sql, to_sql(most)).await?;
         }
         self.delete_surplus_flows(self.retention.max_flows).await?;
+        self.drop_empty_parts().await?;
         self.forget_near(future_ns).await?;
         self.shrink(future_ns).await?;
         self.give_back().await?;
@@ -256,11 +258,8 @@ impl Store {
         };
         self.delete_aged_windows(&whose, future_ns).await?;
         let Some(before_ns) = self.too_old(self.retention.max_age_ns, future_ns).await? else { return Ok(()) };
+        self.delete_old_windows(before_ns, &whose).await?;
         for (table, sql) in [
-            (
-                "windows",
-                "DELETE FROM windows WHERE id IN (SELECT id FROM windows WHERE start_ns < $1 ORDER BY start_ns LIMIT $2)",
-            ),
             (
                 "raw_packets",
                 "DELETE FROM raw_packets WHERE id IN (SELECT id FROM raw_packets WHERE time_ns < $1 ORDER BY time_ns LIMIT $2)",
@@ -311,7 +310,7 @@ impl Store {
         Ok(reached.first().and_then(|reached| reached.checked_sub(to_sql(age_ns))))
     }
 
-    async fn delete(&self, table: &'static str, sql: &str, limit: i64) -> Result<(), StoreError> {
+    pub(super) async fn delete(&self, table: &'static str, sql: &str, limit: i64) -> Result<(), StoreError> {
         while to_sql(self.delete_once(table, sql, limit).await?) == rows_at_once(table) {}
         Ok(())
     }

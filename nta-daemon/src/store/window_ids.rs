@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use super::db::{Query, Row, Value};
+use super::db::{Dialect, Query, Row, Value};
 use super::{Store, StoreError, from_sql, to_sql};
 use nta_core::domain::Timestamp;
 
@@ -56,9 +56,15 @@ impl Store {
         for some in windows.chunks(MOST_ASKED) {
             let mut query = Query::new(
                 "SELECT v.column1 AS run_id, v.column2 AS start_ns, v.column3 AS end_ns, (SELECT w.id FROM windows w \
-                 WHERE w.start_ns = v.column2 AND w.end_ns + 0 = v.column3 AND w.run_id + 0 = v.column1 \
-                 ORDER BY w.start_ns, w.id LIMIT 1) AS id FROM (VALUES ",
+                 WHERE w.start_ns = v.column2 AND w.end_ns + 0 = v.column3 AND w.run_id + 0 = v.column1",
             );
+            if self.database.dialect() == Dialect::Postgres {
+                let starts = || some.iter().map(|(_, start, _)| *start);
+                // In the parts of these times alone.
+                query.push(" AND w.start_ns >= ").push_bind(starts().min().unwrap_or_default());
+                query.push(" AND w.start_ns <= ").push_bind(starts().max().unwrap_or_default());
+            }
+            query.push(" ORDER BY w.start_ns, w.id LIMIT 1) AS id FROM (VALUES ");
             query.push_rows(some.iter().map(|(run, start, end)| [*run, *start, *end].map(Value::from).to_vec()));
             query.persistent = some.len() <= FEW;
             query.push(") AS v");

@@ -175,10 +175,12 @@ async fn lock_runs(conn: &mut Conn, chunk: &[Measured<'_>]) -> Result<(), StoreE
     Ok(())
 }
 
-/// The keys of windows that are stored of the runs, factors and numbers of these.
+/// The keys of windows that are stored of the runs, factors, numbers and times of these.
 async fn stored_keys(conn: &mut Conn, chunk: &[Measured<'_>]) -> Result<HashSet<WindowKey>, StoreError> {
     let error = StoreError::query("windows");
     let mut numbers: BTreeMap<(i64, i64), [i64; 2]> = BTreeMap::new();
+    let starts = || chunk.iter().map(|row| row.window.start_ns);
+    let (first_ns, last_ns) = (starts().min().unwrap_or_default(), starts().max().unwrap_or_default());
     for row in chunk {
         let number = row.window.number;
         let [first, last] = numbers.entry((row.by.0, row.window.factor)).or_insert([number; 2]);
@@ -195,8 +197,10 @@ async fn stored_keys(conn: &mut Conn, chunk: &[Measured<'_>]) -> Result<HashSet<
         // Each by the index of the key, whatever is known of the table: the fence is what OFFSET is for.
         query.push(
             ") AS v CROSS JOIN LATERAL (SELECT run_id, factor, number, start_ns FROM windows WHERE run_id = v.column1 \
-             AND factor = v.column2 AND number >= v.column3 AND number <= v.column4 OFFSET 0) AS w",
+             AND factor = v.column2 AND number >= v.column3 AND number <= v.column4 AND start_ns >= ",
         );
+        // In the parts of these times alone.
+        query.push_bind(first_ns).push(" AND start_ns <= ").push_bind(last_ns).push(" OFFSET 0) AS w");
         let rows = conn.fetch_all(query).await.map_err(&error)?;
         for row in &rows {
             keys.insert(read_key(row).map_err(&error)?);

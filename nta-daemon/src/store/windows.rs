@@ -7,6 +7,7 @@ use super::list::{Branch, Condition, Lead, Listed, MOST_READ, SOON, Way, when};
 use super::sensor::{self, Whose, sensor, sensor_number, sensor_of_run};
 use super::sums::{are_natural, are_real, sum};
 use super::unreadable::Unreadable;
+use super::window_parts::in_parts;
 use super::{BySensor, Key, Position, Store, StoreError, from_sql, to_sql};
 use nta_core::domain::Timestamp;
 use nta_core::window::Window;
@@ -40,7 +41,13 @@ impl WindowFilter {
     }
 
     /// Windows of this length that start in a range, in the order of time; those of the sensor by the index that holds them.
-    pub(super) fn push_page(&self, query: &mut Query, span_ns: i64, [low, end]: [i64; 2], position: Position) {
+    pub(super) fn push_page(
+        &self,
+        (query, dialect): (&mut Query, Dialect),
+        span_ns: i64,
+        [low, end]: [i64; 2],
+        position: Position,
+    ) {
         let [sensor] = self.whose.names() else {
             self.whose.only().iter().for_each(|only| only.push(query));
             query.push(" AND span_ns = ").push_bind(span_ns);
@@ -51,6 +58,7 @@ impl WindowFilter {
         for (sql, start_ns) in [(OF_SENSOR_FROM, low), (OF_SENSOR_TO, end)] {
             Condition::new(sql, vec![sensor.as_str().into(), span_ns.into(), start_ns.into()]).push(query);
         }
+        in_parts(dialect, span_ns, [Some(low), Some(end)]).iter().for_each(|part| part.push(query));
         position.push_order(query, &["sensor_id", "span_ns", "start_ns"], "id");
         query.push(" LIMIT ").push_bind(i64::from(position.limit));
     }
@@ -81,8 +89,13 @@ impl WindowFilter {
         let of_sensor = self.span_ns.map(to_sql).filter(|_| !self.whose.led().is_empty());
         if sort == WindowSort::Time {
             let way = match of_sensor {
-                Some(span_ns) => Way::in_order(Branch { edge, ..Branch::default() }, Vec::new(), MOST_READ)
-                    .led_by(self.whose.led(), |sensor| vec![sensor::lead(sensor), Lead::new("span_ns", "?", span_ns)]),
+                Some(span_ns) => {
+                    let index = in_parts(dialect, span_ns, [None; 2]);
+                    let way = Way::in_order(Branch { index, edge, ..Branch::default() }, Vec::new(), MOST_READ);
+                    way.led_by(self.whose.led(), |sensor| {
+                        vec![sensor::lead(sensor), Lead::new("span_ns", "?", span_ns)]
+                    })
+                }
                 None => Way::in_order(branch(&edge), only(), MOST_READ),
             };
             return vec![Way { low, high: to, ..way }];
@@ -93,9 +106,11 @@ impl WindowFilter {
         let of_sensor = of_sensor.map(|span_ns| {
             let sorted = Way::sorted(Branch { edge: edge.clone(), ..Branch::default() }, Vec::new());
             sorted.found_by(self.whose.led(), |sensor| {
-                [(OF_SENSOR_FROM, low.unwrap_or(0)), (OF_SENSOR_TO, to.unwrap_or(i64::MAX))].map(|(sql, start_ns)| {
+                let starts = [(OF_SENSOR_FROM, low.unwrap_or(0)), (OF_SENSOR_TO, to.unwrap_or(i64::MAX))];
+                let of_it = starts.map(|(sql, start_ns)| {
                     Condition::new(sql, vec![sensor.as_str().into(), span_ns.into(), start_ns.into()])
-                })
+                });
+                of_it.into_iter().chain(in_parts(dialect, span_ns, [low, to])).collect::<Vec<_>>()
             })
         });
         if self.span_ns.is_some() && dialect == Dialect::Postgres {

@@ -69,6 +69,7 @@ pub(super) async fn commit(
     mut trouble: Option<&Trouble>,
 ) -> Result<Vec<bool>, StoreError> {
     let (database, outbox, correlation) = (&store.database, store.outbox(), &store.correlation);
+    store.make_parts().await;
     let mut transaction = database.begin().await?;
     let error = StoreError::query("runs");
     let conn = transaction.conn().map_err(&error)?;

@@ -92,6 +92,7 @@ pub(in crate::store) fn postgres() -> Migrator {
         34 "bulk" "0034_bulk.sql",
         35 "packet logs" "0035_packet_logs.sql",
         36 "window sizes" "0036_window_sizes.sql",
+        37 "window parts" "0037_window_parts.sql",
         38 "large flows" "0038_large_flows.sql",
     }
 }

@@ -224,9 +224,14 @@ impl Query {
         self
     }
 
-    #[cfg(test)]
     pub(in crate::store) fn sql(&self) -> &str {
         &self.sql
+    }
+
+    /// Another text for the same values.
+    #[must_use]
+    pub(in crate::store) fn with_sql(self, sql: String) -> Self {
+        Self { sql, ..self }
     }
 
     /// The text, for a test that asks for its plan.
