@@ -31,7 +31,14 @@ async fn the_page_is_the_same_under_each_address_and_loads_from_here_alone() {
         .filter_map(|rest| rest.split('"').next())
         .collect();
     assert!(addresses.len() >= 3, "script, style and icon: {page}");
-    for address in addresses.into_iter().filter(|address| *address != "/api") {
+    let (assets, pages): (Vec<&str>, Vec<&str>) =
+        addresses.into_iter().filter(|address| *address != "/api").partition(|address| address.contains("/assets/"));
+    assert!(pages.len() > 5 && assets.len() >= 3, "what stands there before the scripts: {pages:?} {assets:?}");
+    for address in pages {
+        let (status, _, same) = get(&app, address, &[]).await;
+        assert_eq!((status, same == page.as_bytes()), (StatusCode::OK, true), "{address}");
+    }
+    for address in assets {
         assert!(address.starts_with("/dashboard/assets/"), "{address}");
         let (status, headers, plain) = get(&app, address, &[]).await;
         assert_eq!(status, StatusCode::OK, "{address}");
