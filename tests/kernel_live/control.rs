@@ -269,28 +269,42 @@ fn an_interface_of_another_daemon_is_captured_once_that_lets_go_and_no_sooner() 
     let _alone = alone();
     let [folder, others] = [0, 1].map(|_| tempfile::tempdir().expect("a folder"));
     let pair = Pair::silent();
-    for [ours, theirs] in [["v5", "x5"], ["w5", "y5"]] {
-        pair.inside.ip(&format!("link add {ours} type veth peer name {theirs}"));
-        pair.inside.ip(&format!("link set {ours} up"));
-    }
+    pair.inside.ip("link add w5 type veth peer name y5");
+    pair.inside.ip("link set w5 up");
+    let mut daemon = Daemon::start(&pair.inside, folder.path(), "v*", "auto");
     let database = format!("sqlite:{}", others.path().join("nta.db").display());
-    let arguments = "run --interface v5 --interface w5 --listen 127.0.0.1:5001 --database";
-    let arguments: Vec<&str> = arguments.split(' ').chain([database.as_str()]).collect();
+    let arguments = ["run", "--interface", "w5", "--listen", "127.0.0.1:5001", "--database", &database];
     let mut other = Process::start(&mut command(&pair.inside, &arguments), others.path(), "other.log");
     wait_for("the other one", SOON, || other.log().contains("serving").then_some(()));
-    // The configuration selects one of its interfaces: it is tried again and again.
-    let mut daemon = Daemon::start(&pair.inside, folder.path(), "v*", "auto");
-    let reasons = || daemon.get("/health")["reasons"].as_array().cloned().unwrap_or_default();
-    wait_for("what is tried again", SOON, || {
-        reasons().iter().any(|reason| reason.as_str().is_some_and(|said| said.contains("is watched by"))).then_some(())
-    });
-    let before = reasons();
-    for interface in ["w5", "v5"] {
-        let (status, refused) = start(&pair.inside, &json!({ "interface": interface }));
+    let refused = || {
+        let (status, refused) = start(&pair.inside, &json!({"interface": "v5"}));
         assert_eq!(status, 409, "{refused}");
         assert!(refused["detail"].as_str().is_some_and(|said| said.contains("is watched by")), "{refused}");
-        assert_eq!(reasons(), before, "what was refused leaves nothing behind");
+    };
+    let (status, answer) = start(&pair.inside, &json!({"interface": "w5"}));
+    assert_eq!(status, 409, "{answer}");
+    assert_eq!(daemon.get("/health")["status"], "ok", "what was refused leaves nothing behind");
+    // Under this name the configuration selects it: it is tried again and again. Who holds it lets go while it is renamed, which nobody is to use.
+    daemon.process.signal("STOP");
+    for change in ["down", "name v5", "up"] {
+        pair.inside.ip(&format!("link set {} {change}", if change == "up" { "v5" } else { "w5" }));
     }
+    let of_other = |path: &str| -> Option<Value> {
+        let url = format!("http://127.0.0.1:5001{path}");
+        serde_json::from_slice(&pair.inside.command("curl").args(["-s", "-m", "10", &url]).output().ok()?.stdout).ok()
+    };
+    wait_for("the other one has it again", SOON, || {
+        let has_it =
+            names(&of_other("/api/control/capture/status")?) == ["v5"] && of_other("/health")?["status"] == "ok";
+        has_it.then_some(())
+    });
+    daemon.process.signal("CONT");
+    wait_for("what is tried again", SOON, || {
+        let health = daemon.get("/health");
+        let mut reasons = health["reasons"].as_array()?.iter().filter_map(|reason| reason.as_str());
+        reasons.any(|reason| reason.contains("is watched by")).then_some(())
+    });
+    refused();
     assert_eq!(daemon.get("/health")["status"], "degraded", "it is still wanted");
     silent(&pair.inside, "v0");
     daemon.wait_for_window();
