@@ -26,7 +26,10 @@ def multiply(database, table, number, wanted, change):
 def main(path, flows, alerts):
     database = sqlite3.connect(path)
     # Identities are numbers of flows and 16 hexadecimal digits of alerts; sources differ, so that lists are not of one host.
-    multiply(database, "flows", "number", flows, {"id": "id + {copy} * 7919000001"})
+    # A flow in fifty is large, as a network's are.
+    large = {f"{side}_{what}": f"{side}_{what} + ({{copy}} % 50 = 0) * ({{copy}} + number % 7) * {by}"
+             for side in ("orig", "resp") for what, by in (("packets", 1000), ("bytes", 1000000), ("ip_bytes", 960000))}
+    multiply(database, "flows", "number", flows, {"id": "id + {copy} * 7919000001", **large})
     multiply(
         database,
         "detected_alerts",
