@@ -8,7 +8,7 @@ use super::db::{Conn, Dialect, Query, Row};
 use super::retention::aged;
 use super::totals::{NEAR, add};
 use super::unreadable::{Unreadable, usable};
-use super::window_parts::{DAY_NS, MOST_MOVED, Part, execute, parent, table_of, wait_briefly};
+use super::window_parts::{DAY_NS, MOST_MOVED, Part, execute, once, parent, table_of, wait_briefly};
 use super::window_write::recount_hour;
 use super::{Length, Store, StoreError, events, from_sql, to_sql};
 
@@ -213,11 +213,4 @@ async fn delete_hours(conn: &mut Conn, table: &str, stays: &str) -> Result<Vec<(
     let rows = conn.fetch_all(hours).await.map_err(&error)?;
     let hour = |row: &Row| Ok::<_, Unreadable>((row.int("run_id")?, row.int("factor")?, row.natural("hour_ns")?));
     Ok(usable("window_hours", rows.iter().map(hour)))
-}
-
-/// A statement that is not worth keeping.
-fn once(sql: String) -> Query {
-    let mut query = Query::new(sql);
-    query.persistent = false;
-    query
 }

@@ -240,11 +240,16 @@ impl Store {
     }
 }
 
-/// Runs a statement without values, which is not worth keeping.
-pub(super) async fn execute(conn: &mut Conn, sql: String) -> Result<u64, StoreError> {
+/// A statement without values, which is not worth keeping.
+pub(super) fn once(sql: String) -> Query {
     let mut query = Query::new(sql);
     query.persistent = false;
-    conn.execute(query).await.map_err(StoreError::query("windows"))
+    query
+}
+
+/// Runs one.
+pub(super) async fn execute(conn: &mut Conn, sql: String) -> Result<u64, StoreError> {
+    conn.execute(once(sql)).await.map_err(StoreError::query("windows"))
 }
 
 /// The same before a transaction that changes which parts there are.
