@@ -119,7 +119,11 @@ impl AttachedKernel {
     /// # Errors
     /// When there are no descriptors left.
     pub fn handles(&self) -> Result<Handles, SourceError> {
-        self.kernel.handles()
+        let mut handles = self.kernel.handles()?;
+        if let Some(left) = self.pins.as_ref().and_then(Pins::left) {
+            handles.extend(left.handles().map_err(|source| SourceError::Map { name: "FLOWS4", source })?);
+        }
+        Ok(handles)
     }
 
     /// The part of it that translated connections take.

@@ -56,4 +56,19 @@ pub struct Pinned {
     pub handed_over_ns: Option<u64>,
     /// Whether the run before was killed, and what it had stored is gone on from.
     pub is_resumed: bool,
+    /// Maps of another size that the run before counted in, to be read out once.
+    pub left: Option<LeftBehind>,
+}
+
+/// Maps that nothing counts in any more, and what was reported of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LeftBehind {
+    /// Which maps.
+    pub maps: String,
+    /// Names of interfaces by their place in the ledger.
+    pub slots: Vec<String>,
+    /// What the ledger held, by place, at the last window that was reported of them.
+    pub base: Vec<LedgerSlot>,
+    /// When that ended, by the kernel's clock; `None` after a kill.
+    pub until_ns: Option<u64>,
 }

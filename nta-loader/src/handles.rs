@@ -3,7 +3,7 @@
 
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
-use aya::maps::{Map, MapData};
+use aya::maps::MapData;
 
 use crate::SourceError;
 use crate::load::{Kernel, causes, is_permission};
@@ -36,19 +36,30 @@ impl Handles {
     }
 
     /// Program and map of an object for it alone.
-    pub(crate) fn add_connections(&mut self, mut kernel: Kernel) -> Result<(), SourceError> {
-        let missing = || SourceError::Missing("map CONNECTIONS");
-        let Some(Map::Array(map)) = kernel.take_map(CONNECTIONS_MAP) else { return Err(missing()) };
-        let program = kernel.xdp(CONNECTIONS_PROGRAM)?;
-        let program = program.fd().map_err(|source| SourceError::Program { name: CONNECTIONS_PROGRAM, source })?;
-        self.own(CONNECTIONS_PROGRAM, program.as_fd())?;
-        self.own(CONNECTIONS_MAP, map.fd().as_fd())
+    pub(crate) fn add_connections(&mut self, kernel: &Kernel) -> Result<(), SourceError> {
+        let descriptors = kernel.descriptors(CONNECTIONS_MAP, CONNECTIONS_PROGRAM);
+        let [map, program] = descriptors.ok_or(SourceError::Missing(CONNECTIONS_PROGRAM))?;
+        self.own(CONNECTIONS_PROGRAM, program)?;
+        self.own(CONNECTIONS_MAP, map)
     }
 
     fn own(&mut self, name: &'static str, descriptor: BorrowedFd<'_>) -> Result<(), SourceError> {
         let own = descriptor.try_clone_to_owned().map_err(|source| SourceError::Map { name, source })?;
         self.0.push((name.to_owned(), own));
         Ok(())
+    }
+
+    pub(crate) fn push(&mut self, name: String, descriptor: OwnedFd) {
+        self.0.push((name, descriptor));
+    }
+
+    /// Takes those out whose names begin like this, under the rest of their names.
+    #[must_use]
+    pub fn split_off(&mut self, prefix: &str) -> Self {
+        let (these, others) = std::mem::take(&mut self.0).into_iter().partition(|(name, _)| name.starts_with(prefix));
+        self.0 = others;
+        let these: Vec<(String, OwnedFd)> = these;
+        Self(these.into_iter().map(|(name, descriptor)| (name[prefix.len()..].to_owned(), descriptor)).collect())
     }
 
     pub(crate) fn extend(&mut self, others: Self) {

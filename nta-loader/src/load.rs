@@ -1,7 +1,7 @@
 //! Loading: settings into the object, map sizes from a memory budget, programs through the verifier.
 
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::path::PathBuf;
 
 use aya::maps::{Array, Map, MapData, PerCpuArray};
@@ -12,7 +12,7 @@ use nta_common::limits::MAX_INTERFACES;
 use nta_common::{Conntrack, CpuSlot, LedgerSlot, Settings, TunnelPorts};
 
 use crate::conntrack;
-use crate::handles::Handles;
+use crate::handles::{CONNECTIONS_PROGRAM, Handles};
 use crate::jiffies::{Jiffies, calibrate, monotonic_ns};
 use crate::pin::PINNED_MAPS;
 use crate::share::SharedMaps;
@@ -77,6 +77,8 @@ pub struct Kernel {
     conntrack: Conntrack,
     /// Whether it notes what lies in which flow.
     has_nested: bool,
+    /// The program that reads what the kernel holds of translated connections, where these are joined and were not before.
+    connections: Option<Box<Self>>,
     /// Reads what a debug build of the programs logs.
     diagnostics: Option<EbpfLogger<&'static dyn log::Log>>,
 }
@@ -114,9 +116,17 @@ impl Kernel {
     /// Of these, what translated connections take.
     pub(crate) fn nat_handles(&self) -> Result<Handles, SourceError> {
         let mut handles = Handles::of(&self.maps, &["NAT4", "NAT6"])?;
-        let settings = Settings { conntrack: self.conntrack, ..Settings::default() };
-        handles.add_connections(alone(&settings)?)?;
+        if let Some(connections) = &self.connections {
+            handles.add_connections(connections)?;
+        }
         Ok(handles)
+    }
+
+    /// A map of it that is not shared, and an XDP program that was verified.
+    pub(crate) fn descriptors(&self, map: &str, program: &'static str) -> Option<[BorrowedFd<'_>; 2]> {
+        let Map::Array(map) = self.ebpf.map(map)? else { return None };
+        let loaded: &Xdp = self.ebpf.program(program)?.try_into().ok()?;
+        Some([map.fd().as_fd(), loaded.fd().ok()?.as_fd()])
     }
 
     /// One of its maps.
@@ -227,7 +237,15 @@ impl Kernel {
         }
         let maps = SharedMaps::of(&ebpf)?;
         let has_nested = options.tunnels.is_some();
-        Ok(Self { ebpf, maps, jiffies, conntrack: settings.conntrack, has_nested, diagnostics })
+        // Before anything is attached: the verifier takes its time.
+        let connections = if has_nat {
+            let mut connections = alone(&Settings { conntrack: settings.conntrack, ..Settings::default() })?;
+            connections.xdp(CONNECTIONS_PROGRAM)?;
+            Some(Box::new(connections))
+        } else {
+            None
+        };
+        Ok(Self { ebpf, maps, jiffies, conntrack: settings.conntrack, has_nested, connections, diagnostics })
     }
 
     /// Whether the programs write diagnostics.
@@ -307,7 +325,15 @@ pub(crate) fn alone(settings: &Settings) -> Result<Kernel, SourceError> {
         .load(OBJECT)
         .map_err(|error| permission(error, "create BPF maps"))?;
     let maps = SharedMaps::of(&ebpf)?;
-    Ok(Kernel { ebpf, maps, jiffies: None, conntrack: settings.conntrack, has_nested: false, diagnostics: None })
+    Ok(Kernel {
+        ebpf,
+        maps,
+        jiffies: None,
+        conntrack: settings.conntrack,
+        has_nested: false,
+        connections: None,
+        diagnostics: None,
+    })
 }
 
 /// Loads the clock program alone and calibrates with it.

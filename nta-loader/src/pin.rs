@@ -27,6 +27,7 @@ use crate::device::{Device, name_of};
 use crate::elements;
 use crate::handover::{self, Handover};
 use crate::hook::{DIRECTIONS, Hook};
+use crate::left::Left;
 use crate::slots::Slots;
 use nta_core::domain::Readings;
 
@@ -34,7 +35,7 @@ use nta_core::domain::Readings;
 const SCHEMA: usize = 5;
 /// The maps that the next daemon goes on with.
 pub(crate) const PINNED_MAPS: [&str; 7] = ["FLOWS4", "FLOWS6", "NAT4", "NAT6", "OVERFLOW", "FRAGMENTS", "LEDGER"];
-const HANDOVER: &str = "handover";
+pub(crate) const HANDOVER: &str = "handover";
 /// How deep and wide a BPF file system is searched.
 const SEARCH_DEPTH: usize = 4;
 const MAX_SEARCHED: usize = 64;
@@ -56,6 +57,8 @@ pub(crate) struct Pins {
     base: Handover,
     /// Whether what the run before committed is gone on from because there is no handover.
     is_resumed: bool,
+    /// Maps of another size, until they are read out.
+    left: Option<Left>,
 }
 
 impl Pins {
@@ -72,14 +75,15 @@ impl Pins {
             return Err(failed("no BPF file system is mounted there (mount -t bpf bpf /sys/fs/bpf)".to_owned()));
         }
         let links = namespace_folder(path).map_err(|error| failed(error.to_string()))?;
-        let layout = format!("maps_{:08x}", layout(max_flows));
+        let layout = layout(max_flows);
         let indices: Vec<u32> = devices.iter().map(|device| device.index).collect();
         let known = slots_of(&links, &layout).into_iter().find(|slots| slots.holds(&indices));
         let slots = known.unwrap_or_else(|| Slots::new(indices));
         let maps = links.join(folder_name(&layout, &slots));
         fs::create_dir_all(&maps).map_err(|error| failed(format!("cannot make {}: {error}", maps.display())))?;
         let base = Handover::default();
-        let mut pins = Self { links, maps, layout, slots, base, is_resumed: false };
+        let mut pins = Self { links, maps, layout, slots, base, is_resumed: false, left: None };
+        let committed = readings;
         let readings = readings.filter(|readings| identity(&pins.maps).is_some_and(|maps| maps == readings.maps));
         match handover::read(&pins.maps.join(HANDOVER)) {
             Ok(handover) => {
@@ -100,9 +104,28 @@ impl Pins {
                          window is counted by nobody"
                     );
                 }
+                pins.left = pins.find_left(devices, committed);
+                pins.is_resumed = pins.left.as_ref().is_some_and(Left::is_resumed);
             }
         }
         Ok(pins)
+    }
+
+    /// Maps of another size that a run before counted these interfaces in, and of which is known what it had reported.
+    fn find_left(&self, devices: &[Device], committed: Option<&Readings>) -> Option<Left> {
+        let same_format = format_name();
+        let folders = entries(&self.links).into_iter().filter(|path| *path != self.maps && path.is_dir());
+        let mut left = folders.filter_map(|path| {
+            let indices = indices_of(&path).filter(|_| path.to_string_lossy().contains(&same_format))?;
+            let is_ours = indices.iter().any(|index| devices.iter().any(|device| device.index == *index));
+            Left::open(&path, &indices, identity(&path).filter(|_| is_ours)?, committed)
+        });
+        left.next()
+    }
+
+    /// Maps of another size, for whoever reads them out.
+    pub(crate) const fn left(&self) -> Option<&Left> {
+        self.left.as_ref()
     }
 
     /// Which place in the ledger each interface has.
@@ -149,6 +172,7 @@ impl Pins {
             base: self.base.rows.clone(),
             handed_over_ns: self.base.until_ns,
             is_resumed: self.is_resumed,
+            left: self.left.as_ref().map(Left::state),
         }
     }
 
@@ -217,6 +241,10 @@ impl Pins {
             } else {
                 remove(&path);
             };
+            if self.left.as_ref().is_some_and(|left| left.is_at(&path)) {
+                tracing::info!(path = %path.display(), "maps of another size are read out, and not used any more");
+                continue;
+            }
             tracing::warn!(path = %path.display(), why, "removed what an earlier run had pinned; it is not counted");
         }
     }
@@ -298,8 +326,13 @@ pub(crate) fn indices_of(path: &Path) -> Option<Vec<u32>> {
     indices.split('_').map(|index| index.parse().ok()).collect()
 }
 
-/// What two daemons must agree on to go on with each other's maps.
-fn layout(max_flows: [u32; 2]) -> u32 {
+/// What two daemons must agree on to go on with each other's maps: what is in them, and how much fits.
+fn layout(max_flows: [u32; 2]) -> String {
+    format!("{}{:08x}", format_name(), hash(&[MAX_OVERFLOWS, MAX_FRAGMENTED, max_flows[0], max_flows[1]]))
+}
+
+/// What two daemons must agree on to read each other's maps.
+fn format_name() -> String {
     let parts = [
         SCHEMA,
         size_of::<FlowKey4>(),
@@ -311,13 +344,13 @@ fn layout(max_flows: [u32; 2]) -> u32 {
         size_of::<Translated<FlowKey4>>(),
         size_of::<Translated<FlowKey6>>(),
         Counter::COUNT,
-        MAX_OVERFLOWS as usize,
-        MAX_FRAGMENTED as usize,
-        max_flows[0] as usize,
-        max_flows[1] as usize,
     ];
-    // FNV-1a over 32-bit words.
-    parts.iter().fold(0x811c_9dc5, |hash, part| (hash ^ *part as u32).wrapping_mul(0x0100_0193))
+    format!("maps_{:08x}", hash(&parts.map(|part| part as u32)))
+}
+
+/// FNV-1a over 32-bit words.
+fn hash(parts: &[u32]) -> u32 {
+    parts.iter().fold(0x811c_9dc5, |hash, part| (hash ^ *part).wrapping_mul(0x0100_0193))
 }
 
 pub(crate) fn entries(folder: &Path) -> Vec<PathBuf> {

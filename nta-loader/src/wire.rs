@@ -16,7 +16,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::change::Assigned;
-use crate::{Attach, Attached, EventSettings, Pinned, SourceError, TcxOrder};
+use crate::{Attach, Attached, EventSettings, LeftBehind, Pinned, SourceError, TcxOrder};
 
 /// Bytes of the longest message: a filter of as many instructions as the kernel takes, in decimal.
 const MOST_BYTES: u32 = 256 << 10;
@@ -127,6 +127,8 @@ struct PinnedRow {
     base: Vec<Row>,
     handed_over_ns: Option<u64>,
     is_resumed: bool,
+    /// [`LeftBehind`]: maps, names, rows, and until when they were reported.
+    left: Option<(String, Vec<String>, Vec<Row>, Option<u64>)>,
 }
 
 /// How the loader is.
@@ -244,6 +246,10 @@ impl AttachedAnswer {
             base: rows(&pinned.base),
             handed_over_ns: pinned.handed_over_ns,
             is_resumed: pinned.is_resumed,
+            left: pinned
+                .left
+                .as_ref()
+                .map(|left| (left.maps.clone(), left.slots.clone(), rows(&left.base), left.until_ns)),
         });
         Self {
             attachments: attached.attachments.iter().map(row).collect(),
@@ -270,6 +276,12 @@ impl AttachedAnswer {
             base: row.base.iter().map(LedgerSlot::from).collect(),
             handed_over_ns: row.handed_over_ns,
             is_resumed: row.is_resumed,
+            left: row.left.clone().map(|(maps, slots, base, until_ns)| LeftBehind {
+                maps,
+                slots,
+                base: base.iter().map(LedgerSlot::from).collect(),
+                until_ns,
+            }),
         });
         let (attachments, slots) = (self.attachments.iter().map(attachment).collect(), self.slots.clone());
         Attached { attachments, since_ns: self.since_ns, slots, pinned }

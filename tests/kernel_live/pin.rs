@@ -210,7 +210,7 @@ fn what_is_pinned_for_another_size_or_a_lost_interface_is_removed() {
     std::fs::write(&config, smaller).expect("the configuration");
     let daemon = Daemon::start_with(&pair.inside, folder.path(), "v0", "tcx", &config);
     let log = daemon.process.log();
-    assert!(log.contains("of another layout") && log.contains("its interface is gone"), "{log}");
+    assert!(log.contains("maps of another size are read out") && log.contains("its interface is gone"), "{log}");
     assert_eq!(bpffs.pinned().len(), 3, "{:?}", bpffs.pinned());
     traffic::pings(&pair.peer, "10.77.1.1", "fd77:1::1");
     daemon.wait_for_window();

@@ -188,6 +188,7 @@ impl Supervisor {
             let (interface, ingress, egress, reason) = (&a.interface, &a.ingress, &a.egress, &a.reason);
             tracing::info!(interface, ingress, egress, count_basis = a.count_basis, reason, "attached");
         }
+        self.source.keep(flows.left_rows()?);
         self.source.begin(flows);
         self.topology = Topology::of(&self.found.devices);
         self.attached = Some(attached);

@@ -9,9 +9,10 @@ use nta_common::flow::Counts;
 use nta_common::limits::MAX_OVERFLOWS;
 use nta_common::{CpuSlot, FlowKey4, FlowKey6, FlowStats, LedgerSlot, OverflowKey, Volume};
 use nta_loader::elements::{delete, lookup, lookup_and_delete};
-use nta_loader::{Assigned, Attached, Handles, Pinned, monotonic_ns};
+use nta_loader::{Assigned, Attached, Handles, LEFT, Pinned, monotonic_ns};
 
 use super::events::EventRing;
+use super::left::LeftMaps;
 use super::nat::{ConnectionTable, Translations};
 use super::nested::NestedMap;
 use super::read::MapReader;
@@ -61,9 +62,11 @@ pub struct KernelFlows {
     ids: IdentityScope,
     /// What turns the packet path's clock into Unix time: 0 where that is a capture's.
     clock_offset_ns: u64,
+    /// Maps of another size that nothing counts in any more, until they are read out.
+    left: Option<LeftMaps>,
 }
 
-struct FlowMap<K> {
+pub(super) struct FlowMap<K> {
     name: &'static str,
     map: MapData,
     max_entries: u32,
@@ -102,6 +105,7 @@ impl KernelFlows {
             superseded: Vec::new(),
             ids: IdentityScope::default(),
             clock_offset_ns: 0,
+            left: None,
         };
         if handles.has("NAT4") {
             flows.join_translated(handles, connections)?;
@@ -115,15 +119,22 @@ impl KernelFlows {
     /// When one is missing, or this process may not read it.
     pub fn begin(
         attached: &Attached,
-        handles: Handles,
+        mut handles: Handles,
         connections: ConnectionTable,
         resume: Option<Resume>,
     ) -> Result<Self, SourceError> {
+        let left_handles = handles.split_off(LEFT);
         let mut flows = Self::take(handles, attached.slots.clone(), connections)?;
-        if let Some(Pinned { maps, base, handed_over_ns, .. }) = &attached.pinned {
+        if let Some(Pinned { maps, base, handed_over_ns, left, .. }) = &attached.pinned {
             flows.pinned = Some(maps.clone());
             flows.base.clone_from(base);
-            if let Some(resume) = resume.filter(|resume| resume.readings.maps == *maps) {
+            let read_out = left.as_ref().map(|left| &left.maps);
+            if let Some(left) = left {
+                flows.left = Some(LeftMaps::take(left.clone(), left_handles)?);
+                flows.resumed_ns = left.until_ns;
+            }
+            let is_of = |of: &String| *of == *maps || Some(of) == read_out;
+            if let Some(resume) = resume.filter(|resume| is_of(&resume.readings.maps)) {
                 flows.resumed_ns = Some(resume.readings.time_ns);
                 flows.tracker.resume(resume.flows, resume.readings.clock_offset_ns);
             }
@@ -147,12 +158,7 @@ impl KernelFlows {
 
     /// What a place in the ledger holds.
     fn count(&self, slot: usize) -> Result<LedgerSlot, SourceError> {
-        let per_cpu = self.ledger.get(&(slot as u32), 0).map_err(|e| map_error("LEDGER", e))?;
-        let mut counts = LedgerSlot::default();
-        for cpu in per_cpu.iter() {
-            counts.merge(&cpu.ledger);
-        }
-        Ok(counts)
+        counted(&self.ledger, slot)
     }
 
     /// Flows of translated connections carry both names from now on.
@@ -177,6 +183,11 @@ impl KernelFlows {
         self.resumed_ns
     }
 
+    /// Rows of the ledger for what was counted in maps of another size since it was reported, for whoever keeps them.
+    pub fn left_rows(&self) -> Result<Vec<Interface>, SourceError> {
+        self.left.as_ref().map_or(Ok(Vec::new()), LeftMaps::rows)
+    }
+
     /// The next readings take everything out of the maps, so that the next daemon finds what is counted after them.
     pub fn leave(&mut self) {
         self.leaving = true;
@@ -198,12 +209,12 @@ impl KernelFlows {
 }
 
 impl<K: aya::Pod + Send> FlowMap<K> {
-    fn take(handles: &mut Handles, name: &'static str) -> Result<Self, SourceError> {
+    pub(super) fn take(handles: &mut Handles, name: &'static str) -> Result<Self, SourceError> {
         let (map, max_entries) = handles.take_map(name)?;
         Ok(Self { name, map, max_entries, reader: MapReader::new(), entries: 0 })
     }
 
-    fn drain(&mut self, mut visit: impl FnMut(&K, &FlowStats)) -> Result<(), SourceError> {
+    pub(super) fn drain(&mut self, mut visit: impl FnMut(&K, &FlowStats)) -> Result<(), SourceError> {
         let name = self.name;
         let mut entries = 0;
         self.reader
@@ -217,7 +228,7 @@ impl<K: aya::Pod + Send> FlowMap<K> {
     }
 
     /// Removes an entry and returns what it held at that moment.
-    fn remove(&mut self, key: &K) -> Result<Option<FlowStats>, SourceError> {
+    pub(super) fn remove(&mut self, key: &K) -> Result<Option<FlowStats>, SourceError> {
         let name = self.name;
         let failed = |source| SourceError::Map { name, source };
         let fd = self.map.fd().as_fd();
@@ -240,6 +251,14 @@ impl<K: aya::Pod + Send> FlowMap<K> {
     }
 }
 
+/// What a place in a ledger holds.
+pub(super) fn counted(ledger: &PerCpuArray<MapData, CpuSlot>, slot: usize) -> Result<LedgerSlot, SourceError> {
+    let per_cpu = ledger.get(&(slot as u32), 0).map_err(|e| map_error("LEDGER", e))?;
+    let mut counts = LedgerSlot::default();
+    per_cpu.iter().for_each(|cpu| counts.merge(&cpu.ledger));
+    Ok(counts)
+}
+
 pub(super) fn map_error(name: &'static str, error: aya::maps::MapError) -> SourceError {
     SourceError::Map { name, source: io::Error::other(error) }
 }
@@ -252,6 +271,10 @@ impl FlowSource for KernelFlows {
     fn drain(&mut self, sink: &mut Sink<'_>) -> Result<(), SourceError> {
         let origin = self.origin();
         let tracker = &mut self.tracker;
+        if let Some(left) = &mut self.left {
+            left.read_flows(tracker, &origin, sink)?;
+            self.gone.append(&mut tracker.gone());
+        }
         let before = match &mut self.translations {
             Some(translations) => translations.read(tracker.names())?,
             None => Vec::new(),
@@ -268,6 +291,10 @@ impl FlowSource for KernelFlows {
     }
 
     fn overflows(&mut self, sink: &mut dyn FnMut(OverflowDelta)) -> Result<(), SourceError> {
+        // Behind its flows, it is of no use any more.
+        if let Some(left) = self.left.take() {
+            left.read_overflows(sink)?;
+        }
         let fd = self.overflow.fd().as_fd();
         let failed = |source| SourceError::Map { name: "OVERFLOW", source };
         let last = &mut self.overflow_last;

@@ -4,6 +4,7 @@
 mod clock;
 mod events;
 mod held;
+mod left;
 mod maps;
 mod memory;
 mod nat;
