@@ -3,7 +3,15 @@
 //! The programs stamp packets with jiffies, which cost nothing to read. Jiffies advance by whole ticks of the exact
 //! clock, so one offset, found once, turns them into nanoseconds of that clock.
 
+use std::io;
 use std::time::{Duration, Instant};
+
+use aya::maps::Array;
+use aya::programs::{TestRun as _, TestRunOptions};
+use nta_common::Settings;
+
+use crate::SourceError;
+use crate::load::alone;
 
 /// The values of `CONFIG_HZ` that kernels are built with.
 const TICK_RATES: [u64; 6] = [100, 250, 300, 500, 1000, 1024];
@@ -26,8 +34,24 @@ impl Jiffies {
     }
 }
 
+/// Loads the clock program alone and calibrates with it.
+pub(crate) fn jiffies() -> Result<Jiffies, SourceError> {
+    let mut kernel = alone(&Settings::default())?;
+    let clocks = kernel.take_map("CLOCKS").ok_or(SourceError::Missing("map CLOCKS"))?;
+    let map_error = |e| SourceError::Map { name: "CLOCKS", source: io::Error::other(e) };
+    let clocks: Array<_, [u64; 2]> = Array::try_from(clocks).map_err(map_error)?;
+    let program = kernel.xdp("nta_clock")?;
+    calibrate(|| {
+        let frame = [0; 64];
+        program
+            .test_run(TestRunOptions { data_in: Some(&frame), ..TestRunOptions::new() })
+            .map_err(|source| SourceError::Program { name: "nta_clock", source })?;
+        clocks.get(&0, 0).map_err(map_error)
+    })
+}
+
 /// Reads both clocks through `read` (jiffies, exact nanoseconds) until their relation is clear.
-pub(crate) fn calibrate<E>(mut read: impl FnMut() -> Result<[u64; 2], E>) -> Result<Jiffies, E> {
+fn calibrate<E>(mut read: impl FnMut() -> Result<[u64; 2], E>) -> Result<Jiffies, E> {
     let began = Instant::now();
     let first = read()?;
     let mut samples = vec![first];

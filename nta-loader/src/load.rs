@@ -4,8 +4,8 @@ use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::path::PathBuf;
 
-use aya::maps::{Array, Map, MapData, PerCpuArray};
-use aya::programs::{ProgramError, ProgramInfo, SchedClassifier, TestRun as _, TestRunOptions, Xdp};
+use aya::maps::{Map, MapData, PerCpuArray};
+use aya::programs::{ProgramError, ProgramInfo, SchedClassifier, Xdp};
 use aya::{Ebpf, EbpfLoader};
 use aya_log::EbpfLogger;
 use nta_common::limits::MAX_INTERFACES;
@@ -13,7 +13,7 @@ use nta_common::{Conntrack, CpuSlot, LedgerSlot, Settings, TunnelPorts};
 
 use crate::conntrack;
 use crate::handles::{CONNECTIONS_PROGRAM, Handles};
-use crate::jiffies::{Jiffies, calibrate, monotonic_ns};
+use crate::jiffies::{Jiffies, jiffies, monotonic_ns};
 use crate::pin::PINNED_MAPS;
 use crate::share::SharedMaps;
 use crate::sizes::{SMALLEST_NAT, max_flows, max_nested, max_translated};
@@ -333,22 +333,6 @@ pub(crate) fn alone(settings: &Settings) -> Result<Kernel, SourceError> {
         has_nested: false,
         connections: None,
         diagnostics: None,
-    })
-}
-
-/// Loads the clock program alone and calibrates with it.
-fn jiffies() -> Result<Jiffies, SourceError> {
-    let mut kernel = alone(&Settings::default())?;
-    let clocks = kernel.take_map("CLOCKS").ok_or(SourceError::Missing("map CLOCKS"))?;
-    let map_error = |e| SourceError::Map { name: "CLOCKS", source: io::Error::other(e) };
-    let clocks: Array<_, [u64; 2]> = Array::try_from(clocks).map_err(map_error)?;
-    let program = kernel.xdp("nta_clock")?;
-    calibrate(|| {
-        let frame = [0; 64];
-        program
-            .test_run(TestRunOptions { data_in: Some(&frame), ..TestRunOptions::new() })
-            .map_err(|source| SourceError::Program { name: "nta_clock", source })?;
-        clocks.get(&0, 0).map_err(map_error)
     })
 }
 

@@ -7,7 +7,8 @@ use aya::maps::{Map, MapData, PerCpuArray};
 use nta_common::{CpuSlot, FlowKey4, FlowKey6, OverflowKey, Volume};
 use nta_loader::{Handles, LeftBehind, monotonic_ns};
 
-use super::maps::{FlowMap, counted, map_error};
+use super::flow_map::FlowMap;
+use super::maps::{counted, map_error};
 use super::read::MapReader;
 use super::tracker::Tracker;
 use crate::source::{Sink, SourceError};

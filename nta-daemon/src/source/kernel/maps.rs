@@ -12,6 +12,7 @@ use nta_loader::elements::{delete, lookup, lookup_and_delete};
 use nta_loader::{Assigned, Attached, Handles, LEFT, Pinned, monotonic_ns};
 
 use super::events::EventRing;
+use super::flow_map::{ENTRY_OVERHEAD, FlowMap};
 use super::left::LeftMaps;
 use super::nat::{ConnectionTable, Translations};
 use super::nested::NestedMap;
@@ -22,9 +23,6 @@ use nta_core::domain::{
     EndReason, FlowKey, FlowRecord, IdentityScope, Interface, Ledger, MapFill, Origin, OverflowDelta, PacketEvent,
     Readings, Resume, Timestamp, difference,
 };
-
-/// What a hash map entry takes in the kernel beyond key and value (`struct htab_elem`).
-const ENTRY_OVERHEAD: u64 = 48;
 
 /// The flow maps and the ledger of a set of loaded programs.
 pub struct KernelFlows {
@@ -64,14 +62,6 @@ pub struct KernelFlows {
     clock_offset_ns: u64,
     /// Maps of another size that nothing counts in any more, until they are read out.
     left: Option<LeftMaps>,
-}
-
-pub(super) struct FlowMap<K> {
-    name: &'static str,
-    map: MapData,
-    max_entries: u32,
-    reader: MapReader<K, FlowStats>,
-    entries: u64,
 }
 
 impl KernelFlows {
@@ -205,49 +195,6 @@ impl KernelFlows {
 
     const fn origin(&self) -> Origin {
         Origin { clock_offset_ns: self.clock_offset_ns, ids: self.ids }
-    }
-}
-
-impl<K: aya::Pod + Send> FlowMap<K> {
-    pub(super) fn take(handles: &mut Handles, name: &'static str) -> Result<Self, SourceError> {
-        let (map, max_entries) = handles.take_map(name)?;
-        Ok(Self { name, map, max_entries, reader: MapReader::new(), entries: 0 })
-    }
-
-    pub(super) fn drain(&mut self, mut visit: impl FnMut(&K, &FlowStats)) -> Result<(), SourceError> {
-        let name = self.name;
-        let mut entries = 0;
-        self.reader
-            .for_each(self.map.fd().as_fd(), |key, value| {
-                entries += 1;
-                visit(key, value);
-            })
-            .map_err(|source| SourceError::Map { name, source })?;
-        self.entries = entries;
-        Ok(())
-    }
-
-    /// Removes an entry and returns what it held at that moment.
-    pub(super) fn remove(&mut self, key: &K) -> Result<Option<FlowStats>, SourceError> {
-        let name = self.name;
-        let failed = |source| SourceError::Map { name, source };
-        let fd = self.map.fd().as_fd();
-        match lookup_and_delete(fd, key) {
-            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
-                // Before 5.14 the two steps are apart; a packet that falls between them is missed by this flow, and
-                // the ledger of the kernel still has it.
-                let last = lookup(fd, key).map_err(failed)?;
-                delete(fd, key).map_err(failed)?;
-                Ok(last)
-            }
-            removed => removed.map_err(failed),
-        }
-    }
-
-    fn fill(&self) -> MapFill {
-        let entry = (size_of::<K>() + size_of::<FlowStats>()) as u64 + ENTRY_OVERHEAD;
-        let max_entries = u64::from(self.max_entries);
-        MapFill { name: self.name.to_owned(), entries: self.entries, max_entries, memory_bytes: max_entries * entry }
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod clock;
 mod events;
+mod flow_map;
 mod held;
 mod left;
 mod maps;
