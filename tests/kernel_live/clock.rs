@@ -170,13 +170,13 @@ fn a_window_that_a_restart_cuts_is_one_window_with_its_gap() {
 }
 
 /// The wall clock that the daemon sees.
-struct Clock {
-    file: PathBuf,
+pub(crate) struct Clock {
+    pub(crate) file: PathBuf,
 }
 
 impl Clock {
     /// So many seconds ahead of the real one.
-    fn set(&self, seconds: i64) {
+    pub(crate) fn set(&self, seconds: i64) {
         let new = self.file.with_extension("new");
         std::fs::write(&new, format!("{seconds:+}")).expect("a file");
         std::fs::rename(&new, &self.file).expect("in its place");
@@ -184,7 +184,7 @@ impl Clock {
 }
 
 /// The library that gives a process another wall clock.
-fn faketime() -> Option<PathBuf> {
+pub(crate) fn faketime() -> Option<PathBuf> {
     let folders = std::fs::read_dir("/usr/lib").ok()?.flatten();
     folders.map(|folder| folder.path().join("faketime/libfaketimeMT.so.1")).find(|path| path.exists())
 }

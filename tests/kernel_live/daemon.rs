@@ -114,6 +114,12 @@ impl<'a> Daemon<'a> {
         answer.status.success().then(|| serde_json::from_slice(&answer.stdout).expect("JSON"))
     }
 
+    /// Whether anything is answered to this path, whatever it is.
+    pub(crate) fn answers(&self, path: &str) -> bool {
+        let url = format!("http://{LISTEN}{path}");
+        output(self.namespace.command("curl").args(["-s", "-m", "10", "-o", "/dev/null", &url])).status.success()
+    }
+
     /// The document at this path.
     pub(crate) fn get(&self, path: &str) -> Value {
         self.try_get(path).unwrap_or_else(|| panic!("no answer to {path}"))

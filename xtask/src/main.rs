@@ -17,6 +17,7 @@ mod replay;
 mod run;
 mod screenshots;
 mod setup;
+mod soak;
 mod test;
 mod tidy;
 
@@ -79,6 +80,12 @@ const COMMANDS: &[Command] = &[
         about: "make labelled captures of attacks and of benign traffic",
         help: lab::HELP,
         run: lab::run,
+    },
+    Command {
+        name: "soak",
+        about: "a daemon for minutes or hours, with all that happens to one",
+        help: soak::HELP,
+        run: soak::run,
     },
     Command {
         name: "lint",

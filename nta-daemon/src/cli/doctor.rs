@@ -16,8 +16,8 @@ use crate::source::SourceError;
 use crate::source::kernel::device::Device;
 use crate::source::kernel::topology::Topology;
 use crate::source::kernel::{
-    AttachOptions, AttachedKernel, Elsewhere, Kernel, KernelOptions, ProgramInfo, detach, joins_translated,
-    pinned_elsewhere, predict,
+    AttachOptions, AttachedKernel, Elsewhere, Kernel, KernelOptions, ProgramInfo, check_rights, detach,
+    joins_translated, pinned_elsewhere, predict,
 };
 use nta_core::detect::Networks;
 
@@ -128,12 +128,18 @@ pub(super) fn execute(args: &Args) -> ExitCode {
         Err(error) => return fail(1, &error),
     };
     let is_reached = reached.iter().all(|check| check.ok);
-    let mut checks = vec![kernel(), btf(), capabilities(), bpffs(), translation(), overlaps(), inside()];
+    // Where another process attaches, this one needs no right, and cannot try the programs.
+    let by_loader = reached.iter().any(|check| check.name == "loader");
+    let mut checks = vec![kernel(), btf()];
+    if !by_loader {
+        checks.extend([capabilities(), bpffs()]);
+    }
+    checks.extend([translation(), overlaps(), inside()]);
     checks.extend(reached);
     let report = Report {
         version: env!("CARGO_PKG_VERSION"),
         checks,
-        programs: programs(),
+        programs: if by_loader && check_rights().is_err() { Vec::new() } else { programs() },
         interfaces: interfaces(&args.probe),
     };
     let text = match args.format {
