@@ -21,6 +21,7 @@ mod nat_changes;
 mod nat_tunnels;
 mod paths;
 mod renamed;
+mod service;
 mod stream_kill;
 
 mod ask;

@@ -89,7 +89,7 @@ mod windows;
 mod write;
 mod writer;
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use tokio::sync::watch;
 
@@ -149,7 +149,7 @@ use stats::Counters;
 #[derive(Clone, Debug)]
 pub struct Store {
     database: Arc<Database>,
-    retention: Retention,
+    retention: Arc<RwLock<Retention>>,
     /// Folder and most bytes of the spool.
     spool: Option<(std::path::PathBuf, u64)>,
     counters: Arc<Counters>,
@@ -177,7 +177,7 @@ impl Store {
         let database = Database::open(url).await?;
         Ok(Self {
             database,
-            retention: Retention::default(),
+            retention: Arc::default(),
             spool: None,
             counters: Arc::default(),
             outbox: None,
@@ -203,9 +203,18 @@ impl Store {
 
     /// Keeps this much instead of the default.
     #[must_use]
-    pub const fn with_retention(mut self, retention: Retention) -> Self {
-        self.retention = retention;
+    pub fn with_retention(mut self, retention: Retention) -> Self {
+        self.retention = Arc::new(RwLock::new(retention));
         self
+    }
+
+    /// Keeps this much from now on, of all who share this store.
+    pub fn keep(&self, retention: Retention) {
+        *self.retention.write().unwrap_or_else(PoisonError::into_inner) = retention;
+    }
+
+    fn retention(&self) -> Retention {
+        *self.retention.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Joins alerts of several gateways so instead of the default.
