@@ -14,6 +14,7 @@ mod anomalies;
 mod anomaly_write;
 mod aside;
 mod audit;
+mod backup;
 mod baselines;
 mod body;
 mod concerned;
@@ -102,6 +103,7 @@ pub use announced::Announced;
 pub use anomalies::{Anomaly, AnomalyFilter, AnomalyPage, AnomalySort, KindCount, StoredAnomaly};
 pub use aside::Aside;
 pub use audit::{Audit, AuditFilter, AuditPage, AuditRow};
+pub use backup::{BackupError, Copied, backup};
 pub use baselines::baselines_name;
 pub use body::{FindingRecord, OpinionRecord};
 pub use error::StoreError;
@@ -283,6 +285,8 @@ fn from_sql(value: i64) -> u64 {
 
 #[cfg(test)]
 mod alert_status_tests;
+#[cfg(test)]
+mod backup_tests;
 #[cfg(test)]
 mod both_tests;
 #[cfg(test)]
