@@ -106,6 +106,19 @@ impl Analysis {
         self.detectors.extend(detect::learned(config, models));
     }
 
+    /// Looks for what `config` says from the next window on, in place of `before`. Detectors whose settings are as before go on with
+    /// what they know, and alerts go on.
+    pub fn set_detect(&mut self, before: &DetectConfig, config: &DetectConfig, models: &Models) {
+        let learned = self.detectors.split_off(self.rules);
+        self.evicted_before += learned.iter().map(|detector| detector.evicted()).sum::<u64>();
+        let (detectors, evicted) = detect::renewed(before, config, std::mem::take(&mut self.detectors));
+        self.evicted_before += evicted;
+        self.rules = detectors.len();
+        self.detectors = detectors;
+        self.detectors.extend(detect::learned(config, models));
+        self.alerter.set_config(config.alerting.clone());
+    }
+
     /// Raises no alert about these from the next window on.
     pub fn mute(&mut self, mutes: Vec<Mute>) {
         self.alerter.mute(mutes);

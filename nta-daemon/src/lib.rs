@@ -39,5 +39,6 @@ pub mod config;
 pub mod descriptors;
 pub mod private;
 pub mod room;
+pub mod service;
 pub mod telemetry;
 pub mod uploads;

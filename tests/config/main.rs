@@ -1,5 +1,6 @@
 //! Configuration from outside: what `check-config`, `print-config` and `run` make of files, flags and the environment.
 
+mod backup;
 mod containers;
 mod installed;
 mod tokens;

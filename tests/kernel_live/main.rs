@@ -22,6 +22,7 @@ mod nat_changes;
 mod nat_tunnels;
 mod paths;
 mod renamed;
+mod service;
 mod soak;
 mod stream_kill;
 

@@ -50,6 +50,33 @@ macro_rules! registry {
             list
         }
 
+        /// Every detector that `config` switches on: those whose settings are as in `before` go on with what they know, the others
+        /// begin anew. `known` are the detectors of `before`; the number is what those that end had to forget.
+        pub fn renewed(
+            before: &DetectConfig,
+            config: &DetectConfig,
+            known: Vec<Box<dyn Detector>>,
+        ) -> (Vec<Box<dyn Detector>>, u64) {
+            let (mut known, mut evicted) = (known.into_iter(), 0);
+            let mut list: Vec<Box<dyn Detector>> = Vec::new();
+            $(
+                let one = if before.$section.enabled { known.next() } else { None };
+                let is_same = before.$section == config.$section $( && before.$with == config.$with )?;
+                match one {
+                    Some(one) if is_same => list.push(one),
+                    one => {
+                        evicted += one.map_or(0, |one| one.evicted());
+                        if config.$section.enabled {
+                            list.push(Box::new(super::$module::$detector::new(
+                                config.$section.clone() $(, config.$with.clone())?
+                            )));
+                        }
+                    }
+                }
+            )+
+            (list, evicted)
+        }
+
         /// What every detector that there is states about itself, in the order of their sections.
         pub fn declarations() -> Vec<&'static Declaration> {
             vec![

@@ -43,7 +43,7 @@ impl ApiState {
             return insides;
         }
         let sensors = self.store.networks_of_sensors().await.unwrap_or_default();
-        let insides = Arc::new(Insides { own: self.analysis.detect.local_networks.clone(), sensors });
+        let insides = Arc::new(Insides { own: self.analysis.detect.now().local_networks.clone(), sensors });
         *self.insides.lock().unwrap_or_else(PoisonError::into_inner) = Some((now, Arc::clone(&insides)));
         insides
     }

@@ -25,8 +25,8 @@ use super::requests::measure;
 use super::routes::{
     alert_bulk, alerts, anomalies, audit, baselines, capture_file, captures, compute, control, dashboard, detect, docs,
     evidence, explain, export, features, flows, generate, graphql, health, hosts, index, ingest, jobs, live_capture,
-    metrics, models, mutes, packets, prometheus, recording, results, score, sensors, services, session, stats, status,
-    stream, tokens, uploads, webhooks,
+    metrics, models, mutes, packets, prometheus, recording, reload, results, score, sensors, services, session, stats,
+    status, stream, tokens, uploads, webhooks,
 };
 use super::workers::{LargeBodies, Workers, few_at_a_time, off_the_executor};
 use super::{ApiError, ApiState, guard, links, openapi};
@@ -141,6 +141,7 @@ fn admin() -> OpenApiRouter<ApiState> {
         .routes(routes!(tokens::list, tokens::create))
         .routes(routes!(tokens::revoke))
         .routes(routes!(audit::list))
+        .routes(routes!(reload::post))
         .routes(routes!(sensors::set))
         .routes(routes!(sensors::forget))
         .routes(routes!(captures::delete))
@@ -231,7 +232,7 @@ fn documented() -> (Router<ApiState>, OpenApi) {
 pub fn router(state: ApiState) -> Router {
     let (routes, document) = documented();
     let mut state = state.with_own_jobs().with_document(document);
-    if state.config.api.graphql {
+    if state.config.now().api.graphql {
         let paths = guarded(routes.clone(), state.clone());
         state.graph = Graph::new(&state.document, paths);
     }

@@ -20,7 +20,7 @@ use super::tls::Tls;
 use super::workers::Workers;
 use crate::capture::control::CaptureHandle;
 use crate::collector::Counts;
-use crate::config::Config;
+use crate::config::{Config, Current, ReloadHandle};
 use crate::jobs::{AnalysisAccess, Jobs, KINDS, Tools};
 use crate::pipeline::progress::Progress;
 use crate::recording::{Recorder, RingCounts};
@@ -82,7 +82,9 @@ pub struct ApiState {
     /// By which the capture is asked for other interfaces, in a daemon that captures.
     pub(super) capture: Option<CaptureHandle>,
     /// The settings in effect.
-    pub(super) config: Arc<Config>,
+    pub(super) config: Current,
+    /// By which a reload is asked for, of a daemon that captures.
+    pub(super) reload: Option<ReloadHandle>,
     /// The newest records of the log.
     pub(super) records: &'static Records,
     /// What the packet buffer took, where there is one.
@@ -148,7 +150,8 @@ impl ApiState {
             packet_folders: Arc::default(),
             replayed: Arc::default(),
             capture: None,
-            config: Arc::default(),
+            config: Current::default(),
+            reload: None,
             records: &RECORDS,
             ring: None,
             unaudited: Arc::default(),
@@ -294,7 +297,13 @@ impl ApiState {
     /// Shows these settings.
     #[must_use]
     pub fn with_config(self, config: Config) -> Self {
-        Self { config: Arc::new(config), ..self }
+        Self { config: config.into(), ..self }
+    }
+
+    /// Shows the settings in effect, and has them read again by this.
+    #[must_use]
+    pub fn with_reload(self, config: Current, reload: ReloadHandle) -> Self {
+        Self { config, reload: Some(reload), ..self }
     }
 
     /// Shows these records of a log.

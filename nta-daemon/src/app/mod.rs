@@ -6,7 +6,9 @@ mod models;
 mod muted;
 mod outputs;
 mod refusal;
+mod reload;
 mod run;
+mod serve;
 mod served;
 mod signals;
 
@@ -21,9 +23,10 @@ use tokio_util::sync::CancellationToken;
 use crate::api::{Tls, TlsError};
 use crate::capture::clock;
 use crate::capture::control::CaptureHandle;
-use crate::config::Config;
+use crate::config::{Config, Current, ReloadHandle, Reloads};
 use crate::jobs::Jobs;
 use crate::pipeline::baselines::BaselineHandle;
+use crate::pipeline::detecting::DetectHandle;
 use crate::pipeline::metrics::MetricsHandle;
 use crate::pipeline::mutes::MuteHandle;
 use crate::pipeline::progress::Progress;
@@ -44,7 +47,8 @@ use nta_core::window::Lengths;
 pub use analysis::Analysis;
 use analysis::Looked;
 use outputs::Outputs;
-pub use run::{Hangup, Task, Work};
+pub use reload::Hangup;
+pub use run::{Task, Work};
 pub use served::Served;
 pub use signals::{Signal, Signals, Stops};
 
@@ -156,6 +160,13 @@ pub struct App {
     status: watch::Sender<Status>,
     baselines: BaselineHandle,
     mutes: MuteHandle,
+    /// What is looked for.
+    detect: DetectHandle,
+    /// The settings in effect; `config` is those of the start.
+    current: Current,
+    /// By which a reload is asked for, and where it is.
+    reload: ReloadHandle,
+    reloads: Reloads,
     metrics: MetricsHandle,
     ids: IdentityScope,
     /// Alerts of the runs before that may come back.
@@ -185,6 +196,8 @@ pub struct App {
     uploads: Uploads,
     /// By which the capture is asked for other interfaces, of a live run.
     capture: Option<CaptureHandle>,
+    /// The same, for a reload.
+    orders: Option<CaptureHandle>,
     /// The files that are replayed.
     replayed: Vec<PathBuf>,
     writer: StoreWriter,
@@ -276,12 +289,18 @@ impl App {
         let (status, _watched) = watch::channel(Status { mode: plan.mode, window_ns, ..plan.status });
         let (config, stop) = (config.clone(), CancellationToken::new());
         let uploads = Uploads::new(&store, &config);
+        let (reload, reloads) = ReloadHandle::new();
+        let (detect, current) = (config.detect.clone().into(), config.clone().into());
         Ok(Self {
             address: served.as_ref().map(|served| served.address),
             config,
             status,
             baselines,
             mutes,
+            detect,
+            current,
+            reload,
+            reloads,
             metrics: MetricsHandle::default(),
             ids,
             earlier: alerts,
@@ -300,6 +319,7 @@ impl App {
             again: earlier,
             uploads,
             capture: None,
+            orders: None,
             replayed: plan.files,
             writer,
             write_task,

@@ -9,23 +9,17 @@ use tokio::sync::watch;
 use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
 
-use super::{App, AppError, Signal, Signals, StoreOutput, muted};
-use crate::api::{self, AnalysisAccess, Tls};
-use crate::capture::clock;
+use super::{App, AppError, Hangup, Signal, Signals, StoreOutput, muted};
 use crate::capture::control::CaptureHandle;
-use crate::config::RecordingsConfig;
-use crate::jobs::{Jobs, KINDS};
 use crate::pipeline::baselines::BaselineHandle;
+use crate::pipeline::detecting::DetectHandle;
 use crate::pipeline::metrics::MetricsHandle;
 use crate::pipeline::mutes::MuteHandle;
 use crate::pipeline::progress::Progress;
-use crate::recording::{Recorder, Ring, ring_folder};
-use crate::sink::Standing;
+use crate::service;
 use crate::sink::eve::EveOutput;
 use crate::sink::ipfix::IpfixExporter;
 use crate::sink::jsonl::Mirror;
-use crate::sink::ship::Shipping;
-use crate::sink::webhook::Webhooks;
 use crate::store::{StoreError, StoreStats};
 use nta_core::alerting::EarlierAlert;
 use nta_core::domain::{IdentityScope, Mode, Status};
@@ -49,6 +43,8 @@ pub struct Task {
     pub baselines: BaselineHandle,
     /// Of a live run: what no alert is raised about for a while.
     pub mutes: MuteHandle,
+    /// What is looked for, which may change meanwhile.
+    pub detect: DetectHandle,
     /// Live, the files of JSON lines where they are configured.
     pub mirror: Option<Mirror>,
     /// Live, the events as Suricata writes them where they are configured.
@@ -77,9 +73,6 @@ pub trait Work: Send + 'static {
     fn serves_on(&self) -> bool;
 }
 
-/// Reads the configuration again and answers what it did, a line for the log.
-pub type Hangup<'a> = dyn FnMut() -> Result<String, String> + 'a;
-
 impl App {
     /// Serves, runs `work` on a thread of its own, and drains when it ends or a signal asks for it.
     ///
@@ -95,10 +88,16 @@ impl App {
             self.progress.complete();
         }
         let mut server = self.serve();
+        if self.status.borrow().mode == Mode::Live {
+            tokio::spawn(service::follow(self.status.subscribe(), self.stop.clone()));
+        } else {
+            service::ready("serves a replay");
+        }
         let task = Task {
             output: self.output(),
             baselines: self.baselines.clone(),
             mutes: self.mutes.clone(),
+            detect: self.detect.clone(),
             mirror: self.outputs.mirror.take(),
             eve: self.outputs.eve.take(),
             ipfix: self.outputs.ipfix.take(),
@@ -125,20 +124,11 @@ impl App {
                         tracing::info!(signal, "stopping");
                         break None;
                     }
-                    Signal::Hangup => {
-                        match hangup() {
-                            Ok(said) => tracing::info!(signal = "SIGHUP", "{said}"),
-                            Err(refused) => tracing::warn!(signal = "SIGHUP", "{refused}"),
-                        }
-                        match self.tls.as_deref().map(Tls::reload) {
-                            Some(Ok(())) => tracing::info!(signal = "SIGHUP", "new connections get the certificate that is there now"),
-                            Some(Err(error)) => {
-                                tracing::warn!(signal = "SIGHUP", "{error}: the certificate stays as it was");
-                            }
-                            None => {}
-                        }
-                    }
+                    Signal::Hangup => drop(self.read_again("SIGHUP", hangup).await),
                 },
+                Some(asked) = self.reloads.recv() => {
+                    let _gone = asked.send(self.read_again("a request", hangup).await);
+                }
                 ended = &mut working, if done.is_none() => match ended {
                     Ok(work) if work.serves_on() => {
                         done = Some(work);
@@ -182,6 +172,7 @@ impl App {
             }
         };
         self.stop.cancel();
+        service::stopping();
         let mut late = None;
         if done.is_none() && !working.is_finished() {
             match tokio::time::timeout(DRAIN_DEADLINE, working).await {
@@ -210,6 +201,7 @@ impl App {
 
     /// Has the API ask for other interfaces by this.
     pub fn take_orders_by(&mut self, capture: CaptureHandle) {
+        self.orders = Some(capture.clone());
         self.capture = Some(capture);
     }
 
@@ -236,79 +228,6 @@ impl App {
     pub async fn abandon(self) {
         self.stop.cancel();
         let _said = self.drain(None).await; // why it could not begin is the error
-    }
-
-    fn serve(&mut self) -> JoinHandle<std::io::Result<()>> {
-        let Some(served) = self.served.take() else { return tokio::spawn(std::future::pending()) };
-        let access = AnalysisAccess {
-            baselines: self.baselines.clone(),
-            mutes: self.mutes.clone(),
-            metrics: self.metrics.clone(),
-            detect: self.config.detect.clone(),
-            baseline: self.config.baseline.clone(),
-        };
-        let state = served.state(&self.config, self.store.clone(), self.status.subscribe(), access);
-        let state = state.with_uploads(self.uploads.clone());
-        let mut state = state.with_run(self.data).with_sensor(self.sensor.clone());
-        if self.status.borrow().mode == Mode::Replay {
-            state = state.with_progress(self.progress.clone()).with_replayed(std::mem::take(&mut self.replayed));
-        } else if !self.config.webhooks.is_empty() {
-            let webhooks = Webhooks::new(self.store.clone(), self.sensor.clone(), &self.config.webhooks);
-            webhooks.start(Some(self.run), &self.stop);
-            state = state.with_webhooks(webhooks);
-        }
-        if self.status.borrow().mode == Mode::Live && !self.config.ship.to.is_empty() {
-            let shipping = Shipping::new(self.store.clone(), self.sensor.clone(), &self.config.ship);
-            let outputs = self.outputs.counters().into();
-            let standing = Standing::new(self.status.subscribe(), self.store.clone(), outputs);
-            // Past the end of all else: the last window, and that the run ends, are shipped as well.
-            shipping.start(standing, &self.ship);
-            self.shipping = Some(shipping.clone());
-            state = state.with_shipping(shipping);
-        }
-        if self.status.borrow().mode == Mode::Live {
-            let RecordingsConfig { max_bytes, quota_bytes, .. } = self.config.recordings;
-            let folder = self.config.recordings.folder(self.store.path());
-            state = state.with_packets(vec![folder.clone(), ring_folder(&folder)]);
-            if let Some(ring) = Ring::configured(&self.config.capture, &folder) {
-                state = state.with_ring(ring.counts());
-                tokio::spawn(ring.follow(self.status.subscribe(), self.stop.clone()));
-            }
-            let (uploads, runtime) = (self.uploads.clone(), tokio::runtime::Handle::current());
-            let recorder = Recorder::new(folder, max_bytes, quota_bytes).by(self.config.capture.loader());
-            let recorder = recorder.with_end(move |recording| {
-                let (uploads, files) = (uploads.clone(), recording.files.clone());
-                runtime.spawn(async move {
-                    if let Err(error) = uploads.adopt(&files).await {
-                        tracing::warn!(%error, "a recording is not among the captures; the next start takes it");
-                    }
-                });
-            });
-            state = state.with_recorder(recorder);
-        }
-        if let Some(capture) = self.capture.take() {
-            state = state.with_capture(capture);
-        }
-        if let Some(mirror) = &self.outputs.mirror {
-            state = state.with_mirror(mirror.counters());
-        }
-        state = state.with_outputs(self.outputs.counters());
-        let results = state.tools().results.clone();
-        tokio::spawn(results.keep(self.sensor.clone(), self.stop.clone(), clock::now));
-        let jobs = Jobs::new(state.tools().clone(), self.run, KINDS);
-        self.jobs = Some(jobs.clone());
-        state = state.with_jobs(jobs.clone());
-        self.outputs.begin(&state, &self.stop);
-        let uploads = self.uploads.clone();
-        self.say_where("serving");
-        tokio::spawn(async move {
-            if let Err(error) = jobs.take_over().await {
-                tracing::warn!(error = error.chain(), "jobs of a daemon that ended are not taken over");
-            }
-            // Behind it: what a job of before analyses nobody else does.
-            uploads.keep().await;
-        });
-        tokio::spawn(api::serve(served.listener, state, self.stop.clone().cancelled_owned()))
     }
 
     /// Returns when everything that was put out so far is in the database.

@@ -11,6 +11,7 @@ use super::{AppError, refusal};
 use crate::api::{AllowedHosts, AnalysisAccess, ApiState, Rules, Tls};
 use crate::capture::clock;
 use crate::config::{Config, FleetConfig, MetricsAccess};
+use crate::service;
 use crate::store::{Correlation, Retention, Store};
 use nta_core::domain::Status;
 
@@ -35,7 +36,7 @@ impl Served {
             None => None,
         };
         let url = config.store.database.as_str();
-        let store = Store::open(url).await.map_err(|error| refusal::unusable(url, error))?;
+        let store = service::extended(Store::open(url)).await.map_err(|error| refusal::unusable(url, error))?;
         if let Some(Self { address, .. }) = served.as_ref().filter(|_| config.api.is_exposed()) {
             let now = clock::now();
             if !store.tokens().await?.0.iter().any(|token| token.holds(now)) {

@@ -58,6 +58,11 @@ impl Choice {
         &self.patterns
     }
 
+    /// From now on the configuration selects these; what was asked for holds beside them.
+    pub(super) fn select(&mut self, patterns: Vec<InterfacePattern>) {
+        self.patterns = patterns;
+    }
+
     /// Whether it is as the configuration says.
     pub(super) const fn is_configured(&self) -> bool {
         self.stopped_all.is_none() && self.stopped.is_empty() && self.started.is_empty()

@@ -2,8 +2,8 @@
 //! nobody answers. One that nobody has begun in time is never begun.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{oneshot, watch};
@@ -33,6 +33,11 @@ pub enum Wish {
         /// Its name; all of them unless given.
         interface: Option<String>,
     },
+    /// To capture what these select from now on, as if the configuration had said so from the beginning.
+    Select {
+        /// The patterns.
+        patterns: Vec<InterfacePattern>,
+    },
 }
 
 impl Wish {
@@ -41,6 +46,7 @@ impl Wish {
         match self {
             Self::Start { .. } => "started",
             Self::Stop { .. } => "stopped",
+            Self::Select { .. } => "selected anew",
         }
     }
 
@@ -49,6 +55,7 @@ impl Wish {
         match self {
             Self::Start { interface, .. } => Some(interface),
             Self::Stop { interface } => interface.as_deref(),
+            Self::Select { .. } => None,
         }
     }
 }
@@ -232,7 +239,7 @@ impl Orders {
 pub struct CaptureHandle {
     sender: SyncSender<Order>,
     state: watch::Receiver<CaptureState>,
-    patterns: Arc<[InterfacePattern]>,
+    patterns: Arc<RwLock<Arc<[InterfacePattern]>>>,
 }
 
 impl CaptureHandle {
@@ -240,12 +247,22 @@ impl CaptureHandle {
     pub fn new(patterns: &[InterfacePattern]) -> (Self, Orders) {
         let (sender, receiver) = sync_channel(QUEUE);
         let (shows, state) = watch::channel(CaptureState::default());
-        (Self { sender, state, patterns: patterns.into() }, Orders { receiver, state: shows })
+        (Self { sender, state, patterns: Arc::new(RwLock::new(patterns.into())) }, Orders { receiver, state: shows })
     }
 
     /// What the configuration selects.
-    pub fn patterns(&self) -> &[InterfacePattern] {
-        &self.patterns
+    pub fn patterns(&self) -> Arc<[InterfacePattern]> {
+        Arc::clone(&self.patterns.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Has these captured from now on.
+    ///
+    /// # Errors
+    /// When it is not carried out: what was selected before is.
+    pub async fn select(&self, patterns: Vec<InterfacePattern>, by: String) -> Result<(), CaptureError> {
+        self.order(Wish::Select { patterns: patterns.clone() }, by)?.await?;
+        *self.patterns.write().unwrap_or_else(PoisonError::into_inner) = patterns.into();
+        Ok(())
     }
 
     /// What is captured.

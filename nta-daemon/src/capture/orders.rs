@@ -44,6 +44,10 @@ impl Supervisor {
             Wish::Start { interface, duration } => self.start(&interface, &asked, duration, pipeline)?,
             Wish::Stop { interface: Some(interface) } => self.stop(&interface, asked, pipeline)?,
             Wish::Stop { interface: None } => self.stop_all(asked, pipeline)?,
+            Wish::Select { patterns } => {
+                self.choice.select(patterns);
+                self.leave(pipeline)?
+            }
         };
         if outcome.is_err() && self.choice != known {
             self.choice = known;

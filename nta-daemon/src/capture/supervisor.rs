@@ -22,8 +22,10 @@ use super::watch::Matches;
 use crate::config::{Config, InterfacePattern};
 use crate::model_loader::ModelHandle;
 use crate::pipeline::baselines::BaselineHandle;
+use crate::pipeline::detecting::DetectHandle;
 use crate::pipeline::mutes::MuteHandle;
 use crate::pipeline::{Delivery, Fanout, Pipeline, PipelineOptions};
+use crate::service::Beat;
 use crate::source::kernel::device::Device;
 use crate::source::kernel::topology::Topology;
 use crate::source::kernel::{
@@ -78,6 +80,8 @@ pub struct Judging {
     pub baselines: BaselineHandle,
     /// What no alert is raised about for a while.
     pub mutes: MuteHandle,
+    /// What is looked for.
+    pub detect: DetectHandle,
     /// Names flows and alerts.
     pub ids: IdentityScope,
     /// Alerts of runs before that may come back.
@@ -224,7 +228,7 @@ impl Supervisor {
         published: &Sender<Status>,
         output: &mut Fanout<'_>,
     ) -> Result<(), SourceError> {
-        let Judging { config, models, baselines, mutes, ids, earlier } = judging;
+        let Judging { config, models, baselines, mutes, detect, ids, earlier } = judging;
         let (judging, seen) = models.now();
         let options = PipelineOptions {
             span_ns: config.windows.span_ns(),
@@ -240,7 +244,7 @@ impl Supervisor {
         };
         self.source.identify(*ids);
         let mut pipeline = Pipeline::new(&options, status(options.span_ns, &judging));
-        pipeline.follow_models((models.clone(), seen), config.detect.clone());
+        pipeline.follow_models((models.clone(), seen), detect.clone());
         self.report(&mut pipeline)?;
         published.send_replace(pipeline.status().clone());
         self.note_captured(&Ledger::default());
@@ -254,7 +258,7 @@ impl Supervisor {
                 pipeline.stop_counting(now);
             }
         }
-        let mut memory = Memory::default();
+        let (mut memory, mut beat) = (Memory::default(), Beat::of_windows(options.span_ns));
         loop {
             pipeline.open_next();
             let now = self.clock.now();
@@ -287,6 +291,7 @@ impl Supervisor {
             } else {
                 pipeline.take_events(&mut self.source, output)?;
             }
+            beat.turned(closes);
         }
         if !self.choice.is_configured() {
             let interfaces = self.configured();

@@ -192,7 +192,7 @@ async fn export(config: &Config, what: Asked, output: Option<&Path>) -> ExitCode
     };
     let status = Status { mode: Mode::Replay, window_ns: config.windows.span_ns(), ..Status::default() };
     let (_sender, status) = watch::channel(status);
-    let access = AnalysisAccess { detect: config.detect.clone(), ..AnalysisAccess::default() };
+    let access = AnalysisAccess { detect: config.detect.clone().into(), ..AnalysisAccess::default() };
     let state = ApiState::new(store.clone(), status).with_analysis(access);
     let written = write(state, what, output).await;
     store.close().await;

@@ -1,6 +1,7 @@
 //! The command line: one file per command.
 
 mod anonymize;
+mod backup;
 mod captures;
 mod checks;
 mod collect;
@@ -87,6 +88,8 @@ enum Command {
     Anonymize(anonymize::Args),
     /// Write what a database holds to a file: JSON, CSV, Parquet, EVE JSON.
     Export(Box<export::Args>),
+    /// Copy the database to a file while a daemon writes into it.
+    Backup(backup::Args),
     /// Learn from labelled captures what attacks look like: a model that judges beside the rules.
     Train(train::Args),
     /// Check a model, or ask it.
@@ -166,6 +169,7 @@ impl Cli {
             Command::Evaluate(args) => evaluate::execute(&args),
             Command::Anonymize(args) => anonymize::execute(&args),
             Command::Export(args) => export::execute(*args),
+            Command::Backup(args) => backup::execute(args),
             Command::Train(args) => train::execute(&args),
             Command::Model(args) => model::execute(&args),
             Command::Explain(args) => explain::execute(args),

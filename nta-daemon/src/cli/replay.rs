@@ -17,7 +17,7 @@ use super::settings::DatabaseFlag;
 use super::{EXIT_INCOMPLETE, EXIT_USAGE, Tasks, fail, inputs, interrupt};
 use crate::app::{App, Plan, Signal, Signals, Task, Work};
 use crate::capture::clock;
-use crate::config::{Config, DatabaseUrl, Places};
+use crate::config::{Config, DatabaseUrl, Places, ReloadError};
 use crate::model_loader;
 use crate::pipeline::baselines::BaselineHandle;
 use crate::pipeline::progress::Progress;
@@ -363,7 +363,7 @@ async fn with_store(
         let is_read = [ExitCode::SUCCESS, ExitCode::from(EXIT_INCOMPLETE)].contains(&code);
         Replayed { code, serves_on: serve && is_read && !stop.is_cancelled() }
     };
-    let mut hangup = || Ok("a replay reads its configuration once".to_owned());
+    let mut hangup = || Err(ReloadError::Once("a replay reads its configuration once"));
     match app.run(work, &mut signals, &mut hangup).await {
         Ok(Replayed { code, .. }) => code,
         Err(error) => fail(1, &error),

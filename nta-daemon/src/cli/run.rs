@@ -11,7 +11,7 @@ use super::settings::Settings;
 use super::{EXIT_USAGE, Tasks, fail};
 use crate::app::{App, Plan, Signals, Task, Work};
 use crate::capture::supervisor::{self, Judging, Supervisor};
-use crate::config::{CaptureConfig, Config, InterfacePattern, read_regular};
+use crate::config::{CaptureConfig, Config, InterfacePattern, ReloadError, Reread, read_regular};
 use crate::descriptors;
 use crate::model_loader;
 use crate::pipeline::{Fanout, Sink};
@@ -246,6 +246,7 @@ async fn serve(
             mut ipfix,
             baselines,
             mutes,
+            detect,
             metrics,
             ids,
             earlier,
@@ -255,7 +256,7 @@ async fn serve(
         } = task;
         let mut log = AlertLog::default();
         let mut counted = MetricsSink::new(metrics, judged_by.detect.local_networks.clone());
-        let judging = Judging { config: *judged_by, models, baselines, mutes, ids, earlier };
+        let judging = Judging { config: *judged_by, models, baselines, mutes, detect, ids, earlier };
         let mut sinks: Vec<&mut dyn Sink> = vec![&mut output, &mut log, &mut counted];
         sinks.extend(mirror.as_mut().map(|mirror| mirror as &mut dyn Sink));
         sinks.extend(eve.as_mut().map(|eve| eve as &mut dyn Sink));
@@ -264,7 +265,7 @@ async fn serve(
         output.finish(RunEnd::Stopped);
         Captured(ended)
     };
-    let mut hangup = || reload(settings, config);
+    let mut hangup = || reread(settings);
     let Captured(ended) = Box::pin(app.run(work, &mut signals, &mut hangup)).await.map_err(|e| e.to_string())?;
     ended.map_err(|e| e.to_string())
 }
@@ -297,12 +298,10 @@ impl Work for Captured {
     }
 }
 
-/// Checks flags and configuration file again and logs the result. Nothing of it takes effect before a restart yet, and
-/// the daemon goes on.
-fn reload(settings: &Settings, running: &Config) -> Result<String, String> {
-    match settings.clone().load() {
-        Err(error) => Err(format!("the configuration is not taken: {}", error.to_string().replace('\n', "; "))),
-        Ok(config) if config == *running => Ok("the configuration is as before".to_owned()),
-        Ok(_) => Ok(format!("the configuration ({}) has changed: it takes effect with a restart", settings.origin())),
-    }
+/// Reads flags, variables and configuration file again.
+fn reread(settings: &Settings) -> Result<Reread, ReloadError> {
+    let invalid = |error: &dyn std::fmt::Display| ReloadError::Invalid(error.to_string());
+    let config = settings.clone().load().map_err(|error| invalid(&error))?;
+    let patterns = patterns(&config.capture.interfaces).map_err(|error| invalid(&error))?;
+    Ok(Reread { config, patterns })
 }

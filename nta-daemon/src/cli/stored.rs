@@ -34,7 +34,7 @@ pub(super) enum Format {
 
 impl Stored {
     /// The configuration, with the database that is meant.
-    fn config(&mut self) -> Result<Config, ConfigError> {
+    pub(super) fn config(&mut self) -> Result<Config, ConfigError> {
         let flag = self.database.take().map(DatabaseFlag::get).transpose();
         let flag = flag.map_err(|wrong| ConfigError::Invalid(vec![wrong]))?;
         let mut config = Config::load(self.config.as_deref())?;

@@ -8,6 +8,7 @@ mod serve;
 mod stream;
 mod webhooks;
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use async_nats::connection::State;
@@ -21,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use crate::api;
 use crate::capture::clock;
 use crate::config::CollectConfig;
+use crate::service::Beat;
 use crate::sink::ship::broker::{self, chain};
 use crate::store::{Shipment, Store, StoreError};
 pub use counts::{Counts, CountsNow, Reading};
@@ -51,6 +53,8 @@ pub struct Collector {
     /// What settings are signed with.
     key: Option<KeyPair>,
     counts: Counts,
+    /// Fed as it reads, or tries to.
+    beat: Mutex<Beat>,
 }
 
 impl Collector {
@@ -62,7 +66,8 @@ impl Collector {
         let client = broker::connect(&config.broker(), "nta collector").await?;
         let key = config.broker().key_pair()?;
         counts.reads_by(client.clone());
-        let collector = Self { store, client, config: config.clone(), key, counts };
+        let beat = Mutex::new(Beat::of_a_loop());
+        let collector = Self { store, client, config: config.clone(), key, counts, beat };
         collector.consumer().await?;
         collector.counts.can_read();
         Ok(collector)
@@ -72,6 +77,7 @@ impl Collector {
     pub async fn run(&self, stop: &CancellationToken) {
         let mut wait = FIRST_WAIT;
         while !stop.is_cancelled() {
+            self.turned();
             let read = async {
                 self.check_connection()?;
                 let consumer = self.consumer().await?;
@@ -84,6 +90,11 @@ impl Collector {
                 wait = (wait * 2).min(LONGEST_WAIT);
             }
         }
+    }
+
+    /// What the watchdog is fed by.
+    fn turned(&self) {
+        self.beat.lock().unwrap_or_else(PoisonError::into_inner).turned(false);
     }
 
     /// Requests wait for a connection and batches end without an error where there is none.
@@ -100,6 +111,7 @@ impl Collector {
     async fn read(&self, consumer: &PullConsumer, stop: &CancellationToken, wait: &mut Duration) -> Result<(), String> {
         let failed = |error: &dyn std::fmt::Display| format!("messages cannot be asked for: {error}");
         while !stop.is_cancelled() {
+            self.turned();
             let messages =
                 consumer.batch().max_messages(AT_ONCE).max_bytes(BYTES_AT_ONCE).expires(ASK_FOR).messages().await;
             let mut messages = messages.map_err(|error| failed(&error))?;
@@ -114,6 +126,7 @@ impl Collector {
                     come.push(message);
                 }
                 self.take(come, stop).await;
+                self.turned();
                 self.counts.can_read();
                 *wait = FIRST_WAIT;
             }
@@ -195,6 +208,7 @@ impl Collector {
                 Err(error) => error,
             };
             self.counts.waited();
+            self.turned();
             tracing::warn!(error = error.chain(), "collect: the store takes nothing; it is tried again");
             say(messages, AckKind::Progress).await;
             let is_stopped = stop.run_until_cancelled(tokio::time::sleep(wait)).await.is_none();

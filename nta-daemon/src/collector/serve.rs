@@ -10,6 +10,7 @@ use super::{Collector, Counts, webhooks};
 use crate::api::{self, AnalysisAccess};
 use crate::app::{AppError, Served, Signal, Signals};
 use crate::config::Config;
+use crate::service;
 use crate::telemetry::RECORDS;
 use crate::uploads::Uploads;
 use nta_core::domain::Status;
@@ -65,7 +66,7 @@ pub async fn collect(config: &Config, listen: Option<SocketAddr>) -> Result<(), 
     let from = config.collect.from.to_string();
     let mut server = match served {
         Some(served) => {
-            let (detect, baseline) = (config.detect.clone(), config.baseline.clone());
+            let (detect, baseline) = (config.detect.clone().into(), config.baseline.clone());
             let access = AnalysisAccess { detect, baseline, ..AnalysisAccess::default() };
             let state = served.state(config, store.clone(), status, access);
             let mut state = state.with_uploads(Uploads::new(&store, config)).with_collected(counts.clone());
@@ -92,6 +93,8 @@ pub async fn collect(config: &Config, listen: Option<SocketAddr>) -> Result<(), 
             }
         }
     });
+    let line = format!("collects from {from}");
+    service::ready(&line);
     let ended = loop {
         tokio::select! {
             signal = signals.next() => match signal {
@@ -99,13 +102,18 @@ pub async fn collect(config: &Config, listen: Option<SocketAddr>) -> Result<(), 
                     tracing::info!(signal, "stopping");
                     break None;
                 }
-                Signal::Hangup => tracing::info!(signal = "SIGHUP", "a collector reads its configuration when it starts"),
+                Signal::Hangup => {
+                    service::reloading();
+                    tracing::info!(signal = "SIGHUP", "a collector reads its configuration when it starts");
+                    service::ready(&line);
+                }
             },
             _ended = &mut reading => break Some("the collector"),
             _ended = &mut server => break Some("the server"),
         }
     };
     stop.cancel();
+    service::stopping();
     retaining.abort();
     if let Some(sending) = sending {
         let _late = tokio::time::timeout(DEADLINE, sending).await;

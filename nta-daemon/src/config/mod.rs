@@ -23,6 +23,7 @@ mod nearest;
 mod problem;
 mod recordings;
 mod regular;
+mod reload;
 mod remote_write;
 mod results;
 mod sensor;
@@ -61,6 +62,9 @@ pub use nta_loader::{Attach, InterfacePattern, InterfacePatternError, TcxOrder, 
 pub use problem::{ConfigError, Place, Problem};
 pub use recordings::RecordingsConfig;
 pub use regular::{read_regular, regular_length};
+pub use reload::{
+    Current, Differences, ReloadAnswer, ReloadError, ReloadHandle, Reloaded, Reloads, Reread, is_reloadable,
+};
 pub use remote_write::{RemoteWriteConfig, RemoteWriteUrl};
 pub use results::ResultsConfig;
 pub use sensor::{SensorConfig, SensorName, SensorNameError};
@@ -320,7 +324,7 @@ impl Config {
             }
             Ok(text)
         };
-        sections().map_err(ConfigError::Unwritable)
+        sections().map(|text| reload::marked(&text)).map_err(ConfigError::Unwritable)
     }
 }
 

@@ -29,6 +29,9 @@ pub enum ConfigError {
     /// A value that no file can hold, such as a path that is not UTF-8.
     #[error("a value cannot be written down: {0}")]
     Unwritable(toml::ser::Error),
+    /// What was put together of two.
+    #[error("a value cannot be read back: {0}")]
+    Unreadable(toml::de::Error),
 }
 
 impl ConfigError {

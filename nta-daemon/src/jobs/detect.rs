@@ -98,7 +98,7 @@ impl Kind for Detect {
         context.check()?;
         let order: DetectOrder = context.request()?;
         let tools = &context.tools;
-        let (names, mut chosen) = chosen(&tools.analysis.detect, &order)?;
+        let (names, mut chosen) = chosen(&tools.analysis.detect.now(), &order)?;
         let (export, _) = context.wait(tools.known())?;
         let mut baselines = Baselines::new(tools.analysis.baseline.clone());
         let import = baselines.import((*export).clone());

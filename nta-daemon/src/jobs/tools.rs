@@ -8,13 +8,13 @@ use crate::api::ApiError;
 use crate::config::Config;
 use crate::model_loader::Registry;
 use crate::pipeline::baselines::{BaselineHandle, Busy};
+use crate::pipeline::detecting::DetectHandle;
 use crate::pipeline::metrics::MetricsHandle;
 use crate::pipeline::mutes::MuteHandle;
 use crate::results::Results;
 use crate::store::{Store, WindowFilter, baselines_name};
 use crate::uploads::Uploads;
 use nta_core::baseline::{BaselineConfig, Baselines, Export, Import};
-use nta_core::detect::DetectConfig;
 use nta_core::domain::{Status, Timestamp};
 use nta_core::window::{DEFAULT_WINDOW_NS, Span, Window};
 
@@ -28,7 +28,7 @@ pub struct AnalysisAccess {
     /// What it counts for Prometheus.
     pub metrics: MetricsHandle,
     /// What is looked for.
-    pub detect: DetectConfig,
+    pub detect: DetectHandle,
     /// How baselines are learned.
     pub baseline: BaselineConfig,
 }

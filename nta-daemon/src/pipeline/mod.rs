@@ -2,6 +2,7 @@
 //! replay and by the wall clock live. It reads like the data path.
 
 pub mod baselines;
+pub mod detecting;
 mod event;
 mod fold;
 pub mod judge;

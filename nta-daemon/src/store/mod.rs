@@ -14,6 +14,7 @@ mod anomalies;
 mod anomaly_write;
 mod aside;
 mod audit;
+mod backup;
 mod baselines;
 mod body;
 mod concerned;
@@ -89,7 +90,7 @@ mod windows;
 mod write;
 mod writer;
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use tokio::sync::watch;
 
@@ -102,6 +103,7 @@ pub use announced::Announced;
 pub use anomalies::{Anomaly, AnomalyFilter, AnomalyPage, AnomalySort, KindCount, StoredAnomaly};
 pub use aside::Aside;
 pub use audit::{Audit, AuditFilter, AuditPage, AuditRow};
+pub use backup::{BackupError, Copied, backup};
 pub use baselines::baselines_name;
 pub use body::{FindingRecord, OpinionRecord};
 pub use error::StoreError;
@@ -149,7 +151,7 @@ use stats::Counters;
 #[derive(Clone, Debug)]
 pub struct Store {
     database: Arc<Database>,
-    retention: Retention,
+    retention: Arc<RwLock<Retention>>,
     /// Folder and most bytes of the spool.
     spool: Option<(std::path::PathBuf, u64)>,
     counters: Arc<Counters>,
@@ -177,7 +179,7 @@ impl Store {
         let database = Database::open(url).await?;
         Ok(Self {
             database,
-            retention: Retention::default(),
+            retention: Arc::default(),
             spool: None,
             counters: Arc::default(),
             outbox: None,
@@ -203,9 +205,18 @@ impl Store {
 
     /// Keeps this much instead of the default.
     #[must_use]
-    pub const fn with_retention(mut self, retention: Retention) -> Self {
-        self.retention = retention;
+    pub fn with_retention(mut self, retention: Retention) -> Self {
+        self.retention = Arc::new(RwLock::new(retention));
         self
+    }
+
+    /// Keeps this much from now on, of all who share this store.
+    pub fn keep(&self, retention: Retention) {
+        *self.retention.write().unwrap_or_else(PoisonError::into_inner) = retention;
+    }
+
+    fn retention(&self) -> Retention {
+        *self.retention.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Joins alerts of several gateways so instead of the default.
@@ -274,6 +285,8 @@ fn from_sql(value: i64) -> u64 {
 
 #[cfg(test)]
 mod alert_status_tests;
+#[cfg(test)]
+mod backup_tests;
 #[cfg(test)]
 mod both_tests;
 #[cfg(test)]

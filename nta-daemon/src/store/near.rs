@@ -83,7 +83,7 @@ impl Store {
 
     /// Takes measures that are too many or too old out of their windows, which stay.
     pub(super) async fn forget_near(&self, future_ns: i64) -> Result<(), StoreError> {
-        let most = to_sql(self.retention.max_near);
+        let most = to_sql(self.retention().max_near);
         for (which, bound) in [(LATER, future_ns), (FIRST, i64::MAX)] {
             loop {
                 let surplus = to_sql(self.total(NEAR).await?) - most;
@@ -92,7 +92,7 @@ impl Store {
                 }
             }
         }
-        if let Some(before_ns) = self.too_old(self.retention.max_near_age_ns, future_ns).await? {
+        if let Some(before_ns) = self.too_old(self.retention().max_near_age_ns, future_ns).await? {
             let sensors = self.whose_are_no_captures("").await?;
             if sensors.names().is_empty() {
                 while self.forget_once((OLDEST, before_ns, None), i64::MAX).await? == FORGET_WINDOWS {}

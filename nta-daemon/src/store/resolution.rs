@@ -41,7 +41,7 @@ const MOST_LENGTHS: usize = 256;
 impl Store {
     /// Deletes windows that are older than those of their length are kept: those of these sensors, or of all.
     pub(super) async fn delete_aged_windows(&self, whose: &[Option<String>], future_ns: i64) -> Result<(), StoreError> {
-        let ages = self.retention.max_window_age_ns;
+        let ages = self.retention().max_window_age_ns;
         if ages == [None; 4] {
             return Ok(());
         }

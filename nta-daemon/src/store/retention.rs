@@ -212,41 +212,41 @@ impl Store {
         let future_ns = to_sql(events::now().as_nanos()).saturating_add(TOLERANCE_NS);
         // What a wrong clock put into the future would never be the oldest.
         for (table, sql, most) in [
-            ("flows", later!("flows", "flows"), self.retention.max_flows),
-            ("detected_alerts", later!("detected_alerts", "alerts"), self.retention.max_alerts),
+            ("flows", later!("flows", "flows"), self.retention().max_flows),
+            ("detected_alerts", later!("detected_alerts", "alerts"), self.retention().max_alerts),
         ] {
             self.delete(table, &sql.replace("future_ns", &future_ns.to_string()), to_sql(most)).await?;
         }
         for (table, sql, most) in [
             // Ids count up without gaps but at the old end, so that no row needs to be counted.
-            ("windows", oldest_ids!("windows"), self.retention.max_windows),
-            ("anomalies", oldest_ids!("anomalies"), self.retention.max_anomalies),
-            ("aggregated_features", oldest_ids!("aggregated_features"), self.retention.max_features),
-            ("raw_packets", oldest_ids!("raw_packets"), self.retention.max_raw_packets),
-            ("services", oldest_ids!("services"), self.retention.max_services),
+            ("windows", oldest_ids!("windows"), self.retention().max_windows),
+            ("anomalies", oldest_ids!("anomalies"), self.retention().max_anomalies),
+            ("aggregated_features", oldest_ids!("aggregated_features"), self.retention().max_features),
+            ("raw_packets", oldest_ids!("raw_packets"), self.retention().max_raw_packets),
+            ("services", oldest_ids!("services"), self.retention().max_services),
             (
                 "detected_alerts",
                 "DELETE FROM detected_alerts WHERE number IN (SELECT number FROM detected_alerts \
                  ORDER BY status <> 'resolved', last_ns, number LIMIT coalesce((SELECT CASE WHEN value <= $1 THEN 0 \
                  WHEN value - $1 < $2 THEN value - $1 ELSE $2 END FROM totals WHERE name = 'alerts'), 0))",
-                self.retention.max_alerts,
+                self.retention().max_alerts,
             ),
             (
                 "events",
                 "DELETE FROM events WHERE seq IN (SELECT seq FROM events WHERE seq <= \
                  (SELECT value FROM totals WHERE name = 'events') - $1 ORDER BY seq LIMIT $2)",
-                self.retention.max_events,
+                self.retention().max_events,
             ),
             (
                 "hosts",
                 "DELETE FROM hosts WHERE number IN (SELECT number FROM hosts WHERE number <= \
                  (SELECT max(number) FROM hosts) - 2 * $1 ORDER BY last_ns, number LIMIT $2)",
-                self.retention.max_hosts,
+                self.retention().max_hosts,
             ),
         ] {
             self.delete(table, sql, to_sql(most)).await?;
         }
-        self.delete_surplus_flows(self.retention.max_flows).await?;
+        self.delete_surplus_flows(self.retention().max_flows).await?;
         self.drop_empty_parts().await?;
         self.forget_near(future_ns).await?;
         self.shrink(future_ns).await?;
@@ -257,7 +257,7 @@ impl Store {
             names => names.iter().cloned().map(Some).collect(),
         };
         self.delete_aged_windows(&whose, future_ns).await?;
-        let Some(before_ns) = self.too_old(self.retention.max_age_ns, future_ns).await? else { return Ok(()) };
+        let Some(before_ns) = self.too_old(self.retention().max_age_ns, future_ns).await? else { return Ok(()) };
         self.delete_old_windows(before_ns, &whose).await?;
         for (table, sql) in [
             (
@@ -305,7 +305,7 @@ impl Store {
         let Some(age_ns) = age_ns else { return Ok(None) };
         let query =
             Query::new("SELECT start_ns FROM windows WHERE start_ns <= $1 ORDER BY start_ns DESC LIMIT 1 OFFSET $2");
-        let query = query.bind(future_ns).bind(to_sql(self.retention.reached_windows));
+        let query = query.bind(future_ns).bind(to_sql(self.retention().reached_windows));
         let reached: Vec<i64> = self.read("windows", query, |row| Ok(row.first()?)).await?;
         Ok(reached.first().and_then(|reached| reached.checked_sub(to_sql(age_ns))))
     }
@@ -342,7 +342,7 @@ impl Store {
     /// Deletes rows of the large tables while the database is larger than it may be: what lies in the future, then the oldest. A server's files do not
     /// become smaller when rows go, so that it would never end there: rows and age bound those.
     async fn shrink(&self, future_ns: i64) -> Result<(), StoreError> {
-        let Some(most) = self.retention.max_bytes.filter(|_| self.database.dialect() == Dialect::Sqlite) else {
+        let Some(most) = self.retention().max_bytes.filter(|_| self.database.dialect() == Dialect::Sqlite) else {
             return Ok(());
         };
         for _ in 0..SHRINK_ROUNDS {

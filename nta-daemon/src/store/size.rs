@@ -61,7 +61,7 @@ fn length(path: &Path) -> u64 {
 }
 
 /// Bytes that an ordinary user may still write.
-fn free(path: &Path) -> u64 {
+pub(super) fn free(path: &Path) -> u64 {
     disk(path).map_or(UNKNOWN, |disk| disk.f_bavail.saturating_mul(disk.f_frsize))
 }
 

@@ -180,7 +180,7 @@ impl Store {
     pub(super) async fn make_missing_parts(&self, now_ns: i64) -> Result<(), StoreError> {
         for length in 0..Length::ALL.len() {
             for _ in 0..MOST_AT_ONCE {
-                let days = days(&self.retention, length);
+                let days = days(&self.retention(), length);
                 if missing(&self.window_parts().await?, length, now_ns, days).is_none() {
                     break;
                 }

@@ -24,13 +24,14 @@ use crate::app::{App, HOST, parse};
 const CHANGES_NOTHING: [&str; 2] = ["post /api/anomalies/detect", "post /graphql"];
 /// Not held against the log here: what needs a job that runs, a live capture, a sensor that ships (whose messages are traffic and not
 /// changes), or a model in the registry.
-const ELSEWHERE: [&str; 8] = [
+const ELSEWHERE: [&str; 9] = [
     "post /ingest",
     "put /api/sensors/{id}/settings",
     "delete /api/sensors/{id}",
     "post /api/jobs/{id}/cancel",
     "post /api/control/capture/start",
     "post /api/control/capture/stop",
+    "post /api/control/reload",
     "post /api/models/{id}/activate",
     "post /api/train",
 ];

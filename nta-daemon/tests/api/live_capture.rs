@@ -63,6 +63,7 @@ fn supervise(orders: Orders, answers: Vec<Answer>) -> JoinHandle<(Orders, Vec<St
             wishes.push(match &order.wish {
                 Wish::Start { interface, duration } => format!("{} starts {interface} for {duration:?}", order.by),
                 Wish::Stop { interface } => format!("{} stops {interface:?}", order.by),
+                Wish::Select { patterns } => format!("{} selects {patterns:?}", order.by),
             });
             let outcome = answer(&order.by).map(|after| {
                 orders.publish(after.clone());

@@ -8,7 +8,7 @@ use axum::http::{Request, StatusCode, header};
 use nta_core::domain::{Mode, Status};
 use nta_daemon::api::{ApiState, router};
 use nta_daemon::app::{App, AppError, Plan, Signals, Task, Work};
-use nta_daemon::config::Config;
+use nta_daemon::config::{Config, Reread};
 use nta_daemon::store::{RunEnd, Store};
 use tokio::sync::{oneshot, watch};
 use tower::ServiceExt as _;
@@ -49,7 +49,7 @@ async fn a_panic_ends_the_app_with_an_error_and_nothing_of_it_is_answered() {
     let folder = tempfile::tempdir().expect("folder");
     let database = folder.path().join("nta.db");
     let mut signals = Signals::catch().expect("signals");
-    let mut hangup = || Ok(String::new());
+    let mut hangup = || Ok(Reread { config: Config::default(), patterns: Vec::new() });
     let (send, received) = oneshot::channel();
     let panics = move |task: Task| -> Ended {
         drop(send.send(task.status.subscribe()));

@@ -66,6 +66,7 @@ const TOP: &[&str] = &[
     "train",
     "uploads",
     "config",
+    "service",
 ];
 
 /// All rules about layers for one file.

@@ -56,7 +56,7 @@ pub(in crate::api) struct ConfigJson {
     responses((status = 200, description = "The settings.", body = ConfigJson))
 )]
 pub(in crate::api) async fn config(_: Query<()>, State(state): State<ApiState>) -> Result<Json<ConfigJson>, ApiError> {
-    let settings = state.config.shown().map_err(|error| {
+    let settings = state.config.now().shown().map_err(|error| {
         tracing::error!(%error, "api: the configuration cannot be shown");
         ApiError::Internal
     })?;

@@ -77,7 +77,7 @@ pub(in crate::api) async fn post(
     let windows = body.windows.map_or(DEFAULT_WINDOWS, |count| count.0);
     let request = DetectOrder { windows, from_ns, to_ns, settings: body.settings, detectors: body.detectors };
     // What cannot be asked for is refused before there is a job.
-    drop(chosen(&state.analysis.detect, &request)?);
+    drop(chosen(&state.analysis.detect.now(), &request)?);
     order(&state, ("detect", None), &request, asked, &caller).await
 }
 

@@ -47,7 +47,7 @@ pub(in crate::api) async fn get(
     let end = state.span_of(&scope).await?.to.or(status.last_window_end);
     let last = end.map(|end| Timestamp::from_nanos(end.as_nanos().saturating_sub(1)));
     let at = at.or(last).unwrap_or_else(now);
-    let running: Vec<&str> = detectors(&state.analysis.detect).iter().map(|one| one.declaration().name).collect();
+    let running: Vec<&str> = detectors(&state.analysis.detect.now()).iter().map(|one| one.declaration().name).collect();
     let is_rule = |name: &str| declarations().iter().any(|one| one.name == name && one.basis == Basis::Rule);
     let models_judge = status.model.state == ModelUse::InUse || !status.learning.unusual.is_empty();
     let (mut off, mut unsure) = (Vec::new(), Vec::new());

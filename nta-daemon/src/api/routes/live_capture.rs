@@ -167,7 +167,7 @@ impl LiveCaptureJson {
     /// What is captured now.
     pub(super) fn now(state: &ApiState, scope: Option<&[String]>) -> Self {
         match &state.capture {
-            Some(handle) => Self::new(&handle.state(), handle.patterns(), &state.status(), scope),
+            Some(handle) => Self::new(&handle.state(), &handle.patterns(), &state.status(), scope),
             None => Self::new(&CaptureState::default(), &[], &Status::default(), None),
         }
     }
@@ -249,7 +249,8 @@ pub(in crate::api) async fn stop(
         (None, Some(handle)) => {
             let captured = handle.state().captured;
             let all = captured.iter().map(|captured| captured.interface.as_str());
-            let waited = handle.patterns().iter().filter(|pattern| !pattern.is_exclusion());
+            let patterns = handle.patterns();
+            let waited = patterns.iter().filter(|pattern| !pattern.is_exclusion());
             let all = all.chain(waited.map(|pattern| pattern.as_str()));
             caller.check_all(all, "without `interface` all that is captured or waited for is stopped")?;
         }
@@ -278,11 +279,11 @@ async fn carry_out(
     let carried_out = tokio::spawn(async move {
         let changed = answer.await?;
         let (status, patterns) = (state.status(), handle.patterns());
-        let before = LiveCaptureJson::new(&changed.before, patterns, &earlier, None);
-        let after = LiveCaptureJson::new(&changed.after, patterns, &status, None);
+        let before = LiveCaptureJson::new(&changed.before, &patterns, &earlier, None);
+        let after = LiveCaptureJson::new(&changed.after, &patterns, &status, None);
         let (before, after) = (serde_json::to_value(&before).ok(), serde_json::to_value(&after).ok());
         state.record(&Audit { before, after, ..audit.clone() }).await;
-        let shown = LiveCaptureJson::new(&changed.after, patterns, &status, scope.as_deref());
+        let shown = LiveCaptureJson::new(&changed.after, &patterns, &status, scope.as_deref());
         if let Some(started) = changed.after.captured.into_iter().find(|one| Some(&one.interface) == started.as_ref())
             && let Some(Started { asked, until: Some(until) }) = started.started
         {

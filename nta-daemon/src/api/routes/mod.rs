@@ -35,6 +35,7 @@ pub(super) mod mutes;
 pub(super) mod packets;
 pub(super) mod prometheus;
 pub(super) mod recording;
+pub(super) mod reload;
 pub(super) mod results;
 pub(super) mod score;
 pub(super) mod sensors;

@@ -264,7 +264,7 @@ pub(in crate::api) async fn get(_: Query<()>, caller: Caller, State(state): Stat
 pub(super) async fn page(state: &ApiState, caller: &Caller) -> StatusPage {
     let status = state.status();
     let now = now();
-    let local = &state.analysis.detect.local_networks;
+    let local = &state.analysis.detect.now().local_networks;
     let store = StoreJson {
         stored_windows: state.store.window_count().await.ok(),
         stored_flows: state.store.flow_count().await.ok(),
