@@ -44,6 +44,8 @@ pub(crate) struct Options {
     pub(crate) no_build: bool,
     pub(crate) twice: bool,
     pub(crate) deb_version: Option<String>,
+    /// Nothing else, for tests.
+    pub(crate) only_deb: bool,
 }
 
 /// What was made.
@@ -109,9 +111,11 @@ fn make_in(place: &Place, options: &Options) -> Result<Made> {
     let _none = fs::remove_dir_all(&folder); // of an earlier run
     fs::create_dir_all(&folder)?;
     let deb = deb::make(place, &folder, options.deb_version.as_deref())?;
-    archive::tarball(&root, &folder, place.epoch)?;
-    sbom::write(place, &folder)?;
-    archive::sums(&folder)?;
+    if !options.only_deb {
+        archive::tarball(&root, &folder, place.epoch)?;
+        sbom::write(place, &folder)?;
+        archive::sums(&folder)?;
+    }
     Ok(Made { folder, deb })
 }
 

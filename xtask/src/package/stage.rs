@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 
 use super::binaries::{Program, has_loader};
 use super::{Place, elf, version};
@@ -68,6 +68,17 @@ pub(super) fn stage(place: &Place, programs: &[(Program, PathBuf)]) -> Result<Pa
     Ok(tree.root)
 }
 
+const CONFIG: &str = "etc/nta/nta-daemon.toml";
+
+/// The configuration of a daemon that asks the loader to attach.
+fn with_loader(text: &str) -> Result<String> {
+    const BY_ITSELF: &str = "\n#loader = \"\"\n";
+    if !text.contains(BY_ITSELF) {
+        bail!("{CONFIG} has no setting for the loader's socket");
+    }
+    Ok(text.replacen(BY_ITSELF, "\nloader = \"/run/nta-loader/loader.sock\"\n", 1))
+}
+
 struct Tree {
     root: PathBuf,
 }
@@ -117,6 +128,9 @@ impl Tree {
                 _ => format!("usr/share/zsh/vendor-completions/{name}"),
             };
             self.copy(&path, &to)?;
+            if to == CONFIG && has_loader() {
+                self.write(&to, with_loader(&fs::read_to_string(&path)?)?)?;
+            }
             if name.ends_with(".1") {
                 self.gzip(&to)?;
             }

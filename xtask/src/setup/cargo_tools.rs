@@ -54,6 +54,7 @@ pub(super) fn trial() -> Result<()> {
         Package { name: "man-db", shown_by: "man" }, // whether the pages can be read
         Package { name: "nmap", shown_by: "nmap" },  // the attack
         Package { name: "curl", shown_by: "curl" },
+        Package { name: "bpftool", shown_by: "bpftool" }, // what is attached
         Package { name: "iproute2", shown_by: "ip" },
     ];
     packages("packages", TRIAL)

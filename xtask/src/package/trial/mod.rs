@@ -44,7 +44,9 @@ fn packages(kept: &Path) -> Result<(std::path::PathBuf, std::path::PathBuf)> {
     let (newer, older, again) = (kept.join("newer.deb"), kept.join("older.deb"), kept.join("again.deb"));
     for (to, version) in [(&older, None), (&again, None), (&newer, Some(NEWER.to_owned()))] {
         let built = to != &older || std::env::var_os("NTA_BUILT").is_some();
-        let made = make(&Options { fast: true, no_build: built, deb_version: version, ..Options::default() })?;
+        let options =
+            Options { fast: true, no_build: built, deb_version: version, only_deb: true, ..Options::default() };
+        let made = make(&options)?;
         std::fs::copy(&made.deb, to).with_context(|| format!("cannot keep {}", made.deb.display()))?;
     }
     if std::fs::read(&older)? != std::fs::read(&again)? {

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -10,7 +9,6 @@ use anyhow::{Context as _, Result, bail, ensure};
 
 use super::NEWER;
 use super::debian::{Debian, GATEWAY};
-use crate::process;
 use crate::report::Group;
 
 const CONFIG: &str = "/etc/nta/nta-daemon.toml";
@@ -123,8 +121,11 @@ fn sandbox(debian: &Debian) -> Result<()> {
     if has_loader {
         exposure(debian, loader.0, loader.1)?;
     }
-    // It runs so: packets are counted and stored.
+    // It runs so.
     ensure!(debian.run(&["systemctl", "show", "-P", "NRestarts", "nta-daemon"])? == "0", "it was restarted");
+    let said = debian.run(&["journalctl", "-u", "nta-daemon", "-u", "nta-loader", "--no-pager", "-o", "cat"])?;
+    let refused = said.lines().find(|line| line.contains("not permitted") || line.contains("ermission denied"));
+    ensure!(refused.is_none(), "{}", refused.unwrap_or_default());
     Ok(())
 }
 
@@ -156,7 +157,7 @@ fn old_kernel(debian: &Debian) -> Result<()> {
     answers(debian).map(drop)
 }
 
-/// A number that is the same as long as no data is lost: the identity of the oldest alert, and how many there are at least.
+/// How many alerts about port scans there are: fewer than before are lost data.
 fn scans(debian: &Debian) -> Result<usize> {
     Ok(alerts(debian)?.matches("\"port_scan\"").count())
 }
@@ -188,6 +189,7 @@ fn downgrade(debian: &Debian, deb: &str) -> Result<()> {
 
 /// Nothing is left but data.
 fn purge(debian: &Debian) -> Result<()> {
+    ensure!(programs(debian)?, "no program was attached before");
     let said = debian.run(&["apt-get", "purge", "-q", "-y", "nta"])?;
     ensure!(said.contains("/var/lib/nta keeps"), "what is left is not said: {said}");
     let state = debian.try_run(&["systemctl", "is-active", "nta-daemon"])?;
@@ -199,13 +201,13 @@ fn purge(debian: &Debian) -> Result<()> {
     let left: Vec<&str> = left.lines().filter(|path| !path.starts_with("/var/lib/nta")).collect();
     ensure!(left.is_empty(), "left behind: {left:?}");
     ensure!(debian.root.join("var/lib/nta/nta.db").is_file(), "the data is gone too");
-    let programs = process::output(Command::new("bpftool").args(["prog", "list"]))?;
-    let name = programs.lines().find(|line| line.contains("nta_")).map(str::to_owned);
-    eprintln!(
-        "package: programs of this name that this machine has afterwards: {}",
-        name.unwrap_or_else(|| "none".to_owned())
-    );
+    ensure!(!programs(debian)?, "programs are still attached");
     Ok(())
+}
+
+/// Whether ours are attached in the gateway's network, whose interfaces the kernel lists with them.
+fn programs(debian: &Debian) -> Result<bool> {
+    Ok(debian.beside(false, &["bpftool", "net", "list"])?.contains("nta_"))
 }
 
 fn over_data(debian: &Debian, deb: &str) -> Result<()> {
